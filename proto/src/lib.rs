@@ -1,0 +1,18 @@
+//! The contract of Souk: the messages and services of `shopping.v1`, generated from
+//! `shopping/v1/*.proto`, and the table of reasons that its errors carry.
+//!
+//! The `.proto` files are the documentation of record; clients in other languages generate their own
+//! code from them.
+
+pub mod metadata;
+pub mod reason;
+
+pub use reason::Reason;
+
+/// Package `shopping.v1`, as generated.
+pub mod v1 {
+    tonic::include_proto!("shopping.v1");
+}
+
+/// The descriptor set of the contract and of all that it imports, for server reflection.
+pub const FILE_DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/shopping.v1.bin"));
