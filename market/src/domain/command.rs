@@ -1,0 +1,157 @@
+//! Commands: every change that a party can ask for, and what comes of it.
+
+use serde::{Deserialize, Serialize};
+
+use super::{
+    Callback, DisplayName, EventId, Item, ItemId, ItemListing, ItemPatch, Keys, Money, Order, OrderId,
+    OrderQuantity, Party, PartyId, RatingSummary, RequestId, Role, Stars, TestText, Wish,
+};
+
+/// A change that a party asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Command {
+    /// Who asks; proven by the caller's certificate and token, never read from a request body.
+    pub caller: PartyId,
+    /// Makes the command happen once only.
+    pub request: RequestKey,
+    /// Only check, change nothing (AIP-163).
+    pub validate_only: bool,
+    /// What is asked for.
+    pub action: Action,
+}
+
+/// The idempotency key of a command (AIP-155).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RequestKey {
+    /// The client's id for the call.
+    pub id: RequestId,
+    /// Tells whether a second call with the same id is the same call.
+    pub fingerprint: Fingerprint,
+}
+
+/// The first 16 bytes of the SHA-256 of a request's method and parameters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Fingerprint(pub [u8; 16]);
+
+/// What a command asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Register the caller, or change its registration.
+    Register {
+        /// The role in the caller's certificate.
+        role: Role,
+        /// The name for others to see.
+        display_name: DisplayName,
+        /// Where to call the party, already checked.
+        callback: Option<Callback>,
+    },
+    /// List a new item.
+    Sell(ItemListing),
+    /// Change an item of the caller's.
+    Update {
+        /// The item.
+        item: ItemId,
+        /// What to change.
+        patch: ItemPatch,
+        /// Only if the item has this version.
+        expected_version: Option<i64>,
+    },
+    /// Take an item of the caller's off the market.
+    Delete {
+        /// The item.
+        item: ItemId,
+        /// Only if the item has this version.
+        expected_version: Option<i64>,
+    },
+    /// Buy units of an item.
+    Buy {
+        /// The item.
+        item: ItemId,
+        /// How many units.
+        quantity: OrderQuantity,
+        /// Only at this price.
+        expected_unit_price: Option<Money>,
+    },
+    /// Cancel an order of the caller's.
+    Cancel {
+        /// The order.
+        order: OrderId,
+    },
+    /// Put an item on the caller's wishlist.
+    Wish {
+        /// The item.
+        item: ItemId,
+    },
+    /// Take an item off the caller's wishlist.
+    Unwish {
+        /// The item.
+        item: ItemId,
+    },
+    /// Rate an item that the caller has bought.
+    Rate {
+        /// The item.
+        item: ItemId,
+        /// How many stars.
+        stars: Stars,
+        /// Replace an earlier rating.
+        update_existing: bool,
+    },
+    /// Put a harmless event into the caller's own mailbox.
+    Test {
+        /// What to write into it.
+        text: TestText,
+    },
+}
+
+/// What came of a command that was carried out. Kept with the request id, so that a replay is answered
+/// with the very same.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// The party as registered.
+    Registered(Party),
+    /// The item as listed, changed or deleted (its quantity then being what was withdrawn).
+    Item(Item),
+    /// The order as placed or cancelled.
+    Order(Order),
+    /// The wish, and the item that it is for.
+    Wished(Wish, Item),
+    /// The wish is gone.
+    Unwished,
+    /// All ratings of the item.
+    Rated(RatingSummary),
+    /// The event that is on its way.
+    Tested(EventId),
+}
+
+impl Command {
+    /// Adds the rows that the rules need to see to decide on this command.
+    pub fn add_keys(&self, keys: &mut Keys) {
+        keys.parties.insert(self.caller);
+        keys.requests.insert((self.caller, self.request.id));
+        match &self.action {
+            Action::Register { .. } | Action::Test { .. } => {}
+            Action::Sell(_) => keys.new_items += 1,
+            Action::Update { item, .. } | Action::Delete { item, .. } => {
+                keys.items.insert(*item);
+            }
+            Action::Buy { item, .. } => {
+                keys.items.insert(*item);
+                keys.new_orders += 1;
+            }
+            Action::Cancel { order } => {
+                keys.orders.insert(*order);
+            }
+            Action::Wish { item } | Action::Unwish { item } => {
+                keys.items.insert(*item);
+                keys.wishes.insert((self.caller, *item));
+            }
+            Action::Rate { item, .. } => {
+                keys.items.insert(*item);
+                keys.ratings.insert((self.caller, *item));
+                keys.purchases.insert((self.caller, *item));
+            }
+        }
+    }
+}

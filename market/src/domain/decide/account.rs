@@ -1,0 +1,34 @@
+//! Registering, and trying out a mailbox.
+
+use super::{Decision, Effect, Rules};
+use crate::domain::{Audience, Callback, DisplayName, EventKind, Outcome, Party, PartyId, Role, TestText};
+
+impl Rules<'_, '_> {
+    /// Registers the caller. Doing so again changes name and callback; identity, role, epoch and the
+    /// time of the first registration stay.
+    pub(super) fn register(
+        &mut self,
+        caller: PartyId,
+        role: Role,
+        display_name: &DisplayName,
+        callback: Option<&Callback>,
+    ) -> Decision {
+        let before = self.rows.parties.row(caller);
+        let party = Party {
+            id: caller,
+            role: before.map_or(role, |party| party.role),
+            display_name: display_name.clone(),
+            callback: callback.cloned(),
+            registered_at: before.map_or(self.context.now, |party| party.registered_at),
+            epoch: before.map_or(0, |party| party.epoch),
+        };
+        Decision { outcome: Outcome::Registered(party.clone()), effects: vec![Effect::PutParty(party)] }
+    }
+
+    /// Puts a harmless event into the caller's own mailbox.
+    pub(super) fn test(&mut self, caller: &Party, text: &TestText) -> Decision {
+        let kind = EventKind::Test { text: text.as_str().to_owned() };
+        let event = self.event(Audience::Party(caller.id), kind);
+        Decision { outcome: Outcome::Tested(event.event.id), effects: vec![Effect::Emit(event)] }
+    }
+}

@@ -1,0 +1,140 @@
+//! What sellers do with their items.
+
+use super::{Decision, Effect, Rules};
+use crate::domain::{
+    Audience, EventKind, Item, ItemId, ItemListing, ItemPatch, Outcome, Party, Quantity, RatingSummary,
+    Refusal, StockChange,
+};
+
+impl Rules<'_, '_> {
+    /// Lists a new item.
+    pub(super) fn sell(&mut self, caller: &Party, listing: &ItemListing) -> Result<Decision, Refusal> {
+        let units = listing.quantity.units();
+        let item = Item {
+            id: self.next_item_id(),
+            seller: caller.id,
+            seller_name: caller.display_name.clone(),
+            name: listing.name.clone(),
+            description: listing.description.clone(),
+            category: listing.category.clone(),
+            unit_price: listing.unit_price,
+            quantity: units,
+            supplied: units,
+            sold: 0,
+            withdrawn: 0,
+            rating: RatingSummary::default(),
+            version: 1,
+            created_at: self.context.now,
+            updated_at: self.context.now,
+            deleted_at: None,
+        };
+        Ok(Decision { outcome: Outcome::Item(item.clone()), effects: vec![Effect::PutItem(item)] })
+    }
+
+    /// Changes an item. A change that leaves everything as it is changes nothing and tells nobody.
+    pub(super) fn update(
+        &mut self,
+        caller: &Party,
+        id: ItemId,
+        patch: &ItemPatch,
+        expected_version: Option<i64>,
+    ) -> Result<Decision, Refusal> {
+        let before = self.own_item(caller, id)?;
+        check_version(&before, expected_version)?;
+        let mut item = before.clone();
+        patch_details(&mut item, patch);
+        if let Some(change) = patch.stock {
+            change_stock(&mut item, change)?;
+        }
+        let changed_fields = changed_fields(&before, &item);
+        if changed_fields.is_empty() {
+            return Ok(Decision { outcome: Outcome::Item(before), effects: Vec::new() });
+        }
+        item.version += 1;
+        item.updated_at = self.context.now;
+        let kind = EventKind::ItemUpdated { item: item.clone(), changed_fields };
+        let event = self.event(Audience::Wishers(id), kind);
+        Ok(Decision {
+            outcome: Outcome::Item(item.clone()),
+            effects: vec![Effect::PutItem(item), Effect::Emit(event)],
+        })
+    }
+
+    /// Takes an item off the market. Orders of it stay; wishing buyers are told.
+    pub(super) fn delete(
+        &mut self,
+        caller: &Party,
+        id: ItemId,
+        expected_version: Option<i64>,
+    ) -> Result<Decision, Refusal> {
+        let before = self.own_item(caller, id)?;
+        check_version(&before, expected_version)?;
+        let mut item = before.clone();
+        item.set_quantity(0);
+        item.version += 1;
+        item.updated_at = self.context.now;
+        item.deleted_at = Some(self.context.now);
+        // The caller sees how many units the deletion withdrew.
+        let mut shown = item.clone();
+        shown.quantity = before.quantity;
+        let kind = EventKind::ItemWithdrawn {
+            item: id,
+            item_name: item.name.as_str().to_owned(),
+            item_version: item.version,
+        };
+        let event = self.event(Audience::Wishers(id), kind);
+        Ok(Decision {
+            outcome: Outcome::Item(shown),
+            effects: vec![Effect::PutItem(item), Effect::Emit(event)],
+        })
+    }
+}
+
+fn check_version(item: &Item, expected: Option<i64>) -> Result<(), Refusal> {
+    match expected {
+        Some(expected) if expected != item.version => {
+            Err(Refusal::VersionMismatch { expected, actual: item.version })
+        }
+        _ => Ok(()),
+    }
+}
+
+fn patch_details(item: &mut Item, patch: &ItemPatch) {
+    if let Some(name) = &patch.name {
+        item.name = name.clone();
+    }
+    if let Some(description) = &patch.description {
+        item.description = description.clone();
+    }
+    if let Some(category) = &patch.category {
+        item.category = category.clone();
+    }
+    if let Some(unit_price) = patch.unit_price {
+        item.unit_price = unit_price;
+    }
+}
+
+fn change_stock(item: &mut Item, change: StockChange) -> Result<(), Refusal> {
+    let quantity = match change {
+        StockChange::To(quantity) => quantity.units(),
+        StockChange::By(delta) => item
+            .quantity
+            .checked_add(delta)
+            .filter(|quantity| (0..=Quantity::MAX).contains(quantity))
+            .ok_or(Refusal::StockOutOfRange { available: item.quantity, delta })?,
+    };
+    item.set_quantity(quantity);
+    Ok(())
+}
+
+/// The changed fields by their names in the contract.
+fn changed_fields(before: &Item, after: &Item) -> Vec<String> {
+    let fields = [
+        ("name", before.name != after.name),
+        ("description", before.description != after.description),
+        ("category", before.category != after.category),
+        ("unit_price", before.unit_price != after.unit_price),
+        ("quantity", before.quantity != after.quantity),
+    ];
+    fields.into_iter().filter(|(_, changed)| *changed).map(|(name, _)| name.to_owned()).collect()
+}

@@ -1,0 +1,147 @@
+//! Decides on commands.
+//!
+//! A rule reads the working set and answers with what is to be written, or with a refusal. Only
+//! [`decide`] writes, and only when nothing stands against it; so a refused or merely validated command
+//! leaves no trace.
+
+mod account;
+mod listing;
+mod rating;
+mod trade;
+mod wishlist;
+
+use super::{
+    Action, Audience, Command, Event, EventId, EventKind, Item, ItemId, NewEvent, Order, OrderId, Outcome,
+    Party, PartyId, Recorded, Refusal, Stars, Timestamp, Wish, WorkingSet,
+};
+
+/// What the rules can't know by themselves.
+pub struct Context<'a> {
+    /// The time at which the batch is decided.
+    pub now: Timestamp,
+    /// Makes ids for events.
+    pub event_ids: &'a mut dyn FnMut() -> EventId,
+}
+
+/// What a rule wants to be written.
+enum Effect {
+    PutParty(Party),
+    PutItem(Item),
+    PutOrder(Order),
+    PutWish(Wish),
+    RemoveWish(Wish),
+    PutRating { buyer: PartyId, item: ItemId, stars: Stars },
+    Emit(NewEvent),
+}
+
+/// A rule's answer to a command that nothing stands against.
+struct Decision {
+    outcome: Outcome,
+    effects: Vec<Effect>,
+}
+
+/// A rule's view: rows to read, numbers and the time.
+struct Rules<'a, 'b> {
+    rows: &'a mut WorkingSet,
+    context: &'a mut Context<'b>,
+    validate_only: bool,
+}
+
+/// Decides on one command and, unless it is refused or only to be validated, changes the working set.
+///
+/// A request id that was carried out before is answered with the outcome of then
+/// ([`Refusal::RequestIdReused`] when the parameters differ). Refusals are not kept: a replay of a
+/// refused request is decided anew.
+pub fn decide(
+    rows: &mut WorkingSet,
+    command: &Command,
+    context: &mut Context<'_>,
+) -> Result<Outcome, Refusal> {
+    let request = (command.caller, command.request.id);
+    if let Some(recorded) = rows.requests.row(request) {
+        return if recorded.fingerprint == command.request.fingerprint {
+            Ok(recorded.outcome.clone())
+        } else {
+            Err(Refusal::RequestIdReused)
+        };
+    }
+    let mut rules = Rules { rows, context, validate_only: command.validate_only };
+    let decision = rules.rule(command)?;
+    if !command.validate_only {
+        for effect in decision.effects {
+            apply(rows, effect);
+        }
+        let recorded =
+            Recorded { fingerprint: command.request.fingerprint, outcome: decision.outcome.clone() };
+        rows.requests.put(request, recorded);
+    }
+    Ok(decision.outcome)
+}
+
+impl Rules<'_, '_> {
+    fn rule(&mut self, command: &Command) -> Result<Decision, Refusal> {
+        let caller = self.rows.parties.row(command.caller).cloned().ok_or(Refusal::NotRegistered);
+        match &command.action {
+            Action::Register { role, display_name, callback } => {
+                Ok(self.register(command.caller, *role, display_name, callback.as_ref()))
+            }
+            Action::Test { text } => Ok(self.test(&caller?, text)),
+            Action::Sell(listing) => self.sell(&caller?, listing),
+            Action::Update { item, patch, expected_version } => {
+                self.update(&caller?, *item, patch, *expected_version)
+            }
+            Action::Delete { item, expected_version } => self.delete(&caller?, *item, *expected_version),
+            Action::Buy { item, quantity, expected_unit_price } => {
+                self.buy(&caller?, *item, *quantity, *expected_unit_price)
+            }
+            Action::Cancel { order } => self.cancel(&caller?, *order),
+            Action::Wish { item } => self.wish(&caller?, *item),
+            Action::Unwish { item } => self.unwish(&caller?, *item),
+            Action::Rate { item, stars, update_existing } => {
+                self.rate(&caller?, *item, *stars, *update_existing)
+            }
+        }
+    }
+
+    /// An item that is on the market.
+    fn listed(&self, item: ItemId) -> Result<Item, Refusal> {
+        self.rows.items.row(item).filter(|item| item.is_listed()).cloned().ok_or(Refusal::ItemNotFound(item))
+    }
+
+    /// An item of the caller's. Another seller's is not told apart from none at all.
+    fn own_item(&self, caller: &Party, item: ItemId) -> Result<Item, Refusal> {
+        self.listed(item).and_then(|found| {
+            if found.seller == caller.id { Ok(found) } else { Err(Refusal::ItemNotFound(item)) }
+        })
+    }
+
+    fn next_item_id(&mut self) -> ItemId {
+        let taken = if self.validate_only { None } else { self.rows.item_ids.take() };
+        ItemId(taken.unwrap_or(0))
+    }
+
+    fn next_order_id(&mut self) -> OrderId {
+        let taken = if self.validate_only { None } else { self.rows.order_ids.take() };
+        OrderId(taken.unwrap_or(0))
+    }
+
+    fn event(&mut self, audience: Audience, kind: EventKind) -> NewEvent {
+        let event = Event { id: (self.context.event_ids)(), occurred_at: self.context.now, kind };
+        NewEvent { event, audience }
+    }
+}
+
+fn apply(rows: &mut WorkingSet, effect: Effect) {
+    match effect {
+        Effect::PutParty(party) => rows.parties.put(party.id, party),
+        Effect::PutItem(item) => {
+            debug_assert!(item.is_balanced(), "every unit is accounted for: {item:?}");
+            rows.put_item(item);
+        }
+        Effect::PutOrder(order) => rows.put_order(order),
+        Effect::PutWish(wish) => rows.wishes.put((wish.buyer, wish.item), wish),
+        Effect::RemoveWish(wish) => rows.wishes.remove((wish.buyer, wish.item)),
+        Effect::PutRating { buyer, item, stars } => rows.ratings.put((buyer, item), stars),
+        Effect::Emit(event) => rows.events.push(event),
+    }
+}

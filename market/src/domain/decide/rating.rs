@@ -1,0 +1,34 @@
+//! Rating what one has bought.
+
+use super::{Decision, Effect, Rules};
+use crate::domain::{ItemId, Outcome, Party, Refusal, Stars};
+
+impl Rules<'_, '_> {
+    /// Rates an item of which the caller has a standing order: once, unless the earlier rating is to be
+    /// replaced.
+    pub(super) fn rate(
+        &mut self,
+        caller: &Party,
+        id: ItemId,
+        stars: Stars,
+        update_existing: bool,
+    ) -> Result<Decision, Refusal> {
+        let mut item = self.listed(id)?;
+        let key = (caller.id, id);
+        if self.rows.purchases.get(&key).copied().unwrap_or(0) < 1 {
+            return Err(Refusal::NotPurchased(id));
+        }
+        let earlier = self.rows.ratings.row(key).copied();
+        if let Some(stars) = earlier
+            && !update_existing
+        {
+            return Err(Refusal::AlreadyRated { item: id, stars });
+        }
+        item.rating = item.rating.with(stars, earlier);
+        item.version += 1;
+        Ok(Decision {
+            outcome: Outcome::Rated(item.rating),
+            effects: vec![Effect::PutItem(item), Effect::PutRating { buyer: caller.id, item: id, stars }],
+        })
+    }
+}

@@ -1,0 +1,108 @@
+//! What others are told when something happens.
+
+use serde::{Deserialize, Serialize};
+
+use super::{EventId, Item, ItemId, Order, PartyId, Timestamp};
+
+/// An event as the rules make it, before it is in anyone's mailbox.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewEvent {
+    /// The event.
+    pub event: Event,
+    /// Whom to tell.
+    pub audience: Audience,
+}
+
+/// Something that happened.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Event {
+    /// The same in every delivery.
+    pub id: EventId,
+    /// When it happened.
+    pub occurred_at: Timestamp,
+    /// What happened.
+    pub kind: EventKind,
+}
+
+/// Whom an event is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Audience {
+    /// One party; its delivery is written together with the event.
+    Party(PartyId),
+    /// Every buyer who wishes for the item. May be very many, so a task writes the deliveries later.
+    Wishers(ItemId),
+}
+
+/// What happened.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EventKind {
+    /// An item was bought.
+    OrderPlaced {
+        /// The order.
+        order: Order,
+        /// Units left.
+        remaining_quantity: i64,
+        /// The item's version after it.
+        item_version: i64,
+    },
+    /// An order was cancelled.
+    OrderCancelled {
+        /// The order.
+        order: Order,
+        /// Units there are now.
+        remaining_quantity: i64,
+        /// The item's version after it.
+        item_version: i64,
+    },
+    /// An item was changed by its seller.
+    ItemUpdated {
+        /// The item after the change.
+        item: Item,
+        /// Names of the changed fields, as in the contract.
+        changed_fields: Vec<String>,
+    },
+    /// An item was taken off the market.
+    ItemWithdrawn {
+        /// The item.
+        item: ItemId,
+        /// Its name.
+        item_name: String,
+        /// Its last version.
+        item_version: i64,
+    },
+    /// Somebody tries out the way to a mailbox.
+    Test {
+        /// What they wrote.
+        text: String,
+    },
+}
+
+impl EventKind {
+    /// The item's update that the event tells of. Of several undelivered updates of one item, a
+    /// recipient needs only the last; everything else is delivered one by one.
+    pub fn coalesces_by(&self) -> Option<ItemId> {
+        match self {
+            Self::ItemUpdated { item, .. } => Some(item.id),
+            Self::ItemWithdrawn { item, .. } => Some(*item),
+            Self::OrderPlaced { .. } | Self::OrderCancelled { .. } | Self::Test { .. } => None,
+        }
+    }
+
+    /// Whether the event is about an order, and so kept much longer than an update.
+    pub fn is_order(&self) -> bool {
+        matches!(self, Self::OrderPlaced { .. } | Self::OrderCancelled { .. })
+    }
+
+    /// The kind in one word, for logs and metrics.
+    pub const fn as_str(&self) -> &'static str {
+        match self {
+            Self::OrderPlaced { .. } => "order_placed",
+            Self::OrderCancelled { .. } => "order_cancelled",
+            Self::ItemUpdated { .. } => "item_updated",
+            Self::ItemWithdrawn { .. } => "item_withdrawn",
+            Self::Test { .. } => "test",
+        }
+    }
+}

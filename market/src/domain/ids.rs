@@ -1,0 +1,95 @@
+//! Identifiers and points in time.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+macro_rules! number_id {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[serde(transparent)]
+        pub struct $name(pub i64);
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.0.fmt(f)
+            }
+        }
+    };
+}
+
+macro_rules! uuid_id {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[serde(transparent)]
+        pub struct $name(pub Uuid);
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.0.hyphenated().fmt(f)
+            }
+        }
+    };
+}
+
+number_id! {
+    /// An item, numbered by the market from 1 up and never used again; 0 stands for one that was only
+    /// checked (`validate_only`).
+    ItemId
+}
+number_id! {
+    /// An order, numbered by the market from 1 up and never used again; 0 stands for one that was only
+    /// checked (`validate_only`).
+    OrderId
+}
+number_id! {
+    /// A delivery's place in its recipient's mailbox, from 1 up. Grows by recipient and may skip
+    /// numbers; 0 stands before the first.
+    Sequence
+}
+number_id! {
+    /// A point in time, in microseconds since 1970-01-01T00:00:00Z.
+    Timestamp
+}
+uuid_id! {
+    /// A seller, buyer or operator: the UUID in its certificate.
+    PartyId
+}
+uuid_id! {
+    /// A client's idempotency key for one mutating call (AIP-155); unique per caller.
+    RequestId
+}
+uuid_id! {
+    /// An event: the same in every delivery to every recipient.
+    EventId
+}
+
+/// Numbers that the store has set aside for the rows of one batch. What is left over is never used.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct IdRange {
+    next: i64,
+    end: i64,
+}
+
+impl IdRange {
+    /// The numbers from `first` up, `count` of them.
+    pub fn new(first: i64, count: usize) -> Self {
+        Self { next: first, end: first.saturating_add(i64::try_from(count).unwrap_or(i64::MAX)) }
+    }
+
+    /// Takes the next number; `None` when all are taken, which only a defect of the store can cause.
+    pub fn take(&mut self) -> Option<i64> {
+        (self.next < self.end).then(|| {
+            self.next += 1;
+            self.next - 1
+        })
+    }
+
+    /// The first number that has not been taken.
+    pub fn next(&self) -> i64 {
+        self.next
+    }
+}

@@ -1,0 +1,40 @@
+//! The rules of trade: what a command may do, and what follows from it.
+//!
+//! Everything here is pure. There is no I/O, no clock and no randomness: time and new ids are handed in,
+//! and the rows that a command touches stand in a [`WorkingSet`] that somebody else has loaded. So the
+//! same rules run on every back end, in simulation and under property tests.
+//!
+//! Values from outside are parsed once, into types with private fields ([`ItemName`], [`Quantity`], …);
+//! from there on they are known to be within their bounds.
+
+mod category;
+mod command;
+mod decide;
+mod event;
+mod ids;
+mod item;
+mod money;
+mod order;
+mod party;
+mod quantity;
+mod rating;
+mod refusal;
+mod text;
+mod wishlist;
+mod working_set;
+
+pub use category::Category;
+pub use command::{Action, Command, Fingerprint, Outcome, RequestKey};
+pub use decide::{Context, decide};
+pub use event::{Audience, Event, EventKind, NewEvent};
+pub use ids::{EventId, IdRange, ItemId, OrderId, PartyId, RequestId, Sequence, Timestamp};
+pub use item::{Item, ItemListing, ItemPatch, StockChange};
+pub use money::{Money, MoneyError};
+pub use order::{Order, OrderStatus};
+pub use party::{Callback, Party, Role};
+pub use quantity::{OrderQuantity, Quantity};
+pub use rating::{RatingSummary, Stars};
+pub use refusal::{Invalid, Refusal};
+pub use text::{Description, DisplayName, ItemName, TestText};
+pub use wishlist::Wish;
+pub use working_set::{Keys, Recorded, Table, WorkingSet};

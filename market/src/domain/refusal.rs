@@ -1,0 +1,92 @@
+//! Why a command was not carried out. A refusal is a value, not a failure: the market works as it should.
+
+use std::{borrow::Cow, fmt};
+
+use super::{ItemId, Money, OrderId, OrderStatus, Stars};
+
+/// What is wrong with one value, worded to follow the field's name: "is empty; give it some text".
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Invalid(Cow<'static, str>);
+
+impl Invalid {
+    /// Says what is wrong and what to do.
+    pub fn new(problem: impl Into<Cow<'static, str>>) -> Self {
+        Self(problem.into())
+    }
+}
+
+impl fmt::Display for Invalid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Invalid {}
+
+/// Why the rules refused a command. Nothing was changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// The caller has not registered.
+    NotRegistered,
+    /// The request id was used before with other parameters.
+    RequestIdReused,
+    /// A value is out of bounds in the light of the present state.
+    InvalidField {
+        /// The field's name in the request.
+        field: &'static str,
+        /// What is wrong with it.
+        problem: Invalid,
+    },
+    /// There is no such item for sale, or it belongs to another seller.
+    ItemNotFound(ItemId),
+    /// There is no such order of the caller's.
+    OrderNotFound(OrderId),
+    /// The item is not on the caller's wishlist.
+    WishNotFound(ItemId),
+    /// Fewer units are left than were asked for.
+    OutOfStock {
+        /// The item.
+        item: ItemId,
+        /// Units asked for.
+        requested: i64,
+        /// Units left.
+        available: i64,
+    },
+    /// The price is not the one that the buyer expects.
+    PriceChanged {
+        /// The price that the buyer expects.
+        expected: Money,
+        /// The price as it is.
+        actual: Money,
+    },
+    /// The caller has no standing order of the item.
+    NotPurchased(ItemId),
+    /// The caller has rated the item before.
+    AlreadyRated {
+        /// The item.
+        item: ItemId,
+        /// The earlier rating.
+        stars: Stars,
+    },
+    /// The order's status does not allow it to be cancelled.
+    NotCancellable {
+        /// The order.
+        order: OrderId,
+        /// Its status.
+        status: OrderStatus,
+    },
+    /// The item has another version than the seller expects.
+    VersionMismatch {
+        /// The version that the seller expects.
+        expected: i64,
+        /// The version as it is.
+        actual: i64,
+    },
+    /// The change would take the stock out of its bounds.
+    StockOutOfRange {
+        /// Units there are.
+        available: i64,
+        /// Units to be added (or taken away, when negative).
+        delta: i64,
+    },
+}

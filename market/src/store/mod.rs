@@ -1,0 +1,76 @@
+//! Where everything is kept: the traits that a back end implements.
+//!
+//! A back end is load, save, queries and mailboxes, and no rules. Three roles, because three parts of the
+//! market use it in different ways:
+//!
+//! - [`Lane`]: the write path. One transaction per batch of commands: [`Lane::load`] what the batch names,
+//!   let the rules work on it, [`Lane::save`] what they changed.
+//! - [`Reads`]: queries. They never wait for a writer.
+//! - [`Mailboxes`]: deliveries that are waiting, and who is at work on them (see `relay`).
+//!
+//! Every back end passes the same suite, `market/tests/it/store`.
+
+mod error;
+mod mailbox;
+pub mod memory;
+mod query;
+pub mod sqlite;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+pub use error::{SaveError, StoreError};
+pub use mailbox::{
+    Claim, Delivery, DueQuery, Expansion, LeaseEpoch, LeaseOwner, MailboxState, Mailboxes, Retention,
+    Settlement, Verdict,
+};
+pub use query::{FeedEntry, FeedPosition, OrderQuery, Reads, SaleQuery, Totals};
+
+use crate::domain::{Keys, PartyId, WorkingSet};
+
+/// A store, opened: one object for each role.
+pub struct Store {
+    /// The write path; one lane for each writer that the back end can use side by side.
+    pub lanes: Vec<Box<dyn Lane>>,
+    /// Queries.
+    pub reads: Arc<dyn Reads>,
+    /// Deliveries.
+    pub mailboxes: Arc<dyn Mailboxes>,
+}
+
+/// One writer. Its calls come in turn: `load`, then `save` or `abandon`.
+#[async_trait]
+pub trait Lane: Send {
+    /// Begins a transaction and loads the rows that `keys` names, locked against other writers in key
+    /// order, together with the sellers of the items, the items of the orders (and their sellers). Sets
+    /// numbers aside for the new rows. Rows that don't exist are left out.
+    ///
+    /// On an error the transaction is over.
+    async fn load(&mut self, keys: &Keys) -> Result<WorkingSet, StoreError>;
+
+    /// Writes all that the rules have changed, in bulk, and commits it durably. Saving
+    ///
+    /// - a party also opens its mailbox, points it at the party's callback and makes it due at once,
+    /// - an item in `search_changes` also gives it the next [`FeedPosition`],
+    /// - an event for a party also puts a delivery into its mailbox, under the next sequence, and makes
+    ///   the mailbox due (unless failures hold it back),
+    /// - an event for wishers also leaves it to be expanded ([`Mailboxes::expand`]).
+    ///
+    /// On [`SaveError::Lost`] nothing was written; on [`SaveError::Indefinite`] that is not known.
+    async fn save(&mut self, rows: &WorkingSet) -> Result<Receipt, SaveError>;
+
+    /// Ends a transaction in which nothing was changed, or whose batch has failed.
+    async fn abandon(&mut self);
+}
+
+/// What others may want to know of a commit.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Receipt {
+    /// The feed position after the commit, when a searchable item changed.
+    pub feed_position: Option<FeedPosition>,
+    /// Whose mailboxes got a delivery. May name a party twice.
+    pub recipients: Vec<PartyId>,
+    /// Whether an event for wishers waits to be expanded.
+    pub needs_expansion: bool,
+}

@@ -1,0 +1,121 @@
+//! The queries of the market. Pages go by key ("after this id"), never by offset.
+
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+
+use super::StoreError;
+use crate::domain::{Item, ItemId, Order, OrderId, OrderStatus, Party, PartyId, Wish};
+
+/// A place in the item feed: the series of all changes that a search would notice. 0 is before the
+/// first. A reader that has seen everything up to a position has seen every commit before it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct FeedPosition(pub i64);
+
+/// An item as it is now, at the place of its latest change in the feed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FeedEntry {
+    /// Its place.
+    pub position: FeedPosition,
+    /// The item; deleted ones are in the feed too.
+    pub item: Item,
+}
+
+/// Asks for a buyer's orders, latest first.
+#[derive(Clone, Copy, Debug)]
+pub struct OrderQuery {
+    /// Whose orders.
+    pub buyer: PartyId,
+    /// Only with this status.
+    pub status: Option<OrderStatus>,
+    /// Only orders with a smaller number.
+    pub before: Option<OrderId>,
+    /// How many at most.
+    pub limit: usize,
+}
+
+/// Asks for the orders of a seller's items, latest first.
+#[derive(Clone, Copy, Debug)]
+pub struct SaleQuery {
+    /// Whose items.
+    pub seller: PartyId,
+    /// Only of this item.
+    pub item: Option<ItemId>,
+    /// Only with this status.
+    pub status: Option<OrderStatus>,
+    /// Only orders with a smaller number.
+    pub before: Option<OrderId>,
+    /// How many at most.
+    pub limit: usize,
+}
+
+/// Sums over the whole store, by which the accounts can be checked: `supplied = sold + remaining +
+/// withdrawn`, and `sold = ordered`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Totals {
+    /// Registered parties.
+    pub parties: i64,
+    /// Items, deleted ones included.
+    pub items: i64,
+    /// Orders, cancelled ones included.
+    pub orders: i64,
+    /// Units ever listed or restocked.
+    pub supplied: i64,
+    /// Units sold, by the items.
+    pub sold: i64,
+    /// Units in standing orders, by the orders.
+    pub ordered: i64,
+    /// Units for sale.
+    pub remaining: i64,
+    /// Units withdrawn.
+    pub withdrawn: i64,
+    /// Deliveries waiting.
+    pub pending_deliveries: i64,
+}
+
+/// The queries. None waits for a writer; each sees everything that was committed before it began.
+#[async_trait]
+pub trait Reads: Send + Sync {
+    /// A party.
+    async fn party(&self, id: PartyId) -> Result<Option<Party>, StoreError>;
+
+    /// All parties whose epoch is not 0, with it: those whose older tokens are void.
+    async fn raised_epochs(&self) -> Result<Vec<(PartyId, i64)>, StoreError>;
+
+    /// An item, deleted or not.
+    async fn item(&self, id: ItemId) -> Result<Option<Item>, StoreError>;
+
+    /// Those of the items that exist, deleted or not, in any order.
+    async fn items(&self, ids: &[ItemId]) -> Result<Vec<Item>, StoreError>;
+
+    /// A seller's listed items by number, starting after `after`.
+    async fn seller_items(
+        &self,
+        seller: PartyId,
+        after: Option<ItemId>,
+        limit: usize,
+    ) -> Result<Vec<Item>, StoreError>;
+
+    /// An order.
+    async fn order(&self, id: OrderId) -> Result<Option<Order>, StoreError>;
+
+    /// A buyer's orders, latest first.
+    async fn orders(&self, query: &OrderQuery) -> Result<Vec<Order>, StoreError>;
+
+    /// The orders of a seller's items, latest first.
+    async fn sales(&self, query: &SaleQuery) -> Result<Vec<Order>, StoreError>;
+
+    /// A buyer's wishes for listed items by item number, starting after `after`.
+    async fn wishlist(
+        &self,
+        buyer: PartyId,
+        after: Option<ItemId>,
+        limit: usize,
+    ) -> Result<Vec<(Wish, Item)>, StoreError>;
+
+    /// The items whose latest searchable change lies after a position, in feed order.
+    async fn item_feed(&self, after: FeedPosition, limit: usize) -> Result<Vec<FeedEntry>, StoreError>;
+
+    /// Sums over everything.
+    async fn totals(&self) -> Result<Totals, StoreError>;
+}
