@@ -1,1 +1,3 @@
-//! Placeholder.
+//! Identities and TLS.
+
+pub mod clock;

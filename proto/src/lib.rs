@@ -11,7 +11,10 @@ pub use reason::Reason;
 
 /// Package `shopping.v1`, as generated.
 pub mod v1 {
-    #![expect(clippy::large_enum_variant, reason = "generated; boxing one variant would surprise its readers")]
+    #![expect(
+        clippy::large_enum_variant,
+        reason = "generated; boxing one variant would surprise its readers"
+    )]
     tonic::include_proto!("shopping.v1");
 }
 

@@ -1,0 +1,88 @@
+//! Pages (AIP-158): sizes, and tokens that are bound to their query.
+
+use aws_lc_rs::digest;
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use serde::{Serialize, de::DeserializeOwned};
+use souk_proto::Reason;
+use tonic::Status;
+
+use super::status::{invalid_fields, status};
+
+/// How many rows a page has when the caller does not say.
+const DEFAULT_PAGE_SIZE: usize = 50;
+/// The most rows of a page; a caller that asks for more gets this many.
+const MAX_PAGE_SIZE: usize = 200;
+/// Longer tokens were never given out.
+const MAX_TOKEN_BYTES: usize = 1024;
+const BINDING_BYTES: usize = 8;
+
+/// The number of rows for a page, from the request's `page_size`.
+pub fn page_size(requested: i32) -> Result<usize, Status> {
+    match usize::try_from(requested) {
+        Ok(0) => Ok(DEFAULT_PAGE_SIZE),
+        Ok(size) => Ok(size.min(MAX_PAGE_SIZE)),
+        Err(_) => Err(invalid_fields(vec![tonic_types::FieldViolation::new(
+            "page_size",
+            format!("is {requested}; leave it out or give 1 to {MAX_PAGE_SIZE}"),
+        )])),
+    }
+}
+
+/// Writes and reads the tokens of one query. A token names the last row of a page; it is accepted only
+/// with the query that it was given out for, and it holds no secret.
+pub struct PageToken {
+    binding: [u8; BINDING_BYTES],
+}
+
+/// A page token is not one of the query's.
+#[derive(Debug, thiserror::Error)]
+#[error("the page token is not one of this query's")]
+pub struct PageError;
+
+impl PageToken {
+    /// For the query that these parts make up, such as the method, the caller and the filters.
+    pub fn of(parts: &[&[u8]]) -> Self {
+        let mut context = digest::Context::new(&digest::SHA256);
+        for part in parts {
+            context.update(&part.len().to_le_bytes());
+            context.update(part);
+        }
+        let mut binding = [0; BINDING_BYTES];
+        binding.copy_from_slice(&context.finish().as_ref()[..BINDING_BYTES]);
+        Self { binding }
+    }
+
+    /// Where the page begins; `None` on the first page.
+    pub fn read<C: DeserializeOwned>(&self, token: &str) -> Result<Option<C>, Status> {
+        if token.is_empty() {
+            return Ok(None);
+        }
+        self.decode(token).map(Some).map_err(|_| {
+            status(
+                Reason::PageTokenInvalid,
+                "the page token is not one of this query's: pass next_page_token unchanged, with the same query",
+                [],
+            )
+        })
+    }
+
+    /// The token for the page after a row.
+    pub fn write<C: Serialize>(&self, after: &C) -> String {
+        let mut bytes = self.binding.to_vec();
+        // Cursors are numbers and short strings: serde_json has no reason to fail on them.
+        bytes.extend(serde_json::to_vec(after).unwrap_or_default());
+        URL_SAFE_NO_PAD.encode(bytes)
+    }
+
+    fn decode<C: DeserializeOwned>(&self, token: &str) -> Result<C, PageError> {
+        if token.len() > MAX_TOKEN_BYTES {
+            return Err(PageError);
+        }
+        let bytes = URL_SAFE_NO_PAD.decode(token).map_err(|_| PageError)?;
+        let (binding, cursor) = bytes.split_at_checked(BINDING_BYTES).ok_or(PageError)?;
+        if binding != self.binding {
+            return Err(PageError);
+        }
+        serde_json::from_slice(cursor).map_err(|_| PageError)
+    }
+}

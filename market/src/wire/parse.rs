@@ -1,0 +1,95 @@
+//! Takes requests apart, gathering every mistake.
+
+use aws_lc_rs::digest;
+use prost::Message;
+use souk_proto::v1;
+use tonic::Status;
+use tonic_types::FieldViolation;
+use uuid::Uuid;
+
+use super::status::invalid_fields;
+use crate::domain::{Fingerprint, Money, PartyId, RequestId, RequestKey};
+
+/// Reads the fields of one request. Mistakes are gathered; [`Fields::finish`] answers with all of them.
+#[derive(Default)]
+pub struct Fields {
+    violations: Vec<FieldViolation>,
+}
+
+impl Fields {
+    /// Starts on a request.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The value of a field that was parsed, or `None` with the mistake noted.
+    pub fn take<T, E: ToString>(&mut self, field: &str, parsed: Result<T, E>) -> Option<T> {
+        parsed.map_err(|problem| self.wrong(field, problem.to_string())).ok()
+    }
+
+    /// Notes a mistake.
+    pub fn wrong(&mut self, field: &str, problem: impl Into<String>) {
+        self.violations.push(FieldViolation::new(field, problem));
+    }
+
+    /// A price that has to be there.
+    pub fn price(&mut self, field: &str, money: Option<&v1::Money>) -> Option<Money> {
+        let Some(money) = money else {
+            self.wrong(field, "is missing; give an amount and a currency");
+            return None;
+        };
+        self.take(field, Money::price(money.amount_minor, &money.currency_code))
+    }
+
+    /// A price that may be left out.
+    pub fn optional_price(&mut self, field: &str, money: Option<&v1::Money>) -> Option<Money> {
+        money.and_then(|money| self.price(field, Some(money)))
+    }
+
+    /// A party's UUID that may be left empty.
+    pub fn optional_party(&mut self, field: &str, text: &str) -> Option<PartyId> {
+        if text.is_empty() {
+            return None;
+        }
+        let parsed =
+            Uuid::try_parse(text).map_err(|_| "is not a UUID; write it as 8-4-4-4-12 hexadecimal digits");
+        self.take(field, parsed).map(PartyId)
+    }
+
+    /// A row's number: 1 or more.
+    pub fn id(&mut self, field: &str, id: i64) -> Option<i64> {
+        if id < 1 {
+            self.wrong(field, format!("is {id}; give a number from 1 up"));
+            return None;
+        }
+        Some(id)
+    }
+
+    /// Ends with the first `None` only if there was a mistake: answers all of them.
+    pub fn finish<T>(self, parsed: Option<T>) -> Result<T, Status> {
+        match parsed {
+            Some(parsed) if self.violations.is_empty() => Ok(parsed),
+            _ => Err(invalid_fields(self.violations)),
+        }
+    }
+}
+
+/// The idempotency key of a mutating call: its `request_id`, and the fingerprint of everything else.
+pub fn request_key(fields: &mut Fields, request_id: &str, fingerprint: Fingerprint) -> Option<RequestKey> {
+    let parsed = Uuid::try_parse(request_id)
+        .ok()
+        .filter(|id| !id.is_nil())
+        .ok_or("is not a UUID; make a new one for each call and keep it for the call's retries");
+    fields.take("request_id", parsed).map(|id| RequestKey { id: RequestId(id), fingerprint })
+}
+
+/// The fingerprint of a call: its method and its request with the `request_id` left out.
+pub fn fingerprint(method: &str, request: &impl Message) -> Fingerprint {
+    let mut context = digest::Context::new(&digest::SHA256);
+    context.update(method.as_bytes());
+    context.update(&[0]);
+    context.update(&request.encode_to_vec());
+    let mut short = [0; 16];
+    short.copy_from_slice(&context.finish().as_ref()[..16]);
+    Fingerprint(short)
+}

@@ -1,0 +1,153 @@
+//! Writes the market's own types as messages of the contract.
+
+use prost_types::Timestamp as WireTime;
+use souk_proto::v1;
+use time::OffsetDateTime;
+
+use crate::{
+    domain::{
+        Callback, Event, EventKind, Item, Money, Order, OrderStatus, Party, PartyId, RatingSummary, Role,
+        Timestamp, Wish,
+    },
+    store::Delivery,
+};
+
+const MICROS_PER_SECOND: i64 = 1_000_000;
+
+/// A point in time.
+pub fn timestamp(time: Timestamp) -> WireTime {
+    let nanos = i32::try_from(time.0.rem_euclid(MICROS_PER_SECOND) * 1_000).unwrap_or(0);
+    WireTime { seconds: time.0.div_euclid(MICROS_PER_SECOND), nanos }
+}
+
+/// A point in time, as certificates tell it.
+pub fn timestamp_of(time: OffsetDateTime) -> WireTime {
+    timestamp(Timestamp::from(time))
+}
+
+/// A price or a total.
+pub fn money(money: Money) -> v1::Money {
+    v1::Money { amount_minor: money.amount_minor(), currency_code: money.currency_code().to_owned() }
+}
+
+/// All ratings of an item; `None` while there are none.
+pub fn rating(rating: RatingSummary) -> Option<v1::RatingSummary> {
+    rating.mean().map(|mean| v1::RatingSummary { count: rating.count, mean })
+}
+
+/// An item as everybody sees it.
+pub fn item(item: &Item) -> v1::Item {
+    v1::Item {
+        item_id: item.id.0,
+        seller_id: item.seller.to_string(),
+        seller_name: item.seller_name.as_str().to_owned(),
+        name: item.name.as_str().to_owned(),
+        description: item.description.as_str().to_owned(),
+        category: item.category.as_str().to_owned(),
+        unit_price: Some(money(item.unit_price)),
+        quantity: item.quantity,
+        rating: rating(item.rating),
+        version: item.version,
+        create_time: Some(timestamp(item.created_at)),
+        update_time: Some(timestamp(item.updated_at)),
+    }
+}
+
+/// An order as its buyer and its seller see it.
+pub fn order(order: &Order) -> v1::Order {
+    v1::Order {
+        order_id: order.id.0,
+        buyer_id: order.buyer.to_string(),
+        buyer_name: order.buyer_name.as_str().to_owned(),
+        seller_id: order.seller.to_string(),
+        seller_name: order.seller_name.as_str().to_owned(),
+        item_id: order.item.0,
+        item_name: order.item_name.as_str().to_owned(),
+        unit_price: Some(money(order.unit_price)),
+        quantity: order.quantity,
+        total_price: Some(money(order.total_price)),
+        status: order_status(order.status).into(),
+        place_time: Some(timestamp(order.placed_at)),
+        cancel_time: order.cancelled_at.map(timestamp),
+    }
+}
+
+/// Where an order stands.
+pub fn order_status(status: OrderStatus) -> v1::OrderStatus {
+    match status {
+        OrderStatus::Placed => v1::OrderStatus::Placed,
+        OrderStatus::Cancelled => v1::OrderStatus::Cancelled,
+    }
+}
+
+/// A wish and its item.
+pub fn wish(wish: &Wish, of: &Item) -> v1::Wish {
+    v1::Wish { item: Some(item(of)), add_time: Some(timestamp(wish.added_at)) }
+}
+
+/// A role.
+pub fn role(role: Role) -> v1::Role {
+    match role {
+        Role::Seller => v1::Role::Seller,
+        Role::Buyer => v1::Role::Buyer,
+    }
+}
+
+/// A callback address.
+pub fn callback(callback: &Callback) -> v1::CallbackAddress {
+    v1::CallbackAddress { host: callback.host.clone(), port: u32::from(callback.port) }
+}
+
+/// An account, as its own party sees it.
+pub fn account(party: &Party) -> v1::Account {
+    v1::Account {
+        party_id: party.id.to_string(),
+        role: role(party.role).into(),
+        display_name: party.display_name.as_str().to_owned(),
+        register_time: Some(timestamp(party.registered_at)),
+        callback: party.callback.as_ref().map(callback),
+    }
+}
+
+/// An event as one recipient gets it.
+pub fn event(recipient: PartyId, delivery: &Delivery) -> v1::Event {
+    v1::Event {
+        event_id: delivery.event.id.to_string(),
+        sequence: delivery.sequence.0,
+        recipient_id: recipient.to_string(),
+        occur_time: Some(timestamp(delivery.event.occurred_at)),
+        kind: Some(event_kind(&delivery.event)),
+    }
+}
+
+fn event_kind(event: &Event) -> v1::event::Kind {
+    use v1::event::Kind;
+    match &event.kind {
+        EventKind::OrderPlaced { order: placed, remaining_quantity, item_version } => {
+            Kind::OrderPlaced(v1::OrderPlaced {
+                order: Some(order(placed)),
+                remaining_quantity: *remaining_quantity,
+                item_version: *item_version,
+            })
+        }
+        EventKind::OrderCancelled { order: cancelled, remaining_quantity, item_version } => {
+            Kind::OrderCancelled(v1::OrderCancelled {
+                order: Some(order(cancelled)),
+                remaining_quantity: *remaining_quantity,
+                item_version: *item_version,
+            })
+        }
+        EventKind::ItemUpdated { item: updated, changed_fields } => Kind::ItemUpdated(v1::ItemUpdated {
+            item: Some(item(updated)),
+            changed_fields: changed_fields.clone(),
+        }),
+        EventKind::ItemWithdrawn { item, item_name, item_version } => {
+            Kind::ItemWithdrawn(v1::ItemWithdrawn {
+                item_id: item.0,
+                item_name: item_name.clone(),
+                item_version: *item_version,
+            })
+        }
+        EventKind::Test { text } => Kind::TestNotice(v1::TestNotice { text: text.clone() }),
+    }
+}

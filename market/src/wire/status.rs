@@ -1,0 +1,148 @@
+//! The one table from the market's errors to gRPC statuses.
+//!
+//! Every status carries `ErrorInfo` (AIP-193). Texts are written for the caller; what happened inside
+//! goes to the log and never over the wire.
+
+use std::{collections::HashMap, time::Duration};
+
+use souk_proto::{Reason, reason::DOMAIN};
+use tonic::Status;
+use tonic_types::{ErrorDetails, FieldViolation, StatusExt as _};
+
+use crate::{domain::Refusal, store::StoreError};
+
+/// A status for a reason, with metadata for `ErrorInfo`.
+pub fn status<const N: usize>(
+    reason: Reason,
+    message: impl Into<String>,
+    metadata: [(&str, String); N],
+) -> Status {
+    Status::with_error_details(reason.code(), message, details(reason, metadata))
+}
+
+/// A status for a reason that passes by itself; `after` says when to try again.
+pub fn try_again(reason: Reason, message: impl Into<String>, after: Duration) -> Status {
+    let mut details = details(reason, []);
+    details.set_retry_info(Some(after));
+    Status::with_error_details(reason.code(), message, details)
+}
+
+/// A status that names every wrong field of a request.
+pub fn invalid_fields(violations: Vec<FieldViolation>) -> Status {
+    let problems: Vec<_> =
+        violations.iter().map(|found| format!("{} {}", found.field, found.description)).collect();
+    let mut details = details(Reason::InvalidField, []);
+    details.set_bad_request(violations);
+    Status::with_error_details(Reason::InvalidField.code(), problems.join("; "), details)
+}
+
+/// A status for a defect: the caller learns nothing but that it happened.
+pub fn internal(what: &str) -> Status {
+    tracing::error!(what, "defect");
+    status(Reason::Internal, "the market failed to carry out the call; its log has the details", [])
+}
+
+/// A status for a store that failed while reading.
+pub fn store_error(error: &StoreError) -> Status {
+    match error {
+        StoreError::Unavailable(_) => {
+            tracing::warn!(%error, "the store does not answer");
+            try_again(
+                Reason::Unavailable,
+                "the market's storage does not answer; try again in a moment",
+                STORE_RETRY_DELAY,
+            )
+        }
+        StoreError::Corrupt(_) => internal(&error.to_string()),
+    }
+}
+
+const STORE_RETRY_DELAY: Duration = Duration::from_secs(1);
+
+/// A status for a command that the rules refused.
+pub fn refusal(refusal: &Refusal) -> Status {
+    match refusal {
+        Refusal::NotRegistered => {
+            status(Reason::NotRegistered, "this certificate's party has not registered yet", [])
+        }
+        Refusal::RequestIdReused => status(
+            Reason::RequestIdReused,
+            "this request_id was used before for a call with other parameters",
+            [],
+        ),
+        Refusal::InvalidField { field, problem } => {
+            invalid_fields(vec![FieldViolation::new(*field, problem.to_string())])
+        }
+        Refusal::ItemNotFound(item) => not_found(Reason::ItemNotFound, "item", *item),
+        Refusal::OrderNotFound(order) => not_found(Reason::OrderNotFound, "order", *order),
+        Refusal::WishNotFound(item) => status(
+            Reason::WishNotFound,
+            format!("item {item} is not on your wishlist"),
+            [("item_id", item.to_string())],
+        ),
+        Refusal::AlreadyRated { item, stars } => status(
+            Reason::AlreadyRated,
+            format!("you gave item {item} {} stars before", stars.get()),
+            [("item_id", item.to_string()), ("stars", stars.get().to_string())],
+        ),
+        Refusal::NotPurchased(item) => status(
+            Reason::NotPurchased,
+            format!("you have no standing order of item {item}"),
+            [("item_id", item.to_string())],
+        ),
+        Refusal::NotCancellable { order, status: now } => status(
+            Reason::NotCancellable,
+            format!("order {order} is {} and can't be cancelled", now.as_str()),
+            [("order_id", order.to_string()), ("status", now.as_str().to_owned())],
+        ),
+        conflict => state_conflict(conflict),
+    }
+}
+
+/// Refusals that name what was expected and what there is.
+fn state_conflict(refusal: &Refusal) -> Status {
+    match refusal {
+        Refusal::OutOfStock { item, requested, available } => status(
+            Reason::OutOfStock,
+            format!("item {item}: {requested} asked for, {available} left"),
+            [
+                ("item_id", item.to_string()),
+                ("requested", requested.to_string()),
+                ("available", available.to_string()),
+            ],
+        ),
+        Refusal::PriceChanged { expected, actual } => status(
+            Reason::PriceChanged,
+            format!("the price is {actual}, not {expected}"),
+            [
+                ("expected_amount_minor", expected.amount_minor().to_string()),
+                ("amount_minor", actual.amount_minor().to_string()),
+                ("currency_code", actual.currency_code().to_owned()),
+            ],
+        ),
+        Refusal::VersionMismatch { expected, actual } => status(
+            Reason::VersionMismatch,
+            format!("the item has version {actual}, not {expected}"),
+            [("expected_version", expected.to_string()), ("version", actual.to_string())],
+        ),
+        Refusal::StockOutOfRange { available, delta } => status(
+            Reason::StockOutOfRange,
+            format!("a stock of {available} can't be changed by {delta}"),
+            [("available", available.to_string()), ("delta", delta.to_string())],
+        ),
+        other => internal(&format!("a refusal without a status: {other:?}")),
+    }
+}
+
+fn not_found(reason: Reason, what: &str, id: impl std::fmt::Display) -> Status {
+    status(
+        reason,
+        format!("there is no {what} {id} that you can use"),
+        [(&*format!("{what}_id"), id.to_string())],
+    )
+}
+
+fn details<const N: usize>(reason: Reason, metadata: [(&str, String); N]) -> ErrorDetails {
+    let metadata: HashMap<_, _> = metadata.into_iter().map(|(key, value)| (key.to_owned(), value)).collect();
+    ErrorDetails::with_error_info(reason.as_str(), DOMAIN, metadata)
+}
