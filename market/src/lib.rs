@@ -4,5 +4,6 @@
 
 pub mod clock;
 pub mod domain;
+pub mod ledger;
 pub mod store;
 pub mod wire;

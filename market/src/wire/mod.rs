@@ -3,13 +3,14 @@
 //! [`parse`] takes requests apart: every value is checked once, and a request with several mistakes is
 //! answered with all of them. [`show`] writes answers. [`status`] is the one table of errors.
 
+pub mod command;
 mod page;
 mod parse;
 mod show;
 mod status;
 
 pub use page::{PageError, PageToken, page_size};
-pub use parse::{Fields, fingerprint, request_key};
+pub use parse::Fields;
 pub use show::{
     account, callback, event, item, money, order, order_status, rating, role, timestamp, timestamp_of, wish,
 };

@@ -75,7 +75,11 @@ impl Fields {
 }
 
 /// The idempotency key of a mutating call: its `request_id`, and the fingerprint of everything else.
-pub fn request_key(fields: &mut Fields, request_id: &str, fingerprint: Fingerprint) -> Option<RequestKey> {
+pub(super) fn request_key(
+    fields: &mut Fields,
+    request_id: &str,
+    fingerprint: Fingerprint,
+) -> Option<RequestKey> {
     let parsed = Uuid::try_parse(request_id)
         .ok()
         .filter(|id| !id.is_nil())
@@ -84,7 +88,7 @@ pub fn request_key(fields: &mut Fields, request_id: &str, fingerprint: Fingerpri
 }
 
 /// The fingerprint of a call: its method and its request with the `request_id` left out.
-pub fn fingerprint(method: &str, request: &impl Message) -> Fingerprint {
+pub(super) fn fingerprint(method: &str, request: &impl Message) -> Fingerprint {
     let mut context = digest::Context::new(&digest::SHA256);
     context.update(method.as_bytes());
     context.update(&[0]);

@@ -1,0 +1,146 @@
+//! One lane: carries out what is queued, batch after batch.
+
+use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
+use tokio::sync::{mpsc, oneshot};
+use uuid::Builder;
+
+use super::{Answer, Done, Job, LANE_BATCH, LedgerError, OnCommit, desk::Answers};
+use crate::{
+    clock::Clock,
+    domain::{Command, Context, EventId, Keys, Outcome, Refusal, Timestamp, WorkingSet, decide},
+    store::{Lane, SaveError, StoreError},
+};
+
+const MICROS_PER_MILLISECOND: i64 = 1_000;
+
+pub(super) struct Runner {
+    lane: Box<dyn Lane>,
+    clock: Clock,
+    on_commit: OnCommit,
+    random: StdRng,
+}
+
+/// Why a whole batch failed. Refusals are not failures: each command has its own.
+#[derive(Clone, Copy)]
+enum BatchFailure {
+    Unavailable,
+    Corrupt,
+    Indefinite,
+}
+
+impl Runner {
+    pub(super) fn new(lane: Box<dyn Lane>, clock: Clock, on_commit: OnCommit) -> Self {
+        Self { lane, clock, on_commit, random: StdRng::from_rng(&mut rand::rng()) }
+    }
+
+    /// Works until all ledgers are gone and the queue is empty.
+    pub(super) fn run(self, jobs: mpsc::Receiver<Job>) {
+        match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+            Ok(runtime) => runtime.block_on(self.work(jobs)),
+            Err(error) => tracing::error!(%error, "a lane of the ledger can't start"),
+        }
+    }
+
+    async fn work(mut self, mut jobs: mpsc::Receiver<Job>) {
+        let mut batch = Vec::with_capacity(LANE_BATCH);
+        while jobs.recv_many(&mut batch, LANE_BATCH).await > 0 {
+            let mut commands = Vec::with_capacity(batch.len());
+            let mut callers = Vec::with_capacity(batch.len());
+            for job in batch.drain(..) {
+                commands.push(job.command);
+                callers.push((job.answer, job.desk));
+            }
+            let answers = self.answer(&commands).await;
+            hand_back(callers.into_iter().zip(answers).collect());
+        }
+    }
+
+    async fn answer(&mut self, commands: &[Command]) -> Vec<Answer> {
+        match self.carry_out(commands).await {
+            Ok(answers) => answers,
+            // One unreadable row must not fail the others' commands.
+            Err(BatchFailure::Corrupt) if commands.len() > 1 => {
+                let mut answers = Vec::with_capacity(commands.len());
+                for command in commands {
+                    let alone = self.carry_out(std::slice::from_ref(command)).await;
+                    answers.extend(alone.unwrap_or_else(|failure| vec![Err(failure.into())]));
+                }
+                answers
+            }
+            Err(failure) => commands.iter().map(|_| Err(failure.into())).collect(),
+        }
+    }
+
+    async fn carry_out(&mut self, commands: &[Command]) -> Result<Vec<Answer>, BatchFailure> {
+        let mut keys = Keys::default();
+        for command in commands {
+            command.add_keys(&mut keys);
+        }
+        let mut rows = self.lane.load(&keys).await.map_err(|error| failed("load", &error))?;
+        let decided = self.decide_all(&mut rows, commands);
+        if rows.is_unchanged() {
+            self.lane.abandon().await;
+            return Ok(decided.into_iter().map(|decided| answer(decided, None)).collect());
+        }
+        let receipt = match self.lane.save(&rows).await {
+            Ok(receipt) => receipt,
+            Err(SaveError::Lost(error)) => return Err(failed("save", &error)),
+            Err(SaveError::Indefinite(error)) => {
+                tracing::error!(%error, "the outcome of a commit is not known");
+                return Err(BatchFailure::Indefinite);
+            }
+        };
+        (self.on_commit)(&receipt);
+        Ok(decided.into_iter().map(|decided| answer(decided, receipt.feed_position)).collect())
+    }
+
+    fn decide_all(&mut self, rows: &mut WorkingSet, commands: &[Command]) -> Vec<Result<Outcome, Refusal>> {
+        let now = self.clock.now();
+        let random = &mut self.random;
+        let mut event_ids = || event_id(now, random);
+        let mut context = Context { now, event_ids: &mut event_ids };
+        commands.iter().map(|command| decide(rows, command, &mut context)).collect()
+    }
+}
+
+/// A version 7 UUID (RFC 9562): ids of one time lie together in an index.
+fn event_id(now: Timestamp, random: &mut StdRng) -> EventId {
+    let millis = u64::try_from(now.0 / MICROS_PER_MILLISECOND).unwrap_or(0);
+    EventId(Builder::from_unix_timestamp_millis(millis, &random.random()).into_uuid())
+}
+
+fn answer(decided: Result<Outcome, Refusal>, feed_position: Option<crate::store::FeedPosition>) -> Answer {
+    decided.map(|outcome| Done { outcome, feed_position }).map_err(LedgerError::Refused)
+}
+
+fn failed(step: &str, error: &StoreError) -> BatchFailure {
+    tracing::error!(step, %error, "a batch was not carried out");
+    match error {
+        StoreError::Unavailable(_) => BatchFailure::Unavailable,
+        StoreError::Corrupt(_) => BatchFailure::Corrupt,
+    }
+}
+
+impl From<BatchFailure> for LedgerError {
+    fn from(failure: BatchFailure) -> Self {
+        match failure {
+            BatchFailure::Unavailable => Self::Unavailable,
+            BatchFailure::Corrupt => Self::Corrupt,
+            BatchFailure::Indefinite => Self::Indefinite,
+        }
+    }
+}
+
+/// Sorts the answers by desk: there are only as many desks as server threads.
+fn hand_back(answers: Vec<((oneshot::Sender<Answer>, Answers), Answer)>) {
+    let mut parcels: Vec<(Answers, Vec<_>)> = Vec::new();
+    for ((caller, desk), answer) in answers {
+        match parcels.iter_mut().find(|(of, _)| of.is_same(&desk)) {
+            Some((_, parcel)) => parcel.push((caller, answer)),
+            None => parcels.push((desk, vec![(caller, answer)])),
+        }
+    }
+    for (desk, parcel) in parcels {
+        desk.hand_back(parcel);
+    }
+}

@@ -1,0 +1,160 @@
+//! The write path: every change is a [`Command`], and commands are carried out in batches.
+//!
+//! A lane takes what is queued, without waiting for more, and carries it out in one transaction: load the
+//! rows that the commands name, let the rules decide on one after another, save what they changed, commit.
+//! Only then is anybody answered. So a commit, which costs a disk flush, is shared by everyone who was
+//! waiting for it, and a much wanted item costs one row write for a whole batch of purchases.
+//!
+//! A transaction never belongs to a handler: a caller that goes away can't cancel or prolong it.
+
+mod desk;
+mod lane;
+
+use std::{sync::Arc, thread, time::Duration};
+
+pub use desk::Desk;
+use tokio::sync::{mpsc, oneshot};
+
+use crate::{
+    clock::Clock,
+    domain::{Action, Command, Outcome, Refusal},
+    store::{FeedPosition, Lane, Receipt},
+};
+use desk::Answers;
+
+/// The most commands that wait for a lane; further ones are refused at once.
+pub const LANE_QUEUE: usize = 4_096;
+/// The most commands of one transaction.
+pub const LANE_BATCH: usize = 256;
+/// When a refused caller is told to come back: by then a full queue has been worked off.
+pub const OVERLOAD_RETRY_DELAY: Duration = Duration::from_millis(250);
+
+/// What came of a command that was carried out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Done {
+    /// The outcome.
+    pub outcome: Outcome,
+    /// The feed position of the commit, when a searchable item changed in it.
+    pub feed_position: Option<FeedPosition>,
+}
+
+/// Why a command was not carried out.
+#[derive(Debug, thiserror::Error)]
+pub enum LedgerError {
+    /// The rules refused it; nothing was changed.
+    #[error("refused: {0:?}")]
+    Refused(Refusal),
+    /// The queue is full; nothing was changed.
+    #[error("the queue of the ledger is full")]
+    Overloaded,
+    /// The store does not answer, or the market is shutting down; nothing was changed.
+    #[error("the ledger does not answer")]
+    Unavailable,
+    /// What is stored for the command can't be read; nothing was changed.
+    #[error("the ledger met something unreadable")]
+    Corrupt,
+    /// Whether it took effect is not known; a repetition with the same request id is safe.
+    #[error("the outcome is not known")]
+    Indefinite,
+}
+
+/// Called after each commit, on the lane's thread; must not block.
+pub type OnCommit = Box<dyn Fn(&Receipt) + Send>;
+
+struct Job {
+    command: Command,
+    answer: oneshot::Sender<Answer>,
+    desk: Answers,
+}
+
+type Answer = Result<Done, LedgerError>;
+
+/// The lanes. Ends when it and all of its [`Ledger`]s are dropped and what was queued is carried out.
+pub struct Lanes {
+    queues: Arc<[mpsc::Sender<Job>]>,
+    threads: Vec<thread::JoinHandle<()>>,
+}
+
+/// Submits commands for one server thread, which is answered through its own [`Desk`].
+#[derive(Clone)]
+pub struct Ledger {
+    queues: Arc<[mpsc::Sender<Job>]>,
+    desk: Answers,
+}
+
+impl Lanes {
+    /// Starts a thread for each lane.
+    pub fn start(
+        lanes: Vec<Box<dyn Lane>>,
+        clock: Clock,
+        on_commit: impl Fn() -> OnCommit,
+    ) -> std::io::Result<Self> {
+        let mut queues = Vec::with_capacity(lanes.len());
+        let mut threads = Vec::with_capacity(lanes.len());
+        for (number, lane) in lanes.into_iter().enumerate() {
+            let (queue, jobs) = mpsc::channel(LANE_QUEUE);
+            let runner = lane::Runner::new(lane, clock, on_commit());
+            queues.push(queue);
+            threads.push(
+                thread::Builder::new().name(format!("souk-lane-{number}")).spawn(move || runner.run(jobs))?,
+            );
+        }
+        Ok(Self { queues: queues.into(), threads })
+    }
+
+    /// A ledger for a server thread whose desk this is.
+    pub fn ledger(&self, desk: &Desk) -> Ledger {
+        Ledger { queues: Arc::clone(&self.queues), desk: desk.answers() }
+    }
+
+    /// How many commands wait, over all lanes.
+    pub fn queued(&self) -> usize {
+        self.queues.iter().map(|queue| queue.max_capacity() - queue.capacity()).sum()
+    }
+
+    /// Whether a lane has ended while the market still needs it, which only a defect can cause.
+    pub fn has_failed(&self) -> bool {
+        self.threads.iter().any(thread::JoinHandle::is_finished)
+    }
+
+    /// Waits until everything queued is carried out. All ledgers must have been dropped before.
+    pub fn join(self) {
+        drop(self.queues);
+        for thread in self.threads {
+            if thread.join().is_err() {
+                tracing::error!("a lane of the ledger panicked");
+            }
+        }
+    }
+}
+
+impl Ledger {
+    /// Has a command carried out, and answers after the commit.
+    pub async fn submit(&self, command: Command) -> Result<Done, LedgerError> {
+        let (answer, answered) = oneshot::channel();
+        let queue = &self.queues[lane_of(&command, self.queues.len())];
+        let job = Job { command, answer, desk: self.desk.clone() };
+        queue.try_send(job).map_err(|error| match error {
+            mpsc::error::TrySendError::Full(_) => LedgerError::Overloaded,
+            mpsc::error::TrySendError::Closed(_) => LedgerError::Unavailable,
+        })?;
+        // A lane that dies with the job in hand may or may not have committed it.
+        answered.await.unwrap_or(Err(LedgerError::Indefinite))
+    }
+}
+
+/// The lane for a command: by item, so that those for one item are batched together.
+fn lane_of(command: &Command, lanes: usize) -> usize {
+    let key = match &command.action {
+        Action::Update { item, .. }
+        | Action::Delete { item, .. }
+        | Action::Buy { item, .. }
+        | Action::Wish { item }
+        | Action::Unwish { item }
+        | Action::Rate { item, .. } => item.0 as u128,
+        Action::Register { .. } | Action::Sell(_) | Action::Cancel { .. } | Action::Test { .. } => {
+            command.caller.0.as_u128()
+        }
+    };
+    (key % lanes as u128) as usize
+}

@@ -1,0 +1,253 @@
+//! Reads mutating requests as commands.
+
+use std::mem;
+
+use souk_proto::v1;
+use tonic::Status;
+
+use super::parse::{Fields, fingerprint, request_key};
+use crate::domain::{
+    Action, Category, Command, Description, DisplayName, Fingerprint, ItemId, ItemListing, ItemName,
+    ItemPatch, OrderId, OrderQuantity, PartyId, Quantity, RequestKey, Stars, StockChange, TestText,
+};
+
+/// A mutating request, read: everything of a command but the caller.
+pub struct Parsed {
+    /// The idempotency key.
+    pub request: RequestKey,
+    /// Only check.
+    pub validate_only: bool,
+    /// What is asked for.
+    pub action: Action,
+}
+
+impl Parsed {
+    /// The command of a caller.
+    pub fn by(self, caller: PartyId) -> Command {
+        Command { caller, request: self.request, validate_only: self.validate_only, action: self.action }
+    }
+}
+
+/// Takes the parts out of a request that every mutating request has.
+macro_rules! mutating {
+    ($request:ident, $method:literal) => {{
+        let request_id = mem::take(&mut $request.request_id);
+        Mutating { request_id, validate_only: $request.validate_only, print: fingerprint($method, &$request) }
+    }};
+}
+
+struct Mutating {
+    request_id: String,
+    validate_only: bool,
+    print: Fingerprint,
+}
+
+impl Mutating {
+    fn finish(self, mut fields: Fields, action: Option<Action>) -> Result<Parsed, Status> {
+        let request = request_key(&mut fields, &self.request_id, self.print);
+        let validate_only = self.validate_only;
+        fields.finish(request.zip(action).map(|(request, action)| Parsed { request, validate_only, action }))
+    }
+}
+
+/// What both registrations ask for, before the callback address has been checked.
+pub struct Registration {
+    /// The idempotency key.
+    pub request: RequestKey,
+    /// Only check.
+    pub validate_only: bool,
+    /// The name for others to see.
+    pub display_name: DisplayName,
+    /// The callback address as asked for.
+    pub callback: Option<v1::CallbackAddress>,
+}
+
+macro_rules! registration {
+    ($(#[$doc:meta])* $name:ident, $request:ident, $method:literal) => {
+        $(#[$doc])*
+        pub fn $name(mut request: v1::$request) -> Result<Registration, Status> {
+            let call = mutating!(request, $method);
+            let mut fields = Fields::new();
+            let display_name = fields.take("display_name", DisplayName::parse(&request.display_name));
+            let key = request_key(&mut fields, &call.request_id, call.print);
+            let callback = request.callback;
+            fields.finish(key.zip(display_name).map(|(request, display_name)| Registration {
+                request,
+                validate_only: call.validate_only,
+                display_name,
+                callback,
+            }))
+        }
+    };
+}
+
+registration! {
+    /// Reads RegisterSeller.
+    register_seller, RegisterSellerRequest, "RegisterSeller"
+}
+registration! {
+    /// Reads RegisterBuyer.
+    register_buyer, RegisterBuyerRequest, "RegisterBuyer"
+}
+
+/// Reads SellItem.
+pub fn sell_item(mut request: v1::SellItemRequest) -> Result<Parsed, Status> {
+    let call = mutating!(request, "SellItem");
+    let mut fields = Fields::new();
+    let draft = request.item.unwrap_or_default();
+    let name = fields.take("item.name", ItemName::parse(draft.name()));
+    let description = fields.take("item.description", Description::parse(draft.description()));
+    let category = fields.take("item.category", Category::parse(draft.category()));
+    let unit_price = fields.price("item.unit_price", draft.unit_price.as_ref());
+    let quantity = fields.take("item.quantity", Quantity::parse_listing(draft.quantity()));
+    let action = (|| {
+        Some(Action::Sell(ItemListing {
+            name: name?,
+            description: description?,
+            category: category?,
+            unit_price: unit_price?,
+            quantity: quantity?,
+        }))
+    })();
+    call.finish(fields, action)
+}
+
+/// Reads UpdateItem (AIP-134).
+pub fn update_item(mut request: v1::UpdateItemRequest) -> Result<Parsed, Status> {
+    let call = mutating!(request, "UpdateItem");
+    let mut fields = Fields::new();
+    let item = fields.id("item_id", request.item_id);
+    let patch = item_patch(&mut fields, &request);
+    let expected_version = request.expected_version;
+    let action = item.map(|item| Action::Update { item: ItemId(item), patch, expected_version });
+    call.finish(fields, action)
+}
+
+const PATCH_PATHS: [&str; 5] = ["name", "description", "category", "unit_price", "quantity"];
+
+fn item_patch(fields: &mut Fields, request: &v1::UpdateItemRequest) -> ItemPatch {
+    let draft = request.item.clone().unwrap_or_default();
+    let mask = request.update_mask.clone().unwrap_or_default().paths;
+    for path in mask.iter().filter(|path| !PATCH_PATHS.contains(&path.as_str())) {
+        let known = PATCH_PATHS.join(", ");
+        fields.wrong("update_mask", format!("names {path:?}; it may name {known}"));
+    }
+    // Without a mask, a field is to be changed when it is set.
+    let wanted =
+        |path: &str, is_set: bool| if mask.is_empty() { is_set } else { mask.iter().any(|p| p == path) };
+    let mut patch = ItemPatch::default();
+    if wanted("name", draft.name.is_some()) {
+        patch.name = fields.take("item.name", ItemName::parse(draft.name()));
+    }
+    if wanted("description", draft.description.is_some()) {
+        patch.description = fields.take("item.description", Description::parse(draft.description()));
+    }
+    if wanted("category", draft.category.is_some()) {
+        patch.category = fields.take("item.category", Category::parse(draft.category()));
+    }
+    if wanted("unit_price", draft.unit_price.is_some()) {
+        patch.unit_price = fields.price("item.unit_price", draft.unit_price.as_ref());
+    }
+    let sets_quantity = wanted("quantity", draft.quantity.is_some());
+    patch.stock = stock_change(fields, sets_quantity, draft.quantity, request.quantity_delta);
+    if mask.is_empty() && draft == v1::ItemDraft::default() && request.quantity_delta.is_none() {
+        fields.wrong("item", "holds nothing to change; set a field of it, or quantity_delta");
+    }
+    patch
+}
+
+fn stock_change(
+    fields: &mut Fields,
+    sets_quantity: bool,
+    quantity: Option<i64>,
+    delta: Option<i64>,
+) -> Option<StockChange> {
+    match (sets_quantity, delta) {
+        (true, Some(_)) => {
+            fields.wrong("quantity_delta", "can't be given together with quantity; use one of the two");
+            None
+        }
+        (true, None) => match quantity {
+            Some(units) => fields.take("item.quantity", Quantity::parse(units)).map(StockChange::To),
+            None => {
+                fields.wrong("item.quantity", "is named in update_mask but missing; give it");
+                None
+            }
+        },
+        (false, Some(0)) => {
+            fields
+                .wrong("quantity_delta", "is 0; give the number of units to add or, negative, to take away");
+            None
+        }
+        (false, delta) => delta.map(StockChange::By),
+    }
+}
+
+/// Reads DeleteItem.
+pub fn delete_item(mut request: v1::DeleteItemRequest) -> Result<Parsed, Status> {
+    let call = mutating!(request, "DeleteItem");
+    let mut fields = Fields::new();
+    let expected_version = request.expected_version;
+    let item = fields.id("item_id", request.item_id);
+    call.finish(fields, item.map(|item| Action::Delete { item: ItemId(item), expected_version }))
+}
+
+/// Reads BuyItem.
+pub fn buy_item(mut request: v1::BuyItemRequest) -> Result<Parsed, Status> {
+    let call = mutating!(request, "BuyItem");
+    let mut fields = Fields::new();
+    let item = fields.id("item_id", request.item_id);
+    let quantity = fields.take("quantity", OrderQuantity::parse(request.quantity));
+    let expected_unit_price =
+        fields.optional_price("expected_unit_price", request.expected_unit_price.as_ref());
+    let action = item.zip(quantity).map(|(item, quantity)| Action::Buy {
+        item: ItemId(item),
+        quantity,
+        expected_unit_price,
+    });
+    call.finish(fields, action)
+}
+
+/// Reads CancelOrder.
+pub fn cancel_order(mut request: v1::CancelOrderRequest) -> Result<Parsed, Status> {
+    let call = mutating!(request, "CancelOrder");
+    let mut fields = Fields::new();
+    let order = fields.id("order_id", request.order_id);
+    call.finish(fields, order.map(|order| Action::Cancel { order: OrderId(order) }))
+}
+
+/// Reads AddToWishlist.
+pub fn add_to_wishlist(mut request: v1::AddToWishlistRequest) -> Result<Parsed, Status> {
+    let call = mutating!(request, "AddToWishlist");
+    let mut fields = Fields::new();
+    let item = fields.id("item_id", request.item_id);
+    call.finish(fields, item.map(|item| Action::Wish { item: ItemId(item) }))
+}
+
+/// Reads RemoveFromWishlist.
+pub fn remove_from_wishlist(mut request: v1::RemoveFromWishlistRequest) -> Result<Parsed, Status> {
+    let call = mutating!(request, "RemoveFromWishlist");
+    let mut fields = Fields::new();
+    let item = fields.id("item_id", request.item_id);
+    call.finish(fields, item.map(|item| Action::Unwish { item: ItemId(item) }))
+}
+
+/// Reads RateItem.
+pub fn rate_item(mut request: v1::RateItemRequest) -> Result<Parsed, Status> {
+    let call = mutating!(request, "RateItem");
+    let mut fields = Fields::new();
+    let item = fields.id("item_id", request.item_id);
+    let stars = fields.take("stars", Stars::parse(request.stars));
+    let update_existing = request.update_existing;
+    let action =
+        item.zip(stars).map(|(item, stars)| Action::Rate { item: ItemId(item), stars, update_existing });
+    call.finish(fields, action)
+}
+
+/// Reads TestEvent.
+pub fn test_event(mut request: v1::TestEventRequest) -> Result<Parsed, Status> {
+    let call = mutating!(request, "TestEvent");
+    let mut fields = Fields::new();
+    let text = fields.take("text", TestText::parse(&request.text));
+    call.finish(fields, text.map(|text| Action::Test { text }))
+}
