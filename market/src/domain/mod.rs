@@ -38,3 +38,6 @@ pub use refusal::{Invalid, Refusal};
 pub use text::{Description, DisplayName, ItemName, TestText};
 pub use wishlist::Wish;
 pub use working_set::{Keys, Recorded, Table, WorkingSet};
+
+#[cfg(test)]
+mod tests;

@@ -8,7 +8,7 @@ use tonic_types::FieldViolation;
 use uuid::Uuid;
 
 use super::status::invalid_fields;
-use crate::domain::{Fingerprint, Money, PartyId, RequestId, RequestKey};
+use crate::domain::{Category, Fingerprint, Money, OrderStatus, PartyId, RequestId, RequestKey};
 
 /// Reads the fields of one request. Mistakes are gathered; [`Fields::finish`] answers with all of them.
 #[derive(Default)]
@@ -54,6 +54,24 @@ impl Fields {
         let parsed =
             Uuid::try_parse(text).map_err(|_| "is not a UUID; write it as 8-4-4-4-12 hexadecimal digits");
         self.take(field, parsed).map(PartyId)
+    }
+
+    /// A category that may be left empty.
+    pub fn optional_category(&mut self, field: &str, text: &str) -> Option<Category> {
+        if text.is_empty() { None } else { self.take(field, Category::parse(text)) }
+    }
+
+    /// An order's status that may be left out.
+    pub fn order_status(&mut self, field: &str, status: i32) -> Option<OrderStatus> {
+        match v1::OrderStatus::try_from(status) {
+            Ok(v1::OrderStatus::Unspecified) => None,
+            Ok(v1::OrderStatus::Placed) => Some(OrderStatus::Placed),
+            Ok(v1::OrderStatus::Cancelled) => Some(OrderStatus::Cancelled),
+            Err(_) => {
+                self.wrong(field, "is none of the statuses; use one of OrderStatus");
+                None
+            }
+        }
     }
 
     /// A row's number: 1 or more.

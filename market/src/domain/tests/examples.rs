@@ -1,0 +1,207 @@
+//! Each rule by example.
+
+use super::*;
+
+#[test]
+fn a_party_that_has_not_registered_is_refused_everything_but_registering() {
+    let mut desk = Desk::open();
+    assert_eq!(desk.act(99, sell("Lamp", 1, 1)), Err(Refusal::NotRegistered));
+    assert_eq!(desk.act(99, buy(ItemId(1), 1)), Err(Refusal::NotRegistered));
+}
+
+#[test]
+fn registering_again_keeps_identity_role_and_first_time() {
+    let mut desk = Desk::open();
+    let before = desk.rows.parties.row(party(ALICE)).unwrap().clone();
+    let action = Action::Register {
+        role: Role::Seller,
+        display_name: DisplayName::parse("Alice & Daughters").unwrap(),
+        callback: Some(Callback { host: "192.0.2.7".into(), port: 7444 }),
+    };
+    desk.act(ALICE, action).unwrap();
+    let after = desk.rows.parties.row(party(ALICE)).unwrap();
+    assert_eq!((after.id, after.role, after.registered_at), (before.id, before.role, before.registered_at));
+    assert_eq!(after.display_name.as_str(), "Alice & Daughters");
+    assert_eq!(after.callback.as_ref().unwrap().port, 7444);
+}
+
+#[test]
+fn the_last_unit_can_be_bought_and_not_one_more() {
+    let mut desk = Desk::open();
+    let lamp = desk.lamp(ALICE, 2);
+    order_of(desk.act(BOB, buy(lamp, 2)));
+    assert_eq!(desk.item(lamp).quantity, 0);
+    assert_eq!(
+        desk.act(DAVE, buy(lamp, 1)),
+        Err(Refusal::OutOfStock { item: lamp, requested: 1, available: 0 })
+    );
+}
+
+#[test]
+fn a_purchase_tells_the_seller_and_keeps_a_snapshot() {
+    let mut desk = Desk::open();
+    let lamp = desk.lamp(ALICE, 5);
+    let order = order_of(desk.act(BOB, buy(lamp, 3)));
+    assert_eq!(order.total_price.amount_minor(), 3_750);
+    let told = desk.rows.events.last().unwrap();
+    assert_eq!(told.audience, Audience::Party(party(ALICE)));
+    assert!(matches!(
+        &told.event.kind,
+        EventKind::OrderPlaced { remaining_quantity: 2, item_version: 2, .. }
+    ));
+    let patch = ItemPatch { unit_price: Some(Money::price(9_900, "GBP").unwrap()), ..ItemPatch::default() };
+    desk.act(ALICE, Action::Update { item: lamp, patch, expected_version: None }).unwrap();
+    assert_eq!(desk.rows.orders.row(order.id).unwrap().unit_price.amount_minor(), 1_250);
+}
+
+#[test]
+fn a_changed_price_is_refused_when_the_buyer_expects_another() {
+    let mut desk = Desk::open();
+    let lamp = desk.lamp(ALICE, 1);
+    let expected = Money::price(1_000, "GBP").unwrap();
+    let action = Action::Buy {
+        item: lamp,
+        quantity: OrderQuantity::parse(1).unwrap(),
+        expected_unit_price: Some(expected),
+    };
+    let actual = Money::price(1_250, "GBP").unwrap();
+    assert_eq!(desk.act(BOB, action), Err(Refusal::PriceChanged { expected, actual }));
+}
+
+#[test]
+fn a_total_past_the_largest_number_is_refused() {
+    let mut desk = Desk::open();
+    let Outcome::Item(item) = desk.act(ALICE, sell("Palace", Money::MAX_PRICE_MINOR, 1_000_000)).unwrap()
+    else {
+        panic!("not an item")
+    };
+    let refusal = desk.act(BOB, buy(item.id, 1_000_000)).unwrap_err();
+    assert!(matches!(refusal, Refusal::InvalidField { field: "quantity", .. }));
+    assert_eq!(desk.item(item.id).quantity, 1_000_000);
+}
+
+#[test]
+fn another_sellers_item_is_refused_like_one_that_never_was() {
+    let mut desk = Desk::open();
+    let lamp = desk.lamp(ALICE, 5);
+    assert_eq!(desk.act(CAROL, restock(lamp, 1)), Err(Refusal::ItemNotFound(lamp)));
+    let delete = Action::Delete { item: lamp, expected_version: None };
+    assert_eq!(desk.act(CAROL, delete), Err(Refusal::ItemNotFound(lamp)));
+    assert_eq!(desk.act(CAROL, restock(ItemId(77), 1)), Err(Refusal::ItemNotFound(ItemId(77))));
+    assert_eq!(desk.item(lamp).quantity, 5);
+}
+
+#[test]
+fn a_stale_version_is_refused_and_a_delta_keeps_purchases_in_between() {
+    let mut desk = Desk::open();
+    let lamp = desk.lamp(ALICE, 5);
+    desk.act(BOB, buy(lamp, 2)).unwrap();
+    let patch =
+        ItemPatch { stock: Some(StockChange::To(Quantity::parse(5).unwrap())), ..ItemPatch::default() };
+    let stale = Action::Update { item: lamp, patch, expected_version: Some(1) };
+    assert_eq!(desk.act(ALICE, stale), Err(Refusal::VersionMismatch { expected: 1, actual: 2 }));
+    desk.act(ALICE, restock(lamp, 10)).unwrap();
+    assert_eq!(desk.item(lamp).quantity, 13);
+    assert_eq!(
+        desk.act(ALICE, restock(lamp, -14)),
+        Err(Refusal::StockOutOfRange { available: 13, delta: -14 })
+    );
+    assert_eq!(
+        desk.act(ALICE, restock(lamp, i64::MAX)),
+        Err(Refusal::StockOutOfRange { available: 13, delta: i64::MAX })
+    );
+}
+
+#[test]
+fn an_update_that_changes_nothing_tells_nobody() {
+    let mut desk = Desk::open();
+    let lamp = desk.lamp(ALICE, 5);
+    let events = desk.rows.events.len();
+    let patch = ItemPatch { name: Some(ItemName::parse("Lamp").unwrap()), ..ItemPatch::default() };
+    desk.act(ALICE, Action::Update { item: lamp, patch, expected_version: None }).unwrap();
+    assert_eq!(desk.rows.events.len(), events);
+    assert_eq!(desk.item(lamp).version, 1);
+}
+
+#[test]
+fn a_deleted_item_is_gone_for_all_but_its_orders_and_its_number_is_not_used_again() {
+    let mut desk = Desk::open();
+    let lamp = desk.lamp(ALICE, 5);
+    let order = order_of(desk.act(BOB, buy(lamp, 2)));
+    let deleted = desk.act(ALICE, Action::Delete { item: lamp, expected_version: None }).unwrap();
+    assert!(matches!(deleted, Outcome::Item(item) if item.quantity == 3));
+    for action in [buy(lamp, 1), Action::Wish { item: lamp }, rate(lamp, 5)] {
+        assert_eq!(desk.act(BOB, action), Err(Refusal::ItemNotFound(lamp)));
+    }
+    assert!(desk.lamp(ALICE, 1) > lamp);
+    // The units of a cancelled order can't go back on sale: they count as withdrawn.
+    order_of(desk.act(BOB, Action::Cancel { order: order.id }));
+    assert_eq!((desk.item(lamp).quantity, desk.item(lamp).withdrawn), (0, 5));
+}
+
+#[test]
+fn a_cancelled_order_goes_back_into_stock_once() {
+    let mut desk = Desk::open();
+    let lamp = desk.lamp(ALICE, 5);
+    let order = order_of(desk.act(BOB, buy(lamp, 2)));
+    let cancel = Action::Cancel { order: order.id };
+    assert_eq!(desk.act(DAVE, cancel.clone()), Err(Refusal::OrderNotFound(order.id)));
+    order_of(desk.act(BOB, cancel.clone()));
+    assert_eq!(desk.item(lamp).quantity, 5);
+    assert_eq!(
+        desk.act(BOB, cancel),
+        Err(Refusal::NotCancellable { order: order.id, status: OrderStatus::Cancelled })
+    );
+}
+
+#[test]
+fn rating_needs_a_standing_purchase_and_is_done_once() {
+    let mut desk = Desk::open();
+    let lamp = desk.lamp(ALICE, 5);
+    assert_eq!(desk.act(BOB, rate(lamp, 5)), Err(Refusal::NotPurchased(lamp)));
+    assert_eq!(desk.act(BOB, rate(ItemId(77), 5)), Err(Refusal::ItemNotFound(ItemId(77))));
+    let order = order_of(desk.act(BOB, buy(lamp, 1)));
+    desk.act(BOB, rate(lamp, 5)).unwrap();
+    let stars = Stars::parse(5).unwrap();
+    assert_eq!(desk.act(BOB, rate(lamp, 1)), Err(Refusal::AlreadyRated { item: lamp, stars }));
+    let replace = Action::Rate { item: lamp, stars: Stars::parse(2).unwrap(), update_existing: true };
+    desk.act(BOB, replace).unwrap();
+    assert_eq!(desk.item(lamp).rating, RatingSummary { count: 1, total_stars: 2 });
+    order_of(desk.act(BOB, Action::Cancel { order: order.id }));
+    assert_eq!(desk.act(BOB, rate(lamp, 5)), Err(Refusal::NotPurchased(lamp)));
+}
+
+#[test]
+fn a_wish_for_a_missing_item_is_refused_and_a_second_wish_changes_nothing() {
+    let mut desk = Desk::open();
+    let lamp = desk.lamp(ALICE, 5);
+    assert_eq!(desk.act(BOB, Action::Wish { item: ItemId(77) }), Err(Refusal::ItemNotFound(ItemId(77))));
+    let first = desk.act(BOB, Action::Wish { item: lamp }).unwrap();
+    assert_eq!(desk.act(BOB, Action::Wish { item: lamp }).unwrap(), first);
+    assert_eq!(desk.act(BOB, Action::Unwish { item: lamp }), Ok(Outcome::Unwished));
+    assert_eq!(desk.act(BOB, Action::Unwish { item: lamp }), Err(Refusal::WishNotFound(lamp)));
+}
+
+#[test]
+fn a_replay_is_answered_with_the_first_outcome_and_other_parameters_are_refused() {
+    let mut desk = Desk::open();
+    let lamp = desk.lamp(ALICE, 5);
+    let first = desk.send(BOB, 1_000, 1, false, buy(lamp, 2));
+    let again = desk.send(BOB, 1_000, 1, false, buy(lamp, 2));
+    assert_eq!(first, again);
+    assert_eq!(desk.item(lamp).quantity, 3);
+    assert_eq!(desk.send(BOB, 1_000, 2, false, buy(lamp, 1)), Err(Refusal::RequestIdReused));
+    // Another party's request ids are its own.
+    order_of(desk.send(DAVE, 1_000, 2, false, buy(lamp, 1)));
+}
+
+#[test]
+fn validate_only_checks_and_changes_nothing() {
+    let mut desk = Desk::open();
+    let lamp = desk.lamp(ALICE, 5);
+    let before = trace(&desk.rows);
+    let order = order_of(desk.validate(BOB, buy(lamp, 2)));
+    assert_eq!(order.id, OrderId(0));
+    assert!(matches!(desk.validate(BOB, buy(lamp, 6)), Err(Refusal::OutOfStock { .. })));
+    assert_eq!(trace(&desk.rows), before);
+}

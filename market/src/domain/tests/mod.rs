@@ -1,0 +1,136 @@
+//! The rules by themselves: each by example, and what holds for any series of commands.
+
+mod examples;
+mod properties;
+mod values;
+
+use uuid::Uuid;
+
+use super::*;
+
+/// A market in memory, as small as the rules need it: rows stay in one working set, and nothing is saved.
+pub(super) struct Desk {
+    pub(super) rows: WorkingSet,
+    now: Timestamp,
+    requests: u128,
+}
+
+pub(super) fn party(number: u128) -> PartyId {
+    PartyId(Uuid::from_u128(number))
+}
+
+pub(super) const ALICE: u128 = 1;
+pub(super) const CAROL: u128 = 2;
+pub(super) const BOB: u128 = 11;
+pub(super) const DAVE: u128 = 12;
+
+impl Desk {
+    /// With two sellers and two buyers registered.
+    pub(super) fn open() -> Self {
+        let mut desk = Self { rows: WorkingSet::default(), now: Timestamp(1_000), requests: 0 };
+        for (number, role) in
+            [(ALICE, Role::Seller), (CAROL, Role::Seller), (BOB, Role::Buyer), (DAVE, Role::Buyer)]
+        {
+            let display_name = DisplayName::parse(&format!("party {number}")).unwrap();
+            desk.act(number, Action::Register { role, display_name, callback: None }).unwrap();
+        }
+        desk
+    }
+
+    pub(super) fn act(&mut self, caller: u128, action: Action) -> Result<Outcome, Refusal> {
+        self.requests += 1;
+        let id = self.requests;
+        self.send(caller, id, id as u8, false, action)
+    }
+
+    pub(super) fn validate(&mut self, caller: u128, action: Action) -> Result<Outcome, Refusal> {
+        self.requests += 1;
+        let id = self.requests;
+        self.send(caller, id, id as u8, true, action)
+    }
+
+    /// Sends a command under a request id and fingerprint of one's own.
+    pub(super) fn send(
+        &mut self,
+        caller: u128,
+        request: u128,
+        print: u8,
+        validate_only: bool,
+        action: Action,
+    ) -> Result<Outcome, Refusal> {
+        self.now = Timestamp(self.now.0 + 1);
+        // As a back end would: numbers for this command alone, and the counts that the rules ask for.
+        self.rows.item_ids = IdRange::new(self.rows.item_ids.next().max(1), 1);
+        self.rows.order_ids = IdRange::new(self.rows.order_ids.next().max(1), 1);
+        let request =
+            RequestKey { id: RequestId(Uuid::from_u128(request)), fingerprint: Fingerprint([print; 16]) };
+        let command = Command { caller: party(caller), request, validate_only, action };
+        self.count_purchases(&command);
+        let mut event_ids = || EventId(Uuid::nil());
+        decide(&mut self.rows, &command, &mut Context { now: self.now, event_ids: &mut event_ids })
+    }
+
+    fn count_purchases(&mut self, command: &Command) {
+        let mut keys = Keys::default();
+        command.add_keys(&mut keys);
+        for (buyer, item) in keys.purchases {
+            let standing = self
+                .rows
+                .orders
+                .keys()
+                .filter_map(|id| self.rows.orders.row(id))
+                .filter(|order| order.buyer == buyer && order.item == item)
+                .filter(|order| order.status == OrderStatus::Placed)
+                .count();
+            self.rows.purchases.insert((buyer, item), i64::try_from(standing).unwrap());
+        }
+    }
+
+    /// Lists a lamp at 12.50 GBP.
+    pub(super) fn lamp(&mut self, seller: u128, units: i64) -> ItemId {
+        match self.act(seller, sell("Lamp", 1_250, units)).unwrap() {
+            Outcome::Item(item) => item.id,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    pub(super) fn item(&self, id: ItemId) -> &Item {
+        self.rows.items.row(id).unwrap()
+    }
+}
+
+pub(super) fn sell(name: &str, amount_minor: i64, units: i64) -> Action {
+    Action::Sell(ItemListing {
+        name: ItemName::parse(name).unwrap(),
+        description: Description::parse("").unwrap(),
+        category: Category::parse("home/light").unwrap(),
+        unit_price: Money::price(amount_minor, "GBP").unwrap(),
+        quantity: Quantity::parse_listing(units).unwrap(),
+    })
+}
+
+pub(super) fn buy(item: ItemId, units: i64) -> Action {
+    Action::Buy { item, quantity: OrderQuantity::parse(units).unwrap(), expected_unit_price: None }
+}
+
+pub(super) fn rate(item: ItemId, stars: i32) -> Action {
+    Action::Rate { item, stars: Stars::parse(stars).unwrap(), update_existing: false }
+}
+
+pub(super) fn restock(item: ItemId, delta: i64) -> Action {
+    let patch = ItemPatch { stock: Some(StockChange::By(delta)), ..ItemPatch::default() };
+    Action::Update { item, patch, expected_version: None }
+}
+
+pub(super) fn order_of(outcome: Result<Outcome, Refusal>) -> Order {
+    match outcome {
+        Ok(Outcome::Order(order)) => order,
+        other => panic!("not an order: {other:?}"),
+    }
+}
+
+/// Everything that a back end would save.
+pub(super) fn trace(rows: &WorkingSet) -> String {
+    let WorkingSet { parties, items, orders, wishes, ratings, requests, events, .. } = rows;
+    format!("{parties:?} {items:?} {orders:?} {wishes:?} {ratings:?} {requests:?} {events:?}")
+}

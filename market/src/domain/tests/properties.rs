@@ -1,0 +1,95 @@
+//! What holds for any series of commands by anyone.
+
+use proptest::prelude::*;
+
+use super::*;
+
+fn any_action() -> impl Strategy<Value = Action> {
+    let item = (1..6_i64).prop_map(ItemId);
+    prop_oneof![
+        (1..20_i64).prop_map(|units| sell("Thing", 100, units)),
+        (item.clone(), 1..9_i64).prop_map(|(item, units)| buy(item, units)),
+        (item.clone(), -9..9_i64).prop_map(|(item, delta)| restock(item, delta)),
+        (item.clone(), 0..9_i64).prop_map(|(item, units)| {
+            let stock = Some(StockChange::To(Quantity::parse(units).unwrap()));
+            let patch = ItemPatch { stock, ..ItemPatch::default() };
+            Action::Update { item, patch, expected_version: None }
+        }),
+        item.clone().prop_map(|item| Action::Delete { item, expected_version: None }),
+        (1..12_i64).prop_map(|order| Action::Cancel { order: OrderId(order) }),
+        item.clone().prop_map(|item| Action::Wish { item }),
+        item.clone().prop_map(|item| Action::Unwish { item }),
+        (item, 1..=5, any::<bool>()).prop_map(|(item, stars, update_existing)| {
+            Action::Rate { item, stars: Stars::parse(stars).unwrap(), update_existing }
+        }),
+    ]
+}
+
+fn any_caller() -> impl Strategy<Value = u128> {
+    prop_oneof![Just(ALICE), Just(CAROL), Just(BOB), Just(DAVE), Just(99)]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(400))]
+
+    /// G2: stock is never negative, and every unit is sold, for sale or withdrawn.
+    #[test]
+    fn every_unit_is_accounted_for(steps in prop::collection::vec((any_caller(), any_action()), 1..60)) {
+        let mut desk = Desk::open();
+        for (caller, action) in steps {
+            // Refusals are part of the game.
+            let _ = desk.act(caller, action);
+        }
+        for id in desk.rows.items.keys() {
+            let item = desk.item(id);
+            prop_assert!(item.is_balanced(), "{item:?}");
+            let ordered: i64 = desk
+                .rows
+                .orders
+                .keys()
+                .filter_map(|order| desk.rows.orders.row(order))
+                .filter(|order| order.item == id && order.status == OrderStatus::Placed)
+                .map(|order| order.quantity)
+                .sum();
+            prop_assert_eq!(item.sold, ordered);
+        }
+    }
+
+    /// A refusal or a validation leaves no trace; a replay repeats the outcome and nothing else.
+    #[test]
+    fn refusals_validations_and_replays_change_nothing(
+        steps in prop::collection::vec((any_caller(), any_action(), any::<bool>()), 1..40),
+    ) {
+        let mut desk = Desk::open();
+        for (number, (caller, action, validate_only)) in steps.into_iter().enumerate() {
+            let request = 10_000 + number as u128;
+            let before = trace(&desk.rows);
+            let first = desk.send(caller, request, 1, validate_only, action.clone());
+            if first.is_err() || validate_only {
+                prop_assert_eq!(&trace(&desk.rows), &before);
+                continue;
+            }
+            let after = trace(&desk.rows);
+            let again = desk.send(caller, request, 1, validate_only, action);
+            prop_assert_eq!(first, again);
+            prop_assert_eq!(trace(&desk.rows), after);
+        }
+    }
+
+    /// G6 begins here: an item's version only ever grows.
+    #[test]
+    fn versions_never_go_back(steps in prop::collection::vec((any_caller(), any_action()), 1..40)) {
+        let mut desk = Desk::open();
+        for (caller, action) in steps {
+            let before: Vec<_> = versions(&desk.rows);
+            let _ = desk.act(caller, action);
+            for ((_, old), (_, new)) in before.iter().zip(versions(&desk.rows)) {
+                prop_assert!(new >= *old);
+            }
+        }
+    }
+}
+
+fn versions(rows: &WorkingSet) -> Vec<(ItemId, i64)> {
+    rows.items.keys().filter_map(|id| rows.items.row(id)).map(|item| (item.id, item.version)).collect()
+}
