@@ -1,0 +1,10 @@
+//! The one ambient clock of the workspace. Everything else takes the time as a parameter, so that tests and
+//! simulations can choose it.
+
+use time::OffsetDateTime;
+
+/// The system's wall clock, in UTC.
+#[must_use]
+pub fn now() -> OffsetDateTime {
+    OffsetDateTime::now_utc()
+}
