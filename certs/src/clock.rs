@@ -1,10 +1,10 @@
-//! The one place that asks the machine for the time. Everything else takes the time as a parameter, so
-//! that tests can set it.
+//! The one ambient clock of the workspace. Everything else takes the time as a parameter, so that tests and
+//! simulations can choose it.
 
 use time::OffsetDateTime;
 
-/// The time now.
-#[expect(clippy::disallowed_methods, reason = "the one ambient clock")]
+/// The system's wall clock, in UTC.
+#[must_use]
 pub fn now() -> OffsetDateTime {
-    OffsetDateTime::from(std::time::SystemTime::now())
+    OffsetDateTime::now_utc()
 }

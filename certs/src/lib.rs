@@ -1,3 +1,26 @@
-//! Identities and TLS.
+//! Identities and mutual TLS for Souk: *the certificate is the account*.
+//!
+//! | module | what it holds |
+//! |---|---|
+//! | [`identity`] | trust domain, roles, SPIFFE IDs, and what a peer's leaf says |
+//! | [`credentials`] | one party's certificate, key, roots and CRL, loaded and validated from files |
+//! | [`server`], [`client`] | rustls configurations: TLS 1.3, ALPN `h2`, certificates on both sides, no resumption |
+//! | [`acceptor`], [`connector`] | the two ends of a connection, for tonic |
+//! | [`authority`] | the root that signs leaves and revocation lists |
+//! | [`pki`] | the folder that `gen-certs` keeps, also used to mint identities for demos and tests |
+//! | [`clock`] | the one ambient clock of the workspace |
+//!
+//! Everything runs on aws-lc-rs, passed explicitly, so no process-wide rustls provider has to be installed.
 
+pub mod acceptor;
+pub mod authority;
+pub mod client;
 pub mod clock;
+pub mod connector;
+pub mod credentials;
+pub mod identity;
+pub mod pki;
+pub mod server;
+mod tls;
+
+pub use tls::TlsError;

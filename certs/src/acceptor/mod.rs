@@ -1,0 +1,234 @@
+//! The accepting end: from a TCP connection to a party that is known by its certificate.
+//!
+//! tonic's own server TLS knows neither revocation lists nor a change of configuration, bounds neither the number nor the time
+//! of handshakes, and leaves the peer's identity to every call. Here a connection reaches tonic only once its
+//! handshake is done, its protocol is `h2`, and its certificate names a party that the policy lets in.
+
+mod connection;
+mod incoming;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use rustls::ServerConfig;
+use thiserror::Error;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::{Instant, timeout, timeout_at};
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+
+use crate::identity::{CertificateError, Identity, PeerCertificate, TrustDomain};
+use crate::server::ClientPolicy;
+use crate::tls::ALPN_H2;
+
+use connection::Counted;
+pub use connection::{PeerInfo, TlsConnection};
+pub use incoming::incoming;
+
+/// Handshakes in progress at a time, unless set otherwise.
+pub const HANDSHAKES: usize = 256;
+
+/// The time that one handshake may take, unless set otherwise.
+pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long a refused client is given to read why, and how much it may still send meanwhile.
+const LINGER: Duration = Duration::from_millis(250);
+const LINGER_BYTES: u64 = 64 * 1024;
+
+/// What bounds the handshakes of an [`Acceptor`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AcceptorLimits {
+    /// How many may be in progress at a time, over all clones of the acceptor. At least one.
+    pub handshakes: usize,
+    /// The time from the accepted TCP connection to a finished handshake, waiting for a place included.
+    pub handshake_timeout: Duration,
+}
+
+impl Default for AcceptorLimits {
+    fn default() -> Self {
+        AcceptorLimits { handshakes: HANDSHAKES, handshake_timeout: HANDSHAKE_TIMEOUT }
+    }
+}
+
+/// Takes TLS connections under one configuration and policy. Clones share everything.
+#[derive(Clone)]
+pub struct Acceptor {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    config: ArcSwap<ServerConfig>,
+    domain: TrustDomain,
+    policy: ClientPolicy,
+    limits: AcceptorLimits,
+    slots: Arc<Semaphore>,
+    open: Arc<AtomicUsize>,
+    handshaking: Arc<AtomicUsize>,
+}
+
+/// A place among the handshakes in progress, free again when dropped.
+#[derive(Debug)]
+pub struct HandshakeSlot {
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Acceptor {
+    /// An acceptor for a configuration made by [`server_config`](crate::server::server_config) with the same policy.
+    #[must_use]
+    pub fn new(
+        config: Arc<ServerConfig>,
+        domain: TrustDomain,
+        policy: ClientPolicy,
+        limits: AcceptorLimits,
+    ) -> Self {
+        let slots = Arc::new(Semaphore::new(limits.handshakes.clamp(1, Semaphore::MAX_PERMITS)));
+        let config = ArcSwap::from(config);
+        Acceptor {
+            shared: Arc::new(Shared {
+                config,
+                domain,
+                policy,
+                limits,
+                slots,
+                open: Arc::default(),
+                handshaking: Arc::default(),
+            }),
+        }
+    }
+
+    /// Replaces the configuration, whole, for the handshakes that begin from now on. Those in progress and the open connections
+    /// keep the one that they began with.
+    pub fn swap(&self, config: Arc<ServerConfig>) {
+        self.shared.config.store(config);
+    }
+
+    /// How many connections are open: accepted and not yet dropped.
+    #[must_use]
+    pub fn connections(&self) -> usize {
+        self.shared.open.load(Ordering::Relaxed)
+    }
+
+    /// How many handshakes are in progress, at most [`AcceptorLimits::handshakes`].
+    #[must_use]
+    pub fn handshakes(&self) -> usize {
+        self.shared.handshaking.load(Ordering::Relaxed)
+    }
+
+    /// Waits for a place among the handshakes in progress. An accept loop that takes a place before it takes a connection leaves
+    /// the connections that it can't serve yet in the kernel's backlog, which is bounded and costs nothing here; every
+    /// place is free again after at most the handshake timeout and a short linger.
+    pub async fn slot(&self) -> HandshakeSlot {
+        let acquired = Arc::clone(&self.shared.slots).acquire_owned().await;
+        #[expect(clippy::expect_used, reason = "the semaphore is private and never closed")]
+        HandshakeSlot { _permit: acquired.expect("the semaphore is open") }
+    }
+
+    /// Takes one connection: waits for a place, then [`Acceptor::accept_in`] it.
+    ///
+    /// # Errors
+    /// [`AcceptError::Busy`] when there was no place within the handshake timeout, and those of [`Acceptor::accept_in`].
+    pub async fn accept(&self, tcp: TcpStream, address: SocketAddr) -> Result<TlsConnection, AcceptError> {
+        let deadline = Instant::now() + self.shared.limits.handshake_timeout;
+        let slot = timeout_at(deadline, self.slot()).await.map_err(|_| AcceptError::Busy)?;
+        self.accept_until(slot, tcp, address, deadline).await
+    }
+
+    /// Takes one connection within a place that the caller already has: sets `TCP_NODELAY`, does the handshake, and checks
+    /// protocol, identity and policy. A client that is refused by TLS is given a moment to read the alert that says why.
+    ///
+    /// # Errors
+    /// One variant of [`AcceptError`] per reason; the connection is closed.
+    pub async fn accept_in(
+        &self,
+        slot: HandshakeSlot,
+        tcp: TcpStream,
+        address: SocketAddr,
+    ) -> Result<TlsConnection, AcceptError> {
+        let deadline = Instant::now() + self.shared.limits.handshake_timeout;
+        self.accept_until(slot, tcp, address, deadline).await
+    }
+
+    async fn accept_until(
+        &self,
+        _slot: HandshakeSlot,
+        tcp: TcpStream,
+        address: SocketAddr,
+        deadline: Instant,
+    ) -> Result<TlsConnection, AcceptError> {
+        let _handshaking = Counted::one(&self.shared.handshaking);
+        tcp.set_nodelay(true).map_err(AcceptError::Socket)?;
+        let tls = TlsAcceptor::from(self.shared.config.load_full());
+        let stream = match timeout_at(deadline, tls.accept(tcp).into_fallible()).await {
+            Err(_) => return Err(AcceptError::Timeout),
+            Ok(Err((error, tcp))) => {
+                linger(tcp).await;
+                return Err(AcceptError::Handshake(error));
+            }
+            Ok(Ok(stream)) => stream,
+        };
+        let certificate = Arc::new(self.check(&stream)?);
+        Ok(TlsConnection::new(stream, PeerInfo { address, certificate }, Counted::one(&self.shared.open)))
+    }
+
+    fn check(&self, stream: &TlsStream<TcpStream>) -> Result<PeerCertificate, AcceptError> {
+        let (_, session) = stream.get_ref();
+        if session.alpn_protocol() != Some(ALPN_H2) {
+            return Err(AcceptError::NotH2);
+        }
+        let leaf = session.peer_certificates().and_then(<[_]>::first).ok_or(AcceptError::NoCertificate)?;
+        let certificate = PeerCertificate::from_der(leaf, &self.shared.domain)?;
+        match (self.shared.policy, certificate.identity()) {
+            (ClientPolicy::AnyParty, _) | (ClientPolicy::MarketOnly, Identity::Market) => Ok(certificate),
+            (ClientPolicy::MarketOnly, other) => Err(AcceptError::NotTheMarket { identity: other }),
+        }
+    }
+}
+
+/// Why a connection was not taken. The peer learns no more than TLS tells it.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum AcceptError {
+    /// No place among the handshakes in progress came free in time.
+    #[error("too many handshakes are in progress")]
+    Busy,
+    /// The socket broke before the handshake.
+    #[error("the connection broke before its handshake")]
+    Socket(#[source] std::io::Error),
+    /// The handshake failed; with a [`rustls::Error`] inside when TLS refused it, e.g. for a revoked certificate.
+    #[error("the handshake failed")]
+    Handshake(#[source] std::io::Error),
+    /// The peer was too slow.
+    #[error("the handshake took too long")]
+    Timeout,
+    /// The peer did not offer HTTP/2.
+    #[error("the peer did not negotiate h2")]
+    NotH2,
+    /// The configuration did not require a certificate.
+    #[error("the peer showed no certificate")]
+    NoCertificate,
+    /// The certificate names no party.
+    #[error("the peer's certificate was refused")]
+    Certificate(#[from] CertificateError),
+    /// A callback server was called by someone else.
+    #[error("only the market may connect here, and the peer is a {}", identity.role())]
+    NotTheMarket {
+        /// Who it was.
+        identity: Identity,
+    },
+}
+
+/// Closes a refused connection so that the alert arrives. Closing with unread bytes in the receive buffer makes the kernel
+/// send a reset, upon which the client would lose the alert and see only a broken connection.
+async fn linger(mut tcp: TcpStream) {
+    let drain = async {
+        tcp.shutdown().await?;
+        tokio::io::copy(&mut (&mut tcp).take(LINGER_BYTES), &mut tokio::io::sink()).await
+    };
+    // Neither how it ends nor whether it ends in time matters any more.
+    let _ = timeout(LINGER, drain).await;
+}

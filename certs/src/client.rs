@@ -1,0 +1,30 @@
+//! The dialling side's TLS configuration: a party's towards the market, and the market's towards a callback server.
+
+use std::sync::Arc;
+
+use rustls::ClientConfig;
+use rustls::client::{Resumption, WebPkiServerVerifier};
+
+use crate::credentials::Credentials;
+use crate::tls::{ALPN_H2, TlsError, VERSIONS, provider};
+
+/// A configuration with TLS 1.3 only, ALPN `h2`, the credentials as client certificate, and no resumption.
+///
+/// The server must show a certificate of the authority that carries the DNS name asked for; see
+/// [`Identity::dns_name`](crate::identity::Identity::dns_name). Its revocation is checked when the credentials came with a CRL.
+///
+/// # Errors
+/// When rustls refuses the credentials.
+pub fn client_config(credentials: &Credentials) -> Result<Arc<ClientConfig>, TlsError> {
+    let provider = provider();
+    let verifier = WebPkiServerVerifier::builder_with_provider(credentials.roots(), Arc::clone(&provider))
+        .with_crls(credentials.crls().iter().cloned())
+        .build()?;
+    let mut config = ClientConfig::builder_with_provider(provider)
+        .with_protocol_versions(VERSIONS)?
+        .with_webpki_verifier(verifier)
+        .with_client_auth_cert(credentials.chain(), credentials.key())?;
+    config.alpn_protocols = vec![ALPN_H2.to_vec()];
+    config.resumption = Resumption::disabled();
+    Ok(Arc::new(config))
+}

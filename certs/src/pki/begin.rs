@@ -1,0 +1,59 @@
+//! What only the beginning of a folder needs: room for it, and the token-signing key.
+
+use std::fs;
+use std::path::Path;
+
+use aws_lc_rs::signature::Ed25519KeyPair;
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use time::OffsetDateTime;
+use time::macros::format_description;
+
+use super::PkiError;
+use super::folder;
+use crate::authority::AuthorityError;
+
+/// Makes sure that the folder holds no authority's files. With `force` they are moved into a subfolder `replaced-TIME`; files of
+/// other kinds are left alone, in case the folder is not ours only.
+pub(super) fn make_room(dir: &Path, force: bool, now: OffsetDateTime) -> Result<(), PkiError> {
+    let mut ours = Vec::new();
+    for entry in fs::read_dir(dir).map_err(PkiError::io(dir))? {
+        let path = entry.map_err(PkiError::io(dir))?.path();
+        let kind = path.extension().and_then(|kind| kind.to_str());
+        if matches!(kind, Some("pem" | "key")) || path.ends_with("index.json") {
+            ours.push(path);
+        }
+    }
+    if ours.is_empty() {
+        return Ok(());
+    }
+    if !force {
+        return Err(PkiError::Initialised { dir: dir.to_owned() });
+    }
+    let stamp = now
+        .format(format_description!("[year][month][day]T[hour][minute][second].[subsecond digits:6]Z"))
+        .unwrap_or_else(|_| now.unix_timestamp_nanos().to_string());
+    let replaced = dir.join(format!("replaced-{stamp}"));
+    folder::create(&replaced)?;
+    for path in ours {
+        folder::keep_as(&path, &replaced.join(path.file_name().unwrap_or_default()))?;
+    }
+    Ok(())
+}
+
+/// A new Ed25519 key in PKCS#8 PEM. In version 1 of the format (RFC 5208): version 2, which also holds the public key, is
+/// refused by some readers.
+pub(super) fn token_key() -> Result<String, PkiError> {
+    /// RFC 7468 §2.
+    const PEM_LINE: usize = 64;
+    let key =
+        Ed25519KeyPair::generate().and_then(|key| key.to_pkcs8v1()).map_err(|_| AuthorityError::Random)?;
+    let body = BASE64_STANDARD.encode(key.as_ref());
+    let mut pem = String::from("-----BEGIN PRIVATE KEY-----\n");
+    for line in body.as_bytes().chunks(PEM_LINE) {
+        pem.extend(line.iter().copied().map(char::from));
+        pem.push('\n');
+    }
+    pem.push_str("-----END PRIVATE KEY-----\n");
+    Ok(pem)
+}
