@@ -22,8 +22,8 @@ use crate::tls::ALPN_H2;
 /// A connection to a server whose identity was checked.
 pub type Secured = TlsStream<TcpStream>;
 
-/// Dials `target` and expects `server` there: each address that the name resolves to is tried in turn, each with its share of
-/// what is left of `limit`.
+/// Dials `target` and expects `server` there: each address that the name resolves to is tried in turn, each
+/// with its share of what is left of `limit`.
 ///
 /// # Errors
 /// A [`DialError`] that says which step failed, and why.
@@ -82,7 +82,8 @@ pub struct DialError {
     pub step: DialStep,
     /// What was dialled.
     pub target: Dial,
-    /// Why: an [`io::Error`], with a [`rustls::Error`] inside when TLS refused the server, or an [`Impostor`].
+    /// Why: an [`io::Error`], with a [`rustls::Error`] inside when TLS refused the server, or an
+    /// [`Impostor`].
     pub source: Box<dyn Error + Send + Sync>,
 }
 
@@ -112,14 +113,15 @@ pub fn dial_error<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a DialError>
     causes(error).find_map(|cause| cause.downcast_ref())
 }
 
-/// What TLS said, from among the sources of an error: [`rustls::Error::AlertReceived`] when the other side refused us (e.g.
-/// `CertificateRevoked`), anything else when we refused it.
+/// What TLS said, from among the sources of an error: [`rustls::Error::AlertReceived`] when the other side
+/// refused us (e.g. `CertificateRevoked`), anything else when we refused it.
 #[must_use]
 pub fn tls_error<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a rustls::Error> {
     causes(error).find_map(|cause| cause.downcast_ref())
 }
 
-/// An error and its causes. An [`io::Error`] doesn't count what it wraps among its sources, only the sources of that.
+/// An error and its causes. An [`io::Error`] doesn't count what it wraps among its sources, only the sources
+/// of that.
 fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
     std::iter::successors(Some(error), |&error| {
         let wrapped = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
