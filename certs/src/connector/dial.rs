@@ -10,6 +10,7 @@ use std::time::Duration;
 use rustls::ClientConfig;
 use rustls_pki_types::ServerName;
 use thiserror::Error;
+use tokio::io::AsyncBufReadExt;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
 use tokio_rustls::TlsConnector;
@@ -18,6 +19,9 @@ use tokio_rustls::client::TlsStream;
 use super::Dial;
 use crate::identity::{CertificateError, Identity, PeerCertificate, TrustDomain};
 use crate::tls::ALPN_H2;
+
+/// How long a dial waits for the server's first word after the handshake.
+const ADMISSION_WAIT: Duration = Duration::from_millis(500);
 
 /// A connection to a server whose identity was checked.
 pub type Secured = TlsStream<TcpStream>;
@@ -42,15 +46,14 @@ pub async fn dial(
     tcp.set_nodelay(true).map_err(failed(DialStep::Tcp))?;
     let name = ServerName::try_from(server.dns_name(domain))
         .map_err(|error| failed(DialStep::Tls)(io::Error::new(io::ErrorKind::InvalidInput, error)))?;
-    let tls = within(deadline, TlsConnector::from(config).connect(name, tcp))
+    let mut tls = within(deadline, TlsConnector::from(config).connect(name, tcp))
         .await
         .map_err(failed(DialStep::Tls))?;
-    match check(&tls, server, domain) {
-        Ok(()) => Ok(tls),
-        Err(impostor) => {
-            Err(DialError { step: DialStep::Tls, target: target.clone(), source: Box::new(impostor) })
-        }
+    if let Err(impostor) = check(&tls, server, domain) {
+        return Err(DialError { step: DialStep::Tls, target: target.clone(), source: Box::new(impostor) });
     }
+    admission(&mut tls, deadline).await.map_err(failed(DialStep::Tls))?;
+    Ok(tls)
 }
 
 /// The steps of a dial.
@@ -149,6 +152,23 @@ async fn connect(addresses: &[SocketAddr], deadline: Instant) -> io::Result<TcpS
         }
     }
     Err(last)
+}
+
+/// Waits until the server speaks, which it does once it has accepted our certificate.
+///
+/// In TLS 1.3 the client's handshake is over before the server has looked at the client's certificate, so a refusal comes as
+/// an alert in the first read. Left to HTTP/2, its reason would be lost: h2 keeps only the text of an error. An HTTP/2
+/// server sends its SETTINGS unasked (RFC 9113 §3.4); one that waits for the client's first is not waited for long.
+async fn admission(tls: &mut Secured, deadline: Instant) -> io::Result<()> {
+    let deadline = deadline.min(Instant::now() + ADMISSION_WAIT);
+    match timeout_at(deadline, tls.fill_buf()).await {
+        Ok(Ok([])) => Err(io::Error::new(
+            io::ErrorKind::ConnectionAborted,
+            "the server closed the connection after the handshake; it may not let this party in",
+        )),
+        Ok(Err(refusal)) => Err(refusal),
+        Ok(Ok(_)) | Err(_) => Ok(()),
+    }
 }
 
 async fn within<T>(deadline: Instant, work: impl Future<Output = io::Result<T>>) -> io::Result<T> {

@@ -52,9 +52,6 @@ impl Default for ConnectOptions {
 /// A channel to `server` at `target`. Must be called inside a tokio runtime. It dials at the first call and
 /// again after a loss; a failed dial is answered to the call that caused it as UNAVAILABLE with a
 /// [`DialError`] among its sources, which [`dial_error`] finds.
-///
-/// A server that refuses *our* certificate does so after its own handshake is done (TLS 1.3), so that refusal
-/// appears on the first call; [`tls_error`] finds it.
 #[must_use]
 pub fn channel(
     target: Dial,
