@@ -236,9 +236,9 @@ pub enum AcceptError {
     },
 }
 
-/// Closes a refused connection so that what was said last arrives: the alert, or TLS's close. Closing with unread
-/// bytes in the receive buffer makes the kernel send a reset, upon which the client would lose it and see only a
-/// broken connection.
+/// Closes a refused connection so that what was said last arrives: the alert, or TLS's close. Closing with
+/// unread bytes in the receive buffer makes the kernel send a reset, upon which the client would lose it and
+/// see only a broken connection.
 async fn linger(mut refused: impl AsyncRead + AsyncWrite + Unpin) {
     let drain = async {
         refused.shutdown().await?;

@@ -94,13 +94,10 @@ impl Authority {
     }
 
     fn subject(&self, identity: &Identity, options: &LeafOptions) -> String {
-        /// `ub-common-name` of RFC 5280, appendix A.1.
-        const MAX_COMMON_NAME: usize = 64;
-        let name = match options.common_name.as_str() {
+        match options.common_name.as_str() {
             "" => identity.dns_name(&self.domain),
             name => name.to_owned(),
-        };
-        name.chars().take(MAX_COMMON_NAME).collect()
+        }
     }
 
     fn names(&self, identity: &Identity, options: &LeafOptions) -> Result<Vec<SanType>, AuthorityError> {

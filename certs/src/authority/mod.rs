@@ -55,8 +55,11 @@ impl Authority {
         let mut params = CertificateParams::default();
         params.not_before = whole_second(now - BACKDATE);
         params.not_after = whole_second(now + ROOT_VALIDITY);
-        params.serial_number = Some(random_serial()?);
-        params.distinguished_name = common_name(&format!("Souk authority of {domain}"));
+        let serial = random_serial()?;
+        // A name of its own for each root, so that a revocation list finds its root where two are trusted.
+        let id: String = serial.to_bytes().iter().take(4).map(|byte| format!("{byte:02x}")).collect();
+        params.serial_number = Some(serial);
+        params.distinguished_name = common_name(&format!("Souk authority {id} of {domain}"));
         params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
         let certificate = params.self_signed(&key).map_err(AuthorityError::Sign)?;
@@ -189,11 +192,13 @@ pub enum AuthorityError {
     Sign(#[source] rcgen::Error),
 }
 
-/// A subject of nothing but a common name. Names are for people reading a certificate; identity is the URI
-/// SAN.
+/// A subject of nothing but a common name, cut to its longest. It is for people reading a certificate;
+/// identity is the URI SAN.
 fn common_name(name: &str) -> DistinguishedName {
+    /// `ub-common-name` of RFC 5280, appendix A.1.
+    const MAX_CHARS: usize = 64;
     let mut subject = DistinguishedName::new();
-    subject.push(DnType::CommonName, name);
+    subject.push(DnType::CommonName, name.chars().take(MAX_CHARS).collect::<String>());
     subject
 }
 
@@ -210,3 +215,6 @@ fn random_serial() -> Result<rcgen::SerialNumber, AuthorityError> {
 fn whole_second(time: OffsetDateTime) -> OffsetDateTime {
     time.replace_nanosecond(0).unwrap_or(time)
 }
+
+#[cfg(test)]
+mod tests;

@@ -156,9 +156,10 @@ async fn connect(addresses: &[SocketAddr], deadline: Instant) -> io::Result<TcpS
 
 /// Waits until the server speaks, which it does once it has accepted our certificate.
 ///
-/// In TLS 1.3 the client's handshake is over before the server has looked at the client's certificate, so a refusal comes as
-/// an alert in the first read. Left to HTTP/2, its reason would be lost: h2 keeps only the text of an error. An HTTP/2
-/// server sends its SETTINGS unasked (RFC 9113 §3.4); one that waits for the client's first is not waited for long.
+/// In TLS 1.3 the client's handshake is over before the server has looked at the client's certificate, so a
+/// refusal comes as an alert in the first read. Left to HTTP/2, its reason would be lost: h2 keeps only the
+/// text of an error. An HTTP/2 server sends its SETTINGS unasked (RFC 9113 §3.4); one that waits for the
+/// client's first is not waited for long.
 async fn admission(tls: &mut Secured, deadline: Instant) -> io::Result<()> {
     let deadline = deadline.min(Instant::now() + ADMISSION_WAIT);
     match timeout_at(deadline, tls.fill_buf()).await {

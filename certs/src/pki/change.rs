@@ -205,7 +205,8 @@ impl Pki {
             ip: leaf.ip.clone(),
         };
         let party = self.party(&record);
-        // The name now means somebody else: what the former one still holds could no longer be revoked by name.
+        // The name now means somebody else: what the former one still holds could no longer be revoked by
+        // name.
         let replaced = self.index.current(name).is_some_and(|current| current.identity() != identity)
             && self.index.revoke(name, now) > 0;
         self.index.certificates.push(record);

@@ -77,8 +77,8 @@ pub struct IssueOptions {
     pub uuid: Option<Uuid>,
     /// From now to the certificate's end.
     pub validity: Duration,
-    /// Replace a party of the same name. Its files are kept as `NAME.old.pem` and `NAME.old.key`; if it was another
-    /// identity, its certificates are revoked.
+    /// Replace a party of the same name. Its files are kept as `NAME.old.pem` and `NAME.old.key`; if it was
+    /// another identity, its certificates are revoked.
     pub force: bool,
 }
 

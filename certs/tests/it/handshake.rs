@@ -42,7 +42,8 @@ async fn a_party_calls_the_market_and_each_knows_the_other() {
 async fn the_market_calls_a_party_back() {
     let mut world = World::new();
     let alice = world.party("alice", Role::Seller);
-    let callbacks = Server::start(&world.load(&alice), ClientPolicy::MarketOnly, AcceptorLimits::default()).await;
+    let callbacks =
+        Server::start(&world.load(&alice), ClientPolicy::MarketOnly, AcceptorLimits::default()).await;
     let market = world.client(&world.pki.market().unwrap());
     let seen = ask(callbacks.address.into(), alice.identity, market).await.unwrap();
     assert_eq!(seen, "spiffe://souk.internal/market");
@@ -64,7 +65,8 @@ async fn a_client_of_another_authority_is_refused() {
     let rogue = world.rogue(Some(&mallory), &["h2"]);
     let status = ask(market.address.into(), Identity::Market, rogue).await.unwrap_err();
     assert!(
-        refused_by(&status, AlertDescription::UnknownCA) || refused_by(&status, AlertDescription::DecryptError),
+        refused_by(&status, AlertDescription::UnknownCA)
+            || refused_by(&status, AlertDescription::DecryptError),
         "{status:?}"
     );
 }
@@ -126,7 +128,8 @@ async fn another_partys_server_is_not_taken_for_the_expected_one() {
     let market = world.client(&world.pki.market().unwrap());
     let status = ask(trap.address.into(), alice.identity, market).await.unwrap_err();
     let refusal = tls_error(&status);
-    let wrong_name = |error: &CertificateError| matches!(error, CertificateError::NotValidForNameContext { .. });
+    let wrong_name =
+        |error: &CertificateError| matches!(error, CertificateError::NotValidForNameContext { .. });
     assert!(matches!(refusal, Some(TlsError::InvalidCertificate(error)) if wrong_name(error)), "{status:?}");
 }
 
@@ -155,7 +158,8 @@ async fn a_certificate_with_the_expected_name_but_another_identity_is_refused() 
 async fn a_callback_server_refuses_everyone_but_the_market() {
     let mut world = World::new();
     let (alice, bob) = (world.party("alice", Role::Seller), world.party("bob", Role::Buyer));
-    let callbacks = Server::start(&world.load(&alice), ClientPolicy::MarketOnly, AcceptorLimits::default()).await;
+    let callbacks =
+        Server::start(&world.load(&alice), ClientPolicy::MarketOnly, AcceptorLimits::default()).await;
     for party in [&bob, &alice] {
         let status = ask(callbacks.address.into(), alice.identity, world.client(party)).await.unwrap_err();
         assert_eq!(dial_error(&status).map(|error| error.step), Some(DialStep::Tls), "{status:?}");

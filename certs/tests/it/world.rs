@@ -57,8 +57,8 @@ impl World {
         self.folder.path().join(file)
     }
 
-    /// A client that trusts this world's authority and otherwise does as it likes: it shows any certificate or none, and
-    /// offers any protocols.
+    /// A client that trusts this world's authority and otherwise does as it likes: it shows any certificate
+    /// or none, and offers any protocols.
     pub(crate) fn rogue(&self, shows: Option<&Party>, alpn: &[&str]) -> Arc<ClientConfig> {
         let mut roots = RootCertStore::empty();
         roots.add(CertificateDer::from_pem_file(self.path("ca.pem")).unwrap()).unwrap();
