@@ -1,4 +1,5 @@
-//! The dialling side's TLS configuration: a party's towards the market, and the market's towards a callback server.
+//! The dialling side's TLS configuration: a party's towards the market, and the market's towards a callback
+//! server.
 
 use std::sync::Arc;
 
@@ -11,7 +12,8 @@ use crate::tls::{ALPN_H2, TlsError, VERSIONS, provider};
 /// A configuration with TLS 1.3 only, ALPN `h2`, the credentials as client certificate, and no resumption.
 ///
 /// The server must show a certificate of the authority that carries the DNS name asked for; see
-/// [`Identity::dns_name`](crate::identity::Identity::dns_name). Its revocation is checked when the credentials came with a CRL.
+/// [`Identity::dns_name`](crate::identity::Identity::dns_name). Its revocation is checked when the
+/// credentials came with a CRL.
 ///
 /// # Errors
 /// When rustls refuses the credentials.

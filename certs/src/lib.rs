@@ -8,6 +8,7 @@
 //! | [`acceptor`], [`connector`] | the two ends of a connection, for tonic |
 //! | [`authority`] | the root that signs leaves and revocation lists |
 //! | [`pki`] | the folder that `gen-certs` keeps, also used to mint identities for demos and tests |
+//! | [`command`] | the `gen-certs` command line |
 //! | [`clock`] | the one ambient clock of the workspace |
 //!
 //! Everything runs on aws-lc-rs, passed explicitly, so no process-wide rustls provider has to be installed.
@@ -16,6 +17,7 @@ pub mod acceptor;
 pub mod authority;
 pub mod client;
 pub mod clock;
+pub mod command;
 pub mod connector;
 pub mod credentials;
 pub mod identity;

@@ -17,20 +17,22 @@ pub enum ClientPolicy {
     MarketOnly,
 }
 
-/// A configuration with TLS 1.3 only, ALPN `h2`, a client certificate required, and the credentials' CRLs checked.
+/// A configuration with TLS 1.3 only, ALPN `h2`, a client certificate required, and the credentials' CRLs
+/// checked.
 ///
-/// - Nothing is resumed, by ticket or otherwise: a resumed session would keep a certificate that a newer CRL revokes.
-/// - A certificate about which the CRLs say nothing, because no list of its issuer is there, is refused. With several roots in
-///   `ca.pem`, `crl.pem` must therefore hold a list of each.
+/// - Nothing is resumed, by ticket or otherwise: a resumed session would keep a certificate that a newer CRL
+///   revokes.
+/// - A certificate about which the CRLs say nothing, because no list of its issuer is there, is refused. With
+///   several roots in `ca.pem`, `crl.pem` must therefore hold a list of each.
 /// - A CRL past its `nextUpdate` goes on being used: a market must not stop for everyone because nobody ran
 ///   `gen-certs.sh crl`. What it revokes stays revoked.
 ///
-/// ALPN can't be enforced here against a client that offers none, and the identity is not looked at: both are the
-/// [acceptor](crate::acceptor)'s work.
+/// ALPN can't be enforced here against a client that offers none, and the identity is not looked at: both are
+/// the [acceptor](crate::acceptor)'s work.
 ///
 /// # Errors
-/// [`TlsError::NoCrl`] for [`ClientPolicy::AnyParty`] without a CRL (rustls would then silently check nothing), and otherwise
-/// when rustls refuses the credentials.
+/// [`TlsError::NoCrl`] for [`ClientPolicy::AnyParty`] without a CRL (rustls would then silently check
+/// nothing), and otherwise when rustls refuses the credentials.
 pub fn server_config(credentials: &Credentials, policy: ClientPolicy) -> Result<Arc<ServerConfig>, TlsError> {
     if policy == ClientPolicy::AnyParty && credentials.crls().is_empty() {
         return Err(TlsError::NoCrl);

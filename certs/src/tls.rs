@@ -1,4 +1,5 @@
-//! What both sides of a connection share: the crypto provider, the protocol, and the error of a bad configuration.
+//! What both sides of a connection share: the crypto provider, the protocol, and the error of a bad
+//! configuration.
 
 use std::sync::Arc;
 

@@ -14,12 +14,13 @@ use super::{AcceptError, Acceptor, TlsConnection};
 /// How long accepting rests after an error that would come again at once, such as too many open files.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// Accepts from `listener`, with the handshakes running beside each other as tasks of the current runtime, and yields those that
-/// succeed, in the order in which they finish. A failed handshake is logged and ends nothing; a failing `accept` is logged and
-/// tried again after a pause. The stream never ends and never yields an error. Dropping it closes the listener and
-/// abandons the handshakes in progress.
+/// Accepts from `listener`, with the handshakes running beside each other as tasks of the current runtime,
+/// and yields those that succeed, in the order in which they finish. A failed handshake is logged and ends
+/// nothing; a failing `accept` is logged and tried again after a pause. The stream never ends and never
+/// yields an error. Dropping it closes the listener and abandons the handshakes in progress.
 ///
-/// When the acceptor's bound on handshakes is reached, no connection is accepted: they wait in the kernel's backlog.
+/// When the acceptor's bound on handshakes is reached, no connection is accepted: they wait in the kernel's
+/// backlog.
 pub fn incoming(listener: TcpListener, acceptor: Acceptor) -> impl Stream<Item = io::Result<TlsConnection>> {
     let state = Incoming { listener, acceptor, handshakes: JoinSet::new() };
     futures::stream::unfold(state, async |mut state| Some((Ok(state.next().await), state)))
@@ -36,7 +37,8 @@ impl Incoming {
         loop {
             tokio::select! {
                 Some(finished) = self.handshakes.join_next() => {
-                    // A panic in a handshake has been reported by the panic hook and costs that connection only.
+                    // A panic in a handshake has been reported by the panic hook and costs that connection
+                    // only.
                     if let Ok(Some(connection)) = finished {
                         return connection;
                     }
@@ -59,7 +61,8 @@ impl Incoming {
     }
 }
 
-/// A connection that broke while it waited is the peer's business; anything else is the machine's and would come again at once.
+/// A connection that broke while it waited is the peer's business; anything else is the machine's and would
+/// come again at once.
 async fn rest_after(error: &io::Error) {
     use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted};
     if matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted) {

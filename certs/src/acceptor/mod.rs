@@ -1,8 +1,9 @@
 //! The accepting end: from a TCP connection to a party that is known by its certificate.
 //!
-//! tonic's own server TLS knows neither revocation lists nor a change of configuration, bounds neither the number nor the time
-//! of handshakes, and leaves the peer's identity to every call. Here a connection reaches tonic only once its
-//! handshake is done, its protocol is `h2`, and its certificate names a party that the policy lets in.
+//! tonic's own server TLS knows neither revocation lists nor a change of configuration, bounds neither the
+//! number nor the time of handshakes, and leaves the peer's identity to every call. Here a connection reaches
+//! tonic only once its handshake is done, its protocol is `h2`, and its certificate names a party that the
+//! policy lets in.
 
 mod connection;
 mod incoming;
@@ -15,7 +16,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use rustls::ServerConfig;
 use thiserror::Error;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout, timeout_at};
@@ -78,7 +79,8 @@ pub struct HandshakeSlot {
 }
 
 impl Acceptor {
-    /// An acceptor for a configuration made by [`server_config`](crate::server::server_config) with the same policy.
+    /// An acceptor for a configuration made by [`server_config`](crate::server::server_config) with the same
+    /// policy.
     #[must_use]
     pub fn new(
         config: Arc<ServerConfig>,
@@ -101,8 +103,8 @@ impl Acceptor {
         }
     }
 
-    /// Replaces the configuration, whole, for the handshakes that begin from now on. Those in progress and the open connections
-    /// keep the one that they began with.
+    /// Replaces the configuration, whole, for the handshakes that begin from now on. Those in progress and
+    /// the open connections keep the one that they began with.
     pub fn swap(&self, config: Arc<ServerConfig>) {
         self.shared.config.store(config);
     }
@@ -119,9 +121,10 @@ impl Acceptor {
         self.shared.handshaking.load(Ordering::Relaxed)
     }
 
-    /// Waits for a place among the handshakes in progress. An accept loop that takes a place before it takes a connection leaves
-    /// the connections that it can't serve yet in the kernel's backlog, which is bounded and costs nothing here; every
-    /// place is free again after at most the handshake timeout and a short linger.
+    /// Waits for a place among the handshakes in progress. An accept loop that takes a place before it takes
+    /// a connection leaves the connections that it can't serve yet in the kernel's backlog, which is bounded
+    /// and costs nothing here; every place is free again after at most the handshake timeout and a short
+    /// linger.
     pub async fn slot(&self) -> HandshakeSlot {
         let acquired = Arc::clone(&self.shared.slots).acquire_owned().await;
         #[expect(clippy::expect_used, reason = "the semaphore is private and never closed")]
@@ -131,15 +134,17 @@ impl Acceptor {
     /// Takes one connection: waits for a place, then [`Acceptor::accept_in`] it.
     ///
     /// # Errors
-    /// [`AcceptError::Busy`] when there was no place within the handshake timeout, and those of [`Acceptor::accept_in`].
+    /// [`AcceptError::Busy`] when there was no place within the handshake timeout, and those of
+    /// [`Acceptor::accept_in`].
     pub async fn accept(&self, tcp: TcpStream, address: SocketAddr) -> Result<TlsConnection, AcceptError> {
         let deadline = Instant::now() + self.shared.limits.handshake_timeout;
         let slot = timeout_at(deadline, self.slot()).await.map_err(|_| AcceptError::Busy)?;
         self.accept_until(slot, tcp, address, deadline).await
     }
 
-    /// Takes one connection within a place that the caller already has: sets `TCP_NODELAY`, does the handshake, and checks
-    /// protocol, identity and policy. A client that is refused by TLS is given a moment to read the alert that says why.
+    /// Takes one connection within a place that the caller already has: sets `TCP_NODELAY`, does the
+    /// handshake, and checks protocol, identity and policy. A client that is refused by TLS is given a moment
+    /// to read the alert that says why.
     ///
     /// # Errors
     /// One variant of [`AcceptError`] per reason; the connection is closed.
@@ -171,8 +176,16 @@ impl Acceptor {
             }
             Ok(Ok(stream)) => stream,
         };
-        let certificate = Arc::new(self.check(&stream)?);
-        Ok(TlsConnection::new(stream, PeerInfo { address, certificate }, Counted::one(&self.shared.open)))
+        match self.check(&stream) {
+            Ok(certificate) => {
+                let peer = PeerInfo { address, certificate: Arc::new(certificate) };
+                Ok(TlsConnection::new(stream, peer, Counted::one(&self.shared.open)))
+            }
+            Err(error) => {
+                linger(stream).await;
+                Err(error)
+            }
+        }
     }
 
     fn check(&self, stream: &TlsStream<TcpStream>) -> Result<PeerCertificate, AcceptError> {
@@ -199,7 +212,8 @@ pub enum AcceptError {
     /// The socket broke before the handshake.
     #[error("the connection broke before its handshake")]
     Socket(#[source] std::io::Error),
-    /// The handshake failed; with a [`rustls::Error`] inside when TLS refused it, e.g. for a revoked certificate.
+    /// The handshake failed; with a [`rustls::Error`] inside when TLS refused it, e.g. for a revoked
+    /// certificate.
     #[error("the handshake failed")]
     Handshake(#[source] std::io::Error),
     /// The peer was too slow.
@@ -222,12 +236,13 @@ pub enum AcceptError {
     },
 }
 
-/// Closes a refused connection so that the alert arrives. Closing with unread bytes in the receive buffer makes the kernel
-/// send a reset, upon which the client would lose the alert and see only a broken connection.
-async fn linger(mut tcp: TcpStream) {
+/// Closes a refused connection so that what was said last arrives: the alert, or TLS's close. Closing with
+/// unread bytes in the receive buffer makes the kernel send a reset, upon which the client would lose it and
+/// see only a broken connection.
+async fn linger(mut refused: impl AsyncRead + AsyncWrite + Unpin) {
     let drain = async {
-        tcp.shutdown().await?;
-        tokio::io::copy(&mut (&mut tcp).take(LINGER_BYTES), &mut tokio::io::sink()).await
+        refused.shutdown().await?;
+        tokio::io::copy(&mut refused.take(LINGER_BYTES), &mut tokio::io::sink()).await
     };
     // Neither how it ends nor whether it ends in time matters any more.
     let _ = timeout(LINGER, drain).await;

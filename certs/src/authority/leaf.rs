@@ -17,8 +17,8 @@ pub const LEAF_VALIDITY: Duration = Duration::days(90);
 /// What may vary between leaves.
 #[derive(Clone, Debug)]
 pub struct LeafOptions {
-    /// The subject's common name, for people; empty stands for the identity's DNS name. At most 64 characters are used (RFC
-    /// 5280, `ub-common-name`).
+    /// The subject's common name, for people; empty stands for the identity's DNS name. At most 64 characters
+    /// are used (RFC 5280, `ub-common-name`).
     pub common_name: String,
     /// DNS names besides the identity's own, for foreign clients of the market.
     pub dns: Vec<String>,
@@ -48,9 +48,9 @@ pub struct Issued {
 impl Authority {
     /// Makes a P-256 key and signs a leaf for it. Answers the leaf and the key in PKCS#8 PEM.
     ///
-    /// The leaf: valid from five minutes before `now`, random serial, key usage digitalSignature, extended key usage
-    /// serverAuth and clientAuth, one URI SAN (the SPIFFE ID), the identity's DNS name and what `options` adds, key
-    /// identifiers of both sides, critical `CA:FALSE`.
+    /// The leaf: valid from five minutes before `now`, random serial, key usage digitalSignature, extended
+    /// key usage serverAuth and clientAuth, one URI SAN (the SPIFFE ID), the identity's DNS name and what
+    /// `options` adds, key identifiers of both sides, critical `CA:FALSE`.
     ///
     /// # Errors
     /// [`AuthorityError::Expired`] when the root is, [`AuthorityError::DnsName`] for a bad name in `options`,
@@ -94,13 +94,10 @@ impl Authority {
     }
 
     fn subject(&self, identity: &Identity, options: &LeafOptions) -> String {
-        /// `ub-common-name` of RFC 5280, appendix A.1.
-        const MAX_COMMON_NAME: usize = 64;
-        let name = match options.common_name.as_str() {
+        match options.common_name.as_str() {
             "" => identity.dns_name(&self.domain),
             name => name.to_owned(),
-        };
-        name.chars().take(MAX_COMMON_NAME).collect()
+        }
     }
 
     fn names(&self, identity: &Identity, options: &LeafOptions) -> Result<Vec<SanType>, AuthorityError> {

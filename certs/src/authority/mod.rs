@@ -1,9 +1,9 @@
-//! The authority: one root key (P-256, path length 0) that signs leaves and revocation lists. It touches no files; the
-//! folder around it is [`crate::pki`].
+//! The authority: one root key (P-256, path length 0) that signs leaves and revocation lists. It touches no
+//! files; the folder around it is [`crate::pki`].
 //!
-//! Every certificate is built from scratch here. rcgen's defaults (valid from 1975 to 4096, a fixed common name, a serial
-//! derived from the key, no authority key identifier) are all replaced, and of a signing request nothing is used but its
-//! public key.
+//! Every certificate is built from scratch here. rcgen's defaults (valid from 1975 to 4096, a fixed common
+//! name, a serial derived from the key, no authority key identifier) are all replaced, and of a signing
+//! request nothing is used but its public key.
 
 mod leaf;
 mod request;
@@ -26,11 +26,12 @@ pub use revocation::{CRL_VALIDITY, Revocation};
 /// How long a root is valid: ten years, in days.
 pub const ROOT_VALIDITY: Duration = Duration::days(3652);
 
-/// How far validity begins in the past, so that a peer whose clock is a little behind accepts a fresh certificate.
+/// How far validity begins in the past, so that a peer whose clock is a little behind accepts a fresh
+/// certificate.
 pub const BACKDATE: Duration = Duration::minutes(5);
 
-/// Length of a random serial number in bytes: 126 random bits, more than the 64 that CAs must use, and within the 20 bytes of
-/// RFC 5280 §4.1.2.2.
+/// Length of a random serial number in bytes: 126 random bits, more than the 64 that CAs must use, and within
+/// the 20 bytes of RFC 5280 §4.1.2.2.
 const SERIAL_LENGTH: usize = 16;
 
 /// The root: its certificate and its key, for one trust domain.
@@ -43,18 +44,22 @@ pub struct Authority {
 }
 
 impl Authority {
-    /// Makes a new root: P-256, path length 0, key usage certificate and CRL signing only, valid ten years from five
-    /// minutes before `now`.
+    /// Makes a new root: P-256, path length 0, key usage certificate and CRL signing only, valid ten years
+    /// from five minutes before `now`.
     ///
     /// # Errors
-    /// [`AuthorityError::Random`] or [`AuthorityError::Sign`] when the system's randomness or the signature fails.
+    /// [`AuthorityError::Random`] or [`AuthorityError::Sign`] when the system's randomness or the signature
+    /// fails.
     pub fn create(domain: &TrustDomain, now: OffsetDateTime) -> Result<Self, AuthorityError> {
         let key = KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256).map_err(AuthorityError::Sign)?;
         let mut params = CertificateParams::default();
         params.not_before = whole_second(now - BACKDATE);
         params.not_after = whole_second(now + ROOT_VALIDITY);
-        params.serial_number = Some(random_serial()?);
-        params.distinguished_name = common_name(&format!("Souk authority of {domain}"));
+        let serial = random_serial()?;
+        // A name of its own for each root, so that a revocation list finds its root where two are trusted.
+        let id: String = serial.to_bytes().iter().take(4).map(|byte| format!("{byte:02x}")).collect();
+        params.serial_number = Some(serial);
+        params.distinguished_name = common_name(&format!("Souk authority {id} of {domain}"));
         params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
         let certificate = params.self_signed(&key).map_err(AuthorityError::Sign)?;
@@ -64,8 +69,8 @@ impl Authority {
     /// Takes up an existing root from its PEM texts.
     ///
     /// # Errors
-    /// [`AuthorityError::Certificate`] for a text that is no CA certificate, [`AuthorityError::Key`] for one that is no private
-    /// key, [`AuthorityError::KeyMismatch`] when the two don't belong together.
+    /// [`AuthorityError::Certificate`] for a text that is no CA certificate, [`AuthorityError::Key`] for one
+    /// that is no private key, [`AuthorityError::KeyMismatch`] when the two don't belong together.
     pub fn load(domain: &TrustDomain, certificate_pem: &str, key_pem: &str) -> Result<Self, AuthorityError> {
         let certificate = CertificateDer::from_pem_slice(certificate_pem.as_bytes())
             .map_err(|_| AuthorityError::Certificate)?;
@@ -187,14 +192,18 @@ pub enum AuthorityError {
     Sign(#[source] rcgen::Error),
 }
 
-/// A subject of nothing but a common name. Names are for people reading a certificate; identity is the URI SAN.
+/// A subject of nothing but a common name, cut to its longest. It is for people reading a certificate;
+/// identity is the URI SAN.
 fn common_name(name: &str) -> DistinguishedName {
+    /// `ub-common-name` of RFC 5280, appendix A.1.
+    const MAX_CHARS: usize = 64;
     let mut subject = DistinguishedName::new();
-    subject.push(DnType::CommonName, name);
+    subject.push(DnType::CommonName, name.chars().take(MAX_CHARS).collect::<String>());
     subject
 }
 
-/// A positive serial number of exactly [`SERIAL_LENGTH`] bytes: the top bit clear (or DER would add a byte), the next set.
+/// A positive serial number of exactly [`SERIAL_LENGTH`] bytes: the top bit clear (or DER would add a byte),
+/// the next set.
 fn random_serial() -> Result<rcgen::SerialNumber, AuthorityError> {
     let mut bytes = [0; SERIAL_LENGTH];
     aws_lc_rs::rand::fill(&mut bytes).map_err(|_| AuthorityError::Random)?;
@@ -206,3 +215,6 @@ fn random_serial() -> Result<rcgen::SerialNumber, AuthorityError> {
 fn whole_second(time: OffsetDateTime) -> OffsetDateTime {
     time.replace_nanosecond(0).unwrap_or(time)
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,4 +1,5 @@
-//! Signing requests (PKCS#10, RFC 2986): for a party that makes its own key, which then never leaves its machine.
+//! Signing requests (PKCS#10, RFC 2986): for a party that makes its own key, which then never leaves its
+//! machine.
 
 use rcgen::PublicKeyData;
 use rustls_pki_types::CertificateSigningRequestDer;
@@ -11,13 +12,14 @@ use super::{Authority, AuthorityError, Issued, LeafOptions};
 use crate::identity::Identity;
 
 impl Authority {
-    /// Signs a leaf for the public key of a signing request in PEM. Nothing else is taken from the request: names, usages, a CA
-    /// flag or any other extension in it are ignored, and the leaf is exactly as [`Authority::issue`] makes it.
+    /// Signs a leaf for the public key of a signing request in PEM. Nothing else is taken from the request:
+    /// names, usages, a CA flag or any other extension in it are ignored, and the leaf is exactly as
+    /// [`Authority::issue`] makes it.
     ///
     /// # Errors
     /// Besides those of [`Authority::issue`]: [`AuthorityError::Request`] for a text that is no request,
-    /// [`AuthorityError::RequestKey`] for a key that is not P-256, [`AuthorityError::RequestSignature`] when the request is not
-    /// signed by that key.
+    /// [`AuthorityError::RequestKey`] for a key that is not P-256, [`AuthorityError::RequestSignature`] when
+    /// the request is not signed by that key.
     pub fn sign_csr(
         &self,
         request_pem: &str,
@@ -33,7 +35,8 @@ impl Authority {
 
 /// The request's public key, once its holder has shown to have the private one.
 ///
-/// Not rcgen's own parser: that one refuses requests with extensions that it doesn't know, which are ignored here anyway.
+/// Not rcgen's own parser: that one refuses requests with extensions that it doesn't know, which are ignored
+/// here anyway.
 fn proven_key(der: &CertificateSigningRequestDer<'_>) -> Result<P256Key, AuthorityError> {
     let (rest, request) = X509CertificationRequest::from_der(der).map_err(|_| AuthorityError::Request)?;
     if !rest.is_empty() {

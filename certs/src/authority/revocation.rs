@@ -5,8 +5,8 @@ use time::{Duration, OffsetDateTime};
 
 use super::{Authority, AuthorityError, whole_second};
 
-/// How long a list claims to be current: 30 days. `gen-certs.sh crl` signs a fresh one; an old one goes on revoking what it
-/// names.
+/// How long a list claims to be current: 30 days. `gen-certs.sh crl` signs a fresh one; an old one goes on
+/// revoking what it names.
 pub const CRL_VALIDITY: Duration = Duration::days(30);
 
 /// One revoked certificate.
@@ -19,8 +19,8 @@ pub struct Revocation {
 }
 
 impl Authority {
-    /// Signs a list of the revoked certificates, as PEM. `number` is the CRL number (RFC 5280 §5.2.3): it must grow with every
-    /// list, so that a reader can tell which of two is newer.
+    /// Signs a list of the revoked certificates, as PEM. `number` is the CRL number (RFC 5280 §5.2.3): it
+    /// must grow with every list, so that a reader can tell which of two is newer.
     ///
     /// # Errors
     /// [`AuthorityError::Sign`] when encoding or signing fails.

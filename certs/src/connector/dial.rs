@@ -10,6 +10,7 @@ use std::time::Duration;
 use rustls::ClientConfig;
 use rustls_pki_types::ServerName;
 use thiserror::Error;
+use tokio::io::AsyncBufReadExt;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
 use tokio_rustls::TlsConnector;
@@ -19,11 +20,14 @@ use super::Dial;
 use crate::identity::{CertificateError, Identity, PeerCertificate, TrustDomain};
 use crate::tls::ALPN_H2;
 
+/// How long a dial waits for the server's first word after the handshake.
+const ADMISSION_WAIT: Duration = Duration::from_millis(500);
+
 /// A connection to a server whose identity was checked.
 pub type Secured = TlsStream<TcpStream>;
 
-/// Dials `target` and expects `server` there: each address that the name resolves to is tried in turn, each with its share of
-/// what is left of `limit`.
+/// Dials `target` and expects `server` there: each address that the name resolves to is tried in turn, each
+/// with its share of what is left of `limit`.
 ///
 /// # Errors
 /// A [`DialError`] that says which step failed, and why.
@@ -42,15 +46,14 @@ pub async fn dial(
     tcp.set_nodelay(true).map_err(failed(DialStep::Tcp))?;
     let name = ServerName::try_from(server.dns_name(domain))
         .map_err(|error| failed(DialStep::Tls)(io::Error::new(io::ErrorKind::InvalidInput, error)))?;
-    let tls = within(deadline, TlsConnector::from(config).connect(name, tcp))
+    let mut tls = within(deadline, TlsConnector::from(config).connect(name, tcp))
         .await
         .map_err(failed(DialStep::Tls))?;
-    match check(&tls, server, domain) {
-        Ok(()) => Ok(tls),
-        Err(impostor) => {
-            Err(DialError { step: DialStep::Tls, target: target.clone(), source: Box::new(impostor) })
-        }
+    if let Err(impostor) = check(&tls, server, domain) {
+        return Err(DialError { step: DialStep::Tls, target: target.clone(), source: Box::new(impostor) });
     }
+    admission(&mut tls, deadline).await.map_err(failed(DialStep::Tls))?;
+    Ok(tls)
 }
 
 /// The steps of a dial.
@@ -82,7 +85,8 @@ pub struct DialError {
     pub step: DialStep,
     /// What was dialled.
     pub target: Dial,
-    /// Why: an [`io::Error`], with a [`rustls::Error`] inside when TLS refused the server, or an [`Impostor`].
+    /// Why: an [`io::Error`], with a [`rustls::Error`] inside when TLS refused the server, or an
+    /// [`Impostor`].
     pub source: Box<dyn Error + Send + Sync>,
 }
 
@@ -112,14 +116,15 @@ pub fn dial_error<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a DialError>
     causes(error).find_map(|cause| cause.downcast_ref())
 }
 
-/// What TLS said, from among the sources of an error: [`rustls::Error::AlertReceived`] when the other side refused us (e.g.
-/// `CertificateRevoked`), anything else when we refused it.
+/// What TLS said, from among the sources of an error: [`rustls::Error::AlertReceived`] when the other side
+/// refused us (e.g. `CertificateRevoked`), anything else when we refused it.
 #[must_use]
 pub fn tls_error<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a rustls::Error> {
     causes(error).find_map(|cause| cause.downcast_ref())
 }
 
-/// An error and its causes. An [`io::Error`] doesn't count what it wraps among its sources, only the sources of that.
+/// An error and its causes. An [`io::Error`] doesn't count what it wraps among its sources, only the sources
+/// of that.
 fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
     std::iter::successors(Some(error), |&error| {
         let wrapped = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
@@ -147,6 +152,24 @@ async fn connect(addresses: &[SocketAddr], deadline: Instant) -> io::Result<TcpS
         }
     }
     Err(last)
+}
+
+/// Waits until the server speaks, which it does once it has accepted our certificate.
+///
+/// In TLS 1.3 the client's handshake is over before the server has looked at the client's certificate, so a
+/// refusal comes as an alert in the first read. Left to HTTP/2, its reason would be lost: h2 keeps only the
+/// text of an error. An HTTP/2 server sends its SETTINGS unasked (RFC 9113 §3.4); one that waits for the
+/// client's first is not waited for long.
+async fn admission(tls: &mut Secured, deadline: Instant) -> io::Result<()> {
+    let deadline = deadline.min(Instant::now() + ADMISSION_WAIT);
+    match timeout_at(deadline, tls.fill_buf()).await {
+        Ok(Ok([])) => Err(io::Error::new(
+            io::ErrorKind::ConnectionAborted,
+            "the server closed the connection after the handshake; it may not let this party in",
+        )),
+        Ok(Err(refusal)) => Err(refusal),
+        Ok(Ok(_)) | Err(_) => Ok(()),
+    }
 }
 
 async fn within<T>(deadline: Instant, work: impl Future<Output = io::Result<T>>) -> io::Result<T> {

@@ -1,7 +1,7 @@
 //! The dialling end: a tonic channel to a party that is known by its identity, not by its address.
 //!
-//! Where to dial and whom to expect are separate: the host name and the IP address are never verified, the server's certificate
-//! must carry the DNS name and the SPIFFE ID of the identity that is expected.
+//! Where to dial and whom to expect are separate: the host name and the IP address are never verified, the
+//! server's certificate must carry the DNS name and the SPIFFE ID of the identity that is expected.
 
 mod address;
 mod dial;
@@ -32,7 +32,8 @@ pub const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(10);
 pub struct ConnectOptions {
     /// From the first look-up to the finished TLS handshake, over all addresses of the name.
     pub connect_timeout: Duration,
-    /// The pause between HTTP/2 pings, also while no call is open: so that a silent death of the path is noticed.
+    /// The pause between HTTP/2 pings, also while no call is open: so that a silent death of the path is
+    /// noticed.
     pub keep_alive_interval: Duration,
     /// How long a ping may go unanswered before the connection is given up.
     pub keep_alive_timeout: Duration,
@@ -48,12 +49,9 @@ impl Default for ConnectOptions {
     }
 }
 
-/// A channel to `server` at `target`. Must be called inside a tokio runtime. It dials at the first call and again after a loss;
-/// a failed dial is answered to the call that caused it as UNAVAILABLE with a [`DialError`] among its sources, which
-/// [`dial_error`] finds.
-///
-/// A server that refuses *our* certificate does so after its own handshake is done (TLS 1.3), so that refusal appears on the first
-/// call; [`tls_error`] finds it.
+/// A channel to `server` at `target`. Must be called inside a tokio runtime. It dials at the first call and
+/// again after a loss; a failed dial is answered to the call that caused it as UNAVAILABLE with a
+/// [`DialError`] among its sources, which [`dial_error`] finds.
 #[must_use]
 pub fn channel(
     target: Dial,
@@ -71,8 +69,8 @@ pub fn channel(
             Ok::<_, DialError>(TokioIo::new(secured))
         }
     });
-    // The connector's URI stays http: with its TLS features on, which another crate may cause, tonic would wrap an https one into
-    // its own TLS or refuse it. Calls carry the origin, as gRPC over TLS should.
+    // The connector's URI stays http: with its TLS features on, which another crate may cause, tonic would
+    // wrap an https one into its own TLS or refuse it. Calls carry the origin, as gRPC over TLS should.
     endpoint(&name)
         .keep_alive_while_idle(true)
         .http2_keep_alive_interval(options.keep_alive_interval)

@@ -13,8 +13,8 @@ use super::{CredentialError, FileRole};
 /// The longest file that is read: room for a CRL of about 100,000 entries.
 const MAX_FILE_BYTES: u64 = 4 * 1024 * 1024;
 
-/// The files of one party. Only the certificate has to be named: the others are looked for beside it, which is how
-/// `gen-certs` lays them out.
+/// The files of one party. Only the certificate has to be named: the others are looked for beside it, which
+/// is how `gen-certs` lays them out.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CredentialFiles {
     /// The certificate, e.g. `alice.pem`, followed by intermediates if there are any.

@@ -1,5 +1,5 @@
-//! One party's certificate, key, roots and revocation list: found, read and validated together, so that a mistake is named
-//! when a program starts and not when a handshake fails.
+//! One party's certificate, key, roots and revocation list: found, read and validated together, so that a
+//! mistake is named when a program starts and not when a handshake fails.
 
 mod error;
 mod files;
@@ -21,8 +21,8 @@ use crate::tls::provider;
 pub use error::{CredentialError, FileRole};
 pub use files::CredentialFiles;
 
-/// Credentials that are known to work: the key fits the certificate, the CA signed it, it is valid now, not revoked, and
-/// names a party of the trust domain.
+/// Credentials that are known to work: the key fits the certificate, the CA signed it, it is valid now, not
+/// revoked, and names a party of the trust domain.
 pub struct Credentials {
     domain: TrustDomain,
     leaf: PeerCertificate,
@@ -36,8 +36,8 @@ pub struct Credentials {
 impl Credentials {
     /// Reads and validates the files. Blocking; the files are small.
     ///
-    /// A key that others may read, and a CRL past its `nextUpdate`, are worth a warning in the log but are no errors. The CRL is
-    /// optional, except for the market: it must be able to refuse a revoked certificate.
+    /// A key that others may read, and a CRL past its `nextUpdate`, are worth a warning in the log but are no
+    /// errors. The CRL is optional, except for the market: it must be able to refuse a revoked certificate.
     ///
     /// # Errors
     /// One variant of [`CredentialError`] per mistake, each with the path and a remedy.
@@ -75,8 +75,8 @@ impl Credentials {
         &self.domain
     }
 
-    /// The serial numbers on the CRL, in the form of [`PeerCertificate::serial`]: to refuse the calls of a connection that was
-    /// opened before its certificate was revoked. Empty without a CRL.
+    /// The serial numbers on the CRL, in the form of [`PeerCertificate::serial`]: to refuse the calls of a
+    /// connection that was opened before its certificate was revoked. Empty without a CRL.
     #[must_use]
     pub fn revoked_serials(&self) -> Arc<HashSet<Vec<u8>>> {
         Arc::clone(&self.revoked)

@@ -1,4 +1,5 @@
-//! What a leaf certificate says about its holder. Parsed once per connection; anything unexpected is a refusal.
+//! What a leaf certificate says about its holder. Parsed once per connection; anything unexpected is a
+//! refusal.
 
 use aws_lc_rs::digest;
 use rustls_pki_types::CertificateDer;
@@ -8,8 +9,8 @@ use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
 
 use super::{Identity, IdentityError, TrustDomain};
 
-/// A leaf certificate's identity and the facts that access control needs. It says nothing about trust: whether the
-/// certificate was signed by the authority is the TLS verifier's business.
+/// A leaf certificate's identity and the facts that access control needs. It says nothing about trust:
+/// whether the certificate was signed by the authority is the TLS verifier's business.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PeerCertificate {
     identity: Identity,
@@ -24,8 +25,8 @@ impl PeerCertificate {
     /// Reads a DER-encoded leaf.
     ///
     /// # Errors
-    /// Bytes that are no certificate, a certificate of a CA, and one that has not exactly one URI SAN or whose URI SAN is not
-    /// an identity of `domain`.
+    /// Bytes that are no certificate, a certificate of a CA, and one that has not exactly one URI SAN or
+    /// whose URI SAN is not an identity of `domain`.
     pub fn from_der(der: &CertificateDer<'_>, domain: &TrustDomain) -> Result<Self, CertificateError> {
         let (rest, leaf) = X509Certificate::from_der(der).map_err(|_| CertificateError::NotX509)?;
         if !rest.is_empty() {

@@ -9,15 +9,15 @@ use thiserror::Error;
 /// The domain that is used when none is set.
 const DEFAULT: &str = "souk.internal";
 
-/// The longest domain. The longest name below it is `UUID.operator.DOMAIN`, and a DNS name has at most 253 characters
-/// (RFC 1035 §2.3.4).
+/// The longest domain. The longest name below it is `UUID.operator.DOMAIN`, and a DNS name has at most 253
+/// characters (RFC 1035 §2.3.4).
 const MAX_LENGTH: usize = 200;
 
 /// The longest label of a DNS name (RFC 1035 §2.3.4).
 const MAX_LABEL: usize = 63;
 
-/// A trust domain, e.g. `souk.internal`: DNS labels in lower case, because identities also appear as DNS names. At most 200
-/// characters, so that every identity's DNS name fits.
+/// A trust domain, e.g. `souk.internal`: DNS labels in lower case, because identities also appear as DNS
+/// names. At most 200 characters, so that every identity's DNS name fits.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct TrustDomain(String);
@@ -49,7 +49,8 @@ impl FromStr for TrustDomain {
         let numeric = |label: &str| label.bytes().all(|byte| byte.is_ascii_digit());
         let valid = text.len() <= MAX_LENGTH
             && text.split('.').all(is_label)
-            // An all-digit last label would make it look like an IPv4 address, to which TLS gives another meaning.
+            // An all-digit last label would make it look like an IPv4 address, to which TLS gives another
+            // meaning.
             && !text.rsplit('.').next().is_some_and(numeric);
         if valid { Ok(TrustDomain(text.to_owned())) } else { Err(TrustDomainError) }
     }

@@ -1,8 +1,8 @@
 //! Who a party is: a SPIFFE ID inside one trust domain, carried by its certificate.
 //!
-//! The grammar is closed: `spiffe://DOMAIN/market`, `/seller/UUID`, `/buyer/UUID` or `/operator/UUID`, and nothing else. A
-//! UUID is written one way only (lower case, with hyphens), so that two spellings can never name the same account.
-//! Reference: the SPIFFE ID standard, sections 2.1 to 2.3.
+//! The grammar is closed: `spiffe://DOMAIN/market`, `/seller/UUID`, `/buyer/UUID` or `/operator/UUID`, and
+//! nothing else. A UUID is written one way only (lower case, with hyphens), so that two spellings can never
+//! name the same account. Reference: the SPIFFE ID standard, sections 2.1 to 2.3.
 
 mod certificate;
 mod domain;
@@ -77,7 +77,8 @@ pub enum Identity {
 }
 
 impl Identity {
-    /// The identity of `role` and `uuid`. The market has no UUID: for [`Role::Market`] the second argument is ignored.
+    /// The identity of `role` and `uuid`. The market has no UUID: for [`Role::Market`] the second argument is
+    /// ignored.
     #[must_use]
     pub const fn new(role: Role, uuid: Uuid) -> Self {
         match role {
@@ -130,8 +131,9 @@ impl Identity {
     /// Reads a SPIFFE ID of `domain`.
     ///
     /// # Errors
-    /// Anything that [`Identity::spiffe_id`] would not have written for this domain: another domain, another scheme, an
-    /// unknown role, a UUID in another spelling or the nil or max one, a trailing slash, a query, a fragment.
+    /// Anything that [`Identity::spiffe_id`] would not have written for this domain: another domain, another
+    /// scheme, an unknown role, a UUID in another spelling or the nil or max one, a trailing slash, a query,
+    /// a fragment.
     pub fn parse(spiffe_id: &str, domain: &TrustDomain) -> Result<Self, IdentityError> {
         let rest = spiffe_id
             .strip_prefix("spiffe://")
@@ -197,7 +199,8 @@ pub enum IdentityError {
     },
 }
 
-/// Accepts one spelling only, and neither the nil nor the max UUID (RFC 9562 §5.9 and 5.10), which name nobody.
+/// Accepts one spelling only, and neither the nil nor the max UUID (RFC 9562 §5.9 and 5.10), which name
+/// nobody.
 fn canonical_uuid(text: &str) -> Result<Uuid, IdentityError> {
     Uuid::try_parse(text)
         .ok()

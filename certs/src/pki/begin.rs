@@ -13,14 +13,14 @@ use super::PkiError;
 use super::folder;
 use crate::authority::AuthorityError;
 
-/// Makes sure that the folder holds no authority's files. With `force` they are moved into a subfolder `replaced-TIME`; files of
-/// other kinds are left alone, in case the folder is not ours only.
+/// Makes sure that the folder holds no authority's files. With `force` they are moved into a subfolder
+/// `replaced-TIME`; files of other kinds are left alone, in case the folder is not ours only.
 pub(super) fn make_room(dir: &Path, force: bool, now: OffsetDateTime) -> Result<(), PkiError> {
     let mut ours = Vec::new();
     for entry in fs::read_dir(dir).map_err(PkiError::io(dir))? {
         let path = entry.map_err(PkiError::io(dir))?.path();
         let kind = path.extension().and_then(|kind| kind.to_str());
-        if matches!(kind, Some("pem" | "key")) || path.ends_with("index.json") {
+        if matches!(kind, Some("pem" | "key" | "tar")) || path.ends_with("index.json") {
             ours.push(path);
         }
     }
@@ -41,8 +41,8 @@ pub(super) fn make_room(dir: &Path, force: bool, now: OffsetDateTime) -> Result<
     Ok(())
 }
 
-/// A new Ed25519 key in PKCS#8 PEM. In version 1 of the format (RFC 5208): version 2, which also holds the public key, is
-/// refused by some readers.
+/// A new Ed25519 key in PKCS#8 PEM. In version 1 of the format (RFC 5208): version 2, which also holds the
+/// public key, is refused by some readers.
 pub(super) fn token_key() -> Result<String, PkiError> {
     /// RFC 7468 §2.
     const PEM_LINE: usize = 64;

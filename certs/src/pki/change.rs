@@ -13,8 +13,8 @@ impl Pki {
     /// Makes a key and a certificate for a new party, with a new identity unless `options` names its UUID.
     ///
     /// # Errors
-    /// [`PkiError::Name`], [`PkiError::NameTaken`] or [`PkiError::FileInTheWay`] without `force`, [`PkiError::UuidTaken`],
-    /// [`PkiError::MarketName`]; otherwise when signing or a file fails.
+    /// [`PkiError::Name`], [`PkiError::NameTaken`] or [`PkiError::FileInTheWay`] without `force`,
+    /// [`PkiError::UuidTaken`], [`PkiError::MarketName`]; otherwise when signing or a file fails.
     pub fn issue(
         &mut self,
         name: &str,
@@ -31,8 +31,8 @@ impl Pki {
     }
 
     /// Signs a certificate for the public key of a signing request; see
-    /// [`Authority::sign_csr`](crate::authority::Authority::sign_csr). A party of the same name and role keeps its identity,
-    /// provided that `force` is set.
+    /// [`Authority::sign_csr`](crate::authority::Authority::sign_csr). A party of the same name and role
+    /// keeps its identity, provided that `force` is set.
     ///
     /// # Errors
     /// Those of [`Pki::issue`], and the authority's when the request is bad.
@@ -52,17 +52,18 @@ impl Pki {
             let identity = Identity::new(role, options.uuid.or(current).unwrap_or_else(Uuid::new_v4));
             let leaf = pki.leaf_options(&name, options.validity);
             let signed = pki.authority.sign_csr(request_pem, &identity, &leaf, now)?;
-            pki.put(&name, identity, &leaf, &signed, None)
+            pki.put(&name, identity, &leaf, &signed, None, now)
         })
     }
 
-    /// Gives a party a new key and certificate for the same identity. What it replaces is kept as `NAME.old.pem` and `NAME.old.key`,
-    /// and stays valid until its time is over or the party is revoked, so that the party can change over without a gap.
-    /// The revocation list is signed anew as well.
+    /// Gives a party a new key and certificate for the same identity. What it replaces is kept as
+    /// `NAME.old.pem` and `NAME.old.key`, and stays valid until its time is over or the party is revoked, so
+    /// that the party can change over without a gap. The revocation list is signed anew as well.
     ///
     /// # Errors
-    /// [`PkiError::UnknownParty`]; [`PkiError::Revoked`] unless `reinstate` is set; [`PkiError::KeyElsewhere`] when only a new
-    /// signing request can renew it; otherwise when signing or a file fails.
+    /// [`PkiError::UnknownParty`]; [`PkiError::Revoked`] unless `reinstate` is set;
+    /// [`PkiError::KeyElsewhere`] when only a new signing request can renew it; otherwise when signing or a
+    /// file fails.
     pub fn renew(&mut self, name: &str, reinstate: bool, now: OffsetDateTime) -> Result<Party, PkiError> {
         self.change(|pki| {
             let record = pki.record(name)?.clone();
@@ -79,8 +80,8 @@ impl Pki {
         })
     }
 
-    /// Revokes every certificate of a party that could still be used, and signs a new revocation list. Answers how many there were:
-    /// zero when all were revoked or expired before.
+    /// Revokes every certificate of a party that could still be used, and signs a new revocation list.
+    /// Answers how many there were: zero when all were revoked or expired before.
     ///
     /// # Errors
     /// [`PkiError::UnknownParty`]; otherwise when signing or a file fails.
@@ -114,10 +115,11 @@ impl Pki {
             validity: LEAF_VALIDITY,
         };
         let (signed, key) = self.authority.issue(&Identity::Market, &leaf, now)?;
-        self.put(&name, Identity::Market, &leaf, &signed, Some(&key))
+        self.put(&name, Identity::Market, &leaf, &signed, Some(&key), now)
     }
 
-    /// Signs the next revocation list. Its number is taken before the file is there, so that no number is ever given twice.
+    /// Signs the next revocation list. Its number is taken before the file is there, so that no number is
+    /// ever given twice.
     pub(super) fn write_crl(&mut self, now: OffsetDateTime) -> Result<(), PkiError> {
         self.index.crl_number += 1;
         self.save()?;
@@ -177,7 +179,7 @@ impl Pki {
     ) -> Result<Party, PkiError> {
         let leaf = self.leaf_options(name, validity);
         let (signed, key) = self.authority.issue(&identity, &leaf, now)?;
-        self.put(name, identity, &leaf, &signed, Some(&key))
+        self.put(name, identity, &leaf, &signed, Some(&key), now)
     }
 
     /// Enters a signed certificate into the index, then puts its files in place of those of the same name.
@@ -188,6 +190,7 @@ impl Pki {
         leaf: &LeafOptions,
         signed: &Issued,
         key: Option<&str>,
+        now: OffsetDateTime,
     ) -> Result<Party, PkiError> {
         let record = Record {
             name: name.clone(),
@@ -202,8 +205,15 @@ impl Pki {
             ip: leaf.ip.clone(),
         };
         let party = self.party(&record);
+        // The name now means somebody else: what the former one still holds could no longer be revoked by
+        // name.
+        let replaced = self.index.current(name).is_some_and(|current| current.identity() != identity)
+            && self.index.revoke(name, now) > 0;
         self.index.certificates.push(record);
         self.save()?;
+        if replaced {
+            self.write_crl(now)?;
+        }
         for kind in ["pem", "key"] {
             folder::keep_as(
                 &self.path(&format!("{name}.{kind}")),

@@ -24,6 +24,15 @@ pub(super) enum Secrecy {
     Public,
 }
 
+impl Secrecy {
+    pub(super) const fn mode(self) -> u32 {
+        match self {
+            Secrecy::Secret => 0o600,
+            Secrecy::Public => 0o644,
+        }
+    }
+}
+
 /// Makes the folder, and those above it, with mode 0700. An existing one is left as it is.
 pub(super) fn create(dir: &Path) -> Result<(), PkiError> {
     let mut builder = DirBuilder::new();
@@ -59,7 +68,8 @@ pub(super) fn keep_as(from: &Path, to: &Path) -> Result<(), PkiError> {
     }
 }
 
-/// Lets one process at a time change the folder. The lock ends with the returned file, also when the process is killed.
+/// Lets one process at a time change the folder. The lock ends with the returned file, also when the process
+/// is killed.
 pub(super) fn lock(dir: &Path) -> Result<File, PkiError> {
     let path = dir.join(".lock");
     let file =
@@ -81,13 +91,7 @@ fn options(secrecy: Secrecy) -> OpenOptions {
     let mut options = OpenOptions::new();
     options.write(true);
     #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(
-        &mut options,
-        match secrecy {
-            Secrecy::Secret => 0o600,
-            Secrecy::Public => 0o644,
-        },
-    );
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, secrecy.mode());
     #[cfg(not(unix))]
     let _ = secrecy;
     options

@@ -123,8 +123,8 @@ impl Index {
         self.certificates.iter_mut().filter(usable).map(|record| record.revoked = Some(now)).count()
     }
 
-    /// What the next revocation list must name: the revoked certificates, until they have been expired for longer than a list
-    /// is current (RFC 5280 §3.3 asks for at least one list after the expiry).
+    /// What the next revocation list must name: the revoked certificates, until they have been expired for
+    /// longer than a list is current (RFC 5280 §3.3 asks for at least one list after the expiry).
     pub(super) fn revocations(&self, now: OffsetDateTime) -> Result<Vec<Revocation>, PkiError> {
         const LISTED_AFTER_EXPIRY: Duration = CRL_VALIDITY;
         self.certificates

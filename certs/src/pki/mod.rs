@@ -1,4 +1,5 @@
-//! The folder that `gen-certs` keeps, by default `certs/pki/`: the authority, everything that it signed, and an index of it.
+//! The folder that `gen-certs` keeps, by default `certs/pki/`: the authority, everything that it signed, and
+//! an index of it.
 //!
 //! | file | what |
 //! |---|---|
@@ -10,8 +11,9 @@
 //! | `NAME.old.pem`, `NAME.old.key` | what the last renewal replaced, for going back |
 //! | `index.json` | which certificates were signed, and which are revoked |
 //!
-//! Keys have mode 0600 from their first byte, the folder 0700. Files are replaced whole. One process at a time changes the folder. A
-//! certificate is in the index before it is in a file, so that none escapes revocation.
+//! Keys have mode 0600 from their first byte, the folder 0700. Files are replaced whole. One process at a
+//! time changes the folder. A certificate is in the index before it is in a file, so that none escapes
+//! revocation.
 //!
 //! ```
 //! use souk_certs::credentials::Credentials;
@@ -30,6 +32,7 @@
 //! ```
 
 mod begin;
+mod bundle;
 mod change;
 mod error;
 mod folder;
@@ -62,7 +65,8 @@ pub struct InitOptions {
     pub dns: Vec<String>,
     /// IP addresses of the market, likewise.
     pub ip: Vec<IpAddr>,
-    /// Start anew although there is an authority already. What was there is moved to a subfolder `replaced-TIME`.
+    /// Start anew although there is an authority already. What was there is moved to a subfolder
+    /// `replaced-TIME`.
     pub force: bool,
 }
 
@@ -73,7 +77,8 @@ pub struct IssueOptions {
     pub uuid: Option<Uuid>,
     /// From now to the certificate's end.
     pub validity: Duration,
-    /// Replace a party of the same name. Its certificate is kept as `NAME.old.pem`, and goes on being valid until it is revoked.
+    /// Replace a party of the same name. Its files are kept as `NAME.old.pem` and `NAME.old.key`; if it was
+    /// another identity, its certificates are revoked.
     pub force: bool,
 }
 
@@ -92,11 +97,12 @@ pub struct Pki {
 }
 
 impl Pki {
-    /// Makes the folder: the authority, an empty revocation list, the market's certificate and its token-signing key.
+    /// Makes the folder: the authority, an empty revocation list, the market's certificate and its
+    /// token-signing key.
     ///
     /// # Errors
-    /// [`PkiError::Initialised`] when there is an authority already and `force` is not set; otherwise when a file can't be written or
-    /// a name is bad.
+    /// [`PkiError::Initialised`] when there is an authority already and `force` is not set; otherwise when a
+    /// file can't be written or a name is bad.
     pub fn init(dir: &Path, options: &InitOptions, now: OffsetDateTime) -> Result<Self, PkiError> {
         folder::create(dir)?;
         let lock = folder::lock(dir)?;

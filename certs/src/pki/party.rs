@@ -17,8 +17,8 @@ const MAX_NAME: usize = 63;
 /// Names whose files are the authority's own.
 const RESERVED: [&str; 4] = ["ca", "crl", "token", "index"];
 
-/// A party's name inside the folder: lower-case letters, digits and inner hyphens, at most 63 characters. It names files and is
-/// shown to people; it is no identity.
+/// A party's name inside the folder: lower-case letters, digits and inner hyphens, at most 63 characters. It
+/// names files and is shown to people; it is no identity.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct PartyName(String);

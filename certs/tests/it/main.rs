@@ -2,6 +2,12 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot set up has failed")]
 
+mod acceptor;
+mod credentials;
+mod dialling;
 mod echo;
+mod folder;
+mod gen_certs;
 mod handshake;
+mod openssl;
 mod world;

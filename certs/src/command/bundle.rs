@@ -1,0 +1,35 @@
+//! `gen-certs bundle`
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use time::OffsetDateTime;
+
+use crate::pki::Pki;
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// The party whose machine it is for; `market` for the market's
+    name: String,
+    /// The tar to write [default: NAME.tar in the folder]
+    #[arg(short, long, value_name = "FILE.tar")]
+    out: Option<PathBuf>,
+    /// Overwrite the tar
+    #[arg(long)]
+    force: bool,
+}
+
+impl Args {
+    pub(super) fn run(&self, dir: &Path, now: OffsetDateTime, out: &mut dyn Write) -> anyhow::Result<()> {
+        let pki = Pki::open(dir)?;
+        let name = pki.find(&self.name)?.name;
+        let path = self.out.clone().unwrap_or_else(|| dir.join(format!("{name}.tar")));
+        pki.bundle(name.as_str(), &path, self.force, now)?;
+        writeln!(out, "bundle       {}", path.display())?;
+        writeln!(
+            out,
+            "contains     a private key: send it by a way that nobody else can read, then delete it"
+        )?;
+        Ok(())
+    }
+}

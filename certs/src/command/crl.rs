@@ -1,0 +1,26 @@
+//! `gen-certs crl`
+
+use std::io::Write;
+use std::path::Path;
+
+use time::OffsetDateTime;
+
+use crate::authority::CRL_VALIDITY;
+use crate::pki::Pki;
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {}
+
+impl Args {
+    #[expect(clippy::unused_self, reason = "every command is run the same way")]
+    pub(super) fn run(&self, dir: &Path, now: OffsetDateTime, out: &mut dyn Write) -> anyhow::Result<()> {
+        let number = Pki::open(dir)?.refresh_crl(now)?;
+        let until = (now + CRL_VALIDITY).date();
+        writeln!(
+            out,
+            "revocations  {} (number {number}, current until {until})",
+            dir.join("crl.pem").display()
+        )?;
+        Ok(())
+    }
+}

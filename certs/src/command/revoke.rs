@@ -1,0 +1,27 @@
+//! `gen-certs revoke`
+
+use std::io::Write;
+use std::path::Path;
+
+use time::OffsetDateTime;
+
+use crate::pki::Pki;
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// The party; all of its certificates are revoked, also those that a renewal replaced
+    name: String,
+}
+
+impl Args {
+    pub(super) fn run(&self, dir: &Path, now: OffsetDateTime, out: &mut dyn Write) -> anyhow::Result<()> {
+        let mut pki = Pki::open(dir)?;
+        match pki.revoke(&self.name, now)? {
+            0 => writeln!(out, "{} has no certificate left that could be used", self.name)?,
+            count => writeln!(out, "revoked      {count} certificate(s) of {}", self.name)?,
+        }
+        writeln!(out, "revocations  {} (number {})", dir.join("crl.pem").display(), pki.crl_number())?;
+        writeln!(out, "next         copy crl.pem to the market")?;
+        Ok(())
+    }
+}
