@@ -1,6 +1,6 @@
 //! Collectors: one page of the matches, and how many there are in each category.
 
-use std::collections::{BinaryHeap, HashMap};
+use std::collections::HashMap;
 
 use tantivy::{
     DocId, Score, SegmentOrdinal, SegmentReader, TantivyError,
@@ -19,13 +19,13 @@ pub(super) struct BestPlaces {
     pub(super) order: SearchOrder,
     pub(super) has_words: bool,
     pub(super) after: Option<Place>,
-    /// How many at most.
+    /// How many at most; 1 or more.
     pub(super) limit: usize,
 }
 
 /// What [`BestPlaces`] collects.
 pub(super) struct Best {
-    /// The places, first ones first.
+    /// The places: of a segment in any order, at the end first ones first.
     pub(super) places: Vec<Place>,
     /// How many documents match, wherever they stand.
     pub(super) total: u64,
@@ -40,7 +40,8 @@ impl Collector for BestPlaces {
             places: Places::open(segment, self.order, self.has_words)?,
             after: self.after,
             limit: self.limit,
-            best: BinaryHeap::with_capacity(self.limit + 1),
+            best: Vec::with_capacity(2 * self.limit),
+            worst: None,
             total: 0,
         })
     }
@@ -63,8 +64,11 @@ pub(super) struct BestPlacesOfSegment {
     places: Places,
     after: Option<Place>,
     limit: usize,
-    /// The best so far, the last of them on top.
-    best: BinaryHeap<Place>,
+    /// The best so far and others, up to twice the limit; cut down when full. Unlike in a heap, that costs
+    /// little also when each match is better than all before, as it is with the newest.
+    best: Vec<Place>,
+    /// The last of the best when they were last cut down: what comes after it need not be kept.
+    worst: Option<Place>,
     total: u64,
 }
 
@@ -77,17 +81,19 @@ impl SegmentCollector for BestPlacesOfSegment {
         if self.after.is_some_and(|after| place <= after) {
             return;
         }
-        if self.best.len() < self.limit {
-            self.best.push(place);
-        } else if let Some(mut last) = self.best.peek_mut()
-            && place < *last
-        {
-            *last = place;
+        if self.worst.is_some_and(|worst| place > worst) {
+            return;
+        }
+        self.best.push(place);
+        if self.best.len() >= 2 * self.limit {
+            let (_, worst, _) = self.best.select_nth_unstable(self.limit - 1);
+            self.worst = Some(*worst);
+            self.best.truncate(self.limit);
         }
     }
 
     fn harvest(self) -> Best {
-        Best { places: self.best.into_sorted_vec(), total: self.total }
+        Best { places: self.best, total: self.total }
     }
 }
 
