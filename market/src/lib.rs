@@ -5,5 +5,6 @@
 pub mod clock;
 pub mod domain;
 pub mod ledger;
+pub mod search;
 pub mod store;
 pub mod wire;

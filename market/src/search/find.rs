@@ -1,0 +1,104 @@
+//! One search in one state of the index.
+
+use std::collections::HashMap;
+
+use tantivy::{
+    IndexReader, Searcher,
+    query::{AllQuery, Query, TermQuery},
+    schema::IndexRecordOption,
+};
+
+use super::{
+    SearchOrder, SearchPage, SearchQuery,
+    collect::{Best, BestPlaces, CountByCategory},
+    matching::Matching,
+    place::Place,
+    schema::Fields,
+};
+use crate::domain::Category;
+
+/// An index, open for searching.
+pub(super) struct Reader {
+    pub(super) index: IndexReader,
+    pub(super) fields: Fields,
+}
+
+/// What the index knows of a page.
+pub(super) struct Hits {
+    /// The places of the items, in order.
+    pub(super) places: Vec<Place>,
+    /// Whether more follow.
+    pub(super) more: bool,
+    /// As in [`SearchPage`].
+    pub(super) total: u64,
+    /// As in [`SearchPage`].
+    pub(super) categories: Vec<(Category, u64)>,
+}
+
+impl Reader {
+    /// Finds a page of hits.
+    pub(super) fn find(&self, query: &SearchQuery) -> tantivy::Result<Hits> {
+        let matching = Matching::new(query, self.fields);
+        // One state of the index for all that is asked of it here.
+        let searcher = self.index.searcher();
+        let limit = query.limit.clamp(1, SearchQuery::MAX_LIMIT);
+        let best = BestPlaces {
+            order: query.order,
+            has_words: matching.has_words(),
+            after: query.after.map(|cursor| cursor.0),
+            // One more than asked for tells whether there is a next page.
+            limit: limit + 1,
+        };
+        let ranks_matches = query.order == SearchOrder::Relevance;
+        let mut found = run(&searcher, &*matching.query(ranks_matches), &best)?;
+        if found.0.total == 0 && !ranks_matches && matching.can_forgive() {
+            found = run(&searcher, &*matching.query(true), &best)?;
+        }
+        let (Best { mut places, total }, counts) = found;
+        let more = places.len() > limit;
+        places.truncate(limit);
+        Ok(Hits { places, more, total, categories: most_first(counts) })
+    }
+
+    /// Counts the items of each category that is `parent` or below it, by path from after `after`.
+    pub(super) fn categories(
+        &self,
+        parent: Option<&Category>,
+        after: Option<&Category>,
+        limit: usize,
+    ) -> tantivy::Result<Vec<(Category, u64)>> {
+        let query: Box<dyn Query> = match parent {
+            Some(parent) => {
+                Box::new(TermQuery::new(self.fields.category_term(parent), IndexRecordOption::Basic))
+            }
+            None => Box::new(AllQuery),
+        };
+        let counts = self.index.searcher().search(&query, &CountByCategory)?;
+        let mut counts = named(counts);
+        counts.retain(|(category, _)| after.is_none_or(|after| category > after));
+        counts.sort_unstable();
+        counts.truncate(limit);
+        Ok(counts)
+    }
+}
+
+fn run(
+    searcher: &Searcher,
+    query: &dyn Query,
+    best: &BestPlaces,
+) -> tantivy::Result<(Best, HashMap<String, u64>)> {
+    let limit = usize::try_from(searcher.num_docs()).unwrap_or(usize::MAX).clamp(1, best.limit);
+    let best = BestPlaces { limit, ..*best };
+    searcher.search(query, &(best, CountByCategory))
+}
+
+fn most_first(counts: HashMap<String, u64>) -> Vec<(Category, u64)> {
+    let mut counts = named(counts);
+    counts.sort_unstable_by(|(category, count), (other, others)| others.cmp(count).then(category.cmp(other)));
+    counts.truncate(SearchPage::MAX_CATEGORIES);
+    counts
+}
+
+fn named(counts: HashMap<String, u64>) -> Vec<(Category, u64)> {
+    counts.into_iter().map(|(category, count)| (Category::trusted(category), count)).collect()
+}

@@ -1,0 +1,175 @@
+//! Where the index lives, and how it is opened: as it was left, or anew when that can't be used.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+use serde::{Deserialize, Serialize};
+use tantivy::{
+    Directory, Index, IndexReader, IndexWriter, ReloadPolicy, TantivyError,
+    directory::{INDEX_WRITER_LOCK, MmapDirectory, error::LockError},
+    indexer::{IndexWriterOptions, LogMergePolicy},
+};
+
+use super::{SearchError, find::Reader, schema, words};
+use crate::store::FeedPosition;
+
+/// Where the index lives.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum IndexHome {
+    /// In memory; built from the store at every start.
+    Memory,
+    /// In a directory of this market alone, made when missing. The index takes a folder `items` there and
+    /// touches nothing else. It may be deleted while the market is down: it will be built again. After the
+    /// store was taken back to an earlier state, it must be.
+    Directory(PathBuf),
+}
+
+/// What an index says of itself with every commit.
+#[derive(Debug, Serialize, Deserialize)]
+struct Payload {
+    version: u32,
+    position: FeedPosition,
+}
+
+/// An index opened for writing and searching.
+pub(super) struct Opened {
+    pub(super) reader: Reader,
+    pub(super) writer: IndexWriter,
+    /// Up to where in the feed it shows everything.
+    pub(super) position: FeedPosition,
+}
+
+/// The writer's memory, in bytes; the least that tantivy takes.
+const WRITER_MEMORY_BYTES: usize = 15_000_000;
+/// Segments in which more than this share of documents is deleted are merged.
+const DELETED_SHARE_BEFORE_MERGE: f32 = 0.3;
+/// Segments with more documents than this are left alone by merges.
+const MAX_DOCUMENTS_BEFORE_MERGE: usize = 1_000_000;
+
+impl IndexHome {
+    /// Opens the index as it was left, or an empty one when there is none that can be used. Blocks.
+    pub(super) fn open(&self) -> Result<Opened, SearchError> {
+        match self.open_existing()? {
+            Some(opened) => Ok(opened),
+            None => self.create(),
+        }
+    }
+
+    /// Opens an empty index in the place of whatever is there. Blocks.
+    pub(super) fn create(&self) -> Result<Opened, SearchError> {
+        let (schema, _) = schema::schema();
+        let index = match self {
+            Self::Memory => Index::create_in_ram(schema),
+            Self::Directory(home) => {
+                let items = folder(home);
+                clear(&items).map_err(|error| SearchError::Home { directory: items.clone(), error })?;
+                Index::create_in_dir(&items, schema)?
+            }
+        };
+        self.opened(index, FeedPosition(0))
+    }
+
+    fn open_existing(&self) -> Result<Option<Opened>, SearchError> {
+        let Self::Directory(home) = self else {
+            return Ok(None);
+        };
+        let items = folder(home);
+        if !items.exists() {
+            return Ok(None);
+        }
+        refuse_if_in_use(&items)?;
+        let existing = usable(&items).and_then(|(index, position)| match self.opened(index, position) {
+            Err(SearchError::Index(error)) => Err(error.to_string()),
+            other => Ok(other),
+        });
+        match existing {
+            Ok(opened) => opened.map(Some),
+            Err(reason) => {
+                tracing::warn!(reason, "the search index can't be used and is built again");
+                Ok(None)
+            }
+        }
+    }
+
+    fn opened(&self, index: Index, position: FeedPosition) -> Result<Opened, SearchError> {
+        index.tokenizers().register(words::ANALYZER, words::analyzer());
+        let options = IndexWriterOptions::builder()
+            .memory_budget_per_thread(WRITER_MEMORY_BYTES)
+            .num_worker_threads(1)
+            .num_merge_threads(1)
+            .build();
+        let writer = index.writer_with_options(options).map_err(|error| match (error, self) {
+            (TantivyError::LockFailure(LockError::LockBusy, _), Self::Directory(home)) => {
+                SearchError::InUse(folder(home))
+            }
+            (error, _) => error.into(),
+        })?;
+        let mut merging = LogMergePolicy::default();
+        merging.set_max_docs_before_merge(MAX_DOCUMENTS_BEFORE_MERGE);
+        merging.set_del_docs_ratio_before_merge(DELETED_SHARE_BEFORE_MERGE);
+        writer.set_merge_policy(Box::new(merging));
+        Ok(Opened { reader: reader(&index)?, writer, position })
+    }
+}
+
+/// Commits what was written, noting up to where in the feed the index then shows everything.
+pub(super) fn commit(writer: &mut IndexWriter, position: FeedPosition) -> Result<(), SearchError> {
+    let payload = serde_json::to_string(&Payload { version: schema::VERSION, position })
+        .map_err(|error| TantivyError::InternalError(error.to_string()))?;
+    let mut prepared = writer.prepare_commit()?;
+    prepared.set_payload(&payload);
+    prepared.commit()?;
+    Ok(())
+}
+
+fn reader(index: &Index) -> tantivy::Result<Reader> {
+    let (_, fields) = schema::schema();
+    // Reloaded by the indexer after its commits and at no other time, so that what searches see changes
+    // only then.
+    let index: IndexReader = index.reader_builder().reload_policy(ReloadPolicy::Manual).try_into()?;
+    Ok(Reader { index, fields })
+}
+
+/// The only folder that is ever cleared. Its own, so that a wrong setting deletes nobody's files.
+fn folder(home: &Path) -> PathBuf {
+    home.join("items")
+}
+
+fn clear(items: &Path) -> io::Result<()> {
+    match fs::remove_dir_all(items) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    fs::create_dir_all(items)
+}
+
+/// The index, if it is whole, with its position; else why it can't be used.
+fn usable(items: &Path) -> Result<(Index, FeedPosition), String> {
+    let index = Index::open_in_dir(items).map_err(|error| error.to_string())?;
+    let payload = index.load_metas().map_err(|error| error.to_string())?.payload;
+    let payload: Payload = payload
+        .as_deref()
+        .and_then(|payload| serde_json::from_str(payload).ok())
+        .ok_or("it was never committed")?;
+    if payload.version != schema::VERSION || index.schema() != schema::schema().0 {
+        return Err("it is of another version".to_owned());
+    }
+    let damaged = index.validate_checksum().map_err(|error| error.to_string())?;
+    if !damaged.is_empty() {
+        return Err(format!("{} of its files are damaged", damaged.len()));
+    }
+    Ok((index, payload.position))
+}
+
+/// Looks before anything is cleared: the files may be another process's.
+fn refuse_if_in_use(items: &Path) -> Result<(), SearchError> {
+    let home = |error| SearchError::Home { directory: items.to_owned(), error };
+    let directory = MmapDirectory::open(items).map_err(|error| home(io::Error::other(error)))?;
+    match directory.acquire_lock(&INDEX_WRITER_LOCK) {
+        Ok(_) => Ok(()),
+        Err(LockError::LockBusy) => Err(SearchError::InUse(items.to_owned())),
+        Err(LockError::IoError(error)) => Err(home(io::Error::other(error))),
+    }
+}

@@ -1,0 +1,211 @@
+//! Search: a tantivy index that follows the store's item feed.
+//!
+//! The index is derived: it can be deleted at any time and is built again from the feed. It holds what is
+//! searched by; what a hit shows comes from the store. A caller's search shows its own acknowledged writes
+//! ([`Search::remember`]), everybody else's within a second of their commit.
+
+mod collect;
+mod error;
+mod find;
+mod gate;
+mod home;
+mod indexer;
+mod matching;
+mod own_writes;
+mod place;
+mod query;
+mod schema;
+#[cfg(test)]
+mod tests;
+mod words;
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+    thread::JoinHandle,
+    time::Duration,
+};
+
+use tokio::time::timeout;
+
+pub use error::SearchError;
+pub use home::IndexHome;
+pub use query::{SearchCursor, SearchOrder, SearchPage, SearchQuery};
+
+use crate::{
+    domain::{Category, Item, ItemId, PartyId},
+    store::{FeedPosition, Reads, StoreError},
+};
+use find::Reader;
+use gate::Gate;
+use indexer::{Live, Progress};
+use own_writes::OwnWrites;
+
+/// How long a search waits for the index to show what it must, before it fails as [`SearchError::Behind`].
+pub const VISIBILITY_WAIT: Duration = Duration::from_secs(2);
+
+/// Finds items. A handle: clones share one index.
+#[derive(Clone)]
+pub struct Search {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    reads: Arc<dyn Reads>,
+    live: Arc<Live>,
+    own_writes: OwnWrites,
+    gate: Gate,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+/// How far the index is behind, and how busy searching is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SearchLoad {
+    /// Up to here in the feed, searches see everything.
+    pub indexed: FeedPosition,
+    /// Where the feed is, as far as the index was told. The difference is the lag, in changes.
+    pub moved: FeedPosition,
+    /// Whether the index was level with the store since it was opened; until then searches wait.
+    pub level: bool,
+    /// Searches under way, waiting ones included.
+    pub searches: usize,
+}
+
+impl Search {
+    /// Opens the index and starts the thread that follows the store's item feed. The index is built from
+    /// the start of the feed when it is missing, damaged, of another version or ahead of the store. Until
+    /// it is level with the store, searches wait for up to [`VISIBILITY_WAIT`].
+    ///
+    /// # Errors
+    /// When the directory can't be used or another process uses it, and when the store can't be read.
+    pub async fn open(home: IndexHome, reads: Arc<dyn Reads>) -> Result<Self, SearchError> {
+        let (live, thread) = indexer::start(home, Arc::clone(&reads)).await?;
+        let shared = Shared {
+            reads,
+            live,
+            own_writes: OwnWrites::default(),
+            gate: Gate::default(),
+            thread: Mutex::new(Some(thread)),
+        };
+        Ok(Self { shared: Arc::new(shared) })
+    }
+
+    /// A commit moved the feed to this position: wakes the indexer. Never blocks.
+    pub fn feed_moved(&self, position: FeedPosition) {
+        Live::raise(&self.shared.live.moved, position);
+    }
+
+    /// A caller was told of its own write, which moved the feed to this position: its searches will wait
+    /// until they show it.
+    pub fn remember(&self, caller: PartyId, position: FeedPosition) {
+        self.feed_moved(position);
+        self.shared.own_writes.remember(caller, position, self.progress().indexed);
+    }
+
+    /// Finds a page of items.
+    ///
+    /// # Errors
+    /// [`SearchError::Overloaded`] within 50 ms when too many searches are under way, and
+    /// [`SearchError::Behind`] when the index does not show the caller's own writes within
+    /// [`VISIBILITY_WAIT`].
+    pub async fn search(&self, caller: PartyId, query: &SearchQuery) -> Result<SearchPage, SearchError> {
+        query.check()?;
+        let asked = query.clone();
+        let hits = self.ask_index(caller, move |reader| reader.find(&asked)).await?;
+        let ids: Vec<_> = hits.places.iter().map(|place| ItemId(place.item)).collect();
+        let next = hits.places.last().filter(|_| hits.more).map(|last| SearchCursor(*last));
+        let items = self.complete(&ids).await?;
+        Ok(SearchPage { items, next, total: hits.total, categories: hits.categories })
+    }
+
+    /// Counts the items in each category that has any, by path: those at or below `parent`, from after
+    /// `after`. The counts are for just the category, without those below it.
+    ///
+    /// # Errors
+    /// As [`Search::search`].
+    pub async fn categories(
+        &self,
+        caller: PartyId,
+        parent: Option<&Category>,
+        after: Option<&Category>,
+        limit: usize,
+    ) -> Result<Vec<(Category, u64)>, SearchError> {
+        let (parent, after) = (parent.cloned(), after.cloned());
+        self.ask_index(caller, move |reader| reader.categories(parent.as_ref(), after.as_ref(), limit)).await
+    }
+
+    /// How far behind the index is, and how busy.
+    pub fn load(&self) -> SearchLoad {
+        let Progress { indexed, level } = self.progress();
+        let moved = *self.shared.live.moved.borrow();
+        SearchLoad { indexed, moved: moved.max(indexed), level, searches: self.shared.gate.taken() }
+    }
+
+    /// Ends the indexer and waits for it. Other handles can still search, in the index as it is then.
+    pub async fn close(self) {
+        self.shared.live.closing.cancel();
+        let thread = self.shared.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let Some(thread) = thread else {
+            return;
+        };
+        match tokio::task::spawn_blocking(move || thread.join()).await {
+            Ok(Ok(())) => {}
+            _ => tracing::error!("the search indexer ended in a panic"),
+        }
+    }
+
+    /// Runs a question on a thread that may block, when the index shows what this caller must see.
+    async fn ask_index<T: Send + 'static>(
+        &self,
+        caller: PartyId,
+        question: impl FnOnce(&Reader) -> tantivy::Result<T> + Send + 'static,
+    ) -> Result<T, SearchError> {
+        let entered = self.shared.gate.enter()?;
+        self.wait_until_visible(caller).await?;
+        let seat = self.shared.gate.seat().await?;
+        let reader = self.shared.live.reader.load_full();
+        let answer = tokio::task::spawn_blocking(move || {
+            let answer = question(&reader);
+            // Held to the end of the work, also when the caller has gone.
+            drop((seat, entered));
+            answer
+        });
+        Ok(answer.await.map_err(|error| SearchError::Thread(error.to_string()))??)
+    }
+
+    async fn wait_until_visible(&self, caller: PartyId) -> Result<(), SearchError> {
+        let due = self.shared.own_writes.due(caller, self.progress().indexed);
+        let is_visible = |progress: &Progress| progress.level && progress.indexed >= due;
+        if is_visible(&self.progress()) {
+            return Ok(());
+        }
+        Live::raise(&self.shared.live.wanted, due);
+        let mut progress = self.shared.live.progress.subscribe();
+        match timeout(VISIBILITY_WAIT, progress.wait_for(is_visible)).await {
+            Ok(Ok(_)) => Ok(()),
+            _ => Err(SearchError::Behind),
+        }
+    }
+
+    /// Those of the items that are still listed, as they are now, in the order given.
+    async fn complete(&self, ids: &[ItemId]) -> Result<Vec<Item>, StoreError> {
+        if ids.is_empty() {
+            return Ok(Vec::new());
+        }
+        let items = self.shared.reads.items(ids).await?;
+        let mut listed: HashMap<_, _> =
+            items.into_iter().filter(Item::is_listed).map(|item| (item.id, item)).collect();
+        Ok(ids.iter().filter_map(|id| listed.remove(id)).collect())
+    }
+
+    fn progress(&self) -> Progress {
+        *self.shared.live.progress.borrow()
+    }
+}
+
+impl Drop for Shared {
+    /// Without handles there is nobody to index for.
+    fn drop(&mut self) {
+        self.live.closing.cancel();
+    }
+}

@@ -1,0 +1,226 @@
+//! How the index follows the store.
+
+use std::{fs, path::Path, time::Duration};
+
+use super::*;
+use crate::{
+    domain::{Quantity, Timestamp},
+    search::SearchError,
+    store::FeedPosition,
+};
+
+/// Waits for a condition, up to a deadline.
+async fn eventually(what: &str, condition: impl AsyncFn() -> bool) {
+    let waiting = async {
+        while !condition().await {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), waiting).await.unwrap_or_else(|_| panic!("never: {what}"));
+}
+
+fn bob() -> PartyId {
+    PartyId(Uuid::from_u128(2))
+}
+
+fn directory(home: &Path) -> IndexHome {
+    IndexHome::Directory(home.to_owned())
+}
+
+/// A shop with 1, 2 and 3 in it, and an index of it on disk that was closed.
+async fn closed_index(home: &Path) -> Arc<Shop> {
+    let market = Market::open(Arc::default(), directory(home)).await;
+    for number in 1..=3 {
+        market.put(item(number, "Lamp"));
+    }
+    assert_eq!(market.finds("lamp").await, [1, 2, 3]);
+    market.search.close().await;
+    market.shop
+}
+
+#[tokio::test]
+async fn own_writes_are_in_the_next_search() {
+    let market = Market::in_memory().await;
+    for number in 1..20 {
+        market.put(item(number, &format!("thing{number}")));
+        assert_eq!(market.finds(&format!("thing{number}")).await.first(), Some(&number));
+        let deleted = market.shop.changed(number, |item| item.deleted_at = Some(Timestamp(1)));
+        market.put(deleted);
+        assert_eq!(market.finds("thing").await, [0; 0]);
+    }
+}
+
+#[tokio::test]
+async fn others_see_a_write_within_a_second() {
+    let market = Market::in_memory().await;
+    market.search.feed_moved(market.shop.put(item(1, "Lamp")));
+    let seen = eventually("the write is seen", async || {
+        !market.search.search(bob(), &SearchQuery::default()).await.unwrap().items.is_empty()
+    });
+    tokio::time::timeout(Duration::from_secs(1), seen).await.unwrap();
+    let load = market.search.load();
+    assert_eq!((load.indexed, load.moved, load.level), (FeedPosition(1), FeedPosition(1), true));
+    assert_eq!(load.searches, 0);
+}
+
+#[tokio::test]
+async fn updates_move_items_and_deletes_remove_them() {
+    let market = Market::of_names(&["Lamp", "Lamp", "Lamp"]).await;
+    let by_price =
+        SearchQuery { order: crate::search::SearchOrder::PriceAscending, ..SearchQuery::default() };
+    market.put(market.shop.changed(1, |item| item.unit_price = pounds(500)));
+    assert_eq!(market.found(&by_price).await, [2, 3, 1]);
+    market.put(market.shop.changed(2, |item| item.name = crate::domain::ItemName::trusted("Chair".into())));
+    assert_eq!(market.finds("lamp").await, [1, 3]);
+    assert_eq!(market.finds("chair").await, [2]);
+    market.put(market.shop.changed(3, |item| item.quantity = 0));
+    let in_stock = SearchQuery { in_stock: true, ..by_price.clone() };
+    assert_eq!(market.found(&in_stock).await, [2, 1]);
+    market.put(market.shop.changed(1, |item| item.deleted_at = Some(Timestamp(1))));
+    let page = market.page(&by_price).await;
+    assert_eq!((numbers(&page), page.total), (vec![2, 3], 2));
+}
+
+#[tokio::test]
+async fn hits_are_shown_as_they_are_in_the_store() {
+    let market = Market::of_names(&["Lamp", "Lamp", "Lamp"]).await;
+    assert_eq!(market.finds("lamp").await, [1, 2, 3]);
+    let stock = Quantity::parse(7).unwrap().units();
+    market.shop.change_unnoticed(1, |item| item.quantity = stock);
+    market.shop.change_unnoticed(2, |item| item.deleted_at = Some(Timestamp(1)));
+    let query = SearchQuery { text: "lamp".into(), limit: 2, ..SearchQuery::default() };
+    let page = market.page(&query).await;
+    assert_eq!(numbers(&page), [1]);
+    assert_eq!(page.items[0].quantity, 7);
+    assert_eq!(market.found(&SearchQuery { after: page.next, ..query }).await, [3]);
+}
+
+#[tokio::test]
+async fn a_reopened_index_catches_up_from_where_it_was() {
+    let home = tempfile::tempdir().unwrap();
+    let shop = closed_index(home.path()).await;
+    // Changed behind the feed's back: only an index that was kept still knows the former name.
+    shop.change_unnoticed(1, |item| item.name = crate::domain::ItemName::trusted("Chair".into()));
+    shop.put(item(4, "Lamp"));
+    shop.put(shop.changed(2, |item| item.deleted_at = Some(Timestamp(1))));
+    let market = Market::open(shop, directory(home.path())).await;
+    assert_eq!(market.finds("lamp").await, [1, 3, 4]);
+    assert_eq!(market.finds("chair").await, [0; 0]);
+    market.search.close().await;
+}
+
+#[tokio::test]
+async fn a_missing_or_damaged_index_is_built_again() {
+    type Damage = fn(&Path);
+    let damages: [(&str, Damage); 6] = [
+        ("all gone", |items| fs::remove_dir_all(items).unwrap()),
+        ("empty", |items| {
+            fs::remove_dir_all(items).unwrap();
+            fs::create_dir(items).unwrap();
+        }),
+        ("meta cut short", |items| fs::write(items.join("meta.json"), "{\"segm").unwrap()),
+        ("meta gone", |items| fs::remove_file(items.join("meta.json")).unwrap()),
+        ("segment file gone", |items| fs::remove_file(segment_file(items)).unwrap()),
+        ("a byte flipped", |items| {
+            let file = segment_file(items);
+            let mut bytes = fs::read(&file).unwrap();
+            bytes[0] ^= 0x40;
+            fs::remove_file(&file).unwrap();
+            fs::write(&file, bytes).unwrap();
+        }),
+    ];
+    for (what, damage) in damages {
+        let home = tempfile::tempdir().unwrap();
+        let shop = closed_index(home.path()).await;
+        damage(&home.path().join("items"));
+        let market = Market::open(shop, directory(home.path())).await;
+        assert_eq!(market.finds("lamp").await, [1, 2, 3], "{what}");
+        market.put(item(4, "Lamp"));
+        assert_eq!(market.finds("lamp").await, [1, 2, 3, 4], "{what}");
+        market.search.close().await;
+    }
+}
+
+fn segment_file(items: &Path) -> std::path::PathBuf {
+    let files = fs::read_dir(items).unwrap().map(|file| file.unwrap().path());
+    files.into_iter().find(|path| path.extension().is_some_and(|end| end == "term")).unwrap()
+}
+
+#[tokio::test]
+async fn an_index_of_another_version_is_built_again() {
+    let home = tempfile::tempdir().unwrap();
+    let shop = closed_index(home.path()).await;
+    let meta = home.path().join("items/meta.json");
+    let text = fs::read_to_string(&meta).unwrap();
+    let other = text.replace("\\\"version\\\":1", "\\\"version\\\":0");
+    assert_ne!(text, other);
+    fs::write(&meta, other).unwrap();
+    shop.change_unnoticed(1, |item| item.name = crate::domain::ItemName::trusted("Chair".into()));
+    let market = Market::open(shop, directory(home.path())).await;
+    assert_eq!(market.finds("chair").await, [1]);
+    market.search.close().await;
+}
+
+#[tokio::test]
+async fn an_index_ahead_of_the_store_is_built_again() {
+    let home = tempfile::tempdir().unwrap();
+    closed_index(home.path()).await;
+    let earlier = Arc::<Shop>::default();
+    earlier.put(item(1, "Lamp"));
+    let market = Market::open(earlier, directory(home.path())).await;
+    assert_eq!(market.page(&SearchQuery::default()).await.total, 1);
+    market.search.close().await;
+}
+
+#[tokio::test]
+async fn two_markets_cannot_share_an_index() {
+    let home = tempfile::tempdir().unwrap();
+    let market = Market::open(Arc::default(), directory(home.path())).await;
+    let second = Search::open(directory(home.path()), market.shop.clone()).await;
+    assert!(matches!(second, Err(SearchError::InUse(_))));
+    market.put(item(1, "Lamp"));
+    assert_eq!(market.finds("lamp").await, [1]);
+    market.search.close().await;
+}
+
+#[tokio::test]
+async fn an_unusable_directory_is_named() {
+    let home = tempfile::tempdir().unwrap();
+    let file = home.path().join("file");
+    fs::write(&file, "").unwrap();
+    let opened = Search::open(directory(&file), Arc::<Shop>::default()).await;
+    let Err(SearchError::Home { directory, .. }) = opened else { panic!("opened on a file") };
+    assert!(directory.starts_with(&file));
+}
+
+#[tokio::test]
+async fn nothing_but_its_own_folder_is_touched() {
+    let home = tempfile::tempdir().unwrap();
+    fs::write(home.path().join("thesis.txt"), "years").unwrap();
+    let shop = closed_index(home.path()).await;
+    fs::write(home.path().join("items/meta.json"), "").unwrap();
+    Market::open(shop, directory(home.path())).await.search.close().await;
+    assert_eq!(fs::read_to_string(home.path().join("thesis.txt")).unwrap(), "years");
+}
+
+#[tokio::test]
+async fn the_index_recovers_when_the_store_does() {
+    let market = Market::of_names(&["Lamp"]).await;
+    assert_eq!(market.finds("lamp").await, [1]);
+    market.shop.set_down(true);
+    market.search.remember(alice(), market.shop.put(item(2, "Lamp")));
+    let refused = market.search.search(alice(), &SearchQuery::default()).await;
+    assert!(matches!(refused, Err(SearchError::Behind)));
+    market.shop.set_down(false);
+    eventually("the index is level again", async || market.search.load().level).await;
+    assert_eq!(market.finds("lamp").await, [1, 2]);
+}
+
+#[tokio::test]
+async fn opening_fails_when_the_store_does() {
+    let home = tempfile::tempdir().unwrap();
+    let shop = closed_index(home.path()).await;
+    shop.set_down(true);
+    let opened = Search::open(directory(home.path()), shop).await;
+    assert!(matches!(opened, Err(SearchError::Store(_))));
+}

@@ -1,0 +1,235 @@
+//! What matches, and how well.
+
+use super::*;
+use crate::{
+    domain::{Description, ItemName},
+    search::{SearchError, SearchOrder},
+};
+
+#[tokio::test]
+async fn blank_or_wordless_text_finds_everything_newest_first() {
+    let market = Market::of_names(&["Lamp", "Chair", "Table"]).await;
+    for text in ["", "  ", "-- !?"] {
+        assert_eq!(market.finds(text).await, [3, 2, 1], "{text:?}");
+    }
+}
+
+#[tokio::test]
+async fn all_words_must_be_there_in_name_or_description() {
+    let market = Market::of_names(&["Oil lamp", "Street lamp", "Lamp oil", "Chair"]).await;
+    let described = Item { description: Description::trusted("Made for a lamp.".into()), ..item(5, "Oil") };
+    market.put(described);
+    assert_eq!(market.finds("oil lamp").await, [1, 3, 5], "side by side, then in the name, then the rest");
+    assert_eq!(market.finds("street oil").await, [0; 0]);
+    assert_eq!(market.finds("sofa").await, [0; 0]);
+}
+
+#[tokio::test]
+async fn the_last_word_may_be_a_beginning() {
+    let market = Market::of_names(&["Metal lantern", "Lan cable", "Lanterns of metal"]).await;
+    assert_eq!(market.finds("lan").await, [2, 1, 3], "the whole word comes first");
+    assert_eq!(market.finds("metal lant").await, [1, 3]);
+    assert_eq!(market.finds("lant metal").await, [0; 0], "only the last word may");
+}
+
+#[tokio::test]
+async fn case_and_accents_are_ignored() {
+    let market = Market::of_names(&["Crème Brûlée Torch", "Καφές"]).await;
+    for text in ["CREME", "brulee torch", "torc", "crème", "Cre\u{300}me"] {
+        assert_eq!(market.finds(text).await, [1], "{text}");
+    }
+    assert_eq!(market.finds("καφεσ").await, market.finds("ΚΑΦΕΣ").await);
+    assert_eq!(market.finds("καφες").await, [2]);
+}
+
+#[tokio::test]
+async fn one_typo_is_forgiven_from_four_letters_two_from_eight() {
+    let market = Market::of_names(&["Lamp", "Cup", "Strawberry"]).await;
+    for text in ["lmap", "lam", "lampp", "limp", "damp"] {
+        assert_eq!(market.finds(text).await, [1], "{text}");
+    }
+    for text in ["cap", "cupp", "lmpa"] {
+        // "cupp" has four letters, so it is the word in the query that counts.
+        let expected: &[i64] = if text == "cupp" { &[2] } else { &[] };
+        assert_eq!(market.finds(text).await, expected, "{text}");
+    }
+    for text in ["strwbery", "starwbrery", "strawberries"] {
+        assert_eq!(market.finds(text).await, if text == "strawberries" { vec![] } else { vec![3] }, "{text}");
+    }
+}
+
+#[tokio::test]
+async fn words_with_digits_are_taken_literally() {
+    let market = Market::of_names(&["Hook 84029", "Hook 84028", "T-light holder", "7 hooks", "Light"]).await;
+    assert_eq!(market.finds("84029").await, [1]);
+    assert_eq!(market.finds("8402").await, [1, 2]);
+    assert_eq!(market.finds("7").await, [4]);
+    assert_eq!(market.finds("t-light").await, [3]);
+    assert_eq!(market.finds("T LIGHT").await, [3]);
+}
+
+#[tokio::test]
+async fn words_as_typed_rank_above_forgiven_ones_and_names_above_descriptions() {
+    let market = Market::in_memory().await;
+    let describe = |number, name, text: &str| Item {
+        description: Description::trusted(text.to_owned()),
+        ..item(number, name)
+    };
+    market.put(describe(1, "Cable clamp", "none"));
+    market.put(describe(2, "Thing", "goes with any lamp"));
+    market.put(describe(3, "Damp cloth", "not a lamp, not a lampshade"));
+    market.put(describe(4, "Lampshade", "round"));
+    market.put(describe(5, "A lamp for the garden", "bright"));
+    market.put(describe(6, "Lamp", "bright"));
+    market.put(describe(7, "Stamp", "clamp"));
+    assert_eq!(market.finds("lamp").await, [6, 5, 4, 2, 3, 1, 7], "of equal matches, short names first");
+}
+
+#[tokio::test]
+async fn orders_that_do_not_rank_matches_forgive_only_when_nothing_matches_as_typed() {
+    let market = Market::of_names(&["Cake stand", "Pen case", "Case"]).await;
+    let by_price = |text: &str| SearchQuery {
+        text: text.to_owned(),
+        order: SearchOrder::PriceAscending,
+        ..SearchQuery::default()
+    };
+    assert_eq!(market.finds("cake").await, [1, 3, 2]);
+    assert_eq!(market.found(&by_price("cake")).await, [1]);
+    assert_eq!(market.found(&by_price("caek")).await, [1]);
+    assert_eq!(market.page(&by_price("cake")).await.total, 1);
+}
+
+#[tokio::test]
+async fn a_category_holds_those_below_it_and_no_namesakes() {
+    let market = Market::in_memory().await;
+    for (number, path) in (1..).zip([
+        "electronics",
+        "electronics/audio",
+        "electronics-x",
+        "home/electronics",
+        "electronics/audio/hifi",
+    ]) {
+        market.put(Item { category: category(path), ..item(number, "Thing") });
+    }
+    let within = |path| SearchQuery { category: Some(category(path)), ..SearchQuery::default() };
+    assert_eq!(market.found(&within("electronics")).await, [5, 2, 1]);
+    assert_eq!(market.found(&within("electronics/audio")).await, [5, 2]);
+    assert_eq!(market.found(&within("electronics-x")).await, [3]);
+    assert_eq!(market.found(&within("audio")).await, [0; 0]);
+    assert_eq!(market.found(&within("electron")).await, [0; 0]);
+}
+
+#[tokio::test]
+async fn a_price_range_holds_both_ends_and_one_currency() {
+    let market = Market::in_memory().await;
+    for (number, price) in (1..).zip([99, 100, 150, 200, 201]) {
+        market.put(Item { unit_price: pounds(price), ..item(number, "Thing") });
+    }
+    market.put(Item { unit_price: Money::price(150, "EUR").unwrap(), ..item(6, "Thing") });
+    let range = |min_price, max_price| SearchQuery {
+        min_price,
+        max_price,
+        order: SearchOrder::PriceAscending,
+        ..SearchQuery::default()
+    };
+    assert_eq!(market.found(&range(Some(pounds(100)), Some(pounds(200)))).await, [2, 3, 4]);
+    assert_eq!(market.found(&range(Some(pounds(150)), None)).await, [3, 4, 5]);
+    assert_eq!(market.found(&range(None, Some(pounds(100)))).await, [1, 2]);
+    assert_eq!(market.found(&range(Some(pounds(200)), Some(pounds(100)))).await, [0; 0]);
+    assert_eq!(market.found(&range(None, None)).await, [6, 1, 2, 3, 4, 5], "EUR comes before GBP");
+    let mixed = range(Some(pounds(1)), Some(Money::price(2, "EUR").unwrap()));
+    let refused = market.search.search(alice(), &mixed).await;
+    assert!(matches!(refused, Err(SearchError::CurrenciesDiffer("GBP", "EUR"))));
+}
+
+#[tokio::test]
+async fn a_minimum_rating_leaves_lower_and_unrated_items_out() {
+    let market = Market::in_memory().await;
+    for (number, rating) in (1..).zip([rated(0, 0), rated(1, 1), rated(10, 43), rated(3, 13), rated(2, 10)]) {
+        market.put(Item { rating, ..item(number, "Thing") });
+    }
+    let least =
+        |mean| SearchQuery { min_rating: Some(mean), order: SearchOrder::Rating, ..SearchQuery::default() };
+    assert_eq!(market.found(&least(4.3)).await, [5, 4, 3]);
+    assert_eq!(market.found(&least(4.31)).await, [5, 4]);
+    assert_eq!(market.found(&least(5.0)).await, [5]);
+    assert_eq!(market.found(&least(1.0)).await, [5, 4, 3, 2]);
+    assert_eq!(market.found(&least(0.0)).await, [5, 4, 3, 2], "nobody has rated item 1");
+    let by_rating = SearchQuery { order: SearchOrder::Rating, ..SearchQuery::default() };
+    assert_eq!(market.found(&by_rating).await, [5, 4, 3, 2, 1]);
+}
+
+#[tokio::test]
+async fn seller_and_stock_filter_together_with_words() {
+    let market = Market::of_names(&["Red lamp", "Blue lamp", "Red chair"]).await;
+    market.put(Item { seller: alice(), ..item(4, "Red lamp") });
+    market.put(Item { seller: alice(), quantity: 0, ..item(5, "Red lamp") });
+    let query = |seller, in_stock| SearchQuery {
+        text: "red lamp".to_owned(),
+        seller,
+        in_stock,
+        ..SearchQuery::default()
+    };
+    assert_eq!(market.found(&query(None, false)).await, [1, 4, 5]);
+    assert_eq!(market.found(&query(Some(alice()), false)).await, [4, 5]);
+    assert_eq!(market.found(&query(Some(alice()), true)).await, [4]);
+    assert_eq!(market.found(&query(None, true)).await, [1, 4]);
+}
+
+#[tokio::test]
+async fn categories_are_counted_over_all_matches() {
+    let market = Market::in_memory().await;
+    for (number, (name, path)) in (1..).zip([
+        ("Lamp", "home"),
+        ("Lamp", "home/light"),
+        ("Lamp", "home/light"),
+        ("Lamp", "garden"),
+        ("Chair", "garden"),
+        ("Chair", "garden/seats"),
+    ]) {
+        market.put(Item { category: category(path), ..item(number, name) });
+    }
+    let page = market.page(&SearchQuery { text: "lamp".into(), limit: 1, ..SearchQuery::default() }).await;
+    let counts = |counts: &[(Category, u64)]| {
+        counts.iter().map(|(category, count)| format!("{} {count}", category.as_str())).collect::<Vec<_>>()
+    };
+    assert_eq!((page.total, page.items.len()), (4, 1));
+    assert_eq!(counts(&page.categories), ["home/light 2", "garden 1", "home 1"]);
+
+    let list = async |parent: Option<&str>, after: Option<&str>, limit| {
+        let (parent, after) = (parent.map(category), after.map(category));
+        counts(&market.search.categories(alice(), parent.as_ref(), after.as_ref(), limit).await.unwrap())
+    };
+    assert_eq!(list(None, None, 9).await, ["garden 2", "garden/seats 1", "home 1", "home/light 2"]);
+    assert_eq!(list(None, Some("garden"), 2).await, ["garden/seats 1", "home 1"]);
+    assert_eq!(list(Some("home"), None, 9).await, ["home 1", "home/light 2"]);
+    assert_eq!(list(Some("attic"), None, 9).await, [""; 0]);
+}
+
+#[tokio::test]
+async fn at_most_fifty_categories_are_counted_out() {
+    let market = Market::in_memory().await;
+    for number in 0..60 {
+        market.put(Item { category: category(&format!("c{number}")), ..item(number + 1, "Thing") });
+    }
+    let page = market.page(&SearchQuery::default()).await;
+    assert_eq!((page.categories.len(), page.total), (SearchPage::MAX_CATEGORIES, 60));
+}
+
+#[tokio::test]
+async fn queries_of_any_length_and_kind_are_answered_or_refused() {
+    let market = Market::of_names(&["Lamp", "x"]).await;
+    let too_long = SearchQuery { text: "ä".repeat(SearchQuery::MAX_CHARS + 1), ..SearchQuery::default() };
+    let refused = market.search.search(alice(), &too_long).await;
+    assert!(matches!(refused, Err(SearchError::TextTooLong)));
+    for text in
+        ["ä".repeat(SearchQuery::MAX_CHARS), "strawberry".repeat(50), "(a:b) AND NOT *^~\"\\ [x TO".into()]
+    {
+        assert_eq!(market.finds(&text).await, [0; 0], "{text}");
+    }
+    let many_words: String = (0..120).map(|number| format!("w{number} ")).collect();
+    assert_eq!(market.finds(&many_words).await, [0; 0]);
+    let long_name = "y".repeat(200);
+    market.put(Item { name: ItemName::trusted(long_name.clone()), ..item(3, "") });
+    assert_eq!(market.finds(&long_name).await, [3]);
+}

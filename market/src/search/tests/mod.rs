@@ -1,0 +1,82 @@
+//! Searches against a store that is made up.
+
+mod corpus;
+mod following;
+mod matching;
+mod paging;
+mod shop;
+
+use std::sync::Arc;
+
+use uuid::Uuid;
+
+use super::{IndexHome, Search, SearchPage, SearchQuery};
+use crate::domain::{Category, Item, Money, PartyId, RatingSummary};
+use shop::{Shop, item};
+
+/// A shop with a search of it.
+struct Market {
+    shop: Arc<Shop>,
+    search: Search,
+}
+
+impl Market {
+    async fn in_memory() -> Self {
+        Self::open(Arc::default(), IndexHome::Memory).await
+    }
+
+    async fn open(shop: Arc<Shop>, home: IndexHome) -> Self {
+        let search = Search::open(home, shop.clone()).await.unwrap();
+        // What was in the shop before counts as the caller's own, so that searches wait for it.
+        search.remember(alice(), shop.position());
+        Self { shop, search }
+    }
+
+    /// Puts an item up, as Alice's own write.
+    fn put(&self, item: Item) {
+        self.search.remember(alice(), self.shop.put(item));
+    }
+
+    /// Lists items 1, 2, 3, … by name.
+    async fn of_names(names: &[&str]) -> Self {
+        let market = Self::in_memory().await;
+        for (number, name) in (1..).zip(names) {
+            market.put(item(number, name));
+        }
+        market
+    }
+
+    async fn page(&self, query: &SearchQuery) -> SearchPage {
+        self.search.search(alice(), query).await.unwrap()
+    }
+
+    /// The numbers of the items found.
+    async fn found(&self, query: &SearchQuery) -> Vec<i64> {
+        numbers(&self.page(query).await)
+    }
+
+    /// The numbers of the items found by words.
+    async fn finds(&self, text: &str) -> Vec<i64> {
+        self.found(&SearchQuery { text: text.to_owned(), ..SearchQuery::default() }).await
+    }
+}
+
+fn numbers(page: &SearchPage) -> Vec<i64> {
+    page.items.iter().map(|item| item.id.0).collect()
+}
+
+fn alice() -> PartyId {
+    PartyId(Uuid::from_u128(1))
+}
+
+fn pounds(amount_minor: i64) -> Money {
+    Money::price(amount_minor, "GBP").unwrap()
+}
+
+fn category(path: &str) -> Category {
+    Category::parse(path).unwrap()
+}
+
+fn rated(count: i64, total_stars: i64) -> RatingSummary {
+    RatingSummary { count, total_stars }
+}

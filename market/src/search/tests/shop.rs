@@ -1,0 +1,154 @@
+//! A store of items alone, with a feed.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    ops::Bound,
+    sync::{Mutex, MutexGuard},
+};
+
+use async_trait::async_trait;
+use uuid::Uuid;
+
+use crate::{
+    domain::{
+        Category, Description, DisplayName, Item, ItemId, ItemName, Money, Order, OrderId, Party, PartyId,
+        RatingSummary, Timestamp, Wish,
+    },
+    store::{FeedEntry, FeedPosition, OrderQuery, Reads, SaleQuery, StoreError, Totals},
+};
+
+/// Holds items; every change moves its feed by one.
+#[derive(Default)]
+pub(super) struct Shop {
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    items: HashMap<ItemId, (FeedPosition, Item)>,
+    feed: BTreeMap<FeedPosition, ItemId>,
+    last: FeedPosition,
+    is_down: bool,
+}
+
+impl Shop {
+    pub(super) fn put(&self, item: Item) -> FeedPosition {
+        let mut state = self.lock();
+        state.last.0 += 1;
+        let position = state.last;
+        state.feed.insert(position, item.id);
+        if let Some((former, _)) = state.items.insert(item.id, (position, item)) {
+            state.feed.remove(&former);
+        }
+        position
+    }
+
+    /// Changes an item in a way that searching does not notice.
+    pub(super) fn change_unnoticed(&self, number: i64, change: impl FnOnce(&mut Item)) {
+        change(&mut self.lock().items.get_mut(&ItemId(number)).unwrap().1);
+    }
+
+    /// The item as it would be after a change.
+    pub(super) fn changed(&self, number: i64, change: impl FnOnce(&mut Item)) -> Item {
+        let mut item = self.lock().items[&ItemId(number)].1.clone();
+        change(&mut item);
+        item
+    }
+
+    pub(super) fn position(&self) -> FeedPosition {
+        self.lock().last
+    }
+
+    pub(super) fn set_down(&self, is_down: bool) {
+        self.lock().is_down = is_down;
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap()
+    }
+
+    fn up(&self) -> Result<MutexGuard<'_, State>, StoreError> {
+        let state = self.lock();
+        if state.is_down { Err(StoreError::unavailable("it is down")) } else { Ok(state) }
+    }
+}
+
+/// A plain item, to be varied.
+pub(super) fn item(number: i64, name: &str) -> Item {
+    Item {
+        id: ItemId(number),
+        seller: PartyId(Uuid::from_u128(9)),
+        seller_name: DisplayName::trusted("Shop".to_owned()),
+        name: ItemName::trusted(name.to_owned()),
+        description: Description::trusted(String::new()),
+        category: Category::trusted("home".to_owned()),
+        unit_price: Money::price(100, "GBP").unwrap(),
+        quantity: 1,
+        supplied: 1,
+        sold: 0,
+        withdrawn: 0,
+        rating: RatingSummary::default(),
+        version: 1,
+        created_at: Timestamp(0),
+        updated_at: Timestamp(0),
+        deleted_at: None,
+    }
+}
+
+#[async_trait]
+impl Reads for Shop {
+    async fn items(&self, ids: &[ItemId]) -> Result<Vec<Item>, StoreError> {
+        let state = self.up()?;
+        // Not in the order asked for.
+        Ok(ids.iter().rev().filter_map(|id| state.items.get(id)).map(|(_, item)| item.clone()).collect())
+    }
+
+    async fn item_feed(&self, after: FeedPosition, limit: usize) -> Result<Vec<FeedEntry>, StoreError> {
+        let state = self.up()?;
+        let entries = state.feed.range((Bound::Excluded(after), Bound::Unbounded)).take(limit);
+        Ok(entries
+            .map(|(position, id)| FeedEntry { position: *position, item: state.items[id].1.clone() })
+            .collect())
+    }
+
+    async fn party(&self, _: PartyId) -> Result<Option<Party>, StoreError> {
+        Ok(None)
+    }
+
+    async fn raised_epochs(&self) -> Result<Vec<(PartyId, i64)>, StoreError> {
+        Ok(Vec::new())
+    }
+
+    async fn item(&self, id: ItemId) -> Result<Option<Item>, StoreError> {
+        Ok(self.items(&[id]).await?.pop())
+    }
+
+    async fn seller_items(&self, _: PartyId, _: Option<ItemId>, _: usize) -> Result<Vec<Item>, StoreError> {
+        Ok(Vec::new())
+    }
+
+    async fn order(&self, _: OrderId) -> Result<Option<Order>, StoreError> {
+        Ok(None)
+    }
+
+    async fn orders(&self, _: &OrderQuery) -> Result<Vec<Order>, StoreError> {
+        Ok(Vec::new())
+    }
+
+    async fn sales(&self, _: &SaleQuery) -> Result<Vec<Order>, StoreError> {
+        Ok(Vec::new())
+    }
+
+    async fn wishlist(
+        &self,
+        _: PartyId,
+        _: Option<ItemId>,
+        _: usize,
+    ) -> Result<Vec<(Wish, Item)>, StoreError> {
+        Ok(Vec::new())
+    }
+
+    async fn totals(&self) -> Result<Totals, StoreError> {
+        Ok(Totals::default())
+    }
+}
