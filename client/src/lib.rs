@@ -1,1 +1,34 @@
-//! Placeholder.
+//! What the command lines of Souk share, and whatever else talks to a market: the demo, the tests and
+//! the load generator.
+//!
+//! The way of a call:
+//! 1. [`config`] says which market and whose certificate;
+//! 2. [`connection`] opens the channel over mutual TLS, lazily, and gives out the generated clients;
+//! 3. [`session`] adds the party's id and its access token to every call, fetching and renewing it;
+//! 4. [`retry`] repeats what failed for a moment, with the same request and so the same `request_id`;
+//! 5. [`failure`] tells what went wrong, what to do about it and with which exit code to end.
+//!
+//! Events come either to the callback server of [`inbox`] or through the stream of [`follow`]. Both
+//! hand out [`delivery::Delivery`] values and share one [`seen::Seen`], so that an event reaches its
+//! user once, whichever way it came and however often it was sent. [`doctor`] examines the whole way
+//! step by step.
+
+pub mod config;
+pub mod connection;
+pub mod delivery;
+//pub mod doctor;
+pub mod failure;
+pub mod follow;
+pub mod inbox;
+mod probe;
+pub mod retry;
+pub mod seen;
+pub mod session;
+
+pub use config::{CallbackAddress, ClientConfig};
+pub use connection::Connection;
+pub use delivery::{Delivery, Notice};
+pub use failure::Failure;
+pub use follow::Follower;
+pub use inbox::Inbox;
+pub use seen::Seen;

@@ -1,0 +1,195 @@
+//! What a client needs to know before it can call a market. Pure data: where the values come from
+//! (flags, environment, file) is the command line's business.
+
+use std::{fmt, net::SocketAddr, str::FromStr, time::Duration};
+
+use souk_certs::{connector::Dial, credentials::CredentialFiles, identity::TrustDomain};
+use souk_proto::v1;
+
+/// How long a call may take when nothing else is said, retries and back-off included.
+pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The shortest time that a call may be given.
+pub const MIN_TIMEOUT: Duration = Duration::from_millis(100);
+
+/// The longest time that a call may be given.
+pub const MAX_TIMEOUT: Duration = Duration::from_secs(3_600);
+
+/// The longest host name (RFC 1035, section 2.3.4).
+const MAX_HOST_LENGTH: usize = 253;
+
+/// One market, one identity.
+#[derive(Clone, Debug)]
+pub struct ClientConfig {
+    /// Where the market listens.
+    pub market: Dial,
+    /// Certificate, key, authority and revocation list.
+    pub credentials: CredentialFiles,
+    /// The trust domain that all identities belong to.
+    pub trust_domain: TrustDomain,
+    /// How long a call may take with all its retries, [`MIN_TIMEOUT`] to [`MAX_TIMEOUT`].
+    pub timeout: Duration,
+    /// Where to open the callback server; `None`: events come by Subscribe only.
+    pub listen: Option<SocketAddr>,
+    /// What to tell the market of the callback server's whereabouts; `None`: the IP address that it
+    /// sees the client connect from, and the port of `listen`.
+    pub advertise: Option<CallbackAddress>,
+}
+
+impl ClientConfig {
+    /// For this market and these files, with the defaults for everything else.
+    pub fn new(market: Dial, credentials: CredentialFiles) -> Self {
+        Self {
+            market,
+            credentials,
+            trust_domain: TrustDomain::default(),
+            timeout: DEFAULT_TIMEOUT,
+            listen: None,
+            advertise: None,
+        }
+    }
+
+    /// The callback address to register when the callback server is bound to `bound`.
+    pub fn callback(&self, bound: SocketAddr) -> v1::CallbackAddress {
+        match &self.advertise {
+            Some(address) => address.to_proto(),
+            None => v1::CallbackAddress { host: String::new(), port: u32::from(bound.port()) },
+        }
+    }
+}
+
+/// Reads a timeout such as `500ms`, `10s`, `2m` or plain seconds.
+///
+/// # Errors
+/// It is no such text, or not within [`MIN_TIMEOUT`] and [`MAX_TIMEOUT`].
+pub fn parse_timeout(text: &str) -> Result<Duration, ConfigError> {
+    let malformed = || ConfigError::TimeoutMalformed(text.to_owned());
+    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    let number: u64 = number.parse().map_err(|_| malformed())?;
+    let milliseconds = match unit {
+        "ms" => Some(number),
+        "" | "s" => number.checked_mul(1_000),
+        "m" => number.checked_mul(60_000),
+        _ => return Err(malformed()),
+    };
+    check_timeout(Duration::from_millis(milliseconds.ok_or_else(malformed)?))
+}
+
+/// Passes on a timeout that is within bounds.
+///
+/// # Errors
+/// It is not within [`MIN_TIMEOUT`] and [`MAX_TIMEOUT`].
+pub fn check_timeout(timeout: Duration) -> Result<Duration, ConfigError> {
+    if (MIN_TIMEOUT..=MAX_TIMEOUT).contains(&timeout) {
+        Ok(timeout)
+    } else {
+        Err(ConfigError::TimeoutOutOfBounds(timeout))
+    }
+}
+
+/// Where the market is to call back: an IP address or a DNS name, and a port.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CallbackAddress {
+    host: String,
+    port: u16,
+}
+
+impl CallbackAddress {
+    /// The IP address or DNS name; IPv6 without brackets.
+    pub fn host(&self) -> &str {
+        &self.host
+    }
+
+    /// The TCP port, from 1.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// As it stands in a request.
+    pub fn to_proto(&self) -> v1::CallbackAddress {
+        v1::CallbackAddress { host: self.host.clone(), port: u32::from(self.port) }
+    }
+}
+
+impl FromStr for CallbackAddress {
+    type Err = ConfigError;
+
+    /// Reads `host:port`, with an IPv6 address in brackets.
+    fn from_str(text: &str) -> Result<Self, ConfigError> {
+        let malformed = || ConfigError::CallbackMalformed(text.to_owned());
+        let (host, port) = text.rsplit_once(':').ok_or_else(malformed)?;
+        let port = port.parse().ok().filter(|port| *port != 0).ok_or_else(malformed)?;
+        let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+        let host = match bare {
+            Some(address) => address.parse::<std::net::Ipv6Addr>().map_err(|_| malformed())?.to_string(),
+            None if is_host_name(host) => host.to_owned(),
+            None => return Err(malformed()),
+        };
+        Ok(Self { host, port })
+    }
+}
+
+impl fmt::Display for CallbackAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.host.contains(':') {
+            write!(f, "[{}]:{}", self.host, self.port)
+        } else {
+            write!(f, "{}:{}", self.host, self.port)
+        }
+    }
+}
+
+/// A value of the configuration is not usable.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ConfigError {
+    /// The text is no time.
+    #[error("`{0}` is not a time: write it like 500ms, 10s or 2m")]
+    TimeoutMalformed(String),
+    /// The time is too short or too long.
+    #[error("a timeout of {0:?} is out of bounds: choose between {MIN_TIMEOUT:?} and {MAX_TIMEOUT:?}")]
+    TimeoutOutOfBounds(Duration),
+    /// The text is no address to call back.
+    #[error(
+        "`{0}` is not a callback address: write it like 192.0.2.7:7443, [2001:db8::7]:7443 or host.example:7443"
+    )]
+    CallbackMalformed(String),
+}
+
+fn is_host_name(text: &str) -> bool {
+    let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
+    !text.is_empty() && text.len() <= MAX_HOST_LENGTH && text.chars().all(allowed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn timeouts_are_read_with_their_units_and_bounds() {
+        assert_eq!(parse_timeout("500ms"), Ok(Duration::from_millis(500)));
+        assert_eq!(parse_timeout("10"), Ok(Duration::from_secs(10)));
+        assert_eq!(parse_timeout("10s"), Ok(Duration::from_secs(10)));
+        assert_eq!(parse_timeout("2m"), Ok(Duration::from_secs(120)));
+        for malformed in
+            ["", "s", "-1s", "1.5s", "10 s", "1h", "99999999999999999999s", "999999999999999999m"]
+        {
+            assert!(matches!(parse_timeout(malformed), Err(ConfigError::TimeoutMalformed(_))), "{malformed}");
+        }
+        for wild in ["0", "99ms", "3601s", "61m"] {
+            assert!(matches!(parse_timeout(wild), Err(ConfigError::TimeoutOutOfBounds(_))), "{wild}");
+        }
+    }
+
+    #[test]
+    fn callback_addresses_are_read_and_written_alike() {
+        for text in ["192.0.2.7:7443", "[2001:db8::7]:7443", "alice.example:1"] {
+            assert_eq!(text.parse::<CallbackAddress>().expect(text).to_string(), text);
+        }
+        for text in
+            ["", ":7443", "alice.example", "alice.example:0", "a b:1", "::1:7443", "[alice]:1", "x:65536"]
+        {
+            assert!(text.parse::<CallbackAddress>().is_err(), "{text}");
+        }
+    }
+}

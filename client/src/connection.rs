@@ -1,0 +1,210 @@
+//! A market, as seen by one of its parties.
+
+use std::{sync::Arc, time::Duration};
+
+use souk_certs::{
+    client::client_config,
+    clock,
+    connector::{self, ConnectOptions, Dial},
+    credentials::Credentials,
+    identity::{Identity, PeerCertificate},
+};
+use souk_proto::v1::{
+    account_service_client::AccountServiceClient, buyer_service_client::BuyerServiceClient,
+    catalog_service_client::CatalogServiceClient, event_service_client::EventServiceClient,
+    seller_service_client::SellerServiceClient, session_service_client::SessionServiceClient,
+};
+use tokio::{
+    sync::Semaphore,
+    time::{Instant, sleep, timeout_at},
+};
+use tonic::Status;
+use uuid::Uuid;
+
+use crate::{
+    ClientConfig, Failure, config,
+    failure::Step,
+    probe::Probe,
+    retry::{self, Verdict},
+    session::{Session, TokenKeeper},
+};
+
+/// A handle to a market: one HTTP/2 connection over mutual TLS, opened at the first call and again
+/// whenever it broke, and the session of one party on it. Cloning is cheap and shares both.
+///
+/// The accessors give out the generated clients, every call of which carries the party's id and token.
+/// They send a call once; [`call`](Self::call) adds the deadline, the repeats and an error in words.
+#[derive(Clone, Debug)]
+pub struct Connection {
+    shared: Arc<Shared>,
+    timeout: Duration,
+}
+
+#[derive(Debug)]
+struct Shared {
+    market: Dial,
+    certificate: PeerCertificate,
+    party: Uuid,
+    account: Session,
+    session: Session,
+    probe: Probe,
+    /// One probe at a time: it costs the market a handshake.
+    probing: Semaphore,
+}
+
+impl Connection {
+    /// Loads the credentials and prepares the channel. Nothing is sent before the first call.
+    ///
+    /// # Errors
+    /// The files can't be used, the certificate names no party, or the timeout is out of bounds.
+    pub async fn open(config: &ClientConfig) -> Result<Self, Failure> {
+        let credentials = Credentials::load(&config.credentials, &config.trust_domain, clock::now())?;
+        Self::with_credentials(config, &credentials)
+    }
+
+    /// The same with credentials that are loaded already. Must be called within a tokio runtime.
+    ///
+    /// # Errors
+    /// The certificate names no party, TLS can't be set up, or the timeout is out of bounds.
+    pub fn with_credentials(config: &ClientConfig, credentials: &Credentials) -> Result<Self, Failure> {
+        let timeout = config::check_timeout(config.timeout)?;
+        let certificate = credentials.identity().clone();
+        let Some(party) = certificate.identity().uuid() else {
+            return Err(Failure::NotAParty(certificate.spiffe_id().to_owned()));
+        };
+        let tls = client_config(credentials).map_err(Failure::Tls)?;
+        let domain = &config.trust_domain;
+        let options = ConnectOptions::default();
+        let channel =
+            connector::channel(&config.market, Identity::Market, Arc::clone(&tls), domain, &options)
+                .map_err(Failure::Tls)?;
+        let account = Session::without_token(channel, party);
+        let session = account.with_tokens(TokenKeeper::new(account.clone()));
+        let probe = Probe::new(config.market.clone(), Identity::Market.dns_name(domain), tls)?;
+        let market = config.market.clone();
+        let probing = Semaphore::new(1);
+        let shared = Shared { market, certificate, party, account, session, probe, probing };
+        Ok(Self { shared: Arc::new(shared), timeout })
+    }
+
+    /// The same connection with another time for its calls.
+    pub fn with_timeout(&self, timeout: Duration) -> Self {
+        Self { shared: Arc::clone(&self.shared), timeout }
+    }
+
+    /// Opens an account, changes it, issues tokens.
+    pub fn account(&self) -> AccountServiceClient<Session> {
+        AccountServiceClient::new(self.shared.account.clone())
+    }
+
+    /// Tells who the caller is.
+    pub fn session(&self) -> SessionServiceClient<Session> {
+        SessionServiceClient::new(self.shared.session.clone())
+    }
+
+    /// Finds items.
+    pub fn catalog(&self) -> CatalogServiceClient<Session> {
+        CatalogServiceClient::new(self.shared.session.clone())
+    }
+
+    /// What sellers do.
+    pub fn seller(&self) -> SellerServiceClient<Session> {
+        SellerServiceClient::new(self.shared.session.clone())
+    }
+
+    /// What buyers do.
+    pub fn buyer(&self) -> BuyerServiceClient<Session> {
+        BuyerServiceClient::new(self.shared.session.clone())
+    }
+
+    /// The party's mailbox.
+    pub fn events(&self) -> EventServiceClient<Session> {
+        EventServiceClient::new(self.shared.session.clone())
+    }
+
+    /// The market's address.
+    pub fn market(&self) -> &Dial {
+        &self.shared.market
+    }
+
+    /// The party that calls.
+    pub fn party(&self) -> Uuid {
+        self.shared.party
+    }
+
+    /// The certificate that it calls with.
+    pub fn certificate(&self) -> &PeerCertificate {
+        &self.shared.certificate
+    }
+
+    /// How long a call may take with all its repeats.
+    pub fn timeout(&self) -> Duration {
+        self.timeout
+    }
+
+    /// A new `request_id`. Make one for each thing the user wants done, not for each attempt.
+    pub fn request_id(&self) -> String {
+        retry::request_id(clock::now()).to_string()
+    }
+
+    /// Makes a unary call and sees it through: the deadline covers everything and goes to the market as
+    /// `grpc-timeout`; what failed for a moment is repeated with the very same message, and so with the
+    /// same `request_id` (see [`retry`]); a refused token is renewed once.
+    ///
+    /// ```ignore
+    /// let request = BuyItemRequest { request_id: connection.request_id(), item_id, quantity, ..Default::default() };
+    /// let bought = connection.call(request, |c, r| async move { c.buyer().buy_item(r).await }).await?;
+    /// ```
+    ///
+    /// # Errors
+    /// What the last attempt failed with.
+    pub async fn call<M, R, F, Fut>(&self, message: M, send: F) -> Result<R, Failure>
+    where
+        M: Clone,
+        F: Fn(Self, tonic::Request<M>) -> Fut,
+        Fut: Future<Output = Result<tonic::Response<R>, Status>>,
+    {
+        let deadline = Instant::now() + self.timeout;
+        let mut failed_attempts = 0;
+        let mut renewed = false;
+        loop {
+            let mut request = tonic::Request::new(message.clone());
+            request.set_timeout(deadline.saturating_duration_since(Instant::now()));
+            let failure = match timeout_at(deadline, send(self.clone(), request)).await {
+                Ok(Ok(response)) => return Ok(response.into_inner()),
+                Ok(Err(status)) => self.explain(status).await,
+                Err(_) => Failure::TimedOut { market: self.market().clone(), after: self.timeout },
+            };
+            failed_attempts += 1;
+            let wait = match retry::verdict(&failure) {
+                Verdict::Renew if !renewed => {
+                    renewed = true;
+                    continue;
+                }
+                Verdict::Repeat { at_least } if failed_attempts < retry::MAX_ATTEMPTS => {
+                    at_least.max(retry::backoff(failed_attempts, rand::random()))
+                }
+                _ => return Err(failure),
+            };
+            if Instant::now() + wait >= deadline {
+                return Err(failure);
+            }
+            tracing::debug!(%failure, ?wait, failed_attempts, "trying again");
+            sleep(wait).await;
+        }
+    }
+
+    /// Puts the status of a failed call into words. When the connection broke under the call, a probe
+    /// finds out whether that was the market's verdict on the certificate.
+    pub async fn explain(&self, status: Status) -> Failure {
+        let failure = Failure::from_status(status, self.market(), self.timeout);
+        if !matches!(failure, Failure::Unreachable { step: Step::Call, .. }) {
+            return failure;
+        }
+        let Ok(_permit) = self.shared.probing.try_acquire() else { return failure };
+        match self.shared.probe.run().await {
+            Err(verdict @ Failure::Untrusted { .. }) => verdict,
+            _ => failure,
+        }
+    }
+}

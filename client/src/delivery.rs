@@ -1,0 +1,130 @@
+//! An event on its way to the user.
+//!
+//! **Guarantee**: at least once from the market, once each to the user. The market is told that an event
+//! arrived only after its consumer took it ([`Delivery::take`]) and the mark is on disk; an event that
+//! is dropped untaken, or whose consumer dies, comes again.
+
+use std::time::Duration;
+
+use souk_proto::v1;
+
+use crate::{
+    Failure,
+    seen::{Offer, Seen},
+};
+
+/// How many notices may wait between the network and their consumer.
+pub const QUEUE: usize = 64;
+
+/// What [`Inbox`](crate::Inbox) and [`Follower`](crate::Follower) tell their consumer.
+#[derive(Debug)]
+pub enum Notice {
+    /// An event that the user has not had yet.
+    Event(Delivery),
+    /// Everything that was in the mailbox when the stream began has been sent (Subscribe only).
+    CaughtUp {
+        /// The highest sequence sent so far; 0 when none was.
+        sequence: i64,
+    },
+    /// The stream broke for a passing reason and will be opened again (Subscribe only).
+    Interrupted {
+        /// Why.
+        failure: Failure,
+        /// How long until the next attempt.
+        retry_in: Duration,
+    },
+    /// The stream ended for a reason that waiting does not mend (Subscribe only). The last notice.
+    Ended(Failure),
+}
+
+/// An event, not yet marked as seen.
+///
+/// Dropping it without [`take`](Self::take) leaves it in the mailbox: it is delivered again later.
+#[derive(Debug)]
+pub struct Delivery {
+    event: Box<v1::Event>,
+    seen: Seen,
+    settled: bool,
+}
+
+impl Delivery {
+    /// Makes a delivery of an event, unless the user has had it or it waits with the consumer already.
+    /// An event of a kind that this client does not know, or for another party, counts as had.
+    pub(crate) fn of(event: v1::Event, own: &str, seen: &Seen) -> Result<Self, Offer> {
+        match seen.offer(&event.event_id) {
+            Offer::New => {}
+            had => return Err(had),
+        }
+        if event.recipient_id != own || event.kind.is_none() {
+            tracing::warn!(event_id = %event.event_id, "skipped an event for another party or of an unknown kind");
+            seen.take(event.sequence, &event.event_id);
+            return Err(Offer::Taken);
+        }
+        Ok(Self { event: Box::new(event), seen: seen.clone(), settled: false })
+    }
+
+    /// The event, for a look.
+    pub fn event(&self) -> &v1::Event {
+        &self.event
+    }
+
+    /// The user has the event: marks it as seen, after which the market will be told.
+    pub fn take(mut self) -> v1::Event {
+        self.settled = true;
+        self.seen.take(self.event.sequence, &self.event.event_id);
+        std::mem::take(&mut *self.event)
+    }
+}
+
+impl Drop for Delivery {
+    fn drop(&mut self) {
+        if !self.settled {
+            self.seen.release(&self.event.event_id);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use souk_proto::v1::event::Kind;
+
+    use super::*;
+
+    const OWN: &str = "00000000-0000-0000-0000-000000000001";
+
+    fn event(event_id: &str) -> v1::Event {
+        v1::Event {
+            event_id: event_id.into(),
+            sequence: 1,
+            recipient_id: OWN.into(),
+            occur_time: None,
+            kind: Some(Kind::TestNotice(v1::TestNotice { text: "hello".into() })),
+        }
+    }
+
+    #[test]
+    fn a_taken_event_is_not_delivered_again() {
+        let seen = Seen::in_memory();
+        let delivery = Delivery::of(event("a"), OWN, &seen).expect("new");
+        assert_eq!(delivery.take().event_id, "a");
+        assert_eq!(Delivery::of(event("a"), OWN, &seen).expect_err("had"), Offer::Taken);
+    }
+
+    #[test]
+    fn a_dropped_event_is_delivered_again() {
+        let seen = Seen::in_memory();
+        drop(Delivery::of(event("a"), OWN, &seen).expect("new"));
+        assert!(Delivery::of(event("a"), OWN, &seen).is_ok());
+    }
+
+    #[test]
+    fn another_partys_event_and_an_unknown_kind_are_skipped_and_settled() {
+        let seen = Seen::in_memory();
+        let foreign = v1::Event { recipient_id: "someone else".into(), ..event("a") };
+        let unknown = v1::Event { kind: None, ..event("b") };
+        for (event, id) in [(foreign, "a"), (unknown, "b")] {
+            assert_eq!(Delivery::of(event, OWN, &seen).expect_err("skipped"), Offer::Taken);
+            assert!(seen.contains(id));
+        }
+    }
+}

@@ -1,0 +1,260 @@
+//! What can go wrong for a client, in words for the person at the terminal.
+//!
+//! `Display` says what was wrong, [`Failure::hint`] what to do about it, [`Failure::exit_code`] how the
+//! process ends. A TLS 1.3 server judges the client's certificate only after the client believes the
+//! handshake done, so its verdict arrives as a broken first call: this module and
+//! [`connection`](crate::connection) tell such a verdict from a broken network.
+
+mod distrust;
+mod refusal;
+
+use std::{error::Error, fmt, io, time::Duration};
+
+use souk_certs::{
+    connector::{Dial, DialError, DialStep},
+    credentials::CredentialError,
+    tls::TlsError,
+};
+use souk_proto::reason::exit;
+use tonic::{Code, Status, TimeoutExpired};
+
+pub use distrust::{Distrust, Objection};
+pub use refusal::{Refusal, Violation};
+
+use crate::config::ConfigError;
+
+/// An error of any kind, as a source.
+pub type BoxError = Box<dyn Error + Send + Sync>;
+
+/// Why a client could not do what it was asked to.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Failure {
+    /// The certificate, key, authority or revocation list on this machine can't be used.
+    #[error(transparent)]
+    Credentials(#[from] CredentialError),
+    /// The files are fine, but TLS can't be set up with them.
+    #[error("can't set up TLS with these certificates: {0}")]
+    Tls(#[source] TlsError),
+    /// The certificate is the market's own, or of a role that does not call the market.
+    #[error("the certificate names {0}, which is no party of the market")]
+    NotAParty(String),
+    /// No connection, or it broke.
+    #[error("{step} {market} failed: {}", innermost(source.as_ref()))]
+    Unreachable {
+        /// What was being done.
+        step: Step,
+        /// The market.
+        market: Dial,
+        /// Why it failed.
+        source: BoxError,
+    },
+    /// One side turned the other's certificate down.
+    #[error("{distrust} (connecting to {market})")]
+    Untrusted {
+        /// Whose certificate, and why.
+        distrust: Distrust,
+        /// The market.
+        market: Dial,
+    },
+    /// The time for the call was over.
+    #[error("no answer from the market at {market} within {after:?}")]
+    TimedOut {
+        /// The market.
+        market: Dial,
+        /// The time that the call had.
+        after: Duration,
+    },
+    /// The market answered with an error.
+    #[error(transparent)]
+    Refused(Box<Refusal>),
+    /// Something on this machine failed.
+    #[error("can't {action}: {source}")]
+    Io {
+        /// What was to be done, such as "listen on 127.0.0.1:7443".
+        action: String,
+        /// Why not.
+        source: io::Error,
+    },
+    /// The command or a setting is wrong.
+    #[error("{message}")]
+    Usage {
+        /// What is wrong.
+        message: String,
+        /// What to do about it.
+        hint: Option<String>,
+    },
+}
+
+/// What a client was doing when the market turned out to be out of reach.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// Looking up the market's name.
+    Resolve,
+    /// Opening the TCP connection.
+    Tcp,
+    /// The TLS handshake, for a reason other than a certificate.
+    Tls,
+    /// A call on an open connection.
+    Call,
+}
+
+impl Failure {
+    /// Reads the status with which a call ended. `after` is the time that the call had.
+    pub fn from_status(status: Status, market: &Dial, after: Duration) -> Self {
+        if refusal::comes_from_souk(&status) {
+            return Self::Refused(Box::new(Refusal::new(&status)));
+        }
+        if is_timeout(&status) {
+            return Self::TimedOut { market: market.clone(), after };
+        }
+        match Error::source(&status) {
+            // tonic keeps a source for what happened on this side; what the server sent has none.
+            Some(source) => Self::from_transport(source, market),
+            None => Self::Refused(Box::new(Refusal::new(&status))),
+        }
+    }
+
+    /// Reads an error of the network or of TLS.
+    pub(crate) fn from_transport(error: &(dyn Error + 'static), market: &Dial) -> Self {
+        let mut step = Step::Call;
+        for cause in causes(error) {
+            if let Some(dial) = cause.downcast_ref::<DialError>() {
+                step = Step::from(dial.step());
+            }
+            if let Some(tls) = cause.downcast_ref::<rustls::Error>() {
+                step = Step::Tls;
+                if let Some(distrust) = Distrust::from_tls(tls) {
+                    return Self::Untrusted { distrust, market: market.clone() };
+                }
+            }
+        }
+        Self::Unreachable { step, market: market.clone(), source: innermost(error).to_string().into() }
+    }
+
+    /// A usage error with a hint.
+    pub fn usage(message: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self::Usage { message: message.into(), hint: Some(hint.into()) }
+    }
+
+    /// An I/O error on this machine while doing `action`, such as "read `ca.pem`".
+    pub fn io(action: impl Into<String>, source: io::Error) -> Self {
+        Self::Io { action: action.into(), source }
+    }
+
+    /// The exit code of a command line that ends with it (see [`exit`]).
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Credentials(_) | Self::Tls(_) | Self::NotAParty(_) | Self::Untrusted { .. } => {
+                exit::IDENTITY
+            }
+            Self::Unreachable { .. } | Self::TimedOut { .. } => exit::UNAVAILABLE,
+            Self::Refused(refusal) => refusal.exit_code(),
+            Self::Io { .. } => exit::ERROR,
+            Self::Usage { .. } => exit::USAGE,
+        }
+    }
+
+    /// What to do about it; `None` when the message says so itself.
+    pub fn hint(&self) -> Option<&str> {
+        match self {
+            Self::Credentials(_) | Self::Io { .. } => None,
+            Self::Tls(_) => Some("make the certificates anew with gen-certs.sh"),
+            Self::NotAParty(_) => Some("use a seller's, buyer's or operator's certificate"),
+            Self::Unreachable { step, .. } => Some(step.hint()),
+            Self::Untrusted { distrust, .. } => Some(distrust.hint()),
+            Self::TimedOut { .. } => Some(
+                "try again or raise --timeout; a change may have taken place all the same, so look before repeating it",
+            ),
+            Self::Refused(refusal) => Some(refusal.hint()),
+            Self::Usage { hint, .. } => hint.as_deref(),
+        }
+    }
+
+    /// Whether it may be gone in a moment, without anybody doing anything.
+    pub fn is_passing(&self) -> bool {
+        match self {
+            Self::Unreachable { .. } | Self::TimedOut { .. } => true,
+            Self::Refused(refusal) => {
+                matches!(refusal.code(), Code::Unavailable | Code::ResourceExhausted)
+                    || refusal.is_about_the_token()
+            }
+            _ => false,
+        }
+    }
+
+    /// The market's refusal, if that is what it is.
+    pub fn refusal(&self) -> Option<&Refusal> {
+        match self {
+            Self::Refused(refusal) => Some(refusal),
+            _ => None,
+        }
+    }
+}
+
+impl From<ConfigError> for Failure {
+    fn from(error: ConfigError) -> Self {
+        Self::Usage { message: error.to_string(), hint: None }
+    }
+}
+
+impl Step {
+    fn hint(self) -> &'static str {
+        match self {
+            Self::Resolve => "check the host name in --market",
+            Self::Tcp => {
+                "check --market HOST:PORT, that `market serve` runs there, and that no firewall is in between"
+            }
+            Self::Tls => {
+                "check that the port in --market is a Souk market's: it does not speak TLS 1.3 as one does"
+            }
+            Self::Call => "try again in a moment: the market may be restarting",
+        }
+    }
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Resolve => "looking up the market",
+            Self::Tcp => "connecting to the market at",
+            Self::Tls => "the TLS handshake with the market at",
+            Self::Call => "the call to the market at",
+        })
+    }
+}
+
+impl From<DialStep> for Step {
+    fn from(step: DialStep) -> Self {
+        match step {
+            DialStep::Resolve => Self::Resolve,
+            DialStep::Tcp => Self::Tcp,
+            DialStep::Tls => Self::Tls,
+        }
+    }
+}
+
+/// The error and all that it was caused by. An `io::Error` hides the error that it wraps from `source`.
+fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
+    std::iter::successors(Some(error), |&error| cause(error))
+}
+
+fn cause<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a (dyn Error + 'static)> {
+    match error.downcast_ref::<io::Error>() {
+        Some(io) => io.get_ref().map(|inner| inner as &(dyn Error + 'static)),
+        None => error.source(),
+    }
+}
+
+/// The cause that says most: the last of the chain.
+fn innermost<'a>(error: &'a (dyn Error + 'static)) -> &'a (dyn Error + 'static) {
+    causes(error).last().unwrap_or(error)
+}
+
+/// tonic's own time-out is CANCELLED here and on the server; a proxy's is DEADLINE_EXCEEDED.
+fn is_timeout(status: &Status) -> bool {
+    let ours =
+        Error::source(status).is_some_and(|source| causes(source).any(|cause| cause.is::<TimeoutExpired>()));
+    let theirs = status.code() == Code::Cancelled && status.message() == TimeoutExpired(()).to_string();
+    ours || theirs || status.code() == Code::DeadlineExceeded
+}

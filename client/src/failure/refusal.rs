@@ -1,0 +1,199 @@
+//! An error with which the market, or something in front of it, answered.
+
+use std::{collections::BTreeMap, error::Error, fmt, time::Duration};
+
+use souk_proto::{
+    Reason,
+    reason::{DOMAIN, exit},
+};
+use tonic::{Code, Status};
+use tonic_types::StatusExt as _;
+
+/// A gRPC status taken apart (AIP-193).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    code: Code,
+    reason: Option<Reason>,
+    message: String,
+    violations: Vec<Violation>,
+    retry_after: Option<Duration>,
+    metadata: BTreeMap<String, String>,
+}
+
+/// What is wrong with one field of the request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Violation {
+    /// The field's path, such as `item.unit_price`.
+    pub field: String,
+    /// What is wrong with it.
+    pub description: String,
+}
+
+/// Whether a status carries the market's own `ErrorInfo`.
+pub(super) fn comes_from_souk(status: &Status) -> bool {
+    status.get_details_error_info().is_some_and(|info| info.domain == DOMAIN)
+}
+
+impl Refusal {
+    /// Takes a status apart. Control characters are replaced: the text goes to a terminal.
+    pub fn new(status: &Status) -> Self {
+        let details = status.get_error_details();
+        let violations = details.bad_request().map(|bad| {
+            let violation = |v: &tonic_types::FieldViolation| Violation {
+                field: printable(&v.field),
+                description: printable(&v.description),
+            };
+            bad.field_violations.iter().map(violation).collect()
+        });
+        let metadata = details.error_info().map(|info| {
+            info.metadata.iter().map(|(key, value)| (printable(key), printable(value))).collect()
+        });
+        Self {
+            code: status.code(),
+            reason: Reason::of(status),
+            message: printable(status.message()),
+            violations: violations.unwrap_or_default(),
+            retry_after: details.retry_info().and_then(|info| info.retry_delay),
+            metadata: metadata.unwrap_or_default(),
+        }
+    }
+
+    /// The gRPC status code.
+    pub fn code(&self) -> Code {
+        self.code
+    }
+
+    /// The market's reason; `None` when the status is not the market's, or of a later version of it.
+    pub fn reason(&self) -> Option<Reason> {
+        self.reason
+    }
+
+    /// What the market said, for people.
+    pub fn message(&self) -> &str {
+        &self.message
+    }
+
+    /// What is wrong with the single fields of the request.
+    pub fn violations(&self) -> &[Violation] {
+        &self.violations
+    }
+
+    /// How long to wait before trying again.
+    pub fn retry_after(&self) -> Option<Duration> {
+        self.retry_after
+    }
+
+    /// The values that go with the reason, such as `available` with [`Reason::OutOfStock`].
+    pub fn metadata(&self) -> &BTreeMap<String, String> {
+        &self.metadata
+    }
+
+    /// Whether a new token may help.
+    pub fn is_about_the_token(&self) -> bool {
+        matches!(self.reason, Some(Reason::TokenRequired | Reason::TokenInvalid | Reason::TokenExpired))
+    }
+
+    /// How a command line ends with it.
+    pub fn exit_code(&self) -> u8 {
+        match (self.reason, self.code) {
+            (Some(reason), _) => reason.exit_code(),
+            (None, Code::InvalidArgument | Code::OutOfRange) => exit::USAGE,
+            (None, Code::NotFound) => exit::NOT_FOUND,
+            (None, Code::Unauthenticated | Code::PermissionDenied) => exit::IDENTITY,
+            (None, Code::AlreadyExists | Code::FailedPrecondition | Code::Aborted) => exit::CONFLICT,
+            (None, Code::Unavailable | Code::ResourceExhausted) => exit::UNAVAILABLE,
+            (None, _) => exit::ERROR,
+        }
+    }
+
+    /// What to do about it.
+    pub fn hint(&self) -> &'static str {
+        match (self.reason, self.code) {
+            (Some(reason), _) => reason.hint(),
+            (None, Code::Unimplemented) => {
+                "check that --market is a Souk market, and of a version that knows this command"
+            }
+            (None, Code::OutOfRange) => "send less at once: the message is larger than the market takes",
+            (None, Code::Unavailable | Code::ResourceExhausted) => "try again in a moment",
+            (None, Code::Unauthenticated | Code::PermissionDenied) => {
+                "check the certificate; if there is a proxy before the market, let it pass TLS through"
+            }
+            (None, Code::InvalidArgument) => "correct the request and try again",
+            (None, _) => "look into the market's log, or into that of a proxy before it",
+        }
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.message.is_empty() {
+            write!(f, "the market answered {:?} without a word", self.code)?;
+        } else {
+            f.write_str(&self.message)?;
+        }
+        for Violation { field, description } in &self.violations {
+            write!(f, "; {field}: {description}")?;
+        }
+        Ok(())
+    }
+}
+
+impl Error for Refusal {}
+
+/// Text that can't move the cursor or ring the bell.
+fn printable(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use tonic_types::ErrorDetails;
+
+    use super::*;
+
+    fn status(reason: &str, domain: &str) -> Status {
+        let mut details = ErrorDetails::with_error_info(reason, domain, [("available", "2")].map(owned));
+        details.set_retry_info(Some(Duration::from_millis(40)));
+        details.add_bad_request_violation("item.name", "must not be empty");
+        Status::with_error_details(Code::FailedPrecondition, "only 2 are left\u{1b}[2J", details)
+    }
+
+    fn owned((key, value): (&str, &str)) -> (String, String) {
+        (key.into(), value.into())
+    }
+
+    #[test]
+    fn a_refusal_of_the_market_is_taken_apart() {
+        let refusal = Refusal::new(&status("OUT_OF_STOCK", DOMAIN));
+        assert_eq!(refusal.reason(), Some(Reason::OutOfStock));
+        assert_eq!(refusal.exit_code(), exit::CONFLICT);
+        assert_eq!(refusal.hint(), Reason::OutOfStock.hint());
+        assert_eq!(refusal.retry_after(), Some(Duration::from_millis(40)));
+        assert_eq!(refusal.metadata()["available"], "2");
+        assert_eq!(refusal.to_string(), "only 2 are left\u{fffd}[2J; item.name: must not be empty");
+    }
+
+    #[test]
+    fn a_foreign_reason_counts_for_nothing() {
+        let foreign = status("OUT_OF_STOCK", "example.com");
+        assert!(!comes_from_souk(&foreign));
+        assert_eq!(Refusal::new(&foreign).reason(), None);
+    }
+
+    #[test]
+    fn a_reason_of_a_later_version_falls_back_on_the_code() {
+        let later = status("NOT_INVENTED_YET", DOMAIN);
+        assert!(comes_from_souk(&later));
+        assert_eq!(Refusal::new(&later).exit_code(), exit::CONFLICT);
+    }
+
+    #[test]
+    fn a_bare_status_has_an_exit_code_and_a_hint_whatever_its_code() {
+        for code in (0..=16).map(Code::from_i32) {
+            let refusal = Refusal::new(&Status::new(code, ""));
+            assert!(!refusal.hint().is_empty());
+            assert_ne!(refusal.exit_code(), exit::OK);
+            assert!(!refusal.to_string().is_empty());
+        }
+    }
+}

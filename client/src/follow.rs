@@ -1,0 +1,212 @@
+//! Events over a stream that the client opens, for clients that nobody can call (behind NAT).
+//!
+//! A [`Follower`] subscribes, hands out events, and acknowledges what the consumer took, in batches. When
+//! the stream breaks for a passing reason it subscribes again, with the last sequence up to which the
+//! consumer has everything. The first Subscribe of a process sends cursor 0, which asks for all that is
+//! not acknowledged: what the user has had already is known by its id (see [`seen`](crate::seen)), while
+//! an old cursor would tell a market that was set up anew to throw events away.
+
+mod progress;
+
+use std::{ops::ControlFlow, time::Duration};
+
+use souk_proto::v1::{
+    AcknowledgeRequest, Event, SubscribeRequest, SubscribeResponse, subscribe_response::Message,
+};
+use tokio::{
+    sync::{mpsc, oneshot, watch},
+    task::JoinHandle,
+    time::{Instant, sleep, sleep_until, timeout},
+};
+use tonic::{Status, Streaming};
+
+use crate::{
+    Connection, Delivery, Failure, Notice, Seen, delivery::QUEUE, failure::Refusal, retry::scaled,
+    seen::Offer,
+};
+use progress::Progress;
+
+/// The longest wait before the first reconnection; it doubles with each failure in a row.
+pub const FIRST_RECONNECT: Duration = Duration::from_millis(250);
+
+/// The longest wait that doubling leads to.
+pub const MAX_RECONNECT: Duration = Duration::from_secs(30);
+
+/// How long [`Follower::close`] waits for the last acknowledgement.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// A subscription that keeps itself up. Dropping it ends it at once; [`close`](Self::close)
+/// acknowledges first what the consumer took.
+#[derive(Debug)]
+pub struct Follower {
+    stop: Option<oneshot::Sender<()>>,
+    task: JoinHandle<()>,
+}
+
+/// Follows the party's mailbox. Notices come out of the receiver, which holds [`QUEUE`] of them; while it
+/// is full, the stream is not read.
+pub fn follow(connection: Connection, seen: Seen) -> (Follower, mpsc::Receiver<Notice>) {
+    let (notices, receiver) = mpsc::channel(QUEUE);
+    let (stop, stopped) = oneshot::channel();
+    let own = connection.party().to_string();
+    let changes = seen.changes();
+    let progress = Progress::default();
+    let subscription = Subscription { connection, own, seen, changes, notices, progress };
+    let task = tokio::spawn(subscription.run(stopped));
+    (Follower { stop: Some(stop), task }, receiver)
+}
+
+impl Follower {
+    /// Acknowledges what the consumer took, and ends.
+    pub async fn close(mut self) {
+        // The task is gone only when it has ended by itself.
+        let _ = self.stop.take().map(|stop| stop.send(()));
+        if timeout(CLOSE_TIMEOUT, &mut self.task).await.is_err() {
+            tracing::debug!("the last acknowledgement was given up: its events may come again");
+        }
+    }
+}
+
+impl Drop for Follower {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+struct Subscription {
+    connection: Connection,
+    own: String,
+    seen: Seen,
+    changes: watch::Receiver<u64>,
+    notices: mpsc::Sender<Notice>,
+    progress: Progress,
+}
+
+/// The consumer or the owner wants no more.
+struct Stopped;
+
+impl Subscription {
+    async fn run(mut self, mut stopped: oneshot::Receiver<()>) {
+        tokio::select! {
+            _ = &mut stopped => {}
+            _ = self.keep_up() => {}
+        }
+        // Best effort: what is not acknowledged comes again and is dropped by its id.
+        if let Err(failure) = self.acknowledge().await {
+            tracing::debug!(%failure, "the last acknowledgement failed");
+        }
+    }
+
+    /// Subscribes again and again until something is wrong that waiting does not mend.
+    async fn keep_up(&mut self) -> Stopped {
+        let mut failures_in_a_row = 0;
+        loop {
+            let came_before = self.progress.messages();
+            let failure = match self.subscribe_once().await {
+                ControlFlow::Continue(failure) => failure,
+                ControlFlow::Break(stopped) => return stopped,
+            };
+            if self.progress.messages() > came_before {
+                failures_in_a_row = 0;
+            }
+            failures_in_a_row += 1;
+            let refused_token = failure.refusal().is_some_and(Refusal::is_about_the_token);
+            if refused_token && failures_in_a_row == 1 {
+                // The session has dropped the token and fetches another.
+                continue;
+            }
+            if !failure.is_passing() {
+                // The receiver may be gone: then there is nobody to tell.
+                let _ = self.notices.send(Notice::Ended(failure)).await;
+                return Stopped;
+            }
+            let retry_in = scaled(FIRST_RECONNECT, MAX_RECONNECT, failures_in_a_row, rand::random());
+            if self.notices.send(Notice::Interrupted { failure, retry_in }).await.is_err() {
+                return Stopped;
+            }
+            sleep(retry_in).await;
+        }
+    }
+
+    /// One stream, from its opening to its end.
+    async fn subscribe_once(&mut self) -> ControlFlow<Stopped, Failure> {
+        self.progress.begin_stream();
+        // The cursor acknowledges, so what it stands for must be kept; 0 asks for all that is not.
+        let cursor = if self.seen.save().await.is_ok() { self.progress.cursor() } else { 0 };
+        let connection = self.connection.clone();
+        // The deadline is for opening the stream alone, so it must not go to the market.
+        let opened = timeout(connection.timeout(), async {
+            connection.events().subscribe(SubscribeRequest { cursor }).await
+        });
+        let ended = match opened.await {
+            Ok(Ok(stream)) => self.read(stream.into_inner()).await,
+            Ok(Err(status)) => ControlFlow::Continue(status),
+            Err(_) => {
+                let (market, after) = (self.connection.market().clone(), self.connection.timeout());
+                return ControlFlow::Continue(Failure::TimedOut { market, after });
+            }
+        };
+        match ended {
+            ControlFlow::Continue(status) => ControlFlow::Continue(self.connection.explain(status).await),
+            ControlFlow::Break(stopped) => ControlFlow::Break(stopped),
+        }
+    }
+
+    /// Moves what the stream brings to the consumer, and what the consumer took back as acknowledgements.
+    async fn read(&mut self, mut stream: Streaming<SubscribeResponse>) -> ControlFlow<Stopped, Status> {
+        let notices = self.notices.clone();
+        let mut held: Option<Notice> = None;
+        loop {
+            self.progress.settle(&self.seen, Instant::now());
+            let due = self.progress.acknowledge_at();
+            let may_read = held.is_none() && self.progress.has_room();
+            tokio::select! {
+                message = stream.message(), if may_read => match message {
+                    Ok(Some(message)) => held = self.receive(message),
+                    Ok(None) => return ControlFlow::Continue(Status::unavailable("the market ended the stream")),
+                    Err(status) => return ControlFlow::Continue(status),
+                },
+                room = notices.reserve(), if held.is_some() => match (room, held.take()) {
+                    (Ok(room), Some(notice)) => room.send(notice),
+                    _ => return ControlFlow::Break(Stopped),
+                },
+                () = notices.closed() => return ControlFlow::Break(Stopped),
+                _ = self.changes.changed() => {}
+                () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => {
+                    if let Err(failure) = self.acknowledge().await {
+                        tracing::warn!(%failure, "an acknowledgement failed and will be repeated");
+                        self.progress.postpone(Instant::now());
+                    }
+                }
+            }
+        }
+    }
+
+    fn receive(&mut self, message: SubscribeResponse) -> Option<Notice> {
+        self.progress.count_message();
+        match message.message? {
+            Message::Event(event) => self.receive_event(event),
+            Message::CaughtUp(caught_up) => Some(Notice::CaughtUp { sequence: caught_up.sequence }),
+        }
+    }
+
+    fn receive_event(&mut self, event: Event) -> Option<Notice> {
+        self.progress.sent(event.sequence, &event.event_id);
+        match Delivery::of(event, &self.own, &self.seen) {
+            Ok(delivery) => Some(Notice::Event(delivery)),
+            Err(Offer::New | Offer::Waiting | Offer::Taken) => None,
+        }
+    }
+
+    /// Tells the market up to where the consumer has everything, if that is news.
+    async fn acknowledge(&mut self) -> Result<(), Failure> {
+        self.progress.settle(&self.seen, Instant::now());
+        let Some(sequence) = self.progress.unacknowledged() else { return Ok(()) };
+        let kept = self.seen.save().await;
+        kept.map_err(|error| Failure::io("keep what was seen", error))?;
+        let request = AcknowledgeRequest { sequence };
+        self.connection.call(request, |c, r| async move { c.events().acknowledge(r).await }).await?;
+        self.progress.acknowledged();
+        Ok(())
+    }
+}

@@ -1,0 +1,132 @@
+//! The callback server: where the market brings a party's events.
+//!
+//! It lets in nobody but the market, by the certificate. What it does with events, and what it promises,
+//! is in [`delivery`](crate::delivery).
+
+mod service;
+
+use std::{net::SocketAddr, time::Duration};
+
+use souk_certs::{
+    acceptor::{self, Acceptor, AcceptorLimits},
+    credentials::Credentials,
+    server::{ClientPolicy, server_config},
+};
+use souk_proto::v1::notification_service_server::NotificationServiceServer;
+use tokio::{
+    net::TcpListener,
+    sync::{mpsc, oneshot},
+    task::JoinHandle,
+    time::timeout,
+};
+use tonic::transport::Server;
+
+use crate::{Failure, Notice, Seen, delivery::QUEUE};
+
+/// The largest message that is taken, in bytes. The market sends 256 KiB at most.
+pub const MAX_MESSAGE_BYTES: usize = 512 * 1024;
+
+/// The most events that one call may bring.
+pub const MAX_EVENTS: usize = 64;
+
+/// The most calls at a time on one connection; the market makes one.
+const MAX_CALLS: u32 = 8;
+
+/// The most TLS handshakes at a time; the rest waits.
+const MAX_HANDSHAKES: usize = 16;
+
+/// How long a TLS handshake may take.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How often an idle connection is tried, and how long the answer may take, so that the connections of a
+/// market that vanished do not pile up.
+const KEEP_ALIVE: (Duration, Duration) = (Duration::from_secs(60), Duration::from_secs(10));
+
+/// How long [`Inbox::close`] waits for calls that are under way.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// An open callback server. Dropping it stops it at once; [`close`](Self::close) lets calls finish.
+#[derive(Debug)]
+pub struct Inbox {
+    address: SocketAddr,
+    stop: Option<oneshot::Sender<()>>,
+    server: JoinHandle<()>,
+}
+
+impl Inbox {
+    /// Binds the callback server's socket. Port 0 takes a free one.
+    ///
+    /// # Errors
+    /// The address is in use or not this machine's.
+    pub async fn bind(address: SocketAddr) -> Result<TcpListener, Failure> {
+        TcpListener::bind(address).await.map_err(|error| Failure::io(format!("listen on {address}"), error))
+    }
+
+    /// Serves the party of `credentials` on a bound socket. Events come out of the receiver, which holds
+    /// [`QUEUE`] of them; while it is full, the market is asked to wait.
+    ///
+    /// # Errors
+    /// The credentials name no party or TLS can't be set up with them.
+    pub fn open(
+        listener: TcpListener,
+        credentials: &Credentials,
+        seen: Seen,
+    ) -> Result<(Self, mpsc::Receiver<Notice>), Failure> {
+        let certificate = credentials.identity();
+        let Some(party) = certificate.identity().uuid() else {
+            return Err(Failure::NotAParty(certificate.spiffe_id().to_owned()));
+        };
+        let address = listener.local_addr().map_err(|error| Failure::io("listen for callbacks", error))?;
+        let policy = ClientPolicy::MarketOnly;
+        let tls = server_config(credentials, policy).map_err(Failure::Tls)?;
+        let limits = AcceptorLimits { handshakes: MAX_HANDSHAKES, handshake_timeout: HANDSHAKE_TIMEOUT };
+        let acceptor = Acceptor::new(tls, credentials.trust_domain().clone(), policy, limits);
+        let (notices, receiver) = mpsc::channel(QUEUE);
+        let service = service::Notifications::new(party, notices, seen);
+        let (stop, stopped) = oneshot::channel();
+        let server = tokio::spawn(serve(listener, acceptor, service, stopped));
+        Ok((Self { address, stop: Some(stop), server }, receiver))
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Takes no further calls, lets those under way finish for a few seconds, and stops.
+    pub async fn close(mut self) {
+        // The receiver is gone only when the server has ended by itself.
+        let _ = self.stop.take().map(|stop| stop.send(()));
+        if timeout(CLOSE_TIMEOUT, &mut self.server).await.is_err() {
+            tracing::debug!("a callback was cut off at the end");
+        }
+    }
+}
+
+impl Drop for Inbox {
+    fn drop(&mut self) {
+        self.server.abort();
+    }
+}
+
+async fn serve(
+    listener: TcpListener,
+    acceptor: Acceptor,
+    service: service::Notifications,
+    stopped: oneshot::Receiver<()>,
+) {
+    let service = NotificationServiceServer::new(service).max_decoding_message_size(MAX_MESSAGE_BYTES);
+    let served = Server::builder()
+        .max_concurrent_streams(MAX_CALLS)
+        .http2_keepalive_interval(Some(KEEP_ALIVE.0))
+        .http2_keepalive_timeout(Some(KEEP_ALIVE.1))
+        .add_service(service)
+        .serve_with_incoming_shutdown(acceptor::incoming(listener, acceptor), async {
+            // A dropped sender means the same as a sent word.
+            let _ = stopped.await;
+        })
+        .await;
+    if let Err(error) = served {
+        tracing::warn!(%error, "the callback server ended");
+    }
+}

@@ -1,0 +1,119 @@
+//! NotificationService as a client implements it.
+
+use std::{collections::HashMap, time::Duration};
+
+use souk_certs::{acceptor::PeerInfo, identity::Identity};
+use souk_proto::{
+    Reason,
+    reason::DOMAIN,
+    v1::{
+        Event, NotifyClientRequest, NotifyClientResponse, notification_service_server::NotificationService,
+    },
+};
+use tokio::{
+    sync::mpsc,
+    time::{Instant, timeout_at},
+};
+use tonic::{Request, Response, Status};
+use tonic_types::{ErrorDetails, StatusExt as _};
+use uuid::Uuid;
+
+use super::MAX_EVENTS;
+use crate::{Delivery, Notice, Seen, seen::Offer};
+
+/// How long a call waits for the consumer to take its events: a little less than the five seconds that
+/// the market gives a call.
+const TAKE_TIMEOUT: Duration = Duration::from_secs(4);
+
+/// What the market is asked to wait when the consumer took nothing in that time.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
+
+#[derive(Debug)]
+pub(super) struct Notifications {
+    own: String,
+    notices: mpsc::Sender<Notice>,
+    seen: Seen,
+}
+
+impl Notifications {
+    pub(super) fn new(party: Uuid, notices: mpsc::Sender<Notice>, seen: Seen) -> Self {
+        Self { own: party.to_string(), notices, seen }
+    }
+
+    fn check<T>(&self, request: &Request<T>, message: &NotifyClientRequest) -> Result<(), Status> {
+        // The acceptor lets in nobody but the market; this holds if it is ever set up otherwise.
+        let peer = request.extensions().get::<PeerInfo>();
+        if !peer.is_some_and(|peer| peer.certificate.identity() == Identity::Market) {
+            return Err(refusal(Reason::NotTheMarket, "only the market may call a callback"));
+        }
+        if message.recipient_id != self.own {
+            let message = "this callback address belongs to another party than the one notified";
+            return Err(refusal(Reason::WrongRecipient, message));
+        }
+        if message.events.len() > MAX_EVENTS {
+            let message = format!("at most {MAX_EVENTS} events in one call");
+            return Err(refusal(Reason::InvalidField, &message));
+        }
+        Ok(())
+    }
+
+    /// Gives the consumer what it has not had, waits until it took everything or the time is over, and
+    /// returns up to where it has: the highest sequence below which nothing is missing.
+    async fn deliver(&self, events: Vec<Event>) -> Result<i64, Status> {
+        let deadline = Instant::now() + TAKE_TIMEOUT;
+        let order: Vec<_> = events.iter().map(|event| (event.sequence, event.event_id.clone())).collect();
+        let mut changes = self.seen.changes();
+        for event in events {
+            match Delivery::of(event, &self.own, &self.seen) {
+                Ok(delivery) => {
+                    match timeout_at(deadline, self.notices.send(Notice::Event(delivery))).await {
+                        Ok(Ok(())) => {}
+                        Ok(Err(_)) => return Err(refusal(Reason::Unavailable, "the client is ending")),
+                        Err(_) => break,
+                    }
+                }
+                Err(Offer::New | Offer::Waiting | Offer::Taken) => {}
+            }
+        }
+        let all_settled = async {
+            while order.iter().any(|(_, id)| self.seen.is_waiting(id)) && changes.changed().await.is_ok() {}
+        };
+        // Late or not: what was taken until now counts.
+        let _ = timeout_at(deadline, all_settled).await;
+        let taken = order.iter().take_while(|(_, id)| self.seen.contains(id)).map(|(sequence, _)| *sequence);
+        let highest = taken.max();
+        highest.ok_or_else(|| busy("the client has not taken the events yet"))
+    }
+}
+
+#[tonic::async_trait]
+impl NotificationService for Notifications {
+    async fn notify_client(
+        &self,
+        request: Request<NotifyClientRequest>,
+    ) -> Result<Response<NotifyClientResponse>, Status> {
+        self.check(&request, request.get_ref())?;
+        let events = request.into_inner().events;
+        if events.is_empty() {
+            // The market only looks whether the client is there: there is nothing to acknowledge.
+            return Ok(Response::new(NotifyClientResponse { acknowledged_sequence: 0 }));
+        }
+        let acknowledged_sequence = self.deliver(events).await?;
+        self.seen.save().await.map_err(|error| {
+            tracing::warn!(%error, "what was seen can't be kept, so it will come again");
+            refusal(Reason::Unavailable, "the client can't keep what it has seen")
+        })?;
+        Ok(Response::new(NotifyClientResponse { acknowledged_sequence }))
+    }
+}
+
+fn busy(message: &str) -> Status {
+    let mut details = ErrorDetails::with_error_info(Reason::Overloaded.as_str(), DOMAIN, HashMap::new());
+    details.set_retry_info(Some(RETRY_AFTER));
+    Status::with_error_details(Reason::Overloaded.code(), message, details)
+}
+
+fn refusal(reason: Reason, message: &str) -> Status {
+    let details = ErrorDetails::with_error_info(reason.as_str(), DOMAIN, HashMap::new());
+    Status::with_error_details(reason.code(), message, details)
+}

@@ -1,0 +1,99 @@
+//! Opens a connection just to see how far it gets.
+//!
+//! With TLS 1.3 the client's side of the handshake is over before the server has judged the client's
+//! certificate. An HTTP/2 client then writes at once, and what it gets to see of the server's alert
+//! depends on timing and on what its layers keep of the error. A probe writes nothing and waits for the
+//! server's first bytes: either HTTP/2 settings, or the alert.
+
+use std::{io, sync::Arc, time::Duration};
+
+use rustls::{ClientConfig, pki_types::ServerName};
+use souk_certs::connector::Dial;
+use tokio::{
+    io::AsyncReadExt as _,
+    net::{TcpStream, lookup_host},
+    time::timeout,
+};
+use tokio_rustls::{TlsConnector, client::TlsStream};
+
+use crate::{Failure, failure::Step};
+
+/// How long each step of a probe may take.
+pub(crate) const STEP_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// How a probe connects.
+#[derive(Clone, Debug)]
+pub(crate) struct Probe {
+    market: Dial,
+    server: ServerName<'static>,
+    tls: Arc<ClientConfig>,
+}
+
+impl Probe {
+    pub(crate) fn new(market: Dial, server: String, tls: Arc<ClientConfig>) -> Result<Self, Failure> {
+        let server = ServerName::try_from(server)
+            .map_err(|error| Failure::usage(error.to_string(), "check the trust domain"))?;
+        Ok(Self { market, server, tls })
+    }
+
+    /// All steps, one after the other.
+    ///
+    /// # Errors
+    /// The first step that failed.
+    pub(crate) async fn run(&self) -> Result<(), Failure> {
+        let tcp = self.connect().await?;
+        let stream = self.handshake(tcp).await?;
+        self.verdict(stream).await
+    }
+
+    /// Resolves the market's name and opens a TCP connection to the first address that answers.
+    pub(crate) async fn connect(&self) -> Result<TcpStream, Failure> {
+        let name = (self.market.host.as_str(), self.market.port);
+        let addresses = within(lookup_host(name)).await.map_err(|error| self.failed(Step::Resolve, error))?;
+        let mut failure = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
+        for address in addresses {
+            match within(TcpStream::connect(address)).await {
+                Ok(stream) => return Ok(stream),
+                Err(error) => failure = error,
+            }
+        }
+        Err(self.failed(Step::Tcp, failure))
+    }
+
+    /// Does the client's side of the handshake.
+    pub(crate) async fn handshake(&self, tcp: TcpStream) -> Result<TlsStream<TcpStream>, Failure> {
+        let connector = TlsConnector::from(Arc::clone(&self.tls));
+        within(connector.connect(self.server.clone(), tcp))
+            .await
+            .map_err(|error| self.failed(Step::Tls, error))
+    }
+
+    /// Waits for the server's verdict on the client's certificate. A server that says nothing for a
+    /// while has not turned it down.
+    pub(crate) async fn verdict(&self, mut stream: TlsStream<TcpStream>) -> Result<(), Failure> {
+        let mut first = [0];
+        match timeout(STEP_TIMEOUT, stream.read(&mut first)).await {
+            Ok(Ok(0)) => {
+                let error = io::Error::new(
+                    io::ErrorKind::UnexpectedEof,
+                    "the market hung up right after the handshake",
+                );
+                Err(self.failed(Step::Call, error))
+            }
+            Ok(Err(error)) => Err(self.failed(Step::Call, error)),
+            Ok(Ok(_)) | Err(_) => Ok(()),
+        }
+    }
+
+    fn failed(&self, step: Step, error: io::Error) -> Failure {
+        match Failure::from_transport(&error, &self.market) {
+            Failure::Unreachable { source, market, .. } => Failure::Unreachable { step, market, source },
+            failure => failure,
+        }
+    }
+}
+
+async fn within<T>(step: impl Future<Output = io::Result<T>>) -> io::Result<T> {
+    let late = || io::Error::new(io::ErrorKind::TimedOut, format!("no answer within {STEP_TIMEOUT:?}"));
+    timeout(STEP_TIMEOUT, step).await.unwrap_or_else(|_| Err(late()))
+}

@@ -1,0 +1,114 @@
+//! When and how often a call is repeated.
+//!
+//! Every mutating request carries a `request_id` (AIP-155) that is made once, before the first attempt,
+//! so that a repeat takes effect once whatever became of the first. Reads may be repeated anyway.
+
+use std::time::Duration;
+
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+use crate::{
+    Failure,
+    failure::{Refusal, Step},
+};
+
+/// How often a call is tried at most.
+pub const MAX_ATTEMPTS: u32 = 5;
+
+/// The longest wait before the second attempt; it doubles with each one after.
+pub const FIRST_DELAY: Duration = Duration::from_millis(100);
+
+/// The longest wait that doubling leads to. The market may ask for a longer one.
+pub const MAX_DELAY: Duration = Duration::from_secs(2);
+
+/// Makes the id of a new mutating request: a UUIDv7 (RFC 9562), so that ids made one after the other
+/// stand side by side in the market's store.
+pub fn request_id(now: OffsetDateTime) -> Uuid {
+    // A clock before 1970 only costs the order of the ids, not their uniqueness.
+    let milliseconds = u64::try_from(now.unix_timestamp_nanos() / 1_000_000).unwrap_or(0);
+    uuid::Builder::from_unix_timestamp_millis(milliseconds, &rand::random()).into_uuid()
+}
+
+/// How long to wait after the given number of failed attempts (from 1). `jitter` between 0 and 1 picks a
+/// point in the upper half of the interval, so that clients which failed together do not return together.
+pub fn backoff(failed_attempts: u32, jitter: f64) -> Duration {
+    scaled(FIRST_DELAY, MAX_DELAY, failed_attempts, jitter)
+}
+
+/// Doubles `first` with each failed attempt up to `longest`, and takes 50 to 100 % of that.
+pub(crate) fn scaled(first: Duration, longest: Duration, failed_attempts: u32, jitter: f64) -> Duration {
+    let doublings = failed_attempts.saturating_sub(1).min(16);
+    let whole = first.saturating_mul(1 << doublings).min(longest);
+    whole.mul_f64(0.5 + jitter.clamp(0.0, 1.0) / 2.0)
+}
+
+/// What to do about a failed attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Repeating won't help, or might do harm.
+    GiveUp,
+    /// Repeat after the back-off, and after this time at the earliest.
+    Repeat {
+        /// What the market asked for; zero when it did not.
+        at_least: Duration,
+    },
+    /// Repeat at once with a new token, but only once.
+    Renew,
+}
+
+/// Decides whether a failed call is worth another attempt.
+pub fn verdict(failure: &Failure) -> Verdict {
+    match failure {
+        Failure::Refused(refusal) => refused(refusal),
+        // A name that does not resolve, or a peer that speaks no TLS, will not do so a moment later.
+        Failure::Unreachable { step: Step::Tcp | Step::Call, .. } => {
+            Verdict::Repeat { at_least: Duration::ZERO }
+        }
+        _ => Verdict::GiveUp,
+    }
+}
+
+fn refused(refusal: &Refusal) -> Verdict {
+    use tonic::Code;
+    match (refusal.code(), refusal.retry_after()) {
+        (Code::Unavailable, wait) => Verdict::Repeat { at_least: wait.unwrap_or(Duration::ZERO) },
+        // Without a time it is a limit that waiting does not lift, such as a message too large.
+        (Code::ResourceExhausted, Some(wait)) => Verdict::Repeat { at_least: wait },
+        (Code::Unauthenticated, _) if refusal.is_about_the_token() => Verdict::Renew,
+        _ => Verdict::GiveUp,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use time::macros::datetime;
+
+    use super::*;
+
+    #[test]
+    fn request_ids_are_of_version_7_and_in_the_order_of_time() {
+        let early = request_id(datetime!(2026-01-01 00:00:00 UTC));
+        let late = request_id(datetime!(2026-01-01 00:00:00.001 UTC));
+        assert_eq!(early.get_version_num(), 7);
+        assert!(early < late);
+        assert_ne!(late, request_id(datetime!(2026-01-01 00:00:00.001 UTC)));
+    }
+
+    #[test]
+    fn back_off_doubles_up_to_its_limit() {
+        let full: Vec<_> = (1..=7).map(|attempt| backoff(attempt, 1.0).as_millis()).collect();
+        assert_eq!(full, [100, 200, 400, 800, 1_600, 2_000, 2_000]);
+        assert_eq!(backoff(1, 0.0).as_millis(), 50);
+    }
+
+    proptest! {
+        #[test]
+        fn back_off_is_bounded_for_any_input(attempt in any::<u32>(), jitter in any::<f64>()) {
+            prop_assume!(!jitter.is_nan());
+            let wait = backoff(attempt, jitter);
+            prop_assert!(wait >= FIRST_DELAY / 2 && wait <= MAX_DELAY);
+        }
+    }
+}

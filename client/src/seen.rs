@@ -1,0 +1,256 @@
+//! Remembers which events the user has been given.
+//!
+//! The market delivers at least once; this file makes it *once each to the user*. An event is marked
+//! when its consumer takes it, and acknowledged to the market only after the mark is on disk. A client
+//! that is killed between showing an event and marking it shows it again: that one overlap remains.
+//!
+//! Events are known by their `event_id`, which is the same in every delivery. The last
+//! [`REMEMBERED`] ids are kept, many more than can be under way unacknowledged ([`follow`] and
+//! [`inbox`] bound that), so an older id can't come back. Sequence numbers alone would not do: a market
+//! that was set up anew at the same address counts from 1 again, and its events must not be lost.
+//!
+//! [`follow`]: crate::follow
+//! [`inbox`]: crate::inbox
+
+mod file;
+
+use std::{
+    collections::{HashSet, VecDeque},
+    fs, io,
+    path::Path,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use souk_certs::connector::Dial;
+use tokio::sync::watch;
+use uuid::Uuid;
+
+use file::{Entry, SeenFile};
+
+/// How many event ids are remembered.
+pub const REMEMBERED: usize = 1_024;
+
+/// The events that one party has been given, in memory or on disk. A clone is another handle to the
+/// same memory.
+#[derive(Clone, Debug)]
+pub struct Seen {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    file: Option<SeenFile>,
+    state: Mutex<State>,
+    /// Held while the file is written, so that an older state never replaces a newer one.
+    writing: Mutex<()>,
+    changes: watch::Sender<u64>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// What was taken, oldest first.
+    taken: VecDeque<Entry>,
+    taken_ids: HashSet<Arc<str>>,
+    /// What waits with a consumer, neither taken nor dropped yet.
+    offered: HashSet<Arc<str>>,
+    unsaved: bool,
+}
+
+/// What becomes of an event that just came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Offer {
+    /// It is new: give it to the consumer.
+    New,
+    /// An earlier copy waits with the consumer.
+    Waiting,
+    /// The consumer has had it.
+    Taken,
+}
+
+impl Seen {
+    /// Remembers for as long as the process lives.
+    pub fn in_memory() -> Self {
+        Self::with(None, State::default())
+    }
+
+    /// Remembers in a file of its own, in `folder` (created when missing), for this market and party.
+    /// A damaged file is started anew: the worst that follows is that an event is shown twice.
+    ///
+    /// # Errors
+    /// The folder can't be created or the file not be read.
+    pub fn open(folder: &Path, market: &Dial, party: Uuid) -> io::Result<Self> {
+        fs::create_dir_all(folder)?;
+        let file = SeenFile::new(folder, market.to_string(), party);
+        let taken = file.read()?;
+        let taken_ids = taken.iter().map(|entry| Arc::clone(&entry.event_id)).collect();
+        Ok(Self::with(Some(file), State { taken, taken_ids, ..State::default() }))
+    }
+
+    /// The highest sequence that was taken; 0 when none was.
+    pub fn watermark(&self) -> i64 {
+        self.state().taken.iter().map(|entry| entry.sequence).max().unwrap_or(0)
+    }
+
+    /// Whether the consumer has had this event.
+    pub fn contains(&self, event_id: &str) -> bool {
+        self.state().taken_ids.contains(event_id)
+    }
+
+    /// Notes that an event is on its way to the consumer, unless it is there already.
+    pub(crate) fn offer(&self, event_id: &str) -> Offer {
+        let mut state = self.state();
+        if state.taken_ids.contains(event_id) {
+            Offer::Taken
+        } else if !state.offered.insert(event_id.into()) {
+            Offer::Waiting
+        } else {
+            Offer::New
+        }
+    }
+
+    /// The consumer has the event now.
+    pub(crate) fn take(&self, sequence: i64, event_id: &str) {
+        let mut state = self.state();
+        state.offered.remove(event_id);
+        let id: Arc<str> = event_id.into();
+        if state.taken_ids.insert(Arc::clone(&id)) {
+            state.taken.push_back(Entry { sequence, event_id: id });
+            state.unsaved = true;
+        }
+        while state.taken.len() > REMEMBERED {
+            if let Some(oldest) = state.taken.pop_front() {
+                state.taken_ids.remove(&oldest.event_id);
+            }
+        }
+        drop(state);
+        self.shared.changes.send_modify(|count| *count += 1);
+    }
+
+    /// The consumer let go of the event without taking it: it may be offered again.
+    pub(crate) fn release(&self, event_id: &str) {
+        self.state().offered.remove(event_id);
+        self.shared.changes.send_modify(|count| *count += 1);
+    }
+
+    /// Whether an event was offered and is still with the consumer.
+    pub(crate) fn is_waiting(&self, event_id: &str) -> bool {
+        self.state().offered.contains(event_id)
+    }
+
+    /// Reports every [`take`](Self::take) and [`release`](Self::release) from now on.
+    pub(crate) fn changes(&self) -> watch::Receiver<u64> {
+        self.shared.changes.subscribe()
+    }
+
+    /// Brings what was taken to disk, if there is a file and anything new. Call it before
+    /// acknowledging to the market.
+    ///
+    /// # Errors
+    /// The file can't be written; what was taken stays marked in memory.
+    pub(crate) async fn save(&self) -> io::Result<()> {
+        if self.shared.file.is_none() || !self.state().unsaved {
+            return Ok(());
+        }
+        let seen = self.clone();
+        tokio::task::spawn_blocking(move || seen.write()).await.map_err(io::Error::other)?
+    }
+
+    fn write(&self) -> io::Result<()> {
+        let Some(file) = &self.shared.file else { return Ok(()) };
+        let _writing = self.shared.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        let taken = {
+            let mut state = self.state();
+            state.unsaved = false;
+            state.taken.clone()
+        };
+        file.write(taken).inspect_err(|_| self.state().unsaved = true)
+    }
+
+    fn with(file: Option<SeenFile>, state: State) -> Self {
+        let shared = Shared {
+            file,
+            state: Mutex::new(state),
+            writing: Mutex::new(()),
+            changes: watch::Sender::new(0),
+        };
+        Self { shared: Arc::new(shared) }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // Every critical section leaves the state whole, so a panic elsewhere does not spoil it.
+        self.shared.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn dial(text: &str) -> Dial {
+        text.parse().expect("a dial address")
+    }
+
+    async fn give(seen: &Seen, sequence: i64, event_id: &str) {
+        assert_eq!(seen.offer(event_id), Offer::New);
+        seen.take(sequence, event_id);
+        seen.save().await.expect("saved");
+    }
+
+    #[test]
+    fn an_event_is_offered_once_until_it_is_let_go() {
+        let seen = Seen::in_memory();
+        assert_eq!(seen.offer("a"), Offer::New);
+        assert_eq!(seen.offer("a"), Offer::Waiting);
+        seen.release("a");
+        assert_eq!(seen.offer("a"), Offer::New);
+        seen.take(1, "a");
+        assert_eq!(seen.offer("a"), Offer::Taken);
+        assert_eq!(seen.watermark(), 1);
+    }
+
+    #[test]
+    fn a_market_that_counts_anew_is_listened_to() {
+        let seen = Seen::in_memory();
+        seen.take(9_000, "before");
+        assert_eq!(seen.offer("after"), Offer::New, "its sequence 1 is below the watermark");
+    }
+
+    #[test]
+    fn memory_is_bounded_and_forgets_the_oldest() {
+        let seen = Seen::in_memory();
+        for n in 0..=REMEMBERED {
+            seen.take(n as i64, &n.to_string());
+        }
+        assert!(!seen.contains("0"));
+        assert!(seen.contains("1"));
+        assert_eq!(seen.state().taken.len(), REMEMBERED);
+        assert_eq!(seen.state().taken_ids.len(), REMEMBERED);
+    }
+
+    #[tokio::test]
+    async fn what_was_taken_survives_a_restart_for_its_own_market_and_party_only() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (here, there) = (dial("souk.example:50051"), dial("souk.example:50052"));
+        let (alice, bob) = (Uuid::from_u128(1), Uuid::from_u128(2));
+        give(&Seen::open(folder.path(), &here, alice).expect("opened"), 7, "a").await;
+
+        let again = Seen::open(folder.path(), &here, alice).expect("opened");
+        assert_eq!(again.offer("a"), Offer::Taken);
+        assert_eq!(again.watermark(), 7);
+        assert!(!Seen::open(folder.path(), &there, alice).expect("opened").contains("a"));
+        assert!(!Seen::open(folder.path(), &here, bob).expect("opened").contains("a"));
+    }
+
+    #[tokio::test]
+    async fn what_was_only_offered_comes_again_after_a_restart() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (market, party) = (dial("souk.example:50051"), Uuid::from_u128(1));
+        let seen = Seen::open(folder.path(), &market, party).expect("opened");
+        give(&seen, 1, "a").await;
+        assert_eq!(seen.offer("b"), Offer::New);
+        seen.save().await.expect("saved");
+
+        let again = Seen::open(folder.path(), &market, party).expect("opened");
+        assert_eq!(again.offer("b"), Offer::New);
+    }
+}

@@ -1,0 +1,87 @@
+//! Who is calling: the metadata that goes with every call.
+//!
+//! [`Session`] stands between the generated clients and the channel. It adds `x-party-id` and, for all
+//! services but AccountService, the bearer token, which it fetches when there is none, renews at two
+//! thirds of its life and forgets when the market answers UNAUTHENTICATED. Replaying the refused call is
+//! left to [`Connection::call`](crate::Connection::call): only there is the request whole.
+
+mod token;
+
+use std::{
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use futures::future::BoxFuture;
+use http::{HeaderName, HeaderValue, Request, Response, header::AUTHORIZATION};
+use souk_proto::metadata::PARTY_ID;
+use tonic::{Code, Status, body::Body, transport::Channel};
+use tower::{Service, ServiceExt as _};
+use uuid::Uuid;
+
+pub(crate) use token::TokenKeeper;
+
+use crate::failure::BoxError;
+
+const PARTY_ID_HEADER: HeaderName = HeaderName::from_static(PARTY_ID);
+
+/// A channel that says on every call who is calling. A clone shares channel and token.
+#[derive(Clone, Debug)]
+pub struct Session {
+    channel: Channel,
+    party_id: HeaderValue,
+    /// `None`: for AccountService, which asks for no token.
+    tokens: Option<Arc<TokenKeeper>>,
+}
+
+impl Session {
+    /// Without a token, for AccountService.
+    pub(crate) fn without_token(channel: Channel, party: Uuid) -> Self {
+        let mut text = Uuid::encode_buffer();
+        let text = party.hyphenated().encode_lower(&mut text);
+        #[expect(clippy::expect_used, reason = "a UUID is of hexadecimal digits and hyphens only")]
+        let party_id = HeaderValue::from_str(text).expect("a UUID is a header value");
+        Self { channel, party_id, tokens: None }
+    }
+
+    /// The same with a token, for all other services.
+    pub(crate) fn with_tokens(&self, tokens: Arc<TokenKeeper>) -> Self {
+        Self { tokens: Some(tokens), ..self.clone() }
+    }
+}
+
+impl Service<Request<Body>> for Session {
+    type Response = Response<Body>;
+    type Error = BoxError;
+    type Future = BoxFuture<'static, Result<Response<Body>, BoxError>>;
+
+    /// Always ready: the channel is waited for in the call, after the token.
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, mut request: Request<Body>) -> Self::Future {
+        let Self { mut channel, party_id, tokens } = self.clone();
+        request.headers_mut().insert(PARTY_ID_HEADER, party_id);
+        Box::pin(async move {
+            let Some(tokens) = tokens else { return send(&mut channel, request).await };
+            let token = tokens.token().await?;
+            request.headers_mut().insert(AUTHORIZATION, token.bearer().clone());
+            let response = send(&mut channel, request).await?;
+            if is_unauthenticated(&response) {
+                tokens.forget(&token);
+            }
+            Ok(response)
+        })
+    }
+}
+
+async fn send(channel: &mut Channel, request: Request<Body>) -> Result<Response<Body>, BoxError> {
+    Ok(channel.ready().await?.call(request).await?)
+}
+
+/// A call that is refused at the door is answered with headers alone, which hold the status.
+fn is_unauthenticated(response: &Response<Body>) -> bool {
+    let status = response.headers().get(Status::GRPC_STATUS);
+    status.is_some_and(|code| Code::from_bytes(code.as_bytes()) == Code::Unauthenticated)
+}

@@ -1,0 +1,218 @@
+//! Keeps one access token and renews it.
+
+use std::{
+    fmt,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use futures::{
+    FutureExt as _,
+    future::{BoxFuture, Shared, WeakShared},
+};
+use http::HeaderValue;
+use souk_proto::{
+    metadata::BEARER_PREFIX,
+    v1::{IssueTokenRequest, IssueTokenResponse, account_service_client::AccountServiceClient},
+};
+use tokio::time::Instant;
+use tonic::Status;
+
+use super::Session;
+
+/// How long IssueToken may take. A call's own deadline may be nearer.
+const FETCH_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// An access token with its times on this machine's monotonic clock, so that a wrong wall clock does
+/// no harm.
+pub(crate) struct Token {
+    bearer: HeaderValue,
+    renew_at: Instant,
+    end: Instant,
+}
+
+/// How a token stands at a moment.
+#[derive(Debug, PartialEq, Eq)]
+enum Standing {
+    Fresh,
+    /// Two thirds of its life are over.
+    Ageing,
+    Over,
+}
+
+type Fetched = Result<Arc<Token>, Status>;
+type Fetch = Shared<BoxFuture<'static, Fetched>>;
+
+/// Fetches a token when it is asked for one and has none that will do. Callers that need one at the same
+/// time share one IssueToken; no lock is held while it is under way.
+pub(crate) struct TokenKeeper {
+    account: AccountServiceClient<Session>,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    token: Option<Arc<Token>>,
+    /// The fetch under way. It lives as long as a caller waits for it: when the last one gives up, it is
+    /// dropped, and the next caller starts another.
+    fetch: Option<WeakShared<BoxFuture<'static, Fetched>>>,
+}
+
+impl TokenKeeper {
+    /// Keeps the token of the party whose session is given.
+    pub(crate) fn new(session: Session) -> Arc<Self> {
+        Arc::new(Self { account: AccountServiceClient::new(session), state: Mutex::default() })
+    }
+
+    /// A token that is accepted for a while yet.
+    ///
+    /// # Errors
+    /// The status with which IssueToken failed, while no earlier token will do.
+    pub(crate) async fn token(self: &Arc<Self>) -> Fetched {
+        let (fetch, ageing) = {
+            let mut state = self.state();
+            let ageing = match state.token.clone() {
+                None => None,
+                Some(token) => match token.standing(Instant::now()) {
+                    Standing::Fresh => return Ok(token),
+                    // One caller renews it; the others go on with what they have.
+                    Standing::Ageing if state.is_fetching() => return Ok(token),
+                    Standing::Ageing => Some(token),
+                    Standing::Over => None,
+                },
+            };
+            (self.join_fetch(&mut state), ageing)
+        };
+        match (fetch.await, ageing) {
+            (Err(status), Some(token)) => {
+                tracing::debug!(code = ?status.code(), "the token could not be renewed yet");
+                Ok(token)
+            }
+            (fetched, _) => fetched,
+        }
+    }
+
+    /// Drops a token that the market refused, unless it was replaced meanwhile.
+    pub(crate) fn forget(&self, refused: &Arc<Token>) {
+        let mut state = self.state();
+        if state.token.as_ref().is_some_and(|token| Arc::ptr_eq(token, refused)) {
+            state.token = None;
+        }
+    }
+
+    fn join_fetch(self: &Arc<Self>, state: &mut State) -> Fetch {
+        if let Some(fetch) = state.fetch.as_ref().and_then(WeakShared::upgrade) {
+            return fetch;
+        }
+        let fetch = Arc::clone(self).fetch().boxed().shared();
+        state.fetch = fetch.downgrade();
+        fetch
+    }
+
+    async fn fetch(self: Arc<Self>) -> Fetched {
+        let asked = Instant::now();
+        let mut request = tonic::Request::new(IssueTokenRequest {});
+        request.set_timeout(FETCH_TIMEOUT);
+        let answer = self.account.clone().issue_token(request).await;
+        let fetched = answer.and_then(|answer| Token::read(&answer.into_inner(), asked)).map(Arc::new);
+        let mut state = self.state();
+        state.fetch = None;
+        if let Ok(token) = &fetched {
+            state.token = Some(Arc::clone(token));
+        }
+        fetched
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // Every critical section leaves the state whole, so a panic elsewhere does not spoil it.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn is_fetching(&self) -> bool {
+        self.fetch.as_ref().is_some_and(|fetch| fetch.upgrade().is_some())
+    }
+}
+
+impl Token {
+    /// As the value of `authorization`.
+    pub(crate) fn bearer(&self) -> &HeaderValue {
+        &self.bearer
+    }
+
+    /// Its life is counted from when it was asked for, which is earlier than when it was issued.
+    fn read(answer: &IssueTokenResponse, asked: Instant) -> Result<Self, Status> {
+        let malformed = |what: &str| Status::internal(format!("the market issued a token {what}"));
+        let mut bearer = HeaderValue::try_from(format!("{BEARER_PREFIX}{}", answer.access_token))
+            .map_err(|_| malformed("that is no text"))?;
+        bearer.set_sensitive(true);
+        let (Some(issued), Some(expires)) = (&answer.issue_time, &answer.expire_time) else {
+            return Err(malformed("without its times"));
+        };
+        let seconds = expires.seconds.saturating_sub(issued.seconds);
+        let nanos = i64::from(expires.nanos) - i64::from(issued.nanos);
+        let life = u64::try_from(seconds.saturating_mul(1_000).saturating_add(nanos / 1_000_000))
+            .map(Duration::from_millis)
+            .map_err(|_| malformed("that ends before it begins"))?;
+        // A life beyond what the clock can count is bounded by a day: then it is renewed early.
+        let life = life.min(Duration::from_secs(86_400));
+        Ok(Self { bearer, renew_at: asked + life * 2 / 3, end: asked + life })
+    }
+
+    fn standing(&self, now: Instant) -> Standing {
+        if now < self.renew_at {
+            Standing::Fresh
+        } else if now < self.end {
+            Standing::Ageing
+        } else {
+            Standing::Over
+        }
+    }
+}
+
+impl fmt::Debug for TokenKeeper {
+    /// Without the token.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TokenKeeper").finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answer(issued: (i64, i32), expires: (i64, i32)) -> IssueTokenResponse {
+        let time = |(seconds, nanos)| prost_types::Timestamp { seconds, nanos };
+        IssueTokenResponse {
+            access_token: "a.b.c".into(),
+            issue_time: Some(time(issued)),
+            expire_time: Some(time(expires)),
+        }
+    }
+
+    #[test]
+    fn a_token_ages_at_two_thirds_of_its_life() {
+        let asked = Instant::now();
+        let token = Token::read(&answer((1_000, 500_000_000), (1_600, 500_000_000)), asked).expect("a token");
+        let at = |seconds| token.standing(asked + Duration::from_secs(seconds));
+        assert_eq!(at(399), Standing::Fresh);
+        assert_eq!(at(400), Standing::Ageing);
+        assert_eq!(at(599), Standing::Ageing);
+        assert_eq!(at(600), Standing::Over);
+        assert_eq!(token.bearer(), "Bearer a.b.c");
+        assert!(token.bearer().is_sensitive());
+    }
+
+    #[test]
+    fn a_token_that_makes_no_sense_is_refused() {
+        let now = Instant::now();
+        assert!(Token::read(&answer((10, 0), (9, 0)), now).is_err());
+        assert!(
+            Token::read(&IssueTokenResponse { issue_time: None, ..answer((1, 0), (2, 0)) }, now).is_err()
+        );
+        let broken = IssueTokenResponse { access_token: "a\nb".into(), ..answer((1, 0), (2, 0)) };
+        assert!(Token::read(&broken, now).is_err());
+        assert!(Token::read(&answer((0, 0), (i64::MAX, 0)), now).is_ok());
+    }
+}
