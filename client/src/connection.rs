@@ -76,8 +76,7 @@ impl Connection {
         let domain = &config.trust_domain;
         let options = ConnectOptions::default();
         let channel =
-            connector::channel(&config.market, Identity::Market, Arc::clone(&tls), domain, &options)
-                .map_err(Failure::Tls)?;
+            connector::channel(config.market.clone(), Identity::Market, Arc::clone(&tls), domain, options);
         let account = Session::without_token(channel, party);
         let session = account.with_tokens(TokenKeeper::new(account.clone()));
         let probe = Probe::new(config.market.clone(), Identity::Market.dns_name(domain), tls)?;

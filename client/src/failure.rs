@@ -13,7 +13,7 @@ use std::{error::Error, fmt, io, time::Duration};
 use souk_certs::{
     connector::{Dial, DialError, DialStep},
     credentials::CredentialError,
-    tls::TlsError,
+    TlsError,
 };
 use souk_proto::reason::exit;
 use tonic::{Code, Status, TimeoutExpired};
@@ -120,7 +120,7 @@ impl Failure {
         let mut step = Step::Call;
         for cause in causes(error) {
             if let Some(dial) = cause.downcast_ref::<DialError>() {
-                step = Step::from(dial.step());
+                step = Step::from(dial.step);
             }
             if let Some(tls) = cause.downcast_ref::<rustls::Error>() {
                 step = Step::Tls;
