@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Fingerprint, IdRange, Item, ItemId, NewEvent, Order, OrderId, OrderStatus, Outcome, Party, PartyId,
-    RequestId, Stars, Wish,
+    RequestId, Stars, Timestamp, Wish,
 };
 
 /// Names the rows that a batch needs. Ordered, so that a back end locks rows in the same order always.
@@ -115,6 +115,8 @@ pub struct WorkingSet {
     pub search_changes: BTreeSet<ItemId>,
     /// What is to be told, in the order in which it happened.
     pub events: Vec<NewEvent>,
+    /// When the batch was decided.
+    pub decided_at: Timestamp,
     /// Numbers for new items.
     pub item_ids: IdRange,
     /// Numbers for new orders.

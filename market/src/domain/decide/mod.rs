@@ -65,7 +65,7 @@ pub fn decide(
             Err(Refusal::RequestIdReused)
         };
     }
-    let mut rules = Rules { rows, context, validate_only: command.validate_only };
+    let mut rules = Rules { rows: &mut *rows, context: &mut *context, validate_only: command.validate_only };
     let decision = rules.rule(command)?;
     if !command.validate_only {
         for effect in decision.effects {
@@ -74,6 +74,7 @@ pub fn decide(
         let recorded =
             Recorded { fingerprint: command.request.fingerprint, outcome: decision.outcome.clone() };
         rows.requests.put(request, recorded);
+        rows.decided_at = context.now;
     }
     Ok(decision.outcome)
 }

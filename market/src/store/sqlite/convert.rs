@@ -1,0 +1,134 @@
+//! Between rows and the domain's types. Rows hold only what was accepted once, so a row that can't be read
+//! is damage.
+
+use std::fmt::Display;
+
+use rusqlite::{Error, Row, types::Type};
+use uuid::Uuid;
+
+use crate::{
+    domain::{
+        Callback, Category, Description, DisplayName, Item, ItemId, ItemName, Money, Order, OrderId,
+        OrderStatus, Party, PartyId, RatingSummary, Role, Timestamp,
+    },
+    store::Delivery,
+};
+
+/// The columns of [`item`], from `item` and its seller in `party`.
+pub(super) const ITEM: &str = "item.id, seller, display_name, name, description, category, amount_minor, currency, \
+     quantity, supplied, sold, withdrawn, rating_count, rating_stars, version, created_at, updated_at, deleted_at";
+
+/// The columns of [`order`].
+pub(super) const ORDER: &str = "id, buyer, buyer_name, seller, seller_name, item, item_name, amount_minor, currency, \
+     quantity, total_minor, status, placed_at, cancelled_at";
+
+/// The columns of [`party`].
+pub(super) const PARTY: &str = "id, role, display_name, callback_host, callback_port, registered_at, epoch";
+
+pub(super) fn uuid(row: &Row<'_>, column: usize) -> Result<Uuid, Error> {
+    row.get::<_, [u8; 16]>(column).map(Uuid::from_bytes)
+}
+
+pub(super) fn party_id(row: &Row<'_>, column: usize) -> Result<PartyId, Error> {
+    uuid(row, column).map(PartyId)
+}
+
+/// A party's id as it is bound to a statement.
+pub(super) fn blob(id: PartyId) -> [u8; 16] {
+    id.0.into_bytes()
+}
+
+fn time(row: &Row<'_>, column: usize) -> Result<Timestamp, Error> {
+    row.get(column).map(Timestamp)
+}
+
+fn optional_time(row: &Row<'_>, column: usize) -> Result<Option<Timestamp>, Error> {
+    Ok(row.get::<_, Option<i64>>(column)?.map(Timestamp))
+}
+
+fn money(row: &Row<'_>, amount: usize, currency: usize) -> Result<Money, Error> {
+    let code: String = row.get(currency)?;
+    Money::stored(row.get(amount)?, &code).map_err(|error| unreadable(currency, error))
+}
+
+pub(super) fn unreadable(column: usize, problem: impl Display) -> Error {
+    Error::FromSqlConversionFailure(column, Type::Text, problem.to_string().into())
+}
+
+pub(super) fn role(row: &Row<'_>, column: usize) -> Result<Role, Error> {
+    match row.get_ref(column)?.as_str()? {
+        "seller" => Ok(Role::Seller),
+        "buyer" => Ok(Role::Buyer),
+        other => Err(unreadable(column, format!("no role: {other}"))),
+    }
+}
+
+pub(super) fn callback(row: &Row<'_>, host: usize, port: usize) -> Result<Option<Callback>, Error> {
+    let (host, port): (Option<String>, Option<u16>) = (row.get(host)?, row.get(port)?);
+    Ok(host.zip(port).map(|(host, port)| Callback { host, port }))
+}
+
+pub(super) fn party(row: &Row<'_>) -> Result<Party, Error> {
+    Ok(Party {
+        id: party_id(row, 0)?,
+        role: role(row, 1)?,
+        display_name: DisplayName::trusted(row.get(2)?),
+        callback: callback(row, 3, 4)?,
+        registered_at: time(row, 5)?,
+        epoch: row.get(6)?,
+    })
+}
+
+pub(super) fn item(row: &Row<'_>) -> Result<Item, Error> {
+    Ok(Item {
+        id: ItemId(row.get(0)?),
+        seller: party_id(row, 1)?,
+        seller_name: DisplayName::trusted(row.get(2)?),
+        name: ItemName::trusted(row.get(3)?),
+        description: Description::trusted(row.get(4)?),
+        category: Category::trusted(row.get(5)?),
+        unit_price: money(row, 6, 7)?,
+        quantity: row.get(8)?,
+        supplied: row.get(9)?,
+        sold: row.get(10)?,
+        withdrawn: row.get(11)?,
+        rating: RatingSummary { count: row.get(12)?, total_stars: row.get(13)? },
+        version: row.get(14)?,
+        created_at: time(row, 15)?,
+        updated_at: time(row, 16)?,
+        deleted_at: optional_time(row, 17)?,
+    })
+}
+
+pub(super) fn order(row: &Row<'_>) -> Result<Order, Error> {
+    Ok(Order {
+        id: OrderId(row.get(0)?),
+        buyer: party_id(row, 1)?,
+        buyer_name: DisplayName::trusted(row.get(2)?),
+        seller: party_id(row, 3)?,
+        seller_name: DisplayName::trusted(row.get(4)?),
+        item: ItemId(row.get(5)?),
+        item_name: ItemName::trusted(row.get(6)?),
+        unit_price: money(row, 7, 8)?,
+        quantity: row.get(9)?,
+        total_price: money(row, 10, 8)?,
+        status: status(row, 11)?,
+        placed_at: time(row, 12)?,
+        cancelled_at: optional_time(row, 13)?,
+    })
+}
+
+fn status(row: &Row<'_>, column: usize) -> Result<OrderStatus, Error> {
+    match row.get_ref(column)?.as_str()? {
+        "placed" => Ok(OrderStatus::Placed),
+        "cancelled" => Ok(OrderStatus::Cancelled),
+        other => Err(unreadable(column, format!("no status: {other}"))),
+    }
+}
+
+/// A sequence and the body of its event.
+pub(super) fn delivery(row: &Row<'_>) -> Result<Delivery, Error> {
+    let body = row.get_ref(1)?.as_str()?;
+    let event = serde_json::from_str(body).map_err(|error| unreadable(1, error))?;
+    Ok(Delivery { sequence: crate::domain::Sequence(row.get(0)?), event })
+}

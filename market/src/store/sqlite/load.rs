@@ -1,0 +1,118 @@
+//! Loads the rows that a batch names.
+
+use rusqlite::{Connection, Error, OptionalExtension as _, Row, params};
+
+use super::convert::{self, ITEM, ORDER, PARTY, blob, unreadable};
+use crate::domain::{Fingerprint, IdRange, ItemId, Keys, Recorded, Stars, Timestamp, Wish, WorkingSet};
+
+pub(super) fn load(connection: &Connection, keys: &Keys) -> Result<WorkingSet, Error> {
+    let mut rows = WorkingSet::default();
+    load_orders(connection, keys, &mut rows)?;
+    load_items(connection, keys, &mut rows)?;
+    load_parties(connection, keys, &mut rows)?;
+    load_wishes_and_ratings(connection, keys, &mut rows)?;
+    load_requests(connection, keys, &mut rows)?;
+    rows.item_ids = numbers(connection, "item", keys.new_items)?;
+    rows.order_ids = numbers(connection, "order", keys.new_orders)?;
+    Ok(rows)
+}
+
+fn load_orders(connection: &Connection, keys: &Keys, rows: &mut WorkingSet) -> Result<(), Error> {
+    let mut one = connection.prepare_cached(&format!("SELECT {ORDER} FROM orders WHERE id = ?"))?;
+    for id in &keys.orders {
+        if let Some(order) = one.query_row([id.0], convert::order).optional()? {
+            rows.orders.load(*id, order);
+        }
+    }
+    Ok(())
+}
+
+/// The items named, and those of the orders.
+fn load_items(connection: &Connection, keys: &Keys, rows: &mut WorkingSet) -> Result<(), Error> {
+    let mut one = connection.prepare_cached(&format!(
+        "SELECT {ITEM} FROM item JOIN party ON party.id = item.seller WHERE item.id = ?"
+    ))?;
+    let ordered: Vec<ItemId> =
+        rows.orders.keys().filter_map(|id| rows.orders.row(id)).map(|order| order.item).collect();
+    for id in keys.items.iter().copied().chain(ordered) {
+        if rows.items.row(id).is_none()
+            && let Some(item) = one.query_row([id.0], convert::item).optional()?
+        {
+            rows.items.load(id, item);
+        }
+    }
+    Ok(())
+}
+
+/// The parties named, and the sellers of the items.
+fn load_parties(connection: &Connection, keys: &Keys, rows: &mut WorkingSet) -> Result<(), Error> {
+    let mut one = connection.prepare_cached(&format!("SELECT {PARTY} FROM party WHERE id = ?"))?;
+    let sellers: Vec<_> =
+        rows.items.keys().filter_map(|id| rows.items.row(id)).map(|item| item.seller).collect();
+    for id in keys.parties.iter().copied().chain(sellers) {
+        if rows.parties.row(id).is_none()
+            && let Some(party) = one.query_row([blob(id)], convert::party).optional()?
+        {
+            rows.parties.load(id, party);
+        }
+    }
+    Ok(())
+}
+
+fn load_wishes_and_ratings(connection: &Connection, keys: &Keys, rows: &mut WorkingSet) -> Result<(), Error> {
+    let mut wish = connection.prepare_cached("SELECT added_at FROM wish WHERE buyer = ? AND item = ?")?;
+    for (buyer, item) in keys.wishes.iter().copied() {
+        let found = wish.query_row(params![blob(buyer), item.0], |row| row.get(0)).optional()?;
+        if let Some(added_at) = found {
+            rows.wishes.load((buyer, item), Wish { buyer, item, added_at: Timestamp(added_at) });
+        }
+    }
+    let mut rating = connection.prepare_cached("SELECT stars FROM rating WHERE buyer = ? AND item = ?")?;
+    for (buyer, item) in keys.ratings.iter().copied() {
+        let found = rating.query_row(params![blob(buyer), item.0], stars).optional()?;
+        if let Some(stars) = found {
+            rows.ratings.load((buyer, item), stars);
+        }
+    }
+    let mut standing = connection
+        .prepare_cached("SELECT count(*) FROM orders WHERE buyer = ? AND item = ? AND status = 'placed'")?;
+    for (buyer, item) in keys.purchases.iter().copied() {
+        let count = standing.query_row(params![blob(buyer), item.0], |row| row.get(0))?;
+        rows.purchases.insert((buyer, item), count);
+    }
+    Ok(())
+}
+
+fn stars(row: &Row<'_>) -> Result<Stars, Error> {
+    Stars::parse(row.get(0)?).map_err(|problem| unreadable(0, problem))
+}
+
+fn load_requests(connection: &Connection, keys: &Keys, rows: &mut WorkingSet) -> Result<(), Error> {
+    let mut one =
+        connection.prepare_cached("SELECT fingerprint, outcome FROM request WHERE id = ? AND party = ?")?;
+    for (party, request) in keys.requests.iter().copied() {
+        let key = params![request.0.into_bytes(), blob(party)];
+        if let Some(recorded) = one.query_row(key, recorded).optional()? {
+            rows.requests.load((party, request), recorded);
+        }
+    }
+    Ok(())
+}
+
+fn recorded(row: &Row<'_>) -> Result<Recorded, Error> {
+    let outcome = row.get_ref(1)?.as_str()?;
+    Ok(Recorded {
+        fingerprint: Fingerprint(row.get(0)?),
+        outcome: serde_json::from_str(outcome).map_err(|error| unreadable(1, error))?,
+    })
+}
+
+/// Sets numbers aside; what is taken of them is saved with the batch.
+fn numbers(connection: &Connection, name: &str, count: usize) -> Result<IdRange, Error> {
+    if count == 0 {
+        return Ok(IdRange::default());
+    }
+    let mut counter = connection.prepare_cached("SELECT value FROM counter WHERE name = ?")?;
+    let last: i64 = counter.query_row([name], |row| row.get(0))?;
+    Ok(IdRange::new(last + 1, count))
+}

@@ -1,0 +1,192 @@
+//! Queries, on read-only connections.
+
+use async_trait::async_trait;
+use rusqlite::{Connection, Error, OptionalExtension as _, Params, Row, params};
+
+use super::{
+    convert::{self, ITEM, ORDER, PARTY, blob},
+    pool::Pool,
+};
+use crate::{
+    domain::{Item, ItemId, Order, OrderId, Party, PartyId, Timestamp, Wish},
+    store::{FeedEntry, FeedPosition, OrderQuery, Reads, SaleQuery, StoreError, Totals},
+};
+
+pub(super) struct SqliteReads {
+    pool: Pool,
+}
+
+impl SqliteReads {
+    pub(super) fn new(pool: Pool) -> Self {
+        Self { pool }
+    }
+}
+
+fn one<T>(
+    connection: &Connection,
+    sql: &str,
+    params: impl Params,
+    convert: impl Fn(&Row<'_>) -> Result<T, Error>,
+) -> Result<Option<T>, Error> {
+    connection.prepare_cached(sql)?.query_row(params, convert).optional()
+}
+
+fn many<T>(
+    connection: &Connection,
+    sql: &str,
+    params: impl Params,
+    convert: impl Fn(&Row<'_>) -> Result<T, Error>,
+) -> Result<Vec<T>, Error> {
+    connection.prepare_cached(sql)?.query_map(params, convert)?.collect()
+}
+
+fn rows_at_most(limit: usize) -> i64 {
+    i64::try_from(limit).unwrap_or(i64::MAX)
+}
+
+#[async_trait]
+impl Reads for SqliteReads {
+    async fn party(&self, id: PartyId) -> Result<Option<Party>, StoreError> {
+        let sql = format!("SELECT {PARTY} FROM party WHERE id = ?");
+        self.pool.run(move |c| one(c, &sql, [blob(id)], convert::party)).await
+    }
+
+    async fn raised_epochs(&self) -> Result<Vec<(PartyId, i64)>, StoreError> {
+        let sql = "SELECT id, epoch FROM party WHERE epoch <> 0";
+        self.pool.run(move |c| many(c, sql, [], |row| Ok((convert::party_id(row, 0)?, row.get(1)?)))).await
+    }
+
+    async fn item(&self, id: ItemId) -> Result<Option<Item>, StoreError> {
+        self.pool.run(move |c| one(c, &item_by_id(), [id.0], convert::item)).await
+    }
+
+    async fn items(&self, ids: &[ItemId]) -> Result<Vec<Item>, StoreError> {
+        let ids = ids.to_vec();
+        self.pool
+            .run(move |c| {
+                let sql = item_by_id();
+                ids.iter().filter_map(|id| one(c, &sql, [id.0], convert::item).transpose()).collect()
+            })
+            .await
+    }
+
+    async fn seller_items(
+        &self,
+        seller: PartyId,
+        after: Option<ItemId>,
+        limit: usize,
+    ) -> Result<Vec<Item>, StoreError> {
+        let sql = format!(
+            "SELECT {ITEM} FROM item JOIN party ON party.id = item.seller WHERE seller = ? AND item.id > ? \
+             AND deleted_at IS NULL ORDER BY item.id LIMIT ?"
+        );
+        let after = after.map_or(0, |id| id.0);
+        self.pool
+            .run(move |c| many(c, &sql, params![blob(seller), after, rows_at_most(limit)], convert::item))
+            .await
+    }
+
+    async fn order(&self, id: OrderId) -> Result<Option<Order>, StoreError> {
+        let sql = format!("SELECT {ORDER} FROM orders WHERE id = ?");
+        self.pool.run(move |c| one(c, &sql, [id.0], convert::order)).await
+    }
+
+    async fn orders(&self, query: &OrderQuery) -> Result<Vec<Order>, StoreError> {
+        let query = *query;
+        let sql = format!(
+            "SELECT {ORDER} FROM orders WHERE buyer = ?1 AND id < ?2 AND (?3 IS NULL OR status = ?3) \
+             ORDER BY id DESC LIMIT ?4"
+        );
+        self.pool
+            .run(move |c| {
+                let before = query.before.map_or(i64::MAX, |id| id.0);
+                let status = query.status.map(|status| status.as_str());
+                let params = params![blob(query.buyer), before, status, rows_at_most(query.limit)];
+                many(c, &sql, params, convert::order)
+            })
+            .await
+    }
+
+    async fn sales(&self, query: &SaleQuery) -> Result<Vec<Order>, StoreError> {
+        let query = *query;
+        let sql = format!(
+            "SELECT {ORDER} FROM orders WHERE seller = ?1 AND id < ?2 AND (?3 IS NULL OR status = ?3) \
+             AND (?4 IS NULL OR item = ?4) ORDER BY id DESC LIMIT ?5"
+        );
+        self.pool
+            .run(move |c| {
+                let before = query.before.map_or(i64::MAX, |id| id.0);
+                let status = query.status.map(|status| status.as_str());
+                let item = query.item.map(|id| id.0);
+                let params = params![blob(query.seller), before, status, item, rows_at_most(query.limit)];
+                many(c, &sql, params, convert::order)
+            })
+            .await
+    }
+
+    async fn wishlist(
+        &self,
+        buyer: PartyId,
+        after: Option<ItemId>,
+        limit: usize,
+    ) -> Result<Vec<(Wish, Item)>, StoreError> {
+        let sql = format!(
+            "SELECT {ITEM}, added_at FROM wish JOIN item ON item.id = wish.item JOIN party ON party.id = item.seller \
+             WHERE wish.buyer = ? AND wish.item > ? AND deleted_at IS NULL ORDER BY wish.item LIMIT ?"
+        );
+        let after = after.map_or(0, |id| id.0);
+        self.pool
+            .run(move |c| {
+                many(c, &sql, params![blob(buyer), after, rows_at_most(limit)], |row| {
+                    let item = convert::item(row)?;
+                    let added_at = Timestamp(row.get("added_at")?);
+                    Ok((Wish { buyer, item: item.id, added_at }, item))
+                })
+            })
+            .await
+    }
+
+    async fn item_feed(&self, after: FeedPosition, limit: usize) -> Result<Vec<FeedEntry>, StoreError> {
+        let sql = format!(
+            "SELECT {ITEM}, feed_position FROM item JOIN party ON party.id = item.seller WHERE feed_position > ? \
+             ORDER BY feed_position LIMIT ?"
+        );
+        self.pool
+            .run(move |c| {
+                many(c, &sql, params![after.0, rows_at_most(limit)], |row| {
+                    let position = FeedPosition(row.get("feed_position")?);
+                    Ok(FeedEntry { position, item: convert::item(row)? })
+                })
+            })
+            .await
+    }
+
+    async fn totals(&self) -> Result<Totals, StoreError> {
+        let sql = "SELECT (SELECT count(*) FROM party), (SELECT count(*) FROM item), (SELECT count(*) FROM orders), \
+                   (SELECT coalesce(sum(supplied), 0) FROM item), (SELECT coalesce(sum(sold), 0) FROM item), \
+                   (SELECT coalesce(sum(quantity), 0) FROM orders WHERE status = 'placed'), \
+                   (SELECT coalesce(sum(quantity), 0) FROM item), (SELECT coalesce(sum(withdrawn), 0) FROM item), \
+                   (SELECT count(*) FROM delivery)";
+        self.pool
+            .run(move |c| {
+                c.query_row(sql, [], |row| {
+                    Ok(Totals {
+                        parties: row.get(0)?,
+                        items: row.get(1)?,
+                        orders: row.get(2)?,
+                        supplied: row.get(3)?,
+                        sold: row.get(4)?,
+                        ordered: row.get(5)?,
+                        remaining: row.get(6)?,
+                        withdrawn: row.get(7)?,
+                        pending_deliveries: row.get(8)?,
+                    })
+                })
+            })
+            .await
+    }
+}
+
+fn item_by_id() -> String {
+    format!("SELECT {ITEM} FROM item JOIN party ON party.id = item.seller WHERE item.id = ?")
+}

@@ -1,0 +1,69 @@
+//! The schema and its versions. `user_version` in the file counts the migrations done.
+
+use std::path::Path;
+
+use rusqlite::{Connection, TransactionBehavior};
+
+use super::error;
+use crate::store::StoreError;
+
+/// Marks the file as a market's ("Souk").
+const APPLICATION_ID: i64 = 0x536f_756b;
+
+/// In order; what is released never changes.
+const MIGRATIONS: &[&str] = &[include_str!("migrations/0001_initial.sql")];
+
+/// Why the schema can't be brought up to date.
+pub(super) enum SchemaProblem {
+    Sqlite(rusqlite::Error),
+    /// Another program's file.
+    Foreign,
+    /// Written by a newer market.
+    Newer {
+        found: usize,
+    },
+}
+
+impl From<rusqlite::Error> for SchemaProblem {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Sqlite(error)
+    }
+}
+
+impl SchemaProblem {
+    pub(super) fn at(self, path: &Path) -> StoreError {
+        let file = path.display();
+        match self {
+            Self::Sqlite(error) => error::named(path, &error),
+            Self::Foreign => {
+                StoreError::corrupt(format!("{file} belongs to another program; use another file"))
+            }
+            Self::Newer { found } => StoreError::corrupt(format!(
+                "{file} was written by a newer market (schema {found}, this one knows {}); use that version",
+                MIGRATIONS.len()
+            )),
+        }
+    }
+}
+
+/// Brings the file up to date. Each migration is one transaction, so that a kill in between is resumed.
+pub(super) fn migrate(connection: &mut Connection) -> Result<(), SchemaProblem> {
+    let version: u32 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    let version = version as usize;
+    let application: i64 = connection.pragma_query_value(None, "application_id", |row| row.get(0))?;
+    let tables: i64 = connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
+    if application != APPLICATION_ID && tables > 0 {
+        return Err(SchemaProblem::Foreign);
+    }
+    if version > MIGRATIONS.len() {
+        return Err(SchemaProblem::Newer { found: version });
+    }
+    for (done, migration) in MIGRATIONS.iter().enumerate().skip(version) {
+        let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        transaction.execute_batch(migration)?;
+        transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
+        transaction.pragma_update(None, "user_version", (done + 1) as i64)?;
+        transaction.commit()?;
+    }
+    Ok(())
+}
