@@ -1,0 +1,188 @@
+//! The guard: an interceptor in front of every service.
+
+use std::sync::Arc;
+
+use souk_certs::{acceptor::PeerInfo, identity};
+use souk_proto::{
+    Reason,
+    metadata::{AUTHORIZATION, BEARER_PREFIX, PARTY_ID},
+};
+use tonic::{Request, Status, metadata::MetadataMap, service::Interceptor};
+use uuid::Uuid;
+
+use super::{
+    Access, Caller, TokenInfo,
+    token::{TokenFault, token_print},
+};
+use crate::{
+    domain::{PartyId, Role, Timestamp},
+    wire,
+};
+
+/// The longest token that is looked at, in bytes.
+const MAX_TOKEN_BYTES: usize = 2_048;
+
+/// Whom a service admits.
+#[derive(Clone, Copy, Debug)]
+pub enum Admission {
+    /// Any party's certificate, without a token.
+    Certificate,
+    /// Holders of a token with one of these roles.
+    Token(&'static [Role]),
+}
+
+/// Checks the calls of one service.
+#[derive(Clone)]
+pub struct Guard {
+    access: Arc<Access>,
+    admission: Admission,
+}
+
+impl Guard {
+    /// For a service that admits these callers.
+    pub fn new(access: Arc<Access>, admission: Admission) -> Self {
+        Self { access, admission }
+    }
+
+    fn admit(&self, request: &Request<()>) -> Result<Caller, Status> {
+        let peer = request.extensions().get::<PeerInfo>().ok_or_else(certificate_required)?;
+        let now = self.access.clock.now();
+        let (party, role) = self.check_certificate(peer, now)?;
+        self.access.rates.count(party, role).map_err(|wait| {
+            wire::try_again(Reason::RateLimited, "you send more calls than your share; slow down", wait)
+        })?;
+        check_party_id(request.metadata(), party)?;
+        let token = match self.admission {
+            Admission::Certificate => None,
+            Admission::Token(roles) => {
+                let info = self.check_token(request.metadata(), peer, now)?;
+                if !roles.contains(&role) {
+                    return Err(role_denied(role));
+                }
+                Some(info)
+            }
+        };
+        let certificate = Arc::clone(&peer.certificate);
+        Ok(Caller { party, role, certificate, peer: peer.address, token })
+    }
+
+    /// Checked at every call: a connection may outlive its certificate.
+    fn check_certificate(&self, peer: &PeerInfo, now: Timestamp) -> Result<(PartyId, Role), Status> {
+        let certificate = &peer.certificate;
+        if now > Timestamp::from(certificate.not_after()) {
+            return Err(wire::status(
+                Reason::CertificateExpired,
+                "your certificate has expired; renew it and connect again",
+                [],
+            ));
+        }
+        if self.access.revoked.load().contains(certificate.serial()) {
+            return Err(wire::status(
+                Reason::CertificateRevoked,
+                "your certificate was revoked; ask the operator for a new one",
+                [],
+            ));
+        }
+        let role = match certificate.identity().role() {
+            identity::Role::Seller => Role::Seller,
+            identity::Role::Buyer => Role::Buyer,
+            identity::Role::Market | identity::Role::Operator => return Err(certificate_required()),
+        };
+        let uuid = certificate.identity().uuid().ok_or_else(certificate_required)?;
+        Ok((PartyId(uuid), role))
+    }
+
+    fn check_token(
+        &self,
+        metadata: &MetadataMap,
+        peer: &PeerInfo,
+        now: Timestamp,
+    ) -> Result<TokenInfo, Status> {
+        let token = bearer(metadata)?;
+        let print = token_print(token, &peer.certificate);
+        let verified = match self.access.verified.get(&print) {
+            Some(verified) => verified,
+            None => {
+                let verified = self.access.tokens.verify(token, &peer.certificate).map_err(refused)?;
+                let verified = Arc::new(verified);
+                self.access.verified.insert(print, Arc::clone(&verified));
+                verified
+            }
+        };
+        verified.is_good_at(now, self.access.epochs.current(verified.party)).map_err(refused)?;
+        Ok(verified.info)
+    }
+}
+
+impl Interceptor for Guard {
+    fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
+        let caller = self.admit(&request)?;
+        request.extensions_mut().insert(caller);
+        Ok(request)
+    }
+}
+
+/// There must be exactly one, in canonical form: `MetadataMap::get` alone would overlook a second one.
+fn check_party_id(metadata: &MetadataMap, party: PartyId) -> Result<(), Status> {
+    let mut values = metadata.get_all(PARTY_ID).iter();
+    let (first, second) = (values.next(), values.next());
+    let is_own = match (first.map(|value| value.to_str()), second) {
+        (Some(Ok(text)), None) => {
+            let mut canonical = Uuid::encode_buffer();
+            text == party.0.hyphenated().encode_lower(&mut canonical)
+        }
+        _ => false,
+    };
+    if is_own {
+        return Ok(());
+    }
+    Err(wire::status(
+        Reason::PartyIdInvalid,
+        "x-party-id must be there once and be the UUID of your certificate in lower case",
+        [],
+    ))
+}
+
+fn bearer(metadata: &MetadataMap) -> Result<&str, Status> {
+    let mut values = metadata.get_all(AUTHORIZATION).iter();
+    let (first, second) = (values.next(), values.next());
+    let token = match (first.map(|value| value.to_str()), second) {
+        (Some(Ok(text)), None) => text.strip_prefix(BEARER_PREFIX),
+        _ => None,
+    };
+    token.filter(|token| !token.is_empty() && token.len() <= MAX_TOKEN_BYTES).ok_or_else(|| {
+        wire::status(
+            Reason::TokenRequired,
+            "authorization must be there once, as `Bearer` and a token from IssueToken",
+            [],
+        )
+    })
+}
+
+/// Tells the caller no more than it needs; the log of the market has the cause.
+fn refused(fault: TokenFault) -> Status {
+    tracing::debug!(%fault, "a token was refused");
+    match fault {
+        TokenFault::Expired => {
+            wire::status(Reason::TokenExpired, "your token has expired; fetch a new one with IssueToken", [])
+        }
+        _ => wire::status(
+            Reason::TokenInvalid,
+            "your token is not good for this certificate; fetch a new one with IssueToken",
+            [],
+        ),
+    }
+}
+
+fn certificate_required() -> Status {
+    wire::status(
+        Reason::CertificateRequired,
+        "this service is for sellers and buyers; connect with a seller's or a buyer's certificate",
+        [],
+    )
+}
+
+fn role_denied(role: Role) -> Status {
+    let role = role.as_str();
+    wire::status(Reason::RoleDenied, format!("this service is not for a {role}"), [("role", role.to_owned())])
+}

@@ -1,0 +1,74 @@
+//! The keys that tokens are signed with.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+use aws_lc_rs::{
+    digest,
+    signature::{Ed25519KeyPair, KeyPair as _},
+};
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use jsonwebtoken::{DecodingKey, EncodingKey};
+use rustls::pki_types::{PrivatePkcs8KeyDer, pem::PemObject as _};
+
+/// How much of the hash of a public key names the key.
+const KEY_ID_BYTES: usize = 12;
+
+/// The Ed25519 key that signs tokens, and those whose tokens are good.
+pub struct TokenKeys {
+    pub(super) signing: EncodingKey,
+    pub(super) signing_id: String,
+    verifying: Vec<(String, DecodingKey)>,
+}
+
+/// Why a token key can't be used.
+#[derive(Debug, thiserror::Error)]
+pub enum TokenKeyError {
+    /// The file can't be read.
+    #[error("can't read the token key {}: {source}; gen-certs.sh init makes it, and only the market needs it", path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The file holds no Ed25519 key in PKCS#8.
+    #[error("{} holds no Ed25519 private key (PKCS#8 PEM); gen-certs.sh init makes one", path.display())]
+    NotAKey {
+        /// The file.
+        path: PathBuf,
+    },
+}
+
+impl TokenKeys {
+    /// Loads the key from a PKCS#8 PEM file.
+    pub fn load(path: &Path) -> Result<Self, TokenKeyError> {
+        let pem =
+            fs::read(path).map_err(|source| TokenKeyError::Unreadable { path: path.to_owned(), source })?;
+        Self::from_pem(&pem).ok_or_else(|| TokenKeyError::NotAKey { path: path.to_owned() })
+    }
+
+    fn from_pem(pem: &[u8]) -> Option<Self> {
+        let der = PrivatePkcs8KeyDer::from_pem_slice(pem).ok()?;
+        let pair = Ed25519KeyPair::from_pkcs8_maybe_unchecked(der.secret_pkcs8_der()).ok()?;
+        let public = pair.public_key().as_ref();
+        let signing_id = key_id(public);
+        Some(Self {
+            signing: EncodingKey::from_ed_pem(pem).ok()?,
+            verifying: vec![(signing_id.clone(), DecodingKey::from_ed_der(public))],
+            signing_id,
+        })
+    }
+
+    /// The key with an id, if tokens signed with it are good.
+    pub(super) fn verifying(&self, id: &str) -> Option<&DecodingKey> {
+        self.verifying.iter().find(|(known, _)| known == id).map(|(_, key)| key)
+    }
+}
+
+fn key_id(public: &[u8]) -> String {
+    let hash = digest::digest(&digest::SHA256, public);
+    URL_SAFE_NO_PAD.encode(&hash.as_ref()[..KEY_ID_BYTES])
+}

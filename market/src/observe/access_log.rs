@@ -1,0 +1,222 @@
+//! One line for each call: who, what, outcome, time.
+//!
+//! The layer stands outside the guard, so that refused calls are logged too; who it was follows from the
+//! connection's certificate. The outcome of a call is told in the trailers of its answer, so the line is
+//! written when the answer's body ends.
+
+use std::{
+    fmt,
+    pin::Pin,
+    task::{Context, Poll},
+    time::Instant,
+};
+
+use http::{HeaderMap, Request, Response};
+use http_body::{Body, Frame, SizeHint};
+use pin_project_lite::pin_project;
+use souk_certs::acceptor::PeerInfo;
+use tonic::{Code, Status};
+use tower::{Layer, Service};
+
+/// Puts [`AccessLog`] around a service.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct AccessLogLayer;
+
+impl<S> Layer<S> for AccessLogLayer {
+    type Service = AccessLog<S>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        AccessLog { inner }
+    }
+}
+
+/// A service whose calls are logged.
+#[derive(Clone, Debug)]
+pub struct AccessLog<S> {
+    inner: S,
+}
+
+impl<S, B, A> Service<Request<B>> for AccessLog<S>
+where
+    S: Service<Request<B>, Response = Response<A>>,
+{
+    type Response = Response<LoggedBody<A>>;
+    type Error = S::Error;
+    type Future = LoggedCall<S::Future>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        self.inner.poll_ready(context)
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        let line = tracing::enabled!(tracing::Level::INFO).then(|| Line {
+            peer: request.extensions().get::<PeerInfo>().cloned(),
+            path: request.uri().clone(),
+            began: Instant::now(),
+        });
+        LoggedCall { call: self.inner.call(request), line }
+    }
+}
+
+/// What is known of a call before its end.
+struct Line {
+    peer: Option<PeerInfo>,
+    path: http::Uri,
+    began: Instant,
+}
+
+impl Line {
+    fn write(self, outcome: Outcome) {
+        let who = Who(self.peer.as_ref());
+        let what = self.path.path().trim_start_matches("/shopping.v1.");
+        let millis = self.began.elapsed().as_secs_f64() * 1_000.0;
+        let peer = self.peer.as_ref().map(|peer| peer.address);
+        tracing::info!(
+            target: "souk::access",
+            %who, what, outcome = outcome.as_str(), millis = format_args!("{millis:.2}"), peer = ?peer,
+            "call"
+        );
+    }
+}
+
+/// The party in the certificate, with the first part of its UUID.
+struct Who<'a>(Option<&'a PeerInfo>);
+
+impl fmt::Display for Who<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Some(peer) = self.0 else { return f.write_str("unknown") };
+        let identity = peer.certificate.identity();
+        f.write_str(identity.role().as_str())?;
+        match identity.uuid() {
+            Some(uuid) => write!(f, " {uuid}"),
+            None => Ok(()),
+        }
+    }
+}
+
+#[derive(Clone, Copy)]
+enum Outcome {
+    Ended(Code),
+    /// The caller went away, or the connection broke.
+    Abandoned,
+}
+
+impl Outcome {
+    fn of(trailers: &HeaderMap) -> Option<Self> {
+        Status::from_header_map(trailers).map(|status| Self::Ended(status.code()))
+    }
+
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Abandoned => "abandoned",
+            Self::Ended(code) => code_name(code),
+        }
+    }
+}
+
+/// As gRPC writes it.
+fn code_name(code: Code) -> &'static str {
+    match code {
+        Code::Ok => "OK",
+        Code::Cancelled => "CANCELLED",
+        Code::Unknown => "UNKNOWN",
+        Code::InvalidArgument => "INVALID_ARGUMENT",
+        Code::DeadlineExceeded => "DEADLINE_EXCEEDED",
+        Code::NotFound => "NOT_FOUND",
+        Code::AlreadyExists => "ALREADY_EXISTS",
+        Code::PermissionDenied => "PERMISSION_DENIED",
+        Code::ResourceExhausted => "RESOURCE_EXHAUSTED",
+        Code::FailedPrecondition => "FAILED_PRECONDITION",
+        Code::Aborted => "ABORTED",
+        Code::OutOfRange => "OUT_OF_RANGE",
+        Code::Unimplemented => "UNIMPLEMENTED",
+        Code::Internal => "INTERNAL",
+        Code::Unavailable => "UNAVAILABLE",
+        Code::DataLoss => "DATA_LOSS",
+        Code::Unauthenticated => "UNAUTHENTICATED",
+    }
+}
+
+pin_project! {
+    /// A call under way.
+    pub struct LoggedCall<F> {
+        #[pin]
+        call: F,
+        line: Option<Line>,
+    }
+}
+
+impl<F, A, E> Future for LoggedCall<F>
+where
+    F: Future<Output = Result<Response<A>, E>>,
+{
+    type Output = Result<Response<LoggedBody<A>>, E>;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        let response = std::task::ready!(this.call.poll(context))?;
+        let mut line = LineAtEnd(this.line.take());
+        // An answer without a body tells its outcome in the headers.
+        if let Some(outcome) = Outcome::of(response.headers()) {
+            line.write(outcome);
+        }
+        Poll::Ready(Ok(response.map(|body| LoggedBody { body, line })))
+    }
+}
+
+/// Writes its line once: at the end, or when the answer is given up.
+struct LineAtEnd(Option<Line>);
+
+impl LineAtEnd {
+    fn write(&mut self, outcome: Outcome) {
+        if let Some(line) = self.0.take() {
+            line.write(outcome);
+        }
+    }
+}
+
+impl Drop for LineAtEnd {
+    fn drop(&mut self) {
+        self.write(Outcome::Abandoned);
+    }
+}
+
+pin_project! {
+    /// The body of an answer; its end is the end of the call.
+    pub struct LoggedBody<A> {
+        #[pin]
+        body: A,
+        line: LineAtEnd,
+    }
+}
+
+impl<A: Body> Body for LoggedBody<A> {
+    type Data = A::Data;
+    type Error = A::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
+        let this = self.project();
+        let frame = std::task::ready!(this.body.poll_frame(context));
+        match &frame {
+            Some(Ok(frame)) => {
+                if let Some(outcome) = frame.trailers_ref().and_then(Outcome::of) {
+                    this.line.write(outcome);
+                }
+            }
+            Some(Err(_)) => this.line.write(Outcome::Abandoned),
+            None => this.line.write(Outcome::Ended(Code::Ok)),
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
