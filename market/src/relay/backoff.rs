@@ -1,0 +1,31 @@
+//! How long to wait for the next attempt.
+
+use std::time::Duration;
+
+const MINUTE: u64 = 60;
+const HOUR: u64 = 3_600;
+/// By the number of failures in a row before; the last holds for all further ones.
+const DELAYS_SECONDS: [u64; 9] = [0, 1, 5, 30, 2 * MINUTE, 10 * MINUTE, 30 * MINUTE, HOUR, 4 * HOUR];
+/// How far chance moves a delay in either direction, so that recipients which failed together are not all
+/// tried together again.
+const JITTER: f64 = 0.2;
+
+/// The delay after a failure, when `failures` have gone before it. `chance` is in 0..1.
+pub(super) fn delay(failures: u32, chance: f64) -> Duration {
+    let last = DELAYS_SECONDS.len() - 1;
+    let index = usize::try_from(failures).map_or(last, |failures| (failures + 1).min(last));
+    Duration::from_secs(DELAYS_SECONDS[index]).mul_f64(1.0 - JITTER + 2.0 * JITTER * chance.clamp(0.0, 1.0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn delays_grow_to_four_hours_and_vary_by_a_fifth() {
+        let middle: Vec<_> = (0..10).map(|failures| delay(failures, 0.5).as_secs()).collect();
+        assert_eq!(middle, [1, 5, 30, 120, 600, 1_800, 3_600, 14_400, 14_400, 14_400]);
+        assert_eq!(delay(u32::MAX, 0.0), Duration::from_secs(4 * HOUR).mul_f64(0.8));
+        assert_eq!(delay(2, 1.0), Duration::from_secs(36));
+    }
+}

@@ -1,0 +1,126 @@
+//! Reaches recipients at their callback servers.
+//!
+//! The address was checked at registration and is an IP address; the certificate there must be the
+//! recipient's own (its name is checked like a host name), so that a party can't have its events sent to
+//! another's server, nor the market talk to whatever listens at an address.
+
+use std::{sync::Arc, time::Duration};
+
+use quick_cache::sync::Cache;
+use rustls::ClientConfig;
+use souk_certs::{
+    connector::{self, ConnectOptions, Dial},
+    identity::{Identity, TrustDomain},
+};
+use souk_proto::v1::{self, notification_service_client::NotificationServiceClient};
+use tonic::{Code, Status, transport::Channel};
+
+use crate::domain::{Callback, PartyId, Role, Sequence};
+
+/// Connections kept open for the next batch.
+const CHANNELS: usize = 1_024;
+/// How long a recipient may take to be connected to.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long a recipient may take to answer a batch, being connected to included.
+const SEND_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a probe may take.
+const PROBE_TIMEOUT: Duration = Duration::from_secs(3);
+/// The largest answer that is read, in bytes; the real one has a dozen.
+const MAX_ANSWER_BYTES: usize = 4 * 1024;
+
+/// Connects to callback servers.
+pub struct Dialer {
+    tls: Arc<ClientConfig>,
+    domain: TrustDomain,
+    channels: Cache<Route, Channel>,
+}
+
+#[derive(Clone, PartialEq, Eq, Hash)]
+struct Route {
+    party: PartyId,
+    role: Role,
+    host: String,
+    port: u16,
+}
+
+/// A callback server did not answer as its party's should. Says the same whatever is there instead.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("nobody answered there with your certificate in time")]
+pub struct ProbeFailure;
+
+impl Dialer {
+    /// With the market's own certificate.
+    pub fn new(tls: Arc<ClientConfig>, domain: TrustDomain) -> Self {
+        Self { tls, domain, channels: Cache::new(CHANNELS) }
+    }
+
+    /// Hands a batch over. Answers what the recipient has dealt with, or why it failed, in words for
+    /// MailboxStatus.
+    pub(super) async fn send(
+        &self,
+        callback: &Callback,
+        role: Role,
+        recipient: PartyId,
+        events: Vec<v1::Event>,
+    ) -> Result<Sequence, String> {
+        let route = Route { party: recipient, role, host: callback.host.clone(), port: callback.port };
+        let sent = self.notify(&route, events, SEND_TIMEOUT).await;
+        if sent.is_err() {
+            // The next attempt begins with a new connection.
+            self.channels.remove(&route);
+        }
+        sent.map_err(|status| in_words(&status))
+    }
+
+    pub(super) async fn probe(
+        &self,
+        callback: &Callback,
+        role: Role,
+        party: PartyId,
+    ) -> Result<(), ProbeFailure> {
+        let route = Route { party, role, host: callback.host.clone(), port: callback.port };
+        self.channels.remove(&route);
+        self.notify(&route, Vec::new(), PROBE_TIMEOUT).await.map(|_| ()).map_err(|status| {
+            tracing::debug!(%party, %status, "a callback did not prove itself");
+            ProbeFailure
+        })
+    }
+
+    async fn notify(
+        &self,
+        route: &Route,
+        events: Vec<v1::Event>,
+        timeout: Duration,
+    ) -> Result<Sequence, Status> {
+        let mut client =
+            NotificationServiceClient::new(self.channel(route)).max_decoding_message_size(MAX_ANSWER_BYTES);
+        let request = v1::NotifyClientRequest { recipient_id: route.party.to_string(), events };
+        let answer = tokio::time::timeout(timeout, client.notify_client(request)).await;
+        let answer = answer.map_err(|_| Status::deadline_exceeded("no answer in time"))??;
+        Ok(Sequence(answer.into_inner().acknowledged_sequence))
+    }
+
+    fn channel(&self, route: &Route) -> Channel {
+        if let Some(channel) = self.channels.get(route) {
+            return channel;
+        }
+        let identity = match route.role {
+            Role::Seller => Identity::Seller(route.party.0),
+            Role::Buyer => Identity::Buyer(route.party.0),
+        };
+        let target = Dial { host: route.host.clone(), port: route.port };
+        let options = ConnectOptions { connect_timeout: CONNECT_TIMEOUT, ..ConnectOptions::default() };
+        let channel = connector::channel(target, identity, Arc::clone(&self.tls), &self.domain, options);
+        self.channels.insert(route.clone(), channel.clone());
+        channel
+    }
+}
+
+/// No more than the recipient knows by itself: whether it was reached, and what it answered.
+fn in_words(status: &Status) -> String {
+    match status.code() {
+        Code::DeadlineExceeded => "no answer in time".to_owned(),
+        Code::Unavailable => "could not connect to the callback with the party's certificate".to_owned(),
+        code => format!("the callback answered with an error: {code:?}"),
+    }
+}
