@@ -2,9 +2,18 @@
 //!
 //! The modules stand in the order in which a request meets them; ARCHITECTURE.md has the map.
 
+pub mod access;
+pub mod api;
+pub mod app;
 pub mod clock;
+pub mod command;
+pub mod config;
+pub mod demo;
 pub mod domain;
 pub mod ledger;
+pub mod observe;
+pub mod relay;
 pub mod search;
+pub mod server;
 pub mod store;
 pub mod wire;

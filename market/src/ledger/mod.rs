@@ -75,6 +75,19 @@ pub struct Lanes {
     threads: Vec<thread::JoinHandle<()>>,
 }
 
+/// Opens ledgers on the lanes.
+#[derive(Clone)]
+pub struct Ledgers {
+    queues: Arc<[mpsc::Sender<Job>]>,
+}
+
+impl Ledgers {
+    /// A ledger for the server thread whose desk this is.
+    pub fn open(&self, desk: &Desk) -> Ledger {
+        Ledger { queues: Arc::clone(&self.queues), desk: desk.answers() }
+    }
+}
+
 /// Submits commands for one server thread, which is answered through its own [`Desk`].
 #[derive(Clone)]
 pub struct Ledger {
@@ -102,9 +115,9 @@ impl Lanes {
         Ok(Self { queues: queues.into(), threads })
     }
 
-    /// A ledger for a server thread whose desk this is.
-    pub fn ledger(&self, desk: &Desk) -> Ledger {
-        Ledger { queues: Arc::clone(&self.queues), desk: desk.answers() }
+    /// For the server threads to open their ledgers with.
+    pub fn ledgers(&self) -> Ledgers {
+        Ledgers { queues: Arc::clone(&self.queues) }
     }
 
     /// How many commands wait, over all lanes.

@@ -1,0 +1,110 @@
+//! AccountService: registering, and tokens.
+
+use souk_proto::{
+    Reason,
+    v1::{self, account_service_server::AccountService},
+};
+use tonic::{Request, Response, Status, async_trait};
+
+use super::{Api, read, unexpected};
+use crate::{
+    access::Caller,
+    domain::{Action, Callback, Outcome, Refusal, Role},
+    wire::{
+        self,
+        command::{self, Parsed, Registration},
+    },
+};
+
+/// AccountService.
+pub struct AccountApi(pub Api);
+
+#[async_trait]
+impl AccountService for AccountApi {
+    async fn register_seller(
+        &self,
+        request: Request<v1::RegisterSellerRequest>,
+    ) -> Result<Response<v1::RegisterSellerResponse>, Status> {
+        let caller = Caller::of(&request)?.clone();
+        let registration = command::register_seller(request.into_inner())?;
+        let account = self.register(&caller, Role::Seller, registration).await?;
+        Ok(Response::new(v1::RegisterSellerResponse { account: Some(account) }))
+    }
+
+    async fn register_buyer(
+        &self,
+        request: Request<v1::RegisterBuyerRequest>,
+    ) -> Result<Response<v1::RegisterBuyerResponse>, Status> {
+        let caller = Caller::of(&request)?.clone();
+        let registration = command::register_buyer(request.into_inner())?;
+        let account = self.register(&caller, Role::Buyer, registration).await?;
+        Ok(Response::new(v1::RegisterBuyerResponse { account: Some(account) }))
+    }
+
+    async fn issue_token(
+        &self,
+        request: Request<v1::IssueTokenRequest>,
+    ) -> Result<Response<v1::IssueTokenResponse>, Status> {
+        let caller = Caller::of(&request)?;
+        let party = read(self.0.reads().party(caller.party).await)?
+            .ok_or_else(|| wire::refusal(&Refusal::NotRegistered))?;
+        let now = self.0.parts.clock.now();
+        let issued = self
+            .0
+            .parts
+            .tokens
+            .issue(&caller.certificate, party.id, party.role, party.epoch, now)
+            .map_err(|error| wire::internal(&error.to_string()))?;
+        // Whoever fetches a token is back: what waits for it is worth another try.
+        self.0.parts.relay.probe(party.id);
+        Ok(Response::new(v1::IssueTokenResponse {
+            access_token: issued.token.reveal().to_owned(),
+            expire_time: Some(wire::timestamp(issued.expires_at)),
+            issue_time: Some(wire::timestamp(issued.issued_at)),
+        }))
+    }
+}
+
+impl AccountApi {
+    async fn register(
+        &self,
+        caller: &Caller,
+        role: Role,
+        registration: Registration,
+    ) -> Result<v1::Account, Status> {
+        if caller.role != role {
+            let certificate = caller.role.as_str();
+            return Err(wire::status(
+                Reason::RoleDenied,
+                format!("a {certificate}'s certificate can't register a {}", role.as_str()),
+                [("role", certificate.to_owned())],
+            ));
+        }
+        let Registration { request, validate_only, display_name, callback } = registration;
+        let callback = self.prove(caller, callback).await?;
+        let action = Action::Register { role, display_name, callback };
+        match self.0.carry_out(caller, Parsed { request, validate_only, action }).await? {
+            Outcome::Registered(party) => Ok(wire::account(&party)),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// Checks a callback address, and that the caller itself answers there.
+    async fn prove(
+        &self,
+        caller: &Caller,
+        callback: Option<v1::CallbackAddress>,
+    ) -> Result<Option<Callback>, Status> {
+        let Some(address) = callback else { return Ok(None) };
+        let parts = &self.0.parts;
+        let callback = parts.callbacks.resolve(&address.host, address.port, caller.peer).await?;
+        parts.relay.probe_callback(&callback, caller.role, caller.party).await.map_err(|failure| {
+            wire::status(
+                Reason::CallbackUnreachable,
+                format!("your callback server at port {} did not answer: {failure}", callback.port),
+                [],
+            )
+        })?;
+        Ok(Some(callback))
+    }
+}

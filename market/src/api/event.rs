@@ -1,0 +1,125 @@
+//! EventService: the caller's mailbox.
+
+use std::pin::Pin;
+
+use futures::{Stream, StreamExt as _};
+use souk_proto::{
+    Reason,
+    v1::{self, event_service_server::EventService},
+};
+use tonic::{Request, Response, Status, async_trait};
+
+use super::{Api, read, unexpected};
+use crate::{
+    access::Caller,
+    domain::{Outcome, PartyId, Refusal, Sequence},
+    ledger::OVERLOAD_RETRY_DELAY,
+    relay::{SubscribeEnd, SubscribeItem},
+    wire::{self, Fields, command},
+};
+
+/// EventService.
+pub struct EventApi(pub Api);
+
+type EventStream = Pin<Box<dyn Stream<Item = Result<v1::SubscribeResponse, Status>> + Send>>;
+
+#[async_trait]
+impl EventService for EventApi {
+    type SubscribeStream = EventStream;
+
+    async fn subscribe(
+        &self,
+        request: Request<v1::SubscribeRequest>,
+    ) -> Result<Response<Self::SubscribeStream>, Status> {
+        let caller = Caller::of(&request)?.party;
+        let cursor = sequence("cursor", request.into_inner().cursor)?;
+        let stream = self.0.parts.relay.subscribe(caller, cursor).await.map_err(|end| subscribe_end(&end))?;
+        let messages = stream.map(move |item| match item {
+            Ok(item) => Ok(subscribe_message(caller, &item)),
+            Err(end) => Err(subscribe_end(&end)),
+        });
+        Ok(Response::new(Box::pin(messages)))
+    }
+
+    async fn acknowledge(
+        &self,
+        request: Request<v1::AcknowledgeRequest>,
+    ) -> Result<Response<v1::AcknowledgeResponse>, Status> {
+        let caller = Caller::of(&request)?.party;
+        let through = sequence("sequence", request.into_inner().sequence)?;
+        let pending_count = read(self.0.parts.mailboxes.acknowledge(caller, through).await)?;
+        Ok(Response::new(v1::AcknowledgeResponse { pending_count }))
+    }
+
+    async fn test_event(
+        &self,
+        request: Request<v1::TestEventRequest>,
+    ) -> Result<Response<v1::TestEventResponse>, Status> {
+        let caller = Caller::of(&request)?.clone();
+        match self.0.carry_out(&caller, command::test_event(request.into_inner())?).await? {
+            Outcome::Tested(event) => {
+                // Whoever tries out its callback does not want to wait for the next attempt.
+                self.0.parts.relay.probe(caller.party);
+                Ok(Response::new(v1::TestEventResponse { event_id: event.to_string() }))
+            }
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    async fn mailbox_status(
+        &self,
+        request: Request<v1::MailboxStatusRequest>,
+    ) -> Result<Response<v1::MailboxStatusResponse>, Status> {
+        let caller = Caller::of(&request)?.party;
+        let state = read(self.0.parts.mailboxes.state(caller).await)?
+            .ok_or_else(|| wire::refusal(&Refusal::NotRegistered))?;
+        Ok(Response::new(v1::MailboxStatusResponse {
+            pending_count: state.pending,
+            oldest_time: state.oldest.map(wire::timestamp),
+            acknowledged_sequence: state.acknowledged,
+            callback: state.callback.as_ref().map(wire::callback),
+            failure_count: i32::try_from(state.failures).unwrap_or(i32::MAX),
+            next_attempt_time: state.next_attempt.map(wire::timestamp),
+            last_failure: state.last_failure,
+        }))
+    }
+}
+
+fn sequence(field: &str, sequence: i64) -> Result<Sequence, Status> {
+    let mut fields = Fields::new();
+    if sequence < 0 {
+        fields.wrong(field, format!("is {sequence}; give the sequence of an event, or 0"));
+    }
+    fields.finish(Some(Sequence(sequence)))
+}
+
+fn subscribe_message(recipient: PartyId, item: &SubscribeItem) -> v1::SubscribeResponse {
+    use v1::subscribe_response::Message;
+    let message = match item {
+        SubscribeItem::Delivery(delivery) => Message::Event(wire::event(recipient, delivery)),
+        SubscribeItem::CaughtUp(sequence) => Message::CaughtUp(v1::CaughtUp { sequence: sequence.0 }),
+    };
+    v1::SubscribeResponse { message: Some(message) }
+}
+
+fn subscribe_end(end: &SubscribeEnd) -> Status {
+    match end {
+        SubscribeEnd::Replaced => wire::status(
+            Reason::StreamReplaced,
+            "another Subscribe stream of yours took over; this one ends",
+            [],
+        ),
+        SubscribeEnd::TooSlow => wire::try_again(
+            Reason::StreamTooSlow,
+            "you read more slowly than events come; subscribe again with your last cursor",
+            OVERLOAD_RETRY_DELAY,
+        ),
+        SubscribeEnd::NotRegistered => wire::refusal(&Refusal::NotRegistered),
+        SubscribeEnd::ShuttingDown => wire::try_again(
+            Reason::Unavailable,
+            "the market is shutting down; subscribe again with your last cursor",
+            OVERLOAD_RETRY_DELAY,
+        ),
+        SubscribeEnd::Store(error) => wire::store_error(error),
+    }
+}

@@ -1,0 +1,140 @@
+//! The gRPC services, one file each: take the request apart, have it carried out, write the answer.
+//!
+//! Who calls was settled by the guard before (`access`); what may be done is settled by the rules
+//! (`domain`). Nothing here holds a transaction or a lock.
+
+mod account;
+mod buyer;
+mod catalog;
+mod event;
+mod routes;
+mod seller;
+mod session;
+
+use std::sync::Arc;
+
+pub use account::AccountApi;
+pub use buyer::BuyerApi;
+pub use catalog::CatalogApi;
+pub use event::EventApi;
+pub use routes::routes;
+pub use seller::SellerApi;
+pub use session::SessionApi;
+use souk_proto::Reason;
+use tonic::Status;
+
+use crate::{
+    access::{CallbackPolicy, Caller, Tokens},
+    clock::Clock,
+    domain::{Item, Order, Outcome, PartyId},
+    ledger::{Done, Ledger, LedgerError, OVERLOAD_RETRY_DELAY},
+    relay::RelayHandle,
+    search::Search,
+    store::{Mailboxes, Reads, StoreError},
+    wire::{self, command::Parsed},
+};
+
+/// What the services work with, shared by all server threads.
+pub struct Parts {
+    /// Queries.
+    pub reads: Arc<dyn Reads>,
+    /// Deliveries that wait.
+    pub mailboxes: Arc<dyn Mailboxes>,
+    /// Finds items.
+    pub search: Search,
+    /// Delivers.
+    pub relay: RelayHandle,
+    /// Issues tokens.
+    pub tokens: Arc<Tokens>,
+    /// Says which callback addresses may be registered.
+    pub callbacks: CallbackPolicy,
+    /// Tells the time.
+    pub clock: Clock,
+}
+
+/// The services' common ground on one server thread.
+#[derive(Clone)]
+pub struct Api {
+    parts: Arc<Parts>,
+    ledger: Ledger,
+}
+
+impl Api {
+    /// For the server thread that this ledger answers on.
+    pub fn new(parts: Arc<Parts>, ledger: Ledger) -> Self {
+        Self { parts, ledger }
+    }
+
+    /// Has a command of the caller's carried out.
+    async fn carry_out(&self, caller: &Caller, parsed: Parsed) -> Result<Outcome, Status> {
+        let Done { outcome, feed_position } =
+            self.ledger.submit(parsed.by(caller.party)).await.map_err(|error| ledger_status(&error))?;
+        if let Some(position) = feed_position {
+            self.parts.search.remember(caller.party, position);
+        }
+        Ok(outcome)
+    }
+
+    /// As [`Self::carry_out`], for commands whose outcome is an item.
+    async fn carry_out_on_item(&self, caller: &Caller, parsed: Parsed) -> Result<Item, Status> {
+        match self.carry_out(caller, parsed).await? {
+            Outcome::Item(item) => Ok(item),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// As [`Self::carry_out`], for commands whose outcome is an order.
+    async fn carry_out_on_order(&self, caller: &Caller, parsed: Parsed) -> Result<Order, Status> {
+        match self.carry_out(caller, parsed).await? {
+            Outcome::Order(order) => Ok(order),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    fn reads(&self) -> &dyn Reads {
+        &*self.parts.reads
+    }
+}
+
+fn read<T>(result: Result<T, StoreError>) -> Result<T, Status> {
+    result.map_err(|error| wire::store_error(&error))
+}
+
+fn unexpected(outcome: &Outcome) -> Status {
+    wire::internal(&format!("a command came to an outcome of another kind: {outcome:?}"))
+}
+
+fn ledger_status(error: &LedgerError) -> Status {
+    match error {
+        LedgerError::Refused(refusal) => wire::refusal(refusal),
+        LedgerError::Overloaded => wire::try_again(
+            Reason::Overloaded,
+            "the market has more orders waiting than it takes; try again in a moment",
+            OVERLOAD_RETRY_DELAY,
+        ),
+        LedgerError::Unavailable => wire::try_again(
+            Reason::Unavailable,
+            "the market can't write at the moment; nothing was changed",
+            OVERLOAD_RETRY_DELAY,
+        ),
+        LedgerError::Indefinite => wire::status(
+            Reason::OutcomeUnknown,
+            "whether the change took effect is not known; repeat the call with the same request_id",
+            [],
+        ),
+        LedgerError::Corrupt => wire::internal("a batch met something unreadable"),
+    }
+}
+
+/// Cuts a list that was read with one row too many down to a page, and says where the next begins.
+fn cut<T, C>(rows: &mut Vec<T>, limit: usize, cursor: impl Fn(&T) -> C) -> Option<C> {
+    if rows.len() <= limit {
+        return None;
+    }
+    rows.truncate(limit);
+    rows.last().map(cursor)
+}
+
+fn party_bytes(party: &PartyId) -> &[u8] {
+    party.0.as_bytes()
+}

@@ -1,0 +1,125 @@
+//! Puts the market together: [`App::build`] opens everything, [`App::run`] serves until told to stop.
+
+mod serve;
+
+use std::{io, net::SocketAddr, sync::Arc};
+
+pub use serve::ServeError;
+
+use souk_certs::{
+    acceptor::{Acceptor, AcceptorLimits},
+    client::client_config,
+    credentials::{CredentialError, Credentials},
+    server::{ClientPolicy, server_config},
+};
+use tokio::net::TcpListener;
+
+use crate::{
+    access::{Access, AccessParts, CallbackPolicy, TokenKeys, Tokens},
+    api::Parts,
+    clock::Clock,
+    config::{Config, StoreConfig},
+    ledger::{Lanes, OnCommit},
+    relay::{Dialer, Relay, RelayHandle, RelayParts},
+    search::{IndexHome, Search, SearchError},
+    store::{self, Receipt, Store, StoreError},
+};
+
+/// A market that is open and listens, but does not serve yet.
+pub struct App {
+    config: Config,
+    listener: TcpListener,
+    acceptor: Acceptor,
+    access: Arc<Access>,
+    parts: Arc<Parts>,
+    lanes: Lanes,
+    relay: Relay,
+}
+
+/// Why the market could not be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// Certificate, key, authority or revocation list.
+    #[error(transparent)]
+    Credentials(#[from] CredentialError),
+    /// TLS could not be set up from them.
+    #[error("can't set up TLS: {0}")]
+    Tls(#[from] souk_certs::TlsError),
+    /// The key that signs tokens.
+    #[error(transparent)]
+    TokenKeys(#[from] crate::access::TokenKeyError),
+    /// The certificate is not a market's.
+    #[error("{0} is not a market's certificate; mint one with gen-certs.sh init")]
+    NotAMarket(String),
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The search index.
+    #[error("can't open the search index: {0}")]
+    Search(#[from] SearchError),
+    /// A thread or a socket.
+    #[error("can't start: {0}")]
+    Io(#[from] io::Error),
+}
+
+impl App {
+    /// Opens everything and listens where `listener` does.
+    pub async fn build(config: Config, listener: TcpListener, clock: Clock) -> Result<Self, OpenError> {
+        let trust_domain = config.tls.trust_domain();
+        let credentials = Credentials::load(&config.tls.files(), &trust_domain, souk_certs::clock::now())?;
+        if credentials.identity().identity() != souk_certs::identity::Identity::Market {
+            return Err(OpenError::NotAMarket(config.tls.cert.display().to_string()));
+        }
+        let acceptor = Acceptor::new(
+            server_config(&credentials, ClientPolicy::AnyParty)?,
+            trust_domain.clone(),
+            ClientPolicy::AnyParty,
+            AcceptorLimits::default(),
+        );
+        let tokens = Arc::new(Tokens::new(TokenKeys::load(&config.tls.token_key_file())?, &trust_domain));
+        let Store { lanes, reads, mailboxes } = open_store(&config.store)?;
+        let home = config.store.index_directory().map_or(IndexHome::Memory, IndexHome::Directory);
+        let search = Search::open(home, Arc::clone(&reads)).await?;
+        let relay = Relay::start(RelayParts {
+            mailboxes: Arc::clone(&mailboxes),
+            dialer: Dialer::new(client_config(&credentials)?, trust_domain),
+            clock,
+        });
+        let lanes = Lanes::start(lanes, clock, || on_commit(relay.handle(), search.clone()))?;
+        let access = Access::open(AccessParts {
+            tokens: Arc::clone(&tokens),
+            revoked: credentials.revoked_serials(),
+            epochs: reads.raised_epochs().await?,
+            rates: config.limits,
+            clock,
+        });
+        let callbacks = CallbackPolicy::new(&config.callbacks, listener.local_addr()?);
+        let handle = relay.handle();
+        let parts = Arc::new(Parts { reads, mailboxes, search, relay: handle, tokens, callbacks, clock });
+        Ok(Self { config, listener, acceptor, access: Arc::new(access), parts, lanes, relay })
+    }
+
+    /// Where the market listens.
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.listener.local_addr()
+    }
+}
+
+fn open_store(config: &StoreConfig) -> Result<Store, StoreError> {
+    if config.is_memory() { Ok(store::memory::open()) } else { store::sqlite::open(&config.path) }
+}
+
+/// Tells the deliveries and the search of a commit.
+fn on_commit(relay: RelayHandle, search: Search) -> OnCommit {
+    Box::new(move |receipt: &Receipt| {
+        if let Some(position) = receipt.feed_position {
+            search.feed_moved(position);
+        }
+        if !receipt.recipients.is_empty() {
+            relay.wake(&receipt.recipients);
+        }
+        if receipt.needs_expansion {
+            relay.expand();
+        }
+    })
+}

@@ -1,0 +1,29 @@
+//! The commands of the `market` program, one file each.
+
+mod serve;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// The market of Souk: sellers list, buyers buy, over gRPC and mutual TLS.
+#[derive(Parser)]
+#[command(name = "market", version, about, arg_required_else_help = true)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    Serve(serve::ServeArgs),
+}
+
+impl Cli {
+    /// Runs the command that was asked for.
+    pub async fn run(self) -> anyhow::Result<ExitCode> {
+        match self.command {
+            Command::Serve(args) => serve::run(args).await,
+        }
+    }
+}

@@ -1,0 +1,289 @@
+//! The market's settings: one struct for each concern.
+//!
+//! `default.toml` is both the documentation and the source of the defaults; a file of the operator's is
+//! laid over it, and flags and environment over that. Unknown keys are refused.
+
+use std::{
+    fs, io,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use ipnet::IpNet;
+use serde::Deserialize;
+use souk_certs::{credentials::CredentialFiles, identity::TrustDomain};
+use toml::{Table, Value};
+
+/// The longest drain that may be set.
+const MAX_DRAIN_SECONDS: u64 = 60;
+/// The most server threads that may be set.
+const MAX_THREADS: usize = 256;
+
+/// All settings.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// The server itself.
+    pub server: ServerConfig,
+    /// Certificates and keys.
+    pub tls: TlsConfig,
+    /// Where everything is kept.
+    pub store: StoreConfig,
+    /// Whom the market calls back.
+    pub callbacks: CallbackConfig,
+    /// How much one party may ask for.
+    pub limits: LimitConfig,
+    /// What is logged.
+    pub log: LogConfig,
+}
+
+/// The server itself.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ServerConfig {
+    /// Where to listen.
+    pub listen: SocketAddr,
+    /// Server threads; 0: one for each core.
+    pub threads: usize,
+    drain_seconds: u64,
+}
+
+/// Certificates and keys.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TlsConfig {
+    /// The market's certificate.
+    pub cert: PathBuf,
+    /// Its key, unless beside it.
+    pub key: Option<PathBuf>,
+    /// The authority's certificate, unless beside it.
+    pub ca: Option<PathBuf>,
+    /// The revoked certificates, unless beside it.
+    pub crl: Option<PathBuf>,
+    /// The key for signing tokens, unless beside it.
+    pub token_key: Option<PathBuf>,
+    trust_domain: String,
+}
+
+/// Where everything is kept.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StoreConfig {
+    /// A SQLite file, or `memory`.
+    pub path: PathBuf,
+    /// The search index, unless beside the SQLite file.
+    pub index: Option<PathBuf>,
+}
+
+/// Whom the market calls back.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CallbackConfig {
+    /// Networks of other hosts that may be called.
+    pub allow: Vec<IpNet>,
+    /// Whether this very machine may be called.
+    pub allow_loopback: bool,
+}
+
+/// How much one party may ask for.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LimitConfig {
+    /// Calls a second by one seller.
+    pub seller_calls_per_second: u32,
+    /// Calls a second by one buyer.
+    pub buyer_calls_per_second: u32,
+    /// Calls at once.
+    pub burst_calls: u32,
+}
+
+/// What is logged.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LogConfig {
+    /// For whom.
+    pub format: LogFormat,
+    /// Which lines.
+    pub level: String,
+}
+
+/// How a log line is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// For people.
+    Words,
+    /// For machines: one JSON object a line.
+    Json,
+}
+
+/// What is wrong with the settings.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file can't be read.
+    #[error("can't read the settings file {path}: {source}; check the path given with --config")]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The file is not TOML, or holds an unknown key or a value of the wrong kind.
+    #[error("the settings are wrong: {0}")]
+    Malformed(#[from] toml::de::Error),
+    /// A value is out of bounds.
+    #[error("the setting {key} is wrong: {problem}")]
+    OutOfBounds {
+        /// The setting.
+        key: &'static str,
+        /// What is wrong with it and what to do.
+        problem: String,
+    },
+}
+
+impl Config {
+    /// The documented default settings.
+    pub const DEFAULTS: &str = include_str!("default.toml");
+
+    /// The defaults, with a file of the operator's laid over them.
+    pub fn load(file: Option<&Path>) -> Result<Self, ConfigError> {
+        let mut table: Table = Self::DEFAULTS.parse()?;
+        if let Some(path) = file {
+            let text = fs::read_to_string(path)
+                .map_err(|source| ConfigError::Unreadable { path: path.to_owned(), source })?;
+            lay_over(&mut table, text.parse()?);
+        }
+        let config: Self = Value::Table(table).try_into()?;
+        config.check()?;
+        Ok(config)
+    }
+
+    /// Refuses values out of bounds.
+    pub fn check(&self) -> Result<(), ConfigError> {
+        let wrong = |key, problem: String| Err(ConfigError::OutOfBounds { key, problem });
+        if !(1..=MAX_DRAIN_SECONDS).contains(&self.server.drain_seconds) {
+            return wrong("server.drain_seconds", format!("give 1 to {MAX_DRAIN_SECONDS}"));
+        }
+        if self.server.threads > MAX_THREADS {
+            return wrong("server.threads", format!("give 0 to {MAX_THREADS}"));
+        }
+        if self.limits.seller_calls_per_second == 0 || self.limits.buyer_calls_per_second == 0 {
+            return wrong("limits", "calls per second must be 1 or more".into());
+        }
+        if self.limits.burst_calls == 0 {
+            return wrong("limits.burst_calls", "give 1 or more".into());
+        }
+        if let Err(error) = self.tls.trust_domain.parse::<TrustDomain>() {
+            return wrong("tls.trust_domain", error.to_string());
+        }
+        Ok(())
+    }
+
+    /// Combinations that work but that an operator should know of.
+    pub fn warnings(&self) -> Vec<&'static str> {
+        let mut warnings = Vec::new();
+        if self.store.is_memory() {
+            warnings.push("store.path is \"memory\": everything is lost when the market ends");
+        }
+        if self.callbacks.allow_loopback && !self.server.listen.ip().is_loopback() {
+            warnings.push(
+                "callbacks.allow_loopback lets any party make the market connect to services on this machine",
+            );
+        }
+        if self.callbacks.allow.iter().any(|network| network.prefix_len() == 0) {
+            warnings.push("callbacks.allow holds a network of all addresses: any host may be called");
+        }
+        warnings
+    }
+}
+
+impl ServerConfig {
+    /// How long a shutdown waits for calls under way.
+    pub fn drain(&self) -> Duration {
+        Duration::from_secs(self.drain_seconds)
+    }
+
+    /// How many server threads to start.
+    pub fn thread_count(&self) -> usize {
+        match self.threads {
+            0 => std::thread::available_parallelism().map_or(1, usize::from),
+            threads => threads,
+        }
+    }
+}
+
+impl TlsConfig {
+    /// The files that make up the market's identity.
+    pub fn files(&self) -> CredentialFiles {
+        let crl = self.crl.clone().unwrap_or_else(|| self.cert.with_file_name("crl.pem"));
+        CredentialFiles {
+            cert: self.cert.clone(),
+            key: self.key.clone(),
+            ca: self.ca.clone(),
+            // Named even when it is beside the certificate: a market without a CRL must not start.
+            crl: Some(crl),
+        }
+    }
+
+    /// The key for signing tokens.
+    pub fn token_key_file(&self) -> PathBuf {
+        self.token_key.clone().unwrap_or_else(|| self.cert.with_file_name("token.key"))
+    }
+
+    /// The trust domain; checked when the settings were loaded.
+    pub fn trust_domain(&self) -> TrustDomain {
+        self.trust_domain.parse().unwrap_or_default()
+    }
+}
+
+impl StoreConfig {
+    /// Whether everything is forgotten at the end.
+    pub fn is_memory(&self) -> bool {
+        self.path.as_os_str() == "memory"
+    }
+
+    /// Where the search index is kept; `None`: in memory.
+    pub fn index_directory(&self) -> Option<PathBuf> {
+        match &self.index {
+            Some(index) => Some(index.clone()),
+            None if self.is_memory() => None,
+            None => Some(self.path.with_extension("index")),
+        }
+    }
+}
+
+fn lay_over(under: &mut Table, over: Table) {
+    for (key, value) in over {
+        match (under.get_mut(&key), value) {
+            (Some(Value::Table(under)), Value::Table(over)) => lay_over(under, over),
+            (_, value) => {
+                under.insert(key, value);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_documented_defaults_load() {
+        let config = Config::load(None).unwrap();
+        assert!(config.warnings().is_empty());
+        assert_eq!(config.store.index_directory(), Some(PathBuf::from("souk.index")));
+    }
+
+    #[test]
+    fn unknown_keys_and_values_out_of_bounds_are_refused() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("market.toml");
+        for text in
+            ["[server]\nlisen = \"[::]:1\"", "[server]\ndrain_seconds = 0", "[limits]\nburst_calls = 0"]
+        {
+            fs::write(&file, text).unwrap();
+            assert!(Config::load(Some(&file)).is_err(), "{text}");
+        }
+    }
+}

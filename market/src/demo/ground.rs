@@ -1,0 +1,182 @@
+//! A complete market in a temporary folder: authority, certificates, store, server on a loopback port.
+
+use std::{io, net::SocketAddr, path::Path, sync::Mutex};
+
+use souk_certs::{
+    clock,
+    connector::{self, ConnectOptions},
+    credentials::Credentials,
+    identity::{Identity, Role},
+    pki::{InitOptions, IssueOptions, Pki, PkiError},
+};
+use souk_client::{ClientConfig, Failure};
+use tempfile::TempDir;
+use tokio::{net::TcpListener, task::JoinHandle};
+use tokio_util::sync::CancellationToken;
+use tonic::transport::Channel;
+
+use crate::{
+    app::{App, OpenError, ServeError},
+    clock::Clock,
+    config::Config,
+};
+
+/// Where the market keeps everything.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum StoreKind {
+    /// In memory.
+    Memory,
+    /// In a file of the folder.
+    #[default]
+    Sqlite,
+}
+
+/// What may be chosen.
+#[derive(Clone, Debug)]
+pub struct GroundOptions {
+    /// The store.
+    pub store: StoreKind,
+    /// Where to listen.
+    pub listen: SocketAddr,
+    /// Server threads.
+    pub threads: usize,
+    /// Calls a second for each party.
+    pub calls_per_second: u32,
+}
+
+impl Default for GroundOptions {
+    fn default() -> Self {
+        Self {
+            store: StoreKind::default(),
+            listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+            threads: 2,
+            calls_per_second: 100_000,
+        }
+    }
+}
+
+/// An open market. Its folder goes with it.
+pub struct Ground {
+    folder: TempDir,
+    pki: Mutex<Pki>,
+    config: Config,
+    address: SocketAddr,
+    running: Option<Running>,
+}
+
+struct Running {
+    stop: CancellationToken,
+    served: JoinHandle<Result<(), ServeError>>,
+}
+
+/// Why a ground could not be opened or closed.
+#[derive(Debug, thiserror::Error)]
+pub enum GroundError {
+    /// A folder or a socket.
+    #[error("can't set up the market: {0}")]
+    Io(#[from] io::Error),
+    /// A certificate.
+    #[error(transparent)]
+    Pki(#[from] PkiError),
+    /// The settings.
+    #[error(transparent)]
+    Config(#[from] crate::config::ConfigError),
+    /// The market itself.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// The market ended badly.
+    #[error(transparent)]
+    Serve(#[from] ServeError),
+    /// A party's files.
+    #[error(transparent)]
+    Client(#[from] Failure),
+    /// The market's task panicked.
+    #[error("the market panicked: {0}")]
+    Panic(#[from] tokio::task::JoinError),
+}
+
+impl Ground {
+    /// Mints an authority and opens a market.
+    pub async fn open(options: GroundOptions) -> Result<Self, GroundError> {
+        let folder = tempfile::Builder::new().prefix("souk-").tempdir()?;
+        let pki = Pki::init(&folder.path().join("pki"), &InitOptions::default(), clock::now())?;
+        let mut config = Config::load(None)?;
+        config.server.listen = options.listen;
+        config.server.threads = options.threads;
+        config.tls.cert = folder.path().join("pki/market.pem");
+        config.store.path = match options.store {
+            StoreKind::Memory => "memory".into(),
+            StoreKind::Sqlite => folder.path().join("souk.db"),
+        };
+        config.callbacks.allow_loopback = true;
+        config.limits.seller_calls_per_second = options.calls_per_second;
+        config.limits.buyer_calls_per_second = options.calls_per_second;
+        config.limits.burst_calls = options.calls_per_second;
+        let mut ground =
+            Self { folder, pki: Mutex::new(pki), config, address: options.listen, running: None };
+        ground.start().await?;
+        Ok(ground)
+    }
+
+    async fn start(&mut self) -> Result<(), GroundError> {
+        let listener = TcpListener::bind(self.address).await?;
+        self.address = listener.local_addr()?;
+        let app = App::build(self.config.clone(), listener, Clock::SYSTEM).await?;
+        let stop = CancellationToken::new();
+        let served = tokio::spawn(app.run(stop.clone()));
+        self.running = Some(Running { stop, served });
+        Ok(())
+    }
+
+    async fn stop(&mut self) -> Result<(), GroundError> {
+        if let Some(running) = self.running.take() {
+            running.stop.cancel();
+            running.served.await??;
+        }
+        Ok(())
+    }
+
+    /// Stops the market and opens it again at the same address, on the same store.
+    pub async fn restart(&mut self) -> Result<(), GroundError> {
+        self.stop().await?;
+        self.start().await
+    }
+
+    /// Stops the market and removes everything.
+    pub async fn close(mut self) -> Result<(), GroundError> {
+        self.stop().await?;
+        self.folder.close()?;
+        Ok(())
+    }
+
+    /// Where the market listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The folder with certificates and store.
+    pub fn path(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// A party's settings; its certificate is minted at the first call for its name.
+    pub async fn identity(&self, role: Role, name: &str) -> Result<ClientConfig, GroundError> {
+        let slug = name.to_lowercase().replace(' ', "-");
+        let mut pki = self.pki.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let party = match pki.find(&slug) {
+            Ok(party) => party,
+            Err(_) => pki.issue(&slug, role, &IssueOptions::default(), clock::now())?,
+        };
+        Ok(ClientConfig::new(self.address.into(), party.files()))
+    }
+
+    /// A bare connection with a party's certificate, without the client library's session.
+    pub async fn channel(&self, role: Role, name: &str) -> Result<Channel, GroundError> {
+        let config = self.identity(role, name).await?;
+        let credentials = Credentials::load(&config.credentials, &config.trust_domain, clock::now())
+            .map_err(Failure::from)?;
+        let tls = souk_certs::client::client_config(&credentials).map_err(Failure::Tls)?;
+        let options = ConnectOptions::default();
+        Ok(connector::channel(config.market, Identity::Market, tls, &config.trust_domain, options))
+    }
+}

@@ -1,0 +1,97 @@
+//! The server threads: accepts connections, deals them out, and drains at the end. It knows nothing of the
+//! services that run on it.
+//!
+//! One current-thread runtime for each core, and a connection stays on the thread that it was dealt to: a
+//! call is read, carried out and answered without crossing threads, except to the ledger and back.
+
+mod thread;
+
+use std::{future::Future, io, net::SocketAddr, sync::Arc, time::Duration};
+
+use souk_certs::acceptor::Acceptor;
+use tokio::{
+    net::{TcpListener, TcpStream},
+    time,
+};
+use tokio_util::sync::CancellationToken;
+use tonic::service::Routes;
+
+use thread::ServerThread;
+
+/// How long to wait after the system refused to accept (for want of file descriptors, say).
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// A connection before its handshake.
+type Dealt = (TcpStream, SocketAddr);
+
+/// The server threads.
+pub struct Server {
+    threads: Vec<ServerThread>,
+    stop: CancellationToken,
+}
+
+/// How the server threads run.
+#[derive(Clone)]
+pub struct ServerOptions {
+    /// Does the handshakes.
+    pub acceptor: Acceptor,
+    /// How many threads; 1 or more.
+    pub threads: usize,
+    /// How long calls under way may take to end after [`Server::stop`].
+    pub drain: Duration,
+}
+
+impl Server {
+    /// Starts the threads. `routes` is called on each of them and makes its services.
+    pub fn start<F, R>(options: &ServerOptions, routes: F) -> io::Result<Self>
+    where
+        F: Fn() -> R + Send + Sync + 'static,
+        R: Future<Output = Result<Routes, tonic_reflection::server::Error>>,
+    {
+        let stop = CancellationToken::new();
+        let routes = Arc::new(routes);
+        let threads = (0..options.threads)
+            .map(|number| ServerThread::start(number, options.clone(), stop.clone(), Arc::clone(&routes)))
+            .collect::<io::Result<_>>()?;
+        Ok(Self { threads, stop })
+    }
+
+    /// Accepts connections and deals them round robin, for ever.
+    pub async fn deal(&self, listener: &TcpListener) {
+        let mut turn = 0;
+        loop {
+            match listener.accept().await {
+                Ok(connection) => {
+                    turn = (turn + 1) % self.threads.len();
+                    self.offer(turn, connection);
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "can't accept connections for the moment");
+                    time::sleep(ACCEPT_PAUSE).await;
+                }
+            }
+        }
+    }
+
+    /// A thread that is busy with handshakes passes its turn on. When all are, the connection is dropped,
+    /// which tells the client to back off.
+    fn offer(&self, turn: usize, connection: Dealt) {
+        let mut left = Some(connection);
+        for offset in 0..self.threads.len() {
+            let Some(connection) = left.take() else { return };
+            left = self.threads[(turn + offset) % self.threads.len()].offer(connection);
+        }
+        if let Some((_, address)) = left {
+            tracing::warn!(peer = %address, "too many handshakes: a connection was dropped");
+        }
+    }
+
+    /// Takes no further calls, waits for those under way until the drain is over, and ends the threads.
+    /// Blocks.
+    pub fn stop(self) {
+        self.stop.cancel();
+        for thread in self.threads {
+            thread.join();
+        }
+    }
+}

@@ -1,0 +1,130 @@
+//! One server thread: a runtime of its own, and the connections that it was dealt.
+
+use std::{future::Future, io, net::SocketAddr, sync::Arc, thread, time::Duration};
+
+use futures::{Stream, StreamExt as _};
+use souk_certs::acceptor::{Acceptor, TlsConnection};
+use tokio::{
+    net::TcpStream,
+    sync::{mpsc, oneshot},
+    time,
+};
+use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::sync::CancellationToken;
+use tonic::{service::Routes, transport};
+
+use super::{Dealt, ServerOptions};
+use crate::observe::AccessLogLayer;
+
+/// New connections that wait for a thread's attention, and handshakes under way on it.
+const HANDSHAKES: usize = 128;
+/// Calls under way on one connection.
+const CONCURRENT_STREAMS: u32 = 256;
+/// Request metadata, in bytes.
+const HEADER_LIST_BYTES: u32 = 16 * 1024;
+/// A client that is silent for this long is asked whether it is still there, and has as long to answer.
+const KEEP_ALIVE: Duration = Duration::from_secs(20);
+/// The longest that a call may take to be answered, whatever its deadline. Streams may go on for longer.
+const CALL_TIMEOUT: Duration = Duration::from_secs(30);
+
+type DealtReceiver = mpsc::Receiver<(std::net::TcpStream, SocketAddr)>;
+
+pub(super) struct ServerThread {
+    connections: mpsc::Sender<(std::net::TcpStream, SocketAddr)>,
+    thread: thread::JoinHandle<()>,
+}
+
+impl ServerThread {
+    pub(super) fn start<F, R>(
+        number: usize,
+        options: ServerOptions,
+        stop: CancellationToken,
+        routes: Arc<F>,
+    ) -> io::Result<Self>
+    where
+        F: Fn() -> R + Send + Sync + 'static,
+        R: Future<Output = Result<Routes, tonic_reflection::server::Error>>,
+    {
+        let (connections, dealt) = mpsc::channel(HANDSHAKES);
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let thread = thread::Builder::new().name(format!("souk-server-{number}")).spawn(move || {
+            runtime.block_on(async {
+                match routes().await {
+                    Ok(services) => serve(services, options, dealt, stop).await,
+                    Err(error) => tracing::error!(%error, "the services can't be put together"),
+                }
+            });
+            drop(routes);
+            // What is left over has had its time.
+            runtime.shutdown_timeout(Duration::ZERO);
+        })?;
+        Ok(Self { connections, thread })
+    }
+
+    /// Deals a connection to the thread; gives it back when the thread is too busy.
+    pub(super) fn offer(&self, (stream, address): Dealt) -> Option<Dealt> {
+        let Ok(permit) = self.connections.try_reserve() else { return Some((stream, address)) };
+        // The stream moves to the thread's own runtime.
+        match stream.into_std() {
+            Ok(stream) => permit.send((stream, address)),
+            Err(error) => tracing::debug!(peer = %address, %error, "a connection was lost at once"),
+        }
+        None
+    }
+
+    pub(super) fn join(self) {
+        drop(self.connections);
+        if self.thread.join().is_err() {
+            tracing::error!("a server thread panicked");
+        }
+    }
+}
+
+async fn serve(routes: Routes, options: ServerOptions, dealt: DealtReceiver, stop: CancellationToken) {
+    let (began, drain_begins) = oneshot::channel();
+    let stopped = async move {
+        stop.cancelled().await;
+        // The receiver is gone only when serving has ended by itself.
+        let _ = began.send(());
+    };
+    let serving = transport::Server::builder()
+        .max_concurrent_streams(CONCURRENT_STREAMS)
+        .http2_max_header_list_size(HEADER_LIST_BYTES)
+        .http2_keepalive_interval(Some(KEEP_ALIVE))
+        .http2_keepalive_timeout(Some(KEEP_ALIVE))
+        .timeout(CALL_TIMEOUT)
+        .layer(AccessLogLayer)
+        .serve_with_incoming_shutdown(routes, handshakes(options.acceptor, dealt), stopped);
+    let overdue = async move {
+        if drain_begins.await.is_err() {
+            std::future::pending::<()>().await;
+        }
+        time::sleep(options.drain).await;
+    };
+    tokio::select! {
+        served = serving => {
+            if let Err(error) = served {
+                tracing::error!(%error, "a server thread ended");
+            }
+        }
+        () = overdue => tracing::warn!("some calls were still under way at the end of the drain"),
+    }
+}
+
+/// Does the handshakes of this thread's connections side by side. A failed one is logged and costs nobody
+/// else anything.
+fn handshakes(acceptor: Acceptor, dealt: DealtReceiver) -> impl Stream<Item = io::Result<TlsConnection>> {
+    ReceiverStream::new(dealt)
+        .map(move |(stream, address)| {
+            let acceptor = acceptor.clone();
+            async move {
+                let accepted = acceptor.accept(TcpStream::from_std(stream)?, address).await;
+                accepted.map_err(|error| {
+                    tracing::info!(peer = %address, %error, "a connection was refused");
+                    io::Error::other(error)
+                })
+            }
+        })
+        .buffer_unordered(HANDSHAKES)
+        .filter_map(|accepted| std::future::ready(accepted.ok().map(Ok)))
+}
