@@ -1,0 +1,249 @@
+//! The real `market serve` in a process of its own: killed, told to stop, started wrongly.
+
+use std::{
+    io::{BufRead as _, BufReader},
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    time::Duration,
+};
+
+use souk_certs::{
+    clock,
+    identity::Role,
+    pki::{InitOptions, IssueOptions, Pki},
+};
+use souk_client::{ClientConfig, Connection};
+use souk_proto::v1;
+use tempfile::TempDir;
+use tokio::task::JoinSet;
+
+use crate::fair::{PATIENCE, Party, call};
+
+/// A folder with certificates and a store, and a market process on it.
+struct Site {
+    folder: TempDir,
+    pki: Pki,
+}
+
+struct Process {
+    child: Child,
+    address: SocketAddr,
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // It may have ended already, which is what most tests are about.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Site {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let pki = Pki::init(&folder.path().join("pki"), &InitOptions::default(), clock::now()).unwrap();
+        Self { folder, pki }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn serve(&self) -> Command {
+        self.serve_with(&self.path("pki/market.pem"))
+    }
+
+    fn serve_with(&self, cert: &Path) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_market"));
+        command
+            .args(["serve", "--listen", "127.0.0.1:0", "--log-format", "json"])
+            .arg("--cert")
+            .arg(cert)
+            .arg("--store")
+            .arg(self.path("souk.db"))
+            .current_dir(self.folder.path())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped());
+        command
+    }
+
+    fn start(&self) -> Process {
+        let mut child = self.serve().spawn().unwrap();
+        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+        let address = loop {
+            let line = lines.next().expect("the market tells where it listens").unwrap();
+            if let Some(address) = listening(&line) {
+                break address;
+            }
+        };
+        // Somebody has to read the rest, or the market's log would fill the pipe.
+        std::thread::spawn(move || lines.for_each(drop));
+        Process { child, address }
+    }
+
+    async fn party(&mut self, name: &str, role: Role, process: &Process) -> Party {
+        let party = match self.pki.find(name) {
+            Ok(party) => party,
+            Err(_) => self.pki.issue(name, role, &IssueOptions::default(), clock::now()).unwrap(),
+        };
+        let market = process.address.to_string().parse().unwrap();
+        let config = ClientConfig::new(market, party.files());
+        Party { connection: Connection::open(&config).await.unwrap() }
+    }
+}
+
+/// The address in the line that tells that the market is open.
+fn listening(line: &str) -> Option<SocketAddr> {
+    let line: serde_json::Value = serde_json::from_str(line).ok()?;
+    line["fields"]["listen"].as_str()?.parse().ok()
+}
+
+async fn register_buyer(party: &Party) {
+    call!(
+        party,
+        account.register_buyer,
+        RegisterBuyerRequest { request_id: party.request_id(), display_name: "bob".into() }
+    )
+    .unwrap();
+}
+
+const BUYERS: usize = 8;
+const STOCK: i64 = 100_000;
+
+/// G1 and G3: kill -9 in the middle of the trade, start again: every acknowledged order is there, and
+/// repeating the others by their request ids buys each once.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn acknowledged_orders_survive_kill_9_and_retries_buy_once() {
+    let mut site = Site::new();
+    let mut process = site.start();
+    let alice = site.party("alice", Role::Seller, &process).await;
+    alice.register_as_seller("alice").await.unwrap();
+    let lamp = alice.lamp(STOCK).await;
+    let bob = site.party("bob", Role::Buyer, &process).await;
+    register_buyer(&bob).await;
+    let mut buying = JoinSet::new();
+    for _ in 0..BUYERS {
+        let connection = bob.connection.with_timeout(Duration::from_secs(2));
+        buying.spawn(buy_until_it_fails(Party { connection }, lamp));
+    }
+    tokio::time::timeout(PATIENCE, async { while alice.item(lamp).await.unwrap().quantity > STOCK - 200 {} })
+        .await
+        .expect("trade goes on");
+    process.child.kill().unwrap();
+    process.child.wait().unwrap();
+    let (mut acknowledged, mut unanswered) = (Vec::new(), Vec::new());
+    while let Some(bought) = buying.join_next().await {
+        let (orders, last_request) = bought.unwrap();
+        acknowledged.extend(orders);
+        unanswered.push(last_request);
+    }
+    let process = site.start();
+    let bob = site.party("bob", Role::Buyer, &process).await;
+    for order in &acknowledged {
+        let kept = call!(bob, buyer.get_order, GetOrderRequest { order_id: order.order_id }).unwrap();
+        assert_eq!(kept.order.as_ref(), Some(order));
+    }
+    for request_id in unanswered {
+        let once = bob.buy_as(request_id.clone(), lamp, 1).await.unwrap();
+        assert_eq!(bob.buy_as(request_id, lamp, 1).await.unwrap(), once);
+    }
+    let left = bob.item(lamp).await.unwrap().quantity;
+    assert_eq!(STOCK - left, (acknowledged.len() + BUYERS) as i64, "each request bought exactly once");
+    println!("acknowledged={} unanswered={BUYERS} lost=0 doubled=0", acknowledged.len());
+}
+
+/// Buys until a call fails; answers what was acknowledged, and the request id of the call that was not.
+async fn buy_until_it_fails(bob: Party, lamp: i64) -> (Vec<v1::Order>, String) {
+    let mut orders = Vec::new();
+    loop {
+        let request_id = bob.request_id();
+        match bob.buy_as(request_id.clone(), lamp, 1).await {
+            Ok(order) => orders.push(order),
+            Err(_) => return (orders, request_id),
+        }
+    }
+}
+
+/// G10: SIGTERM ends the market in time, with exit code 0 and nothing lost.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sigterm_drains_and_loses_nothing() {
+    let mut site = Site::new();
+    let mut process = site.start();
+    let alice = site.party("alice", Role::Seller, &process).await;
+    alice.register_as_seller("alice").await.unwrap();
+    let lamp = alice.lamp(5).await;
+    // A stream that would go on for ever must not hold the market up.
+    let mut stream =
+        alice.connection.events().subscribe(v1::SubscribeRequest::default()).await.unwrap().into_inner();
+    stream.message().await.unwrap();
+    let id = process.child.id().to_string();
+    assert!(Command::new("kill").args(["-TERM", &id]).status().unwrap().success());
+    let ended = tokio::task::spawn_blocking(move || {
+        let status = process.child.wait().unwrap();
+        (status, process)
+    });
+    let (status, _process) = tokio::time::timeout(PATIENCE, ended).await.expect("it ends in time").unwrap();
+    assert!(status.success(), "{status}");
+    let process = site.start();
+    let alice = site.party("alice", Role::Seller, &process).await;
+    assert_eq!(alice.item(lamp).await.unwrap().quantity, 5);
+}
+
+fn refusal_of(command: &mut Command) -> String {
+    let output = command.stderr(Stdio::piped()).output().unwrap();
+    assert!(!output.status.success());
+    String::from_utf8(output.stderr).unwrap()
+}
+
+#[test]
+fn wrong_starts_are_refused_with_a_remedy() {
+    let site = Site::new();
+    let missing = refusal_of(&mut site.serve_with(Path::new("nowhere.pem")));
+    assert!(missing.contains("nowhere.pem"), "{missing}");
+    let crl = site.path("pki/crl.pem");
+    let hidden = site.path("pki/crl.hidden");
+    std::fs::rename(&crl, &hidden).unwrap();
+    let no_crl = refusal_of(&mut site.serve());
+    assert!(no_crl.contains("crl.pem"), "{no_crl}");
+    std::fs::rename(&hidden, &crl).unwrap();
+    let flag = refusal_of(site.serve().arg("--lissten"));
+    assert!(flag.contains("--listen"), "{flag}");
+    let settings = site.path("market.toml");
+    std::fs::write(&settings, "[server]\nlisten = 7\n").unwrap();
+    let malformed = refusal_of(site.serve().arg("--config").arg(&settings));
+    assert!(malformed.contains("settings"), "{malformed}");
+}
+
+#[tokio::test]
+async fn a_buyers_certificate_does_not_open_a_market() {
+    let mut site = Site::new();
+    site.pki.issue("bob", Role::Buyer, &IssueOptions::default(), clock::now()).unwrap();
+    let refused = refusal_of(&mut site.serve_with(&site.path("pki/bob.pem")));
+    assert!(refused.contains("market"), "{refused}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_second_market_on_the_same_store_is_refused() {
+    let site = Site::new();
+    let _first = site.start();
+    let refused = refusal_of(&mut site.serve());
+    assert!(refused.contains(&*site.path("souk.db").to_string_lossy()), "{refused}");
+}
+
+/// The path in a message is enough for a person to find the file.
+#[test]
+fn a_damaged_store_is_refused_by_name() {
+    let site = Site::new();
+    damage(&site.path("souk.db"));
+    let refused = refusal_of(&mut site.serve());
+    assert!(refused.contains("souk.db"), "{refused}");
+}
+
+fn damage(store: &Path) {
+    std::fs::write(
+        store,
+        "this is not a database, only some text that is long enough to look at ".repeat(100),
+    )
+    .unwrap();
+}

@@ -1,0 +1,231 @@
+//! A market for one test, and the parties that trade there: over mutual TLS, through the client library,
+//! just as the command lines do.
+
+use std::{future::Future, time::Duration};
+
+use market::demo::ground::{Ground, GroundOptions, StoreKind};
+use souk_certs::identity::Role;
+use souk_client::{Connection, Failure};
+use souk_proto::{Reason, v1};
+use tokio::time::{Instant, sleep};
+
+/// How long a test waits for something that must happen.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+/// How often it looks.
+const LOOK: Duration = Duration::from_millis(10);
+
+/// A market.
+pub(crate) struct Fair {
+    pub(crate) ground: Ground,
+}
+
+/// A registered seller or buyer with a connection of its own.
+pub(crate) struct Party {
+    pub(crate) connection: Connection,
+}
+
+impl Fair {
+    pub(crate) async fn open(store: StoreKind) -> Self {
+        let ground = Ground::open(GroundOptions { store, ..GroundOptions::default() }).await.unwrap();
+        Self { ground }
+    }
+
+    pub(crate) async fn seller(&self, name: &str) -> Party {
+        let party = self.stranger(Role::Seller, name).await;
+        party.register_as_seller(name).await.unwrap();
+        party
+    }
+
+    pub(crate) async fn buyer(&self, name: &str) -> Party {
+        let party = self.stranger(Role::Buyer, name).await;
+        let connection = &party.connection;
+        let request = v1::RegisterBuyerRequest {
+            request_id: connection.request_id(),
+            display_name: name.into(),
+            ..Default::default()
+        };
+        connection.call(request, |c, r| async move { c.account().register_buyer(r).await }).await.unwrap();
+        party
+    }
+
+    /// Somebody with a certificate who has not registered.
+    pub(crate) async fn stranger(&self, role: Role, name: &str) -> Party {
+        let config = self.ground.identity(role, name).await.unwrap();
+        Party { connection: Connection::open(&config).await.unwrap() }
+    }
+
+    pub(crate) async fn close(self) {
+        self.ground.close().await.unwrap();
+    }
+}
+
+/// Calls one RPC with the fields given and a new request id.
+macro_rules! call {
+    ($party:expr, $service:ident.$method:ident, $request:ident { $($field:ident: $value:expr),* $(,)? }) => {{
+        let connection = &$party.connection;
+        let request = souk_proto::v1::$request { $($field: $value,)* ..Default::default() };
+        connection.call(request, |c, r| async move { c.$service().$method(r).await }).await
+    }};
+}
+pub(crate) use call;
+
+pub(crate) fn pounds(amount_minor: i64) -> Option<v1::Money> {
+    Some(v1::Money { amount_minor, currency_code: "GBP".into() })
+}
+
+pub(crate) fn draft(name: &str, category: &str, amount_minor: i64, quantity: i64) -> v1::ItemDraft {
+    v1::ItemDraft {
+        name: Some(name.into()),
+        description: None,
+        category: Some(category.into()),
+        unit_price: pounds(amount_minor),
+        quantity: Some(quantity),
+    }
+}
+
+impl Party {
+    pub(crate) fn id(&self) -> String {
+        self.connection.party().to_string()
+    }
+
+    pub(crate) fn request_id(&self) -> String {
+        self.connection.request_id()
+    }
+
+    pub(crate) async fn register_as_seller(&self, name: &str) -> Result<v1::Account, Failure> {
+        let registered = call!(
+            self,
+            account.register_seller,
+            RegisterSellerRequest { request_id: self.request_id(), display_name: name.into() }
+        )?;
+        Ok(registered.account.unwrap())
+    }
+
+    pub(crate) async fn sell(&self, item: v1::ItemDraft) -> Result<v1::Item, Failure> {
+        let sold = call!(
+            self,
+            seller.sell_item,
+            SellItemRequest { request_id: self.request_id(), item: Some(item) }
+        )?;
+        Ok(sold.item.unwrap())
+    }
+
+    /// Lists a lamp at 12.50 GBP and answers its number.
+    pub(crate) async fn lamp(&self, quantity: i64) -> i64 {
+        self.sell(draft("Lamp", "home/light", 1_250, quantity)).await.unwrap().item_id
+    }
+
+    pub(crate) async fn update(&self, item_id: i64, item: v1::ItemDraft) -> Result<v1::Item, Failure> {
+        let updated = call!(
+            self,
+            seller.update_item,
+            UpdateItemRequest { request_id: self.request_id(), item_id: item_id, item: Some(item) }
+        )?;
+        Ok(updated.item.unwrap())
+    }
+
+    pub(crate) async fn delete(&self, item_id: i64) -> Result<v1::Item, Failure> {
+        let deleted = call!(
+            self,
+            seller.delete_item,
+            DeleteItemRequest { request_id: self.request_id(), item_id: item_id }
+        )?;
+        Ok(deleted.item.unwrap())
+    }
+
+    pub(crate) async fn buy(&self, item_id: i64, quantity: i64) -> Result<v1::Order, Failure> {
+        self.buy_as(self.request_id(), item_id, quantity).await
+    }
+
+    pub(crate) async fn buy_as(
+        &self,
+        request_id: String,
+        item_id: i64,
+        quantity: i64,
+    ) -> Result<v1::Order, Failure> {
+        let bought = call!(
+            self,
+            buyer.buy_item,
+            BuyItemRequest { request_id: request_id, item_id: item_id, quantity: quantity }
+        )?;
+        Ok(bought.order.unwrap())
+    }
+
+    pub(crate) async fn rate(&self, item_id: i64, stars: i32) -> Result<v1::RatingSummary, Failure> {
+        let rated = call!(
+            self,
+            buyer.rate_item,
+            RateItemRequest { request_id: self.request_id(), item_id: item_id, stars: stars }
+        )?;
+        Ok(rated.rating.unwrap())
+    }
+
+    pub(crate) async fn wish(&self, item_id: i64) -> Result<v1::Wish, Failure> {
+        let wished = call!(
+            self,
+            buyer.add_to_wishlist,
+            AddToWishlistRequest { request_id: self.request_id(), item_id: item_id }
+        )?;
+        Ok(wished.wish.unwrap())
+    }
+
+    pub(crate) async fn item(&self, item_id: i64) -> Result<v1::Item, Failure> {
+        let found = call!(self, catalog.get_item, GetItemRequest { item_id: item_id })?;
+        Ok(found.item.unwrap())
+    }
+
+    pub(crate) async fn search(&self, query: &str, category: &str) -> Vec<v1::Item> {
+        let found = call!(
+            self,
+            catalog.search_item,
+            SearchItemRequest { query: query.into(), category: category.into() }
+        );
+        found.unwrap().items
+    }
+
+    pub(crate) async fn pending(&self) -> i64 {
+        call!(self, events.mailbox_status, MailboxStatusRequest {}).unwrap().pending_count
+    }
+}
+
+/// The reason of a refusal; panics when the call went well or failed otherwise.
+pub(crate) fn reason<T: std::fmt::Debug>(result: Result<T, Failure>) -> Reason {
+    match result {
+        Err(Failure::Refused(refusal)) => {
+            refusal.reason().unwrap_or_else(|| panic!("no reason: {refusal:?}"))
+        }
+        other => panic!("not refused: {other:?}"),
+    }
+}
+
+/// Waits until a condition holds; panics when it does not in time.
+pub(crate) async fn eventually<F: Future<Output = bool>>(what: &str, mut holds: impl FnMut() -> F) {
+    let deadline = Instant::now() + PATIENCE;
+    while !holds().await {
+        assert!(Instant::now() < deadline, "did not happen in time: {what}");
+        sleep(LOOK).await;
+    }
+}
+
+/// Runs each test of a list on every back end: `trade::memory::…`, `trade::sqlite::…`.
+macro_rules! on_every_store {
+    ($($name:ident),+ $(,)?) => {
+        mod memory {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $name() {
+                let fair = crate::fair::Fair::open(market::demo::ground::StoreKind::Memory).await;
+                super::$name(&fair).await;
+                fair.close().await;
+            })+
+        }
+        mod sqlite {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $name() {
+                let fair = crate::fair::Fair::open(market::demo::ground::StoreKind::Sqlite).await;
+                super::$name(&fair).await;
+                fair.close().await;
+            })+
+        }
+    };
+}
+pub(crate) use on_every_store;

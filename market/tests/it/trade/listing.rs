@@ -1,0 +1,174 @@
+//! Selling, updating, deleting, displaying.
+
+use souk_proto::{Reason, v1};
+
+use crate::fair::{Fair, call, draft, on_every_store, pounds, reason};
+
+on_every_store!(
+    id_is_not_reused_after_delete,
+    another_sellers_item_is_neither_updated_nor_deleted,
+    stale_version_is_refused,
+    quantity_delta_keeps_a_purchase_in_between,
+    update_changes_only_the_masked_fields,
+    display_shows_own_items_page_by_page,
+    deleted_item_leaves_the_market_and_its_orders_stay,
+    sales_are_listed_latest_first,
+    validate_only_lists_nothing,
+);
+
+async fn id_is_not_reused_after_delete(fair: &Fair) {
+    let alice = fair.seller("alice").await;
+    let first = alice.lamp(1).await;
+    alice.delete(first).await.unwrap();
+    let second = alice.lamp(1).await;
+    assert!(second > first, "{second} after {first}");
+}
+
+async fn another_sellers_item_is_neither_updated_nor_deleted(fair: &Fair) {
+    let (alice, carol) = (fair.seller("alice").await, fair.seller("carol").await);
+    let lamp = alice.lamp(5).await;
+    let cheaper = v1::ItemDraft { unit_price: pounds(1), ..Default::default() };
+    let foreign = carol.update(lamp, cheaper.clone()).await;
+    let missing = carol.update(9_999, cheaper).await;
+    // The very same answer, but for the number: nothing tells a foreign item from none.
+    let text = |failure: &souk_client::Failure| {
+        failure.to_string().replace("9999", "N").replace(&lamp.to_string(), "N")
+    };
+    assert_eq!(text(foreign.as_ref().unwrap_err()), text(missing.as_ref().unwrap_err()));
+    assert_eq!(reason(foreign), Reason::ItemNotFound);
+    assert_eq!(reason(carol.delete(lamp).await), Reason::ItemNotFound);
+    let item = alice.item(lamp).await.unwrap();
+    assert_eq!((item.unit_price, item.quantity, item.version), (pounds(1_250), 5, 1));
+}
+
+async fn stale_version_is_refused(fair: &Fair) {
+    let (alice, bob) = (fair.seller("alice").await, fair.buyer("bob").await);
+    let lamp = alice.lamp(5).await;
+    bob.buy(lamp, 1).await.unwrap();
+    let stale = call!(
+        alice,
+        seller.update_item,
+        UpdateItemRequest {
+            request_id: alice.request_id(),
+            item_id: lamp,
+            item: Some(v1::ItemDraft { quantity: Some(5), ..Default::default() }),
+            expected_version: Some(1),
+        }
+    );
+    assert_eq!(reason(stale), Reason::VersionMismatch);
+    assert_eq!(alice.item(lamp).await.unwrap().quantity, 4);
+}
+
+async fn quantity_delta_keeps_a_purchase_in_between(fair: &Fair) {
+    let (alice, bob) = (fair.seller("alice").await, fair.buyer("bob").await);
+    let lamp = alice.lamp(5).await;
+    let (alice, lamp) = (&alice, lamp);
+    let delta = |units: i64| async move {
+        call!(
+            &alice,
+            seller.update_item,
+            UpdateItemRequest { request_id: alice.request_id(), item_id: lamp, quantity_delta: Some(units) }
+        )
+    };
+    let (_, bought) = tokio::join!(async { delta(10).await.unwrap() }, bob.buy(lamp, 2));
+    bought.unwrap();
+    assert_eq!(alice.item(lamp).await.unwrap().quantity, 13);
+    assert_eq!(reason(delta(-14).await), Reason::StockOutOfRange);
+    assert_eq!(delta(-13).await.unwrap().item.unwrap().quantity, 0);
+}
+
+async fn update_changes_only_the_masked_fields(fair: &Fair) {
+    let alice = fair.seller("alice").await;
+    let lamp = alice.lamp(5).await;
+    let updated = call!(
+        alice,
+        seller.update_item,
+        UpdateItemRequest {
+            request_id: alice.request_id(),
+            item_id: lamp,
+            item: Some(draft("Other", "garden", 999, 7)),
+            update_mask: Some(prost_types::FieldMask { paths: vec!["unit_price".into()] }),
+        }
+    );
+    let item = updated.unwrap().item.unwrap();
+    assert_eq!((item.name.as_str(), item.unit_price, item.quantity), ("Lamp", pounds(999), 5));
+    let unknown = call!(
+        alice,
+        seller.update_item,
+        UpdateItemRequest {
+            request_id: alice.request_id(),
+            item_id: lamp,
+            update_mask: Some(prost_types::FieldMask { paths: vec!["seller_id".into()] }),
+        }
+    );
+    assert_eq!(reason(unknown), Reason::InvalidField);
+}
+
+async fn display_shows_own_items_page_by_page(fair: &Fair) {
+    let (alice, carol) = (fair.seller("alice").await, fair.seller("carol").await);
+    let mut own = Vec::new();
+    for _ in 0..5 {
+        own.push(alice.lamp(1).await);
+        carol.lamp(1).await;
+    }
+    let (mut seen, mut token) = (Vec::new(), String::new());
+    loop {
+        let page = call!(
+            alice,
+            seller.display_seller_items,
+            DisplaySellerItemsRequest { page_size: 2, page_token: token.clone() }
+        )
+        .unwrap();
+        assert!(page.items.len() <= 2);
+        seen.extend(page.items.iter().map(|item| item.item_id));
+        if page.next_page_token.is_empty() {
+            break;
+        }
+        token = page.next_page_token;
+    }
+    assert_eq!(seen, own);
+    // A token is good for its own caller alone.
+    let foreign = call!(carol, seller.display_seller_items, DisplaySellerItemsRequest { page_token: token });
+    assert_eq!(reason(foreign), Reason::PageTokenInvalid);
+}
+
+async fn deleted_item_leaves_the_market_and_its_orders_stay(fair: &Fair) {
+    let (alice, bob) = (fair.seller("alice").await, fair.buyer("bob").await);
+    let lamp = alice.lamp(5).await;
+    let order = bob.buy(lamp, 2).await.unwrap();
+    assert_eq!(alice.delete(lamp).await.unwrap().quantity, 3);
+    assert_eq!(reason(bob.item(lamp).await), Reason::ItemNotFound);
+    assert_eq!(reason(bob.buy(lamp, 1).await), Reason::ItemNotFound);
+    assert_eq!(reason(alice.delete(lamp).await), Reason::ItemNotFound);
+    let kept = call!(bob, buyer.get_order, GetOrderRequest { order_id: order.order_id }).unwrap();
+    assert_eq!(kept.order.unwrap(), order);
+}
+
+async fn sales_are_listed_latest_first(fair: &Fair) {
+    let (alice, bob) = (fair.seller("alice").await, fair.buyer("bob").await);
+    let (lamp, other) = (alice.lamp(5).await, alice.lamp(5).await);
+    let mut orders = Vec::new();
+    for item in [lamp, other, lamp] {
+        orders.push(bob.buy(item, 1).await.unwrap().order_id);
+    }
+    let listed = call!(alice, seller.list_sales, ListSalesRequest { item_id: lamp }).unwrap();
+    let ids: Vec<_> = listed.orders.iter().map(|order| order.order_id).collect();
+    assert_eq!(ids, [orders[2], orders[0]]);
+    assert_eq!(listed.orders[0].buyer_name, "bob");
+}
+
+async fn validate_only_lists_nothing(fair: &Fair) {
+    let alice = fair.seller("alice").await;
+    let checked = call!(
+        alice,
+        seller.sell_item,
+        SellItemRequest {
+            request_id: alice.request_id(),
+            validate_only: true,
+            item: Some(draft("Lamp", "home", 1, 1)),
+        }
+    );
+    assert_eq!(checked.unwrap().item.unwrap().item_id, 0);
+    let shown = call!(alice, seller.display_seller_items, DisplaySellerItemsRequest {}).unwrap();
+    assert!(shown.items.is_empty());
+}

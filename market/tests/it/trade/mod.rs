@@ -1,0 +1,10 @@
+//! The whole trade over real sockets, on every back end: each weakness of the classic versions by name.
+
+mod bad_input;
+mod buying;
+mod delivering;
+mod identity;
+mod listing;
+mod rating;
+mod searching;
+mod wishing;

@@ -1,0 +1,160 @@
+//! Searching.
+
+use souk_proto::{Reason, v1};
+
+use crate::fair::{Fair, call, draft, on_every_store, pounds, reason};
+
+on_every_store!(
+    search_by_name_and_category_together,
+    search_forgives_case_accents_and_typos,
+    search_filters_and_orders,
+    own_writes_are_in_the_next_search,
+    sold_out_items_are_found_unless_in_stock_is_asked_for,
+    seller_secret_is_never_in_a_search_result,
+    search_pages_hold_each_item_once,
+    categories_are_counted,
+);
+
+async fn names(party: &crate::fair::Party, query: &str, category: &str) -> Vec<String> {
+    party.search(query, category).await.into_iter().map(|item| item.name).collect()
+}
+
+async fn search_by_name_and_category_together(fair: &Fair) {
+    let alice = fair.seller("alice").await;
+    for (name, category) in
+        [("Oil lamp", "home/light"), ("Street lamp", "garden"), ("Lamp oil", "home"), ("Chair", "home/light")]
+    {
+        alice.sell(draft(name, category, 100, 1)).await.unwrap();
+    }
+    assert_eq!(names(&alice, "lamp", "home/light").await, ["Oil lamp"]);
+    let mut below = names(&alice, "lamp", "home").await;
+    below.sort();
+    assert_eq!(below, ["Lamp oil", "Oil lamp"]);
+    assert_eq!(names(&alice, "lamp", "").await.len(), 3);
+    assert_eq!(names(&alice, "", "home/light").await.len(), 2);
+    assert_eq!(names(&alice, "", "").await.len(), 4);
+    assert!(names(&alice, "sofa", "home").await.is_empty());
+    assert!(names(&alice, "lamp", "hom").await.is_empty());
+}
+
+async fn search_forgives_case_accents_and_typos(fair: &Fair) {
+    let alice = fair.seller("alice").await;
+    alice.sell(draft("Crème Brûlée Torch", "kitchen", 100, 1)).await.unwrap();
+    for query in ["CREME", "brulee torch", "torc", "brulle torch", "crème"] {
+        assert_eq!(names(&alice, query, "").await.len(), 1, "{query}");
+    }
+}
+
+async fn search_filters_and_orders(fair: &Fair) {
+    let (alice, carol) = (fair.seller("alice").await, fair.seller("carol").await);
+    let bob = fair.buyer("bob").await;
+    for (seller, name, price) in [(&alice, "cheap", 100), (&carol, "middle", 200), (&alice, "dear", 300)] {
+        let item = seller.sell(draft(name, "home", price, 2)).await.unwrap();
+        if name == "middle" {
+            bob.buy(item.item_id, 1).await.unwrap();
+            bob.rate(item.item_id, 4).await.unwrap();
+        }
+    }
+    let ask = |request: v1::SearchItemRequest| {
+        let connection = &bob.connection;
+        async move {
+            let found =
+                connection.call(request, |c, r| async move { c.catalog().search_item(r).await }).await;
+            found.unwrap().items.into_iter().map(|item| item.name).collect::<Vec<_>>()
+        }
+    };
+    use v1::SearchOrder::{Newest, PriceAscending, PriceDescending, Rating};
+    let base = v1::SearchItemRequest::default();
+    // The sellers' latest listings become visible to others within a second.
+    crate::fair::eventually("all three are found", || async { ask(base.clone()).await.len() == 3 }).await;
+    let by = |order: v1::SearchOrder| v1::SearchItemRequest { order_by: order.into(), ..base.clone() };
+    assert_eq!(ask(by(PriceAscending)).await, ["cheap", "middle", "dear"]);
+    assert_eq!(ask(by(PriceDescending)).await, ["dear", "middle", "cheap"]);
+    assert_eq!(ask(by(Newest)).await, ["dear", "middle", "cheap"]);
+    assert_eq!(ask(by(Rating)).await[0], "middle");
+    let range =
+        v1::SearchItemRequest { min_price: pounds(150), max_price: pounds(300), ..by(PriceAscending) };
+    assert_eq!(ask(range).await, ["middle", "dear"]);
+    assert_eq!(ask(v1::SearchItemRequest { min_rating: Some(4.0), ..base.clone() }).await, ["middle"]);
+    assert_eq!(ask(v1::SearchItemRequest { seller_id: carol.id(), ..base.clone() }).await, ["middle"]);
+}
+
+async fn own_writes_are_in_the_next_search(fair: &Fair) {
+    let alice = fair.seller("alice").await;
+    for round in 0..5 {
+        let name = format!("thing{round}");
+        let item = alice.sell(draft(&name, "home", 100, 1)).await.unwrap();
+        assert_eq!(names(&alice, &name, "").await, [name.clone()]);
+        alice.delete(item.item_id).await.unwrap();
+        assert!(names(&alice, &name, "").await.is_empty());
+    }
+}
+
+async fn sold_out_items_are_found_unless_in_stock_is_asked_for(fair: &Fair) {
+    let (alice, bob) = (fair.seller("alice").await, fair.buyer("bob").await);
+    let lamp = alice.lamp(1).await;
+    bob.buy(lamp, 1).await.unwrap();
+    let found = bob.search("lamp", "").await;
+    assert_eq!((found.len(), found[0].quantity), (1, 0));
+    let in_stock =
+        call!(bob, catalog.search_item, SearchItemRequest { query: "lamp".into(), in_stock: true });
+    assert!(in_stock.unwrap().items.is_empty());
+}
+
+async fn seller_secret_is_never_in_a_search_result(fair: &Fair) {
+    let alice = fair.seller("alice").await;
+    alice.lamp(1).await;
+    let found = alice.search("lamp", "").await;
+    let text = format!("{found:?}").to_lowercase();
+    for secret in ["token", "callback", "bearer", "eyj", "127.0.0.1", "host", "port", "thumbprint"] {
+        assert!(!text.contains(secret), "{secret} in {text}");
+    }
+}
+
+async fn search_pages_hold_each_item_once(fair: &Fair) {
+    let alice = fair.seller("alice").await;
+    let mut listed = Vec::new();
+    for number in 0..7 {
+        listed.push(alice.sell(draft("Candle", "home", 100 + number % 2, 1)).await.unwrap().item_id);
+    }
+    for order in [v1::SearchOrder::Relevance, v1::SearchOrder::PriceAscending, v1::SearchOrder::Newest] {
+        let (mut seen, mut page_token) = (Vec::new(), String::new());
+        loop {
+            let page = call!(
+                alice,
+                catalog.search_item,
+                SearchItemRequest {
+                    query: "candle".into(),
+                    order_by: order.into(),
+                    page_size: 3,
+                    page_token: page_token,
+                }
+            )
+            .unwrap();
+            assert_eq!(page.total_size, 7);
+            seen.extend(page.items.iter().map(|item| item.item_id));
+            page_token = page.next_page_token;
+            if page_token.is_empty() {
+                break;
+            }
+        }
+        seen.sort_unstable();
+        assert_eq!(seen, listed, "{order:?}");
+    }
+    let foreign = call!(alice, catalog.search_item, SearchItemRequest { page_token: "AAAA".into() });
+    assert_eq!(reason(foreign), Reason::PageTokenInvalid);
+}
+
+async fn categories_are_counted(fair: &Fair) {
+    let alice = fair.seller("alice").await;
+    for category in ["home", "home/light", "home/light", "garden"] {
+        alice.sell(draft("Thing", category, 100, 1)).await.unwrap();
+    }
+    let listed =
+        call!(alice, catalog.list_categories, ListCategoriesRequest { parent: "home".into() }).unwrap();
+    let counts: Vec<_> = listed.categories.iter().map(|c| (c.category.as_str(), c.item_count)).collect();
+    assert_eq!(counts, [("home", 1), ("home/light", 2)]);
+    let facets = call!(alice, catalog.search_item, SearchItemRequest { query: "thing".into() }).unwrap();
+    assert_eq!(facets.categories[0].category, "home/light");
+    assert_eq!(facets.categories.iter().map(|c| c.item_count).sum::<i64>(), 4);
+}

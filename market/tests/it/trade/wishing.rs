@@ -1,0 +1,57 @@
+//! Wishlists.
+
+use souk_proto::Reason;
+
+use crate::fair::{Fair, call, on_every_store, reason};
+
+on_every_store!(
+    wish_for_a_missing_item_is_refused,
+    duplicate_wish_changes_nothing,
+    removed_wish_is_gone_and_removing_it_again_is_refused,
+    deleted_item_leaves_the_wishlist,
+);
+
+async fn wishes(bob: &crate::fair::Party) -> Vec<i64> {
+    let listed = call!(bob, buyer.list_wishlist, ListWishlistRequest {}).unwrap();
+    listed.wishes.into_iter().map(|wish| wish.item.unwrap().item_id).collect()
+}
+
+async fn wish_for_a_missing_item_is_refused(fair: &Fair) {
+    let bob = fair.buyer("bob").await;
+    assert_eq!(reason(bob.wish(4_711).await), Reason::ItemNotFound);
+    assert!(wishes(&bob).await.is_empty());
+}
+
+async fn duplicate_wish_changes_nothing(fair: &Fair) {
+    let (alice, bob) = (fair.seller("alice").await, fair.buyer("bob").await);
+    let lamp = alice.lamp(5).await;
+    let first = bob.wish(lamp).await.unwrap();
+    let second = bob.wish(lamp).await.unwrap();
+    assert_eq!(first.add_time, second.add_time);
+    assert_eq!(wishes(&bob).await, [lamp]);
+}
+
+async fn removed_wish_is_gone_and_removing_it_again_is_refused(fair: &Fair) {
+    let (alice, bob) = (fair.seller("alice").await, fair.buyer("bob").await);
+    let lamp = alice.lamp(5).await;
+    bob.wish(lamp).await.unwrap();
+    let remove = || async {
+        call!(
+            &bob,
+            buyer.remove_from_wishlist,
+            RemoveFromWishlistRequest { request_id: bob.request_id(), item_id: lamp }
+        )
+    };
+    remove().await.unwrap();
+    assert!(wishes(&bob).await.is_empty());
+    assert_eq!(reason(remove().await), Reason::WishNotFound);
+}
+
+async fn deleted_item_leaves_the_wishlist(fair: &Fair) {
+    let (alice, bob) = (fair.seller("alice").await, fair.buyer("bob").await);
+    let (lamp, kept) = (alice.lamp(5).await, alice.lamp(5).await);
+    bob.wish(lamp).await.unwrap();
+    bob.wish(kept).await.unwrap();
+    alice.delete(lamp).await.unwrap();
+    assert_eq!(wishes(&bob).await, [kept]);
+}
