@@ -1,2 +1,51 @@
-//! Placeholder.
-fn main() {}
+//! Measures the market: each figure beside a limit that was measured in the same run.
+
+mod compare;
+mod echo;
+mod load;
+mod process;
+mod report;
+mod scene;
+mod workload;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// Measure the market against its limits
+#[derive(Parser)]
+#[command(name = "bench", version, about)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    Compare(compare::CompareArgs),
+    /// The limit: a bare echo server with the market's TLS and threads. Started by `compare`.
+    #[command(hide = true)]
+    ServeEcho(process::ServeArgs),
+    /// A market for the load. Started by `compare`.
+    #[command(hide = true)]
+    ServeMarket(process::ServeArgs),
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> ExitCode {
+    let outcome = match Cli::parse().command {
+        Command::Compare(args) => compare::run(args).await,
+        Command::ServeEcho(args) => echo::serve(args).await,
+        Command::ServeMarket(args) => process::serve_market(args).await,
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,123 @@
+//! The limit: the market's own server threads and TLS, with services that only answer.
+
+use std::sync::Arc;
+
+use market::{
+    config::Config,
+    observe,
+    server::{Server, ServerOptions},
+};
+use souk_certs::{
+    acceptor::{Acceptor, AcceptorLimits},
+    clock,
+    credentials::{CredentialFiles, Credentials},
+    identity::TrustDomain,
+    server::{ClientPolicy, server_config},
+};
+use souk_proto::v1::{
+    self,
+    account_service_server::{AccountService, AccountServiceServer},
+    session_service_server::{SessionService, SessionServiceServer},
+};
+use tokio::net::TcpListener;
+use tonic::{Request, Response, Status, async_trait, service::RoutesBuilder};
+
+use crate::process::ServeArgs;
+
+/// As long as a real token, so that the calls are as large.
+const TOKEN_BYTES: usize = 640;
+/// How long the client keeps the token.
+const TOKEN_SECONDS: i64 = 3_600;
+
+/// Answers at once.
+struct Echo(Arc<v1::WhoAmIResponse>);
+
+pub(crate) async fn serve(args: ServeArgs) -> anyhow::Result<()> {
+    let mut config = Config::load(None)?;
+    config.log.level = args.log;
+    let _log = observe::init(&config.log)?;
+    let files = CredentialFiles::beside(args.dir.join("pki/market.pem"));
+    let credentials = Credentials::load(&files, &TrustDomain::default(), clock::now())?;
+    let policy = ClientPolicy::AnyParty;
+    let tls = server_config(&credentials, policy)?;
+    let options = ServerOptions {
+        acceptor: Acceptor::new(tls, TrustDomain::default(), policy, AcceptorLimits::default()),
+        threads: args.threads,
+        drain: config.server.drain(),
+    };
+    let listener = TcpListener::bind("127.0.0.1:0").await?;
+    println!("{}", listener.local_addr()?);
+    let answer = Arc::new(answer());
+    let server = Server::start(&options, move || {
+        let answer = Arc::clone(&answer);
+        async move {
+            let mut routes = RoutesBuilder::default();
+            routes.add_service(AccountServiceServer::new(Echo(Arc::clone(&answer))));
+            routes.add_service(SessionServiceServer::new(Echo(answer)));
+            Ok(routes.routes())
+        }
+    })?;
+    server.deal(&listener).await;
+    Ok(())
+}
+
+/// As large as the market's own answer.
+fn answer() -> v1::WhoAmIResponse {
+    let id = "00000000-0000-4000-8000-000000000000";
+    let time = Some(prost_types::Timestamp { seconds: clock::now().unix_timestamp(), nanos: 123_456_000 });
+    v1::WhoAmIResponse {
+        certificate: Some(v1::CertificateInfo {
+            spiffe_id: format!("spiffe://souk.internal/buyer/{id}"),
+            serial_number: "0".repeat(40),
+            sha256_thumbprint: "0".repeat(64),
+            not_before: time,
+            not_after: time,
+        }),
+        token: Some(v1::TokenInfo { token_id: id.into(), issue_time: time, expire_time: time }),
+        account: Some(v1::Account {
+            party_id: id.into(),
+            role: v1::Role::Buyer.into(),
+            display_name: "buyer 1".into(),
+            register_time: time,
+            callback: None,
+        }),
+        peer_address: "127.0.0.1:50000".into(),
+    }
+}
+
+#[async_trait]
+impl SessionService for Echo {
+    async fn who_am_i(&self, _: Request<v1::WhoAmIRequest>) -> Result<Response<v1::WhoAmIResponse>, Status> {
+        Ok(Response::new(v1::WhoAmIResponse::clone(&self.0)))
+    }
+}
+
+#[async_trait]
+impl AccountService for Echo {
+    async fn register_seller(
+        &self,
+        _: Request<v1::RegisterSellerRequest>,
+    ) -> Result<Response<v1::RegisterSellerResponse>, Status> {
+        Ok(Response::new(v1::RegisterSellerResponse { account: self.0.account.clone() }))
+    }
+
+    async fn register_buyer(
+        &self,
+        _: Request<v1::RegisterBuyerRequest>,
+    ) -> Result<Response<v1::RegisterBuyerResponse>, Status> {
+        Ok(Response::new(v1::RegisterBuyerResponse { account: self.0.account.clone() }))
+    }
+
+    async fn issue_token(
+        &self,
+        _: Request<v1::IssueTokenRequest>,
+    ) -> Result<Response<v1::IssueTokenResponse>, Status> {
+        let now = clock::now().unix_timestamp();
+        let time = |seconds| Some(prost_types::Timestamp { seconds, nanos: 0 });
+        Ok(Response::new(v1::IssueTokenResponse {
+            access_token: "x".repeat(TOKEN_BYTES),
+            expire_time: time(now + TOKEN_SECONDS),
+            issue_time: time(now),
+        }))
+    }
+}

@@ -1,0 +1,73 @@
+//! The load: a fixed number of connections, each with a fixed number of calls under way, for a fixed time.
+//!
+//! A closed loop: the next call of a slot goes out when the one before is answered. So the rate is what
+//! the server sustains, and the latency is that at full load.
+
+use std::{
+    future::Future,
+    time::{Duration, Instant},
+};
+
+use hdrhistogram::Histogram;
+use tokio::task::JoinSet;
+
+/// Connections, each with a party of its own.
+pub(crate) const CONNECTIONS: usize = 8;
+/// Calls under way on each connection.
+pub(crate) const IN_FLIGHT: usize = 16;
+/// The longest latency that the histogram tells apart, in microseconds.
+const LONGEST_MICROS: u64 = 60_000_000;
+
+/// What a stretch of load came to.
+#[derive(Debug)]
+pub(crate) struct Stretch {
+    pub(crate) calls: u64,
+    pub(crate) seconds: f64,
+    pub(crate) latency_micros: Histogram<u64>,
+}
+
+impl Stretch {
+    pub(crate) fn calls_per_second(&self) -> f64 {
+        self.calls as f64 / self.seconds
+    }
+}
+
+/// Runs `call` on every slot of every client until the time is over. `call` gets the client and a number
+/// that is new each time.
+pub(crate) async fn run<C, F, Fut>(clients: &[C], duration: Duration, call: F) -> anyhow::Result<Stretch>
+where
+    C: Clone + Send + 'static,
+    F: Fn(C, u64) -> Fut + Clone + Send + 'static,
+    Fut: Future<Output = anyhow::Result<()>> + Send,
+{
+    let began = Instant::now();
+    let end = began + duration;
+    let mut slots = JoinSet::new();
+    for (index, client) in clients.iter().enumerate() {
+        for slot in 0..IN_FLIGHT {
+            let (client, call) = (client.clone(), call.clone());
+            let first = ((index * IN_FLIGHT + slot) as u64) << 32;
+            slots.spawn(async move {
+                let mut latencies = histogram()?;
+                let mut number = first;
+                while Instant::now() < end {
+                    let sent = Instant::now();
+                    call(client.clone(), number).await?;
+                    latencies.saturating_record(u64::try_from(sent.elapsed().as_micros())?);
+                    number += 1;
+                }
+                anyhow::Ok(latencies)
+            });
+        }
+    }
+    let mut latency_micros = histogram()?;
+    while let Some(slot) = slots.join_next().await {
+        latency_micros.add(slot??)?;
+    }
+    let seconds = began.elapsed().as_secs_f64();
+    Ok(Stretch { calls: latency_micros.len(), seconds, latency_micros })
+}
+
+fn histogram() -> anyhow::Result<Histogram<u64>> {
+    Ok(Histogram::new_with_bounds(1, LONGEST_MICROS, 3)?)
+}

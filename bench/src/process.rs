@@ -1,0 +1,93 @@
+//! The servers under load: child processes of their own, so that their CPU time can be told from the
+//! load's.
+
+use std::{
+    fs,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::Stdio,
+};
+
+use anyhow::{Context as _, bail};
+use clap::Args;
+use market::{app::App, clock::Clock, config::Config, observe};
+use tokio::{
+    io::{AsyncBufReadExt as _, BufReader},
+    net::TcpListener,
+    process::{Child, Command},
+};
+use tokio_util::sync::CancellationToken;
+
+/// Ticks of the CPU clock in `/proc/PID/stat` to a second (`USER_HZ` on Linux).
+const TICKS_PER_SECOND: f64 = 100.0;
+/// Far above what the load sends, so that the limit for each party plays no part.
+const UNLIMITED_CALLS: u32 = 100_000_000;
+
+/// What a child is told.
+#[derive(Args)]
+pub(crate) struct ServeArgs {
+    /// Where the certificates and the store are.
+    #[arg(long)]
+    pub(crate) dir: PathBuf,
+    /// Server threads.
+    #[arg(long)]
+    pub(crate) threads: usize,
+    /// Which log lines.
+    #[arg(long)]
+    pub(crate) log: String,
+}
+
+/// A server in a child process. It ends with this value.
+pub(crate) struct ServerProcess {
+    child: Child,
+    pub(crate) address: SocketAddr,
+}
+
+impl ServerProcess {
+    /// Starts `bench COMMAND`, and waits until it says where it listens.
+    pub(crate) async fn start(command: &str, dir: &Path, threads: usize, log: &str) -> anyhow::Result<Self> {
+        let mut child = Command::new(std::env::current_exe()?)
+            .arg(command)
+            .arg("--dir")
+            .arg(dir)
+            .args(["--threads", &threads.to_string(), "--log", log])
+            .stdout(Stdio::piped())
+            .stderr(fs::File::create(dir.join(format!("{command}.log")))?)
+            .kill_on_drop(true)
+            .spawn()?;
+        let stdout = child.stdout.take().context("the child has no standard output")?;
+        let line = BufReader::new(stdout).lines().next_line().await?;
+        let Some(address) = line.as_deref().and_then(|line| line.parse().ok()) else {
+            let log = fs::read_to_string(dir.join(format!("{command}.log"))).unwrap_or_default();
+            bail!("{command} did not start: {log}");
+        };
+        Ok(Self { child, address })
+    }
+
+    /// CPU time used so far, user and system, in seconds (proc_pid_stat(5), fields 14 and 15).
+    pub(crate) fn cpu_seconds(&self) -> anyhow::Result<f64> {
+        let id = self.child.id().context("the server has ended")?;
+        let stat = fs::read_to_string(format!("/proc/{id}/stat"))?;
+        // The second field is a name in parentheses, which may hold blanks.
+        let (_, fields) = stat.rsplit_once(')').context("an unknown form of /proc/PID/stat")?;
+        let ticks: Vec<f64> = fields.split_whitespace().skip(11).take(2).flat_map(str::parse).collect();
+        Ok(ticks.iter().sum::<f64>() / TICKS_PER_SECOND)
+    }
+}
+
+/// A market on SQLite with its usual settings, but for the rate limits.
+pub(crate) async fn serve_market(args: ServeArgs) -> anyhow::Result<()> {
+    let mut config = Config::load(None)?;
+    config.server.threads = args.threads;
+    config.tls.cert = args.dir.join("pki/market.pem");
+    config.store.path = args.dir.join("souk.db");
+    config.limits.seller_calls_per_second = UNLIMITED_CALLS;
+    config.limits.buyer_calls_per_second = UNLIMITED_CALLS;
+    config.limits.burst_calls = UNLIMITED_CALLS;
+    config.log.level = args.log;
+    let _log = observe::init(&config.log)?;
+    let listener = TcpListener::bind("127.0.0.1:0").await?;
+    println!("{}", listener.local_addr()?);
+    App::build(config, listener, Clock::SYSTEM).await?.run(CancellationToken::new()).await?;
+    Ok(())
+}

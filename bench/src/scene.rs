@@ -1,0 +1,104 @@
+//! What stands before the load begins: certificates, servers, registered parties and listed items.
+
+use anyhow::Context as _;
+use futures::{StreamExt as _, TryStreamExt as _, stream};
+use souk_certs::{
+    clock,
+    identity::Role,
+    pki::{InitOptions, IssueOptions, Party, Pki},
+};
+use souk_client::{ClientConfig, Connection};
+use souk_proto::v1;
+use tempfile::TempDir;
+
+use crate::{load::CONNECTIONS, process::ServerProcess, workload::WORDS};
+
+/// How many items the load is spread over.
+pub(crate) const ITEMS: usize = 1_000;
+/// More than any run buys.
+const STOCK: i64 = 1_000_000_000;
+/// How many items are listed at a time.
+const LISTINGS_AT_ONCE: usize = 64;
+
+/// Everything that the load needs.
+pub(crate) struct Scene {
+    pub(crate) echo: ServerProcess,
+    pub(crate) market: ServerProcess,
+    /// One connection for each client of the echo server.
+    pub(crate) echo_clients: Vec<Connection>,
+    /// One connection for each registered buyer.
+    pub(crate) buyers: Vec<Connection>,
+    pub(crate) items: Vec<i64>,
+    // Last, so that the servers have ended when the folder goes.
+    _folder: TempDir,
+}
+
+impl Scene {
+    pub(crate) async fn set(threads: usize, log: &str) -> anyhow::Result<Self> {
+        let folder = tempfile::tempdir()?;
+        let dir = folder.path();
+        let mut pki = Pki::init(&dir.join("pki"), &InitOptions::default(), clock::now())?;
+        let echo = ServerProcess::start("serve-echo", dir, threads, log).await?;
+        let market = ServerProcess::start("serve-market", dir, threads, log).await?;
+        let mut buyers = Vec::new();
+        let mut echo_clients = Vec::new();
+        for number in 1..=CONNECTIONS {
+            let party = issue(&mut pki, &format!("buyer-{number}"), Role::Buyer)?;
+            echo_clients.push(connect(&party, &echo).await?);
+            let buyer = connect(&party, &market).await?;
+            register_buyer(&buyer, party.name.as_str()).await?;
+            buyers.push(buyer);
+        }
+        let seller = connect(&issue(&mut pki, "seller-1", Role::Seller)?, &market).await?;
+        let items = list_items(&seller).await?;
+        Ok(Self { echo, market, echo_clients, buyers, items, _folder: folder })
+    }
+}
+
+fn issue(pki: &mut Pki, name: &str, role: Role) -> anyhow::Result<Party> {
+    Ok(pki.issue(name, role, &IssueOptions::default(), clock::now())?)
+}
+
+async fn connect(party: &Party, server: &ServerProcess) -> anyhow::Result<Connection> {
+    let market = server.address.to_string().parse().context("the server's own address")?;
+    Ok(Connection::open(&ClientConfig::new(market, party.files())).await?)
+}
+
+async fn register_buyer(buyer: &Connection, name: &str) -> anyhow::Result<()> {
+    let request = v1::RegisterBuyerRequest {
+        request_id: buyer.request_id(),
+        display_name: name.into(),
+        ..Default::default()
+    };
+    buyer.call(request, |c, r| async move { c.account().register_buyer(r).await }).await?;
+    Ok(())
+}
+
+async fn list_items(seller: &Connection) -> anyhow::Result<Vec<i64>> {
+    let request = v1::RegisterSellerRequest {
+        request_id: seller.request_id(),
+        display_name: "seller".into(),
+        ..Default::default()
+    };
+    seller.call(request, |c, r| async move { c.account().register_seller(r).await }).await?;
+    let items = stream::iter(0..ITEMS)
+        .map(|number| async move {
+            let (first, second) = (WORDS[number % WORDS.len()], WORDS[number / WORDS.len() % WORDS.len()]);
+            let item = v1::ItemDraft {
+                name: Some(format!("{first} with {second} number {number}")),
+                category: Some(format!("home/{first}")),
+                unit_price: Some(v1::Money { amount_minor: 1_250, currency_code: "GBP".into() }),
+                quantity: Some(STOCK),
+                ..Default::default()
+            };
+            let request = v1::SellItemRequest {
+                request_id: seller.request_id(),
+                item: Some(item),
+                ..Default::default()
+            };
+            let listed = seller.call(request, |c, r| async move { c.seller().sell_item(r).await }).await?;
+            anyhow::Ok(listed.item.context("an item")?.item_id)
+        })
+        .buffer_unordered(LISTINGS_AT_ONCE);
+    items.try_collect().await
+}
