@@ -11,9 +11,9 @@ mod refusal;
 use std::{error::Error, fmt, io, time::Duration};
 
 use souk_certs::{
+    TlsError,
     connector::{Dial, DialError, DialStep},
     credentials::CredentialError,
-    TlsError,
 };
 use souk_proto::reason::exit;
 use tonic::{Code, Status, TimeoutExpired};

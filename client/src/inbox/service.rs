@@ -43,7 +43,7 @@ impl Notifications {
     fn check<T>(&self, request: &Request<T>, message: &NotifyClientRequest) -> Result<(), Status> {
         // The acceptor lets in nobody but the market; this holds if it is ever set up otherwise.
         let peer = request.extensions().get::<PeerInfo>();
-        if !peer.is_some_and(|peer| peer.certificate.identity() == Identity::Market) {
+        if peer.is_none_or(|peer| peer.certificate.identity() != Identity::Market) {
             return Err(refusal(Reason::NotTheMarket, "only the market may call a callback"));
         }
         if message.recipient_id != self.own {

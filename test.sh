@@ -1,0 +1,46 @@
+#!/usr/bin/env bash
+# Everything that must hold before a change lands: format, lints, contract, tests, and the tour.
+# Needs Rust and a C compiler; installs what else it wants from Debian's packages when it may.
+set -euo pipefail
+cd "$(dirname "$0")"
+
+step() { printf '\n== %s\n' "$*"; }
+skip() { printf 'skipped: %s\n' "$*"; }
+
+# install PACKAGE COMMAND: makes COMMAND available, or says that it can't.
+install() {
+    command -v "$2" >/dev/null && return 0
+    if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+        apt-get update -qq >/dev/null 2>&1 || true
+        DEBIAN_FRONTEND=noninteractive apt-get install -y -qq "$1" >/dev/null 2>&1 || true
+    fi
+    command -v "$2" >/dev/null
+}
+
+step "format"
+cargo fmt --all --check
+
+step "lints"
+cargo clippy --workspace --all-targets --quiet -- -D warnings
+
+step "one crypto back end"
+for crate in ring openssl native-tls; do
+    if [ -n "$(cargo tree --workspace --prefix none --invert "$crate" 2>/dev/null)" ]; then
+        echo "the dependency tree holds $crate" >&2
+        exit 1
+    fi
+done
+echo "no ring, no openssl, no native-tls"
+
+step "contract: buf lint"
+if install npm npm; then
+    npx --yes @bufbuild/buf@1 lint proto && echo "proto: clean"
+else
+    skip "buf lint (npm is missing and could not be installed)"
+fi
+
+step "tests"
+install openssl openssl || skip "openssl's view of the certificates (openssl is missing)"
+cargo test --workspace --all-targets
+cargo test --workspace --doc --quiet
+
