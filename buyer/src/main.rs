@@ -1,2 +1,12 @@
-//! Placeholder.
-fn main() {}
+//! The `buyer` program.
+
+mod command;
+
+use std::process::ExitCode;
+
+use command::Buyer;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    souk_client::cli::run::<Buyer>().await
+}

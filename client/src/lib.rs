@@ -13,10 +13,12 @@
 //! user once, whichever way it came and however often it was sent. [`doctor`] examines the whole way
 //! step by step.
 
+pub mod cli;
 pub mod config;
 pub mod connection;
 pub mod delivery;
 //pub mod doctor;
+pub mod doctor;
 pub mod failure;
 pub mod follow;
 pub mod inbox;

@@ -7,6 +7,7 @@
 pub mod metadata;
 pub mod reason;
 
+pub use prost_types::{FieldMask, Timestamp};
 pub use reason::Reason;
 
 /// Package `shopping.v1`, as generated.

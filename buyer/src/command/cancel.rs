@@ -1,0 +1,30 @@
+//! `buyer cancel`.
+
+use clap::Args;
+use souk_client::{
+    Failure,
+    cli::{CliSession, view::OrderView},
+};
+use souk_proto::v1::CancelOrderRequest;
+
+/// Cancel an order; its units go back and the seller is told
+#[derive(Args)]
+pub(crate) struct Cancel {
+    /// The order's id.
+    order: i64,
+    /// Repeat an earlier call by its request id.
+    #[arg(long, value_name = "UUID")]
+    request_id: Option<String>,
+}
+
+impl Cancel {
+    pub(super) async fn run(self, session: &CliSession) -> Result<(), Failure> {
+        let request = CancelOrderRequest {
+            request_id: session.request_id(self.request_id.as_ref()).await?,
+            order_id: self.order,
+            ..Default::default()
+        };
+        let cancelled = session.call(request, |c, r| async move { c.buyer().cancel_order(r).await }).await?;
+        session.printer().one(&OrderView::from(&cancelled.order.unwrap_or_default()))
+    }
+}

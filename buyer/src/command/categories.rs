@@ -1,0 +1,32 @@
+//! `buyer categories`.
+
+use clap::Args;
+use souk_client::{
+    Failure,
+    cli::{CliSession, Paging, view::CategoryView},
+};
+use souk_proto::v1::ListCategoriesRequest;
+
+/// List the categories in use
+#[derive(Args)]
+pub(crate) struct Categories {
+    /// Only this one and those below it.
+    #[arg(default_value = "", hide_default_value = true)]
+    parent: String,
+    #[command(flatten)]
+    paging: Paging,
+}
+
+impl Categories {
+    pub(super) async fn run(self, session: &CliSession) -> Result<(), Failure> {
+        let parent = self.parent;
+        self.paging
+            .pages(session, async |page_size, page_token| {
+                let request = ListCategoriesRequest { parent: parent.clone(), page_size, page_token };
+                let page =
+                    session.call(request, |c, r| async move { c.catalog().list_categories(r).await }).await?;
+                Ok((page.categories.iter().map(CategoryView::from).collect(), page.next_page_token))
+            })
+            .await
+    }
+}

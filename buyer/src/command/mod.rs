@@ -1,0 +1,101 @@
+//! What buyers do, one file for each command.
+
+mod buy;
+mod cancel;
+mod categories;
+mod orders;
+mod rate;
+mod register;
+mod search;
+mod show;
+mod wish;
+
+use clap::Subcommand;
+use souk_client::{
+    Failure,
+    cli::{CliSession, Entry, Field, Program},
+};
+
+/// The `buyer` program.
+pub(crate) struct Buyer;
+
+/// The buyer's own commands.
+#[derive(Subcommand)]
+pub(crate) enum Command {
+    Register(register::Register),
+    Search(search::Search),
+    Categories(categories::Categories),
+    Show(show::Show),
+    Buy(buy::Buy),
+    Orders(orders::Orders),
+    Order(orders::Order),
+    Cancel(cancel::Cancel),
+    #[command(subcommand)]
+    Wish(wish::Wish),
+    Rate(rate::Rate),
+}
+
+impl Program for Buyer {
+    type Command = Command;
+
+    const NAME: &'static str = "buyer";
+    const ABOUT: &'static str = "Buy on a Souk market";
+    const EXAMPLES: &'static str = "Examples:
+  buyer --cert bob.pem register Bob
+  buyer --cert bob.pem search lantern --category home --max-price \"20 GBP\" --in-stock
+  buyer --cert bob.pem buy 7 --quantity 2 --expect-price \"12.50 GBP\"
+  buyer --cert bob.pem wish add 7
+  buyer --cert bob.pem rate 7 5
+  buyer --cert bob.pem shell
+
+Values come from flags, then SOUK_* variables, then the settings file, then the defaults.
+Exit codes: 0 ok, 1 error, 2 usage, 3 not found, 4 identity, 5 conflict or out of stock, 6 unavailable, 130 Ctrl-C.";
+    const MENU: &'static [Entry] = &[
+        Entry {
+            label: "Register",
+            command: &["register"],
+            fields: &[Field::argument("name to show to sellers")],
+        },
+        Entry {
+            label: "Search items",
+            command: &["search"],
+            fields: &[
+                Field::argument("words").or_nothing(),
+                Field::flag("category", "--category").or_nothing(),
+            ],
+        },
+        Entry {
+            label: "Buy an item",
+            command: &["buy"],
+            fields: &[Field::argument("item id"), Field::flag("units", "--quantity")],
+        },
+        Entry {
+            label: "Add to my wishlist",
+            command: &["wish", "add"],
+            fields: &[Field::argument("item id")],
+        },
+        Entry {
+            label: "Rate an item",
+            command: &["rate"],
+            fields: &[Field::argument("item id"), Field::argument("stars, 1 to 5")],
+        },
+        Entry { label: "Show my orders", command: &["orders"], fields: &[] },
+        Entry { label: "Show my wishlist", command: &["wish", "list"], fields: &[] },
+        Entry { label: "Cancel an order", command: &["cancel"], fields: &[Field::argument("order id")] },
+    ];
+
+    async fn carry_out(command: Command, session: &CliSession) -> Result<(), Failure> {
+        match command {
+            Command::Register(register) => register.run(session).await,
+            Command::Search(search) => search.run(session).await,
+            Command::Categories(categories) => categories.run(session).await,
+            Command::Show(show) => show.run(session).await,
+            Command::Buy(buy) => buy.run(session).await,
+            Command::Orders(orders) => orders.run(session).await,
+            Command::Order(order) => order.run(session).await,
+            Command::Cancel(cancel) => cancel.run(session).await,
+            Command::Wish(wish) => wish.run(session).await,
+            Command::Rate(rate) => rate.run(session).await,
+        }
+    }
+}

@@ -1,0 +1,38 @@
+//! `buyer rate`.
+
+use clap::Args;
+use souk_client::{
+    Failure,
+    cli::{CliSession, view::RatingView},
+};
+use souk_proto::v1::RateItemRequest;
+
+/// Rate an item that you have bought
+#[derive(Args)]
+pub(crate) struct Rate {
+    /// The item's id.
+    item: i64,
+    /// 1 to 5.
+    #[arg(allow_negative_numbers = true)]
+    stars: i32,
+    /// Replace your earlier rating.
+    #[arg(long)]
+    update: bool,
+    /// Repeat an earlier call by its request id.
+    #[arg(long, value_name = "UUID")]
+    request_id: Option<String>,
+}
+
+impl Rate {
+    pub(super) async fn run(self, session: &CliSession) -> Result<(), Failure> {
+        let request = RateItemRequest {
+            request_id: session.request_id(self.request_id.as_ref()).await?,
+            item_id: self.item,
+            stars: self.stars,
+            update_existing: self.update,
+            ..Default::default()
+        };
+        let rated = session.call(request, |c, r| async move { c.buyer().rate_item(r).await }).await?;
+        session.printer().one(&RatingView::from(&rated.rating.unwrap_or_default()))
+    }
+}

@@ -1,0 +1,88 @@
+//! `buyer search`.
+
+use clap::{Args, ValueEnum};
+use souk_client::{
+    Failure,
+    cli::{CliSession, Paging, parse_money, view::ItemView},
+};
+use souk_proto::v1::{self, SearchItemRequest};
+
+/// Search items; without words, everything
+///
+/// The last word may be a beginning; case, accents and small typos are forgiven.
+#[derive(Args)]
+pub(crate) struct Search {
+    /// Words of name and description.
+    words: Vec<String>,
+    /// Only this category and those below it, such as home.
+    #[arg(long, default_value = "", hide_default_value = true)]
+    category: String,
+    /// Only at this price or more.
+    #[arg(long, value_name = "AMOUNT", allow_hyphen_values = true)]
+    min_price: Option<String>,
+    /// Only at this price or less.
+    #[arg(long, value_name = "AMOUNT", allow_hyphen_values = true)]
+    max_price: Option<String>,
+    /// Only with this mean rating or better, 1.0 to 5.0.
+    #[arg(long, value_name = "STARS")]
+    min_rating: Option<f64>,
+    /// Only items of this seller (UUID).
+    #[arg(long, value_name = "UUID", default_value = "", hide_default_value = true)]
+    seller: String,
+    /// Only what can be bought now.
+    #[arg(long)]
+    in_stock: bool,
+    /// The order of the results.
+    #[arg(long, value_enum, default_value_t = SortOrder::Relevance)]
+    order: SortOrder,
+    #[command(flatten)]
+    paging: Paging,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum SortOrder {
+    Relevance,
+    Cheapest,
+    Dearest,
+    Rating,
+    Newest,
+}
+
+impl SortOrder {
+    fn to_wire(self) -> v1::SearchOrder {
+        match self {
+            Self::Relevance => v1::SearchOrder::Relevance,
+            Self::Cheapest => v1::SearchOrder::PriceAscending,
+            Self::Dearest => v1::SearchOrder::PriceDescending,
+            Self::Rating => v1::SearchOrder::Rating,
+            Self::Newest => v1::SearchOrder::Newest,
+        }
+    }
+}
+
+impl Search {
+    pub(super) async fn run(self, session: &CliSession) -> Result<(), Failure> {
+        let price =
+            |text: Option<&String>| text.map(|text| parse_money(text, session.currency())).transpose();
+        let query = SearchItemRequest {
+            query: self.words.join(" "),
+            category: self.category,
+            min_price: price(self.min_price.as_ref())?,
+            max_price: price(self.max_price.as_ref())?,
+            min_rating: self.min_rating,
+            seller_id: self.seller,
+            in_stock: self.in_stock,
+            order_by: self.order.to_wire().into(),
+            ..Default::default()
+        };
+        self.paging
+            .pages(session, async |page_size, page_token| {
+                let request = SearchItemRequest { page_size, page_token, ..query.clone() };
+                let page =
+                    session.call(request, |c, r| async move { c.catalog().search_item(r).await }).await?;
+                session.printer().say(&format!("{} found", page.total_size));
+                Ok((page.items.iter().map(ItemView::from).collect(), page.next_page_token))
+            })
+            .await
+    }
+}

@@ -1,0 +1,23 @@
+//! `buyer show`.
+
+use clap::Args;
+use souk_client::{
+    Failure,
+    cli::{CliSession, view::ItemView},
+};
+use souk_proto::v1::GetItemRequest;
+
+/// Show everything about an item
+#[derive(Args)]
+pub(crate) struct Show {
+    /// The item's id.
+    item: i64,
+}
+
+impl Show {
+    pub(super) async fn run(self, session: &CliSession) -> Result<(), Failure> {
+        let request = GetItemRequest { item_id: self.item };
+        let found = session.call(request, |c, r| async move { c.catalog().get_item(r).await }).await?;
+        session.printer().card(&ItemView::from(&found.item.unwrap_or_default()).details())
+    }
+}

@@ -1,0 +1,63 @@
+//! `buyer wish`.
+
+use clap::Subcommand;
+use souk_client::{
+    Failure,
+    cli::{CliSession, Paging, view::WishView},
+};
+use souk_proto::v1::{AddToWishlistRequest, ListWishlistRequest, RemoveFromWishlistRequest};
+
+/// Your wishlist: you are told when an item on it changes
+#[derive(Subcommand)]
+pub(crate) enum Wish {
+    /// Put an item on it
+    Add {
+        /// The item's id.
+        item: i64,
+    },
+    /// Take an item off it
+    Rm {
+        /// The item's id.
+        item: i64,
+    },
+    /// Show it
+    List {
+        #[command(flatten)]
+        paging: Paging,
+    },
+}
+
+impl Wish {
+    pub(super) async fn run(self, session: &CliSession) -> Result<(), Failure> {
+        match self {
+            Self::Add { item } => add(session, item).await,
+            Self::Rm { item } => remove(session, item).await,
+            Self::List { paging } => list(session, &paging).await,
+        }
+    }
+}
+
+async fn add(session: &CliSession, item_id: i64) -> Result<(), Failure> {
+    let request_id = session.request_id(None).await?;
+    let request = AddToWishlistRequest { request_id, item_id, ..Default::default() };
+    let added = session.call(request, |c, r| async move { c.buyer().add_to_wishlist(r).await }).await?;
+    session.printer().one(&WishView::from(&added.wish.unwrap_or_default()))
+}
+
+async fn remove(session: &CliSession, item_id: i64) -> Result<(), Failure> {
+    let request_id = session.request_id(None).await?;
+    let request = RemoveFromWishlistRequest { request_id, item_id, ..Default::default() };
+    session.call(request, |c, r| async move { c.buyer().remove_from_wishlist(r).await }).await?;
+    session.printer().say(&format!("item {item_id} is off your wishlist"));
+    Ok(())
+}
+
+async fn list(session: &CliSession, paging: &Paging) -> Result<(), Failure> {
+    paging
+        .pages(session, async |page_size, page_token| {
+            let request = ListWishlistRequest { page_size, page_token };
+            let page = session.call(request, |c, r| async move { c.buyer().list_wishlist(r).await }).await?;
+            Ok((page.wishes.iter().map(WishView::from).collect(), page.next_page_token))
+        })
+        .await
+}

@@ -1,0 +1,59 @@
+//! `doctor`: prints what the examination found.
+
+use serde::Serialize;
+
+use super::{CliSession, output::Shown};
+use crate::{
+    Failure,
+    doctor::{Finding, Outcome, examine as examine_config},
+};
+
+#[derive(Serialize)]
+struct FindingView {
+    check: &'static str,
+    outcome: &'static str,
+    detail: String,
+    remedy: Option<String>,
+}
+
+impl From<&Finding> for FindingView {
+    fn from(finding: &Finding) -> Self {
+        let outcome = match finding.outcome {
+            Outcome::Pass => "pass",
+            Outcome::Warn => "warn",
+            Outcome::Fail(_) => "FAIL",
+            Outcome::Skip => "skip",
+        };
+        Self {
+            check: finding.check,
+            outcome,
+            detail: super::plain(&finding.detail),
+            remedy: finding.remedy.clone(),
+        }
+    }
+}
+
+impl Shown for FindingView {
+    const HEADINGS: &'static [&'static str] = &["", "CHECK", "FOUND", "REMEDY"];
+
+    fn cells(&self) -> Vec<String> {
+        let remedy = self.remedy.clone().unwrap_or_default();
+        vec![self.outcome.to_owned(), self.check.to_owned(), self.detail.clone(), remedy]
+    }
+}
+
+/// Examines everything from the files to the callback, and prints it. Answers the exit code: 0, or that of
+/// the first check that failed.
+///
+/// # Errors
+/// No certificate was named, or the result can't be written.
+pub async fn examine(session: &CliSession) -> Result<u8, Failure> {
+    let findings = examine_config(session.config()?).await;
+    let views: Vec<_> = findings.iter().map(FindingView::from).collect();
+    session.printer().list(&views)?;
+    let failed = findings.iter().find_map(|finding| match finding.outcome {
+        Outcome::Fail(code) => Some(code),
+        _ => None,
+    });
+    Ok(failed.unwrap_or(souk_proto::reason::exit::OK))
+}

@@ -1,0 +1,199 @@
+//! Flags that every command has, and where their values come from: flag, then environment (`SOUK_*`), then
+//! the settings file, then the default.
+
+use std::{
+    fs,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use clap::Args;
+use serde::Deserialize;
+use souk_certs::{connector::Dial, credentials::CredentialFiles, identity::TrustDomain};
+
+use super::{Output, files};
+use crate::{
+    CallbackAddress, ClientConfig, Failure,
+    config::{self, parse_timeout},
+};
+
+const DEFAULT_MARKET: &str = "localhost:7443";
+
+/// Flags of every command.
+#[derive(Args, Clone, Debug, Default)]
+pub struct CommonFlags {
+    /// Where the market listens [default: localhost:7443].
+    #[arg(long, global = true, env = "SOUK_MARKET", value_name = "HOST:PORT", help_heading = "Connection")]
+    pub market: Option<String>,
+    /// Your certificate: it is your account.
+    #[arg(long, global = true, env = "SOUK_CERT", value_name = "FILE", help_heading = "Connection")]
+    pub cert: Option<PathBuf>,
+    /// Its key [default: beside the certificate, alice.pem → alice.key].
+    #[arg(long, global = true, env = "SOUK_KEY", value_name = "FILE", help_heading = "Connection")]
+    pub key: Option<PathBuf>,
+    /// The authority's certificate [default: ca.pem beside the certificate].
+    #[arg(long, global = true, env = "SOUK_CA", value_name = "FILE", help_heading = "Connection")]
+    pub ca: Option<PathBuf>,
+    /// The list of revoked certificates [default: crl.pem beside the certificate, when there].
+    #[arg(long, global = true, env = "SOUK_CRL", value_name = "FILE", help_heading = "Connection")]
+    pub crl: Option<PathBuf>,
+    /// Open a callback server here for notifications; without it they come by a stream (behind NAT).
+    #[arg(long, global = true, env = "SOUK_LISTEN", value_name = "IP:PORT", help_heading = "Connection")]
+    pub listen: Option<SocketAddr>,
+    /// What to tell the market of the callback server's address [default: where you connect from].
+    #[arg(
+        long,
+        global = true,
+        env = "SOUK_ADVERTISE",
+        value_name = "HOST:PORT",
+        help_heading = "Connection"
+    )]
+    pub advertise: Option<CallbackAddress>,
+    /// How long a call may take with all repeats, such as 500ms, 10s or 2m [default: 10s].
+    #[arg(long, global = true, env = "SOUK_TIMEOUT", value_name = "TIME", value_parser = timeout, help_heading = "Connection")]
+    pub timeout: Option<Duration>,
+    /// How results are written [default: table].
+    #[arg(long, global = true, env = "SOUK_OUTPUT", value_name = "FORMAT", help_heading = "Output")]
+    pub output: Option<Output>,
+    /// The currency of amounts without one, such as GBP.
+    #[arg(long, global = true, env = "SOUK_CURRENCY", value_name = "CODE", help_heading = "Output")]
+    pub currency: Option<String>,
+    /// No colours (so does the variable NO_COLOR).
+    #[arg(long, global = true, help_heading = "Output")]
+    pub no_color: bool,
+    /// Settings file [default: ~/.config/souk/seller.toml or buyer.toml].
+    #[arg(long, global = true, env = "SOUK_CONFIG", value_name = "FILE", help_heading = "Connection")]
+    pub config: Option<PathBuf>,
+}
+
+fn timeout(text: &str) -> Result<Duration, config::ConfigError> {
+    parse_timeout(text)
+}
+
+/// The settings file. Its keys are the flags' names.
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct Settings {
+    market: Option<String>,
+    cert: Option<PathBuf>,
+    key: Option<PathBuf>,
+    ca: Option<PathBuf>,
+    crl: Option<PathBuf>,
+    listen: Option<SocketAddr>,
+    advertise: Option<String>,
+    timeout: Option<String>,
+    output: Option<Output>,
+    currency: Option<String>,
+}
+
+/// The values after all sources have been asked.
+#[derive(Clone, Debug)]
+pub struct Resolved {
+    /// For the connection; `None` when no certificate was named.
+    pub client: Option<ClientConfig>,
+    /// How results are written.
+    pub output: Output,
+    /// The currency of amounts without one.
+    pub currency: Option<String>,
+    /// Whether colours are welcome.
+    pub color: bool,
+}
+
+impl CommonFlags {
+    /// Asks all sources. `program` names the default settings file.
+    ///
+    /// # Errors
+    /// The settings file can't be read or holds something wrong, or a value is malformed.
+    pub fn resolve(&self, program: &str) -> Result<Resolved, Failure> {
+        let settings = self.settings(program)?;
+        let market = self.market.clone().or(settings.market).unwrap_or_else(|| DEFAULT_MARKET.to_owned());
+        let market: Dial = market
+            .parse()
+            .map_err(|error| Failure::usage(format!("{error}"), "write --market as HOST:PORT"))?;
+        let advertise = match settings.advertise {
+            Some(text) => Some(text.parse()?),
+            None => None,
+        };
+        let timeout = match (self.timeout, settings.timeout) {
+            (Some(timeout), _) => timeout,
+            (None, Some(text)) => parse_timeout(&text)?,
+            (None, None) => config::DEFAULT_TIMEOUT,
+        };
+        let client = self.cert.clone().or(settings.cert).map(|cert| ClientConfig {
+            market,
+            credentials: CredentialFiles {
+                cert,
+                key: self.key.clone().or(settings.key),
+                ca: self.ca.clone().or(settings.ca),
+                crl: self.crl.clone().or(settings.crl),
+            },
+            trust_domain: TrustDomain::default(),
+            timeout,
+            listen: self.listen.or(settings.listen),
+            advertise: self.advertise.clone().or(advertise),
+        });
+        Ok(Resolved {
+            client,
+            output: self.output.or(settings.output).unwrap_or_default(),
+            currency: self.currency.clone().or(settings.currency),
+            color: !self.no_color && std::env::var_os("NO_COLOR").is_none(),
+        })
+    }
+
+    fn settings(&self, program: &str) -> Result<Settings, Failure> {
+        let default = files::config_folder().map(|folder| folder.join(format!("{program}.toml")));
+        match (&self.config, default) {
+            (Some(path), _) => read(path),
+            (None, Some(path)) if path.exists() => read(&path),
+            _ => Ok(Settings::default()),
+        }
+    }
+}
+
+fn read(path: &Path) -> Result<Settings, Failure> {
+    let text = fs::read_to_string(path)
+        .map_err(|error| Failure::io(format!("read the settings file {}", path.display()), error))?;
+    toml::from_str(&text).map_err(|error| {
+        Failure::usage(
+            format!("the settings file {} is wrong: {}", path.display(), error.to_string().trim_end()),
+            "its keys are: market, cert, key, ca, crl, listen, advertise, timeout, output, currency",
+        )
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn with_file(text: &str, flags: CommonFlags) -> Result<Resolved, Failure> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("seller.toml");
+        fs::write(&path, text).unwrap();
+        CommonFlags { config: Some(path), ..flags }.resolve("seller")
+    }
+
+    #[test]
+    fn a_flag_overrules_the_file_and_the_file_the_default() {
+        let text = "cert = \"file.pem\"\nmarket = \"file:1\"\noutput = \"json\"\ntimeout = \"3s\"";
+        let flags = CommonFlags { market: Some("flag:2".into()), ..CommonFlags::default() };
+        let resolved = with_file(text, flags).unwrap();
+        let client = resolved.client.unwrap();
+        assert_eq!(client.market.to_string(), "flag:2");
+        assert_eq!(client.credentials.cert, PathBuf::from("file.pem"));
+        assert_eq!(client.timeout, Duration::from_secs(3));
+        assert_eq!(resolved.output, Output::Json);
+        let default = with_file("cert = \"c.pem\"", CommonFlags::default()).unwrap().client.unwrap();
+        assert_eq!(default.market.to_string(), DEFAULT_MARKET);
+    }
+
+    #[test]
+    fn unknown_keys_and_malformed_values_are_refused_with_the_known_ones() {
+        let failure = with_file("markt = \"x:1\"", CommonFlags::default()).unwrap_err();
+        assert!(failure.to_string().contains("markt"), "{failure}");
+        assert!(failure.hint().unwrap().contains("market"));
+        for text in ["timeout = \"soon\"", "market = \"nowhere\"", "listen = 7", "output = \"xml\""] {
+            assert!(with_file(text, CommonFlags::default()).is_err(), "{text}");
+        }
+    }
+}

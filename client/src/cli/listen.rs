@@ -1,0 +1,109 @@
+//! Events as they come: to an own callback server with `--listen`, else by a stream.
+
+use tokio::sync::mpsc;
+
+use super::{
+    CliSession,
+    view::{EventView, sentence},
+};
+use crate::{Failure, Follower, Inbox, Notice, follow::follow};
+
+/// An open way for events.
+pub enum Listening {
+    /// An own callback server.
+    Callback(Inbox),
+    /// A stream to the market.
+    Stream(Follower),
+}
+
+impl Listening {
+    /// Opens the way that the settings ask for.
+    ///
+    /// # Errors
+    /// The certificate can't be used, or the address not be listened on.
+    pub async fn open(session: &CliSession) -> Result<(Self, mpsc::Receiver<Notice>), Failure> {
+        let seen = session.seen().await?;
+        match session.config()?.listen {
+            Some(address) => {
+                let listener = Inbox::bind(address).await?;
+                let (inbox, notices) = Inbox::open(listener, &session.credentials()?, seen)?;
+                Ok((Self::Callback(inbox), notices))
+            }
+            None => {
+                let (follower, notices) = follow(session.connection().await?.clone(), seen);
+                Ok((Self::Stream(follower), notices))
+            }
+        }
+    }
+
+    /// Acknowledges what was shown, and ends.
+    pub async fn close(self) {
+        match self {
+            Self::Callback(inbox) => inbox.close().await,
+            Self::Stream(follower) => follower.close().await,
+        }
+    }
+
+    /// How the events come, in words.
+    pub fn describe(&self) -> String {
+        match self {
+            Self::Callback(inbox) => format!("listening on {} for the market's calls", inbox.address()),
+            Self::Stream(_) => "following your mailbox by a stream".to_owned(),
+        }
+    }
+}
+
+/// Prints events until Ctrl-C.
+///
+/// # Errors
+/// The way can't be opened, or the stream ended for good.
+pub async fn listen(session: &CliSession) -> Result<(), Failure> {
+    let (listening, mut notices) = Listening::open(session).await?;
+    session.printer().say(&format!("{}; Ctrl-C ends", listening.describe()));
+    let outcome = loop {
+        let notice = tokio::select! {
+            notice = notices.recv() => notice,
+            _ = tokio::signal::ctrl_c() => None,
+        };
+        match notice {
+            Some(notice) => match show(session, notice) {
+                Ok(()) => {}
+                Err(failure) => break Err(failure),
+            },
+            None => break Ok(()),
+        }
+    };
+    listening.close().await;
+    outcome
+}
+
+fn show(session: &CliSession, notice: Notice) -> Result<(), Failure> {
+    match notice {
+        Notice::Event(delivery) => {
+            // Shown first, then taken: what a crash in between leaves is shown again, not lost.
+            let event = delivery.event();
+            session.printer().event(&EventView::from(event), &sentence(event))?;
+            delivery.take();
+            Ok(())
+        }
+        Notice::CaughtUp { .. } => {
+            session.printer().say("you have seen everything; new events follow");
+            Ok(())
+        }
+        Notice::Interrupted { failure, retry_in } => {
+            session.printer().say(&format!("interrupted ({failure}); trying again in {retry_in:.1?}"));
+            Ok(())
+        }
+        Notice::Ended(failure) => Err(failure),
+    }
+}
+
+/// A notice as a line above the one being typed; `None` for what is no news.
+pub(super) fn line(notice: Notice) -> Option<String> {
+    match notice {
+        Notice::Event(delivery) => Some(format!("* {}", sentence(&delivery.take()))),
+        Notice::CaughtUp { .. } => None,
+        Notice::Interrupted { failure, .. } => Some(format!("! events are interrupted: {failure}")),
+        Notice::Ended(failure) => Some(format!("! no more events: {failure}")),
+    }
+}

@@ -1,0 +1,30 @@
+//! What the two command lines share: flags, output, the shell, listening.
+//!
+//! A program implements [`Program`]: its name, its commands (clap) and how to carry one out. The same
+//! code then runs as a subcommand, as a line in the interactive shell, and as a line of a script.
+
+mod examine;
+mod files;
+mod flags;
+pub mod listen;
+mod menu;
+mod money;
+mod output;
+mod paging;
+mod plain;
+mod program;
+pub mod registering;
+mod session;
+mod shell;
+pub mod view;
+
+pub use examine::examine;
+pub use flags::{CommonFlags, Resolved};
+pub use listen::listen;
+pub use menu::{Entry, Field};
+pub use money::{format_money, parse_money};
+pub use output::{Output, Printer, Shown};
+pub use paging::{Paging, StatusFilter};
+pub use plain::plain;
+pub use program::{Program, Shared, run};
+pub use session::CliSession;

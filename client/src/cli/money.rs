@@ -1,0 +1,127 @@
+//! Money as people write it: exact, never by way of floating-point numbers.
+
+use iso_currency::Currency;
+use souk_proto::v1;
+
+use crate::Failure;
+
+/// Reads `12.50 GBP`, `12.50GBP`, `GBP 12.50`, or `12.50` in the default currency.
+///
+/// # Errors
+/// The text is no amount, has more decimals than the currency, or no currency that exists.
+pub fn parse_money(text: &str, default_currency: Option<&str>) -> Result<v1::Money, Failure> {
+    let text = text.trim();
+    let (digits, code) = split(text);
+    let code = match (code.is_empty(), default_currency) {
+        (false, _) => code.to_ascii_uppercase(),
+        (true, Some(code)) => code.to_ascii_uppercase(),
+        (true, None) => {
+            return Err(wrong(
+                text,
+                "has no currency",
+                "write it like \"12.50 GBP\", or pass --currency GBP",
+            ));
+        }
+    };
+    let currency = Currency::from_code(&code).ok_or_else(|| {
+        wrong(text, "has an unknown currency", "use a code of ISO 4217, such as GBP or EUR")
+    })?;
+    if digits.contains(',') {
+        return Err(wrong(text, "has a comma", "write the decimals after a point, like 12.50"));
+    }
+    let decimals = usize::from(currency.exponent().unwrap_or(0));
+    let amount_minor = minor_units(digits, decimals).ok_or_else(|| {
+        wrong(text, "is no amount", &format!("write digits with at most {decimals} decimals for {code}"))
+    })?;
+    Ok(v1::Money { amount_minor, currency_code: code })
+}
+
+/// Writes an amount with the currency's own number of decimals.
+pub fn format_money(money: Option<&v1::Money>) -> String {
+    let Some(money) = money else { return "-".to_owned() };
+    let currency = Currency::from_code(&money.currency_code);
+    let decimals = usize::from(currency.and_then(|currency| currency.exponent()).unwrap_or(0));
+    let sign = if money.amount_minor < 0 { "-" } else { "" };
+    let digits = format!("{:0>width$}", money.amount_minor.unsigned_abs(), width = decimals + 1);
+    let (whole, part) = digits.split_at(digits.len() - decimals);
+    let point = if decimals == 0 { "" } else { "." };
+    format!("{sign}{whole}{point}{part} {}", super::plain(&money.currency_code))
+}
+
+/// Amount and currency, whichever comes first.
+fn split(text: &str) -> (&str, &str) {
+    let letters_first = text.starts_with(|c: char| c.is_ascii_alphabetic());
+    let boundary = text.find(|c: char| c.is_ascii_alphabetic() != letters_first).unwrap_or(text.len());
+    let (first, second) = text.split_at(boundary);
+    let (first, second) = (first.trim(), second.trim());
+    if letters_first { (second, first) } else { (first, second) }
+}
+
+fn minor_units(digits: &str, decimals: usize) -> Option<i64> {
+    let (whole, part) = digits.split_once('.').unwrap_or((digits, ""));
+    let numeric = |text: &str| text.bytes().all(|b| b.is_ascii_digit());
+    let is_amount = !whole.is_empty() && numeric(whole) && numeric(part) && part.len() <= decimals;
+    if !is_amount || digits.ends_with('.') {
+        return None;
+    }
+    format!("{whole}{part:0<decimals$}").parse().ok()
+}
+
+fn wrong(text: &str, problem: &str, hint: &str) -> Failure {
+    Failure::usage(format!("the amount {text:?} {problem}"), hint)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn read(text: &str) -> Option<(i64, String)> {
+        parse_money(text, Some("EUR")).ok().map(|money| (money.amount_minor, money.currency_code))
+    }
+
+    #[test]
+    fn amounts_are_read_exactly() {
+        for (text, amount, code) in [
+            ("12.50 GBP", 1_250, "GBP"),
+            ("12.5GBP", 1_250, "GBP"),
+            ("GBP 12.50", 1_250, "GBP"),
+            ("gbp12", 1_200, "GBP"),
+            ("0.07", 7, "EUR"),
+            ("1200 JPY", 1_200, "JPY"),
+            ("1.234 KWD", 1_234, "KWD"),
+        ] {
+            assert_eq!(read(text), Some((amount, code.to_owned())), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_amount_is_refused() {
+        for text in [
+            "",
+            "GBP",
+            "12,5",
+            "12.505 GBP",
+            "1.5 JPY",
+            "-1",
+            "1e3",
+            "12.",
+            ".5",
+            "1 2",
+            "12 XQZ",
+            "99999999999999999999",
+        ] {
+            assert_eq!(read(text), None, "{text}");
+        }
+        assert!(parse_money("12.50", None).is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_written_is_read_back(amount_minor in 0..i64::MAX, code in prop::sample::select(vec!["GBP", "JPY", "KWD"])) {
+            let money = v1::Money { amount_minor, currency_code: code.into() };
+            prop_assert_eq!(parse_money(&format_money(Some(&money)), None).unwrap(), money);
+        }
+    }
+}

@@ -1,0 +1,154 @@
+//! Results on standard output, everything else on standard error.
+
+use std::io::{self, IsTerminal as _, Write as _};
+
+use comfy_table::{ContentArrangement, Table, presets};
+use nu_ansi_term::{Color, Style};
+use serde::{Deserialize, Serialize};
+
+use crate::Failure;
+
+/// How results are written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Output {
+    /// A table for people.
+    #[default]
+    Table,
+    /// One JSON document.
+    Json,
+    /// One JSON object a line.
+    Ndjson,
+}
+
+/// Something that can be shown: as a row of a table, and by its `Serialize` as JSON.
+pub trait Shown: Serialize {
+    /// The columns' headings.
+    const HEADINGS: &'static [&'static str];
+
+    /// The row.
+    fn cells(&self) -> Vec<String>;
+}
+
+/// Writes results.
+#[derive(Clone, Copy, Debug)]
+pub struct Printer {
+    output: Output,
+    color: bool,
+}
+
+impl Printer {
+    /// In this form; colours only on a terminal.
+    pub fn new(output: Output, color: bool) -> Self {
+        Self { output, color: color && io::stdout().is_terminal() }
+    }
+
+    /// The form.
+    pub fn output(&self) -> Output {
+        self.output
+    }
+
+    /// Several of a kind; in JSON an array.
+    pub fn list<T: Shown>(&self, rows: &[T]) -> Result<(), Failure> {
+        match self.output {
+            Output::Table if rows.is_empty() => {
+                eprintln!("nothing to show");
+                Ok(())
+            }
+            Output::Table => write(&self.table(rows)),
+            Output::Json => write(&pretty(&rows)?),
+            Output::Ndjson => rows.iter().try_for_each(|row| write(&compact(row)?)),
+        }
+    }
+
+    /// One thing, as a table of one row.
+    pub fn one<T: Shown>(&self, row: &T) -> Result<(), Failure> {
+        match self.output {
+            Output::Table => write(&self.table(std::slice::from_ref(row))),
+            Output::Json => write(&pretty(row)?),
+            Output::Ndjson => write(&compact(row)?),
+        }
+    }
+
+    /// One thing with many fields, as lines of name and value.
+    pub fn card<T: Shown>(&self, row: &T) -> Result<(), Failure> {
+        if self.output != Output::Table {
+            return self.one(row);
+        }
+        let width = T::HEADINGS.iter().map(|heading| heading.len()).max().unwrap_or(0);
+        for (heading, value) in T::HEADINGS.iter().zip(row.cells()) {
+            write(&format!("{}  {value}", self.bold(&format!("{heading:>width$}"))))?;
+        }
+        Ok(())
+    }
+
+    /// A sentence for people, which JSON readers don't see.
+    pub fn say(&self, sentence: &str) {
+        eprintln!("{sentence}");
+    }
+
+    /// Something that happened, on one line.
+    pub fn event<T: Shown>(&self, event: &T, sentence: &str) -> Result<(), Failure> {
+        match self.output {
+            Output::Table => write(sentence),
+            Output::Json | Output::Ndjson => write(&compact(event)?),
+        }
+    }
+
+    fn table<T: Shown>(&self, rows: &[T]) -> String {
+        let mut table = Table::new();
+        table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic);
+        table.set_header(T::HEADINGS.iter().map(|heading| self.bold(heading)));
+        for row in rows {
+            table.add_row(row.cells());
+        }
+        let lines: Vec<_> = table.lines().map(|line| line.trim_end().to_owned()).collect();
+        lines.join("\n")
+    }
+
+    fn bold(&self, text: &str) -> String {
+        if self.color { Style::new().bold().paint(text).to_string() } else { text.to_owned() }
+    }
+}
+
+/// Writes a failure and what to do about it on standard error.
+pub(super) fn report(failure: &Failure, output: Output) {
+    let hint = failure.hint();
+    if output == Output::Table {
+        let label = |text, color: Color| {
+            if io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none() {
+                color.bold().paint(text).to_string()
+            } else {
+                String::from(text)
+            }
+        };
+        eprintln!("{}: {}", label("error", Color::Red), super::plain(&failure.to_string()));
+        if let Some(hint) = hint {
+            eprintln!("{}: {hint}", label("hint", Color::Yellow));
+        }
+        return;
+    }
+    let reason = failure.refusal().and_then(|refusal| refusal.reason()).map(|reason| reason.as_str());
+    let error = serde_json::json!({
+        "error": { "message": failure.to_string(), "reason": reason, "hint": hint, "exit_code": failure.exit_code() }
+    });
+    eprintln!("{error}");
+}
+
+/// A reader that has gone away (`| head`) ends the program quietly.
+fn write(text: &str) -> Result<(), Failure> {
+    let mut out = io::stdout().lock();
+    match writeln!(out, "{text}").and_then(|()| out.flush()) {
+        Ok(()) => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => std::process::exit(0),
+        Err(error) => Err(Failure::io("write the result", error)),
+    }
+}
+
+fn pretty(value: &impl Serialize) -> Result<String, Failure> {
+    serde_json::to_string_pretty(value).map_err(|error| Failure::io("write JSON", error.into()))
+}
+
+fn compact(value: &impl Serialize) -> Result<String, Failure> {
+    serde_json::to_string(value).map_err(|error| Failure::io("write JSON", error.into()))
+}

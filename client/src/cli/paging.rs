@@ -1,0 +1,67 @@
+//! Lists that come in pages, and their filters.
+
+use clap::{Args, ValueEnum};
+use souk_proto::v1;
+
+use super::{CliSession, output::Shown};
+use crate::Failure;
+
+/// Flags of every list.
+#[derive(Args, Clone, Debug)]
+pub struct Paging {
+    /// How many rows to show at most, 1 to 200.
+    #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(i32).range(1..=200))]
+    page_size: i32,
+    /// Go on where an earlier page ended.
+    #[arg(long, value_name = "TOKEN", default_value = "", hide_default_value = true)]
+    page_token: String,
+    /// All pages.
+    #[arg(long)]
+    all: bool,
+}
+
+impl Paging {
+    /// Fetches and shows a page, or all. `fetch` gets size and token and answers the rows and the next
+    /// token.
+    ///
+    /// # Errors
+    /// Those of `fetch`, or the result can't be written.
+    pub async fn pages<T: Shown>(
+        &self,
+        session: &CliSession,
+        fetch: impl AsyncFn(i32, String) -> Result<(Vec<T>, String), Failure>,
+    ) -> Result<(), Failure> {
+        let (mut rows, mut next) = fetch(self.page_size, self.page_token.clone()).await?;
+        while self.all && !next.is_empty() {
+            let (more, token) = fetch(self.page_size, next).await?;
+            rows.extend(more);
+            next = token;
+        }
+        session.printer().list(&rows)?;
+        if !next.is_empty() {
+            session.printer().say(&format!("there is more: --page-token {next}, or --all"));
+        }
+        Ok(())
+    }
+}
+
+/// Only orders with a status.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum StatusFilter {
+    /// Bought, and not cancelled.
+    Placed,
+    /// Cancelled by the buyer.
+    Cancelled,
+}
+
+impl StatusFilter {
+    /// As it stands in a request.
+    pub fn to_wire(filter: Option<Self>) -> i32 {
+        let status = match filter {
+            None => v1::OrderStatus::Unspecified,
+            Some(Self::Placed) => v1::OrderStatus::Placed,
+            Some(Self::Cancelled) => v1::OrderStatus::Cancelled,
+        };
+        status.into()
+    }
+}

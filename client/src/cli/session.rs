@@ -1,0 +1,117 @@
+//! What a command works with: the settings, a connection that is opened at the first use, and a printer.
+
+use std::{future::Future, path::PathBuf};
+
+use souk_certs::{clock, credentials::Credentials};
+use tokio::sync::OnceCell;
+use tonic::{Request, Response, Status};
+
+use super::{Output, Printer, files, flags::Resolved};
+use crate::{ClientConfig, Connection, Failure, Seen};
+
+/// The settings of a run, and what hangs on them.
+pub struct CliSession {
+    program: &'static str,
+    resolved: Resolved,
+    printer: Printer,
+    connection: OnceCell<Connection>,
+}
+
+impl CliSession {
+    /// For one run of a program.
+    pub fn new(program: &'static str, resolved: Resolved) -> Self {
+        let printer = Printer::new(resolved.output, resolved.color);
+        Self { program, resolved, printer, connection: OnceCell::new() }
+    }
+
+    /// The program's name.
+    pub fn program(&self) -> &'static str {
+        self.program
+    }
+
+    /// Writes results.
+    pub fn printer(&self) -> &Printer {
+        &self.printer
+    }
+
+    /// How results are written.
+    pub fn output(&self) -> Output {
+        self.resolved.output
+    }
+
+    /// The currency of amounts without one.
+    pub fn currency(&self) -> Option<&str> {
+        self.resolved.currency.as_deref()
+    }
+
+    /// The settings of the connection.
+    ///
+    /// # Errors
+    /// No certificate was named.
+    pub fn config(&self) -> Result<&ClientConfig, Failure> {
+        self.resolved.client.as_ref().ok_or_else(|| {
+            Failure::usage(
+                "no certificate was named, and the certificate is your account",
+                "pass --cert FILE or set SOUK_CERT; gen-certs.sh makes certificates",
+            )
+        })
+    }
+
+    /// The connection, opened at the first call.
+    ///
+    /// # Errors
+    /// There is no certificate, or it can't be used.
+    pub async fn connection(&self) -> Result<&Connection, Failure> {
+        let config = self.config()?;
+        self.connection.get_or_try_init(|| Connection::open(config)).await
+    }
+
+    /// Makes a call and sees it through (see [`Connection::call`]).
+    ///
+    /// # Errors
+    /// What the last attempt failed with.
+    pub async fn call<M, R, F, Fut>(&self, message: M, send: F) -> Result<R, Failure>
+    where
+        M: Clone,
+        F: Fn(Connection, Request<M>) -> Fut,
+        Fut: Future<Output = Result<Response<R>, Status>>,
+    {
+        self.connection().await?.call(message, send).await
+    }
+
+    /// A new `request_id`, or the one that the user gave to repeat a call by hand.
+    ///
+    /// # Errors
+    /// There is no connection to make one for.
+    pub async fn request_id(&self, given: Option<&String>) -> Result<String, Failure> {
+        match given {
+            Some(given) => Ok(given.clone()),
+            None => Ok(self.connection().await?.request_id()),
+        }
+    }
+
+    /// The credentials, loaded anew, for a callback server.
+    ///
+    /// # Errors
+    /// The files can't be used.
+    pub fn credentials(&self) -> Result<Credentials, Failure> {
+        let config = self.config()?;
+        Ok(Credentials::load(&config.credentials, &config.trust_domain, clock::now())?)
+    }
+
+    /// Remembers across runs which events the user has had.
+    ///
+    /// # Errors
+    /// The folder for it can't be used.
+    pub async fn seen(&self) -> Result<Seen, Failure> {
+        let Some(folder) = files::state_folder() else { return Ok(Seen::in_memory()) };
+        let connection = self.connection().await?;
+        Seen::open(&folder.join("seen"), connection.market(), connection.party())
+            .map_err(|error| Failure::io(format!("use the folder {}", folder.display()), error))
+    }
+
+    /// Where the shell keeps its history, if anywhere.
+    pub(super) fn history_file(&self) -> Option<PathBuf> {
+        files::state_folder().map(|folder| folder.join(format!("{}-history.txt", self.program)))
+    }
+}

@@ -1,0 +1,262 @@
+//! The shell: commands as on the command line, a numbered menu, and notifications above the line being
+//! typed. Without a terminal it reads commands from standard input, line by line, and prompts nobody.
+
+use std::{
+    borrow::Cow,
+    io::{self, BufRead as _, IsTerminal as _},
+    thread,
+};
+
+use reedline::{
+    ColumnarMenu, DefaultCompleter, Emacs, ExternalPrinter, FileBackedHistory, KeyCode, KeyModifiers,
+    MenuBuilder as _, Prompt, PromptEditMode, PromptHistorySearch, Reedline, ReedlineEvent, ReedlineMenu,
+    Signal, default_emacs_keybindings,
+};
+use souk_proto::reason::exit;
+use tokio::sync::{mpsc, oneshot};
+
+use super::{
+    CliSession,
+    listen::{self, Listening},
+    menu::Entry,
+    program::{self, Program},
+};
+use crate::{Failure, Notice};
+
+/// Notifications that wait to be printed.
+const NOTICES: usize = 256;
+/// Lines of history.
+const HISTORY: usize = 1_000;
+
+/// Runs until `quit` or the end of the input. Answers the exit code: on a terminal 0, in a script that of
+/// the last line that failed.
+pub(super) async fn run<P: Program>(session: &CliSession) -> Result<u8, Failure> {
+    if io::stdin().is_terminal() && io::stdout().is_terminal() {
+        interactive::<P>(session).await
+    } else {
+        script::<P>(session).await
+    }
+}
+
+async fn script<P: Program>(session: &CliSession) -> Result<u8, Failure> {
+    let (lines, mut read) = mpsc::channel(1);
+    thread::spawn(move || {
+        for line in io::stdin().lock().lines() {
+            if lines.blocking_send(line).is_err() {
+                return;
+            }
+        }
+    });
+    let mut last_failure = exit::OK;
+    while let Some(line) = read.recv().await {
+        let line = line.map_err(|error| Failure::io("read a command", error))?;
+        match split(&line) {
+            Some(words) if words.is_empty() || words[0].starts_with('#') => {}
+            Some(words) if is_quit(&words[0]) => break,
+            Some(words) => {
+                let code = program::line::<P>(words, session).await;
+                if code != exit::OK {
+                    last_failure = code;
+                }
+            }
+            None => {
+                eprintln!("error: a quotation mark is missing: {line}");
+                last_failure = exit::USAGE;
+            }
+        }
+    }
+    Ok(last_failure)
+}
+
+fn split(line: &str) -> Option<Vec<String>> {
+    shlex::split(line)
+}
+
+fn is_quit(word: &str) -> bool {
+    matches!(word, "quit" | "exit" | "q")
+}
+
+/// A question to the thread that edits lines.
+struct Ask {
+    prompt: String,
+    answer: oneshot::Sender<Answer>,
+}
+
+enum Answer {
+    Line(String),
+    /// Ctrl-C: this line is given up.
+    Cleared,
+    /// Ctrl-D.
+    End,
+}
+
+async fn interactive<P: Program>(session: &CliSession) -> Result<u8, Failure> {
+    let printer = ExternalPrinter::new(NOTICES);
+    let notices = printer.sender();
+    let listening = match Listening::open(session).await {
+        Ok((listening, news)) => {
+            eprintln!("{}", listening.describe());
+            tokio::spawn(print_above(news, notices));
+            Some(listening)
+        }
+        Err(failure) => {
+            super::output::report(&failure, super::Output::Table);
+            eprintln!("notifications are off; commands work all the same");
+            None
+        }
+    };
+    let editor = editor::<P>(session, printer);
+    let (asks, asked) = std::sync::mpsc::channel();
+    thread::spawn(move || edit_lines(editor, &asked));
+    eprintln!("{}", menu_text(P::MENU));
+    loop {
+        let line = match ask(&asks, format!("{}> ", P::NAME)).await {
+            Answer::Line(line) => line,
+            Answer::Cleared => continue,
+            Answer::End => break,
+        };
+        let Some(mut words) = split(&line) else {
+            eprintln!("error: a quotation mark is missing");
+            continue;
+        };
+        match words.first().map(String::as_str) {
+            None => continue,
+            Some(word) if is_quit(word) => break,
+            Some("menu") => {
+                eprintln!("{}", menu_text(P::MENU));
+                continue;
+            }
+            Some(word) => {
+                if let Some(entry) = numbered(P::MENU, word) {
+                    match entry {
+                        None => break,
+                        Some(entry) => match fill_in(&asks, entry).await {
+                            Some(filled) => words = filled,
+                            None => continue,
+                        },
+                    }
+                }
+            }
+        }
+        program::line::<P>(words, session).await;
+    }
+    if let Some(listening) = listening {
+        listening.close().await;
+    }
+    Ok(exit::OK)
+}
+
+async fn print_above(mut news: mpsc::Receiver<Notice>, notices: std::sync::mpsc::SyncSender<String>) {
+    while let Some(notice) = news.recv().await {
+        if let Some(line) = listen::line(notice)
+            && notices.try_send(line).is_err()
+        {
+            tracing::warn!("a notification was not printed: the terminal does not keep up");
+        }
+    }
+}
+
+/// The entry that a number stands for; `Some(None)` for the number of "quit".
+fn numbered(menu: &'static [Entry], word: &str) -> Option<Option<&'static Entry>> {
+    let number: usize = word.parse().ok()?;
+    match number.checked_sub(1)? {
+        index if index < menu.len() => Some(Some(&menu[index])),
+        index if index == menu.len() => Some(None),
+        _ => None,
+    }
+}
+
+fn menu_text(menu: &[Entry]) -> String {
+    let entries = menu.iter().map(|entry| entry.label).chain(["Quit"]);
+    let lines: Vec<_> = entries.enumerate().map(|(n, label)| format!("{:>3}  {label}", n + 1)).collect();
+    format!("{}\nA number, or a command such as `help`:", lines.join("\n"))
+}
+
+/// Asks for the fields of an entry; `None` when the user gives up.
+async fn fill_in(asks: &std::sync::mpsc::Sender<Ask>, entry: &Entry) -> Option<Vec<String>> {
+    let mut answers = Vec::with_capacity(entry.fields.len());
+    for field in entry.fields {
+        let hint = if field.optional { " (optional)" } else { "" };
+        match ask(asks, format!("  {}{hint}: ", field.prompt)).await {
+            Answer::Line(answer) => answers.push(answer),
+            Answer::Cleared | Answer::End => return None,
+        }
+    }
+    let words = entry.words(&answers);
+    if words.is_none() {
+        eprintln!("an answer is missing; nothing was done");
+    }
+    words
+}
+
+async fn ask(asks: &std::sync::mpsc::Sender<Ask>, prompt: String) -> Answer {
+    let (answer, answered) = oneshot::channel();
+    if asks.send(Ask { prompt, answer }).is_err() {
+        return Answer::End;
+    }
+    answered.await.unwrap_or(Answer::End)
+}
+
+fn edit_lines(mut editor: Reedline, asked: &std::sync::mpsc::Receiver<Ask>) {
+    while let Ok(Ask { prompt, answer }) = asked.recv() {
+        let line = match editor.read_line(&PlainPrompt(prompt)) {
+            Ok(Signal::Success(line)) => Answer::Line(line),
+            Ok(Signal::CtrlC) => Answer::Cleared,
+            Ok(_) => Answer::End,
+            Err(error) => {
+                eprintln!("error: the terminal can't be read: {error}");
+                Answer::End
+            }
+        };
+        if answer.send(line).is_err() {
+            return;
+        }
+    }
+}
+
+fn editor<P: Program>(session: &CliSession, printer: ExternalPrinter<String>) -> Reedline {
+    let mut completer = DefaultCompleter::with_inclusions(&['-', '_']).set_min_word_len(1);
+    completer.insert(program::vocabulary::<P>());
+    let menu = ColumnarMenu::default().with_name("completions");
+    let mut keys = default_emacs_keybindings();
+    keys.add_binding(
+        KeyModifiers::NONE,
+        KeyCode::Tab,
+        ReedlineEvent::UntilFound(vec![ReedlineEvent::Menu("completions".into()), ReedlineEvent::MenuNext]),
+    );
+    let editor = Reedline::create()
+        .with_completer(Box::new(completer))
+        .with_menu(ReedlineMenu::EngineCompleter(Box::new(menu)))
+        .with_edit_mode(Box::new(Emacs::new(keys)))
+        .with_external_printer(printer);
+    let history = session.history_file().and_then(|file| FileBackedHistory::with_file(HISTORY, file).ok());
+    match history {
+        Some(history) => editor.with_history(Box::new(history)),
+        None => editor,
+    }
+}
+
+/// A prompt that is just its text.
+struct PlainPrompt(String);
+
+impl Prompt for PlainPrompt {
+    fn render_prompt_left(&self) -> Cow<'_, str> {
+        Cow::Borrowed(&self.0)
+    }
+
+    fn render_prompt_right(&self) -> Cow<'_, str> {
+        Cow::Borrowed("")
+    }
+
+    fn render_prompt_indicator(&self, _: PromptEditMode) -> Cow<'_, str> {
+        Cow::Borrowed("")
+    }
+
+    fn render_prompt_multiline_indicator(&self) -> Cow<'_, str> {
+        Cow::Borrowed("")
+    }
+
+    fn render_prompt_history_search_indicator(&self, search: PromptHistorySearch) -> Cow<'_, str> {
+        Cow::Owned(format!("(search: {}) ", search.term))
+    }
+}

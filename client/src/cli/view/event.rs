@@ -1,0 +1,151 @@
+//! Events.
+
+use serde::Serialize;
+use souk_proto::v1::{self, event::Kind};
+
+use super::{ItemView, OrderView, time};
+use crate::cli::{money::format_money, output::Shown, plain};
+
+/// An event.
+#[derive(Clone, Debug, Serialize)]
+pub struct EventView {
+    kind: &'static str,
+    event_id: String,
+    sequence: i64,
+    occur_time: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    order: Option<OrderView>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    item: Option<ItemView>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    item_id: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    item_version: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    remaining_quantity: Option<i64>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    changed_fields: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    text: Option<String>,
+    #[serde(skip)]
+    sentence: String,
+}
+
+impl From<&v1::Event> for EventView {
+    fn from(event: &v1::Event) -> Self {
+        let mut view = Self {
+            kind: "unknown",
+            event_id: plain(&event.event_id),
+            sequence: event.sequence,
+            occur_time: time(event.occur_time.as_ref()),
+            order: None,
+            item: None,
+            item_id: None,
+            item_version: None,
+            remaining_quantity: None,
+            changed_fields: Vec::new(),
+            text: None,
+            sentence: sentence(event),
+        };
+        view.add_kind(event.kind.as_ref());
+        view
+    }
+}
+
+impl EventView {
+    fn add_kind(&mut self, kind: Option<&Kind>) {
+        match kind {
+            Some(Kind::OrderPlaced(placed)) => {
+                self.kind = "order_placed";
+                self.add_order(placed.order.as_ref(), placed.remaining_quantity, placed.item_version);
+            }
+            Some(Kind::OrderCancelled(cancelled)) => {
+                self.kind = "order_cancelled";
+                self.add_order(
+                    cancelled.order.as_ref(),
+                    cancelled.remaining_quantity,
+                    cancelled.item_version,
+                );
+            }
+            Some(Kind::ItemUpdated(updated)) => {
+                self.kind = "item_updated";
+                self.item = updated.item.as_ref().map(ItemView::from);
+                self.changed_fields = updated.changed_fields.iter().map(|field| plain(field)).collect();
+            }
+            Some(Kind::ItemWithdrawn(withdrawn)) => {
+                self.kind = "item_withdrawn";
+                self.item_id = Some(withdrawn.item_id);
+                self.item_version = Some(withdrawn.item_version);
+            }
+            Some(Kind::TestNotice(test)) => {
+                self.kind = "test";
+                self.text = Some(plain(&test.text));
+            }
+            None => {}
+        }
+    }
+
+    fn add_order(&mut self, order: Option<&v1::Order>, remaining: i64, version: i64) {
+        self.order = order.map(OrderView::from);
+        self.remaining_quantity = Some(remaining);
+        self.item_version = Some(version);
+    }
+}
+
+impl Shown for EventView {
+    const HEADINGS: &'static [&'static str] = &["EVENT"];
+
+    fn cells(&self) -> Vec<String> {
+        vec![self.sentence.clone()]
+    }
+}
+
+/// The event in a sentence for people.
+pub fn sentence(event: &v1::Event) -> String {
+    match &event.kind {
+        Some(Kind::OrderPlaced(placed)) => {
+            let order = placed.order.clone().unwrap_or_default();
+            format!(
+                "sold: {} × {} to {} for {} (order {}, {} left)",
+                order.quantity,
+                plain(&order.item_name),
+                plain(&order.buyer_name),
+                format_money(order.total_price.as_ref()),
+                order.order_id,
+                placed.remaining_quantity
+            )
+        }
+        Some(Kind::OrderCancelled(cancelled)) => {
+            let order = cancelled.order.clone().unwrap_or_default();
+            format!(
+                "cancelled: order {}, {} × {} by {} ({} in stock again)",
+                order.order_id,
+                order.quantity,
+                plain(&order.item_name),
+                plain(&order.buyer_name),
+                cancelled.remaining_quantity
+            )
+        }
+        Some(Kind::ItemUpdated(updated)) => {
+            let item = updated.item.clone().unwrap_or_default();
+            let stock =
+                if item.quantity == 0 { "sold out".into() } else { format!("{} in stock", item.quantity) };
+            format!(
+                "changed: {} (item {}, {}) is now {}, {stock}",
+                plain(&item.name),
+                item.item_id,
+                plain(&updated.changed_fields.join(", ")),
+                format_money(item.unit_price.as_ref())
+            )
+        }
+        Some(Kind::ItemWithdrawn(withdrawn)) => {
+            format!(
+                "gone: {} (item {}) is no longer for sale",
+                plain(&withdrawn.item_name),
+                withdrawn.item_id
+            )
+        }
+        Some(Kind::TestNotice(test)) => format!("test: {}", plain(&test.text)),
+        None => "something happened that this version does not know of; update it to see more".to_owned(),
+    }
+}

@@ -1,0 +1,43 @@
+//! How the contract's messages look to people (a row) and to programs (JSON).
+//!
+//! JSON: fields in snake_case as in the contract, ids as numbers (people type them, and they stay far below
+//! 2⁵³), times in RFC 3339 (UTC), money as `{"amount_minor", "currency_code"}`, nothing as `null`.
+
+mod account;
+mod event;
+mod item;
+mod order;
+
+pub use account::{AccountView, MailboxView, WhoView};
+pub use event::{EventView, sentence};
+pub use item::{CategoryView, ItemView, RatingView, WishView};
+pub use order::OrderView;
+use serde::Serialize;
+use souk_proto::v1;
+use time::{OffsetDateTime, format_description::well_known::Rfc3339};
+
+/// An amount in JSON.
+#[derive(Clone, Debug, Serialize)]
+pub struct MoneyView {
+    amount_minor: i64,
+    currency_code: String,
+}
+
+impl MoneyView {
+    fn new(money: Option<&v1::Money>) -> Option<Self> {
+        money.map(|money| Self {
+            amount_minor: money.amount_minor,
+            currency_code: super::plain(&money.currency_code),
+        })
+    }
+}
+
+/// A time in RFC 3339, to the second.
+fn time(time: Option<&souk_proto::Timestamp>) -> Option<String> {
+    let time = OffsetDateTime::from_unix_timestamp(time?.seconds).ok()?;
+    time.format(&Rfc3339).ok()
+}
+
+fn or_dash(text: Option<String>) -> String {
+    text.unwrap_or_else(|| "-".to_owned())
+}

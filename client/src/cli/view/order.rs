@@ -1,0 +1,71 @@
+//! Orders.
+
+use serde::Serialize;
+use souk_proto::v1;
+
+use super::{MoneyView, or_dash, time};
+use crate::cli::{money::format_money, output::Shown, plain};
+
+/// An order, as its buyer and its seller see it.
+#[derive(Clone, Debug, Serialize)]
+pub struct OrderView {
+    order_id: i64,
+    item_id: i64,
+    item_name: String,
+    quantity: i64,
+    unit_price: Option<MoneyView>,
+    total_price: Option<MoneyView>,
+    status: &'static str,
+    buyer_name: String,
+    buyer_id: String,
+    seller_name: String,
+    seller_id: String,
+    place_time: Option<String>,
+    cancel_time: Option<String>,
+    #[serde(skip)]
+    total: String,
+}
+
+impl From<&v1::Order> for OrderView {
+    fn from(order: &v1::Order) -> Self {
+        Self {
+            order_id: order.order_id,
+            item_id: order.item_id,
+            item_name: plain(&order.item_name),
+            quantity: order.quantity,
+            unit_price: MoneyView::new(order.unit_price.as_ref()),
+            total_price: MoneyView::new(order.total_price.as_ref()),
+            status: match order.status() {
+                v1::OrderStatus::Unspecified => "unknown",
+                v1::OrderStatus::Placed => "placed",
+                v1::OrderStatus::Cancelled => "cancelled",
+            },
+            buyer_name: plain(&order.buyer_name),
+            buyer_id: plain(&order.buyer_id),
+            seller_name: plain(&order.seller_name),
+            seller_id: plain(&order.seller_id),
+            place_time: time(order.place_time.as_ref()),
+            cancel_time: time(order.cancel_time.as_ref()),
+            total: format_money(order.total_price.as_ref()),
+        }
+    }
+}
+
+impl Shown for OrderView {
+    const HEADINGS: &'static [&'static str] =
+        &["ORDER", "ITEM", "NAME", "UNITS", "TOTAL", "STATUS", "BUYER", "SELLER", "PLACED"];
+
+    fn cells(&self) -> Vec<String> {
+        vec![
+            self.order_id.to_string(),
+            self.item_id.to_string(),
+            self.item_name.clone(),
+            self.quantity.to_string(),
+            self.total.clone(),
+            self.status.to_owned(),
+            self.buyer_name.clone(),
+            self.seller_name.clone(),
+            or_dash(self.place_time.clone()),
+        ]
+    }
+}

@@ -1,0 +1,252 @@
+//! An examination of everything between a certificate file and a delivered event, step by step, each with a
+//! remedy. A step that depends on one that failed is skipped.
+
+use std::time::Duration;
+
+use souk_certs::{clock, credentials::Credentials};
+use souk_proto::{reason::exit, v1};
+use time::OffsetDateTime;
+use tokio::{net::TcpStream, time::timeout};
+
+use crate::{ClientConfig, Connection, Failure, Inbox, Notice, Seen, follow::follow};
+
+/// From when on the end of a certificate is worth a warning.
+pub const EXPIRY_WARNING: time::Duration = time::Duration::days(14);
+/// How far the clocks of client and market may be apart.
+pub const CLOCK_TOLERANCE: time::Duration = time::Duration::seconds(30);
+/// How long a test event may take.
+const EVENT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The result of one check.
+#[derive(Clone, Debug)]
+pub struct Finding {
+    /// What was checked, in a word or two.
+    pub check: &'static str,
+    /// How it went.
+    pub outcome: Outcome,
+    /// What was found.
+    pub detail: String,
+    /// What to do, unless all is well.
+    pub remedy: Option<String>,
+}
+
+/// How a check went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// Fine.
+    Pass,
+    /// Works, but not for long or not well.
+    Warn,
+    /// Does not work; with the exit code that says so.
+    Fail(u8),
+    /// Could not be checked because something before it failed.
+    Skip,
+}
+
+/// Examines a client's settings.
+pub async fn examine(config: &ClientConfig) -> Vec<Finding> {
+    let mut findings = Findings(Vec::new());
+    findings.run(config).await;
+    findings.0
+}
+
+const CHECKS: [&str; 7] = ["files", "expiry", "tcp", "tls", "clock", "identity", "events"];
+
+struct Findings(Vec<Finding>);
+
+impl Findings {
+    fn add(&mut self, outcome: Outcome, detail: impl Into<String>, remedy: Option<String>) {
+        let check = CHECKS[self.0.len()];
+        self.0.push(Finding { check, outcome, detail: detail.into(), remedy });
+    }
+
+    fn pass(&mut self, detail: impl Into<String>) {
+        self.add(Outcome::Pass, detail, None);
+    }
+
+    /// Notes a failure, and skips what is left.
+    fn fail(&mut self, failure: &Failure) {
+        let remedy = failure.hint().map(str::to_owned);
+        self.add(Outcome::Fail(failure.exit_code()), failure.to_string(), remedy);
+        while self.0.len() < CHECKS.len() {
+            self.add(Outcome::Skip, "not checked: the step before failed", None);
+        }
+    }
+
+    async fn run(&mut self, config: &ClientConfig) {
+        let credentials = match Credentials::load(&config.credentials, &config.trust_domain, clock::now()) {
+            Ok(credentials) => credentials,
+            Err(error) => return self.fail(&error.into()),
+        };
+        self.pass(format!(
+            "{} fits its key and was signed by the authority",
+            config.credentials.cert.display()
+        ));
+        self.expiry(credentials.identity().not_after());
+        if let Err(failure) = self.tcp(config).await {
+            return self.fail(&failure);
+        }
+        let connection = match Connection::with_credentials(config, &credentials) {
+            Ok(connection) => connection,
+            Err(failure) => return self.fail(&failure),
+        };
+        if let Err(failure) = self.tls_and_clock(&connection).await {
+            return self.fail(&failure);
+        }
+        if let Err(failure) = self.identity(&connection).await {
+            return self.fail(&failure);
+        }
+        if let Err(failure) = self.events(config, &connection, &credentials).await {
+            self.fail(&failure);
+        }
+    }
+
+    fn expiry(&mut self, not_after: OffsetDateTime) {
+        let left = not_after - clock::now();
+        let detail = format!("valid until {}, for {} days", not_after.date(), left.whole_days());
+        if left < EXPIRY_WARNING {
+            let remedy = "renew it: `gen-certs.sh renew NAME`, and copy the new files here";
+            self.add(Outcome::Warn, detail, Some(remedy.to_owned()));
+        } else {
+            self.pass(detail);
+        }
+    }
+
+    async fn tcp(&mut self, config: &ClientConfig) -> Result<(), Failure> {
+        let address = (config.market.host.as_str(), config.market.port);
+        let connecting = timeout(config.timeout, TcpStream::connect(address));
+        match connecting.await {
+            Ok(Ok(stream)) => {
+                let peer = stream.peer_addr().map_or_else(|_| String::new(), |peer| format!(" ({peer})"));
+                self.pass(format!("{}{peer} takes connections", config.market));
+                Ok(())
+            }
+            Ok(Err(error)) => Err(Failure::Unreachable {
+                step: crate::failure::Step::Tcp,
+                market: config.market.clone(),
+                source: Box::new(error),
+            }),
+            Err(_) => Err(Failure::TimedOut { market: config.market.clone(), after: config.timeout }),
+        }
+    }
+
+    /// The first call is also the first to tell whether the market took the certificate (TLS 1.3).
+    async fn tls_and_clock(&mut self, connection: &Connection) -> Result<(), Failure> {
+        let request = v1::IssueTokenRequest {};
+        let issued = connection.call(request, |c, r| async move { c.account().issue_token(r).await }).await;
+        match issued {
+            Ok(issued) => {
+                self.pass("the market and you accept each other's certificates");
+                self.clock(issued.issue_time.map_or(0, |time| time.seconds));
+                Ok(())
+            }
+            Err(failure) if failure.refusal().is_some() => {
+                // An answer of the market's means that the connection stands.
+                self.pass("the market and you accept each other's certificates");
+                self.add(Outcome::Skip, "the market tells its time only to registered parties", None);
+                Err(failure)
+            }
+            Err(failure) => Err(failure),
+        }
+    }
+
+    fn clock(&mut self, market_seconds: i64) {
+        let apart = time::Duration::seconds(clock::now().unix_timestamp() - market_seconds);
+        let detail = format!("{} s apart from the market's", apart.whole_seconds().abs());
+        if apart.abs() > CLOCK_TOLERANCE {
+            let remedy = "set this machine's clock, by NTP for instance (`timedatectl set-ntp true`)";
+            self.add(Outcome::Warn, detail, Some(remedy.to_owned()));
+        } else {
+            self.pass(detail);
+        }
+    }
+
+    async fn identity(&mut self, connection: &Connection) -> Result<(), Failure> {
+        let request = v1::WhoAmIRequest {};
+        let who = connection.call(request, |c, r| async move { c.session().who_am_i(r).await }).await?;
+        let account = who.account.unwrap_or_default();
+        self.pass(format!("you are {} ({})", account.display_name, account.party_id));
+        Ok(())
+    }
+
+    /// Has a test event sent, and waits for it where events are set up to come.
+    async fn events(
+        &mut self,
+        config: &ClientConfig,
+        connection: &Connection,
+        credentials: &Credentials,
+    ) -> Result<(), Failure> {
+        let text = format!("doctor {}", connection.request_id());
+        match config.listen {
+            Some(address) => {
+                let listener = Inbox::bind(address).await?;
+                let (inbox, notices) = Inbox::open(listener, credentials, Seen::in_memory())?;
+                let arrived = self.test_event(connection, &text, notices).await;
+                inbox.close().await;
+                arrived
+            }
+            None => {
+                let (follower, notices) = follow(connection.clone(), Seen::in_memory());
+                let arrived = self.test_event(connection, &text, notices).await;
+                follower.close().await;
+                arrived
+            }
+        }
+    }
+
+    async fn test_event(
+        &mut self,
+        connection: &Connection,
+        text: &str,
+        mut notices: tokio::sync::mpsc::Receiver<Notice>,
+    ) -> Result<(), Failure> {
+        let request_id = connection.request_id();
+        let request = v1::TestEventRequest { request_id, text: text.to_owned(), ..Default::default() };
+        connection.call(request, |c, r| async move { c.events().test_event(r).await }).await?;
+        // Other events are left alone: they are not taken, and so are delivered again.
+        let mut others = Vec::new();
+        let arrived = timeout(EVENT_TIMEOUT, async {
+            while let Some(notice) = notices.recv().await {
+                match notice {
+                    Notice::Event(delivery) if is_test(delivery.event(), text) => {
+                        delivery.take();
+                        return true;
+                    }
+                    Notice::Event(delivery) => others.push(delivery),
+                    _ => {}
+                }
+            }
+            false
+        });
+        if arrived.await.unwrap_or(false) {
+            self.pass("a test event arrived");
+        } else {
+            let remedy = "check that the port of --listen is open to the market, and register again with it; \
+                          or leave --listen out to get events by a stream";
+            let detail = format!("a test event did not arrive within {} s", EVENT_TIMEOUT.as_secs());
+            self.add(Outcome::Fail(exit::UNAVAILABLE), detail, Some(remedy.to_owned()));
+        }
+        Ok(())
+    }
+}
+
+fn is_test(event: &v1::Event, text: &str) -> bool {
+    matches!(&event.kind, Some(v1::event::Kind::TestNotice(notice)) if notice.text == text)
+}
+
+#[cfg(test)]
+mod tests {
+    use souk_certs::credentials::CredentialFiles;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn missing_files_fail_the_first_check_and_skip_the_rest() {
+        let market = "localhost:1".parse().unwrap();
+        let config = ClientConfig::new(market, CredentialFiles::beside("/nowhere/alice.pem"));
+        let findings = examine(&config).await;
+        assert_eq!(findings.len(), CHECKS.len());
+        assert_eq!(findings[0].outcome, Outcome::Fail(exit::IDENTITY));
+        assert!(findings[1..].iter().all(|finding| finding.outcome == Outcome::Skip));
+    }
+}

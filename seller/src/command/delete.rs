@@ -1,0 +1,36 @@
+//! `seller delete`.
+
+use clap::Args;
+use souk_client::{
+    Failure,
+    cli::{CliSession, view::ItemView},
+};
+use souk_proto::v1::DeleteItemRequest;
+
+/// Take an item off the market; its orders stay, wishing buyers are told
+#[derive(Args)]
+pub(crate) struct Delete {
+    /// The item's id.
+    item: i64,
+    /// Only if the item still has this version.
+    #[arg(long, value_name = "VERSION")]
+    expect_version: Option<i64>,
+    /// Repeat an earlier call by its request id.
+    #[arg(long, value_name = "UUID")]
+    request_id: Option<String>,
+}
+
+impl Delete {
+    pub(super) async fn run(self, session: &CliSession) -> Result<(), Failure> {
+        let request = DeleteItemRequest {
+            request_id: session.request_id(self.request_id.as_ref()).await?,
+            item_id: self.item,
+            expected_version: self.expect_version,
+            ..Default::default()
+        };
+        let deleted = session.call(request, |c, r| async move { c.seller().delete_item(r).await }).await?;
+        let item = deleted.item.unwrap_or_default();
+        session.printer().say(&format!("off the market, with {} units withdrawn:", item.quantity));
+        session.printer().one(&ItemView::from(&item))
+    }
+}

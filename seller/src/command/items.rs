@@ -1,0 +1,29 @@
+//! `seller items`.
+
+use clap::Args;
+use souk_client::{
+    Failure,
+    cli::{CliSession, Paging, view::ItemView},
+};
+use souk_proto::v1::DisplaySellerItemsRequest;
+
+/// Display your items
+#[derive(Args)]
+pub(crate) struct Items {
+    #[command(flatten)]
+    paging: Paging,
+}
+
+impl Items {
+    pub(super) async fn run(self, session: &CliSession) -> Result<(), Failure> {
+        self.paging
+            .pages(session, async |page_size, page_token| {
+                let request = DisplaySellerItemsRequest { page_size, page_token };
+                let page = session
+                    .call(request, |c, r| async move { c.seller().display_seller_items(r).await })
+                    .await?;
+                Ok((page.items.iter().map(ItemView::from).collect(), page.next_page_token))
+            })
+            .await
+    }
+}

@@ -1,0 +1,86 @@
+//! What sellers do, one file for each command.
+
+mod delete;
+mod items;
+mod register;
+mod sales;
+mod sell;
+mod update;
+
+use clap::Subcommand;
+use souk_client::{
+    Failure,
+    cli::{CliSession, Entry, Field, Program},
+};
+
+/// The `seller` program.
+pub(crate) struct Seller;
+
+/// The seller's own commands.
+#[derive(Subcommand)]
+pub(crate) enum Command {
+    Register(register::Register),
+    Sell(sell::Sell),
+    Update(update::Update),
+    Delete(delete::Delete),
+    Items(items::Items),
+    Sales(sales::Sales),
+}
+
+impl Program for Seller {
+    type Command = Command;
+
+    const NAME: &'static str = "seller";
+    const ABOUT: &'static str = "Sell on a Souk market";
+    const EXAMPLES: &'static str = "Examples:
+  seller --cert alice.pem register Alice
+  seller --cert alice.pem sell --name \"Brass lantern\" --category home/light --price \"12.50 GBP\" --quantity 10
+  seller --cert alice.pem update 7 --price \"9.99 GBP\" --quantity +5
+  seller --cert alice.pem sales --output ndjson
+  seller --cert alice.pem shell
+
+Values come from flags, then SOUK_* variables, then the settings file, then the defaults.
+Exit codes: 0 ok, 1 error, 2 usage, 3 not found, 4 identity, 5 conflict, 6 unavailable, 130 Ctrl-C.";
+    const MENU: &'static [Entry] = &[
+        Entry {
+            label: "Register",
+            command: &["register"],
+            fields: &[Field::argument("name to show to buyers")],
+        },
+        Entry {
+            label: "Sell an item",
+            command: &["sell"],
+            fields: &[
+                Field::flag("name", "--name"),
+                Field::flag("category, such as home/light", "--category"),
+                Field::flag("price, such as 12.50 GBP", "--price"),
+                Field::flag("units", "--quantity"),
+                Field::flag("description", "--description").or_nothing(),
+            ],
+        },
+        Entry {
+            label: "Update an item",
+            command: &["update"],
+            fields: &[
+                Field::argument("item id"),
+                Field::flag("new price", "--price").or_nothing(),
+                Field::flag("stock: 5, +3 or -2", "--quantity").or_nothing(),
+                Field::flag("new name", "--name").or_nothing(),
+            ],
+        },
+        Entry { label: "Delete an item", command: &["delete"], fields: &[Field::argument("item id")] },
+        Entry { label: "Display my items", command: &["items"], fields: &[] },
+        Entry { label: "Show my sales", command: &["sales"], fields: &[] },
+    ];
+
+    async fn carry_out(command: Command, session: &CliSession) -> Result<(), Failure> {
+        match command {
+            Command::Register(register) => register.run(session).await,
+            Command::Sell(sell) => sell.run(session).await,
+            Command::Update(update) => update.run(session).await,
+            Command::Delete(delete) => delete.run(session).await,
+            Command::Items(items) => items.run(session).await,
+            Command::Sales(sales) => sales.run(session).await,
+        }
+    }
+}

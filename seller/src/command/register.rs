@@ -1,0 +1,37 @@
+//! `seller register`.
+
+use clap::Args;
+use souk_client::{
+    Failure,
+    cli::{CliSession, registering, view::AccountView},
+};
+use souk_proto::v1::RegisterSellerRequest;
+
+/// Open your account, or change its name and callback address
+///
+/// With --listen, the market calls you there from now on; it tries once at registration, for which this
+/// command listens itself. Without, events come by a stream (`listen`, `shell`).
+#[derive(Args)]
+pub(crate) struct Register {
+    /// The name that buyers see.
+    name: String,
+    /// Repeat an earlier call by its request id.
+    #[arg(long, value_name = "UUID")]
+    request_id: Option<String>,
+}
+
+impl Register {
+    pub(super) async fn run(self, session: &CliSession) -> Result<(), Failure> {
+        let (callback, inbox) = registering::callback(session).await?;
+        let request = RegisterSellerRequest {
+            request_id: session.request_id(self.request_id.as_ref()).await?,
+            display_name: self.name,
+            callback,
+            ..Default::default()
+        };
+        let registered =
+            session.call(request, |c, r| async move { c.account().register_seller(r).await }).await;
+        inbox.close().await;
+        session.printer().card(&AccountView::from(&registered?.account.unwrap_or_default()))
+    }
+}

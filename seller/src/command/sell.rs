@@ -1,0 +1,56 @@
+//! `seller sell`.
+
+use clap::Args;
+use souk_client::{
+    Failure,
+    cli::{CliSession, parse_money, view::ItemView},
+};
+use souk_proto::v1::{ItemDraft, SellItemRequest};
+
+/// List a new item
+#[derive(Args)]
+pub(crate) struct Sell {
+    /// One line, up to 200 characters.
+    #[arg(long)]
+    name: String,
+    /// Lower-case path, such as home/light.
+    #[arg(long)]
+    category: String,
+    /// Price of one unit, such as "12.50 GBP".
+    #[arg(long, allow_hyphen_values = true)]
+    price: String,
+    /// Units for sale, 1 to 1,000,000,000.
+    #[arg(long, allow_negative_numbers = true)]
+    quantity: i64,
+    /// Up to 4,000 characters.
+    #[arg(long)]
+    description: Option<String>,
+    /// Only check, change nothing.
+    #[arg(long)]
+    dry_run: bool,
+    /// Repeat an earlier call by its request id.
+    #[arg(long, value_name = "UUID")]
+    request_id: Option<String>,
+}
+
+impl Sell {
+    pub(super) async fn run(self, session: &CliSession) -> Result<(), Failure> {
+        let item = ItemDraft {
+            name: Some(self.name),
+            description: self.description,
+            category: Some(self.category),
+            unit_price: Some(parse_money(&self.price, session.currency())?),
+            quantity: Some(self.quantity),
+        };
+        let request = SellItemRequest {
+            request_id: session.request_id(self.request_id.as_ref()).await?,
+            validate_only: self.dry_run,
+            item: Some(item),
+        };
+        let listed = session.call(request, |c, r| async move { c.seller().sell_item(r).await }).await?;
+        if self.dry_run {
+            session.printer().say("all is well; nothing was listed");
+        }
+        session.printer().one(&ItemView::from(&listed.item.unwrap_or_default()))
+    }
+}

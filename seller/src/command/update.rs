@@ -1,0 +1,107 @@
+//! `seller update`.
+
+use clap::Args;
+use souk_client::{
+    Failure,
+    cli::{CliSession, parse_money, view::ItemView},
+};
+use souk_proto::v1::{ItemDraft, UpdateItemRequest};
+
+/// Change an item: price, stock, name, description, category; wishing buyers are told
+#[derive(Args)]
+pub(crate) struct Update {
+    /// The item's id.
+    item: i64,
+    /// New name.
+    #[arg(long)]
+    name: Option<String>,
+    /// New description.
+    #[arg(long)]
+    description: Option<String>,
+    /// Another category.
+    #[arg(long)]
+    category: Option<String>,
+    /// New price, such as "9.99 GBP".
+    #[arg(long, allow_hyphen_values = true)]
+    price: Option<String>,
+    /// New stock (5), or a change of it (+3, -2) that keeps purchases in between.
+    #[arg(long, allow_hyphen_values = true)]
+    quantity: Option<String>,
+    /// Only if the item still has this version (`items` in JSON tells it).
+    #[arg(long, value_name = "VERSION")]
+    expect_version: Option<i64>,
+    /// Only check, change nothing.
+    #[arg(long)]
+    dry_run: bool,
+    /// Repeat an earlier call by its request id.
+    #[arg(long, value_name = "UUID")]
+    request_id: Option<String>,
+}
+
+/// A stock, or a change of it.
+#[derive(Debug, PartialEq)]
+enum Stock {
+    To(i64),
+    By(i64),
+}
+
+impl Update {
+    pub(super) async fn run(self, session: &CliSession) -> Result<(), Failure> {
+        let stock = self.quantity.as_deref().map(stock).transpose()?;
+        let unit_price =
+            self.price.as_deref().map(|price| parse_money(price, session.currency())).transpose()?;
+        let request = UpdateItemRequest {
+            request_id: session.request_id(self.request_id.as_ref()).await?,
+            validate_only: self.dry_run,
+            item_id: self.item,
+            item: Some(ItemDraft {
+                name: self.name,
+                description: self.description,
+                category: self.category,
+                unit_price,
+                quantity: stock.as_ref().and_then(|stock| match stock {
+                    Stock::To(units) => Some(*units),
+                    Stock::By(_) => None,
+                }),
+            }),
+            update_mask: None,
+            expected_version: self.expect_version,
+            quantity_delta: stock.as_ref().and_then(|stock| match stock {
+                Stock::By(units) => Some(*units),
+                Stock::To(_) => None,
+            }),
+        };
+        let updated = session.call(request, |c, r| async move { c.seller().update_item(r).await }).await?;
+        if self.dry_run {
+            session.printer().say("all is well; nothing was changed");
+        }
+        session.printer().one(&ItemView::from(&updated.item.unwrap_or_default()))
+    }
+}
+
+fn stock(text: &str) -> Result<Stock, Failure> {
+    let number: Option<i64> = text.parse().ok();
+    match number {
+        Some(units) if text.starts_with(['+', '-']) => Ok(Stock::By(units)),
+        Some(units) => Ok(Stock::To(units)),
+        None => Err(Failure::usage(
+            format!("{text:?} is no number of units"),
+            "write 5 to set the stock, +3 to add, -2 to take away",
+        )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sign_makes_it_a_change() {
+        assert_eq!(stock("5").unwrap(), Stock::To(5));
+        assert_eq!(stock("+3").unwrap(), Stock::By(3));
+        assert_eq!(stock("-2").unwrap(), Stock::By(-2));
+        for wrong in ["", "many", "1.5", "9223372036854775808"] {
+            assert!(stock(wrong).is_err(), "{wrong}");
+        }
+    }
+}
