@@ -44,3 +44,6 @@ install openssl openssl || skip "openssl's view of the certificates (openssl is 
 cargo test --workspace --all-targets
 cargo test --workspace --doc --quiet
 
+
+step "tour: every call of every service over real mutual TLS"
+cargo run --quiet -p market -- demo --tour

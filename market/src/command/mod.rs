@@ -1,5 +1,6 @@
 //! The commands of the `market` program, one file each.
 
+mod demo;
 mod serve;
 
 use std::process::ExitCode;
@@ -15,8 +16,10 @@ pub struct Cli {
 }
 
 #[derive(Subcommand)]
+#[expect(clippy::large_enum_variant, reason = "one value for the life of the process")]
 enum Command {
     Serve(serve::ServeArgs),
+    Demo(demo::DemoArgs),
 }
 
 impl Cli {
@@ -24,6 +27,7 @@ impl Cli {
     pub async fn run(self) -> anyhow::Result<ExitCode> {
         match self.command {
             Command::Serve(args) => serve::run(args).await,
+            Command::Demo(args) => demo::run(args).await,
         }
     }
 }

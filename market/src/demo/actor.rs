@@ -1,0 +1,234 @@
+//! A seller or a buyer of the demo: a certificate, a connection, and events by callback or stream.
+
+use std::{net::SocketAddr, time::Duration};
+
+use anyhow::{Context as _, bail};
+use souk_certs::{clock, credentials::Credentials, identity::Role};
+use souk_client::{ClientConfig, Connection, Failure, Follower, Inbox, Notice, Seen, follow::follow};
+use souk_proto::{Reason, v1};
+use tokio::{sync::mpsc, time::timeout};
+
+use super::ground::Ground;
+
+/// How long an event may take that must come.
+pub const EVENT_PATIENCE: Duration = Duration::from_secs(10);
+
+/// Somebody who trades.
+pub struct Actor {
+    /// The role in the certificate.
+    pub role: Role,
+    /// The name that others see.
+    pub name: String,
+    /// The settings that its command line would have.
+    pub config: ClientConfig,
+    /// Its connection.
+    pub connection: Connection,
+}
+
+/// An open way for events to come.
+pub struct Ears {
+    way: Way,
+    notices: mpsc::Receiver<Notice>,
+}
+
+enum Way {
+    Callback(Inbox),
+    Stream(Follower),
+}
+
+impl Actor {
+    /// Mints a certificate for somebody, and connects.
+    pub async fn enter(ground: &Ground, role: Role, name: &str) -> anyhow::Result<Self> {
+        let config = ground.identity(role, name).await?;
+        let connection = Connection::open(&config).await?;
+        Ok(Self { role, name: name.to_owned(), config, connection })
+    }
+
+    /// The party's UUID.
+    pub fn id(&self) -> String {
+        self.connection.party().to_string()
+    }
+
+    /// Registers, with a callback server at a port of this machine or without one.
+    pub async fn register(&self, callback_port: Option<u16>) -> Result<v1::Account, Failure> {
+        let callback =
+            callback_port.map(|port| v1::CallbackAddress { host: String::new(), port: u32::from(port) });
+        let request_id = self.connection.request_id();
+        let display_name = self.name.clone();
+        let account = if self.role == Role::Seller {
+            let request =
+                v1::RegisterSellerRequest { request_id, display_name, callback, ..Default::default() };
+            let send = |c: Connection, r| async move { c.account().register_seller(r).await };
+            self.connection.call(request, send).await?.account
+        } else {
+            let request =
+                v1::RegisterBuyerRequest { request_id, display_name, callback, ..Default::default() };
+            let send = |c: Connection, r| async move { c.account().register_buyer(r).await };
+            self.connection.call(request, send).await?.account
+        };
+        Ok(account.unwrap_or_default())
+    }
+
+    /// Opens a callback server, as `listen --listen` does.
+    pub async fn listen(&self, at: SocketAddr) -> anyhow::Result<Ears> {
+        let credentials =
+            Credentials::load(&self.config.credentials, &self.config.trust_domain, clock::now())?;
+        let listener = Inbox::bind(at).await?;
+        let (inbox, notices) = Inbox::open(listener, &credentials, Seen::in_memory())?;
+        Ok(Ears { way: Way::Callback(inbox), notices })
+    }
+
+    /// Follows the mailbox by a stream, as `listen` does behind NAT.
+    pub fn follow(&self) -> Ears {
+        let (follower, notices) = follow(self.connection.clone(), Seen::in_memory());
+        Ears { way: Way::Stream(follower), notices }
+    }
+
+    /// Lists an item.
+    pub async fn sell(&self, item: v1::ItemDraft) -> Result<v1::Item, Failure> {
+        let request = v1::SellItemRequest {
+            request_id: self.connection.request_id(),
+            item: Some(item),
+            ..Default::default()
+        };
+        let listed =
+            self.connection.call(request, |c, r| async move { c.seller().sell_item(r).await }).await?;
+        Ok(listed.item.unwrap_or_default())
+    }
+
+    /// Changes an item.
+    pub async fn update(&self, item_id: i64, item: v1::ItemDraft) -> Result<v1::Item, Failure> {
+        let request = v1::UpdateItemRequest {
+            request_id: self.connection.request_id(),
+            item_id,
+            item: Some(item),
+            ..Default::default()
+        };
+        let updated =
+            self.connection.call(request, |c, r| async move { c.seller().update_item(r).await }).await?;
+        Ok(updated.item.unwrap_or_default())
+    }
+
+    /// Takes an item off the market.
+    pub async fn delete(&self, item_id: i64) -> Result<v1::Item, Failure> {
+        let request_id = self.connection.request_id();
+        let request = v1::DeleteItemRequest { request_id, item_id, ..Default::default() };
+        let deleted =
+            self.connection.call(request, |c, r| async move { c.seller().delete_item(r).await }).await?;
+        Ok(deleted.item.unwrap_or_default())
+    }
+
+    /// Buys units.
+    pub async fn buy(&self, item_id: i64, quantity: i64) -> Result<v1::Order, Failure> {
+        let request_id = self.connection.request_id();
+        self.buy_by(v1::BuyItemRequest { request_id, item_id, quantity, ..Default::default() }).await
+    }
+
+    /// Buys by a request of one's own.
+    pub async fn buy_by(&self, request: v1::BuyItemRequest) -> Result<v1::Order, Failure> {
+        let bought = self.connection.call(request, |c, r| async move { c.buyer().buy_item(r).await }).await?;
+        Ok(bought.order.unwrap_or_default())
+    }
+
+    /// Wishes for an item.
+    pub async fn wish(&self, item_id: i64) -> Result<v1::Wish, Failure> {
+        let request_id = self.connection.request_id();
+        let request = v1::AddToWishlistRequest { request_id, item_id, ..Default::default() };
+        let wished =
+            self.connection.call(request, |c, r| async move { c.buyer().add_to_wishlist(r).await }).await?;
+        Ok(wished.wish.unwrap_or_default())
+    }
+
+    /// Rates an item.
+    pub async fn rate(&self, item_id: i64, stars: i32) -> Result<v1::RatingSummary, Failure> {
+        let request_id = self.connection.request_id();
+        let request = v1::RateItemRequest { request_id, item_id, stars, ..Default::default() };
+        let rated = self.connection.call(request, |c, r| async move { c.buyer().rate_item(r).await }).await?;
+        Ok(rated.rating.unwrap_or_default())
+    }
+
+    /// Looks at an item.
+    pub async fn item(&self, item_id: i64) -> Result<v1::Item, Failure> {
+        let request = v1::GetItemRequest { item_id };
+        let found =
+            self.connection.call(request, |c, r| async move { c.catalog().get_item(r).await }).await?;
+        Ok(found.item.unwrap_or_default())
+    }
+
+    /// Searches.
+    pub async fn search(&self, request: v1::SearchItemRequest) -> Result<v1::SearchItemResponse, Failure> {
+        self.connection.call(request, |c, r| async move { c.catalog().search_item(r).await }).await
+    }
+
+    /// Looks at the mailbox.
+    pub async fn mailbox(&self) -> Result<v1::MailboxStatusResponse, Failure> {
+        let request = v1::MailboxStatusRequest {};
+        self.connection.call(request, |c, r| async move { c.events().mailbox_status(r).await }).await
+    }
+}
+
+impl Ears {
+    /// The port of the callback server; `None` for a stream.
+    pub fn port(&self) -> Option<u16> {
+        match &self.way {
+            Way::Callback(inbox) => Some(inbox.address().port()),
+            Way::Stream(_) => None,
+        }
+    }
+
+    /// The next event, which has to come soon.
+    pub async fn next(&mut self) -> anyhow::Result<v1::Event> {
+        timeout(EVENT_PATIENCE, self.wait()).await.context("no event came in time")?
+    }
+
+    /// The next event, whenever it comes.
+    pub async fn wait(&mut self) -> anyhow::Result<v1::Event> {
+        loop {
+            match self.notices.recv().await.context("no more events")? {
+                Notice::Event(delivery) => return Ok(delivery.take()),
+                Notice::CaughtUp { .. } | Notice::Interrupted { .. } => {}
+                Notice::Ended(failure) => bail!("no more events: {failure}"),
+            }
+        }
+    }
+
+    /// Whether an event is there already.
+    pub fn is_silent(&mut self) -> bool {
+        !matches!(self.notices.try_recv(), Ok(Notice::Event(_)))
+    }
+
+    /// Closes the way.
+    pub async fn close(self) {
+        match self.way {
+            Way::Callback(inbox) => inbox.close().await,
+            Way::Stream(follower) => follower.close().await,
+        }
+    }
+}
+
+/// Checks that a call was refused for a reason.
+pub fn refused<T>(result: Result<T, Failure>, reason: Reason) -> anyhow::Result<()> {
+    match result {
+        Ok(_) => bail!("it was not refused"),
+        Err(failure) => match failure.refusal().and_then(|refusal| refusal.reason()) {
+            Some(found) if found == reason => Ok(()),
+            _ => bail!("it failed otherwise: {failure}"),
+        },
+    }
+}
+
+/// An amount in pence.
+pub fn pounds(amount_minor: i64) -> Option<v1::Money> {
+    Some(v1::Money { amount_minor, currency_code: "GBP".into() })
+}
+
+/// An item to list.
+pub fn draft(name: &str, category: &str, amount_minor: i64, quantity: i64) -> v1::ItemDraft {
+    v1::ItemDraft {
+        name: Some(name.into()),
+        description: None,
+        category: Some(category.into()),
+        unit_price: pounds(amount_minor),
+        quantity: Some(quantity),
+    }
+}

@@ -1,0 +1,100 @@
+//! Accounts, tokens, and who is turned away.
+
+use anyhow::{bail, ensure};
+use souk_certs::identity::Role;
+use souk_proto::{
+    Reason,
+    v1::{self, session_service_client::SessionServiceClient},
+};
+
+use super::{Log, Scene};
+use crate::demo::actor::{Actor, draft, refused};
+
+pub(super) async fn tour(log: &mut Log, scene: &mut Scene) {
+    log.step("a party that has not registered gets no token", &["AccountService/IssueToken"], async {
+        let request = v1::IssueTokenRequest {};
+        let send = |c: souk_client::Connection, r| async move { c.account().issue_token(r).await };
+        refused(scene.bob.connection.call(request, send).await, Reason::NotRegistered)
+    })
+    .await;
+    log.step(
+        "two sellers register; the market tries Alice's callback server",
+        &["AccountService/RegisterSeller", "NotificationService/NotifyClient"],
+        register_sellers(scene),
+    )
+    .await;
+    log.step("two buyers register", &["AccountService/RegisterBuyer"], register_buyers(scene)).await;
+    log.step("registering again keeps the identity", &[], registers_again(scene)).await;
+    log.step("the market sees certificate, token and account", &["SessionService/WhoAmI"], who_am_i(scene))
+        .await;
+    log.step("a buyer can't sell", &[], async {
+        refused(scene.bob.sell(draft("Lamp", "home", 1, 1)).await, Reason::RoleDenied)
+    })
+    .await;
+    log.step("a call without a token is refused", &[], without_token(scene)).await;
+    log.step("a connection without a certificate is refused", &[], without_certificate(scene)).await;
+}
+
+async fn register_sellers(scene: &Scene) -> anyhow::Result<()> {
+    let alice = scene.alice.register(scene.alice_hears.port()).await?;
+    ensure!(alice.callback.is_some(), "the callback was not registered");
+    let carol = scene.carol.register(None).await?;
+    ensure!(carol.party_id == scene.carol.id(), "another identity: {}", carol.party_id);
+    Ok(())
+}
+
+async fn register_buyers(scene: &Scene) -> anyhow::Result<()> {
+    for buyer in [&scene.bob, &scene.dave] {
+        let account = buyer.register(None).await?;
+        ensure!(account.role() == v1::Role::Buyer, "another role");
+    }
+    Ok(())
+}
+
+async fn registers_again(scene: &Scene) -> anyhow::Result<()> {
+    let first = scene.carol.register(None).await?;
+    let again = scene.carol.register(None).await?;
+    ensure!(first.party_id == again.party_id && first.register_time == again.register_time, "{again:?}");
+    Ok(())
+}
+
+async fn who_am_i(scene: &Scene) -> anyhow::Result<()> {
+    let request = v1::WhoAmIRequest {};
+    let send = |c: souk_client::Connection, r| async move { c.session().who_am_i(r).await };
+    let who = scene.alice.connection.call(request, send).await?;
+    let certificate = who.certificate.unwrap_or_default();
+    let expected = format!("spiffe://souk.internal/seller/{}", scene.alice.id());
+    ensure!(certificate.spiffe_id == expected, "{} instead of {expected}", certificate.spiffe_id);
+    ensure!(who.token.is_some() && who.account.is_some(), "token or account is missing");
+    Ok(())
+}
+
+async fn without_token(scene: &Scene) -> anyhow::Result<()> {
+    let channel = scene.ground.channel(Role::Buyer, "Bob").await?;
+    let mut request = tonic::Request::new(v1::WhoAmIRequest {});
+    request.metadata_mut().insert(souk_proto::metadata::PARTY_ID, scene.bob.id().parse()?);
+    match SessionServiceClient::new(channel).who_am_i(request).await {
+        Err(status) if Reason::of(&status) == Some(Reason::TokenRequired) => Ok(()),
+        other => bail!("{other:?}"),
+    }
+}
+
+/// A stranger whose certificate another authority has signed is no better than one without.
+async fn without_certificate(scene: &Scene) -> anyhow::Result<()> {
+    let plain = format!("http://{}", scene.ground.address());
+    let channel = tonic::transport::Endpoint::from_shared(plain)?.connect_lazy();
+    let refused = SessionServiceClient::new(channel).who_am_i(v1::WhoAmIRequest {}).await;
+    ensure!(refused.is_err(), "the market spoke without TLS");
+    let elsewhere = crate::demo::ground::Ground::open(Default::default()).await?;
+    let stranger = Actor::enter(&elsewhere, Role::Buyer, "Mallory").await?;
+    let mut config = stranger.config.clone();
+    config.market = scene.ground.address().into();
+    let mallory = souk_client::Connection::open(&config).await?;
+    let send = |c: souk_client::Connection, r| async move { c.account().issue_token(r).await };
+    let refused = mallory.call(v1::IssueTokenRequest {}, send).await;
+    elsewhere.close().await?;
+    match refused {
+        Err(souk_client::Failure::Untrusted { .. }) => Ok(()),
+        other => bail!("{other:?}"),
+    }
+}

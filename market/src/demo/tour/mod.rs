@@ -1,0 +1,123 @@
+//! The tour: every call of every service at least once, over real connections, each answer checked.
+
+mod deliveries;
+mod identity;
+mod infrastructure;
+mod selling;
+mod trading;
+
+use std::{collections::BTreeSet, future::Future, net::SocketAddr};
+
+use anyhow::bail;
+use prost::Message as _;
+use prost_types::FileDescriptorSet;
+use souk_certs::identity::Role;
+use souk_proto::FILE_DESCRIPTOR_SET;
+
+use super::{
+    actor::{Actor, Ears},
+    ground::{Ground, GroundOptions},
+};
+
+/// A free port of this machine.
+const ANY_PORT: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 0);
+
+/// Who is on the tour, and what they have to do with.
+struct Scene {
+    ground: Ground,
+    /// A seller with a callback server.
+    alice: Actor,
+    alice_hears: Ears,
+    /// A seller behind NAT, without one.
+    carol: Actor,
+    /// A buyer who follows by a stream.
+    bob: Actor,
+    /// Another buyer.
+    dave: Actor,
+    /// Alice's lamp: 10 units at 12.50 GBP.
+    lamp: i64,
+}
+
+impl Scene {
+    async fn set() -> anyhow::Result<Self> {
+        let ground = Ground::open(GroundOptions::default()).await?;
+        let alice = Actor::enter(&ground, Role::Seller, "Alice").await?;
+        Ok(Self {
+            alice_hears: alice.listen(ANY_PORT).await?,
+            carol: Actor::enter(&ground, Role::Seller, "Carol").await?,
+            bob: Actor::enter(&ground, Role::Buyer, "Bob").await?,
+            dave: Actor::enter(&ground, Role::Buyer, "Dave").await?,
+            lamp: 0,
+            alice,
+            ground,
+        })
+    }
+}
+
+/// What has been tried.
+#[derive(Default)]
+struct Log {
+    steps: usize,
+    ok: usize,
+    covered: BTreeSet<&'static str>,
+}
+
+impl Log {
+    /// Prints how a step went. `calls` are the RPCs that it tried, as `Service/Method`.
+    async fn step(
+        &mut self,
+        what: &str,
+        calls: &[&'static str],
+        trial: impl Future<Output = anyhow::Result<()>>,
+    ) {
+        self.steps += 1;
+        let outcome = trial.await;
+        match outcome {
+            Ok(()) => {
+                self.ok += 1;
+                self.covered.extend(calls);
+                println!("ok      {:>2}  {what}", self.steps);
+            }
+            Err(error) => println!("failed  {:>2}  {what}: {error:#}", self.steps),
+        }
+    }
+}
+
+/// Runs the tour; answers whether all went well.
+pub async fn run() -> anyhow::Result<bool> {
+    let mut scene = Scene::set().await?;
+    let mut log = Log::default();
+    identity::tour(&mut log, &mut scene).await;
+    selling::tour(&mut log, &mut scene).await;
+    trading::tour(&mut log, &mut scene).await;
+    deliveries::tour(&mut log, &mut scene).await;
+    infrastructure::tour(&mut log, &mut scene).await;
+    let covered = log.covered.clone();
+    log.step("every call of the contract was tried", &[], async { check_coverage(&covered) }).await;
+    let Scene { ground, alice_hears, .. } = scene;
+    alice_hears.close().await;
+    log.step("the market drained, and its folder is gone", &[], async {
+        let folder = ground.path().to_owned();
+        ground.close().await?;
+        if folder.exists() { bail!("{} is still there", folder.display()) } else { Ok(()) }
+    })
+    .await;
+    println!("tour: {} steps, {} ok", log.steps, log.ok);
+    Ok(log.steps == log.ok)
+}
+
+/// Every RPC of the contract, as `Service/Method`.
+fn contract() -> anyhow::Result<Vec<String>> {
+    let files = FileDescriptorSet::decode(FILE_DESCRIPTOR_SET)?.file;
+    let services = files.iter().filter(|file| file.package() == "shopping.v1").flat_map(|file| &file.service);
+    let calls = services.flat_map(|service| {
+        service.method.iter().map(|method| format!("{}/{}", service.name(), method.name()))
+    });
+    Ok(calls.collect())
+}
+
+fn check_coverage(covered: &BTreeSet<&'static str>) -> anyhow::Result<()> {
+    let mut missing = contract()?;
+    missing.retain(|call| !covered.contains(call.as_str()));
+    if missing.is_empty() { Ok(()) } else { bail!("not tried: {}", missing.join(", ")) }
+}

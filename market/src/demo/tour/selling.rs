@@ -1,0 +1,117 @@
+//! Listing items, changing them, finding them.
+
+use anyhow::ensure;
+use souk_client::Connection;
+use souk_proto::{Reason, v1};
+
+use super::{Log, Scene};
+use crate::demo::actor::{draft, pounds, refused};
+
+pub(super) async fn tour(log: &mut Log, scene: &mut Scene) {
+    log.step("sellers list items", &["SellerService/SellItem"], list_items(scene)).await;
+    log.step("a seller displays its items", &["SellerService/DisplaySellerItems"], display(scene)).await;
+    log.step("an item is shown", &["CatalogService/GetItem"], async {
+        let lamp = scene.bob.item(scene.lamp).await?;
+        ensure!(lamp.quantity == 10 && lamp.rating.is_none(), "{lamp:?}");
+        Ok(())
+    })
+    .await;
+    log.step("search by name and category, with a typo", &["CatalogService/SearchItem"], search(scene)).await;
+    log.step("categories are counted", &["CatalogService/ListCategories"], categories(scene)).await;
+    log.step("price and stock are changed", &["SellerService/UpdateItem"], update(scene)).await;
+    log.step("a change with a stale version is refused", &[], stale_version(scene)).await;
+    log.step("another seller's item can't be changed", &[], async {
+        let cheaper = v1::ItemDraft { unit_price: pounds(1), ..Default::default() };
+        refused(scene.carol.update(scene.lamp, cheaper).await, Reason::ItemNotFound)
+    })
+    .await;
+    log.step("wrong values are refused, all at once", &[], async {
+        let refusal = scene.alice.sell(draft("", "No Such", -1, 0)).await;
+        let fields = match &refusal {
+            Err(failure) => failure.refusal().map_or(0, |refusal| refusal.violations().len()),
+            Ok(_) => 0,
+        };
+        ensure!(fields == 4, "{fields} fields were named");
+        refused(refusal, Reason::InvalidField)
+    })
+    .await;
+    log.step(
+        "an item is withdrawn, and its number is not used again",
+        &["SellerService/DeleteItem"],
+        delete(scene),
+    )
+    .await;
+}
+
+async fn list_items(scene: &mut Scene) -> anyhow::Result<()> {
+    let lamp = scene.alice.sell(draft("Brass lantern", "home/light", 1_250, 10)).await?;
+    let oil = scene.carol.sell(draft("Lamp oil", "home", 300, 50)).await?;
+    ensure!(oil.item_id > lamp.item_id, "numbers grow");
+    scene.lamp = lamp.item_id;
+    Ok(())
+}
+
+async fn display(scene: &Scene) -> anyhow::Result<()> {
+    let request = v1::DisplaySellerItemsRequest::default();
+    let send = |c: Connection, r| async move { c.seller().display_seller_items(r).await };
+    let shown = scene.alice.connection.call(request, send).await?;
+    ensure!(shown.items.len() == 1 && shown.items[0].item_id == scene.lamp, "{shown:?}");
+    Ok(())
+}
+
+async fn search(scene: &Scene) -> anyhow::Result<()> {
+    let request =
+        v1::SearchItemRequest { query: "lanten".into(), category: "home/light".into(), ..Default::default() };
+    // Alice sees her own item at once.
+    let found = scene.alice.search(request.clone()).await?;
+    ensure!(found.items.len() == 1 && found.total_size == 1, "{found:?}");
+    let elsewhere = v1::SearchItemRequest { category: "garden".into(), ..request };
+    ensure!(scene.alice.search(elsewhere).await?.items.is_empty(), "found in another category");
+    Ok(())
+}
+
+async fn categories(scene: &Scene) -> anyhow::Result<()> {
+    let request = v1::ListCategoriesRequest { parent: "home".into(), ..Default::default() };
+    let send = |c: Connection, r| async move { c.catalog().list_categories(r).await };
+    let listed = scene.carol.connection.call(request, send).await?;
+    let names: Vec<_> = listed.categories.iter().map(|count| count.category.as_str()).collect();
+    ensure!(names == ["home", "home/light"], "{names:?}");
+    Ok(())
+}
+
+async fn update(scene: &Scene) -> anyhow::Result<()> {
+    let change = v1::ItemDraft { unit_price: pounds(1_000), ..Default::default() };
+    let changed = scene.alice.update(scene.lamp, change).await?;
+    ensure!(changed.unit_price == pounds(1_000) && changed.quantity == 10, "{changed:?}");
+    let request = v1::UpdateItemRequest {
+        request_id: scene.alice.connection.request_id(),
+        item_id: scene.lamp,
+        quantity_delta: Some(5),
+        ..Default::default()
+    };
+    let send = |c: Connection, r| async move { c.seller().update_item(r).await };
+    let restocked = scene.alice.connection.call(request, send).await?.item.unwrap_or_default();
+    ensure!(restocked.quantity == 15, "{restocked:?}");
+    Ok(())
+}
+
+async fn stale_version(scene: &Scene) -> anyhow::Result<()> {
+    let request = v1::UpdateItemRequest {
+        request_id: scene.alice.connection.request_id(),
+        item_id: scene.lamp,
+        quantity_delta: Some(1),
+        expected_version: Some(1),
+        ..Default::default()
+    };
+    let send = |c: Connection, r| async move { c.seller().update_item(r).await };
+    refused(scene.alice.connection.call(request, send).await, Reason::VersionMismatch)
+}
+
+async fn delete(scene: &Scene) -> anyhow::Result<()> {
+    let gone = scene.carol.sell(draft("Old chair", "home", 900, 1)).await?.item_id;
+    scene.carol.delete(gone).await?;
+    refused(scene.bob.item(gone).await, Reason::ItemNotFound)?;
+    let next = scene.carol.sell(draft("New chair", "home", 950, 1)).await?.item_id;
+    ensure!(next > gone, "{next} after {gone}");
+    Ok(())
+}

@@ -1,0 +1,148 @@
+//! Buying, wishing, rating.
+
+use anyhow::ensure;
+use souk_client::Connection;
+use souk_proto::{Reason, v1};
+use tokio::task::JoinSet;
+
+use super::{Log, Scene};
+use crate::demo::actor::{draft, pounds, refused};
+
+pub(super) async fn tour(log: &mut Log, scene: &mut Scene) {
+    log.step("rating without a purchase is refused", &[], async {
+        refused(scene.bob.rate(scene.lamp, 5).await, Reason::NotPurchased)
+    })
+    .await;
+    log.step("a buyer buys, and repeating the call buys once", &["BuyerService/BuyItem"], buy_once(scene))
+        .await;
+    log.step("a price other than expected is refused", &[], price_changed(scene)).await;
+    log.step("eight buyers for five units: five are sold, three refused", &[], no_oversell(scene)).await;
+    log.step(
+        "orders are listed and shown, to their own buyer alone",
+        &["BuyerService/ListOrders", "BuyerService/GetOrder"],
+        orders(scene),
+    )
+    .await;
+    log.step("sales are listed", &["SellerService/ListSales"], sales(scene)).await;
+    log.step("an order is cancelled, and its units are back", &["BuyerService/CancelOrder"], cancel(scene))
+        .await;
+    log.step("an item is rated, once", &["BuyerService/RateItem"], rate(scene)).await;
+    log.step(
+        "wishes are added, listed and removed",
+        &["BuyerService/AddToWishlist", "BuyerService/ListWishlist", "BuyerService/RemoveFromWishlist"],
+        wishes(scene),
+    )
+    .await;
+}
+
+async fn buy_once(scene: &Scene) -> anyhow::Result<()> {
+    let request = v1::BuyItemRequest {
+        request_id: scene.bob.connection.request_id(),
+        item_id: scene.lamp,
+        quantity: 2,
+        expected_unit_price: pounds(1_000),
+        ..Default::default()
+    };
+    let first = scene.bob.buy_by(request.clone()).await?;
+    let again = scene.bob.buy_by(request).await?;
+    ensure!(first == again, "the repetition was another order");
+    ensure!(first.total_price == pounds(2_000), "{first:?}");
+    ensure!(scene.bob.item(scene.lamp).await?.quantity == 13, "units were sold twice");
+    Ok(())
+}
+
+async fn price_changed(scene: &Scene) -> anyhow::Result<()> {
+    let request = v1::BuyItemRequest {
+        request_id: scene.bob.connection.request_id(),
+        item_id: scene.lamp,
+        quantity: 1,
+        expected_unit_price: pounds(1),
+        ..Default::default()
+    };
+    refused(scene.bob.buy_by(request).await, Reason::PriceChanged)
+}
+
+const UNITS: i64 = 5;
+const ATTEMPTS: i64 = 8;
+
+async fn no_oversell(scene: &Scene) -> anyhow::Result<()> {
+    let rare = scene.alice.sell(draft("Rare vase", "home", 9_900, UNITS)).await?.item_id;
+    let mut attempts = JoinSet::new();
+    for _ in 0..ATTEMPTS {
+        let connection = scene.dave.connection.clone();
+        attempts.spawn(async move {
+            let request_id = connection.request_id();
+            let request = v1::BuyItemRequest { request_id, item_id: rare, quantity: 1, ..Default::default() };
+            connection.call(request, |c, r| async move { c.buyer().buy_item(r).await }).await
+        });
+    }
+    let (mut sold, mut sold_out) = (0, 0);
+    while let Some(attempt) = attempts.join_next().await {
+        match attempt? {
+            Ok(_) => sold += 1,
+            failed => {
+                refused(failed, Reason::OutOfStock)?;
+                sold_out += 1;
+            }
+        }
+    }
+    ensure!((sold, sold_out) == (UNITS, ATTEMPTS - UNITS), "{sold} sold, {sold_out} refused");
+    Ok(())
+}
+
+async fn orders(scene: &Scene) -> anyhow::Result<()> {
+    let request = v1::ListOrdersRequest::default();
+    let send = |c: Connection, r| async move { c.buyer().list_orders(r).await };
+    let listed = scene.bob.connection.call(request, send).await?.orders;
+    ensure!(listed.len() == 1, "{} orders", listed.len());
+    let request = v1::GetOrderRequest { order_id: listed[0].order_id };
+    let send = |c: Connection, r| async move { c.buyer().get_order(r).await };
+    let shown = scene.bob.connection.call(request, send).await?.order;
+    ensure!(shown.as_ref() == listed.first(), "{shown:?}");
+    refused(scene.dave.connection.call(request, send).await, Reason::OrderNotFound)
+}
+
+async fn sales(scene: &Scene) -> anyhow::Result<()> {
+    let request = v1::ListSalesRequest { item_id: scene.lamp, ..Default::default() };
+    let send = |c: Connection, r| async move { c.seller().list_sales(r).await };
+    let sales = scene.alice.connection.call(request, send).await?.orders;
+    ensure!(sales.len() == 1 && sales[0].buyer_name == "Bob", "{sales:?}");
+    Ok(())
+}
+
+async fn cancel(scene: &Scene) -> anyhow::Result<()> {
+    let before = scene.dave.item(scene.lamp).await?.quantity;
+    let order_id = scene.dave.buy(scene.lamp, 3).await?.order_id;
+    let request_id = scene.dave.connection.request_id();
+    let request = v1::CancelOrderRequest { request_id, order_id, ..Default::default() };
+    let send = |c: Connection, r| async move { c.buyer().cancel_order(r).await };
+    let cancelled = scene.dave.connection.call(request, send).await?.order.unwrap_or_default();
+    ensure!(cancelled.status() == v1::OrderStatus::Cancelled, "{cancelled:?}");
+    ensure!(scene.dave.item(scene.lamp).await?.quantity == before, "the units are not back");
+    Ok(())
+}
+
+async fn rate(scene: &Scene) -> anyhow::Result<()> {
+    let rating = scene.bob.rate(scene.lamp, 5).await?;
+    ensure!((rating.count, rating.mean) == (1, 5.0), "{rating:?}");
+    refused(scene.bob.rate(scene.lamp, 1).await, Reason::AlreadyRated)
+}
+
+async fn wishes(scene: &Scene) -> anyhow::Result<()> {
+    scene.dave.wish(scene.lamp).await?;
+    scene.dave.wish(scene.lamp).await?;
+    let request = v1::ListWishlistRequest::default();
+    let send = |c: Connection, r| async move { c.buyer().list_wishlist(r).await };
+    let listed = scene.dave.connection.call(request.clone(), send).await?.wishes.len();
+    ensure!(listed == 1, "{listed} wishes");
+    let remove = v1::RemoveFromWishlistRequest {
+        request_id: scene.dave.connection.request_id(),
+        item_id: scene.lamp,
+        ..Default::default()
+    };
+    let send_remove = |c: Connection, r| async move { c.buyer().remove_from_wishlist(r).await };
+    scene.dave.connection.call(remove, send_remove).await?;
+    let left = scene.dave.connection.call(request, send).await?.wishes.len();
+    ensure!(left == 0, "{left} wishes are left");
+    Ok(())
+}
