@@ -16,7 +16,6 @@ pub struct Cli {
 }
 
 #[derive(Subcommand)]
-#[expect(clippy::large_enum_variant, reason = "one value for the life of the process")]
 enum Command {
     Serve(serve::ServeArgs),
     Demo(demo::DemoArgs),

@@ -1,0 +1,80 @@
+//! `market demo --replay FILE`: a real order log, traded line by line through gRPC.
+//!
+//! Every stock code becomes an item with its latest description and price, listed by one of a few sellers;
+//! every clean line with a customer becomes a purchase by that customer, in the order of the file, at the
+//! price of the line: where that differs from the item's, its seller changes it first. Lines that can't be
+//! traded are reported by number and reason. In the end what the market has on its books must equal what
+//! the file says.
+
+mod log;
+mod trade;
+
+use std::{collections::BTreeMap, path::Path, time::Instant};
+
+use anyhow::{Context as _, ensure};
+
+pub use log::pence;
+use log::{Books, OrderLog};
+use trade::Trade;
+
+/// Reports of one kind of dirty line that are printed one by one; the rest is counted.
+const SHOWN_OF_EACH: usize = 5;
+
+/// Trades a log; answers whether the books agree.
+pub async fn run(file: &Path) -> anyhow::Result<bool> {
+    let text =
+        std::fs::read(file).with_context(|| format!("can't read {}; check the path", file.display()))?;
+    let log = OrderLog::read(&text)?;
+    report_dirt(&log);
+    ensure!(!log.purchases.is_empty(), "{} holds no line that can be traded", file.display());
+    println!(
+        "{} lines: {} items to list, {} purchases by {} customers",
+        log.lines,
+        log.items.len(),
+        log.purchases.len(),
+        log.customers()
+    );
+    let mut trade = Trade::open().await?;
+    let began = Instant::now();
+    trade.list(&log).await?;
+    println!("listed {} items in {:.1?}", log.items.len(), began.elapsed());
+    let began = Instant::now();
+    let bought = trade.buy_all(&log).await?;
+    let elapsed = began.elapsed();
+    println!(
+        "bought {} lines in {elapsed:.1?} ({:.0} a second, one after the other, each durable)",
+        bought.orders,
+        bought.orders as f64 / elapsed.as_secs_f64()
+    );
+    let sold = trade.sales().await?;
+    let remaining = trade.remaining().await?;
+    trade.close().await?;
+    Ok(compare(&log.books(), &bought, &sold, remaining))
+}
+
+fn report_dirt(log: &OrderLog) {
+    let mut by_reason: BTreeMap<&str, Vec<u64>> = BTreeMap::new();
+    for dirty in &log.dirt {
+        by_reason.entry(dirty.reason).or_default().push(dirty.line);
+    }
+    for (reason, lines) in by_reason {
+        for line in lines.iter().take(SHOWN_OF_EACH) {
+            println!("line {line}: {reason}");
+        }
+        if lines.len() > SHOWN_OF_EACH {
+            println!("… and {} more lines: {reason}", lines.len() - SHOWN_OF_EACH);
+        }
+    }
+}
+
+fn compare(file: &Books, bought: &Books, sold: &Books, remaining: i64) -> bool {
+    println!("{:<28} {:>8} {:>10} {:>16}", "", "orders", "units", "revenue");
+    for (what, books) in [("the file", file), ("the buyers' orders", bought), ("the sellers' sales", sold)] {
+        let revenue = format!("{}.{:02} GBP", books.pence / 100, books.pence % 100);
+        println!("{what:<28} {:>8} {:>10} {revenue:>16}", books.orders, books.units);
+    }
+    println!("units left over: {remaining}");
+    let equal = file == bought && file == sold && remaining == 0;
+    println!("replay: {}", if equal { "the books agree" } else { "THE BOOKS DISAGREE" });
+    equal
+}

@@ -1,0 +1,37 @@
+//! `market demo`: a scene to watch, and then a market that anybody on this machine can join.
+
+mod invitation;
+mod scene;
+
+use std::{net::SocketAddr, time::Duration};
+
+use invitation::Invitation;
+pub use invitation::print_env;
+use scene::Scene;
+use tokio::signal::unix::{SignalKind, signal};
+
+/// Between two trades, so that a person can follow.
+const PACE: Duration = Duration::from_millis(1_500);
+
+/// Shows a market at work until Ctrl-C or SIGTERM; then removes everything.
+pub async fn run(listen: SocketAddr) -> anyhow::Result<()> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let scene = Scene::set(listen).await?;
+    let invitation = Invitation::write(scene.ground()).await?;
+    let showing = async {
+        scene.opening(PACE).await?;
+        println!("\n{}", invitation.text());
+        scene.go_on(PACE).await
+    };
+    let outcome = tokio::select! {
+        outcome = showing => outcome,
+        _ = tokio::signal::ctrl_c() => Ok(()),
+        _ = terminate.recv() => Ok(()),
+    };
+    println!("\nclosing the market");
+    invitation.withdraw();
+    scene.close().await?;
+    outcome?;
+    println!("everything is removed");
+    Ok(())
+}

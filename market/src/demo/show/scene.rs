@@ -1,0 +1,145 @@
+//! Three sellers, three buyers, a real catalogue, and what happens among them.
+
+use std::{net::SocketAddr, time::Duration};
+
+use rand::{RngExt as _, SeedableRng as _, rngs::StdRng, seq::IndexedRandom as _};
+use souk_certs::identity::Role;
+use souk_client::cli::{format_money, view::sentence};
+use souk_proto::v1;
+use tokio::{task::JoinSet, time};
+
+use crate::demo::{
+    actor::{Actor, Ears, draft, pounds},
+    catalogue,
+    ground::{Ground, GroundOptions},
+};
+
+/// Units of each item at the beginning.
+const UNITS: i64 = 12;
+const ANY_PORT: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 0);
+/// The same trade at every demo.
+const SEED: u64 = 7;
+
+/// The demo's market and its people.
+pub(super) struct Scene {
+    ground: Ground,
+    sellers: Vec<Actor>,
+    buyers: Vec<Actor>,
+    items: Vec<v1::Item>,
+    listeners: JoinSet<()>,
+}
+
+impl Scene {
+    /// Opens the market, registers everybody and lists the goods.
+    pub(super) async fn set(listen: SocketAddr) -> anyhow::Result<Self> {
+        let ground = Ground::open(GroundOptions { listen, ..GroundOptions::default() }).await?;
+        println!("a market is open at {}, with certificates made just for it", ground.address());
+        let (mut sellers, mut buyers, mut listeners) = (Vec::new(), Vec::new(), JoinSet::new());
+        for (role, name, has_callback) in [
+            (Role::Seller, "Alice", true),
+            (Role::Seller, "Carol", true),
+            (Role::Seller, "Erin", false),
+            (Role::Buyer, "Bob", true),
+            (Role::Buyer, "Dave", false),
+            (Role::Buyer, "Frank", false),
+        ] {
+            let actor = Actor::enter(&ground, role, name).await?;
+            let ears = if has_callback {
+                let ears = actor.listen(ANY_PORT).await?;
+                actor.register(ears.port()).await?;
+                ears
+            } else {
+                actor.register(None).await?;
+                actor.follow()
+            };
+            let way = if has_callback { "a callback server" } else { "a stream" };
+            println!("{name}, a {role}, has registered and hears the market by {way}");
+            listeners.spawn(hear(name, ears));
+            if role == Role::Seller { &mut sellers } else { &mut buyers }.push(actor);
+        }
+        let mut items = Vec::new();
+        for (number, draft) in catalogue::drafts(UNITS)?.into_iter().enumerate() {
+            items.push(sellers[number % sellers.len()].sell(draft).await?);
+        }
+        println!("{} items are listed; {}", items.len(), catalogue::ATTRIBUTION);
+        Ok(Self { ground, sellers, buyers, items, listeners })
+    }
+
+    pub(super) fn ground(&self) -> &Ground {
+        &self.ground
+    }
+
+    /// One of everything: a search, a purchase, a wish, a price change, a sold-out item, a rating.
+    pub(super) async fn opening(&self, pace: Duration) -> anyhow::Result<()> {
+        let (alice, bob, dave) = (&self.sellers[0], &self.buyers[0], &self.buyers[1]);
+        let lamp = alice.sell(draft("Brass lantern", "home/lighting", 1_250, 2)).await?.item_id;
+        time::sleep(pace).await;
+        let found =
+            bob.search(v1::SearchItemRequest { query: "lanten".into(), ..Default::default() }).await?;
+        println!("Bob searches for \"lanten\" (a typo) and finds {}", found.total_size);
+        time::sleep(pace).await;
+        dave.wish(lamp).await?;
+        println!("Dave puts Alice's brass lantern on his wishlist");
+        time::sleep(pace).await;
+        let order = bob.buy(lamp, 2).await?;
+        println!("Bob buys both for {}", format_money(order.total_price.as_ref()));
+        time::sleep(pace).await;
+        if let Err(refusal) = dave.buy(lamp, 1).await {
+            println!("Dave comes too late: {refusal}");
+        }
+        time::sleep(pace).await;
+        let change = v1::ItemDraft { unit_price: pounds(1_100), quantity: Some(5), ..Default::default() };
+        alice.update(lamp, change).await?;
+        println!("Alice restocks, and lowers the price to 11.00 GBP");
+        time::sleep(pace).await;
+        let rating = bob.rate(lamp, 5).await?;
+        println!("Bob gives the lantern 5 stars; its mean is {:.1}", rating.mean);
+        time::sleep(pace).await;
+        Ok(())
+    }
+
+    /// Trades until it is dropped.
+    pub(super) async fn go_on(&self, pace: Duration) -> anyhow::Result<()> {
+        let mut random = StdRng::seed_from_u64(SEED);
+        loop {
+            let (Some(buyer), Some(item)) = (self.buyers.choose(&mut random), self.items.choose(&mut random))
+            else {
+                return Ok(());
+            };
+            let units = random.random_range(1..=3);
+            match buyer.buy(item.item_id, units).await {
+                Ok(order) => println!(
+                    "{} buys {units} × {} for {}",
+                    buyer.name,
+                    order.item_name,
+                    format_money(order.total_price.as_ref())
+                ),
+                Err(refusal) => {
+                    println!("{} can't buy {units} × {}: {refusal}", buyer.name, item.name);
+                    self.restock(item).await?;
+                }
+            }
+            time::sleep(pace).await;
+        }
+    }
+
+    async fn restock(&self, item: &v1::Item) -> anyhow::Result<()> {
+        if let Some(seller) = self.sellers.iter().find(|seller| seller.id() == item.seller_id) {
+            let change = v1::ItemDraft { quantity: Some(UNITS), ..Default::default() };
+            seller.update(item.item_id, change).await?;
+            println!("{} restocks {}", seller.name, item.name);
+        }
+        Ok(())
+    }
+
+    pub(super) async fn close(self) -> anyhow::Result<()> {
+        drop(self.listeners);
+        Ok(self.ground.close().await?)
+    }
+}
+
+async fn hear(name: &'static str, mut ears: Ears) {
+    while let Ok(event) = ears.wait().await {
+        println!("    → {name} hears: {}", sentence(&event));
+    }
+}
