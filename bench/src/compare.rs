@@ -72,6 +72,7 @@ async fn measured(scene: &Scene, workload: Workload, duration: Duration) -> anyh
     Ok(Row {
         workload,
         calls_per_second: stretch.calls_per_second(),
+        refused: stretch.refused as f64 / (stretch.calls + stretch.refused).max(1) as f64,
         cpu_micros: used * 1e6 / stretch.calls as f64,
         p50_micros: stretch.latency_micros.value_at_quantile(0.5),
         p99_micros: stretch.latency_micros.value_at_quantile(0.99),

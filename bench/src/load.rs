@@ -21,7 +21,10 @@ const LONGEST_MICROS: u64 = 60_000_000;
 /// What a stretch of load came to.
 #[derive(Debug)]
 pub(crate) struct Stretch {
+    /// Calls that were carried out.
     pub(crate) calls: u64,
+    /// Calls that were refused for overload; the slot goes on with its next call.
+    pub(crate) refused: u64,
     pub(crate) seconds: f64,
     pub(crate) latency_micros: Histogram<u64>,
 }
@@ -32,13 +35,20 @@ impl Stretch {
     }
 }
 
+/// How the server took a call.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Taken {
+    CarriedOut,
+    Refused,
+}
+
 /// Runs `call` on every slot of every client until the time is over. `call` gets the client and a number
 /// that is new each time.
 pub(crate) async fn run<C, F, Fut>(clients: &[C], duration: Duration, call: F) -> anyhow::Result<Stretch>
 where
     C: Clone + Send + 'static,
     F: Fn(C, u64) -> Fut + Clone + Send + 'static,
-    Fut: Future<Output = anyhow::Result<()>> + Send,
+    Fut: Future<Output = anyhow::Result<Taken>> + Send,
 {
     let began = Instant::now();
     let end = began + duration;
@@ -49,23 +59,29 @@ where
             let first = ((index * IN_FLIGHT + slot) as u64) << 32;
             slots.spawn(async move {
                 let mut latencies = histogram()?;
-                let mut number = first;
+                let (mut number, mut refused) = (first, 0);
                 while Instant::now() < end {
                     let sent = Instant::now();
-                    call(client.clone(), number).await?;
-                    latencies.saturating_record(u64::try_from(sent.elapsed().as_micros())?);
+                    match call(client.clone(), number).await? {
+                        Taken::CarriedOut => {
+                            latencies.saturating_record(u64::try_from(sent.elapsed().as_micros())?);
+                        }
+                        Taken::Refused => refused += 1,
+                    }
                     number += 1;
                 }
-                anyhow::Ok(latencies)
+                anyhow::Ok((latencies, refused))
             });
         }
     }
-    let mut latency_micros = histogram()?;
+    let (mut latency_micros, mut refused) = (histogram()?, 0);
     while let Some(slot) = slots.join_next().await {
-        latency_micros.add(slot??)?;
+        let (latencies, refused_here) = slot??;
+        latency_micros.add(latencies)?;
+        refused += refused_here;
     }
     let seconds = began.elapsed().as_secs_f64();
-    Ok(Stretch { calls: latency_micros.len(), seconds, latency_micros })
+    Ok(Stretch { calls: latency_micros.len(), refused, seconds, latency_micros })
 }
 
 fn histogram() -> anyhow::Result<Histogram<u64>> {

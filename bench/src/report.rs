@@ -7,6 +7,8 @@ use crate::workload::Workload;
 pub(crate) struct Row {
     pub(crate) workload: Workload,
     pub(crate) calls_per_second: f64,
+    /// The share of calls that were refused for overload.
+    pub(crate) refused: f64,
     /// Server CPU time, user and system, per call.
     pub(crate) cpu_micros: f64,
     pub(crate) p50_micros: u64,
@@ -22,12 +24,13 @@ pub(crate) fn print(rounds: &[Vec<Row>]) {
     for workload in Workload::ALL {
         let rows: Vec<_> = rounds.iter().flatten().filter(|row| row.workload == workload).collect();
         println!(
-            "{:<12} {:>10.0} {:>14.1} {:>10.2} {:>10.2}",
+            "{:<12} {:>10.0} {:>14.1} {:>10.2} {:>10.2} {:>9.1}%",
             workload.as_str(),
             median(rows.iter().map(|row| row.calls_per_second)),
             median(rows.iter().map(|row| row.cpu_micros)),
             median(rows.iter().map(|row| row.p50_micros as f64)) / 1_000.0,
             median(rows.iter().map(|row| row.p99_micros as f64)) / 1_000.0,
+            median(rows.iter().map(|row| row.refused)) * 100.0,
         );
     }
     println!("\n{:<22} {:>8} {:>8} {:>8}   target", "ratio of calls/s", "median", "min", "max");

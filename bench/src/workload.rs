@@ -2,6 +2,9 @@
 
 use souk_client::Connection;
 use souk_proto::v1;
+use tonic::{Code, Response, Status};
+
+use crate::load::Taken;
 
 /// One kind of load.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,25 +42,30 @@ pub(crate) const WORDS: [&str; 16] = [
     "box", "bottle", "cushion", "lantern",
 ];
 
-pub(crate) async fn who_am_i(connection: Connection) -> anyhow::Result<()> {
-    connection.session().who_am_i(v1::WhoAmIRequest {}).await?;
-    Ok(())
+pub(crate) async fn who_am_i(connection: Connection) -> anyhow::Result<Taken> {
+    taken(connection.session().who_am_i(v1::WhoAmIRequest {}).await)
 }
 
-pub(crate) async fn buy(connection: Connection, item_id: i64) -> anyhow::Result<()> {
+pub(crate) async fn buy(connection: Connection, item_id: i64) -> anyhow::Result<Taken> {
     let request = v1::BuyItemRequest {
         request_id: connection.request_id(),
         item_id,
         quantity: 1,
         ..Default::default()
     };
-    connection.buyer().buy_item(request).await?;
-    Ok(())
+    taken(connection.buyer().buy_item(request).await)
 }
 
-pub(crate) async fn search(connection: Connection, number: u64) -> anyhow::Result<()> {
+pub(crate) async fn search(connection: Connection, number: u64) -> anyhow::Result<Taken> {
     let word = WORDS[usize::try_from(number % WORDS.len() as u64)?];
     let request = v1::SearchItemRequest { query: word.into(), page_size: 10, ..Default::default() };
-    connection.catalog().search_item(request).await?;
-    Ok(())
+    taken(connection.catalog().search_item(request).await)
+}
+
+fn taken<T>(answer: Result<Response<T>, Status>) -> anyhow::Result<Taken> {
+    match answer {
+        Ok(_) => Ok(Taken::CarriedOut),
+        Err(status) if status.code() == Code::ResourceExhausted => Ok(Taken::Refused),
+        Err(status) => Err(status.into()),
+    }
 }

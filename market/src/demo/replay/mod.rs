@@ -17,9 +17,6 @@ pub use log::pence;
 use log::{Books, OrderLog};
 use trade::Trade;
 
-/// Reports of one kind of dirty line that are printed one by one; the rest is counted.
-const SHOWN_OF_EACH: usize = 5;
-
 /// Trades a log; answers whether the books agree.
 pub async fn run(file: &Path) -> anyhow::Result<bool> {
     let text =
@@ -58,12 +55,8 @@ fn report_dirt(log: &OrderLog) {
         by_reason.entry(dirty.reason).or_default().push(dirty.line);
     }
     for (reason, lines) in by_reason {
-        for line in lines.iter().take(SHOWN_OF_EACH) {
-            println!("line {line}: {reason}");
-        }
-        if lines.len() > SHOWN_OF_EACH {
-            println!("… and {} more lines: {reason}", lines.len() - SHOWN_OF_EACH);
-        }
+        let numbers: Vec<_> = lines.iter().map(u64::to_string).collect();
+        println!("{} lines: {reason}: line {}", lines.len(), numbers.join(", "));
     }
 }
 
