@@ -44,6 +44,7 @@ pub(crate) async fn serve(args: ServeArgs) -> anyhow::Result<()> {
         acceptor: Acceptor::new(tls, TrustDomain::default(), policy, AcceptorLimits::default()),
         threads: args.threads,
         drain: config.server.drain(),
+        log_format: config.log.format,
     };
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     println!("{}", listener.local_addr()?);

@@ -31,8 +31,12 @@ impl App {
     /// way, carries out what was queued, and closes everything.
     pub async fn run(self, shutdown: CancellationToken) -> Result<(), ServeError> {
         let Self { config, listener, acceptor, access, parts, lanes, relay } = self;
-        let options =
-            ServerOptions { acceptor, threads: config.server.thread_count(), drain: config.server.drain() };
+        let options = ServerOptions {
+            acceptor,
+            threads: config.server.thread_count(),
+            drain: config.server.drain(),
+            log_format: config.log.format,
+        };
         let server = {
             let (parts, ledgers) = (Arc::clone(&parts), lanes.ledgers());
             Server::start(&options, move || {

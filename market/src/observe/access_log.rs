@@ -18,15 +18,26 @@ use souk_certs::acceptor::PeerInfo;
 use tonic::{Code, Status};
 use tower::{Layer, Service};
 
+use crate::config::LogFormat;
+
 /// Puts [`AccessLog`] around a service.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct AccessLogLayer;
+#[derive(Clone, Copy, Debug)]
+pub struct AccessLogLayer {
+    format: LogFormat,
+}
+
+impl AccessLogLayer {
+    /// Lines for people, or for machines.
+    pub fn new(format: LogFormat) -> Self {
+        Self { format }
+    }
+}
 
 impl<S> Layer<S> for AccessLogLayer {
     type Service = AccessLog<S>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        AccessLog { inner }
+        AccessLog { inner, format: self.format }
     }
 }
 
@@ -34,6 +45,7 @@ impl<S> Layer<S> for AccessLogLayer {
 #[derive(Clone, Debug)]
 pub struct AccessLog<S> {
     inner: S,
+    format: LogFormat,
 }
 
 impl<S, B, A> Service<Request<B>> for AccessLog<S>
@@ -53,6 +65,7 @@ where
             peer: request.extensions().get::<PeerInfo>().cloned(),
             path: request.uri().clone(),
             began: Instant::now(),
+            format: self.format,
         });
         LoggedCall { call: self.inner.call(request), line }
     }
@@ -63,23 +76,40 @@ struct Line {
     peer: Option<PeerInfo>,
     path: http::Uri,
     began: Instant,
+    format: LogFormat,
 }
 
 impl Line {
     fn write(self, outcome: Outcome) {
         let who = Who(self.peer.as_ref());
-        let what = self.path.path().trim_start_matches("/shopping.v1.");
+        let what = self.path.path().trim_start_matches('/').trim_start_matches("shopping.v1.");
+        let outcome = outcome.as_str();
         let millis = self.began.elapsed().as_secs_f64() * 1_000.0;
-        let peer = self.peer.as_ref().map(|peer| peer.address);
-        tracing::info!(
-            target: "souk::access",
-            %who, what, outcome = outcome.as_str(), millis = format_args!("{millis:.2}"), peer = ?peer,
-            "call"
-        );
+        let peer = Peer(self.peer.as_ref());
+        match self.format {
+            LogFormat::Words => {
+                tracing::info!(target: "souk::access", "{who} at {peer}: {what} {outcome} in {millis:.1} ms");
+            }
+            LogFormat::Json => {
+                tracing::info!(target: "souk::access", %who, what, outcome, millis, %peer, "call");
+            }
+        }
     }
 }
 
-/// The party in the certificate, with the first part of its UUID.
+/// Where the connection comes from.
+struct Peer<'a>(Option<&'a PeerInfo>);
+
+impl fmt::Display for Peer<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some(peer) => peer.address.fmt(f),
+            None => f.write_str("an unknown address"),
+        }
+    }
+}
+
+/// The party in the certificate.
 struct Who<'a>(Option<&'a PeerInfo>);
 
 impl fmt::Display for Who<'_> {

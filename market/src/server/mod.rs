@@ -16,6 +16,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 
+use crate::config::LogFormat;
 use thread::ServerThread;
 
 /// How long to wait after the system refused to accept (for want of file descriptors, say).
@@ -39,6 +40,8 @@ pub struct ServerOptions {
     pub threads: usize,
     /// How long calls under way may take to end after [`Server::stop`].
     pub drain: Duration,
+    /// How the line for each call is written.
+    pub log_format: LogFormat,
 }
 
 impl Server {

@@ -93,7 +93,7 @@ async fn serve(routes: Routes, options: ServerOptions, dealt: DealtReceiver, sto
         .http2_keepalive_interval(Some(KEEP_ALIVE))
         .http2_keepalive_timeout(Some(KEEP_ALIVE))
         .timeout(CALL_TIMEOUT)
-        .layer(AccessLogLayer)
+        .layer(AccessLogLayer::new(options.log_format))
         .serve_with_incoming_shutdown(routes, handshakes(options.acceptor, dealt), stopped);
     let overdue = async move {
         if drain_begins.await.is_err() {

@@ -9,5 +9,6 @@
 
 mod crash;
 mod fair;
+mod store;
 mod tidy;
 mod trade;

@@ -1,0 +1,165 @@
+//! The write path and the queries.
+
+use market::{
+    domain::{Action, ItemId, OrderId, OrderStatus, Outcome, Refusal, Stars},
+    store::{FeedPosition, OrderQuery, SaleQuery},
+};
+
+use super::{ALICE, BOB, CAROL, DAVE, Shop, buy, on_every_back_end, party, reprice, sell};
+
+on_every_back_end!(
+    a_batch_sees_its_own_changes_and_is_saved_whole,
+    a_replay_is_answered_from_the_store,
+    a_batch_of_refusals_saves_nothing,
+    rows_come_back_as_they_were_saved,
+    numbers_grow_and_are_not_used_again,
+    the_feed_moves_with_what_a_search_would_notice,
+    pages_go_by_key,
+    a_renamed_seller_has_its_new_name_on_all_items,
+    totals_add_up,
+);
+
+async fn a_batch_sees_its_own_changes_and_is_saved_whole(mut shop: Shop) {
+    let lamp = shop.lamp(ALICE, 3).await;
+    let commands: Vec<_> = (0..5).map(|_| shop.command(BOB, buy(lamp, 1))).collect();
+    let (outcomes, receipt) = shop.batch(&commands).await;
+    assert_eq!(outcomes.iter().filter(|outcome| outcome.is_ok()).count(), 3);
+    assert!(matches!(outcomes[3], Err(Refusal::OutOfStock { available: 0, .. })));
+    let recipients = receipt.unwrap().recipients;
+    assert!(recipients.iter().all(|recipient| *recipient == party(ALICE)) && !recipients.is_empty());
+    let item = shop.store.reads.item(lamp).await.unwrap().unwrap();
+    assert_eq!((item.quantity, item.sold, item.version), (0, 3, 4));
+    let query = OrderQuery { buyer: party(BOB), status: None, before: None, limit: 10 };
+    assert_eq!(shop.store.reads.orders(&query).await.unwrap().len(), 3);
+}
+
+async fn a_replay_is_answered_from_the_store(mut shop: Shop) {
+    let lamp = shop.lamp(ALICE, 5).await;
+    let command = shop.command(BOB, buy(lamp, 2));
+    let (first, _) = shop.batch(std::slice::from_ref(&command)).await;
+    let (again, receipt) = shop.batch(std::slice::from_ref(&command)).await;
+    assert_eq!(first, again);
+    assert_eq!(receipt, None, "nothing was saved");
+    // Twice in one batch is once, too.
+    let twice = shop.command(BOB, buy(lamp, 1));
+    let (outcomes, _) = shop.batch(&[twice.clone(), twice]).await;
+    assert_eq!(outcomes[0], outcomes[1]);
+    assert_eq!(shop.store.reads.item(lamp).await.unwrap().unwrap().quantity, 2);
+}
+
+async fn a_batch_of_refusals_saves_nothing(mut shop: Shop) {
+    let before = shop.store.reads.totals().await.unwrap();
+    let commands = [shop.command(BOB, buy(ItemId(77), 1)), shop.command(99, sell("Lamp", 1))];
+    let (outcomes, receipt) = shop.batch(&commands).await;
+    assert!(outcomes.iter().all(Result::is_err));
+    assert_eq!(receipt, None);
+    assert_eq!(shop.store.reads.totals().await.unwrap(), before);
+}
+
+async fn rows_come_back_as_they_were_saved(mut shop: Shop) {
+    let listed = shop.listed(ALICE, "Lampe à huile \u{1f4a1}", 5).await;
+    assert_eq!(shop.store.reads.item(listed.id).await.unwrap().unwrap(), listed);
+    let Outcome::Order(order) = shop.act(BOB, buy(listed.id, 2)).await.unwrap() else { panic!("no order") };
+    assert_eq!(shop.store.reads.order(order.id).await.unwrap().unwrap(), order);
+    let Outcome::Order(cancelled) = shop.act(BOB, Action::Cancel { order: order.id }).await.unwrap() else {
+        panic!("no order")
+    };
+    assert_eq!(shop.store.reads.order(order.id).await.unwrap().unwrap(), cancelled);
+    shop.act(BOB, buy(listed.id, 1)).await.unwrap();
+    let rate = Action::Rate { item: listed.id, stars: Stars::parse(4).unwrap(), update_existing: false };
+    shop.act(BOB, rate.clone()).await.unwrap();
+    assert!(matches!(shop.act(BOB, rate).await, Err(Refusal::AlreadyRated { .. })));
+    let Outcome::Wished(wish, item) = shop.act(DAVE, Action::Wish { item: listed.id }).await.unwrap() else {
+        panic!("no wish")
+    };
+    let wishes = shop.store.reads.wishlist(party(DAVE), None, 10).await.unwrap();
+    assert_eq!(wishes, [(wish, item)]);
+    assert_eq!(shop.store.reads.party(party(99)).await.unwrap(), None);
+    assert_eq!(shop.store.reads.order(OrderId(99)).await.unwrap(), None);
+}
+
+async fn numbers_grow_and_are_not_used_again(mut shop: Shop) {
+    let first = shop.lamp(ALICE, 1).await;
+    shop.act(ALICE, Action::Delete { item: first, expected_version: None }).await.unwrap();
+    let second = shop.lamp(ALICE, 1).await;
+    assert!(second > first);
+    let Outcome::Order(one) = shop.act(BOB, buy(second, 1)).await.unwrap() else { panic!("no order") };
+    let third = shop.lamp(ALICE, 1).await;
+    let Outcome::Order(two) = shop.act(BOB, buy(third, 1)).await.unwrap() else { panic!("no order") };
+    assert!(two.id > one.id);
+}
+
+async fn the_feed_moves_with_what_a_search_would_notice(mut shop: Shop) {
+    let (lamp, chair) = (shop.lamp(ALICE, 2).await, shop.lamp(ALICE, 2).await);
+    let feed = async |shop: &Shop, after| shop.store.reads.item_feed(FeedPosition(after), 10).await.unwrap();
+    let entries = feed(&shop, 0).await;
+    let order: Vec<_> = entries.iter().map(|entry| entry.item.id).collect();
+    assert_eq!(order, [lamp, chair]);
+    let last = entries[1].position.0;
+    // One of two units: a search finds the item as before.
+    shop.act(BOB, buy(lamp, 1)).await.unwrap();
+    assert!(feed(&shop, last).await.is_empty());
+    // The last unit: it does not any more.
+    shop.act(BOB, buy(lamp, 1)).await.unwrap();
+    let moved = feed(&shop, last).await;
+    assert_eq!(moved.len(), 1);
+    assert!(moved[0].item.id == lamp && moved[0].position.0 > last);
+    shop.act(ALICE, Action::Delete { item: chair, expected_version: None }).await.unwrap();
+    let all = feed(&shop, 0).await;
+    let order: Vec<_> = all.iter().map(|entry| (entry.item.id, entry.item.is_listed())).collect();
+    assert_eq!(order, [(lamp, true), (chair, false)], "each item stands once, at its latest change");
+}
+
+async fn pages_go_by_key(mut shop: Shop) {
+    let mut own = Vec::new();
+    for _ in 0..4 {
+        own.push(shop.lamp(ALICE, 9).await);
+        shop.lamp(CAROL, 9).await;
+    }
+    let reads = std::sync::Arc::clone(&shop.store.reads);
+    let ids = |items: Vec<market::domain::Item>| items.into_iter().map(|item| item.id).collect::<Vec<_>>();
+    assert_eq!(ids(reads.seller_items(party(ALICE), None, 2).await.unwrap()), own[..2]);
+    assert_eq!(ids(reads.seller_items(party(ALICE), Some(own[1]), 9).await.unwrap()), own[2..]);
+    let mut placed = Vec::new();
+    for item in &own {
+        let Outcome::Order(order) = shop.act(BOB, buy(*item, 1)).await.unwrap() else { panic!("no order") };
+        placed.insert(0, order.id);
+        shop.act(BOB, Action::Wish { item: *item }).await.unwrap();
+    }
+    shop.act(BOB, Action::Cancel { order: placed[3] }).await.unwrap();
+    let query = OrderQuery { buyer: party(BOB), status: None, before: Some(placed[0]), limit: 2 };
+    let orders: Vec<_> = reads.orders(&query).await.unwrap().into_iter().map(|order| order.id).collect();
+    assert_eq!(orders, placed[1..3]);
+    let cancelled = OrderQuery { status: Some(OrderStatus::Cancelled), before: None, limit: 9, ..query };
+    assert_eq!(reads.orders(&cancelled).await.unwrap().len(), 1);
+    let sales = SaleQuery { seller: party(ALICE), item: Some(own[2]), status: None, before: None, limit: 9 };
+    let sold: Vec<_> = reads.sales(&sales).await.unwrap().into_iter().map(|order| order.item).collect();
+    assert_eq!(sold, [own[2]]);
+    assert!(reads.sales(&SaleQuery { seller: party(CAROL), item: None, ..sales }).await.unwrap().is_empty());
+    let wished = reads.wishlist(party(BOB), Some(own[1]), 9).await.unwrap();
+    assert_eq!(wished.into_iter().map(|(wish, _)| wish.item).collect::<Vec<_>>(), own[2..]);
+}
+
+async fn a_renamed_seller_has_its_new_name_on_all_items(mut shop: Shop) {
+    let lamp = shop.lamp(ALICE, 1).await;
+    let display_name = market::domain::DisplayName::parse("Alice & Daughters").unwrap();
+    let role = market::domain::Role::Seller;
+    shop.act(ALICE, Action::Register { role, display_name, callback: None }).await.unwrap();
+    let item = shop.store.reads.item(lamp).await.unwrap().unwrap();
+    assert_eq!(item.seller_name.as_str(), "Alice & Daughters");
+    let Outcome::Order(order) = shop.act(BOB, buy(lamp, 1)).await.unwrap() else { panic!("no order") };
+    assert_eq!(order.seller_name.as_str(), "Alice & Daughters");
+}
+
+async fn totals_add_up(mut shop: Shop) {
+    let lamp = shop.lamp(ALICE, 10).await;
+    let Outcome::Order(order) = shop.act(BOB, buy(lamp, 4)).await.unwrap() else { panic!("no order") };
+    shop.act(DAVE, buy(lamp, 1)).await.unwrap();
+    shop.act(BOB, Action::Cancel { order: order.id }).await.unwrap();
+    shop.act(ALICE, reprice(lamp, 900)).await.unwrap();
+    shop.act(ALICE, Action::Delete { item: lamp, expected_version: None }).await.unwrap();
+    let totals = shop.store.reads.totals().await.unwrap();
+    assert_eq!(totals.supplied, totals.sold + totals.remaining + totals.withdrawn);
+    assert_eq!((totals.supplied, totals.sold, totals.ordered, totals.withdrawn), (10, 1, 1, 9));
+    assert_eq!((totals.parties, totals.items, totals.orders), (4, 1, 2));
+}

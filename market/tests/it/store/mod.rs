@@ -1,0 +1,182 @@
+//! What every back end promises, without a ledger or a network around it.
+
+mod deliveries;
+mod files;
+mod lane;
+mod model;
+
+use std::{path::PathBuf, time::Duration};
+
+use market::{
+    domain::{
+        Action, Callback, Category, Command, Context, Description, DisplayName, EventId, Fingerprint, Item,
+        ItemId, ItemListing, ItemName, Keys, Money, OrderQuantity, Outcome, PartyId, Quantity, Refusal,
+        RequestId, RequestKey, Role, Timestamp, decide,
+    },
+    store::{self, Lane, LeaseOwner, Receipt, Store},
+};
+use tempfile::TempDir;
+use uuid::Uuid;
+
+/// A store under test, and who works on it: as a ledger would, one batch at a time.
+pub(crate) struct Shop {
+    store: Store,
+    lane: Box<dyn Lane>,
+    now: Timestamp,
+    requests: u128,
+    events: u128,
+    folder: Option<TempDir>,
+}
+
+const ALICE: u128 = 1;
+const CAROL: u128 = 2;
+const BOB: u128 = 11;
+const DAVE: u128 = 12;
+
+const HOUR: Duration = Duration::from_secs(3_600);
+
+fn party(number: u128) -> PartyId {
+    PartyId(Uuid::from_u128(number))
+}
+
+fn owner(number: u128) -> LeaseOwner {
+    LeaseOwner(Uuid::from_u128(number))
+}
+
+impl Shop {
+    pub(crate) async fn memory() -> Self {
+        Self::with(store::memory::open(), None).await
+    }
+
+    pub(crate) async fn sqlite() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let store = store::sqlite::open(&folder.path().join("shop.db")).unwrap();
+        Self::with(store, Some(folder)).await
+    }
+
+    async fn with(store: Store, folder: Option<TempDir>) -> Self {
+        let mut shop = Self::over(store, folder);
+        for (number, role) in
+            [(ALICE, Role::Seller), (CAROL, Role::Seller), (BOB, Role::Buyer), (DAVE, Role::Buyer)]
+        {
+            shop.act(number, register(role, number)).await.unwrap();
+        }
+        shop
+    }
+
+    fn over(mut store: Store, folder: Option<TempDir>) -> Self {
+        let lane = store.lanes.remove(0);
+        Self { store, lane, now: Timestamp(1_000_000), requests: 0, events: 0, folder }
+    }
+
+    /// Closes the store and opens its file again.
+    async fn reopen(self) -> Self {
+        let Self { store, lane, now, requests, events, folder } = self;
+        drop((store, lane));
+        let path = path_in(folder.as_ref());
+        let again = Self::over(store::sqlite::open(&path).unwrap(), folder);
+        Self { now, requests, events, ..again }
+    }
+
+    fn command(&mut self, caller: u128, action: Action) -> Command {
+        self.requests += 1;
+        let id = RequestId(Uuid::from_u128(self.requests));
+        let request = RequestKey { id, fingerprint: Fingerprint([self.requests as u8; 16]) };
+        Command { caller: party(caller), request, validate_only: false, action }
+    }
+
+    pub(crate) async fn act(&mut self, caller: u128, action: Action) -> Result<Outcome, Refusal> {
+        let command = self.command(caller, action);
+        self.batch(&[command]).await.0.remove(0)
+    }
+
+    /// Carries commands out in one transaction.
+    async fn batch(&mut self, commands: &[Command]) -> (Vec<Result<Outcome, Refusal>>, Option<Receipt>) {
+        self.now = self.now.plus(Duration::from_micros(1));
+        let mut keys = Keys::default();
+        for command in commands {
+            command.add_keys(&mut keys);
+        }
+        let mut rows = self.lane.load(&keys).await.unwrap();
+        let events = &mut self.events;
+        let mut event_ids = || {
+            *events += 1;
+            EventId(Uuid::from_u128(*events))
+        };
+        let mut context = Context { now: self.now, event_ids: &mut event_ids };
+        let outcomes = commands.iter().map(|command| decide(&mut rows, command, &mut context)).collect();
+        if rows.is_unchanged() {
+            self.lane.abandon().await;
+            return (outcomes, None);
+        }
+        (outcomes, Some(self.lane.save(&rows).await.unwrap()))
+    }
+
+    async fn lamp(&mut self, seller: u128, units: i64) -> ItemId {
+        self.listed(seller, "Lamp", units).await.id
+    }
+
+    async fn listed(&mut self, seller: u128, name: &str, units: i64) -> Item {
+        match self.act(seller, sell(name, units)).await.unwrap() {
+            Outcome::Item(item) => item,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// Registers a party with a callback, so that its mailbox can be claimed.
+    async fn with_callback(&mut self, number: u128, role: Role) {
+        let callback = Some(Callback { host: "192.0.2.7".into(), port: 7444 });
+        let display_name = DisplayName::parse(&format!("party {number}")).unwrap();
+        self.act(number, Action::Register { role, display_name, callback }).await.unwrap();
+    }
+}
+
+fn path_in(folder: Option<&TempDir>) -> PathBuf {
+    folder.expect("a store in a file").path().join("shop.db")
+}
+
+fn register(role: Role, number: u128) -> Action {
+    let display_name = DisplayName::parse(&format!("party {number}")).unwrap();
+    Action::Register { role, display_name, callback: None }
+}
+
+fn sell(name: &str, units: i64) -> Action {
+    Action::Sell(ItemListing {
+        name: ItemName::parse(name).unwrap(),
+        description: Description::parse("").unwrap(),
+        category: Category::parse("home/light").unwrap(),
+        unit_price: Money::price(1_250, "GBP").unwrap(),
+        quantity: Quantity::parse_listing(units).unwrap(),
+    })
+}
+
+fn buy(item: ItemId, units: i64) -> Action {
+    Action::Buy { item, quantity: OrderQuantity::parse(units).unwrap(), expected_unit_price: None }
+}
+
+fn reprice(item: ItemId, amount_minor: i64) -> Action {
+    let patch = market::domain::ItemPatch {
+        unit_price: Some(Money::price(amount_minor, "GBP").unwrap()),
+        ..Default::default()
+    };
+    Action::Update { item, patch, expected_version: None }
+}
+
+/// Runs each test of a list on every back end: `store::…::memory::…`, `store::…::sqlite::…`.
+macro_rules! on_every_back_end {
+    ($($name:ident),+ $(,)?) => {
+        mod memory {
+            $(#[tokio::test]
+            async fn $name() {
+                super::$name(crate::store::Shop::memory().await).await;
+            })+
+        }
+        mod sqlite {
+            $(#[tokio::test]
+            async fn $name() {
+                super::$name(crate::store::Shop::sqlite().await).await;
+            })+
+        }
+    };
+}
+pub(crate) use on_every_back_end;

@@ -1,0 +1,85 @@
+//! Random trade: the back ends must agree with each other, however the commands are cut into batches, and
+//! every unit must be accounted for at all times.
+
+use market::domain::{Action, Command, ItemId, OrderId, Stars};
+use proptest::{prelude::*, test_runner::TestRunner};
+
+use super::{ALICE, BOB, CAROL, DAVE, Shop, buy, reprice, sell};
+
+/// Series of commands.
+const SERIES: u32 = 24;
+
+fn any_action() -> impl Strategy<Value = Action> {
+    let item = (1..5_i64).prop_map(ItemId);
+    prop_oneof![
+        2 => (1..9_i64).prop_map(|units| sell("Thing", units)),
+        6 => (item.clone(), 1..4_i64).prop_map(|(item, units)| buy(item, units)),
+        2 => (item.clone(), 1..9_i64).prop_map(|(item, pounds)| reprice(item, pounds * 100)),
+        1 => item.clone().prop_map(|item| Action::Delete { item, expected_version: None }),
+        2 => (1..9_i64).prop_map(|order| Action::Cancel { order: OrderId(order) }),
+        2 => item.clone().prop_map(|item| Action::Wish { item }),
+        1 => item.clone().prop_map(|item| Action::Unwish { item }),
+        2 => (item, 1..=5, any::<bool>()).prop_map(|(item, stars, update_existing)| {
+            Action::Rate { item, stars: Stars::parse(stars).unwrap(), update_existing }
+        }),
+    ]
+}
+
+fn any_caller() -> impl Strategy<Value = u128> {
+    prop_oneof![Just(ALICE), Just(CAROL), Just(BOB), Just(DAVE), Just(99)]
+}
+
+#[test]
+fn back_ends_and_batch_sizes_agree() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let steps = prop::collection::vec((any_caller(), any_action(), any::<bool>()), 1..40);
+    let config = ProptestConfig { cases: SERIES, failure_persistence: None, ..ProptestConfig::default() };
+    TestRunner::new(config)
+        .run(&(steps, 1..7_usize), |(steps, size)| {
+            runtime.block_on(async {
+                let mut one_by_one = Shop::memory().await;
+                let mut batched = Shop::memory().await;
+                let mut on_disk = Shop::sqlite().await;
+                let commands = commands(&mut one_by_one, steps);
+                let expected = carry_out(&mut one_by_one, &commands, 1).await;
+                assert_eq!(carry_out(&mut batched, &commands, size).await, expected);
+                assert_eq!(carry_out(&mut on_disk, &commands, size).await, expected);
+                let totals = one_by_one.store.reads.totals().await.unwrap();
+                assert_eq!(totals.supplied, totals.sold + totals.remaining + totals.withdrawn);
+                assert_eq!(totals.sold, totals.ordered);
+                assert_eq!(batched.store.reads.totals().await.unwrap(), totals);
+                assert_eq!(on_disk.store.reads.totals().await.unwrap(), totals);
+            });
+            Ok(())
+        })
+        .unwrap();
+}
+
+/// Some of the commands are repetitions of the one before.
+fn commands(shop: &mut Shop, steps: Vec<(u128, Action, bool)>) -> Vec<Command> {
+    let mut commands: Vec<Command> = Vec::new();
+    for (caller, action, repeat) in steps {
+        match commands.last() {
+            Some(last) if repeat => commands.push(last.clone()),
+            _ => commands.push(shop.command(caller, action)),
+        }
+    }
+    commands
+}
+
+/// Outcomes without their times, which batches share.
+async fn carry_out(shop: &mut Shop, commands: &[Command], size: usize) -> Vec<String> {
+    let mut outcomes = Vec::new();
+    for batch in commands.chunks(size) {
+        for outcome in shop.batch(batch).await.0 {
+            outcomes.push(without_times(&format!("{outcome:?}")));
+        }
+    }
+    outcomes
+}
+
+fn without_times(text: &str) -> String {
+    let mut parts = text.split("Timestamp(");
+    let first = parts.next().unwrap_or_default().to_owned();
+    parts.fold(first, |text, part| text + part.split_once(')').map_or("", |(_, rest)| rest))
+}
