@@ -62,6 +62,13 @@ pub enum OpenError {
     Io(#[from] io::Error),
 }
 
+impl OpenError {
+    /// Whether the market's certificate or one of its keys is the trouble.
+    pub fn is_about_identity(&self) -> bool {
+        matches!(self, Self::Credentials(_) | Self::Tls(_) | Self::TokenKeys(_) | Self::NotAMarket(_))
+    }
+}
+
 impl App {
     /// Opens everything and listens where `listener` does.
     pub async fn build(config: Config, listener: TcpListener, clock: Clock) -> Result<Self, OpenError> {

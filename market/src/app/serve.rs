@@ -52,13 +52,13 @@ impl App {
         };
         drop(listener);
         tracing::info!("shutting down");
-        // Streams end first: they would outlast every other call.
-        relay.shut_down(config.server.drain()).await;
+        // The relay ends the streams, which would outlast every other call.
         let closing = tokio::task::spawn_blocking(move || {
             server.stop();
             lanes.join();
         });
-        if let Err(error) = closing.await {
+        let (closed, ()) = tokio::join!(closing, relay.shut_down(config.server.drain()));
+        if let Err(error) = closed {
             tracing::error!(%error, "the market did not end cleanly");
         }
         parts.search.clone().close().await;

@@ -139,3 +139,19 @@ fn no_private_key_is_in_the_repository() {
     });
     assert_none(offences.map(|source| source.path.display().to_string()).collect());
 }
+
+/// The README's table of errors is the one that the code has.
+#[test]
+fn the_readme_lists_every_reason_with_its_hint_and_exit_code() {
+    let readme = fs::read_to_string(root().join("README.md")).unwrap();
+    let missing = souk_proto::Reason::ALL.iter().filter(|reason| {
+        let hint = reason.hint();
+        let row = |line: &str| {
+            line.starts_with(&format!("| `{reason}` |"))
+                && line.contains(&format!("| {} |", reason.exit_code()))
+                && line.ends_with(&format!("| {hint} |"))
+        };
+        !readme.lines().any(row)
+    });
+    assert_none(missing.map(|reason| format!("README.md lacks a row for {reason}, or it differs")).collect());
+}
