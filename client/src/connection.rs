@@ -150,9 +150,18 @@ impl Connection {
     /// `grpc-timeout`; what failed for a moment is repeated with the very same message, and so with the
     /// same `request_id` (see [`retry`]); a refused token is renewed once.
     ///
-    /// ```ignore
-    /// let request = BuyItemRequest { request_id: connection.request_id(), item_id, quantity, ..Default::default() };
+    /// ```no_run
+    /// # async fn buy(connection: souk_client::Connection) -> Result<(), souk_client::Failure> {
+    /// use souk_proto::v1::BuyItemRequest;
+    ///
+    /// let request = BuyItemRequest {
+    ///     request_id: connection.request_id(),
+    ///     item_id: 7,
+    ///     quantity: 1,
+    ///     ..BuyItemRequest::default()
+    /// };
     /// let bought = connection.call(request, |c, r| async move { c.buyer().buy_item(r).await }).await?;
+    /// # Ok(()) }
     /// ```
     ///
     /// # Errors

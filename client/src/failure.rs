@@ -158,7 +158,10 @@ impl Failure {
     /// What to do about it; `None` when the message says so itself.
     pub fn hint(&self) -> Option<&str> {
         match self {
-            Self::Credentials(_) | Self::Io { .. } => None,
+            Self::Io { .. } => None,
+            Self::Credentials(_) => Some(
+                "a certificate, its key, ca.pem and crl.pem belong together in one folder; `gen-certs.sh bundle NAME` packs them",
+            ),
             Self::Tls(_) => Some("make the certificates anew with gen-certs.sh"),
             Self::NotAParty(_) => Some("use a seller's, buyer's or operator's certificate"),
             Self::Unreachable { step, .. } => Some(step.hint()),

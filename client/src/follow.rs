@@ -130,6 +130,8 @@ impl Subscription {
 
     /// One stream, from its opening to its end.
     async fn subscribe_once(&mut self) -> ControlFlow<Stopped, Failure> {
+        // What was taken while the last stream broke, or since, must not be asked for again.
+        self.progress.settle(&self.seen, Instant::now());
         self.progress.begin_stream();
         // The cursor acknowledges, so what it stands for must be kept; 0 asks for all that is not.
         let cursor = if self.seen.save().await.is_ok() { self.progress.cursor() } else { 0 };

@@ -1,0 +1,135 @@
+//! Events by Subscribe: in order, once, over streams that break.
+
+use souk_client::{Connection, Notice, Seen, follow::follow};
+use souk_proto::{
+    Reason,
+    v1::{CaughtUp, Event, SubscribeResponse, subscribe_response::Message},
+};
+use tokio::sync::mpsc;
+use tonic::Status;
+
+use crate::{
+    market::refusal,
+    world::{Party, World, next, notice_of, test_notice},
+};
+
+fn sent(event: Event) -> Result<SubscribeResponse, Status> {
+    Ok(SubscribeResponse { message: Some(Message::Event(event)) })
+}
+
+fn caught_up(sequence: i64) -> Result<SubscribeResponse, Status> {
+    Ok(SubscribeResponse { message: Some(Message::CaughtUp(CaughtUp { sequence })) })
+}
+
+fn connect(world: &World) -> (Party, Connection) {
+    let alice = world.party("seller/alice");
+    let connection = world.connect(&alice);
+    (alice, connection)
+}
+
+async fn interrupted(notices: &mut mpsc::Receiver<Notice>) {
+    match next(notices).await {
+        Notice::Interrupted { failure, .. } => assert!(failure.is_passing(), "{failure}"),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn a_cut_stream_is_resumed_after_the_last_event_taken() {
+    let world = World::open().await;
+    let (alice, connection) = connect(&world);
+    let [a, b, c] = [(3, "a"), (5, "b"), (9, "c")].map(|(sequence, id)| test_notice(&alice, sequence, id));
+    world.market.script().streams.extend([
+        vec![sent(a), sent(b.clone()), Err(Status::unavailable("cut"))],
+        vec![sent(b), sent(c), caught_up(9)],
+    ]);
+    let (follower, mut notices) = follow(connection, Seen::in_memory());
+    notice_of(&mut notices).await.take();
+    let kept = notice_of(&mut notices).await;
+    interrupted(&mut notices).await;
+    assert_eq!(notice_of(&mut notices).await.take().event_id, "c", "b waits here already");
+    assert_eq!(kept.take().event_id, "b");
+    assert!(matches!(next(&mut notices).await, Notice::CaughtUp { sequence: 9 }));
+    assert_eq!(world.market.script().cursors, [0, 3], "b was not taken when the stream was cut");
+    follower.close().await;
+    assert_eq!(world.market.script().acknowledged.last(), Some(&9));
+}
+
+#[tokio::test]
+async fn what_was_taken_is_acknowledged_within_a_second() {
+    let world = World::open().await;
+    let (alice, connection) = connect(&world);
+    world.market.script().streams.push_back(vec![sent(test_notice(&alice, 8, "a"))]);
+    let (follower, mut notices) = follow(connection, Seen::in_memory());
+    let delivery = notice_of(&mut notices).await;
+    assert!(world.market.script().acknowledged.is_empty());
+    let begin = tokio::time::Instant::now();
+    delivery.take();
+    world.market.until("Acknowledge", |script| script.acknowledged == [8]).await;
+    assert!(begin.elapsed() >= std::time::Duration::from_millis(500), "it waited for more to come");
+    follower.close().await;
+}
+
+#[tokio::test]
+async fn sixty_four_events_are_acknowledged_at_once() {
+    let world = World::open().await;
+    let (alice, connection) = connect(&world);
+    let events = (1..=64).map(|n| sent(test_notice(&alice, n, &n.to_string())));
+    world.market.script().streams.push_back(events.collect());
+    let (follower, mut notices) = follow(connection, Seen::in_memory());
+    for n in 1..=64 {
+        assert_eq!(notice_of(&mut notices).await.take().sequence, n);
+    }
+    world.market.until("Acknowledge", |script| script.acknowledged.last() == Some(&64)).await;
+    follower.close().await;
+}
+
+#[tokio::test]
+async fn what_the_user_has_had_is_not_shown_again_after_a_restart() {
+    let world = World::open().await;
+    let (alice, connection) = connect(&world);
+    let folder = tempfile::tempdir().expect("a folder");
+    let remembered = || Seen::open(folder.path(), &world.dial(), alice.id).expect("opened");
+    let [a, b] = [(1, "a"), (2, "b")].map(|(sequence, id)| test_notice(&alice, sequence, id));
+
+    world.market.script().streams.push_back(vec![sent(a.clone())]);
+    let (follower, mut notices) = follow(connection.clone(), remembered());
+    notice_of(&mut notices).await.take();
+    follower.close().await;
+
+    // The market did not get the acknowledgement, let us say, and sends it all.
+    world.market.script().streams.push_back(vec![sent(a), sent(b)]);
+    let (follower, mut notices) = follow(connection, remembered());
+    assert_eq!(notice_of(&mut notices).await.take().event_id, "b");
+    follower.close().await;
+    assert_eq!(world.market.script().acknowledged, [1, 2]);
+}
+
+#[tokio::test]
+async fn a_token_that_ends_while_following_is_renewed_without_a_word() {
+    let world = World::open().await;
+    let (alice, connection) = connect(&world);
+    world.market.script().streams.extend([
+        vec![sent(test_notice(&alice, 1, "a")), Err(refusal(Reason::TokenExpired))],
+        vec![sent(test_notice(&alice, 2, "b"))],
+    ]);
+    let (follower, mut notices) = follow(connection, Seen::in_memory());
+    notice_of(&mut notices).await.take();
+    assert_eq!(notice_of(&mut notices).await.take().event_id, "b");
+    follower.close().await;
+}
+
+#[tokio::test]
+async fn a_stream_that_was_replaced_ends_for_good() {
+    let world = World::open().await;
+    let (_, connection) = connect(&world);
+    world.market.script().streams.push_back(vec![Err(refusal(Reason::StreamReplaced))]);
+    let (follower, mut notices) = follow(connection, Seen::in_memory());
+    match next(&mut notices).await {
+        Notice::Ended(failure) => assert_eq!(failure.exit_code(), 5),
+        other => panic!("{other:?}"),
+    }
+    assert!(notices.recv().await.is_none());
+    assert_eq!(world.market.script().cursors.len(), 1);
+    follower.close().await;
+}

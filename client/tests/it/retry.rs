@@ -1,0 +1,101 @@
+//! Repeats: what is repeated, how often, and with which id.
+
+use std::{collections::HashSet, time::Duration};
+
+use souk_client::{Connection, Failure, retry::MAX_ATTEMPTS};
+use souk_proto::{
+    Reason,
+    v1::{TestEventRequest, TestEventResponse},
+};
+use tonic::Status;
+
+use crate::{
+    market::{refusal, refusal_for},
+    world::World,
+};
+
+async fn test_event(connection: &Connection) -> Result<TestEventResponse, Failure> {
+    let request = TestEventRequest { request_id: connection.request_id(), ..TestEventRequest::default() };
+    connection.call(request, |c, r| async move { c.events().test_event(r).await }).await
+}
+
+#[tokio::test]
+async fn a_passing_failure_is_repeated_with_the_same_request_id() {
+    let world = World::open().await;
+    let alice = world.seller("alice");
+    world.market.script().test_event.extend([
+        refusal(Reason::OutcomeUnknown),
+        refusal_for(Reason::Overloaded, Duration::from_millis(20)),
+        Status::unavailable("from a proxy"),
+    ]);
+    test_event(&alice).await.expect("the fourth attempt succeeds");
+    let calls = world.market.script().calls.clone();
+    assert_eq!(calls.len(), 4);
+    let ids: HashSet<_> = calls.iter().map(|call| &call.request_id).collect();
+    assert_eq!(ids.len(), 1, "{ids:?}");
+    assert!(calls.iter().all(|call| call.party_id == alice.party().to_string()));
+
+    test_event(&alice).await.expect("answered");
+    let calls = world.market.script().calls.clone();
+    assert_ne!(calls[4].request_id, calls[3].request_id, "a new wish has a new id");
+}
+
+#[tokio::test]
+async fn a_lasting_refusal_is_not_repeated() {
+    let world = World::open().await;
+    let alice = world.seller("alice");
+    for status in
+        [refusal(Reason::OutOfStock), Status::resource_exhausted("too large"), Status::internal("broken")]
+    {
+        world.market.script().calls.clear();
+        world.market.script().test_event.push_back(status);
+        test_event(&alice).await.expect_err("refused");
+        assert_eq!(world.market.script().calls.len(), 1);
+    }
+}
+
+#[tokio::test]
+async fn attempts_are_bounded_and_the_last_failure_is_told() {
+    let world = World::open().await;
+    let alice = world.seller("alice");
+    let attempts = MAX_ATTEMPTS as usize;
+    world.market.script().test_event.extend(vec![refusal(Reason::Unavailable); 2 * attempts]);
+    let failure = test_event(&alice).await.expect_err("refused");
+    assert_eq!(failure.exit_code(), 6);
+    assert_eq!(world.market.script().calls.len(), attempts);
+}
+
+#[tokio::test]
+async fn a_wait_beyond_the_deadline_is_not_begun() {
+    let world = World::open().await;
+    let alice = world.seller("alice");
+    world.market.script().test_event.push_back(refusal_for(Reason::RateLimited, Duration::from_secs(3_600)));
+    let failure = test_event(&alice).await.expect_err("refused");
+    assert_eq!(failure.refusal().and_then(|r| r.reason()), Some(Reason::RateLimited));
+}
+
+#[tokio::test]
+async fn the_deadline_goes_to_the_market_and_shrinks_with_each_attempt() {
+    let world = World::open().await;
+    let alice = world.seller("alice").with_timeout(Duration::from_secs(5));
+    world.market.script().test_event.push_back(refusal(Reason::Unavailable));
+    test_event(&alice).await.expect("answered");
+    let microseconds = |deadline: &Option<String>| -> u64 {
+        let text = deadline.as_deref().expect("a deadline").trim_end_matches('u');
+        text.parse().expect("microseconds")
+    };
+    let deadlines: Vec<_> =
+        world.market.script().calls.iter().map(|call| microseconds(&call.deadline)).collect();
+    assert!(deadlines[0] <= 5_000_000);
+    assert!(deadlines[1] + 50_000 <= deadlines[0], "{deadlines:?}");
+}
+
+#[tokio::test]
+async fn a_market_that_does_not_answer_is_given_up_at_the_deadline() {
+    let world = World::open().await;
+    let alice = world.seller("alice").with_timeout(Duration::from_millis(300));
+    world.market.set_issuing(false);
+    let failure = test_event(&alice).await.expect_err("timed out");
+    assert!(matches!(failure, Failure::TimedOut { .. }), "{failure:?}");
+    assert_eq!(failure.exit_code(), 6);
+}
