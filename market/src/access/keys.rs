@@ -50,7 +50,7 @@ impl TokenKeys {
         Self::from_pem(&pem).ok_or_else(|| TokenKeyError::NotAKey { path: path.to_owned() })
     }
 
-    fn from_pem(pem: &[u8]) -> Option<Self> {
+    pub(super) fn from_pem(pem: &[u8]) -> Option<Self> {
         let der = PrivatePkcs8KeyDer::from_pem_slice(pem).ok()?;
         let pair = Ed25519KeyPair::from_pkcs8_maybe_unchecked(der.secret_pkcs8_der()).ok()?;
         let public = pair.public_key().as_ref();

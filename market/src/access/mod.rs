@@ -18,6 +18,8 @@ mod epochs;
 mod guard;
 mod keys;
 mod rate;
+#[cfg(test)]
+mod tests;
 mod token;
 
 use std::{collections::HashSet, sync::Arc};

@@ -28,7 +28,7 @@ pub(super) type TokenPrint = [u8; 32];
 
 /// Issues and verifies tokens.
 pub struct Tokens {
-    keys: TokenKeys,
+    pub(super) keys: TokenKeys,
     issuer: String,
     audience: String,
 }

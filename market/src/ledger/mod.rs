@@ -9,6 +9,8 @@
 
 mod desk;
 mod lane;
+#[cfg(test)]
+mod tests;
 
 use std::{sync::Arc, thread, time::Duration};
 

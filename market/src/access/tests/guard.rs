@@ -1,0 +1,239 @@
+//! The guard as an interceptor: what it lets pass, and what it says to the rest.
+
+use std::{collections::HashSet, net::SocketAddr};
+
+use proptest::prelude::*;
+use souk_certs::acceptor::PeerInfo;
+use souk_proto::{
+    Reason,
+    metadata::{AUTHORIZATION, BEARER_PREFIX, PARTY_ID},
+};
+use tonic::{Request, Status, metadata::MetadataValue, service::Interceptor as _};
+
+use super::*;
+
+const SELLERS: Admission = Admission::Token(&[Role::Seller]);
+
+/// What the clock of each test's thread shows, in microseconds.
+fn now() -> Timestamp {
+    NOW.with(|now| Timestamp(now.load(Ordering::Relaxed)))
+}
+
+thread_local! {
+    static NOW: AtomicI64 = const { AtomicI64::new(BEGIN * 1_000_000) };
+}
+
+fn set_time(seconds_later: i64) {
+    NOW.with(|now| now.store(at(seconds_later).0, Ordering::Relaxed));
+}
+
+struct Gate {
+    chain: Chain,
+    access: Arc<Access>,
+}
+
+impl Gate {
+    fn open() -> Self {
+        Self::with_burst(1_000)
+    }
+
+    fn with_burst(burst_calls: u32) -> Self {
+        let chain = Chain::new();
+        let rates = LimitConfig { seller_calls_per_second: 1, buyer_calls_per_second: 1, burst_calls };
+        let access = Arc::new(Access::open(AccessParts {
+            tokens: Arc::clone(&chain.tokens),
+            revoked: Arc::default(),
+            epochs: Vec::new(),
+            rates,
+            clock: Clock::new(now),
+        }));
+        Self { chain, access }
+    }
+
+    fn ask(&self, admission: Admission, request: Request<()>) -> Result<Caller, Reason> {
+        let answer = Guard::new(Arc::clone(&self.access), admission).call(request);
+        let admitted = answer.map_err(|status| reason(&status))?;
+        Ok(admitted.extensions().get::<Caller>().expect("a caller").clone())
+    }
+}
+
+fn reason(status: &Status) -> Reason {
+    Reason::of(status).expect("every refusal has a reason")
+}
+
+/// A call over a connection with this certificate.
+struct Call(Request<()>);
+
+impl Call {
+    fn over(certificate: &Arc<PeerCertificate>) -> Self {
+        let mut request = Request::new(());
+        let address = SocketAddr::from(([192, 0, 2, 1], 50_000));
+        request.extensions_mut().insert(PeerInfo { address, certificate: Arc::clone(certificate) });
+        Self(request)
+    }
+
+    fn party(mut self, text: &str) -> Self {
+        self.0.metadata_mut().append(PARTY_ID, MetadataValue::try_from(text).unwrap());
+        self
+    }
+
+    fn token(self, token: &str) -> Self {
+        self.authorization(&format!("{BEARER_PREFIX}{token}"))
+    }
+
+    fn authorization(mut self, text: &str) -> Self {
+        self.0.metadata_mut().append(AUTHORIZATION, MetadataValue::try_from(text).unwrap());
+        self
+    }
+}
+
+#[test]
+fn a_caller_is_who_the_certificate_says() {
+    let gate = Gate::open();
+    let alice = gate.chain.certificate(Identity::Seller(ALICE));
+    let token = gate.chain.token(&alice, 0, 0);
+    for _ in 0..2 {
+        let call = Call::over(&alice).party(&ALICE.to_string()).token(&token);
+        let caller = gate.ask(SELLERS, call.0).unwrap();
+        assert_eq!((caller.party, caller.role), (PartyId(ALICE), Role::Seller));
+        assert!(caller.token.is_some(), "the second time from the cache");
+    }
+    let call = Call::over(&alice).party(&ALICE.to_string());
+    assert_eq!(gate.ask(Admission::Certificate, call.0).unwrap().token, None);
+}
+
+#[test]
+fn the_party_id_is_there_once_and_canonical() {
+    let gate = Gate::open();
+    let alice = gate.chain.certificate(Identity::Seller(ALICE));
+    let token = gate.chain.token(&alice, 0, 0);
+    let own = ALICE.to_string();
+    let values: [&[&str]; 9] = [
+        &[],
+        &[&BOB.to_string()],
+        &[&own.to_uppercase()],
+        &[&ALICE.simple().to_string()],
+        &[&ALICE.braced().to_string()],
+        &[&Uuid::nil().to_string()],
+        &["no uuid at all"],
+        &[&own, &own],
+        &[&own, &BOB.to_string()],
+    ];
+    for values in values {
+        let call = values.iter().fold(Call::over(&alice), |call, value| call.party(value)).token(&token);
+        assert_eq!(gate.ask(SELLERS, call.0).unwrap_err(), Reason::PartyIdInvalid, "{values:?}");
+    }
+}
+
+#[test]
+fn the_token_is_there_once_as_a_bearer() {
+    let gate = Gate::open();
+    let alice = gate.chain.certificate(Identity::Seller(ALICE));
+    let token = gate.chain.token(&alice, 0, 0);
+    let (bearer, long) = (format!("Bearer {token}"), format!("Bearer {}", "x".repeat(2_049)));
+    let values: [&[&str]; 8] = [
+        &[],
+        &[""],
+        &["Bearer "],
+        &[&token],
+        &[&format!("bearer {token}")],
+        &[&format!("Basic {token}")],
+        &[&bearer, &bearer],
+        &[&long],
+    ];
+    for values in values {
+        let call = Call::over(&alice).party(&ALICE.to_string());
+        let call = values.iter().fold(call, |call, value| call.authorization(value));
+        assert_eq!(gate.ask(SELLERS, call.0).unwrap_err(), Reason::TokenRequired, "{values:?}");
+    }
+    let call = Call::over(&alice).party(&ALICE.to_string()).token("not.a.token");
+    assert_eq!(gate.ask(SELLERS, call.0).unwrap_err(), Reason::TokenInvalid);
+}
+
+#[test]
+fn only_parties_and_only_the_right_role_pass() {
+    let gate = Gate::open();
+    let bob = gate.chain.certificate(Identity::Buyer(BOB));
+    let token = gate.chain.token(&bob, 0, 0);
+    let call = || Call::over(&bob).party(&BOB.to_string()).token(&token).0;
+    assert_eq!(gate.ask(SELLERS, call()).unwrap_err(), Reason::RoleDenied);
+    assert!(gate.ask(Admission::Token(&[Role::Buyer]), call()).is_ok());
+
+    let market = gate.chain.certificate(Identity::Market);
+    let call = Call::over(&market).party(&BOB.to_string()).token(&token);
+    assert_eq!(gate.ask(SELLERS, call.0).unwrap_err(), Reason::CertificateRequired);
+    let unknown = Call(Request::new(())).party(&BOB.to_string()).token(&token);
+    assert_eq!(gate.ask(SELLERS, unknown.0).unwrap_err(), Reason::CertificateRequired);
+}
+
+#[test]
+fn a_remembered_token_still_ends_with_time_epoch_and_certificate() {
+    let gate = Gate::open();
+    let alice = gate.chain.certificate(Identity::Seller(ALICE));
+    let token = gate.chain.token(&alice, 0, 0);
+    let ask = |token: &str| gate.ask(SELLERS, Call::over(&alice).party(&ALICE.to_string()).token(token).0);
+    ask(&token).unwrap();
+
+    set_time(TOKEN_LIFE.as_secs().cast_signed() + 30);
+    assert_eq!(ask(&token).unwrap_err(), Reason::TokenExpired);
+    set_time(0);
+
+    gate.access.raise_epoch(PartyId(ALICE), 1);
+    assert_eq!(ask(&token).unwrap_err(), Reason::TokenInvalid);
+    let next = gate.chain.token(&alice, 1, 0);
+    ask(&next).unwrap();
+
+    gate.access.revoke(Arc::new(HashSet::from([alice.serial().to_vec()])));
+    assert_eq!(ask(&next).unwrap_err(), Reason::CertificateRevoked);
+    gate.access.revoke(Arc::default());
+    set_time(alice.not_after().unix_timestamp() - BEGIN + 1);
+    assert_eq!(ask(&next).unwrap_err(), Reason::CertificateExpired);
+}
+
+#[test]
+fn a_remembered_token_is_remembered_for_its_certificate_alone() {
+    let gate = Gate::open();
+    let alice = gate.chain.certificate(Identity::Seller(ALICE));
+    let token = gate.chain.token(&alice, 0, 0);
+    gate.ask(SELLERS, Call::over(&alice).party(&ALICE.to_string()).token(&token).0).unwrap();
+    let mallory = gate.chain.certificate(Identity::Seller(BOB));
+    let stolen = Call::over(&mallory).party(&BOB.to_string()).token(&token);
+    assert_eq!(gate.ask(SELLERS, stolen.0).unwrap_err(), Reason::TokenInvalid);
+}
+
+#[test]
+fn one_party_over_its_rate_does_not_slow_another() {
+    let gate = Gate::with_burst(3);
+    let alice = gate.chain.certificate(Identity::Seller(ALICE));
+    let carol = gate.chain.certificate(Identity::Seller(BOB));
+    let ask = |certificate: &Arc<PeerCertificate>, party: Uuid| {
+        let call = Call::over(certificate).party(&party.to_string());
+        gate.ask(Admission::Certificate, call.0).map(|_| ())
+    };
+    for _ in 0..3 {
+        ask(&alice, ALICE).unwrap();
+    }
+    assert_eq!(ask(&alice, ALICE), Err(Reason::RateLimited));
+    ask(&carol, BOB).unwrap();
+}
+
+#[test]
+fn a_refusal_holds_nothing_of_the_token() {
+    let gate = Gate::open();
+    let alice = gate.chain.certificate(Identity::Seller(ALICE));
+    let token = gate.chain.token(&gate.chain.certificate(Identity::Seller(BOB)), 0, 0);
+    let call = Call::over(&alice).party(&ALICE.to_string()).token(&token);
+    let status = Guard::new(Arc::clone(&gate.access), SELLERS).call(call.0).unwrap_err();
+    let told = format!("{status:?}");
+    assert!(token.split('.').all(|part| !told.contains(part)), "{told}");
+}
+
+proptest! {
+    #[test]
+    fn no_metadata_makes_the_guard_panic(party in "[ -~]{0,80}", authorization in "[ -~]{0,200}") {
+        let gate = Gate::open();
+        let alice = gate.chain.certificate(Identity::Seller(ALICE));
+        let call = Call::over(&alice).party(&party).authorization(&authorization);
+        prop_assert!(gate.ask(SELLERS, call.0).is_err());
+    }
+}

@@ -1,0 +1,72 @@
+//! The chain by itself, without sockets. Over sockets it is tested in `market/tests`.
+
+mod guard;
+mod token;
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicI64, Ordering},
+};
+
+use aws_lc_rs::signature::Ed25519KeyPair;
+use base64::{
+    Engine as _,
+    engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD},
+};
+use souk_certs::{
+    authority::{Authority, LeafOptions},
+    identity::{Identity, PeerCertificate, TrustDomain},
+};
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+use super::*;
+use crate::domain::{Role, Timestamp};
+
+/// 2026-01-01T00:00:00Z.
+const BEGIN: i64 = 1_767_225_600;
+const ALICE: Uuid = Uuid::from_u128(0xa11ce);
+const BOB: Uuid = Uuid::from_u128(0xb0b);
+
+fn at(seconds_later: i64) -> Timestamp {
+    Timestamp((BEGIN + seconds_later) * 1_000_000)
+}
+
+/// An authority and the keys of a market.
+struct Chain {
+    authority: Authority,
+    tokens: Arc<Tokens>,
+}
+
+impl Chain {
+    fn new() -> Self {
+        let domain = TrustDomain::default();
+        let begin = OffsetDateTime::from_unix_timestamp(BEGIN).unwrap();
+        let authority = Authority::create(&domain, begin).unwrap();
+        Self { authority, tokens: Arc::new(Tokens::new(new_keys(), &domain)) }
+    }
+
+    /// A new certificate; each call makes another one, also for the same identity.
+    fn certificate(&self, identity: Identity) -> Arc<PeerCertificate> {
+        let begin = OffsetDateTime::from_unix_timestamp(BEGIN).unwrap();
+        let (issued, _) = self.authority.issue(&identity, &LeafOptions::default(), begin).unwrap();
+        Arc::new(issued.peer)
+    }
+
+    /// A token for a seller or a buyer.
+    fn token(&self, certificate: &PeerCertificate, epoch: i64, seconds_later: i64) -> String {
+        let role = if certificate.spiffe_id().contains("seller") { Role::Seller } else { Role::Buyer };
+        let party = PartyId(certificate.identity().uuid().unwrap());
+        let issued = self.tokens.issue(certificate, party, role, epoch, at(seconds_later)).unwrap();
+        issued.token.reveal().to_owned()
+    }
+}
+
+fn new_keys() -> TokenKeys {
+    let pair = Ed25519KeyPair::generate().unwrap();
+    let der = pair.to_pkcs8v1().unwrap();
+    let body = STANDARD.encode(der.as_ref());
+    let label = ["PRIVATE", "KEY"].join(" ");
+    TokenKeys::from_pem(format!("-----BEGIN {label}-----\n{body}\n-----END {label}-----\n").as_bytes())
+        .unwrap()
+}

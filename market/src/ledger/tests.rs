@@ -1,0 +1,248 @@
+//! What a lane does when its store is slow, full, unreadable or silent.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicU8, AtomicUsize, Ordering},
+};
+
+use async_trait::async_trait;
+use tokio::sync::Semaphore;
+use uuid::Uuid;
+
+use super::*;
+use crate::{
+    domain::{DisplayName, Fingerprint, Keys, PartyId, RequestId, RequestKey, Role, WorkingSet},
+    store::{SaveError, StoreError, memory},
+};
+
+/// A party whose row can't be read.
+const UNREADABLE: u128 = u128::MAX;
+
+/// How the next saves end.
+#[derive(Clone, Copy)]
+#[repr(u8)]
+enum Ending {
+    Well,
+    Lost,
+    /// It was committed, but nobody said so.
+    CommittedUnconfirmed,
+}
+
+/// What a test turns, and sees, while the lane works.
+struct Controls {
+    ending: AtomicU8,
+    /// One permit for each load.
+    loads: Semaphore,
+    batches: AtomicUsize,
+    largest: AtomicUsize,
+}
+
+/// The memory back end, with faults.
+struct Faulty {
+    inner: Box<dyn Lane>,
+    controls: Arc<Controls>,
+}
+
+#[async_trait]
+impl Lane for Faulty {
+    async fn load(&mut self, keys: &Keys) -> Result<WorkingSet, StoreError> {
+        self.controls.loads.acquire().await.map_err(StoreError::unavailable)?.forget();
+        self.controls.batches.fetch_add(1, Ordering::SeqCst);
+        self.controls.largest.fetch_max(keys.requests.len(), Ordering::SeqCst);
+        if keys.parties.contains(&party(UNREADABLE)) {
+            return Err(StoreError::corrupt("a party of another age"));
+        }
+        self.inner.load(keys).await
+    }
+
+    async fn save(&mut self, rows: &WorkingSet) -> Result<Receipt, SaveError> {
+        match self.controls.ending.load(Ordering::SeqCst) {
+            lost if lost == Ending::Lost as u8 => {
+                self.inner.abandon().await;
+                Err(SaveError::Lost(StoreError::unavailable("the disk is full")))
+            }
+            unconfirmed if unconfirmed == Ending::CommittedUnconfirmed as u8 => {
+                self.inner.save(rows).await?;
+                Err(SaveError::Indefinite(StoreError::unavailable("the connection broke")))
+            }
+            _ => self.inner.save(rows).await,
+        }
+    }
+
+    async fn abandon(&mut self) {
+        self.inner.abandon().await;
+    }
+}
+
+fn party(number: u128) -> PartyId {
+    PartyId(Uuid::from_u128(number))
+}
+
+/// Registers a party; the request id is the party's number.
+fn register(number: u128) -> Command {
+    Command {
+        caller: party(number),
+        request: RequestKey {
+            id: RequestId(Uuid::from_u128(number)),
+            fingerprint: Fingerprint([number.to_le_bytes()[0]; 16]),
+        },
+        validate_only: false,
+        action: Action::Register {
+            role: Role::Seller,
+            display_name: DisplayName::parse("a seller").unwrap(),
+            callback: None,
+        },
+    }
+}
+
+struct Ground {
+    lanes: Lanes,
+    ledger: Ledger,
+    controls: Arc<Controls>,
+}
+
+impl Ground {
+    /// With leave for this many loads.
+    fn open(loads: usize) -> Self {
+        let controls = Arc::new(Controls {
+            ending: AtomicU8::new(Ending::Well as u8),
+            loads: Semaphore::new(loads),
+            batches: AtomicUsize::new(0),
+            largest: AtomicUsize::new(0),
+        });
+        let inner = memory::open().lanes.remove(0);
+        let lane: Box<dyn Lane> = Box::new(Faulty { inner, controls: Arc::clone(&controls) });
+        let lanes = Lanes::start(vec![lane], Clock::SYSTEM, || Box::new(|_| {})).unwrap();
+        let ledger = lanes.ledgers().open(&Desk::open());
+        Self { lanes, ledger, controls }
+    }
+
+    fn end(&self, ending: Ending) {
+        self.controls.ending.store(ending as u8, Ordering::SeqCst);
+    }
+
+    fn submit(&self, command: Command) -> tokio::task::JoinHandle<Answer> {
+        let ledger = self.ledger.clone();
+        tokio::spawn(async move { ledger.submit(command).await })
+    }
+
+    /// Waits until the lane has taken what was queued into a batch, or it all waits in the queue.
+    async fn until_queued(&self, commands: usize) {
+        while self.lanes.queued() != commands {
+            tokio::task::yield_now().await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_waits_while_a_batch_is_carried_out_becomes_one_batch() {
+    let ground = Ground::open(0);
+    let first = ground.submit(register(1));
+    tokio::task::yield_now().await;
+    ground.until_queued(0).await;
+    let others: Vec<_> = (2..102).map(|number| ground.submit(register(number))).collect();
+    tokio::task::yield_now().await;
+    ground.until_queued(100).await;
+    ground.controls.loads.add_permits(2);
+    first.await.unwrap().unwrap();
+    for other in others {
+        other.await.unwrap().unwrap();
+    }
+    assert_eq!(ground.controls.batches.load(Ordering::SeqCst), 2);
+    assert_eq!(ground.controls.largest.load(Ordering::SeqCst), 100);
+}
+
+#[tokio::test]
+async fn a_full_queue_refuses_at_once_and_loses_nothing() {
+    let ground = Ground::open(0);
+    let first = ground.submit(register(1));
+    tokio::task::yield_now().await;
+    ground.until_queued(0).await;
+    let last = LANE_QUEUE as u128 + 1;
+    let waiting: Vec<_> = (2..=last).map(|number| ground.submit(register(number))).collect();
+    tokio::task::yield_now().await;
+    ground.until_queued(LANE_QUEUE).await;
+
+    let refused = ground.ledger.submit(register(last + 1)).await;
+    assert!(matches!(refused, Err(LedgerError::Overloaded)), "{refused:?}");
+
+    ground.controls.loads.add_permits(LANE_QUEUE);
+    for accepted in std::iter::once(first).chain(waiting) {
+        accepted.await.unwrap().unwrap();
+    }
+    ground.ledger.submit(register(last + 1)).await.unwrap();
+    assert!(ground.controls.largest.load(Ordering::SeqCst) <= LANE_BATCH);
+}
+
+#[tokio::test]
+async fn one_unreadable_row_does_not_fail_the_others() {
+    let ground = Ground::open(0);
+    let first = ground.submit(register(1));
+    tokio::task::yield_now().await;
+    ground.until_queued(0).await;
+    let numbers = [2, UNREADABLE, 3];
+    let batch = numbers.map(|number| ground.submit(register(number)));
+    tokio::task::yield_now().await;
+    ground.until_queued(numbers.len()).await;
+    ground.controls.loads.add_permits(100);
+    first.await.unwrap().unwrap();
+    let [before, unreadable, after] = batch;
+    before.await.unwrap().unwrap();
+    assert!(matches!(unreadable.await.unwrap(), Err(LedgerError::Corrupt)));
+    after.await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn a_lost_batch_says_so_and_can_be_sent_again() {
+    let ground = Ground::open(100);
+    ground.end(Ending::Lost);
+    let lost = ground.ledger.submit(register(1)).await;
+    assert!(matches!(lost, Err(LedgerError::Unavailable)), "{lost:?}");
+    ground.end(Ending::Well);
+    ground.ledger.submit(register(1)).await.unwrap();
+}
+
+#[tokio::test]
+async fn an_unconfirmed_commit_is_not_called_a_failure_and_is_not_done_twice() {
+    let ground = Ground::open(100);
+    ground.end(Ending::CommittedUnconfirmed);
+    let unknown = ground.ledger.submit(register(1)).await;
+    assert!(matches!(unknown, Err(LedgerError::Indefinite)), "{unknown:?}");
+    ground.end(Ending::Lost);
+    // It took effect: the repetition is answered from the record, and there is nothing to save.
+    ground.ledger.submit(register(1)).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_caller_that_goes_away_changes_nothing_about_its_command() {
+    let ground = Ground::open(0);
+    let caller = ground.submit(register(1));
+    tokio::task::yield_now().await;
+    ground.until_queued(0).await;
+    caller.abort();
+    assert!(caller.await.unwrap_err().is_cancelled());
+    ground.controls.loads.add_permits(2);
+    ground.ledger.submit(register(2)).await.unwrap();
+    ground.end(Ending::Lost);
+    ground.controls.loads.add_permits(1);
+    ground.ledger.submit(register(1)).await.expect("it was carried out: this is the replay of its answer");
+}
+
+#[tokio::test]
+async fn a_store_that_is_gone_fails_the_call_and_the_queue_is_worked_off_before_the_end() {
+    let ground = Ground::open(0);
+    ground.controls.loads.close();
+    let refused = ground.ledger.submit(register(1)).await;
+    assert!(matches!(refused, Err(LedgerError::Unavailable)), "{refused:?}");
+
+    let ground = Ground::open(0);
+    let waiting: Vec<_> = (1..10).map(|number| ground.submit(register(number))).collect();
+    tokio::task::yield_now().await;
+    ground.controls.loads.add_permits(10);
+    let Ground { lanes, ledger, .. } = ground;
+    drop(ledger);
+    for accepted in waiting {
+        accepted.await.unwrap().unwrap();
+    }
+    tokio::task::spawn_blocking(|| lanes.join()).await.unwrap();
+}
