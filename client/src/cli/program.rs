@@ -6,10 +6,10 @@ use std::{
     process::ExitCode,
 };
 
-use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+use clap::{ArgMatches, Args as _, CommandFactory, FromArgMatches, Parser, Subcommand, parser::ValueSource};
 use souk_proto::reason::exit;
 
-use super::{CliSession, CommonFlags, Output, examine, listen, menu::Entry, output, shell, view::WhoView};
+use super::{CliSession, CommonFlags, examine, listen, menu::Entry, output, shell, view::WhoView};
 use crate::Failure;
 
 /// One of the command lines.
@@ -145,18 +145,30 @@ async fn mailbox(session: &CliSession) -> Result<(), Failure> {
 /// Reads and carries out one line of the shell or of a script. Answers its exit code.
 pub(super) async fn line<P: Program>(words: Vec<String>, session: &CliSession) -> u8 {
     let words = std::iter::once(P::NAME.to_owned()).chain(words);
-    let parsed = grammar::<P>()
-        .try_get_matches_from(words)
-        .and_then(|matches| Cli::<P::Command>::from_arg_matches(&matches));
-    let command = match parsed {
-        Ok(cli) => cli.command,
+    let parsed = grammar::<P>().try_get_matches_from(words).and_then(|matches| {
+        let typed = typed_flags(&matches);
+        Cli::<P::Command>::from_arg_matches(&matches).map(|cli| (cli, typed))
+    });
+    let (cli, typed) = match parsed {
+        Ok(parsed) => parsed,
         Err(error) => {
             // Help is no error; it goes where help goes.
             let _ = error.print();
             return if error.use_stderr() { exit::USAGE } else { exit::OK };
         }
     };
-    let outcome = match command {
+    if let Some(flag) = typed.iter().find(|flag| !["output", "currency"].contains(&flag.as_str())) {
+        let failure = Failure::usage(
+            format!("--{flag} holds for the whole shell"),
+            format!("quit, and start the shell with it: {} --{flag} … shell", P::NAME),
+        );
+        output::report(&failure, session.output());
+        return exit::USAGE;
+    }
+    let output = cli.flags.output.filter(|_| typed.iter().any(|flag| flag == "output"));
+    let currency = cli.flags.currency.filter(|_| typed.iter().any(|flag| flag == "currency"));
+    let session = &session.with(output, currency);
+    let outcome = match cli.command {
         Some(Either::Own(command)) => P::carry_out(command, session).await.map(|()| exit::OK),
         Some(Either::Shared(Shared::Shell | Shared::Listen)) => {
             Err(Failure::usage("this is the shell already", "events appear above the line you type"))
@@ -165,9 +177,17 @@ pub(super) async fn line<P: Program>(words: Vec<String>, session: &CliSession) -
         None => Ok(exit::OK),
     };
     outcome.unwrap_or_else(|failure| {
-        output::report(&failure, Output::Table);
+        output::report(&failure, session.output());
         failure.exit_code()
     })
+}
+
+/// The common flags of a line that were typed in it; the others come from the environment.
+fn typed_flags(matches: &ArgMatches) -> Vec<String> {
+    let common = CommonFlags::augment_args(clap::Command::new(""));
+    let flags = common.get_arguments().map(|flag| flag.get_id().as_str());
+    let typed = flags.filter(|&flag| matches.value_source(flag) == Some(ValueSource::CommandLine));
+    typed.map(|flag| flag.replace('_', "-")).collect()
 }
 
 /// The words that the shell completes.

@@ -1,6 +1,6 @@
 //! What a command works with: the settings, a connection that is opened at the first use, and a printer.
 
-use std::{future::Future, path::PathBuf};
+use std::{future::Future, path::PathBuf, sync::Arc};
 
 use souk_certs::{clock, credentials::Credentials};
 use tokio::sync::OnceCell;
@@ -14,14 +14,24 @@ pub struct CliSession {
     program: &'static str,
     resolved: Resolved,
     printer: Printer,
-    connection: OnceCell<Connection>,
+    connection: Arc<OnceCell<Connection>>,
 }
 
 impl CliSession {
     /// For one run of a program.
     pub fn new(program: &'static str, resolved: Resolved) -> Self {
         let printer = Printer::new(resolved.output, resolved.color);
-        Self { program, resolved, printer, connection: OnceCell::new() }
+        Self { program, resolved, printer, connection: Arc::default() }
+    }
+
+    /// The same session and connection, for a command that asks for another form or currency.
+    #[must_use]
+    pub fn with(&self, output: Option<Output>, currency: Option<String>) -> Self {
+        let mut resolved = self.resolved.clone();
+        resolved.output = output.unwrap_or(resolved.output);
+        resolved.currency = currency.or(resolved.currency);
+        let connection = Arc::clone(&self.connection);
+        Self { connection, ..Self::new(self.program, resolved) }
     }
 
     /// The program's name.

@@ -1,0 +1,199 @@
+//! The `buyer` program as people run it: real processes against a real market.
+
+#![expect(clippy::expect_used, reason = "a test that panics has failed")]
+
+#[path = "../../client/tests/support/terminal.rs"]
+mod terminal;
+
+use std::time::{Duration, Instant};
+
+use market::demo::{
+    actor::{Actor, draft},
+    ground::{Ground, GroundOptions, StoreKind},
+};
+use serde_json::{Value, json};
+use souk_certs::identity::Role;
+use souk_proto::v1::ItemDraft;
+use terminal::Terminal;
+
+const BUYER: &str = env!("CARGO_BIN_EXE_buyer");
+/// Within which a new listing is found by everybody, with room for a busy machine.
+const VISIBLE_WITHIN: Duration = Duration::from_secs(10);
+
+/// A market with a seller and a lantern, ten of them.
+struct Shop {
+    ground: Ground,
+    alice: Actor,
+    lamp: i64,
+}
+
+impl Shop {
+    async fn open() -> Self {
+        let options = GroundOptions { store: StoreKind::Memory, ..GroundOptions::default() };
+        let ground = Ground::open(options).await.expect("a market");
+        let alice = Actor::enter(&ground, Role::Seller, "Alice").await.expect("a seller");
+        alice.register(None).await.expect("registered");
+        let lamp = alice.sell(draft("Brass lantern", "home/light", 1_250, 10)).await.expect("listed").item_id;
+        Self { ground, alice, lamp }
+    }
+
+    async fn terminal(&self) -> Terminal {
+        Terminal::of(BUYER, &self.ground.identity(Role::Buyer, "bob").await.expect("a certificate"))
+    }
+
+    async fn bob(&self) -> Terminal {
+        let bob = self.terminal().await;
+        let ran = bob.run(&["register", "Bob"]).await;
+        assert_eq!(ran.code, 0, "{ran:?}");
+        bob
+    }
+
+    fn id(&self) -> String {
+        self.lamp.to_string()
+    }
+}
+
+/// Searches until something is found: others' listings are to be found a moment later.
+async fn search(bob: &Terminal, arguments: &[&str]) -> Vec<Value> {
+    let begin = Instant::now();
+    loop {
+        let found = bob.run(&[&["search"], arguments, &["--output", "json"]].concat()).await.json();
+        let found = found.as_array().expect("a list").clone();
+        if !found.is_empty() {
+            return found;
+        }
+        assert!(begin.elapsed() < VISIBLE_WITHIN, "{arguments:?} finds nothing");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wrong_command_line_is_a_usage_error_that_says_what_is_meant() {
+    let bare = Terminal::bare(BUYER);
+    for (arguments, word) in [
+        (&["--no-such-flag"][..], "--no-such-flag"),
+        (&["buys", "1"], "buy"),
+        (&["buy"], "ITEM"),
+        (&["buy", "one"], "one"),
+        (&["buy", "1", "--quantity", "9223372036854775808"], "9223372036854775808"),
+        (&["wish", "add"], "ITEM"),
+        (&["search", "--order", "chaos"], "chaos"),
+        (&["search", "--min-rating", "many"], "many"),
+        (&["orders"], "--cert"),
+    ] {
+        bare.run(arguments).await.assert_fails(2, &[word]);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_buyers_day() {
+    let shop = Shop::open().await;
+    let (bob, id) = (shop.bob().await, shop.id());
+    for arguments in
+        [&["lantern"][..], &["lantren"], &["--category", "home"], &["bras", "--category", "home/light"]]
+    {
+        assert_eq!(search(&bob, arguments).await[0]["item_id"], json!(shop.lamp), "{arguments:?}");
+    }
+    let nothing = bob.run(&["search", "lantern", "--category", "books"]).await;
+    assert_eq!((nothing.code, nothing.out.as_str()), (0, ""), "{nothing:?}");
+
+    bob.run(&["rate", &id, "5"]).await.assert_fails(5, &["buy the item before"]);
+    let order =
+        bob.run(&["buy", &id, "--quantity", "2", "--expect-price", "12.50 GBP", "--output", "json"]).await;
+    let order = order.json();
+    assert_eq!(order["total_price"]["amount_minor"], json!(2_500));
+    let order = order["order_id"].to_string();
+    assert_eq!(bob.run(&["rate", &id, "5"]).await.code, 0);
+    bob.run(&["rate", &id, "4"]).await.assert_fails(5, &["--update"]);
+    assert_eq!(bob.run(&["rate", &id, "4", "--update"]).await.code, 0);
+
+    let shown = bob.run(&["show", &id, "--output", "json"]).await.json();
+    assert_eq!((&shown["quantity"], &shown["rating"]["count"]), (&json!(8), &json!(1)), "{shown}");
+    assert_eq!(bob.run(&["cancel", &order]).await.code, 0);
+    bob.run(&["cancel", &order]).await.assert_fails(5, &["cancel"]);
+    let orders = bob.run(&["orders", "--output", "ndjson"]).await;
+    assert!(orders.out.lines().count() == 1 && orders.out.contains("cancelled"), "{orders:?}");
+    let shown = bob.run(&["show", &id, "--output", "json"]).await.json();
+    assert_eq!(shown["quantity"], json!(10), "the units went back");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_can_not_be_is_refused_and_nothing_is_half_done() {
+    let shop = Shop::open().await;
+    let stranger = shop.terminal().await;
+    stranger.run(&["orders"]).await.assert_fails(4, &["register"]);
+    let (bob, id) = (shop.bob().await, shop.id());
+    for (arguments, code, word) in [
+        (&["buy", &id, "--quantity", "0"][..], 2, "quantity"),
+        (&["buy", &id, "--quantity", "-1"], 2, "quantity"),
+        (&["buy", &id, "--quantity", "9223372036854775807"], 2, "quantity"),
+        (&["buy", &id, "--quantity", "11"], 5, "10"),
+        (&["buy", &id, "--expect-price", "9.99 GBP"], 5, "12.50"),
+        (&["buy", "999"], 3, "999"),
+        (&["show", "999"], 3, "999"),
+        (&["order", "999"], 3, "999"),
+        (&["cancel", "999"], 3, "999"),
+        (&["wish", "add", "999"], 3, "999"),
+        (&["wish", "rm", &id], 3, "wish"),
+        (&["rate", &id, "0"], 2, "stars"),
+        (&["rate", &id, "6"], 2, "stars"),
+        (&["rate", &id, "-1"], 2, "stars"),
+        (&["rate", "999", "5"], 3, "999"),
+        (&["buy", &id, "--request-id", "mine"], 2, "request_id"),
+        (&["search", "--category", "Home Light!"], 2, "category"),
+        (&["search", "--seller", "alice"], 2, "seller"),
+    ] {
+        bob.run(arguments).await.assert_fails(code, &[word]);
+    }
+    assert_eq!(bob.run(&["orders", "--output", "json"]).await.json(), json!([]));
+    assert_eq!(shop.alice.item(shop.lamp).await.expect("found").quantity, 10);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_repeated_request_id_buys_once() {
+    let shop = Shop::open().await;
+    let (bob, id) = (shop.bob().await, shop.id());
+    let request = "01890a5d-ac96-774b-bcce-b302099a8057";
+    let buy = ["buy", &id, "--quantity", "2", "--request-id", request, "--output", "json"];
+    let (first, again) = (bob.run(&buy).await.json(), bob.run(&buy).await.json());
+    assert_eq!(first["order_id"], again["order_id"]);
+    assert_eq!(shop.alice.item(shop.lamp).await.expect("found").quantity, 8);
+    bob.run(&["buy", &id, "--quantity", "3", "--request-id", request]).await.assert_fails(2, &["request"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wish_brings_news_of_the_item_also_to_who_was_away() {
+    let shop = Shop::open().await;
+    let (bob, id) = (shop.bob().await, shop.id());
+    assert_eq!(bob.run(&["wish", "add", &id]).await.code, 0);
+    assert_eq!(bob.run(&["wish", "add", &id]).await.code, 0, "twice is once");
+    assert_eq!(bob.run(&["wish", "list", "--output", "json"]).await.json().as_array().map(Vec::len), Some(1));
+
+    // Nobody listens yet.
+    let cheaper = ItemDraft { unit_price: market::demo::actor::pounds(999), ..ItemDraft::default() };
+    shop.alice.update(shop.lamp, cheaper).await.expect("updated");
+    let mut listening = bob.start(&["listen"]);
+    let sentence = listening.line().await;
+    assert!(sentence.contains("Brass lantern") && sentence.contains("9.99 GBP"), "{sentence}");
+    assert_eq!(listening.interrupt().await, 0);
+
+    // What was shown once is not shown again.
+    let mut listening = bob.start(&["listen", "--output", "ndjson"]);
+    shop.alice.delete(shop.lamp).await.expect("deleted");
+    let event: Value = serde_json::from_str(&listening.line().await).expect("JSON");
+    assert_eq!(event["kind"], json!("item_withdrawn"), "{event}");
+    assert_eq!(listening.interrupt().await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_script_goes_through_the_shell() {
+    let shop = Shop::open().await;
+    let bob = shop.terminal().await;
+    let script = format!(
+        "register Bob\nbuy {id} --quantity 3\nrate {id} 5\norders --output ndjson\nquit\n",
+        id = shop.lamp
+    );
+    let ran = bob.type_in(&["shell"], &script).await;
+    assert_eq!(ran.code, 0, "{ran:?}");
+    let last: Value = serde_json::from_str(ran.out.lines().last().expect("a line")).expect("JSON");
+    assert_eq!(last["quantity"], json!(3));
+}

@@ -1,0 +1,133 @@
+//! A terminal for the tests of the two programs: the real binary, in a process and a home of its own.
+
+use std::{process::Stdio, time::Duration};
+
+use souk_client::ClientConfig;
+use tempfile::TempDir;
+use tokio::{
+    io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, Lines},
+    process::{Child, ChildStdout, Command},
+    time::timeout,
+};
+
+/// How long a program may take that should end, or a line that should come.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Where a program is run.
+pub(crate) struct Terminal {
+    program: &'static str,
+    pub(crate) home: TempDir,
+    variables: Vec<(&'static str, String)>,
+}
+
+/// How a program ended.
+#[derive(Debug)]
+pub(crate) struct Ran {
+    pub(crate) code: i32,
+    pub(crate) out: String,
+    pub(crate) err: String,
+}
+
+impl Terminal {
+    /// Without any setting.
+    pub(crate) fn bare(program: &'static str) -> Self {
+        let home = tempfile::tempdir().expect("a folder");
+        Self { program, home, variables: Vec::new() }
+    }
+
+    /// With the certificate of a party and the address of its market.
+    pub(crate) fn of(program: &'static str, party: &ClientConfig) -> Self {
+        let mut terminal = Self::bare(program);
+        terminal.set("SOUK_MARKET", party.market.to_string());
+        terminal.set("SOUK_CERT", party.credentials.cert.display().to_string());
+        terminal
+    }
+
+    pub(crate) fn set(&mut self, variable: &'static str, value: impl Into<String>) {
+        self.variables.push((variable, value.into()));
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(self.program);
+        command
+            .args(arguments)
+            .env_clear()
+            .env("HOME", self.home.path())
+            .envs(self.variables.iter().map(|(name, value)| (name, value)))
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true);
+        command
+    }
+
+    /// Runs the program to its end.
+    pub(crate) async fn run(&self, arguments: &[&str]) -> Ran {
+        finish(self.command(arguments).spawn().expect("the program")).await
+    }
+
+    /// Runs it with lines to read.
+    pub(crate) async fn type_in(&self, arguments: &[&str], lines: &str) -> Ran {
+        let mut child = self.command(arguments).stdin(Stdio::piped()).spawn().expect("the program");
+        let mut input = child.stdin.take().expect("its input");
+        input.write_all(lines.as_bytes()).await.expect("typed");
+        drop(input);
+        finish(child).await
+    }
+
+    /// Runs it and goes on.
+    pub(crate) fn start(&self, arguments: &[&str]) -> Running {
+        let mut child = self.command(arguments).stderr(Stdio::inherit()).spawn().expect("the program");
+        let lines = BufReader::new(child.stdout.take().expect("its output")).lines();
+        Running { child, lines }
+    }
+}
+
+async fn finish(child: Child) -> Ran {
+    let ended = timeout(PATIENCE, child.wait_with_output()).await;
+    let ended = ended.expect("it ends in time").expect("it ran");
+    let text = |bytes| String::from_utf8(bytes).expect("UTF-8");
+    Ran { code: ended.status.code().expect("an exit code"), out: text(ended.stdout), err: text(ended.stderr) }
+}
+
+/// A program that is still at it.
+pub(crate) struct Running {
+    child: Child,
+    lines: Lines<BufReader<ChildStdout>>,
+}
+
+impl Running {
+    /// The next line that it prints.
+    pub(crate) async fn line(&mut self) -> String {
+        let line = timeout(PATIENCE, self.lines.next_line()).await;
+        line.expect("a line in time").expect("readable").expect("a line")
+    }
+
+    /// What Ctrl-C does; answers the exit code.
+    pub(crate) async fn interrupt(mut self) -> i32 {
+        let id = self.child.id().expect("it runs").to_string();
+        let sent = Command::new("kill").args(["-INT", &id]).status().await.expect("kill");
+        assert!(sent.success());
+        let ended = timeout(PATIENCE, self.child.wait()).await.expect("it ends in time").expect("it ran");
+        ended.code().expect("an exit code")
+    }
+}
+
+impl Ran {
+    /// The one JSON document that it printed.
+    pub(crate) fn json(&self) -> serde_json::Value {
+        assert_eq!(self.code, 0, "{self:?}");
+        serde_json::from_str(&self.out).unwrap_or_else(|error| panic!("{error}: {self:?}"))
+    }
+
+    /// Ended with a code, and said so on standard error, with what to do about it.
+    #[track_caller]
+    pub(crate) fn assert_fails(&self, code: i32, words: &[&str]) {
+        assert_eq!(self.code, code, "{self:?}");
+        assert!(self.out.is_empty(), "{self:?}");
+        assert!(self.err.contains("error"), "{self:?}");
+        for word in words {
+            assert!(self.err.contains(word), "{word:?} is missing: {self:?}");
+        }
+    }
+}

@@ -1,0 +1,269 @@
+//! The `seller` program as people run it: real processes against a real market.
+
+#![expect(clippy::expect_used, reason = "a test that panics has failed")]
+
+#[path = "../../client/tests/support/terminal.rs"]
+mod terminal;
+
+use std::fs;
+
+use market::demo::{
+    actor::Actor,
+    ground::{Ground, GroundOptions, StoreKind},
+};
+use serde_json::{Value, json};
+use souk_certs::identity::Role;
+use terminal::Terminal;
+
+const SELLER: &str = env!("CARGO_BIN_EXE_seller");
+const LAMP: [&str; 9] = [
+    "sell",
+    "--name",
+    "Brass lantern",
+    "--category",
+    "home/light",
+    "--price",
+    "12.50 GBP",
+    "--quantity",
+    "10",
+];
+
+async fn market() -> Ground {
+    let options = GroundOptions { store: StoreKind::Memory, ..GroundOptions::default() };
+    Ground::open(options).await.expect("a market")
+}
+
+/// Alice's terminal; she is not registered.
+async fn alice(ground: &Ground) -> Terminal {
+    Terminal::of(SELLER, &ground.identity(Role::Seller, "alice").await.expect("a certificate"))
+}
+
+async fn registered(ground: &Ground) -> Terminal {
+    let alice = alice(ground).await;
+    let ran = alice.run(&["register", "Alice"]).await;
+    assert_eq!(ran.code, 0, "{ran:?}");
+    alice
+}
+
+/// Lists a lantern and answers its id.
+async fn list_lamp(alice: &Terminal) -> i64 {
+    let ran = alice.run(&[&LAMP[..], &["--output", "json"]].concat()).await;
+    ran.json()["item_id"].as_i64().expect("an id")
+}
+
+async fn buy(ground: &Ground, item_id: i64, quantity: i64) {
+    let bob = Actor::enter(ground, Role::Buyer, "Bob").await.expect("a buyer");
+    bob.register(None).await.expect("registered");
+    bob.buy(item_id, quantity).await.expect("bought");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wrong_command_line_is_a_usage_error_that_says_what_is_meant() {
+    let bare = Terminal::bare(SELLER);
+    for (arguments, word) in [
+        (&["--no-such-flag"][..], "--no-such-flag"),
+        (&["sale"], "sales"),
+        (&["sell", "--name", "Lamp"], "--price"),
+        (&["update", "seven"], "seven"),
+        (&["delete"], "ITEM"),
+        (&["items", "--output", "xml"], "ndjson"),
+        (&["items", "--timeout", "soon"], "soon"),
+        (&["items", "--listen", "nowhere"], "nowhere"),
+        (&["items", "--market", "nowhere", "--cert", "a.pem"], "HOST:PORT"),
+        (&["items"], "--cert"),
+    ] {
+        bare.run(arguments).await.assert_fails(2, &[word]);
+    }
+    let nothing = bare.run(&[]).await;
+    assert_eq!(nothing.code, 2);
+    assert!(nothing.err.contains("Usage: seller"), "{nothing:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn credentials_that_do_not_work_are_an_identity_error() {
+    let ground = market().await;
+    let alice = alice(&ground).await;
+    let carol = ground.identity(Role::Seller, "carol").await.expect("a certificate");
+    let (other, key) = (market().await, carol.credentials.key_path().display().to_string());
+    let foreign_ca = other.path().join("pki/ca.pem").display().to_string();
+    let (empty, not_pem) = (alice.home.path().join("empty.pem"), alice.home.path().join("text.pem"));
+    fs::write(&empty, "").expect("written");
+    fs::write(&not_pem, "no certificate").expect("written");
+
+    alice.run(&["items", "--cert", "no/such.pem"]).await.assert_fails(4, &["no/such.pem", "does not exist"]);
+    alice.run(&["items", "--key", &key]).await.assert_fails(4, &["does not belong"]);
+    alice.run(&["items", "--ca", &foreign_ca]).await.assert_fails(4, &["was not signed by"]);
+    for file in [&empty, &not_pem] {
+        let file = file.display().to_string();
+        alice.run(&["items", "--cert", &file]).await.assert_fails(4, &["BEGIN CERTIFICATE"]);
+    }
+    // Her own files are fine, but this is another authority's market.
+    let market = other.address().to_string();
+    alice.run(&["items", "--market", &market]).await.assert_fails(4, &["authority"]);
+    // A buyer's certificate does not make a seller.
+    let bob = ground.identity(Role::Buyer, "bob").await.expect("a certificate");
+    let bob = Terminal::of(SELLER, &bob).run(&["register", "Bob"]).await;
+    assert_eq!(bob.code, 4, "{bob:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_market_that_is_not_there_is_an_error_of_the_network() {
+    let ground = market().await;
+    let mut alice = alice(&ground).await;
+    alice.set("SOUK_TIMEOUT", "1s");
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("bound");
+    let nobody = listener.local_addr().expect("an address").to_string();
+    drop(listener);
+    alice.run(&["items", "--market", &nobody]).await.assert_fails(6, &[&nobody, "--market"]);
+    let unknown = alice.run(&["items", "--market", "no.such.host.invalid:7443"]).await;
+    unknown.assert_fails(6, &["no.such.host.invalid"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sellers_day() {
+    let ground = market().await;
+    let alice = alice(&ground).await;
+    alice.run(&["items"]).await.assert_fails(4, &["register"]);
+    let alice = {
+        drop(alice);
+        registered(&ground).await
+    };
+
+    let lamp = list_lamp(&alice).await;
+    let id = lamp.to_string();
+    buy(&ground, lamp, 3).await;
+
+    let items = alice.run(&["items", "--output", "json"]).await.json();
+    assert_eq!((&items[0]["item_id"], &items[0]["quantity"]), (&json!(lamp), &json!(7)));
+    let version = items[0]["version"].to_string();
+    let sales = alice.run(&["sales", "--output", "ndjson"]).await;
+    let sale: Value = serde_json::from_str(sales.out.trim()).expect("one line of JSON");
+    assert_eq!(sale["quantity"], json!(3), "{sale}");
+
+    let updated = ["update", &id, "--price", "9.99 GBP", "--quantity", "+5", "--expect-version", &version];
+    assert_eq!(
+        alice.run(&[&updated[..], &["--output", "json"]].concat()).await.json()["quantity"],
+        json!(12)
+    );
+    alice.run(&updated).await.assert_fails(5, &["version"]);
+    let dry = alice.run(&["update", &id, "--name", "Torch", "--dry-run"]).await;
+    assert!(dry.err.contains("nothing was changed"), "{dry:?}");
+
+    let table = alice.run(&["items"]).await;
+    assert!(table.out.contains("Brass lantern") && table.out.contains("9.99 GBP"), "{table:?}");
+    assert_eq!(alice.run(&["delete", &id]).await.code, 0);
+    alice.run(&["update", &id, "--quantity", "1"]).await.assert_fails(3, &[&id]);
+    let rest = alice.run(&["items"]).await;
+    assert_eq!((rest.code, rest.out.as_str()), (0, ""), "{rest:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_out_of_bounds_is_refused_by_name_and_nothing_is_listed() {
+    let ground = market().await;
+    let alice = registered(&ground).await;
+    let long = "x".repeat(100_000);
+    for (flag, value, word) in [
+        ("--quantity", "0", "quantity"),
+        ("--quantity", "-1", "quantity"),
+        ("--quantity", "9223372036854775808", "9223372036854775808"),
+        ("--quantity", "many", "many"),
+        ("--price", "-1 GBP", "amount"),
+        ("--price", "1.234 GBP", "GBP"),
+        ("--price", "12.50", "currency"),
+        ("--price", "1 XXQ", "XXQ"),
+        ("--price", "99999999999999999999 GBP", "99999999999999999999"),
+        ("--category", "Home Light!", "category"),
+        ("--name", "", "name"),
+        ("--name", &long, "name"),
+    ] {
+        let mut arguments = LAMP.to_vec();
+        let place = arguments.iter().position(|argument| *argument == flag).expect("the flag");
+        arguments[place + 1] = value;
+        alice.run(&arguments).await.assert_fails(2, &[word]);
+    }
+    assert_eq!(alice.run(&["items", "--output", "json"]).await.json(), json!([]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_flag_goes_before_the_environment_and_that_before_the_file() {
+    let ground = market().await;
+    let mut alice = registered(&ground).await;
+    list_lamp(&alice).await;
+    let folder = alice.home.path().join(".config/souk");
+    fs::create_dir_all(&folder).expect("a folder");
+    fs::write(folder.join("seller.toml"), "output = \"ndjson\"\n").expect("written");
+    assert_eq!(alice.run(&["items"]).await.out.lines().count(), 1, "the file's");
+    alice.set("SOUK_OUTPUT", "json");
+    assert!(alice.run(&["items"]).await.json().is_array(), "the environment's");
+    let table = alice.run(&["items", "--output", "table"]).await;
+    assert!(table.out.contains("Brass lantern") && !table.out.contains('{'), "the flag's: {table:?}");
+    fs::write(folder.join("seller.toml"), "markt = \"x:1\"\n").expect("written");
+    alice.run(&["items"]).await.assert_fails(2, &["markt", "seller.toml"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_shell_without_a_terminal_reads_a_script() {
+    let ground = market().await;
+    let alice = alice(&ground).await;
+    let script = "# opening the shop\n\
+                  register Alice\n\
+                  sell --name 'Brass lantern' --category home/light --price '12.50 GBP' --quantity 10\n\
+                  items --output ndjson\n";
+    let ran = alice.type_in(&["shell"], script).await;
+    assert_eq!(ran.code, 0, "{ran:?}");
+    let last: Value = serde_json::from_str(ran.out.lines().last().expect("a line")).expect("JSON");
+    assert_eq!(last["name"], json!("Brass lantern"));
+
+    let ran = alice.type_in(&["shell"], "delete 999\nitems\n").await;
+    assert_eq!(ran.code, 3, "the failure is not lost: {ran:?}");
+    assert!(ran.out.contains("Brass lantern"), "{ran:?}");
+    let ran = alice.type_in(&["shell"], "items --market elsewhere:1\nsell 'oops\nquit\ndelete 1\n").await;
+    assert_eq!(ran.code, 2, "{ran:?}");
+    assert!(ran.err.contains("--market holds for the whole shell"), "{ran:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sales_are_told_by_stream_and_by_callback() {
+    let ground = market().await;
+    let alice = registered(&ground).await;
+    let lamp = list_lamp(&alice).await;
+
+    let mut stream = alice.start(&["listen", "--output", "ndjson"]);
+    buy(&ground, lamp, 1).await;
+    let event: Value = serde_json::from_str(&stream.line().await).expect("JSON");
+    assert_eq!(event["kind"], json!("order_placed"), "{event}");
+    assert_eq!(stream.interrupt().await, 0);
+
+    let free = std::net::TcpListener::bind("127.0.0.1:0").expect("bound");
+    let listen = free.local_addr().expect("an address").to_string();
+    drop(free);
+    let ran = alice.run(&["register", "Alice", "--listen", &listen]).await;
+    assert_eq!(ran.code, 0, "{ran:?}");
+    let mut callback = alice.start(&["listen", "--listen", &listen]);
+    buy(&ground, lamp, 2).await;
+    let sentence = callback.line().await;
+    assert!(sentence.contains("Bob") && sentence.contains("Brass lantern"), "{sentence}");
+    assert_eq!(callback.interrupt().await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_doctor_and_the_pages_that_a_program_makes_of_itself() {
+    let ground = market().await;
+    let alice = registered(&ground).await;
+    let findings = alice.run(&["doctor", "--output", "json"]).await.json();
+    let findings = findings.as_array().expect("a list");
+    assert!(
+        findings.len() >= 7 && findings.iter().all(|found| found["outcome"] == json!("pass")),
+        "{findings:?}"
+    );
+    let bare = Terminal::bare(SELLER);
+    for (arguments, word) in [
+        (&["completions", "bash"][..], "_seller"),
+        (&["man"], ".TH"),
+        (&["--version"], env!("CARGO_PKG_VERSION")),
+        (&["help", "sell"], "--category"),
+    ] {
+        let ran = bare.run(arguments).await;
+        assert!(ran.code == 0 && ran.out.contains(word), "{arguments:?}: {ran:?}");
+    }
+}
