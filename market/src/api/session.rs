@@ -1,5 +1,6 @@
 //! SessionService: the caller as the market sees it.
 
+use data_encoding::HEXLOWER;
 use souk_proto::v1::{self, session_service_server::SessionService};
 use tonic::{Request, Response, Status, async_trait};
 
@@ -22,8 +23,8 @@ impl SessionService for SessionApi {
         Ok(Response::new(v1::WhoAmIResponse {
             certificate: Some(v1::CertificateInfo {
                 spiffe_id: certificate.spiffe_id().to_owned(),
-                serial_number: hexadecimal(certificate.serial()),
-                sha256_thumbprint: hexadecimal(certificate.thumbprint()),
+                serial_number: HEXLOWER.encode(certificate.serial()),
+                sha256_thumbprint: HEXLOWER.encode(certificate.thumbprint()),
                 not_before: Some(wire::timestamp_of(certificate.not_before())),
                 not_after: Some(wire::timestamp_of(certificate.not_after())),
             }),
@@ -36,13 +37,4 @@ impl SessionService for SessionApi {
             peer_address: caller.peer.to_string(),
         }))
     }
-}
-
-fn hexadecimal(bytes: &[u8]) -> String {
-    use std::fmt::Write as _;
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-        // Writing to a string can't fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }

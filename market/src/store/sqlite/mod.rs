@@ -42,6 +42,8 @@ use reads::SqliteReads;
 const READERS: usize = 2;
 /// Queries that wait for a reader; further ones are refused.
 const READ_QUEUE: usize = 1_024;
+/// Queries that share a snapshot. Few, so that a slow one does not hold up many.
+const READS_TOGETHER: usize = 16;
 /// Mailbox operations that wait.
 const MAILBOX_QUEUE: usize = 1_024;
 /// Pages cached by each connection, in KiB (a negative `cache_size` counts KiB).
@@ -66,9 +68,10 @@ pub fn open(path: &Path) -> Result<Store, StoreError> {
     let readers = (0..READERS).map(|_| connect_read_only(path)).collect::<Result<Vec<_>, _>>()?;
     let checkpointer =
         Checkpointer::start(connect(path, "NORMAL")?, Arc::clone(&turn)).map_err(StoreError::unavailable)?;
-    let reads = Pool::start("souk-reader", readers, READ_QUEUE).map_err(StoreError::unavailable)?;
-    let mailboxes =
-        Pool::start("souk-mailbox", vec![mailbox_writer], MAILBOX_QUEUE).map_err(StoreError::unavailable)?;
+    let reads =
+        Pool::start("souk-reader", readers, READ_QUEUE, READS_TOGETHER).map_err(StoreError::unavailable)?;
+    let mailboxes = Pool::start("souk-mailbox", vec![mailbox_writer], MAILBOX_QUEUE, 1)
+        .map_err(StoreError::unavailable)?;
     // The lane is the last to go: it holds the lock on the file and the checkpointer.
     let lane = SqliteLane::new(connection, Arc::clone(&turn), checkpointer, lock);
     Ok(Store {

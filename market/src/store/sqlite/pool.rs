@@ -1,13 +1,10 @@
 //! Threads with a connection each, working off one bounded queue.
 
-use std::{
-    io,
-    sync::{Arc, Mutex, PoisonError},
-    thread,
-};
+use std::{io, thread};
 
+use crossbeam_channel::{Receiver, Sender};
 use rusqlite::Connection;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 
 use super::error::unavailable;
 use crate::store::StoreError;
@@ -16,25 +13,24 @@ type Job = Box<dyn FnOnce(&mut Connection) + Send>;
 
 /// A queue of work for connections.
 pub(super) struct Pool {
-    jobs: mpsc::Sender<Job>,
+    jobs: Sender<Job>,
 }
 
 impl Pool {
-    pub(super) fn start(name: &str, connections: Vec<Connection>, queue: usize) -> io::Result<Self> {
-        let (jobs, waiting) = mpsc::channel::<Job>(queue);
-        let waiting = Arc::new(Mutex::new(waiting));
-        for (number, mut connection) in connections.into_iter().enumerate() {
-            let waiting = Arc::clone(&waiting);
-            thread::Builder::new().name(format!("{name}-{number}")).spawn(move || {
-                loop {
-                    // Whoever waits for work holds the lock; the others wait for the lock.
-                    let job = waiting.lock().unwrap_or_else(PoisonError::into_inner).blocking_recv();
-                    match job {
-                        Some(job) => job(&mut connection),
-                        None => return,
-                    }
-                }
-            })?;
+    /// Up to `together` jobs that wait share one snapshot of the database, which saves each its own round
+    /// of file locks. Jobs that open transactions themselves are for a pool of 1.
+    pub(super) fn start(
+        name: &str,
+        connections: Vec<Connection>,
+        queue: usize,
+        together: usize,
+    ) -> io::Result<Self> {
+        let (jobs, waiting) = crossbeam_channel::bounded(queue);
+        for (number, connection) in connections.into_iter().enumerate() {
+            let waiting = waiting.clone();
+            thread::Builder::new()
+                .name(format!("{name}-{number}"))
+                .spawn(move || work_off(&waiting, connection, together))?;
         }
         Ok(Self { jobs })
     }
@@ -55,5 +51,32 @@ impl Pool {
             Ok(result) => result.map_err(unavailable),
             Err(_) => Err(StoreError::unavailable("a thread of the store has ended")),
         }
+    }
+}
+
+fn work_off(waiting: &Receiver<Job>, mut connection: Connection, together: usize) {
+    let mut batch = Vec::with_capacity(together);
+    while let Ok(first) = waiting.recv() {
+        batch.push(first);
+        batch.extend(waiting.try_iter().take(together - 1));
+        // The snapshot is taken at the first query, after all of these asked: each sees its own writes.
+        let shared = batch.len() > 1 && begin(&connection);
+        for job in batch.drain(..) {
+            job(&mut connection);
+        }
+        if shared {
+            end(&connection);
+        }
+    }
+}
+
+/// Without a transaction every query takes a snapshot of its own, which is only slower.
+fn begin(connection: &Connection) -> bool {
+    connection.prepare_cached("BEGIN").and_then(|mut begin| begin.execute([])).is_ok()
+}
+
+fn end(connection: &Connection) {
+    if let Err(error) = connection.prepare_cached("COMMIT").and_then(|mut commit| commit.execute([])) {
+        tracing::error!(%error, "a reader can't end its snapshot");
     }
 }
