@@ -14,7 +14,7 @@ if [ -n "${GEN_CERTS:-}" ]; then
 elif [ -x "$here/gen-certs" ]; then
     exec "$here/gen-certs" "$@"
 elif [ -f "$here/certs/Cargo.toml" ] && command -v cargo >/dev/null 2>&1; then
-    exec cargo run --release --quiet --manifest-path "$here/Cargo.toml" -p souk-certs --bin gen-certs -- "$@"
+    exec cargo run --release --quiet --manifest-path "$here/Cargo.toml" --bin gen-certs -- "$@"
 elif command -v gen-certs >/dev/null 2>&1; then
     exec gen-certs "$@"
 fi

@@ -36,13 +36,16 @@ use crate::{
     domain::{Category, Item, ItemId, PartyId},
     store::{FeedPosition, Reads, StoreError},
 };
-use find::Reader;
+use find::{Hits, Reader};
 use gate::Gate;
 use indexer::{Live, Progress};
 use own_writes::OwnWrites;
 
 /// How long a search waits for the index to show what it must, before it fails as [`SearchError::Behind`].
 pub const VISIBILITY_WAIT: Duration = Duration::from_secs(2);
+
+/// How long a search that finds nothing waits for what is listed but not indexed yet, before it says so.
+const NOTHING_WAIT: Duration = Duration::from_secs(1);
 
 /// Finds items. A handle: clones share one index.
 #[derive(Clone)]
@@ -110,8 +113,13 @@ impl Search {
     /// [`VISIBILITY_WAIT`].
     pub async fn search(&self, caller: PartyId, query: &SearchQuery) -> Result<SearchPage, SearchError> {
         query.check()?;
-        let asked = query.clone();
-        let hits = self.ask_index(caller, move |reader| reader.find(&asked)).await?;
+        let listed_by_now = self.load().moved;
+        let mut hits = self.find(caller, query).await?;
+        // "Nothing" is the one answer that a caller does not ask for again: it must hold for now.
+        if hits.total == 0 && self.progress().indexed < listed_by_now {
+            self.wait_until_indexed(listed_by_now, NOTHING_WAIT).await;
+            hits = self.find(caller, query).await?;
+        }
         let ids: Vec<_> = hits.places.iter().map(|place| ItemId(place.item)).collect();
         let next = hits.places.last().filter(|_| hits.more).map(|last| SearchCursor(*last));
         let items = self.complete(&ids).await?;
@@ -154,6 +162,11 @@ impl Search {
         }
     }
 
+    async fn find(&self, caller: PartyId, query: &SearchQuery) -> Result<Hits, SearchError> {
+        let asked = query.clone();
+        self.ask_index(caller, move |reader| reader.find(&asked)).await
+    }
+
     /// Runs a question on a thread that may block, when the index shows what this caller must see.
     async fn ask_index<T: Send + 'static>(
         &self,
@@ -175,16 +188,19 @@ impl Search {
 
     async fn wait_until_visible(&self, caller: PartyId) -> Result<(), SearchError> {
         let due = self.shared.own_writes.due(caller, self.progress().indexed);
-        let is_visible = |progress: &Progress| progress.level && progress.indexed >= due;
-        if is_visible(&self.progress()) {
-            return Ok(());
+        let is_visible = self.wait_until_indexed(due, VISIBILITY_WAIT).await;
+        if is_visible { Ok(()) } else { Err(SearchError::Behind) }
+    }
+
+    /// Whether searches see everything up to a position, if need be after a wait.
+    async fn wait_until_indexed(&self, position: FeedPosition, patience: Duration) -> bool {
+        let is_there = |progress: &Progress| progress.level && progress.indexed >= position;
+        if is_there(&self.progress()) {
+            return true;
         }
-        Live::raise(&self.shared.live.wanted, due);
+        Live::raise(&self.shared.live.wanted, position);
         let mut progress = self.shared.live.progress.subscribe();
-        match timeout(VISIBILITY_WAIT, progress.wait_for(is_visible)).await {
-            Ok(Ok(_)) => Ok(()),
-            _ => Err(SearchError::Behind),
-        }
+        matches!(timeout(patience, progress.wait_for(is_there)).await, Ok(Ok(_)))
     }
 
     /// Those of the items that are still listed, as they are now, in the order given.

@@ -60,9 +60,9 @@ impl Invitation {
     pub(super) fn text(&self) -> String {
         "join from another terminal:\n  \
          eval \"$(cargo run -q --release -p market -- demo --env buyer)\"\n  \
-         cargo run -q --release -p buyer -- register \"Your name\"\n  \
-         cargo run -q --release -p buyer -- search lantern\n  \
-         cargo run -q --release -p buyer            # the shell\n\
+         cargo run -q --release --bin buyer -- register \"Your name\"\n  \
+         cargo run -q --release --bin buyer -- search lantern\n  \
+         cargo run -q --release --bin buyer            # the shell\n\
          or as a seller, with `--env seller` and `-p seller`. Ctrl-C here removes everything.\n"
             .to_owned()
     }

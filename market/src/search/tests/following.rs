@@ -64,6 +64,17 @@ async fn others_see_a_write_within_a_second() {
 }
 
 #[tokio::test]
+async fn nothing_is_the_answer_only_when_nothing_was_listed_by_then() {
+    let market = Market::in_memory().await;
+    for (number, name) in (1..).zip(["Anvil", "Basket", "Candle", "Drum", "Easel", "Flute"]) {
+        market.search.feed_moved(market.shop.put(item(number, name)));
+        let query = SearchQuery { text: name.to_owned(), ..SearchQuery::default() };
+        let found = market.search.search(bob(), &query).await.unwrap();
+        assert_eq!(found.items.len(), 1, "{name}");
+    }
+}
+
+#[tokio::test]
 async fn updates_move_items_and_deletes_remove_them() {
     let market = Market::of_names(&["Lamp", "Lamp", "Lamp"]).await;
     let by_price =
