@@ -14,10 +14,23 @@ async fn main() -> ExitCode {
     match Cli::parse().run().await {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("error: {error:#}");
+            eprintln!("error: {}", in_words(&error));
             ExitCode::from(exit_code(&error))
         }
     }
+}
+
+/// The error and what caused it, leaving out causes that the text before has told already.
+fn in_words(error: &anyhow::Error) -> String {
+    error.chain().map(ToString::to_string).fold(String::new(), |text, cause| {
+        if text.is_empty() {
+            cause
+        } else if text.contains(cause.trim_end()) {
+            text
+        } else {
+            format!("{text}: {cause}")
+        }
+    })
 }
 
 /// The same codes as the other command lines have.
