@@ -13,7 +13,7 @@ use crate::{
     workload::{self, Workload},
 };
 
-/// Measure echo, guarded, buy and search in paired rounds, and print their ratios
+/// Measure echo, guarded, unguarded, buy and search in paired rounds, and print their ratios
 #[derive(Args)]
 pub(crate) struct CompareArgs {
     /// Rounds; each runs every workload once.
@@ -80,7 +80,11 @@ async fn measured(scene: &Scene, workload: Workload, duration: Duration) -> anyh
 }
 
 fn server(scene: &Scene, workload: Workload) -> &ServerProcess {
-    if workload == Workload::Echo { &scene.echo } else { &scene.market }
+    match workload {
+        Workload::Echo => &scene.echo,
+        Workload::Unguarded => &scene.unguarded,
+        _ => &scene.market,
+    }
 }
 
 async fn stretch(scene: &Scene, workload: Workload, duration: Duration) -> anyhow::Result<Stretch> {
@@ -88,6 +92,9 @@ async fn stretch(scene: &Scene, workload: Workload, duration: Duration) -> anyho
     match workload {
         Workload::Echo => load::run(&scene.echo_clients, duration, |c, _| workload::who_am_i(c)).await,
         Workload::Guarded => load::run(&scene.buyers, duration, |c, _| workload::who_am_i(c)).await,
+        Workload::Unguarded => {
+            load::run(&scene.unguarded_clients, duration, |c, _| workload::who_am_i(c)).await
+        }
         Workload::Search => load::run(&scene.buyers, duration, workload::search).await,
         Workload::BuyHot => {
             let item = items[0];

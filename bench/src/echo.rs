@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use market::{
+    audit::Refusals,
     config::Config,
     observe,
     server::{Server, ServerOptions},
@@ -41,10 +42,12 @@ pub(crate) async fn serve(args: ServeArgs) -> anyhow::Result<()> {
     let policy = ClientPolicy::AnyParty;
     let tls = server_config(&credentials, policy)?;
     let options = ServerOptions {
+        calls: usize::MAX,
         acceptor: Acceptor::new(tls, TrustDomain::default(), policy, AcceptorLimits::default()),
         threads: args.threads,
         drain: config.server.drain(),
         log_format: config.log.format,
+        refusals: Refusals::default(),
     };
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     println!("{}", listener.local_addr()?);

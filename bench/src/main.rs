@@ -1,11 +1,13 @@
 //! Measures the market: each figure beside a limit that was measured in the same run.
 
 mod compare;
+mod defects;
 mod echo;
 mod load;
 mod process;
 mod report;
 mod scene;
+mod unguarded;
 mod workload;
 
 use std::process::ExitCode;
@@ -26,9 +28,13 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     Compare(compare::CompareArgs),
+    Defects(defects::DefectArgs),
     /// The limit: a bare echo server with the market's TLS and threads. Started by `compare`.
     #[command(hide = true)]
     ServeEcho(process::ServeArgs),
+    /// A market whose guard checks nothing. Started by `compare`.
+    #[command(hide = true)]
+    ServeUnguarded(process::ServeArgs),
     /// A market for the load. Started by `compare`.
     #[command(hide = true)]
     ServeMarket(process::ServeArgs),
@@ -38,7 +44,9 @@ enum Command {
 async fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Compare(args) => compare::run(args).await,
+        Command::Defects(args) => defects::run(&args),
         Command::ServeEcho(args) => echo::serve(args).await,
+        Command::ServeUnguarded(args) => unguarded::serve(args).await,
         Command::ServeMarket(args) => process::serve_market(args).await,
     };
     match outcome {

@@ -75,19 +75,25 @@ impl ServerProcess {
     }
 }
 
-/// A market on SQLite with its usual settings, but for the rate limits.
+/// A market with its usual services.
 pub(crate) async fn serve_market(args: ServeArgs) -> anyhow::Result<()> {
+    let (app, _log) = open_market(args, "souk.db").await?;
+    Ok(app.run(CancellationToken::new()).await?)
+}
+
+/// A market on SQLite with its usual settings, but for the rate limits. Its address is printed for the
+/// parent.
+pub(crate) async fn open_market(args: ServeArgs, store: &str) -> anyhow::Result<(App, observe::WorkerGuard)> {
     let mut config = Config::load(None)?;
     config.server.threads = args.threads;
     config.tls.cert = args.dir.join("pki/market.pem");
-    config.store.path = args.dir.join("souk.db");
+    config.store.path = args.dir.join(store);
     config.limits.seller_calls_per_second = UNLIMITED_CALLS;
     config.limits.buyer_calls_per_second = UNLIMITED_CALLS;
     config.limits.burst_calls = UNLIMITED_CALLS;
     config.log.level = args.log;
-    let _log = observe::init(&config.log)?;
+    let log = observe::init(&config.log)?;
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     println!("{}", listener.local_addr()?);
-    App::build(config, listener, Clock::SYSTEM).await?.run(CancellationToken::new()).await?;
-    Ok(())
+    Ok((App::build(config, listener, Clock::SYSTEM).await?, log))
 }

@@ -24,8 +24,11 @@ const LISTINGS_AT_ONCE: usize = 64;
 pub(crate) struct Scene {
     pub(crate) echo: ServerProcess,
     pub(crate) market: ServerProcess,
+    pub(crate) unguarded: ServerProcess,
     /// One connection for each client of the echo server.
     pub(crate) echo_clients: Vec<Connection>,
+    /// One connection for each client of the market whose guard checks nothing.
+    pub(crate) unguarded_clients: Vec<Connection>,
     /// One connection for each registered buyer.
     pub(crate) buyers: Vec<Connection>,
     pub(crate) items: Vec<i64>,
@@ -40,18 +43,23 @@ impl Scene {
         let mut pki = Pki::init(&dir.join("pki"), &InitOptions::default(), clock::now())?;
         let echo = ServerProcess::start("serve-echo", dir, threads, log).await?;
         let market = ServerProcess::start("serve-market", dir, threads, log).await?;
+        let unguarded = ServerProcess::start("serve-unguarded", dir, threads, log).await?;
+        let mut unguarded_clients = Vec::new();
         let mut buyers = Vec::new();
         let mut echo_clients = Vec::new();
         for number in 1..=CONNECTIONS {
             let party = issue(&mut pki, &format!("buyer-{number}"), Role::Buyer)?;
             echo_clients.push(connect(&party, &echo).await?);
+            let client = connect(&party, &unguarded).await?;
+            register_buyer(&client, party.name.as_str()).await?;
+            unguarded_clients.push(client);
             let buyer = connect(&party, &market).await?;
             register_buyer(&buyer, party.name.as_str()).await?;
             buyers.push(buyer);
         }
         let seller = connect(&issue(&mut pki, "seller-1", Role::Seller)?, &market).await?;
         let items = list_items(&seller).await?;
-        Ok(Self { echo, market, echo_clients, buyers, items, _folder: folder })
+        Ok(Self { echo, market, unguarded, echo_clients, unguarded_clients, buyers, items, _folder: folder })
     }
 }
 

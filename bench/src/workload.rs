@@ -13,6 +13,8 @@ pub(crate) enum Workload {
     Echo,
     /// WhoAmI: through the whole guard, and one account.
     Guarded,
+    /// The same call again, at a market whose guard checks nothing.
+    Unguarded,
     /// One unit of an item, another item each time, durably.
     BuyUniform,
     /// One unit of always the same item, durably.
@@ -22,13 +24,14 @@ pub(crate) enum Workload {
 }
 
 impl Workload {
-    pub(crate) const ALL: [Self; 5] =
-        [Self::Echo, Self::Guarded, Self::BuyUniform, Self::BuyHot, Self::Search];
+    pub(crate) const ALL: [Self; 6] =
+        [Self::Echo, Self::Guarded, Self::Unguarded, Self::BuyUniform, Self::BuyHot, Self::Search];
 
     pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::Echo => "echo",
             Self::Guarded => "guarded",
+            Self::Unguarded => "unguarded",
             Self::BuyUniform => "buy uniform",
             Self::BuyHot => "buy hot",
             Self::Search => "search",

@@ -3,10 +3,11 @@
 
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use rustls::ClientConfig;
 use rustls::client::{Resumption, WebPkiServerVerifier};
 
-use crate::credentials::Credentials;
+use crate::credentials::{Credentials, StaleLists};
 use crate::tls::{ALPN_H2, TlsError, VERSIONS, provider};
 
 /// A configuration with TLS 1.3 only, ALPN `h2`, the credentials as client certificate, and no resumption.
@@ -20,8 +21,11 @@ use crate::tls::{ALPN_H2, TlsError, VERSIONS, provider};
 pub fn client_config(credentials: &Credentials) -> Result<Arc<ClientConfig>, TlsError> {
     let provider = provider();
     let verifier = WebPkiServerVerifier::builder_with_provider(credentials.roots(), Arc::clone(&provider))
-        .with_crls(credentials.crls().iter().cloned())
-        .build()?;
+        .with_crls(credentials.crls().iter().cloned());
+    let verifier = match credentials.stale_lists() {
+        StaleLists::Warn => verifier.build()?,
+        StaleLists::Refuse => verifier.enforce_revocation_expiration().build()?,
+    };
     let mut config = ClientConfig::builder_with_provider(provider)
         .with_protocol_versions(VERSIONS)?
         .with_webpki_verifier(verifier)
@@ -29,4 +33,39 @@ pub fn client_config(credentials: &Credentials) -> Result<Arc<ClientConfig>, Tls
     config.alpn_protocols = vec![ALPN_H2.to_vec()];
     config.resumption = Resumption::disabled();
     Ok(Arc::new(config))
+}
+
+/// A configuration that may be replaced, for the dials that begin from then on. Clones share it.
+#[derive(Clone, Debug)]
+pub struct ClientTls(Arc<ArcSwap<ClientConfig>>);
+
+impl ClientTls {
+    /// That of some credentials.
+    ///
+    /// # Errors
+    /// As [`client_config`].
+    pub fn new(credentials: &Credentials) -> Result<Self, TlsError> {
+        Ok(client_config(credentials)?.into())
+    }
+
+    /// Replaces it by that of other credentials. Open connections keep the one that they began with.
+    ///
+    /// # Errors
+    /// As [`client_config`]; then nothing has changed.
+    pub fn swap(&self, credentials: &Credentials) -> Result<(), TlsError> {
+        self.0.store(client_config(credentials)?);
+        Ok(())
+    }
+
+    /// The present one.
+    #[must_use]
+    pub fn load(&self) -> Arc<ClientConfig> {
+        self.0.load_full()
+    }
+}
+
+impl From<Arc<ClientConfig>> for ClientTls {
+    fn from(config: Arc<ClientConfig>) -> Self {
+        ClientTls(Arc::new(ArcSwap::from(config)))
+    }
 }

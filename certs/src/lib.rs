@@ -6,6 +6,7 @@
 //! | [`credentials`] | one party's certificate, key, roots and CRL, loaded and validated from files |
 //! | [`server`], [`client`] | rustls configurations: TLS 1.3, ALPN `h2`, certificates on both sides, no resumption |
 //! | [`acceptor`], [`connector`] | the two ends of a connection, for tonic |
+//! | [`rotation`] | credentials that follow their files while a program runs |
 //! | [`authority`] | the root that signs leaves and revocation lists |
 //! | [`pki`] | the folder that `gen-certs` keeps, also used to mint identities for demos and tests |
 //! | [`command`] | the `gen-certs` command line |
@@ -22,6 +23,7 @@ pub mod connector;
 pub mod credentials;
 pub mod identity;
 pub mod pki;
+pub mod rotation;
 pub mod server;
 mod tls;
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use rustls::ServerConfig;
-use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
+use rustls::server::NoServerSessionStorage;
 
 use crate::credentials::Credentials;
 use crate::tls::{ALPN_H2, TlsError, VERSIONS, provider};
@@ -24,8 +24,8 @@ pub enum ClientPolicy {
 ///   revokes.
 /// - A certificate about which the CRLs say nothing, because no list of its issuer is there, is refused. With
 ///   several roots in `ca.pem`, `crl.pem` must therefore hold a list of each.
-/// - A CRL past its `nextUpdate` goes on being used: a market must not stop for everyone because nobody ran
-///   `gen-certs.sh crl`. What it revokes stays revoked.
+/// - A CRL past its `nextUpdate` goes on being used, unless the credentials say otherwise
+///   ([`StaleLists`](crate::credentials::StaleLists)).
 ///
 /// ALPN can't be enforced here against a client that offers none, and the identity is not looked at: both are
 /// the [acceptor](crate::acceptor)'s work.
@@ -38,9 +38,7 @@ pub fn server_config(credentials: &Credentials, policy: ClientPolicy) -> Result<
         return Err(TlsError::NoCrl);
     }
     let provider = provider();
-    let verifier = WebPkiClientVerifier::builder_with_provider(credentials.roots(), Arc::clone(&provider))
-        .with_crls(credentials.crls().iter().cloned())
-        .build()?;
+    let verifier = credentials.verifier()?;
     let mut config = ServerConfig::builder_with_provider(provider)
         .with_protocol_versions(VERSIONS)?
         .with_client_cert_verifier(verifier)

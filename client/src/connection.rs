@@ -3,19 +3,20 @@
 use std::{sync::Arc, time::Duration};
 
 use souk_certs::{
-    client::client_config,
+    client::ClientTls,
     clock,
     connector::{self, ConnectOptions, Dial},
     credentials::Credentials,
     identity::{Identity, PeerCertificate},
 };
 use souk_proto::v1::{
-    account_service_client::AccountServiceClient, buyer_service_client::BuyerServiceClient,
-    catalog_service_client::CatalogServiceClient, event_service_client::EventServiceClient,
-    seller_service_client::SellerServiceClient, session_service_client::SessionServiceClient,
+    account_service_client::AccountServiceClient, admin_service_client::AdminServiceClient,
+    buyer_service_client::BuyerServiceClient, catalog_service_client::CatalogServiceClient,
+    event_service_client::EventServiceClient, seller_service_client::SellerServiceClient,
+    session_service_client::SessionServiceClient,
 };
 use tokio::{
-    sync::Semaphore,
+    sync::{Semaphore, watch},
     time::{Instant, sleep, timeout_at},
 };
 use tonic::Status;
@@ -47,9 +48,12 @@ struct Shared {
     party: Uuid,
     account: Session,
     session: Session,
+    tls: ClientTls,
     probe: Probe,
     /// One probe at a time: it costs the market a handshake.
     probing: Semaphore,
+    /// How many times other credentials were taken up.
+    renewals: watch::Sender<u64>,
 }
 
 impl Connection {
@@ -72,18 +76,35 @@ impl Connection {
         let Some(party) = certificate.identity().uuid() else {
             return Err(Failure::NotAParty(certificate.spiffe_id().to_owned()));
         };
-        let tls = client_config(credentials).map_err(Failure::Tls)?;
+        let tls = ClientTls::new(credentials).map_err(Failure::Tls)?;
         let domain = &config.trust_domain;
         let options = ConnectOptions::default();
         let channel =
-            connector::channel(config.market.clone(), Identity::Market, Arc::clone(&tls), domain, options);
+            connector::channel(config.market.clone(), Identity::Market, tls.clone(), domain, options);
         let account = Session::without_token(channel, party);
         let session = account.with_tokens(TokenKeeper::new(account.clone()));
-        let probe = Probe::new(config.market.clone(), Identity::Market.dns_name(domain), tls)?;
+        let probe = Probe::new(config.market.clone(), Identity::Market.dns_name(domain), tls.clone())?;
         let market = config.market.clone();
         let probing = Semaphore::new(1);
-        let shared = Shared { market, certificate, party, account, session, probe, probing };
+        let renewals = watch::Sender::new(0);
+        let shared = Shared { market, certificate, party, account, session, tls, probe, probing, renewals };
         Ok(Self { shared: Arc::new(shared), timeout })
+    }
+
+    /// Shows other credentials of the same party from the next time that it connects; the open connection
+    /// stays up as long as the market lets it.
+    ///
+    /// # Errors
+    /// TLS can't be set up with them; then nothing has changed.
+    pub fn take_up(&self, credentials: &Credentials) -> Result<(), Failure> {
+        self.shared.tls.swap(credentials).map_err(Failure::Tls)?;
+        self.shared.renewals.send_modify(|times| *times += 1);
+        Ok(())
+    }
+
+    /// Tells of [`take_up`](Self::take_up).
+    pub(crate) fn renewals(&self) -> watch::Receiver<u64> {
+        self.shared.renewals.subscribe()
     }
 
     /// The same connection with another time for its calls.
@@ -94,6 +115,11 @@ impl Connection {
     /// Opens an account, changes it, issues tokens.
     pub fn account(&self) -> AccountServiceClient<Session> {
         AccountServiceClient::new(self.shared.account.clone())
+    }
+
+    /// What operators do, with an operator's certificate.
+    pub fn admin(&self) -> AdminServiceClient<Session> {
+        AdminServiceClient::new(self.shared.account.clone())
     }
 
     /// Tells who the caller is.

@@ -15,7 +15,7 @@ use souk_certs::{
     connector::{Dial, DialError, DialStep},
     credentials::CredentialError,
 };
-use souk_proto::reason::exit;
+use souk_proto::{Reason, reason::exit};
 use tonic::{Code, Status, TimeoutExpired};
 
 pub use distrust::{Distrust, Objection};
@@ -182,6 +182,18 @@ impl Failure {
                 matches!(refusal.code(), Code::Unavailable | Code::ResourceExhausted)
                     || refusal.is_about_the_token()
             }
+            _ => false,
+        }
+    }
+
+    /// Whether one side turned a certificate down, so that another one may help.
+    pub fn is_about_the_certificate(&self) -> bool {
+        match self {
+            Self::Untrusted { .. } => true,
+            Self::Refused(refusal) => matches!(
+                refusal.reason(),
+                Some(Reason::CertificateRequired | Reason::CertificateExpired | Reason::CertificateRevoked)
+            ),
             _ => false,
         }
     }

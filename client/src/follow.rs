@@ -32,6 +32,10 @@ pub const FIRST_RECONNECT: Duration = Duration::from_millis(250);
 /// The longest wait that doubling leads to.
 pub const MAX_RECONNECT: Duration = Duration::from_secs(30);
 
+/// How long a stream whose certificate came to its end waits for a renewed one to be taken up: ample for
+/// files that were changed at that moment.
+const RENEWAL_GRACE: Duration = Duration::from_secs(2);
+
 /// How long [`Follower::close`] waits for the last acknowledgement.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -100,7 +104,9 @@ impl Subscription {
     /// Subscribes again and again until something is wrong that waiting does not mend.
     async fn keep_up(&mut self) -> Stopped {
         let mut failures_in_a_row = 0;
+        let mut renewals = self.connection.renewals();
         loop {
+            renewals.mark_unchanged();
             let came_before = self.progress.messages();
             let failure = match self.subscribe_once().await {
                 ControlFlow::Continue(failure) => failure,
@@ -114,6 +120,13 @@ impl Subscription {
             if refused_token && failures_in_a_row == 1 {
                 // The session has dropped the token and fetches another.
                 continue;
+            }
+            if failure.is_about_the_certificate() && self.progress.messages() > 0 {
+                // It was good when the stream began.
+                if let Ok(Ok(())) = timeout(RENEWAL_GRACE, renewals.changed()).await {
+                    failures_in_a_row = 0;
+                    continue;
+                }
             }
             if !failure.is_passing() {
                 // The receiver may be gone: then there is nobody to tell.

@@ -9,6 +9,7 @@ use std::{net::SocketAddr, time::Duration};
 
 use souk_certs::{
     acceptor::{self, Acceptor, AcceptorLimits},
+    clock,
     credentials::Credentials,
     server::{ClientPolicy, server_config},
 };
@@ -35,6 +36,9 @@ const MAX_CALLS: u32 = 8;
 /// The most TLS handshakes at a time; the rest waits.
 const MAX_HANDSHAKES: usize = 16;
 
+/// The most connections at a time. Only the market may have any, and needs one.
+const MAX_CONNECTIONS: usize = 16;
+
 /// How long a TLS handshake may take.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -49,6 +53,7 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub struct Inbox {
     address: SocketAddr,
+    acceptor: Acceptor,
     stop: Option<oneshot::Sender<()>>,
     server: JoinHandle<()>,
 }
@@ -79,18 +84,28 @@ impl Inbox {
         let address = listener.local_addr().map_err(|error| Failure::io("listen for callbacks", error))?;
         let policy = ClientPolicy::MarketOnly;
         let tls = server_config(credentials, policy).map_err(Failure::Tls)?;
-        let limits = AcceptorLimits { handshakes: MAX_HANDSHAKES, handshake_timeout: HANDSHAKE_TIMEOUT };
+        let limits = AcceptorLimits {
+            handshakes: MAX_HANDSHAKES,
+            handshake_timeout: HANDSHAKE_TIMEOUT,
+            connections: MAX_CONNECTIONS,
+            connections_of_party: MAX_CONNECTIONS,
+        };
         let acceptor = Acceptor::new(tls, credentials.trust_domain().clone(), policy, limits);
         let (notices, receiver) = mpsc::channel(QUEUE);
         let service = service::Notifications::new(party, notices, seen);
         let (stop, stopped) = oneshot::channel();
-        let server = tokio::spawn(serve(listener, acceptor, service, stopped));
-        Ok((Self { address, stop: Some(stop), server }, receiver))
+        let server = tokio::spawn(serve(listener, acceptor.clone(), service, stopped));
+        Ok((Self { address, acceptor, stop: Some(stop), server }, receiver))
     }
 
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// A handle for [`InboxHandle::take_up`].
+    pub fn handle(&self) -> InboxHandle {
+        InboxHandle { acceptor: self.acceptor.clone() }
     }
 
     /// Takes no further calls, lets those under way finish for a few seconds, and stops.
@@ -100,6 +115,25 @@ impl Inbox {
         if timeout(CLOSE_TIMEOUT, &mut self.server).await.is_err() {
             tracing::debug!("a callback was cut off at the end");
         }
+    }
+}
+
+/// Changes the credentials of an open [`Inbox`].
+#[derive(Clone, Debug)]
+pub struct InboxHandle {
+    acceptor: Acceptor,
+}
+
+impl InboxHandle {
+    /// Shows other credentials of the same party from now on, and cuts the connections of a market whose
+    /// certificate they no longer accept.
+    ///
+    /// # Errors
+    /// TLS can't be set up with them; then nothing has changed.
+    pub fn take_up(&self, credentials: &Credentials) -> Result<(), Failure> {
+        self.acceptor.swap(server_config(credentials, ClientPolicy::MarketOnly).map_err(Failure::Tls)?);
+        self.acceptor.cut(|_, leaf| !credentials.accept(leaf, clock::now()));
+        Ok(())
     }
 }
 

@@ -5,10 +5,10 @@
 //! depends on timing and on what its layers keep of the error. A probe writes nothing and waits for the
 //! server's first bytes: either HTTP/2 settings, or the alert.
 
-use std::{io, sync::Arc, time::Duration};
+use std::{io, time::Duration};
 
-use rustls::{ClientConfig, pki_types::ServerName};
-use souk_certs::connector::Dial;
+use rustls::pki_types::ServerName;
+use souk_certs::{client::ClientTls, connector::Dial};
 use tokio::{
     io::AsyncReadExt as _,
     net::{TcpStream, lookup_host},
@@ -26,11 +26,11 @@ pub(crate) const STEP_TIMEOUT: Duration = Duration::from_secs(3);
 pub(crate) struct Probe {
     market: Dial,
     server: ServerName<'static>,
-    tls: Arc<ClientConfig>,
+    tls: ClientTls,
 }
 
 impl Probe {
-    pub(crate) fn new(market: Dial, server: String, tls: Arc<ClientConfig>) -> Result<Self, Failure> {
+    pub(crate) fn new(market: Dial, server: String, tls: ClientTls) -> Result<Self, Failure> {
         let server = ServerName::try_from(server)
             .map_err(|error| Failure::usage(error.to_string(), "check the trust domain"))?;
         Ok(Self { market, server, tls })
@@ -62,7 +62,7 @@ impl Probe {
 
     /// Does the client's side of the handshake.
     pub(crate) async fn handshake(&self, tcp: TcpStream) -> Result<TlsStream<TcpStream>, Failure> {
-        let connector = TlsConnector::from(Arc::clone(&self.tls));
+        let connector = TlsConnector::from(self.tls.load());
         within(connector.connect(self.server.clone(), tcp))
             .await
             .map_err(|error| self.failed(Step::Tls, error))

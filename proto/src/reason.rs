@@ -77,6 +77,8 @@ reasons! {
     CallbackRefused = "CALLBACK_REFUSED", InvalidArgument, USAGE, "listen on the address that you connect from, or ask the operator to allow the other host";
     /// There is no such item for sale, or it is another seller's.
     ItemNotFound = "ITEM_NOT_FOUND", NotFound, NOT_FOUND, "check the item id: `buyer search` and `seller items` list them";
+    /// There is no such party; for operators.
+    PartyNotFound = "PARTY_NOT_FOUND", NotFound, NOT_FOUND, "check the UUID: `market admin parties` lists them";
     /// There is no such order of the caller's.
     OrderNotFound = "ORDER_NOT_FOUND", NotFound, NOT_FOUND, "check the order id: `buyer orders` lists yours";
     /// The item is not on the caller's wishlist.
@@ -115,6 +117,8 @@ reasons! {
     TokenExpired = "TOKEN_EXPIRED", Unauthenticated, IDENTITY, "call IssueToken for a new token; check the clock if this happens often";
     /// The role in the certificate may not call this service.
     RoleDenied = "ROLE_DENIED", PermissionDenied, IDENTITY, "use a certificate of the right role: a seller's to sell, a buyer's to buy";
+    /// The operator has suspended the party.
+    AccountSuspended = "ACCOUNT_SUSPENDED", PermissionDenied, IDENTITY, "ask the market's operator why, and to be reinstated";
     /// The caller sends more calls than its share.
     RateLimited = "RATE_LIMITED", ResourceExhausted, UNAVAILABLE, "slow down, and try again after the time given";
     /// A queue of the market is full.

@@ -13,7 +13,7 @@ use market::demo::{
 };
 use serde_json::{Value, json};
 use souk_certs::identity::Role;
-use terminal::Terminal;
+use terminal::{PATIENCE, Terminal};
 
 const SELLER: &str = env!("CARGO_BIN_EXE_seller");
 const LAMP: [&str; 9] = [
@@ -244,6 +244,39 @@ async fn sales_are_told_by_stream_and_by_callback() {
     let sentence = callback.line().await;
     assert!(sentence.contains("Bob") && sentence.contains("Brass lantern"), "{sentence}");
     assert_eq!(callback.interrupt().await, 0);
+}
+
+/// The certificate that they began with is revoked at the same time, so that only the new one can be at work.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_running_listener_takes_a_renewed_certificate_up() {
+    let ground = market().await;
+    let alice = registered(&ground).await;
+    let lamp = list_lamp(&alice).await;
+    let free = std::net::TcpListener::bind("127.0.0.1:0").expect("bound");
+    let listen = free.local_addr().expect("an address").to_string();
+    drop(free);
+
+    for way in [&["listen"][..], &["listen", "--listen", &listen]] {
+        if way.len() > 1 {
+            let ran = alice.run(&["register", "Alice", "--listen", &listen]).await;
+            assert_eq!(ran.code, 0, "{ran:?}");
+        }
+        let before = Actor::enter(&ground, Role::Seller, "alice").await.expect("connected");
+        let mut listener = alice.start(way);
+        buy(&ground, lamp, 1).await;
+        listener.line().await;
+        ground.change_pki(|pki| {
+            let now = souk_certs::clock::now();
+            pki.revoke("alice", now).expect("revoked");
+            pki.renew("alice", true, now).expect("renewed");
+        });
+        let shut_out = async { while before.mailbox().await.is_ok() {} };
+        tokio::time::timeout(PATIENCE, shut_out).await.expect("the old certificate is out");
+        buy(&ground, lamp, 2).await;
+        let sentence = listener.line().await;
+        assert!(sentence.contains("Brass lantern"), "{sentence}");
+        assert_eq!(listener.interrupt().await, 0);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -12,6 +12,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 use tonic::transport::server::Connected;
 
+use super::registry::Registered;
 use crate::identity::PeerCertificate;
 
 /// Who is at the other end. tonic puts it into the extensions of every request of the connection.
@@ -28,12 +29,12 @@ pub struct PeerInfo {
 pub struct TlsConnection {
     stream: TlsStream<TcpStream>,
     peer: PeerInfo,
-    _open: Counted,
+    registered: Registered,
 }
 
 impl TlsConnection {
-    pub(super) fn new(stream: TlsStream<TcpStream>, peer: PeerInfo, open: Counted) -> Self {
-        TlsConnection { stream, peer, _open: open }
+    pub(super) fn new(stream: TlsStream<TcpStream>, peer: PeerInfo, registered: Registered) -> Self {
+        TlsConnection { stream, peer, registered }
     }
 
     /// Who is at the other end.
@@ -57,12 +58,18 @@ impl AsyncRead for TlsConnection {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        if self.registered.poll_cut(cx) {
+            return Poll::Ready(Err(cut()));
+        }
         Pin::new(&mut self.stream).poll_read(cx, buf)
     }
 }
 
 impl AsyncWrite for TlsConnection {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        if self.registered.is_cut() {
+            return Poll::Ready(Err(cut()));
+        }
         Pin::new(&mut self.stream).poll_write(cx, buf)
     }
 
@@ -71,6 +78,9 @@ impl AsyncWrite for TlsConnection {
         cx: &mut Context<'_>,
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        if self.registered.is_cut() {
+            return Poll::Ready(Err(cut()));
+        }
         Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
     }
 
@@ -85,6 +95,10 @@ impl AsyncWrite for TlsConnection {
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_shutdown(cx)
     }
+}
+
+fn cut() -> io::Error {
+    io::Error::new(io::ErrorKind::ConnectionAborted, "the connection was cut: its certificate is over")
 }
 
 /// One in a count, until dropped.

@@ -7,6 +7,7 @@
 
 mod connection;
 mod incoming;
+mod registry;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -15,6 +16,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use rustls::ServerConfig;
+use rustls_pki_types::CertificateDer;
 use thiserror::Error;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -30,6 +32,7 @@ use crate::tls::ALPN_H2;
 use connection::Counted;
 pub use connection::{PeerInfo, TlsConnection};
 pub use incoming::incoming;
+use registry::{Full, Registry};
 
 /// Handshakes in progress at a time, unless set otherwise.
 pub const HANDSHAKES: usize = 256;
@@ -37,22 +40,37 @@ pub const HANDSHAKES: usize = 256;
 /// The time that one handshake may take, unless set otherwise.
 pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// Open connections, unless set otherwise.
+pub const CONNECTIONS: usize = 16_384;
+
+/// Open connections of one party, unless set otherwise.
+pub const CONNECTIONS_OF_PARTY: usize = 64;
+
 /// How long a refused client is given to read why, and how much it may still send meanwhile.
 const LINGER: Duration = Duration::from_millis(250);
 const LINGER_BYTES: u64 = 64 * 1024;
 
-/// What bounds the handshakes of an [`Acceptor`].
+/// What bounds an [`Acceptor`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AcceptorLimits {
     /// How many may be in progress at a time, over all clones of the acceptor. At least one.
     pub handshakes: usize,
     /// The time from the accepted TCP connection to a finished handshake, waiting for a place included.
     pub handshake_timeout: Duration,
+    /// How many connections may be open.
+    pub connections: usize,
+    /// How many of them may be one party's.
+    pub connections_of_party: usize,
 }
 
 impl Default for AcceptorLimits {
     fn default() -> Self {
-        AcceptorLimits { handshakes: HANDSHAKES, handshake_timeout: HANDSHAKE_TIMEOUT }
+        AcceptorLimits {
+            handshakes: HANDSHAKES,
+            handshake_timeout: HANDSHAKE_TIMEOUT,
+            connections: CONNECTIONS,
+            connections_of_party: CONNECTIONS_OF_PARTY,
+        }
     }
 }
 
@@ -68,8 +86,17 @@ struct Shared {
     policy: ClientPolicy,
     limits: AcceptorLimits,
     slots: Arc<Semaphore>,
-    open: Arc<AtomicUsize>,
+    open: Arc<Registry>,
     handshaking: Arc<AtomicUsize>,
+}
+
+impl std::fmt::Debug for Acceptor {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Acceptor")
+            .field("policy", &self.shared.policy)
+            .field("connections", &self.connections())
+            .finish_non_exhaustive()
+    }
 }
 
 /// A place among the handshakes in progress, free again when dropped.
@@ -112,7 +139,13 @@ impl Acceptor {
     /// How many connections are open: accepted and not yet dropped.
     #[must_use]
     pub fn connections(&self) -> usize {
-        self.shared.open.load(Ordering::Relaxed)
+        self.shared.open.len()
+    }
+
+    /// Ends, at once, the open connections for which `is_over` says so by who is at the other end and by the
+    /// leaf that it showed. What is under way on them is lost, as by a broken network. Answers their peers.
+    pub fn cut(&self, is_over: impl Fn(&PeerInfo, &CertificateDer<'static>) -> bool) -> Vec<PeerInfo> {
+        self.shared.open.cut(is_over)
     }
 
     /// How many handshakes are in progress, at most [`AcceptorLimits::handshakes`].
@@ -177,9 +210,20 @@ impl Acceptor {
             Ok(Ok(stream)) => stream,
         };
         match self.check(&stream) {
-            Ok(certificate) => {
+            Ok((certificate, leaf)) => {
                 let peer = PeerInfo { address, certificate: Arc::new(certificate) };
-                Ok(TlsConnection::new(stream, peer, Counted::one(&self.shared.open)))
+                let limits = (self.shared.limits.connections, self.shared.limits.connections_of_party);
+                match self.shared.open.enter(peer.clone(), leaf, limits) {
+                    Ok(registered) => Ok(TlsConnection::new(stream, peer, registered)),
+                    Err(full) => {
+                        linger(stream).await;
+                        let identity = peer.certificate.identity();
+                        Err(match full {
+                            Full::All => AcceptError::Full,
+                            Full::Party => AcceptError::TooManyOfOne { identity },
+                        })
+                    }
+                }
             }
             Err(error) => {
                 linger(stream).await;
@@ -188,7 +232,10 @@ impl Acceptor {
         }
     }
 
-    fn check(&self, stream: &TlsStream<TcpStream>) -> Result<PeerCertificate, AcceptError> {
+    fn check(
+        &self,
+        stream: &TlsStream<TcpStream>,
+    ) -> Result<(PeerCertificate, CertificateDer<'static>), AcceptError> {
         let (_, session) = stream.get_ref();
         if session.alpn_protocol() != Some(ALPN_H2) {
             return Err(AcceptError::NotH2);
@@ -196,7 +243,9 @@ impl Acceptor {
         let leaf = session.peer_certificates().and_then(<[_]>::first).ok_or(AcceptError::NoCertificate)?;
         let certificate = PeerCertificate::from_der(leaf, &self.shared.domain)?;
         match (self.shared.policy, certificate.identity()) {
-            (ClientPolicy::AnyParty, _) | (ClientPolicy::MarketOnly, Identity::Market) => Ok(certificate),
+            (ClientPolicy::AnyParty, _) | (ClientPolicy::MarketOnly, Identity::Market) => {
+                Ok((certificate, leaf.clone().into_owned()))
+            }
             (ClientPolicy::MarketOnly, other) => Err(AcceptError::NotTheMarket { identity: other }),
         }
     }
@@ -209,6 +258,15 @@ pub enum AcceptError {
     /// No place among the handshakes in progress came free in time.
     #[error("too many handshakes are in progress")]
     Busy,
+    /// As many connections are open as may be.
+    #[error("as many connections are open as may be")]
+    Full,
+    /// As many of the party's connections are open as may be.
+    #[error("as many connections of this {} are open as may be", identity.role())]
+    TooManyOfOne {
+        /// Whose.
+        identity: Identity,
+    },
     /// The socket broke before the handshake.
     #[error("the connection broke before its handshake")]
     Socket(#[source] std::io::Error),
@@ -234,6 +292,26 @@ pub enum AcceptError {
         /// Who it was.
         identity: Identity,
     },
+}
+
+impl AcceptError {
+    /// Why the peer's certificate was refused, if that was it.
+    #[must_use]
+    pub fn about_identity(&self) -> Option<String> {
+        match self {
+            AcceptError::Handshake(error) => {
+                let tls = error.get_ref()?.downcast_ref::<rustls::Error>()?;
+                let is_about = matches!(
+                    tls,
+                    rustls::Error::NoCertificatesPresented | rustls::Error::InvalidCertificate(_)
+                );
+                is_about.then(|| tls.to_string())
+            }
+            AcceptError::Certificate(error) => Some(error.to_string()),
+            AcceptError::NoCertificate | AcceptError::NotTheMarket { .. } => Some(self.to_string()),
+            _ => None,
+        }
+    }
 }
 
 /// Closes a refused connection so that what was said last arrives: the alert, or TLS's close. Closing with

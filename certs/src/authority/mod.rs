@@ -30,6 +30,9 @@ pub const ROOT_VALIDITY: Duration = Duration::days(3652);
 /// certificate.
 pub const BACKDATE: Duration = Duration::minutes(5);
 
+/// The last line of a certificate in PEM (RFC 7468 §5.1).
+const PEM_END: &str = "-----END CERTIFICATE-----";
+
 /// Length of a random serial number in bytes: 126 random bits, more than the 64 that CAs must use, and within
 /// the 20 bytes of RFC 5280 §4.1.2.2.
 const SERIAL_LENGTH: usize = 16;
@@ -66,7 +69,7 @@ impl Authority {
         Self::assemble(domain, certificate.der().clone(), certificate.pem(), key)
     }
 
-    /// Takes up an existing root from its PEM texts.
+    /// Takes up an existing root from its PEM texts; of several certificates, the first.
     ///
     /// # Errors
     /// [`AuthorityError::Certificate`] for a text that is no CA certificate, [`AuthorityError::Key`] for one
@@ -75,7 +78,9 @@ impl Authority {
         let certificate = CertificateDer::from_pem_slice(certificate_pem.as_bytes())
             .map_err(|_| AuthorityError::Certificate)?;
         let key = KeyPair::from_pem(key_pem).map_err(|_| AuthorityError::Key)?;
-        Self::assemble(domain, certificate, certificate_pem.to_owned(), key)
+        let end = certificate_pem.find(PEM_END).map_or(certificate_pem.len(), |at| at + PEM_END.len());
+        let first = format!("{}\n", &certificate_pem[..end]);
+        Self::assemble(domain, certificate, first, key)
     }
 
     fn assemble(

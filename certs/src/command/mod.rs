@@ -10,7 +10,9 @@ mod issue;
 mod list;
 mod renew;
 mod revoke;
+mod root;
 mod sign;
+mod token_key;
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -66,6 +68,10 @@ enum Command {
     Revoke(revoke::Args),
     /// Sign a fresh revocation list; each is current for 30 days
     Crl(crl::Args),
+    /// Make a new key for signing access tokens; tokens of the one before are good to their end
+    TokenKey(token_key::Args),
+    /// Change the authority: for a while two are trusted
+    Root(root::Args),
     /// Show every party and its certificate
     List(list::Args),
     /// Pack what a party's machine needs into a tar
@@ -89,6 +95,8 @@ impl Cli {
             Command::Renew(args) => args.run(dir, now, out),
             Command::Revoke(args) => args.run(dir, now, out),
             Command::Crl(args) => args.run(dir, now, out),
+            Command::TokenKey(args) => args.run(dir, now, out),
+            Command::Root(args) => args.run(dir, now, out),
             Command::List(args) => args.run(dir, now, out),
             Command::Bundle(args) => args.run(dir, now, out),
         }
@@ -106,6 +114,9 @@ pub fn exit_code(error: &anyhow::Error) -> u8 {
             | PkiError::NameTaken { .. }
             | PkiError::FileInTheWay { .. }
             | PkiError::UuidTaken { .. }
+            | PkiError::RootRetiring
+            | PkiError::NoRootRetiring
+            | PkiError::SignedByRetiring { .. }
             | PkiError::Revoked { .. },
         ) => 5,
         _ => 1,

@@ -6,14 +6,13 @@
 mod address;
 mod dial;
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use http::Uri;
 use hyper_util::rt::TokioIo;
-use rustls::ClientConfig;
 use tonic::transport::{Channel, Endpoint};
 
+use crate::client::ClientTls;
 use crate::identity::{Identity, TrustDomain};
 
 pub use address::{Dial, DialAddressError};
@@ -56,14 +55,14 @@ impl Default for ConnectOptions {
 pub fn channel(
     target: Dial,
     server: Identity,
-    config: Arc<ClientConfig>,
+    tls: ClientTls,
     domain: &TrustDomain,
     options: ConnectOptions,
 ) -> Channel {
     let name = server.dns_name(domain);
     let domain = domain.clone();
     let connect = tower::service_fn(move |_: Uri| {
-        let (target, config, domain) = (target.clone(), Arc::clone(&config), domain.clone());
+        let (target, config, domain) = (target.clone(), tls.load(), domain.clone());
         async move {
             let secured = dial(&target, server, config, &domain, options.connect_timeout).await?;
             Ok::<_, DialError>(TokioIo::new(secured))

@@ -138,6 +138,12 @@ pub enum CredentialError {
         /// What is wrong with it.
         reason: String,
     },
+    /// A revocation list is past its `nextUpdate`, and that is not tolerated.
+    #[error("the revocation list {} is out of date; refresh it with gen-certs.sh crl and copy it here", path.display())]
+    StaleCrl {
+        /// Its path.
+        path: PathBuf,
+    },
     /// The verifier refuses it for another reason, such as a missing key usage.
     #[error("the certificate {} would be refused by every peer; mint it with gen-certs.sh", path.display())]
     Unusable {

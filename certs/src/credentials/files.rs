@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 use rustls::RootCertStore;
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer};
+use time::OffsetDateTime;
+use x509_parser::prelude::{FromDer, X509Certificate};
 
 use super::{CredentialError, FileRole};
 
@@ -71,15 +73,18 @@ impl CredentialFiles {
         Ok(key)
     }
 
-    pub(super) fn read_roots(&self) -> Result<RootCertStore, CredentialError> {
+    /// With the time at which the first of them ends.
+    pub(super) fn read_roots(&self) -> Result<(RootCertStore, OffsetDateTime), CredentialError> {
         let path = self.ca_path();
-        let mut roots = RootCertStore::empty();
+        let refused = || CredentialError::NoCertificate { file: FileRole::Ca, path: path.clone() };
+        let (mut roots, mut first_end) = (RootCertStore::empty(), None);
         for certificate in read_certificates(FileRole::Ca, &path)? {
-            roots
-                .add(certificate)
-                .map_err(|_| CredentialError::NoCertificate { file: FileRole::Ca, path: path.clone() })?;
+            let (_, parsed) = X509Certificate::from_der(&certificate).map_err(|_| refused())?;
+            let end = parsed.validity().not_after.to_datetime();
+            first_end = Some(first_end.map_or(end, |first: OffsetDateTime| first.min(end)));
+            roots.add(certificate.clone()).map_err(|_| refused())?;
         }
-        Ok(roots)
+        Ok((roots, first_end.ok_or_else(refused)?))
     }
 
     /// Empty when none was named and none is there.

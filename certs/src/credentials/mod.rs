@@ -9,10 +9,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rustls::RootCertStore;
-use rustls::server::WebPkiClientVerifier;
+use rustls::server::danger::ClientCertVerifier;
+use rustls::server::{VerifierBuilderError, WebPkiClientVerifier};
 use rustls::sign::CertifiedKey;
 use rustls_pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer, UnixTime};
 use time::OffsetDateTime;
+use x509_parser::num_bigint::BigUint;
 use x509_parser::prelude::{CertificateRevocationList, FromDer};
 
 use crate::identity::{Identity, PeerCertificate, TrustDomain, canonical_serial};
@@ -29,15 +31,60 @@ pub struct Credentials {
     chain: Vec<CertificateDer<'static>>,
     key: PrivateKeyDer<'static>,
     roots: Arc<RootCertStore>,
+    roots_end: OffsetDateTime,
     crls: Vec<CertificateRevocationListDer<'static>>,
+    lists: Vec<ListInfo>,
     revoked: Arc<HashSet<Vec<u8>>>,
+    stale_lists: StaleLists,
+}
+
+/// What to do about a revocation list past its `nextUpdate`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum StaleLists {
+    /// Warn, and go on using it: what it revokes stays revoked, and a market does not stop for everyone
+    /// because nobody ran `gen-certs.sh crl`.
+    #[default]
+    Warn,
+    /// Refuse it, and every certificate that only it speaks for.
+    Refuse,
+}
+
+/// What a revocation list says of itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListInfo {
+    /// Its issuer, as a DER name.
+    pub issuer: Vec<u8>,
+    /// Its number (RFC 5280 §5.2.3); big-endian without leading zeros, empty when it has none.
+    pub number: Vec<u8>,
+    /// When it should have been replaced.
+    pub next_update: Option<OffsetDateTime>,
+}
+
+/// When credentials end; of several roots or lists, the first of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Expiries {
+    /// The own certificate.
+    pub certificate: OffsetDateTime,
+    /// The authority's.
+    pub authority: OffsetDateTime,
+    /// When the revocation list should have been replaced.
+    pub revocation_list: Option<OffsetDateTime>,
+}
+
+impl Expiries {
+    /// The soonest of all.
+    #[must_use]
+    pub fn soonest(&self) -> OffsetDateTime {
+        let first = self.certificate.min(self.authority);
+        self.revocation_list.map_or(first, |list| list.min(first))
+    }
 }
 
 impl Credentials {
     /// Reads and validates the files. Blocking; the files are small.
     ///
-    /// A key that others may read, and a CRL past its `nextUpdate`, are worth a warning in the log but are no
-    /// errors. The CRL is optional, except for the market: it must be able to refuse a revoked certificate.
+    /// A key that others may read is worth a warning in the log but is no error; so is a CRL past its
+    /// `nextUpdate`, unless `stale_lists` says otherwise. The CRL is optional, except for the market: it must be able to refuse a revoked certificate.
     ///
     /// # Errors
     /// One variant of [`CredentialError`] per mistake, each with the path and a remedy.
@@ -46,17 +93,42 @@ impl Credentials {
         domain: &TrustDomain,
         now: OffsetDateTime,
     ) -> Result<Self, CredentialError> {
+        Self::load_with(files, domain, StaleLists::default(), now)
+    }
+
+    /// The same, with a decision about revocation lists that are out of date.
+    ///
+    /// # Errors
+    /// Those of [`Credentials::load`], and [`CredentialError::StaleCrl`].
+    pub fn load_with(
+        files: &CredentialFiles,
+        domain: &TrustDomain,
+        stale_lists: StaleLists,
+        now: OffsetDateTime,
+    ) -> Result<Self, CredentialError> {
         let chain = files.read_chain()?;
         let leaf = PeerCertificate::from_der(&chain[0], domain)
             .map_err(|source| CredentialError::WrongIdentity { path: files.cert.clone(), source })?;
         let key = files.read_key()?;
-        let roots = Arc::new(files.read_roots()?);
+        let (roots, roots_end) = files.read_roots()?;
         let crls = files.read_crls()?;
         if crls.is_empty() && leaf.identity() == Identity::Market {
             return Err(CredentialError::Missing { file: FileRole::Crl, path: files.crl_path() });
         }
-        let revoked = Arc::new(read_lists(files, &crls, now)?);
-        let credentials = Credentials { domain: domain.clone(), leaf, chain, key, roots, crls, revoked };
+        let (lists, revoked) = read_lists(files, &crls)?;
+        let credentials = Credentials {
+            domain: domain.clone(),
+            leaf,
+            chain,
+            key,
+            roots: Arc::new(roots),
+            roots_end,
+            crls,
+            lists,
+            revoked: Arc::new(revoked),
+            stale_lists,
+        };
+        credentials.check_lists(files, now)?;
         credentials.check_validity(files, now)?;
         credentials.check_key(files)?;
         credentials.check_signature(files, now)?;
@@ -80,6 +152,62 @@ impl Credentials {
     #[must_use]
     pub fn revoked_serials(&self) -> Arc<HashSet<Vec<u8>>> {
         Arc::clone(&self.revoked)
+    }
+
+    /// When what they are made of ends.
+    #[must_use]
+    pub fn expiries(&self) -> Expiries {
+        Expiries {
+            certificate: self.leaf.not_after(),
+            authority: self.roots_end,
+            revocation_list: self.lists.iter().filter_map(|list| list.next_update).min(),
+        }
+    }
+
+    /// The revocation lists.
+    #[must_use]
+    pub fn lists(&self) -> &[ListInfo] {
+        &self.lists
+    }
+
+    /// Whether a peer that shows this leaf would be let in now: signed by one of the roots, valid, not
+    /// revoked.
+    #[must_use]
+    pub fn accept(&self, leaf: &CertificateDer<'_>, now: OffsetDateTime) -> bool {
+        let at = unix_time(now);
+        self.verifier().is_ok_and(|verifier| verifier.verify_client_cert(leaf, &[], at).is_ok())
+    }
+
+    /// The verifier of clients, which those of servers agree with.
+    pub(crate) fn verifier(&self) -> Result<Arc<dyn ClientCertVerifier>, VerifierBuilderError> {
+        let builder = WebPkiClientVerifier::builder_with_provider(self.roots(), provider())
+            .with_crls(self.crls.iter().cloned());
+        match self.stale_lists {
+            StaleLists::Warn => builder.build(),
+            StaleLists::Refuse => builder.enforce_revocation_expiration().build(),
+        }
+    }
+
+    pub(crate) fn stale_lists(&self) -> StaleLists {
+        self.stale_lists
+    }
+
+    fn check_lists(&self, files: &CredentialFiles, now: OffsetDateTime) -> Result<(), CredentialError> {
+        let is_stale = |list: &ListInfo| list.next_update.is_some_and(|next| next < now);
+        if !self.lists.iter().any(is_stale) {
+            return Ok(());
+        }
+        let path = files.crl_path();
+        match self.stale_lists {
+            StaleLists::Refuse => Err(CredentialError::StaleCrl { path }),
+            StaleLists::Warn => {
+                tracing::warn!(
+                    path = %path.display(),
+                    "the revocation list is out of date; refresh it with gen-certs.sh crl and copy it here"
+                );
+                Ok(())
+            }
+        }
     }
 
     pub(crate) fn chain(&self) -> Vec<CertificateDer<'static>> {
@@ -118,15 +246,11 @@ impl Credentials {
 
     /// Asks the verifier that a peer will ask, so that the answers agree.
     fn check_signature(&self, files: &CredentialFiles, now: OffsetDateTime) -> Result<(), CredentialError> {
-        let verifier = WebPkiClientVerifier::builder_with_provider(self.roots(), provider())
-            .with_crls(self.crls.iter().cloned())
-            .build()
-            .map_err(|source| CredentialError::BadCrl {
-                path: files.crl_path(),
-                reason: source.to_string(),
-            })?;
-        let seconds = u64::try_from(now.unix_timestamp()).unwrap_or(0);
-        let at = UnixTime::since_unix_epoch(Duration::from_secs(seconds));
+        let verifier = self.verifier().map_err(|source| CredentialError::BadCrl {
+            path: files.crl_path(),
+            reason: source.to_string(),
+        })?;
+        let at = unix_time(now);
         let Err(error) = verifier.verify_client_cert(&self.chain[0], &self.chain[1..], at) else {
             return Ok(());
         };
@@ -146,25 +270,28 @@ impl std::fmt::Debug for Credentials {
     }
 }
 
-/// The serials on the lists; warns of a list that should have been replaced.
+fn unix_time(time: OffsetDateTime) -> UnixTime {
+    let seconds = u64::try_from(time.unix_timestamp()).unwrap_or(0);
+    UnixTime::since_unix_epoch(Duration::from_secs(seconds))
+}
+
+/// What the lists say of themselves, and the serials on them.
 fn read_lists(
     files: &CredentialFiles,
     crls: &[CertificateRevocationListDer<'static>],
-    now: OffsetDateTime,
-) -> Result<HashSet<Vec<u8>>, CredentialError> {
-    let mut revoked = HashSet::new();
+) -> Result<(Vec<ListInfo>, HashSet<Vec<u8>>), CredentialError> {
+    let (mut lists, mut revoked) = (Vec::with_capacity(crls.len()), HashSet::new());
     for der in crls {
         let (_, list) = CertificateRevocationList::from_der(der).map_err(|_| CredentialError::BadCrl {
             path: files.crl_path(),
             reason: "it is not well-formed".to_owned(),
         })?;
-        if list.next_update().is_some_and(|next| next.to_datetime() < now) {
-            tracing::warn!(
-                path = %files.crl_path().display(),
-                "the revocation list is out of date; refresh it with gen-certs.sh crl and copy it here"
-            );
-        }
+        lists.push(ListInfo {
+            issuer: list.issuer().as_raw().to_vec(),
+            number: list.crl_number().map(BigUint::to_bytes_be).unwrap_or_default(),
+            next_update: list.next_update().map(|next| next.to_datetime()),
+        });
         revoked.extend(list.iter_revoked_certificates().map(|entry| canonical_serial(entry.raw_serial())));
     }
-    Ok(revoked)
+    Ok((lists, revoked))
 }

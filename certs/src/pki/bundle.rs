@@ -65,6 +65,8 @@ impl Pki {
         files.extend(party.key.clone().map(|key| (key, Secrecy::Secret)));
         if party.identity.role() == Role::Market {
             files.push((self.token_key_path(), Secrecy::Secret));
+            let previous = self.previous_token_key_path();
+            files.extend(previous.exists().then_some((previous, Secrecy::Secret)));
         }
         files
     }
@@ -102,7 +104,8 @@ fn first_steps(party: &Party) -> String {
     let (name, role) = (&party.name, party.identity.role());
     match role {
         Role::Market => "  market serve --cert market.pem --listen '[::]:7443' --store souk.db\n\n\
-            Whenever the operator revokes somebody, copy the new crl.pem here and restart the market.\n"
+            Whenever the operator revokes somebody, copy the new crl.pem here: the market takes it\n\
+            over at once, and cuts the connections of whom it names.\n"
             .to_owned(),
         Role::Seller | Role::Buyer => format!(
             "  {role} --market MARKET_HOST:7443 --cert {name}.pem doctor\n  \

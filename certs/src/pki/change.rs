@@ -3,8 +3,9 @@
 use time::OffsetDateTime;
 use uuid::Uuid;
 
+use super::begin;
 use super::folder::{self, Secrecy};
-use super::index::{Index, Record, RoleName, to_hex};
+use super::index::{Record, RoleName, to_hex};
 use super::{InitOptions, IssueOptions, MARKET, Party, PartyName, Pki, PkiError};
 use crate::authority::{Issued, LEAF_VALIDITY, LeafOptions};
 use crate::identity::{Identity, Role};
@@ -102,6 +103,21 @@ impl Pki {
         self.change(|pki| pki.write_crl(now).map(|()| pki.index.crl_number))
     }
 
+    /// Makes a new key for signing tokens, and keeps the present one as the previous one, whose tokens the
+    /// market goes on taking. The one before that is gone.
+    ///
+    /// # Errors
+    /// When a file fails.
+    pub fn rotate_token_key(&mut self) -> Result<(), PkiError> {
+        self.change(|pki| {
+            let (current, previous) = (pki.token_key_path(), pki.previous_token_key_path());
+            // Copied and not moved: at no time is there no key.
+            let contents = folder::read(&current)?;
+            folder::write(&previous, contents.as_bytes(), Secrecy::Secret)?;
+            folder::write(&current, begin::token_key()?.as_bytes(), Secrecy::Secret)
+        })
+    }
+
     pub(super) fn issue_market(
         &mut self,
         options: &InitOptions,
@@ -123,14 +139,22 @@ impl Pki {
     pub(super) fn write_crl(&mut self, now: OffsetDateTime) -> Result<(), PkiError> {
         self.index.crl_number += 1;
         self.save()?;
-        let list = self.authority.crl(self.index.crl_number, &self.index.revocations(now)?, now)?;
-        folder::write(&self.path("crl.pem"), list.as_bytes(), Secrecy::Public)
+        let (number, revocations) = (self.index.crl_number, self.index.revocations(now)?);
+        // Serial numbers are random and not used twice, so that each list may name the other's too.
+        let mut lists = self.authority.crl(number, &revocations, now)?;
+        if let Some(retiring) = &self.retiring {
+            lists += &retiring.crl(number, &revocations, now)?;
+        }
+        folder::write(&self.path("crl.pem"), lists.as_bytes(), Secrecy::Public)
     }
 
     /// One change at a time, on what the folder says now and not on what it said when it was opened.
-    fn change<T>(&mut self, change: impl FnOnce(&mut Self) -> Result<T, PkiError>) -> Result<T, PkiError> {
+    pub(super) fn change<T>(
+        &mut self,
+        change: impl FnOnce(&mut Self) -> Result<T, PkiError>,
+    ) -> Result<T, PkiError> {
         let _lock = folder::lock(&self.dir)?;
-        self.index = Index::parse(&folder::read(&self.path("index.json"))?)?;
+        *self = Self::open(&self.dir)?;
         change(self)
     }
 

@@ -75,6 +75,20 @@ pub enum PkiError {
         /// Its role.
         role: String,
     },
+    /// A change of root is under way.
+    #[error("a change of the authority is under way; end it with gen-certs.sh root retire")]
+    RootRetiring,
+    /// No change of root is under way.
+    #[error("no change of the authority is under way; begin one with gen-certs.sh root new")]
+    NoRootRetiring,
+    /// Ending the change would shut parties out.
+    #[error(
+        "the former authority's certificates are still in use by: {names}; renew them first (gen-certs.sh renew --all), or shut them out with --force"
+    )]
+    SignedByRetiring {
+        /// Who they are.
+        names: String,
+    },
     /// Another process is changing the folder.
     #[error("another gen-certs is changing {}; try again when it is done", dir.display())]
     Locked {

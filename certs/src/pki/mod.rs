@@ -4,9 +4,11 @@
 //! | file | what |
 //! |---|---|
 //! | `ca.pem`, `ca.key` | the root; every party needs `ca.pem`, nobody else may have `ca.key` |
-//! | `crl.pem` | the revocation list, there from the start |
+//! | `ca.old.pem`, `ca.old.key` | the former root, while a change of root is under way; then `ca.pem` holds both |
+//! | `crl.pem` | the revocation list, there from the start; one of each root during a change |
 //! | `market.pem`, `market.key` | the market |
 //! | `token.key` | Ed25519 key (PKCS#8 PEM) with which the market signs tokens |
+//! | `token.previous.key` | the one before it, after a rotation |
 //! | `NAME.pem`, `NAME.key` | one party each |
 //! | `NAME.old.pem`, `NAME.old.key` | what the last renewal replaced, for going back |
 //! | `index.json` | which certificates were signed, and which are revoked |
@@ -38,6 +40,7 @@ mod error;
 mod folder;
 mod index;
 mod party;
+mod roots;
 
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
@@ -93,6 +96,8 @@ impl Default for IssueOptions {
 pub struct Pki {
     dir: PathBuf,
     authority: Authority,
+    /// The former root, during a change.
+    retiring: Option<Authority>,
     index: Index,
 }
 
@@ -108,7 +113,8 @@ impl Pki {
         let lock = folder::lock(dir)?;
         begin::make_room(dir, options.force, now)?;
         let authority = Authority::create(&options.trust_domain, now)?;
-        let mut pki = Pki { dir: dir.to_owned(), authority, index: Index::new(options.trust_domain.clone()) };
+        let index = Index::new(options.trust_domain.clone());
+        let mut pki = Pki { dir: dir.to_owned(), authority, retiring: None, index };
         folder::write(&pki.path("token.key"), begin::token_key()?.as_bytes(), Secrecy::Secret)?;
         folder::write(&pki.path("ca.key"), pki.authority.key_pem().as_bytes(), Secrecy::Secret)?;
         folder::write(&pki.path("ca.pem"), pki.authority.certificate_pem().as_bytes(), Secrecy::Public)?;
@@ -127,10 +133,14 @@ impl Pki {
             return Err(PkiError::NotInitialised { dir: dir.to_owned() });
         }
         let index = Index::parse(&folder::read(&dir.join("index.json"))?)?;
-        let certificate = folder::read(&dir.join("ca.pem"))?;
-        let authority =
-            Authority::load(&index.trust_domain, &certificate, &folder::read(&dir.join("ca.key"))?)?;
-        Ok(Pki { dir: dir.to_owned(), authority, index })
+        let load = |certificate: &str, key: &str| {
+            let (certificate, key) = (folder::read(&dir.join(certificate))?, folder::read(&dir.join(key))?);
+            Ok::<_, PkiError>(Authority::load(&index.trust_domain, &certificate, &key)?)
+        };
+        let authority = load("ca.pem", "ca.key")?;
+        let (cert, key) = roots::RETIRING;
+        let retiring = if dir.join(cert).exists() { Some(load(cert, key)?) } else { None };
+        Ok(Pki { dir: dir.to_owned(), authority, retiring, index })
     }
 
     /// The folder.
@@ -155,6 +165,13 @@ impl Pki {
     #[must_use]
     pub fn token_key_path(&self) -> PathBuf {
         self.path("token.key")
+    }
+
+    /// The key that signed tokens before the present one; there is one after
+    /// [`Pki::rotate_token_key`].
+    #[must_use]
+    pub fn previous_token_key_path(&self) -> PathBuf {
+        self.path("token.previous.key")
     }
 
     /// Every party, by its newest certificate, in the order in which they came.

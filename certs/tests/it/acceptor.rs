@@ -15,7 +15,11 @@ use crate::echo::{Server, ask};
 use crate::world::{World, until, within};
 
 fn limits(handshakes: usize, milliseconds: u64) -> AcceptorLimits {
-    AcceptorLimits { handshakes, handshake_timeout: Duration::from_millis(milliseconds) }
+    AcceptorLimits {
+        handshakes,
+        handshake_timeout: Duration::from_millis(milliseconds),
+        ..AcceptorLimits::default()
+    }
 }
 
 /// Lets a client with `config` meet a market's acceptor; answers what the acceptor made of it.

@@ -14,7 +14,8 @@ async fn fail(target: Dial, connect_timeout: Duration) -> tonic::Status {
     let mut world = World::new();
     let client = world.party("bob", Role::Buyer);
     let options = ConnectOptions { connect_timeout, ..ConnectOptions::default() };
-    let channel = channel(target, Identity::Market, world.client(&client), &TrustDomain::default(), options);
+    let channel =
+        channel(target, Identity::Market, world.client(&client).into(), &TrustDomain::default(), options);
     ask_on(&channel).await.unwrap_err()
 }
 

@@ -60,7 +60,7 @@ pub(crate) async fn ask(
     server: Identity,
     config: Arc<rustls::ClientConfig>,
 ) -> Result<String, Status> {
-    ask_on(&channel(dial, server, config, &TrustDomain::default(), ConnectOptions::default())).await
+    ask_on(&channel(dial, server, config.into(), &TrustDomain::default(), ConnectOptions::default())).await
 }
 
 /// The same on a channel that is there already.

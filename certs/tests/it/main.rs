@@ -10,4 +10,6 @@ mod folder;
 mod gen_certs;
 mod handshake;
 mod openssl;
+mod roots;
+mod rotation;
 mod world;

@@ -4,15 +4,21 @@ use tokio::sync::mpsc;
 
 use super::{
     CliSession,
+    interrupt::Interrupt,
     view::{EventView, sentence},
 };
-use crate::{Failure, Follower, Inbox, Notice, follow::follow};
+use crate::{
+    Failure, Follower, Inbox, Notice, Renewal, follow::follow, inbox::InboxHandle, renewal::Bearers,
+};
 
-/// An open way for events.
-pub enum Listening {
-    /// An own callback server.
+/// An open way for events, which shows renewed certificates.
+pub struct Listening {
+    way: Way,
+    _renewal: Renewal,
+}
+
+enum Way {
     Callback(Inbox),
-    /// A stream to the market.
     Stream(Follower),
 }
 
@@ -22,48 +28,62 @@ impl Listening {
     /// # Errors
     /// The certificate can't be used, or the address not be listened on.
     pub async fn open(session: &CliSession) -> Result<(Self, mpsc::Receiver<Notice>), Failure> {
-        let seen = session.seen().await?;
-        match session.config()?.listen {
+        let (seen, connection) = (session.seen().await?, session.connection().await?);
+        let (way, notices) = match session.config()?.listen {
             Some(address) => {
                 let listener = Inbox::bind(address).await?;
                 let (inbox, notices) = Inbox::open(listener, &session.credentials()?, seen)?;
-                Ok((Self::Callback(inbox), notices))
+                (Way::Callback(inbox), notices)
             }
             None => {
-                let (follower, notices) = follow(session.connection().await?.clone(), seen);
-                Ok((Self::Stream(follower), notices))
+                let (follower, notices) = follow(connection.clone(), seen);
+                (Way::Stream(follower), notices)
             }
-        }
+        };
+        let bearers = Bearers { connection: Some(connection.clone()), inbox: way.handle() };
+        let printer = *session.printer();
+        let renewal = Renewal::start(session.config()?, bearers, move |text| printer.say(&text))?;
+        Ok((Self { way, _renewal: renewal }, notices))
     }
 
     /// Acknowledges what was shown, and ends.
     pub async fn close(self) {
-        match self {
-            Self::Callback(inbox) => inbox.close().await,
-            Self::Stream(follower) => follower.close().await,
+        match self.way {
+            Way::Callback(inbox) => inbox.close().await,
+            Way::Stream(follower) => follower.close().await,
         }
     }
 
     /// How the events come, in words.
     pub fn describe(&self) -> String {
-        match self {
-            Self::Callback(inbox) => format!("listening on {} for the market's calls", inbox.address()),
-            Self::Stream(_) => "following your mailbox by a stream".to_owned(),
+        match &self.way {
+            Way::Callback(inbox) => format!("listening on {} for the market's calls", inbox.address()),
+            Way::Stream(_) => "following your mailbox by a stream".to_owned(),
         }
     }
 }
 
-/// Prints events until Ctrl-C.
+impl Way {
+    fn handle(&self) -> Option<InboxHandle> {
+        match self {
+            Self::Callback(inbox) => Some(inbox.handle()),
+            Self::Stream(_) => None,
+        }
+    }
+}
+
+/// Prints events until Ctrl-C or SIGTERM.
 ///
 /// # Errors
-/// The way can't be opened, or the stream ended for good.
+/// Signals can't be watched, the way can't be opened, or the stream ended for good.
 pub async fn listen(session: &CliSession) -> Result<(), Failure> {
+    let mut interrupted = Interrupt::watch()?;
     let (listening, mut notices) = Listening::open(session).await?;
     session.printer().say(&format!("{}; Ctrl-C ends", listening.describe()));
     let outcome = loop {
         let notice = tokio::select! {
             notice = notices.recv() => notice,
-            _ = tokio::signal::ctrl_c() => None,
+            () = interrupted.came() => None,
         };
         match notice {
             Some(notice) => match show(session, notice) {
@@ -99,9 +119,9 @@ fn show(session: &CliSession, notice: Notice) -> Result<(), Failure> {
 }
 
 /// A notice as a line above the one being typed; `None` for what is no news.
-pub(super) fn line(notice: Notice) -> Option<String> {
+pub(super) fn line(notice: &Notice) -> Option<String> {
     match notice {
-        Notice::Event(delivery) => Some(format!("* {}", sentence(&delivery.take()))),
+        Notice::Event(delivery) => Some(format!("* {}", sentence(delivery.event()))),
         Notice::CaughtUp { .. } => None,
         Notice::Interrupted { failure, .. } => Some(format!("! events are interrupted: {failure}")),
         Notice::Ended(failure) => Some(format!("! no more events: {failure}")),

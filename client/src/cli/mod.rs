@@ -6,6 +6,7 @@
 mod examine;
 mod files;
 mod flags;
+mod interrupt;
 pub mod listen;
 mod menu;
 mod money;
@@ -23,7 +24,7 @@ pub use flags::{CommonFlags, Resolved};
 pub use listen::listen;
 pub use menu::{Entry, Field};
 pub use money::{format_money, parse_money};
-pub use output::{Output, Printer, Shown};
+pub use output::{Output, Printer, Shown, report};
 pub use paging::{Paging, StatusFilter};
 pub use plain::plain;
 pub use program::{Program, Shared, run};

@@ -112,7 +112,7 @@ impl Printer {
 }
 
 /// Writes a failure and what to do about it on standard error.
-pub(super) fn report(failure: &Failure, output: Output) {
+pub fn report(failure: &Failure, output: Output) {
     let hint = failure.hint();
     if output == Output::Table {
         let label = |text, color: Color| {

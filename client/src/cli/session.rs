@@ -2,12 +2,12 @@
 
 use std::{future::Future, path::PathBuf, sync::Arc};
 
-use souk_certs::{clock, credentials::Credentials};
+use souk_certs::{clock, credentials::Credentials, identity::PeerCertificate};
 use tokio::sync::OnceCell;
 use tonic::{Request, Response, Status};
 
 use super::{Output, Printer, files, flags::Resolved};
-use crate::{ClientConfig, Connection, Failure, Seen};
+use crate::{ClientConfig, Connection, Failure, Seen, doctor::EXPIRY_WARNING};
 
 /// The settings of a run, and what hangs on them.
 pub struct CliSession {
@@ -73,7 +73,23 @@ impl CliSession {
     /// There is no certificate, or it can't be used.
     pub async fn connection(&self) -> Result<&Connection, Failure> {
         let config = self.config()?;
-        self.connection.get_or_try_init(|| Connection::open(config)).await
+        self.connection
+            .get_or_try_init(async || {
+                let connection = Connection::open(config).await?;
+                self.warn_of_expiry(connection.certificate());
+                Ok(connection)
+            })
+            .await
+    }
+
+    fn warn_of_expiry(&self, certificate: &PeerCertificate) {
+        let left = certificate.not_after() - clock::now();
+        if left < EXPIRY_WARNING {
+            let (until, days) = (certificate.not_after().date(), left.whole_days());
+            self.printer.say(&format!(
+                "warning: your certificate is valid until {until} only, {days} days; renew it: `gen-certs.sh renew NAME`"
+            ));
+        }
     }
 
     /// Makes a call and sees it through (see [`Connection::call`]).

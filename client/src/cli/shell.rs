@@ -4,6 +4,7 @@
 use std::{
     borrow::Cow,
     io::{self, BufRead as _, IsTerminal as _},
+    sync::mpsc::SyncSender,
     thread,
 };
 
@@ -23,8 +24,8 @@ use super::{
 };
 use crate::{Failure, Notice};
 
-/// Notifications that wait to be printed.
-const NOTICES: usize = 256;
+/// The most notifications that are printed at once, above the line being typed.
+const NOTICES: usize = 64;
 /// Lines of history.
 const HISTORY: usize = 1_000;
 
@@ -91,12 +92,13 @@ enum Answer {
 }
 
 async fn interactive<P: Program>(session: &CliSession) -> Result<u8, Failure> {
-    let printer = ExternalPrinter::new(NOTICES);
-    let notices = printer.sender();
+    // Without a queue: what is sent was taken by the editor, and so is printed before the next key is read.
+    let printer = ExternalPrinter::new(0);
+    let lines = printer.sender();
     let listening = match Listening::open(session).await {
         Ok((listening, news)) => {
             eprintln!("{}", listening.describe());
-            tokio::spawn(print_above(news, notices));
+            thread::spawn(move || print_above(news, &lines));
             Some(listening)
         }
         Err(failure) => {
@@ -146,12 +148,19 @@ async fn interactive<P: Program>(session: &CliSession) -> Result<u8, Failure> {
     Ok(exit::OK)
 }
 
-async fn print_above(mut news: mpsc::Receiver<Notice>, notices: std::sync::mpsc::SyncSender<String>) {
-    while let Some(notice) = news.recv().await {
-        if let Some(line) = listen::line(notice)
-            && notices.try_send(line).is_err()
-        {
-            tracing::warn!("a notification was not printed: the terminal does not keep up");
+/// Prints news while a line is being edited, and takes it only then: during a command, or when the program
+/// ends before the editor is back, it stays in the mailbox.
+fn print_above(mut news: mpsc::Receiver<Notice>, lines: &SyncSender<String>) {
+    let mut notices = Vec::with_capacity(NOTICES);
+    while news.blocking_recv_many(&mut notices, NOTICES) > 0 {
+        let text: Vec<_> = notices.iter().filter_map(listen::line).collect();
+        if !text.is_empty() && lines.send(text.join("\n")).is_err() {
+            return;
+        }
+        for notice in notices.drain(..) {
+            if let Notice::Event(delivery) = notice {
+                delivery.take();
+            }
         }
     }
 }

@@ -131,8 +131,11 @@ impl fmt::Display for Refusal {
         } else {
             f.write_str(&self.message)?;
         }
+        // The market says them in its message as well; another server may not.
         for Violation { field, description } in &self.violations {
-            write!(f, "; {field}: {description}")?;
+            if !self.message.contains(description.as_str()) {
+                write!(f, "; {field}: {description}")?;
+            }
         }
         Ok(())
     }

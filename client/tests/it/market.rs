@@ -111,7 +111,7 @@ impl Market {
             live: tokio::sync::broadcast::Sender::new(16),
         });
         let tls = server_config(credentials, ClientPolicy::AnyParty).expect("a TLS configuration");
-        let limits = AcceptorLimits { handshakes: 16, handshake_timeout: Duration::from_secs(5) };
+        let limits = AcceptorLimits { handshakes: 16, ..AcceptorLimits::default() };
         let domain = credentials.trust_domain().clone();
         let acceptor = Acceptor::new(tls, domain, ClientPolicy::AnyParty, limits);
         let service = Service(Arc::clone(&state));

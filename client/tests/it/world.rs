@@ -10,7 +10,7 @@ use std::{
 
 use souk_certs::{
     authority::{Authority, LeafOptions, Revocation},
-    client::client_config,
+    client::ClientTls,
     clock,
     connector::{self, ConnectOptions, Dial},
     credentials::{CredentialFiles, Credentials},
@@ -114,7 +114,7 @@ impl Party {
     /// A channel to the callback server of another party.
     pub(crate) fn call(&self, address: SocketAddr, server: &Party) -> Channel {
         let dial = address.to_string().parse().expect("an address to dial");
-        let tls = client_config(&self.credentials).expect("a TLS configuration");
+        let tls = ClientTls::new(&self.credentials).expect("a TLS configuration");
         let domain = TrustDomain::default();
         connector::channel(dial, server.identity, tls, &domain, ConnectOptions::default())
     }

@@ -11,7 +11,7 @@ use tokio::{
 };
 
 /// How long a program may take that should end, or a line that should come.
-const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Where a program is run.
 pub(crate) struct Terminal {

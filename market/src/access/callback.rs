@@ -7,7 +7,7 @@
 //! behind an address, so that the market is no port scanner.
 
 use std::{
-    net::{IpAddr, SocketAddr},
+    net::{IpAddr, SocketAddr, UdpSocket},
     time::Duration,
 };
 
@@ -49,8 +49,7 @@ impl CallbackPolicy {
     }
 
     fn is_forbidden(&self, address: IpAddr, port: u16) -> bool {
-        let is_own =
-            port == self.own.port() && (address == self.own.ip().to_canonical() || address.is_loopback());
+        let is_own = port == self.own.port() && self.listens_at(address);
         let is_link_local = match address {
             IpAddr::V4(v4) => v4.is_link_local() || v4.is_broadcast(),
             IpAddr::V6(v6) => v6.is_unicast_link_local(),
@@ -61,6 +60,16 @@ impl CallbackPolicy {
             || is_own
             || (address.is_loopback() && !self.allow_loopback)
     }
+
+    fn listens_at(&self, address: IpAddr) -> bool {
+        let own = self.own.ip().to_canonical();
+        address == own || address.is_loopback() || (own.is_unspecified() && is_local(address))
+    }
+}
+
+/// Whether an address is this machine's: only then can a socket be bound to it. Nothing is sent.
+fn is_local(address: IpAddr) -> bool {
+    UdpSocket::bind((address, 0)).is_ok()
 }
 
 /// Resolves a name, once. A name with several addresses stands for its first.
@@ -156,5 +165,16 @@ mod tests {
         assert!(resolve(&policy(&[], false), "", 7444, "127.0.0.1").await.is_none());
         // The market itself is no callback server.
         assert!(resolve(&policy(&[], true), "", 7443, "127.0.0.1").await.is_none());
+    }
+
+    #[test]
+    fn a_market_that_listens_everywhere_knows_its_own_addresses() {
+        let config = CallbackConfig { allow: Vec::new(), allow_loopback: true };
+        for own in ["0.0.0.0:7443", "[::]:7443"] {
+            let policy = CallbackPolicy::new(&config, own.parse().unwrap());
+            assert!(policy.listens_at("127.0.0.2".parse().unwrap()));
+            // Documentation addresses (RFC 5737) are nobody's.
+            assert!(!policy.listens_at("192.0.2.7".parse().unwrap()));
+        }
     }
 }

@@ -2,12 +2,12 @@
 
 use std::{net::SocketAddr, sync::Arc};
 
-use souk_certs::identity::PeerCertificate;
+use souk_certs::identity::{self, PeerCertificate};
 use tonic::{Request, Status};
 use uuid::Uuid;
 
 use crate::{
-    domain::{PartyId, Role, Timestamp},
+    domain::{Origin, PartyId, Role, Timestamp},
     wire,
 };
 
@@ -37,7 +37,34 @@ pub struct TokenInfo {
     pub expires_at: Timestamp,
 }
 
+/// An operator whom the guard has let pass.
+#[derive(Clone, Copy, Debug)]
+pub struct Operator {
+    /// The UUID in the operator's certificate.
+    pub id: PartyId,
+    /// Where the connection comes from.
+    pub peer: SocketAddr,
+}
+
+impl Operator {
+    /// The operator that sent a request. A request that no guard has seen is refused.
+    pub fn of<T>(request: &Request<T>) -> Result<Self, Status> {
+        let found = request.extensions().get().copied();
+        found.ok_or_else(|| wire::internal("a service runs without its guard"))
+    }
+
+    /// For the audit log.
+    pub fn origin(&self) -> Origin {
+        Origin { role: identity::Role::Operator.as_str(), address: Some(self.peer.ip()) }
+    }
+}
+
 impl Caller {
+    /// For the audit log.
+    pub fn origin(&self) -> Origin {
+        Origin { role: self.role.as_str(), address: Some(self.peer.ip()) }
+    }
+
     /// The caller of a request. A request that no guard has seen is refused.
     pub fn of<T>(request: &Request<T>) -> Result<&Self, Status> {
         request.extensions().get().ok_or_else(|| wire::internal("a service runs without its guard"))

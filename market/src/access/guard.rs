@@ -1,6 +1,6 @@
 //! The guard: an interceptor in front of every service.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use souk_certs::{acceptor::PeerInfo, identity};
 use souk_proto::{
@@ -11,10 +11,11 @@ use tonic::{Request, Status, metadata::MetadataMap, service::Interceptor};
 use uuid::Uuid;
 
 use super::{
-    Access, Caller, TokenInfo,
+    Access, Caller, Operator, TokenInfo,
     token::{TokenFault, token_print},
 };
 use crate::{
+    audit,
     domain::{PartyId, Role, Timestamp},
     wire,
 };
@@ -25,10 +26,20 @@ const MAX_TOKEN_BYTES: usize = 2_048;
 /// Whom a service admits.
 #[derive(Clone, Copy, Debug)]
 pub enum Admission {
+    /// Whoever has a certificate, without x-party-id or token: what tells nothing about anybody.
+    Connection,
     /// Any party's certificate, without a token.
     Certificate,
     /// Holders of a token with one of these roles.
     Token(&'static [Role]),
+    /// Operators, by their certificate.
+    Operator,
+}
+
+enum Admitted {
+    Anybody,
+    Caller(Caller),
+    Operator(Operator),
 }
 
 /// Checks the calls of one service.
@@ -44,20 +55,29 @@ impl Guard {
         Self { access, admission }
     }
 
-    fn admit(&self, request: &Request<()>) -> Result<Caller, Status> {
-        let peer = request.extensions().get::<PeerInfo>().ok_or_else(certificate_required)?;
-        let now = self.access.clock.now();
-        let (party, role) = self.check_certificate(peer, now)?;
-        self.access.rates.count(party, role).map_err(|wait| {
-            wire::try_again(Reason::RateLimited, "you send more calls than your share; slow down", wait)
-        })?;
+    fn admit_anybody(&self, request: &Request<()>) -> Result<(), Status> {
+        let (peer, _) = self.check_certificate(request)?;
+        match (role_of(peer), peer.certificate.identity().uuid()) {
+            (Some(role), Some(id)) => self.access.rates.count(PartyId(id), role).map_err(rate_limited),
+            _ => Ok(()),
+        }
+    }
+
+    fn admit(&self, request: &Request<()>, roles: Option<&[Role]>) -> Result<Caller, Status> {
+        let (peer, now) = self.check_certificate(request)?;
+        let role = role_of(peer).ok_or_else(certificate_required)?;
+        let party = party_of(peer)?;
+        self.access.rates.count(party, role).map_err(rate_limited)?;
         check_party_id(request.metadata(), party)?;
-        let token = match self.admission {
-            Admission::Certificate => None,
-            Admission::Token(roles) => {
+        if self.access.suspended.contains(party) {
+            return Err(wire::suspended());
+        }
+        let token = match roles {
+            None => None,
+            Some(roles) => {
                 let info = self.check_token(request.metadata(), peer, now)?;
                 if !roles.contains(&role) {
-                    return Err(role_denied(role));
+                    return Err(role_denied(role.as_str()));
                 }
                 Some(info)
             }
@@ -66,9 +86,33 @@ impl Guard {
         Ok(Caller { party, role, certificate, peer: peer.address, token })
     }
 
+    fn admit_operator(&self, request: &Request<()>) -> Result<Operator, Status> {
+        let (peer, _) = self.check_certificate(request)?;
+        let role = peer.certificate.identity().role();
+        let id = party_of(peer)?;
+        if role != identity::Role::Operator {
+            return Err(role_denied(role.as_str()));
+        }
+        check_party_id(request.metadata(), id)?;
+        Ok(Operator { id, peer: peer.address })
+    }
+
+    /// For the audit log. Too many calls are no question of identity.
+    fn note(&self, request: &Request<()>, status: &Status) {
+        match Reason::of(status) {
+            None | Some(Reason::RateLimited) => {}
+            Some(reason) => {
+                let peer = request.extensions().get::<PeerInfo>();
+                let who = peer.map(|peer| audit::name(peer.certificate.identity()));
+                self.access.refusals.add(who, peer.map(|peer| peer.address.ip()), reason.as_str());
+            }
+        }
+    }
+
     /// Checked at every call: a connection may outlive its certificate.
-    fn check_certificate(&self, peer: &PeerInfo, now: Timestamp) -> Result<(PartyId, Role), Status> {
-        let certificate = &peer.certificate;
+    fn check_certificate<'a>(&self, request: &'a Request<()>) -> Result<(&'a PeerInfo, Timestamp), Status> {
+        let peer = request.extensions().get::<PeerInfo>().ok_or_else(certificate_required)?;
+        let (certificate, now) = (&peer.certificate, self.access.clock.now());
         if now > Timestamp::from(certificate.not_after()) {
             return Err(wire::status(
                 Reason::CertificateExpired,
@@ -83,13 +127,7 @@ impl Guard {
                 [],
             ));
         }
-        let role = match certificate.identity().role() {
-            identity::Role::Seller => Role::Seller,
-            identity::Role::Buyer => Role::Buyer,
-            identity::Role::Market | identity::Role::Operator => return Err(certificate_required()),
-        };
-        let uuid = certificate.identity().uuid().ok_or_else(certificate_required)?;
-        Ok((PartyId(uuid), role))
+        Ok((peer, now))
     }
 
     fn check_token(
@@ -116,10 +154,36 @@ impl Guard {
 
 impl Interceptor for Guard {
     fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
-        let caller = self.admit(&request)?;
-        request.extensions_mut().insert(caller);
+        let admitted = match self.admission {
+            Admission::Connection => self.admit_anybody(&request).map(|()| Admitted::Anybody),
+            Admission::Certificate => self.admit(&request, None).map(Admitted::Caller),
+            Admission::Token(roles) => self.admit(&request, Some(roles)).map(Admitted::Caller),
+            Admission::Operator => self.admit_operator(&request).map(Admitted::Operator),
+        };
+        match admitted.inspect_err(|status| self.note(&request, status))? {
+            Admitted::Anybody => false,
+            Admitted::Caller(caller) => request.extensions_mut().insert(caller).is_some(),
+            Admitted::Operator(operator) => request.extensions_mut().insert(operator).is_some(),
+        };
         Ok(request)
     }
+}
+
+/// The role of a party; `None` for markets and operators.
+fn role_of(peer: &PeerInfo) -> Option<Role> {
+    match peer.certificate.identity().role() {
+        identity::Role::Seller => Some(Role::Seller),
+        identity::Role::Buyer => Some(Role::Buyer),
+        identity::Role::Market | identity::Role::Operator => None,
+    }
+}
+
+fn party_of(peer: &PeerInfo) -> Result<PartyId, Status> {
+    peer.certificate.identity().uuid().map(PartyId).ok_or_else(certificate_required)
+}
+
+fn rate_limited(wait: Duration) -> Status {
+    wire::try_again(Reason::RateLimited, "you send more calls than your share; slow down", wait)
 }
 
 /// There must be exactly one, in canonical form: `MetadataMap::get` alone would overlook a second one.
@@ -182,7 +246,6 @@ fn certificate_required() -> Status {
     )
 }
 
-fn role_denied(role: Role) -> Status {
-    let role = role.as_str();
+fn role_denied(role: &str) -> Status {
     wire::status(Reason::RoleDenied, format!("this service is not for a {role}"), [("role", role.to_owned())])
 }

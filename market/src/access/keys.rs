@@ -16,6 +16,22 @@ use rustls::pki_types::{PrivatePkcs8KeyDer, pem::PemObject as _};
 /// How much of the hash of a public key names the key.
 const KEY_ID_BYTES: usize = 12;
 
+/// Where the keys lie.
+#[derive(Clone, Debug)]
+pub struct TokenKeyFiles {
+    /// The key that signs.
+    pub current: PathBuf,
+    /// The one that signed before it, when there is such a file: its tokens are good to their end.
+    pub previous: PathBuf,
+}
+
+impl TokenKeyFiles {
+    /// The files, to be watched.
+    pub fn paths(&self) -> [PathBuf; 2] {
+        [self.current.clone(), self.previous.clone()]
+    }
+}
+
 /// The Ed25519 key that signs tokens, and those whose tokens are good.
 pub struct TokenKeys {
     pub(super) signing: EncodingKey,
@@ -43,11 +59,28 @@ pub enum TokenKeyError {
 }
 
 impl TokenKeys {
-    /// Loads the key from a PKCS#8 PEM file.
-    pub fn load(path: &Path) -> Result<Self, TokenKeyError> {
-        let pem =
-            fs::read(path).map_err(|source| TokenKeyError::Unreadable { path: path.to_owned(), source })?;
-        Self::from_pem(&pem).ok_or_else(|| TokenKeyError::NotAKey { path: path.to_owned() })
+    /// Loads the keys from PKCS#8 PEM files.
+    pub fn load(files: &TokenKeyFiles) -> Result<Self, TokenKeyError> {
+        let current = files.current.as_path();
+        let unreadable = |path: &Path, source| TokenKeyError::Unreadable { path: path.to_owned(), source };
+        let not_a_key = |path: &Path| TokenKeyError::NotAKey { path: path.to_owned() };
+        let pem = fs::read(current).map_err(|source| unreadable(current, source))?;
+        let mut keys = Self::from_pem(&pem).ok_or_else(|| not_a_key(current))?;
+        let previous = files.previous.as_path();
+        match fs::read(previous) {
+            Ok(pem) => {
+                keys.verifying.extend(Self::from_pem(&pem).ok_or_else(|| not_a_key(previous))?.verifying)
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(source) => return Err(unreadable(previous, source)),
+        }
+        Ok(keys)
+    }
+
+    /// Whether the same tokens are good under both.
+    pub(super) fn accepts_the_same_as(&self, other: &Self) -> bool {
+        let ids = |keys: &Self| keys.verifying.iter().map(|(id, _)| id.clone()).collect::<Vec<_>>();
+        ids(self) == ids(other)
     }
 
     pub(super) fn from_pem(pem: &[u8]) -> Option<Self> {

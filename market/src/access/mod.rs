@@ -6,6 +6,7 @@
 //! 1. certificate: parsed once per connection; still valid and not revoked at the time of the call,
 //! 2. rate: the certificate's party may call at all now,
 //! 3. party id: exactly one `x-party-id`, canonical, equal to the certificate's,
+//!    and the party is not suspended,
 //! 4. token: exactly one bearer token of bounded size, its header, signature and claims,
 //! 5. binding: the token was issued to this very certificate, party and role, in the present epoch,
 //! 6. role: the service is meant for it.
@@ -18,6 +19,7 @@ mod epochs;
 mod guard;
 mod keys;
 mod rate;
+mod suspended;
 #[cfg(test)]
 mod tests;
 mod token;
@@ -28,12 +30,13 @@ use arc_swap::ArcSwap;
 use quick_cache::sync::Cache;
 
 pub use callback::CallbackPolicy;
-pub use caller::{Caller, TokenInfo};
+pub use caller::{Caller, Operator, TokenInfo};
 pub use guard::{Admission, Guard};
-pub use keys::{TokenKeyError, TokenKeys};
+pub use keys::{TokenKeyError, TokenKeyFiles, TokenKeys};
+pub use suspended::Suspended;
 pub use token::{IssuedToken, TOKEN_LIFE, TokenError, TokenFault, Tokens, VerifiedToken};
 
-use crate::{clock::Clock, config::LimitConfig, domain::PartyId};
+use crate::{audit::Refusals, clock::Clock, config::LimitConfig, domain::PartyId};
 use epochs::Epochs;
 use rate::Rates;
 use token::TokenPrint;
@@ -46,8 +49,10 @@ pub struct Access {
     tokens: Arc<Tokens>,
     revoked: ArcSwap<HashSet<Vec<u8>>>,
     epochs: Epochs,
+    suspended: Suspended,
     rates: Rates,
     verified: Cache<TokenPrint, Arc<VerifiedToken>>,
+    refusals: Refusals,
     clock: Clock,
 }
 
@@ -59,8 +64,12 @@ pub struct AccessParts {
     pub revoked: Arc<HashSet<Vec<u8>>>,
     /// Parties whose tokens of an older epoch are void.
     pub epochs: Vec<(PartyId, i64)>,
+    /// Parties that are shut out.
+    pub suspended: Suspended,
     /// How much one party may ask for.
     pub rates: LimitConfig,
+    /// Takes in who was turned away.
+    pub refusals: Refusals,
     /// Tells the time.
     pub clock: Clock,
 }
@@ -72,8 +81,10 @@ impl Access {
             tokens: parts.tokens,
             revoked: ArcSwap::from(parts.revoked),
             epochs: Epochs::new(parts.epochs),
+            suspended: parts.suspended,
             rates: Rates::new(&parts.rates),
             verified: Cache::new(VERIFIED_TOKENS),
+            refusals: parts.refusals,
             clock: parts.clock,
         }
     }
@@ -81,6 +92,16 @@ impl Access {
     /// Takes a new set of revoked certificates over; it holds from the next call on.
     pub fn revoke(&self, serials: Arc<HashSet<Vec<u8>>>) {
         self.revoked.store(serials);
+    }
+
+    /// Verifies every token anew: the keys have changed.
+    pub fn forget_tokens(&self) {
+        self.verified.clear();
+    }
+
+    /// Shuts a party out, or lets it in again, from the next call on.
+    pub fn suspend(&self, party: PartyId, is_suspended: bool) {
+        self.suspended.set(party, is_suspended);
     }
 
     /// Makes all tokens of a party void that were issued in an older epoch.

@@ -1,7 +1,11 @@
 //! Access tokens: JWTs (RFC 9068) bound to a certificate (RFC 8705), signed with Ed25519.
 
-use std::{sync::Once, time::Duration};
+use std::{
+    sync::{Arc, Once},
+    time::Duration,
+};
 
+use arc_swap::ArcSwap;
 use aws_lc_rs::digest;
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use jsonwebtoken::{
@@ -28,7 +32,7 @@ pub(super) type TokenPrint = [u8; 32];
 
 /// Issues and verifies tokens.
 pub struct Tokens {
-    pub(super) keys: TokenKeys,
+    pub(super) keys: ArcSwap<TokenKeys>,
     issuer: String,
     audience: String,
 }
@@ -127,7 +131,13 @@ impl Tokens {
     pub fn new(keys: TokenKeys, domain: &TrustDomain) -> Self {
         install_crypto();
         let market = Identity::Market.spiffe_id(domain);
-        Self { keys, issuer: market.clone(), audience: market }
+        Self { keys: ArcSwap::from_pointee(keys), issuer: market.clone(), audience: market }
+    }
+
+    /// Signs with other keys from now on. Answers whether tokens that were good may be so no longer.
+    pub fn replace_keys(&self, keys: TokenKeys) -> bool {
+        let before = self.keys.swap(Arc::new(keys));
+        !before.accepts_the_same_as(&self.keys.load())
     }
 
     /// Issues a token that is good together with this certificate only.
@@ -155,8 +165,9 @@ impl Tokens {
         };
         let mut header = Header::new(Algorithm::EdDSA);
         header.typ = Some(TOKEN_TYPE.to_owned());
-        header.kid = Some(self.keys.signing_id.clone());
-        let token = TokenText(encode(&header, &claims, &self.keys.signing)?);
+        let keys = self.keys.load();
+        header.kid = Some(keys.signing_id.clone());
+        let token = TokenText(encode(&header, &claims, &keys.signing)?);
         Ok(IssuedToken { token, issued_at: seconds(iat), expires_at: seconds(exp) })
     }
 
@@ -165,7 +176,8 @@ impl Tokens {
     pub fn verify(&self, token: &str, certificate: &PeerCertificate) -> Result<VerifiedToken, TokenFault> {
         let header = decode_header(token).map_err(|_| TokenFault::Malformed)?;
         check_header(&header)?;
-        let key = header.kid.as_deref().and_then(|id| self.keys.verifying(id)).ok_or(TokenFault::Header)?;
+        let keys = self.keys.load();
+        let key = header.kid.as_deref().and_then(|id| keys.verifying(id)).ok_or(TokenFault::Header)?;
         let claims = decode::<Claims>(token, key, &validation()).map_err(fault)?.claims;
         if claims.iss != self.issuer || claims.aud != self.audience {
             return Err(TokenFault::Audience);

@@ -11,7 +11,7 @@ use crate::{
     access::Caller,
     domain::{Category, ItemId, Refusal},
     ledger::OVERLOAD_RETRY_DELAY,
-    search::{SearchCursor, SearchError, SearchOrder, SearchQuery},
+    search::{CategoryQuery, SearchCursor, SearchError, SearchOrder, SearchQuery},
     wire::{self, Fields, PageToken},
 };
 
@@ -27,7 +27,8 @@ impl CatalogService for CatalogApi {
         let caller = Caller::of(&request)?.party;
         let request = request.into_inner();
         let token = search_token(&request);
-        let query = search_query(&request, token.read(&request.page_token)?)?;
+        let mut query = search_query(&request, token.read(&request.page_token)?)?;
+        query.hidden_sellers = self.0.parts.suspended.all();
         let page = self.0.parts.search.search(caller, &query).await.map_err(search_status)?;
         Ok(Response::new(v1::SearchItemResponse {
             items: page.items.iter().map(wire::item).collect(),
@@ -45,7 +46,7 @@ impl CatalogService for CatalogApi {
         let id = fields.id("item_id", request.into_inner().item_id);
         let id = ItemId(fields.finish(id)?);
         let item = read(self.0.reads().item(id).await)?
-            .filter(|item| item.is_listed())
+            .filter(|item| item.is_listed() && !self.0.parts.suspended.contains(item.seller))
             .ok_or_else(|| wire::refusal(&Refusal::ItemNotFound(id)))?;
         Ok(Response::new(v1::GetItemResponse { item: Some(wire::item(&item)) }))
     }
@@ -62,11 +63,9 @@ impl CatalogService for CatalogApi {
         fields.finish(Some(()))?;
         let token = PageToken::of(&[b"ListCategories", request.parent.as_bytes()]);
         let after: Option<Category> = token.read(&request.page_token)?;
-        let search = &self.0.parts.search;
-        let mut found = search
-            .categories(caller, parent.as_ref(), after.as_ref(), limit + 1)
-            .await
-            .map_err(search_status)?;
+        let hidden_sellers = self.0.parts.suspended.all();
+        let query = CategoryQuery { parent, hidden_sellers, after, limit: limit + 1 };
+        let mut found = self.0.parts.search.categories(caller, query).await.map_err(search_status)?;
         let next = super::cut(&mut found, limit, |(category, _)| category.clone());
         Ok(Response::new(v1::ListCategoriesResponse {
             categories: found.iter().map(category_count).collect(),
@@ -110,6 +109,7 @@ fn search_query(request: &v1::SearchItemRequest, after: Option<SearchCursor>) ->
         order,
         limit: wire::page_size(request.page_size)?,
         after,
+        ..SearchQuery::default()
     })
 }
 
@@ -146,6 +146,11 @@ fn search_status(error: SearchError) -> Status {
         SearchError::Overloaded => wire::try_again(
             Reason::Overloaded,
             "more searches are waiting than the market takes; try again in a moment",
+            OVERLOAD_RETRY_DELAY,
+        ),
+        SearchError::Behind => wire::try_again(
+            Reason::Unavailable,
+            "the search index is still catching up; try again in a moment",
             OVERLOAD_RETRY_DELAY,
         ),
         SearchError::Store(error) => wire::store_error(&error),

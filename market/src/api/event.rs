@@ -109,11 +109,17 @@ fn subscribe_end(end: &SubscribeEnd) -> Status {
             "another Subscribe stream of yours took over; this one ends",
             [],
         ),
+        SubscribeEnd::LeaseLost => wire::try_again(
+            Reason::Unavailable,
+            "the market lost hold of your mailbox; subscribe again with your last cursor",
+            OVERLOAD_RETRY_DELAY,
+        ),
         SubscribeEnd::TooSlow => wire::try_again(
             Reason::StreamTooSlow,
             "you read more slowly than events come; subscribe again with your last cursor",
             OVERLOAD_RETRY_DELAY,
         ),
+        SubscribeEnd::Suspended => wire::suspended(),
         SubscribeEnd::NotRegistered => wire::refusal(&Refusal::NotRegistered),
         SubscribeEnd::ShuttingDown => wire::try_again(
             Reason::Unavailable,

@@ -4,6 +4,7 @@
 //! (`domain`). Nothing here holds a transaction or a lock.
 
 mod account;
+mod admin;
 mod buyer;
 mod catalog;
 mod event;
@@ -14,6 +15,7 @@ mod session;
 use std::sync::Arc;
 
 pub use account::AccountApi;
+pub use admin::AdminApi;
 pub use buyer::BuyerApi;
 pub use catalog::CatalogApi;
 pub use event::EventApi;
@@ -24,9 +26,9 @@ use souk_proto::Reason;
 use tonic::Status;
 
 use crate::{
-    access::{CallbackPolicy, Caller, Tokens},
+    access::{CallbackPolicy, Caller, Suspended, Tokens},
     clock::Clock,
-    domain::{Item, Order, Outcome, PartyId},
+    domain::{Command, Item, Order, Outcome, PartyId},
     ledger::{Done, Ledger, LedgerError, OVERLOAD_RETRY_DELAY},
     relay::RelayHandle,
     search::Search,
@@ -48,6 +50,8 @@ pub struct Parts {
     pub tokens: Arc<Tokens>,
     /// Says which callback addresses may be registered.
     pub callbacks: CallbackPolicy,
+    /// Who is shut out: a suspended seller's items are not found.
+    pub suspended: Suspended,
     /// Tells the time.
     pub clock: Clock,
 }
@@ -67,12 +71,21 @@ impl Api {
 
     /// Has a command of the caller's carried out.
     async fn carry_out(&self, caller: &Caller, parsed: Parsed) -> Result<Outcome, Status> {
-        let Done { outcome, feed_position } =
-            self.ledger.submit(parsed.by(caller.party)).await.map_err(|error| ledger_status(&error))?;
+        let command = parsed.by(caller.party, caller.origin());
+        let Done { outcome, feed_position, replayed } = self.submit(command).await?;
+        let feed_position = match feed_position {
+            // The caller has not heard of that commit: it may never have had the first answer.
+            None if replayed => Some(read(self.reads().feed_end().await)?),
+            position => position,
+        };
         if let Some(position) = feed_position {
             self.parts.search.remember(caller.party, position);
         }
         Ok(outcome)
+    }
+
+    async fn submit(&self, command: Command) -> Result<Done, Status> {
+        self.ledger.submit(command).await.map_err(|error| ledger_status(&error))
     }
 
     /// As [`Self::carry_out`], for commands whose outcome is an item.

@@ -1,29 +1,39 @@
 //! Puts the market together: [`App::build`] opens everything, [`App::run`] serves until told to stop.
 
+mod figures;
+mod rotate;
 mod serve;
 
 use std::{io, net::SocketAddr, sync::Arc};
 
+use rotate::Rotator;
 pub use serve::ServeError;
 
+use arc_swap::ArcSwap;
 use souk_certs::{
-    acceptor::{Acceptor, AcceptorLimits},
-    client::client_config,
-    credentials::{CredentialError, Credentials},
+    acceptor::Acceptor,
+    client::ClientTls,
+    credentials::CredentialError,
+    rotation::Rotation,
     server::{ClientPolicy, server_config},
 };
 use tokio::net::TcpListener;
 
 use crate::{
-    access::{Access, AccessParts, CallbackPolicy, TokenKeys, Tokens},
+    access::{Access, AccessParts, CallbackPolicy, Suspended, TokenKeys, Tokens},
     api::Parts,
+    audit::Refusals,
     clock::Clock,
     config::{Config, StoreConfig},
+    domain::PartyId,
     ledger::{Lanes, OnCommit},
     relay::{Dialer, Relay, RelayHandle, RelayParts},
     search::{IndexHome, Search, SearchError},
-    store::{self, Receipt, Store, StoreError},
+    store::{self, Reads, Receipt, Store, StoreError},
 };
+
+/// How many suspended parties are read at a time.
+const SUSPENDED_PAGE: usize = 1_000;
 
 /// A market that is open and listens, but does not serve yet.
 pub struct App {
@@ -31,9 +41,12 @@ pub struct App {
     listener: TcpListener,
     acceptor: Acceptor,
     access: Arc<Access>,
+    rotator: Rotator,
     parts: Arc<Parts>,
     lanes: Lanes,
     relay: Relay,
+    refusals: Refusals,
+    admin: Option<TcpListener>,
 }
 
 /// Why the market could not be opened.
@@ -73,7 +86,9 @@ impl App {
     /// Opens everything and listens where `listener` does.
     pub async fn build(config: Config, listener: TcpListener, clock: Clock) -> Result<Self, OpenError> {
         let trust_domain = config.tls.trust_domain();
-        let credentials = Credentials::load(&config.tls.files(), &trust_domain, souk_certs::clock::now())?;
+        let (files, stale_lists) = (config.tls.files(), config.tls.stale_lists());
+        let rotation = Rotation::begin(files, trust_domain.clone(), stale_lists, souk_certs::clock::now())?;
+        let credentials = Arc::clone(rotation.current());
         if credentials.identity().identity() != souk_certs::identity::Identity::Market {
             return Err(OpenError::NotAMarket(config.tls.cert.display().to_string()));
         }
@@ -81,29 +96,51 @@ impl App {
             server_config(&credentials, ClientPolicy::AnyParty)?,
             trust_domain.clone(),
             ClientPolicy::AnyParty,
-            AcceptorLimits::default(),
+            config.limits.acceptor(),
         );
-        let tokens = Arc::new(Tokens::new(TokenKeys::load(&config.tls.token_key_file())?, &trust_domain));
+        let token_keys = config.tls.token_key_files();
+        let tokens = Arc::new(Tokens::new(TokenKeys::load(&token_keys)?, &trust_domain));
+        let outgoing = ClientTls::new(&credentials)?;
         let Store { lanes, reads, mailboxes } = open_store(&config.store)?;
         let home = config.store.index_directory().map_or(IndexHome::Memory, IndexHome::Directory);
         let search = Search::open(home, Arc::clone(&reads)).await?;
         let relay = Relay::start(RelayParts {
             mailboxes: Arc::clone(&mailboxes),
-            dialer: Dialer::new(client_config(&credentials)?, trust_domain),
+            dialer: Dialer::new(outgoing.clone(), trust_domain),
             clock,
         });
         let lanes = Lanes::start(lanes, clock, || on_commit(relay.handle(), search.clone()))?;
-        let access = Access::open(AccessParts {
+        let refusals = Refusals::default();
+        let suspended = Suspended::new(suspended_parties(&*reads).await?);
+        let access = Arc::new(Access::open(AccessParts {
             tokens: Arc::clone(&tokens),
             revoked: credentials.revoked_serials(),
             epochs: reads.raised_epochs().await?,
+            suspended: suspended.clone(),
             rates: config.limits,
+            refusals: refusals.clone(),
             clock,
-        });
+        }));
+        let rotator = Rotator {
+            rotation,
+            token_keys,
+            acceptor: acceptor.clone(),
+            outgoing,
+            access: Arc::clone(&access),
+            tokens: Arc::clone(&tokens),
+            relay: relay.handle(),
+            refusals: refusals.clone(),
+            present: Arc::new(ArcSwap::from(credentials)),
+        };
         let callbacks = CallbackPolicy::new(&config.callbacks, listener.local_addr()?);
         let handle = relay.handle();
-        let parts = Arc::new(Parts { reads, mailboxes, search, relay: handle, tokens, callbacks, clock });
-        Ok(Self { config, listener, acceptor, access: Arc::new(access), parts, lanes, relay })
+        let parts =
+            Arc::new(Parts { reads, mailboxes, search, relay: handle, tokens, callbacks, suspended, clock });
+        let admin = match config.server.admin_listen {
+            Some(address) => Some(TcpListener::bind(address).await?),
+            None => None,
+        };
+        Ok(Self { config, listener, acceptor, access, rotator, parts, lanes, relay, refusals, admin })
     }
 
     /// Where the market listens.
@@ -114,6 +151,19 @@ impl App {
 
 fn open_store(config: &StoreConfig) -> Result<Store, StoreError> {
     if config.is_memory() { Ok(store::memory::open()) } else { store::sqlite::open(&config.path) }
+}
+
+/// All of them, a page at a time.
+async fn suspended_parties(reads: &dyn Reads) -> Result<Vec<PartyId>, StoreError> {
+    let mut found = Vec::new();
+    loop {
+        let page = reads.parties(found.last().copied(), true, SUSPENDED_PAGE).await?;
+        let is_last = page.len() < SUSPENDED_PAGE;
+        found.extend(page.iter().map(|party| party.id));
+        if is_last {
+            return Ok(found);
+        }
+    }
 }
 
 /// Tells the deliveries and the search of a commit.

@@ -4,11 +4,15 @@ use std::{io, sync::Arc, time::Duration};
 
 use tokio::time;
 use tokio_util::sync::CancellationToken;
+use tonic::service::Routes;
 
 use super::App;
 use crate::{
-    api::{self, Api},
+    access::Access,
+    api::{self, Api, Parts},
+    audit,
     ledger::{Desk, Lanes},
+    observe,
     server::{Server, ServerOptions},
 };
 
@@ -30,28 +34,52 @@ impl App {
     /// Serves until `shutdown` is cancelled; then refuses new calls, waits a bounded time for those under
     /// way, carries out what was queued, and closes everything.
     pub async fn run(self, shutdown: CancellationToken) -> Result<(), ServeError> {
-        let Self { config, listener, acceptor, access, parts, lanes, relay } = self;
+        self.run_with(shutdown, |access, api| async move { api::routes(&access, &api).await }).await
+    }
+
+    /// The same with services of somebody else's choice; `routes` is called on each server thread.
+    pub async fn run_with<F, R>(self, shutdown: CancellationToken, routes: F) -> Result<(), ServeError>
+    where
+        F: Fn(Arc<Access>, Api) -> R + Send + Sync + 'static,
+        R: Future<Output = Result<Routes, tonic_reflection::server::Error>>,
+    {
+        let figures = self.figures();
+        let Self { config, listener, acceptor, access, rotator, parts, lanes, relay, refusals, admin } = self;
+        report_head(&parts, "the audit log goes on from").await;
         let options = ServerOptions {
             acceptor,
             threads: config.server.thread_count(),
             drain: config.server.drain(),
+            calls: config.limits.calls_under_way,
             log_format: config.log.format,
+            refusals: refusals.clone(),
         };
         let server = {
             let (parts, ledgers) = (Arc::clone(&parts), lanes.ledgers());
             Server::start(&options, move || {
                 let api = Api::new(Arc::clone(&parts), ledgers.open(&Desk::open()));
-                let access = Arc::clone(&access);
-                async move { api::routes(&access, &api).await }
+                routes(Arc::clone(&access), api)
             })?
         };
+        if let Some(admin) = admin {
+            tokio::spawn(observe::port::serve(admin, Arc::new(figures), shutdown.clone()));
+        }
+        let noting = tokio::spawn(audit::keep(refusals, lanes.ledgers(), parts.clock, shutdown.clone()));
+        let rotating = tokio::spawn(rotator.run(shutdown.clone()));
         let outcome = tokio::select! {
             () = server.deal(&listener) => Ok(()),
             () = shutdown.cancelled() => Ok(()),
             () = lane_failure(&lanes) => Err(ServeError::LedgerFailed),
         };
         drop(listener);
+        // A sweep in the middle of the drain is of no use to anybody.
+        rotating.abort();
         tracing::info!("shutting down");
+        // It writes what it has, and must be gone before the lanes can end.
+        shutdown.cancel();
+        if let Err(error) = noting.await {
+            tracing::error!(%error, "refused identities are missing from the audit log");
+        }
         // The relay ends the streams, which would outlast every other call.
         let closing = tokio::task::spawn_blocking(move || {
             server.stop();
@@ -61,8 +89,18 @@ impl App {
         if let Err(error) = closed {
             tracing::error!(%error, "the market did not end cleanly");
         }
+        report_head(&parts, "the audit log ends at").await;
         parts.search.clone().close().await;
         outcome
+    }
+}
+
+/// In the market's own log, which is kept elsewhere: with it, `market audit verify --head` finds what the
+/// chain by itself can't.
+async fn report_head(parts: &Parts, what: &str) {
+    match parts.reads.audit_head().await {
+        Ok(head) => tracing::info!(%head, "{what}"),
+        Err(error) => tracing::error!(%error, "the end of the audit log can't be read"),
     }
 }
 

@@ -1,5 +1,7 @@
 //! The commands of the `market` program, one file each.
 
+mod admin;
+mod audit;
 mod demo;
 mod serve;
 
@@ -19,6 +21,8 @@ pub struct Cli {
 enum Command {
     Serve(serve::ServeArgs),
     Demo(demo::DemoArgs),
+    Admin(Box<admin::AdminArgs>),
+    Audit(audit::AuditArgs),
 }
 
 impl Cli {
@@ -27,6 +31,8 @@ impl Cli {
         match self.command {
             Command::Serve(args) => serve::run(args).await,
             Command::Demo(args) => demo::run(args).await,
+            Command::Audit(args) => audit::run(args).await,
+            Command::Admin(args) => Ok(admin::run(*args).await),
         }
     }
 }

@@ -36,6 +36,9 @@ pub(super) struct ServeArgs {
     /// Where to listen [default: [::]:7443].
     #[arg(long, env = "SOUK_LISTEN", value_name = "IP:PORT")]
     listen: Option<SocketAddr>,
+    /// Where to tell figures over plain HTTP, at /metrics [default: nowhere].
+    #[arg(long, env = "SOUK_ADMIN_LISTEN", value_name = "IP:PORT")]
+    admin_listen: Option<SocketAddr>,
     /// The market's certificate [default: certs/pki/market.pem].
     #[arg(long, env = "SOUK_CERT", value_name = "FILE")]
     cert: Option<PathBuf>,
@@ -48,6 +51,9 @@ pub(super) struct ServeArgs {
     /// The list of revoked certificates [default: crl.pem beside the certificate].
     #[arg(long, env = "SOUK_CRL", value_name = "FILE")]
     crl: Option<PathBuf>,
+    /// Refuse a revocation list that is out of date, instead of warning of it.
+    #[arg(long, env = "SOUK_STRICT_CRL")]
+    strict_crl: bool,
     /// A SQLite file, or "memory" [default: souk.db].
     #[arg(long, env = "SOUK_STORE", value_name = "FILE")]
     store: Option<PathBuf>,
@@ -91,10 +97,12 @@ impl ServeArgs {
     fn settings(self) -> anyhow::Result<Config> {
         let mut config = Config::load(self.config.as_deref())?;
         set(&mut config.server.listen, self.listen);
+        config.server.admin_listen = self.admin_listen.or(config.server.admin_listen);
         set(&mut config.tls.cert, self.cert);
         config.tls.key = self.key.or(config.tls.key);
         config.tls.ca = self.ca.or(config.tls.ca);
         config.tls.crl = self.crl.or(config.tls.crl);
+        config.tls.strict_crl |= self.strict_crl;
         set(&mut config.store.path, self.store);
         config.callbacks.allow.extend(self.callback_allow);
         config.callbacks.allow_loopback |= self.allow_loopback_callbacks;

@@ -12,8 +12,14 @@ use std::{
 
 use ipnet::IpNet;
 use serde::Deserialize;
-use souk_certs::{credentials::CredentialFiles, identity::TrustDomain};
+use souk_certs::{
+    acceptor::AcceptorLimits,
+    credentials::{CredentialFiles, StaleLists},
+    identity::TrustDomain,
+};
 use toml::{Table, Value};
+
+use crate::access::TokenKeyFiles;
 
 /// The longest drain that may be set.
 const MAX_DRAIN_SECONDS: u64 = 60;
@@ -46,6 +52,8 @@ pub struct ServerConfig {
     pub listen: SocketAddr,
     /// Server threads; 0: one for each core.
     pub threads: usize,
+    /// Where to tell figures over plain HTTP; `None`: nowhere.
+    pub admin_listen: Option<SocketAddr>,
     drain_seconds: u64,
 }
 
@@ -63,6 +71,8 @@ pub struct TlsConfig {
     pub crl: Option<PathBuf>,
     /// The key for signing tokens, unless beside it.
     pub token_key: Option<PathBuf>,
+    /// Whether a revocation list past its `nextUpdate` shuts everybody out.
+    pub strict_crl: bool,
     trust_domain: String,
 }
 
@@ -96,6 +106,14 @@ pub struct LimitConfig {
     pub buyer_calls_per_second: u32,
     /// Calls at once.
     pub burst_calls: u32,
+    /// Open connections.
+    pub connections: usize,
+    /// Open connections of one party.
+    pub connections_of_party: usize,
+    /// Handshakes under way.
+    pub handshakes: usize,
+    /// Calls under way, over all connections.
+    pub calls_under_way: usize,
 }
 
 /// What is logged.
@@ -174,6 +192,17 @@ impl Config {
         if self.limits.burst_calls == 0 {
             return wrong("limits.burst_calls", "give 1 or more".into());
         }
+        let bounds = [
+            ("limits.calls_under_way", self.limits.calls_under_way),
+            ("limits.connections", self.limits.connections),
+            ("limits.connections_of_party", self.limits.connections_of_party),
+            ("limits.handshakes", self.limits.handshakes),
+        ];
+        for (key, value) in bounds {
+            if value == 0 {
+                return wrong(key, "give 1 or more".into());
+            }
+        }
         if let Err(error) = self.tls.trust_domain.parse::<TrustDomain>() {
             return wrong("tls.trust_domain", error.to_string());
         }
@@ -193,6 +222,9 @@ impl Config {
         }
         if self.callbacks.allow.iter().any(|network| network.prefix_len() == 0) {
             warnings.push("callbacks.allow holds a network of all addresses: any host may be called");
+        }
+        if self.server.admin_listen.is_some_and(|admin| !admin.ip().is_loopback()) {
+            warnings.push("server.admin_listen is no loopback address: anybody who reaches it may read it");
         }
         warnings
     }
@@ -226,14 +258,32 @@ impl TlsConfig {
         }
     }
 
-    /// The key for signing tokens.
-    pub fn token_key_file(&self) -> PathBuf {
-        self.token_key.clone().unwrap_or_else(|| self.cert.with_file_name("token.key"))
+    /// The keys for signing tokens.
+    pub fn token_key_files(&self) -> TokenKeyFiles {
+        let current = self.token_key.clone().unwrap_or_else(|| self.cert.with_file_name("token.key"));
+        TokenKeyFiles { previous: current.with_extension("previous.key"), current }
+    }
+
+    /// What to do about a revocation list that is out of date.
+    pub fn stale_lists(&self) -> StaleLists {
+        if self.strict_crl { StaleLists::Refuse } else { StaleLists::Warn }
     }
 
     /// The trust domain; checked when the settings were loaded.
     pub fn trust_domain(&self) -> TrustDomain {
         self.trust_domain.parse().unwrap_or_default()
+    }
+}
+
+impl LimitConfig {
+    /// Those of connections.
+    pub fn acceptor(&self) -> AcceptorLimits {
+        AcceptorLimits {
+            handshakes: self.handshakes,
+            connections: self.connections,
+            connections_of_party: self.connections_of_party,
+            ..AcceptorLimits::default()
+        }
     }
 }
 

@@ -5,8 +5,8 @@ use std::{io, net::SocketAddr, path::Path, sync::Mutex};
 use souk_certs::{
     clock,
     connector::{self, ConnectOptions},
-    credentials::Credentials,
-    identity::{Identity, Role},
+    credentials::{CredentialFiles, Credentials},
+    identity::{Identity, Role, TrustDomain},
     pki::{InitOptions, IssueOptions, Pki, PkiError},
 };
 use souk_client::{ClientConfig, Failure};
@@ -20,6 +20,9 @@ use crate::{
     clock::Clock,
     config::Config,
 };
+
+/// Calls a second for each party: more than it can make.
+const CALLS_PER_SECOND: u32 = 100_000;
 
 /// Where the market keeps everything.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -40,8 +43,8 @@ pub struct GroundOptions {
     pub listen: SocketAddr,
     /// Server threads.
     pub threads: usize,
-    /// Calls a second for each party.
-    pub calls_per_second: u32,
+    /// What else to set; by default calls are hardly limited and callbacks may be on this machine.
+    pub adjust: fn(&mut Config),
 }
 
 impl Default for GroundOptions {
@@ -50,7 +53,7 @@ impl Default for GroundOptions {
             store: StoreKind::default(),
             listen: SocketAddr::from(([127, 0, 0, 1], 0)),
             threads: 2,
-            calls_per_second: 100_000,
+            adjust: |_| (),
         }
     }
 }
@@ -109,9 +112,10 @@ impl Ground {
             StoreKind::Sqlite => folder.path().join("souk.db"),
         };
         config.callbacks.allow_loopback = true;
-        config.limits.seller_calls_per_second = options.calls_per_second;
-        config.limits.buyer_calls_per_second = options.calls_per_second;
-        config.limits.burst_calls = options.calls_per_second;
+        config.limits.seller_calls_per_second = CALLS_PER_SECOND;
+        config.limits.buyer_calls_per_second = CALLS_PER_SECOND;
+        config.limits.burst_calls = CALLS_PER_SECOND;
+        (options.adjust)(&mut config);
         let mut ground =
             Self { folder, pki: Mutex::new(pki), config, address: options.listen, running: None };
         ground.start().await?;
@@ -159,6 +163,11 @@ impl Ground {
         self.folder.path()
     }
 
+    /// Changes the folder that the certificates are in, as `gen-certs` does.
+    pub fn change_pki<T>(&self, change: impl FnOnce(&mut Pki) -> T) -> T {
+        change(&mut self.pki.lock().unwrap_or_else(std::sync::PoisonError::into_inner))
+    }
+
     /// A party's settings; its certificate is minted at the first call for its name.
     pub async fn identity(&self, role: Role, name: &str) -> Result<ClientConfig, GroundError> {
         let slug = name.to_lowercase().replace(' ', "-");
@@ -172,11 +181,15 @@ impl Ground {
 
     /// A bare connection with a party's certificate, without the client library's session.
     pub async fn channel(&self, role: Role, name: &str) -> Result<Channel, GroundError> {
-        let config = self.identity(role, name).await?;
-        let credentials = Credentials::load(&config.credentials, &config.trust_domain, clock::now())
-            .map_err(Failure::from)?;
-        let tls = souk_certs::client::client_config(&credentials).map_err(Failure::Tls)?;
+        self.channel_with(&self.identity(role, name).await?.credentials)
+    }
+
+    /// The same with any files.
+    pub fn channel_with(&self, files: &CredentialFiles) -> Result<Channel, GroundError> {
+        let domain = TrustDomain::default();
+        let credentials = Credentials::load(files, &domain, clock::now()).map_err(Failure::from)?;
+        let tls = souk_certs::client::ClientTls::new(&credentials).map_err(Failure::Tls)?;
         let options = ConnectOptions::default();
-        Ok(connector::channel(config.market, Identity::Market, tls, &config.trust_domain, options))
+        Ok(connector::channel(self.address.into(), Identity::Market, tls, &domain, options))
     }
 }

@@ -4,7 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Callback, DisplayName, EventId, Item, ItemId, ItemListing, ItemPatch, Keys, Money, Order, OrderId,
-    OrderQuantity, Party, PartyId, RatingSummary, RequestId, Role, Stars, TestText, Wish,
+    OrderQuantity, Origin, Party, PartyId, RatingSummary, RequestId, Role, Stars, SuspensionReason, TestText,
+    Wish,
 };
 
 /// A change that a party asks for.
@@ -18,6 +19,8 @@ pub struct Command {
     pub validate_only: bool,
     /// What is asked for.
     pub action: Action,
+    /// Where it comes from, for the audit log.
+    pub origin: Origin,
 }
 
 /// The idempotency key of a command (AIP-155).
@@ -102,6 +105,18 @@ pub enum Action {
         /// What to write into it.
         text: TestText,
     },
+    /// Shut a party out. The caller is an operator.
+    Suspend {
+        /// The party.
+        party: PartyId,
+        /// Why.
+        reason: SuspensionReason,
+    },
+    /// Let a suspended party in again. The caller is an operator.
+    Reinstate {
+        /// The party.
+        party: PartyId,
+    },
 }
 
 /// What came of a command that was carried out. Kept with the request id, so that a replay is answered
@@ -111,6 +126,8 @@ pub enum Action {
 pub enum Outcome {
     /// The party as registered.
     Registered(Party),
+    /// The party as suspended or reinstated.
+    Party(Party),
     /// The item as listed, changed or deleted (its quantity then being what was withdrawn).
     Item(Item),
     /// The order as placed or cancelled.
@@ -125,13 +142,42 @@ pub enum Outcome {
     Tested(EventId),
 }
 
+impl Action {
+    /// The RPC that asks for it.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Register { role: Role::Seller, .. } => "RegisterSeller",
+            Self::Register { role: Role::Buyer, .. } => "RegisterBuyer",
+            Self::Sell(_) => "SellItem",
+            Self::Update { .. } => "UpdateItem",
+            Self::Delete { .. } => "DeleteItem",
+            Self::Buy { .. } => "BuyItem",
+            Self::Cancel { .. } => "CancelOrder",
+            Self::Wish { .. } => "AddToWishlist",
+            Self::Unwish { .. } => "RemoveFromWishlist",
+            Self::Rate { .. } => "RateItem",
+            Self::Test { .. } => "TestEvent",
+            Self::Suspend { .. } => "Suspend",
+            Self::Reinstate { .. } => "Reinstate",
+        }
+    }
+}
+
 impl Command {
+    /// What makes it happen once only: a request id is each caller's own.
+    pub fn key(&self) -> (PartyId, RequestId) {
+        (self.caller, self.request.id)
+    }
+
     /// Adds the rows that the rules need to see to decide on this command.
     pub fn add_keys(&self, keys: &mut Keys) {
         keys.parties.insert(self.caller);
-        keys.requests.insert((self.caller, self.request.id));
+        keys.requests.insert(self.key());
         match &self.action {
             Action::Register { .. } | Action::Test { .. } => {}
+            Action::Suspend { party, .. } | Action::Reinstate { party } => {
+                keys.parties.insert(*party);
+            }
             Action::Sell(_) => keys.new_items += 1,
             Action::Update { item, .. } | Action::Delete { item, .. } => {
                 keys.items.insert(*item);

@@ -79,14 +79,34 @@ pub enum EventKind {
     },
 }
 
-impl EventKind {
-    /// The item's update that the event tells of. Of several undelivered updates of one item, a
-    /// recipient needs only the last; everything else is delivered one by one.
-    pub fn coalesces_by(&self) -> Option<ItemId> {
+/// What a later event makes an earlier one needless for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Topic {
+    /// An item as it is now.
+    Item(ItemId),
+    /// Whether anything arrives at all.
+    Test,
+}
+
+impl Topic {
+    /// As a number that is another for each topic: items count from 1.
+    pub fn number(self) -> i64 {
         match self {
-            Self::ItemUpdated { item, .. } => Some(item.id),
-            Self::ItemWithdrawn { item, .. } => Some(*item),
-            Self::OrderPlaced { .. } | Self::OrderCancelled { .. } | Self::Test { .. } => None,
+            Self::Item(item) => item.0,
+            Self::Test => 0,
+        }
+    }
+}
+
+impl EventKind {
+    /// What the event tells the latest of. Of several undelivered updates of one item, or test events, a
+    /// recipient needs only the last; orders are delivered one by one.
+    pub fn coalesces_by(&self) -> Option<Topic> {
+        match self {
+            Self::ItemUpdated { item, .. } => Some(Topic::Item(item.id)),
+            Self::ItemWithdrawn { item, .. } => Some(Topic::Item(*item)),
+            Self::Test { .. } => Some(Topic::Test),
+            Self::OrderPlaced { .. } | Self::OrderCancelled { .. } => None,
         }
     }
 

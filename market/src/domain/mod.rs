@@ -7,6 +7,7 @@
 //! Values from outside are parsed once, into types with private fields ([`ItemName`], [`Quantity`], …);
 //! from there on they are known to be within their bounds.
 
+mod audit;
 mod category;
 mod command;
 mod decide;
@@ -23,19 +24,20 @@ mod text;
 mod wishlist;
 mod working_set;
 
+pub use audit::{AuditEntry, Origin};
 pub use category::Category;
 pub use command::{Action, Command, Fingerprint, Outcome, RequestKey};
 pub use decide::{Context, decide};
-pub use event::{Audience, Event, EventKind, NewEvent};
+pub use event::{Audience, Event, EventKind, NewEvent, Topic};
 pub use ids::{EventId, IdRange, ItemId, OrderId, PartyId, RequestId, Sequence, Timestamp};
 pub use item::{Item, ItemListing, ItemPatch, StockChange};
 pub use money::{Money, MoneyError};
 pub use order::{Order, OrderStatus};
-pub use party::{Callback, Party, Role};
+pub use party::{Callback, Party, Role, Suspension};
 pub use quantity::{OrderQuantity, Quantity};
 pub use rating::{RatingSummary, Stars};
 pub use refusal::{Invalid, Refusal};
-pub use text::{Description, DisplayName, ItemName, TestText};
+pub use text::{Description, DisplayName, ItemName, SuspensionReason, TestText};
 pub use wishlist::Wish;
 pub use working_set::{Keys, Recorded, Table, WorkingSet};
 

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{DisplayName, PartyId, Timestamp};
+use super::{DisplayName, PartyId, SuspensionReason, Timestamp};
 
 /// What a registered party does in the market. It is fixed by the party's certificate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -48,4 +48,23 @@ pub struct Party {
     pub registered_at: Timestamp,
     /// Tokens of an older epoch are refused. Raised to shut a party's tokens off at once.
     pub epoch: i64,
+    /// Set while it is shut out.
+    #[serde(default)]
+    pub suspension: Option<Suspension>,
+}
+
+impl Party {
+    /// Where to call it: nowhere while it is shut out.
+    pub fn open_callback(&self) -> Option<&Callback> {
+        self.callback.as_ref().filter(|_| self.suspension.is_none())
+    }
+}
+
+/// Since when and why a party is shut out.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Suspension {
+    /// When it began.
+    pub since: Timestamp,
+    /// The reason, for operators.
+    pub reason: SuspensionReason,
 }

@@ -2,7 +2,7 @@
 
 use std::{borrow::Cow, fmt};
 
-use super::{ItemId, Money, OrderId, OrderStatus, Stars};
+use super::{ItemId, Money, OrderId, OrderStatus, PartyId, Stars};
 
 /// What is wrong with one value, worded to follow the field's name: "is empty; give it some text".
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,6 +28,10 @@ impl std::error::Error for Invalid {}
 pub enum Refusal {
     /// The caller has not registered.
     NotRegistered,
+    /// The caller is suspended.
+    Suspended,
+    /// There is no such party.
+    PartyNotFound(PartyId),
     /// The request id was used before with other parameters.
     RequestIdReused,
     /// A value is out of bounds in the light of the present state.

@@ -58,6 +58,11 @@ text! {
     TestText, 0 to 200, One
 }
 
+text! {
+    /// Why a party is suspended: one line of 1 to 200 characters, for operators.
+    SuspensionReason, 1 to 200, One
+}
+
 #[derive(Clone, Copy, PartialEq)]
 enum Lines {
     One,

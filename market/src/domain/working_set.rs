@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Fingerprint, IdRange, Item, ItemId, NewEvent, Order, OrderId, OrderStatus, Outcome, Party, PartyId,
-    RequestId, Stars, Timestamp, Wish,
+    AuditEntry, Fingerprint, IdRange, Item, ItemId, NewEvent, Order, OrderId, OrderStatus, Outcome, Party,
+    PartyId, RequestId, Stars, Timestamp, Wish,
 };
 
 /// Names the rows that a batch needs. Ordered, so that a back end locks rows in the same order always.
@@ -115,6 +115,8 @@ pub struct WorkingSet {
     pub search_changes: BTreeSet<ItemId>,
     /// What is to be told, in the order in which it happened.
     pub events: Vec<NewEvent>,
+    /// What the audit log is to tell, in order.
+    pub audit: Vec<AuditEntry>,
     /// When the batch was decided.
     pub decided_at: Timestamp,
     /// Numbers for new items.
@@ -126,7 +128,7 @@ pub struct WorkingSet {
 impl WorkingSet {
     /// Whether the rules have changed nothing, so that there is nothing to commit.
     pub fn is_unchanged(&self) -> bool {
-        self.requests.changes().next().is_none()
+        self.requests.changes().next().is_none() && self.audit.is_empty()
     }
 
     pub(super) fn put_item(&mut self, item: Item) {

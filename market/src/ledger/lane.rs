@@ -7,8 +7,8 @@ use uuid::Builder;
 use super::{Answer, Done, Job, LANE_BATCH, LedgerError, OnCommit, desk::Answers};
 use crate::{
     clock::Clock,
-    domain::{Command, Context, EventId, Keys, Outcome, Refusal, Timestamp, WorkingSet, decide},
-    store::{Lane, SaveError, StoreError},
+    domain::{AuditEntry, Command, Context, EventId, Keys, Outcome, Refusal, Timestamp, WorkingSet, decide},
+    store::{FeedPosition, Lane, SaveError, StoreError},
 };
 
 const MICROS_PER_MILLISECOND: i64 = 1_000;
@@ -46,23 +46,29 @@ impl Runner {
         while jobs.recv_many(&mut batch, LANE_BATCH).await > 0 {
             let mut commands = Vec::with_capacity(batch.len());
             let mut callers = Vec::with_capacity(batch.len());
+            let mut notes = Vec::new();
             for job in batch.drain(..) {
-                commands.push(job.command);
-                callers.push((job.answer, job.desk));
+                match job {
+                    Job::Command { command, answer, desk } => {
+                        commands.push(command);
+                        callers.push((answer, desk));
+                    }
+                    Job::Notes(entries) => notes.extend(entries),
+                }
             }
-            let answers = self.answer(&commands).await;
+            let answers = self.answer(&commands, notes).await;
             hand_back(callers.into_iter().zip(answers).collect());
         }
     }
 
-    async fn answer(&mut self, commands: &[Command]) -> Vec<Answer> {
-        match self.carry_out(commands).await {
+    async fn answer(&mut self, commands: &[Command], notes: Vec<AuditEntry>) -> Vec<Answer> {
+        match self.carry_out(commands, notes).await {
             Ok(answers) => answers,
             // One unreadable row must not fail the others' commands.
             Err(BatchFailure::Corrupt) if commands.len() > 1 => {
                 let mut answers = Vec::with_capacity(commands.len());
                 for command in commands {
-                    let alone = self.carry_out(std::slice::from_ref(command)).await;
+                    let alone = self.carry_out(std::slice::from_ref(command), Vec::new()).await;
                     answers.extend(alone.unwrap_or_else(|failure| vec![Err(failure.into())]));
                 }
                 answers
@@ -71,16 +77,23 @@ impl Runner {
         }
     }
 
-    async fn carry_out(&mut self, commands: &[Command]) -> Result<Vec<Answer>, BatchFailure> {
+    async fn carry_out(
+        &mut self,
+        commands: &[Command],
+        notes: Vec<AuditEntry>,
+    ) -> Result<Vec<Answer>, BatchFailure> {
         let mut keys = Keys::default();
         for command in commands {
             command.add_keys(&mut keys);
         }
         let mut rows = self.lane.load(&keys).await.map_err(|error| failed("load", &error))?;
-        let decided = self.decide_all(&mut rows, commands);
+        rows.audit = notes;
+        let replayed: Vec<_> =
+            commands.iter().map(|command| rows.requests.row(command.key()).is_some()).collect();
+        let decided = self.decide_all(&mut rows, commands).into_iter().zip(replayed);
         if rows.is_unchanged() {
             self.lane.abandon().await;
-            return Ok(decided.into_iter().map(|decided| answer(decided, None)).collect());
+            return Ok(decided.map(|decided| answer(decided, None)).collect());
         }
         let receipt = match self.lane.save(&rows).await {
             Ok(receipt) => receipt,
@@ -91,7 +104,7 @@ impl Runner {
             }
         };
         (self.on_commit)(&receipt);
-        Ok(decided.into_iter().map(|decided| answer(decided, receipt.feed_position)).collect())
+        Ok(decided.map(|decided| answer(decided, receipt.feed_position)).collect())
     }
 
     fn decide_all(&mut self, rows: &mut WorkingSet, commands: &[Command]) -> Vec<Result<Outcome, Refusal>> {
@@ -109,14 +122,17 @@ fn event_id(now: Timestamp, random: &mut StdRng) -> EventId {
     EventId(Builder::from_unix_timestamp_millis(millis, &random.random()).into_uuid())
 }
 
-fn answer(decided: Result<Outcome, Refusal>, feed_position: Option<crate::store::FeedPosition>) -> Answer {
-    decided.map(|outcome| Done { outcome, feed_position }).map_err(LedgerError::Refused)
+fn answer(
+    (decided, replayed): (Result<Outcome, Refusal>, bool),
+    feed_position: Option<FeedPosition>,
+) -> Answer {
+    decided.map(|outcome| Done { outcome, feed_position, replayed }).map_err(LedgerError::Refused)
 }
 
 fn failed(step: &str, error: &StoreError) -> BatchFailure {
     tracing::error!(step, %error, "a batch was not carried out");
     match error {
-        StoreError::Unavailable(_) => BatchFailure::Unavailable,
+        StoreError::Unavailable(_) | StoreError::Overloaded => BatchFailure::Unavailable,
         StoreError::Corrupt(_) => BatchFailure::Corrupt,
     }
 }

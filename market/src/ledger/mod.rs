@@ -19,7 +19,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::{
     clock::Clock,
-    domain::{Action, Command, Outcome, Refusal},
+    domain::{Action, AuditEntry, Command, Outcome, Refusal},
     store::{FeedPosition, Lane, Receipt},
 };
 use desk::Answers;
@@ -38,6 +38,8 @@ pub struct Done {
     pub outcome: Outcome,
     /// The feed position of the commit, when a searchable item changed in it.
     pub feed_position: Option<FeedPosition>,
+    /// Whether an earlier commit had carried it out already.
+    pub replayed: bool,
 }
 
 /// Why a command was not carried out.
@@ -63,10 +65,16 @@ pub enum LedgerError {
 /// Called after each commit, on the lane's thread; must not block.
 pub type OnCommit = Box<dyn Fn(&Receipt) + Send>;
 
-struct Job {
-    command: Command,
-    answer: oneshot::Sender<Answer>,
-    desk: Answers,
+/// What waits for a lane.
+#[expect(clippy::large_enum_variant, reason = "notes are rare, and a box for each command would cost more")]
+enum Job {
+    Command {
+        command: Command,
+        answer: oneshot::Sender<Answer>,
+        desk: Answers,
+    },
+    /// For the audit log alone.
+    Notes(Vec<AuditEntry>),
 }
 
 type Answer = Result<Done, LedgerError>;
@@ -84,6 +92,11 @@ pub struct Ledgers {
 }
 
 impl Ledgers {
+    /// Has something entered into the audit log that is no change. Answers whether there was room for it.
+    pub fn note(&self, entries: Vec<AuditEntry>) -> bool {
+        self.queues[0].try_send(Job::Notes(entries)).is_ok()
+    }
+
     /// A ledger for the server thread whose desk this is.
     pub fn open(&self, desk: &Desk) -> Ledger {
         Ledger { queues: Arc::clone(&self.queues), desk: desk.answers() }
@@ -122,9 +135,14 @@ impl Lanes {
         Ledgers { queues: Arc::clone(&self.queues) }
     }
 
-    /// How many commands wait, over all lanes.
-    pub fn queued(&self) -> usize {
-        self.queues.iter().map(|queue| queue.max_capacity() - queue.capacity()).sum()
+    /// How many commands wait, over all lanes. Whoever asks may outlive the lanes, and does not keep them
+    /// from ending; then it is 0.
+    pub fn queued(&self) -> impl Fn() -> usize + Send + Sync + use<> {
+        let queues = Arc::downgrade(&self.queues);
+        move || {
+            let Some(queues) = queues.upgrade() else { return 0 };
+            queues.iter().map(|queue| queue.max_capacity() - queue.capacity()).sum()
+        }
     }
 
     /// Whether a lane has ended while the market still needs it, which only a defect can cause.
@@ -148,7 +166,7 @@ impl Ledger {
     pub async fn submit(&self, command: Command) -> Result<Done, LedgerError> {
         let (answer, answered) = oneshot::channel();
         let queue = &self.queues[lane_of(&command, self.queues.len())];
-        let job = Job { command, answer, desk: self.desk.clone() };
+        let job = Job::Command { command, answer, desk: self.desk.clone() };
         queue.try_send(job).map_err(|error| match error {
             mpsc::error::TrySendError::Full(_) => LedgerError::Overloaded,
             mpsc::error::TrySendError::Closed(_) => LedgerError::Unavailable,
@@ -170,6 +188,7 @@ fn lane_of(command: &Command, lanes: usize) -> usize {
         Action::Register { .. } | Action::Sell(_) | Action::Cancel { .. } | Action::Test { .. } => {
             command.caller.0.as_u128()
         }
+        Action::Suspend { party, .. } | Action::Reinstate { party } => party.0.as_u128(),
     };
     (key % lanes as u128) as usize
 }

@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use super::*;
 use crate::{
-    domain::{DisplayName, Fingerprint, Keys, PartyId, RequestId, RequestKey, Role, WorkingSet},
+    domain::{DisplayName, Fingerprint, Keys, Origin, PartyId, RequestId, RequestKey, Role, WorkingSet},
     store::{SaveError, StoreError, memory},
 };
 
@@ -87,6 +87,7 @@ fn register(number: u128) -> Command {
             fingerprint: Fingerprint([number.to_le_bytes()[0]; 16]),
         },
         validate_only: false,
+        origin: Origin { role: "seller", address: None },
         action: Action::Register {
             role: Role::Seller,
             display_name: DisplayName::parse("a seller").unwrap(),
@@ -128,7 +129,7 @@ impl Ground {
 
     /// Waits until the lane has taken what was queued into a batch, or it all waits in the queue.
     async fn until_queued(&self, commands: usize) {
-        while self.lanes.queued() != commands {
+        while self.lanes.queued()() != commands {
             tokio::task::yield_now().await;
         }
     }

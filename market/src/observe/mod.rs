@@ -1,11 +1,15 @@
-//! What the market tells its operator: log lines, and one for each call.
+//! What the market tells its operator: log lines, one of them for each call, and figures.
 
 mod access_log;
+mod metrics;
+pub mod port;
 
 use std::io;
 
 pub use access_log::{AccessLog, AccessLogLayer};
-use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
+pub use metrics::Metrics;
+use tracing_appender::non_blocking::NonBlockingBuilder;
+pub use tracing_appender::non_blocking::WorkerGuard;
 use tracing_subscriber::{EnvFilter, fmt};
 
 use crate::config::{LogConfig, LogFormat};

@@ -4,11 +4,11 @@
 //! recipient's own (its name is checked like a host name), so that a party can't have its events sent to
 //! another's server, nor the market talk to whatever listens at an address.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use quick_cache::sync::Cache;
-use rustls::ClientConfig;
 use souk_certs::{
+    client::ClientTls,
     connector::{self, ConnectOptions, Dial},
     identity::{Identity, TrustDomain},
 };
@@ -30,7 +30,7 @@ const MAX_ANSWER_BYTES: usize = 4 * 1024;
 
 /// Connects to callback servers.
 pub struct Dialer {
-    tls: Arc<ClientConfig>,
+    tls: ClientTls,
     domain: TrustDomain,
     channels: Cache<Route, Channel>,
 }
@@ -50,8 +50,14 @@ pub struct ProbeFailure;
 
 impl Dialer {
     /// With the market's own certificate.
-    pub fn new(tls: Arc<ClientConfig>, domain: TrustDomain) -> Self {
+    pub fn new(tls: ClientTls, domain: TrustDomain) -> Self {
         Self { tls, domain, channels: Cache::new(CHANNELS) }
+    }
+
+    /// Drops the connections, so that the next batches go over new ones: with the market's present
+    /// certificate, to recipients that the present revocation lists let pass.
+    pub(super) fn hang_up(&self) {
+        self.channels.clear();
     }
 
     /// Hands a batch over. Answers what the recipient has dealt with, or why it failed, in words for
@@ -110,7 +116,7 @@ impl Dialer {
         };
         let target = Dial { host: route.host.clone(), port: route.port };
         let options = ConnectOptions { connect_timeout: CONNECT_TIMEOUT, ..ConnectOptions::default() };
-        let channel = connector::channel(target, identity, Arc::clone(&self.tls), &self.domain, options);
+        let channel = connector::channel(target, identity, self.tls.clone(), &self.domain, options);
         self.channels.insert(route.clone(), channel.clone());
         channel
     }

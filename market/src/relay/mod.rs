@@ -146,6 +146,17 @@ impl RelayHandle {
         let _ = self.probes.try_send(party);
     }
 
+    /// Ends a party's stream: it is shut out.
+    pub fn end_stream(&self, party: PartyId) {
+        self.shared.subscribers.expel(party);
+    }
+
+    /// Connects to every recipient anew from now on: the market's certificate or its revocation lists have
+    /// changed.
+    pub fn hang_up(&self) {
+        self.shared.dialer.hang_up();
+    }
+
     /// Proves that a party's own callback server answers at an address.
     pub async fn probe_callback(
         &self,

@@ -4,7 +4,7 @@
 //! What it sends stays in the mailbox until the client acknowledges it, by Acknowledge or by the cursor of
 //! its next stream; so a stream that breaks loses nothing.
 
-use std::{sync::Arc, time::Duration};
+use std::{convert::Infallible, sync::Arc, time::Duration};
 
 use futures::Stream;
 use tokio::{
@@ -15,12 +15,14 @@ use tokio_stream::wrappers::ReceiverStream;
 
 use super::{BATCH_EVENTS, LEASE, Shared, subscribers::Subscription};
 use crate::{
-    domain::{PartyId, Sequence},
+    domain::{PartyId, Sequence, Timestamp},
     store::{Claim, Delivery, Settlement, StoreError, Verdict},
 };
 
 /// Messages between the mailbox and the connection.
 const STREAM_QUEUE: usize = 64;
+/// How long after one renewal of the lease the next one follows.
+const RENEW_INTERVAL: Duration = Duration::from_secs(LEASE.as_secs() / 3);
 /// How long a client may leave a message unread.
 const READ_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -40,9 +42,15 @@ pub enum SubscribeEnd {
     /// A later stream of the same party took over.
     #[error("another stream took over")]
     Replaced,
+    /// The lease ran out before it was renewed, and the mailbox went to somebody else.
+    #[error("the lease on the mailbox ran out")]
+    LeaseLost,
     /// The client left its messages unread.
     #[error("the client reads too slowly")]
     TooSlow,
+    /// The party was shut out.
+    #[error("the party is suspended")]
+    Suspended,
     /// There is no such party.
     #[error("the party has not registered")]
     NotRegistered,
@@ -65,15 +73,15 @@ pub(super) async fn open(
     if shared.stop.is_cancelled() {
         return Err(SubscribeEnd::ShuttingDown);
     }
-    if cursor > Sequence(0) {
-        shared.mailboxes.acknowledge(party, cursor).await?;
-    }
     let until = shared.clock.now().plus(LEASE);
     let claim = shared.mailboxes.take_over(party, shared.owner, until).await?;
     let claim = claim.ok_or(SubscribeEnd::NotRegistered)?;
-    let subscription = shared.subscribers.enter(party);
+    let subscription = shared.subscribers.enter(party, claim.epoch).ok_or(SubscribeEnd::Replaced)?;
     let (messages, stream) = mpsc::channel(STREAM_QUEUE);
-    let follower = Follower { shared, claim, subscription, messages, sent: cursor };
+    let renew_at = Instant::now() + RENEW_INTERVAL;
+    // A cursor from ahead is not one of this mailbox's, as after the store was restored from an older copy.
+    let sent = if cursor > claim.last_sequence { Sequence(0) } else { cursor };
+    let follower = Follower { shared, claim, subscription, messages, sent, held_until: until, renew_at };
     tokio::spawn(follower.run());
     Ok(ReceiverStream::new(stream))
 }
@@ -84,6 +92,8 @@ struct Follower {
     subscription: Subscription,
     messages: mpsc::Sender<Message>,
     sent: Sequence,
+    held_until: Timestamp,
+    renew_at: Instant,
 }
 
 impl Follower {
@@ -107,9 +117,12 @@ impl Follower {
     }
 
     /// Ends with `None` when the client has gone.
-    async fn follow(&mut self) -> Result<std::convert::Infallible, Option<SubscribeEnd>> {
+    async fn follow(&mut self) -> Result<Infallible, Option<SubscribeEnd>> {
+        if self.sent > Sequence(0) {
+            let acknowledged = self.shared.mailboxes.acknowledge(self.claim.recipient, self.sent).await;
+            acknowledged.map_err(|error| Some(error.into()))?;
+        }
         let mut caught_up = false;
-        let mut renew_at = Instant::now() + LEASE / 3;
         loop {
             self.send_waiting().await?;
             if !caught_up {
@@ -118,13 +131,9 @@ impl Follower {
             }
             tokio::select! {
                 () = self.subscription.wake.notified() => {}
-                () = self.subscription.replaced.cancelled() => return Err(Some(SubscribeEnd::Replaced)),
-                () = self.shared.stop.cancelled() => return Err(Some(SubscribeEnd::ShuttingDown)),
                 () = self.messages.closed() => return Err(None),
-                () = time::sleep_until(renew_at) => {
-                    self.renew().await?;
-                    renew_at = Instant::now() + LEASE / 3;
-                }
+                end = self.ended() => return Err(Some(end)),
+                () = time::sleep_until(self.renew_at) => self.renew().await?,
             }
         }
     }
@@ -146,23 +155,46 @@ impl Follower {
         }
     }
 
-    async fn send(&self, message: Message) -> Result<(), Option<SubscribeEnd>> {
+    /// Sends one message, and keeps the lease meanwhile: the client may take its time.
+    async fn send(&mut self, message: Message) -> Result<(), Option<SubscribeEnd>> {
+        let too_slow_at = Instant::now() + READ_TIMEOUT;
+        loop {
+            tokio::select! {
+                room = self.messages.reserve() => {
+                    room.map_err(|_| None)?.send(message);
+                    break;
+                }
+                end = self.ended() => return Err(Some(end)),
+                () = time::sleep_until(too_slow_at) => return Err(Some(SubscribeEnd::TooSlow)),
+                () = time::sleep_until(self.renew_at) => {}
+            }
+            self.renew().await?;
+        }
+        // A client that always has room must not let the lease run out either.
+        if Instant::now() >= self.renew_at { self.renew().await } else { Ok(()) }
+    }
+
+    /// Waits until somebody else ends the stream.
+    async fn ended(&self) -> SubscribeEnd {
         tokio::select! {
-            sent = self.messages.send_timeout(message, READ_TIMEOUT) => sent.map_err(|error| match error {
-                mpsc::error::SendTimeoutError::Timeout(_) => Some(SubscribeEnd::TooSlow),
-                mpsc::error::SendTimeoutError::Closed(_) => None,
-            }),
-            () = self.subscription.replaced.cancelled() => Err(Some(SubscribeEnd::Replaced)),
-            () = self.shared.stop.cancelled() => Err(Some(SubscribeEnd::ShuttingDown)),
+            () = self.subscription.replaced.cancelled() => SubscribeEnd::Replaced,
+            () = self.subscription.expelled.cancelled() => SubscribeEnd::Suspended,
+            () = self.shared.stop.cancelled() => SubscribeEnd::ShuttingDown,
         }
     }
 
-    async fn renew(&self) -> Result<(), Option<SubscribeEnd>> {
-        let until = self.shared.clock.now().plus(LEASE);
+    async fn renew(&mut self) -> Result<(), Option<SubscribeEnd>> {
+        let now = self.shared.clock.now();
+        let until = now.plus(LEASE);
         let renewed = self.shared.mailboxes.renew(self.claim.recipient, self.claim.epoch, until).await;
         match renewed {
-            Ok(true) => Ok(()),
-            // A stream at another market.
+            Ok(true) => {
+                self.held_until = until;
+                self.renew_at = Instant::now() + RENEW_INTERVAL;
+                Ok(())
+            }
+            // The relay claims what nobody holds; only a stream takes over what somebody does.
+            Ok(false) if now > self.held_until => Err(Some(SubscribeEnd::LeaseLost)),
             Ok(false) => Err(Some(SubscribeEnd::Replaced)),
             Err(error) => Err(Some(error.into())),
         }

@@ -2,56 +2,68 @@
 
 use std::{
     collections::HashMap,
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-use crate::domain::PartyId;
+use crate::{domain::PartyId, store::LeaseEpoch};
 
 /// One entry for each party with an open stream; bounded by the connections that the market takes.
 #[derive(Default)]
 pub(super) struct Subscribers {
     open: Mutex<HashMap<PartyId, Entry>>,
-    numbers: AtomicU64,
 }
 
 struct Entry {
-    number: u64,
+    epoch: LeaseEpoch,
     wake: Arc<Notify>,
     replaced: CancellationToken,
+    expelled: CancellationToken,
 }
 
 /// A stream's own entry.
 pub(super) struct Subscription {
     party: PartyId,
-    number: u64,
+    epoch: LeaseEpoch,
     /// Something new waits.
     pub(super) wake: Arc<Notify>,
     /// A later stream of the party has begun.
     pub(super) replaced: CancellationToken,
+    /// The party was shut out.
+    pub(super) expelled: CancellationToken,
 }
 
 impl Subscribers {
-    /// Enters a stream, and ends an earlier one of the same party.
-    pub(super) fn enter(&self, party: PartyId) -> Subscription {
-        let number = self.numbers.fetch_add(1, Ordering::Relaxed);
-        let (wake, replaced) = (Arc::new(Notify::new()), CancellationToken::new());
-        let entry = Entry { number, wake: Arc::clone(&wake), replaced: replaced.clone() };
-        if let Some(earlier) = self.open().insert(party, entry) {
+    /// Enters the stream of a claim, and ends the one of an earlier claim of the same mailbox. `None` when a
+    /// later claim has entered already: of two streams that begin together, one may be overtaken.
+    pub(super) fn enter(&self, party: PartyId, epoch: LeaseEpoch) -> Option<Subscription> {
+        let mut open = self.open();
+        if open.get(&party).is_some_and(|other| other.epoch > epoch) {
+            return None;
+        }
+        let (replaced, expelled) = (CancellationToken::new(), CancellationToken::new());
+        let wake = Arc::new(Notify::new());
+        let entry =
+            Entry { epoch, wake: Arc::clone(&wake), replaced: replaced.clone(), expelled: expelled.clone() };
+        if let Some(earlier) = open.insert(party, entry) {
             earlier.replaced.cancel();
         }
-        Subscription { party, number, wake, replaced }
+        Some(Subscription { party, epoch, wake, replaced, expelled })
+    }
+
+    /// Ends a party's stream for good.
+    pub(super) fn expel(&self, party: PartyId) {
+        if let Some(entry) = self.open().get(&party) {
+            entry.expelled.cancel();
+        }
     }
 
     /// Takes a stream out, unless a later one has taken its place.
     pub(super) fn leave(&self, subscription: &Subscription) {
         let mut open = self.open();
-        if open.get(&subscription.party).is_some_and(|entry| entry.number == subscription.number) {
+        if open.get(&subscription.party).is_some_and(|entry| entry.epoch == subscription.epoch) {
             open.remove(&subscription.party);
         }
     }

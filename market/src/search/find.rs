@@ -4,14 +4,14 @@ use std::collections::HashMap;
 
 use tantivy::{
     IndexReader, Searcher,
-    query::{AllQuery, Query, TermQuery},
+    query::{AllQuery, BooleanQuery, Occur, Query, TermQuery},
     schema::IndexRecordOption,
 };
 
 use super::{
-    SearchOrder, SearchPage, SearchQuery,
+    CategoryQuery, SearchOrder, SearchPage, SearchQuery,
     collect::{Best, BestPlaces, CountByCategory},
-    matching::Matching,
+    matching::{Matching, hidden},
     place::Place,
     schema::Fields,
 };
@@ -60,24 +60,23 @@ impl Reader {
         Ok(Hits { places, more, total, categories: most_first(counts) })
     }
 
-    /// Counts the items of each category that is `parent` or below it, by path from after `after`.
-    pub(super) fn categories(
-        &self,
-        parent: Option<&Category>,
-        after: Option<&Category>,
-        limit: usize,
-    ) -> tantivy::Result<Vec<(Category, u64)>> {
-        let query: Box<dyn Query> = match parent {
+    /// Counts the items of each category that is asked for, by path.
+    pub(super) fn categories(&self, asked: &CategoryQuery) -> tantivy::Result<Vec<(Category, u64)>> {
+        let CategoryQuery { parent, hidden_sellers, after, limit } = asked;
+        let mut query: Box<dyn Query> = match parent {
             Some(parent) => {
                 Box::new(TermQuery::new(self.fields.category_term(parent), IndexRecordOption::Basic))
             }
             None => Box::new(AllQuery),
         };
+        if let Some(hidden) = hidden(hidden_sellers, &self.fields) {
+            query = Box::new(BooleanQuery::new(vec![(Occur::Must, query), (Occur::MustNot, hidden)]));
+        }
         let counts = self.index.searcher().search(&query, &CountByCategory)?;
         let mut counts = named(counts);
-        counts.retain(|(category, _)| after.is_none_or(|after| category > after));
+        counts.retain(|(category, _)| after.as_ref().is_none_or(|after| category > after));
         counts.sort_unstable();
-        counts.truncate(limit);
+        counts.truncate(*limit);
         Ok(counts)
     }
 }

@@ -4,18 +4,19 @@
 //! each. It takes nothing from the rest of the index (no word frequencies), and whole numbers of this size
 //! add up exactly in any order, so that the same item always scores the same.
 
-use std::ops::Bound;
+use std::{collections::HashSet, ops::Bound};
 
 use tantivy::{
     Score, Term,
     query::{
         AllQuery, BooleanQuery, ConstScoreQuery, DisjunctionMaxQuery, FuzzyTermQuery, Occur, PhraseQuery,
-        Query, RangeQuery, TermQuery,
+        Query, RangeQuery, TermQuery, TermSetQuery,
     },
     schema::{Field, IndexRecordOption},
 };
 
 use super::{SearchQuery, schema::Fields, words};
+use crate::domain::PartyId;
 
 /// A word held as typed. More than all else together that words can score, so that an item which needs
 /// less forgiveness comes first.
@@ -72,9 +73,15 @@ impl<'a> Matching<'a> {
             clauses.push((Occur::Must, self.word(word, is_last, forgiving)));
         }
         clauses.extend(self.filters().into_iter().map(|filter| (Occur::Must, scored(filter, 0.0))));
+        let hidden = hidden(&self.query.hidden_sellers, &self.fields);
         if clauses.is_empty() {
-            return Box::new(AllQuery);
+            match hidden {
+                None => return Box::new(AllQuery),
+                // Something has to be left over to take from.
+                Some(_) => clauses.push((Occur::Must, scored(Box::new(AllQuery), 0.0))),
+            }
         }
+        clauses.extend(hidden.map(|hidden| (Occur::MustNot, hidden)));
         if self.words.len() > 1 {
             let terms = self.words.iter().map(|word| Term::from_field_text(self.fields.name, word)).collect();
             clauses.push((Occur::Should, scored(Box::new(PhraseQuery::new(terms)), PHRASE)));
@@ -119,6 +126,14 @@ impl<'a> Matching<'a> {
         filters.extend(in_stock.then(|| exactly(fields.in_stock_term())));
         filters
     }
+}
+
+/// Everything of some sellers, unless there are none.
+pub(super) fn hidden(sellers: &HashSet<PartyId>, fields: &Fields) -> Option<Box<dyn Query>> {
+    if sellers.is_empty() {
+        return None;
+    }
+    Some(Box::new(TermSetQuery::new(sellers.iter().map(|seller| fields.seller_term(*seller)))))
 }
 
 /// How many typos a word forgives.

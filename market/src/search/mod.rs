@@ -30,7 +30,7 @@ use tokio::time::timeout;
 
 pub use error::SearchError;
 pub use home::IndexHome;
-pub use query::{SearchCursor, SearchOrder, SearchPage, SearchQuery};
+pub use query::{CategoryQuery, SearchCursor, SearchOrder, SearchPage, SearchQuery};
 
 use crate::{
     domain::{Category, Item, ItemId, PartyId},
@@ -126,20 +126,17 @@ impl Search {
         Ok(SearchPage { items, next, total: hits.total, categories: hits.categories })
     }
 
-    /// Counts the items in each category that has any, by path: those at or below `parent`, from after
-    /// `after`. The counts are for just the category, without those below it.
+    /// Counts the items in each category that has any, by path. The counts are for just the category, without
+    /// those below it.
     ///
     /// # Errors
     /// As [`Search::search`].
     pub async fn categories(
         &self,
         caller: PartyId,
-        parent: Option<&Category>,
-        after: Option<&Category>,
-        limit: usize,
+        query: CategoryQuery,
     ) -> Result<Vec<(Category, u64)>, SearchError> {
-        let (parent, after) = (parent.cloned(), after.cloned());
-        self.ask_index(caller, move |reader| reader.categories(parent.as_ref(), after.as_ref(), limit)).await
+        self.ask_index(caller, move |reader| reader.categories(&query)).await
     }
 
     /// How far behind the index is, and how busy.

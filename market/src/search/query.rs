@@ -1,5 +1,7 @@
 //! What is searched for, and what is found.
 
+use std::{collections::HashSet, sync::Arc};
+
 use serde::{Deserialize, Serialize};
 
 use super::{SearchError, place::Place};
@@ -27,6 +29,8 @@ pub struct SearchQuery {
     pub min_rating: Option<f64>,
     /// Only items of this seller.
     pub seller: Option<PartyId>,
+    /// No items of these sellers.
+    pub hidden_sellers: Arc<HashSet<PartyId>>,
     /// Only items that can be bought now.
     pub in_stock: bool,
     /// The order of the items.
@@ -69,12 +73,26 @@ impl Default for SearchQuery {
             max_price: None,
             min_rating: None,
             seller: None,
+            hidden_sellers: Arc::default(),
             in_stock: false,
             order: SearchOrder::Relevance,
             limit: 50,
             after: None,
         }
     }
+}
+
+/// Asks for the categories in use.
+#[derive(Clone, Debug, Default)]
+pub struct CategoryQuery {
+    /// Only this category and those below it.
+    pub parent: Option<Category>,
+    /// Not counting the items of these sellers.
+    pub hidden_sellers: Arc<HashSet<PartyId>>,
+    /// From after this one, by path.
+    pub after: Option<Category>,
+    /// How many at most.
+    pub limit: usize,
 }
 
 /// The order of what is found. Ties go by item number, the lower first.

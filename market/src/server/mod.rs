@@ -4,6 +4,7 @@
 //! One current-thread runtime for each core, and a connection stays on the thread that it was dealt to: a
 //! call is read, carried out and answered without crossing threads, except to the ledger and back.
 
+mod admission;
 mod thread;
 
 use std::{future::Future, io, net::SocketAddr, sync::Arc, time::Duration};
@@ -16,7 +17,8 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 
-use crate::config::LogFormat;
+use crate::{audit::Refusals, config::LogFormat};
+use admission::AdmissionLayer;
 use thread::ServerThread;
 
 /// How long to wait after the system refused to accept (for want of file descriptors, say).
@@ -40,8 +42,12 @@ pub struct ServerOptions {
     pub threads: usize,
     /// How long calls under way may take to end after [`Server::stop`].
     pub drain: Duration,
+    /// How many calls may be under way, on all threads together.
+    pub calls: usize,
     /// How the line for each call is written.
     pub log_format: LogFormat,
+    /// Takes in whose certificate was refused.
+    pub refusals: Refusals,
 }
 
 impl Server {
@@ -52,9 +58,12 @@ impl Server {
         R: Future<Output = Result<Routes, tonic_reflection::server::Error>>,
     {
         let stop = CancellationToken::new();
-        let routes = Arc::new(routes);
+        let (routes, admission) = (Arc::new(routes), AdmissionLayer::new(options.calls));
         let threads = (0..options.threads)
-            .map(|number| ServerThread::start(number, options.clone(), stop.clone(), Arc::clone(&routes)))
+            .map(|number| {
+                let options = (options.clone(), admission.clone());
+                ServerThread::start(number, options, stop.clone(), Arc::clone(&routes))
+            })
             .collect::<io::Result<_>>()?;
         Ok(Self { threads, stop })
     }

@@ -1,6 +1,6 @@
 //! One server thread: a runtime of its own, and the connections that it was dealt.
 
-use std::{future::Future, io, net::SocketAddr, sync::Arc, thread, time::Duration};
+use std::{error::Error as _, future::Future, io, net::SocketAddr, sync::Arc, thread, time::Duration};
 
 use futures::{Stream, StreamExt as _};
 use souk_certs::acceptor::{Acceptor, TlsConnection};
@@ -13,8 +13,8 @@ use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::{service::Routes, transport};
 
-use super::{Dealt, ServerOptions};
-use crate::observe::AccessLogLayer;
+use super::{Dealt, ServerOptions, admission::AdmissionLayer};
+use crate::{audit::Refusals, observe::AccessLogLayer};
 
 /// New connections that wait for a thread's attention, and handshakes under way on it.
 const HANDSHAKES: usize = 128;
@@ -37,7 +37,7 @@ pub(super) struct ServerThread {
 impl ServerThread {
     pub(super) fn start<F, R>(
         number: usize,
-        options: ServerOptions,
+        options: (ServerOptions, AdmissionLayer),
         stop: CancellationToken,
         routes: Arc<F>,
     ) -> io::Result<Self>
@@ -80,7 +80,12 @@ impl ServerThread {
     }
 }
 
-async fn serve(routes: Routes, options: ServerOptions, dealt: DealtReceiver, stop: CancellationToken) {
+async fn serve(
+    routes: Routes,
+    (options, admission): (ServerOptions, AdmissionLayer),
+    dealt: DealtReceiver,
+    stop: CancellationToken,
+) {
     let (began, drain_begins) = oneshot::channel();
     let stopped = async move {
         stop.cancelled().await;
@@ -94,7 +99,8 @@ async fn serve(routes: Routes, options: ServerOptions, dealt: DealtReceiver, sto
         .http2_keepalive_timeout(Some(KEEP_ALIVE))
         .timeout(CALL_TIMEOUT)
         .layer(AccessLogLayer::new(options.log_format))
-        .serve_with_incoming_shutdown(routes, handshakes(options.acceptor, dealt), stopped);
+        .layer(admission)
+        .serve_with_incoming_shutdown(routes, handshakes(options.acceptor, options.refusals, dealt), stopped);
     let overdue = async move {
         if drain_begins.await.is_err() {
             std::future::pending::<()>().await;
@@ -113,14 +119,22 @@ async fn serve(routes: Routes, options: ServerOptions, dealt: DealtReceiver, sto
 
 /// Does the handshakes of this thread's connections side by side. A failed one is logged and costs nobody
 /// else anything.
-fn handshakes(acceptor: Acceptor, dealt: DealtReceiver) -> impl Stream<Item = io::Result<TlsConnection>> {
+fn handshakes(
+    acceptor: Acceptor,
+    refusals: Refusals,
+    dealt: DealtReceiver,
+) -> impl Stream<Item = io::Result<TlsConnection>> {
     ReceiverStream::new(dealt)
         .map(move |(stream, address)| {
-            let acceptor = acceptor.clone();
+            let (acceptor, refusals) = (acceptor.clone(), refusals.clone());
             async move {
                 let accepted = acceptor.accept(TcpStream::from_std(stream)?, address).await;
                 accepted.map_err(|error| {
-                    tracing::info!(peer = %address, %error, "a connection was refused");
+                    let cause = error.source().map(ToString::to_string).unwrap_or_default();
+                    tracing::info!(peer = %address, cause, "a connection was refused: {error}");
+                    if let Some(why) = error.about_identity() {
+                        refusals.add(None, Some(address.ip()), &why);
+                    }
                     io::Error::other(error)
                 })
             }

@@ -8,6 +8,9 @@ pub enum StoreError {
     /// The back end can't be reached, is full or is shutting down; nothing was changed.
     #[error("the store does not answer: {0}")]
     Unavailable(#[source] Box<dyn StdError + Send + Sync>),
+    /// More is waiting for the store than it takes; nothing was changed.
+    #[error("more is waiting for the store than it takes")]
+    Overloaded,
     /// What is stored can't be read: damage, or a defect.
     #[error("the store holds something unreadable: {0}")]
     Corrupt(#[source] Box<dyn StdError + Send + Sync>),

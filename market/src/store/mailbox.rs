@@ -2,8 +2,9 @@
 //!
 //! A mailbox is worked on by one deliverer at a time, under a lease with an epoch. Every claim raises the
 //! epoch; what is settled under an older epoch is refused. So a deliverer that hung for longer than its
-//! lease can't undo what its successor did. None of these calls needs to be durable at power loss: a lost
-//! one only means that something is delivered again.
+//! lease can't undo what its successor did. Only [`Mailboxes::expand`] must survive a power loss, because it
+//! gives sequences out, and a sequence that a recipient has seen must not be given to another event; of the
+//! others a lost one only means that something is delivered again.
 
 use std::time::Duration;
 
@@ -41,6 +42,8 @@ pub struct Claim {
     pub callback: Option<Callback>,
     /// The fence for what is settled under this claim.
     pub epoch: LeaseEpoch,
+    /// The highest sequence ever given.
+    pub last_sequence: Sequence,
     /// How many attempts in a row have failed before.
     pub failures: u32,
     /// The first deliveries that wait, in the order of their sequences.
@@ -169,7 +172,8 @@ pub trait Mailboxes: Send + Sync {
     async fn settle(&self, settlements: &[Settlement]) -> Result<Vec<bool>, StoreError>;
 
     /// Takes everything up to a sequence out of a mailbox, whoever holds it, and forgets its failures.
-    /// Answers how many deliveries still wait.
+    /// Nothing, if the mailbox never gave that sequence out: then it is not one of this mailbox's, as after
+    /// the store was restored from an older copy. Answers how many deliveries still wait.
     async fn acknowledge(&self, recipient: PartyId, through: Sequence) -> Result<i64, StoreError>;
 
     /// How a mailbox stands; `None` for an unknown party.

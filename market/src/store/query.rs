@@ -4,7 +4,10 @@ use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
 use super::StoreError;
-use crate::domain::{Item, ItemId, Order, OrderId, OrderStatus, Party, PartyId, Wish};
+use crate::{
+    audit::{AuditRow, Head},
+    domain::{Item, ItemId, Order, OrderId, OrderStatus, Party, PartyId, Recorded, RequestId, Wish},
+};
 
 /// A place in the item feed: the series of all changes that a search would notice. 0 is before the
 /// first. A reader that has seen everything up to a position has seen every commit before it.
@@ -82,6 +85,20 @@ pub trait Reads: Send + Sync {
     /// All parties whose epoch is not 0, with it: those whose older tokens are void.
     async fn raised_epochs(&self) -> Result<Vec<(PartyId, i64)>, StoreError>;
 
+    /// Parties by UUID, starting after `after`.
+    async fn parties(
+        &self,
+        after: Option<PartyId>,
+        suspended_only: bool,
+        limit: usize,
+    ) -> Result<Vec<Party>, StoreError>;
+
+    /// Entries of the audit log by number, starting after `after`.
+    async fn audit(&self, after: i64, limit: usize) -> Result<Vec<AuditRow>, StoreError>;
+
+    /// The end of the audit log.
+    async fn audit_head(&self) -> Result<Head, StoreError>;
+
     /// An item, deleted or not.
     async fn item(&self, id: ItemId) -> Result<Option<Item>, StoreError>;
 
@@ -115,6 +132,12 @@ pub trait Reads: Send + Sync {
 
     /// The items whose latest searchable change lies after a position, in feed order.
     async fn item_feed(&self, after: FeedPosition, limit: usize) -> Result<Vec<FeedEntry>, StoreError>;
+
+    /// The position of the latest searchable change.
+    async fn feed_end(&self) -> Result<FeedPosition, StoreError>;
+
+    /// What came of a request that was carried out and is still remembered.
+    async fn request(&self, party: PartyId, id: RequestId) -> Result<Option<Recorded>, StoreError>;
 
     /// Sums over everything.
     async fn totals(&self) -> Result<Totals, StoreError>;

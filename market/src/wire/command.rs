@@ -8,7 +8,8 @@ use tonic::Status;
 use super::parse::{Fields, fingerprint, request_key};
 use crate::domain::{
     Action, Category, Command, Description, DisplayName, Fingerprint, ItemId, ItemListing, ItemName,
-    ItemPatch, OrderId, OrderQuantity, PartyId, Quantity, RequestKey, Stars, StockChange, TestText,
+    ItemPatch, OrderId, OrderQuantity, Origin, PartyId, Quantity, RequestKey, Stars, StockChange,
+    SuspensionReason, TestText,
 };
 
 /// A mutating request, read: everything of a command but the caller.
@@ -23,8 +24,9 @@ pub struct Parsed {
 
 impl Parsed {
     /// The command of a caller.
-    pub fn by(self, caller: PartyId) -> Command {
-        Command { caller, request: self.request, validate_only: self.validate_only, action: self.action }
+    pub fn by(self, caller: PartyId, origin: Origin) -> Command {
+        let Self { request, validate_only, action } = self;
+        Command { caller, request, validate_only, action, origin }
     }
 }
 
@@ -250,4 +252,21 @@ pub fn test_event(mut request: v1::TestEventRequest) -> Result<Parsed, Status> {
     let mut fields = Fields::new();
     let text = fields.take("text", TestText::parse(&request.text));
     call.finish(fields, text.map(|text| Action::Test { text }))
+}
+
+/// Reads Suspend.
+pub fn suspend(mut request: v1::SuspendRequest) -> Result<Parsed, Status> {
+    let call = mutating!(request, "Suspend");
+    let mut fields = Fields::new();
+    let party = fields.party("party_id", &request.party_id);
+    let reason = fields.take("reason", SuspensionReason::parse(&request.reason));
+    call.finish(fields, party.zip(reason).map(|(party, reason)| Action::Suspend { party, reason }))
+}
+
+/// Reads Reinstate.
+pub fn reinstate(mut request: v1::ReinstateRequest) -> Result<Parsed, Status> {
+    let call = mutating!(request, "Reinstate");
+    let mut fields = Fields::new();
+    let party = fields.party("party_id", &request.party_id);
+    call.finish(fields, party.map(|party| Action::Reinstate { party }))
 }

@@ -48,9 +48,11 @@ impl Fields {
 
     /// A party's UUID that may be left empty.
     pub fn optional_party(&mut self, field: &str, text: &str) -> Option<PartyId> {
-        if text.is_empty() {
-            return None;
-        }
+        if text.is_empty() { None } else { self.party(field, text) }
+    }
+
+    /// A party's UUID.
+    pub fn party(&mut self, field: &str, text: &str) -> Option<PartyId> {
         let parsed =
             Uuid::try_parse(text).map_err(|_| "is not a UUID; write it as 8-4-4-4-12 hexadecimal digits");
         self.take(field, parsed).map(PartyId)

@@ -109,6 +109,15 @@ pub fn account(party: &Party) -> v1::Account {
     }
 }
 
+/// A party as operators see it.
+pub fn party_record(party: &Party) -> v1::PartyRecord {
+    let suspension = party.suspension.as_ref().map(|suspension| v1::Suspension {
+        suspend_time: Some(timestamp(suspension.since)),
+        reason: suspension.reason.as_str().to_owned(),
+    });
+    v1::PartyRecord { account: Some(account(party)), suspension }
+}
+
 /// An event as one recipient gets it.
 pub fn event(recipient: PartyId, delivery: &Delivery) -> v1::Event {
     v1::Event {

@@ -53,6 +53,11 @@ pub fn store_error(error: &StoreError) -> Status {
                 STORE_RETRY_DELAY,
             )
         }
+        StoreError::Overloaded => try_again(
+            Reason::Overloaded,
+            "the market has more waiting for its storage than it takes; try again in a moment",
+            STORE_RETRY_DELAY,
+        ),
         StoreError::Corrupt(_) => internal(&error.to_string()),
     }
 }
@@ -65,6 +70,8 @@ pub fn refusal(refusal: &Refusal) -> Status {
         Refusal::NotRegistered => {
             status(Reason::NotRegistered, "this certificate's party has not registered yet", [])
         }
+        Refusal::Suspended => suspended(),
+        Refusal::PartyNotFound(party) => not_found(Reason::PartyNotFound, "party", *party),
         Refusal::RequestIdReused => status(
             Reason::RequestIdReused,
             "this request_id was used before for a call with other parameters",
@@ -97,6 +104,11 @@ pub fn refusal(refusal: &Refusal) -> Status {
         ),
         conflict => state_conflict(conflict),
     }
+}
+
+/// A status for a caller that is shut out.
+pub fn suspended() -> Status {
+    status(Reason::AccountSuspended, "your account is suspended; ask the market's operator", [])
 }
 
 /// Refusals that name what was expected and what there is.

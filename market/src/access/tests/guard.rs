@@ -11,6 +11,7 @@ use souk_proto::{
 use tonic::{Request, Status, metadata::MetadataValue, service::Interceptor as _};
 
 use super::*;
+use crate::config::Config;
 
 const SELLERS: Admission = Admission::Token(&[Role::Seller]);
 
@@ -39,12 +40,16 @@ impl Gate {
 
     fn with_burst(burst_calls: u32) -> Self {
         let chain = Chain::new();
-        let rates = LimitConfig { seller_calls_per_second: 1, buyer_calls_per_second: 1, burst_calls };
+        let defaults = Config::load(None).unwrap().limits;
+        let rates =
+            LimitConfig { seller_calls_per_second: 1, buyer_calls_per_second: 1, burst_calls, ..defaults };
         let access = Arc::new(Access::open(AccessParts {
             tokens: Arc::clone(&chain.tokens),
             revoked: Arc::default(),
             epochs: Vec::new(),
+            suspended: Suspended::default(),
             rates,
+            refusals: crate::audit::Refusals::default(),
             clock: Clock::new(now),
         }));
         Self { chain, access }
@@ -199,6 +204,43 @@ fn a_remembered_token_is_remembered_for_its_certificate_alone() {
     let mallory = gate.chain.certificate(Identity::Seller(BOB));
     let stolen = Call::over(&mallory).party(&BOB.to_string()).token(&token);
     assert_eq!(gate.ask(SELLERS, stolen.0).unwrap_err(), Reason::TokenInvalid);
+}
+
+#[test]
+fn a_suspended_party_is_refused_with_a_good_token_and_without() {
+    let gate = Gate::open();
+    let alice = gate.chain.certificate(Identity::Seller(ALICE));
+    let token = gate.chain.token(&alice, 0, 0);
+    let ask = |admission| gate.ask(admission, Call::over(&alice).party(&ALICE.to_string()).token(&token).0);
+    for admission in [SELLERS, Admission::Certificate] {
+        ask(admission).unwrap();
+        gate.access.suspend(PartyId(ALICE), true);
+        assert_eq!(ask(admission).unwrap_err(), Reason::AccountSuspended);
+        gate.access.suspend(PartyId(ALICE), false);
+        ask(admission).unwrap();
+    }
+}
+
+#[test]
+fn operators_and_nobody_else_get_at_the_operators_service() {
+    let gate = Gate::open();
+    let ask = |identity: Identity, party: Uuid| {
+        let certificate = gate.chain.certificate(identity);
+        let call = Call::over(&certificate).party(&party.to_string());
+        let answer = Guard::new(Arc::clone(&gate.access), Admission::Operator).call(call.0);
+        answer
+            .map(|admitted| admitted.extensions().get::<Operator>().expect("an operator").id)
+            .map_err(|status| reason(&status))
+    };
+    assert_eq!(ask(Identity::Operator(ALICE), ALICE), Ok(PartyId(ALICE)));
+    assert_eq!(ask(Identity::Operator(ALICE), BOB), Err(Reason::PartyIdInvalid));
+    assert_eq!(ask(Identity::Seller(ALICE), ALICE), Err(Reason::RoleDenied));
+    assert_eq!(ask(Identity::Buyer(ALICE), ALICE), Err(Reason::RoleDenied));
+    assert_eq!(ask(Identity::Market, ALICE), Err(Reason::CertificateRequired));
+    // And an operator gets at nothing else.
+    let operator = gate.chain.certificate(Identity::Operator(ALICE));
+    let call = Call::over(&operator).party(&ALICE.to_string());
+    assert_eq!(gate.ask(Admission::Certificate, call.0).unwrap_err(), Reason::CertificateRequired);
 }
 
 #[test]

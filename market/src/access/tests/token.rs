@@ -35,7 +35,7 @@ impl Forge {
 
     /// Signed with the market's own key, as if the market had been tricked into it.
     fn sign(&self, header: &Header, claims: &Value) -> String {
-        encode(header, claims, &self.chain.tokens.keys.signing).unwrap()
+        encode(header, claims, &self.chain.tokens.keys.load().signing).unwrap()
     }
 
     fn verify(&self, token: &str) -> Result<VerifiedToken, TokenFault> {

@@ -4,6 +4,7 @@ mod deliveries;
 mod identity;
 mod infrastructure;
 mod selling;
+mod suspension;
 mod trading;
 
 use std::{collections::BTreeSet, future::Future, net::SocketAddr};
@@ -91,6 +92,7 @@ pub async fn run() -> anyhow::Result<bool> {
     selling::tour(&mut log, &mut scene).await;
     trading::tour(&mut log, &mut scene).await;
     deliveries::tour(&mut log, &mut scene).await;
+    suspension::tour(&mut log, &mut scene).await;
     infrastructure::tour(&mut log, &mut scene).await;
     let covered = log.covered.clone();
     log.step("every call of the contract was tried", &[], async { check_coverage(&covered) }).await;

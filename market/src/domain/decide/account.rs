@@ -21,6 +21,7 @@ impl Rules<'_, '_> {
             callback: callback.cloned(),
             registered_at: before.map_or(self.context.now, |party| party.registered_at),
             epoch: before.map_or(0, |party| party.epoch),
+            suspension: before.and_then(|party| party.suspension.clone()),
         };
         Decision { outcome: Outcome::Registered(party.clone()), effects: vec![Effect::PutParty(party)] }
     }

@@ -117,10 +117,11 @@ fn patch_details(item: &mut Item, patch: &ItemPatch) {
 fn change_stock(item: &mut Item, change: StockChange) -> Result<(), Refusal> {
     let quantity = match change {
         StockChange::To(quantity) => quantity.units(),
+        // Cancelled orders may have taken the stock above its limit: going down from there is fine.
         StockChange::By(delta) => item
             .quantity
             .checked_add(delta)
-            .filter(|quantity| (0..=Quantity::MAX).contains(quantity))
+            .filter(|quantity| (0..=Quantity::MAX.max(item.quantity)).contains(quantity))
             .ok_or(Refusal::StockOutOfRange { available: item.quantity, delta })?,
     };
     item.set_quantity(quantity);

@@ -7,12 +7,13 @@
 mod account;
 mod listing;
 mod rating;
+mod suspension;
 mod trade;
 mod wishlist;
 
 use super::{
-    Action, Audience, Command, Event, EventId, EventKind, Item, ItemId, NewEvent, Order, OrderId, Outcome,
-    Party, PartyId, Recorded, Refusal, Stars, Timestamp, Wish, WorkingSet,
+    Action, Audience, AuditEntry, Command, Event, EventId, EventKind, Item, ItemId, NewEvent, Order, OrderId,
+    Outcome, Party, PartyId, Recorded, Refusal, Stars, Timestamp, Wish, WorkingSet,
 };
 
 /// What the rules can't know by themselves.
@@ -57,7 +58,7 @@ pub fn decide(
     command: &Command,
     context: &mut Context<'_>,
 ) -> Result<Outcome, Refusal> {
-    let request = (command.caller, command.request.id);
+    let request = command.key();
     if let Some(recorded) = rows.requests.row(request) {
         return if recorded.fingerprint == command.request.fingerprint {
             Ok(recorded.outcome.clone())
@@ -74,6 +75,7 @@ pub fn decide(
         let recorded =
             Recorded { fingerprint: command.request.fingerprint, outcome: decision.outcome.clone() };
         rows.requests.put(request, recorded);
+        rows.audit.push(AuditEntry::of(command, &decision.outcome, context.now));
         rows.decided_at = context.now;
     }
     Ok(decision.outcome)
@@ -82,7 +84,12 @@ pub fn decide(
 impl Rules<'_, '_> {
     fn rule(&mut self, command: &Command) -> Result<Decision, Refusal> {
         let caller = self.rows.parties.row(command.caller).cloned().ok_or(Refusal::NotRegistered);
+        if caller.as_ref().is_ok_and(|caller| caller.suspension.is_some()) {
+            return Err(Refusal::Suspended);
+        }
         match &command.action {
+            Action::Suspend { party, reason } => self.suspend(*party, reason),
+            Action::Reinstate { party } => self.reinstate(*party),
             Action::Register { role, display_name, callback } => {
                 Ok(self.register(command.caller, *role, display_name, callback.as_ref()))
             }
@@ -104,9 +111,11 @@ impl Rules<'_, '_> {
         }
     }
 
-    /// An item that is on the market.
+    /// An item that is on the market. What a suspended seller has listed is not.
     fn listed(&self, item: ItemId) -> Result<Item, Refusal> {
-        self.rows.items.row(item).filter(|item| item.is_listed()).cloned().ok_or(Refusal::ItemNotFound(item))
+        let is_open = |seller| self.rows.parties.row(seller).is_none_or(|seller| seller.suspension.is_none());
+        let found = self.rows.items.row(item).filter(|item| item.is_listed() && is_open(item.seller));
+        found.cloned().ok_or(Refusal::ItemNotFound(item))
     }
 
     /// An item of the caller's. Another seller's is not told apart from none at all.

@@ -154,6 +154,21 @@ fn a_cancelled_order_goes_back_into_stock_once() {
     );
 }
 
+/// A seller who refilled the shelf meanwhile can take the surplus off it again.
+#[test]
+fn a_stock_that_cancelling_took_above_its_limit_can_go_down_but_not_up() {
+    let mut desk = Desk::open();
+    let lamp = desk.lamp(ALICE, Quantity::MAX);
+    let order = order_of(desk.act(BOB, buy(lamp, 2)));
+    desk.act(ALICE, restock(lamp, 2)).unwrap();
+    order_of(desk.act(BOB, Action::Cancel { order: order.id }));
+    assert_eq!(desk.item(lamp).quantity, Quantity::MAX + 2);
+    let refused = Refusal::StockOutOfRange { available: Quantity::MAX + 2, delta: 1 };
+    assert_eq!(desk.act(ALICE, restock(lamp, 1)), Err(refused));
+    desk.act(ALICE, restock(lamp, -1)).unwrap();
+    assert_eq!(desk.item(lamp).quantity, Quantity::MAX + 1);
+}
+
 #[test]
 fn rating_needs_a_standing_purchase_and_is_done_once() {
     let mut desk = Desk::open();
@@ -204,4 +219,45 @@ fn validate_only_checks_and_changes_nothing() {
     assert_eq!(order.id, OrderId(0));
     assert!(matches!(desk.validate(BOB, buy(lamp, 6)), Err(Refusal::OutOfStock { .. })));
     assert_eq!(trace(&desk.rows), before);
+}
+
+#[test]
+fn who_is_suspended_can_do_nothing_and_comes_back_as_before() {
+    const OLGA: u128 = 100;
+    let mut desk = Desk::open();
+    let lamp = desk.lamp(ALICE, 5);
+    let order = order_of(desk.act(BOB, buy(lamp, 1)));
+    let reason = SuspensionReason::parse("sells what is not hers").unwrap();
+    let suspend = Action::Suspend { party: party(ALICE), reason };
+    let Outcome::Party(suspended) = desk.act(OLGA, suspend.clone()).unwrap() else { panic!("a party") };
+    assert_eq!((suspended.epoch, suspended.open_callback()), (1, None));
+
+    let before = trace(&desk.rows);
+    let registering = Action::Register {
+        role: Role::Seller,
+        display_name: DisplayName::parse("Somebody else").unwrap(),
+        callback: None,
+    };
+    for action in [
+        sell("Lamp", 1, 1),
+        restock(lamp, 1),
+        Action::Delete { item: lamp, expected_version: None },
+        registering,
+    ] {
+        assert_eq!(desk.act(ALICE, action), Err(Refusal::Suspended));
+    }
+    assert_eq!(desk.act(BOB, buy(lamp, 1)), Err(Refusal::ItemNotFound(lamp)));
+    assert_eq!(desk.act(BOB, Action::Wish { item: lamp }), Err(Refusal::ItemNotFound(lamp)));
+    assert_eq!(trace(&desk.rows), before);
+    // What was bought before can still be given back.
+    desk.act(BOB, Action::Cancel { order: order.id }).unwrap();
+
+    desk.act(OLGA, suspend).unwrap();
+    let Outcome::Party(back) = desk.act(OLGA, Action::Reinstate { party: party(ALICE) }).unwrap() else {
+        panic!("a party")
+    };
+    assert_eq!((back.epoch, back.suspension), (2, None), "the tokens from before stay void");
+    desk.act(BOB, buy(lamp, 5)).unwrap();
+    let nobody = party(999);
+    assert_eq!(desk.act(OLGA, Action::Reinstate { party: nobody }), Err(Refusal::PartyNotFound(nobody)));
 }

@@ -64,7 +64,8 @@ impl Desk {
         self.rows.order_ids = IdRange::new(self.rows.order_ids.next().max(1), 1);
         let request =
             RequestKey { id: RequestId(Uuid::from_u128(request)), fingerprint: Fingerprint([print; 16]) };
-        let command = Command { caller: party(caller), request, validate_only, action };
+        let origin = Origin { role: "party", address: None };
+        let command = Command { caller: party(caller), request, validate_only, action, origin };
         self.count_purchases(&command);
         let mut event_ids = || EventId(Uuid::nil());
         decide(&mut self.rows, &command, &mut Context { now: self.now, event_ids: &mut event_ids })

@@ -3,7 +3,7 @@
 use super::*;
 use crate::{
     domain::{Description, ItemName},
-    search::{SearchError, SearchOrder},
+    search::{CategoryQuery, SearchError, SearchOrder},
 };
 
 #[tokio::test]
@@ -197,13 +197,42 @@ async fn categories_are_counted_over_all_matches() {
     assert_eq!(counts(&page.categories), ["home/light 2", "garden 1", "home 1"]);
 
     let list = async |parent: Option<&str>, after: Option<&str>, limit| {
-        let (parent, after) = (parent.map(category), after.map(category));
-        counts(&market.search.categories(alice(), parent.as_ref(), after.as_ref(), limit).await.unwrap())
+        let query = CategoryQuery {
+            parent: parent.map(category),
+            after: after.map(category),
+            limit,
+            ..CategoryQuery::default()
+        };
+        counts(&market.search.categories(alice(), query).await.unwrap())
     };
     assert_eq!(list(None, None, 9).await, ["garden 2", "garden/seats 1", "home 1", "home/light 2"]);
     assert_eq!(list(None, Some("garden"), 2).await, ["garden/seats 1", "home 1"]);
     assert_eq!(list(Some("home"), None, 9).await, ["home 1", "home/light 2"]);
     assert_eq!(list(Some("attic"), None, 9).await, [""; 0]);
+}
+
+#[tokio::test]
+async fn hidden_sellers_are_neither_found_nor_counted() {
+    let market = Market::in_memory().await;
+    for (number, seller) in [(1, 7), (2, 8), (3, 7)] {
+        market.put(Item { seller: PartyId(Uuid::from_u128(seller)), ..item(number, "Lamp") });
+    }
+    let hidden = |sellers: &[u128]| {
+        let sellers = sellers.iter().map(|seller| PartyId(Uuid::from_u128(*seller)));
+        std::sync::Arc::new(sellers.collect())
+    };
+    for text in ["", "lamp", "lanp"] {
+        for (sellers, left) in [(&[][..], 3), (&[7], 1), (&[7, 8], 0)] {
+            let query =
+                SearchQuery { text: text.into(), hidden_sellers: hidden(sellers), ..SearchQuery::default() };
+            let page = market.page(&query).await;
+            assert_eq!((page.total, page.items.len() as u64), (left, left), "{text:?} without {sellers:?}");
+            assert_eq!(page.categories.iter().map(|(_, count)| count).sum::<u64>(), left);
+        }
+    }
+    let query = CategoryQuery { hidden_sellers: hidden(&[7]), limit: 9, ..CategoryQuery::default() };
+    let counted = market.search.categories(alice(), query).await.unwrap();
+    assert_eq!(counted.iter().map(|(_, count)| count).sum::<u64>(), 1);
 }
 
 #[tokio::test]

@@ -10,9 +10,10 @@ use async_trait::async_trait;
 use uuid::Uuid;
 
 use crate::{
+    audit::{AuditRow, Head},
     domain::{
         Category, Description, DisplayName, Item, ItemId, ItemName, Money, Order, OrderId, Party, PartyId,
-        RatingSummary, Timestamp, Wish,
+        RatingSummary, Recorded, RequestId, Timestamp, Wish,
     },
     store::{FeedEntry, FeedPosition, OrderQuery, Reads, SaleQuery, StoreError, Totals},
 };
@@ -97,6 +98,14 @@ pub(super) fn item(number: i64, name: &str) -> Item {
 
 #[async_trait]
 impl Reads for Shop {
+    async fn audit(&self, _: i64, _: usize) -> Result<Vec<AuditRow>, StoreError> {
+        Ok(Vec::new())
+    }
+
+    async fn audit_head(&self) -> Result<Head, StoreError> {
+        Ok(Head::START)
+    }
+
     async fn items(&self, ids: &[ItemId]) -> Result<Vec<Item>, StoreError> {
         let state = self.up()?;
         // Not in the order asked for.
@@ -113,6 +122,10 @@ impl Reads for Shop {
 
     async fn party(&self, _: PartyId) -> Result<Option<Party>, StoreError> {
         Ok(None)
+    }
+
+    async fn parties(&self, _: Option<PartyId>, _: bool, _: usize) -> Result<Vec<Party>, StoreError> {
+        Ok(Vec::new())
     }
 
     async fn raised_epochs(&self) -> Result<Vec<(PartyId, i64)>, StoreError> {
@@ -146,6 +159,14 @@ impl Reads for Shop {
         _: usize,
     ) -> Result<Vec<(Wish, Item)>, StoreError> {
         Ok(Vec::new())
+    }
+
+    async fn feed_end(&self) -> Result<FeedPosition, StoreError> {
+        Ok(self.position())
+    }
+
+    async fn request(&self, _: PartyId, _: RequestId) -> Result<Option<Recorded>, StoreError> {
+        Ok(None)
     }
 
     async fn totals(&self) -> Result<Totals, StoreError> {

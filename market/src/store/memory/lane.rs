@@ -7,6 +7,7 @@ use super::{
     state::{FanOut, State},
 };
 use crate::{
+    audit::Link,
     domain::{Audience, IdRange, Keys, NewEvent, OrderStatus, WorkingSet},
     store::{Lane, Receipt, SaveError, StoreError},
 };
@@ -120,6 +121,8 @@ fn save(state: &mut State, rows: &WorkingSet) -> Receipt {
     for event in &rows.events {
         save_event(state, event, rows, &mut receipt);
     }
+    let mut link = Link::after(state.audit_head());
+    state.audit.extend(rows.audit.iter().map(|entry| link.next(entry)));
     receipt
 }
 

@@ -47,7 +47,7 @@ impl Mailboxes for Memory {
         let waiting = state
             .mailboxes
             .iter()
-            .filter(|(id, _)| state.parties.get(id).is_some_and(|party| party.callback.is_some()));
+            .filter(|(id, _)| state.parties.get(id).is_some_and(|party| party.open_callback().is_some()));
         Ok(waiting.filter_map(|(_, m)| m.next_attempt.map(|next| next.max(m.lease_until))).min())
     }
 
@@ -104,7 +104,7 @@ impl Mailboxes for Memory {
             oldest: mailbox.waiting.values().map(|event| event.occurred_at).min(),
             acknowledged: mailbox.acknowledged,
             last_sequence: mailbox.last_sequence,
-            callback: party.callback.clone(),
+            callback: party.open_callback().cloned(),
             failures: mailbox.failures,
             next_attempt: mailbox.next_attempt,
             last_failure: mailbox.last_failure.clone(),

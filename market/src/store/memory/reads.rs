@@ -4,7 +4,8 @@ use async_trait::async_trait;
 
 use super::Memory;
 use crate::{
-    domain::{Item, ItemId, Order, OrderId, OrderStatus, Party, PartyId, Wish},
+    audit::{AuditRow, Head},
+    domain::{Item, ItemId, Order, OrderId, OrderStatus, Party, PartyId, Recorded, RequestId, Wish},
     store::{FeedEntry, FeedPosition, OrderQuery, Reads, SaleQuery, StoreError, Totals},
 };
 
@@ -21,6 +22,26 @@ impl Reads for Memory {
     async fn raised_epochs(&self) -> Result<Vec<(PartyId, i64)>, StoreError> {
         let state = self.state();
         Ok(state.parties.values().filter(|p| p.epoch != 0).map(|p| (p.id, p.epoch)).collect())
+    }
+
+    async fn parties(
+        &self,
+        after: Option<PartyId>,
+        suspended_only: bool,
+        limit: usize,
+    ) -> Result<Vec<Party>, StoreError> {
+        let state = self.state();
+        let asked = state.parties.values().filter(|party| !suspended_only || party.suspension.is_some());
+        Ok(asked.filter(|party| after.is_none_or(|after| party.id > after)).take(limit).cloned().collect())
+    }
+
+    async fn audit(&self, after: i64, limit: usize) -> Result<Vec<AuditRow>, StoreError> {
+        let state = self.state();
+        Ok(state.audit.iter().filter(|row| row.sequence > after).take(limit).cloned().collect())
+    }
+
+    async fn audit_head(&self) -> Result<Head, StoreError> {
+        Ok(self.state().audit_head())
     }
 
     async fn item(&self, id: ItemId) -> Result<Option<Item>, StoreError> {
@@ -88,6 +109,14 @@ impl Reads for Memory {
         let entries = later
             .filter_map(|(position, id)| state.item(*id).map(|item| FeedEntry { position: *position, item }));
         Ok(entries.collect())
+    }
+
+    async fn feed_end(&self) -> Result<FeedPosition, StoreError> {
+        Ok(FeedPosition(self.state().last_feed))
+    }
+
+    async fn request(&self, party: PartyId, id: RequestId) -> Result<Option<Recorded>, StoreError> {
+        Ok(self.state().requests.get(&(party, id)).map(|(recorded, _)| recorded.clone()))
     }
 
     async fn totals(&self) -> Result<Totals, StoreError> {

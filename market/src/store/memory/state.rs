@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
+    audit::{AuditRow, Head},
     domain::{
         Event, Item, ItemId, Order, OrderId, Party, PartyId, Recorded, RequestId, Sequence, Stars, Timestamp,
         Wish,
@@ -23,6 +24,7 @@ pub(super) struct State {
     pub(super) requests: BTreeMap<(PartyId, RequestId), (Recorded, Timestamp)>,
     pub(super) mailboxes: BTreeMap<PartyId, Mailbox>,
     pub(super) fan_outs: Vec<FanOut>,
+    pub(super) audit: Vec<AuditRow>,
     pub(super) last_item: i64,
     pub(super) last_order: i64,
     pub(super) last_feed: i64,
@@ -53,8 +55,8 @@ pub(super) struct Mailbox {
 impl Mailbox {
     /// Puts an event in: the mailbox is due now, unless failures hold it back.
     pub(super) fn put(&mut self, event: Event, now: Timestamp) {
-        if let Some(item) = event.kind.coalesces_by() {
-            self.waiting.retain(|_, waiting| waiting.kind.coalesces_by() != Some(item));
+        if let Some(topic) = event.kind.coalesces_by() {
+            self.waiting.retain(|_, waiting| waiting.kind.coalesces_by() != Some(topic));
         }
         self.last_sequence += 1;
         self.waiting.insert(Sequence(self.last_sequence), event);
@@ -65,10 +67,13 @@ impl Mailbox {
         });
     }
 
-    /// Takes everything up to a sequence out, and forgets the failures.
+    /// Takes everything up to a sequence that was given out, and forgets the failures.
     pub(super) fn take_out(&mut self, through: Sequence) {
+        if through.0 > self.last_sequence {
+            return;
+        }
         self.waiting.retain(|sequence, _| *sequence > through);
-        self.acknowledged = self.acknowledged.max(through.0.min(self.last_sequence));
+        self.acknowledged = self.acknowledged.max(through.0);
         self.failures = 0;
         self.last_failure.clear();
         self.next_attempt = (!self.waiting.is_empty()).then_some(Timestamp(0));
@@ -83,7 +88,7 @@ impl Mailbox {
     }
 
     pub(super) fn is_due(&self, party: &Party, now: Timestamp) -> bool {
-        party.callback.is_some()
+        party.open_callback().is_some()
             && self.next_attempt.is_some_and(|next| next <= now)
             && self.lease_until <= now
     }
@@ -95,8 +100,9 @@ impl Mailbox {
         Claim {
             recipient: party.id,
             role: party.role,
-            callback: party.callback.clone(),
+            callback: party.open_callback().cloned(),
             epoch: LeaseEpoch(self.lease_epoch),
+            last_sequence: Sequence(self.last_sequence),
             failures: self.failures,
             deliveries: Vec::new(),
         }
@@ -112,6 +118,11 @@ impl Mailbox {
 }
 
 impl State {
+    /// The end of the audit log.
+    pub(super) fn audit_head(&self) -> Head {
+        self.audit.last().map_or(Head::START, |last| Head { sequence: last.sequence, hash: last.hash })
+    }
+
     /// An item with its seller's present name.
     pub(super) fn item(&self, id: ItemId) -> Option<Item> {
         let mut item = self.items.get(&id)?.clone();

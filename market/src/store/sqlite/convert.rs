@@ -7,9 +7,10 @@ use rusqlite::{Error, Row, types::Type};
 use uuid::Uuid;
 
 use crate::{
+    audit::{AuditHash, AuditRow, Head},
     domain::{
         Callback, Category, Description, DisplayName, Item, ItemId, ItemName, Money, Order, OrderId,
-        OrderStatus, Party, PartyId, RatingSummary, Role, Timestamp,
+        OrderStatus, Party, PartyId, RatingSummary, Role, Suspension, SuspensionReason, Timestamp,
     },
     store::Delivery,
 };
@@ -23,7 +24,8 @@ pub(super) const ORDER: &str = "id, buyer, buyer_name, seller, seller_name, item
      quantity, total_minor, status, placed_at, cancelled_at";
 
 /// The columns of [`party`].
-pub(super) const PARTY: &str = "id, role, display_name, callback_host, callback_port, registered_at, epoch";
+pub(super) const PARTY: &str = "id, role, display_name, callback_host, callback_port, registered_at, epoch, \
+     suspended_at, suspended_for";
 
 pub(super) fn uuid(row: &Row<'_>, column: usize) -> Result<Uuid, Error> {
     row.get::<_, [u8; 16]>(column).map(Uuid::from_bytes)
@@ -76,7 +78,14 @@ pub(super) fn party(row: &Row<'_>) -> Result<Party, Error> {
         callback: callback(row, 3, 4)?,
         registered_at: time(row, 5)?,
         epoch: row.get(6)?,
+        suspension: suspension(row, 7, 8)?,
     })
+}
+
+fn suspension(row: &Row<'_>, since: usize, reason: usize) -> Result<Option<Suspension>, Error> {
+    let (since, reason): (_, Option<String>) = (optional_time(row, since)?, row.get(reason)?);
+    let reason = reason.map(SuspensionReason::trusted);
+    Ok(since.zip(reason).map(|(since, reason)| Suspension { since, reason }))
 }
 
 pub(super) fn item(row: &Row<'_>) -> Result<Item, Error> {
@@ -131,4 +140,13 @@ pub(super) fn delivery(row: &Row<'_>) -> Result<Delivery, Error> {
     let body = row.get_ref(1)?.as_str()?;
     let event = serde_json::from_str(body).map_err(|error| unreadable(1, error))?;
     Ok(Delivery { sequence: crate::domain::Sequence(row.get(0)?), event })
+}
+
+pub(super) fn audit_head(row: &Row<'_>) -> Result<Head, Error> {
+    Ok(Head { sequence: row.get("sequence")?, hash: AuditHash(row.get("hash")?) })
+}
+
+pub(super) fn audit_row(row: &Row<'_>) -> Result<AuditRow, Error> {
+    let Head { sequence, hash } = audit_head(row)?;
+    Ok(AuditRow { sequence, line: row.get("line")?, hash })
 }

@@ -3,7 +3,9 @@
 use rusqlite::{Connection, Error, OptionalExtension as _, Row, params};
 
 use super::convert::{self, ITEM, ORDER, PARTY, blob, unreadable};
-use crate::domain::{Fingerprint, IdRange, ItemId, Keys, Recorded, Stars, Timestamp, Wish, WorkingSet};
+use crate::domain::{
+    Fingerprint, IdRange, ItemId, Keys, PartyId, Recorded, RequestId, Stars, Timestamp, Wish, WorkingSet,
+};
 
 pub(super) fn load(connection: &Connection, keys: &Keys) -> Result<WorkingSet, Error> {
     let mut rows = WorkingSet::default();
@@ -88,15 +90,22 @@ fn stars(row: &Row<'_>) -> Result<Stars, Error> {
 }
 
 fn load_requests(connection: &Connection, keys: &Keys, rows: &mut WorkingSet) -> Result<(), Error> {
-    let mut one =
-        connection.prepare_cached("SELECT fingerprint, outcome FROM request WHERE id = ? AND party = ?")?;
-    for (party, request) in keys.requests.iter().copied() {
-        let key = params![request.0.into_bytes(), blob(party)];
-        if let Some(recorded) = one.query_row(key, recorded).optional()? {
-            rows.requests.load((party, request), recorded);
+    for (party, id) in keys.requests.iter().copied() {
+        if let Some(recorded) = request(connection, party, id)? {
+            rows.requests.load((party, id), recorded);
         }
     }
     Ok(())
+}
+
+/// A request that was carried out.
+pub(super) fn request(
+    connection: &Connection,
+    party: PartyId,
+    id: RequestId,
+) -> Result<Option<Recorded>, Error> {
+    let sql = "SELECT fingerprint, outcome FROM request WHERE id = ? AND party = ?";
+    connection.prepare_cached(sql)?.query_row(params![id.0.into_bytes(), blob(party)], recorded).optional()
 }
 
 fn recorded(row: &Row<'_>) -> Result<Recorded, Error> {

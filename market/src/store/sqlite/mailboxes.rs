@@ -36,13 +36,22 @@ impl SqliteMailboxes {
         F: FnOnce(&Connection) -> Result<T, Error> + Send + 'static,
     {
         let turn = Arc::clone(&self.turn);
+        self.pool.run(move |connection| in_turn(connection, &turn, work)).await
+    }
+
+    /// As [`Self::write`], and what was done survives a power loss.
+    async fn write_durably<T, F>(&self, work: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Connection) -> Result<T, Error> + Send + 'static,
+    {
+        let turn = Arc::clone(&self.turn);
         self.pool
             .run(move |connection| {
-                let _turn = turn.blocking_lock();
-                let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-                let done = work(&transaction)?;
-                transaction.commit()?;
-                Ok(done)
+                connection.pragma_update(None, "synchronous", "FULL")?;
+                let done = in_turn(connection, &turn, work);
+                connection.pragma_update(None, "synchronous", "NORMAL")?;
+                done
             })
             .await
     }
@@ -149,7 +158,7 @@ impl Mailboxes for SqliteMailboxes {
     }
 
     async fn expand(&self, limit: usize) -> Result<Expansion, StoreError> {
-        self.write(move |transaction| settle::expand(transaction, limit)).await
+        self.write_durably(move |transaction| settle::expand(transaction, limit)).await
     }
 
     async fn expire(&self, now: Timestamp, retention: Retention, limit: usize) -> Result<usize, StoreError> {
@@ -164,6 +173,18 @@ impl Mailboxes for SqliteMailboxes {
         })
         .await
     }
+}
+
+fn in_turn<T>(
+    connection: &mut Connection,
+    turn: &Turn,
+    work: impl FnOnce(&Connection) -> Result<T, Error>,
+) -> Result<T, Error> {
+    let _turn = turn.blocking_lock();
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let done = work(&transaction)?;
+    transaction.commit()?;
+    Ok(done)
 }
 
 pub(super) fn at_most(limit: usize) -> i64 {
@@ -207,7 +228,7 @@ fn claim(
     until: Timestamp,
 ) -> Result<Claim, Error> {
     let sql = "UPDATE mailbox SET lease_owner = ?2, lease_epoch = lease_epoch + 1, lease_until = ?3 WHERE party = ?1 \
-               RETURNING role, callback_host, callback_port, lease_epoch, failures";
+               RETURNING role, callback_host, callback_port, lease_epoch, failures, last_sequence";
     transaction.prepare_cached(sql)?.query_row(
         params![blob(recipient), owner.0.into_bytes(), until.0],
         |row| {
@@ -217,6 +238,7 @@ fn claim(
                 callback: convert::callback(row, 1, 2)?,
                 epoch: LeaseEpoch(row.get(3)?),
                 failures: row.get(4)?,
+                last_sequence: Sequence(row.get(5)?),
                 deliveries: Vec::new(),
             })
         },

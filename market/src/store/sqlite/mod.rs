@@ -31,7 +31,7 @@ use std::{
 use rusqlite::{Connection, OpenFlags};
 use tokio::sync::Mutex;
 
-use super::{Store, StoreError};
+use super::{Reads, Store, StoreError};
 use checkpoint::Checkpointer;
 use lane::SqliteLane;
 use mailboxes::SqliteMailboxes;
@@ -79,6 +79,15 @@ pub fn open(path: &Path) -> Result<Store, StoreError> {
         reads: Arc::new(SqliteReads::new(reads)),
         mailboxes: Arc::new(SqliteMailboxes::new(mailboxes, turn)),
     })
+}
+
+/// Only the queries, beside a market that may have the file open. Writes nothing.
+pub fn open_reads(path: &Path) -> Result<Arc<dyn Reads>, StoreError> {
+    let connection = connect_read_only(path)?;
+    schema::check(&connection).map_err(|problem| problem.at(path))?;
+    let pool =
+        Pool::start("souk-reader", vec![connection], READ_QUEUE, 1).map_err(StoreError::unavailable)?;
+    Ok(Arc::new(SqliteReads::new(pool)))
 }
 
 /// Only one market may have the file open: the writers' turns are taken within a process.

@@ -2,7 +2,7 @@
 
 use std::{io, thread};
 
-use crossbeam_channel::{Receiver, Sender};
+use crossbeam_channel::{Receiver, Sender, TrySendError};
 use rusqlite::Connection;
 use tokio::sync::oneshot;
 
@@ -46,7 +46,10 @@ impl Pool {
             // A caller that has gone away does not want its answer.
             let _ = answer.send(work(connection));
         });
-        self.jobs.try_send(job).map_err(|error| StoreError::unavailable(error.to_string()))?;
+        self.jobs.try_send(job).map_err(|error| match error {
+            TrySendError::Full(_) => StoreError::Overloaded,
+            TrySendError::Disconnected(_) => StoreError::unavailable("the store's threads have ended"),
+        })?;
         match answered.await {
             Ok(result) => result.map_err(unavailable),
             Err(_) => Err(StoreError::unavailable("a thread of the store has ended")),

@@ -5,10 +5,12 @@ use rusqlite::{Connection, Error, OptionalExtension as _, Params, Row, params};
 
 use super::{
     convert::{self, ITEM, ORDER, PARTY, blob},
+    load,
     pool::Pool,
 };
 use crate::{
-    domain::{Item, ItemId, Order, OrderId, Party, PartyId, Timestamp, Wish},
+    audit::{AuditRow, Head},
+    domain::{Item, ItemId, Order, OrderId, Party, PartyId, Recorded, RequestId, Timestamp, Wish},
     store::{FeedEntry, FeedPosition, OrderQuery, Reads, SaleQuery, StoreError, Totals},
 };
 
@@ -54,6 +56,30 @@ impl Reads for SqliteReads {
     async fn raised_epochs(&self) -> Result<Vec<(PartyId, i64)>, StoreError> {
         let sql = "SELECT id, epoch FROM party WHERE epoch <> 0";
         self.pool.run(move |c| many(c, sql, [], |row| Ok((convert::party_id(row, 0)?, row.get(1)?)))).await
+    }
+
+    async fn parties(
+        &self,
+        after: Option<PartyId>,
+        suspended_only: bool,
+        limit: usize,
+    ) -> Result<Vec<Party>, StoreError> {
+        let filter = if suspended_only { "AND suspended_at IS NOT NULL" } else { "" };
+        let sql = format!("SELECT {PARTY} FROM party WHERE id > ? {filter} ORDER BY id LIMIT ?");
+        // Every UUID is longer than the empty blob, and so after it.
+        let after = after.map(|after| blob(after).to_vec()).unwrap_or_default();
+        self.pool.run(move |c| many(c, &sql, params![after, rows_at_most(limit)], convert::party)).await
+    }
+
+    async fn audit(&self, after: i64, limit: usize) -> Result<Vec<AuditRow>, StoreError> {
+        let sql = "SELECT sequence, hash, line FROM audit WHERE sequence > ? ORDER BY sequence LIMIT ?";
+        self.pool.run(move |c| many(c, sql, params![after, rows_at_most(limit)], convert::audit_row)).await
+    }
+
+    async fn audit_head(&self) -> Result<Head, StoreError> {
+        let sql = "SELECT sequence, hash FROM audit ORDER BY sequence DESC LIMIT 1";
+        let head = self.pool.run(move |c| one(c, sql, [], convert::audit_head)).await?;
+        Ok(head.unwrap_or(Head::START))
     }
 
     async fn item(&self, id: ItemId) -> Result<Option<Item>, StoreError> {
@@ -159,6 +185,16 @@ impl Reads for SqliteReads {
                 })
             })
             .await
+    }
+
+    async fn feed_end(&self) -> Result<FeedPosition, StoreError> {
+        let sql = "SELECT value FROM counter WHERE name = 'feed'";
+        let end = self.pool.run(move |c| one(c, sql, [], |row| row.get(0))).await?;
+        Ok(FeedPosition(end.unwrap_or(0)))
+    }
+
+    async fn request(&self, party: PartyId, id: RequestId) -> Result<Option<Recorded>, StoreError> {
+        self.pool.run(move |c| load::request(c, party, id)).await
     }
 
     async fn totals(&self) -> Result<Totals, StoreError> {

@@ -2,12 +2,14 @@
 
 use std::collections::{BTreeMap, btree_map::Entry};
 
-use rusqlite::{CachedStatement, Connection, Error, params};
+use rusqlite::{CachedStatement, Connection, Error, OptionalExtension as _, params};
 
-use super::convert::blob;
+use super::convert::{self, blob};
 use crate::{
+    audit::{AuditRow, Head, Link},
     domain::{
-        Audience, Event, EventKind, IdRange, Item, NewEvent, Order, Party, PartyId, Timestamp, WorkingSet,
+        Audience, Event, EventKind, IdRange, Item, NewEvent, Order, Party, PartyId, Timestamp, Topic,
+        WorkingSet,
     },
     store::{FeedPosition, Receipt},
 };
@@ -22,14 +24,30 @@ pub(super) fn save(connection: &Connection, rows: &WorkingSet) -> Result<Receipt
     save_number(connection, "order", &rows.order_ids)?;
     let mut receipt = Receipt { feed_position, ..Receipt::default() };
     save_events(connection, rows, &mut receipt)?;
+    save_audit(connection, rows)?;
     Ok(receipt)
+}
+
+/// The end of the chain is read under the lane's lock, so that nothing comes in between.
+fn save_audit(connection: &Connection, rows: &WorkingSet) -> Result<(), Error> {
+    let mut put = connection.prepare_cached("INSERT INTO audit (sequence, line, hash) VALUES (?, ?, ?)")?;
+    let mut last =
+        connection.prepare_cached("SELECT sequence, hash FROM audit ORDER BY sequence DESC LIMIT 1")?;
+    let head = last.query_row([], convert::audit_head).optional()?.unwrap_or(Head::START);
+    let mut link = Link::after(head);
+    for entry in &rows.audit {
+        let AuditRow { sequence, line, hash } = link.next(entry);
+        put.execute(params![sequence, line, hash.0])?;
+    }
+    Ok(())
 }
 
 fn save_parties(connection: &Connection, rows: &WorkingSet) -> Result<(), Error> {
     let mut put = connection.prepare_cached(
-        "INSERT INTO party (id, role, display_name, callback_host, callback_port, registered_at, epoch) \
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) ON CONFLICT (id) DO UPDATE SET display_name = ?3, \
-         callback_host = ?4, callback_port = ?5, epoch = ?7",
+        "INSERT INTO party (id, role, display_name, callback_host, callback_port, registered_at, epoch, \
+         suspended_at, suspended_for) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9) \
+         ON CONFLICT (id) DO UPDATE SET display_name = ?3, callback_host = ?4, callback_port = ?5, epoch = ?7, \
+         suspended_at = ?8, suspended_for = ?9",
     )?;
     let mut open = connection.prepare_cached(
         "INSERT INTO mailbox (party, role, callback_host, callback_port) VALUES (?1, ?2, ?3, ?4) \
@@ -37,10 +55,13 @@ fn save_parties(connection: &Connection, rows: &WorkingSet) -> Result<(), Error>
          next_attempt = CASE WHEN next_attempt IS NULL THEN NULL ELSE 0 END",
     )?;
     for (_, party) in rows.parties.changes() {
-        let Some(Party { id, role, display_name, callback, registered_at, epoch }) = party else { continue };
+        let Some(party) = party else { continue };
+        let Party { id, role, display_name, callback, registered_at, epoch, suspension } = party;
         let (host, port) = callback.as_ref().map(|c| (c.host.as_str(), c.port)).unzip();
         let (name, role) = (display_name.as_str(), role.as_str());
-        put.execute(params![blob(*id), role, name, host, port, registered_at.0, epoch])?;
+        let (since, reason) = suspension.as_ref().map(|s| (s.since.0, s.reason.as_str())).unzip();
+        put.execute(params![blob(*id), role, name, host, port, registered_at.0, epoch, since, reason])?;
+        let (host, port) = party.open_callback().map(|c| (c.host.as_str(), c.port)).unzip();
         open.execute(params![blob(*id), role, host, port])?;
     }
     Ok(())
@@ -219,6 +240,8 @@ pub(super) fn last_sequence(connection: &Connection, recipient: PartyId) -> Resu
     last.query_row([blob(recipient)], |row| row.get(0))
 }
 
+/// Of several undelivered events of one topic only the last is kept, under a new sequence: an older one may
+/// be on its way just now, and taking it out later must not take this one with it.
 pub(super) fn put_delivery(
     connection: &Connection,
     recipient: PartyId,
@@ -226,11 +249,18 @@ pub(super) fn put_delivery(
     seq: i64,
     event: &Event,
 ) -> Result<(), Error> {
+    let coalesces = event.kind.coalesces_by().map(Topic::number);
+    if coalesces.is_some() {
+        let own = "DELETE FROM event WHERE fans_out = 0 AND seq IN \
+                   (SELECT event FROM delivery WHERE recipient = ? AND coalesces = ?)";
+        connection.prepare_cached(own)?.execute(params![blob(recipient), coalesces])?;
+        let older = "DELETE FROM delivery WHERE recipient = ? AND coalesces = ?";
+        connection.prepare_cached(older)?.execute(params![blob(recipient), coalesces])?;
+    }
     let mut put = connection.prepare_cached(
         "INSERT INTO delivery (recipient, sequence, event, coalesces, is_order, occurred_at) \
          VALUES (?, ?, ?, ?, ?, ?)",
     )?;
-    let coalesces = event.kind.coalesces_by().map(|item| item.0);
     let (is_order, occurred_at) = (event.kind.is_order(), event.occurred_at.0);
     put.execute(params![blob(recipient), sequence, seq, coalesces, is_order, occurred_at])?;
     Ok(())

@@ -11,7 +11,11 @@ use crate::store::StoreError;
 const APPLICATION_ID: i64 = 0x536f_756b;
 
 /// In order; what is released never changes.
-const MIGRATIONS: &[&str] = &[include_str!("migrations/0001_initial.sql")];
+const MIGRATIONS: &[&str] = &[
+    include_str!("migrations/0001_initial.sql"),
+    include_str!("migrations/0002_suspension.sql"),
+    include_str!("migrations/0003_audit.sql"),
+];
 
 /// Why the schema can't be brought up to date.
 pub(super) enum SchemaProblem {
@@ -22,6 +26,8 @@ pub(super) enum SchemaProblem {
     Newer {
         found: usize,
     },
+    /// Written by an older market, and only to be read.
+    Older,
 }
 
 impl From<rusqlite::Error> for SchemaProblem {
@@ -38,6 +44,9 @@ impl SchemaProblem {
             Self::Foreign => {
                 StoreError::corrupt(format!("{file} belongs to another program; use another file"))
             }
+            Self::Older => StoreError::corrupt(format!(
+                "{file} was written by an older market; start this one on it once to bring it up to date"
+            )),
             Self::Newer { found } => StoreError::corrupt(format!(
                 "{file} was written by a newer market (schema {found}, this one knows {}); use that version",
                 MIGRATIONS.len()
@@ -48,6 +57,24 @@ impl SchemaProblem {
 
 /// Brings the file up to date. Each migration is one transaction, so that a kill in between is resumed.
 pub(super) fn migrate(connection: &mut Connection) -> Result<(), SchemaProblem> {
+    let version = version(connection)?;
+    for (done, migration) in MIGRATIONS.iter().enumerate().skip(version) {
+        let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        transaction.execute_batch(migration)?;
+        transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
+        transaction.pragma_update(None, "user_version", (done + 1) as i64)?;
+        transaction.commit()?;
+    }
+    Ok(())
+}
+
+/// Whether the file can be read as it is.
+pub(super) fn check(connection: &Connection) -> Result<(), SchemaProblem> {
+    if version(connection)? < MIGRATIONS.len() { Err(SchemaProblem::Older) } else { Ok(()) }
+}
+
+/// How many migrations were done.
+fn version(connection: &Connection) -> Result<usize, SchemaProblem> {
     let version: u32 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
     let version = version as usize;
     let application: i64 = connection.pragma_query_value(None, "application_id", |row| row.get(0))?;
@@ -58,12 +85,5 @@ pub(super) fn migrate(connection: &mut Connection) -> Result<(), SchemaProblem> 
     if version > MIGRATIONS.len() {
         return Err(SchemaProblem::Newer { found: version });
     }
-    for (done, migration) in MIGRATIONS.iter().enumerate().skip(version) {
-        let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        transaction.execute_batch(migration)?;
-        transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
-        transaction.pragma_update(None, "user_version", (done + 1) as i64)?;
-        transaction.commit()?;
-    }
-    Ok(())
+    Ok(version)
 }

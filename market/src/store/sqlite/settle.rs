@@ -32,16 +32,20 @@ pub(super) fn settle(transaction: &Connection, settlement: &Settlement) -> Resul
     Ok(true)
 }
 
-/// Takes everything up to a sequence out, and forgets the failures: the recipient is there.
+/// Takes everything up to a sequence that the mailbox has given out, and forgets the failures: the recipient
+/// is there.
 pub(super) fn take_out(transaction: &Connection, recipient: PartyId, through: Sequence) -> Result<(), Error> {
+    if through.0 > last_sequence(transaction, recipient)? {
+        return Ok(());
+    }
     // An event for one recipient goes with its delivery; one for many goes when its time is over.
     let events = "DELETE FROM event WHERE fans_out = 0 AND seq IN \
                   (SELECT event FROM delivery WHERE recipient = ? AND sequence <= ?)";
     transaction.prepare_cached(events)?.execute(params![blob(recipient), through.0])?;
     let deliveries = "DELETE FROM delivery WHERE recipient = ? AND sequence <= ?";
     transaction.prepare_cached(deliveries)?.execute(params![blob(recipient), through.0])?;
-    let mailbox = "UPDATE mailbox SET acknowledged = max(acknowledged, min(?2, last_sequence)), failures = 0, \
-                   last_failure = '' WHERE party = ?1";
+    let mailbox = "UPDATE mailbox SET acknowledged = max(acknowledged, ?2), failures = 0, last_failure = '' \
+                    WHERE party = ?1";
     transaction.prepare_cached(mailbox)?.execute(params![blob(recipient), through.0])?;
     let due = "UPDATE mailbox SET next_attempt = CASE WHEN EXISTS (SELECT 1 FROM delivery WHERE recipient = ?1) \
                THEN min(coalesce(next_attempt, 0), 0) END WHERE party = ?1";
@@ -105,11 +109,7 @@ pub(super) fn expand(transaction: &Connection, limit: usize) -> Result<Expansion
     Ok(Expansion { recipients, more })
 }
 
-/// Of several undelivered updates of one item only this one is kept, under a new sequence: an older one may
-/// be on its way just now, and taking it out later must not take this one with it.
 fn deliver(transaction: &Connection, recipient: PartyId, fan_out: &FanOut) -> Result<(), Error> {
-    let older = "DELETE FROM delivery WHERE recipient = ? AND coalesces = ?";
-    transaction.prepare_cached(older)?.execute(params![blob(recipient), fan_out.item])?;
     if fan_out.withdraws {
         let wish = "DELETE FROM wish WHERE buyer = ? AND item = ?";
         transaction.prepare_cached(wish)?.execute(params![blob(recipient), fan_out.item])?;

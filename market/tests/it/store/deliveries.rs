@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use market::{
-    domain::{Action, EventKind, ItemId, Role, Sequence, Timestamp},
+    domain::{Action, EventKind, ItemId, Role, Sequence, TestText, Timestamp},
     store::{Claim, Delivery, DueQuery, Retention, Settlement, Verdict},
 };
 
@@ -25,6 +25,8 @@ on_every_back_end!(
     what_is_over_its_time_is_dropped_by_kind,
     old_requests_are_forgotten,
     acknowledging_twice_changes_nothing,
+    a_sequence_that_was_never_given_out_acknowledges_nothing,
+    of_several_test_events_the_last_one_waits,
     the_next_due_time_is_known,
 );
 
@@ -249,10 +251,31 @@ async fn acknowledging_twice_changes_nothing(mut shop: Shop) {
         assert_eq!(shop.store.mailboxes.acknowledge(party(ALICE), Sequence(2)).await.unwrap(), 1);
     }
     assert_eq!(shop.store.mailboxes.acknowledge(party(ALICE), Sequence(1)).await.unwrap(), 1);
-    // A cursor beyond the end takes out what there is, and no more.
-    assert_eq!(shop.store.mailboxes.acknowledge(party(ALICE), Sequence(99)).await.unwrap(), 0);
+    assert_eq!(shop.store.mailboxes.acknowledge(party(ALICE), Sequence(3)).await.unwrap(), 0);
     let state = shop.store.mailboxes.state(party(ALICE)).await.unwrap().unwrap();
     assert_eq!((state.acknowledged, state.next_attempt, state.oldest), (3, None, None));
+}
+
+/// A recipient that has come further than the mailbox knows it from before the store was restored.
+async fn a_sequence_that_was_never_given_out_acknowledges_nothing(mut shop: Shop) {
+    shop.alice_sold(2).await;
+    let claim = shop.claim(1, shop.now).await.remove(0);
+    assert_eq!(claim.last_sequence, Sequence(2));
+    assert_eq!(shop.store.mailboxes.acknowledge(party(ALICE), Sequence(3)).await.unwrap(), 2);
+    assert!(shop.settle(&claim, Verdict::Delivered(Sequence(99))).await);
+    assert_eq!(sequences(&shop.waiting(ALICE).await), [1, 2]);
+    let state = shop.store.mailboxes.state(party(ALICE)).await.unwrap().unwrap();
+    assert_eq!(state.acknowledged, 0);
+}
+
+async fn of_several_test_events_the_last_one_waits(mut shop: Shop) {
+    shop.alice_sold(1).await;
+    for text in ["one", "two", "three"] {
+        shop.act(ALICE, Action::Test { text: TestText::parse(text).unwrap() }).await.unwrap();
+    }
+    let waiting = shop.waiting(ALICE).await;
+    assert_eq!(sequences(&waiting), [1, 4]);
+    assert_eq!(waiting[1].event.kind, EventKind::Test { text: "three".to_owned() });
 }
 
 async fn the_next_due_time_is_known(mut shop: Shop) {

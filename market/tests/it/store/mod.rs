@@ -1,5 +1,6 @@
 //! What every back end promises, without a ledger or a network around it.
 
+mod audit;
 mod deliveries;
 mod files;
 mod lane;
@@ -10,8 +11,8 @@ use std::{path::PathBuf, time::Duration};
 use market::{
     domain::{
         Action, Callback, Category, Command, Context, Description, DisplayName, EventId, Fingerprint, Item,
-        ItemId, ItemListing, ItemName, Keys, Money, OrderQuantity, Outcome, PartyId, Quantity, Refusal,
-        RequestId, RequestKey, Role, Timestamp, decide,
+        ItemId, ItemListing, ItemName, Keys, Money, OrderQuantity, Origin, Outcome, PartyId, Quantity,
+        Refusal, RequestId, RequestKey, Role, Timestamp, decide,
     },
     store::{self, Lane, LeaseOwner, Receipt, Store},
 };
@@ -82,7 +83,8 @@ impl Shop {
         self.requests += 1;
         let id = RequestId(Uuid::from_u128(self.requests));
         let request = RequestKey { id, fingerprint: Fingerprint([self.requests as u8; 16]) };
-        Command { caller: party(caller), request, validate_only: false, action }
+        let origin = Origin { role: "party", address: None };
+        Command { caller: party(caller), request, validate_only: false, action, origin }
     }
 
     pub(crate) async fn act(&mut self, caller: u128, action: Action) -> Result<Outcome, Refusal> {

@@ -26,6 +26,8 @@ on_every_store!(
     callback_that_does_not_answer_is_not_registered,
     test_event_arrives_and_mailbox_status_tells,
     later_subscribe_stream_replaces_the_earlier_one,
+    cursor_that_the_mailbox_has_not_come_to_swallows_nothing,
+    registering_again_with_the_same_request_id_is_answered_as_before,
 );
 
 const ANY_PORT: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 0);
@@ -217,6 +219,30 @@ async fn callback_that_does_not_answer_is_not_registered(fair: &Fair) {
     carols.close().await;
 }
 
+/// The callback that was proven then is gone now; the repeated call is answered all the same.
+async fn registering_again_with_the_same_request_id_is_answered_as_before(fair: &Fair) {
+    let alice = fair.seller("alice").await;
+    let (inbox, _told) = inbox(fair, "alice", Role::Seller, ANY_PORT).await;
+    let address = inbox.address();
+    let callback = v1::CallbackAddress { host: String::new(), port: u32::from(address.port()) };
+    let request_id = alice.request_id();
+    let register = async |name: &str| {
+        call!(
+            alice,
+            account.register_seller,
+            RegisterSellerRequest {
+                request_id: request_id.clone(),
+                display_name: name.into(),
+                callback: Some(callback.clone()),
+            }
+        )
+    };
+    let first = register("Alice").await.unwrap();
+    inbox.close().await;
+    assert_eq!(register("Alice").await.unwrap(), first);
+    assert_eq!(reason(register("Alicia").await), Reason::RequestIdReused);
+}
+
 async fn test_event_arrives_and_mailbox_status_tells(fair: &Fair) {
     let bob = fair.buyer("bob").await;
     let sent = call!(
@@ -232,6 +258,27 @@ async fn test_event_arrives_and_mailbox_status_tells(fair: &Fair) {
     let status = call!(bob, events.mailbox_status, MailboxStatusRequest {}).unwrap();
     assert_eq!((status.acknowledged_sequence, status.oldest_time), (1, None));
     follower.close().await;
+}
+
+/// As after the market's store was restored from an older copy: the client has come further.
+async fn cursor_that_the_mailbox_has_not_come_to_swallows_nothing(fair: &Fair) {
+    let (alice, bob) = (fair.seller("alice").await, fair.buyer("bob").await);
+    let lamp = alice.lamp(9).await;
+    bob.buy(lamp, 1).await.unwrap();
+    let acknowledged = call!(alice, events.acknowledge, AcknowledgeRequest { sequence: 50 }).unwrap();
+    assert_eq!(acknowledged.pending_count, 1);
+    let ahead = v1::SubscribeRequest { cursor: 50 };
+    let mut stream = alice.connection.events().subscribe(ahead).await.unwrap().into_inner();
+    for sequence in [1, 2] {
+        let event = loop {
+            match stream.message().await.unwrap().unwrap().message.unwrap() {
+                v1::subscribe_response::Message::Event(event) => break event,
+                v1::subscribe_response::Message::CaughtUp(_) => {}
+            }
+        };
+        assert_eq!(event.sequence, sequence);
+        bob.buy(lamp, 1).await.unwrap();
+    }
 }
 
 async fn later_subscribe_stream_replaces_the_earlier_one(fair: &Fair) {

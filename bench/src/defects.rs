@@ -1,0 +1,197 @@
+//! `bench defects`: plants a defect at a time, and shows that the tests find it.
+//!
+//! A defect is a patch that takes one check away. It is applied to a copy of the sources, so that the
+//! product itself has no switch by which a check could be turned off, and the tests run on what was built
+//! from the copy. A defect that no test finds means that the tests prove nothing about that check.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::{Command, Output},
+    time::Instant,
+};
+
+use anyhow::{Context as _, bail, ensure};
+use clap::{Args, ValueEnum};
+
+/// Plant known defects one after another in a copy of the sources, and see that tests fail
+#[derive(Args)]
+pub(crate) struct DefectArgs {
+    /// Which tests are put to the proof.
+    suite: Suite,
+    /// Only defects whose names contain this.
+    #[arg(long, default_value = "")]
+    only: String,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Suite {
+    /// The hostile cases.
+    Security,
+}
+
+impl Suite {
+    fn folder(self) -> &'static str {
+        match self {
+            Self::Security => "security",
+        }
+    }
+
+    /// What to run, for `cargo test`.
+    fn tests(self) -> &'static [&'static str] {
+        match self {
+            Self::Security => &["-p", "market", "--test", "security"],
+        }
+    }
+
+    /// Cases that say nothing about any of the defects, and would take most of the time.
+    fn left_out(self) -> &'static [&'static str] {
+        match self {
+            Self::Security => &["mutations_10_000", "silent_sockets_500"],
+        }
+    }
+}
+
+struct Defect {
+    name: String,
+    /// What the patch says of itself, before its first `diff`.
+    about: String,
+    patch: PathBuf,
+}
+
+pub(crate) fn run(args: &DefectArgs) -> anyhow::Result<()> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("the workspace")?;
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("defects").join(args.suite.folder());
+    let mut defects = find(&folder)?;
+    defects.retain(|defect| defect.name.contains(&args.only));
+    ensure!(!defects.is_empty(), "no defect in {} has '{}' in its name", folder.display(), args.only);
+    let copy = Copy::of(root)?;
+    println!("building without a defect (the first time, with all dependencies)");
+    copy.build(args.suite)?;
+    let clean = copy.test(args.suite)?;
+    ensure!(clean.status.success(), "without a defect, tests fail already:\n{}", text(&clean));
+    let mut caught = 0;
+    for defect in &defects {
+        let begun = Instant::now();
+        copy.patch(&defect.patch, &[])?;
+        copy.build(args.suite).with_context(|| format!("{} can't be built", defect.name))?;
+        let tested = copy.test(args.suite)?;
+        copy.patch(&defect.patch, &["--reverse"])?;
+        let failed = failed_cases(&text(&tested));
+        let verdict = if failed.is_empty() { "NOT CAUGHT" } else { "caught" };
+        caught += usize::from(!failed.is_empty());
+        println!("{verdict}: {} ({:.0} s) {}", defect.name, begun.elapsed().as_secs_f64(), defect.about);
+        for case in &failed {
+            println!("    by {case}");
+        }
+    }
+    println!("{caught} of {} caught", defects.len());
+    ensure!(caught == defects.len(), "some defects are not caught by any test");
+    Ok(())
+}
+
+fn find(folder: &Path) -> anyhow::Result<Vec<Defect>> {
+    let entries = fs::read_dir(folder).with_context(|| format!("no defects in {}", folder.display()))?;
+    let mut defects = Vec::new();
+    for entry in entries {
+        let patch = entry?.path();
+        let (Some(stem), true) = (patch.file_stem(), patch.extension().is_some_and(|e| e == "patch")) else {
+            continue;
+        };
+        let name = stem.to_string_lossy().into_owned();
+        let content = fs::read_to_string(&patch)?;
+        let about = content.split("\ndiff ").next().unwrap_or_default().split_whitespace();
+        defects.push(Defect { name, about: about.collect::<Vec<_>>().join(" "), patch });
+    }
+    defects.sort_by(|one, other| one.name.cmp(&other.name));
+    Ok(defects)
+}
+
+/// The sources in a folder of their own, which goes with this value. What is built from them stays, so that
+/// the next run is quick, but apart from the real programs: nobody is to start one with a defect.
+struct Copy {
+    folder: tempfile::TempDir,
+    target: PathBuf,
+}
+
+impl Copy {
+    fn of(root: &Path) -> anyhow::Result<Self> {
+        let folder = tempfile::Builder::new().prefix("souk-defects-").tempdir()?;
+        let listed = Command::new("git").args(["ls-files", "-z"]).current_dir(root).output();
+        let listed = listed.context("git is needed to list the sources")?;
+        ensure!(listed.status.success(), "git can't list the sources: {}", text(&listed));
+        for file in String::from_utf8(listed.stdout)?.split_terminator('\0') {
+            let to = folder.path().join(file);
+            fs::create_dir_all(to.parent().context("a folder")?)?;
+            fs::copy(root.join(file), &to).with_context(|| format!("can't copy {file}"))?;
+        }
+        Ok(Self { folder, target: root.join("target/defects") })
+    }
+
+    fn patch(&self, patch: &Path, more: &[&str]) -> anyhow::Result<()> {
+        let mut apply = Command::new("git");
+        apply.args(["apply", "--unsafe-paths"]).args(more).arg(patch).current_dir(self.folder.path());
+        // In a folder outside any repository, whatever is above it.
+        let applied = apply.env("GIT_CEILING_DIRECTORIES", self.folder.path()).output()?;
+        if !applied.status.success() {
+            bail!("{} does not fit the sources any more: {}", patch.display(), text(&applied));
+        }
+        Ok(())
+    }
+
+    fn cargo(&self, suite: Suite) -> Command {
+        let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+        cargo.arg("test").args(suite.tests()).current_dir(self.folder.path());
+        cargo.env("CARGO_TARGET_DIR", &self.target).env("RUST_BACKTRACE", "0");
+        cargo
+    }
+
+    fn build(&self, suite: Suite) -> anyhow::Result<()> {
+        let built = self.cargo(suite).args(["--no-run", "--quiet"]).output()?;
+        ensure!(built.status.success(), "the build fails:\n{}", text(&built));
+        Ok(())
+    }
+
+    fn test(&self, suite: Suite) -> anyhow::Result<Output> {
+        let mut cargo = self.cargo(suite);
+        cargo.arg("--").args(suite.left_out().iter().flat_map(|case| ["--skip", case]));
+        Ok(cargo.output()?)
+    }
+}
+
+fn text(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
+}
+
+/// The names in lines such as `test tokens::attack::payload_exchanged ... FAILED`.
+fn failed_cases(told: &str) -> Vec<String> {
+    let failed = told.lines().filter_map(|line| line.strip_prefix("test ")?.strip_suffix(" ... FAILED"));
+    failed.map(str::to_owned).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn failed_cases_are_read_from_what_the_tests_say() {
+        let told =
+            "test a::b ... ok\ntest c::d ... FAILED\n\nfailures:\n    c::d\ntest result: FAILED. 1 passed";
+        assert_eq!(failed_cases(told), ["c::d"]);
+    }
+
+    /// So that nobody changes the sources without the defects noticing.
+    #[test]
+    fn every_defect_fits_the_sources() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+        let defects = find(&Path::new(env!("CARGO_MANIFEST_DIR")).join("defects/security")).unwrap();
+        assert_eq!(defects.len(), 7);
+        for defect in defects {
+            let mut check = Command::new("git");
+            let checked =
+                check.args(["apply", "--check"]).arg(&defect.patch).current_dir(root).output().unwrap();
+            assert!(checked.status.success(), "{}: {}", defect.name, text(&checked));
+            assert!(!defect.about.is_empty());
+        }
+    }
+}

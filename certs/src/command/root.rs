@@ -1,0 +1,49 @@
+//! `gen-certs root`
+
+use std::io::Write;
+use std::path::Path;
+
+use clap::Subcommand;
+use time::OffsetDateTime;
+
+use crate::pki::Pki;
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    #[command(subcommand)]
+    step: Step,
+}
+
+#[derive(Debug, Subcommand)]
+enum Step {
+    /// Make a new authority that signs from now on; the present one stays trusted meanwhile
+    New,
+    /// Trust the former authority no longer, once everybody has a certificate of the new one
+    Retire {
+        /// Even if that shuts parties out
+        #[arg(long)]
+        force: bool,
+    },
+}
+
+impl Args {
+    pub(super) fn run(&self, dir: &Path, now: OffsetDateTime, out: &mut dyn Write) -> anyhow::Result<()> {
+        let mut pki = Pki::open(dir)?;
+        match self.step {
+            Step::New => {
+                pki.new_root(now)?;
+                writeln!(out, "authorities  {} holds both", dir.join("ca.pem").display())?;
+                writeln!(out, "next:")?;
+                writeln!(out, "  1. copy ca.pem and crl.pem to the market and to every party")?;
+                writeln!(out, "  2. gen-certs.sh renew --all, and copy each party's .pem and .key to it")?;
+                writeln!(out, "  3. gen-certs.sh root retire, and copy ca.pem and crl.pem once more")?;
+            }
+            Step::Retire { force } => {
+                pki.retire_root(force, now)?;
+                writeln!(out, "authority    {} holds the new one alone", dir.join("ca.pem").display())?;
+                writeln!(out, "next: copy ca.pem and crl.pem to the market and to every party")?;
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,23 @@
+//! `gen-certs token-key`
+
+use std::io::Write;
+use std::path::Path;
+
+use time::OffsetDateTime;
+
+use crate::pki::Pki;
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {}
+
+impl Args {
+    #[expect(clippy::unused_self, reason = "every command is run the same way")]
+    pub(super) fn run(&self, dir: &Path, _: OffsetDateTime, out: &mut dyn Write) -> anyhow::Result<()> {
+        let mut pki = Pki::open(dir)?;
+        pki.rotate_token_key()?;
+        writeln!(out, "tokens       {}", pki.token_key_path().display())?;
+        writeln!(out, "previous     {}", pki.previous_token_key_path().display())?;
+        writeln!(out, "copy both to the market; tokens signed with the previous key are good to their end")?;
+        Ok(())
+    }
+}

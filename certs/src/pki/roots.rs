@@ -1,0 +1,87 @@
+//! Changing the root. For a while two are trusted: the new one, which signs from now on, and the retiring
+//! one, whose certificates are still about. Both are in `ca.pem`, the new one first, and both have their
+//! list in `crl.pem`.
+
+use std::fs;
+
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::PemObject;
+use time::OffsetDateTime;
+use x509_parser::prelude::{FromDer, X509Certificate};
+
+use super::folder::{self, Secrecy};
+use super::{Party, Pki, PkiError, Status};
+use crate::authority::Authority;
+
+/// The retiring root's files.
+pub(super) const RETIRING: (&str, &str) = ("ca.old.pem", "ca.old.key");
+
+impl Pki {
+    /// Makes a new root, which signs everything from now on. The present one goes on being trusted, and its
+    /// list goes on being signed, until [`Pki::retire_root`].
+    ///
+    /// # Errors
+    /// [`PkiError::RootRetiring`] when a change is under way already; otherwise when signing or a file fails.
+    pub fn new_root(&mut self, now: OffsetDateTime) -> Result<(), PkiError> {
+        self.change(|pki| {
+            if pki.retiring.is_some() {
+                return Err(PkiError::RootRetiring);
+            }
+            let next = Authority::create(pki.authority.trust_domain(), now)?;
+            let (cert, key) = RETIRING;
+            // The key in use is in two places for a moment, and at no time in none.
+            folder::write(&pki.path(key), pki.authority.key_pem().as_bytes(), Secrecy::Secret)?;
+            folder::write(&pki.path(cert), pki.authority.certificate_pem().as_bytes(), Secrecy::Public)?;
+            let both = format!("{}{}", next.certificate_pem(), pki.authority.certificate_pem());
+            folder::write(&pki.path("ca.key"), next.key_pem().as_bytes(), Secrecy::Secret)?;
+            folder::write(&pki.path("ca.pem"), both.as_bytes(), Secrecy::Public)?;
+            pki.retiring = Some(std::mem::replace(&mut pki.authority, next));
+            pki.write_crl(now)
+        })
+    }
+
+    /// Ends the change: the retiring root is no longer trusted, and its key is deleted.
+    ///
+    /// # Errors
+    /// [`PkiError::NoRootRetiring`]; without `force`, [`PkiError::SignedByRetiring`] when parties that can
+    /// still call would be shut out; otherwise when signing or a file fails.
+    pub fn retire_root(&mut self, force: bool, now: OffsetDateTime) -> Result<(), PkiError> {
+        self.change(|pki| {
+            let Some(retiring) = &pki.retiring else { return Err(PkiError::NoRootRetiring) };
+            let left: Vec<_> = pki
+                .parties()
+                .into_iter()
+                .filter(|party| party.status(now) == Status::Valid && is_signed_by(party, retiring))
+                .map(|party| party.name.to_string())
+                .collect();
+            if !left.is_empty() && !force {
+                return Err(PkiError::SignedByRetiring { names: left.join(", ") });
+            }
+            let own = pki.authority.certificate_pem().to_owned();
+            folder::write(&pki.path("ca.pem"), own.as_bytes(), Secrecy::Public)?;
+            pki.retiring = None;
+            pki.write_crl(now)?;
+            let (cert, key) = RETIRING;
+            for path in [pki.path(key), pki.path(cert)] {
+                fs::remove_file(&path).map_err(PkiError::io(&path))?;
+            }
+            Ok(())
+        })
+    }
+
+    /// Whether a change of the root is under way.
+    #[must_use]
+    pub fn is_root_retiring(&self) -> bool {
+        self.retiring.is_some()
+    }
+}
+
+/// By the issuer's name, which each root has its own of. A certificate that can't be read counts as signed
+/// by it: better to ask once too often.
+fn is_signed_by(party: &Party, root: &Authority) -> bool {
+    let Ok(certificate) = CertificateDer::from_pem_file(&party.cert) else { return true };
+    let issuer = X509Certificate::from_der(&certificate).map(|(_, leaf)| leaf.issuer().as_raw().to_vec());
+    let subject =
+        X509Certificate::from_der(root.certificate()).map(|(_, root)| root.subject().as_raw().to_vec());
+    issuer.is_err() || subject.is_err() || issuer.ok() == subject.ok()
+}

@@ -1,0 +1,76 @@
+//! Takes up renewed certificates, new revocation lists and new roots while a program runs.
+
+use std::sync::Arc;
+
+use souk_certs::{
+    clock,
+    credentials::{Credentials, StaleLists},
+    rotation::{FileWatch, Rotation},
+};
+use tokio::task::JoinHandle;
+
+use crate::{ClientConfig, Connection, Failure, inbox::InboxHandle};
+
+/// Follows a party's files until it is dropped.
+#[derive(Debug)]
+pub struct Renewal {
+    task: JoinHandle<()>,
+}
+
+/// What shows the credentials.
+pub struct Bearers {
+    /// The connection to the market.
+    pub connection: Option<Connection>,
+    /// The callback server.
+    pub inbox: Option<InboxHandle>,
+}
+
+impl Renewal {
+    /// Follows the files of a party's settings, and has `bearers` show what comes of them. How that
+    /// went is told in words; credentials in use stay so when the new files are no good.
+    ///
+    /// # Errors
+    /// The files can't be used as they are now.
+    pub fn start(
+        config: &ClientConfig,
+        bearers: Bearers,
+        tell: impl Fn(String) + Send + 'static,
+    ) -> Result<Self, Failure> {
+        let (files, domain) = (config.credentials.clone(), config.trust_domain.clone());
+        let mut rotation = Rotation::begin(files, domain, StaleLists::Warn, clock::now())?;
+        let mut watch = FileWatch::new(rotation.paths());
+        let task = tokio::spawn(async move {
+            loop {
+                watch.changed().await;
+                let taken = rotation.reload(clock::now()).map_err(|error| error.to_string());
+                let taken = taken.and_then(|credentials| {
+                    bearers.take_up(credentials).map_err(|failure| failure.to_string())
+                });
+                match taken {
+                    Ok(until) => tell(format!("new certificates were taken up, valid until {until}")),
+                    Err(reason) => tell(format!("changed certificates were not taken up: {reason}")),
+                }
+            }
+        });
+        Ok(Self { task })
+    }
+}
+
+impl Bearers {
+    /// Answers until when the credentials are valid.
+    fn take_up(&self, credentials: &Arc<Credentials>) -> Result<time::Date, Failure> {
+        if let Some(connection) = &self.connection {
+            connection.take_up(credentials)?;
+        }
+        if let Some(inbox) = &self.inbox {
+            inbox.take_up(credentials)?;
+        }
+        Ok(credentials.identity().not_after().date())
+    }
+}
+
+impl Drop for Renewal {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}

@@ -1,0 +1,84 @@
+//! AdminService: for those who run the market.
+
+use std::sync::Arc;
+
+use souk_proto::v1::{self, admin_service_server::AdminService};
+use tonic::{Request, Response, Status, async_trait};
+use uuid::Uuid;
+
+use super::{Api, read, unexpected};
+use crate::{
+    access::{Access, Operator},
+    domain::{Outcome, Party, PartyId},
+    wire::{
+        self, PageToken,
+        command::{self, Parsed},
+    },
+};
+
+/// AdminService.
+pub struct AdminApi {
+    pub(super) api: Api,
+    pub(super) access: Arc<Access>,
+}
+
+#[async_trait]
+impl AdminService for AdminApi {
+    async fn list_parties(
+        &self,
+        request: Request<v1::ListPartiesRequest>,
+    ) -> Result<Response<v1::ListPartiesResponse>, Status> {
+        Operator::of(&request)?;
+        let request = request.into_inner();
+        let limit = wire::page_size(request.page_size)?;
+        let token = PageToken::of(&[b"ListParties", &[u8::from(request.suspended_only)]]);
+        let after: Option<Uuid> = token.read(&request.page_token)?;
+        let parties = self.api.reads().parties(after.map(PartyId), request.suspended_only, limit + 1).await;
+        let mut parties = read(parties)?;
+        let next = super::cut(&mut parties, limit, |party| party.id.0);
+        Ok(Response::new(v1::ListPartiesResponse {
+            parties: parties.iter().map(wire::party_record).collect(),
+            next_page_token: next.map(|next| token.write(&next)).unwrap_or_default(),
+        }))
+    }
+
+    async fn suspend(
+        &self,
+        request: Request<v1::SuspendRequest>,
+    ) -> Result<Response<v1::SuspendResponse>, Status> {
+        let operator = Operator::of(&request)?;
+        let party = self.change(operator, command::suspend(request.into_inner())?).await?;
+        Ok(Response::new(v1::SuspendResponse { party: Some(wire::party_record(&party)) }))
+    }
+
+    async fn reinstate(
+        &self,
+        request: Request<v1::ReinstateRequest>,
+    ) -> Result<Response<v1::ReinstateResponse>, Status> {
+        let operator = Operator::of(&request)?;
+        let party = self.change(operator, command::reinstate(request.into_inner())?).await?;
+        Ok(Response::new(v1::ReinstateResponse { party: Some(wire::party_record(&party)) }))
+    }
+}
+
+impl AdminApi {
+    /// Carries it out, and has it take effect on what is under way.
+    async fn change(&self, operator: Operator, parsed: Parsed) -> Result<Party, Status> {
+        let validate_only = parsed.validate_only;
+        let party = match self.api.submit(parsed.by(operator.id, operator.origin())).await?.outcome {
+            Outcome::Party(party) => party,
+            other => return Err(unexpected(&other)),
+        };
+        if !validate_only {
+            // As the party is now: the answer to a repeated call tells of then.
+            let now = read(self.api.reads().party(party.id).await)?.unwrap_or_else(|| party.clone());
+            let is_suspended = now.suspension.is_some();
+            self.access.raise_epoch(now.id, now.epoch);
+            self.access.suspend(now.id, is_suspended);
+            if is_suspended {
+                self.api.parts.relay.end_stream(now.id);
+            }
+        }
+        Ok(party)
+    }
+}

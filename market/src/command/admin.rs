@@ -1,0 +1,129 @@
+//! `market admin`: what operators do, over the network like everybody else.
+
+use std::process::ExitCode;
+
+use clap::{Args, Subcommand};
+use souk_client::{
+    Failure,
+    cli::{CliSession, CommonFlags, Paging, Shown, report, view::time},
+};
+use souk_proto::v1;
+
+/// Look after the parties of a market, with an operator's certificate (gen-certs.sh operator NAME)
+#[derive(Args)]
+pub(super) struct AdminArgs {
+    #[command(flatten)]
+    flags: CommonFlags,
+    #[command(subcommand)]
+    command: AdminCommand,
+}
+
+#[derive(Subcommand)]
+enum AdminCommand {
+    /// List the registered parties
+    Parties {
+        /// Only those that are suspended.
+        #[arg(long)]
+        suspended: bool,
+        #[command(flatten)]
+        paging: Paging,
+    },
+    /// Shut a party out: its tokens are void, its calls refused, its items off the market
+    Suspend {
+        /// The party's UUID.
+        party: String,
+        /// Why, for operators and the audit log.
+        #[arg(long)]
+        reason: String,
+    },
+    /// Let a suspended party in again
+    Reinstate {
+        /// The party's UUID.
+        party: String,
+    },
+}
+
+pub(super) async fn run(args: AdminArgs) -> ExitCode {
+    let output = args.flags.output.unwrap_or_default();
+    match carry_out(args).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            report(&failure, output);
+            ExitCode::from(failure.exit_code())
+        }
+    }
+}
+
+async fn carry_out(args: AdminArgs) -> Result<(), Failure> {
+    let session = CliSession::new("admin", args.flags.resolve("admin")?);
+    match args.command {
+        AdminCommand::Parties { suspended, paging } => {
+            paging
+                .pages(&session, async |page_size, page_token| {
+                    let request = v1::ListPartiesRequest { page_size, page_token, suspended_only: suspended };
+                    let page =
+                        session.call(request, |c, r| async move { c.admin().list_parties(r).await }).await?;
+                    Ok((page.parties.iter().map(PartyRow::from).collect(), page.next_page_token))
+                })
+                .await
+        }
+        AdminCommand::Suspend { party, reason } => {
+            let request_id = session.request_id(None).await?;
+            let request = v1::SuspendRequest { request_id, validate_only: false, party_id: party, reason };
+            let answer = session.call(request, |c, r| async move { c.admin().suspend(r).await }).await?;
+            session.printer().one(&PartyRow::from(&answer.party.unwrap_or_default()))
+        }
+        AdminCommand::Reinstate { party } => {
+            let request_id = session.request_id(None).await?;
+            let request = v1::ReinstateRequest { request_id, validate_only: false, party_id: party };
+            let answer = session.call(request, |c, r| async move { c.admin().reinstate(r).await }).await?;
+            session.printer().one(&PartyRow::from(&answer.party.unwrap_or_default()))
+        }
+    }
+}
+
+/// A party, as it is shown to operators.
+#[derive(serde::Serialize)]
+struct PartyRow {
+    party_id: String,
+    role: &'static str,
+    display_name: String,
+    registered: String,
+    suspended: Option<String>,
+    reason: Option<String>,
+}
+
+impl From<&v1::PartyRecord> for PartyRow {
+    fn from(party: &v1::PartyRecord) -> Self {
+        let account = party.account.clone().unwrap_or_default();
+        let suspension = party.suspension.as_ref();
+        Self {
+            role: match account.role() {
+                v1::Role::Seller => "seller",
+                v1::Role::Buyer => "buyer",
+                v1::Role::Operator => "operator",
+                v1::Role::Unspecified => "unknown",
+            },
+            registered: time(account.register_time.as_ref()).unwrap_or_default(),
+            party_id: account.party_id,
+            display_name: account.display_name,
+            suspended: suspension.and_then(|suspension| time(suspension.suspend_time.as_ref())),
+            reason: suspension.map(|suspension| suspension.reason.clone()),
+        }
+    }
+}
+
+impl Shown for PartyRow {
+    const HEADINGS: &'static [&'static str] = &["PARTY", "ROLE", "NAME", "REGISTERED", "SUSPENDED", "REASON"];
+
+    fn cells(&self) -> Vec<String> {
+        vec![
+            self.party_id.clone(),
+            self.role.to_owned(),
+            self.display_name.clone(),
+            self.registered.clone(),
+            self.suspended.clone().unwrap_or_default(),
+            self.reason.clone().unwrap_or_default(),
+        ]
+    }
+}

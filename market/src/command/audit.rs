@@ -1,0 +1,172 @@
+//! `market audit`: reads and verifies the audit log, of a market that runs or one that does not.
+
+use std::{
+    io::{self, Write as _},
+    path::PathBuf,
+    process::ExitCode,
+    sync::Arc,
+};
+
+use clap::{Args, Subcommand};
+use serde::{Deserialize, Serialize};
+use souk_proto::reason::exit;
+use time::{OffsetDateTime, format_description::well_known::Rfc3339};
+
+use crate::{
+    audit::{AuditRow, Head, Verifier},
+    config::Config,
+    store::{self, Reads},
+};
+
+/// Rows read at a time.
+const PAGE: usize = 1_000;
+
+/// Read and verify who changed what (on the market's machine)
+#[derive(Args)]
+#[command(after_help = "Example:\n  market audit verify --store souk.db --head 4711:9f86d081884c7d65…")]
+pub(super) struct AuditArgs {
+    /// Settings file (TOML), for where the store is.
+    #[arg(long, env = "SOUK_CONFIG", value_name = "FILE", global = true)]
+    config: Option<PathBuf>,
+    /// The SQLite file [default: souk.db].
+    #[arg(long, env = "SOUK_STORE", value_name = "FILE", global = true)]
+    store: Option<PathBuf>,
+    #[command(subcommand)]
+    command: AuditCommand,
+}
+
+#[derive(Subcommand)]
+enum AuditCommand {
+    /// Prove that no entry was changed, removed, added or moved
+    Verify {
+        /// A head that was noted earlier: proves as well that the end was not cut off and the log not
+        /// written anew. May be repeated.
+        #[arg(long, value_name = "SEQUENCE:HASH")]
+        head: Vec<Head>,
+    },
+    /// Print the log's present end, to be noted somewhere else
+    Head,
+    /// Print entries, one JSON object a line
+    List {
+        /// Only those after this number.
+        #[arg(long, default_value_t = 0)]
+        after: i64,
+        /// At most so many.
+        #[arg(long, default_value_t = usize::MAX, hide_default_value = true)]
+        limit: usize,
+    },
+}
+
+pub(super) async fn run(args: AuditArgs) -> anyhow::Result<ExitCode> {
+    let mut config = Config::load(args.config.as_deref())?;
+    if let Some(path) = args.store {
+        config.store.path = path;
+    }
+    anyhow::ensure!(!config.store.is_memory(), "a market in memory keeps its audit log to itself");
+    let reads = store::sqlite::open_reads(&config.store.path)?;
+    match args.command {
+        AuditCommand::Verify { head } => verify(&reads, &head).await,
+        AuditCommand::Head => {
+            println!("{}", reads.audit_head().await?);
+            Ok(ExitCode::SUCCESS)
+        }
+        AuditCommand::List { after, limit } => list(&reads, after, limit).await,
+    }
+}
+
+async fn verify(reads: &Arc<dyn Reads>, noted: &[Head]) -> anyhow::Result<ExitCode> {
+    // One pass for all heads; a log without any is checked by itself.
+    let mut verifiers: Vec<_> = match noted {
+        [] => vec![Verifier::new(None)],
+        noted => noted.iter().map(|head| Verifier::new(Some(*head))).collect(),
+    };
+    let checked = pages(reads, 0, usize::MAX, |row| {
+        verifiers.iter_mut().try_for_each(|verifier| verifier.check(row)).map_err(anyhow::Error::from)
+    });
+    let mut end = checked.await.map(|()| Head::START);
+    for verifier in verifiers {
+        end = end.and_then(|_| verifier.finish().map_err(anyhow::Error::from));
+    }
+    match end {
+        Ok(end) => {
+            println!("the audit log is as it was written: {} entries, head {end}", end.sequence);
+            Ok(ExitCode::SUCCESS)
+        }
+        Err(broken) if broken.is::<crate::audit::Broken>() => {
+            eprintln!("error: the audit log was tampered with: {broken}");
+            Ok(ExitCode::from(exit::CONFLICT))
+        }
+        Err(error) => Err(error),
+    }
+}
+
+async fn list(reads: &Arc<dyn Reads>, after: i64, limit: usize) -> anyhow::Result<ExitCode> {
+    let listed = pages(reads, after, limit, |row| {
+        writeln!(io::stdout(), "{}", serde_json::to_string(&Shown::of(row)?)?)?;
+        Ok(())
+    })
+    .await;
+    match listed {
+        // A reader that has gone away (`| head`) has what it wanted.
+        Err(error) if error.downcast_ref().is_some_and(is_broken_pipe) => Ok(ExitCode::SUCCESS),
+        listed => listed.map(|()| ExitCode::SUCCESS),
+    }
+}
+
+fn is_broken_pipe(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::BrokenPipe
+}
+
+async fn pages(
+    reads: &Arc<dyn Reads>,
+    mut after: i64,
+    mut limit: usize,
+    mut each: impl FnMut(&AuditRow) -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
+    while limit > 0 {
+        let page = reads.audit(after, limit.min(PAGE)).await?;
+        let Some(last) = page.last() else { break };
+        after = last.sequence;
+        limit -= page.len();
+        page.iter().try_for_each(&mut each)?;
+    }
+    Ok(())
+}
+
+/// With its number and a time that people can read.
+#[derive(Serialize)]
+struct Shown {
+    entry: i64,
+    at: String,
+    #[serde(flatten)]
+    rest: Rest,
+}
+
+#[derive(Deserialize)]
+struct Kept {
+    at: i64,
+    #[serde(flatten)]
+    rest: Rest,
+}
+
+/// In the order in which it is read.
+#[derive(Serialize, Deserialize)]
+struct Rest {
+    who: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    from: Option<String>,
+    did: String,
+    what: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    count: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    request: Option<String>,
+}
+
+impl Shown {
+    fn of(row: &AuditRow) -> anyhow::Result<Self> {
+        let Kept { at, rest } = serde_json::from_str(&row.line)?;
+        let at = OffsetDateTime::from_unix_timestamp_nanos(i128::from(at) * 1_000)?.format(&Rfc3339)?;
+        Ok(Self { entry: row.sequence, at, rest })
+    }
+}

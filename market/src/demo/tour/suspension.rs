@@ -1,0 +1,78 @@
+//! Operators: shutting a party out, and letting it in again.
+
+use anyhow::ensure;
+use souk_certs::identity::Role;
+use souk_client::Connection;
+use souk_proto::{Reason, v1};
+
+use super::{Log, Scene};
+use crate::demo::actor::{Actor, refused};
+
+pub(super) async fn tour(log: &mut Log, scene: &mut Scene) {
+    log.step("an operator lists the parties", &["AdminService/ListParties"], lists(scene)).await;
+    log.step("a seller can't do what operators do", &[], async {
+        refused(list(&scene.carol).await, Reason::RoleDenied)
+    })
+    .await;
+    log.step(
+        "a suspended seller is shut out at once, with its stream and its items",
+        &["AdminService/Suspend"],
+        suspends(scene),
+    )
+    .await;
+    log.step("reinstated, it goes on as before", &["AdminService/Reinstate"], reinstates(scene)).await;
+}
+
+async fn list(actor: &Actor) -> Result<v1::ListPartiesResponse, souk_client::Failure> {
+    let send = |c: Connection, r| async move { c.admin().list_parties(r).await };
+    actor.connection.call(v1::ListPartiesRequest::default(), send).await
+}
+
+async fn operator(scene: &Scene) -> anyhow::Result<Actor> {
+    Actor::enter(&scene.ground, Role::Operator, "Olga").await
+}
+
+async fn lists(scene: &Scene) -> anyhow::Result<()> {
+    let page = list(&operator(scene).await?).await?;
+    ensure!(page.parties.len() == 4, "{} parties", page.parties.len());
+    ensure!(page.parties.iter().all(|party| party.suspension.is_none()), "somebody is suspended");
+    Ok(())
+}
+
+async fn suspends(scene: &Scene) -> anyhow::Result<()> {
+    let olga = operator(scene).await?;
+    let mut stream = scene.alice.follow();
+    let request = v1::SuspendRequest {
+        request_id: olga.connection.request_id(),
+        party_id: scene.alice.id(),
+        reason: "sells what is not hers".into(),
+        ..Default::default()
+    };
+    let send = |c: Connection, r| async move { c.admin().suspend(r).await };
+    let party = olga.connection.call(request, send).await?.party.unwrap_or_default();
+    ensure!(party.suspension.is_some(), "she is not suspended");
+    ensure!(stream.next().await.is_err(), "her stream goes on");
+    stream.close().await;
+    refused(scene.alice.item(scene.lamp).await, Reason::AccountSuspended)?;
+    refused(scene.alice.register(None).await, Reason::AccountSuspended)?;
+    refused(scene.bob.item(scene.lamp).await, Reason::ItemNotFound)?;
+    refused(scene.bob.buy(scene.lamp, 1).await, Reason::ItemNotFound)?;
+    let found = scene.bob.search(v1::SearchItemRequest { seller_id: scene.alice.id(), ..Default::default() });
+    ensure!(found.await?.total_size == 0, "her items are found");
+    Ok(())
+}
+
+async fn reinstates(scene: &Scene) -> anyhow::Result<()> {
+    let olga = operator(scene).await?;
+    let request = v1::ReinstateRequest {
+        request_id: olga.connection.request_id(),
+        party_id: scene.alice.id(),
+        ..Default::default()
+    };
+    let send = |c: Connection, r| async move { c.admin().reinstate(r).await };
+    let party = olga.connection.call(request, send).await?.party.unwrap_or_default();
+    ensure!(party.suspension.is_none(), "she is still suspended");
+    ensure!(scene.alice.item(scene.lamp).await?.item_id == scene.lamp, "another item");
+    scene.bob.buy(scene.lamp, 1).await?;
+    Ok(())
+}

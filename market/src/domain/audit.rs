@@ -1,0 +1,69 @@
+//! What the audit log tells of a change.
+
+use std::net::IpAddr;
+
+use super::{Action, Command, Outcome, RequestId, Timestamp};
+
+/// Who asks for a change, and from where. The audit log's; the rules don't look at it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Origin {
+    /// The role in the caller's certificate.
+    pub role: &'static str,
+    /// Where its connection comes from.
+    pub address: Option<IpAddr>,
+}
+
+/// One entry: who did what, when, from where. Never a token, key or rating secret; names and prices are in
+/// the rows that it points at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AuditEntry {
+    /// When it was decided.
+    pub at: Timestamp,
+    /// The party by its certificate, as `role/UUID`; `unknown` when no certificate was good.
+    pub who: String,
+    /// Where the connection came from.
+    pub from: Option<IpAddr>,
+    /// The RPC of a change; `Refused` for an identity that was turned away.
+    pub did: &'static str,
+    /// What was changed, or why it was refused.
+    pub what: String,
+    /// How many times it happened; a flood of refusals is one entry.
+    pub count: u32,
+    /// The request id of a change.
+    pub request: Option<RequestId>,
+}
+
+impl AuditEntry {
+    /// Of a command that was carried out.
+    pub(super) fn of(command: &Command, outcome: &Outcome, at: Timestamp) -> Self {
+        let Origin { role, address } = command.origin;
+        Self {
+            at,
+            who: format!("{role}/{}", command.caller),
+            from: address,
+            did: command.action.name(),
+            what: subject(command, outcome),
+            count: 1,
+            request: Some(command.request.id),
+        }
+    }
+}
+
+fn subject(command: &Command, outcome: &Outcome) -> String {
+    match (outcome, &command.action) {
+        (Outcome::Registered(party), _) => match &party.callback {
+            Some(callback) => format!("callback {}:{}", callback.host, callback.port),
+            None => "no callback".to_owned(),
+        },
+        (Outcome::Party(party), _) => format!("{}/{}", party.role.as_str(), party.id),
+        (Outcome::Item(item), _) => format!("item {} version {}", item.id, item.version),
+        (Outcome::Order(order), _) => {
+            format!("order {}: {} of item {}", order.id, order.quantity, order.item)
+        }
+        (_, Action::Wish { item } | Action::Unwish { item } | Action::Rate { item, .. }) => {
+            format!("item {item}")
+        }
+        (Outcome::Tested(event), _) => format!("event {}", event.0),
+        (Outcome::Wished(..) | Outcome::Unwished | Outcome::Rated(_), _) => String::new(),
+    }
+}

@@ -1,0 +1,30 @@
+//! Shutting parties out, and letting them in again.
+
+use super::{Decision, Effect, Rules};
+use crate::domain::{Outcome, Party, PartyId, Refusal, Suspension, SuspensionReason};
+
+impl Rules<'_, '_> {
+    /// Shuts a party out. Its epoch is raised, so that the tokens it has are void for good.
+    pub(super) fn suspend(&self, party: PartyId, reason: &SuspensionReason) -> Result<Decision, Refusal> {
+        let mut party = self.registered(party)?;
+        let since = party.suspension.as_ref().map_or(self.context.now, |suspension| suspension.since);
+        party.suspension = Some(Suspension { since, reason: reason.clone() });
+        party.epoch += 1;
+        Ok(put(party))
+    }
+
+    /// Lets a party in again. It stays as it was but for its tokens.
+    pub(super) fn reinstate(&self, party: PartyId) -> Result<Decision, Refusal> {
+        let mut party = self.registered(party)?;
+        party.suspension = None;
+        Ok(put(party))
+    }
+
+    fn registered(&self, party: PartyId) -> Result<Party, Refusal> {
+        self.rows.parties.row(party).cloned().ok_or(Refusal::PartyNotFound(party))
+    }
+}
+
+fn put(party: Party) -> Decision {
+    Decision { outcome: Outcome::Party(party.clone()), effects: vec![Effect::PutParty(party)] }
+}

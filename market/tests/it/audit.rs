@@ -1,0 +1,98 @@
+//! `market audit` over the file of a market that has traded.
+
+use std::path::{Path, PathBuf};
+
+use assert_cmd::Command;
+use market::demo::{
+    actor::{Actor, draft},
+    ground::{Ground, GroundOptions},
+};
+use rusqlite::Connection;
+use souk_certs::identity::Role;
+
+/// A market that has traded, and is still open.
+async fn traded() -> Ground {
+    let ground = Ground::open(GroundOptions::default()).await.unwrap();
+    let alice = Actor::enter(&ground, Role::Seller, "Alice").await.unwrap();
+    let bob = Actor::enter(&ground, Role::Buyer, "Bob").await.unwrap();
+    alice.register(None).await.unwrap();
+    bob.register(None).await.unwrap();
+    let lamp = alice.sell(draft("Lamp", "home/light", 1_250, 10)).await.unwrap();
+    bob.buy(lamp.item_id, 2).await.unwrap();
+    bob.rate(lamp.item_id, 5).await.unwrap();
+    ground
+}
+
+fn audit(store: &Path, args: &[&str]) -> assert_cmd::assert::Assert {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_market"));
+    command.arg("audit").args(args).arg("--store").arg(store).assert()
+}
+
+fn said(assert: &assert_cmd::assert::Assert) -> String {
+    String::from_utf8(assert.get_output().stdout.clone()).unwrap()
+}
+
+/// A copy of the store in which somebody has had a hand.
+async fn tampered(ground: &Ground, sql: &str) -> PathBuf {
+    let copy = ground.path().join("tampered.db");
+    let _ = std::fs::remove_file(&copy);
+    let whole = Connection::open(ground.path().join("souk.db")).unwrap();
+    whole.execute("VACUUM INTO ?", [copy.to_str().unwrap()]).unwrap();
+    assert_eq!(Connection::open(&copy).unwrap().execute(sql, []).unwrap(), 1, "{sql}");
+    copy
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_open_markets_log_is_read_and_verified() {
+    let ground = traded().await;
+    let store = ground.path().join("souk.db");
+    let listed = said(&audit(&store, &["list"]).success());
+    let did: Vec<_> = listed
+        .lines()
+        .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap()["did"].clone())
+        .collect();
+    assert_eq!(did, ["RegisterSeller", "RegisterBuyer", "SellItem", "BuyItem", "RateItem"]);
+    assert!(listed.contains(r#""from":"127.0.0.1""#), "{listed}");
+    for secret in ["Bearer", "eyJ", "PRIVATE", "Lamp"] {
+        assert!(!listed.contains(secret), "{secret} in {listed}");
+    }
+    let head = said(&audit(&store, &["head"]).success());
+    let verified = said(&audit(&store, &["verify", "--head", head.trim()]).success());
+    assert!(verified.contains("5 entries"), "{verified}");
+    assert_eq!(said(&audit(&store, &["list", "--after", "3", "--limit", "1"]).success()).lines().count(), 1);
+    ground.close().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whatever_was_done_to_the_log_is_found() {
+    let ground = traded().await;
+    let head = said(&audit(&ground.path().join("souk.db"), &["head"]).success());
+    for sql in [
+        "UPDATE audit SET line = replace(line, 'BuyItem', 'TestEvent') WHERE sequence = 4",
+        "UPDATE audit SET hash = zeroblob(32) WHERE sequence = 2",
+        "DELETE FROM audit WHERE sequence = 3",
+        "DELETE FROM audit WHERE sequence = 1",
+        "INSERT INTO audit SELECT 6, line, hash FROM audit WHERE sequence = 5",
+    ] {
+        let copy = tampered(&ground, sql).await;
+        let found = audit(&copy, &["verify"]).code(5);
+        let told = String::from_utf8_lossy(&found.get_output().stderr).into_owned();
+        assert!(told.contains("tampered with"), "{sql}: {told}");
+    }
+    // Only a head noted elsewhere finds that the end is missing.
+    let copy = tampered(&ground, "DELETE FROM audit WHERE sequence = 5").await;
+    audit(&copy, &["verify"]).success();
+    audit(&copy, &["verify", "--head", head.trim()]).code(5);
+    ground.close().await.unwrap();
+}
+
+#[test]
+fn a_store_that_is_none_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("nothing.db");
+    let refused = audit(&file, &["verify"]).failure();
+    let told = String::from_utf8_lossy(&refused.get_output().stderr).into_owned();
+    assert!(told.contains("nothing.db"), "{told}");
+    assert!(!file.exists(), "reading makes nothing");
+    audit(&file, &["verify", "--head", "what"]).code(2);
+}

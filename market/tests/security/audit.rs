@@ -1,0 +1,68 @@
+//! Who was turned away stands in the audit log.
+
+use std::path::Path;
+
+use market::{
+    demo::ground::{GroundOptions, StoreKind},
+    store::sqlite,
+};
+use souk_certs::{clock, identity::Role};
+use souk_proto::Reason;
+use tokio::time::timeout;
+
+use crate::{
+    forge::{client, foreign_root, from_files, honest_params, sign},
+    raw::Pass,
+    siege::{PATIENCE, Siege, honest, reason, sell_with},
+};
+
+/// The lines of the log, once one of them is as asked for.
+async fn logged(store: &Path, what: &str) -> serde_json::Value {
+    let found = timeout(PATIENCE, async {
+        loop {
+            let reads = sqlite::open_reads(store).unwrap();
+            for row in reads.audit(0, 1_000).await.unwrap() {
+                let line: serde_json::Value = serde_json::from_str(&row.line).unwrap();
+                if line["did"] == "Refused" && line["what"].as_str().unwrap().contains(what) {
+                    return line;
+                }
+            }
+        }
+    });
+    found.await.unwrap_or_else(|_| panic!("{what} is not in the audit log"))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn refused_identities_are_logged() {
+    let siege = Siege::with_store(GroundOptions::default(), StoreKind::Sqlite).await;
+    let store = siege.ground.path().join("souk.db");
+    let alice = format!("seller/{}", siege.alice.id());
+
+    // At the handshake: nobody knows who it was.
+    let forged = sign(&foreign_root(), &honest_params("spiffe://souk.internal/market"));
+    siege.greet(client(&siege, Some(forged))).await.unwrap_err();
+    siege.greet(client(&siege, None)).await.unwrap_err();
+    let line = logged(&store, "UnknownIssuer").await;
+    assert_eq!((line["who"].as_str(), line["from"].as_str()), (Some("unknown"), Some("127.0.0.1")));
+    logged(&store, "no certificates").await;
+
+    // At the guard: the certificate says who it was.
+    let bearer = format!("Bearer {}", siege.token().await);
+    for _ in 0..3 {
+        let refused = sell_with(siege.channel().await, &honest(&siege.bob.id(), &bearer)).await;
+        assert_eq!(reason(refused), Reason::PartyIdInvalid);
+    }
+    assert_eq!(logged(&store, "PARTY_ID_INVALID").await["who"], alice.as_str());
+    let pass = Pass::of(&siege, &siege.alice).await;
+    reason(pass.call("/shopping.v1.BuyerService/BuyItem", Vec::new()).await);
+    assert_eq!(logged(&store, "ROLE_DENIED").await["who"], alice.as_str());
+
+    // A connection that was cut.
+    let mallory = siege.ground.identity(Role::Seller, "Mallory").await.unwrap();
+    let mut held = siege.shake_hands(client(&siege, Some(from_files(&mallory.credentials)))).await.unwrap();
+    siege.ground.change_pki(|pki| pki.revoke("mallory", clock::now())).unwrap();
+    let ended = timeout(PATIENCE, tokio::io::copy(&mut held, &mut tokio::io::sink())).await;
+    let _ = ended.expect("the connection is cut");
+    logged(&store, "connection cut").await;
+    siege.hold().await;
+}

@@ -1,0 +1,364 @@
+//! Callback addresses as a way into the market's network, callback servers that do not behave, and callers
+//! who pretend to be the market.
+
+use std::net::{Ipv4Addr, SocketAddr};
+
+use market::demo::{
+    actor::{Actor, draft, refused},
+    ground::GroundOptions,
+};
+use souk_certs::{
+    connector::{self, ConnectOptions},
+    credentials::CredentialFiles,
+    identity::{Identity, Role, TrustDomain},
+};
+use souk_client::{Connection, Failure};
+use souk_proto::{Reason, v1, v1::notification_service_client::NotificationServiceClient};
+use tokio::{net::TcpListener, time::timeout};
+use tonic::{Status, transport::Channel};
+use uuid::Uuid;
+
+use crate::{
+    rogue::{Manner, Rogue},
+    siege::{PATIENCE, Siege, attacks},
+};
+
+attacks!(
+    honest_callback_registers_or_the_cases_would_prove_nothing,
+    callback_with_another_partys_certificate,
+    callback_taken_over_by_another_party,
+    callback_with_a_revoked_certificate,
+    refusals_sound_the_same_whatever_is_there,
+    name_is_stored_as_the_address_that_was_checked,
+    callback_that_hangs,
+    callback_that_replies_hugely,
+    callback_that_acknowledges_what_it_was_not_sent,
+    callback_that_acknowledges_backwards,
+    buyer_calls_a_sellers_callback,
+    seller_calls_its_own_callback,
+    market_impostor_of_another_authority_calls_a_callback,
+    events_replayed_to_a_callback,
+    events_reordered_to_a_callback,
+    events_for_somebody_else_to_a_callback,
+);
+
+const HERE: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
+
+async fn register_at(actor: &Actor, host: &str, port: u32) -> Result<v1::Account, Failure> {
+    let request = v1::RegisterSellerRequest {
+        request_id: actor.connection.request_id(),
+        display_name: actor.name.clone(),
+        callback: Some(v1::CallbackAddress { host: host.into(), port }),
+        ..Default::default()
+    };
+    let send = |c: Connection, r| async move { c.account().register_seller(r).await };
+    Ok(actor.connection.call(request, send).await?.account.unwrap())
+}
+
+async fn mallory(siege: &Siege) -> Actor {
+    Actor::enter(&siege.ground, Role::Seller, "Mallory").await.unwrap()
+}
+
+async fn honest_callback_registers_or_the_cases_would_prove_nothing(siege: &Siege) {
+    let mallory = mallory(siege).await;
+    let mut ears = mallory.listen(HERE).await.unwrap();
+    mallory.register(ears.port()).await.unwrap();
+    sell_one(siege, &mallory).await;
+    ears.next().await.unwrap();
+    ears.close().await;
+}
+
+/// Somebody else buys something of this seller's.
+async fn sell_one(siege: &Siege, seller: &Actor) {
+    let item = seller.sell(draft("Vase", "home", 900, 5)).await.unwrap();
+    let carol = Actor::enter(&siege.ground, Role::Buyer, "Carol").await.unwrap();
+    carol.register(None).await.unwrap();
+    carol.buy(item.item_id, 1).await.unwrap();
+}
+
+async fn callback_with_another_partys_certificate(siege: &Siege) {
+    let mallory = mallory(siege).await;
+    // alice's own server, which mallory would have the market bother.
+    let ears = siege.alice.listen(HERE).await.unwrap();
+    let registered = mallory.register(ears.port()).await;
+    refused(registered, Reason::CallbackUnreachable).unwrap();
+    ears.close().await;
+}
+
+async fn callback_taken_over_by_another_party(siege: &Siege) {
+    let mallory = mallory(siege).await;
+    let ears = mallory.listen(HERE).await.unwrap();
+    let at = SocketAddr::new(HERE.ip(), ears.port().unwrap());
+    mallory.register(ears.port()).await.unwrap();
+    ears.close().await;
+    let mut others = siege.alice.listen(at).await.unwrap();
+    sell_one(siege, &mallory).await;
+    failed_delivery(&mallory).await;
+    assert!(others.is_silent(), "nothing of mallory's reaches alice");
+    others.close().await;
+}
+
+async fn callback_with_a_revoked_certificate(siege: &Siege) {
+    let before = mallory(siege).await;
+    // The server goes on showing the certificate that it began with.
+    let ears = before.listen(HERE).await.unwrap();
+    before.register(ears.port()).await.unwrap();
+    siege.ground.change_pki(|pki| {
+        pki.revoke("mallory", souk_certs::clock::now()).unwrap();
+        pki.renew("mallory", true, souk_certs::clock::now()).unwrap();
+    });
+    let after = mallory(siege).await;
+    let refused = timeout(PATIENCE, async {
+        loop {
+            if let Err(failure) = after.register(ears.port()).await {
+                return failure;
+            }
+        }
+    });
+    let failure = refused.await.expect("the market's outgoing side has the new list too");
+    assert_eq!(failure.refusal().and_then(|refusal| refusal.reason()), Some(Reason::CallbackUnreachable));
+    ears.close().await;
+}
+
+/// Waits until a delivery to this party has failed.
+async fn failed_delivery(actor: &Actor) -> v1::MailboxStatusResponse {
+    let failed = timeout(PATIENCE, async {
+        loop {
+            let mailbox = actor.mailbox().await.unwrap();
+            if mailbox.failure_count > 0 {
+                return mailbox;
+            }
+        }
+    });
+    failed.await.expect("a delivery fails")
+}
+
+async fn refusals_sound_the_same_whatever_is_there(siege: &Siege) {
+    let mallory = mallory(siege).await;
+    // Nothing listens; something that does not speak TLS does; another party's server does.
+    let free = TcpListener::bind(HERE).await.unwrap().local_addr().unwrap();
+    let silent = TcpListener::bind(HERE).await.unwrap();
+    let ears = siege.alice.listen(HERE).await.unwrap();
+    let ports = [free.port(), silent.local_addr().unwrap().port(), ears.port().unwrap()];
+    let mut answers = Vec::new();
+    for port in ports {
+        let failure = mallory.register(Some(port)).await.unwrap_err();
+        answers.push(failure.to_string().replace(&port.to_string(), "PORT"));
+    }
+    assert_eq!(answers[0], answers[1]);
+    assert_eq!(answers[0], answers[2]);
+    ears.close().await;
+}
+
+async fn name_is_stored_as_the_address_that_was_checked(siege: &Siege) {
+    let mallory = mallory(siege).await;
+    let ears = mallory.listen(HERE).await.unwrap();
+    let port = u32::from(ears.port().unwrap());
+    register_at(&mallory, "localhost", port).await.unwrap();
+    let stored = mallory.mailbox().await.unwrap().callback.unwrap();
+    assert!(stored.host.parse::<std::net::IpAddr>().is_ok(), "no name is left to resolve: {}", stored.host);
+    ears.close().await;
+}
+
+/// A seller whose callback server is a rogue.
+async fn with_rogue(siege: &Siege, manner: Manner) -> (Actor, Rogue) {
+    let mallory = mallory(siege).await;
+    let rogue = Rogue::open(&mallory.config.credentials, manner).await;
+    mallory.register(Some(rogue.address.port())).await.unwrap();
+    (mallory, rogue)
+}
+
+async fn callback_that_hangs(siege: &Siege) {
+    let (mallory, rogue) = with_rogue(siege, Manner::Hang).await;
+    sell_one(siege, &mallory).await;
+    assert_eq!(mallory.mailbox().await.unwrap().failure_count, 0, "the purchase did not wait for it");
+    let mailbox = failed_delivery(&mallory).await;
+    assert_eq!((mailbox.pending_count, rogue.events()), (1, 1));
+}
+
+async fn callback_that_replies_hugely(siege: &Siege) {
+    let (mallory, _rogue) = with_rogue(siege, Manner::Huge).await;
+    sell_one(siege, &mallory).await;
+    let mailbox = failed_delivery(&mallory).await;
+    assert_eq!(mailbox.pending_count, 1);
+    assert!(mailbox.last_failure.len() < 200, "nothing of the reply is kept: {}", mailbox.last_failure);
+}
+
+/// Nothing but what was sent in a batch is settled by it.
+async fn callback_that_acknowledges_what_it_was_not_sent(siege: &Siege) {
+    let (mallory, rogue) = with_rogue(siege, Manner::Acknowledge(i64::MAX)).await;
+    for sales in 1..=2 {
+        sell_one(siege, &mallory).await;
+        let settled = timeout(PATIENCE, async {
+            while mallory.mailbox().await.unwrap().acknowledged_sequence < sales {}
+        });
+        settled.await.expect("the event is delivered");
+        let mailbox = mallory.mailbox().await.unwrap();
+        assert_eq!((mailbox.acknowledged_sequence, mailbox.pending_count), (sales, 0));
+    }
+    assert_eq!(rogue.events(), 2);
+}
+
+async fn callback_that_acknowledges_backwards(siege: &Siege) {
+    let (mallory, _rogue) = with_rogue(siege, Manner::Acknowledge(i64::MIN)).await;
+    sell_one(siege, &mallory).await;
+    let mailbox = failed_delivery(&mallory).await;
+    assert_eq!((mailbox.acknowledged_sequence, mailbox.pending_count), (0, 1));
+}
+
+/// Calls a party's callback server with somebody's certificate.
+async fn notify(
+    files: &CredentialFiles,
+    recipient: &Actor,
+    port: u16,
+    events: Vec<v1::Event>,
+) -> Result<i64, Status> {
+    let request = v1::NotifyClientRequest { recipient_id: recipient.id(), events };
+    let mut client = NotificationServiceClient::new(to_callback(files, recipient, port));
+    Ok(client.notify_client(request).await?.into_inner().acknowledged_sequence)
+}
+
+fn to_callback(files: &CredentialFiles, recipient: &Actor, port: u16) -> Channel {
+    let domain = TrustDomain::default();
+    let now = souk_certs::clock::now();
+    let credentials = souk_certs::credentials::Credentials::load(files, &domain, now).unwrap();
+    let tls = souk_certs::client::ClientTls::new(&credentials).unwrap();
+    let target = SocketAddr::new(HERE.ip(), port).into();
+    let identity = Identity::Seller(recipient.connection.party());
+    connector::channel(target, identity, tls, &domain, ConnectOptions::default())
+}
+
+fn market(siege: &Siege) -> CredentialFiles {
+    CredentialFiles::beside(siege.ground.path().join("pki/market.pem"))
+}
+
+fn notice(recipient: &Actor, sequence: i64, id: Uuid) -> v1::Event {
+    v1::Event {
+        event_id: id.to_string(),
+        sequence,
+        recipient_id: recipient.id(),
+        kind: Some(v1::event::Kind::TestNotice(v1::TestNotice { text: "hello".into() })),
+        ..Default::default()
+    }
+}
+
+async fn turned_away(siege: &Siege, files: &CredentialFiles) {
+    let mut ears = siege.alice.listen(HERE).await.unwrap();
+    let lie = notice(&siege.alice, 1, Uuid::new_v4());
+    let status = notify(files, &siege.alice, ears.port().unwrap(), vec![lie])
+        .await
+        .expect_err("only the market gets in");
+    assert_eq!(status.code(), tonic::Code::Unavailable, "there is no connection: {status:?}");
+    assert!(ears.is_silent());
+    ears.close().await;
+}
+
+async fn buyer_calls_a_sellers_callback(siege: &Siege) {
+    turned_away(siege, &siege.bob.config.credentials).await;
+}
+
+async fn seller_calls_its_own_callback(siege: &Siege) {
+    turned_away(siege, &siege.alice.config.credentials).await;
+}
+
+async fn market_impostor_of_another_authority_calls_a_callback(siege: &Siege) {
+    let elsewhere = Siege::open().await;
+    // It trusts alice's authority, but its own certificate is of another.
+    let files = CredentialFiles {
+        ca: Some(siege.ground.path().join("pki/ca.pem")),
+        crl: Some(siege.ground.path().join("pki/crl.pem")),
+        ..market(&elsewhere)
+    };
+    let loaded =
+        souk_certs::credentials::Credentials::load(&files, &TrustDomain::default(), souk_certs::clock::now());
+    assert!(loaded.is_err(), "the library does not even load such files");
+    let ears = siege.alice.listen(HERE).await.unwrap();
+    let tls = crate::forge::client(siege, Some(crate::forge::from_files(&files)));
+    let target = SocketAddr::new(HERE.ip(), ears.port().unwrap()).into();
+    let identity = Identity::Seller(siege.alice.connection.party());
+    let tls = std::sync::Arc::new(tls).into();
+    let channel =
+        connector::channel(target, identity, tls, &TrustDomain::default(), ConnectOptions::default());
+    let request = v1::NotifyClientRequest { recipient_id: siege.alice.id(), events: Vec::new() };
+    let status = NotificationServiceClient::new(channel).notify_client(request).await.unwrap_err();
+    assert_eq!(status.code(), tonic::Code::Unavailable, "{status:?}");
+    ears.close().await;
+}
+
+async fn events_replayed_to_a_callback(siege: &Siege) {
+    let mut ears = siege.alice.listen(HERE).await.unwrap();
+    let event = notice(&siege.alice, 1, Uuid::new_v4());
+    let (port, files) = (ears.port().unwrap(), market(siege));
+    let first = notify(&files, &siege.alice, port, vec![event.clone()]);
+    let (acknowledged, seen) = tokio::join!(first, ears.next());
+    assert_eq!((acknowledged.unwrap(), seen.unwrap()), (1, event.clone()));
+    for replay in [vec![event.clone()], vec![event.clone(); 3]] {
+        assert_eq!(notify(&files, &siege.alice, port, replay).await.unwrap(), 1, "it is had already");
+        assert!(ears.is_silent(), "the user is not told again");
+    }
+    ears.close().await;
+}
+
+async fn events_reordered_to_a_callback(siege: &Siege) {
+    let mut ears = siege.alice.listen(HERE).await.unwrap();
+    let (port, files) = (ears.port().unwrap(), market(siege));
+    let events = [1, 2].map(|sequence| notice(&siege.alice, sequence, Uuid::new_v4()));
+    for event in events.iter().rev() {
+        let sending = notify(&files, &siege.alice, port, vec![event.clone()]);
+        let (acknowledged, seen) = tokio::join!(sending, ears.next());
+        assert_eq!((acknowledged.unwrap(), &seen.unwrap()), (event.sequence, event));
+    }
+    notify(&files, &siege.alice, port, events.to_vec()).await.unwrap();
+    assert!(ears.is_silent(), "each came once, in whatever order");
+    ears.close().await;
+}
+
+async fn events_for_somebody_else_to_a_callback(siege: &Siege) {
+    let mut ears = siege.alice.listen(HERE).await.unwrap();
+    let (port, files) = (ears.port().unwrap(), market(siege));
+    let for_bob = notice(&siege.bob, 1, Uuid::new_v4());
+    let misled = v1::NotifyClientRequest { recipient_id: siege.bob.id(), events: vec![for_bob.clone()] };
+    let channel = to_callback(&files, &siege.alice, port);
+    let refused = NotificationServiceClient::new(channel).notify_client(misled).await.unwrap_err();
+    assert_eq!(Reason::of(&refused), Some(Reason::WrongRecipient));
+    // Between alice's own, it is dropped and does not hold them up.
+    notify(&files, &siege.alice, port, vec![for_bob]).await.unwrap();
+    assert!(ears.is_silent());
+    ears.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn addresses_that_are_never_called() {
+    let strict = |config: &mut market::config::Config| {
+        config.callbacks.allow_loopback = false;
+        config.callbacks.allow = vec!["0.0.0.0/0".parse().unwrap(), "::/0".parse().unwrap()];
+    };
+    let siege = Siege::with(GroundOptions { adjust: strict, ..GroundOptions::default() }).await;
+    let mallory = mallory(&siege).await;
+    for host in [
+        "",
+        "127.0.0.1",
+        "127.1.2.3",
+        "::1",
+        "::ffff:127.0.0.1",
+        "localhost",
+        "0.0.0.0",
+        "::",
+        "169.254.169.254",
+        "::ffff:169.254.169.254",
+        "fe80::1",
+        "224.0.0.1",
+        "255.255.255.255",
+        "127.0.0.1:22",
+        "user@127.0.0.1",
+        "http://127.0.0.1/",
+        "no such host",
+    ] {
+        refused(register_at(&mallory, host, 7444).await, Reason::CallbackRefused)
+            .unwrap_or_else(|error| panic!("{host}: {error}"));
+    }
+    for port in [0, 65_536, u32::MAX] {
+        refused(register_at(&mallory, "192.0.2.7", port).await, Reason::CallbackRefused).unwrap();
+    }
+    siege.hold().await;
+}

@@ -1,0 +1,353 @@
+//! Who gets through the handshake. Each case but the first ends before the market has read a byte of HTTP.
+
+use std::io;
+
+use rcgen::{CertificateParams, ExtendedKeyUsagePurpose, SanType};
+use rustls::{AlertDescription, ClientConfig, HandshakeKind, client::Resumption};
+use souk_certs::{clock, identity::Role};
+use time::{Duration, OffsetDateTime};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+    time::timeout,
+};
+use uuid::Uuid;
+
+use crate::{
+    forge::{Papers, Root, client, foreign_root, from_files, honest_params, namesake_root, own_root, sign},
+    siege::{PATIENCE, Siege, attacks},
+};
+
+attacks!(
+    a_forged_certificate_that_is_right_in_everything_passes_or_the_cases_would_prove_nothing,
+    no_certificate,
+    certificate_of_a_foreign_authority,
+    certificate_of_a_namesake_with_another_key,
+    certificate_expired,
+    certificate_not_yet_valid,
+    certificate_revoked,
+    certificate_revoked_with_an_old_session_ticket,
+    certificate_for_servers_only,
+    certificate_for_signing_code_only,
+    certificate_of_the_authority_as_leaf,
+    certificate_signed_by_a_leaf,
+    no_uri_name,
+    two_uri_names,
+    uri_of_a_foreign_trust_domain,
+    uri_with_a_bad_path,
+    uri_with_a_uuid_that_is_not_canonical,
+    tls_1_2_only,
+    alpn_http_1_1_only,
+    alpn_none,
+    plaintext_http_2,
+    garbage,
+    silent_sockets_500,
+);
+
+/// How an attempt ended.
+#[derive(Debug, PartialEq, Eq)]
+enum End {
+    /// With an alert of the market's.
+    Alert(AlertDescription),
+    /// Closed without a byte.
+    Closed,
+    /// The market began to speak HTTP/2.
+    Let,
+}
+
+async fn attempt(siege: &Siege, tls: ClientConfig) -> End {
+    match siege.greet(tls).await {
+        Ok(first) if first.is_empty() => End::Closed,
+        Ok(_) => End::Let,
+        Err(error) => match alert(&error) {
+            Some(alert) => End::Alert(alert),
+            None => panic!("neither an alert nor a proper close: {error:?}"),
+        },
+    }
+}
+
+fn alert(error: &io::Error) -> Option<AlertDescription> {
+    match error.get_ref()?.downcast_ref::<rustls::Error>()? {
+        rustls::Error::AlertReceived(alert) => Some(*alert),
+        _ => None,
+    }
+}
+
+async fn show(siege: &Siege, papers: Papers) -> End {
+    attempt(siege, client(siege, Some(papers))).await
+}
+
+/// What ends when alice's certificate is signed by this root, with one change.
+async fn show_changed(siege: &Siege, root: Root, change: impl FnOnce(&mut CertificateParams)) -> End {
+    let mut params = honest_params(&spiffe_id(siege));
+    change(&mut params);
+    show(siege, sign(&root, &params)).await
+}
+
+fn spiffe_id(siege: &Siege) -> String {
+    format!("spiffe://souk.internal/seller/{}", siege.alice.id())
+}
+
+async fn a_forged_certificate_that_is_right_in_everything_passes_or_the_cases_would_prove_nothing(
+    siege: &Siege,
+) {
+    assert_eq!(show_changed(siege, own_root(siege), |_| ()).await, End::Let);
+}
+
+async fn no_certificate(siege: &Siege) {
+    let end = attempt(siege, client(siege, None)).await;
+    assert_eq!(end, End::Alert(AlertDescription::CertificateRequired));
+}
+
+async fn certificate_of_a_foreign_authority(siege: &Siege) {
+    let end = show_changed(siege, foreign_root(), |_| ()).await;
+    assert_eq!(end, End::Alert(AlertDescription::UnknownCA));
+}
+
+async fn certificate_of_a_namesake_with_another_key(siege: &Siege) {
+    let end = show_changed(siege, namesake_root(siege), |_| ()).await;
+    assert_eq!(end, End::Alert(AlertDescription::DecryptError));
+}
+
+async fn certificate_expired(siege: &Siege) {
+    let end = show_changed(siege, own_root(siege), |params| {
+        params.not_before = OffsetDateTime::now_utc() - Duration::days(90);
+        params.not_after = OffsetDateTime::now_utc() - Duration::seconds(2);
+    });
+    assert_eq!(end.await, End::Alert(AlertDescription::CertificateExpired));
+}
+
+async fn certificate_not_yet_valid(siege: &Siege) {
+    let end = show_changed(siege, own_root(siege), |params| {
+        params.not_before = OffsetDateTime::now_utc() + Duration::hours(1);
+    });
+    assert_eq!(end.await, End::Alert(AlertDescription::CertificateExpired));
+}
+
+/// Mallory's papers, and what tells when the market has taken their revocation over.
+async fn mallory(siege: &Siege) -> (Papers, ClientConfig) {
+    let config = siege.ground.identity(Role::Seller, "Mallory").await.unwrap();
+    (from_files(&config.credentials), client(siege, Some(from_files(&config.credentials))))
+}
+
+async fn certificate_revoked(siege: &Siege) {
+    let (papers, _) = mallory(siege).await;
+    let again = client(siege, Some(papers));
+    assert_eq!(attempt(siege, again.clone()).await, End::Let);
+    siege.ground.change_pki(|pki| pki.revoke("mallory", clock::now())).unwrap();
+    assert_eq!(refused_at_last(siege, &again).await, AlertDescription::CertificateRevoked);
+}
+
+/// Tries until the market has noticed the new list.
+async fn refused_at_last(siege: &Siege, tls: &ClientConfig) -> AlertDescription {
+    let tries = async {
+        loop {
+            if let End::Alert(alert) = attempt(siege, tls.clone()).await {
+                return alert;
+            }
+        }
+    };
+    timeout(PATIENCE, tries).await.expect("the new list is noticed")
+}
+
+async fn certificate_revoked_with_an_old_session_ticket(siege: &Siege) {
+    let (_, mut tls) = mallory(siege).await;
+    tls.resumption = Resumption::in_memory_sessions(16);
+    let tls_again = tls.clone();
+    for _ in 0..2 {
+        let mut stream = siege.shake_hands(tls.clone()).await.unwrap();
+        // The tickets would come with the market's first words.
+        let read = timeout(PATIENCE, stream.read(&mut [0; 1_024])).await.unwrap().unwrap();
+        assert!(read > 0);
+        assert_eq!(stream.get_ref().1.handshake_kind(), Some(HandshakeKind::Full), "nothing is resumed");
+        assert_eq!(stream.get_ref().1.tls13_tickets_received(), 0, "there is no ticket to come back with");
+    }
+    siege.ground.change_pki(|pki| pki.revoke("mallory", clock::now())).unwrap();
+    assert_eq!(refused_at_last(siege, &tls_again).await, AlertDescription::CertificateRevoked);
+}
+
+async fn certificate_for_servers_only(siege: &Siege) {
+    let end = show_changed(siege, own_root(siege), |params| {
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+    });
+    assert_eq!(end.await, End::Alert(AlertDescription::UnsupportedCertificate));
+}
+
+async fn certificate_for_signing_code_only(siege: &Siege) {
+    let end = show_changed(siege, own_root(siege), |params| {
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::CodeSigning];
+    });
+    assert_eq!(end.await, End::Alert(AlertDescription::UnsupportedCertificate));
+}
+
+async fn certificate_of_the_authority_as_leaf(siege: &Siege) {
+    let pki = siege.ground.path().join("pki");
+    let files = souk_certs::credentials::CredentialFiles {
+        key: Some(pki.join("ca.key")),
+        ..souk_certs::credentials::CredentialFiles::beside(pki.join("ca.pem"))
+    };
+    let end = show(siege, from_files(&files)).await;
+    assert!(matches!(end, End::Alert(_)), "{end:?}");
+}
+
+async fn certificate_signed_by_a_leaf(siege: &Siege) {
+    let config = siege.ground.identity(Role::Seller, "Mallory").await.unwrap();
+    let own = from_files(&config.credentials);
+    let key = rcgen::KeyPair::try_from(own.key.secret_der()).unwrap();
+    let below = rcgen::Issuer::from_ca_cert_der(&own.chain[0], key).unwrap();
+    let mut forged = sign(&below, &honest_params(&spiffe_id(siege)));
+    forged.chain.extend(own.chain);
+    let end = show(siege, forged).await;
+    assert!(matches!(end, End::Alert(_)), "{end:?}");
+}
+
+async fn with_uris(siege: &Siege, uris: &[&str]) -> End {
+    show_changed(siege, own_root(siege), |params| {
+        params.subject_alt_names = uris.iter().map(|uri| SanType::URI((*uri).try_into().unwrap())).collect();
+        params.subject_alt_names.push(SanType::DnsName("somebody.souk.internal".try_into().unwrap()));
+    })
+    .await
+}
+
+async fn no_uri_name(siege: &Siege) {
+    assert_eq!(with_uris(siege, &[]).await, End::Closed);
+}
+
+async fn two_uri_names(siege: &Siege) {
+    let (own, other) = (spiffe_id(siege), format!("spiffe://souk.internal/buyer/{}", siege.bob.id()));
+    assert_eq!(with_uris(siege, &[&own, &other]).await, End::Closed);
+    assert_eq!(with_uris(siege, &[&own, &own]).await, End::Closed);
+    assert_eq!(with_uris(siege, &[&own, "https://example.com"]).await, End::Closed);
+}
+
+async fn uri_of_a_foreign_trust_domain(siege: &Siege) {
+    for domain in ["souk.external", "souk.internal.evil.example", "SOUK.INTERNAL"] {
+        let uri = format!("spiffe://{domain}/seller/{}", siege.alice.id());
+        assert_eq!(with_uris(siege, &[&uri]).await, End::Closed, "{uri}");
+    }
+}
+
+async fn uri_with_a_bad_path(siege: &Siege) {
+    let id = siege.alice.id();
+    for path in [
+        String::new(),
+        "/".into(),
+        "/seller".into(),
+        "/seller/".into(),
+        format!("/Seller/{id}"),
+        format!("/seller/{id}/"),
+        format!("/seller//{id}"),
+        format!("/seller/{id}/admin"),
+        format!("/king/{id}"),
+        format!("/seller/../operator/{id}"),
+        format!("/seller/{id}?role=operator"),
+        format!("/seller/{id}#operator"),
+        format!("/market/{id}"),
+        "/markets".into(),
+    ] {
+        let uri = format!("spiffe://souk.internal{path}");
+        assert_eq!(with_uris(siege, &[&uri]).await, End::Closed, "{uri}");
+    }
+}
+
+async fn uri_with_a_uuid_that_is_not_canonical(siege: &Siege) {
+    let id = siege.alice.id();
+    for id in [
+        id.to_uppercase(),
+        id.replace('-', ""),
+        format!("{{{id}}}"),
+        format!("urn:uuid:{id}"),
+        Uuid::nil().to_string(),
+        id[..35].to_owned(),
+        "alice".to_owned(),
+    ] {
+        let uri = format!("spiffe://souk.internal/seller/{id}");
+        assert_eq!(with_uris(siege, &[&uri]).await, End::Closed, "{uri}");
+    }
+}
+
+/// A ClientHello that offers TLS 1.2 and nothing newer (RFC 5246 §7.4.1.2).
+fn hello_of_tls_1_2() -> Vec<u8> {
+    let mut hello = vec![3, 3];
+    hello.extend([7; 32]); // random
+    hello.push(0); // no session
+    hello.extend([0, 4, 0xc0, 0x2b, 0xc0, 0x2f]); // ECDHE with AES-128-GCM, for ECDSA and RSA
+    hello.extend([1, 0]); // no compression
+    let extensions = [
+        [0x00, 0x0a, 0, 4, 0, 2, 0, 0x17], // groups: P-256
+        [0x00, 0x0d, 0, 4, 0, 2, 4, 3],    // signatures: ECDSA with SHA-256
+    ]
+    .concat();
+    hello.extend(u16::try_from(extensions.len()).unwrap().to_be_bytes());
+    hello.extend(extensions);
+    let length = u16::try_from(hello.len()).unwrap();
+    let mut record = vec![22, 3, 1];
+    record.extend((length + 4).to_be_bytes());
+    record.extend([1, 0]);
+    record.extend(length.to_be_bytes());
+    record.extend(hello);
+    record
+}
+
+/// What the market says to bytes that are no TLS 1.3; it must close within its handshake timeout.
+async fn answer_to(siege: &Siege, bytes: &[u8]) -> Vec<u8> {
+    let mut tcp = TcpStream::connect(siege.ground.address()).await.unwrap();
+    tcp.write_all(bytes).await.unwrap();
+    let mut answer = Vec::new();
+    let read = timeout(PATIENCE, tcp.read_to_end(&mut answer)).await.expect("the market closes");
+    // A reset is a close too: the market need not read what it was sent.
+    if let Err(error) = read {
+        assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
+    }
+    answer
+}
+
+/// A fatal alert in the clear (RFC 8446 §6).
+fn fatal(alert: AlertDescription) -> [u8; 7] {
+    [21, 3, 3, 0, 2, 2, alert.into()]
+}
+
+async fn tls_1_2_only(siege: &Siege) {
+    let answer = answer_to(siege, &hello_of_tls_1_2()).await;
+    assert_eq!(answer, fatal(AlertDescription::ProtocolVersion));
+}
+
+async fn alpn_http_1_1_only(siege: &Siege) {
+    let (_, mut tls) = mallory(siege).await;
+    tls.alpn_protocols = vec![b"http/1.1".to_vec()];
+    assert_eq!(attempt(siege, tls).await, End::Alert(AlertDescription::NoApplicationProtocol));
+}
+
+async fn alpn_none(siege: &Siege) {
+    let (_, mut tls) = mallory(siege).await;
+    tls.alpn_protocols = Vec::new();
+    assert_eq!(attempt(siege, tls).await, End::Closed);
+}
+
+async fn plaintext_http_2(siege: &Siege) {
+    let answer = answer_to(siege, b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").await;
+    assert!(answer.is_empty() || answer[0] == 21, "nothing but an alert: {answer:?}");
+}
+
+async fn garbage(siege: &Siege) {
+    for bytes in [&[0; 5][..], &[0xff; 64], b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", &[22, 3, 1, 0xff, 0xff, 0]]
+    {
+        let answer = answer_to(siege, bytes).await;
+        assert!(answer.is_empty() || answer[0] == 21, "nothing but an alert: {answer:?}");
+    }
+}
+
+/// More than there are places for handshakes: the rest waits in the kernel, and the places come free.
+async fn silent_sockets_500(siege: &Siege) {
+    let mut silent = Vec::new();
+    for _ in 0..500 {
+        silent.push(TcpStream::connect(siege.ground.address()).await.unwrap());
+    }
+    let (_, tls) = mallory(siege).await;
+    assert_eq!(attempt(siege, tls).await, End::Let, "an honest client comes in while they are silent");
+    // Read to the end: the market closes every one of them by itself.
+    for mut tcp in silent {
+        let read = timeout(PATIENCE, tcp.read(&mut [0; 16])).await.expect("it is closed");
+        assert!(matches!(read, Ok(0)) || read.is_err());
+    }
+}

@@ -1,0 +1,340 @@
+//! Too much of everything. While a flood lasts, another client is served.
+
+use http_body_util::Full;
+use market::demo::{
+    actor::{Actor, refused},
+    ground::GroundOptions,
+};
+use prost::Message;
+use souk_certs::identity::Role;
+use souk_proto::{Reason, v1};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+    time::timeout,
+};
+use tokio_rustls::client::TlsStream;
+use tonic::{Code, Status, body::Body};
+use tonic_types::StatusExt as _;
+use tower::ServiceExt as _;
+use uuid::Uuid;
+
+use crate::{
+    forge::{client, from_files},
+    raw::{Pass, call},
+    siege::{PATIENCE, Siege, attacks},
+};
+
+attacks!(
+    message_of_one_mebibyte,
+    message_that_says_it_has_four_gibibytes,
+    message_cut_off,
+    gzip_bomb,
+    unknown_compression,
+    metadata_of_64_kib,
+    metadata_of_2_000_entries,
+    unknown_service_and_method,
+    rapid_reset_flood,
+    continuation_flood,
+    ping_and_settings_flood,
+    streams_without_end,
+);
+
+async fn enter(siege: &Siege) -> Actor {
+    let mallory = Actor::enter(&siege.ground, Role::Seller, "Mallory").await.unwrap();
+    mallory.register(None).await.unwrap();
+    mallory
+}
+
+async fn pass(siege: &Siege) -> Pass {
+    Pass::of(siege, &enter(siege).await).await
+}
+
+async fn message_of_one_mebibyte(siege: &Siege) {
+    let draft = v1::ItemDraft { description: Some("x".repeat(1 << 20)), ..Default::default() };
+    let request = v1::SellItemRequest {
+        request_id: Uuid::new_v4().to_string(),
+        item: Some(draft),
+        ..Default::default()
+    };
+    let sold = pass(siege).await.call("/shopping.v1.SellerService/SellItem", request.encode_to_vec()).await;
+    assert_eq!(sold.unwrap_err().code(), Code::OutOfRange);
+}
+
+async fn metadata_of_64_kib(siege: &Siege) {
+    let pass = pass(siege).await;
+    let mut request = pass.request(Vec::new());
+    request.metadata_mut().insert("x-large", "x".repeat(64 * 1024).parse().unwrap());
+    refused_before_the_handler(call(pass.channel(), request, WHO).await.unwrap_err());
+}
+
+async fn metadata_of_2_000_entries(siege: &Siege) {
+    let pass = pass(siege).await;
+    let mut request = pass.request(Vec::new());
+    for _ in 0..2_000 {
+        request.metadata_mut().append("x-many", "x".parse().unwrap());
+    }
+    refused_before_the_handler(call(pass.channel(), request, WHO).await.unwrap_err());
+}
+
+const WHO: &str = "/shopping.v1.SessionService/WhoAmI";
+
+/// By HTTP/2 itself, so there is no reason in the status.
+#[track_caller]
+fn refused_before_the_handler(status: Status) {
+    assert_ne!(status.code(), Code::Ok);
+    assert_eq!(Reason::of(&status), None, "{status:?}");
+}
+
+async fn unknown_service_and_method(siege: &Siege) {
+    let pass = pass(siege).await;
+    for path in ["/shopping.v1.SellerService/Nothing", "/shopping.v1.Nothing/SellItem", "/", "/x/../y"] {
+        assert_eq!(pass.call(path, Vec::new()).await.unwrap_err().code(), Code::Unimplemented, "{path}");
+    }
+}
+
+/// An HTTP/2 connection of mallory's, frame by frame (RFC 9113 §4.1).
+struct Wire(TlsStream<TcpStream>);
+
+const HEADERS: u8 = 1;
+const RST_STREAM: u8 = 3;
+const SETTINGS: u8 = 4;
+const PING: u8 = 6;
+const GOAWAY: u8 = 7;
+const CONTINUATION: u8 = 9;
+const END_HEADERS: u8 = 4;
+
+impl Wire {
+    async fn open(siege: &Siege) -> Self {
+        let mallory = enter(siege).await;
+        let tls = client(siege, Some(from_files(&mallory.config.credentials)));
+        let mut stream = siege.shake_hands(tls).await.unwrap();
+        stream.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await.unwrap();
+        stream.write_all(&frame(SETTINGS, 0, 0, &[])).await.unwrap();
+        Self(stream)
+    }
+
+    /// Sends until the market has had enough of it, and answers the last frame that it said: it must end the
+    /// connection, or have taken everything.
+    async fn flood(self, frames: impl Iterator<Item = Vec<u8>>) -> Vec<u8> {
+        let (mut reading, mut writing) = tokio::io::split(self.0);
+        let read = tokio::spawn(async move {
+            let mut answer = Vec::new();
+            // A reset is an end too.
+            let _ = reading.read_to_end(&mut answer).await;
+            answer
+        });
+        for frame in frames {
+            if writing.write_all(&frame).await.is_err() {
+                break;
+            }
+        }
+        let _ = writing.shutdown().await;
+        drop(writing);
+        timeout(PATIENCE, read).await.expect("the market ends the connection").unwrap()
+    }
+}
+
+fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
+    let mut frame = vec![length[1], length[2], length[3], kind, flags];
+    frame.extend(stream.to_be_bytes());
+    frame.extend(payload);
+    frame
+}
+
+/// A header block without compression (RFC 7541 §6.2.2).
+fn block(headers: &[(&str, &str)]) -> Vec<u8> {
+    let mut block = Vec::new();
+    for (name, value) in headers {
+        block.push(0);
+        for text in [name, value] {
+            assert!(text.len() < 127, "longer ones have another length");
+            block.push(u8::try_from(text.len()).unwrap());
+            block.extend(text.as_bytes());
+        }
+    }
+    block
+}
+
+fn post() -> Vec<u8> {
+    block(&[
+        (":method", "POST"),
+        (":scheme", "https"),
+        (":authority", "market.souk.internal"),
+        (":path", "/shopping.v1.SellerService/SellItem"),
+        ("content-type", "application/grpc"),
+        ("te", "trailers"),
+    ])
+}
+
+/// The kinds of the frames in an answer.
+fn kinds(answer: &[u8]) -> Vec<u8> {
+    let (mut kinds, mut rest) = (Vec::new(), answer);
+    while rest.len() >= 9 {
+        kinds.push(rest[3]);
+        let length = 9 + (usize::from(rest[0]) << 16 | usize::from(rest[1]) << 8 | usize::from(rest[2]));
+        rest = &rest[length.min(rest.len())..];
+    }
+    kinds
+}
+
+/// CVE-2023-44487: opening and resetting, without ever waiting for an answer.
+async fn rapid_reset_flood(siege: &Siege) {
+    let flood = (0..50_000_u32).map(|number| {
+        let stream = 2 * number + 1;
+        let cancel = 8_u32.to_be_bytes();
+        [frame(HEADERS, END_HEADERS, stream, &post()), frame(RST_STREAM, 0, stream, &cancel)].concat()
+    });
+    let wire = Wire::open(siege).await;
+    let (answer, ()) = tokio::join!(wire.flood(flood), serves(siege));
+    assert!(kinds(&answer).contains(&GOAWAY), "the market hangs up");
+}
+
+/// CVE-2024-27316: a header block that never ends.
+async fn continuation_flood(siege: &Siege) {
+    let begin = std::iter::once(frame(HEADERS, 0, 1, &post()));
+    let more = block(&[("x-more", "and more and more and more and more and more and more and more")]);
+    let on = (0..200_000).map(move |_| frame(CONTINUATION, 0, 1, &more));
+    let wire = Wire::open(siege).await;
+    let (answer, ()) = tokio::join!(wire.flood(begin.chain(on)), serves(siege));
+    assert!(kinds(&answer).contains(&GOAWAY), "the market hangs up");
+}
+
+/// Frames that ask for an answer each (CVE-2019-9512, CVE-2019-9515).
+async fn ping_and_settings_flood(siege: &Siege) {
+    let flood = (0..50_000).map(|_| [frame(PING, 0, 0, &[0; 8]), frame(SETTINGS, 0, 0, &[])].concat());
+    let wire = Wire::open(siege).await;
+    tokio::join!(wire.flood(flood), serves(siege));
+}
+
+/// More calls at once than a connection may have, none of which ever sends its message.
+async fn streams_without_end(siege: &Siege) {
+    let flood = (0..2_000_u32).map(|number| frame(HEADERS, END_HEADERS, 2 * number + 1, &post()));
+    let wire = Wire::open(siege).await;
+    let (answer, ()) = tokio::join!(wire.flood(flood), serves(siege));
+    let (refused, ended) = (kinds(&answer).contains(&RST_STREAM), kinds(&answer).contains(&GOAWAY));
+    assert!(refused || ended, "what is too much is refused");
+}
+
+/// bob, on an old connection and a new one, while the flood lasts.
+async fn serves(siege: &Siege) {
+    for _ in 0..20 {
+        siege.bob.item(siege.lamp.item_id).await.unwrap();
+    }
+    let anew = Actor::enter(&siege.ground, Role::Buyer, "Bob").await.unwrap();
+    anew.item(siege.lamp.item_id).await.unwrap();
+}
+
+/// A call with good papers whose body is these bytes, which the client library would not send. Answers the
+/// code of the status, which the market gives without any message.
+async fn with_body(siege: &Siege, encoding: &str, body: Vec<u8>) -> Code {
+    let pass = pass(siege).await;
+    let (metadata, _, ()) = pass.request(()).into_parts();
+    let mut request = http::Request::post("https://market.souk.internal/shopping.v1.SellerService/SellItem")
+        .header("content-type", "application/grpc")
+        .header("te", "trailers")
+        .header("grpc-encoding", encoding)
+        .body(Body::new(Full::from(body)))
+        .unwrap();
+    request.headers_mut().extend(metadata.into_headers());
+    let response = timeout(PATIENCE, pass.channel().oneshot(request)).await.expect("in time").unwrap();
+    Status::from_header_map(response.headers()).expect("a status and no message").code()
+}
+
+/// gRPC's own framing: compressed or not, and a length (which may lie).
+fn framed(compressed: u8, length: u32, message: &[u8]) -> Vec<u8> {
+    [&[compressed][..], &length.to_be_bytes(), message].concat()
+}
+
+async fn message_that_says_it_has_four_gibibytes(siege: &Siege) {
+    let refused = with_body(siege, "identity", framed(0, u32::MAX, b"and then not")).await;
+    assert_eq!(refused, Code::OutOfRange);
+}
+
+async fn message_cut_off(siege: &Siege) {
+    for body in [framed(0, 1_000, &[0; 10]), vec![0, 0], framed(7, 0, &[])] {
+        assert_eq!(with_body(siege, "identity", body).await, Code::Internal);
+    }
+    assert_eq!(with_body(siege, "identity", Vec::new()).await, Code::Internal);
+}
+
+/// A gibibyte of zeros would unfold from such a message; the market takes no compressed one at all.
+async fn gzip_bomb(siege: &Siege) {
+    let zeros = framed(1, 10, &[0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 3]);
+    assert_eq!(with_body(siege, "gzip", zeros).await, Code::Unimplemented);
+}
+
+async fn unknown_compression(siege: &Siege) {
+    assert_eq!(with_body(siege, "brotli", framed(1, 5, b"bombs")).await, Code::Unimplemented);
+    // Compressed, but not saying how.
+    assert_eq!(with_body(siege, "identity", framed(1, 5, b"bombs")).await, Code::Internal);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn over_quota() {
+    let adjust = |config: &mut market::config::Config| {
+        config.limits.seller_calls_per_second = 1;
+        config.limits.burst_calls = 10;
+    };
+    let siege = Siege::with(GroundOptions { adjust, ..GroundOptions::default() }).await;
+    let mallory = Actor::enter(&siege.ground, Role::Seller, "Mallory").await.unwrap();
+    mallory.register(None).await.unwrap();
+    let pass = Pass::of(&siege, &mallory).await;
+    let mut last = Ok(Vec::new());
+    for _ in 0..11 {
+        last = pass.call(WHO, Vec::new()).await;
+    }
+    let status = last.unwrap_err();
+    assert_eq!((status.code(), Reason::of(&status)), (Code::ResourceExhausted, Some(Reason::RateLimited)));
+    let wait = status.get_details_retry_info().unwrap().retry_delay.unwrap();
+    assert!(!wait.is_zero() && wait <= std::time::Duration::from_secs(1), "{wait:?}");
+    // One party's quota is nobody else's, and is not another connection's either.
+    siege.bob.item(siege.lamp.item_id).await.unwrap();
+    let again = Pass::of_token(&siege, &mallory, pass.token()).await;
+    assert_eq!(Reason::of(&again.call(WHO, Vec::new()).await.unwrap_err()), Some(Reason::RateLimited));
+    siege.hold().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn connections_of_one_party() {
+    let adjust = |config: &mut market::config::Config| config.limits.connections_of_party = 4;
+    let siege = Siege::with(GroundOptions { adjust, ..GroundOptions::default() }).await;
+    let config = siege.ground.identity(Role::Seller, "Mallory").await.unwrap();
+    let open = || async {
+        let tls = client(&siege, Some(from_files(&config.credentials)));
+        let mut stream = siege.shake_hands(tls).await.unwrap();
+        let first = timeout(PATIENCE, stream.read(&mut [0; 64])).await.unwrap().unwrap();
+        (stream, first > 0)
+    };
+    let mut held = Vec::new();
+    for _ in 0..4 {
+        held.push(open().await);
+    }
+    assert!(held.iter().all(|(_, served)| *served));
+    assert!(!open().await.1, "the fifth is closed");
+    // Others are not concerned, and a place is free again when one goes.
+    serves(&siege).await;
+    held.pop();
+    let again = timeout(PATIENCE, async { while !open().await.1 {} });
+    again.await.expect("a place is free again");
+    drop(held);
+    siege.hold().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn connections_of_everybody() {
+    let adjust = |config: &mut market::config::Config| config.limits.connections = 8;
+    let siege = Siege::with(GroundOptions { adjust, ..GroundOptions::default() }).await;
+    let mallory = Actor::enter(&siege.ground, Role::Seller, "Mallory").await.unwrap();
+    let mut held = Vec::new();
+    for _ in 0..8 {
+        let tls = client(&siege, Some(from_files(&mallory.config.credentials)));
+        held.push(siege.shake_hands(tls).await.unwrap());
+    }
+    // The clients of before are served, and everybody once the flood is over.
+    siege.bob.item(siege.lamp.item_id).await.unwrap();
+    drop(held);
+    refused(siege.bob.buy(1 << 40, 1).await, Reason::ItemNotFound).unwrap();
+    siege.hold().await;
+}

@@ -1,0 +1,130 @@
+//! Identity in metadata: exactly one party id, the certificate's, and exactly one bearer token.
+
+use souk_proto::{
+    Reason,
+    metadata::{AUTHORIZATION, PARTY_ID},
+};
+
+use crate::siege::{Siege, attacks, honest, reason, sell_with};
+
+attacks!(
+    honest_calls_pass_or_the_cases_would_prove_nothing,
+    party_id_missing,
+    party_id_of_another_party,
+    party_id_malformed,
+    party_id_in_upper_case,
+    party_id_nil,
+    party_id_twice_the_same,
+    party_id_twice_own_first,
+    party_id_twice_others_first,
+    token_missing,
+    token_twice_the_same,
+    token_twice_good_first,
+    token_as_basic_auth,
+    token_longer_than_two_kib,
+    token_empty,
+);
+
+async fn honest_calls_pass_or_the_cases_would_prove_nothing(siege: &Siege) {
+    let (alice, bearer) = parts(siege).await;
+    let channel = siege.channel().await;
+    let mut request = tonic::Request::new(souk_proto::v1::DisplaySellerItemsRequest::default());
+    for (name, value) in honest(&alice, &bearer) {
+        request.metadata_mut().insert(name, value.parse().unwrap());
+    }
+    let mut client = souk_proto::v1::seller_service_client::SellerServiceClient::new(channel);
+    assert_eq!(client.display_seller_items(request).await.unwrap().into_inner().items.len(), 1);
+}
+
+async fn parts(siege: &Siege) -> (String, String) {
+    (siege.alice.id(), format!("Bearer {}", siege.token().await))
+}
+
+async fn with_party_ids(siege: &Siege, ids: &[&str]) -> Reason {
+    let (_, bearer) = parts(siege).await;
+    let mut metadata: Vec<_> = ids.iter().map(|id| (PARTY_ID, *id)).collect();
+    metadata.push((AUTHORIZATION, &bearer));
+    reason(sell_with(siege.channel().await, &metadata).await)
+}
+
+async fn party_id_missing(siege: &Siege) {
+    assert_eq!(with_party_ids(siege, &[]).await, Reason::PartyIdInvalid);
+}
+
+async fn party_id_of_another_party(siege: &Siege) {
+    assert_eq!(with_party_ids(siege, &[&siege.bob.id()]).await, Reason::PartyIdInvalid);
+}
+
+async fn party_id_malformed(siege: &Siege) {
+    let own = siege.alice.id();
+    let simple = own.replace('-', "");
+    let urn = format!("urn:uuid:{own}");
+    for id in ["alice", "", " ", &own[..35], &simple, &urn, "spiffe://souk.internal/seller/x"] {
+        assert_eq!(with_party_ids(siege, &[id]).await, Reason::PartyIdInvalid, "{id:?}");
+    }
+}
+
+async fn party_id_in_upper_case(siege: &Siege) {
+    assert_eq!(with_party_ids(siege, &[&siege.alice.id().to_uppercase()]).await, Reason::PartyIdInvalid);
+}
+
+async fn party_id_nil(siege: &Siege) {
+    let nil = uuid::Uuid::nil().to_string();
+    assert_eq!(with_party_ids(siege, &[&nil]).await, Reason::PartyIdInvalid);
+}
+
+async fn party_id_twice_the_same(siege: &Siege) {
+    let own = siege.alice.id();
+    assert_eq!(with_party_ids(siege, &[&own, &own]).await, Reason::PartyIdInvalid);
+}
+
+async fn party_id_twice_own_first(siege: &Siege) {
+    let ids = [siege.alice.id(), siege.bob.id()];
+    assert_eq!(with_party_ids(siege, &[&ids[0], &ids[1]]).await, Reason::PartyIdInvalid);
+}
+
+async fn party_id_twice_others_first(siege: &Siege) {
+    let ids = [siege.bob.id(), siege.alice.id()];
+    assert_eq!(with_party_ids(siege, &[&ids[0], &ids[1]]).await, Reason::PartyIdInvalid);
+}
+
+async fn with_authorizations(siege: &Siege, values: &[&str]) -> Reason {
+    let own = siege.alice.id();
+    let mut metadata = vec![(PARTY_ID, own.as_str())];
+    metadata.extend(values.iter().map(|value| (AUTHORIZATION, *value)));
+    reason(sell_with(siege.channel().await, &metadata).await)
+}
+
+async fn token_missing(siege: &Siege) {
+    assert_eq!(with_authorizations(siege, &[]).await, Reason::TokenRequired);
+}
+
+async fn token_twice_the_same(siege: &Siege) {
+    let (_, bearer) = parts(siege).await;
+    assert_eq!(with_authorizations(siege, &[&bearer, &bearer]).await, Reason::TokenRequired);
+}
+
+async fn token_twice_good_first(siege: &Siege) {
+    let (_, bearer) = parts(siege).await;
+    assert_eq!(with_authorizations(siege, &[&bearer, "Bearer x.y.z"]).await, Reason::TokenRequired);
+}
+
+async fn token_as_basic_auth(siege: &Siege) {
+    let (_, bearer) = parts(siege).await;
+    for value in [&bearer.replace("Bearer", "Basic"), &bearer.replace("Bearer ", ""), &bearer.to_lowercase()]
+    {
+        let refused = with_authorizations(siege, &[value]).await;
+        assert!(matches!(refused, Reason::TokenRequired | Reason::TokenInvalid), "{refused:?}");
+    }
+}
+
+async fn token_longer_than_two_kib(siege: &Siege) {
+    let long = format!("Bearer {}", "a".repeat(2_049));
+    assert_eq!(with_authorizations(siege, &[&long]).await, Reason::TokenRequired);
+}
+
+async fn token_empty(siege: &Siege) {
+    for value in ["Bearer ", "Bearer", ""] {
+        assert_eq!(with_authorizations(siege, &[value]).await, Reason::TokenRequired, "{value:?}");
+    }
+}

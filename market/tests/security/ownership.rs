@@ -1,0 +1,221 @@
+//! Roles by service, and what belongs to somebody else.
+
+use prost::Message;
+use souk_certs::{credentials::CredentialFiles, identity::Role};
+use souk_proto::{Reason, metadata::PARTY_ID, v1};
+use tonic::{Code, Request, Status, transport::Channel};
+use uuid::Uuid;
+
+use crate::{
+    raw::{Pass, call, methods},
+    siege::{Siege, attacks, reason},
+};
+
+attacks!(
+    buyer_on_every_seller_call,
+    seller_on_every_buyer_call,
+    parties_on_every_admin_call,
+    operator_on_every_trade_call,
+    market_certificate_on_every_call,
+    buyer_registers_as_a_seller,
+    anothers_item_is_like_none_to_change,
+    anothers_item_is_like_none_to_delete,
+    anothers_order_is_like_none_to_look_at,
+    anothers_order_is_like_none_to_cancel,
+    anothers_mailbox_can_not_be_acknowledged,
+    anothers_request_id_tells_nothing,
+    identity_in_a_request_body_is_ignored,
+);
+
+/// An id that was not given out yet, of as many digits as those that were.
+const NOBODYS: i64 = 9;
+
+async fn denied(pass: &Pass, services: &[&str]) {
+    for path in services.iter().flat_map(|service| methods(service)) {
+        assert_eq!(reason(pass.call(&path, Vec::new()).await), Reason::RoleDenied, "{path}");
+    }
+}
+
+async fn buyer_on_every_seller_call(siege: &Siege) {
+    denied(&Pass::of(siege, &siege.bob).await, &["SellerService"]).await;
+}
+
+async fn seller_on_every_buyer_call(siege: &Siege) {
+    denied(&Pass::of(siege, &siege.alice).await, &["BuyerService"]).await;
+}
+
+async fn parties_on_every_admin_call(siege: &Siege) {
+    for actor in [&siege.alice, &siege.bob] {
+        denied(&Pass::of(siege, actor).await, &["AdminService"]).await;
+    }
+}
+
+const TRADE: [&str; 6] =
+    ["AccountService", "SessionService", "CatalogService", "SellerService", "BuyerService", "EventService"];
+
+async fn outsider(channel: Channel, id: &str, services: &[&str]) {
+    for path in services.iter().flat_map(|service| methods(service)) {
+        let mut request = Request::new(Vec::new());
+        request.metadata_mut().insert(PARTY_ID, id.parse().unwrap());
+        let refused = call(channel.clone(), request, &path).await;
+        assert_eq!(reason(refused), Reason::CertificateRequired, "{path}");
+    }
+}
+
+async fn operator_on_every_trade_call(siege: &Siege) {
+    let channel = siege.ground.channel(Role::Operator, "Olga").await.unwrap();
+    let id = siege.ground.change_pki(|pki| pki.find("olga").unwrap().identity.uuid().unwrap().to_string());
+    outsider(channel, &id, &TRADE).await;
+}
+
+async fn market_certificate_on_every_call(siege: &Siege) {
+    let market = CredentialFiles::beside(siege.ground.path().join("pki/market.pem"));
+    let channel = siege.ground.channel_with(&market).unwrap();
+    outsider(channel.clone(), &Uuid::nil().to_string(), &TRADE).await;
+    outsider(channel, &siege.alice.id(), &["AdminService"]).await;
+}
+
+async fn buyer_registers_as_a_seller(siege: &Siege) {
+    let request = v1::RegisterSellerRequest {
+        request_id: Uuid::new_v4().to_string(),
+        display_name: "Bob".into(),
+        ..Default::default()
+    };
+    let path = "/shopping.v1.AccountService/RegisterSeller";
+    let refused = Pass::of(siege, &siege.bob).await.call(path, request.encode_to_vec()).await;
+    assert_eq!(reason(refused), Reason::RoleDenied);
+}
+
+/// The whole answer, as bytes.
+fn answer(status: &Status) -> Vec<u8> {
+    [format!("{:?} {} ", status.code(), status.message()).as_bytes(), status.details()].concat()
+}
+
+/// Nobody can tell another's from none: both answers are the same to the byte, but for the id asked for.
+async fn like_none<M: Message>(pass: &Pass, path: &str, anothers: i64, message: impl Fn(i64) -> M) {
+    let mut answers = Vec::new();
+    for id in [anothers, NOBODYS] {
+        let refused = pass.call(path, message(id).encode_to_vec()).await.expect_err("it is refused");
+        assert_eq!(refused.code(), Code::NotFound);
+        answers.push(answer(&refused));
+    }
+    assert_eq!(answers[0].len(), answers[1].len());
+    let digit = |id: i64| id.to_string().into_bytes();
+    for pair in answers[0].iter().zip(&answers[1]).filter(|(one, other)| one != other) {
+        assert_eq!((vec![*pair.0], vec![*pair.1]), (digit(anothers), digit(NOBODYS)));
+    }
+}
+
+async fn other_seller(siege: &Siege) -> Pass {
+    let eve = market::demo::actor::Actor::enter(&siege.ground, Role::Seller, "Eve").await.unwrap();
+    eve.register(None).await.unwrap();
+    Pass::of(siege, &eve).await
+}
+
+async fn other_buyer(siege: &Siege) -> Pass {
+    let eve = market::demo::actor::Actor::enter(&siege.ground, Role::Buyer, "Eve").await.unwrap();
+    eve.register(None).await.unwrap();
+    Pass::of(siege, &eve).await
+}
+
+async fn anothers_item_is_like_none_to_change(siege: &Siege) {
+    let update = |item_id| v1::UpdateItemRequest {
+        request_id: Uuid::new_v4().to_string(),
+        item_id,
+        item: Some(v1::ItemDraft { name: Some("Mine now".into()), ..Default::default() }),
+        ..Default::default()
+    };
+    let path = "/shopping.v1.SellerService/UpdateItem";
+    like_none(&other_seller(siege).await, path, siege.lamp.item_id, update).await;
+}
+
+async fn anothers_item_is_like_none_to_delete(siege: &Siege) {
+    let delete = |item_id| v1::DeleteItemRequest {
+        request_id: Uuid::new_v4().to_string(),
+        item_id,
+        ..Default::default()
+    };
+    let path = "/shopping.v1.SellerService/DeleteItem";
+    like_none(&other_seller(siege).await, path, siege.lamp.item_id, delete).await;
+}
+
+/// An order of somebody's, at another seller's than alice, who is not to be told of it.
+async fn anothers_order(siege: &Siege) -> i64 {
+    let enter = |role, name| market::demo::actor::Actor::enter(&siege.ground, role, name);
+    let sam = enter(Role::Seller, "Sam").await.unwrap();
+    sam.register(None).await.unwrap();
+    let carol = enter(Role::Buyer, "Carol").await.unwrap();
+    carol.register(None).await.unwrap();
+    let vase = sam.sell(market::demo::actor::draft("Vase", "home", 900, 2)).await.unwrap();
+    carol.buy(vase.item_id, 1).await.unwrap().order_id
+}
+
+async fn anothers_order_is_like_none_to_look_at(siege: &Siege) {
+    let order = anothers_order(siege).await;
+    let path = "/shopping.v1.BuyerService/GetOrder";
+    like_none(&other_buyer(siege).await, path, order, |order_id| v1::GetOrderRequest { order_id }).await;
+}
+
+async fn anothers_order_is_like_none_to_cancel(siege: &Siege) {
+    let order = anothers_order(siege).await;
+    let cancel = |order_id| v1::CancelOrderRequest {
+        request_id: Uuid::new_v4().to_string(),
+        order_id,
+        ..Default::default()
+    };
+    like_none(&other_buyer(siege).await, "/shopping.v1.BuyerService/CancelOrder", order, cancel).await;
+}
+
+async fn anothers_mailbox_can_not_be_acknowledged(siege: &Siege) {
+    let enter = |role, name| market::demo::actor::Actor::enter(&siege.ground, role, name);
+    let sam = enter(Role::Seller, "Sam").await.unwrap();
+    sam.register(None).await.unwrap();
+    let carol = enter(Role::Buyer, "Carol").await.unwrap();
+    carol.register(None).await.unwrap();
+    let vase = sam.sell(market::demo::actor::draft("Vase", "home", 900, 2)).await.unwrap();
+    carol.buy(vase.item_id, 1).await.unwrap();
+    assert_eq!(sam.mailbox().await.unwrap().pending_count, 1);
+    let eve = other_seller(siege).await;
+    // Eve has no mailbox with that sequence; whatever the market says, sam's keeps its event.
+    let all = v1::AcknowledgeRequest { sequence: i64::MAX, ..Default::default() };
+    let _ = eve.call("/shopping.v1.EventService/Acknowledge", all.encode_to_vec()).await;
+    assert_eq!(sam.mailbox().await.unwrap().pending_count, 1);
+}
+
+async fn anothers_request_id_tells_nothing(siege: &Siege) {
+    let enter = |role, name| market::demo::actor::Actor::enter(&siege.ground, role, name);
+    let sam = enter(Role::Seller, "Sam").await.unwrap();
+    sam.register(None).await.unwrap();
+    let vase = sam.sell(market::demo::actor::draft("Vase", "home", 900, 2)).await.unwrap();
+    let carol = enter(Role::Buyer, "Carol").await.unwrap();
+    carol.register(None).await.unwrap();
+    let request = v1::BuyItemRequest {
+        request_id: Uuid::new_v4().to_string(),
+        item_id: vase.item_id,
+        quantity: 1,
+        ..Default::default()
+    };
+    let hers = carol.buy_by(request.clone()).await.unwrap();
+    // The same request by another is a purchase of her own, not a look at carol's.
+    let eve = other_buyer(siege).await;
+    let answer = eve.call("/shopping.v1.BuyerService/BuyItem", request.encode_to_vec()).await.unwrap();
+    let own = v1::BuyItemResponse::decode(&*answer).unwrap().order.unwrap();
+    assert_ne!(own.order_id, hers.order_id);
+}
+
+async fn identity_in_a_request_body_is_ignored(siege: &Siege) {
+    // Field 100 does not exist; a careless server might read it as "acting for".
+    let mut body = v1::SellItemRequest {
+        request_id: Uuid::new_v4().to_string(),
+        item: Some(market::demo::actor::draft("Planted", "home", 1, 1)),
+        ..Default::default()
+    }
+    .encode_to_vec();
+    let alice = siege.alice.id();
+    body.extend([0xa2, 0x06, u8::try_from(alice.len()).unwrap()]);
+    body.extend(alice.as_bytes());
+    let eve = other_seller(siege).await;
+    let answer = eve.call("/shopping.v1.SellerService/SellItem", body).await.unwrap();
+    let item = v1::SellItemResponse::decode(&*answer).unwrap().item.unwrap();
+    assert_ne!(item.seller_id, alice);
+}

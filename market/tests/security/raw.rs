@@ -1,0 +1,117 @@
+//! Calls as bytes, with good papers but without the client library, which repeats and rewords.
+
+use bytes::{Buf as _, BufMut as _};
+use http::uri::PathAndQuery;
+use market::demo::actor::Actor;
+use prost::Message;
+use souk_proto::FILE_DESCRIPTOR_SET;
+use tonic::{
+    Request, Status,
+    client::Grpc,
+    codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder},
+    transport::Channel,
+};
+
+use crate::siege::{Siege, honest, token};
+
+/// The full paths of the methods of a service, from the contract itself.
+pub(crate) fn methods(service: &str) -> Vec<String> {
+    let files = prost_types::FileDescriptorSet::decode(FILE_DESCRIPTOR_SET).unwrap().file;
+    let found = files
+        .iter()
+        .flat_map(|file| &file.service)
+        .find(|found| found.name() == service)
+        .unwrap_or_else(|| panic!("no service {service}"));
+    found.method.iter().map(|method| format!("/shopping.v1.{service}/{}", method.name())).collect()
+}
+
+/// A party's connection and token.
+#[derive(Clone)]
+pub(crate) struct Pass {
+    channel: Channel,
+    party: String,
+    bearer: String,
+}
+
+impl Pass {
+    pub(crate) async fn of(siege: &Siege, actor: &Actor) -> Self {
+        Self::of_token(siege, actor, &token(actor).await).await
+    }
+
+    /// With a connection of its own and a token from before.
+    pub(crate) async fn of_token(siege: &Siege, actor: &Actor, token: &str) -> Self {
+        let channel = siege.ground.channel(actor.role, &actor.name).await.unwrap();
+        Self { channel, party: actor.id(), bearer: format!("Bearer {token}") }
+    }
+
+    pub(crate) fn channel(&self) -> Channel {
+        self.channel.clone()
+    }
+
+    pub(crate) fn token(&self) -> &str {
+        self.bearer.trim_start_matches("Bearer ")
+    }
+
+    /// A message under these papers.
+    pub(crate) fn request<T>(&self, message: T) -> Request<T> {
+        let mut request = Request::new(message);
+        for (name, value) in honest(&self.party, &self.bearer) {
+            request.metadata_mut().insert(name, value.parse().unwrap());
+        }
+        request
+    }
+
+    /// A unary call; of a stream, what comes first.
+    pub(crate) async fn call(&self, path: &str, body: Vec<u8>) -> Result<Vec<u8>, Status> {
+        call(self.channel.clone(), self.request(body), path).await
+    }
+}
+
+/// A call with any metadata.
+pub(crate) async fn call(channel: Channel, request: Request<Vec<u8>>, path: &str) -> Result<Vec<u8>, Status> {
+    let mut grpc = Grpc::new(channel);
+    grpc.ready().await.map_err(|error| Status::from_error(error.into()))?;
+    let path = PathAndQuery::try_from(path).unwrap();
+    let mut answers = grpc.server_streaming(request, path, Raw).await?.into_inner();
+    Ok(answers.message().await?.unwrap_or_default())
+}
+
+/// Messages as they are on the wire.
+#[derive(Clone, Copy)]
+struct Raw;
+
+impl Codec for Raw {
+    type Encode = Vec<u8>;
+    type Decode = Vec<u8>;
+    type Encoder = Self;
+    type Decoder = Self;
+
+    fn encoder(&mut self) -> Self {
+        Self
+    }
+
+    fn decoder(&mut self) -> Self {
+        Self
+    }
+}
+
+impl Encoder for Raw {
+    type Item = Vec<u8>;
+    type Error = Status;
+
+    fn encode(&mut self, item: Vec<u8>, to: &mut EncodeBuf<'_>) -> Result<(), Status> {
+        to.put_slice(&item);
+        Ok(())
+    }
+}
+
+impl Decoder for Raw {
+    type Item = Vec<u8>;
+    type Error = Status;
+
+    fn decode(&mut self, from: &mut DecodeBuf<'_>) -> Result<Option<Vec<u8>>, Status> {
+        let mut item = vec![0; from.remaining()];
+        from.copy_to_slice(&mut item);
+        Ok(Some(item))
+    }
+}

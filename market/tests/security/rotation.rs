@@ -1,0 +1,319 @@
+//! Files that change while the market runs: nobody honest notices, and the revoked are out at once.
+
+use std::{
+    fs,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use market::demo::actor::Actor;
+use rustls::pki_types::CertificateDer;
+use souk_certs::{clock, identity::Role};
+use souk_client::Connection;
+use souk_proto::{Reason, v1, v1::event_service_client::EventServiceClient};
+use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
+
+use crate::{
+    forge::{client, from_files},
+    raw::Pass,
+    siege::{PATIENCE, Siege, attacks, figure, reason},
+};
+
+attacks!(
+    revoked_while_streaming,
+    revoked_with_an_open_connection,
+    older_list_put_back,
+    corrupt_list_put_down,
+    list_taken_away,
+    files_that_do_not_fit_together,
+    market_certificate_renewed_under_load,
+    token_key_changed,
+);
+
+async fn enter(siege: &Siege, name: &str) -> Actor {
+    let actor = Actor::enter(&siege.ground, Role::Seller, name).await.unwrap();
+    actor.register(None).await.unwrap();
+    actor
+}
+
+async fn revoked_while_streaming(siege: &Siege) {
+    let mallory = enter(siege, "Mallory").await;
+    let channel = siege.ground.channel(Role::Seller, "Mallory").await.unwrap();
+    let pass = Pass::of(siege, &mallory).await;
+    let request = pass.request(v1::SubscribeRequest::default());
+    let mut stream = EventServiceClient::new(channel).subscribe(request).await.unwrap().into_inner();
+    siege.ground.change_pki(|pki| pki.revoke("mallory", clock::now())).unwrap();
+    let changed = Instant::now();
+    let end = timeout(PATIENCE, async {
+        // What had been on its way already may still come.
+        while let Ok(Some(_)) = stream.message().await {}
+    });
+    end.await.expect("the stream ends");
+    figure(&format!(
+        "revoked while streaming: the stream ended {:?} after the list changed",
+        changed.elapsed()
+    ));
+    shut_out(siege, &mallory).await;
+}
+
+async fn revoked_with_an_open_connection(siege: &Siege) {
+    let mallory = enter(siege, "Mallory").await;
+    siege.ground.change_pki(|pki| pki.revoke("mallory", clock::now())).unwrap();
+    shut_out(siege, &mallory).await;
+}
+
+/// Calls until the revocation has taken effect; from then on nothing works for this party, old connection or
+/// new.
+async fn shut_out(siege: &Siege, actor: &Actor) {
+    let out = timeout(PATIENCE, async { while actor.mailbox().await.is_ok() {} });
+    out.await.expect("the revocation takes effect");
+    stays_out(siege, actor).await;
+}
+
+/// For five times as long as the market takes to look at its files again.
+async fn stays_out(siege: &Siege, actor: &Actor) {
+    let end = Instant::now() + Duration::from_secs(1);
+    while Instant::now() < end {
+        assert!(actor.mailbox().await.is_err(), "the old connection does not work again");
+        // Without the client library, which would look at the list itself.
+        let anew = client(siege, Some(from_files(&actor.config.credentials)));
+        assert!(siege.greet(anew).await.is_err(), "nor does a new one");
+    }
+}
+
+async fn with_list_after_revocation(siege: &Siege, change: impl FnOnce(&std::path::Path, Vec<u8>)) {
+    let mallory = enter(siege, "Mallory").await;
+    let list = siege.ground.path().join("pki/crl.pem");
+    let old = fs::read(&list).unwrap();
+    siege.ground.change_pki(|pki| pki.revoke("mallory", clock::now())).unwrap();
+    shut_out(siege, &mallory).await;
+    let newest = fs::read(&list).unwrap();
+    change(&list, old);
+    stays_out(siege, &mallory).await;
+    fs::write(&list, newest).unwrap();
+}
+
+async fn older_list_put_back(siege: &Siege) {
+    with_list_after_revocation(siege, |list, old| fs::write(list, old).unwrap()).await;
+}
+
+async fn corrupt_list_put_down(siege: &Siege) {
+    with_list_after_revocation(siege, |list, old| fs::write(list, &old[..old.len() / 2]).unwrap()).await;
+}
+
+async fn list_taken_away(siege: &Siege) {
+    with_list_after_revocation(siege, |list, _| fs::remove_file(list).unwrap()).await;
+}
+
+/// The certificate that the market shows to a new connection.
+async fn shown(siege: &Siege) -> CertificateDer<'static> {
+    let config = siege.ground.identity(Role::Seller, "Alice").await.unwrap();
+    let tls = client(siege, Some(from_files(&config.credentials)));
+    let stream = siege.shake_hands(tls).await.unwrap();
+    stream.get_ref().1.peer_certificates().unwrap()[0].clone().into_owned()
+}
+
+async fn files_that_do_not_fit_together(siege: &Siege) {
+    let before = shown(siege).await;
+    let [cert, key] = ["pki/market.pem", "pki/market.key"].map(|name| siege.ground.path().join(name));
+    let (old_cert, old_key) = (fs::read(&cert).unwrap(), fs::read(&key).unwrap());
+    siege.ground.change_pki(|pki| pki.renew("market", false, clock::now())).unwrap();
+    // Before the files have come to rest, half of the change is undone.
+    fs::write(&key, &old_key).unwrap();
+    let end = Instant::now() + Duration::from_secs(1);
+    while Instant::now() < end {
+        assert_eq!(shown(siege).await, before, "the old certificate stays");
+    }
+    fs::write(&cert, &old_cert).unwrap();
+}
+
+/// A thousand calls a second, each with the same deadline as a user's, while the market's certificate is
+/// renewed; the connections from before go on, and new ones see the new certificate.
+async fn market_certificate_renewed_under_load(siege: &Siege) {
+    const LANES: u64 = 4;
+    const EACH: Duration = Duration::from_millis(4);
+    let before = shown(siege).await;
+    let (done, stop) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)));
+    let mut lanes = Vec::new();
+    for _ in 0..LANES {
+        let pass = Pass::of(siege, &siege.bob).await;
+        let (done, stop) = (Arc::clone(&done), Arc::clone(&stop));
+        lanes.push(tokio::spawn(async move {
+            let mut pace = interval(EACH);
+            pace.set_missed_tick_behavior(MissedTickBehavior::Burst);
+            while !stop.load(Ordering::Relaxed) {
+                pace.tick().await;
+                pass.call("/shopping.v1.SessionService/WhoAmI", Vec::new()).await.expect("no call is lost");
+                done.fetch_add(1, Ordering::Relaxed);
+            }
+        }));
+    }
+    let begun = Instant::now();
+    // Well under way before, and after, the change.
+    let calls = |more: u64| {
+        let (done, from) = (Arc::clone(&done), done.load(Ordering::Relaxed));
+        let enough = async move {
+            let mut look = interval(EACH);
+            while done.load(Ordering::Relaxed) < from + more {
+                look.tick().await;
+            }
+        };
+        async { timeout(PATIENCE, enough).await.expect("the calls go on") }
+    };
+    calls(500).await;
+    siege.ground.change_pki(|pki| pki.renew("market", false, clock::now())).unwrap();
+    let renewed = timeout(PATIENCE, async { while shown(siege).await == before {} });
+    renewed.await.expect("the renewed certificate is shown");
+    calls(500).await;
+    stop.store(true, Ordering::Relaxed);
+    for lane in lanes {
+        lane.await.unwrap();
+    }
+    let (calls, rate) =
+        (done.load(Ordering::Relaxed), done.load(Ordering::Relaxed) as f64 / begun.elapsed().as_secs_f64());
+    figure(&format!("market certificate renewed under load: {calls} calls at {rate:.0}/s, 0 lost"));
+}
+
+async fn token_key_changed(siege: &Siege) {
+    let pass = Pass::of(siege, &siege.alice).await;
+    let who = "/shopping.v1.SessionService/WhoAmI";
+    let rotate = || siege.ground.change_pki(souk_certs::pki::Pki::rotate_token_key).unwrap();
+    let kid = |pass: &Pass| jsonwebtoken::decode_header(pass.token()).unwrap().kid;
+    let signed_anew = async |before: Option<String>| {
+        let changed = timeout(PATIENCE, async {
+            loop {
+                let pass = Pass::of(siege, &siege.alice).await;
+                if kid(&pass) != before {
+                    return pass;
+                }
+            }
+        });
+        changed.await.expect("the new key is in use")
+    };
+    rotate();
+    let second = signed_anew(kid(&pass)).await;
+    pass.call(who, Vec::new()).await.expect("the key before the change is good still");
+    second.call(who, Vec::new()).await.unwrap();
+    rotate();
+    let third = signed_anew(kid(&second)).await;
+    assert_eq!(reason(pass.call(who, Vec::new()).await), Reason::TokenInvalid, "the one before that is not");
+    second.call(who, Vec::new()).await.unwrap();
+    third.call(who, Vec::new()).await.unwrap();
+    // The library fetches a new token by itself.
+    let send = |c: Connection, r| async move { c.session().who_am_i(r).await };
+    siege.alice.connection.call(v1::WhoAmIRequest {}, send).await.unwrap();
+}
+
+/// Both roots are good during the change; then the former root's certificates are out, connected or not.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn root_changed() {
+    let siege = &Siege::open().await;
+    let left_behind = enter(siege, "Mallory").await;
+    let old_papers = client(siege, Some(from_files(&left_behind.config.credentials)));
+    siege.ground.change_pki(|pki| pki.new_root(clock::now())).unwrap();
+    let renewed = ["market", "alice", "bob"].map(|name| {
+        siege.ground.change_pki(|pki| pki.renew(name, false, clock::now())).unwrap().name.to_string()
+    });
+    assert_eq!(renewed.len(), 3);
+    // The market shows its certificate of the new root, and still takes one of the former.
+    let config = siege.ground.identity(Role::Seller, "Alice").await.unwrap();
+    let taken = timeout(PATIENCE, async {
+        let connect = || client(siege, Some(from_files(&config.credentials)));
+        while siege.greet(connect()).await.is_err() {}
+    });
+    taken.await.expect("the new root is trusted");
+    left_behind.mailbox().await.unwrap();
+    siege.ground.change_pki(|pki| pki.retire_root(true, clock::now())).unwrap();
+    let out = timeout(PATIENCE, async { while left_behind.mailbox().await.is_ok() {} });
+    out.await.expect("the former root is no longer trusted");
+    assert!(siege.greet(old_papers).await.is_err());
+    // Whoever has new papers goes on as before; the same files, read again.
+    for (role, name) in [(Role::Seller, "Alice"), (Role::Buyer, "Bob")] {
+        let anew = Actor::enter(&siege.ground, role, name).await.unwrap();
+        assert_eq!(anew.item(siege.lamp.item_id).await.unwrap(), siege.lamp);
+    }
+}
+
+mod at_the_start {
+    use super::*;
+
+    async fn refused_to_start(change: impl FnOnce(&std::path::Path)) -> String {
+        let mut siege = Siege::with(market::demo::ground::GroundOptions::default()).await;
+        change(&siege.ground.path().join("pki/crl.pem"));
+        let error = siege.ground.restart().await.expect_err("it does not start");
+        error.to_string()
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn list_absent() {
+        let error = refused_to_start(|list| fs::remove_file(list).unwrap()).await;
+        assert!(error.contains("crl.pem"), "{error}");
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn list_corrupt() {
+        for bytes in [&b""[..], b"garbage", b"-----BEGIN X509 CRL-----\nAAAA\n-----END X509 CRL-----\n"] {
+            let error = refused_to_start(|list| fs::write(list, bytes).unwrap()).await;
+            assert!(error.contains("crl.pem"), "{error}");
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn list_of_another_authority() {
+        let elsewhere = Siege::open().await;
+        let foreign = fs::read(elsewhere.ground.path().join("pki/crl.pem")).unwrap();
+        let error = refused_to_start(|list| fs::write(list, foreign).unwrap()).await;
+        assert!(error.contains("crl.pem"), "{error}");
+    }
+}
+
+/// What the market tells of itself, until it is as expected.
+async fn figure_of(address: std::net::SocketAddr, name: &str, is_right: impl Fn(i64) -> bool) {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let told = timeout(PATIENCE, async {
+        loop {
+            let mut tcp = tokio::net::TcpStream::connect(address).await.unwrap();
+            tcp.write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await.unwrap();
+            let mut answer = String::new();
+            tcp.read_to_string(&mut answer).await.unwrap();
+            let value = answer.lines().find_map(|line| line.strip_prefix(name)?.trim().parse().ok());
+            if is_right(value.unwrap_or_else(|| panic!("{name} is not in {answer}"))) {
+                return;
+            }
+        }
+    });
+    told.await.unwrap_or_else(|_| panic!("{name} does not become right"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn soonest_expiry_is_told_and_follows_a_renewal() {
+    // A port of this test's own: taken by the listener, let go, and taken by the market.
+    static ADMIN: std::sync::OnceLock<std::net::SocketAddr> = std::sync::OnceLock::new();
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    ADMIN.set(free.local_addr().unwrap()).unwrap();
+    drop(free);
+    let adjust = |config: &mut market::config::Config| config.server.admin_listen = ADMIN.get().copied();
+    let options = market::demo::ground::GroundOptions { adjust, ..Default::default() };
+    let siege = Siege::with(options).await;
+    let address = *ADMIN.get().unwrap();
+    let end = |siege: &Siege| {
+        let market = siege.ground.change_pki(|pki| pki.market().unwrap());
+        let now = clock::now();
+        let domain = souk_certs::identity::TrustDomain::default();
+        let loaded = souk_certs::credentials::Credentials::load(&market.files(), &domain, now).unwrap();
+        (loaded.expiries().soonest().unix_timestamp(), loaded.expiries().certificate.unix_timestamp())
+    };
+    let (soonest, certificate) = end(&siege);
+    assert!(soonest < certificate, "the revocation list is the first to end");
+    figure_of(address, "souk_soonest_expiry_timestamp_seconds", |told| told == soonest).await;
+    figure_of(address, "souk_certificate_expiry_timestamp_seconds", |told| told == certificate).await;
+    siege.ground.change_pki(|pki| pki.refresh_crl(clock::now() + time::Duration::days(5))).unwrap();
+    let (later, _) = end(&siege);
+    assert!(later > soonest);
+    figure_of(address, "souk_soonest_expiry_timestamp_seconds", |told| told == later).await;
+    figure_of(address, "souk_connections", |told| told > 0).await;
+    siege.hold().await;
+}

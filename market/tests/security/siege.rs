@@ -1,0 +1,142 @@
+//! A market with one seller, one buyer and one item, and the ways to attack it.
+
+use std::{io::Write as _, sync::Arc, time::Duration};
+
+use market::demo::{
+    actor::{Actor, draft},
+    ground::{Ground, GroundOptions, StoreKind},
+};
+use rustls::{ClientConfig, pki_types::ServerName};
+use souk_certs::identity::Role;
+use souk_proto::{
+    Reason,
+    metadata::{AUTHORIZATION, PARTY_ID},
+    v1::{self, seller_service_client::SellerServiceClient},
+};
+use tokio::{io::AsyncReadExt as _, net::TcpStream, time::timeout};
+use tokio_rustls::{TlsConnector, client::TlsStream};
+use tonic::{Request, Status, metadata::MetadataValue, transport::Channel};
+
+/// How long anything may take that must happen.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+
+pub(crate) struct Siege {
+    pub(crate) ground: Ground,
+    pub(crate) alice: Actor,
+    pub(crate) bob: Actor,
+    pub(crate) lamp: v1::Item,
+}
+
+impl Siege {
+    pub(crate) async fn open() -> Self {
+        Self::with(GroundOptions::default()).await
+    }
+
+    pub(crate) async fn with(options: GroundOptions) -> Self {
+        Self::with_store(options, StoreKind::Memory).await
+    }
+
+    pub(crate) async fn with_store(options: GroundOptions, store: StoreKind) -> Self {
+        let ground = Ground::open(GroundOptions { store, ..options }).await.unwrap();
+        let alice = Actor::enter(&ground, Role::Seller, "Alice").await.unwrap();
+        let bob = Actor::enter(&ground, Role::Buyer, "Bob").await.unwrap();
+        alice.register(None).await.unwrap();
+        bob.register(None).await.unwrap();
+        let lamp = alice.sell(draft("Lamp", "home/light", 1_250, 10)).await.unwrap();
+        Self { ground, alice, bob, lamp }
+    }
+
+    /// Nothing came of the attack, and the market serves old connections and new ones.
+    pub(crate) async fn hold(self) {
+        let request = v1::DisplaySellerItemsRequest::default();
+        let send = |c: souk_client::Connection, r| async move { c.seller().display_seller_items(r).await };
+        let items = self.alice.connection.call(request, send).await.unwrap().items;
+        assert_eq!(items, [self.lamp], "alice's items are as they were");
+        let anew = Actor::enter(&self.ground, Role::Buyer, "Bob").await.unwrap();
+        anew.item(items[0].item_id).await.unwrap();
+        for mailbox in [self.alice.mailbox().await.unwrap(), self.bob.mailbox().await.unwrap()] {
+            assert_eq!(mailbox.pending_count, 0, "nobody was told anything");
+        }
+        self.ground.close().await.unwrap();
+    }
+
+    /// A connection of alice's without the client library on it.
+    pub(crate) async fn channel(&self) -> Channel {
+        self.ground.channel(Role::Seller, "Alice").await.unwrap()
+    }
+
+    /// A good token of alice's.
+    pub(crate) async fn token(&self) -> String {
+        token(&self.alice).await
+    }
+
+    /// Begins a TLS connection; ends with what the market says first, or its alert.
+    pub(crate) async fn greet(&self, tls: ClientConfig) -> Result<Vec<u8>, std::io::Error> {
+        let mut stream = self.shake_hands(tls).await?;
+        let mut first = vec![0; 1_024];
+        let read = timeout(PATIENCE, stream.read(&mut first)).await.expect("it does not keep us waiting")?;
+        first.truncate(read);
+        Ok(first)
+    }
+
+    /// The client's side of a handshake. With TLS 1.3 the market has not judged our certificate yet.
+    pub(crate) async fn shake_hands(
+        &self,
+        tls: ClientConfig,
+    ) -> Result<TlsStream<TcpStream>, std::io::Error> {
+        let tcp = TcpStream::connect(self.ground.address()).await?;
+        let name = ServerName::try_from("market.souk.internal").unwrap();
+        timeout(PATIENCE, TlsConnector::from(Arc::new(tls)).connect(name, tcp)).await.expect("in time")
+    }
+}
+
+/// Written past the test harness, which would keep it to itself: these figures are to be seen.
+pub(crate) fn figure(line: &str) {
+    std::io::stdout().write_all(format!("{line}\n").as_bytes()).unwrap();
+}
+
+/// A good token.
+pub(crate) async fn token(of: &Actor) -> String {
+    let send = |c: souk_client::Connection, r| async move { c.account().issue_token(r).await };
+    of.connection.call(v1::IssueTokenRequest {}, send).await.unwrap().access_token
+}
+
+/// Tries to list an item with just this metadata.
+pub(crate) async fn sell_with(channel: Channel, metadata: &[(&'static str, &str)]) -> Result<(), Status> {
+    let mut request = Request::new(v1::SellItemRequest {
+        request_id: uuid::Uuid::new_v4().to_string(),
+        item: Some(draft("Contraband", "home", 1, 1)),
+        ..Default::default()
+    });
+    for (name, value) in metadata {
+        request.metadata_mut().append(*name, MetadataValue::try_from(*value).unwrap());
+    }
+    SellerServiceClient::new(channel).sell_item(request).await.map(|_| ())
+}
+
+/// The metadata of an honest call.
+pub(crate) fn honest<'a>(party: &'a str, bearer: &'a str) -> [(&'static str, &'a str); 2] {
+    [(PARTY_ID, party), (AUTHORIZATION, bearer)]
+}
+
+/// The reason that an attack was refused for.
+#[track_caller]
+pub(crate) fn reason<T: std::fmt::Debug>(result: Result<T, Status>) -> Reason {
+    let status = result.expect_err("it is refused");
+    Reason::of(&status).unwrap_or_else(|| panic!("no reason: {status:?}"))
+}
+
+/// One test for each attack; the siege must hold after it.
+macro_rules! attacks {
+    ($($name:ident),+ $(,)?) => {
+        mod attack {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $name() {
+                let siege = crate::siege::Siege::open().await;
+                super::$name(&siege).await;
+                siege.hold().await;
+            })+
+        }
+    };
+}
+pub(crate) use attacks;

@@ -1,0 +1,135 @@
+//! A suspended account: out at once, whatever it holds, and so are its goods.
+
+use prost::Message;
+use souk_certs::identity::Role;
+use souk_client::Connection;
+use souk_proto::{Reason, v1};
+use tonic::Code;
+use uuid::Uuid;
+
+use crate::{
+    raw::{Pass, methods},
+    siege::{Siege, attacks, reason},
+};
+use market::demo::actor::{Actor, draft, refused};
+
+attacks!(
+    suspended_on_every_call_with_a_live_token,
+    suspended_account_gets_no_new_token,
+    suspended_accounts_stream_ends,
+    suspended_sellers_items_are_gone,
+    token_of_an_older_epoch_after_reinstatement,
+);
+
+struct Mallory {
+    olga: Actor,
+    actor: Actor,
+}
+
+impl Mallory {
+    async fn enter(siege: &Siege) -> Self {
+        let olga = Actor::enter(&siege.ground, Role::Operator, "Olga").await.unwrap();
+        let actor = Actor::enter(&siege.ground, Role::Seller, "Mallory").await.unwrap();
+        actor.register(None).await.unwrap();
+        Self { olga, actor }
+    }
+
+    async fn suspend(&self) {
+        let request = v1::SuspendRequest {
+            request_id: self.olga.connection.request_id(),
+            party_id: self.actor.id(),
+            reason: "sells what is not theirs".into(),
+            ..Default::default()
+        };
+        let send = |c: Connection, r| async move { c.admin().suspend(r).await };
+        let answer = self.olga.connection.call(request, send).await.unwrap();
+        assert!(answer.party.unwrap().suspension.is_some());
+    }
+
+    async fn reinstate(&self) {
+        let request = v1::ReinstateRequest {
+            request_id: self.olga.connection.request_id(),
+            party_id: self.actor.id(),
+            ..Default::default()
+        };
+        let send = |c: Connection, r| async move { c.admin().reinstate(r).await };
+        self.olga.connection.call(request, send).await.unwrap();
+    }
+}
+
+async fn suspended_on_every_call_with_a_live_token(siege: &Siege) {
+    let mallory = Mallory::enter(siege).await;
+    let pass = Pass::of(siege, &mallory.actor).await;
+    let path = "/shopping.v1.SessionService/WhoAmI";
+    pass.call(path, Vec::new()).await.expect("the token is good");
+    mallory.suspend().await;
+    // The very next call, with no wait in between.
+    for service in ["SessionService", "CatalogService", "SellerService", "EventService", "AccountService"] {
+        for path in methods(service) {
+            assert_eq!(reason(pass.call(&path, Vec::new()).await), Reason::AccountSuspended, "{path}");
+        }
+    }
+}
+
+async fn suspended_account_gets_no_new_token(siege: &Siege) {
+    let mallory = Mallory::enter(siege).await;
+    mallory.suspend().await;
+    let anew = Actor::enter(&siege.ground, Role::Seller, "Mallory").await.unwrap();
+    let send = |c: Connection, r| async move { c.account().issue_token(r).await };
+    let issued = anew.connection.call(v1::IssueTokenRequest {}, send).await;
+    refused(issued, Reason::AccountSuspended).unwrap();
+    refused(anew.register(None).await, Reason::AccountSuspended).unwrap();
+    // Nor with a new certificate of the same party.
+    siege.ground.change_pki(|pki| pki.renew("mallory", false, souk_certs::clock::now()).unwrap());
+    let renewed = Actor::enter(&siege.ground, Role::Seller, "Mallory").await.unwrap();
+    refused(renewed.register(None).await, Reason::AccountSuspended).unwrap();
+}
+
+async fn suspended_accounts_stream_ends(siege: &Siege) {
+    let mallory = Mallory::enter(siege).await;
+    let mut stream = mallory.actor.follow();
+    // The test event proves that the stream is open.
+    let send = |c: Connection, r| async move { c.events().test_event(r).await };
+    let request =
+        v1::TestEventRequest { request_id: mallory.actor.connection.request_id(), ..Default::default() };
+    mallory.actor.connection.call(request, send).await.unwrap();
+    stream.next().await.unwrap();
+    mallory.suspend().await;
+    assert!(stream.next().await.is_err(), "the stream ends");
+    stream.close().await;
+}
+
+async fn suspended_sellers_items_are_gone(siege: &Siege) {
+    let mallory = Mallory::enter(siege).await;
+    let goods = mallory.actor.sell(draft("Lamp of doubtful origin", "home/light", 100, 5)).await.unwrap();
+    mallory.suspend().await;
+    let found = siege.bob.search(v1::SearchItemRequest { query: "lamp".into(), ..Default::default() });
+    let found: Vec<_> = found.await.unwrap().items.iter().map(|item| item.item_id).collect();
+    assert_eq!(found, [siege.lamp.item_id], "only alice's is found");
+    refused(siege.bob.item(goods.item_id).await, Reason::ItemNotFound).unwrap();
+    refused(siege.bob.buy(goods.item_id, 1).await, Reason::ItemNotFound).unwrap();
+    refused(siege.bob.wish(goods.item_id).await, Reason::ItemNotFound).unwrap();
+    mallory.reinstate().await;
+    assert_eq!(siege.bob.item(goods.item_id).await.unwrap().quantity, 5);
+}
+
+async fn token_of_an_older_epoch_after_reinstatement(siege: &Siege) {
+    let mallory = Mallory::enter(siege).await;
+    let pass = Pass::of(siege, &mallory.actor).await;
+    mallory.suspend().await;
+    mallory.reinstate().await;
+    let request = v1::SellItemRequest {
+        request_id: Uuid::new_v4().to_string(),
+        item: Some(draft("Contraband", "home", 1, 1)),
+        ..Default::default()
+    };
+    let sold = pass.call("/shopping.v1.SellerService/SellItem", request.encode_to_vec()).await;
+    let status = sold.expect_err("the old token is void");
+    assert_eq!((status.code(), Reason::of(&status)), (Code::Unauthenticated, Some(Reason::TokenInvalid)));
+    // With a new token the party is itself again.
+    Pass::of(siege, &mallory.actor)
+        .await
+        .call("/shopping.v1.SessionService/WhoAmI", Vec::new())
+        .await
+        .unwrap();
+}
