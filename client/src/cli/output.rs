@@ -2,7 +2,7 @@
 
 use std::io::{self, IsTerminal as _, Write as _};
 
-use comfy_table::{ContentArrangement, Table, presets};
+use comfy_table::{Attribute, Cell, ContentArrangement, Table, presets};
 use nu_ansi_term::{Color, Style};
 use serde::{Deserialize, Serialize};
 
@@ -98,7 +98,11 @@ impl Printer {
     fn table<T: Shown>(&self, rows: &[T]) -> String {
         let mut table = Table::new();
         table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic);
-        table.set_header(T::HEADINGS.iter().map(|heading| self.bold(heading)));
+        // Bold by the table's own means: it would count escape sequences as characters.
+        table.set_header(T::HEADINGS.iter().map(|heading| match Cell::new(heading) {
+            cell if self.color => cell.add_attribute(Attribute::Bold),
+            cell => cell,
+        }));
         for row in rows {
             table.add_row(row.cells());
         }

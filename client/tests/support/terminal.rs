@@ -15,9 +15,9 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Where a program is run.
 pub(crate) struct Terminal {
-    program: &'static str,
+    pub(crate) program: &'static str,
     pub(crate) home: TempDir,
-    variables: Vec<(&'static str, String)>,
+    pub(crate) variables: Vec<(&'static str, String)>,
 }
 
 /// How a program ended.

@@ -1,0 +1,112 @@
+//! A screen and a keyboard for the tests of the shell: the real binary on a pseudo-terminal.
+
+use std::num::NonZero;
+
+use pty_process::{OwnedReadPty, OwnedWritePty, Size};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    process::Child,
+    time::timeout,
+};
+
+use crate::terminal::{PATIENCE, Terminal};
+
+const ROWS: NonZero<u16> = NonZero::new(40).expect("not 0");
+const COLUMNS: NonZero<u16> = NonZero::new(120).expect("not 0");
+/// How many lines that have left the screen can still be read.
+const SCROLLBACK: usize = 2_000;
+
+/// The question where the cursor is (ECMA-48, DSR 6), which an editor of lines asks of its terminal.
+const CURSOR_POSITION_REQUEST: &[u8] = b"\x1b[6n";
+
+/// A program on a terminal of its own.
+pub(crate) struct Screen {
+    child: Child,
+    keyboard: OwnedWritePty,
+    output: OwnedReadPty,
+    parser: vt100::Parser,
+    /// The end of what was read, in which a request may have begun.
+    tail: Vec<u8>,
+}
+
+impl Screen {
+    pub(crate) fn start(terminal: &Terminal, arguments: &[&str]) -> Self {
+        let (pty, terminal_side) = pty_process::open().expect("a pseudo-terminal");
+        pty.resize(Size::new(ROWS.get(), COLUMNS.get())).expect("a size");
+        let command = pty_process::Command::new(terminal.program)
+            .args(arguments)
+            .env_clear()
+            .env("HOME", terminal.home.path())
+            .env("TERM", "xterm-256color")
+            .envs(terminal.variables.iter().map(|(name, value)| (name, value)))
+            .kill_on_drop(true);
+        let child = command.spawn(terminal_side).expect("the program");
+        let (output, keyboard) = pty.into_split();
+        let parser = vt100::Parser::new(ROWS, COLUMNS, SCROLLBACK);
+        Self { child, keyboard, output, parser, tail: Vec::new() }
+    }
+
+    pub(crate) async fn press(&mut self, keys: &str) {
+        self.keyboard.write_all(keys.as_bytes()).await.expect("typed");
+    }
+
+    /// Waits until the text is as it should be, and answers it: the screen and what has scrolled off it.
+    pub(crate) async fn until(&mut self, is_there: impl Fn(&str) -> bool) -> String {
+        let waited = timeout(PATIENCE, async {
+            loop {
+                let text = self.text();
+                if is_there(&text) {
+                    return text;
+                }
+                assert!(self.read().await, "the program has ended: {text}");
+            }
+        });
+        waited.await.unwrap_or_else(|_| panic!("it never came: {}", self.text()))
+    }
+
+    /// Waits for the program's end; answers its exit code.
+    pub(crate) async fn end(mut self) -> i32 {
+        let ended = timeout(PATIENCE, async {
+            while self.read().await {}
+            self.child.wait().await
+        });
+        ended.await.expect("it ends in time").expect("it ran").code().expect("an exit code")
+    }
+
+    /// Shows more of the output; `false` at its end.
+    async fn read(&mut self) -> bool {
+        let mut bytes = [0; 4_096];
+        // A terminal whose program has ended can't be read (EIO).
+        let Ok(count @ 1..) = self.output.read(&mut bytes).await else { return false };
+        self.parser.process(&bytes[..count]);
+        self.tail.extend(&bytes[..count]);
+        while let Some(at) =
+            self.tail.windows(CURSOR_POSITION_REQUEST.len()).position(|w| w == CURSOR_POSITION_REQUEST)
+        {
+            self.tail.drain(..at + CURSOR_POSITION_REQUEST.len());
+            let (row, column) = self.parser.screen().cursor_position();
+            self.press(&format!("\x1b[{};{}R", row + 1, column + 1)).await;
+        }
+        let needless = self.tail.len().saturating_sub(CURSOR_POSITION_REQUEST.len());
+        self.tail.drain(..needless);
+        true
+    }
+
+    fn text(&mut self) -> String {
+        let screen = self.parser.screen_mut();
+        let mut pages = vec![screen.contents()];
+        screen.set_scrollback(SCROLLBACK);
+        let mut above = screen.scrollback();
+        while above > 0 {
+            screen.set_scrollback(above);
+            let rows: Vec<_> =
+                screen.rows(0, COLUMNS.get()).take(above.min(usize::from(ROWS.get()))).collect();
+            pages.push(rows.join("\n"));
+            above = above.saturating_sub(usize::from(ROWS.get()));
+        }
+        screen.set_scrollback(0);
+        let last = pages.remove(0);
+        pages.push(last);
+        pages.join("\n").trim_end().to_owned()
+    }
+}

@@ -1,0 +1,81 @@
+//! The interactive shell on a pseudo-terminal: lines, the menu, and notifications above the line being typed.
+
+#![expect(clippy::expect_used, reason = "a test that panics has failed")]
+
+#[path = "../../client/tests/support/screen.rs"]
+mod screen;
+#[path = "../../client/tests/support/terminal.rs"]
+#[expect(dead_code, reason = "the tests of the command line use the rest")]
+mod terminal;
+
+use market::demo::{
+    actor::{Actor, draft},
+    ground::{Ground, GroundOptions, StoreKind},
+};
+use screen::Screen;
+use souk_certs::identity::Role;
+use terminal::Terminal;
+
+const SELLER: &str = env!("CARGO_BIN_EXE_seller");
+const PROMPT: &str = "seller>";
+/// More than any queue between the market and the terminal holds.
+const SALES: i64 = 1_000;
+
+/// Alice with a lamp to sell, Bob to buy it, and Alice's terminal.
+async fn shop() -> (Ground, Actor, i64, Terminal) {
+    let options = GroundOptions { store: StoreKind::Memory, ..GroundOptions::default() };
+    let ground = Ground::open(options).await.expect("a market");
+    let alice = Actor::enter(&ground, Role::Seller, "alice").await.expect("a seller");
+    alice.register(None).await.expect("registered");
+    let lamp = alice.sell(draft("Brass lantern", "home/light", 1_250, 10_000)).await.expect("listed");
+    let bob = Actor::enter(&ground, Role::Buyer, "Bob").await.expect("a buyer");
+    bob.register(None).await.expect("registered");
+    let terminal =
+        Terminal::of(SELLER, &ground.identity(Role::Seller, "alice").await.expect("a certificate"));
+    (ground, bob, lamp.item_id, terminal)
+}
+
+fn sales_in(text: &str) -> usize {
+    text.lines().filter(|line| line.starts_with("* sold")).count()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn everything_that_happened_meanwhile_is_shown_and_then_acknowledged() {
+    let (ground, bob, lamp, terminal) = shop().await;
+    for _ in 0..SALES {
+        bob.buy(lamp, 1).await.expect("bought");
+    }
+    let mut screen = Screen::start(&terminal, &["shell"]);
+    screen.until(|text| sales_in(text) == SALES as usize).await;
+    screen.press("quit\r").await;
+    assert_eq!(screen.end().await, 0);
+    let alice = Actor::enter(&ground, Role::Seller, "alice").await.expect("connected");
+    assert_eq!(alice.mailbox().await.expect("told").pending_count, 0);
+
+    let mut again = Screen::start(&terminal, &["shell"]);
+    bob.buy(lamp, 2).await.expect("bought");
+    let text = again.until(|text| sales_in(text) > 0).await;
+    assert!(sales_in(&text) == 1 && text.contains("2 × Brass lantern"), "nothing came twice: {text}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_notification_leaves_the_line_being_typed_alone() {
+    let (_ground, bob, lamp, terminal) = shop().await;
+    let mut screen = Screen::start(&terminal, &["shell"]);
+    screen.until(|text| text.ends_with(PROMPT)).await;
+    screen.press("ite").await;
+    screen.until(|text| text.ends_with("seller> ite")).await;
+    bob.buy(lamp, 1).await.expect("bought");
+    screen.until(|text| sales_in(text) == 1 && text.ends_with("seller> ite")).await;
+    screen.press("ms\r").await;
+    let text = screen.until(|text| text.contains("9999  ") && text.ends_with(PROMPT)).await;
+    let starts = |word| text.lines().filter_map(|line| line.find(word)).next_back();
+    assert_eq!(starts("NAME"), starts("Brass lantern"), "columns stand below their headings: {text}");
+    // Ctrl-C gives a line up, Ctrl-D ends the shell.
+    screen.press("nonsense").await;
+    screen.until(|text| text.ends_with("nonsense")).await;
+    screen.press("\u{3}").await;
+    screen.until(|text| text.contains("nonsense") && text.ends_with(PROMPT)).await;
+    screen.press("\u{4}").await;
+    assert_eq!(screen.end().await, 0);
+}
