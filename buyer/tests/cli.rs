@@ -114,6 +114,11 @@ async fn a_buyers_day() {
     assert!(orders.out.lines().count() == 1 && orders.out.contains("cancelled"), "{orders:?}");
     let shown = bob.run(&["show", &id, "--output", "json"]).await.json();
     assert_eq!(shown["quantity"], json!(10), "the units went back");
+
+    bob.run(&["place", "lamp"]).await.assert_fails(2, &["7x2"]);
+    bob.run(&["place", &id, &format!("{id}x10")]).await.assert_fails(5, &["10"]);
+    let placed = bob.run(&["place", &id, &format!("{id}x3"), "--output", "json"]).await.json();
+    assert_eq!((placed.as_array().map(Vec::len), &placed[0]["quantity"]), (Some(1), &json!(4)), "{placed}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

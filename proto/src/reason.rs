@@ -93,6 +93,8 @@ reasons! {
     AlreadyRated = "ALREADY_RATED", AlreadyExists, CONFLICT, "pass --update to replace your earlier rating";
     /// The order is cancelled already, or too far on to be.
     NotCancellable = "NOT_CANCELLABLE", FailedPrecondition, CONFLICT, "look at the order's status: only a placed order can be cancelled";
+    /// The order is not in the state that this needs; metadata tells both.
+    OrderStatusConflict = "ORDER_STATUS_CONFLICT", FailedPrecondition, CONFLICT, "look at the order's status: a placed order can be shipped, a shipped one delivered";
     /// The item has another version than the caller expected.
     VersionMismatch = "VERSION_MISMATCH", Aborted, CONFLICT, "look at the item as it is now and repeat your change on it";
     /// The change would take the stock below zero or above its limit.

@@ -223,6 +223,43 @@ async fn a_shell_without_a_terminal_reads_a_script() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn orders_are_shipped_delivered_cancelled_and_summed_up() {
+    let ground = market().await;
+    let alice = registered(&ground).await;
+    let lamp = list_lamp(&alice).await;
+    for units in [3, 1, 2] {
+        buy(&ground, lamp, units).await;
+    }
+    assert_eq!(alice.run(&["ship", "1"]).await.code, 0);
+    alice.run(&["ship", "1"]).await.assert_fails(5, &["shipped", "hint"]);
+    let delivered = alice.run(&["deliver", "1", "--output", "json"]).await.json();
+    assert_eq!(delivered["status"], json!("delivered"));
+    alice.run(&["cancel", "2"]).await.assert_fails(2, &["--reason"]);
+    let cancelled = alice.run(&["cancel", "2", "--reason", "cracked", "--output", "json"]).await.json();
+    assert_eq!(
+        (&cancelled["cancelled_by"], &cancelled["cancel_reason"]),
+        (&json!("seller"), &json!("cracked"))
+    );
+
+    let csv = alice.run(&["sales", "--status", "placed", "--output", "csv"]).await.out;
+    let lines: Vec<_> = csv.lines().collect();
+    assert_eq!(lines[0].trim_end(), "order,item,name,units,total,status,buyer,seller,placed");
+    assert!(
+        lines.len() == 2 && lines[1].starts_with("3,1,Brass lantern,2,25.00 GBP,placed,Bob,Alice,"),
+        "{csv}"
+    );
+
+    let days = alice.run(&["sales", "--summary", "--output", "json"]).await.json();
+    assert_eq!((&days[0]["order_count"], &days[0]["quantity"]), (&json!(2), &json!(5)), "{days}");
+    let items = alice.run(&["sales", "--summary", "item"]).await.out;
+    assert!(items.contains("62.50 GBP") && items.contains('█'), "{items}");
+    let long_ago = alice.run(&["sales", "--until", "2020-01-01"]).await;
+    assert!(long_ago.code == 0 && long_ago.out.is_empty(), "{long_ago:?}");
+    alice.run(&["sales", "--from", "yesterday"]).await.assert_fails(2, &["2026-11-25"]);
+    alice.run(&["sales", "--summary", "--item", "1"]).await.assert_fails(2, &["--item"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn sales_are_told_by_stream_and_by_callback() {
     let ground = market().await;
     let alice = registered(&ground).await;

@@ -4,6 +4,7 @@ mod buy;
 mod cancel;
 mod categories;
 mod orders;
+mod place;
 mod rate;
 mod register;
 mod search;
@@ -27,6 +28,7 @@ pub(crate) enum Command {
     Categories(categories::Categories),
     Show(show::Show),
     Buy(buy::Buy),
+    Place(place::Place),
     Orders(orders::Orders),
     Order(orders::Order),
     Cancel(cancel::Cancel),
@@ -44,6 +46,7 @@ impl Program for Buyer {
   buyer --cert bob.pem register Bob
   buyer --cert bob.pem search lantern --category home --max-price \"20 GBP\" --in-stock
   buyer --cert bob.pem buy 7 --quantity 2 --expect-price \"12.50 GBP\"
+  buyer --cert bob.pem place 7x2 3 12x5
   buyer --cert bob.pem wish add 7
   buyer --cert bob.pem rate 7 5
   buyer --cert bob.pem shell
@@ -91,6 +94,7 @@ Exit codes: 0 ok, 1 error, 2 usage, 3 not found, 4 identity, 5 conflict or out o
             Command::Categories(categories) => categories.run(session).await,
             Command::Show(show) => show.run(session).await,
             Command::Buy(buy) => buy.run(session).await,
+            Command::Place(place) => place.run(session).await,
             Command::Orders(orders) => orders.run(session).await,
             Command::Order(order) => order.run(session).await,
             Command::Cancel(cancel) => cancel.run(session).await,

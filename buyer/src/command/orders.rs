@@ -3,16 +3,15 @@
 use clap::Args;
 use souk_client::{
     Failure,
-    cli::{CliSession, Paging, StatusFilter, view::OrderView},
+    cli::{CliSession, OrderFilter, Paging, view::OrderView},
 };
 use souk_proto::v1::{GetOrderRequest, ListOrdersRequest};
 
 /// List your orders, latest first
 #[derive(Args)]
 pub(crate) struct Orders {
-    /// Only orders with this status.
-    #[arg(long)]
-    status: Option<StatusFilter>,
+    #[command(flatten)]
+    filter: OrderFilter,
     #[command(flatten)]
     paging: Paging,
 }
@@ -26,10 +25,17 @@ pub(crate) struct Order {
 
 impl Orders {
     pub(super) async fn run(self, session: &CliSession) -> Result<(), Failure> {
-        let status = StatusFilter::to_wire(self.status);
+        let filter = self.filter;
         self.paging
             .pages(session, async |page_size, page_token| {
-                let request = ListOrdersRequest { page_size, page_token, status };
+                let request = ListOrdersRequest {
+                    page_size,
+                    page_token,
+                    item_id: filter.item,
+                    status: filter.status(),
+                    from_time: filter.time.from(),
+                    until_time: filter.time.until(),
+                };
                 let page =
                     session.call(request, |c, r| async move { c.buyer().list_orders(r).await }).await?;
                 Ok((page.orders.iter().map(OrderView::from).collect(), page.next_page_token))

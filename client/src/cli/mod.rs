@@ -5,6 +5,7 @@
 
 mod examine;
 mod files;
+mod filter;
 mod flags;
 mod interrupt;
 pub mod listen;
@@ -20,12 +21,13 @@ mod shell;
 pub mod view;
 
 pub use examine::examine;
+pub use filter::{OrderFilter, TimeFilter, wire as wire_time};
 pub use flags::{CommonFlags, Resolved};
 pub use listen::listen;
 pub use menu::{Entry, Field};
 pub use money::{format_money, parse_money};
 pub use output::{Output, Printer, Shown, report};
-pub use paging::{Paging, StatusFilter};
+pub use paging::Paging;
 pub use plain::plain;
 pub use program::{Program, Shared, run};
 pub use session::CliSession;

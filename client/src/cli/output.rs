@@ -19,6 +19,8 @@ pub enum Output {
     Json,
     /// One JSON object a line.
     Ndjson,
+    /// The table's columns, separated by commas (RFC 4180).
+    Csv,
 }
 
 /// Something that can be shown: as a row of a table, and by its `Serialize` as JSON.
@@ -58,6 +60,7 @@ impl Printer {
             Output::Table => write(&self.table(rows)),
             Output::Json => write(&pretty(&rows)?),
             Output::Ndjson => rows.iter().try_for_each(|row| write(&compact(row)?)),
+            Output::Csv => csv(Some(T::HEADINGS), rows),
         }
     }
 
@@ -67,6 +70,7 @@ impl Printer {
             Output::Table => write(&self.table(std::slice::from_ref(row))),
             Output::Json => write(&pretty(row)?),
             Output::Ndjson => write(&compact(row)?),
+            Output::Csv => csv(Some(T::HEADINGS), std::slice::from_ref(row)),
         }
     }
 
@@ -92,6 +96,7 @@ impl Printer {
         match self.output {
             Output::Table => write(sentence),
             Output::Json | Output::Ndjson => write(&compact(event)?),
+            Output::Csv => csv(None, std::slice::from_ref(event)),
         }
     }
 
@@ -118,7 +123,7 @@ impl Printer {
 /// Writes a failure and what to do about it on standard error.
 pub fn report(failure: &Failure, output: Output) {
     let hint = failure.hint();
-    if output == Output::Table {
+    if matches!(output, Output::Table | Output::Csv) {
         let label = |text, color: Color| {
             if io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none() {
                 color.bold().paint(text).to_string()
@@ -137,6 +142,19 @@ pub fn report(failure: &Failure, output: Output) {
         "error": { "message": failure.to_string(), "reason": reason, "hint": hint, "exit_code": failure.exit_code() }
     });
     eprintln!("{error}");
+}
+
+fn csv<T: Shown>(headings: Option<&[&str]>, rows: &[T]) -> Result<(), Failure> {
+    let failed = |error: csv::Error| Failure::io("write CSV", error.into());
+    let mut writer = csv::WriterBuilder::new().terminator(csv::Terminator::CRLF).from_writer(Vec::new());
+    if let Some(headings) = headings {
+        writer.write_record(headings.iter().map(|heading| heading.to_lowercase())).map_err(failed)?;
+    }
+    for row in rows {
+        writer.write_record(row.cells()).map_err(failed)?;
+    }
+    let bytes = writer.into_inner().map_err(|error| Failure::io("write CSV", error.into_error()))?;
+    write(String::from_utf8_lossy(&bytes).trim_end_matches("\r\n"))
 }
 
 /// A reader that has gone away (`| head`) ends the program quietly.

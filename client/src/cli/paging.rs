@@ -1,7 +1,6 @@
-//! Lists that come in pages, and their filters.
+//! Lists that come in pages.
 
-use clap::{Args, ValueEnum};
-use souk_proto::v1;
+use clap::Args;
 
 use super::{CliSession, output::Shown};
 use crate::Failure;
@@ -42,26 +41,5 @@ impl Paging {
             session.printer().say(&format!("there is more: --page-token {next}, or --all"));
         }
         Ok(())
-    }
-}
-
-/// Only orders with a status.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum StatusFilter {
-    /// Bought, and not cancelled.
-    Placed,
-    /// Cancelled by the buyer.
-    Cancelled,
-}
-
-impl StatusFilter {
-    /// As it stands in a request.
-    pub fn to_wire(filter: Option<Self>) -> i32 {
-        let status = match filter {
-            None => v1::OrderStatus::Unspecified,
-            Some(Self::Placed) => v1::OrderStatus::Placed,
-            Some(Self::Cancelled) => v1::OrderStatus::Cancelled,
-        };
-        status.into()
     }
 }

@@ -1,13 +1,14 @@
 //! BuyerService: buying, wishing and rating.
 
+use prost::Message as _;
 use souk_proto::v1::{self, buyer_service_server::BuyerService};
 use tonic::{Request, Response, Status, async_trait};
 
 use super::{Api, cut, party_bytes, read, unexpected};
 use crate::{
     access::Caller,
-    domain::{ItemId, OrderId, Outcome, Refusal},
-    store::OrderQuery,
+    domain::{ItemId, OrderId, Outcome, PartyId, Refusal},
+    store::{OrderQuery, OrdersOf},
     wire::{self, Fields, PageToken, command},
 };
 
@@ -34,16 +35,32 @@ impl BuyerService for BuyerApi {
         let limit = wire::page_size(request.page_size)?;
         let mut fields = Fields::new();
         let status = fields.order_status("status", request.status);
+        let item = fields.optional_id("item_id", request.item_id).map(ItemId);
+        let placed = fields.time_range(request.from_time.as_ref(), request.until_time.as_ref());
         fields.finish(Some(()))?;
-        let token = PageToken::of(&[b"ListOrders", party_bytes(&buyer), &request.status.to_le_bytes()]);
+        let token = list_token(buyer, &request);
         let before = token.read::<OrderId>(&request.page_token)?;
-        let query = OrderQuery { buyer, status, before, limit: limit + 1 };
+        let of = OrdersOf::Buyer(buyer);
+        let query = OrderQuery { of, item, status, placed, before, limit: limit + 1 };
         let mut orders = read(self.0.reads().orders(&query).await)?;
         let next = cut(&mut orders, limit, |order| order.id);
         Ok(Response::new(v1::ListOrdersResponse {
             orders: orders.iter().map(wire::order).collect(),
             next_page_token: next.map(|next| token.write(&next)).unwrap_or_default(),
         }))
+    }
+
+    async fn place_order(
+        &self,
+        request: Request<v1::PlaceOrderRequest>,
+    ) -> Result<Response<v1::PlaceOrderResponse>, Status> {
+        let caller = Caller::of(&request)?.clone();
+        match self.0.carry_out(&caller, command::place_order(request.into_inner())?).await? {
+            Outcome::Orders(orders) => {
+                Ok(Response::new(v1::PlaceOrderResponse { orders: orders.iter().map(wire::order).collect() }))
+            }
+            other => Err(unexpected(&other)),
+        }
     }
 
     async fn get_order(
@@ -122,4 +139,10 @@ impl BuyerService for BuyerApi {
             other => Err(unexpected(&other)),
         }
     }
+}
+
+/// A token is good for the same request with any page size.
+fn list_token(buyer: PartyId, request: &v1::ListOrdersRequest) -> PageToken {
+    let query = v1::ListOrdersRequest { page_size: 0, page_token: String::new(), ..request.clone() };
+    PageToken::of(&[b"ListOrders", party_bytes(&buyer), &query.encode_to_vec()])
 }

@@ -1,5 +1,8 @@
 //! SellerService: listing, and looking after what is listed.
 
+use std::time::Duration;
+
+use prost::Message as _;
 use souk_proto::v1::{self, seller_service_server::SellerService};
 use tonic::{Request, Response, Status, async_trait};
 
@@ -7,9 +10,14 @@ use super::{Api, cut, party_bytes, read};
 use crate::{
     access::Caller,
     domain::{ItemId, OrderId},
-    store::SaleQuery,
+    store::{OrderQuery, OrdersOf, TimeRange},
     wire::{self, Fields, PageToken, command},
 };
+
+/// The longest time that is summed up at once.
+const MAX_SUMMARY: Duration = Duration::from_secs(366 * 86_400);
+/// The most items of a summary.
+const MAX_SUMMARY_ITEMS: usize = 100;
 
 /// SellerService.
 pub struct SellerApi(pub Api);
@@ -69,22 +77,67 @@ impl SellerService for SellerApi {
         let limit = wire::page_size(request.page_size)?;
         let mut fields = Fields::new();
         let status = fields.order_status("status", request.status);
-        let item =
-            (request.item_id != 0).then(|| fields.id("item_id", request.item_id)).flatten().map(ItemId);
+        let item = fields.optional_id("item_id", request.item_id).map(ItemId);
+        let placed = fields.time_range(request.from_time.as_ref(), request.until_time.as_ref());
         fields.finish(Some(()))?;
-        let token = PageToken::of(&[
-            b"ListSales",
-            party_bytes(&seller),
-            &request.status.to_le_bytes(),
-            &request.item_id.to_le_bytes(),
-        ]);
+        let query = v1::ListSalesRequest { page_size: 0, page_token: String::new(), ..request.clone() };
+        let token = PageToken::of(&[b"ListSales", party_bytes(&seller), &query.encode_to_vec()]);
         let before = token.read::<OrderId>(&request.page_token)?;
-        let query = SaleQuery { seller, item, status, before, limit: limit + 1 };
-        let mut orders = read(self.0.reads().sales(&query).await)?;
+        let of = OrdersOf::Seller(seller);
+        let query = OrderQuery { of, item, status, placed, before, limit: limit + 1 };
+        let mut orders = read(self.0.reads().orders(&query).await)?;
         let next = cut(&mut orders, limit, |order| order.id);
         Ok(Response::new(v1::ListSalesResponse {
             orders: orders.iter().map(wire::order).collect(),
             next_page_token: next.map(|next| token.write(&next)).unwrap_or_default(),
         }))
+    }
+
+    async fn summarize_sales(
+        &self,
+        request: Request<v1::SummarizeSalesRequest>,
+    ) -> Result<Response<v1::SummarizeSalesResponse>, Status> {
+        let seller = Caller::of(&request)?.party;
+        let request = request.into_inner();
+        let mut fields = Fields::new();
+        for (field, time) in [("from_time", &request.from_time), ("until_time", &request.until_time)] {
+            if time.is_none() {
+                fields.wrong(field, "is missing; give both ends of the time to sum up");
+            }
+        }
+        let placed = fields.time_range(request.from_time.as_ref(), request.until_time.as_ref());
+        if placed != TimeRange::ALL && placed.until > placed.from.plus(MAX_SUMMARY) {
+            fields.wrong("until_time", "is more than 366 days after from_time; ask for a shorter time");
+        }
+        fields.finish(Some(()))?;
+        let summary = read(self.0.reads().sales_summary(seller, placed, MAX_SUMMARY_ITEMS).await)?;
+        Ok(Response::new(wire::sales_summary(&summary)))
+    }
+
+    async fn ship_sale(
+        &self,
+        request: Request<v1::ShipSaleRequest>,
+    ) -> Result<Response<v1::ShipSaleResponse>, Status> {
+        let caller = Caller::of(&request)?.clone();
+        let order = self.0.carry_out_on_order(&caller, command::ship_sale(request.into_inner())?).await?;
+        Ok(Response::new(v1::ShipSaleResponse { order: Some(wire::order(&order)) }))
+    }
+
+    async fn deliver_sale(
+        &self,
+        request: Request<v1::DeliverSaleRequest>,
+    ) -> Result<Response<v1::DeliverSaleResponse>, Status> {
+        let caller = Caller::of(&request)?.clone();
+        let order = self.0.carry_out_on_order(&caller, command::deliver_sale(request.into_inner())?).await?;
+        Ok(Response::new(v1::DeliverSaleResponse { order: Some(wire::order(&order)) }))
+    }
+
+    async fn cancel_sale(
+        &self,
+        request: Request<v1::CancelSaleRequest>,
+    ) -> Result<Response<v1::CancelSaleResponse>, Status> {
+        let caller = Caller::of(&request)?.clone();
+        let order = self.0.carry_out_on_order(&caller, command::cancel_sale(request.into_inner())?).await?;
+        Ok(Response::new(v1::CancelSaleResponse { order: Some(wire::order(&order)) }))
     }
 }

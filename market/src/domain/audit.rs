@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use super::{Action, Command, Outcome, RequestId, Timestamp};
+use super::{Action, Command, Order, Outcome, RequestId, Timestamp};
 
 /// Who asks for a change, and from where. The audit log's; the rules don't look at it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,6 +49,10 @@ impl AuditEntry {
     }
 }
 
+fn of_order(order: &Order) -> String {
+    format!("order {}: {} of item {}", order.id, order.quantity, order.item)
+}
+
 fn subject(command: &Command, outcome: &Outcome) -> String {
     match (outcome, &command.action) {
         (Outcome::Registered(party), _) => match &party.callback {
@@ -57,9 +61,8 @@ fn subject(command: &Command, outcome: &Outcome) -> String {
         },
         (Outcome::Party(party), _) => format!("{}/{}", party.role.as_str(), party.id),
         (Outcome::Item(item), _) => format!("item {} version {}", item.id, item.version),
-        (Outcome::Order(order), _) => {
-            format!("order {}: {} of item {}", order.id, order.quantity, order.item)
-        }
+        (Outcome::Order(order), _) => of_order(order),
+        (Outcome::Orders(orders), _) => orders.iter().map(of_order).collect::<Vec<_>>().join(", "),
         (_, Action::Wish { item } | Action::Unwish { item } | Action::Rate { item, .. }) => {
             format!("item {item}")
         }

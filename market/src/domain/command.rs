@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Callback, DisplayName, EventId, Item, ItemId, ItemListing, ItemPatch, Keys, Money, Order, OrderId,
-    OrderQuantity, Origin, Party, PartyId, RatingSummary, RequestId, Role, Stars, SuspensionReason, TestText,
+    Callback, CancelReason, DisplayName, EventId, Item, ItemId, ItemListing, ItemPatch, Keys, Order, OrderId,
+    OrderLine, Origin, Party, PartyId, RatingSummary, RequestId, Role, Stars, SuspensionReason, TestText,
     Wish,
 };
 
@@ -68,16 +68,28 @@ pub enum Action {
         expected_version: Option<i64>,
     },
     /// Buy units of an item.
-    Buy {
-        /// The item.
-        item: ItemId,
-        /// How many units.
-        quantity: OrderQuantity,
-        /// Only at this price.
-        expected_unit_price: Option<Money>,
-    },
+    Buy(OrderLine),
+    /// Buy units of several items, all or nothing.
+    Place(Vec<OrderLine>),
     /// Cancel an order of the caller's.
     Cancel {
+        /// The order.
+        order: OrderId,
+    },
+    /// Cancel an order of an item of the caller's.
+    CancelSale {
+        /// The order.
+        order: OrderId,
+        /// Why, for the buyer.
+        reason: CancelReason,
+    },
+    /// An order of an item of the caller's is on its way.
+    Ship {
+        /// The order.
+        order: OrderId,
+    },
+    /// An order of an item of the caller's has reached its buyer.
+    Deliver {
         /// The order.
         order: OrderId,
     },
@@ -130,8 +142,10 @@ pub enum Outcome {
     Party(Party),
     /// The item as listed, changed or deleted (its quantity then being what was withdrawn).
     Item(Item),
-    /// The order as placed or cancelled.
+    /// The order as placed, shipped, delivered or cancelled.
     Order(Order),
+    /// The orders as placed, in the order of the lines.
+    Orders(Vec<Order>),
     /// The wish, and the item that it is for.
     Wished(Wish, Item),
     /// The wish is gone.
@@ -151,8 +165,12 @@ impl Action {
             Self::Sell(_) => "SellItem",
             Self::Update { .. } => "UpdateItem",
             Self::Delete { .. } => "DeleteItem",
-            Self::Buy { .. } => "BuyItem",
+            Self::Buy(_) => "BuyItem",
+            Self::Place(_) => "PlaceOrder",
             Self::Cancel { .. } => "CancelOrder",
+            Self::CancelSale { .. } => "CancelSale",
+            Self::Ship { .. } => "ShipSale",
+            Self::Deliver { .. } => "DeliverSale",
             Self::Wish { .. } => "AddToWishlist",
             Self::Unwish { .. } => "RemoveFromWishlist",
             Self::Rate { .. } => "RateItem",
@@ -182,11 +200,18 @@ impl Command {
             Action::Update { item, .. } | Action::Delete { item, .. } => {
                 keys.items.insert(*item);
             }
-            Action::Buy { item, .. } => {
-                keys.items.insert(*item);
+            Action::Buy(line) => {
+                keys.items.insert(line.item);
                 keys.new_orders += 1;
             }
-            Action::Cancel { order } => {
+            Action::Place(lines) => {
+                keys.items.extend(lines.iter().map(|line| line.item));
+                keys.new_orders += lines.len();
+            }
+            Action::Cancel { order }
+            | Action::CancelSale { order, .. }
+            | Action::Ship { order }
+            | Action::Deliver { order } => {
                 keys.orders.insert(*order);
             }
             Action::Wish { item } | Action::Unwish { item } => {

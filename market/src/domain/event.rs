@@ -56,6 +56,16 @@ pub enum EventKind {
         /// The item's version after it.
         item_version: i64,
     },
+    /// An order is on its way.
+    OrderShipped {
+        /// The order.
+        order: Order,
+    },
+    /// An order has reached its buyer.
+    OrderDelivered {
+        /// The order.
+        order: Order,
+    },
     /// An item was changed by its seller.
     ItemUpdated {
         /// The item after the change.
@@ -106,19 +116,30 @@ impl EventKind {
             Self::ItemUpdated { item, .. } => Some(Topic::Item(item.id)),
             Self::ItemWithdrawn { item, .. } => Some(Topic::Item(*item)),
             Self::Test { .. } => Some(Topic::Test),
-            Self::OrderPlaced { .. } | Self::OrderCancelled { .. } => None,
+            Self::OrderPlaced { .. }
+            | Self::OrderShipped { .. }
+            | Self::OrderDelivered { .. }
+            | Self::OrderCancelled { .. } => None,
         }
     }
 
     /// Whether the event is about an order, and so kept much longer than an update.
     pub fn is_order(&self) -> bool {
-        matches!(self, Self::OrderPlaced { .. } | Self::OrderCancelled { .. })
+        match self {
+            Self::OrderPlaced { .. }
+            | Self::OrderShipped { .. }
+            | Self::OrderDelivered { .. }
+            | Self::OrderCancelled { .. } => true,
+            Self::ItemUpdated { .. } | Self::ItemWithdrawn { .. } | Self::Test { .. } => false,
+        }
     }
 
     /// The kind in one word, for logs and metrics.
     pub const fn as_str(&self) -> &'static str {
         match self {
             Self::OrderPlaced { .. } => "order_placed",
+            Self::OrderShipped { .. } => "order_shipped",
+            Self::OrderDelivered { .. } => "order_delivered",
             Self::OrderCancelled { .. } => "order_cancelled",
             Self::ItemUpdated { .. } => "item_updated",
             Self::ItemWithdrawn { .. } => "item_withdrawn",

@@ -79,6 +79,15 @@ pub enum Refusal {
         /// Its status.
         status: OrderStatus,
     },
+    /// The order's status does not allow what is asked for.
+    WrongStatus {
+        /// The order.
+        order: OrderId,
+        /// Its status.
+        status: OrderStatus,
+        /// The status that it would have to have.
+        needed: OrderStatus,
+    },
     /// The item has another version than the seller expects.
     VersionMismatch {
         /// The version that the seller expects.

@@ -63,6 +63,11 @@ text! {
     SuspensionReason, 1 to 200, One
 }
 
+text! {
+    /// Why a seller cancels an order: one line of 1 to 200 characters, for the buyer.
+    CancelReason, 1 to 200, One
+}
+
 #[derive(Clone, Copy, PartialEq)]
 enum Lines {
     One,

@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    AuditEntry, Fingerprint, IdRange, Item, ItemId, NewEvent, Order, OrderId, OrderStatus, Outcome, Party,
-    PartyId, RequestId, Stars, Timestamp, Wish,
+    AuditEntry, Fingerprint, IdRange, Item, ItemId, NewEvent, Order, OrderId, Outcome, Party, PartyId,
+    RequestId, Stars, Timestamp, Wish,
 };
 
 /// Names the rows that a batch needs. Ordered, so that a back end locks rows in the same order always.
@@ -139,11 +139,9 @@ impl WorkingSet {
     }
 
     pub(super) fn put_order(&mut self, order: Order) {
+        let stood = self.orders.row(order.id).is_some_and(|before| before.status.stands());
         if let Some(count) = self.purchases.get_mut(&(order.buyer, order.item)) {
-            *count += match order.status {
-                OrderStatus::Placed => 1,
-                OrderStatus::Cancelled => -1,
-            };
+            *count += i64::from(order.status.stands()) - i64::from(stood);
         }
         self.orders.put(order.id, order);
     }

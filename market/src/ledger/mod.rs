@@ -19,7 +19,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::{
     clock::Clock,
-    domain::{Action, AuditEntry, Command, Outcome, Refusal},
+    domain::{Action, AuditEntry, Command, OrderLine, Outcome, Refusal},
     store::{FeedPosition, Lane, Receipt},
 };
 use desk::Answers;
@@ -181,13 +181,18 @@ fn lane_of(command: &Command, lanes: usize) -> usize {
     let key = match &command.action {
         Action::Update { item, .. }
         | Action::Delete { item, .. }
-        | Action::Buy { item, .. }
+        | Action::Buy(OrderLine { item, .. })
         | Action::Wish { item }
         | Action::Unwish { item }
         | Action::Rate { item, .. } => item.0 as u128,
-        Action::Register { .. } | Action::Sell(_) | Action::Cancel { .. } | Action::Test { .. } => {
-            command.caller.0.as_u128()
-        }
+        Action::Place(lines) => lines.first().map_or(0, |line| line.item.0 as u128),
+        Action::Register { .. }
+        | Action::Sell(_)
+        | Action::Cancel { .. }
+        | Action::CancelSale { .. }
+        | Action::Ship { .. }
+        | Action::Deliver { .. }
+        | Action::Test { .. } => command.caller.0.as_u128(),
         Action::Suspend { party, .. } | Action::Reinstate { party } => party.0.as_u128(),
     };
     (key % lanes as u128) as usize

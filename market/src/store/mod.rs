@@ -25,7 +25,10 @@ pub use mailbox::{
     Claim, Delivery, DueQuery, Expansion, LeaseEpoch, LeaseOwner, MailboxState, Mailboxes, Retention,
     Settlement, Verdict,
 };
-pub use query::{FeedEntry, FeedPosition, OrderQuery, Reads, SaleQuery, Totals};
+pub use query::{
+    DaySales, FeedEntry, FeedPosition, ItemSales, OrderQuery, OrdersOf, Reads, Sales, SalesSummary,
+    TimeRange, Totals,
+};
 
 use crate::domain::{Keys, PartyId, WorkingSet};
 

@@ -6,7 +6,10 @@ use serde::{Deserialize, Serialize};
 use super::StoreError;
 use crate::{
     audit::{AuditRow, Head},
-    domain::{Item, ItemId, Order, OrderId, OrderStatus, Party, PartyId, Recorded, RequestId, Wish},
+    domain::{
+        Item, ItemId, Money, Order, OrderId, OrderStatus, Party, PartyId, Recorded, RequestId, Timestamp,
+        Wish,
+    },
 };
 
 /// A place in the item feed: the series of all changes that a search would notice. 0 is before the
@@ -24,32 +27,89 @@ pub struct FeedEntry {
     pub item: Item,
 }
 
-/// Asks for a buyer's orders, latest first.
+/// A span of time: from `from` on, up to but without `until`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TimeRange {
+    /// Its first moment.
+    pub from: Timestamp,
+    /// The first moment after it.
+    pub until: Timestamp,
+}
+
+impl TimeRange {
+    /// Whenever.
+    pub const ALL: Self = Self { from: Timestamp(i64::MIN), until: Timestamp(i64::MAX) };
+
+    /// Whether a time is in it.
+    pub fn contains(&self, time: Timestamp) -> bool {
+        self.from <= time && time < self.until
+    }
+}
+
+/// Which side of a trade asks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OrdersOf {
+    /// What a buyer bought.
+    Buyer(PartyId),
+    /// What was bought of a seller's items.
+    Seller(PartyId),
+}
+
+/// Asks for orders, latest first.
 #[derive(Clone, Copy, Debug)]
 pub struct OrderQuery {
     /// Whose orders.
-    pub buyer: PartyId,
+    pub of: OrdersOf,
+    /// Only of this item.
+    pub item: Option<ItemId>,
     /// Only with this status.
     pub status: Option<OrderStatus>,
+    /// Only placed in this time.
+    pub placed: TimeRange,
     /// Only orders with a smaller number.
     pub before: Option<OrderId>,
     /// How many at most.
     pub limit: usize,
 }
 
-/// Asks for the orders of a seller's items, latest first.
-#[derive(Clone, Copy, Debug)]
-pub struct SaleQuery {
-    /// Whose items.
-    pub seller: PartyId,
-    /// Only of this item.
-    pub item: Option<ItemId>,
-    /// Only with this status.
-    pub status: Option<OrderStatus>,
-    /// Only orders with a smaller number.
-    pub before: Option<OrderId>,
-    /// How many at most.
-    pub limit: usize,
+/// Standing orders, summed up; in one currency.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sales {
+    /// How many orders.
+    pub orders: i64,
+    /// Of how many units together.
+    pub units: i64,
+    /// What they come to; 2⁶³−1 minor units when it is more.
+    pub revenue: Money,
+}
+
+/// What was sold in one day.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DaySales {
+    /// The day, in days since 1970 (UTC).
+    pub day: i64,
+    /// Its sales.
+    pub sales: Sales,
+}
+
+/// What was sold of one item.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ItemSales {
+    /// The item.
+    pub item: ItemId,
+    /// A name that it had in one of the orders.
+    pub name: String,
+    /// Its sales.
+    pub sales: Sales,
+}
+
+/// What a seller took.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SalesSummary {
+    /// By day and currency, earliest first.
+    pub days: Vec<DaySales>,
+    /// By item and currency, largest revenue first.
+    pub items: Vec<ItemSales>,
 }
 
 /// Sums over the whole store, by which the accounts can be checked: `supplied = sold + remaining +
@@ -116,11 +176,16 @@ pub trait Reads: Send + Sync {
     /// An order.
     async fn order(&self, id: OrderId) -> Result<Option<Order>, StoreError>;
 
-    /// A buyer's orders, latest first.
+    /// Orders of a buyer or of a seller's items, latest first.
     async fn orders(&self, query: &OrderQuery) -> Result<Vec<Order>, StoreError>;
 
-    /// The orders of a seller's items, latest first.
-    async fn sales(&self, query: &SaleQuery) -> Result<Vec<Order>, StoreError>;
+    /// What a seller took in a time; at most so many items.
+    async fn sales_summary(
+        &self,
+        seller: PartyId,
+        placed: TimeRange,
+        items: usize,
+    ) -> Result<SalesSummary, StoreError>;
 
     /// A buyer's wishes for listed items by item number, starting after `after`.
     async fn wishlist(

@@ -7,9 +7,9 @@ use tonic::Status;
 
 use super::parse::{Fields, fingerprint, request_key};
 use crate::domain::{
-    Action, Category, Command, Description, DisplayName, Fingerprint, ItemId, ItemListing, ItemName,
-    ItemPatch, OrderId, OrderQuantity, Origin, PartyId, Quantity, RequestKey, Stars, StockChange,
-    SuspensionReason, TestText,
+    Action, CancelReason, Category, Command, Description, DisplayName, Fingerprint, ItemId, ItemListing,
+    ItemName, ItemPatch, OrderId, OrderLine, OrderQuantity, Origin, PartyId, Quantity, RequestKey, Stars,
+    StockChange, SuspensionReason, TestText,
 };
 
 /// A mutating request, read: everything of a command but the caller.
@@ -198,24 +198,73 @@ pub fn delete_item(mut request: v1::DeleteItemRequest) -> Result<Parsed, Status>
 pub fn buy_item(mut request: v1::BuyItemRequest) -> Result<Parsed, Status> {
     let call = mutating!(request, "BuyItem");
     let mut fields = Fields::new();
-    let item = fields.id("item_id", request.item_id);
-    let quantity = fields.take("quantity", OrderQuantity::parse(request.quantity));
-    let expected_unit_price =
-        fields.optional_price("expected_unit_price", request.expected_unit_price.as_ref());
-    let action = item.zip(quantity).map(|(item, quantity)| Action::Buy {
-        item: ItemId(item),
-        quantity,
-        expected_unit_price,
-    });
-    call.finish(fields, action)
+    let line = v1::OrderLine {
+        item_id: request.item_id,
+        quantity: request.quantity,
+        expected_unit_price: request.expected_unit_price,
+    };
+    let line = order_line(&mut fields, "", &line);
+    call.finish(fields, line.map(Action::Buy))
 }
 
-/// Reads CancelOrder.
-pub fn cancel_order(mut request: v1::CancelOrderRequest) -> Result<Parsed, Status> {
-    let call = mutating!(request, "CancelOrder");
+fn order_line(fields: &mut Fields, at: &str, line: &v1::OrderLine) -> Option<OrderLine> {
+    let item = fields.id(&format!("{at}item_id"), line.item_id);
+    let quantity = fields.take(&format!("{at}quantity"), OrderQuantity::parse(line.quantity));
+    let expected = line.expected_unit_price.as_ref();
+    let expected_unit_price = fields.optional_price(&format!("{at}expected_unit_price"), expected);
+    let (item, quantity) = item.zip(quantity)?;
+    Some(OrderLine { item: ItemId(item), quantity, expected_unit_price })
+}
+
+/// Reads PlaceOrder.
+pub fn place_order(mut request: v1::PlaceOrderRequest) -> Result<Parsed, Status> {
+    let call = mutating!(request, "PlaceOrder");
+    let mut fields = Fields::new();
+    let count = request.lines.len();
+    if !(1..=OrderLine::MAX_AT_ONCE).contains(&count) {
+        fields.wrong("lines", format!("are {count}; give 1 to {}", OrderLine::MAX_AT_ONCE));
+        return call.finish(fields, None);
+    }
+    let lines = request.lines.iter().enumerate();
+    let lines =
+        lines.map(|(n, line)| order_line(&mut fields, &format!("lines[{n}]."), line)).collect::<Vec<_>>();
+    let lines: Option<Vec<_>> = lines.into_iter().collect();
+    call.finish(fields, lines.map(Action::Place))
+}
+
+macro_rules! on_an_order {
+    ($(#[$doc:meta])* $name:ident, $request:ident, $method:literal, $action:ident) => {
+        $(#[$doc])*
+        pub fn $name(mut request: v1::$request) -> Result<Parsed, Status> {
+            let call = mutating!(request, $method);
+            let mut fields = Fields::new();
+            let order = fields.id("order_id", request.order_id);
+            call.finish(fields, order.map(|order| Action::$action { order: OrderId(order) }))
+        }
+    };
+}
+
+on_an_order! {
+    /// Reads CancelOrder.
+    cancel_order, CancelOrderRequest, "CancelOrder", Cancel
+}
+on_an_order! {
+    /// Reads ShipSale.
+    ship_sale, ShipSaleRequest, "ShipSale", Ship
+}
+on_an_order! {
+    /// Reads DeliverSale.
+    deliver_sale, DeliverSaleRequest, "DeliverSale", Deliver
+}
+
+/// Reads CancelSale.
+pub fn cancel_sale(mut request: v1::CancelSaleRequest) -> Result<Parsed, Status> {
+    let call = mutating!(request, "CancelSale");
     let mut fields = Fields::new();
     let order = fields.id("order_id", request.order_id);
-    call.finish(fields, order.map(|order| Action::Cancel { order: OrderId(order) }))
+    let reason = fields.take("reason", CancelReason::parse(&request.reason));
+    let action = order.zip(reason);
+    call.finish(fields, action.map(|(order, reason)| Action::CancelSale { order: OrderId(order), reason }))
 }
 
 /// Reads AddToWishlist.

@@ -2,13 +2,17 @@
 
 use aws_lc_rs::digest;
 use prost::Message;
+use prost_types::Timestamp as WireTime;
 use souk_proto::v1;
 use tonic::Status;
 use tonic_types::FieldViolation;
 use uuid::Uuid;
 
 use super::status::invalid_fields;
-use crate::domain::{Category, Fingerprint, Money, OrderStatus, PartyId, RequestId, RequestKey};
+use crate::{
+    domain::{Category, Fingerprint, Money, OrderStatus, PartyId, RequestId, RequestKey, Timestamp},
+    store::TimeRange,
+};
 
 /// Reads the fields of one request. Mistakes are gathered; [`Fields::finish`] answers with all of them.
 #[derive(Default)]
@@ -68,12 +72,42 @@ impl Fields {
         match v1::OrderStatus::try_from(status) {
             Ok(v1::OrderStatus::Unspecified) => None,
             Ok(v1::OrderStatus::Placed) => Some(OrderStatus::Placed),
+            Ok(v1::OrderStatus::Shipped) => Some(OrderStatus::Shipped),
+            Ok(v1::OrderStatus::Delivered) => Some(OrderStatus::Delivered),
             Ok(v1::OrderStatus::Cancelled) => Some(OrderStatus::Cancelled),
             Err(_) => {
                 self.wrong(field, "is none of the statuses; use one of OrderStatus");
                 None
             }
         }
+    }
+
+    /// A time that may be left out.
+    pub fn optional_time(&mut self, field: &str, time: Option<&WireTime>) -> Option<Timestamp> {
+        let time = time?;
+        let micros = (|| {
+            let nanos = u32::try_from(time.nanos).ok().filter(|nanos| *nanos < 1_000_000_000)?;
+            time.seconds.checked_mul(1_000_000)?.checked_add(i64::from(nanos / 1_000))
+        })();
+        self.take(
+            field,
+            micros.map(Timestamp).ok_or("is no time; give seconds since 1970 and 0 to 999999999 nanos"),
+        )
+    }
+
+    /// Two ends of a span of time that may be left open.
+    pub fn time_range(&mut self, from: Option<&WireTime>, until: Option<&WireTime>) -> TimeRange {
+        let from = self.optional_time("from_time", from).unwrap_or(TimeRange::ALL.from);
+        let until = self.optional_time("until_time", until).unwrap_or(TimeRange::ALL.until);
+        if from > until {
+            self.wrong("until_time", "is before from_time; give the later one here");
+        }
+        TimeRange { from, until }
+    }
+
+    /// A row's number that may be left out (0).
+    pub fn optional_id(&mut self, field: &str, id: i64) -> Option<i64> {
+        if id == 0 { None } else { self.id(field, id) }
     }
 
     /// A row's number: 1 or more.

@@ -9,10 +9,11 @@ use crate::{
         Callback, Event, EventKind, Item, Money, Order, OrderStatus, Party, PartyId, RatingSummary, Role,
         Timestamp, Wish,
     },
-    store::Delivery,
+    store::{DaySales, Delivery, ItemSales, SalesSummary},
 };
 
 const MICROS_PER_SECOND: i64 = 1_000_000;
+const SECONDS_PER_DAY: i64 = 86_400;
 
 /// A point in time.
 pub fn timestamp(time: Timestamp) -> WireTime {
@@ -69,6 +70,14 @@ pub fn order(order: &Order) -> v1::Order {
         status: order_status(order.status).into(),
         place_time: Some(timestamp(order.placed_at)),
         cancel_time: order.cancelled_at.map(timestamp),
+        ship_time: order.shipped_at.map(timestamp),
+        deliver_time: order.delivered_at.map(timestamp),
+        cancelled_by: order.cancelled_by.map_or(v1::Role::Unspecified, role).into(),
+        cancel_reason: order
+            .cancel_reason
+            .as_ref()
+            .map(|reason| reason.as_str().to_owned())
+            .unwrap_or_default(),
     }
 }
 
@@ -76,6 +85,8 @@ pub fn order(order: &Order) -> v1::Order {
 pub fn order_status(status: OrderStatus) -> v1::OrderStatus {
     match status {
         OrderStatus::Placed => v1::OrderStatus::Placed,
+        OrderStatus::Shipped => v1::OrderStatus::Shipped,
+        OrderStatus::Delivered => v1::OrderStatus::Delivered,
         OrderStatus::Cancelled => v1::OrderStatus::Cancelled,
     }
 }
@@ -139,6 +150,12 @@ fn event_kind(event: &Event) -> v1::event::Kind {
                 item_version: *item_version,
             })
         }
+        EventKind::OrderShipped { order: shipped } => {
+            Kind::OrderShipped(v1::OrderShipped { order: Some(order(shipped)) })
+        }
+        EventKind::OrderDelivered { order: delivered } => {
+            Kind::OrderDelivered(v1::OrderDelivered { order: Some(order(delivered)) })
+        }
         EventKind::OrderCancelled { order: cancelled, remaining_quantity, item_version } => {
             Kind::OrderCancelled(v1::OrderCancelled {
                 order: Some(order(cancelled)),
@@ -159,4 +176,22 @@ fn event_kind(event: &Event) -> v1::event::Kind {
         }
         EventKind::Test { text } => Kind::TestNotice(v1::TestNotice { text: text.clone() }),
     }
+}
+
+/// What a seller took.
+pub fn sales_summary(summary: &SalesSummary) -> v1::SummarizeSalesResponse {
+    let days = summary.days.iter().map(|DaySales { day, sales }| v1::DaySales {
+        day: Some(WireTime { seconds: day * SECONDS_PER_DAY, nanos: 0 }),
+        order_count: sales.orders,
+        quantity: sales.units,
+        revenue: Some(money(sales.revenue)),
+    });
+    let items = summary.items.iter().map(|ItemSales { item, name, sales }| v1::ItemSales {
+        item_id: item.0,
+        item_name: name.clone(),
+        order_count: sales.orders,
+        quantity: sales.units,
+        revenue: Some(money(sales.revenue)),
+    });
+    v1::SummarizeSalesResponse { days: days.collect(), items: items.collect() }
 }

@@ -102,6 +102,15 @@ pub fn refusal(refusal: &Refusal) -> Status {
             format!("order {order} is {} and can't be cancelled", now.as_str()),
             [("order_id", order.to_string()), ("status", now.as_str().to_owned())],
         ),
+        Refusal::WrongStatus { order, status: now, needed } => status(
+            Reason::OrderStatusConflict,
+            format!("order {order} is {}; it would have to be {}", now.as_str(), needed.as_str()),
+            [
+                ("order_id", order.to_string()),
+                ("status", now.as_str().to_owned()),
+                ("needed", needed.as_str().to_owned()),
+            ],
+        ),
         conflict => state_conflict(conflict),
     }
 }

@@ -2,6 +2,7 @@
 
 mod delete;
 mod items;
+mod orders;
 mod register;
 mod sales;
 mod sell;
@@ -25,6 +26,9 @@ pub(crate) enum Command {
     Delete(delete::Delete),
     Items(items::Items),
     Sales(sales::Sales),
+    Ship(orders::Ship),
+    Deliver(orders::Deliver),
+    Cancel(orders::Cancel),
 }
 
 impl Program for Seller {
@@ -36,7 +40,9 @@ impl Program for Seller {
   seller --cert alice.pem register Alice
   seller --cert alice.pem sell --name \"Brass lantern\" --category home/light --price \"12.50 GBP\" --quantity 10
   seller --cert alice.pem update 7 --price \"9.99 GBP\" --quantity +5
-  seller --cert alice.pem sales --output ndjson
+  seller --cert alice.pem sales --from 2026-11-01 --all --output csv
+  seller --cert alice.pem sales --summary item
+  seller --cert alice.pem ship 12
   seller --cert alice.pem shell
 
 Values come from flags, then SOUK_* variables, then the settings file, then the defaults.
@@ -81,6 +87,9 @@ Exit codes: 0 ok, 1 error, 2 usage, 3 not found, 4 identity, 5 conflict, 6 unava
             Command::Delete(delete) => delete.run(session).await,
             Command::Items(items) => items.run(session).await,
             Command::Sales(sales) => sales.run(session).await,
+            Command::Ship(ship) => ship.run(session).await,
+            Command::Deliver(deliver) => deliver.run(session).await,
+            Command::Cancel(cancel) => cancel.run(session).await,
         }
     }
 }

@@ -1,35 +1,81 @@
 //! `seller sales`.
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 use souk_client::{
     Failure,
-    cli::{CliSession, Paging, StatusFilter, view::OrderView},
+    cli::{
+        CliSession, OrderFilter, Paging,
+        view::{DaySalesView, ItemSalesView, OrderView},
+        wire_time,
+    },
 };
-use souk_proto::v1::ListSalesRequest;
+use souk_proto::v1::{ListSalesRequest, SummarizeSalesRequest};
+use time::{Duration, OffsetDateTime};
 
-/// List the orders of your items, latest first
+/// How far back a summary goes that is not told.
+const SUMMARY: Duration = Duration::days(30);
+
+/// List the orders of your items, latest first, or sum them up
 #[derive(Args)]
 pub(crate) struct Sales {
-    /// Only orders of this item.
-    #[arg(long, value_name = "ID", default_value_t = 0, hide_default_value = true)]
-    item: i64,
-    /// Only orders with this status.
-    #[arg(long)]
-    status: Option<StatusFilter>,
+    /// Sum standing orders up instead, by day or by item, with a chart; the last 30 days unless --from and
+    /// --until say otherwise.
+    #[arg(long, value_name = "BY", num_args = 0..=1, default_missing_value = "day",
+          conflicts_with_all = ["item", "status", "all", "page_token"])]
+    summary: Option<By>,
+    #[command(flatten)]
+    filter: OrderFilter,
     #[command(flatten)]
     paging: Paging,
 }
 
+#[derive(Clone, Copy, ValueEnum)]
+enum By {
+    /// Days (UTC).
+    Day,
+    /// The 100 items of the largest revenue.
+    Item,
+}
+
 impl Sales {
     pub(super) async fn run(self, session: &CliSession) -> Result<(), Failure> {
-        let (item_id, status) = (self.item, StatusFilter::to_wire(self.status));
+        match self.summary {
+            Some(by) => self.sum_up(session, by).await,
+            None => self.list(session).await,
+        }
+    }
+
+    async fn list(self, session: &CliSession) -> Result<(), Failure> {
+        let filter = self.filter;
         self.paging
             .pages(session, async |page_size, page_token| {
-                let request = ListSalesRequest { page_size, page_token, item_id, status };
+                let request = ListSalesRequest {
+                    page_size,
+                    page_token,
+                    item_id: filter.item,
+                    status: filter.status(),
+                    from_time: filter.time.from(),
+                    until_time: filter.time.until(),
+                };
                 let page =
                     session.call(request, |c, r| async move { c.seller().list_sales(r).await }).await?;
                 Ok((page.orders.iter().map(OrderView::from).collect(), page.next_page_token))
             })
             .await
+    }
+
+    async fn sum_up(self, session: &CliSession, by: By) -> Result<(), Failure> {
+        let now = OffsetDateTime::now_utc();
+        let until = self.filter.time.until().unwrap_or_else(|| wire_time(now + Duration::SECOND));
+        let first = OffsetDateTime::from_unix_timestamp(until.seconds).unwrap_or(now) - SUMMARY;
+        let from =
+            self.filter.time.from().unwrap_or_else(|| wire_time(first.replace_time(time::Time::MIDNIGHT)));
+        let request = SummarizeSalesRequest { from_time: Some(from), until_time: Some(until) };
+        let summary =
+            session.call(request, |c, r| async move { c.seller().summarize_sales(r).await }).await?;
+        match by {
+            By::Day => session.printer().list(&DaySalesView::all(&summary.days)),
+            By::Item => session.printer().list(&ItemSalesView::all(&summary.items)),
+        }
     }
 }

@@ -67,6 +67,14 @@ impl EventView {
                     cancelled.item_version,
                 );
             }
+            Some(Kind::OrderShipped(shipped)) => {
+                self.kind = "order_shipped";
+                self.order = shipped.order.as_ref().map(OrderView::from);
+            }
+            Some(Kind::OrderDelivered(delivered)) => {
+                self.kind = "order_delivered";
+                self.order = delivered.order.as_ref().map(OrderView::from);
+            }
             Some(Kind::ItemUpdated(updated)) => {
                 self.kind = "item_updated";
                 self.item = updated.item.as_ref().map(ItemView::from);
@@ -117,14 +125,25 @@ pub fn sentence(event: &v1::Event) -> String {
         }
         Some(Kind::OrderCancelled(cancelled)) => {
             let order = cancelled.order.clone().unwrap_or_default();
-            format!(
-                "cancelled: order {}, {} × {} by {} ({} in stock again)",
-                order.order_id,
-                order.quantity,
-                plain(&order.item_name),
-                plain(&order.buyer_name),
-                cancelled.remaining_quantity
-            )
+            let what = format!("cancelled: {}", parcel(&order));
+            match order.cancelled_by() {
+                v1::Role::Seller => {
+                    format!("{what} by {}: {}", plain(&order.seller_name), plain(&order.cancel_reason))
+                }
+                _ => format!(
+                    "{what} by {} ({} in stock again)",
+                    plain(&order.buyer_name),
+                    cancelled.remaining_quantity
+                ),
+            }
+        }
+        Some(Kind::OrderShipped(shipped)) => {
+            let order = shipped.order.clone().unwrap_or_default();
+            format!("on its way: {} from {}", parcel(&order), plain(&order.seller_name))
+        }
+        Some(Kind::OrderDelivered(delivered)) => {
+            let order = delivered.order.clone().unwrap_or_default();
+            format!("delivered: {} from {}", parcel(&order), plain(&order.seller_name))
         }
         Some(Kind::ItemUpdated(updated)) => {
             let item = updated.item.clone().unwrap_or_default();
@@ -148,4 +167,8 @@ pub fn sentence(event: &v1::Event) -> String {
         Some(Kind::TestNotice(test)) => format!("test: {}", plain(&test.text)),
         None => "something happened that this version does not know of; update it to see more".to_owned(),
     }
+}
+
+fn parcel(order: &v1::Order) -> String {
+    format!("order {}, {} × {}", order.order_id, order.quantity, plain(&order.item_name))
 }

@@ -7,11 +7,13 @@ mod account;
 mod event;
 mod item;
 mod order;
+mod sales;
 
 pub use account::{AccountView, MailboxView, WhoView};
 pub use event::{EventView, sentence};
 pub use item::{CategoryView, ItemView, RatingView, WishView};
 pub use order::OrderView;
+pub use sales::{DaySalesView, ItemSalesView};
 use serde::Serialize;
 use souk_proto::v1;
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};

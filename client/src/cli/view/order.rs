@@ -21,7 +21,11 @@ pub struct OrderView {
     seller_name: String,
     seller_id: String,
     place_time: Option<String>,
+    ship_time: Option<String>,
+    deliver_time: Option<String>,
     cancel_time: Option<String>,
+    cancelled_by: Option<&'static str>,
+    cancel_reason: String,
     #[serde(skip)]
     total: String,
 }
@@ -35,19 +39,34 @@ impl From<&v1::Order> for OrderView {
             quantity: order.quantity,
             unit_price: MoneyView::new(order.unit_price.as_ref()),
             total_price: MoneyView::new(order.total_price.as_ref()),
-            status: match order.status() {
-                v1::OrderStatus::Unspecified => "unknown",
-                v1::OrderStatus::Placed => "placed",
-                v1::OrderStatus::Cancelled => "cancelled",
-            },
+            status: status(order.status()),
             buyer_name: plain(&order.buyer_name),
             buyer_id: plain(&order.buyer_id),
             seller_name: plain(&order.seller_name),
             seller_id: plain(&order.seller_id),
             place_time: time(order.place_time.as_ref()),
+            ship_time: time(order.ship_time.as_ref()),
+            deliver_time: time(order.deliver_time.as_ref()),
             cancel_time: time(order.cancel_time.as_ref()),
+            cancelled_by: match order.cancelled_by() {
+                v1::Role::Seller => Some("seller"),
+                v1::Role::Buyer => Some("buyer"),
+                v1::Role::Operator | v1::Role::Unspecified => None,
+            },
+            cancel_reason: plain(&order.cancel_reason),
             total: format_money(order.total_price.as_ref()),
         }
+    }
+}
+
+/// The status in one word.
+fn status(status: v1::OrderStatus) -> &'static str {
+    match status {
+        v1::OrderStatus::Unspecified => "unknown",
+        v1::OrderStatus::Placed => "placed",
+        v1::OrderStatus::Shipped => "shipped",
+        v1::OrderStatus::Delivered => "delivered",
+        v1::OrderStatus::Cancelled => "cancelled",
     }
 }
 

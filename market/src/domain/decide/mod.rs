@@ -99,10 +99,12 @@ impl Rules<'_, '_> {
                 self.update(&caller?, *item, patch, *expected_version)
             }
             Action::Delete { item, expected_version } => self.delete(&caller?, *item, *expected_version),
-            Action::Buy { item, quantity, expected_unit_price } => {
-                self.buy(&caller?, *item, *quantity, *expected_unit_price)
-            }
+            Action::Buy(line) => self.buy(&caller?, line),
+            Action::Place(lines) => self.place(&caller?, lines),
             Action::Cancel { order } => self.cancel(&caller?, *order),
+            Action::CancelSale { order, reason } => self.cancel_sale(&caller?, *order, reason),
+            Action::Ship { order } => self.ship(&caller?, *order),
+            Action::Deliver { order } => self.deliver(&caller?, *order),
             Action::Wish { item } => self.wish(&caller?, *item),
             Action::Unwish { item } => self.unwish(&caller?, *item),
             Action::Rate { item, stars, update_existing } => {

@@ -1,29 +1,51 @@
-//! Buying, and taking a purchase back.
+//! Buying, and what becomes of an order: it is shipped and delivered, or cancelled.
 
 use super::{Decision, Effect, Rules};
 use crate::domain::{
-    Audience, EventKind, Invalid, ItemId, Money, Order, OrderId, OrderQuantity, OrderStatus, Outcome, Party,
-    Refusal,
+    Audience, CancelReason, EventKind, Invalid, Item, ItemId, Money, NewEvent, Order, OrderId, OrderLine,
+    OrderQuantity, OrderStatus, Outcome, Party, Refusal, Role,
 };
+
+/// A purchase that nothing stands against.
+struct Purchase {
+    order: Order,
+    item: Item,
+    told: NewEvent,
+}
+
+impl Purchase {
+    fn effects(self) -> [Effect; 3] {
+        [Effect::PutItem(self.item), Effect::PutOrder(self.order), Effect::Emit(self.told)]
+    }
+}
 
 impl Rules<'_, '_> {
     /// Sells units to the caller, never more than there are.
-    pub(super) fn buy(
-        &mut self,
-        caller: &Party,
-        id: ItemId,
-        quantity: OrderQuantity,
-        expected_unit_price: Option<Money>,
-    ) -> Result<Decision, Refusal> {
-        let mut item = self.listed(id)?;
-        let units = quantity.units();
-        if let Some(expected) = expected_unit_price
+    pub(super) fn buy(&mut self, caller: &Party, line: &OrderLine) -> Result<Decision, Refusal> {
+        let purchase = self.purchase(caller, line)?;
+        Ok(Decision { outcome: Outcome::Order(purchase.order.clone()), effects: purchase.effects().into() })
+    }
+
+    /// Sells units of several items to the caller, all or nothing. Lines of one item become one order, so
+    /// that their sum is held against the stock.
+    pub(super) fn place(&mut self, caller: &Party, lines: &[OrderLine]) -> Result<Decision, Refusal> {
+        let lines = summed_up(lines)?;
+        let purchases: Vec<_> =
+            lines.iter().map(|line| self.purchase(caller, line)).collect::<Result<_, _>>()?;
+        let outcome = Outcome::Orders(purchases.iter().map(|purchase| purchase.order.clone()).collect());
+        Ok(Decision { outcome, effects: purchases.into_iter().flat_map(Purchase::effects).collect() })
+    }
+
+    fn purchase(&mut self, caller: &Party, line: &OrderLine) -> Result<Purchase, Refusal> {
+        let mut item = self.listed(line.item)?;
+        let units = line.quantity.units();
+        if let Some(expected) = line.expected_unit_price
             && expected != item.unit_price
         {
             return Err(Refusal::PriceChanged { expected, actual: item.unit_price });
         }
         if item.quantity < units {
-            return Err(Refusal::OutOfStock { item: id, requested: units, available: item.quantity });
+            return Err(Refusal::OutOfStock { item: item.id, requested: units, available: item.quantity });
         }
         let total_price = item.unit_price.times(units).ok_or_else(total_too_large)?;
         item.quantity -= units;
@@ -35,42 +57,57 @@ impl Rules<'_, '_> {
             buyer_name: caller.display_name.clone(),
             seller: item.seller,
             seller_name: item.seller_name.clone(),
-            item: id,
+            item: item.id,
             item_name: item.name.clone(),
             unit_price: item.unit_price,
             quantity: units,
             total_price,
             status: OrderStatus::Placed,
             placed_at: self.context.now,
+            shipped_at: None,
+            delivered_at: None,
             cancelled_at: None,
+            cancelled_by: None,
+            cancel_reason: None,
         };
         let kind = EventKind::OrderPlaced {
             order: order.clone(),
             remaining_quantity: item.quantity,
             item_version: item.version,
         };
-        let event = self.event(Audience::Party(item.seller), kind);
-        Ok(Decision {
-            outcome: Outcome::Order(order.clone()),
-            effects: vec![Effect::PutItem(item), Effect::PutOrder(order), Effect::Emit(event)],
-        })
+        let told = self.event(Audience::Party(item.seller), kind);
+        Ok(Purchase { order, item, told })
     }
 
-    /// Cancels an order of the caller's. Its units go back into stock, or count as withdrawn when the
-    /// item is off the market.
+    /// Cancels an order of the caller's.
     pub(super) fn cancel(&mut self, caller: &Party, id: OrderId) -> Result<Decision, Refusal> {
-        let mut order = self
-            .rows
-            .orders
-            .row(id)
-            .filter(|order| order.buyer == caller.id)
-            .cloned()
-            .ok_or(Refusal::OrderNotFound(id))?;
+        let order = self.order(id, |order| order.buyer == caller.id)?;
+        self.take_back(order, Role::Buyer, None)
+    }
+
+    /// Cancels an order of an item of the caller's.
+    pub(super) fn cancel_sale(
+        &mut self,
+        caller: &Party,
+        id: OrderId,
+        reason: &CancelReason,
+    ) -> Result<Decision, Refusal> {
+        let order = self.order(id, |order| order.seller == caller.id)?;
+        self.take_back(order, Role::Seller, Some(reason.clone()))
+    }
+
+    /// The units go back into stock, or count as withdrawn when the item is off the market.
+    fn take_back(
+        &mut self,
+        mut order: Order,
+        by: Role,
+        reason: Option<CancelReason>,
+    ) -> Result<Decision, Refusal> {
         if order.status != OrderStatus::Placed {
-            return Err(Refusal::NotCancellable { order: id, status: order.status });
+            return Err(Refusal::NotCancellable { order: order.id, status: order.status });
         }
         // The store loads the item of every order, and items are never erased.
-        let mut item = self.rows.items.row(order.item).cloned().ok_or(Refusal::OrderNotFound(id))?;
+        let mut item = self.rows.items.row(order.item).cloned().ok_or(Refusal::OrderNotFound(order.id))?;
         item.sold -= order.quantity;
         if item.is_listed() {
             item.quantity += order.quantity;
@@ -80,16 +117,93 @@ impl Rules<'_, '_> {
         item.version += 1;
         order.status = OrderStatus::Cancelled;
         order.cancelled_at = Some(self.context.now);
+        order.cancelled_by = Some(by);
+        order.cancel_reason = reason;
+        let other_side = match by {
+            Role::Buyer => order.seller,
+            Role::Seller => order.buyer,
+        };
         let kind = EventKind::OrderCancelled {
             order: order.clone(),
             remaining_quantity: item.quantity,
             item_version: item.version,
         };
-        let event = self.event(Audience::Party(order.seller), kind);
+        let event = self.event(Audience::Party(other_side), kind);
         Ok(Decision {
             outcome: Outcome::Order(order.clone()),
             effects: vec![Effect::PutItem(item), Effect::PutOrder(order), Effect::Emit(event)],
         })
+    }
+
+    /// Sends an order of an item of the caller's on its way.
+    pub(super) fn ship(&mut self, caller: &Party, id: OrderId) -> Result<Decision, Refusal> {
+        let mut order = self.order(id, |order| order.seller == caller.id)?;
+        needs(&order, OrderStatus::Placed)?;
+        order.status = OrderStatus::Shipped;
+        order.shipped_at = Some(self.context.now);
+        let kind = EventKind::OrderShipped { order: order.clone() };
+        Ok(self.moved(order, kind))
+    }
+
+    /// Hands an order of an item of the caller's over.
+    pub(super) fn deliver(&mut self, caller: &Party, id: OrderId) -> Result<Decision, Refusal> {
+        let mut order = self.order(id, |order| order.seller == caller.id)?;
+        needs(&order, OrderStatus::Shipped)?;
+        order.status = OrderStatus::Delivered;
+        order.delivered_at = Some(self.context.now);
+        let kind = EventKind::OrderDelivered { order: order.clone() };
+        Ok(self.moved(order, kind))
+    }
+
+    fn moved(&mut self, order: Order, kind: EventKind) -> Decision {
+        let event = self.event(Audience::Party(order.buyer), kind);
+        Decision {
+            outcome: Outcome::Order(order.clone()),
+            effects: vec![Effect::PutOrder(order), Effect::Emit(event)],
+        }
+    }
+
+    /// An order of the caller's. Another's is not told apart from none at all.
+    fn order(&self, id: OrderId, is_own: impl Fn(&Order) -> bool) -> Result<Order, Refusal> {
+        let found = self.rows.orders.row(id).filter(|order| is_own(order));
+        found.cloned().ok_or(Refusal::OrderNotFound(id))
+    }
+}
+
+fn needs(order: &Order, needed: OrderStatus) -> Result<(), Refusal> {
+    if order.status == needed {
+        Ok(())
+    } else {
+        Err(Refusal::WrongStatus { order: order.id, status: order.status, needed })
+    }
+}
+
+/// One line for each item, at the place of its first.
+fn summed_up(lines: &[OrderLine]) -> Result<Vec<OrderLine>, Refusal> {
+    let mut summed: Vec<OrderLine> = Vec::with_capacity(lines.len());
+    for line in lines {
+        match summed.iter_mut().find(|earlier| earlier.item == line.item) {
+            None => summed.push(*line),
+            Some(earlier) => {
+                let units = earlier.quantity.units() + line.quantity.units();
+                earlier.quantity = OrderQuantity::parse(units)
+                    .map_err(|problem| Refusal::InvalidField { field: "lines", problem })?;
+                earlier.expected_unit_price =
+                    same_price(line.item, earlier.expected_unit_price, line.expected_unit_price)?;
+            }
+        }
+    }
+    Ok(summed)
+}
+
+/// Of two lines of one item, both must expect the same price if both expect one.
+fn same_price(item: ItemId, one: Option<Money>, other: Option<Money>) -> Result<Option<Money>, Refusal> {
+    match (one, other) {
+        (Some(one), Some(other)) if one != other => Err(Refusal::InvalidField {
+            field: "lines",
+            problem: Invalid::new(format!("expect two prices of item {item}; give one line for each item")),
+        }),
+        (one, other) => Ok(one.or(other)),
     }
 }
 

@@ -59,11 +59,7 @@ fn a_changed_price_is_refused_when_the_buyer_expects_another() {
     let mut desk = Desk::open();
     let lamp = desk.lamp(ALICE, 1);
     let expected = Money::price(1_000, "GBP").unwrap();
-    let action = Action::Buy {
-        item: lamp,
-        quantity: OrderQuantity::parse(1).unwrap(),
-        expected_unit_price: Some(expected),
-    };
+    let action = Action::Buy(OrderLine { expected_unit_price: Some(expected), ..line(lamp, 1) });
     let actual = Money::price(1_250, "GBP").unwrap();
     assert_eq!(desk.act(BOB, action), Err(Refusal::PriceChanged { expected, actual }));
 }
@@ -152,6 +148,72 @@ fn a_cancelled_order_goes_back_into_stock_once() {
         desk.act(BOB, cancel),
         Err(Refusal::NotCancellable { order: order.id, status: OrderStatus::Cancelled })
     );
+}
+
+#[test]
+fn several_items_are_bought_all_or_nothing_and_lines_of_one_item_add_up() {
+    let mut desk = Desk::open();
+    let (lamp, chair) = (desk.lamp(ALICE, 5), desk.lamp(CAROL, 5));
+    let refused = desk.act(BOB, Action::Place(vec![line(chair, 1), line(lamp, 3), line(lamp, 3)]));
+    assert_eq!(refused, Err(Refusal::OutOfStock { item: lamp, requested: 6, available: 5 }));
+    assert_eq!((desk.item(lamp).quantity, desk.item(chair).quantity), (5, 5));
+
+    let placed = desk.act(BOB, Action::Place(vec![line(lamp, 3), line(chair, 1), line(lamp, 2)]));
+    let Ok(Outcome::Orders(orders)) = placed else { panic!("{placed:?}") };
+    let bought: Vec<_> = orders.iter().map(|order| (order.item, order.quantity, order.seller)).collect();
+    assert_eq!(bought, [(lamp, 5, party(ALICE)), (chair, 1, party(CAROL))]);
+    assert_ne!(orders[0].id, orders[1].id);
+    assert_eq!((desk.item(lamp).quantity, desk.item(chair).quantity), (0, 4));
+
+    let dear = Money::price(9_999, "GBP").unwrap();
+    let at = |expected| OrderLine { expected_unit_price: expected, ..line(chair, 1) };
+    let torn = desk.act(BOB, Action::Place(vec![at(Some(dear)), at(Money::price(1, "GBP").ok())]));
+    assert!(matches!(torn, Err(Refusal::InvalidField { field: "lines", .. })), "{torn:?}");
+    let many = Action::Place(vec![line(chair, OrderQuantity::MAX), line(chair, 1)]);
+    assert!(matches!(desk.act(BOB, many), Err(Refusal::InvalidField { field: "lines", .. })));
+}
+
+#[test]
+fn an_order_is_shipped_then_delivered_and_cancelled_by_neither_side_any_more() {
+    let mut desk = Desk::open();
+    let lamp = desk.lamp(ALICE, 5);
+    let order = order_of(desk.act(BOB, buy(lamp, 2))).id;
+    let reason = CancelReason::parse("broken in the cellar").unwrap();
+    let (ship, deliver) = (Action::Ship { order }, Action::Deliver { order });
+    let (cancel, cancel_sale) = (Action::Cancel { order }, Action::CancelSale { order, reason });
+    for foreign in [ship.clone(), deliver.clone(), cancel_sale.clone()] {
+        for other in [BOB, CAROL] {
+            assert_eq!(desk.act(other, foreign.clone()), Err(Refusal::OrderNotFound(order)));
+        }
+    }
+    let wrong = |status, needed| Err(Refusal::WrongStatus { order, status, needed });
+    assert_eq!(desk.act(ALICE, deliver.clone()), wrong(OrderStatus::Placed, OrderStatus::Shipped));
+    let shipped = order_of(desk.act(ALICE, ship.clone()));
+    assert!(shipped.status == OrderStatus::Shipped && shipped.shipped_at.is_some());
+    assert_eq!(desk.act(ALICE, ship), wrong(OrderStatus::Shipped, OrderStatus::Placed));
+    let too_late = Err(Refusal::NotCancellable { order, status: OrderStatus::Shipped });
+    assert_eq!(desk.act(BOB, cancel), too_late);
+    assert_eq!(desk.act(ALICE, cancel_sale), too_late);
+    let delivered = order_of(desk.act(ALICE, deliver));
+    assert!(delivered.status == OrderStatus::Delivered && delivered.delivered_at.is_some());
+    // What was delivered was bought: it may be rated.
+    desk.act(BOB, rate(lamp, 5)).unwrap();
+    let told: Vec<_> = desk.rows.events.iter().map(|new| (new.audience, new.event.kind.as_str())).collect();
+    let bob = Audience::Party(party(BOB));
+    assert_eq!(told[told.len() - 2..], [(bob, "order_shipped"), (bob, "order_delivered")]);
+}
+
+#[test]
+fn a_seller_cancels_with_a_reason_and_the_buyer_is_told() {
+    let mut desk = Desk::open();
+    let lamp = desk.lamp(ALICE, 5);
+    let order = order_of(desk.act(BOB, buy(lamp, 2))).id;
+    let reason = CancelReason::parse("broken in the cellar").unwrap();
+    let cancelled = order_of(desk.act(ALICE, Action::CancelSale { order, reason: reason.clone() }));
+    assert_eq!((cancelled.cancelled_by, cancelled.cancel_reason), (Some(Role::Seller), Some(reason)));
+    assert_eq!((desk.item(lamp).quantity, desk.item(lamp).sold), (5, 0));
+    assert_eq!(desk.rows.events.last().unwrap().audience, Audience::Party(party(BOB)));
+    assert_eq!(desk.act(BOB, rate(lamp, 5)), Err(Refusal::NotPurchased(lamp)));
 }
 
 /// A seller who refilled the shelf meanwhile can take the surplus off it again.

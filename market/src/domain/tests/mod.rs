@@ -59,29 +59,29 @@ impl Desk {
         action: Action,
     ) -> Result<Outcome, Refusal> {
         self.now = Timestamp(self.now.0 + 1);
-        // As a back end would: numbers for this command alone, and the counts that the rules ask for.
-        self.rows.item_ids = IdRange::new(self.rows.item_ids.next().max(1), 1);
-        self.rows.order_ids = IdRange::new(self.rows.order_ids.next().max(1), 1);
         let request =
             RequestKey { id: RequestId(Uuid::from_u128(request)), fingerprint: Fingerprint([print; 16]) };
         let origin = Origin { role: "party", address: None };
         let command = Command { caller: party(caller), request, validate_only, action, origin };
-        self.count_purchases(&command);
+        // As a back end would: numbers for this command alone, and the counts that the rules ask for.
+        let mut keys = Keys::default();
+        command.add_keys(&mut keys);
+        self.rows.item_ids = IdRange::new(self.rows.item_ids.next().max(1), keys.new_items);
+        self.rows.order_ids = IdRange::new(self.rows.order_ids.next().max(1), keys.new_orders);
+        self.count_purchases(&keys);
         let mut event_ids = || EventId(Uuid::nil());
         decide(&mut self.rows, &command, &mut Context { now: self.now, event_ids: &mut event_ids })
     }
 
-    fn count_purchases(&mut self, command: &Command) {
-        let mut keys = Keys::default();
-        command.add_keys(&mut keys);
-        for (buyer, item) in keys.purchases {
+    fn count_purchases(&mut self, keys: &Keys) {
+        for (buyer, item) in keys.purchases.iter().copied() {
             let standing = self
                 .rows
                 .orders
                 .keys()
                 .filter_map(|id| self.rows.orders.row(id))
                 .filter(|order| order.buyer == buyer && order.item == item)
-                .filter(|order| order.status == OrderStatus::Placed)
+                .filter(|order| order.status.stands())
                 .count();
             self.rows.purchases.insert((buyer, item), i64::try_from(standing).unwrap());
         }
@@ -111,7 +111,11 @@ pub(super) fn sell(name: &str, amount_minor: i64, units: i64) -> Action {
 }
 
 pub(super) fn buy(item: ItemId, units: i64) -> Action {
-    Action::Buy { item, quantity: OrderQuantity::parse(units).unwrap(), expected_unit_price: None }
+    Action::Buy(line(item, units))
+}
+
+pub(super) fn line(item: ItemId, units: i64) -> OrderLine {
+    OrderLine { item, quantity: OrderQuantity::parse(units).unwrap(), expected_unit_price: None }
 }
 
 pub(super) fn rate(item: ItemId, stars: i32) -> Action {

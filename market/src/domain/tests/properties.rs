@@ -16,7 +16,18 @@ fn any_action() -> impl Strategy<Value = Action> {
             Action::Update { item, patch, expected_version: None }
         }),
         item.clone().prop_map(|item| Action::Delete { item, expected_version: None }),
-        (1..12_i64).prop_map(|order| Action::Cancel { order: OrderId(order) }),
+        prop::collection::vec((item.clone(), 1..5_i64), 1..4).prop_map(|lines| Action::Place(
+            lines.into_iter().map(|(item, units)| line(item, units)).collect()
+        )),
+        (1..12_i64, 0..4_u8).prop_map(|(order, what)| {
+            let order = OrderId(order);
+            match what {
+                0 => Action::Cancel { order },
+                1 => Action::CancelSale { order, reason: CancelReason::parse("why not").unwrap() },
+                2 => Action::Ship { order },
+                _ => Action::Deliver { order },
+            }
+        }),
         item.clone().prop_map(|item| Action::Wish { item }),
         item.clone().prop_map(|item| Action::Unwish { item }),
         (item, 1..=5, any::<bool>()).prop_map(|(item, stars, update_existing)| {
@@ -48,7 +59,7 @@ proptest! {
                 .orders
                 .keys()
                 .filter_map(|order| desk.rows.orders.row(order))
-                .filter(|order| order.item == id && order.status == OrderStatus::Placed)
+                .filter(|order| order.item == id && order.status.stands())
                 .map(|order| order.quantity)
                 .sum();
             prop_assert_eq!(item.sold, ordered);

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     audit::Link,
-    domain::{Audience, IdRange, Keys, NewEvent, OrderStatus, WorkingSet},
+    domain::{Audience, IdRange, Keys, NewEvent, WorkingSet},
     store::{Lane, Receipt, SaveError, StoreError},
 };
 
@@ -68,9 +68,8 @@ fn load(state: &State, keys: &Keys) -> WorkingSet {
     }
     for (buyer, item) in keys.purchases.iter().copied() {
         let orders = state.orders.values();
-        let standing = orders.filter(|order| {
-            order.buyer == buyer && order.item == item && order.status == OrderStatus::Placed
-        });
+        let standing =
+            orders.filter(|order| order.buyer == buyer && order.item == item && order.status.stands());
         rows.purchases.insert((buyer, item), i64::try_from(standing.count()).unwrap_or(i64::MAX));
     }
     for key in &keys.requests {

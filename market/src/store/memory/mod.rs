@@ -7,6 +7,7 @@ mod lane;
 mod mailboxes;
 mod reads;
 mod state;
+mod summary;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 

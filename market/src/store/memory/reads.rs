@@ -2,11 +2,13 @@
 
 use async_trait::async_trait;
 
-use super::Memory;
+use super::{Memory, summary};
 use crate::{
     audit::{AuditRow, Head},
-    domain::{Item, ItemId, Order, OrderId, OrderStatus, Party, PartyId, Recorded, RequestId, Wish},
-    store::{FeedEntry, FeedPosition, OrderQuery, Reads, SaleQuery, StoreError, Totals},
+    domain::{Item, ItemId, Order, OrderId, Party, PartyId, Recorded, RequestId, Wish},
+    store::{
+        FeedEntry, FeedPosition, OrderQuery, OrdersOf, Reads, SalesSummary, StoreError, TimeRange, Totals,
+    },
 };
 
 fn count(rows: usize) -> i64 {
@@ -71,21 +73,29 @@ impl Reads for Memory {
 
     async fn orders(&self, query: &OrderQuery) -> Result<Vec<Order>, StoreError> {
         let state = self.state();
-        let own = state.orders.values().rev().filter(|order| order.buyer == query.buyer);
-        let page = own
-            .filter(|order| query.before.is_none_or(|before| order.id < before))
-            .filter(|order| query.status.is_none_or(|status| order.status == status));
-        Ok(page.take(query.limit).cloned().collect())
-    }
-
-    async fn sales(&self, query: &SaleQuery) -> Result<Vec<Order>, StoreError> {
-        let state = self.state();
-        let own = state.orders.values().rev().filter(|order| order.seller == query.seller);
+        let own = state.orders.values().rev().filter(|order| match query.of {
+            OrdersOf::Buyer(buyer) => order.buyer == buyer,
+            OrdersOf::Seller(seller) => order.seller == seller,
+        });
         let page = own
             .filter(|order| query.before.is_none_or(|before| order.id < before))
             .filter(|order| query.status.is_none_or(|status| order.status == status))
-            .filter(|order| query.item.is_none_or(|item| order.item == item));
+            .filter(|order| query.item.is_none_or(|item| order.item == item))
+            .filter(|order| query.placed.contains(order.placed_at));
         Ok(page.take(query.limit).cloned().collect())
+    }
+
+    async fn sales_summary(
+        &self,
+        seller: PartyId,
+        placed: TimeRange,
+        items: usize,
+    ) -> Result<SalesSummary, StoreError> {
+        let state = self.state();
+        let standing = state.orders.values().filter(|order| {
+            order.seller == seller && order.status.stands() && placed.contains(order.placed_at)
+        });
+        Ok(summary::of(standing, items))
     }
 
     async fn wishlist(
@@ -122,7 +132,7 @@ impl Reads for Memory {
     async fn totals(&self) -> Result<Totals, StoreError> {
         let state = self.state();
         let items = || state.items.values();
-        let standing = state.orders.values().filter(|order| order.status == OrderStatus::Placed);
+        let standing = state.orders.values().filter(|order| order.status.stands());
         Ok(Totals {
             parties: count(state.parties.len()),
             items: count(state.items.len()),

@@ -3,14 +3,17 @@
 
 use std::fmt::Display;
 
-use rusqlite::{Error, Row, types::Type};
+use rusqlite::{
+    Error, Row,
+    types::{Type, ValueRef},
+};
 use uuid::Uuid;
 
 use crate::{
     audit::{AuditHash, AuditRow, Head},
     domain::{
-        Callback, Category, Description, DisplayName, Item, ItemId, ItemName, Money, Order, OrderId,
-        OrderStatus, Party, PartyId, RatingSummary, Role, Suspension, SuspensionReason, Timestamp,
+        Callback, CancelReason, Category, Description, DisplayName, Item, ItemId, ItemName, Money, Order,
+        OrderId, OrderStatus, Party, PartyId, RatingSummary, Role, Suspension, SuspensionReason, Timestamp,
     },
     store::Delivery,
 };
@@ -21,7 +24,7 @@ pub(super) const ITEM: &str = "item.id, seller, display_name, name, description,
 
 /// The columns of [`order`].
 pub(super) const ORDER: &str = "id, buyer, buyer_name, seller, seller_name, item, item_name, amount_minor, currency, \
-     quantity, total_minor, status, placed_at, cancelled_at";
+     quantity, total_minor, status, placed_at, shipped_at, delivered_at, cancelled_at, cancelled_by, cancel_reason";
 
 /// The columns of [`party`].
 pub(super) const PARTY: &str = "id, role, display_name, callback_host, callback_port, registered_at, epoch, \
@@ -123,16 +126,18 @@ pub(super) fn order(row: &Row<'_>) -> Result<Order, Error> {
         total_price: money(row, 10, 8)?,
         status: status(row, 11)?,
         placed_at: time(row, 12)?,
-        cancelled_at: optional_time(row, 13)?,
+        shipped_at: optional_time(row, 13)?,
+        delivered_at: optional_time(row, 14)?,
+        cancelled_at: optional_time(row, 15)?,
+        cancelled_by: if row.get_ref(16)? == ValueRef::Null { None } else { Some(role(row, 16)?) },
+        cancel_reason: row.get::<_, Option<String>>(17)?.map(CancelReason::trusted),
     })
 }
 
 fn status(row: &Row<'_>, column: usize) -> Result<OrderStatus, Error> {
-    match row.get_ref(column)?.as_str()? {
-        "placed" => Ok(OrderStatus::Placed),
-        "cancelled" => Ok(OrderStatus::Cancelled),
-        other => Err(unreadable(column, format!("no status: {other}"))),
-    }
+    let word = row.get_ref(column)?.as_str()?;
+    let known = OrderStatus::ALL.into_iter().find(|status| status.as_str() == word);
+    known.ok_or_else(|| unreadable(column, format!("no status: {word}")))
 }
 
 /// A sequence and the body of its event.

@@ -76,8 +76,9 @@ fn load_wishes_and_ratings(connection: &Connection, keys: &Keys, rows: &mut Work
             rows.ratings.load((buyer, item), stars);
         }
     }
-    let mut standing = connection
-        .prepare_cached("SELECT count(*) FROM orders WHERE buyer = ? AND item = ? AND status = 'placed'")?;
+    let mut standing = connection.prepare_cached(
+        "SELECT count(*) FROM orders WHERE buyer = ? AND item = ? AND status <> 'cancelled'",
+    )?;
     for (buyer, item) in keys.purchases.iter().copied() {
         let count = standing.query_row(params![blob(buyer), item.0], |row| row.get(0))?;
         rows.purchases.insert((buyer, item), count);

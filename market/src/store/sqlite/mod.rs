@@ -20,6 +20,7 @@ mod reads;
 mod save;
 mod schema;
 mod settle;
+mod summary;
 
 use std::{
     fs::{File, OpenOptions, TryLockError},

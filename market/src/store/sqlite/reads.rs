@@ -7,11 +7,16 @@ use super::{
     convert::{self, ITEM, ORDER, PARTY, blob},
     load,
     pool::Pool,
+    summary,
 };
 use crate::{
     audit::{AuditRow, Head},
-    domain::{Item, ItemId, Order, OrderId, Party, PartyId, Recorded, RequestId, Timestamp, Wish},
-    store::{FeedEntry, FeedPosition, OrderQuery, Reads, SaleQuery, StoreError, Totals},
+    domain::{
+        Item, ItemId, Order, OrderId, OrderStatus, Party, PartyId, Recorded, RequestId, Timestamp, Wish,
+    },
+    store::{
+        FeedEntry, FeedPosition, OrderQuery, OrdersOf, Reads, SalesSummary, StoreError, TimeRange, Totals,
+    },
 };
 
 pub(super) struct SqliteReads {
@@ -119,35 +124,33 @@ impl Reads for SqliteReads {
 
     async fn orders(&self, query: &OrderQuery) -> Result<Vec<Order>, StoreError> {
         let query = *query;
+        let (side, whose) = match query.of {
+            OrdersOf::Buyer(buyer) => ("buyer", buyer),
+            OrdersOf::Seller(seller) => ("seller", seller),
+        };
         let sql = format!(
-            "SELECT {ORDER} FROM orders WHERE buyer = ?1 AND id < ?2 AND (?3 IS NULL OR status = ?3) \
-             ORDER BY id DESC LIMIT ?4"
+            "SELECT {ORDER} FROM orders WHERE {side} = ?1 AND id < ?2 AND (?3 IS NULL OR status = ?3) \
+             AND (?4 IS NULL OR item = ?4) AND placed_at >= ?5 AND placed_at < ?6 ORDER BY id DESC LIMIT ?7"
         );
         self.pool
             .run(move |c| {
                 let before = query.before.map_or(i64::MAX, |id| id.0);
-                let status = query.status.map(|status| status.as_str());
-                let params = params![blob(query.buyer), before, status, rows_at_most(query.limit)];
+                let status = query.status.map(OrderStatus::as_str);
+                let (item, time) = (query.item.map(|id| id.0), query.placed);
+                let limit = rows_at_most(query.limit);
+                let params = params![blob(whose), before, status, item, time.from.0, time.until.0, limit];
                 many(c, &sql, params, convert::order)
             })
             .await
     }
 
-    async fn sales(&self, query: &SaleQuery) -> Result<Vec<Order>, StoreError> {
-        let query = *query;
-        let sql = format!(
-            "SELECT {ORDER} FROM orders WHERE seller = ?1 AND id < ?2 AND (?3 IS NULL OR status = ?3) \
-             AND (?4 IS NULL OR item = ?4) ORDER BY id DESC LIMIT ?5"
-        );
-        self.pool
-            .run(move |c| {
-                let before = query.before.map_or(i64::MAX, |id| id.0);
-                let status = query.status.map(|status| status.as_str());
-                let item = query.item.map(|id| id.0);
-                let params = params![blob(query.seller), before, status, item, rows_at_most(query.limit)];
-                many(c, &sql, params, convert::order)
-            })
-            .await
+    async fn sales_summary(
+        &self,
+        seller: PartyId,
+        placed: TimeRange,
+        items: usize,
+    ) -> Result<SalesSummary, StoreError> {
+        self.pool.run(move |c| summary::sales(c, seller, placed, items)).await
     }
 
     async fn wishlist(
@@ -200,7 +203,7 @@ impl Reads for SqliteReads {
     async fn totals(&self) -> Result<Totals, StoreError> {
         let sql = "SELECT (SELECT count(*) FROM party), (SELECT count(*) FROM item), (SELECT count(*) FROM orders), \
                    (SELECT coalesce(sum(supplied), 0) FROM item), (SELECT coalesce(sum(sold), 0) FROM item), \
-                   (SELECT coalesce(sum(quantity), 0) FROM orders WHERE status = 'placed'), \
+                   (SELECT coalesce(sum(quantity), 0) FROM orders WHERE status <> 'cancelled'), \
                    (SELECT coalesce(sum(quantity), 0) FROM item), (SELECT coalesce(sum(withdrawn), 0) FROM item), \
                    (SELECT count(*) FROM delivery)";
         self.pool

@@ -8,8 +8,8 @@ use super::convert::{self, blob};
 use crate::{
     audit::{AuditRow, Head, Link},
     domain::{
-        Audience, Event, EventKind, IdRange, Item, NewEvent, Order, Party, PartyId, Timestamp, Topic,
-        WorkingSet,
+        Audience, CancelReason, Event, EventKind, IdRange, Item, NewEvent, Order, Party, PartyId, Role,
+        Timestamp, Topic, WorkingSet,
     },
     store::{FeedPosition, Receipt},
 };
@@ -131,9 +131,11 @@ fn put_item(put: &mut CachedStatement<'_>, item: &Item, position: i64) -> Result
 fn save_orders(connection: &Connection, rows: &WorkingSet) -> Result<(), Error> {
     let mut put = connection.prepare_cached(
         "INSERT INTO orders (id, buyer, buyer_name, seller, seller_name, item, item_name, amount_minor, currency, \
-         quantity, total_minor, status, placed_at, cancelled_at) \
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14) \
-         ON CONFLICT (id) DO UPDATE SET status = ?12, cancelled_at = ?14",
+         quantity, total_minor, status, placed_at, shipped_at, delivered_at, cancelled_at, cancelled_by, \
+         cancel_reason) \
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18) \
+         ON CONFLICT (id) DO UPDATE SET status = ?12, shipped_at = ?14, delivered_at = ?15, cancelled_at = ?16, \
+         cancelled_by = ?17, cancel_reason = ?18",
     )?;
     for (_, order) in rows.orders.changes() {
         let Some(order) = order else { continue };
@@ -157,7 +159,11 @@ fn put_order(put: &mut CachedStatement<'_>, order: &Order) -> Result<(), Error> 
         order.total_price.amount_minor(),
         order.status.as_str(),
         order.placed_at.0,
+        order.shipped_at.map(|time| time.0),
+        order.delivered_at.map(|time| time.0),
         order.cancelled_at.map(|time| time.0),
+        order.cancelled_by.map(Role::as_str),
+        order.cancel_reason.as_ref().map(CancelReason::as_str),
     ])?;
     Ok(())
 }

@@ -15,6 +15,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0001_initial.sql"),
     include_str!("migrations/0002_suspension.sql"),
     include_str!("migrations/0003_audit.sql"),
+    include_str!("migrations/0004_order_states.sql"),
 ];
 
 /// Why the schema can't be brought up to date.
@@ -86,4 +87,41 @@ fn version(connection: &Connection) -> Result<usize, SchemaProblem> {
         return Err(SchemaProblem::Newer { found: version });
     }
     Ok(version)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A market of the first three migrations, with an order that stands and one that was cancelled.
+    #[test]
+    fn orders_of_an_older_market_are_kept() {
+        let mut connection = Connection::open_in_memory().unwrap();
+        for migration in &MIGRATIONS[..3] {
+            connection.execute_batch(migration).unwrap();
+        }
+        connection
+            .execute_batch(
+                "PRAGMA user_version = 3;
+                 PRAGMA application_id = 0x536f756b;
+                 INSERT INTO party (id, role, display_name, registered_at, epoch)
+                     VALUES (randomblob(16), 'seller', 'Alice', 1, 0);
+                 INSERT INTO item SELECT 1, id, 'Lamp', 'home', 100, 'GBP', 7, 9, 2, 0, 0, 0, 3, 1, 1, NULL, 1, ''
+                     FROM party;
+                 INSERT INTO orders SELECT 1, id, 'Bob', id, 'Alice', 1, 'Lamp', 100, 'GBP', 2, 200, 'placed', 5, NULL
+                     FROM party;
+                 INSERT INTO orders SELECT 2, id, 'Bob', id, 'Alice', 1, 'Lamp', 100, 'GBP', 1, 100, 'cancelled', 6, 7
+                     FROM party;",
+            )
+            .unwrap();
+        assert!(migrate(&mut connection).is_ok());
+        assert_eq!(version(&connection).ok(), Some(MIGRATIONS.len()));
+        let mut rows = connection
+            .prepare(
+                "SELECT id || status || total_minor || coalesce(cancelled_by, '-') FROM orders ORDER BY id",
+            )
+            .unwrap();
+        let rows: Vec<String> = rows.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect();
+        assert_eq!(rows, ["1placed200-", "2cancelled100buyer"]);
+    }
 }

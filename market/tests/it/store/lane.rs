@@ -1,11 +1,13 @@
 //! The write path and the queries.
 
+use std::time::Duration;
+
 use market::{
-    domain::{Action, ItemId, OrderId, OrderStatus, Outcome, Refusal, Stars},
-    store::{FeedPosition, OrderQuery, SaleQuery},
+    domain::{Action, CancelReason, ItemId, OrderId, OrderStatus, Outcome, Refusal, Stars},
+    store::{FeedPosition, OrderQuery, OrdersOf, TimeRange},
 };
 
-use super::{ALICE, BOB, CAROL, DAVE, Shop, buy, on_every_back_end, party, reprice, sell};
+use super::{ALICE, BOB, CAROL, DAVE, Shop, buy, line, on_every_back_end, party, reprice, sell};
 
 on_every_back_end!(
     a_batch_sees_its_own_changes_and_is_saved_whole,
@@ -15,6 +17,7 @@ on_every_back_end!(
     numbers_grow_and_are_not_used_again,
     the_feed_moves_with_what_a_search_would_notice,
     pages_go_by_key,
+    orders_are_found_by_time_and_summed_up_by_day_and_item,
     a_renamed_seller_has_its_new_name_on_all_items,
     totals_add_up,
 );
@@ -29,7 +32,7 @@ async fn a_batch_sees_its_own_changes_and_is_saved_whole(mut shop: Shop) {
     assert!(recipients.iter().all(|recipient| *recipient == party(ALICE)) && !recipients.is_empty());
     let item = shop.store.reads.item(lamp).await.unwrap().unwrap();
     assert_eq!((item.quantity, item.sold, item.version), (0, 3, 4));
-    let query = OrderQuery { buyer: party(BOB), status: None, before: None, limit: 10 };
+    let query = OrderQuery { limit: 10, ..orders_of(OrdersOf::Buyer(party(BOB))) };
     assert_eq!(shop.store.reads.orders(&query).await.unwrap().len(), 3);
 }
 
@@ -110,6 +113,10 @@ async fn the_feed_moves_with_what_a_search_would_notice(mut shop: Shop) {
     assert_eq!(order, [(lamp, true), (chair, false)], "each item stands once, at its latest change");
 }
 
+fn orders_of(of: OrdersOf) -> OrderQuery {
+    OrderQuery { of, item: None, status: None, placed: TimeRange::ALL, before: None, limit: 9 }
+}
+
 async fn pages_go_by_key(mut shop: Shop) {
     let mut own = Vec::new();
     for _ in 0..4 {
@@ -127,17 +134,49 @@ async fn pages_go_by_key(mut shop: Shop) {
         shop.act(BOB, Action::Wish { item: *item }).await.unwrap();
     }
     shop.act(BOB, Action::Cancel { order: placed[3] }).await.unwrap();
-    let query = OrderQuery { buyer: party(BOB), status: None, before: Some(placed[0]), limit: 2 };
+    let bobs = orders_of(OrdersOf::Buyer(party(BOB)));
+    let query = OrderQuery { before: Some(placed[0]), limit: 2, ..bobs };
     let orders: Vec<_> = reads.orders(&query).await.unwrap().into_iter().map(|order| order.id).collect();
     assert_eq!(orders, placed[1..3]);
-    let cancelled = OrderQuery { status: Some(OrderStatus::Cancelled), before: None, limit: 9, ..query };
+    let cancelled = OrderQuery { status: Some(OrderStatus::Cancelled), ..bobs };
     assert_eq!(reads.orders(&cancelled).await.unwrap().len(), 1);
-    let sales = SaleQuery { seller: party(ALICE), item: Some(own[2]), status: None, before: None, limit: 9 };
-    let sold: Vec<_> = reads.sales(&sales).await.unwrap().into_iter().map(|order| order.item).collect();
+    let sales = OrderQuery { item: Some(own[2]), ..orders_of(OrdersOf::Seller(party(ALICE))) };
+    let sold: Vec<_> = reads.orders(&sales).await.unwrap().into_iter().map(|order| order.item).collect();
     assert_eq!(sold, [own[2]]);
-    assert!(reads.sales(&SaleQuery { seller: party(CAROL), item: None, ..sales }).await.unwrap().is_empty());
+    assert!(reads.orders(&orders_of(OrdersOf::Seller(party(CAROL)))).await.unwrap().is_empty());
     let wished = reads.wishlist(party(BOB), Some(own[1]), 9).await.unwrap();
     assert_eq!(wished.into_iter().map(|(wish, _)| wish.item).collect::<Vec<_>>(), own[2..]);
+}
+
+async fn orders_are_found_by_time_and_summed_up_by_day_and_item(mut shop: Shop) {
+    let (lamp, chair) = (shop.lamp(ALICE, 100).await, shop.lamp(ALICE, 100).await);
+    let others = shop.lamp(CAROL, 100).await;
+    let day = Duration::from_secs(86_400);
+    let first = shop.now;
+    shop.act(BOB, Action::Place(vec![line(lamp, 3), line(chair, 1), line(others, 5)])).await.unwrap();
+    shop.now = shop.now.plus(day);
+    shop.act(BOB, buy(lamp, 2)).await.unwrap();
+    let Outcome::Order(order) = shop.act(BOB, buy(lamp, 50)).await.unwrap() else { panic!("no order") };
+    let reason = CancelReason::parse("a mistake").unwrap();
+    let cancelled =
+        shop.act(ALICE, Action::CancelSale { order: order.id, reason: reason.clone() }).await.unwrap();
+    let Outcome::Order(cancelled) = cancelled else { panic!("no order") };
+    assert_eq!(shop.store.reads.order(order.id).await.unwrap(), Some(cancelled));
+
+    let placed = TimeRange { from: first, until: first.plus(day) };
+    let early = OrderQuery { placed, ..orders_of(OrdersOf::Buyer(party(BOB))) };
+    assert_eq!(shop.store.reads.orders(&early).await.unwrap().len(), 3);
+    let all = TimeRange { from: first, until: first.plus(day * 9) };
+    let summary = shop.store.reads.sales_summary(party(ALICE), all, 9).await.unwrap();
+    let days: Vec<_> = summary.days.iter().map(|day| (day.sales.orders, day.sales.units)).collect();
+    assert_eq!(days, [(2, 4), (1, 2)]);
+    assert_eq!(summary.days[1].day - summary.days[0].day, 1);
+    let items: Vec<_> = summary.items.iter().map(|sold| (sold.item, sold.sales.units)).collect();
+    assert_eq!(items, [(lamp, 5), (chair, 1)]);
+    let price = shop.store.reads.item(lamp).await.unwrap().unwrap().unit_price;
+    assert_eq!(summary.items[0].sales.revenue, price.times(5).unwrap());
+    let best = shop.store.reads.sales_summary(party(ALICE), all, 1).await.unwrap();
+    assert_eq!(best.items, summary.items[..1]);
 }
 
 async fn a_renamed_seller_has_its_new_name_on_all_items(mut shop: Shop) {

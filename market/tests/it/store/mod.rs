@@ -11,8 +11,8 @@ use std::{path::PathBuf, time::Duration};
 use market::{
     domain::{
         Action, Callback, Category, Command, Context, Description, DisplayName, EventId, Fingerprint, Item,
-        ItemId, ItemListing, ItemName, Keys, Money, OrderQuantity, Origin, Outcome, PartyId, Quantity,
-        Refusal, RequestId, RequestKey, Role, Timestamp, decide,
+        ItemId, ItemListing, ItemName, Keys, Money, OrderLine, OrderQuantity, Origin, Outcome, PartyId,
+        Quantity, Refusal, RequestId, RequestKey, Role, Timestamp, decide,
     },
     store::{self, Lane, LeaseOwner, Receipt, Store},
 };
@@ -153,7 +153,11 @@ fn sell(name: &str, units: i64) -> Action {
 }
 
 fn buy(item: ItemId, units: i64) -> Action {
-    Action::Buy { item, quantity: OrderQuantity::parse(units).unwrap(), expected_unit_price: None }
+    Action::Buy(line(item, units))
+}
+
+pub(super) fn line(item: ItemId, units: i64) -> OrderLine {
+    OrderLine { item, quantity: OrderQuantity::parse(units).unwrap(), expected_unit_price: None }
 }
 
 fn reprice(item: ItemId, amount_minor: i64) -> Action {

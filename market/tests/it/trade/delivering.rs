@@ -55,7 +55,7 @@ async fn register_with_callback(party: &Party, name: &str, port: u16) -> Result<
 }
 
 /// The next event.
-async fn next(notices: &mut mpsc::Receiver<Notice>) -> Kind {
+pub(super) async fn next(notices: &mut mpsc::Receiver<Notice>) -> Kind {
     let deadline = Instant::now() + PATIENCE;
     loop {
         let left = deadline.saturating_duration_since(Instant::now());

@@ -3,6 +3,7 @@
 mod bad_input;
 mod buying;
 mod delivering;
+mod fulfilling;
 mod identity;
 mod listing;
 mod rating;

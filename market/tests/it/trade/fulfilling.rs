@@ -1,0 +1,174 @@
+//! Baskets, and orders on their way.
+
+use souk_client::{Seen, follow::follow};
+use souk_proto::{
+    Reason,
+    v1::{self, event::Kind},
+};
+
+use super::delivering::next;
+use crate::fair::{Fair, Party, call, on_every_store, reason};
+
+on_every_store!(
+    basket_is_bought_all_or_nothing,
+    basket_without_or_with_too_many_lines_is_refused,
+    every_wrong_line_of_a_basket_is_named,
+    sale_is_shipped_and_delivered_and_its_buyer_told,
+    only_the_seller_moves_an_order,
+    seller_cancels_with_a_reason,
+    orders_are_found_by_time,
+    summary_needs_a_bounded_time,
+);
+
+fn line(item_id: i64, quantity: i64) -> v1::OrderLine {
+    v1::OrderLine { item_id, quantity, expected_unit_price: None }
+}
+
+async fn place(buyer: &Party, lines: Vec<v1::OrderLine>) -> Result<Vec<v1::Order>, souk_client::Failure> {
+    let placed =
+        call!(buyer, buyer.place_order, PlaceOrderRequest { request_id: buyer.request_id(), lines: lines });
+    placed.map(|placed| placed.orders)
+}
+
+async fn basket_is_bought_all_or_nothing(fair: &Fair) {
+    let (alice, carol) = (fair.seller("alice").await, fair.seller("carol").await);
+    let bob = fair.buyer("bob").await;
+    let (lamp, chair) = (alice.lamp(3).await, carol.lamp(3).await);
+    let refused = place(&bob, vec![line(chair, 1), line(lamp, 2), line(lamp, 2)]).await;
+    assert_eq!(reason(refused), Reason::OutOfStock);
+    assert_eq!(bob.item(chair).await.unwrap().quantity, 3);
+    let orders = place(&bob, vec![line(chair, 1), line(lamp, 2), line(lamp, 1)]).await.unwrap();
+    let bought: Vec<_> = orders.iter().map(|order| (order.item_id, order.quantity)).collect();
+    assert_eq!(bought, [(chair, 1), (lamp, 3)]);
+    assert_eq!(bob.item(lamp).await.unwrap().quantity, 0);
+    assert_eq!((alice.pending().await, carol.pending().await), (1, 1));
+}
+
+async fn basket_without_or_with_too_many_lines_is_refused(fair: &Fair) {
+    let bob = fair.buyer("bob").await;
+    for count in [0, 101] {
+        assert_eq!(reason(place(&bob, vec![line(1, 1); count]).await), Reason::InvalidField);
+    }
+}
+
+async fn every_wrong_line_of_a_basket_is_named(fair: &Fair) {
+    let bob = fair.buyer("bob").await;
+    let refused = place(&bob, vec![line(1, 0), line(1, 1), line(-1, 1)]).await.unwrap_err().to_string();
+    assert!(refused.contains("lines[0].quantity") && refused.contains("lines[2].item_id"), "{refused}");
+    assert!(!refused.contains("lines[1]"), "{refused}");
+}
+
+async fn ship(seller: &Party, order_id: i64) -> Result<v1::Order, souk_client::Failure> {
+    let request_id = seller.request_id();
+    call!(seller, seller.ship_sale, ShipSaleRequest { request_id: request_id, order_id: order_id })
+        .map(|shipped| shipped.order.unwrap())
+}
+
+async fn deliver(seller: &Party, order_id: i64) -> Result<v1::Order, souk_client::Failure> {
+    let request_id = seller.request_id();
+    call!(seller, seller.deliver_sale, DeliverSaleRequest { request_id: request_id, order_id: order_id })
+        .map(|delivered| delivered.order.unwrap())
+}
+
+async fn sale_is_shipped_and_delivered_and_its_buyer_told(fair: &Fair) {
+    let (alice, bob) = (fair.seller("alice").await, fair.buyer("bob").await);
+    let lamp = alice.lamp(5).await;
+    let order_id = bob.buy(lamp, 2).await.unwrap().order_id;
+    let (follower, mut told) = follow(bob.connection.clone(), Seen::in_memory());
+    assert_eq!(reason(deliver(&alice, order_id).await), Reason::OrderStatusConflict);
+    assert!(ship(&alice, order_id).await.unwrap().ship_time.is_some());
+    let Kind::OrderShipped(shipped) = next(&mut told).await else { panic!("not told of shipping") };
+    assert_eq!(shipped.order.unwrap().order_id, order_id);
+    let cancel = CancelOrder { bob: &bob, order_id };
+    assert_eq!(reason(cancel.send().await), Reason::NotCancellable);
+    assert_eq!(deliver(&alice, order_id).await.unwrap().status(), v1::OrderStatus::Delivered);
+    assert!(matches!(next(&mut told).await, Kind::OrderDelivered(_)));
+    assert_eq!(bob.item(lamp).await.unwrap().quantity, 3);
+    follower.close().await;
+}
+
+struct CancelOrder<'a> {
+    bob: &'a Party,
+    order_id: i64,
+}
+
+impl CancelOrder<'_> {
+    async fn send(&self) -> Result<v1::CancelOrderResponse, souk_client::Failure> {
+        let request_id = self.bob.request_id();
+        call!(
+            self.bob,
+            buyer.cancel_order,
+            CancelOrderRequest { request_id: request_id, order_id: self.order_id }
+        )
+    }
+}
+
+async fn only_the_seller_moves_an_order(fair: &Fair) {
+    let (alice, carol) = (fair.seller("alice").await, fair.seller("carol").await);
+    let bob = fair.buyer("bob").await;
+    let order_id = bob.buy(alice.lamp(5).await, 1).await.unwrap().order_id;
+    assert_eq!(reason(ship(&carol, order_id).await), Reason::OrderNotFound);
+    assert_eq!(reason(ship(&bob, order_id).await), Reason::RoleDenied);
+    ship(&alice, order_id).await.unwrap();
+    assert_eq!(reason(deliver(&carol, order_id).await), Reason::OrderNotFound);
+}
+
+async fn seller_cancels_with_a_reason(fair: &Fair) {
+    let (alice, bob) = (fair.seller("alice").await, fair.buyer("bob").await);
+    let lamp = alice.lamp(5).await;
+    let order_id = bob.buy(lamp, 2).await.unwrap().order_id;
+    let cancel = async |reason: &str| {
+        let request_id = alice.request_id();
+        call!(
+            alice,
+            seller.cancel_sale,
+            CancelSaleRequest { request_id: request_id, order_id: order_id, reason: reason.to_owned() }
+        )
+    };
+    assert_eq!(reason(cancel("").await), Reason::InvalidField);
+    cancel("cracked").await.unwrap();
+    let (follower, mut told) = follow(bob.connection.clone(), Seen::in_memory());
+    let Kind::OrderCancelled(cancelled) = next(&mut told).await else { panic!("not told") };
+    let order = cancelled.order.unwrap();
+    assert_eq!((order.cancelled_by(), order.cancel_reason.as_str()), (v1::Role::Seller, "cracked"));
+    assert_eq!(bob.item(lamp).await.unwrap().quantity, 5);
+    follower.close().await;
+}
+
+async fn orders_are_found_by_time(fair: &Fair) {
+    let (alice, bob) = (fair.seller("alice").await, fair.buyer("bob").await);
+    let order = bob.buy(alice.lamp(5).await, 1).await.unwrap();
+    let placed = order.place_time.unwrap();
+    let later = Some(souk_proto::Timestamp { seconds: placed.seconds + 1, nanos: 0 });
+    let before = call!(bob, buyer.list_orders, ListOrdersRequest { until_time: later }).unwrap();
+    assert_eq!(before.orders.len(), 1);
+    let after = call!(alice, seller.list_sales, ListSalesRequest { from_time: later }).unwrap();
+    assert!(after.orders.is_empty());
+    let backwards =
+        call!(bob, buyer.list_orders, ListOrdersRequest { from_time: later, until_time: order.place_time });
+    assert_eq!(reason(backwards), Reason::InvalidField);
+    let odd = Some(souk_proto::Timestamp { seconds: 0, nanos: -1 });
+    assert_eq!(
+        reason(call!(bob, buyer.list_orders, ListOrdersRequest { from_time: odd })),
+        Reason::InvalidField
+    );
+}
+
+async fn summary_needs_a_bounded_time(fair: &Fair) {
+    let alice = fair.seller("alice").await;
+    let day = |day: i64| Some(souk_proto::Timestamp { seconds: day * 86_400, nanos: 0 });
+    for (from_time, until_time) in [(None, None), (day(1), None), (day(1), day(368)), (day(2), day(1))] {
+        let summary = call!(
+            alice,
+            seller.summarize_sales,
+            SummarizeSalesRequest { from_time: from_time, until_time: until_time }
+        );
+        assert_eq!(reason(summary), Reason::InvalidField);
+    }
+    let year = call!(
+        alice,
+        seller.summarize_sales,
+        SummarizeSalesRequest { from_time: day(1), until_time: day(367) }
+    );
+    assert_eq!(year.unwrap(), v1::SummarizeSalesResponse::default());
+}

@@ -1,0 +1,72 @@
+//! `seller ship`, `seller deliver` and `seller cancel`.
+
+use clap::Args;
+use souk_client::{
+    Failure,
+    cli::{CliSession, view::OrderView},
+};
+use souk_proto::v1::{CancelSaleRequest, DeliverSaleRequest, ShipSaleRequest};
+
+/// Say that an order is on its way; the buyer is told
+#[derive(Args)]
+pub(crate) struct Ship {
+    /// The order's id.
+    order: i64,
+    /// Repeat an earlier call by its request id.
+    #[arg(long, value_name = "UUID")]
+    request_id: Option<String>,
+}
+
+/// Say that a shipped order has reached its buyer, who is told
+#[derive(Args)]
+pub(crate) struct Deliver {
+    /// The order's id.
+    order: i64,
+    /// Repeat an earlier call by its request id.
+    #[arg(long, value_name = "UUID")]
+    request_id: Option<String>,
+}
+
+/// Cancel an order that was not shipped yet; its units go back and the buyer is told why
+#[derive(Args)]
+pub(crate) struct Cancel {
+    /// The order's id.
+    order: i64,
+    /// Why, for the buyer; up to 200 characters.
+    #[arg(long)]
+    reason: String,
+    /// Repeat an earlier call by its request id.
+    #[arg(long, value_name = "UUID")]
+    request_id: Option<String>,
+}
+
+impl Ship {
+    pub(super) async fn run(self, session: &CliSession) -> Result<(), Failure> {
+        let request_id = session.request_id(self.request_id.as_ref()).await?;
+        let request = ShipSaleRequest { request_id, order_id: self.order, ..Default::default() };
+        let shipped = session.call(request, |c, r| async move { c.seller().ship_sale(r).await }).await?;
+        session.printer().one(&OrderView::from(&shipped.order.unwrap_or_default()))
+    }
+}
+
+impl Deliver {
+    pub(super) async fn run(self, session: &CliSession) -> Result<(), Failure> {
+        let request_id = session.request_id(self.request_id.as_ref()).await?;
+        let request = DeliverSaleRequest { request_id, order_id: self.order, ..Default::default() };
+        let delivered = session.call(request, |c, r| async move { c.seller().deliver_sale(r).await }).await?;
+        session.printer().one(&OrderView::from(&delivered.order.unwrap_or_default()))
+    }
+}
+
+impl Cancel {
+    pub(super) async fn run(self, session: &CliSession) -> Result<(), Failure> {
+        let request = CancelSaleRequest {
+            request_id: session.request_id(self.request_id.as_ref()).await?,
+            order_id: self.order,
+            reason: self.reason,
+            ..Default::default()
+        };
+        let cancelled = session.call(request, |c, r| async move { c.seller().cancel_sale(r).await }).await?;
+        session.printer().one(&OrderView::from(&cancelled.order.unwrap_or_default()))
+    }
+}
