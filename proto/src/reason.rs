@@ -93,6 +93,10 @@ reasons! {
     AlreadyRated = "ALREADY_RATED", AlreadyExists, CONFLICT, "pass --update to replace your earlier rating";
     /// The order is cancelled already, or too far on to be.
     NotCancellable = "NOT_CANCELLABLE", FailedPrecondition, CONFLICT, "look at the order's status: only a placed order can be cancelled";
+    /// Another of the seller's items on the market has this sku; metadata `item_id` tells which.
+    SkuTaken = "SKU_TAKEN", AlreadyExists, CONFLICT, "update the item that has the sku, or choose another one";
+    /// An import did not come to its end; metadata `line` tells the last line that is in.
+    ImportInterrupted = "IMPORT_INTERRUPTED", Unavailable, UNAVAILABLE, "send the rows after that line again, or all of them: those that are in change nothing";
     /// The order is not in the state that this needs; metadata tells both.
     OrderStatusConflict = "ORDER_STATUS_CONFLICT", FailedPrecondition, CONFLICT, "look at the order's status: a placed order can be shipped, a shipped one delivered";
     /// The item has another version than the caller expected.

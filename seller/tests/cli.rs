@@ -260,6 +260,57 @@ async fn orders_are_shipped_delivered_cancelled_and_summed_up() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_catalogue_is_imported_exported_and_imported_again() {
+    let ground = market().await;
+    let alice = registered(&ground).await;
+    let file = |name: &str, text: &[u8]| {
+        let path = alice.home.path().join(name);
+        fs::write(&path, text).expect("written");
+        path.display().to_string()
+    };
+    let clean = file(
+        "clean.csv",
+        b"sku,name,category,price,quantity\nL-1,Lamp,home,12.50 GBP,3\nC-1,\"Chair, oak\",home,99 GBP,0\n",
+    );
+    let checked = alice.run(&["import", &clean, "--dry-run", "--output", "json"]).await;
+    assert!(checked.err.contains("nothing was changed"), "{checked:?}");
+    assert_eq!(checked.json()["created_count"], json!(2));
+    let tally = alice.run(&["import", &clean, "--output", "json"]).await.json();
+    assert_eq!(
+        (&tally["rows"], &tally["created_count"], &tally["failed_count"]),
+        (&json!(2), &json!(2), &json!(0))
+    );
+
+    let dirty = file(
+        "dirty.csv",
+        b"sku,name,category,price,quantity\nL-1,Lamp,home,\"12,5 GBP\",3\nL-2,La\xffmp,home,1 GBP,1\n\
+          L-3,Stool,home,5 GBP,1\nL-3,Stool,home,5 GBP,1\nL-4,Table,home,5 GBP,many\nL-5,,home,5 GBP,1\n",
+    );
+    let ran = alice.run(&["import", &dirty]).await;
+    assert_eq!(ran.code, 2, "{ran:?}");
+    for word in
+        ["line 2", "comma", "line 3", "UTF-8", "line 5", "line 4 already", "line 6", "line 7", "5 of 6 rows"]
+    {
+        assert!(ran.err.contains(word), "{word:?} is missing: {ran:?}");
+    }
+    let headless = file("headless.csv", b"L-1,Lamp,home,1 GBP,3\n");
+    let refused = alice.run(&["import", &headless]).await;
+    assert!(refused.code == 2 && refused.err.contains("--column"), "{refused:?}");
+    let missing = alice.run(&["import", "nowhere.csv"]).await;
+    assert!(missing.code == 1 && missing.err.contains("nowhere.csv"), "{missing:?}");
+
+    for name in ["out.csv", "out.ndjson"] {
+        let out = alice.home.path().join(name).display().to_string();
+        assert_eq!(alice.run(&["export", &out]).await.code, 0);
+        let tally = alice.run(&["import", &out, "--output", "json"]).await.json();
+        assert_eq!((&tally["rows"], &tally["unchanged_count"]), (&json!(3), &json!(3)), "{name}: {tally}");
+    }
+    let exported = alice.run(&["export", "--format", "ndjson"]).await.out;
+    let piped = alice.type_in(&["import", "-", "--format", "ndjson", "--output", "json"], &exported).await;
+    assert_eq!(piped.json()["unchanged_count"], json!(3));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn sales_are_told_by_stream_and_by_callback() {
     let ground = market().await;
     let alice = registered(&ground).await;

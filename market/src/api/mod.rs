@@ -8,6 +8,7 @@ mod admin;
 mod buyer;
 mod catalog;
 mod event;
+mod import;
 mod routes;
 mod seller;
 mod session;

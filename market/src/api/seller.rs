@@ -1,12 +1,17 @@
 //! SellerService: listing, and looking after what is listed.
 
-use std::time::Duration;
+use std::{pin::Pin, time::Duration};
 
+use futures::Stream;
 use prost::Message as _;
 use souk_proto::v1::{self, seller_service_server::SellerService};
-use tonic::{Request, Response, Status, async_trait};
+use tonic::{Request, Response, Status, Streaming, async_trait};
 
-use super::{Api, cut, party_bytes, read};
+use super::{
+    Api, cut,
+    import::{Import, export},
+    party_bytes, read,
+};
 use crate::{
     access::Caller,
     domain::{ItemId, OrderId},
@@ -19,11 +24,15 @@ const MAX_SUMMARY: Duration = Duration::from_secs(366 * 86_400);
 /// The most items of a summary.
 const MAX_SUMMARY_ITEMS: usize = 100;
 
+type Exported = Pin<Box<dyn Stream<Item = Result<v1::ExportItemsResponse, Status>> + Send>>;
+
 /// SellerService.
 pub struct SellerApi(pub Api);
 
 #[async_trait]
 impl SellerService for SellerApi {
+    type ExportItemsStream = Exported;
+
     async fn sell_item(
         &self,
         request: Request<v1::SellItemRequest>,
@@ -66,6 +75,22 @@ impl SellerService for SellerApi {
             items: items.iter().map(wire::item).collect(),
             next_page_token: next.map(|next| token.write(&next)).unwrap_or_default(),
         }))
+    }
+
+    async fn import_items(
+        &self,
+        request: Request<Streaming<v1::ImportItemsRequest>>,
+    ) -> Result<Response<v1::ImportItemsResponse>, Status> {
+        let caller = Caller::of(&request)?.clone();
+        Import::run(&self.0, caller, request.into_inner()).await.map(Response::new)
+    }
+
+    async fn export_items(
+        &self,
+        request: Request<v1::ExportItemsRequest>,
+    ) -> Result<Response<Self::ExportItemsStream>, Status> {
+        let seller = Caller::of(&request)?.party;
+        Ok(Response::new(Box::pin(export(self.0.clone(), seller))))
     }
 
     async fn list_sales(

@@ -225,6 +225,7 @@ pub fn pounds(amount_minor: i64) -> Option<v1::Money> {
 /// An item to list.
 pub fn draft(name: &str, category: &str, amount_minor: i64, quantity: i64) -> v1::ItemDraft {
     v1::ItemDraft {
+        sku: None,
         name: Some(name.into()),
         description: None,
         category: Some(category.into()),

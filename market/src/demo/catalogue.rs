@@ -21,6 +21,7 @@ pub(super) fn drafts(quantity: i64) -> anyhow::Result<Vec<v1::ItemDraft>> {
             let field = |index| record.get(index).context("a field of the catalogue");
             let name = field(1)?;
             Ok(v1::ItemDraft {
+                sku: None,
                 name: Some(name.to_owned()),
                 description: Some(format!("Stock code {}", field(0)?)),
                 category: Some(field(2)?.to_owned()),

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use super::{Action, Command, Order, Outcome, RequestId, Timestamp};
+use super::{Action, Command, ImportRow, Imported, Order, Outcome, RequestId, Timestamp};
 
 /// Who asks for a change, and from where. The audit log's; the rules don't look at it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,12 +61,19 @@ fn subject(command: &Command, outcome: &Outcome) -> String {
         },
         (Outcome::Party(party), _) => format!("{}/{}", party.role.as_str(), party.id),
         (Outcome::Item(item), _) => format!("item {} version {}", item.id, item.version),
+        (Outcome::Imported(Imported { created, updated, .. }), Action::Import(rows)) => {
+            let lines = (rows.first(), rows.last());
+            let line = |row: Option<&ImportRow>| row.map_or(0, |row| row.line);
+            format!("lines {} to {}: {created} listed, {updated} changed", line(lines.0), line(lines.1))
+        }
         (Outcome::Order(order), _) => of_order(order),
         (Outcome::Orders(orders), _) => orders.iter().map(of_order).collect::<Vec<_>>().join(", "),
         (_, Action::Wish { item } | Action::Unwish { item } | Action::Rate { item, .. }) => {
             format!("item {item}")
         }
         (Outcome::Tested(event), _) => format!("event {}", event.0),
-        (Outcome::Wished(..) | Outcome::Unwished | Outcome::Rated(_), _) => String::new(),
+        (Outcome::Imported(_) | Outcome::Wished(..) | Outcome::Unwished | Outcome::Rated(_), _) => {
+            String::new()
+        }
     }
 }

@@ -3,9 +3,9 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Callback, CancelReason, DisplayName, EventId, Item, ItemId, ItemListing, ItemPatch, Keys, Order, OrderId,
-    OrderLine, Origin, Party, PartyId, RatingSummary, RequestId, Role, Stars, SuspensionReason, TestText,
-    Wish,
+    Callback, CancelReason, DisplayName, EventId, ImportRow, Imported, Item, ItemId, ItemListing, ItemPatch,
+    Keys, Order, OrderId, OrderLine, Origin, Party, PartyId, RatingSummary, RequestId, Role, Stars,
+    SuspensionReason, TestText, Wish,
 };
 
 /// A change that a party asks for.
@@ -51,6 +51,8 @@ pub enum Action {
     },
     /// List a new item.
     Sell(ItemListing),
+    /// Make items of the caller's as they are given.
+    Import(Vec<ImportRow>),
     /// Change an item of the caller's.
     Update {
         /// The item.
@@ -142,6 +144,8 @@ pub enum Outcome {
     Party(Party),
     /// The item as listed, changed or deleted (its quantity then being what was withdrawn).
     Item(Item),
+    /// What came of an import's rows.
+    Imported(Imported),
     /// The order as placed, shipped, delivered or cancelled.
     Order(Order),
     /// The orders as placed, in the order of the lines.
@@ -163,6 +167,7 @@ impl Action {
             Self::Register { role: Role::Seller, .. } => "RegisterSeller",
             Self::Register { role: Role::Buyer, .. } => "RegisterBuyer",
             Self::Sell(_) => "SellItem",
+            Self::Import(_) => "ImportItems",
             Self::Update { .. } => "UpdateItem",
             Self::Delete { .. } => "DeleteItem",
             Self::Buy(_) => "BuyItem",
@@ -196,7 +201,17 @@ impl Command {
             Action::Suspend { party, .. } | Action::Reinstate { party } => {
                 keys.parties.insert(*party);
             }
-            Action::Sell(_) => keys.new_items += 1,
+            Action::Sell(listing) => {
+                keys.skus.extend(listing.sku.clone().map(|sku| (self.caller, sku)));
+                keys.new_items += 1;
+            }
+            Action::Import(rows) => {
+                keys.items.extend(rows.iter().filter_map(|row| row.item));
+                keys.skus.extend(
+                    rows.iter().filter_map(|row| row.listing.sku.clone()).map(|sku| (self.caller, sku)),
+                );
+                keys.new_items += rows.iter().filter(|row| row.item.is_none()).count();
+            }
             Action::Update { item, .. } | Action::Delete { item, .. } => {
                 keys.items.insert(*item);
             }

@@ -3,7 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Category, Description, DisplayName, ItemId, ItemName, Money, PartyId, Quantity, RatingSummary, Timestamp,
+    Category, Description, DisplayName, ItemId, ItemName, Money, PartyId, Quantity, RatingSummary, Sku,
+    Timestamp,
 };
 
 /// Something that is or was for sale. Items are never erased: orders refer to them.
@@ -17,6 +18,9 @@ pub struct Item {
     pub seller: PartyId,
     /// The seller's display name.
     pub seller_name: DisplayName,
+    /// The seller's own number, if it gave one. No two listed items of a seller have the same.
+    #[serde(default)]
+    pub sku: Option<Sku>,
     /// One line.
     pub name: ItemName,
     /// May be empty.
@@ -55,6 +59,7 @@ impl Item {
     /// that a purchase rarely touches the search index.
     pub fn search_differs(&self, other: &Self) -> bool {
         self.name != other.name
+            || self.sku != other.sku
             || self.description != other.description
             || self.category != other.category
             || self.unit_price != other.unit_price
@@ -86,6 +91,8 @@ impl Item {
 /// A new item, as its seller describes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ItemListing {
+    /// The seller's own number.
+    pub sku: Option<Sku>,
     /// One line.
     pub name: ItemName,
     /// May be empty.
@@ -94,8 +101,37 @@ pub struct ItemListing {
     pub category: Category,
     /// The price of one unit.
     pub unit_price: Money,
-    /// Units for sale; 1 or more.
+    /// Units for sale; 1 or more, but in an import.
     pub quantity: Quantity,
+}
+
+/// A row of an import: an item as it is to be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ImportRow {
+    /// Where it stands in the seller's file, for messages.
+    pub line: i64,
+    /// Which item; without it, the one with the listing's own number, or a new one.
+    pub item: Option<ItemId>,
+    /// All of the item.
+    pub listing: ItemListing,
+}
+
+impl ImportRow {
+    /// The most rows that are carried out as one command.
+    pub const MAX_AT_ONCE: usize = 200;
+}
+
+/// What came of the rows of an import.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Imported {
+    /// Items that were listed.
+    pub created: i64,
+    /// Items that were changed.
+    pub updated: i64,
+    /// Items that were that way already.
+    pub unchanged: i64,
+    /// The lines that name an item that is none of the caller's.
+    pub not_found: Vec<i64>,
 }
 
 /// What a seller changes of an item; `None` leaves as it is.

@@ -30,14 +30,14 @@ pub use command::{Action, Command, Fingerprint, Outcome, RequestKey};
 pub use decide::{Context, decide};
 pub use event::{Audience, Event, EventKind, NewEvent, Topic};
 pub use ids::{EventId, IdRange, ItemId, OrderId, PartyId, RequestId, Sequence, Timestamp};
-pub use item::{Item, ItemListing, ItemPatch, StockChange};
+pub use item::{ImportRow, Imported, Item, ItemListing, ItemPatch, StockChange};
 pub use money::{Money, MoneyError};
 pub use order::{Order, OrderLine, OrderStatus};
 pub use party::{Callback, Party, Role, Suspension};
 pub use quantity::{OrderQuantity, Quantity};
 pub use rating::{RatingSummary, Stars};
 pub use refusal::{Invalid, Refusal};
-pub use text::{CancelReason, Description, DisplayName, ItemName, SuspensionReason, TestText};
+pub use text::{CancelReason, Description, DisplayName, ItemName, Sku, SuspensionReason, TestText};
 pub use wishlist::Wish;
 pub use working_set::{Keys, Recorded, Table, WorkingSet};
 

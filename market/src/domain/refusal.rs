@@ -43,6 +43,8 @@ pub enum Refusal {
     },
     /// There is no such item for sale, or it belongs to another seller.
     ItemNotFound(ItemId),
+    /// Another listed item of the caller's has this number.
+    SkuTaken(ItemId),
     /// There is no such order of the caller's.
     OrderNotFound(OrderId),
     /// The item is not on the caller's wishlist.

@@ -15,7 +15,7 @@ const BYTES_PER_CHARACTER_MAX: usize = 4;
 macro_rules! text {
     ($(#[$doc:meta])* $name:ident, $least:literal to $most:literal, $lines:ident) => {
         $(#[$doc])*
-        #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+        #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
         #[serde(transparent)]
         pub struct $name(String);
 
@@ -44,6 +44,10 @@ macro_rules! text {
 text! {
     /// An item's name: one line of 1 to 200 characters.
     ItemName, 1 to 200, One
+}
+text! {
+    /// A seller's own number of an item (stock keeping unit): one line of 1 to 64 characters.
+    Sku, 1 to 64, One
 }
 text! {
     /// An item's description: up to 4,000 characters, line breaks allowed, may be empty.

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     AuditEntry, Fingerprint, IdRange, Item, ItemId, NewEvent, Order, OrderId, Outcome, Party, PartyId,
-    RequestId, Stars, Timestamp, Wish,
+    RequestId, Sku, Stars, Timestamp, Wish,
 };
 
 /// Names the rows that a batch needs. Ordered, so that a back end locks rows in the same order always.
@@ -14,8 +14,10 @@ use super::{
 pub struct Keys {
     /// Parties. A back end adds the sellers of the items.
     pub parties: BTreeSet<PartyId>,
-    /// Items. A back end adds the items of the orders.
+    /// Items. A back end adds the items of the orders, and those found by their sellers' numbers.
     pub items: BTreeSet<ItemId>,
+    /// Listed items by seller and its own number.
+    pub skus: BTreeSet<(PartyId, Sku)>,
     /// Orders.
     pub orders: BTreeSet<OrderId>,
     /// Wishes.
@@ -109,6 +111,8 @@ pub struct WorkingSet {
     pub ratings: Table<(PartyId, ItemId), Stars>,
     /// Standing orders by buyer and item. Derived from the orders, never saved.
     pub purchases: BTreeMap<(PartyId, ItemId), i64>,
+    /// Listed items by seller and its own number. Derived from the items, never saved.
+    pub skus: BTreeMap<(PartyId, Sku), ItemId>,
     /// Requests carried out.
     pub requests: Table<(PartyId, RequestId), Recorded>,
     /// Changed items that a search would now find differently.
@@ -134,6 +138,14 @@ impl WorkingSet {
     pub(super) fn put_item(&mut self, item: Item) {
         if self.items.row(item.id).is_none_or(|before| before.search_differs(&item)) {
             self.search_changes.insert(item.id);
+        }
+        if let Some(sku) = &item.sku {
+            let key = (item.seller, sku.clone());
+            if item.is_listed() {
+                self.skus.insert(key, item.id);
+            } else {
+                self.skus.remove(&key);
+            }
         }
         self.items.put(item.id, item);
     }

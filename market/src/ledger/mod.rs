@@ -188,6 +188,7 @@ fn lane_of(command: &Command, lanes: usize) -> usize {
         Action::Place(lines) => lines.first().map_or(0, |line| line.item.0 as u128),
         Action::Register { .. }
         | Action::Sell(_)
+        | Action::Import(_)
         | Action::Cancel { .. }
         | Action::CancelSale { .. }
         | Action::Ship { .. }

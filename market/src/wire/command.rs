@@ -7,9 +7,9 @@ use tonic::Status;
 
 use super::parse::{Fields, fingerprint, request_key};
 use crate::domain::{
-    Action, CancelReason, Category, Command, Description, DisplayName, Fingerprint, ItemId, ItemListing,
-    ItemName, ItemPatch, OrderId, OrderLine, OrderQuantity, Origin, PartyId, Quantity, RequestKey, Stars,
-    StockChange, SuspensionReason, TestText,
+    Action, CancelReason, Category, Command, Description, DisplayName, Fingerprint, ImportRow, Invalid,
+    ItemId, ItemListing, ItemName, ItemPatch, OrderId, OrderLine, OrderQuantity, Origin, PartyId, Quantity,
+    RequestKey, Sku, Stars, StockChange, SuspensionReason, TestText,
 };
 
 /// A mutating request, read: everything of a command but the caller.
@@ -97,21 +97,49 @@ pub fn sell_item(mut request: v1::SellItemRequest) -> Result<Parsed, Status> {
     let call = mutating!(request, "SellItem");
     let mut fields = Fields::new();
     let draft = request.item.unwrap_or_default();
-    let name = fields.take("item.name", ItemName::parse(draft.name()));
-    let description = fields.take("item.description", Description::parse(draft.description()));
-    let category = fields.take("item.category", Category::parse(draft.category()));
-    let unit_price = fields.price("item.unit_price", draft.unit_price.as_ref());
-    let quantity = fields.take("item.quantity", Quantity::parse_listing(draft.quantity()));
-    let action = (|| {
-        Some(Action::Sell(ItemListing {
-            name: name?,
-            description: description?,
-            category: category?,
-            unit_price: unit_price?,
-            quantity: quantity?,
-        }))
-    })();
-    call.finish(fields, action)
+    let listing = item_listing(&mut fields, "item.", &draft, Quantity::parse_listing);
+    call.finish(fields, listing.map(Action::Sell))
+}
+
+/// All of an item. `quantity` says which numbers of units are good.
+fn item_listing(
+    fields: &mut Fields,
+    at: &str,
+    draft: &v1::ItemDraft,
+    quantity: fn(i64) -> Result<Quantity, Invalid>,
+) -> Option<ItemListing> {
+    let sku = match &draft.sku {
+        Some(sku) => fields.take(&format!("{at}sku"), Sku::parse(sku)).map(Some),
+        None => Some(None),
+    };
+    let name = fields.take(&format!("{at}name"), ItemName::parse(draft.name()));
+    let description = fields.take(&format!("{at}description"), Description::parse(draft.description()));
+    let category = fields.take(&format!("{at}category"), Category::parse(draft.category()));
+    let unit_price = fields.price(&format!("{at}unit_price"), draft.unit_price.as_ref());
+    let quantity = fields.take(&format!("{at}quantity"), quantity(draft.quantity()));
+    Some(ItemListing {
+        sku: sku?,
+        name: name?,
+        description: description?,
+        category: category?,
+        unit_price: unit_price?,
+        quantity: quantity?,
+    })
+}
+
+/// Reads a row of ImportItems, or says what is wrong with it.
+pub fn import_row(row: &v1::ImportRow) -> Result<ImportRow, String> {
+    let mut fields = Fields::new();
+    let draft = row.item.clone().unwrap_or_default();
+    let item = fields.optional_id("item_id", row.item_id).map(ItemId);
+    if row.item_id == 0 && draft.sku.is_none() {
+        fields.wrong("sku", "is missing; give the item's own number, or an item_id");
+    }
+    if draft.quantity.is_none() {
+        fields.wrong("quantity", "is missing; give the number of units, or 0");
+    }
+    let listing = item_listing(&mut fields, "", &draft, Quantity::parse);
+    fields.told(listing.map(|listing| ImportRow { line: row.line, item, listing }))
 }
 
 /// Reads UpdateItem (AIP-134).
@@ -149,6 +177,9 @@ fn item_patch(fields: &mut Fields, request: &v1::UpdateItemRequest) -> ItemPatch
     }
     if wanted("unit_price", draft.unit_price.is_some()) {
         patch.unit_price = fields.price("item.unit_price", draft.unit_price.as_ref());
+    }
+    if draft.sku.is_some() {
+        fields.wrong("item.sku", "can't be changed; delete the item and list it with the other sku");
     }
     let sets_quantity = wanted("quantity", draft.quantity.is_some());
     patch.stock = stock_change(fields, sets_quantity, draft.quantity, request.quantity_delta);

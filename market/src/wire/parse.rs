@@ -8,7 +8,7 @@ use tonic::Status;
 use tonic_types::FieldViolation;
 use uuid::Uuid;
 
-use super::status::invalid_fields;
+use super::status::{invalid_fields, problems};
 use crate::{
     domain::{Category, Fingerprint, Money, OrderStatus, PartyId, RequestId, RequestKey, Timestamp},
     store::TimeRange,
@@ -117,6 +117,14 @@ impl Fields {
             return None;
         }
         Some(id)
+    }
+
+    /// Ends with all mistakes in one sentence.
+    pub fn told<T>(self, parsed: Option<T>) -> Result<T, String> {
+        match parsed {
+            Some(parsed) if self.violations.is_empty() => Ok(parsed),
+            _ => Err(problems(&self.violations)),
+        }
     }
 
     /// Ends with the first `None` only if there was a mistake: answers all of them.

@@ -51,6 +51,7 @@ pub fn item(item: &Item) -> v1::Item {
         version: item.version,
         create_time: Some(timestamp(item.created_at)),
         update_time: Some(timestamp(item.updated_at)),
+        sku: item.sku.as_ref().map(|sku| sku.as_str().to_owned()).unwrap_or_default(),
     }
 }
 

@@ -29,11 +29,17 @@ pub fn try_again(reason: Reason, message: impl Into<String>, after: Duration) ->
 
 /// A status that names every wrong field of a request.
 pub fn invalid_fields(violations: Vec<FieldViolation>) -> Status {
-    let problems: Vec<_> =
-        violations.iter().map(|found| format!("{} {}", found.field, found.description)).collect();
+    let problems = problems(&violations);
     let mut details = details(Reason::InvalidField, []);
     details.set_bad_request(violations);
-    Status::with_error_details(Reason::InvalidField.code(), problems.join("; "), details)
+    Status::with_error_details(Reason::InvalidField.code(), problems, details)
+}
+
+/// All mistakes in one sentence.
+pub(super) fn problems(violations: &[FieldViolation]) -> String {
+    let problems: Vec<_> =
+        violations.iter().map(|found| format!("{} {}", found.field, found.description)).collect();
+    problems.join("; ")
 }
 
 /// A status for a defect: the caller learns nothing but that it happened.
@@ -101,6 +107,11 @@ pub fn refusal(refusal: &Refusal) -> Status {
             Reason::NotCancellable,
             format!("order {order} is {} and can't be cancelled", now.as_str()),
             [("order_id", order.to_string()), ("status", now.as_str().to_owned())],
+        ),
+        Refusal::SkuTaken(item) => status(
+            Reason::SkuTaken,
+            format!("your item {item} has this sku"),
+            [("item_id", item.to_string())],
         ),
         Refusal::WrongStatus { order, status: now, needed } => status(
             Reason::OrderStatusConflict,

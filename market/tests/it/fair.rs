@@ -75,6 +75,7 @@ pub(crate) fn pounds(amount_minor: i64) -> Option<v1::Money> {
 
 pub(crate) fn draft(name: &str, category: &str, amount_minor: i64, quantity: i64) -> v1::ItemDraft {
     v1::ItemDraft {
+        sku: None,
         name: Some(name.into()),
         description: None,
         category: Some(category.into()),

@@ -1,6 +1,8 @@
 //! What sellers do, one file for each command.
 
 mod delete;
+mod export;
+mod import;
 mod items;
 mod orders;
 mod register;
@@ -26,6 +28,8 @@ pub(crate) enum Command {
     Delete(delete::Delete),
     Items(items::Items),
     Sales(sales::Sales),
+    Import(import::Import),
+    Export(export::Export),
     Ship(orders::Ship),
     Deliver(orders::Deliver),
     Cancel(orders::Cancel),
@@ -42,6 +46,7 @@ impl Program for Seller {
   seller --cert alice.pem update 7 --price \"9.99 GBP\" --quantity +5
   seller --cert alice.pem sales --from 2026-11-01 --all --output csv
   seller --cert alice.pem sales --summary item
+  seller --cert alice.pem import items.csv --dry-run
   seller --cert alice.pem ship 12
   seller --cert alice.pem shell
 
@@ -87,6 +92,8 @@ Exit codes: 0 ok, 1 error, 2 usage, 3 not found, 4 identity, 5 conflict, 6 unava
             Command::Delete(delete) => delete.run(session).await,
             Command::Items(items) => items.run(session).await,
             Command::Sales(sales) => sales.run(session).await,
+            Command::Import(import) => import.run(session).await,
+            Command::Export(export) => export.run(session).await,
             Command::Ship(ship) => ship.run(session).await,
             Command::Deliver(deliver) => deliver.run(session).await,
             Command::Cancel(cancel) => cancel.run(session).await,

@@ -22,6 +22,9 @@ pub(crate) struct Sell {
     /// Units for sale, 1 to 1,000,000,000.
     #[arg(long, allow_negative_numbers = true)]
     quantity: i64,
+    /// Your own number of it, 1 to 64 characters.
+    #[arg(long)]
+    sku: Option<String>,
     /// Up to 4,000 characters.
     #[arg(long)]
     description: Option<String>,
@@ -36,6 +39,7 @@ pub(crate) struct Sell {
 impl Sell {
     pub(super) async fn run(self, session: &CliSession) -> Result<(), Failure> {
         let item = ItemDraft {
+            sku: self.sku,
             name: Some(self.name),
             description: self.description,
             category: Some(self.category),

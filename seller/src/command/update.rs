@@ -55,6 +55,7 @@ impl Update {
             validate_only: self.dry_run,
             item_id: self.item,
             item: Some(ItemDraft {
+                sku: None,
                 name: self.name,
                 description: self.description,
                 category: self.category,

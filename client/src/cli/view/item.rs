@@ -18,6 +18,8 @@ pub struct ItemView {
     seller_name: String,
     seller_id: String,
     description: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    sku: String,
     version: i64,
     create_time: Option<String>,
     update_time: Option<String>,
@@ -37,6 +39,7 @@ impl From<&v1::Item> for ItemView {
             seller_name: plain(&item.seller_name),
             seller_id: plain(&item.seller_id),
             description: item.description.lines().map(plain).collect::<Vec<_>>().join("\n"),
+            sku: plain(&item.sku),
             version: item.version,
             create_time: time(item.create_time.as_ref()),
             update_time: time(item.update_time.as_ref()),
@@ -86,6 +89,7 @@ impl Shown for ItemDetails {
         "seller id",
         "listed",
         "changed",
+        "sku",
         "version",
         "description",
     ];
@@ -97,6 +101,7 @@ impl Shown for ItemDetails {
             item.seller_id.clone(),
             or_dash(item.create_time.clone()),
             or_dash(item.update_time.clone()),
+            item.sku.clone(),
             item.version.to_string(),
             item.description.clone(),
         ]);

@@ -65,6 +65,7 @@ impl Trade {
         let sellers = &self.sellers;
         let listings = stream::iter(&log.items).map(|(code, item)| async move {
             let draft = v1::ItemDraft {
+                sku: None,
                 name: Some(item.description.clone()),
                 description: Some(format!("Stock code {code}")),
                 category: Some(CATEGORY.to_owned()),

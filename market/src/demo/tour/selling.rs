@@ -19,6 +19,12 @@ pub(super) async fn tour(log: &mut Log, scene: &mut Scene) {
     log.step("search by name and category, with a typo", &["CatalogService/SearchItem"], search(scene)).await;
     log.step("categories are counted", &["CatalogService/ListCategories"], categories(scene)).await;
     log.step("price and stock are changed", &["SellerService/UpdateItem"], update(scene)).await;
+    log.step(
+        "a catalogue is imported, exported, and imported again without a change",
+        &["SellerService/ImportItems", "SellerService/ExportItems"],
+        import(scene),
+    )
+    .await;
     log.step("a change with a stale version is refused", &[], stale_version(scene)).await;
     log.step("another seller's item can't be changed", &[], async {
         let cheaper = v1::ItemDraft { unit_price: pounds(1), ..Default::default() };
@@ -113,5 +119,48 @@ async fn delete(scene: &Scene) -> anyhow::Result<()> {
     refused(scene.bob.item(gone).await, Reason::ItemNotFound)?;
     let next = scene.carol.sell(draft("New chair", "home", 950, 1)).await?.item_id;
     ensure!(next > gone, "{next} after {gone}");
+    Ok(())
+}
+
+async fn import(scene: &Scene) -> anyhow::Result<()> {
+    use v1::import_items_request::Message;
+    let send = async |drafts: Vec<v1::ItemDraft>| {
+        let rows = drafts
+            .into_iter()
+            .zip(1..)
+            .map(|(draft, line)| Message::Row(v1::ImportRow { line, item_id: 0, item: Some(draft) }));
+        let header = Message::Header(v1::ImportHeader { validate_only: false });
+        let messages = [header].into_iter().chain(rows);
+        let messages: Vec<_> =
+            messages.map(|message| v1::ImportItemsRequest { message: Some(message) }).collect();
+        scene.carol.connection.seller().import_items(futures::stream::iter(messages)).await
+    };
+    let numbered =
+        |n: i64| v1::ItemDraft { sku: Some(format!("T-{n}")), ..draft("Tile", "home/floor", 100 + n, n) };
+    let mut drafts: Vec<_> = (1..=300).map(numbered).collect();
+    drafts.push(v1::ItemDraft { sku: Some("T-0".into()), ..draft("", "home/floor", 1, 1) });
+    let first = send(drafts).await?.into_inner();
+    ensure!((first.created_count, first.failed_count) == (300, 1), "{first:?}");
+    let mut exported =
+        scene.carol.connection.seller().export_items(v1::ExportItemsRequest {}).await?.into_inner();
+    let mut again = Vec::new();
+    while let Some(message) = exported.message().await? {
+        let item = message.item.unwrap_or_default();
+        if !item.sku.is_empty() {
+            again.push(v1::ItemDraft {
+                sku: Some(item.sku),
+                name: Some(item.name),
+                description: Some(item.description),
+                category: Some(item.category),
+                unit_price: item.unit_price,
+                quantity: Some(item.quantity),
+            });
+        }
+    }
+    let second = send(again).await?.into_inner();
+    ensure!(
+        (second.unchanged_count, second.updated_count, second.created_count) == (300, 0, 0),
+        "{second:?}"
+    );
     Ok(())
 }

@@ -2,18 +2,27 @@
 
 use super::{Decision, Effect, Rules};
 use crate::domain::{
-    Audience, EventKind, Item, ItemId, ItemListing, ItemPatch, Outcome, Party, Quantity, RatingSummary,
-    Refusal, StockChange,
+    Audience, EventKind, Item, ItemId, ItemListing, ItemPatch, NewEvent, Outcome, Party, Quantity,
+    RatingSummary, Refusal, StockChange,
 };
 
 impl Rules<'_, '_> {
     /// Lists a new item.
     pub(super) fn sell(&mut self, caller: &Party, listing: &ItemListing) -> Result<Decision, Refusal> {
+        if let Some(taken) = listing.sku.clone().and_then(|sku| self.rows.skus.get(&(caller.id, sku))) {
+            return Err(Refusal::SkuTaken(*taken));
+        }
+        let item = self.new_item(caller, listing);
+        Ok(Decision { outcome: Outcome::Item(item.clone()), effects: vec![Effect::PutItem(item)] })
+    }
+
+    pub(super) fn new_item(&mut self, caller: &Party, listing: &ItemListing) -> Item {
         let units = listing.quantity.units();
-        let item = Item {
+        Item {
             id: self.next_item_id(),
             seller: caller.id,
             seller_name: caller.display_name.clone(),
+            sku: listing.sku.clone(),
             name: listing.name.clone(),
             description: listing.description.clone(),
             category: listing.category.clone(),
@@ -27,8 +36,7 @@ impl Rules<'_, '_> {
             created_at: self.context.now,
             updated_at: self.context.now,
             deleted_at: None,
-        };
-        Ok(Decision { outcome: Outcome::Item(item.clone()), effects: vec![Effect::PutItem(item)] })
+        }
     }
 
     /// Changes an item. A change that leaves everything as it is changes nothing and tells nobody.
@@ -46,18 +54,26 @@ impl Rules<'_, '_> {
         if let Some(change) = patch.stock {
             change_stock(&mut item, change)?;
         }
-        let changed_fields = changed_fields(&before, &item);
+        Ok(match self.changed(&before, item) {
+            None => Decision { outcome: Outcome::Item(before), effects: Vec::new() },
+            Some((item, told)) => Decision {
+                outcome: Outcome::Item(item.clone()),
+                effects: vec![Effect::PutItem(item), Effect::Emit(told)],
+            },
+        })
+    }
+
+    /// The next version of an item and what wishing buyers are told; `None` if nothing has changed.
+    pub(super) fn changed(&mut self, before: &Item, mut item: Item) -> Option<(Item, NewEvent)> {
+        let changed_fields = changed_fields(before, &item);
         if changed_fields.is_empty() {
-            return Ok(Decision { outcome: Outcome::Item(before), effects: Vec::new() });
+            return None;
         }
         item.version += 1;
         item.updated_at = self.context.now;
         let kind = EventKind::ItemUpdated { item: item.clone(), changed_fields };
-        let event = self.event(Audience::Wishers(id), kind);
-        Ok(Decision {
-            outcome: Outcome::Item(item.clone()),
-            effects: vec![Effect::PutItem(item), Effect::Emit(event)],
-        })
+        let event = self.event(Audience::Wishers(item.id), kind);
+        Some((item, event))
     }
 
     /// Takes an item off the market. Orders of it stay; wishing buyers are told.
@@ -99,7 +115,7 @@ fn check_version(item: &Item, expected: Option<i64>) -> Result<(), Refusal> {
     }
 }
 
-fn patch_details(item: &mut Item, patch: &ItemPatch) {
+pub(super) fn patch_details(item: &mut Item, patch: &ItemPatch) {
     if let Some(name) = &patch.name {
         item.name = name.clone();
     }

@@ -5,6 +5,7 @@
 //! leaves no trace.
 
 mod account;
+mod import;
 mod listing;
 mod rating;
 mod suspension;
@@ -95,6 +96,7 @@ impl Rules<'_, '_> {
             }
             Action::Test { text } => Ok(self.test(&caller?, text)),
             Action::Sell(listing) => self.sell(&caller?, listing),
+            Action::Import(rows) => Ok(self.import(&caller?, rows)),
             Action::Update { item, patch, expected_version } => {
                 self.update(&caller?, *item, patch, *expected_version)
             }

@@ -102,6 +102,7 @@ impl Desk {
 
 pub(super) fn sell(name: &str, amount_minor: i64, units: i64) -> Action {
     Action::Sell(ItemListing {
+        sku: None,
         name: ItemName::parse(name).unwrap(),
         description: Description::parse("").unwrap(),
         category: Category::parse("home/light").unwrap(),

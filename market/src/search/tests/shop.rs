@@ -80,6 +80,7 @@ pub(super) fn item(number: i64, name: &str) -> Item {
         id: ItemId(number),
         seller: PartyId(Uuid::from_u128(9)),
         seller_name: DisplayName::trusted("Shop".to_owned()),
+        sku: None,
         name: ItemName::trusted(name.to_owned()),
         description: Description::trusted(String::new()),
         category: Category::trusted("home".to_owned()),

@@ -44,7 +44,13 @@ fn load(state: &State, keys: &Keys) -> WorkingSet {
     }
     let ordered: Vec<_> =
         rows.orders.keys().filter_map(|id| rows.orders.row(id)).map(|order| order.item).collect();
-    for id in keys.items.iter().copied().chain(ordered) {
+    for (seller, sku) in &keys.skus {
+        if let Some(id) = state.skus.get(&(*seller, sku.clone())) {
+            rows.skus.insert((*seller, sku.clone()), *id);
+        }
+    }
+    let numbered: Vec<_> = rows.skus.values().copied().collect();
+    for id in keys.items.iter().copied().chain(ordered).chain(numbered) {
         if let Some(item) = state.item(id) {
             rows.items.load(id, item);
         }
@@ -96,7 +102,16 @@ fn save(state: &mut State, rows: &WorkingSet) -> Receipt {
         mailbox.next_attempt = mailbox.next_attempt.map(|_| Default::default());
     }
     for (id, item) in rows.items.changes() {
-        state.items.extend(item.map(|item| (id, item.clone())));
+        let Some(item) = item else { continue };
+        if let Some(sku) = &item.sku {
+            let key = (item.seller, sku.clone());
+            if item.is_listed() {
+                state.skus.insert(key, id);
+            } else {
+                state.skus.remove(&key);
+            }
+        }
+        state.items.insert(id, item.clone());
     }
     for (id, order) in rows.orders.changes() {
         state.orders.extend(order.map(|order| (id, order.clone())));

@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::{
     audit::{AuditRow, Head},
     domain::{
-        Event, Item, ItemId, Order, OrderId, Party, PartyId, Recorded, RequestId, Sequence, Stars, Timestamp,
-        Wish,
+        Event, Item, ItemId, Order, OrderId, Party, PartyId, Recorded, RequestId, Sequence, Sku, Stars,
+        Timestamp, Wish,
     },
     store::{Claim, Delivery, FeedPosition, LeaseEpoch, LeaseOwner},
 };
@@ -16,6 +16,8 @@ use crate::{
 pub(super) struct State {
     pub(super) parties: BTreeMap<PartyId, Party>,
     pub(super) items: BTreeMap<ItemId, Item>,
+    /// Listed items by their sellers' own numbers.
+    pub(super) skus: BTreeMap<(PartyId, Sku), ItemId>,
     pub(super) feed: BTreeMap<FeedPosition, ItemId>,
     pub(super) feed_positions: BTreeMap<ItemId, FeedPosition>,
     pub(super) orders: BTreeMap<OrderId, Order>,

@@ -13,14 +13,15 @@ use crate::{
     audit::{AuditHash, AuditRow, Head},
     domain::{
         Callback, CancelReason, Category, Description, DisplayName, Item, ItemId, ItemName, Money, Order,
-        OrderId, OrderStatus, Party, PartyId, RatingSummary, Role, Suspension, SuspensionReason, Timestamp,
+        OrderId, OrderStatus, Party, PartyId, RatingSummary, Role, Sku, Suspension, SuspensionReason,
+        Timestamp,
     },
     store::Delivery,
 };
 
 /// The columns of [`item`], from `item` and its seller in `party`.
 pub(super) const ITEM: &str = "item.id, seller, display_name, name, description, category, amount_minor, currency, \
-     quantity, supplied, sold, withdrawn, rating_count, rating_stars, version, created_at, updated_at, deleted_at";
+     quantity, supplied, sold, withdrawn, rating_count, rating_stars, version, created_at, updated_at, deleted_at, sku";
 
 /// The columns of [`order`].
 pub(super) const ORDER: &str = "id, buyer, buyer_name, seller, seller_name, item, item_name, amount_minor, currency, \
@@ -109,6 +110,7 @@ pub(super) fn item(row: &Row<'_>) -> Result<Item, Error> {
         created_at: time(row, 15)?,
         updated_at: time(row, 16)?,
         deleted_at: optional_time(row, 17)?,
+        sku: row.get::<_, Option<String>>(18)?.map(Sku::trusted),
     })
 }
 

@@ -36,7 +36,8 @@ fn load_items(connection: &Connection, keys: &Keys, rows: &mut WorkingSet) -> Re
     ))?;
     let ordered: Vec<ItemId> =
         rows.orders.keys().filter_map(|id| rows.orders.row(id)).map(|order| order.item).collect();
-    for id in keys.items.iter().copied().chain(ordered) {
+    let numbered = load_skus(connection, keys, rows)?;
+    for id in keys.items.iter().copied().chain(ordered).chain(numbered) {
         if rows.items.row(id).is_none()
             && let Some(item) = one.query_row([id.0], convert::item).optional()?
         {
@@ -44,6 +45,18 @@ fn load_items(connection: &Connection, keys: &Keys, rows: &mut WorkingSet) -> Re
         }
     }
     Ok(())
+}
+
+fn load_skus(connection: &Connection, keys: &Keys, rows: &mut WorkingSet) -> Result<Vec<ItemId>, Error> {
+    let mut one = connection
+        .prepare_cached("SELECT id FROM item WHERE seller = ? AND sku = ? AND deleted_at IS NULL")?;
+    for (seller, sku) in &keys.skus {
+        let found = one.query_row(params![blob(*seller), sku.as_str()], |row| row.get(0)).optional()?;
+        if let Some(id) = found {
+            rows.skus.insert((*seller, sku.clone()), ItemId(id));
+        }
+    }
+    Ok(rows.skus.values().copied().collect())
 }
 
 /// The parties named, and the sellers of the items.

@@ -144,6 +144,7 @@ fn register(role: Role, number: u128) -> Action {
 
 fn sell(name: &str, units: i64) -> Action {
     Action::Sell(ItemListing {
+        sku: None,
         name: ItemName::parse(name).unwrap(),
         description: Description::parse("").unwrap(),
         category: Category::parse("home/light").unwrap(),

@@ -5,6 +5,7 @@ mod buying;
 mod delivering;
 mod fulfilling;
 mod identity;
+mod importing;
 mod listing;
 mod rating;
 mod searching;

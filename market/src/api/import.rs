@@ -1,0 +1,179 @@
+//! ImportItems and ExportItems: a seller's whole catalogue, in and out.
+
+use futures::{Stream, stream};
+use souk_proto::{
+    Reason,
+    v1::{self, import_items_request::Message},
+};
+use tonic::{Code, Status, Streaming};
+use uuid::Builder;
+
+use super::{Api, read, unexpected};
+use crate::{
+    access::Caller,
+    domain::{Action, Fingerprint, ImportRow, Imported, ItemId, Outcome, PartyId, RequestId, RequestKey},
+    wire::{
+        self,
+        command::{self, Parsed},
+    },
+};
+
+/// The most wrong rows that an answer tells of; all are counted.
+const MAX_ERRORS: usize = 1_000;
+/// The longest part of a wrong row's sku that is told, in characters.
+const TOLD_SKU_CHARS: usize = 64;
+/// Items that are read from the store at a time.
+const EXPORT_PAGE: usize = 256;
+
+/// An import under way. One batch of rows is in the ledger at a time: while it is, nothing is read from
+/// the stream, so that HTTP/2's flow control slows the sender down and nothing piles up here.
+pub(super) struct Import<'a> {
+    api: &'a Api,
+    caller: Caller,
+    validate_only: bool,
+    batch: Vec<ImportRow>,
+    done: v1::ImportItemsResponse,
+    /// Up to here everything is in, or was told to be wrong.
+    line: i64,
+}
+
+impl<'a> Import<'a> {
+    /// Takes all rows of a stream.
+    pub(super) async fn run(
+        api: &'a Api,
+        caller: Caller,
+        mut rows: Streaming<v1::ImportItemsRequest>,
+    ) -> Result<v1::ImportItemsResponse, Status> {
+        let Some(Message::Header(header)) = rows.message().await?.and_then(|first| first.message) else {
+            return Err(out_of_place("the first message of the stream must be its header"));
+        };
+        let mut import = Import {
+            api,
+            caller,
+            validate_only: header.validate_only,
+            batch: Vec::with_capacity(ImportRow::MAX_AT_ONCE),
+            done: v1::ImportItemsResponse::default(),
+            line: 0,
+        };
+        match import.take(&mut rows).await {
+            Ok(()) => Ok(import.done),
+            Err(status) => Err(import.interrupted(&status)),
+        }
+    }
+
+    async fn take(&mut self, rows: &mut Streaming<v1::ImportItemsRequest>) -> Result<(), Status> {
+        loop {
+            let message = match rows.message().await {
+                Ok(Some(message)) => message.message,
+                Ok(None) => return self.carry_out().await,
+                Err(status) => {
+                    // What came whole stands, whatever became of the sender.
+                    self.carry_out().await?;
+                    return Err(status);
+                }
+            };
+            match message {
+                Some(Message::Row(row)) => self.add(&row).await?,
+                Some(Message::Header(_)) => return Err(out_of_place("the header may come but once")),
+                None => return Err(out_of_place("a message of the stream carries neither header nor row")),
+            }
+        }
+    }
+
+    async fn add(&mut self, row: &v1::ImportRow) -> Result<(), Status> {
+        match command::import_row(row) {
+            Ok(row) => self.batch.push(row),
+            Err(problem) => {
+                let sku = row.item.as_ref().and_then(|item| item.sku.as_deref()).unwrap_or_default();
+                self.fail(row.line, sku, problem);
+            }
+        }
+        if self.batch.len() == ImportRow::MAX_AT_ONCE { self.carry_out().await } else { Ok(()) }
+    }
+
+    fn fail(&mut self, line: i64, sku: &str, message: String) {
+        self.done.failed_count += 1;
+        if self.done.errors.len() < MAX_ERRORS {
+            let sku = sku.chars().take(TOLD_SKU_CHARS).collect();
+            self.done.errors.push(v1::RowError { line, sku, message });
+        }
+    }
+
+    /// Rows may be sent again without harm, so that a batch needs no request id of the sender's.
+    async fn carry_out(&mut self) -> Result<(), Status> {
+        if self.batch.is_empty() {
+            return Ok(());
+        }
+        let rows = std::mem::replace(&mut self.batch, Vec::with_capacity(ImportRow::MAX_AT_ONCE));
+        let (last, skus) = (rows.last().map_or(0, |row| row.line), told_skus(&rows));
+        let millis = u64::try_from(self.api.parts.clock.now().0 / 1_000).unwrap_or(0);
+        let id = Builder::from_unix_timestamp_millis(millis, &rand::random()).into_uuid();
+        let request = RequestKey { id: RequestId(id), fingerprint: Fingerprint([0; 16]) };
+        let parsed = Parsed { request, validate_only: self.validate_only, action: Action::Import(rows) };
+        match self.api.carry_out(&self.caller, parsed).await? {
+            Outcome::Imported(Imported { created, updated, unchanged, not_found }) => {
+                self.done.created_count += created;
+                self.done.updated_count += updated;
+                self.done.unchanged_count += unchanged;
+                for line in not_found {
+                    let sku = skus.iter().find(|(of, _)| *of == line).map_or("", |(_, sku)| sku);
+                    self.fail(
+                        line,
+                        sku,
+                        "item_id names no item of yours; check it, or leave it out".to_owned(),
+                    );
+                }
+                self.line = last;
+                Ok(())
+            }
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// Says what is in. A status that waiting mends becomes one that also says where to go on.
+    fn interrupted(&self, status: &Status) -> Status {
+        let (line, changed) = (self.line, self.done.created_count + self.done.updated_count);
+        let kept = format!("the rows up to line {line} are in, {changed} of them changed something");
+        match Reason::of(status) {
+            Some(Reason::Overloaded | Reason::Unavailable | Reason::OutcomeUnknown) => wire::status(
+                Reason::ImportInterrupted,
+                format!("{}; {kept}", status.message()),
+                [("line", line.to_string())],
+            ),
+            Some(reason) => {
+                wire::status(reason, format!("{}; {kept}", status.message()), [("line", line.to_string())])
+            }
+            None if status.code() == Code::Cancelled => status.clone(),
+            None => Status::new(status.code(), format!("{}; {kept}", status.message())),
+        }
+    }
+}
+
+fn told_skus(rows: &[ImportRow]) -> Vec<(i64, String)> {
+    let by_number = rows.iter().filter(|row| row.item.is_some());
+    by_number
+        .map(|row| {
+            (row.line, row.listing.sku.as_ref().map(|sku| sku.as_str().to_owned()).unwrap_or_default())
+        })
+        .collect()
+}
+
+fn out_of_place(problem: &str) -> Status {
+    wire::status(Reason::InvalidField, problem, [])
+}
+
+/// All items of a seller, read page by page as they are sent.
+pub(super) fn export(
+    api: Api,
+    seller: PartyId,
+) -> impl Stream<Item = Result<v1::ExportItemsResponse, Status>> + Send {
+    let pages = stream::try_unfold((api, Some(None)), move |(api, after)| async move {
+        let Some(after): Option<Option<ItemId>> = after else { return Ok(None) };
+        let items = read(api.reads().seller_items(seller, after, EXPORT_PAGE).await)?;
+        let next = (items.len() == EXPORT_PAGE).then(|| items.last().map(|item| item.id));
+        let page: Vec<_> =
+            items.iter().map(|item| Ok(v1::ExportItemsResponse { item: Some(wire::item(item)) })).collect();
+        Ok::<_, Status>(Some((stream::iter(page), (api, next))))
+    });
+    futures::TryStreamExt::try_flatten(pages)
+}

@@ -1,0 +1,71 @@
+//! Items as a seller's own files have them.
+
+use super::{Decision, Effect, Rules, listing::patch_details};
+use crate::domain::{ImportRow, Imported, Item, ItemId, ItemListing, ItemPatch, Outcome, Party};
+
+impl Rules<'_, '_> {
+    /// Makes each item as its row gives it: changes it, lists it, or leaves it if it is that way already.
+    /// A row for an item that is none of the caller's is left out and told of; the others stand.
+    pub(super) fn import(&mut self, caller: &Party, rows: &[ImportRow]) -> Decision {
+        let mut imported = Imported::default();
+        // Later rows must see what earlier ones of the same command did.
+        let mut effects: Vec<Effect> = Vec::with_capacity(rows.len());
+        for row in rows {
+            match self.named(caller, row, &effects) {
+                Err(()) => imported.not_found.push(row.line),
+                Ok(None) => {
+                    let item = self.new_item(caller, &row.listing);
+                    effects.push(Effect::PutItem(item));
+                    imported.created += 1;
+                }
+                Ok(Some(before)) => match self.changed(&before, as_listed(&before, &row.listing)) {
+                    None => imported.unchanged += 1,
+                    Some((item, told)) => {
+                        effects.extend([Effect::PutItem(item), Effect::Emit(told)]);
+                        imported.updated += 1;
+                    }
+                },
+            }
+        }
+        Decision { outcome: Outcome::Imported(imported), effects }
+    }
+
+    /// The item that a row is about; `None` for a new one.
+    fn named(&self, caller: &Party, row: &ImportRow, effects: &[Effect]) -> Result<Option<Item>, ()> {
+        let is_meant = |item: &Item| match row.item {
+            Some(id) => item.id == id,
+            None => item.sku.is_some() && item.sku == row.listing.sku,
+        };
+        let written = effects.iter().rev().find_map(|effect| match effect {
+            Effect::PutItem(item) if is_meant(item) => Some(item),
+            _ => None,
+        });
+        if let Some(item) = written {
+            return Ok(Some(item.clone()));
+        }
+        let by_number = |id: ItemId| self.own_item(caller, id).map(Some).map_err(|_| ());
+        match (row.item, row.listing.sku.clone()) {
+            (Some(id), _) => by_number(id),
+            (None, Some(sku)) => match self.rows.skus.get(&(caller.id, sku)) {
+                Some(id) => by_number(*id),
+                None => Ok(None),
+            },
+            (None, None) => Ok(None),
+        }
+    }
+}
+
+fn as_listed(before: &Item, listing: &ItemListing) -> Item {
+    let mut item = before.clone();
+    let ItemListing { name, description, category, unit_price, quantity, .. } = listing.clone();
+    let patch = ItemPatch {
+        name: Some(name),
+        description: Some(description),
+        category: Some(category),
+        unit_price: Some(unit_price),
+        stock: None,
+    };
+    patch_details(&mut item, &patch);
+    item.set_quantity(quantity.units());
+    item
+}

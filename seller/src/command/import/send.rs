@@ -1,0 +1,234 @@
+//! Sends the rows of a file, and goes on after an interruption.
+
+use std::{path::PathBuf, thread, time::Duration};
+
+use indicatif::ProgressBar;
+use souk_client::{Connection, Failure, cli::CliSession, retry};
+use souk_proto::{
+    Reason,
+    v1::{
+        ImportHeader, ImportItemsRequest, ImportItemsResponse, ImportRow, RowError,
+        import_items_request::Message,
+    },
+};
+use tokio::{sync::mpsc, time::sleep};
+use tokio_stream::wrappers::ReceiverStream;
+
+use super::{
+    Format, Tally, progress,
+    record::{Columns, Duplicates, Known},
+    source::Source,
+    tell,
+};
+
+/// Rows between the file and the connection.
+const QUEUE: usize = 256;
+/// How often an import is begun again that gets no further.
+const MAX_ATTEMPTS: u32 = 5;
+/// The most wrong rows of the file that are told; all are counted.
+const MAX_TOLD: i64 = 1_000;
+
+pub(super) struct Sender<'a> {
+    session: &'a CliSession,
+    plan: Plan,
+    tally: Tally,
+}
+
+/// What the thread that reads the file needs to know.
+#[derive(Clone)]
+struct Plan {
+    file: PathBuf,
+    format: Format,
+    columns: Columns,
+    duplicates: Duplicates,
+    dry_run: bool,
+    /// Rows up to this line are in.
+    after: i64,
+}
+
+/// What came of reading a file.
+#[derive(Default)]
+struct ReadOut {
+    rows: i64,
+    skipped: i64,
+    errors: Vec<RowError>,
+    failed: i64,
+    /// The last line that was read.
+    line: i64,
+}
+
+impl<'a> Sender<'a> {
+    pub(super) fn new(
+        session: &'a CliSession,
+        file: PathBuf,
+        format: Format,
+        columns: Columns,
+        duplicates: Duplicates,
+        dry_run: bool,
+    ) -> Self {
+        let plan = Plan { file, format, columns, duplicates, dry_run, after: 0 };
+        Self { session, plan, tally: Tally::default() }
+    }
+
+    pub(super) async fn run(mut self) -> (Tally, Result<(), Failure>) {
+        let outcome = self.send_all().await;
+        (self.tally, outcome)
+    }
+
+    async fn send_all(&mut self) -> Result<(), Failure> {
+        let connection = self.session.connection().await?.clone();
+        let bar = progress::bar(&self.plan.file);
+        let mut attempts = 0;
+        loop {
+            let (answer, read) = self.attempt(&connection, &bar).await;
+            let failure = match (answer, read) {
+                (answer, Ok(read)) => match answer {
+                    Ok(answer) => {
+                        bar.finish_and_clear();
+                        self.count(&answer, &read);
+                        return Ok(());
+                    }
+                    Err(failure) => failure,
+                },
+                // The file is at fault; what came before is in.
+                (answer, Err(failure)) => {
+                    bar.finish_and_clear();
+                    if let Ok(answer) = answer {
+                        self.count(&answer, &ReadOut::default());
+                    }
+                    return Err(failure);
+                }
+            };
+            let line = kept_up_to(&failure);
+            attempts = if line.is_some_and(|line| line > self.plan.after) { 1 } else { attempts + 1 };
+            self.plan.after = line.unwrap_or(self.plan.after);
+            let again = self.plan.file.as_os_str() != "-" && attempts < MAX_ATTEMPTS;
+            if !again || !failure.is_passing() {
+                bar.finish_and_clear();
+                return Err(failure);
+            }
+            let wait = retry::backoff(attempts, 1.0).max(Duration::from_millis(200));
+            bar.suspend(|| {
+                self.session.printer().say(&format!(
+                    "interrupted ({failure}); going on after line {} in {wait:.1?}",
+                    self.plan.after
+                ));
+            });
+            sleep(wait).await;
+        }
+    }
+
+    /// One stream, from the first row that is not in yet.
+    async fn attempt(
+        &self,
+        connection: &Connection,
+        bar: &ProgressBar,
+    ) -> (Result<ImportItemsResponse, Failure>, Result<ReadOut, Failure>) {
+        let (messages, stream) = mpsc::channel(QUEUE);
+        let (plan, bar) = (self.plan.clone(), bar.clone());
+        let reading = thread::spawn(move || read_out(&plan, &messages, &bar));
+        let answer = connection.seller().import_items(ReceiverStream::new(stream)).await;
+        let answer = match answer {
+            Ok(answer) => Ok(answer.into_inner()),
+            Err(status) => Err(connection.explain(status).await),
+        };
+        // The thread ends when the stream is dropped: its next message can't be sent.
+        let joined = tokio::task::spawn_blocking(move || reading.join()).await;
+        let read = match joined {
+            Ok(Ok(read)) => read,
+            _ => Err(Failure::io("read the file", std::io::Error::other("the reading thread has failed"))),
+        };
+        (answer, read)
+    }
+
+    fn count(&mut self, answer: &ImportItemsResponse, read: &ReadOut) {
+        self.tally.rows = read.rows;
+        self.tally.created_count += answer.created_count;
+        self.tally.updated_count += answer.updated_count;
+        self.tally.unchanged_count += answer.unchanged_count;
+        self.tally.skipped_count = read.skipped;
+        self.tally.failed_count = answer.failed_count + read.failed;
+        let mut errors: Vec<_> = read.errors.iter().chain(&answer.errors).collect();
+        errors.sort_by_key(|error| error.line);
+        for error in &errors {
+            tell(self.session, error);
+        }
+        let untold = self.tally.failed_count - i64::try_from(errors.len()).unwrap_or(0);
+        if untold > 0 {
+            self.session.printer().say(&format!("and {untold} more"));
+        }
+    }
+}
+
+/// The line that the market says everything is in up to.
+fn kept_up_to(failure: &Failure) -> Option<i64> {
+    let refusal = failure.refusal().filter(|refusal| refusal.reason() == Some(Reason::ImportInterrupted))?;
+    refusal.metadata().get("line")?.parse().ok()
+}
+
+/// Reads the file and puts its rows into the stream, until its end or that of the stream.
+fn read_out(
+    plan: &Plan,
+    messages: &mpsc::Sender<ImportItemsRequest>,
+    bar: &ProgressBar,
+) -> Result<ReadOut, Failure> {
+    let mut source = Source::open(&plan.file, plan.format, plan.columns.clone())?;
+    let mut known = Known::default();
+    let mut out = ReadOut::default();
+    let header = Message::Header(ImportHeader { validate_only: plan.dry_run });
+    if messages.blocking_send(ImportItemsRequest { message: Some(header) }).is_err() {
+        return Ok(out);
+    }
+    while let Some(row) = source.next(&plan.file)? {
+        out.rows += 1;
+        if out.rows % 100 == 0 {
+            bar.set_position(source.position());
+            bar.set_message(out.rows.to_string());
+        }
+        let Some(row) = out.checked(row, plan.duplicates, &mut known) else { continue };
+        if row.line <= plan.after {
+            continue;
+        }
+        out.line = row.line;
+        let message = ImportItemsRequest { message: Some(Message::Row(row)) };
+        if messages.blocking_send(message).is_err() {
+            break;
+        }
+    }
+    Ok(out)
+}
+
+impl ReadOut {
+    fn checked(
+        &mut self,
+        row: super::source::Row,
+        duplicates: Duplicates,
+        known: &mut Known,
+    ) -> Option<ImportRow> {
+        let row = match row {
+            Ok(row) => row,
+            Err((line, problem)) => {
+                self.fail(line, String::new(), problem);
+                return None;
+            }
+        };
+        let Some(earlier) = known.before(&row) else { return Some(row) };
+        match duplicates {
+            Duplicates::Skip => self.skipped += 1,
+            Duplicates::Error => {
+                let sku = row.item.and_then(|item| item.sku).unwrap_or_default();
+                let problem =
+                    format!("this sku came in line {earlier} already; give each once, or --duplicates skip");
+                self.fail(row.line, sku, problem);
+            }
+        }
+        None
+    }
+
+    fn fail(&mut self, line: i64, sku: String, message: String) {
+        self.failed += 1;
+        if self.failed <= MAX_TOLD {
+            self.errors.push(RowError { line, sku, message });
+        }
+    }
+}
