@@ -42,7 +42,9 @@ pub(crate) async fn serve(args: ServeArgs) -> anyhow::Result<()> {
     let policy = ClientPolicy::AnyParty;
     let tls = server_config(&credentials, policy)?;
     let options = ServerOptions {
+        handshakes_of_address: usize::MAX,
         calls: usize::MAX,
+        calls_of_party: usize::MAX,
         acceptor: Acceptor::new(tls, TrustDomain::default(), policy, AcceptorLimits::default()),
         threads: args.threads,
         drain: config.server.drain(),

@@ -37,11 +37,13 @@ impl Renewal {
         tell: impl Fn(String) + Send + 'static,
     ) -> Result<Self, Failure> {
         let (files, domain) = (config.credentials.clone(), config.trust_domain.clone());
+        // Before the first look at them, so that no change in between is missed.
+        let watch = FileWatch::new(files.paths());
+        let mut changed =
+            watch.start().map_err(|error| Failure::io("watch the certificate's files", error))?;
         let mut rotation = Rotation::begin(files, domain, StaleLists::Warn, clock::now())?;
-        let mut watch = FileWatch::new(rotation.paths());
         let task = tokio::spawn(async move {
-            loop {
-                watch.changed().await;
+            while changed.recv().await.is_some() {
                 let taken = rotation.reload(clock::now()).map_err(|error| error.to_string());
                 let taken = taken.and_then(|credentials| {
                     bearers.take_up(credentials).map_err(|failure| failure.to_string())

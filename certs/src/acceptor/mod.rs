@@ -170,7 +170,21 @@ impl Acceptor {
     /// [`AcceptError::Busy`] when there was no place within the handshake timeout, and those of
     /// [`Acceptor::accept_in`].
     pub async fn accept(&self, tcp: TcpStream, address: SocketAddr) -> Result<TlsConnection, AcceptError> {
-        let deadline = Instant::now() + self.shared.limits.handshake_timeout;
+        self.accept_since(Instant::now(), tcp, address).await
+    }
+
+    /// As [`Acceptor::accept`], for a connection that has waited since a moment in the past: that counts
+    /// against its time.
+    ///
+    /// # Errors
+    /// Those of [`Acceptor::accept`].
+    pub async fn accept_since(
+        &self,
+        since: Instant,
+        tcp: TcpStream,
+        address: SocketAddr,
+    ) -> Result<TlsConnection, AcceptError> {
+        let deadline = since + self.shared.limits.handshake_timeout;
         let slot = timeout_at(deadline, self.slot()).await.map_err(|_| AcceptError::Busy)?;
         self.accept_until(slot, tcp, address, deadline).await
     }
@@ -200,7 +214,8 @@ impl Acceptor {
     ) -> Result<TlsConnection, AcceptError> {
         let _handshaking = Counted::one(&self.shared.handshaking);
         tcp.set_nodelay(true).map_err(AcceptError::Socket)?;
-        let tls = TlsAcceptor::from(self.shared.config.load_full());
+        let config = self.shared.config.load_full();
+        let tls = TlsAcceptor::from(Arc::clone(&config));
         let stream = match timeout_at(deadline, tls.accept(tcp).into_fallible()).await {
             Err(_) => return Err(AcceptError::Timeout),
             Ok(Err((error, tcp))) => {
@@ -214,6 +229,12 @@ impl Acceptor {
                 let peer = PeerInfo { address, certificate: Arc::new(certificate) };
                 let limits = (self.shared.limits.connections, self.shared.limits.connections_of_party);
                 match self.shared.open.enter(peer.clone(), leaf, limits) {
+                    // Whoever changes the configuration reviews the open connections afterwards; this one
+                    // was judged by the old rules and may have come too late for that.
+                    Ok(_) if !Arc::ptr_eq(&config, &self.shared.config.load()) => {
+                        linger(stream).await;
+                        Err(AcceptError::Overtaken)
+                    }
                     Ok(registered) => Ok(TlsConnection::new(stream, peer, registered)),
                     Err(full) => {
                         linger(stream).await;
@@ -267,6 +288,9 @@ pub enum AcceptError {
         /// Whose.
         identity: Identity,
     },
+    /// The configuration was replaced during the handshake; the peer may try again at once.
+    #[error("the configuration changed during the handshake")]
+    Overtaken,
     /// The socket broke before the handshake.
     #[error("the connection broke before its handshake")]
     Socket(#[source] std::io::Error),
@@ -295,23 +319,40 @@ pub enum AcceptError {
 }
 
 impl AcceptError {
-    /// Why the peer's certificate was refused, if that was it.
+    /// Why the peer's certificate was refused, if that was it: one of a few fixed texts, since whoever is
+    /// refused would otherwise write what it likes into logs.
     #[must_use]
-    pub fn about_identity(&self) -> Option<String> {
+    pub fn about_identity(&self) -> Option<&'static str> {
         match self {
-            AcceptError::Handshake(error) => {
-                let tls = error.get_ref()?.downcast_ref::<rustls::Error>()?;
-                let is_about = matches!(
-                    tls,
-                    rustls::Error::NoCertificatesPresented | rustls::Error::InvalidCertificate(_)
-                );
-                is_about.then(|| tls.to_string())
-            }
-            AcceptError::Certificate(error) => Some(error.to_string()),
-            AcceptError::NoCertificate | AcceptError::NotTheMarket { .. } => Some(self.to_string()),
+            AcceptError::Handshake(error) => about_certificate(error.get_ref()?.downcast_ref()?),
+            AcceptError::Certificate(_) => Some("the certificate names no party of this market"),
+            AcceptError::NoCertificate => Some("no certificate"),
+            AcceptError::NotTheMarket { .. } => Some("not the market's certificate"),
             _ => None,
         }
     }
+}
+
+fn about_certificate(error: &rustls::Error) -> Option<&'static str> {
+    use rustls::CertificateError as Bad;
+    let bad = match error {
+        rustls::Error::NoCertificatesPresented => return Some("no certificate"),
+        rustls::Error::InvalidCertificate(bad) => bad,
+        _ => return None,
+    };
+    Some(match bad {
+        Bad::Expired | Bad::ExpiredContext { .. } => "the certificate has ended",
+        Bad::NotValidYet | Bad::NotValidYetContext { .. } => "the certificate is not valid yet",
+        Bad::Revoked => "the certificate was revoked",
+        Bad::UnknownIssuer => "the certificate is not our authority's",
+        Bad::BadSignature => "the certificate's signature is wrong",
+        Bad::InvalidPurpose | Bad::InvalidPurposeContext { .. } => "the certificate is for another purpose",
+        Bad::UnknownRevocationStatus => "no revocation list speaks about the certificate",
+        Bad::ExpiredRevocationList | Bad::ExpiredRevocationListContext { .. } => {
+            "the revocation list is out of date"
+        }
+        _ => "the certificate is not acceptable",
+    })
 }
 
 /// Closes a refused connection so that what was said last arrives: the alert, or TLS's close. Closing with

@@ -54,6 +54,12 @@ impl CredentialFiles {
         self.crl.clone().unwrap_or_else(|| self.cert.with_file_name("crl.pem"))
     }
 
+    /// All of them.
+    #[must_use]
+    pub fn paths(&self) -> [PathBuf; 4] {
+        [self.cert.clone(), self.key_path(), self.ca_path(), self.crl_path()]
+    }
+
     /// The name that `gen-certs` knows the certificate by: its file name without extension.
     pub(super) fn party_name(&self) -> String {
         self.cert.file_stem().map_or_else(|| "NAME".to_owned(), |stem| stem.to_string_lossy().into_owned())

@@ -72,12 +72,6 @@ impl Rotation {
         &self.current
     }
 
-    /// The files, for a [`FileWatch`].
-    pub fn paths(&self) -> impl Iterator<Item = PathBuf> {
-        [self.files.cert.clone(), self.files.key_path(), self.files.ca_path(), self.files.crl_path()]
-            .into_iter()
-    }
-
     /// Loads the files again and, when they are good, takes them over. Blocking; the files are small.
     ///
     /// # Errors

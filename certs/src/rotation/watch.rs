@@ -4,9 +4,13 @@
 //! alike on every file system, through the symbolic links by which Kubernetes swaps a mounted secret, and
 //! for a folder that is replaced as a whole.
 
+use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::PathBuf;
+use std::thread;
 use std::time::Duration;
+
+use tokio::sync::mpsc;
 
 /// How often the files are looked at. A change is taken up when the next look finds the files at rest, so
 /// within two of these and what loading takes.
@@ -31,25 +35,28 @@ impl FileWatch {
         FileWatch { paths, known }
     }
 
-    /// Waits until the files are no longer as they were at the last answer (at first: when the watch began)
-    /// and have come to rest. May be dropped and called again at any time.
-    pub async fn changed(&mut self) {
-        let mut last = self.known.clone();
-        loop {
-            tokio::time::sleep(WATCH_INTERVAL).await;
-            let now = self.look().await;
-            if now == last && now != self.known {
-                self.known = now;
-                return;
+    /// Looks on a thread of its own, for as long as the receiver is there, and tells of each time that the
+    /// files are no longer as they were and have come to rest. Changes that come faster than they are
+    /// received are told once. A file system that hangs holds up nothing but this thread.
+    ///
+    /// # Errors
+    /// The thread can't be started.
+    pub fn start(mut self) -> io::Result<mpsc::Receiver<()>> {
+        let (changed, receiver) = mpsc::channel(1);
+        thread::Builder::new().name("file-watch".to_owned()).spawn(move || {
+            let mut last = self.known.clone();
+            while !changed.is_closed() {
+                thread::sleep(WATCH_INTERVAL);
+                let now = prints(&self.paths);
+                if now == last && now != self.known {
+                    self.known.clone_from(&now);
+                    // One that was not received yet tells of this change as well.
+                    let _ = changed.try_send(());
+                }
+                last = now;
             }
-            last = now;
-        }
-    }
-
-    /// A file system may hang, and then it may not hold up more than the watch.
-    async fn look(&self) -> Vec<Print> {
-        let paths = self.paths.clone();
-        tokio::task::spawn_blocking(move || prints(&paths)).await.unwrap_or_else(|_| self.known.clone())
+        })?;
+        Ok(receiver)
     }
 }
 

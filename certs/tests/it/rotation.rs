@@ -112,8 +112,8 @@ async fn a_watch_tells_of_a_change_once_it_is_at_rest() {
     let folder = tempfile::tempdir().unwrap();
     let [there, later] = ["there", "later"].map(|name| folder.path().join(name));
     fs::write(&there, "1").unwrap();
-    let mut watch = FileWatch::new([there.clone(), later.clone()]);
-    let quiet = timeout(Duration::from_millis(700), watch.changed()).await;
+    let mut watch = FileWatch::new([there.clone(), later.clone()]).start().unwrap();
+    let quiet = timeout(Duration::from_millis(700), watch.recv()).await;
     assert!(quiet.is_err(), "nothing has changed");
     for change in 0..3 {
         match change {
@@ -121,7 +121,7 @@ async fn a_watch_tells_of_a_change_once_it_is_at_rest() {
             1 => fs::write(&later, "new").unwrap(),
             _ => fs::remove_file(&there).unwrap(),
         }
-        timeout(DEADLINE, watch.changed()).await.expect("it is noticed");
+        timeout(DEADLINE, watch.recv()).await.expect("it is noticed").unwrap();
     }
     // As a mounted secret is swapped: by a link to another folder.
     let (old, new) = (folder.path().join("old"), folder.path().join("new"));
@@ -131,10 +131,10 @@ async fn a_watch_tells_of_a_change_once_it_is_at_rest() {
     }
     let link = folder.path().join("link");
     std::os::unix::fs::symlink(&old, &link).unwrap();
-    let mut watch = FileWatch::new([link.join("tls.pem")]);
+    let mut watch = FileWatch::new([link.join("tls.pem")]).start().unwrap();
     std::os::unix::fs::symlink(&new, folder.path().join("link.next")).unwrap();
     fs::rename(folder.path().join("link.next"), &link).unwrap();
-    timeout(DEADLINE, watch.changed()).await.expect("it is noticed");
+    timeout(DEADLINE, watch.recv()).await.expect("it is noticed").unwrap();
 }
 
 #[tokio::test]

@@ -7,7 +7,7 @@
 //! behind an address, so that the market is no port scanner.
 
 use std::{
-    net::{IpAddr, SocketAddr, UdpSocket},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket},
     time::Duration,
 };
 
@@ -23,6 +23,7 @@ const RESOLVE_TIMEOUT: Duration = Duration::from_secs(2);
 const MAX_HOST_BYTES: usize = 253;
 
 /// The operator's policy.
+#[derive(Clone, Debug)]
 pub struct CallbackPolicy {
     allowed: Vec<IpNet>,
     allow_loopback: bool,
@@ -48,22 +49,66 @@ impl CallbackPolicy {
         Ok(Callback { host: address.to_string(), port })
     }
 
+    /// Whether an address that was registered may still be called.
+    pub fn permits(&self, callback: &Callback) -> bool {
+        let address: Option<IpAddr> = callback.host.parse().ok();
+        address.is_some_and(|address| !self.is_forbidden(address.to_canonical(), callback.port))
+    }
+
     fn is_forbidden(&self, address: IpAddr, port: u16) -> bool {
-        let is_own = port == self.own.port() && self.listens_at(address);
-        let is_link_local = match address {
-            IpAddr::V4(v4) => v4.is_link_local() || v4.is_broadcast(),
-            IpAddr::V6(v6) => v6.is_unicast_link_local(),
-        };
-        address.is_unspecified()
-            || address.is_multicast()
-            || is_link_local
-            || is_own
+        if let IpAddr::V6(v6) = address
+            && let Some(inside) = embedded(v6)
+            && self.is_forbidden(IpAddr::V4(inside), port)
+        {
+            return true;
+        }
+        is_special(address)
+            || (self.listens_at(address) && (port == self.own.port() || !self.allow_loopback))
             || (address.is_loopback() && !self.allow_loopback)
     }
 
     fn listens_at(&self, address: IpAddr) -> bool {
         let own = self.own.ip().to_canonical();
         address == own || address.is_loopback() || (own.is_unspecified() && is_local(address))
+    }
+}
+
+/// Addresses that are no host's, or whose only hosts are those of a cloud's own services.
+fn is_special(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(v4) => {
+            // RFC 1122 "this network", RFC 1112 class E, and where Alibaba Cloud keeps its metadata; the
+            // others' is link-local.
+            let [first, ..] = v4.octets();
+            v4.is_unspecified()
+                || v4.is_multicast()
+                || v4.is_link_local()
+                || v4.is_broadcast()
+                || first == 0
+                || first >= 240
+                || v4.octets() == [100, 100, 100, 200]
+        }
+        IpAddr::V6(v6) => {
+            // RFC 3879 site-local, and where AWS keeps its metadata.
+            let [first, ..] = v6.segments();
+            v6.is_unspecified()
+                || v6.is_multicast()
+                || v6.is_unicast_link_local()
+                || first & 0xffc0 == 0xfec0
+                || v6.segments() == [0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254]
+        }
+    }
+}
+
+/// The IPv4 address that an IPv6 address stands for: NAT64 (RFC 6052), 6to4 (RFC 3056), IPv4-compatible
+/// (RFC 4291).
+fn embedded(v6: Ipv6Addr) -> Option<Ipv4Addr> {
+    let v4 = |high: u16, low: u16| Ipv4Addr::from((u32::from(high) << 16) | u32::from(low));
+    match v6.segments() {
+        [0x64, 0xff9b, 0, 0, 0, 0, high, low] => Some(v4(high, low)),
+        [0x2002, high, low, ..] => Some(v4(high, low)),
+        [0, 0, 0, 0, 0, 0, high, low] if high != 0 => Some(v4(high, low)),
+        _ => None,
     }
 }
 
@@ -176,5 +221,36 @@ mod tests {
             // Documentation addresses (RFC 5737) are nobody's.
             assert!(!policy.listens_at("192.0.2.7".parse().unwrap()));
         }
+    }
+
+    #[test]
+    fn what_stands_for_a_forbidden_address_is_forbidden_too() {
+        let policy = policy(&["::/0", "0.0.0.0/0"], false);
+        for address in [
+            "64:ff9b::a9fe:a9fe",
+            "64:ff9b::7f00:1",
+            "2002:7f00:1::",
+            "::127.0.0.1",
+            "::ffff:127.0.0.1",
+            "fec0::1",
+            "fd00:ec2::254",
+            "0.1.2.3",
+            "240.0.0.1",
+            "100.100.100.200",
+            "169.254.169.254",
+        ] {
+            let callback = Callback { host: address.to_owned(), port: 7444 };
+            assert!(!policy.permits(&callback), "{address}");
+        }
+        for address in ["192.0.2.1", "2001:db8::1", "64:ff9b::c000:201"] {
+            assert!(policy.permits(&Callback { host: address.to_owned(), port: 7444 }), "{address}");
+        }
+    }
+
+    #[test]
+    fn a_callback_that_was_registered_under_another_policy_is_called_no_more() {
+        let loopback = Callback { host: "127.0.0.1".to_owned(), port: 7444 };
+        assert!(policy(&[], true).permits(&loopback));
+        assert!(!policy(&[], false).permits(&loopback));
     }
 }

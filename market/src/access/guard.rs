@@ -137,7 +137,7 @@ impl Guard {
         now: Timestamp,
     ) -> Result<TokenInfo, Status> {
         let token = bearer(metadata)?;
-        let print = token_print(token, &peer.certificate);
+        let print = token_print(token, &peer.certificate, self.access.tokens.generation());
         let verified = match self.access.verified.get(&print) {
             Some(verified) => verified,
             None => {

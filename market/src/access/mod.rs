@@ -36,7 +36,7 @@ pub use keys::{TokenKeyError, TokenKeyFiles, TokenKeys};
 pub use suspended::Suspended;
 pub use token::{IssuedToken, TOKEN_LIFE, TokenError, TokenFault, Tokens, VerifiedToken};
 
-use crate::{audit::Refusals, clock::Clock, config::LimitConfig, domain::PartyId};
+use crate::{audit::Refusals, clock::Clock, config::LimitConfig, domain::PartyId, store::Standing};
 use epochs::Epochs;
 use rate::Rates;
 use token::TokenPrint;
@@ -99,13 +99,15 @@ impl Access {
         self.verified.clear();
     }
 
-    /// Shuts a party out, or lets it in again, from the next call on.
-    pub fn suspend(&self, party: PartyId, is_suspended: bool) {
-        self.suspended.set(party, is_suspended);
-    }
-
-    /// Makes all tokens of a party void that were issued in an older epoch.
-    pub fn raise_epoch(&self, party: PartyId, epoch: i64) {
-        self.epochs.raise(party, epoch);
+    /// Shuts a party out, or lets it in again, and makes its tokens of an older epoch void, from the next
+    /// call on.
+    pub fn take_note(&self, standing: &Standing) {
+        let Standing { party, epoch, is_suspended } = *standing;
+        if epoch > self.epochs.current(party) {
+            self.epochs.raise(party, epoch);
+        }
+        if is_suspended != self.suspended.contains(party) {
+            self.suspended.set(party, is_suspended);
+        }
     }
 }

@@ -1,7 +1,10 @@
 //! Access tokens: JWTs (RFC 9068) bound to a certificate (RFC 8705), signed with Ed25519.
 
 use std::{
-    sync::{Arc, Once},
+    sync::{
+        Arc, Once,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
@@ -33,6 +36,7 @@ pub(super) type TokenPrint = [u8; 32];
 /// Issues and verifies tokens.
 pub struct Tokens {
     pub(super) keys: ArcSwap<TokenKeys>,
+    generation: AtomicU64,
     issuer: String,
     audience: String,
 }
@@ -66,6 +70,8 @@ pub struct VerifiedToken {
     pub role: Role,
     /// Claim `epoch`.
     pub epoch: i64,
+    /// The later of claims `nbf` and `iat`.
+    pub not_before: Timestamp,
     /// Id and times.
     pub info: TokenInfo,
 }
@@ -131,13 +137,24 @@ impl Tokens {
     pub fn new(keys: TokenKeys, domain: &TrustDomain) -> Self {
         install_crypto();
         let market = Identity::Market.spiffe_id(domain);
-        Self { keys: ArcSwap::from_pointee(keys), issuer: market.clone(), audience: market }
+        Self {
+            keys: ArcSwap::from_pointee(keys),
+            generation: AtomicU64::new(0),
+            issuer: market.clone(),
+            audience: market,
+        }
     }
 
     /// Signs with other keys from now on. Answers whether tokens that were good may be so no longer.
     pub fn replace_keys(&self, keys: TokenKeys) -> bool {
         let before = self.keys.swap(Arc::new(keys));
+        self.generation.fetch_add(1, Ordering::Release);
         !before.accepts_the_same_as(&self.keys.load())
+    }
+
+    /// How many times the keys were replaced.
+    pub(super) fn generation(&self) -> u64 {
+        self.generation.load(Ordering::Acquire)
     }
 
     /// Issues a token that is good together with this certificate only.
@@ -189,12 +206,21 @@ impl Tokens {
         {
             return Err(TokenFault::Binding);
         }
-        if claims.nbf > claims.exp || claims.iat > claims.exp {
+        let life = claims.exp.checked_sub(claims.iat);
+        let is_ours = life.is_some_and(|life| (0..=TOKEN_LIFE.as_secs().cast_signed()).contains(&life));
+        if claims.nbf > claims.exp || !is_ours {
             return Err(TokenFault::Malformed);
         }
         let info =
             TokenInfo { id: claims.jti, issued_at: seconds(claims.iat), expires_at: seconds(claims.exp) };
-        Ok(VerifiedToken { party: PartyId(claims.sub), role: claims.role, epoch: claims.epoch, info })
+        let not_before = seconds(claims.iat.max(claims.nbf));
+        Ok(VerifiedToken {
+            party: PartyId(claims.sub),
+            role: claims.role,
+            epoch: claims.epoch,
+            not_before,
+            info,
+        })
     }
 }
 
@@ -205,7 +231,7 @@ impl VerifiedToken {
         if now.0 >= self.info.expires_at.0.saturating_add(leeway) {
             return Err(TokenFault::Expired);
         }
-        if now.0.saturating_add(leeway) < self.info.issued_at.0 {
+        if now.0.saturating_add(leeway) < self.not_before.0 {
             return Err(TokenFault::NotYet);
         }
         if self.epoch < epoch {
@@ -216,8 +242,10 @@ impl VerifiedToken {
 }
 
 /// The key under which a verified token is remembered: good for this certificate alone.
-pub(super) fn token_print(token: &str, certificate: &PeerCertificate) -> TokenPrint {
+pub(super) fn token_print(token: &str, certificate: &PeerCertificate, keys: u64) -> TokenPrint {
     let mut context = digest::Context::new(&digest::SHA256);
+    // A token that was being verified while the keys changed is not remembered for the new ones.
+    context.update(&keys.to_le_bytes());
     context.update(certificate.thumbprint());
     context.update(token.as_bytes());
     let mut print = [0; 32];

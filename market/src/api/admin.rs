@@ -10,6 +10,7 @@ use super::{Api, read, unexpected};
 use crate::{
     access::{Access, Operator},
     domain::{Outcome, Party, PartyId},
+    store::Standing,
     wire::{
         self, PageToken,
         command::{self, Parsed},
@@ -62,21 +63,20 @@ impl AdminService for AdminApi {
 }
 
 impl AdminApi {
-    /// Carries it out, and has it take effect on what is under way.
+    /// Carries it out; the commit itself sees to its taking effect.
     async fn change(&self, operator: Operator, parsed: Parsed) -> Result<Party, Status> {
-        let validate_only = parsed.validate_only;
-        let party = match self.api.submit(parsed.by(operator.id, operator.origin())).await?.outcome {
+        let done = self.api.submit(parsed.by(operator.id, operator.origin())).await?;
+        let party = match done.outcome {
             Outcome::Party(party) => party,
             other => return Err(unexpected(&other)),
         };
-        if !validate_only {
-            // As the party is now: the answer to a repeated call tells of then.
+        if done.replayed {
+            // Nobody may have heard of the commit: that is why an operator would ask again.
             let now = read(self.api.reads().party(party.id).await)?.unwrap_or_else(|| party.clone());
-            let is_suspended = now.suspension.is_some();
-            self.access.raise_epoch(now.id, now.epoch);
-            self.access.suspend(now.id, is_suspended);
-            if is_suspended {
-                self.api.parts.relay.end_stream(now.id);
+            let standing = Standing::of(&now);
+            self.access.take_note(&standing);
+            if standing.is_suspended {
+                self.api.parts.relay.end_stream(standing.party);
             }
         }
         Ok(party)

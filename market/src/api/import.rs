@@ -1,10 +1,13 @@
 //! ImportItems and ExportItems: a seller's whole catalogue, in and out.
 
+use std::time::Duration;
+
 use futures::{Stream, stream};
 use souk_proto::{
     Reason,
     v1::{self, import_items_request::Message},
 };
+use tokio::time::timeout;
 use tonic::{Code, Status, Streaming};
 use uuid::Builder;
 
@@ -22,6 +25,8 @@ use crate::{
 const MAX_ERRORS: usize = 1_000;
 /// The longest part of a wrong row's sku that is told, in characters.
 const TOLD_SKU_CHARS: usize = 64;
+/// How long a sender may leave the market waiting for the next row.
+const IDLE: Duration = Duration::from_secs(30);
 /// Items that are read from the store at a time.
 const EXPORT_PAGE: usize = 256;
 
@@ -44,7 +49,8 @@ impl<'a> Import<'a> {
         caller: Caller,
         mut rows: Streaming<v1::ImportItemsRequest>,
     ) -> Result<v1::ImportItemsResponse, Status> {
-        let Some(Message::Header(header)) = rows.message().await?.and_then(|first| first.message) else {
+        let Some(Message::Header(header)) = within(rows.message()).await?.and_then(|first| first.message)
+        else {
             return Err(out_of_place("the first message of the stream must be its header"));
         };
         let mut import = Import {
@@ -63,7 +69,7 @@ impl<'a> Import<'a> {
 
     async fn take(&mut self, rows: &mut Streaming<v1::ImportItemsRequest>) -> Result<(), Status> {
         loop {
-            let message = match rows.message().await {
+            let message = match within(rows.message()).await {
                 Ok(Some(message)) => message.message,
                 Ok(None) => return self.carry_out().await,
                 Err(status) => {
@@ -147,6 +153,12 @@ impl<'a> Import<'a> {
             None => Status::new(status.code(), format!("{}; {kept}", status.message())),
         }
     }
+}
+
+/// A sender that stops for ever does not keep the call open.
+async fn within<T>(message: impl Future<Output = Result<T, Status>>) -> Result<T, Status> {
+    let waited = timeout(IDLE, message).await;
+    waited.unwrap_or_else(|_| Err(Status::deadline_exceeded("no row came for 30 seconds")))
 }
 
 fn told_skus(rows: &[ImportRow]) -> Vec<(i64, String)> {

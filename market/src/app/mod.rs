@@ -6,7 +6,7 @@ mod serve;
 
 use std::{io, net::SocketAddr, sync::Arc};
 
-use rotate::Rotator;
+use rotate::{Changes, Rotator};
 pub use serve::ServeError;
 
 use arc_swap::ArcSwap;
@@ -87,6 +87,8 @@ impl App {
     pub async fn build(config: Config, listener: TcpListener, clock: Clock) -> Result<Self, OpenError> {
         let trust_domain = config.tls.trust_domain();
         let (files, stale_lists) = (config.tls.files(), config.tls.stale_lists());
+        let token_keys = config.tls.token_key_files();
+        let changes = Changes::watch(files.paths().into_iter().chain(token_keys.paths()))?;
         let rotation = Rotation::begin(files, trust_domain.clone(), stale_lists, souk_certs::clock::now())?;
         let credentials = Arc::clone(rotation.current());
         if credentials.identity().identity() != souk_certs::identity::Identity::Market {
@@ -98,20 +100,20 @@ impl App {
             ClientPolicy::AnyParty,
             config.limits.acceptor(),
         );
-        let token_keys = config.tls.token_key_files();
         let tokens = Arc::new(Tokens::new(TokenKeys::load(&token_keys)?, &trust_domain));
         let outgoing = ClientTls::new(&credentials)?;
         let Store { lanes, reads, mailboxes } = open_store(&config.store)?;
         let home = config.store.index_directory().map_or(IndexHome::Memory, IndexHome::Directory);
         let search = Search::open(home, Arc::clone(&reads)).await?;
+        let suspended = Suspended::new(suspended_parties(&*reads).await?);
+        let callbacks = CallbackPolicy::new(&config.callbacks, listener.local_addr()?);
         let relay = Relay::start(RelayParts {
             mailboxes: Arc::clone(&mailboxes),
-            dialer: Dialer::new(outgoing.clone(), trust_domain),
+            dialer: Dialer::new(outgoing.clone(), trust_domain, callbacks.clone()),
+            suspended: suspended.clone(),
             clock,
         });
-        let lanes = Lanes::start(lanes, clock, || on_commit(relay.handle(), search.clone()))?;
         let refusals = Refusals::default();
-        let suspended = Suspended::new(suspended_parties(&*reads).await?);
         let access = Arc::new(Access::open(AccessParts {
             tokens: Arc::clone(&tokens),
             revoked: credentials.revoked_serials(),
@@ -121,7 +123,10 @@ impl App {
             refusals: refusals.clone(),
             clock,
         }));
+        let lanes =
+            Lanes::start(lanes, clock, || on_commit(relay.handle(), search.clone(), Arc::clone(&access)))?;
         let rotator = Rotator {
+            changes,
             rotation,
             token_keys,
             acceptor: acceptor.clone(),
@@ -132,7 +137,6 @@ impl App {
             refusals: refusals.clone(),
             present: Arc::new(ArcSwap::from(credentials)),
         };
-        let callbacks = CallbackPolicy::new(&config.callbacks, listener.local_addr()?);
         let handle = relay.handle();
         let parts =
             Arc::new(Parts { reads, mailboxes, search, relay: handle, tokens, callbacks, suspended, clock });
@@ -166,9 +170,16 @@ async fn suspended_parties(reads: &dyn Reads) -> Result<Vec<PartyId>, StoreError
     }
 }
 
-/// Tells the deliveries and the search of a commit.
-fn on_commit(relay: RelayHandle, search: Search) -> OnCommit {
+/// Tells the deliveries, the search and the guard of a commit. In the order of the commits, whatever has
+/// become of those who asked for them.
+fn on_commit(relay: RelayHandle, search: Search, access: Arc<Access>) -> OnCommit {
     Box::new(move |receipt: &Receipt| {
+        for standing in &receipt.standings {
+            access.take_note(standing);
+            if standing.is_suspended {
+                relay.end_stream(standing.party);
+            }
+        }
         if let Some(position) = receipt.feed_position {
             search.feed_moved(position);
         }

@@ -1,7 +1,7 @@
 //! Takes over changed certificates, keys and revocation lists while the market is open, and cuts the
 //! connections of those whom they shut out.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{io, path::PathBuf, sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
 use souk_certs::{
@@ -13,7 +13,8 @@ use souk_certs::{
     server::{ClientPolicy, server_config},
 };
 use tokio::{
-    signal::unix::{SignalKind, signal},
+    signal::unix::{Signal, SignalKind, signal},
+    sync::mpsc,
     time::{MissedTickBehavior, interval},
 };
 use tokio_util::sync::CancellationToken;
@@ -27,8 +28,12 @@ use crate::{
 /// How often open connections are looked through for certificates that have ended or were revoked.
 const SWEEP: Duration = Duration::from_secs(1);
 
+/// How often they are verified as a whole.
+const REVIEW: Duration = Duration::from_secs(60);
+
 /// What the market's files are used for.
 pub(super) struct Rotator {
+    pub(super) changes: Changes,
     pub(super) rotation: Rotation,
     pub(super) token_keys: TokenKeyFiles,
     pub(super) acceptor: Acceptor,
@@ -52,33 +57,41 @@ enum Refused {
     Tls(#[from] souk_certs::TlsError),
 }
 
-impl Rotator {
-    /// Watches the files, and listens for SIGHUP, until the market closes.
-    pub(super) async fn run(mut self, closing: CancellationToken) {
-        let mut watch = FileWatch::new(self.paths());
-        let mut hangup = signal(SignalKind::hangup())
-            .inspect_err(|error| tracing::warn!(%error, "SIGHUP can't be handled"))
-            .ok();
-        let mut sweep = interval(SWEEP);
-        sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        loop {
-            let told = async {
-                match &mut hangup {
-                    Some(hangup) => hangup.recv().await,
-                    None => std::future::pending().await,
-                }
-            };
-            tokio::select! {
-                () = closing.cancelled() => return,
-                () = watch.changed() => self.take_over().await,
-                _ = told => self.take_over().await,
-                _ = sweep.tick() => self.sweep(),
-            }
-        }
+/// Tells that the files may have changed. Made before they are loaded for the first time, so that nothing
+/// that happens while the market is being opened is missed.
+pub(super) struct Changes {
+    files: mpsc::Receiver<()>,
+    hangup: Signal,
+}
+
+impl Changes {
+    pub(super) fn watch(paths: impl IntoIterator<Item = PathBuf>) -> io::Result<Self> {
+        Ok(Self { files: FileWatch::new(paths).start()?, hangup: signal(SignalKind::hangup())? })
     }
 
-    fn paths(&self) -> Vec<PathBuf> {
-        self.rotation.paths().chain(self.token_keys.paths()).collect()
+    async fn next(&mut self) {
+        tokio::select! {
+            Some(()) = self.files.recv() => {}
+            _ = self.hangup.recv() => {}
+        }
+    }
+}
+
+impl Rotator {
+    /// Takes changes over until the market closes.
+    pub(super) async fn run(mut self, closing: CancellationToken) {
+        let mut sweep = interval(SWEEP);
+        sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut review = interval(REVIEW);
+        review.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                () = closing.cancelled() => return,
+                () = self.changes.next() => self.take_over().await,
+                _ = sweep.tick() => self.sweep(),
+                _ = review.tick() => self.review("it is not accepted any more").await,
+            }
+        }
     }
 
     /// All or nothing: everything is loaded and checked before anything is replaced.
@@ -88,7 +101,7 @@ impl Rotator {
                 let until = self.rotation.current().identity().not_after();
                 tracing::info!(%until, "certificates, revocation lists and token keys were taken over");
                 self.sweep();
-                self.review().await;
+                self.review("its authority is no longer trusted").await;
             }
             Err(error) => {
                 tracing::error!(%error, "changed files were not taken over; those from before stay in use");
@@ -121,12 +134,12 @@ impl Rotator {
         self.report(&cut, "its certificate has ended or was revoked");
     }
 
-    /// By the whole verification, for roots that were taken away.
-    async fn review(&self) {
+    /// By the whole verification, for roots that were taken away and lists that have gone out of date.
+    async fn review(&self, why: &str) {
         let (credentials, acceptor) = (Arc::clone(self.rotation.current()), self.acceptor.clone());
         let review = move || acceptor.cut(|_, leaf| !credentials.accept(leaf, clock::now()));
         match tokio::task::spawn_blocking(review).await {
-            Ok(cut) => self.report(&cut, "its authority is no longer trusted"),
+            Ok(cut) => self.report(&cut, why),
             Err(error) => tracing::error!(%error, "open connections were not reviewed"),
         }
     }

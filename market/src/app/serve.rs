@@ -50,7 +50,9 @@ impl App {
             acceptor,
             threads: config.server.thread_count(),
             drain: config.server.drain(),
+            handshakes_of_address: config.limits.handshakes_of_address,
             calls: config.limits.calls_under_way,
+            calls_of_party: config.limits.calls_of_party,
             log_format: config.log.format,
             refusals: refusals.clone(),
         };
@@ -64,7 +66,8 @@ impl App {
         if let Some(admin) = admin {
             tokio::spawn(observe::port::serve(admin, Arc::new(figures), shutdown.clone()));
         }
-        let noting = tokio::spawn(audit::keep(refusals, lanes.ledgers(), parts.clock, shutdown.clone()));
+        let served = CancellationToken::new();
+        let noting = tokio::spawn(audit::keep(refusals, lanes.ledgers(), parts.clock, served.clone()));
         let rotating = tokio::spawn(rotator.run(shutdown.clone()));
         let outcome = tokio::select! {
             () = server.deal(&listener) => Ok(()),
@@ -75,18 +78,15 @@ impl App {
         // A sweep in the middle of the drain is of no use to anybody.
         rotating.abort();
         tracing::info!("shutting down");
-        // It writes what it has, and must be gone before the lanes can end.
         shutdown.cancel();
-        if let Err(error) = noting.await {
-            tracing::error!(%error, "refused identities are missing from the audit log");
-        }
         // The relay ends the streams, which would outlast every other call.
-        let closing = tokio::task::spawn_blocking(move || {
-            server.stop();
-            lanes.join();
-        });
+        let closing = tokio::task::spawn_blocking(move || server.stop());
         let (closed, ()) = tokio::join!(closing, relay.shut_down(config.server.drain()));
-        if let Err(error) = closed {
+        // Nobody is refused any more: what was refused during the drain is written too.
+        served.cancel();
+        let noted = noting.await;
+        let ended = tokio::task::spawn_blocking(move || lanes.join()).await;
+        for error in [closed.err(), noted.err(), ended.err()].into_iter().flatten() {
             tracing::error!(%error, "the market did not end cleanly");
         }
         report_head(&parts, "the audit log ends at").await;

@@ -19,8 +19,12 @@ use crate::{clock::Clock, domain::AuditEntry, ledger::Ledgers};
 const PERIOD: Duration = Duration::from_secs(1);
 
 /// Different refusals (by party, address and reason) that are told apart in one period; all others are one
-/// entry together. So refusals write 33 entries a second at the most.
+/// entry together. Those of parties that showed a good certificate have places of their own, which nobody
+/// without one can take. So refusals write 66 entries a second at the most.
 const KINDS: usize = 32;
+
+/// Entries that wait for the ledger while it takes none.
+const UNSENT: usize = 1_024;
 
 /// Takes refusals in. Cheap to clone; never blocks for long.
 #[derive(Clone, Debug, Default)]
@@ -34,8 +38,32 @@ struct Shared {
 
 #[derive(Debug, Default)]
 struct Gathered {
-    kinds: HashMap<Kind, u32>,
+    known: Kinds,
+    unknown: Kinds,
+}
+
+#[derive(Debug, Default)]
+struct Kinds {
+    apart: HashMap<Kind, u32>,
     others: u32,
+}
+
+impl Kinds {
+    fn add(&mut self, kind: Kind) {
+        if let Some(count) = self.apart.get_mut(&kind) {
+            *count = count.saturating_add(1);
+        } else if self.apart.len() < KINDS {
+            self.apart.insert(kind, 1);
+        } else {
+            self.others = self.others.saturating_add(1);
+        }
+    }
+
+    fn into_counted(self) -> impl Iterator<Item = (Kind, u32)> {
+        let rest = Kind { who: "various".into(), from: None, why: "too many kinds to tell apart".into() };
+        let others = (self.others > 0).then_some((rest, self.others));
+        self.apart.into_iter().chain(others)
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -48,16 +76,10 @@ struct Kind {
 impl Refusals {
     /// Somebody was turned away: `who` by its certificate as `role/UUID`, when there was a good one.
     pub fn add(&self, who: Option<String>, from: Option<IpAddr>, why: &str) {
-        let kind = Kind { who: who.unwrap_or_else(|| "unknown".into()), from, why: why.to_owned() };
         self.0.total.fetch_add(1, Ordering::Relaxed);
         let mut gathered = self.lock();
-        if let Some(count) = gathered.kinds.get_mut(&kind) {
-            *count = count.saturating_add(1);
-        } else if gathered.kinds.len() < KINDS {
-            gathered.kinds.insert(kind, 1);
-        } else {
-            gathered.others = gathered.others.saturating_add(1);
-        }
+        let kinds = if who.is_some() { &mut gathered.known } else { &mut gathered.unknown };
+        kinds.add(Kind { who: who.unwrap_or_else(|| "unknown".into()), from, why: why.to_owned() });
     }
 
     /// How many there were since the market was opened.
@@ -66,8 +88,8 @@ impl Refusals {
     }
 
     fn take(&self, clock: Clock) -> Vec<AuditEntry> {
-        let Gathered { kinds, others } = std::mem::take(&mut *self.lock());
-        let entry = |Kind { who, from, why }, count| AuditEntry {
+        let Gathered { known, unknown } = std::mem::take(&mut *self.lock());
+        let entry = |(Kind { who, from, why }, count)| AuditEntry {
             at: clock.now(),
             who,
             from,
@@ -76,10 +98,7 @@ impl Refusals {
             count,
             request: None,
         };
-        let rest = Kind { who: "various".into(), from: None, why: "too many kinds to tell apart".into() };
-        let mut entries: Vec<_> = kinds.into_iter().map(|(kind, count)| entry(kind, count)).collect();
-        entries.extend((others > 0).then(|| entry(rest, others)));
-        entries
+        known.into_counted().chain(unknown.into_counted()).map(entry).collect()
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Gathered> {
@@ -87,18 +106,23 @@ impl Refusals {
     }
 }
 
-/// Writes what was gathered, until the market closes; then once more.
+/// Writes what was gathered, until the market has closed; then once more.
 pub async fn keep(refusals: Refusals, ledgers: Ledgers, clock: Clock, closing: CancellationToken) {
     let mut turn = interval(PERIOD);
     turn.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut unsent = Vec::new();
     loop {
         let is_last = tokio::select! {
             () = closing.cancelled() => true,
             _ = turn.tick() => false,
         };
-        let entries = refusals.take(clock);
-        if !entries.is_empty() && !ledgers.note(entries) {
+        unsent.extend(refusals.take(clock));
+        if unsent.len() > UNSENT {
             tracing::warn!("the ledger is full: refused identities are missing from the audit log");
+            unsent.truncate(UNSENT);
+        }
+        if !unsent.is_empty() {
+            unsent = ledgers.note(unsent).err().unwrap_or_default();
         }
         if is_last {
             return;
@@ -117,11 +141,16 @@ mod tests {
             refusals.add(None, Some([192, 0, 2, 7].into()), "no certificate");
         }
         for host in 0..200 {
-            refusals.add(Some("seller/x".into()), Some([198, 51, 100, host].into()), "TOKEN_INVALID");
+            refusals.add(None, Some([198, 51, 100, host].into()), "the certificate has ended");
         }
+        refusals.add(Some("seller/x".into()), Some([192, 0, 2, 8].into()), "TOKEN_INVALID");
         let entries = refusals.take(Clock::SYSTEM);
-        assert_eq!(entries.len(), KINDS + 1);
-        assert_eq!(entries.iter().map(|entry| entry.count).sum::<u32>(), 1_200, "none is forgotten");
+        assert_eq!(entries.len(), 1 + KINDS + 1);
+        assert_eq!(entries.iter().map(|entry| entry.count).sum::<u32>(), 1_201, "none is forgotten");
+        assert!(
+            entries.iter().any(|entry| entry.who == "seller/x"),
+            "those we know are told apart all the same"
+        );
         assert_eq!(entries.iter().map(|entry| entry.count).max(), Some(1_000));
         assert!(refusals.take(Clock::SYSTEM).is_empty());
     }

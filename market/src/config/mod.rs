@@ -112,8 +112,12 @@ pub struct LimitConfig {
     pub connections_of_party: usize,
     /// Handshakes under way.
     pub handshakes: usize,
+    /// Handshakes under way from one address.
+    pub handshakes_of_address: usize,
     /// Calls under way, over all connections.
     pub calls_under_way: usize,
+    /// Calls under way of one party.
+    pub calls_of_party: usize,
 }
 
 /// What is logged.
@@ -197,6 +201,8 @@ impl Config {
             ("limits.connections", self.limits.connections),
             ("limits.connections_of_party", self.limits.connections_of_party),
             ("limits.handshakes", self.limits.handshakes),
+            ("limits.handshakes_of_address", self.limits.handshakes_of_address),
+            ("limits.calls_of_party", self.limits.calls_of_party),
         ];
         for (key, value) in bounds {
             if value == 0 {

@@ -59,6 +59,9 @@ fn subject(command: &Command, outcome: &Outcome) -> String {
             Some(callback) => format!("callback {}:{}", callback.host, callback.port),
             None => "no callback".to_owned(),
         },
+        (Outcome::Party(party), Action::Suspend { reason, .. }) => {
+            format!("{}/{}: {}", party.role.as_str(), party.id, reason.as_str())
+        }
         (Outcome::Party(party), _) => format!("{}/{}", party.role.as_str(), party.id),
         (Outcome::Item(item), _) => format!("item {} version {}", item.id, item.version),
         (Outcome::Imported(Imported { created, updated, .. }), Action::Import(rows)) => {

@@ -18,7 +18,12 @@ pub(super) struct Runner {
     clock: Clock,
     on_commit: OnCommit,
     random: StdRng,
+    /// What the audit log is still to be told that is no change; kept until it is committed.
+    notes: Vec<AuditEntry>,
 }
+
+/// The most notes that are kept while the store takes none. More are dropped, which the log tells.
+const NOTES: usize = 1_024;
 
 /// Why a whole batch failed. Refusals are not failures: each command has its own.
 #[derive(Clone, Copy)]
@@ -30,7 +35,7 @@ enum BatchFailure {
 
 impl Runner {
     pub(super) fn new(lane: Box<dyn Lane>, clock: Clock, on_commit: OnCommit) -> Self {
-        Self { lane, clock, on_commit, random: StdRng::from_rng(&mut rand::rng()) }
+        Self { lane, clock, on_commit, random: StdRng::from_rng(&mut rand::rng()), notes: Vec::new() }
     }
 
     /// Works until all ledgers are gone and the queue is empty.
@@ -46,29 +51,36 @@ impl Runner {
         while jobs.recv_many(&mut batch, LANE_BATCH).await > 0 {
             let mut commands = Vec::with_capacity(batch.len());
             let mut callers = Vec::with_capacity(batch.len());
-            let mut notes = Vec::new();
             for job in batch.drain(..) {
                 match job {
                     Job::Command { command, answer, desk } => {
                         commands.push(command);
                         callers.push((answer, desk));
                     }
-                    Job::Notes(entries) => notes.extend(entries),
+                    Job::Notes(entries) => self.keep(entries),
                 }
             }
-            let answers = self.answer(&commands, notes).await;
+            let answers = self.answer(&commands).await;
             hand_back(callers.into_iter().zip(answers).collect());
         }
     }
 
-    async fn answer(&mut self, commands: &[Command], notes: Vec<AuditEntry>) -> Vec<Answer> {
-        match self.carry_out(commands, notes).await {
+    fn keep(&mut self, entries: Vec<AuditEntry>) {
+        self.notes.extend(entries);
+        if self.notes.len() > NOTES {
+            tracing::error!("the store takes no notes: refused identities are missing from the audit log");
+            self.notes.truncate(NOTES);
+        }
+    }
+
+    async fn answer(&mut self, commands: &[Command]) -> Vec<Answer> {
+        match self.carry_out(commands).await {
             Ok(answers) => answers,
             // One unreadable row must not fail the others' commands.
             Err(BatchFailure::Corrupt) if commands.len() > 1 => {
                 let mut answers = Vec::with_capacity(commands.len());
                 for command in commands {
-                    let alone = self.carry_out(std::slice::from_ref(command), Vec::new()).await;
+                    let alone = self.carry_out(std::slice::from_ref(command)).await;
                     answers.extend(alone.unwrap_or_else(|failure| vec![Err(failure.into())]));
                 }
                 answers
@@ -77,17 +89,13 @@ impl Runner {
         }
     }
 
-    async fn carry_out(
-        &mut self,
-        commands: &[Command],
-        notes: Vec<AuditEntry>,
-    ) -> Result<Vec<Answer>, BatchFailure> {
+    async fn carry_out(&mut self, commands: &[Command]) -> Result<Vec<Answer>, BatchFailure> {
         let mut keys = Keys::default();
         for command in commands {
             command.add_keys(&mut keys);
         }
         let mut rows = self.lane.load(&keys).await.map_err(|error| failed("load", &error))?;
-        rows.audit = notes;
+        rows.audit.clone_from(&self.notes);
         let replayed: Vec<_> =
             commands.iter().map(|command| rows.requests.row(command.key()).is_some()).collect();
         let decided = self.decide_all(&mut rows, commands).into_iter().zip(replayed);
@@ -99,10 +107,12 @@ impl Runner {
             Ok(receipt) => receipt,
             Err(SaveError::Lost(error)) => return Err(failed("save", &error)),
             Err(SaveError::Indefinite(error)) => {
+                // Better twice in the log than not at all.
                 tracing::error!(%error, "the outcome of a commit is not known");
                 return Err(BatchFailure::Indefinite);
             }
         };
+        self.notes.clear();
         (self.on_commit)(&receipt);
         Ok(decided.map(|decided| answer(decided, receipt.feed_position)).collect())
     }

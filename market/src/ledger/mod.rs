@@ -92,9 +92,15 @@ pub struct Ledgers {
 }
 
 impl Ledgers {
-    /// Has something entered into the audit log that is no change. Answers whether there was room for it.
-    pub fn note(&self, entries: Vec<AuditEntry>) -> bool {
-        self.queues[0].try_send(Job::Notes(entries)).is_ok()
+    /// Has something entered into the audit log that is no change.
+    ///
+    /// # Errors
+    /// There is no room just now: the entries come back.
+    pub fn note(&self, entries: Vec<AuditEntry>) -> Result<(), Vec<AuditEntry>> {
+        self.queues[0].try_send(Job::Notes(entries)).map_err(|error| match error.into_inner() {
+            Job::Notes(entries) => entries,
+            Job::Command { .. } => Vec::new(),
+        })
     }
 
     /// A ledger for the server thread whose desk this is.

@@ -15,7 +15,10 @@ use souk_certs::{
 use souk_proto::v1::{self, notification_service_client::NotificationServiceClient};
 use tonic::{Code, Status, transport::Channel};
 
-use crate::domain::{Callback, PartyId, Role, Sequence};
+use crate::{
+    access::CallbackPolicy,
+    domain::{Callback, PartyId, Role, Sequence},
+};
 
 /// Connections kept open for the next batch.
 const CHANNELS: usize = 1_024;
@@ -32,6 +35,7 @@ const MAX_ANSWER_BYTES: usize = 4 * 1024;
 pub struct Dialer {
     tls: ClientTls,
     domain: TrustDomain,
+    policy: CallbackPolicy,
     channels: Cache<Route, Channel>,
 }
 
@@ -50,8 +54,8 @@ pub struct ProbeFailure;
 
 impl Dialer {
     /// With the market's own certificate.
-    pub fn new(tls: ClientTls, domain: TrustDomain) -> Self {
-        Self { tls, domain, channels: Cache::new(CHANNELS) }
+    pub fn new(tls: ClientTls, domain: TrustDomain, policy: CallbackPolicy) -> Self {
+        Self { tls, domain, policy, channels: Cache::new(CHANNELS) }
     }
 
     /// Drops the connections, so that the next batches go over new ones: with the market's present
@@ -69,6 +73,10 @@ impl Dialer {
         recipient: PartyId,
         events: Vec<v1::Event>,
     ) -> Result<Sequence, String> {
+        // The operator's policy may be another than when the party registered.
+        if !self.policy.permits(callback) {
+            return Err("the market calls this address no more; register another one".to_owned());
+        }
         let route = Route { party: recipient, role, host: callback.host.clone(), port: callback.port };
         let sent = self.notify(&route, events, SEND_TIMEOUT).await;
         if sent.is_err() {

@@ -33,6 +33,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use uuid::Uuid;
 
 use crate::{
+    access::Suspended,
     clock::Clock,
     domain::{Callback, PartyId, Role, Sequence},
     store::{LeaseOwner, Mailboxes, Retention},
@@ -62,6 +63,8 @@ pub struct RelayParts {
     pub mailboxes: Arc<dyn Mailboxes>,
     /// Reaches the recipients.
     pub dialer: Dialer,
+    /// Who gets no stream.
+    pub suspended: Suspended,
     /// Tells the time.
     pub clock: Clock,
 }
@@ -83,6 +86,7 @@ pub struct RelayHandle {
 struct Shared {
     mailboxes: Arc<dyn Mailboxes>,
     dialer: Dialer,
+    suspended: Suspended,
     clock: Clock,
     owner: LeaseOwner,
     subscribers: Subscribers,
@@ -98,6 +102,7 @@ impl Relay {
         let shared = Arc::new(Shared {
             mailboxes: parts.mailboxes,
             dialer: parts.dialer,
+            suspended: parts.suspended,
             clock: parts.clock,
             owner: LeaseOwner(Uuid::new_v4()),
             subscribers: Subscribers::default(),

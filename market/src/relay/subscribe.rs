@@ -77,6 +77,11 @@ pub(super) async fn open(
     let claim = shared.mailboxes.take_over(party, shared.owner, until).await?;
     let claim = claim.ok_or(SubscribeEnd::NotRegistered)?;
     let subscription = shared.subscribers.enter(party, claim.epoch).ok_or(SubscribeEnd::Replaced)?;
+    // Who is shut out after this finds the stream entered, and ends it.
+    if shared.suspended.contains(party) {
+        shared.subscribers.leave(&subscription);
+        return Err(SubscribeEnd::Suspended);
+    }
     let (messages, stream) = mpsc::channel(STREAM_QUEUE);
     let renew_at = Instant::now() + RENEW_INTERVAL;
     // A cursor from ahead is not one of this mailbox's, as after the store was restored from an older copy.

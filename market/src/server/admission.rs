@@ -1,9 +1,10 @@
 //! Bounds the calls that are under way on all server threads together.
 
 use std::{
+    collections::HashMap,
     future::{Ready, ready},
     pin::Pin,
-    sync::Arc,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll},
     time::Duration,
 };
@@ -11,8 +12,9 @@ use std::{
 use futures::future::Either;
 use http::{Request, Response};
 use pin_project_lite::pin_project;
+use souk_certs::{acceptor::PeerInfo, identity::Identity};
 use souk_proto::Reason;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::Semaphore;
 use tower::{Layer, Service};
 
 use crate::wire;
@@ -23,13 +25,26 @@ const RETRY_DELAY: Duration = Duration::from_millis(250);
 /// Puts [`Admission`] around a service.
 #[derive(Clone, Debug)]
 pub(super) struct AdmissionLayer {
-    places: Arc<Semaphore>,
+    places: Arc<Places>,
+}
+
+#[derive(Debug)]
+struct Places {
+    all: Semaphore,
+    most_of_party: u32,
+    /// Only parties that have calls under way.
+    by_party: Mutex<HashMap<Identity, u32>>,
 }
 
 impl AdmissionLayer {
-    /// Lets this many calls in at a time; clones share them.
-    pub(super) fn new(calls: usize) -> Self {
-        Self { places: Arc::new(Semaphore::new(calls.min(Semaphore::MAX_PERMITS))) }
+    /// Lets this many calls in at a time, and so many of one party; clones share them.
+    pub(super) fn new(calls: usize, calls_of_party: usize) -> Self {
+        let places = Places {
+            all: Semaphore::new(calls.min(Semaphore::MAX_PERMITS)),
+            most_of_party: u32::try_from(calls_of_party).unwrap_or(u32::MAX),
+            by_party: Mutex::default(),
+        };
+        Self { places: Arc::new(places) }
     }
 }
 
@@ -42,11 +57,60 @@ impl<S> Layer<S> for AdmissionLayer {
 }
 
 /// A service that takes a bounded number of calls at a time and refuses further ones at once. A call counts
-/// until its answer begins: an open stream is bounded by its connection.
+/// until its answer begins: an open stream is bounded by its connection. No party may hold more than its
+/// share, by calls that never send their message, say.
 #[derive(Clone, Debug)]
 pub(super) struct Admission<S> {
     inner: S,
-    places: Arc<Semaphore>,
+    places: Arc<Places>,
+}
+
+/// A call's place.
+#[derive(Debug)]
+pub(super) struct Place {
+    places: Arc<Places>,
+    party: Option<Identity>,
+}
+
+impl Place {
+    fn take(places: &Arc<Places>, party: Option<Identity>) -> Result<Self, &'static str> {
+        let Ok(permit) = places.all.try_acquire() else {
+            return Err("the market is as busy as it may be; try again in a moment");
+        };
+        if let Some(party) = party {
+            let mut by_party = places.by_party();
+            let count = by_party.entry(party).or_default();
+            if *count >= places.most_of_party {
+                return Err("as many of your calls are under way as may be; wait for some to be answered");
+            }
+            *count += 1;
+        }
+        // Given back on drop.
+        permit.forget();
+        Ok(Self { places: Arc::clone(places), party })
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        if let Some(party) = self.party {
+            let mut by_party = self.places.by_party();
+            if let Some(count) = by_party.get_mut(&party) {
+                *count -= 1;
+                if *count == 0 {
+                    by_party.remove(&party);
+                }
+            }
+        }
+        self.places.all.add_permits(1);
+    }
+}
+
+impl Places {
+    /// Nothing that is done under the lock can panic half-way.
+    fn by_party(&self) -> MutexGuard<'_, HashMap<Identity, u32>> {
+        self.by_party.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl<S, B, A> Service<Request<B>> for Admission<S>
@@ -63,10 +127,10 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        match Arc::clone(&self.places).try_acquire_owned() {
+        let party = request.extensions().get::<PeerInfo>().map(|peer| peer.certificate.identity());
+        match Place::take(&self.places, party) {
             Ok(place) => Either::Left(Admitted { call: self.inner.call(request), _place: place }),
-            Err(_) => {
-                let told = "the market is as busy as it may be; try again in a moment";
+            Err(told) => {
                 Either::Right(ready(Ok(wire::try_again(Reason::Overloaded, told, RETRY_DELAY).into_http())))
             }
         }
@@ -78,7 +142,7 @@ pin_project! {
     pub(super) struct Admitted<F> {
         #[pin]
         call: F,
-        _place: OwnedSemaphorePermit,
+        _place: Place,
     }
 }
 
@@ -97,6 +161,7 @@ mod tests {
     use tokio::sync::Notify;
     use tonic::{Status, body::Body};
     use tower::{ServiceExt as _, service_fn};
+    use uuid::Uuid;
 
     use super::*;
 
@@ -111,7 +176,7 @@ mod tests {
                 Ok::<_, Infallible>(Response::new(Body::empty()))
             }
         });
-        let service = AdmissionLayer::new(2).layer(slow);
+        let service = AdmissionLayer::new(2, 2).layer(slow);
         let call = || tokio::spawn(service.clone().oneshot(Request::new(())));
         let under_way = [call(), call()];
         tokio::task::yield_now().await;
@@ -128,5 +193,17 @@ mod tests {
             Status::from_header_map(call().await.unwrap().unwrap().headers()).is_none(),
             "places are free again"
         );
+    }
+
+    #[test]
+    fn a_party_has_its_share_and_no_more() {
+        let AdmissionLayer { places } = AdmissionLayer::new(3, 2);
+        let (one, other) = (Identity::Seller(Uuid::from_u128(1)), Identity::Buyer(Uuid::from_u128(1)));
+        let held = [(); 2].map(|()| Place::take(&places, Some(one)).unwrap());
+        assert!(Place::take(&places, Some(one)).is_err());
+        let others = Place::take(&places, Some(other)).unwrap();
+        assert!(Place::take(&places, Some(other)).is_err(), "all places are taken");
+        drop((held, others));
+        assert!(places.by_party().is_empty() && places.all.available_permits() == 3);
     }
 }

@@ -1,6 +1,6 @@
 //! One server thread: a runtime of its own, and the connections that it was dealt.
 
-use std::{error::Error as _, future::Future, io, net::SocketAddr, sync::Arc, thread, time::Duration};
+use std::{future::Future, io, sync::Arc, thread, time::Duration};
 
 use futures::{Stream, StreamExt as _};
 use souk_certs::acceptor::{Acceptor, TlsConnection};
@@ -13,7 +13,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::{service::Routes, transport};
 
-use super::{Dealt, ServerOptions, admission::AdmissionLayer};
+use super::{Dealt, ServerOptions, admission::AdmissionLayer, deadline::DeadlineLayer};
 use crate::{audit::Refusals, observe::AccessLogLayer};
 
 /// New connections that wait for a thread's attention, and handshakes under way on it.
@@ -27,10 +27,10 @@ const KEEP_ALIVE: Duration = Duration::from_secs(20);
 /// The longest that a call may take to be answered, whatever its deadline. Streams may go on for longer.
 const CALL_TIMEOUT: Duration = Duration::from_secs(30);
 
-type DealtReceiver = mpsc::Receiver<(std::net::TcpStream, SocketAddr)>;
+type DealtReceiver = mpsc::Receiver<Dealt<std::net::TcpStream>>;
 
 pub(super) struct ServerThread {
-    connections: mpsc::Sender<(std::net::TcpStream, SocketAddr)>,
+    connections: mpsc::Sender<Dealt<std::net::TcpStream>>,
     thread: thread::JoinHandle<()>,
 }
 
@@ -62,11 +62,12 @@ impl ServerThread {
     }
 
     /// Deals a connection to the thread; gives it back when the thread is too busy.
-    pub(super) fn offer(&self, (stream, address): Dealt) -> Option<Dealt> {
-        let Ok(permit) = self.connections.try_reserve() else { return Some((stream, address)) };
+    pub(super) fn offer(&self, dealt: Dealt) -> Option<Dealt> {
+        let Ok(permit) = self.connections.try_reserve() else { return Some(dealt) };
+        let Dealt { stream, address, since, place } = dealt;
         // The stream moves to the thread's own runtime.
         match stream.into_std() {
-            Ok(stream) => permit.send((stream, address)),
+            Ok(stream) => permit.send(Dealt { stream, address, since, place }),
             Err(error) => tracing::debug!(peer = %address, %error, "a connection was lost at once"),
         }
         None
@@ -97,9 +98,9 @@ async fn serve(
         .http2_max_header_list_size(HEADER_LIST_BYTES)
         .http2_keepalive_interval(Some(KEEP_ALIVE))
         .http2_keepalive_timeout(Some(KEEP_ALIVE))
-        .timeout(CALL_TIMEOUT)
         .layer(AccessLogLayer::new(options.log_format))
         .layer(admission)
+        .layer(DeadlineLayer::new(CALL_TIMEOUT))
         .serve_with_incoming_shutdown(routes, handshakes(options.acceptor, options.refusals, dealt), stopped);
     let overdue = async move {
         if drain_begins.await.is_err() {
@@ -125,15 +126,17 @@ fn handshakes(
     dealt: DealtReceiver,
 ) -> impl Stream<Item = io::Result<TlsConnection>> {
     ReceiverStream::new(dealt)
-        .map(move |(stream, address)| {
+        .map(move |Dealt { stream, address, since, place }| {
             let (acceptor, refusals) = (acceptor.clone(), refusals.clone());
             async move {
-                let accepted = acceptor.accept(TcpStream::from_std(stream)?, address).await;
+                let accepted = acceptor.accept_since(since, TcpStream::from_std(stream)?, address).await;
+                drop(place);
                 accepted.map_err(|error| {
-                    let cause = error.source().map(ToString::to_string).unwrap_or_default();
+                    let about_identity = error.about_identity();
+                    let cause = about_identity.unwrap_or_default();
                     tracing::info!(peer = %address, cause, "a connection was refused: {error}");
-                    if let Some(why) = error.about_identity() {
-                        refusals.add(None, Some(address.ip()), &why);
+                    if let Some(why) = about_identity {
+                        refusals.add(None, Some(address.ip()), why);
                     }
                     io::Error::other(error)
                 })

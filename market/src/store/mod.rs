@@ -30,7 +30,7 @@ pub use query::{
     TimeRange, Totals,
 };
 
-use crate::domain::{Keys, PartyId, WorkingSet};
+use crate::domain::{Keys, Party, PartyId, WorkingSet};
 
 /// A store, opened: one object for each role.
 pub struct Store {
@@ -76,4 +76,32 @@ pub struct Receipt {
     pub recipients: Vec<PartyId>,
     /// Whether an event for wishers waits to be expanded.
     pub needs_expansion: bool,
+    /// How the parties stand that were changed.
+    pub standings: Vec<Standing>,
+}
+
+/// Whether a party may come in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Standing {
+    /// The party.
+    pub party: PartyId,
+    /// Its tokens of an older epoch are void.
+    pub epoch: i64,
+    /// Whether it is shut out.
+    pub is_suspended: bool,
+}
+
+impl Receipt {
+    /// Of a batch, with what is known before it is written.
+    fn of(rows: &WorkingSet) -> Self {
+        let changed = rows.parties.changes().filter_map(|(_, party)| party);
+        Self { standings: changed.map(Standing::of).collect(), ..Self::default() }
+    }
+}
+
+impl Standing {
+    /// Of a party as it is.
+    pub fn of(party: &Party) -> Self {
+        Self { party: party.id, epoch: party.epoch, is_suspended: party.suspension.is_some() }
+    }
 }

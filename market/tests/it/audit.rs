@@ -73,6 +73,8 @@ async fn whatever_was_done_to_the_log_is_found() {
         "DELETE FROM audit WHERE sequence = 3",
         "DELETE FROM audit WHERE sequence = 1",
         "INSERT INTO audit SELECT 6, line, hash FROM audit WHERE sequence = 5",
+        "INSERT INTO audit SELECT 0, line, hash FROM audit WHERE sequence = 3",
+        "INSERT INTO audit SELECT -5, line, hash FROM audit WHERE sequence = 3",
     ] {
         let copy = tampered(&ground, sql).await;
         let found = audit(&copy, &["verify"]).code(5);

@@ -8,7 +8,7 @@ use souk_certs::{clock, identity::Role};
 use time::{Duration, OffsetDateTime};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::TcpStream,
+    net::{TcpSocket, TcpStream},
     time::timeout,
 };
 use uuid::Uuid;
@@ -42,6 +42,7 @@ attacks!(
     plaintext_http_2,
     garbage,
     silent_sockets_500,
+    silent_sockets_that_come_again,
 );
 
 /// How an attempt ended.
@@ -337,11 +338,11 @@ async fn garbage(siege: &Siege) {
     }
 }
 
-/// More than there are places for handshakes: the rest waits in the kernel, and the places come free.
+/// More than there are places for handshakes. They come from one host, which gets its share and no more.
 async fn silent_sockets_500(siege: &Siege) {
     let mut silent = Vec::new();
     for _ in 0..500 {
-        silent.push(TcpStream::connect(siege.ground.address()).await.unwrap());
+        silent.push(another_host(siege).await);
     }
     let (_, tls) = mallory(siege).await;
     assert_eq!(attempt(siege, tls).await, End::Let, "an honest client comes in while they are silent");
@@ -350,4 +351,37 @@ async fn silent_sockets_500(siege: &Siege) {
         let read = timeout(PATIENCE, tcp.read(&mut [0; 16])).await.expect("it is closed");
         assert!(matches!(read, Ok(0)) || read.is_err());
     }
+}
+
+/// As above, but whatever the market drops comes again at once.
+async fn silent_sockets_that_come_again(siege: &Siege) {
+    let flood = async {
+        let one = || async {
+            loop {
+                let _ = another_host(siege).await.read(&mut [0; 16]).await;
+            }
+        };
+        futures::future::join_all((0..600).map(|_| one())).await;
+    };
+    let honest = async {
+        for _ in 0..20 {
+            let (_, tls) = mallory(siege).await;
+            assert_eq!(
+                attempt(siege, tls).await,
+                End::Let,
+                "an honest client comes in while they are silent"
+            );
+        }
+    };
+    tokio::select! {
+        _ = flood => unreachable!("it never ends"),
+        () = honest => {}
+    }
+}
+
+/// A connection that does not come from where the honest clients are.
+async fn another_host(siege: &Siege) -> TcpStream {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.2:0".parse().unwrap()).unwrap();
+    socket.connect(siege.ground.address()).await.unwrap()
 }

@@ -38,6 +38,7 @@ attacks!(
     continuation_flood,
     ping_and_settings_flood,
     streams_without_end,
+    calls_that_never_send_their_message,
 );
 
 async fn enter(siege: &Siege) -> Actor {
@@ -337,4 +338,34 @@ async fn connections_of_everybody() {
     drop(held);
     refused(siege.bob.buy(1 << 40, 1).await, Reason::ItemNotFound).unwrap();
     siege.hold().await;
+}
+
+/// Each holds a place until it is given up; together they have the party's share and no more.
+async fn calls_that_never_send_their_message(siege: &Siege) {
+    const CALLS: usize = 200;
+    let pass = pass(siege).await;
+    let mut held = tokio::task::JoinSet::new();
+    for _ in 0..3 {
+        let channel = siege.ground.channel(Role::Seller, "Mallory").await.unwrap();
+        for _ in 0..CALLS {
+            let (metadata, _, ()) = pass.request(()).into_parts();
+            let silent = http_body_util::StreamBody::new(futures::stream::pending::<
+                Result<http_body::Frame<bytes::Bytes>, Status>,
+            >());
+            let mut request =
+                http::Request::post("https://market.souk.internal/shopping.v1.SessionService/WhoAmI")
+                    .header("content-type", "application/grpc")
+                    .header("te", "trailers")
+                    .body(Body::new(silent))
+                    .unwrap();
+            request.headers_mut().extend(metadata.into_headers());
+            held.spawn(channel.clone().oneshot(request));
+        }
+    }
+    // The calls past the share are answered at once; by then all the others are held.
+    let refused = timeout(PATIENCE, held.join_next()).await.expect("in time").unwrap().unwrap().unwrap();
+    let status = Status::from_header_map(refused.headers()).expect("a status and no message");
+    assert!(matches!(Reason::of(&status), Some(Reason::Overloaded | Reason::RateLimited)), "{status:?}");
+    serves(siege).await;
+    held.abort_all();
 }

@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use crate::{
     raw::{Pass, methods},
-    siege::{Siege, attacks, reason},
+    siege::{PATIENCE, Siege, attacks, reason},
 };
 use market::demo::actor::{Actor, draft, refused};
 
@@ -19,6 +19,8 @@ attacks!(
     suspended_accounts_stream_ends,
     suspended_sellers_items_are_gone,
     token_of_an_older_epoch_after_reinstatement,
+    stream_opened_at_the_moment_of_suspension,
+    suspension_whose_operator_goes_away,
 );
 
 struct Mallory {
@@ -132,4 +134,53 @@ async fn token_of_an_older_epoch_after_reinstatement(siege: &Siege) {
         .call("/shopping.v1.SessionService/WhoAmI", Vec::new())
         .await
         .unwrap();
+}
+
+/// However the two meet, no stream is open afterwards.
+async fn stream_opened_at_the_moment_of_suspension(siege: &Siege) {
+    let mallory = Mallory::enter(siege).await;
+    for _ in 0..30 {
+        let opening = async {
+            let mut open = Vec::new();
+            for _ in 0..3 {
+                let mut events = mallory.actor.connection.events();
+                if let Ok(stream) = events.subscribe(v1::SubscribeRequest::default()).await {
+                    open.push(stream.into_inner());
+                }
+            }
+            open
+        };
+        let (open, ()) = tokio::join!(opening, mallory.suspend());
+        for mut stream in open {
+            let ended = async { while let Ok(Some(_)) = stream.message().await {} };
+            tokio::time::timeout(PATIENCE, ended).await.expect("no stream stays open");
+        }
+        mallory.reinstate().await;
+    }
+}
+
+/// What the ledger says and what the guard does are the same, whenever the operator's call ends.
+async fn suspension_whose_operator_goes_away(siege: &Siege) {
+    let mallory = Mallory::enter(siege).await;
+    let send = |c: Connection, r| async move { c.account().issue_token(r).await };
+    for patience in 0..40_u64 {
+        let hasty = tokio::time::timeout(std::time::Duration::from_micros(patience * 150), mallory.suspend());
+        // Whether it was done is not known: that is what is asked next.
+        let _ = hasty.await;
+        let request = v1::ListPartiesRequest { suspended_only: true, ..Default::default() };
+        let list = |c: Connection, r| async move { c.admin().list_parties(r).await };
+        let agree = async {
+            loop {
+                let listed = mallory.olga.connection.call(request.clone(), list).await.unwrap().parties;
+                let is_in = mallory.actor.connection.call(v1::IssueTokenRequest {}, send).await.is_ok();
+                let again = mallory.olga.connection.call(request.clone(), list).await.unwrap().parties;
+                // A change in between would make the three disagree for that reason alone.
+                if listed == again && listed.is_empty() == is_in {
+                    return;
+                }
+            }
+        };
+        tokio::time::timeout(PATIENCE, agree).await.expect("store and guard agree");
+        mallory.reinstate().await;
+    }
 }

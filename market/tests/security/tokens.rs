@@ -48,6 +48,8 @@ attacks!(
     header_kid_missing,
     expired_beyond_the_leeway,
     not_valid_yet,
+    nbf_in_the_future,
+    good_for_longer_than_the_market_issues,
     not_a_token_at_all,
 );
 
@@ -309,7 +311,7 @@ async fn expired_beyond_the_leeway(siege: &Siege) {
     let forge = Forge::new(siege).await;
     let mut claims = forge.claims();
     let issued = claims["iat"].as_i64().unwrap();
-    for (name, time) in [("iat", issued - 700), ("nbf", issued - 700), ("exp", issued - 31)] {
+    for (name, time) in [("iat", issued - 631), ("nbf", issued - 631), ("exp", issued - 31)] {
         claims[name] = json!(time);
     }
     let refused = forge.present(&forge.sign(&forge.header(), &claims)).await;
@@ -324,6 +326,16 @@ async fn not_valid_yet(siege: &Siege) {
         }
     })
     .await;
+}
+
+async fn nbf_in_the_future(siege: &Siege) {
+    with_claim(siege, |claims| claims["nbf"] = json!(claims["iat"].as_i64().unwrap() + 300)).await;
+}
+
+async fn good_for_longer_than_the_market_issues(siege: &Siege) {
+    with_claim(siege, |claims| claims["exp"] = json!(claims["iat"].as_i64().unwrap() + 601)).await;
+    with_claim(siege, |claims| claims["exp"] = json!(i64::MAX)).await;
+    with_claim(siege, |claims| claims["iat"] = json!(i64::MIN)).await;
 }
 
 async fn not_a_token_at_all(siege: &Siege) {

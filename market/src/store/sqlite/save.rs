@@ -22,7 +22,7 @@ pub(super) fn save(connection: &Connection, rows: &WorkingSet) -> Result<Receipt
     save_requests(connection, rows)?;
     save_number(connection, "item", &rows.item_ids)?;
     save_number(connection, "order", &rows.order_ids)?;
-    let mut receipt = Receipt { feed_position, ..Receipt::default() };
+    let mut receipt = Receipt { feed_position, ..Receipt::of(rows) };
     save_events(connection, rows, &mut receipt)?;
     save_audit(connection, rows)?;
     Ok(receipt)
