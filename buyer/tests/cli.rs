@@ -13,7 +13,7 @@ use market::demo::{
 };
 use serde_json::{Value, json};
 use souk_certs::identity::Role;
-use souk_proto::v1::ItemDraft;
+use souk_proto::v1::{self, ItemDraft, track_ride_request::Message};
 use terminal::Terminal;
 
 const BUYER: &str = env!("CARGO_BIN_EXE_buyer");
@@ -201,4 +201,54 @@ async fn a_script_goes_through_the_shell() {
     assert_eq!(ran.code, 0, "{ran:?}");
     let last: Value = serde_json::from_str(ran.out.lines().last().expect("a line")).expect("JSON");
     assert_eq!(last["quantity"], json!(3));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_order_is_watched_until_it_is_there() {
+    let shop = Shop::open().await;
+    let bob = shop.bob().await;
+    let order_id = bob.run(&["buy", &shop.id(), "--output", "json"]).await.json()["order_id"].as_i64();
+    let order_id = order_id.expect("an id");
+    let order = order_id.to_string();
+    bob.run(&["track", &order]).await.assert_fails(5, &["on no ride"]);
+    bob.run(&["track", "999"]).await.assert_fails(3, &["999"]);
+
+    let alice = &shop.alice.connection;
+    let place = |longitude| Some(v1::Location { latitude: 51.5, longitude });
+    let start = v1::StartRideRequest {
+        request_id: alice.request_id(),
+        kind: v1::RideKind::Regular.into(),
+        vehicle: "green van".into(),
+        driver: "Eve".into(),
+        start: place(0.0),
+        stops: vec![v1::RideStop { order_id, destination: place(0.1) }],
+        ..Default::default()
+    };
+    let ride = alice.call(start, |c, r| async move { c.rides().start_ride(r).await }).await.expect("started");
+    let ride_id = ride.ride.expect("a ride").ride_id;
+    let mut watching = bob.start(&["track", &order, "--output", "ndjson"]);
+    let now = souk_certs::clock::now().unix_timestamp();
+    let position = |n: i64| v1::TrackRideRequest {
+        message: Some(Message::Position(v1::TrackedPosition {
+            location: place(0.01 * n as f64),
+            time: Some(souk_proto::Timestamp { seconds: now - 100 + 10 * n, nanos: 0 }),
+        })),
+    };
+    let first = v1::TrackRideRequest { message: Some(Message::RideId(ride_id.clone())) };
+    let messages: Vec<_> = [first].into_iter().chain((1..=3).map(position)).collect();
+    alice.rides().track_ride(tokio_stream::iter(messages)).await.expect("tracked");
+    let mut seen = 0;
+    while seen < 3 {
+        let line: Value = serde_json::from_str(&watching.line().await).expect("JSON");
+        assert!(line["sequence"].as_i64() > Some(seen), "{line}");
+        seen = line["sequence"].as_i64().expect("a number");
+    }
+    let request_id = alice.request_id();
+    let end = v1::EndRideRequest { request_id, ride_id, ..Default::default() };
+    alice.call(end, |c, r| async move { c.rides().end_ride(r).await }).await.expect("ended");
+    assert_eq!(watching.end().await, 0);
+    let after = bob.run(&["track", &order]).await;
+    assert!(after.code == 0 && after.out.contains("to go") && after.err.contains("arrived"), "{after:?}");
+    let shown = bob.run(&["order", &order, "--output", "json"]).await.json();
+    assert_eq!(shown["status"], json!("delivered"));
 }

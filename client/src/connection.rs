@@ -12,8 +12,8 @@ use souk_certs::{
 use souk_proto::v1::{
     account_service_client::AccountServiceClient, admin_service_client::AdminServiceClient,
     buyer_service_client::BuyerServiceClient, catalog_service_client::CatalogServiceClient,
-    event_service_client::EventServiceClient, seller_service_client::SellerServiceClient,
-    session_service_client::SessionServiceClient,
+    event_service_client::EventServiceClient, ride_service_client::RideServiceClient,
+    seller_service_client::SellerServiceClient, session_service_client::SessionServiceClient,
 };
 use tokio::{
     sync::{Semaphore, watch},
@@ -145,6 +145,11 @@ impl Connection {
     /// The party's mailbox.
     pub fn events(&self) -> EventServiceClient<Session> {
         EventServiceClient::new(self.shared.session.clone())
+    }
+
+    /// Orders on their way.
+    pub fn rides(&self) -> RideServiceClient<Session> {
+        RideServiceClient::new(self.shared.session.clone())
     }
 
     /// The market's address.

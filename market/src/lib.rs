@@ -14,6 +14,7 @@ pub mod domain;
 pub mod ledger;
 pub mod observe;
 pub mod relay;
+pub mod rides;
 pub mod search;
 pub mod server;
 pub mod store;

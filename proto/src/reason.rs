@@ -93,6 +93,10 @@ reasons! {
     AlreadyRated = "ALREADY_RATED", AlreadyExists, CONFLICT, "pass --update to replace your earlier rating";
     /// The order is cancelled already, or too far on to be.
     NotCancellable = "NOT_CANCELLABLE", FailedPrecondition, CONFLICT, "look at the order's status: only a placed order can be cancelled";
+    /// There is no such ride of the caller's.
+    RideNotFound = "RIDE_NOT_FOUND", NotFound, NOT_FOUND, "check the ride's id: `seller ride start` printed it";
+    /// The ride is over.
+    RideEnded = "RIDE_ENDED", FailedPrecondition, CONFLICT, "start another ride";
     /// Another of the seller's items on the market has this sku; metadata `item_id` tells which.
     SkuTaken = "SKU_TAKEN", AlreadyExists, CONFLICT, "update the item that has the sku, or choose another one";
     /// An import did not come to its end; metadata `line` tells the last line that is in.

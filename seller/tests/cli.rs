@@ -311,6 +311,60 @@ async fn a_catalogue_is_imported_exported_and_imported_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_ride_is_started_driven_along_a_recorded_track_and_ended() {
+    let ground = market().await;
+    let alice = registered(&ground).await;
+    let lamp = list_lamp(&alice).await;
+    buy(&ground, lamp, 1).await;
+    let start = |order: &'static str| {
+        [
+            "ride",
+            "start",
+            order,
+            "--from",
+            "51.5,-0.1",
+            "--vehicle",
+            "green van",
+            "--driver",
+            "Eve",
+            "--output",
+            "json",
+        ]
+    };
+    alice.run(&start("1@north,pole")).await.assert_fails(2, &["51.5,-0.1"]);
+    alice.run(&start("99")).await.assert_fails(3, &["99"]);
+    let ride = alice.run(&start("1@51.5,0.1")).await.json();
+    assert_eq!((&ride["order_ids"], &ride["kind"]), (&json!([1]), &json!("regular")), "{ride}");
+    let id = ride["ride_id"].as_str().expect("an id");
+    alice.run(&start("1")).await.assert_fails(5, &["shipped"]);
+
+    let gpx = alice.home.path().join("ride.gpx");
+    let points: String = (0..30)
+        .map(|n| {
+            format!(
+                r#"<trkpt lat="51.5" lon="{}"><time>2026-11-25T08:{n:02}:00Z</time></trkpt>"#,
+                -0.1 + f64::from(n) / 1_000.0
+            )
+        })
+        .collect();
+    let head =
+        r#"<?xml version="1.0"?><gpx version="1.1" creator="t" xmlns="http://www.topografix.com/GPX/1/1">"#;
+    fs::write(&gpx, format!("{head}<trk><trkseg>{points}</trkseg></trk></gpx>")).expect("written");
+    let gpx = gpx.display().to_string();
+    let tracked =
+        alice.run(&["ride", "track", id, "--gpx", &gpx, "--speed", "10000", "--output", "json"]).await;
+    let tracked = tracked.json();
+    assert_eq!((&tracked["received_count"], &tracked["failed_count"]), (&json!(30), &json!(0)), "{tracked}");
+    let typed = alice.type_in(&["ride", "track", id], "51.5,0.05\nsomewhere\n").await;
+    assert!(typed.code == 0 && typed.err.contains("somewhere"), "{typed:?}");
+
+    let ended = alice.run(&["ride", "end", id, "--output", "json"]).await.json();
+    assert!(ended["end_time"].is_string(), "{ended}");
+    alice.run(&["ride", "track", id, "--gpx", &gpx]).await.assert_fails(5, &["over"]);
+    alice.run(&["ride", "track", id, "--gpx", "nowhere.gpx"]).await.assert_fails(1, &["nowhere.gpx"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn sales_are_told_by_stream_and_by_callback() {
     let ground = market().await;
     let alice = registered(&ground).await;

@@ -9,6 +9,7 @@ mod rate;
 mod register;
 mod search;
 mod show;
+mod track;
 mod wish;
 
 use clap::Subcommand;
@@ -32,6 +33,7 @@ pub(crate) enum Command {
     Orders(orders::Orders),
     Order(orders::Order),
     Cancel(cancel::Cancel),
+    Track(track::Track),
     #[command(subcommand)]
     Wish(wish::Wish),
     Rate(rate::Rate),
@@ -98,6 +100,7 @@ Exit codes: 0 ok, 1 error, 2 usage, 3 not found, 4 identity, 5 conflict or out o
             Command::Orders(orders) => orders.run(session).await,
             Command::Order(order) => order.run(session).await,
             Command::Cancel(cancel) => cancel.run(session).await,
+            Command::Track(track) => track.run(session).await,
             Command::Wish(wish) => wish.run(session).await,
             Command::Rate(rate) => rate.run(session).await,
         }

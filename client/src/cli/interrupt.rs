@@ -5,19 +5,23 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use crate::Failure;
 
 /// Notices signals from its making on, also while nobody waits for them.
-pub(super) struct Interrupt {
+pub struct Interrupt {
     interrupt: Signal,
     terminate: Signal,
 }
 
 impl Interrupt {
-    pub(super) fn watch() -> Result<Self, Failure> {
+    /// From now on.
+    ///
+    /// # Errors
+    /// Signals can't be watched.
+    pub fn watch() -> Result<Self, Failure> {
         let on = |kind| signal(kind).map_err(|error| Failure::io("watch for Ctrl-C", error));
         Ok(Self { interrupt: on(SignalKind::interrupt())?, terminate: on(SignalKind::terminate())? })
     }
 
     /// Waits for one, unless one has come meanwhile.
-    pub(super) async fn came(&mut self) {
+    pub async fn came(&mut self) {
         tokio::select! {
             _ = self.interrupt.recv() => {}
             _ = self.terminate.recv() => {}

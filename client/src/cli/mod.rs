@@ -23,6 +23,7 @@ pub mod view;
 pub use examine::examine;
 pub use filter::{OrderFilter, TimeFilter, wire as wire_time};
 pub use flags::{CommonFlags, Resolved};
+pub use interrupt::Interrupt;
 pub use listen::listen;
 pub use menu::{Entry, Field};
 pub use money::{format_money, parse_money};

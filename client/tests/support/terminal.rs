@@ -103,6 +103,13 @@ impl Running {
         line.expect("a line in time").expect("readable").expect("a line")
     }
 
+    /// Waits for its end by itself; answers the exit code.
+    #[allow(dead_code, reason = "not every program's tests need it")]
+    pub(crate) async fn end(mut self) -> i32 {
+        let ended = timeout(PATIENCE, self.child.wait()).await.expect("it ends in time").expect("it ran");
+        ended.code().expect("an exit code")
+    }
+
     /// What Ctrl-C does; answers the exit code.
     pub(crate) async fn interrupt(mut self) -> i32 {
         let id = self.child.id().expect("it runs").to_string();

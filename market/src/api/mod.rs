@@ -9,6 +9,7 @@ mod buyer;
 mod catalog;
 mod event;
 mod import;
+mod ride;
 mod routes;
 mod seller;
 mod session;
@@ -20,6 +21,7 @@ pub use admin::AdminApi;
 pub use buyer::BuyerApi;
 pub use catalog::CatalogApi;
 pub use event::EventApi;
+pub use ride::RideApi;
 pub use routes::routes;
 pub use seller::SellerApi;
 pub use session::SessionApi;
@@ -32,8 +34,9 @@ use crate::{
     domain::{Command, Item, Order, Outcome, PartyId},
     ledger::{Done, Ledger, LedgerError, OVERLOAD_RETRY_DELAY},
     relay::RelayHandle,
+    rides::RideNews,
     search::Search,
-    store::{Mailboxes, Reads, StoreError},
+    store::{Mailboxes, Reads, StoreError, Tracks},
     wire::{self, command::Parsed},
 };
 
@@ -43,6 +46,10 @@ pub struct Parts {
     pub reads: Arc<dyn Reads>,
     /// Deliveries that wait.
     pub mailboxes: Arc<dyn Mailboxes>,
+    /// Where rides have been.
+    pub tracks: Arc<dyn Tracks>,
+    /// Who watches which ride.
+    pub rides: RideNews,
     /// Finds items.
     pub search: Search,
     /// Delivers.

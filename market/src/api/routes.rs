@@ -7,13 +7,13 @@ use souk_proto::{
     v1::{
         account_service_server::AccountServiceServer, admin_service_server::AdminServiceServer,
         buyer_service_server::BuyerServiceServer, catalog_service_server::CatalogServiceServer,
-        event_service_server::EventServiceServer, seller_service_server::SellerServiceServer,
-        session_service_server::SessionServiceServer,
+        event_service_server::EventServiceServer, ride_service_server::RideServiceServer,
+        seller_service_server::SellerServiceServer, session_service_server::SessionServiceServer,
     },
 };
 use tonic::service::{Routes, RoutesBuilder, interceptor::InterceptedService};
 
-use super::{AccountApi, AdminApi, Api, BuyerApi, CatalogApi, EventApi, SellerApi, SessionApi};
+use super::{AccountApi, AdminApi, Api, BuyerApi, CatalogApi, EventApi, RideApi, SellerApi, SessionApi};
 use crate::{
     access::{Access, Admission, Guard},
     domain::Role,
@@ -46,6 +46,7 @@ pub async fn routes(access: &Arc<Access>, api: &Api) -> Result<Routes, tonic_ref
     serve!(CatalogServiceServer, CatalogApi, EVERYBODY);
     serve!(SellerServiceServer, SellerApi, SELLERS);
     serve!(BuyerServiceServer, BuyerApi, BUYERS);
+    serve!(RideServiceServer, RideApi, EVERYBODY);
     serve!(EventServiceServer, EventApi, EVERYBODY);
     let admin = AdminApi { api: api.clone(), access: Arc::clone(access) };
     serve!(AdminServiceServer, AdminApi, admin, Admission::Operator);

@@ -28,6 +28,7 @@ use crate::{
     domain::PartyId,
     ledger::{Lanes, OnCommit},
     relay::{Dialer, Relay, RelayHandle, RelayParts},
+    rides::RideNews,
     search::{IndexHome, Search, SearchError},
     store::{self, Reads, Receipt, Store, StoreError},
 };
@@ -102,13 +103,14 @@ impl App {
         );
         let tokens = Arc::new(Tokens::new(TokenKeys::load(&token_keys)?, &trust_domain));
         let outgoing = ClientTls::new(&credentials)?;
-        let Store { lanes, reads, mailboxes } = open_store(&config.store)?;
+        let Store { lanes, reads, mailboxes, tracks } = open_store(&config.store)?;
         let home = config.store.index_directory().map_or(IndexHome::Memory, IndexHome::Directory);
         let search = Search::open(home, Arc::clone(&reads)).await?;
         let suspended = Suspended::new(suspended_parties(&*reads).await?);
         let callbacks = CallbackPolicy::new(&config.callbacks, listener.local_addr()?);
         let relay = Relay::start(RelayParts {
             mailboxes: Arc::clone(&mailboxes),
+            tracks: Arc::clone(&tracks),
             dialer: Dialer::new(outgoing.clone(), trust_domain, callbacks.clone()),
             suspended: suspended.clone(),
             clock,
@@ -137,19 +139,32 @@ impl App {
             refusals: refusals.clone(),
             present: Arc::new(ArcSwap::from(credentials)),
         };
-        let handle = relay.handle();
-        let parts =
-            Arc::new(Parts { reads, mailboxes, search, relay: handle, tokens, callbacks, suspended, clock });
-        let admin = match config.server.admin_listen {
-            Some(address) => Some(TcpListener::bind(address).await?),
-            None => None,
-        };
+        let parts = Arc::new(Parts {
+            reads,
+            mailboxes,
+            tracks,
+            rides: RideNews::default(),
+            search,
+            relay: relay.handle(),
+            tokens,
+            callbacks,
+            suspended,
+            clock,
+        });
+        let admin = listen(config.server.admin_listen).await?;
         Ok(Self { config, listener, acceptor, access, rotator, parts, lanes, relay, refusals, admin })
     }
 
     /// Where the market listens.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
         self.listener.local_addr()
+    }
+}
+
+async fn listen(address: Option<SocketAddr>) -> io::Result<Option<TcpListener>> {
+    match address {
+        Some(address) => TcpListener::bind(address).await.map(Some),
+        None => Ok(None),
     }
 }
 

@@ -69,6 +69,10 @@ fn subject(command: &Command, outcome: &Outcome) -> String {
             let line = |row: Option<&ImportRow>| row.map_or(0, |row| row.line);
             format!("lines {} to {}: {created} listed, {updated} changed", line(lines.0), line(lines.1))
         }
+        (Outcome::Ride(ride), _) => {
+            let orders: Vec<_> = ride.plan.stops.iter().map(|stop| stop.order.to_string()).collect();
+            format!("ride {} of orders {}", ride.id, orders.join(", "))
+        }
         (Outcome::Order(order), _) => of_order(order),
         (Outcome::Orders(orders), _) => orders.iter().map(of_order).collect::<Vec<_>>().join(", "),
         (_, Action::Wish { item } | Action::Unwish { item } | Action::Rate { item, .. }) => {

@@ -4,8 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Callback, CancelReason, DisplayName, EventId, ImportRow, Imported, Item, ItemId, ItemListing, ItemPatch,
-    Keys, Order, OrderId, OrderLine, Origin, Party, PartyId, RatingSummary, RequestId, Role, Stars,
-    SuspensionReason, TestText, Wish,
+    Keys, Order, OrderId, OrderLine, Origin, Party, PartyId, RatingSummary, RequestId, Ride, RideId,
+    RidePlan, Role, Stars, SuspensionReason, TestText, Wish,
 };
 
 /// A change that a party asks for.
@@ -95,6 +95,15 @@ pub enum Action {
         /// The order.
         order: OrderId,
     },
+    /// Start a ride with orders of the caller's items.
+    StartRide(RidePlan),
+    /// End a ride of the caller's.
+    EndRide {
+        /// The ride.
+        ride: RideId,
+        /// Its orders, as they were found before: those of a ride never change.
+        orders: Vec<OrderId>,
+    },
     /// Put an item on the caller's wishlist.
     Wish {
         /// The item.
@@ -150,6 +159,8 @@ pub enum Outcome {
     Order(Order),
     /// The orders as placed, in the order of the lines.
     Orders(Vec<Order>),
+    /// The ride as started or ended.
+    Ride(Ride),
     /// The wish, and the item that it is for.
     Wished(Wish, Item),
     /// The wish is gone.
@@ -176,6 +187,8 @@ impl Action {
             Self::CancelSale { .. } => "CancelSale",
             Self::Ship { .. } => "ShipSale",
             Self::Deliver { .. } => "DeliverSale",
+            Self::StartRide(_) => "StartRide",
+            Self::EndRide { .. } => "EndRide",
             Self::Wish { .. } => "AddToWishlist",
             Self::Unwish { .. } => "RemoveFromWishlist",
             Self::Rate { .. } => "RateItem",
@@ -228,6 +241,11 @@ impl Command {
             | Action::Ship { order }
             | Action::Deliver { order } => {
                 keys.orders.insert(*order);
+            }
+            Action::StartRide(plan) => keys.orders.extend(plan.stops.iter().map(|stop| stop.order)),
+            Action::EndRide { ride, orders } => {
+                keys.rides.insert(*ride);
+                keys.orders.extend(orders);
             }
             Action::Wish { item } | Action::Unwish { item } => {
                 keys.items.insert(*item);

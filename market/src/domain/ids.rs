@@ -69,6 +69,11 @@ uuid_id! {
     EventId
 }
 
+uuid_id! {
+    /// A ride.
+    RideId
+}
+
 /// Numbers that the store has set aside for the rows of one batch. What is left over is never used.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct IdRange {

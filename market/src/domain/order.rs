@@ -3,7 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
-    CancelReason, DisplayName, ItemId, ItemName, Money, OrderId, OrderQuantity, PartyId, Role, Timestamp,
+    CancelReason, DisplayName, ItemId, ItemName, Money, OrderId, OrderQuantity, PartyId, RideId, Role,
+    Timestamp,
 };
 
 /// Where an order stands: placed → shipped → delivered, or placed → cancelled.
@@ -67,6 +68,9 @@ pub struct Order {
     pub status: OrderStatus,
     /// When it was bought.
     pub placed_at: Timestamp,
+    /// The ride that it is or was on.
+    #[serde(default)]
+    pub ride: Option<RideId>,
     /// When it was shipped, if it was.
     #[serde(default)]
     pub shipped_at: Option<Timestamp>,

@@ -2,7 +2,7 @@
 
 use std::{borrow::Cow, fmt};
 
-use super::{ItemId, Money, OrderId, OrderStatus, PartyId, Stars};
+use super::{ItemId, Money, OrderId, OrderStatus, PartyId, RideId, Stars};
 
 /// What is wrong with one value, worded to follow the field's name: "is empty; give it some text".
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,6 +47,10 @@ pub enum Refusal {
     SkuTaken(ItemId),
     /// There is no such order of the caller's.
     OrderNotFound(OrderId),
+    /// There is no such ride of the caller's.
+    RideNotFound(RideId),
+    /// The ride is over.
+    RideEnded(RideId),
     /// The item is not on the caller's wishlist.
     WishNotFound(ItemId),
     /// Fewer units are left than were asked for.

@@ -68,6 +68,10 @@ text! {
 }
 
 text! {
+    /// What or who drives: one line of 1 to 100 characters.
+    RideText, 1 to 100, One
+}
+text! {
     /// Why a seller cancels an order: one line of 1 to 200 characters, for the buyer.
     CancelReason, 1 to 200, One
 }

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     AuditEntry, Fingerprint, IdRange, Item, ItemId, NewEvent, Order, OrderId, Outcome, Party, PartyId,
-    RequestId, Sku, Stars, Timestamp, Wish,
+    RequestId, Ride, RideId, Sku, Stars, Timestamp, Wish,
 };
 
 /// Names the rows that a batch needs. Ordered, so that a back end locks rows in the same order always.
@@ -20,6 +20,8 @@ pub struct Keys {
     pub skus: BTreeSet<(PartyId, Sku)>,
     /// Orders.
     pub orders: BTreeSet<OrderId>,
+    /// Rides.
+    pub rides: BTreeSet<RideId>,
     /// Wishes.
     pub wishes: BTreeSet<(PartyId, ItemId)>,
     /// Ratings of a buyer for an item.
@@ -105,6 +107,8 @@ pub struct WorkingSet {
     pub items: Table<ItemId, Item>,
     /// Orders.
     pub orders: Table<OrderId, Order>,
+    /// Rides.
+    pub rides: Table<RideId, Ride>,
     /// Wishes.
     pub wishes: Table<(PartyId, ItemId), Wish>,
     /// Ratings.

@@ -195,6 +195,8 @@ fn lane_of(command: &Command, lanes: usize) -> usize {
         Action::Register { .. }
         | Action::Sell(_)
         | Action::Import(_)
+        | Action::StartRide(_)
+        | Action::EndRide { .. }
         | Action::Cancel { .. }
         | Action::CancelSale { .. }
         | Action::Ship { .. }

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::time;
 
-use super::{REQUEST_RETENTION, RETENTION, Shared};
+use super::{REQUEST_RETENTION, RETENTION, Shared, TRACK_RETENTION};
 
 /// Deliveries of one step.
 const STEP: usize = 256;
@@ -38,9 +38,10 @@ pub(super) async fn clean(shared: Arc<Shared>) {
         let now = shared.clock.now();
         let dropped = shared.mailboxes.expire(now, RETENTION, STEP).await;
         let forgotten = shared.mailboxes.forget_requests(now.minus(REQUEST_RETENTION), STEP).await;
-        let more = match (dropped, forgotten) {
-            (Ok(dropped), Ok(forgotten)) => dropped == STEP || forgotten == STEP,
-            (Err(error), _) | (_, Err(error)) => {
+        let passed = shared.tracks.forget(now.minus(TRACK_RETENTION), STEP).await;
+        let more = match (dropped, forgotten, passed) {
+            (Ok(dropped), Ok(forgotten), Ok(passed)) => [dropped, forgotten, passed].contains(&STEP),
+            (Err(error), ..) | (_, Err(error), _) | (.., Err(error)) => {
                 tracing::warn!(%error, "what is over its time could not be dropped");
                 false
             }

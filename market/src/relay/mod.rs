@@ -36,7 +36,7 @@ use crate::{
     access::Suspended,
     clock::Clock,
     domain::{Callback, PartyId, Role, Sequence},
-    store::{LeaseOwner, Mailboxes, Retention},
+    store::{LeaseOwner, Mailboxes, Retention, Tracks},
 };
 use subscribers::Subscribers;
 
@@ -53,6 +53,8 @@ pub const RETENTION: Retention =
     Retention { updates: Duration::from_secs(72 * 3_600), orders: Duration::from_secs(30 * 24 * 3_600) };
 /// How long request ids are kept for replays; the contract promises 30 days.
 pub const REQUEST_RETENTION: Duration = Duration::from_secs(31 * 24 * 3_600);
+/// How long it is kept where rides have been.
+pub const TRACK_RETENTION: Duration = Duration::from_secs(30 * 24 * 3_600);
 /// Parties that have shown signs of life and wait for their mailboxes to be made due. Further ones are
 /// left to their next attempt.
 const PROBES: usize = 1_024;
@@ -61,6 +63,8 @@ const PROBES: usize = 1_024;
 pub struct RelayParts {
     /// What waits.
     pub mailboxes: Arc<dyn Mailboxes>,
+    /// What is to be forgotten in time.
+    pub tracks: Arc<dyn Tracks>,
     /// Reaches the recipients.
     pub dialer: Dialer,
     /// Who gets no stream.
@@ -85,6 +89,7 @@ pub struct RelayHandle {
 
 struct Shared {
     mailboxes: Arc<dyn Mailboxes>,
+    tracks: Arc<dyn Tracks>,
     dialer: Dialer,
     suspended: Suspended,
     clock: Clock,
@@ -101,6 +106,7 @@ impl Relay {
         let stop = CancellationToken::new();
         let shared = Arc::new(Shared {
             mailboxes: parts.mailboxes,
+            tracks: parts.tracks,
             dialer: parts.dialer,
             suspended: parts.suspended,
             clock: parts.clock,

@@ -7,6 +7,7 @@
 //!   let the rules work on it, [`Lane::save`] what they changed.
 //! - [`Reads`]: queries. They never wait for a writer.
 //! - [`Mailboxes`]: deliveries that are waiting, and who is at work on them (see `relay`).
+//! - [`Tracks`]: where rides have been.
 //!
 //! Every back end passes the same suite, `market/tests/it/store`.
 
@@ -15,6 +16,7 @@ mod mailbox;
 pub mod memory;
 mod query;
 pub mod sqlite;
+mod track;
 
 use std::sync::Arc;
 
@@ -30,6 +32,8 @@ pub use query::{
     TimeRange, Totals,
 };
 
+pub use track::{Fix, TrackPoint, Tracks};
+
 use crate::domain::{Keys, Party, PartyId, WorkingSet};
 
 /// A store, opened: one object for each role.
@@ -40,6 +44,8 @@ pub struct Store {
     pub reads: Arc<dyn Reads>,
     /// Deliveries.
     pub mailboxes: Arc<dyn Mailboxes>,
+    /// Where rides have been.
+    pub tracks: Arc<dyn Tracks>,
 }
 
 /// One writer. Its calls come in turn: `load`, then `save` or `abandon`.

@@ -7,8 +7,8 @@ use super::StoreError;
 use crate::{
     audit::{AuditRow, Head},
     domain::{
-        Item, ItemId, Money, Order, OrderId, OrderStatus, Party, PartyId, Recorded, RequestId, Timestamp,
-        Wish,
+        Item, ItemId, Money, Order, OrderId, OrderStatus, Party, PartyId, Recorded, RequestId, Ride, RideId,
+        Timestamp, Wish,
     },
 };
 
@@ -178,6 +178,9 @@ pub trait Reads: Send + Sync {
 
     /// Orders of a buyer or of a seller's items, latest first.
     async fn orders(&self, query: &OrderQuery) -> Result<Vec<Order>, StoreError>;
+
+    /// A ride.
+    async fn ride(&self, id: RideId) -> Result<Option<Ride>, StoreError>;
 
     /// What a seller took in a time; at most so many items.
     async fn sales_summary(

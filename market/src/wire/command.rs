@@ -1,11 +1,10 @@
 //! Reads mutating requests as commands.
 
-use std::mem;
-
 use souk_proto::v1;
 use tonic::Status;
 
 use super::parse::{Fields, fingerprint, request_key};
+pub use super::ride::{end_ride, fix, start_ride};
 use crate::domain::{
     Action, CancelReason, Category, Command, Description, DisplayName, Fingerprint, ImportRow, Invalid,
     ItemId, ItemListing, ItemName, ItemPatch, OrderId, OrderLine, OrderQuantity, Origin, PartyId, Quantity,
@@ -33,19 +32,22 @@ impl Parsed {
 /// Takes the parts out of a request that every mutating request has.
 macro_rules! mutating {
     ($request:ident, $method:literal) => {{
-        let request_id = mem::take(&mut $request.request_id);
+        let request_id = std::mem::take(&mut $request.request_id);
         Mutating { request_id, validate_only: $request.validate_only, print: fingerprint($method, &$request) }
     }};
 }
 
-struct Mutating {
-    request_id: String,
-    validate_only: bool,
-    print: Fingerprint,
+pub(super) use mutating;
+
+/// What every mutating request has.
+pub(super) struct Mutating {
+    pub(super) request_id: String,
+    pub(super) validate_only: bool,
+    pub(super) print: Fingerprint,
 }
 
 impl Mutating {
-    fn finish(self, mut fields: Fields, action: Option<Action>) -> Result<Parsed, Status> {
+    pub(super) fn finish(self, mut fields: Fields, action: Option<Action>) -> Result<Parsed, Status> {
         let request = request_key(&mut fields, &self.request_id, self.print);
         let validate_only = self.validate_only;
         fields.finish(request.zip(action).map(|(request, action)| Parsed { request, validate_only, action }))

@@ -6,13 +6,14 @@
 pub mod command;
 mod page;
 mod parse;
+mod ride;
 mod show;
 mod status;
 
 pub use page::{PageError, PageToken, page_size};
 pub use parse::Fields;
 pub use show::{
-    account, callback, event, item, money, order, order_status, party_record, rating, role, sales_summary,
-    timestamp, timestamp_of, wish,
+    account, callback, event, item, money, order, order_status, party_record, rating, ride, ride_position,
+    role, sales_summary, timestamp, timestamp_of, wish,
 };
-pub use status::{internal, invalid_fields, refusal, status, store_error, suspended, try_again};
+pub use status::{internal, invalid_fields, refusal, retold, status, store_error, suspended, try_again};

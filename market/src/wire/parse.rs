@@ -10,7 +10,9 @@ use uuid::Uuid;
 
 use super::status::{invalid_fields, problems};
 use crate::{
-    domain::{Category, Fingerprint, Money, OrderStatus, PartyId, RequestId, RequestKey, Timestamp},
+    domain::{
+        Category, Fingerprint, Money, OrderStatus, PartyId, Place, RequestId, RequestKey, RideId, Timestamp,
+    },
     store::TimeRange,
 };
 
@@ -60,6 +62,24 @@ impl Fields {
         let parsed =
             Uuid::try_parse(text).map_err(|_| "is not a UUID; write it as 8-4-4-4-12 hexadecimal digits");
         self.take(field, parsed).map(PartyId)
+    }
+
+    /// A ride's UUID.
+    pub fn ride(&mut self, field: &str, text: &str) -> Option<RideId> {
+        let parsed =
+            Uuid::try_parse(text).map_err(|_| "is not a UUID; give the ride_id that StartRide answered");
+        self.take(field, parsed).map(RideId)
+    }
+
+    /// A place that must be there.
+    pub fn place(&mut self, field: &str, location: Option<&v1::Location>) -> Option<Place> {
+        match location {
+            Some(location) => self.take(field, Place::parse(location.latitude, location.longitude)),
+            None => {
+                self.wrong(field, "is missing; give latitude and longitude");
+                None
+            }
+        }
     }
 
     /// A category that may be left empty.

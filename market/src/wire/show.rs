@@ -1,15 +1,17 @@
 //! Writes the market's own types as messages of the contract.
 
+use std::time::Duration;
+
 use prost_types::Timestamp as WireTime;
 use souk_proto::v1;
 use time::OffsetDateTime;
 
 use crate::{
     domain::{
-        Callback, Event, EventKind, Item, Money, Order, OrderStatus, Party, PartyId, RatingSummary, Role,
-        Timestamp, Wish,
+        Callback, Event, EventKind, Item, Money, Order, OrderStatus, Party, PartyId, Place, RatingSummary,
+        Ride, RideKind, Role, Timestamp, Wish,
     },
-    store::{DaySales, Delivery, ItemSales, SalesSummary},
+    store::{DaySales, Delivery, ItemSales, SalesSummary, TrackPoint},
 };
 
 const MICROS_PER_SECOND: i64 = 1_000_000;
@@ -74,6 +76,7 @@ pub fn order(order: &Order) -> v1::Order {
         ship_time: order.shipped_at.map(timestamp),
         deliver_time: order.delivered_at.map(timestamp),
         cancelled_by: order.cancelled_by.map_or(v1::Role::Unspecified, role).into(),
+        ride_id: order.ride.map(|ride| ride.to_string()).unwrap_or_default(),
         cancel_reason: order
             .cancel_reason
             .as_ref()
@@ -195,4 +198,43 @@ pub fn sales_summary(summary: &SalesSummary) -> v1::SummarizeSalesResponse {
         revenue: Some(money(sales.revenue)),
     });
     v1::SummarizeSalesResponse { days: days.collect(), items: items.collect() }
+}
+
+/// A ride, as its seller sees it.
+pub fn ride(ride: &Ride) -> v1::Ride {
+    let stops = ride
+        .plan
+        .stops
+        .iter()
+        .map(|stop| v1::RideStop { order_id: stop.order.0, destination: stop.destination.map(location) });
+    v1::Ride {
+        ride_id: ride.id.to_string(),
+        kind: match ride.plan.kind {
+            RideKind::Regular => v1::RideKind::Regular,
+            RideKind::Pooled => v1::RideKind::Pooled,
+        }
+        .into(),
+        vehicle: ride.plan.vehicle.as_str().to_owned(),
+        driver: ride.plan.driver.as_str().to_owned(),
+        start: Some(location(ride.plan.start)),
+        stops: stops.collect(),
+        start_time: Some(timestamp(ride.started_at)),
+        end_time: ride.ended_at.map(timestamp),
+    }
+}
+
+/// Where a ride is, and how long it still takes.
+pub fn ride_position(point: &TrackPoint, eta: Option<Duration>) -> v1::RidePosition {
+    v1::RidePosition {
+        sequence: point.sequence,
+        location: Some(location(point.fix.place)),
+        time: Some(timestamp(point.fix.at)),
+        distance_meters: point.meters,
+        eta: eta.and_then(|eta| prost_types::Duration::try_from(eta).ok()),
+    }
+}
+
+fn location(place: Place) -> v1::Location {
+    let (latitude, longitude) = place.degrees();
+    v1::Location { latitude, longitude }
 }

@@ -42,6 +42,16 @@ pub(super) fn problems(violations: &[FieldViolation]) -> String {
     problems.join("; ")
 }
 
+/// The same status in other words.
+pub fn retold(status: &Status, message: &str) -> Status {
+    Status::with_details_and_metadata(
+        status.code(),
+        message,
+        status.details().to_vec().into(),
+        status.metadata().clone(),
+    )
+}
+
 /// A status for a defect: the caller learns nothing but that it happened.
 pub fn internal(what: &str) -> Status {
     tracing::error!(what, "defect");
@@ -108,6 +118,10 @@ pub fn refusal(refusal: &Refusal) -> Status {
             format!("order {order} is {} and can't be cancelled", now.as_str()),
             [("order_id", order.to_string()), ("status", now.as_str().to_owned())],
         ),
+        Refusal::RideNotFound(ride) => not_found(Reason::RideNotFound, "ride", *ride),
+        Refusal::RideEnded(ride) => {
+            status(Reason::RideEnded, format!("ride {ride} is over"), [("ride_id", ride.to_string())])
+        }
         Refusal::SkuTaken(item) => status(
             Reason::SkuTaken,
             format!("your item {item} has this sku"),

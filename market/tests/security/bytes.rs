@@ -288,6 +288,7 @@ async fn mutations_10_000_of_every_request() {
         ("SellerService", &both[..1]),
         ("BuyerService", &both[1..]),
         ("EventService", &both),
+        ("RideService", &both),
         ("AdminService", &[operator]),
     ];
     let panics = Arc::<AtomicUsize>::default();

@@ -143,7 +143,10 @@ async fn certificate_revoked(siege: &Siege) {
 async fn refused_at_last(siege: &Siege, tls: &ClientConfig) -> AlertDescription {
     let tries = async {
         loop {
-            if let End::Alert(alert) = attempt(siege, tls.clone()).await {
+            // One that began just before is cut at any moment, and then ends in any way.
+            if let Err(error) = siege.greet(tls.clone()).await
+                && let Some(alert) = alert(&error)
+            {
                 return alert;
             }
         }

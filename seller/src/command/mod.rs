@@ -6,6 +6,7 @@ mod import;
 mod items;
 mod orders;
 mod register;
+mod ride;
 mod sales;
 mod sell;
 mod update;
@@ -30,6 +31,8 @@ pub(crate) enum Command {
     Sales(sales::Sales),
     Import(import::Import),
     Export(export::Export),
+    #[command(subcommand)]
+    Ride(ride::Ride),
     Ship(orders::Ship),
     Deliver(orders::Deliver),
     Cancel(orders::Cancel),
@@ -94,6 +97,7 @@ Exit codes: 0 ok, 1 error, 2 usage, 3 not found, 4 identity, 5 conflict, 6 unava
             Command::Sales(sales) => sales.run(session).await,
             Command::Import(import) => import.run(session).await,
             Command::Export(export) => export.run(session).await,
+            Command::Ride(ride) => ride.run(session).await,
             Command::Ship(ship) => ship.run(session).await,
             Command::Deliver(deliver) => deliver.run(session).await,
             Command::Cancel(cancel) => cancel.run(session).await,

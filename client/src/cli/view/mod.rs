@@ -7,12 +7,14 @@ mod account;
 mod event;
 mod item;
 mod order;
+mod ride;
 mod sales;
 
 pub use account::{AccountView, MailboxView, WhoView};
 pub use event::{EventView, sentence};
 pub use item::{CategoryView, ItemView, RatingView, WishView};
 pub use order::OrderView;
+pub use ride::{LocationView, RidePositionView, RideView, TrackingView, parse_location};
 pub use sales::{DaySalesView, ItemSalesView};
 use serde::Serialize;
 use souk_proto::v1;

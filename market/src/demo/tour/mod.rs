@@ -4,6 +4,7 @@ mod deliveries;
 mod identity;
 mod infrastructure;
 mod orders;
+mod riding;
 mod selling;
 mod suspension;
 mod trading;
@@ -95,6 +96,7 @@ pub async fn run() -> anyhow::Result<bool> {
     deliveries::tour(&mut log, &mut scene).await;
     suspension::tour(&mut log, &mut scene).await;
     orders::tour(&mut log, &mut scene).await;
+    riding::tour(&mut log, &mut scene).await;
     infrastructure::tour(&mut log, &mut scene).await;
     let covered = log.covered.clone();
     log.step("every call of the contract was tried", &[], async { check_coverage(&covered) }).await;

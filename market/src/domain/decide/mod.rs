@@ -8,13 +8,14 @@ mod account;
 mod import;
 mod listing;
 mod rating;
+mod riding;
 mod suspension;
 mod trade;
 mod wishlist;
 
 use super::{
     Action, Audience, AuditEntry, Command, Event, EventId, EventKind, Item, ItemId, NewEvent, Order, OrderId,
-    Outcome, Party, PartyId, Recorded, Refusal, Stars, Timestamp, Wish, WorkingSet,
+    Outcome, Party, PartyId, Recorded, Refusal, Ride, Stars, Timestamp, Wish, WorkingSet,
 };
 
 /// What the rules can't know by themselves.
@@ -30,6 +31,7 @@ enum Effect {
     PutParty(Party),
     PutItem(Item),
     PutOrder(Order),
+    PutRide(Ride),
     PutWish(Wish),
     RemoveWish(Wish),
     PutRating { buyer: PartyId, item: ItemId, stars: Stars },
@@ -107,6 +109,8 @@ impl Rules<'_, '_> {
             Action::CancelSale { order, reason } => self.cancel_sale(&caller?, *order, reason),
             Action::Ship { order } => self.ship(&caller?, *order),
             Action::Deliver { order } => self.deliver(&caller?, *order),
+            Action::StartRide(plan) => self.start_ride(&caller?, plan),
+            Action::EndRide { ride, .. } => self.end_ride(&caller?, *ride),
             Action::Wish { item } => self.wish(&caller?, *item),
             Action::Unwish { item } => self.unwish(&caller?, *item),
             Action::Rate { item, stars, update_existing } => {
@@ -153,6 +157,7 @@ fn apply(rows: &mut WorkingSet, effect: Effect) {
             rows.put_item(item);
         }
         Effect::PutOrder(order) => rows.put_order(order),
+        Effect::PutRide(ride) => rows.rides.put(ride.id, ride),
         Effect::PutWish(wish) => rows.wishes.put((wish.buyer, wish.item), wish),
         Effect::RemoveWish(wish) => rows.wishes.remove((wish.buyer, wish.item)),
         Effect::PutRating { buyer, item, stars } => rows.ratings.put((buyer, item), stars),

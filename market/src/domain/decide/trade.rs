@@ -64,6 +64,7 @@ impl Rules<'_, '_> {
             total_price,
             status: OrderStatus::Placed,
             placed_at: self.context.now,
+            ride: None,
             shipped_at: None,
             delivered_at: None,
             cancelled_at: None,
@@ -164,13 +165,13 @@ impl Rules<'_, '_> {
     }
 
     /// An order of the caller's. Another's is not told apart from none at all.
-    fn order(&self, id: OrderId, is_own: impl Fn(&Order) -> bool) -> Result<Order, Refusal> {
+    pub(super) fn order(&self, id: OrderId, is_own: impl Fn(&Order) -> bool) -> Result<Order, Refusal> {
         let found = self.rows.orders.row(id).filter(|order| is_own(order));
         found.cloned().ok_or(Refusal::OrderNotFound(id))
     }
 }
 
-fn needs(order: &Order, needed: OrderStatus) -> Result<(), Refusal> {
+pub(super) fn needs(order: &Order, needed: OrderStatus) -> Result<(), Refusal> {
     if order.status == needed {
         Ok(())
     } else {

@@ -13,7 +13,7 @@ use crate::{
     audit::{AuditRow, Head},
     domain::{
         Category, Description, DisplayName, Item, ItemId, ItemName, Money, Order, OrderId, Party, PartyId,
-        RatingSummary, Recorded, RequestId, Timestamp, Wish,
+        RatingSummary, Recorded, RequestId, Ride, RideId, Timestamp, Wish,
     },
     store::{FeedEntry, FeedPosition, OrderQuery, Reads, SalesSummary, StoreError, TimeRange, Totals},
 };
@@ -147,6 +147,10 @@ impl Reads for Shop {
 
     async fn orders(&self, _: &OrderQuery) -> Result<Vec<Order>, StoreError> {
         Ok(Vec::new())
+    }
+
+    async fn ride(&self, _: RideId) -> Result<Option<Ride>, StoreError> {
+        Ok(None)
     }
 
     async fn sales_summary(&self, _: PartyId, _: TimeRange, _: usize) -> Result<SalesSummary, StoreError> {

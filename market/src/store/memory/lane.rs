@@ -37,6 +37,11 @@ impl Lane for MemoryLane {
 
 fn load(state: &State, keys: &Keys) -> WorkingSet {
     let mut rows = WorkingSet::default();
+    for id in &keys.rides {
+        if let Some(ride) = state.rides.get(id) {
+            rows.rides.load(*id, ride.clone());
+        }
+    }
     for id in &keys.orders {
         if let Some(order) = state.orders.get(id) {
             rows.orders.load(*id, order.clone());
@@ -115,6 +120,9 @@ fn save(state: &mut State, rows: &WorkingSet) -> Receipt {
     }
     for (id, order) in rows.orders.changes() {
         state.orders.extend(order.map(|order| (id, order.clone())));
+    }
+    for (id, ride) in rows.rides.changes() {
+        state.rides.extend(ride.map(|ride| (id, ride.clone())));
     }
     for (key, wish) in rows.wishes.changes() {
         match wish {

@@ -8,6 +8,7 @@ mod mailboxes;
 mod reads;
 mod state;
 mod summary;
+mod tracks;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -34,6 +35,7 @@ pub fn open() -> Store {
     Store {
         lanes: vec![Box::new(MemoryLane::new(memory.clone()))],
         reads: Arc::new(memory.clone()),
-        mailboxes: Arc::new(memory),
+        mailboxes: Arc::new(memory.clone()),
+        tracks: Arc::new(memory),
     }
 }

@@ -5,7 +5,7 @@ use async_trait::async_trait;
 use super::{Memory, summary};
 use crate::{
     audit::{AuditRow, Head},
-    domain::{Item, ItemId, Order, OrderId, Party, PartyId, Recorded, RequestId, Wish},
+    domain::{Item, ItemId, Order, OrderId, Party, PartyId, Recorded, RequestId, Ride, RideId, Wish},
     store::{
         FeedEntry, FeedPosition, OrderQuery, OrdersOf, Reads, SalesSummary, StoreError, TimeRange, Totals,
     },
@@ -83,6 +83,10 @@ impl Reads for Memory {
             .filter(|order| query.item.is_none_or(|item| order.item == item))
             .filter(|order| query.placed.contains(order.placed_at));
         Ok(page.take(query.limit).cloned().collect())
+    }
+
+    async fn ride(&self, id: RideId) -> Result<Option<Ride>, StoreError> {
+        Ok(self.state().rides.get(&id).cloned())
     }
 
     async fn sales_summary(

@@ -5,10 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::{
     audit::{AuditRow, Head},
     domain::{
-        Event, Item, ItemId, Order, OrderId, Party, PartyId, Recorded, RequestId, Sequence, Sku, Stars,
-        Timestamp, Wish,
+        Event, Item, ItemId, Order, OrderId, Party, PartyId, Recorded, RequestId, Ride, RideId, Sequence,
+        Sku, Stars, Timestamp, Wish,
     },
-    store::{Claim, Delivery, FeedPosition, LeaseEpoch, LeaseOwner},
+    store::{Claim, Delivery, FeedPosition, LeaseEpoch, LeaseOwner, TrackPoint},
 };
 
 /// Everything, by key.
@@ -21,6 +21,8 @@ pub(super) struct State {
     pub(super) feed: BTreeMap<FeedPosition, ItemId>,
     pub(super) feed_positions: BTreeMap<ItemId, FeedPosition>,
     pub(super) orders: BTreeMap<OrderId, Order>,
+    pub(super) rides: BTreeMap<RideId, Ride>,
+    pub(super) tracks: BTreeMap<RideId, Vec<TrackPoint>>,
     pub(super) wishes: BTreeMap<(PartyId, ItemId), Wish>,
     pub(super) ratings: BTreeMap<(PartyId, ItemId), Stars>,
     pub(super) requests: BTreeMap<(PartyId, RequestId), (Recorded, Timestamp)>,

@@ -13,7 +13,7 @@ use crate::{
     audit::{AuditHash, AuditRow, Head},
     domain::{
         Callback, CancelReason, Category, Description, DisplayName, Item, ItemId, ItemName, Money, Order,
-        OrderId, OrderStatus, Party, PartyId, RatingSummary, Role, Sku, Suspension, SuspensionReason,
+        OrderId, OrderStatus, Party, PartyId, RatingSummary, RideId, Role, Sku, Suspension, SuspensionReason,
         Timestamp,
     },
     store::Delivery,
@@ -25,7 +25,7 @@ pub(super) const ITEM: &str = "item.id, seller, display_name, name, description,
 
 /// The columns of [`order`].
 pub(super) const ORDER: &str = "id, buyer, buyer_name, seller, seller_name, item, item_name, amount_minor, currency, \
-     quantity, total_minor, status, placed_at, shipped_at, delivered_at, cancelled_at, cancelled_by, cancel_reason";
+     quantity, total_minor, status, placed_at, shipped_at, delivered_at, cancelled_at, cancelled_by, cancel_reason, ride";
 
 /// The columns of [`party`].
 pub(super) const PARTY: &str = "id, role, display_name, callback_host, callback_port, registered_at, epoch, \
@@ -133,6 +133,7 @@ pub(super) fn order(row: &Row<'_>) -> Result<Order, Error> {
         cancelled_at: optional_time(row, 15)?,
         cancelled_by: if row.get_ref(16)? == ValueRef::Null { None } else { Some(role(row, 16)?) },
         cancel_reason: row.get::<_, Option<String>>(17)?.map(CancelReason::trusted),
+        ride: row.get::<_, Option<[u8; 16]>>(18)?.map(|id| RideId(Uuid::from_bytes(id))),
     })
 }
 

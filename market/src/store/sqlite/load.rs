@@ -4,11 +4,13 @@ use rusqlite::{Connection, Error, OptionalExtension as _, Row, params};
 
 use super::convert::{self, ITEM, ORDER, PARTY, blob, unreadable};
 use crate::domain::{
-    Fingerprint, IdRange, ItemId, Keys, PartyId, Recorded, RequestId, Stars, Timestamp, Wish, WorkingSet,
+    Fingerprint, IdRange, ItemId, Keys, PartyId, Recorded, RequestId, Ride, RideId, Stars, Timestamp, Wish,
+    WorkingSet,
 };
 
 pub(super) fn load(connection: &Connection, keys: &Keys) -> Result<WorkingSet, Error> {
     let mut rows = WorkingSet::default();
+    load_rides(connection, keys, &mut rows)?;
     load_orders(connection, keys, &mut rows)?;
     load_items(connection, keys, &mut rows)?;
     load_parties(connection, keys, &mut rows)?;
@@ -27,6 +29,24 @@ fn load_orders(connection: &Connection, keys: &Keys, rows: &mut WorkingSet) -> R
         }
     }
     Ok(())
+}
+
+fn load_rides(connection: &Connection, keys: &Keys, rows: &mut WorkingSet) -> Result<(), Error> {
+    for id in &keys.rides {
+        if let Some(ride) = ride(connection, *id)? {
+            rows.rides.load(*id, ride);
+        }
+    }
+    Ok(())
+}
+
+/// A ride.
+pub(super) fn ride(connection: &Connection, id: RideId) -> Result<Option<Ride>, Error> {
+    let mut one = connection.prepare_cached("SELECT body FROM ride WHERE id = ?")?;
+    one.query_row([id.0.into_bytes()], |row| {
+        serde_json::from_str(row.get_ref(0)?.as_str()?).map_err(|error| unreadable(0, error))
+    })
+    .optional()
 }
 
 /// The items named, and those of the orders.

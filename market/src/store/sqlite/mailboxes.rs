@@ -30,13 +30,21 @@ impl SqliteMailboxes {
     }
 
     /// Runs `work` in a transaction, when it is its turn.
-    async fn write<T, F>(&self, work: F) -> Result<T, StoreError>
+    pub(super) async fn write<T, F>(&self, work: F) -> Result<T, StoreError>
     where
         T: Send + 'static,
         F: FnOnce(&Connection) -> Result<T, Error> + Send + 'static,
     {
         let turn = Arc::clone(&self.turn);
         self.pool.run(move |connection| in_turn(connection, &turn, work)).await
+    }
+
+    pub(super) async fn read<T, F>(&self, work: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Connection) -> Result<T, Error> + Send + 'static,
+    {
+        self.pool.run(move |connection| work(connection)).await
     }
 
     /// As [`Self::write`], and what was done survives a power loss.

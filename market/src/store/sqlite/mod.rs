@@ -2,7 +2,7 @@
 //!
 //! - The **lane** has a connection of its own and commits with `synchronous=FULL`: what is acknowledged
 //!   survives power loss.
-//! - **Mailboxes** write through a second connection with `synchronous=NORMAL`: what a power loss forgets
+//! - **Mailboxes** and **tracks** write through a second connection with `synchronous=NORMAL`: what a power loss forgets
 //!   of them is only delivered again. The two take turns (`turn`), so that neither meets the other's lock
 //!   inside SQLite.
 //! - **Reads** run on read-only connections in threads of their own; in WAL mode they never wait for a
@@ -21,6 +21,7 @@ mod save;
 mod schema;
 mod settle;
 mod summary;
+mod tracks;
 
 use std::{
     fs::{File, OpenOptions, TryLockError},
@@ -75,10 +76,12 @@ pub fn open(path: &Path) -> Result<Store, StoreError> {
         .map_err(StoreError::unavailable)?;
     // The lane is the last to go: it holds the lock on the file and the checkpointer.
     let lane = SqliteLane::new(connection, Arc::clone(&turn), checkpointer, lock);
+    let mailboxes = Arc::new(SqliteMailboxes::new(mailboxes, turn));
     Ok(Store {
         lanes: vec![Box::new(lane)],
         reads: Arc::new(SqliteReads::new(reads)),
-        mailboxes: Arc::new(SqliteMailboxes::new(mailboxes, turn)),
+        mailboxes: mailboxes.clone(),
+        tracks: mailboxes,
     })
 }
 

@@ -12,7 +12,8 @@ use super::{
 use crate::{
     audit::{AuditRow, Head},
     domain::{
-        Item, ItemId, Order, OrderId, OrderStatus, Party, PartyId, Recorded, RequestId, Timestamp, Wish,
+        Item, ItemId, Order, OrderId, OrderStatus, Party, PartyId, Recorded, RequestId, Ride, RideId,
+        Timestamp, Wish,
     },
     store::{
         FeedEntry, FeedPosition, OrderQuery, OrdersOf, Reads, SalesSummary, StoreError, TimeRange, Totals,
@@ -142,6 +143,10 @@ impl Reads for SqliteReads {
                 many(c, &sql, params, convert::order)
             })
             .await
+    }
+
+    async fn ride(&self, id: RideId) -> Result<Option<Ride>, StoreError> {
+        self.pool.run(move |c| load::ride(c, id)).await
     }
 
     async fn sales_summary(

@@ -18,6 +18,7 @@ pub(super) fn save(connection: &Connection, rows: &WorkingSet) -> Result<Receipt
     save_parties(connection, rows)?;
     let feed_position = save_items(connection, rows)?;
     save_orders(connection, rows)?;
+    save_rides(connection, rows)?;
     save_wishes_and_ratings(connection, rows)?;
     save_requests(connection, rows)?;
     save_number(connection, "item", &rows.item_ids)?;
@@ -134,14 +135,25 @@ fn save_orders(connection: &Connection, rows: &WorkingSet) -> Result<(), Error> 
     let mut put = connection.prepare_cached(
         "INSERT INTO orders (id, buyer, buyer_name, seller, seller_name, item, item_name, amount_minor, currency, \
          quantity, total_minor, status, placed_at, shipped_at, delivered_at, cancelled_at, cancelled_by, \
-         cancel_reason) \
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18) \
+         cancel_reason, ride) \
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19) \
          ON CONFLICT (id) DO UPDATE SET status = ?12, shipped_at = ?14, delivered_at = ?15, cancelled_at = ?16, \
-         cancelled_by = ?17, cancel_reason = ?18",
+         cancelled_by = ?17, cancel_reason = ?18, ride = ?19",
     )?;
     for (_, order) in rows.orders.changes() {
         let Some(order) = order else { continue };
         put_order(&mut put, order)?;
+    }
+    Ok(())
+}
+
+fn save_rides(connection: &Connection, rows: &WorkingSet) -> Result<(), Error> {
+    let mut put = connection.prepare_cached(
+        "INSERT INTO ride (id, seller, body) VALUES (?1, ?2, ?3) ON CONFLICT DO UPDATE SET body = ?3",
+    )?;
+    for (id, ride) in rows.rides.changes() {
+        let Some(ride) = ride else { continue };
+        put.execute(params![id.0.into_bytes(), blob(ride.seller), json(ride)?])?;
     }
     Ok(())
 }
@@ -166,6 +178,7 @@ fn put_order(put: &mut CachedStatement<'_>, order: &Order) -> Result<(), Error> 
         order.cancelled_at.map(|time| time.0),
         order.cancelled_by.map(Role::as_str),
         order.cancel_reason.as_ref().map(CancelReason::as_str),
+        order.ride.map(|ride| ride.0.into_bytes()),
     ])?;
     Ok(())
 }

@@ -17,6 +17,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0003_audit.sql"),
     include_str!("migrations/0004_order_states.sql"),
     include_str!("migrations/0005_sku.sql"),
+    include_str!("migrations/0006_rides.sql"),
 ];
 
 /// Why the schema can't be brought up to date.

@@ -5,6 +5,7 @@ mod deliveries;
 mod files;
 mod lane;
 mod model;
+mod rides;
 
 use std::{path::PathBuf, time::Duration};
 

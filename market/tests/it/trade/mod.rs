@@ -8,5 +8,6 @@ mod identity;
 mod importing;
 mod listing;
 mod rating;
+mod riding;
 mod searching;
 mod wishing;

@@ -1,0 +1,106 @@
+//! `buyer track`.
+
+use std::io::{self, IsTerminal as _, Write as _};
+
+use clap::Args;
+use souk_client::{
+    Failure,
+    cli::{CliSession, Interrupt, Output, view::RidePositionView},
+    retry,
+};
+use souk_proto::v1::{WatchRideRequest, watch_ride_response::Message};
+use tokio::time::sleep;
+
+/// How often watching is begun again that brings nothing.
+const MAX_ATTEMPTS: u32 = 5;
+
+/// Watch an order on its way to you, until it is there
+///
+/// On a terminal the position is one line that changes; otherwise, and in JSON, each is a line of its own.
+#[derive(Args)]
+pub(crate) struct Track {
+    /// The order's id.
+    order: i64,
+}
+
+/// How a stream ended.
+enum End {
+    /// The ride is over.
+    Arrived,
+    /// It broke.
+    Broken(Failure),
+}
+
+impl Track {
+    pub(super) async fn run(self, session: &CliSession) -> Result<(), Failure> {
+        let mut interrupted = Interrupt::watch()?;
+        tokio::select! {
+            watched = self.watch(session) => watched,
+            () = interrupted.came() => Ok(()),
+        }
+    }
+
+    async fn watch(&self, session: &CliSession) -> Result<(), Failure> {
+        let is_live = session.output() == Output::Table && io::stdout().is_terminal();
+        let (mut cursor, mut attempts) = (0, 0);
+        loop {
+            let before = cursor;
+            let end = self.follow(session, &mut cursor, is_live).await?;
+            if is_live {
+                println!();
+            }
+            match end {
+                End::Arrived => {
+                    session.printer().say("the ride is over: your order has arrived");
+                    return Ok(());
+                }
+                End::Broken(failure) => {
+                    attempts = if cursor > before { 1 } else { attempts + 1 };
+                    if attempts >= MAX_ATTEMPTS || !failure.is_passing() {
+                        return Err(failure);
+                    }
+                    let wait = retry::backoff(attempts, 1.0);
+                    session.printer().say(&format!("interrupted ({failure}); trying again in {wait:.1?}"));
+                    sleep(wait).await;
+                }
+            }
+        }
+    }
+
+    /// One stream; what was seen before is not sent again.
+    async fn follow(&self, session: &CliSession, cursor: &mut i64, is_live: bool) -> Result<End, Failure> {
+        let connection = session.connection().await?.clone();
+        let request = WatchRideRequest { order_id: self.order, cursor: *cursor };
+        let mut positions = match connection.rides().watch_ride(request).await {
+            Ok(positions) => positions.into_inner(),
+            Err(status) => return Ok(End::Broken(connection.explain(status).await)),
+        };
+        loop {
+            match positions.message().await {
+                Ok(Some(message)) => match message.message {
+                    Some(Message::Position(position)) => {
+                        *cursor = position.sequence;
+                        show(session, &RidePositionView::from(&position), is_live)?;
+                    }
+                    Some(Message::Ended(_)) => return Ok(End::Arrived),
+                    None => {}
+                },
+                Ok(None) => {
+                    let status = tonic::Status::unavailable("the market ended the stream");
+                    return Ok(End::Broken(connection.explain(status).await));
+                }
+                Err(status) => return Ok(End::Broken(connection.explain(status).await)),
+            }
+        }
+    }
+}
+
+fn show(session: &CliSession, position: &RidePositionView, is_live: bool) -> Result<(), Failure> {
+    let sentence = position.sentence();
+    if !is_live {
+        return session.printer().event(position, &sentence);
+    }
+    // Back to the beginning of the line, and away with what stood there (ECMA-48, EL).
+    let mut out = io::stdout();
+    write!(out, "\r\x1b[K{sentence}").and_then(|()| out.flush()).map_err(|error| Failure::io("write", error))
+}

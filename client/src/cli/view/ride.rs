@@ -1,0 +1,194 @@
+//! Rides.
+
+use serde::Serialize;
+use souk_proto::v1;
+
+use super::{or_dash, time};
+use crate::cli::{output::Shown, plain};
+
+/// Reads `LATITUDE,LONGITUDE` in degrees.
+///
+/// # Errors
+/// Says what is wrong with it.
+pub fn parse_location(text: &str) -> Result<v1::Location, String> {
+    let told = || format!("{text:?} is no place; write latitude and longitude in degrees, like 51.5,-0.1");
+    let (latitude, longitude) = text.split_once(',').ok_or_else(told)?;
+    let degrees = |text: &str| text.trim().parse::<f64>().ok().filter(|degrees| degrees.is_finite());
+    Ok(v1::Location {
+        latitude: degrees(latitude).ok_or_else(told)?,
+        longitude: degrees(longitude).ok_or_else(told)?,
+    })
+}
+
+/// A place in JSON.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct LocationView {
+    latitude: f64,
+    longitude: f64,
+}
+
+impl LocationView {
+    fn new(location: Option<&v1::Location>) -> Option<Self> {
+        location.map(|place| Self { latitude: place.latitude, longitude: place.longitude })
+    }
+
+    fn words(&self) -> String {
+        format!("{:.5},{:.5}", self.latitude, self.longitude)
+    }
+}
+
+/// A ride.
+#[derive(Clone, Debug, Serialize)]
+pub struct RideView {
+    ride_id: String,
+    kind: &'static str,
+    vehicle: String,
+    driver: String,
+    order_ids: Vec<i64>,
+    start: Option<LocationView>,
+    start_time: Option<String>,
+    end_time: Option<String>,
+}
+
+impl From<&v1::Ride> for RideView {
+    fn from(ride: &v1::Ride) -> Self {
+        Self {
+            ride_id: plain(&ride.ride_id),
+            kind: match ride.kind() {
+                v1::RideKind::Unspecified => "unknown",
+                v1::RideKind::Regular => "regular",
+                v1::RideKind::Pooled => "pooled",
+            },
+            vehicle: plain(&ride.vehicle),
+            driver: plain(&ride.driver),
+            order_ids: ride.stops.iter().map(|stop| stop.order_id).collect(),
+            start: LocationView::new(ride.start.as_ref()),
+            start_time: time(ride.start_time.as_ref()),
+            end_time: time(ride.end_time.as_ref()),
+        }
+    }
+}
+
+impl Shown for RideView {
+    const HEADINGS: &'static [&'static str] =
+        &["ride", "kind", "vehicle", "driver", "orders", "from", "started", "ended"];
+
+    fn cells(&self) -> Vec<String> {
+        vec![
+            self.ride_id.clone(),
+            self.kind.to_owned(),
+            self.vehicle.clone(),
+            self.driver.clone(),
+            self.order_ids.iter().map(i64::to_string).collect::<Vec<_>>().join(", "),
+            or_dash(self.start.map(|start| start.words())),
+            or_dash(self.start_time.clone()),
+            or_dash(self.end_time.clone()),
+        ]
+    }
+}
+
+/// What became of a stream of positions.
+#[derive(Clone, Debug, Serialize)]
+pub struct TrackingView {
+    received_count: i64,
+    kept_count: i64,
+    failed_count: i64,
+    distance_meters: f64,
+}
+
+impl From<&v1::TrackRideResponse> for TrackingView {
+    fn from(done: &v1::TrackRideResponse) -> Self {
+        Self {
+            received_count: done.received_count,
+            kept_count: done.kept_count,
+            failed_count: done.failed_count,
+            distance_meters: done.distance_meters,
+        }
+    }
+}
+
+impl Shown for TrackingView {
+    const HEADINGS: &'static [&'static str] = &["POSITIONS", "KEPT", "FAILED", "DISTANCE"];
+
+    fn cells(&self) -> Vec<String> {
+        let counts = [self.received_count, self.kept_count, self.failed_count];
+        counts.iter().map(i64::to_string).chain([distance(self.distance_meters)]).collect()
+    }
+}
+
+/// Where an order is.
+#[derive(Clone, Debug, Serialize)]
+pub struct RidePositionView {
+    sequence: i64,
+    location: Option<LocationView>,
+    time: Option<String>,
+    distance_meters: f64,
+    eta_seconds: Option<i64>,
+}
+
+impl From<&v1::RidePosition> for RidePositionView {
+    fn from(position: &v1::RidePosition) -> Self {
+        Self {
+            sequence: position.sequence,
+            location: LocationView::new(position.location.as_ref()),
+            time: time(position.time.as_ref()),
+            distance_meters: position.distance_meters,
+            eta_seconds: position.eta.as_ref().map(|eta| eta.seconds),
+        }
+    }
+}
+
+impl RidePositionView {
+    /// The position in a sentence.
+    pub fn sentence(&self) -> String {
+        let eta = match self.eta_seconds {
+            Some(seconds) => format!(", about {} to go", minutes(seconds)),
+            None => String::new(),
+        };
+        format!(
+            "{}: at {}, {} on its way{eta}",
+            or_dash(self.time.clone()),
+            or_dash(self.location.map(|place| place.words())),
+            distance(self.distance_meters)
+        )
+    }
+}
+
+impl Shown for RidePositionView {
+    const HEADINGS: &'static [&'static str] = &["POSITION"];
+
+    fn cells(&self) -> Vec<String> {
+        vec![self.sentence()]
+    }
+}
+
+fn distance(meters: f64) -> String {
+    if meters < 1_000.0 { format!("{meters:.0} m") } else { format!("{:.1} km", meters / 1_000.0) }
+}
+
+fn minutes(seconds: i64) -> String {
+    match seconds {
+        ..90 => format!("{seconds} s"),
+        90..5_400 => format!("{} min", (seconds + 30) / 60),
+        _ => format!("{} h {} min", seconds / 3_600, seconds % 3_600 / 60),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn places_are_two_numbers() {
+        assert_eq!(parse_location("51.5, -0.1"), Ok(v1::Location { latitude: 51.5, longitude: -0.1 }));
+        for wrong in ["", "51.5", "a,b", "51,5;0", "nan,0", "inf,1"] {
+            assert!(parse_location(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn times_and_distances_are_round() {
+        assert_eq!([minutes(45), minutes(540), minutes(7_260)], ["45 s", "9 min", "2 h 1 min"]);
+        assert_eq!([distance(12.4), distance(12_345.0)], ["12 m", "12.3 km"]);
+    }
+}

@@ -1,0 +1,110 @@
+//! RideService: orders on their way.
+
+mod track;
+mod watch;
+
+use std::pin::Pin;
+
+use futures::Stream;
+use souk_proto::{
+    Reason,
+    v1::{self, ride_service_server::RideService},
+};
+use tonic::{Request, Response, Status, Streaming, async_trait};
+
+use super::{Api, read, unexpected};
+use crate::{
+    access::Caller,
+    domain::{OrderId, Outcome, Refusal, Ride, RideId, Role},
+    wire::{self, Fields, command},
+};
+use track::Tracking;
+
+/// RideService.
+pub struct RideApi(pub Api);
+
+type Watched = Pin<Box<dyn Stream<Item = Result<v1::WatchRideResponse, Status>> + Send>>;
+
+#[async_trait]
+impl RideService for RideApi {
+    type WatchRideStream = Watched;
+
+    async fn start_ride(
+        &self,
+        request: Request<v1::StartRideRequest>,
+    ) -> Result<Response<v1::StartRideResponse>, Status> {
+        let caller = seller(&request)?.clone();
+        let parsed = command::start_ride(request.into_inner())?;
+        match self.0.carry_out(&caller, parsed).await? {
+            Outcome::Ride(ride) => Ok(Response::new(v1::StartRideResponse { ride: Some(wire::ride(&ride)) })),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    async fn track_ride(
+        &self,
+        request: Request<Streaming<v1::TrackRideRequest>>,
+    ) -> Result<Response<v1::TrackRideResponse>, Status> {
+        let seller = seller(&request)?.party;
+        Tracking::run(&self.0, seller, request.into_inner()).await.map(Response::new)
+    }
+
+    async fn watch_ride(
+        &self,
+        request: Request<v1::WatchRideRequest>,
+    ) -> Result<Response<Self::WatchRideStream>, Status> {
+        let caller = Caller::of(&request)?.party;
+        let request = request.into_inner();
+        let mut fields = Fields::new();
+        let id = fields.id("order_id", request.order_id);
+        if request.cursor < 0 {
+            fields.wrong("cursor", "is negative; give the sequence of a position, or 0");
+        }
+        let id = OrderId(fields.finish(id)?);
+        let order = read(self.0.reads().order(id).await)?
+            .filter(|order| order.buyer == caller || order.seller == caller)
+            .ok_or_else(|| wire::refusal(&Refusal::OrderNotFound(id)))?;
+        let Some(ride) = order.ride else {
+            return Err(wire::status(
+                Reason::OrderStatusConflict,
+                format!("order {id} is {} and on no ride; there is nothing to watch", order.status.as_str()),
+                [("order_id", id.to_string()), ("status", order.status.as_str().to_owned())],
+            ));
+        };
+        Ok(Response::new(Box::pin(watch::positions(self.0.clone(), ride, id, request.cursor))))
+    }
+
+    async fn end_ride(
+        &self,
+        request: Request<v1::EndRideRequest>,
+    ) -> Result<Response<v1::EndRideResponse>, Status> {
+        let caller = seller(&request)?.clone();
+        let (id, parsed) = command::end_ride(request.into_inner())?;
+        let orders = read(self.0.reads().ride(id).await)?;
+        let orders = orders.map(|ride| ride.plan.stops.iter().map(|stop| stop.order).collect());
+        match self.0.carry_out(&caller, parsed(orders.unwrap_or_default())).await? {
+            Outcome::Ride(ride) => {
+                self.0.parts.rides.tell(ride.id);
+                Ok(Response::new(v1::EndRideResponse { ride: Some(wire::ride(&ride)) }))
+            }
+            other => Err(unexpected(&other)),
+        }
+    }
+}
+
+/// The guard sees a service, not a method; so what only sellers may do is asked for here.
+fn seller<T>(request: &Request<T>) -> Result<&Caller, Status> {
+    let caller = Caller::of(request)?;
+    match caller.role {
+        Role::Seller => Ok(caller),
+        role @ Role::Buyer => Err(wire::status(
+            Reason::RoleDenied,
+            "only sellers start, track and end rides",
+            [("role", role.as_str().to_owned())],
+        )),
+    }
+}
+
+async fn open_ride(api: &Api, id: RideId) -> Result<Ride, Status> {
+    read(api.reads().ride(id).await)?.ok_or_else(|| wire::refusal(&Refusal::RideNotFound(id)))
+}

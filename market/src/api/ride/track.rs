@@ -1,0 +1,186 @@
+//! TrackRide: takes the positions that a courier streams.
+
+use std::time::Duration;
+
+use souk_proto::v1::{self, track_ride_request::Message};
+use tokio::time::{Instant, timeout};
+use tonic::{Status, Streaming};
+
+use super::{Api, open_ride, read};
+use crate::{
+    domain::{PartyId, Refusal, RideId, Timestamp},
+    store::Fix,
+    wire::{self, Fields, command},
+};
+
+/// The most wrong positions that an answer tells of; all are counted.
+const MAX_ERRORS: usize = 100;
+/// Positions that are closer together in time are not kept, however many come.
+const KEPT_EVERY: Duration = Duration::from_secs(1);
+/// Positions that are brought to the store together.
+const BATCH: usize = 64;
+/// How long a position waits for others to go with.
+const FLUSH: Duration = Duration::from_secs(1);
+/// How long a courier may be silent.
+const IDLE: Duration = Duration::from_secs(60);
+/// How far ahead of the market's clock a courier's may be.
+const CLOCK_SKEW: Duration = Duration::from_secs(60);
+
+/// A stream of positions.
+pub(super) struct Tracking<'a> {
+    api: &'a Api,
+    ride: RideId,
+    seller: PartyId,
+    /// Good, and not brought to the store yet.
+    batch: Vec<Fix>,
+    /// When the batch has to go.
+    due: Option<Instant>,
+    /// The last good position, kept or not.
+    last: Option<Fix>,
+    kept: Option<Timestamp>,
+    done: v1::TrackRideResponse,
+}
+
+impl<'a> Tracking<'a> {
+    /// Takes positions until the courier sends no more.
+    pub(super) async fn run(
+        api: &'a Api,
+        seller: PartyId,
+        mut positions: Streaming<v1::TrackRideRequest>,
+    ) -> Result<v1::TrackRideResponse, Status> {
+        let first = within(positions.message()).await?.and_then(|first| first.message);
+        let Some(Message::RideId(id)) = first else {
+            return Err(out_of_place("the first message of the stream must be the ride's id"));
+        };
+        let mut fields = Fields::new();
+        let ride = fields.ride("ride_id", &id);
+        let ride = fields.finish(ride)?;
+        let last = read(api.parts.tracks.last(ride, 1).await)?.pop().map(|point| point.fix);
+        let mut tracking = Tracking {
+            api,
+            ride,
+            seller,
+            batch: Vec::with_capacity(BATCH),
+            due: None,
+            last,
+            kept: last.map(|fix| fix.at),
+            done: v1::TrackRideResponse::default(),
+        };
+        tracking.check_ride().await?;
+        match tracking.take(&mut positions).await {
+            Ok(()) => Ok(tracking.done),
+            Err(status) => Err(tracking.interrupted(&status)),
+        }
+    }
+
+    async fn take(&mut self, positions: &mut Streaming<v1::TrackRideRequest>) -> Result<(), Status> {
+        loop {
+            let due = self.due;
+            let flush = async {
+                match due {
+                    Some(due) => tokio::time::sleep_until(due).await,
+                    None => std::future::pending().await,
+                }
+            };
+            let message = tokio::select! {
+                message = within(positions.message()) => message,
+                () = flush => {
+                    self.flush().await?;
+                    continue;
+                }
+            };
+            let message = match message {
+                Ok(Some(message)) => message.message,
+                Ok(None) => return self.flush().await,
+                Err(status) => {
+                    // What came whole stands, whatever became of the sender.
+                    self.flush().await?;
+                    return Err(status);
+                }
+            };
+            match message {
+                Some(Message::Position(position)) => self.add(&position),
+                Some(Message::RideId(_)) => return Err(out_of_place("the ride's id may come but once")),
+                None => return Err(out_of_place("a message of the stream carries nothing")),
+            }
+            if self.batch.len() >= BATCH {
+                self.flush().await?;
+            }
+        }
+    }
+
+    fn add(&mut self, position: &v1::TrackedPosition) {
+        self.done.received_count += 1;
+        match self.check(position) {
+            Ok(fix) => {
+                let meters = self.last.map_or(0.0, |last| last.place.meters_to(fix.place));
+                self.done.distance_meters += meters;
+                self.last = Some(fix);
+                if self.kept.is_none_or(|kept| fix.at >= kept.plus(KEPT_EVERY)) {
+                    self.kept = Some(fix.at);
+                    self.batch.push(fix);
+                    self.due.get_or_insert_with(|| Instant::now() + FLUSH);
+                }
+            }
+            Err(message) => {
+                self.done.failed_count += 1;
+                if self.done.errors.len() < MAX_ERRORS {
+                    let number = self.done.received_count;
+                    self.done.errors.push(v1::PositionError { number, message });
+                }
+            }
+        }
+    }
+
+    fn check(&self, position: &v1::TrackedPosition) -> Result<Fix, String> {
+        let fix = command::fix(position)?;
+        if self.last.is_some_and(|last| fix.at <= last.at) {
+            return Err(
+                "time is not later than that of the position before; send them in their order".to_owned()
+            );
+        }
+        if fix.at > self.api.parts.clock.now().plus(CLOCK_SKEW) {
+            return Err("time is in the future; check the courier's clock".to_owned());
+        }
+        Ok(fix)
+    }
+
+    async fn flush(&mut self) -> Result<(), Status> {
+        self.due = None;
+        if self.batch.is_empty() {
+            return Ok(());
+        }
+        self.check_ride().await?;
+        read(self.api.parts.tracks.lengthen(self.ride, &self.batch).await)?;
+        self.done.kept_count += i64::try_from(self.batch.len()).unwrap_or(0);
+        self.batch.clear();
+        self.api.parts.rides.tell(self.ride);
+        Ok(())
+    }
+
+    /// The ride may have ended meanwhile.
+    async fn check_ride(&self) -> Result<(), Status> {
+        let ride = open_ride(self.api, self.ride).await?;
+        if ride.seller != self.seller {
+            return Err(wire::refusal(&Refusal::RideNotFound(self.ride)));
+        }
+        if ride.ended_at.is_some() {
+            return Err(wire::refusal(&Refusal::RideEnded(self.ride)));
+        }
+        Ok(())
+    }
+
+    fn interrupted(&self, status: &Status) -> Status {
+        let kept = self.done.kept_count;
+        wire::retold(status, &format!("{}; {kept} positions before that are kept", status.message()))
+    }
+}
+
+async fn within<T>(message: impl Future<Output = Result<T, Status>>) -> Result<T, Status> {
+    let waited = timeout(IDLE, message).await;
+    waited.unwrap_or_else(|_| Err(Status::deadline_exceeded("no position came for 60 seconds")))
+}
+
+fn out_of_place(problem: &str) -> Status {
+    wire::status(souk_proto::Reason::InvalidField, problem, [])
+}

@@ -1,0 +1,61 @@
+//! A ride from the shop to the door.
+
+use anyhow::{Context as _, ensure};
+use souk_proto::v1::{self, track_ride_request::Message, watch_ride_response::Message as Seen};
+
+use super::{Log, Scene};
+use crate::demo::actor::draft;
+
+pub(super) async fn tour(log: &mut Log, scene: &mut Scene) {
+    log.step(
+        "a courier's ride is tracked, watched and ended",
+        &["RideService/StartRide", "RideService/TrackRide", "RideService/WatchRide", "RideService/EndRide"],
+        ride(scene),
+    )
+    .await;
+}
+
+async fn ride(scene: &Scene) -> anyhow::Result<()> {
+    let place = |longitude| Some(v1::Location { latitude: 51.5, longitude });
+    let basket = scene.alice.sell(draft("Basket", "home", 1_100, 2)).await?.item_id;
+    let order_id = scene.bob.buy(basket, 1).await?.order_id;
+    let alice = &scene.alice.connection;
+    let start = v1::StartRideRequest {
+        request_id: alice.request_id(),
+        kind: v1::RideKind::Regular.into(),
+        vehicle: "cargo bike".into(),
+        driver: "Eve".into(),
+        start: place(0.0),
+        stops: vec![v1::RideStop { order_id, destination: place(0.1) }],
+        ..Default::default()
+    };
+    let ride = alice.call(start, |c, r| async move { c.rides().start_ride(r).await }).await?;
+    let ride_id = ride.ride.context("a ride")?.ride_id;
+
+    let request = v1::WatchRideRequest { order_id, cursor: 0 };
+    let mut watched = scene.bob.connection.rides().watch_ride(request).await?.into_inner();
+    let now = souk_certs::clock::now().unix_timestamp();
+    let positions = (0..5_i32).map(|n| {
+        let time = Some(souk_proto::Timestamp { seconds: now - 60 + i64::from(n) * 10, nanos: 0 });
+        Message::Position(v1::TrackedPosition { location: place(f64::from(n) / 100.0), time })
+    });
+    let messages = [Message::RideId(ride_id.clone())].into_iter().chain(positions);
+    let messages: Vec<_> = messages.map(|message| v1::TrackRideRequest { message: Some(message) }).collect();
+    let done = alice.rides().track_ride(futures::stream::iter(messages)).await?.into_inner();
+    ensure!((done.received_count, done.kept_count) == (5, 5), "{done:?}");
+    let request_id = alice.request_id();
+    let end = v1::EndRideRequest { request_id, ride_id, ..Default::default() };
+    alice.call(end, |c, r| async move { c.rides().end_ride(r).await }).await?;
+
+    let mut last = None;
+    while let Some(message) = watched.message().await? {
+        match message.message {
+            Some(Seen::Position(position)) => last = Some(position),
+            Some(Seen::Ended(_)) => break,
+            None => {}
+        }
+    }
+    let last = last.context("a position")?;
+    ensure!(last.sequence == 5 && last.eta.is_some(), "{last:?}");
+    Ok(())
+}

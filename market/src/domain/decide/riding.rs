@@ -1,0 +1,66 @@
+//! Rides: they take orders from SHIPPED to DELIVERED.
+
+use super::{Decision, Effect, Rules, trade::needs};
+use crate::domain::{
+    Audience, EventKind, Invalid, Order, OrderStatus, Outcome, Party, Refusal, Ride, RideId, RideKind,
+    RidePlan,
+};
+
+impl Rules<'_, '_> {
+    /// Starts a ride with orders of the caller's items; all of them are shipped, or none.
+    pub(super) fn start_ride(&mut self, caller: &Party, plan: &RidePlan) -> Result<Decision, Refusal> {
+        let id = RideId((self.context.event_ids)().0);
+        let mut orders = Vec::with_capacity(plan.stops.len());
+        for stop in &plan.stops {
+            let order = self.order(stop.order, |order| order.seller == caller.id)?;
+            needs(&order, OrderStatus::Placed)?;
+            if orders.iter().any(|other: &Order| other.id == order.id) {
+                return Err(stops("name an order twice; name each once"));
+            }
+            orders.push(order);
+        }
+        let is_one_buyers = orders.windows(2).all(|pair| pair[0].buyer == pair[1].buyer);
+        if plan.kind == RideKind::Regular && !is_one_buyers {
+            return Err(stops("are of several buyers; start a pooled ride, or one for each"));
+        }
+        let ride =
+            Ride { id, seller: caller.id, plan: plan.clone(), started_at: self.context.now, ended_at: None };
+        let mut effects = vec![Effect::PutRide(ride.clone())];
+        for mut order in orders {
+            order.status = OrderStatus::Shipped;
+            order.shipped_at = Some(self.context.now);
+            order.ride = Some(id);
+            let event = EventKind::OrderShipped { order: order.clone() };
+            let event = self.event(Audience::Party(order.buyer), event);
+            effects.extend([Effect::PutOrder(order), Effect::Emit(event)]);
+        }
+        Ok(Decision { outcome: Outcome::Ride(ride), effects })
+    }
+
+    /// Ends a ride of the caller's; what is still on its way has arrived.
+    pub(super) fn end_ride(&mut self, caller: &Party, id: RideId) -> Result<Decision, Refusal> {
+        let found = self.rows.rides.row(id).filter(|ride| ride.seller == caller.id);
+        let mut ride = found.cloned().ok_or(Refusal::RideNotFound(id))?;
+        if ride.ended_at.is_some() {
+            return Err(Refusal::RideEnded(id));
+        }
+        ride.ended_at = Some(self.context.now);
+        let mut effects = vec![Effect::PutRide(ride.clone())];
+        for stop in &ride.plan.stops {
+            let Some(mut order) = self.rows.orders.row(stop.order).cloned() else { continue };
+            if order.status != OrderStatus::Shipped {
+                continue;
+            }
+            order.status = OrderStatus::Delivered;
+            order.delivered_at = Some(self.context.now);
+            let event = EventKind::OrderDelivered { order: order.clone() };
+            let event = self.event(Audience::Party(order.buyer), event);
+            effects.extend([Effect::PutOrder(order), Effect::Emit(event)]);
+        }
+        Ok(Decision { outcome: Outcome::Ride(ride), effects })
+    }
+}
+
+fn stops(problem: &'static str) -> Refusal {
+    Refusal::InvalidField { field: "stops", problem: Invalid::new(problem) }
+}

@@ -1,0 +1,75 @@
+//! Reads what is said of rides.
+
+use souk_proto::v1;
+use tonic::Status;
+
+use super::command::{Mutating, Parsed, mutating};
+use super::parse::{Fields, fingerprint};
+use crate::{
+    domain::{Action, OrderId, RideId, RideKind, RidePlan, RideStop, RideText},
+    store::Fix,
+};
+
+/// Reads StartRide.
+pub fn start_ride(mut request: v1::StartRideRequest) -> Result<Parsed, Status> {
+    let call = mutating!(request, "StartRide");
+    let mut fields = Fields::new();
+    let kind = match request.kind() {
+        v1::RideKind::Regular => Some(RideKind::Regular),
+        v1::RideKind::Pooled => Some(RideKind::Pooled),
+        v1::RideKind::Unspecified => {
+            fields.wrong("kind", "is missing; use REGULAR or POOLED");
+            None
+        }
+    };
+    let vehicle = fields.take("vehicle", RideText::parse(&request.vehicle));
+    let driver = fields.take("driver", RideText::parse(&request.driver));
+    let start = fields.place("start", request.start.as_ref());
+    let stops = stops(&mut fields, &request.stops);
+    let plan = (|| {
+        Some(RidePlan { kind: kind?, vehicle: vehicle?, driver: driver?, start: start?, stops: stops? })
+    })();
+    call.finish(fields, plan.map(Action::StartRide))
+}
+
+fn stops(fields: &mut Fields, stops: &[v1::RideStop]) -> Option<Vec<RideStop>> {
+    let count = stops.len();
+    if !(1..=RidePlan::MAX_STOPS).contains(&count) {
+        fields.wrong("stops", format!("are {count}; give 1 to {}", RidePlan::MAX_STOPS));
+        return None;
+    }
+    let read = stops.iter().enumerate().map(|(n, stop)| {
+        let order = fields.id(&format!("stops[{n}].order_id"), stop.order_id).map(OrderId);
+        let destination = match &stop.destination {
+            Some(there) => Some(fields.place(&format!("stops[{n}].destination"), Some(there))?),
+            None => None,
+        };
+        Some(RideStop { order: order?, destination })
+    });
+    // All of them, so that every mistake is told.
+    let read: Vec<_> = read.collect();
+    read.into_iter().collect()
+}
+
+/// Reads EndRide. The orders of the ride have to be found first.
+pub fn end_ride(
+    mut request: v1::EndRideRequest,
+) -> Result<(RideId, impl FnOnce(Vec<OrderId>) -> Parsed), Status> {
+    let call = mutating!(request, "EndRide");
+    let mut fields = Fields::new();
+    let ride = fields.ride("ride_id", &request.ride_id);
+    let parsed = call.finish(fields, ride.map(|ride| Action::EndRide { ride, orders: Vec::new() }))?;
+    let Some(ride) = ride else { return Err(super::internal("an id was read and is gone")) };
+    Ok((ride, move |orders| Parsed { action: Action::EndRide { ride, orders }, ..parsed }))
+}
+
+/// Reads a position, or says what is wrong with it.
+pub fn fix(position: &v1::TrackedPosition) -> Result<Fix, String> {
+    let mut fields = Fields::new();
+    let place = fields.place("location", position.location.as_ref());
+    let at = fields.optional_time("time", position.time.as_ref());
+    if position.time.is_none() {
+        fields.wrong("time", "is missing; say when the courier was there");
+    }
+    fields.told(place.zip(at).map(|(place, at)| Fix { place, at }))
+}
