@@ -252,3 +252,21 @@ async fn an_order_is_watched_until_it_is_there() {
     let shown = bob.run(&["order", &order, "--output", "json"]).await.json();
     assert_eq!(shown["status"], json!("delivered"));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_search_goes_on_and_tells_what_is_cheaper_and_what_is_gone() {
+    let shop = Shop::open().await;
+    let bob = shop.bob().await;
+    search(&bob, &["lantern"]).await;
+    let mut watching = bob.start(&["watch", "lantern", "--max-price", "20 GBP", "--output", "ndjson"]);
+    let line: Value = serde_json::from_str(&watching.line().await).expect("JSON");
+    assert_eq!((&line["kind"], &line["item"]["item_id"]), (&json!("match"), &json!(shop.lamp)));
+    let cheaper = ItemDraft { unit_price: market::demo::actor::pounds(999), ..ItemDraft::default() };
+    shop.alice.update(shop.lamp, cheaper).await.expect("changed");
+    let line: Value = serde_json::from_str(&watching.line().await).expect("JSON");
+    assert_eq!(line["kind"], json!("price_down"), "{line}");
+    shop.alice.delete(shop.lamp).await.expect("deleted");
+    let line: Value = serde_json::from_str(&watching.line().await).expect("JSON");
+    assert_eq!(line["kind"], json!("gone"), "{line}");
+    assert_eq!(watching.interrupt().await, 0);
+}

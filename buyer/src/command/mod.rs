@@ -10,6 +10,7 @@ mod register;
 mod search;
 mod show;
 mod track;
+mod watch;
 mod wish;
 
 use clap::Subcommand;
@@ -26,6 +27,7 @@ pub(crate) struct Buyer;
 pub(crate) enum Command {
     Register(register::Register),
     Search(search::Search),
+    Watch(watch::Watch),
     Categories(categories::Categories),
     Show(show::Show),
     Buy(buy::Buy),
@@ -93,6 +95,7 @@ Exit codes: 0 ok, 1 error, 2 usage, 3 not found, 4 identity, 5 conflict or out o
         match command {
             Command::Register(register) => register.run(session).await,
             Command::Search(search) => search.run(session).await,
+            Command::Watch(watch) => watch.run(session).await,
             Command::Categories(categories) => categories.run(session).await,
             Command::Show(show) => show.run(session).await,
             Command::Buy(buy) => buy.run(session).await,

@@ -12,6 +12,18 @@ use souk_proto::v1::{self, SearchItemRequest};
 /// The last word may be a beginning; case, accents and small typos are forgiven.
 #[derive(Args)]
 pub(crate) struct Search {
+    #[command(flatten)]
+    filters: Filters,
+    /// The order of the results.
+    #[arg(long, value_enum, default_value_t = SortOrder::Relevance)]
+    order: SortOrder,
+    #[command(flatten)]
+    paging: Paging,
+}
+
+/// What to search for.
+#[derive(Args)]
+pub(super) struct Filters {
     /// Words of name and description.
     words: Vec<String>,
     /// Only this category and those below it, such as home.
@@ -32,11 +44,23 @@ pub(crate) struct Search {
     /// Only what can be bought now.
     #[arg(long)]
     in_stock: bool,
-    /// The order of the results.
-    #[arg(long, value_enum, default_value_t = SortOrder::Relevance)]
-    order: SortOrder,
-    #[command(flatten)]
-    paging: Paging,
+}
+
+impl Filters {
+    pub(super) fn query(self, session: &CliSession) -> Result<SearchItemRequest, Failure> {
+        let price =
+            |text: Option<&String>| text.map(|text| parse_money(text, session.currency())).transpose();
+        Ok(SearchItemRequest {
+            query: self.words.join(" "),
+            min_price: price(self.min_price.as_ref())?,
+            max_price: price(self.max_price.as_ref())?,
+            category: self.category,
+            min_rating: self.min_rating,
+            seller_id: self.seller,
+            in_stock: self.in_stock,
+            ..Default::default()
+        })
+    }
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -62,19 +86,8 @@ impl SortOrder {
 
 impl Search {
     pub(super) async fn run(self, session: &CliSession) -> Result<(), Failure> {
-        let price =
-            |text: Option<&String>| text.map(|text| parse_money(text, session.currency())).transpose();
-        let query = SearchItemRequest {
-            query: self.words.join(" "),
-            category: self.category,
-            min_price: price(self.min_price.as_ref())?,
-            max_price: price(self.max_price.as_ref())?,
-            min_rating: self.min_rating,
-            seller_id: self.seller,
-            in_stock: self.in_stock,
-            order_by: self.order.to_wire().into(),
-            ..Default::default()
-        };
+        let query =
+            SearchItemRequest { order_by: self.order.to_wire().into(), ..self.filters.query(session)? };
         self.paging
             .pages(session, async |page_size, page_token| {
                 let request = SearchItemRequest { page_size, page_token, ..query.clone() };

@@ -104,19 +104,17 @@ impl Running {
     }
 
     /// Waits for its end by itself; answers the exit code.
-    #[allow(dead_code, reason = "not every program's tests need it")]
     pub(crate) async fn end(mut self) -> i32 {
         let ended = timeout(PATIENCE, self.child.wait()).await.expect("it ends in time").expect("it ran");
         ended.code().expect("an exit code")
     }
 
     /// What Ctrl-C does; answers the exit code.
-    pub(crate) async fn interrupt(mut self) -> i32 {
+    pub(crate) async fn interrupt(self) -> i32 {
         let id = self.child.id().expect("it runs").to_string();
         let sent = Command::new("kill").args(["-INT", &id]).status().await.expect("kill");
         assert!(sent.success());
-        let ended = timeout(PATIENCE, self.child.wait()).await.expect("it ends in time").expect("it ran");
-        ended.code().expect("an exit code")
+        self.end().await
     }
 }
 

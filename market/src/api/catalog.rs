@@ -1,5 +1,10 @@
 //! CatalogService: finding items.
 
+mod watch;
+
+use std::pin::Pin;
+
+use futures::Stream;
 use souk_proto::{
     Reason,
     v1::{self, catalog_service_server::CatalogService},
@@ -18,8 +23,22 @@ use crate::{
 /// CatalogService.
 pub struct CatalogApi(pub Api);
 
+type Watched = Pin<Box<dyn Stream<Item = Result<v1::WatchSearchResponse, Status>> + Send>>;
+
 #[async_trait]
 impl CatalogService for CatalogApi {
+    type WatchSearchStream = Watched;
+
+    async fn watch_search(
+        &self,
+        request: Request<v1::WatchSearchRequest>,
+    ) -> Result<Response<Self::WatchSearchStream>, Status> {
+        let caller = Caller::of(&request)?.party;
+        let request = request.into_inner();
+        let query = search_query(&as_search(request), None)?;
+        Ok(Response::new(Box::pin(watch::follow(self.0.clone(), caller, query))))
+    }
+
     async fn search_item(
         &self,
         request: Request<v1::SearchItemRequest>,
@@ -71,6 +90,22 @@ impl CatalogService for CatalogApi {
             categories: found.iter().map(category_count).collect(),
             next_page_token: next.map(|next| token.write(&next)).unwrap_or_default(),
         }))
+    }
+}
+
+/// The same search, asked for once.
+fn as_search(request: v1::WatchSearchRequest) -> v1::SearchItemRequest {
+    let v1::WatchSearchRequest { query, category, min_price, max_price, min_rating, seller_id, in_stock } =
+        request;
+    v1::SearchItemRequest {
+        query,
+        category,
+        min_price,
+        max_price,
+        min_rating,
+        seller_id,
+        in_stock,
+        ..Default::default()
     }
 }
 

@@ -26,6 +26,7 @@ pub use routes::routes;
 pub use seller::SellerApi;
 pub use session::SessionApi;
 use souk_proto::Reason;
+use tokio_util::sync::CancellationToken;
 use tonic::Status;
 
 use crate::{
@@ -62,6 +63,8 @@ pub struct Parts {
     pub suspended: Suspended,
     /// Tells the time.
     pub clock: Clock,
+    /// Ends the streams that would go on for ever: the market closes.
+    pub closing: CancellationToken,
 }
 
 /// The services' common ground on one server thread.
@@ -110,6 +113,22 @@ impl Api {
             Outcome::Order(order) => Ok(order),
             other => Err(unexpected(&other)),
         }
+    }
+
+    /// One step of a stream to a party, unless the market closes or the party was shut out meanwhile.
+    async fn while_welcome<T>(
+        &self,
+        party: PartyId,
+        step: impl Future<Output = Result<T, Status>>,
+    ) -> Result<T, Status> {
+        let taken = tokio::select! {
+            taken = step => taken?,
+            () = self.parts.closing.cancelled() => {
+                let told = "the market is shutting down; begin again in a moment";
+                return Err(wire::try_again(Reason::Unavailable, told, OVERLOAD_RETRY_DELAY));
+            }
+        };
+        if self.parts.suspended.contains(party) { Err(wire::suspended()) } else { Ok(taken) }
     }
 
     fn reads(&self) -> &dyn Reads {

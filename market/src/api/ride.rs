@@ -71,7 +71,7 @@ impl RideService for RideApi {
                 [("order_id", id.to_string()), ("status", order.status.as_str().to_owned())],
             ));
         };
-        Ok(Response::new(Box::pin(watch::positions(self.0.clone(), ride, id, request.cursor))))
+        Ok(Response::new(Box::pin(watch::positions(self.0.clone(), caller, (ride, id), request.cursor))))
     }
 
     async fn end_ride(

@@ -18,6 +18,7 @@ use souk_certs::{
     server::{ClientPolicy, server_config},
 };
 use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
 
 use crate::{
     access::{Access, AccessParts, CallbackPolicy, Suspended, TokenKeys, Tokens},
@@ -150,6 +151,7 @@ impl App {
             callbacks,
             suspended,
             clock,
+            closing: CancellationToken::new(),
         });
         let admin = listen(config.server.admin_listen).await?;
         Ok(Self { config, listener, acceptor, access, rotator, parts, lanes, relay, refusals, admin })

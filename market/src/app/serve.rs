@@ -79,6 +79,7 @@ impl App {
         rotating.abort();
         tracing::info!("shutting down");
         shutdown.cancel();
+        parts.closing.cancel();
         // The relay ends the streams, which would outlast every other call.
         let closing = tokio::task::spawn_blocking(move || server.stop());
         let (closed, ()) = tokio::join!(closing, relay.shut_down(config.server.drain()));

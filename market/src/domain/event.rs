@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{EventId, Item, ItemId, Order, PartyId, Timestamp};
+use super::{EventId, Item, ItemId, Money, Order, PartyId, Timestamp};
 
 /// An event as the rules make it, before it is in anyone's mailbox.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -72,6 +72,12 @@ pub enum EventKind {
         item: Item,
         /// Names of the changed fields, as in the contract.
         changed_fields: Vec<String>,
+        /// What it cost before, if it is cheaper now.
+        #[serde(default)]
+        previous_price: Option<Money>,
+        /// Whether it was sold out before and is not now.
+        #[serde(default)]
+        back_in_stock: bool,
     },
     /// An item was taken off the market.
     ItemWithdrawn {

@@ -47,6 +47,11 @@ impl Money {
         Ok(Self { amount_minor, currency })
     }
 
+    /// Whether it is more than another amount in the same currency.
+    pub fn is_above(self, other: Self) -> bool {
+        self.currency_code() == other.currency_code() && self.amount_minor() > other.amount_minor()
+    }
+
     /// This price times a number of units; `None` when that is past 2⁶³−1 minor units.
     pub fn times(self, units: i64) -> Option<Self> {
         let amount_minor = self.amount_minor.checked_mul(units)?;

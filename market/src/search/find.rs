@@ -49,9 +49,9 @@ impl Reader {
             // One more than asked for tells whether there is a next page.
             limit: limit + 1,
         };
-        let ranks_matches = query.order == SearchOrder::Relevance;
+        let ranks_matches = query.order == SearchOrder::Relevance && !query.is_exact;
         let mut found = run(&searcher, &*matching.query(ranks_matches), &best)?;
-        if found.0.total == 0 && !ranks_matches && matching.can_forgive() {
+        if found.0.total == 0 && !ranks_matches && !query.is_exact && matching.can_forgive() {
             found = run(&searcher, &*matching.query(true), &best)?;
         }
         let (Best { mut places, total }, counts) = found;

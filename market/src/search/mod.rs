@@ -139,6 +139,13 @@ impl Search {
         self.ask_index(caller, move |reader| reader.categories(&query)).await
     }
 
+    /// Waits until searches see something that lies after a position in the feed.
+    pub async fn wait_past(&self, position: FeedPosition) {
+        let mut progress = self.shared.live.progress.subscribe();
+        // The sender goes with the index, and then there is nothing to wait for.
+        let _ = progress.wait_for(|progress| progress.indexed > position).await;
+    }
+
     /// How far behind the index is, and how busy.
     pub fn load(&self) -> SearchLoad {
         let Progress { indexed, level } = self.progress();

@@ -5,7 +5,7 @@ use std::{collections::HashSet, sync::Arc};
 use serde::{Deserialize, Serialize};
 
 use super::{SearchError, place::Place};
-use crate::domain::{Category, Item, Money, PartyId};
+use crate::domain::{Category, Item, ItemId, Money, PartyId};
 
 /// Asks for items. All that is given must hold.
 ///
@@ -33,6 +33,10 @@ pub struct SearchQuery {
     pub hidden_sellers: Arc<HashSet<PartyId>>,
     /// Only items that can be bought now.
     pub in_stock: bool,
+    /// Only these items.
+    pub among: Option<Arc<[ItemId]>>,
+    /// Forgive no typos, even when nothing matches as typed.
+    pub is_exact: bool,
     /// The order of the items.
     pub order: SearchOrder,
     /// How many items at most: 1 to [`SearchQuery::MAX_LIMIT`], a number outside counts as the nearest.
@@ -75,6 +79,8 @@ impl Default for SearchQuery {
             seller: None,
             hidden_sellers: Arc::default(),
             in_stock: false,
+            among: None,
+            is_exact: false,
             order: SearchOrder::Relevance,
             limit: 50,
             after: None,

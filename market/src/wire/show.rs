@@ -167,10 +167,14 @@ fn event_kind(event: &Event) -> v1::event::Kind {
                 item_version: *item_version,
             })
         }
-        EventKind::ItemUpdated { item: updated, changed_fields } => Kind::ItemUpdated(v1::ItemUpdated {
-            item: Some(item(updated)),
-            changed_fields: changed_fields.clone(),
-        }),
+        EventKind::ItemUpdated { item: updated, changed_fields, previous_price, back_in_stock } => {
+            Kind::ItemUpdated(v1::ItemUpdated {
+                item: Some(item(updated)),
+                changed_fields: changed_fields.clone(),
+                previous_unit_price: previous_price.map(money),
+                back_in_stock: *back_in_stock,
+            })
+        }
         EventKind::ItemWithdrawn { item, item_name, item_version } => {
             Kind::ItemWithdrawn(v1::ItemWithdrawn {
                 item_id: item.0,

@@ -3,7 +3,7 @@
 use serde::Serialize;
 use souk_proto::v1::{self, event::Kind};
 
-use super::{ItemView, OrderView, time};
+use super::{ItemView, MoneyView, OrderView, time};
 use crate::cli::{money::format_money, output::Shown, plain};
 
 /// An event.
@@ -26,6 +26,10 @@ pub struct EventView {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     changed_fields: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    previous_unit_price: Option<MoneyView>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    back_in_stock: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
     text: Option<String>,
     #[serde(skip)]
     sentence: String,
@@ -44,6 +48,8 @@ impl From<&v1::Event> for EventView {
             item_version: None,
             remaining_quantity: None,
             changed_fields: Vec::new(),
+            previous_unit_price: None,
+            back_in_stock: false,
             text: None,
             sentence: sentence(event),
         };
@@ -78,6 +84,8 @@ impl EventView {
             Some(Kind::ItemUpdated(updated)) => {
                 self.kind = "item_updated";
                 self.item = updated.item.as_ref().map(ItemView::from);
+                self.previous_unit_price = MoneyView::new(updated.previous_unit_price.as_ref());
+                self.back_in_stock = updated.back_in_stock;
                 self.changed_fields = updated.changed_fields.iter().map(|field| plain(field)).collect();
             }
             Some(Kind::ItemWithdrawn(withdrawn)) => {
@@ -149,13 +157,16 @@ pub fn sentence(event: &v1::Event) -> String {
             let item = updated.item.clone().unwrap_or_default();
             let stock =
                 if item.quantity == 0 { "sold out".into() } else { format!("{} in stock", item.quantity) };
-            format!(
-                "changed: {} (item {}, {}) is now {}, {stock}",
-                plain(&item.name),
-                item.item_id,
-                plain(&updated.changed_fields.join(", ")),
-                format_money(item.unit_price.as_ref())
-            )
+            let (name, price) = (plain(&item.name), format_money(item.unit_price.as_ref()));
+            if updated.back_in_stock {
+                format!("back in stock: {name} (item {}) for {price}, {stock}", item.item_id)
+            } else if let Some(before) = &updated.previous_unit_price {
+                let before = format_money(Some(before));
+                format!("price down: {name} (item {}) is now {price}, was {before}, {stock}", item.item_id)
+            } else {
+                let what = plain(&updated.changed_fields.join(", "));
+                format!("changed: {name} (item {}, {what}) is now {price}, {stock}", item.item_id)
+            }
         }
         Some(Kind::ItemWithdrawn(withdrawn)) => {
             format!(

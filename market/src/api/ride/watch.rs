@@ -9,7 +9,7 @@ use tonic::Status;
 
 use super::{Api, open_ride, read};
 use crate::{
-    domain::{OrderId, Place, RideId},
+    domain::{OrderId, PartyId, Place, RideId},
     rides::RideWatch,
     store::TrackPoint,
     wire,
@@ -27,6 +27,7 @@ const POLL: Duration = Duration::from_secs(2);
 struct Watcher {
     api: Api,
     watch: RideWatch,
+    caller: PartyId,
     ride: RideId,
     order: OrderId,
     cursor: i64,
@@ -39,14 +40,15 @@ struct Watcher {
 /// The positions of an order's ride, until it ends.
 pub(super) fn positions(
     api: Api,
-    ride: RideId,
-    order: OrderId,
+    caller: PartyId,
+    (ride, order): (RideId, OrderId),
     cursor: i64,
 ) -> impl Stream<Item = Result<v1::WatchRideResponse, Status>> + Send {
     let watch = api.parts.rides.watch(ride);
     let watcher = Watcher {
         api,
         watch,
+        caller,
         ride,
         order,
         cursor,
@@ -55,7 +57,8 @@ pub(super) fn positions(
         is_over: false,
     };
     let steps = stream::try_unfold(watcher, |mut watcher| async move {
-        match watcher.step().await? {
+        let (api, caller) = (watcher.api.clone(), watcher.caller);
+        match api.while_welcome(caller, watcher.step()).await? {
             Some(messages) => {
                 let messages = messages
                     .into_iter()

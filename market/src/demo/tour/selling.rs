@@ -17,6 +17,7 @@ pub(super) async fn tour(log: &mut Log, scene: &mut Scene) {
     })
     .await;
     log.step("search by name and category, with a typo", &["CatalogService/SearchItem"], search(scene)).await;
+    log.step("a search goes on, and tells what changes", &["CatalogService/WatchSearch"], watch(scene)).await;
     log.step("categories are counted", &["CatalogService/ListCategories"], categories(scene)).await;
     log.step("price and stock are changed", &["SellerService/UpdateItem"], update(scene)).await;
     log.step(
@@ -162,5 +163,31 @@ async fn import(scene: &Scene) -> anyhow::Result<()> {
         (second.unchanged_count, second.updated_count, second.created_count) == (300, 0, 0),
         "{second:?}"
     );
+    Ok(())
+}
+
+async fn watch(scene: &Scene) -> anyhow::Result<()> {
+    use v1::watch_search_response::Message;
+    let request = v1::WatchSearchRequest { query: "candle".into(), ..Default::default() };
+    let mut watched = scene.bob.connection.catalog().watch_search(request).await?.into_inner();
+    let synced = watched.message().await?.and_then(|message| message.message);
+    ensure!(matches!(synced, Some(Message::Synced(_))), "{synced:?}");
+    let candle = scene.carol.sell(draft("Candle", "home/light", 300, 5)).await?.item_id;
+    let cheaper = v1::ItemDraft { unit_price: pounds(250), ..Default::default() };
+    scene.carol.update(candle, cheaper).await?;
+    let mut kinds = Vec::new();
+    while kinds.last() != Some(&v1::SearchChangeKind::PriceDown) {
+        match watched.message().await?.and_then(|message| message.message) {
+            Some(Message::Change(change)) if change.kind() == v1::SearchChangeKind::New => {
+                kinds.push(change.kind());
+                // Both may have been indexed at once.
+                if change.item.is_some_and(|item| item.unit_price == pounds(250)) {
+                    return Ok(());
+                }
+            }
+            Some(Message::Change(change)) => kinds.push(change.kind()),
+            other => anyhow::bail!("{other:?}"),
+        }
+    }
     Ok(())
 }

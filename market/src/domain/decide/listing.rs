@@ -71,7 +71,12 @@ impl Rules<'_, '_> {
         }
         item.version += 1;
         item.updated_at = self.context.now;
-        let kind = EventKind::ItemUpdated { item: item.clone(), changed_fields };
+        let kind = EventKind::ItemUpdated {
+            item: item.clone(),
+            changed_fields,
+            previous_price: before.unit_price.is_above(item.unit_price).then_some(before.unit_price),
+            back_in_stock: before.quantity == 0 && item.quantity > 0,
+        };
         let event = self.event(Audience::Wishers(item.id), kind);
         Some((item, event))
     }

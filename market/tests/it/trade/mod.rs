@@ -10,4 +10,5 @@ mod listing;
 mod rating;
 mod riding;
 mod searching;
+mod watching;
 mod wishing;

@@ -1,0 +1,141 @@
+//! `buyer watch`.
+
+use clap::Args;
+use serde::Serialize;
+use souk_client::{
+    Failure,
+    cli::{CliSession, Interrupt, Shown, format_money, plain, view::ItemView},
+    retry,
+};
+use souk_proto::v1::{
+    self, SearchChange, SearchChangeKind, WatchSearchRequest, watch_search_response::Message,
+};
+use tokio::time::sleep;
+
+use super::search::Filters;
+
+/// How often watching is begun again that brings nothing.
+const MAX_ATTEMPTS: u32 = 5;
+
+/// Search, and go on: show what is new, cheaper, back in stock or gone, until Ctrl-C
+#[derive(Args)]
+pub(crate) struct Watch {
+    #[command(flatten)]
+    filters: Filters,
+}
+
+/// A line of what is watched.
+#[derive(Serialize)]
+struct Line {
+    kind: &'static str,
+    item: ItemView,
+    #[serde(skip)]
+    sentence: String,
+}
+
+impl Line {
+    fn new(kind: &'static str, item: &v1::Item, more: &str) -> Self {
+        let stock =
+            if item.quantity == 0 { "sold out".to_owned() } else { format!("{} in stock", item.quantity) };
+        let (name, price) = (plain(&item.name), format_money(item.unit_price.as_ref()));
+        let sentence =
+            format!("{}: {name} (item {}) for {price}{more}, {stock}", kind.replace('_', " "), item.item_id);
+        Self { kind, item: ItemView::from(item), sentence }
+    }
+
+    fn of(change: &SearchChange) -> Self {
+        let item = change.item.clone().unwrap_or_default();
+        let kind = match change.kind() {
+            SearchChangeKind::Unspecified | SearchChangeKind::Changed => "changed",
+            SearchChangeKind::New => "new",
+            SearchChangeKind::PriceDown => "price_down",
+            SearchChangeKind::BackInStock => "back_in_stock",
+            SearchChangeKind::Gone => "gone",
+        };
+        let before = change.previous_unit_price.as_ref();
+        let more = before.map(|before| format!(", was {}", format_money(Some(before)))).unwrap_or_default();
+        Self::new(kind, &item, &more)
+    }
+}
+
+impl Shown for Line {
+    const HEADINGS: &'static [&'static str] = &["CHANGE"];
+
+    fn cells(&self) -> Vec<String> {
+        vec![self.sentence.clone()]
+    }
+}
+
+impl Watch {
+    pub(super) async fn run(self, session: &CliSession) -> Result<(), Failure> {
+        let search = self.filters.query(session)?;
+        let request = WatchSearchRequest {
+            query: search.query,
+            category: search.category,
+            min_price: search.min_price,
+            max_price: search.max_price,
+            min_rating: search.min_rating,
+            seller_id: search.seller_id,
+            in_stock: search.in_stock,
+        };
+        let mut interrupted = Interrupt::watch()?;
+        tokio::select! {
+            watched = watch(session, request) => watched,
+            () = interrupted.came() => Ok(()),
+        }
+    }
+}
+
+/// Begins again when the stream breaks: then all that matches comes once more.
+async fn watch(session: &CliSession, request: WatchSearchRequest) -> Result<(), Failure> {
+    let mut attempts = 0;
+    loop {
+        let mut came = 0_u64;
+        let failure = follow(session, request.clone(), &mut came).await?;
+        attempts = if came > 0 { 1 } else { attempts + 1 };
+        if attempts >= MAX_ATTEMPTS || !failure.is_passing() {
+            return Err(failure);
+        }
+        let wait = retry::backoff(attempts, 1.0);
+        session.printer().say(&format!("interrupted ({failure}); beginning again in {wait:.1?}"));
+        sleep(wait).await;
+    }
+}
+
+/// One stream; answers why it ended.
+async fn follow(
+    session: &CliSession,
+    request: WatchSearchRequest,
+    came: &mut u64,
+) -> Result<Failure, Failure> {
+    let connection = session.connection().await?.clone();
+    let mut found = match connection.catalog().watch_search(request).await {
+        Ok(found) => found.into_inner(),
+        Err(status) => return Ok(connection.explain(status).await),
+    };
+    loop {
+        let message = match found.message().await {
+            Ok(Some(message)) => message.message,
+            Ok(None) => {
+                let status = tonic::Status::unavailable("the market ended the stream");
+                return Ok(connection.explain(status).await);
+            }
+            Err(status) => return Ok(connection.explain(status).await),
+        };
+        *came += 1;
+        match message {
+            Some(Message::Match(item)) => {
+                let line = Line::new("match", &item, "");
+                session.printer().event(&line, &line.sentence)?;
+            }
+            Some(Message::Synced(_)) => {
+                session.printer().say("this is all for now; changes follow, Ctrl-C ends")
+            }
+            Some(Message::Change(change)) => {
+                let line = Line::of(&change);
+                session.printer().event(&line, &line.sentence)?;
+            }
+            None => {}
+        }
+    }
+}

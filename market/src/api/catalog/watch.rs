@@ -1,0 +1,164 @@
+//! WatchSearch: a search that goes on.
+
+use std::{collections::HashMap, sync::Arc};
+
+use futures::{Stream, stream};
+use souk_proto::v1::{self, watch_search_response::Message};
+use tonic::Status;
+
+use super::{Api, read, search_status};
+use crate::{
+    domain::{Item, ItemId, Money, PartyId},
+    search::{SearchOrder, SearchQuery},
+    store::FeedPosition,
+    wire::{self, Fields},
+};
+
+/// The most items that one search may be watched for.
+const MAX_MATCHES: usize = SearchQuery::MAX_LIMIT;
+/// Changed items that are looked at together.
+const PAGE: usize = 256;
+
+/// What was last told of an item.
+struct Known {
+    unit_price: Money,
+    is_in_stock: bool,
+    version: i64,
+    /// Whether it matches still; one that went may come back.
+    matches: bool,
+}
+
+impl Known {
+    fn of(item: &Item) -> Self {
+        Self {
+            unit_price: item.unit_price,
+            is_in_stock: item.quantity > 0,
+            version: item.version,
+            matches: true,
+        }
+    }
+}
+
+struct Watcher {
+    api: Api,
+    caller: PartyId,
+    query: SearchQuery,
+    /// Everything up to here in the feed was told.
+    position: FeedPosition,
+    known: HashMap<ItemId, Known>,
+    is_synced: bool,
+}
+
+/// What matches, that this was all, and then what changes about it.
+pub(super) fn follow(
+    api: Api,
+    caller: PartyId,
+    query: SearchQuery,
+) -> impl Stream<Item = Result<v1::WatchSearchResponse, Status>> + Send {
+    let query = SearchQuery { order: SearchOrder::Newest, limit: MAX_MATCHES, is_exact: true, ..query };
+    let (position, known) = (FeedPosition(0), HashMap::new());
+    let watcher = Watcher { api, caller, query, position, known, is_synced: false };
+    let steps = stream::try_unfold(watcher, |mut watcher| async move {
+        let (api, caller) = (watcher.api.clone(), watcher.caller);
+        let messages = api.while_welcome(caller, watcher.step()).await?.into_iter();
+        let messages =
+            messages.map(|message| Ok::<_, Status>(v1::WatchSearchResponse { message: Some(message) }));
+        Ok::<_, Status>(Some((stream::iter(messages), watcher)))
+    });
+    futures::TryStreamExt::try_flatten(steps)
+}
+
+impl Watcher {
+    async fn step(&mut self) -> Result<Vec<Message>, Status> {
+        if !self.is_synced {
+            self.is_synced = true;
+            return self.begin().await;
+        }
+        loop {
+            self.api.parts.search.wait_past(self.position).await;
+            let changes = self.changes().await?;
+            if !changes.is_empty() {
+                return Ok(changes);
+            }
+        }
+    }
+
+    async fn begin(&mut self) -> Result<Vec<Message>, Status> {
+        // What comes between this and the search is looked at again, which tells nothing twice.
+        self.position = self.api.parts.search.load().indexed;
+        self.query.hidden_sellers = self.api.parts.suspended.all();
+        let search = &self.api.parts.search;
+        let page = search.search(self.caller, &self.query).await.map_err(search_status)?;
+        if page.total > MAX_MATCHES as u64 {
+            let mut fields = Fields::new();
+            fields.wrong("query", format!("finds {} items; narrow it to {MAX_MATCHES} at most", page.total));
+            return fields.finish(None);
+        }
+        self.known = page.items.iter().map(|item| (item.id, Known::of(item))).collect();
+        let matches = page.items.iter().map(|item| Message::Match(wire::item(item)));
+        Ok(matches.chain([Message::Synced(v1::SearchSynced {})]).collect())
+    }
+
+    /// What the next part of the feed changes about what was told.
+    async fn changes(&mut self) -> Result<Vec<Message>, Status> {
+        let indexed = self.api.parts.search.load().indexed;
+        let mut entries = read(self.api.reads().item_feed(self.position, PAGE).await)?;
+        // What the index does not show yet is for the next time.
+        entries.retain(|entry| entry.position <= indexed);
+        let Some(last) = entries.last() else { return Ok(Vec::new()) };
+        self.position = last.position;
+        let among: Arc<[ItemId]> = entries.iter().map(|entry| entry.item.id).collect();
+        let query = SearchQuery {
+            among: Some(among),
+            hidden_sellers: self.api.parts.suspended.all(),
+            ..self.query.clone()
+        };
+        let found = self.api.parts.search.search(self.caller, &query).await.map_err(search_status)?.items;
+        let mut found: HashMap<_, _> = found.into_iter().map(|item| (item.id, item)).collect();
+        let mut told = Vec::new();
+        for entry in entries {
+            let change = match found.remove(&entry.item.id) {
+                Some(item) => self.came(item)?,
+                None => self.went(&entry.item),
+            };
+            told.extend(change.map(Message::Change));
+        }
+        Ok(told)
+    }
+
+    fn came(&mut self, item: Item) -> Result<Option<v1::SearchChange>, Status> {
+        use v1::SearchChangeKind::{BackInStock, Changed, New, PriceDown};
+        let now = Known::of(&item);
+        let before = self.known.insert(item.id, now);
+        let kind = match &before {
+            Some(before) if before.version >= item.version && before.matches => return Ok(None),
+            Some(before) if !before.is_in_stock && item.quantity > 0 => BackInStock,
+            Some(before) if before.unit_price.is_above(item.unit_price) => PriceDown,
+            Some(before) if before.matches => Changed,
+            _ => New,
+        };
+        if self.known.len() > MAX_MATCHES * 2 {
+            // Those that went need not be known.
+            self.known.retain(|_, known| known.matches);
+            if self.known.len() > MAX_MATCHES * 2 {
+                let mut fields = Fields::new();
+                fields.wrong("query", "finds ever more items; narrow it, and watch again");
+                return fields.finish(None);
+            }
+        }
+        let previous = before.filter(|_| kind == PriceDown).map(|before| wire::money(before.unit_price));
+        Ok(Some(v1::SearchChange {
+            kind: kind.into(),
+            item: Some(wire::item(&item)),
+            previous_unit_price: previous,
+        }))
+    }
+
+    fn went(&mut self, item: &Item) -> Option<v1::SearchChange> {
+        let known = self.known.get_mut(&item.id).filter(|known| known.matches)?;
+        known.matches = false;
+        known.is_in_stock = item.quantity > 0;
+        let kind = v1::SearchChangeKind::Gone.into();
+        Some(v1::SearchChange { kind, item: Some(wire::item(item)), previous_unit_price: None })
+    }
+}
