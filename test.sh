@@ -44,6 +44,13 @@ install openssl openssl || skip "openssl's view of the certificates (openssl is 
 cargo test --workspace --all-targets
 cargo test --workspace --doc --quiet
 
+step "clients: other programs on a real market"
+if install npm npm && install openssl openssl; then
+    cargo build --quiet --workspace --bins
+    clients/test.sh
+else
+    skip "clients of other languages (npm or openssl is missing and could not be installed)"
+fi
 
 step "tour: every call of every service over real mutual TLS"
 cargo run --quiet -p market -- demo --tour

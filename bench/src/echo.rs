@@ -49,6 +49,7 @@ pub(crate) async fn serve(args: ServeArgs) -> anyhow::Result<()> {
         threads: args.threads,
         drain: config.server.drain(),
         log_format: config.log.format,
+        times: Arc::default(),
         refusals: Refusals::default(),
     };
     let listener = TcpListener::bind("127.0.0.1:0").await?;

@@ -11,7 +11,7 @@ use tokio::time::timeout;
 use tonic::{Code, Status, Streaming};
 use uuid::Builder;
 
-use super::{Api, read, unexpected};
+use super::{Api, in_its_own_task, read, unexpected};
 use crate::{
     access::Caller,
     domain::{Action, Fingerprint, ImportRow, Imported, ItemId, Outcome, PartyId, RequestId, RequestKey},
@@ -32,8 +32,8 @@ const EXPORT_PAGE: usize = 256;
 
 /// An import under way. One batch of rows is in the ledger at a time: while it is, nothing is read from
 /// the stream, so that HTTP/2's flow control slows the sender down and nothing piles up here.
-pub(super) struct Import<'a> {
-    api: &'a Api,
+pub(super) struct Import {
+    api: Api,
     caller: Caller,
     validate_only: bool,
     batch: Vec<ImportRow>,
@@ -42,10 +42,19 @@ pub(super) struct Import<'a> {
     line: i64,
 }
 
-impl<'a> Import<'a> {
-    /// Takes all rows of a stream.
+impl Import {
+    /// Takes all rows of a stream, in a task of its own: when the sender vanishes, the call is dropped, and
+    /// what came before must be carried out all the same.
     pub(super) async fn run(
-        api: &'a Api,
+        api: Api,
+        caller: Caller,
+        rows: Streaming<v1::ImportItemsRequest>,
+    ) -> Result<v1::ImportItemsResponse, Status> {
+        in_its_own_task(Self::take_all(api, caller, rows)).await
+    }
+
+    async fn take_all(
+        api: Api,
         caller: Caller,
         mut rows: Streaming<v1::ImportItemsRequest>,
     ) -> Result<v1::ImportItemsResponse, Status> {

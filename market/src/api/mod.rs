@@ -136,6 +136,14 @@ impl Api {
     }
 }
 
+/// Carries a call through whether or not its caller waits for the end.
+async fn in_its_own_task<T: Send + 'static>(
+    call: impl Future<Output = Result<T, Status>> + Send + 'static,
+) -> Result<T, Status> {
+    let ended = tokio::spawn(call).await;
+    ended.unwrap_or_else(|error| Err(wire::internal(&error.to_string())))
+}
+
 fn read<T>(result: Result<T, StoreError>) -> Result<T, Status> {
     result.map_err(|error| wire::store_error(&error))
 }

@@ -12,7 +12,7 @@ use souk_proto::{
 };
 use tonic::{Request, Response, Status, Streaming, async_trait};
 
-use super::{Api, read, unexpected};
+use super::{Api, in_its_own_task, read, unexpected};
 use crate::{
     access::Caller,
     domain::{OrderId, Outcome, Refusal, Ride, RideId, Role},
@@ -46,7 +46,7 @@ impl RideService for RideApi {
         request: Request<Streaming<v1::TrackRideRequest>>,
     ) -> Result<Response<v1::TrackRideResponse>, Status> {
         let seller = seller(&request)?.party;
-        Tracking::run(&self.0, seller, request.into_inner()).await.map(Response::new)
+        Tracking::run(self.0.clone(), seller, request.into_inner()).await.map(Response::new)
     }
 
     async fn watch_ride(

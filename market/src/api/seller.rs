@@ -82,7 +82,7 @@ impl SellerService for SellerApi {
         request: Request<Streaming<v1::ImportItemsRequest>>,
     ) -> Result<Response<v1::ImportItemsResponse>, Status> {
         let caller = Caller::of(&request)?.clone();
-        Import::run(&self.0, caller, request.into_inner()).await.map(Response::new)
+        Import::run(self.0.clone(), caller, request.into_inner()).await.map(Response::new)
     }
 
     async fn export_items(

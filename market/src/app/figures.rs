@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::App;
-use crate::observe::Metrics;
+use crate::observe::{Metrics, port::Health};
 
 impl App {
     /// All of them. What they read is shared with what they tell of, so that they are always true.
@@ -28,7 +28,18 @@ impl App {
         metrics.counter("souk_refused_identities", "Handshakes and calls refused for who asked", move || {
             refusals.total()
         });
+        metrics.call_times(&self.times);
         metrics
+    }
+
+    /// Whether the market lives, and whether it answers.
+    pub(super) fn health(&self) -> Health {
+        let (has_failed, ledger) = (self.lanes.failure(), self.lanes.failure());
+        let (search, closing) = (self.parts.search.clone(), self.parts.closing.clone());
+        Health {
+            is_alive: Box::new(move || !has_failed()),
+            is_ready: Box::new(move || !ledger() && search.load().level && !closing.is_cancelled()),
+        }
     }
 
     fn tell_expiries(&self, metrics: &mut Metrics) {

@@ -21,13 +21,14 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    access::{Access, AccessParts, CallbackPolicy, Suspended, TokenKeys, Tokens},
+    access::{Access, AccessParts, CallbackPolicy, Suspended, TokenKeyFiles, TokenKeys, Tokens},
     api::Parts,
     audit::Refusals,
     clock::Clock,
     config::{Config, StoreConfig},
     domain::PartyId,
     ledger::{Lanes, OnCommit},
+    observe::CallTimes,
     relay::{Dialer, Relay, RelayHandle, RelayParts},
     rides::RideNews,
     search::{IndexHome, Search, SearchError},
@@ -49,6 +50,7 @@ pub struct App {
     relay: Relay,
     refusals: Refusals,
     admin: Option<TcpListener>,
+    times: Arc<CallTimes>,
 }
 
 /// Why the market could not be opened.
@@ -87,23 +89,8 @@ impl OpenError {
 impl App {
     /// Opens everything and listens where `listener` does.
     pub async fn build(config: Config, listener: TcpListener, clock: Clock) -> Result<Self, OpenError> {
-        let trust_domain = config.tls.trust_domain();
-        let (files, stale_lists) = (config.tls.files(), config.tls.stale_lists());
-        let token_keys = config.tls.token_key_files();
-        let changes = Changes::watch(files.paths().into_iter().chain(token_keys.paths()))?;
-        let rotation = Rotation::begin(files, trust_domain.clone(), stale_lists, souk_certs::clock::now())?;
+        let Papers { changes, rotation, token_keys, acceptor, tokens, outgoing } = Papers::open(&config)?;
         let credentials = Arc::clone(rotation.current());
-        if credentials.identity().identity() != souk_certs::identity::Identity::Market {
-            return Err(OpenError::NotAMarket(config.tls.cert.display().to_string()));
-        }
-        let acceptor = Acceptor::new(
-            server_config(&credentials, ClientPolicy::AnyParty)?,
-            trust_domain.clone(),
-            ClientPolicy::AnyParty,
-            config.limits.acceptor(),
-        );
-        let tokens = Arc::new(Tokens::new(TokenKeys::load(&token_keys)?, &trust_domain));
-        let outgoing = ClientTls::new(&credentials)?;
         let Store { lanes, reads, mailboxes, tracks } = open_store(&config.store)?;
         let home = config.store.index_directory().map_or(IndexHome::Memory, IndexHome::Directory);
         let search = Search::open(home, Arc::clone(&reads)).await?;
@@ -112,7 +99,7 @@ impl App {
         let relay = Relay::start(RelayParts {
             mailboxes: Arc::clone(&mailboxes),
             tracks: Arc::clone(&tracks),
-            dialer: Dialer::new(outgoing.clone(), trust_domain, callbacks.clone()),
+            dialer: Dialer::new(outgoing.clone(), config.tls.trust_domain(), callbacks.clone()),
             suspended: suspended.clone(),
             clock,
         });
@@ -154,12 +141,62 @@ impl App {
             closing: CancellationToken::new(),
         });
         let admin = listen(config.server.admin_listen).await?;
-        Ok(Self { config, listener, acceptor, access, rotator, parts, lanes, relay, refusals, admin })
+        Ok(Self {
+            config,
+            listener,
+            acceptor,
+            access,
+            rotator,
+            parts,
+            lanes,
+            relay,
+            refusals,
+            admin,
+            times: Arc::default(),
+        })
     }
 
     /// Where the market listens.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
         self.listener.local_addr()
+    }
+
+    /// Where its figures are told, if anywhere.
+    pub fn admin_addr(&self) -> Option<SocketAddr> {
+        self.admin.as_ref()?.local_addr().ok()
+    }
+}
+
+/// What the market shows, and what it accepts.
+struct Papers {
+    changes: Changes,
+    rotation: Rotation,
+    token_keys: TokenKeyFiles,
+    acceptor: Acceptor,
+    tokens: Arc<Tokens>,
+    outgoing: ClientTls,
+}
+
+impl Papers {
+    fn open(config: &Config) -> Result<Self, OpenError> {
+        let trust_domain = config.tls.trust_domain();
+        let (files, stale_lists) = (config.tls.files(), config.tls.stale_lists());
+        let token_keys = config.tls.token_key_files();
+        let changes = Changes::watch(files.paths().into_iter().chain(token_keys.paths()))?;
+        let rotation = Rotation::begin(files, trust_domain.clone(), stale_lists, souk_certs::clock::now())?;
+        let credentials = Arc::clone(rotation.current());
+        if credentials.identity().identity() != souk_certs::identity::Identity::Market {
+            return Err(OpenError::NotAMarket(config.tls.cert.display().to_string()));
+        }
+        let acceptor = Acceptor::new(
+            server_config(&credentials, ClientPolicy::AnyParty)?,
+            trust_domain.clone(),
+            ClientPolicy::AnyParty,
+            config.limits.acceptor(),
+        );
+        let tokens = Arc::new(Tokens::new(TokenKeys::load(&token_keys)?, &trust_domain));
+        let outgoing = ClientTls::new(&credentials)?;
+        Ok(Self { changes, rotation, token_keys, acceptor, tokens, outgoing })
     }
 }
 

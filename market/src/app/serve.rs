@@ -43,8 +43,9 @@ impl App {
         F: Fn(Arc<Access>, Api) -> R + Send + Sync + 'static,
         R: Future<Output = Result<Routes, tonic_reflection::server::Error>>,
     {
-        let figures = self.figures();
-        let Self { config, listener, acceptor, access, rotator, parts, lanes, relay, refusals, admin } = self;
+        let (figures, health) = (self.figures(), self.health());
+        let Self { config, listener, acceptor, access, rotator, parts, lanes, relay, refusals, admin, times } =
+            self;
         report_head(&parts, "the audit log goes on from").await;
         let options = ServerOptions {
             acceptor,
@@ -54,6 +55,7 @@ impl App {
             calls: config.limits.calls_under_way,
             calls_of_party: config.limits.calls_of_party,
             log_format: config.log.format,
+            times,
             refusals: refusals.clone(),
         };
         let server = {
@@ -64,7 +66,7 @@ impl App {
             })?
         };
         if let Some(admin) = admin {
-            tokio::spawn(observe::port::serve(admin, Arc::new(figures), shutdown.clone()));
+            tokio::spawn(observe::port::serve(admin, figures, health, shutdown.clone()));
         }
         let served = CancellationToken::new();
         let noting = tokio::spawn(audit::keep(refusals, lanes.ledgers(), parts.clock, served.clone()));

@@ -151,6 +151,12 @@ impl Lanes {
         }
     }
 
+    /// Tells whether a lane has ended while the market still needs it. Whoever asks may outlive the lanes.
+    pub fn failure(&self) -> impl Fn() -> bool + Send + Sync + use<> {
+        let queues = Arc::downgrade(&self.queues);
+        move || queues.upgrade().is_some_and(|queues| queues.iter().any(mpsc::Sender::is_closed))
+    }
+
     /// Whether a lane has ended while the market still needs it, which only a defect can cause.
     pub fn has_failed(&self) -> bool {
         self.threads.iter().any(thread::JoinHandle::is_finished)

@@ -7,29 +7,39 @@
 use std::{
     fmt,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll},
     time::Instant,
 };
 
-use http::{HeaderMap, Request, Response};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response};
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 use souk_certs::acceptor::PeerInfo;
 use tonic::{Code, Status};
 use tower::{Layer, Service};
 
+use uuid::Uuid;
+
+use super::CallTimes;
 use crate::config::LogFormat;
 
+/// The header by which a caller finds its call in the log again. It may choose the id; otherwise it gets one.
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// The longest id that is taken over, in bytes.
+const MAX_REQUEST_ID: usize = 64;
+
 /// Puts [`AccessLog`] around a service.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct AccessLogLayer {
     format: LogFormat,
+    times: Arc<CallTimes>,
 }
 
 impl AccessLogLayer {
-    /// Lines for people, or for machines.
-    pub fn new(format: LogFormat) -> Self {
-        Self { format }
+    /// Lines for people, or for machines; and how long calls take.
+    pub fn new(format: LogFormat, times: Arc<CallTimes>) -> Self {
+        Self { format, times }
     }
 }
 
@@ -37,7 +47,7 @@ impl<S> Layer<S> for AccessLogLayer {
     type Service = AccessLog<S>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        AccessLog { inner, format: self.format }
+        AccessLog { inner, layer: self.clone() }
     }
 }
 
@@ -45,7 +55,7 @@ impl<S> Layer<S> for AccessLogLayer {
 #[derive(Clone, Debug)]
 pub struct AccessLog<S> {
     inner: S,
-    format: LogFormat,
+    layer: AccessLogLayer,
 }
 
 impl<S, B, A> Service<Request<B>> for AccessLog<S>
@@ -61,14 +71,28 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        let line = tracing::enabled!(tracing::Level::INFO).then(|| Line {
+        let given = request.headers().get(REQUEST_ID).filter(|id| is_plain(id)).cloned();
+        let line = Line {
             peer: request.extensions().get::<PeerInfo>().cloned(),
             path: request.uri().clone(),
             began: Instant::now(),
-            format: self.format,
-        });
-        LoggedCall { call: self.inner.call(request), line }
+            id: given.unwrap_or_else(new_id),
+            layer: self.layer.clone(),
+        };
+        LoggedCall { call: self.inner.call(request), line: Some(line) }
     }
+}
+
+/// Whatever else a caller sends would be written into the log.
+fn is_plain(id: &HeaderValue) -> bool {
+    let allowed = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_.:".contains(byte);
+    !id.is_empty() && id.len() <= MAX_REQUEST_ID && id.as_bytes().iter().all(allowed)
+}
+
+fn new_id() -> HeaderValue {
+    let mut buffer = Uuid::encode_buffer();
+    let id = Uuid::new_v4().simple().encode_lower(&mut buffer);
+    HeaderValue::from_str(id).unwrap_or(HeaderValue::from_static("none"))
 }
 
 /// What is known of a call before its end.
@@ -76,22 +100,29 @@ struct Line {
     peer: Option<PeerInfo>,
     path: http::Uri,
     began: Instant,
-    format: LogFormat,
+    id: HeaderValue,
+    layer: AccessLogLayer,
 }
 
 impl Line {
     fn write(self, outcome: Outcome) {
+        let took = self.began.elapsed();
+        self.layer.times.add(self.path.path(), outcome.code(), took);
+        if !tracing::enabled!(tracing::Level::INFO) {
+            return;
+        }
         let who = Who(self.peer.as_ref());
         let what = self.path.path().trim_start_matches('/').trim_start_matches("shopping.v1.");
         let outcome = outcome.as_str();
-        let millis = self.began.elapsed().as_secs_f64() * 1_000.0;
+        let millis = took.as_secs_f64() * 1_000.0;
+        let id = self.id.to_str().unwrap_or_default();
         let peer = Peer(self.peer.as_ref());
-        match self.format {
+        match self.layer.format {
             LogFormat::Words => {
-                tracing::info!(target: "souk::access", "{who} at {peer}: {what} {outcome} in {millis:.1} ms");
+                tracing::info!(target: "souk::access", "{who} at {peer}: {what} {outcome} in {millis:.1} ms [{id}]");
             }
             LogFormat::Json => {
-                tracing::info!(target: "souk::access", %who, what, outcome, millis, %peer, "call");
+                tracing::info!(target: "souk::access", %who, what, outcome, millis, %peer, id, "call");
             }
         }
     }
@@ -134,6 +165,13 @@ enum Outcome {
 impl Outcome {
     fn of(trailers: &HeaderMap) -> Option<Self> {
         Status::from_header_map(trailers).map(|status| Self::Ended(status.code()))
+    }
+
+    fn code(self) -> Option<Code> {
+        match self {
+            Self::Abandoned => None,
+            Self::Ended(code) => Some(code),
+        }
     }
 
     fn as_str(self) -> &'static str {
@@ -184,8 +222,11 @@ where
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        let response = std::task::ready!(this.call.poll(context))?;
+        let mut response = std::task::ready!(this.call.poll(context))?;
         let mut line = LineAtEnd(this.line.take());
+        if let LineAtEnd(Some(line)) = &line {
+            response.headers_mut().insert(REQUEST_ID, line.id.clone());
+        }
         // An answer without a body tells its outcome in the headers.
         if let Some(outcome) = Outcome::of(response.headers()) {
             line.write(outcome);

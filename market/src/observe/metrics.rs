@@ -1,4 +1,4 @@
-//! Figures for Prometheus (OpenMetrics text). Each is read when it is asked for; nothing is kept.
+//! Figures for Prometheus (OpenMetrics text). All but the times of calls are read when they are asked for.
 
 use std::fmt;
 
@@ -8,6 +8,8 @@ use prometheus_client::{
     metrics::{counter::ConstCounter, gauge::ConstGauge},
     registry::Registry,
 };
+
+use super::CallTimes;
 
 /// The figures of a market.
 #[derive(Debug, Default)]
@@ -77,6 +79,11 @@ impl Metrics {
         read: impl Fn() -> u64 + Send + Sync + 'static,
     ) {
         self.registry.register_collector(Box::new(Counter(Figure { name, help, read })));
+    }
+
+    /// How long calls take.
+    pub fn call_times(&mut self, times: &CallTimes) {
+        times.register(&mut self.registry);
     }
 
     /// All of them, as OpenMetrics text.

@@ -1,12 +1,14 @@
 //! What the market tells its operator: log lines, one of them for each call, and figures.
 
 mod access_log;
+mod calls;
 mod metrics;
 pub mod port;
 
 use std::io;
 
 pub use access_log::{AccessLog, AccessLogLayer};
+pub use calls::CallTimes;
 pub use metrics::Metrics;
 use tracing_appender::non_blocking::NonBlockingBuilder;
 pub use tracing_appender::non_blocking::WorkerGuard;

@@ -17,18 +17,40 @@ use super::Metrics;
 
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-/// Serves until the market closes.
+/// How the market is, for whoever starts and watches it.
+pub struct Health {
+    /// Whether it should go on; if not, it is to be started again.
+    pub is_alive: Box<dyn Fn() -> bool + Send + Sync>,
+    /// Whether calls are answered as they should be: if not, others are to be sent them for now.
+    pub is_ready: Box<dyn Fn() -> bool + Send + Sync>,
+}
+
+struct Admin {
+    metrics: Metrics,
+    health: Health,
+}
+
+/// Serves `/metrics`, `/livez` and `/readyz` until the market closes.
 pub async fn serve(
     listener: TcpListener,
-    metrics: Arc<Metrics>,
+    metrics: Metrics,
+    health: Health,
     closing: CancellationToken,
 ) -> io::Result<()> {
-    let router = Router::new().route("/metrics", get(text)).with_state(metrics);
+    let router = Router::new()
+        .route("/metrics", get(text))
+        .route("/livez", get(async |State(admin): State<Arc<Admin>>| told((admin.health.is_alive)())))
+        .route("/readyz", get(async |State(admin): State<Arc<Admin>>| told((admin.health.is_ready)())))
+        .with_state(Arc::new(Admin { metrics, health }));
     axum::serve(listener, router).with_graceful_shutdown(closing.cancelled_owned()).await
 }
 
-async fn text(State(metrics): State<Arc<Metrics>>) -> Response {
-    match metrics.text() {
+fn told(is_well: bool) -> (StatusCode, &'static str) {
+    if is_well { (StatusCode::OK, "ok\n") } else { (StatusCode::SERVICE_UNAVAILABLE, "not now\n") }
+}
+
+async fn text(State(admin): State<Arc<Admin>>) -> Response {
+    match admin.metrics.text() {
         Ok(text) => ([(CONTENT_TYPE, OPEN_METRICS)], text).into_response(),
         Err(error) => {
             tracing::error!(%error, "the metrics can't be written");

@@ -19,7 +19,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 
-use crate::{audit::Refusals, config::LogFormat};
+use crate::{audit::Refusals, config::LogFormat, observe::CallTimes};
 use admission::AdmissionLayer;
 use sources::{Place, Sources};
 use thread::ServerThread;
@@ -80,6 +80,8 @@ pub struct ServerOptions {
     pub calls_of_party: usize,
     /// How the line for each call is written.
     pub log_format: LogFormat,
+    /// Takes in how long calls take.
+    pub times: Arc<CallTimes>,
     /// Takes in whose certificate was refused.
     pub refusals: Refusals,
 }

@@ -1,6 +1,6 @@
 //! One server thread: a runtime of its own, and the connections that it was dealt.
 
-use std::{future::Future, io, sync::Arc, thread, time::Duration};
+use std::{any::Any, future::Future, io, sync::Arc, thread, time::Duration};
 
 use futures::{Stream, StreamExt as _};
 use souk_certs::acceptor::{Acceptor, TlsConnection};
@@ -11,10 +11,11 @@ use tokio::{
 };
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
-use tonic::{service::Routes, transport};
+use tonic::{body::Body, service::Routes, transport};
+use tower_http::catch_panic::CatchPanicLayer;
 
 use super::{Dealt, ServerOptions, admission::AdmissionLayer, deadline::DeadlineLayer};
-use crate::{audit::Refusals, observe::AccessLogLayer};
+use crate::{audit::Refusals, observe::AccessLogLayer, wire};
 
 /// New connections that wait for a thread's attention, and handshakes under way on it.
 const HANDSHAKES: usize = 128;
@@ -98,7 +99,8 @@ async fn serve(
         .http2_max_header_list_size(HEADER_LIST_BYTES)
         .http2_keepalive_interval(Some(KEEP_ALIVE))
         .http2_keepalive_timeout(Some(KEEP_ALIVE))
-        .layer(AccessLogLayer::new(options.log_format))
+        .layer(AccessLogLayer::new(options.log_format, options.times))
+        .layer(CatchPanicLayer::custom(panicked))
         .layer(admission)
         .layer(DeadlineLayer::new(CALL_TIMEOUT))
         .serve_with_incoming_shutdown(routes, handshakes(options.acceptor, options.refusals, dealt), stopped);
@@ -116,6 +118,11 @@ async fn serve(
         }
         () = overdue => tracing::warn!("some calls were still under way at the end of the drain"),
     }
+}
+
+/// A defect in one call is that call's alone. The panic itself is told by the log.
+fn panicked(_: Box<dyn Any + Send>) -> http::Response<Body> {
+    wire::internal("a call panicked").into_http()
 }
 
 /// Does the handshakes of this thread's connections side by side. A failed one is logged and costs nobody

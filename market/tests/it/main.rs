@@ -10,6 +10,7 @@
 mod audit;
 mod crash;
 mod fair;
+mod observing;
 mod store;
 mod tidy;
 mod trade;

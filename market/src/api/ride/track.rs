@@ -6,7 +6,7 @@ use souk_proto::v1::{self, track_ride_request::Message};
 use tokio::time::{Instant, timeout};
 use tonic::{Status, Streaming};
 
-use super::{Api, open_ride, read};
+use super::{Api, in_its_own_task, open_ride, read};
 use crate::{
     domain::{PartyId, Refusal, RideId, Timestamp},
     store::Fix,
@@ -27,8 +27,8 @@ const IDLE: Duration = Duration::from_secs(60);
 const CLOCK_SKEW: Duration = Duration::from_secs(60);
 
 /// A stream of positions.
-pub(super) struct Tracking<'a> {
-    api: &'a Api,
+pub(super) struct Tracking {
+    api: Api,
     ride: RideId,
     seller: PartyId,
     /// Good, and not brought to the store yet.
@@ -41,10 +41,19 @@ pub(super) struct Tracking<'a> {
     done: v1::TrackRideResponse,
 }
 
-impl<'a> Tracking<'a> {
-    /// Takes positions until the courier sends no more.
+impl Tracking {
+    /// Takes positions until the courier sends no more, in a task of its own: when the courier vanishes, the
+    /// call is dropped, and what came before must be kept all the same.
     pub(super) async fn run(
-        api: &'a Api,
+        api: Api,
+        seller: PartyId,
+        positions: Streaming<v1::TrackRideRequest>,
+    ) -> Result<v1::TrackRideResponse, Status> {
+        in_its_own_task(Self::take_all(api, seller, positions)).await
+    }
+
+    async fn take_all(
+        api: Api,
         seller: PartyId,
         mut positions: Streaming<v1::TrackRideRequest>,
     ) -> Result<v1::TrackRideResponse, Status> {
@@ -160,7 +169,7 @@ impl<'a> Tracking<'a> {
 
     /// The ride may have ended meanwhile.
     async fn check_ride(&self) -> Result<(), Status> {
-        let ride = open_ride(self.api, self.ride).await?;
+        let ride = open_ride(&self.api, self.ride).await?;
         if ride.seller != self.seller {
             return Err(wire::refusal(&Refusal::RideNotFound(self.ride)));
         }

@@ -11,9 +11,12 @@ use crate::store::StoreError;
 
 type Job = Box<dyn FnOnce(&mut Connection) + Send>;
 
-/// A queue of work for connections.
+/// A queue of work for connections. Dropping it waits for the work under way, and closes the connections:
+/// whoever closes a store may then do with its file what it likes.
 pub(super) struct Pool {
-    jobs: Sender<Job>,
+    /// There until the pool is dropped.
+    jobs: Option<Sender<Job>>,
+    threads: Vec<thread::JoinHandle<()>>,
 }
 
 impl Pool {
@@ -26,13 +29,15 @@ impl Pool {
         together: usize,
     ) -> io::Result<Self> {
         let (jobs, waiting) = crossbeam_channel::bounded(queue);
+        let mut threads = Vec::with_capacity(connections.len());
         for (number, connection) in connections.into_iter().enumerate() {
             let waiting = waiting.clone();
-            thread::Builder::new()
+            let thread = thread::Builder::new()
                 .name(format!("{name}-{number}"))
                 .spawn(move || work_off(&waiting, connection, together))?;
+            threads.push(thread);
         }
-        Ok(Self { jobs })
+        Ok(Self { jobs: Some(jobs), threads })
     }
 
     /// Runs `work` on one of the connections.
@@ -46,13 +51,26 @@ impl Pool {
             // A caller that has gone away does not want its answer.
             let _ = answer.send(work(connection));
         });
-        self.jobs.try_send(job).map_err(|error| match error {
+        let ended = || StoreError::unavailable("the store's threads have ended");
+        let jobs = self.jobs.as_ref().ok_or_else(ended)?;
+        jobs.try_send(job).map_err(|error| match error {
             TrySendError::Full(_) => StoreError::Overloaded,
-            TrySendError::Disconnected(_) => StoreError::unavailable("the store's threads have ended"),
+            TrySendError::Disconnected(_) => ended(),
         })?;
         match answered.await {
             Ok(result) => result.map_err(unavailable),
             Err(_) => Err(StoreError::unavailable("a thread of the store has ended")),
+        }
+    }
+}
+
+impl Drop for Pool {
+    fn drop(&mut self) {
+        self.jobs = None;
+        for thread in self.threads.drain(..) {
+            if thread.join().is_err() {
+                tracing::error!("a thread of the store panicked");
+            }
         }
     }
 }

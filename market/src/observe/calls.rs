@@ -1,0 +1,126 @@
+//! How long calls take, by method and outcome, under the names of OpenTelemetry's semantic conventions for
+//! RPC (`rpc.server.duration`; in Prometheus' spelling and seconds).
+
+use std::{collections::HashMap, sync::OnceLock, time::Duration};
+
+use prometheus_client::{
+    metrics::{family::Family, histogram::Histogram},
+    registry::{Registry, Unit},
+};
+use prost::Message as _;
+use prost_types::FileDescriptorSet;
+use souk_proto::FILE_DESCRIPTOR_SET;
+use tonic::Code;
+
+/// Upper bounds in seconds: from what a read takes to what a deadline allows.
+const BUCKETS: [f64; 14] =
+    [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 30.0];
+/// gRPC's status codes, 0 to 16, and one place for calls that were given up.
+const OUTCOMES: usize = 18;
+/// What is not in the contract (health, reflection, mistakes) is counted together, so that nobody can make
+/// up ever more series.
+const OTHER: [&str; 2] = ["other", "other"];
+
+type Labels = [(&'static str, String); 3];
+type Times = Family<Labels, Histogram, fn() -> Histogram>;
+
+/// The times of all calls.
+#[derive(Debug)]
+pub struct CallTimes {
+    by_path: HashMap<String, Method>,
+    other: Method,
+    times: Times,
+}
+
+/// One method; its series are made when there is something to tell.
+#[derive(Debug)]
+struct Method {
+    service: String,
+    name: String,
+    outcomes: [OnceLock<Histogram>; OUTCOMES],
+}
+
+impl Method {
+    fn new(service: &str, name: &str) -> Self {
+        let (service, name) = (service.to_owned(), name.to_owned());
+        Self { service, name, outcomes: [const { OnceLock::new() }; OUTCOMES] }
+    }
+}
+
+impl Default for CallTimes {
+    fn default() -> Self {
+        // The set was written by our own build.
+        let files = FileDescriptorSet::decode(FILE_DESCRIPTOR_SET).unwrap_or_default().file;
+        let services =
+            files.iter().flat_map(|file| file.service.iter().map(move |service| (file.package(), service)));
+        let methods = services.flat_map(|(package, service)| {
+            let full = format!("{package}.{}", service.name());
+            service
+                .method
+                .iter()
+                .map(move |method| (format!("/{full}/{}", method.name()), Method::new(&full, method.name())))
+        });
+        Self {
+            by_path: methods.collect(),
+            other: Method::new(OTHER[0], OTHER[1]),
+            times: Family::new_with_constructor(|| Histogram::new(BUCKETS)),
+        }
+    }
+}
+
+impl CallTimes {
+    /// A call has ended; without a code it was given up.
+    pub fn add(&self, path: &str, code: Option<Code>, took: Duration) {
+        let method = self.by_path.get(path).unwrap_or(&self.other);
+        let outcome = code.map_or(OUTCOMES - 1, |code| code as usize);
+        let Some(histogram) = method.outcomes.get(outcome) else { return };
+        histogram.get_or_init(|| self.series(method, code)).observe(took.as_secs_f64());
+    }
+
+    /// Tells of them from now on.
+    pub(super) fn register(&self, registry: &mut Registry) {
+        let help = "How long calls take until their last byte";
+        registry.register_with_unit("rpc_server_duration", help, Unit::Seconds, self.times.clone());
+    }
+
+    fn series(&self, method: &Method, code: Option<Code>) -> Histogram {
+        let code = code.map_or("abandoned".to_owned(), |code| (code as i32).to_string());
+        let labels = [
+            ("rpc_service", method.service.clone()),
+            ("rpc_method", method.name.clone()),
+            ("rpc_grpc_status_code", code),
+        ];
+        self.times.get_or_create(&labels).clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn calls_are_counted_by_method_and_outcome_and_strange_ones_together() {
+        let times = CallTimes::default();
+        let took = Duration::from_millis(3);
+        times.add("/shopping.v1.BuyerService/BuyItem", Some(Code::Ok), took);
+        times.add("/shopping.v1.BuyerService/BuyItem", Some(Code::FailedPrecondition), took);
+        times.add("/shopping.v1.BuyerService/BuyItem", None, took);
+        for number in 0..100 {
+            times.add(&format!("/no.such.Service/{number}"), Some(Code::Unimplemented), took);
+        }
+        let mut registry = Registry::default();
+        times.register(&mut registry);
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
+        let count = |service: &str, code: &str| {
+            let mut lines = text.lines().filter(|line| line.starts_with("rpc_server_duration_seconds_count"));
+            let line =
+                lines.find(|line| line.contains(service) && line.contains(&format!("code=\"{code}\"")));
+            line.map(|line| line.rsplit(' ').next().unwrap().to_owned())
+        };
+        assert_eq!(count("BuyerService", "0"), Some("1".to_owned()), "{text}");
+        assert_eq!(count("BuyerService", "9"), Some("1".to_owned()), "{text}");
+        assert_eq!(count("BuyerService", "abandoned"), Some("1".to_owned()), "{text}");
+        assert_eq!(count("other", "12"), Some("100".to_owned()), "{text}");
+    }
+}

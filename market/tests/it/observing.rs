@@ -1,0 +1,81 @@
+//! What a market tells of itself: health, figures, and the id of each call.
+
+use std::{net::SocketAddr, sync::OnceLock};
+
+use market::{
+    config::Config,
+    demo::{
+        actor::{Actor, draft},
+        ground::{Ground, GroundOptions},
+    },
+};
+use souk_certs::identity::Role;
+use souk_proto::v1;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+};
+
+/// A port of these tests' own: taken by a listener, let go, and taken by the market.
+static ADMIN: OnceLock<SocketAddr> = OnceLock::new();
+
+async fn get(path: &str) -> String {
+    let mut tcp = TcpStream::connect(ADMIN.get().unwrap()).await.unwrap();
+    let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+    tcp.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    tcp.read_to_string(&mut answer).await.unwrap();
+    answer
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn health_and_the_times_of_calls_are_told() {
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    ADMIN.set(free.local_addr().unwrap()).unwrap();
+    drop(free);
+    let adjust = |config: &mut Config| config.server.admin_listen = ADMIN.get().copied();
+    let ground = Ground::open(GroundOptions { adjust, ..GroundOptions::default() }).await.unwrap();
+    for path in ["/livez", "/readyz"] {
+        assert!(get(path).await.starts_with("HTTP/1.1 200"), "{path}");
+    }
+    assert!(get("/elsewhere").await.starts_with("HTTP/1.1 404"));
+
+    let alice = Actor::enter(&ground, Role::Seller, "Alice").await.unwrap();
+    alice.register(None).await.unwrap();
+    alice.sell(draft("Lamp", "home", 100, 1)).await.unwrap();
+    alice.sell(draft("", "home", 100, 1)).await.unwrap_err();
+    let figures = get("/metrics").await;
+    let count = |method: &str, code: &str| {
+        let (method, code) = (format!("rpc_method=\"{method}\""), format!("rpc_grpc_status_code=\"{code}\""));
+        let mut counts = figures.lines().filter(|line| line.starts_with("rpc_server_duration_seconds_count"));
+        let line = counts.find(|line| line.contains(&method) && line.contains(&code));
+        line.map(|line| line.rsplit(' ').next().unwrap().to_owned())
+    };
+    assert_eq!(count("SellItem", "0"), Some("1".to_owned()), "{figures}");
+    assert_eq!(count("SellItem", "3"), Some("1".to_owned()), "{figures}");
+    ground.close().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_call_has_an_id_by_which_the_log_knows_it() {
+    let ground = Ground::open(GroundOptions::default()).await.unwrap();
+    let alice = Actor::enter(&ground, Role::Seller, "Alice").await.unwrap();
+    alice.register(None).await.unwrap();
+    let ask = async |id: Option<&str>| {
+        let mut request = tonic::Request::new(v1::ListCategoriesRequest::default());
+        if let Some(id) = id {
+            request.metadata_mut().insert("x-request-id", id.parse().unwrap());
+        }
+        let answer = alice.connection.catalog().list_categories(request).await.unwrap();
+        answer.metadata().get("x-request-id").unwrap().to_str().unwrap().to_owned()
+    };
+    assert_eq!(ask(Some("my-call_7")).await, "my-call_7");
+    let (one, other) = (ask(None).await, ask(None).await);
+    assert!(one.len() == 32 && one != other);
+    // What could forge a line of the log, or fill it, is not taken over.
+    let long = "x".repeat(65);
+    for odd in ["two words", "a\"b", "", &long] {
+        assert_eq!(ask(Some(odd)).await.len(), 32, "{odd}");
+    }
+    ground.close().await.unwrap();
+}
