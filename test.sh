@@ -45,11 +45,11 @@ cargo test --workspace --all-targets
 cargo test --workspace --doc --quiet
 
 step "clients: other programs on a real market"
-if install npm npm && install openssl openssl; then
+if install npm npm && install openssl openssl && install python3-venv python3; then
     cargo build --quiet --workspace --bins
     clients/test.sh
 else
-    skip "clients of other languages (npm or openssl is missing and could not be installed)"
+    skip "clients of other languages (npm, openssl or python3 is missing and could not be installed)"
 fi
 
 step "tour: every call of every service over real mutual TLS"

@@ -8,12 +8,12 @@ bin=${BIN:-$PWD/../target/debug}
 scene=$(mktemp -d)
 trap 'kill "$market" 2>/dev/null || true; wait 2>/dev/null || true; rm -rf "$scene"' EXIT
 export SOUK_PKI=$scene/pki
-for party in "init" "seller alice" "buyer bob"; do
+for party in "init" "seller alice" "buyer bob" "seller carol" "buyer dave" "seller erin" "buyer frank"; do
     # shellcheck disable=SC2086
     "$bin/gen-certs" $party >/dev/null
 done
 "$bin/market" serve --listen 127.0.0.1:0 --cert "$SOUK_PKI/market.pem" --store memory \
-    >"$scene/market.log" 2>&1 &
+    --allow-loopback-callbacks >"$scene/market.log" 2>&1 &
 market=$!
 for _ in $(seq 100); do
     SOUK_MARKET=$(sed -n 's/.*the market is open.*\(127\.0\.0\.1:[0-9]*\).*/\1/p' "$scene/market.log" | head -n 1)
@@ -34,17 +34,52 @@ expect() {
 souk() { ./curl/souk-curl.sh "$SOUK_PKI/$1.pem" "${@:2}"; }
 id() { cat /proc/sys/kernel/random/uuid; }
 
-expect shopping.v1.RideService "$(souk alice --list)"
-souk alice AccountService/RegisterSeller "{\"requestId\": \"$(id)\", \"displayName\": \"Alice\"}" >/dev/null
-souk bob AccountService/RegisterBuyer "{\"requestId\": \"$(id)\", \"displayName\": \"Bob\"}" >/dev/null
-souk alice SellerService/SellItem "{\"requestId\": \"$(id)\", \"item\": {\"name\": \"Brass lantern\",
+expect shopping.v1.RideService "$(souk erin --list)"
+souk erin AccountService/RegisterSeller "{\"requestId\": \"$(id)\", \"displayName\": \"Erin\"}" >/dev/null
+souk frank AccountService/RegisterBuyer "{\"requestId\": \"$(id)\", \"displayName\": \"Frank\"}" >/dev/null
+souk erin SellerService/SellItem "{\"requestId\": \"$(id)\", \"item\": {\"name\": \"Brass lantern\",
     \"category\": \"home/light\", \"unitPrice\": {\"amountMinor\": 1250, \"currencyCode\": \"GBP\"},
     \"quantity\": 10}}" >/dev/null
 for _ in $(seq 50); do
-    found=$(souk bob CatalogService/SearchItem '{"query": "lantern"}')
+    found=$(souk frank CatalogService/SearchItem '{"query": "lantern"}')
     case $found in *"Brass lantern"*) break ;; esac
 done
 expect "Brass lantern" "$found"
-expect '"25' "$(souk bob BuyerService/BuyItem "{\"requestId\": \"$(id)\", \"itemId\": 1, \"quantity\": 2}")"
-expect Bob "$(souk alice SellerService/ListSales)"
+expect '"25' "$(souk frank BuyerService/BuyItem "{\"requestId\": \"$(id)\", \"itemId\": 1, \"quantity\": 2}")"
+expect Frank "$(souk erin SellerService/ListSales)"
 echo "buf curl: reflection, registering, selling, searching and buying: ok"
+
+# What is downloaded is kept for the next time.
+kept=$PWD/../target/clients
+python=$kept/python/bin/python
+if ! cmp -s python/requirements.txt "$kept/requirements.txt"; then
+    rm -rf "$kept/python"
+    python3 -m venv "$kept/python"
+    "$python" -m pip install --quiet --disable-pip-version-check -r python/requirements.txt
+    cp python/requirements.txt "$kept/"
+fi
+export PYTHONPATH=$scene/stubs PYTHONDONTWRITEBYTECODE=1
+mkdir "$scene/stubs"
+"$python" -m grpc_tools.protoc -I ../proto --python_out="$scene/stubs" --grpc_python_out="$scene/stubs" \
+    ../proto/shopping/v1/*.proto
+mkdir -p "$kept/node"
+cp node/*.js node/package.json "$kept/node/"
+(cd "$kept/node" && npm install --silent --no-audit --no-fund)
+SOUK_PROTO=$(cd ../proto && pwd)
+export SOUK_PROTO
+
+# trade NAME SELLER BUYER: a seller in one language and a buyer in another trade with each other.
+trade() {
+    local seller buyer
+    case $1 in
+    "Paper lantern") seller=("$python" python/sell.py) buyer=(node "$kept/node/buy.js") ;;
+    *) seller=(node "$kept/node/sell.js") buyer=("$python" python/buy.py) ;;
+    esac
+    timeout 60 "${seller[@]}" "$SOUK_MARKET" "$SOUK_PKI/$2.pem" "$1" &
+    local selling=$!
+    timeout 60 "${buyer[@]}" "$SOUK_MARKET" "$SOUK_PKI/$3.pem" "$1"
+    wait "$selling"
+}
+
+trade "Paper lantern" alice bob
+trade "Glass lantern" carol dave

@@ -1,0 +1,24 @@
+// Sells a lantern: `sell.js MARKET CERT.pem NAME`. The market calls back when it is bought; then it gets cheaper.
+
+import assert from "node:assert/strict";
+
+import { Inbox, newRequestId, Souk } from "./souk.js";
+
+const [market, cert, name] = process.argv.slice(2);
+const pounds = (amount_minor) => ({ currency_code: "GBP", amount_minor });
+
+const souk = new Souk(cert, market);
+let hear;
+const heard = new Promise((resolve) => { hear = resolve; });
+const inbox = new Inbox(souk.credentials, (event) => hear(event));
+await souk.register("Alice", await inbox.listen());
+const draft = { name, category: "home/light", unit_price: pounds(1250), quantity: 10 };
+const { item } = await souk.call("SellerService", "SellItem", { request_id: newRequestId(), item: draft });
+
+const { order } = (await heard).order_placed;
+assert.deepEqual([order.item_id, order.quantity], [item.item_id, 2]);
+const cheaper = { request_id: newRequestId(), item_id: item.item_id, item: { unit_price: pounds(999) } };
+await souk.call("SellerService", "UpdateItem", cheaper);
+inbox.close();
+souk.close();
+console.log(`node: sold ${order.quantity} × ${order.item_name} to ${order.buyer_name}, and was called back: ok`);

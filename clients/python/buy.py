@@ -1,0 +1,36 @@
+"""Buys a lantern: `buy.py MARKET CERT.pem NAME`. Wishes for it too, and is told by a stream when it gets cheaper."""
+
+import sys
+
+from shopping.v1 import buyer_service_pb2 as buyer
+from shopping.v1 import catalog_service_pb2 as catalog
+from souk import Souk, new_request_id
+
+
+def find(souk, name):
+    """The first item that matches, now or as soon as there is one."""
+    for message in souk.catalog.WatchSearch(catalog.WatchSearchRequest(query=name)):
+        if message.HasField("match"):
+            return message.match
+        if message.HasField("change"):
+            return message.change.item
+
+
+def main(market, cert, name):
+    souk = Souk(cert, market)
+    souk.register("Bob")
+    lantern = find(souk, name)
+    request = buyer.AddToWishlistRequest(request_id=new_request_id(), item_id=lantern.item_id)
+    souk.buyer.AddToWishlist(request)
+    request = buyer.BuyItemRequest(request_id=new_request_id(), item_id=lantern.item_id, quantity=2)
+    order = souk.buyer.BuyItem(request).order
+    assert order.total_price.amount_minor == 2500, order
+
+    told = next(souk.subscribe())
+    assert told.item_updated.previous_unit_price.amount_minor == 1250, told
+    souk.close()
+    print(f"python: bought order {order.order_id} from {order.seller_name}, and was told by a stream: ok")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
