@@ -7,14 +7,14 @@ cd "$(dirname "$0")"
 step() { printf '\n== %s\n' "$*"; }
 skip() { printf 'skipped: %s\n' "$*"; }
 
-# install PACKAGE COMMAND: makes COMMAND available, or says that it can't.
+# install PACKAGE COMMAND...: makes COMMAND succeed, or says that it can't.
 install() {
-    command -v "$2" >/dev/null && return 0
+    "${@:2}" >/dev/null 2>&1 && return 0
     if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
         apt-get update -qq >/dev/null 2>&1 || true
         DEBIAN_FRONTEND=noninteractive apt-get install -y -qq "$1" >/dev/null 2>&1 || true
     fi
-    command -v "$2" >/dev/null
+    "${@:2}" >/dev/null 2>&1
 }
 
 step "format"
@@ -33,19 +33,20 @@ done
 echo "no ring, no openssl, no native-tls"
 
 step "contract: buf lint"
-if install npm npm; then
+if install npm npm --version; then
     npx --yes @bufbuild/buf@1 lint proto && echo "proto: clean"
 else
     skip "buf lint (npm is missing and could not be installed)"
 fi
 
 step "tests"
-install openssl openssl || skip "openssl's view of the certificates (openssl is missing)"
+install openssl openssl version || skip "openssl's view of the certificates (openssl is missing)"
 cargo test --workspace --all-targets
 cargo test --workspace --doc --quiet
 
 step "clients: other programs on a real market"
-if install npm npm && install openssl openssl && install python3-venv python3; then
+if install npm npm --version && install openssl openssl version &&
+    install python3-venv python3 -c 'import ensurepip, venv'; then
     cargo build --quiet --workspace --bins
     clients/test.sh
 else
