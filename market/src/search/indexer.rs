@@ -110,7 +110,13 @@ async fn run(home: IndexHome, reads: Arc<dyn Reads>, ready: oneshot::Sender<Resu
     loop {
         // A panic in the index library must not end the thread: searches would go stale unnoticed.
         match AssertUnwindSafe(indexer.follow(&live)).catch_unwind().await {
-            Ok(Ok(())) => return,
+            Ok(Ok(())) => {
+                // Merges go on after the writer is gone, and whoever closes a market may remove its folder.
+                if let Err(error) = indexer.writer.wait_merging_threads() {
+                    tracing::warn!(%error, "the search index was not tidied up; nothing is lost");
+                }
+                return;
+            }
             Ok(Err(error)) => tracing::error!(error = %error, "the search index failed and is opened again"),
             Err(_) => tracing::error!("the search index panicked and is opened again"),
         }

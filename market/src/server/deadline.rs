@@ -1,8 +1,10 @@
-//! The longest time that a call may take to be answered.
+//! The longest time that a call may take: what its client asks for by `grpc-timeout`, to its last byte, and
+//! the market's own limit, until its answer begins.
 //!
-//! What a client asks for by `grpc-timeout` is shorter or makes no difference, and is kept by tonic. Calls
-//! whose requests come as a stream are answered at its end: they have no such limit, and must bound what they
-//! wait for themselves.
+//! tonic keeps `grpc-timeout` too, but calls what is over CANCELLED, and lets streams go on that have begun.
+//!
+//! Calls whose requests come as a stream are answered at its end: they have no limit of the market's, and
+//! must bound what they wait for themselves.
 
 use std::{
     collections::HashSet,
@@ -12,8 +14,8 @@ use std::{
     time::Duration,
 };
 
-use futures::future::Either;
-use http::{Request, Response};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response};
+use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 use prost::Message as _;
 use prost_types::FileDescriptorSet;
@@ -21,6 +23,10 @@ use souk_proto::FILE_DESCRIPTOR_SET;
 use tokio::time::{Sleep, sleep};
 use tonic::{Code, Status};
 use tower::{Layer, Service};
+
+const GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
+/// tonic gives a call up at the very time that was asked for; this has to be first.
+const AHEAD_OF_TONIC: Duration = Duration::from_millis(2);
 
 /// Puts [`Deadline`] around a service.
 #[derive(Clone, Debug)]
@@ -67,22 +73,43 @@ pub(super) struct Deadline<S> {
 impl<S, B, A> Service<Request<B>> for Deadline<S>
 where
     S: Service<Request<B>, Response = Response<A>>,
-    A: Default,
+    A: Body + Default,
 {
-    type Response = S::Response;
+    type Response = Response<BoundedBody<A>>;
     type Error = S::Error;
-    type Future = Either<S::Future, Bounded<S::Future>>;
+    type Future = Bounded<S::Future>;
 
     fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
         self.inner.poll_ready(context)
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        if self.layer.unbounded.contains(request.uri().path()) {
-            return Either::Left(self.inner.call(request));
-        }
-        Either::Right(Bounded { call: self.inner.call(request), over: sleep(self.layer.longest) })
+        let asked = request.headers().get(GRPC_TIMEOUT).and_then(asked_for);
+        let own = (!self.layer.unbounded.contains(request.uri().path())).then_some(self.layer.longest);
+        let until_end = asked.map(|asked| Box::pin(sleep(asked.saturating_sub(AHEAD_OF_TONIC))));
+        Bounded { call: self.inner.call(request), until_answer: own.map(sleep), until_end }
     }
+}
+
+/// What a client asks for (the protocol's `Timeout`: up to 8 digits and a unit).
+fn asked_for(value: &HeaderValue) -> Option<Duration> {
+    let (digits, unit) = value.to_str().ok()?.split_at_checked(value.len().checked_sub(1)?)?;
+    let number: u32 = digits.parse().ok().filter(|_| digits.len() <= 8)?;
+    let unit = match unit {
+        "H" => Duration::from_secs(3_600),
+        "M" => Duration::from_secs(60),
+        "S" => Duration::from_secs(1),
+        "m" => Duration::from_millis(1),
+        "u" => Duration::from_micros(1),
+        "n" => Duration::from_nanos(1),
+        _ => return None,
+    };
+    Some(unit.saturating_mul(number))
+}
+
+fn over() -> Status {
+    let told = "the deadline is over; whether a change took effect is not known";
+    Status::new(Code::DeadlineExceeded, told)
 }
 
 pin_project! {
@@ -91,29 +118,74 @@ pin_project! {
         #[pin]
         call: F,
         #[pin]
-        over: Sleep,
+        until_answer: Option<Sleep>,
+        until_end: Option<Pin<Box<Sleep>>>,
     }
 }
 
 impl<F, A, E> Future for Bounded<F>
 where
     F: Future<Output = Result<Response<A>, E>>,
-    A: Default,
+    A: Body + Default,
 {
-    type Output = F::Output;
+    type Output = Result<Response<BoundedBody<A>>, E>;
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        let call = self.project();
-        if let Poll::Ready(answered) = call.call.poll(context) {
-            return Poll::Ready(answered);
+        let mut this = self.project();
+        if let Poll::Ready(answered) = this.call.poll(context) {
+            let until_end = this.until_end.take();
+            return Poll::Ready(answered.map(|answer| answer.map(|body| BoundedBody { body, until_end })));
         }
-        match call.over.poll(context) {
-            Poll::Ready(()) => {
-                let told = "the market did not answer in time; whether a change took effect is not known";
-                Poll::Ready(Ok(Status::new(Code::DeadlineExceeded, told).into_http()))
-            }
-            Poll::Pending => Poll::Pending,
+        let own = this.until_answer.as_mut().as_pin_mut();
+        let is_over = own.is_some_and(|sleep| sleep.poll(context).is_ready())
+            || this.until_end.as_mut().is_some_and(|sleep| sleep.as_mut().poll(context).is_ready());
+        if is_over { Poll::Ready(Ok(over().into_http())) } else { Poll::Pending }
+    }
+}
+
+pin_project! {
+    /// The body of an answer, which ends with DEADLINE_EXCEEDED when its client's time is over.
+    pub(super) struct BoundedBody<A> {
+        #[pin]
+        body: A,
+        until_end: Option<Pin<Box<Sleep>>>,
+    }
+}
+
+impl<A: Default> Default for BoundedBody<A> {
+    fn default() -> Self {
+        Self { body: A::default(), until_end: None }
+    }
+}
+
+impl<A: Body> Body for BoundedBody<A> {
+    type Data = A::Data;
+    type Error = A::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
+        let this = self.project();
+        if let Poll::Ready(frame) = this.body.poll_frame(context) {
+            return Poll::Ready(frame);
         }
+        if !this.until_end.as_mut().is_some_and(|sleep| sleep.as_mut().poll(context).is_ready()) {
+            return Poll::Pending;
+        }
+        let mut trailers = HeaderMap::new();
+        match over().add_header(&mut trailers) {
+            Ok(()) => Poll::Ready(Some(Ok(Frame::trailers(trailers)))),
+            Err(_) => Poll::Ready(None),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
     }
 }
 
@@ -121,25 +193,58 @@ where
 mod tests {
     use std::convert::Infallible;
 
-    use tonic::body::Body;
     use tower::{ServiceExt as _, service_fn};
 
     use super::*;
 
-    async fn code(path: &str) -> Option<Code> {
+    async fn code(path: &str, timeout: Option<&str>) -> Option<Code> {
         let slow = service_fn(async |_: Request<()>| {
             sleep(Duration::from_secs(2)).await;
-            Ok::<_, Infallible>(Response::new(Body::empty()))
+            Ok::<_, Infallible>(Response::new(tonic::body::Body::empty()))
         });
         let service = DeadlineLayer::new(Duration::from_secs(1)).layer(slow);
-        let request = Request::builder().uri(path).body(()).unwrap();
-        let answer = Box::pin(service.oneshot(request)).await.unwrap();
+        let mut request = Request::builder().uri(path);
+        if let Some(timeout) = timeout {
+            request = request.header(GRPC_TIMEOUT, timeout);
+        }
+        let answer = Box::pin(service.oneshot(request.body(()).unwrap())).await.unwrap();
         Status::from_header_map(answer.headers()).map(|status| status.code())
     }
 
+    const BUY: &str = "/shopping.v1.BuyerService/BuyItem";
+    const IMPORT: &str = "/shopping.v1.SellerService/ImportItems";
+
     #[tokio::test(start_paused = true)]
     async fn calls_are_bounded_but_not_those_that_are_sent_a_stream() {
-        assert_eq!(code("/shopping.v1.BuyerService/BuyItem").await, Some(Code::DeadlineExceeded));
-        assert_eq!(code("/shopping.v1.SellerService/ImportItems").await, None);
+        assert_eq!(code(BUY, None).await, Some(Code::DeadlineExceeded));
+        assert_eq!(code(IMPORT, None).await, None);
+        assert_eq!(code(IMPORT, Some("500m")).await, Some(Code::DeadlineExceeded));
+        assert_eq!(code(IMPORT, Some("1H")).await, None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stream_ends_when_its_clients_time_is_over() {
+        let endless = service_fn(async |_: Request<()>| {
+            let silent = futures::stream::pending::<Result<Frame<bytes::Bytes>, Status>>();
+            let body = tonic::body::Body::new(http_body_util::StreamBody::new(silent));
+            Ok::<_, Infallible>(Response::new(body))
+        });
+        let service = DeadlineLayer::new(Duration::from_secs(1)).layer(endless);
+        let request = Request::builder().uri(BUY).header(GRPC_TIMEOUT, "30S").body(()).unwrap();
+        let answer = Box::pin(service.oneshot(request)).await.unwrap();
+        let mut body = Box::pin(answer.into_body());
+        let frame = std::future::poll_fn(|context| body.as_mut().poll_frame(context)).await.unwrap().unwrap();
+        let status = Status::from_header_map(frame.trailers_ref().unwrap()).unwrap();
+        assert_eq!(status.code(), Code::DeadlineExceeded);
+    }
+
+    #[test]
+    fn timeouts_are_read_as_the_protocol_writes_them() {
+        let read = |text: &'static str| asked_for(&HeaderValue::from_static(text));
+        assert_eq!(read("250m"), Some(Duration::from_millis(250)));
+        assert_eq!(read("99999999H"), Some(Duration::from_secs(99_999_999 * 3_600)));
+        for wrong in ["", "S", "1", "-1S", "1.5S", "123456789S", "5x"] {
+            assert_eq!(read(wrong), None, "{wrong}");
+        }
     }
 }
