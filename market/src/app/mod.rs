@@ -91,7 +91,7 @@ impl App {
     pub async fn build(config: Config, listener: TcpListener, clock: Clock) -> Result<Self, OpenError> {
         let Papers { changes, rotation, token_keys, acceptor, tokens, outgoing } = Papers::open(&config)?;
         let credentials = Arc::clone(rotation.current());
-        let Store { lanes, reads, mailboxes, tracks } = open_store(&config.store)?;
+        let Store { lanes, reads, mailboxes, tracks } = open_store(&config.store).await?;
         let home = config.store.index_directory().map_or(IndexHome::Memory, IndexHome::Directory);
         let search = Search::open(home, Arc::clone(&reads)).await?;
         let suspended = Suspended::new(suspended_parties(&*reads).await?);
@@ -207,8 +207,12 @@ async fn listen(address: Option<SocketAddr>) -> io::Result<Option<TcpListener>> 
     }
 }
 
-fn open_store(config: &StoreConfig) -> Result<Store, StoreError> {
-    if config.is_memory() { Ok(store::memory::open()) } else { store::sqlite::open(&config.path) }
+async fn open_store(config: &StoreConfig) -> Result<Store, StoreError> {
+    match config.postgres() {
+        Some((address, options)) => store::postgres::open(address, &options).await,
+        None if config.is_memory() => Ok(store::memory::open()),
+        None => store::sqlite::open(&config.path),
+    }
 }
 
 /// All of them, a page at a time.

@@ -25,13 +25,15 @@ use crate::{
 const CALLS_PER_SECOND: u32 = 100_000;
 
 /// Where the market keeps everything.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum StoreKind {
     /// In memory.
     Memory,
     /// In a file of the folder.
     #[default]
     Sqlite,
+    /// In the PostgreSQL database with this address.
+    Postgres(String),
 }
 
 /// What may be chosen.
@@ -110,6 +112,7 @@ impl Ground {
         config.store.path = match options.store {
             StoreKind::Memory => "memory".into(),
             StoreKind::Sqlite => folder.path().join("souk.db"),
+            StoreKind::Postgres(address) => address.into(),
         };
         config.callbacks.allow_loopback = true;
         config.limits.seller_calls_per_second = CALLS_PER_SECOND;

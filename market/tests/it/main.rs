@@ -11,6 +11,7 @@ mod audit;
 mod crash;
 mod fair;
 mod observing;
+mod postgres;
 mod store;
 mod tidy;
 mod trade;

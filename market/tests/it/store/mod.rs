@@ -20,6 +20,8 @@ use market::{
 use tempfile::TempDir;
 use uuid::Uuid;
 
+use crate::postgres::Database;
+
 /// A store under test, and who works on it: as a ledger would, one batch at a time.
 pub(crate) struct Shop {
     store: Store,
@@ -28,6 +30,8 @@ pub(crate) struct Shop {
     requests: u128,
     events: u128,
     folder: Option<TempDir>,
+    /// Gone with the shop.
+    _database: Option<Database>,
 }
 
 const ALICE: u128 = 1;
@@ -56,6 +60,13 @@ impl Shop {
         Self::with(store, Some(folder)).await
     }
 
+    pub(crate) async fn postgres() -> Self {
+        let database = Database::create();
+        let store = database.open().await;
+        let shop = Self::with(store, None).await;
+        Self { _database: Some(database), ..shop }
+    }
+
     async fn with(store: Store, folder: Option<TempDir>) -> Self {
         let mut shop = Self::over(store, folder);
         for (number, role) in
@@ -68,12 +79,12 @@ impl Shop {
 
     fn over(mut store: Store, folder: Option<TempDir>) -> Self {
         let lane = store.lanes.remove(0);
-        Self { store, lane, now: Timestamp(1_000_000), requests: 0, events: 0, folder }
+        Self { store, lane, now: Timestamp(1_000_000), requests: 0, events: 0, folder, _database: None }
     }
 
     /// Closes the store and opens its file again.
     async fn reopen(self) -> Self {
-        let Self { store, lane, now, requests, events, folder } = self;
+        let Self { store, lane, now, requests, events, folder, .. } = self;
         drop((store, lane));
         let path = path_in(folder.as_ref());
         let again = Self::over(store::sqlite::open(&path).unwrap(), folder);
@@ -170,7 +181,7 @@ fn reprice(item: ItemId, amount_minor: i64) -> Action {
     Action::Update { item, patch, expected_version: None }
 }
 
-/// Runs each test of a list on every back end: `store::…::memory::…`, `store::…::sqlite::…`.
+/// Runs each test of a list on every back end: `store::…::memory::…`, `…::sqlite::…`, `…::postgres::…`.
 macro_rules! on_every_back_end {
     ($($name:ident),+ $(,)?) => {
         mod memory {
@@ -183,6 +194,14 @@ macro_rules! on_every_back_end {
             $(#[tokio::test]
             async fn $name() {
                 super::$name(crate::store::Shop::sqlite().await).await;
+            })+
+        }
+        mod postgres {
+            $(#[tokio::test]
+            async fn $name() {
+                if crate::postgres::is_there() {
+                    super::$name(crate::store::Shop::postgres().await).await;
+                }
             })+
         }
     };
