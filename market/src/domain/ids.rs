@@ -73,6 +73,10 @@ uuid_id! {
     /// A ride.
     RideId
 }
+uuid_id! {
+    /// A seller's till.
+    TillId
+}
 
 /// Numbers that the store has set aside for the rows of one batch, smallest first. A store that gives them to
 /// several writers at once may leave gaps between them; none is ever used twice.

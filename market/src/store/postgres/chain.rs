@@ -27,11 +27,12 @@ const PERIOD: Duration = Duration::from_secs(1);
 /// Lines of one transaction.
 const STEP: i64 = 1_000;
 /// How long a query waits for the transactions that were under way when it began. They take a few milliseconds.
-const HORIZON_PATIENCE: Duration = Duration::from_millis(500);
+pub(super) const HORIZON_PATIENCE: Duration = Duration::from_millis(500);
 /// How often it looks.
-const HORIZON_LOOK: Duration = Duration::from_millis(2);
+pub(super) const HORIZON_LOOK: Duration = Duration::from_millis(2);
 
-const HORIZON: &str = "SELECT known, taken FROM place_horizon";
+/// How far back transactions are open, and how far they have come.
+pub(super) const HORIZON: &str = "SELECT known, taken FROM place_horizon";
 
 /// Whether there is a line that is not in the chain, known to be final or not.
 const UNLINKED: &str = "SELECT 1 FROM audit_line \

@@ -77,8 +77,15 @@ pub(super) fn party(row: &Row) -> Result<Party, Failure> {
         registered_at: time(row, 5)?,
         epoch: get(row, 6)?,
         suspension: suspension(row, 7, 8)?,
+        tills: match get::<Option<&str>>(row, 9)? {
+            Some(ids) => serde_json::from_str(ids).map_err(unreadable)?,
+            None => Vec::new(),
+        },
     })
 }
+
+/// The column after those of a party.
+pub(super) const AFTER_PARTY: usize = 10;
 
 fn suspension(row: &Row, since: usize, reason: usize) -> Result<Option<Suspension>, Failure> {
     let (since, reason): (_, Option<String>) = (optional_time(row, since)?, get(row, reason)?);

@@ -6,11 +6,15 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
-use tokio::{runtime::Handle, time::Instant};
+use tokio::{
+    runtime::Handle,
+    time::{Instant, sleep},
+};
 use uuid::Uuid;
 
 use super::{
     address::Address,
+    chain,
     connection::{Connection, PATIENCE, Session, params},
     convert,
     error::Failure,
@@ -127,6 +131,24 @@ impl PostgresLane {
         }
     }
 
+    /// Waits for the transactions that were under way at the commit of a changed party. They may have been decided
+    /// on the party as it was before: once the change is acknowledged, nobody is suspended and still sells,
+    /// and no till misses a sale that it does not see in the stock.
+    async fn outlast_others(&mut self) {
+        let Some(mut connection) = self.connection.take() else { return };
+        let deadline = Instant::now() + chain::HORIZON_PATIENCE;
+        let mut wanted = None;
+        while let Ok(rows) = connection.query(chain::HORIZON, Vec::new()).await {
+            let horizon = convert::first(&rows, |row| Ok((convert::get(row, 0)?, convert::get(row, 1)?)));
+            let (known, taken): (i64, i64) = horizon.ok().flatten().unwrap_or((0, 0));
+            if known >= *wanted.get_or_insert(taken) || Instant::now() >= deadline {
+                self.connection = Some(connection);
+                return;
+            }
+            sleep(chain::HORIZON_LOOK).await;
+        }
+    }
+
     /// Commits what the pipeline holds. Only a session that has answered to everything is kept.
     async fn commit(
         &mut self,
@@ -208,6 +230,9 @@ impl Lane for PostgresLane {
             Ok(_) => {
                 self.items.take_back(rows.item_ids.left());
                 self.orders.take_back(rows.order_ids.left());
+                if rows.parties.changes().any(|(id, _)| revisions.contains_key(&id)) {
+                    self.outlast_others().await;
+                }
             }
             Err(SaveError::Lost(_) | SaveError::Conflict(_)) => {
                 self.items.take_all_back();

@@ -12,7 +12,7 @@ use super::{
     error::Failure,
     statements as sql,
 };
-use crate::domain::{IdRange, ItemId, Keys, PartyId, RequestId, Stars, Timestamp, Wish, WorkingSet};
+use crate::domain::{IdRange, ItemId, Keys, PartyId, RequestId, Stars, Till, Timestamp, Wish, WorkingSet};
 
 /// Rows, and what only the lane has to know of them.
 pub(super) struct Loaded {
@@ -51,14 +51,14 @@ pub(super) async fn load(
     let mut revisions = BTreeMap::new();
     for row in &answers.parties {
         let party = convert::party(row)?;
-        revisions.insert(party.id, get(row, 9)?);
+        revisions.insert(party.id, get(row, convert::AFTER_PARTY)?);
         rows.parties.load(party.id, party);
     }
     take_over_rest(&answers, keys, &mut rows)?;
     Ok(Loaded { rows, revisions })
 }
 
-/// Rides and orders, and which items belong to them and to the sellers' own numbers. Answers whether that
+/// Rides, tills and orders, and which items belong to them and to the sellers' own numbers. Answers whether that
 /// began the transaction: mostly there is nothing to find.
 async fn find(
     connection: &Connection,
@@ -66,22 +66,28 @@ async fn find(
     rows: &mut WorkingSet,
     items: &mut BTreeSet<ItemId>,
 ) -> Result<bool, Failure> {
-    if keys.rides.is_empty() && keys.orders.is_empty() && keys.skus.is_empty() {
+    if keys.rides.is_empty() && keys.tills.is_empty() && keys.orders.is_empty() && keys.skus.is_empty() {
         return Ok(false);
     }
     let mut pipeline = connection.pipeline();
     pipeline.add_command("BEGIN");
     let rides: Vec<Uuid> = keys.rides.iter().map(|id| id.0).collect();
+    let tills: Vec<Uuid> = keys.tills.iter().map(|id| id.0).collect();
     let orders: Vec<i64> = keys.orders.iter().map(|id| id.0).collect();
     let sellers: Vec<Uuid> = keys.skus.iter().map(|(seller, _)| seller.0).collect();
     let skus: Vec<String> = keys.skus.iter().map(|(_, sku)| sku.as_str().to_owned()).collect();
     let rides = pipeline.add(sql::LOAD_RIDES, params![rides]);
+    let tills = pipeline.add(sql::LOAD_TILLS, params![tills]);
     let orders = pipeline.add(sql::LOAD_ORDERS, params![orders]);
     let numbered = pipeline.add(sql::FIND_SKUS, params![sellers, skus]);
     let answers = pipeline.run_all(PATIENCE).await?;
     for row in &answers[rides] {
         let ride = convert::ride(row)?;
         rows.rides.load(ride.id, ride);
+    }
+    for row in &answers[tills] {
+        let till: Till = convert::json(row, 1)?;
+        rows.tills.load(till.id, till);
     }
     for row in &answers[orders] {
         let order = convert::order(row)?;

@@ -18,7 +18,7 @@ use super::{
 use crate::{
     audit::{AuditRow, Head},
     domain::{
-        Item, ItemId, Order, OrderId, OrderStatus, Party, PartyId, Recorded, RequestId, Ride, RideId,
+        Item, ItemId, Order, OrderId, OrderStatus, Party, PartyId, Recorded, RequestId, Ride, RideId, Till,
         Timestamp, Wish,
     },
     store::{
@@ -78,6 +78,7 @@ macro_rules! orders_of {
 const ORDERS_OF_BUYER: &str = orders_of!("buyer");
 const ORDERS_OF_SELLER: &str = orders_of!("seller");
 const RIDE: &str = "SELECT id, body FROM ride WHERE id = $1";
+const TILLS: &str = "SELECT body FROM till WHERE seller = $1";
 const WISHLIST: &str = concat!(
     "SELECT ",
     item_columns!(),
@@ -189,6 +190,13 @@ impl Reads for PostgresReads {
 
     async fn ride(&self, id: RideId) -> Result<Option<Ride>, StoreError> {
         one(&self.pool.query(RIDE, || params![id.0]).await?, convert::ride)
+    }
+
+    async fn tills(&self, seller: PartyId) -> Result<Vec<Till>, StoreError> {
+        let rows = self.pool.query(TILLS, || params![seller.0]).await?;
+        let mut tills: Vec<Till> = all(&rows, |row| convert::json(row, 0))?;
+        tills.sort_by(|one, other| one.name.cmp(&other.name));
+        Ok(tills)
     }
 
     async fn sales_summary(

@@ -39,10 +39,11 @@ pub(super) fn add_all(
     rows: &WorkingSet,
     revisions: &BTreeMap<PartyId, i64>,
 ) -> Result<Saving, Failure> {
-    add_parties(pipeline, rows, revisions);
+    add_parties(pipeline, rows, revisions)?;
     let feed = add_items(pipeline, rows);
     add_orders(pipeline, rows);
     add_rides(pipeline, rows)?;
+    add_tills(pipeline, rows)?;
     add_wishes_and_ratings(pipeline, rows);
     add_requests(pipeline, rows)?;
     add_audit(pipeline, rows);
@@ -52,15 +53,25 @@ pub(super) fn add_all(
     Ok(Saving { receipt, feed })
 }
 
-fn add_parties(pipeline: &mut Pipeline<'_>, rows: &WorkingSet, revisions: &BTreeMap<PartyId, i64>) {
+fn add_parties(
+    pipeline: &mut Pipeline<'_>,
+    rows: &WorkingSet,
+    revisions: &BTreeMap<PartyId, i64>,
+) -> Result<(), Failure> {
     let changed: Vec<_> = rows.parties.changes().filter_map(|(_, party)| party).collect();
     if changed.is_empty() {
-        return;
+        return Ok(());
     }
     let (known, new): (Vec<&Party>, Vec<&Party>) =
         changed.iter().copied().partition(|party| revisions.contains_key(&party.id));
     let host = |party: &&Party| party.callback.as_ref().map(|callback| callback.host.clone());
     let port = |party: &&Party| party.callback.as_ref().map(|callback| i32::from(callback.port));
+    let since = |party: &&Party| party.suspension.as_ref().map(|suspension| suspension.since.0);
+    let reason = |party: &&Party| party.suspension.as_ref().map(|s| s.reason.as_str().to_owned());
+    let tills = |parties: &[&Party]| {
+        let written = parties.iter().map(|party| (!party.tills.is_empty()).then(|| to_json(&party.tills)));
+        written.map(Option::transpose).collect::<Result<Vec<_>, _>>()
+    };
     if !new.is_empty() {
         pipeline.add(
             sql::ADD_PARTIES,
@@ -72,8 +83,9 @@ fn add_parties(pipeline: &mut Pipeline<'_>, rows: &WorkingSet, revisions: &BTree
                 column!(new, port),
                 column!(new, |party| party.registered_at.0),
                 column!(new, |party| party.epoch),
-                column!(new, |party| party.suspension.as_ref().map(|suspension| suspension.since.0)),
-                column!(new, |party| party.suspension.as_ref().map(|s| s.reason.as_str().to_owned())),
+                column!(new, since),
+                column!(new, reason),
+                tills(&new)?,
             ],
         );
     }
@@ -86,8 +98,9 @@ fn add_parties(pipeline: &mut Pipeline<'_>, rows: &WorkingSet, revisions: &BTree
                 column!(known, host),
                 column!(known, port),
                 column!(known, |party| party.epoch),
-                column!(known, |party| party.suspension.as_ref().map(|suspension| suspension.since.0)),
-                column!(known, |party| party.suspension.as_ref().map(|s| s.reason.as_str().to_owned())),
+                column!(known, since),
+                column!(known, reason),
+                tills(&known)?,
                 column!(known, |party| revisions[&party.id]),
             ],
         );
@@ -101,6 +114,23 @@ fn add_parties(pipeline: &mut Pipeline<'_>, rows: &WorkingSet, revisions: &BTree
             column!(changed, |party| party.open_callback().map(|callback| i32::from(callback.port))),
         ],
     );
+    Ok(())
+}
+
+fn add_tills(pipeline: &mut Pipeline<'_>, rows: &WorkingSet) -> Result<(), Failure> {
+    let kept: Vec<_> = rows.tills.changes().filter_map(|(_, till)| till).collect();
+    if !kept.is_empty() {
+        let bodies = kept.iter().map(to_json).collect::<Result<Vec<_>, _>>()?;
+        let ids = column!(kept, |till| till.id.0);
+        pipeline.add(sql::PUT_TILLS, params![ids, column!(kept, |till| till.seller.0), bodies]);
+        pipeline.add(sql::OPEN_TILLS_MAILBOXES, params![column!(kept, |till| till.id.mailbox().0)]);
+    }
+    let removed: Vec<Uuid> =
+        rows.tills.changes().filter(|(_, till)| till.is_none()).map(|(id, _)| id.0).collect();
+    if !removed.is_empty() {
+        pipeline.add(sql::REMOVE_TILLS, params![removed]);
+    }
+    Ok(())
 }
 
 /// Answers where the feed positions will be among the answers.

@@ -1,6 +1,6 @@
 //! The statements of the write path. All of a batch's rows of one kind go in one statement, as columns of arrays.
 //!
-//! Locks are taken in one order always: rides, orders, items, then (after deciding) mailboxes; within each by key.
+//! Locks are taken in one order always: rides, tills, orders, items, then (after deciding) mailboxes; within each by key.
 
 /// The columns of `convert::item`, from `item` and its seller in `party`.
 macro_rules! item_columns {
@@ -24,13 +24,16 @@ pub(super) use order_columns;
 /// The columns of `convert::party`.
 macro_rules! party_columns {
     () => {
-        "id, role, display_name, callback_host, callback_port, registered_at, epoch, suspended_at, suspended_for"
+        "id, role, display_name, callback_host, callback_port, registered_at, epoch, suspended_at, suspended_for, tills"
     };
 }
 pub(super) use party_columns;
 
 pub(super) const LOAD_RIDES: &str =
     "SELECT id, body FROM ride WHERE id = ANY($1) ORDER BY id FOR NO KEY UPDATE";
+
+pub(super) const LOAD_TILLS: &str =
+    "SELECT id, body FROM till WHERE id = ANY($1) ORDER BY id FOR NO KEY UPDATE";
 
 pub(super) const LOAD_ORDERS: &str =
     concat!("SELECT ", order_columns!(), " FROM orders WHERE id = ANY($1) ORDER BY id FOR NO KEY UPDATE");
@@ -75,16 +78,18 @@ pub(super) const TAKE_ORDER_NUMBERS: &str =
 
 /// Parties that were not there when the batch was decided.
 pub(super) const ADD_PARTIES: &str = "INSERT INTO party (id, role, display_name, callback_host, callback_port, \
-     registered_at, epoch, suspended_at, suspended_for, revision) \
+     registered_at, epoch, suspended_at, suspended_for, tills, revision) \
      SELECT *, 1 FROM unnest($1::UUID[], $2::TEXT[], $3::TEXT[], $4::TEXT[], $5::INTEGER[], $6::BIGINT[], $7::BIGINT[], \
-     $8::BIGINT[], $9::TEXT[])";
+     $8::BIGINT[], $9::TEXT[], $10::TEXT[])";
 
 /// Parties that are still as they were when the batch was decided.
 pub(super) const CHANGE_PARTIES: &str = "WITH changed AS (UPDATE party SET display_name = new.display_name, \
      callback_host = new.callback_host, callback_port = new.callback_port, epoch = new.epoch, \
-     suspended_at = new.suspended_at, suspended_for = new.suspended_for, revision = party.revision + 1 \
-     FROM unnest($1::UUID[], $2::TEXT[], $3::TEXT[], $4::INTEGER[], $5::BIGINT[], $6::BIGINT[], $7::TEXT[], $8::BIGINT[]) \
-     AS new (id, display_name, callback_host, callback_port, epoch, suspended_at, suspended_for, revision) \
+     suspended_at = new.suspended_at, suspended_for = new.suspended_for, tills = new.tills, \
+     revision = party.revision + 1 \
+     FROM unnest($1::UUID[], $2::TEXT[], $3::TEXT[], $4::INTEGER[], $5::BIGINT[], $6::BIGINT[], $7::TEXT[], $8::TEXT[], \
+     $9::BIGINT[]) \
+     AS new (id, display_name, callback_host, callback_port, epoch, suspended_at, suspended_for, tills, revision) \
      WHERE party.id = new.id AND party.revision = new.revision RETURNING 1) \
      SELECT must_be(count(*), cardinality($1)) FROM changed";
 
@@ -132,6 +137,15 @@ pub(super) const PUT_ORDERS: &str = concat!(
 
 pub(super) const PUT_RIDES: &str = "INSERT INTO ride (id, seller, body) \
      SELECT * FROM unnest($1::UUID[], $2::UUID[], $3::TEXT[]) ON CONFLICT (id) DO UPDATE SET body = excluded.body";
+
+pub(super) const PUT_TILLS: &str = "INSERT INTO till (id, seller, body) \
+     SELECT * FROM unnest($1::UUID[], $2::UUID[], $3::TEXT[]) ON CONFLICT (id) DO UPDATE SET body = excluded.body";
+
+/// Its mailbox stays: sequences must never be given out again.
+pub(super) const REMOVE_TILLS: &str = "DELETE FROM till WHERE id = ANY($1)";
+
+pub(super) const OPEN_TILLS_MAILBOXES: &str = "INSERT INTO mailbox (party, role) SELECT unnest($1::UUID[]), 'seller' \
+     ON CONFLICT (party) DO NOTHING";
 
 pub(super) const PUT_WISHES: &str = "INSERT INTO wish (buyer, item, added_at) \
      SELECT * FROM unnest($1::UUID[], $2::BIGINT[], $3::BIGINT[]) \
@@ -191,6 +205,7 @@ pub(super) const COUNT_REPLAYS: &str = "INSERT INTO replay (lane, answers) VALUE
 /// All of them, which a lane's session prepares when it opens.
 pub(super) const LANE: &[&str] = &[
     LOAD_RIDES,
+    LOAD_TILLS,
     LOAD_ORDERS,
     FIND_SKUS,
     LOAD_ITEMS,
@@ -208,6 +223,9 @@ pub(super) const LANE: &[&str] = &[
     PUT_STOCK,
     PUT_ORDERS,
     PUT_RIDES,
+    PUT_TILLS,
+    REMOVE_TILLS,
+    OPEN_TILLS_MAILBOXES,
     PUT_WISHES,
     REMOVE_WISHES,
     PUT_RATINGS,
@@ -219,4 +237,5 @@ pub(super) const LANE: &[&str] = &[
     ADD_DELIVERIES,
     ADD_EVENTS,
     COUNT_REPLAYS,
+    super::chain::HORIZON,
 ];

@@ -45,6 +45,8 @@ CREATE TABLE party (
     -- Both NULL while it is not shut out.
     suspended_at  BIGINT,
     suspended_for TEXT,
+    -- The ids of its tills, a JSON array; NULL: none.
+    tills         TEXT,
     -- Counts the changes of the row: parties are read without a lock, and written only as they were read.
     revision      BIGINT NOT NULL
 );
@@ -112,6 +114,15 @@ CREATE TABLE ride (
     seller UUID NOT NULL,
     body   TEXT NOT NULL
 );
+
+-- A seller's tills: each has a mailbox of its own, and counts its lines.
+CREATE TABLE till (
+    id     UUID PRIMARY KEY,
+    seller UUID NOT NULL,
+    body   TEXT NOT NULL
+);
+
+CREATE INDEX till_by_seller ON till (seller);
 
 -- Places are in ten-millionths of a degree.
 CREATE TABLE track (
