@@ -1,11 +1,13 @@
 //! Puts the market together: [`App::build`] opens everything, [`App::run`] serves until told to stop.
 
 mod figures;
+mod replicas;
 mod rotate;
 mod serve;
 
 use std::{io, net::SocketAddr, sync::Arc};
 
+use replicas::{Ears, Notes};
 use rotate::{Changes, Rotator};
 pub use serve::ServeError;
 
@@ -91,7 +93,7 @@ impl App {
     pub async fn build(config: Config, listener: TcpListener, clock: Clock) -> Result<Self, OpenError> {
         let Papers { changes, rotation, token_keys, acceptor, tokens, outgoing } = Papers::open(&config)?;
         let credentials = Arc::clone(rotation.current());
-        let Store { lanes, reads, mailboxes, tracks } = open_store(&config.store).await?;
+        let Store { lanes, reads, mailboxes, tracks, replicas } = open_store(&config.store).await?;
         let home = config.store.index_directory().map_or(IndexHome::Memory, IndexHome::Directory);
         let search = Search::open(home, Arc::clone(&reads)).await?;
         let suspended = Suspended::new(suspended_parties(&*reads).await?);
@@ -113,8 +115,10 @@ impl App {
             refusals: refusals.clone(),
             clock,
         }));
-        let lanes =
-            Lanes::start(lanes, clock, || on_commit(relay.handle(), search.clone(), Arc::clone(&access)))?;
+        let notes = Notes::default();
+        let lanes = Lanes::start(lanes, clock, || {
+            on_commit(relay.handle(), search.clone(), Arc::clone(&access), notes.clone())
+        })?;
         let rotator = Rotator {
             changes,
             rotation,
@@ -140,6 +144,16 @@ impl App {
             clock,
             closing: CancellationToken::new(),
         });
+        if let Some(replicas) = replicas {
+            let ears = Ears {
+                relay: relay.handle(),
+                search: parts.search.clone(),
+                access: Arc::clone(&access),
+                rides: parts.rides.clone(),
+                notes,
+            };
+            tokio::spawn(replicas::follow(replicas, ears, parts.closing.clone()));
+        }
         let admin = listen(config.server.admin_listen).await?;
         Ok(Self {
             config,
@@ -230,10 +244,10 @@ async fn suspended_parties(reads: &dyn Reads) -> Result<Vec<PartyId>, StoreError
 
 /// Tells the deliveries, the search and the guard of a commit. In the order of the commits, whatever has
 /// become of those who asked for them.
-fn on_commit(relay: RelayHandle, search: Search, access: Arc<Access>) -> OnCommit {
+fn on_commit(relay: RelayHandle, search: Search, access: Arc<Access>, notes: Notes) -> OnCommit {
     Box::new(move |receipt: &Receipt| {
+        notes.take(&access, &receipt.standings);
         for standing in &receipt.standings {
-            access.take_note(standing);
             if standing.is_suspended {
                 relay.end_stream(standing.party);
             }

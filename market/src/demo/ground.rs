@@ -1,6 +1,11 @@
 //! A complete market in a temporary folder: authority, certificates, store, server on a loopback port.
 
-use std::{io, net::SocketAddr, path::Path, sync::Mutex};
+use std::{
+    io,
+    net::SocketAddr,
+    path::Path,
+    sync::{Arc, Mutex},
+};
 
 use souk_certs::{
     clock,
@@ -62,8 +67,8 @@ impl Default for GroundOptions {
 
 /// An open market. Its folder goes with it.
 pub struct Ground {
-    folder: TempDir,
-    pki: Mutex<Pki>,
+    folder: Arc<TempDir>,
+    pki: Arc<Mutex<Pki>>,
     config: Config,
     address: SocketAddr,
     running: Option<Running>,
@@ -119,8 +124,13 @@ impl Ground {
         config.limits.buyer_calls_per_second = CALLS_PER_SECOND;
         config.limits.burst_calls = CALLS_PER_SECOND;
         (options.adjust)(&mut config);
-        let mut ground =
-            Self { folder, pki: Mutex::new(pki), config, address: options.listen, running: None };
+        let mut ground = Self {
+            folder: Arc::new(folder),
+            pki: Arc::new(Mutex::new(pki)),
+            config,
+            address: options.listen,
+            running: None,
+        };
         ground.start().await?;
         Ok(ground)
     }
@@ -133,6 +143,20 @@ impl Ground {
         let served = tokio::spawn(app.run(stop.clone()));
         self.running = Some(Running { stop, served });
         Ok(())
+    }
+
+    /// Opens another market beside this one, with the same certificates and on the same store, which must be one
+    /// that can be shared.
+    pub async fn beside(&self) -> Result<Self, GroundError> {
+        let mut ground = Self {
+            folder: Arc::clone(&self.folder),
+            pki: Arc::clone(&self.pki),
+            config: self.config.clone(),
+            address: SocketAddr::new(self.address.ip(), 0),
+            running: None,
+        };
+        ground.start().await?;
+        Ok(ground)
     }
 
     async fn stop(&mut self) -> Result<(), GroundError> {
@@ -152,7 +176,8 @@ impl Ground {
     /// Stops the market and removes everything.
     pub async fn close(mut self) -> Result<(), GroundError> {
         self.stop().await?;
-        self.folder.close()?;
+        // With the last of the markets that share it.
+        Arc::into_inner(self.folder).map_or(Ok(()), TempDir::close)?;
         Ok(())
     }
 

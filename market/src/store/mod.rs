@@ -16,6 +16,7 @@ mod mailbox;
 pub mod memory;
 pub mod postgres;
 mod query;
+mod replicas;
 pub mod sqlite;
 mod track;
 
@@ -33,6 +34,7 @@ pub use query::{
     TimeRange, Totals,
 };
 
+pub use replicas::{Hint, Look, Replicas};
 pub use track::{Fix, TrackPoint, Tracks};
 
 use crate::domain::{Keys, Party, PartyId, WorkingSet};
@@ -47,6 +49,8 @@ pub struct Store {
     pub mailboxes: Arc<dyn Mailboxes>,
     /// Where rides have been.
     pub tracks: Arc<dyn Tracks>,
+    /// The other markets, where a store can be shared.
+    pub replicas: Option<Arc<dyn Replicas>>,
 }
 
 /// One writer. Its calls come in turn: `load`, then `save` or `abandon`.

@@ -41,6 +41,16 @@ impl Fair {
         Self { _database: Some(database), ..fair }
     }
 
+    /// Another market on the same database.
+    pub(crate) async fn beside(&self) -> Self {
+        Self { ground: self.ground.beside().await.unwrap(), _database: None }
+    }
+
+    /// A party that registered at another market: the same certificate, a connection here.
+    pub(crate) async fn known(&self, role: Role, name: &str) -> Party {
+        self.stranger(role, name).await
+    }
+
     pub(crate) async fn seller(&self, name: &str) -> Party {
         let party = self.stranger(Role::Seller, name).await;
         party.register_as_seller(name).await.unwrap();

@@ -12,6 +12,7 @@ mod crash;
 mod fair;
 mod observing;
 mod postgres;
+mod replicas;
 mod store;
 mod tidy;
 mod trade;

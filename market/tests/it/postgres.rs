@@ -10,7 +10,7 @@ use std::{
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::{
-        LazyLock,
+        Arc, LazyLock,
         atomic::{AtomicUsize, Ordering},
     },
     time::Duration,
@@ -49,6 +49,7 @@ pub(crate) fn is_there() -> bool {
 
 /// A database for one test.
 pub(crate) struct Database {
+    server: Arc<Server>,
     name: String,
     address: String,
 }
@@ -56,17 +57,27 @@ pub(crate) struct Database {
 impl Database {
     /// An empty market's.
     pub(crate) fn create() -> Self {
+        Self::on(Arc::clone(&SERVER))
+    }
+
+    /// The same, on a server of its own that may be set otherwise.
+    pub(crate) fn on_its_own_server() -> Self {
+        Self::on(Arc::new(Server::start()))
+    }
+
+    fn on(server: Arc<Server>) -> Self {
         static COUNT: AtomicUsize = AtomicUsize::new(0);
         let name = format!("test_{}", COUNT.fetch_add(1, Ordering::SeqCst));
-        SERVER.execute(&format!("CREATE DATABASE {name} TEMPLATE {TEMPLATE}"));
-        Self { address: SERVER.address(&name), name }
+        server.execute(&format!("CREATE DATABASE {name} TEMPLATE {TEMPLATE}"));
+        Self { address: server.address(&name), server, name }
     }
 
     /// One without any table.
     pub(crate) fn create_bare() -> Self {
         let database = Self::create();
-        SERVER.execute(&format!("DROP DATABASE {0}", database.name));
-        SERVER.execute(&format!("CREATE DATABASE {0} TEMPLATE template0 ENCODING UTF8", database.name));
+        database.server.execute(&format!("DROP DATABASE {0}", database.name));
+        let bare = format!("CREATE DATABASE {0} TEMPLATE template0 ENCODING UTF8", database.name);
+        database.server.execute(&bare);
         database
     }
 
@@ -80,14 +91,14 @@ impl Database {
 
     /// Carries SQL out as the owner; answers what it prints.
     pub(crate) fn execute(&self, sql: &str) -> Result<String, String> {
-        SERVER.psql(&self.name, sql)
+        self.server.psql(&self.name, sql)
     }
 }
 
 impl Drop for Database {
     fn drop(&mut self) {
         // The sessions of a market that was not closed are cut.
-        let _ = SERVER.psql("postgres", &format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", self.name));
+        let _ = self.server.psql("postgres", &format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", self.name));
     }
 }
 
@@ -106,7 +117,7 @@ struct Account {
     group: u32,
 }
 
-static SERVER: LazyLock<Server> = LazyLock::new(Server::start);
+static SERVER: LazyLock<Arc<Server>> = LazyLock::new(|| Arc::new(Server::start()));
 
 impl Server {
     fn start() -> Self {

@@ -18,6 +18,7 @@ use super::{
     connection::{Connection, PATIENCE, Session, params},
     convert,
     error::Failure,
+    herald::Herald,
     load::{self, NewNumbers},
     save::{self, Saving},
     statements as sql,
@@ -37,6 +38,7 @@ const SESSION: Session = Session { prepare: sql::LANE, durable: true };
 
 pub(super) struct PostgresLane {
     address: Arc<Address>,
+    herald: Herald,
     /// Counts this lane's replays.
     id: Uuid,
     /// There while it is provably idle, or in the transaction of the batch under way.
@@ -89,9 +91,10 @@ impl Numbers {
 }
 
 impl PostgresLane {
-    pub(super) fn new(address: Arc<Address>) -> Self {
+    pub(super) fn new(address: Arc<Address>, herald: Herald) -> Self {
         Self {
             address,
+            herald,
             id: Uuid::new_v4(),
             connection: None,
             revisions: BTreeMap::new(),
@@ -227,7 +230,8 @@ impl Lane for PostgresLane {
         let revisions = std::mem::take(&mut self.revisions);
         let saved = self.commit(|pipeline| save::add_all(pipeline, rows, &revisions)).await;
         match &saved {
-            Ok(_) => {
+            Ok(receipt) => {
+                self.herald.tell(|hint| hint.add(receipt));
                 self.items.take_back(rows.item_ids.left());
                 self.orders.take_back(rows.order_ids.left());
                 if rows.parties.changes().any(|(id, _)| revisions.contains_key(&id)) {

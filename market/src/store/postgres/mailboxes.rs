@@ -13,6 +13,7 @@ use super::{
     connection::params,
     convert::{self, first, get, unreadable},
     error::Failure,
+    herald::Herald,
     pool::{ATTEMPTS, Pool},
     reads::{all, at_most},
     settle,
@@ -27,6 +28,7 @@ use crate::{
 
 pub(super) struct PostgresMailboxes {
     pool: Arc<Pool>,
+    herald: Herald,
 }
 
 /// What other markets are just at work on is skipped, not waited for.
@@ -59,8 +61,12 @@ const FORGET_REQUESTS: &str = "DELETE FROM request WHERE (id, party) IN \
      (SELECT id, party FROM request WHERE done_at < $1 ORDER BY done_at LIMIT $2 FOR UPDATE SKIP LOCKED) RETURNING 1";
 
 impl PostgresMailboxes {
-    pub(super) fn new(pool: Arc<Pool>) -> Self {
-        Self { pool }
+    pub(super) fn new(pool: Arc<Pool>, herald: Herald) -> Self {
+        Self { pool, herald }
+    }
+
+    pub(super) fn herald(&self) -> &Herald {
+        &self.herald
     }
 
     pub(super) fn pool(&self) -> &Pool {
@@ -123,7 +129,13 @@ impl Mailboxes for PostgresMailboxes {
         until: Timestamp,
     ) -> Result<Option<Claim>, StoreError> {
         let rows = self.pool.query(TAKE_OVER, || params![recipient.0, owner.0, until.0]).await?;
-        Ok(first(&rows, claim_of)?)
+        let claim = first(&rows, claim_of)?;
+        if let Some(claim) = &claim {
+            self.herald.tell(|hint| {
+                hint.taken.insert(recipient, claim.epoch);
+            });
+        }
+        Ok(claim)
     }
 
     async fn renew(
@@ -162,7 +174,11 @@ impl Mailboxes for PostgresMailboxes {
     }
 
     async fn expand(&self, limit: usize) -> Result<Expansion, StoreError> {
-        with_patience!(settle::expand(&self.pool, limit))
+        let expansion: Result<Expansion, StoreError> = with_patience!(settle::expand(&self.pool, limit));
+        if let Ok(Expansion { recipients, .. }) = &expansion {
+            self.herald.tell(|hint| hint.filled.extend(recipients));
+        }
+        expansion
     }
 
     async fn expire(&self, now: Timestamp, retention: Retention, limit: usize) -> Result<usize, StoreError> {

@@ -9,6 +9,7 @@
 //! - **Places**: the item feed and the audit log are ordered by transaction, not by a sequence, whose numbers become
 //!   visible in any order; readers stop at the oldest transaction that is still open (`chain`).
 //! - **Mailboxes** and **tracks** commit without waiting (`mailboxes`); expanding is the exception.
+//! - **Other markets** are told of commits by hints, and look by themselves where none comes (`herald`).
 //! - **Reads** are single statements on sessions of a pool.
 //!
 //! [`SaveError::Conflict`]: super::SaveError::Conflict
@@ -19,6 +20,7 @@ mod chain;
 mod connection;
 mod convert;
 mod error;
+mod herald;
 mod lane;
 mod load;
 mod mailboxes;
@@ -33,11 +35,14 @@ mod tracks;
 
 use std::sync::Arc;
 
+use uuid::Uuid;
+
 pub use address::{PostgresOptions, is_address};
 
 use super::{Lane, Reads, Store, StoreError};
 use address::Address;
 use connection::Session;
+use herald::{Herald, PostgresReplicas};
 use lane::PostgresLane;
 use mailboxes::PostgresMailboxes;
 use pool::Pool;
@@ -59,15 +64,19 @@ const MAILBOX_QUEUE: usize = 1_024;
 pub async fn open(address: &str, options: &PostgresOptions) -> Result<Store, StoreError> {
     let address = Arc::new(Address::read(address, options)?);
     schema::migrate(&address).await?;
-    let lanes = (0..LANES).map(|_| Box::new(PostgresLane::new(Arc::clone(&address))) as Box<dyn Lane>);
-    let lanes = lanes.collect();
     let session = Session { prepare: settle::PREPARED, durable: false };
-    let mailboxes = Pool::new(Arc::clone(&address), session, MAILBOX_SESSIONS, MAILBOX_QUEUE);
-    let mailboxes = Arc::new(PostgresMailboxes::new(Arc::new(mailboxes)));
+    let writers = Arc::new(Pool::new(Arc::clone(&address), session, MAILBOX_SESSIONS, MAILBOX_QUEUE));
+    let market = Uuid::new_v4();
+    let herald = Herald::start(market, Arc::clone(&writers));
+    let lane = |_| Box::new(PostgresLane::new(Arc::clone(&address), herald.clone())) as Box<dyn Lane>;
+    let lanes = (0..LANES).map(lane).collect();
+    let mailboxes = Arc::new(PostgresMailboxes::new(writers, herald));
     let readers = readers(&address);
+    let replicas = PostgresReplicas::new(market, Arc::clone(&address), Arc::clone(&readers));
     tokio::spawn(chain::keep_linked(Arc::downgrade(&readers)));
     let reads = Arc::new(PostgresReads::new(readers));
-    Ok(Store { lanes, reads, mailboxes: mailboxes.clone(), tracks: mailboxes })
+    let tracks = Arc::clone(&mailboxes);
+    Ok(Store { lanes, reads, mailboxes, tracks, replicas: Some(Arc::new(replicas)) })
 }
 
 /// Only the queries, beside the markets that may have the database open.

@@ -68,13 +68,17 @@ async fn lengthen(pool: &Pool, ride: RideId, fixes: &[Fix]) -> Result<(), Failur
 #[async_trait]
 impl Tracks for PostgresMailboxes {
     async fn lengthen(&self, ride: RideId, fixes: &[Fix]) -> Result<(), StoreError> {
-        for _ in 1..ATTEMPTS {
+        let mut attempt = 1;
+        loop {
             match lengthen(self.pool(), ride, fixes).await {
-                Err(failure) if failure.is_collision() => {}
-                ended => return Ok(ended?),
+                Err(failure) if attempt < ATTEMPTS && failure.is_collision() => attempt += 1,
+                ended => break ended?,
             }
         }
-        Ok(lengthen(self.pool(), ride, fixes).await?)
+        self.herald().tell(|hint| {
+            hint.rides.insert(ride);
+        });
+        Ok(())
     }
 
     async fn last(&self, ride: RideId, count: usize) -> Result<Vec<TrackPoint>, StoreError> {

@@ -6,6 +6,7 @@ mod files;
 mod lane;
 mod model;
 mod rides;
+mod shared_database;
 mod tills;
 
 use std::{path::PathBuf, time::Duration};
@@ -32,7 +33,7 @@ pub(crate) struct Shop {
     events: u128,
     folder: Option<TempDir>,
     /// Gone with the shop.
-    _database: Option<Database>,
+    database: Option<Database>,
 }
 
 const ALICE: u128 = 1;
@@ -65,7 +66,18 @@ impl Shop {
         let database = Database::create();
         let store = database.open().await;
         let shop = Self::with(store, None).await;
-        Self { _database: Some(database), ..shop }
+        Self { database: Some(database), ..shop }
+    }
+
+    /// Another market's, on the same database.
+    async fn beside(&self, first_request: u128) -> Self {
+        let store = self.database().open().await;
+        let now = self.now;
+        Self { now, requests: first_request, events: first_request, ..Self::over(store, None) }
+    }
+
+    fn database(&self) -> &Database {
+        self.database.as_ref().expect("a store in a database")
     }
 
     async fn with(store: Store, folder: Option<TempDir>) -> Self {
@@ -80,7 +92,7 @@ impl Shop {
 
     fn over(mut store: Store, folder: Option<TempDir>) -> Self {
         let lane = store.lanes.remove(0);
-        Self { store, lane, now: Timestamp(1_000_000), requests: 0, events: 0, folder, _database: None }
+        Self { store, lane, now: Timestamp(1_000_000), requests: 0, events: 0, folder, database: None }
     }
 
     /// Closes the store and opens its file again.
