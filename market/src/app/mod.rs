@@ -91,8 +91,8 @@ impl OpenError {
 impl App {
     /// Opens everything and listens where `listener` does.
     pub async fn build(config: Config, listener: TcpListener, clock: Clock) -> Result<Self, OpenError> {
-        let Papers { changes, rotation, token_keys, acceptor, tokens, outgoing } = Papers::open(&config)?;
-        let credentials = Arc::clone(rotation.current());
+        let papers = Papers::open(&config)?;
+        let (acceptor, tokens) = (papers.acceptor.clone(), Arc::clone(&papers.tokens));
         let Store { lanes, reads, mailboxes, tracks, replicas } = open_store(&config.store).await?;
         let home = config.store.index_directory().map_or(IndexHome::Memory, IndexHome::Directory);
         let search = Search::open(home, Arc::clone(&reads)).await?;
@@ -101,36 +101,26 @@ impl App {
         let relay = Relay::start(RelayParts {
             mailboxes: Arc::clone(&mailboxes),
             tracks: Arc::clone(&tracks),
-            dialer: Dialer::new(outgoing.clone(), config.tls.trust_domain(), callbacks.clone()),
+            dialer: Dialer::new(papers.outgoing.clone(), config.tls.trust_domain(), callbacks.clone()),
             suspended: suspended.clone(),
             clock,
         });
         let refusals = Refusals::default();
-        let access = Arc::new(Access::open(AccessParts {
+        let access = AccessParts {
             tokens: Arc::clone(&tokens),
-            revoked: credentials.revoked_serials(),
+            revoked: papers.rotation.current().revoked_serials(),
             epochs: reads.raised_epochs().await?,
             suspended: suspended.clone(),
             rates: config.limits,
             refusals: refusals.clone(),
             clock,
-        }));
+        };
+        let access = Arc::new(Access::open(access));
         let notes = Notes::default();
         let lanes = Lanes::start(lanes, clock, || {
             on_commit(relay.handle(), search.clone(), Arc::clone(&access), notes.clone())
         })?;
-        let rotator = Rotator {
-            changes,
-            rotation,
-            token_keys,
-            acceptor: acceptor.clone(),
-            outgoing,
-            access: Arc::clone(&access),
-            tokens: Arc::clone(&tokens),
-            relay: relay.handle(),
-            refusals: refusals.clone(),
-            present: Arc::new(ArcSwap::from(credentials)),
-        };
+        let rotator = papers.into_rotator(Arc::clone(&access), relay.handle(), refusals.clone());
         let parts = Arc::new(Parts {
             reads,
             mailboxes,
@@ -145,13 +135,7 @@ impl App {
             closing: CancellationToken::new(),
         });
         if let Some(replicas) = replicas {
-            let ears = Ears {
-                relay: relay.handle(),
-                search: parts.search.clone(),
-                access: Arc::clone(&access),
-                rides: parts.rides.clone(),
-                notes,
-            };
+            let ears = Ears::of(&parts, Arc::clone(&access), notes);
             tokio::spawn(replicas::follow(replicas, ears, parts.closing.clone()));
         }
         let admin = listen(config.server.admin_listen).await?;
@@ -211,6 +195,23 @@ impl Papers {
         let tokens = Arc::new(Tokens::new(TokenKeys::load(&token_keys)?, &trust_domain));
         let outgoing = ClientTls::new(&credentials)?;
         Ok(Self { changes, rotation, token_keys, acceptor, tokens, outgoing })
+    }
+
+    fn into_rotator(self, access: Arc<Access>, relay: RelayHandle, refusals: Refusals) -> Rotator {
+        let Self { changes, rotation, token_keys, acceptor, tokens, outgoing } = self;
+        let present = Arc::new(ArcSwap::from(Arc::clone(rotation.current())));
+        Rotator {
+            changes,
+            rotation,
+            token_keys,
+            acceptor,
+            outgoing,
+            access,
+            tokens,
+            relay,
+            refusals,
+            present,
+        }
     }
 }
 

@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     access::Access,
+    api::Parts,
     domain::{PartyId, Sequence},
     relay::RelayHandle,
     rides::RideNews,
@@ -82,6 +83,11 @@ pub(super) async fn follow(replicas: Arc<dyn Replicas>, ears: Ears, closing: Can
 }
 
 impl Ears {
+    pub(super) fn of(parts: &Parts, access: Arc<Access>, notes: Notes) -> Self {
+        let (relay, search, rides) = (parts.relay.clone(), parts.search.clone(), parts.rides.clone());
+        Self { relay, search, access, rides, notes }
+    }
+
     fn heed(&self, hint: &Hint) {
         let filled: Vec<PartyId> = hint.filled.iter().copied().collect();
         self.relay.wake_streams(&filled);
