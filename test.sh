@@ -80,5 +80,8 @@ else
     skip "clients of other languages (npm, openssl or python3 is missing and could not be installed)"
 fi
 
+step "a till whose stream is cut, that dies, and whose market is killed"
+cargo run --quiet -p bench -- sync --cut 26
+
 step "tour: every call of every service over real mutual TLS"
 cargo run --quiet -p market -- demo --tour

@@ -28,12 +28,15 @@ pub(crate) struct DefectArgs {
 enum Suite {
     /// The hostile cases.
     Security,
+    /// Lines of tills, and what tills are told.
+    Sync,
 }
 
 impl Suite {
     fn folder(self) -> &'static str {
         match self {
             Self::Security => "security",
+            Self::Sync => "sync",
         }
     }
 
@@ -41,6 +44,15 @@ impl Suite {
     fn tests(self) -> &'static [&'static str] {
         match self {
             Self::Security => &["-p", "market", "--test", "security"],
+            Self::Sync => &["-p", "market", "--lib", "--test", "it"],
+        }
+    }
+
+    /// The cases that are put to the proof, by parts of their names; none: all.
+    fn cases(self) -> &'static [&'static str] {
+        match self {
+            Self::Security => &[],
+            Self::Sync => &["till", "syncing"],
         }
     }
 
@@ -48,6 +60,7 @@ impl Suite {
     fn left_out(self) -> &'static [&'static str] {
         match self {
             Self::Security => &["mutations_10_000", "silent_sockets_500"],
+            Self::Sync => &[],
         }
     }
 }
@@ -154,7 +167,11 @@ impl Copy {
 
     fn test(&self, suite: Suite) -> anyhow::Result<Output> {
         let mut cargo = self.cargo(suite);
-        cargo.arg("--").args(suite.left_out().iter().flat_map(|case| ["--skip", case]));
+        // All test programs, whatever the first one says.
+        cargo
+            .args(["--no-fail-fast", "--"])
+            .args(suite.cases())
+            .args(suite.left_out().iter().flat_map(|case| ["--skip", case]));
         Ok(cargo.output()?)
     }
 }
@@ -184,9 +201,10 @@ mod tests {
     #[test]
     fn every_defect_fits_the_sources() {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
-        let defects = find(&Path::new(env!("CARGO_MANIFEST_DIR")).join("defects/security")).unwrap();
-        assert_eq!(defects.len(), 7);
-        for defect in defects {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("defects");
+        let (security, sync) = (find(&folder.join("security")).unwrap(), find(&folder.join("sync")).unwrap());
+        assert_eq!((security.len(), sync.len()), (7, 4));
+        for defect in security.into_iter().chain(sync) {
             let mut check = Command::new("git");
             let checked =
                 check.args(["apply", "--check"]).arg(&defect.patch).current_dir(root).output().unwrap();

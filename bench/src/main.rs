@@ -7,6 +7,7 @@ mod load;
 mod process;
 mod report;
 mod scene;
+mod sync;
 mod unguarded;
 mod workload;
 
@@ -29,6 +30,7 @@ struct Cli {
 enum Command {
     Compare(compare::CompareArgs),
     Defects(defects::DefectArgs),
+    Sync(sync::SyncArgs),
     /// The limit: a bare echo server with the market's TLS and threads. Started by `compare`.
     #[command(hide = true)]
     ServeEcho(process::ServeArgs),
@@ -45,6 +47,7 @@ async fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Compare(args) => compare::run(args).await,
         Command::Defects(args) => defects::run(&args),
+        Command::Sync(args) => sync::run(args).await,
         Command::ServeEcho(args) => echo::serve(args).await,
         Command::ServeUnguarded(args) => unguarded::serve(args).await,
         Command::ServeMarket(args) => process::serve_market(args).await,

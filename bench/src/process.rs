@@ -64,6 +64,11 @@ impl ServerProcess {
         Ok(Self { child, address })
     }
 
+    /// Ends it as a power failure would, at once.
+    pub(crate) async fn kill(&mut self) -> anyhow::Result<()> {
+        Ok(self.child.kill().await?)
+    }
+
     /// CPU time used so far, user and system, in seconds (proc_pid_stat(5), fields 14 and 15).
     pub(crate) fn cpu_seconds(&self) -> anyhow::Result<f64> {
         let id = self.child.id().context("the server has ended")?;

@@ -118,16 +118,23 @@ impl Failure {
     /// Reads an error of the network or of TLS.
     pub(crate) fn from_transport(error: &(dyn Error + 'static), market: &Dial) -> Self {
         let mut step = Step::Call;
+        let mut was_cut_off = false;
         for cause in causes(error) {
+            was_cut_off |= cause.downcast_ref::<io::Error>().is_some_and(is_cut_off);
             if let Some(dial) = cause.downcast_ref::<DialError>() {
                 step = Step::from(dial.step);
             }
             if let Some(tls) = cause.downcast_ref::<rustls::Error>() {
                 step = Step::Tls;
+                was_cut_off = false;
                 if let Some(distrust) = Distrust::from_tls(tls) {
                     return Self::Untrusted { distrust, market: market.clone() };
                 }
             }
+        }
+        // A balancer in front of a market that is down accepts, and hangs up in the middle of the handshake.
+        if step == Step::Tls && was_cut_off {
+            step = Step::Call;
         }
         Self::Unreachable { step, market: market.clone(), source: innermost(error).to_string().into() }
     }
@@ -247,6 +254,14 @@ impl From<DialStep> for Step {
             DialStep::Tls => Self::Tls,
         }
     }
+}
+
+/// Whether a connection was broken off without a word of why.
+fn is_cut_off(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionReset | io::ErrorKind::ConnectionAborted | io::ErrorKind::BrokenPipe
+    )
 }
 
 /// The error and all that it was caused by. An `io::Error` hides the error that it wraps from `source`.

@@ -116,8 +116,8 @@ impl Till {
     ///
     /// # Errors
     /// The stream has ended.
-    pub async fn room(&self) -> Result<Room<'_>, Closed> {
-        self.lines.reserve().await.map(Room).map_err(|_| Closed)
+    pub async fn room(&self) -> Result<Room, Closed> {
+        self.lines.clone().reserve_owned().await.map(Room).map_err(|_| Closed)
     }
 
     /// Everything up to this event has been dealt with: it need not come again.
@@ -132,9 +132,9 @@ impl Till {
 
 /// Room for one line.
 #[derive(Debug)]
-pub struct Room<'a>(mpsc::Permit<'a, SyncLine>);
+pub struct Room(mpsc::OwnedPermit<SyncLine>);
 
-impl Room<'_> {
+impl Room {
     /// Sends the line.
     pub fn send(self, line: SyncLine) {
         self.0.send(line);

@@ -79,6 +79,7 @@ impl Rules<'_, '_> {
             order: order.clone(),
             remaining_quantity: item.quantity,
             item_version: item.version,
+            sku: item.sku.clone(),
         };
         let mut told = self.tell_tills(&item, &kind);
         told.push(self.event(Audience::Party(item.seller), kind));
@@ -133,6 +134,7 @@ impl Rules<'_, '_> {
             order: order.clone(),
             remaining_quantity: item.quantity,
             item_version: item.version,
+            sku: item.sku.clone(),
         };
         let mut told = self.tell_tills(&item, &kind);
         told.push(self.event(Audience::Party(other_side), kind));

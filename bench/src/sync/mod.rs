@@ -1,0 +1,241 @@
+//! `bench sync`: a till's stream is cut again and again, the till dies, the market is killed; and then every
+//! line is in once, and every sale was told once.
+
+mod proxy;
+mod shop;
+
+use std::{path::Path, time::Duration};
+
+use anyhow::{Context as _, ensure};
+use clap::Args;
+use futures::stream;
+use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
+use souk_certs::{
+    clock,
+    identity::Role,
+    pki::{InitOptions, IssueOptions, Pki},
+};
+use souk_client::{ClientConfig, Connection};
+use souk_proto::v1::{self, import_items_request::Message};
+use tokio::{
+    sync::watch,
+    time::{Instant, sleep, timeout},
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::process::ServerProcess;
+use proxy::Proxy;
+use shop::{Shop, sku};
+
+/// Cut a till's stream at random, and show that no line and no sale is lost or doubled
+#[derive(Args)]
+pub(crate) struct SyncArgs {
+    /// How many connections are cut.
+    #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u64).range(1..=10_000))]
+    cut: u64,
+    /// Begins the series of random numbers; the same seed cuts at the same bytes.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+}
+
+/// Lines that the till sends for each cut.
+const LINES_PER_CUT: i64 = 40;
+/// A cut falls within so many bytes, about what 100 lines and their answers take.
+const CUT_WITHIN_BYTES: u64 = 8_000;
+/// Every so many cuts the till dies with the connection, and every so many the market is killed.
+const TILL_DIES_EVERY: u64 = 3;
+const MARKET_DIES_EVERY: u64 = 25;
+/// What buyers buy, beside the items that lines are for.
+const GOODS: usize = 4;
+const STOCK: i64 = 1_000_000;
+/// Between two purchases of one buyer.
+const PAUSE: Duration = Duration::from_millis(5);
+/// How long one cut may take to fall, and everything to be settled at the end.
+const PATIENCE: Duration = Duration::from_secs(120);
+/// Long enough for a market that is killed and started again.
+const CALL_TIMEOUT: Duration = Duration::from_secs(60);
+const THREADS: usize = 2;
+
+pub(crate) async fn run(args: SyncArgs) -> anyhow::Result<()> {
+    let began = Instant::now();
+    let folder = tempfile::tempdir()?;
+    let mut pki = Pki::init(&folder.path().join("pki"), &InitOptions::default(), clock::now())?;
+    let mut market = start(folder.path()).await?;
+    let (line, quiet) = (Proxy::open(market.address).await?, Proxy::open(market.address).await?);
+    let seller = connect(&mut pki, "seller", Role::Seller, &quiet).await?;
+    let buyer = connect(&mut pki, "buyer", Role::Buyer, &quiet).await?;
+    let lines = i64::try_from(args.cut).context("cuts")? * LINES_PER_CUT;
+    let goods = set_up(&seller, &buyer, lines).await?;
+    let shop = Shop::new(connect(&mut pki, "seller", Role::Seller, &line).await?);
+
+    // What is sold before a till is opened, it is not told of.
+    shop.catch_up().await?;
+    let stop = CancellationToken::new();
+    let shopping = tokio::spawn(shopping(buyer, goods, args.seed, stop.clone()));
+    let mut random = StdRng::seed_from_u64(args.seed);
+    let (limit, limited) = watch::channel(0);
+    let (mut deaths, mut kills) = (0, 0);
+    {
+        let mut life = Box::pin(shop.live(limited.clone()));
+        for cut in 1..=args.cut {
+            limit.send_modify(|limit| *limit += LINES_PER_CUT);
+            let before = line.cuts();
+            line.cut_after(random.random_range(0..CUT_WITHIN_BYTES));
+            if cut % MARKET_DIES_EVERY == 0 {
+                market.kill().await?;
+                market = start(folder.path()).await?;
+                line.point_at(market.address);
+                quiet.point_at(market.address);
+                kills += 1;
+            }
+            let falls = async {
+                while line.cuts() == before {
+                    sleep(Duration::from_millis(1)).await;
+                }
+            };
+            tokio::select! {
+                ended = &mut life => ended.context("the till ended too early")?,
+                fallen = timeout(PATIENCE, falls) => fallen.context("the stream is silent: no byte to cut at")?,
+            }
+            if cut % TILL_DIES_EVERY == 0 {
+                deaths += 1;
+                life = Box::pin(shop.live(limited.clone()));
+            }
+        }
+        drop((limit, limited));
+        timeout(PATIENCE, life).await.context("not all lines were answered in time")??;
+    }
+    stop.cancel();
+    shopping.await??;
+    timeout(PATIENCE, shop.catch_up()).await.context("not all sales came in time")??;
+    let cuts = line.cuts();
+    println!(
+        "{cuts} cuts, {deaths} deaths of the till, {kills} of the market in {:.0} s",
+        began.elapsed().as_secs_f64()
+    );
+    settle(&seller, &shop, lines).await
+}
+
+async fn start(folder: &Path) -> anyhow::Result<ServerProcess> {
+    ServerProcess::start("serve-market", folder, THREADS, "warn").await
+}
+
+async fn connect(pki: &mut Pki, name: &str, role: Role, by: &Proxy) -> anyhow::Result<Connection> {
+    let party = match pki.find(name) {
+        Ok(party) => party,
+        Err(_) => pki.issue(name, role, &IssueOptions::default(), clock::now())?,
+    };
+    let config = ClientConfig::new(by.address.into(), party.files());
+    Ok(Connection::open(&config).await?.with_timeout(CALL_TIMEOUT))
+}
+
+/// Registers both, lists an item for each line and the goods; answers the goods' ids.
+async fn set_up(seller: &Connection, buyer: &Connection, lines: i64) -> anyhow::Result<Vec<i64>> {
+    let (request_id, display_name) = (seller.request_id(), "seller".to_owned());
+    let request = v1::RegisterSellerRequest { request_id, display_name, ..Default::default() };
+    seller.call(request, |c, r| async move { c.account().register_seller(r).await }).await?;
+    let (request_id, display_name) = (buyer.request_id(), "buyer".to_owned());
+    let request = v1::RegisterBuyerRequest { request_id, display_name, ..Default::default() };
+    buyer.call(request, |c, r| async move { c.account().register_buyer(r).await }).await?;
+    let header = Message::Header(v1::ImportHeader { validate_only: false });
+    let rows = (1..=lines).map(|line| Message::Row(row(line, sku(line), 1)));
+    let messages = [header].into_iter().chain(rows);
+    let messages = messages.map(|message| v1::ImportItemsRequest { message: Some(message) });
+    let imported = seller.seller().import_items(stream::iter(messages.collect::<Vec<_>>())).await?;
+    ensure!(imported.get_ref().created_count == lines, "{imported:?}");
+    let mut goods = Vec::new();
+    for number in 0..GOODS {
+        let item = row(0, format!("good-{number}"), STOCK).item;
+        let request = v1::SellItemRequest { request_id: seller.request_id(), validate_only: false, item };
+        let listed = seller.call(request, |c, r| async move { c.seller().sell_item(r).await }).await?;
+        goods.push(listed.item.context("an item")?.item_id);
+    }
+    Ok(goods)
+}
+
+fn row(line: i64, sku: String, quantity: i64) -> v1::ImportRow {
+    let item = v1::ItemDraft {
+        name: Some(sku.clone()),
+        sku: Some(sku),
+        category: Some("things".into()),
+        unit_price: Some(v1::Money { amount_minor: 100, currency_code: "GBP".into() }),
+        quantity: Some(quantity),
+        description: None,
+    };
+    v1::ImportRow { line, item_id: 0, item: Some(item) }
+}
+
+/// Buys, and cancels every third order, until told to stop.
+async fn shopping(
+    buyer: Connection,
+    goods: Vec<i64>,
+    seed: u64,
+    stop: CancellationToken,
+) -> anyhow::Result<()> {
+    let mut random = StdRng::seed_from_u64(seed);
+    while !stop.is_cancelled() {
+        let item_id = goods[random.random_range(0..goods.len())];
+        let request = v1::BuyItemRequest {
+            request_id: buyer.request_id(),
+            item_id,
+            quantity: random.random_range(1..4),
+            ..Default::default()
+        };
+        let bought = buyer.call(request, |c, r| async move { c.buyer().buy_item(r).await }).await?;
+        let order_id = bought.order.context("an order")?.order_id;
+        if random.random_range(0..3) == 0 {
+            let request_id = buyer.request_id();
+            let request = v1::CancelOrderRequest { request_id, order_id, ..Default::default() };
+            buyer.call(request, |c, r| async move { c.buyer().cancel_order(r).await }).await?;
+        }
+        sleep(PAUSE).await;
+    }
+    Ok(())
+}
+
+/// Holds what the till has on its disk against what the market has.
+async fn settle(seller: &Connection, shop: &Shop, lines: i64) -> anyhow::Result<()> {
+    let (mut lost, mut doubled) = (0, 0);
+    let mut exported = seller.seller().export_items(v1::ExportItemsRequest {}).await?.into_inner();
+    let mut found = 0;
+    while let Some(message) = exported.message().await? {
+        let item = message.item.context("an item")?;
+        if item.sku.starts_with("line-") {
+            found += 1;
+            // One unit was listed, and its line added one.
+            lost += i64::from(item.quantity < 2);
+            doubled += i64::from(item.quantity > 2);
+        }
+    }
+    ensure!(found == lines, "{found} of {lines} items are there");
+    let mut told = std::mem::take(&mut shop.disk().events);
+    let (mut sales, mut cancelled, mut page_token) = (0_u64, 0_u64, String::new());
+    loop {
+        let request = v1::ListSalesRequest { page_size: 200, page_token, ..Default::default() };
+        let page = seller.call(request, |c, r| async move { c.seller().list_sales(r).await }).await?;
+        for order in &page.orders {
+            let is_cancelled = order.status() == v1::OrderStatus::Cancelled;
+            sales += 1;
+            cancelled += u64::from(is_cancelled);
+            for key in [Some((order.order_id, false)), is_cancelled.then_some((order.order_id, true))] {
+                let times = key.map_or(1, |key| told.remove(&key).unwrap_or(0));
+                lost += i64::from(times == 0);
+                doubled += i64::from(times > 1);
+            }
+        }
+        if page.next_page_token.is_empty() {
+            break;
+        }
+        page_token = page.next_page_token;
+    }
+    let disk = shop.disk();
+    let unanswered = (1..=lines).filter(|line| !disk.answers.contains_key(line)).count();
+    println!("{lines} lines, {unanswered} of them unanswered, {} refused", disk.refused);
+    println!("{sales} sales and {cancelled} cancellations told, and {} that never were", told.len());
+    println!("lost={lost} doubled={doubled}");
+    ensure!(
+        lost == 0 && doubled == 0 && unanswered == 0 && disk.refused == 0 && told.is_empty(),
+        "not as promised"
+    );
+    Ok(())
+}
