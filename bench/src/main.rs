@@ -1,8 +1,10 @@
 //! Measures the market: each figure beside a limit that was measured in the same run.
 
 mod compare;
+mod database;
 mod defects;
 mod echo;
+mod failover;
 mod load;
 mod process;
 mod report;
@@ -30,6 +32,7 @@ struct Cli {
 enum Command {
     Compare(compare::CompareArgs),
     Defects(defects::DefectArgs),
+    Failover(failover::FailoverArgs),
     Sync(sync::SyncArgs),
     /// The limit: a bare echo server with the market's TLS and threads. Started by `compare`.
     #[command(hide = true)]
@@ -47,6 +50,7 @@ async fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Compare(args) => compare::run(args).await,
         Command::Defects(args) => defects::run(&args),
+        Command::Failover(args) => failover::run(args).await,
         Command::Sync(args) => sync::run(args).await,
         Command::ServeEcho(args) => echo::serve(args).await,
         Command::ServeUnguarded(args) => unguarded::serve(args).await,
