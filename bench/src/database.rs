@@ -39,7 +39,7 @@ pub(crate) const SETTINGS: [&str; 3] =
 
 /// Two markets, and parties with connections to both.
 pub(crate) struct Markets {
-    pub(crate) servers: Vec<ServerProcess>,
+    _servers: Vec<ServerProcess>,
     /// By market: one connection of each buyer.
     pub(crate) buyers: [Vec<Connection>; 2],
     pub(crate) items: Vec<i64>,
@@ -78,7 +78,7 @@ impl Markets {
             let seller = connect(&mut pki, Role::Seller, &format!("seller-{number}"), &servers[0]).await?;
             listed.extend(list(&seller, items / sellers, stock).await?);
         }
-        Ok(Self { servers, buyers, items: listed, _folder: folder })
+        Ok(Self { _servers: servers, buyers, items: listed, _folder: folder })
     }
 }
 

@@ -40,7 +40,7 @@ pub(crate) struct FailoverArgs {
 }
 
 /// Sellers, items, and units of each.
-const SCENE: (usize, usize, i64) = (4, 40, 4_000);
+const SCENE: (usize, usize, i64) = (4, 40, 1_000);
 /// So many items are wanted by every second purchase, and run out.
 const WANTED: usize = 2;
 /// After this, trade must go on.
