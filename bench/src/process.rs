@@ -92,7 +92,7 @@ pub(crate) async fn open_market(args: ServeArgs, store: &str) -> anyhow::Result<
     config.limits.buyer_calls_per_second = UNLIMITED_CALLS;
     config.limits.burst_calls = UNLIMITED_CALLS;
     config.log.level = args.log;
-    let log = observe::init(&config.log)?;
+    let log = observe::init(&config.log, None)?;
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     println!("{}", listener.local_addr()?);
     Ok((App::build(config, listener, Clock::SYSTEM).await?, log))

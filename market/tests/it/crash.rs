@@ -1,103 +1,19 @@
 //! The real `market serve` in a process of its own: killed, told to stop, started wrongly.
 
 use std::{
-    io::{BufRead as _, BufReader},
-    net::SocketAddr,
-    path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    path::Path,
+    process::{Command, Stdio},
     time::Duration,
 };
 
-use souk_certs::{
-    clock,
-    identity::Role,
-    pki::{InitOptions, IssueOptions, Pki},
-};
-use souk_client::{ClientConfig, Connection};
+use souk_certs::{clock, identity::Role, pki::IssueOptions};
 use souk_proto::v1;
-use tempfile::TempDir;
 use tokio::task::JoinSet;
 
-use crate::fair::{PATIENCE, Party, call};
-
-/// A folder with certificates and a store, and a market process on it.
-struct Site {
-    folder: TempDir,
-    pki: Pki,
-}
-
-struct Process {
-    child: Child,
-    address: SocketAddr,
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        // It may have ended already, which is what most tests are about.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-impl Site {
-    fn new() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let pki = Pki::init(&folder.path().join("pki"), &InitOptions::default(), clock::now()).unwrap();
-        Self { folder, pki }
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
-    }
-
-    fn serve(&self) -> Command {
-        self.serve_with(&self.path("pki/market.pem"))
-    }
-
-    fn serve_with(&self, cert: &Path) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_market"));
-        command
-            .args(["serve", "--listen", "127.0.0.1:0", "--log-format", "json"])
-            .arg("--cert")
-            .arg(cert)
-            .arg("--store")
-            .arg(self.path("souk.db"))
-            .current_dir(self.folder.path())
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped());
-        command
-    }
-
-    fn start(&self) -> Process {
-        let mut child = self.serve().spawn().unwrap();
-        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
-        let address = loop {
-            let line = lines.next().expect("the market tells where it listens").unwrap();
-            if let Some(address) = listening(&line) {
-                break address;
-            }
-        };
-        // Somebody has to read the rest, or the market's log would fill the pipe.
-        std::thread::spawn(move || lines.for_each(drop));
-        Process { child, address }
-    }
-
-    async fn party(&mut self, name: &str, role: Role, process: &Process) -> Party {
-        let party = match self.pki.find(name) {
-            Ok(party) => party,
-            Err(_) => self.pki.issue(name, role, &IssueOptions::default(), clock::now()).unwrap(),
-        };
-        let market = process.address.to_string().parse().unwrap();
-        let config = ClientConfig::new(market, party.files());
-        Party { connection: Connection::open(&config).await.unwrap() }
-    }
-}
-
-/// The address in the line that tells that the market is open.
-fn listening(line: &str) -> Option<SocketAddr> {
-    let line: serde_json::Value = serde_json::from_str(line).ok()?;
-    line["fields"]["listen"].as_str()?.parse().ok()
-}
+use crate::{
+    fair::{PATIENCE, Party, call},
+    site::Site,
+};
 
 async fn register_buyer(party: &Party) {
     call!(
@@ -169,7 +85,7 @@ async fn buy_until_it_fails(bob: Party, lamp: i64) -> (Vec<v1::Order>, String) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn sigterm_drains_and_loses_nothing() {
     let mut site = Site::new();
-    let mut process = site.start();
+    let process = site.start();
     let alice = site.party("alice", Role::Seller, &process).await;
     alice.register_as_seller("alice").await.unwrap();
     let lamp = alice.lamp(5).await;
@@ -177,14 +93,7 @@ async fn sigterm_drains_and_loses_nothing() {
     let mut stream =
         alice.connection.events().subscribe(v1::SubscribeRequest::default()).await.unwrap().into_inner();
     stream.message().await.unwrap();
-    let id = process.child.id().to_string();
-    assert!(Command::new("kill").args(["-TERM", &id]).status().unwrap().success());
-    let ended = tokio::task::spawn_blocking(move || {
-        let status = process.child.wait().unwrap();
-        (status, process)
-    });
-    let (status, _process) = tokio::time::timeout(PATIENCE, ended).await.expect("it ends in time").unwrap();
-    assert!(status.success(), "{status}");
+    process.end().await;
     let process = site.start();
     let alice = site.party("alice", Role::Seller, &process).await;
     assert_eq!(alice.item(lamp).await.unwrap().quantity, 5);
