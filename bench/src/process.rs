@@ -10,7 +10,12 @@ use std::{
 
 use anyhow::{Context as _, bail};
 use clap::Args;
-use market::{app::App, clock::Clock, config::Config, observe};
+use market::{
+    app::App,
+    clock::Clock,
+    config::Config,
+    observe::{self, Memory},
+};
 use tokio::{
     io::{AsyncBufReadExt as _, BufReader},
     net::TcpListener,
@@ -62,6 +67,11 @@ impl ServerProcess {
             bail!("{command} did not start: {log}");
         };
         Ok(Self { child, address })
+    }
+
+    /// What it keeps in memory.
+    pub(crate) fn memory(&self) -> anyhow::Result<Memory> {
+        Ok(Memory::of(self.child.id().context("the server has ended")?)?)
     }
 
     /// CPU time used so far, user and system, in seconds (proc_pid_stat(5), fields 14 and 15).
