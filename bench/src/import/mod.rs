@@ -26,6 +26,9 @@ use tokio_util::sync::CancellationToken;
 use crate::{process::ServerProcess, scene};
 use samples::Samples;
 
+/// Rows that are imported before the market's memory is looked at. Until then its caches fill up, which are
+/// bounded: the pages of five connections to the store, 32 MiB each, and what the index's writer gathers.
+const WARM_UP_ROWS: u64 = 300_000;
 /// How many wrong rows of a file are printed; all are counted.
 const TOLD: usize = 20;
 
@@ -75,8 +78,12 @@ pub(crate) async fn run(args: ImportArgs) -> anyhow::Result<()> {
         let done = import(&market, &importer, file, flags.collect()).await?;
         done.print(&file.display().to_string());
     }
+    let warm_up = dir.join("warm-up.csv");
+    rows::write(&warm_up, WARM_UP_ROWS, "W")?;
+    let done = import(&market, &importer, &warm_up, Vec::new()).await?;
+    ensure!(done.number("created_count") > 0, "the rows to warm up with are not in: {:?}", done.problems);
     let made_up = dir.join("made-up.csv");
-    let dirty = rows::write(&made_up, args.rows)?;
+    let dirty = rows::write(&made_up, args.rows, "G")?;
     let stop = CancellationToken::new();
     let (done, samples) = tokio::join!(
         async {

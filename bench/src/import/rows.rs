@@ -15,8 +15,9 @@ pub(super) const MIN_ROWS: u64 = 100;
 
 const CATEGORIES: [&str; 6] = ["home/light", "home/kitchen", "toys", "garden", "gifts/paper", "office"];
 
-/// Writes a file of `rows` items, and answers the lines that are wrong, in their order.
-pub(super) fn write(path: &Path, rows: u64) -> io::Result<Vec<u64>> {
+/// Writes a file of `rows` items, whose skus begin with `series`, and answers the lines that are wrong, in their
+/// order.
+pub(super) fn write(path: &Path, rows: u64, series: &str) -> io::Result<Vec<u64>> {
     let mut file = BufWriter::new(File::create(path)?);
     writeln!(file, "sku,name,description,category,price,currency,quantity")?;
     let every = rows / DIRTY as u64;
@@ -25,23 +26,23 @@ pub(super) fn write(path: &Path, rows: u64) -> io::Result<Vec<u64>> {
         // The middle of each tenth; the header is line 1.
         let is_dirty = row % every == every / 2 && dirty.len() < DIRTY;
         if is_dirty {
-            file.write_all(&wrong(dirty.len(), row))?;
+            file.write_all(&wrong(dirty.len(), series, row))?;
             dirty.push(row + 2);
         } else {
-            good(&mut file, row)?;
+            good(&mut file, series, row)?;
         }
     }
     file.flush()?;
     Ok(dirty)
 }
 
-fn good(file: &mut impl io::Write, row: u64) -> io::Result<()> {
+fn good(file: &mut impl io::Write, series: &str, row: u64) -> io::Result<()> {
     let word = |by: u64| WORDS[usize::try_from(row / by).unwrap_or(0) % WORDS.len()];
     let category = CATEGORIES[usize::try_from(row).unwrap_or(0) % CATEGORIES.len()];
     let (first, second, third) = (word(1), word(7), word(91));
     writeln!(
         file,
-        "G-{row},{first} {second} {row},\"A {third} {first}, made for {second}\",{category},{}.{:02},GBP,{}",
+        "{series}-{row},{first} {second} {row},\"A {third} {first}, made for {second}\",{category},{}.{:02},GBP,{}",
         1 + row % 90,
         row % 100,
         1 + row % 500,
@@ -49,7 +50,7 @@ fn good(file: &mut impl io::Write, row: u64) -> io::Result<()> {
 }
 
 /// What people get wrong.
-fn wrong(kind: usize, row: u64) -> Vec<u8> {
+fn wrong(kind: usize, series: &str, row: u64) -> Vec<u8> {
     let text = match kind {
         0 => format!("D-{row},Lamp,,home,\"12,5\",GBP,1\n"),
         1 => format!("D-{row},Lamp,,home,12.50,GBP,many\n"),
@@ -57,7 +58,7 @@ fn wrong(kind: usize, row: u64) -> Vec<u8> {
         3 => format!("D-{row},Lamp,,Home & Garden,12.50,GBP,1\n"),
         4 => format!("D-{row},Lamp,,home,12.50,GBP,-1\n"),
         5 => format!("D-{row},Lamp,,home,,GBP,1\n"),
-        6 => "G-0,Lamp again,,home,12.50,GBP,1\n".to_owned(),
+        6 => format!("{series}-0,Lamp again,,home,12.50,GBP,1\n"),
         7 => format!("D-{row},Lamp,,home,12.505,GBP,1\n"),
         8 => format!("D-{row},Lamp,,home,12.50,POUND,1\n"),
         // Latin 1.
@@ -74,7 +75,7 @@ mod tests {
     fn one_line_of_each_tenth_is_wrong() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("items.csv");
-        let dirty = write(&path, 1_000).unwrap();
+        let dirty = write(&path, 1_000, "G").unwrap();
         assert_eq!(dirty.len(), DIRTY);
         let lines: Vec<_> =
             std::fs::read(&path).unwrap().split(|byte| *byte == b'\n').map(<[u8]>::to_vec).collect();

@@ -76,12 +76,11 @@ where
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let given = request.headers().get(REQUEST_ID).filter(|id| is_plain(id)).cloned();
         let id = given.unwrap_or_else(new_id);
-        let method = self.layer.times.method(request.uri().path());
         let line = Line {
             peer: request.extensions().get::<PeerInfo>().cloned(),
             path: request.uri().clone(),
             began: Instant::now(),
-            span: CallSpan::begin(method, id.to_str().unwrap_or_default(), request.headers()),
+            span: CallSpan::begin(&self.layer.times, &id, &request),
             id,
             layer: self.layer.clone(),
         };

@@ -1,6 +1,6 @@
 //! The span of one call, by the names of OpenTelemetry's semantic conventions for RPC.
 
-use http::HeaderMap;
+use http::{HeaderMap, HeaderValue, Request};
 use opentelemetry::{
     Context,
     propagation::{Extractor, TextMapPropagator as _},
@@ -12,6 +12,7 @@ use tracing::{Span, field::Empty};
 use tracing_opentelemetry::OpenTelemetrySpanExt as _;
 
 use super::TARGET;
+use crate::observe::CallTimes;
 
 /// What is not in the contract is one method: the names of spans must not be made up by callers.
 const OTHER: &str = "_OTHER";
@@ -23,12 +24,12 @@ const MAX_TRACE_STATE: usize = 512;
 pub(in crate::observe) struct CallSpan(Span);
 
 impl CallSpan {
-    /// Begins the span, within the caller's trace if it names one. `method` is its service and name in the
-    /// contract. Nothing that a caller keeps to itself goes into a span.
-    pub(in crate::observe) fn begin(
-        method: Option<(&str, &str)>,
-        request_id: &str,
-        headers: &HeaderMap,
+    /// Begins the span, within the caller's trace if it names one. `methods` knows those of the contract.
+    /// Nothing that a caller keeps to itself goes into a span.
+    pub(in crate::observe) fn begin<B>(
+        methods: &CallTimes,
+        request_id: &HeaderValue,
+        request: &Request<B>,
     ) -> Self {
         let span = tracing::info_span!(
             target: TARGET,
@@ -40,10 +41,10 @@ impl CallSpan {
             rpc.service = Empty,
             rpc.method = Empty,
             rpc.grpc.status_code = Empty,
-            souk.request_id = request_id,
+            souk.request_id = request_id.to_str().unwrap_or_default(),
         );
         if !span.is_disabled() {
-            match method {
+            match methods.method(request.uri().path()) {
                 Some((service, name)) => {
                     span.record("otel.name", format!("{service}/{name}"));
                     span.record("rpc.service", service);
@@ -54,8 +55,8 @@ impl CallSpan {
                     span.record("rpc.method", OTHER);
                 }
             }
-            let context =
-                TraceContextPropagator::new().extract_with_context(&Context::new(), &Caller(headers));
+            let context = TraceContextPropagator::new()
+                .extract_with_context(&Context::new(), &Caller(request.headers()));
             if context.span().span_context().is_valid() {
                 // It fails only where spans are not exported, and then nothing is lost.
                 let _ = span.set_parent(context);
