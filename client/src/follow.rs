@@ -21,20 +21,12 @@ use tokio::{
 use tonic::{Status, Streaming};
 
 use crate::{
-    Connection, Delivery, Failure, Notice, Seen, delivery::QUEUE, failure::Refusal, retry::scaled,
+    Connection, Delivery, Failure, Notice, Seen,
+    delivery::QUEUE,
+    reconnect::{Next, Reconnect},
     seen::Offer,
 };
 use progress::Progress;
-
-/// The longest wait before the first reconnection; it doubles with each failure in a row.
-pub const FIRST_RECONNECT: Duration = Duration::from_millis(250);
-
-/// The longest wait that doubling leads to.
-pub const MAX_RECONNECT: Duration = Duration::from_secs(30);
-
-/// How long a stream whose certificate came to its end waits for a renewed one to be taken up: ample for
-/// files that were changed at that moment.
-const RENEWAL_GRACE: Duration = Duration::from_secs(2);
 
 /// How long [`Follower::close`] waits for the last acknowledgement.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -103,41 +95,29 @@ impl Subscription {
 
     /// Subscribes again and again until something is wrong that waiting does not mend.
     async fn keep_up(&mut self) -> Stopped {
-        let mut failures_in_a_row = 0;
-        let mut renewals = self.connection.renewals();
+        let mut reconnect = Reconnect::of(&self.connection);
         loop {
-            renewals.mark_unchanged();
+            reconnect.begin();
             let came_before = self.progress.messages();
             let failure = match self.subscribe_once().await {
                 ControlFlow::Continue(failure) => failure,
                 ControlFlow::Break(stopped) => return stopped,
             };
-            if self.progress.messages() > came_before {
-                failures_in_a_row = 0;
-            }
-            failures_in_a_row += 1;
-            let refused_token = failure.refusal().is_some_and(Refusal::is_about_the_token);
-            if refused_token && failures_in_a_row == 1 {
-                // The session has dropped the token and fetches another.
-                continue;
-            }
-            if failure.is_about_the_certificate() && self.progress.messages() > 0 {
-                // It was good when the stream began.
-                if let Ok(Ok(())) = timeout(RENEWAL_GRACE, renewals.changed()).await {
-                    failures_in_a_row = 0;
-                    continue;
+            let (came, ever) = (self.progress.messages() > came_before, self.progress.messages() > 0);
+            match reconnect.after(failure, came, ever).await {
+                Next::Now => {}
+                Next::After(failure, retry_in) => {
+                    if self.notices.send(Notice::Interrupted { failure, retry_in }).await.is_err() {
+                        return Stopped;
+                    }
+                    sleep(retry_in).await;
+                }
+                Next::Never(failure) => {
+                    // The receiver may be gone: then there is nobody to tell.
+                    let _ = self.notices.send(Notice::Ended(failure)).await;
+                    return Stopped;
                 }
             }
-            if !failure.is_passing() {
-                // The receiver may be gone: then there is nobody to tell.
-                let _ = self.notices.send(Notice::Ended(failure)).await;
-                return Stopped;
-            }
-            let retry_in = scaled(FIRST_RECONNECT, MAX_RECONNECT, failures_in_a_row, rand::random());
-            if self.notices.send(Notice::Interrupted { failure, retry_in }).await.is_err() {
-                return Stopped;
-            }
-            sleep(retry_in).await;
         }
     }
 

@@ -11,7 +11,8 @@
 //!
 //! Events come either to the callback server of [`inbox`] or through the stream of [`follow`]. Both
 //! hand out [`delivery::Delivery`] values and share one [`seen::Seen`], so that an event reaches its
-//! user once, whichever way it came and however often it was sent. [`doctor`] examines the whole way
+//! user once, whichever way it came and however often it was sent. [`till`] keeps stock the same on both
+//! sides by one stream in both directions. [`doctor`] examines the whole way
 //! step by step.
 
 pub mod cli;
@@ -23,10 +24,12 @@ pub mod failure;
 pub mod follow;
 pub mod inbox;
 mod probe;
+mod reconnect;
 pub mod renewal;
 pub mod retry;
 pub mod seen;
 pub mod session;
+pub mod till;
 pub mod timing;
 
 pub use config::{CallbackAddress, ClientConfig};
@@ -35,6 +38,8 @@ pub use delivery::{Delivery, Notice};
 pub use failure::Failure;
 pub use follow::Follower;
 pub use inbox::Inbox;
+pub use reconnect::{FIRST_RECONNECT, MAX_RECONNECT};
 pub use renewal::Renewal;
 pub use seen::Seen;
+pub use till::{Till, TillNotice};
 pub use timing::Timings;

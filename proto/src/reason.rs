@@ -101,6 +101,14 @@ reasons! {
     SkuTaken = "SKU_TAKEN", AlreadyExists, CONFLICT, "update the item that has the sku, or choose another one";
     /// An import did not come to its end; metadata `line` tells the last line that is in.
     ImportInterrupted = "IMPORT_INTERRUPTED", Unavailable, UNAVAILABLE, "send the rows after that line again, or all of them: those that are in change nothing";
+    /// The seller has no till of this name.
+    TillNotFound = "TILL_NOT_FOUND", NotFound, NOT_FOUND, "check the name: `seller till list` lists yours";
+    /// The seller has as many tills as it may have.
+    TooManyTills = "TOO_MANY_TILLS", FailedPrecondition, CONFLICT, "remove one that is no longer used: `seller till rm NAME`";
+    /// A line of a till is not the one after the last; its acknowledgement tells which is expected.
+    LineOutOfOrder = "LINE_OUT_OF_ORDER", FailedPrecondition, CONFLICT, "send the line that is expected, then go on from there";
+    /// A till's line came again with another content.
+    LineReused = "LINE_REUSED", InvalidArgument, USAGE, "give each line a number of its own: the one after the last";
     /// The order is not in the state that this needs; metadata tells both.
     OrderStatusConflict = "ORDER_STATUS_CONFLICT", FailedPrecondition, CONFLICT, "look at the order's status: a placed order can be shipped, a shipped one delivered";
     /// The item has another version than the caller expected.

@@ -85,12 +85,10 @@ impl EventService for EventApi {
     }
 }
 
-fn sequence(field: &str, sequence: i64) -> Result<Sequence, Status> {
+pub(super) fn sequence(field: &str, sequence: i64) -> Result<Sequence, Status> {
     let mut fields = Fields::new();
-    if sequence < 0 {
-        fields.wrong(field, format!("is {sequence}; give the sequence of an event, or 0"));
-    }
-    fields.finish(Some(Sequence(sequence)))
+    let sequence = fields.sequence(field, sequence);
+    fields.finish(sequence)
 }
 
 fn subscribe_message(recipient: PartyId, item: &SubscribeItem) -> v1::SubscribeResponse {
@@ -102,7 +100,7 @@ fn subscribe_message(recipient: PartyId, item: &SubscribeItem) -> v1::SubscribeR
     v1::SubscribeResponse { message: Some(message) }
 }
 
-fn subscribe_end(end: &SubscribeEnd) -> Status {
+pub(super) fn subscribe_end(end: &SubscribeEnd) -> Status {
     match end {
         SubscribeEnd::Replaced => wire::status(
             Reason::StreamReplaced,

@@ -9,12 +9,11 @@ use souk_proto::{
 };
 use tokio::time::timeout;
 use tonic::{Code, Status, Streaming};
-use uuid::Builder;
 
 use super::{Api, in_its_own_task, read, unexpected};
 use crate::{
     access::Caller,
-    domain::{Action, Fingerprint, ImportRow, Imported, ItemId, Outcome, PartyId, RequestId, RequestKey},
+    domain::{Action, ImportRow, Imported, ItemId, Outcome, PartyId},
     wire::{
         self,
         command::{self, Parsed},
@@ -121,10 +120,7 @@ impl Import {
         }
         let rows = std::mem::replace(&mut self.batch, Vec::with_capacity(ImportRow::MAX_AT_ONCE));
         let (last, skus) = (rows.last().map_or(0, |row| row.line), told_skus(&rows));
-        let millis = u64::try_from(self.api.parts.clock.now().0 / 1_000).unwrap_or(0);
-        let id = Builder::from_unix_timestamp_millis(millis, &rand::random()).into_uuid();
-        let request = RequestKey { id: RequestId(id), fingerprint: Fingerprint([0; 16]) };
-        let parsed = Parsed { request, validate_only: self.validate_only, action: Action::Import(rows) };
+        let parsed = Parsed { validate_only: self.validate_only, ..self.api.parsed(Action::Import(rows)) };
         match self.api.carry_out(&self.caller, parsed).await? {
             Outcome::Imported(Imported { created, updated, unchanged, not_found }) => {
                 self.done.created_count += created;

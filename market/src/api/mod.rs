@@ -13,6 +13,7 @@ mod ride;
 mod routes;
 mod seller;
 mod session;
+mod sync;
 
 use std::sync::Arc;
 
@@ -28,11 +29,12 @@ pub use session::SessionApi;
 use souk_proto::Reason;
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
+use uuid::Builder;
 
 use crate::{
     access::{CallbackPolicy, Caller, Suspended, Tokens},
     clock::Clock,
-    domain::{Command, Item, Order, Outcome, PartyId},
+    domain::{Action, Command, Fingerprint, Item, Order, Outcome, PartyId, RequestId, RequestKey},
     ledger::{Done, Ledger, LedgerError, OVERLOAD_RETRY_DELAY},
     relay::RelayHandle,
     rides::RideNews,
@@ -93,6 +95,14 @@ impl Api {
             self.parts.search.remember(caller.party, position);
         }
         Ok(outcome)
+    }
+
+    /// An action that needs no request id of the caller's: doing it again does no harm.
+    fn parsed(&self, action: Action) -> Parsed {
+        let millis = u64::try_from(self.parts.clock.now().0 / 1_000).unwrap_or(0);
+        let id = Builder::from_unix_timestamp_millis(millis, &rand::random()).into_uuid();
+        let request = RequestKey { id: RequestId(id), fingerprint: Fingerprint([0; 16]) };
+        Parsed { request, validate_only: false, action }
     }
 
     async fn submit(&self, command: Command) -> Result<Done, Status> {

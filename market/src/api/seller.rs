@@ -10,11 +10,11 @@ use tonic::{Request, Response, Status, Streaming, async_trait};
 use super::{
     Api, cut,
     import::{Import, export},
-    party_bytes, read,
+    party_bytes, read, sync, unexpected,
 };
 use crate::{
     access::Caller,
-    domain::{ItemId, OrderId},
+    domain::{ItemId, OrderId, Outcome},
     store::{OrderQuery, OrdersOf, TimeRange},
     wire::{self, Fields, PageToken, command},
 };
@@ -26,12 +26,15 @@ const MAX_SUMMARY_ITEMS: usize = 100;
 
 type Exported = Pin<Box<dyn Stream<Item = Result<v1::ExportItemsResponse, Status>> + Send>>;
 
+type Synced = Pin<Box<dyn Stream<Item = Result<v1::SyncInventoryResponse, Status>> + Send>>;
+
 /// SellerService.
 pub struct SellerApi(pub Api);
 
 #[async_trait]
 impl SellerService for SellerApi {
     type ExportItemsStream = Exported;
+    type SyncInventoryStream = Synced;
 
     async fn sell_item(
         &self,
@@ -91,6 +94,39 @@ impl SellerService for SellerApi {
     ) -> Result<Response<Self::ExportItemsStream>, Status> {
         let seller = Caller::of(&request)?.party;
         Ok(Response::new(Box::pin(export(self.0.clone(), seller))))
+    }
+
+    async fn sync_inventory(
+        &self,
+        request: Request<Streaming<v1::SyncInventoryRequest>>,
+    ) -> Result<Response<Self::SyncInventoryStream>, Status> {
+        let caller = Caller::of(&request)?.clone();
+        let answers = sync::open(self.0.clone(), caller, request.into_inner()).await?;
+        Ok(Response::new(Box::pin(answers)))
+    }
+
+    async fn list_tills(
+        &self,
+        request: Request<v1::ListTillsRequest>,
+    ) -> Result<Response<v1::ListTillsResponse>, Status> {
+        let seller = Caller::of(&request)?.party;
+        let mut tills = Vec::new();
+        for till in read(self.0.reads().tills(seller).await)? {
+            let mailbox = read(self.0.parts.mailboxes.state(till.id.mailbox()).await)?;
+            tills.push(wire::till(&till, mailbox.map_or(0, |mailbox| mailbox.pending)));
+        }
+        Ok(Response::new(v1::ListTillsResponse { tills }))
+    }
+
+    async fn remove_till(
+        &self,
+        request: Request<v1::RemoveTillRequest>,
+    ) -> Result<Response<v1::RemoveTillResponse>, Status> {
+        let caller = Caller::of(&request)?.clone();
+        match self.0.carry_out(&caller, command::remove_till(request.into_inner())?).await? {
+            Outcome::TillRemoved => Ok(Response::new(v1::RemoveTillResponse {})),
+            other => Err(unexpected(&other)),
+        }
     }
 
     async fn list_sales(

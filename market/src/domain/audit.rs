@@ -2,7 +2,9 @@
 
 use std::net::IpAddr;
 
-use super::{Action, Command, ImportRow, Imported, Order, Outcome, RequestId, Timestamp};
+use super::{
+    Action, Command, ImportRow, Imported, LineAnswer, LineOutcome, Order, Outcome, RequestId, Timestamp,
+};
 
 /// Who asks for a change, and from where. The audit log's; the rules don't look at it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,12 +75,23 @@ fn subject(command: &Command, outcome: &Outcome) -> String {
             let orders: Vec<_> = ride.plan.stops.iter().map(|stop| stop.order.to_string()).collect();
             format!("ride {} of orders {}", ride.id, orders.join(", "))
         }
+        (Outcome::Synced(answers), Action::Sync { till, .. }) => {
+            let number = |answer: Option<&LineAnswer>| answer.map_or(0, |answer| answer.number);
+            let took_effect = |answer: &&LineAnswer| {
+                !answer.repeated && matches!(answer.outcome, LineOutcome::Stock { .. })
+            };
+            let effects = answers.iter().filter(took_effect).count();
+            let (first, last) = (number(answers.first()), number(answers.last()));
+            format!("till {till} lines {first} to {last}: {effects} carried out")
+        }
+        (_, Action::OpenTill { till } | Action::RemoveTill { till }) => format!("till {till}"),
         (Outcome::Order(order), _) => of_order(order),
         (Outcome::Orders(orders), _) => orders.iter().map(of_order).collect::<Vec<_>>().join(", "),
         (_, Action::Wish { item } | Action::Unwish { item } | Action::Rate { item, .. }) => {
             format!("item {item}")
         }
         (Outcome::Tested(event), _) => format!("event {}", event.0),
+        (Outcome::Till(_) | Outcome::TillRemoved | Outcome::Synced(_), _) => String::new(),
         (Outcome::Imported(_) | Outcome::Wished(..) | Outcome::Unwished | Outcome::Rated(_), _) => {
             String::new()
         }

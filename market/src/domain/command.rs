@@ -4,8 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Callback, CancelReason, DisplayName, EventId, ImportRow, Imported, Item, ItemId, ItemListing, ItemPatch,
-    Keys, Order, OrderId, OrderLine, Origin, Party, PartyId, RatingSummary, RequestId, Ride, RideId,
-    RidePlan, Role, Stars, SuspensionReason, TestText, Wish,
+    ItemRef, Keys, LineAnswer, Order, OrderId, OrderLine, Origin, Party, PartyId, RatingSummary, RequestId,
+    Ride, RideId, RidePlan, Role, Stars, SuspensionReason, TestText, Till, TillId, TillLine, TillName, Wish,
 };
 
 /// A change that a party asks for.
@@ -104,6 +104,23 @@ pub enum Action {
         /// Its orders, as they were found before: those of a ride never change.
         orders: Vec<OrderId>,
     },
+    /// Open a till of the caller's, or find it open.
+    OpenTill {
+        /// Its name.
+        till: TillName,
+    },
+    /// Forget a till of the caller's.
+    RemoveTill {
+        /// Its name.
+        till: TillName,
+    },
+    /// Carry out what a till of the caller's has counted.
+    Sync {
+        /// Its name.
+        till: TillName,
+        /// Its lines; known by their numbers when they come again.
+        lines: Vec<TillLine>,
+    },
     /// Put an item on the caller's wishlist.
     Wish {
         /// The item.
@@ -161,6 +178,12 @@ pub enum Outcome {
     Orders(Vec<Order>),
     /// The ride as started or ended.
     Ride(Ride),
+    /// The till as it is.
+    Till(Till),
+    /// The till is gone.
+    TillRemoved,
+    /// The answers to a till's lines.
+    Synced(Vec<LineAnswer>),
     /// The wish, and the item that it is for.
     Wished(Wish, Item),
     /// The wish is gone.
@@ -189,6 +212,9 @@ impl Action {
             Self::Deliver { .. } => "DeliverSale",
             Self::StartRide(_) => "StartRide",
             Self::EndRide { .. } => "EndRide",
+            Self::OpenTill { .. } => "OpenTill",
+            Self::RemoveTill { .. } => "RemoveTill",
+            Self::Sync { .. } => "SyncInventory",
             Self::Wish { .. } => "AddToWishlist",
             Self::Unwish { .. } => "RemoveFromWishlist",
             Self::Rate { .. } => "RateItem",
@@ -196,6 +222,12 @@ impl Action {
             Self::Suspend { .. } => "Suspend",
             Self::Reinstate { .. } => "Reinstate",
         }
+    }
+
+    /// Whether what it does is known when it comes again, without its request id: an import makes items as
+    /// they are given, a till numbers its lines. Then no outcome is kept for the request.
+    pub fn knows_repetitions(&self) -> bool {
+        matches!(self, Self::Import(_) | Self::Sync { .. })
     }
 }
 
@@ -246,6 +278,18 @@ impl Command {
             Action::EndRide { ride, orders } => {
                 keys.rides.insert(*ride);
                 keys.orders.extend(orders);
+            }
+            Action::OpenTill { till } | Action::RemoveTill { till } => {
+                keys.tills.insert(TillId::of(self.caller, till));
+            }
+            Action::Sync { till, lines } => {
+                keys.tills.insert(TillId::of(self.caller, till));
+                for change in lines.iter().filter_map(|line| line.asks.as_ref().ok()) {
+                    match &change.item {
+                        ItemRef::Id(id) => keys.items.insert(*id),
+                        ItemRef::Sku(sku) => keys.skus.insert((self.caller, sku.clone())),
+                    };
+                }
             }
             Action::Wish { item } | Action::Unwish { item } => {
                 keys.items.insert(*item);

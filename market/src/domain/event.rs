@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{EventId, Item, ItemId, Money, Order, PartyId, Timestamp};
+use super::{EventId, Item, ItemId, Money, Order, PartyId, Sku, Timestamp};
 
 /// An event as the rules make it, before it is in anyone's mailbox.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,6 +46,9 @@ pub enum EventKind {
         remaining_quantity: i64,
         /// The item's version after it.
         item_version: i64,
+        /// The seller's own number of the item.
+        #[serde(default)]
+        sku: Option<Sku>,
     },
     /// An order was cancelled.
     OrderCancelled {
@@ -55,6 +58,9 @@ pub enum EventKind {
         remaining_quantity: i64,
         /// The item's version after it.
         item_version: i64,
+        /// The seller's own number of the item.
+        #[serde(default)]
+        sku: Option<Sku>,
     },
     /// An order is on its way.
     OrderShipped {

@@ -73,6 +73,10 @@ uuid_id! {
     /// A ride.
     RideId
 }
+uuid_id! {
+    /// A seller's till.
+    TillId
+}
 
 /// Numbers that the store has set aside for the rows of one batch. What is left over is never used.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

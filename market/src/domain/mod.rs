@@ -23,6 +23,7 @@ mod rating;
 mod refusal;
 mod ride;
 mod text;
+mod till;
 mod wishlist;
 mod working_set;
 
@@ -32,7 +33,7 @@ pub use command::{Action, Command, Fingerprint, Outcome, RequestKey};
 pub use decide::{Context, decide};
 pub use event::{Audience, Event, EventKind, NewEvent, Topic};
 pub use geo::Place;
-pub use ids::{EventId, IdRange, ItemId, OrderId, PartyId, RequestId, RideId, Sequence, Timestamp};
+pub use ids::{EventId, IdRange, ItemId, OrderId, PartyId, RequestId, RideId, Sequence, TillId, Timestamp};
 pub use item::{ImportRow, Imported, Item, ItemListing, ItemPatch, StockChange};
 pub use money::{Money, MoneyError};
 pub use order::{Order, OrderLine, OrderStatus};
@@ -42,6 +43,10 @@ pub use rating::{RatingSummary, Stars};
 pub use refusal::{Invalid, Refusal};
 pub use ride::{Ride, RideKind, RidePlan, RideStop};
 pub use text::{CancelReason, Description, DisplayName, ItemName, RideText, Sku, SuspensionReason, TestText};
+use till::LineStanding;
+pub use till::{
+    ItemRef, LineAnswer, LineChange, LineOutcome, LinePrint, LineRecord, Till, TillLine, TillName,
+};
 pub use wishlist::Wish;
 pub use working_set::{Keys, Recorded, Table, WorkingSet};
 

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{DisplayName, PartyId, SuspensionReason, Timestamp};
+use super::{DisplayName, PartyId, SuspensionReason, TillId, Timestamp};
 
 /// What a registered party does in the market. It is fixed by the party's certificate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -51,6 +51,9 @@ pub struct Party {
     /// Set while it is shut out.
     #[serde(default)]
     pub suspension: Option<Suspension>,
+    /// A seller's tills, which are told what was sold.
+    #[serde(default)]
+    pub tills: Vec<TillId>,
 }
 
 impl Party {

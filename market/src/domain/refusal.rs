@@ -2,7 +2,7 @@
 
 use std::{borrow::Cow, fmt};
 
-use super::{ItemId, Money, OrderId, OrderStatus, PartyId, RideId, Stars};
+use super::{ItemId, Money, OrderId, OrderStatus, PartyId, RideId, Stars, TillName};
 
 /// What is wrong with one value, worded to follow the field's name: "is empty; give it some text".
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,6 +51,10 @@ pub enum Refusal {
     RideNotFound(RideId),
     /// The ride is over.
     RideEnded(RideId),
+    /// The caller has no till of this name.
+    TillNotFound(TillName),
+    /// The caller has [`Till::MAX_OF_SELLER`](super::Till::MAX_OF_SELLER) tills already.
+    TooManyTills,
     /// The item is not on the caller's wishlist.
     WishNotFound(ItemId),
     /// Fewer units are left than were asked for.

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     AuditEntry, Fingerprint, IdRange, Item, ItemId, NewEvent, Order, OrderId, Outcome, Party, PartyId,
-    RequestId, Ride, RideId, Sku, Stars, Timestamp, Wish,
+    RequestId, Ride, RideId, Sku, Stars, Till, TillId, Timestamp, Wish,
 };
 
 /// Names the rows that a batch needs. Ordered, so that a back end locks rows in the same order always.
@@ -22,6 +22,8 @@ pub struct Keys {
     pub orders: BTreeSet<OrderId>,
     /// Rides.
     pub rides: BTreeSet<RideId>,
+    /// Tills.
+    pub tills: BTreeSet<TillId>,
     /// Wishes.
     pub wishes: BTreeSet<(PartyId, ItemId)>,
     /// Ratings of a buyer for an item.
@@ -109,6 +111,8 @@ pub struct WorkingSet {
     pub orders: Table<OrderId, Order>,
     /// Rides.
     pub rides: Table<RideId, Ride>,
+    /// Tills. Saving one also opens its mailbox.
+    pub tills: Table<TillId, Till>,
     /// Wishes.
     pub wishes: Table<(PartyId, ItemId), Wish>,
     /// Ratings.

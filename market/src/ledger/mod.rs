@@ -203,6 +203,9 @@ fn lane_of(command: &Command, lanes: usize) -> usize {
         | Action::Import(_)
         | Action::StartRide(_)
         | Action::EndRide { .. }
+        | Action::OpenTill { .. }
+        | Action::RemoveTill { .. }
+        | Action::Sync { .. }
         | Action::Cancel { .. }
         | Action::CancelSale { .. }
         | Action::Ship { .. }

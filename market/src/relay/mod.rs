@@ -35,7 +35,7 @@ use uuid::Uuid;
 use crate::{
     access::Suspended,
     clock::Clock,
-    domain::{Callback, PartyId, Role, Sequence},
+    domain::{Callback, PartyId, Role, Sequence, TillId},
     store::{LeaseOwner, Mailboxes, Retention, Tracks},
 };
 use subscribers::Subscribers;
@@ -157,7 +157,7 @@ impl RelayHandle {
         let _ = self.probes.try_send(party);
     }
 
-    /// Ends a party's stream: it is shut out.
+    /// Ends a party's streams: it is shut out.
     pub fn end_stream(&self, party: PartyId) {
         self.shared.subscribers.expel(party);
     }
@@ -186,7 +186,18 @@ impl RelayHandle {
         cursor: Sequence,
     ) -> Result<impl futures::Stream<Item = Result<SubscribeItem, SubscribeEnd>> + Send + use<>, SubscribeEnd>
     {
-        subscribe::open(Arc::clone(&self.shared), party, cursor).await
+        subscribe::open(Arc::clone(&self.shared), party, party, cursor).await
+    }
+
+    /// Streams the mailbox of a till of a seller's, in the same way.
+    pub async fn subscribe_till(
+        &self,
+        till: TillId,
+        seller: PartyId,
+        cursor: Sequence,
+    ) -> Result<impl futures::Stream<Item = Result<SubscribeItem, SubscribeEnd>> + Send + use<>, SubscribeEnd>
+    {
+        subscribe::open(Arc::clone(&self.shared), till.mailbox(), seller, cursor).await
     }
 
     /// How many streams are open.

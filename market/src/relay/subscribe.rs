@@ -64,21 +64,22 @@ pub enum SubscribeEnd {
 
 type Message = Result<SubscribeItem, SubscribeEnd>;
 
-/// Takes the mailbox over and starts to stream it.
+/// Takes the mailbox over and starts to stream it. `owner` is the party whose mailbox, or whose till's, it is.
 pub(super) async fn open(
     shared: Arc<Shared>,
-    party: PartyId,
+    mailbox: PartyId,
+    owner: PartyId,
     cursor: Sequence,
 ) -> Result<impl Stream<Item = Message> + Send + use<>, SubscribeEnd> {
     if shared.stop.is_cancelled() {
         return Err(SubscribeEnd::ShuttingDown);
     }
     let until = shared.clock.now().plus(LEASE);
-    let claim = shared.mailboxes.take_over(party, shared.owner, until).await?;
+    let claim = shared.mailboxes.take_over(mailbox, shared.owner, until).await?;
     let claim = claim.ok_or(SubscribeEnd::NotRegistered)?;
-    let subscription = shared.subscribers.enter(party, claim.epoch).ok_or(SubscribeEnd::Replaced)?;
+    let subscription = shared.subscribers.enter(mailbox, owner, claim.epoch).ok_or(SubscribeEnd::Replaced)?;
     // Who is shut out after this finds the stream entered, and ends it.
-    if shared.suspended.contains(party) {
+    if shared.suspended.contains(owner) {
         shared.subscribers.leave(&subscription);
         return Err(SubscribeEnd::Suspended);
     }

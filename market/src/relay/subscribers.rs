@@ -10,13 +10,14 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{domain::PartyId, store::LeaseEpoch};
 
-/// One entry for each party with an open stream; bounded by the connections that the market takes.
+/// One entry for each mailbox with an open stream; bounded by the connections that the market takes.
 #[derive(Default)]
 pub(super) struct Subscribers {
     open: Mutex<HashMap<PartyId, Entry>>,
 }
 
 struct Entry {
+    owner: PartyId,
     epoch: LeaseEpoch,
     wake: Arc<Notify>,
     replaced: CancellationToken,
@@ -25,7 +26,7 @@ struct Entry {
 
 /// A stream's own entry.
 pub(super) struct Subscription {
-    party: PartyId,
+    mailbox: PartyId,
     epoch: LeaseEpoch,
     /// Something new waits.
     pub(super) wake: Arc<Notify>,
@@ -38,24 +39,29 @@ pub(super) struct Subscription {
 impl Subscribers {
     /// Enters the stream of a claim, and ends the one of an earlier claim of the same mailbox. `None` when a
     /// later claim has entered already: of two streams that begin together, one may be overtaken.
-    pub(super) fn enter(&self, party: PartyId, epoch: LeaseEpoch) -> Option<Subscription> {
+    pub(super) fn enter(&self, mailbox: PartyId, owner: PartyId, epoch: LeaseEpoch) -> Option<Subscription> {
         let mut open = self.open();
-        if open.get(&party).is_some_and(|other| other.epoch > epoch) {
+        if open.get(&mailbox).is_some_and(|other| other.epoch > epoch) {
             return None;
         }
         let (replaced, expelled) = (CancellationToken::new(), CancellationToken::new());
         let wake = Arc::new(Notify::new());
-        let entry =
-            Entry { epoch, wake: Arc::clone(&wake), replaced: replaced.clone(), expelled: expelled.clone() };
-        if let Some(earlier) = open.insert(party, entry) {
+        let entry = Entry {
+            owner,
+            epoch,
+            wake: Arc::clone(&wake),
+            replaced: replaced.clone(),
+            expelled: expelled.clone(),
+        };
+        if let Some(earlier) = open.insert(mailbox, entry) {
             earlier.replaced.cancel();
         }
-        Some(Subscription { party, epoch, wake, replaced, expelled })
+        Some(Subscription { mailbox, epoch, wake, replaced, expelled })
     }
 
-    /// Ends a party's stream for good.
+    /// Ends a party's streams for good, those of its tills too. Rare enough to look at all of them.
     pub(super) fn expel(&self, party: PartyId) {
-        if let Some(entry) = self.open().get(&party) {
+        for entry in self.open().values().filter(|entry| entry.owner == party) {
             entry.expelled.cancel();
         }
     }
@@ -63,14 +69,14 @@ impl Subscribers {
     /// Takes a stream out, unless a later one has taken its place.
     pub(super) fn leave(&self, subscription: &Subscription) {
         let mut open = self.open();
-        if open.get(&subscription.party).is_some_and(|entry| entry.epoch == subscription.epoch) {
-            open.remove(&subscription.party);
+        if open.get(&subscription.mailbox).is_some_and(|entry| entry.epoch == subscription.epoch) {
+            open.remove(&subscription.mailbox);
         }
     }
 
-    /// Wakes a party's stream; answers whether it has one.
-    pub(super) fn wake(&self, party: PartyId) -> bool {
-        match self.open().get(&party) {
+    /// Wakes a mailbox's stream; answers whether it has one.
+    pub(super) fn wake(&self, mailbox: PartyId) -> bool {
+        match self.open().get(&mailbox) {
             Some(entry) => {
                 entry.wake.notify_one();
                 true

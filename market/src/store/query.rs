@@ -8,7 +8,7 @@ use crate::{
     audit::{AuditRow, Head},
     domain::{
         Item, ItemId, Money, Order, OrderId, OrderStatus, Party, PartyId, Recorded, RequestId, Ride, RideId,
-        Timestamp, Wish,
+        Till, Timestamp, Wish,
     },
 };
 
@@ -181,6 +181,9 @@ pub trait Reads: Send + Sync {
 
     /// A ride.
     async fn ride(&self, id: RideId) -> Result<Option<Ride>, StoreError>;
+
+    /// A seller's tills by name; [`Till::MAX_OF_SELLER`] at the most.
+    async fn tills(&self, seller: PartyId) -> Result<Vec<Till>, StoreError>;
 
     /// What a seller took in a time; at most so many items.
     async fn sales_summary(

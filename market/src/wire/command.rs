@@ -5,6 +5,7 @@ use tonic::Status;
 
 use super::parse::{Fields, fingerprint, request_key};
 pub use super::ride::{end_ride, fix, start_ride};
+pub use super::till::{remove_till, sync_hello, till_line};
 use crate::domain::{
     Action, CancelReason, Category, Command, Description, DisplayName, Fingerprint, ImportRow, Invalid,
     ItemId, ItemListing, ItemName, ItemPatch, OrderId, OrderLine, OrderQuantity, Origin, PartyId, Quantity,

@@ -9,6 +9,7 @@ mod parse;
 mod ride;
 mod show;
 mod status;
+mod till;
 
 pub use page::{PageError, PageToken, page_size};
 pub use parse::Fields;
@@ -17,3 +18,4 @@ pub use show::{
     role, sales_summary, timestamp, timestamp_of, wish,
 };
 pub use status::{internal, invalid_fields, refusal, retold, status, store_error, suspended, try_again};
+pub use till::{sync_acknowledgement, till};

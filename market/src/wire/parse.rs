@@ -11,7 +11,8 @@ use uuid::Uuid;
 use super::status::{invalid_fields, problems};
 use crate::{
     domain::{
-        Category, Fingerprint, Money, OrderStatus, PartyId, Place, RequestId, RequestKey, RideId, Timestamp,
+        Category, Fingerprint, Money, OrderStatus, PartyId, Place, RequestId, RequestKey, RideId, Sequence,
+        Timestamp,
     },
     store::TimeRange,
 };
@@ -145,6 +146,14 @@ impl Fields {
             Some(parsed) if self.violations.is_empty() => Ok(parsed),
             _ => Err(problems(&self.violations)),
         }
+    }
+
+    /// A place in a mailbox: 0 or more.
+    pub fn sequence(&mut self, field: &str, sequence: i64) -> Option<Sequence> {
+        if sequence < 0 {
+            self.wrong(field, format!("is {sequence}; give the sequence of an event, or 0"));
+        }
+        (sequence >= 0).then_some(Sequence(sequence))
     }
 
     /// Ends with the first `None` only if there was a mistake: answers all of them.

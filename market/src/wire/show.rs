@@ -9,7 +9,7 @@ use time::OffsetDateTime;
 use crate::{
     domain::{
         Callback, Event, EventKind, Item, Money, Order, OrderStatus, Party, PartyId, Place, RatingSummary,
-        Ride, RideKind, Role, Timestamp, Wish,
+        Ride, RideKind, Role, Sku, Timestamp, Wish,
     },
     store::{DaySales, Delivery, ItemSales, SalesSummary, TrackPoint},
 };
@@ -53,8 +53,12 @@ pub fn item(item: &Item) -> v1::Item {
         version: item.version,
         create_time: Some(timestamp(item.created_at)),
         update_time: Some(timestamp(item.updated_at)),
-        sku: item.sku.as_ref().map(|sku| sku.as_str().to_owned()).unwrap_or_default(),
+        sku: shown_sku(item.sku.as_ref()),
     }
+}
+
+fn shown_sku(sku: Option<&Sku>) -> String {
+    sku.map(|sku| sku.as_str().to_owned()).unwrap_or_default()
 }
 
 /// An order as its buyer and its seller see it.
@@ -147,11 +151,12 @@ pub fn event(recipient: PartyId, delivery: &Delivery) -> v1::Event {
 fn event_kind(event: &Event) -> v1::event::Kind {
     use v1::event::Kind;
     match &event.kind {
-        EventKind::OrderPlaced { order: placed, remaining_quantity, item_version } => {
+        EventKind::OrderPlaced { order: placed, remaining_quantity, item_version, sku } => {
             Kind::OrderPlaced(v1::OrderPlaced {
                 order: Some(order(placed)),
                 remaining_quantity: *remaining_quantity,
                 item_version: *item_version,
+                sku: shown_sku(sku.as_ref()),
             })
         }
         EventKind::OrderShipped { order: shipped } => {
@@ -160,11 +165,12 @@ fn event_kind(event: &Event) -> v1::event::Kind {
         EventKind::OrderDelivered { order: delivered } => {
             Kind::OrderDelivered(v1::OrderDelivered { order: Some(order(delivered)) })
         }
-        EventKind::OrderCancelled { order: cancelled, remaining_quantity, item_version } => {
+        EventKind::OrderCancelled { order: cancelled, remaining_quantity, item_version, sku } => {
             Kind::OrderCancelled(v1::OrderCancelled {
                 order: Some(order(cancelled)),
                 remaining_quantity: *remaining_quantity,
                 item_version: *item_version,
+                sku: shown_sku(sku.as_ref()),
             })
         }
         EventKind::ItemUpdated { item: updated, changed_fields, previous_price, back_in_stock } => {

@@ -9,7 +9,10 @@ use souk_proto::{Reason, reason::DOMAIN};
 use tonic::Status;
 use tonic_types::{ErrorDetails, FieldViolation, StatusExt as _};
 
-use crate::{domain::Refusal, store::StoreError};
+use crate::{
+    domain::{Refusal, Till},
+    store::StoreError,
+};
 
 /// A status for a reason, with metadata for `ErrorInfo`.
 pub fn status<const N: usize>(
@@ -122,6 +125,12 @@ pub fn refusal(refusal: &Refusal) -> Status {
         Refusal::RideEnded(ride) => {
             status(Reason::RideEnded, format!("ride {ride} is over"), [("ride_id", ride.to_string())])
         }
+        Refusal::TillNotFound(till) => not_found(Reason::TillNotFound, "till", till),
+        Refusal::TooManyTills => status(
+            Reason::TooManyTills,
+            format!("you have {} tills, the most that a seller may have", Till::MAX_OF_SELLER),
+            [],
+        ),
         Refusal::SkuTaken(item) => status(
             Reason::SkuTaken,
             format!("your item {item} has this sku"),

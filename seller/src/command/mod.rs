@@ -9,6 +9,8 @@ mod register;
 mod ride;
 mod sales;
 mod sell;
+mod sync;
+mod till;
 mod update;
 
 use clap::Subcommand;
@@ -33,6 +35,9 @@ pub(crate) enum Command {
     Export(export::Export),
     #[command(subcommand)]
     Ride(ride::Ride),
+    Sync(sync::Sync),
+    #[command(subcommand)]
+    Till(till::Till),
     Ship(orders::Ship),
     Deliver(orders::Deliver),
     Cancel(orders::Cancel),
@@ -51,6 +56,7 @@ impl Program for Seller {
   seller --cert alice.pem sales --summary item
   seller --cert alice.pem import items.csv --dry-run
   seller --cert alice.pem ship 12
+  till-program | seller --cert alice.pem sync --till shop --from-stdin --output ndjson
   seller --cert alice.pem shell
 
 Values come from flags, then SOUK_* variables, then the settings file, then the defaults.
@@ -98,6 +104,8 @@ Exit codes: 0 ok, 1 error, 2 usage, 3 not found, 4 identity, 5 conflict, 6 unava
             Command::Import(import) => import.run(session).await,
             Command::Export(export) => export.run(session).await,
             Command::Ride(ride) => ride.run(session).await,
+            Command::Sync(sync) => sync.run(session).await,
+            Command::Till(till) => till.run(session).await,
             Command::Ship(ship) => ship.run(session).await,
             Command::Deliver(deliver) => deliver.run(session).await,
             Command::Cancel(cancel) => cancel.run(session).await,

@@ -3,6 +3,7 @@
 #![expect(clippy::expect_used, reason = "a test that panics has failed")]
 
 mod fulfilling;
+mod syncing;
 #[path = "../../../client/tests/support/terminal.rs"]
 mod terminal;
 

@@ -23,6 +23,8 @@ pub struct EventView {
     item_version: Option<i64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     remaining_quantity: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sku: Option<String>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     changed_fields: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -47,6 +49,7 @@ impl From<&v1::Event> for EventView {
             item_id: None,
             item_version: None,
             remaining_quantity: None,
+            sku: None,
             changed_fields: Vec::new(),
             previous_unit_price: None,
             back_in_stock: false,
@@ -64,6 +67,7 @@ impl EventView {
             Some(Kind::OrderPlaced(placed)) => {
                 self.kind = "order_placed";
                 self.add_order(placed.order.as_ref(), placed.remaining_quantity, placed.item_version);
+                self.sku = Some(plain(&placed.sku)).filter(|sku| !sku.is_empty());
             }
             Some(Kind::OrderCancelled(cancelled)) => {
                 self.kind = "order_cancelled";
@@ -72,6 +76,7 @@ impl EventView {
                     cancelled.remaining_quantity,
                     cancelled.item_version,
                 );
+                self.sku = Some(plain(&cancelled.sku)).filter(|sku| !sku.is_empty());
             }
             Some(Kind::OrderShipped(shipped)) => {
                 self.kind = "order_shipped";

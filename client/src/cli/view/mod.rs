@@ -9,6 +9,7 @@ mod item;
 mod order;
 mod ride;
 mod sales;
+mod till;
 
 pub use account::{AccountView, MailboxView, WhoView};
 pub use event::{EventView, sentence};
@@ -18,6 +19,7 @@ pub use ride::{LocationView, RidePositionView, RideView, TrackingView, parse_loc
 pub use sales::{DaySalesView, ItemSalesView};
 use serde::Serialize;
 use souk_proto::v1;
+pub use till::{LineView, ResumeView, TillView};
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 /// An amount in JSON.

@@ -7,6 +7,7 @@ mod orders;
 mod riding;
 mod selling;
 mod suspension;
+mod syncing;
 mod trading;
 
 use std::{collections::BTreeSet, future::Future, net::SocketAddr};
@@ -97,6 +98,7 @@ pub async fn run() -> anyhow::Result<bool> {
     suspension::tour(&mut log, &mut scene).await;
     orders::tour(&mut log, &mut scene).await;
     riding::tour(&mut log, &mut scene).await;
+    syncing::tour(&mut log, &mut scene).await;
     infrastructure::tour(&mut log, &mut scene).await;
     let covered = log.covered.clone();
     log.step("every call of the contract was tried", &[], async { check_coverage(&covered) }).await;

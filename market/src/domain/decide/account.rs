@@ -22,6 +22,7 @@ impl Rules<'_, '_> {
             registered_at: before.map_or(self.context.now, |party| party.registered_at),
             epoch: before.map_or(0, |party| party.epoch),
             suspension: before.and_then(|party| party.suspension.clone()),
+            tills: before.map(|party| party.tills.clone()).unwrap_or_default(),
         };
         Decision { outcome: Outcome::Registered(party.clone()), effects: vec![Effect::PutParty(party)] }
     }

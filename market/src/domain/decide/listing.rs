@@ -135,7 +135,7 @@ pub(super) fn patch_details(item: &mut Item, patch: &ItemPatch) {
     }
 }
 
-fn change_stock(item: &mut Item, change: StockChange) -> Result<(), Refusal> {
+pub(super) fn change_stock(item: &mut Item, change: StockChange) -> Result<(), Refusal> {
     let quantity = match change {
         StockChange::To(quantity) => quantity.units(),
         // Cancelled orders may have taken the stock above its limit: going down from there is fine.

@@ -10,12 +10,13 @@ mod listing;
 mod rating;
 mod riding;
 mod suspension;
+mod tills;
 mod trade;
 mod wishlist;
 
 use super::{
     Action, Audience, AuditEntry, Command, Event, EventId, EventKind, Item, ItemId, NewEvent, Order, OrderId,
-    Outcome, Party, PartyId, Recorded, Refusal, Ride, Stars, Timestamp, Wish, WorkingSet,
+    Outcome, Party, PartyId, Recorded, Refusal, Ride, Stars, Till, TillId, Timestamp, Wish, WorkingSet,
 };
 
 /// What the rules can't know by themselves.
@@ -32,6 +33,8 @@ enum Effect {
     PutItem(Item),
     PutOrder(Order),
     PutRide(Ride),
+    PutTill(Till),
+    RemoveTill(TillId),
     PutWish(Wish),
     RemoveWish(Wish),
     PutRating { buyer: PartyId, item: ItemId, stars: Stars },
@@ -75,9 +78,11 @@ pub fn decide(
         for effect in decision.effects {
             apply(rows, effect);
         }
-        let recorded =
-            Recorded { fingerprint: command.request.fingerprint, outcome: decision.outcome.clone() };
-        rows.requests.put(request, recorded);
+        if !command.action.knows_repetitions() {
+            let recorded =
+                Recorded { fingerprint: command.request.fingerprint, outcome: decision.outcome.clone() };
+            rows.requests.put(request, recorded);
+        }
         rows.audit.push(AuditEntry::of(command, &decision.outcome, context.now));
         rows.decided_at = context.now;
     }
@@ -111,6 +116,9 @@ impl Rules<'_, '_> {
             Action::Deliver { order } => self.deliver(&caller?, *order),
             Action::StartRide(plan) => self.start_ride(&caller?, plan),
             Action::EndRide { ride, .. } => self.end_ride(&caller?, *ride),
+            Action::OpenTill { till } => self.open_till(&caller?, till),
+            Action::RemoveTill { till } => self.remove_till(&caller?, till),
+            Action::Sync { till, lines } => self.sync(&caller?, till, lines),
             Action::Wish { item } => self.wish(&caller?, *item),
             Action::Unwish { item } => self.unwish(&caller?, *item),
             Action::Rate { item, stars, update_existing } => {
@@ -158,6 +166,8 @@ fn apply(rows: &mut WorkingSet, effect: Effect) {
         }
         Effect::PutOrder(order) => rows.put_order(order),
         Effect::PutRide(ride) => rows.rides.put(ride.id, ride),
+        Effect::PutTill(till) => rows.tills.put(till.id, till),
+        Effect::RemoveTill(till) => rows.tills.remove(till),
         Effect::PutWish(wish) => rows.wishes.put((wish.buyer, wish.item), wish),
         Effect::RemoveWish(wish) => rows.wishes.remove((wish.buyer, wish.item)),
         Effect::PutRating { buyer, item, stars } => rows.ratings.put((buyer, item), stars),

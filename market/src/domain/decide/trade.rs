@@ -6,16 +6,17 @@ use crate::domain::{
     OrderQuantity, OrderStatus, Outcome, Party, Refusal, Role,
 };
 
-/// A purchase that nothing stands against.
+/// A purchase, or its cancellation, that nothing stands against.
 struct Purchase {
     order: Order,
     item: Item,
-    told: NewEvent,
+    told: Vec<NewEvent>,
 }
 
 impl Purchase {
-    fn effects(self) -> [Effect; 3] {
-        [Effect::PutItem(self.item), Effect::PutOrder(self.order), Effect::Emit(self.told)]
+    fn effects(self) -> impl Iterator<Item = Effect> {
+        let written = [Effect::PutItem(self.item), Effect::PutOrder(self.order)];
+        written.into_iter().chain(self.told.into_iter().map(Effect::Emit))
     }
 }
 
@@ -23,7 +24,10 @@ impl Rules<'_, '_> {
     /// Sells units to the caller, never more than there are.
     pub(super) fn buy(&mut self, caller: &Party, line: &OrderLine) -> Result<Decision, Refusal> {
         let purchase = self.purchase(caller, line)?;
-        Ok(Decision { outcome: Outcome::Order(purchase.order.clone()), effects: purchase.effects().into() })
+        Ok(Decision {
+            outcome: Outcome::Order(purchase.order.clone()),
+            effects: purchase.effects().collect(),
+        })
     }
 
     /// Sells units of several items to the caller, all or nothing. Lines of one item become one order, so
@@ -75,8 +79,10 @@ impl Rules<'_, '_> {
             order: order.clone(),
             remaining_quantity: item.quantity,
             item_version: item.version,
+            sku: item.sku.clone(),
         };
-        let told = self.event(Audience::Party(item.seller), kind);
+        let mut told = self.tell_tills(&item, &kind);
+        told.push(self.event(Audience::Party(item.seller), kind));
         Ok(Purchase { order, item, told })
     }
 
@@ -128,12 +134,12 @@ impl Rules<'_, '_> {
             order: order.clone(),
             remaining_quantity: item.quantity,
             item_version: item.version,
+            sku: item.sku.clone(),
         };
-        let event = self.event(Audience::Party(other_side), kind);
-        Ok(Decision {
-            outcome: Outcome::Order(order.clone()),
-            effects: vec![Effect::PutItem(item), Effect::PutOrder(order), Effect::Emit(event)],
-        })
+        let mut told = self.tell_tills(&item, &kind);
+        told.push(self.event(Audience::Party(other_side), kind));
+        let outcome = Outcome::Order(order.clone());
+        Ok(Decision { outcome, effects: Purchase { order, item, told }.effects().collect() })
     }
 
     /// Sends an order of an item of the caller's on its way.

@@ -2,6 +2,7 @@
 
 mod examples;
 mod properties;
+mod tills;
 mod values;
 
 use uuid::Uuid;
@@ -137,6 +138,6 @@ pub(super) fn order_of(outcome: Result<Outcome, Refusal>) -> Order {
 
 /// Everything that a back end would save.
 pub(super) fn trace(rows: &WorkingSet) -> String {
-    let WorkingSet { parties, items, orders, wishes, ratings, requests, events, .. } = rows;
-    format!("{parties:?} {items:?} {orders:?} {wishes:?} {ratings:?} {requests:?} {events:?}")
+    let WorkingSet { parties, items, orders, tills, wishes, ratings, requests, events, .. } = rows;
+    format!("{parties:?} {items:?} {orders:?} {tills:?} {wishes:?} {ratings:?} {requests:?} {events:?}")
 }

@@ -13,7 +13,7 @@ use crate::{
     audit::{AuditRow, Head},
     domain::{
         Category, Description, DisplayName, Item, ItemId, ItemName, Money, Order, OrderId, Party, PartyId,
-        RatingSummary, Recorded, RequestId, Ride, RideId, Timestamp, Wish,
+        RatingSummary, Recorded, RequestId, Ride, RideId, Till, Timestamp, Wish,
     },
     store::{FeedEntry, FeedPosition, OrderQuery, Reads, SalesSummary, StoreError, TimeRange, Totals},
 };
@@ -151,6 +151,10 @@ impl Reads for Shop {
 
     async fn ride(&self, _: RideId) -> Result<Option<Ride>, StoreError> {
         Ok(None)
+    }
+
+    async fn tills(&self, _: PartyId) -> Result<Vec<Till>, StoreError> {
+        Ok(Vec::new())
     }
 
     async fn sales_summary(&self, _: PartyId, _: TimeRange, _: usize) -> Result<SalesSummary, StoreError> {

@@ -42,6 +42,11 @@ fn load(state: &State, keys: &Keys) -> WorkingSet {
             rows.rides.load(*id, ride.clone());
         }
     }
+    for id in &keys.tills {
+        if let Some(till) = state.tills.get(id) {
+            rows.tills.load(*id, till.clone());
+        }
+    }
     for id in &keys.orders {
         if let Some(order) = state.orders.get(id) {
             rows.orders.load(*id, order.clone());
@@ -123,6 +128,13 @@ fn save(state: &mut State, rows: &WorkingSet) -> Receipt {
     }
     for (id, ride) in rows.rides.changes() {
         state.rides.extend(ride.map(|ride| (id, ride.clone())));
+    }
+    for (id, till) in rows.tills.changes() {
+        state.mailboxes.entry(id.mailbox()).or_default();
+        match till {
+            Some(till) => state.tills.insert(id, till.clone()),
+            None => state.tills.remove(&id),
+        };
     }
     for (key, wish) in rows.wishes.changes() {
         match wish {

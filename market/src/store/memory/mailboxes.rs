@@ -6,7 +6,7 @@ use async_trait::async_trait;
 
 use super::{
     Memory,
-    state::{Mailbox, State},
+    state::{Holder, Mailbox, State},
 };
 use crate::{
     domain::{EventKind, ItemId, PartyId, Sequence, Timestamp},
@@ -31,7 +31,7 @@ impl Mailboxes for Memory {
         let mut claims = Vec::new();
         for (_, id) in due.into_iter().take(query.mailboxes) {
             let (Some(party), Some(mailbox)) = (parties.get(&id), mailboxes.get_mut(&id)) else { continue };
-            let mut claim = mailbox.claim(party, query.owner, until);
+            let mut claim = mailbox.claim(&Holder::of(party), query.owner, until);
             claim.deliveries = mailbox.after(Sequence(0), query.deliveries);
             if claim.deliveries.is_empty() {
                 mailbox.give_back();
@@ -58,9 +58,8 @@ impl Mailboxes for Memory {
         until: Timestamp,
     ) -> Result<Option<Claim>, StoreError> {
         let mut state = self.state();
-        let State { parties, mailboxes, .. } = &mut *state;
-        let found = parties.get(&recipient).zip(mailboxes.get_mut(&recipient));
-        Ok(found.map(|(party, mailbox)| mailbox.claim(party, owner, until)))
+        let found = state.holder(recipient).zip(state.mailboxes.get_mut(&recipient));
+        Ok(found.map(|(holder, mailbox)| mailbox.claim(&holder, owner, until)))
     }
 
     async fn renew(
@@ -98,13 +97,13 @@ impl Mailboxes for Memory {
 
     async fn state(&self, recipient: PartyId) -> Result<Option<MailboxState>, StoreError> {
         let state = Memory::state(self);
-        let found = state.parties.get(&recipient).zip(state.mailboxes.get(&recipient));
-        Ok(found.map(|(party, mailbox)| MailboxState {
+        let found = state.holder(recipient).zip(state.mailboxes.get(&recipient));
+        Ok(found.map(|(holder, mailbox)| MailboxState {
             pending: i64::try_from(mailbox.waiting.len()).unwrap_or(i64::MAX),
             oldest: mailbox.waiting.values().map(|event| event.occurred_at).min(),
             acknowledged: mailbox.acknowledged,
             last_sequence: mailbox.last_sequence,
-            callback: party.open_callback().cloned(),
+            callback: holder.callback,
             failures: mailbox.failures,
             next_attempt: mailbox.next_attempt,
             last_failure: mailbox.last_failure.clone(),

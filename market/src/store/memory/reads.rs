@@ -5,7 +5,7 @@ use async_trait::async_trait;
 use super::{Memory, summary};
 use crate::{
     audit::{AuditRow, Head},
-    domain::{Item, ItemId, Order, OrderId, Party, PartyId, Recorded, RequestId, Ride, RideId, Wish},
+    domain::{Item, ItemId, Order, OrderId, Party, PartyId, Recorded, RequestId, Ride, RideId, Till, Wish},
     store::{
         FeedEntry, FeedPosition, OrderQuery, OrdersOf, Reads, SalesSummary, StoreError, TimeRange, Totals,
     },
@@ -87,6 +87,13 @@ impl Reads for Memory {
 
     async fn ride(&self, id: RideId) -> Result<Option<Ride>, StoreError> {
         Ok(self.state().rides.get(&id).cloned())
+    }
+
+    async fn tills(&self, seller: PartyId) -> Result<Vec<Till>, StoreError> {
+        let state = self.state();
+        let mut tills: Vec<_> = state.tills.values().filter(|till| till.seller == seller).cloned().collect();
+        tills.sort_by(|one, other| one.name.cmp(&other.name));
+        Ok(tills)
     }
 
     async fn sales_summary(

@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::{
     audit::{AuditRow, Head},
     domain::{
-        Event, Item, ItemId, Order, OrderId, Party, PartyId, Recorded, RequestId, Ride, RideId, Sequence,
-        Sku, Stars, Timestamp, Wish,
+        Callback, Event, Item, ItemId, Order, OrderId, Party, PartyId, Recorded, RequestId, Ride, RideId,
+        Role, Sequence, Sku, Stars, Till, TillId, Timestamp, Wish,
     },
     store::{Claim, Delivery, FeedPosition, LeaseEpoch, LeaseOwner, TrackPoint},
 };
@@ -22,6 +22,7 @@ pub(super) struct State {
     pub(super) feed_positions: BTreeMap<ItemId, FeedPosition>,
     pub(super) orders: BTreeMap<OrderId, Order>,
     pub(super) rides: BTreeMap<RideId, Ride>,
+    pub(super) tills: BTreeMap<TillId, Till>,
     pub(super) tracks: BTreeMap<RideId, Vec<TrackPoint>>,
     pub(super) wishes: BTreeMap<(PartyId, ItemId), Wish>,
     pub(super) ratings: BTreeMap<(PartyId, ItemId), Stars>,
@@ -97,14 +98,14 @@ impl Mailbox {
             && self.lease_until <= now
     }
 
-    pub(super) fn claim(&mut self, party: &Party, owner: LeaseOwner, until: Timestamp) -> Claim {
+    pub(super) fn claim(&mut self, of: &Holder, owner: LeaseOwner, until: Timestamp) -> Claim {
         self.lease_owner = Some(owner);
         self.lease_epoch += 1;
         self.lease_until = until;
         Claim {
-            recipient: party.id,
-            role: party.role,
-            callback: party.open_callback().cloned(),
+            recipient: of.mailbox,
+            role: of.role,
+            callback: of.callback.clone(),
             epoch: LeaseEpoch(self.lease_epoch),
             last_sequence: Sequence(self.last_sequence),
             failures: self.failures,
@@ -121,7 +122,32 @@ impl Mailbox {
     }
 }
 
+/// Whose a mailbox is: a party's, or a till's, which has no callback.
+pub(super) struct Holder {
+    mailbox: PartyId,
+    role: Role,
+    pub(super) callback: Option<Callback>,
+}
+
+impl Holder {
+    pub(super) fn of(party: &Party) -> Self {
+        Self { mailbox: party.id, role: party.role, callback: party.open_callback().cloned() }
+    }
+}
+
 impl State {
+    /// Whose a mailbox is; a removed till's mailbox stays.
+    pub(super) fn holder(&self, mailbox: PartyId) -> Option<Holder> {
+        match self.parties.get(&mailbox) {
+            Some(party) => Some(Holder::of(party)),
+            None => self.mailboxes.contains_key(&mailbox).then_some(Holder {
+                mailbox,
+                role: Role::Seller,
+                callback: None,
+            }),
+        }
+    }
+
     /// The end of the audit log.
     pub(super) fn audit_head(&self) -> Head {
         self.audit.last().map_or(Head::START, |last| Head { sequence: last.sequence, hash: last.hash })

@@ -7,6 +7,7 @@ use rusqlite::{
     Error, Row,
     types::{Type, ValueRef},
 };
+use serde::de::DeserializeOwned;
 use uuid::Uuid;
 
 use crate::{
@@ -14,7 +15,7 @@ use crate::{
     domain::{
         Callback, CancelReason, Category, Description, DisplayName, Item, ItemId, ItemName, Money, Order,
         OrderId, OrderStatus, Party, PartyId, RatingSummary, RideId, Role, Sku, Suspension, SuspensionReason,
-        Timestamp,
+        TillId, Timestamp,
     },
     store::Delivery,
 };
@@ -29,7 +30,7 @@ pub(super) const ORDER: &str = "id, buyer, buyer_name, seller, seller_name, item
 
 /// The columns of [`party`].
 pub(super) const PARTY: &str = "id, role, display_name, callback_host, callback_port, registered_at, epoch, \
-     suspended_at, suspended_for";
+     suspended_at, suspended_for, tills";
 
 pub(super) fn uuid(row: &Row<'_>, column: usize) -> Result<Uuid, Error> {
     row.get::<_, [u8; 16]>(column).map(Uuid::from_bytes)
@@ -83,7 +84,20 @@ pub(super) fn party(row: &Row<'_>) -> Result<Party, Error> {
         registered_at: time(row, 5)?,
         epoch: row.get(6)?,
         suspension: suspension(row, 7, 8)?,
+        tills: tills(row, 9)?,
     })
+}
+
+fn tills(row: &Row<'_>, column: usize) -> Result<Vec<TillId>, Error> {
+    match row.get_ref(column)? {
+        ValueRef::Null => Ok(Vec::new()),
+        ids => serde_json::from_str(ids.as_str()?).map_err(|error| unreadable(column, error)),
+    }
+}
+
+/// A body in JSON.
+pub(super) fn body<T: DeserializeOwned>(row: &Row<'_>) -> Result<T, Error> {
+    serde_json::from_str(row.get_ref("body")?.as_str()?).map_err(|error| unreadable(0, error))
 }
 
 fn suspension(row: &Row<'_>, since: usize, reason: usize) -> Result<Option<Suspension>, Error> {

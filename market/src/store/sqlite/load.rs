@@ -11,6 +11,7 @@ use crate::domain::{
 pub(super) fn load(connection: &Connection, keys: &Keys) -> Result<WorkingSet, Error> {
     let mut rows = WorkingSet::default();
     load_rides(connection, keys, &mut rows)?;
+    load_tills(connection, keys, &mut rows)?;
     load_orders(connection, keys, &mut rows)?;
     load_items(connection, keys, &mut rows)?;
     load_parties(connection, keys, &mut rows)?;
@@ -40,13 +41,20 @@ fn load_rides(connection: &Connection, keys: &Keys, rows: &mut WorkingSet) -> Re
     Ok(())
 }
 
+fn load_tills(connection: &Connection, keys: &Keys, rows: &mut WorkingSet) -> Result<(), Error> {
+    let mut one = connection.prepare_cached("SELECT body FROM till WHERE id = ?")?;
+    for id in &keys.tills {
+        if let Some(till) = one.query_row([id.0.into_bytes()], convert::body).optional()? {
+            rows.tills.load(*id, till);
+        }
+    }
+    Ok(())
+}
+
 /// A ride.
 pub(super) fn ride(connection: &Connection, id: RideId) -> Result<Option<Ride>, Error> {
     let mut one = connection.prepare_cached("SELECT body FROM ride WHERE id = ?")?;
-    one.query_row([id.0.into_bytes()], |row| {
-        serde_json::from_str(row.get_ref(0)?.as_str()?).map_err(|error| unreadable(0, error))
-    })
-    .optional()
+    one.query_row([id.0.into_bytes()], convert::body).optional()
 }
 
 /// The items named, and those of the orders.

@@ -12,7 +12,7 @@ use super::{
 use crate::{
     audit::{AuditRow, Head},
     domain::{
-        Item, ItemId, Order, OrderId, OrderStatus, Party, PartyId, Recorded, RequestId, Ride, RideId,
+        Item, ItemId, Order, OrderId, OrderStatus, Party, PartyId, Recorded, RequestId, Ride, RideId, Till,
         Timestamp, Wish,
     },
     store::{
@@ -147,6 +147,14 @@ impl Reads for SqliteReads {
 
     async fn ride(&self, id: RideId) -> Result<Option<Ride>, StoreError> {
         self.pool.run(move |c| load::ride(c, id)).await
+    }
+
+    async fn tills(&self, seller: PartyId) -> Result<Vec<Till>, StoreError> {
+        let sql = "SELECT body FROM till WHERE seller = ?";
+        let mut tills: Vec<Till> =
+            self.pool.run(move |c| many(c, sql, [blob(seller)], convert::body)).await?;
+        tills.sort_by(|one, other| one.name.cmp(&other.name));
+        Ok(tills)
     }
 
     async fn sales_summary(

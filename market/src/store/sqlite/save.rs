@@ -19,6 +19,7 @@ pub(super) fn save(connection: &Connection, rows: &WorkingSet) -> Result<Receipt
     let feed_position = save_items(connection, rows)?;
     save_orders(connection, rows)?;
     save_rides(connection, rows)?;
+    save_tills(connection, rows)?;
     save_wishes_and_ratings(connection, rows)?;
     save_requests(connection, rows)?;
     save_number(connection, "item", &rows.item_ids)?;
@@ -46,9 +47,9 @@ fn save_audit(connection: &Connection, rows: &WorkingSet) -> Result<(), Error> {
 fn save_parties(connection: &Connection, rows: &WorkingSet) -> Result<(), Error> {
     let mut put = connection.prepare_cached(
         "INSERT INTO party (id, role, display_name, callback_host, callback_port, registered_at, epoch, \
-         suspended_at, suspended_for) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9) \
+         suspended_at, suspended_for, tills) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10) \
          ON CONFLICT (id) DO UPDATE SET display_name = ?3, callback_host = ?4, callback_port = ?5, epoch = ?7, \
-         suspended_at = ?8, suspended_for = ?9",
+         suspended_at = ?8, suspended_for = ?9, tills = ?10",
     )?;
     let mut open = connection.prepare_cached(
         "INSERT INTO mailbox (party, role, callback_host, callback_port) VALUES (?1, ?2, ?3, ?4) \
@@ -57,11 +58,23 @@ fn save_parties(connection: &Connection, rows: &WorkingSet) -> Result<(), Error>
     )?;
     for (_, party) in rows.parties.changes() {
         let Some(party) = party else { continue };
-        let Party { id, role, display_name, callback, registered_at, epoch, suspension } = party;
+        let Party { id, role, display_name, callback, registered_at, epoch, suspension, tills } = party;
         let (host, port) = callback.as_ref().map(|c| (c.host.as_str(), c.port)).unzip();
         let (name, role) = (display_name.as_str(), role.as_str());
         let (since, reason) = suspension.as_ref().map(|s| (s.since.0, s.reason.as_str())).unzip();
-        put.execute(params![blob(*id), role, name, host, port, registered_at.0, epoch, since, reason])?;
+        let tills = if tills.is_empty() { None } else { Some(json(tills)?) };
+        put.execute(params![
+            blob(*id),
+            role,
+            name,
+            host,
+            port,
+            registered_at.0,
+            epoch,
+            since,
+            reason,
+            tills
+        ])?;
         let (host, port) = party.open_callback().map(|c| (c.host.as_str(), c.port)).unzip();
         open.execute(params![blob(*id), role, host, port])?;
     }
@@ -154,6 +167,25 @@ fn save_rides(connection: &Connection, rows: &WorkingSet) -> Result<(), Error> {
     for (id, ride) in rows.rides.changes() {
         let Some(ride) = ride else { continue };
         put.execute(params![id.0.into_bytes(), blob(ride.seller), json(ride)?])?;
+    }
+    Ok(())
+}
+
+/// A till's mailbox stays when the till is removed: its sequences must never be given out again.
+fn save_tills(connection: &Connection, rows: &WorkingSet) -> Result<(), Error> {
+    let mut put = connection.prepare_cached(
+        "INSERT INTO till (id, seller, body) VALUES (?1, ?2, ?3) ON CONFLICT DO UPDATE SET body = ?3",
+    )?;
+    let mut open = connection
+        .prepare_cached("INSERT INTO mailbox (party, role) VALUES (?, ?) ON CONFLICT DO NOTHING")?;
+    let mut remove = connection.prepare_cached("DELETE FROM till WHERE id = ?")?;
+    for (id, till) in rows.tills.changes() {
+        let Some(till) = till else {
+            remove.execute([id.0.into_bytes()])?;
+            continue;
+        };
+        put.execute(params![id.0.into_bytes(), blob(till.seller), json(till)?])?;
+        open.execute(params![blob(id.mailbox()), Role::Seller.as_str()])?;
     }
     Ok(())
 }

@@ -18,6 +18,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0004_order_states.sql"),
     include_str!("migrations/0005_sku.sql"),
     include_str!("migrations/0006_rides.sql"),
+    include_str!("migrations/0007_tills.sql"),
 ];
 
 /// Why the schema can't be brought up to date.

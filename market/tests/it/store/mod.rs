@@ -6,6 +6,7 @@ mod files;
 mod lane;
 mod model;
 mod rides;
+mod tills;
 
 use std::{path::PathBuf, time::Duration};
 

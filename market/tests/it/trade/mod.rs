@@ -10,5 +10,6 @@ mod listing;
 mod rating;
 mod riding;
 mod searching;
+mod syncing;
 mod watching;
 mod wishing;

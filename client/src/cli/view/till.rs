@@ -1,0 +1,125 @@
+//! Tills, and what becomes of their lines.
+
+use serde::Serialize;
+use souk_proto::v1::{self, sync_acknowledgement::Result as Told};
+
+use super::{or_dash, time};
+use crate::cli::{output::Shown, plain};
+
+/// A till.
+#[derive(Clone, Debug, Serialize)]
+pub struct TillView {
+    name: String,
+    last_line: i64,
+    pending_count: i64,
+    open_time: Option<String>,
+}
+
+impl From<&v1::Till> for TillView {
+    fn from(till: &v1::Till) -> Self {
+        Self {
+            name: plain(&till.name),
+            last_line: till.last_line,
+            pending_count: till.pending_count,
+            open_time: time(till.open_time.as_ref()),
+        }
+    }
+}
+
+impl Shown for TillView {
+    const HEADINGS: &'static [&'static str] = &["TILL", "LAST LINE", "WAITING", "OPENED"];
+
+    fn cells(&self) -> Vec<String> {
+        let (last_line, pending) = (self.last_line.to_string(), self.pending_count.to_string());
+        vec![self.name.clone(), last_line, pending, or_dash(self.open_time.clone())]
+    }
+}
+
+/// Where a till's stream goes on.
+#[derive(Clone, Debug, Serialize)]
+pub struct ResumeView {
+    kind: &'static str,
+    last_line: i64,
+}
+
+impl ResumeView {
+    /// After this line.
+    pub fn after(last_line: i64) -> Self {
+        Self { kind: "resumed", last_line }
+    }
+}
+
+impl Shown for ResumeView {
+    const HEADINGS: &'static [&'static str] = &["RESUMED AFTER LINE"];
+
+    fn cells(&self) -> Vec<String> {
+        vec![self.last_line.to_string()]
+    }
+}
+
+/// What became of a line.
+#[derive(Clone, Debug, Serialize)]
+pub struct LineView {
+    kind: &'static str,
+    line: i64,
+    repeated: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    item_id: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    quantity: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    item_version: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    message: Option<String>,
+}
+
+impl From<&v1::SyncAcknowledgement> for LineView {
+    fn from(answer: &v1::SyncAcknowledgement) -> Self {
+        let stock = match &answer.result {
+            Some(Told::Stock(stock)) => Some(stock),
+            _ => None,
+        };
+        let error = match &answer.result {
+            Some(Told::Error(error)) => Some(error),
+            _ => None,
+        };
+        Self {
+            kind: if error.is_some() { "refused" } else { "acknowledged" },
+            line: answer.line,
+            repeated: answer.repeated,
+            item_id: stock.map(|stock| stock.item_id),
+            quantity: stock.map(|stock| stock.quantity),
+            item_version: stock.map(|stock| stock.item_version),
+            reason: error.map(|error| plain(&error.reason)),
+            message: error.map(|error| plain(&error.message)),
+        }
+    }
+}
+
+impl LineView {
+    /// Whether the market refused it.
+    pub fn is_refused(&self) -> bool {
+        self.reason.is_some()
+    }
+
+    /// In a sentence for people.
+    pub fn sentence(&self) -> String {
+        let before = if self.repeated { ", as it was before" } else { "" };
+        let line = self.line;
+        match (self.item_id, self.quantity, &self.message) {
+            (Some(item), Some(quantity), _) => format!("line {line}: item {item} has {quantity}{before}"),
+            (_, _, Some(message)) => format!("line {line} refused{before}: {message}"),
+            _ => format!("line {line}: the market had it before"),
+        }
+    }
+}
+
+impl Shown for LineView {
+    const HEADINGS: &'static [&'static str] = &["LINE"];
+
+    fn cells(&self) -> Vec<String> {
+        vec![self.sentence()]
+    }
+}

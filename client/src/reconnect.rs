@@ -1,0 +1,71 @@
+//! When a stream that broke is opened again.
+
+use std::time::Duration;
+
+use tokio::{sync::watch, time::timeout};
+
+use crate::{Connection, Failure, failure::Refusal, retry::scaled};
+
+/// The longest wait before the first reconnection; it doubles with each failure in a row.
+pub const FIRST_RECONNECT: Duration = Duration::from_millis(250);
+
+/// The longest wait that doubling leads to.
+pub const MAX_RECONNECT: Duration = Duration::from_secs(30);
+
+/// How long a stream whose certificate came to its end waits for a renewed one to be taken up: ample for
+/// files that were changed at that moment.
+const RENEWAL_GRACE: Duration = Duration::from_secs(2);
+
+/// Counts failures in a row.
+#[derive(Debug)]
+pub(crate) struct Reconnect {
+    failures_in_a_row: u32,
+    renewals: watch::Receiver<u64>,
+}
+
+/// What to do about a stream that ended.
+#[derive(Debug)]
+pub(crate) enum Next {
+    /// Open it again at once.
+    Now,
+    /// Open it again after this time.
+    After(Failure, Duration),
+    /// Something is wrong that waiting does not mend.
+    Never(Failure),
+}
+
+impl Reconnect {
+    pub(crate) fn of(connection: &Connection) -> Self {
+        Self { failures_in_a_row: 0, renewals: connection.renewals() }
+    }
+
+    /// A stream is about to be opened.
+    pub(crate) fn begin(&mut self) {
+        self.renewals.mark_unchanged();
+    }
+
+    /// A stream ended. `came` tells whether it brought anything, `ever` whether any stream before did.
+    pub(crate) async fn after(&mut self, failure: Failure, came: bool, ever: bool) -> Next {
+        if came {
+            self.failures_in_a_row = 0;
+        }
+        self.failures_in_a_row += 1;
+        let refused_token = failure.refusal().is_some_and(Refusal::is_about_the_token);
+        if refused_token && self.failures_in_a_row == 1 {
+            // The session has dropped the token and fetches another.
+            return Next::Now;
+        }
+        if failure.is_about_the_certificate() && ever {
+            // It was good when the stream began.
+            if let Ok(Ok(())) = timeout(RENEWAL_GRACE, self.renewals.changed()).await {
+                self.failures_in_a_row = 0;
+                return Next::Now;
+            }
+        }
+        if !failure.is_passing() {
+            return Next::Never(failure);
+        }
+        let wait = scaled(FIRST_RECONNECT, MAX_RECONNECT, self.failures_in_a_row, rand::random());
+        Next::After(failure, wait)
+    }
+}

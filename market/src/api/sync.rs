@@ -1,0 +1,201 @@
+//! SyncInventory: a till's stock and the market's, kept the same in both directions.
+//!
+//! **What is promised.** A line that was acknowledged is on disk and takes effect once, however often it
+//! comes: its number is kept with the till, in the transaction of its effect. A sale or a cancellation is sent
+//! at least once, in order, until the till says that it has taken it in. So both sides resume where they are,
+//! whoever vanished and whenever.
+//!
+//! **How much is under way.** One batch of lines is in the ledger at a time; while it is, nothing is read
+//! from the stream, so that HTTP/2's flow control slows the till down. Answers wait in a short queue.
+
+use std::{pin::pin, time::Duration};
+
+use futures::{Stream, StreamExt as _, stream};
+use souk_proto::{
+    Reason,
+    v1::{self, sync_inventory_request::Message, sync_inventory_response::Message as Answer},
+};
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::timeout,
+};
+use tonic::{Code, Status, Streaming};
+
+use super::{
+    Api,
+    event::{sequence, subscribe_end},
+    read, unexpected,
+};
+use crate::{
+    access::Caller,
+    domain::{Action, Outcome, Till, TillLine},
+    ledger::OVERLOAD_RETRY_DELAY,
+    relay::{SubscribeEnd, SubscribeItem},
+    wire::{self, command},
+};
+
+/// How long the first message may take.
+const HELLO: Duration = Duration::from_secs(30);
+/// Answers between the till's lines and its connection.
+const ANSWERS: usize = 2 * Till::MAX_LINES_AT_ONCE;
+/// How long a till may leave an answer unread.
+const READ_TIMEOUT: Duration = Duration::from_secs(30);
+
+type Sent = Result<v1::SyncInventoryResponse, Status>;
+
+/// Why a stream ends early; `None` when the till has gone, and nobody is left to tell.
+type End = Option<Status>;
+
+struct Sync {
+    api: Api,
+    caller: Caller,
+    till: Till,
+    answers: mpsc::Sender<Answer>,
+}
+
+/// Opens the till and starts to follow it.
+pub(super) async fn open(
+    api: Api,
+    caller: Caller,
+    mut messages: Streaming<v1::SyncInventoryRequest>,
+) -> Result<impl Stream<Item = Sent> + Send + use<>, Status> {
+    let first = timeout(HELLO, messages.message()).await;
+    let first = first.unwrap_or_else(|_| Err(Status::deadline_exceeded("no hello came for 30 seconds")))?;
+    let Some(Message::Hello(hello)) = first.and_then(|first| first.message) else {
+        return Err(out_of_place("the first message of the stream must be its hello"));
+    };
+    let (name, cursor) = command::sync_hello(&hello)?;
+    let opened = api.parsed(Action::OpenTill { till: name });
+    let till = match api.carry_out(&caller, opened).await? {
+        Outcome::Till(till) => till,
+        other => return Err(unexpected(&other)),
+    };
+    let events = api.parts.relay.subscribe_till(till.id, caller.party, cursor).await;
+    let events = events.map_err(|end| subscribe_end(&end))?;
+    let (answers, waiting) = mpsc::channel(ANSWERS);
+    let (end, ended) = oneshot::channel();
+    let sync = Sync { api, caller, till, answers };
+    tokio::spawn(async move {
+        if let Err(Some(status)) = sync.run(messages, events).await {
+            // The till may have gone: then there is nobody to tell.
+            let _ = end.send(status);
+        }
+    });
+    let answers = tokio_stream::wrappers::ReceiverStream::new(waiting);
+    let answers = answers.map(|message| Ok(v1::SyncInventoryResponse { message: Some(message) }));
+    Ok(answers.chain(stream::once(ended).filter_map(async |status| status.ok().map(Err))))
+}
+
+impl Sync {
+    async fn run(
+        mut self,
+        messages: Streaming<v1::SyncInventoryRequest>,
+        events: impl Stream<Item = Result<SubscribeItem, SubscribeEnd>> + Send,
+    ) -> Result<(), End> {
+        let closing = self.api.parts.closing.clone();
+        let mut chunks = messages.ready_chunks(Till::MAX_LINES_AT_ONCE);
+        let mut events = pin!(events);
+        self.send(Answer::Resume(v1::SyncResume { last_line: self.till.last_line })).await?;
+        loop {
+            tokio::select! {
+                chunk = chunks.next() => match chunk {
+                    Some(chunk) => self.take(chunk).await?,
+                    None => return Ok(()),
+                },
+                item = events.next() => self.tell(item).await?,
+                () = self.answers.closed() => return Err(None),
+                () = closing.cancelled() => {
+                    let told = "the market is shutting down; begin again in a moment";
+                    return Err(self.kept(&wire::try_again(Reason::Unavailable, told, OVERLOAD_RETRY_DELAY)));
+                }
+            }
+        }
+    }
+
+    /// Everything that has come, in its order. What came whole stands, whatever follows.
+    async fn take(&mut self, chunk: Vec<Result<v1::SyncInventoryRequest, Status>>) -> Result<(), End> {
+        let mut lines = Vec::with_capacity(chunk.len());
+        let mut taken_in = None;
+        let mut wrong = None;
+        for message in chunk {
+            match message.map(|message| message.message) {
+                Ok(Some(Message::Line(line))) => lines.push(command::till_line(&line)),
+                Ok(Some(Message::TakenIn(taken))) => taken_in = Some(taken.sequence),
+                Ok(Some(Message::Hello(_))) => wrong = Some(out_of_place("the hello may come but once")),
+                Ok(None) => wrong = Some(out_of_place("a message of the stream carries nothing")),
+                Err(status) => wrong = Some(status),
+            }
+            if wrong.is_some() {
+                break;
+            }
+        }
+        self.carry_out(lines).await?;
+        if let Some(taken_in) = taken_in {
+            self.acknowledge(taken_in).await?;
+        }
+        match wrong {
+            Some(status) if status.code() == Code::Cancelled => Err(None),
+            Some(status) => Err(self.kept(&status)),
+            None => Ok(()),
+        }
+    }
+
+    async fn carry_out(&mut self, lines: Vec<TillLine>) -> Result<(), End> {
+        if lines.is_empty() {
+            return Ok(());
+        }
+        let (till, asked) = (self.till.name.clone(), lines.clone());
+        let parsed = self.api.parsed(Action::Sync { till, lines });
+        let answers = match self.api.carry_out(&self.caller, parsed).await {
+            Ok(Outcome::Synced(answers)) => answers,
+            Ok(other) => return Err(Some(unexpected(&other))),
+            Err(status) => return Err(self.kept(&status)),
+        };
+        for (answer, line) in answers.iter().zip(&asked) {
+            let told = wire::sync_acknowledgement(answer, line);
+            self.send(Answer::Acknowledgement(told)).await?;
+            self.till.last_line = self.till.last_line.max(answer.number);
+        }
+        Ok(())
+    }
+
+    async fn acknowledge(&self, taken_in: i64) -> Result<(), End> {
+        let through = sequence("taken_in.sequence", taken_in).map_err(|status| self.kept(&status))?;
+        let acknowledged = self.api.parts.mailboxes.acknowledge(self.till.id.mailbox(), through).await;
+        read(acknowledged).map(|_| ()).map_err(|status| self.kept(&status))
+    }
+
+    async fn tell(&self, item: Option<Result<SubscribeItem, SubscribeEnd>>) -> Result<(), End> {
+        let answer = match item {
+            Some(Ok(SubscribeItem::Delivery(delivery))) => {
+                Answer::Event(wire::event(self.caller.party, &delivery))
+            }
+            Some(Ok(SubscribeItem::CaughtUp(sequence))) => {
+                Answer::CaughtUp(v1::SyncCaughtUp { sequence: sequence.0 })
+            }
+            Some(Err(end)) => return Err(self.kept(&subscribe_end(&end))),
+            None => return Err(self.kept(&too_slow())),
+        };
+        self.send(answer).await
+    }
+
+    async fn send(&self, answer: Answer) -> Result<(), End> {
+        match timeout(READ_TIMEOUT, self.answers.send(answer)).await {
+            Ok(sent) => sent.map_err(|_| None),
+            Err(_) => Err(self.kept(&too_slow())),
+        }
+    }
+
+    fn kept(&self, status: &Status) -> End {
+        let last = self.till.last_line;
+        Some(wire::retold(status, &format!("{}; the lines up to {last} are in", status.message())))
+    }
+}
+
+fn too_slow() -> Status {
+    subscribe_end(&SubscribeEnd::TooSlow)
+}
+
+fn out_of_place(problem: &str) -> Status {
+    wire::status(Reason::InvalidField, problem, [])
+}

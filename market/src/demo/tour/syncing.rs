@@ -1,0 +1,93 @@
+//! A till, on one stream in both directions.
+
+use anyhow::{bail, ensure};
+use souk_client::{Connection, TillNotice, till};
+use souk_proto::{
+    Reason,
+    v1::{self, SyncLine, sync_acknowledgement::Result as Told, sync_line},
+};
+use tokio::{sync::mpsc, time::timeout};
+
+use super::{Log, Scene};
+use crate::demo::actor::{EVENT_PATIENCE, draft, refused};
+
+pub(super) async fn tour(log: &mut Log, scene: &mut Scene) {
+    log.step(
+        "a till counts and hears of a sale, is cut off, and goes on without a line lost or doubled",
+        &["SellerService/SyncInventory"],
+        sync(scene),
+    )
+    .await;
+    log.step(
+        "tills are listed and removed",
+        &["SellerService/ListTills", "SellerService/RemoveTill"],
+        remove(scene),
+    )
+    .await;
+}
+
+fn line(number: i64, item_id: i64, delta: i64) -> SyncLine {
+    let item = Some(sync_line::Item::ItemId(item_id));
+    SyncLine { line: number, item, change: Some(sync_line::Change::QuantityDelta(delta)) }
+}
+
+/// Waits for a line's answer: the stock, and whether the line had come before.
+async fn answer(notices: &mut mpsc::Receiver<TillNotice>) -> anyhow::Result<(i64, bool)> {
+    loop {
+        match timeout(EVENT_PATIENCE, notices.recv()).await? {
+            Some(TillNotice::Acknowledged(answer)) => match answer.result {
+                Some(Told::Stock(stock)) => return Ok((stock.quantity, answer.repeated)),
+                other => bail!("{other:?}"),
+            },
+            Some(TillNotice::Ended(failure)) => bail!("the stream ended: {failure}"),
+            Some(_) => {}
+            None => bail!("the stream is gone"),
+        }
+    }
+}
+
+async fn sale(notices: &mut mpsc::Receiver<TillNotice>) -> anyhow::Result<v1::Event> {
+    loop {
+        match timeout(EVENT_PATIENCE, notices.recv()).await? {
+            Some(TillNotice::Event(event)) => return Ok(event),
+            Some(TillNotice::Ended(failure)) => bail!("the stream ended: {failure}"),
+            Some(_) => {}
+            None => bail!("the stream is gone"),
+        }
+    }
+}
+
+async fn sync(scene: &mut Scene) -> anyhow::Result<()> {
+    let kettle = scene.carol.sell(draft("Kettle", "home/kitchen", 2_000, 10)).await?.item_id;
+    let (till, mut notices) = till::open(scene.carol.connection.clone(), "shop".into(), 0);
+    till.send(line(1, kettle, -3)).await?;
+    ensure!(answer(&mut notices).await? == (7, false), "the first line");
+    scene.bob.buy(kettle, 2).await?;
+    let told = sale(&mut notices).await?;
+    drop((till, notices));
+    // The till has not said that it took the sale in, and is not sure of its line either.
+    let (till, mut notices) = till::open(scene.carol.connection.clone(), "shop".into(), 0);
+    let again = sale(&mut notices).await?;
+    ensure!(again == told, "{again:?}");
+    till.take_in(again.sequence);
+    till.send(line(1, kettle, -3)).await?;
+    till.send(line(2, kettle, 10)).await?;
+    ensure!(answer(&mut notices).await? == (7, true), "the first line again");
+    ensure!(answer(&mut notices).await? == (15, false), "the second line");
+    Ok(())
+}
+
+async fn remove(scene: &Scene) -> anyhow::Result<()> {
+    let carol = &scene.carol.connection;
+    let list = |c: Connection, r| async move { c.seller().list_tills(r).await };
+    let listed = carol.call(v1::ListTillsRequest {}, list).await?.tills;
+    ensure!(listed.len() == 1 && listed[0].last_line == 2, "{listed:?}");
+    let request = || v1::RemoveTillRequest {
+        request_id: carol.request_id(),
+        validate_only: false,
+        till: "shop".into(),
+    };
+    let remove = |c: Connection, r| async move { c.seller().remove_till(r).await };
+    carol.call(request(), remove).await?;
+    refused(carol.call(request(), remove).await, Reason::TillNotFound)
+}

@@ -1,0 +1,116 @@
+//! A seller's tills: opening them, and carrying out what they count.
+
+use super::{Decision, Effect, Rules, listing::change_stock};
+use crate::domain::{
+    Audience, EventKind, Item, ItemId, ItemRef, LineAnswer, LineChange, LineOutcome, LineStanding, NewEvent,
+    Outcome, Party, Refusal, Till, TillId, TillLine, TillName,
+};
+
+impl Rules<'_, '_> {
+    /// Opens a till, or finds it open.
+    pub(super) fn open_till(&mut self, caller: &Party, name: &TillName) -> Result<Decision, Refusal> {
+        let id = TillId::of(caller.id, name);
+        if let Some(till) = self.rows.tills.row(id) {
+            return Ok(Decision { outcome: Outcome::Till(till.clone()), effects: Vec::new() });
+        }
+        if caller.tills.len() >= Till::MAX_OF_SELLER {
+            return Err(Refusal::TooManyTills);
+        }
+        let till = Till::open(caller.id, name, self.context.now);
+        let mut party = caller.clone();
+        party.tills.push(id);
+        Ok(Decision {
+            outcome: Outcome::Till(till.clone()),
+            effects: vec![Effect::PutTill(till), Effect::PutParty(party)],
+        })
+    }
+
+    /// Forgets a till. What waits for it is kept for its time, should it be opened again.
+    pub(super) fn remove_till(&mut self, caller: &Party, name: &TillName) -> Result<Decision, Refusal> {
+        let id = TillId::of(caller.id, name);
+        let till = self.rows.tills.row(id).cloned().ok_or_else(|| Refusal::TillNotFound(name.clone()))?;
+        let mut party = caller.clone();
+        party.tills.retain(|of| *of != id);
+        Ok(Decision {
+            outcome: Outcome::TillRemoved,
+            effects: vec![Effect::RemoveTill(till.id), Effect::PutParty(party)],
+        })
+    }
+
+    /// Carries a till's lines out, each once: one that comes again is answered as the first time, and one
+    /// that comes too early is not taken. A line that can't be carried out uses its number up all the same,
+    /// so that the lines after it are not held up.
+    pub(super) fn sync(
+        &mut self,
+        caller: &Party,
+        name: &TillName,
+        lines: &[TillLine],
+    ) -> Result<Decision, Refusal> {
+        let found = self.rows.tills.row(TillId::of(caller.id, name)).cloned();
+        let mut till = found.ok_or_else(|| Refusal::TillNotFound(name.clone()))?;
+        let mut answers = Vec::with_capacity(lines.len());
+        // Later lines must see what earlier ones of the same command did.
+        let mut effects: Vec<Effect> = Vec::with_capacity(lines.len());
+        for line in lines {
+            let (repeated, outcome) = match till.standing(line) {
+                LineStanding::Next => {
+                    let outcome = match &line.asks {
+                        Ok(change) => self.count(caller, change, &mut effects),
+                        Err(problem) => LineOutcome::Invalid(problem.to_string()),
+                    };
+                    till.take(line, outcome.clone());
+                    (false, outcome)
+                }
+                LineStanding::Answered(outcome) => {
+                    let was_taken = !matches!(outcome, LineOutcome::OutOfOrder { .. } | LineOutcome::Reused);
+                    (was_taken, outcome)
+                }
+            };
+            answers.push(LineAnswer { number: line.number, repeated, outcome });
+        }
+        effects.push(Effect::PutTill(till));
+        Ok(Decision { outcome: Outcome::Synced(answers), effects })
+    }
+
+    fn count(&mut self, caller: &Party, change: &LineChange, effects: &mut Vec<Effect>) -> LineOutcome {
+        let id = match &change.item {
+            ItemRef::Id(id) => Some(*id),
+            ItemRef::Sku(sku) => self.rows.skus.get(&(caller.id, sku.clone())).copied(),
+        };
+        let Some(before) = id.and_then(|id| self.latest(caller, id, effects)) else {
+            return LineOutcome::ItemNotFound;
+        };
+        let mut item = before.clone();
+        match change_stock(&mut item, change.stock) {
+            Ok(()) => {}
+            Err(Refusal::StockOutOfRange { available, delta }) => {
+                return LineOutcome::OutOfRange { available, delta };
+            }
+            Err(other) => return LineOutcome::Invalid(format!("{other:?}")),
+        }
+        let item = match self.changed(&before, item) {
+            None => before,
+            Some((item, told)) => {
+                effects.extend([Effect::PutItem(item.clone()), Effect::Emit(told)]);
+                item
+            }
+        };
+        LineOutcome::Stock { item: item.id, quantity: item.quantity, version: item.version }
+    }
+
+    /// An item of the caller's with what these effects will have made of it.
+    fn latest(&self, caller: &Party, id: ItemId, effects: &[Effect]) -> Option<Item> {
+        let written = effects.iter().rev().find_map(|effect| match effect {
+            Effect::PutItem(item) if item.id == id => Some(item.clone()),
+            _ => None,
+        });
+        written.or_else(|| self.own_item(caller, id).ok())
+    }
+
+    /// The same news for each till of the item's seller: what was sold, and what came back.
+    pub(super) fn tell_tills(&mut self, item: &Item, kind: &EventKind) -> Vec<NewEvent> {
+        // The store loads the seller of every item.
+        let tills = self.rows.parties.row(item.seller).map(|seller| seller.tills.clone()).unwrap_or_default();
+        tills.into_iter().map(|till| self.event(Audience::Party(till.mailbox()), kind.clone())).collect()
+    }
+}

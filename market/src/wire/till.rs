@@ -1,0 +1,120 @@
+//! Reads what tills send, and writes what they are told.
+
+use aws_lc_rs::digest;
+use prost::Message as _;
+use souk_proto::{
+    Reason,
+    v1::{self, sync_acknowledgement::Result as Told, sync_line},
+};
+use tonic::Status;
+
+use super::command::{Mutating, Parsed, mutating};
+use super::parse::{Fields, fingerprint};
+use super::{refusal, timestamp};
+use crate::domain::{
+    Action, Invalid, ItemId, ItemRef, LineAnswer, LineChange, LineOutcome, LinePrint, Quantity, Refusal,
+    Sequence, Sku, StockChange, Till, TillLine, TillName,
+};
+
+/// Reads RemoveTill.
+pub fn remove_till(mut request: v1::RemoveTillRequest) -> Result<Parsed, Status> {
+    let call = mutating!(request, "RemoveTill");
+    let mut fields = Fields::new();
+    let till = fields.take("till", TillName::parse(&request.till));
+    call.finish(fields, till.map(|till| Action::RemoveTill { till }))
+}
+
+/// Reads the beginning of SyncInventory.
+pub fn sync_hello(hello: &v1::SyncHello) -> Result<(TillName, Sequence), Status> {
+    let mut fields = Fields::new();
+    let till = fields.take("hello.till", TillName::parse(&hello.till));
+    let cursor = fields.sequence("hello.cursor", hello.cursor);
+    fields.finish(till.zip(cursor))
+}
+
+/// Reads a line. One that makes no sense is a line all the same, with its number.
+pub fn till_line(line: &v1::SyncLine) -> TillLine {
+    let mut fields = Fields::new();
+    let item = match &line.item {
+        Some(sync_line::Item::ItemId(id)) => fields.id("item_id", *id).map(|id| ItemRef::Id(ItemId(id))),
+        Some(sync_line::Item::Sku(sku)) => fields.take("sku", Sku::parse(sku)).map(ItemRef::Sku),
+        None => {
+            fields.wrong("sku", "is missing; name the item by item_id or sku");
+            None
+        }
+    };
+    let stock = match line.change {
+        Some(sync_line::Change::Quantity(units)) => {
+            fields.take("quantity", Quantity::parse(units)).map(StockChange::To)
+        }
+        Some(sync_line::Change::QuantityDelta(0)) => {
+            fields.wrong("quantity_delta", "is 0; give the units that came or, negative, went");
+            None
+        }
+        Some(sync_line::Change::QuantityDelta(delta)) => Some(StockChange::By(delta)),
+        None => {
+            fields.wrong("quantity", "is missing; give quantity or quantity_delta");
+            None
+        }
+    };
+    let asks = fields.told(item.zip(stock)).map(|(item, stock)| LineChange { item, stock });
+    TillLine { number: line.line, print: print(line), asks: asks.map_err(Invalid::new) }
+}
+
+fn print(line: &v1::SyncLine) -> LinePrint {
+    let content = v1::SyncLine { line: 0, ..line.clone() };
+    let hash = digest::digest(&digest::SHA256, &content.encode_to_vec());
+    let mut short = [0; 8];
+    short.copy_from_slice(&hash.as_ref()[..8]);
+    LinePrint(u64::from_be_bytes(short))
+}
+
+/// The answer to a line; `line` is what it asked for, for the words.
+pub fn sync_acknowledgement(answer: &LineAnswer, line: &TillLine) -> v1::SyncAcknowledgement {
+    let LineAnswer { number, repeated, outcome } = answer;
+    let result = match outcome {
+        LineOutcome::Stock { item, quantity, version } => Some(Told::Stock(v1::SyncedStock {
+            item_id: item.0,
+            quantity: *quantity,
+            item_version: *version,
+        })),
+        LineOutcome::Forgotten => None,
+        LineOutcome::ItemNotFound => Some(error(Reason::ItemNotFound, not_found(line))),
+        LineOutcome::OutOfRange { available, delta } => {
+            let refusal = refusal(&Refusal::StockOutOfRange { available: *available, delta: *delta });
+            Some(error(Reason::StockOutOfRange, refusal.message()))
+        }
+        LineOutcome::Invalid(problem) => Some(error(Reason::InvalidField, problem.clone())),
+        LineOutcome::OutOfOrder { expected } => {
+            let problem = format!("line {number} was not taken: line {expected} is expected next");
+            Some(error(Reason::LineOutOfOrder, problem))
+        }
+        LineOutcome::Reused => {
+            let problem = format!("line {number} was not taken: another line {number} came before");
+            Some(error(Reason::LineReused, problem))
+        }
+    };
+    v1::SyncAcknowledgement { line: *number, repeated: *repeated, result }
+}
+
+fn not_found(line: &TillLine) -> String {
+    match line.asks.as_ref().map(|change| &change.item) {
+        Ok(ItemRef::Id(id)) => format!("you list no item {id}"),
+        Ok(ItemRef::Sku(sku)) => format!("you list no item with the sku {}", sku.as_str()),
+        Err(_) => "you list no such item".to_owned(),
+    }
+}
+
+fn error(reason: Reason, message: impl Into<String>) -> Told {
+    Told::Error(v1::SyncError { reason: reason.as_str().to_owned(), message: message.into() })
+}
+
+/// A till, with how many events wait for it.
+pub fn till(till: &Till, pending_count: i64) -> v1::Till {
+    v1::Till {
+        name: till.name.as_str().to_owned(),
+        last_line: till.last_line,
+        pending_count,
+        open_time: Some(timestamp(till.opened_at)),
+    }
+}

@@ -1,0 +1,390 @@
+//! A till and the market keep one stock, by one stream in both directions.
+
+use souk_client::{Connection, Failure, TillNotice, till};
+use souk_proto::{
+    Reason,
+    v1::{
+        self, SyncAcknowledgement, SyncLine, event::Kind, sync_acknowledgement::Result as Told,
+        sync_inventory_request::Message, sync_inventory_response::Message as Answer, sync_line,
+    },
+};
+use tokio::{sync::mpsc, time::timeout};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::Streaming;
+
+use crate::fair::{Fair, PATIENCE, Party, call, draft, eventually, on_every_store, reason};
+
+on_every_store!(
+    till_counts_and_hears_of_sales_on_one_stream,
+    line_that_comes_again_takes_effect_once_and_gets_its_first_answer,
+    wrong_lines_are_told_and_the_others_are_in,
+    stream_resumes_where_both_sides_have_come_to,
+    sale_that_was_not_taken_in_comes_again,
+    later_stream_of_a_till_ends_the_earlier_one,
+    lines_before_a_broken_message_are_in_and_said_to_be,
+    stream_without_a_good_hello_is_refused,
+    tills_are_listed_and_removed_and_are_each_sellers_own,
+    suspended_seller_tills_are_cut_off,
+    long_history_of_lines_goes_through_a_window,
+);
+
+fn by(line: i64, item_id: i64, delta: i64) -> SyncLine {
+    let item = Some(sync_line::Item::ItemId(item_id));
+    SyncLine { line, item, change: Some(sync_line::Change::QuantityDelta(delta)) }
+}
+
+fn to(line: i64, sku: &str, quantity: i64) -> SyncLine {
+    let item = Some(sync_line::Item::Sku(sku.to_owned()));
+    SyncLine { line, item, change: Some(sync_line::Change::Quantity(quantity)) }
+}
+
+fn hello(till: &str, cursor: i64) -> Message {
+    Message::Hello(v1::SyncHello { till: till.to_owned(), cursor })
+}
+
+/// A stream by hand, message by message.
+struct Raw {
+    messages: mpsc::Sender<v1::SyncInventoryRequest>,
+    answers: Streaming<v1::SyncInventoryResponse>,
+}
+
+async fn raw(connection: &Connection, first: Vec<Message>) -> Result<Raw, Failure> {
+    let (messages, stream) = mpsc::channel(1_000);
+    for message in first {
+        messages.try_send(v1::SyncInventoryRequest { message: Some(message) }).unwrap();
+    }
+    match connection.seller().sync_inventory(ReceiverStream::new(stream)).await {
+        Ok(answers) => Ok(Raw { messages, answers: answers.into_inner() }),
+        Err(status) => Err(connection.explain(status).await),
+    }
+}
+
+impl Raw {
+    async fn begin(seller: &Party, cursor: i64) -> (Self, i64) {
+        let mut raw = raw(&seller.connection, vec![hello("shop", cursor)]).await.unwrap();
+        match raw.next().await {
+            Some(Answer::Resume(resume)) => (raw, resume.last_line),
+            other => panic!("not where to go on: {other:?}"),
+        }
+    }
+
+    fn send(&self, message: Message) {
+        self.messages.try_send(v1::SyncInventoryRequest { message: Some(message) }).unwrap();
+    }
+
+    async fn message(&mut self) -> Result<Option<Answer>, tonic::Status> {
+        let message = timeout(PATIENCE, self.answers.message()).await.expect("an answer in time")?;
+        Ok(message.map(|message| message.message.unwrap()))
+    }
+
+    async fn next(&mut self) -> Option<Answer> {
+        self.message().await.unwrap()
+    }
+
+    /// Sends lines and gathers their answers; events and marks in between are passed over.
+    async fn answers_to(&mut self, lines: Vec<SyncLine>) -> Vec<SyncAcknowledgement> {
+        let count = lines.len();
+        for line in lines {
+            self.send(Message::Line(line));
+        }
+        let mut answers = Vec::new();
+        while answers.len() < count {
+            match self.next().await {
+                Some(Answer::Acknowledgement(answer)) => answers.push(answer),
+                Some(_) => {}
+                None => panic!("the stream ended after {answers:?}"),
+            }
+        }
+        answers
+    }
+
+    async fn next_event(&mut self) -> v1::Event {
+        loop {
+            match self.next().await {
+                Some(Answer::Event(event)) => return event,
+                Some(_) => {}
+                None => panic!("the stream ended before the event"),
+            }
+        }
+    }
+
+    /// Reads to the end, which is to be a refusal.
+    async fn failure(&mut self, connection: &Connection) -> Failure {
+        loop {
+            match self.message().await {
+                Ok(Some(_)) => {}
+                Ok(None) => panic!("the stream ended well"),
+                Err(status) => return connection.explain(status).await,
+            }
+        }
+    }
+}
+
+fn stock(answer: &SyncAcknowledgement) -> i64 {
+    match &answer.result {
+        Some(Told::Stock(stock)) => stock.quantity,
+        other => panic!("refused: {other:?}"),
+    }
+}
+
+fn refused_for(answer: &SyncAcknowledgement) -> &str {
+    match &answer.result {
+        Some(Told::Error(error)) => &error.reason,
+        other => panic!("not refused: {other:?}"),
+    }
+}
+
+async fn next(notices: &mut mpsc::Receiver<TillNotice>) -> TillNotice {
+    timeout(PATIENCE, notices.recv()).await.expect("a notice in time").expect("an open stream")
+}
+
+async fn till_counts_and_hears_of_sales_on_one_stream(fair: &Fair) {
+    let (alice, bob) = (fair.seller("alice").await, fair.buyer("bob").await);
+    let lamp = alice.lamp(5).await;
+    alice.sell(v1::ItemDraft { sku: Some("C-1".into()), ..draft("Chair", "home", 1, 5) }).await.unwrap();
+    let (till, mut notices) = till::open(alice.connection.clone(), "shop".into(), 0);
+    assert!(matches!(next(&mut notices).await, TillNotice::Resumed { last_line: 0 }));
+    assert!(matches!(next(&mut notices).await, TillNotice::CaughtUp { sequence: 0 }));
+    till.send(by(1, lamp, -2)).await.unwrap();
+    till.send(to(2, "C-1", 40)).await.unwrap();
+    for (line, quantity) in [(1, 3), (2, 40)] {
+        match next(&mut notices).await {
+            TillNotice::Acknowledged(answer) => {
+                assert_eq!((answer.line, answer.repeated, stock(&answer)), (line, false, quantity));
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(bob.item(lamp).await.unwrap().quantity, 3);
+    let order = bob.buy(lamp, 1).await.unwrap();
+    match next(&mut notices).await {
+        TillNotice::Event(event) => match event.kind {
+            Some(Kind::OrderPlaced(placed)) => {
+                assert_eq!((placed.order, placed.remaining_quantity), (Some(order.clone()), 2));
+                till.take_in(event.sequence);
+            }
+            other => panic!("{other:?}"),
+        },
+        other => panic!("{other:?}"),
+    }
+    call!(
+        bob,
+        buyer.cancel_order,
+        CancelOrderRequest { request_id: bob.request_id(), order_id: order.order_id }
+    )
+    .unwrap();
+    match next(&mut notices).await {
+        TillNotice::Event(v1::Event { kind: Some(Kind::OrderCancelled(told)), sequence: 2, .. }) => {
+            assert_eq!(told.remaining_quantity, 3);
+        }
+        other => panic!("{other:?}"),
+    }
+    till.take_in(2);
+    drop(till);
+    assert!(matches!(next(&mut notices).await, TillNotice::Done));
+    let listed = call!(alice, seller.list_tills, ListTillsRequest {}).unwrap().tills;
+    assert_eq!((listed.len(), listed[0].last_line, listed[0].pending_count), (1, 2, 0));
+}
+
+async fn line_that_comes_again_takes_effect_once_and_gets_its_first_answer(fair: &Fair) {
+    let alice = fair.seller("alice").await;
+    let lamp = alice.lamp(5).await;
+    let (mut shop, _) = Raw::begin(&alice, 0).await;
+    let first = shop.answers_to(vec![by(1, lamp, 2), by(2, lamp, -100)]).await;
+    let again = shop.answers_to(vec![by(1, lamp, 2), by(2, lamp, -100)]).await;
+    for (first, again) in first.iter().zip(&again) {
+        assert_eq!((first.repeated, again.repeated, &first.result), (false, true, &again.result));
+    }
+    assert_eq!(refused_for(&again[1]), "STOCK_OUT_OF_RANGE");
+    // Its number for something else.
+    let other = shop.answers_to(vec![by(1, lamp, 3)]).await;
+    assert_eq!((refused_for(&other[0]), other[0].repeated), ("LINE_REUSED", false));
+    assert_eq!(alice.item(lamp).await.unwrap().quantity, 7);
+}
+
+async fn wrong_lines_are_told_and_the_others_are_in(fair: &Fair) {
+    let (alice, carol) = (fair.seller("alice").await, fair.seller("carol").await);
+    let (lamp, foreign, gone) = (alice.lamp(5).await, carol.lamp(5).await, alice.lamp(5).await);
+    alice.delete(gone).await.unwrap();
+    let (mut shop, _) = Raw::begin(&alice, 0).await;
+    let nothing = SyncLine { line: 3, item: None, change: None };
+    let lines = vec![
+        by(1, foreign, 1),
+        by(2, gone, 1),
+        nothing,
+        to(4, "no such", 1),
+        to(5, "x", -1),
+        by(6, lamp, 0),
+        by(7, lamp, i64::MAX),
+        by(8, lamp, 1),
+        by(10, lamp, 1),
+        by(9, lamp, 1),
+    ];
+    let answers = shop.answers_to(lines).await;
+    let refused: Vec<_> = answers[..7].iter().map(refused_for).collect();
+    let (not_found, invalid) = ("ITEM_NOT_FOUND", "INVALID_FIELD");
+    assert_eq!(refused, [not_found, not_found, invalid, not_found, invalid, invalid, "STOCK_OUT_OF_RANGE"]);
+    // Another's item is like one that never was.
+    let (Some(Told::Error(others)), Some(Told::Error(gone))) = (&answers[0].result, &answers[1].result)
+    else {
+        panic!("{answers:?}")
+    };
+    assert_eq!(
+        others.message.replace(&foreign.to_string(), ""),
+        gone.message.replace(&gone_number(&gone.message), "")
+    );
+    assert_eq!(
+        (stock(&answers[7]), refused_for(&answers[8]), stock(&answers[9])),
+        (6, "LINE_OUT_OF_ORDER", 7)
+    );
+    match &answers[8].result {
+        Some(Told::Error(error)) => assert!(error.message.contains("line 9 is expected"), "{error:?}"),
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(carol.item(foreign).await.unwrap().quantity, 5);
+}
+
+fn gone_number(message: &str) -> String {
+    message.chars().filter(char::is_ascii_digit).collect()
+}
+
+async fn stream_resumes_where_both_sides_have_come_to(fair: &Fair) {
+    let (alice, bob) = (fair.seller("alice").await, fair.buyer("bob").await);
+    let lamp = alice.lamp(5).await;
+    let (mut shop, last_line) = Raw::begin(&alice, 0).await;
+    assert_eq!(last_line, 0);
+    shop.answers_to(vec![by(1, lamp, 1), by(2, lamp, 1)]).await;
+    bob.buy(lamp, 1).await.unwrap();
+    let seen = shop.next_event().await.sequence;
+    // The till goes away in the middle, and sales go on.
+    drop(shop);
+    bob.buy(lamp, 2).await.unwrap();
+    let (mut shop, last_line) = Raw::begin(&alice, seen).await;
+    assert_eq!(last_line, 2);
+    match shop.next_event().await {
+        v1::Event { kind: Some(Kind::OrderPlaced(placed)), sequence, .. } => {
+            assert_eq!((placed.remaining_quantity, sequence), (4, seen + 1));
+        }
+        other => panic!("{other:?}"),
+    }
+    assert!(matches!(shop.next().await, Some(Answer::CaughtUp(told)) if told.sequence == seen + 1));
+    assert_eq!(stock(&shop.answers_to(vec![by(3, lamp, 1)]).await[0]), 5);
+}
+
+async fn sale_that_was_not_taken_in_comes_again(fair: &Fair) {
+    let (alice, bob) = (fair.seller("alice").await, fair.buyer("bob").await);
+    let lamp = alice.lamp(5).await;
+    let (mut shop, _) = Raw::begin(&alice, 0).await;
+    bob.buy(lamp, 1).await.unwrap();
+    bob.buy(lamp, 1).await.unwrap();
+    let (first, second) = (shop.next_event().await, shop.next_event().await);
+    shop.send(Message::TakenIn(v1::SyncTakenIn { sequence: first.sequence }));
+    eventually("the first was taken out", || async {
+        call!(alice, seller.list_tills, ListTillsRequest {}).unwrap().tills[0].pending_count == 1
+    })
+    .await;
+    drop(shop);
+    let (mut shop, _) = Raw::begin(&alice, 0).await;
+    assert_eq!(shop.next_event().await, second);
+    // The seller's own mailbox goes its own way.
+    assert_eq!(alice.pending().await, 2);
+}
+
+async fn later_stream_of_a_till_ends_the_earlier_one(fair: &Fair) {
+    let alice = fair.seller("alice").await;
+    let (mut first, _) = Raw::begin(&alice, 0).await;
+    let _second = Raw::begin(&alice, 0).await;
+    let ended = first.failure(&alice.connection).await;
+    assert_eq!(reason::<()>(Err(ended)), Reason::StreamReplaced);
+}
+
+async fn lines_before_a_broken_message_are_in_and_said_to_be(fair: &Fair) {
+    let alice = fair.seller("alice").await;
+    let lamp = alice.lamp(5).await;
+    let broken = [hello("shop", 0), Message::TakenIn(v1::SyncTakenIn { sequence: -1 })];
+    for (number, last) in broken.into_iter().enumerate() {
+        let line = number as i64 + 1;
+        let messages = vec![hello("shop", 0), Message::Line(by(line, lamp, 1)), last];
+        let mut shop = raw(&alice.connection, messages).await.unwrap();
+        let ended = shop.failure(&alice.connection).await;
+        let kept = format!("the lines up to {line} are in");
+        assert!(ended.to_string().contains(&kept), "{ended}");
+        assert_eq!(reason::<()>(Err(ended)), Reason::InvalidField);
+        assert_eq!(alice.item(lamp).await.unwrap().quantity, 5 + line);
+    }
+}
+
+async fn stream_without_a_good_hello_is_refused(fair: &Fair) {
+    let (alice, bob) = (fair.seller("alice").await, fair.buyer("bob").await);
+    for first in [Message::Line(by(1, 1, 1)), hello("Not A Name", 0), hello("shop", -1)] {
+        assert_eq!(reason(raw(&alice.connection, vec![first]).await.map(|_| ())), Reason::InvalidField);
+    }
+    let buyers = raw(&bob.connection, vec![hello("shop", 0)]).await;
+    assert_eq!(reason(buyers.map(|_| ())), Reason::RoleDenied);
+    let stranger = fair.stranger(souk_certs::identity::Role::Seller, "dora").await;
+    let unregistered = raw(&stranger.connection, vec![hello("shop", 0)]).await;
+    assert_eq!(reason(unregistered.map(|_| ())), Reason::NotRegistered);
+    assert_eq!(call!(alice, seller.list_tills, ListTillsRequest {}).unwrap().tills, []);
+}
+
+async fn tills_are_listed_and_removed_and_are_each_sellers_own(fair: &Fair) {
+    let (alice, carol) = (fair.seller("alice").await, fair.seller("carol").await);
+    let lamp = alice.lamp(5).await;
+    let (mut shop, _) = Raw::begin(&alice, 0).await;
+    shop.answers_to(vec![by(1, lamp, 1)]).await;
+    let remove = async |seller: &Party| {
+        let request_id = seller.request_id();
+        call!(seller, seller.remove_till, RemoveTillRequest { request_id: request_id, till: "shop".into() })
+    };
+    assert_eq!(reason(remove(&carol).await), Reason::TillNotFound);
+    remove(&alice).await.unwrap();
+    assert_eq!(reason(remove(&alice).await), Reason::TillNotFound);
+    shop.send(Message::Line(by(2, lamp, 1)));
+    let ended = shop.failure(&alice.connection).await;
+    assert!(ended.to_string().contains("the lines up to 1 are in"), "{ended}");
+    assert_eq!(reason::<()>(Err(ended)), Reason::TillNotFound);
+    // Opened anew, it counts from the beginning.
+    let (_shop, last_line) = Raw::begin(&alice, 0).await;
+    assert_eq!(last_line, 0);
+}
+
+async fn suspended_seller_tills_are_cut_off(fair: &Fair) {
+    let alice = fair.seller("alice").await;
+    let (mut shop, _) = Raw::begin(&alice, 0).await;
+    let olga = fair.stranger(souk_certs::identity::Role::Operator, "olga").await;
+    let (request_id, party_id) = (olga.request_id(), alice.id());
+    call!(
+        olga,
+        admin.suspend,
+        SuspendRequest { request_id: request_id, party_id: party_id, reason: "why".into() }
+    )
+    .unwrap();
+    let ended = shop.failure(&alice.connection).await;
+    assert_eq!(reason::<()>(Err(ended)), Reason::AccountSuspended);
+}
+
+async fn long_history_of_lines_goes_through_a_window(fair: &Fair) {
+    const LINES: i64 = 1_000;
+    let alice = fair.seller("alice").await;
+    let lamp = alice.lamp(1).await;
+    let (till, mut notices) = till::open(alice.connection.clone(), "shop".into(), 0);
+    let sender = tokio::spawn(async move {
+        for line in 1..=LINES {
+            till.send(by(line, lamp, 1)).await.unwrap();
+        }
+    });
+    let mut answered = 0;
+    loop {
+        match next(&mut notices).await {
+            TillNotice::Acknowledged(answer) => {
+                answered += 1;
+                assert_eq!((answer.line, stock(&answer)), (answered, answered + 1));
+            }
+            TillNotice::Done => break,
+            TillNotice::Resumed { .. } | TillNotice::CaughtUp { .. } => {}
+            other => panic!("{other:?}"),
+        }
+    }
+    sender.await.unwrap();
+    assert_eq!((answered, alice.item(lamp).await.unwrap().quantity), (LINES, LINES + 1));
+}

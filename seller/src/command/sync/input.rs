@@ -1,0 +1,131 @@
+//! Standard input, line by line, in a thread of its own: a read of it can't be called off.
+
+use std::{
+    io::{self, BufRead, Read as _},
+    thread,
+};
+
+use serde::Deserialize;
+use souk_proto::v1::{SyncLine, sync_line};
+use tokio::sync::mpsc;
+
+/// The longest line, in bytes; what is longer is no line of a till.
+const MAX_LINE_BYTES: u64 = 64 * 1024;
+/// Lines that were read and wait to be sent.
+const QUEUE: usize = 64;
+
+/// A line, or what is wrong with it. Its number is 0 when it gives none.
+pub(super) type Line = Result<SyncLine, String>;
+
+pub(super) struct Input(mpsc::Receiver<Line>);
+
+/// A line as it is written.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Written {
+    #[serde(default)]
+    line: Option<i64>,
+    #[serde(default)]
+    sku: Option<String>,
+    #[serde(default)]
+    item_id: Option<i64>,
+    #[serde(default)]
+    quantity: Option<i64>,
+    #[serde(default)]
+    quantity_delta: Option<i64>,
+}
+
+impl Input {
+    pub(super) fn open() -> Self {
+        let (lines, receiver) = mpsc::channel(QUEUE);
+        thread::spawn(move || read(io::stdin().lock(), |line| lines.blocking_send(line).is_ok()));
+        Self(receiver)
+    }
+
+    /// The next line; `None` at the end. Cancelling loses nothing.
+    pub(super) async fn next(&mut self) -> Option<Line> {
+        self.0.recv().await
+    }
+}
+
+/// Reads to the end, or until nobody wants more.
+fn read(mut from: impl BufRead, mut send: impl FnMut(Line) -> bool) {
+    let mut text = Vec::new();
+    for number in 1_u64.. {
+        text.clear();
+        let line = match from.by_ref().take(MAX_LINE_BYTES).read_until(b'\n', &mut text) {
+            Ok(0) => return,
+            Ok(_) if text.len() as u64 == MAX_LINE_BYTES && !text.ends_with(b"\n") => {
+                let _ = send(Err(format!("input line {number} is longer than 64 KiB; reading ends there")));
+                return;
+            }
+            Ok(_) if text.trim_ascii().is_empty() => continue,
+            Ok(_) => parse(text.trim_ascii()).map_err(|problem| format!("input line {number}: {problem}")),
+            Err(error) => Err(format!("input line {number} can't be read: {error}")),
+        };
+        if !send(line) {
+            return;
+        }
+    }
+}
+
+fn parse(text: &[u8]) -> Line {
+    let Written { line, sku, item_id, quantity, quantity_delta } =
+        serde_json::from_slice(text).map_err(|error| {
+            format!("{error}; write a JSON object such as {{\"sku\": \"L-1\", \"quantity_delta\": -2}}")
+        })?;
+    if line.is_some_and(|line| line < 1) {
+        return Err("\"line\" is below 1; number lines from 1 without a gap, or leave it out".to_owned());
+    }
+    let item = match (item_id, sku) {
+        (Some(id), None) => sync_line::Item::ItemId(id),
+        (None, Some(sku)) => sync_line::Item::Sku(sku),
+        _ => return Err("give either \"sku\" or \"item_id\"".to_owned()),
+    };
+    let change = match (quantity, quantity_delta) {
+        (Some(quantity), None) => sync_line::Change::Quantity(quantity),
+        (None, Some(delta)) => sync_line::Change::QuantityDelta(delta),
+        _ => return Err("give either \"quantity\" or \"quantity_delta\"".to_owned()),
+    };
+    Ok(SyncLine { line: line.unwrap_or(0), item: Some(item), change: Some(change) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lines(text: &[u8]) -> Vec<Line> {
+        let mut lines = Vec::new();
+        read(text, |line| {
+            lines.push(line);
+            true
+        });
+        lines
+    }
+
+    #[test]
+    fn lines_are_read_with_or_without_a_number() {
+        let text = b"{\"sku\":\"L-1\",\"quantity\":5}\n\n{\"line\":7,\"item_id\":3,\"quantity_delta\":-2}";
+        let read: Vec<_> = lines(text).into_iter().map(Result::unwrap).collect();
+        assert_eq!((read[0].line, &read[0].item), (0, &Some(sync_line::Item::Sku("L-1".into()))));
+        assert_eq!((read[1].line, &read[1].change), (7, &Some(sync_line::Change::QuantityDelta(-2))));
+    }
+
+    #[test]
+    fn wrong_lines_are_told_with_their_place_and_the_others_read() {
+        let text = b"nonsense\n{\"sku\":\"a\",\"item_id\":1,\"quantity\":1}\n{\"sku\":\"a\"}\n\
+            {\"line\":0,\"sku\":\"a\",\"quantity\":1}\n{\"sku\":\"a\",\"quantity\":1,\"price\":2}\n\
+            {\"sku\":\"\xff\",\"quantity\":1}\n{\"sku\":\"a\",\"quantity\":1.5}\n{\"sku\":\"a\",\"quantity\":1}\n";
+        let read = lines(text);
+        for (number, line) in (1..).zip(&read[..7]) {
+            assert!(line.as_ref().unwrap_err().starts_with(&format!("input line {number}: ")), "{line:?}");
+        }
+        assert!(read.len() == 8 && read[7].is_ok(), "{read:?}");
+    }
+
+    #[test]
+    fn line_without_an_end_is_given_up() {
+        let read = lines(&vec![b'x'; 1_000_000]);
+        assert!(read.len() == 1 && read[0].as_ref().unwrap_err().contains("64 KiB"), "{read:?}");
+    }
+}

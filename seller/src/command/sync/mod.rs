@@ -1,0 +1,185 @@
+//! `seller sync`.
+
+mod input;
+
+use std::time::Duration;
+
+use clap::Args;
+use souk_client::{
+    Failure, Till, TillNotice,
+    cli::{
+        CliSession, Interrupt,
+        view::{EventView, LineView, ResumeView, sentence},
+    },
+    till::{self, Room},
+};
+use souk_proto::v1::SyncAcknowledgement;
+use tokio::{sync::mpsc, time::timeout};
+
+use input::Input;
+
+/// Keep a till's or warehouse's stock and the market's the same
+///
+/// Each line of standard input is a JSON object with sku or item_id, and either quantity (there are this many
+/// units) or quantity_delta (this many came or, negative, went). Lines are numbered from where the market
+/// has come to; a program that may be interrupted gives each its own "line" number, from 1 without a gap, and
+/// after a restart simply sends again what was not answered. Answers, sales and cancellations are written to
+/// standard output. The connection is kept up until the input ends or Ctrl-C.
+#[derive(Args)]
+#[command(after_help = "Examples:
+  echo '{\"sku\": \"L-1\", \"quantity_delta\": -2}' | seller sync --from-stdin
+  till-program | seller sync --till shop-2 --from-stdin --follow --output ndjson")]
+pub(crate) struct Sync {
+    /// The till's name: 1 to 64 of a-z, 0-9, -, _ and . A new name opens a till; one stream each.
+    #[arg(long, default_value = "till")]
+    till: String,
+    /// Read lines from standard input. Without it, only sales and cancellations are shown.
+    #[arg(long)]
+    from_stdin: bool,
+    /// Go on showing sales and cancellations when the input has ended.
+    #[arg(long)]
+    follow: bool,
+    /// The sequence of the last sale or cancellation that you have dealt with; those up to it are not shown
+    /// again.
+    #[arg(long, default_value_t = 0)]
+    cursor: i64,
+}
+
+/// How long the last lines may take to be answered after Ctrl-C.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// What the input has come to.
+#[derive(Default)]
+struct Tally {
+    lines: usize,
+    refused: usize,
+}
+
+impl Sync {
+    pub(super) async fn run(self, session: &CliSession) -> Result<(), Failure> {
+        let mut interrupted = Interrupt::watch()?;
+        let connection = session.connection().await?.clone();
+        let (till, notices) = till::open(connection, self.till.clone(), self.cursor);
+        let mut shop = Shop { session, till: Some(till), notices, tally: Tally::default(), last_line: None };
+        let input = self.from_stdin.then(Input::open);
+        tokio::select! {
+            ended = shop.work(input, self.follow) => ended?,
+            () = interrupted.came() => shop.close().await?,
+        }
+        match shop.tally {
+            Tally { refused: 0, .. } => Ok(()),
+            Tally { refused, lines } => Err(Failure::usage(
+                format!("{refused} of {lines} lines were refused; the others are in"),
+                "look at what was said of them, and send what is right under new numbers",
+            )),
+        }
+    }
+}
+
+struct Shop<'a> {
+    session: &'a CliSession,
+    /// Closed when the input has ended.
+    till: Option<Till>,
+    notices: mpsc::Receiver<TillNotice>,
+    tally: Tally,
+    /// The number of the line before; known when the market has said where it stands.
+    last_line: Option<i64>,
+}
+
+/// What comes next.
+#[expect(clippy::large_enum_variant, reason = "nearly all of them are notices")]
+enum Step {
+    Notice(Option<TillNotice>),
+    /// A line of the input, and room to send it; `None` at the end.
+    Line(Option<(Room, input::Line)>),
+}
+
+impl Shop<'_> {
+    async fn work(&mut self, mut input: Option<Input>, follow: bool) -> Result<(), Failure> {
+        loop {
+            let may_read = self.last_line.is_some() && input.is_some();
+            let step = tokio::select! {
+                notice = self.notices.recv() => Step::Notice(notice),
+                line = next_line(self.till.as_ref(), input.as_mut()), if may_read => Step::Line(line),
+            };
+            match step {
+                Step::Notice(Some(TillNotice::Done) | None) => return Ok(()),
+                Step::Notice(Some(notice)) => self.show(notice)?,
+                Step::Line(Some((room, line))) => self.send(room, line),
+                Step::Line(None) => {
+                    input = None;
+                    if !follow {
+                        self.till = None;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Lets what is under way be answered, for a moment.
+    async fn close(&mut self) -> Result<(), Failure> {
+        self.till = None;
+        timeout(CLOSE_TIMEOUT, self.work(None, false)).await.unwrap_or(Ok(()))
+    }
+
+    /// A line without a number gets the one after the line before.
+    fn send(&mut self, room: Room, line: input::Line) {
+        self.tally.lines += 1;
+        match line {
+            Ok(mut line) => {
+                if line.line == 0 {
+                    line.line = self.last_line.unwrap_or(0).saturating_add(1);
+                }
+                self.last_line = Some(line.line);
+                room.send(line);
+            }
+            Err(problem) => {
+                self.tally.refused += 1;
+                self.session.printer().say(&problem);
+            }
+        }
+    }
+
+    fn show(&mut self, notice: TillNotice) -> Result<(), Failure> {
+        let printer = self.session.printer();
+        match notice {
+            TillNotice::Resumed { last_line } => {
+                // What is under way when a stream is opened again is beyond that already.
+                self.last_line = Some(self.last_line.unwrap_or(0).max(last_line));
+                printer.event(&ResumeView::after(last_line), &format!("going on after line {last_line}"))
+            }
+            TillNotice::Acknowledged(answer) => self.show_answer(&answer),
+            TillNotice::Event(event) => {
+                // Shown first, then taken in: what a crash in between leaves is shown again, not lost.
+                printer.event(&EventView::from(&event), &sentence(&event))?;
+                if let Some(till) = &self.till {
+                    till.take_in(event.sequence);
+                }
+                Ok(())
+            }
+            TillNotice::CaughtUp { .. } => {
+                printer.say("you have seen every sale; new ones follow");
+                Ok(())
+            }
+            TillNotice::Interrupted { failure, retry_in } => {
+                printer.say(&format!("interrupted ({failure}); trying again in {retry_in:.1?}"));
+                Ok(())
+            }
+            TillNotice::Ended(failure) => Err(failure),
+            TillNotice::Done => Ok(()),
+        }
+    }
+
+    fn show_answer(&mut self, answer: &SyncAcknowledgement) -> Result<(), Failure> {
+        let view = LineView::from(answer);
+        self.tally.refused += usize::from(view.is_refused());
+        self.session.printer().event(&view, &view.sentence())
+    }
+}
+
+/// Waits for room first, so that a line that was read is never left in hand.
+async fn next_line(till: Option<&Till>, input: Option<&mut Input>) -> Option<(Room, input::Line)> {
+    let (till, input) = till.zip(input)?;
+    let room = till.room().await.ok()?;
+    Some((room, input.next().await?))
+}

@@ -1,0 +1,41 @@
+//! `seller till`.
+
+use clap::Subcommand;
+use souk_client::{
+    Failure,
+    cli::{CliSession, view::TillView},
+};
+use souk_proto::v1::{ListTillsRequest, RemoveTillRequest};
+
+/// Your tills: the programs that keep count of stock with `seller sync`
+#[derive(Subcommand)]
+pub(crate) enum Till {
+    /// Show them
+    List,
+    /// Forget one, and its count of lines
+    Rm {
+        /// The till's name.
+        till: String,
+    },
+}
+
+impl Till {
+    pub(super) async fn run(self, session: &CliSession) -> Result<(), Failure> {
+        match self {
+            Self::List => {
+                let request = ListTillsRequest {};
+                let listed =
+                    session.call(request, |c, r| async move { c.seller().list_tills(r).await }).await?;
+                let tills: Vec<_> = listed.tills.iter().map(TillView::from).collect();
+                session.printer().list(&tills)
+            }
+            Self::Rm { till } => {
+                let request_id = session.request_id(None).await?;
+                let request = RemoveTillRequest { request_id, till: till.clone(), validate_only: false };
+                session.call(request, |c, r| async move { c.seller().remove_till(r).await }).await?;
+                session.printer().say(&format!("till {till} is forgotten"));
+                Ok(())
+            }
+        }
+    }
+}
