@@ -11,6 +11,8 @@ mod audit;
 mod crash;
 mod fair;
 mod observing;
+mod site;
 mod store;
 mod tidy;
+mod tracing;
 mod trade;
