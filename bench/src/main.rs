@@ -1,8 +1,10 @@
 //! Measures the market: each figure beside a limit that was measured in the same run.
 
 mod compare;
+mod database;
 mod defects;
 mod echo;
+mod failover;
 mod import;
 mod load;
 mod process;
@@ -31,6 +33,7 @@ struct Cli {
 enum Command {
     Compare(compare::CompareArgs),
     Defects(defects::DefectArgs),
+    Failover(failover::FailoverArgs),
     Sync(sync::SyncArgs),
     Import(import::ImportArgs),
     /// The limit: a bare echo server with the market's TLS and threads. Started by `compare`.
@@ -52,6 +55,7 @@ async fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Compare(args) => compare::run(args).await,
         Command::Defects(args) => defects::run(&args),
+        Command::Failover(args) => failover::run(args).await,
         Command::Sync(args) => sync::run(args).await,
         Command::Import(args) => import::run(args).await,
         Command::Seller(args) => return args.run().await,

@@ -40,6 +40,9 @@ pub(crate) struct ServeArgs {
     /// Which log lines.
     #[arg(long)]
     pub(crate) log: String,
+    /// A database's address, instead of a file beside the certificates.
+    #[arg(long)]
+    pub(crate) store: Option<PathBuf>,
 }
 
 /// A server in a child process. It ends with this value.
@@ -51,13 +54,36 @@ pub(crate) struct ServerProcess {
 impl ServerProcess {
     /// Starts `bench COMMAND`, and waits until it says where it listens.
     pub(crate) async fn start(command: &str, dir: &Path, threads: usize, log: &str) -> anyhow::Result<Self> {
+        Self::spawn(command, dir, threads, log, None).await
+    }
+
+    /// Starts a market on a database.
+    pub(crate) async fn start_market_on(
+        store: &str,
+        dir: &Path,
+        threads: usize,
+        log: &str,
+    ) -> anyhow::Result<Self> {
+        Self::spawn("serve-market", dir, threads, log, Some(store)).await
+    }
+
+    async fn spawn(
+        command: &str,
+        dir: &Path,
+        threads: usize,
+        log: &str,
+        store: Option<&str>,
+    ) -> anyhow::Result<Self> {
         let mut child = Command::new(std::env::current_exe()?)
             .arg(command)
             .arg("--dir")
             .arg(dir)
             .args(["--threads", &threads.to_string(), "--log", log])
+            .args(store.map(|store| ["--store", store]).into_iter().flatten())
             .stdout(Stdio::piped())
-            .stderr(fs::File::create(dir.join(format!("{command}.log")))?)
+            .stderr(
+                fs::OpenOptions::new().create(true).append(true).open(dir.join(format!("{command}.log")))?,
+            )
             .kill_on_drop(true)
             .spawn()?;
         let stdout = child.stdout.take().context("the child has no standard output")?;
@@ -102,7 +128,7 @@ pub(crate) async fn open_market(args: ServeArgs, store: &str) -> anyhow::Result<
     let mut config = Config::load(None)?;
     config.server.threads = args.threads;
     config.tls.cert = args.dir.join("pki/market.pem");
-    config.store.path = args.dir.join(store);
+    config.store.path = args.store.unwrap_or_else(|| args.dir.join(store));
     config.limits.seller_calls_per_second = UNLIMITED_CALLS;
     config.limits.buyer_calls_per_second = UNLIMITED_CALLS;
     config.limits.burst_calls = UNLIMITED_CALLS;

@@ -54,9 +54,13 @@ pub(super) struct ServeArgs {
     /// Refuse a revocation list that is out of date, instead of warning of it.
     #[arg(long, env = "SOUK_STRICT_CRL")]
     strict_crl: bool,
-    /// A SQLite file, or "memory" [default: souk.db].
-    #[arg(long, env = "SOUK_STORE", value_name = "FILE")]
+    /// A SQLite file, "memory", or postgres://USER@HOST/DATABASE (password: PGPASSWORD or
+    /// --store-password-file) [default: souk.db].
+    #[arg(long, env = "SOUK_STORE", value_name = "STORE")]
     store: Option<PathBuf>,
+    /// The file with the database's password.
+    #[arg(long, env = "SOUK_STORE_PASSWORD_FILE", value_name = "FILE")]
+    store_password_file: Option<PathBuf>,
     /// Network of hosts that may be called back beside the callers' own addresses; may be repeated.
     #[arg(long, env = "SOUK_CALLBACK_ALLOW", value_name = "CIDR", value_delimiter = ',')]
     callback_allow: Vec<IpNet>,
@@ -120,6 +124,7 @@ impl ServeArgs {
         config.tls.crl = self.crl.or(config.tls.crl);
         config.tls.strict_crl |= self.strict_crl;
         set(&mut config.store.path, self.store);
+        config.store.password_file = self.store_password_file.or(config.store.password_file);
         config.callbacks.allow.extend(self.callback_allow);
         config.callbacks.allow_loopback |= self.allow_loopback_callbacks;
         set(&mut config.log.format, self.log_format);

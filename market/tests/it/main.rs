@@ -11,6 +11,8 @@ mod audit;
 mod crash;
 mod fair;
 mod observing;
+mod postgres;
+mod replicas;
 mod site;
 mod store;
 mod tidy;
