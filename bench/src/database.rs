@@ -39,6 +39,7 @@ pub(crate) const SETTINGS: [&str; 3] =
 
 /// Two markets, and parties with connections to both.
 pub(crate) struct Markets {
+    /// They end with this value.
     _servers: Vec<ServerProcess>,
     /// By market: one connection of each buyer.
     pub(crate) buyers: [Vec<Connection>; 2],

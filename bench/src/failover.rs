@@ -155,7 +155,7 @@ async fn buy_on(
     let mut number = client;
     while !stop.load(Ordering::SeqCst) {
         number += 1;
-        let among = if number % 2 == 0 { &items[..WANTED] } else { &items[WANTED..] };
+        let among = if number.is_multiple_of(2) { &items[..WANTED] } else { &items[WANTED..] };
         let request = v1::BuyItemRequest {
             request_id: both[0].request_id(),
             item_id: among[number / 2 % among.len()],

@@ -5,6 +5,7 @@ mod database;
 mod defects;
 mod echo;
 mod failover;
+mod import;
 mod load;
 mod process;
 mod report;
@@ -34,15 +35,19 @@ enum Command {
     Defects(defects::DefectArgs),
     Failover(failover::FailoverArgs),
     Sync(sync::SyncArgs),
+    Import(import::ImportArgs),
     /// The limit: a bare echo server with the market's TLS and threads. Started by `compare`.
     #[command(hide = true)]
     ServeEcho(process::ServeArgs),
     /// A market whose guard checks nothing. Started by `compare`.
     #[command(hide = true)]
     ServeUnguarded(process::ServeArgs),
-    /// A market for the load. Started by `compare`.
+    /// A market for the load. Started by `compare` and `import`.
     #[command(hide = true)]
     ServeMarket(process::ServeArgs),
+    /// The `seller` program. Started by `import`.
+    #[command(hide = true)]
+    Seller(import::SellerArgs),
 }
 
 #[tokio::main(flavor = "current_thread")]
@@ -52,6 +57,8 @@ async fn main() -> ExitCode {
         Command::Defects(args) => defects::run(&args),
         Command::Failover(args) => failover::run(args).await,
         Command::Sync(args) => sync::run(args).await,
+        Command::Import(args) => import::run(args).await,
+        Command::Seller(args) => return args.run().await,
         Command::ServeEcho(args) => echo::serve(args).await,
         Command::ServeUnguarded(args) => unguarded::serve(args).await,
         Command::ServeMarket(args) => process::serve_market(args).await,

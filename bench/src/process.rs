@@ -10,7 +10,12 @@ use std::{
 
 use anyhow::{Context as _, bail};
 use clap::Args;
-use market::{app::App, clock::Clock, config::Config, observe};
+use market::{
+    app::App,
+    clock::Clock,
+    config::Config,
+    observe::{self, Memory},
+};
 use tokio::{
     io::{AsyncBufReadExt as _, BufReader},
     net::TcpListener,
@@ -95,6 +100,11 @@ impl ServerProcess {
         Ok(self.child.kill().await?)
     }
 
+    /// What it keeps in memory.
+    pub(crate) fn memory(&self) -> anyhow::Result<Memory> {
+        Ok(Memory::of(self.child.id().context("the server has ended")?)?)
+    }
+
     /// CPU time used so far, user and system, in seconds (proc_pid_stat(5), fields 14 and 15).
     pub(crate) fn cpu_seconds(&self) -> anyhow::Result<f64> {
         let id = self.child.id().context("the server has ended")?;
@@ -123,7 +133,7 @@ pub(crate) async fn open_market(args: ServeArgs, store: &str) -> anyhow::Result<
     config.limits.buyer_calls_per_second = UNLIMITED_CALLS;
     config.limits.burst_calls = UNLIMITED_CALLS;
     config.log.level = args.log;
-    let log = observe::init(&config.log)?;
+    let log = observe::init(&config.log, None)?;
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     println!("{}", listener.local_addr()?);
     Ok((App::build(config, listener, Clock::SYSTEM).await?, log))

@@ -13,6 +13,8 @@ mod fair;
 mod observing;
 mod postgres;
 mod replicas;
+mod site;
 mod store;
 mod tidy;
+mod tracing;
 mod trade;
