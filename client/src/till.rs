@@ -96,6 +96,8 @@ pub fn open(connection: Connection, name: String, cursor: i64) -> (Till, mpsc::R
         taken_in: taken_in.subscribe(),
         notices,
         under_way: VecDeque::with_capacity(WINDOW),
+        held: None,
+        is_closed: false,
         handed_out: BTreeMap::new(),
         messages: 0,
     };
@@ -104,7 +106,7 @@ pub fn open(connection: Connection, name: String, cursor: i64) -> (Till, mpsc::R
 }
 
 impl Till {
-    /// Sends a line, as soon as fewer than [`WINDOW`] are under way.
+    /// Sends a line, as soon as there is room: a line is held back while [`WINDOW`] are under way.
     ///
     /// # Errors
     /// The stream has ended.
@@ -147,11 +149,16 @@ struct Stream {
     lines: mpsc::Receiver<SyncLine>,
     taken_in: watch::Receiver<i64>,
     notices: mpsc::Sender<TillNotice>,
-    /// Handed in, and not answered.
+    /// Handed in and sent, and not answered.
     under_way: VecDeque<SyncLine>,
+    /// Handed in, and waiting for room among those. Without it, a till that is closed while the window is full would
+    /// not be noticed to be.
+    held: Option<SyncLine>,
+    /// The consumer has dropped the till.
+    is_closed: bool,
     /// The ids of events that were handed out and not taken in, by their sequences.
     handed_out: BTreeMap<i64, String>,
-    /// How many messages have come, over all streams.
+    /// How many answers and events have come, over all streams. That a stream was opened is no progress yet.
     messages: u64,
 }
 
@@ -231,9 +238,15 @@ impl Stream {
         messages: mpsc::Sender<SyncInventoryRequest>,
     ) -> ControlFlow<Stopped, Status> {
         let mut messages = Some(messages);
-        let mut is_closed = false;
         loop {
-            if is_closed
+            if let Some(messages) = &messages
+                && self.under_way.len() < WINDOW
+                && let Some(line) = self.held.take()
+            {
+                self.under_way.push_back(line.clone());
+                put(messages, Message::Line(line));
+            }
+            if self.is_closed
                 && self.under_way.is_empty()
                 && let Some(messages) = messages.take()
             {
@@ -245,11 +258,11 @@ impl Stream {
             // Lines have room at all times; word of what was taken in waits for some, or goes with the next.
             let may_tell = messages.as_ref().is_some_and(|messages| messages.capacity() > WINDOW);
             // Once closed, no more is handed out.
-            let may_read = self.handed_out.len() < MAX_HANDED_OUT || is_closed;
-            let may_send = !is_closed && self.under_way.len() < WINDOW;
+            let may_read = self.handed_out.len() < MAX_HANDED_OUT || self.is_closed;
+            let may_hold = !self.is_closed && self.held.is_none();
             tokio::select! {
                 message = stream.message(), if may_read => match message {
-                    Ok(Some(message)) => self.receive(message, is_closed).await,
+                    Ok(Some(message)) => self.receive(message).await,
                     Ok(None) if messages.is_none() => {
                         self.notify(TillNotice::Done).await;
                         return ControlFlow::Break(Stopped);
@@ -257,14 +270,9 @@ impl Stream {
                     Ok(None) => return ControlFlow::Continue(Status::unavailable("the market ended the stream")),
                     Err(status) => return ControlFlow::Continue(status),
                 },
-                line = self.lines.recv(), if may_send => match line {
-                    Some(line) => {
-                        self.under_way.push_back(line.clone());
-                        if let Some(messages) = &messages {
-                            put(messages, Message::Line(line));
-                        }
-                    }
-                    None => is_closed = true,
+                line = self.lines.recv(), if may_hold => match line {
+                    Some(line) => self.held = Some(line),
+                    None => self.is_closed = true,
                 },
                 sequence = next(&mut self.taken_in), if may_tell => {
                     self.forget_taken_in(sequence);
@@ -276,8 +284,7 @@ impl Stream {
         }
     }
 
-    async fn receive(&mut self, message: SyncInventoryResponse, is_closed: bool) {
-        self.messages += 1;
+    async fn receive(&mut self, message: SyncInventoryResponse) {
         match message.message {
             Some(Answer::Resume(resume)) => {
                 self.notify(TillNotice::Resumed { last_line: resume.last_line }).await;
@@ -286,11 +293,13 @@ impl Stream {
             Some(Answer::Acknowledgement(answer))
                 if self.under_way.front().is_some_and(|line| line.line == answer.line) =>
             {
+                self.messages += 1;
                 self.under_way.pop_front();
                 self.notify(TillNotice::Acknowledged(answer)).await;
             }
-            Some(Answer::Event(_)) if is_closed => {}
+            Some(Answer::Event(_)) if self.is_closed => {}
             Some(Answer::Event(event)) => {
+                self.messages += 1;
                 let before = self.handed_out.insert(event.sequence, event.event_id.clone());
                 if before.as_ref() != Some(&event.event_id) {
                     self.notify(TillNotice::Event(event)).await;

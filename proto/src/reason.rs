@@ -146,9 +146,9 @@ reasons! {
     /// The market is shutting down or its storage does not answer.
     Unavailable = "UNAVAILABLE", Unavailable, UNAVAILABLE, "try again in a moment";
     /// Another stream of the same party took over.
-    StreamReplaced = "STREAM_REPLACED", Aborted, CONFLICT, "one Subscribe stream per party: close the other one, or use it";
+    StreamReplaced = "STREAM_REPLACED", Aborted, CONFLICT, "one stream for each mailbox: close the other one, or use it";
     /// The client reads its stream more slowly than events come.
-    StreamTooSlow = "STREAM_TOO_SLOW", ResourceExhausted, UNAVAILABLE, "subscribe again with the last cursor";
+    StreamTooSlow = "STREAM_TOO_SLOW", ResourceExhausted, UNAVAILABLE, "begin again with the last cursor";
     /// The callback was called by someone who is not the market.
     NotTheMarket = "NOT_THE_MARKET", PermissionDenied, IDENTITY, "only the market may call a callback";
     /// The callback was called for another party.

@@ -12,6 +12,8 @@ use crate::process::ServerProcess;
 const LOOK: Duration = Duration::from_millis(100);
 /// Looks that are kept: more than an hour of them.
 const MAX_SAMPLES: usize = 40_000;
+/// With fewer, nothing was seen.
+const MIN_SAMPLES: usize = 8;
 /// By how much the lowest anonymous memory of the last quarter may be above that of the first, for an import to
 /// count as flat. Merges of the index come and go, and what is kept shows where they are not; a million rows of
 /// which 45 bytes each were kept, less than a sku takes, would be more.
@@ -58,7 +60,7 @@ impl Samples {
         let (first, _) = anonymous(&self.seen[..quarter]);
         let (last, _) = anonymous(&self.seen[self.seen.len() - quarter..]);
         let (_, most) = anonymous(&self.seen);
-        let is_flat = last <= first + FLAT_BYTES && most <= PEAK_BYTES;
+        let is_flat = self.seen.len() >= MIN_SAMPLES && last <= first + FLAT_BYTES && most <= PEAK_BYTES;
         let verdict = if is_flat { "flat" } else { "not flat" };
         println!(
             "\nthe market's own memory: at least {} MiB in the first quarter and {} MiB in the last (≤ {} MiB more), \
@@ -95,6 +97,6 @@ mod tests {
         assert!(samples((0..40).map(|look| 100 + look % 2 * 200)).print(), "a peak now and then");
         assert!(!samples((0..40).map(|look| 100 + look * 5)).print());
         assert!(!samples((0..40).map(|look| 100 + look % 2 * 500)).print(), "peaks have a bound");
-        assert!(samples([]).print(), "an import too short to look at");
+        assert!(!samples([100; 3]).print(), "an import too short to look at shows nothing");
     }
 }

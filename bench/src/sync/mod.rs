@@ -40,8 +40,11 @@ pub(crate) struct SyncArgs {
 
 /// Lines that the till sends for each cut.
 const LINES_PER_CUT: i64 = 40;
-/// A cut falls within so many bytes, about what 100 lines and their answers take.
-const CUT_WITHIN_BYTES: u64 = 8_000;
+/// A cut falls within so many bytes after the stream was opened again: about what all of those lines and their answers
+/// take.
+const CUT_WITHIN_BYTES: u64 = 3_000;
+/// With so many cuts, some must have fallen between a line and its answer.
+const ENOUGH_CUTS: u64 = 100;
 /// Every so many cuts the till dies with the connection, and every so many the market is killed.
 const TILL_DIES_EVERY: u64 = 3;
 const MARKET_DIES_EVERY: u64 = 25;
@@ -79,23 +82,27 @@ pub(crate) async fn run(args: SyncArgs) -> anyhow::Result<()> {
         let mut life = Box::pin(shop.live(limited.clone()));
         for cut in 1..=args.cut {
             limit.send_modify(|limit| *limit += LINES_PER_CUT);
-            let before = line.cuts();
-            line.cut_after(random.random_range(0..CUT_WITHIN_BYTES));
-            if cut % MARKET_DIES_EVERY == 0 {
-                market.kill().await?;
-                market = start(folder.path()).await?;
-                line.point_at(market.address);
-                quiet.point_at(market.address);
-                kills += 1;
-            }
+            let (resumed, within) = (shop.disk().resumed, random.random_range(0..CUT_WITHIN_BYTES));
             let falls = async {
-                while line.cuts() == before {
-                    sleep(Duration::from_millis(1)).await;
+                // Only a stream that has begun can lose something.
+                until(|| shop.disk().resumed > resumed || cut == 1).await;
+                let (cuts, passed) = (line.cuts(), line.passed());
+                if cut % MARKET_DIES_EVERY == 0 {
+                    until(|| line.passed() > passed + within).await;
+                    kills += 1;
+                    market.kill().await?;
+                    market = start(folder.path()).await?;
+                    line.point_at(market.address);
+                    quiet.point_at(market.address);
+                } else {
+                    line.cut_after(within);
+                    until(|| line.cuts() > cuts).await;
                 }
+                anyhow::Ok(())
             };
             tokio::select! {
                 ended = &mut life => ended.context("the till ended too early")?,
-                fallen = timeout(PATIENCE, falls) => fallen.context("the stream is silent: no byte to cut at")?,
+                fallen = timeout(PATIENCE, falls) => fallen.context("the stream is silent: no byte to cut at")??,
             }
             if cut % TILL_DIES_EVERY == 0 {
                 deaths += 1;
@@ -108,12 +115,24 @@ pub(crate) async fn run(args: SyncArgs) -> anyhow::Result<()> {
     stop.cancel();
     shopping.await??;
     timeout(PATIENCE, shop.catch_up()).await.context("not all sales came in time")??;
-    let cuts = line.cuts();
+    let cuts = line.cuts() + kills;
+    ensure!(cuts >= args.cut, "only {cuts} cuts fell");
     println!(
         "{cuts} cuts, {deaths} deaths of the till, {kills} of the market in {:.0} s",
         began.elapsed().as_secs_f64()
     );
-    settle(&seller, &shop, lines).await
+    settle(&seller, &shop, lines).await?;
+    let disk = shop.disk();
+    let (answers, events) = (disk.repeated_answers, disk.repeated_events);
+    println!("{answers} answers and {events} events came twice, and were known to");
+    ensure!(answers > 0 || args.cut < ENOUGH_CUTS, "no cut fell between a line and its answer");
+    Ok(())
+}
+
+async fn until(mut holds: impl FnMut() -> bool) {
+    while !holds() {
+        sleep(Duration::from_millis(1)).await;
+    }
 }
 
 async fn start(folder: &Path) -> anyhow::Result<ServerProcess> {
@@ -229,8 +248,8 @@ async fn settle(seller: &Connection, shop: &Shop, lines: i64) -> anyhow::Result<
         page_token = page.next_page_token;
     }
     let disk = shop.disk();
-    let unanswered = (1..=lines).filter(|line| !disk.answers.contains_key(line)).count();
-    println!("{lines} lines, {unanswered} of them unanswered, {} refused", disk.refused);
+    let unanswered = (1..=lines).filter(|line| disk.answers.get(line) != Some(&1)).count();
+    println!("{lines} lines, {unanswered} of them not answered once, {} refused", disk.refused);
     println!("{sales} sales and {cancelled} cancellations told, and {} that never were", told.len());
     println!("lost={lost} doubled={doubled}");
     ensure!(

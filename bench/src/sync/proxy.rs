@@ -32,6 +32,8 @@ struct Knife {
     left: AtomicU64,
     /// Connections that were cut.
     cuts: AtomicU64,
+    /// Bytes that passed.
+    passed: AtomicU64,
 }
 
 impl Proxy {
@@ -39,7 +41,7 @@ impl Proxy {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?;
         let (market, target) = watch::channel(market);
-        let knife = Arc::new(Knife { left: AtomicU64::new(u64::MAX), cuts: AtomicU64::new(0) });
+        let knife = Arc::new(Knife { left: AtomicU64::new(u64::MAX), ..Knife::default() });
         let accepting = tokio::spawn(accept(listener, target, Arc::clone(&knife)));
         Ok(Self { address, market, knife, accepting })
     }
@@ -52,6 +54,11 @@ impl Proxy {
     /// Cuts every connection after so many bytes more, in whichever direction.
     pub(crate) fn cut_after(&self, bytes: u64) {
         self.knife.left.store(bytes, Ordering::SeqCst);
+    }
+
+    /// How many bytes have passed so far, in both directions.
+    pub(crate) fn passed(&self) -> u64 {
+        self.knife.passed.load(Ordering::SeqCst)
     }
 
     /// How many connections were cut so far.
@@ -88,6 +95,7 @@ async fn pass(mut from: impl AsyncRead + Unpin, mut to: impl AsyncWrite + Unpin,
     let mut chunk = [0; CHUNK];
     while let Ok(count @ 1..) = from.read(&mut chunk).await {
         let pass = knife.take(count as u64);
+        knife.passed.fetch_add(pass as u64, Ordering::SeqCst);
         // What was cut off is gone, whatever became of the rest.
         if to.write_all(&chunk[..pass]).await.is_err() || pass < count {
             return;

@@ -18,6 +18,12 @@ pub(crate) struct Disk {
     /// Answers of lines that were not answered before, by line: how often each came.
     pub(crate) answers: BTreeMap<i64, u32>,
     pub(crate) refused: u64,
+    /// Answers to lines that the market had before, and events that had been taken in before: what a cut between
+    /// the two sides leads to.
+    pub(crate) repeated_answers: u64,
+    pub(crate) repeated_events: u64,
+    /// Streams that came to their beginning.
+    pub(crate) resumed: u64,
     /// The sequence of the last event that was taken in.
     pub(crate) cursor: i64,
     /// How often each event was taken in: the order, and whether it was a cancellation.
@@ -108,6 +114,7 @@ impl Shop {
                 let mut disk = self.disk();
                 disk.answered = disk.answered.max(answer.line);
                 *disk.answers.entry(answer.line).or_default() += 1;
+                disk.repeated_answers += u64::from(answer.repeated);
                 disk.refused += u64::from(matches!(answer.result, Some(Told::Error(_))));
             }
             TillNotice::Event(event) => {
@@ -122,14 +129,14 @@ impl Shop {
                 if event.sequence > disk.cursor {
                     disk.cursor = event.sequence;
                     *disk.events.entry((order, is_cancelled)).or_default() += 1;
+                } else {
+                    disk.repeated_events += 1;
                 }
                 till.take_in(event.sequence);
             }
             TillNotice::Ended(failure) => bail!("the till's stream ended: {failure}"),
-            TillNotice::Resumed { .. }
-            | TillNotice::CaughtUp { .. }
-            | TillNotice::Interrupted { .. }
-            | TillNotice::Done => {}
+            TillNotice::Resumed { .. } => self.disk().resumed += 1,
+            TillNotice::CaughtUp { .. } | TillNotice::Interrupted { .. } | TillNotice::Done => {}
         }
         Ok(())
     }

@@ -104,24 +104,27 @@ pub(super) fn subscribe_end(end: &SubscribeEnd) -> Status {
     match end {
         SubscribeEnd::Replaced => wire::status(
             Reason::StreamReplaced,
-            "another Subscribe stream of yours took over; this one ends",
+            "another stream of the same mailbox took over; this one ends",
             [],
         ),
         SubscribeEnd::LeaseLost => wire::try_again(
             Reason::Unavailable,
-            "the market lost hold of your mailbox; subscribe again with your last cursor",
+            "the market lost hold of your mailbox; begin again with your last cursor",
             OVERLOAD_RETRY_DELAY,
         ),
         SubscribeEnd::TooSlow => wire::try_again(
             Reason::StreamTooSlow,
-            "you read more slowly than events come; subscribe again with your last cursor",
+            "you read more slowly than events come; begin again with your last cursor",
             OVERLOAD_RETRY_DELAY,
         ),
         SubscribeEnd::Suspended => wire::suspended(),
+        SubscribeEnd::Removed => {
+            wire::status(Reason::TillNotFound, "the till was removed; its stream ends", [])
+        }
         SubscribeEnd::NotRegistered => wire::refusal(&Refusal::NotRegistered),
         SubscribeEnd::ShuttingDown => wire::try_again(
             Reason::Unavailable,
-            "the market is shutting down; subscribe again with your last cursor",
+            "the market is shutting down; begin again with your last cursor",
             OVERLOAD_RETRY_DELAY,
         ),
         SubscribeEnd::Store(error) => wire::store_error(error),

@@ -17,7 +17,7 @@ use souk_proto::{
 };
 use tokio::{
     sync::{mpsc, oneshot},
-    time::timeout,
+    time::{sleep, timeout},
 };
 use tonic::{Code, Status, Streaming};
 
@@ -38,6 +38,8 @@ use crate::{
 const HELLO: Duration = Duration::from_secs(30);
 /// Answers between the till's lines and its connection.
 const ANSWERS: usize = 2 * Till::MAX_LINES_AT_ONCE;
+/// How often lines are brought to a ledger that is full: for five seconds.
+const MAX_ATTEMPTS: u32 = 20;
 /// How long a till may leave an answer unread.
 const READ_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -144,19 +146,34 @@ impl Sync {
         if lines.is_empty() {
             return Ok(());
         }
-        let (till, asked) = (self.till.name.clone(), lines.clone());
-        let parsed = self.api.parsed(Action::Sync { till, lines });
-        let answers = match self.api.carry_out(&self.caller, parsed).await {
+        let answers = match self.submit(&lines).await {
             Ok(Outcome::Synced(answers)) => answers,
             Ok(other) => return Err(Some(unexpected(&other))),
             Err(status) => return Err(self.kept(&status)),
         };
-        for (answer, line) in answers.iter().zip(&asked) {
+        for (answer, line) in answers.iter().zip(&lines) {
             let told = wire::sync_acknowledgement(answer, line);
+            if answer.outcome.is_taken() {
+                self.till.last_line = self.till.last_line.max(answer.number);
+            }
             self.send(Answer::Acknowledgement(told)).await?;
-            self.till.last_line = self.till.last_line.max(answer.number);
         }
         Ok(())
+    }
+
+    /// A ledger that is full has room again in a moment, and until then nothing more is read from the till.
+    async fn submit(&self, lines: &[TillLine]) -> Result<Outcome, Status> {
+        let mut attempts = 1;
+        loop {
+            let action = Action::Sync { till: self.till.name.clone(), lines: lines.to_vec() };
+            match self.api.carry_out(&self.caller, self.api.parsed(action)).await {
+                Err(status) if Reason::of(&status) == Some(Reason::Overloaded) && attempts < MAX_ATTEMPTS => {
+                    attempts += 1;
+                    sleep(OVERLOAD_RETRY_DELAY).await;
+                }
+                outcome => return outcome,
+            }
+        }
     }
 
     async fn acknowledge(&self, taken_in: i64) -> Result<(), End> {
@@ -188,6 +205,9 @@ impl Sync {
 
     fn kept(&self, status: &Status) -> End {
         let last = self.till.last_line;
+        if last == 0 {
+            return Some(status.clone());
+        }
         Some(wire::retold(status, &format!("{}; the lines up to {last} are in", status.message())))
     }
 }

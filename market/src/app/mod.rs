@@ -261,6 +261,9 @@ fn on_commit(relay: RelayHandle, search: Search, access: Arc<Access>, notes: Not
                 relay.end_stream(standing.party);
             }
         }
+        for till in &receipt.removed_tills {
+            relay.end_till_stream(*till);
+        }
         if let Some(position) = receipt.feed_position {
             search.feed_moved(position);
         }

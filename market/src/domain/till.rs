@@ -155,6 +155,13 @@ pub enum LineOutcome {
     Forgotten,
 }
 
+impl LineOutcome {
+    /// Whether the till has the line behind it: its number is used up.
+    pub fn is_taken(&self) -> bool {
+        !matches!(self, Self::OutOfOrder { .. } | Self::Reused)
+    }
+}
+
 /// Where a line stands in the order of its till's.
 pub(super) enum LineStanding {
     Next,
@@ -191,7 +198,9 @@ impl Till {
             };
         };
         if line.number < 1 {
-            return LineStanding::Answered(LineOutcome::OutOfOrder { expected: self.last_line + 1 });
+            return LineStanding::Answered(LineOutcome::OutOfOrder {
+                expected: self.last_line.saturating_add(1),
+            });
         }
         let record = usize::try_from(back).ok().and_then(|back| self.recent.iter().rev().nth(back));
         LineStanding::Answered(match record {

@@ -140,7 +140,9 @@ pub struct WorkingSet {
 impl WorkingSet {
     /// Whether the rules have changed nothing, so that there is nothing to commit.
     pub fn is_unchanged(&self) -> bool {
-        self.requests.changes().next().is_none() && self.audit.is_empty()
+        self.requests.changes().next().is_none()
+            && self.tills.changes().next().is_none()
+            && self.audit.is_empty()
     }
 
     pub(super) fn put_item(&mut self, item: Item) {

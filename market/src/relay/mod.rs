@@ -180,6 +180,11 @@ impl RelayHandle {
         self.shared.subscribers.expel(party);
     }
 
+    /// Ends a till's stream: the till is gone.
+    pub fn end_till_stream(&self, till: TillId) {
+        self.shared.subscribers.close(till.mailbox());
+    }
+
     /// Connects to every recipient anew from now on: the market's certificate or its revocation lists have
     /// changed.
     pub fn hang_up(&self) {

@@ -51,6 +51,9 @@ pub enum SubscribeEnd {
     /// The party was shut out.
     #[error("the party is suspended")]
     Suspended,
+    /// The mailbox was a till's, and the till is gone.
+    #[error("the till was removed")]
+    Removed,
     /// There is no such party.
     #[error("the party has not registered")]
     NotRegistered,
@@ -185,6 +188,7 @@ impl Follower {
         tokio::select! {
             () = self.subscription.replaced.cancelled() => SubscribeEnd::Replaced,
             () = self.subscription.expelled.cancelled() => SubscribeEnd::Suspended,
+            () = self.subscription.removed.cancelled() => SubscribeEnd::Removed,
             () = self.shared.stop.cancelled() => SubscribeEnd::ShuttingDown,
         }
     }

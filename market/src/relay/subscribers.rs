@@ -22,6 +22,7 @@ struct Entry {
     wake: Arc<Notify>,
     replaced: CancellationToken,
     expelled: CancellationToken,
+    removed: CancellationToken,
 }
 
 /// A stream's own entry.
@@ -34,6 +35,8 @@ pub(super) struct Subscription {
     pub(super) replaced: CancellationToken,
     /// The party was shut out.
     pub(super) expelled: CancellationToken,
+    /// The mailbox is nobody's any more.
+    pub(super) removed: CancellationToken,
 }
 
 impl Subscribers {
@@ -44,7 +47,7 @@ impl Subscribers {
         if open.get(&mailbox).is_some_and(|other| other.epoch > epoch) {
             return None;
         }
-        let (replaced, expelled) = (CancellationToken::new(), CancellationToken::new());
+        let [replaced, expelled, removed] = std::array::from_fn(|_| CancellationToken::new());
         let wake = Arc::new(Notify::new());
         let entry = Entry {
             owner,
@@ -52,17 +55,25 @@ impl Subscribers {
             wake: Arc::clone(&wake),
             replaced: replaced.clone(),
             expelled: expelled.clone(),
+            removed: removed.clone(),
         };
         if let Some(earlier) = open.insert(mailbox, entry) {
             earlier.replaced.cancel();
         }
-        Some(Subscription { mailbox, epoch, wake, replaced, expelled })
+        Some(Subscription { mailbox, epoch, wake, replaced, expelled, removed })
     }
 
     /// Ends a party's streams for good, those of its tills too. Rare enough to look at all of them.
     pub(super) fn expel(&self, party: PartyId) {
         for entry in self.open().values().filter(|entry| entry.owner == party) {
             entry.expelled.cancel();
+        }
+    }
+
+    /// Ends the stream of a mailbox that is gone.
+    pub(super) fn close(&self, mailbox: PartyId) {
+        if let Some(entry) = self.open().get(&mailbox) {
+            entry.removed.cancel();
         }
     }
 

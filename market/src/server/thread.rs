@@ -17,6 +17,12 @@ use tower_http::catch_panic::CatchPanicLayer;
 use super::{Dealt, ServerOptions, admission::AdmissionLayer, deadline::DeadlineLayer};
 use crate::{audit::Refusals, observe::AccessLogLayer, wire};
 
+/// Bytes that one stream may have unread here: then its sender waits.
+const STREAM_WINDOW: u32 = 64 * 1024;
+/// The same for a connection with all of its streams. h2 ends a connection with ENHANCE_YOUR_CALM when half of this
+/// is taken by small unread frames, their overhead counted in; so one stream of tiny messages, each in a
+/// frame of its own, must not come near it.
+const CONNECTION_WINDOW: u32 = 8 * 1024 * 1024;
 /// New connections that wait for a thread's attention, and handshakes under way on it.
 const HANDSHAKES: usize = 128;
 /// Calls under way on one connection.
@@ -96,6 +102,8 @@ async fn serve(
     };
     let serving = transport::Server::builder()
         .max_concurrent_streams(CONCURRENT_STREAMS)
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
         .http2_max_header_list_size(HEADER_LIST_BYTES)
         .http2_keepalive_interval(Some(KEEP_ALIVE))
         .http2_keepalive_timeout(Some(KEEP_ALIVE))

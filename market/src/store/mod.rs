@@ -37,7 +37,7 @@ pub use query::{
 pub use replicas::{Hint, Look, Replicas};
 pub use track::{Fix, TrackPoint, Tracks};
 
-use crate::domain::{Keys, Party, PartyId, WorkingSet};
+use crate::domain::{Keys, Party, PartyId, TillId, WorkingSet};
 
 /// A store, opened: one object for each role.
 pub struct Store {
@@ -99,6 +99,8 @@ pub struct Receipt {
     pub needs_expansion: bool,
     /// How the parties stand that were changed.
     pub standings: Vec<Standing>,
+    /// Tills that are gone.
+    pub removed_tills: Vec<TillId>,
 }
 
 /// Whether a party may come in.
@@ -116,7 +118,12 @@ impl Receipt {
     /// Of a batch, with what is known before it is written.
     fn of(rows: &WorkingSet) -> Self {
         let changed = rows.parties.changes().filter_map(|(_, party)| party);
-        Self { standings: changed.map(Standing::of).collect(), ..Self::default() }
+        let removed = rows.tills.changes().filter(|(_, till)| till.is_none()).map(|(id, _)| id);
+        Self {
+            standings: changed.map(Standing::of).collect(),
+            removed_tills: removed.collect(),
+            ..Self::default()
+        }
     }
 }
 

@@ -135,7 +135,19 @@ pub(super) fn patch_details(item: &mut Item, patch: &ItemPatch) {
     }
 }
 
-pub(super) fn change_stock(item: &mut Item, change: StockChange) -> Result<(), Refusal> {
+/// A stock that would leave its bounds.
+pub(super) struct OutOfRange {
+    pub(super) available: i64,
+    pub(super) delta: i64,
+}
+
+impl From<OutOfRange> for Refusal {
+    fn from(OutOfRange { available, delta }: OutOfRange) -> Self {
+        Self::StockOutOfRange { available, delta }
+    }
+}
+
+pub(super) fn change_stock(item: &mut Item, change: StockChange) -> Result<(), OutOfRange> {
     let quantity = match change {
         StockChange::To(quantity) => quantity.units(),
         // Cancelled orders may have taken the stock above its limit: going down from there is fine.
@@ -143,7 +155,7 @@ pub(super) fn change_stock(item: &mut Item, change: StockChange) -> Result<(), R
             .quantity
             .checked_add(delta)
             .filter(|quantity| (0..=Quantity::MAX.max(item.quantity)).contains(quantity))
-            .ok_or(Refusal::StockOutOfRange { available: item.quantity, delta })?,
+            .ok_or(OutOfRange { available: item.quantity, delta })?,
     };
     item.set_quantity(quantity);
     Ok(())

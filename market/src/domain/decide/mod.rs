@@ -47,6 +47,18 @@ struct Decision {
     effects: Vec<Effect>,
 }
 
+impl Decision {
+    /// Whether it does anything that was not done before.
+    fn is_news(&self) -> bool {
+        match &self.outcome {
+            Outcome::Synced(answers) => {
+                answers.iter().any(|answer| !answer.repeated && answer.outcome.is_taken())
+            }
+            _ => !self.effects.is_empty(),
+        }
+    }
+}
+
 /// A rule's view: rows to read, numbers and the time.
 struct Rules<'a, 'b> {
     rows: &'a mut WorkingSet,
@@ -75,6 +87,7 @@ pub fn decide(
     let mut rules = Rules { rows: &mut *rows, context: &mut *context, validate_only: command.validate_only };
     let decision = rules.rule(command)?;
     if !command.validate_only {
+        let is_news = !command.action.knows_repetitions() || decision.is_news();
         for effect in decision.effects {
             apply(rows, effect);
         }
@@ -83,7 +96,9 @@ pub fn decide(
                 Recorded { fingerprint: command.request.fingerprint, outcome: decision.outcome.clone() };
             rows.requests.put(request, recorded);
         }
-        rows.audit.push(AuditEntry::of(command, &decision.outcome, context.now));
+        if is_news {
+            rows.audit.push(AuditEntry::of(command, &decision.outcome, context.now));
+        }
         rows.decided_at = context.now;
     }
     Ok(decision.outcome)

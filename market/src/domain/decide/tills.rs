@@ -1,6 +1,9 @@
 //! A seller's tills: opening them, and carrying out what they count.
 
-use super::{Decision, Effect, Rules, listing::change_stock};
+use super::{
+    Decision, Effect, Rules,
+    listing::{OutOfRange, change_stock},
+};
 use crate::domain::{
     Audience, EventKind, Item, ItemId, ItemRef, LineAnswer, LineChange, LineOutcome, LineStanding, NewEvent,
     Outcome, Party, Refusal, Till, TillId, TillLine, TillName,
@@ -61,14 +64,14 @@ impl Rules<'_, '_> {
                     till.take(line, outcome.clone());
                     (false, outcome)
                 }
-                LineStanding::Answered(outcome) => {
-                    let was_taken = !matches!(outcome, LineOutcome::OutOfOrder { .. } | LineOutcome::Reused);
-                    (was_taken, outcome)
-                }
+                LineStanding::Answered(outcome) => (outcome.is_taken(), outcome),
             };
             answers.push(LineAnswer { number: line.number, repeated, outcome });
         }
-        effects.push(Effect::PutTill(till));
+        // A repetition writes as well: then its answer waits for whatever its first one had to wait for.
+        if answers.iter().any(|answer| answer.outcome.is_taken()) {
+            effects.push(Effect::PutTill(till));
+        }
         Ok(Decision { outcome: Outcome::Synced(answers), effects })
     }
 
@@ -83,10 +86,7 @@ impl Rules<'_, '_> {
         let mut item = before.clone();
         match change_stock(&mut item, change.stock) {
             Ok(()) => {}
-            Err(Refusal::StockOutOfRange { available, delta }) => {
-                return LineOutcome::OutOfRange { available, delta };
-            }
-            Err(other) => return LineOutcome::Invalid(format!("{other:?}")),
+            Err(OutOfRange { available, delta }) => return LineOutcome::OutOfRange { available, delta },
         }
         let item = match self.changed(&before, item) {
             None => before,

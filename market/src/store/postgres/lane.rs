@@ -136,7 +136,8 @@ impl PostgresLane {
 
     /// Waits for the transactions that were under way at the commit of a changed party. They may have been decided
     /// on the party as it was before: once the change is acknowledged, nobody is suspended and still sells,
-    /// and no till misses a sale that it does not see in the stock.
+    /// and no till misses a sale that it does not see in the stock. Waits for `HORIZON_PATIENCE` at the most: a
+    /// transaction that is open for longer, such as one that waits for a slow standby, is told in the log.
     async fn outlast_others(&mut self) {
         let Some(mut connection) = self.connection.take() else { return };
         let deadline = Instant::now() + chain::HORIZON_PATIENCE;
@@ -144,7 +145,13 @@ impl PostgresLane {
         while let Ok(rows) = connection.query(chain::HORIZON, Vec::new()).await {
             let horizon = convert::first(&rows, |row| Ok((convert::get(row, 0)?, convert::get(row, 1)?)));
             let (known, taken): (i64, i64) = horizon.ok().flatten().unwrap_or((0, 0));
-            if known >= *wanted.get_or_insert(taken) || Instant::now() >= deadline {
+            let is_over = known >= *wanted.get_or_insert(taken);
+            if !is_over && Instant::now() >= deadline {
+                tracing::warn!(
+                    "a transaction from before a party's change is still open; what it does may be of before"
+                );
+            }
+            if is_over || Instant::now() >= deadline {
                 self.connection = Some(connection);
                 return;
             }

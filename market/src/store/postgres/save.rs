@@ -128,7 +128,8 @@ fn add_tills(pipeline: &mut Pipeline<'_>, rows: &WorkingSet) -> Result<(), Failu
     let removed: Vec<Uuid> =
         rows.tills.changes().filter(|(_, till)| till.is_none()).map(|(id, _)| id.0).collect();
     if !removed.is_empty() {
-        pipeline.add(sql::REMOVE_TILLS, params![removed]);
+        pipeline.add(sql::REMOVE_TILLS, params![removed.clone()]);
+        pipeline.add(sql::END_TILLS_LEASES, params![removed]);
     }
     Ok(())
 }

@@ -144,6 +144,10 @@ pub(super) const PUT_TILLS: &str = "INSERT INTO till (id, seller, body) \
 /// Its mailbox stays: sequences must never be given out again.
 pub(super) const REMOVE_TILLS: &str = "DELETE FROM till WHERE id = ANY($1)";
 
+/// Ends the streams of removed tills, whichever market they are on: their claims hold no more.
+pub(super) const END_TILLS_LEASES: &str =
+    "UPDATE mailbox SET lease_epoch = lease_epoch + 1 WHERE party = ANY($1)";
+
 pub(super) const OPEN_TILLS_MAILBOXES: &str = "INSERT INTO mailbox (party, role) SELECT unnest($1::UUID[]), 'seller' \
      ON CONFLICT (party) DO NOTHING";
 
@@ -225,6 +229,7 @@ pub(super) const LANE: &[&str] = &[
     PUT_RIDES,
     PUT_TILLS,
     REMOVE_TILLS,
+    END_TILLS_LEASES,
     OPEN_TILLS_MAILBOXES,
     PUT_WISHES,
     REMOVE_WISHES,

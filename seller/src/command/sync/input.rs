@@ -14,8 +14,17 @@ const MAX_LINE_BYTES: u64 = 64 * 1024;
 /// Lines that were read and wait to be sent.
 const QUEUE: usize = 64;
 
-/// A line, or what is wrong with it. Its number is 0 when it gives none.
-pub(super) type Line = Result<SyncLine, String>;
+/// What a line says, or what is wrong with it.
+pub(super) type Line = Result<Said, String>;
+
+/// What a line says.
+#[derive(Debug)]
+pub(super) enum Said {
+    /// A count or a change. Its number is 0 when it gives none.
+    Line(SyncLine),
+    /// Everything up to this event has been dealt with.
+    TakenIn(i64),
+}
 
 pub(super) struct Input(mpsc::Receiver<Line>);
 
@@ -33,6 +42,8 @@ struct Written {
     quantity: Option<i64>,
     #[serde(default)]
     quantity_delta: Option<i64>,
+    #[serde(default)]
+    taken_in: Option<i64>,
 }
 
 impl Input {
@@ -61,7 +72,10 @@ fn read(mut from: impl BufRead, mut send: impl FnMut(Line) -> bool) {
             }
             Ok(_) if text.trim_ascii().is_empty() => continue,
             Ok(_) => parse(text.trim_ascii()).map_err(|problem| format!("input line {number}: {problem}")),
-            Err(error) => Err(format!("input line {number} can't be read: {error}")),
+            Err(error) => {
+                let _ = send(Err(format!("input line {number} can't be read: {error}; reading ends there")));
+                return;
+            }
         };
         if !send(line) {
             return;
@@ -70,10 +84,16 @@ fn read(mut from: impl BufRead, mut send: impl FnMut(Line) -> bool) {
 }
 
 fn parse(text: &[u8]) -> Line {
-    let Written { line, sku, item_id, quantity, quantity_delta } =
-        serde_json::from_slice(text).map_err(|error| {
+    let Written { line, sku, item_id, quantity, quantity_delta, taken_in } = serde_json::from_slice(text)
+        .map_err(|error| {
             format!("{error}; write a JSON object such as {{\"sku\": \"L-1\", \"quantity_delta\": -2}}")
         })?;
+    if let Some(sequence) = taken_in {
+        return match (line, sku, item_id, quantity, quantity_delta) {
+            (None, None, None, None, None) if sequence >= 0 => Ok(Said::TakenIn(sequence)),
+            _ => Err("write \"taken_in\" alone, with the sequence of an event".to_owned()),
+        };
+    }
     if line.is_some_and(|line| line < 1) {
         return Err("\"line\" is below 1; number lines from 1 without a gap, or leave it out".to_owned());
     }
@@ -87,7 +107,7 @@ fn parse(text: &[u8]) -> Line {
         (None, Some(delta)) => sync_line::Change::QuantityDelta(delta),
         _ => return Err("give either \"quantity\" or \"quantity_delta\"".to_owned()),
     };
-    Ok(SyncLine { line: line.unwrap_or(0), item: Some(item), change: Some(change) })
+    Ok(Said::Line(SyncLine { line: line.unwrap_or(0), item: Some(item), change: Some(change) }))
 }
 
 #[cfg(test)]
@@ -106,7 +126,11 @@ mod tests {
     #[test]
     fn lines_are_read_with_or_without_a_number() {
         let text = b"{\"sku\":\"L-1\",\"quantity\":5}\n\n{\"line\":7,\"item_id\":3,\"quantity_delta\":-2}";
-        let read: Vec<_> = lines(text).into_iter().map(Result::unwrap).collect();
+        let lines = lines(text).into_iter().map(|line| match line {
+            Ok(Said::Line(line)) => line,
+            other => panic!("{other:?}"),
+        });
+        let read: Vec<_> = lines.collect();
         assert_eq!((read[0].line, &read[0].item), (0, &Some(sync_line::Item::Sku("L-1".into()))));
         assert_eq!((read[1].line, &read[1].change), (7, &Some(sync_line::Change::QuantityDelta(-2))));
     }
@@ -121,6 +145,29 @@ mod tests {
             assert!(line.as_ref().unwrap_err().starts_with(&format!("input line {number}: ")), "{line:?}");
         }
         assert!(read.len() == 8 && read[7].is_ok(), "{read:?}");
+    }
+
+    #[test]
+    fn what_was_taken_in_is_said_alone() {
+        let read = lines(b"{\"taken_in\": 7}\n{\"taken_in\": 7, \"line\": 1}\n{\"taken_in\": -1}\n");
+        assert!(matches!(read[0], Ok(Said::TakenIn(7))), "{read:?}");
+        assert!(read[1].is_err() && read[2].is_err(), "{read:?}");
+    }
+
+    #[test]
+    fn input_that_cannot_be_read_ends() {
+        struct Broken;
+        impl io::Read for Broken {
+            fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+                Err(io::Error::other("is a directory"))
+            }
+        }
+        let mut told = Vec::new();
+        read(io::BufReader::new(Broken), |line| {
+            told.push(line);
+            true
+        });
+        assert!(told.len() == 1 && told[0].as_ref().unwrap_err().contains("is a directory"), "{told:?}");
     }
 
     #[test]

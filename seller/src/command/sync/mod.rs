@@ -16,7 +16,7 @@ use souk_client::{
 use souk_proto::v1::SyncAcknowledgement;
 use tokio::{sync::mpsc, time::timeout};
 
-use input::Input;
+use input::{Input, Said};
 
 /// Keep a till's or warehouse's stock and the market's the same
 ///
@@ -36,6 +36,10 @@ pub(crate) struct Sync {
     /// Read lines from standard input. Without it, only sales and cancellations are shown.
     #[arg(long)]
     from_stdin: bool,
+    /// Count a sale or a cancellation as dealt with only when the input says so, by {"taken_in": SEQUENCE}, instead of
+    /// when it was printed: for a program that must miss none when it dies. Up to 1,024 may be open.
+    #[arg(long, requires = "from_stdin")]
+    confirm: bool,
     /// Go on showing sales and cancellations when the input has ended.
     #[arg(long)]
     follow: bool,
@@ -53,6 +57,8 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 struct Tally {
     lines: usize,
     refused: usize,
+    sent: usize,
+    answered: usize,
 }
 
 impl Sync {
@@ -60,17 +66,33 @@ impl Sync {
         let mut interrupted = Interrupt::watch()?;
         let connection = session.connection().await?.clone();
         let (till, notices) = till::open(connection, self.till.clone(), self.cursor);
-        let mut shop = Shop { session, till: Some(till), notices, tally: Tally::default(), last_line: None };
+        let mut shop = Shop {
+            session,
+            confirm: self.confirm,
+            till: Some(till),
+            notices,
+            tally: Tally::default(),
+            last_line: None,
+            last_answered: 0,
+            are_numbered: None,
+        };
         let input = self.from_stdin.then(Input::open);
         tokio::select! {
             ended = shop.work(input, self.follow) => ended?,
             () = interrupted.came() => shop.close().await?,
         }
         match shop.tally {
+            Tally { sent, answered, .. } if answered < sent => {
+                session.printer().say(&format!(
+                    "{} lines were not answered; send them again under the same numbers: what is in takes no effect again",
+                    sent - answered
+                ));
+                Err(Failure::TimedOut { market: session.config()?.market.clone(), after: CLOSE_TIMEOUT })
+            }
             Tally { refused: 0, .. } => Ok(()),
-            Tally { refused, lines } => Err(Failure::usage(
+            Tally { refused, lines, .. } => Err(Failure::usage(
                 format!("{refused} of {lines} lines were refused; the others are in"),
-                "look at what was said of them, and send what is right under new numbers",
+                "look at what was said of each; a line that was out of order may be sent again in its turn, others under new numbers",
             )),
         }
     }
@@ -84,6 +106,10 @@ struct Shop<'a> {
     tally: Tally,
     /// The number of the line before; known when the market has said where it stands.
     last_line: Option<i64>,
+    last_answered: i64,
+    /// Whether the input's lines carry numbers; known from the first.
+    are_numbered: Option<bool>,
+    confirm: bool,
 }
 
 /// What comes next.
@@ -126,24 +152,46 @@ impl Shop<'_> {
     fn send(&mut self, room: Room, line: input::Line) {
         self.tally.lines += 1;
         match line {
-            Ok(mut line) => {
-                if line.line == 0 {
+            Ok(Said::TakenIn(sequence)) => {
+                self.tally.lines -= 1;
+                if let Some(till) = &self.till {
+                    till.take_in(sequence);
+                }
+            }
+            Ok(Said::Line(mut line)) => {
+                // Of mixed lines, one with a wrong number would take those after it along.
+                let is_numbered = line.line != 0;
+                if *self.are_numbered.get_or_insert(is_numbered) != is_numbered {
+                    return self.refuse("give every line a \"line\" number of its own, or none of them one");
+                }
+                if !is_numbered {
                     line.line = self.last_line.unwrap_or(0).saturating_add(1);
                 }
                 self.last_line = Some(line.line);
+                self.tally.sent += 1;
                 room.send(line);
             }
-            Err(problem) => {
-                self.tally.refused += 1;
-                self.session.printer().say(&problem);
-            }
+            Err(problem) => self.refuse(&problem),
         }
+    }
+
+    fn refuse(&mut self, problem: &str) {
+        self.tally.refused += 1;
+        self.session.printer().say(problem);
     }
 
     fn show(&mut self, notice: TillNotice) -> Result<(), Failure> {
         let printer = self.session.printer();
         match notice {
             TillNotice::Resumed { last_line } => {
+                if last_line < self.last_answered {
+                    return Err(Failure::usage(
+                        format!(
+                            "the market has this till's lines up to {last_line} only, and had more before"
+                        ),
+                        "it was restored from a copy, or the till removed: start again, and send from there",
+                    ));
+                }
                 // What is under way when a stream is opened again is beyond that already.
                 self.last_line = Some(self.last_line.unwrap_or(0).max(last_line));
                 printer.event(&ResumeView::after(last_line), &format!("going on after line {last_line}"))
@@ -152,7 +200,7 @@ impl Shop<'_> {
             TillNotice::Event(event) => {
                 // Shown first, then taken in: what a crash in between leaves is shown again, not lost.
                 printer.event(&EventView::from(&event), &sentence(&event))?;
-                if let Some(till) = &self.till {
+                if let Some(till) = self.till.as_ref().filter(|_| !self.confirm) {
                     till.take_in(event.sequence);
                 }
                 Ok(())
@@ -172,7 +220,11 @@ impl Shop<'_> {
 
     fn show_answer(&mut self, answer: &SyncAcknowledgement) -> Result<(), Failure> {
         let view = LineView::from(answer);
+        self.tally.answered += 1;
         self.tally.refused += usize::from(view.is_refused());
+        if !view.is_refused() {
+            self.last_answered = self.last_answered.max(answer.line);
+        }
         self.session.printer().event(&view, &view.sentence())
     }
 }
