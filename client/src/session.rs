@@ -1,6 +1,6 @@
 //! Who is calling: the metadata that goes with every call.
 //!
-//! [`Session`] stands between the generated clients and the channel. It adds `x-party-id` and, for all
+//! [`Session`] stands between the generated clients and the channel, or the channels to several addresses. It adds `x-party-id` and, for all
 //! services but AccountService, the bearer token, which it fetches when there is none, renews at two
 //! thirds of its life and forgets when the market answers UNAUTHENTICATED. Replaying the refused call is
 //! left to [`Connection::call`](crate::Connection::call): only there is the request whole.
@@ -21,14 +21,23 @@ use uuid::Uuid;
 
 pub(crate) use token::TokenKeeper;
 
-use crate::failure::BoxError;
+use crate::{balance::Balancer, failure::BoxError};
 
 const PARTY_ID_HEADER: HeaderName = HeaderName::from_static(PARTY_ID);
 
-/// A channel that says on every call who is calling. A clone shares channel and token.
+/// The way to the market.
+#[derive(Clone, Debug)]
+pub(crate) enum Way {
+    /// It has one address.
+    One(Channel),
+    /// It has several.
+    Many(Balancer),
+}
+
+/// A way that says on every call who is calling. A clone shares way and token.
 #[derive(Clone, Debug)]
 pub struct Session {
-    channel: Channel,
+    way: Way,
     party_id: HeaderValue,
     /// `None`: for AccountService, which asks for no token.
     tokens: Option<Arc<TokenKeeper>>,
@@ -36,12 +45,12 @@ pub struct Session {
 
 impl Session {
     /// Without a token, for AccountService.
-    pub(crate) fn without_token(channel: Channel, party: Uuid) -> Self {
+    pub(crate) fn without_token(way: Way, party: Uuid) -> Self {
         let mut text = Uuid::encode_buffer();
         let text = party.hyphenated().encode_lower(&mut text);
         #[expect(clippy::expect_used, reason = "a UUID is of hexadecimal digits and hyphens only")]
         let party_id = HeaderValue::from_str(text).expect("a UUID is a header value");
-        Self { channel, party_id, tokens: None }
+        Self { way, party_id, tokens: None }
     }
 
     /// The same with a token, for all other services.
@@ -61,13 +70,13 @@ impl Service<Request<Body>> for Session {
     }
 
     fn call(&mut self, mut request: Request<Body>) -> Self::Future {
-        let Self { mut channel, party_id, tokens } = self.clone();
+        let Self { mut way, party_id, tokens } = self.clone();
         request.headers_mut().insert(PARTY_ID_HEADER, party_id);
         Box::pin(async move {
-            let Some(tokens) = tokens else { return send(&mut channel, request).await };
+            let Some(tokens) = tokens else { return way.send(request).await };
             let token = tokens.token().await?;
             request.headers_mut().insert(AUTHORIZATION, token.bearer().clone());
-            let response = send(&mut channel, request).await?;
+            let response = way.send(request).await?;
             if is_unauthenticated(&response) {
                 tokens.forget(&token);
             }
@@ -76,8 +85,13 @@ impl Service<Request<Body>> for Session {
     }
 }
 
-async fn send(channel: &mut Channel, request: Request<Body>) -> Result<Response<Body>, BoxError> {
-    Ok(channel.ready().await?.call(request).await?)
+impl Way {
+    async fn send(&mut self, request: Request<Body>) -> Result<Response<Body>, BoxError> {
+        match self {
+            Self::One(channel) => Ok(channel.ready().await?.call(request).await?),
+            Self::Many(balancer) => balancer.send(request).await,
+        }
+    }
 }
 
 /// A call that is refused at the door is answered with headers alone, which hold the status.
