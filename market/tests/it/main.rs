@@ -10,7 +10,10 @@
 mod audit;
 mod crash;
 mod fair;
+#[path = "../../../client/tests/support/gate.rs"]
+mod gate;
 mod observing;
+mod several;
 mod store;
 mod tidy;
 mod trade;
