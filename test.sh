@@ -41,8 +41,35 @@ fi
 
 step "tests"
 install openssl openssl version || skip "openssl's view of the certificates (openssl is missing)"
+# The tests start a private server of their own in a temporary folder.
+postgres() { compgen -G '/usr/lib/postgresql/*/bin/initdb' || command -v initdb; }
+if ! install postgresql postgres; then
+    skip "every test on PostgreSQL (postgresql is missing and could not be installed)"
+    export SOUK_TEST_POSTGRES=skip
+fi
 cargo test --workspace --all-targets
 cargo test --workspace --doc --quiet
+
+step "back ends: the same suites on all of them"
+listed=$(cargo test --quiet -p market --test it -- --list)
+uneven=0
+for suite in store trade; do
+    counts=()
+    for back_end in memory sqlite postgres; do
+        counts+=("$(grep -c "^$suite::.*::$back_end::.*: test$" <<<"$listed" || true)")
+    done
+    printf '%s suite: memory %s, sqlite %s, postgres %s\n' "$suite" "${counts[@]}"
+    if [ "${counts[0]}" = 0 ] || [ "${counts[0]}" != "${counts[1]}" ] || [ "${counts[0]}" != "${counts[2]}" ]; then
+        uneven=1
+    fi
+done
+if [ "$uneven" = 1 ]; then
+    echo "the back ends are not held to the same suites" >&2
+    exit 1
+fi
+if [ "${SOUK_TEST_POSTGRES:-}" = skip ]; then
+    skip "the suites on PostgreSQL were listed, not run"
+fi
 
 step "clients: other programs on a real market"
 if install npm npm --version && install openssl openssl version &&

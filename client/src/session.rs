@@ -1,11 +1,13 @@
 //! Who is calling: the metadata that goes with every call.
 //!
-//! [`Session`] stands between the generated clients and the channel, or the channels to several addresses. It adds `x-party-id` and, for all
-//! services but AccountService, the bearer token, which it fetches when there is none, renews at two
+//! [`Session`] stands between the generated clients and the [`Way`] to the market. It adds `x-party-id` and, for
+//! all services but AccountService, the bearer token, which it fetches when there is none, renews at two
 //! thirds of its life and forgets when the market answers UNAUTHENTICATED. Replaying the refused call is
-//! left to [`Connection::call`](crate::Connection::call): only there is the request whole.
+//! left to [`Connection::call`](crate::Connection::call): only there is the request whole. The way that
+//! it stands on is timed ([`timing`](crate::timing)).
 
 mod token;
+mod way;
 
 use std::{
     sync::Arc,
@@ -15,29 +17,21 @@ use std::{
 use futures::future::BoxFuture;
 use http::{HeaderName, HeaderValue, Request, Response, header::AUTHORIZATION};
 use souk_proto::metadata::PARTY_ID;
-use tonic::{Code, Status, body::Body, transport::Channel};
+use tonic::{Code, Status, body::Body};
 use tower::{Service, ServiceExt as _};
 use uuid::Uuid;
 
 pub(crate) use token::TokenKeeper;
+pub(crate) use way::Way;
 
-use crate::{balance::Balancer, failure::BoxError};
+use crate::{failure::BoxError, timing::Timing};
 
 const PARTY_ID_HEADER: HeaderName = HeaderName::from_static(PARTY_ID);
-
-/// The way to the market.
-#[derive(Clone, Debug)]
-pub(crate) enum Way {
-    /// It has one address.
-    One(Channel),
-    /// It has several.
-    Many(Balancer),
-}
 
 /// A way that says on every call who is calling. A clone shares way and token.
 #[derive(Clone, Debug)]
 pub struct Session {
-    way: Way,
+    way: Timing<Way>,
     party_id: HeaderValue,
     /// `None`: for AccountService, which asks for no token.
     tokens: Option<Arc<TokenKeeper>>,
@@ -45,12 +39,19 @@ pub struct Session {
 
 impl Session {
     /// Without a token, for AccountService.
-    pub(crate) fn without_token(way: Way, party: Uuid) -> Self {
+    pub(crate) fn without_token(way: Timing<Way>, party: Uuid) -> Self {
         let mut text = Uuid::encode_buffer();
         let text = party.hyphenated().encode_lower(&mut text);
         #[expect(clippy::expect_used, reason = "a UUID is of hexadecimal digits and hyphens only")]
         let party_id = HeaderValue::from_str(text).expect("a UUID is a header value");
         Self { way, party_id, tokens: None }
+    }
+
+    /// The same, but its calls are not told of.
+    pub(crate) fn silent(&self) -> Self {
+        let mut session = self.clone();
+        session.way.silence();
+        session
     }
 
     /// The same with a token, for all other services.
@@ -73,10 +74,10 @@ impl Service<Request<Body>> for Session {
         let Self { mut way, party_id, tokens } = self.clone();
         request.headers_mut().insert(PARTY_ID_HEADER, party_id);
         Box::pin(async move {
-            let Some(tokens) = tokens else { return way.send(request).await };
+            let Some(tokens) = tokens else { return send(&mut way, request).await };
             let token = tokens.token().await?;
             request.headers_mut().insert(AUTHORIZATION, token.bearer().clone());
-            let response = way.send(request).await?;
+            let response = send(&mut way, request).await?;
             if is_unauthenticated(&response) {
                 tokens.forget(&token);
             }
@@ -85,13 +86,8 @@ impl Service<Request<Body>> for Session {
     }
 }
 
-impl Way {
-    async fn send(&mut self, request: Request<Body>) -> Result<Response<Body>, BoxError> {
-        match self {
-            Self::One(channel) => Ok(channel.ready().await?.call(request).await?),
-            Self::Many(balancer) => balancer.send(request).await,
-        }
-    }
+async fn send(way: &mut Timing<Way>, request: Request<Body>) -> Result<Response<Body>, BoxError> {
+    way.ready().await?.call(request).await
 }
 
 /// A call that is refused at the door is answered with headers alone, which hold the status.

@@ -12,4 +12,5 @@ mod market;
 mod retry;
 mod session;
 mod several;
+mod timing;
 mod world;

@@ -1,11 +1,13 @@
 //! Puts the market together: [`App::build`] opens everything, [`App::run`] serves until told to stop.
 
 mod figures;
+mod replicas;
 mod rotate;
 mod serve;
 
 use std::{io, net::SocketAddr, sync::Arc};
 
+use replicas::{Ears, Notes};
 use rotate::{Changes, Rotator};
 pub use serve::ServeError;
 
@@ -28,7 +30,7 @@ use crate::{
     config::{Config, StoreConfig},
     domain::PartyId,
     ledger::{Lanes, OnCommit},
-    observe::CallTimes,
+    observe::{CallTimes, SpanCounts},
     relay::{Dialer, Relay, RelayHandle, RelayParts},
     rides::RideNews,
     search::{IndexHome, Search, SearchError},
@@ -51,6 +53,7 @@ pub struct App {
     refusals: Refusals,
     admin: Option<TcpListener>,
     times: Arc<CallTimes>,
+    spans: Option<Arc<SpanCounts>>,
 }
 
 /// Why the market could not be opened.
@@ -89,9 +92,9 @@ impl OpenError {
 impl App {
     /// Opens everything and listens where `listener` does.
     pub async fn build(config: Config, listener: TcpListener, clock: Clock) -> Result<Self, OpenError> {
-        let Papers { changes, rotation, token_keys, acceptor, tokens, outgoing } = Papers::open(&config)?;
-        let credentials = Arc::clone(rotation.current());
-        let Store { lanes, reads, mailboxes, tracks } = open_store(&config.store)?;
+        let papers = Papers::open(&config)?;
+        let (acceptor, tokens) = (papers.acceptor.clone(), Arc::clone(&papers.tokens));
+        let Store { lanes, reads, mailboxes, tracks, replicas } = open_store(&config.store).await?;
         let home = config.store.index_directory().map_or(IndexHome::Memory, IndexHome::Directory);
         let search = Search::open(home, Arc::clone(&reads)).await?;
         let suspended = Suspended::new(suspended_parties(&*reads).await?);
@@ -99,34 +102,26 @@ impl App {
         let relay = Relay::start(RelayParts {
             mailboxes: Arc::clone(&mailboxes),
             tracks: Arc::clone(&tracks),
-            dialer: Dialer::new(outgoing.clone(), config.tls.trust_domain(), callbacks.clone()),
+            dialer: Dialer::new(papers.outgoing.clone(), config.tls.trust_domain(), callbacks.clone()),
             suspended: suspended.clone(),
             clock,
         });
         let refusals = Refusals::default();
-        let access = Arc::new(Access::open(AccessParts {
+        let access = AccessParts {
             tokens: Arc::clone(&tokens),
-            revoked: credentials.revoked_serials(),
+            revoked: papers.rotation.current().revoked_serials(),
             epochs: reads.raised_epochs().await?,
             suspended: suspended.clone(),
             rates: config.limits,
             refusals: refusals.clone(),
             clock,
-        }));
-        let lanes =
-            Lanes::start(lanes, clock, || on_commit(relay.handle(), search.clone(), Arc::clone(&access)))?;
-        let rotator = Rotator {
-            changes,
-            rotation,
-            token_keys,
-            acceptor: acceptor.clone(),
-            outgoing,
-            access: Arc::clone(&access),
-            tokens: Arc::clone(&tokens),
-            relay: relay.handle(),
-            refusals: refusals.clone(),
-            present: Arc::new(ArcSwap::from(credentials)),
         };
+        let access = Arc::new(Access::open(access));
+        let notes = Notes::default();
+        let lanes = Lanes::start(lanes, clock, || {
+            on_commit(relay.handle(), search.clone(), Arc::clone(&access), notes.clone())
+        })?;
+        let rotator = papers.into_rotator(Arc::clone(&access), relay.handle(), refusals.clone());
         let parts = Arc::new(Parts {
             reads,
             mailboxes,
@@ -140,6 +135,10 @@ impl App {
             clock,
             closing: CancellationToken::new(),
         });
+        if let Some(replicas) = replicas {
+            let ears = Ears::of(&parts, Arc::clone(&access), notes);
+            tokio::spawn(replicas::follow(replicas, ears, parts.closing.clone()));
+        }
         let admin = listen(config.server.admin_listen).await?;
         Ok(Self {
             config,
@@ -153,7 +152,14 @@ impl App {
             refusals,
             admin,
             times: Arc::default(),
+            spans: None,
         })
+    }
+
+    /// Has the figures tell what has become of the spans of calls.
+    #[must_use]
+    pub fn telling_of(self, spans: Option<Arc<SpanCounts>>) -> Self {
+        Self { spans, ..self }
     }
 
     /// Where the market listens.
@@ -198,6 +204,23 @@ impl Papers {
         let outgoing = ClientTls::new(&credentials)?;
         Ok(Self { changes, rotation, token_keys, acceptor, tokens, outgoing })
     }
+
+    fn into_rotator(self, access: Arc<Access>, relay: RelayHandle, refusals: Refusals) -> Rotator {
+        let Self { changes, rotation, token_keys, acceptor, tokens, outgoing } = self;
+        let present = Arc::new(ArcSwap::from(Arc::clone(rotation.current())));
+        Rotator {
+            changes,
+            rotation,
+            token_keys,
+            acceptor,
+            outgoing,
+            access,
+            tokens,
+            relay,
+            refusals,
+            present,
+        }
+    }
 }
 
 async fn listen(address: Option<SocketAddr>) -> io::Result<Option<TcpListener>> {
@@ -207,8 +230,12 @@ async fn listen(address: Option<SocketAddr>) -> io::Result<Option<TcpListener>> 
     }
 }
 
-fn open_store(config: &StoreConfig) -> Result<Store, StoreError> {
-    if config.is_memory() { Ok(store::memory::open()) } else { store::sqlite::open(&config.path) }
+async fn open_store(config: &StoreConfig) -> Result<Store, StoreError> {
+    match config.postgres() {
+        Some((address, options)) => store::postgres::open(address, &options).await,
+        None if config.is_memory() => Ok(store::memory::open()),
+        None => store::sqlite::open(&config.path),
+    }
 }
 
 /// All of them, a page at a time.
@@ -226,10 +253,10 @@ async fn suspended_parties(reads: &dyn Reads) -> Result<Vec<PartyId>, StoreError
 
 /// Tells the deliveries, the search and the guard of a commit. In the order of the commits, whatever has
 /// become of those who asked for them.
-fn on_commit(relay: RelayHandle, search: Search, access: Arc<Access>) -> OnCommit {
+fn on_commit(relay: RelayHandle, search: Search, access: Arc<Access>, notes: Notes) -> OnCommit {
     Box::new(move |receipt: &Receipt| {
+        notes.take(&access, &receipt.standings);
         for standing in &receipt.standings {
-            access.take_note(standing);
             if standing.is_suspended {
                 relay.end_stream(standing.party);
             }

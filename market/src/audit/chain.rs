@@ -95,8 +95,12 @@ impl Link {
 
     /// The row for the next entry.
     pub fn next(&mut self, entry: &AuditEntry) -> AuditRow {
+        self.next_line(line(entry))
+    }
+
+    /// The same, of an entry that was put into words before.
+    pub fn next_line(&mut self, line: String) -> AuditRow {
         let sequence = self.0.sequence + 1;
-        let line = line(entry);
         let hash = AuditHash::of(self.0.hash, sequence, &line);
         self.0 = Head { sequence, hash };
         AuditRow { sequence, line, hash }
@@ -123,7 +127,8 @@ fn is_once(count: &u32) -> bool {
     *count == 1
 }
 
-fn line(entry: &AuditEntry) -> String {
+/// An entry in words: one JSON object.
+pub fn line(entry: &AuditEntry) -> String {
     let AuditEntry { at, who, from, did, what, count, request } = entry;
     let request = request.map(|request| request.0);
     let line = Line { at: at.0, who, from: *from, did, what, count: *count, request };

@@ -15,7 +15,7 @@ mod refusals;
 
 use souk_certs::identity::Identity;
 
-pub use chain::{AuditHash, AuditRow, Broken, Head, Link, Verifier};
+pub use chain::{AuditHash, AuditRow, Broken, Head, Link, Verifier, line};
 pub use refusals::{Refusals, keep};
 
 /// A party as it stands in the log.

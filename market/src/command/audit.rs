@@ -28,8 +28,8 @@ pub(super) struct AuditArgs {
     /// Settings file (TOML), for where the store is.
     #[arg(long, env = "SOUK_CONFIG", value_name = "FILE", global = true)]
     config: Option<PathBuf>,
-    /// The SQLite file [default: souk.db].
-    #[arg(long, env = "SOUK_STORE", value_name = "FILE", global = true)]
+    /// The SQLite file, or the PostgreSQL database's address [default: souk.db].
+    #[arg(long, env = "SOUK_STORE", value_name = "STORE", global = true)]
     store: Option<PathBuf>,
     #[command(subcommand)]
     command: AuditCommand,
@@ -63,7 +63,10 @@ pub(super) async fn run(args: AuditArgs) -> anyhow::Result<ExitCode> {
         config.store.path = path;
     }
     anyhow::ensure!(!config.store.is_memory(), "a market in memory keeps its audit log to itself");
-    let reads = store::sqlite::open_reads(&config.store.path)?;
+    let reads = match config.store.postgres() {
+        Some((address, options)) => store::postgres::open_reads(address, &options).await?,
+        None => store::sqlite::open_reads(&config.store.path)?,
+    };
     match args.command {
         AuditCommand::Verify { head } => verify(&reads, &head).await,
         AuditCommand::Head => {

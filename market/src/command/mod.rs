@@ -19,7 +19,7 @@ pub struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    Serve(serve::ServeArgs),
+    Serve(Box<serve::ServeArgs>),
     Demo(demo::DemoArgs),
     Admin(Box<admin::AdminArgs>),
     Audit(audit::AuditArgs),
@@ -29,7 +29,7 @@ impl Cli {
     /// Runs the command that was asked for.
     pub async fn run(self) -> anyhow::Result<ExitCode> {
         match self.command {
-            Command::Serve(args) => serve::run(args).await,
+            Command::Serve(args) => serve::run(*args).await,
             Command::Demo(args) => demo::run(args).await,
             Command::Audit(args) => audit::run(args).await,
             Command::Admin(args) => Ok(admin::run(*args).await),

@@ -15,7 +15,7 @@ use crate::{
     app::App,
     clock::Clock,
     config::{Config, LogFormat},
-    observe,
+    observe::{self, Traces},
 };
 
 /// Open the market
@@ -54,9 +54,13 @@ pub(super) struct ServeArgs {
     /// Refuse a revocation list that is out of date, instead of warning of it.
     #[arg(long, env = "SOUK_STRICT_CRL")]
     strict_crl: bool,
-    /// A SQLite file, or "memory" [default: souk.db].
-    #[arg(long, env = "SOUK_STORE", value_name = "FILE")]
+    /// A SQLite file, "memory", or postgres://USER@HOST/DATABASE (password: PGPASSWORD or
+    /// --store-password-file) [default: souk.db].
+    #[arg(long, env = "SOUK_STORE", value_name = "STORE")]
     store: Option<PathBuf>,
+    /// The file with the database's password.
+    #[arg(long, env = "SOUK_STORE_PASSWORD_FILE", value_name = "FILE")]
+    store_password_file: Option<PathBuf>,
     /// Network of hosts that may be called back beside the callers' own addresses; may be repeated.
     #[arg(long, env = "SOUK_CALLBACK_ALLOW", value_name = "CIDR", value_delimiter = ',')]
     callback_allow: Vec<IpNet>,
@@ -69,7 +73,17 @@ pub(super) struct ServeArgs {
     /// Which log lines: error, warn, info, debug, or tracing's directives [default: info].
     #[arg(long, env = "SOUK_LOG", value_name = "LEVEL")]
     log: Option<String>,
+    /// Send a span of each call to this OpenTelemetry collector, over gRPC; OTEL_EXPORTER_OTLP_ENDPOINT is
+    /// heeded as well [default: none].
+    #[arg(long, env = "SOUK_OTLP_ENDPOINT", value_name = "URL")]
+    otlp_endpoint: Option<String>,
+    /// The share of calls that get a span, 0 to 1 [default: 1].
+    #[arg(long, env = "SOUK_TRACE_SAMPLE_RATIO", value_name = "RATIO")]
+    trace_sample_ratio: Option<f64>,
 }
+
+/// What OpenTelemetry's own programs are told the collector by; the more special one comes first.
+const STANDARD_ENDPOINTS: [&str; 2] = ["OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT"];
 
 pub(super) async fn run(args: ServeArgs) -> anyhow::Result<ExitCode> {
     if args.print_config {
@@ -77,18 +91,24 @@ pub(super) async fn run(args: ServeArgs) -> anyhow::Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     let config = args.settings()?;
-    let _log = observe::init(&config.log)?;
+    let traces = Traces::open(&config.traces)?;
+    let _log = observe::init(&config.log, traces.as_ref())?;
     for warning in config.warnings() {
         tracing::warn!("{warning}");
     }
     let listener = TcpListener::bind(config.server.listen)
         .await
         .with_context(|| format!("can't listen on {}; choose another --listen", config.server.listen))?;
-    let app = App::build(config, listener, Clock::SYSTEM).await?;
+    let app =
+        App::build(config, listener, Clock::SYSTEM).await?.telling_of(traces.as_ref().map(Traces::counts));
     tracing::info!(listen = %app.local_addr()?, "the market is open");
     let shutdown = CancellationToken::new();
     tokio::spawn(stop_on_signal(shutdown.clone()));
-    app.run(shutdown).await?;
+    let outcome = app.run(shutdown).await;
+    if let Some(traces) = traces {
+        traces.close().await;
+    }
+    outcome?;
     tracing::info!("the market is closed");
     Ok(ExitCode::SUCCESS)
 }
@@ -104,13 +124,22 @@ impl ServeArgs {
         config.tls.crl = self.crl.or(config.tls.crl);
         config.tls.strict_crl |= self.strict_crl;
         set(&mut config.store.path, self.store);
+        config.store.password_file = self.store_password_file.or(config.store.password_file);
         config.callbacks.allow.extend(self.callback_allow);
         config.callbacks.allow_loopback |= self.allow_loopback_callbacks;
         set(&mut config.log.format, self.log_format);
         set(&mut config.log.level, self.log);
+        set(&mut config.traces.otlp_endpoint, self.otlp_endpoint.or_else(standard_endpoint));
+        set(&mut config.traces.sample_ratio, self.trace_sample_ratio);
         config.check()?;
         Ok(config)
     }
+}
+
+/// A variable like any other: it overrules the settings file, and our own variable overrules it.
+fn standard_endpoint() -> Option<String> {
+    let mut given = STANDARD_ENDPOINTS.into_iter().filter_map(|name| std::env::var(name).ok());
+    given.find(|endpoint| !endpoint.is_empty())
 }
 
 fn set<T>(setting: &mut T, given: Option<T>) {

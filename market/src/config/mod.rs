@@ -19,7 +19,14 @@ use souk_certs::{
 };
 use toml::{Table, Value};
 
-use crate::access::TokenKeyFiles;
+mod traces;
+
+pub use traces::TraceConfig;
+
+use crate::{
+    access::TokenKeyFiles,
+    store::{self, postgres::PostgresOptions},
+};
 
 /// The longest drain that may be set.
 const MAX_DRAIN_SECONDS: u64 = 60;
@@ -42,6 +49,8 @@ pub struct Config {
     pub limits: LimitConfig,
     /// What is logged.
     pub log: LogConfig,
+    /// Where the spans of calls go.
+    pub traces: TraceConfig,
 }
 
 /// The server itself.
@@ -80,10 +89,14 @@ pub struct TlsConfig {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct StoreConfig {
-    /// A SQLite file, or `memory`.
+    /// A SQLite file, `memory`, or the address of a PostgreSQL database.
     pub path: PathBuf,
     /// The search index, unless beside the SQLite file.
     pub index: Option<PathBuf>,
+    /// The database's password, unless in `PGPASSWORD`.
+    pub password_file: Option<PathBuf>,
+    /// The authority of the database's certificate, unless the address names it.
+    pub ca: Option<PathBuf>,
 }
 
 /// Whom the market calls back.
@@ -212,7 +225,7 @@ impl Config {
         if let Err(error) = self.tls.trust_domain.parse::<TrustDomain>() {
             return wrong("tls.trust_domain", error.to_string());
         }
-        Ok(())
+        self.traces.check()
     }
 
     /// Combinations that work but that an operator should know of.
@@ -231,6 +244,10 @@ impl Config {
         }
         if self.server.admin_listen.is_some_and(|admin| !admin.ip().is_loopback()) {
             warnings.push("server.admin_listen is no loopback address: anybody who reaches it may read it");
+        }
+        if self.traces.is_readable_by_others() {
+            warnings
+                .push("traces.otlp_endpoint is plain http: whoever is on the way there can read the spans");
         }
         warnings
     }
@@ -299,11 +316,18 @@ impl StoreConfig {
         self.path.as_os_str() == "memory"
     }
 
+    /// The address of a PostgreSQL database, if it is one.
+    pub fn postgres(&self) -> Option<(&str, PostgresOptions)> {
+        let options = PostgresOptions { password_file: self.password_file.clone(), ca: self.ca.clone() };
+        let address = self.path.to_str().filter(|_| store::postgres::is_address(&self.path));
+        address.map(|address| (address, options))
+    }
+
     /// Where the search index is kept; `None`: in memory.
     pub fn index_directory(&self) -> Option<PathBuf> {
         match &self.index {
             Some(index) => Some(index.clone()),
-            None if self.is_memory() => None,
+            None if self.is_memory() || self.postgres().is_some() => None,
             None => Some(self.path.with_extension("index")),
         }
     }

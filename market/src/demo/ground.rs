@@ -1,6 +1,11 @@
 //! A complete market in a temporary folder: authority, certificates, store, server on a loopback port.
 
-use std::{io, net::SocketAddr, path::Path, sync::Mutex};
+use std::{
+    io,
+    net::SocketAddr,
+    path::Path,
+    sync::{Arc, Mutex},
+};
 
 use souk_certs::{
     clock,
@@ -25,13 +30,15 @@ use crate::{
 const CALLS_PER_SECOND: u32 = 100_000;
 
 /// Where the market keeps everything.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum StoreKind {
     /// In memory.
     Memory,
     /// In a file of the folder.
     #[default]
     Sqlite,
+    /// In the PostgreSQL database with this address.
+    Postgres(String),
 }
 
 /// What may be chosen.
@@ -60,8 +67,8 @@ impl Default for GroundOptions {
 
 /// An open market. Its folder goes with it.
 pub struct Ground {
-    folder: TempDir,
-    pki: Mutex<Pki>,
+    folder: Arc<TempDir>,
+    pki: Arc<Mutex<Pki>>,
     config: Config,
     address: SocketAddr,
     running: Option<Running>,
@@ -110,14 +117,20 @@ impl Ground {
         config.store.path = match options.store {
             StoreKind::Memory => "memory".into(),
             StoreKind::Sqlite => folder.path().join("souk.db"),
+            StoreKind::Postgres(address) => address.into(),
         };
         config.callbacks.allow_loopback = true;
         config.limits.seller_calls_per_second = CALLS_PER_SECOND;
         config.limits.buyer_calls_per_second = CALLS_PER_SECOND;
         config.limits.burst_calls = CALLS_PER_SECOND;
         (options.adjust)(&mut config);
-        let mut ground =
-            Self { folder, pki: Mutex::new(pki), config, address: options.listen, running: None };
+        let mut ground = Self {
+            folder: Arc::new(folder),
+            pki: Arc::new(Mutex::new(pki)),
+            config,
+            address: options.listen,
+            running: None,
+        };
         ground.start().await?;
         Ok(ground)
     }
@@ -130,6 +143,20 @@ impl Ground {
         let served = tokio::spawn(app.run(stop.clone()));
         self.running = Some(Running { stop, served });
         Ok(())
+    }
+
+    /// Opens another market beside this one, with the same certificates and on the same store, which must be one
+    /// that can be shared.
+    pub async fn beside(&self) -> Result<Self, GroundError> {
+        let mut ground = Self {
+            folder: Arc::clone(&self.folder),
+            pki: Arc::clone(&self.pki),
+            config: self.config.clone(),
+            address: SocketAddr::new(self.address.ip(), 0),
+            running: None,
+        };
+        ground.start().await?;
+        Ok(ground)
     }
 
     async fn stop(&mut self) -> Result<(), GroundError> {
@@ -149,7 +176,8 @@ impl Ground {
     /// Stops the market and removes everything.
     pub async fn close(mut self) -> Result<(), GroundError> {
         self.stop().await?;
-        self.folder.close()?;
+        // With the last of the markets that share it.
+        Arc::into_inner(self.folder).map_or(Ok(()), TempDir::close)?;
         Ok(())
     }
 

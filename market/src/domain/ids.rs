@@ -78,30 +78,43 @@ uuid_id! {
     TillId
 }
 
-/// Numbers that the store has set aside for the rows of one batch. What is left over is never used.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// Numbers that the store has set aside for the rows of one batch, smallest first. A store that gives them to
+/// several writers at once may leave gaps between them; none is ever used twice.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct IdRange {
-    next: i64,
+    /// Largest first, so that the next one is at the end.
+    left: Vec<i64>,
+    /// What comes after the last one.
     end: i64,
 }
 
 impl IdRange {
     /// The numbers from `first` up, `count` of them.
     pub fn new(first: i64, count: usize) -> Self {
-        Self { next: first, end: first.saturating_add(i64::try_from(count).unwrap_or(i64::MAX)) }
+        let end = first.saturating_add(i64::try_from(count).unwrap_or(i64::MAX));
+        Self { left: (first..end).rev().collect(), end }
+    }
+
+    /// These numbers.
+    pub fn of(mut numbers: Vec<i64>) -> Self {
+        numbers.sort_unstable_by_key(|number| std::cmp::Reverse(*number));
+        let end = numbers.first().map_or(0, |last| last.saturating_add(1));
+        Self { left: numbers, end }
     }
 
     /// Takes the next number; `None` when all are taken, which only a defect of the store can cause.
     pub fn take(&mut self) -> Option<i64> {
-        (self.next < self.end).then(|| {
-            self.next += 1;
-            self.next - 1
-        })
+        self.left.pop()
     }
 
     /// The first number that has not been taken.
     pub fn next(&self) -> i64 {
-        self.next
+        self.left.last().copied().unwrap_or(self.end)
+    }
+
+    /// All numbers that have not been taken.
+    pub fn left(&self) -> &[i64] {
+        &self.left
     }
 }
 

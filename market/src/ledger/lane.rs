@@ -8,7 +8,7 @@ use super::{Answer, Done, Job, LANE_BATCH, LedgerError, OnCommit, desk::Answers}
 use crate::{
     clock::Clock,
     domain::{AuditEntry, Command, Context, EventId, Keys, Outcome, Refusal, Timestamp, WorkingSet, decide},
-    store::{FeedPosition, Lane, SaveError, StoreError},
+    store::{FeedPosition, Lane, Receipt, SaveError, StoreError},
 };
 
 const MICROS_PER_MILLISECOND: i64 = 1_000;
@@ -24,6 +24,9 @@ pub(super) struct Runner {
 
 /// The most notes that are kept while the store takes none. More are dropped, which the log tells.
 const NOTES: usize = 1_024;
+
+/// How often a batch is carried out anew that collided with another market's.
+const ATTEMPTS: usize = 8;
 
 /// Why a whole batch failed. Refusals are not failures: each command has its own.
 #[derive(Clone, Copy)]
@@ -94,17 +97,41 @@ impl Runner {
         for command in commands {
             command.add_keys(&mut keys);
         }
-        let mut rows = self.lane.load(&keys).await.map_err(|error| failed("load", &error))?;
+        for _ in 1..ATTEMPTS {
+            match self.attempt(&keys, commands).await? {
+                Some(answers) => return Ok(answers),
+                None => tracing::debug!(commands = commands.len(), "a batch is carried out anew"),
+            }
+        }
+        self.attempt(&keys, commands).await?.ok_or(BatchFailure::Unavailable)
+    }
+
+    /// Once; `None` when another market got in between.
+    async fn attempt(
+        &mut self,
+        keys: &Keys,
+        commands: &[Command],
+    ) -> Result<Option<Vec<Answer>>, BatchFailure> {
+        let mut rows = self.lane.load(keys).await.map_err(|error| failed("load", &error))?;
         rows.audit.clone_from(&self.notes);
         let replayed: Vec<_> =
             commands.iter().map(|command| rows.requests.row(command.key()).is_some()).collect();
+        let replays = replayed.iter().filter(|replayed| **replayed).count();
         let decided = self.decide_all(&mut rows, commands).into_iter().zip(replayed);
-        if rows.is_unchanged() {
+        let ended = if !rows.is_unchanged() {
+            self.lane.save(&rows).await
+        } else if replays > 0 {
+            self.lane.confirm(replays).await.map(|()| Receipt::default())
+        } else {
             self.lane.abandon().await;
-            return Ok(decided.map(|decided| answer(decided, None)).collect());
-        }
-        let receipt = match self.lane.save(&rows).await {
+            Ok(Receipt::default())
+        };
+        let receipt = match ended {
             Ok(receipt) => receipt,
+            Err(SaveError::Conflict(error)) => {
+                tracing::debug!(%error, "a batch collided with another market's");
+                return Ok(None);
+            }
             Err(SaveError::Lost(error)) => return Err(failed("save", &error)),
             Err(SaveError::Indefinite(error)) => {
                 // Better twice in the log than not at all.
@@ -112,9 +139,11 @@ impl Runner {
                 return Err(BatchFailure::Indefinite);
             }
         };
-        self.notes.clear();
-        (self.on_commit)(&receipt);
-        Ok(decided.map(|decided| answer(decided, receipt.feed_position)).collect())
+        if !rows.is_unchanged() {
+            self.notes.clear();
+            (self.on_commit)(&receipt);
+        }
+        Ok(Some(decided.map(|decided| answer(decided, receipt.feed_position)).collect()))
     }
 
     fn decide_all(&mut self, rows: &mut WorkingSet, commands: &[Command]) -> Vec<Result<Outcome, Refusal>> {

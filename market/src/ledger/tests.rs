@@ -26,6 +26,8 @@ enum Ending {
     Lost,
     /// It was committed, but nobody said so.
     CommittedUnconfirmed,
+    /// Somebody else got in between, once.
+    Collides,
 }
 
 /// What a test turns, and sees, while the lane works.
@@ -61,6 +63,11 @@ impl Lane for Faulty {
                 self.inner.abandon().await;
                 Err(SaveError::Lost(StoreError::unavailable("the disk is full")))
             }
+            collides if collides == Ending::Collides as u8 => {
+                self.controls.ending.store(Ending::Well as u8, Ordering::SeqCst);
+                self.inner.abandon().await;
+                Err(SaveError::Conflict(StoreError::unavailable("another market was faster")))
+            }
             unconfirmed if unconfirmed == Ending::CommittedUnconfirmed as u8 => {
                 self.inner.save(rows).await?;
                 Err(SaveError::Indefinite(StoreError::unavailable("the connection broke")))
@@ -71,6 +78,13 @@ impl Lane for Faulty {
 
     async fn abandon(&mut self) {
         self.inner.abandon().await;
+    }
+
+    async fn confirm(&mut self, replays: usize) -> Result<(), SaveError> {
+        if self.controls.ending.load(Ordering::SeqCst) == Ending::CommittedUnconfirmed as u8 {
+            return Err(SaveError::Indefinite(StoreError::unavailable("the standby does not answer")));
+        }
+        self.inner.confirm(replays).await
     }
 }
 
@@ -246,4 +260,23 @@ async fn a_store_that_is_gone_fails_the_call_and_the_queue_is_worked_off_before_
         accepted.await.unwrap().unwrap();
     }
     tokio::task::spawn_blocking(|| lanes.join()).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_batch_that_collides_is_decided_anew() {
+    let ground = Ground::open(100);
+    ground.end(Ending::Collides);
+    ground.ledger.submit(register(1)).await.unwrap();
+    assert_eq!(ground.controls.batches.load(Ordering::SeqCst), 2);
+}
+
+#[tokio::test]
+async fn a_replay_is_answered_when_it_is_confirmed() {
+    let ground = Ground::open(100);
+    ground.ledger.submit(register(1)).await.unwrap();
+    ground.end(Ending::CommittedUnconfirmed);
+    let unknown = ground.ledger.submit(register(1)).await;
+    assert!(matches!(unknown, Err(LedgerError::Indefinite)), "{unknown:?}");
+    ground.end(Ending::Well);
+    ground.ledger.submit(register(1)).await.unwrap();
 }

@@ -36,7 +36,7 @@ use crate::{
     access::Suspended,
     clock::Clock,
     domain::{Callback, PartyId, Role, Sequence, TillId},
-    store::{LeaseOwner, Mailboxes, Retention, Tracks},
+    store::{LeaseEpoch, LeaseOwner, Mailboxes, Retention, Tracks},
 };
 use subscribers::Subscribers;
 
@@ -155,6 +155,24 @@ impl RelayHandle {
     pub fn probe(&self, party: PartyId) {
         // When very many come back at once, some wait for their next attempt.
         let _ = self.probes.try_send(party);
+    }
+
+    /// Another market has put something into these mailboxes: whoever follows one here is sent it. Callbacks
+    /// are that market's business.
+    pub fn wake_streams(&self, mailboxes: &[PartyId]) {
+        for mailbox in mailboxes {
+            self.shared.subscribers.wake(*mailbox);
+        }
+    }
+
+    /// Another market has claimed a mailbox: a stream here under an older claim ends.
+    pub fn overtaken(&self, mailbox: PartyId, epoch: LeaseEpoch) {
+        self.shared.subscribers.overtake(mailbox, epoch);
+    }
+
+    /// The mailboxes that are followed here by a stream.
+    pub fn followed(&self) -> Vec<PartyId> {
+        self.shared.subscribers.mailboxes()
     }
 
     /// Ends a party's streams: it is shut out.

@@ -85,6 +85,18 @@ impl Subscribers {
         }
     }
 
+    /// Ends a mailbox's stream if it is of an older claim than this.
+    pub(super) fn overtake(&self, mailbox: PartyId, epoch: LeaseEpoch) {
+        if let Some(entry) = self.open().get(&mailbox).filter(|entry| entry.epoch < epoch) {
+            entry.replaced.cancel();
+        }
+    }
+
+    /// All mailboxes with a stream.
+    pub(super) fn mailboxes(&self) -> Vec<PartyId> {
+        self.open().keys().copied().collect()
+    }
+
     pub(super) fn len(&self) -> usize {
         self.open().len()
     }

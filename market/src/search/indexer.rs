@@ -188,7 +188,7 @@ impl Indexer {
     /// Brings the index to the end of the feed.
     async fn catch_up(&mut self, live: &Live) -> Result<(), SearchError> {
         // Looked at before the feed is read: a feed read to its end later holds everything up to here.
-        let told = *live.moved.borrow();
+        let horizon = self.reads.feed_horizon().await?;
         let mut read_to = self.position;
         let mut uncommitted = 0;
         while !live.closing.is_cancelled() {
@@ -205,7 +205,7 @@ impl Indexer {
                 live.progress.send_modify(|progress| progress.indexed = read_to.max(progress.indexed));
             }
             if is_end {
-                live.progress.send_replace(Progress { indexed: read_to.max(told), level: true });
+                live.progress.send_replace(Progress { indexed: read_to.max(horizon), level: true });
                 return Ok(());
             }
         }

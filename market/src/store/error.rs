@@ -34,6 +34,10 @@ pub enum SaveError {
     /// It was rolled back: nothing was written.
     #[error("the batch was not written: {0}")]
     Lost(#[source] StoreError),
+    /// It was rolled back because it collided with what another writer did: nothing was written, and loading,
+    /// deciding and saving again will probably go well.
+    #[error("the batch collided with another writer's: {0}")]
+    Conflict(#[source] StoreError),
     /// The commit was sent and not confirmed: it may have been written or not.
     #[error("the batch may have been written or not: {0}")]
     Indefinite(#[source] StoreError),

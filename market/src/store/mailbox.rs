@@ -9,6 +9,7 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::StoreError;
@@ -19,7 +20,8 @@ use crate::domain::{Callback, Event, PartyId, Role, Sequence, Timestamp};
 pub struct LeaseOwner(pub Uuid);
 
 /// Counts the claims of a mailbox; the fence against deliverers that lost their lease.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
 pub struct LeaseEpoch(pub i64);
 
 /// An event in a mailbox.

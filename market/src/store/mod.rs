@@ -14,7 +14,9 @@
 mod error;
 mod mailbox;
 pub mod memory;
+pub mod postgres;
 mod query;
+mod replicas;
 pub mod sqlite;
 mod track;
 
@@ -32,6 +34,7 @@ pub use query::{
     TimeRange, Totals,
 };
 
+pub use replicas::{Hint, Look, Replicas};
 pub use track::{Fix, TrackPoint, Tracks};
 
 use crate::domain::{Keys, Party, PartyId, WorkingSet};
@@ -46,6 +49,8 @@ pub struct Store {
     pub mailboxes: Arc<dyn Mailboxes>,
     /// Where rides have been.
     pub tracks: Arc<dyn Tracks>,
+    /// The other markets, where a store can be shared.
+    pub replicas: Option<Arc<dyn Replicas>>,
 }
 
 /// One writer. Its calls come in turn: `load`, then `save` or `abandon`.
@@ -66,11 +71,21 @@ pub trait Lane: Send {
     ///   the mailbox due (unless failures hold it back),
     /// - an event for wishers also leaves it to be expanded ([`Mailboxes::expand`]).
     ///
-    /// On [`SaveError::Lost`] nothing was written; on [`SaveError::Indefinite`] that is not known.
+    /// On [`SaveError::Lost`] and [`SaveError::Conflict`] nothing was written; on [`SaveError::Indefinite`] that
+    /// is not known.
     async fn save(&mut self, rows: &WorkingSet) -> Result<Receipt, SaveError>;
 
     /// Ends a transaction in which nothing was changed, or whose batch has failed.
     async fn abandon(&mut self);
+
+    /// Ends a transaction in which nothing was changed, but out of which `replays` requests are answered again.
+    /// A store whose commits can be seen before they are durable waits here until what was read is; until
+    /// then nobody may be told of it.
+    async fn confirm(&mut self, replays: usize) -> Result<(), SaveError> {
+        let _ = replays;
+        self.abandon().await;
+        Ok(())
+    }
 }
 
 /// What others may want to know of a commit.

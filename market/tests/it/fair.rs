@@ -9,6 +9,8 @@ use souk_client::{Connection, Failure};
 use souk_proto::{Reason, v1};
 use tokio::time::{Instant, sleep};
 
+use crate::postgres::Database;
+
 /// How long a test waits for something that must happen.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 /// How often it looks.
@@ -17,6 +19,8 @@ const LOOK: Duration = Duration::from_millis(10);
 /// A market.
 pub(crate) struct Fair {
     pub(crate) ground: Ground,
+    /// Gone after the market.
+    _database: Option<Database>,
 }
 
 /// A registered seller or buyer with a connection of its own.
@@ -27,7 +31,24 @@ pub(crate) struct Party {
 impl Fair {
     pub(crate) async fn open(store: StoreKind) -> Self {
         let ground = Ground::open(GroundOptions { store, ..GroundOptions::default() }).await.unwrap();
-        Self { ground }
+        Self { ground, _database: None }
+    }
+
+    /// On a PostgreSQL database of its own.
+    pub(crate) async fn on_postgres() -> Self {
+        let database = Database::create();
+        let fair = Self::open(StoreKind::Postgres(database.address().to_owned())).await;
+        Self { _database: Some(database), ..fair }
+    }
+
+    /// Another market on the same database.
+    pub(crate) async fn beside(&self) -> Self {
+        Self { ground: self.ground.beside().await.unwrap(), _database: None }
+    }
+
+    /// A party that registered at another market: the same certificate, a connection here.
+    pub(crate) async fn known(&self, role: Role, name: &str) -> Party {
+        self.stranger(role, name).await
     }
 
     pub(crate) async fn seller(&self, name: &str) -> Party {
@@ -208,7 +229,7 @@ pub(crate) async fn eventually<F: Future<Output = bool>>(what: &str, mut holds: 
     }
 }
 
-/// Runs each test of a list on every back end: `trade::memory::…`, `trade::sqlite::…`.
+/// Runs each test of a list on every back end: `trade::…::memory::…`, `…::sqlite::…`, `…::postgres::…`.
 macro_rules! on_every_store {
     ($($name:ident),+ $(,)?) => {
         mod memory {
@@ -225,6 +246,16 @@ macro_rules! on_every_store {
                 let fair = crate::fair::Fair::open(market::demo::ground::StoreKind::Sqlite).await;
                 super::$name(&fair).await;
                 fair.close().await;
+            })+
+        }
+        mod postgres {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $name() {
+                if crate::postgres::is_there() {
+                    let fair = crate::fair::Fair::on_postgres().await;
+                    super::$name(&fair).await;
+                    fair.close().await;
+                }
             })+
         }
     };

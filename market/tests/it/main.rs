@@ -13,7 +13,11 @@ mod fair;
 #[path = "../../../client/tests/support/gate.rs"]
 mod gate;
 mod observing;
+mod postgres;
+mod replicas;
 mod several;
+mod site;
 mod store;
 mod tidy;
+mod tracing;
 mod trade;

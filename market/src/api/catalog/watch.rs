@@ -104,9 +104,14 @@ impl Watcher {
         let indexed = self.api.parts.search.load().indexed;
         let mut entries = read(self.api.reads().item_feed(self.position, PAGE).await)?;
         // What the index does not show yet is for the next time.
+        let is_all = entries.len() < PAGE;
         entries.retain(|entry| entry.position <= indexed);
-        let Some(last) = entries.last() else { return Ok(Vec::new()) };
-        self.position = last.position;
+        // The feed may have been known further than it has moved.
+        let last = entries.last().map_or(self.position, |entry| entry.position);
+        self.position = if is_all { last.max(indexed) } else { last };
+        if entries.is_empty() {
+            return Ok(Vec::new());
+        }
         let among: Arc<[ItemId]> = entries.iter().map(|entry| entry.item.id).collect();
         let query = SearchQuery {
             among: Some(among),

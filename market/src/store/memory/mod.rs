@@ -37,5 +37,6 @@ pub fn open() -> Store {
         reads: Arc::new(memory.clone()),
         mailboxes: Arc::new(memory.clone()),
         tracks: Arc::new(memory),
+        replicas: None,
     }
 }

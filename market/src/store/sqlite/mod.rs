@@ -82,6 +82,7 @@ pub fn open(path: &Path) -> Result<Store, StoreError> {
         reads: Arc::new(SqliteReads::new(reads)),
         mailboxes: mailboxes.clone(),
         tracks: mailboxes,
+        replicas: None,
     })
 }
 

@@ -6,6 +6,7 @@ mod files;
 mod lane;
 mod model;
 mod rides;
+mod shared_database;
 mod tills;
 
 use std::{path::PathBuf, time::Duration};
@@ -21,6 +22,8 @@ use market::{
 use tempfile::TempDir;
 use uuid::Uuid;
 
+use crate::postgres::Database;
+
 /// A store under test, and who works on it: as a ledger would, one batch at a time.
 pub(crate) struct Shop {
     store: Store,
@@ -29,6 +32,8 @@ pub(crate) struct Shop {
     requests: u128,
     events: u128,
     folder: Option<TempDir>,
+    /// Gone with the shop.
+    database: Option<Database>,
 }
 
 const ALICE: u128 = 1;
@@ -57,6 +62,24 @@ impl Shop {
         Self::with(store, Some(folder)).await
     }
 
+    pub(crate) async fn postgres() -> Self {
+        let database = Database::create();
+        let store = database.open().await;
+        let shop = Self::with(store, None).await;
+        Self { database: Some(database), ..shop }
+    }
+
+    /// Another market's, on the same database.
+    async fn beside(&self, first_request: u128) -> Self {
+        let store = self.database().open().await;
+        let now = self.now;
+        Self { now, requests: first_request, events: first_request, ..Self::over(store, None) }
+    }
+
+    fn database(&self) -> &Database {
+        self.database.as_ref().expect("a store in a database")
+    }
+
     async fn with(store: Store, folder: Option<TempDir>) -> Self {
         let mut shop = Self::over(store, folder);
         for (number, role) in
@@ -69,12 +92,12 @@ impl Shop {
 
     fn over(mut store: Store, folder: Option<TempDir>) -> Self {
         let lane = store.lanes.remove(0);
-        Self { store, lane, now: Timestamp(1_000_000), requests: 0, events: 0, folder }
+        Self { store, lane, now: Timestamp(1_000_000), requests: 0, events: 0, folder, database: None }
     }
 
     /// Closes the store and opens its file again.
     async fn reopen(self) -> Self {
-        let Self { store, lane, now, requests, events, folder } = self;
+        let Self { store, lane, now, requests, events, folder, .. } = self;
         drop((store, lane));
         let path = path_in(folder.as_ref());
         let again = Self::over(store::sqlite::open(&path).unwrap(), folder);
@@ -171,7 +194,7 @@ fn reprice(item: ItemId, amount_minor: i64) -> Action {
     Action::Update { item, patch, expected_version: None }
 }
 
-/// Runs each test of a list on every back end: `store::…::memory::…`, `store::…::sqlite::…`.
+/// Runs each test of a list on every back end: `store::…::memory::…`, `…::sqlite::…`, `…::postgres::…`.
 macro_rules! on_every_back_end {
     ($($name:ident),+ $(,)?) => {
         mod memory {
@@ -184,6 +207,14 @@ macro_rules! on_every_back_end {
             $(#[tokio::test]
             async fn $name() {
                 super::$name(crate::store::Shop::sqlite().await).await;
+            })+
+        }
+        mod postgres {
+            $(#[tokio::test]
+            async fn $name() {
+                if crate::postgres::is_there() {
+                    super::$name(crate::store::Shop::postgres().await).await;
+                }
             })+
         }
     };

@@ -40,15 +40,23 @@ fn back_ends_and_batch_sizes_agree() {
                 let mut one_by_one = Shop::memory().await;
                 let mut batched = Shop::memory().await;
                 let mut on_disk = Shop::sqlite().await;
+                let mut in_database =
+                    if crate::postgres::is_there() { Some(Shop::postgres().await) } else { None };
                 let commands = commands(&mut one_by_one, steps);
                 let expected = carry_out(&mut one_by_one, &commands, 1).await;
                 assert_eq!(carry_out(&mut batched, &commands, size).await, expected);
                 assert_eq!(carry_out(&mut on_disk, &commands, size).await, expected);
+                if let Some(shop) = &mut in_database {
+                    assert_eq!(carry_out(shop, &commands, size).await, expected);
+                }
                 let totals = one_by_one.store.reads.totals().await.unwrap();
                 assert_eq!(totals.supplied, totals.sold + totals.remaining + totals.withdrawn);
                 assert_eq!(totals.sold, totals.ordered);
                 assert_eq!(batched.store.reads.totals().await.unwrap(), totals);
                 assert_eq!(on_disk.store.reads.totals().await.unwrap(), totals);
+                if let Some(shop) = &in_database {
+                    assert_eq!(shop.store.reads.totals().await.unwrap(), totals);
+                }
             });
             Ok(())
         })

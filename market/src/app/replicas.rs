@@ -1,0 +1,124 @@
+//! Follows the other markets on the same store: what they commit wakes the search and the streams here, and whom
+//! they shut out is shut out here too, within a second.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    access::Access,
+    api::Parts,
+    domain::{PartyId, Sequence},
+    relay::RelayHandle,
+    rides::RideNews,
+    search::Search,
+    store::{Hint, Look, Replicas, Standing},
+};
+
+/// Takes notes of how parties stand, from commits of this market and from looks at the store. A look that was
+/// overtaken by a commit is left out; the next one comes soon.
+#[derive(Clone, Default)]
+pub(super) struct Notes(Arc<Mutex<u64>>);
+
+impl Notes {
+    /// Of a commit.
+    pub(super) fn take(&self, access: &Access, standings: &[Standing]) {
+        if !standings.is_empty() {
+            let mut commits = self.lock();
+            *commits += 1;
+            standings.iter().for_each(|standing| access.take_note(standing));
+        }
+    }
+
+    fn commits(&self) -> u64 {
+        *self.lock()
+    }
+
+    /// Of a look that began after this many commits; answers whether they were taken.
+    fn take_if(&self, commits: u64, access: &Access, standings: &[Standing]) -> bool {
+        let present = self.lock();
+        let is_current = *present == commits;
+        if is_current {
+            standings.iter().for_each(|standing| access.take_note(standing));
+        }
+        is_current
+    }
+
+    /// Nothing that is done under the lock can be left half done.
+    fn lock(&self) -> MutexGuard<'_, u64> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Who is told of what other markets do.
+pub(super) struct Ears {
+    pub(super) relay: RelayHandle,
+    pub(super) search: Search,
+    pub(super) access: Arc<Access>,
+    pub(super) rides: RideNews,
+    pub(super) notes: Notes,
+}
+
+/// Follows until the market closes.
+pub(super) async fn follow(replicas: Arc<dyn Replicas>, ears: Ears, closing: CancellationToken) {
+    let mut known = HashMap::new();
+    loop {
+        let hint = tokio::select! {
+            () = closing.cancelled() => return,
+            hint = replicas.hint() => hint,
+        };
+        ears.heed(&hint);
+        if hint.everything || hint.feed || hint.standings {
+            let followed = if hint.everything { ears.relay.followed() } else { Vec::new() };
+            let commits = ears.notes.commits();
+            match replicas.look(&followed).await {
+                Ok(look) => ears.see(&look, commits, hint.everything, &mut known),
+                Err(error) => tracing::debug!(%error, "the store can't be looked at just now"),
+            }
+        }
+    }
+}
+
+impl Ears {
+    pub(super) fn of(parts: &Parts, access: Arc<Access>, notes: Notes) -> Self {
+        let (relay, search, rides) = (parts.relay.clone(), parts.search.clone(), parts.rides.clone());
+        Self { relay, search, access, rides, notes }
+    }
+
+    fn heed(&self, hint: &Hint) {
+        let filled: Vec<PartyId> = hint.filled.iter().copied().collect();
+        self.relay.wake_streams(&filled);
+        for (mailbox, epoch) in &hint.taken {
+            self.relay.overtaken(*mailbox, *epoch);
+        }
+        for ride in &hint.rides {
+            self.rides.tell(*ride);
+        }
+    }
+
+    fn see(&self, look: &Look, commits: u64, all: bool, known: &mut HashMap<PartyId, Sequence>) {
+        self.search.feed_moved(look.feed_end);
+        if self.notes.take_if(commits, &self.access, &look.standings) {
+            for standing in look.standings.iter().filter(|standing| standing.is_suspended) {
+                self.relay.end_stream(standing.party);
+            }
+        }
+        if !all {
+            return;
+        }
+        let mut moved = Vec::new();
+        let mut present = HashMap::with_capacity(look.mailboxes.len());
+        for (mailbox, epoch, last) in &look.mailboxes {
+            self.relay.overtaken(*mailbox, *epoch);
+            if known.get(mailbox) != Some(last) {
+                moved.push(*mailbox);
+            }
+            present.insert(*mailbox, *last);
+        }
+        self.relay.wake_streams(&moved);
+        *known = present;
+    }
+}

@@ -1,0 +1,225 @@
+//! Where the database is, and how it is reached: `postgres://USER@HOST[:PORT][,HOST…]/DATABASE`.
+//!
+//! Over a network only TLS 1.3 or 1.2 with the server's name verified (`sslmode=verify-full`); in plain only to this
+//! very machine or when the operator says so (`sslmode=disable`). With several hosts the one that takes writes
+//! is used. A password never stands in the address, which process lists and logs show.
+
+use std::{
+    fs,
+    net::IpAddr,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use rustls::{
+    ClientConfig, RootCertStore,
+    pki_types::{CertificateDer, pem::PemObject as _},
+};
+use tokio_postgres::{
+    Config,
+    config::{Host, SslMode, TargetSessionAttrs},
+};
+use tokio_postgres_rustls::MakeRustlsConnect;
+
+use crate::store::StoreError;
+
+/// How long one host may take to answer.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+/// How long what was sent may stay without a sign of life from the other side.
+const TCP_USER_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a connection may be silent before it is tried.
+const KEEPALIVE_IDLE: Duration = Duration::from_secs(5);
+/// Set for each session: names are looked up in one schema alone; a lock is waited for, and a transaction left
+/// alone, for a bounded time; whoever goes away is noticed even while a statement runs. No
+/// `statement_timeout`: it would also cut short a commit that waits for its standby, and the commit would then
+/// be reported as done.
+const SESSION: &str = "-c lock_timeout=5s -c idle_in_transaction_session_timeout=30s \
+                       -c client_connection_check_interval=1s -c timezone=UTC";
+
+/// A database, and what is needed to open a session there.
+#[derive(Clone)]
+pub(super) struct Address {
+    pub(super) config: Config,
+    /// `None`: in plain.
+    pub(super) tls: Option<MakeRustlsConnect>,
+    /// Without secrets, for messages.
+    pub(super) shown: String,
+}
+
+/// What belongs to an address but must not, or need not, stand in it.
+#[derive(Clone, Debug, Default)]
+pub struct PostgresOptions {
+    /// Where the password stands; without it, `PGPASSWORD`.
+    pub password_file: Option<PathBuf>,
+    /// The authority that signed the server's certificate, unless `sslrootcert` names it.
+    pub ca: Option<PathBuf>,
+}
+
+/// Whether a store's place is a database's address rather than a file.
+pub fn is_address(place: &Path) -> bool {
+    place.to_str().is_some_and(|place| place.starts_with("postgres://") || place.starts_with("postgresql://"))
+}
+
+impl Address {
+    /// Reads an address and the files that belong to it.
+    pub(super) fn read(address: &str, options: &PostgresOptions) -> Result<Self, StoreError> {
+        let wrong =
+            |problem: String| StoreError::unavailable(format!("the store's address is wrong: {problem}"));
+        let (plain, ours) = split(address);
+        let mut config: Config = plain.parse().map_err(|error: tokio_postgres::Error| {
+            // Without its cause, which may quote what stands where a password might.
+            wrong(format!("{error}; give postgres://USER@HOST/DATABASE"))
+        })?;
+        if config.get_password().is_some() {
+            return Err(wrong(
+                "it holds a password, which others could see; take it out and set store.password_file or PGPASSWORD".into(),
+            ));
+        }
+        if config.get_hosts().is_empty() || config.get_dbname().is_none() {
+            return Err(wrong("give host and database, as in postgres://USER@HOST/DATABASE".into()));
+        }
+        if let Some(password) = password(options)? {
+            config.password(password);
+        }
+        let tls = match ours.sslmode.as_deref() {
+            Some("disable") => None,
+            None if is_on_this_machine(&config) => None,
+            None | Some("verify-full") => Some(tls(ours.sslrootcert.as_ref().or(options.ca.as_ref()))?),
+            Some(other) => {
+                return Err(wrong(format!(
+                    "sslmode={other} does not prove who the server is; give verify-full, or disable for a trusted network"
+                )));
+            }
+        };
+        config
+            .ssl_mode(if tls.is_some() { SslMode::Require } else { SslMode::Disable })
+            .target_session_attrs(TargetSessionAttrs::ReadWrite)
+            .connect_timeout(CONNECT_TIMEOUT)
+            .tcp_user_timeout(TCP_USER_TIMEOUT)
+            .keepalives_idle(KEEPALIVE_IDLE)
+            .application_name("souk-market")
+            .options(SESSION);
+        Ok(Self { config, tls, shown: plain })
+    }
+}
+
+/// The parameters that are ours to look at.
+#[derive(Default)]
+struct Ours {
+    sslmode: Option<String>,
+    sslrootcert: Option<PathBuf>,
+}
+
+/// Takes our parameters out of an address.
+fn split(address: &str) -> (String, Ours) {
+    let mut ours = Ours::default();
+    let Some((base, parameters)) = address.split_once('?') else { return (address.to_owned(), ours) };
+    let mut theirs = Vec::new();
+    for parameter in parameters.split('&') {
+        match parameter.split_once('=') {
+            Some(("sslmode", mode)) => ours.sslmode = Some(mode.to_owned()),
+            Some(("sslrootcert", file)) => ours.sslrootcert = Some(file.replace("%2F", "/").into()),
+            _ => theirs.push(parameter),
+        }
+    }
+    let plain = if theirs.is_empty() { base.to_owned() } else { format!("{base}?{}", theirs.join("&")) };
+    (plain, ours)
+}
+
+fn password(options: &PostgresOptions) -> Result<Option<String>, StoreError> {
+    let Some(file) = &options.password_file else { return Ok(std::env::var("PGPASSWORD").ok()) };
+    let text = fs::read_to_string(file).map_err(|error| {
+        StoreError::unavailable(format!(
+            "can't read the password file {}: {error}; check store.password_file",
+            file.display()
+        ))
+    })?;
+    Ok(Some(text.trim_end_matches(['\n', '\r']).to_owned()))
+}
+
+fn is_on_this_machine(config: &Config) -> bool {
+    config.get_hosts().iter().all(|host| match host {
+        Host::Tcp(name) => {
+            name == "localhost" || name.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+        }
+        Host::Unix(_) => true,
+    })
+}
+
+fn tls(ca: Option<&PathBuf>) -> Result<MakeRustlsConnect, StoreError> {
+    let ca = ca.ok_or_else(|| {
+        StoreError::unavailable(
+            "the database is on another machine: name its authority with sslrootcert=FILE in the address, or in store.ca",
+        )
+    })?;
+    let unusable = |problem: String| {
+        StoreError::unavailable(format!("can't use the database's authority {}: {problem}", ca.display()))
+    };
+    let mut roots = RootCertStore::empty();
+    for certificate in CertificateDer::pem_file_iter(ca).map_err(|error| unusable(error.to_string()))? {
+        let certificate = certificate.map_err(|error| unusable(error.to_string()))?;
+        roots.add(certificate).map_err(|error| unusable(error.to_string()))?;
+    }
+    if roots.is_empty() {
+        return Err(unusable("it holds no certificate".into()));
+    }
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|error| unusable(error.to_string()))?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    Ok(MakeRustlsConnect::new(config))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refusal(address: &str) -> String {
+        match Address::read(address, &PostgresOptions::default()) {
+            Ok(_) => panic!("{address} was taken"),
+            Err(error) => error.to_string(),
+        }
+    }
+
+    #[test]
+    fn a_password_in_the_address_is_refused_and_not_repeated() {
+        for address in
+            ["postgres://souk:hunter2@localhost/souk", "postgres://souk@localhost/souk?password=hunter2"]
+        {
+            let refused = refusal(address);
+            assert!(refused.contains("PGPASSWORD") && !refused.contains("hunter2"), "{refused}");
+        }
+    }
+
+    #[test]
+    fn other_machines_are_reached_by_verified_tls_alone() {
+        for (address, told) in [
+            ("postgres://souk@db.example/souk", "sslrootcert"),
+            ("postgres://souk@localhost,db.example/souk", "sslrootcert"),
+            ("postgres://souk@db.example/souk?sslmode=require", "verify-full"),
+            ("postgres://souk@db.example/souk?sslmode=prefer", "verify-full"),
+            ("postgres://souk@db.example", "database"),
+            ("postgres:///souk", "host"),
+        ] {
+            let refused = refusal(address);
+            assert!(refused.contains(told), "{address}: {refused}");
+        }
+    }
+
+    #[test]
+    fn this_machine_and_trusted_networks_are_reached_in_plain() {
+        for address in [
+            "postgres://souk@localhost/souk",
+            "postgres://souk@127.0.0.1:5433/souk",
+            "postgresql://souk@[::1]/souk",
+            "postgres://souk@%2Fvar%2Frun%2Fpostgresql/souk",
+            "postgres://souk@db.example/souk?sslmode=disable",
+        ] {
+            let read = Address::read(address, &PostgresOptions::default()).unwrap();
+            assert!(read.tls.is_none(), "{address}");
+        }
+    }
+}

@@ -1,0 +1,103 @@
+//! PostgreSQL's errors, sorted: what is worth another try, what passes by itself, and what does not.
+
+use std::time::Duration;
+
+use tokio_postgres::{
+    Error,
+    error::{DbError, Severity, SqlState},
+};
+
+use crate::store::StoreError;
+
+/// Why something was not done.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Failure {
+    /// The server refused it, or the connection broke.
+    #[error("{}", told(.0))]
+    Postgres(#[from] Error),
+    /// There was no answer in time. Whether it was done is not known.
+    #[error("PostgreSQL did not answer within {} s; look for what holds it up", .0.as_secs())]
+    Silence(Duration),
+    /// A row is not as it was written.
+    #[error("{0}")]
+    Unreadable(String),
+    /// More is waiting than is taken.
+    #[error("more is waiting for PostgreSQL than it takes")]
+    Overloaded,
+    /// A connection can't be had.
+    #[error("{0}")]
+    NoConnection(String),
+}
+
+/// With what the server says, which the error's own text leaves out.
+fn told(error: &Error) -> String {
+    match error.as_db_error() {
+        Some(refusal) => format!("PostgreSQL: {} ({})", refusal.message(), refusal.code().code()),
+        None => match std::error::Error::source(error) {
+            Some(cause) => format!("{error}: {cause}"),
+            None => error.to_string(),
+        },
+    }
+}
+
+impl Failure {
+    /// Whether the same again may go well, because it collided with what others did: serialization failures,
+    /// deadlocks, locks that were not to be had in time, and rows that somebody else put in.
+    pub(super) fn is_collision(&self) -> bool {
+        let Self::Postgres(error) = self else { return false };
+        error.code().is_some_and(|code| {
+            [
+                SqlState::T_R_SERIALIZATION_FAILURE,
+                SqlState::T_R_DEADLOCK_DETECTED,
+                SqlState::LOCK_NOT_AVAILABLE,
+                SqlState::UNIQUE_VIOLATION,
+            ]
+            .contains(code)
+        })
+    }
+
+    /// Whether the connection broke, or is about to.
+    pub(super) fn is_disconnection(&self) -> bool {
+        match self {
+            Self::Postgres(error) => error.as_db_error().is_none_or(ends_the_session),
+            Self::Silence(_) | Self::NoConnection(_) => true,
+            Self::Unreadable(_) | Self::Overloaded => false,
+        }
+    }
+
+    /// Whether the server said that it did not do it. Otherwise that is not known.
+    pub(super) fn is_refusal(&self) -> bool {
+        matches!(self, Self::Postgres(error) if error.as_db_error().is_some())
+    }
+
+    /// Whether the session turned out to have ended, as all do when the server restarts.
+    pub(super) fn is_cut(&self) -> bool {
+        matches!(self, Self::Postgres(error) if error.as_db_error().is_none_or(ends_the_session))
+    }
+
+    /// As a failure of the store.
+    pub(super) fn into_store_error(self) -> StoreError {
+        if matches!(self, Self::Overloaded) {
+            return StoreError::Overloaded;
+        }
+        let is_damage = match &self {
+            Self::Unreadable(_) => true,
+            Self::Postgres(error) => error
+                .code()
+                .is_some_and(|code| [SqlState::DATA_CORRUPTED, SqlState::INDEX_CORRUPTED].contains(code)),
+            _ => false,
+        };
+        if is_damage { StoreError::corrupt(self) } else { StoreError::unavailable(self) }
+    }
+}
+
+/// Whether the server ends the session with this error, rather than only the statement.
+fn ends_the_session(error: &DbError) -> bool {
+    !matches!(error.parsed_severity(), Some(Severity::Error))
+}
+
+impl From<Failure> for StoreError {
+    fn from(failure: Failure) -> Self {
+        failure.into_store_error()
+    }
+}

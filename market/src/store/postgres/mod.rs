@@ -1,0 +1,94 @@
+//! The PostgreSQL back end: one database, any number of markets.
+//!
+//! - **Lanes** have a session each. A batch is a transaction of two ways there and back: one loads all rows, locked
+//!   in key order, one saves them in bulk and commits (`lane`). Statements see what was committed before they began
+//!   (READ COMMITTED); what was not there to be locked is held by unique keys, and what was read without a lock by
+//!   its revision. Who collides with another market is carried out anew ([`SaveError::Conflict`]).
+//! - **Commits** wait for the disk and for the synchronous standby, if there is one. An answer that does not come, or
+//!   comes with a warning, is never taken for a yes ([`SaveError::Indefinite`]).
+//! - **Places**: the item feed and the audit log are ordered by transaction, not by a sequence, whose numbers become
+//!   visible in any order; readers stop at the oldest transaction that is still open (`chain`).
+//! - **Mailboxes** and **tracks** commit without waiting (`mailboxes`); expanding is the exception.
+//! - **Other markets** are told of commits by hints, and look by themselves where none comes (`herald`).
+//! - **Reads** are single statements on sessions of a pool.
+//!
+//! [`SaveError::Conflict`]: super::SaveError::Conflict
+//! [`SaveError::Indefinite`]: super::SaveError::Indefinite
+
+mod address;
+mod chain;
+mod connection;
+mod convert;
+mod error;
+mod herald;
+mod lane;
+mod load;
+mod mailboxes;
+mod pool;
+mod reads;
+mod save;
+mod schema;
+mod settle;
+#[cfg(test)]
+mod shards;
+mod statements;
+mod summary;
+mod tracks;
+
+use std::sync::Arc;
+
+use uuid::Uuid;
+
+pub use address::{PostgresOptions, is_address};
+
+use super::{Lane, Reads, Store, StoreError};
+use address::Address;
+use connection::Session;
+use herald::{Herald, PostgresReplicas};
+use lane::PostgresLane;
+use mailboxes::PostgresMailboxes;
+use pool::Pool;
+use reads::PostgresReads;
+
+/// Writers side by side. More would cut batches, which are what makes a much wanted item cheap, into pieces.
+const LANES: usize = 4;
+/// Sessions for queries.
+const READERS: usize = 8;
+/// Queries that wait for a session; further ones are refused.
+const READ_QUEUE: usize = 1_024;
+/// Sessions for mailboxes.
+const MAILBOX_SESSIONS: usize = 4;
+/// Mailbox operations that wait for a session.
+const MAILBOX_QUEUE: usize = 1_024;
+
+/// Opens the store in a database, and brings its schema up to date. Must be called on a runtime that outlives the
+/// store's users.
+pub async fn open(address: &str, options: &PostgresOptions) -> Result<Store, StoreError> {
+    let address = Arc::new(Address::read(address, options)?);
+    schema::migrate(&address).await?;
+    let session = Session { prepare: settle::PREPARED, durable: false };
+    let writers = Arc::new(Pool::new(Arc::clone(&address), session, MAILBOX_SESSIONS, MAILBOX_QUEUE));
+    let market = Uuid::new_v4();
+    let herald = Herald::start(market, Arc::clone(&writers));
+    let lane = |_| Box::new(PostgresLane::new(Arc::clone(&address), herald.clone())) as Box<dyn Lane>;
+    let lanes = (0..LANES).map(lane).collect();
+    let mailboxes = Arc::new(PostgresMailboxes::new(writers, herald));
+    let readers = readers(&address);
+    let replicas = PostgresReplicas::new(market, Arc::clone(&address), Arc::clone(&readers));
+    tokio::spawn(chain::keep_linked(Arc::downgrade(&readers)));
+    let reads = Arc::new(PostgresReads::new(readers));
+    let tracks = Arc::clone(&mailboxes);
+    Ok(Store { lanes, reads, mailboxes, tracks, replicas: Some(Arc::new(replicas)) })
+}
+
+/// Only the queries, beside the markets that may have the database open.
+pub async fn open_reads(address: &str, options: &PostgresOptions) -> Result<Arc<dyn Reads>, StoreError> {
+    let address = Arc::new(Address::read(address, options)?);
+    schema::check(&address).await?;
+    Ok(Arc::new(PostgresReads::new(readers(&address))))
+}
+
+fn readers(address: &Arc<Address>) -> Arc<Pool> {
+    let session = Session { prepare: &[], durable: false };
+    Arc::new(Pool::new(Arc::clone(address), session, READERS, READ_QUEUE))
+}

@@ -1,0 +1,241 @@
+//! The statements of the write path. All of a batch's rows of one kind go in one statement, as columns of arrays.
+//!
+//! Locks are taken in one order always: rides, tills, orders, items, then (after deciding) mailboxes; within each by key.
+
+/// The columns of `convert::item`, from `item` and its seller in `party`.
+macro_rules! item_columns {
+    () => {
+        "item.id, item.seller, party.display_name, item.name, item.description, item.category, item.amount_minor, \
+         item.currency, item.quantity, item.supplied, item.sold, item.withdrawn, item.rating_count, \
+         item.rating_stars, item.version, item.created_at, item.updated_at, item.deleted_at, item.sku"
+    };
+}
+pub(super) use item_columns;
+
+/// The columns of `convert::order`.
+macro_rules! order_columns {
+    () => {
+        "id, buyer, buyer_name, seller, seller_name, item, item_name, amount_minor, currency, quantity, total_minor, \
+         status, placed_at, shipped_at, delivered_at, cancelled_at, cancelled_by, cancel_reason, ride"
+    };
+}
+pub(super) use order_columns;
+
+/// The columns of `convert::party`.
+macro_rules! party_columns {
+    () => {
+        "id, role, display_name, callback_host, callback_port, registered_at, epoch, suspended_at, suspended_for, tills"
+    };
+}
+pub(super) use party_columns;
+
+pub(super) const LOAD_RIDES: &str =
+    "SELECT id, body FROM ride WHERE id = ANY($1) ORDER BY id FOR NO KEY UPDATE";
+
+pub(super) const LOAD_TILLS: &str =
+    "SELECT id, body FROM till WHERE id = ANY($1) ORDER BY id FOR NO KEY UPDATE";
+
+pub(super) const LOAD_ORDERS: &str =
+    concat!("SELECT ", order_columns!(), " FROM orders WHERE id = ANY($1) ORDER BY id FOR NO KEY UPDATE");
+
+/// Only where to look: the items are locked, and looked at again, by [`LOAD_ITEMS`].
+pub(super) const FIND_SKUS: &str = "SELECT item.id FROM item \
+     JOIN unnest($1::UUID[], $2::TEXT[]) AS named (seller, sku) ON item.seller = named.seller AND item.sku = named.sku \
+     WHERE item.deleted_at IS NULL";
+
+pub(super) const LOAD_ITEMS: &str = concat!(
+    "SELECT ",
+    item_columns!(),
+    " FROM item JOIN party ON party.id = item.seller WHERE item.id = ANY($1) ORDER BY item.id FOR NO KEY UPDATE OF item"
+);
+
+/// The parties named, and the sellers of the items.
+pub(super) const LOAD_PARTIES: &str = concat!(
+    "SELECT ",
+    party_columns!(),
+    ", revision FROM party WHERE party.id = ANY (ARRAY(SELECT unnest($1::UUID[]) \
+     UNION SELECT item.seller FROM item WHERE item.id = ANY($2)))"
+);
+
+pub(super) const LOAD_WISHES: &str = "SELECT buyer, item, added_at FROM wish \
+     JOIN unnest($1::UUID[], $2::BIGINT[]) AS named (buyer, item) USING (buyer, item)";
+
+pub(super) const LOAD_RATINGS: &str = "SELECT buyer, item, stars FROM rating \
+     JOIN unnest($1::UUID[], $2::BIGINT[]) AS named (buyer, item) USING (buyer, item)";
+
+pub(super) const LOAD_PURCHASES: &str = "SELECT buyer, item, count(*) FROM orders \
+     JOIN unnest($1::UUID[], $2::BIGINT[]) AS named (buyer, item) USING (buyer, item) \
+     WHERE status <> 'cancelled' GROUP BY buyer, item";
+
+pub(super) const LOAD_REQUESTS: &str = "SELECT id, party, fingerprint, outcome FROM request \
+     JOIN unnest($1::UUID[], $2::UUID[]) AS named (id, party) USING (id, party)";
+
+pub(super) const TAKE_ITEM_NUMBERS: &str =
+    "SELECT nextval('item_number') FROM generate_series(1, $1::BIGINT)";
+
+pub(super) const TAKE_ORDER_NUMBERS: &str =
+    "SELECT nextval('order_number') FROM generate_series(1, $1::BIGINT)";
+
+/// Parties that were not there when the batch was decided.
+pub(super) const ADD_PARTIES: &str = "INSERT INTO party (id, role, display_name, callback_host, callback_port, \
+     registered_at, epoch, suspended_at, suspended_for, tills, revision) \
+     SELECT *, 1 FROM unnest($1::UUID[], $2::TEXT[], $3::TEXT[], $4::TEXT[], $5::INTEGER[], $6::BIGINT[], $7::BIGINT[], \
+     $8::BIGINT[], $9::TEXT[], $10::TEXT[])";
+
+/// Parties that are still as they were when the batch was decided.
+pub(super) const CHANGE_PARTIES: &str = "WITH changed AS (UPDATE party SET display_name = new.display_name, \
+     callback_host = new.callback_host, callback_port = new.callback_port, epoch = new.epoch, \
+     suspended_at = new.suspended_at, suspended_for = new.suspended_for, tills = new.tills, \
+     revision = party.revision + 1 \
+     FROM unnest($1::UUID[], $2::TEXT[], $3::TEXT[], $4::INTEGER[], $5::BIGINT[], $6::BIGINT[], $7::TEXT[], $8::TEXT[], \
+     $9::BIGINT[]) \
+     AS new (id, display_name, callback_host, callback_port, epoch, suspended_at, suspended_for, tills, revision) \
+     WHERE party.id = new.id AND party.revision = new.revision RETURNING 1) \
+     SELECT must_be(count(*), cardinality($1)) FROM changed";
+
+pub(super) const OPEN_MAILBOXES: &str = "INSERT INTO mailbox (party, role, callback_host, callback_port) \
+     SELECT * FROM unnest($1::UUID[], $2::TEXT[], $3::TEXT[], $4::INTEGER[]) \
+     ON CONFLICT (party) DO UPDATE SET callback_host = excluded.callback_host, callback_port = excluded.callback_port, \
+     failures = 0, last_failure = '', \
+     next_attempt = CASE WHEN mailbox.next_attempt IS NULL THEN NULL ELSE 0 END";
+
+/// Items that a search finds differently now. Answers their places in the feed.
+pub(super) const PUT_ITEMS: &str = "INSERT INTO item (id, seller, name, category, amount_minor, currency, quantity, \
+     supplied, sold, withdrawn, rating_count, rating_stars, version, created_at, updated_at, deleted_at, description, \
+     sku, feed_position) \
+     SELECT new.id, new.seller, new.name, new.category, new.amount_minor, new.currency, new.quantity, new.supplied, \
+     new.sold, new.withdrawn, new.rating_count, new.rating_stars, new.version, new.created_at, new.updated_at, \
+     new.deleted_at, new.description, new.sku, own_places.first + new.place \
+     FROM unnest($1::BIGINT[], $2::UUID[], $3::TEXT[], $4::TEXT[], $5::BIGINT[], $6::TEXT[], $7::BIGINT[], $8::BIGINT[], \
+     $9::BIGINT[], $10::BIGINT[], $11::BIGINT[], $12::BIGINT[], $13::BIGINT[], $14::BIGINT[], $15::BIGINT[], \
+     $16::BIGINT[], $17::TEXT[], $18::TEXT[]) WITH ORDINALITY \
+     AS new (id, seller, name, category, amount_minor, currency, quantity, supplied, sold, withdrawn, rating_count, \
+     rating_stars, version, created_at, updated_at, deleted_at, description, sku, place) CROSS JOIN own_places \
+     ON CONFLICT (id) DO UPDATE SET name = excluded.name, category = excluded.category, \
+     amount_minor = excluded.amount_minor, currency = excluded.currency, quantity = excluded.quantity, \
+     supplied = excluded.supplied, sold = excluded.sold, withdrawn = excluded.withdrawn, \
+     rating_count = excluded.rating_count, rating_stars = excluded.rating_stars, version = excluded.version, \
+     updated_at = excluded.updated_at, deleted_at = excluded.deleted_at, description = excluded.description, \
+     feed_position = excluded.feed_position RETURNING feed_position";
+
+/// Items of which a search notices nothing: that leaves all indexes be.
+pub(super) const PUT_STOCK: &str = "UPDATE item SET quantity = new.quantity, supplied = new.supplied, sold = new.sold, \
+     withdrawn = new.withdrawn, version = new.version, updated_at = new.updated_at \
+     FROM unnest($1::BIGINT[], $2::BIGINT[], $3::BIGINT[], $4::BIGINT[], $5::BIGINT[], $6::BIGINT[], $7::BIGINT[]) \
+     AS new (id, quantity, supplied, sold, withdrawn, version, updated_at) WHERE item.id = new.id";
+
+pub(super) const PUT_ORDERS: &str = concat!(
+    "INSERT INTO orders (",
+    order_columns!(),
+    ") SELECT * FROM unnest($1::BIGINT[], $2::UUID[], $3::TEXT[], $4::UUID[], $5::TEXT[], $6::BIGINT[], $7::TEXT[], \
+     $8::BIGINT[], $9::TEXT[], $10::BIGINT[], $11::BIGINT[], $12::TEXT[], $13::BIGINT[], $14::BIGINT[], $15::BIGINT[], \
+     $16::BIGINT[], $17::TEXT[], $18::TEXT[], $19::UUID[]) \
+     ON CONFLICT (id) DO UPDATE SET status = excluded.status, shipped_at = excluded.shipped_at, \
+     delivered_at = excluded.delivered_at, cancelled_at = excluded.cancelled_at, \
+     cancelled_by = excluded.cancelled_by, cancel_reason = excluded.cancel_reason, ride = excluded.ride"
+);
+
+pub(super) const PUT_RIDES: &str = "INSERT INTO ride (id, seller, body) \
+     SELECT * FROM unnest($1::UUID[], $2::UUID[], $3::TEXT[]) ON CONFLICT (id) DO UPDATE SET body = excluded.body";
+
+pub(super) const PUT_TILLS: &str = "INSERT INTO till (id, seller, body) \
+     SELECT * FROM unnest($1::UUID[], $2::UUID[], $3::TEXT[]) ON CONFLICT (id) DO UPDATE SET body = excluded.body";
+
+/// Its mailbox stays: sequences must never be given out again.
+pub(super) const REMOVE_TILLS: &str = "DELETE FROM till WHERE id = ANY($1)";
+
+pub(super) const OPEN_TILLS_MAILBOXES: &str = "INSERT INTO mailbox (party, role) SELECT unnest($1::UUID[]), 'seller' \
+     ON CONFLICT (party) DO NOTHING";
+
+pub(super) const PUT_WISHES: &str = "INSERT INTO wish (buyer, item, added_at) \
+     SELECT * FROM unnest($1::UUID[], $2::BIGINT[], $3::BIGINT[]) \
+     ON CONFLICT (buyer, item) DO UPDATE SET added_at = excluded.added_at";
+
+pub(super) const REMOVE_WISHES: &str = "DELETE FROM wish USING unnest($1::UUID[], $2::BIGINT[]) AS gone (buyer, item) \
+     WHERE wish.buyer = gone.buyer AND wish.item = gone.item";
+
+pub(super) const PUT_RATINGS: &str = "INSERT INTO rating (buyer, item, stars) \
+     SELECT * FROM unnest($1::UUID[], $2::BIGINT[], $3::INTEGER[]) \
+     ON CONFLICT (buyer, item) DO UPDATE SET stars = excluded.stars";
+
+/// A request that another market has carried out meanwhile is a unique violation: then all is decided anew.
+pub(super) const ADD_REQUESTS: &str = "INSERT INTO request (id, party, fingerprint, outcome, done_at) \
+     SELECT id, party, fingerprint, outcome, $5 \
+     FROM unnest($1::UUID[], $2::UUID[], $3::BYTEA[], $4::TEXT[]) AS new (id, party, fingerprint, outcome)";
+
+/// In places of the transaction of their own, beside those of the feed.
+pub(super) const ADD_AUDIT_LINES: &str = "INSERT INTO audit_line (place, line) \
+     SELECT own_places.first + new.place, new.line \
+     FROM unnest($1::TEXT[]) WITH ORDINALITY AS new (line, place) CROSS JOIN own_places";
+
+/// As late as can be, for a seller's mailbox may be wanted by many.
+pub(super) const LOCK_MAILBOXES: &str =
+    "SELECT party FROM mailbox WHERE party = ANY($1) ORDER BY party FOR NO KEY UPDATE";
+
+/// Gives sequences out; the mailbox is due now, unless failures hold it back.
+pub(super) const FILL_MAILBOXES: &str = "WITH filled AS (UPDATE mailbox SET last_sequence = last_sequence + new.count, \
+     next_attempt = CASE WHEN next_attempt IS NULL THEN $3 WHEN failures = 0 THEN least(next_attempt, $3) \
+     ELSE next_attempt END \
+     FROM unnest($1::UUID[], $2::BIGINT[]) AS new (party, count) WHERE mailbox.party = new.party \
+     RETURNING 1) SELECT must_be(count(*), cardinality($1)) FROM filled";
+
+/// Of several undelivered events of one topic only the last is kept, under a new sequence: an older one may be on
+/// its way just now, and taking it out later must not take this one with it.
+pub(super) const REMOVE_OLDER_DELIVERIES: &str = "DELETE FROM delivery \
+     USING unnest($1::UUID[], $2::BIGINT[]) AS new (recipient, coalesces) \
+     WHERE delivery.recipient = new.recipient AND delivery.coalesces = new.coalesces";
+
+/// `behind` counts from the last sequence of the mailbox, which was raised before.
+pub(super) const ADD_DELIVERIES: &str = "INSERT INTO delivery (recipient, sequence, event, body, coalesces, is_order, \
+     occurred_at) \
+     SELECT new.recipient, mailbox.last_sequence - new.behind, new.event, new.body, new.coalesces, new.is_order, \
+     new.occurred_at \
+     FROM unnest($1::UUID[], $2::BIGINT[], $3::BIGINT[], $4::TEXT[], $5::BIGINT[], $6::BOOLEAN[], $7::BIGINT[]) \
+     AS new (recipient, behind, event, body, coalesces, is_order, occurred_at) \
+     JOIN mailbox ON mailbox.party = new.recipient";
+
+pub(super) const ADD_EVENTS: &str = "INSERT INTO event (occurred_at, body, item, withdraws) \
+     SELECT occurred_at, body, item, withdraws \
+     FROM unnest($1::BIGINT[], $2::TEXT[], $3::BIGINT[], $4::BOOLEAN[]) WITH ORDINALITY \
+     AS new (occurred_at, body, item, withdraws, place) ORDER BY place";
+
+pub(super) const COUNT_REPLAYS: &str = "INSERT INTO replay (lane, answers) VALUES ($1, $2) \
+     ON CONFLICT (lane) DO UPDATE SET answers = replay.answers + excluded.answers";
+
+/// All of them, which a lane's session prepares when it opens.
+pub(super) const LANE: &[&str] = &[
+    LOAD_RIDES,
+    LOAD_TILLS,
+    LOAD_ORDERS,
+    FIND_SKUS,
+    LOAD_ITEMS,
+    LOAD_PARTIES,
+    LOAD_WISHES,
+    LOAD_RATINGS,
+    LOAD_PURCHASES,
+    LOAD_REQUESTS,
+    TAKE_ITEM_NUMBERS,
+    TAKE_ORDER_NUMBERS,
+    ADD_PARTIES,
+    CHANGE_PARTIES,
+    OPEN_MAILBOXES,
+    PUT_ITEMS,
+    PUT_STOCK,
+    PUT_ORDERS,
+    PUT_RIDES,
+    PUT_TILLS,
+    REMOVE_TILLS,
+    OPEN_TILLS_MAILBOXES,
+    PUT_WISHES,
+    REMOVE_WISHES,
+    PUT_RATINGS,
+    ADD_REQUESTS,
+    ADD_AUDIT_LINES,
+    LOCK_MAILBOXES,
+    FILL_MAILBOXES,
+    REMOVE_OLDER_DELIVERIES,
+    ADD_DELIVERIES,
+    ADD_EVENTS,
+    COUNT_REPLAYS,
+    super::chain::HORIZON,
+];

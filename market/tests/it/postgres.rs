@@ -1,0 +1,113 @@
+//! PostgreSQL for the tests: one private server for each run, and a database of its own for each test.
+
+use std::sync::{
+    Arc, LazyLock,
+    atomic::{AtomicUsize, Ordering},
+};
+
+use market::{
+    demo::database::DatabaseServer,
+    store::{self, Store, postgres::PostgresOptions},
+};
+
+/// Set to `skip` where PostgreSQL can't be had.
+const SETTING: &str = "SOUK_TEST_POSTGRES";
+/// From which the databases of the tests are copied.
+const TEMPLATE: &str = "souk_template";
+/// Nothing has to survive the tests.
+const SETTINGS: [&str; 5] = [
+    "fsync = off",
+    "full_page_writes = off",
+    "max_connections = 400",
+    "shared_buffers = 64MB",
+    "autovacuum_naptime = 10s",
+];
+
+/// Whether there is a server to test on. Without one the tests fail, unless they were told to leave it out.
+pub(crate) fn is_there() -> bool {
+    let skipped = std::env::var(SETTING).is_ok_and(|setting| setting == "skip");
+    if skipped {
+        eprintln!("skipped: {SETTING}=skip, because PostgreSQL can't be had");
+    }
+    !skipped
+}
+
+/// A database for one test.
+pub(crate) struct Database {
+    server: Arc<DatabaseServer>,
+    name: String,
+    address: String,
+}
+
+static SERVER: LazyLock<Arc<DatabaseServer>> = LazyLock::new(start);
+
+impl Database {
+    /// An empty market's.
+    pub(crate) fn create() -> Self {
+        Self::on(Arc::clone(&SERVER))
+    }
+
+    /// The same, on a server of its own that may be set otherwise.
+    pub(crate) fn on_its_own_server() -> Self {
+        Self::on(start())
+    }
+
+    fn on(server: Arc<DatabaseServer>) -> Self {
+        static COUNT: AtomicUsize = AtomicUsize::new(0);
+        let name = format!("test_{}", COUNT.fetch_add(1, Ordering::SeqCst));
+        execute(&server, &format!("CREATE DATABASE {name} TEMPLATE {TEMPLATE}"));
+        Self { address: server.address(&name, None), server, name }
+    }
+
+    /// One without any table.
+    pub(crate) fn create_bare() -> Self {
+        let database = Self::create();
+        execute(&database.server, &format!("DROP DATABASE {}", database.name));
+        let bare = format!("CREATE DATABASE {} TEMPLATE template0 ENCODING UTF8", database.name);
+        execute(&database.server, &bare);
+        database
+    }
+
+    pub(crate) fn address(&self) -> &str {
+        &self.address
+    }
+
+    pub(crate) async fn open(&self) -> Store {
+        store::postgres::open(&self.address, &PostgresOptions::default()).await.unwrap()
+    }
+
+    pub(crate) fn server(&self) -> &DatabaseServer {
+        &self.server
+    }
+
+    /// Carries SQL out as the owner; answers what it prints.
+    pub(crate) fn execute(&self, sql: &str) -> Result<String, String> {
+        self.server.psql(&self.name, sql)
+    }
+}
+
+impl Drop for Database {
+    fn drop(&mut self) {
+        // The sessions of a market that was not closed are cut.
+        let _ = self.server.psql("postgres", &format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", self.name));
+    }
+}
+
+fn start() -> Arc<DatabaseServer> {
+    let server = DatabaseServer::start(&SETTINGS)
+        .unwrap_or_else(|error| panic!("{error}; or set {SETTING}=skip to leave its tests out"));
+    execute(&server, &format!("CREATE DATABASE {TEMPLATE} TEMPLATE template0 ENCODING UTF8"));
+    let address = server.address(TEMPLATE, None);
+    // On a thread of its own: the caller may be in a runtime already.
+    let migrated = std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(store::postgres::open(&address, &PostgresOptions::default())).map(|_| ()).unwrap();
+    });
+    migrated.join().unwrap();
+    Arc::new(server)
+}
+
+fn execute(server: &DatabaseServer, sql: &str) {
+    let done = server.psql("postgres", sql);
+    assert!(done.is_ok(), "{sql}: {done:?}");
+}

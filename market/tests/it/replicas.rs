@@ -1,0 +1,180 @@
+//! Two markets on one database: whatever is done at one holds at the other.
+
+use std::time::Duration;
+
+use souk_certs::identity::Role;
+use souk_proto::{
+    Reason,
+    v1::{self, subscribe_response::Message, watch_search_response::Message as Watched},
+};
+use tokio::time::{Instant, timeout};
+
+use crate::{
+    fair::{Fair, PATIENCE, Party, call, draft, eventually, reason},
+    postgres::is_there,
+};
+
+/// After which everything must hold everywhere.
+const SECOND: Duration = Duration::from_secs(1);
+
+macro_rules! with_two_markets {
+    ($($name:ident),+ $(,)?) => {
+        mod on_postgres {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $name() {
+                if super::is_there() {
+                    let fair = crate::fair::Fair::on_postgres().await;
+                    let beside = fair.beside().await;
+                    super::$name(&fair, &beside).await;
+                    beside.close().await;
+                    fair.close().await;
+                }
+            })+
+        }
+    };
+}
+
+with_two_markets!(
+    a_token_of_one_market_is_good_at_the_other,
+    stock_is_sold_once_over_both,
+    a_request_is_carried_out_once_over_both,
+    what_is_listed_here_is_found_there_within_a_second,
+    a_watched_search_is_told_of_the_others_changes,
+    a_stream_here_is_sent_what_was_bought_there,
+    a_stream_there_replaces_the_one_here,
+    a_party_that_is_suspended_here_is_shut_out_there_within_a_second,
+    a_market_that_joins_late_finds_everything,
+);
+
+async fn a_token_of_one_market_is_good_at_the_other(fair: &Fair, beside: &Fair) {
+    let bob = fair.buyer("bob").await;
+    let there = beside.known(Role::Buyer, "bob").await;
+    let here = call!(bob, session.who_am_i, WhoAmIRequest {}).unwrap();
+    let told = call!(there, session.who_am_i, WhoAmIRequest {}).unwrap();
+    assert_eq!(told.account, here.account);
+}
+
+async fn stock_is_sold_once_over_both(fair: &Fair, beside: &Fair) {
+    const STOCK: i64 = 40;
+    let alice = fair.seller("alice").await;
+    let lamp = alice.lamp(STOCK).await;
+    let bob = fair.buyer("bob").await;
+    let there = beside.known(Role::Buyer, "bob").await;
+    let buy_all = async |buyer: &Party| {
+        let mut bought = 0;
+        while buyer.buy(lamp, 1).await.is_ok() {
+            bought += 1;
+        }
+        bought
+    };
+    let (here, elsewhere) = tokio::join!(buy_all(&bob), buy_all(&there));
+    assert_eq!(here + elsewhere, STOCK);
+    assert_eq!(bob.item(lamp).await.unwrap().quantity, 0);
+}
+
+async fn a_request_is_carried_out_once_over_both(fair: &Fair, beside: &Fair) {
+    let alice = fair.seller("alice").await;
+    let lamp = alice.lamp(100).await;
+    let bob = fair.buyer("bob").await;
+    let there = beside.known(Role::Buyer, "bob").await;
+    for _ in 0..10 {
+        let id = bob.request_id();
+        let (one, other) = tokio::join!(bob.buy_as(id.clone(), lamp, 1), there.buy_as(id, lamp, 1));
+        assert_eq!(one.unwrap(), other.unwrap());
+    }
+    assert_eq!(bob.item(lamp).await.unwrap().quantity, 90);
+}
+
+async fn what_is_listed_here_is_found_there_within_a_second(fair: &Fair, beside: &Fair) {
+    let alice = fair.seller("alice").await;
+    let there = beside.buyer("bob").await;
+    alice.lamp(1).await;
+    let listed = Instant::now();
+    while there.search("lamp", "").await.is_empty() {
+        assert!(listed.elapsed() < SECOND, "it is not found in time");
+    }
+}
+
+async fn a_watched_search_is_told_of_the_others_changes(fair: &Fair, beside: &Fair) {
+    let alice = fair.seller("alice").await;
+    let bob = beside.buyer("bob").await;
+    let request = v1::WatchSearchRequest { query: "lamp".into(), ..Default::default() };
+    let mut watched = bob.connection.catalog().watch_search(request).await.unwrap().into_inner();
+    let next = async |watched: &mut tonic::Streaming<v1::WatchSearchResponse>| {
+        timeout(PATIENCE, watched.message()).await.expect("in time").unwrap().unwrap().message.unwrap()
+    };
+    assert!(matches!(next(&mut watched).await, Watched::Synced(_)));
+    let lamp = alice.sell(draft("Lamp", "home", 100, 1)).await.unwrap();
+    let Watched::Change(change) = next(&mut watched).await else { panic!("no change") };
+    assert_eq!(change.item.unwrap().item_id, lamp.item_id);
+}
+
+/// A stream that has caught up.
+async fn followed(party: &Party) -> tonic::Streaming<v1::SubscribeResponse> {
+    let request = v1::SubscribeRequest::default();
+    let mut stream = party.connection.events().subscribe(request).await.unwrap().into_inner();
+    loop {
+        let message = timeout(PATIENCE, stream.message()).await.expect("in time").unwrap().unwrap();
+        if matches!(message.message, Some(Message::CaughtUp(_))) {
+            return stream;
+        }
+    }
+}
+
+async fn a_stream_here_is_sent_what_was_bought_there(fair: &Fair, beside: &Fair) {
+    let alice = fair.seller("alice").await;
+    let lamp = alice.lamp(5).await;
+    let bob = beside.buyer("bob").await;
+    let mut stream = followed(&alice).await;
+    for sequence in 1..=3 {
+        bob.buy(lamp, 1).await.unwrap();
+        let message = timeout(SECOND, stream.message()).await.expect("within a second").unwrap().unwrap();
+        assert!(matches!(message.message, Some(Message::Event(event)) if event.sequence == sequence));
+    }
+}
+
+async fn a_stream_there_replaces_the_one_here(fair: &Fair, beside: &Fair) {
+    let bob = fair.buyer("bob").await;
+    let there = beside.known(Role::Buyer, "bob").await;
+    let mut first = followed(&bob).await;
+    let mut second = followed(&there).await;
+    let ended = timeout(SECOND, first.message()).await.expect("within a second").unwrap_err();
+    assert_eq!(Reason::of(&ended), Some(Reason::StreamReplaced));
+    call!(bob, events.test_event, TestEventRequest { request_id: bob.request_id(), text: "hello".into() })
+        .unwrap();
+    let message = timeout(PATIENCE, second.message()).await.expect("in time").unwrap().unwrap();
+    assert!(matches!(message.message, Some(Message::Event(_))));
+}
+
+async fn a_party_that_is_suspended_here_is_shut_out_there_within_a_second(fair: &Fair, beside: &Fair) {
+    let bob = fair.buyer("bob").await;
+    let there = beside.known(Role::Buyer, "bob").await;
+    call!(there, session.who_am_i, WhoAmIRequest {}).unwrap();
+    let mut stream = followed(&there).await;
+    let olga = fair.stranger(Role::Operator, "olga").await;
+    call!(
+        olga,
+        admin.suspend,
+        SuspendRequest { request_id: olga.request_id(), party_id: bob.id(), reason: "tests".into() }
+    )
+    .unwrap();
+    let ended = timeout(SECOND, stream.message()).await.expect("within a second").unwrap_err();
+    assert_eq!(Reason::of(&ended), Some(Reason::AccountSuspended));
+    assert_eq!(reason(call!(there, session.who_am_i, WhoAmIRequest {})), Reason::AccountSuspended);
+    call!(olga, admin.reinstate, ReinstateRequest { request_id: olga.request_id(), party_id: bob.id() })
+        .unwrap();
+    let is_in = || async { call!(there, session.who_am_i, WhoAmIRequest {}).is_ok() };
+    eventually("he is let in again everywhere", is_in).await;
+}
+
+async fn a_market_that_joins_late_finds_everything(fair: &Fair, _beside: &Fair) {
+    let alice = fair.seller("alice").await;
+    for _ in 0..20 {
+        alice.lamp(1).await;
+    }
+    let late = fair.beside().await;
+    let bob = late.buyer("bob").await;
+    // Its index begins empty; a search waits until it is level.
+    assert_eq!(bob.search("lamp", "").await.len(), 20);
+    late.close().await;
+}

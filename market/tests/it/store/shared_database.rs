@@ -1,0 +1,279 @@
+//! What only a store that several markets share has to promise.
+
+use market::{
+    domain::{
+        Action, CancelReason, Command, Context, EventId, ItemId, Keys, Outcome, Role, SuspensionReason,
+        WorkingSet, decide,
+    },
+    store::{
+        FeedPosition, SaveError, StoreError,
+        postgres::{self, PostgresOptions},
+    },
+};
+use uuid::Uuid;
+
+use super::{ALICE, BOB, DAVE, Shop, buy, party, register, reprice};
+use crate::{
+    fair::eventually,
+    postgres::{Database, is_there},
+};
+
+/// Far from the numbers of another shop's requests and events.
+const OTHERS: u128 = 1 << 64;
+
+macro_rules! postgres_tests {
+    ($($name:ident),+ $(,)?) => {
+        mod on_postgres {
+            $(#[tokio::test]
+            async fn $name() {
+                if crate::postgres::is_there() {
+                    super::$name().await;
+                }
+            })+
+        }
+    };
+}
+
+postgres_tests!(
+    everything_is_there_for_another_market,
+    the_same_request_at_two_markets_is_carried_out_once,
+    a_party_is_changed_by_one_market_at_a_time,
+    purchases_at_two_markets_take_turns_on_an_item,
+    a_feed_position_is_shown_when_nothing_can_come_before_it,
+    the_chain_holds_over_two_markets,
+    a_replay_waits_for_a_commit_of_its_own,
+    a_commit_that_was_cut_short_is_no_yes,
+    a_session_that_was_cut_is_replaced,
+    the_schema_holds_the_accounts,
+    foreign_changed_and_too_new_databases_are_refused,
+    a_newer_schema_that_says_so_is_worked_with,
+    markets_that_start_together_migrate_once,
+);
+
+impl Shop {
+    /// Loads and decides, but does not save.
+    async fn decided(&mut self, command: &Command) -> WorkingSet {
+        let mut keys = Keys::default();
+        command.add_keys(&mut keys);
+        let mut rows = self.lane.load(&keys).await.unwrap();
+        let events = &mut self.events;
+        let mut event_ids = || {
+            *events += 1;
+            EventId(Uuid::from_u128(*events))
+        };
+        let mut context = Context { now: self.now, event_ids: &mut event_ids };
+        decide(&mut rows, command, &mut context).unwrap();
+        rows
+    }
+
+    async fn quantity(&self, item: ItemId) -> i64 {
+        self.store.reads.item(item).await.unwrap().unwrap().quantity
+    }
+}
+
+async fn everything_is_there_for_another_market() {
+    let mut shop = Shop::postgres().await;
+    let lamp = shop.lamp(ALICE, 5).await;
+    let replay = shop.command(BOB, buy(lamp, 2));
+    let (first, _) = shop.batch(std::slice::from_ref(&replay)).await;
+    let mut other = shop.beside(OTHERS).await;
+    assert_eq!(other.store.reads.totals().await.unwrap(), shop.store.reads.totals().await.unwrap());
+    let (again, _) = other.batch(std::slice::from_ref(&replay)).await;
+    assert_eq!(first, again, "a request id is remembered");
+    assert!(other.lamp(ALICE, 1).await > lamp, "numbers go on");
+}
+
+async fn the_same_request_at_two_markets_is_carried_out_once() {
+    let mut shop = Shop::postgres().await;
+    let mut other = shop.beside(OTHERS).await;
+    // Nothing but the request itself stands between the two.
+    let command = shop.command(99, register(Role::Buyer, 99));
+    let rows = shop.decided(&command).await;
+    let late = other.decided(&command).await;
+    shop.lane.save(&rows).await.unwrap();
+    let refused = other.lane.save(&late).await;
+    assert!(matches!(refused, Err(SaveError::Conflict(_))), "{refused:?}");
+    let (again, receipt) = other.batch(std::slice::from_ref(&command)).await;
+    assert!(again[0].is_ok() && receipt.is_none(), "it is answered from the record");
+    assert_eq!(shop.store.reads.totals().await.unwrap().parties, 5);
+}
+
+async fn a_party_is_changed_by_one_market_at_a_time() {
+    let mut shop = Shop::postgres().await;
+    let mut other = shop.beside(OTHERS).await;
+    let rename = shop.command(ALICE, register(Role::Seller, 77));
+    let stale = shop.decided(&rename).await;
+    let reason = SuspensionReason::parse("sells what is not theirs").unwrap();
+    // The other's wait for transactions under way ends by itself: this one stays open.
+    other.act(99, Action::Suspend { party: party(ALICE), reason }).await.unwrap();
+    let refused = shop.lane.save(&stale).await;
+    assert!(matches!(refused, Err(SaveError::Conflict(_))), "{refused:?}");
+    let alice = shop.store.reads.party(party(ALICE)).await.unwrap().unwrap();
+    assert!(alice.suspension.is_some(), "a registration does not undo a suspension that it has not seen");
+}
+
+async fn purchases_at_two_markets_take_turns_on_an_item() {
+    let mut shop = Shop::postgres().await;
+    let lamp = shop.lamp(ALICE, 1).await;
+    let mut other = shop.beside(OTHERS).await;
+    let command = shop.command(BOB, buy(lamp, 1));
+    let rows = shop.decided(&command).await;
+    let (refused, saved) = tokio::join!(async { (other.act(DAVE, buy(lamp, 1)).await, other) }, async {
+        shop.lane.save(&rows).await
+    },);
+    saved.unwrap();
+    assert!(refused.0.is_err(), "the last unit was sold");
+    assert_eq!(shop.quantity(lamp).await, 0);
+}
+
+/// A transaction that began earlier commits later: what committed in between is not shown before it has.
+async fn a_feed_position_is_shown_when_nothing_can_come_before_it() {
+    let mut shop = Shop::postgres().await;
+    let (lamp, chair) = (shop.lamp(ALICE, 9).await, shop.lamp(ALICE, 9).await);
+    let seen = shop.store.reads.feed_horizon().await.unwrap();
+    let mut other = shop.beside(OTHERS).await;
+    let command = shop.command(ALICE, reprice(lamp, 900));
+    let early = shop.decided(&command).await;
+    other.act(ALICE, reprice(chair, 800)).await.unwrap();
+    let feed = async |shop: &Shop| shop.store.reads.item_feed(seen, 10).await.unwrap();
+    assert!(feed(&shop).await.is_empty(), "a reader that saw the later one would miss the earlier one");
+    assert!(shop.store.reads.feed_horizon().await.unwrap() < other.store.reads.feed_end().await.unwrap());
+    shop.lane.save(&early).await.unwrap();
+    let order: Vec<_> = feed(&shop).await.iter().map(|entry| entry.item.id).collect();
+    assert_eq!(order, [lamp, chair]);
+    assert_eq!(shop.store.reads.item_feed(FeedPosition(0), 10).await.unwrap().len(), 2);
+}
+
+async fn the_chain_holds_over_two_markets() {
+    let mut shop = Shop::postgres().await;
+    let lamp = shop.lamp(ALICE, 90).await;
+    let mut other = shop.beside(OTHERS).await;
+    for _ in 0..5 {
+        shop.act(BOB, buy(lamp, 1)).await.unwrap();
+        other.act(DAVE, buy(lamp, 1)).await.unwrap();
+    }
+    let (one, two) = tokio::join!(shop.store.reads.audit_head(), other.store.reads.audit_head());
+    assert_eq!(one.unwrap(), two.unwrap());
+    let mut verifier = market::audit::Verifier::new(None);
+    let rows = shop.store.reads.audit(0, 1_000).await.unwrap();
+    rows.iter().try_for_each(|row| verifier.check(row)).unwrap();
+    assert_eq!(verifier.finish().unwrap().sequence, 4 + 1 + 10);
+}
+
+async fn a_replay_waits_for_a_commit_of_its_own() {
+    let mut shop = Shop::postgres().await;
+    let lamp = shop.lamp(ALICE, 5).await;
+    let command = shop.command(BOB, buy(lamp, 1));
+    shop.batch(std::slice::from_ref(&command)).await;
+    let count =
+        |shop: &Shop| shop.database().execute("SELECT coalesce(sum(answers), 0) FROM replay").unwrap();
+    assert_eq!(count(&shop), "0");
+    let mut keys = Keys::default();
+    command.add_keys(&mut keys);
+    shop.lane.load(&keys).await.unwrap();
+    shop.lane.confirm(1).await.unwrap();
+    assert_eq!(count(&shop), "1");
+}
+
+/// The standby does not answer, and somebody cancels the commit that waits for it: PostgreSQL says that it is done,
+/// with a warning.
+async fn a_commit_that_was_cut_short_is_no_yes() {
+    let database = Database::on_its_own_server();
+    let mut shop = Shop::with(database.open().await, None).await;
+    let lamp = shop.lamp(ALICE, 5).await;
+    let command = shop.command(BOB, buy(lamp, 1));
+    let rows = shop.decided(&command).await;
+    database.server().set("synchronous_standby_names", "nobody").unwrap();
+    let cancel = "SELECT count(pg_cancel_backend(pid)) FROM pg_stat_activity WHERE wait_event = 'SyncRep'";
+    let is_cancelled = || async { database.execute(cancel).unwrap() != "0" };
+    let (saved, ()) =
+        tokio::join!(shop.lane.save(&rows), eventually("it waits for the standby", is_cancelled));
+    database.server().set("synchronous_standby_names", "").unwrap();
+    assert!(matches!(saved, Err(SaveError::Indefinite(_))), "{saved:?}");
+    let (again, _) = shop.batch(std::slice::from_ref(&command)).await;
+    assert!(again[0].is_ok());
+    assert_eq!(shop.quantity(lamp).await, 4, "it was done, and is not done twice");
+}
+
+async fn a_session_that_was_cut_is_replaced() {
+    let mut shop = Shop::postgres().await;
+    let lamp = shop.lamp(ALICE, 5).await;
+    let cut = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity \
+               WHERE datname = current_database() AND pid <> pg_backend_pid()";
+    shop.database().execute(cut).unwrap();
+    shop.act(BOB, buy(lamp, 1)).await.unwrap();
+    assert_eq!(shop.quantity(lamp).await, 4);
+    // In the middle of a transaction nothing is lost but the batch.
+    let command = shop.command(BOB, buy(lamp, 1));
+    let rows = shop.decided(&command).await;
+    shop.database().execute(cut).unwrap();
+    let lost = shop.lane.save(&rows).await;
+    assert!(matches!(lost, Err(SaveError::Indefinite(_) | SaveError::Lost(_))), "{lost:?}");
+    shop.batch(std::slice::from_ref(&command)).await;
+    assert_eq!(shop.quantity(lamp).await, 3);
+    let reason = CancelReason::parse("a mistake").unwrap();
+    let Outcome::Order(order) = shop.act(BOB, buy(lamp, 1)).await.unwrap() else { panic!("no order") };
+    shop.act(ALICE, Action::CancelSale { order: order.id, reason }).await.unwrap();
+}
+
+/// The database itself refuses what the rules must never let through.
+async fn the_schema_holds_the_accounts() {
+    let mut shop = Shop::postgres().await;
+    shop.lamp(ALICE, 5).await;
+    for wrong in [
+        "UPDATE item SET quantity = -1, withdrawn = 6",
+        "UPDATE item SET quantity = quantity + 1",
+        "UPDATE item SET sold = 1",
+    ] {
+        assert!(shop.database().execute(wrong).is_err(), "{wrong}");
+    }
+}
+
+async fn refusal(database: &Database) -> String {
+    match postgres::open(database.address(), &PostgresOptions::default()).await {
+        Ok(_) => panic!("it was opened"),
+        Err(StoreError::Corrupt(why)) => why.to_string(),
+        Err(other) => panic!("{other}"),
+    }
+}
+
+async fn foreign_changed_and_too_new_databases_are_refused() {
+    let foreign = Database::create_bare();
+    foreign.execute("CREATE TABLE note (text TEXT)").unwrap();
+    assert!(refusal(&foreign).await.contains("another program"));
+    let changed = Database::create();
+    changed.execute("UPDATE schema_version SET checksum = 'another'").unwrap();
+    assert!(refusal(&changed).await.contains("is not the one that this market knows"));
+    let newer = Database::create();
+    newer.execute("INSERT INTO schema_version (version, min_reader, checksum) VALUES (99, 99, '')").unwrap();
+    assert!(refusal(&newer).await.contains("newer market"));
+}
+
+async fn a_newer_schema_that_says_so_is_worked_with() {
+    let database = Database::create();
+    database
+        .execute("INSERT INTO schema_version (version, min_reader, checksum) VALUES (99, 1, '')")
+        .unwrap();
+    database.execute("ALTER TABLE item ADD COLUMN shelf TEXT").unwrap();
+    let mut shop = Shop::with(database.open().await, None).await;
+    let lamp = shop.lamp(ALICE, 5).await;
+    assert_eq!(shop.quantity(lamp).await, 5);
+    shop.database = Some(database);
+}
+
+async fn markets_that_start_together_migrate_once() {
+    let database = Database::create_bare();
+    let options = PostgresOptions::default();
+    let open = || postgres::open(database.address(), &options);
+    let (one, two, three) = tokio::join!(open(), open(), open());
+    for opened in [one, two, three] {
+        assert_eq!(opened.unwrap().reads.totals().await.unwrap().parties, 0);
+    }
+    assert_eq!(database.execute("SELECT count(*) = max(version) FROM schema_version").unwrap(), "t");
+}
+
+#[test]
+fn the_tests_have_a_server_or_say_why_not() {
+    // The reason is printed by the look itself.
+    let _ = is_there();
+}
