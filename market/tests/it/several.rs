@@ -3,6 +3,7 @@
 
 use std::{
     collections::HashSet,
+    net::SocketAddr,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicUsize, Ordering},
@@ -16,8 +17,9 @@ use souk_proto::v1::{self, sync_line};
 use tokio::{sync::mpsc, task::JoinSet, time::timeout};
 
 use crate::{
-    fair::{Fair, PATIENCE, Party, eventually},
+    fair::{Fair, PATIENCE, Party, draft, eventually},
     gate::Gate,
+    postgres::is_there,
 };
 
 /// More than is sold.
@@ -31,14 +33,61 @@ const LINES: i64 = 600;
 
 /// A party that knows both addresses.
 async fn at_both(fair: &Fair, gates: &[Gate; 2], role: Role, name: &str) -> Party {
+    at(fair, gates.each_ref().map(|gate| gate.address), role, name).await
+}
+
+async fn at(fair: &Fair, addresses: [SocketAddr; 2], role: Role, name: &str) -> Party {
     let config = fair.ground.identity(role, name).await.unwrap();
-    let market = MarketAddresses::parse(gates.each_ref().map(|gate| gate.address.to_string())).unwrap();
+    let market = MarketAddresses::parse(addresses.map(|address| address.to_string())).unwrap();
     let config = ClientConfig { market, ..config };
     Party { connection: Connection::open(&config).await.unwrap() }
 }
 
 async fn two_gates(fair: &Fair) -> [Gate; 2] {
     [Gate::open(fair.ground.address()).await, Gate::open(fair.ground.address()).await]
+}
+
+/// Buyers who go on buying until they are told that it is enough.
+struct Trade {
+    item_id: i64,
+    done: Arc<AtomicBool>,
+    sold: Arc<AtomicUsize>,
+    buyers: JoinSet<Vec<i64>>,
+}
+
+impl Trade {
+    fn begin(bob: &Arc<Party>, item_id: i64) -> Self {
+        let (done, sold) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
+        let mut buyers = JoinSet::new();
+        for _ in 0..BUYERS {
+            let (bob, done, sold) = (Arc::clone(bob), Arc::clone(&done), Arc::clone(&sold));
+            buyers.spawn(async move {
+                let mut orders = Vec::new();
+                while !done.load(Ordering::Relaxed) {
+                    orders.push(bob.buy(item_id, 1).await.expect("no call fails").order_id);
+                    sold.fetch_add(1, Ordering::Relaxed);
+                }
+                orders
+            });
+        }
+        Self { item_id, done, sold, buyers }
+    }
+
+    async fn goes_on(&self) {
+        let enough = self.sold.load(Ordering::Relaxed) + ORDERS;
+        eventually("orders", async || self.sold.load(Ordering::Relaxed) >= enough).await;
+    }
+
+    /// Answers how many orders there were, each of which took effect once.
+    async fn end(self, bob: &Party) -> usize {
+        self.done.store(true, Ordering::Relaxed);
+        let orders: Vec<_> = self.buyers.join_all().await.into_iter().flatten().collect();
+        let distinct: HashSet<_> = orders.iter().collect();
+        assert_eq!(distinct.len(), orders.len(), "each call has an order of its own");
+        let left = bob.item(self.item_id).await.unwrap().quantity;
+        assert_eq!(STOCK - left, orders.len() as i64, "what was sold is what was answered");
+        orders.len()
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -48,41 +97,50 @@ async fn no_order_is_lost_doubled_or_refused_while_addresses_come_and_go() {
     let lamp = fair.seller("Alice").await.lamp(STOCK).await;
     fair.buyer("Bob").await;
     let bob = Arc::new(at_both(&fair, &gates, Role::Buyer, "Bob").await);
-    let (done, sold) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
-    let mut buyers = JoinSet::new();
-    for _ in 0..BUYERS {
-        let (bob, done, sold) = (Arc::clone(&bob), Arc::clone(&done), Arc::clone(&sold));
-        buyers.spawn(async move {
-            let mut orders = Vec::new();
-            while !done.load(Ordering::Relaxed) {
-                orders.push(bob.buy(lamp, 1).await.expect("no call fails").order_id);
-                sold.fetch_add(1, Ordering::Relaxed);
-            }
-            orders
-        });
-    }
-    let more_orders = async || {
-        let before = sold.load(Ordering::Relaxed);
-        eventually("orders", async || sold.load(Ordering::Relaxed) >= before + ORDERS).await;
-    };
+    let trade = Trade::begin(&bob, lamp);
     for round in 0..6 {
-        more_orders().await;
+        trade.goes_on().await;
         gates[round % 2].shut().await;
-        more_orders().await;
+        trade.goes_on().await;
         gates[round % 2].reopen().await;
     }
-    more_orders().await;
+    trade.goes_on().await;
     gates[0].freeze(true);
-    more_orders().await;
+    trade.goes_on().await;
     gates[0].freeze(false);
-    more_orders().await;
-    done.store(true, Ordering::Relaxed);
-    let orders: Vec<_> = buyers.join_all().await.into_iter().flatten().collect();
-    let distinct: HashSet<_> = orders.iter().collect();
-    assert_eq!(distinct.len(), orders.len(), "each call has an order of its own");
-    let left = bob.item(lamp).await.unwrap().quantity;
-    assert_eq!(STOCK - left, orders.len() as i64, "what was sold is what was answered");
-    println!("orders={} lost=0 doubled=0 failed=0, over 6 cuts and a frozen address", orders.len());
+    trade.goes_on().await;
+    let orders = trade.end(&bob).await;
+    println!("orders={orders} lost=0 doubled=0 failed=0, over 6 cuts and a frozen address");
+    fair.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_market_is_restarted_beside_another_and_no_order_fails() {
+    if !is_there() {
+        return;
+    }
+    let fair = Fair::on_postgres().await;
+    let mut beside = fair.beside().await;
+    let lamp = fair.seller("Alice").await.lamp(STOCK).await;
+    fair.buyer("Bob").await;
+    let both = [fair.ground.address(), beside.ground.address()];
+    let bob = Arc::new(at(&fair, both, Role::Buyer, "Bob").await);
+    let trade = Trade::begin(&bob, lamp);
+    for _ in 0..3 {
+        trade.goes_on().await;
+        beside.ground.restart().await.unwrap();
+    }
+    trade.goes_on().await;
+    let orders = trade.end(&bob).await;
+    println!("orders={orders} lost=0 doubled=0 failed=0, over 3 restarts of one of two markets");
+
+    let alice = at(&fair, both, Role::Seller, "Alice").await;
+    for number in 0..10 {
+        let name = format!("lantern{number}");
+        alice.sell(draft(&name, "home/light", 100, 1)).await.unwrap();
+        assert_eq!(alice.search(&name, "").await.len(), 1, "it is in her next search");
+    }
+    beside.close().await;
     fair.close().await;
 }
 
