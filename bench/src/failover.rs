@@ -39,8 +39,10 @@ pub(crate) struct FailoverArgs {
     rounds: u32,
 }
 
-/// Sellers, items, and units of each: so few that they run out.
-const SCENE: (usize, usize, i64) = (4, 40, 500);
+/// Sellers, items, and units of each.
+const SCENE: (usize, usize, i64) = (4, 40, 1_000);
+/// So many items are wanted by every second purchase, and run out.
+const WANTED: usize = 2;
 /// After this, trade must go on.
 const BACK_WITHIN: Duration = Duration::from_secs(30);
 /// How long one attempt at a purchase may take before the other market is asked.
@@ -153,9 +155,10 @@ async fn buy_on(
     let mut number = client;
     while !stop.load(Ordering::SeqCst) {
         number += 1;
+        let among = if number.is_multiple_of(2) { &items[..WANTED] } else { &items[WANTED..] };
         let request = v1::BuyItemRequest {
             request_id: both[0].request_id(),
-            item_id: items[(number * 7) % items.len()],
+            item_id: among[number / 2 % among.len()],
             quantity: 1,
             ..Default::default()
         };

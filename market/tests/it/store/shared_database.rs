@@ -13,10 +13,7 @@ use market::{
 use uuid::Uuid;
 
 use super::{ALICE, BOB, DAVE, Shop, buy, party, register, reprice};
-use crate::{
-    fair::eventually,
-    postgres::{Database, is_there},
-};
+use crate::{fair::eventually, postgres::Database};
 
 /// Far from the numbers of another shop's requests and events.
 const OTHERS: u128 = 1 << 64;
@@ -270,10 +267,4 @@ async fn markets_that_start_together_migrate_once() {
         assert_eq!(opened.unwrap().reads.totals().await.unwrap().parties, 0);
     }
     assert_eq!(database.execute("SELECT count(*) = max(version) FROM schema_version").unwrap(), "t");
-}
-
-#[test]
-fn the_tests_have_a_server_or_say_why_not() {
-    // The reason is printed by the look itself.
-    let _ = is_there();
 }
