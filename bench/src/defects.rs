@@ -30,6 +30,8 @@ enum Suite {
     Security,
     /// Lines of tills, and what tills are told.
     Sync,
+    /// Clients of a market of several addresses.
+    Failover,
 }
 
 impl Suite {
@@ -37,6 +39,7 @@ impl Suite {
         match self {
             Self::Security => "security",
             Self::Sync => "sync",
+            Self::Failover => "failover",
         }
     }
 
@@ -45,6 +48,7 @@ impl Suite {
         match self {
             Self::Security => &["-p", "market", "--test", "security"],
             Self::Sync => &["-p", "market", "--lib", "--test", "it"],
+            Self::Failover => &["-p", "souk-client", "--lib", "--test", "it"],
         }
     }
 
@@ -53,6 +57,7 @@ impl Suite {
         match self {
             Self::Security => &[],
             Self::Sync => &["till", "syncing"],
+            Self::Failover => &["several", "balance"],
         }
     }
 
@@ -60,7 +65,7 @@ impl Suite {
     fn left_out(self) -> &'static [&'static str] {
         match self {
             Self::Security => &["mutations_10_000", "silent_sockets_500"],
-            Self::Sync => &[],
+            Self::Sync | Self::Failover => &[],
         }
     }
 }
@@ -202,9 +207,11 @@ mod tests {
     fn every_defect_fits_the_sources() {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("defects");
-        let (security, sync) = (find(&folder.join("security")).unwrap(), find(&folder.join("sync")).unwrap());
-        assert_eq!((security.len(), sync.len()), (7, 4));
-        for defect in security.into_iter().chain(sync) {
+        let suites = [("security", 7), ("sync", 4), ("failover", 7)];
+        for (suite, count) in suites {
+            assert_eq!(find(&folder.join(suite)).unwrap().len(), count, "{suite}");
+        }
+        for defect in suites.into_iter().flat_map(|(suite, _)| find(&folder.join(suite)).unwrap()) {
             let mut check = Command::new("git");
             let checked =
                 check.args(["apply", "--check"]).arg(&defect.patch).current_dir(root).output().unwrap();

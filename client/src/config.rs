@@ -1,10 +1,14 @@
 //! What a client needs to know before it can call a market. Pure data: where the values come from
 //! (flags, environment, file) is the command line's business.
 
+mod addresses;
+
 use std::{fmt, net::SocketAddr, str::FromStr, time::Duration};
 
-use souk_certs::{connector::Dial, credentials::CredentialFiles, identity::TrustDomain};
+use souk_certs::{credentials::CredentialFiles, identity::TrustDomain};
 use souk_proto::v1;
+
+pub use addresses::{AddressesError, MAX_ADDRESSES, MarketAddresses};
 
 use crate::Timings;
 
@@ -23,8 +27,9 @@ const MAX_HOST_LENGTH: usize = 253;
 /// One market, one identity.
 #[derive(Clone, Debug)]
 pub struct ClientConfig {
-    /// Where the market listens.
-    pub market: Dial,
+    /// Where the market listens. With several addresses calls are spread over them, and go on at the others
+    /// when one fails.
+    pub market: MarketAddresses,
     /// Certificate, key, authority and revocation list.
     pub credentials: CredentialFiles,
     /// The trust domain that all identities belong to.
@@ -42,7 +47,7 @@ pub struct ClientConfig {
 
 impl ClientConfig {
     /// For this market and these files, with the defaults for everything else.
-    pub fn new(market: Dial, credentials: CredentialFiles) -> Self {
+    pub fn new(market: MarketAddresses, credentials: CredentialFiles) -> Self {
         Self {
             market,
             credentials,

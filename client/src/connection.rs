@@ -24,16 +24,19 @@ use tower::Layer as _;
 use uuid::Uuid;
 
 use crate::{
-    ClientConfig, Failure, config,
+    ClientConfig, Failure, MarketAddresses,
+    balance::{AnsweredBy, Balancer},
+    config,
     failure::Step,
     probe::Probe,
     retry::{self, Verdict},
-    session::{Session, TokenKeeper},
+    session::{Session, TokenKeeper, Way},
     timing::{TimingLayer, Timings},
 };
 
-/// A handle to a market: one HTTP/2 connection over mutual TLS, opened at the first call and again
-/// whenever it broke, and the session of one party on it. Cloning is cheap and shares both.
+/// A handle to a market: one HTTP/2 connection over mutual TLS for each of its addresses, opened when a call
+/// needs it and again whenever it broke, and the session of one party on them. Cloning is cheap and shares
+/// both. With several addresses calls are spread, and go on at the others when one fails.
 ///
 /// The accessors give out the generated clients, every call of which carries the party's id and token.
 /// They send a call once; [`call`](Self::call) adds the deadline, the repeats and an error in words.
@@ -46,18 +49,29 @@ pub struct Connection {
 
 #[derive(Debug)]
 struct Shared {
-    market: Dial,
+    market: MarketAddresses,
     certificate: PeerCertificate,
     party: Uuid,
     account: Session,
     session: Session,
     tls: ClientTls,
     timings: Option<Timings>,
-    probe: Probe,
-    /// One probe at a time: it costs the market a handshake.
-    probing: Semaphore,
+    reach: Reach,
     /// How many times other credentials were taken up.
     renewals: watch::Sender<u64>,
+}
+
+/// What finds out why the market is out of reach.
+#[derive(Debug)]
+enum Reach {
+    /// It has one address.
+    One {
+        probe: Probe,
+        /// One probe at a time: it costs the market a handshake.
+        probing: Semaphore,
+    },
+    /// It has several; their dials tell.
+    Many(Balancer),
 }
 
 impl Connection {
@@ -81,20 +95,26 @@ impl Connection {
             return Err(Failure::NotAParty(certificate.spiffe_id().to_owned()));
         };
         let tls = ClientTls::new(credentials).map_err(Failure::Tls)?;
-        let domain = &config.trust_domain;
-        let options = ConnectOptions::default();
-        let channel =
-            connector::channel(config.market.clone(), Identity::Market, tls.clone(), domain, options);
+        let (market, domain) = (config.market.clone(), &config.trust_domain);
+        let (way, reach) = match market.only() {
+            Some(only) => {
+                let options = ConnectOptions::default();
+                let channel =
+                    connector::channel(only.clone(), Identity::Market, tls.clone(), domain, options);
+                let probe = Probe::new(only.clone(), Identity::Market.dns_name(domain), tls.clone())?;
+                (Way::One(channel), Reach::One { probe, probing: Semaphore::new(1) })
+            }
+            None => {
+                let balancer = Balancer::new(&market, tls.clone(), domain);
+                (Way::Many(balancer.clone()), Reach::Many(balancer))
+            }
+        };
         let timings = config.timings.clone();
-        let channel = TimingLayer::new(timings.clone()).layer(channel);
-        let account = Session::without_token(channel, party);
+        let way = TimingLayer::new(timings.clone()).layer(way);
+        let account = Session::without_token(way, party);
         let session = account.with_tokens(TokenKeeper::new(account.clone()));
-        let probe = Probe::new(config.market.clone(), Identity::Market.dns_name(domain), tls.clone())?;
-        let market = config.market.clone();
-        let probing = Semaphore::new(1);
         let renewals = watch::Sender::new(0);
-        let shared =
-            Shared { market, certificate, party, account, session, tls, timings, probe, probing, renewals };
+        let shared = Shared { market, certificate, party, account, session, tls, timings, reach, renewals };
         Ok(Self { shared: Arc::new(shared), timeout, is_silent: false })
     }
 
@@ -105,6 +125,9 @@ impl Connection {
     /// TLS can't be set up with them; then nothing has changed.
     pub fn take_up(&self, credentials: &Credentials) -> Result<(), Failure> {
         self.shared.tls.swap(credentials).map_err(Failure::Tls)?;
+        if let Reach::Many(balancer) = &self.shared.reach {
+            balancer.forgive();
+        }
         self.shared.renewals.send_modify(|times| *times += 1);
         Ok(())
     }
@@ -170,9 +193,23 @@ impl Connection {
         RideServiceClient::new(self.via(&self.shared.session))
     }
 
-    /// The market's address.
-    pub fn market(&self) -> &Dial {
+    /// The market's addresses.
+    pub fn market(&self) -> &MarketAddresses {
         &self.shared.market
+    }
+
+    /// The address at which an answer came.
+    pub fn answered_by<T>(&self, answer: &tonic::Response<T>) -> Dial {
+        let among = answer.extensions().get().map(|AnsweredBy(address)| address);
+        among.unwrap_or(self.shared.market.first()).clone()
+    }
+
+    /// Has it told when a certificate is turned down at one of several addresses: calls go on at the others,
+    /// so that nobody might hear of it. Once for each address, until a connection there goes well again.
+    pub fn on_distrust(&self, tell: impl Fn(&Failure) + Send + 'static) {
+        if let Reach::Many(balancer) = &self.shared.reach {
+            balancer.on_distrust(tell);
+        }
     }
 
     /// The party that calls.
@@ -197,7 +234,8 @@ impl Connection {
 
     /// Makes a unary call and sees it through: the deadline covers everything and goes to the market as
     /// `grpc-timeout`; what failed for a moment is repeated with the very same message, and so with the
-    /// same `request_id` (see [`retry`]); a refused token is renewed once.
+    /// same `request_id` (see [`retry`]), and without a pause while the market has another address that is not
+    /// known to fail; a refused token is renewed once.
     ///
     /// ```no_run
     /// # async fn buy(connection: souk_client::Connection) -> Result<(), souk_client::Failure> {
@@ -224,6 +262,7 @@ impl Connection {
         let attempts = self.shared.timings.as_ref().filter(|_| !self.is_silent).map(Timings::begin);
         let deadline = Instant::now() + self.timeout;
         let mut failed_attempts = 0;
+        let mut moves = 0;
         let mut renewed = false;
         loop {
             let mut request = tonic::Request::new(message.clone());
@@ -236,6 +275,12 @@ impl Connection {
                 Ok(Err(status)) => self.explain(status).await,
                 Err(_) => Failure::TimedOut { market: self.market().clone(), after: self.timeout },
             };
+            if self.may_move(&failure, moves) {
+                moves += 1;
+                tracing::debug!(%failure, moves, "going on at another address");
+                continue;
+            }
+            moves = 0;
             failed_attempts += 1;
             let wait = match retry::verdict(&failure) {
                 Verdict::Renew if !renewed => {
@@ -259,13 +304,25 @@ impl Connection {
     /// finds out whether that was the market's verdict on the certificate.
     pub async fn explain(&self, status: Status) -> Failure {
         let failure = Failure::from_status(status, self.market(), self.timeout);
+        let Reach::One { probe, probing } = &self.shared.reach else { return failure };
         if !matches!(failure, Failure::Unreachable { step: Step::Call, .. }) {
             return failure;
         }
-        let Ok(_permit) = self.shared.probing.try_acquire() else { return failure };
-        match self.shared.probe.run().await {
+        let Ok(_permit) = probing.try_acquire() else { return failure };
+        match probe.run().await {
             Err(verdict @ Failure::Untrusted { .. }) => verdict,
             _ => failure,
+        }
+    }
+
+    /// Whether to make a call or stream again at once, after so many times in a row: it failed at one address,
+    /// and there are others that are not known to fail.
+    pub fn may_move(&self, failure: &Failure, moves: usize) -> bool {
+        match &self.shared.reach {
+            Reach::One { .. } => false,
+            Reach::Many(balancer) => {
+                moves + 1 < self.shared.market.len() && failure.is_of_one_address() && balancer.has_another()
+            }
         }
     }
 }

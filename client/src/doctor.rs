@@ -1,14 +1,14 @@
 //! An examination of everything between a certificate file and a delivered event, step by step, each with a
 //! remedy. A step that depends on one that failed is skipped.
 
-use std::time::Duration;
+use std::{collections::VecDeque, time::Duration};
 
-use souk_certs::{clock, credentials::Credentials};
+use souk_certs::{clock, connector::Dial, credentials::Credentials};
 use souk_proto::{reason::exit, v1};
 use time::OffsetDateTime;
 use tokio::{net::TcpStream, time::timeout};
 
-use crate::{ClientConfig, Connection, Failure, Inbox, Notice, Seen, follow::follow};
+use crate::{ClientConfig, Connection, Failure, Inbox, MarketAddresses, Notice, Seen, follow::follow};
 
 /// From when on the end of a certificate is worth a warning.
 pub const EXPIRY_WARNING: time::Duration = time::Duration::days(14);
@@ -43,32 +43,57 @@ pub enum Outcome {
     Skip,
 }
 
-/// Examines a client's settings.
+/// Examines a client's settings, with each address of the market on its own.
 pub async fn examine(config: &ClientConfig) -> Vec<Finding> {
-    let mut findings = Findings(Vec::new());
+    let mut findings = Findings::new(&config.market);
     findings.run(config).await;
-    findings.0
+    findings.found
 }
 
-const CHECKS: [&str; 7] = ["files", "expiry", "tcp", "tls", "clock", "identity", "events"];
+/// What is checked for each address.
+const CHECKS_OF_ADDRESS: [&str; 4] = ["tcp", "tls", "clock", "identity"];
 
-struct Findings(Vec<Finding>);
+struct Findings {
+    found: Vec<Finding>,
+    /// What is to be checked yet, in order, and at which address; `None`: at none in particular.
+    left: VecDeque<(&'static str, Option<Dial>)>,
+    are_several: bool,
+}
 
 impl Findings {
+    fn new(market: &MarketAddresses) -> Self {
+        let general = |check| (check, None);
+        let of_addresses = market.iter().flat_map(|address| {
+            CHECKS_OF_ADDRESS.into_iter().map(move |check| (check, Some(address.clone())))
+        });
+        let left =
+            ["files", "expiry"].map(general).into_iter().chain(of_addresses).chain([general("events")]);
+        Self { found: Vec::new(), left: left.collect(), are_several: market.only().is_none() }
+    }
+
+    /// The result of the next check. It names its address when there are several.
     fn add(&mut self, outcome: Outcome, detail: impl Into<String>, remedy: Option<String>) {
-        let check = CHECKS[self.0.len()];
-        self.0.push(Finding { check, outcome, detail: detail.into(), remedy });
+        let Some((check, address)) = self.left.pop_front() else { return };
+        let mut detail = detail.into();
+        if let Some(address) = address.map(|address| address.to_string())
+            && self.are_several
+            && !detail.contains(&address)
+        {
+            detail = format!("{address}: {detail}");
+        }
+        self.found.push(Finding { check, outcome, detail, remedy });
     }
 
     fn pass(&mut self, detail: impl Into<String>) {
         self.add(Outcome::Pass, detail, None);
     }
 
-    /// Notes a failure, and skips what is left.
+    /// Notes a failure, and skips what leans on it: all else, or what is left to be checked at that address.
     fn fail(&mut self, failure: &Failure) {
         let remedy = failure.hint().map(str::to_owned);
+        let at = self.left.front().and_then(|(_, address)| address.clone());
         self.add(Outcome::Fail(failure.exit_code()), failure.to_string(), remedy);
-        while self.0.len() < CHECKS.len() {
+        while self.left.front().is_some_and(|(_, address)| at.is_none() || *address == at) {
             self.add(Outcome::Skip, "not checked: the step before failed", None);
         }
     }
@@ -83,22 +108,29 @@ impl Findings {
             config.credentials.cert.display()
         ));
         self.expiry(credentials.identity().not_after());
-        if let Err(failure) = self.tcp(config).await {
-            return self.fail(&failure);
+        let mut good = Vec::new();
+        for address in config.market.iter() {
+            let config = ClientConfig { market: address.clone().into(), ..config.clone() };
+            match self.address(&config, &credentials).await {
+                Ok(()) => good.push(address.to_string()),
+                Err(failure) => self.fail(&failure),
+            }
         }
-        let connection = match Connection::with_credentials(config, &credentials) {
-            Ok(connection) => connection,
-            Err(failure) => return self.fail(&failure),
+        let Ok(market) = MarketAddresses::parse(good) else {
+            return self.add(Outcome::Skip, "not checked: the step before failed", None);
         };
-        if let Err(failure) = self.tls_and_clock(&connection).await {
-            return self.fail(&failure);
-        }
-        if let Err(failure) = self.identity(&connection).await {
-            return self.fail(&failure);
-        }
-        if let Err(failure) = self.events(config, &connection, &credentials).await {
+        let config = ClientConfig { market, ..config.clone() };
+        if let Err(failure) = self.events(&config, &credentials).await {
             self.fail(&failure);
         }
+    }
+
+    /// The checks of one address, which is the only one in these settings.
+    async fn address(&mut self, config: &ClientConfig, credentials: &Credentials) -> Result<(), Failure> {
+        self.tcp(config).await?;
+        let connection = Connection::with_credentials(config, credentials)?;
+        self.tls_and_clock(&connection).await?;
+        self.identity(&connection).await
     }
 
     fn expiry(&mut self, not_after: OffsetDateTime) {
@@ -113,17 +145,18 @@ impl Findings {
     }
 
     async fn tcp(&mut self, config: &ClientConfig) -> Result<(), Failure> {
-        let address = (config.market.host.as_str(), config.market.port);
+        let market = config.market.first();
+        let address = (market.host.as_str(), market.port);
         let connecting = timeout(config.timeout, TcpStream::connect(address));
         match connecting.await {
             Ok(Ok(stream)) => {
                 let peer = stream.peer_addr().map_or_else(|_| String::new(), |peer| format!(" ({peer})"));
-                self.pass(format!("{}{peer} takes connections", config.market));
+                self.pass(format!("{market}{peer} takes connections"));
                 Ok(())
             }
             Ok(Err(error)) => Err(Failure::Unreachable {
                 step: crate::failure::Step::Tcp,
-                market: config.market.clone(),
+                market: market.clone(),
                 source: Box::new(error),
             }),
             Err(_) => Err(Failure::TimedOut { market: config.market.clone(), after: config.timeout }),
@@ -170,12 +203,8 @@ impl Findings {
     }
 
     /// Has a test event sent, and waits for it where events are set up to come.
-    async fn events(
-        &mut self,
-        config: &ClientConfig,
-        connection: &Connection,
-        credentials: &Credentials,
-    ) -> Result<(), Failure> {
+    async fn events(&mut self, config: &ClientConfig, credentials: &Credentials) -> Result<(), Failure> {
+        let connection = &Connection::with_credentials(config, credentials)?;
         let text = format!("doctor {}", connection.request_id());
         match config.listen {
             Some(address) => {
@@ -242,10 +271,11 @@ mod tests {
 
     #[tokio::test]
     async fn missing_files_fail_the_first_check_and_skip_the_rest() {
-        let market = "localhost:1".parse().unwrap();
+        let market: MarketAddresses = "localhost:1".parse().unwrap();
         let config = ClientConfig::new(market, CredentialFiles::beside("/nowhere/alice.pem"));
         let findings = examine(&config).await;
-        assert_eq!(findings.len(), CHECKS.len());
+        let checks: Vec<_> = findings.iter().map(|finding| finding.check).collect();
+        assert_eq!(checks, ["files", "expiry", "tcp", "tls", "clock", "identity", "events"]);
         assert_eq!(findings[0].outcome, Outcome::Fail(exit::IDENTITY));
         assert!(findings[1..].iter().all(|finding| finding.outcome == Outcome::Skip));
     }

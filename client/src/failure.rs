@@ -21,7 +21,10 @@ use tonic::{Code, Status, TimeoutExpired};
 pub use distrust::{Distrust, Objection};
 pub use refusal::{Refusal, Violation};
 
-use crate::config::ConfigError;
+use crate::{
+    balance::{AtAddress, NoneReached},
+    config::{ConfigError, MarketAddresses},
+};
 
 /// An error of any kind, as a source.
 pub type BoxError = Box<dyn Error + Send + Sync>;
@@ -57,11 +60,14 @@ pub enum Failure {
         /// The market.
         market: Dial,
     },
+    /// Every address of the market was dialled in vain.
+    #[error("no address of the market can be used: {}", joined(.0))]
+    NoneReached(Vec<Failure>),
     /// The time for the call was over.
     #[error("no answer from the market at {market} within {after:?}")]
     TimedOut {
         /// The market.
-        market: Dial,
+        market: MarketAddresses,
         /// The time that the call had.
         after: Duration,
     },
@@ -101,7 +107,7 @@ pub enum Step {
 
 impl Failure {
     /// Reads the status with which a call ended. `after` is the time that the call had.
-    pub fn from_status(status: Status, market: &Dial, after: Duration) -> Self {
+    pub fn from_status(status: Status, market: &MarketAddresses, after: Duration) -> Self {
         if refusal::comes_from_souk(&status) {
             return Self::Refused(Box::new(Refusal::new(&status)));
         }
@@ -110,7 +116,12 @@ impl Failure {
         }
         match Error::source(&status) {
             // tonic keeps a source for what happened on this side; what the server sent has none.
-            Some(source) => Self::from_transport(source, market),
+            Some(source) => match causes(source).find_map(|cause| cause.downcast_ref::<NoneReached>()) {
+                Some(NoneReached(errors)) => Self::NoneReached(
+                    errors.iter().map(|error| Self::from_transport(error.as_ref(), &error.target)).collect(),
+                ),
+                None => Self::from_transport(source, AtAddress::of(source).unwrap_or(market.first())),
+            },
             None => Self::Refused(Box::new(Refusal::new(&status))),
         }
     }
@@ -156,6 +167,7 @@ impl Failure {
                 exit::IDENTITY
             }
             Self::Unreachable { .. } | Self::TimedOut { .. } => exit::UNAVAILABLE,
+            Self::NoneReached(_) => self.telling().map_or(exit::UNAVAILABLE, Self::exit_code),
             Self::Refused(refusal) => refusal.exit_code(),
             Self::Io { .. } => exit::ERROR,
             Self::Usage { .. } => exit::USAGE,
@@ -172,6 +184,7 @@ impl Failure {
             Self::Tls(_) => Some("make the certificates anew with gen-certs.sh"),
             Self::NotAParty(_) => Some("use a seller's, buyer's or operator's certificate"),
             Self::Unreachable { step, .. } => Some(step.hint()),
+            Self::NoneReached(_) => self.telling().and_then(Self::hint),
             Self::Untrusted { distrust, .. } => Some(distrust.hint()),
             Self::TimedOut { .. } => Some(
                 "try again or raise --timeout; a change may have taken place all the same, so look before repeating it",
@@ -185,6 +198,7 @@ impl Failure {
     pub fn is_passing(&self) -> bool {
         match self {
             Self::Unreachable { .. } | Self::TimedOut { .. } => true,
+            Self::NoneReached(failures) => failures.iter().any(Self::is_passing),
             Self::Refused(refusal) => {
                 matches!(refusal.code(), Code::Unavailable | Code::ResourceExhausted)
                     || refusal.is_about_the_token()
@@ -197,12 +211,29 @@ impl Failure {
     pub fn is_about_the_certificate(&self) -> bool {
         match self {
             Self::Untrusted { .. } => true,
+            Self::NoneReached(failures) => failures.iter().all(Self::is_about_the_certificate),
             Self::Refused(refusal) => matches!(
                 refusal.reason(),
                 Some(Reason::CertificateRequired | Reason::CertificateExpired | Reason::CertificateRevoked)
             ),
             _ => false,
         }
+    }
+
+    /// Whether it is of the one address at which the call was made, so that another may do better.
+    pub(crate) fn is_of_one_address(&self) -> bool {
+        match self {
+            Self::Unreachable { .. } => true,
+            Self::Refused(refusal) => refusal.code() == Code::Unavailable,
+            _ => false,
+        }
+    }
+
+    /// Of the failures at several addresses the one that somebody has to do something about: a certificate
+    /// that was turned down, before anything that may pass.
+    fn telling(&self) -> Option<&Self> {
+        let Self::NoneReached(failures) = self else { return None };
+        failures.iter().find(|failure| failure.is_about_the_certificate()).or(failures.first())
     }
 
     /// The market's refusal, if that is what it is.
@@ -264,8 +295,14 @@ fn is_cut_off(error: &io::Error) -> bool {
     )
 }
 
+fn joined(failures: &[Failure]) -> String {
+    failures.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+}
+
 /// The error and all that it was caused by. An `io::Error` hides the error that it wraps from `source`.
-fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
+pub(crate) fn causes<'a>(
+    error: &'a (dyn Error + 'static),
+) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
     std::iter::successors(Some(error), |&error| cause(error))
 }
 

@@ -5,9 +5,10 @@
 //! 1. [`config`] says which market and whose certificate;
 //! 2. [`connection`] opens the channel over mutual TLS, lazily, and gives out the generated clients;
 //! 3. [`session`] adds the party's id and its access token to every call, fetching and renewing it;
-//! 4. [`timing`] times each attempt, if somebody asks for it;
-//! 5. [`retry`] repeats what failed for a moment, with the same request and so the same `request_id`;
-//! 6. [`failure`] tells what went wrong, what to do about it and with which exit code to end.
+//! 4. [`balance`] chooses among the market's addresses when there are several, and leaves out those that fail;
+//! 5. [`timing`] times each attempt, if somebody asks for it;
+//! 6. [`retry`] repeats what failed for a moment, with the same request and so the same `request_id`;
+//! 7. [`failure`] tells what went wrong, what to do about it and with which exit code to end.
 //!
 //! Events come either to the callback server of [`inbox`] or through the stream of [`follow`]. Both
 //! hand out [`delivery::Delivery`] values and share one [`seen::Seen`], so that an event reaches its
@@ -15,6 +16,7 @@
 //! sides by one stream in both directions. [`doctor`] examines the whole way
 //! step by step.
 
+pub mod balance;
 pub mod cli;
 pub mod config;
 pub mod connection;
@@ -32,7 +34,7 @@ pub mod session;
 pub mod till;
 pub mod timing;
 
-pub use config::{CallbackAddress, ClientConfig};
+pub use config::{CallbackAddress, ClientConfig, MarketAddresses};
 pub use connection::Connection;
 pub use delivery::{Delivery, Notice};
 pub use failure::Failure;

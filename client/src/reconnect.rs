@@ -19,7 +19,10 @@ const RENEWAL_GRACE: Duration = Duration::from_secs(2);
 /// Counts failures in a row.
 #[derive(Debug)]
 pub(crate) struct Reconnect {
+    connection: Connection,
     failures_in_a_row: u32,
+    /// Times in a row that it was opened again at once, since the market has another address.
+    moves: usize,
     renewals: watch::Receiver<u64>,
 }
 
@@ -36,7 +39,8 @@ pub(crate) enum Next {
 
 impl Reconnect {
     pub(crate) fn of(connection: &Connection) -> Self {
-        Self { failures_in_a_row: 0, renewals: connection.renewals() }
+        let (connection, renewals) = (connection.clone(), connection.renewals());
+        Self { connection, failures_in_a_row: 0, moves: 0, renewals }
     }
 
     /// A stream is about to be opened.
@@ -48,7 +52,14 @@ impl Reconnect {
     pub(crate) async fn after(&mut self, failure: Failure, came: bool, ever: bool) -> Next {
         if came {
             self.failures_in_a_row = 0;
+            self.moves = 0;
         }
+        if self.connection.may_move(&failure, self.moves) {
+            self.moves += 1;
+            tracing::debug!(%failure, "the stream goes on at another address");
+            return Next::Now;
+        }
+        self.moves = 0;
         self.failures_in_a_row += 1;
         let refused_token = failure.refusal().is_some_and(Refusal::is_about_the_token);
         if refused_token && self.failures_in_a_row == 1 {

@@ -21,10 +21,10 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use souk_certs::connector::Dial;
 use tokio::sync::watch;
 use uuid::Uuid;
 
+use crate::MarketAddresses;
 use file::{Entry, SeenFile};
 
 /// How many event ids are remembered.
@@ -78,9 +78,9 @@ impl Seen {
     ///
     /// # Errors
     /// The folder can't be created or the file not be read.
-    pub fn open(folder: &Path, market: &Dial, party: Uuid) -> io::Result<Self> {
+    pub fn open(folder: &Path, market: &MarketAddresses, party: Uuid) -> io::Result<Self> {
         fs::create_dir_all(folder)?;
-        let file = SeenFile::new(folder, market.to_string(), party);
+        let file = SeenFile::new(folder, market.sorted(), party);
         let taken = file.read()?;
         let taken_ids = taken.iter().map(|entry| Arc::clone(&entry.event_id)).collect();
         Ok(Self::with(Some(file), State { taken, taken_ids, ..State::default() }))
@@ -186,8 +186,8 @@ impl Seen {
 mod tests {
     use super::*;
 
-    fn dial(text: &str) -> Dial {
-        text.parse().expect("a dial address")
+    fn dial(text: &str) -> MarketAddresses {
+        text.parse().expect("an address")
     }
 
     async fn give(seen: &Seen, sequence: i64, event_id: &str) {

@@ -1,12 +1,13 @@
 //! Who is calling: the metadata that goes with every call.
 //!
-//! [`Session`] stands between the generated clients and the channel. It adds `x-party-id` and, for all
-//! services but AccountService, the bearer token, which it fetches when there is none, renews at two
+//! [`Session`] stands between the generated clients and the [`Way`] to the market. It adds `x-party-id` and, for
+//! all services but AccountService, the bearer token, which it fetches when there is none, renews at two
 //! thirds of its life and forgets when the market answers UNAUTHENTICATED. Replaying the refused call is
-//! left to [`Connection::call`](crate::Connection::call): only there is the request whole. The channel that
+//! left to [`Connection::call`](crate::Connection::call): only there is the request whole. The way that
 //! it stands on is timed ([`timing`](crate::timing)).
 
 mod token;
+mod way;
 
 use std::{
     sync::Arc,
@@ -21,15 +22,16 @@ use tower::{Service, ServiceExt as _};
 use uuid::Uuid;
 
 pub(crate) use token::TokenKeeper;
+pub(crate) use way::Way;
 
 use crate::{failure::BoxError, timing::Timing};
 
 const PARTY_ID_HEADER: HeaderName = HeaderName::from_static(PARTY_ID);
 
-/// A channel that says on every call who is calling. A clone shares channel and token.
+/// A way that says on every call who is calling. A clone shares way and token.
 #[derive(Clone, Debug)]
 pub struct Session {
-    channel: Timing,
+    way: Timing<Way>,
     party_id: HeaderValue,
     /// `None`: for AccountService, which asks for no token.
     tokens: Option<Arc<TokenKeeper>>,
@@ -37,18 +39,18 @@ pub struct Session {
 
 impl Session {
     /// Without a token, for AccountService.
-    pub(crate) fn without_token(channel: Timing, party: Uuid) -> Self {
+    pub(crate) fn without_token(way: Timing<Way>, party: Uuid) -> Self {
         let mut text = Uuid::encode_buffer();
         let text = party.hyphenated().encode_lower(&mut text);
         #[expect(clippy::expect_used, reason = "a UUID is of hexadecimal digits and hyphens only")]
         let party_id = HeaderValue::from_str(text).expect("a UUID is a header value");
-        Self { channel, party_id, tokens: None }
+        Self { way, party_id, tokens: None }
     }
 
     /// The same, but its calls are not told of.
     pub(crate) fn silent(&self) -> Self {
         let mut session = self.clone();
-        session.channel.silence();
+        session.way.silence();
         session
     }
 
@@ -69,13 +71,13 @@ impl Service<Request<Body>> for Session {
     }
 
     fn call(&mut self, mut request: Request<Body>) -> Self::Future {
-        let Self { mut channel, party_id, tokens } = self.clone();
+        let Self { mut way, party_id, tokens } = self.clone();
         request.headers_mut().insert(PARTY_ID_HEADER, party_id);
         Box::pin(async move {
-            let Some(tokens) = tokens else { return send(&mut channel, request).await };
+            let Some(tokens) = tokens else { return send(&mut way, request).await };
             let token = tokens.token().await?;
             request.headers_mut().insert(AUTHORIZATION, token.bearer().clone());
-            let response = send(&mut channel, request).await?;
+            let response = send(&mut way, request).await?;
             if is_unauthenticated(&response) {
                 tokens.forget(&token);
             }
@@ -84,8 +86,8 @@ impl Service<Request<Body>> for Session {
     }
 }
 
-async fn send(channel: &mut Timing, request: Request<Body>) -> Result<Response<Body>, BoxError> {
-    Ok(channel.ready().await?.call(request).await?)
+async fn send(way: &mut Timing<Way>, request: Request<Body>) -> Result<Response<Body>, BoxError> {
+    way.ready().await?.call(request).await
 }
 
 /// A call that is refused at the door is answered with headers alone, which hold the status.

@@ -14,7 +14,7 @@ use std::{
 };
 
 use http::{Request, Response};
-use tonic::{body::Body, transport::Channel};
+use tonic::body::Body;
 use tower::{Layer, Service};
 
 pub use attempt::Attempt;
@@ -137,7 +137,7 @@ impl<S> Layer<S> for TimingLayer {
 
 /// A channel whose calls are timed.
 #[derive(Clone, Debug)]
-pub(crate) struct Timing<S = Channel> {
+pub(crate) struct Timing<S> {
     inner: S,
     timings: Option<Timings>,
 }

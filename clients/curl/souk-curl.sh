@@ -4,16 +4,18 @@
 #   souk-curl.sh alice.pem --list                                  which services there are (by reflection)
 #   souk-curl.sh alice.pem CatalogService/SearchItem '{"query": "lantern"}'
 #
-# SOUK_MARKET says where the market is (default localhost:7443). Needs npm (for buf), openssl and sed.
+# SOUK_MARKET says where the market is (default localhost:7443; of several addresses the first is taken).
+# Needs npm (for buf), openssl and sed.
 set -euo pipefail
 
 if [ $# -lt 2 ]; then
-    sed -n '2,8s/^# \{0,1\}//p' "$0" >&2
+    sed -n '2,9s/^# \{0,1\}//p' "$0" >&2
     exit 2
 fi
 cert=$1 method=$2 message=${3:-"{}"}
 folder=$(dirname -- "$cert")
-market="https://${SOUK_MARKET:-localhost:7443}"
+market=${SOUK_MARKET:-localhost:7443}
+market="https://${market%%,*}"
 
 # The market is known by its identity, whatever its address.
 curl() {

@@ -6,13 +6,10 @@ use clap::Args;
 use souk_client::{
     Failure,
     cli::{CliSession, Interrupt, Output, view::RidePositionView},
-    retry,
+    retry::Attempts,
 };
 use souk_proto::v1::{WatchRideRequest, watch_ride_response::Message};
 use tokio::time::sleep;
-
-/// How often watching is begun again that brings nothing.
-const MAX_ATTEMPTS: u32 = 5;
 
 /// Watch an order on its way to you, until it is there
 ///
@@ -42,7 +39,7 @@ impl Track {
 
     async fn watch(&self, session: &CliSession) -> Result<(), Failure> {
         let is_live = session.output() == Output::Table && io::stdout().is_terminal();
-        let (mut cursor, mut attempts) = (0, 0);
+        let (mut cursor, mut attempts) = (0, Attempts::default());
         loop {
             let before = cursor;
             let end = self.follow(session, &mut cursor, is_live).await?;
@@ -55,12 +52,11 @@ impl Track {
                     return Ok(());
                 }
                 End::Broken(failure) => {
-                    attempts = if cursor > before { 1 } else { attempts + 1 };
-                    if attempts >= MAX_ATTEMPTS || !failure.is_passing() {
+                    let connection = session.connection().await?;
+                    let Some(wait) = attempts.after(&failure, cursor > before, connection) else {
                         return Err(failure);
-                    }
-                    let wait = retry::backoff(attempts, 1.0);
-                    session.printer().say(&format!("interrupted ({failure}); trying again in {wait:.1?}"));
+                    };
+                    session.printer().interrupted(&failure, "trying again", wait);
                     sleep(wait).await;
                 }
             }

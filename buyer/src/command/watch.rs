@@ -5,7 +5,7 @@ use serde::Serialize;
 use souk_client::{
     Failure,
     cli::{CliSession, Interrupt, Shown, format_money, plain, view::ItemView},
-    retry,
+    retry::Attempts,
 };
 use souk_proto::v1::{
     self, SearchChange, SearchChangeKind, WatchSearchRequest, watch_search_response::Message,
@@ -13,9 +13,6 @@ use souk_proto::v1::{
 use tokio::time::sleep;
 
 use super::search::Filters;
-
-/// How often watching is begun again that brings nothing.
-const MAX_ATTEMPTS: u32 = 5;
 
 /// Search, and go on: show what is new, cheaper, back in stock or gone, until Ctrl-C
 #[derive(Args)]
@@ -88,16 +85,14 @@ impl Watch {
 
 /// Begins again when the stream breaks: then all that matches comes once more.
 async fn watch(session: &CliSession, request: WatchSearchRequest) -> Result<(), Failure> {
-    let mut attempts = 0;
+    let mut attempts = Attempts::default();
     loop {
         let mut came = 0_u64;
         let failure = follow(session, request.clone(), &mut came).await?;
-        attempts = if came > 0 { 1 } else { attempts + 1 };
-        if attempts >= MAX_ATTEMPTS || !failure.is_passing() {
+        let Some(wait) = attempts.after(&failure, came > 0, session.connection().await?) else {
             return Err(failure);
-        }
-        let wait = retry::backoff(attempts, 1.0);
-        session.printer().say(&format!("interrupted ({failure}); beginning again in {wait:.1?}"));
+        };
+        session.printer().interrupted(&failure, "beginning again", wait);
         sleep(wait).await;
     }
 }

@@ -5,6 +5,7 @@
 
 mod address;
 mod dial;
+mod once;
 
 use std::time::Duration;
 
@@ -17,6 +18,7 @@ use crate::identity::{Identity, TrustDomain};
 
 pub use address::{Dial, DialAddressError};
 pub use dial::{DialError, DialStep, Impostor, Secured, dial, dial_error, tls_error};
+pub use once::{Closed, ConnectionEnded, connect_once};
 
 /// The time that a dial may take, name resolution and TLS handshake included, unless set otherwise.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
@@ -68,18 +70,18 @@ pub fn channel(
             Ok::<_, DialError>(TokioIo::new(secured))
         }
     });
+    endpoint(&name, options).connect_with_connector_lazy(connect)
+}
+
+fn endpoint(name: &str, options: ConnectOptions) -> Endpoint {
+    let uri = |scheme: &str| Uri::builder().scheme(scheme).authority(name).path_and_query("/").build();
     // The connector's URI stays http: with its TLS features on, which another crate may cause, tonic would
     // wrap an https one into its own TLS or refuse it. Calls carry the origin, as gRPC over TLS should.
-    endpoint(&name)
+    #[expect(clippy::expect_used, reason = "a trust domain, a role and a UUID consist of DNS labels")]
+    let (plain, origin) = (uri("http").expect("a valid URI"), uri("https").expect("a valid URI"));
+    Endpoint::from(plain)
+        .origin(origin)
         .keep_alive_while_idle(true)
         .http2_keep_alive_interval(options.keep_alive_interval)
         .keep_alive_timeout(options.keep_alive_timeout)
-        .connect_with_connector_lazy(connect)
-}
-
-fn endpoint(name: &str) -> Endpoint {
-    let uri = |scheme: &str| Uri::builder().scheme(scheme).authority(name).path_and_query("/").build();
-    #[expect(clippy::expect_used, reason = "a trust domain, a role and a UUID consist of DNS labels")]
-    let (plain, origin) = (uri("http").expect("a valid URI"), uri("https").expect("a valid URI"));
-    Endpoint::from(plain).origin(origin)
 }

@@ -10,12 +10,12 @@ use std::{
 
 use clap::Args;
 use serde::Deserialize;
-use souk_certs::{connector::Dial, credentials::CredentialFiles, identity::TrustDomain};
+use souk_certs::{credentials::CredentialFiles, identity::TrustDomain};
 
 use super::{Output, files, plain};
 use crate::{
     CallbackAddress, ClientConfig, Failure,
-    config::{self, parse_timeout},
+    config::{self, MarketAddresses, parse_timeout},
     timing::{CallTiming, Timings},
 };
 
@@ -24,9 +24,16 @@ const DEFAULT_MARKET: &str = "localhost:7443";
 /// Flags of every command.
 #[derive(Args, Clone, Debug, Default)]
 pub struct CommonFlags {
-    /// Where the market listens [default: localhost:7443].
-    #[arg(long, global = true, env = "SOUK_MARKET", value_name = "HOST:PORT", help_heading = "Connection")]
-    pub market: Option<String>,
+    /// Where the market listens; several addresses, with commas or the flag repeated, share the calls and stand
+    /// in for each other [default: localhost:7443].
+    #[arg(
+        long,
+        global = true,
+        env = "SOUK_MARKET",
+        value_name = "HOST:PORT[,…]",
+        help_heading = "Connection"
+    )]
+    pub market: Vec<String>,
     /// Your certificate: it is your account.
     #[arg(long, global = true, env = "SOUK_CERT", value_name = "FILE", help_heading = "Connection")]
     pub cert: Option<PathBuf>,
@@ -79,7 +86,8 @@ fn timeout(text: &str) -> Result<Duration, config::ConfigError> {
 #[derive(Deserialize, Default)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 struct Settings {
-    market: Option<String>,
+    #[serde(default)]
+    market: Addresses,
     cert: Option<PathBuf>,
     key: Option<PathBuf>,
     ca: Option<PathBuf>,
@@ -91,6 +99,20 @@ struct Settings {
     currency: Option<String>,
     #[serde(default)]
     timings: bool,
+}
+
+/// One text, or a list of them.
+#[derive(Deserialize)]
+#[serde(untagged, expecting = "market is HOST:PORT, or a list of them")]
+enum Addresses {
+    One(String),
+    Several(Vec<String>),
+}
+
+impl Default for Addresses {
+    fn default() -> Self {
+        Self::Several(Vec::new())
+    }
 }
 
 /// The values after all sources have been asked.
@@ -113,10 +135,16 @@ impl CommonFlags {
     /// The settings file can't be read or holds something wrong, or a value is malformed.
     pub fn resolve(&self, program: &str) -> Result<Resolved, Failure> {
         let settings = self.settings(program)?;
-        let market = self.market.clone().or(settings.market).unwrap_or_else(|| DEFAULT_MARKET.to_owned());
-        let market: Dial = market
-            .parse()
-            .map_err(|error| Failure::usage(format!("{error}"), "write --market as HOST:PORT"))?;
+        let market = match (self.market.as_slice(), settings.market) {
+            ([], Addresses::One(text)) => MarketAddresses::parse([text]),
+            ([], Addresses::Several(texts)) if texts.is_empty() => MarketAddresses::parse([DEFAULT_MARKET]),
+            ([], Addresses::Several(texts)) => MarketAddresses::parse(texts),
+            (flags, _) => MarketAddresses::parse(flags),
+        };
+        let market = market.map_err(|error| {
+            let hint = "write --market as HOST:PORT; several of them with commas in between";
+            Failure::usage(format!("{error}"), hint)
+        })?;
         let advertise = match settings.advertise {
             Some(text) => Some(text.parse()?),
             None => None,
@@ -188,7 +216,7 @@ mod tests {
     #[test]
     fn a_flag_overrules_the_file_and_the_file_the_default() {
         let text = "cert = \"file.pem\"\nmarket = \"file:1\"\noutput = \"json\"\ntimeout = \"3s\"";
-        let flags = CommonFlags { market: Some("flag:2".into()), ..CommonFlags::default() };
+        let flags = CommonFlags { market: vec!["flag:2".into()], ..CommonFlags::default() };
         let resolved = with_file(text, flags).unwrap();
         let client = resolved.client.unwrap();
         assert_eq!(client.market.to_string(), "flag:2");
@@ -200,6 +228,25 @@ mod tests {
         assert_eq!(default.market.to_string(), DEFAULT_MARKET);
         let timed = with_file("cert = \"c.pem\"\ntimings = true", CommonFlags::default()).unwrap();
         assert!(timed.client.unwrap().timings.is_some());
+    }
+
+    #[test]
+    fn a_market_has_one_address_or_several() {
+        let read = |text: &str, flags: &[&str]| {
+            let market = flags.iter().map(|&flag| flag.to_owned()).collect();
+            let resolved = with_file(text, CommonFlags { market, ..CommonFlags::default() })?;
+            Ok::<_, Failure>(resolved.client.unwrap().market.to_string())
+        };
+        let cert = "cert = \"c.pem\"\n";
+        assert_eq!(read(&format!("{cert}market = \"a:1, b:2\""), &[]).unwrap(), "a:1,b:2");
+        assert_eq!(read(&format!("{cert}market = [\"a:1\", \"b:2\"]"), &[]).unwrap(), "a:1,b:2");
+        assert_eq!(read(&format!("{cert}market = [\"a:1\"]"), &["c:3", "d:4,c:3"]).unwrap(), "c:3,d:4");
+        for (text, named) in [("market = [\"a:1\", \"b\"]", "'b'"), ("market = 7", "HOST:PORT")] {
+            let failure = read(&format!("{cert}{text}"), &[]).unwrap_err();
+            assert!(failure.to_string().contains(named), "{failure}");
+        }
+        let many: Vec<_> = (1..=17).map(|port| format!("a:{port}")).collect();
+        assert!(read(cert, &[&many.join(",")]).unwrap_err().to_string().contains("16"));
     }
 
     #[test]

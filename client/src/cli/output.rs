@@ -1,6 +1,9 @@
 //! Results on standard output, everything else on standard error.
 
-use std::io::{self, IsTerminal as _, Write as _};
+use std::{
+    io::{self, IsTerminal as _, Write as _},
+    time::Duration,
+};
 
 use comfy_table::{Attribute, Cell, ContentArrangement, Table, presets};
 use nu_ansi_term::{Color, Style};
@@ -89,6 +92,15 @@ impl Printer {
     /// A sentence for people, which JSON readers don't see.
     pub fn say(&self, sentence: &str) {
         eprintln!("{sentence}");
+    }
+
+    /// A stream broke, and what is done about it after a time; with none it goes on at another address.
+    pub fn interrupted(&self, failure: &Failure, then: &str, wait: Duration) {
+        if wait.is_zero() {
+            self.say(&format!("interrupted ({failure}); {then} at another address"));
+        } else {
+            self.say(&format!("interrupted ({failure}); {then} in {wait:.1?}"));
+        }
     }
 
     /// Something that happened, on one line.

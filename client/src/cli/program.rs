@@ -11,7 +11,7 @@ use clap::{ArgMatches, Args as _, CommandFactory, FromArgMatches, Parser, Subcom
 use souk_proto::reason::exit;
 
 use super::{CliSession, CommonFlags, examine, listen, menu::Entry, output, shell, view::WhoView};
-use crate::Failure;
+use crate::{Connection, Failure};
 
 /// One of the command lines.
 pub trait Program: Sized + Send + Sync + 'static {
@@ -133,8 +133,13 @@ async fn shared<P: Program>(command: Shared, session: &CliSession) -> Result<u8,
 
 async fn who_am_i(session: &CliSession) -> Result<(), Failure> {
     let request = souk_proto::v1::WhoAmIRequest {};
-    let who = session.call(request, |c, r| async move { c.session().who_am_i(r).await }).await?;
-    session.printer().card(&WhoView::from(&who))
+    let ask = |connection: Connection, request| async move {
+        let answer = connection.session().who_am_i(request).await?;
+        let market = connection.answered_by(&answer);
+        Ok(answer.map(|who| (who, market)))
+    };
+    let (who, market) = session.call(request, ask).await?;
+    session.printer().card(&WhoView::new(&who, &market))
 }
 
 async fn mailbox(session: &CliSession) -> Result<(), Failure> {

@@ -76,6 +76,11 @@ impl CliSession {
         self.connection
             .get_or_try_init(async || {
                 let connection = Connection::open(config).await?;
+                let printer = self.printer;
+                connection.on_distrust(move |failure| {
+                    let hint = failure.hint().unwrap_or_default();
+                    printer.say(&format!("warning: {failure}; {hint}; until then other addresses stand in"));
+                });
                 self.warn_of_expiry(connection.certificate());
                 Ok(connection)
             })

@@ -20,6 +20,9 @@ const FORMAT: u32 = 1;
 /// The largest file that is read, in bytes: several times what [`REMEMBERED`] entries take.
 const MAX_BYTES: u64 = 512 * 1024;
 
+/// The longest file name but for its ending, in bytes: file systems take 255.
+const MAX_NAME: usize = 200;
+
 /// An event that was taken.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 pub(super) struct Entry {
@@ -99,6 +102,10 @@ fn file_name(market: &str, party: Uuid) -> String {
             // Writing to a String can't fail.
             let _ = write!(name, "%{byte:02x}");
         }
+    }
+    if name.len() > MAX_NAME {
+        // A market of many addresses.
+        name = format!("seen-{party}-{}", Uuid::new_v5(&Uuid::NAMESPACE_URL, market.as_bytes()));
     }
     name.push_str(".json");
     name

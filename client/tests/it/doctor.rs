@@ -64,7 +64,7 @@ async fn a_closed_port_is_found() {
 async fn a_market_of_another_authority_is_found() {
     let (world, other) = (World::open().await, World::open().await);
     let config = world.config(&world.party("seller/alice"));
-    let findings = examine(&ClientConfig { market: other.dial(), ..config }).await;
+    let findings = examine(&ClientConfig { market: other.dial().into(), ..config }).await;
     assert_stops_at(&findings, "tls", exit::IDENTITY);
 }
 

@@ -89,7 +89,7 @@ async fn what_the_user_has_had_is_not_shown_again_after_a_restart() {
     let world = World::open().await;
     let (alice, connection) = connect(&world);
     let folder = tempfile::tempdir().expect("a folder");
-    let remembered = || Seen::open(folder.path(), &world.dial(), alice.id).expect("opened");
+    let remembered = || Seen::open(folder.path(), &world.dial().into(), alice.id).expect("opened");
     let [a, b] = [(1, "a"), (2, "b")].map(|(sequence, id)| test_notice(&alice, sequence, id));
 
     world.market.script().streams.push_back(vec![sent(a.clone())]);

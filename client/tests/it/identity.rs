@@ -47,7 +47,7 @@ async fn a_certificate_of_another_authority_is_told_as_such() {
 async fn a_market_of_another_authority_is_not_trusted() {
     let (world, other) = (World::open().await, World::open().await);
     let alice = world.party("seller/alice");
-    let config = ClientConfig { market: other.dial(), ..world.config(&alice) };
+    let config = ClientConfig { market: other.dial().into(), ..world.config(&alice) };
     let failure = who_am_i(config).await;
     assert_distrust(&failure, &Distrust::Theirs(Objection::UnknownAuthority));
 }

@@ -77,7 +77,7 @@ async fn duplicates_are_dropped_over_a_restart() {
     let world = World::open().await;
     let alice = world.party("seller/alice");
     let folder = tempfile::tempdir().expect("a folder");
-    let remembered = || Seen::open(folder.path(), &world.dial(), alice.id).expect("opened");
+    let remembered = || Seen::open(folder.path(), &world.dial().into(), alice.id).expect("opened");
     let request = batch(&alice, [test_notice(&alice, 1, "a")]);
 
     let Opened { inbox, mut notices, market } = open(&world, &alice, remembered()).await;

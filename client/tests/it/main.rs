@@ -4,10 +4,13 @@
 
 mod doctor;
 mod follow;
+#[path = "../support/gate.rs"]
+mod gate;
 mod identity;
 mod inbox;
 mod market;
 mod retry;
 mod session;
+mod several;
 mod timing;
 mod world;

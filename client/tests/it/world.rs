@@ -89,7 +89,7 @@ impl World {
     }
 
     pub(crate) fn config(&self, party: &Party) -> ClientConfig {
-        ClientConfig::new(self.dial(), party.files.clone())
+        ClientConfig::new(self.dial().into(), party.files.clone())
     }
 
     pub(crate) fn dial(&self) -> Dial {

@@ -10,9 +10,12 @@
 mod audit;
 mod crash;
 mod fair;
+#[path = "../../../client/tests/support/gate.rs"]
+mod gate;
 mod observing;
 mod postgres;
 mod replicas;
+mod several;
 mod site;
 mod store;
 mod tidy;

@@ -122,6 +122,43 @@ async fn a_market_that_is_not_there_is_an_error_of_the_network() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn several_addresses_of_a_market_stand_in_for_each_other() {
+    let (ground, other) = (market().await, market().await);
+    let mut alice = registered(&ground).await;
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("bound");
+    let nobody = listener.local_addr().expect("an address").to_string();
+    drop(listener);
+    let (here, foreign) = (ground.address().to_string(), other.address().to_string());
+
+    let who = alice.run(&["whoami", "--market", &nobody, "--market", &here, "--output", "json"]).await;
+    assert_eq!((who.code, who.json()["market"].as_str()), (0, Some(here.as_str())), "{who:?}");
+    alice.set("SOUK_MARKET", format!("{nobody},{here},{nobody}"));
+    let who = alice.run(&["whoami"]).await;
+    assert!(who.code == 0 && who.out.contains(&here), "{who:?}");
+    // The shell begins at any of them: sooner or later at the one that is not to be trusted.
+    alice.set("SOUK_MARKET", format!("{foreign},{here}"));
+    let warned = async {
+        loop {
+            let who = alice.run(&["whoami"]).await;
+            assert_eq!(who.code, 0, "{who:?}");
+            if who.err.contains("warning") {
+                break who.err;
+            }
+        }
+    };
+    let warning = tokio::time::timeout(PATIENCE, warned).await.expect("a warning in time");
+    assert!(warning.contains(&foreign) && warning.contains("authority"), "{warning}");
+
+    let both = format!("{nobody},{foreign}");
+    alice.run(&["items", "--market", &both]).await.assert_fails(4, &[&nobody, &foreign, "authority"]);
+    let doctor = alice.run(&["doctor", "--market", &format!("{here},{nobody}"), "--output", "csv"]).await;
+    assert_eq!(doctor.code, 6, "{doctor:?}");
+    assert!(doctor.out.lines().any(|l| l.starts_with("FAIL,tcp") && l.contains(&nobody)), "{doctor:?}");
+    assert!(doctor.out.lines().any(|l| l.starts_with("pass,tcp") && l.contains(&here)), "{doctor:?}");
+    alice.run(&["items", "--market", "a:1,nowhere"]).await.assert_fails(2, &["'nowhere'", "HOST:PORT"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_sellers_day() {
     let ground = market().await;
     let alice = alice(&ground).await;

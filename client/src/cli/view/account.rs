@@ -1,6 +1,7 @@
 //! Accounts, and how the market sees its caller.
 
 use serde::Serialize;
+use souk_certs::connector::Dial;
 use souk_proto::v1;
 
 use super::{or_dash, time};
@@ -69,10 +70,12 @@ pub struct WhoView {
     not_after: Option<String>,
     token_expire_time: Option<String>,
     peer_address: String,
+    market: String,
 }
 
-impl From<&v1::WhoAmIResponse> for WhoView {
-    fn from(who: &v1::WhoAmIResponse) -> Self {
+impl WhoView {
+    /// As the market at this address answered.
+    pub fn new(who: &v1::WhoAmIResponse, market: &Dial) -> Self {
         let certificate = who.certificate.clone().unwrap_or_default();
         Self {
             account: who.account.as_ref().map(AccountView::from),
@@ -83,6 +86,7 @@ impl From<&v1::WhoAmIResponse> for WhoView {
             not_after: time(certificate.not_after.as_ref()),
             token_expire_time: who.token.as_ref().and_then(|token| time(token.expire_time.as_ref())),
             peer_address: plain(&who.peer_address),
+            market: market.to_string(),
         }
     }
 }
@@ -101,6 +105,7 @@ impl Shown for WhoView {
         "valid until",
         "token until",
         "you come from",
+        "market",
     ];
 
     fn cells(&self) -> Vec<String> {
@@ -114,6 +119,7 @@ impl Shown for WhoView {
             or_dash(self.not_after.clone()),
             or_dash(self.token_expire_time.clone()),
             self.peer_address.clone(),
+            self.market.clone(),
         ]);
         cells
     }

@@ -1,9 +1,9 @@
 //! Sends the rows of a file, and goes on after an interruption.
 
-use std::{path::PathBuf, thread, time::Duration};
+use std::{path::PathBuf, thread};
 
 use indicatif::ProgressBar;
-use souk_client::{Connection, Failure, cli::CliSession, retry};
+use souk_client::{Connection, Failure, cli::CliSession, retry::Attempts};
 use souk_proto::{
     Reason,
     v1::{
@@ -23,8 +23,6 @@ use super::{
 
 /// Rows between the file and the connection.
 const QUEUE: usize = 256;
-/// How often an import is begun again that gets no further.
-const MAX_ATTEMPTS: u32 = 5;
 /// The most wrong rows of the file that are told; all are counted.
 const MAX_TOLD: i64 = 1_000;
 
@@ -78,7 +76,7 @@ impl<'a> Sender<'a> {
     async fn send_all(&mut self) -> Result<(), Failure> {
         let connection = self.session.connection().await?.clone();
         let bar = progress::bar(&self.plan.file);
-        let mut attempts = 0;
+        let mut attempts = Attempts::default();
         loop {
             let (answer, read) = self.attempt(&connection, &bar).await;
             let failure = match (answer, read) {
@@ -100,19 +98,16 @@ impl<'a> Sender<'a> {
                 }
             };
             let line = kept_up_to(&failure);
-            attempts = if line.is_some_and(|line| line > self.plan.after) { 1 } else { attempts + 1 };
+            let got_further = line.is_some_and(|line| line > self.plan.after);
             self.plan.after = line.unwrap_or(self.plan.after);
-            let again = self.plan.file.as_os_str() != "-" && attempts < MAX_ATTEMPTS;
-            if !again || !failure.is_passing() {
+            let wait = attempts.after(&failure, got_further, &connection);
+            let Some(wait) = wait.filter(|_| self.plan.file.as_os_str() != "-") else {
                 bar.finish_and_clear();
                 return Err(failure);
-            }
-            let wait = retry::backoff(attempts, 1.0).max(Duration::from_millis(200));
+            };
             bar.suspend(|| {
-                self.session.printer().say(&format!(
-                    "interrupted ({failure}); going on after line {} in {wait:.1?}",
-                    self.plan.after
-                ));
+                let then = format!("going on after line {}", self.plan.after);
+                self.session.printer().interrupted(&failure, &then, wait);
             });
             sleep(wait).await;
         }

@@ -1,0 +1,90 @@
+//! One connection, for those who choose themselves when to dial again.
+
+use std::convert::Infallible;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use http::Uri;
+use hyper_util::rt::TokioIo;
+use rustls::ClientConfig;
+use thiserror::Error;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::sync::oneshot;
+use tonic::transport::Channel;
+
+use super::{ConnectOptions, Dial, DialError, DialStep, Secured, dial, endpoint};
+use crate::identity::{Identity, TrustDomain};
+
+/// Ends when the connection has: closed by either side, broken, or given up for want of an answer to a ping.
+pub type Closed = oneshot::Receiver<Infallible>;
+
+/// The connection is gone, and this channel opens no other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error("the connection has ended")]
+pub struct ConnectionEnded;
+
+/// Dials `server` at `target`, and answers a channel over that one connection. When it ends, its calls fail
+/// as UNAVAILABLE, with [`ConnectionEnded`] among the sources of those made later; unlike a
+/// [`channel`](super::channel) it does not dial again. Must be called inside a tokio runtime.
+///
+/// # Errors
+/// A [`DialError`] that says which step failed, and why.
+pub async fn connect_once(
+    target: &Dial,
+    server: Identity,
+    config: Arc<ClientConfig>,
+    domain: &TrustDomain,
+    options: ConnectOptions,
+) -> Result<(Channel, Closed), DialError> {
+    let stream = dial(target, server, config, domain, options.connect_timeout).await?;
+    let (held, closed) = oneshot::channel();
+    let mut stream = Some(TokioIo::new(Held { stream, _until_dropped: held }));
+    let connect = tower::service_fn(move |_: Uri| std::future::ready(stream.take().ok_or(ConnectionEnded)));
+    let channel = endpoint(&server.dns_name(domain), options).connect_with_connector(connect).await;
+    let failed = |error| DialError { step: DialStep::Tls, target: target.clone(), source: Box::new(error) };
+    Ok((channel.map_err(failed)?, closed))
+}
+
+/// A stream that tells of its end by dropping a sender.
+struct Held {
+    stream: Secured,
+    _until_dropped: oneshot::Sender<Infallible>,
+}
+
+impl AsyncRead for Held {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(cx, buffer)
+    }
+}
+
+impl AsyncWrite for Held {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(cx, slices)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+}

@@ -1,0 +1,102 @@
+//! A call's place at an address, until its answer has been read to the end.
+
+use std::{
+    error::Error,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+};
+
+use bytes::Bytes;
+use http::HeaderMap;
+use http_body::{Frame, SizeHint};
+use souk_certs::connector::Dial;
+use tokio::time::Instant;
+use tonic::{Code, Status, TimeoutExpired, body::Body};
+
+use super::{AtAddress, Shared};
+use crate::failure::{BoxError, causes};
+
+/// Counts as a call of its address until it is dropped.
+pub(super) struct Lease {
+    pub(super) shared: Arc<Shared>,
+    pub(super) place: usize,
+    pub(super) connection: u64,
+    pub(super) begun: Instant,
+}
+
+impl Lease {
+    pub(super) fn address(&self) -> Dial {
+        self.shared.members().list[self.place].address.clone()
+    }
+
+    /// The address answered. UNAVAILABLE is what a market says that drains, or whose store is gone.
+    pub(super) fn answered(&self, status: &HeaderMap) {
+        let now = Instant::now();
+        let mut members = self.shared.members();
+        match status.get(Status::GRPC_STATUS).map(|code| Code::from_bytes(code.as_bytes())) {
+            Some(Code::Unavailable) => members.list[self.place].failed(self.begun, now),
+            _ => members.worked(self.place, self.begun, now),
+        }
+    }
+
+    /// The call broke off. What it was for is not told to go on with the connection: that may be gone.
+    pub(super) fn broke(&self, error: BoxError) -> AtAddress {
+        // A call whose own time is over says nothing about the market.
+        if !causes(error.as_ref()).any(|cause| cause.is::<TimeoutExpired>()) {
+            let mut members = self.shared.members();
+            let member = &mut members.list[self.place];
+            member.failed(self.begun, Instant::now());
+            member.ended(self.connection);
+        }
+        AtAddress { market: self.address(), source: error }
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        self.shared.members().list[self.place].in_flight -= 1;
+    }
+}
+
+/// The body of an answer, which tells how it ends.
+pub(super) struct Watched {
+    pub(super) body: Body,
+    pub(super) lease: Lease,
+}
+
+impl http_body::Body for Watched {
+    type Data = Bytes;
+    type Error = AtAddress;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, AtAddress>>> {
+        Poll::Ready(match ready!(Pin::new(&mut self.body).poll_frame(cx)) {
+            Some(Ok(frame)) => {
+                if let Some(trailers) = frame.trailers_ref() {
+                    self.lease.answered(trailers);
+                }
+                Some(Ok(frame))
+            }
+            Some(Err(status)) => Some(Err(self.lease.broke(status.into()))),
+            None => None,
+        })
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+impl AtAddress {
+    /// The address that a transport error is of, if it tells.
+    pub(crate) fn of<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a Dial> {
+        causes(error).find_map(|cause| cause.downcast_ref::<Self>()).map(|at| &at.market)
+    }
+}

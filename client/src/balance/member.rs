@@ -1,0 +1,124 @@
+//! One address of the market: its connection, its load, and whether calls go there at present.
+
+use std::{sync::Arc, time::Duration};
+
+use souk_certs::connector::{Dial, DialError};
+use tokio::time::Instant;
+use tonic::transport::Channel;
+
+use crate::retry::scaled;
+
+/// The longest time that an address is left out after a first failure; it doubles with each one after.
+pub const FIRST_LEFT_OUT: Duration = Duration::from_millis(100);
+
+/// The longest time that doubling leads to: then the address is tried again.
+pub const MAX_LEFT_OUT: Duration = Duration::from_secs(5);
+
+/// An address and how it stands.
+pub(super) struct Member {
+    pub(super) address: Dial,
+    pub(super) link: Link,
+    /// Calls that are open on it, streams included.
+    pub(super) in_flight: usize,
+    /// Counts the connections, so that the end of an earlier one does not count against the present one.
+    pub(super) connections: u64,
+    /// When it was last dialled in vain, and why; `None` since a dial went well.
+    pub(super) dial_failure: Option<(Instant, Arc<DialError>)>,
+    failures_in_a_row: u32,
+    failed_at: Option<Instant>,
+    left_out_until: Option<Instant>,
+    is_distrust_told: bool,
+}
+
+/// The connection to an address. There is one at most.
+pub(super) enum Link {
+    None,
+    Dialling { since: Instant },
+    Up(Channel),
+}
+
+impl Member {
+    pub(super) fn new(address: Dial) -> Self {
+        Self {
+            address,
+            link: Link::None,
+            in_flight: 0,
+            connections: 0,
+            dial_failure: None,
+            failures_in_a_row: 0,
+            failed_at: None,
+            left_out_until: None,
+            is_distrust_told: false,
+        }
+    }
+
+    pub(super) fn is_up(&self) -> bool {
+        matches!(self.link, Link::Up(_))
+    }
+
+    pub(super) fn is_left_out(&self, now: Instant) -> bool {
+        self.left_out_until.is_some_and(|until| now < until)
+    }
+
+    pub(super) fn was_dialled_in_vain_since(&self, begun: Instant) -> bool {
+        self.dial_failure.as_ref().is_some_and(|(at, _)| *at >= begun)
+    }
+
+    /// The dial went well. How often it failed before counts until a call has gone well too: a market that
+    /// lets connections in and no calls is left out longer and longer.
+    pub(super) fn connected(&mut self, channel: Channel) -> u64 {
+        self.link = Link::Up(channel);
+        self.connections += 1;
+        self.dial_failure = None;
+        self.left_out_until = None;
+        self.is_distrust_told = false;
+        self.connections
+    }
+
+    pub(super) fn dialled_in_vain(&mut self, error: Arc<DialError>, now: Instant) {
+        self.link = Link::None;
+        self.dial_failure = Some((now, error));
+        self.leave_out(now);
+    }
+
+    /// The connection has ended, which is no failure of itself.
+    pub(super) fn ended(&mut self, connection: u64) {
+        if self.connections == connection && self.is_up() {
+            self.link = Link::None;
+        }
+    }
+
+    /// A call that began at a time was answered.
+    pub(super) fn worked(&mut self, begun: Instant) {
+        if self.failed_at.is_none_or(|failed_at| begun > failed_at) {
+            self.failures_in_a_row = 0;
+            self.left_out_until = None;
+        }
+    }
+
+    /// A call that began at a time failed. Calls that fail together, since the connection broke under all of
+    /// them, are one failure.
+    pub(super) fn failed(&mut self, begun: Instant, now: Instant) {
+        if self.failed_at.is_none_or(|failed_at| begun > failed_at) {
+            self.leave_out(now);
+        }
+    }
+
+    /// Whether it has not been told yet that a certificate was turned down; from now on it counts as told.
+    pub(super) fn is_news_of_distrust(&mut self) -> bool {
+        !std::mem::replace(&mut self.is_distrust_told, true)
+    }
+
+    /// Other credentials may fare better.
+    pub(super) fn forgive(&mut self) {
+        self.failures_in_a_row = 0;
+        self.left_out_until = None;
+    }
+
+    fn leave_out(&mut self, now: Instant) {
+        self.failures_in_a_row = self.failures_in_a_row.saturating_add(1);
+        self.failed_at = Some(now);
+        let pause = scaled(FIRST_LEFT_OUT, MAX_LEFT_OUT, self.failures_in_a_row, rand::random());
+        self.left_out_until = Some(now + pause);
+    }
+}

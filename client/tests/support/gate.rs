@@ -1,0 +1,85 @@
+//! A way to a market that can be shut: an address of it that goes down, freezes and comes back.
+
+use std::net::SocketAddr;
+
+use tokio::{
+    io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
+    net::{TcpListener, TcpStream},
+    sync::watch,
+    task::{JoinHandle, JoinSet},
+};
+
+/// Bytes that are passed on at a time.
+const CHUNK: usize = 4_096;
+
+/// Passes connections on to a market.
+pub(crate) struct Gate {
+    pub(crate) address: SocketAddr,
+    market: SocketAddr,
+    frozen: watch::Sender<bool>,
+    passing: JoinHandle<()>,
+}
+
+impl Gate {
+    pub(crate) async fn open(market: SocketAddr) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a socket");
+        let address = listener.local_addr().expect("an address");
+        let frozen = watch::Sender::new(false);
+        let passing = tokio::spawn(accept(listener, market, frozen.clone()));
+        Self { address, market, frozen, passing }
+    }
+
+    /// Ends every connection, and refuses further ones.
+    pub(crate) async fn shut(&mut self) {
+        self.passing.abort();
+        // It is gone, and its sockets with it, when this ends; what it ended with says nothing.
+        let _ = (&mut self.passing).await;
+    }
+
+    /// Lets connections in again, at the same address, after it was shut.
+    pub(crate) async fn reopen(&mut self) {
+        let listener = TcpListener::bind(self.address).await.expect("the same socket");
+        self.passing = tokio::spawn(accept(listener, self.market, self.frozen.clone()));
+    }
+
+    /// Accepts connections, and passes nothing on, in either direction, while it is frozen.
+    pub(crate) fn freeze(&self, frozen: bool) {
+        self.frozen.send_replace(frozen);
+    }
+}
+
+impl Drop for Gate {
+    fn drop(&mut self) {
+        self.passing.abort();
+    }
+}
+
+async fn accept(listener: TcpListener, market: SocketAddr, frozen: watch::Sender<bool>) {
+    let mut connections = JoinSet::new();
+    while let Ok((client, _)) = listener.accept().await {
+        let frozen = frozen.subscribe();
+        connections.spawn(async move {
+            let Ok(server) = TcpStream::connect(market).await else { return };
+            let (from_client, to_client) = client.into_split();
+            let (from_server, to_server) = server.into_split();
+            // Whichever ends first takes the other with it.
+            tokio::select! {
+                () = pass(from_client, to_server, frozen.clone()) => {}
+                () = pass(from_server, to_client, frozen) => {}
+            }
+        });
+    }
+}
+
+async fn pass(
+    mut from: impl AsyncRead + Unpin,
+    mut to: impl AsyncWrite + Unpin,
+    mut frozen: watch::Receiver<bool>,
+) {
+    let mut chunk = [0; CHUNK];
+    while let Ok(count @ 1..) = from.read(&mut chunk).await {
+        if frozen.wait_for(|frozen| !frozen).await.is_err() || to.write_all(&chunk[..count]).await.is_err() {
+            return;
+        }
+    }
+}

@@ -1,0 +1,207 @@
+//! A market that is reached at two addresses, either of which goes down, freezes and comes back while there
+//! is trade: no call fails, and none takes effect twice.
+
+use std::{
+    collections::HashSet,
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+};
+
+use market::demo::ground::StoreKind;
+use souk_certs::{connector::Dial, identity::Role};
+use souk_client::{ClientConfig, Connection, MarketAddresses, TillNotice, till};
+use souk_proto::v1::{self, sync_line};
+use tokio::{sync::mpsc, task::JoinSet, time::timeout};
+
+use crate::{
+    fair::{Fair, PATIENCE, Party, draft, eventually},
+    gate::Gate,
+    postgres::is_there,
+};
+
+/// More than is sold.
+const STOCK: i64 = 1_000_000;
+/// Buyers at the same time.
+const BUYERS: usize = 6;
+/// Orders between two things that happen to the addresses.
+const ORDERS: usize = 40;
+/// Lines that a till sends.
+const LINES: i64 = 600;
+
+/// A party that knows both addresses.
+async fn at_both(fair: &Fair, gates: &[Gate; 2], role: Role, name: &str) -> Party {
+    at(fair, gates.each_ref().map(|gate| gate.address), role, name).await
+}
+
+async fn at(fair: &Fair, addresses: [SocketAddr; 2], role: Role, name: &str) -> Party {
+    let config = fair.ground.identity(role, name).await.unwrap();
+    let market = MarketAddresses::parse(addresses.map(|address| address.to_string())).unwrap();
+    let config = ClientConfig { market, ..config };
+    Party { connection: Connection::open(&config).await.unwrap() }
+}
+
+async fn two_gates(fair: &Fair) -> [Gate; 2] {
+    [Gate::open(fair.ground.address()).await, Gate::open(fair.ground.address()).await]
+}
+
+/// Buyers who go on buying until they are told that it is enough.
+struct Trade {
+    item_id: i64,
+    done: Arc<AtomicBool>,
+    sold: Arc<AtomicUsize>,
+    buyers: JoinSet<Vec<i64>>,
+}
+
+impl Trade {
+    fn begin(bob: &Arc<Party>, item_id: i64) -> Self {
+        let (done, sold) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
+        let mut buyers = JoinSet::new();
+        for _ in 0..BUYERS {
+            let (bob, done, sold) = (Arc::clone(bob), Arc::clone(&done), Arc::clone(&sold));
+            buyers.spawn(async move {
+                let mut orders = Vec::new();
+                while !done.load(Ordering::Relaxed) {
+                    orders.push(bob.buy(item_id, 1).await.expect("no call fails").order_id);
+                    sold.fetch_add(1, Ordering::Relaxed);
+                }
+                orders
+            });
+        }
+        Self { item_id, done, sold, buyers }
+    }
+
+    async fn goes_on(&self) {
+        let enough = self.sold.load(Ordering::Relaxed) + ORDERS;
+        eventually("orders", async || self.sold.load(Ordering::Relaxed) >= enough).await;
+    }
+
+    /// Answers how many orders there were, each of which took effect once.
+    async fn end(self, bob: &Party) -> usize {
+        self.done.store(true, Ordering::Relaxed);
+        let orders: Vec<_> = self.buyers.join_all().await.into_iter().flatten().collect();
+        let distinct: HashSet<_> = orders.iter().collect();
+        assert_eq!(distinct.len(), orders.len(), "each call has an order of its own");
+        let left = bob.item(self.item_id).await.unwrap().quantity;
+        assert_eq!(STOCK - left, orders.len() as i64, "what was sold is what was answered");
+        orders.len()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_order_is_lost_doubled_or_refused_while_addresses_come_and_go() {
+    let fair = Fair::open(StoreKind::Sqlite).await;
+    let mut gates = two_gates(&fair).await;
+    let lamp = fair.seller("Alice").await.lamp(STOCK).await;
+    fair.buyer("Bob").await;
+    let bob = Arc::new(at_both(&fair, &gates, Role::Buyer, "Bob").await);
+    let trade = Trade::begin(&bob, lamp);
+    for round in 0..6 {
+        trade.goes_on().await;
+        gates[round % 2].shut().await;
+        trade.goes_on().await;
+        gates[round % 2].reopen().await;
+    }
+    trade.goes_on().await;
+    gates[0].freeze(true);
+    trade.goes_on().await;
+    gates[0].freeze(false);
+    trade.goes_on().await;
+    let orders = trade.end(&bob).await;
+    println!("orders={orders} lost=0 doubled=0 failed=0, over 6 cuts and a frozen address");
+    fair.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_market_is_restarted_beside_another_and_no_order_fails() {
+    if !is_there() {
+        return;
+    }
+    let fair = Fair::on_postgres().await;
+    let mut beside = fair.beside().await;
+    let lamp = fair.seller("Alice").await.lamp(STOCK).await;
+    fair.buyer("Bob").await;
+    let both = [fair.ground.address(), beside.ground.address()];
+    let bob = Arc::new(at(&fair, both, Role::Buyer, "Bob").await);
+    let trade = Trade::begin(&bob, lamp);
+    for _ in 0..3 {
+        trade.goes_on().await;
+        beside.ground.restart().await.unwrap();
+    }
+    trade.goes_on().await;
+    let orders = trade.end(&bob).await;
+    println!("orders={orders} lost=0 doubled=0 failed=0, over 3 restarts of one of two markets");
+
+    let alice = at(&fair, both, Role::Seller, "Alice").await;
+    for number in 0..10 {
+        let name = format!("lantern{number}");
+        alice.sell(draft(&name, "home/light", 100, 1)).await.unwrap();
+        assert_eq!(alice.search(&name, "").await.len(), 1, "it is in her next search");
+    }
+    beside.close().await;
+    fair.close().await;
+}
+
+fn plus_one(line: i64, item_id: i64) -> v1::SyncLine {
+    v1::SyncLine {
+        line,
+        item: Some(sync_line::Item::ItemId(item_id)),
+        change: Some(sync_line::Change::QuantityDelta(1)),
+    }
+}
+
+async fn answered_by(party: &Party) -> Dial {
+    let ask = |connection: Connection, request| async move {
+        let answer = connection.session().who_am_i(request).await?;
+        let market = connection.answered_by(&answer);
+        Ok(answer.map(|_| market))
+    };
+    party.connection.call(v1::WhoAmIRequest {}, ask).await.expect("no call fails")
+}
+
+async fn next(notices: &mut mpsc::Receiver<TillNotice>) -> TillNotice {
+    timeout(PATIENCE, notices.recv()).await.expect("a notice in time").expect("a notice")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_till_goes_on_at_the_other_address_without_a_pause() {
+    let fair = Fair::open(StoreKind::Memory).await;
+    let mut gates = two_gates(&fair).await;
+    let lamp = fair.seller("Alice").await.lamp(1).await;
+    let alice = at_both(&fair, &gates, Role::Seller, "Alice").await;
+    let (till, mut notices) = till::open(alice.connection.clone(), "shop".into(), 0);
+    let sender = tokio::spawn(async move {
+        for line in 1..=LINES {
+            till.send(plus_one(line, lamp)).await.unwrap();
+        }
+    });
+    let (mut answered, mut resumed) = (0, 0);
+    loop {
+        match next(&mut notices).await {
+            TillNotice::Acknowledged(_) => {
+                answered += 1;
+                // The stream is at either: one of the two cuts hits it, the other hits nothing.
+                if answered == LINES / 3 || answered == 2 * LINES / 3 {
+                    let gate = &mut gates[usize::from(answered > LINES / 2)];
+                    gate.shut().await;
+                    gate.reopen().await;
+                    // It is known to be back before the other is cut.
+                    eventually("the way back", async || answered_by(&alice).await == gate.address.into())
+                        .await;
+                }
+            }
+            TillNotice::Resumed { .. } => resumed += 1,
+            TillNotice::Interrupted { failure, .. } => panic!("another address is there: {failure}"),
+            TillNotice::Ended(failure) => panic!("{failure}"),
+            TillNotice::Done => break,
+            TillNotice::Event(_) | TillNotice::CaughtUp { .. } => {}
+        }
+    }
+    sender.await.unwrap();
+    assert_eq!(answered, LINES);
+    assert!(resumed >= 2, "the stream was cut");
+    assert_eq!(alice.item(lamp).await.unwrap().quantity, LINES + 1, "no line is lost or doubled");
+    fair.close().await;
+}
