@@ -2,6 +2,7 @@
 
 mod access_log;
 mod calls;
+pub mod manager;
 mod metrics;
 pub mod port;
 

@@ -21,7 +21,7 @@ use tokio::task::JoinSet;
 use crate::fair::{PATIENCE, Party, call};
 
 /// A folder with certificates and a store, and a market process on it.
-struct Site {
+pub(crate) struct Site {
     folder: TempDir,
     pki: Pki,
 }
@@ -40,17 +40,17 @@ impl Drop for Process {
 }
 
 impl Site {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let pki = Pki::init(&folder.path().join("pki"), &InitOptions::default(), clock::now()).unwrap();
         Self { folder, pki }
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
-    fn serve(&self) -> Command {
+    pub(crate) fn serve(&self) -> Command {
         self.serve_with(&self.path("pki/market.pem"), "127.0.0.1:0")
     }
 

@@ -9,6 +9,7 @@
 
 mod audit;
 mod crash;
+mod deploying;
 mod fair;
 mod observing;
 mod postgres;
