@@ -42,6 +42,7 @@ first "two markets on one database" open_markets
 printf '\n== the trade\n'
 first "every party registers, half of them with a callback port" register_parties
 step "files, clock, network, TLS, identity and events are well on every host" doctor_everywhere
+step "two parties listen at a port of theirs, two follow a stream" listen_everywhere
 step "listed at one market, found at the other, bought, wished and rated" trade
 step "sellers and wishing buyers are told, by callback and by stream" everybody_is_told
 step "two markets sell the last units, and not one more" sell_out

@@ -112,6 +112,11 @@ register_parties() {
     as carol "$MARKET_2" register Carol >/dev/null
     as bob "$MARKET_1" register Bob >/dev/null
     as dave "$MARKET_2" --listen "$CALLBACK" register Dave >/dev/null
+    printf '2 sellers, 2 buyers'
+}
+
+# After `doctor`, which tries a stream of its own: a party has one at a time.
+listen_everywhere() {
     local party market
     for party in alice carol bob dave; do
         market=$MARKET_1
@@ -125,7 +130,9 @@ register_parties() {
     for party in alice dave; do
         await "$party listens" grep -q "listening on" "$ground/log/$party-events.err"
     done
-    printf '2 sellers, 2 buyers'
+    for party in carol bob; do
+        await "$party follows" grep -q "following your mailbox" "$ground/log/$party-events.err"
+    done
 }
 
 doctor_everywhere() {
@@ -146,7 +153,7 @@ list() {
     printf '%s' "$item"
 }
 
-found_at() { as bob "$2" search "$1" | jq -e --arg name "$1" 'select(.name == $name)'; }
+found_at() { as bob "$2" search "$1" | jq -es --arg name "$1" 'any(.name == $name)'; }
 
 trade() {
     local lantern bell
@@ -165,8 +172,8 @@ trade() {
 
 # told PARTY KIND ITEM: the order or item was told to the party. Deliveries come at least once.
 told() {
-    jq -e --arg kind "$2" --argjson item "$3" \
-        'select(.kind == $kind and (.order.item_id // .item.item_id) == $item)' "$ground/log/$1-events.out"
+    jq -es --arg kind "$2" --argjson item "$3" \
+        'any(.kind == $kind and (.order.item_id // .item.item_id) == $item)' "$ground/log/$1-events.out"
 }
 
 everybody_is_told() {
