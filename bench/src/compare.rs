@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::Args;
 
 use crate::{
+    database,
     load::{self, CONNECTIONS, IN_FLIGHT, Stretch},
     process::ServerProcess,
     report::{self, Row},
@@ -28,6 +29,18 @@ pub(crate) struct CompareArgs {
     /// Which log lines the servers write (to a file): "info" is one line for each call.
     #[arg(long, default_value = "warn")]
     log: String,
+    /// With "postgres": measure purchases at one and two markets on one database, beside pgbench.
+    #[arg(long, value_enum, default_value_t = Against::Sqlite)]
+    store: Against,
+}
+
+/// What the markets keep everything in.
+#[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Against {
+    /// A SQLite file.
+    Sqlite,
+    /// A PostgreSQL database.
+    Postgres,
 }
 
 /// Before the first round, so that connections, caches and tokens are warm.
@@ -36,6 +49,9 @@ const WARM_UP: Duration = Duration::from_millis(500);
 pub(crate) async fn run(args: CompareArgs) -> anyhow::Result<()> {
     let cores = std::thread::available_parallelism()?.get();
     let threads = if args.threads == 0 { cores } else { args.threads };
+    if args.store == Against::Postgres {
+        return database::compare(args.rounds, Duration::from_secs(args.seconds), threads, &args.log).await;
+    }
     println!(
         "{cores} cores shared by server and load; {threads} server threads; {CONNECTIONS} connections × {IN_FLIGHT} \
          in flight; {} rounds × {} s; log level {}",

@@ -36,7 +36,7 @@ struct Echo(Arc<v1::WhoAmIResponse>);
 pub(crate) async fn serve(args: ServeArgs) -> anyhow::Result<()> {
     let mut config = Config::load(None)?;
     config.log.level = args.log;
-    let _log = observe::init(&config.log)?;
+    let _log = observe::init(&config.log, None)?;
     let files = CredentialFiles::beside(args.dir.join("pki/market.pem"));
     let credentials = Credentials::load(&files, &TrustDomain::default(), clock::now())?;
     let policy = ClientPolicy::AnyParty;

@@ -10,7 +10,12 @@ use std::{
 
 use anyhow::{Context as _, bail};
 use clap::Args;
-use market::{app::App, clock::Clock, config::Config, observe};
+use market::{
+    app::App,
+    clock::Clock,
+    config::Config,
+    observe::{self, Memory},
+};
 use tokio::{
     io::{AsyncBufReadExt as _, BufReader},
     net::TcpListener,
@@ -35,6 +40,9 @@ pub(crate) struct ServeArgs {
     /// Which log lines.
     #[arg(long)]
     pub(crate) log: String,
+    /// A database's address, instead of a file beside the certificates.
+    #[arg(long)]
+    pub(crate) store: Option<PathBuf>,
 }
 
 /// A server in a child process. It ends with this value.
@@ -46,13 +54,36 @@ pub(crate) struct ServerProcess {
 impl ServerProcess {
     /// Starts `bench COMMAND`, and waits until it says where it listens.
     pub(crate) async fn start(command: &str, dir: &Path, threads: usize, log: &str) -> anyhow::Result<Self> {
+        Self::spawn(command, dir, threads, log, None).await
+    }
+
+    /// Starts a market on a database.
+    pub(crate) async fn start_market_on(
+        store: &str,
+        dir: &Path,
+        threads: usize,
+        log: &str,
+    ) -> anyhow::Result<Self> {
+        Self::spawn("serve-market", dir, threads, log, Some(store)).await
+    }
+
+    async fn spawn(
+        command: &str,
+        dir: &Path,
+        threads: usize,
+        log: &str,
+        store: Option<&str>,
+    ) -> anyhow::Result<Self> {
         let mut child = Command::new(std::env::current_exe()?)
             .arg(command)
             .arg("--dir")
             .arg(dir)
             .args(["--threads", &threads.to_string(), "--log", log])
+            .args(store.map(|store| ["--store", store]).into_iter().flatten())
             .stdout(Stdio::piped())
-            .stderr(fs::File::create(dir.join(format!("{command}.log")))?)
+            .stderr(
+                fs::OpenOptions::new().create(true).append(true).open(dir.join(format!("{command}.log")))?,
+            )
             .kill_on_drop(true)
             .spawn()?;
         let stdout = child.stdout.take().context("the child has no standard output")?;
@@ -67,6 +98,11 @@ impl ServerProcess {
     /// Ends it as a power failure would, at once.
     pub(crate) async fn kill(&mut self) -> anyhow::Result<()> {
         Ok(self.child.kill().await?)
+    }
+
+    /// What it keeps in memory.
+    pub(crate) fn memory(&self) -> anyhow::Result<Memory> {
+        Ok(Memory::of(self.child.id().context("the server has ended")?)?)
     }
 
     /// CPU time used so far, user and system, in seconds (proc_pid_stat(5), fields 14 and 15).
@@ -92,12 +128,12 @@ pub(crate) async fn open_market(args: ServeArgs, store: &str) -> anyhow::Result<
     let mut config = Config::load(None)?;
     config.server.threads = args.threads;
     config.tls.cert = args.dir.join("pki/market.pem");
-    config.store.path = args.dir.join(store);
+    config.store.path = args.store.unwrap_or_else(|| args.dir.join(store));
     config.limits.seller_calls_per_second = UNLIMITED_CALLS;
     config.limits.buyer_calls_per_second = UNLIMITED_CALLS;
     config.limits.burst_calls = UNLIMITED_CALLS;
     config.log.level = args.log;
-    let log = observe::init(&config.log)?;
+    let log = observe::init(&config.log, None)?;
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     println!("{}", listener.local_addr()?);
     Ok((App::build(config, listener, Clock::SYSTEM).await?, log))

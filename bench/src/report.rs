@@ -71,7 +71,7 @@ fn ratio(round: &[Row], above: Workload, below: Workload) -> Option<f64> {
 }
 
 /// The middle value, or the mean of the two in the middle.
-fn median(values: impl Iterator<Item = f64>) -> f64 {
+pub(crate) fn median(values: impl Iterator<Item = f64>) -> f64 {
     let mut values: Vec<_> = values.collect();
     values.sort_by(f64::total_cmp);
     match values.len() {

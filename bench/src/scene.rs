@@ -63,11 +63,11 @@ impl Scene {
     }
 }
 
-fn issue(pki: &mut Pki, name: &str, role: Role) -> anyhow::Result<Party> {
+pub(crate) fn issue(pki: &mut Pki, name: &str, role: Role) -> anyhow::Result<Party> {
     Ok(pki.issue(name, role, &IssueOptions::default(), clock::now())?)
 }
 
-async fn connect(party: &Party, server: &ServerProcess) -> anyhow::Result<Connection> {
+pub(crate) async fn connect(party: &Party, server: &ServerProcess) -> anyhow::Result<Connection> {
     let market = server.address.to_string().parse().context("the server's own address")?;
     Ok(Connection::open(&ClientConfig::new(market, party.files())).await?)
 }
@@ -82,13 +82,18 @@ async fn register_buyer(buyer: &Connection, name: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn list_items(seller: &Connection) -> anyhow::Result<Vec<i64>> {
+pub(crate) async fn register_seller(seller: &Connection) -> anyhow::Result<()> {
     let request = v1::RegisterSellerRequest {
         request_id: seller.request_id(),
         display_name: "seller".into(),
         ..Default::default()
     };
     seller.call(request, |c, r| async move { c.account().register_seller(r).await }).await?;
+    Ok(())
+}
+
+async fn list_items(seller: &Connection) -> anyhow::Result<Vec<i64>> {
+    register_seller(seller).await?;
     let items = stream::iter(0..ITEMS)
         .map(|number| async move {
             let (first, second) = (WORDS[number % WORDS.len()], WORDS[number / WORDS.len() % WORDS.len()]);

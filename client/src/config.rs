@@ -6,6 +6,8 @@ use std::{fmt, net::SocketAddr, str::FromStr, time::Duration};
 use souk_certs::{connector::Dial, credentials::CredentialFiles, identity::TrustDomain};
 use souk_proto::v1;
 
+use crate::Timings;
+
 /// How long a call may take when nothing else is said, retries and back-off included.
 pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -34,6 +36,8 @@ pub struct ClientConfig {
     /// What to tell the market of the callback server's whereabouts; `None`: the IP address that it
     /// sees the client connect from, and the port of `listen`.
     pub advertise: Option<CallbackAddress>,
+    /// Takes in how long calls take; `None`: they are not timed.
+    pub timings: Option<Timings>,
 }
 
 impl ClientConfig {
@@ -46,6 +50,7 @@ impl ClientConfig {
             timeout: DEFAULT_TIMEOUT,
             listen: None,
             advertise: None,
+            timings: None,
         }
     }
 

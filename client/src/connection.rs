@@ -20,6 +20,7 @@ use tokio::{
     time::{Instant, sleep, timeout_at},
 };
 use tonic::Status;
+use tower::Layer as _;
 use uuid::Uuid;
 
 use crate::{
@@ -28,6 +29,7 @@ use crate::{
     probe::Probe,
     retry::{self, Verdict},
     session::{Session, TokenKeeper},
+    timing::{TimingLayer, Timings},
 };
 
 /// A handle to a market: one HTTP/2 connection over mutual TLS, opened at the first call and again
@@ -39,6 +41,7 @@ use crate::{
 pub struct Connection {
     shared: Arc<Shared>,
     timeout: Duration,
+    is_silent: bool,
 }
 
 #[derive(Debug)]
@@ -49,6 +52,7 @@ struct Shared {
     account: Session,
     session: Session,
     tls: ClientTls,
+    timings: Option<Timings>,
     probe: Probe,
     /// One probe at a time: it costs the market a handshake.
     probing: Semaphore,
@@ -81,14 +85,17 @@ impl Connection {
         let options = ConnectOptions::default();
         let channel =
             connector::channel(config.market.clone(), Identity::Market, tls.clone(), domain, options);
+        let timings = config.timings.clone();
+        let channel = TimingLayer::new(timings.clone()).layer(channel);
         let account = Session::without_token(channel, party);
         let session = account.with_tokens(TokenKeeper::new(account.clone()));
         let probe = Probe::new(config.market.clone(), Identity::Market.dns_name(domain), tls.clone())?;
         let market = config.market.clone();
         let probing = Semaphore::new(1);
         let renewals = watch::Sender::new(0);
-        let shared = Shared { market, certificate, party, account, session, tls, probe, probing, renewals };
-        Ok(Self { shared: Arc::new(shared), timeout })
+        let shared =
+            Shared { market, certificate, party, account, session, tls, timings, probe, probing, renewals };
+        Ok(Self { shared: Arc::new(shared), timeout, is_silent: false })
     }
 
     /// Shows other credentials of the same party from the next time that it connects; the open connection
@@ -109,47 +116,58 @@ impl Connection {
 
     /// The same connection with another time for its calls.
     pub fn with_timeout(&self, timeout: Duration) -> Self {
-        Self { shared: Arc::clone(&self.shared), timeout }
+        Self { timeout, ..self.clone() }
+    }
+
+    /// The same connection, whose calls are not told of (see [`timing`](crate::timing)): for what goes on in
+    /// the background.
+    #[must_use]
+    pub fn silent(&self) -> Self {
+        Self { is_silent: true, ..self.clone() }
+    }
+
+    fn via(&self, session: &Session) -> Session {
+        if self.is_silent { session.silent() } else { session.clone() }
     }
 
     /// Opens an account, changes it, issues tokens.
     pub fn account(&self) -> AccountServiceClient<Session> {
-        AccountServiceClient::new(self.shared.account.clone())
+        AccountServiceClient::new(self.via(&self.shared.account))
     }
 
     /// What operators do, with an operator's certificate.
     pub fn admin(&self) -> AdminServiceClient<Session> {
-        AdminServiceClient::new(self.shared.account.clone())
+        AdminServiceClient::new(self.via(&self.shared.account))
     }
 
     /// Tells who the caller is.
     pub fn session(&self) -> SessionServiceClient<Session> {
-        SessionServiceClient::new(self.shared.session.clone())
+        SessionServiceClient::new(self.via(&self.shared.session))
     }
 
     /// Finds items.
     pub fn catalog(&self) -> CatalogServiceClient<Session> {
-        CatalogServiceClient::new(self.shared.session.clone())
+        CatalogServiceClient::new(self.via(&self.shared.session))
     }
 
     /// What sellers do.
     pub fn seller(&self) -> SellerServiceClient<Session> {
-        SellerServiceClient::new(self.shared.session.clone())
+        SellerServiceClient::new(self.via(&self.shared.session))
     }
 
     /// What buyers do.
     pub fn buyer(&self) -> BuyerServiceClient<Session> {
-        BuyerServiceClient::new(self.shared.session.clone())
+        BuyerServiceClient::new(self.via(&self.shared.session))
     }
 
     /// The party's mailbox.
     pub fn events(&self) -> EventServiceClient<Session> {
-        EventServiceClient::new(self.shared.session.clone())
+        EventServiceClient::new(self.via(&self.shared.session))
     }
 
     /// Orders on their way.
     pub fn rides(&self) -> RideServiceClient<Session> {
-        RideServiceClient::new(self.shared.session.clone())
+        RideServiceClient::new(self.via(&self.shared.session))
     }
 
     /// The market's address.
@@ -203,12 +221,16 @@ impl Connection {
         F: Fn(Self, tonic::Request<M>) -> Fut,
         Fut: Future<Output = Result<tonic::Response<R>, Status>>,
     {
+        let attempts = self.shared.timings.as_ref().filter(|_| !self.is_silent).map(Timings::begin);
         let deadline = Instant::now() + self.timeout;
         let mut failed_attempts = 0;
         let mut renewed = false;
         loop {
             let mut request = tonic::Request::new(message.clone());
             request.set_timeout(deadline.saturating_duration_since(Instant::now()));
+            if let Some(attempts) = &attempts {
+                request.extensions_mut().insert(attempts.log());
+            }
             let failure = match timeout_at(deadline, send(self.clone(), request)).await {
                 Ok(Ok(response)) => return Ok(response.into_inner()),
                 Ok(Err(status)) => self.explain(status).await,

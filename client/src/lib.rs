@@ -5,8 +5,9 @@
 //! 1. [`config`] says which market and whose certificate;
 //! 2. [`connection`] opens the channel over mutual TLS, lazily, and gives out the generated clients;
 //! 3. [`session`] adds the party's id and its access token to every call, fetching and renewing it;
-//! 4. [`retry`] repeats what failed for a moment, with the same request and so the same `request_id`;
-//! 5. [`failure`] tells what went wrong, what to do about it and with which exit code to end.
+//! 4. [`timing`] times each attempt, if somebody asks for it;
+//! 5. [`retry`] repeats what failed for a moment, with the same request and so the same `request_id`;
+//! 6. [`failure`] tells what went wrong, what to do about it and with which exit code to end.
 //!
 //! Events come either to the callback server of [`inbox`] or through the stream of [`follow`]. Both
 //! hand out [`delivery::Delivery`] values and share one [`seen::Seen`], so that an event reaches its
@@ -29,6 +30,7 @@ pub mod retry;
 pub mod seen;
 pub mod session;
 pub mod till;
+pub mod timing;
 
 pub use config::{CallbackAddress, ClientConfig};
 pub use connection::Connection;
@@ -40,3 +42,4 @@ pub use reconnect::{FIRST_RECONNECT, MAX_RECONNECT};
 pub use renewal::Renewal;
 pub use seen::Seen;
 pub use till::{Till, TillNotice};
+pub use timing::Timings;

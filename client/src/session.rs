@@ -3,7 +3,8 @@
 //! [`Session`] stands between the generated clients and the channel. It adds `x-party-id` and, for all
 //! services but AccountService, the bearer token, which it fetches when there is none, renews at two
 //! thirds of its life and forgets when the market answers UNAUTHENTICATED. Replaying the refused call is
-//! left to [`Connection::call`](crate::Connection::call): only there is the request whole.
+//! left to [`Connection::call`](crate::Connection::call): only there is the request whole. The channel that
+//! it stands on is timed ([`timing`](crate::timing)).
 
 mod token;
 
@@ -15,20 +16,20 @@ use std::{
 use futures::future::BoxFuture;
 use http::{HeaderName, HeaderValue, Request, Response, header::AUTHORIZATION};
 use souk_proto::metadata::PARTY_ID;
-use tonic::{Code, Status, body::Body, transport::Channel};
+use tonic::{Code, Status, body::Body};
 use tower::{Service, ServiceExt as _};
 use uuid::Uuid;
 
 pub(crate) use token::TokenKeeper;
 
-use crate::failure::BoxError;
+use crate::{failure::BoxError, timing::Timing};
 
 const PARTY_ID_HEADER: HeaderName = HeaderName::from_static(PARTY_ID);
 
 /// A channel that says on every call who is calling. A clone shares channel and token.
 #[derive(Clone, Debug)]
 pub struct Session {
-    channel: Channel,
+    channel: Timing,
     party_id: HeaderValue,
     /// `None`: for AccountService, which asks for no token.
     tokens: Option<Arc<TokenKeeper>>,
@@ -36,12 +37,19 @@ pub struct Session {
 
 impl Session {
     /// Without a token, for AccountService.
-    pub(crate) fn without_token(channel: Channel, party: Uuid) -> Self {
+    pub(crate) fn without_token(channel: Timing, party: Uuid) -> Self {
         let mut text = Uuid::encode_buffer();
         let text = party.hyphenated().encode_lower(&mut text);
         #[expect(clippy::expect_used, reason = "a UUID is of hexadecimal digits and hyphens only")]
         let party_id = HeaderValue::from_str(text).expect("a UUID is a header value");
         Self { channel, party_id, tokens: None }
+    }
+
+    /// The same, but its calls are not told of.
+    pub(crate) fn silent(&self) -> Self {
+        let mut session = self.clone();
+        session.channel.silence();
+        session
     }
 
     /// The same with a token, for all other services.
@@ -76,7 +84,7 @@ impl Service<Request<Body>> for Session {
     }
 }
 
-async fn send(channel: &mut Channel, request: Request<Body>) -> Result<Response<Body>, BoxError> {
+async fn send(channel: &mut Timing, request: Request<Body>) -> Result<Response<Body>, BoxError> {
     Ok(channel.ready().await?.call(request).await?)
 }
 

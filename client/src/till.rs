@@ -50,7 +50,7 @@ pub enum TillNotice {
     },
     /// The answer to a line. Exactly one for each.
     Acknowledged(SyncAcknowledgement),
-    /// A sale or a cancellation.
+    /// A sale or a cancellation. None once the till was closed: then it comes in the next process.
     Event(Event),
     /// Every event that waited has been handed out.
     CaughtUp {
@@ -244,11 +244,12 @@ impl Stream {
             }
             // Lines have room at all times; word of what was taken in waits for some, or goes with the next.
             let may_tell = messages.as_ref().is_some_and(|messages| messages.capacity() > WINDOW);
-            let may_read = self.handed_out.len() < MAX_HANDED_OUT;
+            // Once closed, no more is handed out.
+            let may_read = self.handed_out.len() < MAX_HANDED_OUT || is_closed;
             let may_send = !is_closed && self.under_way.len() < WINDOW;
             tokio::select! {
                 message = stream.message(), if may_read => match message {
-                    Ok(Some(message)) => self.receive(message).await,
+                    Ok(Some(message)) => self.receive(message, is_closed).await,
                     Ok(None) if messages.is_none() => {
                         self.notify(TillNotice::Done).await;
                         return ControlFlow::Break(Stopped);
@@ -275,7 +276,7 @@ impl Stream {
         }
     }
 
-    async fn receive(&mut self, message: SyncInventoryResponse) {
+    async fn receive(&mut self, message: SyncInventoryResponse, is_closed: bool) {
         self.messages += 1;
         match message.message {
             Some(Answer::Resume(resume)) => {
@@ -288,6 +289,7 @@ impl Stream {
                 self.under_way.pop_front();
                 self.notify(TillNotice::Acknowledged(answer)).await;
             }
+            Some(Answer::Event(_)) if is_closed => {}
             Some(Answer::Event(event)) => {
                 let before = self.handed_out.insert(event.sequence, event.event_id.clone());
                 if before.as_ref() != Some(&event.event_id) {

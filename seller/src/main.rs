@@ -1,12 +1,8 @@
 //! The `seller` program.
 
-mod command;
-
 use std::process::ExitCode;
-
-use command::Seller;
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    souk_client::cli::run::<Seller>().await
+    seller::run(std::env::args_os()).await
 }

@@ -12,10 +12,11 @@ use clap::Args;
 use serde::Deserialize;
 use souk_certs::{connector::Dial, credentials::CredentialFiles, identity::TrustDomain};
 
-use super::{Output, files};
+use super::{Output, files, plain};
 use crate::{
     CallbackAddress, ClientConfig, Failure,
     config::{self, parse_timeout},
+    timing::{CallTiming, Timings},
 };
 
 const DEFAULT_MARKET: &str = "localhost:7443";
@@ -53,6 +54,9 @@ pub struct CommonFlags {
     /// How long a call may take with all repeats, such as 500ms, 10s or 2m [default: 10s].
     #[arg(long, global = true, env = "SOUK_TIMEOUT", value_name = "TIME", value_parser = timeout, help_heading = "Connection")]
     pub timeout: Option<Duration>,
+    /// Tell how long each call takes, its attempts and the market's share, on standard error.
+    #[arg(long, global = true, env = "SOUK_TIMINGS", help_heading = "Output")]
+    pub timings: bool,
     /// How results are written [default: table].
     #[arg(long, global = true, env = "SOUK_OUTPUT", value_name = "FORMAT", help_heading = "Output")]
     pub output: Option<Output>,
@@ -85,6 +89,8 @@ struct Settings {
     timeout: Option<String>,
     output: Option<Output>,
     currency: Option<String>,
+    #[serde(default)]
+    timings: bool,
 }
 
 /// The values after all sources have been asked.
@@ -132,6 +138,7 @@ impl CommonFlags {
             timeout,
             listen: self.listen.or(settings.listen),
             advertise: self.advertise.clone().or(advertise),
+            timings: (self.timings || settings.timings).then(|| Timings::new(tell)),
         });
         Ok(Resolved {
             client,
@@ -151,13 +158,18 @@ impl CommonFlags {
     }
 }
 
+/// The market chose the id and the method is ours; all the same nothing but plain text goes to a terminal.
+fn tell(call: &CallTiming) {
+    eprintln!("timing: {}", plain(&call.to_string()));
+}
+
 fn read(path: &Path) -> Result<Settings, Failure> {
     let text = fs::read_to_string(path)
         .map_err(|error| Failure::io(format!("read the settings file {}", path.display()), error))?;
     toml::from_str(&text).map_err(|error| {
         Failure::usage(
             format!("the settings file {} is wrong: {}", path.display(), error.to_string().trim_end()),
-            "its keys are: market, cert, key, ca, crl, listen, advertise, timeout, output, currency",
+            "its keys are: market, cert, key, ca, crl, listen, advertise, timeout, output, currency, timings",
         )
     })
 }
@@ -183,8 +195,11 @@ mod tests {
         assert_eq!(client.credentials.cert, PathBuf::from("file.pem"));
         assert_eq!(client.timeout, Duration::from_secs(3));
         assert_eq!(resolved.output, Output::Json);
+        assert!(client.timings.is_none());
         let default = with_file("cert = \"c.pem\"", CommonFlags::default()).unwrap().client.unwrap();
         assert_eq!(default.market.to_string(), DEFAULT_MARKET);
+        let timed = with_file("cert = \"c.pem\"\ntimings = true", CommonFlags::default()).unwrap();
+        assert!(timed.client.unwrap().timings.is_some());
     }
 
     #[test]

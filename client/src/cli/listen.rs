@@ -36,7 +36,7 @@ impl Listening {
                 (Way::Callback(inbox), notices)
             }
             None => {
-                let (follower, notices) = follow(connection.clone(), seen);
+                let (follower, notices) = follow(connection.silent(), seen);
                 (Way::Stream(follower), notices)
             }
         };

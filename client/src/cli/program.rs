@@ -1,6 +1,7 @@
 //! A program: its commands, and its way from the command line to an exit code.
 
 use std::{
+    ffi::OsString,
     future::Future,
     io::{self, IsTerminal as _},
     process::ExitCode,
@@ -72,9 +73,9 @@ fn grammar<P: Program>() -> clap::Command {
     Cli::<P::Command>::command().name(P::NAME).bin_name(P::NAME).about(P::ABOUT).after_help(P::EXAMPLES)
 }
 
-/// Runs a program with the arguments of the process.
-pub async fn run<P: Program>() -> ExitCode {
-    let matches = grammar::<P>().get_matches();
+/// Runs a program with the arguments of the process, or with others; the first is its name.
+pub async fn run<P: Program>(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let matches = grammar::<P>().get_matches_from(arguments);
     let cli = match Cli::<P::Command>::from_arg_matches(&matches) {
         Ok(cli) => cli,
         Err(error) => error.exit(),

@@ -9,4 +9,5 @@ mod inbox;
 mod market;
 mod retry;
 mod session;
+mod timing;
 mod world;

@@ -52,10 +52,13 @@ pub async fn routes(access: &Arc<Access>, api: &Api) -> Result<Routes, tonic_ref
     serve!(AdminServiceServer, AdminApi, admin, Admission::Operator);
     let anybody = Guard::new(Arc::clone(access), Admission::Connection);
     routes.add_service(InterceptedService::new(health_service, anybody.clone()));
-    let reflection = tonic_reflection::server::Builder::configure()
-        .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
-        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
-        .build_v1()?;
-    routes.add_service(InterceptedService::new(reflection, anybody));
+    let reflection = || {
+        tonic_reflection::server::Builder::configure()
+            .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
+            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+    };
+    routes.add_service(InterceptedService::new(reflection().build_v1()?, anybody.clone()));
+    // Older tools, grpcurl before 1.8.8 among them, ask by this name only.
+    routes.add_service(InterceptedService::new(reflection().build_v1alpha()?, anybody));
     Ok(routes.routes())
 }

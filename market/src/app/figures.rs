@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::App;
 use crate::{
-    observe::{Metrics, port::Health},
+    observe::{Memory, Metrics, SpanCounts, port::Health},
     server::Pulses,
 };
 
@@ -31,7 +31,11 @@ impl App {
         metrics.counter("souk_refused_identities", "Handshakes and calls refused for who asked", move || {
             refusals.total()
         });
+        tell_memory(&mut metrics);
         metrics.call_times(&self.times);
+        if let Some(spans) = &self.spans {
+            tell_spans(spans, &mut metrics);
+        }
         metrics
     }
 
@@ -71,6 +75,34 @@ impl App {
             move || present.load().expiries().revocation_list.map_or(0, |end| end.unix_timestamp()),
         );
     }
+}
+
+/// Where there is no `/proc`, there are no such figures.
+fn tell_memory(metrics: &mut Metrics) {
+    if Memory::own().is_err() {
+        return;
+    }
+    let bytes = |part: fn(Memory) -> u64| {
+        move || Memory::own().map_or(0, |memory| i64::try_from(part(memory)).unwrap_or(i64::MAX))
+    };
+    metrics.gauge(
+        "souk_memory_anonymous_bytes",
+        "Resident memory of the market's own: heap and stacks (RssAnon)",
+        bytes(|memory| memory.anonymous),
+    );
+    metrics.gauge(
+        "souk_memory_file_bytes",
+        "Resident parts of files: database, search index, program (RssFile); the kernel takes them back at need",
+        bytes(|memory| memory.of_files),
+    );
+}
+
+fn tell_spans(spans: &Arc<SpanCounts>, metrics: &mut Metrics) {
+    let counts = Arc::clone(spans);
+    metrics.counter("souk_spans_sent", "Spans that the collector has taken", move || counts.sent());
+    let counts = Arc::clone(spans);
+    let help = "Spans that were dropped: the queue was full, or sending them failed";
+    metrics.counter("souk_spans_dropped", help, move || counts.dropped());
 }
 
 fn count(number: usize) -> i64 {

@@ -30,7 +30,7 @@ use crate::{
     config::{Config, StoreConfig},
     domain::PartyId,
     ledger::{Lanes, OnCommit},
-    observe::CallTimes,
+    observe::{CallTimes, SpanCounts},
     relay::{Dialer, Relay, RelayHandle, RelayParts},
     rides::RideNews,
     search::{IndexHome, Search, SearchError},
@@ -53,6 +53,7 @@ pub struct App {
     refusals: Refusals,
     admin: Option<TcpListener>,
     times: Arc<CallTimes>,
+    spans: Option<Arc<SpanCounts>>,
 }
 
 /// Why the market could not be opened.
@@ -151,7 +152,14 @@ impl App {
             refusals,
             admin,
             times: Arc::default(),
+            spans: None,
         })
+    }
+
+    /// Has the figures tell what has become of the spans of calls.
+    #[must_use]
+    pub fn telling_of(self, spans: Option<Arc<SpanCounts>>) -> Self {
+        Self { spans, ..self }
     }
 
     /// Where the market listens.

@@ -44,8 +44,20 @@ impl App {
         R: Future<Output = Result<Routes, tonic_reflection::server::Error>>,
     {
         let (figures, health) = (self.figures(), self.health());
-        let Self { config, listener, acceptor, access, rotator, parts, lanes, relay, refusals, admin, times } =
-            self;
+        let Self {
+            config,
+            listener,
+            acceptor,
+            access,
+            rotator,
+            parts,
+            lanes,
+            relay,
+            refusals,
+            admin,
+            times,
+            ..
+        } = self;
         report_head(&parts, "the audit log goes on from").await;
         let options = ServerOptions {
             acceptor,

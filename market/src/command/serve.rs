@@ -15,7 +15,7 @@ use crate::{
     app::App,
     clock::Clock,
     config::{Config, LogFormat},
-    observe,
+    observe::{self, Traces},
 };
 
 /// Open the market
@@ -73,7 +73,17 @@ pub(super) struct ServeArgs {
     /// Which log lines: error, warn, info, debug, or tracing's directives [default: info].
     #[arg(long, env = "SOUK_LOG", value_name = "LEVEL")]
     log: Option<String>,
+    /// Send a span of each call to this OpenTelemetry collector, over gRPC; OTEL_EXPORTER_OTLP_ENDPOINT is
+    /// heeded as well [default: none].
+    #[arg(long, env = "SOUK_OTLP_ENDPOINT", value_name = "URL")]
+    otlp_endpoint: Option<String>,
+    /// The share of calls that get a span, 0 to 1 [default: 1].
+    #[arg(long, env = "SOUK_TRACE_SAMPLE_RATIO", value_name = "RATIO")]
+    trace_sample_ratio: Option<f64>,
 }
+
+/// What OpenTelemetry's own programs are told the collector by; the more special one comes first.
+const STANDARD_ENDPOINTS: [&str; 2] = ["OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT"];
 
 pub(super) async fn run(args: ServeArgs) -> anyhow::Result<ExitCode> {
     if args.print_config {
@@ -81,18 +91,24 @@ pub(super) async fn run(args: ServeArgs) -> anyhow::Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     let config = args.settings()?;
-    let _log = observe::init(&config.log)?;
+    let traces = Traces::open(&config.traces)?;
+    let _log = observe::init(&config.log, traces.as_ref())?;
     for warning in config.warnings() {
         tracing::warn!("{warning}");
     }
     let listener = TcpListener::bind(config.server.listen)
         .await
         .with_context(|| format!("can't listen on {}; choose another --listen", config.server.listen))?;
-    let app = App::build(config, listener, Clock::SYSTEM).await?;
+    let app =
+        App::build(config, listener, Clock::SYSTEM).await?.telling_of(traces.as_ref().map(Traces::counts));
     tracing::info!(listen = %app.local_addr()?, "the market is open");
     let shutdown = CancellationToken::new();
     tokio::spawn(stop_on_signal(shutdown.clone()));
-    app.run(shutdown).await?;
+    let outcome = app.run(shutdown).await;
+    if let Some(traces) = traces {
+        traces.close().await;
+    }
+    outcome?;
     tracing::info!("the market is closed");
     Ok(ExitCode::SUCCESS)
 }
@@ -113,9 +129,17 @@ impl ServeArgs {
         config.callbacks.allow_loopback |= self.allow_loopback_callbacks;
         set(&mut config.log.format, self.log_format);
         set(&mut config.log.level, self.log);
+        set(&mut config.traces.otlp_endpoint, self.otlp_endpoint.or_else(standard_endpoint));
+        set(&mut config.traces.sample_ratio, self.trace_sample_ratio);
         config.check()?;
         Ok(config)
     }
+}
+
+/// A variable like any other: it overrules the settings file, and our own variable overrules it.
+fn standard_endpoint() -> Option<String> {
+    let mut given = STANDARD_ENDPOINTS.into_iter().filter_map(|name| std::env::var(name).ok());
+    given.find(|endpoint| !endpoint.is_empty())
 }
 
 fn set<T>(setting: &mut T, given: Option<T>) {

@@ -19,6 +19,10 @@ use souk_certs::{
 };
 use toml::{Table, Value};
 
+mod traces;
+
+pub use traces::TraceConfig;
+
 use crate::{
     access::TokenKeyFiles,
     store::{self, postgres::PostgresOptions},
@@ -45,6 +49,8 @@ pub struct Config {
     pub limits: LimitConfig,
     /// What is logged.
     pub log: LogConfig,
+    /// Where the spans of calls go.
+    pub traces: TraceConfig,
 }
 
 /// The server itself.
@@ -219,7 +225,7 @@ impl Config {
         if let Err(error) = self.tls.trust_domain.parse::<TrustDomain>() {
             return wrong("tls.trust_domain", error.to_string());
         }
-        Ok(())
+        self.traces.check()
     }
 
     /// Combinations that work but that an operator should know of.
@@ -238,6 +244,10 @@ impl Config {
         }
         if self.server.admin_listen.is_some_and(|admin| !admin.ip().is_loopback()) {
             warnings.push("server.admin_listen is no loopback address: anybody who reaches it may read it");
+        }
+        if self.traces.is_readable_by_others() {
+            warnings
+                .push("traces.otlp_endpoint is plain http: whoever is on the way there can read the spans");
         }
         warnings
     }

@@ -225,9 +225,9 @@ impl Action {
     }
 
     /// Whether what it does is known when it comes again, without its request id: an import makes items as
-    /// they are given, a till numbers its lines. Then no outcome is kept for the request.
+    /// they are given, a till is there already, and numbers its lines. Then no outcome is kept for the request.
     pub fn knows_repetitions(&self) -> bool {
-        matches!(self, Self::Import(_) | Self::Sync { .. })
+        matches!(self, Self::Import(_) | Self::OpenTill { .. } | Self::Sync { .. })
     }
 }
 

@@ -1,4 +1,4 @@
-//! One line for each call: who, what, outcome, time.
+//! One line for each call: who, what, outcome, time; and its span.
 //!
 //! The layer stands outside the guard, so that refused calls are logged too; who it was follows from the
 //! connection's certificate. The outcome of a call is told in the trailers of its answer, so the line is
@@ -16,16 +16,19 @@ use http::{HeaderMap, HeaderName, HeaderValue, Request, Response};
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 use souk_certs::acceptor::PeerInfo;
+use souk_proto::metadata;
 use tonic::{Code, Status};
 use tower::{Layer, Service};
 
 use uuid::Uuid;
 
-use super::CallTimes;
+use super::{CallTimes, traces::CallSpan};
 use crate::config::LogFormat;
 
 /// The header by which a caller finds its call in the log again. It may choose the id; otherwise it gets one.
-const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const REQUEST_ID: HeaderName = HeaderName::from_static(metadata::REQUEST_ID);
+/// The header by which it can tell a slow network from a slow market.
+const SERVER_TIMING: HeaderName = HeaderName::from_static(metadata::SERVER_TIMING);
 /// The longest id that is taken over, in bytes.
 const MAX_REQUEST_ID: usize = 64;
 
@@ -72,14 +75,16 @@ where
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let given = request.headers().get(REQUEST_ID).filter(|id| is_plain(id)).cloned();
+        let id = given.unwrap_or_else(new_id);
         let line = Line {
             peer: request.extensions().get::<PeerInfo>().cloned(),
             path: request.uri().clone(),
             began: Instant::now(),
-            id: given.unwrap_or_else(new_id),
+            span: CallSpan::begin(&self.layer.times, &id, &request),
+            id,
             layer: self.layer.clone(),
         };
-        LoggedCall { call: self.inner.call(request), line: Some(line) }
+        LoggedCall { call: self.inner.call(request), line: LineAtEnd(Some(line)) }
     }
 }
 
@@ -100,13 +105,21 @@ struct Line {
     peer: Option<PeerInfo>,
     path: http::Uri,
     began: Instant,
+    span: CallSpan,
     id: HeaderValue,
     layer: AccessLogLayer,
 }
 
 impl Line {
+    /// How long the market has taken so far, for the caller.
+    fn so_far(&self) -> Option<HeaderValue> {
+        let millis = self.began.elapsed().as_secs_f64() * 1_000.0;
+        HeaderValue::try_from(format!("{}{millis:.3}", metadata::MARKET_TIME)).ok()
+    }
+
     fn write(self, outcome: Outcome) {
         let took = self.began.elapsed();
+        self.span.end(outcome.code());
         self.layer.times.add(self.path.path(), outcome.code(), took);
         if !tracing::enabled!(tracing::Level::INFO) {
             return;
@@ -210,7 +223,7 @@ pin_project! {
     pub struct LoggedCall<F> {
         #[pin]
         call: F,
-        line: Option<Line>,
+        line: LineAtEnd,
     }
 }
 
@@ -223,9 +236,11 @@ where
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
         let mut response = std::task::ready!(this.call.poll(context))?;
-        let mut line = LineAtEnd(this.line.take());
+        let mut line = LineAtEnd(this.line.0.take());
         if let LineAtEnd(Some(line)) = &line {
-            response.headers_mut().insert(REQUEST_ID, line.id.clone());
+            let headers = response.headers_mut();
+            headers.insert(REQUEST_ID, line.id.clone());
+            headers.extend(line.so_far().map(|time| (SERVER_TIMING, time)));
         }
         // An answer without a body tells its outcome in the headers.
         if let Some(outcome) = Outcome::of(response.headers()) {

@@ -77,6 +77,11 @@ impl CallTimes {
         histogram.get_or_init(|| self.series(method, code)).observe(took.as_secs_f64());
     }
 
+    /// Service and name of a method of the contract, by its path.
+    pub(super) fn method(&self, path: &str) -> Option<(&str, &str)> {
+        self.by_path.get(path).map(|method| (method.service.as_str(), method.name.as_str()))
+    }
+
     /// Tells of them from now on.
     pub(super) fn register(&self, registry: &mut Registry) {
         let help = "How long calls take until their last byte";

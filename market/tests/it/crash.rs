@@ -1,107 +1,20 @@
 //! The real `market serve` in a process of its own: killed, told to stop, started wrongly.
 
 use std::{
-    io::{BufRead as _, BufReader},
-    net::SocketAddr,
-    path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    path::Path,
+    process::{Command, Stdio},
     time::Duration,
 };
 
-use souk_certs::{
-    clock,
-    identity::Role,
-    pki::{InitOptions, IssueOptions, Pki},
-};
-use souk_client::{ClientConfig, Connection, TillNotice, till};
+use souk_certs::{clock, identity::Role, pki::IssueOptions};
+use souk_client::{TillNotice, till};
 use souk_proto::v1::{self, sync_line};
-use tempfile::TempDir;
 use tokio::task::JoinSet;
 
-use crate::fair::{PATIENCE, Party, call};
-
-/// A folder with certificates and a store, and a market process on it.
-pub(crate) struct Site {
-    folder: TempDir,
-    pki: Pki,
-}
-
-struct Process {
-    child: Child,
-    address: SocketAddr,
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        // It may have ended already, which is what most tests are about.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-impl Site {
-    pub(crate) fn new() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let pki = Pki::init(&folder.path().join("pki"), &InitOptions::default(), clock::now()).unwrap();
-        Self { folder, pki }
-    }
-
-    pub(crate) fn path(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
-    }
-
-    pub(crate) fn serve(&self) -> Command {
-        self.serve_with(&self.path("pki/market.pem"), "127.0.0.1:0")
-    }
-
-    fn serve_with(&self, cert: &Path, listen: &str) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_market"));
-        command
-            .args(["serve", "--listen", listen, "--log-format", "json"])
-            .arg("--cert")
-            .arg(cert)
-            .arg("--store")
-            .arg(self.path("souk.db"))
-            .current_dir(self.folder.path())
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped());
-        command
-    }
-
-    fn start(&self) -> Process {
-        self.start_at("127.0.0.1:0")
-    }
-
-    fn start_at(&self, listen: &str) -> Process {
-        let mut child = self.serve_with(&self.path("pki/market.pem"), listen).spawn().unwrap();
-        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
-        let address = loop {
-            let line = lines.next().expect("the market tells where it listens").unwrap();
-            if let Some(address) = listening(&line) {
-                break address;
-            }
-        };
-        // Somebody has to read the rest, or the market's log would fill the pipe.
-        std::thread::spawn(move || lines.for_each(drop));
-        Process { child, address }
-    }
-
-    async fn party(&mut self, name: &str, role: Role, process: &Process) -> Party {
-        let party = match self.pki.find(name) {
-            Ok(party) => party,
-            Err(_) => self.pki.issue(name, role, &IssueOptions::default(), clock::now()).unwrap(),
-        };
-        let market = process.address.to_string().parse().unwrap();
-        let config = ClientConfig::new(market, party.files());
-        Party { connection: Connection::open(&config).await.unwrap() }
-    }
-}
-
-/// The address in the line that tells that the market is open.
-fn listening(line: &str) -> Option<SocketAddr> {
-    let line: serde_json::Value = serde_json::from_str(line).ok()?;
-    line["fields"]["listen"].as_str()?.parse().ok()
-}
+use crate::{
+    fair::{PATIENCE, Party, call},
+    site::Site,
+};
 
 async fn register_buyer(party: &Party) {
     call!(
@@ -193,10 +106,10 @@ async fn till_goes_on_through_kill_9_of_its_market() {
                 answered += 1;
                 assert_eq!(answer.line, answered);
                 if answered == LINES / 4 {
-                    let address = process.address.to_string();
+                    let address = process.address;
                     process.child.kill().unwrap();
                     process.child.wait().unwrap();
-                    process = site.start_at(&address);
+                    process = site.start_at(address);
                 }
             }
             TillNotice::Interrupted { .. } => interruptions += 1,
@@ -214,7 +127,7 @@ async fn till_goes_on_through_kill_9_of_its_market() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn sigterm_drains_and_loses_nothing() {
     let mut site = Site::new();
-    let mut process = site.start();
+    let process = site.start();
     let alice = site.party("alice", Role::Seller, &process).await;
     alice.register_as_seller("alice").await.unwrap();
     let lamp = alice.lamp(5).await;
@@ -222,14 +135,7 @@ async fn sigterm_drains_and_loses_nothing() {
     let mut stream =
         alice.connection.events().subscribe(v1::SubscribeRequest::default()).await.unwrap().into_inner();
     stream.message().await.unwrap();
-    let id = process.child.id().to_string();
-    assert!(Command::new("kill").args(["-TERM", &id]).status().unwrap().success());
-    let ended = tokio::task::spawn_blocking(move || {
-        let status = process.child.wait().unwrap();
-        (status, process)
-    });
-    let (status, _process) = tokio::time::timeout(PATIENCE, ended).await.expect("it ends in time").unwrap();
-    assert!(status.success(), "{status}");
+    process.end().await;
     let process = site.start();
     let alice = site.party("alice", Role::Seller, &process).await;
     assert_eq!(alice.item(lamp).await.unwrap().quantity, 5);
@@ -244,7 +150,7 @@ fn refusal_of(command: &mut Command) -> String {
 #[test]
 fn wrong_starts_are_refused_with_a_remedy() {
     let site = Site::new();
-    let missing = refusal_of(&mut site.serve_with(Path::new("nowhere.pem"), "127.0.0.1:0"));
+    let missing = refusal_of(&mut site.serve_with(Path::new("nowhere.pem")));
     assert!(missing.contains("nowhere.pem"), "{missing}");
     let crl = site.path("pki/crl.pem");
     let hidden = site.path("pki/crl.hidden");
@@ -264,7 +170,7 @@ fn wrong_starts_are_refused_with_a_remedy() {
 async fn a_buyers_certificate_does_not_open_a_market() {
     let mut site = Site::new();
     site.pki.issue("bob", Role::Buyer, &IssueOptions::default(), clock::now()).unwrap();
-    let refused = refusal_of(&mut site.serve_with(&site.path("pki/bob.pem"), "127.0.0.1:0"));
+    let refused = refusal_of(&mut site.serve_with(&site.path("pki/bob.pem")));
     assert!(refused.contains("market"), "{refused}");
 }
 

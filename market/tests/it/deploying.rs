@@ -10,7 +10,7 @@ use std::{
 
 use market::config::Config;
 
-use crate::{crash::Site, fair::PATIENCE};
+use crate::{fair::PATIENCE, site::Site};
 
 /// How often the market is to feed the watchdog in the test: twice in this time.
 const WATCHDOG_MICROSECONDS: &str = "1000000";

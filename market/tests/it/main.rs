@@ -14,6 +14,8 @@ mod fair;
 mod observing;
 mod postgres;
 mod replicas;
+mod site;
 mod store;
 mod tidy;
+mod tracing;
 mod trade;

@@ -1,6 +1,9 @@
 //! What a market tells of itself: health, figures, and the id of each call.
 
-use std::{net::SocketAddr, sync::OnceLock};
+use std::{
+    net::SocketAddr,
+    sync::{Arc, Mutex, OnceLock},
+};
 
 use market::{
     config::Config,
@@ -10,6 +13,7 @@ use market::{
     },
 };
 use souk_certs::identity::Role;
+use souk_client::{ClientConfig, Connection, Timings, timing::CallTiming};
 use souk_proto::v1;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -53,6 +57,39 @@ async fn health_and_the_times_of_calls_are_told() {
     };
     assert_eq!(count("SellItem", "0"), Some("1".to_owned()), "{figures}");
     assert_eq!(count("SellItem", "3"), Some("1".to_owned()), "{figures}");
+    for part in ["souk_memory_anonymous_bytes ", "souk_memory_file_bytes "] {
+        let bytes: u64 = figures.lines().find_map(|line| line.strip_prefix(part)).unwrap().parse().unwrap();
+        assert!(bytes > 1_000_000, "{part}{bytes}");
+    }
+    ground.close().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_learns_how_long_the_market_took_and_the_calls_id() {
+    let ground = Ground::open(GroundOptions::default()).await.unwrap();
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let timings = {
+        let told = Arc::clone(&told);
+        Timings::new(move |call: &CallTiming| told.lock().unwrap().push(call.clone()))
+    };
+    let config = ground.identity(Role::Seller, "Alice").await.unwrap();
+    let connection =
+        Connection::open(&ClientConfig { timings: Some(timings), ..config.clone() }).await.unwrap();
+    let alice = Actor { role: Role::Seller, name: "Alice".into(), config, connection };
+    alice.register(None).await.unwrap();
+    alice.sell(draft("", "home", 100, 1)).await.unwrap_err();
+    let calls = told.lock().unwrap().clone();
+    let methods: Vec<_> = calls.iter().map(|call| call.method.as_str()).collect();
+    assert_eq!(
+        methods,
+        ["AccountService/RegisterSeller", "AccountService/IssueToken", "SellerService/SellItem"]
+    );
+    for call in &calls {
+        let [attempt] = call.attempts.as_slice() else { panic!("{call:?}") };
+        assert!(attempt.market.unwrap() <= attempt.took && attempt.took <= call.took, "{call:?}");
+        assert_eq!(attempt.request_id.as_ref().unwrap().len(), 32);
+    }
+    assert_eq!(calls[2].attempts[0].code, Some(tonic::Code::InvalidArgument));
     ground.close().await.unwrap();
 }
 

@@ -60,6 +60,10 @@ const PROBE: &str =
 const FORGET_REQUESTS: &str = "DELETE FROM request WHERE (id, party) IN \
      (SELECT id, party FROM request WHERE done_at < $1 ORDER BY done_at LIMIT $2 FOR UPDATE SKIP LOCKED) RETURNING 1";
 
+/// What is asked for with most deliveries; held to the shard plan.
+#[cfg(test)]
+pub(super) const HOT: &[&str] = &[FIRST_DELIVERIES, TAKE_OVER, RENEW, PENDING, STATE, PROBE];
+
 impl PostgresMailboxes {
     pub(super) fn new(pool: Arc<Pool>, herald: Herald) -> Self {
         Self { pool, herald }

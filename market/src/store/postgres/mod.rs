@@ -29,6 +29,8 @@ mod reads;
 mod save;
 mod schema;
 mod settle;
+#[cfg(test)]
+mod shards;
 mod statements;
 mod summary;
 mod tracks;

@@ -99,6 +99,10 @@ const TOTALS: &str = "SELECT (SELECT count(*) FROM party), (SELECT count(*) FROM
      (SELECT coalesce(sum(quantity), 0)::BIGINT FROM item), (SELECT coalesce(sum(withdrawn), 0)::BIGINT FROM item), \
      (SELECT count(*) FROM delivery)";
 
+/// What is asked for with most calls; held to the shard plan.
+#[cfg(test)]
+pub(super) const HOT: &[&str] = &[PARTY, ITEMS, ORDER, SELLER_ITEMS, ORDERS_OF_SELLER, REQUEST, RIDE, TILLS];
+
 /// How many rows to ask for.
 pub(super) fn at_most(limit: usize) -> i64 {
     i64::try_from(limit).unwrap_or(i64::MAX)

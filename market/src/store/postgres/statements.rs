@@ -53,8 +53,8 @@ pub(super) const LOAD_ITEMS: &str = concat!(
 pub(super) const LOAD_PARTIES: &str = concat!(
     "SELECT ",
     party_columns!(),
-    ", revision FROM party WHERE id = ANY (ARRAY(SELECT unnest($1::UUID[]) \
-     UNION SELECT seller FROM item WHERE id = ANY($2)))"
+    ", revision FROM party WHERE party.id = ANY (ARRAY(SELECT unnest($1::UUID[]) \
+     UNION SELECT item.seller FROM item WHERE item.id = ANY($2)))"
 );
 
 pub(super) const LOAD_WISHES: &str = "SELECT buyer, item, added_at FROM wish \

@@ -183,16 +183,12 @@ async fn a_commit_that_was_cut_short_is_no_yes() {
     let lamp = shop.lamp(ALICE, 5).await;
     let command = shop.command(BOB, buy(lamp, 1));
     let rows = shop.decided(&command).await;
-    for sql in ["ALTER SYSTEM SET synchronous_standby_names = 'nobody'", "SELECT pg_reload_conf()"] {
-        database.execute(sql).unwrap();
-    }
+    database.server().set("synchronous_standby_names", "nobody").unwrap();
     let cancel = "SELECT count(pg_cancel_backend(pid)) FROM pg_stat_activity WHERE wait_event = 'SyncRep'";
     let is_cancelled = || async { database.execute(cancel).unwrap() != "0" };
     let (saved, ()) =
         tokio::join!(shop.lane.save(&rows), eventually("it waits for the standby", is_cancelled));
-    for sql in ["ALTER SYSTEM RESET synchronous_standby_names", "SELECT pg_reload_conf()"] {
-        database.execute(sql).unwrap();
-    }
+    database.server().set("synchronous_standby_names", "").unwrap();
     assert!(matches!(saved, Err(SaveError::Indefinite(_))), "{saved:?}");
     let (again, _) = shop.batch(std::slice::from_ref(&command)).await;
     assert!(again[0].is_ok());

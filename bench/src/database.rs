@@ -1,0 +1,259 @@
+//! `bench compare --store postgres`: purchases at one and at two markets on one database, beside `pgbench` with a
+//! transaction that somebody would write by hand, on the same server in the same run.
+
+use std::{path::Path, time::Duration};
+
+use anyhow::{Context as _, bail};
+use futures::{StreamExt as _, TryStreamExt as _, stream};
+use market::{
+    demo::database::DatabaseServer,
+    store::postgres::{self, PostgresOptions},
+};
+use souk_certs::{
+    clock,
+    identity::Role,
+    pki::{InitOptions, IssueOptions, Pki},
+};
+use souk_client::{ClientConfig, Connection};
+use souk_proto::v1;
+use tempfile::TempDir;
+
+use crate::{
+    load::{self, CONNECTIONS, IN_FLIGHT},
+    process::ServerProcess,
+    report::median,
+    workload,
+};
+
+/// Sellers of the items; each has a mailbox that its purchases take turns on.
+const SELLERS: usize = 20;
+/// Items that the load is spread over.
+const ITEMS: usize = 1_000;
+/// More than any run buys.
+const STOCK: i64 = 1_000_000_000;
+/// How many items are listed at a time.
+const LISTINGS_AT_ONCE: usize = 64;
+/// Durable in every respect, as a server comes; only with room for the clients of both.
+pub(crate) const SETTINGS: [&str; 3] =
+    ["max_connections = 300", "shared_buffers = 256MB", "max_wal_size = 4GB"];
+
+/// Two markets, and parties with connections to both.
+pub(crate) struct Markets {
+    /// They end with this value.
+    _servers: Vec<ServerProcess>,
+    /// By market: one connection of each buyer.
+    pub(crate) buyers: [Vec<Connection>; 2],
+    pub(crate) items: Vec<i64>,
+    _folder: TempDir,
+}
+
+impl Markets {
+    /// Opens both on a database, and lists items there.
+    pub(crate) async fn open(
+        address: &str,
+        threads: usize,
+        log: &str,
+        (sellers, items, stock): (usize, usize, i64),
+    ) -> anyhow::Result<Self> {
+        let folder = tempfile::tempdir()?;
+        let mut pki = Pki::init(&folder.path().join("pki"), &InitOptions::default(), clock::now())?;
+        let mut servers = Vec::new();
+        for _ in 0..2 {
+            servers.push(ServerProcess::start_market_on(address, folder.path(), threads, log).await?);
+        }
+        let mut buyers = [Vec::new(), Vec::new()];
+        for number in 1..=CONNECTIONS {
+            for (server, buyers) in servers.iter().zip(&mut buyers) {
+                buyers.push(connect(&mut pki, Role::Buyer, &format!("buyer-{number}"), server).await?);
+            }
+            let buyer = &buyers[0][number - 1];
+            let request = v1::RegisterBuyerRequest {
+                request_id: buyer.request_id(),
+                display_name: "buyer".into(),
+                ..Default::default()
+            };
+            buyer.call(request, |c, r| async move { c.account().register_buyer(r).await }).await?;
+        }
+        let mut listed = Vec::new();
+        for number in 1..=sellers {
+            let seller = connect(&mut pki, Role::Seller, &format!("seller-{number}"), &servers[0]).await?;
+            listed.extend(list(&seller, items / sellers, stock).await?);
+        }
+        Ok(Self { _servers: servers, buyers, items: listed, _folder: folder })
+    }
+}
+
+async fn connect(
+    pki: &mut Pki,
+    role: Role,
+    name: &str,
+    server: &ServerProcess,
+) -> anyhow::Result<Connection> {
+    let party = match pki.find(name) {
+        Ok(party) => party,
+        Err(_) => pki.issue(name, role, &IssueOptions::default(), clock::now())?,
+    };
+    let market = server.address.to_string().parse().context("the server's own address")?;
+    Ok(Connection::open(&ClientConfig::new(market, party.files())).await?)
+}
+
+async fn list(seller: &Connection, items: usize, stock: i64) -> anyhow::Result<Vec<i64>> {
+    let request = v1::RegisterSellerRequest {
+        request_id: seller.request_id(),
+        display_name: "seller".into(),
+        ..Default::default()
+    };
+    seller.call(request, |c, r| async move { c.account().register_seller(r).await }).await?;
+    let listed = stream::iter(0..items).map(|number| async move {
+        let item = v1::ItemDraft {
+            name: Some(format!("item {number}")),
+            category: Some("home".into()),
+            unit_price: Some(v1::Money { amount_minor: 1_250, currency_code: "GBP".into() }),
+            quantity: Some(stock),
+            ..Default::default()
+        };
+        let request =
+            v1::SellItemRequest { request_id: seller.request_id(), item: Some(item), ..Default::default() };
+        let listed = seller.call(request, |c, r| async move { c.seller().sell_item(r).await }).await?;
+        anyhow::Ok(listed.item.context("an item")?.item_id)
+    });
+    listed.buffer_unordered(LISTINGS_AT_ONCE).try_collect().await
+}
+
+/// One column of the table.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Runner {
+    Pgbench,
+    OneMarket,
+    TwoMarkets,
+}
+
+impl Runner {
+    const ALL: [Self; 3] = [Self::Pgbench, Self::OneMarket, Self::TwoMarkets];
+
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Pgbench => "pgbench",
+            Self::OneMarket => "one market",
+            Self::TwoMarkets => "two markets",
+        }
+    }
+}
+
+/// Rates in calls a second: by load (uniform, hot), by runner, by round.
+type Rates = [[Vec<f64>; 3]; 2];
+
+/// The loads, with the least ratio to pgbench that the design is held to.
+const LOADS: [(&str, f64); 2] = [("uniform", 1.2), ("all on one item", 5.0)];
+
+pub(crate) async fn compare(
+    rounds: u32,
+    duration: Duration,
+    threads: usize,
+    log: &str,
+) -> anyhow::Result<()> {
+    let server = DatabaseServer::start(&SETTINGS)?;
+    for name in ["souk", "by_hand"] {
+        ran(server.program("createdb").args(["--encoding=UTF8", "--template=template0", name]))?;
+    }
+    let by_hand = server.address("by_hand", None);
+    drop(postgres::open(&by_hand, &PostgresOptions::default()).await?);
+    let (sellers, items) = (format!("sellers={SELLERS}"), format!("items={ITEMS}"));
+    let fill = include_str!("../sql/fill.sql");
+    ran(server
+        .program("psql")
+        .args(["-q", "-d", "by_hand", "-v", &sellers, "-v", &items, "-v", "ON_ERROR_STOP=1"])
+        .args(["-f", &script(server.folder(), "fill.sql", fill)?]))?;
+    let markets = Markets::open(&server.address("souk", None), threads, log, (SELLERS, ITEMS, STOCK)).await?;
+    println!(
+        "{} clients each: {CONNECTIONS} connections × {IN_FLIGHT} calls in flight, or pgbench's; {rounds} rounds × {} s; \
+         {threads} threads for each market",
+        CONNECTIONS * IN_FLIGHT,
+        duration.as_secs()
+    );
+    let mut rates: Rates = Default::default();
+    for round in 1..=rounds {
+        for (load, (name, _)) in LOADS.iter().enumerate() {
+            for (runner, rates) in Runner::ALL.into_iter().zip(&mut rates[load]) {
+                let rate = match runner {
+                    Runner::Pgbench => pgbench(&server, load == 1, duration)?,
+                    Runner::OneMarket => buy(&markets, false, load == 1, duration).await?,
+                    Runner::TwoMarkets => buy(&markets, true, load == 1, duration).await?,
+                };
+                println!("round {round}: {name:<16} {:<12} {rate:>8.0} orders/s", runner.as_str());
+                rates.push(rate);
+            }
+        }
+    }
+    print(&rates);
+    Ok(())
+}
+
+fn print(rates: &Rates) {
+    println!(
+        "\n{:<16} {:>12} {:>12} {:>12}   ratio to pgbench (one, two)",
+        "orders/s", "pgbench", "one market", "two markets"
+    );
+    for ((name, target), by_runner) in LOADS.iter().zip(rates) {
+        let [by_hand, one, two] = [0, 1, 2].map(|runner| median(by_runner[runner].iter().copied()));
+        // Paired by round, as everywhere.
+        let ratio = |runner: usize| {
+            median(by_runner[runner].iter().zip(&by_runner[0]).map(|(rate, base)| rate / base))
+        };
+        let verdict = if ratio(1).max(ratio(2)) >= *target { "reached" } else { "missed" };
+        println!(
+            "{name:<16} {by_hand:>12.0} {one:>12.0} {two:>12.0}   {:.2}, {:.2}   ≥ {target}: {verdict}",
+            ratio(1),
+            ratio(2)
+        );
+    }
+}
+
+/// Where a script lies that PostgreSQL's programs may read, whoever they run as.
+fn script(folder: &Path, name: &str, text: &str) -> anyhow::Result<String> {
+    use std::os::unix::fs::PermissionsExt as _;
+    let file = folder.join(name);
+    std::fs::write(&file, text)?;
+    std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o644))?;
+    Ok(file.display().to_string())
+}
+
+pub(crate) fn ran(command: &mut std::process::Command) -> anyhow::Result<String> {
+    let output = command.output().with_context(|| format!("{}", command.get_program().display()))?;
+    if !output.status.success() {
+        bail!("{}: {}", command.get_program().display(), String::from_utf8_lossy(&output.stderr));
+    }
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+/// Transactions a second.
+fn pgbench(server: &DatabaseServer, is_hot: bool, duration: Duration) -> anyhow::Result<f64> {
+    let purchase = script(server.folder(), "purchase.sql", include_str!("../sql/purchase.sql"))?;
+    let clients = (CONNECTIONS * IN_FLIGHT).to_string();
+    let items = format!("items={}", if is_hot { 1 } else { ITEMS });
+    let (sellers, seconds) = (format!("sellers={SELLERS}"), duration.as_secs().to_string());
+    let mut command = server.program("pgbench");
+    command.args(["-n", "-M", "prepared", "-j", "2", "-c", &clients, "-T", &seconds, "-f", &purchase]);
+    let told = ran(command.args(["-D", &items, "-D", &sellers, "by_hand"]))?;
+    let rate = told.lines().find_map(|line| line.strip_prefix("tps = ")?.split(' ').next()?.parse().ok());
+    rate.with_context(|| format!("pgbench tells no rate: {told}"))
+}
+
+/// Orders a second at one market, or at two with half of the clients each.
+async fn buy(markets: &Markets, at_two: bool, is_hot: bool, duration: Duration) -> anyhow::Result<f64> {
+    let [first, second] = &markets.buyers;
+    let clients: Vec<Connection> = match at_two {
+        false => first.clone(),
+        true => first.iter().step_by(2).chain(second.iter().skip(1).step_by(2)).cloned().collect(),
+    };
+    let items = if is_hot { vec![markets.items[0]] } else { markets.items.clone() };
+    let stretch = load::run(&clients, duration, move |connection, number| {
+        workload::buy(connection, items[spread(number) % items.len()])
+    });
+    Ok(stretch.await?.calls_per_second())
+}
+
+/// Spreads consecutive numbers evenly (the multiplier is the golden ratio's, as in Knuth's hashing).
+fn spread(number: u64) -> usize {
+    (number.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32) as usize
+}

@@ -1,0 +1,170 @@
+//! `bench import`: a market under an import of many rows, through the real `seller` program.
+//!
+//! Resident memory by itself says little: it counts the parts of the database that happen to be mapped. So
+//! the market's own memory is looked at, and held against a bound.
+
+mod rows;
+mod samples;
+
+use std::{
+    ffi::OsString,
+    path::{Path, PathBuf},
+    process::{ExitCode, Stdio},
+};
+
+use anyhow::{Context as _, ensure};
+use clap::Args;
+use serde_json::Value;
+use souk_certs::{
+    clock,
+    identity::Role,
+    pki::{InitOptions, Party, Pki},
+};
+use tokio::process::Command;
+use tokio_util::sync::CancellationToken;
+
+use crate::{process::ServerProcess, scene};
+use samples::Samples;
+
+/// Rows that are imported before the market's memory is looked at. Until then its caches fill up, which are
+/// bounded: the pages of five connections to the store, 32 MiB each, and what the index's writer gathers.
+const WARM_UP_ROWS: u64 = 300_000;
+/// How many wrong rows of a file are printed; all are counted.
+const TOLD: usize = 20;
+
+/// Import many rows, and see whether the market's memory stays flat
+///
+/// Ends with an error when it does not, or when other rows are told to be wrong than those that are.
+#[derive(Args)]
+pub(crate) struct ImportArgs {
+    /// How many rows to make up; ten of them are wrong.
+    #[arg(long, default_value_t = 1_000_000, value_parser = clap::value_parser!(u64).range(rows::MIN_ROWS..))]
+    rows: u64,
+    /// A log of real orders (StockCode, Description, UnitPrice), whose catalogue is imported first.
+    #[arg(long)]
+    file: Option<PathBuf>,
+    /// Server threads.
+    #[arg(long, default_value_t = 1)]
+    threads: usize,
+}
+
+/// What the `seller` program is given.
+#[derive(Args)]
+#[command(disable_help_flag = true)]
+pub(crate) struct SellerArgs {
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    arguments: Vec<OsString>,
+}
+
+impl SellerArgs {
+    pub(crate) async fn run(self) -> ExitCode {
+        seller::run(std::iter::once("seller".into()).chain(self.arguments)).await
+    }
+}
+
+pub(crate) async fn run(args: ImportArgs) -> anyhow::Result<()> {
+    let folder = tempfile::tempdir()?;
+    let dir = folder.path();
+    let mut pki = Pki::init(&dir.join("pki"), &InitOptions::default(), clock::now())?;
+    let market = ServerProcess::start("serve-market", dir, args.threads, "warn").await?;
+    let importer = scene::issue(&mut pki, "importer", Role::Seller)?;
+    scene::register_seller(&scene::connect(&importer, &market).await?).await?;
+    if let Some(file) = &args.file {
+        let columns =
+            ["sku=StockCode", "name=Description", "price=UnitPrice"].map(|field| ["--column", field]);
+        let defaults = ["category=gifts", "quantity=100"].map(|value| ["--default", value]);
+        let flags = columns.into_iter().chain(defaults).flatten();
+        let flags = flags.chain(["--currency", "GBP", "--duplicates", "skip"]).map(OsString::from);
+        let done = import(&market, &importer, file, flags.collect()).await?;
+        done.print(&file.display().to_string());
+    }
+    let warm_up = dir.join("warm-up.csv");
+    rows::write(&warm_up, WARM_UP_ROWS, "W")?;
+    let done = import(&market, &importer, &warm_up, Vec::new()).await?;
+    ensure!(done.number("created_count") > 0, "the rows to warm up with are not in: {:?}", done.problems);
+    let made_up = dir.join("made-up.csv");
+    let dirty = rows::write(&made_up, args.rows, "G")?;
+    let stop = CancellationToken::new();
+    let (done, samples) = tokio::join!(
+        async {
+            let done = import(&market, &importer, &made_up, Vec::new()).await;
+            stop.cancel();
+            done
+        },
+        Samples::take(&market, stop.clone()),
+    );
+    let (done, samples) = (done?, samples?);
+    done.print("made up");
+    ensure!(done.lines() == dirty, "the rows that are wrong are {dirty:?}, but others were told");
+    let listed = done.number("created_count");
+    ensure!(listed == args.rows - dirty.len() as u64, "only {listed} rows are in");
+    ensure!(samples.print(), "the market's memory grows with the rows");
+    Ok(())
+}
+
+/// What came of an import.
+struct Done {
+    tally: Value,
+    /// A line for each wrong row.
+    problems: Vec<String>,
+}
+
+/// Has the `seller` program import a file, in a process of its own.
+async fn import(
+    market: &ServerProcess,
+    importer: &Party,
+    file: &Path,
+    flags: Vec<OsString>,
+) -> anyhow::Result<Done> {
+    let address = market.address.to_string();
+    let output = Command::new(std::env::current_exe()?)
+        .args(["seller", "--market", &address, "--output", "json", "--cert"])
+        .arg(importer.files().cert)
+        .arg("import")
+        .arg(file)
+        .args(flags)
+        .stdin(Stdio::null())
+        .kill_on_drop(true)
+        .output()
+        .await?;
+    let told = String::from_utf8_lossy(&output.stderr);
+    let tally =
+        serde_json::from_slice(&output.stdout).with_context(|| format!("the import failed: {told}"))?;
+    let problems = told.lines().filter(|line| line.starts_with("line ")).map(str::to_owned).collect();
+    Ok(Done { tally, problems })
+}
+
+impl Done {
+    fn number(&self, field: &str) -> u64 {
+        self.tally[field].as_u64().unwrap_or(0)
+    }
+
+    fn print(&self, name: &str) {
+        let number = |field| self.number(field);
+        println!(
+            "\n{name}: {} rows, {} listed, {} skipped, {} wrong; {:.1} s, {:.0} rows/s",
+            number("rows"),
+            number("created_count"),
+            number("skipped_count"),
+            number("failed_count"),
+            self.tally["seconds"].as_f64().unwrap_or(f64::NAN),
+            self.tally["rows_per_second"].as_f64().unwrap_or(f64::NAN),
+        );
+        for problem in self.problems.iter().take(TOLD) {
+            println!("  {problem}");
+        }
+        if self.problems.len() > TOLD {
+            println!("  and {} more", self.problems.len() - TOLD);
+        }
+    }
+
+    /// The lines of the wrong rows.
+    fn lines(&self) -> Vec<u64> {
+        let line = |problem: &String| {
+            let digits = problem.strip_prefix("line ")?;
+            let end = digits.find(|c: char| !c.is_ascii_digit())?;
+            digits[..end].parse().ok()
+        };
+        self.problems.iter().filter_map(line).collect()
+    }
+}

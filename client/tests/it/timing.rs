@@ -1,0 +1,98 @@
+//! How long calls take: each attempt by itself, told once the call is over.
+
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use souk_client::{ClientConfig, Connection, Failure, Timings, timing::CallTiming};
+use souk_proto::{
+    Reason,
+    v1::{SubscribeRequest, TestEventRequest, TestEventResponse},
+};
+use tonic::Code;
+
+use crate::{
+    market::{refusal, refusal_for},
+    world::World,
+};
+
+type Told = Arc<Mutex<Vec<CallTiming>>>;
+
+fn timed(world: &World) -> (Connection, Told) {
+    let told = Told::default();
+    let timings = {
+        let told = Arc::clone(&told);
+        Timings::new(move |call: &CallTiming| told.lock().expect("the list").push(call.clone()))
+    };
+    let alice = world.party("seller/alice");
+    let config = ClientConfig { timings: Some(timings), ..world.config(&alice) };
+    (Connection::with_credentials(&config, &alice.credentials).expect("opened"), told)
+}
+
+async fn test_event(connection: &Connection) -> Result<TestEventResponse, Failure> {
+    let request = TestEventRequest { request_id: connection.request_id(), ..TestEventRequest::default() };
+    connection.call(request, |c, r| async move { c.events().test_event(r).await }).await
+}
+
+/// The methods that were told of, and how their attempts ended.
+fn ends(told: &Told) -> Vec<(String, Vec<Option<Code>>)> {
+    let calls = told.lock().expect("the list");
+    let ends = calls
+        .iter()
+        .map(|call| (call.method.clone(), call.attempts.iter().map(|attempt| attempt.code).collect()));
+    ends.collect()
+}
+
+#[tokio::test]
+async fn all_attempts_of_a_call_are_told_together() {
+    let world = World::open().await;
+    let (alice, told) = timed(&world);
+    let wait = Duration::from_millis(20);
+    world
+        .market
+        .script()
+        .test_event
+        .extend([refusal(Reason::OutcomeUnknown), refusal_for(Reason::Overloaded, wait)]);
+    test_event(&alice).await.expect("the third attempt succeeds");
+    let attempts = vec![Some(Code::Unavailable), Some(Code::ResourceExhausted), Some(Code::Ok)];
+    assert_eq!(
+        ends(&told),
+        [
+            ("AccountService/IssueToken".to_owned(), vec![Some(Code::Ok)]),
+            ("EventService/TestEvent".to_owned(), attempts),
+        ]
+    );
+    let call = told.lock().expect("the list")[1].clone();
+    let in_attempts: Duration = call.attempts.iter().map(|attempt| attempt.took).sum();
+    assert!(call.took >= in_attempts + wait, "the waits in between count: {call}");
+    // This market tells neither.
+    assert!(call.attempts.iter().all(|attempt| attempt.market.is_none() && attempt.request_id.is_none()));
+}
+
+#[tokio::test]
+async fn a_call_that_is_given_up_is_told_as_without_an_answer() {
+    let world = World::open().await;
+    let (alice, told) = timed(&world);
+    world.market.set_issuing(false);
+    test_event(&alice.with_timeout(Duration::from_millis(300))).await.expect_err("timed out");
+    assert_eq!(ends(&told), [("AccountService/IssueToken".to_owned(), vec![None])]);
+}
+
+#[tokio::test]
+async fn what_goes_on_in_the_background_is_not_told() {
+    let world = World::open().await;
+    let (alice, told) = timed(&world);
+    test_event(&alice.silent()).await.expect("answered");
+    assert!(ends(&told).iter().all(|(method, _)| method == "AccountService/IssueToken"));
+}
+
+#[tokio::test]
+async fn a_stream_is_told_at_its_end() {
+    let world = World::open().await;
+    let (alice, told) = timed(&world);
+    let stream = alice.events().subscribe(SubscribeRequest::default()).await.expect("opened");
+    assert_eq!(ends(&told).len(), 1, "only the token so far");
+    drop(stream);
+    assert_eq!(ends(&told)[1], ("EventService/Subscribe".to_owned(), vec![None]));
+}

@@ -1,0 +1,59 @@
+//! What a process keeps in memory, as Linux tells it in `/proc/PID/status` (proc_pid_status(5)).
+
+use std::{fs, io};
+
+/// Resident memory by what it holds. Of the files that are mapped (database, search index, programs) the
+/// kernel takes back what it needs for others; what is anonymous it can't.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Memory {
+    /// The process's own: heap and stacks, in bytes.
+    pub anonymous: u64,
+    /// Parts of files, in bytes.
+    pub of_files: u64,
+}
+
+impl Memory {
+    /// This process's.
+    ///
+    /// # Errors
+    /// There is no `/proc`, or it tells otherwise than Linux since 4.5 does.
+    pub fn own() -> io::Result<Self> {
+        Self::read("self")
+    }
+
+    /// Another process's.
+    ///
+    /// # Errors
+    /// It has ended, or as with [`own`](Self::own).
+    pub fn of(process: u32) -> io::Result<Self> {
+        Self::read(&process.to_string())
+    }
+
+    fn read(process: &str) -> io::Result<Self> {
+        let status = fs::read_to_string(format!("/proc/{process}/status"))?;
+        Self::parse(&status).ok_or_else(|| io::Error::other("/proc tells no RssAnon and RssFile"))
+    }
+
+    fn parse(status: &str) -> Option<Self> {
+        let bytes = |name: &str| {
+            let line = status.lines().find_map(|line| line.strip_prefix(name))?;
+            let kibibytes: u64 = line.strip_prefix(':')?.trim().strip_suffix(" kB")?.parse().ok()?;
+            kibibytes.checked_mul(1_024)
+        };
+        Some(Self { anonymous: bytes("RssAnon")?, of_files: bytes("RssFile")? })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_is_read_as_linux_writes_it() {
+        let status = "Name:\tmarket\nVmRSS:\t   12 kB\nRssAnon:\t     152 kB\nRssFile:\t    1756 kB\nRssShmem:\t       0 kB\n";
+        let memory = Memory { anonymous: 152 * 1_024, of_files: 1_756 * 1_024 };
+        assert_eq!(Memory::parse(status), Some(memory));
+        assert_eq!(Memory::parse("RssAnon:\t152 kB\n"), None);
+        assert!(Memory::own().unwrap().anonymous > 0);
+    }
+}

@@ -1,0 +1,105 @@
+//! Holds the statements of the hot path to the shard plan (ARCHITECTURE.md): each names, for every table that it
+//! touches, a column by which one shard can be told.
+
+use super::{mailboxes, reads, statements};
+
+/// The tables, and the columns that tell a row's shard. The numbers of items and orders are to carry the shard of their
+/// seller, so that the number alone is enough.
+const KEYS: &[(&str, &[&str])] = &[
+    ("party", &["id"]),
+    ("mailbox", &["party"]),
+    ("delivery", &["recipient"]),
+    ("item", &["id", "seller"]),
+    ("orders", &["id", "item", "seller"]),
+    ("rating", &["item"]),
+    ("wish", &["item"]),
+    ("event", &["seq", "item"]),
+    ("ride", &["id", "seller"]),
+    ("till", &["id", "seller"]),
+    ("request", &["party"]),
+    ("replay", &["lane"]),
+    ("audit_line", &["place"]),
+];
+
+/// The words of a statement, punctuation left out but for the points in names.
+fn words(sql: &str) -> Vec<&str> {
+    sql.split(|c: char| !(c.is_alphanumeric() || c == '_' || c == '.'))
+        .filter(|word| !word.is_empty())
+        .collect()
+}
+
+/// The tables that a statement reads or writes.
+fn tables(sql: &str) -> Vec<&'static str> {
+    let words = words(sql);
+    let named = words.windows(2).filter(|pair| ["FROM", "JOIN", "INTO", "UPDATE"].contains(&pair[0]));
+    let mut found: Vec<_> = named
+        .filter_map(|pair| KEYS.iter().map(|(table, _)| *table).find(|table| *table == pair[1]))
+        .collect();
+    found.sort_unstable();
+    found.dedup();
+    found
+}
+
+/// What is wrong with a statement, if anything.
+fn offence(sql: &str) -> Option<String> {
+    let tables = tables(sql);
+    let is_only = tables.len() == 1;
+    for table in tables {
+        let keys = KEYS.iter().find(|(name, _)| *name == table).map_or(&[][..], |(_, keys)| keys);
+        let inserted =
+            sql.split(&format!("INSERT INTO {table} (")).nth(1).and_then(|rest| rest.split(')').next());
+        let conditions = match inserted {
+            Some(columns) => columns.to_owned(),
+            None => {
+                let after = |word: &str| sql.split(word).skip(1).collect::<Vec<_>>().join(" ");
+                [after(" WHERE "), after(" ON "), after(" USING (")].join(" ")
+            }
+        };
+        let words = words(&conditions);
+        // A bare name is clear where there is but one table, or in a list of columns.
+        let is_bare_clear = is_only || inserted.is_some() || sql.contains(" USING (");
+        let names = |key: &&&str| {
+            words.contains(&format!("{table}.{key}").as_str()) || (is_bare_clear && words.contains(*key))
+        };
+        if !keys.iter().any(|key| names(&key)) {
+            return Some(format!("{table} is not asked by any of {keys:?}: {sql}"));
+        }
+    }
+    None
+}
+
+#[test]
+fn every_statement_of_the_hot_path_tells_its_shard() {
+    let all = statements::LANE.iter().chain(reads::HOT).chain(mailboxes::HOT);
+    let offences: Vec<_> = all.filter_map(|sql| offence(sql)).collect();
+    assert!(offences.is_empty(), "\n{}\n", offences.join("\n"));
+}
+
+#[test]
+fn a_statement_without_its_key_is_found() {
+    for wrong in [
+        "SELECT name FROM item WHERE quantity > $1",
+        "UPDATE orders SET status = $1 WHERE buyer = $2",
+        "INSERT INTO delivery (sequence, body) VALUES ($1, $2)",
+        "SELECT 1 FROM item JOIN party ON party.id = item.category WHERE version = $1",
+        "DELETE FROM request WHERE done_at < $1",
+    ] {
+        assert!(offence(wrong).is_some(), "{wrong}");
+    }
+    for right in
+        ["SELECT name FROM item WHERE id = ANY($1)", "INSERT INTO delivery (recipient, body) VALUES ($1, $2)"]
+    {
+        assert_eq!(offence(right), None);
+    }
+}
+
+#[test]
+fn every_table_of_the_schema_has_a_key_or_is_known_to_need_none() {
+    let schema = include_str!("migrations/0001_initial.sql");
+    // One row; written a step at a time by whoever links the chain; written and read apart from all trade.
+    let apart = ["place_base", "audit", "track"];
+    for table in schema.split("CREATE TABLE ").skip(1).filter_map(|rest| rest.split(' ').next()) {
+        let is_planned = KEYS.iter().any(|(name, _)| *name == table) || apart.contains(&table);
+        assert!(is_planned, "{table} is not in the shard plan");
+    }
+}

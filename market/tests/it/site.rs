@@ -1,0 +1,122 @@
+//! `market serve` in a process of its own, on a folder with certificates and a store.
+
+use std::{
+    io::{BufRead as _, BufReader},
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+};
+
+use souk_certs::{
+    clock,
+    identity::Role,
+    pki::{InitOptions, IssueOptions, Pki},
+};
+use souk_client::{ClientConfig, Connection};
+use tempfile::TempDir;
+
+use crate::fair::{PATIENCE, Party};
+
+/// A folder with certificates and a store, and a market process on it.
+pub(crate) struct Site {
+    folder: TempDir,
+    pub(crate) pki: Pki,
+}
+
+pub(crate) struct Process {
+    pub(crate) child: Child,
+    pub(crate) address: SocketAddr,
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // It may have ended already, which is what most tests are about.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Process {
+    /// Tells the market to end, as an operator does, and waits until it has.
+    pub(crate) async fn end(mut self) {
+        let id = self.child.id().to_string();
+        assert!(Command::new("kill").args(["-TERM", &id]).status().unwrap().success());
+        let ended = tokio::task::spawn_blocking(move || self.child.wait().unwrap());
+        let status = tokio::time::timeout(PATIENCE, ended).await.expect("it ends in time").unwrap();
+        assert!(status.success(), "{status}");
+    }
+}
+
+impl Site {
+    pub(crate) fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let pki = Pki::init(&folder.path().join("pki"), &InitOptions::default(), clock::now()).unwrap();
+        Self { folder, pki }
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    pub(crate) fn serve(&self) -> Command {
+        self.serve_with(&self.path("pki/market.pem"))
+    }
+
+    pub(crate) fn serve_with(&self, cert: &Path) -> Command {
+        self.serve_at("127.0.0.1:0", cert)
+    }
+
+    fn serve_at(&self, listen: &str, cert: &Path) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_market"));
+        command
+            .args(["serve", "--listen", listen, "--log-format", "json"])
+            .arg("--cert")
+            .arg(cert)
+            .arg("--store")
+            .arg(self.path("souk.db"))
+            .current_dir(self.folder.path())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped());
+        command
+    }
+
+    pub(crate) fn start(&self) -> Process {
+        Self::start_as(&mut self.serve())
+    }
+
+    /// Where one was before.
+    pub(crate) fn start_at(&self, address: SocketAddr) -> Process {
+        Self::start_as(&mut self.serve_at(&address.to_string(), &self.path("pki/market.pem")))
+    }
+
+    /// Starts a market by a command of one's own, and waits until it is open.
+    pub(crate) fn start_as(command: &mut Command) -> Process {
+        let mut child = command.spawn().unwrap();
+        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+        let address = loop {
+            let line = lines.next().expect("the market tells where it listens").unwrap();
+            if let Some(address) = listening(&line) {
+                break address;
+            }
+        };
+        // Somebody has to read the rest, or the market's log would fill the pipe.
+        std::thread::spawn(move || lines.for_each(drop));
+        Process { child, address }
+    }
+
+    pub(crate) async fn party(&mut self, name: &str, role: Role, process: &Process) -> Party {
+        let party = match self.pki.find(name) {
+            Ok(party) => party,
+            Err(_) => self.pki.issue(name, role, &IssueOptions::default(), clock::now()).unwrap(),
+        };
+        let market = process.address.to_string().parse().unwrap();
+        let config = ClientConfig::new(market, party.files());
+        Party { connection: Connection::open(&config).await.unwrap() }
+    }
+}
+
+/// The address in the line that tells that the market is open.
+fn listening(line: &str) -> Option<SocketAddr> {
+    let line: serde_json::Value = serde_json::from_str(line).ok()?;
+    line["fields"]["listen"].as_str()?.parse().ok()
+}
