@@ -1,4 +1,6 @@
 #!/usr/bin/env bash
+# shellcheck source-path=SCRIPTDIR
+#
 # Several hosts on one machine: a database, two markets, two sellers and two buyers, each in a network namespace with an
 # address of its own, and each with nothing but its own bundle. They trade by the real programs; then links are cut, made
 # slow and lossy, a market and the database are killed; and after each it is counted that nothing acknowledged was lost,
@@ -24,7 +26,7 @@ profile=debug
 case "${1-}" in
     "") ;;
     --release) profile=release ;;
-    *) sed -n '2,/^set/s/^# \{0,1\}//p' "${BASH_SOURCE[0]}" | sed '$d' >&2; exit 2 ;;
+    *) sed -n '4,/^set/s/^# \{0,1\}//p' "${BASH_SOURCE[0]}" | sed '$d' >&2; exit 2 ;;
 esac
 
 refuse_where_impossible
@@ -34,7 +36,7 @@ take_ground
 
 printf '\n== the hosts\n'
 first "an authority, and a bundle for each host" mint_bundles
-first "seven hosts on a switch, each with its own address" raise_hosts
+first "${#HOSTS[@]} hosts on a switch, each with its own address" raise_hosts
 first "each host holds its own keys and nobody else's" look_for_keys
 first "PostgreSQL, over TLS and with a password alone" open_database
 first "two markets on one database" open_markets
@@ -55,6 +57,11 @@ step "it is started again, and knows what it missed" start_killed_market
 step "the database is killed and started under load" crash_database
 step "a market is cut off from the database" cut_off_market
 step "a market is stopped (SIGTERM) and started under load, as in an upgrade" roll_market
+if command -v haproxy >/dev/null; then
+    step "HAProxy passes mutual TLS through, and past a market that is killed" balance
+else
+    printf 'skipped: a balancer (HAProxy is missing; Debian: haproxy)\n'
+fi
 step "a revoked certificate is shut out at both markets" revoke_buyer
 
 printf '\n== the books\n'

@@ -120,7 +120,7 @@ case $root in *[!A-Za-z0-9/._-]*) die "--root may hold letters, digits, / . _ an
 for host in "${hosts[@]}"; do
     if $dry_run; then
         printf '%s: would copy %s (%s), %s, the unit and %s; then install them%s and start souk-market\n' "$host" \
-            "$bundle" "$names" \
+            "$bundle" "$(tr '\n' ' ' <<<"$contents")" \
             "${PROGRAMS[*]} from $programs" "$settings" "${root:+ below $root}"
         printf '%s: ssh%s\n' "$host" "$(printf ' %q' "${options[@]}" "$host")"
     else

@@ -12,11 +12,13 @@ readonly UNDISTURBED=5
 readonly DRAIN_LIMIT=10
 
 # load ITEM: two buyers buy at both markets until `load_ends`. What was acknowledged is noted in acked-ITEM.
-load() {
+load() { load_through "$1" "$MARKET_1" "$MARKET_2"; }
+
+load_through() {
     rm -f "$ground/stop-load"
     local item=$1 lane
     lanes=()
-    for lane in "bob $MARKET_1 $MARKET_2" "dave $MARKET_2 $MARKET_1"; do
+    for lane in "bob $2 $3" "dave $3 $2"; do
         (
             set +e
             # shellcheck disable=SC2086 # three words
@@ -93,21 +95,27 @@ slow_and_lossy() {
 
 # under_load NAME FAULT: the fault in the middle of the trade, and how soon the trade is back.
 under_load() {
-    local item before when back books
+    local item when books
     item=$(list alice "$MARKET_2" "$1" 1000)
     load "$item"
     await "trade goes on" acked_more "$item" 5
     when=$(now)
     "$2"
-    before=$(acked "$item")
-    # One of a purchase that was under way may still come; the second one began after the fault.
-    await "trade goes on after it" acked_more "$item" $((before + 2))
-    back=$(awk -v from="$when" -v skip="$before" 'NR == skip + 2 { printf "%.1f", $3 - from }' "$ground/acked-$item")
-    await "trade goes on for a while" acked_more "$item" $((before + 8))
+    back_after "$item" "$when"
     load_ends
     books=$(settle "$item") || { printf '%s\n' "$books"; return 1; }
-    printf '%s oversold=0, back after %s s' "$books" "$back"
-    awk -v back="$back" -v most="$BACK_WITHIN" 'BEGIN { exit !(back <= most) }'
+    printf '%s, back after %s s' "$books" "$(cat "$ground/back")"
+}
+
+# back_after ITEM TIME: waits until trade goes on, and notes how long after TIME that was.
+back_after() {
+    local before
+    before=$(acked "$1")
+    # Of each lane one purchase that was under way may still come; the third began after the fault.
+    await "trade goes on after it" acked_more "$1" $((before + 2))
+    awk -v from="$2" -v skip="$before" 'NR == skip + 3 { printf "%.1f", $3 - from }' "$ground/acked-$1" >"$ground/back"
+    await "trade goes on for a while" acked_more "$1" $((before + 8))
+    awk -v back="$(cat "$ground/back")" -v most="$BACK_WITHIN" 'BEGIN { exit !(back <= most) }'
 }
 
 kill_market() { under_load "Iron stove" kill_market_1; }
@@ -159,6 +167,27 @@ stop_and_start_market_2() {
     [ $((SECONDS - began)) -le "$DRAIN_LIMIT" ]
     start_market market-2
     await "market 2 is ready" probe market-2 /readyz
+}
+
+# The configuration that is shipped, with addresses for names.
+balance() {
+    local item began books
+    mkdir -p "$ground/balancer"
+    sed "s/market-1:7443/$MARKET_1/; s/market-2:7443/$MARKET_2/; s/init-addr [a-z,]*//; s/resolvers system *//" \
+        "$deploy/haproxy/haproxy.cfg" | sed '/^ *parse-resolv-conf/d; /^ *hold valid/d' >"$ground/balancer/haproxy.cfg"
+    start balancer balancer haproxy -db -f haproxy.cfg
+    item=$(list alice "$MARKET_1" "Wax candle" 100)
+    await "the balancer answers" as bob "$BALANCER" --timeout 2s whoami
+    load_through "$item" "$BALANCER" "$BALANCER"
+    await "trade goes on through the balancer" acked_more "$item" 5
+    began=$(now)
+    kill -9 "$(pid_of market-1)"
+    back_after "$item" "$began"
+    load_ends
+    start_market market-1
+    await "market 1 is ready" probe market-1 /readyz
+    books=$(settle "$item") || { printf '%s\n' "$books"; return 1; }
+    printf '%s, back after %s s' "$books" "$(cat "$ground/back")"
 }
 
 revoke_buyer() {

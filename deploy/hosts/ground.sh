@@ -7,14 +7,16 @@ readonly RUN_LIMIT=290
 # Longest that is waited for one condition, in seconds.
 readonly PATIENCE=30
 
-readonly HOSTS=(database market-1 market-2 alice carol bob dave)
+HOSTS=(database market-1 market-2 alice carol bob dave)
+command -v haproxy >/dev/null && HOSTS+=(balancer)
+readonly HOSTS
 readonly MARKETS=(market-1 market-2)
 declare -rA ADDRESS=(
     [database]=10.77.0.10 [market-1]=10.77.0.21 [market-2]=10.77.0.22
-    [alice]=10.77.0.31 [carol]=10.77.0.32 [bob]=10.77.0.41 [dave]=10.77.0.42
+    [balancer]=10.77.0.30 [alice]=10.77.0.31 [carol]=10.77.0.32 [bob]=10.77.0.41 [dave]=10.77.0.42
 )
 declare -rA ROLE=([alice]=seller [carol]=seller [bob]=buyer [dave]=buyer)
-readonly MARKET_1=10.77.0.21:7443 MARKET_2=10.77.0.22:7443
+readonly MARKET_1=10.77.0.21:7443 MARKET_2=10.77.0.22:7443 BALANCER=10.77.0.30:7443
 
 steps=0
 steps_ok=0
@@ -199,7 +201,7 @@ raise_hosts() {
         # Frames that pass through wire.py need checksums that are there and sizes that fit.
         has_netem || inside "$host" python3 "$deploy/hosts/wire.py" --plain eth0
     done
-    printf '%s' "${ADDRESS[*]}"
+    for host in "${HOSTS[@]}"; do printf '%s ' "$host"; done
 }
 
 look_for_keys() {
