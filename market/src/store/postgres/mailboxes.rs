@@ -51,10 +51,10 @@ const RENEW: &str = "UPDATE mailbox SET lease_until = $3 WHERE party = $1 AND le
 const PENDING: &str = "SELECT delivery.sequence, coalesce(delivery.body, event.body) FROM delivery \
      LEFT JOIN event ON event.seq = delivery.event WHERE delivery.recipient = $1 AND delivery.sequence > $2 \
      ORDER BY delivery.sequence LIMIT $3";
-const STATE: &str = "SELECT (SELECT count(*) FROM delivery WHERE recipient = $1), \
-     (SELECT min(occurred_at) FROM delivery WHERE recipient = $1), \
+const STATE: &str = "SELECT (SELECT count(*) FROM delivery WHERE delivery.recipient = $1), \
+     (SELECT min(occurred_at) FROM delivery WHERE delivery.recipient = $1), \
      acknowledged, last_sequence, callback_host, callback_port, failures, next_attempt, last_failure \
-     FROM mailbox WHERE party = $1";
+     FROM mailbox WHERE mailbox.party = $1";
 const PROBE: &str =
     "UPDATE mailbox SET next_attempt = $2 WHERE party = $1 AND next_attempt IS NOT NULL RETURNING 1";
 const FORGET_REQUESTS: &str = "DELETE FROM request WHERE (id, party) IN \
