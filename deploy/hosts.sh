@@ -11,6 +11,7 @@
 #   sudo SOUK_BIN=DIR deploy/hosts.sh   with the programs in DIR, as they are
 #
 # Everything happens in namespaces and a temporary folder of its own, and is gone at the end, whatever the end is.
+# SOUK_KEEP_LOGS=DIR keeps the logs. Exit codes: 0 all is well, 1 something is not, 77 this machine can't do it.
 set -euo pipefail
 shopt -s inherit_errexit
 
@@ -56,12 +57,18 @@ step "a market is killed (-9) under load" kill_market
 step "it is started again, and knows what it missed" start_killed_market
 step "the database is killed and started under load" crash_database
 step "a market is cut off from the database" cut_off_market
+if [[ $("$bin/buyer" --help) == *'HOST:PORT[,'* ]]; then
+    step "clients that know both markets fail over by themselves when one is killed" fail_over_by_themselves
+else
+    printf 'skipped: clients that know both markets (these take one --market)\n'
+fi
 step "a market is stopped (SIGTERM) and started under load, as in an upgrade" roll_market
 if command -v haproxy >/dev/null; then
     step "HAProxy passes mutual TLS through, and past a market that is killed" balance
 else
     printf 'skipped: a balancer (HAProxy is missing; Debian: haproxy)\n'
 fi
+step "a backup that is taken under load opens as a market" back_up
 step "a revoked certificate is shut out at both markets" revoke_buyer
 
 printf '\n== the books\n'

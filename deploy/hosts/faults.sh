@@ -158,6 +158,24 @@ cut_off_market() {
     [ "$code" = 6 ]
 }
 
+# Each purchase is one command here: the script tries nothing again.
+fail_over_by_themselves() {
+    local item began books tries
+    item=$(list carol "$MARKET_1,$MARKET_2" "Paper kite" 100)
+    load_through "$item" "$MARKET_1,$MARKET_2" "$MARKET_1,$MARKET_2"
+    await "trade goes on" acked_more "$item" 5
+    began=$(now)
+    kill -9 "$(pid_of market-1)"
+    back_after "$item" "$began"
+    load_ends
+    start_market market-1
+    await "market 1 is ready" probe market-1 /readyz
+    books=$(settle "$item") || { printf '%s\n' "$books"; return 1; }
+    tries=$(awk '$4 > 1' "$ground/acked-$item" | wc -l)
+    printf '%s, %s commands had to be repeated, back after %s s' "$books" "$tries" "$(cat "$ground/back")"
+    [ "$tries" = 0 ]
+}
+
 roll_market() { under_load "Glass bowl" stop_and_start_market_2; }
 stop_and_start_market_2() {
     local began
@@ -188,6 +206,29 @@ balance() {
     await "market 1 is ready" probe market-1 /readyz
     books=$(settle "$item") || { printf '%s\n' "$books"; return 1; }
     printf '%s, back after %s s' "$books" "$(cat "$ground/back")"
+}
+
+# A dump in the middle of the trade, restored into another database: a market on it has balanced books.
+back_up() {
+    local item copy=10.77.0.22:7445 left sold
+    item=$(list carol "$MARKET_1" "Felt hat" 500)
+    load "$item"
+    await "trade goes on" acked_more "$item" 5
+    PGPASSWORD=$(cat "$ground/market-1/postgres-password") inside market-1 pg_dump --format custom \
+        --file "$ground/souk.dump" \
+        "host=${ADDRESS[database]} user=souk dbname=souk sslmode=verify-full sslrootcert=$ground/market-1/postgres-ca.pem"
+    await "trade goes on for a while" acked_more "$item" $(($(acked "$item") + 3))
+    load_ends
+    as_owner createdb --owner souk --encoding UTF8 --template template0 restored
+    as_owner pg_restore --no-owner --role souk --exit-on-error --dbname restored "$ground/souk.dump"
+    start market-2 market-restored "$bin/market" serve --config market.toml --listen "0.0.0.0:${copy#*:}" \
+        --admin-listen 127.0.0.1:9465 --store "postgres://souk@${ADDRESS[database]}/restored?sslmode=verify-full"
+    await "a market opens on the copy" probe market-2 /readyz 9465
+    left=$(as carol "$copy" items --all | jq --argjson item "$item" 'select(.item_id == $item) | .quantity')
+    sold=$(for buyer in bob dave; do as "$buyer" "$copy" orders --item "$item" --all; done | wc -l)
+    kill -9 "$(pid_of market-restored)"
+    printf '%s sold + %s left = 500, and %s sold by now' "$sold" "$left" "$(acked "$item")"
+    [ "$sold" -ge 5 ] && [ $((sold + left)) = 500 ] && settle "$item" >/dev/null
 }
 
 revoke_buyer() {

@@ -28,6 +28,12 @@ die() {
     exit 1
 }
 
+# cannot WHY: this machine is not one to try it on.
+cannot() {
+    printf 'error: %s\n' "$*" >&2
+    exit 77
+}
+
 # step TEXT FUNCTION: runs it in a shell of its own, and says how it went. What it prints last is shown beside.
 step() {
     local text=$1 code=0 detail
@@ -63,18 +69,18 @@ first() {
 }
 
 refuse_where_impossible() {
-    [ "$(id -u)" = 0 ] || die "network namespaces need root; run it with sudo"
+    [ "$(id -u)" = 0 ] || cannot "network namespaces need root; run it with sudo"
     local command
     for command in ip jq openssl python3 setpriv timeout; do
         command -v "$command" >/dev/null ||
-            die "$command is missing; install it (Debian: iproute2 jq openssl python3 util-linux coreutils)"
+            cannot "$command is missing; install it (Debian: iproute2 jq openssl python3 util-linux coreutils)"
     done
     postgres=$(find /usr/lib/postgresql/*/bin -name initdb 2>/dev/null | sort -V | tail -n 1 || true)
     postgres=${postgres:-$(command -v initdb || true)}
-    [ -n "$postgres" ] || die "PostgreSQL is missing; install it (Debian: postgresql)"
+    [ -n "$postgres" ] || cannot "PostgreSQL is missing; install it (Debian: postgresql)"
     postgres=$(dirname "$postgres")
     ip netns add "souk-$$-probe" 2>/dev/null ||
-        die "this machine does not permit network namespaces (ip netns add); run it where it may"
+        cannot "this machine does not permit network namespaces (ip netns add); run it where it may"
     ip netns del "souk-$$-probe"
 }
 

@@ -17,7 +17,7 @@ as() {
 
 # What deploy/hosts/market.toml names: the database's authority and password, in each market's folder.
 open_database() {
-    local folder=$ground/database account=postgres market psql
+    local folder=$ground/database account=postgres market
     id "$account" >/dev/null 2>&1 || account=nobody
     mkdir -p "$folder/tls"
     (
@@ -53,19 +53,23 @@ open_database() {
 	ssl_min_protocol_version = 'TLSv1.3'
 	shared_buffers = 64MB
 	END
-    printf 'local all owner scram-sha-256\nhostssl souk souk 10.77.0.0/24 scram-sha-256\n' >"$folder/data/pg_hba.conf"
+    printf 'local all owner scram-sha-256\nhostssl all souk 10.77.0.0/24 scram-sha-256\n' >"$folder/data/pg_hba.conf"
     printf '%s' "$account" >"$ground/account"
     start_database
-    psql=(env "PGPASSFILE=$folder/tls/pgpass" psql -qX -v ON_ERROR_STOP=1 -h "$folder" -U owner)
     printf '*:*:*:owner:%s\n' "$(cat "$folder/tls/owner-password")" >"$folder/tls/pgpass"
     chmod 600 "$folder/tls/pgpass"
-    await "PostgreSQL answers" "${psql[@]}" -d postgres -c 'SELECT 1'
+    await "PostgreSQL answers" as_owner psql -qX -d postgres -c 'SELECT 1'
     # By standard input: a command line can be seen by others.
     printf "CREATE ROLE souk LOGIN PASSWORD '%s';\nCREATE DATABASE souk OWNER souk;\n" \
-        "$(cat "$folder/tls/password")" | "${psql[@]}" -d postgres
+        "$(cat "$folder/tls/password")" | as_owner psql -qX -v ON_ERROR_STOP=1 -d postgres
     refuses_plain
     as_market_of_database "sslmode=verify-full sslrootcert=$ground/market-1/postgres-ca.pem" \
         "SELECT version || ', ' || cipher FROM pg_stat_ssl WHERE pid = pg_backend_pid()"
+}
+
+# as_owner PROGRAM…: one of PostgreSQL's programs, on the database's own host.
+as_owner() {
+    PGPASSFILE=$ground/database/tls/pgpass PGHOST=$ground/database PGUSER=owner "$@"
 }
 
 as_market_of_database() {
@@ -87,14 +91,14 @@ start_database() {
 
 start_market() { start "$1" "$1" "$bin/market" serve --config market.toml; }
 
-# probe HOST PATH: whether the market there answers that it is well.
+# probe HOST PATH [PORT]: whether the market there answers that it is well.
 probe() {
     # shellcheck disable=SC2016 # expanded by the inner shell
     inside "$1" timeout 5 bash -c '
-        exec 3<>/dev/tcp/127.0.0.1/9464
+        exec 3<>"/dev/tcp/127.0.0.1/$2"
         printf "GET %s HTTP/1.0\r\n\r\n" "$1" >&3
         read -r _ code _ <&3
-        [ "$code" = 200 ]' probe "$2"
+        [ "$code" = 200 ]' probe "$2" "${3:-9464}"
 }
 
 open_markets() {
