@@ -23,7 +23,7 @@ load_through() {
             set +e
             # shellcheck disable=SC2086 # three words
             set -- $lane
-            while [ ! -e "$ground/stop-load" ]; do
+            while [ -e "$ground" ] && [ ! -e "$ground/stop-load" ]; do
                 purchase "$1" "$item" "$2" "$3" >>"$ground/acked-$item" || printf 'failed %s\n' "$?" >>"$ground/failed-$item"
             done
         ) &

@@ -3,7 +3,7 @@
 # The ground that deploy/hosts.sh stands on: namespaces, links, processes and files, and their end.
 
 # Longest that a run may take, whatever hangs.
-readonly RUN_LIMIT=290
+readonly RUN_LIMIT=280
 # Longest that is waited for one condition, in seconds.
 readonly PATIENCE=30
 
@@ -21,6 +21,7 @@ readonly MARKET_1=10.77.0.21:7443 MARKET_2=10.77.0.22:7443 BALANCER=10.77.0.30:7
 steps=0
 steps_ok=0
 ground=
+running=
 namespaces_before=
 
 die() {
@@ -34,31 +35,28 @@ cannot() {
     exit 77
 }
 
-# step TEXT FUNCTION: runs it in a shell of its own, and says how it went. What it prints last is shown beside.
+# step TEXT FUNCTION: runs it in a shell of its own, and says how it went. What it prints last is shown beside. In the
+# background, since a signal that ends the run would else have to wait for the step.
 step() {
-    local text=$1 code=0 detail
+    local text=$1 code=0 notes=${ground:-$(mktemp -d)} detail
     steps=$((steps + 1))
-    set +e
-    detail=$(
+    (
         set -e
-        "$2" 2>"$ground/step.err"
-    )
-    code=$?
-    set -e
+        "$2"
+    ) >"$notes/step.out" 2>"$notes/step.err" &
+    running=$!
+    wait "$running" || code=$?
+    running=
+    detail=$(tail -n 1 "$notes/step.out")
     if [ "$code" = 0 ]; then
         steps_ok=$((steps_ok + 1))
-        printf 'ok   %2d  %s%s\n' "$steps" "$text" "${detail:+ ($(tail -n 1 <<<"$detail"))}"
+        printf 'ok   %2d  %s%s\n' "$steps" "$text" "${detail:+ ($detail)}"
     else
         printf 'FAIL %2d  %s\n' "$steps" "$text"
-        printf '%s\n' "$detail" | tail -n 5 | sed 's/^/         /'
-        tail -n 15 "$ground/step.err" 2>/dev/null | sed 's/^/         /' || true
+        tail -n 5 "$notes/step.out" | sed 's/^/         /'
+        tail -n 15 "$notes/step.err" | sed 's/^/         /'
     fi
-}
-
-# Starts the script anew under a limit, once.
-limit_time() {
-    [ -z "${SOUK_HOSTS_LIMITED-}" ] || return 0
-    SOUK_HOSTS_LIMITED=1 exec timeout --foreground "$RUN_LIMIT" "$0" "$@"
+    [ -n "$ground" ] || rm -rf "$notes"
 }
 
 # A step without which there is nothing to try.
@@ -66,6 +64,12 @@ first() {
     local ok=$steps_ok
     step "$@"
     [ "$steps_ok" -gt "$ok" ] || die "there is nothing to trade on; the reason stands above"
+}
+
+# Starts the script anew under a limit, once.
+limit_time() {
+    [ -z "${SOUK_HOSTS_LIMITED-}" ] || return 0
+    SOUK_HOSTS_LIMITED=1 exec timeout --foreground "$RUN_LIMIT" "$0" "$@"
 }
 
 refuse_where_impossible() {
@@ -101,9 +105,30 @@ find_programs() {
     done
 }
 
+# What a run left that was killed (-9), which no trap sees: by the number of its process, which is no more.
+sweep_leftovers() {
+    local name pid
+    for name in $(ip netns list | sed -n 's/^\(souk-[0-9]*-[a-z0-9-]*\).*/\1/p'); do
+        pid=${name#souk-}
+        [ ! -e "/proc/${pid%%-*}" ] || continue
+        end_namespace "$name"
+        rm -rf "${TMPDIR:-/tmp}/souk-hosts.${pid%%-*}".??????
+        printf 'swept up: %s\n' "$name"
+    done
+}
+
+end_namespace() {
+    local pid
+    for pid in $(ip netns pids "$1" 2>/dev/null || true); do
+        kill -9 "$pid" 2>/dev/null || true
+    done
+    ip netns del "$1" 2>/dev/null || true
+}
+
 take_ground() {
+    sweep_leftovers
     namespaces_before=$(ip netns list | sort)
-    ground=$(mktemp -d "${TMPDIR:-/tmp}/souk-hosts.XXXXXX")
+    ground=$(mktemp -d "${TMPDIR:-/tmp}/souk-hosts.$$.XXXXXX")
     # The database's own user has to come through.
     chmod 711 "$ground"
     mkdir "$ground/log"
@@ -114,14 +139,12 @@ take_ground() {
 # Ends every process in the namespaces, then the namespaces, then the files. May be called twice.
 leave_ground() {
     [ -n "$ground" ] || return 0
-    local name pid
+    local name
+    if [ -n "$running" ]; then
+        { kill -9 "$running" && wait "$running"; } 2>/dev/null || true
+    fi
     for name in switch "${HOSTS[@]}"; do
-        for pid in $(ip netns pids "$(namespace "$name")" 2>/dev/null || true); do
-            kill -9 "$pid" 2>/dev/null || true
-        done
-    done
-    for name in switch "${HOSTS[@]}"; do
-        ip netns del "$(namespace "$name")" 2>/dev/null || true
+        end_namespace "$(namespace "$name")"
     done
     if [ -n "${SOUK_KEEP_LOGS-}" ]; then
         mkdir -p "$SOUK_KEEP_LOGS"
