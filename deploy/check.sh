@@ -193,7 +193,7 @@ if need patroni service patroni --version; then
 else
     skip "patroni.yml (Debian: patroni; installed where CI is set)"
 fi
-need openssh-server service sshd -V || true
+need openssh-server service command -v sshd || true
 if [ -x "$bin/gen-certs" ]; then
     check "installation over ssh" "$deploy/install/test.sh"
 else

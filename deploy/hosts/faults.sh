@@ -214,13 +214,13 @@ back_up() {
     item=$(list carol "$MARKET_1" "Felt hat" 500)
     load "$item"
     await "trade goes on" acked_more "$item" 5
-    PGPASSWORD=$(cat "$ground/market-1/postgres-password") inside market-1 pg_dump --format custom \
+    PGPASSWORD=$(cat "$ground/market-1/postgres-password") inside market-1 "$postgres/pg_dump" --format custom \
         --file "$ground/souk.dump" \
         "host=${ADDRESS[database]} user=souk dbname=souk sslmode=verify-full sslrootcert=$ground/market-1/postgres-ca.pem"
     await "trade goes on for a while" acked_more "$item" $(($(acked "$item") + 3))
     load_ends
-    as_owner createdb --owner souk --encoding UTF8 --template template0 restored
-    as_owner pg_restore --no-owner --role souk --exit-on-error --dbname restored "$ground/souk.dump"
+    as_owner "$postgres/createdb" --owner souk --encoding UTF8 --template template0 restored
+    as_owner "$postgres/pg_restore" --no-owner --role souk --exit-on-error --dbname restored "$ground/souk.dump"
     start market-2 market-restored "$bin/market" serve --config market.toml --listen "0.0.0.0:${copy#*:}" \
         --admin-listen 127.0.0.1:9465 --store "postgres://souk@${ADDRESS[database]}/restored?sslmode=verify-full"
     await "a market opens on the copy" probe market-2 /readyz 9465

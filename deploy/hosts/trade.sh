@@ -58,10 +58,10 @@ open_database() {
     start_database
     printf '*:*:*:owner:%s\n' "$(cat "$folder/tls/owner-password")" >"$folder/tls/pgpass"
     chmod 600 "$folder/tls/pgpass"
-    await "PostgreSQL answers" as_owner psql -qX -d postgres -c 'SELECT 1'
+    await "PostgreSQL answers" as_owner "$postgres/psql" -qX -d postgres -c 'SELECT 1'
     # By standard input: a command line can be seen by others.
     printf "CREATE ROLE souk LOGIN PASSWORD '%s';\nCREATE DATABASE souk OWNER souk;\n" \
-        "$(cat "$folder/tls/password")" | as_owner psql -qX -v ON_ERROR_STOP=1 -d postgres
+        "$(cat "$folder/tls/password")" | as_owner "$postgres/psql" -qX -v ON_ERROR_STOP=1 -d postgres
     refuses_plain
     as_market_of_database "sslmode=verify-full sslrootcert=$ground/market-1/postgres-ca.pem" \
         "SELECT version || ', ' || cipher FROM pg_stat_ssl WHERE pid = pg_backend_pid()"
@@ -74,7 +74,7 @@ as_owner() {
 
 as_market_of_database() {
     PGPASSWORD=$(cat "$ground/market-1/postgres-password") inside market-1 \
-        psql -qXAt "host=${ADDRESS[database]} user=souk dbname=souk $1" -c "$2"
+        "$postgres/psql" -qXAt "host=${ADDRESS[database]} user=souk dbname=souk $1" -c "$2"
 }
 
 refuses_plain() {
