@@ -80,6 +80,23 @@ else
     skip "clients of other languages (npm, openssl or python3 is missing and could not be installed)"
 fi
 
+step "deploy: units, manifests, configurations, installation"
+cargo build --quiet --workspace --bins
+deploy/check.sh
+
+step "deploy: eight hosts of one machine, cut off, killed and balanced"
+if [ "$(id -u)" = 0 ]; then
+    install iproute2 ip -V || true
+    install jq jq --version || true
+fi
+code=0
+deploy/hosts.sh || code=$?
+if [ "$code" = 77 ]; then
+    skip "several hosts on one machine (the reason stands above)"
+elif [ "$code" != 0 ]; then
+    exit "$code"
+fi
+
 step "a till whose stream is cut, that dies, and whose market is killed"
 cargo run --quiet -p bench -- sync --cut 26
 

@@ -3,7 +3,10 @@
 use std::sync::Arc;
 
 use super::App;
-use crate::observe::{Memory, Metrics, SpanCounts, port::Health};
+use crate::{
+    observe::{Memory, Metrics, SpanCounts, port::Health},
+    server::Pulses,
+};
 
 impl App {
     /// All of them. What they read is shared with what they tell of, so that they are always true.
@@ -37,11 +40,11 @@ impl App {
     }
 
     /// Whether the market lives, and whether it answers.
-    pub(super) fn health(&self) -> Health {
+    pub(super) fn health(&self) -> impl FnOnce(Pulses) -> Health + use<> {
         let (has_failed, ledger) = (self.lanes.failure(), self.lanes.failure());
         let (search, closing) = (self.parts.search.clone(), self.parts.closing.clone());
-        Health {
-            is_alive: Box::new(move || !has_failed()),
+        move |threads| Health {
+            is_alive: Box::new(move || !has_failed() && threads.are_well()),
             is_ready: Box::new(move || !ledger() && search.load().level && !closing.is_cancelled()),
         }
     }

@@ -22,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     access::{Access, TokenKeyError, TokenKeyFiles, TokenKeys, Tokens},
     audit::{self, Refusals},
+    observe::manager,
     relay::RelayHandle,
 };
 
@@ -96,6 +97,7 @@ impl Rotator {
 
     /// All or nothing: everything is loaded and checked before anything is replaced.
     async fn take_over(&mut self) {
+        manager::reloading();
         match self.replace() {
             Ok(()) => {
                 let until = self.rotation.current().identity().not_after();
@@ -107,6 +109,7 @@ impl Rotator {
                 tracing::error!(%error, "changed files were not taken over; those from before stay in use");
             }
         }
+        manager::reloaded();
     }
 
     fn replace(&mut self) -> Result<(), Refused> {

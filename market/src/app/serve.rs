@@ -2,7 +2,7 @@
 
 use std::{io, sync::Arc, time::Duration};
 
-use tokio::time;
+use tokio::{task::JoinHandle, time};
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 
@@ -12,7 +12,7 @@ use crate::{
     api::{self, Api, Parts},
     audit,
     ledger::{Desk, Lanes},
-    observe,
+    observe::{self, manager, port::Health},
     server::{Server, ServerOptions},
 };
 
@@ -77,12 +77,15 @@ impl App {
                 routes(Arc::clone(&access), api)
             })?
         };
+        let health = Arc::new(health(server.pulses()));
+        let watching = feed_watchdog(&health);
         if let Some(admin) = admin {
             tokio::spawn(observe::port::serve(admin, figures, health, shutdown.clone()));
         }
         let served = CancellationToken::new();
         let noting = tokio::spawn(audit::keep(refusals, lanes.ledgers(), parts.clock, served.clone()));
         let rotating = tokio::spawn(rotator.run(shutdown.clone()));
+        manager::opened(listener.local_addr().ok());
         let outcome = tokio::select! {
             () = server.deal(&listener) => Ok(()),
             () = shutdown.cancelled() => Ok(()),
@@ -92,6 +95,7 @@ impl App {
         // A sweep in the middle of the drain is of no use to anybody.
         rotating.abort();
         tracing::info!("shutting down");
+        manager::closing();
         shutdown.cancel();
         parts.closing.cancel();
         // The relay ends the streams, which would outlast every other call.
@@ -106,8 +110,17 @@ impl App {
         }
         report_head(&parts, "the audit log ends at").await;
         parts.search.clone().close().await;
+        if let Some(watching) = watching {
+            watching.abort();
+        }
         outcome
     }
+}
+
+/// To its very end: a drain that hangs is for the manager's own limit.
+fn feed_watchdog(health: &Arc<Health>) -> Option<JoinHandle<()>> {
+    let health = Arc::clone(health);
+    manager::watchdog().map(|pause| tokio::spawn(manager::keep_alive(pause, move || (health.is_alive)())))
 }
 
 /// In the market's own log, which is kept elsewhere: with it, `market audit verify --head` finds what the

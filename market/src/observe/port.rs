@@ -27,14 +27,14 @@ pub struct Health {
 
 struct Admin {
     metrics: Metrics,
-    health: Health,
+    health: Arc<Health>,
 }
 
 /// Serves `/metrics`, `/livez` and `/readyz` until the market closes.
 pub async fn serve(
     listener: TcpListener,
     metrics: Metrics,
-    health: Health,
+    health: Arc<Health>,
     closing: CancellationToken,
 ) -> io::Result<()> {
     let router = Router::new()

@@ -6,6 +6,7 @@
 
 mod admission;
 mod deadline;
+mod pulse;
 mod sources;
 mod thread;
 
@@ -21,6 +22,7 @@ use tonic::service::Routes;
 
 use crate::{audit::Refusals, config::LogFormat, observe::CallTimes};
 use admission::AdmissionLayer;
+pub use pulse::Pulses;
 use sources::{Place, Sources};
 use thread::ServerThread;
 
@@ -60,6 +62,7 @@ impl Dropped {
 pub struct Server {
     threads: Vec<ServerThread>,
     sources: Sources,
+    pulses: Pulses,
     stop: CancellationToken,
 }
 
@@ -93,16 +96,21 @@ impl Server {
         F: Fn() -> R + Send + Sync + 'static,
         R: Future<Output = Result<Routes, tonic_reflection::server::Error>>,
     {
-        let stop = CancellationToken::new();
+        let (stop, pulses) = (CancellationToken::new(), Pulses::new(options.threads));
         let (routes, admission) =
             (Arc::new(routes), AdmissionLayer::new(options.calls, options.calls_of_party));
         let threads = (0..options.threads)
             .map(|number| {
                 let options = (options.clone(), admission.clone());
-                ServerThread::start(number, options, stop.clone(), Arc::clone(&routes))
+                ServerThread::start((number, pulses.clone()), options, stop.clone(), Arc::clone(&routes))
             })
             .collect::<io::Result<_>>()?;
-        Ok(Self { threads, sources: Sources::new(options.handshakes_of_address), stop })
+        Ok(Self { threads, sources: Sources::new(options.handshakes_of_address), pulses, stop })
+    }
+
+    /// Whether the threads turn; whoever asks may outlive them.
+    pub fn pulses(&self) -> Pulses {
+        self.pulses.clone()
     }
 
     /// Accepts connections and deals them round robin, for ever.

@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::{body::Body, service::Routes, transport};
 use tower_http::catch_panic::CatchPanicLayer;
 
-use super::{Dealt, ServerOptions, admission::AdmissionLayer, deadline::DeadlineLayer};
+use super::{Dealt, ServerOptions, admission::AdmissionLayer, deadline::DeadlineLayer, pulse::Pulses};
 use crate::{audit::Refusals, observe::AccessLogLayer, wire};
 
 /// Bytes that one stream may have unread here: then its sender waits.
@@ -43,7 +43,7 @@ pub(super) struct ServerThread {
 
 impl ServerThread {
     pub(super) fn start<F, R>(
-        number: usize,
+        (number, pulses): (usize, Pulses),
         options: (ServerOptions, AdmissionLayer),
         stop: CancellationToken,
         routes: Arc<F>,
@@ -55,13 +55,19 @@ impl ServerThread {
         let (connections, dealt) = mpsc::channel(HANDSHAKES);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let thread = thread::Builder::new().name(format!("souk-server-{number}")).spawn(move || {
+            let ended = stop.clone();
             runtime.block_on(async {
+                tokio::spawn(pulses.clone().beat(number));
                 match routes().await {
                     Ok(services) => serve(services, options, dealt, stop).await,
                     Err(error) => tracing::error!(%error, "the services can't be put together"),
                 }
             });
             drop(routes);
+            // One that ends by itself has failed, and its pulse is missed.
+            if ended.is_cancelled() {
+                pulses.end(number);
+            }
             // What is left over has had its time.
             runtime.shutdown_timeout(Duration::ZERO);
         })?;

@@ -9,6 +9,7 @@
 
 mod audit;
 mod crash;
+mod deploying;
 mod fair;
 #[path = "../../../client/tests/support/gate.rs"]
 mod gate;

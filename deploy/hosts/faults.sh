@@ -1,0 +1,292 @@
+# shellcheck shell=bash
+# shellcheck disable=SC2154 # what ground.sh sets
+# What deploy/hosts.sh lets happen to the hosts, and what it counts afterwards.
+
+# A bad line between hosts: each way, in milliseconds and percent.
+readonly WIRE_DELAY=25 WIRE_JITTER=10 WIRE_LOSS=2
+# Promised: back within this many seconds.
+readonly BACK_WITHIN=30
+# How long a purchase may take while somebody else's link is cut, in seconds.
+readonly UNDISTURBED=5
+# How long a stop may take: the drain of hosts/market.toml, and closing.
+readonly DRAIN_LIMIT=10
+
+# load ITEM: two buyers buy at both markets until `load_ends`. What was acknowledged is noted in acked-ITEM.
+load() { load_through "$1" "$MARKET_1" "$MARKET_2"; }
+
+load_through() {
+    rm -f "$ground/stop-load"
+    local item=$1 lane
+    lanes=()
+    for lane in "bob $2 $3" "dave $3 $2"; do
+        (
+            set +e
+            # shellcheck disable=SC2086 # three words
+            set -- $lane
+            while [ -e "$ground" ] && [ ! -e "$ground/stop-load" ]; do
+                purchase "$1" "$item" "$2" "$3" >>"$ground/acked-$item" || printf 'failed %s\n' "$?" >>"$ground/failed-$item"
+            done
+        ) &
+        lanes+=("$!")
+    done
+}
+
+load_ends() {
+    touch "$ground/stop-load"
+    wait "${lanes[@]}"
+}
+
+acked() { if [ -e "$ground/acked-$1" ]; then wc -l <"$ground/acked-$1"; else printf 0; fi; }
+acked_more() { [ "$(acked "$1")" -gt "$2" ]; }
+
+# settle ITEM: what was acknowledged is what is there: none lost, none twice, none of an unknown origin.
+settle() {
+    local item=$1 buyer
+    awk '{ print $1 }' "$ground/acked-$item" | sort -n >"$ground/told"
+    for buyer in bob dave; do
+        as "$buyer" "$MARKET_2" orders --item "$item" --all
+    done | jq -r .order_id | sort -n >"$ground/there"
+    local lost duplicated
+    lost=$(comm -23 <(sort -u "$ground/told") <(sort -u "$ground/there") | wc -l)
+    duplicated=$(($(wc -l <"$ground/there") - $(awk '{ print $2 }' "$ground/acked-$item" | sort -u | wc -l)))
+    printf 'acked=%s lost=%s duplicated=%s' "$(wc -l <"$ground/told")" "$lost" "$duplicated"
+    [ ! -s "$ground/failed-$item" ] && [ "$lost" = 0 ] && [ "$duplicated" = 0 ]
+}
+
+cut_sellers_link() {
+    local item began took
+    item=$(list alice "$MARKET_1" "Copper kettle" 5)
+    cut alice
+    began=$(now)
+    purchase bob "$item" "$MARKET_1" "$MARKET_2" >>"$ground/acked-$item"
+    took=$(since "$began")
+    sleep 2
+    if told alice order_placed "$item" >/dev/null; then
+        echo "the link was not cut"
+        return 1
+    fi
+    mend alice
+    began=$(now)
+    await "alice hears of it" told alice order_placed "$item"
+    printf 'bought in %s s, told %s s after the link was back' "$took" "$(since "$began")"
+    awk -v took="$took" -v most="$UNDISTURBED" 'BEGIN { exit !(took <= most) }'
+}
+
+slow_and_lossy() {
+    local item began i host by buying
+    by=$(has_netem && printf netem || printf 'wire.py, for want of netem')
+    item=$(list carol "$MARKET_2" "Silver spoon" 100)
+    for host in market-1 database bob; do worsen "$host"; done
+    began=$(now)
+    for i in 1 2 3 4; do
+        purchase bob "$item" "$MARKET_1" "$MARKET_2" >>"$ground/acked-$item" &
+        buying=$!
+        purchase dave "$item" "$MARKET_2" "$MARKET_1" >>"$ground/acked-$item" &
+        wait "$buying" "$!"
+    done
+    local took
+    took=$(since "$began")
+    for host in market-1 database bob; do better "$host"; done
+    printf '%s ± %s ms and %s %% on three links by %s, %s rounds in %s s: %s' \
+        "$WIRE_DELAY" "$WIRE_JITTER" "$WIRE_LOSS" "$by" "$i" "$took" "$(settle "$item")"
+    settle "$item" >/dev/null
+    [ "$(acked "$item")" = 8 ]
+}
+
+# under_load NAME FAULT: the fault in the middle of the trade, and how soon the trade is back.
+under_load() {
+    local item when books
+    item=$(list alice "$MARKET_2" "$1" 1000)
+    load "$item"
+    await "trade goes on" acked_more "$item" 5
+    when=$(now)
+    "$2"
+    back_after "$item" "$when"
+    load_ends
+    books=$(settle "$item") || { printf '%s\n' "$books"; return 1; }
+    printf '%s, back after %s s' "$books" "$(cat "$ground/back")"
+}
+
+# back_after ITEM TIME: waits until trade goes on, and notes how long after TIME that was.
+back_after() {
+    local before
+    before=$(acked "$1")
+    # Of each lane one purchase that was under way may still come; the third began after the fault.
+    await "trade goes on after it" acked_more "$1" $((before + 2))
+    awk -v from="$2" -v skip="$before" 'NR == skip + 3 { printf "%.1f", $3 - from }' "$ground/acked-$1" >"$ground/back"
+    await "trade goes on for a while" acked_more "$1" $((before + 8))
+    awk -v back="$(cat "$ground/back")" -v most="$BACK_WITHIN" 'BEGIN { exit !(back <= most) }'
+}
+
+kill_market() { under_load "Iron stove" kill_market_1; }
+kill_market_1() { kill -9 "$(pid_of market-1)"; }
+
+start_killed_market() {
+    local began
+    began=$(now)
+    start_market market-1
+    await "market 1 is ready" probe market-1 /readyz
+    await "it finds what was listed while it was down" found_at "Iron stove" "$MARKET_1"
+    printf 'in %s s' "$(since "$began")"
+}
+
+crash_database() { under_load "Tin whistle" crash_and_start_database; }
+crash_and_start_database() {
+    # SIGQUIT is PostgreSQL's immediate shutdown: no checkpoint, and recovery at the next start.
+    kill -QUIT "$(pid_of postgres)"
+    await "PostgreSQL is gone" is_gone "$(pid_of postgres)"
+    start_database
+}
+
+# One that nobody has waited for yet is gone too.
+is_gone() { ! grep -q '^State:[[:space:]]*[^Z[:space:]]' "/proc/$1/status" 2>/dev/null; }
+
+# A market without its database does not hang: it says that it can't, in time, and the other one goes on.
+cut_off_market() {
+    local item began code=0
+    item=$(list carol "$MARKET_1" "Oak chest" 5)
+    inside database ip route add blackhole "${ADDRESS[market-2]}/32"
+    began=$(now)
+    as dave "$MARKET_2" --timeout 6s buy "$item" >/dev/null 2>"$ground/log/cut-off.err" || code=$?
+    local refused
+    refused=$(since "$began")
+    purchase dave "$item" "$MARKET_2" "$MARKET_1" >>"$ground/acked-$item"
+    inside database ip route del blackhole "${ADDRESS[market-2]}/32"
+    began=$(now)
+    await "market 2 serves again" as dave "$MARKET_2" --timeout 4s buy "$item" --dry-run
+    printf 'refused in %s s with exit code %s, bought at the other, back after %s s' "$refused" "$code" "$(since "$began")"
+    [ "$code" = 6 ]
+}
+
+# Each purchase is one command here: the script tries nothing again.
+fail_over_by_themselves() {
+    local item began books tries
+    item=$(list carol "$MARKET_1,$MARKET_2" "Paper kite" 100)
+    load_through "$item" "$MARKET_1,$MARKET_2" "$MARKET_1,$MARKET_2"
+    await "trade goes on" acked_more "$item" 5
+    began=$(now)
+    kill -9 "$(pid_of market-1)"
+    back_after "$item" "$began"
+    load_ends
+    start_market market-1
+    await "market 1 is ready" probe market-1 /readyz
+    books=$(settle "$item") || { printf '%s\n' "$books"; return 1; }
+    tries=$(awk '$4 > 1' "$ground/acked-$item" | wc -l)
+    printf '%s, %s commands had to be repeated, back after %s s' "$books" "$tries" "$(cat "$ground/back")"
+    [ "$tries" = 0 ]
+}
+
+roll_market() { under_load "Glass bowl" stop_and_start_market_2; }
+stop_and_start_market_2() {
+    local began
+    began=$SECONDS
+    kill -TERM "$(pid_of market-2)"
+    await "market 2 drains" is_gone "$(pid_of market-2)"
+    [ $((SECONDS - began)) -le "$DRAIN_LIMIT" ]
+    start_market market-2
+    await "market 2 is ready" probe market-2 /readyz
+}
+
+# The configuration that is shipped, with addresses for names.
+balance() {
+    local item began books
+    mkdir -p "$ground/balancer"
+    sed "s/market-1:7443/$MARKET_1/; s/market-2:7443/$MARKET_2/; s/init-addr [a-z,]*//; s/resolvers system *//" \
+        "$deploy/haproxy/haproxy.cfg" | sed '/^ *parse-resolv-conf/d; /^ *hold valid/d' >"$ground/balancer/haproxy.cfg"
+    start balancer balancer haproxy -db -f haproxy.cfg
+    item=$(list alice "$MARKET_1" "Wax candle" 100)
+    await "the balancer answers" as bob "$BALANCER" --timeout 2s whoami
+    load_through "$item" "$BALANCER" "$BALANCER"
+    await "trade goes on through the balancer" acked_more "$item" 5
+    began=$(now)
+    kill -9 "$(pid_of market-1)"
+    back_after "$item" "$began"
+    load_ends
+    start_market market-1
+    await "market 1 is ready" probe market-1 /readyz
+    books=$(settle "$item") || { printf '%s\n' "$books"; return 1; }
+    printf '%s, back after %s s' "$books" "$(cat "$ground/back")"
+}
+
+# A dump in the middle of the trade, restored into another database: a market on it has balanced books.
+back_up() {
+    local item copy=10.77.0.22:7445 left sold
+    item=$(list carol "$MARKET_1" "Felt hat" 500)
+    load "$item"
+    await "trade goes on" acked_more "$item" 5
+    PGPASSWORD=$(cat "$ground/market-1/postgres-password") inside market-1 "$postgres/pg_dump" --format custom \
+        --file "$ground/souk.dump" \
+        "host=${ADDRESS[database]} user=souk dbname=souk sslmode=verify-full sslrootcert=$ground/market-1/postgres-ca.pem"
+    await "trade goes on for a while" acked_more "$item" $(($(acked "$item") + 3))
+    load_ends
+    as_owner "$postgres/createdb" --owner souk --encoding UTF8 --template template0 restored
+    as_owner "$postgres/pg_restore" --no-owner --role souk --exit-on-error --dbname restored "$ground/souk.dump"
+    start market-2 market-restored "$bin/market" serve --config market.toml --listen "0.0.0.0:${copy#*:}" \
+        --admin-listen 127.0.0.1:9465 --store "postgres://souk@${ADDRESS[database]}/restored?sslmode=verify-full"
+    await "a market opens on the copy" probe market-2 /readyz 9465
+    left=$(as carol "$copy" items --all | jq --argjson item "$item" 'select(.item_id == $item) | .quantity')
+    sold=$(for buyer in bob dave; do as "$buyer" "$copy" orders --item "$item" --all; done | wc -l)
+    kill -9 "$(pid_of market-restored)"
+    printf '%s sold + %s left = 500, and %s sold by now' "$sold" "$left" "$(acked "$item")"
+    [ "$sold" -ge 5 ] && [ $((sold + left)) = 500 ] && settle "$item" >/dev/null
+}
+
+revoke_buyer() {
+    local market began
+    "$bin/gen-certs" --dir "$ground/pki" revoke dave >/dev/null
+    for market in "${MARKETS[@]}"; do
+        cp "$ground/pki/crl.pem" "$ground/$market/market/crl.pem"
+    done
+    began=$(now)
+    for market in "$MARKET_1" "$MARKET_2"; do
+        await "dave is shut out of $market" is_refused dave "$market"
+    done
+    as bob "$MARKET_1" whoami >/dev/null
+    printf 'within %s s' "$(since "$began")"
+}
+
+# Exit code 4: identity.
+is_refused() {
+    local code=0
+    as "$1" "$2" --timeout 3s whoami >/dev/null 2>&1 || code=$?
+    [ "$code" = 4 ]
+}
+
+count_notifications() {
+    local item _ seller orders=0 found
+    while read -r item _ seller; do
+        [ -e "$ground/acked-$item" ] || continue
+        await "$seller hears of all orders of item $item" all_told "$seller" "$item"
+        orders=$((orders + $(acked "$item")))
+    done <"$ground/supplied"
+    found=$(cat "$ground"/log/{alice,carol}-events.out | jq -r 'select(.kind == "order_placed") | .event_id' | sort | uniq -d | wc -l)
+    printf '%s orders, %s told twice' "$orders" "$found"
+}
+
+# The orders that were told are those that were acknowledged.
+all_told() {
+    cmp -s <(awk '{ print $1 }' "$ground/acked-$2" | sort -u) <(
+        jq -r --argjson item "$2" 'select(.kind == "order_placed" and .order.item_id == $item) | .order.order_id' \
+            "$ground/log/$1-events.out" | sort -u)
+}
+
+balance_books() {
+    local item supplied seller left sold all
+    for seller in alice carol; do
+        as "$seller" "$MARKET_1" items --all
+    done >"$ground/items"
+    for seller in alice carol; do
+        as "$seller" "$MARKET_2" sales --all
+    done >"$ground/sales"
+    while read -r item supplied seller; do
+        left=$(jq --argjson item "$item" 'select(.item_id == $item) | .quantity' "$ground/items")
+        sold=$(jq -s --argjson item "$item" '[.[] | select(.item_id == $item) | .quantity] | add // 0' "$ground/sales")
+        if [ "$supplied" != $((sold + left)) ] || [ "$left" -lt 0 ]; then
+            printf 'item %s: supplied %s, sold %s, left %s\n' "$item" "$supplied" "$sold" "$left"
+            return 1
+        fi
+    done <"$ground/supplied"
+    all=$(jq -r .order_id "$ground/sales" | wc -l)
+    [ "$all" = "$(jq -r .order_id "$ground/sales" | sort -u | wc -l)" ]
+    printf '%s items, %s orders' "$(wc -l <"$ground/supplied")" "$all"
+}

@@ -1,0 +1,130 @@
+#!/usr/bin/env bash
+# Installs or updates a market on each HOST by ssh: programs, unit, settings and bundle, and starts it.
+#
+#   deploy/install.sh --bundle certs/pki/market.tar HOST…
+#
+# Run it again at any time: what is there already stays, and a market is restarted only for another program, unit or
+# settings; new certificates and lists it takes up as it runs. Hosts are done one after the other, and the next one only
+# when this one is well: with several markets on one database that is a rolling upgrade.
+#
+#   --bundle FILE             what `gen-certs.sh bundle market` made (default: certs/pki/market.tar)
+#   --programs DIR            where market, seller and buyer are (default: target/release)
+#   --settings FILE           becomes /etc/souk/market.toml (default: deploy/systemd/market.toml, for SQLite)
+#   --postgres-password FILE  for settings with a postgres:// store: becomes a credential of the service
+#   --postgres-ca FILE        the database's authority: becomes /etc/souk/postgres-ca.pem
+#   --ssh-option OPTION       for ssh and scp, such as Port=2222 or User=admin; may be repeated
+#   --root DIR                below DIR instead of /, without starting anything: for images, and for tests
+#   --dry-run                 say what would be done
+set -euo pipefail
+
+deploy=$(CDPATH='' cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd)
+readonly SSH_DEFAULTS=(-o BatchMode=yes -o ConnectTimeout=10)
+readonly PROGRAMS=(market seller buyer)
+
+bundle=${deploy%/*}/certs/pki/market.tar
+programs=${deploy%/*}/target/release
+settings=$deploy/systemd/market.toml
+password='' authority='' root=''
+dry_run=false
+options=("${SSH_DEFAULTS[@]}")
+hosts=()
+
+die() {
+    printf 'error: %s\n' "$*" >&2
+    exit 1
+}
+
+usage() { sed -n '2,/^set/s/^# \{0,1\}//p' "${BASH_SOURCE[0]}" | sed '$d'; }
+
+while [ $# -gt 0 ]; do
+    case $1 in
+        --dry-run) dry_run=true; shift; continue ;;
+        --help | -h) usage; exit 0 ;;
+        --bundle | --programs | --settings | --postgres-password | --postgres-ca | --ssh-option | --root)
+            [ $# -ge 2 ] || die "$1 wants a value; see --help" ;;
+        -*) die "there is no option $1; see --help" ;;
+        *) hosts+=("$1"); shift; continue ;;
+    esac
+    case $1 in
+        --bundle) bundle=$2 ;;
+        --programs) programs=$2 ;;
+        --settings) settings=$2 ;;
+        --postgres-password) password=$2 ;;
+        --postgres-ca) authority=$2 ;;
+        --ssh-option) options+=(-o "$2") ;;
+        --root) root=$2 ;;
+    esac
+    shift 2
+done
+
+[ "${#hosts[@]}" -gt 0 ] || { usage >&2; exit 2; }
+[ -r "$bundle" ] || die "there is no bundle $bundle; make it with ./gen-certs.sh bundle market, or name it with --bundle"
+contents=$(tar -tf "$bundle" 2>/dev/null || true)
+grep -q '^market/market.pem$' <<<"$contents" ||
+    die "$bundle is not a market's bundle; make one with ./gen-certs.sh bundle market"
+for program in "${PROGRAMS[@]}"; do
+    [ -x "$programs/$program" ] || die "$programs/$program is missing; build it with cargo build --release, or use --programs"
+done
+[ -r "$settings" ] || die "there are no settings $settings; name them with --settings"
+if grep -q '^path *= *"postgres' "$settings"; then
+    [ -n "$password" ] || die "$settings names a PostgreSQL: give its password's file with --postgres-password"
+    [ -r "$password" ] || die "can't read $password"
+    [ -z "$authority" ] || [ -r "$authority" ] || die "can't read $authority"
+elif [ -n "$password$authority" ]; then
+    die "$settings names no PostgreSQL; leave --postgres-password and --postgres-ca out, or give other --settings"
+fi
+
+# One folder with all that a host gets; by hard rights, since keys are in it.
+umask 077
+parcel=$(mktemp -d)
+trap 'rm -rf "$parcel"' EXIT
+mkdir "$parcel/souk" "$parcel/souk/pki"
+tar -xf "$bundle" -C "$parcel/souk/pki" --strip-components 1
+rm -f "$parcel/souk/pki/README.txt"
+for program in "${PROGRAMS[@]}"; do
+    cp "$programs/$program" "$parcel/souk/"
+done
+cp "$settings" "$parcel/souk/market.toml"
+cp "$deploy/systemd/souk-market.service" "$deploy/systemd/souk-seller@.service" "$deploy/install/on-host.sh" "$parcel/souk/"
+[ -z "$password" ] || cp "$password" "$parcel/souk/postgres-password"
+[ -z "$password" ] || cp "$deploy/systemd/souk-market.service.d/postgres.conf" "$parcel/souk/"
+[ -z "$authority" ] || cp "$authority" "$parcel/souk/postgres-ca.pem"
+
+# install_on HOST
+install_on() {
+    local host=$1 kind folder
+    kind=$(ssh "${options[@]}" "$host" uname -sm) ||
+        die "can't reach $host by ssh; try: ssh $host true (a password can't be asked for: use a key)"
+    [ "$kind" = "$(uname -sm)" ] ||
+        die "$host is $kind, the programs in $programs are for $(uname -sm); build them there, or name others with --programs"
+    # shellcheck disable=SC2029 # nothing of ours is in the command
+    folder=$(ssh "${options[@]}" "$host" 'umask 077 && mktemp -d') || die "can't make a folder on $host"
+    if ! scp "${options[@]}" -q -r "$parcel/souk" "$host:$folder/"; then
+        remove_from "$host" "$folder"
+        die "can't copy to $host"
+    fi
+    # shellcheck disable=SC2029 # expanded here on purpose; it was checked to be a plain path
+    if ! ssh "${options[@]}" "$host" "sh '$folder/souk/on-host.sh' '$folder' '$root'"; then
+        remove_from "$host" "$folder"
+        die "$host is not done; the reason stands above. Hosts before it are done, hosts after it untouched"
+    fi
+}
+
+# remove_from HOST FOLDER: the host does so itself when all goes well.
+remove_from() {
+    # shellcheck disable=SC2029 # expanded here on purpose
+    ssh "${options[@]}" "$1" "rm -rf '$2'" || printf 'warning: %s is left over on %s, with keys in it\n' "$2" "$1" >&2
+}
+
+case $root in *[!A-Za-z0-9/._-]*) die "--root may hold letters, digits, / . _ and - only" ;; esac
+for host in "${hosts[@]}"; do
+    if $dry_run; then
+        printf '%s: would copy %s (%s), %s, the unit and %s; then install them%s and start souk-market\n' "$host" \
+            "$bundle" "$(tr '\n' ' ' <<<"$contents")" \
+            "${PROGRAMS[*]} from $programs" "$settings" "${root:+ below $root}"
+        printf '%s: ssh%s\n' "$host" "$(printf ' %q' "${options[@]}" "$host")"
+    else
+        printf '%s:\n' "$host"
+        install_on "$host"
+    fi
+done

@@ -1,0 +1,146 @@
+#!/usr/bin/env bash
+# Tries deploy/install.sh: with an ssh and scp that stay on this machine, and, where OpenSSH's server is installed, with a
+# real one on loopback. Nothing is installed outside of a temporary folder. PROGRAMS: target/debug, or $SOUK_BIN.
+set -euo pipefail
+
+here=$(CDPATH='' cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd)
+install=${here%/*}/install.sh
+gen_certs=${SOUK_BIN:-${here%/*/*}/target/debug}/gen-certs
+[ -x "$gen_certs" ] || { echo "error: $gen_certs is missing; build it, or set SOUK_BIN" >&2; exit 1; }
+work=$(mktemp -d)
+sshd=''
+# shellcheck disable=SC2317 # called by the trap
+leave() {
+    [ -z "$sshd" ] || kill "$sshd" 2>/dev/null || true
+    rm -rf "$work"
+}
+trap leave EXIT
+
+checks=0
+check() {
+    checks=$((checks + 1))
+    printf 'ok   %s\n' "$1"
+}
+fail() {
+    printf 'FAIL %s\n' "$1"
+    sed 's/^/     /' "$work/out"
+    exit 1
+}
+# runs TEXT CODE WORDS ARGUMENTS…: install.sh ends with CODE and says WORDS.
+runs() {
+    local text=$1 code=0 expected=$2 words=$3
+    shift 3
+    "$install" "$@" >"$work/out" 2>&1 || code=$?
+    [ "$code" = "$expected" ] || fail "$text: exit code $code"
+    grep -q -- "$words" "$work/out" || fail "$text: does not say \"$words\""
+    check "$text"
+}
+
+# Programs that are small to copy.
+mkdir "$work/programs" "$work/fake"
+for program in market seller buyer; do
+    printf '#!/bin/sh\necho %s\n' "$program" >"$work/programs/$program"
+done
+chmod +x "$work"/programs/*
+pki() { "$gen_certs" --dir "$work/pki" "$@" >/dev/null; }
+pki init
+pki seller alice
+pki bundle market
+pki bundle alice
+printf 'not so secret\n' >"$work/password"
+
+# Hosts: "here" is this machine, "down" does not answer, "other" is of another kind.
+cat >"$work/fake/ssh" <<'END'
+#!/bin/sh
+while [ "$1" = -o ]; do shift 2; done
+host=$1
+shift
+case $host in
+    down) echo "ssh: connect to host down port 22: Connection timed out" >&2; exit 255 ;;
+    other) [ "$1" != uname ] || { echo "Linux s390x"; exit 0; } ;;
+esac
+exec sh -c "$*"
+END
+cat >"$work/fake/scp" <<'END'
+#!/bin/sh
+while [ "$1" = -o ]; do shift 2; done
+[ "$1" = -q ] && [ "$2" = -r ] || exit 1
+exec cp -r "$3" "${4#*:}"
+END
+chmod +x "$work"/fake/*
+real_path=$PATH
+PATH=$work/fake:$PATH
+export TMPDIR=$work/tmp
+mkdir "$TMPDIR"
+
+with=(--bundle "$work/pki/market.tar" --programs "$work/programs")
+root=$work/root
+runs "no host: says how it is used" 2 "HOST…"
+runs "no bundle: says how to make one" 1 "gen-certs.sh bundle market" --bundle "$work/none.tar" here
+runs "a seller's bundle is refused" 1 "not a market's bundle" --bundle "$work/pki/alice.tar" here
+runs "no programs: says how to build them" 1 "cargo build" --bundle "$work/pki/market.tar" --programs "$work" here
+runs "a postgres store needs its password" 1 "--postgres-password" "${with[@]}" \
+    --settings "${here%/*}/systemd/market-postgres.toml" here
+runs "a host that does not answer" 1 "can't reach down" "${with[@]}" --root "$root" down here
+runs "a host of another kind" 1 "other is Linux s390x" "${with[@]}" --root "$root" other
+runs "dry run tells" 0 "would copy" "${with[@]}" --root "$root" --dry-run here
+[ ! -e "$root" ] || fail "a dry run, or a host before it, installed something"
+runs "first install" 0 "new: /usr/local/bin/market" "${with[@]}" --root "$root" here
+state=$root/var/lib/souk-market/pki
+[ "$(stat -c %a "$state/market.key" "$state/token.key" "$state" | tr '\n' ' ')" = "600 600 700 " ] || fail "rights of keys"
+[ ! -e "$state/ca.key" ] || fail "the authority's key was installed"
+[ -x "$root/usr/local/bin/seller" ] || fail "no seller was installed"
+check "keys have hard rights, and the authority's key is not there"
+runs "second install: nothing is new" 0 "nothing was started" "${with[@]}" --root "$root" here
+! grep -q "new:" "$work/out" || fail "the second install changed something"
+pki renew market
+pki bundle market --force
+runs "a renewed certificate" 0 "new: /var/lib/souk-market/pki/market.pem" "${with[@]}" --root "$root" here
+! grep -q "new: /usr" "$work/out" || fail "the renewal changed programs"
+runs "PostgreSQL's settings and password" 0 "new: /etc/souk/postgres-password" "${with[@]}" --root "$root" \
+    --settings "${here%/*}/systemd/market-postgres.toml" --postgres-password "$work/password" \
+    --postgres-ca "$work/pki/ca.pem" here
+[ "$(stat -c %a "$root/etc/souk/postgres-password")" = 600 ] || fail "rights of the password"
+! grep -rq "not so secret" "$work/out" || fail "the password was printed"
+[ -z "$(ls -A "$TMPDIR")" ] || fail "something with keys in it was left in $TMPDIR"
+check "nothing is left over, and no secret is printed"
+
+PATH=$real_path
+server=$(command -v sshd || true)
+if [ -z "$server" ] || [ "$(id -u)" != 0 ]; then
+    printf 'skipped: a real sshd (%s)\n' "$([ -n "$server" ] && echo "needs root" || echo "Debian: openssh-server")"
+else
+    mkdir -p /run/sshd "$work/ssh"
+    ssh-keygen -q -t ed25519 -N '' -f "$work/ssh/host"
+    ssh-keygen -q -t ed25519 -N '' -f "$work/ssh/mine"
+    cp "$work/ssh/mine.pub" "$work/ssh/authorized"
+    port=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
+    cat >"$work/ssh/config" <<END
+ListenAddress 127.0.0.1:$port
+HostKey $work/ssh/host
+AuthorizedKeysFile $work/ssh/authorized
+PidFile none
+PasswordAuthentication no
+KbdInteractiveAuthentication no
+PermitRootLogin prohibit-password
+StrictModes no
+Subsystem sftp internal-sftp
+END
+    "$server" -D -e -f "$work/ssh/config" 2>"$work/ssh/log" &
+    sshd=$!
+    for _ in {1..50}; do
+        (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null && break
+        sleep 0.1
+    done
+    printf '[127.0.0.1]:%s %s\n' "$port" "$(cut -d' ' -f1,2 "$work/ssh/host.pub")" >"$work/ssh/known"
+    over=(--ssh-option "Port=$port" --ssh-option "IdentityFile=$work/ssh/mine" --ssh-option IdentitiesOnly=yes
+        --ssh-option "UserKnownHostsFile=$work/ssh/known" --ssh-option StrictHostKeyChecking=yes
+        --ssh-option IdentityAgent=none --ssh-option User=root)
+    runs "over a real sshd" 0 "new: /usr/local/bin/market" "${with[@]}" "${over[@]}" --root "$work/real" 127.0.0.1
+    runs "over a real sshd again: nothing is new" 0 "nothing was started" "${with[@]}" "${over[@]}" --root "$work/real" 127.0.0.1
+    ! grep -q "new:" "$work/out" || fail "the second install over ssh changed something"
+    cmp -s "$state/market.key" "$work/real/var/lib/souk-market/pki/market.key" || fail "another key arrived"
+    printf '%s\n' "[127.0.0.1]:$port $(cut -d' ' -f1,2 "$work/ssh/mine.pub")" >"$work/ssh/known"
+    runs "a host with another key than known is refused" 1 "can't reach" "${with[@]}" "${over[@]}" --root "$work/no" 127.0.0.1
+fi
+printf '%s checks, %s ok\n' "$checks" "$checks"
