@@ -31,8 +31,8 @@ async fn a_till_counts_from_standard_input_and_hears_of_sales() {
 
     // Sold meanwhile; and the program sends its last line again, which it numbered itself.
     buy(&ground, lamp, 3).await;
-    let again = format!("{{\"line\": 2, \"item_id\": {lamp}, \"quantity_delta\": 5}}\n");
-    let second = alice.type_in(&SYNC, &(again + &line(1))).await;
+    let numbered = |number: i64, delta: i64| line(delta).replace('{', &format!("{{\"line\": {number}, "));
+    let second = alice.type_in(&SYNC, &(numbered(2, 5) + &numbered(3, 1))).await;
     assert_eq!(of_kind(&second.out, "resumed")[0]["last_line"], json!(2));
     let answers = of_kind(&second.out, "acknowledged");
     let told: Vec<_> =
