@@ -51,7 +51,12 @@ class Credentials:
         return grpc.ssl_server_credentials([(self.key, self.chain)], self.authority, require_client_auth=True)
 
 
-class _Signed(grpc.UnaryUnaryClientInterceptor, grpc.UnaryStreamClientInterceptor):
+class _Signed(
+    grpc.UnaryUnaryClientInterceptor,
+    grpc.UnaryStreamClientInterceptor,
+    grpc.StreamUnaryClientInterceptor,
+    grpc.StreamStreamClientInterceptor,
+):
     """Puts the account's UUID, and a token that is still good, on every call."""
 
     def __init__(self, souk):
@@ -66,6 +71,12 @@ class _Signed(grpc.UnaryUnaryClientInterceptor, grpc.UnaryStreamClientIntercepto
 
     def intercept_unary_stream(self, call, details, request):
         return call(self._with_metadata(details), request)
+
+    def intercept_stream_unary(self, call, details, requests):
+        return call(self._with_metadata(details), requests)
+
+    def intercept_stream_stream(self, call, details, requests):
+        return call(self._with_metadata(details), requests)
 
 
 class Souk:

@@ -304,7 +304,9 @@ async fn lines_before_a_broken_message_are_in_and_said_to_be(fair: &Fair) {
     let broken = [hello("shop", 0), Message::TakenIn(v1::SyncTakenIn { sequence: -1 })];
     for (number, last) in broken.into_iter().enumerate() {
         let line = number as i64 + 1;
-        let messages = vec![hello("shop", 0), Message::Line(by(line, lamp, 1)), last];
+        // A line that was not taken is not said to be in.
+        let early = Message::Line(by(1_000, lamp, 1));
+        let messages = vec![hello("shop", 0), Message::Line(by(line, lamp, 1)), early, last];
         let mut shop = raw(&alice.connection, messages).await.unwrap();
         let ended = shop.failure(&alice.connection).await;
         let kept = format!("the lines up to {line} are in");
@@ -339,7 +341,7 @@ async fn tills_are_listed_and_removed_and_are_each_sellers_own(fair: &Fair) {
     assert_eq!(reason(remove(&carol).await), Reason::TillNotFound);
     remove(&alice).await.unwrap();
     assert_eq!(reason(remove(&alice).await), Reason::TillNotFound);
-    shop.send(Message::Line(by(2, lamp, 1)));
+    // Its stream ends by itself.
     let ended = shop.failure(&alice.connection).await;
     assert!(ended.to_string().contains("the lines up to 1 are in"), "{ended}");
     assert_eq!(reason::<()>(Err(ended)), Reason::TillNotFound);
