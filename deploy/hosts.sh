@@ -31,8 +31,8 @@ case "${1-}" in
 esac
 
 refuse_where_impossible
-limit_time "$@"
 find_programs "$profile"
+limit_time
 take_ground
 
 printf '\n== the hosts\n'

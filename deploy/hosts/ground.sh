@@ -66,10 +66,10 @@ first() {
     [ "$steps_ok" -gt "$ok" ] || die "there is nothing to trade on; the reason stands above"
 }
 
-# Starts the script anew under a limit, once.
+# Starts the script anew under a limit, once; the programs are there by then, since building them may take long.
 limit_time() {
     [ -z "${SOUK_HOSTS_LIMITED-}" ] || return 0
-    SOUK_HOSTS_LIMITED=1 exec timeout --foreground "$RUN_LIMIT" "$0" "$@"
+    SOUK_HOSTS_LIMITED=1 SOUK_BIN=$bin exec timeout --foreground "$RUN_LIMIT" "$0"
 }
 
 refuse_where_impossible() {
