@@ -34,8 +34,12 @@ const KEEPALIVE_IDLE: Duration = Duration::from_secs(5);
 /// alone, for a bounded time; whoever goes away is noticed even while a statement runs. No
 /// `statement_timeout`: it would also cut short a commit that waits for its standby, and the commit would then
 /// be reported as done.
-const SESSION: &str = "-c lock_timeout=5s -c idle_in_transaction_session_timeout=30s \
-                       -c client_connection_check_interval=1s -c timezone=UTC";
+///
+/// Warnings are asked for whatever the role or the database is set to: one of them is the only sign of a commit that
+/// was cut short. Between loading a batch and saving it only rules are run, so that a market which is silent
+/// for longer has gone, and its locks hold up nobody.
+const SESSION: &str = "-c lock_timeout=2s -c idle_in_transaction_session_timeout=5s \
+                       -c client_connection_check_interval=1s -c client_min_messages=warning -c timezone=UTC";
 
 /// A database, and what is needed to open a session there.
 #[derive(Clone)]
@@ -144,7 +148,7 @@ fn is_on_this_machine(config: &Config) -> bool {
             name == "localhost" || name.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
         }
         Host::Unix(_) => true,
-    })
+    }) && config.get_hostaddrs().iter().all(IpAddr::is_loopback)
 }
 
 fn tls(ca: Option<&PathBuf>) -> Result<MakeRustlsConnect, StoreError> {

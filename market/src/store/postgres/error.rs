@@ -93,7 +93,11 @@ impl Failure {
 
 /// Whether the server ends the session with this error, rather than only the statement.
 fn ends_the_session(error: &DbError) -> bool {
-    !matches!(error.parsed_severity(), Some(Severity::Error))
+    // A session on a server that was turned into a standby writes nothing any more, and one whose statements are
+    // gone can't even try.
+    let is_useless =
+        [SqlState::READ_ONLY_SQL_TRANSACTION, SqlState::INVALID_SQL_STATEMENT_NAME].contains(error.code());
+    is_useless || !matches!(error.parsed_severity(), Some(Severity::Error))
 }
 
 impl From<Failure> for StoreError {

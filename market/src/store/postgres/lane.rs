@@ -83,6 +83,11 @@ impl Numbers {
         self.since = Some(Instant::now());
     }
 
+    /// None is left, or none is to be trusted.
+    fn forget(&mut self) {
+        self.take_back(&[]);
+    }
+
     /// The batch came to nothing.
     fn take_all_back(&mut self) {
         let handed = std::mem::take(&mut self.handed);
@@ -106,7 +111,13 @@ impl PostgresLane {
     async fn session(&mut self) -> Result<Connection, Failure> {
         match self.connection.take().filter(|connection| !connection.is_closed()) {
             Some(connection) => Ok(connection),
-            None => Connection::open(&self.address, &SESSION, &Handle::current()).await,
+            None => {
+                // Numbers of a session that is gone may be given out again: what no commit has made durable is
+                // unknown to a server that has restarted, or to a standby that took over.
+                self.items.forget();
+                self.orders.forget();
+                Connection::open(&self.address, &SESSION, &Handle::current()).await
+            }
         }
     }
 
@@ -245,14 +256,10 @@ impl Lane for PostgresLane {
                     self.outlast_others().await;
                 }
             }
-            Err(SaveError::Lost(_) | SaveError::Conflict(_)) => {
-                self.items.take_all_back();
-                self.orders.take_all_back();
-            }
-            // They may be in use.
-            Err(SaveError::Indefinite(_)) => {
-                self.items.take_back(&[]);
-                self.orders.take_back(&[]);
+            // They may be in use, or others' all along.
+            Err(_) => {
+                self.items.forget();
+                self.orders.forget();
             }
         }
         saved

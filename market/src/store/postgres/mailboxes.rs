@@ -35,7 +35,7 @@ pub(super) struct PostgresMailboxes {
 const CLAIM_DUE: &str = "WITH due AS (SELECT party, next_attempt FROM mailbox WHERE next_attempt IS NOT NULL \
      AND callback_port IS NOT NULL AND next_attempt <= $1 AND lease_until <= $1 ORDER BY next_attempt LIMIT $2 \
      FOR NO KEY UPDATE SKIP LOCKED) \
-     UPDATE mailbox SET lease_owner = $3, lease_epoch = lease_epoch + 1, lease_until = $4 FROM due \
+     UPDATE mailbox SET lease_owner = $3, lease_epoch = next_epoch(mailbox.lease_epoch), lease_until = $4 FROM due \
      WHERE mailbox.party = due.party \
      RETURNING mailbox.party, role, callback_host, callback_port, lease_epoch, failures, last_sequence, \
      due.next_attempt";
@@ -45,7 +45,7 @@ const FIRST_DELIVERIES: &str = "SELECT waiting.* FROM unnest($1::UUID[]) AS clai
      ORDER BY delivery.sequence LIMIT $2) AS waiting";
 const NEXT_DUE: &str = "SELECT min(greatest(next_attempt, lease_until)) FROM mailbox \
      WHERE next_attempt IS NOT NULL AND callback_port IS NOT NULL";
-const TAKE_OVER: &str = "UPDATE mailbox SET lease_owner = $2, lease_epoch = lease_epoch + 1, lease_until = $3 \
+const TAKE_OVER: &str = "UPDATE mailbox SET lease_owner = $2, lease_epoch = next_epoch(mailbox.lease_epoch), lease_until = $3 \
      WHERE party = $1 RETURNING party, role, callback_host, callback_port, lease_epoch, failures, last_sequence";
 const RENEW: &str = "UPDATE mailbox SET lease_until = $3 WHERE party = $1 AND lease_epoch = $2 RETURNING 1";
 const PENDING: &str = "SELECT delivery.sequence, coalesce(delivery.body, event.body) FROM delivery \

@@ -99,8 +99,9 @@ pub(super) const OPEN_MAILBOXES: &str = "INSERT INTO mailbox (party, role, callb
      failures = 0, last_failure = '', \
      next_attempt = CASE WHEN mailbox.next_attempt IS NULL THEN NULL ELSE 0 END";
 
-/// Items that a search finds differently now. Answers their places in the feed.
-pub(super) const PUT_ITEMS: &str = "INSERT INTO item (id, seller, name, category, amount_minor, currency, quantity, \
+/// Items that a search finds differently now. Answers the last of their places in the feed. Under a number that is another
+/// item's, nothing is written, and the batch fails.
+pub(super) const PUT_ITEMS: &str = "WITH put AS (INSERT INTO item (id, seller, name, category, amount_minor, currency, quantity, \
      supplied, sold, withdrawn, rating_count, rating_stars, version, created_at, updated_at, deleted_at, description, \
      sku, feed_position) \
      SELECT new.id, new.seller, new.name, new.category, new.amount_minor, new.currency, new.quantity, new.supplied, \
@@ -116,7 +117,9 @@ pub(super) const PUT_ITEMS: &str = "INSERT INTO item (id, seller, name, category
      supplied = excluded.supplied, sold = excluded.sold, withdrawn = excluded.withdrawn, \
      rating_count = excluded.rating_count, rating_stars = excluded.rating_stars, version = excluded.version, \
      updated_at = excluded.updated_at, deleted_at = excluded.deleted_at, description = excluded.description, \
-     feed_position = excluded.feed_position RETURNING feed_position";
+     feed_position = excluded.feed_position \
+     WHERE item.seller = excluded.seller AND item.created_at = excluded.created_at RETURNING feed_position) \
+     SELECT max(feed_position), must_be(count(*), cardinality($1)) FROM put";
 
 /// Items of which a search notices nothing: that leaves all indexes be.
 pub(super) const PUT_STOCK: &str = "UPDATE item SET quantity = new.quantity, supplied = new.supplied, sold = new.sold, \
@@ -124,15 +127,18 @@ pub(super) const PUT_STOCK: &str = "UPDATE item SET quantity = new.quantity, sup
      FROM unnest($1::BIGINT[], $2::BIGINT[], $3::BIGINT[], $4::BIGINT[], $5::BIGINT[], $6::BIGINT[], $7::BIGINT[]) \
      AS new (id, quantity, supplied, sold, withdrawn, version, updated_at) WHERE item.id = new.id";
 
+/// An order is one and the same for ever: under a number that is another's, nothing is written, and the batch fails.
 pub(super) const PUT_ORDERS: &str = concat!(
-    "INSERT INTO orders (",
+    "WITH put AS (INSERT INTO orders (",
     order_columns!(),
     ") SELECT * FROM unnest($1::BIGINT[], $2::UUID[], $3::TEXT[], $4::UUID[], $5::TEXT[], $6::BIGINT[], $7::TEXT[], \
      $8::BIGINT[], $9::TEXT[], $10::BIGINT[], $11::BIGINT[], $12::TEXT[], $13::BIGINT[], $14::BIGINT[], $15::BIGINT[], \
      $16::BIGINT[], $17::TEXT[], $18::TEXT[], $19::UUID[]) \
      ON CONFLICT (id) DO UPDATE SET status = excluded.status, shipped_at = excluded.shipped_at, \
      delivered_at = excluded.delivered_at, cancelled_at = excluded.cancelled_at, \
-     cancelled_by = excluded.cancelled_by, cancel_reason = excluded.cancel_reason, ride = excluded.ride"
+     cancelled_by = excluded.cancelled_by, cancel_reason = excluded.cancel_reason, ride = excluded.ride \
+     WHERE orders.buyer = excluded.buyer AND orders.item = excluded.item AND orders.placed_at = excluded.placed_at \
+     RETURNING 1) SELECT must_be(count(*), cardinality($1)) FROM put"
 );
 
 pub(super) const PUT_RIDES: &str = "INSERT INTO ride (id, seller, body) \

@@ -34,6 +34,12 @@ BEGIN
 END
 $$;
 
+-- A later claim's epoch is above every earlier one's, also when a server that has restarted, or a standby that took
+-- over, has forgotten the last of them: claims are not flushed.
+CREATE FUNCTION next_epoch(epoch BIGINT) RETURNS BIGINT LANGUAGE sql VOLATILE AS $$
+    SELECT greatest(epoch + 1, (extract(epoch FROM clock_timestamp()) * 1000000)::BIGINT)
+$$;
+
 CREATE TABLE party (
     id            UUID PRIMARY KEY,
     role          TEXT NOT NULL CHECK (role IN ('seller', 'buyer')),
