@@ -41,6 +41,7 @@ postgres_tests!(
     a_replay_waits_for_a_commit_of_its_own,
     a_commit_that_was_cut_short_is_no_yes,
     a_session_that_was_cut_is_replaced,
+    a_number_that_was_forgotten_is_never_two_orders,
     the_schema_holds_the_accounts,
     foreign_changed_and_too_new_databases_are_refused,
     a_newer_schema_that_says_so_is_worked_with,
@@ -192,11 +193,45 @@ async fn a_commit_that_was_cut_short_is_no_yes() {
     assert_eq!(shop.quantity(lamp).await, 4, "it was done, and is not done twice");
 }
 
+/// Ends all sessions but the one that says so, and waits until they have ended.
+const CUT: &str = "SELECT count(pg_terminate_backend(pid, 5000)) FROM pg_stat_activity \
+                   WHERE datname = current_database() AND pid <> pg_backend_pid()";
+
+/// A server that has restarted, or a standby that took over, knows nothing of numbers that were taken and not
+/// committed, and gives them out again.
+async fn a_number_that_was_forgotten_is_never_two_orders() {
+    let mut shop = Shop::postgres().await;
+    let lamp = shop.lamp(ALICE, 9).await;
+    let mut other = shop.beside(OTHERS).await;
+    let order = async |shop: &mut Shop, buyer| match shop.act(buyer, buy(lamp, 1)).await.unwrap() {
+        Outcome::Order(order) => order,
+        other => panic!("{other:?}"),
+    };
+    let first = order(&mut shop, BOB).await;
+    // Refused: its number is left over.
+    shop.act(BOB, buy(lamp, 99)).await.unwrap_err();
+    shop.database().execute(&format!("SELECT setval('order_number', {})", first.id)).unwrap();
+    shop.database().execute(CUT).unwrap();
+    let (bobs, daves) = (order(&mut shop, BOB).await, order(&mut other, DAVE).await);
+    assert_ne!(bobs.id, daves.id);
+    for kept in [&first, &bobs, &daves] {
+        assert_eq!(shop.store.reads.order(kept.id).await.unwrap().as_ref(), Some(kept));
+    }
+    // And should one come back all the same, nothing is written over.
+    shop.database().execute(&format!("SELECT setval('order_number', {}, false)", first.id)).unwrap();
+    shop.database().execute(CUT).unwrap();
+    let command = shop.command(DAVE, buy(lamp, 1));
+    let rows = shop.decided(&command).await;
+    let refused = shop.lane.save(&rows).await;
+    assert!(matches!(refused, Err(SaveError::Conflict(_))), "{refused:?}");
+    assert_eq!(shop.store.reads.order(first.id).await.unwrap(), Some(first));
+    assert_eq!(shop.quantity(lamp).await, 6);
+}
+
 async fn a_session_that_was_cut_is_replaced() {
     let mut shop = Shop::postgres().await;
     let lamp = shop.lamp(ALICE, 5).await;
-    let cut = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity \
-               WHERE datname = current_database() AND pid <> pg_backend_pid()";
+    let cut = CUT;
     shop.database().execute(cut).unwrap();
     shop.act(BOB, buy(lamp, 1)).await.unwrap();
     assert_eq!(shop.quantity(lamp).await, 4);
