@@ -171,8 +171,13 @@ impl Connection {
 
     /// Carries out statements without values.
     pub(super) async fn batch(&self, sql: &str) -> Result<(), Failure> {
-        let done = timeout(PATIENCE, self.client.batch_execute(sql)).await;
-        Ok(done.map_err(|_| Failure::Silence(PATIENCE))??)
+        self.batch_within(PATIENCE, sql).await
+    }
+
+    /// The same, for what may take its time.
+    pub(super) async fn batch_within(&self, patience: Duration, sql: &str) -> Result<(), Failure> {
+        let done = timeout(patience, self.client.batch_execute(sql)).await;
+        Ok(done.map_err(|_| Failure::Silence(patience))??)
     }
 
     /// Statements to be sent together. All must have been prepared when the session was opened.

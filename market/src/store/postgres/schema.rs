@@ -5,6 +5,10 @@
 //! that says it may (`min_reader`): a migration first *expands* (adds what older markets do not mind), and only
 //! a later one, when no older market runs any more, *contracts*.
 
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep};
+
 use super::{
     address::Address,
     connection::{Connection, Session},
@@ -27,8 +31,13 @@ const MIGRATIONS: &[Migration] =
 /// The oldest server that is supported, as it numbers itself.
 const MIN_SERVER: i32 = 150_000;
 
-/// Held by whoever migrates, for its session.
-const LOCK: &str = "SELECT pg_advisory_lock(1936682347, 1)";
+/// Held by whoever migrates, for its session. Asked for again and again: waiting for it in the server would end with
+/// the session's `lock_timeout`, long before a large migration of another market's has.
+const LOCK: &str = "SELECT pg_try_advisory_lock(1936682347, 1)";
+/// How often it is asked for.
+const LOCK_LOOK: Duration = Duration::from_millis(200);
+/// How long another market may migrate; also the longest that one migration may take.
+const MIGRATION_PATIENCE: Duration = Duration::from_secs(3_600);
 const UNLOCK: &str = "SELECT pg_advisory_unlock(1936682347, 1)";
 
 const SERVER: &str =
@@ -65,11 +74,11 @@ pub(super) async fn migrate(address: &Address) -> Result<(), StoreError> {
     let mut connection = Connection::open(address, &session, &tokio::runtime::Handle::current()).await?;
     check_server(&mut connection, address).await?;
     // Ends with the session, whatever happens.
-    connection.query(LOCK, Vec::new()).await?;
+    take_turn(&mut connection, address).await?;
     let known = versions(&mut connection, address).await?;
     for (number, migration) in (1_i32..).zip(MIGRATIONS).skip(known) {
         connection.batch("BEGIN").await?;
-        connection.batch(migration.sql).await?;
+        connection.batch_within(MIGRATION_PATIENCE, migration.sql).await?;
         let noted = super::connection::params![number, migration.min_reader, migration.sql];
         connection.query(NOTE, noted).await?;
         connection.batch("COMMIT").await?;
@@ -78,6 +87,28 @@ pub(super) async fn migrate(address: &Address) -> Result<(), StoreError> {
     connection.query(REBASE, Vec::new()).await?;
     connection.query(UNLOCK, Vec::new()).await?;
     Ok(())
+}
+
+async fn take_turn(connection: &mut Connection, address: &Address) -> Result<(), StoreError> {
+    let deadline = Instant::now() + MIGRATION_PATIENCE;
+    let mut was_told = false;
+    loop {
+        let rows = connection.query(LOCK, Vec::new()).await?;
+        if rows.first().map_or(Ok(false), |row| get(row, 0))? {
+            return Ok(());
+        }
+        if Instant::now() >= deadline {
+            return Err(StoreError::unavailable(format!(
+                "another market has been bringing {} forward for an hour; look what holds it up",
+                address.shown
+            )));
+        }
+        if !was_told {
+            tracing::info!("another market is bringing the database forward; waiting for it");
+            was_told = true;
+        }
+        sleep(LOCK_LOOK).await;
+    }
 }
 
 /// Whether the database can be read as it is.
