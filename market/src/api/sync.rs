@@ -190,10 +190,20 @@ impl Sync {
             Some(Ok(SubscribeItem::CaughtUp(sequence))) => {
                 Answer::CaughtUp(v1::SyncCaughtUp { sequence: sequence.0 })
             }
-            Some(Err(end)) => return Err(self.kept(&subscribe_end(&end))),
+            Some(Err(end)) => return Err(self.kept(&subscribe_end(&self.told_apart(end).await))),
             None => return Err(self.kept(&too_slow())),
         };
         self.send(answer).await
+    }
+
+    /// The claim of a removed till is void at every market, as if another stream had taken over.
+    async fn told_apart(&self, end: SubscribeEnd) -> SubscribeEnd {
+        if !matches!(end, SubscribeEnd::Replaced) {
+            return end;
+        }
+        let tills = self.api.reads().tills(self.caller.party).await;
+        let is_gone = tills.is_ok_and(|tills| tills.iter().all(|till| till.id != self.till.id));
+        if is_gone { SubscribeEnd::Removed } else { end }
     }
 
     async fn send(&self, answer: Answer) -> Result<(), End> {
