@@ -10,7 +10,10 @@ use std::{
 use http::{HeaderMap, Response};
 use http_body::{Frame, SizeHint};
 use pin_project_lite::pin_project;
-use souk_proto::metadata::{MARKET_TIME, REQUEST_ID, SERVER_TIMING};
+use souk_proto::{
+    metadata::{MARKET_TIME, REQUEST_ID, SERVER_TIMING},
+    reason::code_name,
+};
 use tonic::{Code, Status, body::Body};
 
 use super::{AttemptLog, CallTiming, Timings};
@@ -42,29 +45,6 @@ impl fmt::Display for Attempt {
             Some(id) => write!(f, " [{id}]"),
             None => Ok(()),
         }
-    }
-}
-
-/// As gRPC writes it.
-fn code_name(code: Code) -> &'static str {
-    match code {
-        Code::Ok => "OK",
-        Code::Cancelled => "CANCELLED",
-        Code::Unknown => "UNKNOWN",
-        Code::InvalidArgument => "INVALID_ARGUMENT",
-        Code::DeadlineExceeded => "DEADLINE_EXCEEDED",
-        Code::NotFound => "NOT_FOUND",
-        Code::AlreadyExists => "ALREADY_EXISTS",
-        Code::PermissionDenied => "PERMISSION_DENIED",
-        Code::ResourceExhausted => "RESOURCE_EXHAUSTED",
-        Code::FailedPrecondition => "FAILED_PRECONDITION",
-        Code::Aborted => "ABORTED",
-        Code::OutOfRange => "OUT_OF_RANGE",
-        Code::Unimplemented => "UNIMPLEMENTED",
-        Code::Internal => "INTERNAL",
-        Code::Unavailable => "UNAVAILABLE",
-        Code::DataLoss => "DATA_LOSS",
-        Code::Unauthenticated => "UNAUTHENTICATED",
     }
 }
 
