@@ -1,4 +1,4 @@
-//! `bench failover`: two markets on a primary with a synchronous standby, under load. The primary is killed, the
+//! `bench failover`: two markets on a primary with a synchronous standby, under load. The primary is killed, or hangs, the
 //! standby takes its place, and afterwards everything that was acknowledged is looked for.
 
 use std::{
@@ -25,7 +25,7 @@ use tokio::{task::JoinSet, time::sleep};
 
 use crate::database::{Markets, SETTINGS, ran};
 
-/// Kill the primary database under two markets and promote its synchronous standby; prove that nothing is lost
+/// Lose the primary database under two markets and promote its synchronous standby; prove that nothing is lost
 #[derive(Args)]
 pub(crate) struct FailoverArgs {
     /// How long to trade before and after, in seconds.
@@ -34,6 +34,9 @@ pub(crate) struct FailoverArgs {
     /// How many purchases are under way at a time.
     #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..=1024))]
     clients: u16,
+    /// Let the primary hang, taking connections and answering nothing, instead of killing it.
+    #[arg(long)]
+    freeze: bool,
     /// How often to do it all.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=100))]
     rounds: u32,
@@ -112,7 +115,11 @@ async fn round(args: &FailoverArgs) -> anyhow::Result<Ended> {
     let stretch = Duration::from_secs(args.seconds);
     sleep(stretch).await;
     let kill = Instant::now();
-    primary.kill()?;
+    if args.freeze {
+        primary.freeze()?
+    } else {
+        primary.kill()?
+    }
     killed.store(true, Ordering::SeqCst);
     standby.promote()?;
     sleep(stretch).await;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::App;
+use super::{App, replicas::Sight};
 use crate::{
     observe::{Memory, Metrics, SpanCounts, port::Health},
     server::Pulses,
@@ -39,13 +39,18 @@ impl App {
         metrics
     }
 
-    /// Whether the market lives, and whether it answers.
+    /// Whether the market lives, and whether it answers: its ledger works, its index is level, it does not close, and
+    /// a database that it shares with others is there.
     pub(super) fn health(&self) -> impl FnOnce(Pulses) -> Health + use<> {
         let (has_failed, ledger) = (self.lanes.failure(), self.lanes.failure());
         let (search, closing) = (self.parts.search.clone(), self.parts.closing.clone());
+        let sight = self.sight.clone();
         move |threads| Health {
             is_alive: Box::new(move || !has_failed() && threads.are_well()),
-            is_ready: Box::new(move || !ledger() && search.load().level && !closing.is_cancelled()),
+            is_ready: Box::new(move || {
+                let is_in_sight = sight.as_ref().is_none_or(Sight::is_fresh);
+                !ledger() && is_in_sight && search.load().level && !closing.is_cancelled()
+            }),
         }
     }
 

@@ -7,7 +7,7 @@ mod serve;
 
 use std::{io, net::SocketAddr, sync::Arc};
 
-use replicas::{Ears, Notes};
+use replicas::{Ears, Notes, Sight};
 use rotate::{Changes, Rotator};
 pub use serve::ServeError;
 
@@ -54,6 +54,8 @@ pub struct App {
     admin: Option<TcpListener>,
     times: Arc<CallTimes>,
     spans: Option<Arc<SpanCounts>>,
+    /// Of a store that others write to as well; nobody looks whether one of this market's own is there.
+    sight: Option<Sight>,
 }
 
 /// Why the market could not be opened.
@@ -135,9 +137,10 @@ impl App {
             clock,
             closing: CancellationToken::new(),
         });
-        if let Some(replicas) = replicas {
+        let sight = replicas.as_ref().map(|_| Sight::new());
+        if let (Some(replicas), Some(sight)) = (replicas, sight.clone()) {
             let ears = Ears::of(&parts, Arc::clone(&access), notes);
-            tokio::spawn(replicas::follow(replicas, ears, parts.closing.clone()));
+            tokio::spawn(replicas::follow(replicas, ears, sight, parts.closing.clone()));
         }
         let admin = listen(config.server.admin_listen).await?;
         Ok(Self {
@@ -153,6 +156,7 @@ impl App {
             admin,
             times: Arc::default(),
             spans: None,
+            sight,
         })
     }
 

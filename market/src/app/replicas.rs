@@ -4,6 +4,7 @@
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
 };
 
 use tokio_util::sync::CancellationToken;
@@ -17,6 +18,10 @@ use crate::{
     search::Search,
     store::{Hint, Look, Replicas, Standing},
 };
+
+/// How long a look at the store counts. Without others to follow it is looked at more than twice a second, so this
+/// is several failures in a row, or a store that does not answer.
+const SIGHT_LIFE: Duration = Duration::from_secs(3);
 
 /// Takes notes of how parties stand, from commits of this market and from looks at the store. A look that was
 /// overtaken by a commit is left out; the next one comes soon.
@@ -62,8 +67,32 @@ pub(super) struct Ears {
     pub(super) notes: Notes,
 }
 
+/// When the store was seen last, for those who ask whether the market is of use. Clones share it.
+#[derive(Clone)]
+pub(super) struct Sight(Arc<Mutex<Instant>>);
+
+impl Sight {
+    pub(super) fn new() -> Self {
+        Self(Arc::new(Mutex::new(Instant::now())))
+    }
+
+    fn note(&self) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+    }
+
+    /// Whether it was seen within [`SIGHT_LIFE`].
+    pub(super) fn is_fresh(&self) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).elapsed() <= SIGHT_LIFE
+    }
+}
+
 /// Follows until the market closes.
-pub(super) async fn follow(replicas: Arc<dyn Replicas>, ears: Ears, closing: CancellationToken) {
+pub(super) async fn follow(
+    replicas: Arc<dyn Replicas>,
+    ears: Ears,
+    sight: Sight,
+    closing: CancellationToken,
+) {
     let mut known = HashMap::new();
     loop {
         let hint = tokio::select! {
@@ -74,8 +103,15 @@ pub(super) async fn follow(replicas: Arc<dyn Replicas>, ears: Ears, closing: Can
         if hint.everything || hint.feed || hint.standings {
             let followed = if hint.everything { ears.relay.followed() } else { Vec::new() };
             let commits = ears.notes.commits();
+            let moved = ears.search.load().moved;
             match replicas.look(&followed).await {
-                Ok(look) => ears.see(&look, commits, hint.everything, &mut known),
+                Ok(look) => {
+                    sight.note();
+                    if look.feed_end < moved {
+                        ears.search.was_set_back();
+                    }
+                    ears.see(&look, commits, hint.everything, &mut known);
+                }
                 Err(error) => tracing::debug!(%error, "the store can't be looked at just now"),
             }
         }

@@ -30,6 +30,7 @@ const WATCH: &str = r#"
 server=$!
 cat >/dev/null
 kill -INT $server
+kill -CONT $server $(cat /proc/$server/task/$server/children)
 wait $server
 rm -rf "$2"
 "#;
@@ -184,10 +185,32 @@ impl DatabaseServer {
     /// # Errors
     /// It does not run.
     pub fn kill(&self) -> io::Result<()> {
+        self.signal("-KILL")
+    }
+
+    /// Stops the server where it stands, as a machine that hangs would: connections are still taken, by the kernel,
+    /// and nothing is answered any more.
+    ///
+    /// # Errors
+    /// It does not run.
+    pub fn freeze(&self) -> io::Result<()> {
+        self.signal("-STOP")
+    }
+
+    /// Lets a server go on that was frozen.
+    ///
+    /// # Errors
+    /// It does not run.
+    pub fn thaw(&self) -> io::Result<()> {
+        self.signal("-CONT")
+    }
+
+    /// To the server and everything that it runs.
+    fn signal(&self, signal: &str) -> io::Result<()> {
         let pid = fs::read_to_string(self.folder.join("data/postmaster.pid"))?;
         let pid = pid.lines().next().unwrap_or_default();
         let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"))?;
-        done(Command::new("kill").arg("-KILL").arg(pid).args(children.split_whitespace()))
+        done(Command::new("kill").arg(signal).arg(pid).args(children.split_whitespace()))
     }
 
     /// Makes a standby the one that takes writes.

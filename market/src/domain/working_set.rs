@@ -38,6 +38,17 @@ pub struct Keys {
     pub new_orders: usize,
 }
 
+impl Keys {
+    /// Whether both name a row that writers take turns on, by the same key.
+    pub fn contend(&self, other: &Self) -> bool {
+        !(self.items.is_disjoint(&other.items)
+            && self.skus.is_disjoint(&other.skus)
+            && self.orders.is_disjoint(&other.orders)
+            && self.rides.is_disjoint(&other.rides)
+            && self.tills.is_disjoint(&other.tills))
+    }
+}
+
 /// A request that was carried out, as it is kept for replays.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Recorded {

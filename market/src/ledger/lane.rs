@@ -32,6 +32,8 @@ const ATTEMPTS: usize = 8;
 #[derive(Clone, Copy)]
 enum BatchFailure {
     Unavailable,
+    /// Others hold rows that it needs.
+    Held,
     Corrupt,
     Indefinite,
 }
@@ -77,26 +79,48 @@ impl Runner {
     }
 
     async fn answer(&mut self, commands: &[Command]) -> Vec<Answer> {
-        match self.carry_out(commands).await {
+        let commands: Vec<&Command> = commands.iter().collect();
+        match self.carry_out(&commands).await {
             Ok(answers) => answers,
             // One unreadable row must not fail the others' commands.
             Err(BatchFailure::Corrupt) if commands.len() > 1 => {
                 let mut answers = Vec::with_capacity(commands.len());
                 for command in commands {
-                    let alone = self.carry_out(std::slice::from_ref(command)).await;
-                    answers.extend(alone.unwrap_or_else(|failure| vec![Err(failure.into())]));
+                    answers.extend(self.carry_out_or_fail(&[command]).await);
                 }
                 answers
             }
-            Err(failure) => commands.iter().map(|_| Err(failure.into())).collect(),
+            Err(BatchFailure::Held) => self.carry_out_around(&commands).await,
+            Err(failure) => failed_all(&commands, failure),
         }
     }
 
-    async fn carry_out(&mut self, commands: &[Command]) -> Result<Vec<Answer>, BatchFailure> {
-        let mut keys = Keys::default();
-        for command in commands {
-            command.add_keys(&mut keys);
+    /// Some rows of the batch are held by others, who may take their time. What does without those rows is carried out, then
+    /// the rest is tried once more.
+    async fn carry_out_around(&mut self, commands: &[&Command]) -> Vec<Answer> {
+        let held = match self.lane.held(&keys_of(commands)).await {
+            Ok(held) => held,
+            Err(error) => return failed_all(commands, failed("look after", &error)),
+        };
+        let is_stuck: Vec<bool> = commands.iter().map(|command| keys_of(&[command]).contend(&held)).collect();
+        let part = |stuck: bool| -> Vec<&Command> {
+            commands.iter().zip(&is_stuck).filter(|(_, is)| **is == stuck).map(|(one, _)| *one).collect()
+        };
+        let mut free = self.carry_out_or_fail(&part(false)).await.into_iter();
+        let mut stuck = self.carry_out_or_fail(&part(true)).await.into_iter();
+        let in_order = is_stuck.iter().filter_map(|is| if *is { stuck.next() } else { free.next() });
+        in_order.collect()
+    }
+
+    async fn carry_out_or_fail(&mut self, commands: &[&Command]) -> Vec<Answer> {
+        if commands.is_empty() {
+            return Vec::new();
         }
+        self.carry_out(commands).await.unwrap_or_else(|failure| failed_all(commands, failure))
+    }
+
+    async fn carry_out(&mut self, commands: &[&Command]) -> Result<Vec<Answer>, BatchFailure> {
+        let keys = keys_of(commands);
         for _ in 1..ATTEMPTS {
             match self.attempt(&keys, commands).await? {
                 Some(answers) => return Ok(answers),
@@ -110,7 +134,7 @@ impl Runner {
     async fn attempt(
         &mut self,
         keys: &Keys,
-        commands: &[Command],
+        commands: &[&Command],
     ) -> Result<Option<Vec<Answer>>, BatchFailure> {
         let mut rows = self.lane.load(keys).await.map_err(|error| failed("load", &error))?;
         rows.audit.clone_from(&self.notes);
@@ -146,13 +170,25 @@ impl Runner {
         Ok(Some(decided.map(|decided| answer(decided, receipt.feed_position)).collect()))
     }
 
-    fn decide_all(&mut self, rows: &mut WorkingSet, commands: &[Command]) -> Vec<Result<Outcome, Refusal>> {
+    fn decide_all(&mut self, rows: &mut WorkingSet, commands: &[&Command]) -> Vec<Result<Outcome, Refusal>> {
         let now = self.clock.now();
         let random = &mut self.random;
         let mut event_ids = || event_id(now, random);
         let mut context = Context { now, event_ids: &mut event_ids };
         commands.iter().map(|command| decide(rows, command, &mut context)).collect()
     }
+}
+
+fn keys_of(commands: &[&Command]) -> Keys {
+    let mut keys = Keys::default();
+    for command in commands {
+        command.add_keys(&mut keys);
+    }
+    keys
+}
+
+fn failed_all(commands: &[&Command], failure: BatchFailure) -> Vec<Answer> {
+    commands.iter().map(|_| Err(failure.into())).collect()
 }
 
 /// A version 7 UUID (RFC 9562): ids of one time lie together in an index.
@@ -172,6 +208,7 @@ fn failed(step: &str, error: &StoreError) -> BatchFailure {
     tracing::error!(step, %error, "a batch was not carried out");
     match error {
         StoreError::Unavailable(_) | StoreError::Overloaded => BatchFailure::Unavailable,
+        StoreError::Held(_) => BatchFailure::Held,
         StoreError::Corrupt(_) => BatchFailure::Corrupt,
     }
 }
@@ -179,7 +216,7 @@ fn failed(step: &str, error: &StoreError) -> BatchFailure {
 impl From<BatchFailure> for LedgerError {
     fn from(failure: BatchFailure) -> Self {
         match failure {
-            BatchFailure::Unavailable => Self::Unavailable,
+            BatchFailure::Unavailable | BatchFailure::Held => Self::Unavailable,
             BatchFailure::Corrupt => Self::Corrupt,
             BatchFailure::Indefinite => Self::Indefinite,
         }

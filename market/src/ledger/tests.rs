@@ -11,12 +11,17 @@ use uuid::Uuid;
 
 use super::*;
 use crate::{
-    domain::{DisplayName, Fingerprint, Keys, Origin, PartyId, RequestId, RequestKey, Role, WorkingSet},
+    domain::{
+        DisplayName, Fingerprint, ItemId, Keys, Origin, PartyId, RequestId, RequestKey, Role, WorkingSet,
+    },
     store::{SaveError, StoreError, memory},
 };
 
 /// A party whose row can't be read.
 const UNREADABLE: u128 = u128::MAX;
+
+/// An item whose row another market holds.
+const HELD: ItemId = ItemId(7);
 
 /// How the next saves end.
 #[derive(Clone, Copy)]
@@ -54,7 +59,15 @@ impl Lane for Faulty {
         if keys.parties.contains(&party(UNREADABLE)) {
             return Err(StoreError::corrupt("a party of another age"));
         }
+        if keys.items.contains(&HELD) {
+            return Err(StoreError::Held("another market is slow".into()));
+        }
         self.inner.load(keys).await
+    }
+
+    async fn held(&mut self, keys: &Keys) -> Result<Keys, StoreError> {
+        let items = keys.items.iter().copied().filter(|id| *id == HELD).collect();
+        Ok(Keys { items, ..Keys::default() })
     }
 
     async fn save(&mut self, rows: &WorkingSet) -> Result<Receipt, SaveError> {
@@ -108,6 +121,11 @@ fn register(number: u128) -> Command {
             callback: None,
         },
     }
+}
+
+/// Registered, the party wishes for an item.
+fn wish(number: u128, item: ItemId) -> Command {
+    Command { action: Action::Wish { item }, ..register(number) }
 }
 
 struct Ground {
@@ -205,6 +223,27 @@ async fn one_unreadable_row_does_not_fail_the_others() {
     before.await.unwrap().unwrap();
     assert!(matches!(unreadable.await.unwrap(), Err(LedgerError::Corrupt)));
     after.await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn one_row_that_another_market_holds_does_not_fail_the_others() {
+    let ground = Ground::open(0);
+    let first = ground.submit(register(1));
+    tokio::task::yield_now().await;
+    ground.until_queued(0).await;
+    let batch = [register(2), wish(3, HELD), register(4), wish(5, ItemId(8))];
+    let batch = batch.map(|command| ground.submit(command));
+    tokio::task::yield_now().await;
+    ground.until_queued(batch.len()).await;
+    ground.controls.loads.add_permits(100);
+    first.await.unwrap().unwrap();
+    let [before, held, after, other] = batch;
+    before.await.unwrap().unwrap();
+    assert!(matches!(held.await.unwrap(), Err(LedgerError::Unavailable)));
+    after.await.unwrap().unwrap();
+    assert!(matches!(other.await.unwrap(), Err(LedgerError::Refused(_))), "there is no such item");
+    // The first, the whole batch, what is free of it, and the rest once more.
+    assert_eq!(ground.controls.batches.load(Ordering::SeqCst), 4);
 }
 
 #[tokio::test]

@@ -22,6 +22,9 @@ pub enum SearchError {
     /// The two ends of the price range are in different currencies.
     #[error("the price range goes from {0} to {1}; use one currency for both ends")]
     CurrenciesDiffer(&'static str, &'static str),
+    /// The store lacks what it had, as after a backup or a standby that was behind took its place.
+    #[error("the store is behind the search index, as if it had been set back")]
+    SetBack,
     /// The store could not be read.
     #[error(transparent)]
     Store(#[from] StoreError),

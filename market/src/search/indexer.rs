@@ -15,7 +15,7 @@ use arc_swap::ArcSwap;
 use futures::FutureExt as _;
 use tantivy::IndexWriter;
 use tokio::{
-    sync::{oneshot, watch},
+    sync::{Notify, oneshot, watch},
     time,
 };
 use tokio_util::sync::CancellationToken;
@@ -55,6 +55,8 @@ pub(super) struct Live {
     pub(super) moved: watch::Sender<FeedPosition>,
     /// The highest position that somebody waits for.
     pub(super) wanted: watch::Sender<FeedPosition>,
+    /// The store's feed ends before what was indexed.
+    pub(super) set_back: Notify,
     pub(super) closing: CancellationToken,
 }
 
@@ -102,6 +104,7 @@ async fn run(home: IndexHome, reads: Arc<dyn Reads>, ready: oneshot::Sender<Resu
         progress: watch::Sender::new(Progress::default()),
         moved: watch::Sender::new(indexer.position),
         wanted: watch::Sender::default(),
+        set_back: Notify::new(),
         closing: CancellationToken::new(),
     });
     if ready.send(Ok(Arc::clone(&live))).is_err() {
@@ -140,6 +143,11 @@ async fn reopen(home: &IndexHome, reads: &Arc<dyn Reads>, live: &Live) -> Option
         match Indexer::open(home, reads).await {
             Ok((indexer, reader)) => {
                 live.reader.store(Arc::new(reader));
+                // What was told of a feed that ends sooner now would never come.
+                live.moved.send_replace(indexer.position);
+                live.wanted.send_replace(FeedPosition::default());
+                // It was, and was told more than once.
+                let _ = live.set_back.notified().now_or_never();
                 return Some(indexer);
             }
             Err(error) => tracing::error!(error = %error, "the search index can't be opened"),
@@ -175,6 +183,7 @@ impl Indexer {
             let shown = live.progress.borrow().indexed;
             tokio::select! {
                 () = live.closing.cancelled() => return Ok(()),
+                () = live.set_back.notified() => return Err(SearchError::SetBack),
                 _ = moved.wait_for(|moved| *moved > shown) => {}
             }
             tokio::select! {
@@ -187,8 +196,6 @@ impl Indexer {
 
     /// Brings the index to the end of the feed.
     async fn catch_up(&mut self, live: &Live) -> Result<(), SearchError> {
-        // Looked at before the feed is read: a feed read to its end later holds everything up to here.
-        let horizon = self.reads.feed_horizon().await?;
         let mut read_to = self.position;
         let mut uncommitted = 0;
         while !live.closing.is_cancelled() {
@@ -205,7 +212,9 @@ impl Indexer {
                 live.progress.send_modify(|progress| progress.indexed = read_to.max(progress.indexed));
             }
             if is_end {
-                live.progress.send_replace(Progress { indexed: read_to.max(horizon), level: true });
+                // Never further than what was read: a database that another took over for may give positions out
+                // again that came to nothing at the first.
+                live.progress.send_replace(Progress { indexed: read_to, level: true });
                 return Ok(());
             }
         }

@@ -98,6 +98,13 @@ impl Search {
         Live::raise(&self.shared.live.moved, position);
     }
 
+    /// The store's feed ends before where it is known to have been: the index is opened again, and built anew if it
+    /// holds what the store does not. Until then, searches wait.
+    pub fn was_set_back(&self) {
+        self.shared.own_writes.forget();
+        self.shared.live.set_back.notify_one();
+    }
+
     /// A caller was told of its own write, which moved the feed to this position: its searches will wait
     /// until they show it.
     pub fn remember(&self, caller: PartyId, position: FeedPosition) {

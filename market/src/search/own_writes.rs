@@ -48,6 +48,11 @@ impl OwnWrites {
         own.max(state.floor)
     }
 
+    /// The positions mean nothing any more.
+    pub(super) fn forget(&self) {
+        *self.lock() = State::default();
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }

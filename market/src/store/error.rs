@@ -11,6 +11,9 @@ pub enum StoreError {
     /// More is waiting for the store than it takes; nothing was changed.
     #[error("more is waiting for the store than it takes")]
     Overloaded,
+    /// Other writers hold rows that are needed, for longer than they are waited for; nothing was changed.
+    #[error("others hold what is needed: {0}")]
+    Held(#[source] Box<dyn StdError + Send + Sync>),
     /// What is stored can't be read: damage, or a defect.
     #[error("the store holds something unreadable: {0}")]
     Corrupt(#[source] Box<dyn StdError + Send + Sync>),

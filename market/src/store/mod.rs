@@ -60,8 +60,16 @@ pub trait Lane: Send {
     /// order, together with the sellers of the items, the items of the orders (and their sellers). Sets
     /// numbers aside for the new rows. Rows that don't exist are left out.
     ///
-    /// On an error the transaction is over.
+    /// On an error the transaction is over. Rows that other writers hold are waited for, for a bounded time; then it
+    /// is [`StoreError::Held`].
     async fn load(&mut self, keys: &Keys) -> Result<WorkingSet, StoreError>;
+
+    /// Which of the rows that `keys` names other writers hold just now, by all keys that name them. Asked between
+    /// transactions, after [`StoreError::Held`]; where there are no other writers, none.
+    async fn held(&mut self, keys: &Keys) -> Result<Keys, StoreError> {
+        let _ = keys;
+        Ok(Keys::default())
+    }
 
     /// Writes all that the rules have changed, in bulk, and commits it durably. Saving
     ///

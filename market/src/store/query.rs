@@ -207,12 +207,6 @@ pub trait Reads: Send + Sync {
     /// The position of the latest searchable change.
     async fn feed_end(&self) -> Result<FeedPosition, StoreError>;
 
-    /// A position up to which the feed is final: everything at or before it can be read by now. Where several
-    /// markets write, that is after [`Self::feed_end`] or, for as long as a commit takes, before it.
-    async fn feed_horizon(&self) -> Result<FeedPosition, StoreError> {
-        self.feed_end().await
-    }
-
     /// What came of a request that was carried out and is still remembered.
     async fn request(&self, party: PartyId, id: RequestId) -> Result<Option<Recorded>, StoreError>;
 

@@ -64,7 +64,7 @@ pub fn internal(what: &str) -> Status {
 /// A status for a store that failed while reading.
 pub fn store_error(error: &StoreError) -> Status {
     match error {
-        StoreError::Unavailable(_) => {
+        StoreError::Unavailable(_) | StoreError::Held(_) => {
             tracing::warn!(%error, "the store does not answer");
             try_again(
                 Reason::Unavailable,

@@ -9,7 +9,7 @@ use market::{
     config::Config,
     demo::{
         actor::{Actor, draft},
-        ground::{Ground, GroundOptions},
+        ground::{Ground, GroundOptions, StoreKind},
     },
 };
 use souk_certs::identity::Role;
@@ -20,11 +20,27 @@ use tokio::{
     net::TcpStream,
 };
 
-/// A port of these tests' own: taken by a listener, let go, and taken by the market.
-static ADMIN: OnceLock<SocketAddr> = OnceLock::new();
+use crate::{
+    fair::eventually,
+    postgres::{Database, is_there},
+};
+
+/// A port of a test's own: taken by a listener, let go, and taken by the market.
+type Port = OnceLock<SocketAddr>;
+static ADMIN: Port = Port::new();
+static ADMIN_ON_POSTGRES: Port = Port::new();
+
+fn pick(port: &Port) {
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    port.set(free.local_addr().unwrap()).unwrap();
+}
 
 async fn get(path: &str) -> String {
-    let mut tcp = TcpStream::connect(ADMIN.get().unwrap()).await.unwrap();
+    get_from(&ADMIN, path).await
+}
+
+async fn get_from(port: &Port, path: &str) -> String {
+    let mut tcp = TcpStream::connect(port.get().unwrap()).await.unwrap();
     let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
     tcp.write_all(request.as_bytes()).await.unwrap();
     let mut answer = String::new();
@@ -34,9 +50,7 @@ async fn get(path: &str) -> String {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn health_and_the_times_of_calls_are_told() {
-    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    ADMIN.set(free.local_addr().unwrap()).unwrap();
-    drop(free);
+    pick(&ADMIN);
     let adjust = |config: &mut Config| config.server.admin_listen = ADMIN.get().copied();
     let ground = Ground::open(GroundOptions { adjust, ..GroundOptions::default() }).await.unwrap();
     for path in ["/livez", "/readyz"] {
@@ -61,6 +75,31 @@ async fn health_and_the_times_of_calls_are_told() {
         let bytes: u64 = figures.lines().find_map(|line| line.strip_prefix(part)).unwrap().parse().unwrap();
         assert!(bytes > 1_000_000, "{part}{bytes}");
     }
+    ground.close().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_market_whose_database_hangs_is_not_ready_until_it_goes_on() {
+    if !is_there() {
+        return;
+    }
+    pick(&ADMIN_ON_POSTGRES);
+    let database = Database::on_its_own_server();
+    let options = GroundOptions {
+        store: StoreKind::Postgres(database.address().to_owned()),
+        adjust: |config| config.server.admin_listen = ADMIN_ON_POSTGRES.get().copied(),
+        ..GroundOptions::default()
+    };
+    let ground = Ground::open(options).await.unwrap();
+    let answers = async |path: &str, code: &str| {
+        get_from(&ADMIN_ON_POSTGRES, path).await.starts_with(&format!("HTTP/1.1 {code}"))
+    };
+    eventually("the market is ready", || answers("/readyz", "200")).await;
+    database.server().freeze().unwrap();
+    eventually("the market says that it is of no use", || answers("/readyz", "503")).await;
+    assert!(answers("/livez", "200").await, "starting it again would not help");
+    database.server().thaw().unwrap();
+    eventually("the market is ready again", || answers("/readyz", "200")).await;
     ground.close().await.unwrap();
 }
 

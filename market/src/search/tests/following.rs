@@ -184,6 +184,31 @@ async fn an_index_ahead_of_the_store_is_built_again() {
 }
 
 #[tokio::test]
+async fn a_store_that_lost_changes_while_it_was_followed_is_indexed_again() {
+    for (home, directory_of) in [(tempfile::tempdir().unwrap(), true), (tempfile::tempdir().unwrap(), false)]
+    {
+        let index = if directory_of { directory(home.path()) } else { IndexHome::Memory };
+        let market = Market::open(Arc::default(), index).await;
+        market.put(item(1, "Lamp"));
+        let before = market.shop.position();
+        market.put(item(2, "Lamp"));
+        market.put(item(3, "Lamp"));
+        assert_eq!(market.page(&SearchQuery::default()).await.total, 3);
+        market.shop.set_back(before);
+        market.search.was_set_back();
+        eventually("the index is level again", async || {
+            let load = market.search.load();
+            load.level && load.indexed == before
+        })
+        .await;
+        assert_eq!(market.page(&SearchQuery::default()).await.total, 1);
+        market.put(item(4, "Lamp"));
+        assert_eq!(market.finds("lamp").await, [1, 4]);
+        market.search.close().await;
+    }
+}
+
+#[tokio::test]
 async fn two_markets_cannot_share_an_index() {
     let home = tempfile::tempdir().unwrap();
     let market = Market::open(Arc::default(), directory(home.path())).await;

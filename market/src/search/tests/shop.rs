@@ -60,6 +60,14 @@ impl Shop {
         self.lock().last
     }
 
+    /// Loses the latest changes, as a database does that a standby which was behind took over for.
+    pub(super) fn set_back(&self, to: FeedPosition) {
+        let mut state = self.lock();
+        state.last = to;
+        state.feed.retain(|position, _| *position <= to);
+        state.items.retain(|_, (position, _)| *position <= to);
+    }
+
     pub(super) fn set_down(&self, is_down: bool) {
         self.lock().is_down = is_down;
     }

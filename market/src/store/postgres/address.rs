@@ -8,7 +8,10 @@ use std::{
     fs,
     net::IpAddr,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
@@ -24,8 +27,6 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 
 use crate::store::StoreError;
 
-/// How long one host may take to answer.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 /// How long what was sent may stay without a sign of life from the other side.
 const TCP_USER_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a connection may be silent before it is tried.
@@ -44,7 +45,10 @@ const SESSION: &str = "-c lock_timeout=2s -c idle_in_transaction_session_timeout
 /// A database, and what is needed to open a session there.
 #[derive(Clone)]
 pub(super) struct Address {
-    pub(super) config: Config,
+    /// One for each host, in the order given.
+    hosts: Vec<Config>,
+    /// The place of the host that took the last session: the others would mostly be asked in vain.
+    last_good: Arc<AtomicUsize>,
     /// `None`: in plain.
     pub(super) tls: Option<MakeRustlsConnect>,
     /// Without secrets, for messages.
@@ -99,13 +103,72 @@ impl Address {
         config
             .ssl_mode(if tls.is_some() { SslMode::Require } else { SslMode::Disable })
             .target_session_attrs(TargetSessionAttrs::ReadWrite)
-            .connect_timeout(CONNECT_TIMEOUT)
             .tcp_user_timeout(TCP_USER_TIMEOUT)
             .keepalives_idle(KEEPALIVE_IDLE)
             .application_name("souk-market")
             .options(SESSION);
-        Ok(Self { config, tls, shown: plain })
+        let hosts = one_by_one(&config).map_err(wrong)?;
+        Ok(Self { hosts, last_good: Arc::default(), tls, shown: plain })
     }
+
+    /// The hosts with their places, the one that took the last session first.
+    pub(super) fn hosts(&self) -> impl Iterator<Item = (usize, &Config)> {
+        let first = self.last_good.load(Ordering::Relaxed);
+        let (before, from) = self.hosts.split_at(first);
+        (first..).zip(from).chain(before.iter().enumerate())
+    }
+
+    /// This host took a session.
+    pub(super) fn was_good(&self, place: usize) {
+        self.last_good.store(place, Ordering::Relaxed);
+    }
+}
+
+/// A configuration for each host: only the time to connect by TCP is bounded when they are tried together, and one that
+/// takes connections and never answers would keep everybody from the next.
+fn one_by_one(config: &Config) -> Result<Vec<Config>, String> {
+    let (names, addresses, ports) = (config.get_hosts(), config.get_hostaddrs(), config.get_ports());
+    if !addresses.is_empty() && addresses.len() != names.len() {
+        return Err("give as many hostaddr as hosts, or none".into());
+    }
+    if ports.len() > 1 && ports.len() != names.len() {
+        return Err("give each host its port, or one for all".into());
+    }
+    let single = |(place, name): (usize, &Host)| {
+        let mut single = Config::new();
+        match name {
+            Host::Tcp(name) => single.host(name),
+            Host::Unix(folder) => single.host_path(folder),
+        };
+        if let Some(address) = addresses.get(place) {
+            single.hostaddr(*address);
+        }
+        if let Some(port) = ports.get(place).or(ports.first()) {
+            single.port(*port);
+        }
+        copy_rest(config, &mut single);
+        single
+    };
+    Ok(names.iter().enumerate().map(single).collect())
+}
+
+/// All that is not about hosts.
+fn copy_rest(from: &Config, to: &mut Config) {
+    from.get_user().map(|user| to.user(user));
+    from.get_password().map(|password| to.password(password));
+    from.get_dbname().map(|name| to.dbname(name));
+    from.get_options().map(|options| to.options(options));
+    from.get_application_name().map(|name| to.application_name(name));
+    from.get_connect_timeout().map(|time| to.connect_timeout(*time));
+    from.get_tcp_user_timeout().map(|time| to.tcp_user_timeout(*time));
+    from.get_keepalives_interval().map(|time| to.keepalives_interval(time));
+    from.get_keepalives_retries().map(|count| to.keepalives_retries(count));
+    to.keepalives(from.get_keepalives())
+        .keepalives_idle(from.get_keepalives_idle())
+        .ssl_mode(from.get_ssl_mode())
+        .ssl_negotiation(from.get_ssl_negotiation())
+        .channel_binding(from.get_channel_binding())
+        .target_session_attrs(from.get_target_session_attrs());
 }
 
 /// The parameters that are ours to look at.
@@ -210,6 +273,25 @@ mod tests {
         ] {
             let refused = refusal(address);
             assert!(refused.contains(told), "{address}: {refused}");
+        }
+    }
+
+    #[test]
+    fn hosts_are_tried_one_by_one_and_the_last_good_one_first() {
+        let read = |address: &str| Address::read(address, &PostgresOptions::default()).unwrap();
+        let address = read("postgres://souk@127.0.0.1:5433,localhost,[::1]:5435/souk");
+        let shown = |address: &Address| -> Vec<_> {
+            address.hosts().map(|(place, host)| (place, host.get_ports().to_vec())).collect()
+        };
+        let (first, second, third) = ((0, vec![5433]), (1, vec![5432]), (2, vec![5435]));
+        assert_eq!(shown(&address), [first.clone(), second.clone(), third.clone()]);
+        address.was_good(2);
+        assert_eq!(shown(&address), [third, first, second]);
+        for (_, host) in address.hosts() {
+            assert_eq!((host.get_user(), host.get_dbname()), (Some("souk"), Some("souk")));
+            assert_eq!(host.get_hosts().len(), 1);
+            assert_eq!(host.get_options(), Some(SESSION));
+            assert_eq!(host.get_target_session_attrs(), TargetSessionAttrs::ReadWrite);
         }
     }
 

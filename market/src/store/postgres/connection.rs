@@ -14,15 +14,16 @@ use std::{
 
 use tokio::{runtime::Handle, sync::mpsc, task::AbortHandle, time::timeout};
 use tokio_postgres::{
-    AsyncMessage, Client, NoTls, Row, Statement, error::Severity, tls::MakeTlsConnect, types::ToSql,
+    AsyncMessage, Client, Config, NoTls, Row, Statement, error::Severity, tls::MakeTlsConnect, types::ToSql,
 };
 
 use super::{address::Address, error::Failure};
 
 /// How long a statement may take; only broken servers take longer.
 pub(super) const PATIENCE: Duration = Duration::from_secs(15);
-/// How long opening a session may take, over all hosts.
-const OPEN_PATIENCE: Duration = Duration::from_secs(10);
+/// How long a host may take until a session is open there, from its name on. After that the next one is tried, so that
+/// a host that takes connections and never answers keeps nobody from the one that took over.
+const OPEN_PATIENCE: Duration = Duration::from_secs(4);
 /// Notifications that were not looked at yet; they are hints, and further ones are dropped.
 const NOTIFICATIONS: usize = 64;
 
@@ -85,28 +86,33 @@ impl Connection {
         runtime: &Handle,
         notifications: Option<mpsc::Sender<String>>,
     ) -> Result<Self, Failure> {
-        let opening = async {
-            let mut opened = match &address.tls {
-                Some(tls) => Self::connect(address, tls.clone(), runtime, notifications).await?,
-                None => Self::connect(address, NoTls, runtime, notifications).await?,
+        let mut failures = Vec::new();
+        for (place, host) in address.hosts() {
+            let opening = async {
+                let notifications = notifications.clone();
+                let mut opened = match &address.tls {
+                    Some(tls) => Self::connect(host, tls.clone(), runtime, notifications).await?,
+                    None => Self::connect(host, NoTls, runtime, notifications).await?,
+                };
+                let commits = if session.durable { DURABLE } else { FORGETFUL };
+                opened.client.batch_execute(commits).await?;
+                opened.prepare(session.prepare).await?;
+                Ok::<_, Failure>(opened)
             };
-            let commits = if session.durable { DURABLE } else { FORGETFUL };
-            opened.client.batch_execute(commits).await?;
-            opened.prepare(session.prepare).await?;
-            Ok(opened)
-        };
-        match timeout(OPEN_PATIENCE, opening).await {
-            Ok(Ok(opened)) => Ok(opened),
-            Ok(Err(failure)) => {
-                let failure: Failure = failure;
-                Err(Failure::NoConnection(format!("no session at {}: {failure}", address.shown)))
+            match timeout(OPEN_PATIENCE, opening).await {
+                Ok(Ok(opened)) => {
+                    address.was_good(place);
+                    return Ok(opened);
+                }
+                Ok(Err(failure)) => failures.push(failure.to_string()),
+                Err(_) => failures.push(format!("no answer within {} s", OPEN_PATIENCE.as_secs())),
             }
-            Err(_) => Err(Failure::NoConnection(format!("no answer from {} in time", address.shown))),
         }
+        Err(Failure::NoConnection(format!("no session at {}: {}", address.shown, failures.join("; "))))
     }
 
     async fn connect<T>(
-        address: &Address,
+        host: &Config,
         tls: T,
         runtime: &Handle,
         notifications: Option<mpsc::Sender<String>>,
@@ -115,7 +121,7 @@ impl Connection {
         T: MakeTlsConnect<tokio_postgres::Socket>,
         T::Stream: Send + 'static,
     {
-        let (client, mut connection) = address.config.connect(tls).await?;
+        let (client, mut connection) = host.connect(tls).await?;
         let warned = Arc::new(AtomicBool::new(false));
         let saw_warning = Arc::clone(&warned);
         let drive = async move {

@@ -56,6 +56,11 @@ impl Failure {
         })
     }
 
+    /// Whether a lock was not to be had in time.
+    pub(super) fn is_held(&self) -> bool {
+        matches!(self, Self::Postgres(error) if error.code() == Some(&SqlState::LOCK_NOT_AVAILABLE))
+    }
+
     /// Whether the connection broke, or is about to.
     pub(super) fn is_disconnection(&self) -> bool {
         match self {
@@ -79,6 +84,9 @@ impl Failure {
     pub(super) fn into_store_error(self) -> StoreError {
         if matches!(self, Self::Overloaded) {
             return StoreError::Overloaded;
+        }
+        if self.is_held() {
+            return StoreError::Held(Box::new(self));
         }
         let is_damage = match &self {
             Self::Unreadable(_) => true,

@@ -28,7 +28,7 @@ use crate::{
     store::{Lane, Receipt, SaveError, StoreError},
 };
 
-/// How often loading is tried when it collides with others or meets a session that has ended.
+/// How often loading is tried when it meets a deadlock or a session that has ended.
 const LOAD_ATTEMPTS: usize = 4;
 /// Numbers that a batch left over are used by the next ones, but not much later: so numbers grow with time, as
 /// far as people can tell.
@@ -218,6 +218,17 @@ impl PostgresLane {
     }
 }
 
+/// Whether a party that was there before is shut out, let in again, or has other tills: that is what others decide by.
+/// They may show its former name.
+fn changes_what_others_decide_by(
+    rows: &WorkingSet,
+    receipt: &Receipt,
+    revisions: &BTreeMap<PartyId, i64>,
+) -> bool {
+    let is_weighty = !receipt.standings.is_empty() || rows.tills.changes().next().is_some();
+    is_weighty && rows.parties.changes().any(|(id, _)| revisions.contains_key(&id))
+}
+
 fn lost(failure: Failure) -> SaveError {
     if failure.is_collision() {
         SaveError::Conflict(failure.into_store_error())
@@ -234,7 +245,7 @@ impl Lane for PostgresLane {
                 Ok(rows) => return Ok(rows),
                 // Nothing was written yet. A session that was cut may have been an old one.
                 Err(failure @ Failure::Postgres(_))
-                    if failure.is_collision() || failure.is_disconnection() =>
+                    if failure.is_disconnection() || (failure.is_collision() && !failure.is_held()) =>
                 {
                     tracing::debug!(%failure, "a batch is loaded again");
                 }
@@ -242,6 +253,16 @@ impl Lane for PostgresLane {
             }
         }
         self.try_load(keys).await.map_err(Failure::into_store_error)
+    }
+
+    async fn held(&mut self, keys: &Keys) -> Result<Keys, StoreError> {
+        let mut connection = self.session().await?;
+        let held = load::held(&mut connection, keys).await;
+        // No transaction was begun, so that a refusal leaves the session idle.
+        if !held.as_ref().is_err_and(Failure::is_disconnection) {
+            self.connection = Some(connection);
+        }
+        Ok(held?)
     }
 
     async fn save(&mut self, rows: &WorkingSet) -> Result<Receipt, SaveError> {
@@ -252,7 +273,7 @@ impl Lane for PostgresLane {
                 self.herald.tell(|hint| hint.add(receipt));
                 self.items.take_back(rows.item_ids.left());
                 self.orders.take_back(rows.order_ids.left());
-                if rows.parties.changes().any(|(id, _)| revisions.contains_key(&id)) {
+                if changes_what_others_decide_by(rows, receipt, &revisions) {
                     self.outlast_others().await;
                 }
             }

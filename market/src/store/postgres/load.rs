@@ -12,7 +12,40 @@ use super::{
     error::Failure,
     statements as sql,
 };
-use crate::domain::{IdRange, ItemId, Keys, PartyId, RequestId, Stars, Till, Timestamp, Wish, WorkingSet};
+use crate::domain::{
+    IdRange, ItemId, Keys, OrderId, PartyId, RequestId, RideId, Sku, Stars, Till, TillId, Timestamp, Wish,
+    WorkingSet,
+};
+
+/// Which of the rows are held by others. The items of orders count under the orders alone.
+pub(super) async fn held(connection: &mut Connection, keys: &Keys) -> Result<Keys, Failure> {
+    let mut held = Keys::default();
+    let rides: Vec<Uuid> = keys.rides.iter().map(|id| id.0).collect();
+    for row in connection.query(sql::HELD_RIDES, params![rides]).await? {
+        held.rides.insert(RideId(get(&row, 0)?));
+    }
+    let tills: Vec<Uuid> = keys.tills.iter().map(|id| id.0).collect();
+    for row in connection.query(sql::HELD_TILLS, params![tills]).await? {
+        held.tills.insert(TillId(get(&row, 0)?));
+    }
+    let orders: Vec<i64> = keys.orders.iter().map(|id| id.0).collect();
+    for row in connection.query(sql::HELD_ORDERS, params![orders]).await? {
+        held.orders.insert(OrderId(get(&row, 0)?));
+    }
+    let sellers: Vec<Uuid> = keys.skus.iter().map(|(seller, _)| seller.0).collect();
+    let skus: Vec<String> = keys.skus.iter().map(|(_, sku)| sku.as_str().to_owned()).collect();
+    let mut items: Vec<i64> = keys.items.iter().map(|id| id.0).collect();
+    for row in connection.query(sql::FIND_SKUS, params![sellers, skus]).await? {
+        items.push(get(&row, 0)?);
+    }
+    for row in connection.query(sql::HELD_ITEMS, params![items]).await? {
+        held.items.insert(ItemId(get(&row, 0)?));
+        if let Some(sku) = get::<Option<&str>>(&row, 2)? {
+            held.skus.insert((convert::party_id(&row, 1)?, Sku::parse(sku).map_err(unreadable)?));
+        }
+    }
+    Ok(held)
+}
 
 /// Rows, and what only the lane has to know of them.
 pub(super) struct Loaded {

@@ -239,10 +239,6 @@ impl Reads for PostgresReads {
         Ok(end.unwrap_or_default())
     }
 
-    async fn feed_horizon(&self) -> Result<FeedPosition, StoreError> {
-        Ok(chain::horizon(&self.pool).await?)
-    }
-
     async fn request(&self, party: PartyId, id: RequestId) -> Result<Option<Recorded>, StoreError> {
         let rows = self.pool.query(REQUEST, || params![id.0, party.0]).await?;
         one(&rows, |row| convert::recorded(row, 0))

@@ -13,8 +13,8 @@ use super::{
 use crate::{
     audit,
     domain::{
-        Audience, CancelReason, Event, EventKind, Item, NewEvent, Order, Party, PartyId, Role, Sku, Topic,
-        WorkingSet,
+        Audience, CancelReason, Event, EventKind, Item, NewEvent, Order, Party, PartyId, Role, Sku, Till,
+        TillId, Topic, WorkingSet,
     },
     store::Receipt,
 };
@@ -49,7 +49,7 @@ pub(super) fn add_all(
     add_audit(pipeline, rows);
     let mut receipt = Receipt::of(rows);
     add_events(pipeline, rows, &mut receipt)?;
-    add_deliveries(pipeline, rows, &mut receipt)?;
+    add_mailboxes(pipeline, rows, &mut receipt)?;
     Ok(Saving { receipt, feed })
 }
 
@@ -105,15 +105,6 @@ fn add_parties(
             ],
         );
     }
-    pipeline.add(
-        sql::OPEN_MAILBOXES,
-        params![
-            column!(changed, |party| party.id.0),
-            column!(changed, |party| party.role.as_str()),
-            column!(changed, |party| party.open_callback().map(|callback| callback.host.clone())),
-            column!(changed, |party| party.open_callback().map(|callback| i32::from(callback.port))),
-        ],
-    );
     Ok(())
 }
 
@@ -123,15 +114,16 @@ fn add_tills(pipeline: &mut Pipeline<'_>, rows: &WorkingSet) -> Result<(), Failu
         let bodies = kept.iter().map(to_json).collect::<Result<Vec<_>, _>>()?;
         let ids = column!(kept, |till| till.id.0);
         pipeline.add(sql::PUT_TILLS, params![ids, column!(kept, |till| till.seller.0), bodies]);
-        pipeline.add(sql::OPEN_TILLS_MAILBOXES, params![column!(kept, |till| till.id.mailbox().0)]);
     }
-    let removed: Vec<Uuid> =
-        rows.tills.changes().filter(|(_, till)| till.is_none()).map(|(id, _)| id.0).collect();
+    let removed: Vec<Uuid> = removed_tills(rows).map(|id| id.0).collect();
     if !removed.is_empty() {
-        pipeline.add(sql::REMOVE_TILLS, params![removed.clone()]);
-        pipeline.add(sql::END_TILLS_LEASES, params![removed]);
+        pipeline.add(sql::REMOVE_TILLS, params![removed]);
     }
     Ok(())
+}
+
+fn removed_tills(rows: &WorkingSet) -> impl Iterator<Item = TillId> {
+    rows.tills.changes().filter(|(_, till)| till.is_none()).map(|(id, _)| id)
 }
 
 /// Answers where the feed positions will be among the answers.
@@ -297,7 +289,46 @@ pub(super) struct NewDelivery<'a> {
     pub(super) behind: i64,
 }
 
-/// Puts events into mailboxes, whose locks are taken at the very end.
+/// All that is done to mailboxes, whose locks are taken at the very end and together: their order is by key, whatever
+/// is done to each.
+fn add_mailboxes(
+    pipeline: &mut Pipeline<'_>,
+    rows: &WorkingSet,
+    receipt: &mut Receipt,
+) -> Result<(), Failure> {
+    let parties: Vec<&Party> = rows.parties.changes().filter_map(|(_, party)| party).collect();
+    let tills: Vec<&Till> = rows.tills.changes().filter_map(|(_, till)| till).collect();
+    let removed: Vec<PartyId> = removed_tills(rows).map(TillId::mailbox).collect();
+    let recipients = rows.events.iter().filter_map(|new| match new.audience {
+        Audience::Party(recipient) => Some(recipient),
+        Audience::Wishers(_) => None,
+    });
+    let locked: BTreeSet<PartyId> =
+        parties.iter().map(|party| party.id).chain(removed.iter().copied()).chain(recipients).collect();
+    if !locked.is_empty() {
+        pipeline.add(sql::LOCK_MAILBOXES, params![column!(locked, |mailbox| mailbox.0)]);
+    }
+    if !parties.is_empty() {
+        pipeline.add(
+            sql::OPEN_MAILBOXES,
+            params![
+                column!(parties, |party| party.id.0),
+                column!(parties, |party| party.role.as_str()),
+                column!(parties, |party| party.open_callback().map(|callback| callback.host.clone())),
+                column!(parties, |party| party.open_callback().map(|callback| i32::from(callback.port))),
+            ],
+        );
+    }
+    if !tills.is_empty() {
+        pipeline.add(sql::OPEN_TILLS_MAILBOXES, params![column!(tills, |till| till.id.mailbox().0)]);
+    }
+    if !removed.is_empty() {
+        pipeline.add(sql::END_TILLS_LEASES, params![column!(removed, |mailbox| mailbox.0)]);
+    }
+    add_deliveries(pipeline, rows, receipt)
+}
+
+/// Puts events into mailboxes, which are locked.
 fn add_deliveries(
     pipeline: &mut Pipeline<'_>,
     rows: &WorkingSet,
@@ -326,7 +357,7 @@ fn add_deliveries(
     Ok(())
 }
 
-/// Raises the mailboxes' sequences by so many, and puts the deliveries in. `contents` are, for each delivery, the
+/// Raises the sequences of mailboxes that are locked by so many, and puts the deliveries in. `contents` are, for each delivery, the
 /// event for many that it points at, or the body of its own.
 pub(super) fn put_deliveries(
     pipeline: &mut Pipeline<'_>,
@@ -336,7 +367,6 @@ pub(super) fn put_deliveries(
     now: i64,
 ) {
     let recipients = column!(counts, |(recipient, _)| recipient.0);
-    pipeline.add(sql::LOCK_MAILBOXES, params![recipients.clone()]);
     pipeline.add(sql::FILL_MAILBOXES, params![recipients, column!(counts, |(_, count)| *count), now]);
     let topic = |new: &NewDelivery<'_>| new.event.kind.coalesces_by().map(Topic::number);
     let coalescing = deliveries.iter().filter_map(|new| Some((new.recipient.0, topic(new)?)));

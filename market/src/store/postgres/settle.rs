@@ -1,5 +1,6 @@
-//! Ends claims, takes delivered events out, and turns events for wishers into deliveries. Everything that is done to
-//! deliveries is done under the lock of their mailbox, and those locks are taken in key order.
+//! Ends claims, takes delivered events out, and turns events for wishers into deliveries. All that is done under the lock
+//! of the mailbox, and those locks are taken in key order. Only what has waited for too long is dropped without it:
+//! the oldest deliveries, passing by those that are just taken out.
 
 use std::collections::BTreeSet;
 
@@ -203,6 +204,8 @@ async fn deliver(seat: &Seat<'_>, wishers: &[PartyId], seq: i64, event: &Event) 
         wishers.iter().map(|recipient| NewDelivery { recipient: *recipient, event, behind: 0 }).collect();
     let contents = (vec![Some(seq); wishers.len()], vec![None; wishers.len()]);
     let mut pipeline = seat.pipeline();
+    pipeline
+        .add(statements::LOCK_MAILBOXES, params![wishers.iter().map(|wisher| wisher.0).collect::<Vec<_>>()]);
     save::put_deliveries(&mut pipeline, &counts, &deliveries, contents, event.occurred_at.0);
     pipeline.run_all(PATIENCE).await?;
     Ok(())

@@ -212,6 +212,23 @@ pub(super) const ADD_EVENTS: &str = "INSERT INTO event (occurred_at, body, item,
 pub(super) const COUNT_REPLAYS: &str = "INSERT INTO replay (lane, answers) VALUES ($1, $2) \
      ON CONFLICT (lane) DO UPDATE SET answers = replay.answers + excluded.answers";
 
+/// Those of the rows that others hold. As statements by themselves they lock the free ones only for a moment.
+pub(super) const HELD_RIDES: &str = "WITH free AS \
+     (SELECT id FROM ride WHERE id = ANY($1) FOR NO KEY UPDATE SKIP LOCKED) \
+     SELECT id FROM ride WHERE id = ANY($1) AND id NOT IN (SELECT id FROM free)";
+pub(super) const HELD_TILLS: &str = "WITH free AS \
+     (SELECT id FROM till WHERE id = ANY($1) FOR NO KEY UPDATE SKIP LOCKED) \
+     SELECT id FROM till WHERE id = ANY($1) AND id NOT IN (SELECT id FROM free)";
+/// Orders that are held, and those whose items are.
+pub(super) const HELD_ORDERS: &str = "WITH free AS \
+     (SELECT orders.id FROM orders JOIN item ON item.id = orders.item WHERE orders.id = ANY($1) \
+     FOR NO KEY UPDATE SKIP LOCKED) \
+     SELECT id FROM orders WHERE id = ANY($1) AND id NOT IN (SELECT id FROM free)";
+/// With the sellers' own numbers of them.
+pub(super) const HELD_ITEMS: &str = "WITH free AS \
+     (SELECT id FROM item WHERE id = ANY($1) FOR NO KEY UPDATE SKIP LOCKED) \
+     SELECT id, seller, sku FROM item WHERE id = ANY($1) AND id NOT IN (SELECT id FROM free)";
+
 /// All of them, which a lane's session prepares when it opens.
 pub(super) const LANE: &[&str] = &[
     LOAD_RIDES,

@@ -3,6 +3,7 @@
 mod audit;
 mod deliveries;
 mod files;
+mod held_up;
 mod lane;
 mod model;
 mod rides;

@@ -1,0 +1,79 @@
+//! Databases that hang and rows that others hold: whoever does not need them goes on.
+
+use std::{net::TcpListener, time::Duration};
+
+use market::{
+    domain::{Keys, Outcome, Sku},
+    store::{
+        StoreError,
+        postgres::{self, PostgresOptions},
+    },
+};
+use tokio::time::timeout;
+
+use super::{ALICE, BOB, Shop, buy, party, reprice};
+use crate::postgres::{Database, is_there};
+
+/// A host that hangs may cost this much, not more.
+const HOST_PATIENCE: Duration = Duration::from_secs(9);
+
+#[tokio::test]
+async fn a_host_that_never_answers_keeps_nobody_from_the_next() {
+    if !is_there() {
+        return;
+    }
+    // The kernel takes connections; nobody ever looks at them.
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let database = Database::create();
+    let (before, after) = database.address().split_once('@').unwrap();
+    let address = format!("{before}@{},{after}", silent.local_addr().unwrap());
+    let opened = timeout(HOST_PATIENCE, postgres::open(&address, &PostgresOptions::default())).await;
+    let store = opened.expect("the second host is reached in time").unwrap();
+    // From here on the host that answers is asked first.
+    let reads = timeout(Duration::from_secs(2), store.reads.totals()).await.expect("no more waiting");
+    assert_eq!(reads.unwrap().items, 0);
+
+    let nobody = format!("{before}@{}/souk", silent.local_addr().unwrap());
+    let refused = postgres::open(&nobody, &PostgresOptions::default()).await.err().unwrap().to_string();
+    assert!(refused.contains("no answer within"), "{refused}");
+}
+
+#[tokio::test]
+async fn rows_that_are_held_are_named_by_all_their_keys() {
+    if !is_there() {
+        return;
+    }
+    let mut shop = Shop::postgres().await;
+    let (lamp, chair) = (shop.lamp(ALICE, 5).await, shop.lamp(ALICE, 5).await);
+    let ordered = shop.act(BOB, buy(lamp, 1)).await.unwrap();
+    let Outcome::Order(order) = ordered else { panic!("no order") };
+    let number = Sku::parse("LAMP-1").unwrap();
+    let named = format!("UPDATE item SET sku = 'LAMP-1' WHERE id = {}", lamp.0);
+    shop.database().execute(&named).unwrap();
+
+    let mut other = shop.beside(1 << 64).await;
+    let holding = shop.command(ALICE, reprice(lamp, 900));
+    let mut keys = Keys::default();
+    holding.add_keys(&mut keys);
+    shop.lane.load(&keys).await.unwrap();
+
+    let sku = (party(ALICE), number);
+    let all = Keys {
+        items: [lamp, chair].into(),
+        skus: [sku.clone()].into(),
+        orders: [order.id].into(),
+        ..Keys::default()
+    };
+    let loaded = other.lane.load(&all).await;
+    assert!(matches!(loaded, Err(StoreError::Held(_))), "{loaded:?}");
+    let held = other.lane.held(&all).await.unwrap();
+    let expected =
+        Keys { items: [lamp].into(), skus: [sku].into(), orders: [order.id].into(), ..Keys::default() };
+    assert_eq!(held, expected);
+    // What is free was not kept.
+    let free = Keys { items: [chair].into(), ..Keys::default() };
+    other.lane.load(&free).await.unwrap();
+    other.lane.abandon().await;
+    shop.lane.abandon().await;
+    assert_eq!(other.lane.held(&all).await.unwrap(), Keys::default());
+}
