@@ -32,6 +32,8 @@ enum Suite {
     Sync,
     /// Clients of a market of several addresses.
     Failover,
+    /// Several markets on one PostgreSQL.
+    Postgres,
 }
 
 impl Suite {
@@ -40,6 +42,7 @@ impl Suite {
             Self::Security => "security",
             Self::Sync => "sync",
             Self::Failover => "failover",
+            Self::Postgres => "postgres",
         }
     }
 
@@ -47,7 +50,7 @@ impl Suite {
     fn tests(self) -> &'static [&'static str] {
         match self {
             Self::Security => &["-p", "market", "--test", "security"],
-            Self::Sync => &["-p", "market", "--lib", "--test", "it"],
+            Self::Sync | Self::Postgres => &["-p", "market", "--lib", "--test", "it"],
             Self::Failover => &["-p", "souk-client", "--lib", "--test", "it"],
         }
     }
@@ -58,6 +61,7 @@ impl Suite {
             Self::Security => &[],
             Self::Sync => &["till", "syncing"],
             Self::Failover => &["several", "balance"],
+            Self::Postgres => &["postgres", "held_up", "ledger", "observing"],
         }
     }
 
@@ -65,6 +69,8 @@ impl Suite {
     fn left_out(self) -> &'static [&'static str] {
         match self {
             Self::Security => &["mutations_10_000", "silent_sockets_500"],
+            // The trade of one market is the same on every store.
+            Self::Postgres => &["trade::"],
             Self::Sync | Self::Failover => &[],
         }
     }
@@ -207,7 +213,7 @@ mod tests {
     fn every_defect_fits_the_sources() {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("defects");
-        let suites = [("security", 7), ("sync", 4), ("failover", 7)];
+        let suites = [("security", 7), ("sync", 4), ("failover", 7), ("postgres", 12)];
         for (suite, count) in suites {
             assert_eq!(find(&folder.join(suite)).unwrap().len(), count, "{suite}");
         }
