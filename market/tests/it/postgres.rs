@@ -88,6 +88,10 @@ impl Database {
 
 impl Drop for Database {
     fn drop(&mut self) {
+        // A server of its own goes whole, and may answer nobody any more.
+        if Arc::strong_count(&self.server) == 1 {
+            return;
+        }
         // The sessions of a market that was not closed are cut.
         let _ = self.server.psql("postgres", &format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", self.name));
     }

@@ -285,6 +285,28 @@ async fn sales_are_told_by_stream_and_by_callback() {
     assert_eq!(callback.interrupt().await, 0);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn the_doctor_leaves_a_running_listener_alone() {
+    let ground = market().await;
+    let alice = registered(&ground).await;
+    let lamp = list_lamp(&alice).await;
+    let mut listener = alice.start(&["listen", "--output", "ndjson"]);
+    buy(&ground, lamp, 1).await;
+    listener.line().await;
+
+    let doctor = alice.run(&["doctor", "--output", "json"]).await.json();
+    let findings = doctor.as_array().expect("a list");
+    let events = findings.iter().find(|found| found["check"] == json!("events")).expect("it is checked");
+    assert_eq!(events["outcome"], json!("pass"), "{events}");
+    assert!(events["detail"].as_str().is_some_and(|detail| detail.contains("listens")), "{events}");
+    let event: Value = serde_json::from_str(&listener.line().await).expect("JSON");
+    assert_eq!(event["kind"], json!("test"), "{event}");
+    buy(&ground, lamp, 1).await;
+    let event: Value = serde_json::from_str(&listener.line().await).expect("JSON");
+    assert_eq!(event["kind"], json!("order_placed"), "{event}");
+    assert_eq!(listener.interrupt().await, 0);
+}
+
 /// The certificate that they began with is revoked at the same time, so that only the new one can be at work.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_running_listener_takes_a_renewed_certificate_up() {
