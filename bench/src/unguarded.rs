@@ -39,6 +39,7 @@ fn pass(mut request: Request<()>) -> Result<Request<()>, Status> {
     let role = if identity.role() == identity::Role::Seller { Role::Seller } else { Role::Buyer };
     let token = TokenInfo { id: Uuid::nil(), issued_at: Timestamp(0), expires_at: Timestamp(0) };
     let caller = Caller {
+        was_elsewhere: false,
         party: PartyId(identity.uuid().unwrap_or_default()),
         role,
         certificate: Arc::clone(&peer.certificate),

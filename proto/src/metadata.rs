@@ -9,6 +9,10 @@ pub const AUTHORIZATION: &str = "authorization";
 /// Starts the value of [`AUTHORIZATION`].
 pub const BEARER_PREFIX: &str = "Bearer ";
 
+/// The caller may just have been answered at another address of the same market, so that its searches must show what it
+/// changed there. Any value. Without it a search shows what was changed at the same address, and all else within a second.
+pub const WAS_ELSEWHERE: &str = "x-was-elsewhere";
+
 /// By which a market's log knows a call: chosen by the caller, or given by the market in its answer.
 pub const REQUEST_ID: &str = "x-request-id";
 

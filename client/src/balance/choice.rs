@@ -11,8 +11,8 @@ use super::member::{Link, Member};
 /// How long one address is waited for before the next is dialled beside it (RFC 8305, section 8).
 pub const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
 
-/// For how long a caller that makes one call after the other stays at the same address: what it changed there
-/// is in the searches of the other markets by then.
+/// For how long a caller that makes one call after the other stays at the same address, and tells another that it was
+/// elsewhere: what it changed there is in everybody's searches by then.
 pub const OWN_WRITES: Duration = Duration::from_secs(2);
 
 /// All addresses.
@@ -20,12 +20,14 @@ pub(super) struct Members {
     pub(super) list: Vec<Member>,
     /// Where a call was answered last, and when.
     last: Option<(usize, Instant)>,
+    /// What this caller did before, in another process perhaps, is not known.
+    since: Instant,
 }
 
 /// What a caller does next.
 pub(super) enum Plan {
     /// Call there, and dial another address meanwhile, if one is named: the load is for more than one.
-    Use { place: usize, channel: Channel, connection: u64, dial: Option<usize> },
+    Use { place: usize, channel: Channel, connection: u64, dial: Option<usize>, was_elsewhere: bool },
     /// Dial an address, if one is named, and look again at the next change, or at this time.
     Wait { dial: Option<usize>, until: Option<Instant> },
     /// Every address was dialled in vain since the caller came.
@@ -33,8 +35,8 @@ pub(super) enum Plan {
 }
 
 impl Members {
-    pub(super) fn new<'a>(addresses: impl Iterator<Item = &'a Dial>) -> Self {
-        Self { list: addresses.cloned().map(Member::new).collect(), last: None }
+    pub(super) fn new<'a>(addresses: impl Iterator<Item = &'a Dial>, now: Instant) -> Self {
+        Self { list: addresses.cloned().map(Member::new).collect(), last: None, since: now }
     }
 
     /// For a caller that came at `begun`. An address that it names to be dialled counts as being dialled.
@@ -71,16 +73,17 @@ impl Members {
 
     /// A call that began at a time was answered.
     pub(super) fn worked(&mut self, place: usize, begun: Instant, now: Instant) {
-        self.list[place].worked(begun);
+        self.list[place].worked(begun, now);
         self.last = Some((place, now));
     }
 
     fn use_it(&mut self, place: usize, dial: Option<usize>, now: Instant) -> Plan {
         let dial = self.dialling(dial, now);
+        let was_elsewhere = self.was_elsewhere(place, now);
         let member = &mut self.list[place];
         let Link::Up(channel) = &member.link else { return Plan::Nowhere };
         member.in_flight += 1;
-        Plan::Use { place, channel: channel.clone(), connection: member.connections, dial }
+        Plan::Use { place, channel: channel.clone(), connection: member.connections, dial, was_elsewhere }
     }
 
     fn dialling(&mut self, dial: Option<usize>, now: Instant) -> Option<usize> {
@@ -104,6 +107,13 @@ impl Members {
         (0..self.list.len()).filter(idle).min_by_key(|_| rand::random::<u32>())
     }
 
+    /// Whether the caller may have changed something at another address that searches here do not show yet.
+    fn was_elsewhere(&self, place: usize, now: Instant) -> bool {
+        let is_recent = |at: Instant| now < at + OWN_WRITES;
+        let mut others = self.list.iter().enumerate().filter(|(other, _)| *other != place);
+        is_recent(self.since) || others.any(|(_, member)| member.answered_at.is_some_and(is_recent))
+    }
+
     fn was_last(&self, place: usize, now: Instant) -> bool {
         self.last.is_some_and(|(last, at)| last == place && now < at + OWN_WRITES)
     }
@@ -120,7 +130,7 @@ mod tests {
 
     fn members(count: u16) -> Members {
         let addresses: Vec<_> = (1..=count).map(|port| Dial { host: "a".into(), port }).collect();
-        Members::new(addresses.iter())
+        Members::new(addresses.iter(), Instant::now())
     }
 
     fn channel() -> Channel {
@@ -201,6 +211,30 @@ mod tests {
             place
         });
         assert!(places.any(|place| place != first), "nothing that was changed is too new by then");
+    }
+
+    #[tokio::test]
+    async fn an_address_is_told_that_the_caller_was_elsewhere_as_long_as_that_matters() {
+        let (mut members, begun) = (members(2), Instant::now());
+        for member in &mut members.list {
+            member.connected(channel());
+        }
+        let told = |members: &mut Members, at: Instant| match members.plan(at, at) {
+            Plan::Use { place, was_elsewhere, .. } => {
+                members.list[place].in_flight = 0;
+                (place, was_elsewhere)
+            }
+            Plan::Wait { .. } | Plan::Nowhere => panic!("no address is used"),
+        };
+        assert!(told(&mut members, begun).1, "another process may have been somewhere");
+        let later = begun + OWN_WRITES;
+        assert!(!told(&mut members, later).1);
+        members.worked(0, later, later);
+        assert_eq!(told(&mut members, later), (0, false), "it was there and nowhere else");
+        members.list[0].in_flight = 1;
+        assert_eq!(told(&mut members, later), (1, true));
+        members.list[0].in_flight = 1;
+        assert_eq!(told(&mut members, later + OWN_WRITES), (1, false));
     }
 
     #[tokio::test]

@@ -23,6 +23,8 @@ pub(super) struct Lease {
     pub(super) place: usize,
     pub(super) connection: u64,
     pub(super) begun: Instant,
+    /// Whether the caller may just have changed something at another address.
+    pub(super) was_elsewhere: bool,
 }
 
 impl Lease {
@@ -46,7 +48,9 @@ impl Lease {
         if !causes(error.as_ref()).any(|cause| cause.is::<TimeoutExpired>()) {
             let mut members = self.shared.members();
             let member = &mut members.list[self.place];
-            member.failed(self.begun, Instant::now());
+            let now = Instant::now();
+            member.failed(self.begun, now);
+            member.answered_at = Some(now);
             member.ended(self.connection);
         }
         AtAddress { market: self.address(), source: error }

@@ -24,6 +24,8 @@ pub(super) struct Member {
     pub(super) connections: u64,
     /// When it was last dialled in vain, and why; `None` since a dial went well.
     pub(super) dial_failure: Option<(Instant, Arc<DialError>)>,
+    /// When a call was last answered here, or broke off: it may have been carried out.
+    pub(super) answered_at: Option<Instant>,
     failures_in_a_row: u32,
     failed_at: Option<Instant>,
     left_out_until: Option<Instant>,
@@ -45,6 +47,7 @@ impl Member {
             in_flight: 0,
             connections: 0,
             dial_failure: None,
+            answered_at: None,
             failures_in_a_row: 0,
             failed_at: None,
             left_out_until: None,
@@ -89,7 +92,8 @@ impl Member {
     }
 
     /// A call that began at a time was answered.
-    pub(super) fn worked(&mut self, begun: Instant) {
+    pub(super) fn worked(&mut self, begun: Instant, now: Instant) {
+        self.answered_at = Some(now);
         if self.failed_at.is_none_or(|failed_at| begun > failed_at) {
             self.failures_in_a_row = 0;
             self.left_out_until = None;

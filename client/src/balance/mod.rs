@@ -2,7 +2,8 @@
 //!
 //! Each address has one HTTP/2 connection at most, dialled when the first call needs one, and to further
 //! addresses when calls are open on it already. A call goes where fewest are open; calls one after the other
-//! stay at one address, whose searches know what its caller has just changed. An address where a dial or a
+//! stay at one address, whose searches know what its caller has just changed. One that goes elsewhere all the same says so,
+//! and the market there sees to it that its searches know too. An address where a dial or a
 //! call failed, or that answered UNAVAILABLE, is left out, and tried again after a pause that doubles. While
 //! none is connected, addresses are dialled one after the other, each a moment after the one before, and the
 //! first to answer gets the call ("happy eyeballs", RFC 8305): one that swallows packets costs that moment.
@@ -20,7 +21,7 @@ use std::{
     time::Duration,
 };
 
-use http::{Request, Response};
+use http::{HeaderName, HeaderValue, Request, Response};
 use souk_certs::{
     client::ClientTls,
     connector::{Closed, ConnectOptions, Dial, DialError, connect_once},
@@ -39,6 +40,8 @@ use lease::{Lease, Watched};
 
 pub use choice::{ATTEMPT_DELAY, OWN_WRITES};
 pub use member::{FIRST_LEFT_OUT, MAX_LEFT_OUT};
+
+const WAS_ELSEWHERE: HeaderName = HeaderName::from_static(souk_proto::metadata::WAS_ELSEWHERE);
 
 /// How often a connection is checked while there are others to go on with, and how long the answer may take:
 /// so a market that has frozen holds a call up for as long as both together, and no longer.
@@ -95,13 +98,16 @@ impl Balancer {
             ..ConnectOptions::default()
         };
         let dialler = Dialler { tls, domain: domain.clone(), options };
-        let members = Mutex::new(Members::new(market.iter()));
+        let members = Mutex::new(Members::new(market.iter(), Instant::now()));
         Self(Arc::new(Shared { dialler, members, changes: watch::Sender::new(0), tell: Mutex::default() }))
     }
 
     /// Makes a call at the address that suits best. Must be called inside a tokio runtime.
-    pub(crate) async fn send(&self, request: Request<Body>) -> Result<Response<Body>, BoxError> {
+    pub(crate) async fn send(&self, mut request: Request<Body>) -> Result<Response<Body>, BoxError> {
         let (mut channel, lease) = self.0.lease().await?;
+        if lease.was_elsewhere {
+            request.headers_mut().insert(WAS_ELSEWHERE, HeaderValue::from_static("1"));
+        }
         let answer = match channel.ready().await {
             Ok(channel) => channel.call(request).await,
             Err(error) => Err(error),
@@ -137,8 +143,9 @@ impl Shared {
             changes.mark_unchanged();
             let plan = self.members().plan(begun, Instant::now());
             match plan {
-                Plan::Use { place, channel, connection, dial } => {
-                    let lease = Lease { shared: Arc::clone(self), place, connection, begun: Instant::now() };
+                Plan::Use { place, channel, connection, dial, was_elsewhere } => {
+                    let (shared, begun) = (Arc::clone(self), Instant::now());
+                    let lease = Lease { shared, place, connection, begun, was_elsewhere };
                     self.dial(dial);
                     return Ok((channel, lease));
                 }

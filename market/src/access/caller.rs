@@ -24,6 +24,8 @@ pub struct Caller {
     pub peer: SocketAddr,
     /// The token of the call; `None` where the service asks for none.
     pub token: Option<TokenInfo>,
+    /// Whether it may just have changed something at another market on the same store.
+    pub was_elsewhere: bool,
 }
 
 /// What is known of a token, without the token itself.

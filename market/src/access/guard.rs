@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use souk_certs::{acceptor::PeerInfo, identity};
 use souk_proto::{
     Reason,
-    metadata::{AUTHORIZATION, BEARER_PREFIX, PARTY_ID},
+    metadata::{AUTHORIZATION, BEARER_PREFIX, PARTY_ID, WAS_ELSEWHERE},
 };
 use tonic::{Request, Status, metadata::MetadataMap, service::Interceptor};
 use uuid::Uuid;
@@ -83,7 +83,8 @@ impl Guard {
             }
         };
         let certificate = Arc::clone(&peer.certificate);
-        Ok(Caller { party, role, certificate, peer: peer.address, token })
+        let was_elsewhere = request.metadata().contains_key(WAS_ELSEWHERE);
+        Ok(Caller { party, role, certificate, peer: peer.address, token, was_elsewhere })
     }
 
     fn admit_operator(&self, request: &Request<()>) -> Result<Operator, Status> {

@@ -14,7 +14,7 @@ use tonic::{Request, Response, Status, async_trait};
 use super::{Api, read};
 use crate::{
     access::Caller,
-    domain::{Category, ItemId, Refusal},
+    domain::{Category, ItemId, PartyId, Refusal},
     ledger::OVERLOAD_RETRY_DELAY,
     search::{CategoryQuery, SearchCursor, SearchError, SearchOrder, SearchQuery},
     wire::{self, Fields, PageToken},
@@ -33,7 +33,7 @@ impl CatalogService for CatalogApi {
         &self,
         request: Request<v1::WatchSearchRequest>,
     ) -> Result<Response<Self::WatchSearchStream>, Status> {
-        let caller = Caller::of(&request)?.party;
+        let caller = self.searcher(&request).await?;
         let request = request.into_inner();
         let query = search_query(&as_search(request), None)?;
         Ok(Response::new(Box::pin(watch::follow(self.0.clone(), caller, query))))
@@ -43,7 +43,7 @@ impl CatalogService for CatalogApi {
         &self,
         request: Request<v1::SearchItemRequest>,
     ) -> Result<Response<v1::SearchItemResponse>, Status> {
-        let caller = Caller::of(&request)?.party;
+        let caller = self.searcher(&request).await?;
         let request = request.into_inner();
         let token = search_token(&request);
         let mut query = search_query(&request, token.read(&request.page_token)?)?;
@@ -74,7 +74,7 @@ impl CatalogService for CatalogApi {
         &self,
         request: Request<v1::ListCategoriesRequest>,
     ) -> Result<Response<v1::ListCategoriesResponse>, Status> {
-        let caller = Caller::of(&request)?.party;
+        let caller = self.searcher(&request).await?;
         let request = request.into_inner();
         let limit = wire::page_size(request.page_size)?;
         let mut fields = Fields::new();
@@ -90,6 +90,18 @@ impl CatalogService for CatalogApi {
             categories: found.iter().map(category_count).collect(),
             next_page_token: next.map(|next| token.write(&next)).unwrap_or_default(),
         }))
+    }
+}
+
+impl CatalogApi {
+    /// Who searches, whose latest changes its search will show, at whichever market they were made.
+    async fn searcher<T>(&self, request: &Request<T>) -> Result<PartyId, Status> {
+        let caller = Caller::of(request)?;
+        if caller.was_elsewhere {
+            let end = read(self.0.reads().feed_end().await)?;
+            self.0.parts.search.remember(caller.party, end);
+        }
+        Ok(caller.party)
     }
 }
 
