@@ -20,5 +20,6 @@ mod several;
 mod site;
 mod store;
 mod tidy;
+mod till;
 mod tracing;
 mod trade;
