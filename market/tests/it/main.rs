@@ -10,6 +10,7 @@
 mod audit;
 mod crash;
 mod deploying;
+mod encrypted;
 mod fair;
 #[path = "../../../client/tests/support/gate.rs"]
 mod gate;
