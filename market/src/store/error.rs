@@ -12,7 +12,7 @@ pub enum StoreError {
     #[error("more is waiting for the store than it takes")]
     Overloaded,
     /// What is stored can't be read: damage, or a defect.
-    #[error("the store holds something unreadable: {0}")]
+    #[error("the store can't be used as it is: {0}")]
     Corrupt(#[source] Box<dyn StdError + Send + Sync>),
 }
 

@@ -24,3 +24,4 @@ mod tidy;
 mod till;
 mod tracing;
 mod trade;
+mod versions;
