@@ -1,13 +1,16 @@
 //! A private PostgreSQL server in a temporary folder, for tests and measurements.
 //!
-//! It listens on a socket in its folder alone and lets everybody in who can reach that. A shell beside it waits for
+//! It listens on a socket in its folder alone, unless it is told to on the network of this machine as well, and lets
+//! everybody in who can reach that. A shell beside it waits for
 //! the end of this process, whatever it is, by an end of file on its standard input; then it stops the server and
 //! removes the folder.
 
 use std::{
-    fs, io,
+    fs,
+    io::{self, Write as _},
+    net::{IpAddr, SocketAddr},
     os::unix::{
-        fs::{MetadataExt as _, chown},
+        fs::{MetadataExt as _, OpenOptionsExt as _, chown},
         process::CommandExt as _,
     },
     path::{Path, PathBuf},
@@ -19,6 +22,8 @@ use std::{
 pub const MIN_VERSION: u32 = 15;
 /// Who owns the databases.
 const OWNER: &str = "souk";
+/// The port in the name of its socket, unless it listens on another one.
+const PORT: u16 = 5432;
 /// How long a server may take to start.
 const START_PATIENCE: Duration = Duration::from_secs(60);
 /// How often to look whether it has.
@@ -38,10 +43,20 @@ rm -rf "$2"
 /// A server. It ends with this value.
 pub struct DatabaseServer {
     folder: PathBuf,
+    port: u16,
     programs: PathBuf,
     account: Option<Account>,
     /// Its standard input, when it is closed, tells the end.
     watch: Child,
+}
+
+/// Where a server can be reached over TCP.
+#[derive(Clone, Copy, Debug)]
+pub struct Network<'a> {
+    /// An address of this machine.
+    pub at: SocketAddr,
+    /// Its certificates and key, in PEM; without them it speaks in plain alone.
+    pub tls: Option<(&'a str, &'a str)>,
 }
 
 /// Who the server runs as when this process runs as root, which PostgreSQL refuses.
@@ -57,19 +72,15 @@ impl DatabaseServer {
     /// # Errors
     /// PostgreSQL is not installed, or does not start.
     pub fn start(settings: &[&str]) -> io::Result<Self> {
-        Self::make(settings, |programs, account, folder| {
-            let mut init = command(&programs.join("initdb"), account);
-            init.args([
-                "--auth=trust",
-                "--encoding=UTF8",
-                "--locale=C",
-                "--no-sync",
-                "--username",
-                OWNER,
-                "-D",
-            ]);
-            done(init.arg(folder.join("data")))
-        })
+        Self::make(None, settings, init)
+    }
+
+    /// The same, and listens on the network.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub fn start_on(network: Network<'_>, settings: &[&str]) -> io::Result<Self> {
+        Self::make(Some(network), settings, init)
     }
 
     /// Starts a standby that follows this server under a name.
@@ -79,19 +90,21 @@ impl DatabaseServer {
     pub fn start_standby(&self, name: &str, settings: &[&str]) -> io::Result<Self> {
         // Whoever is promoted waits for nobody.
         let follow = format!(
-            "synchronous_standby_names = ''\nprimary_conninfo = 'host={} user={OWNER} application_name={name}'",
-            self.folder.display()
+            "synchronous_standby_names = ''\nprimary_conninfo = 'host={} port={} user={OWNER} application_name={name}'",
+            self.folder.display(),
+            self.port
         );
         let settings: Vec<&str> = settings.iter().copied().chain([follow.as_str()]).collect();
-        Self::make(&settings, |programs, account, folder| {
-            let mut copy = command(&programs.join("pg_basebackup"), account);
-            copy.arg("--host").arg(&self.folder).args(["--username", OWNER, "--checkpoint=fast", "-D"]);
+        Self::make(None, &settings, |_, account, folder| {
+            let mut copy = self.program("pg_basebackup");
+            copy.args(["--checkpoint=fast", "-D"]);
             done(copy.arg(folder.join("data")))?;
             done(command(Path::new("touch"), account).arg(folder.join("data/standby.signal")))
         })
     }
 
     fn make(
+        network: Option<Network<'_>>,
         settings: &[&str],
         fill: impl FnOnce(&Path, Option<Account>, &Path) -> io::Result<()>,
     ) -> io::Result<Self> {
@@ -108,8 +121,7 @@ impl DatabaseServer {
         }
         fill(&programs, account, &folder)?;
         let file = folder.join("data/postgresql.conf");
-        let own =
-            ["listen_addresses = ''".to_owned(), format!("unix_socket_directories = '{}'", folder.display())];
+        let own = reached_at(network, account, &folder)?;
         let lines = own.iter().map(String::as_str).chain(settings.iter().copied());
         // The last of several lines for one setting counts.
         fs::write(
@@ -121,7 +133,8 @@ impl DatabaseServer {
         watch.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
         // A Ctrl-C in the terminal is for this process; the server follows it.
         let watch = watch.process_group(0).spawn()?;
-        let server = Self { folder, programs, account, watch };
+        let port = network.map_or(PORT, |network| network.at.port());
+        let server = Self { folder, port, programs, account, watch };
         server.wait_until_ready()?;
         Ok(server)
     }
@@ -145,7 +158,9 @@ impl DatabaseServer {
 
     /// A database's address. With a standby, one of the two that takes writes.
     pub fn address(&self, database: &str, standby: Option<&Self>) -> String {
-        let host = |server: &Self| server.folder.display().to_string().replace('/', "%2F");
+        let host = |server: &Self| {
+            format!("{}:{}", server.folder.display().to_string().replace('/', "%2F"), server.port)
+        };
         let hosts: Vec<String> = [Some(self), standby].into_iter().flatten().map(host).collect();
         format!("postgres://{OWNER}@{}/{database}", hosts.join(","))
     }
@@ -153,7 +168,7 @@ impl DatabaseServer {
     /// One of PostgreSQL's programs, as a client of this server.
     pub fn program(&self, name: &str) -> Command {
         let mut program = command(&self.programs.join(name), self.account);
-        program.env("PGHOST", &self.folder).env("PGUSER", OWNER);
+        program.env("PGHOST", &self.folder).env("PGPORT", self.port.to_string()).env("PGUSER", OWNER);
         program
     }
 
@@ -228,6 +243,42 @@ impl Drop for DatabaseServer {
         // It removes the folder, whatever became of the server.
         let _ = self.watch.wait();
     }
+}
+
+/// An empty server's files.
+fn init(programs: &Path, account: Option<Account>, folder: &Path) -> io::Result<()> {
+    let mut init = command(&programs.join("initdb"), account);
+    init.args(["--auth=trust", "--encoding=UTF8", "--locale=C", "--no-sync", "--username", OWNER, "-D"]);
+    done(init.arg(folder.join("data")))
+}
+
+/// The settings that say where the server listens, and the files that they need.
+fn reached_at(
+    network: Option<Network<'_>>,
+    account: Option<Account>,
+    folder: &Path,
+) -> io::Result<Vec<String>> {
+    let address = network.map(|network| network.at.ip()).as_ref().map_or(String::new(), IpAddr::to_string);
+    let mut settings = vec![
+        format!("listen_addresses = '{address}'"),
+        format!("unix_socket_directories = '{}'", folder.display()),
+    ];
+    let Some(Network { at, tls }) = network else { return Ok(settings) };
+    settings.push(format!("port = {}", at.port()));
+    if let Some((certificates, key)) = tls {
+        // As PostgreSQL calls them when it is not told. It refuses a key that others can read, and one that is
+        // neither its own nor root's.
+        for (name, text) in [("server.crt", certificates), ("server.key", key)] {
+            let path = folder.join("data").join(name);
+            let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path)?;
+            file.write_all(text.as_bytes())?;
+            if let Some(Account { user, group }) = account {
+                chown(&path, Some(user), Some(group))?;
+            }
+        }
+        settings.push("ssl = on".to_owned());
+    }
+    Ok(settings)
 }
 
 fn command(program: &Path, account: Option<Account>) -> Command {

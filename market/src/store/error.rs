@@ -15,7 +15,7 @@ pub enum StoreError {
     #[error("others hold what is needed: {0}")]
     Held(#[source] Box<dyn StdError + Send + Sync>),
     /// What is stored can't be read: damage, or a defect.
-    #[error("the store holds something unreadable: {0}")]
+    #[error("the store can't be used as it is: {0}")]
     Corrupt(#[source] Box<dyn StdError + Send + Sync>),
 }
 

@@ -20,7 +20,7 @@ const LOOK: Duration = Duration::from_millis(10);
 pub(crate) struct Fair {
     pub(crate) ground: Ground,
     /// Gone after the market.
-    _database: Option<Database>,
+    database: Option<Database>,
 }
 
 /// A registered seller or buyer with a connection of its own.
@@ -31,19 +31,24 @@ pub(crate) struct Party {
 impl Fair {
     pub(crate) async fn open(store: StoreKind) -> Self {
         let ground = Ground::open(GroundOptions { store, ..GroundOptions::default() }).await.unwrap();
-        Self { ground, _database: None }
+        Self { ground, database: None }
     }
 
     /// On a PostgreSQL database of its own.
     pub(crate) async fn on_postgres() -> Self {
         let database = Database::create();
         let fair = Self::open(StoreKind::Postgres(database.address().to_owned())).await;
-        Self { _database: Some(database), ..fair }
+        Self { database: Some(database), ..fair }
     }
 
     /// Another market on the same database.
     pub(crate) async fn beside(&self) -> Self {
-        Self { ground: self.ground.beside().await.unwrap(), _database: None }
+        Self { ground: self.ground.beside().await.unwrap(), database: None }
+    }
+
+    /// The database that this market was opened on, which its tests may have a hand in.
+    pub(crate) fn database(&self) -> &Database {
+        self.database.as_ref().expect("a market on a database of its own")
     }
 
     /// A party that registered at another market: the same certificate, a connection here.

@@ -10,6 +10,7 @@
 mod audit;
 mod crash;
 mod deploying;
+mod encrypted;
 mod fair;
 #[path = "../../../client/tests/support/gate.rs"]
 mod gate;
@@ -20,5 +21,7 @@ mod several;
 mod site;
 mod store;
 mod tidy;
+mod till;
 mod tracing;
 mod trade;
+mod versions;

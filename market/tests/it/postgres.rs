@@ -15,7 +15,7 @@ const SETTING: &str = "SOUK_TEST_POSTGRES";
 /// From which the databases of the tests are copied.
 const TEMPLATE: &str = "souk_template";
 /// Nothing has to survive the tests.
-const SETTINGS: [&str; 5] = [
+pub(crate) const SETTINGS: [&str; 5] = [
     "fsync = off",
     "full_page_writes = off",
     "max_connections = 400",
@@ -52,7 +52,8 @@ impl Database {
         Self::on(start())
     }
 
-    fn on(server: Arc<DatabaseServer>) -> Self {
+    /// The same, on a server that was [made ready](ready).
+    pub(crate) fn on(server: Arc<DatabaseServer>) -> Self {
         static COUNT: AtomicUsize = AtomicUsize::new(0);
         let name = format!("test_{}", COUNT.fetch_add(1, Ordering::SeqCst));
         execute(&server, &format!("CREATE DATABASE {name} TEMPLATE {TEMPLATE}"));
@@ -66,6 +67,10 @@ impl Database {
         let bare = format!("CREATE DATABASE {} TEMPLATE template0 ENCODING UTF8", database.name);
         execute(&database.server, &bare);
         database
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        &self.name
     }
 
     pub(crate) fn address(&self) -> &str {
@@ -100,6 +105,11 @@ impl Drop for Database {
 fn start() -> Arc<DatabaseServer> {
     let server = DatabaseServer::start(&SETTINGS)
         .unwrap_or_else(|error| panic!("{error}; or set {SETTING}=skip to leave its tests out"));
+    ready(server)
+}
+
+/// A server with the database that those of the tests are copied from.
+pub(crate) fn ready(server: DatabaseServer) -> Arc<DatabaseServer> {
     execute(&server, &format!("CREATE DATABASE {TEMPLATE} TEMPLATE template0 ENCODING UTF8"));
     let address = server.address(TEMPLATE, None);
     // On a thread of its own: the caller may be in a runtime already.

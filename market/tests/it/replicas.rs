@@ -9,10 +9,7 @@ use souk_proto::{
 };
 use tokio::time::{Instant, timeout};
 
-use crate::{
-    fair::{Fair, PATIENCE, Party, call, draft, eventually, reason},
-    postgres::is_there,
-};
+use crate::fair::{Fair, PATIENCE, Party, call, draft, eventually, reason};
 
 /// After which everything must hold everywhere.
 const SECOND: Duration = Duration::from_secs(1);
@@ -22,7 +19,7 @@ macro_rules! with_two_markets {
         mod on_postgres {
             $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn $name() {
-                if super::is_there() {
+                if crate::postgres::is_there() {
                     let fair = crate::fair::Fair::on_postgres().await;
                     let beside = fair.beside().await;
                     super::$name(&fair, &beside).await;
@@ -33,6 +30,8 @@ macro_rules! with_two_markets {
         }
     };
 }
+
+mod tills;
 
 with_two_markets!(
     a_token_of_one_market_is_good_at_the_other,

@@ -3,6 +3,10 @@
 #![expect(clippy::expect_used, reason = "a test that panics has failed")]
 
 mod fulfilling;
+#[expect(dead_code, reason = "no test here shuts a gate")]
+#[path = "../../../client/tests/support/gate.rs"]
+mod gate;
+mod piped;
 mod syncing;
 #[path = "../../../client/tests/support/terminal.rs"]
 mod terminal;

@@ -2,7 +2,12 @@
 
 use serde_json::{Value, json};
 
-use super::{Terminal, buy, list_lamp, market, registered};
+use souk_certs::identity::Role;
+use tokio::time::timeout;
+
+use super::{
+    SELLER, Terminal, buy, gate::Gate, list_lamp, market, piped::Piped, registered, terminal::PATIENCE,
+};
 
 const SYNC: [&str; 4] = ["sync", "--from-stdin", "--output", "ndjson"];
 
@@ -68,4 +73,104 @@ async fn wrong_lines_are_told_and_the_others_are_in() {
     assert_eq!(of_kind(&sent.out, "refused")[0]["reason"], json!("ITEM_NOT_FOUND"), "{sent:?}");
     assert_eq!((of_kind(&sent.out, "acknowledged").len(), quantity(&alice).await), (2, 12));
     alice.run(&["sync", "--till", "Not A Name"]).await.assert_fails(2, &["a-z"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn lines_with_and_without_numbers_are_not_mixed_and_the_first_kind_is_in() {
+    let ground = market().await;
+    let alice = registered(&ground).await;
+    let lamp = list_lamp(&alice).await;
+    let bare = format!("{{\"item_id\": {lamp}, \"quantity_delta\": 1}}\n");
+    let numbered = |number: i64| bare.replace('{', &format!("{{\"line\": {number}, "));
+    let mixed = |till: &'static str, text: String| {
+        let alice = &alice;
+        async move { alice.type_in(&[&SYNC[..], &["--till", till]].concat(), &text).await }
+    };
+    let (one, other) = (
+        mixed("one", bare.clone() + &numbered(2) + &bare).await,
+        mixed("other", numbered(1) + &bare + &numbered(2)).await,
+    );
+    for ran in [one, other] {
+        assert_eq!(ran.code, 2, "{ran:?}");
+        assert!(
+            ran.err.contains("input line 2: ") && ran.err.contains("number every line, or none"),
+            "{ran:?}"
+        );
+        assert!(ran.err.contains("1 of 3 lines were refused"), "{ran:?}");
+        let answers = of_kind(&ran.out, "acknowledged");
+        let lines: Vec<_> = answers.iter().map(|answer| &answer["line"]).collect();
+        assert_eq!(lines, [&json!(1), &json!(2)]);
+    }
+    assert_eq!(quantity(&alice).await, 14);
+}
+
+/// The next sale's sequence and order.
+async fn sale(sync: &mut Piped) -> (i64, Value) {
+    loop {
+        let line: Value = serde_json::from_str(&sync.line().await).expect("JSON");
+        if line["kind"] == "order_placed" {
+            return (line["sequence"].as_i64().expect("a sequence"), line["order"]["order_id"].clone());
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sales_that_a_dead_reader_did_not_confirm_are_told_again_by_the_next_run() {
+    let ground = market().await;
+    let alice = registered(&ground).await;
+    let lamp = list_lamp(&alice).await;
+    let confirming = [&SYNC[..], &["--confirm"]].concat();
+    let mut sync = Piped::start(&alice, &confirming);
+    // It is open: sales from now on are told to it.
+    sync.line().await;
+    for _ in 0..3 {
+        buy(&ground, lamp, 1).await;
+    }
+    let told = [sale(&mut sync).await, sale(&mut sync).await, sale(&mut sync).await];
+    sync.write(&format!("{{\"taken_in\": {}}}\n", told[0].0)).await;
+    let pending = || async {
+        alice.run(&["till", "list", "--output", "json"]).await.json()[0]["pending_count"].clone()
+    };
+    let confirmed = async { while pending().await != json!(2) {} };
+    timeout(PATIENCE, confirmed).await.expect("the first is confirmed");
+    sync.lose_reader();
+    // What it can't pass on ends it.
+    buy(&ground, lamp, 1).await;
+    sync.end().await;
+
+    let mut sync = Piped::start(&alice, &confirming);
+    let again = [sale(&mut sync).await, sale(&mut sync).await, sale(&mut sync).await];
+    assert_eq!(again[..2], told[1..], "printed before, and not confirmed");
+    assert_eq!(again[2].0, told[2].0 + 1, "it came while nobody read");
+    sync.write(&format!("{{\"taken_in\": {}}}\n", again[2].0)).await;
+    sync.close();
+    assert_eq!(sync.end().await.0, 0);
+    assert_eq!(pending().await, json!(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_interrupt_tells_how_many_lines_are_unanswered_and_that_they_may_be_sent_again() {
+    let ground = market().await;
+    let alice = registered(&ground).await;
+    let lamp = list_lamp(&alice).await;
+    let gate = Gate::open(ground.address()).await;
+    let mut through = Terminal::of(SELLER, &ground.identity(Role::Seller, "alice").await.expect("known"));
+    through.set("SOUK_MARKET", gate.address.to_string());
+    let line = |number: i64| format!("{{\"line\": {number}, \"item_id\": {lamp}, \"quantity_delta\": 1}}\n");
+    let mut sync = Piped::start(&through, &SYNC);
+    sync.write(&line(1)).await;
+    while of_kind(&sync.line().await, "acknowledged").is_empty() {}
+    gate.freeze(true);
+    // When the last one is turned down, those before it are under way.
+    sync.write(&(line(2) + &line(3) + &line(4) + "nonsense\n")).await;
+    sync.says("input line 5: ").await;
+    sync.interrupt().await;
+    let (code, said) = sync.end().await;
+    assert_eq!(code, 6, "{said}");
+    assert!(said.contains("3 lines were not answered; send them again under the same numbers"), "{said}");
+    gate.freeze(false);
+
+    let again = alice.type_in(&SYNC, &(line(2) + &line(3) + &line(4))).await;
+    assert_eq!((again.code, of_kind(&again.out, "acknowledged").len()), (0, 3), "{again:?}");
+    assert_eq!(quantity(&alice).await, 14);
 }

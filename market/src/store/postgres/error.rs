@@ -1,7 +1,8 @@
 //! PostgreSQL's errors, sorted: what is worth another try, what passes by itself, and what does not.
 
-use std::time::Duration;
+use std::{error::Error as _, io, time::Duration};
 
+use rustls::CertificateError;
 use tokio_postgres::{
     Error,
     error::{DbError, Severity, SqlState},
@@ -33,11 +34,37 @@ pub(super) enum Failure {
 fn told(error: &Error) -> String {
     match error.as_db_error() {
         Some(refusal) => format!("PostgreSQL: {} ({})", refusal.message(), refusal.code().code()),
-        None => match std::error::Error::source(error) {
-            Some(cause) => format!("{error}: {cause}"),
+        None => match error.source() {
+            Some(cause) => untrusted(cause).unwrap_or_else(|| format!("{error}: {cause}")),
             None => error.to_string(),
         },
     }
+}
+
+/// As `tokio-postgres` says that a server speaks in plain only.
+const NO_TLS: &str = "server does not support TLS";
+
+/// Why the server could not prove who it is, and what to do about it; `None` when that is not the matter.
+fn untrusted(cause: &(dyn std::error::Error + 'static)) -> Option<String> {
+    if cause.to_string() == NO_TLS {
+        return Some(format!(
+            "the {NO_TLS}; turn ssl on there, or give sslmode=disable for a trusted network"
+        ));
+    }
+    let tls = cause.downcast_ref::<io::Error>()?.get_ref()?.downcast_ref::<rustls::Error>()?;
+    let rustls::Error::InvalidCertificate(problem) = tls else { return None };
+    Some(match problem {
+        // Two authorities of the same name differ in their key: the signature does not fit.
+        CertificateError::UnknownIssuer | CertificateError::BadSignature => {
+            "another authority signed the server's certificate than the one that is trusted; check sslrootcert in \
+             the address, or store.ca"
+                .to_owned()
+        }
+        CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+            format!("{problem}; use a name that the server's certificate has in the address")
+        }
+        _ => format!("the server's certificate is not to be trusted: {problem}; renew it, and check both clocks"),
+    })
 }
 
 impl Failure {

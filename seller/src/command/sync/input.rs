@@ -62,6 +62,7 @@ impl Input {
 /// Reads to the end, or until nobody wants more.
 fn read(mut from: impl BufRead, mut send: impl FnMut(Line) -> bool) {
     let mut text = Vec::new();
+    let mut are_numbered = None;
     for number in 1_u64.. {
         text.clear();
         let line = match from.by_ref().take(MAX_LINE_BYTES).read_until(b'\n', &mut text) {
@@ -71,7 +72,9 @@ fn read(mut from: impl BufRead, mut send: impl FnMut(Line) -> bool) {
                 return;
             }
             Ok(_) if text.trim_ascii().is_empty() => continue,
-            Ok(_) => parse(text.trim_ascii()).map_err(|problem| format!("input line {number}: {problem}")),
+            Ok(_) => parse(text.trim_ascii())
+                .and_then(|said| alike(said, &mut are_numbered))
+                .map_err(|problem| format!("input line {number}: {problem}")),
             Err(error) => {
                 let _ = send(Err(format!("input line {number} can't be read: {error}; reading ends there")));
                 return;
@@ -110,6 +113,19 @@ fn parse(text: &[u8]) -> Line {
     Ok(Said::Line(SyncLine { line: line.unwrap_or(0), item: Some(item), change: Some(change) }))
 }
 
+/// Holds a line against the first: of mixed ones, one with a wrong number would take those after it along.
+fn alike(said: Said, are_numbered: &mut Option<bool>) -> Line {
+    match &said {
+        Said::Line(line) if *are_numbered.get_or_insert(line.line != 0) != (line.line != 0) => {
+            let (this, first) = if line.line == 0 { ("no", "has one") } else { ("a", "has none") };
+            Err(format!(
+                "it has {this} \"line\" number, and the first line {first}; number every line, or none"
+            ))
+        }
+        _ => Ok(said),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -125,14 +141,31 @@ mod tests {
 
     #[test]
     fn lines_are_read_with_or_without_a_number() {
-        let text = b"{\"sku\":\"L-1\",\"quantity\":5}\n\n{\"line\":7,\"item_id\":3,\"quantity_delta\":-2}";
-        let lines = lines(text).into_iter().map(|line| match line {
+        let read = |text: &[u8]| match lines(text).remove(0) {
             Ok(Said::Line(line)) => line,
             other => panic!("{other:?}"),
-        });
-        let read: Vec<_> = lines.collect();
-        assert_eq!((read[0].line, &read[0].item), (0, &Some(sync_line::Item::Sku("L-1".into()))));
-        assert_eq!((read[1].line, &read[1].change), (7, &Some(sync_line::Change::QuantityDelta(-2))));
+        };
+        let bare = read(b"\n{\"sku\":\"L-1\",\"quantity\":5}\n");
+        assert_eq!((bare.line, &bare.item), (0, &Some(sync_line::Item::Sku("L-1".into()))));
+        let numbered = read(b"{\"line\":7,\"item_id\":3,\"quantity_delta\":-2}");
+        assert_eq!((numbered.line, &numbered.change), (7, &Some(sync_line::Change::QuantityDelta(-2))));
+    }
+
+    #[test]
+    fn lines_with_and_without_numbers_are_not_mixed() {
+        let (bare, numbered) =
+            ("{\"sku\":\"a\",\"quantity\":1}\n", "{\"line\":1,\"sku\":\"a\",\"quantity\":1}\n");
+        for (first, other) in [(bare, numbered), (numbered, bare)] {
+            // What is no line of stock counts for neither.
+            let text = format!("nonsense\n{{\"taken_in\":1}}\n{first}{other}{first}");
+            let read = lines(text.as_bytes());
+            assert!(read[2].is_ok() && read[4].is_ok(), "{read:?}");
+            let told = read[3].as_ref().unwrap_err();
+            assert!(
+                told.starts_with("input line 4: ") && told.contains("number every line, or none"),
+                "{told}"
+            );
+        }
     }
 
     #[test]

@@ -74,7 +74,6 @@ impl Sync {
             tally: Tally::default(),
             last_line: None,
             last_answered: 0,
-            are_numbered: None,
         };
         let input = self.from_stdin.then(Input::open);
         tokio::select! {
@@ -107,8 +106,6 @@ struct Shop<'a> {
     /// The number of the line before; known when the market has said where it stands.
     last_line: Option<i64>,
     last_answered: i64,
-    /// Whether the input's lines carry numbers; known from the first.
-    are_numbered: Option<bool>,
     confirm: bool,
 }
 
@@ -159,12 +156,7 @@ impl Shop<'_> {
                 }
             }
             Ok(Said::Line(mut line)) => {
-                // Of mixed lines, one with a wrong number would take those after it along.
-                let is_numbered = line.line != 0;
-                if *self.are_numbered.get_or_insert(is_numbered) != is_numbered {
-                    return self.refuse("give every line a \"line\" number of its own, or none of them one");
-                }
-                if !is_numbered {
+                if line.line == 0 {
                     line.line = self.last_line.unwrap_or(0).saturating_add(1);
                 }
                 self.last_line = Some(line.line);

@@ -1,0 +1,169 @@
+//! A database over the network: by verified TLS, or not at all.
+
+use std::{
+    fs,
+    net::{Ipv4Addr, SocketAddr, TcpListener},
+    sync::{Arc, LazyLock},
+};
+
+use market::{
+    demo::{
+        database::{DatabaseServer, Network},
+        ground::StoreKind,
+    },
+    store::postgres::{self, PostgresOptions},
+};
+use rcgen::{
+    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer,
+    KeyPair, KeyUsagePurpose,
+};
+
+use crate::{
+    fair::Fair,
+    postgres::{Database, SETTINGS, is_there, ready},
+};
+
+/// What the server's certificate is for.
+const NAME: &str = "db.souk.test";
+/// Another name under which it can be reached.
+const ANOTHER_NAME: &str = "other.souk.test";
+
+/// A server with a certificate.
+struct Encrypted {
+    server: Arc<DatabaseServer>,
+    at: SocketAddr,
+}
+
+static ENCRYPTED: LazyLock<Encrypted> = LazyLock::new(|| {
+    let authority = authority("Databases");
+    let (certificates, key) = certificate(&authority, NAME);
+    let at = free_address();
+    let server = DatabaseServer::start_on(Network { at, tls: Some((&certificates, &key)) }, &SETTINGS)
+        .expect("a server");
+    let encrypted = Encrypted { server: ready(server), at };
+    encrypted.put("authority.pem", &authority.certificate);
+    // The name alone proves nothing.
+    encrypted.put("namesake.pem", &self::authority("Databases").certificate);
+    encrypted
+});
+
+impl Encrypted {
+    fn put(&self, file: &str, text: &str) {
+        fs::write(self.server.folder().join(file), text).unwrap();
+    }
+
+    /// A database's address under a name, by an authority in one of the server's files.
+    fn address(&self, database: &Database, name: &str, authority: &str) -> String {
+        let file = self.server.folder().join(authority);
+        address(name, self.at, database.name()) + &format!("&sslrootcert={}", file.display())
+    }
+
+    async fn refusal(&self, name: &str, authority: &str) -> String {
+        let database = Database::on(Arc::clone(&self.server));
+        refusal(&self.address(&database, name, authority)).await
+    }
+}
+
+/// The name is looked up nowhere: where it leads stands beside it.
+fn address(name: &str, at: SocketAddr, database: &str) -> String {
+    format!("postgres://souk@{name}:{}/{database}?hostaddr={}&sslmode=verify-full", at.port(), at.ip())
+}
+
+async fn refusal(address: &str) -> String {
+    match postgres::open(address, &PostgresOptions::default()).await {
+        Ok(_) => panic!("{address} was opened"),
+        Err(error) => error.to_string(),
+    }
+}
+
+/// A port of a loopback address that no other process uses: it is this one's by its number. So nobody takes the port
+/// before the server does.
+fn free_address() -> SocketAddr {
+    let [_, high, middle, low] = std::process::id().to_be_bytes();
+    let listener = TcpListener::bind((Ipv4Addr::new(127, high + 1, middle, low), 0)).unwrap();
+    listener.local_addr().unwrap()
+}
+
+struct Authority {
+    issuer: Issuer<'static, KeyPair>,
+    certificate: String,
+}
+
+fn authority(name: &str) -> Authority {
+    let mut params = CertificateParams::default();
+    params.distinguished_name = common_name(name);
+    params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
+    let key = KeyPair::generate().unwrap();
+    let certificate = params.self_signed(&key).unwrap().pem();
+    Authority { issuer: Issuer::new(params, key), certificate }
+}
+
+/// A server's certificate and key, in PEM.
+fn certificate(authority: &Authority, name: &str) -> (String, String) {
+    let mut params = CertificateParams::new([name.to_owned()]).unwrap();
+    params.distinguished_name = common_name(name);
+    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+    let key = KeyPair::generate().unwrap();
+    (params.signed_by(&key, &authority.issuer).unwrap().pem(), key.serialize_pem())
+}
+
+fn common_name(name: &str) -> DistinguishedName {
+    let mut whole = DistinguishedName::new();
+    whole.push(DnType::CommonName, name);
+    whole
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_market_trades_over_tls_that_it_has_verified() {
+    if !is_there() {
+        return;
+    }
+    let database = Database::on(Arc::clone(&ENCRYPTED.server));
+    let address = ENCRYPTED.address(&database, NAME, "authority.pem");
+    let fair = Fair::open(StoreKind::Postgres(address)).await;
+    let (alice, bob) = (fair.seller("alice").await, fair.buyer("bob").await);
+    let lamp = alice.lamp(5).await;
+    bob.buy(lamp, 2).await.unwrap();
+    assert_eq!(bob.search("lamp", "").await[0].quantity, 3);
+    // Each of its sessions: the lanes', the queries', the mailboxes' and the one that listens.
+    let sessions = "SELECT count(*) >= 4, bool_and(ssl), min(version) \
+                    FROM pg_stat_ssl JOIN pg_stat_activity USING (pid) WHERE application_name = 'souk-market'";
+    assert_eq!(database.execute(sessions).unwrap(), "t|t|TLSv1.3");
+    fair.close().await;
+}
+
+#[tokio::test]
+async fn a_database_that_another_authority_vouches_for_is_refused() {
+    if is_there() {
+        let told = ENCRYPTED.refusal(NAME, "namesake.pem").await;
+        assert!(told.contains("another authority") && told.contains("sslrootcert"), "{told}");
+    }
+}
+
+#[tokio::test]
+async fn a_database_with_another_name_is_refused_and_both_names_are_told() {
+    if is_there() {
+        let told = ENCRYPTED.refusal(ANOTHER_NAME, "authority.pem").await;
+        assert!(told.contains(&format!("not valid for name \"{ANOTHER_NAME}\"")), "{told}");
+        assert!(told.contains(&format!("only valid for DnsName(\"{NAME}\")")), "{told}");
+        assert!(told.contains("in the address"), "{told}");
+    }
+}
+
+#[tokio::test]
+async fn a_database_without_tls_is_refused_where_the_address_asks_for_it() {
+    if !is_there() {
+        return;
+    }
+    let at = free_address();
+    let server = DatabaseServer::start_on(Network { at, tls: None }, &SETTINGS).unwrap();
+    let file = server.folder().join("authority.pem");
+    fs::write(&file, authority("Databases").certificate).unwrap();
+    let address = address(NAME, at, "postgres") + &format!("&sslrootcert={}", file.display());
+    let told = refusal(&address).await;
+    assert!(told.contains("does not support TLS") && told.contains("turn ssl on"), "{told}");
+    // It was left alone: there is a market's table nowhere.
+    let tables = server.psql("postgres", "SELECT count(*) FROM pg_class WHERE relname = 'schema_version'");
+    assert_eq!(tables.unwrap(), "0");
+}

@@ -1,0 +1,110 @@
+//! A till between two markets on one database: whichever it is at, its lines count once and it hears of every sale.
+
+use std::collections::HashSet;
+
+use souk_certs::identity::Role;
+use souk_proto::{
+    Reason,
+    v1::{self, SyncAcknowledgement, event::Kind, sync_inventory_request::Message},
+};
+use tokio::time::timeout;
+
+use super::SECOND;
+use crate::{
+    fair::{Fair, Party, call, eventually, reason},
+    till::{Raw, by, stock},
+};
+
+with_two_markets!(
+    a_tills_lines_count_once_when_it_goes_on_at_the_other_market,
+    a_removed_tills_stream_ends_at_the_other_market_as_removed,
+    a_sale_here_is_told_once_to_the_till_whose_stream_is_there,
+);
+
+/// Lines that were answered before the till goes to the other market, that were not, and that it sends there only.
+const ANSWERED: i64 = 20;
+const UNANSWERED: i64 = 20;
+const NEW: i64 = 10;
+
+async fn a_tills_lines_count_once_when_it_goes_on_at_the_other_market(fair: &Fair, beside: &Fair) {
+    let alice = fair.seller("alice").await;
+    let lamp = alice.lamp(1).await;
+    let bob = fair.buyer("bob").await;
+    let there = beside.known(Role::Seller, "alice").await;
+    let lines =
+        |numbers: std::ops::RangeInclusive<i64>| numbers.map(|line| by(line, lamp, 1)).collect::<Vec<_>>();
+    let (mut first, _) = Raw::begin(&alice, 0).await;
+    let answers = first.answers_to(lines(1..=ANSWERED)).await;
+    assert!(answers.iter().all(|answer| !answer.repeated));
+
+    // These are on their way here while the till, which has no answer to them, begins there.
+    for line in lines(ANSWERED + 1..=ANSWERED + UNANSWERED) {
+        first.send(Message::Line(line));
+    }
+    let (mut second, last_line) = Raw::begin(&there, 0).await;
+    let ended = timeout(SECOND, first.failure(&alice.connection)).await.expect("within a second");
+    assert_eq!(reason::<()>(Err(ended)), Reason::StreamReplaced);
+    assert!((ANSWERED..=ANSWERED + UNANSWERED).contains(&last_line), "{last_line}");
+    let all = ANSWERED + UNANSWERED + NEW;
+    let answers = second.answers_to(lines(ANSWERED + 1..=all)).await;
+    // Each is in, whichever market it came to first, with the stock of that moment.
+    let told: Vec<_> = answers.iter().map(|answer| (answer.line, stock(answer))).collect();
+    assert_eq!(told, (ANSWERED + 1..=all).map(|line| (line, line + 1)).collect::<Vec<_>>());
+    let is_new = |answer: &&SyncAcknowledgement| answer.line > ANSWERED + UNANSWERED;
+    assert!(answers.iter().filter(is_new).all(|answer| !answer.repeated));
+    assert_eq!(alice.item(lamp).await.unwrap().quantity, 1 + all);
+
+    // And what is sold where it was is told where it is.
+    let order = bob.buy(lamp, 1).await.unwrap();
+    let sale = timeout(SECOND, second.next_event()).await.expect("within a second");
+    assert_eq!((sold(&sale).order_id, sale.sequence), (order.order_id, 1));
+}
+
+async fn a_removed_tills_stream_ends_at_the_other_market_as_removed(fair: &Fair, beside: &Fair) {
+    let alice = fair.seller("alice").await;
+    let there = beside.known(Role::Seller, "alice").await;
+    let (mut shop, _) = Raw::begin(&there, 0).await;
+    let request_id = alice.request_id();
+    call!(alice, seller.remove_till, RemoveTillRequest { request_id: request_id, till: "shop".into() })
+        .unwrap();
+    let ended = timeout(SECOND, shop.failure(&there.connection)).await.expect("within a second");
+    assert_eq!(reason::<()>(Err(ended)), Reason::TillNotFound);
+}
+
+async fn a_sale_here_is_told_once_to_the_till_whose_stream_is_there(fair: &Fair, beside: &Fair) {
+    const SALES: i64 = 10;
+    let alice = fair.seller("alice").await;
+    let lamp = alice.lamp(100).await;
+    let (bob, dave) = (beside.buyer("bob").await, fair.buyer("dave").await);
+    let (mut shop, _) = Raw::begin(&alice, 0).await;
+    let mut ids = HashSet::new();
+    for sequence in 1..=SALES {
+        let order = bob.buy(lamp, 1).await.unwrap();
+        let sale = timeout(SECOND, shop.next_event()).await.expect("within a second");
+        assert_eq!((sold(&sale).order_id, sale.sequence), (order.order_id, sequence));
+        ids.insert(sale.event_id);
+    }
+    // One of its own market's comes next, so nothing came twice in between.
+    let order = dave.buy(lamp, 1).await.unwrap();
+    let last = shop.next_event().await;
+    assert_eq!((sold(&last).order_id, last.sequence), (order.order_id, SALES + 1));
+    ids.insert(last.event_id);
+    assert_eq!(ids.len() as i64, SALES + 1, "each is an event of its own");
+    // What was taken in at one market comes again at neither.
+    shop.send(Message::TakenIn(v1::SyncTakenIn { sequence: last.sequence }));
+    eventually("it is taken in", || async { pending(&alice).await == 0 }).await;
+    let (mut shop, _) = Raw::begin(&beside.known(Role::Seller, "alice").await, 0).await;
+    let order = dave.buy(lamp, 1).await.unwrap();
+    assert_eq!(sold(&shop.next_event().await).order_id, order.order_id);
+}
+
+fn sold(event: &v1::Event) -> &v1::Order {
+    match &event.kind {
+        Some(Kind::OrderPlaced(placed)) => placed.order.as_ref().unwrap(),
+        other => panic!("not a sale: {other:?}"),
+    }
+}
+
+async fn pending(seller: &Party) -> i64 {
+    call!(seller, seller.list_tills, ListTillsRequest {}).unwrap().tills[0].pending_count
+}

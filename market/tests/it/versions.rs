@@ -1,0 +1,143 @@
+//! Two versions on one database: what the next one expands, this one works with and leaves alone; what it contracts, this
+//! one keeps away from.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, AtomicI64, Ordering},
+};
+
+use souk_certs::identity::Role;
+use souk_proto::v1;
+use tokio::task::JoinHandle;
+
+use crate::{
+    fair::{Fair, Party, draft, eventually, pounds},
+    postgres::is_there,
+};
+
+/// What the next version's first release would bring, as one migration: a column, a table, and word that markets of this
+/// version may go on.
+const EXPANSION: &str = "ALTER TABLE item ADD COLUMN shelf TEXT DEFAULT 'unsorted'; \
+     CREATE TABLE shelf_move (item BIGINT NOT NULL, shelf TEXT NOT NULL); \
+     INSERT INTO schema_version (version, min_reader, checksum) \
+     SELECT max(version) + 1, max(version), 'expanded' FROM schema_version";
+/// And its second, when nobody is to be left who does not know the first.
+const CONTRACTION: &str = "ALTER TABLE item ALTER COLUMN shelf SET NOT NULL; \
+     INSERT INTO schema_version (version, min_reader, checksum) \
+     SELECT max(version) + 1, max(version), 'contracted' FROM schema_version";
+
+/// More than is sold.
+const STOCK: i64 = 1_000_000;
+/// Orders to be waited for.
+const ORDERS: i64 = 20;
+
+/// A buyer who goes on buying, one unit at a time.
+struct Buying {
+    done: Arc<AtomicBool>,
+    sold: Arc<AtomicI64>,
+    buyer: JoinHandle<()>,
+}
+
+impl Buying {
+    fn begin(buyer: Party, item_id: i64) -> Self {
+        let (done, sold) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicI64::new(0)));
+        let (is_done, count) = (Arc::clone(&done), Arc::clone(&sold));
+        let buyer = tokio::spawn(async move {
+            while !is_done.load(Ordering::Relaxed) {
+                buyer.buy(item_id, 1).await.expect("no order fails");
+                count.fetch_add(1, Ordering::Relaxed);
+            }
+        });
+        Self { done, sold, buyer }
+    }
+
+    async fn goes_on(&self) {
+        let enough = self.sold.load(Ordering::Relaxed) + ORDERS;
+        eventually("orders", async || {
+            self.buyer.is_finished() || self.sold.load(Ordering::Relaxed) >= enough
+        })
+        .await;
+    }
+
+    async fn end(self) -> i64 {
+        self.done.store(true, Ordering::Relaxed);
+        self.buyer.await.unwrap();
+        self.sold.load(Ordering::Relaxed)
+    }
+}
+
+/// What the next version keeps with an item.
+fn shelf(fair: &Fair, item_id: i64) -> String {
+    fair.database().execute(&format!("SELECT shelf FROM item WHERE id = {item_id}")).unwrap()
+}
+
+/// Everything that touches an item's row, done by markets that know nothing of the column.
+async fn traded(seller: &Party, buyer: &Party, lamp: i64) {
+    let change =
+        v1::ItemDraft { name: Some("Lantern".into()), unit_price: pounds(999), ..Default::default() };
+    assert_eq!(seller.update(lamp, change).await.unwrap().name, "Lantern");
+    let restock = v1::ItemDraft { quantity: Some(50), ..Default::default() };
+    assert_eq!(seller.update(lamp, restock).await.unwrap().quantity, 50);
+    buyer.buy(lamp, 2).await.unwrap();
+    buyer.rate(lamp, 4).await.unwrap();
+    let found = seller.search("lantern", "").await;
+    let lamp = found.iter().find(|item| item.item_id == lamp).expect("it is found");
+    assert_eq!((lamp.quantity, lamp.unit_price.clone()), (48, pounds(999)));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_market_trades_on_while_the_next_version_expands_and_loses_nothing_of_what_that_writes() {
+    if !is_there() {
+        return;
+    }
+    let fair = Fair::on_postgres().await;
+    let (alice, bob) = (fair.seller("alice").await, fair.buyer("bob").await);
+    let (lamp, chair, stool) = (alice.lamp(5).await, alice.lamp(STOCK).await, alice.lamp(5).await);
+    let buying = Buying::begin(fair.known(Role::Buyer, "bob").await, chair);
+    buying.goes_on().await;
+    fair.database().execute(EXPANSION).unwrap();
+    buying.goes_on().await;
+    // What is there has the default, and so has what a market lists that does not know of it.
+    let table = alice.sell(draft("Table", "home", 100, 1)).await.unwrap().item_id;
+    assert_eq!([lamp, table].map(|item| shelf(&fair, item)), ["unsorted", "unsorted"]);
+
+    let moves = format!(
+        "UPDATE item SET shelf = 'A-' || id WHERE id IN ({lamp}, {chair}, {stool}); \
+         INSERT INTO shelf_move SELECT id, shelf FROM item WHERE shelf <> 'unsorted'"
+    );
+    fair.database().execute(&moves).unwrap();
+    traded(&alice, &bob, lamp).await;
+    let beside = fair.beside().await;
+    let (carol, dave) = (beside.known(Role::Seller, "alice").await, beside.buyer("dave").await);
+    traded(&carol, &dave, lamp).await;
+    carol.delete(stool).await.unwrap();
+    buying.goes_on().await;
+    let sold = buying.end().await;
+    assert_eq!(dave.item(chair).await.unwrap().quantity, STOCK - sold, "each order took effect once");
+    for item in [lamp, chair, stool] {
+        assert_eq!(shelf(&fair, item), format!("A-{item}"));
+    }
+    assert_eq!(fair.database().execute("SELECT count(*) FROM shelf_move").unwrap(), "3");
+    beside.close().await;
+    fair.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_market_that_starts_on_a_contracted_database_is_told_to_be_of_that_version() {
+    if !is_there() {
+        return;
+    }
+    let fair = Fair::on_postgres().await;
+    fair.database().execute(EXPANSION).unwrap();
+    fair.beside().await.close().await;
+    fair.database().execute(CONTRACTION).unwrap();
+    let told = match fair.ground.beside().await {
+        Ok(_) => panic!("it was opened"),
+        Err(error) => error.to_string(),
+    };
+    for part in ["was brought forward by a newer market", "this one knows", "use that version"] {
+        assert!(told.contains(part), "{told}");
+    }
+    assert!(!told.contains("unreadable"), "nothing is damaged: {told}");
+    fair.close().await;
+}

@@ -1,0 +1,85 @@
+//! The program between two others that it is piped to, which may die.
+
+use std::process::Stdio;
+
+use tokio::{
+    io::{AsyncBufReadExt as _, AsyncRead, AsyncWriteExt as _, BufReader, Lines},
+    process::{Child, ChildStderr, ChildStdin, ChildStdout, Command},
+    time::timeout,
+};
+
+use super::terminal::{PATIENCE, Terminal};
+
+/// A program with a pipe on each side, and what it says beside.
+pub(crate) struct Piped {
+    child: Child,
+    /// `None`: it has come to its end.
+    input: Option<ChildStdin>,
+    /// `None`: its reader has gone.
+    output: Option<Lines<BufReader<ChildStdout>>>,
+    said: Lines<BufReader<ChildStderr>>,
+}
+
+impl Piped {
+    pub(crate) fn start(terminal: &Terminal, arguments: &[&str]) -> Self {
+        let mut child = Command::new(terminal.program)
+            .args(arguments)
+            .env_clear()
+            .env("HOME", terminal.home.path())
+            .envs(terminal.variables.iter().map(|(name, value)| (name, value)))
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .expect("the program");
+        let input = child.stdin.take();
+        let output = Some(BufReader::new(child.stdout.take().expect("its output")).lines());
+        let said = BufReader::new(child.stderr.take().expect("its errors")).lines();
+        Self { child, input, output, said }
+    }
+
+    pub(crate) async fn write(&mut self, text: &str) {
+        self.input.as_mut().expect("an input").write_all(text.as_bytes()).await.expect("it reads");
+    }
+
+    /// Ends its input.
+    pub(crate) fn close(&mut self) {
+        self.input = None;
+    }
+
+    /// The next line that it passes on.
+    pub(crate) async fn line(&mut self) -> String {
+        next(self.output.as_mut().expect("a reader")).await.expect("a line")
+    }
+
+    /// Waits until it says something beside.
+    pub(crate) async fn says(&mut self, words: &str) {
+        while !next(&mut self.said).await.expect("it says so").contains(words) {}
+    }
+
+    /// The program that reads what this one passes on dies.
+    pub(crate) fn lose_reader(&mut self) {
+        self.output = None;
+    }
+
+    /// What Ctrl-C does.
+    pub(crate) async fn interrupt(&self) {
+        let id = self.child.id().expect("it runs").to_string();
+        assert!(Command::new("kill").args(["-INT", &id]).status().await.expect("kill").success());
+    }
+
+    /// Waits for its end; answers its exit code and what it still said beside.
+    pub(crate) async fn end(mut self) -> (i32, String) {
+        let mut said = String::new();
+        while let Some(line) = next(&mut self.said).await {
+            said = said + &line + "\n";
+        }
+        let ended = timeout(PATIENCE, self.child.wait()).await.expect("it ends in time").expect("it ran");
+        (ended.code().expect("an exit code"), said)
+    }
+}
+
+async fn next<R: AsyncRead + Unpin>(lines: &mut Lines<BufReader<R>>) -> Option<String> {
+    timeout(PATIENCE, lines.next_line()).await.expect("a line in time").expect("readable")
+}
