@@ -9,7 +9,10 @@ use souk_proto::{
 };
 use tokio::time::{Instant, timeout};
 
-use crate::fair::{Fair, PATIENCE, Party, call, draft, eventually, reason};
+use crate::{
+    fair::{Fair, PATIENCE, Party, call, draft, eventually, reason},
+    several::at,
+};
 
 /// After which everything must hold everywhere.
 const SECOND: Duration = Duration::from_secs(1);
@@ -38,6 +41,7 @@ with_two_markets!(
     stock_is_sold_once_over_both,
     a_request_is_carried_out_once_over_both,
     what_is_listed_here_is_found_there_within_a_second,
+    what_i_change_at_either_is_in_my_next_search_at_both,
     a_watched_search_is_told_of_the_others_changes,
     a_stream_here_is_sent_what_was_bought_there,
     a_stream_there_replaces_the_one_here,
@@ -91,6 +95,18 @@ async fn what_is_listed_here_is_found_there_within_a_second(fair: &Fair, beside:
     let listed = Instant::now();
     while there.search("lamp", "").await.is_empty() {
         assert!(listed.elapsed() < SECOND, "it is not found in time");
+    }
+}
+
+/// Calls that are made at the same time go to both.
+async fn what_i_change_at_either_is_in_my_next_search_at_both(fair: &Fair, beside: &Fair) {
+    const ROUNDS: usize = 12;
+    fair.seller("alice").await;
+    let alice = at(fair, [fair, beside].map(|fair| fair.ground.address()), Role::Seller, "alice").await;
+    for round in 1..=ROUNDS {
+        alice.lamp(1).await;
+        let (one, other) = tokio::join!(alice.search("lamp", ""), alice.search("lamp", ""));
+        assert_eq!((one.len(), other.len()), (round, round));
     }
 }
 

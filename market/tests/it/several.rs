@@ -36,7 +36,7 @@ async fn at_both(fair: &Fair, gates: &[Gate; 2], role: Role, name: &str) -> Part
     at(fair, gates.each_ref().map(|gate| gate.address), role, name).await
 }
 
-async fn at(fair: &Fair, addresses: [SocketAddr; 2], role: Role, name: &str) -> Party {
+pub(crate) async fn at(fair: &Fair, addresses: [SocketAddr; 2], role: Role, name: &str) -> Party {
     let config = fair.ground.identity(role, name).await.unwrap();
     let market = MarketAddresses::parse(addresses.map(|address| address.to_string())).unwrap();
     let config = ClientConfig { market, ..config };
