@@ -17,7 +17,7 @@ use souk_proto::v1::{
 };
 use tokio::{
     sync::{Semaphore, watch},
-    time::{Instant, sleep, timeout_at},
+    time::{Instant, sleep, timeout, timeout_at},
 };
 use tonic::Status;
 use tower::Layer as _;
@@ -230,6 +230,18 @@ impl Connection {
     /// A new `request_id`. Make one for each thing the user wants done, not for each attempt.
     pub fn request_id(&self) -> String {
         retry::request_id(clock::now()).to_string()
+    }
+
+    /// Waits for a stream to open. The timeout is for that alone, and does not go to the market.
+    pub(crate) async fn open_stream<T>(
+        &self,
+        opening: impl Future<Output = Result<tonic::Response<T>, Status>>,
+    ) -> Result<T, Failure> {
+        match timeout(self.timeout, opening).await {
+            Ok(Ok(opened)) => Ok(opened.into_inner()),
+            Ok(Err(status)) => Err(self.explain(status).await),
+            Err(_) => Err(Failure::TimedOut { market: self.market().clone(), after: self.timeout }),
+        }
     }
 
     /// Makes a unary call and sees it through: the deadline covers everything and goes to the market as

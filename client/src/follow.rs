@@ -129,19 +129,12 @@ impl Subscription {
         // The cursor acknowledges, so what it stands for must be kept; 0 asks for all that is not.
         let cursor = if self.seen.save().await.is_ok() { self.progress.cursor() } else { 0 };
         let connection = self.connection.clone();
-        // The deadline is for opening the stream alone, so it must not go to the market.
-        let opened = timeout(connection.timeout(), async {
-            connection.events().subscribe(SubscribeRequest { cursor }).await
-        });
-        let ended = match opened.await {
-            Ok(Ok(stream)) => self.read(stream.into_inner()).await,
-            Ok(Err(status)) => ControlFlow::Continue(status),
-            Err(_) => {
-                let (market, after) = (self.connection.market().clone(), self.connection.timeout());
-                return ControlFlow::Continue(Failure::TimedOut { market, after });
-            }
+        let opening = async { connection.events().subscribe(SubscribeRequest { cursor }).await };
+        let stream = match connection.open_stream(opening).await {
+            Ok(stream) => stream,
+            Err(failure) => return ControlFlow::Continue(failure),
         };
-        match ended {
+        match self.read(stream).await {
             ControlFlow::Continue(status) => ControlFlow::Continue(self.connection.explain(status).await),
             ControlFlow::Break(stopped) => ControlFlow::Break(stopped),
         }

@@ -17,7 +17,7 @@ use souk_proto::v1::{
 };
 use tokio::{
     sync::{mpsc, watch},
-    time::{sleep, timeout},
+    time::sleep,
 };
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Status, Streaming};
@@ -212,19 +212,12 @@ impl Stream {
             put(&messages, Message::Line(line.clone()));
         }
         let connection = self.connection.clone();
-        // The deadline is for opening the stream alone, so it must not go to the market.
-        let opened = timeout(connection.timeout(), async {
-            connection.seller().sync_inventory(ReceiverStream::new(outgoing)).await
-        });
-        let ended = match opened.await {
-            Ok(Ok(stream)) => self.exchange(stream.into_inner(), messages).await,
-            Ok(Err(status)) => ControlFlow::Continue(status),
-            Err(_) => {
-                let (market, after) = (self.connection.market().clone(), self.connection.timeout());
-                return ControlFlow::Continue(Failure::TimedOut { market, after });
-            }
+        let opening = async { connection.seller().sync_inventory(ReceiverStream::new(outgoing)).await };
+        let stream = match connection.open_stream(opening).await {
+            Ok(stream) => stream,
+            Err(failure) => return ControlFlow::Continue(failure),
         };
-        match ended {
+        match self.exchange(stream, messages).await {
             ControlFlow::Continue(status) => ControlFlow::Continue(self.connection.explain(status).await),
             ControlFlow::Break(stopped) => ControlFlow::Break(stopped),
         }

@@ -10,7 +10,7 @@ use souk_proto::{
 use tokio::time::timeout;
 use tonic::{Code, Status, Streaming};
 
-use super::{Api, in_its_own_task, read, unexpected};
+use super::{Api, in_its_own_task, out_of_place, read, unexpected};
 use crate::{
     access::Caller,
     domain::{Action, ImportRow, Imported, ItemId, Outcome, PartyId},
@@ -173,10 +173,6 @@ fn told_skus(rows: &[ImportRow]) -> Vec<(i64, String)> {
             (row.line, row.listing.sku.as_ref().map(|sku| sku.as_str().to_owned()).unwrap_or_default())
         })
         .collect()
-}
-
-fn out_of_place(problem: &str) -> Status {
-    wire::status(Reason::InvalidField, problem, [])
 }
 
 /// All items of a seller, read page by page as they are sent.

@@ -158,6 +158,11 @@ fn read<T>(result: Result<T, StoreError>) -> Result<T, Status> {
     result.map_err(|error| wire::store_error(&error))
 }
 
+/// A message of a stream that has no business where it came.
+fn out_of_place(problem: &str) -> Status {
+    wire::status(Reason::InvalidField, problem, [])
+}
+
 fn unexpected(outcome: &Outcome) -> Status {
     wire::internal(&format!("a command came to an outcome of another kind: {outcome:?}"))
 }

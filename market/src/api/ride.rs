@@ -12,7 +12,7 @@ use souk_proto::{
 };
 use tonic::{Request, Response, Status, Streaming, async_trait};
 
-use super::{Api, in_its_own_task, read, unexpected};
+use super::{Api, in_its_own_task, out_of_place, read, unexpected};
 use crate::{
     access::Caller,
     domain::{OrderId, Outcome, Refusal, Ride, RideId, Role},

@@ -24,7 +24,7 @@ use tonic::{Code, Status, Streaming};
 use super::{
     Api,
     event::{sequence, subscribe_end},
-    read, unexpected,
+    out_of_place, read, unexpected,
 };
 use crate::{
     access::Caller,
@@ -224,8 +224,4 @@ impl Sync {
 
 fn too_slow() -> Status {
     subscribe_end(&SubscribeEnd::TooSlow)
-}
-
-fn out_of_place(problem: &str) -> Status {
-    wire::status(Reason::InvalidField, problem, [])
 }

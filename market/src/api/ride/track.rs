@@ -6,7 +6,7 @@ use souk_proto::v1::{self, track_ride_request::Message};
 use tokio::time::{Instant, timeout};
 use tonic::{Status, Streaming};
 
-use super::{Api, in_its_own_task, open_ride, read};
+use super::{Api, in_its_own_task, open_ride, out_of_place, read};
 use crate::{
     domain::{PartyId, Refusal, RideId, Timestamp},
     store::Fix,
@@ -188,8 +188,4 @@ impl Tracking {
 async fn within<T>(message: impl Future<Output = Result<T, Status>>) -> Result<T, Status> {
     let waited = timeout(IDLE, message).await;
     waited.unwrap_or_else(|_| Err(Status::deadline_exceeded("no position came for 60 seconds")))
-}
-
-fn out_of_place(problem: &str) -> Status {
-    wire::status(souk_proto::Reason::InvalidField, problem, [])
 }
