@@ -5,10 +5,15 @@ use std::path::{Path, PathBuf};
 use assert_cmd::Command;
 use market::demo::{
     actor::{Actor, draft},
-    ground::{Ground, GroundOptions},
+    ground::{Ground, GroundOptions, StoreKind},
 };
 use rusqlite::Connection;
 use souk_certs::identity::Role;
+
+use crate::{
+    fair::Fair,
+    till::{Raw, by},
+};
 
 /// A market that has traded, and is still open.
 async fn traded() -> Ground {
@@ -86,6 +91,33 @@ async fn whatever_was_done_to_the_log_is_found() {
     audit(&copy, &["verify"]).success();
     audit(&copy, &["verify", "--head", head.trim()]).code(5);
     ground.close().await.unwrap();
+}
+
+/// What is told of a till's lines in the log, entry by entry.
+fn synced(fair: &Fair) -> Vec<String> {
+    let listed = said(&audit(&fair.ground.path().join("souk.db"), &["list"]).success());
+    listed.lines().filter(|line| line.contains("SyncInventory")).map(str::to_owned).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_tills_lines_that_come_again_add_nothing_to_the_log() {
+    let fair = Fair::open(StoreKind::Sqlite).await;
+    let alice = fair.seller("alice").await;
+    let lamp = alice.lamp(5).await;
+    let (mut shop, _) = Raw::begin(&alice, 0).await;
+    // One that is refused is an entry as well.
+    shop.answers_to(vec![by(1, lamp, 2), by(2, lamp, -100)]).await;
+    let once = synced(&fair);
+    assert!(!once.is_empty());
+    shop.answers_to(vec![by(1, lamp, 2), by(2, lamp, -100)]).await;
+    let (mut shop, _) = Raw::begin(&alice, 0).await;
+    shop.answers_to(vec![by(2, lamp, -100)]).await;
+    assert_eq!(synced(&fair), once);
+    // A new one does, whatever comes along with it.
+    shop.answers_to(vec![by(2, lamp, -100), by(3, lamp, 1)]).await;
+    assert_eq!(synced(&fair).len(), once.len() + 1);
+    audit(&fair.ground.path().join("souk.db"), &["verify"]).success();
+    fair.close().await;
 }
 
 #[test]
