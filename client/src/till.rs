@@ -36,7 +36,8 @@ const OUTGOING: usize = 2 * WINDOW;
 /// Notices that wait for the consumer.
 const NOTICES: usize = 2 * WINDOW;
 
-/// Events that were handed out and not taken in; with more, the stream is not read.
+/// Events that were handed out and not taken in. With so many, the stream is read only while lines are under way, for
+/// their answers, and further events are passed over: they come again, by another stream, when there is room.
 pub const MAX_HANDED_OUT: usize = 1_024;
 
 /// What a till's stream brings.
@@ -99,6 +100,7 @@ pub fn open(connection: Connection, name: String, cursor: i64) -> (Till, mpsc::R
         held: None,
         is_closed: false,
         handed_out: BTreeMap::new(),
+        passed_over: false,
         messages: 0,
     };
     tokio::spawn(stream.run());
@@ -158,12 +160,21 @@ struct Stream {
     is_closed: bool,
     /// The ids of events that were handed out and not taken in, by their sequences.
     handed_out: BTreeMap<i64, String>,
+    /// This stream brought events for which there was no room.
+    passed_over: bool,
     /// How many answers and events have come, over all streams. That a stream was opened is no progress yet.
     messages: u64,
 }
 
 /// The consumer is gone, or the till was closed and everything answered.
 struct Stopped;
+
+/// Why a stream is over and another one is to be opened.
+enum Over {
+    Broken(Status),
+    /// There is room for the events that were passed over.
+    Behind,
+}
 
 impl Stream {
     async fn run(mut self) {
@@ -180,7 +191,8 @@ impl Stream {
             reconnect.begin();
             let before = self.messages;
             let failure = match self.stream_once().await {
-                ControlFlow::Continue(failure) => failure,
+                ControlFlow::Continue(Some(failure)) => failure,
+                ControlFlow::Continue(None) => continue,
                 ControlFlow::Break(stopped) => return stopped,
             };
             match reconnect.after(failure, self.messages > before, self.messages > 0).await {
@@ -202,9 +214,10 @@ impl Stream {
         let _ = self.notices.send(notice).await;
     }
 
-    /// One stream, from its opening to its end.
-    async fn stream_once(&mut self) -> ControlFlow<Stopped, Failure> {
+    /// One stream, from its opening to its end. Without a failure the next one is opened at once.
+    async fn stream_once(&mut self) -> ControlFlow<Stopped, Option<Failure>> {
         let (messages, outgoing) = mpsc::channel(OUTGOING);
+        self.passed_over = false;
         let cursor = *self.taken_in.borrow_and_update();
         self.forget_taken_in(cursor);
         put(&messages, Message::Hello(SyncHello { till: self.name.clone(), cursor }));
@@ -215,10 +228,13 @@ impl Stream {
         let opening = async { connection.seller().sync_inventory(ReceiverStream::new(outgoing)).await };
         let stream = match connection.open_stream(opening).await {
             Ok(stream) => stream,
-            Err(failure) => return ControlFlow::Continue(failure),
+            Err(failure) => return ControlFlow::Continue(Some(failure)),
         };
         match self.exchange(stream, messages).await {
-            ControlFlow::Continue(status) => ControlFlow::Continue(self.connection.explain(status).await),
+            ControlFlow::Continue(Over::Broken(status)) => {
+                ControlFlow::Continue(Some(self.connection.explain(status).await))
+            }
+            ControlFlow::Continue(Over::Behind) => ControlFlow::Continue(None),
             ControlFlow::Break(stopped) => ControlFlow::Break(stopped),
         }
     }
@@ -229,9 +245,14 @@ impl Stream {
         &mut self,
         mut stream: Streaming<SyncInventoryResponse>,
         messages: mpsc::Sender<SyncInventoryRequest>,
-    ) -> ControlFlow<Stopped, Status> {
+    ) -> ControlFlow<Stopped, Over> {
         let mut messages = Some(messages);
+        let mut is_behind = false;
         loop {
+            // The stream is ended rather than left, so that an end of the market's own, for good, is not missed.
+            if self.may_catch_up() && messages.take().is_some() {
+                is_behind = true;
+            }
             if let Some(messages) = &messages
                 && self.under_way.len() < WINDOW
                 && let Some(line) = self.held.take()
@@ -250,18 +271,23 @@ impl Stream {
             }
             // Lines have room at all times; word of what was taken in waits for some, or goes with the next.
             let may_tell = messages.as_ref().is_some_and(|messages| messages.capacity() > WINDOW);
-            // Once closed, no more is handed out.
-            let may_read = self.handed_out.len() < MAX_HANDED_OUT || self.is_closed;
+            // Once closed, no more is handed out. Answers are waited for by lines that may stand before word of what
+            // was taken in, so they must come through whatever was not.
+            let may_read = self.room() > 0 || !self.under_way.is_empty() || self.is_closed || is_behind;
             let may_hold = !self.is_closed && self.held.is_none();
             tokio::select! {
                 message = stream.message(), if may_read => match message {
                     Ok(Some(message)) => self.receive(message).await,
+                    Ok(None) if is_behind => return ControlFlow::Continue(Over::Behind),
                     Ok(None) if messages.is_none() => {
                         self.notify(TillNotice::Done).await;
                         return ControlFlow::Break(Stopped);
                     }
-                    Ok(None) => return ControlFlow::Continue(Status::unavailable("the market ended the stream")),
-                    Err(status) => return ControlFlow::Continue(status),
+                    Ok(None) => {
+                        let ended = Status::unavailable("the market ended the stream");
+                        return ControlFlow::Continue(Over::Broken(ended));
+                    }
+                    Err(status) => return ControlFlow::Continue(Over::Broken(status)),
                 },
                 line = self.lines.recv(), if may_hold => match line {
                     Some(line) => self.held = Some(line),
@@ -291,6 +317,10 @@ impl Stream {
                 self.notify(TillNotice::Acknowledged(answer)).await;
             }
             Some(Answer::Event(_)) if self.is_closed => {}
+            // One after another: what comes after one that was passed over is so as well.
+            Some(Answer::Event(event)) if self.passed_over || self.has_no_room_for(&event) => {
+                self.passed_over = true;
+            }
             Some(Answer::Event(event)) => {
                 self.messages += 1;
                 let before = self.handed_out.insert(event.sequence, event.event_id.clone());
@@ -298,12 +328,29 @@ impl Stream {
                     self.notify(TillNotice::Event(event)).await;
                 }
             }
+            Some(Answer::CaughtUp(_)) if self.passed_over => {}
             Some(Answer::CaughtUp(caught_up)) => {
                 self.notify(TillNotice::CaughtUp { sequence: caught_up.sequence }).await;
             }
             // Nobody's answer, or a newer market's message.
             Some(Answer::Acknowledgement(_)) | None => {}
         }
+    }
+
+    /// How many more events may be handed out.
+    fn room(&self) -> usize {
+        MAX_HANDED_OUT.saturating_sub(self.handed_out.len())
+    }
+
+    fn has_no_room_for(&self, event: &Event) -> bool {
+        self.room() == 0 && !self.handed_out.contains_key(&event.sequence)
+    }
+
+    /// Whether what was passed over is to be asked for again. While lines are under way only for much at a time: then it
+    /// may be passed over again, and each time costs a stream.
+    fn may_catch_up(&self) -> bool {
+        let enough = if self.under_way.is_empty() { 1 } else { MAX_HANDED_OUT / 2 };
+        self.passed_over && !self.is_closed && self.room() >= enough
     }
 
     fn forget_taken_in(&mut self, through: i64) {

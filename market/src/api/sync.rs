@@ -102,7 +102,8 @@ impl Sync {
             tokio::select! {
                 chunk = chunks.next() => match chunk {
                     Some(chunk) => self.take(chunk).await?,
-                    None => return Ok(()),
+                    // What there is to say of the till may wait behind its events.
+                    None => return self.closed().await,
                 },
                 item = events.next() => self.tell(item).await?,
                 () = self.answers.closed() => return Err(None),
@@ -198,12 +199,18 @@ impl Sync {
 
     /// The claim of a removed till is void at every market, as if another stream had taken over.
     async fn told_apart(&self, end: SubscribeEnd) -> SubscribeEnd {
-        if !matches!(end, SubscribeEnd::Replaced) {
-            return end;
-        }
-        let tills = self.api.reads().tills(self.caller.party).await;
-        let is_gone = tills.is_ok_and(|tills| tills.iter().all(|till| till.id != self.till.id));
+        let is_gone = matches!(end, SubscribeEnd::Replaced) && self.is_gone().await;
         if is_gone { SubscribeEnd::Removed } else { end }
+    }
+
+    async fn is_gone(&self) -> bool {
+        let tills = self.api.reads().tills(self.caller.party).await;
+        tills.is_ok_and(|tills| tills.iter().all(|till| till.id != self.till.id))
+    }
+
+    /// The till has ended its stream: well, unless there is no such till any more.
+    async fn closed(&self) -> Result<(), End> {
+        if self.is_gone().await { Err(self.kept(&subscribe_end(&SubscribeEnd::Removed))) } else { Ok(()) }
     }
 
     async fn send(&self, answer: Answer) -> Result<(), End> {

@@ -6,9 +6,9 @@
 
 use std::{convert::Infallible, sync::Arc, time::Duration};
 
-use futures::Stream;
+use futures::{Stream, StreamExt as _, stream};
 use tokio::{
-    sync::mpsc,
+    sync::{mpsc, oneshot},
     time::{self, Instant},
 };
 use tokio_stream::wrappers::ReceiverStream;
@@ -86,43 +86,46 @@ pub(super) async fn open(
         shared.subscribers.leave(&subscription);
         return Err(SubscribeEnd::Suspended);
     }
-    let (messages, stream) = mpsc::channel(STREAM_QUEUE);
+    let (messages, waiting) = mpsc::channel(STREAM_QUEUE);
+    let (end, ended) = oneshot::channel();
     let renew_at = Instant::now() + RENEW_INTERVAL;
     // A cursor from ahead is not one of this mailbox's, as after the store was restored from an older copy.
     let sent = if cursor > claim.last_sequence { Sequence(0) } else { cursor };
     let follower = Follower { shared, claim, subscription, messages, sent, held_until: until, renew_at };
-    tokio::spawn(follower.run());
-    Ok(ReceiverStream::new(stream))
+    tokio::spawn(follower.run(end));
+    // The end has a place of its own: it is told after what waits, also when that has left no room.
+    let ended = stream::once(ended).filter_map(async |end| end.ok().map(Err));
+    Ok(ReceiverStream::new(waiting).map(Ok).chain(ended))
 }
 
 struct Follower {
     shared: Arc<Shared>,
     claim: Claim,
     subscription: Subscription,
-    messages: mpsc::Sender<Message>,
+    messages: mpsc::Sender<SubscribeItem>,
     sent: Sequence,
     held_until: Timestamp,
     renew_at: Instant,
 }
 
 impl Follower {
-    async fn run(mut self) {
-        let end = self.follow().await;
-        self.shared.subscribers.leave(&self.subscription);
-        if let Err(Some(end)) = end {
-            // A client that reads nothing does not read this either.
-            let _ = self.messages.try_send(Err(end));
+    async fn run(mut self, end: oneshot::Sender<SubscribeEnd>) {
+        let Err(why) = self.follow().await;
+        let Self { shared, claim, subscription, messages, .. } = self;
+        shared.subscribers.leave(&subscription);
+        if let Some(why) = why {
+            // The client may have gone meanwhile.
+            let _ = end.send(why);
         }
-        let released = Settlement {
-            recipient: self.claim.recipient,
-            epoch: self.claim.epoch,
-            verdict: Verdict::Released,
-        };
+        // Nothing more comes: that need not wait for what follows.
+        drop(messages);
+        let released =
+            Settlement { recipient: claim.recipient, epoch: claim.epoch, verdict: Verdict::Released };
         // Void when another stream took over; if the store does not answer, the lease runs out.
-        if let Err(error) = self.shared.mailboxes.settle(&[released]).await {
+        if let Err(error) = shared.mailboxes.settle(&[released]).await {
             tracing::debug!(%error, "a lease was not given back");
         }
-        self.shared.due.notify_one();
+        shared.due.notify_one();
     }
 
     /// Ends with `None` when the client has gone.
@@ -136,7 +139,7 @@ impl Follower {
             self.send_waiting().await?;
             if !caught_up {
                 caught_up = true;
-                self.send(Ok(SubscribeItem::CaughtUp(self.sent))).await?;
+                self.send(SubscribeItem::CaughtUp(self.sent)).await?;
             }
             tokio::select! {
                 () = self.subscription.wake.notified() => {}
@@ -156,7 +159,7 @@ impl Follower {
             let page = waiting.len();
             for delivery in waiting {
                 self.sent = delivery.sequence;
-                self.send(Ok(SubscribeItem::Delivery(delivery))).await?;
+                self.send(SubscribeItem::Delivery(delivery)).await?;
             }
             if page < BATCH_EVENTS {
                 return Ok(());
@@ -165,7 +168,7 @@ impl Follower {
     }
 
     /// Sends one message, and keeps the lease meanwhile: the client may take its time.
-    async fn send(&mut self, message: Message) -> Result<(), Option<SubscribeEnd>> {
+    async fn send(&mut self, message: SubscribeItem) -> Result<(), Option<SubscribeEnd>> {
         let too_slow_at = Instant::now() + READ_TIMEOUT;
         loop {
             tokio::select! {

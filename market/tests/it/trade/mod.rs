@@ -4,6 +4,7 @@ mod bad_input;
 mod buying;
 mod delivering;
 mod fulfilling;
+mod full_tills;
 mod identity;
 mod importing;
 mod listing;

@@ -1,0 +1,166 @@
+//! A till that does not read its stream for a while: what is under way fills up, in both directions, and then the till is
+//! removed. What fills up is the same on every store, so one does.
+
+use market::demo::ground::StoreKind;
+use souk_client::{TillNotice, till};
+use souk_proto::{
+    Reason,
+    v1::{self, sync_inventory_request::Message},
+};
+use tokio::{sync::mpsc, time::timeout};
+
+use crate::{
+    fair::{Fair, PATIENCE, Party, call, draft, reason},
+    till::{Raw, by},
+};
+
+/// Orders of one basket, and baskets: more than a till may hold, and their events more than all queues on the way.
+const BASKET: usize = 100;
+const BASKETS: usize = 30;
+/// A character of four bytes, for names that make events as large as can be.
+const WIDE: &str = "\u{1f3ee}";
+
+/// A seller with items enough for a basket, and a buyer, whose names are as long as names may be.
+async fn wordy(fair: &Fair) -> (Party, Vec<i64>, Party) {
+    let name = WIDE.repeat(100);
+    let (alice, bob) = (fair.seller("alice").await, fair.buyer("bob").await);
+    alice.register_as_seller(&name).await.unwrap();
+    let (request_id, display_name) = (bob.request_id(), name.clone());
+    call!(
+        bob,
+        account.register_buyer,
+        RegisterBuyerRequest { request_id: request_id, display_name: display_name }
+    )
+    .unwrap();
+    let mut lamps = Vec::new();
+    for _ in 0..BASKET {
+        lamps.push(alice.sell(draft(&WIDE.repeat(200), "home/light", 1_250, 1_000)).await.unwrap().item_id);
+    }
+    (alice, lamps, bob)
+}
+
+async fn sell_many(bob: &Party, lamps: &[i64]) {
+    for _ in 0..BASKETS {
+        let line =
+            |item_id: &i64| v1::OrderLine { item_id: *item_id, quantity: 1, expected_unit_price: None };
+        let (request_id, lines) = (bob.request_id(), lamps.iter().map(line).collect());
+        call!(bob, buyer.place_order, PlaceOrderRequest { request_id: request_id, lines: lines }).unwrap();
+    }
+}
+
+async fn remove(alice: &Party, till: &str) {
+    let request_id = alice.request_id();
+    call!(alice, seller.remove_till, RemoveTillRequest { request_id: request_id, till: till.into() })
+        .unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn lines_are_answered_while_a_till_holds_all_that_it_may_and_no_sale_is_left_out() {
+    let fair = Fair::open(StoreKind::Memory).await;
+    const LINES: i64 = 4 * till::WINDOW as i64;
+    /// Sales that are taken in together.
+    const AT_ONCE: usize = 300;
+    let (alice, lamps, bob) = wordy(&fair).await;
+    let (till, mut notices) = till::open(alice.connection.clone(), "shop".to_owned(), 0);
+    assert!(matches!(next(&mut notices).await, TillNotice::Resumed { .. }));
+    sell_many(&bob, &lamps).await;
+    let sender = tokio::spawn(async move {
+        for line in 1..=LINES {
+            till.send(by(line, lamps[0], 1)).await.unwrap();
+        }
+        till
+    });
+    let (mut told, mut answered) = (Vec::new(), 0);
+    while answered < LINES || told.len() < till::MAX_HANDED_OUT {
+        match next(&mut notices).await {
+            TillNotice::Event(event) => told.push(event.sequence),
+            TillNotice::Acknowledged(answer) => {
+                answered += 1;
+                assert_eq!((answer.line, answer.repeated), (answered, false));
+            }
+            TillNotice::CaughtUp { .. } => {}
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(told.len(), till::MAX_HANDED_OUT, "no more is handed out");
+    let till = sender.await.unwrap();
+    while told.len() < BASKETS * BASKET {
+        if told.len() == till::MAX_HANDED_OUT || told.len() % AT_ONCE == 0 {
+            till.take_in(told[told.len() - 1]);
+        }
+        match next(&mut notices).await {
+            TillNotice::Event(event) => told.push(event.sequence),
+            // What was passed over comes by another stream.
+            TillNotice::Resumed { last_line: LINES } | TillNotice::CaughtUp { .. } => {}
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(told, (1..=(BASKETS * BASKET) as i64).collect::<Vec<_>>(), "each once, and in order");
+    drop(till);
+    while !matches!(next(&mut notices).await, TillNotice::Done) {}
+    fair.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn removed_till_that_has_read_nothing_is_told_so_once_it_reads() {
+    let fair = Fair::open(StoreKind::Memory).await;
+    let (alice, lamps, bob) = wordy(&fair).await;
+    let (mut shop, _) = Raw::begin(&alice, 0).await;
+    for line in 1..=till::WINDOW as i64 {
+        shop.send(Message::Line(by(line, lamps[0], 1)));
+    }
+    sell_many(&bob, &lamps).await;
+    remove(&alice, "shop").await;
+    let ended = shop.failure(&alice.connection).await;
+    assert!(ended.to_string().contains("the lines up to 64 are in"), "{ended}");
+    assert_eq!(reason::<()>(Err(ended)), Reason::TillNotFound);
+    fair.close().await;
+}
+
+async fn next(notices: &mut mpsc::Receiver<TillNotice>) -> TillNotice {
+    timeout(PATIENCE, notices.recv()).await.expect("a notice in time").expect("a last notice")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn removed_till_with_a_full_window_and_all_that_it_may_hold_is_told_so() {
+    let fair = Fair::open(StoreKind::Memory).await;
+    let (alice, lamps, bob) = wordy(&fair).await;
+    for (name, is_closed) in [("closed", true), ("open", false)] {
+        let (till, mut notices) = till::open(alice.connection.clone(), name.to_owned(), 0);
+        assert!(matches!(next(&mut notices).await, TillNotice::Resumed { .. }));
+        sell_many(&bob, &lamps).await;
+        let mut held = Vec::new();
+        while held.len() < till::MAX_HANDED_OUT {
+            if let TillNotice::Event(event) = next(&mut notices).await {
+                held.push(event.sequence);
+            }
+        }
+        // The stream is not read any more: a window of lines is under way, and one more waits for it.
+        for line in 1..=till::WINDOW as i64 + 1 {
+            till.send(by(line, lamps[0], 1)).await.unwrap();
+        }
+        remove(&alice, name).await;
+        let till = if is_closed {
+            drop(till);
+            None
+        } else {
+            till.take_in(held[held.len() - 1]);
+            Some(till)
+        };
+        let ended = loop {
+            match next(&mut notices).await {
+                TillNotice::Ended(failure) => break failure,
+                TillNotice::Acknowledged(_) | TillNotice::Event(_) | TillNotice::CaughtUp { .. } => {}
+                other => panic!("{other:?}"),
+            }
+        };
+        assert_eq!(reason::<()>(Err(ended)), Reason::TillNotFound);
+        drop(till);
+        assert_eq!(
+            call!(alice, seller.list_tills, ListTillsRequest {}).unwrap().tills,
+            [],
+            "it is not opened anew"
+        );
+    }
+    fair.close().await;
+}
