@@ -1,7 +1,7 @@
 //! PostgreSQL for the tests: one private server for each run, and a database of its own for each test.
 
 use std::sync::{
-    Arc, LazyLock,
+    Arc, LazyLock, Mutex, PoisonError,
     atomic::{AtomicUsize, Ordering},
 };
 
@@ -56,16 +56,21 @@ impl Database {
     pub(crate) fn on(server: Arc<DatabaseServer>) -> Self {
         static COUNT: AtomicUsize = AtomicUsize::new(0);
         let name = format!("test_{}", COUNT.fetch_add(1, Ordering::SeqCst));
-        execute(&server, &format!("CREATE DATABASE {name} TEMPLATE {TEMPLATE}"));
+        in_turn(|| {
+            execute(&server, &format!("CREATE DATABASE {name} TEMPLATE {TEMPLATE} STRATEGY FILE_COPY"))
+        });
         Self { address: server.address(&name, None), server, name }
     }
 
     /// One without any table.
     pub(crate) fn create_bare() -> Self {
         let database = Self::create();
-        execute(&database.server, &format!("DROP DATABASE {}", database.name));
-        let bare = format!("CREATE DATABASE {} TEMPLATE template0 ENCODING UTF8", database.name);
-        execute(&database.server, &bare);
+        let bare =
+            format!("CREATE DATABASE {} TEMPLATE template0 ENCODING UTF8 STRATEGY FILE_COPY", database.name);
+        in_turn(|| {
+            execute(&database.server, &format!("DROP DATABASE {}", database.name));
+            execute(&database.server, &bare);
+        });
         database
     }
 
@@ -98,8 +103,18 @@ impl Drop for Database {
             return;
         }
         // The sessions of a market that was not closed are cut.
-        let _ = self.server.psql("postgres", &format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", self.name));
+        let drop = format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", self.name);
+        let _ = in_turn(|| self.server.psql("postgres", &drop));
     }
+}
+
+/// Makes or removes one database at a time, and as quickly as can be. For as long as that takes, the server's oldest
+/// transaction is that one, and no market on it reads what was committed after; they wait for half a second only.
+fn in_turn<T>(work: impl FnOnce() -> T) -> T {
+    static TURN: Mutex<()> = Mutex::new(());
+    // Whoever had it before may have failed; the next one's turn it is all the same.
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    work()
 }
 
 fn start() -> Arc<DatabaseServer> {
