@@ -346,11 +346,10 @@ impl Stream {
         self.room() == 0 && !self.handed_out.contains_key(&event.sequence)
     }
 
-    /// Whether what was passed over is to be asked for again. While lines are under way only for much at a time: then it
-    /// may be passed over again, and each time costs a stream.
+    /// Whether what was passed over is to be asked for again. Only for much at a time: it costs a stream, on which all that is
+    /// held comes again.
     fn may_catch_up(&self) -> bool {
-        let enough = if self.under_way.is_empty() { 1 } else { MAX_HANDED_OUT / 2 };
-        self.passed_over && !self.is_closed && self.room() >= enough
+        self.passed_over && !self.is_closed && self.room() >= MAX_HANDED_OUT / 2
     }
 
     fn forget_taken_in(&mut self, through: i64) {

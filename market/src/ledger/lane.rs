@@ -28,6 +28,10 @@ const NOTES: usize = 1_024;
 /// How often a batch is carried out anew that collided with another market's.
 const ATTEMPTS: usize = 8;
 
+/// How often commands are carried out around rows that others hold. Each time the store waits for them for as long as
+/// it does.
+const HELD_ROUNDS: usize = 3;
+
 /// Why a whole batch failed. Refusals are not failures: each command has its own.
 #[derive(Clone, Copy)]
 enum BatchFailure {
@@ -86,7 +90,8 @@ impl Runner {
             Err(BatchFailure::Corrupt) if commands.len() > 1 => {
                 let mut answers = Vec::with_capacity(commands.len());
                 for command in commands {
-                    answers.extend(self.carry_out_or_fail(&[command]).await);
+                    let alone = self.carry_out(&[command]).await;
+                    answers.extend(alone.unwrap_or_else(|failure| vec![Err(failure.into())]));
                 }
                 answers
             }
@@ -95,28 +100,38 @@ impl Runner {
         }
     }
 
-    /// Some rows of the batch are held by others, who may take their time. What does without those rows is carried out, then
-    /// the rest is tried once more.
+    /// Some rows of the batch are held by others, who may take their time. What does without those rows is carried out, and
+    /// so is the rest as far as they let go of them meanwhile.
     async fn carry_out_around(&mut self, commands: &[&Command]) -> Vec<Answer> {
-        let held = match self.lane.held(&keys_of(commands)).await {
-            Ok(held) => held,
-            Err(error) => return failed_all(commands, failed("look after", &error)),
-        };
-        let is_stuck: Vec<bool> = commands.iter().map(|command| keys_of(&[command]).contend(&held)).collect();
-        let part = |stuck: bool| -> Vec<&Command> {
-            commands.iter().zip(&is_stuck).filter(|(_, is)| **is == stuck).map(|(one, _)| *one).collect()
-        };
-        let mut free = self.carry_out_or_fail(&part(false)).await.into_iter();
-        let mut stuck = self.carry_out_or_fail(&part(true)).await.into_iter();
-        let in_order = is_stuck.iter().filter_map(|is| if *is { stuck.next() } else { free.next() });
-        in_order.collect()
-    }
-
-    async fn carry_out_or_fail(&mut self, commands: &[&Command]) -> Vec<Answer> {
-        if commands.is_empty() {
-            return Vec::new();
+        let mut answers: Vec<Answer> = failed_all(commands, BatchFailure::Held);
+        let mut left: Vec<usize> = (0..commands.len()).collect();
+        for _ in 0..HELD_ROUNDS {
+            let of = |places: &[usize]| -> Vec<&Command> { places.iter().map(|at| commands[*at]).collect() };
+            let held = match self.lane.held(&keys_of(&of(&left))).await {
+                Ok(held) => held,
+                Err(error) => {
+                    failed("look for what is held", &error);
+                    break;
+                }
+            };
+            let (stuck, free): (Vec<usize>, Vec<usize>) =
+                left.iter().partition(|at| keys_of(&[commands[**at]]).contend(&held));
+            // When nothing is free, those who hold the rest are waited for once more.
+            let (tried, others) = if free.is_empty() { (stuck, free) } else { (free, stuck) };
+            let done = match self.carry_out(&of(&tried)).await {
+                Ok(done) => done,
+                Err(BatchFailure::Held) => continue,
+                Err(failure) => failed_all(&of(&tried), failure),
+            };
+            for (at, answer) in tried.into_iter().zip(done) {
+                answers[at] = answer;
+            }
+            left = others;
+            if left.is_empty() {
+                break;
+            }
         }
-        self.carry_out(commands).await.unwrap_or_else(|failure| failed_all(commands, failure))
+        answers
     }
 
     async fn carry_out(&mut self, commands: &[&Command]) -> Result<Vec<Answer>, BatchFailure> {
@@ -152,6 +167,11 @@ impl Runner {
         };
         let receipt = match ended {
             Ok(receipt) => receipt,
+            // Of rows that are met only in saving, such as mailboxes.
+            Err(SaveError::Conflict(StoreError::Held(error))) => {
+                tracing::debug!(%error, "a batch waited in vain for what another market holds");
+                return Err(BatchFailure::Held);
+            }
             Err(SaveError::Conflict(error)) => {
                 tracing::debug!(%error, "a batch collided with another market's");
                 return Ok(None);

@@ -29,8 +29,13 @@ use crate::store::StoreError;
 
 /// How long what was sent may stay without a sign of life from the other side.
 const TCP_USER_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long a connection may be silent before it is tried.
+/// How long one address of a host may take to take a connection, unless the operator says otherwise: a name may have several,
+/// and one that swallows packets leaves time for the next.
+const CONNECT_TIMEOUT: Duration = Duration::from_millis(1_500);
+/// How long a connection may be silent before it is tried, how often then, and how many times in vain.
 const KEEPALIVE_IDLE: Duration = Duration::from_secs(5);
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(2);
+const KEEPALIVE_RETRIES: u32 = 3;
 /// Set for each session: names are looked up in one schema alone; a lock is waited for, and a transaction left
 /// alone, for a bounded time; whoever goes away is noticed even while a statement runs. No
 /// `statement_timeout`: it would also cut short a commit that waits for its standby, and the commit would then
@@ -105,8 +110,13 @@ impl Address {
             .target_session_attrs(TargetSessionAttrs::ReadWrite)
             .tcp_user_timeout(TCP_USER_TIMEOUT)
             .keepalives_idle(KEEPALIVE_IDLE)
+            .keepalives_interval(KEEPALIVE_INTERVAL)
+            .keepalives_retries(KEEPALIVE_RETRIES)
             .application_name("souk-market")
             .options(SESSION);
+        if config.get_connect_timeout().is_none() {
+            config.connect_timeout(CONNECT_TIMEOUT);
+        }
         let hosts = one_by_one(&config).map_err(wrong)?;
         Ok(Self { hosts, last_good: Arc::default(), tls, shown: plain })
     }

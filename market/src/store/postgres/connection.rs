@@ -14,7 +14,8 @@ use std::{
 
 use tokio::{runtime::Handle, sync::mpsc, task::AbortHandle, time::timeout};
 use tokio_postgres::{
-    AsyncMessage, Client, Config, NoTls, Row, Statement, error::Severity, tls::MakeTlsConnect, types::ToSql,
+    AsyncMessage, Client, Config, NoTls, Row, Statement, config::Host, error::Severity, tls::MakeTlsConnect,
+    types::ToSql,
 };
 
 use super::{address::Address, error::Failure};
@@ -24,6 +25,8 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(15);
 /// How long a host may take until a session is open there, from its name on. After that the next one is tried, so that
 /// a host that takes connections and never answers keeps nobody from the one that took over.
 const OPEN_PATIENCE: Duration = Duration::from_secs(4);
+/// PostgreSQL's.
+const DEFAULT_PORT: u16 = 5432;
 /// Notifications that were not looked at yet; they are hints, and further ones are dropped.
 const NOTIFICATIONS: usize = 64;
 
@@ -104,8 +107,12 @@ impl Connection {
                     address.was_good(place);
                     return Ok(opened);
                 }
-                Ok(Err(failure)) => failures.push(failure.to_string()),
-                Err(_) => failures.push(format!("no answer within {} s", OPEN_PATIENCE.as_secs())),
+                Ok(Err(failure)) => failures.push(format!("{}: {failure}", shown(host))),
+                Err(_) => failures.push(format!(
+                    "{}: no answer within {} s; see whether PostgreSQL runs there",
+                    shown(host),
+                    OPEN_PATIENCE.as_secs()
+                )),
             }
         }
         Err(Failure::NoConnection(format!("no session at {}: {}", address.shown, failures.join("; "))))
@@ -206,6 +213,16 @@ impl Connection {
 impl Drop for Connection {
     fn drop(&mut self) {
         self.driver.abort();
+    }
+}
+
+/// Which host this is, for messages.
+fn shown(host: &Config) -> String {
+    let port = host.get_ports().first().copied().unwrap_or(DEFAULT_PORT);
+    match host.get_hosts().first() {
+        Some(Host::Tcp(name)) => format!("{name}:{port}"),
+        Some(Host::Unix(folder)) => format!("{}:{port}", folder.display()),
+        None => "no host".to_owned(),
     }
 }
 

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use tokio::{
     runtime::Handle,
     sync::{Mutex as AsyncMutex, mpsc},
-    time::{sleep, timeout},
+    time::{Instant, sleep, timeout_at},
 };
 use uuid::Uuid;
 
@@ -98,12 +98,25 @@ pub(super) struct PostgresReplicas {
     address: Arc<Address>,
     pool: Arc<Pool>,
     runtime: Handle,
-    ear: AsyncMutex<Option<(Connection, mpsc::Receiver<String>)>>,
+    ear: AsyncMutex<Ear>,
+}
+
+/// Where the others are heard.
+struct Ear {
+    session: Option<(Connection, mpsc::Receiver<String>)>,
+    /// When it is time to look at everything, however much is heard until then.
+    look_at: Instant,
 }
 
 impl PostgresReplicas {
     pub(super) fn new(market: Uuid, address: Arc<Address>, pool: Arc<Pool>) -> Self {
-        Self { market, address, pool, runtime: Handle::current(), ear: AsyncMutex::default() }
+        Self {
+            market,
+            address,
+            pool,
+            runtime: Handle::current(),
+            ear: AsyncMutex::new(Ear { session: None, look_at: Instant::now() }),
+        }
     }
 
     async fn listen(&self) -> Result<(Connection, mpsc::Receiver<String>), Failure> {
@@ -112,6 +125,25 @@ impl PostgresReplicas {
             Connection::open_listening(&self.address, &session, &self.runtime).await?;
         connection.batch(LISTEN).await?;
         Ok((connection, notifications))
+    }
+
+    /// A hint; `None` when it is time to look, or when hints may have been missed.
+    async fn listen_once(&self, ear: &mut Ear) -> Option<Hint> {
+        let Some((_, notifications)) = ear.session.as_mut() else {
+            match self.listen().await {
+                Ok(open) => ear.session = Some(open),
+                Err(failure) => {
+                    tracing::debug!(%failure, "other markets are not heard; this one looks by itself");
+                    sleep(POLL).await;
+                }
+            }
+            return None;
+        };
+        let heard = timeout_at(ear.look_at, self.hear(notifications)).await;
+        if matches!(heard, Ok(None)) {
+            ear.session = None;
+        }
+        heard.ok().flatten()
     }
 
     /// The next hint of another market's; `None` when the session has ended.
@@ -131,28 +163,15 @@ impl PostgresReplicas {
 #[async_trait]
 impl Replicas for PostgresReplicas {
     async fn hint(&self) -> Hint {
-        let look = Hint { everything: true, ..Hint::default() };
         let mut ear = self.ear.lock().await;
-        if ear.is_none() {
-            match self.listen().await {
-                Ok(open) => *ear = Some(open),
-                Err(failure) => {
-                    tracing::debug!(%failure, "other markets are not heard; this one looks by itself");
-                    sleep(POLL).await;
-                }
-            }
-            // What was told before this is not heard any more.
-            return look;
+        let heard = self.listen_once(&mut ear).await;
+        let mut hint = heard.unwrap_or(Hint { everything: true, ..Hint::default() });
+        // Also while hint comes upon hint: one of them may have been lost.
+        hint.everything |= Instant::now() >= ear.look_at;
+        if hint.everything {
+            ear.look_at = Instant::now() + POLL;
         }
-        let Some((_, notifications)) = ear.as_mut() else { return look };
-        match timeout(POLL, self.hear(notifications)).await {
-            Ok(Some(hint)) => hint,
-            Ok(None) => {
-                *ear = None;
-                look
-            }
-            Err(_) => look,
-        }
+        hint
     }
 
     async fn look(&self, followed: &[PartyId]) -> Result<Look, StoreError> {

@@ -19,7 +19,7 @@ use super::{
     convert,
     error::Failure,
     herald::Herald,
-    load::{self, NewNumbers},
+    load::{self, Before, NewNumbers},
     save::{self, Saving},
     statements as sql,
 };
@@ -44,7 +44,7 @@ pub(super) struct PostgresLane {
     /// There while it is provably idle, or in the transaction of the batch under way.
     connection: Option<Connection>,
     /// Of the parties of the batch under way.
-    revisions: BTreeMap<PartyId, i64>,
+    parties: BTreeMap<PartyId, Before>,
     items: Numbers,
     orders: Numbers,
 }
@@ -102,7 +102,7 @@ impl PostgresLane {
             herald,
             id: Uuid::new_v4(),
             connection: None,
-            revisions: BTreeMap::new(),
+            parties: BTreeMap::new(),
             items: Numbers::default(),
             orders: Numbers::default(),
         }
@@ -129,10 +129,10 @@ impl PostgresLane {
             orders: self.orders.missing(keys.new_orders),
         };
         match load::load(&connection, keys, numbers).await {
-            Ok(load::Loaded { mut rows, revisions }) => {
+            Ok(load::Loaded { mut rows, parties }) => {
                 rows.item_ids = self.items.hand_out(&rows.item_ids);
                 rows.order_ids = self.orders.hand_out(&rows.order_ids);
-                self.revisions = revisions;
+                self.parties = parties;
                 self.connection = Some(connection);
                 Ok(rows)
             }
@@ -218,17 +218,6 @@ impl PostgresLane {
     }
 }
 
-/// Whether a party that was there before is shut out, let in again, or has other tills: that is what others decide by.
-/// They may show its former name.
-fn changes_what_others_decide_by(
-    rows: &WorkingSet,
-    receipt: &Receipt,
-    revisions: &BTreeMap<PartyId, i64>,
-) -> bool {
-    let is_weighty = !receipt.standings.is_empty() || rows.tills.changes().next().is_some();
-    is_weighty && rows.parties.changes().any(|(id, _)| revisions.contains_key(&id))
-}
-
 fn lost(failure: Failure) -> SaveError {
     if failure.is_collision() {
         SaveError::Conflict(failure.into_store_error())
@@ -257,23 +246,25 @@ impl Lane for PostgresLane {
 
     async fn held(&mut self, keys: &Keys) -> Result<Keys, StoreError> {
         let mut connection = self.session().await?;
+        connection.batch("BEGIN").await?;
         let held = load::held(&mut connection, keys).await;
-        // No transaction was begun, so that a refusal leaves the session idle.
-        if !held.as_ref().is_err_and(Failure::is_disconnection) {
+        // Nothing is committed, which would wait for the standby that the others wait for.
+        if connection.batch("ROLLBACK").await.is_ok() {
             self.connection = Some(connection);
         }
         Ok(held?)
     }
 
     async fn save(&mut self, rows: &WorkingSet) -> Result<Receipt, SaveError> {
-        let revisions = std::mem::take(&mut self.revisions);
-        let saved = self.commit(|pipeline| save::add_all(pipeline, rows, &revisions)).await;
+        let before = std::mem::take(&mut self.parties);
+        let saved = self.commit(|pipeline| save::add_all(pipeline, rows, &before)).await;
         match &saved {
             Ok(receipt) => {
                 self.herald.tell(|hint| hint.add(receipt));
                 self.items.take_back(rows.item_ids.left());
                 self.orders.take_back(rows.order_ids.left());
-                if changes_what_others_decide_by(rows, receipt, &revisions) {
+                let mut changes = rows.parties.changes().filter_map(|(id, now)| before.get(&id).zip(now));
+                if changes.any(|(before, now)| before.weighs_otherwise_than(now)) {
                     self.outlast_others().await;
                 }
             }

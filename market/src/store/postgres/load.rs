@@ -12,9 +12,12 @@ use super::{
     error::Failure,
     statements as sql,
 };
-use crate::domain::{
-    IdRange, ItemId, Keys, OrderId, PartyId, RequestId, RideId, Sku, Stars, Till, TillId, Timestamp, Wish,
-    WorkingSet,
+use crate::{
+    domain::{
+        IdRange, ItemId, Keys, OrderId, Party, PartyId, RequestId, RideId, Sku, Stars, Till, TillId,
+        Timestamp, Wish, WorkingSet,
+    },
+    store::Standing,
 };
 
 /// Which of the rows are held by others. The items of orders count under the orders alone.
@@ -50,8 +53,28 @@ pub(super) async fn held(connection: &mut Connection, keys: &Keys) -> Result<Key
 /// Rows, and what only the lane has to know of them.
 pub(super) struct Loaded {
     pub(super) rows: WorkingSet,
-    /// How often each party that there is was changed.
-    pub(super) revisions: BTreeMap<PartyId, i64>,
+    /// The parties that there are.
+    pub(super) parties: BTreeMap<PartyId, Before>,
+}
+
+/// A party as it was loaded, as far as it matters when it is saved.
+pub(super) struct Before {
+    /// How often it was changed.
+    pub(super) revision: i64,
+    standing: Standing,
+    tills: Vec<TillId>,
+}
+
+impl Before {
+    fn of(party: &Party, revision: i64) -> Self {
+        Self { revision, standing: Standing::of(party), tills: party.tills.clone() }
+    }
+
+    /// Whether it is now shut out, let in again, or has other tills: that is what others decide by. They may show its
+    /// former name.
+    pub(super) fn weighs_otherwise_than(&self, now: &Party) -> bool {
+        self.standing != Standing::of(now) || self.tills != now.tills
+    }
 }
 
 /// How many new numbers to take, beside those that the lane has left.
@@ -81,14 +104,14 @@ pub(super) async fn load(
         }
         rows.items.load(item.id, item);
     }
-    let mut revisions = BTreeMap::new();
+    let mut parties = BTreeMap::new();
     for row in &answers.parties {
         let party = convert::party(row)?;
-        revisions.insert(party.id, get(row, convert::AFTER_PARTY)?);
+        parties.insert(party.id, Before::of(&party, get(row, convert::AFTER_PARTY)?));
         rows.parties.load(party.id, party);
     }
     take_over_rest(&answers, keys, &mut rows)?;
-    Ok(Loaded { rows, revisions })
+    Ok(Loaded { rows, parties })
 }
 
 /// Rides, tills and orders, and which items belong to them and to the sellers' own numbers. Answers whether that

@@ -73,6 +73,11 @@ impl Pool {
         Ok(Seat { pool: self, connection, _seat: seat, _place: place })
     }
 
+    /// One session broke or fell silent: the others are of the same server, and each would be found out by another wait.
+    fn forget_idle(&self) {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
     /// Carries out one statement by itself, which may be done twice: when a session turns out to have ended,
     /// with another one.
     pub(super) async fn query(
@@ -89,9 +94,12 @@ impl Pool {
                     seat.give_back();
                     return Ok(rows);
                 }
-                Err(failure) if tried < ATTEMPTS && (failure.is_collision() || failure.is_cut()) => {}
+                Err(failure) if tried < ATTEMPTS && failure.is_cut() => self.forget_idle(),
+                Err(failure) if tried < ATTEMPTS && failure.is_collision() => {}
                 Err(failure) => {
-                    if !failure.is_disconnection() {
+                    if failure.is_disconnection() {
+                        self.forget_idle();
+                    } else {
                         seat.give_back();
                     }
                     return Err(failure);

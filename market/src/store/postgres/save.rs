@@ -8,6 +8,7 @@ use super::{
     connection::{Pipeline, params},
     convert::to_json,
     error::Failure,
+    load::Before,
     statements as sql,
 };
 use crate::{
@@ -33,13 +34,13 @@ pub(super) struct Saving {
     pub(super) feed: Option<usize>,
 }
 
-/// Adds the statements for all that was changed. `revisions` are those of the parties that were loaded.
+/// Adds the statements for all that was changed. `before` are the parties that were loaded.
 pub(super) fn add_all(
     pipeline: &mut Pipeline<'_>,
     rows: &WorkingSet,
-    revisions: &BTreeMap<PartyId, i64>,
+    before: &BTreeMap<PartyId, Before>,
 ) -> Result<Saving, Failure> {
-    add_parties(pipeline, rows, revisions)?;
+    add_parties(pipeline, rows, before)?;
     let feed = add_items(pipeline, rows);
     add_orders(pipeline, rows);
     add_rides(pipeline, rows)?;
@@ -56,14 +57,14 @@ pub(super) fn add_all(
 fn add_parties(
     pipeline: &mut Pipeline<'_>,
     rows: &WorkingSet,
-    revisions: &BTreeMap<PartyId, i64>,
+    before: &BTreeMap<PartyId, Before>,
 ) -> Result<(), Failure> {
     let changed: Vec<_> = rows.parties.changes().filter_map(|(_, party)| party).collect();
     if changed.is_empty() {
         return Ok(());
     }
     let (known, new): (Vec<&Party>, Vec<&Party>) =
-        changed.iter().copied().partition(|party| revisions.contains_key(&party.id));
+        changed.iter().copied().partition(|party| before.contains_key(&party.id));
     let host = |party: &&Party| party.callback.as_ref().map(|callback| callback.host.clone());
     let port = |party: &&Party| party.callback.as_ref().map(|callback| i32::from(callback.port));
     let since = |party: &&Party| party.suspension.as_ref().map(|suspension| suspension.since.0);
@@ -101,7 +102,7 @@ fn add_parties(
                 column!(known, since),
                 column!(known, reason),
                 tills(&known)?,
-                column!(known, |party| revisions[&party.id]),
+                column!(known, |party| before[&party.id].revision),
             ],
         );
     }

@@ -99,7 +99,9 @@ pub(super) const OPEN_MAILBOXES: &str = "INSERT INTO mailbox (party, role, callb
      failures = 0, last_failure = '', \
      next_attempt = CASE WHEN mailbox.next_attempt IS NULL THEN NULL ELSE 0 END";
 
-/// Items that a search finds differently now. Answers the last of their places in the feed. Under a number that is another
+/// Items that a search finds differently now. Answers the last of their places in the feed. A transaction has its places from
+/// its first lock on, and may wait for an item that one with later places has changed: an item never goes back in the
+/// feed. While this transaction is open nobody reads as far as its places, so that the item is read as it leaves it. Under a number that is another
 /// item's, nothing is written, and the batch fails.
 pub(super) const PUT_ITEMS: &str = "WITH put AS (INSERT INTO item (id, seller, name, category, amount_minor, currency, quantity, \
      supplied, sold, withdrawn, rating_count, rating_stars, version, created_at, updated_at, deleted_at, description, \
@@ -117,7 +119,7 @@ pub(super) const PUT_ITEMS: &str = "WITH put AS (INSERT INTO item (id, seller, n
      supplied = excluded.supplied, sold = excluded.sold, withdrawn = excluded.withdrawn, \
      rating_count = excluded.rating_count, rating_stars = excluded.rating_stars, version = excluded.version, \
      updated_at = excluded.updated_at, deleted_at = excluded.deleted_at, description = excluded.description, \
-     feed_position = excluded.feed_position \
+     feed_position = greatest(item.feed_position, excluded.feed_position) \
      WHERE item.seller = excluded.seller AND item.created_at = excluded.created_at RETURNING feed_position) \
      SELECT max(feed_position), must_be(count(*), cardinality($1)) FROM put";
 
@@ -212,7 +214,7 @@ pub(super) const ADD_EVENTS: &str = "INSERT INTO event (occurred_at, body, item,
 pub(super) const COUNT_REPLAYS: &str = "INSERT INTO replay (lane, answers) VALUES ($1, $2) \
      ON CONFLICT (lane) DO UPDATE SET answers = replay.answers + excluded.answers";
 
-/// Those of the rows that others hold. As statements by themselves they lock the free ones only for a moment.
+/// Those of the rows that others hold. The free ones are locked until the end of the transaction.
 pub(super) const HELD_RIDES: &str = "WITH free AS \
      (SELECT id FROM ride WHERE id = ANY($1) FOR NO KEY UPDATE SKIP LOCKED) \
      SELECT id FROM ride WHERE id = ANY($1) AND id NOT IN (SELECT id FROM free)";

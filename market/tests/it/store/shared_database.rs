@@ -1,5 +1,7 @@
 //! What only a store that several markets share has to promise.
 
+use std::time::Duration;
+
 use market::{
     domain::{
         Action, CancelReason, Command, Context, EventId, ItemId, Keys, Outcome, Role, SuspensionReason,
@@ -37,6 +39,8 @@ postgres_tests!(
     a_party_is_changed_by_one_market_at_a_time,
     purchases_at_two_markets_take_turns_on_an_item,
     a_feed_position_is_shown_when_nothing_can_come_before_it,
+    an_item_never_goes_back_in_the_feed,
+    a_market_that_hears_much_looks_all_the_same,
     the_chain_holds_over_two_markets,
     a_replay_waits_for_a_commit_of_its_own,
     a_commit_that_was_cut_short_is_no_yes,
@@ -139,6 +143,74 @@ async fn a_feed_position_is_shown_when_nothing_can_come_before_it() {
     let order: Vec<_> = feed(&shop).await.iter().map(|entry| entry.item.id).collect();
     assert_eq!(order, [lamp, chair]);
     assert_eq!(shop.store.reads.item_feed(FeedPosition(0), 10).await.unwrap().len(), 2);
+}
+
+/// A transaction has its place in the feed before it has all its locks, so one with a later place may be at an item
+/// before it.
+async fn an_item_never_goes_back_in_the_feed() {
+    let mut early = Shop::postgres().await;
+    let (lamp, chair) = (early.lamp(ALICE, 9).await, early.lamp(ALICE, 9).await);
+    let Outcome::Order(order) = early.act(BOB, buy(lamp, 1)).await.unwrap() else { panic!("no order") };
+    let (mut late, mut slow) = (early.beside(OTHERS).await, early.beside(2 * OTHERS).await);
+    let only_lamp = Keys { items: [lamp].into(), ..Keys::default() };
+    slow.lane.load(&only_lamp).await.unwrap();
+
+    let command = early.command(ALICE, reprice(chair, 900));
+    let mut keys = Keys { items: [lamp].into(), orders: [order.id].into(), ..Keys::default() };
+    command.add_keys(&mut keys);
+    let database = early.database.take().unwrap();
+    let is_waiting = || async {
+        let waiting = "SELECT count(*) FROM pg_stat_activity \
+                       WHERE datname = current_database() AND wait_event_type = 'Lock'";
+        database.execute(waiting).unwrap() == "1"
+    };
+    let after_late = async {
+        eventually("it has the order and waits for the lamp", is_waiting).await;
+        late.act(ALICE, reprice(chair, 800)).await.unwrap();
+        let end = late.store.reads.feed_end().await.unwrap();
+        slow.lane.abandon().await;
+        end
+    };
+    let (loaded, end) = tokio::join!(early.lane.load(&keys), after_late);
+    let mut rows = loaded.unwrap();
+    let mut event_ids = || EventId(Uuid::from_u128(1 << 100));
+    let mut context = Context { now: early.now, event_ids: &mut event_ids };
+    decide(&mut rows, &command, &mut context).unwrap();
+    early.lane.save(&rows).await.unwrap();
+
+    assert_eq!(early.store.reads.feed_end().await.unwrap(), end);
+    let last = early.store.reads.item_feed(FeedPosition(end.0 - 1), 10).await.unwrap();
+    let found: Vec<_> =
+        last.iter().map(|entry| (entry.item.id, entry.item.unit_price.amount_minor())).collect();
+    assert_eq!(found, [(chair, 900)]);
+}
+
+/// Hints that name nothing to look for must not put off the look that makes up for a lost one.
+async fn a_market_that_hears_much_looks_all_the_same() {
+    let shop = Shop::postgres().await;
+    let mut other = shop.beside(OTHERS).await;
+    let lamp = other.lamp(ALICE, 1_000_000).await;
+    let replicas = shop.store.replicas.clone().unwrap();
+    assert!(replicas.hint().await.everything, "it has just begun to listen");
+    let mut heard = 0;
+    let looks = async {
+        while !replicas.hint().await.everything {
+            heard += 1;
+        }
+    };
+    let trade = async {
+        loop {
+            other.act(BOB, buy(lamp, 1)).await.unwrap();
+        }
+    };
+    let looked = async {
+        tokio::select! {
+            () = looks => {}
+            () = trade => {}
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(3), looked).await.expect("it looks");
+    assert!(heard > 3, "it was told of sales, {heard} times");
 }
 
 async fn the_chain_holds_over_two_markets() {
