@@ -21,7 +21,7 @@ pub const CLOCK_TOLERANCE: time::Duration = time::Duration::seconds(30);
 const EVENT_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a program of the same party that listens already has to take the test event, before the doctor listens itself
 /// and so ends that program's stream.
-const TAKEN_TIMEOUT: Duration = Duration::from_secs(2);
+const TAKEN_TIMEOUT: Duration = Duration::from_secs(3);
 /// How often to look whether it has.
 const TAKEN_LOOK: Duration = Duration::from_millis(100);
 
@@ -280,16 +280,17 @@ async fn mailbox(connection: &Connection) -> Result<v1::MailboxStatusResponse, F
         .await
 }
 
-/// Whether everything that waits, the test event too, is acknowledged by somebody who is not the doctor.
+/// Whether everything that waits, the test event too, is acknowledged by somebody who is not the doctor. `before` is from
+/// before the event was sent.
 async fn is_taken_elsewhere(connection: &Connection, before: &v1::MailboxStatusResponse) -> bool {
     let taken = async {
-        loop {
-            let now = mailbox(connection).await?;
-            if now.acknowledged_sequence > before.acknowledged_sequence && now.pending_count == 0 {
-                return Ok::<_, Failure>(());
-            }
+        let sent = mailbox(connection).await?;
+        let mut acknowledged = sent.acknowledged_sequence;
+        while sent.last_sequence <= before.last_sequence || acknowledged < sent.last_sequence {
             sleep(TAKEN_LOOK).await;
+            acknowledged = mailbox(connection).await?.acknowledged_sequence;
         }
+        Ok::<_, Failure>(())
     };
     matches!(timeout(TAKEN_TIMEOUT, taken).await, Ok(Ok(())))
 }

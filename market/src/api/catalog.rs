@@ -14,9 +14,9 @@ use tonic::{Request, Response, Status, async_trait};
 use super::{Api, read};
 use crate::{
     access::Caller,
-    domain::{Category, ItemId, PartyId, Refusal},
+    domain::{Category, ItemId, Refusal},
     ledger::OVERLOAD_RETRY_DELAY,
-    search::{CategoryQuery, SearchCursor, SearchError, SearchOrder, SearchQuery},
+    search::{CategoryQuery, SearchCursor, SearchError, SearchOrder, SearchQuery, Searcher},
     wire::{self, Fields, PageToken},
 };
 
@@ -33,7 +33,7 @@ impl CatalogService for CatalogApi {
         &self,
         request: Request<v1::WatchSearchRequest>,
     ) -> Result<Response<Self::WatchSearchStream>, Status> {
-        let caller = self.searcher(&request).await?;
+        let caller = searcher(&request)?;
         let request = request.into_inner();
         let query = search_query(&as_search(request), None)?;
         Ok(Response::new(Box::pin(watch::follow(self.0.clone(), caller, query))))
@@ -43,7 +43,7 @@ impl CatalogService for CatalogApi {
         &self,
         request: Request<v1::SearchItemRequest>,
     ) -> Result<Response<v1::SearchItemResponse>, Status> {
-        let caller = self.searcher(&request).await?;
+        let caller = searcher(&request)?;
         let request = request.into_inner();
         let token = search_token(&request);
         let mut query = search_query(&request, token.read(&request.page_token)?)?;
@@ -74,7 +74,7 @@ impl CatalogService for CatalogApi {
         &self,
         request: Request<v1::ListCategoriesRequest>,
     ) -> Result<Response<v1::ListCategoriesResponse>, Status> {
-        let caller = self.searcher(&request).await?;
+        let caller = searcher(&request)?;
         let request = request.into_inner();
         let limit = wire::page_size(request.page_size)?;
         let mut fields = Fields::new();
@@ -93,16 +93,9 @@ impl CatalogService for CatalogApi {
     }
 }
 
-impl CatalogApi {
-    /// Who searches, whose latest changes its search will show, at whichever market they were made.
-    async fn searcher<T>(&self, request: &Request<T>) -> Result<PartyId, Status> {
-        let caller = Caller::of(request)?;
-        if caller.was_elsewhere {
-            let end = read(self.0.reads().feed_end().await)?;
-            self.0.parts.search.remember(caller.party, end);
-        }
-        Ok(caller.party)
-    }
+fn searcher<T>(request: &Request<T>) -> Result<Searcher, Status> {
+    let caller = Caller::of(request)?;
+    Ok(Searcher { party: caller.party, was_elsewhere: caller.was_elsewhere })
 }
 
 /// The same search, asked for once.

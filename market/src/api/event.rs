@@ -77,6 +77,7 @@ impl EventService for EventApi {
             pending_count: state.pending,
             oldest_time: state.oldest.map(wire::timestamp),
             acknowledged_sequence: state.acknowledged,
+            last_sequence: state.last_sequence,
             callback: state.callback.as_ref().map(wire::callback),
             failure_count: i32::try_from(state.failures).unwrap_or(i32::MAX),
             next_attempt_time: state.next_attempt.map(wire::timestamp),

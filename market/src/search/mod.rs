@@ -47,6 +47,22 @@ pub const VISIBILITY_WAIT: Duration = Duration::from_secs(2);
 /// How long a search that finds nothing waits for what is listed but not indexed yet, before it says so.
 const NOTHING_WAIT: Duration = Duration::from_secs(1);
 
+/// Who searches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Searcher {
+    /// The party.
+    pub party: PartyId,
+    /// Whether it may just have changed something at another market on the same store: then the search shows all that was
+    /// changed by now, as far as the index comes to it within [`VISIBILITY_WAIT`].
+    pub was_elsewhere: bool,
+}
+
+impl From<PartyId> for Searcher {
+    fn from(party: PartyId) -> Self {
+        Self { party, was_elsewhere: false }
+    }
+}
+
 /// Finds items. A handle: clones share one index.
 #[derive(Clone)]
 pub struct Search {
@@ -101,6 +117,8 @@ impl Search {
     /// The store's feed ends before where it is known to have been: the index is opened again, and built anew if it
     /// holds what the store does not. Until then, searches wait.
     pub fn was_set_back(&self) {
+        // Until then, nothing is shown that may be gone, nor what was changed since left out.
+        self.shared.live.progress.send_modify(|progress| progress.level = false);
         self.shared.own_writes.forget();
         self.shared.live.set_back.notify_one();
     }
@@ -118,14 +136,19 @@ impl Search {
     /// [`SearchError::Overloaded`] within 50 ms when too many searches are under way, and
     /// [`SearchError::Behind`] when the index does not show the caller's own writes within
     /// [`VISIBILITY_WAIT`].
-    pub async fn search(&self, caller: PartyId, query: &SearchQuery) -> Result<SearchPage, SearchError> {
+    pub async fn search(
+        &self,
+        caller: impl Into<Searcher>,
+        query: &SearchQuery,
+    ) -> Result<SearchPage, SearchError> {
+        let caller = caller.into();
         query.check()?;
         let listed_by_now = self.load().moved;
         let mut hits = self.find(caller, query).await?;
         // "Nothing" is the one answer that a caller does not ask for again: it must hold for now.
         if hits.total == 0 && self.progress().indexed < listed_by_now {
             self.wait_until_indexed(listed_by_now, NOTHING_WAIT).await;
-            hits = self.find(caller, query).await?;
+            hits = self.find(caller.party.into(), query).await?;
         }
         let ids: Vec<_> = hits.places.iter().map(|place| ItemId(place.item)).collect();
         let next = hits.places.last().filter(|_| hits.more).map(|last| SearchCursor(*last));
@@ -140,10 +163,10 @@ impl Search {
     /// As [`Search::search`].
     pub async fn categories(
         &self,
-        caller: PartyId,
+        caller: impl Into<Searcher>,
         query: CategoryQuery,
     ) -> Result<Vec<(Category, u64)>, SearchError> {
-        self.ask_index(caller, move |reader| reader.categories(&query)).await
+        self.ask_index(caller.into(), move |reader| reader.categories(&query)).await
     }
 
     /// Waits until searches see something that lies after a position in the feed.
@@ -173,7 +196,7 @@ impl Search {
         }
     }
 
-    async fn find(&self, caller: PartyId, query: &SearchQuery) -> Result<Hits, SearchError> {
+    async fn find(&self, caller: Searcher, query: &SearchQuery) -> Result<Hits, SearchError> {
         let asked = query.clone();
         self.ask_index(caller, move |reader| reader.find(&asked)).await
     }
@@ -181,7 +204,7 @@ impl Search {
     /// Runs a question on a thread that may block, when the index shows what this caller must see.
     async fn ask_index<T: Send + 'static>(
         &self,
-        caller: PartyId,
+        caller: Searcher,
         question: impl FnOnce(&Reader) -> tantivy::Result<T> + Send + 'static,
     ) -> Result<T, SearchError> {
         let entered = self.shared.gate.enter()?;
@@ -197,8 +220,17 @@ impl Search {
         Ok(answer.await.map_err(|error| SearchError::Thread(error.to_string()))??)
     }
 
-    async fn wait_until_visible(&self, caller: PartyId) -> Result<(), SearchError> {
-        let due = self.shared.own_writes.due(caller, self.progress().indexed);
+    async fn wait_until_visible(&self, caller: Searcher) -> Result<(), SearchError> {
+        if caller.was_elsewhere {
+            // What it changed lies somewhere before the end. The rest is others', for whom a search does not fail.
+            let end = self.shared.reads.feed_end().await?;
+            self.feed_moved(end);
+            let came = self.wait_until_indexed(end, VISIBILITY_WAIT).await;
+            if !came && !self.progress().level {
+                return Err(SearchError::Behind);
+            }
+        }
+        let due = self.shared.own_writes.due(caller.party, self.progress().indexed);
         let is_visible = self.wait_until_indexed(due, VISIBILITY_WAIT).await;
         if is_visible { Ok(()) } else { Err(SearchError::Behind) }
     }

@@ -8,8 +8,8 @@ use tonic::Status;
 
 use super::{Api, read, search_status};
 use crate::{
-    domain::{Item, ItemId, Money, PartyId},
-    search::{SearchOrder, SearchQuery},
+    domain::{Item, ItemId, Money},
+    search::{SearchOrder, SearchQuery, Searcher},
     store::FeedPosition,
     wire::{self, Fields},
 };
@@ -41,7 +41,7 @@ impl Known {
 
 struct Watcher {
     api: Api,
-    caller: PartyId,
+    caller: Searcher,
     query: SearchQuery,
     /// Everything up to here in the feed was told.
     position: FeedPosition,
@@ -52,14 +52,14 @@ struct Watcher {
 /// What matches, that this was all, and then what changes about it.
 pub(super) fn follow(
     api: Api,
-    caller: PartyId,
+    caller: Searcher,
     query: SearchQuery,
 ) -> impl Stream<Item = Result<v1::WatchSearchResponse, Status>> + Send {
     let query = SearchQuery { order: SearchOrder::Newest, limit: MAX_MATCHES, is_exact: true, ..query };
     let (position, known) = (FeedPosition(0), HashMap::new());
     let watcher = Watcher { api, caller, query, position, known, is_synced: false };
     let steps = stream::try_unfold(watcher, |mut watcher| async move {
-        let (api, caller) = (watcher.api.clone(), watcher.caller);
+        let (api, caller) = (watcher.api.clone(), watcher.caller.party);
         let messages = api.while_welcome(caller, watcher.step()).await?.into_iter();
         let messages =
             messages.map(|message| Ok::<_, Status>(v1::WatchSearchResponse { message: Some(message) }));
@@ -118,7 +118,8 @@ impl Watcher {
             hidden_sellers: self.api.parts.suspended.all(),
             ..self.query.clone()
         };
-        let found = self.api.parts.search.search(self.caller, &query).await.map_err(search_status)?.items;
+        let found =
+            self.api.parts.search.search(self.caller.party, &query).await.map_err(search_status)?.items;
         let mut found: HashMap<_, _> = found.into_iter().map(|item| (item.id, item)).collect();
         let mut told = Vec::new();
         for entry in entries {
