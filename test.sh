@@ -100,5 +100,13 @@ fi
 step "a till whose stream is cut, that dies, and whose market is killed"
 cargo run --quiet -p bench -- sync --cut 26
 
+step "two markets whose primary database is killed, and one that hangs: the standby takes over"
+if [ "${SOUK_TEST_POSTGRES:-}" = skip ]; then
+    skip "losing the primary (postgresql is missing and could not be installed)"
+else
+    cargo run --quiet -p bench -- failover --seconds 2
+    cargo run --quiet -p bench -- failover --seconds 2 --freeze
+fi
+
 step "tour: every call of every service over real mutual TLS"
 cargo run --quiet -p market -- demo --tour
