@@ -44,8 +44,13 @@ const KEEPALIVE_RETRIES: u32 = 3;
 /// Warnings are asked for whatever the role or the database is set to: one of them is the only sign of a commit that
 /// was cut short. Between loading a batch and saving it only rules are run, so that a market which is silent
 /// for longer has gone, and its locks hold up nobody.
-const SESSION: &str = "-c lock_timeout=2s -c idle_in_transaction_session_timeout=5s \
-                       -c client_connection_check_interval=1s -c client_min_messages=warning -c timezone=UTC";
+///
+/// Every statement goes by keys that have an index. A plan that was made while a table was small would read all of it, and is
+/// kept while the table grows, until statistics are gathered: so plans that read whole tables are not considered. Nothing runs
+/// for so long that compiling it would pay.
+pub(super) const SESSION: &str = "-c lock_timeout=2s -c idle_in_transaction_session_timeout=5s \
+                       -c client_connection_check_interval=1s -c client_min_messages=warning -c timezone=UTC \
+                       -c enable_seqscan=off -c enable_hashjoin=off -c enable_mergejoin=off -c jit=off";
 
 /// A database, and what is needed to open a session there.
 #[derive(Clone)]

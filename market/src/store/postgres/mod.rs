@@ -24,6 +24,8 @@ mod herald;
 mod lane;
 mod load;
 mod mailboxes;
+#[cfg(test)]
+mod plans;
 mod pool;
 mod reads;
 mod save;

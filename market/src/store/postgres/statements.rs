@@ -38,10 +38,11 @@ pub(super) const LOAD_TILLS: &str =
 pub(super) const LOAD_ORDERS: &str =
     concat!("SELECT ", order_columns!(), " FROM orders WHERE id = ANY($1) ORDER BY id FOR NO KEY UPDATE");
 
-/// Only where to look: the items are locked, and looked at again, by [`LOAD_ITEMS`].
-pub(super) const FIND_SKUS: &str = "SELECT item.id FROM item \
-     JOIN unnest($1::UUID[], $2::TEXT[]) AS named (seller, sku) ON item.seller = named.seller AND item.sku = named.sku \
-     WHERE item.deleted_at IS NULL";
+/// Only where to look: the items are locked, and looked at again, by [`LOAD_ITEMS`]. The limit, which is one anyhow, has each
+/// looked up by itself; as a join all items would be read while the server believes that there are few.
+pub(super) const FIND_SKUS: &str = "SELECT found.id FROM unnest($1::UUID[], $2::TEXT[]) AS named (seller, sku) \
+     CROSS JOIN LATERAL (SELECT item.id FROM item WHERE item.seller = named.seller AND item.sku = named.sku \
+     AND item.deleted_at IS NULL LIMIT 1) AS found";
 
 pub(super) const LOAD_ITEMS: &str = concat!(
     "SELECT ",
