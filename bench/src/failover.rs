@@ -63,17 +63,18 @@ pub(crate) async fn run(args: FailoverArgs) -> anyhow::Result<()> {
     for _ in 0..args.rounds {
         let ended = round(&args).await?;
         println!(
-            "acked={} lost={} duplicated={} oversold={}; {} sold out; back after {:.1} s",
+            "acked={} lost={} duplicated={} oversold={}; {} sold out; back after {:.1} s, for each client after {:.1} s",
             ended.acked,
             ended.lost,
             ended.duplicated,
             ended.oversold,
             ended.refused,
-            ended.back.as_secs_f64()
+            ended.back.as_secs_f64(),
+            ended.back_for_all.as_secs_f64()
         );
         let is_kept = ended.lost == 0 && ended.duplicated == 0 && ended.oversold == 0;
         ensure!(is_kept, "the promise was broken");
-        ensure!(ended.back <= BACK_WITHIN, "trade went on too late");
+        ensure!(ended.back_for_all <= BACK_WITHIN, "trade went on too late");
     }
     Ok(())
 }
@@ -84,7 +85,10 @@ struct Ended {
     duplicated: i64,
     oversold: i64,
     refused: usize,
+    /// After the loss of the primary: until the first order that was asked for and acknowledged, and until the first answer
+    /// to the client that waited longest for one.
     back: Duration,
+    back_for_all: Duration,
 }
 
 /// What one client came to.
@@ -94,6 +98,8 @@ struct Bought {
     refused: usize,
     /// Of a purchase that was begun after the kill.
     first_after: Option<Instant>,
+    /// The same, sold out or bought.
+    served_after: Option<Instant>,
 }
 
 async fn round(args: &FailoverArgs) -> anyhow::Result<Ended> {
@@ -129,11 +135,13 @@ async fn round(args: &FailoverArgs) -> anyhow::Result<Ended> {
         all.push(bought??);
     }
     let back = all.iter().filter_map(|bought| bought.first_after).min().context("nobody bought again")?;
+    let last = all.iter().filter_map(|bought| bought.served_after).max().context("nobody was served")?;
     let totals = totals(&standby).await?;
     let (lost, duplicated, oversold) = audit(&markets, &all, totals).await?;
     let acked = all.iter().map(|bought| bought.orders.len()).sum();
     let refused = all.iter().map(|bought| bought.refused).sum();
-    Ok(Ended { acked, lost, duplicated, oversold, refused, back: back - kill })
+    let (back, back_for_all) = (back - kill, last - kill);
+    Ok(Ended { acked, lost, duplicated, oversold, refused, back, back_for_all })
 }
 
 /// Makes the primary wait for its standby, once that follows.
@@ -150,7 +158,7 @@ fn wait_for(primary: &DatabaseServer) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Buys until told to stop. Every purchase is seen through with its request id, at one market or the other.
+/// Buys until told to stop, and until it was served after the kill. Every purchase is seen through with its request id, at one market or the other.
 async fn buy_on(
     both: [Connection; 2],
     items: Vec<i64>,
@@ -160,7 +168,7 @@ async fn buy_on(
 ) -> anyhow::Result<Bought> {
     let mut bought = Bought::default();
     let mut number = client;
-    while !stop.load(Ordering::SeqCst) {
+    while !stop.load(Ordering::SeqCst) || bought.served_after.is_none() {
         number += 1;
         let among = if number.is_multiple_of(2) { &items[..WANTED] } else { &items[WANTED..] };
         let request = v1::BuyItemRequest {
@@ -190,6 +198,9 @@ async fn buy_on(
                 Err(failure) if began.elapsed() > PATIENCE => bail!("a purchase found no end: {failure}"),
                 Err(_) => sleep(PAUSE).await,
             }
+        }
+        if is_after {
+            bought.served_after.get_or_insert_with(Instant::now);
         }
     }
     Ok(bought)

@@ -8,9 +8,12 @@
 //! **How much is under way.** One batch of lines is in the ledger at a time; while it is, nothing is read
 //! from the stream, so that HTTP/2's flow control slows the till down. Answers wait in a short queue.
 
-use std::{pin::pin, time::Duration};
+use std::{
+    pin::{Pin, pin},
+    time::Duration,
+};
 
-use futures::{Stream, StreamExt as _, stream};
+use futures::{FutureExt as _, Stream, StreamExt as _, stream};
 use souk_proto::{
     Reason,
     v1::{self, sync_inventory_request::Message, sync_inventory_response::Message as Answer},
@@ -102,8 +105,7 @@ impl Sync {
             tokio::select! {
                 chunk = chunks.next() => match chunk {
                     Some(chunk) => self.take(chunk).await?,
-                    // What there is to say of the till may wait behind its events.
-                    None => return self.closed().await,
+                    None => return self.closed(events).await,
                 },
                 item = events.next() => self.tell(item).await?,
                 () = self.answers.closed() => return Err(None),
@@ -208,15 +210,32 @@ impl Sync {
         tills.is_ok_and(|tills| tills.iter().all(|till| till.id != self.till.id))
     }
 
-    /// The till has ended its stream: well, unless there is no such till any more.
-    async fn closed(&self) -> Result<(), End> {
+    /// The till has ended its stream: well, unless another stream took over, or there is no such till any more. That may
+    /// wait behind events.
+    async fn closed(
+        &self,
+        mut events: Pin<&mut impl Stream<Item = Result<SubscribeItem, SubscribeEnd>>>,
+    ) -> Result<(), End> {
+        while let Some(Some(item)) = events.next().now_or_never() {
+            match item {
+                Ok(_) | Err(SubscribeEnd::TooSlow) => {}
+                Err(end) => return Err(self.kept(&subscribe_end(&self.told_apart(end).await))),
+            }
+        }
+        self.unless_gone().await
+    }
+
+    async fn unless_gone(&self) -> Result<(), End> {
         if self.is_gone().await { Err(self.kept(&subscribe_end(&SubscribeEnd::Removed))) } else { Ok(()) }
     }
 
     async fn send(&self, answer: Answer) -> Result<(), End> {
         match timeout(READ_TIMEOUT, self.answers.send(answer)).await {
             Ok(sent) => sent.map_err(|_| None),
-            Err(_) => Err(self.kept(&too_slow())),
+            Err(_) => {
+                self.unless_gone().await?;
+                Err(self.kept(&too_slow()))
+            }
         }
     }
 

@@ -28,9 +28,9 @@ const NOTES: usize = 1_024;
 /// How often a batch is carried out anew that collided with another market's.
 const ATTEMPTS: usize = 8;
 
-/// How often commands are carried out around rows that others hold. Each time the store waits for them for as long as
-/// it does.
-const HELD_ROUNDS: usize = 3;
+/// How often a batch waits in vain for rows that others hold, after the first time. Each time the store waits for as long
+/// as it does.
+const HELD_WAITS: usize = 3;
 
 /// Why a whole batch failed. Refusals are not failures: each command has its own.
 #[derive(Clone, Copy)]
@@ -64,13 +64,12 @@ impl Runner {
                 match job {
                     Job::Command { command, answer, desk } => {
                         commands.push(command);
-                        callers.push((answer, desk));
+                        callers.push(Some((answer, desk)));
                     }
                     Job::Notes(entries) => self.keep(entries),
                 }
             }
-            let answers = self.answer(&commands).await;
-            hand_back(callers.into_iter().zip(answers).collect());
+            self.answer(&commands, Callers(callers)).await;
         }
     }
 
@@ -82,31 +81,32 @@ impl Runner {
         }
     }
 
-    async fn answer(&mut self, commands: &[Command]) -> Vec<Answer> {
+    async fn answer(&mut self, commands: &[Command], mut callers: Callers) {
         let commands: Vec<&Command> = commands.iter().collect();
+        let all: Vec<usize> = (0..commands.len()).collect();
         match self.carry_out(&commands).await {
-            Ok(answers) => answers,
+            Ok(answers) => callers.answer(&all, answers),
             // One unreadable row must not fail the others' commands.
             Err(BatchFailure::Corrupt) if commands.len() > 1 => {
-                let mut answers = Vec::with_capacity(commands.len());
-                for command in commands {
-                    let alone = self.carry_out(&[command]).await;
-                    answers.extend(alone.unwrap_or_else(|failure| vec![Err(failure.into())]));
+                for (place, command) in commands.iter().enumerate() {
+                    let alone = self.carry_out(&[*command]).await;
+                    let answers = alone.unwrap_or_else(|failure| vec![Err(failure.into())]);
+                    callers.answer(&[place], answers);
                 }
-                answers
             }
-            Err(BatchFailure::Held) => self.carry_out_around(&commands).await,
-            Err(failure) => failed_all(&commands, failure),
+            Err(BatchFailure::Held) => self.carry_out_around(&commands, callers).await,
+            Err(failure) => callers.answer(&all, failed_all(&commands, failure)),
         }
     }
 
-    /// Some rows of the batch are held by others, who may take their time. What does without those rows is carried out, and
-    /// so is the rest as far as they let go of them meanwhile.
-    async fn carry_out_around(&mut self, commands: &[&Command]) -> Vec<Answer> {
-        let mut answers: Vec<Answer> = failed_all(commands, BatchFailure::Held);
+    /// Some rows of the batch are held by others, who may take their time. What does without those rows is carried out at
+    /// once; then what needs them, each row's commands by themselves, so that none waits for another's row.
+    async fn carry_out_around(&mut self, commands: &[&Command], mut callers: Callers) {
+        let of = |places: &[usize]| -> Vec<&Command> { places.iter().map(|at| commands[*at]).collect() };
+        let keys = |place: &usize| keys_of(&[commands[*place]]);
         let mut left: Vec<usize> = (0..commands.len()).collect();
-        for _ in 0..HELD_ROUNDS {
-            let of = |places: &[usize]| -> Vec<&Command> { places.iter().map(|at| commands[*at]).collect() };
+        let mut waits = 0;
+        while !left.is_empty() && waits < HELD_WAITS {
             let held = match self.lane.held(&keys_of(&of(&left))).await {
                 Ok(held) => held,
                 Err(error) => {
@@ -114,24 +114,28 @@ impl Runner {
                     break;
                 }
             };
-            let (stuck, free): (Vec<usize>, Vec<usize>) =
-                left.iter().partition(|at| keys_of(&[commands[**at]]).contend(&held));
-            // When nothing is free, those who hold the rest are waited for once more.
-            let (tried, others) = if free.is_empty() { (stuck, free) } else { (free, stuck) };
+            let (mut others, mut tried): (Vec<usize>, Vec<usize>) =
+                left.iter().partition(|place| keys(place).contend(&held));
+            let is_free = !tried.is_empty();
+            if !is_free {
+                let first = keys(&others[0]);
+                (tried, others) = others.iter().partition(|place| keys(place).contend(&first));
+            }
             let done = match self.carry_out(&of(&tried)).await {
                 Ok(done) => done,
-                Err(BatchFailure::Held) => continue,
+                Err(BatchFailure::Held) => {
+                    waits += 1;
+                    if is_free {
+                        continue;
+                    }
+                    failed_all(&of(&tried), BatchFailure::Held)
+                }
                 Err(failure) => failed_all(&of(&tried), failure),
             };
-            for (at, answer) in tried.into_iter().zip(done) {
-                answers[at] = answer;
-            }
+            callers.answer(&tried, done);
             left = others;
-            if left.is_empty() {
-                break;
-            }
         }
-        answers
+        callers.answer(&left, failed_all(&of(&left), BatchFailure::Held));
     }
 
     async fn carry_out(&mut self, commands: &[&Command]) -> Result<Vec<Answer>, BatchFailure> {
@@ -243,8 +247,21 @@ impl From<BatchFailure> for LedgerError {
     }
 }
 
+/// Who waits for an answer, and where.
+type Caller = (oneshot::Sender<Answer>, Answers);
+
+/// The callers of a batch's commands, by their places; gone once they were answered.
+struct Callers(Vec<Option<Caller>>);
+
+impl Callers {
+    fn answer(&mut self, places: &[usize], answers: Vec<Answer>) {
+        let waiting = places.iter().map(|place| self.0[*place].take());
+        hand_back(waiting.zip(answers).filter_map(|(caller, answer)| Some((caller?, answer))).collect());
+    }
+}
+
 /// Sorts the answers by desk: there are only as many desks as server threads.
-fn hand_back(answers: Vec<((oneshot::Sender<Answer>, Answers), Answer)>) {
+fn hand_back(answers: Vec<(Caller, Answer)>) {
     let mut parcels: Vec<(Answers, Vec<_>)> = Vec::new();
     for ((caller, desk), answer) in answers {
         match parcels.iter_mut().find(|(of, _)| of.is_same(&desk)) {

@@ -243,7 +243,7 @@ async fn one_row_that_another_market_holds_does_not_fail_the_others() {
     after.await.unwrap().unwrap();
     assert!(matches!(other.await.unwrap(), Err(LedgerError::Refused(_))), "there is no such item");
     // The first, the whole batch, what is free of it, and the rest once more.
-    assert_eq!(ground.controls.batches.load(Ordering::SeqCst), 3 + 2);
+    assert_eq!(ground.controls.batches.load(Ordering::SeqCst), 4);
 }
 
 #[tokio::test]

@@ -10,7 +10,7 @@ use std::{
     path::{Path, PathBuf},
     sync::{
         Arc,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -59,10 +59,31 @@ pub(super) struct Address {
     hosts: Vec<Config>,
     /// The place of the host that took the last session: the others would mostly be asked in vain.
     last_good: Arc<AtomicUsize>,
+    /// Counts how often the server turned out to be another one, or not to answer: older sessions are not trusted then.
+    generation: Arc<AtomicU64>,
     /// `None`: in plain.
     pub(super) tls: Option<MakeRustlsConnect>,
     /// Without secrets, for messages.
     pub(super) shown: String,
+}
+
+/// The generation of a session.
+pub(super) struct Generation {
+    own: u64,
+    present: Arc<AtomicU64>,
+}
+
+impl Generation {
+    /// Whether the server was found out to have been replaced, or silent, since.
+    pub(super) fn is_past(&self) -> bool {
+        self.own != self.present.load(Ordering::Relaxed)
+    }
+
+    /// Nothing of this generation or before is to be trusted.
+    pub(super) fn advance(&self) {
+        // Once for all that find out at the same time.
+        let _ = self.present.compare_exchange(self.own, self.own + 1, Ordering::Relaxed, Ordering::Relaxed);
+    }
 }
 
 /// What belongs to an address but must not, or need not, stand in it.
@@ -123,7 +144,7 @@ impl Address {
             config.connect_timeout(CONNECT_TIMEOUT);
         }
         let hosts = one_by_one(&config).map_err(wrong)?;
-        Ok(Self { hosts, last_good: Arc::default(), tls, shown: plain })
+        Ok(Self { hosts, last_good: Arc::default(), generation: Arc::default(), tls, shown: plain })
     }
 
     /// The hosts with their places, the one that took the last session first.
@@ -135,7 +156,14 @@ impl Address {
 
     /// This host took a session.
     pub(super) fn was_good(&self, place: usize) {
-        self.last_good.store(place, Ordering::Relaxed);
+        if self.last_good.swap(place, Ordering::Relaxed) != place {
+            self.generation().advance();
+        }
+    }
+
+    /// What sessions opened from now on are of.
+    pub(super) fn generation(&self) -> Generation {
+        Generation { own: self.generation.load(Ordering::Relaxed), present: Arc::clone(&self.generation) }
     }
 }
 

@@ -18,7 +18,10 @@ use tokio_postgres::{
     types::ToSql,
 };
 
-use super::{address::Address, error::Failure};
+use super::{
+    address::{Address, Generation},
+    error::Failure,
+};
 
 /// How long a statement may take; only broken servers take longer.
 pub(super) const PATIENCE: Duration = Duration::from_secs(15);
@@ -47,6 +50,7 @@ pub(super) struct Connection {
     statements: HashMap<&'static str, Statement>,
     warned: Arc<AtomicBool>,
     driver: AbortHandle,
+    generation: Generation,
 }
 
 /// What a session needs beside the connection: its statements prepared, and which commits it waits for.
@@ -93,9 +97,10 @@ impl Connection {
         for (place, host) in address.hosts() {
             let opening = async {
                 let notifications = notifications.clone();
+                let generation = address.generation();
                 let mut opened = match &address.tls {
-                    Some(tls) => Self::connect(host, tls.clone(), runtime, notifications).await?,
-                    None => Self::connect(host, NoTls, runtime, notifications).await?,
+                    Some(tls) => Self::connect(host, tls.clone(), runtime, notifications, generation).await?,
+                    None => Self::connect(host, NoTls, runtime, notifications, generation).await?,
                 };
                 let commits = if session.durable { DURABLE } else { FORGETFUL };
                 opened.client.batch_execute(commits).await?;
@@ -103,8 +108,9 @@ impl Connection {
                 Ok::<_, Failure>(opened)
             };
             match timeout(OPEN_PATIENCE, opening).await {
-                Ok(Ok(opened)) => {
+                Ok(Ok(mut opened)) => {
                     address.was_good(place);
+                    opened.generation = address.generation();
                     return Ok(opened);
                 }
                 Ok(Err(failure)) => failures.push(format!("{}: {failure}", shown(host))),
@@ -123,6 +129,7 @@ impl Connection {
         tls: T,
         runtime: &Handle,
         notifications: Option<mpsc::Sender<String>>,
+        generation: Generation,
     ) -> Result<Self, Failure>
     where
         T: MakeTlsConnect<tokio_postgres::Socket>,
@@ -155,7 +162,7 @@ impl Connection {
             }
         };
         let driver = runtime.spawn(drive).abort_handle();
-        Ok(Self { client, statements: HashMap::new(), warned, driver })
+        Ok(Self { client, statements: HashMap::new(), warned, driver, generation })
     }
 
     /// Prepares statements, all on one way there and back.
@@ -165,9 +172,15 @@ impl Connection {
         Ok(())
     }
 
-    /// Whether the session has ended.
+    /// Whether the session has ended, or is of a server that was replaced or fell silent.
     pub(super) fn is_closed(&self) -> bool {
-        self.client.is_closed()
+        self.client.is_closed() || self.generation.is_past()
+    }
+
+    /// There was no answer in time: each further session would be found out by another wait.
+    fn fell_silent(&self, patience: Duration) -> Failure {
+        self.generation.advance();
+        Failure::Silence(patience)
     }
 
     /// Carries out one statement.
@@ -179,7 +192,10 @@ impl Connection {
             }
             Ok(self.client.query(&self.statements[sql], &borrowed(&params)).await?)
         };
-        timeout(PATIENCE, asked).await.unwrap_or(Err(Failure::Silence(PATIENCE)))
+        match timeout(PATIENCE, asked).await {
+            Ok(answered) => answered,
+            Err(_) => Err(self.fell_silent(PATIENCE)),
+        }
     }
 
     /// Carries out statements without values.
@@ -190,7 +206,7 @@ impl Connection {
     /// The same, for what may take its time.
     pub(super) async fn batch_within(&self, patience: Duration, sql: &str) -> Result<(), Failure> {
         let done = timeout(patience, self.client.batch_execute(sql)).await;
-        Ok(done.map_err(|_| Failure::Silence(patience))??)
+        Ok(done.map_err(|_| self.fell_silent(patience))??)
     }
 
     /// Statements to be sent together. All must have been prepared when the session was opened.
@@ -264,7 +280,7 @@ impl Pipeline<'_> {
     /// Sends everything and waits for all answers. Statements go out in their order: each is sent when it is
     /// polled for the first time, and they are polled in turn.
     pub(super) async fn run(self, patience: Duration) -> Result<Vec<Result<Vec<Row>, Failure>>, Failure> {
-        let mut sent = self.sent;
+        let Self { connection, mut sent } = self;
         let mut answers: Vec<Option<Result<Vec<Row>, Failure>>> = sent.iter().map(|_| None).collect();
         let all = poll_fn(move |context| {
             let mut is_done = true;
@@ -278,7 +294,7 @@ impl Pipeline<'_> {
             }
             if is_done { Poll::Ready(answers.drain(..).flatten().collect()) } else { Poll::Pending }
         });
-        timeout(patience, all).await.map_err(|_| Failure::Silence(patience))
+        timeout(patience, all).await.map_err(|_| connection.fell_silent(patience))
     }
 
     /// As [`Self::run`]; the first failure stands for all.

@@ -140,7 +140,9 @@ impl PostgresReplicas {
             return None;
         };
         let heard = timeout_at(ear.look_at, self.hear(notifications)).await;
-        if matches!(heard, Ok(None)) {
+        // Nothing is ever asked on this session, so that it does not find out by itself that the server is silent.
+        let is_over = ear.session.as_ref().is_some_and(|(connection, _)| connection.is_closed());
+        if is_over || matches!(heard, Ok(None)) {
             ear.session = None;
         }
         heard.ok().flatten()

@@ -249,7 +249,8 @@ impl Lane for PostgresLane {
         connection.batch("BEGIN").await?;
         let held = load::held(&mut connection, keys).await;
         // Nothing is committed, which would wait for the standby that the others wait for.
-        if connection.batch("ROLLBACK").await.is_ok() {
+        let is_there = !held.as_ref().is_err_and(Failure::is_disconnection);
+        if is_there && connection.batch("ROLLBACK").await.is_ok() {
             self.connection = Some(connection);
         }
         Ok(held?)

@@ -64,6 +64,10 @@ const FORGET_REQUESTS: &str = "DELETE FROM request WHERE (id, party) IN \
 #[cfg(test)]
 pub(super) const HOT: &[&str] = &[FIRST_DELIVERIES, TAKE_OVER, RENEW, PENDING, STATE, PROBE];
 
+/// Asked of all mailboxes; held to their indexes.
+#[cfg(test)]
+pub(super) const PLANNED: &[&str] = &[CLAIM_DUE, NEXT_DUE, FORGET_REQUESTS];
+
 impl PostgresMailboxes {
     pub(super) fn new(pool: Arc<Pool>, herald: Herald) -> Self {
         Self { pool, herald }

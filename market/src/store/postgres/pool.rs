@@ -73,7 +73,7 @@ impl Pool {
         Ok(Seat { pool: self, connection, _seat: seat, _place: place })
     }
 
-    /// One session broke or fell silent: the others are of the same server, and each would be found out by another wait.
+    /// One session broke: the others are of the same server, and each would be found out by another attempt.
     fn forget_idle(&self) {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
@@ -97,9 +97,7 @@ impl Pool {
                 Err(failure) if tried < ATTEMPTS && failure.is_cut() => self.forget_idle(),
                 Err(failure) if tried < ATTEMPTS && failure.is_collision() => {}
                 Err(failure) => {
-                    if failure.is_disconnection() {
-                        self.forget_idle();
-                    } else {
+                    if !failure.is_disconnection() {
                         seat.give_back();
                     }
                     return Err(failure);

@@ -31,9 +31,10 @@ const FAIL: &str = "UPDATE mailbox SET failures = failures + 1, last_failure = e
      next_attempt = CASE WHEN next_attempt IS NULL THEN NULL ELSE ended.retry_at END \
      FROM unnest($1::UUID[], $2::TEXT[], $3::BIGINT[]) AS ended (party, reason, retry_at) \
      WHERE mailbox.party = ended.party";
-/// Due only if something waits.
-const GIVE_BACK: &str = "UPDATE mailbox SET next_attempt = CASE WHEN EXISTS \
-     (SELECT 1 FROM delivery WHERE recipient = mailbox.party) THEN coalesce(next_attempt, 0) END \
+/// Due only if something waits. For an EXISTS, the server would read all deliveries once as long as it believes that there
+/// are few.
+const GIVE_BACK: &str = "UPDATE mailbox SET next_attempt = CASE WHEN \
+     (SELECT true FROM delivery WHERE recipient = mailbox.party LIMIT 1) THEN coalesce(next_attempt, 0) END \
      WHERE party = ANY($1)";
 /// Only what the mailbox has given out. An event for one recipient goes with its delivery; one for many goes when its
 /// time is over.
@@ -43,7 +44,7 @@ const TAKE_OUT: &str = "DELETE FROM delivery USING unnest($1::UUID[], $2::BIGINT
 /// The recipient is there.
 const ACKNOWLEDGE: &str = "UPDATE mailbox SET acknowledged = greatest(acknowledged, taken.through), failures = 0, \
      last_failure = '', \
-     next_attempt = CASE WHEN EXISTS (SELECT 1 FROM delivery WHERE recipient = mailbox.party) THEN 0 END \
+     next_attempt = CASE WHEN (SELECT true FROM delivery WHERE recipient = mailbox.party LIMIT 1) THEN 0 END \
      FROM unnest($1::UUID[], $2::BIGINT[]) AS taken (recipient, through) \
      WHERE mailbox.party = taken.recipient AND taken.through <= mailbox.last_sequence";
 const COUNT: &str = "SELECT count(*) FROM delivery WHERE recipient = $1";
@@ -61,9 +62,12 @@ const MORE_EVENTS: &str = "SELECT 1 FROM event WHERE NOT is_done LIMIT 1";
 const EXPIRE: &str = "DELETE FROM delivery WHERE (recipient, sequence) IN \
      (SELECT recipient, sequence FROM delivery WHERE is_order = $1 AND occurred_at < $2 ORDER BY occurred_at LIMIT $3 \
      FOR UPDATE SKIP LOCKED) RETURNING 1";
+/// No delivery that points at an event is of an order, and those of this age have just been dropped: few are left to look
+/// through.
 const EXPIRE_EVENTS: &str = "DELETE FROM event WHERE seq IN \
      (SELECT seq FROM event WHERE is_done AND occurred_at < $1 \
-     AND NOT EXISTS (SELECT 1 FROM delivery WHERE delivery.event = event.seq AND delivery.occurred_at < $1) \
+     AND NOT EXISTS (SELECT 1 FROM delivery WHERE delivery.event = event.seq AND NOT delivery.is_order \
+     AND delivery.occurred_at < $1) \
      ORDER BY occurred_at LIMIT $2 FOR UPDATE SKIP LOCKED)";
 
 /// Prepared for each session, because they are sent in pipelines.
@@ -72,6 +76,25 @@ pub(super) const PREPARED: &[&str] = &[
     statements::FILL_MAILBOXES,
     statements::REMOVE_OLDER_DELIVERIES,
     statements::ADD_DELIVERIES,
+];
+
+/// Held to their indexes.
+#[cfg(test)]
+pub(super) const PLANNED: &[&str] = &[
+    HELD,
+    END_LEASES,
+    FAIL,
+    GIVE_BACK,
+    TAKE_OUT,
+    ACKNOWLEDGE,
+    COUNT,
+    OLDEST_EVENT,
+    WISHERS,
+    REMOVE_WISHES_FOR,
+    MOVE_ON,
+    MORE_EVENTS,
+    EXPIRE,
+    EXPIRE_EVENTS,
 ];
 
 /// Ends claims; answers for each whether it still held.
