@@ -158,7 +158,8 @@ fn wait_for(primary: &DatabaseServer) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Buys until told to stop, and until it was served after the kill. Every purchase is seen through with its request id, at one market or the other.
+/// Buys until told to stop, and until it was served after the kill. Every purchase is seen through with its request id, at one
+/// market or the other.
 async fn buy_on(
     both: [Connection; 2],
     items: Vec<i64>,

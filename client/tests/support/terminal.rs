@@ -47,7 +47,7 @@ impl Terminal {
         self.variables.push((variable, value.into()));
     }
 
-    fn command(&self, arguments: &[&str]) -> Command {
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(self.program);
         command
             .args(arguments)

@@ -137,11 +137,11 @@ impl App {
             clock,
             closing: CancellationToken::new(),
         });
-        let sight = replicas.as_ref().map(|_| Sight::new());
-        if let (Some(replicas), Some(sight)) = (replicas, sight.clone()) {
-            let ears = Ears::of(&parts, Arc::clone(&access), notes);
-            tokio::spawn(replicas::follow(replicas, ears, sight, parts.closing.clone()));
-        }
+        let sight = replicas.map(|replicas| {
+            let (ears, sight) = (Ears::of(&parts, Arc::clone(&access), notes), Sight::new());
+            tokio::spawn(replicas::follow(replicas, ears, sight.clone(), parts.closing.clone()));
+            sight
+        });
         let admin = listen(config.server.admin_listen).await?;
         Ok(Self {
             config,

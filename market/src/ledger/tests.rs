@@ -159,6 +159,26 @@ impl Ground {
         tokio::spawn(async move { ledger.submit(command).await })
     }
 
+    /// Keeps the lane busy with one command, so that what comes next waits in the queue. There must be no leave for its load
+    /// yet.
+    async fn keep_busy(&self, command: Command) -> tokio::task::JoinHandle<Answer> {
+        let first = self.submit(command);
+        tokio::task::yield_now().await;
+        self.until_queued(0).await;
+        first
+    }
+
+    /// Queues commands, to be carried out as one batch when the lane is free.
+    async fn queue<C: IntoIterator<Item = Command>>(
+        &self,
+        commands: C,
+    ) -> Vec<tokio::task::JoinHandle<Answer>> {
+        let queued: Vec<_> = commands.into_iter().map(|command| self.submit(command)).collect();
+        tokio::task::yield_now().await;
+        self.until_queued(queued.len()).await;
+        queued
+    }
+
     /// Waits until the lane has taken what was queued into a batch, or it all waits in the queue.
     async fn until_queued(&self, commands: usize) {
         while self.lanes.queued()() != commands {
@@ -170,12 +190,8 @@ impl Ground {
 #[tokio::test]
 async fn what_waits_while_a_batch_is_carried_out_becomes_one_batch() {
     let ground = Ground::open(0);
-    let first = ground.submit(register(1));
-    tokio::task::yield_now().await;
-    ground.until_queued(0).await;
-    let others: Vec<_> = (2..102).map(|number| ground.submit(register(number))).collect();
-    tokio::task::yield_now().await;
-    ground.until_queued(100).await;
+    let first = ground.keep_busy(register(1)).await;
+    let others = ground.queue((2..102).map(register)).await;
     ground.controls.loads.add_permits(2);
     first.await.unwrap().unwrap();
     for other in others {
@@ -188,13 +204,9 @@ async fn what_waits_while_a_batch_is_carried_out_becomes_one_batch() {
 #[tokio::test]
 async fn a_full_queue_refuses_at_once_and_loses_nothing() {
     let ground = Ground::open(0);
-    let first = ground.submit(register(1));
-    tokio::task::yield_now().await;
-    ground.until_queued(0).await;
+    let first = ground.keep_busy(register(1)).await;
     let last = LANE_QUEUE as u128 + 1;
-    let waiting: Vec<_> = (2..=last).map(|number| ground.submit(register(number))).collect();
-    tokio::task::yield_now().await;
-    ground.until_queued(LANE_QUEUE).await;
+    let waiting = ground.queue((2..=last).map(register)).await;
 
     let refused = ground.ledger.submit(register(last + 1)).await;
     assert!(matches!(refused, Err(LedgerError::Overloaded)), "{refused:?}");
@@ -210,16 +222,11 @@ async fn a_full_queue_refuses_at_once_and_loses_nothing() {
 #[tokio::test]
 async fn one_unreadable_row_does_not_fail_the_others() {
     let ground = Ground::open(0);
-    let first = ground.submit(register(1));
-    tokio::task::yield_now().await;
-    ground.until_queued(0).await;
-    let numbers = [2, UNREADABLE, 3];
-    let batch = numbers.map(|number| ground.submit(register(number)));
-    tokio::task::yield_now().await;
-    ground.until_queued(numbers.len()).await;
+    let first = ground.keep_busy(register(1)).await;
+    let batch = ground.queue([2, UNREADABLE, 3].map(register)).await;
     ground.controls.loads.add_permits(100);
     first.await.unwrap().unwrap();
-    let [before, unreadable, after] = batch;
+    let [before, unreadable, after] = batch.try_into().unwrap();
     before.await.unwrap().unwrap();
     assert!(matches!(unreadable.await.unwrap(), Err(LedgerError::Corrupt)));
     after.await.unwrap().unwrap();
@@ -228,16 +235,12 @@ async fn one_unreadable_row_does_not_fail_the_others() {
 #[tokio::test]
 async fn one_row_that_another_market_holds_does_not_fail_the_others() {
     let ground = Ground::open(0);
-    let first = ground.submit(register(1));
-    tokio::task::yield_now().await;
-    ground.until_queued(0).await;
+    let first = ground.keep_busy(register(1)).await;
     let batch = [register(2), wish(3, HELD), register(4), wish(5, ItemId(8))];
-    let batch = batch.map(|command| ground.submit(command));
-    tokio::task::yield_now().await;
-    ground.until_queued(batch.len()).await;
+    let batch = ground.queue(batch).await;
     ground.controls.loads.add_permits(100);
     first.await.unwrap().unwrap();
-    let [before, held, after, other] = batch;
+    let [before, held, after, other] = batch.try_into().unwrap();
     before.await.unwrap().unwrap();
     assert!(matches!(held.await.unwrap(), Err(LedgerError::Unavailable)));
     after.await.unwrap().unwrap();
@@ -270,9 +273,7 @@ async fn an_unconfirmed_commit_is_not_called_a_failure_and_is_not_done_twice() {
 #[tokio::test]
 async fn a_caller_that_goes_away_changes_nothing_about_its_command() {
     let ground = Ground::open(0);
-    let caller = ground.submit(register(1));
-    tokio::task::yield_now().await;
-    ground.until_queued(0).await;
+    let caller = ground.keep_busy(register(1)).await;
     caller.abort();
     assert!(caller.await.unwrap_err().is_cancelled());
     ground.controls.loads.add_permits(2);

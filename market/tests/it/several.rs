@@ -23,7 +23,7 @@ use crate::{
 };
 
 /// More than is sold.
-const STOCK: i64 = 1_000_000;
+pub(crate) const STOCK: i64 = 1_000_000;
 /// Buyers at the same time.
 const BUYERS: usize = 6;
 /// Orders between two things that happen to the addresses.
@@ -48,7 +48,7 @@ async fn two_gates(fair: &Fair) -> [Gate; 2] {
 }
 
 /// Buyers who go on buying until they are told that it is enough.
-struct Trade {
+pub(crate) struct Trade {
     item_id: i64,
     done: Arc<AtomicBool>,
     sold: Arc<AtomicUsize>,
@@ -56,7 +56,7 @@ struct Trade {
 }
 
 impl Trade {
-    fn begin(bob: &Arc<Party>, item_id: i64) -> Self {
+    pub(crate) fn begin(bob: &Arc<Party>, item_id: i64) -> Self {
         let (done, sold) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
         let mut buyers = JoinSet::new();
         for _ in 0..BUYERS {
@@ -73,13 +73,13 @@ impl Trade {
         Self { item_id, done, sold, buyers }
     }
 
-    async fn goes_on(&self) {
+    pub(crate) async fn goes_on(&self) {
         let enough = self.sold.load(Ordering::Relaxed) + ORDERS;
         eventually("orders", async || self.sold.load(Ordering::Relaxed) >= enough).await;
     }
 
     /// Answers how many orders there were, each of which took effect once.
-    async fn end(self, bob: &Party) -> usize {
+    pub(crate) async fn end(self, bob: &Party) -> usize {
         self.done.store(true, Ordering::Relaxed);
         let orders: Vec<_> = self.buyers.join_all().await.into_iter().flatten().collect();
         let distinct: HashSet<_> = orders.iter().collect();

@@ -1,18 +1,15 @@
 //! Two versions on one database: what the next one expands, this one works with and leaves alone; what it contracts, this
 //! one keeps away from.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, AtomicI64, Ordering},
-};
+use std::sync::Arc;
 
 use souk_certs::identity::Role;
 use souk_proto::v1;
-use tokio::task::JoinHandle;
 
 use crate::{
-    fair::{Fair, Party, draft, eventually, pounds},
+    fair::{Fair, Party, draft, pounds},
     postgres::is_there,
+    several::{STOCK, Trade},
 };
 
 /// What the next version's first release would bring, as one migration: a column, a table, and word that markets of this
@@ -25,46 +22,6 @@ const EXPANSION: &str = "ALTER TABLE item ADD COLUMN shelf TEXT DEFAULT 'unsorte
 const CONTRACTION: &str = "ALTER TABLE item ALTER COLUMN shelf SET NOT NULL; \
      INSERT INTO schema_version (version, min_reader, checksum) \
      SELECT max(version) + 1, max(version), 'contracted' FROM schema_version";
-
-/// More than is sold.
-const STOCK: i64 = 1_000_000;
-/// Orders to be waited for.
-const ORDERS: i64 = 20;
-
-/// A buyer who goes on buying, one unit at a time.
-struct Buying {
-    done: Arc<AtomicBool>,
-    sold: Arc<AtomicI64>,
-    buyer: JoinHandle<()>,
-}
-
-impl Buying {
-    fn begin(buyer: Party, item_id: i64) -> Self {
-        let (done, sold) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicI64::new(0)));
-        let (is_done, count) = (Arc::clone(&done), Arc::clone(&sold));
-        let buyer = tokio::spawn(async move {
-            while !is_done.load(Ordering::Relaxed) {
-                buyer.buy(item_id, 1).await.expect("no order fails");
-                count.fetch_add(1, Ordering::Relaxed);
-            }
-        });
-        Self { done, sold, buyer }
-    }
-
-    async fn goes_on(&self) {
-        let enough = self.sold.load(Ordering::Relaxed) + ORDERS;
-        eventually("orders", async || {
-            self.buyer.is_finished() || self.sold.load(Ordering::Relaxed) >= enough
-        })
-        .await;
-    }
-
-    async fn end(self) -> i64 {
-        self.done.store(true, Ordering::Relaxed);
-        self.buyer.await.unwrap();
-        self.sold.load(Ordering::Relaxed)
-    }
-}
 
 /// What the next version keeps with an item.
 fn shelf(fair: &Fair, item_id: i64) -> String {
@@ -93,7 +50,7 @@ async fn a_market_trades_on_while_the_next_version_expands_and_loses_nothing_of_
     let fair = Fair::on_postgres().await;
     let (alice, bob) = (fair.seller("alice").await, fair.buyer("bob").await);
     let (lamp, chair, stool) = (alice.lamp(5).await, alice.lamp(STOCK).await, alice.lamp(5).await);
-    let buying = Buying::begin(fair.known(Role::Buyer, "bob").await, chair);
+    let buying = Trade::begin(&Arc::new(fair.known(Role::Buyer, "bob").await), chair);
     buying.goes_on().await;
     fair.database().execute(EXPANSION).unwrap();
     buying.goes_on().await;
@@ -112,7 +69,7 @@ async fn a_market_trades_on_while_the_next_version_expands_and_loses_nothing_of_
     traded(&carol, &dave, lamp).await;
     carol.delete(stool).await.unwrap();
     buying.goes_on().await;
-    let sold = buying.end().await;
+    let sold = buying.end(&dave).await as i64;
     assert_eq!(dave.item(chair).await.unwrap().quantity, STOCK - sold, "each order took effect once");
     for item in [lamp, chair, stool] {
         assert_eq!(shelf(&fair, item), format!("A-{item}"));

@@ -22,17 +22,7 @@ pub(crate) struct Piped {
 
 impl Piped {
     pub(crate) fn start(terminal: &Terminal, arguments: &[&str]) -> Self {
-        let mut child = Command::new(terminal.program)
-            .args(arguments)
-            .env_clear()
-            .env("HOME", terminal.home.path())
-            .envs(terminal.variables.iter().map(|(name, value)| (name, value)))
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .kill_on_drop(true)
-            .spawn()
-            .expect("the program");
+        let mut child = terminal.command(arguments).stdin(Stdio::piped()).spawn().expect("the program");
         let input = child.stdin.take();
         let output = Some(BufReader::new(child.stdout.take().expect("its output")).lines());
         let said = BufReader::new(child.stderr.take().expect("its errors")).lines();

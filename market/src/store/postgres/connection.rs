@@ -177,9 +177,14 @@ impl Connection {
         self.client.is_closed() || self.generation.is_past()
     }
 
-    /// There was no answer in time: each further session would be found out by another wait.
-    fn fell_silent(&self, patience: Duration) -> Failure {
+    /// The server does not answer, or has ended this session: every other one would be found out by another wait or
+    /// another attempt.
+    pub(super) fn mistrust(&self) {
         self.generation.advance();
+    }
+
+    fn fell_silent(&self, patience: Duration) -> Failure {
+        self.mistrust();
         Failure::Silence(patience)
     }
 

@@ -20,23 +20,41 @@ use crate::{
     store::Standing,
 };
 
+/// Keys by which items are found, as columns for statements.
+struct Columns {
+    rides: Vec<Uuid>,
+    tills: Vec<Uuid>,
+    orders: Vec<i64>,
+    /// With `skus`, of the sellers' own numbers.
+    sellers: Vec<Uuid>,
+    skus: Vec<String>,
+}
+
+impl Columns {
+    fn of(keys: &Keys) -> Self {
+        Self {
+            rides: keys.rides.iter().map(|id| id.0).collect(),
+            tills: keys.tills.iter().map(|id| id.0).collect(),
+            orders: keys.orders.iter().map(|id| id.0).collect(),
+            sellers: keys.skus.iter().map(|(seller, _)| seller.0).collect(),
+            skus: keys.skus.iter().map(|(_, sku)| sku.as_str().to_owned()).collect(),
+        }
+    }
+}
+
 /// Which of the rows are held by others. The items of orders count under the orders alone.
 pub(super) async fn held(connection: &mut Connection, keys: &Keys) -> Result<Keys, Failure> {
     let mut held = Keys::default();
-    let rides: Vec<Uuid> = keys.rides.iter().map(|id| id.0).collect();
+    let Columns { rides, tills, orders, sellers, skus } = Columns::of(keys);
     for row in connection.query(sql::HELD_RIDES, params![rides]).await? {
         held.rides.insert(RideId(get(&row, 0)?));
     }
-    let tills: Vec<Uuid> = keys.tills.iter().map(|id| id.0).collect();
     for row in connection.query(sql::HELD_TILLS, params![tills]).await? {
         held.tills.insert(TillId(get(&row, 0)?));
     }
-    let orders: Vec<i64> = keys.orders.iter().map(|id| id.0).collect();
     for row in connection.query(sql::HELD_ORDERS, params![orders]).await? {
         held.orders.insert(OrderId(get(&row, 0)?));
     }
-    let sellers: Vec<Uuid> = keys.skus.iter().map(|(seller, _)| seller.0).collect();
-    let skus: Vec<String> = keys.skus.iter().map(|(_, sku)| sku.as_str().to_owned()).collect();
     let mut items: Vec<i64> = keys.items.iter().map(|id| id.0).collect();
     for row in connection.query(sql::FIND_SKUS, params![sellers, skus]).await? {
         items.push(get(&row, 0)?);
@@ -127,11 +145,7 @@ async fn find(
     }
     let mut pipeline = connection.pipeline();
     pipeline.add_command("BEGIN");
-    let rides: Vec<Uuid> = keys.rides.iter().map(|id| id.0).collect();
-    let tills: Vec<Uuid> = keys.tills.iter().map(|id| id.0).collect();
-    let orders: Vec<i64> = keys.orders.iter().map(|id| id.0).collect();
-    let sellers: Vec<Uuid> = keys.skus.iter().map(|(seller, _)| seller.0).collect();
-    let skus: Vec<String> = keys.skus.iter().map(|(_, sku)| sku.as_str().to_owned()).collect();
+    let Columns { rides, tills, orders, sellers, skus } = Columns::of(keys);
     let rides = pipeline.add(sql::LOAD_RIDES, params![rides]);
     let tills = pipeline.add(sql::LOAD_TILLS, params![tills]);
     let orders = pipeline.add(sql::LOAD_ORDERS, params![orders]);

@@ -73,11 +73,6 @@ impl Pool {
         Ok(Seat { pool: self, connection, _seat: seat, _place: place })
     }
 
-    /// One session broke: the others are of the same server, and each would be found out by another attempt.
-    fn forget_idle(&self) {
-        self.idle.lock().unwrap_or_else(PoisonError::into_inner).clear();
-    }
-
     /// Carries out one statement by itself, which may be done twice: when a session turns out to have ended,
     /// with another one.
     pub(super) async fn query(
@@ -94,7 +89,7 @@ impl Pool {
                     seat.give_back();
                     return Ok(rows);
                 }
-                Err(failure) if tried < ATTEMPTS && failure.is_cut() => self.forget_idle(),
+                Err(failure) if tried < ATTEMPTS && failure.is_cut() => seat.mistrust(),
                 Err(failure) if tried < ATTEMPTS && failure.is_collision() => {}
                 Err(failure) => {
                     if !failure.is_disconnection() {

@@ -100,10 +100,12 @@ pub(super) const OPEN_MAILBOXES: &str = "INSERT INTO mailbox (party, role, callb
      failures = 0, last_failure = '', \
      next_attempt = CASE WHEN mailbox.next_attempt IS NULL THEN NULL ELSE 0 END";
 
-/// Items that a search finds differently now. Answers the last of their places in the feed. A transaction has its places from
-/// its first lock on, and may wait for an item that one with later places has changed: an item never goes back in the
-/// feed. While this transaction is open nobody reads as far as its places, so that the item is read as it leaves it. Under a number that is another
+/// Items that a search finds differently now. Answers the last of their places in the feed. Under a number that is another
 /// item's, nothing is written, and the batch fails.
+///
+/// A transaction has its places from its first lock on, and may wait for an item that one with later places has changed: an
+/// item never goes back in the feed. While this transaction is open nobody reads as far as its places, so that the item is
+/// read as it leaves it.
 pub(super) const PUT_ITEMS: &str = "WITH put AS (INSERT INTO item (id, seller, name, category, amount_minor, currency, quantity, \
      supplied, sold, withdrawn, rating_count, rating_stars, version, created_at, updated_at, deleted_at, description, \
      sku, feed_position) \
@@ -215,22 +217,34 @@ pub(super) const ADD_EVENTS: &str = "INSERT INTO event (occurred_at, body, item,
 pub(super) const COUNT_REPLAYS: &str = "INSERT INTO replay (lane, answers) VALUES ($1, $2) \
      ON CONFLICT (lane) DO UPDATE SET answers = replay.answers + excluded.answers";
 
-/// Those of the rows that others hold. The free ones are locked until the end of the transaction.
-pub(super) const HELD_RIDES: &str = "WITH free AS \
-     (SELECT id FROM ride WHERE id = ANY($1) FOR NO KEY UPDATE SKIP LOCKED) \
-     SELECT id FROM ride WHERE id = ANY($1) AND id NOT IN (SELECT id FROM free)";
-pub(super) const HELD_TILLS: &str = "WITH free AS \
-     (SELECT id FROM till WHERE id = ANY($1) FOR NO KEY UPDATE SKIP LOCKED) \
-     SELECT id FROM till WHERE id = ANY($1) AND id NOT IN (SELECT id FROM free)";
+/// Those of a table's rows that others hold. The free ones are locked until the end of the transaction.
+macro_rules! held {
+    ($table:literal, $columns:literal) => {
+        held!($table, $columns, concat!("id FROM ", $table, " WHERE id = ANY($1)"))
+    };
+    ($table:literal, $columns:literal, $lockable:expr) => {
+        concat!(
+            "WITH free AS (SELECT ",
+            $lockable,
+            " FOR NO KEY UPDATE SKIP LOCKED) SELECT ",
+            $columns,
+            " FROM ",
+            $table,
+            " WHERE id = ANY($1) AND id NOT IN (SELECT id FROM free)"
+        )
+    };
+}
+
+pub(super) const HELD_RIDES: &str = held!("ride", "id");
+pub(super) const HELD_TILLS: &str = held!("till", "id");
 /// Orders that are held, and those whose items are.
-pub(super) const HELD_ORDERS: &str = "WITH free AS \
-     (SELECT orders.id FROM orders JOIN item ON item.id = orders.item WHERE orders.id = ANY($1) \
-     FOR NO KEY UPDATE SKIP LOCKED) \
-     SELECT id FROM orders WHERE id = ANY($1) AND id NOT IN (SELECT id FROM free)";
+pub(super) const HELD_ORDERS: &str = held!(
+    "orders",
+    "id",
+    "orders.id FROM orders JOIN item ON item.id = orders.item WHERE orders.id = ANY($1)"
+);
 /// With the sellers' own numbers of them.
-pub(super) const HELD_ITEMS: &str = "WITH free AS \
-     (SELECT id FROM item WHERE id = ANY($1) FOR NO KEY UPDATE SKIP LOCKED) \
-     SELECT id, seller, sku FROM item WHERE id = ANY($1) AND id NOT IN (SELECT id FROM free)";
+pub(super) const HELD_ITEMS: &str = held!("item", "id, seller, sku");
 
 /// All of them, which a lane's session prepares when it opens.
 pub(super) const LANE: &[&str] = &[
