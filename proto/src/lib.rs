@@ -6,9 +6,11 @@
 
 pub mod metadata;
 pub mod reason;
+mod unary;
 
 pub use prost_types::{FieldMask, Timestamp};
 pub use reason::Reason;
+pub use unary::Unary;
 
 /// Package `shopping.v1`, as generated.
 pub mod v1 {
