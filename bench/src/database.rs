@@ -9,11 +9,8 @@ use market::{
     demo::database::DatabaseServer,
     store::postgres::{self, PostgresOptions},
 };
-use souk_certs::{
-    clock,
-    identity::Role,
-    pki::{InitOptions, IssueOptions, Pki},
-};
+use souk_authority::pki::{InitOptions, IssueOptions, Pki};
+use souk_certs::{clock, identity::Role};
 use souk_client::{ClientConfig, Connection};
 use souk_proto::v1;
 use tempfile::TempDir;

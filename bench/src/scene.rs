@@ -2,11 +2,8 @@
 
 use anyhow::Context as _;
 use futures::{StreamExt as _, TryStreamExt as _, stream};
-use souk_certs::{
-    clock,
-    identity::Role,
-    pki::{InitOptions, IssueOptions, Party, Pki},
-};
+use souk_authority::pki::{InitOptions, IssueOptions, Party, Pki};
+use souk_certs::{clock, identity::Role};
 use souk_client::{ClientConfig, Connection};
 use souk_proto::v1;
 use tempfile::TempDir;

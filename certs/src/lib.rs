@@ -7,22 +7,18 @@
 //! | [`server`], [`client`] | rustls configurations: TLS 1.3, ALPN `h2`, certificates on both sides, no resumption |
 //! | [`acceptor`], [`connector`] | the two ends of a connection, for tonic |
 //! | [`rotation`] | credentials that follow their files while a program runs |
-//! | [`authority`] | the root that signs leaves and revocation lists |
-//! | [`pki`] | the folder that `gen-certs` keeps, also used to mint identities for demos and tests |
-//! | [`command`] | the `gen-certs` command line |
 //! | [`clock`] | the one ambient clock of the workspace |
+//!
+//! The authority that mints what is loaded here is a crate of its own, `souk-authority`.
 //!
 //! Everything runs on aws-lc-rs, passed explicitly, so no process-wide rustls provider has to be installed.
 
 pub mod acceptor;
-pub mod authority;
 pub mod client;
 pub mod clock;
-pub mod command;
 pub mod connector;
 pub mod credentials;
 pub mod identity;
-pub mod pki;
 pub mod rotation;
 pub mod server;
 mod tls;

@@ -96,7 +96,7 @@ find_programs() {
         [ "$1" = debug ] || flags=(--release)
         printf 'building the programs (%s)\n' "$1"
         cargo build --quiet --manifest-path "$root/Cargo.toml" --bins "${flags[@]}" \
-            -p market -p seller -p buyer -p souk-certs
+            -p market -p seller -p buyer -p souk-authority
         bin=${CARGO_TARGET_DIR:-$root/target}/$1
     fi
     local program

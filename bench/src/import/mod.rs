@@ -15,11 +15,8 @@ use std::{
 use anyhow::{Context as _, ensure};
 use clap::Args;
 use serde_json::Value;
-use souk_certs::{
-    clock,
-    identity::Role,
-    pki::{InitOptions, Party, Pki},
-};
+use souk_authority::pki::{InitOptions, Party, Pki};
+use souk_certs::{clock, identity::Role};
 use tokio::process::Command;
 use tokio_util::sync::CancellationToken;
 

@@ -10,11 +10,8 @@ use anyhow::{Context as _, ensure};
 use clap::Args;
 use futures::stream;
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
-use souk_certs::{
-    clock,
-    identity::Role,
-    pki::{InitOptions, IssueOptions, Pki},
-};
+use souk_authority::pki::{InitOptions, IssueOptions, Pki};
+use souk_certs::{clock, identity::Role};
 use souk_client::{ClientConfig, Connection};
 use souk_proto::v1::{self, import_items_request::Message};
 use tokio::{

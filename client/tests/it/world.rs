@@ -8,8 +8,8 @@ use std::{
     time::Duration,
 };
 
+use souk_authority::{Authority, LeafOptions, Revocation};
 use souk_certs::{
-    authority::{Authority, LeafOptions, Revocation},
     client::ClientTls,
     clock,
     connector::{self, ConnectOptions, Dial},

@@ -7,12 +7,12 @@ use std::{
     sync::{Arc, Mutex},
 };
 
+use souk_authority::pki::{InitOptions, IssueOptions, Pki, PkiError};
 use souk_certs::{
     clock,
     connector::{self, ConnectOptions},
     credentials::{CredentialFiles, Credentials},
     identity::{Identity, Role, TrustDomain},
-    pki::{InitOptions, IssueOptions, Pki, PkiError},
 };
 use souk_client::{ClientConfig, Failure};
 use tempfile::TempDir;

@@ -6,7 +6,8 @@ use std::{
     time::Duration,
 };
 
-use souk_certs::{clock, identity::Role, pki::IssueOptions};
+use souk_authority::pki::IssueOptions;
+use souk_certs::{clock, identity::Role};
 use souk_client::{TillNotice, till};
 use souk_proto::v1::{self, sync_line};
 use tokio::task::JoinSet;

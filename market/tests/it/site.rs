@@ -7,11 +7,8 @@ use std::{
     process::{Child, Command, Stdio},
 };
 
-use souk_certs::{
-    clock,
-    identity::Role,
-    pki::{InitOptions, IssueOptions, Pki},
-};
+use souk_authority::pki::{InitOptions, IssueOptions, Pki};
+use souk_certs::{clock, identity::Role};
 use souk_client::{ClientConfig, Connection};
 use tempfile::TempDir;
 

@@ -180,7 +180,7 @@ async fn market_certificate_renewed_under_load(siege: &Siege) {
 async fn token_key_changed(siege: &Siege) {
     let pass = Pass::of(siege, &siege.alice).await;
     let who = "/shopping.v1.SessionService/WhoAmI";
-    let rotate = || siege.ground.change_pki(souk_certs::pki::Pki::rotate_token_key).unwrap();
+    let rotate = || siege.ground.change_pki(souk_authority::pki::Pki::rotate_token_key).unwrap();
     let kid = |pass: &Pass| jsonwebtoken::decode_header(pass.token()).unwrap().kid;
     let signed_anew = async |before: Option<String>| {
         let changed = timeout(PATIENCE, async {

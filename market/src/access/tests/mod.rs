@@ -13,10 +13,8 @@ use base64::{
     Engine as _,
     engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD},
 };
-use souk_certs::{
-    authority::{Authority, LeafOptions},
-    identity::{Identity, PeerCertificate, TrustDomain},
-};
+use souk_authority::{Authority, LeafOptions};
+use souk_certs::identity::{Identity, PeerCertificate, TrustDomain};
 use time::OffsetDateTime;
 use uuid::Uuid;
 

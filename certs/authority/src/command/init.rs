@@ -1,0 +1,44 @@
+//! `gen-certs init`
+
+use std::io::Write;
+use std::net::IpAddr;
+use std::path::Path;
+
+use souk_certs::identity::TrustDomain;
+use time::OffsetDateTime;
+
+use super::show;
+use crate::pki::{InitOptions, Pki};
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// A DNS name that foreign clients reach the market by; may be repeated
+    #[arg(long, value_name = "NAME")]
+    dns: Vec<String>,
+    /// An IP address that foreign clients reach the market by; may be repeated
+    #[arg(long, value_name = "ADDRESS")]
+    ip: Vec<IpAddr>,
+    /// The domain of all identities
+    #[arg(long, value_name = "DOMAIN", default_value_t)]
+    trust_domain: TrustDomain,
+    /// Start anew; what is there is moved to a subfolder replaced-TIME and no longer trusted
+    #[arg(long)]
+    force: bool,
+}
+
+impl Args {
+    pub(super) fn run(&self, dir: &Path, now: OffsetDateTime, out: &mut dyn Write) -> anyhow::Result<()> {
+        let options = InitOptions {
+            trust_domain: self.trust_domain.clone(),
+            dns: self.dns.clone(),
+            ip: self.ip.clone(),
+            force: self.force,
+        };
+        let pki = Pki::init(dir, &options, now)?;
+        writeln!(out, "authority    {}", dir.join("ca.pem").display())?;
+        writeln!(out, "revocations  {}", dir.join("crl.pem").display())?;
+        writeln!(out, "tokens       {}", pki.token_key_path().display())?;
+        show(&pki.market()?, out)?;
+        Ok(())
+    }
+}

@@ -1,0 +1,33 @@
+//! `gen-certs seller`, `gen-certs buyer`, `gen-certs operator`
+
+use std::io::Write;
+use std::path::Path;
+
+use souk_certs::identity::Role;
+use time::OffsetDateTime;
+
+use super::show;
+use crate::pki::{IssueOptions, Pki};
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// Names the files NAME.pem and NAME.key; lower-case letters, digits and hyphens
+    name: String,
+    /// Replace the party of that name by a new one with a new identity
+    #[arg(long)]
+    force: bool,
+}
+
+impl Args {
+    pub(super) fn run(
+        &self,
+        dir: &Path,
+        role: Role,
+        now: OffsetDateTime,
+        out: &mut dyn Write,
+    ) -> anyhow::Result<()> {
+        let options = IssueOptions { force: self.force, ..IssueOptions::default() };
+        show(&Pki::open(dir)?.issue(&self.name, role, &options, now)?, out)?;
+        Ok(())
+    }
+}

@@ -1,0 +1,17 @@
+//! The certificate authority of a Souk market, and the folder of files that `gen-certs` maintains.
+//!
+//! | module | contents |
+//! |---|---|
+//! | [`Authority`] | the root key that signs leaf certificates and revocation lists; touches no files |
+//! | [`pki`] | the folder around it; also used to mint identities for demos and tests |
+//! | [`command`] | the `gen-certs` command line |
+//!
+//! Only the operator's machine needs this crate. Programs that connect or listen need `souk-certs` alone.
+
+mod authority;
+pub mod command;
+pub mod pki;
+
+pub use authority::{
+    Authority, AuthorityError, CRL_VALIDITY, Issued, LEAF_VALIDITY, LeafOptions, ROOT_VALIDITY, Revocation,
+};

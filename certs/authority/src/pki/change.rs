@@ -1,0 +1,259 @@
+//! Every change of the folder: under the lock, on a freshly read index, index first and files after.
+
+use souk_certs::identity::{Identity, Role};
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+use super::begin;
+use super::folder::{self, Secrecy};
+use super::index::{Record, RoleName, to_hex};
+use super::{InitOptions, IssueOptions, MARKET, Party, PartyName, Pki, PkiError};
+use crate::authority::{Issued, LEAF_VALIDITY, LeafOptions};
+
+impl Pki {
+    /// Makes a key and a certificate for a new party, with a new identity unless `options` names its UUID.
+    ///
+    /// # Errors
+    /// [`PkiError::Name`], [`PkiError::NameTaken`] or [`PkiError::FileInTheWay`] without `force`,
+    /// [`PkiError::UuidTaken`], [`PkiError::MarketName`]; otherwise when signing or a file fails.
+    pub fn issue(
+        &mut self,
+        name: &str,
+        role: Role,
+        options: &IssueOptions,
+        now: OffsetDateTime,
+    ) -> Result<Party, PkiError> {
+        let name = party_name(name, role)?;
+        self.change(|pki| {
+            pki.check_free(&name, options)?;
+            let identity = Identity::new(role, options.uuid.unwrap_or_else(Uuid::new_v4));
+            pki.mint(&name, identity, options.validity, now)
+        })
+    }
+
+    /// Signs a certificate for the public key of a signing request; see
+    /// [`Authority::sign_csr`](crate::authority::Authority::sign_csr). A party of the same name and role
+    /// keeps its identity, provided that `force` is set.
+    ///
+    /// # Errors
+    /// Those of [`Pki::issue`], and the authority's when the request is bad.
+    pub fn sign_csr(
+        &mut self,
+        request_pem: &str,
+        name: &str,
+        role: Role,
+        options: &IssueOptions,
+        now: OffsetDateTime,
+    ) -> Result<Party, PkiError> {
+        let name = party_name(name, role)?;
+        self.change(|pki| {
+            pki.check_free(&name, options)?;
+            let current =
+                pki.index.current(&name).filter(|record| record.role.0 == role).map(|record| record.uuid);
+            let identity = Identity::new(role, options.uuid.or(current).unwrap_or_else(Uuid::new_v4));
+            let leaf = pki.leaf_options(&name, options.validity);
+            let signed = pki.authority.sign_csr(request_pem, &identity, &leaf, now)?;
+            pki.put(&name, identity, &leaf, &signed, None, now)
+        })
+    }
+
+    /// Gives a party a new key and certificate for the same identity. What it replaces is kept as
+    /// `NAME.old.pem` and `NAME.old.key`, and stays valid until its time is over or the party is revoked, so
+    /// that the party can change over without a gap. The revocation list is signed anew as well.
+    ///
+    /// # Errors
+    /// [`PkiError::UnknownParty`]; [`PkiError::Revoked`] unless `reinstate` is set;
+    /// [`PkiError::KeyElsewhere`] when only a new signing request can renew it; otherwise when signing or a
+    /// file fails.
+    pub fn renew(&mut self, name: &str, reinstate: bool, now: OffsetDateTime) -> Result<Party, PkiError> {
+        self.change(|pki| {
+            let record = pki.record(name)?.clone();
+            if record.revoked.is_some() && !reinstate {
+                return Err(PkiError::Revoked { name: record.name.to_string() });
+            }
+            if record.key_elsewhere {
+                let (name, role) = (record.name.to_string(), record.role.0.to_string());
+                return Err(PkiError::KeyElsewhere { name, role });
+            }
+            let party = pki.mint(&record.name, record.identity(), LEAF_VALIDITY, now)?;
+            pki.write_crl(now)?;
+            Ok(party)
+        })
+    }
+
+    /// Revokes every certificate of a party that could still be used, and signs a new revocation list.
+    /// Answers how many there were: zero when all were revoked or expired before.
+    ///
+    /// # Errors
+    /// [`PkiError::UnknownParty`]; otherwise when signing or a file fails.
+    pub fn revoke(&mut self, name: &str, now: OffsetDateTime) -> Result<usize, PkiError> {
+        self.change(|pki| {
+            let name = pki.record(name)?.name.clone();
+            let revoked = pki.index.revoke(&name, now);
+            pki.write_crl(now)?;
+            Ok(revoked)
+        })
+    }
+
+    /// Signs a fresh revocation list, which is current for another 30 days. Answers its number.
+    ///
+    /// # Errors
+    /// When signing or a file fails.
+    pub fn refresh_crl(&mut self, now: OffsetDateTime) -> Result<u64, PkiError> {
+        self.change(|pki| pki.write_crl(now).map(|()| pki.index.crl_number))
+    }
+
+    /// Makes a new key for signing tokens, and keeps the present one as the previous one, whose tokens the
+    /// market goes on taking. The one before that is gone.
+    ///
+    /// # Errors
+    /// When a file fails.
+    pub fn rotate_token_key(&mut self) -> Result<(), PkiError> {
+        self.change(|pki| {
+            let (current, previous) = (pki.token_key_path(), pki.previous_token_key_path());
+            // Copied and not moved: at no time is there no key.
+            let contents = folder::read(&current)?;
+            folder::write(&previous, contents.as_bytes(), Secrecy::Secret)?;
+            folder::write(&current, begin::token_key()?.as_bytes(), Secrecy::Secret)
+        })
+    }
+
+    pub(super) fn issue_market(
+        &mut self,
+        options: &InitOptions,
+        now: OffsetDateTime,
+    ) -> Result<Party, PkiError> {
+        let name = party_name(MARKET, Role::Market)?;
+        let leaf = LeafOptions {
+            common_name: name.to_string(),
+            dns: options.dns.clone(),
+            ip: options.ip.clone(),
+            validity: LEAF_VALIDITY,
+        };
+        let (signed, key) = self.authority.issue(&Identity::Market, &leaf, now)?;
+        self.put(&name, Identity::Market, &leaf, &signed, Some(&key), now)
+    }
+
+    /// Signs the next revocation list. Its number is taken before the file is there, so that no number is
+    /// ever given twice.
+    pub(super) fn write_crl(&mut self, now: OffsetDateTime) -> Result<(), PkiError> {
+        self.index.crl_number += 1;
+        self.save()?;
+        let (number, revocations) = (self.index.crl_number, self.index.revocations(now)?);
+        // Serial numbers are random and not used twice, so that each list may name the other's too.
+        let mut lists = self.authority.crl(number, &revocations, now)?;
+        if let Some(retiring) = &self.retiring {
+            lists += &retiring.crl(number, &revocations, now)?;
+        }
+        folder::write(&self.path("crl.pem"), lists.as_bytes(), Secrecy::Public)
+    }
+
+    /// One change at a time, on what the folder says now and not on what it said when it was opened.
+    pub(super) fn change<T>(
+        &mut self,
+        change: impl FnOnce(&mut Self) -> Result<T, PkiError>,
+    ) -> Result<T, PkiError> {
+        let _lock = folder::lock(&self.dir)?;
+        *self = Self::open(&self.dir)?;
+        change(self)
+    }
+
+    fn save(&self) -> Result<(), PkiError> {
+        folder::write(&self.path("index.json"), self.index.to_json()?.as_bytes(), Secrecy::Secret)
+    }
+
+    fn check_free(&self, name: &PartyName, options: &IssueOptions) -> Result<(), PkiError> {
+        if let Some(holder) = options.uuid.and_then(|uuid| self.index.holder(uuid))
+            && holder.name != *name
+        {
+            return Err(PkiError::UuidTaken { uuid: holder.uuid, name: holder.name.to_string() });
+        }
+        if options.force {
+            return Ok(());
+        }
+        if self.index.current(name).is_some() {
+            return Err(PkiError::NameTaken { name: name.to_string() });
+        }
+        match ["pem", "key"]
+            .map(|kind| self.path(&format!("{name}.{kind}")))
+            .into_iter()
+            .find(|path| path.exists())
+        {
+            Some(path) => Err(PkiError::FileInTheWay { path }),
+            None => Ok(()),
+        }
+    }
+
+    /// The names that a party's certificates carried so far go on into the next.
+    fn leaf_options(&self, name: &PartyName, validity: time::Duration) -> LeafOptions {
+        let (dns, ip) = self
+            .index
+            .current(name)
+            .map(|record| (record.dns.clone(), record.ip.clone()))
+            .unwrap_or_default();
+        LeafOptions { common_name: name.to_string(), dns, ip, validity }
+    }
+
+    fn mint(
+        &mut self,
+        name: &PartyName,
+        identity: Identity,
+        validity: time::Duration,
+        now: OffsetDateTime,
+    ) -> Result<Party, PkiError> {
+        let leaf = self.leaf_options(name, validity);
+        let (signed, key) = self.authority.issue(&identity, &leaf, now)?;
+        self.put(name, identity, &leaf, &signed, Some(&key), now)
+    }
+
+    /// Enters a signed certificate into the index, then puts its files in place of those of the same name.
+    fn put(
+        &mut self,
+        name: &PartyName,
+        identity: Identity,
+        leaf: &LeafOptions,
+        signed: &Issued,
+        key: Option<&str>,
+        now: OffsetDateTime,
+    ) -> Result<Party, PkiError> {
+        let record = Record {
+            name: name.clone(),
+            role: RoleName(identity.role()),
+            uuid: identity.uuid().unwrap_or_else(Uuid::nil),
+            serial: to_hex(signed.peer.serial()),
+            not_before: signed.peer.not_before(),
+            not_after: signed.peer.not_after(),
+            revoked: None,
+            key_elsewhere: key.is_none(),
+            dns: leaf.dns.clone(),
+            ip: leaf.ip.clone(),
+        };
+        let party = self.party(&record);
+        // The name now means somebody else: what the former one still holds could no longer be revoked by
+        // name.
+        let replaced = self.index.current(name).is_some_and(|current| current.identity() != identity)
+            && self.index.revoke(name, now) > 0;
+        self.index.certificates.push(record);
+        self.save()?;
+        if replaced {
+            self.write_crl(now)?;
+        }
+        for kind in ["pem", "key"] {
+            folder::keep_as(
+                &self.path(&format!("{name}.{kind}")),
+                &self.path(&format!("{name}.old.{kind}")),
+            )?;
+        }
+        if let (Some(path), Some(key)) = (&party.key, key) {
+            folder::write(path, key.as_bytes(), Secrecy::Secret)?;
+        }
+        folder::write(&party.cert, signed.certificate_pem.as_bytes(), Secrecy::Public)?;
+        Ok(party)
+    }
+}
+
+/// A name whose role fits: the market's name is the market's alone, or its files would be overwritten.
+fn party_name(name: &str, role: Role) -> Result<PartyName, PkiError> {
+    let name: PartyName = name.parse()?;
+    if (role == Role::Market) == (name.as_str() == MARKET) { Ok(name) } else { Err(PkiError::MarketName) }
+}
