@@ -8,5 +8,5 @@ use command::Buyer;
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    souk_client::cli::run::<Buyer>(std::env::args_os()).await
+    souk_cli::run::<Buyer>(std::env::args_os()).await
 }

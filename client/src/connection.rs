@@ -250,7 +250,7 @@ impl Connection {
     /// known to fail; a refused token is renewed once.
     ///
     /// ```no_run
-    /// # async fn buy(connection: souk_client::Connection) -> Result<(), souk_client::Failure> {
+    /// # async fn buy(connection: crate::Connection) -> Result<(), crate::Failure> {
     /// use souk_proto::v1::BuyItemRequest;
     ///
     /// let request = BuyItemRequest {

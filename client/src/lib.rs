@@ -1,5 +1,5 @@
-//! What the command lines of Souk share, and whatever else talks to a market: the demo, the tests and
-//! the load generator.
+//! The client library of Souk: whatever talks to a market uses it, the command lines as well as the demo,
+//! the tests and the load generator.
 //!
 //! The way of a call:
 //! 1. [`config`] says which market and whose certificate;
@@ -13,15 +13,12 @@
 //! Events come either to the callback server of [`inbox`] or through the stream of [`follow`]. Both
 //! hand out [`delivery::Delivery`] values and share one [`seen::Seen`], so that an event reaches its
 //! user once, whichever way it came and however often it was sent. [`till`] keeps stock the same on both
-//! sides by one stream in both directions. [`doctor`] examines the whole way
-//! step by step.
+//! sides by one stream in both directions.
 
 pub mod balance;
-pub mod cli;
 pub mod config;
 pub mod connection;
 pub mod delivery;
-pub mod doctor;
 pub mod failure;
 pub mod follow;
 pub mod inbox;

@@ -8,5 +8,5 @@ use command::Seller;
 
 /// Runs the program; the first argument is its name.
 pub async fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
-    souk_client::cli::run::<Seller>(arguments).await
+    souk_cli::run::<Seller>(arguments).await
 }

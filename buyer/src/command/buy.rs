@@ -1,10 +1,8 @@
 //! `buyer buy`.
 
 use clap::Args;
-use souk_client::{
-    Failure,
-    cli::{CliSession, parse_money, view::OrderView},
-};
+use souk_cli::{CliSession, parse_money, view::OrderView};
+use souk_client::Failure;
 use souk_proto::v1::BuyItemRequest;
 
 /// Buy units of an item

@@ -1,10 +1,8 @@
 //! `buyer cancel`.
 
 use clap::Args;
-use souk_client::{
-    Failure,
-    cli::{CliSession, view::OrderView},
-};
+use souk_cli::{CliSession, view::OrderView};
+use souk_client::Failure;
 use souk_proto::v1::CancelOrderRequest;
 
 /// Cancel an order; its units go back and the seller is told

@@ -1,10 +1,8 @@
 //! `buyer categories`.
 
 use clap::Args;
-use souk_client::{
-    Failure,
-    cli::{CliSession, Paging, view::CategoryView},
-};
+use souk_cli::{CliSession, Paging, view::CategoryView};
+use souk_client::Failure;
 use souk_proto::v1::ListCategoriesRequest;
 
 /// List the categories in use

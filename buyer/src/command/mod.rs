@@ -14,10 +14,8 @@ mod watch;
 mod wish;
 
 use clap::Subcommand;
-use souk_client::{
-    Failure,
-    cli::{CliSession, Entry, Field, Program},
-};
+use souk_cli::{CliSession, Entry, Field, Program};
+use souk_client::Failure;
 
 /// The `buyer` program.
 pub(crate) struct Buyer;

@@ -1,10 +1,8 @@
 //! `buyer orders` and `buyer order`.
 
 use clap::Args;
-use souk_client::{
-    Failure,
-    cli::{CliSession, OrderFilter, Paging, view::OrderView},
-};
+use souk_cli::{CliSession, OrderFilter, Paging, view::OrderView};
+use souk_client::Failure;
 use souk_proto::v1::{GetOrderRequest, ListOrdersRequest};
 
 /// List your orders, latest first

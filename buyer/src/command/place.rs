@@ -3,10 +3,8 @@
 use std::str::FromStr;
 
 use clap::Args;
-use souk_client::{
-    Failure,
-    cli::{CliSession, view::OrderView},
-};
+use souk_cli::{CliSession, view::OrderView};
+use souk_client::Failure;
 use souk_proto::v1::{OrderLine, PlaceOrderRequest};
 
 /// Buy several items, all of them or none; each becomes an order of its own

@@ -1,10 +1,8 @@
 //! `buyer rate`.
 
 use clap::Args;
-use souk_client::{
-    Failure,
-    cli::{CliSession, view::RatingView},
-};
+use souk_cli::{CliSession, view::RatingView};
+use souk_client::Failure;
 use souk_proto::v1::RateItemRequest;
 
 /// Rate an item that you have bought

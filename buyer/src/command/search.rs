@@ -1,10 +1,8 @@
 //! `buyer search`.
 
 use clap::{Args, ValueEnum};
-use souk_client::{
-    Failure,
-    cli::{CliSession, Paging, parse_money, view::ItemView},
-};
+use souk_cli::{CliSession, Paging, parse_money, view::ItemView};
+use souk_client::Failure;
 use souk_proto::v1::{self, SearchItemRequest};
 
 /// Search items; without words, everything

@@ -1,10 +1,8 @@
 //! `buyer show`.
 
 use clap::Args;
-use souk_client::{
-    Failure,
-    cli::{CliSession, view::ItemView},
-};
+use souk_cli::{CliSession, view::ItemView};
+use souk_client::Failure;
 use souk_proto::v1::GetItemRequest;
 
 /// Show everything about an item

@@ -3,11 +3,8 @@
 use std::io::{self, IsTerminal as _, Write as _};
 
 use clap::Args;
-use souk_client::{
-    Failure,
-    cli::{CliSession, Interrupt, Output, view::RidePositionView},
-    retry::Attempts,
-};
+use souk_cli::{CliSession, Interrupt, Output, view::RidePositionView};
+use souk_client::{Failure, retry::Attempts};
 use souk_proto::v1::{WatchRideRequest, watch_ride_response::Message};
 use tokio::time::sleep;
 

@@ -2,11 +2,8 @@
 
 use clap::Args;
 use serde::Serialize;
-use souk_client::{
-    Failure,
-    cli::{CliSession, Interrupt, Shown, format_money, plain, view::ItemView},
-    retry::Attempts,
-};
+use souk_cli::{CliSession, Interrupt, Shown, format_money, plain, view::ItemView};
+use souk_client::{Failure, retry::Attempts};
 use souk_proto::v1::{
     self, SearchChange, SearchChangeKind, WatchSearchRequest, watch_search_response::Message,
 };

@@ -1,10 +1,8 @@
 //! `buyer wish`.
 
 use clap::Subcommand;
-use souk_client::{
-    Failure,
-    cli::{CliSession, Paging, view::WishView},
-};
+use souk_cli::{CliSession, Paging, view::WishView};
+use souk_client::Failure;
 use souk_proto::v1::{AddToWishlistRequest, ListWishlistRequest, RemoveFromWishlistRequest};
 
 /// Your wishlist: you are told when an item on it changes

@@ -4,14 +4,13 @@
 use std::{collections::VecDeque, time::Duration};
 
 use souk_certs::{clock, connector::Dial, credentials::Credentials};
+use souk_client::{ClientConfig, Connection, Failure, Inbox, MarketAddresses, Notice, Seen, follow::follow};
 use souk_proto::{reason::exit, v1};
 use time::OffsetDateTime;
 use tokio::{
     net::TcpStream,
     time::{sleep, timeout},
 };
-
-use crate::{ClientConfig, Connection, Failure, Inbox, MarketAddresses, Notice, Seen, follow::follow};
 
 /// From when on the end of a certificate is worth a warning.
 pub const EXPIRY_WARNING: time::Duration = time::Duration::days(14);
@@ -163,7 +162,7 @@ impl Findings {
                 Ok(())
             }
             Ok(Err(error)) => Err(Failure::Unreachable {
-                step: crate::failure::Step::Tcp,
+                step: souk_client::failure::Step::Tcp,
                 market: market.clone(),
                 source: Box::new(error),
             }),

@@ -1,12 +1,10 @@
 //! `doctor`: prints what the examination found.
 
 use serde::Serialize;
+use souk_client::Failure;
 
 use super::{CliSession, output::Shown};
-use crate::{
-    Failure,
-    doctor::{Finding, Outcome, examine as examine_config},
-};
+use crate::doctor::{Finding, Outcome, examine as examine_config};
 
 #[derive(Serialize)]
 struct FindingView {

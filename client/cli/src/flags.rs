@@ -11,13 +11,13 @@ use std::{
 use clap::Args;
 use serde::Deserialize;
 use souk_certs::{credentials::CredentialFiles, identity::TrustDomain};
-
-use super::{Output, files, plain};
-use crate::{
+use souk_client::{
     CallbackAddress, ClientConfig, Failure,
     config::{self, MarketAddresses, parse_timeout},
     timing::{CallTiming, Timings},
 };
+
+use super::{Output, files, plain};
 
 const DEFAULT_MARKET: &str = "localhost:7443";
 

@@ -1,8 +1,7 @@
 //! Ctrl-C and SIGTERM, for commands that go on until then.
 
+use souk_client::Failure;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-
-use crate::Failure;
 
 /// Notices signals from its making on, also while nobody waits for them.
 pub struct Interrupt {

@@ -3,6 +3,7 @@
 //! A program implements [`Program`]: its name, its commands (clap) and how to carry one out. The same
 //! code then runs as a subcommand, as a line in the interactive shell, and as a line of a script.
 
+pub mod doctor;
 mod examine;
 mod files;
 mod filter;

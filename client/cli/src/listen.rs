@@ -1,14 +1,14 @@
 //! Events as they come: to an own callback server with `--listen`, else by a stream.
 
+use souk_client::{
+    Failure, Follower, Inbox, Notice, Renewal, follow::follow, inbox::InboxHandle, renewal::Bearers,
+};
 use tokio::sync::mpsc;
 
 use super::{
     CliSession,
     interrupt::Interrupt,
     view::{EventView, sentence},
-};
-use crate::{
-    Failure, Follower, Inbox, Notice, Renewal, follow::follow, inbox::InboxHandle, renewal::Bearers,
 };
 
 /// An open way for events, which shows renewed certificates.

@@ -8,8 +8,7 @@ use std::{
 use comfy_table::{Attribute, Cell, ContentArrangement, Table, presets};
 use nu_ansi_term::{Color, Style};
 use serde::{Deserialize, Serialize};
-
-use crate::Failure;
+use souk_client::Failure;
 
 /// How results are written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum, Deserialize)]

@@ -8,10 +8,10 @@ use std::{
 };
 
 use clap::{ArgMatches, Args as _, CommandFactory, FromArgMatches, Parser, Subcommand, parser::ValueSource};
+use souk_client::{Connection, Failure};
 use souk_proto::reason::exit;
 
 use super::{CliSession, CommonFlags, examine, listen, menu::Entry, output, shell, view::WhoView};
-use crate::{Connection, Failure};
 
 /// One of the command lines.
 pub trait Program: Sized + Send + Sync + 'static {

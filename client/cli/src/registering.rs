@@ -1,9 +1,9 @@
 //! Registering with a callback server: it has to be there, since the market tries it at once.
 
+use souk_client::{Failure, Inbox, Seen};
 use souk_proto::v1;
 
 use super::CliSession;
-use crate::{Failure, Inbox, Seen};
 
 /// A callback server that is open while the market tries it.
 pub struct Probed(Option<Inbox>);

@@ -3,11 +3,12 @@
 use std::{future::Future, path::PathBuf, sync::Arc};
 
 use souk_certs::{clock, credentials::Credentials, identity::PeerCertificate};
+use souk_client::{ClientConfig, Connection, Failure, Seen};
 use tokio::sync::OnceCell;
 use tonic::{Request, Response, Status};
 
 use super::{Output, Printer, files, flags::Resolved};
-use crate::{ClientConfig, Connection, Failure, Seen, doctor::EXPIRY_WARNING};
+use crate::doctor::EXPIRY_WARNING;
 
 /// The settings of a run, and what hangs on them.
 pub struct CliSession {

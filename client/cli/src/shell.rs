@@ -13,6 +13,7 @@ use reedline::{
     MenuBuilder as _, Prompt, PromptEditMode, PromptHistorySearch, Reedline, ReedlineEvent, ReedlineMenu,
     Signal, default_emacs_keybindings,
 };
+use souk_client::{Failure, Notice};
 use souk_proto::reason::exit;
 use tokio::sync::{mpsc, oneshot};
 
@@ -22,7 +23,6 @@ use super::{
     menu::Entry,
     program::{self, Program},
 };
-use crate::{Failure, Notice};
 
 /// The most notifications that are printed at once, above the line being typed.
 const NOTICES: usize = 64;

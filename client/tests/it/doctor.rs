@@ -1,9 +1,7 @@
 //! The doctor: the first thing that is wrong is found, and what leans on it skipped.
 
-use souk_client::{
-    ClientConfig,
-    doctor::{Finding, Outcome, examine},
-};
+use souk_cli::doctor::{Finding, Outcome, examine};
+use souk_client::ClientConfig;
 use souk_proto::{Reason, reason::exit};
 use tokio::net::TcpListener;
 

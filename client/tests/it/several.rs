@@ -10,10 +10,10 @@ use std::{
     time::Duration,
 };
 
+use souk_cli::doctor::{Outcome, examine};
 use souk_client::{
     ClientConfig, Connection, Failure, Notice, Seen,
     balance::{ATTEMPT_DELAY, FROZEN_INTERVAL, FROZEN_TIMEOUT},
-    doctor::{Outcome, examine},
     failure::{Distrust, Objection},
     follow::follow,
 };

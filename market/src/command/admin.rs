@@ -3,10 +3,8 @@
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
-use souk_client::{
-    Failure,
-    cli::{CliSession, CommonFlags, Paging, Shown, report, view::time},
-};
+use souk_cli::{CliSession, CommonFlags, Paging, Shown, report, view::time};
+use souk_client::Failure;
 use souk_proto::v1;
 
 /// Look after the parties of a market, with an operator's certificate (gen-certs.sh operator NAME)

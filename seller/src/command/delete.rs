@@ -1,10 +1,8 @@
 //! `seller delete`.
 
 use clap::Args;
-use souk_client::{
-    Failure,
-    cli::{CliSession, view::ItemView},
-};
+use souk_cli::{CliSession, view::ItemView};
+use souk_client::Failure;
 use souk_proto::v1::DeleteItemRequest;
 
 /// Take an item off the market; its orders stay, wishing buyers are told

@@ -8,10 +8,8 @@ use std::{
 
 use clap::Args;
 use serde::Serialize;
-use souk_client::{
-    Failure,
-    cli::{CliSession, format_money},
-};
+use souk_cli::{CliSession, format_money};
+use souk_client::Failure;
 use souk_proto::v1::{ExportItemsRequest, Item};
 
 use super::import::Format;

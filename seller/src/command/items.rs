@@ -1,10 +1,8 @@
 //! `seller items`.
 
 use clap::Args;
-use souk_client::{
-    Failure,
-    cli::{CliSession, Paging, view::ItemView},
-};
+use souk_cli::{CliSession, Paging, view::ItemView};
+use souk_client::Failure;
 use souk_proto::v1::DisplaySellerItemsRequest;
 
 /// Display your items

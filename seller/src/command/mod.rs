@@ -14,10 +14,8 @@ mod till;
 mod update;
 
 use clap::Subcommand;
-use souk_client::{
-    Failure,
-    cli::{CliSession, Entry, Field, Program},
-};
+use souk_cli::{CliSession, Entry, Field, Program};
+use souk_client::Failure;
 
 /// The `seller` program.
 pub(crate) struct Seller;

@@ -1,10 +1,8 @@
 //! `seller ship`, `seller deliver` and `seller cancel`.
 
 use clap::Args;
-use souk_client::{
-    Failure,
-    cli::{CliSession, view::OrderView},
-};
+use souk_cli::{CliSession, view::OrderView};
+use souk_client::Failure;
 use souk_proto::v1::{CancelSaleRequest, DeliverSaleRequest, ShipSaleRequest};
 
 /// Say that an order is on its way; the buyer is told

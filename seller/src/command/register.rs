@@ -1,10 +1,8 @@
 //! `seller register`.
 
 use clap::Args;
-use souk_client::{
-    Failure,
-    cli::{CliSession, registering, view::AccountView},
-};
+use souk_cli::{CliSession, registering, view::AccountView};
+use souk_client::Failure;
 use souk_proto::v1::RegisterSellerRequest;
 
 /// Open your account, or change its name and callback address

@@ -5,13 +5,11 @@ mod positions;
 use std::str::FromStr;
 
 use clap::{Args, Subcommand};
-use souk_client::{
-    Failure,
-    cli::{
-        CliSession,
-        view::{RideView, parse_location},
-    },
+use souk_cli::{
+    CliSession,
+    view::{RideView, parse_location},
 };
+use souk_client::Failure;
 use souk_proto::v1::{EndRideRequest, Location, RideKind, RideStop, StartRideRequest};
 
 use positions::Track;

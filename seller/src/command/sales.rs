@@ -1,14 +1,12 @@
 //! `seller sales`.
 
 use clap::{Args, ValueEnum};
-use souk_client::{
-    Failure,
-    cli::{
-        CliSession, OrderFilter, Paging,
-        view::{DaySalesView, ItemSalesView, OrderView},
-        wire_time,
-    },
+use souk_cli::{
+    CliSession, OrderFilter, Paging,
+    view::{DaySalesView, ItemSalesView, OrderView},
+    wire_time,
 };
+use souk_client::Failure;
 use souk_proto::v1::{ListSalesRequest, SummarizeSalesRequest};
 use time::{Duration, OffsetDateTime};
 

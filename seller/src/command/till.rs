@@ -1,10 +1,8 @@
 //! `seller till`.
 
 use clap::Subcommand;
-use souk_client::{
-    Failure,
-    cli::{CliSession, view::TillView},
-};
+use souk_cli::{CliSession, view::TillView};
+use souk_client::Failure;
 use souk_proto::v1::{ListTillsRequest, RemoveTillRequest};
 
 /// Your tills: the programs that keep count of stock with `seller sync`

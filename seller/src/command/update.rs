@@ -1,10 +1,8 @@
 //! `seller update`.
 
 use clap::Args;
-use souk_client::{
-    Failure,
-    cli::{CliSession, parse_money, view::ItemView},
-};
+use souk_cli::{CliSession, parse_money, view::ItemView};
+use souk_client::Failure;
 use souk_proto::v1::{ItemDraft, UpdateItemRequest};
 
 /// Change an item: price, stock, name, description, category; wishing buyers are told

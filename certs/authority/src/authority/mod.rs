@@ -27,7 +27,7 @@ pub const ROOT_VALIDITY: Duration = Duration::days(3652);
 
 /// How far validity begins in the past, so that a peer whose clock is a little behind accepts a fresh
 /// certificate.
-pub const BACKDATE: Duration = Duration::minutes(5);
+pub(crate) const BACKDATE: Duration = Duration::minutes(5);
 
 /// The last line of a certificate in PEM (RFC 7468 §5.1).
 const PEM_END: &str = "-----END CERTIFICATE-----";

@@ -5,7 +5,7 @@ use souk_certs::connector::Dial;
 use souk_proto::v1;
 
 use super::{or_dash, time};
-use crate::cli::{output::Shown, plain};
+use crate::{output::Shown, plain};
 
 fn role(role: v1::Role) -> &'static str {
     match role {

@@ -4,7 +4,7 @@ use serde::Serialize;
 use souk_proto::v1::{self, event::Kind};
 
 use super::{ItemView, MoneyView, OrderView, time};
-use crate::cli::{money::format_money, output::Shown, plain};
+use crate::{money::format_money, output::Shown, plain};
 
 /// An event.
 #[derive(Clone, Debug, Serialize)]

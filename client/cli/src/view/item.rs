@@ -4,7 +4,7 @@ use serde::Serialize;
 use souk_proto::v1;
 
 use super::{MoneyView, or_dash, time};
-use crate::cli::{money::format_money, output::Shown, plain};
+use crate::{money::format_money, output::Shown, plain};
 
 /// An item.
 #[derive(Clone, Debug, Serialize)]

@@ -4,7 +4,7 @@ use serde::Serialize;
 use souk_proto::v1;
 
 use super::{or_dash, time};
-use crate::cli::{output::Shown, plain};
+use crate::{output::Shown, plain};
 
 /// Reads `LATITUDE,LONGITUDE` in degrees.
 ///

@@ -4,7 +4,7 @@ use serde::Serialize;
 use souk_proto::v1;
 
 use super::{MoneyView, time};
-use crate::cli::{money::format_money, output::Shown, plain};
+use crate::{money::format_money, output::Shown, plain};
 
 /// How wide the longest bar of a chart is, in characters.
 const BAR_WIDTH: i128 = 30;

@@ -4,7 +4,7 @@ use serde::Serialize;
 use souk_proto::v1::{self, sync_acknowledgement::Result as Told};
 
 use super::{or_dash, time};
-use crate::cli::{output::Shown, plain};
+use crate::{output::Shown, plain};
 
 /// A till.
 #[derive(Clone, Debug, Serialize)]

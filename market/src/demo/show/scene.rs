@@ -4,7 +4,7 @@ use std::{net::SocketAddr, time::Duration};
 
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng, seq::IndexedRandom as _};
 use souk_certs::identity::Role;
-use souk_client::cli::{format_money, view::sentence};
+use souk_cli::{format_money, view::sentence};
 use souk_proto::v1;
 use tokio::{task::JoinSet, time};
 

@@ -9,10 +9,8 @@ use std::{path::PathBuf, time::Instant};
 
 use clap::{Args, ValueEnum};
 use serde::Serialize;
-use souk_client::{
-    Failure,
-    cli::{CliSession, Shown},
-};
+use souk_cli::{CliSession, Shown};
+use souk_client::Failure;
 use souk_proto::v1::RowError;
 
 use record::{Columns, Duplicates};
@@ -127,6 +125,6 @@ impl Import {
 /// Says what is wrong with a row.
 fn tell(session: &CliSession, error: &RowError) {
     let RowError { line, sku, message } = error;
-    let sku = if sku.is_empty() { String::new() } else { format!(" ({})", souk_client::cli::plain(sku)) };
-    session.printer().say(&format!("line {line}{sku}: {}", souk_client::cli::plain(message)));
+    let sku = if sku.is_empty() { String::new() } else { format!(" ({})", souk_cli::plain(sku)) };
+    session.printer().say(&format!("line {line}{sku}: {}", souk_cli::plain(message)));
 }

@@ -4,7 +4,8 @@ use std::collections::{HashMap, hash_map::Entry};
 
 use clap::ValueEnum;
 use serde::Deserialize;
-use souk_client::{Failure, cli::parse_money};
+use souk_cli::parse_money;
+use souk_client::Failure;
 use souk_proto::v1::{ImportRow, ItemDraft};
 
 /// What a row may tell of an item.
@@ -194,7 +195,7 @@ fn told(failure: &Failure) -> String {
 }
 
 fn wrong_header(problem: &str, headings: &[String]) -> Failure {
-    let shown = headings.iter().take(20).map(|heading| souk_client::cli::plain(heading)).collect::<Vec<_>>();
+    let shown = headings.iter().take(20).map(|heading| souk_cli::plain(heading)).collect::<Vec<_>>();
     Failure::usage(
         format!("the first line {problem}; it has: {}", shown.join(", ")),
         "name a column with --column FIELD=HEADING, or give a value for all rows with --default FIELD=VALUE",

@@ -3,7 +3,8 @@
 use std::{path::PathBuf, thread};
 
 use indicatif::ProgressBar;
-use souk_client::{Connection, Failure, cli::CliSession, retry::Attempts};
+use souk_cli::CliSession;
+use souk_client::{Connection, Failure, retry::Attempts};
 use souk_proto::{
     Reason,
     v1::{

@@ -9,14 +9,12 @@ use std::{
 };
 
 use clap::Args;
-use souk_client::{
-    Failure,
-    cli::{
-        CliSession,
-        view::{TrackingView, parse_location},
-        wire_time,
-    },
+use souk_cli::{
+    CliSession,
+    view::{TrackingView, parse_location},
+    wire_time,
 };
+use souk_client::Failure;
 use souk_proto::v1::{
     Location, TrackRideRequest, TrackRideResponse, TrackedPosition, track_ride_request::Message,
 };
@@ -86,11 +84,7 @@ impl Track {
 
 fn tell(session: &CliSession, done: &TrackRideResponse) -> Result<(), Failure> {
     for error in &done.errors {
-        session.printer().say(&format!(
-            "position {}: {}",
-            error.number,
-            souk_client::cli::plain(&error.message)
-        ));
+        session.printer().say(&format!("position {}: {}", error.number, souk_cli::plain(&error.message)));
     }
     session.printer().one(&TrackingView::from(done))
 }

@@ -5,12 +5,12 @@ mod input;
 use std::time::Duration;
 
 use clap::Args;
+use souk_cli::{
+    CliSession, Interrupt,
+    view::{EventView, LineView, ResumeView, sentence},
+};
 use souk_client::{
     Failure, Till, TillNotice,
-    cli::{
-        CliSession, Interrupt,
-        view::{EventView, LineView, ResumeView, sentence},
-    },
     till::{self, Room},
 };
 use souk_proto::v1::SyncAcknowledgement;
