@@ -1,8 +1,12 @@
 //! `bench compare`: all workloads in turn, round after round, so that what slows the machine down for a
 //! while slows all of them.
 
-use std::time::Duration;
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
+use anyhow::ensure;
 use clap::Args;
 
 use crate::{
@@ -15,11 +19,13 @@ use crate::{
 };
 
 /// Measure echo, guarded, unguarded, buy and search in paired rounds, and print their ratios
+///
+/// With --against, measures the servers of an older build as well, and prints what a call costs now by what it cost then.
 #[derive(Args)]
 pub(crate) struct CompareArgs {
-    /// Rounds; each runs every workload once.
-    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=100))]
-    rounds: u32,
+    /// Rounds; each runs every workload once. 5 by default, 7 with --against.
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=100))]
+    rounds: Option<u32>,
     /// How long each workload runs in each round, in seconds.
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u64).range(1..=600))]
     seconds: u64,
@@ -30,18 +36,27 @@ pub(crate) struct CompareArgs {
     #[arg(long, default_value = "warn")]
     log: String,
     /// With "postgres": measure purchases at one and two markets on one database, beside pgbench.
-    #[arg(long, value_enum, default_value_t = Against::Sqlite)]
-    store: Against,
+    #[arg(long, value_enum, default_value_t = StoreKind::Sqlite)]
+    store: StoreKind,
+    /// An older build of this program: alternates its servers with this build's, under this build's load.
+    #[arg(long, value_name = "BINARY", conflicts_with = "store")]
+    against: Option<PathBuf>,
 }
 
 /// What the markets keep everything in.
 #[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-enum Against {
+enum StoreKind {
     /// A SQLite file.
     Sqlite,
     /// A PostgreSQL database.
     Postgres,
 }
+
+/// Rounds of one build alone.
+const ROUNDS: u32 = 5;
+
+/// The fewest rounds that two builds are compared in: a median of fewer says nothing on a shared machine.
+const MIN_PAIRED_ROUNDS: u32 = 7;
 
 /// Before the first round, so that connections, caches and tokens are warm.
 const WARM_UP: Duration = Duration::from_millis(500);
@@ -49,35 +64,70 @@ const WARM_UP: Duration = Duration::from_millis(500);
 pub(crate) async fn run(args: CompareArgs) -> anyhow::Result<()> {
     let cores = std::thread::available_parallelism()?.get();
     let threads = if args.threads == 0 { cores } else { args.threads };
-    if args.store == Against::Postgres {
-        return database::compare(args.rounds, Duration::from_secs(args.seconds), threads, &args.log).await;
+    let rounds = args.rounds.unwrap_or(if args.against.is_some() { MIN_PAIRED_ROUNDS } else { ROUNDS });
+    if args.store == StoreKind::Postgres {
+        return database::compare(rounds, Duration::from_secs(args.seconds), threads, &args.log).await;
     }
     println!(
         "{cores} cores shared by server and load; {threads} server threads; {CONNECTIONS} connections × {IN_FLIGHT} \
-         in flight; {} rounds × {} s; log level {}",
-        args.rounds, args.seconds, args.log
+         in flight; {rounds} rounds × {} s; log level {}",
+        args.seconds, args.log
     );
-    let scene = Scene::set(threads, &args.log).await?;
+    let scene = warmed_up(&std::env::current_exe()?, threads, &args.log).await?;
+    let duration = Duration::from_secs(args.seconds);
+    match &args.against {
+        Some(older) => {
+            ensure!(rounds >= MIN_PAIRED_ROUNDS, "give --rounds {MIN_PAIRED_ROUNDS} or more with --against");
+            let older = warmed_up(older, threads, &args.log).await?;
+            paired(&scene, &older, rounds, duration).await
+        }
+        None => alone(&scene, rounds, duration).await,
+    }
+}
+
+async fn alone(scene: &Scene, rounds: u32, duration: Duration) -> anyhow::Result<()> {
+    let mut measured_rounds = Vec::new();
+    for round in 1..=rounds {
+        let mut rows = Vec::new();
+        for workload in Workload::ALL {
+            let row = measured(scene, workload, duration).await?;
+            println!("round {round}: {}", row.in_words());
+            rows.push(row);
+        }
+        measured_rounds.push(rows);
+    }
+    report::print(&measured_rounds);
+    Ok(())
+}
+
+/// Both builds run each workload one right after the other, so that what slows the machine down slows both. Which
+/// goes first changes with the round.
+async fn paired(scene: &Scene, older: &Scene, rounds: u32, duration: Duration) -> anyhow::Result<()> {
+    let mut pairs = Vec::new();
+    for round in 1..=rounds {
+        for workload in Workload::ALL {
+            let pair = if round % 2 == 0 {
+                let now = measured(scene, workload, duration).await?;
+                (now, measured(older, workload, duration).await?)
+            } else {
+                let before = measured(older, workload, duration).await?;
+                (measured(scene, workload, duration).await?, before)
+            };
+            println!("round {round}, this build: {}", pair.0.in_words());
+            println!("round {round}, older:      {}", pair.1.in_words());
+            pairs.push(pair);
+        }
+    }
+    report::print_pairs(&pairs);
+    Ok(())
+}
+
+async fn warmed_up(program: &Path, threads: usize, log: &str) -> anyhow::Result<Scene> {
+    let scene = Scene::set(program, threads, log).await?;
     for workload in Workload::ALL {
         stretch(&scene, workload, WARM_UP).await?;
     }
-    let mut rounds = Vec::new();
-    for round in 1..=args.rounds {
-        let mut rows = Vec::new();
-        for workload in Workload::ALL {
-            let row = measured(&scene, workload, Duration::from_secs(args.seconds)).await?;
-            println!(
-                "round {round}: {:<12} {:>8.0} calls/s, {:>6.1} µs/call",
-                workload.as_str(),
-                row.calls_per_second,
-                row.cpu_micros
-            );
-            rows.push(row);
-        }
-        rounds.push(rows);
-    }
-    report::print(&rounds);
-    Ok(())
+    Ok(scene)
 }
 
 async fn measured(scene: &Scene, workload: Workload, duration: Duration) -> anyhow::Result<Row> {

@@ -54,7 +54,18 @@ pub(crate) struct ServerProcess {
 impl ServerProcess {
     /// Starts `bench COMMAND`, and waits until it says where it listens.
     pub(crate) async fn start(command: &str, dir: &Path, threads: usize, log: &str) -> anyhow::Result<Self> {
-        Self::spawn(command, dir, threads, log, None).await
+        Self::start_from(&std::env::current_exe()?, command, dir, threads, log).await
+    }
+
+    /// The same from another build of this program.
+    pub(crate) async fn start_from(
+        program: &Path,
+        command: &str,
+        dir: &Path,
+        threads: usize,
+        log: &str,
+    ) -> anyhow::Result<Self> {
+        Self::spawn(program, command, dir, threads, log, None).await
     }
 
     /// Starts a market on a database.
@@ -64,17 +75,18 @@ impl ServerProcess {
         threads: usize,
         log: &str,
     ) -> anyhow::Result<Self> {
-        Self::spawn("serve-market", dir, threads, log, Some(store)).await
+        Self::spawn(&std::env::current_exe()?, "serve-market", dir, threads, log, Some(store)).await
     }
 
     async fn spawn(
+        program: &Path,
         command: &str,
         dir: &Path,
         threads: usize,
         log: &str,
         store: Option<&str>,
     ) -> anyhow::Result<Self> {
-        let mut child = Command::new(std::env::current_exe()?)
+        let mut child = Command::new(program)
             .arg(command)
             .arg("--dir")
             .arg(dir)

@@ -15,6 +15,36 @@ pub(crate) struct Row {
     pub(crate) p99_micros: u64,
 }
 
+impl Row {
+    /// In a line.
+    pub(crate) fn in_words(&self) -> String {
+        let name = self.workload.as_str();
+        format!("{name:<12} {:>8.0} calls/s, {:>6.1} µs/call", self.calls_per_second, self.cpu_micros)
+    }
+}
+
+/// Prints, for each workload, the median of the paired ratios of server CPU time per call: this build by the older.
+pub(crate) fn print_pairs(pairs: &[(Row, Row)]) {
+    println!(
+        "\n{:<12} {:>12} {:>12} {:>8} {:>8} {:>8} {:>9}",
+        "workload", "now µs/call", "then µs/call", "median", "min", "max", "calls/s"
+    );
+    for workload in Workload::ALL {
+        let pairs: Vec<_> = pairs.iter().filter(|(now, _)| now.workload == workload).collect();
+        let ratios: Vec<_> = pairs.iter().map(|(now, before)| now.cpu_micros / before.cpu_micros).collect();
+        let (least, most) = bounds(&ratios);
+        println!(
+            "{:<12} {:>12.1} {:>12.1} {:>8.3} {least:>8.3} {most:>8.3} {:>9.3}",
+            workload.as_str(),
+            median(pairs.iter().map(|(now, _)| now.cpu_micros)),
+            median(pairs.iter().map(|(_, before)| before.cpu_micros)),
+            median(ratios.iter().copied()),
+            median(pairs.iter().map(|(now, before)| now.calls_per_second / before.calls_per_second)),
+        );
+    }
+    println!("\nratios are this build's by the older's; median, min and max are of server CPU time per call");
+}
+
 /// Prints the median of each workload over the rounds, and the ratios that the design is held to.
 pub(crate) fn print(rounds: &[Vec<Row>]) {
     println!(
@@ -42,7 +72,7 @@ pub(crate) fn print(rounds: &[Vec<Row>]) {
         // Paired by round: what slows the machine down for a while slows both.
         let ratios: Vec<_> = rounds.iter().filter_map(|round| ratio(round, above, below)).collect();
         let name = format!("{} / {}", above.as_str(), below.as_str());
-        let (least, most) = ratios.iter().fold((f64::MAX, f64::MIN), |(l, m), r| (l.min(*r), m.max(*r)));
+        let (least, most) = bounds(&ratios);
         let median = median(ratios.iter().copied());
         let verdict = if median >= target { "reached" } else { "missed" };
         println!("{name:<22} {median:>8.2} {least:>8.2} {most:>8.2}   ≥ {target}: {verdict}");
@@ -68,6 +98,10 @@ fn guards_share(round: &[Row]) -> Option<f64> {
 fn ratio(round: &[Row], above: Workload, below: Workload) -> Option<f64> {
     let rate = |of: Workload| round.iter().find(|row| row.workload == of).map(|row| row.calls_per_second);
     Some(rate(above)? / rate(below)?)
+}
+
+fn bounds(values: &[f64]) -> (f64, f64) {
+    values.iter().fold((f64::MAX, f64::MIN), |(least, most), value| (least.min(*value), most.max(*value)))
 }
 
 /// The middle value, or the mean of the two in the middle.

@@ -1,5 +1,7 @@
 //! What stands before the load begins: certificates, servers, registered parties and listed items.
 
+use std::path::Path;
+
 use anyhow::Context as _;
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use souk_authority::pki::{InitOptions, IssueOptions, Party, Pki};
@@ -34,13 +36,14 @@ pub(crate) struct Scene {
 }
 
 impl Scene {
-    pub(crate) async fn set(threads: usize, log: &str) -> anyhow::Result<Self> {
+    /// Starts the servers of `program`, a build of `bench`, and fills its market.
+    pub(crate) async fn set(program: &Path, threads: usize, log: &str) -> anyhow::Result<Self> {
         let folder = tempfile::tempdir()?;
         let dir = folder.path();
         let mut pki = Pki::init(&dir.join("pki"), &InitOptions::default(), clock::now())?;
-        let echo = ServerProcess::start("serve-echo", dir, threads, log).await?;
-        let market = ServerProcess::start("serve-market", dir, threads, log).await?;
-        let unguarded = ServerProcess::start("serve-unguarded", dir, threads, log).await?;
+        let echo = ServerProcess::start_from(program, "serve-echo", dir, threads, log).await?;
+        let market = ServerProcess::start_from(program, "serve-market", dir, threads, log).await?;
+        let unguarded = ServerProcess::start_from(program, "serve-unguarded", dir, threads, log).await?;
         let mut unguarded_clients = Vec::new();
         let mut buyers = Vec::new();
         let mut echo_clients = Vec::new();
