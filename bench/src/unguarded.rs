@@ -5,9 +5,9 @@ use std::sync::Arc;
 use market::{
     access::{Caller, TokenInfo},
     api::{AccountApi, SessionApi},
-    domain::{PartyId, Role, Timestamp},
 };
 use souk_certs::{acceptor::PeerInfo, identity};
+use souk_domain::{PartyId, Role, Timestamp};
 use souk_proto::v1::{
     account_service_server::AccountServiceServer, session_service_server::SessionServiceServer,
 };

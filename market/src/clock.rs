@@ -1,8 +1,7 @@
 //! The market's clock, handed to whatever needs the time.
 
 use souk_certs::clock;
-
-use crate::domain::Timestamp;
+use souk_domain::Timestamp;
 
 /// Tells the time. The rules and the tests take a time as a value; long-running parts take a clock.
 #[derive(Clone, Copy, Debug)]

@@ -10,7 +10,6 @@ pub mod clock;
 pub mod command;
 pub mod config;
 pub mod demo;
-pub mod domain;
 pub mod ledger;
 pub mod observe;
 pub mod relay;

@@ -8,9 +8,8 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
+use souk_domain::RideId;
 use tokio::sync::watch;
-
-use crate::domain::RideId;
 
 /// One entry for each ride that somebody watches; bounded by the open streams. Clones share them.
 #[derive(Clone, Debug, Default)]

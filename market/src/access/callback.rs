@@ -12,10 +12,11 @@ use std::{
 };
 
 use ipnet::IpNet;
+use souk_domain::Callback;
 use souk_proto::Reason;
 use tonic::Status;
 
-use crate::{config::CallbackConfig, domain::Callback, wire};
+use crate::{config::CallbackConfig, wire};
 
 /// How long a name may take to be resolved.
 const RESOLVE_TIMEOUT: Duration = Duration::from_secs(2);

@@ -3,13 +3,11 @@
 use std::{net::SocketAddr, sync::Arc};
 
 use souk_certs::identity::{self, PeerCertificate};
+use souk_domain::{Origin, PartyId, Role, Timestamp};
 use tonic::{Request, Status};
 use uuid::Uuid;
 
-use crate::{
-    domain::{Origin, PartyId, Role, Timestamp},
-    wire,
-};
+use crate::wire;
 
 /// A caller whom the guard has let pass.
 #[derive(Clone, Debug)]

@@ -3,8 +3,7 @@
 use std::collections::HashMap;
 
 use arc_swap::ArcSwap;
-
-use crate::domain::PartyId;
+use souk_domain::PartyId;
 
 /// The parties whose epoch was ever raised. Few: reading is a look-up in a small map, writing copies it.
 pub(super) struct Epochs(ArcSwap<HashMap<PartyId, i64>>);

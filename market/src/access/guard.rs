@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use souk_certs::{acceptor::PeerInfo, identity};
+use souk_domain::{PartyId, Role, Timestamp};
 use souk_proto::{
     Reason,
     metadata::{AUTHORIZATION, BEARER_PREFIX, PARTY_ID, WAS_ELSEWHERE},
@@ -14,11 +15,7 @@ use super::{
     Access, Caller, Operator, TokenInfo,
     token::{TokenFault, token_print},
 };
-use crate::{
-    audit,
-    domain::{PartyId, Role, Timestamp},
-    wire,
-};
+use crate::{audit, wire};
 
 /// The longest token that is looked at, in bytes.
 const MAX_TOKEN_BYTES: usize = 2_048;

@@ -9,11 +9,9 @@ use governor::{
     state::{InMemoryState, NotKeyed},
 };
 use quick_cache::sync::Cache;
+use souk_domain::{PartyId, Role};
 
-use crate::{
-    config::LimitConfig,
-    domain::{PartyId, Role},
-};
+use crate::config::LimitConfig;
 
 /// How many parties' rates are kept. A party that drops out starts with a full burst, no more.
 const PARTIES: usize = 65_536;

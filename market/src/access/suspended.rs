@@ -3,8 +3,7 @@
 use std::{collections::HashSet, sync::Arc};
 
 use arc_swap::ArcSwap;
-
-use crate::domain::PartyId;
+use souk_domain::PartyId;
 
 /// The suspended parties. Few: reading is a look-up in a small set, writing copies it.
 #[derive(Clone, Default)]

@@ -18,10 +18,10 @@ use jsonwebtoken::{
 };
 use serde::{Deserialize, Serialize};
 use souk_certs::identity::{Identity, PeerCertificate, TrustDomain};
+use souk_domain::{PartyId, Role, Timestamp};
 use uuid::Uuid;
 
 use super::{TokenInfo, TokenKeys};
-use crate::domain::{PartyId, Role, Timestamp};
 
 /// How long a token is good for.
 pub const TOKEN_LIFE: Duration = Duration::from_secs(600);

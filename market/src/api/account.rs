@@ -1,5 +1,6 @@
 //! AccountService: registering, and tokens.
 
+use souk_domain::{Action, Callback, Outcome, Refusal, Role};
 use souk_proto::{
     Reason,
     v1::{self, account_service_server::AccountService},
@@ -9,7 +10,6 @@ use tonic::{Request, Response, Status, async_trait};
 use super::{Api, read, unexpected};
 use crate::{
     access::Caller,
-    domain::{Action, Callback, Outcome, Refusal, Role},
     wire::{
         self,
         command::{self, Parsed, Registration},

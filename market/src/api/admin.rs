@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use souk_domain::{Outcome, Party, PartyId};
 use souk_proto::v1::{self, admin_service_server::AdminService};
 use tonic::{Request, Response, Status, async_trait};
 use uuid::Uuid;
@@ -9,7 +10,6 @@ use uuid::Uuid;
 use super::{Api, read, unexpected};
 use crate::{
     access::{Access, Operator},
-    domain::{Outcome, Party, PartyId},
     store::Standing,
     wire::{
         self, PageToken,

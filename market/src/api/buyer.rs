@@ -1,13 +1,13 @@
 //! BuyerService: buying, wishing and rating.
 
 use prost::Message as _;
+use souk_domain::{ItemId, OrderId, Outcome, PartyId, Refusal};
 use souk_proto::v1::{self, buyer_service_server::BuyerService};
 use tonic::{Request, Response, Status, async_trait};
 
 use super::{Api, cut, party_bytes, read, unexpected};
 use crate::{
     access::Caller,
-    domain::{ItemId, OrderId, Outcome, PartyId, Refusal},
     store::{OrderQuery, OrdersOf},
     wire::{self, Fields, PageToken, command},
 };

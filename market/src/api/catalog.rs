@@ -5,6 +5,7 @@ mod watch;
 use std::pin::Pin;
 
 use futures::Stream;
+use souk_domain::{Category, ItemId, Refusal};
 use souk_proto::{
     Reason,
     v1::{self, catalog_service_server::CatalogService},
@@ -14,7 +15,6 @@ use tonic::{Request, Response, Status, async_trait};
 use super::{Api, read};
 use crate::{
     access::Caller,
-    domain::{Category, ItemId, Refusal},
     ledger::OVERLOAD_RETRY_DELAY,
     search::{CategoryQuery, SearchCursor, SearchError, SearchOrder, SearchQuery, Searcher},
     wire::{self, Fields, PageToken},

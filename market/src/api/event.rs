@@ -3,6 +3,7 @@
 use std::pin::Pin;
 
 use futures::{Stream, StreamExt as _};
+use souk_domain::{Outcome, PartyId, Refusal, Sequence};
 use souk_proto::{
     Reason,
     v1::{self, event_service_server::EventService},
@@ -12,7 +13,6 @@ use tonic::{Request, Response, Status, async_trait};
 use super::{Api, read, unexpected};
 use crate::{
     access::Caller,
-    domain::{Outcome, PartyId, Refusal, Sequence},
     ledger::OVERLOAD_RETRY_DELAY,
     relay::{SubscribeEnd, SubscribeItem},
     wire::{self, Fields, command},

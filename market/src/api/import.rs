@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use futures::{Stream, stream};
+use souk_domain::{Action, ImportRow, Imported, ItemId, Outcome, PartyId};
 use souk_proto::{
     Reason,
     v1::{self, import_items_request::Message},
@@ -13,7 +14,6 @@ use tonic::{Code, Status, Streaming};
 use super::{Api, in_its_own_task, out_of_place, read, unexpected};
 use crate::{
     access::Caller,
-    domain::{Action, ImportRow, Imported, ItemId, Outcome, PartyId},
     wire::{
         self,
         command::{self, Parsed},

@@ -26,6 +26,7 @@ pub use ride::RideApi;
 pub use routes::routes;
 pub use seller::SellerApi;
 pub use session::SessionApi;
+use souk_domain::{Action, Command, Fingerprint, Item, Order, Outcome, PartyId, RequestId, RequestKey};
 use souk_proto::Reason;
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
@@ -34,7 +35,6 @@ use uuid::Builder;
 use crate::{
     access::{CallbackPolicy, Caller, Suspended, Tokens},
     clock::Clock,
-    domain::{Action, Command, Fingerprint, Item, Order, Outcome, PartyId, RequestId, RequestKey},
     ledger::{Done, Ledger, LedgerError, OVERLOAD_RETRY_DELAY},
     relay::RelayHandle,
     rides::RideNews,

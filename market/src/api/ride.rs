@@ -6,6 +6,7 @@ mod watch;
 use std::pin::Pin;
 
 use futures::Stream;
+use souk_domain::{OrderId, Outcome, Refusal, Ride, RideId, Role};
 use souk_proto::{
     Reason,
     v1::{self, ride_service_server::RideService},
@@ -15,7 +16,6 @@ use tonic::{Request, Response, Status, Streaming, async_trait};
 use super::{Api, in_its_own_task, out_of_place, read, unexpected};
 use crate::{
     access::Caller,
-    domain::{OrderId, Outcome, Refusal, Ride, RideId, Role},
     wire::{self, Fields, command},
 };
 use track::Tracking;

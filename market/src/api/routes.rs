@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use souk_domain::Role;
 use souk_proto::{
     FILE_DESCRIPTOR_SET,
     v1::{
@@ -14,10 +15,7 @@ use souk_proto::{
 use tonic::service::{Routes, RoutesBuilder, interceptor::InterceptedService};
 
 use super::{AccountApi, AdminApi, Api, BuyerApi, CatalogApi, EventApi, RideApi, SellerApi, SessionApi};
-use crate::{
-    access::{Access, Admission, Guard},
-    domain::Role,
-};
+use crate::access::{Access, Admission, Guard};
 
 /// The largest request, in bytes. Every request of the contract fits many times over.
 const MAX_REQUEST_BYTES: usize = 256 * 1024;

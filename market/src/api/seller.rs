@@ -4,6 +4,7 @@ use std::{pin::Pin, time::Duration};
 
 use futures::Stream;
 use prost::Message as _;
+use souk_domain::{ItemId, OrderId, Outcome};
 use souk_proto::v1::{self, seller_service_server::SellerService};
 use tonic::{Request, Response, Status, Streaming, async_trait};
 
@@ -14,7 +15,6 @@ use super::{
 };
 use crate::{
     access::Caller,
-    domain::{ItemId, OrderId, Outcome},
     store::{OrderQuery, OrdersOf, TimeRange},
     wire::{self, Fields, PageToken, command},
 };

@@ -1,11 +1,12 @@
 //! SessionService: the caller as the market sees it.
 
 use data_encoding::HEXLOWER;
+use souk_domain::Refusal;
 use souk_proto::v1::{self, session_service_server::SessionService};
 use tonic::{Request, Response, Status, async_trait};
 
 use super::{Api, read};
-use crate::{access::Caller, domain::Refusal, wire};
+use crate::{access::Caller, wire};
 
 /// SessionService.
 pub struct SessionApi(pub Api);

@@ -14,6 +14,7 @@ use std::{
 };
 
 use futures::{FutureExt as _, Stream, StreamExt as _, stream};
+use souk_domain::{Action, Outcome, Till, TillLine};
 use souk_proto::{
     Reason,
     v1::{self, sync_inventory_request::Message, sync_inventory_response::Message as Answer},
@@ -31,7 +32,6 @@ use super::{
 };
 use crate::{
     access::Caller,
-    domain::{Action, Outcome, Till, TillLine},
     ledger::OVERLOAD_RETRY_DELAY,
     relay::{SubscribeEnd, SubscribeItem},
     wire::{self, command},

@@ -10,6 +10,7 @@ use std::{io, net::SocketAddr, sync::Arc};
 use replicas::{Ears, Notes, Sight};
 use rotate::{Changes, Rotator};
 pub use serve::ServeError;
+use souk_domain::PartyId;
 
 use arc_swap::ArcSwap;
 use souk_certs::{
@@ -28,7 +29,6 @@ use crate::{
     audit::Refusals,
     clock::Clock,
     config::{Config, StoreConfig},
-    domain::PartyId,
     ledger::{Lanes, OnCommit},
     observe::{CallTimes, SpanCounts},
     relay::{Dialer, Relay, RelayHandle, RelayParts},

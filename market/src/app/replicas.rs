@@ -7,12 +7,12 @@ use std::{
     time::{Duration, Instant},
 };
 
+use souk_domain::{PartyId, Sequence};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     access::Access,
     api::Parts,
-    domain::{PartyId, Sequence},
     relay::RelayHandle,
     rides::RideNews,
     search::Search,

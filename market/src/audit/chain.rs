@@ -5,9 +5,8 @@ use std::{fmt, net::IpAddr, str::FromStr};
 use aws_lc_rs::digest::{Context, SHA256};
 use data_encoding::HEXLOWER;
 use serde::Serialize;
+use souk_domain::AuditEntry;
 use uuid::Uuid;
-
-use crate::domain::AuditEntry;
 
 /// SHA-256 over the hash before it, the entry's number, and its line.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -208,7 +207,7 @@ impl Verifier {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::{RequestId, Timestamp};
+    use souk_domain::{RequestId, Timestamp};
 
     fn log(entries: i64) -> Vec<AuditRow> {
         let mut link = Link::after(Head::START);

@@ -10,10 +10,11 @@ use std::{
     time::Duration,
 };
 
+use souk_domain::AuditEntry;
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
-use crate::{clock::Clock, domain::AuditEntry, ledger::Ledgers};
+use crate::{clock::Clock, ledger::Ledgers};
 
 /// How often what was gathered is written.
 const PERIOD: Duration = Duration::from_secs(1);

@@ -1,13 +1,15 @@
 //! One lane: carries out what is queued, batch after batch.
 
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
+use souk_domain::{
+    AuditEntry, Command, Context, EventId, Keys, Outcome, Refusal, Timestamp, WorkingSet, decide,
+};
 use tokio::sync::{mpsc, oneshot};
 use uuid::Builder;
 
 use super::{Answer, Done, Job, LANE_BATCH, LedgerError, OnCommit, desk::Answers};
 use crate::{
     clock::Clock,
-    domain::{AuditEntry, Command, Context, EventId, Keys, Outcome, Refusal, Timestamp, WorkingSet, decide},
     store::{FeedPosition, Lane, Receipt, SaveError, StoreError},
 };
 

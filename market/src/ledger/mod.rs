@@ -15,11 +15,11 @@ mod tests;
 use std::{sync::Arc, thread, time::Duration};
 
 pub use desk::Desk;
+use souk_domain::{Action, AuditEntry, Command, OrderLine, Outcome, Refusal};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::{
     clock::Clock,
-    domain::{Action, AuditEntry, Command, OrderLine, Outcome, Refusal},
     store::{FeedPosition, Lane, Receipt},
 };
 use desk::Answers;

@@ -12,13 +12,11 @@ use souk_certs::{
     connector::{self, ConnectOptions, Dial},
     identity::{Identity, TrustDomain},
 };
+use souk_domain::{Callback, PartyId, Role, Sequence};
 use souk_proto::v1::{self, notification_service_client::NotificationServiceClient};
 use tonic::{Code, Status, transport::Channel};
 
-use crate::{
-    access::CallbackPolicy,
-    domain::{Callback, PartyId, Role, Sequence},
-};
+use crate::access::CallbackPolicy;
 
 /// Connections kept open for the next batch.
 const CHANNELS: usize = 1_024;

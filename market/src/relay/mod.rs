@@ -24,6 +24,7 @@ mod subscribers;
 use std::{sync::Arc, time::Duration};
 
 pub use dialer::{Dialer, ProbeFailure};
+use souk_domain::{Callback, PartyId, Role, Sequence, TillId};
 pub use subscribe::{SubscribeEnd, SubscribeItem};
 use tokio::{
     sync::{Notify, mpsc},
@@ -35,7 +36,6 @@ use uuid::Uuid;
 use crate::{
     access::Suspended,
     clock::Clock,
-    domain::{Callback, PartyId, Role, Sequence, TillId},
     store::{LeaseEpoch, LeaseOwner, Mailboxes, Retention, Tracks},
 };
 use subscribers::Subscribers;

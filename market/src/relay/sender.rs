@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use prost::Message as _;
+use souk_domain::{Sequence, Timestamp};
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore, mpsc},
     time,
@@ -10,7 +11,6 @@ use tokio::{
 
 use super::{BATCH_BYTES, BATCH_EVENTS, LEASE, SENDING, Shared, backoff};
 use crate::{
-    domain::{Sequence, Timestamp},
     store::{Claim, DueQuery, Settlement, StoreError, Verdict},
     wire,
 };

@@ -5,10 +5,11 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
+use souk_domain::PartyId;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-use crate::{domain::PartyId, store::LeaseEpoch};
+use crate::store::LeaseEpoch;
 
 /// One entry for each mailbox with an open stream; bounded by the connections that the market takes.
 #[derive(Default)]

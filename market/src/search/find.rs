@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use souk_domain::Category;
 use tantivy::{
     IndexReader, Searcher,
     query::{AllQuery, BooleanQuery, Occur, Query, TermQuery},
@@ -15,7 +16,6 @@ use super::{
     place::Place,
     schema::Fields,
 };
-use crate::domain::Category;
 
 /// An index, open for searching.
 pub(super) struct Reader {

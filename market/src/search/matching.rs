@@ -6,6 +6,7 @@
 
 use std::{collections::HashSet, ops::Bound};
 
+use souk_domain::PartyId;
 use tantivy::{
     Score, Term,
     query::{
@@ -16,7 +17,6 @@ use tantivy::{
 };
 
 use super::{SearchQuery, schema::Fields, words};
-use crate::domain::PartyId;
 
 /// A word held as typed. More than all else together that words can score, so that an item which needs
 /// less forgiveness comes first.

@@ -26,16 +26,14 @@ use std::{
     time::Duration,
 };
 
+use souk_domain::{Category, Item, ItemId, PartyId};
 use tokio::time::timeout;
 
 pub use error::SearchError;
 pub use home::IndexHome;
 pub use query::{CategoryQuery, SearchCursor, SearchOrder, SearchPage, SearchQuery};
 
-use crate::{
-    domain::{Category, Item, ItemId, PartyId},
-    store::{FeedPosition, Reads, StoreError},
-};
+use crate::store::{FeedPosition, Reads, StoreError};
 use find::{Hits, Reader};
 use gate::Gate;
 use indexer::{Live, Progress};

@@ -5,7 +5,9 @@ use std::{
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
-use crate::{domain::PartyId, store::FeedPosition};
+use souk_domain::PartyId;
+
+use crate::store::FeedPosition;
 
 /// Remembers up to [`OwnWrites::CAPACITY`] callers whose writes the index does not show yet. When there are
 /// more, none is forgotten: everybody then waits for the latest of them.

@@ -3,9 +3,9 @@
 use std::{collections::HashSet, sync::Arc};
 
 use serde::{Deserialize, Serialize};
+use souk_domain::{Category, Item, ItemId, Money, PartyId};
 
 use super::{SearchError, place::Place};
-use crate::domain::{Category, Item, ItemId, Money, PartyId};
 
 /// Asks for items. All that is given must hold.
 ///

@@ -1,6 +1,7 @@
 //! What the index holds of an item: all that is searched, filtered, counted or sorted by, and no more.
 //! Hits are completed from the store.
 
+use souk_domain::{Category, Item, Money, PartyId};
 use tantivy::{
     TantivyDocument, Term,
     schema::{FAST, Field, INDEXED, IndexRecordOption, Schema, TextFieldIndexing, TextOptions},
@@ -8,7 +9,6 @@ use tantivy::{
 };
 
 use super::words;
-use crate::domain::{Category, Item, Money, PartyId};
 
 /// Goes up with every change of the schema, of the documents or of how words are cut: an index of another
 /// version is built anew.

@@ -10,10 +10,10 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
+use souk_domain::{Callback, Event, PartyId, Role, Sequence, Timestamp};
 use uuid::Uuid;
 
 use super::StoreError;
-use crate::domain::{Callback, Event, PartyId, Role, Sequence, Timestamp};
 
 /// One process that delivers, such as a market's relay.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -23,6 +23,7 @@ mod track;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use souk_domain::{Keys, Party, PartyId, TillId, WorkingSet};
 
 pub use error::{SaveError, StoreError};
 pub use mailbox::{
@@ -36,8 +37,6 @@ pub use query::{
 
 pub use replicas::{Hint, Look, Replicas};
 pub use track::{Fix, TrackPoint, Tracks};
-
-use crate::domain::{Keys, Party, PartyId, TillId, WorkingSet};
 
 /// A store, opened: one object for each role.
 pub struct Store {

@@ -2,15 +2,13 @@
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
+use souk_domain::{
+    Item, ItemId, Money, Order, OrderId, OrderStatus, Party, PartyId, Recorded, RequestId, Ride, RideId,
+    Till, Timestamp, Wish,
+};
 
 use super::StoreError;
-use crate::{
-    audit::{AuditRow, Head},
-    domain::{
-        Item, ItemId, Money, Order, OrderId, OrderStatus, Party, PartyId, Recorded, RequestId, Ride, RideId,
-        Till, Timestamp, Wish,
-    },
-};
+use crate::audit::{AuditRow, Head};
 
 /// A place in the item feed: the series of all changes that a search would notice. 0 is before the
 /// first. A reader that has seen everything up to a position has seen every commit before it.

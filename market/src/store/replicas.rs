@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
+use souk_domain::{PartyId, RideId, Sequence};
 
 use super::{FeedPosition, LeaseEpoch, Receipt, Standing, StoreError};
-use crate::domain::{PartyId, RideId, Sequence};
 
 /// What another market has just done. Only a hint: it may come late, twice or not at all, and whoever gets it
 /// looks at the store. Without any, markets look by themselves.

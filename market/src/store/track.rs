@@ -1,9 +1,9 @@
 //! Tracks: where rides have been. None of it needs to survive a power loss.
 
 use async_trait::async_trait;
+use souk_domain::{Place, RideId, Timestamp};
 
 use super::StoreError;
-use crate::domain::{Place, RideId, Timestamp};
 
 /// Where somebody was, and when.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,16 +1,16 @@
 //! Reads mutating requests as commands.
 
+use souk_domain::{
+    Action, CancelReason, Category, Command, Description, DisplayName, Fingerprint, ImportRow, Invalid,
+    ItemId, ItemListing, ItemName, ItemPatch, OrderId, OrderLine, OrderQuantity, Origin, PartyId, Quantity,
+    RequestKey, Sku, Stars, StockChange, SuspensionReason, TestText,
+};
 use souk_proto::v1;
 use tonic::Status;
 
 use super::parse::{Fields, fingerprint, request_key};
 pub use super::ride::{end_ride, fix, start_ride};
 pub use super::till::{remove_till, sync_hello, till_line};
-use crate::domain::{
-    Action, CancelReason, Category, Command, Description, DisplayName, Fingerprint, ImportRow, Invalid,
-    ItemId, ItemListing, ItemName, ItemPatch, OrderId, OrderLine, OrderQuantity, Origin, PartyId, Quantity,
-    RequestKey, Sku, Stars, StockChange, SuspensionReason, TestText,
-};
 
 /// A mutating request, read: everything of a command but the caller.
 pub struct Parsed {

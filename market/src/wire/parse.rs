@@ -3,19 +3,17 @@
 use aws_lc_rs::digest;
 use prost::Message;
 use prost_types::Timestamp as WireTime;
+use souk_domain::{
+    Category, Fingerprint, Money, OrderStatus, PartyId, Place, RequestId, RequestKey, RideId, Sequence,
+    Timestamp,
+};
 use souk_proto::v1;
 use tonic::Status;
 use tonic_types::FieldViolation;
 use uuid::Uuid;
 
 use super::status::{invalid_fields, problems};
-use crate::{
-    domain::{
-        Category, Fingerprint, Money, OrderStatus, PartyId, Place, RequestId, RequestKey, RideId, Sequence,
-        Timestamp,
-    },
-    store::TimeRange,
-};
+use crate::store::TimeRange;
 
 /// Reads the fields of one request. Mistakes are gathered; [`Fields::finish`] answers with all of them.
 #[derive(Default)]

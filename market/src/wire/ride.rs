@@ -1,14 +1,12 @@
 //! Reads what is said of rides.
 
+use souk_domain::{Action, OrderId, RideId, RideKind, RidePlan, RideStop, RideText};
 use souk_proto::v1;
 use tonic::Status;
 
 use super::command::{Mutating, Parsed, mutating};
 use super::parse::{Fields, fingerprint};
-use crate::{
-    domain::{Action, OrderId, RideId, RideKind, RidePlan, RideStop, RideText},
-    store::Fix,
-};
+use crate::store::Fix;
 
 /// Reads StartRide.
 pub fn start_ride(mut request: v1::StartRideRequest) -> Result<Parsed, Status> {

@@ -3,16 +3,14 @@
 use std::time::Duration;
 
 use prost_types::Timestamp as WireTime;
+use souk_domain::{
+    Callback, Event, EventKind, Item, Money, Order, OrderStatus, Party, PartyId, Place, RatingSummary, Ride,
+    RideKind, Role, Sku, Timestamp, Wish,
+};
 use souk_proto::v1;
 use time::OffsetDateTime;
 
-use crate::{
-    domain::{
-        Callback, Event, EventKind, Item, Money, Order, OrderStatus, Party, PartyId, Place, RatingSummary,
-        Ride, RideKind, Role, Sku, Timestamp, Wish,
-    },
-    store::{DaySales, Delivery, ItemSales, SalesSummary, TrackPoint},
-};
+use crate::store::{DaySales, Delivery, ItemSales, SalesSummary, TrackPoint};
 
 const MICROS_PER_SECOND: i64 = 1_000_000;
 const SECONDS_PER_DAY: i64 = 86_400;

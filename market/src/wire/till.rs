@@ -2,6 +2,10 @@
 
 use aws_lc_rs::digest;
 use prost::Message as _;
+use souk_domain::{
+    Action, Invalid, ItemId, ItemRef, LineAnswer, LineChange, LineOutcome, LinePrint, Quantity, Refusal,
+    Sequence, Sku, StockChange, Till, TillLine, TillName,
+};
 use souk_proto::{
     Reason,
     v1::{self, sync_acknowledgement::Result as Told, sync_line},
@@ -11,10 +15,6 @@ use tonic::Status;
 use super::command::{Mutating, Parsed, mutating};
 use super::parse::{Fields, fingerprint};
 use super::{refusal, timestamp};
-use crate::domain::{
-    Action, Invalid, ItemId, ItemRef, LineAnswer, LineChange, LineOutcome, LinePrint, Quantity, Refusal,
-    Sequence, Sku, StockChange, Till, TillLine, TillName,
-};
 
 /// Reads RemoveTill.
 pub fn remove_till(mut request: v1::RemoveTillRequest) -> Result<Parsed, Status> {

@@ -15,11 +15,11 @@ use base64::{
 };
 use souk_authority::{Authority, LeafOptions};
 use souk_certs::identity::{Identity, PeerCertificate, TrustDomain};
+use souk_domain::{Role, Timestamp};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::*;
-use crate::domain::{Role, Timestamp};
 
 /// 2026-01-01T00:00:00Z.
 const BEGIN: i64 = 1_767_225_600;

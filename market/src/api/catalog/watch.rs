@@ -3,12 +3,12 @@
 use std::{collections::HashMap, sync::Arc};
 
 use futures::{Stream, stream};
+use souk_domain::{Item, ItemId, Money};
 use souk_proto::v1::{self, watch_search_response::Message};
 use tonic::Status;
 
 use super::{Api, read, search_status};
 use crate::{
-    domain::{Item, ItemId, Money},
     search::{SearchOrder, SearchQuery, Searcher},
     store::FeedPosition,
     wire::{self, Fields},

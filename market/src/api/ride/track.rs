@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
+use souk_domain::{PartyId, Refusal, RideId, Timestamp};
 use souk_proto::v1::{self, track_ride_request::Message};
 use tokio::time::{Instant, timeout};
 use tonic::{Status, Streaming};
 
 use super::{Api, in_its_own_task, open_ride, out_of_place, read};
 use crate::{
-    domain::{PartyId, Refusal, RideId, Timestamp},
     store::Fix,
     wire::{self, Fields, command},
 };

@@ -3,17 +3,13 @@
 use std::{collections::VecDeque, time::Duration};
 
 use futures::{Stream, stream};
+use souk_domain::{OrderId, PartyId, Place, RideId};
 use souk_proto::v1::{self, watch_ride_response::Message};
 use tokio::time::timeout;
 use tonic::Status;
 
 use super::{Api, open_ride, read};
-use crate::{
-    domain::{OrderId, PartyId, Place, RideId},
-    rides::RideWatch,
-    store::TrackPoint,
-    wire,
-};
+use crate::{rides::RideWatch, store::TrackPoint, wire};
 
 /// Points that are read from the store at a time.
 const PAGE: usize = 64;

@@ -2,11 +2,10 @@
 
 use std::{collections::BTreeMap, time::Instant};
 
+use souk_domain::{Description, ItemName};
+
 use super::*;
-use crate::{
-    domain::{Description, ItemName},
-    search::SearchOrder,
-};
+use crate::search::SearchOrder;
 
 const QUERIES: [&str; 11] = [
     "",

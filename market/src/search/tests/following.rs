@@ -2,12 +2,10 @@
 
 use std::{fs, path::Path, time::Duration};
 
+use souk_domain::{Quantity, Timestamp};
+
 use super::*;
-use crate::{
-    domain::{Quantity, Timestamp},
-    search::SearchError,
-    store::FeedPosition,
-};
+use crate::{search::SearchError, store::FeedPosition};
 
 /// Waits for a condition, up to a deadline.
 async fn eventually(what: &str, condition: impl AsyncFn() -> bool) {
@@ -81,7 +79,7 @@ async fn updates_move_items_and_deletes_remove_them() {
         SearchQuery { order: crate::search::SearchOrder::PriceAscending, ..SearchQuery::default() };
     market.put(market.shop.changed(1, |item| item.unit_price = pounds(500)));
     assert_eq!(market.found(&by_price).await, [2, 3, 1]);
-    market.put(market.shop.changed(2, |item| item.name = crate::domain::ItemName::trusted("Chair".into())));
+    market.put(market.shop.changed(2, |item| item.name = souk_domain::ItemName::trusted("Chair".into())));
     assert_eq!(market.finds("lamp").await, [1, 3]);
     assert_eq!(market.finds("chair").await, [2]);
     market.put(market.shop.changed(3, |item| item.quantity = 0));
@@ -111,7 +109,7 @@ async fn a_reopened_index_catches_up_from_where_it_was() {
     let home = tempfile::tempdir().unwrap();
     let shop = closed_index(home.path()).await;
     // Changed behind the feed's back: only an index that was kept still knows the former name.
-    shop.change_unnoticed(1, |item| item.name = crate::domain::ItemName::trusted("Chair".into()));
+    shop.change_unnoticed(1, |item| item.name = souk_domain::ItemName::trusted("Chair".into()));
     shop.put(item(4, "Lamp"));
     shop.put(shop.changed(2, |item| item.deleted_at = Some(Timestamp(1))));
     let market = Market::open(shop, directory(home.path())).await;
@@ -166,7 +164,7 @@ async fn an_index_of_another_version_is_built_again() {
     let other = text.replace("\\\"version\\\":1", "\\\"version\\\":0");
     assert_ne!(text, other);
     fs::write(&meta, other).unwrap();
-    shop.change_unnoticed(1, |item| item.name = crate::domain::ItemName::trusted("Chair".into()));
+    shop.change_unnoticed(1, |item| item.name = souk_domain::ItemName::trusted("Chair".into()));
     let market = Market::open(shop, directory(home.path())).await;
     assert_eq!(market.finds("chair").await, [1]);
     market.search.close().await;

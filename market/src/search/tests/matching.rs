@@ -1,10 +1,9 @@
 //! What matches, and how well.
 
+use souk_domain::{Description, ItemName};
+
 use super::*;
-use crate::{
-    domain::{Description, ItemName},
-    search::{CategoryQuery, SearchError, SearchOrder},
-};
+use crate::search::{CategoryQuery, SearchError, SearchOrder};
 
 #[tokio::test]
 async fn blank_or_wordless_text_finds_everything_newest_first() {

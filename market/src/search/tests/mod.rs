@@ -8,10 +8,10 @@ mod shop;
 
 use std::sync::Arc;
 
+use souk_domain::{Category, Item, Money, PartyId, RatingSummary};
 use uuid::Uuid;
 
 use super::{IndexHome, Search, SearchPage, SearchQuery};
-use crate::domain::{Category, Item, Money, PartyId, RatingSummary};
 use shop::{Shop, item};
 
 /// A shop with a search of it.

@@ -1,9 +1,10 @@
 //! Pages, under every order.
 
 use proptest::prelude::*;
+use souk_domain::Timestamp;
 
 use super::*;
-use crate::{domain::Timestamp, search::SearchOrder};
+use crate::search::SearchOrder;
 
 const ORDERS: [SearchOrder; 5] = [
     SearchOrder::Relevance,

@@ -7,14 +7,14 @@ use std::{
 };
 
 use async_trait::async_trait;
+use souk_domain::{
+    Category, Description, DisplayName, Item, ItemId, ItemName, Money, Order, OrderId, Party, PartyId,
+    RatingSummary, Recorded, RequestId, Ride, RideId, Till, Timestamp, Wish,
+};
 use uuid::Uuid;
 
 use crate::{
     audit::{AuditRow, Head},
-    domain::{
-        Category, Description, DisplayName, Item, ItemId, ItemName, Money, Order, OrderId, Party, PartyId,
-        RatingSummary, Recorded, RequestId, Ride, RideId, Till, Timestamp, Wish,
-    },
     store::{FeedEntry, FeedPosition, OrderQuery, Reads, SalesSummary, StoreError, TimeRange, Totals},
 };
 

@@ -1,6 +1,7 @@
 //! The one lane.
 
 use async_trait::async_trait;
+use souk_domain::{Audience, IdRange, Keys, NewEvent, WorkingSet};
 
 use super::{
     Memory,
@@ -8,7 +9,6 @@ use super::{
 };
 use crate::{
     audit::Link,
-    domain::{Audience, IdRange, Keys, NewEvent, WorkingSet},
     store::{Lane, Receipt, SaveError, StoreError},
 };
 

@@ -3,17 +3,15 @@
 use std::ops::Bound;
 
 use async_trait::async_trait;
+use souk_domain::{EventKind, ItemId, PartyId, Sequence, Timestamp};
 
 use super::{
     Memory,
     state::{Holder, Mailbox, State},
 };
-use crate::{
-    domain::{EventKind, ItemId, PartyId, Sequence, Timestamp},
-    store::{
-        Claim, Delivery, DueQuery, Expansion, LeaseEpoch, LeaseOwner, MailboxState, Mailboxes, Retention,
-        Settlement, StoreError, Verdict,
-    },
+use crate::store::{
+    Claim, Delivery, DueQuery, Expansion, LeaseEpoch, LeaseOwner, MailboxState, Mailboxes, Retention,
+    Settlement, StoreError, Verdict,
 };
 
 #[async_trait]

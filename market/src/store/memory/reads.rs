@@ -1,11 +1,13 @@
 //! Queries.
 
 use async_trait::async_trait;
+use souk_domain::{
+    Item, ItemId, Order, OrderId, Party, PartyId, Recorded, RequestId, Ride, RideId, Till, Wish,
+};
 
 use super::{Memory, summary};
 use crate::{
     audit::{AuditRow, Head},
-    domain::{Item, ItemId, Order, OrderId, Party, PartyId, Recorded, RequestId, Ride, RideId, Till, Wish},
     store::{
         FeedEntry, FeedPosition, OrderQuery, OrdersOf, Reads, SalesSummary, StoreError, TimeRange, Totals,
     },

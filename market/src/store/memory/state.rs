@@ -2,12 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use souk_domain::{
+    Callback, Event, Item, ItemId, Order, OrderId, Party, PartyId, Recorded, RequestId, Ride, RideId, Role,
+    Sequence, Sku, Stars, Till, TillId, Timestamp, Wish,
+};
+
 use crate::{
     audit::{AuditRow, Head},
-    domain::{
-        Callback, Event, Item, ItemId, Order, OrderId, Party, PartyId, Recorded, RequestId, Ride, RideId,
-        Role, Sequence, Sku, Stars, Till, TillId, Timestamp, Wish,
-    },
     store::{Claim, Delivery, FeedPosition, LeaseEpoch, LeaseOwner, TrackPoint},
 };
 

@@ -2,10 +2,9 @@
 
 use std::{cmp::Reverse, collections::BTreeMap};
 
-use crate::{
-    domain::{Money, Order},
-    store::{DaySales, ItemSales, Sales, SalesSummary},
-};
+use souk_domain::{Money, Order};
+
+use crate::store::{DaySales, ItemSales, Sales, SalesSummary};
 
 const DAY_MICROS: i64 = 86_400_000_000;
 

@@ -1,12 +1,10 @@
 //! Tracks of rides.
 
 use async_trait::async_trait;
+use souk_domain::{RideId, Timestamp};
 
 use super::Memory;
-use crate::{
-    domain::{RideId, Timestamp},
-    store::{Fix, StoreError, TrackPoint, Tracks},
-};
+use crate::store::{Fix, StoreError, TrackPoint, Tracks};
 
 #[async_trait]
 impl Tracks for Memory {

@@ -3,17 +3,17 @@
 
 use std::fmt::Display;
 
+use souk_domain::{
+    Callback, CancelReason, Category, Description, DisplayName, Fingerprint, Item, ItemId, ItemName, Money,
+    Order, OrderId, OrderStatus, Party, PartyId, RatingSummary, Recorded, Ride, RideId, Role, Sequence, Sku,
+    Suspension, SuspensionReason, Timestamp,
+};
 use tokio_postgres::{Row, types::FromSql};
 use uuid::Uuid;
 
 use super::error::Failure;
 use crate::{
     audit::{AuditHash, Head},
-    domain::{
-        Callback, CancelReason, Category, Description, DisplayName, Fingerprint, Item, ItemId, ItemName,
-        Money, Order, OrderId, OrderStatus, Party, PartyId, RatingSummary, Recorded, Ride, RideId, Role,
-        Sequence, Sku, Suspension, SuspensionReason, Timestamp,
-    },
     store::{Delivery, FeedPosition},
 };
 

@@ -11,6 +11,7 @@ use std::{
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
+use souk_domain::{PartyId, Sequence};
 use tokio::{
     runtime::Handle,
     sync::{Mutex as AsyncMutex, mpsc},
@@ -26,10 +27,7 @@ use super::{
     pool::Pool,
     reads::all,
 };
-use crate::{
-    domain::{PartyId, Sequence},
-    store::{Hint, LeaseEpoch, Look, Replicas, Standing, StoreError},
-};
+use crate::store::{Hint, LeaseEpoch, Look, Replicas, Standing, StoreError};
 
 /// How long hints are gathered.
 const GATHERING: Duration = Duration::from_millis(20);

@@ -6,6 +6,7 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
+use souk_domain::{IdRange, Keys, PartyId, WorkingSet};
 use tokio::{
     runtime::Handle,
     time::{Instant, sleep},
@@ -23,10 +24,7 @@ use super::{
     save::{self, Saving},
     statements as sql,
 };
-use crate::{
-    domain::{IdRange, Keys, PartyId, WorkingSet},
-    store::{Lane, Receipt, SaveError, StoreError},
-};
+use crate::store::{Lane, Receipt, SaveError, StoreError};
 
 /// How often loading is tried when it meets a deadlock or a session that has ended.
 const LOAD_ATTEMPTS: usize = 4;

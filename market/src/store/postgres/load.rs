@@ -3,6 +3,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use souk_domain::{
+    IdRange, ItemId, Keys, OrderId, Party, PartyId, RequestId, RideId, Sku, Stars, Till, TillId, Timestamp,
+    Wish, WorkingSet,
+};
 use tokio_postgres::Row;
 use uuid::Uuid;
 
@@ -12,13 +16,7 @@ use super::{
     error::Failure,
     statements as sql,
 };
-use crate::{
-    domain::{
-        IdRange, ItemId, Keys, OrderId, Party, PartyId, RequestId, RideId, Sku, Stars, Till, TillId,
-        Timestamp, Wish, WorkingSet,
-    },
-    store::Standing,
-};
+use crate::store::Standing;
 
 /// Keys by which items are found, as columns for statements.
 struct Columns {

@@ -6,6 +6,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use async_trait::async_trait;
+use souk_domain::{PartyId, Sequence, Timestamp};
 use tokio_postgres::Row;
 use uuid::Uuid;
 
@@ -18,12 +19,9 @@ use super::{
     reads::{all, at_most},
     settle,
 };
-use crate::{
-    domain::{PartyId, Sequence, Timestamp},
-    store::{
-        Claim, Delivery, DueQuery, Expansion, LeaseEpoch, LeaseOwner, MailboxState, Mailboxes, Retention,
-        Settlement, StoreError,
-    },
+use crate::store::{
+    Claim, Delivery, DueQuery, Expansion, LeaseEpoch, LeaseOwner, MailboxState, Mailboxes, Retention,
+    Settlement, StoreError,
 };
 
 pub(super) struct PostgresMailboxes {

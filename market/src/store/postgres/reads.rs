@@ -3,6 +3,10 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use souk_domain::{
+    Item, ItemId, Order, OrderId, OrderStatus, Party, PartyId, Recorded, RequestId, Ride, RideId, Till,
+    Timestamp, Wish,
+};
 use tokio_postgres::Row;
 use uuid::Uuid;
 
@@ -17,10 +21,6 @@ use super::{
 };
 use crate::{
     audit::{AuditRow, Head},
-    domain::{
-        Item, ItemId, Order, OrderId, OrderStatus, Party, PartyId, Recorded, RequestId, Ride, RideId, Till,
-        Timestamp, Wish,
-    },
     store::{
         FeedEntry, FeedPosition, OrderQuery, OrdersOf, Reads, SalesSummary, StoreError, TimeRange, Totals,
     },

@@ -2,6 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use souk_domain::{
+    Audience, CancelReason, Event, EventKind, Item, NewEvent, Order, Party, PartyId, Role, Sku, Till, TillId,
+    Topic, WorkingSet,
+};
 use uuid::Uuid;
 
 use super::{
@@ -11,14 +15,7 @@ use super::{
     load::Before,
     statements as sql,
 };
-use crate::{
-    audit,
-    domain::{
-        Audience, CancelReason, Event, EventKind, Item, NewEvent, Order, Party, PartyId, Role, Sku, Till,
-        TillId, Topic, WorkingSet,
-    },
-    store::Receipt,
-};
+use crate::{audit, store::Receipt};
 
 /// A column: one value of each row.
 macro_rules! column {

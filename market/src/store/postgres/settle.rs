@@ -4,6 +4,7 @@
 
 use std::collections::BTreeSet;
 
+use souk_domain::{Event, PartyId, Sequence, Timestamp};
 use tokio_postgres::Row;
 use uuid::Uuid;
 
@@ -16,10 +17,7 @@ use super::{
     save::{self, NewDelivery},
     statements,
 };
-use crate::{
-    domain::{Event, PartyId, Sequence, Timestamp},
-    store::{Claim, Expansion, LeaseEpoch, Retention, Settlement, Verdict},
-};
+use crate::store::{Claim, Expansion, LeaseEpoch, Retention, Settlement, Verdict};
 
 /// Those of the claims that still hold.
 const HELD: &str = "SELECT mailbox.party, mailbox.lease_epoch FROM mailbox \

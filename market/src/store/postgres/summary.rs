@@ -1,5 +1,6 @@
 //! What a seller took, summed up.
 
+use souk_domain::{ItemId, Money, PartyId};
 use tokio_postgres::Row;
 
 use super::{
@@ -9,10 +10,7 @@ use super::{
     pool::Pool,
     reads::{all, at_most},
 };
-use crate::{
-    domain::{ItemId, Money, PartyId},
-    store::{DaySales, ItemSales, Sales, SalesSummary, StoreError, TimeRange},
-};
+use crate::store::{DaySales, ItemSales, Sales, SalesSummary, StoreError, TimeRange};
 
 /// What is larger than the largest amount is shown as that.
 macro_rules! sums {

@@ -1,6 +1,7 @@
 //! Tracks of rides.
 
 use async_trait::async_trait;
+use souk_domain::{Place, RideId, Timestamp};
 use tokio_postgres::Row;
 
 use super::{
@@ -11,10 +12,7 @@ use super::{
     pool::{ATTEMPTS, Pool},
     reads::{all, at_most},
 };
-use crate::{
-    domain::{Place, RideId, Timestamp},
-    store::{Fix, StoreError, TrackPoint, Tracks},
-};
+use crate::store::{Fix, StoreError, TrackPoint, Tracks};
 
 /// Two couriers of one ride, at two markets, take turns.
 const LOCK: &str = "SELECT pg_advisory_xact_lock(hashtextextended($1::UUID::TEXT, 0))";

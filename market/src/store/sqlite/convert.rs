@@ -8,15 +8,15 @@ use rusqlite::{
     types::{Type, ValueRef},
 };
 use serde::de::DeserializeOwned;
+use souk_domain::{
+    Callback, CancelReason, Category, Description, DisplayName, Item, ItemId, ItemName, Money, Order,
+    OrderId, OrderStatus, Party, PartyId, RatingSummary, RideId, Role, Sku, Suspension, SuspensionReason,
+    TillId, Timestamp,
+};
 use uuid::Uuid;
 
 use crate::{
     audit::{AuditHash, AuditRow, Head},
-    domain::{
-        Callback, CancelReason, Category, Description, DisplayName, Item, ItemId, ItemName, Money, Order,
-        OrderId, OrderStatus, Party, PartyId, RatingSummary, RideId, Role, Sku, Suspension, SuspensionReason,
-        TillId, Timestamp,
-    },
     store::Delivery,
 };
 
@@ -161,7 +161,7 @@ fn status(row: &Row<'_>, column: usize) -> Result<OrderStatus, Error> {
 pub(super) fn delivery(row: &Row<'_>) -> Result<Delivery, Error> {
     let body = row.get_ref(1)?.as_str()?;
     let event = serde_json::from_str(body).map_err(|error| unreadable(1, error))?;
-    Ok(Delivery { sequence: crate::domain::Sequence(row.get(0)?), event })
+    Ok(Delivery { sequence: souk_domain::Sequence(row.get(0)?), event })
 }
 
 pub(super) fn audit_head(row: &Row<'_>) -> Result<Head, Error> {

@@ -6,13 +6,11 @@ use std::{fs::File, sync::Arc};
 
 use async_trait::async_trait;
 use rusqlite::Connection;
+use souk_domain::{Keys, WorkingSet};
 use tokio::sync::OwnedMutexGuard;
 
 use super::{Turn, checkpoint::Checkpointer, error::unavailable, load, save};
-use crate::{
-    domain::{Keys, WorkingSet},
-    store::{Lane, Receipt, SaveError, StoreError},
-};
+use crate::store::{Lane, Receipt, SaveError, StoreError};
 
 pub(super) struct SqliteLane {
     connection: Connection,

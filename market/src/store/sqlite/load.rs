@@ -1,12 +1,12 @@
 //! Loads the rows that a batch names.
 
 use rusqlite::{Connection, Error, OptionalExtension as _, Row, params};
-
-use super::convert::{self, ITEM, ORDER, PARTY, blob, unreadable};
-use crate::domain::{
+use souk_domain::{
     Fingerprint, IdRange, ItemId, Keys, PartyId, Recorded, RequestId, Ride, RideId, Stars, Timestamp, Wish,
     WorkingSet,
 };
+
+use super::convert::{self, ITEM, ORDER, PARTY, blob, unreadable};
 
 pub(super) fn load(connection: &Connection, keys: &Keys) -> Result<WorkingSet, Error> {
     let mut rows = WorkingSet::default();

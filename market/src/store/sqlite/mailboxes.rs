@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use rusqlite::{Connection, Error, OptionalExtension as _, Row, TransactionBehavior, params};
+use souk_domain::{PartyId, Sequence, Timestamp};
 
 use super::{
     Turn,
@@ -11,12 +12,9 @@ use super::{
     pool::Pool,
     settle,
 };
-use crate::{
-    domain::{PartyId, Sequence, Timestamp},
-    store::{
-        Claim, Delivery, DueQuery, Expansion, LeaseEpoch, LeaseOwner, MailboxState, Mailboxes, Retention,
-        Settlement, StoreError,
-    },
+use crate::store::{
+    Claim, Delivery, DueQuery, Expansion, LeaseEpoch, LeaseOwner, MailboxState, Mailboxes, Retention,
+    Settlement, StoreError,
 };
 
 pub(super) struct SqliteMailboxes {

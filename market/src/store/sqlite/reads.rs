@@ -2,6 +2,10 @@
 
 use async_trait::async_trait;
 use rusqlite::{Connection, Error, OptionalExtension as _, Params, Row, params};
+use souk_domain::{
+    Item, ItemId, Order, OrderId, OrderStatus, Party, PartyId, Recorded, RequestId, Ride, RideId, Till,
+    Timestamp, Wish,
+};
 
 use super::{
     convert::{self, ITEM, ORDER, PARTY, blob},
@@ -11,10 +15,6 @@ use super::{
 };
 use crate::{
     audit::{AuditRow, Head},
-    domain::{
-        Item, ItemId, Order, OrderId, OrderStatus, Party, PartyId, Recorded, RequestId, Ride, RideId, Till,
-        Timestamp, Wish,
-    },
     store::{
         FeedEntry, FeedPosition, OrderQuery, OrdersOf, Reads, SalesSummary, StoreError, TimeRange, Totals,
     },

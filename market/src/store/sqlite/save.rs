@@ -3,14 +3,14 @@
 use std::collections::{BTreeMap, btree_map::Entry};
 
 use rusqlite::{CachedStatement, Connection, Error, OptionalExtension as _, params};
+use souk_domain::{
+    Audience, CancelReason, Event, EventKind, IdRange, Item, NewEvent, Order, Party, PartyId, Role, Sku,
+    Timestamp, Topic, WorkingSet,
+};
 
 use super::convert::{self, blob};
 use crate::{
     audit::{AuditRow, Head, Link},
-    domain::{
-        Audience, CancelReason, Event, EventKind, IdRange, Item, NewEvent, Order, Party, PartyId, Role, Sku,
-        Timestamp, Topic, WorkingSet,
-    },
     store::{FeedPosition, Receipt},
 };
 

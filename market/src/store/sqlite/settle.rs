@@ -1,16 +1,14 @@
 //! Ends claims, takes delivered events out, and turns events for wishers into deliveries.
 
 use rusqlite::{Connection, Error, OptionalExtension as _, Row, params};
+use souk_domain::{Event, PartyId, Sequence, Timestamp};
 
 use super::{
     convert::{self, blob, unreadable},
     mailboxes::at_most,
     save::{last_sequence, put_delivery, put_into_mailbox},
 };
-use crate::{
-    domain::{Event, PartyId, Sequence, Timestamp},
-    store::{Expansion, Retention, Settlement, Verdict},
-};
+use crate::store::{Expansion, Retention, Settlement, Verdict};
 
 /// Ends one claim; answers whether it still held.
 pub(super) fn settle(transaction: &Connection, settlement: &Settlement) -> Result<bool, Error> {

@@ -1,15 +1,13 @@
 //! What a seller took, summed up.
 
 use rusqlite::{Connection, Error, Row, params};
+use souk_domain::{ItemId, Money, PartyId};
 
 use super::{
     convert::{blob, unreadable},
     mailboxes::at_most,
 };
-use crate::{
-    domain::{ItemId, Money, PartyId},
-    store::{DaySales, ItemSales, Sales, SalesSummary, TimeRange},
-};
+use crate::store::{DaySales, ItemSales, Sales, SalesSummary, TimeRange};
 
 /// Sums of 64-bit amounts may not fit into 64 bits, at which SQLite's `sum` fails; so two halves are summed.
 const SUMS: &str = "currency, count(*), sum(quantity), sum(total_minor >> 32), sum(total_minor & 4294967295)";

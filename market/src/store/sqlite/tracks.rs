@@ -2,12 +2,10 @@
 
 use async_trait::async_trait;
 use rusqlite::{Connection, Error, OptionalExtension as _, Row, params};
+use souk_domain::{Place, RideId, Timestamp};
 
 use super::mailboxes::{SqliteMailboxes, at_most};
-use crate::{
-    domain::{Place, RideId, Timestamp},
-    store::{Fix, StoreError, TrackPoint, Tracks},
-};
+use crate::store::{Fix, StoreError, TrackPoint, Tracks};
 
 const POINT: &str = "sequence, latitude, longitude, at, meters";
 

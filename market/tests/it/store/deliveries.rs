@@ -2,10 +2,8 @@
 
 use std::time::Duration;
 
-use market::{
-    domain::{Action, EventKind, ItemId, Role, Sequence, TestText, Timestamp},
-    store::{Claim, Delivery, DueQuery, Retention, Settlement, Verdict},
-};
+use market::store::{Claim, Delivery, DueQuery, Retention, Settlement, Verdict};
+use souk_domain::{Action, EventKind, ItemId, Role, Sequence, TestText, Timestamp};
 
 use super::{ALICE, BOB, DAVE, HOUR, Shop, buy, on_every_back_end, owner, party, reprice};
 
@@ -55,7 +53,7 @@ impl Shop {
         self.store.mailboxes.pending(party(number), Sequence(0), 100).await.unwrap()
     }
 
-    async fn expand_all(&self) -> Vec<market::domain::PartyId> {
+    async fn expand_all(&self) -> Vec<souk_domain::PartyId> {
         let mut told = Vec::new();
         loop {
             let step = self.store.mailboxes.expand(1).await.unwrap();

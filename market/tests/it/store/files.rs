@@ -1,9 +1,7 @@
 //! What only a store in a file has to promise.
 
-use market::{
-    domain::{OrderId, Outcome},
-    store::{StoreError, sqlite},
-};
+use market::store::{StoreError, sqlite};
+use souk_domain::{OrderId, Outcome};
 
 use super::{ALICE, BOB, Shop, buy, path_in};
 

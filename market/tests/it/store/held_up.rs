@@ -2,13 +2,11 @@
 
 use std::{net::TcpListener, time::Duration};
 
-use market::{
-    domain::{Keys, Outcome, Sku},
-    store::{
-        StoreError,
-        postgres::{self, PostgresOptions},
-    },
+use market::store::{
+    StoreError,
+    postgres::{self, PostgresOptions},
 };
+use souk_domain::{Keys, Outcome, Sku};
 use tokio::time::timeout;
 
 use super::{ALICE, BOB, Shop, buy, party, reprice};

@@ -2,10 +2,8 @@
 
 use std::time::Duration;
 
-use market::{
-    domain::{Action, CancelReason, ItemId, OrderId, OrderStatus, Outcome, Refusal, Stars},
-    store::{FeedPosition, OrderQuery, OrdersOf, TimeRange},
-};
+use market::store::{FeedPosition, OrderQuery, OrdersOf, TimeRange};
+use souk_domain::{Action, CancelReason, ItemId, OrderId, OrderStatus, Outcome, Refusal, Stars};
 
 use super::{ALICE, BOB, CAROL, DAVE, Shop, buy, line, on_every_back_end, party, reprice, sell};
 
@@ -124,7 +122,7 @@ async fn pages_go_by_key(mut shop: Shop) {
         shop.lamp(CAROL, 9).await;
     }
     let reads = std::sync::Arc::clone(&shop.store.reads);
-    let ids = |items: Vec<market::domain::Item>| items.into_iter().map(|item| item.id).collect::<Vec<_>>();
+    let ids = |items: Vec<souk_domain::Item>| items.into_iter().map(|item| item.id).collect::<Vec<_>>();
     assert_eq!(ids(reads.seller_items(party(ALICE), None, 2).await.unwrap()), own[..2]);
     assert_eq!(ids(reads.seller_items(party(ALICE), Some(own[1]), 9).await.unwrap()), own[2..]);
     let mut placed = Vec::new();
@@ -181,8 +179,8 @@ async fn orders_are_found_by_time_and_summed_up_by_day_and_item(mut shop: Shop) 
 
 async fn a_renamed_seller_has_its_new_name_on_all_items(mut shop: Shop) {
     let lamp = shop.lamp(ALICE, 1).await;
-    let display_name = market::domain::DisplayName::parse("Alice & Daughters").unwrap();
-    let role = market::domain::Role::Seller;
+    let display_name = souk_domain::DisplayName::parse("Alice & Daughters").unwrap();
+    let role = souk_domain::Role::Seller;
     shop.act(ALICE, Action::Register { role, display_name, callback: None }).await.unwrap();
     let item = shop.store.reads.item(lamp).await.unwrap().unwrap();
     assert_eq!(item.seller_name.as_str(), "Alice & Daughters");

@@ -12,13 +12,11 @@ mod tills;
 
 use std::{path::PathBuf, time::Duration};
 
-use market::{
-    domain::{
-        Action, Callback, Category, Command, Context, Description, DisplayName, EventId, Fingerprint, Item,
-        ItemId, ItemListing, ItemName, Keys, Money, OrderLine, OrderQuantity, Origin, Outcome, PartyId,
-        Quantity, Refusal, RequestId, RequestKey, Role, Timestamp, decide,
-    },
-    store::{self, Lane, LeaseOwner, Receipt, Store},
+use market::store::{self, Lane, LeaseOwner, Receipt, Store};
+use souk_domain::{
+    Action, Callback, Category, Command, Context, Description, DisplayName, EventId, Fingerprint, Item,
+    ItemId, ItemListing, ItemName, Keys, Money, OrderLine, OrderQuantity, Origin, Outcome, PartyId, Quantity,
+    Refusal, RequestId, RequestKey, Role, Timestamp, decide,
 };
 use tempfile::TempDir;
 use uuid::Uuid;
@@ -188,7 +186,7 @@ pub(super) fn line(item: ItemId, units: i64) -> OrderLine {
 }
 
 fn reprice(item: ItemId, amount_minor: i64) -> Action {
-    let patch = market::domain::ItemPatch {
+    let patch = souk_domain::ItemPatch {
         unit_price: Some(Money::price(amount_minor, "GBP").unwrap()),
         ..Default::default()
     };

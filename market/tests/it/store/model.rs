@@ -1,8 +1,8 @@
 //! Random trade: the back ends must agree with each other, however the commands are cut into batches, and
 //! every unit must be accounted for at all times.
 
-use market::domain::{Action, Command, ItemId, OrderId, Stars};
 use proptest::{prelude::*, test_runner::TestRunner};
+use souk_domain::{Action, Command, ItemId, OrderId, Stars};
 
 use super::{ALICE, BOB, CAROL, DAVE, Shop, buy, reprice, sell};
 

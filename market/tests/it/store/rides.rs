@@ -2,12 +2,10 @@
 
 use std::time::Duration;
 
-use market::{
-    domain::{
-        Action, OrderId, OrderStatus, Outcome, Place, Refusal, Ride, RideId, RideKind, RidePlan, RideStop,
-        RideText, Timestamp,
-    },
-    store::{Fix, TrackPoint},
+use market::store::{Fix, TrackPoint};
+use souk_domain::{
+    Action, OrderId, OrderStatus, Outcome, Place, Refusal, Ride, RideId, RideKind, RidePlan, RideStop,
+    RideText, Timestamp,
 };
 use uuid::Uuid;
 

@@ -2,15 +2,13 @@
 
 use std::time::Duration;
 
-use market::{
-    domain::{
-        Action, CancelReason, Command, Context, EventId, ItemId, Keys, Outcome, Role, SuspensionReason,
-        WorkingSet, decide,
-    },
-    store::{
-        FeedPosition, SaveError, StoreError,
-        postgres::{self, PostgresOptions},
-    },
+use market::store::{
+    FeedPosition, SaveError, StoreError,
+    postgres::{self, PostgresOptions},
+};
+use souk_domain::{
+    Action, CancelReason, Command, Context, EventId, ItemId, Keys, Outcome, Role, SuspensionReason,
+    WorkingSet, decide,
 };
 use uuid::Uuid;
 

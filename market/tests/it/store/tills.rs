@@ -1,6 +1,6 @@
 //! Tills: kept with their lines' effects, and with a mailbox of their own.
 
-use market::domain::{
+use souk_domain::{
     Action, EventKind, ItemId, ItemRef, LineAnswer, LineChange, LineOutcome, LinePrint, Outcome, PartyId,
     Sequence, StockChange, Till, TillId, TillLine, TillName,
 };

@@ -1,7 +1,7 @@
 //! Registering, and trying out a mailbox.
 
 use super::{Decision, Effect, Rules};
-use crate::domain::{Audience, Callback, DisplayName, EventKind, Outcome, Party, PartyId, Role, TestText};
+use crate::{Audience, Callback, DisplayName, EventKind, Outcome, Party, PartyId, Role, TestText};
 
 impl Rules<'_, '_> {
     /// Registers the caller. Doing so again changes name and callback; identity, role, epoch and the

@@ -1,7 +1,7 @@
 //! What sellers do with their items.
 
 use super::{Decision, Effect, Rules};
-use crate::domain::{
+use crate::{
     Audience, EventKind, Item, ItemId, ItemListing, ItemPatch, NewEvent, Outcome, Party, Quantity,
     RatingSummary, Refusal, StockChange,
 };

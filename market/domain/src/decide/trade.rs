@@ -1,7 +1,7 @@
 //! Buying, and what becomes of an order: it is shipped and delivered, or cancelled.
 
 use super::{Decision, Effect, Rules};
-use crate::domain::{
+use crate::{
     Audience, CancelReason, EventKind, Invalid, Item, ItemId, Money, NewEvent, Order, OrderId, OrderLine,
     OrderQuantity, OrderStatus, Outcome, Party, Refusal, Role,
 };

@@ -1,7 +1,7 @@
 //! Rating what one has bought.
 
 use super::{Decision, Effect, Rules};
-use crate::domain::{ItemId, Outcome, Party, Refusal, Stars};
+use crate::{ItemId, Outcome, Party, Refusal, Stars};
 
 impl Rules<'_, '_> {
     /// Rates an item of which the caller has a standing order: once, unless the earlier rating is to be

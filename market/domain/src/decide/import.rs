@@ -1,7 +1,7 @@
 //! Items as a seller's own files have them.
 
 use super::{Decision, Effect, Rules, listing::patch_details};
-use crate::domain::{ImportRow, Imported, Item, ItemId, ItemListing, ItemPatch, Outcome, Party};
+use crate::{ImportRow, Imported, Item, ItemId, ItemListing, ItemPatch, Outcome, Party};
 
 impl Rules<'_, '_> {
     /// Makes each item as its row gives it: changes it, lists it, or leaves it if it is that way already.

@@ -1,7 +1,7 @@
 //! Wishing for items.
 
 use super::{Decision, Effect, Rules};
-use crate::domain::{ItemId, Outcome, Party, Refusal, Wish};
+use crate::{ItemId, Outcome, Party, Refusal, Wish};
 
 impl Rules<'_, '_> {
     /// Puts an item on the caller's wishlist; one that is there already stays as it is.

@@ -1,7 +1,7 @@
 //! Shutting parties out, and letting them in again.
 
 use super::{Decision, Effect, Rules};
-use crate::domain::{Outcome, Party, PartyId, Refusal, Suspension, SuspensionReason};
+use crate::{Outcome, Party, PartyId, Refusal, Suspension, SuspensionReason};
 
 impl Rules<'_, '_> {
     /// Shuts a party out. Its epoch is raised, so that the tokens it has are void for good.

@@ -4,7 +4,7 @@ use super::{
     Decision, Effect, Rules,
     listing::{OutOfRange, change_stock},
 };
-use crate::domain::{
+use crate::{
     Audience, EventKind, Item, ItemId, ItemRef, LineAnswer, LineChange, LineOutcome, LineStanding, NewEvent,
     Outcome, Party, Refusal, Till, TillId, TillLine, TillName,
 };

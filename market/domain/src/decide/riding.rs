@@ -1,7 +1,7 @@
 //! Rides: they take orders from SHIPPED to DELIVERED.
 
 use super::{Decision, Effect, Rules, trade::needs};
-use crate::domain::{
+use crate::{
     Audience, EventKind, Invalid, Order, OrderStatus, Outcome, Party, Refusal, Ride, RideId, RideKind,
     RidePlan,
 };
