@@ -16,5 +16,4 @@ pub mod relay;
 pub mod rides;
 pub mod search;
 pub mod server;
-pub mod store;
 pub mod wire;

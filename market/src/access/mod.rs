@@ -29,6 +29,7 @@ use std::{collections::HashSet, sync::Arc};
 use arc_swap::ArcSwap;
 use quick_cache::sync::Cache;
 use souk_domain::PartyId;
+use souk_store::Standing;
 
 pub use callback::CallbackPolicy;
 pub use caller::{Caller, Operator, TokenInfo};
@@ -37,7 +38,7 @@ pub use keys::{TokenKeyError, TokenKeyFiles, TokenKeys};
 pub use suspended::Suspended;
 pub use token::{IssuedToken, TOKEN_LIFE, TokenError, TokenFault, Tokens, VerifiedToken};
 
-use crate::{audit::Refusals, clock::Clock, config::LimitConfig, store::Standing};
+use crate::{audit::Refusals, clock::Clock, config::LimitConfig};
 use epochs::Epochs;
 use rate::Rates;
 use token::TokenPrint;

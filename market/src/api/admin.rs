@@ -4,13 +4,13 @@ use std::sync::Arc;
 
 use souk_domain::{Outcome, Party, PartyId};
 use souk_proto::v1::{self, admin_service_server::AdminService};
+use souk_store::Standing;
 use tonic::{Request, Response, Status, async_trait};
 use uuid::Uuid;
 
 use super::{Api, read, unexpected};
 use crate::{
     access::{Access, Operator},
-    store::Standing,
     wire::{
         self, PageToken,
         command::{self, Parsed},

@@ -3,12 +3,12 @@
 use prost::Message as _;
 use souk_domain::{ItemId, OrderId, Outcome, PartyId, Refusal};
 use souk_proto::v1::{self, buyer_service_server::BuyerService};
+use souk_store::{OrderQuery, OrdersOf};
 use tonic::{Request, Response, Status, async_trait};
 
 use super::{Api, cut, party_bytes, read, unexpected};
 use crate::{
     access::Caller,
-    store::{OrderQuery, OrdersOf},
     wire::{self, Fields, PageToken, command},
 };
 

@@ -28,6 +28,7 @@ pub use seller::SellerApi;
 pub use session::SessionApi;
 use souk_domain::{Action, Command, Fingerprint, Item, Order, Outcome, PartyId, RequestId, RequestKey};
 use souk_proto::Reason;
+use souk_store::{Mailboxes, Reads, StoreError, Tracks};
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
 use uuid::Builder;
@@ -39,7 +40,6 @@ use crate::{
     relay::RelayHandle,
     rides::RideNews,
     search::Search,
-    store::{Mailboxes, Reads, StoreError, Tracks},
     wire::{self, command::Parsed},
 };
 

@@ -6,6 +6,7 @@ use futures::Stream;
 use prost::Message as _;
 use souk_domain::{ItemId, OrderId, Outcome};
 use souk_proto::v1::{self, seller_service_server::SellerService};
+use souk_store::{OrderQuery, OrdersOf, TimeRange};
 use tonic::{Request, Response, Status, Streaming, async_trait};
 
 use super::{
@@ -15,7 +16,6 @@ use super::{
 };
 use crate::{
     access::Caller,
-    store::{OrderQuery, OrdersOf, TimeRange},
     wire::{self, Fields, PageToken, command},
 };
 

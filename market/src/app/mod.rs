@@ -11,6 +11,7 @@ use replicas::{Ears, Notes, Sight};
 use rotate::{Changes, Rotator};
 pub use serve::ServeError;
 use souk_domain::PartyId;
+use souk_store::{Reads, Receipt, Store, StoreError};
 
 use arc_swap::ArcSwap;
 use souk_certs::{
@@ -34,7 +35,6 @@ use crate::{
     relay::{Dialer, Relay, RelayHandle, RelayParts},
     rides::RideNews,
     search::{IndexHome, Search, SearchError},
-    store::{self, Reads, Receipt, Store, StoreError},
 };
 
 /// How many suspended parties are read at a time.
@@ -236,9 +236,9 @@ async fn listen(address: Option<SocketAddr>) -> io::Result<Option<TcpListener>> 
 
 async fn open_store(config: &StoreConfig) -> Result<Store, StoreError> {
     match config.postgres() {
-        Some((address, options)) => store::postgres::open(address, &options).await,
-        None if config.is_memory() => Ok(store::memory::open()),
-        None => store::sqlite::open(&config.path),
+        Some((address, options)) => souk_store::postgres::open(address, &options).await,
+        None if config.is_memory() => Ok(souk_store::memory::open()),
+        None => souk_store::sqlite::open(&config.path),
     }
 }
 

@@ -10,13 +10,13 @@ use std::{
 use clap::{Args, Subcommand};
 use serde::{Deserialize, Serialize};
 use souk_proto::reason::exit;
+use souk_store::{
+    self, Reads,
+    audit::{AuditRow, Head, Verifier},
+};
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
-use crate::{
-    audit::{AuditRow, Head, Verifier},
-    config::Config,
-    store::{self, Reads},
-};
+use crate::config::Config;
 
 /// Rows read at a time.
 const PAGE: usize = 1_000;
@@ -64,8 +64,8 @@ pub(super) async fn run(args: AuditArgs) -> anyhow::Result<ExitCode> {
     }
     anyhow::ensure!(!config.store.is_memory(), "a market in memory keeps its audit log to itself");
     let reads = match config.store.postgres() {
-        Some((address, options)) => store::postgres::open_reads(address, &options).await?,
-        None => store::sqlite::open_reads(&config.store.path)?,
+        Some((address, options)) => souk_store::postgres::open_reads(address, &options).await?,
+        None => souk_store::sqlite::open_reads(&config.store.path)?,
     };
     match args.command {
         AuditCommand::Verify { head } => verify(&reads, &head).await,
@@ -96,7 +96,7 @@ async fn verify(reads: &Arc<dyn Reads>, noted: &[Head]) -> anyhow::Result<ExitCo
             println!("the audit log is as it was written: {} entries, head {end}", end.sequence);
             Ok(ExitCode::SUCCESS)
         }
-        Err(broken) if broken.is::<crate::audit::Broken>() => {
+        Err(broken) if broken.is::<souk_store::audit::Broken>() => {
             eprintln!("error: the audit log was tampered with: {broken}");
             Ok(ExitCode::from(exit::CONFLICT))
         }

@@ -17,16 +17,14 @@ use souk_certs::{
     credentials::{CredentialFiles, StaleLists},
     identity::TrustDomain,
 };
+use souk_store::postgres::PostgresOptions;
 use toml::{Table, Value};
 
 mod traces;
 
 pub use traces::TraceConfig;
 
-use crate::{
-    access::TokenKeyFiles,
-    store::{self, postgres::PostgresOptions},
-};
+use crate::access::TokenKeyFiles;
 
 /// The longest drain that may be set.
 const MAX_DRAIN_SECONDS: u64 = 60;
@@ -319,7 +317,7 @@ impl StoreConfig {
     /// The address of a PostgreSQL database, if it is one.
     pub fn postgres(&self) -> Option<(&str, PostgresOptions)> {
         let options = PostgresOptions { password_file: self.password_file.clone(), ca: self.ca.clone() };
-        let address = self.path.to_str().filter(|_| store::postgres::is_address(&self.path));
+        let address = self.path.to_str().filter(|_| souk_store::postgres::is_address(&self.path));
         address.map(|address| (address, options))
     }
 

@@ -4,14 +4,12 @@ use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 use souk_domain::{
     AuditEntry, Command, Context, EventId, Keys, Outcome, Refusal, Timestamp, WorkingSet, decide,
 };
+use souk_store::{FeedPosition, Lane, Receipt, SaveError, StoreError};
 use tokio::sync::{mpsc, oneshot};
 use uuid::Builder;
 
 use super::{Answer, Done, Job, LANE_BATCH, LedgerError, OnCommit, desk::Answers};
-use crate::{
-    clock::Clock,
-    store::{FeedPosition, Lane, Receipt, SaveError, StoreError},
-};
+use crate::clock::Clock;
 
 const MICROS_PER_MILLISECOND: i64 = 1_000;
 

@@ -16,12 +16,10 @@ use std::{sync::Arc, thread, time::Duration};
 
 pub use desk::Desk;
 use souk_domain::{Action, AuditEntry, Command, OrderLine, Outcome, Refusal};
+use souk_store::{FeedPosition, Lane, Receipt};
 use tokio::sync::{mpsc, oneshot};
 
-use crate::{
-    clock::Clock,
-    store::{FeedPosition, Lane, Receipt},
-};
+use crate::clock::Clock;
 use desk::Answers;
 
 /// The most commands that wait for a lane; further ones are refused at once.

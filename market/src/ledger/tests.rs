@@ -9,11 +9,11 @@ use async_trait::async_trait;
 use souk_domain::{
     DisplayName, Fingerprint, ItemId, Keys, Origin, PartyId, RequestId, RequestKey, Role, WorkingSet,
 };
+use souk_store::{SaveError, StoreError, memory};
 use tokio::sync::Semaphore;
 use uuid::Uuid;
 
 use super::*;
-use crate::store::{SaveError, StoreError, memory};
 
 /// A party whose row can't be read.
 const UNREADABLE: u128 = u128::MAX;

@@ -25,6 +25,7 @@ use std::{sync::Arc, time::Duration};
 
 pub use dialer::{Dialer, ProbeFailure};
 use souk_domain::{Callback, PartyId, Role, Sequence, TillId};
+use souk_store::{LeaseEpoch, LeaseOwner, Mailboxes, Retention, Tracks};
 pub use subscribe::{SubscribeEnd, SubscribeItem};
 use tokio::{
     sync::{Notify, mpsc},
@@ -33,11 +34,7 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use uuid::Uuid;
 
-use crate::{
-    access::Suspended,
-    clock::Clock,
-    store::{LeaseEpoch, LeaseOwner, Mailboxes, Retention, Tracks},
-};
+use crate::{access::Suspended, clock::Clock};
 use subscribers::Subscribers;
 
 /// The most events of one batch, and of one step of a stream.

@@ -4,16 +4,14 @@ use std::{sync::Arc, time::Duration};
 
 use prost::Message as _;
 use souk_domain::{Sequence, Timestamp};
+use souk_store::{Claim, DueQuery, Settlement, StoreError, Verdict};
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore, mpsc},
     time,
 };
 
 use super::{BATCH_BYTES, BATCH_EVENTS, LEASE, SENDING, Shared, backoff};
-use crate::{
-    store::{Claim, DueQuery, Settlement, StoreError, Verdict},
-    wire,
-};
+use crate::wire;
 
 /// How often to look for due mailboxes when nobody has called: another market's, or after a restart.
 const POLL: Duration = Duration::from_secs(1);

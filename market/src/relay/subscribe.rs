@@ -8,6 +8,7 @@ use std::{convert::Infallible, sync::Arc, time::Duration};
 
 use futures::{Stream, StreamExt as _, stream};
 use souk_domain::{PartyId, Sequence, Timestamp};
+use souk_store::{Claim, Delivery, Settlement, StoreError, Verdict};
 use tokio::{
     sync::{mpsc, oneshot},
     time::{self, Instant},
@@ -15,7 +16,6 @@ use tokio::{
 use tokio_stream::wrappers::ReceiverStream;
 
 use super::{BATCH_EVENTS, LEASE, Shared, subscribers::Subscription};
-use crate::store::{Claim, Delivery, Settlement, StoreError, Verdict};
 
 /// Messages between the mailbox and the connection.
 const STREAM_QUEUE: usize = 64;

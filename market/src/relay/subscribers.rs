@@ -6,10 +6,9 @@ use std::{
 };
 
 use souk_domain::PartyId;
+use souk_store::LeaseEpoch;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
-
-use crate::store::LeaseEpoch;
 
 /// One entry for each mailbox with an open stream; bounded by the connections that the market takes.
 #[derive(Default)]

@@ -2,10 +2,10 @@
 
 use std::{io, path::PathBuf, time::Duration};
 
+use souk_store::StoreError;
 use tantivy::TantivyError;
 
 use super::{SearchQuery, VISIBILITY_WAIT};
-use crate::store::StoreError;
 
 /// A search, or opening the index, did not succeed. Nothing was changed.
 #[derive(Debug, thiserror::Error)]

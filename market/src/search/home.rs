@@ -6,6 +6,7 @@ use std::{
 };
 
 use serde::{Deserialize, Serialize};
+use souk_store::FeedPosition;
 use tantivy::{
     Directory, Index, IndexReader, IndexWriter, ReloadPolicy, TantivyError,
     directory::{INDEX_WRITER_LOCK, MmapDirectory, error::LockError},
@@ -13,7 +14,6 @@ use tantivy::{
 };
 
 use super::{SearchError, find::Reader, schema, words};
-use crate::store::FeedPosition;
 
 /// Where the index lives.
 #[derive(Clone, Debug, PartialEq, Eq)]

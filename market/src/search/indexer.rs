@@ -13,6 +13,7 @@ use std::{
 
 use arc_swap::ArcSwap;
 use futures::FutureExt as _;
+use souk_store::{FeedEntry, FeedPosition, Reads};
 use tantivy::IndexWriter;
 use tokio::{
     sync::{Notify, oneshot, watch},
@@ -25,7 +26,6 @@ use super::{
     find::Reader,
     home::{self, Opened},
 };
-use crate::store::{FeedEntry, FeedPosition, Reads};
 
 /// How long changes are gathered before they are committed, unless somebody waits for them. Far below the
 /// second after which everybody must see them.

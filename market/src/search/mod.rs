@@ -27,13 +27,13 @@ use std::{
 };
 
 use souk_domain::{Category, Item, ItemId, PartyId};
+use souk_store::{FeedPosition, Reads, StoreError};
 use tokio::time::timeout;
 
 pub use error::SearchError;
 pub use home::IndexHome;
 pub use query::{CategoryQuery, SearchCursor, SearchOrder, SearchPage, SearchQuery};
 
-use crate::store::{FeedPosition, Reads, StoreError};
 use find::{Hits, Reader};
 use gate::Gate;
 use indexer::{Live, Progress};

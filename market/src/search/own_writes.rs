@@ -6,8 +6,7 @@ use std::{
 };
 
 use souk_domain::PartyId;
-
-use crate::store::FeedPosition;
+use souk_store::FeedPosition;
 
 /// Remembers up to [`OwnWrites::CAPACITY`] callers whose writes the index does not show yet. When there are
 /// more, none is forgotten: everybody then waits for the latest of them.

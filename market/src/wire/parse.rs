@@ -8,12 +8,12 @@ use souk_domain::{
     Timestamp,
 };
 use souk_proto::v1;
+use souk_store::TimeRange;
 use tonic::Status;
 use tonic_types::FieldViolation;
 use uuid::Uuid;
 
 use super::status::{invalid_fields, problems};
-use crate::store::TimeRange;
 
 /// Reads the fields of one request. Mistakes are gathered; [`Fields::finish`] answers with all of them.
 #[derive(Default)]

@@ -2,11 +2,11 @@
 
 use souk_domain::{Action, OrderId, RideId, RideKind, RidePlan, RideStop, RideText};
 use souk_proto::v1;
+use souk_store::Fix;
 use tonic::Status;
 
 use super::command::{Mutating, Parsed, mutating};
 use super::parse::{Fields, fingerprint};
-use crate::store::Fix;
 
 /// Reads StartRide.
 pub fn start_ride(mut request: v1::StartRideRequest) -> Result<Parsed, Status> {

@@ -8,9 +8,8 @@ use souk_domain::{
     RideKind, Role, Sku, Timestamp, Wish,
 };
 use souk_proto::v1;
+use souk_store::{DaySales, Delivery, ItemSales, SalesSummary, TrackPoint};
 use time::OffsetDateTime;
-
-use crate::store::{DaySales, Delivery, ItemSales, SalesSummary, TrackPoint};
 
 const MICROS_PER_SECOND: i64 = 1_000_000;
 const SECONDS_PER_DAY: i64 = 86_400;

@@ -7,10 +7,9 @@ use std::{collections::HashMap, time::Duration};
 
 use souk_domain::{Refusal, Till};
 use souk_proto::{Reason, reason::DOMAIN};
+use souk_store::StoreError;
 use tonic::Status;
 use tonic_types::{ErrorDetails, FieldViolation, StatusExt as _};
-
-use crate::store::StoreError;
 
 /// A status for a reason, with metadata for `ErrorInfo`.
 pub fn status<const N: usize>(

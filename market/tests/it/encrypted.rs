@@ -6,17 +6,15 @@ use std::{
     sync::{Arc, LazyLock},
 };
 
-use market::{
-    demo::{
-        database::{DatabaseServer, Network},
-        ground::StoreKind,
-    },
-    store::postgres::{self, PostgresOptions},
+use market::demo::{
+    database::{DatabaseServer, Network},
+    ground::StoreKind,
 };
 use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer,
     KeyPair, KeyUsagePurpose,
 };
+use souk_store::postgres::{self, PostgresOptions};
 
 use crate::{
     fair::Fair,

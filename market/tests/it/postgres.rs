@@ -5,10 +5,8 @@ use std::sync::{
     atomic::{AtomicUsize, Ordering},
 };
 
-use market::{
-    demo::database::DatabaseServer,
-    store::{self, Store, postgres::PostgresOptions},
-};
+use market::demo::database::DatabaseServer;
+use souk_store::{Store, postgres::PostgresOptions};
 
 /// Set to `skip` where PostgreSQL can't be had.
 const SETTING: &str = "SOUK_TEST_POSTGRES";
@@ -83,7 +81,7 @@ impl Database {
     }
 
     pub(crate) async fn open(&self) -> Store {
-        store::postgres::open(&self.address, &PostgresOptions::default()).await.unwrap()
+        souk_store::postgres::open(&self.address, &PostgresOptions::default()).await.unwrap()
     }
 
     pub(crate) fn server(&self) -> &DatabaseServer {
@@ -130,7 +128,10 @@ pub(crate) fn ready(server: DatabaseServer) -> Arc<DatabaseServer> {
     // On a thread of its own: the caller may be in a runtime already.
     let migrated = std::thread::spawn(move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        runtime.block_on(store::postgres::open(&address, &PostgresOptions::default())).map(|_| ()).unwrap();
+        runtime
+            .block_on(souk_store::postgres::open(&address, &PostgresOptions::default()))
+            .map(|_| ())
+            .unwrap();
     });
     migrated.join().unwrap();
     Arc::new(server)

@@ -4,14 +4,12 @@ use std::time::Duration;
 
 use souk_domain::{PartyId, Refusal, RideId, Timestamp};
 use souk_proto::v1::{self, track_ride_request::Message};
+use souk_store::Fix;
 use tokio::time::{Instant, timeout};
 use tonic::{Status, Streaming};
 
 use super::{Api, in_its_own_task, open_ride, out_of_place, read};
-use crate::{
-    store::Fix,
-    wire::{self, Fields, command},
-};
+use crate::wire::{self, Fields, command};
 
 /// The most wrong positions that an answer tells of; all are counted.
 const MAX_ERRORS: usize = 100;

@@ -5,11 +5,12 @@ use std::{collections::VecDeque, time::Duration};
 use futures::{Stream, stream};
 use souk_domain::{OrderId, PartyId, Place, RideId};
 use souk_proto::v1::{self, watch_ride_response::Message};
+use souk_store::TrackPoint;
 use tokio::time::timeout;
 use tonic::Status;
 
 use super::{Api, open_ride, read};
-use crate::{rides::RideWatch, store::TrackPoint, wire};
+use crate::{rides::RideWatch, wire};
 
 /// Points that are read from the store at a time.
 const PAGE: usize = 64;

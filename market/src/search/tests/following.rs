@@ -3,9 +3,10 @@
 use std::{fs, path::Path, time::Duration};
 
 use souk_domain::{Quantity, Timestamp};
+use souk_store::FeedPosition;
 
 use super::*;
-use crate::{search::SearchError, store::FeedPosition};
+use crate::search::SearchError;
 
 /// Waits for a condition, up to a deadline.
 async fn eventually(what: &str, condition: impl AsyncFn() -> bool) {

@@ -11,12 +11,11 @@ use souk_domain::{
     Category, Description, DisplayName, Item, ItemId, ItemName, Money, Order, OrderId, Party, PartyId,
     RatingSummary, Recorded, RequestId, Ride, RideId, Till, Timestamp, Wish,
 };
-use uuid::Uuid;
-
-use crate::{
+use souk_store::{
+    FeedEntry, FeedPosition, OrderQuery, Reads, SalesSummary, StoreError, TimeRange, Totals,
     audit::{AuditRow, Head},
-    store::{FeedEntry, FeedPosition, OrderQuery, Reads, SalesSummary, StoreError, TimeRange, Totals},
 };
+use uuid::Uuid;
 
 /// Holds items; every change moves its feed by one.
 #[derive(Default)]

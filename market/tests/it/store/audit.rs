@@ -1,7 +1,7 @@
 //! The audit log, committed with what it tells of; and the operators' list of parties.
 
-use market::audit::{Head, Verifier};
 use souk_domain::{Action, AuditEntry, Keys, SuspensionReason, Timestamp};
+use souk_store::audit::{Head, Verifier};
 
 use super::{ALICE, BOB, CAROL, DAVE, Shop, buy, on_every_back_end, party, reprice};
 

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use market::store::{Claim, Delivery, DueQuery, Retention, Settlement, Verdict};
 use souk_domain::{Action, EventKind, ItemId, Role, Sequence, TestText, Timestamp};
+use souk_store::{Claim, Delivery, DueQuery, Retention, Settlement, Verdict};
 
 use super::{ALICE, BOB, DAVE, HOUR, Shop, buy, on_every_back_end, owner, party, reprice};
 

@@ -1,7 +1,7 @@
 //! What only a store in a file has to promise.
 
-use market::store::{StoreError, sqlite};
 use souk_domain::{OrderId, Outcome};
+use souk_store::{StoreError, sqlite};
 
 use super::{ALICE, BOB, Shop, buy, path_in};
 

@@ -2,11 +2,11 @@
 
 use std::{net::TcpListener, time::Duration};
 
-use market::store::{
+use souk_domain::{Keys, Outcome, Sku};
+use souk_store::{
     StoreError,
     postgres::{self, PostgresOptions},
 };
-use souk_domain::{Keys, Outcome, Sku};
 use tokio::time::timeout;
 
 use super::{ALICE, BOB, Shop, buy, party, reprice};

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use market::store::{FeedPosition, OrderQuery, OrdersOf, TimeRange};
 use souk_domain::{Action, CancelReason, ItemId, OrderId, OrderStatus, Outcome, Refusal, Stars};
+use souk_store::{FeedPosition, OrderQuery, OrdersOf, TimeRange};
 
 use super::{ALICE, BOB, CAROL, DAVE, Shop, buy, line, on_every_back_end, party, reprice, sell};
 

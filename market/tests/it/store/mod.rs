@@ -12,12 +12,12 @@ mod tills;
 
 use std::{path::PathBuf, time::Duration};
 
-use market::store::{self, Lane, LeaseOwner, Receipt, Store};
 use souk_domain::{
     Action, Callback, Category, Command, Context, Description, DisplayName, EventId, Fingerprint, Item,
     ItemId, ItemListing, ItemName, Keys, Money, OrderLine, OrderQuantity, Origin, Outcome, PartyId, Quantity,
     Refusal, RequestId, RequestKey, Role, Timestamp, decide,
 };
+use souk_store::{Lane, LeaseOwner, Receipt, Store};
 use tempfile::TempDir;
 use uuid::Uuid;
 
@@ -52,12 +52,12 @@ fn owner(number: u128) -> LeaseOwner {
 
 impl Shop {
     pub(crate) async fn memory() -> Self {
-        Self::with(store::memory::open(), None).await
+        Self::with(souk_store::memory::open(), None).await
     }
 
     pub(crate) async fn sqlite() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let store = store::sqlite::open(&folder.path().join("shop.db")).unwrap();
+        let store = souk_store::sqlite::open(&folder.path().join("shop.db")).unwrap();
         Self::with(store, Some(folder)).await
     }
 
@@ -99,7 +99,7 @@ impl Shop {
         let Self { store, lane, now, requests, events, folder, .. } = self;
         drop((store, lane));
         let path = path_in(folder.as_ref());
-        let again = Self::over(store::sqlite::open(&path).unwrap(), folder);
+        let again = Self::over(souk_store::sqlite::open(&path).unwrap(), folder);
         Self { now, requests, events, ..again }
     }
 

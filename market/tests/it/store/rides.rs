@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use market::store::{Fix, TrackPoint};
 use souk_domain::{
     Action, OrderId, OrderStatus, Outcome, Place, Refusal, Ride, RideId, RideKind, RidePlan, RideStop,
     RideText, Timestamp,
 };
+use souk_store::{Fix, TrackPoint};
 use uuid::Uuid;
 
 use super::{ALICE, BOB, CAROL, DAVE, Shop, buy, on_every_back_end};

@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use market::store::{
-    FeedPosition, SaveError, StoreError,
-    postgres::{self, PostgresOptions},
-};
 use souk_domain::{
     Action, CancelReason, Command, Context, EventId, ItemId, Keys, Outcome, Role, SuspensionReason,
     WorkingSet, decide,
+};
+use souk_store::{
+    FeedPosition, SaveError, StoreError,
+    postgres::{self, PostgresOptions},
 };
 use uuid::Uuid;
 
@@ -221,7 +221,7 @@ async fn the_chain_holds_over_two_markets() {
     }
     let (one, two) = tokio::join!(shop.store.reads.audit_head(), other.store.reads.audit_head());
     assert_eq!(one.unwrap(), two.unwrap());
-    let mut verifier = market::audit::Verifier::new(None);
+    let mut verifier = souk_store::audit::Verifier::new(None);
     let rows = shop.store.reads.audit(0, 1_000).await.unwrap();
     rows.iter().try_for_each(|row| verifier.check(row)).unwrap();
     assert_eq!(verifier.finish().unwrap().sequence, 4 + 1 + 10);

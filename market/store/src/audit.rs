@@ -1,0 +1,302 @@
+//! The audit log: who changed what, when, and from where. Entries are lines of text, chained by hashes.
+//!
+//! **Guarantee.** An entry is committed in the same transaction as its change, so there is no change without
+//! its entry. Each entry is one line of JSON whose hash covers all entries before it; [`Verifier`] detects
+//! whether an entry was changed, removed, inserted or moved. It can't detect that the *end* was cut off, or
+//! that someone with write access to the store rewrote the whole log. For that, note the head
+//! (`market audit head`, also in the market's own log) on another machine and compare it.
+
+use std::{fmt, net::IpAddr, str::FromStr};
+
+use aws_lc_rs::digest::{Context, SHA256};
+use data_encoding::HEXLOWER;
+use serde::Serialize;
+use souk_domain::AuditEntry;
+use uuid::Uuid;
+
+/// SHA-256 over the hash before it, the entry's number, and its line.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct AuditHash(pub [u8; 32]);
+
+impl AuditHash {
+    /// What stands before the first entry.
+    pub const START: Self = Self([0; 32]);
+
+    fn of(before: Self, sequence: i64, line: &str) -> Self {
+        let mut hash = Context::new(&SHA256);
+        hash.update(&before.0);
+        hash.update(&sequence.to_be_bytes());
+        hash.update(line.as_bytes());
+        let mut bytes = [0; 32];
+        bytes.copy_from_slice(hash.finish().as_ref());
+        Self(bytes)
+    }
+}
+
+impl fmt::Display for AuditHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&HEXLOWER.encode(&self.0))
+    }
+}
+
+impl fmt::Debug for AuditHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// An entry as it is kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AuditRow {
+    /// Its place: 1, 2, 3, and so on.
+    pub sequence: i64,
+    /// One JSON object.
+    pub line: String,
+    /// Ties it to all before it.
+    pub hash: AuditHash,
+}
+
+/// The end of the log at some time. Written `SEQUENCE:HASH`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Head {
+    /// The last entry's number; 0 before the first.
+    pub sequence: i64,
+    /// Its hash.
+    pub hash: AuditHash,
+}
+
+impl Head {
+    /// Of an empty log.
+    pub const START: Self = Self { sequence: 0, hash: AuditHash::START };
+}
+
+impl fmt::Display for Head {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.sequence, self.hash)
+    }
+}
+
+impl FromStr for Head {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        const EXPECTED: &str = "expected SEQUENCE:HASH, as `market audit head` prints it";
+        let (sequence, hash) = text.split_once(':').ok_or(EXPECTED)?;
+        let sequence = sequence.parse().map_err(|_| EXPECTED)?;
+        let hash = HEXLOWER.decode(hash.as_bytes()).map_err(|_| EXPECTED)?;
+        Ok(Self { sequence, hash: AuditHash(hash.try_into().map_err(|_| EXPECTED)?) })
+    }
+}
+
+/// Puts entries at the end of a log.
+#[derive(Debug)]
+pub struct Link(Head);
+
+impl Link {
+    /// After this end.
+    pub fn after(head: Head) -> Self {
+        Self(head)
+    }
+
+    /// The row for the next entry.
+    pub fn next(&mut self, entry: &AuditEntry) -> AuditRow {
+        self.next_line(line(entry))
+    }
+
+    /// The same, of an entry that was put into words before.
+    pub fn next_line(&mut self, line: String) -> AuditRow {
+        let sequence = self.0.sequence + 1;
+        let hash = AuditHash::of(self.0.hash, sequence, &line);
+        self.0 = Head { sequence, hash };
+        AuditRow { sequence, line, hash }
+    }
+}
+
+/// The fields in the order in which they are read.
+#[derive(Serialize)]
+struct Line<'a> {
+    at: i64,
+    who: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    from: Option<IpAddr>,
+    did: &'a str,
+    what: &'a str,
+    #[serde(skip_serializing_if = "is_once")]
+    count: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    request: Option<Uuid>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
+fn is_once(count: &u32) -> bool {
+    *count == 1
+}
+
+/// An entry in words: one JSON object.
+pub fn line(entry: &AuditEntry) -> String {
+    let AuditEntry { at, who, from, did, what, count, request } = entry;
+    let request = request.map(|request| request.0);
+    let line = Line { at: at.0, who, from: *from, did, what, count: *count, request };
+    // Numbers and texts can't fail to be written.
+    serde_json::to_string(&line).unwrap_or_default()
+}
+
+/// Follows a log from its beginning.
+#[derive(Debug)]
+pub struct Verifier {
+    end: Head,
+    expected: Option<Head>,
+}
+
+/// Where the log is not as it was written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Broken {
+    /// An entry is missing, or one was put in.
+    #[error("entry {expected} is missing: {found} follows on {}", expected - 1)]
+    Missing {
+        /// The number that should come.
+        expected: i64,
+        /// The number that comes.
+        found: i64,
+    },
+    /// An entry, or its hash, is not as it was written.
+    #[error("entry {0} is not as it was written")]
+    Altered(i64),
+    /// The log ends before the head that was noted.
+    #[error("the log ends at entry {found}, but {noted} was noted: its end was cut off")]
+    CutOff {
+        /// The last entry.
+        found: i64,
+        /// The one that was noted.
+        noted: i64,
+    },
+    /// The log was written anew: it holds together, but it is another.
+    #[error("entry {0} is not the one that was noted: the log was written anew")]
+    Rewritten(i64),
+}
+
+impl Verifier {
+    /// With a head that was noted earlier, if there is one.
+    pub fn new(noted: Option<Head>) -> Self {
+        Self { end: Head::START, expected: noted.filter(|noted| noted.sequence > 0) }
+    }
+
+    /// The next entry.
+    pub fn check(&mut self, row: &AuditRow) -> Result<(), Broken> {
+        let expected = self.end.sequence + 1;
+        if row.sequence != expected {
+            return Err(Broken::Missing { expected, found: row.sequence });
+        }
+        if row.hash != AuditHash::of(self.end.hash, row.sequence, &row.line) {
+            return Err(Broken::Altered(row.sequence));
+        }
+        self.end = Head { sequence: row.sequence, hash: row.hash };
+        match self.expected {
+            Some(noted) if noted.sequence == row.sequence && noted.hash != row.hash => {
+                Err(Broken::Rewritten(row.sequence))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The log is over.
+    pub fn finish(self) -> Result<Head, Broken> {
+        match self.expected {
+            Some(noted) if noted.sequence > self.end.sequence => {
+                Err(Broken::CutOff { found: self.end.sequence, noted: noted.sequence })
+            }
+            _ => Ok(self.end),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use souk_domain::{RequestId, Timestamp};
+
+    fn log(entries: i64) -> Vec<AuditRow> {
+        let mut link = Link::after(Head::START);
+        let entry = |number| AuditEntry {
+            at: Timestamp(number),
+            who: "seller/x".into(),
+            from: Some([192, 0, 2, 7].into()),
+            did: "SellItem",
+            what: format!("item {number}"),
+            count: 1,
+            request: Some(RequestId(Uuid::from_u128(7))),
+        };
+        (1..=entries).map(|number| link.next(&entry(number))).collect()
+    }
+
+    fn verify(log: &[AuditRow], noted: Option<Head>) -> Result<Head, Broken> {
+        let mut verifier = Verifier::new(noted);
+        log.iter().try_for_each(|row| verifier.check(row))?;
+        verifier.finish()
+    }
+
+    fn head(log: &[AuditRow], entry: usize) -> Head {
+        Head { sequence: log[entry - 1].sequence, hash: log[entry - 1].hash }
+    }
+
+    #[test]
+    fn a_log_as_it_was_written_is_good() {
+        let log = log(5);
+        assert_eq!(verify(&log, None).unwrap(), head(&log, 5));
+        assert_eq!(verify(&log, Some(head(&log, 3))).unwrap(), head(&log, 5));
+        assert_eq!(verify(&[], None).unwrap(), Head::START);
+        assert_eq!(head(&log, 3).to_string().parse::<Head>().unwrap(), head(&log, 3));
+        let line = r#"{"at":1,"who":"seller/x","from":"192.0.2.7","did":"SellItem","what":"item 1","request":"00000000-0000-0000-0000-000000000007"}"#;
+        assert_eq!(log[0].line, line);
+    }
+
+    #[test]
+    fn whatever_is_done_to_an_entry_is_found() {
+        for entry in 0..5 {
+            let mut altered = log(5);
+            altered[entry].line = altered[entry].line.replace("seller/x", "seller/y");
+            assert_eq!(verify(&altered, None), Err(Broken::Altered(entry as i64 + 1)));
+            let mut rehashed = log(5);
+            rehashed[entry].hash = AuditHash([7; 32]);
+            assert_eq!(verify(&rehashed, None), Err(Broken::Altered(entry as i64 + 1)));
+        }
+        for entry in 0..4 {
+            let mut without = log(5);
+            without.remove(entry);
+            assert!(matches!(verify(&without, None), Err(Broken::Missing { .. })));
+            let mut renumbered = log(5);
+            renumbered.remove(entry);
+            renumbered.iter_mut().zip(1..).for_each(|(row, sequence)| row.sequence = sequence);
+            assert_eq!(verify(&renumbered, None), Err(Broken::Altered(entry as i64 + 1)));
+            let mut swapped = log(5);
+            swapped.swap(entry, entry + 1);
+            assert!(verify(&swapped, None).is_err());
+        }
+    }
+
+    #[test]
+    fn a_noted_head_finds_what_the_chain_alone_can_not() {
+        let log = log(5);
+        let noted = Some(head(&log, 5));
+        assert_eq!(verify(&log[..3], None).unwrap().sequence, 3);
+        assert_eq!(verify(&log[..3], noted), Err(Broken::CutOff { found: 3, noted: 5 }));
+        // Somebody leaves the second entry out and computes all hashes anew.
+        let mut link = Link::after(Head::START);
+        let anew: Vec<_> = (0..5)
+            .map(|number| {
+                let entry = AuditEntry {
+                    at: Timestamp(number),
+                    who: String::new(),
+                    from: None,
+                    did: "SellItem",
+                    what: String::new(),
+                    count: 1,
+                    request: None,
+                };
+                link.next(&entry)
+            })
+            .collect();
+        assert!(verify(&anew, None).is_ok());
+        assert_eq!(verify(&anew, noted), Err(Broken::Rewritten(5)));
+    }
+}

@@ -1,0 +1,172 @@
+//! The one lane.
+
+use async_trait::async_trait;
+use souk_domain::{Audience, IdRange, Keys, NewEvent, WorkingSet};
+
+use super::{
+    Memory,
+    state::{FanOut, State},
+};
+use crate::{Lane, Receipt, SaveError, StoreError, audit::Link};
+
+pub(super) struct MemoryLane {
+    memory: Memory,
+}
+
+impl MemoryLane {
+    pub(super) fn new(memory: Memory) -> Self {
+        Self { memory }
+    }
+}
+
+#[async_trait]
+impl Lane for MemoryLane {
+    async fn load(&mut self, keys: &Keys) -> Result<WorkingSet, StoreError> {
+        Ok(load(&self.memory.state(), keys))
+    }
+
+    async fn save(&mut self, rows: &WorkingSet) -> Result<Receipt, SaveError> {
+        Ok(save(&mut self.memory.state(), rows))
+    }
+
+    async fn abandon(&mut self) {}
+}
+
+fn load(state: &State, keys: &Keys) -> WorkingSet {
+    let mut rows = WorkingSet::default();
+    for id in &keys.rides {
+        if let Some(ride) = state.rides.get(id) {
+            rows.rides.load(*id, ride.clone());
+        }
+    }
+    for id in &keys.tills {
+        if let Some(till) = state.tills.get(id) {
+            rows.tills.load(*id, till.clone());
+        }
+    }
+    for id in &keys.orders {
+        if let Some(order) = state.orders.get(id) {
+            rows.orders.load(*id, order.clone());
+        }
+    }
+    let ordered: Vec<_> =
+        rows.orders.keys().filter_map(|id| rows.orders.row(id)).map(|order| order.item).collect();
+    for (seller, sku) in &keys.skus {
+        if let Some(id) = state.skus.get(&(*seller, sku.clone())) {
+            rows.skus.insert((*seller, sku.clone()), *id);
+        }
+    }
+    let numbered: Vec<_> = rows.skus.values().copied().collect();
+    for id in keys.items.iter().copied().chain(ordered).chain(numbered) {
+        if let Some(item) = state.item(id) {
+            rows.items.load(id, item);
+        }
+    }
+    let sellers: Vec<_> =
+        rows.items.keys().filter_map(|id| rows.items.row(id)).map(|item| item.seller).collect();
+    for id in keys.parties.iter().copied().chain(sellers) {
+        if let Some(party) = state.parties.get(&id) {
+            rows.parties.load(id, party.clone());
+        }
+    }
+    for key in &keys.wishes {
+        if let Some(wish) = state.wishes.get(key) {
+            rows.wishes.load(*key, *wish);
+        }
+    }
+    for key in &keys.ratings {
+        if let Some(stars) = state.ratings.get(key) {
+            rows.ratings.load(*key, *stars);
+        }
+    }
+    for (buyer, item) in keys.purchases.iter().copied() {
+        let orders = state.orders.values();
+        let standing =
+            orders.filter(|order| order.buyer == buyer && order.item == item && order.status.stands());
+        rows.purchases.insert((buyer, item), i64::try_from(standing.count()).unwrap_or(i64::MAX));
+    }
+    for key in &keys.requests {
+        if let Some((recorded, _)) = state.requests.get(key) {
+            rows.requests.load(*key, recorded.clone());
+        }
+    }
+    if keys.new_items > 0 {
+        rows.item_ids = IdRange::new(state.last_item + 1, keys.new_items);
+    }
+    if keys.new_orders > 0 {
+        rows.order_ids = IdRange::new(state.last_order + 1, keys.new_orders);
+    }
+    rows
+}
+
+fn save(state: &mut State, rows: &WorkingSet) -> Receipt {
+    for (id, party) in rows.parties.changes() {
+        let Some(party) = party else { continue };
+        state.parties.insert(id, party.clone());
+        let mailbox = state.mailboxes.entry(id).or_default();
+        mailbox.failures = 0;
+        mailbox.last_failure.clear();
+        mailbox.next_attempt = mailbox.next_attempt.map(|_| Default::default());
+    }
+    for (id, item) in rows.items.changes() {
+        let Some(item) = item else { continue };
+        if let Some(sku) = &item.sku {
+            let key = (item.seller, sku.clone());
+            if item.is_listed() {
+                state.skus.insert(key, id);
+            } else {
+                state.skus.remove(&key);
+            }
+        }
+        state.items.insert(id, item.clone());
+    }
+    for (id, order) in rows.orders.changes() {
+        state.orders.extend(order.map(|order| (id, order.clone())));
+    }
+    for (id, ride) in rows.rides.changes() {
+        state.rides.extend(ride.map(|ride| (id, ride.clone())));
+    }
+    for (id, till) in rows.tills.changes() {
+        state.mailboxes.entry(id.mailbox()).or_default();
+        match till {
+            Some(till) => state.tills.insert(id, till.clone()),
+            None => state.tills.remove(&id),
+        };
+    }
+    for (key, wish) in rows.wishes.changes() {
+        match wish {
+            Some(wish) => state.wishes.insert(key, *wish),
+            None => state.wishes.remove(&key),
+        };
+    }
+    for (key, stars) in rows.ratings.changes() {
+        state.ratings.extend(stars.map(|stars| (key, *stars)));
+    }
+    for (key, recorded) in rows.requests.changes() {
+        state.requests.extend(recorded.map(|recorded| (key, (recorded.clone(), rows.decided_at))));
+    }
+    state.last_item = state.last_item.max(rows.item_ids.next() - 1);
+    state.last_order = state.last_order.max(rows.order_ids.next() - 1);
+    let feed_position = state.move_in_feed(&rows.search_changes);
+    let mut receipt = Receipt { feed_position, ..Receipt::of(rows) };
+    for event in &rows.events {
+        save_event(state, event, rows, &mut receipt);
+    }
+    let mut link = Link::after(state.audit_head());
+    state.audit.extend(rows.audit.iter().map(|entry| link.next(entry)));
+    receipt
+}
+
+fn save_event(state: &mut State, new: &NewEvent, rows: &WorkingSet, receipt: &mut Receipt) {
+    let NewEvent { event, audience } = new;
+    match *audience {
+        Audience::Party(recipient) => {
+            state.mailboxes.entry(recipient).or_default().put(event.clone(), rows.decided_at);
+            receipt.recipients.push(recipient);
+        }
+        Audience::Wishers(item) => {
+            state.fan_outs.push(FanOut { event: event.clone(), item, cursor: None });
+            receipt.needs_expansion = true;
+        }
+    }
+}

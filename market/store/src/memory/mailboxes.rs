@@ -1,0 +1,195 @@
+//! Mailboxes.
+
+use std::ops::Bound;
+
+use async_trait::async_trait;
+use souk_domain::{EventKind, ItemId, PartyId, Sequence, Timestamp};
+
+use super::{
+    Memory,
+    state::{Holder, Mailbox, State},
+};
+use crate::{
+    Claim, Delivery, DueQuery, Expansion, LeaseEpoch, LeaseOwner, MailboxState, Mailboxes, Retention,
+    Settlement, StoreError, Verdict,
+};
+
+#[async_trait]
+impl Mailboxes for Memory {
+    async fn claim_due(&self, query: &DueQuery) -> Result<Vec<Claim>, StoreError> {
+        let mut state = self.state();
+        let State { parties, mailboxes, .. } = &mut *state;
+        let mut due: Vec<_> = mailboxes
+            .iter()
+            .filter(|(id, mailbox)| parties.get(id).is_some_and(|party| mailbox.is_due(party, query.now)))
+            .map(|(id, mailbox)| (mailbox.next_attempt, *id))
+            .collect();
+        due.sort_unstable();
+        let until = query.now.plus(query.lease);
+        let mut claims = Vec::new();
+        for (_, id) in due.into_iter().take(query.mailboxes) {
+            let (Some(party), Some(mailbox)) = (parties.get(&id), mailboxes.get_mut(&id)) else { continue };
+            let mut claim = mailbox.claim(&Holder::of(party), query.owner, until);
+            claim.deliveries = mailbox.after(Sequence(0), query.deliveries);
+            if claim.deliveries.is_empty() {
+                mailbox.give_back();
+            } else {
+                claims.push(claim);
+            }
+        }
+        Ok(claims)
+    }
+
+    async fn next_due(&self) -> Result<Option<Timestamp>, StoreError> {
+        let state = self.state();
+        let waiting = state
+            .mailboxes
+            .iter()
+            .filter(|(id, _)| state.parties.get(id).is_some_and(|party| party.open_callback().is_some()));
+        Ok(waiting.filter_map(|(_, m)| m.next_attempt.map(|next| next.max(m.lease_until))).min())
+    }
+
+    async fn take_over(
+        &self,
+        recipient: PartyId,
+        owner: LeaseOwner,
+        until: Timestamp,
+    ) -> Result<Option<Claim>, StoreError> {
+        let mut state = self.state();
+        let found = state.holder(recipient).zip(state.mailboxes.get_mut(&recipient));
+        Ok(found.map(|(holder, mailbox)| mailbox.claim(&holder, owner, until)))
+    }
+
+    async fn renew(
+        &self,
+        recipient: PartyId,
+        epoch: LeaseEpoch,
+        until: Timestamp,
+    ) -> Result<bool, StoreError> {
+        let mut state = self.state();
+        let held = held(&mut state, recipient, epoch);
+        Ok(held.map(|mailbox| mailbox.lease_until = until).is_some())
+    }
+
+    async fn pending(
+        &self,
+        recipient: PartyId,
+        after: Sequence,
+        limit: usize,
+    ) -> Result<Vec<Delivery>, StoreError> {
+        let state = self.state();
+        Ok(state.mailboxes.get(&recipient).map_or_else(Vec::new, |mailbox| mailbox.after(after, limit)))
+    }
+
+    async fn settle(&self, settlements: &[Settlement]) -> Result<Vec<bool>, StoreError> {
+        let mut state = self.state();
+        Ok(settlements.iter().map(|settlement| settle(&mut state, settlement)).collect())
+    }
+
+    async fn acknowledge(&self, recipient: PartyId, through: Sequence) -> Result<i64, StoreError> {
+        let mut state = self.state();
+        let Some(mailbox) = state.mailboxes.get_mut(&recipient) else { return Ok(0) };
+        mailbox.take_out(through);
+        Ok(i64::try_from(mailbox.waiting.len()).unwrap_or(i64::MAX))
+    }
+
+    async fn state(&self, recipient: PartyId) -> Result<Option<MailboxState>, StoreError> {
+        let state = Memory::state(self);
+        let found = state.holder(recipient).zip(state.mailboxes.get(&recipient));
+        Ok(found.map(|(holder, mailbox)| MailboxState {
+            pending: i64::try_from(mailbox.waiting.len()).unwrap_or(i64::MAX),
+            oldest: mailbox.waiting.values().map(|event| event.occurred_at).min(),
+            acknowledged: mailbox.acknowledged,
+            last_sequence: mailbox.last_sequence,
+            callback: holder.callback,
+            failures: mailbox.failures,
+            next_attempt: mailbox.next_attempt,
+            last_failure: mailbox.last_failure.clone(),
+        }))
+    }
+
+    async fn probe(&self, recipient: PartyId, now: Timestamp) -> Result<bool, StoreError> {
+        let mut state = self.state();
+        let Some(mailbox) = state.mailboxes.get_mut(&recipient) else { return Ok(false) };
+        mailbox.next_attempt = mailbox.next_attempt.map(|_| now);
+        Ok(mailbox.next_attempt.is_some())
+    }
+
+    async fn expand(&self, limit: usize) -> Result<Expansion, StoreError> {
+        Ok(expand(&mut self.state(), limit))
+    }
+
+    async fn expire(&self, now: Timestamp, retention: Retention, limit: usize) -> Result<usize, StoreError> {
+        let mut left = limit;
+        for mailbox in self.state().mailboxes.values_mut() {
+            mailbox.waiting.retain(|_, event| {
+                let kept = if event.kind.is_order() { retention.orders } else { retention.updates };
+                let drop = left > 0 && event.occurred_at < now.minus(kept);
+                left -= usize::from(drop);
+                !drop
+            });
+        }
+        Ok(limit - left)
+    }
+
+    async fn forget_requests(&self, before: Timestamp, limit: usize) -> Result<usize, StoreError> {
+        let mut left = limit;
+        self.state().requests.retain(|_, (_, done_at)| {
+            let forget = left > 0 && *done_at < before;
+            left -= usize::from(forget);
+            !forget
+        });
+        Ok(limit - left)
+    }
+}
+
+/// The mailbox, if the claim is still the latest.
+fn held(state: &mut State, recipient: PartyId, epoch: LeaseEpoch) -> Option<&mut Mailbox> {
+    state.mailboxes.get_mut(&recipient).filter(|mailbox| mailbox.lease_epoch == epoch.0)
+}
+
+fn settle(state: &mut State, settlement: &Settlement) -> bool {
+    let Some(mailbox) = held(state, settlement.recipient, settlement.epoch) else { return false };
+    mailbox.lease_owner = None;
+    mailbox.lease_until = Timestamp(0);
+    match &settlement.verdict {
+        Verdict::Delivered(through) => mailbox.take_out(*through),
+        Verdict::Failed { retry_at, reason } => {
+            mailbox.failures += 1;
+            mailbox.last_failure.clone_from(reason);
+            mailbox.next_attempt = mailbox.next_attempt.map(|_| *retry_at);
+        }
+        Verdict::Released => mailbox.give_back(),
+    }
+    true
+}
+
+fn expand(state: &mut State, limit: usize) -> Expansion {
+    let State { fan_outs, wishes, mailboxes, .. } = state;
+    let Some(fan_out) = fan_outs.first_mut() else { return Expansion::default() };
+    let recipients: Vec<PartyId> = wishers(wishes, fan_out.item, fan_out.cursor).take(limit).collect();
+    for recipient in &recipients {
+        if matches!(fan_out.event.kind, EventKind::ItemWithdrawn { .. }) {
+            wishes.remove(&(*recipient, fan_out.item));
+        }
+        mailboxes.entry(*recipient).or_default().put(fan_out.event.clone(), fan_out.event.occurred_at);
+    }
+    fan_out.cursor = recipients.last().copied();
+    if recipients.len() < limit {
+        fan_outs.remove(0);
+    }
+    Expansion { recipients, more: !fan_outs.is_empty() }
+}
+
+/// Who wishes for an item, after a party.
+fn wishers<V>(
+    wishes: &std::collections::BTreeMap<(PartyId, ItemId), V>,
+    item: ItemId,
+    after: Option<PartyId>,
+) -> impl Iterator<Item = PartyId> {
+    let from = after.map_or(Bound::Unbounded, |after| Bound::Excluded((after, ItemId(i64::MAX))));
+    wishes
+        .range((from, Bound::Unbounded))
+        .filter(move |((_, of), _)| *of == item)
+        .map(|((buyer, _), _)| *buyer)
+}

@@ -1,0 +1,179 @@
+//! What there is.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use souk_domain::{
+    Callback, Event, Item, ItemId, Order, OrderId, Party, PartyId, Recorded, RequestId, Ride, RideId, Role,
+    Sequence, Sku, Stars, Till, TillId, Timestamp, Wish,
+};
+
+use crate::{
+    Claim, Delivery, FeedPosition, LeaseEpoch, LeaseOwner, TrackPoint,
+    audit::{AuditRow, Head},
+};
+
+/// Everything, by key.
+#[derive(Default)]
+pub(super) struct State {
+    pub(super) parties: BTreeMap<PartyId, Party>,
+    pub(super) items: BTreeMap<ItemId, Item>,
+    /// Listed items by their sellers' own numbers.
+    pub(super) skus: BTreeMap<(PartyId, Sku), ItemId>,
+    pub(super) feed: BTreeMap<FeedPosition, ItemId>,
+    pub(super) feed_positions: BTreeMap<ItemId, FeedPosition>,
+    pub(super) orders: BTreeMap<OrderId, Order>,
+    pub(super) rides: BTreeMap<RideId, Ride>,
+    pub(super) tills: BTreeMap<TillId, Till>,
+    pub(super) tracks: BTreeMap<RideId, Vec<TrackPoint>>,
+    pub(super) wishes: BTreeMap<(PartyId, ItemId), Wish>,
+    pub(super) ratings: BTreeMap<(PartyId, ItemId), Stars>,
+    pub(super) requests: BTreeMap<(PartyId, RequestId), (Recorded, Timestamp)>,
+    pub(super) mailboxes: BTreeMap<PartyId, Mailbox>,
+    pub(super) fan_outs: Vec<FanOut>,
+    pub(super) audit: Vec<AuditRow>,
+    pub(super) last_item: i64,
+    pub(super) last_order: i64,
+    pub(super) last_feed: i64,
+}
+
+/// An event for wishers, and how far it has been turned into deliveries.
+pub(super) struct FanOut {
+    pub(super) event: Event,
+    pub(super) item: ItemId,
+    pub(super) cursor: Option<PartyId>,
+}
+
+/// One party's mailbox.
+#[derive(Default)]
+pub(super) struct Mailbox {
+    pub(super) waiting: BTreeMap<Sequence, Event>,
+    pub(super) last_sequence: i64,
+    pub(super) acknowledged: i64,
+    pub(super) failures: u32,
+    pub(super) last_failure: String,
+    /// When to deliver; `None` when nothing waits.
+    pub(super) next_attempt: Option<Timestamp>,
+    pub(super) lease_owner: Option<LeaseOwner>,
+    pub(super) lease_epoch: i64,
+    pub(super) lease_until: Timestamp,
+}
+
+impl Mailbox {
+    /// Puts an event in: the mailbox is due now, unless failures hold it back.
+    pub(super) fn put(&mut self, event: Event, now: Timestamp) {
+        if let Some(topic) = event.kind.coalesces_by() {
+            self.waiting.retain(|_, waiting| waiting.kind.coalesces_by() != Some(topic));
+        }
+        self.last_sequence += 1;
+        self.waiting.insert(Sequence(self.last_sequence), event);
+        self.next_attempt = Some(match self.next_attempt {
+            Some(next) if self.failures > 0 => next,
+            Some(next) => next.min(now),
+            None => now,
+        });
+    }
+
+    /// Takes everything up to a sequence that was given out, and forgets the failures.
+    pub(super) fn take_out(&mut self, through: Sequence) {
+        if through.0 > self.last_sequence {
+            return;
+        }
+        self.waiting.retain(|sequence, _| *sequence > through);
+        self.acknowledged = self.acknowledged.max(through.0);
+        self.failures = 0;
+        self.last_failure.clear();
+        self.next_attempt = (!self.waiting.is_empty()).then_some(Timestamp(0));
+    }
+
+    /// Ends a lease, and lets the mailbox be due only if something waits.
+    pub(super) fn give_back(&mut self) {
+        self.lease_owner = None;
+        self.lease_until = Timestamp(0);
+        self.next_attempt =
+            if self.waiting.is_empty() { None } else { Some(self.next_attempt.unwrap_or_default()) };
+    }
+
+    pub(super) fn is_due(&self, party: &Party, now: Timestamp) -> bool {
+        party.open_callback().is_some()
+            && self.next_attempt.is_some_and(|next| next <= now)
+            && self.lease_until <= now
+    }
+
+    pub(super) fn claim(&mut self, of: &Holder, owner: LeaseOwner, until: Timestamp) -> Claim {
+        self.lease_owner = Some(owner);
+        self.lease_epoch += 1;
+        self.lease_until = until;
+        Claim {
+            recipient: of.mailbox,
+            role: of.role,
+            callback: of.callback.clone(),
+            epoch: LeaseEpoch(self.lease_epoch),
+            last_sequence: Sequence(self.last_sequence),
+            failures: self.failures,
+            deliveries: Vec::new(),
+        }
+    }
+
+    pub(super) fn after(&self, after: Sequence, limit: usize) -> Vec<Delivery> {
+        self.waiting
+            .range(Sequence(after.0.saturating_add(1))..)
+            .take(limit)
+            .map(|(sequence, event)| Delivery { sequence: *sequence, event: event.clone() })
+            .collect()
+    }
+}
+
+/// Whose a mailbox is: a party's, or a till's, which has no callback.
+pub(super) struct Holder {
+    mailbox: PartyId,
+    role: Role,
+    pub(super) callback: Option<Callback>,
+}
+
+impl Holder {
+    pub(super) fn of(party: &Party) -> Self {
+        Self { mailbox: party.id, role: party.role, callback: party.open_callback().cloned() }
+    }
+}
+
+impl State {
+    /// Whose a mailbox is; a removed till's mailbox stays.
+    pub(super) fn holder(&self, mailbox: PartyId) -> Option<Holder> {
+        match self.parties.get(&mailbox) {
+            Some(party) => Some(Holder::of(party)),
+            None => self.mailboxes.contains_key(&mailbox).then_some(Holder {
+                mailbox,
+                role: Role::Seller,
+                callback: None,
+            }),
+        }
+    }
+
+    /// The end of the audit log.
+    pub(super) fn audit_head(&self) -> Head {
+        self.audit.last().map_or(Head::START, |last| Head { sequence: last.sequence, hash: last.hash })
+    }
+
+    /// An item with its seller's present name.
+    pub(super) fn item(&self, id: ItemId) -> Option<Item> {
+        let mut item = self.items.get(&id)?.clone();
+        if let Some(seller) = self.parties.get(&item.seller) {
+            item.seller_name = seller.display_name.clone();
+        }
+        Some(item)
+    }
+
+    /// Gives a changed item the next place in the feed.
+    pub(super) fn move_in_feed(&mut self, changed: &BTreeSet<ItemId>) -> Option<FeedPosition> {
+        for item in changed {
+            if let Some(before) = self.feed_positions.get(item) {
+                self.feed.remove(before);
+            }
+            self.last_feed += 1;
+            let position = FeedPosition(self.last_feed);
+            self.feed.insert(position, *item);
+            self.feed_positions.insert(*item, position);
+        }
+        (!changed.is_empty()).then_some(FeedPosition(self.last_feed))
+    }
+}

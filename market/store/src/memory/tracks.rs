@@ -1,0 +1,46 @@
+//! Tracks of rides.
+
+use async_trait::async_trait;
+use souk_domain::{RideId, Timestamp};
+
+use super::Memory;
+use crate::{Fix, StoreError, TrackPoint, Tracks};
+
+#[async_trait]
+impl Tracks for Memory {
+    async fn lengthen(&self, ride: RideId, fixes: &[Fix]) -> Result<(), StoreError> {
+        let mut state = self.state();
+        let track = state.tracks.entry(ride).or_default();
+        for fix in fixes {
+            let end = track.last().copied();
+            if end.is_none_or(|end| fix.at > end.fix.at) {
+                track.push(TrackPoint::after(end, *fix));
+            }
+        }
+        Ok(())
+    }
+
+    async fn last(&self, ride: RideId, count: usize) -> Result<Vec<TrackPoint>, StoreError> {
+        let state = self.state();
+        let track = state.tracks.get(&ride).map_or(&[][..], Vec::as_slice);
+        Ok(track[track.len().saturating_sub(count)..].to_vec())
+    }
+
+    async fn after(&self, ride: RideId, after: i64, limit: usize) -> Result<Vec<TrackPoint>, StoreError> {
+        let state = self.state();
+        let track = state.tracks.get(&ride).into_iter().flatten();
+        Ok(track.filter(|point| point.sequence > after).take(limit).copied().collect())
+    }
+
+    async fn forget(&self, before: Timestamp, limit: usize) -> Result<usize, StoreError> {
+        let mut left = limit;
+        for track in self.state().tracks.values_mut() {
+            track.retain(|point| {
+                let drop = left > 0 && point.fix.at < before;
+                left -= usize::from(drop);
+                !drop
+            });
+        }
+        Ok(limit - left)
+    }
+}

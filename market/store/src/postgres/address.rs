@@ -1,0 +1,354 @@
+//! Where the database is, and how it is reached: `postgres://USER@HOST[:PORT][,HOST…]/DATABASE`.
+//!
+//! Over a network only TLS 1.3 or 1.2 with the server's name verified (`sslmode=verify-full`); in plain only to this
+//! very machine or when the operator says so (`sslmode=disable`). With several hosts the one that takes writes
+//! is used. A password never stands in the address, which process lists and logs show.
+
+use std::{
+    fs,
+    net::IpAddr,
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use rustls::{
+    ClientConfig, RootCertStore,
+    pki_types::{CertificateDer, pem::PemObject as _},
+};
+use tokio_postgres::{
+    Config,
+    config::{Host, SslMode, TargetSessionAttrs},
+};
+use tokio_postgres_rustls::MakeRustlsConnect;
+
+use crate::StoreError;
+
+/// How long what was sent may stay without a sign of life from the other side.
+const TCP_USER_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long one address of a host may take to take a connection, unless the operator says otherwise: a name may have several,
+/// and one that swallows packets leaves time for the next.
+const CONNECT_TIMEOUT: Duration = Duration::from_millis(1_500);
+/// How long a connection may be silent before it is tried, how often then, and how many times in vain.
+const KEEPALIVE_IDLE: Duration = Duration::from_secs(5);
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(2);
+const KEEPALIVE_RETRIES: u32 = 3;
+/// Set for each session: names are looked up in one schema alone; a lock is waited for, and a transaction left
+/// alone, for a bounded time; whoever goes away is noticed even while a statement runs. No
+/// `statement_timeout`: it would also cut short a commit that waits for its standby, and the commit would then
+/// be reported as done.
+///
+/// Warnings are asked for whatever the role or the database is set to: one of them is the only sign of a commit that
+/// was cut short. Between loading a batch and saving it only rules are run, so that a market which is silent
+/// for longer has gone, and its locks hold up nobody.
+///
+/// Every statement goes by keys that have an index. A plan that was made while a table was small would read all of it, and is
+/// kept while the table grows, until statistics are gathered: so plans that read whole tables are not considered. Nothing runs
+/// for so long that compiling it would pay.
+pub(super) const SESSION: &str = "-c lock_timeout=2s -c idle_in_transaction_session_timeout=5s \
+                       -c client_connection_check_interval=1s -c client_min_messages=warning -c timezone=UTC \
+                       -c enable_seqscan=off -c enable_hashjoin=off -c enable_mergejoin=off -c jit=off";
+
+/// A database, and what is needed to open a session there.
+#[derive(Clone)]
+pub(super) struct Address {
+    /// One for each host, in the order given.
+    hosts: Vec<Config>,
+    /// The place of the host that took the last session: the others would mostly be asked in vain.
+    last_good: Arc<AtomicUsize>,
+    /// Counts how often the server turned out to be another one, or not to answer: older sessions are not trusted then.
+    generation: Arc<AtomicU64>,
+    /// `None`: in plain.
+    pub(super) tls: Option<MakeRustlsConnect>,
+    /// Without secrets, for messages.
+    pub(super) shown: String,
+}
+
+/// The generation of a session.
+pub(super) struct Generation {
+    own: u64,
+    present: Arc<AtomicU64>,
+}
+
+impl Generation {
+    /// Whether the server was found out to have been replaced, or silent, since.
+    pub(super) fn is_past(&self) -> bool {
+        self.own != self.present.load(Ordering::Relaxed)
+    }
+
+    /// Nothing of this generation or before is to be trusted.
+    pub(super) fn advance(&self) {
+        // Once for all that find out at the same time.
+        let _ = self.present.compare_exchange(self.own, self.own + 1, Ordering::Relaxed, Ordering::Relaxed);
+    }
+}
+
+/// What belongs to an address but must not, or need not, stand in it.
+#[derive(Clone, Debug, Default)]
+pub struct PostgresOptions {
+    /// Where the password stands; without it, `PGPASSWORD`.
+    pub password_file: Option<PathBuf>,
+    /// The authority that signed the server's certificate, unless `sslrootcert` names it.
+    pub ca: Option<PathBuf>,
+}
+
+/// Whether a store's place is a database's address rather than a file.
+pub fn is_address(place: &Path) -> bool {
+    place.to_str().is_some_and(|place| place.starts_with("postgres://") || place.starts_with("postgresql://"))
+}
+
+impl Address {
+    /// Reads an address and the files that belong to it.
+    pub(super) fn read(address: &str, options: &PostgresOptions) -> Result<Self, StoreError> {
+        let wrong =
+            |problem: String| StoreError::unavailable(format!("the store's address is wrong: {problem}"));
+        let (plain, ours) = split(address);
+        let mut config: Config = plain.parse().map_err(|error: tokio_postgres::Error| {
+            // Without its cause, which may quote what stands where a password might.
+            wrong(format!("{error}; give postgres://USER@HOST/DATABASE"))
+        })?;
+        if config.get_password().is_some() {
+            return Err(wrong(
+                "it holds a password, which others could see; take it out and set store.password_file or PGPASSWORD".into(),
+            ));
+        }
+        if config.get_hosts().is_empty() || config.get_dbname().is_none() {
+            return Err(wrong("give host and database, as in postgres://USER@HOST/DATABASE".into()));
+        }
+        if let Some(password) = password(options)? {
+            config.password(password);
+        }
+        let tls = match ours.sslmode.as_deref() {
+            Some("disable") => None,
+            None if is_on_this_machine(&config) => None,
+            None | Some("verify-full") => Some(tls(ours.sslrootcert.as_ref().or(options.ca.as_ref()))?),
+            Some(other) => {
+                return Err(wrong(format!(
+                    "sslmode={other} does not prove who the server is; give verify-full, or disable for a trusted network"
+                )));
+            }
+        };
+        config
+            .ssl_mode(if tls.is_some() { SslMode::Require } else { SslMode::Disable })
+            .target_session_attrs(TargetSessionAttrs::ReadWrite)
+            .tcp_user_timeout(TCP_USER_TIMEOUT)
+            .keepalives_idle(KEEPALIVE_IDLE)
+            .keepalives_interval(KEEPALIVE_INTERVAL)
+            .keepalives_retries(KEEPALIVE_RETRIES)
+            .application_name("souk-market")
+            .options(SESSION);
+        if config.get_connect_timeout().is_none() {
+            config.connect_timeout(CONNECT_TIMEOUT);
+        }
+        let hosts = one_by_one(&config).map_err(wrong)?;
+        Ok(Self { hosts, last_good: Arc::default(), generation: Arc::default(), tls, shown: plain })
+    }
+
+    /// The hosts with their places, the one that took the last session first.
+    pub(super) fn hosts(&self) -> impl Iterator<Item = (usize, &Config)> {
+        let first = self.last_good.load(Ordering::Relaxed);
+        let (before, from) = self.hosts.split_at(first);
+        (first..).zip(from).chain(before.iter().enumerate())
+    }
+
+    /// This host took a session.
+    pub(super) fn was_good(&self, place: usize) {
+        if self.last_good.swap(place, Ordering::Relaxed) != place {
+            self.generation().advance();
+        }
+    }
+
+    /// What sessions opened from now on are of.
+    pub(super) fn generation(&self) -> Generation {
+        Generation { own: self.generation.load(Ordering::Relaxed), present: Arc::clone(&self.generation) }
+    }
+}
+
+/// A configuration for each host: only the time to connect by TCP is bounded when they are tried together, and one that
+/// takes connections and never answers would keep everybody from the next.
+fn one_by_one(config: &Config) -> Result<Vec<Config>, String> {
+    let (names, addresses, ports) = (config.get_hosts(), config.get_hostaddrs(), config.get_ports());
+    if !addresses.is_empty() && addresses.len() != names.len() {
+        return Err("give as many hostaddr as hosts, or none".into());
+    }
+    if ports.len() > 1 && ports.len() != names.len() {
+        return Err("give each host its port, or one for all".into());
+    }
+    let single = |(place, name): (usize, &Host)| {
+        let mut single = Config::new();
+        match name {
+            Host::Tcp(name) => single.host(name),
+            Host::Unix(folder) => single.host_path(folder),
+        };
+        if let Some(address) = addresses.get(place) {
+            single.hostaddr(*address);
+        }
+        if let Some(port) = ports.get(place).or(ports.first()) {
+            single.port(*port);
+        }
+        copy_rest(config, &mut single);
+        single
+    };
+    Ok(names.iter().enumerate().map(single).collect())
+}
+
+/// All that is not about hosts.
+fn copy_rest(from: &Config, to: &mut Config) {
+    from.get_user().map(|user| to.user(user));
+    from.get_password().map(|password| to.password(password));
+    from.get_dbname().map(|name| to.dbname(name));
+    from.get_options().map(|options| to.options(options));
+    from.get_application_name().map(|name| to.application_name(name));
+    from.get_connect_timeout().map(|time| to.connect_timeout(*time));
+    from.get_tcp_user_timeout().map(|time| to.tcp_user_timeout(*time));
+    from.get_keepalives_interval().map(|time| to.keepalives_interval(time));
+    from.get_keepalives_retries().map(|count| to.keepalives_retries(count));
+    to.keepalives(from.get_keepalives())
+        .keepalives_idle(from.get_keepalives_idle())
+        .ssl_mode(from.get_ssl_mode())
+        .ssl_negotiation(from.get_ssl_negotiation())
+        .channel_binding(from.get_channel_binding())
+        .target_session_attrs(from.get_target_session_attrs());
+}
+
+/// The parameters that are ours to look at.
+#[derive(Default)]
+struct Ours {
+    sslmode: Option<String>,
+    sslrootcert: Option<PathBuf>,
+}
+
+/// Takes our parameters out of an address.
+fn split(address: &str) -> (String, Ours) {
+    let mut ours = Ours::default();
+    let Some((base, parameters)) = address.split_once('?') else { return (address.to_owned(), ours) };
+    let mut theirs = Vec::new();
+    for parameter in parameters.split('&') {
+        match parameter.split_once('=') {
+            Some(("sslmode", mode)) => ours.sslmode = Some(mode.to_owned()),
+            Some(("sslrootcert", file)) => ours.sslrootcert = Some(file.replace("%2F", "/").into()),
+            _ => theirs.push(parameter),
+        }
+    }
+    let plain = if theirs.is_empty() { base.to_owned() } else { format!("{base}?{}", theirs.join("&")) };
+    (plain, ours)
+}
+
+fn password(options: &PostgresOptions) -> Result<Option<String>, StoreError> {
+    let Some(file) = &options.password_file else { return Ok(std::env::var("PGPASSWORD").ok()) };
+    let text = fs::read_to_string(file).map_err(|error| {
+        StoreError::unavailable(format!(
+            "can't read the password file {}: {error}; check store.password_file",
+            file.display()
+        ))
+    })?;
+    Ok(Some(text.trim_end_matches(['\n', '\r']).to_owned()))
+}
+
+fn is_on_this_machine(config: &Config) -> bool {
+    config.get_hosts().iter().all(|host| match host {
+        Host::Tcp(name) => {
+            name == "localhost" || name.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+        }
+        Host::Unix(_) => true,
+    }) && config.get_hostaddrs().iter().all(IpAddr::is_loopback)
+}
+
+fn tls(ca: Option<&PathBuf>) -> Result<MakeRustlsConnect, StoreError> {
+    let ca = ca.ok_or_else(|| {
+        StoreError::unavailable(
+            "the database is on another machine: name its authority with sslrootcert=FILE in the address, or in store.ca",
+        )
+    })?;
+    let unusable = |problem: String| {
+        StoreError::unavailable(format!("can't use the database's authority {}: {problem}", ca.display()))
+    };
+    let mut roots = RootCertStore::empty();
+    for certificate in CertificateDer::pem_file_iter(ca).map_err(|error| unusable(error.to_string()))? {
+        let certificate = certificate.map_err(|error| unusable(error.to_string()))?;
+        roots.add(certificate).map_err(|error| unusable(error.to_string()))?;
+    }
+    if roots.is_empty() {
+        return Err(unusable("it holds no certificate".into()));
+    }
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|error| unusable(error.to_string()))?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    Ok(MakeRustlsConnect::new(config))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refusal(address: &str) -> String {
+        match Address::read(address, &PostgresOptions::default()) {
+            Ok(_) => panic!("{address} was taken"),
+            Err(error) => error.to_string(),
+        }
+    }
+
+    #[test]
+    fn a_password_in_the_address_is_refused_and_not_repeated() {
+        for address in
+            ["postgres://souk:hunter2@localhost/souk", "postgres://souk@localhost/souk?password=hunter2"]
+        {
+            let refused = refusal(address);
+            assert!(refused.contains("PGPASSWORD") && !refused.contains("hunter2"), "{refused}");
+        }
+    }
+
+    #[test]
+    fn other_machines_are_reached_by_verified_tls_alone() {
+        for (address, told) in [
+            ("postgres://souk@db.example/souk", "sslrootcert"),
+            ("postgres://souk@localhost,db.example/souk", "sslrootcert"),
+            ("postgres://souk@db.example/souk?sslmode=require", "verify-full"),
+            ("postgres://souk@db.example/souk?sslmode=prefer", "verify-full"),
+            ("postgres://souk@db.example", "database"),
+            ("postgres:///souk", "host"),
+        ] {
+            let refused = refusal(address);
+            assert!(refused.contains(told), "{address}: {refused}");
+        }
+    }
+
+    #[test]
+    fn hosts_are_tried_one_by_one_and_the_last_good_one_first() {
+        let read = |address: &str| Address::read(address, &PostgresOptions::default()).unwrap();
+        let address = read("postgres://souk@127.0.0.1:5433,localhost,[::1]:5435/souk");
+        let shown = |address: &Address| -> Vec<_> {
+            address.hosts().map(|(place, host)| (place, host.get_ports().to_vec())).collect()
+        };
+        let (first, second, third) = ((0, vec![5433]), (1, vec![5432]), (2, vec![5435]));
+        assert_eq!(shown(&address), [first.clone(), second.clone(), third.clone()]);
+        address.was_good(2);
+        assert_eq!(shown(&address), [third, first, second]);
+        for (_, host) in address.hosts() {
+            assert_eq!((host.get_user(), host.get_dbname()), (Some("souk"), Some("souk")));
+            assert_eq!(host.get_hosts().len(), 1);
+            assert_eq!(host.get_options(), Some(SESSION));
+            assert_eq!(host.get_target_session_attrs(), TargetSessionAttrs::ReadWrite);
+        }
+    }
+
+    #[test]
+    fn this_machine_and_trusted_networks_are_reached_in_plain() {
+        for address in [
+            "postgres://souk@localhost/souk",
+            "postgres://souk@127.0.0.1:5433/souk",
+            "postgresql://souk@[::1]/souk",
+            "postgres://souk@%2Fvar%2Frun%2Fpostgresql/souk",
+            "postgres://souk@db.example/souk?sslmode=disable",
+        ] {
+            let read = Address::read(address, &PostgresOptions::default()).unwrap();
+            assert!(read.tls.is_none(), "{address}");
+        }
+    }
+}

@@ -1,0 +1,201 @@
+//! Tells the other markets what happened here, and listens to them.
+//!
+//! A notification is never part of a lane's transaction: PostgreSQL lets only one transaction at a time commit that
+//! notifies, and keeps it so until the commit is on the disk. So hints are gathered for a moment and sent by
+//! themselves. One that gets lost costs the others [`POLL`] at the most.
+
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+use souk_domain::{PartyId, Sequence};
+use tokio::{
+    runtime::Handle,
+    sync::{Mutex as AsyncMutex, mpsc},
+    time::{Instant, sleep, timeout_at},
+};
+use uuid::Uuid;
+
+use super::{
+    address::Address,
+    connection::{Connection, Session, params},
+    convert::{self, first, get},
+    error::Failure,
+    pool::Pool,
+    reads::all,
+};
+use crate::{Hint, LeaseEpoch, Look, Replicas, Standing, StoreError};
+
+/// How long hints are gathered.
+const GATHERING: Duration = Duration::from_millis(20);
+/// How often to look without a hint: twice within the second after which everything must hold everywhere.
+const POLL: Duration = Duration::from_millis(400);
+
+const NOTIFY: &str = "SELECT pg_notify('souk', $1)";
+const LISTEN: &str = "LISTEN souk";
+const FEED_END: &str = "SELECT coalesce(max(feed_position), 0) FROM item";
+const STANDINGS: &str = "SELECT id, epoch, suspended_at IS NOT NULL FROM party WHERE epoch <> 0";
+const FOLLOWED: &str = "SELECT party, lease_epoch, last_sequence FROM mailbox WHERE party = ANY($1)";
+
+/// A hint on its way.
+#[derive(Serialize, Deserialize)]
+struct Message {
+    from: Uuid,
+    hint: Hint,
+}
+
+/// Takes in what is to be told. Clones share it; it ends with the last of them.
+#[derive(Clone)]
+pub(super) struct Herald {
+    gathered: Arc<Mutex<Hint>>,
+    some: mpsc::Sender<()>,
+}
+
+impl Herald {
+    /// Begins to tell, on the present runtime, in the name of one market.
+    pub(super) fn start(market: Uuid, pool: Arc<Pool>) -> Self {
+        let gathered = Arc::new(Mutex::new(Hint::default()));
+        let (some, told) = mpsc::channel(1);
+        tokio::spawn(tell(market, pool, Arc::clone(&gathered), told));
+        Self { gathered, some }
+    }
+
+    /// Adds to the next hint. Never blocks.
+    pub(super) fn tell(&self, add: impl FnOnce(&mut Hint)) {
+        {
+            let mut gathered = self.gathered.lock().unwrap_or_else(PoisonError::into_inner);
+            add(&mut gathered);
+            gathered.bound();
+        }
+        // Full: it is known already that there is something.
+        let _ = self.some.try_send(());
+    }
+}
+
+async fn tell(market: Uuid, pool: Arc<Pool>, gathered: Arc<Mutex<Hint>>, mut told: mpsc::Receiver<()>) {
+    while told.recv().await.is_some() {
+        sleep(GATHERING).await;
+        let hint = std::mem::take(&mut *gathered.lock().unwrap_or_else(PoisonError::into_inner));
+        if hint == Hint::default() {
+            continue;
+        }
+        // Names and flags can't fail to be written.
+        let Ok(message) = serde_json::to_string(&Message { from: market, hint }) else { continue };
+        if let Err(failure) = pool.query(NOTIFY, || params![message.clone()]).await {
+            tracing::debug!(%failure, "other markets were not told; they will look by themselves");
+        }
+    }
+}
+
+/// Hears the other markets.
+pub(super) struct PostgresReplicas {
+    market: Uuid,
+    address: Arc<Address>,
+    pool: Arc<Pool>,
+    runtime: Handle,
+    ear: AsyncMutex<Ear>,
+}
+
+/// Where the others are heard.
+struct Ear {
+    session: Option<(Connection, mpsc::Receiver<String>)>,
+    /// When it is time to look at everything, however much is heard until then.
+    look_at: Instant,
+}
+
+impl PostgresReplicas {
+    pub(super) fn new(market: Uuid, address: Arc<Address>, pool: Arc<Pool>) -> Self {
+        Self {
+            market,
+            address,
+            pool,
+            runtime: Handle::current(),
+            ear: AsyncMutex::new(Ear { session: None, look_at: Instant::now() }),
+        }
+    }
+
+    async fn listen(&self) -> Result<(Connection, mpsc::Receiver<String>), Failure> {
+        let session = Session { prepare: &[], durable: false };
+        let (connection, notifications) =
+            Connection::open_listening(&self.address, &session, &self.runtime).await?;
+        connection.batch(LISTEN).await?;
+        Ok((connection, notifications))
+    }
+
+    /// A hint; `None` when it is time to look, or when hints may have been missed.
+    async fn listen_once(&self, ear: &mut Ear) -> Option<Hint> {
+        let Some((_, notifications)) = ear.session.as_mut() else {
+            match self.listen().await {
+                Ok(open) => ear.session = Some(open),
+                Err(failure) => {
+                    tracing::debug!(%failure, "other markets are not heard; this one looks by itself");
+                    sleep(POLL).await;
+                }
+            }
+            return None;
+        };
+        let heard = timeout_at(ear.look_at, self.hear(notifications)).await;
+        // Nothing is ever asked on this session, so that it does not find out by itself that the server is silent.
+        let is_over = ear.session.as_ref().is_some_and(|(connection, _)| connection.is_closed());
+        if is_over || matches!(heard, Ok(None)) {
+            ear.session = None;
+        }
+        heard.ok().flatten()
+    }
+
+    /// The next hint of another market's; `None` when the session has ended.
+    async fn hear(&self, notifications: &mut mpsc::Receiver<String>) -> Option<Hint> {
+        loop {
+            let message = notifications.recv().await?;
+            match serde_json::from_str(&message) {
+                Ok(Message { from, .. }) if from == self.market => {}
+                Ok(Message { hint, .. }) => return Some(hint),
+                // Of a newer market, perhaps.
+                Err(_) => return Some(Hint { everything: true, ..Hint::default() }),
+            }
+        }
+    }
+}
+
+#[async_trait]
+impl Replicas for PostgresReplicas {
+    async fn hint(&self) -> Hint {
+        let mut ear = self.ear.lock().await;
+        let heard = self.listen_once(&mut ear).await;
+        let mut hint = heard.unwrap_or(Hint { everything: true, ..Hint::default() });
+        // Also while hint comes upon hint: one of them may have been lost.
+        hint.everything |= Instant::now() >= ear.look_at;
+        if hint.everything {
+            ear.look_at = Instant::now() + POLL;
+        }
+        hint
+    }
+
+    async fn look(&self, followed: &[PartyId]) -> Result<Look, StoreError> {
+        let end = self.pool.query(FEED_END, Vec::new).await?;
+        let standings = self.pool.query(STANDINGS, Vec::new).await?;
+        let standing = |row: &tokio_postgres::Row| {
+            Ok(Standing {
+                party: convert::party_id(row, 0)?,
+                epoch: get(row, 1)?,
+                is_suspended: get(row, 2)?,
+            })
+        };
+        let mut look = Look {
+            feed_end: first(&end, |row| convert::position(row, 0))?.unwrap_or_default(),
+            standings: all(&standings, standing)?,
+            mailboxes: Vec::new(),
+        };
+        if !followed.is_empty() {
+            let parties: Vec<Uuid> = followed.iter().map(|party| party.0).collect();
+            let rows = self.pool.query(FOLLOWED, || params![parties.clone()]).await?;
+            look.mailboxes = all(&rows, |row| {
+                Ok((convert::party_id(row, 0)?, LeaseEpoch(get(row, 1)?), Sequence(get(row, 2)?)))
+            })?;
+        }
+        Ok(look)
+    }
+}

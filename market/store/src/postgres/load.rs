@@ -1,0 +1,262 @@
+//! Loads the rows that a batch names, locked, on one way there and back (two, when they have to be found by the
+//! orders or the sellers' own numbers).
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use souk_domain::{
+    IdRange, ItemId, Keys, OrderId, Party, PartyId, RequestId, RideId, Sku, Stars, Till, TillId, Timestamp,
+    Wish, WorkingSet,
+};
+use tokio_postgres::Row;
+use uuid::Uuid;
+
+use super::{
+    connection::{Connection, PATIENCE, params},
+    convert::{self, get, unreadable},
+    error::Failure,
+    statements as sql,
+};
+use crate::Standing;
+
+/// Keys by which items are found, as columns for statements.
+struct Columns {
+    rides: Vec<Uuid>,
+    tills: Vec<Uuid>,
+    orders: Vec<i64>,
+    /// With `skus`, of the sellers' own numbers.
+    sellers: Vec<Uuid>,
+    skus: Vec<String>,
+}
+
+impl Columns {
+    fn of(keys: &Keys) -> Self {
+        Self {
+            rides: keys.rides.iter().map(|id| id.0).collect(),
+            tills: keys.tills.iter().map(|id| id.0).collect(),
+            orders: keys.orders.iter().map(|id| id.0).collect(),
+            sellers: keys.skus.iter().map(|(seller, _)| seller.0).collect(),
+            skus: keys.skus.iter().map(|(_, sku)| sku.as_str().to_owned()).collect(),
+        }
+    }
+}
+
+/// Which of the rows are held by others. The items of orders count under the orders alone.
+pub(super) async fn held(connection: &mut Connection, keys: &Keys) -> Result<Keys, Failure> {
+    let mut held = Keys::default();
+    let Columns { rides, tills, orders, sellers, skus } = Columns::of(keys);
+    for row in connection.query(sql::HELD_RIDES, params![rides]).await? {
+        held.rides.insert(RideId(get(&row, 0)?));
+    }
+    for row in connection.query(sql::HELD_TILLS, params![tills]).await? {
+        held.tills.insert(TillId(get(&row, 0)?));
+    }
+    for row in connection.query(sql::HELD_ORDERS, params![orders]).await? {
+        held.orders.insert(OrderId(get(&row, 0)?));
+    }
+    let mut items: Vec<i64> = keys.items.iter().map(|id| id.0).collect();
+    for row in connection.query(sql::FIND_SKUS, params![sellers, skus]).await? {
+        items.push(get(&row, 0)?);
+    }
+    for row in connection.query(sql::HELD_ITEMS, params![items]).await? {
+        held.items.insert(ItemId(get(&row, 0)?));
+        if let Some(sku) = get::<Option<&str>>(&row, 2)? {
+            held.skus.insert((convert::party_id(&row, 1)?, Sku::parse(sku).map_err(unreadable)?));
+        }
+    }
+    Ok(held)
+}
+
+/// Rows, and what only the lane has to know of them.
+pub(super) struct Loaded {
+    pub(super) rows: WorkingSet,
+    /// The parties that there are.
+    pub(super) parties: BTreeMap<PartyId, Before>,
+}
+
+/// A party as it was loaded, as far as it matters when it is saved.
+pub(super) struct Before {
+    /// How often it was changed.
+    pub(super) revision: i64,
+    standing: Standing,
+    tills: Vec<TillId>,
+}
+
+impl Before {
+    fn of(party: &Party, revision: i64) -> Self {
+        Self { revision, standing: Standing::of(party), tills: party.tills.clone() }
+    }
+
+    /// Whether it is now shut out, let in again, or has other tills: that is what others decide by. They may show its
+    /// former name.
+    pub(super) fn weighs_otherwise_than(&self, now: &Party) -> bool {
+        self.standing != Standing::of(now) || self.tills != now.tills
+    }
+}
+
+/// How many new numbers to take, beside those that the lane has left.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct NewNumbers {
+    pub(super) items: usize,
+    pub(super) orders: usize,
+}
+
+/// Begins a transaction and loads.
+pub(super) async fn load(
+    connection: &Connection,
+    keys: &Keys,
+    numbers: NewNumbers,
+) -> Result<Loaded, Failure> {
+    let mut rows = WorkingSet::default();
+    let mut items: BTreeSet<ItemId> = keys.items.clone();
+    let has_begun = find(connection, keys, &mut rows, &mut items).await?;
+    let answers = ask(connection, keys, &items, numbers, !has_begun).await?;
+    for row in &answers.items {
+        let item = convert::item(row)?;
+        if let Some(sku) = &item.sku
+            && item.is_listed()
+            && keys.skus.contains(&(item.seller, sku.clone()))
+        {
+            rows.skus.insert((item.seller, sku.clone()), item.id);
+        }
+        rows.items.load(item.id, item);
+    }
+    let mut parties = BTreeMap::new();
+    for row in &answers.parties {
+        let party = convert::party(row)?;
+        parties.insert(party.id, Before::of(&party, get(row, convert::AFTER_PARTY)?));
+        rows.parties.load(party.id, party);
+    }
+    take_over_rest(&answers, keys, &mut rows)?;
+    Ok(Loaded { rows, parties })
+}
+
+/// Rides, tills and orders, and which items belong to them and to the sellers' own numbers. Answers whether that
+/// began the transaction: mostly there is nothing to find.
+async fn find(
+    connection: &Connection,
+    keys: &Keys,
+    rows: &mut WorkingSet,
+    items: &mut BTreeSet<ItemId>,
+) -> Result<bool, Failure> {
+    if keys.rides.is_empty() && keys.tills.is_empty() && keys.orders.is_empty() && keys.skus.is_empty() {
+        return Ok(false);
+    }
+    let mut pipeline = connection.pipeline();
+    pipeline.add_command("BEGIN");
+    let Columns { rides, tills, orders, sellers, skus } = Columns::of(keys);
+    let rides = pipeline.add(sql::LOAD_RIDES, params![rides]);
+    let tills = pipeline.add(sql::LOAD_TILLS, params![tills]);
+    let orders = pipeline.add(sql::LOAD_ORDERS, params![orders]);
+    let numbered = pipeline.add(sql::FIND_SKUS, params![sellers, skus]);
+    let answers = pipeline.run_all(PATIENCE).await?;
+    for row in &answers[rides] {
+        let ride = convert::ride(row)?;
+        rows.rides.load(ride.id, ride);
+    }
+    for row in &answers[tills] {
+        let till: Till = convert::json(row, 1)?;
+        rows.tills.load(till.id, till);
+    }
+    for row in &answers[orders] {
+        let order = convert::order(row)?;
+        items.insert(order.item);
+        rows.orders.load(order.id, order);
+    }
+    for row in &answers[numbered] {
+        items.insert(ItemId(get(row, 0)?));
+    }
+    Ok(true)
+}
+
+/// What the server answered, by table; empty where nothing was asked.
+#[derive(Default)]
+struct Answers {
+    items: Vec<Row>,
+    parties: Vec<Row>,
+    wishes: Vec<Row>,
+    ratings: Vec<Row>,
+    purchases: Vec<Row>,
+    requests: Vec<Row>,
+    item_numbers: Vec<Row>,
+    order_numbers: Vec<Row>,
+}
+
+async fn ask(
+    connection: &Connection,
+    keys: &Keys,
+    items: &BTreeSet<ItemId>,
+    numbers: NewNumbers,
+    begins: bool,
+) -> Result<Answers, Failure> {
+    let mut pipeline = connection.pipeline();
+    let mut answers = Answers::default();
+    let mut asked: Vec<(usize, &mut Vec<Row>)> = Vec::new();
+    if begins {
+        pipeline.add_command("BEGIN");
+    }
+    let items: Vec<i64> = items.iter().map(|id| id.0).collect();
+    if !items.is_empty() {
+        asked.push((pipeline.add(sql::LOAD_ITEMS, params![items.clone()]), &mut answers.items));
+    }
+    let parties: Vec<Uuid> = keys.parties.iter().map(|id| id.0).collect();
+    asked.push((pipeline.add(sql::LOAD_PARTIES, params![parties, items]), &mut answers.parties));
+    let pairs = [
+        (sql::LOAD_WISHES, &keys.wishes, &mut answers.wishes),
+        (sql::LOAD_RATINGS, &keys.ratings, &mut answers.ratings),
+        (sql::LOAD_PURCHASES, &keys.purchases, &mut answers.purchases),
+    ];
+    for (sql, keys, answer) in pairs {
+        if !keys.is_empty() {
+            let (buyers, items): (Vec<Uuid>, Vec<i64>) =
+                keys.iter().map(|(buyer, item)| (buyer.0, item.0)).unzip();
+            asked.push((pipeline.add(sql, params![buyers, items]), answer));
+        }
+    }
+    if !keys.requests.is_empty() {
+        let (parties, ids): (Vec<Uuid>, Vec<Uuid>) =
+            keys.requests.iter().map(|(party, id)| (party.0, id.0)).unzip();
+        asked.push((pipeline.add(sql::LOAD_REQUESTS, params![ids, parties]), &mut answers.requests));
+    }
+    let taken = [
+        (sql::TAKE_ITEM_NUMBERS, numbers.items, &mut answers.item_numbers),
+        (sql::TAKE_ORDER_NUMBERS, numbers.orders, &mut answers.order_numbers),
+    ];
+    for (sql, count, answer) in taken {
+        if count > 0 {
+            let count = i64::try_from(count).unwrap_or(i64::MAX);
+            asked.push((pipeline.add(sql, params![count]), answer));
+        }
+    }
+    let mut answered = pipeline.run_all(PATIENCE).await?;
+    for (place, answer) in asked {
+        *answer = std::mem::take(&mut answered[place]);
+    }
+    Ok(answers)
+}
+
+fn take_over_rest(answers: &Answers, keys: &Keys, rows: &mut WorkingSet) -> Result<(), Failure> {
+    let pair = |row: &Row| Ok::<_, Failure>((convert::party_id(row, 0)?, ItemId(get(row, 1)?)));
+    for row in &answers.wishes {
+        let (buyer, item) = pair(row)?;
+        rows.wishes.load((buyer, item), Wish { buyer, item, added_at: Timestamp(get(row, 2)?) });
+    }
+    for row in &answers.ratings {
+        rows.ratings.load(pair(row)?, Stars::parse(get(row, 2)?).map_err(unreadable)?);
+    }
+    // Those who bought nothing are in no row.
+    rows.purchases.extend(keys.purchases.iter().map(|purchase| (*purchase, 0)));
+    for row in &answers.purchases {
+        rows.purchases.insert(pair(row)?, get(row, 2)?);
+    }
+    for row in &answers.requests {
+        let key = (convert::party_id(row, 1)?, RequestId(get(row, 0)?));
+        rows.requests.load(key, convert::recorded(row, 2)?);
+    }
+    rows.item_ids = numbers(&answers.item_numbers)?;
+    rows.order_ids = numbers(&answers.order_numbers)?;
+    Ok(())
+}
+
+fn numbers(rows: &[Row]) -> Result<IdRange, Failure> {
+    Ok(IdRange::of(rows.iter().map(|row| get(row, 0)).collect::<Result<_, _>>()?))
+}

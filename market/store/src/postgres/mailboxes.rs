@@ -1,0 +1,226 @@
+//! Mailboxes: claims and leases, and what waits.
+//!
+//! These sessions commit without waiting for the disk or a standby: what is forgotten is only delivered again.
+//! Expanding is the exception, see `settle`.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use async_trait::async_trait;
+use souk_domain::{PartyId, Sequence, Timestamp};
+use tokio_postgres::Row;
+use uuid::Uuid;
+
+use super::{
+    connection::params,
+    convert::{self, first, get, unreadable},
+    error::Failure,
+    herald::Herald,
+    pool::{ATTEMPTS, Pool},
+    reads::{all, at_most},
+    settle,
+};
+use crate::{
+    Claim, Delivery, DueQuery, Expansion, LeaseEpoch, LeaseOwner, MailboxState, Mailboxes, Retention,
+    Settlement, StoreError,
+};
+
+pub(super) struct PostgresMailboxes {
+    pool: Arc<Pool>,
+    herald: Herald,
+}
+
+/// What other markets are just at work on is skipped, not waited for.
+const CLAIM_DUE: &str = "WITH due AS (SELECT party, next_attempt FROM mailbox WHERE next_attempt IS NOT NULL \
+     AND callback_port IS NOT NULL AND next_attempt <= $1 AND lease_until <= $1 ORDER BY next_attempt LIMIT $2 \
+     FOR NO KEY UPDATE SKIP LOCKED) \
+     UPDATE mailbox SET lease_owner = $3, lease_epoch = next_epoch(mailbox.lease_epoch), lease_until = $4 FROM due \
+     WHERE mailbox.party = due.party \
+     RETURNING mailbox.party, role, callback_host, callback_port, lease_epoch, failures, last_sequence, \
+     due.next_attempt";
+const FIRST_DELIVERIES: &str = "SELECT waiting.* FROM unnest($1::UUID[]) AS claimed (party) CROSS JOIN LATERAL \
+     (SELECT delivery.recipient, delivery.sequence, coalesce(delivery.body, event.body) FROM delivery \
+     LEFT JOIN event ON event.seq = delivery.event WHERE delivery.recipient = claimed.party \
+     ORDER BY delivery.sequence LIMIT $2) AS waiting";
+const NEXT_DUE: &str = "SELECT min(greatest(next_attempt, lease_until)) FROM mailbox \
+     WHERE next_attempt IS NOT NULL AND callback_port IS NOT NULL";
+const TAKE_OVER: &str = "UPDATE mailbox SET lease_owner = $2, lease_epoch = next_epoch(mailbox.lease_epoch), lease_until = $3 \
+     WHERE party = $1 RETURNING party, role, callback_host, callback_port, lease_epoch, failures, last_sequence";
+const RENEW: &str = "UPDATE mailbox SET lease_until = $3 WHERE party = $1 AND lease_epoch = $2 RETURNING 1";
+const PENDING: &str = "SELECT delivery.sequence, coalesce(delivery.body, event.body) FROM delivery \
+     LEFT JOIN event ON event.seq = delivery.event WHERE delivery.recipient = $1 AND delivery.sequence > $2 \
+     ORDER BY delivery.sequence LIMIT $3";
+const STATE: &str = "SELECT (SELECT count(*) FROM delivery WHERE delivery.recipient = $1), \
+     (SELECT min(occurred_at) FROM delivery WHERE delivery.recipient = $1), \
+     acknowledged, last_sequence, callback_host, callback_port, failures, next_attempt, last_failure \
+     FROM mailbox WHERE mailbox.party = $1";
+const PROBE: &str =
+    "UPDATE mailbox SET next_attempt = $2 WHERE party = $1 AND next_attempt IS NOT NULL RETURNING 1";
+const FORGET_REQUESTS: &str = "DELETE FROM request WHERE (id, party) IN \
+     (SELECT id, party FROM request WHERE done_at < $1 ORDER BY done_at LIMIT $2 FOR UPDATE SKIP LOCKED) RETURNING 1";
+
+/// What is asked for with most deliveries; held to the shard plan.
+#[cfg(test)]
+pub(super) const HOT: &[&str] = &[FIRST_DELIVERIES, TAKE_OVER, RENEW, PENDING, STATE, PROBE];
+
+/// Asked of all mailboxes; held to their indexes.
+#[cfg(test)]
+pub(super) const PLANNED: &[&str] = &[CLAIM_DUE, NEXT_DUE, FORGET_REQUESTS];
+
+impl PostgresMailboxes {
+    pub(super) fn new(pool: Arc<Pool>, herald: Herald) -> Self {
+        Self { pool, herald }
+    }
+
+    pub(super) fn herald(&self) -> &Herald {
+        &self.herald
+    }
+
+    pub(super) fn pool(&self) -> &Pool {
+        &self.pool
+    }
+}
+
+/// Tries again what collided with others.
+macro_rules! with_patience {
+    ($work:expr) => {{
+        let mut attempt = 1;
+        loop {
+            match $work.await {
+                Err(failure) if attempt < ATTEMPTS && failure.is_collision() => attempt += 1,
+                ended => break Ok(ended?),
+            }
+        }
+    }};
+}
+
+#[async_trait]
+impl Mailboxes for PostgresMailboxes {
+    async fn claim_due(&self, query: &DueQuery) -> Result<Vec<Claim>, StoreError> {
+        let (now, until) = (query.now.0, query.now.plus(query.lease).0);
+        let claim = || params![now, at_most(query.mailboxes), query.owner.0, until];
+        let rows = self.pool.query(CLAIM_DUE, claim).await?;
+        if rows.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut claimed = all(&rows, |row| Ok((get::<i64>(row, 7)?, claim_of(row)?)))?;
+        claimed.sort_by_key(|(due, claim)| (*due, claim.recipient));
+        let recipients: Vec<Uuid> = claimed.iter().map(|(_, claim)| claim.recipient.0).collect();
+        let limit = at_most(query.deliveries);
+        let rows = self.pool.query(FIRST_DELIVERIES, || params![recipients.clone(), limit]).await?;
+        let mut waiting: BTreeMap<PartyId, Vec<Delivery>> = BTreeMap::new();
+        for row in &rows {
+            waiting.entry(convert::party_id(row, 0)?).or_default().push(convert::delivery(row, 1)?);
+        }
+        let (mut claims, mut empty) = (Vec::with_capacity(claimed.len()), Vec::new());
+        for (_, mut claim) in claimed {
+            claim.deliveries = waiting.remove(&claim.recipient).unwrap_or_default();
+            if claim.deliveries.is_empty() { empty.push(claim) } else { claims.push(claim) }
+        }
+        if !empty.is_empty() {
+            // What waited has expired meanwhile.
+            settle::give_back(&self.pool, &empty).await?;
+        }
+        Ok(claims)
+    }
+
+    async fn next_due(&self) -> Result<Option<Timestamp>, StoreError> {
+        let rows = self.pool.query(NEXT_DUE, Vec::new).await?;
+        Ok(first(&rows, |row| convert::optional_time(row, 0))?.flatten())
+    }
+
+    async fn take_over(
+        &self,
+        recipient: PartyId,
+        owner: LeaseOwner,
+        until: Timestamp,
+    ) -> Result<Option<Claim>, StoreError> {
+        let rows = self.pool.query(TAKE_OVER, || params![recipient.0, owner.0, until.0]).await?;
+        let claim = first(&rows, claim_of)?;
+        if let Some(claim) = &claim {
+            self.herald.tell(|hint| {
+                hint.taken.insert(recipient, claim.epoch);
+            });
+        }
+        Ok(claim)
+    }
+
+    async fn renew(
+        &self,
+        recipient: PartyId,
+        epoch: LeaseEpoch,
+        until: Timestamp,
+    ) -> Result<bool, StoreError> {
+        Ok(!self.pool.query(RENEW, || params![recipient.0, epoch.0, until.0]).await?.is_empty())
+    }
+
+    async fn pending(
+        &self,
+        recipient: PartyId,
+        after: Sequence,
+        limit: usize,
+    ) -> Result<Vec<Delivery>, StoreError> {
+        let rows = self.pool.query(PENDING, || params![recipient.0, after.0, at_most(limit)]).await?;
+        all(&rows, |row| convert::delivery(row, 0))
+    }
+
+    async fn settle(&self, settlements: &[Settlement]) -> Result<Vec<bool>, StoreError> {
+        with_patience!(settle::settle(&self.pool, settlements))
+    }
+
+    async fn acknowledge(&self, recipient: PartyId, through: Sequence) -> Result<i64, StoreError> {
+        with_patience!(settle::acknowledge(&self.pool, recipient, through))
+    }
+
+    async fn state(&self, recipient: PartyId) -> Result<Option<MailboxState>, StoreError> {
+        Ok(first(&self.pool.query(STATE, || params![recipient.0]).await?, state)?)
+    }
+
+    async fn probe(&self, recipient: PartyId, now: Timestamp) -> Result<bool, StoreError> {
+        Ok(!self.pool.query(PROBE, || params![recipient.0, now.0]).await?.is_empty())
+    }
+
+    async fn expand(&self, limit: usize) -> Result<Expansion, StoreError> {
+        let expansion: Result<Expansion, StoreError> = with_patience!(settle::expand(&self.pool, limit));
+        if let Ok(Expansion { recipients, .. }) = &expansion {
+            self.herald.tell(|hint| hint.filled.extend(recipients));
+        }
+        expansion
+    }
+
+    async fn expire(&self, now: Timestamp, retention: Retention, limit: usize) -> Result<usize, StoreError> {
+        Ok(settle::expire(&self.pool, now, retention, limit).await?)
+    }
+
+    async fn forget_requests(&self, before: Timestamp, limit: usize) -> Result<usize, StoreError> {
+        Ok(self.pool.query(FORGET_REQUESTS, || params![before.0, at_most(limit)]).await?.len())
+    }
+}
+
+fn claim_of(row: &Row) -> Result<Claim, Failure> {
+    Ok(Claim {
+        recipient: convert::party_id(row, 0)?,
+        role: convert::role(row, 1)?,
+        callback: convert::callback(row, 2, 3)?,
+        epoch: LeaseEpoch(get(row, 4)?),
+        failures: failures(row, 5)?,
+        last_sequence: Sequence(get(row, 6)?),
+        deliveries: Vec::new(),
+    })
+}
+
+fn failures(row: &Row, column: usize) -> Result<u32, Failure> {
+    u32::try_from(get::<i32>(row, column)?).map_err(unreadable)
+}
+
+fn state(row: &Row) -> Result<MailboxState, Failure> {
+    Ok(MailboxState {
+        pending: get(row, 0)?,
+        oldest: convert::optional_time(row, 1)?,
+        acknowledged: get(row, 2)?,
+        last_sequence: get(row, 3)?,
+        callback: convert::callback(row, 4, 5)?,
+        failures: failures(row, 6)?,
+        next_attempt: convert::optional_time(row, 7)?,
+        last_failure: get(row, 8)?,
+    })
+}

@@ -1,0 +1,59 @@
+//! Holds the statements of the hot path to their indexes: none reads a whole table or index, although the tables that
+//! they are planned for are empty and unknown, as on the first day.
+
+use market::demo::database::DatabaseServer;
+
+use super::{address::SESSION, mailboxes, reads, settle, statements};
+
+/// How the server would carry a statement out whatever its values are, a line for each step.
+fn plan(server: &DatabaseServer, sql: &str) -> String {
+    let count = (1..).take_while(|number| sql.contains(&format!("${number}"))).count();
+    let nothing = if count == 0 { String::new() } else { format!("({})", vec!["NULL"; count].join(", ")) };
+    let script =
+        format!("SET plan_cache_mode = force_generic_plan; PREPARE it AS {sql}; EXPLAIN EXECUTE it{nothing}");
+    let mut psql = server.program("psql");
+    psql.env("PGOPTIONS", SESSION).args(["--no-psqlrc", "--quiet", "--tuples-only", "--no-align"]);
+    let output = psql.args(["--set=ON_ERROR_STOP=1", "--dbname=souk", "-c", &script]).output().unwrap();
+    assert!(output.status.success(), "{sql}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// Where a plan reads all there is, if anywhere.
+fn offence(plan: &str) -> Option<&str> {
+    let lines: Vec<&str> = plan.lines().collect();
+    let mut steps = lines.iter().enumerate().filter(|(_, line)| line.contains("Scan"));
+    let is_whole = |(at, line): &(usize, &&str)| {
+        // One row without an index, and indexes of what is to be done alone.
+        let is_short =
+            ["place_base", "mailbox_due", "event_to_expand"].iter().any(|name| line.contains(name));
+        let is_whole_table = line.contains("Seq Scan on ");
+        let is_of_index = ["Index Scan using", "Index Only Scan", "Bitmap Index Scan"];
+        let is_bounded = lines.get(at + 1).is_some_and(|next| next.trim_start().starts_with("Index Cond:"));
+        !is_short && (is_whole_table || (is_of_index.iter().any(|kind| line.contains(kind)) && !is_bounded))
+    };
+    steps.find(is_whole).map(|(_, line)| line.trim())
+}
+
+#[test]
+fn no_statement_of_the_hot_path_reads_a_whole_table() {
+    if std::env::var("SOUK_TEST_POSTGRES").is_ok_and(|setting| setting == "skip") {
+        eprintln!("skipped: SOUK_TEST_POSTGRES=skip, because PostgreSQL can't be had");
+        return;
+    }
+    let server = DatabaseServer::start(&["fsync = off"]).unwrap();
+    server.psql("postgres", "CREATE DATABASE souk TEMPLATE template0 ENCODING UTF8").unwrap();
+    server.psql("souk", include_str!("migrations/0001_initial.sql")).unwrap();
+    let held =
+        [statements::HELD_RIDES, statements::HELD_TILLS, statements::HELD_ORDERS, statements::HELD_ITEMS];
+    let all = statements::LANE.iter().chain(reads::HOT).chain(mailboxes::HOT);
+    let all = all.chain(mailboxes::PLANNED).chain(settle::PLANNED).chain(&held);
+    let offences: Vec<_> = all
+        .filter_map(|sql| {
+            let plan = plan(&server, sql);
+            offence(&plan).map(|step| format!("{step}: {sql}\n{plan}"))
+        })
+        .collect();
+    assert!(offences.is_empty(), "\n{}\n", offences.join("\n"));
+    let whole = plan(&server, "SELECT id FROM item WHERE quantity > $1");
+    assert!(offence(&whole).is_some(), "a plan that reads all of a table is not found:\n{whole}");
+}

@@ -1,0 +1,261 @@
+//! Queries, each on a session of the pool.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use souk_domain::{
+    Item, ItemId, Order, OrderId, OrderStatus, Party, PartyId, Recorded, RequestId, Ride, RideId, Till,
+    Timestamp, Wish,
+};
+use tokio_postgres::Row;
+use uuid::Uuid;
+
+use super::{
+    chain,
+    connection::params,
+    convert::{self, AFTER_ITEM, first, get},
+    error::Failure,
+    pool::Pool,
+    statements::{item_columns, order_columns, party_columns},
+    summary,
+};
+use crate::{
+    FeedEntry, FeedPosition, OrderQuery, OrdersOf, Reads, SalesSummary, StoreError, TimeRange, Totals,
+    audit::{AuditRow, Head},
+};
+
+pub(super) struct PostgresReads {
+    pool: Arc<Pool>,
+}
+
+impl PostgresReads {
+    pub(super) fn new(pool: Arc<Pool>) -> Self {
+        Self { pool }
+    }
+}
+
+const PARTY: &str = concat!("SELECT ", party_columns!(), " FROM party WHERE id = $1");
+const RAISED_EPOCHS: &str = "SELECT id, epoch FROM party WHERE epoch <> 0";
+const PARTIES: &str = concat!(
+    "SELECT ",
+    party_columns!(),
+    " FROM party WHERE ($1::UUID IS NULL OR id > $1) ORDER BY id LIMIT $2"
+);
+const SUSPENDED: &str = concat!(
+    "SELECT ",
+    party_columns!(),
+    " FROM party WHERE ($1::UUID IS NULL OR id > $1) AND suspended_at IS NOT NULL ORDER BY id LIMIT $2"
+);
+const AUDIT: &str = "SELECT sequence, hash, line FROM audit JOIN audit_line USING (place) WHERE sequence > $1 \
+                     ORDER BY sequence LIMIT $2";
+const AUDIT_HEAD: &str = "SELECT sequence, hash FROM audit ORDER BY sequence DESC LIMIT 1";
+const ITEMS: &str = concat!(
+    "SELECT ",
+    item_columns!(),
+    " FROM item JOIN party ON party.id = item.seller WHERE item.id = ANY($1)"
+);
+const SELLER_ITEMS: &str = concat!(
+    "SELECT ",
+    item_columns!(),
+    " FROM item JOIN party ON party.id = item.seller WHERE item.seller = $1 AND item.id > $2 \
+     AND item.deleted_at IS NULL ORDER BY item.id LIMIT $3"
+);
+const ORDER: &str = concat!("SELECT ", order_columns!(), " FROM orders WHERE id = $1");
+macro_rules! orders_of {
+    ($side:literal) => {
+        concat!(
+            "SELECT ",
+            order_columns!(),
+            " FROM orders WHERE ",
+            $side,
+            " = $1 AND id < $2 AND ($3::TEXT IS NULL OR status = $3) AND ($4::BIGINT IS NULL OR item = $4) \
+             AND placed_at >= $5 AND placed_at < $6 ORDER BY id DESC LIMIT $7"
+        )
+    };
+}
+const ORDERS_OF_BUYER: &str = orders_of!("buyer");
+const ORDERS_OF_SELLER: &str = orders_of!("seller");
+const RIDE: &str = "SELECT id, body FROM ride WHERE id = $1";
+const TILLS: &str = "SELECT body FROM till WHERE seller = $1";
+const WISHLIST: &str = concat!(
+    "SELECT ",
+    item_columns!(),
+    ", wish.added_at FROM wish JOIN item ON item.id = wish.item JOIN party ON party.id = item.seller \
+     WHERE wish.buyer = $1 AND wish.item > $2 AND item.deleted_at IS NULL ORDER BY wish.item LIMIT $3"
+);
+const FEED: &str = concat!(
+    "SELECT ",
+    item_columns!(),
+    ", item.feed_position FROM item JOIN party ON party.id = item.seller WHERE item.feed_position > $1 \
+     AND item.feed_position < (SELECT known FROM place_horizon) ORDER BY item.feed_position LIMIT $2"
+);
+const FEED_END: &str = "SELECT coalesce(max(feed_position), 0) FROM item";
+const REQUEST: &str = "SELECT fingerprint, outcome FROM request WHERE id = $1 AND party = $2";
+const TOTALS: &str = "SELECT (SELECT count(*) FROM party), (SELECT count(*) FROM item), (SELECT count(*) FROM orders), \
+     (SELECT coalesce(sum(supplied), 0)::BIGINT FROM item), (SELECT coalesce(sum(sold), 0)::BIGINT FROM item), \
+     (SELECT coalesce(sum(quantity), 0)::BIGINT FROM orders WHERE status <> 'cancelled'), \
+     (SELECT coalesce(sum(quantity), 0)::BIGINT FROM item), (SELECT coalesce(sum(withdrawn), 0)::BIGINT FROM item), \
+     (SELECT count(*) FROM delivery)";
+
+/// What is asked for with most calls; held to the shard plan.
+#[cfg(test)]
+pub(super) const HOT: &[&str] = &[PARTY, ITEMS, ORDER, SELLER_ITEMS, ORDERS_OF_SELLER, REQUEST, RIDE, TILLS];
+
+/// How many rows to ask for.
+pub(super) fn at_most(limit: usize) -> i64 {
+    i64::try_from(limit).unwrap_or(i64::MAX)
+}
+
+/// All rows, read.
+pub(super) fn all<T>(rows: &[Row], read: impl Fn(&Row) -> Result<T, Failure>) -> Result<Vec<T>, StoreError> {
+    Ok(rows.iter().map(read).collect::<Result<_, _>>()?)
+}
+
+/// The first row, read.
+fn one<T>(rows: &[Row], read: impl Fn(&Row) -> Result<T, Failure>) -> Result<Option<T>, StoreError> {
+    Ok(first(rows, read)?)
+}
+
+#[async_trait]
+impl Reads for PostgresReads {
+    async fn party(&self, id: PartyId) -> Result<Option<Party>, StoreError> {
+        one(&self.pool.query(PARTY, || params![id.0]).await?, convert::party)
+    }
+
+    async fn raised_epochs(&self) -> Result<Vec<(PartyId, i64)>, StoreError> {
+        let rows = self.pool.query(RAISED_EPOCHS, Vec::new).await?;
+        all(&rows, |row| Ok((convert::party_id(row, 0)?, get(row, 1)?)))
+    }
+
+    async fn parties(
+        &self,
+        after: Option<PartyId>,
+        suspended_only: bool,
+        limit: usize,
+    ) -> Result<Vec<Party>, StoreError> {
+        let sql = if suspended_only { SUSPENDED } else { PARTIES };
+        let after: Option<Uuid> = after.map(|after| after.0);
+        all(&self.pool.query(sql, || params![after, at_most(limit)]).await?, convert::party)
+    }
+
+    async fn audit(&self, after: i64, limit: usize) -> Result<Vec<AuditRow>, StoreError> {
+        chain::link(&self.pool).await?;
+        let rows = self.pool.query(AUDIT, || params![after, at_most(limit)]).await?;
+        all(&rows, |row| {
+            let Head { sequence, hash } = convert::audit_head(row)?;
+            Ok(AuditRow { sequence, line: get(row, 2)?, hash })
+        })
+    }
+
+    async fn audit_head(&self) -> Result<Head, StoreError> {
+        chain::link(&self.pool).await?;
+        let head = one(&self.pool.query(AUDIT_HEAD, Vec::new).await?, convert::audit_head)?;
+        Ok(head.unwrap_or(Head::START))
+    }
+
+    async fn item(&self, id: ItemId) -> Result<Option<Item>, StoreError> {
+        one(&self.pool.query(ITEMS, || params![vec![id.0]]).await?, convert::item)
+    }
+
+    async fn items(&self, ids: &[ItemId]) -> Result<Vec<Item>, StoreError> {
+        let ids: Vec<i64> = ids.iter().map(|id| id.0).collect();
+        all(&self.pool.query(ITEMS, || params![ids.clone()]).await?, convert::item)
+    }
+
+    async fn seller_items(
+        &self,
+        seller: PartyId,
+        after: Option<ItemId>,
+        limit: usize,
+    ) -> Result<Vec<Item>, StoreError> {
+        let after = after.map_or(0, |id| id.0);
+        let params = || params![seller.0, after, at_most(limit)];
+        all(&self.pool.query(SELLER_ITEMS, params).await?, convert::item)
+    }
+
+    async fn order(&self, id: OrderId) -> Result<Option<Order>, StoreError> {
+        one(&self.pool.query(ORDER, || params![id.0]).await?, convert::order)
+    }
+
+    async fn orders(&self, query: &OrderQuery) -> Result<Vec<Order>, StoreError> {
+        let (sql, whose) = match query.of {
+            OrdersOf::Buyer(buyer) => (ORDERS_OF_BUYER, buyer),
+            OrdersOf::Seller(seller) => (ORDERS_OF_SELLER, seller),
+        };
+        let before = query.before.map_or(i64::MAX, |id| id.0);
+        let status = query.status.map(OrderStatus::as_str);
+        let (item, time) = (query.item.map(|id| id.0), query.placed);
+        let limit = at_most(query.limit);
+        let params = || params![whose.0, before, status, item, time.from.0, time.until.0, limit];
+        all(&self.pool.query(sql, params).await?, convert::order)
+    }
+
+    async fn ride(&self, id: RideId) -> Result<Option<Ride>, StoreError> {
+        one(&self.pool.query(RIDE, || params![id.0]).await?, convert::ride)
+    }
+
+    async fn tills(&self, seller: PartyId) -> Result<Vec<Till>, StoreError> {
+        let rows = self.pool.query(TILLS, || params![seller.0]).await?;
+        let mut tills: Vec<Till> = all(&rows, |row| convert::json(row, 0))?;
+        tills.sort_by(|one, other| one.name.cmp(&other.name));
+        Ok(tills)
+    }
+
+    async fn sales_summary(
+        &self,
+        seller: PartyId,
+        placed: TimeRange,
+        items: usize,
+    ) -> Result<SalesSummary, StoreError> {
+        summary::sales(&self.pool, seller, placed, items).await
+    }
+
+    async fn wishlist(
+        &self,
+        buyer: PartyId,
+        after: Option<ItemId>,
+        limit: usize,
+    ) -> Result<Vec<(Wish, Item)>, StoreError> {
+        let after = after.map_or(0, |id| id.0);
+        let rows = self.pool.query(WISHLIST, || params![buyer.0, after, at_most(limit)]).await?;
+        all(&rows, |row| {
+            let item = convert::item(row)?;
+            Ok((Wish { buyer, item: item.id, added_at: Timestamp(get(row, AFTER_ITEM)?) }, item))
+        })
+    }
+
+    async fn item_feed(&self, after: FeedPosition, limit: usize) -> Result<Vec<FeedEntry>, StoreError> {
+        chain::horizon(&self.pool).await?;
+        let rows = self.pool.query(FEED, || params![after.0, at_most(limit)]).await?;
+        all(&rows, |row| {
+            Ok(FeedEntry { position: convert::position(row, AFTER_ITEM)?, item: convert::item(row)? })
+        })
+    }
+
+    async fn feed_end(&self) -> Result<FeedPosition, StoreError> {
+        let end = one(&self.pool.query(FEED_END, Vec::new).await?, |row| convert::position(row, 0))?;
+        Ok(end.unwrap_or_default())
+    }
+
+    async fn request(&self, party: PartyId, id: RequestId) -> Result<Option<Recorded>, StoreError> {
+        let rows = self.pool.query(REQUEST, || params![id.0, party.0]).await?;
+        one(&rows, |row| convert::recorded(row, 0))
+    }
+
+    async fn totals(&self) -> Result<Totals, StoreError> {
+        let totals = one(&self.pool.query(TOTALS, Vec::new).await?, |row| {
+            Ok(Totals {
+                parties: get(row, 0)?,
+                items: get(row, 1)?,
+                orders: get(row, 2)?,
+                supplied: get(row, 3)?,
+                sold: get(row, 4)?,
+                ordered: get(row, 5)?,
+                remaining: get(row, 6)?,
+                withdrawn: get(row, 7)?,
+                pending_deliveries: get(row, 8)?,
+            })
+        })?;
+        Ok(totals.unwrap_or_default())
+    }
+}

@@ -1,0 +1,388 @@
+//! Saves what the rules have changed: one statement for each kind of row, all sent together with the commit.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use souk_domain::{
+    Audience, CancelReason, Event, EventKind, Item, NewEvent, Order, Party, PartyId, Role, Sku, Till, TillId,
+    Topic, WorkingSet,
+};
+use uuid::Uuid;
+
+use super::{
+    connection::{Pipeline, params},
+    convert::to_json,
+    error::Failure,
+    load::Before,
+    statements as sql,
+};
+use crate::{Receipt, audit};
+
+/// A column: one value of each row.
+macro_rules! column {
+    ($rows:expr, $value:expr) => {
+        $rows.iter().map($value).collect::<Vec<_>>()
+    };
+}
+
+/// What is known of a batch before the server has answered.
+pub(super) struct Saving {
+    pub(super) receipt: Receipt,
+    /// Where the feed positions are among the answers.
+    pub(super) feed: Option<usize>,
+}
+
+/// Adds the statements for all that was changed. `before` are the parties that were loaded.
+pub(super) fn add_all(
+    pipeline: &mut Pipeline<'_>,
+    rows: &WorkingSet,
+    before: &BTreeMap<PartyId, Before>,
+) -> Result<Saving, Failure> {
+    add_parties(pipeline, rows, before)?;
+    let feed = add_items(pipeline, rows);
+    add_orders(pipeline, rows);
+    add_rides(pipeline, rows)?;
+    add_tills(pipeline, rows)?;
+    add_wishes_and_ratings(pipeline, rows);
+    add_requests(pipeline, rows)?;
+    add_audit(pipeline, rows);
+    let mut receipt = Receipt::of(rows);
+    add_events(pipeline, rows, &mut receipt)?;
+    add_mailboxes(pipeline, rows, &mut receipt)?;
+    Ok(Saving { receipt, feed })
+}
+
+fn add_parties(
+    pipeline: &mut Pipeline<'_>,
+    rows: &WorkingSet,
+    before: &BTreeMap<PartyId, Before>,
+) -> Result<(), Failure> {
+    let changed: Vec<_> = rows.parties.changes().filter_map(|(_, party)| party).collect();
+    if changed.is_empty() {
+        return Ok(());
+    }
+    let (known, new): (Vec<&Party>, Vec<&Party>) =
+        changed.iter().copied().partition(|party| before.contains_key(&party.id));
+    let host = |party: &&Party| party.callback.as_ref().map(|callback| callback.host.clone());
+    let port = |party: &&Party| party.callback.as_ref().map(|callback| i32::from(callback.port));
+    let since = |party: &&Party| party.suspension.as_ref().map(|suspension| suspension.since.0);
+    let reason = |party: &&Party| party.suspension.as_ref().map(|s| s.reason.as_str().to_owned());
+    let tills = |parties: &[&Party]| {
+        let written = parties.iter().map(|party| (!party.tills.is_empty()).then(|| to_json(&party.tills)));
+        written.map(Option::transpose).collect::<Result<Vec<_>, _>>()
+    };
+    if !new.is_empty() {
+        pipeline.add(
+            sql::ADD_PARTIES,
+            params![
+                column!(new, |party| party.id.0),
+                column!(new, |party| party.role.as_str()),
+                column!(new, |party| party.display_name.as_str().to_owned()),
+                column!(new, host),
+                column!(new, port),
+                column!(new, |party| party.registered_at.0),
+                column!(new, |party| party.epoch),
+                column!(new, since),
+                column!(new, reason),
+                tills(&new)?,
+            ],
+        );
+    }
+    if !known.is_empty() {
+        pipeline.add(
+            sql::CHANGE_PARTIES,
+            params![
+                column!(known, |party| party.id.0),
+                column!(known, |party| party.display_name.as_str().to_owned()),
+                column!(known, host),
+                column!(known, port),
+                column!(known, |party| party.epoch),
+                column!(known, since),
+                column!(known, reason),
+                tills(&known)?,
+                column!(known, |party| before[&party.id].revision),
+            ],
+        );
+    }
+    Ok(())
+}
+
+fn add_tills(pipeline: &mut Pipeline<'_>, rows: &WorkingSet) -> Result<(), Failure> {
+    let kept: Vec<_> = rows.tills.changes().filter_map(|(_, till)| till).collect();
+    if !kept.is_empty() {
+        let bodies = kept.iter().map(to_json).collect::<Result<Vec<_>, _>>()?;
+        let ids = column!(kept, |till| till.id.0);
+        pipeline.add(sql::PUT_TILLS, params![ids, column!(kept, |till| till.seller.0), bodies]);
+    }
+    let removed: Vec<Uuid> = removed_tills(rows).map(|id| id.0).collect();
+    if !removed.is_empty() {
+        pipeline.add(sql::REMOVE_TILLS, params![removed]);
+    }
+    Ok(())
+}
+
+fn removed_tills(rows: &WorkingSet) -> impl Iterator<Item = TillId> {
+    rows.tills.changes().filter(|(_, till)| till.is_none()).map(|(id, _)| id)
+}
+
+/// Answers where the feed positions will be among the answers.
+fn add_items(pipeline: &mut Pipeline<'_>, rows: &WorkingSet) -> Option<usize> {
+    let changed = rows.items.changes().filter_map(|(_, item)| item);
+    let (found_anew, in_stock): (Vec<&Item>, Vec<&Item>) =
+        changed.partition(|item| rows.search_changes.contains(&item.id));
+    if !in_stock.is_empty() {
+        pipeline.add(
+            sql::PUT_STOCK,
+            params![
+                column!(in_stock, |item| item.id.0),
+                column!(in_stock, |item| item.quantity),
+                column!(in_stock, |item| item.supplied),
+                column!(in_stock, |item| item.sold),
+                column!(in_stock, |item| item.withdrawn),
+                column!(in_stock, |item| item.version),
+                column!(in_stock, |item| item.updated_at.0),
+            ],
+        );
+    }
+    (!found_anew.is_empty()).then(|| {
+        pipeline.add(
+            sql::PUT_ITEMS,
+            params![
+                column!(found_anew, |item| item.id.0),
+                column!(found_anew, |item| item.seller.0),
+                column!(found_anew, |item| item.name.as_str().to_owned()),
+                column!(found_anew, |item| item.category.as_str().to_owned()),
+                column!(found_anew, |item| item.unit_price.amount_minor()),
+                column!(found_anew, |item| item.unit_price.currency_code().to_owned()),
+                column!(found_anew, |item| item.quantity),
+                column!(found_anew, |item| item.supplied),
+                column!(found_anew, |item| item.sold),
+                column!(found_anew, |item| item.withdrawn),
+                column!(found_anew, |item| item.rating.count),
+                column!(found_anew, |item| item.rating.total_stars),
+                column!(found_anew, |item| item.version),
+                column!(found_anew, |item| item.created_at.0),
+                column!(found_anew, |item| item.updated_at.0),
+                column!(found_anew, |item| item.deleted_at.map(|time| time.0)),
+                column!(found_anew, |item| item.description.as_str().to_owned()),
+                column!(found_anew, |item| item.sku.as_ref().map(Sku::as_str).map(str::to_owned)),
+            ],
+        )
+    })
+}
+
+fn add_orders(pipeline: &mut Pipeline<'_>, rows: &WorkingSet) {
+    let changed: Vec<&Order> = rows.orders.changes().filter_map(|(_, order)| order).collect();
+    if changed.is_empty() {
+        return;
+    }
+    pipeline.add(
+        sql::PUT_ORDERS,
+        params![
+            column!(changed, |order| order.id.0),
+            column!(changed, |order| order.buyer.0),
+            column!(changed, |order| order.buyer_name.as_str().to_owned()),
+            column!(changed, |order| order.seller.0),
+            column!(changed, |order| order.seller_name.as_str().to_owned()),
+            column!(changed, |order| order.item.0),
+            column!(changed, |order| order.item_name.as_str().to_owned()),
+            column!(changed, |order| order.unit_price.amount_minor()),
+            column!(changed, |order| order.unit_price.currency_code().to_owned()),
+            column!(changed, |order| order.quantity),
+            column!(changed, |order| order.total_price.amount_minor()),
+            column!(changed, |order| order.status.as_str()),
+            column!(changed, |order| order.placed_at.0),
+            column!(changed, |order| order.shipped_at.map(|time| time.0)),
+            column!(changed, |order| order.delivered_at.map(|time| time.0)),
+            column!(changed, |order| order.cancelled_at.map(|time| time.0)),
+            column!(changed, |order| order.cancelled_by.map(Role::as_str)),
+            column!(changed, |order| order
+                .cancel_reason
+                .as_ref()
+                .map(CancelReason::as_str)
+                .map(str::to_owned)),
+            column!(changed, |order| order.ride.map(|ride| ride.0)),
+        ],
+    );
+}
+
+fn add_rides(pipeline: &mut Pipeline<'_>, rows: &WorkingSet) -> Result<(), Failure> {
+    let changed: Vec<_> = rows.rides.changes().filter_map(|(_, ride)| ride).collect();
+    if changed.is_empty() {
+        return Ok(());
+    }
+    let bodies = changed.iter().map(to_json).collect::<Result<Vec<_>, _>>()?;
+    let ids = column!(changed, |ride| ride.id.0);
+    pipeline.add(sql::PUT_RIDES, params![ids, column!(changed, |ride| ride.seller.0), bodies]);
+    Ok(())
+}
+
+fn add_wishes_and_ratings(pipeline: &mut Pipeline<'_>, rows: &WorkingSet) {
+    let added: Vec<_> = rows.wishes.changes().filter_map(|(_, wish)| wish).collect();
+    if !added.is_empty() {
+        let (buyers, items) = (column!(added, |wish| wish.buyer.0), column!(added, |wish| wish.item.0));
+        pipeline.add(sql::PUT_WISHES, params![buyers, items, column!(added, |wish| wish.added_at.0)]);
+    }
+    let gone = rows.wishes.changes().filter(|(_, wish)| wish.is_none()).map(|(key, _)| key);
+    let (buyers, items): (Vec<Uuid>, Vec<i64>) = gone.map(|(buyer, item)| (buyer.0, item.0)).unzip();
+    if !buyers.is_empty() {
+        pipeline.add(sql::REMOVE_WISHES, params![buyers, items]);
+    }
+    let ratings: Vec<_> = rows.ratings.changes().filter_map(|(key, stars)| Some((key, stars?))).collect();
+    if !ratings.is_empty() {
+        let (buyers, items) = (column!(ratings, |(key, _)| key.0.0), column!(ratings, |(key, _)| key.1.0));
+        let stars = column!(ratings, |(_, stars)| i32::from(stars.get()));
+        pipeline.add(sql::PUT_RATINGS, params![buyers, items, stars]);
+    }
+}
+
+fn add_requests(pipeline: &mut Pipeline<'_>, rows: &WorkingSet) -> Result<(), Failure> {
+    let done: Vec<_> = rows.requests.changes().filter_map(|(key, recorded)| Some((key, recorded?))).collect();
+    if done.is_empty() {
+        return Ok(());
+    }
+    let outcomes =
+        done.iter().map(|(_, recorded)| to_json(&recorded.outcome)).collect::<Result<Vec<_>, _>>()?;
+    let (ids, parties) = (column!(done, |(key, _)| key.1.0), column!(done, |(key, _)| key.0.0));
+    let fingerprints = column!(done, |(_, recorded)| recorded.fingerprint.0.to_vec());
+    pipeline.add(sql::ADD_REQUESTS, params![ids, parties, fingerprints, outcomes, rows.decided_at.0]);
+    Ok(())
+}
+
+/// Lines that are not in the chain yet: see `chain`.
+fn add_audit(pipeline: &mut Pipeline<'_>, rows: &WorkingSet) {
+    if !rows.audit.is_empty() {
+        pipeline.add(sql::ADD_AUDIT_LINES, params![column!(rows.audit, audit::line)]);
+    }
+}
+
+/// Events for wishers, which are turned into deliveries later.
+fn add_events(pipeline: &mut Pipeline<'_>, rows: &WorkingSet, receipt: &mut Receipt) -> Result<(), Failure> {
+    let of_wishers = rows.events.iter().filter_map(|NewEvent { event, audience }| match audience {
+        Audience::Wishers(item) => Some((event, item.0)),
+        Audience::Party(_) => None,
+    });
+    let events: Vec<(&Event, i64)> = of_wishers.collect();
+    if events.is_empty() {
+        return Ok(());
+    }
+    receipt.needs_expansion = true;
+    let bodies = events.iter().map(|(event, _)| to_json(event)).collect::<Result<Vec<_>, _>>()?;
+    pipeline.add(
+        sql::ADD_EVENTS,
+        params![
+            column!(events, |(event, _)| event.occurred_at.0),
+            bodies,
+            column!(events, |(_, item)| *item),
+            column!(events, |(event, _)| matches!(event.kind, EventKind::ItemWithdrawn { .. })),
+        ],
+    );
+    Ok(())
+}
+
+/// A delivery before it has its sequence.
+pub(super) struct NewDelivery<'a> {
+    pub(super) recipient: PartyId,
+    pub(super) event: &'a Event,
+    /// How far its sequence lies before the last one that the mailbox gives out.
+    pub(super) behind: i64,
+}
+
+/// All that is done to mailboxes, whose locks are taken at the very end and together: their order is by key, whatever
+/// is done to each.
+fn add_mailboxes(
+    pipeline: &mut Pipeline<'_>,
+    rows: &WorkingSet,
+    receipt: &mut Receipt,
+) -> Result<(), Failure> {
+    let parties: Vec<&Party> = rows.parties.changes().filter_map(|(_, party)| party).collect();
+    let tills: Vec<&Till> = rows.tills.changes().filter_map(|(_, till)| till).collect();
+    let removed: Vec<PartyId> = removed_tills(rows).map(TillId::mailbox).collect();
+    let recipients = rows.events.iter().filter_map(|new| match new.audience {
+        Audience::Party(recipient) => Some(recipient),
+        Audience::Wishers(_) => None,
+    });
+    let locked: BTreeSet<PartyId> =
+        parties.iter().map(|party| party.id).chain(removed.iter().copied()).chain(recipients).collect();
+    if !locked.is_empty() {
+        pipeline.add(sql::LOCK_MAILBOXES, params![column!(locked, |mailbox| mailbox.0)]);
+    }
+    if !parties.is_empty() {
+        pipeline.add(
+            sql::OPEN_MAILBOXES,
+            params![
+                column!(parties, |party| party.id.0),
+                column!(parties, |party| party.role.as_str()),
+                column!(parties, |party| party.open_callback().map(|callback| callback.host.clone())),
+                column!(parties, |party| party.open_callback().map(|callback| i32::from(callback.port))),
+            ],
+        );
+    }
+    if !tills.is_empty() {
+        pipeline.add(sql::OPEN_TILLS_MAILBOXES, params![column!(tills, |till| till.id.mailbox().0)]);
+    }
+    if !removed.is_empty() {
+        pipeline.add(sql::END_TILLS_LEASES, params![column!(removed, |mailbox| mailbox.0)]);
+    }
+    add_deliveries(pipeline, rows, receipt)
+}
+
+/// Puts events into mailboxes, which are locked.
+fn add_deliveries(
+    pipeline: &mut Pipeline<'_>,
+    rows: &WorkingSet,
+    receipt: &mut Receipt,
+) -> Result<(), Failure> {
+    let mut counts: BTreeMap<PartyId, i64> = BTreeMap::new();
+    let (mut later, mut deliveries): (BTreeSet<(PartyId, Topic)>, _) = (BTreeSet::new(), Vec::new());
+    // From the last to the first: of several events of one topic the last one stays.
+    for NewEvent { event, audience } in rows.events.iter().rev() {
+        let Audience::Party(recipient) = *audience else { continue };
+        let count = counts.entry(recipient).or_default();
+        let behind = *count;
+        *count += 1;
+        if event.kind.coalesces_by().is_none_or(|topic| later.insert((recipient, topic))) {
+            deliveries.push(NewDelivery { recipient, event, behind });
+        }
+    }
+    if counts.is_empty() {
+        return Ok(());
+    }
+    let bodies = deliveries.iter().map(|new| to_json(new.event).map(Some)).collect::<Result<Vec<_>, _>>()?;
+    let events = column!(deliveries, |_| None::<i64>);
+    receipt.recipients = counts.keys().copied().collect();
+    let counts: Vec<_> = counts.into_iter().collect();
+    put_deliveries(pipeline, &counts, &deliveries, (events, bodies), rows.decided_at.0);
+    Ok(())
+}
+
+/// Raises the sequences of mailboxes that are locked by so many, and puts the deliveries in. `contents` are, for each delivery, the
+/// event for many that it points at, or the body of its own.
+pub(super) fn put_deliveries(
+    pipeline: &mut Pipeline<'_>,
+    counts: &[(PartyId, i64)],
+    deliveries: &[NewDelivery<'_>],
+    contents: (Vec<Option<i64>>, Vec<Option<String>>),
+    now: i64,
+) {
+    let recipients = column!(counts, |(recipient, _)| recipient.0);
+    pipeline.add(sql::FILL_MAILBOXES, params![recipients, column!(counts, |(_, count)| *count), now]);
+    let topic = |new: &NewDelivery<'_>| new.event.kind.coalesces_by().map(Topic::number);
+    let coalescing = deliveries.iter().filter_map(|new| Some((new.recipient.0, topic(new)?)));
+    let (recipients, topics): (Vec<Uuid>, Vec<i64>) = coalescing.unzip();
+    if !recipients.is_empty() {
+        pipeline.add(sql::REMOVE_OLDER_DELIVERIES, params![recipients, topics]);
+    }
+    let (events, bodies) = contents;
+    pipeline.add(
+        sql::ADD_DELIVERIES,
+        params![
+            column!(deliveries, |new| new.recipient.0),
+            column!(deliveries, |new| new.behind),
+            events,
+            bodies,
+            column!(deliveries, topic),
+            column!(deliveries, |new| new.event.kind.is_order()),
+            column!(deliveries, |new| new.event.occurred_at.0),
+        ],
+    );
+}

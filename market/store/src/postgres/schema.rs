@@ -1,0 +1,198 @@
+//! The schema and its versions.
+//!
+//! Migrations are numbered, and each is one transaction under an advisory lock: markets that start together take
+//! turns, and one that is killed half-way leaves the next to go on. A market runs beside a newer schema as long as
+//! that says it may (`min_reader`): a migration first *expands* (adds what older markets do not mind), and only
+//! a later one, when no older market runs any more, *contracts*.
+
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep};
+
+use super::{
+    address::Address,
+    connection::{Connection, Session},
+    convert::get,
+    error::Failure,
+};
+use crate::StoreError;
+
+/// One step.
+struct Migration {
+    sql: &'static str,
+    /// The oldest schema whose markets can work with what this makes.
+    min_reader: i32,
+}
+
+/// In order; what is released never changes.
+const MIGRATIONS: &[Migration] =
+    &[Migration { sql: include_str!("migrations/0001_initial.sql"), min_reader: 1 }];
+
+/// The oldest server that is supported, as it numbers itself.
+const MIN_SERVER: i32 = 150_000;
+
+/// Held by whoever migrates, for its session. Asked for again and again: waiting for it in the server would end with
+/// the session's `lock_timeout`, long before a large migration of another market's has.
+const LOCK: &str = "SELECT pg_try_advisory_lock(1936682347, 1)";
+/// How often it is asked for.
+const LOCK_LOOK: Duration = Duration::from_millis(200);
+/// How long another market may migrate; also the longest that one migration may take.
+const MIGRATION_PATIENCE: Duration = Duration::from_secs(3_600);
+const UNLOCK: &str = "SELECT pg_advisory_unlock(1936682347, 1)";
+
+const SERVER: &str =
+    "SELECT current_setting('server_version_num')::INTEGER, current_setting('server_encoding')";
+
+/// How many tables there are, and whether one of them is ours.
+const TABLES: &str = "SELECT count(*), count(*) FILTER (WHERE relname = 'schema_version') FROM pg_class \
+                      WHERE relnamespace = current_schema()::REGNAMESPACE AND relkind IN ('r', 'p')";
+
+const BEGIN_LEDGER: &str = "CREATE TABLE schema_version (version INTEGER PRIMARY KEY, min_reader INTEGER NOT NULL, \
+                            checksum TEXT NOT NULL, applied_at TIMESTAMPTZ NOT NULL DEFAULT now())";
+
+const VERSIONS: &str = "SELECT version, min_reader, checksum FROM schema_version ORDER BY version";
+
+const NOTE: &str = "INSERT INTO schema_version (version, min_reader, checksum) \
+                    VALUES ($1, $2, encode(sha256(convert_to($3, 'UTF8')), 'hex'))";
+
+const CHECKSUM: &str = "SELECT encode(sha256(convert_to($1, 'UTF8')), 'hex')";
+
+/// Raises the base of all places, if the database counts transactions from a lower number than the one that it was
+/// copied from. Only a market that meets such a database changes anything.
+const REBASE: &str = "UPDATE place_base SET base = last.place + 1 \
+     FROM (SELECT greatest((SELECT max(feed_position) FROM item), (SELECT max(place) FROM audit_line)) AS place) AS last \
+     WHERE last.place >= base + ((pg_current_xact_id()::TEXT::BIGINT + 1) << 20)";
+
+/// What is wrong with a database, in words.
+fn refused(problem: impl Into<String>) -> StoreError {
+    StoreError::corrupt(problem.into())
+}
+
+/// Brings the database up to date.
+pub(super) async fn migrate(address: &Address) -> Result<(), StoreError> {
+    let session = Session { prepare: &[], durable: true };
+    let mut connection = Connection::open(address, &session, &tokio::runtime::Handle::current()).await?;
+    check_server(&mut connection, address).await?;
+    // Ends with the session, whatever happens.
+    take_turn(&mut connection, address).await?;
+    let known = versions(&mut connection, address).await?;
+    for (number, migration) in (1_i32..).zip(MIGRATIONS).skip(known) {
+        connection.batch("BEGIN").await?;
+        connection.batch_within(MIGRATION_PATIENCE, migration.sql).await?;
+        let noted = super::connection::params![number, migration.min_reader, migration.sql];
+        connection.query(NOTE, noted).await?;
+        connection.batch("COMMIT").await?;
+        tracing::info!(version = number, "the database's schema was brought forward");
+    }
+    connection.query(REBASE, Vec::new()).await?;
+    connection.query(UNLOCK, Vec::new()).await?;
+    Ok(())
+}
+
+async fn take_turn(connection: &mut Connection, address: &Address) -> Result<(), StoreError> {
+    let deadline = Instant::now() + MIGRATION_PATIENCE;
+    let mut was_told = false;
+    loop {
+        let rows = connection.query(LOCK, Vec::new()).await?;
+        if rows.first().map_or(Ok(false), |row| get(row, 0))? {
+            return Ok(());
+        }
+        if Instant::now() >= deadline {
+            return Err(StoreError::unavailable(format!(
+                "another market has been bringing {} forward for an hour; look what holds it up",
+                address.shown
+            )));
+        }
+        if !was_told {
+            tracing::info!("another market is bringing the database forward; waiting for it");
+            was_told = true;
+        }
+        sleep(LOCK_LOOK).await;
+    }
+}
+
+/// Whether the database can be read as it is.
+pub(super) async fn check(address: &Address) -> Result<(), StoreError> {
+    let session = Session { prepare: &[], durable: true };
+    let mut connection = Connection::open(address, &session, &tokio::runtime::Handle::current()).await?;
+    let tables = connection.query(TABLES, Vec::new()).await?;
+    let ours: i64 = tables.first().map_or(Ok(0), |row| get(row, 1))?;
+    if ours == 0 || versions(&mut connection, address).await? < MIGRATIONS.len() {
+        return Err(refused(format!(
+            "{} was not brought up to date; start a market of this version on it once",
+            address.shown
+        )));
+    }
+    Ok(())
+}
+
+async fn check_server(connection: &mut Connection, address: &Address) -> Result<(), StoreError> {
+    let rows = connection.query(SERVER, Vec::new()).await?;
+    let Some(row) = rows.first() else { return Err(refused("the server does not tell its version")) };
+    let (version, encoding): (i32, &str) = (get(row, 0)?, get(row, 1)?);
+    if version < MIN_SERVER {
+        return Err(refused(format!(
+            "the server at {} is older than PostgreSQL {}; use a newer one",
+            address.shown,
+            MIN_SERVER / 10_000
+        )));
+    }
+    if encoding != "UTF8" {
+        return Err(refused(format!(
+            "{} is encoded as {encoding}; create it with ENCODING UTF8",
+            address.shown
+        )));
+    }
+    Ok(())
+}
+
+/// How many migrations were done of those that this market knows.
+async fn versions(connection: &mut Connection, address: &Address) -> Result<usize, StoreError> {
+    let tables = connection.query(TABLES, Vec::new()).await?;
+    let (all, ours): (i64, i64) = tables
+        .first()
+        .map_or(Ok((0, 0)), |row| Ok((get(row, 0)?, get(row, 1)?)))
+        .map_err(Failure::into_store_error)?;
+    if ours == 0 {
+        if all > 0 {
+            return Err(refused(format!(
+                "{} holds another program's tables; give the market a database of its own",
+                address.shown
+            )));
+        }
+        connection.batch(BEGIN_LEDGER).await?;
+    }
+    let mut done = 0;
+    for row in connection.query(VERSIONS, Vec::new()).await? {
+        let (version, min_reader, checksum): (i32, i32, &str) = (get(&row, 0)?, get(&row, 1)?, get(&row, 2)?);
+        let place = usize::try_from(version - 1).unwrap_or(usize::MAX);
+        match MIGRATIONS.get(place) {
+            Some(migration) => {
+                let own = connection.query(CHECKSUM, super::connection::params![migration.sql]).await?;
+                let own: &str = own.first().map_or(Ok(""), |row| get(row, 0))?;
+                if own != checksum {
+                    return Err(refused(format!(
+                        "migration {version} of {} is not the one that this market knows; use the version that wrote it",
+                        address.shown
+                    )));
+                }
+                done = place + 1;
+            }
+            None if usize::try_from(min_reader).is_ok_and(|least| least <= MIGRATIONS.len()) => {
+                tracing::info!(
+                    version,
+                    "the database's schema is of a newer market, which this one can work with"
+                );
+            }
+            None => {
+                return Err(refused(format!(
+                    "{} was brought forward by a newer market (schema {version}, for markets of schema {min_reader} or \
+                     later, this one knows {}); use that version",
+                    address.shown,
+                    MIGRATIONS.len()
+                )));
+            }
+        }
+    }
+    Ok(done)
+}

@@ -1,0 +1,250 @@
+//! Ends claims, takes delivered events out, and turns events for wishers into deliveries. All that is done under the lock
+//! of the mailbox, and those locks are taken in key order. Only what has waited for too long is dropped without it:
+//! the oldest deliveries, passing by those that are just taken out.
+
+use std::collections::BTreeSet;
+
+use souk_domain::{Event, PartyId, Sequence, Timestamp};
+use tokio_postgres::Row;
+use uuid::Uuid;
+
+use super::{
+    connection::{PATIENCE, params},
+    convert::{self, first, get},
+    error::Failure,
+    pool::{Pool, Seat},
+    reads::at_most,
+    save::{self, NewDelivery},
+    statements,
+};
+use crate::{Claim, Expansion, LeaseEpoch, Retention, Settlement, Verdict};
+
+/// Those of the claims that still hold.
+const HELD: &str = "SELECT mailbox.party, mailbox.lease_epoch FROM mailbox \
+     JOIN unnest($1::UUID[], $2::BIGINT[]) AS ended (party, epoch) \
+     ON mailbox.party = ended.party AND mailbox.lease_epoch = ended.epoch \
+     ORDER BY mailbox.party FOR NO KEY UPDATE OF mailbox";
+const END_LEASES: &str = "UPDATE mailbox SET lease_owner = NULL, lease_until = 0 WHERE party = ANY($1)";
+const FAIL: &str = "UPDATE mailbox SET failures = failures + 1, last_failure = ended.reason, \
+     next_attempt = CASE WHEN next_attempt IS NULL THEN NULL ELSE ended.retry_at END \
+     FROM unnest($1::UUID[], $2::TEXT[], $3::BIGINT[]) AS ended (party, reason, retry_at) \
+     WHERE mailbox.party = ended.party";
+/// Due only if something waits. For an EXISTS, the server would read all deliveries once as long as it believes that there
+/// are few.
+const GIVE_BACK: &str = "UPDATE mailbox SET next_attempt = CASE WHEN \
+     (SELECT true FROM delivery WHERE recipient = mailbox.party LIMIT 1) THEN coalesce(next_attempt, 0) END \
+     WHERE party = ANY($1)";
+/// Only what the mailbox has given out. An event for one recipient goes with its delivery; one for many goes when its
+/// time is over.
+const TAKE_OUT: &str = "DELETE FROM delivery USING unnest($1::UUID[], $2::BIGINT[]) AS taken (recipient, through), \
+     mailbox WHERE mailbox.party = taken.recipient AND taken.through <= mailbox.last_sequence \
+     AND delivery.recipient = taken.recipient AND delivery.sequence <= taken.through";
+/// The recipient is there.
+const ACKNOWLEDGE: &str = "UPDATE mailbox SET acknowledged = greatest(acknowledged, taken.through), failures = 0, \
+     last_failure = '', \
+     next_attempt = CASE WHEN (SELECT true FROM delivery WHERE recipient = mailbox.party LIMIT 1) THEN 0 END \
+     FROM unnest($1::UUID[], $2::BIGINT[]) AS taken (recipient, through) \
+     WHERE mailbox.party = taken.recipient AND taken.through <= mailbox.last_sequence";
+const COUNT: &str = "SELECT count(*) FROM delivery WHERE recipient = $1";
+
+/// One market expands at a time: an event must not overtake an earlier one of the same item.
+const EXPAND_LOCK: &str = "SELECT pg_advisory_xact_lock(1936682347, 3)";
+const OLDEST_EVENT: &str =
+    "SELECT seq, item, withdraws, cursor, body FROM event WHERE NOT is_done ORDER BY seq LIMIT 1";
+const WISHERS: &str = "SELECT buyer FROM wish WHERE item = $1 AND ($2::UUID IS NULL OR buyer > $2) \
+     ORDER BY buyer LIMIT $3";
+const REMOVE_WISHES_FOR: &str = "DELETE FROM wish WHERE item = $1 AND buyer = ANY($2)";
+const MOVE_ON: &str = "UPDATE event SET cursor = $2, is_done = $3 WHERE seq = $1";
+const MORE_EVENTS: &str = "SELECT 1 FROM event WHERE NOT is_done LIMIT 1";
+
+const EXPIRE: &str = "DELETE FROM delivery WHERE (recipient, sequence) IN \
+     (SELECT recipient, sequence FROM delivery WHERE is_order = $1 AND occurred_at < $2 ORDER BY occurred_at LIMIT $3 \
+     FOR UPDATE SKIP LOCKED) RETURNING 1";
+/// No delivery that points at an event is of an order, and those of this age have just been dropped: few are left to look
+/// through.
+const EXPIRE_EVENTS: &str = "DELETE FROM event WHERE seq IN \
+     (SELECT seq FROM event WHERE is_done AND occurred_at < $1 \
+     AND NOT EXISTS (SELECT 1 FROM delivery WHERE delivery.event = event.seq AND NOT delivery.is_order \
+     AND delivery.occurred_at < $1) \
+     ORDER BY occurred_at LIMIT $2 FOR UPDATE SKIP LOCKED)";
+
+/// Prepared for each session, because they are sent in pipelines.
+pub(super) const PREPARED: &[&str] = &[
+    statements::LOCK_MAILBOXES,
+    statements::FILL_MAILBOXES,
+    statements::REMOVE_OLDER_DELIVERIES,
+    statements::ADD_DELIVERIES,
+];
+
+/// Held to their indexes.
+#[cfg(test)]
+pub(super) const PLANNED: &[&str] = &[
+    HELD,
+    END_LEASES,
+    FAIL,
+    GIVE_BACK,
+    TAKE_OUT,
+    ACKNOWLEDGE,
+    COUNT,
+    OLDEST_EVENT,
+    WISHERS,
+    REMOVE_WISHES_FOR,
+    MOVE_ON,
+    MORE_EVENTS,
+    EXPIRE,
+    EXPIRE_EVENTS,
+];
+
+/// Ends claims; answers for each whether it still held.
+pub(super) async fn settle(pool: &Pool, settlements: &[Settlement]) -> Result<Vec<bool>, Failure> {
+    let mut seat = pool.take().await?;
+    seat.batch("BEGIN").await?;
+    let parties: Vec<Uuid> = settlements.iter().map(|ended| ended.recipient.0).collect();
+    let epochs: Vec<i64> = settlements.iter().map(|ended| ended.epoch.0).collect();
+    let rows = seat.query(HELD, params![parties, epochs]).await?;
+    let claim = |row: &Row| Ok::<_, Failure>((convert::party_id(row, 0)?, LeaseEpoch(get(row, 1)?)));
+    let held = rows.iter().map(claim).collect::<Result<BTreeSet<_>, _>>()?;
+    if !held.is_empty() {
+        let all: Vec<Uuid> = held.iter().map(|(party, _)| party.0).collect();
+        seat.query(END_LEASES, params![all]).await?;
+        let ended: Vec<_> =
+            settlements.iter().filter(|ended| held.contains(&(ended.recipient, ended.epoch))).collect();
+        apply(&mut seat, &ended).await?;
+    }
+    seat.batch("COMMIT").await?;
+    seat.give_back();
+    Ok(settlements.iter().map(|ended| held.contains(&(ended.recipient, ended.epoch))).collect())
+}
+
+/// By kind of verdict.
+async fn apply(seat: &mut Seat<'_>, ended: &[&Settlement]) -> Result<(), Failure> {
+    let (mut taken, mut released) = ((Vec::new(), Vec::new()), Vec::new());
+    let mut failed = (Vec::new(), Vec::new(), Vec::new());
+    for Settlement { recipient, verdict, .. } in ended {
+        match verdict {
+            Verdict::Delivered(through) => {
+                taken.0.push(recipient.0);
+                taken.1.push(through.0);
+            }
+            Verdict::Failed { retry_at, reason } => {
+                failed.0.push(recipient.0);
+                // PostgreSQL's texts hold no NUL.
+                failed.1.push(reason.replace('\0', " "));
+                failed.2.push(retry_at.0);
+            }
+            Verdict::Released => released.push(recipient.0),
+        }
+    }
+    if !taken.0.is_empty() {
+        take_out(seat, taken.0, taken.1).await?;
+    }
+    if !failed.0.is_empty() {
+        seat.query(FAIL, params![failed.0, failed.1, failed.2]).await?;
+    }
+    if !released.is_empty() {
+        seat.query(GIVE_BACK, params![released]).await?;
+    }
+    Ok(())
+}
+
+async fn take_out(seat: &mut Seat<'_>, recipients: Vec<Uuid>, through: Vec<i64>) -> Result<(), Failure> {
+    seat.query(TAKE_OUT, params![recipients.clone(), through.clone()]).await?;
+    seat.query(ACKNOWLEDGE, params![recipients, through]).await?;
+    Ok(())
+}
+
+/// Ends claims of mailboxes in which nothing waits.
+pub(super) async fn give_back(pool: &Pool, claims: &[Claim]) -> Result<(), Failure> {
+    let released = claims.iter().map(|claim| Settlement {
+        recipient: claim.recipient,
+        epoch: claim.epoch,
+        verdict: Verdict::Released,
+    });
+    settle(pool, &released.collect::<Vec<_>>()).await.map(|_| ())
+}
+
+/// Takes everything up to a sequence out, whoever holds the mailbox; answers how many deliveries wait.
+pub(super) async fn acknowledge(pool: &Pool, recipient: PartyId, through: Sequence) -> Result<i64, Failure> {
+    let mut seat = pool.take().await?;
+    seat.batch("BEGIN").await?;
+    seat.query(statements::LOCK_MAILBOXES, params![vec![recipient.0]]).await?;
+    take_out(&mut seat, vec![recipient.0], vec![through.0]).await?;
+    let left = seat.query(COUNT, params![recipient.0]).await?;
+    seat.batch("COMMIT").await?;
+    seat.give_back();
+    Ok(first(&left, |row| get(row, 0))?.unwrap_or(0))
+}
+
+/// Turns the oldest event for wishers into up to `limit` deliveries, in the order of the buyers' ids. Waits for the
+/// disk and the standby, because it gives sequences out.
+pub(super) async fn expand(pool: &Pool, limit: usize) -> Result<Expansion, Failure> {
+    // Looking costs nobody a lock, and mostly there is nothing.
+    if pool.query(MORE_EVENTS, Vec::new).await?.is_empty() {
+        return Ok(Expansion::default());
+    }
+    let mut seat = pool.take().await?;
+    seat.forget_warnings();
+    seat.batch("BEGIN; SET LOCAL synchronous_commit = on").await?;
+    seat.query(EXPAND_LOCK, Vec::new()).await?;
+    let oldest = seat.query(OLDEST_EVENT, Vec::new()).await?;
+    let Some(row) = oldest.first() else {
+        seat.batch("ROLLBACK").await?;
+        seat.give_back();
+        return Ok(Expansion::default());
+    };
+    let (seq, item, withdraws): (i64, i64, bool) = (get(row, 0)?, get(row, 1)?, get(row, 2)?);
+    let (cursor, event): (Option<Uuid>, Event) = (get(row, 3)?, convert::json(row, 4)?);
+    let wishers = seat.query(WISHERS, params![item, cursor, at_most(limit)]).await?;
+    let wishers: Vec<PartyId> =
+        wishers.iter().map(|row| convert::party_id(row, 0)).collect::<Result<_, _>>()?;
+    if withdraws && !wishers.is_empty() {
+        // Before the mailboxes, as in a lane.
+        let buyers: Vec<Uuid> = wishers.iter().map(|buyer| buyer.0).collect();
+        seat.query(REMOVE_WISHES_FOR, params![item, buyers]).await?;
+    }
+    if !wishers.is_empty() {
+        deliver(&seat, &wishers, seq, &event).await?;
+    }
+    let cursor = wishers.last().map(|last| last.0);
+    seat.query(MOVE_ON, params![seq, cursor, wishers.len() < limit]).await?;
+    let more = !seat.query(MORE_EVENTS, Vec::new()).await?.is_empty();
+    seat.batch("COMMIT").await?;
+    if seat.was_warned() {
+        // The session is cut, and what was given out is delivered when the standby has it.
+        return Err(Failure::NoConnection(
+            "PostgreSQL warned while it committed: the standby may not have it".into(),
+        ));
+    }
+    seat.give_back();
+    Ok(Expansion { recipients: wishers, more })
+}
+
+async fn deliver(seat: &Seat<'_>, wishers: &[PartyId], seq: i64, event: &Event) -> Result<(), Failure> {
+    let counts: Vec<_> = wishers.iter().map(|recipient| (*recipient, 1)).collect();
+    let deliveries: Vec<_> =
+        wishers.iter().map(|recipient| NewDelivery { recipient: *recipient, event, behind: 0 }).collect();
+    let contents = (vec![Some(seq); wishers.len()], vec![None; wishers.len()]);
+    let mut pipeline = seat.pipeline();
+    pipeline
+        .add(statements::LOCK_MAILBOXES, params![wishers.iter().map(|wisher| wisher.0).collect::<Vec<_>>()]);
+    save::put_deliveries(&mut pipeline, &counts, &deliveries, contents, event.occurred_at.0);
+    pipeline.run_all(PATIENCE).await?;
+    Ok(())
+}
+
+/// Drops what has waited for longer than it is kept.
+pub(super) async fn expire(
+    pool: &Pool,
+    now: Timestamp,
+    retention: Retention,
+    limit: usize,
+) -> Result<usize, Failure> {
+    let mut dropped = 0;
+    for (is_order, kept) in [(false, retention.updates), (true, retention.orders)] {
+        let (cutoff, left) = (now.minus(kept).0, at_most(limit - dropped));
+        dropped += pool.query(EXPIRE, || params![is_order, cutoff, left]).await?.len();
+    }
+    let cutoff = now.minus(retention.updates).0;
+    pool.query(EXPIRE_EVENTS, || params![cutoff, at_most(limit)]).await?;
+    Ok(dropped)
+}

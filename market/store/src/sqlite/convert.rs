@@ -1,0 +1,174 @@
+//! Between rows and the domain's types. Rows hold only what was accepted once, so a row that can't be read
+//! is damage.
+
+use std::fmt::Display;
+
+use rusqlite::{
+    Error, Row,
+    types::{Type, ValueRef},
+};
+use serde::de::DeserializeOwned;
+use souk_domain::{
+    Callback, CancelReason, Category, Description, DisplayName, Item, ItemId, ItemName, Money, Order,
+    OrderId, OrderStatus, Party, PartyId, RatingSummary, RideId, Role, Sku, Suspension, SuspensionReason,
+    TillId, Timestamp,
+};
+use uuid::Uuid;
+
+use crate::{
+    Delivery,
+    audit::{AuditHash, AuditRow, Head},
+};
+
+/// The columns of [`item`], from `item` and its seller in `party`.
+pub(super) const ITEM: &str = "item.id, seller, display_name, name, description, category, amount_minor, currency, \
+     quantity, supplied, sold, withdrawn, rating_count, rating_stars, version, created_at, updated_at, deleted_at, sku";
+
+/// The columns of [`order`].
+pub(super) const ORDER: &str = "id, buyer, buyer_name, seller, seller_name, item, item_name, amount_minor, currency, \
+     quantity, total_minor, status, placed_at, shipped_at, delivered_at, cancelled_at, cancelled_by, cancel_reason, ride";
+
+/// The columns of [`party`].
+pub(super) const PARTY: &str = "id, role, display_name, callback_host, callback_port, registered_at, epoch, \
+     suspended_at, suspended_for, tills";
+
+pub(super) fn uuid(row: &Row<'_>, column: usize) -> Result<Uuid, Error> {
+    row.get::<_, [u8; 16]>(column).map(Uuid::from_bytes)
+}
+
+pub(super) fn party_id(row: &Row<'_>, column: usize) -> Result<PartyId, Error> {
+    uuid(row, column).map(PartyId)
+}
+
+/// A party's id as it is bound to a statement.
+pub(super) fn blob(id: PartyId) -> [u8; 16] {
+    id.0.into_bytes()
+}
+
+fn time(row: &Row<'_>, column: usize) -> Result<Timestamp, Error> {
+    row.get(column).map(Timestamp)
+}
+
+fn optional_time(row: &Row<'_>, column: usize) -> Result<Option<Timestamp>, Error> {
+    Ok(row.get::<_, Option<i64>>(column)?.map(Timestamp))
+}
+
+fn money(row: &Row<'_>, amount: usize, currency: usize) -> Result<Money, Error> {
+    let code: String = row.get(currency)?;
+    Money::stored(row.get(amount)?, &code).map_err(|error| unreadable(currency, error))
+}
+
+pub(super) fn unreadable(column: usize, problem: impl Display) -> Error {
+    Error::FromSqlConversionFailure(column, Type::Text, problem.to_string().into())
+}
+
+pub(super) fn role(row: &Row<'_>, column: usize) -> Result<Role, Error> {
+    match row.get_ref(column)?.as_str()? {
+        "seller" => Ok(Role::Seller),
+        "buyer" => Ok(Role::Buyer),
+        other => Err(unreadable(column, format!("no role: {other}"))),
+    }
+}
+
+pub(super) fn callback(row: &Row<'_>, host: usize, port: usize) -> Result<Option<Callback>, Error> {
+    let (host, port): (Option<String>, Option<u16>) = (row.get(host)?, row.get(port)?);
+    Ok(host.zip(port).map(|(host, port)| Callback { host, port }))
+}
+
+pub(super) fn party(row: &Row<'_>) -> Result<Party, Error> {
+    Ok(Party {
+        id: party_id(row, 0)?,
+        role: role(row, 1)?,
+        display_name: DisplayName::trusted(row.get(2)?),
+        callback: callback(row, 3, 4)?,
+        registered_at: time(row, 5)?,
+        epoch: row.get(6)?,
+        suspension: suspension(row, 7, 8)?,
+        tills: tills(row, 9)?,
+    })
+}
+
+fn tills(row: &Row<'_>, column: usize) -> Result<Vec<TillId>, Error> {
+    match row.get_ref(column)? {
+        ValueRef::Null => Ok(Vec::new()),
+        ids => serde_json::from_str(ids.as_str()?).map_err(|error| unreadable(column, error)),
+    }
+}
+
+/// A body in JSON.
+pub(super) fn body<T: DeserializeOwned>(row: &Row<'_>) -> Result<T, Error> {
+    serde_json::from_str(row.get_ref("body")?.as_str()?).map_err(|error| unreadable(0, error))
+}
+
+fn suspension(row: &Row<'_>, since: usize, reason: usize) -> Result<Option<Suspension>, Error> {
+    let (since, reason): (_, Option<String>) = (optional_time(row, since)?, row.get(reason)?);
+    let reason = reason.map(SuspensionReason::trusted);
+    Ok(since.zip(reason).map(|(since, reason)| Suspension { since, reason }))
+}
+
+pub(super) fn item(row: &Row<'_>) -> Result<Item, Error> {
+    Ok(Item {
+        id: ItemId(row.get(0)?),
+        seller: party_id(row, 1)?,
+        seller_name: DisplayName::trusted(row.get(2)?),
+        name: ItemName::trusted(row.get(3)?),
+        description: Description::trusted(row.get(4)?),
+        category: Category::trusted(row.get(5)?),
+        unit_price: money(row, 6, 7)?,
+        quantity: row.get(8)?,
+        supplied: row.get(9)?,
+        sold: row.get(10)?,
+        withdrawn: row.get(11)?,
+        rating: RatingSummary { count: row.get(12)?, total_stars: row.get(13)? },
+        version: row.get(14)?,
+        created_at: time(row, 15)?,
+        updated_at: time(row, 16)?,
+        deleted_at: optional_time(row, 17)?,
+        sku: row.get::<_, Option<String>>(18)?.map(Sku::trusted),
+    })
+}
+
+pub(super) fn order(row: &Row<'_>) -> Result<Order, Error> {
+    Ok(Order {
+        id: OrderId(row.get(0)?),
+        buyer: party_id(row, 1)?,
+        buyer_name: DisplayName::trusted(row.get(2)?),
+        seller: party_id(row, 3)?,
+        seller_name: DisplayName::trusted(row.get(4)?),
+        item: ItemId(row.get(5)?),
+        item_name: ItemName::trusted(row.get(6)?),
+        unit_price: money(row, 7, 8)?,
+        quantity: row.get(9)?,
+        total_price: money(row, 10, 8)?,
+        status: status(row, 11)?,
+        placed_at: time(row, 12)?,
+        shipped_at: optional_time(row, 13)?,
+        delivered_at: optional_time(row, 14)?,
+        cancelled_at: optional_time(row, 15)?,
+        cancelled_by: if row.get_ref(16)? == ValueRef::Null { None } else { Some(role(row, 16)?) },
+        cancel_reason: row.get::<_, Option<String>>(17)?.map(CancelReason::trusted),
+        ride: row.get::<_, Option<[u8; 16]>>(18)?.map(|id| RideId(Uuid::from_bytes(id))),
+    })
+}
+
+fn status(row: &Row<'_>, column: usize) -> Result<OrderStatus, Error> {
+    let word = row.get_ref(column)?.as_str()?;
+    let known = OrderStatus::ALL.into_iter().find(|status| status.as_str() == word);
+    known.ok_or_else(|| unreadable(column, format!("no status: {word}")))
+}
+
+/// A sequence and the body of its event.
+pub(super) fn delivery(row: &Row<'_>) -> Result<Delivery, Error> {
+    let body = row.get_ref(1)?.as_str()?;
+    let event = serde_json::from_str(body).map_err(|error| unreadable(1, error))?;
+    Ok(Delivery { sequence: souk_domain::Sequence(row.get(0)?), event })
+}
+
+pub(super) fn audit_head(row: &Row<'_>) -> Result<Head, Error> {
+    Ok(Head { sequence: row.get("sequence")?, hash: AuditHash(row.get("hash")?) })
+}
+
+pub(super) fn audit_row(row: &Row<'_>) -> Result<AuditRow, Error> {
+    let Head { sequence, hash } = audit_head(row)?;
+    Ok(AuditRow { sequence, line: row.get("line")?, hash })
+}

@@ -1,0 +1,82 @@
+//! The one lane: a transaction per batch on a connection of its own.
+//!
+//! The ledger runs a lane on a thread of its own, so that blocking here is right.
+
+use std::{fs::File, sync::Arc};
+
+use async_trait::async_trait;
+use rusqlite::Connection;
+use souk_domain::{Keys, WorkingSet};
+use tokio::sync::OwnedMutexGuard;
+
+use super::{Turn, checkpoint::Checkpointer, error::unavailable, load, save};
+use crate::{Lane, Receipt, SaveError, StoreError};
+
+pub(super) struct SqliteLane {
+    connection: Connection,
+    turn: Turn,
+    /// Held from the beginning of a transaction to its end.
+    taken: Option<OwnedMutexGuard<()>>,
+    checkpointer: Checkpointer,
+    /// Released when the market closes the store.
+    _lock: File,
+}
+
+impl SqliteLane {
+    pub(super) fn new(connection: Connection, turn: Turn, checkpointer: Checkpointer, lock: File) -> Self {
+        Self { connection, turn, taken: None, checkpointer, _lock: lock }
+    }
+
+    fn roll_back(&mut self) {
+        // An error means that SQLite has rolled back by itself.
+        if let Err(error) = self.connection.execute_batch("ROLLBACK") {
+            tracing::debug!(%error, "nothing to roll back");
+        }
+        self.taken = None;
+    }
+
+    fn commit(&mut self, rows: &WorkingSet) -> Result<Receipt, SaveError> {
+        let saved =
+            save::save(&self.connection, rows).map_err(|error| SaveError::Lost(unavailable(error)))?;
+        self.connection.execute_batch("COMMIT").map_err(|error| {
+            // While the transaction is still open, nothing has been written.
+            if self.connection.is_autocommit() {
+                SaveError::Indefinite(unavailable(error))
+            } else {
+                SaveError::Lost(unavailable(error))
+            }
+        })?;
+        Ok(saved)
+    }
+}
+
+#[async_trait]
+impl Lane for SqliteLane {
+    async fn load(&mut self, keys: &Keys) -> Result<WorkingSet, StoreError> {
+        self.taken = Some(Arc::clone(&self.turn).lock_owned().await);
+        let loaded = self
+            .connection
+            .execute_batch("BEGIN IMMEDIATE")
+            .and_then(|()| load::load(&self.connection, keys));
+        loaded.map_err(|error| {
+            self.roll_back();
+            unavailable(error)
+        })
+    }
+
+    async fn save(&mut self, rows: &WorkingSet) -> Result<Receipt, SaveError> {
+        let saved = self.commit(rows);
+        match saved {
+            Ok(_) => {
+                self.taken = None;
+                self.checkpointer.committed();
+            }
+            Err(_) => self.roll_back(),
+        }
+        saved
+    }
+
+    async fn abandon(&mut self) {
+        self.roll_back();
+    }
+}

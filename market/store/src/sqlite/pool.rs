@@ -1,0 +1,103 @@
+//! Threads with a connection each, working off one bounded queue.
+
+use std::{io, thread};
+
+use crossbeam_channel::{Receiver, Sender, TrySendError};
+use rusqlite::Connection;
+use tokio::sync::oneshot;
+
+use super::error::unavailable;
+use crate::StoreError;
+
+type Job = Box<dyn FnOnce(&mut Connection) + Send>;
+
+/// A queue of work for connections. Dropping it waits for the work under way, and closes the connections:
+/// whoever closes a store may then do with its file what it likes.
+pub(super) struct Pool {
+    /// There until the pool is dropped.
+    jobs: Option<Sender<Job>>,
+    threads: Vec<thread::JoinHandle<()>>,
+}
+
+impl Pool {
+    /// Up to `together` jobs that wait share one snapshot of the database, which saves each its own round
+    /// of file locks. Jobs that open transactions themselves are for a pool of 1.
+    pub(super) fn start(
+        name: &str,
+        connections: Vec<Connection>,
+        queue: usize,
+        together: usize,
+    ) -> io::Result<Self> {
+        let (jobs, waiting) = crossbeam_channel::bounded(queue);
+        let mut threads = Vec::with_capacity(connections.len());
+        for (number, connection) in connections.into_iter().enumerate() {
+            let waiting = waiting.clone();
+            let thread = thread::Builder::new()
+                .name(format!("{name}-{number}"))
+                .spawn(move || work_off(&waiting, connection, together))?;
+            threads.push(thread);
+        }
+        Ok(Self { jobs: Some(jobs), threads })
+    }
+
+    /// Runs `work` on one of the connections.
+    pub(super) async fn run<T, F>(&self, work: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&mut Connection) -> Result<T, rusqlite::Error> + Send + 'static,
+    {
+        let (answer, answered) = oneshot::channel();
+        let job: Job = Box::new(move |connection| {
+            // A caller that has gone away does not want its answer.
+            let _ = answer.send(work(connection));
+        });
+        let ended = || StoreError::unavailable("the store's threads have ended");
+        let jobs = self.jobs.as_ref().ok_or_else(ended)?;
+        jobs.try_send(job).map_err(|error| match error {
+            TrySendError::Full(_) => StoreError::Overloaded,
+            TrySendError::Disconnected(_) => ended(),
+        })?;
+        match answered.await {
+            Ok(result) => result.map_err(unavailable),
+            Err(_) => Err(StoreError::unavailable("a thread of the store has ended")),
+        }
+    }
+}
+
+impl Drop for Pool {
+    fn drop(&mut self) {
+        self.jobs = None;
+        for thread in self.threads.drain(..) {
+            if thread.join().is_err() {
+                tracing::error!("a thread of the store panicked");
+            }
+        }
+    }
+}
+
+fn work_off(waiting: &Receiver<Job>, mut connection: Connection, together: usize) {
+    let mut batch = Vec::with_capacity(together);
+    while let Ok(first) = waiting.recv() {
+        batch.push(first);
+        batch.extend(waiting.try_iter().take(together - 1));
+        // The snapshot is taken at the first query, after all of these asked: each sees its own writes.
+        let shared = batch.len() > 1 && begin(&connection);
+        for job in batch.drain(..) {
+            job(&mut connection);
+        }
+        if shared {
+            end(&connection);
+        }
+    }
+}
+
+/// Without a transaction every query takes a snapshot of its own, which is only slower.
+fn begin(connection: &Connection) -> bool {
+    connection.prepare_cached("BEGIN").and_then(|mut begin| begin.execute([])).is_ok()
+}
+
+fn end(connection: &Connection) {
+    if let Err(error) = connection.prepare_cached("COMMIT").and_then(|mut commit| commit.execute([])) {
+        tracing::error!(%error, "a reader can't end its snapshot");
+    }
+}

@@ -1,0 +1,242 @@
+//! Queries, on read-only connections.
+
+use async_trait::async_trait;
+use rusqlite::{Connection, Error, OptionalExtension as _, Params, Row, params};
+use souk_domain::{
+    Item, ItemId, Order, OrderId, OrderStatus, Party, PartyId, Recorded, RequestId, Ride, RideId, Till,
+    Timestamp, Wish,
+};
+
+use super::{
+    convert::{self, ITEM, ORDER, PARTY, blob},
+    load,
+    pool::Pool,
+    summary,
+};
+use crate::{
+    FeedEntry, FeedPosition, OrderQuery, OrdersOf, Reads, SalesSummary, StoreError, TimeRange, Totals,
+    audit::{AuditRow, Head},
+};
+
+pub(super) struct SqliteReads {
+    pool: Pool,
+}
+
+impl SqliteReads {
+    pub(super) fn new(pool: Pool) -> Self {
+        Self { pool }
+    }
+}
+
+fn one<T>(
+    connection: &Connection,
+    sql: &str,
+    params: impl Params,
+    convert: impl Fn(&Row<'_>) -> Result<T, Error>,
+) -> Result<Option<T>, Error> {
+    connection.prepare_cached(sql)?.query_row(params, convert).optional()
+}
+
+fn many<T>(
+    connection: &Connection,
+    sql: &str,
+    params: impl Params,
+    convert: impl Fn(&Row<'_>) -> Result<T, Error>,
+) -> Result<Vec<T>, Error> {
+    connection.prepare_cached(sql)?.query_map(params, convert)?.collect()
+}
+
+fn rows_at_most(limit: usize) -> i64 {
+    i64::try_from(limit).unwrap_or(i64::MAX)
+}
+
+#[async_trait]
+impl Reads for SqliteReads {
+    async fn party(&self, id: PartyId) -> Result<Option<Party>, StoreError> {
+        let sql = format!("SELECT {PARTY} FROM party WHERE id = ?");
+        self.pool.run(move |c| one(c, &sql, [blob(id)], convert::party)).await
+    }
+
+    async fn raised_epochs(&self) -> Result<Vec<(PartyId, i64)>, StoreError> {
+        let sql = "SELECT id, epoch FROM party WHERE epoch <> 0";
+        self.pool.run(move |c| many(c, sql, [], |row| Ok((convert::party_id(row, 0)?, row.get(1)?)))).await
+    }
+
+    async fn parties(
+        &self,
+        after: Option<PartyId>,
+        suspended_only: bool,
+        limit: usize,
+    ) -> Result<Vec<Party>, StoreError> {
+        let filter = if suspended_only { "AND suspended_at IS NOT NULL" } else { "" };
+        let sql = format!("SELECT {PARTY} FROM party WHERE id > ? {filter} ORDER BY id LIMIT ?");
+        // Every UUID is longer than the empty blob, and so after it.
+        let after = after.map(|after| blob(after).to_vec()).unwrap_or_default();
+        self.pool.run(move |c| many(c, &sql, params![after, rows_at_most(limit)], convert::party)).await
+    }
+
+    async fn audit(&self, after: i64, limit: usize) -> Result<Vec<AuditRow>, StoreError> {
+        let sql = "SELECT sequence, hash, line FROM audit WHERE sequence > ? ORDER BY sequence LIMIT ?";
+        self.pool.run(move |c| many(c, sql, params![after, rows_at_most(limit)], convert::audit_row)).await
+    }
+
+    async fn audit_head(&self) -> Result<Head, StoreError> {
+        let sql = "SELECT sequence, hash FROM audit ORDER BY sequence DESC LIMIT 1";
+        let head = self.pool.run(move |c| one(c, sql, [], convert::audit_head)).await?;
+        Ok(head.unwrap_or(Head::START))
+    }
+
+    async fn item(&self, id: ItemId) -> Result<Option<Item>, StoreError> {
+        self.pool.run(move |c| one(c, &item_by_id(), [id.0], convert::item)).await
+    }
+
+    async fn items(&self, ids: &[ItemId]) -> Result<Vec<Item>, StoreError> {
+        let ids = ids.to_vec();
+        self.pool
+            .run(move |c| {
+                let sql = item_by_id();
+                ids.iter().filter_map(|id| one(c, &sql, [id.0], convert::item).transpose()).collect()
+            })
+            .await
+    }
+
+    async fn seller_items(
+        &self,
+        seller: PartyId,
+        after: Option<ItemId>,
+        limit: usize,
+    ) -> Result<Vec<Item>, StoreError> {
+        let sql = format!(
+            "SELECT {ITEM} FROM item JOIN party ON party.id = item.seller WHERE seller = ? AND item.id > ? \
+             AND deleted_at IS NULL ORDER BY item.id LIMIT ?"
+        );
+        let after = after.map_or(0, |id| id.0);
+        self.pool
+            .run(move |c| many(c, &sql, params![blob(seller), after, rows_at_most(limit)], convert::item))
+            .await
+    }
+
+    async fn order(&self, id: OrderId) -> Result<Option<Order>, StoreError> {
+        let sql = format!("SELECT {ORDER} FROM orders WHERE id = ?");
+        self.pool.run(move |c| one(c, &sql, [id.0], convert::order)).await
+    }
+
+    async fn orders(&self, query: &OrderQuery) -> Result<Vec<Order>, StoreError> {
+        let query = *query;
+        let (side, whose) = match query.of {
+            OrdersOf::Buyer(buyer) => ("buyer", buyer),
+            OrdersOf::Seller(seller) => ("seller", seller),
+        };
+        let sql = format!(
+            "SELECT {ORDER} FROM orders WHERE {side} = ?1 AND id < ?2 AND (?3 IS NULL OR status = ?3) \
+             AND (?4 IS NULL OR item = ?4) AND placed_at >= ?5 AND placed_at < ?6 ORDER BY id DESC LIMIT ?7"
+        );
+        self.pool
+            .run(move |c| {
+                let before = query.before.map_or(i64::MAX, |id| id.0);
+                let status = query.status.map(OrderStatus::as_str);
+                let (item, time) = (query.item.map(|id| id.0), query.placed);
+                let limit = rows_at_most(query.limit);
+                let params = params![blob(whose), before, status, item, time.from.0, time.until.0, limit];
+                many(c, &sql, params, convert::order)
+            })
+            .await
+    }
+
+    async fn ride(&self, id: RideId) -> Result<Option<Ride>, StoreError> {
+        self.pool.run(move |c| load::ride(c, id)).await
+    }
+
+    async fn tills(&self, seller: PartyId) -> Result<Vec<Till>, StoreError> {
+        let sql = "SELECT body FROM till WHERE seller = ?";
+        let mut tills: Vec<Till> =
+            self.pool.run(move |c| many(c, sql, [blob(seller)], convert::body)).await?;
+        tills.sort_by(|one, other| one.name.cmp(&other.name));
+        Ok(tills)
+    }
+
+    async fn sales_summary(
+        &self,
+        seller: PartyId,
+        placed: TimeRange,
+        items: usize,
+    ) -> Result<SalesSummary, StoreError> {
+        self.pool.run(move |c| summary::sales(c, seller, placed, items)).await
+    }
+
+    async fn wishlist(
+        &self,
+        buyer: PartyId,
+        after: Option<ItemId>,
+        limit: usize,
+    ) -> Result<Vec<(Wish, Item)>, StoreError> {
+        let sql = format!(
+            "SELECT {ITEM}, added_at FROM wish JOIN item ON item.id = wish.item JOIN party ON party.id = item.seller \
+             WHERE wish.buyer = ? AND wish.item > ? AND deleted_at IS NULL ORDER BY wish.item LIMIT ?"
+        );
+        let after = after.map_or(0, |id| id.0);
+        self.pool
+            .run(move |c| {
+                many(c, &sql, params![blob(buyer), after, rows_at_most(limit)], |row| {
+                    let item = convert::item(row)?;
+                    let added_at = Timestamp(row.get("added_at")?);
+                    Ok((Wish { buyer, item: item.id, added_at }, item))
+                })
+            })
+            .await
+    }
+
+    async fn item_feed(&self, after: FeedPosition, limit: usize) -> Result<Vec<FeedEntry>, StoreError> {
+        let sql = format!(
+            "SELECT {ITEM}, feed_position FROM item JOIN party ON party.id = item.seller WHERE feed_position > ? \
+             ORDER BY feed_position LIMIT ?"
+        );
+        self.pool
+            .run(move |c| {
+                many(c, &sql, params![after.0, rows_at_most(limit)], |row| {
+                    let position = FeedPosition(row.get("feed_position")?);
+                    Ok(FeedEntry { position, item: convert::item(row)? })
+                })
+            })
+            .await
+    }
+
+    async fn feed_end(&self) -> Result<FeedPosition, StoreError> {
+        let sql = "SELECT value FROM counter WHERE name = 'feed'";
+        let end = self.pool.run(move |c| one(c, sql, [], |row| row.get(0))).await?;
+        Ok(FeedPosition(end.unwrap_or(0)))
+    }
+
+    async fn request(&self, party: PartyId, id: RequestId) -> Result<Option<Recorded>, StoreError> {
+        self.pool.run(move |c| load::request(c, party, id)).await
+    }
+
+    async fn totals(&self) -> Result<Totals, StoreError> {
+        let sql = "SELECT (SELECT count(*) FROM party), (SELECT count(*) FROM item), (SELECT count(*) FROM orders), \
+                   (SELECT coalesce(sum(supplied), 0) FROM item), (SELECT coalesce(sum(sold), 0) FROM item), \
+                   (SELECT coalesce(sum(quantity), 0) FROM orders WHERE status <> 'cancelled'), \
+                   (SELECT coalesce(sum(quantity), 0) FROM item), (SELECT coalesce(sum(withdrawn), 0) FROM item), \
+                   (SELECT count(*) FROM delivery)";
+        self.pool
+            .run(move |c| {
+                c.query_row(sql, [], |row| {
+                    Ok(Totals {
+                        parties: row.get(0)?,
+                        items: row.get(1)?,
+                        orders: row.get(2)?,
+                        supplied: row.get(3)?,
+                        sold: row.get(4)?,
+                        ordered: row.get(5)?,
+                        remaining: row.get(6)?,
+                        withdrawn: row.get(7)?,
+                        pending_deliveries: row.get(8)?,
+                    })
+                })
+            })
+            .await
+    }
+}
+
+fn item_by_id() -> String {
+    format!("SELECT {ITEM} FROM item JOIN party ON party.id = item.seller WHERE item.id = ?")
+}

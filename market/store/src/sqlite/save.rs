@@ -1,0 +1,356 @@
+//! Saves what the rules have changed.
+
+use std::collections::{BTreeMap, btree_map::Entry};
+
+use rusqlite::{CachedStatement, Connection, Error, OptionalExtension as _, params};
+use souk_domain::{
+    Audience, CancelReason, Event, EventKind, IdRange, Item, NewEvent, Order, Party, PartyId, Role, Sku,
+    Timestamp, Topic, WorkingSet,
+};
+
+use super::convert::{self, blob};
+use crate::{
+    FeedPosition, Receipt,
+    audit::{AuditRow, Head, Link},
+};
+
+pub(super) fn save(connection: &Connection, rows: &WorkingSet) -> Result<Receipt, Error> {
+    save_parties(connection, rows)?;
+    let feed_position = save_items(connection, rows)?;
+    save_orders(connection, rows)?;
+    save_rides(connection, rows)?;
+    save_tills(connection, rows)?;
+    save_wishes_and_ratings(connection, rows)?;
+    save_requests(connection, rows)?;
+    save_number(connection, "item", &rows.item_ids)?;
+    save_number(connection, "order", &rows.order_ids)?;
+    let mut receipt = Receipt { feed_position, ..Receipt::of(rows) };
+    save_events(connection, rows, &mut receipt)?;
+    save_audit(connection, rows)?;
+    Ok(receipt)
+}
+
+/// The end of the chain is read under the lane's lock, so that nothing comes in between.
+fn save_audit(connection: &Connection, rows: &WorkingSet) -> Result<(), Error> {
+    let mut put = connection.prepare_cached("INSERT INTO audit (sequence, line, hash) VALUES (?, ?, ?)")?;
+    let mut last =
+        connection.prepare_cached("SELECT sequence, hash FROM audit ORDER BY sequence DESC LIMIT 1")?;
+    let head = last.query_row([], convert::audit_head).optional()?.unwrap_or(Head::START);
+    let mut link = Link::after(head);
+    for entry in &rows.audit {
+        let AuditRow { sequence, line, hash } = link.next(entry);
+        put.execute(params![sequence, line, hash.0])?;
+    }
+    Ok(())
+}
+
+fn save_parties(connection: &Connection, rows: &WorkingSet) -> Result<(), Error> {
+    let mut put = connection.prepare_cached(
+        "INSERT INTO party (id, role, display_name, callback_host, callback_port, registered_at, epoch, \
+         suspended_at, suspended_for, tills) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10) \
+         ON CONFLICT (id) DO UPDATE SET display_name = ?3, callback_host = ?4, callback_port = ?5, epoch = ?7, \
+         suspended_at = ?8, suspended_for = ?9, tills = ?10",
+    )?;
+    let mut open = connection.prepare_cached(
+        "INSERT INTO mailbox (party, role, callback_host, callback_port) VALUES (?1, ?2, ?3, ?4) \
+         ON CONFLICT (party) DO UPDATE SET callback_host = ?3, callback_port = ?4, failures = 0, last_failure = '', \
+         next_attempt = CASE WHEN next_attempt IS NULL THEN NULL ELSE 0 END",
+    )?;
+    for (_, party) in rows.parties.changes() {
+        let Some(party) = party else { continue };
+        let Party { id, role, display_name, callback, registered_at, epoch, suspension, tills } = party;
+        let (host, port) = callback.as_ref().map(|c| (c.host.as_str(), c.port)).unzip();
+        let (name, role) = (display_name.as_str(), role.as_str());
+        let (since, reason) = suspension.as_ref().map(|s| (s.since.0, s.reason.as_str())).unzip();
+        let tills = if tills.is_empty() { None } else { Some(json(tills)?) };
+        put.execute(params![
+            blob(*id),
+            role,
+            name,
+            host,
+            port,
+            registered_at.0,
+            epoch,
+            since,
+            reason,
+            tills
+        ])?;
+        let (host, port) = party.open_callback().map(|c| (c.host.as_str(), c.port)).unzip();
+        open.execute(params![blob(*id), role, host, port])?;
+    }
+    Ok(())
+}
+
+/// An item that a search finds as before has changed in its stock alone; that leaves all indexes be.
+fn save_items(connection: &Connection, rows: &WorkingSet) -> Result<Option<FeedPosition>, Error> {
+    let mut put = connection.prepare_cached(
+        "INSERT INTO item (id, seller, name, category, amount_minor, currency, quantity, supplied, sold, \
+         withdrawn, rating_count, rating_stars, version, created_at, updated_at, deleted_at, feed_position, \
+         description, sku) \
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19) \
+         ON CONFLICT (id) DO UPDATE SET name = ?3, category = ?4, amount_minor = ?5, currency = ?6, quantity = ?7, \
+         supplied = ?8, sold = ?9, withdrawn = ?10, rating_count = ?11, rating_stars = ?12, version = ?13, \
+         updated_at = ?15, deleted_at = ?16, feed_position = ?17, description = ?18",
+    )?;
+    let mut stock = connection.prepare_cached(
+        "UPDATE item SET quantity = ?, supplied = ?, sold = ?, withdrawn = ?, version = ?, updated_at = ? \
+         WHERE id = ?",
+    )?;
+    let mut position = match rows.search_changes.len() {
+        0 => None,
+        _ => Some(last_number(connection, "feed")?),
+    };
+    for (id, item) in rows.items.changes() {
+        let Some(item) = item else { continue };
+        match &mut position {
+            Some(position) if rows.search_changes.contains(&id) => {
+                *position += 1;
+                put_item(&mut put, item, *position)?;
+            }
+            _ => {
+                let Item { quantity, supplied, sold, withdrawn, version, updated_at, .. } = item;
+                stock.execute(params![quantity, supplied, sold, withdrawn, version, updated_at.0, id.0])?;
+            }
+        }
+    }
+    if let Some(position) = position {
+        set_number(connection, "feed", position)?;
+    }
+    Ok(position.map(FeedPosition))
+}
+
+fn put_item(put: &mut CachedStatement<'_>, item: &Item, position: i64) -> Result<(), Error> {
+    put.execute(params![
+        item.id.0,
+        blob(item.seller),
+        item.name.as_str(),
+        item.category.as_str(),
+        item.unit_price.amount_minor(),
+        item.unit_price.currency_code(),
+        item.quantity,
+        item.supplied,
+        item.sold,
+        item.withdrawn,
+        item.rating.count,
+        item.rating.total_stars,
+        item.version,
+        item.created_at.0,
+        item.updated_at.0,
+        item.deleted_at.map(|time| time.0),
+        position,
+        item.description.as_str(),
+        item.sku.as_ref().map(Sku::as_str),
+    ])?;
+    Ok(())
+}
+
+fn save_orders(connection: &Connection, rows: &WorkingSet) -> Result<(), Error> {
+    let mut put = connection.prepare_cached(
+        "INSERT INTO orders (id, buyer, buyer_name, seller, seller_name, item, item_name, amount_minor, currency, \
+         quantity, total_minor, status, placed_at, shipped_at, delivered_at, cancelled_at, cancelled_by, \
+         cancel_reason, ride) \
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19) \
+         ON CONFLICT (id) DO UPDATE SET status = ?12, shipped_at = ?14, delivered_at = ?15, cancelled_at = ?16, \
+         cancelled_by = ?17, cancel_reason = ?18, ride = ?19",
+    )?;
+    for (_, order) in rows.orders.changes() {
+        let Some(order) = order else { continue };
+        put_order(&mut put, order)?;
+    }
+    Ok(())
+}
+
+fn save_rides(connection: &Connection, rows: &WorkingSet) -> Result<(), Error> {
+    let mut put = connection.prepare_cached(
+        "INSERT INTO ride (id, seller, body) VALUES (?1, ?2, ?3) ON CONFLICT DO UPDATE SET body = ?3",
+    )?;
+    for (id, ride) in rows.rides.changes() {
+        let Some(ride) = ride else { continue };
+        put.execute(params![id.0.into_bytes(), blob(ride.seller), json(ride)?])?;
+    }
+    Ok(())
+}
+
+/// A till's mailbox stays when the till is removed: its sequences must never be given out again.
+fn save_tills(connection: &Connection, rows: &WorkingSet) -> Result<(), Error> {
+    let mut put = connection.prepare_cached(
+        "INSERT INTO till (id, seller, body) VALUES (?1, ?2, ?3) ON CONFLICT DO UPDATE SET body = ?3",
+    )?;
+    let mut open = connection
+        .prepare_cached("INSERT INTO mailbox (party, role) VALUES (?, ?) ON CONFLICT DO NOTHING")?;
+    let mut remove = connection.prepare_cached("DELETE FROM till WHERE id = ?")?;
+    for (id, till) in rows.tills.changes() {
+        let Some(till) = till else {
+            remove.execute([id.0.into_bytes()])?;
+            continue;
+        };
+        put.execute(params![id.0.into_bytes(), blob(till.seller), json(till)?])?;
+        open.execute(params![blob(id.mailbox()), Role::Seller.as_str()])?;
+    }
+    Ok(())
+}
+
+fn put_order(put: &mut CachedStatement<'_>, order: &Order) -> Result<(), Error> {
+    put.execute(params![
+        order.id.0,
+        blob(order.buyer),
+        order.buyer_name.as_str(),
+        blob(order.seller),
+        order.seller_name.as_str(),
+        order.item.0,
+        order.item_name.as_str(),
+        order.unit_price.amount_minor(),
+        order.unit_price.currency_code(),
+        order.quantity,
+        order.total_price.amount_minor(),
+        order.status.as_str(),
+        order.placed_at.0,
+        order.shipped_at.map(|time| time.0),
+        order.delivered_at.map(|time| time.0),
+        order.cancelled_at.map(|time| time.0),
+        order.cancelled_by.map(Role::as_str),
+        order.cancel_reason.as_ref().map(CancelReason::as_str),
+        order.ride.map(|ride| ride.0.into_bytes()),
+    ])?;
+    Ok(())
+}
+
+fn save_wishes_and_ratings(connection: &Connection, rows: &WorkingSet) -> Result<(), Error> {
+    let mut wish = connection.prepare_cached(
+        "INSERT INTO wish (buyer, item, added_at) VALUES (?1, ?2, ?3) ON CONFLICT DO UPDATE SET added_at = ?3",
+    )?;
+    let mut unwish = connection.prepare_cached("DELETE FROM wish WHERE buyer = ? AND item = ?")?;
+    for ((buyer, item), change) in rows.wishes.changes() {
+        match change {
+            Some(added) => wish.execute(params![blob(buyer), item.0, added.added_at.0])?,
+            None => unwish.execute(params![blob(buyer), item.0])?,
+        };
+    }
+    let mut rating = connection.prepare_cached(
+        "INSERT INTO rating (buyer, item, stars) VALUES (?1, ?2, ?3) ON CONFLICT DO UPDATE SET stars = ?3",
+    )?;
+    for ((buyer, item), stars) in rows.ratings.changes() {
+        let Some(stars) = stars else { continue };
+        rating.execute(params![blob(buyer), item.0, stars.get()])?;
+    }
+    Ok(())
+}
+
+fn save_requests(connection: &Connection, rows: &WorkingSet) -> Result<(), Error> {
+    let mut put = connection.prepare_cached(
+        "INSERT INTO request (id, party, fingerprint, outcome, done_at) VALUES (?, ?, ?, ?, ?)",
+    )?;
+    for ((party, request), recorded) in rows.requests.changes() {
+        let Some(recorded) = recorded else { continue };
+        let outcome = json(&recorded.outcome)?;
+        let id = request.0.into_bytes();
+        put.execute(params![id, blob(party), recorded.fingerprint.0, outcome, rows.decided_at.0])?;
+    }
+    Ok(())
+}
+
+/// Writes the events, their deliveries and the state of the mailboxes they go to.
+fn save_events(connection: &Connection, rows: &WorkingSet, receipt: &mut Receipt) -> Result<(), Error> {
+    let mut fan_out =
+        connection.prepare_cached("INSERT INTO fan_out (event, item, withdraws) VALUES (?, ?, ?)")?;
+    let mut mailboxes = BTreeMap::new();
+    for NewEvent { event, audience } in &rows.events {
+        match *audience {
+            Audience::Party(recipient) => {
+                let sequence = match mailboxes.entry(recipient) {
+                    Entry::Occupied(taken) => taken.into_mut(),
+                    Entry::Vacant(first) => first.insert(last_sequence(connection, recipient)?),
+                };
+                *sequence += 1;
+                let seq = put_event(connection, event, false)?;
+                put_delivery(connection, recipient, *sequence, seq, event)?;
+            }
+            Audience::Wishers(item) => {
+                let seq = put_event(connection, event, true)?;
+                let withdraws = matches!(event.kind, EventKind::ItemWithdrawn { .. });
+                fan_out.execute(params![seq, item.0, withdraws])?;
+                receipt.needs_expansion = true;
+            }
+        }
+    }
+    for (recipient, sequence) in mailboxes {
+        put_into_mailbox(connection, recipient, sequence, rows.decided_at)?;
+        receipt.recipients.push(recipient);
+    }
+    Ok(())
+}
+
+fn put_event(connection: &Connection, event: &Event, fans_out: bool) -> Result<i64, Error> {
+    let mut put = connection
+        .prepare_cached("INSERT INTO event (id, occurred_at, body, fans_out) VALUES (?, ?, ?, ?)")?;
+    let id = event.id.0.into_bytes();
+    put.insert(params![id, event.occurred_at.0, json(event)?, fans_out])
+}
+
+/// The last sequence that a mailbox has given out.
+pub(super) fn last_sequence(connection: &Connection, recipient: PartyId) -> Result<i64, Error> {
+    let mut last = connection.prepare_cached("SELECT last_sequence FROM mailbox WHERE party = ?")?;
+    last.query_row([blob(recipient)], |row| row.get(0))
+}
+
+/// Of several undelivered events of one topic only the last is kept, under a new sequence: an older one may
+/// be on its way just now, and taking it out later must not take this one with it.
+pub(super) fn put_delivery(
+    connection: &Connection,
+    recipient: PartyId,
+    sequence: i64,
+    seq: i64,
+    event: &Event,
+) -> Result<(), Error> {
+    let coalesces = event.kind.coalesces_by().map(Topic::number);
+    if coalesces.is_some() {
+        let own = "DELETE FROM event WHERE fans_out = 0 AND seq IN \
+                   (SELECT event FROM delivery WHERE recipient = ? AND coalesces = ?)";
+        connection.prepare_cached(own)?.execute(params![blob(recipient), coalesces])?;
+        let older = "DELETE FROM delivery WHERE recipient = ? AND coalesces = ?";
+        connection.prepare_cached(older)?.execute(params![blob(recipient), coalesces])?;
+    }
+    let mut put = connection.prepare_cached(
+        "INSERT INTO delivery (recipient, sequence, event, coalesces, is_order, occurred_at) \
+         VALUES (?, ?, ?, ?, ?, ?)",
+    )?;
+    let (is_order, occurred_at) = (event.kind.is_order(), event.occurred_at.0);
+    put.execute(params![blob(recipient), sequence, seq, coalesces, is_order, occurred_at])?;
+    Ok(())
+}
+
+/// Something new waits: the mailbox is due now, unless failures hold it back.
+pub(super) fn put_into_mailbox(
+    connection: &Connection,
+    recipient: PartyId,
+    sequence: i64,
+    now: Timestamp,
+) -> Result<(), Error> {
+    let mut put = connection.prepare_cached(
+        "UPDATE mailbox SET last_sequence = ?2, next_attempt = CASE WHEN next_attempt IS NULL THEN ?3 \
+         WHEN failures = 0 THEN min(next_attempt, ?3) ELSE next_attempt END WHERE party = ?1",
+    )?;
+    put.execute(params![blob(recipient), sequence, now.0])?;
+    Ok(())
+}
+
+fn json(value: &impl serde::Serialize) -> Result<String, Error> {
+    serde_json::to_string(value).map_err(|error| Error::ToSqlConversionFailure(error.into()))
+}
+
+fn last_number(connection: &Connection, name: &str) -> Result<i64, Error> {
+    let mut last = connection.prepare_cached("SELECT value FROM counter WHERE name = ?")?;
+    last.query_row([name], |row| row.get(0))
+}
+
+fn set_number(connection: &Connection, name: &str, value: i64) -> Result<(), Error> {
+    let mut set = connection.prepare_cached("UPDATE counter SET value = ? WHERE name = ?")?;
+    set.execute(params![value, name])?;
+    Ok(())
+}
+
+/// Keeps what was taken of the numbers that were set aside.
+fn save_number(connection: &Connection, name: &str, numbers: &IdRange) -> Result<(), Error> {
+    // A range that was never set aside is empty and begins at 0.
+    if numbers.next() > 0 { set_number(connection, name, numbers.next() - 1) } else { Ok(()) }
+}

@@ -1,0 +1,130 @@
+//! The schema and its versions. `user_version` in the file counts the migrations done.
+
+use std::path::Path;
+
+use rusqlite::{Connection, TransactionBehavior};
+
+use super::error;
+use crate::StoreError;
+
+/// Marks the file as a market's ("Souk").
+const APPLICATION_ID: i64 = 0x536f_756b;
+
+/// In order; what is released never changes.
+const MIGRATIONS: &[&str] = &[
+    include_str!("migrations/0001_initial.sql"),
+    include_str!("migrations/0002_suspension.sql"),
+    include_str!("migrations/0003_audit.sql"),
+    include_str!("migrations/0004_order_states.sql"),
+    include_str!("migrations/0005_sku.sql"),
+    include_str!("migrations/0006_rides.sql"),
+    include_str!("migrations/0007_tills.sql"),
+];
+
+/// Why the schema can't be brought up to date.
+pub(super) enum SchemaProblem {
+    Sqlite(rusqlite::Error),
+    /// Another program's file.
+    Foreign,
+    /// Written by a newer market.
+    Newer {
+        found: usize,
+    },
+    /// Written by an older market, and only to be read.
+    Older,
+}
+
+impl From<rusqlite::Error> for SchemaProblem {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Sqlite(error)
+    }
+}
+
+impl SchemaProblem {
+    pub(super) fn at(self, path: &Path) -> StoreError {
+        let file = path.display();
+        match self {
+            Self::Sqlite(error) => error::named(path, &error),
+            Self::Foreign => {
+                StoreError::corrupt(format!("{file} belongs to another program; use another file"))
+            }
+            Self::Older => StoreError::corrupt(format!(
+                "{file} was written by an older market; start this one on it once to bring it up to date"
+            )),
+            Self::Newer { found } => StoreError::corrupt(format!(
+                "{file} was written by a newer market (schema {found}, this one knows {}); use that version",
+                MIGRATIONS.len()
+            )),
+        }
+    }
+}
+
+/// Brings the file up to date. Each migration is one transaction, so that a kill in between is resumed.
+pub(super) fn migrate(connection: &mut Connection) -> Result<(), SchemaProblem> {
+    let version = version(connection)?;
+    for (done, migration) in MIGRATIONS.iter().enumerate().skip(version) {
+        let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        transaction.execute_batch(migration)?;
+        transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
+        transaction.pragma_update(None, "user_version", (done + 1) as i64)?;
+        transaction.commit()?;
+    }
+    Ok(())
+}
+
+/// Whether the file can be read as it is.
+pub(super) fn check(connection: &Connection) -> Result<(), SchemaProblem> {
+    if version(connection)? < MIGRATIONS.len() { Err(SchemaProblem::Older) } else { Ok(()) }
+}
+
+/// How many migrations were done.
+fn version(connection: &Connection) -> Result<usize, SchemaProblem> {
+    let version: u32 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    let version = version as usize;
+    let application: i64 = connection.pragma_query_value(None, "application_id", |row| row.get(0))?;
+    let tables: i64 = connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
+    if application != APPLICATION_ID && tables > 0 {
+        return Err(SchemaProblem::Foreign);
+    }
+    if version > MIGRATIONS.len() {
+        return Err(SchemaProblem::Newer { found: version });
+    }
+    Ok(version)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A market of the first three migrations, with an order that stands and one that was cancelled.
+    #[test]
+    fn orders_of_an_older_market_are_kept() {
+        let mut connection = Connection::open_in_memory().unwrap();
+        for migration in &MIGRATIONS[..3] {
+            connection.execute_batch(migration).unwrap();
+        }
+        connection
+            .execute_batch(
+                "PRAGMA user_version = 3;
+                 PRAGMA application_id = 0x536f756b;
+                 INSERT INTO party (id, role, display_name, registered_at, epoch)
+                     VALUES (randomblob(16), 'seller', 'Alice', 1, 0);
+                 INSERT INTO item SELECT 1, id, 'Lamp', 'home', 100, 'GBP', 7, 9, 2, 0, 0, 0, 3, 1, 1, NULL, 1, ''
+                     FROM party;
+                 INSERT INTO orders SELECT 1, id, 'Bob', id, 'Alice', 1, 'Lamp', 100, 'GBP', 2, 200, 'placed', 5, NULL
+                     FROM party;
+                 INSERT INTO orders SELECT 2, id, 'Bob', id, 'Alice', 1, 'Lamp', 100, 'GBP', 1, 100, 'cancelled', 6, 7
+                     FROM party;",
+            )
+            .unwrap();
+        assert!(migrate(&mut connection).is_ok());
+        assert_eq!(version(&connection).ok(), Some(MIGRATIONS.len()));
+        let mut rows = connection
+            .prepare(
+                "SELECT id || status || total_minor || coalesce(cancelled_by, '-') FROM orders ORDER BY id",
+            )
+            .unwrap();
+        let rows: Vec<String> = rows.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect();
+        assert_eq!(rows, ["1placed200-", "2cancelled100buyer"]);
+    }
+}

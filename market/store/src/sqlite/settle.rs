@@ -1,0 +1,151 @@
+//! Ends claims, takes delivered events out, and turns events for wishers into deliveries.
+
+use rusqlite::{Connection, Error, OptionalExtension as _, Row, params};
+use souk_domain::{Event, PartyId, Sequence, Timestamp};
+
+use super::{
+    convert::{self, blob, unreadable},
+    mailboxes::at_most,
+    save::{last_sequence, put_delivery, put_into_mailbox},
+};
+use crate::{Expansion, Retention, Settlement, Verdict};
+
+/// Ends one claim; answers whether it still held.
+pub(super) fn settle(transaction: &Connection, settlement: &Settlement) -> Result<bool, Error> {
+    let Settlement { recipient, epoch, verdict } = settlement;
+    let held = "UPDATE mailbox SET lease_owner = NULL, lease_until = 0 WHERE party = ? AND lease_epoch = ?";
+    if transaction.prepare_cached(held)?.execute(params![blob(*recipient), epoch.0])? == 0 {
+        return Ok(false);
+    }
+    match verdict {
+        Verdict::Delivered(through) => take_out(transaction, *recipient, *through)?,
+        Verdict::Failed { retry_at, reason } => {
+            let failed = "UPDATE mailbox SET failures = failures + 1, last_failure = ?2, \
+                          next_attempt = CASE WHEN next_attempt IS NULL THEN NULL ELSE ?3 END WHERE party = ?1";
+            let params = params![blob(*recipient), reason, retry_at.0];
+            transaction.prepare_cached(failed)?.execute(params)?;
+        }
+        Verdict::Released => give_back(transaction, *recipient)?,
+    }
+    Ok(true)
+}
+
+/// Takes everything up to a sequence that the mailbox has given out, and forgets the failures: the recipient
+/// is there.
+pub(super) fn take_out(transaction: &Connection, recipient: PartyId, through: Sequence) -> Result<(), Error> {
+    if through.0 > last_sequence(transaction, recipient)? {
+        return Ok(());
+    }
+    // An event for one recipient goes with its delivery; one for many goes when its time is over.
+    let events = "DELETE FROM event WHERE fans_out = 0 AND seq IN \
+                  (SELECT event FROM delivery WHERE recipient = ? AND sequence <= ?)";
+    transaction.prepare_cached(events)?.execute(params![blob(recipient), through.0])?;
+    let deliveries = "DELETE FROM delivery WHERE recipient = ? AND sequence <= ?";
+    transaction.prepare_cached(deliveries)?.execute(params![blob(recipient), through.0])?;
+    let mailbox = "UPDATE mailbox SET acknowledged = max(acknowledged, ?2), failures = 0, last_failure = '' \
+                    WHERE party = ?1";
+    transaction.prepare_cached(mailbox)?.execute(params![blob(recipient), through.0])?;
+    let due = "UPDATE mailbox SET next_attempt = CASE WHEN EXISTS (SELECT 1 FROM delivery WHERE recipient = ?1) \
+               THEN min(coalesce(next_attempt, 0), 0) END WHERE party = ?1";
+    transaction.prepare_cached(due)?.execute([blob(recipient)])?;
+    Ok(())
+}
+
+/// Ends a lease, and lets the mailbox be due only if something waits.
+pub(super) fn give_back(transaction: &Connection, recipient: PartyId) -> Result<(), Error> {
+    let sql = "UPDATE mailbox SET lease_owner = NULL, lease_until = 0, next_attempt = CASE WHEN EXISTS \
+               (SELECT 1 FROM delivery WHERE recipient = ?1) THEN coalesce(next_attempt, 0) END WHERE party = ?1";
+    transaction.prepare_cached(sql)?.execute([blob(recipient)])?;
+    Ok(())
+}
+
+/// An event for wishers that is being turned into deliveries.
+struct FanOut {
+    seq: i64,
+    item: i64,
+    withdraws: bool,
+    cursor: Vec<u8>,
+    event: Event,
+}
+
+fn fan_out(row: &Row<'_>) -> Result<FanOut, Error> {
+    let body = row.get_ref(4)?.as_str()?;
+    Ok(FanOut {
+        seq: row.get(0)?,
+        item: row.get(1)?,
+        withdraws: row.get(2)?,
+        cursor: row.get(3)?,
+        event: serde_json::from_str(body).map_err(|error| unreadable(4, error))?,
+    })
+}
+
+/// Turns the oldest event for wishers into up to `limit` deliveries, in the order of the buyers' ids.
+pub(super) fn expand(transaction: &Connection, limit: usize) -> Result<Expansion, Error> {
+    let oldest = "SELECT fan_out.event, item, withdraws, cursor, body FROM fan_out \
+                  JOIN event ON event.seq = fan_out.event ORDER BY fan_out.event LIMIT 1";
+    let Some(fan_out) = transaction.prepare_cached(oldest)?.query_row([], fan_out).optional()? else {
+        return Ok(Expansion::default());
+    };
+    let wishers = "SELECT buyer FROM wish WHERE item = ? AND buyer > ? ORDER BY buyer LIMIT ?";
+    let recipients: Vec<PartyId> = transaction
+        .prepare_cached(wishers)?
+        .query_map(params![fan_out.item, fan_out.cursor, at_most(limit)], |row| convert::party_id(row, 0))?
+        .collect::<Result<_, _>>()?;
+    for recipient in recipients.iter().copied() {
+        deliver(transaction, recipient, &fan_out)?;
+    }
+    match recipients.last() {
+        Some(last) if recipients.len() >= limit => {
+            let on = "UPDATE fan_out SET cursor = ? WHERE event = ?";
+            transaction.prepare_cached(on)?.execute(params![blob(*last), fan_out.seq])?;
+        }
+        _ => {
+            transaction.prepare_cached("DELETE FROM fan_out WHERE event = ?")?.execute([fan_out.seq])?;
+        }
+    }
+    let more = transaction.prepare_cached("SELECT 1 FROM fan_out")?.exists([])?;
+    Ok(Expansion { recipients, more })
+}
+
+fn deliver(transaction: &Connection, recipient: PartyId, fan_out: &FanOut) -> Result<(), Error> {
+    if fan_out.withdraws {
+        let wish = "DELETE FROM wish WHERE buyer = ? AND item = ?";
+        transaction.prepare_cached(wish)?.execute(params![blob(recipient), fan_out.item])?;
+    }
+    let sequence = last_sequence(transaction, recipient)? + 1;
+    put_delivery(transaction, recipient, sequence, fan_out.seq, &fan_out.event)?;
+    put_into_mailbox(transaction, recipient, sequence, fan_out.event.occurred_at)
+}
+
+/// Drops what has waited for longer than it is kept.
+pub(super) fn expire(
+    transaction: &Connection,
+    now: Timestamp,
+    retention: Retention,
+    limit: usize,
+) -> Result<usize, Error> {
+    let mut dropped = 0;
+    for (is_order, kept) in [(false, retention.updates), (true, retention.orders)] {
+        let old = "SELECT recipient, sequence, event FROM delivery WHERE is_order = ? AND occurred_at < ? \
+                   ORDER BY occurred_at LIMIT ?";
+        let cutoff = now.minus(kept).0;
+        let found: Vec<(PartyId, i64, i64)> = transaction
+            .prepare_cached(old)?
+            .query_map(params![is_order, cutoff, at_most(limit - dropped)], |row| {
+                Ok((convert::party_id(row, 0)?, row.get(1)?, row.get(2)?))
+            })?
+            .collect::<Result<_, _>>()?;
+        for (recipient, sequence, event) in &found {
+            let delivery = "DELETE FROM delivery WHERE recipient = ? AND sequence = ?";
+            transaction.prepare_cached(delivery)?.execute(params![blob(*recipient), sequence])?;
+            let own = "DELETE FROM event WHERE seq = ? AND fans_out = 0";
+            transaction.prepare_cached(own)?.execute([event])?;
+        }
+        dropped += found.len();
+    }
+    let fanned_out = "DELETE FROM event WHERE seq IN (SELECT seq FROM event WHERE fans_out = 1 AND occurred_at < ? \
+                      AND seq NOT IN (SELECT event FROM fan_out) LIMIT ?)";
+    let cutoff = now.minus(retention.updates).0;
+    transaction.prepare_cached(fanned_out)?.execute(params![cutoff, at_most(limit)])?;
+    Ok(dropped)
+}

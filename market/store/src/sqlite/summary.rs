@@ -1,0 +1,50 @@
+//! What a seller took, summed up.
+
+use rusqlite::{Connection, Error, Row, params};
+use souk_domain::{ItemId, Money, PartyId};
+
+use super::{
+    convert::{blob, unreadable},
+    mailboxes::at_most,
+};
+use crate::{DaySales, ItemSales, Sales, SalesSummary, TimeRange};
+
+/// Sums of 64-bit amounts may not fit into 64 bits, at which SQLite's `sum` fails; so two halves are summed.
+const SUMS: &str = "currency, count(*), sum(quantity), sum(total_minor >> 32), sum(total_minor & 4294967295)";
+
+pub(super) fn sales(
+    connection: &Connection,
+    seller: PartyId,
+    placed: TimeRange,
+    items: usize,
+) -> Result<SalesSummary, Error> {
+    let standing =
+        "FROM orders WHERE seller = ?1 AND placed_at >= ?2 AND placed_at < ?3 AND status <> 'cancelled'";
+    let days = format!("SELECT {SUMS}, placed_at / 86400000000 {standing} GROUP BY 6, 1 ORDER BY 6, 1");
+    let days = connection
+        .prepare_cached(&days)?
+        .query_map(params![blob(seller), placed.from.0, placed.until.0], |row| {
+            Ok(DaySales { day: row.get(5)?, sales: sums(row)? })
+        })?
+        .collect::<Result<_, _>>()?;
+    let best = format!(
+        "SELECT {SUMS}, item, max(item_name) {standing} GROUP BY 6, 1 ORDER BY 4 DESC, 5 DESC, 6, 1 LIMIT ?4"
+    );
+    let items = connection
+        .prepare_cached(&best)?
+        .query_map(params![blob(seller), placed.from.0, placed.until.0, at_most(items)], |row| {
+            Ok(ItemSales { item: ItemId(row.get(5)?), name: row.get(6)?, sales: sums(row)? })
+        })?
+        .collect::<Result<_, _>>()?;
+    Ok(SalesSummary { days, items })
+}
+
+fn sums(row: &Row<'_>) -> Result<Sales, Error> {
+    let (high, low): (i64, i64) = (row.get(3)?, row.get(4)?);
+    // What is larger than the largest amount is shown as that.
+    let amount = (i128::from(high) << 32) + i128::from(low);
+    let amount = i64::try_from(amount).unwrap_or(i64::MAX);
+    let currency: String = row.get(0)?;
+    let revenue = Money::stored(amount, &currency).map_err(|error| unreadable(0, error))?;
+    Ok(Sales { orders: row.get(1)?, units: row.get(2)?, revenue })
+}
