@@ -14,6 +14,5 @@ pub mod ledger;
 pub mod observe;
 pub mod relay;
 pub mod rides;
-pub mod search;
 pub mod server;
 pub mod wire;

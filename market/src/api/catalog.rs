@@ -10,13 +10,13 @@ use souk_proto::{
     Reason,
     v1::{self, catalog_service_server::CatalogService},
 };
+use souk_search::{CategoryQuery, SearchCursor, SearchError, SearchOrder, SearchQuery, Searcher};
 use tonic::{Request, Response, Status, async_trait};
 
 use super::{Api, read};
 use crate::{
     access::Caller,
     ledger::OVERLOAD_RETRY_DELAY,
-    search::{CategoryQuery, SearchCursor, SearchError, SearchOrder, SearchQuery, Searcher},
     wire::{self, Fields, PageToken},
 };
 

@@ -28,6 +28,7 @@ pub use seller::SellerApi;
 pub use session::SessionApi;
 use souk_domain::{Action, Command, Fingerprint, Item, Order, Outcome, PartyId, RequestId, RequestKey};
 use souk_proto::Reason;
+use souk_search::Search;
 use souk_store::{Mailboxes, Reads, StoreError, Tracks};
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
@@ -39,7 +40,6 @@ use crate::{
     ledger::{Done, Ledger, LedgerError, OVERLOAD_RETRY_DELAY},
     relay::RelayHandle,
     rides::RideNews,
-    search::Search,
     wire::{self, command::Parsed},
 };
 

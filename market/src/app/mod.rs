@@ -11,6 +11,7 @@ use replicas::{Ears, Notes, Sight};
 use rotate::{Changes, Rotator};
 pub use serve::ServeError;
 use souk_domain::PartyId;
+use souk_search::{IndexHome, Search, SearchError};
 use souk_store::{Reads, Receipt, Store, StoreError};
 
 use arc_swap::ArcSwap;
@@ -34,7 +35,6 @@ use crate::{
     observe::{CallTimes, SpanCounts},
     relay::{Dialer, Relay, RelayHandle, RelayParts},
     rides::RideNews,
-    search::{IndexHome, Search, SearchError},
 };
 
 /// How many suspended parties are read at a time.

@@ -8,10 +8,11 @@ use std::{
 };
 
 use souk_domain::{PartyId, Sequence};
+use souk_search::Search;
 use souk_store::{Hint, Look, Replicas, Standing};
 use tokio_util::sync::CancellationToken;
 
-use crate::{access::Access, api::Parts, relay::RelayHandle, rides::RideNews, search::Search};
+use crate::{access::Access, api::Parts, relay::RelayHandle, rides::RideNews};
 
 /// How long a look at the store counts. Without others to follow it is looked at more than twice a second, so this
 /// is several failures in a row, or a store that does not answer.

@@ -5,14 +5,12 @@ use std::{collections::HashMap, sync::Arc};
 use futures::{Stream, stream};
 use souk_domain::{Item, ItemId, Money};
 use souk_proto::v1::{self, watch_search_response::Message};
+use souk_search::{SearchOrder, SearchQuery, Searcher};
 use souk_store::FeedPosition;
 use tonic::Status;
 
 use super::{Api, read, search_status};
-use crate::{
-    search::{SearchOrder, SearchQuery, Searcher},
-    wire::{self, Fields},
-};
+use crate::wire::{self, Fields};
 
 /// The most items that one search may be watched for.
 const MAX_MATCHES: usize = SearchQuery::MAX_LIMIT;

@@ -3,7 +3,7 @@
 use souk_domain::{Description, ItemName};
 
 use super::*;
-use crate::search::{CategoryQuery, SearchError, SearchOrder};
+use crate::{CategoryQuery, SearchError, SearchOrder};
 
 #[tokio::test]
 async fn blank_or_wordless_text_finds_everything_newest_first() {

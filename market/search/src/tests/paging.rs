@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use souk_domain::Timestamp;
 
 use super::*;
-use crate::search::SearchOrder;
+use crate::SearchOrder;
 
 const ORDERS: [SearchOrder; 5] = [
     SearchOrder::Relevance,
@@ -219,5 +219,5 @@ async fn a_cursor_survives_being_written_down() {
     let query = SearchQuery { text: "lamp".into(), limit: 1, ..SearchQuery::default() };
     let next = market.page(&query).await.next.unwrap();
     let written = serde_json::to_string(&next).unwrap();
-    assert_eq!(serde_json::from_str::<crate::search::SearchCursor>(&written).unwrap(), next);
+    assert_eq!(serde_json::from_str::<crate::SearchCursor>(&written).unwrap(), next);
 }

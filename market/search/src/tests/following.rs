@@ -6,7 +6,7 @@ use souk_domain::{Quantity, Timestamp};
 use souk_store::FeedPosition;
 
 use super::*;
-use crate::search::SearchError;
+use crate::SearchError;
 
 /// Waits for a condition, up to a deadline.
 async fn eventually(what: &str, condition: impl AsyncFn() -> bool) {
@@ -76,8 +76,7 @@ async fn nothing_is_the_answer_only_when_nothing_was_listed_by_then() {
 #[tokio::test]
 async fn updates_move_items_and_deletes_remove_them() {
     let market = Market::of_names(&["Lamp", "Lamp", "Lamp"]).await;
-    let by_price =
-        SearchQuery { order: crate::search::SearchOrder::PriceAscending, ..SearchQuery::default() };
+    let by_price = SearchQuery { order: crate::SearchOrder::PriceAscending, ..SearchQuery::default() };
     market.put(market.shop.changed(1, |item| item.unit_price = pounds(500)));
     assert_eq!(market.found(&by_price).await, [2, 3, 1]);
     market.put(market.shop.changed(2, |item| item.name = souk_domain::ItemName::trusted("Chair".into())));

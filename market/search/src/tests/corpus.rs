@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, time::Instant};
 use souk_domain::{Description, ItemName};
 
 use super::*;
-use crate::search::SearchOrder;
+use crate::SearchOrder;
 
 const QUERIES: [&str; 11] = [
     "",
