@@ -2,12 +2,6 @@
 
 use std::sync::Arc;
 
-use market::{
-    audit::Refusals,
-    config::Config,
-    observe,
-    server::{Server, ServerOptions},
-};
 use souk_certs::{
     acceptor::{Acceptor, AcceptorLimits},
     clock,
@@ -19,6 +13,12 @@ use souk_proto::v1::{
     self,
     account_service_server::{AccountService, AccountServiceServer},
     session_service_server::{SessionService, SessionServiceServer},
+};
+use souk_server::{
+    audit::Refusals,
+    config::Config,
+    observe,
+    transport::{Server, ServerOptions},
 };
 use tokio::net::TcpListener;
 use tonic::{Request, Response, Status, async_trait, service::RoutesBuilder};

@@ -10,7 +10,7 @@ use std::{
 
 use anyhow::{Context as _, bail};
 use clap::Args;
-use market::{
+use souk_server::{
     app::App,
     clock::Clock,
     config::Config,

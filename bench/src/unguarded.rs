@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 
-use market::{
-    access::{Caller, TokenInfo},
-    api::{AccountApi, SessionApi},
-};
 use souk_certs::{acceptor::PeerInfo, identity};
 use souk_domain::{PartyId, Role, Timestamp};
 use souk_proto::v1::{
     account_service_server::AccountServiceServer, session_service_server::SessionServiceServer,
+};
+use souk_server::{
+    access::{Caller, TokenInfo},
+    api::{AccountApi, SessionApi},
 };
 use tokio_util::sync::CancellationToken;
 use tonic::{

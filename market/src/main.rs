@@ -3,8 +3,9 @@
 use std::process::ExitCode;
 
 use clap::Parser as _;
-use market::{app::OpenError, command::Cli, config::ConfigError};
+use market::command::Cli;
 use souk_proto::reason::exit;
+use souk_server::{app::OpenError, config::ConfigError};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;

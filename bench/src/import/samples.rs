@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use market::observe::Memory;
+use souk_server::observe::Memory;
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 

@@ -10,13 +10,12 @@ use std::{
 use clap::{Args, Subcommand};
 use serde::{Deserialize, Serialize};
 use souk_proto::reason::exit;
+use souk_server::config::Config;
 use souk_store::{
     self, Reads,
     audit::{AuditRow, Head, Verifier},
 };
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
-
-use crate::config::Config;
 
 /// Rows read at a time.
 const PAGE: usize = 1_000;

@@ -5,18 +5,17 @@ use std::{net::SocketAddr, path::PathBuf, process::ExitCode};
 use anyhow::Context as _;
 use clap::Args;
 use ipnet::IpNet;
-use tokio::{
-    net::TcpListener,
-    signal::unix::{SignalKind, signal},
-};
-use tokio_util::sync::CancellationToken;
-
-use crate::{
+use souk_server::{
     app::App,
     clock::Clock,
     config::{Config, LogFormat},
     observe::{self, Traces},
 };
+use tokio::{
+    net::TcpListener,
+    signal::unix::{SignalKind, signal},
+};
+use tokio_util::sync::CancellationToken;
 
 /// Open the market
 ///

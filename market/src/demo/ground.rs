@@ -15,16 +15,15 @@ use souk_certs::{
     identity::{Identity, Role, TrustDomain},
 };
 use souk_client::{ClientConfig, Failure};
-use tempfile::TempDir;
-use tokio::{net::TcpListener, task::JoinHandle};
-use tokio_util::sync::CancellationToken;
-use tonic::transport::Channel;
-
-use crate::{
+use souk_server::{
     app::{App, OpenError, ServeError},
     clock::Clock,
     config::Config,
 };
+use tempfile::TempDir;
+use tokio::{net::TcpListener, task::JoinHandle};
+use tokio_util::sync::CancellationToken;
+use tonic::transport::Channel;
 
 /// Calls a second for each party: more than it can make.
 const CALLS_PER_SECOND: u32 = 100_000;
@@ -90,7 +89,7 @@ pub enum GroundError {
     Pki(#[from] PkiError),
     /// The settings.
     #[error(transparent)]
-    Config(#[from] crate::config::ConfigError),
+    Config(#[from] souk_server::config::ConfigError),
     /// The market itself.
     #[error(transparent)]
     Open(#[from] OpenError),

@@ -8,7 +8,7 @@ use std::{
     time::Instant,
 };
 
-use market::config::Config;
+use souk_server::config::Config;
 
 use crate::{fair::PATIENCE, site::Site};
 

@@ -5,16 +5,14 @@ use std::{
     sync::{Arc, Mutex, OnceLock},
 };
 
-use market::{
-    config::Config,
-    demo::{
-        actor::{Actor, draft},
-        ground::{Ground, GroundOptions, StoreKind},
-    },
+use market::demo::{
+    actor::{Actor, draft},
+    ground::{Ground, GroundOptions, StoreKind},
 };
 use souk_certs::identity::Role;
 use souk_client::{ClientConfig, Connection, Timings, timing::CallTiming};
 use souk_proto::v1;
+use souk_server::config::Config;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,

@@ -329,7 +329,7 @@ async fn events_for_somebody_else_to_a_callback(siege: &Siege) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn addresses_that_are_never_called() {
-    let strict = |config: &mut market::config::Config| {
+    let strict = |config: &mut souk_server::config::Config| {
         config.callbacks.allow_loopback = false;
         config.callbacks.allow = vec!["0.0.0.0/0".parse().unwrap(), "::/0".parse().unwrap()];
     };

@@ -274,7 +274,7 @@ async fn unknown_compression(siege: &Siege) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn over_quota() {
-    let adjust = |config: &mut market::config::Config| {
+    let adjust = |config: &mut souk_server::config::Config| {
         config.limits.seller_calls_per_second = 1;
         config.limits.burst_calls = 10;
     };
@@ -299,7 +299,7 @@ async fn over_quota() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn connections_of_one_party() {
-    let adjust = |config: &mut market::config::Config| config.limits.connections_of_party = 4;
+    let adjust = |config: &mut souk_server::config::Config| config.limits.connections_of_party = 4;
     let siege = Siege::with(GroundOptions { adjust, ..GroundOptions::default() }).await;
     let config = siege.ground.identity(Role::Seller, "Mallory").await.unwrap();
     let open = || async {
@@ -325,7 +325,7 @@ async fn connections_of_one_party() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn connections_of_everybody() {
-    let adjust = |config: &mut market::config::Config| config.limits.connections = 8;
+    let adjust = |config: &mut souk_server::config::Config| config.limits.connections = 8;
     let siege = Siege::with(GroundOptions { adjust, ..GroundOptions::default() }).await;
     let mallory = Actor::enter(&siege.ground, Role::Seller, "Mallory").await.unwrap();
     let mut held = Vec::new();

@@ -295,7 +295,7 @@ async fn soonest_expiry_is_told_and_follows_a_renewal() {
     let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     ADMIN.set(free.local_addr().unwrap()).unwrap();
     drop(free);
-    let adjust = |config: &mut market::config::Config| config.server.admin_listen = ADMIN.get().copied();
+    let adjust = |config: &mut souk_server::config::Config| config.server.admin_listen = ADMIN.get().copied();
     let options = market::demo::ground::GroundOptions { adjust, ..Default::default() };
     let siege = Siege::with(options).await;
     let address = *ADMIN.get().unwrap();

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::{App, replicas::Sight};
 use crate::{
     observe::{Memory, Metrics, SpanCounts, port::Health},
-    server::Pulses,
+    transport::Pulses,
 };
 
 impl App {

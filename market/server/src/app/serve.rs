@@ -13,7 +13,7 @@ use crate::{
     audit,
     ledger::{Desk, Lanes},
     observe::{self, manager, port::Health},
-    server::{Server, ServerOptions},
+    transport::{Server, ServerOptions},
 };
 
 /// How often to look whether a lane has died.

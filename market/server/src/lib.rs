@@ -1,0 +1,29 @@
+//! The market's server: everything between the socket and the store.
+//!
+//! The modules in the order in which a request meets them; ARCHITECTURE.md has the map.
+//!
+//! | module | purpose |
+//! |---|---|
+//! | [`transport`] | server threads, HTTP/2 settings, admission, deadlines |
+//! | [`observe`] | one log line per call, metrics, traces |
+//! | [`access`] | who is calling: certificate, party id, token, role |
+//! | [`api`] | the gRPC services |
+//! | [`wire`] | contract messages to domain values and back; statuses |
+//! | [`ledger`] | the write path: lanes that execute commands in batches |
+//! | [`relay`] | deliveries to callback servers and event streams |
+//! | [`rides`] | notifies the watchers of a ride |
+//! | [`audit`] | refused identities on their way into the audit log |
+//! | [`config`], [`app`] | settings; putting everything together, serving, rotation |
+
+pub mod access;
+pub mod api;
+pub mod app;
+pub mod audit;
+pub mod clock;
+pub mod config;
+pub mod ledger;
+pub mod observe;
+pub mod relay;
+pub mod rides;
+pub mod transport;
+pub mod wire;
