@@ -5,12 +5,12 @@ use std::{path::Path, time::Duration};
 
 use anyhow::{Context as _, bail};
 use futures::{StreamExt as _, TryStreamExt as _, stream};
-use market::demo::database::DatabaseServer;
 use souk_authority::pki::{InitOptions, IssueOptions, Pki};
 use souk_certs::{clock, identity::Role};
 use souk_client::{ClientConfig, Connection};
 use souk_proto::v1;
 use souk_store::postgres::{self, PostgresOptions};
+use souk_testkit::database::DatabaseServer;
 use tempfile::TempDir;
 
 use crate::{

@@ -12,13 +12,13 @@ use std::{
 
 use anyhow::{Context as _, bail, ensure};
 use clap::Args;
-use market::demo::database::DatabaseServer;
 use souk_client::Connection;
 use souk_proto::v1;
 use souk_store::{
     Totals,
     postgres::{self, PostgresOptions},
 };
+use souk_testkit::database::DatabaseServer;
 use tokio::{task::JoinSet, time::sleep};
 
 use crate::database::{Markets, SETTINGS, ran};

@@ -2,19 +2,16 @@
 
 #![expect(clippy::expect_used, reason = "a test that panics has failed")]
 
-#[path = "../../client/tests/support/terminal.rs"]
-mod terminal;
-
 use std::time::{Duration, Instant};
 
-use market::demo::{
-    actor::{Actor, draft},
-    ground::{Ground, GroundOptions, StoreKind},
-};
 use serde_json::{Value, json};
 use souk_certs::identity::Role;
 use souk_proto::v1::{self, ItemDraft, track_ride_request::Message};
-use terminal::Terminal;
+use souk_testkit::{
+    actor::{Actor, draft},
+    ground::{Ground, GroundOptions, StoreKind},
+    terminal::Terminal,
+};
 
 const BUYER: &str = env!("CARGO_BIN_EXE_buyer");
 /// Within which a new listing is found by everybody, with room for a busy machine.
@@ -174,7 +171,7 @@ async fn a_wish_brings_news_of_the_item_also_to_who_was_away() {
     assert_eq!(bob.run(&["wish", "list", "--output", "json"]).await.json().as_array().map(Vec::len), Some(1));
 
     // Nobody listens yet.
-    let cheaper = ItemDraft { unit_price: market::demo::actor::pounds(999), ..ItemDraft::default() };
+    let cheaper = ItemDraft { unit_price: souk_testkit::actor::pounds(999), ..ItemDraft::default() };
     shop.alice.update(shop.lamp, cheaper).await.expect("updated");
     let mut listening = bob.start(&["listen"]);
     let sentence = listening.line().await;
@@ -261,7 +258,7 @@ async fn a_search_goes_on_and_tells_what_is_cheaper_and_what_is_gone() {
     let mut watching = bob.start(&["watch", "lantern", "--max-price", "20 GBP", "--output", "ndjson"]);
     let line: Value = serde_json::from_str(&watching.line().await).expect("JSON");
     assert_eq!((&line["kind"], &line["item"]["item_id"]), (&json!("match"), &json!(shop.lamp)));
-    let cheaper = ItemDraft { unit_price: market::demo::actor::pounds(999), ..ItemDraft::default() };
+    let cheaper = ItemDraft { unit_price: souk_testkit::actor::pounds(999), ..ItemDraft::default() };
     shop.alice.update(shop.lamp, cheaper).await.expect("changed");
     let line: Value = serde_json::from_str(&watching.line().await).expect("JSON");
     assert_eq!(line["kind"], json!("price_down"), "{line}");

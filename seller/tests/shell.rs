@@ -2,19 +2,13 @@
 
 #![expect(clippy::expect_used, reason = "a test that panics has failed")]
 
-#[path = "../../client/tests/support/screen.rs"]
-mod screen;
-#[path = "../../client/tests/support/terminal.rs"]
-#[expect(dead_code, reason = "the tests of the command line use the rest")]
-mod terminal;
-
-use market::demo::{
+use souk_certs::identity::Role;
+use souk_testkit::{
     actor::{Actor, draft},
     ground::{Ground, GroundOptions, StoreKind},
+    screen::Screen,
+    terminal::Terminal,
 };
-use screen::Screen;
-use souk_certs::identity::Role;
-use terminal::Terminal;
 
 const SELLER: &str = env!("CARGO_BIN_EXE_seller");
 const PROMPT: &str = "seller>";

@@ -4,8 +4,6 @@
 
 mod doctor;
 mod follow;
-#[path = "../support/gate.rs"]
-mod gate;
 mod identity;
 mod inbox;
 mod market;

@@ -21,13 +21,13 @@ use souk_proto::{
     Reason,
     v1::{SubscribeResponse, TestEventRequest, WhoAmIRequest, subscribe_response::Message},
 };
+use souk_testkit::gate::Gate;
 use tokio::{
     net::TcpListener,
     time::{Instant, timeout},
 };
 
 use crate::{
-    gate::Gate,
     market::{Market, refusal, refusal_for},
     world::{Party, World, next, notice_of, test_notice},
 };

@@ -3,12 +3,12 @@
 use std::path::{Path, PathBuf};
 
 use assert_cmd::Command;
-use market::demo::{
+use rusqlite::Connection;
+use souk_certs::identity::Role;
+use souk_testkit::{
     actor::{Actor, draft},
     ground::{Ground, GroundOptions, StoreKind},
 };
-use rusqlite::Connection;
-use souk_certs::identity::Role;
 
 use crate::{
     fair::Fair,

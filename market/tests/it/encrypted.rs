@@ -6,20 +6,18 @@ use std::{
     sync::{Arc, LazyLock},
 };
 
-use market::demo::{
-    database::{DatabaseServer, Network},
-    ground::StoreKind,
-};
 use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer,
     KeyPair, KeyUsagePurpose,
 };
 use souk_store::postgres::{self, PostgresOptions};
-
-use crate::{
-    fair::Fair,
+use souk_testkit::{
+    database::{DatabaseServer, Network},
+    ground::StoreKind,
     postgres::{Database, SETTINGS, is_there, ready},
 };
+
+use crate::fair::Fair;
 
 /// What the server's certificate is for.
 const NAME: &str = "db.souk.test";

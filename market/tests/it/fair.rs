@@ -1,20 +1,14 @@
 //! A market for one test, and the parties that trade there: over mutual TLS, through the client library,
 //! just as the command lines do.
 
-use std::{future::Future, time::Duration};
-
-use market::demo::ground::{Ground, GroundOptions, StoreKind};
 use souk_certs::identity::Role;
 use souk_client::{Connection, Failure};
 use souk_proto::{Reason, v1};
-use tokio::time::{Instant, sleep};
-
-use crate::postgres::Database;
-
-/// How long a test waits for something that must happen.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
-/// How often it looks.
-const LOOK: Duration = Duration::from_millis(10);
+pub(crate) use souk_testkit::{PATIENCE, eventually};
+use souk_testkit::{
+    ground::{Ground, GroundOptions, StoreKind},
+    postgres::Database,
+};
 
 /// A market.
 pub(crate) struct Fair {
@@ -225,22 +219,13 @@ pub(crate) fn reason<T: std::fmt::Debug>(result: Result<T, Failure>) -> Reason {
     }
 }
 
-/// Waits until a condition holds; panics when it does not in time.
-pub(crate) async fn eventually<F: Future<Output = bool>>(what: &str, mut holds: impl FnMut() -> F) {
-    let deadline = Instant::now() + PATIENCE;
-    while !holds().await {
-        assert!(Instant::now() < deadline, "did not happen in time: {what}");
-        sleep(LOOK).await;
-    }
-}
-
 /// Runs each test of a list on every back end: `trade::…::memory::…`, `…::sqlite::…`, `…::postgres::…`.
 macro_rules! on_every_store {
     ($($name:ident),+ $(,)?) => {
         mod memory {
             $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn $name() {
-                let fair = crate::fair::Fair::open(market::demo::ground::StoreKind::Memory).await;
+                let fair = crate::fair::Fair::open(souk_testkit::ground::StoreKind::Memory).await;
                 super::$name(&fair).await;
                 fair.close().await;
             })+
@@ -248,7 +233,7 @@ macro_rules! on_every_store {
         mod sqlite {
             $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn $name() {
-                let fair = crate::fair::Fair::open(market::demo::ground::StoreKind::Sqlite).await;
+                let fair = crate::fair::Fair::open(souk_testkit::ground::StoreKind::Sqlite).await;
                 super::$name(&fair).await;
                 fair.close().await;
             })+
@@ -256,7 +241,7 @@ macro_rules! on_every_store {
         mod postgres {
             $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn $name() {
-                if crate::postgres::is_there() {
+                if souk_testkit::postgres::is_there() {
                     let fair = crate::fair::Fair::on_postgres().await;
                     super::$name(&fair).await;
                     fair.close().await;

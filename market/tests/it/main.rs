@@ -12,14 +12,10 @@ mod crash;
 mod deploying;
 mod encrypted;
 mod fair;
-#[path = "../../../client/tests/support/gate.rs"]
-mod gate;
 mod observing;
-mod postgres;
 mod replicas;
 mod several;
 mod site;
-mod store;
 mod tidy;
 mod till;
 mod tracing;

@@ -5,23 +5,21 @@ use std::{
     sync::{Arc, Mutex, OnceLock},
 };
 
-use market::demo::{
-    actor::{Actor, draft},
-    ground::{Ground, GroundOptions, StoreKind},
-};
 use souk_certs::identity::Role;
 use souk_client::{ClientConfig, Connection, Timings, timing::CallTiming};
 use souk_proto::v1;
 use souk_server::config::Config;
+use souk_testkit::{
+    actor::{Actor, draft},
+    ground::{Ground, GroundOptions, StoreKind},
+    postgres::{Database, is_there},
+};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
 };
 
-use crate::{
-    fair::eventually,
-    postgres::{Database, is_there},
-};
+use crate::fair::eventually;
 
 /// A port of a test's own: taken by a listener, let go, and taken by the market.
 type Port = OnceLock<SocketAddr>;

@@ -22,7 +22,7 @@ macro_rules! with_two_markets {
         mod on_postgres {
             $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn $name() {
-                if crate::postgres::is_there() {
+                if souk_testkit::postgres::is_there() {
                     let fair = crate::fair::Fair::on_postgres().await;
                     let beside = fair.beside().await;
                     super::$name(&fair, &beside).await;

@@ -10,17 +10,13 @@ use std::{
     },
 };
 
-use market::demo::ground::StoreKind;
 use souk_certs::{connector::Dial, identity::Role};
 use souk_client::{ClientConfig, Connection, MarketAddresses, TillNotice, till};
 use souk_proto::v1::{self, sync_line};
+use souk_testkit::{gate::Gate, ground::StoreKind, postgres::is_there};
 use tokio::{sync::mpsc, task::JoinSet, time::timeout};
 
-use crate::{
-    fair::{Fair, PATIENCE, Party, draft, eventually},
-    gate::Gate,
-    postgres::is_there,
-};
+use crate::fair::{Fair, PATIENCE, Party, draft, eventually};
 
 /// More than is sold.
 pub(crate) const STOCK: i64 = 1_000_000;

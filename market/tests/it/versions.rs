@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use souk_certs::identity::Role;
 use souk_proto::v1;
+use souk_testkit::postgres::is_there;
 
 use crate::{
     fair::{Fair, Party, draft, pounds},
-    postgres::is_there,
     several::{STOCK, Trade},
 };
 

@@ -2,10 +2,10 @@
 
 use std::path::Path;
 
-use market::demo::ground::{GroundOptions, StoreKind};
 use souk_certs::{clock, identity::Role};
 use souk_proto::Reason;
 use souk_store::sqlite;
+use souk_testkit::ground::{GroundOptions, StoreKind};
 use tokio::time::timeout;
 
 use crate::{

@@ -10,7 +10,6 @@ use std::{
 };
 
 use futures::{StreamExt as _, stream};
-use market::demo::actor::{Actor, draft};
 use prost::Message;
 use prost_types::{
     DescriptorProto, FieldDescriptorProto, FileDescriptorSet,
@@ -19,6 +18,7 @@ use prost_types::{
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng, seq::IndexedRandom as _};
 use souk_certs::identity::Role;
 use souk_proto::{FILE_DESCRIPTOR_SET, Reason, v1};
+use souk_testkit::actor::{Actor, draft};
 use tokio::time::timeout;
 use tonic::Code;
 use uuid::Uuid;

@@ -3,10 +3,6 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 
-use market::demo::{
-    actor::{Actor, draft, refused},
-    ground::GroundOptions,
-};
 use souk_certs::{
     connector::{self, ConnectOptions},
     credentials::CredentialFiles,
@@ -14,6 +10,10 @@ use souk_certs::{
 };
 use souk_client::{Connection, Failure};
 use souk_proto::{Reason, v1, v1::notification_service_client::NotificationServiceClient};
+use souk_testkit::{
+    actor::{Actor, draft, refused},
+    ground::GroundOptions,
+};
 use tokio::{net::TcpListener, time::timeout};
 use tonic::{Status, transport::Channel};
 use uuid::Uuid;

@@ -1,13 +1,13 @@
 //! Too much of everything. While a flood lasts, another client is served.
 
 use http_body_util::Full;
-use market::demo::{
-    actor::{Actor, refused},
-    ground::GroundOptions,
-};
 use prost::Message;
 use souk_certs::identity::Role;
 use souk_proto::{Reason, v1};
+use souk_testkit::{
+    actor::{Actor, refused},
+    ground::GroundOptions,
+};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,

@@ -107,13 +107,13 @@ async fn like_none<M: Message>(pass: &Pass, path: &str, anothers: i64, message: 
 }
 
 async fn other_seller(siege: &Siege) -> Pass {
-    let eve = market::demo::actor::Actor::enter(&siege.ground, Role::Seller, "Eve").await.unwrap();
+    let eve = souk_testkit::actor::Actor::enter(&siege.ground, Role::Seller, "Eve").await.unwrap();
     eve.register(None).await.unwrap();
     Pass::of(siege, &eve).await
 }
 
 async fn other_buyer(siege: &Siege) -> Pass {
-    let eve = market::demo::actor::Actor::enter(&siege.ground, Role::Buyer, "Eve").await.unwrap();
+    let eve = souk_testkit::actor::Actor::enter(&siege.ground, Role::Buyer, "Eve").await.unwrap();
     eve.register(None).await.unwrap();
     Pass::of(siege, &eve).await
 }
@@ -141,12 +141,12 @@ async fn anothers_item_is_like_none_to_delete(siege: &Siege) {
 
 /// An order of somebody's, at another seller's than alice, who is not to be told of it.
 async fn anothers_order(siege: &Siege) -> i64 {
-    let enter = |role, name| market::demo::actor::Actor::enter(&siege.ground, role, name);
+    let enter = |role, name| souk_testkit::actor::Actor::enter(&siege.ground, role, name);
     let sam = enter(Role::Seller, "Sam").await.unwrap();
     sam.register(None).await.unwrap();
     let carol = enter(Role::Buyer, "Carol").await.unwrap();
     carol.register(None).await.unwrap();
-    let vase = sam.sell(market::demo::actor::draft("Vase", "home", 900, 2)).await.unwrap();
+    let vase = sam.sell(souk_testkit::actor::draft("Vase", "home", 900, 2)).await.unwrap();
     carol.buy(vase.item_id, 1).await.unwrap().order_id
 }
 
@@ -167,12 +167,12 @@ async fn anothers_order_is_like_none_to_cancel(siege: &Siege) {
 }
 
 async fn anothers_mailbox_can_not_be_acknowledged(siege: &Siege) {
-    let enter = |role, name| market::demo::actor::Actor::enter(&siege.ground, role, name);
+    let enter = |role, name| souk_testkit::actor::Actor::enter(&siege.ground, role, name);
     let sam = enter(Role::Seller, "Sam").await.unwrap();
     sam.register(None).await.unwrap();
     let carol = enter(Role::Buyer, "Carol").await.unwrap();
     carol.register(None).await.unwrap();
-    let vase = sam.sell(market::demo::actor::draft("Vase", "home", 900, 2)).await.unwrap();
+    let vase = sam.sell(souk_testkit::actor::draft("Vase", "home", 900, 2)).await.unwrap();
     carol.buy(vase.item_id, 1).await.unwrap();
     assert_eq!(sam.mailbox().await.unwrap().pending_count, 1);
     let eve = other_seller(siege).await;
@@ -183,10 +183,10 @@ async fn anothers_mailbox_can_not_be_acknowledged(siege: &Siege) {
 }
 
 async fn anothers_request_id_tells_nothing(siege: &Siege) {
-    let enter = |role, name| market::demo::actor::Actor::enter(&siege.ground, role, name);
+    let enter = |role, name| souk_testkit::actor::Actor::enter(&siege.ground, role, name);
     let sam = enter(Role::Seller, "Sam").await.unwrap();
     sam.register(None).await.unwrap();
-    let vase = sam.sell(market::demo::actor::draft("Vase", "home", 900, 2)).await.unwrap();
+    let vase = sam.sell(souk_testkit::actor::draft("Vase", "home", 900, 2)).await.unwrap();
     let carol = enter(Role::Buyer, "Carol").await.unwrap();
     carol.register(None).await.unwrap();
     let request = v1::BuyItemRequest {
@@ -207,7 +207,7 @@ async fn identity_in_a_request_body_is_ignored(siege: &Siege) {
     // Field 100 does not exist; a careless server might read it as "acting for".
     let mut body = v1::SellItemRequest {
         request_id: Uuid::new_v4().to_string(),
-        item: Some(market::demo::actor::draft("Planted", "home", 1, 1)),
+        item: Some(souk_testkit::actor::draft("Planted", "home", 1, 1)),
         ..Default::default()
     }
     .encode_to_vec();

@@ -2,9 +2,9 @@
 
 use bytes::{Buf as _, BufMut as _};
 use http::uri::PathAndQuery;
-use market::demo::actor::Actor;
 use prost::Message;
 use souk_proto::FILE_DESCRIPTOR_SET;
+use souk_testkit::actor::Actor;
 use tonic::{
     Request, Status,
     client::Grpc,

@@ -9,11 +9,11 @@ use std::{
     time::Duration,
 };
 
-use market::demo::actor::Actor;
 use rustls::pki_types::CertificateDer;
 use souk_certs::{clock, identity::Role};
 use souk_client::Connection;
 use souk_proto::{Reason, v1, v1::event_service_client::EventServiceClient};
+use souk_testkit::actor::Actor;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 
 use crate::{
@@ -241,7 +241,7 @@ mod at_the_start {
     use super::*;
 
     async fn refused_to_start(change: impl FnOnce(&std::path::Path)) -> String {
-        let mut siege = Siege::with(market::demo::ground::GroundOptions::default()).await;
+        let mut siege = Siege::with(souk_testkit::ground::GroundOptions::default()).await;
         change(&siege.ground.path().join("pki/crl.pem"));
         let error = siege.ground.restart().await.expect_err("it does not start");
         error.to_string()
@@ -296,7 +296,7 @@ async fn soonest_expiry_is_told_and_follows_a_renewal() {
     ADMIN.set(free.local_addr().unwrap()).unwrap();
     drop(free);
     let adjust = |config: &mut souk_server::config::Config| config.server.admin_listen = ADMIN.get().copied();
-    let options = market::demo::ground::GroundOptions { adjust, ..Default::default() };
+    let options = souk_testkit::ground::GroundOptions { adjust, ..Default::default() };
     let siege = Siege::with(options).await;
     let address = *ADMIN.get().unwrap();
     let end = |siege: &Siege| {

@@ -2,16 +2,16 @@
 
 use std::{io::Write as _, sync::Arc, time::Duration};
 
-use market::demo::{
-    actor::{Actor, draft},
-    ground::{Ground, GroundOptions, StoreKind},
-};
 use rustls::{ClientConfig, pki_types::ServerName};
 use souk_certs::identity::Role;
 use souk_proto::{
     Reason,
     metadata::{AUTHORIZATION, PARTY_ID},
     v1::{self, seller_service_client::SellerServiceClient},
+};
+use souk_testkit::{
+    actor::{Actor, draft},
+    ground::{Ground, GroundOptions, StoreKind},
 };
 use tokio::{io::AsyncReadExt as _, net::TcpStream, time::timeout};
 use tokio_rustls::{TlsConnector, client::TlsStream};

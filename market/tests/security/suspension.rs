@@ -4,6 +4,7 @@ use prost::Message;
 use souk_certs::identity::Role;
 use souk_client::Connection;
 use souk_proto::{Reason, v1};
+use souk_testkit::actor::{Actor, draft, refused};
 use tonic::Code;
 use uuid::Uuid;
 
@@ -11,7 +12,6 @@ use crate::{
     raw::{Pass, methods},
     siege::{PATIENCE, Siege, attacks, reason},
 };
-use market::demo::actor::{Actor, draft, refused};
 
 attacks!(
     suspended_on_every_call_with_a_live_token,

@@ -126,7 +126,7 @@ async fn a_forged_token_that_is_right_in_everything_passes_or_the_cases_would_pr
 
 async fn stolen_under_another_sellers_certificate(siege: &Siege) {
     let bearer = format!("Bearer {}", siege.token().await);
-    let mallory = market::demo::actor::Actor::enter(&siege.ground, Role::Seller, "Mallory").await.unwrap();
+    let mallory = souk_testkit::actor::Actor::enter(&siege.ground, Role::Seller, "Mallory").await.unwrap();
     mallory.register(None).await.unwrap();
     let channel = siege.ground.channel(Role::Seller, "Mallory").await.unwrap();
     for claims_to_be in [mallory.id(), siege.alice.id()] {

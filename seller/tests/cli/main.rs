@@ -3,23 +3,18 @@
 #![expect(clippy::expect_used, reason = "a test that panics has failed")]
 
 mod fulfilling;
-#[expect(dead_code, reason = "no test here shuts a gate")]
-#[path = "../../../client/tests/support/gate.rs"]
-mod gate;
 mod piped;
 mod syncing;
-#[path = "../../../client/tests/support/terminal.rs"]
-mod terminal;
 
 use std::fs;
 
-use market::demo::{
-    actor::Actor,
-    ground::{Ground, GroundOptions, StoreKind},
-};
 use serde_json::{Value, json};
 use souk_certs::identity::Role;
-use terminal::{PATIENCE, Terminal};
+use souk_testkit::{
+    actor::Actor,
+    ground::{Ground, GroundOptions, StoreKind},
+    terminal::{PATIENCE, Terminal},
+};
 
 const SELLER: &str = env!("CARGO_BIN_EXE_seller");
 const LAMP: [&str; 9] = [

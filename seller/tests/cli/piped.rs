@@ -8,7 +8,7 @@ use tokio::{
     time::timeout,
 };
 
-use super::terminal::{PATIENCE, Terminal};
+use souk_testkit::terminal::{PATIENCE, Terminal};
 
 /// A program with a pipe on each side, and what it says beside.
 pub(crate) struct Piped {

@@ -3,11 +3,13 @@
 use serde_json::{Value, json};
 
 use souk_certs::identity::Role;
+use souk_testkit::{
+    gate::Gate,
+    terminal::{PATIENCE, Terminal},
+};
 use tokio::time::timeout;
 
-use super::{
-    SELLER, Terminal, buy, gate::Gate, list_lamp, market, piped::Piped, registered, terminal::PATIENCE,
-};
+use super::{SELLER, buy, list_lamp, market, piped::Piped, registered};
 
 const SYNC: [&str; 4] = ["sync", "--from-stdin", "--output", "ndjson"];
 

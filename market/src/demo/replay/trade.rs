@@ -7,12 +7,12 @@ use futures::{StreamExt as _, TryStreamExt as _, stream};
 use souk_certs::identity::Role;
 use souk_client::Connection;
 use souk_proto::v1;
-
-use super::log::{Books, OrderLog, Purchase};
-use crate::demo::{
+use souk_testkit::{
     actor::{Actor, pounds},
     ground::{Ground, GroundOptions},
 };
+
+use super::log::{Books, OrderLog, Purchase};
 
 const SELLERS: usize = 4;
 /// Customers whose connections are kept open at a time.

@@ -10,8 +10,7 @@ use std::{
 use anyhow::{Context as _, bail};
 use souk_certs::identity::Role;
 use souk_client::ClientConfig;
-
-use crate::demo::ground::Ground;
+use souk_testkit::ground::Ground;
 
 /// The names of the guests whose certificates are ready.
 const GUESTS: [(Role, &str); 2] = [(Role::Seller, "guest-seller"), (Role::Buyer, "guest-buyer")];

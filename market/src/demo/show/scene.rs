@@ -6,13 +6,13 @@ use rand::{RngExt as _, SeedableRng as _, rngs::StdRng, seq::IndexedRandom as _}
 use souk_certs::identity::Role;
 use souk_cli::{format_money, view::sentence};
 use souk_proto::v1;
-use tokio::{task::JoinSet, time};
-
-use crate::demo::{
+use souk_testkit::{
     actor::{Actor, Ears, draft, pounds},
-    catalogue,
     ground::{Ground, GroundOptions},
 };
+use tokio::{task::JoinSet, time};
+
+use crate::demo::catalogue;
 
 /// Units of each item at the beginning.
 const UNITS: i64 = 12;

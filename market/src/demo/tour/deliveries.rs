@@ -3,10 +3,10 @@
 use anyhow::{Context as _, bail, ensure};
 use souk_client::Connection;
 use souk_proto::v1::{self, event::Kind};
+use souk_testkit::actor::{Actor, EVENT_PATIENCE, Ears, draft, pounds};
 use tokio::time::{Instant, sleep};
 
 use super::{ANY_PORT, Log, Scene};
-use crate::demo::actor::{Actor, EVENT_PATIENCE, Ears, draft, pounds};
 
 pub(super) async fn tour(log: &mut Log, scene: &mut Scene) {
     log.step(

@@ -6,9 +6,9 @@ use souk_proto::{
     Reason,
     v1::{self, session_service_client::SessionServiceClient},
 };
+use souk_testkit::actor::{Actor, draft, refused};
 
 use super::{Log, Scene};
-use crate::demo::actor::{Actor, draft, refused};
 
 pub(super) async fn tour(log: &mut Log, scene: &mut Scene) {
     log.step("a party that has not registered gets no token", &["AccountService/IssueToken"], async {
@@ -85,7 +85,7 @@ async fn without_certificate(scene: &Scene) -> anyhow::Result<()> {
     let channel = tonic::transport::Endpoint::from_shared(plain)?.connect_lazy();
     let refused = SessionServiceClient::new(channel).who_am_i(v1::WhoAmIRequest {}).await;
     ensure!(refused.is_err(), "the market spoke without TLS");
-    let elsewhere = crate::demo::ground::Ground::open(Default::default()).await?;
+    let elsewhere = souk_testkit::ground::Ground::open(Default::default()).await?;
     let stranger = Actor::enter(&elsewhere, Role::Buyer, "Mallory").await?;
     let mut config = stranger.config.clone();
     config.market = scene.ground.address().into();

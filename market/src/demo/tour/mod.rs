@@ -17,8 +17,7 @@ use prost::Message as _;
 use prost_types::FileDescriptorSet;
 use souk_certs::identity::Role;
 use souk_proto::FILE_DESCRIPTOR_SET;
-
-use super::{
+use souk_testkit::{
     actor::{Actor, Ears},
     ground::{Ground, GroundOptions},
 };

@@ -6,9 +6,9 @@ use souk_proto::{
     Reason,
     v1::{self, event::Kind},
 };
+use souk_testkit::actor::{draft, pounds, refused};
 
 use super::{Log, Scene};
-use crate::demo::actor::{draft, pounds, refused};
 
 pub(super) async fn tour(log: &mut Log, scene: &mut Scene) {
     log.step("several items are bought, all or none", &["BuyerService/PlaceOrder"], place(scene)).await;

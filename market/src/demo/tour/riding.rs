@@ -2,9 +2,9 @@
 
 use anyhow::{Context as _, ensure};
 use souk_proto::v1::{self, track_ride_request::Message, watch_ride_response::Message as Seen};
+use souk_testkit::actor::draft;
 
 use super::{Log, Scene};
-use crate::demo::actor::draft;
 
 pub(super) async fn tour(log: &mut Log, scene: &mut Scene) {
     log.step(

@@ -3,9 +3,9 @@
 use anyhow::ensure;
 use souk_client::Connection;
 use souk_proto::{Reason, v1};
+use souk_testkit::actor::{draft, pounds, refused};
 
 use super::{Log, Scene};
-use crate::demo::actor::{draft, pounds, refused};
 
 pub(super) async fn tour(log: &mut Log, scene: &mut Scene) {
     log.step("sellers list items", &["SellerService/SellItem"], list_items(scene)).await;

@@ -4,9 +4,9 @@ use anyhow::ensure;
 use souk_certs::identity::Role;
 use souk_client::Connection;
 use souk_proto::{Reason, v1};
+use souk_testkit::actor::{Actor, refused};
 
 use super::{Log, Scene};
-use crate::demo::actor::{Actor, refused};
 
 pub(super) async fn tour(log: &mut Log, scene: &mut Scene) {
     log.step("an operator lists the parties", &["AdminService/ListParties"], lists(scene)).await;

@@ -6,10 +6,10 @@ use souk_proto::{
     Reason,
     v1::{self, SyncLine, sync_acknowledgement::Result as Told, sync_line},
 };
+use souk_testkit::actor::{EVENT_PATIENCE, draft, refused};
 use tokio::{sync::mpsc, time::timeout};
 
 use super::{Log, Scene};
-use crate::demo::actor::{EVENT_PATIENCE, draft, refused};
 
 pub(super) async fn tour(log: &mut Log, scene: &mut Scene) {
     log.step(

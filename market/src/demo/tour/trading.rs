@@ -3,10 +3,10 @@
 use anyhow::ensure;
 use souk_client::Connection;
 use souk_proto::{Reason, v1};
+use souk_testkit::actor::{draft, pounds, refused};
 use tokio::task::JoinSet;
 
 use super::{Log, Scene};
-use crate::demo::actor::{draft, pounds, refused};
 
 pub(super) async fn tour(log: &mut Log, scene: &mut Scene) {
     log.step("rating without a purchase is refused", &[], async {

@@ -1,7 +1,7 @@
 //! Holds the statements of the hot path to their indexes: none reads a whole table or index, although the tables that
 //! they are planned for are empty and unknown, as on the first day.
 
-use market::demo::database::DatabaseServer;
+use souk_testkit::database::DatabaseServer;
 
 use super::{address::SESSION, mailboxes, reads, settle, statements};
 

@@ -1,12 +1,12 @@
 //! A till that does not read its stream for a while: what is under way fills up, in both directions, and then the till is
 //! removed. What fills up is the same on every store, so one does.
 
-use market::demo::ground::StoreKind;
 use souk_client::{TillNotice, till};
 use souk_proto::{
     Reason,
     v1::{self, sync_inventory_request::Message},
 };
+use souk_testkit::ground::StoreKind;
 use tokio::{sync::mpsc, time::timeout};
 
 use crate::{

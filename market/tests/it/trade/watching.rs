@@ -1,10 +1,10 @@
 //! Searches that go on.
 
-use market::demo::ground::StoreKind;
 use souk_proto::{
     Reason,
     v1::{self, SearchChangeKind, watch_search_response::Message},
 };
+use souk_testkit::ground::StoreKind;
 use tokio::time::timeout;
 use tonic::Streaming;
 

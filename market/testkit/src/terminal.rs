@@ -1,5 +1,7 @@
 //! A terminal for the tests of the two programs: the real binary, in a process and a home of its own.
 
+#![expect(clippy::expect_used, reason = "a test whose ground gives way has failed")]
+
 use std::{process::Stdio, time::Duration};
 
 use souk_client::ClientConfig;
@@ -11,43 +13,51 @@ use tokio::{
 };
 
 /// How long a program may take that should end, or a line that should come.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+pub const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Where a program is run.
-pub(crate) struct Terminal {
-    pub(crate) program: &'static str,
-    pub(crate) home: TempDir,
-    pub(crate) variables: Vec<(&'static str, String)>,
+pub struct Terminal {
+    /// The path of the binary.
+    pub program: &'static str,
+    /// Its home directory, empty at first.
+    pub home: TempDir,
+    /// Environment variables that are set for it; no others are.
+    pub variables: Vec<(&'static str, String)>,
 }
 
 /// How a program ended.
 #[derive(Debug)]
-pub(crate) struct Ran {
-    pub(crate) code: i32,
-    pub(crate) out: String,
-    pub(crate) err: String,
+pub struct Ran {
+    /// The exit code.
+    pub code: i32,
+    /// Standard output.
+    pub out: String,
+    /// Standard error.
+    pub err: String,
 }
 
 impl Terminal {
     /// Without any setting.
-    pub(crate) fn bare(program: &'static str) -> Self {
+    pub fn bare(program: &'static str) -> Self {
         let home = tempfile::tempdir().expect("a folder");
         Self { program, home, variables: Vec::new() }
     }
 
     /// With the certificate of a party and the address of its market.
-    pub(crate) fn of(program: &'static str, party: &ClientConfig) -> Self {
+    pub fn of(program: &'static str, party: &ClientConfig) -> Self {
         let mut terminal = Self::bare(program);
         terminal.set("SOUK_MARKET", party.market.to_string());
         terminal.set("SOUK_CERT", party.credentials.cert.display().to_string());
         terminal
     }
 
-    pub(crate) fn set(&mut self, variable: &'static str, value: impl Into<String>) {
+    /// Sets an environment variable for programs started from now on.
+    pub fn set(&mut self, variable: &'static str, value: impl Into<String>) {
         self.variables.push((variable, value.into()));
     }
 
-    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
+    /// A command that runs the program here; standard input is empty, output is piped.
+    pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(self.program);
         command
             .args(arguments)
@@ -62,12 +72,12 @@ impl Terminal {
     }
 
     /// Runs the program to its end.
-    pub(crate) async fn run(&self, arguments: &[&str]) -> Ran {
+    pub async fn run(&self, arguments: &[&str]) -> Ran {
         finish(self.command(arguments).spawn().expect("the program")).await
     }
 
     /// Runs it with lines to read.
-    pub(crate) async fn type_in(&self, arguments: &[&str], lines: &str) -> Ran {
+    pub async fn type_in(&self, arguments: &[&str], lines: &str) -> Ran {
         let mut child = self.command(arguments).stdin(Stdio::piped()).spawn().expect("the program");
         let mut input = child.stdin.take().expect("its input");
         input.write_all(lines.as_bytes()).await.expect("typed");
@@ -76,7 +86,7 @@ impl Terminal {
     }
 
     /// Runs it and goes on.
-    pub(crate) fn start(&self, arguments: &[&str]) -> Running {
+    pub fn start(&self, arguments: &[&str]) -> Running {
         let mut child = self.command(arguments).stderr(Stdio::inherit()).spawn().expect("the program");
         let lines = BufReader::new(child.stdout.take().expect("its output")).lines();
         Running { child, lines }
@@ -91,26 +101,26 @@ async fn finish(child: Child) -> Ran {
 }
 
 /// A program that is still at it.
-pub(crate) struct Running {
+pub struct Running {
     child: Child,
     lines: Lines<BufReader<ChildStdout>>,
 }
 
 impl Running {
     /// The next line that it prints.
-    pub(crate) async fn line(&mut self) -> String {
+    pub async fn line(&mut self) -> String {
         let line = timeout(PATIENCE, self.lines.next_line()).await;
         line.expect("a line in time").expect("readable").expect("a line")
     }
 
     /// Waits for its end by itself; answers the exit code.
-    pub(crate) async fn end(mut self) -> i32 {
+    pub async fn end(mut self) -> i32 {
         let ended = timeout(PATIENCE, self.child.wait()).await.expect("it ends in time").expect("it ran");
         ended.code().expect("an exit code")
     }
 
     /// What Ctrl-C does; answers the exit code.
-    pub(crate) async fn interrupt(self) -> i32 {
+    pub async fn interrupt(self) -> i32 {
         let id = self.child.id().expect("it runs").to_string();
         let sent = Command::new("kill").args(["-INT", &id]).status().await.expect("kill");
         assert!(sent.success());
@@ -120,14 +130,14 @@ impl Running {
 
 impl Ran {
     /// The one JSON document that it printed.
-    pub(crate) fn json(&self) -> serde_json::Value {
+    pub fn json(&self) -> serde_json::Value {
         assert_eq!(self.code, 0, "{self:?}");
         serde_json::from_str(&self.out).unwrap_or_else(|error| panic!("{error}: {self:?}"))
     }
 
     /// Ended with a code, and said so on standard error, with what to do about it.
     #[track_caller]
-    pub(crate) fn assert_fails(&self, code: i32, words: &[&str]) {
+    pub fn assert_fails(&self, code: i32, words: &[&str]) {
         assert_eq!(self.code, code, "{self:?}");
         assert!(self.out.is_empty(), "{self:?}");
         assert!(self.err.contains("error"), "{self:?}");

@@ -10,7 +10,7 @@ use souk_store::{
 use tokio::time::timeout;
 
 use super::{ALICE, BOB, Shop, buy, party, reprice};
-use crate::postgres::{Database, is_there};
+use souk_testkit::postgres::{Database, is_there};
 
 /// A host that hangs may cost this much, not more.
 const HOST_PATIENCE: Duration = Duration::from_secs(9);

@@ -1,5 +1,7 @@
 //! A screen and a keyboard for the tests of the shell: the real binary on a pseudo-terminal.
 
+#![expect(clippy::expect_used, reason = "a test whose ground gives way has failed")]
+
 use std::num::NonZero;
 
 use pty_process::{OwnedReadPty, OwnedWritePty, Size};
@@ -20,7 +22,7 @@ const SCROLLBACK: usize = 2_000;
 const CURSOR_POSITION_REQUEST: &[u8] = b"\x1b[6n";
 
 /// A program on a terminal of its own.
-pub(crate) struct Screen {
+pub struct Screen {
     child: Child,
     keyboard: OwnedWritePty,
     output: OwnedReadPty,
@@ -30,7 +32,8 @@ pub(crate) struct Screen {
 }
 
 impl Screen {
-    pub(crate) fn start(terminal: &Terminal, arguments: &[&str]) -> Self {
+    /// Starts the program on a new pseudo-terminal.
+    pub fn start(terminal: &Terminal, arguments: &[&str]) -> Self {
         let (pty, terminal_side) = pty_process::open().expect("a pseudo-terminal");
         pty.resize(Size::new(ROWS.get(), COLUMNS.get())).expect("a size");
         let command = pty_process::Command::new(terminal.program)
@@ -46,12 +49,13 @@ impl Screen {
         Self { child, keyboard, output, parser, tail: Vec::new() }
     }
 
-    pub(crate) async fn press(&mut self, keys: &str) {
+    /// Types keys.
+    pub async fn press(&mut self, keys: &str) {
         self.keyboard.write_all(keys.as_bytes()).await.expect("typed");
     }
 
     /// Waits until the text is as it should be, and answers it: the screen and what has scrolled off it.
-    pub(crate) async fn until(&mut self, is_there: impl Fn(&str) -> bool) -> String {
+    pub async fn until(&mut self, is_there: impl Fn(&str) -> bool) -> String {
         let waited = timeout(PATIENCE, async {
             loop {
                 let text = self.text();
@@ -65,7 +69,7 @@ impl Screen {
     }
 
     /// Waits for the program's end; answers its exit code.
-    pub(crate) async fn end(mut self) -> i32 {
+    pub async fn end(mut self) -> i32 {
         let ended = timeout(PATIENCE, async {
             while self.read().await {}
             self.child.wait().await

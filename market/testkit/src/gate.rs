@@ -1,5 +1,7 @@
 //! A way to a market that can be shut: an address of it that goes down, freezes and comes back.
 
+#![expect(clippy::expect_used, reason = "a test whose ground gives way has failed")]
+
 use std::net::SocketAddr;
 
 use tokio::{
@@ -13,15 +15,17 @@ use tokio::{
 const CHUNK: usize = 4_096;
 
 /// Passes connections on to a market.
-pub(crate) struct Gate {
-    pub(crate) address: SocketAddr,
+pub struct Gate {
+    /// Where it listens, at the same port after each [`reopen`](Self::reopen).
+    pub address: SocketAddr,
     market: SocketAddr,
     frozen: watch::Sender<bool>,
     passing: JoinHandle<()>,
 }
 
 impl Gate {
-    pub(crate) async fn open(market: SocketAddr) -> Self {
+    /// Listens on a free loopback port and forwards to `market`.
+    pub async fn open(market: SocketAddr) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a socket");
         let address = listener.local_addr().expect("an address");
         let frozen = watch::Sender::new(false);
@@ -30,20 +34,20 @@ impl Gate {
     }
 
     /// Ends every connection, and refuses further ones.
-    pub(crate) async fn shut(&mut self) {
+    pub async fn shut(&mut self) {
         self.passing.abort();
         // It is gone, and its sockets with it, when this ends; what it ended with says nothing.
         let _ = (&mut self.passing).await;
     }
 
     /// Lets connections in again, at the same address, after it was shut.
-    pub(crate) async fn reopen(&mut self) {
+    pub async fn reopen(&mut self) {
         let listener = TcpListener::bind(self.address).await.expect("the same socket");
         self.passing = tokio::spawn(accept(listener, self.market, self.frozen.clone()));
     }
 
     /// Accepts connections, and passes nothing on, in either direction, while it is frozen.
-    pub(crate) fn freeze(&self, frozen: bool) {
+    pub fn freeze(&self, frozen: bool) {
         self.frozen.send_replace(frozen);
     }
 }

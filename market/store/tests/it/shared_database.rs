@@ -13,7 +13,7 @@ use souk_store::{
 use uuid::Uuid;
 
 use super::{ALICE, BOB, DAVE, Shop, buy, party, register, reprice};
-use crate::{fair::eventually, postgres::Database};
+use souk_testkit::{eventually, postgres::Database};
 
 /// Far from the numbers of another shop's requests and events.
 const OTHERS: u128 = 1 << 64;
@@ -23,7 +23,7 @@ macro_rules! postgres_tests {
         mod on_postgres {
             $(#[tokio::test]
             async fn $name() {
-                if crate::postgres::is_there() {
+                if souk_testkit::postgres::is_there() {
                     super::$name().await;
                 }
             })+

@@ -41,7 +41,7 @@ fn back_ends_and_batch_sizes_agree() {
                 let mut batched = Shop::memory().await;
                 let mut on_disk = Shop::sqlite().await;
                 let mut in_database =
-                    if crate::postgres::is_there() { Some(Shop::postgres().await) } else { None };
+                    if souk_testkit::postgres::is_there() { Some(Shop::postgres().await) } else { None };
                 let commands = commands(&mut one_by_one, steps);
                 let expected = carry_out(&mut one_by_one, &commands, 1).await;
                 assert_eq!(carry_out(&mut batched, &commands, size).await, expected);

@@ -1,11 +1,13 @@
 //! PostgreSQL for the tests: one private server for each run, and a database of its own for each test.
 
+#![expect(clippy::unwrap_used, reason = "a test whose ground gives way has failed")]
+
 use std::sync::{
     Arc, LazyLock, Mutex, PoisonError,
     atomic::{AtomicUsize, Ordering},
 };
 
-use market::demo::database::DatabaseServer;
+use crate::database::DatabaseServer;
 use souk_store::{Store, postgres::PostgresOptions};
 
 /// Set to `skip` where PostgreSQL can't be had.
@@ -13,7 +15,7 @@ const SETTING: &str = "SOUK_TEST_POSTGRES";
 /// From which the databases of the tests are copied.
 const TEMPLATE: &str = "souk_template";
 /// Nothing has to survive the tests.
-pub(crate) const SETTINGS: [&str; 5] = [
+pub const SETTINGS: [&str; 5] = [
     "fsync = off",
     "full_page_writes = off",
     "max_connections = 400",
@@ -22,7 +24,7 @@ pub(crate) const SETTINGS: [&str; 5] = [
 ];
 
 /// Whether there is a server to test on. Without one the tests fail, unless they were told to leave it out.
-pub(crate) fn is_there() -> bool {
+pub fn is_there() -> bool {
     let skipped = std::env::var(SETTING).is_ok_and(|setting| setting == "skip");
     if skipped {
         eprintln!("skipped: {SETTING}=skip, because PostgreSQL can't be had");
@@ -31,7 +33,7 @@ pub(crate) fn is_there() -> bool {
 }
 
 /// A database for one test.
-pub(crate) struct Database {
+pub struct Database {
     server: Arc<DatabaseServer>,
     name: String,
     address: String,
@@ -41,17 +43,17 @@ static SERVER: LazyLock<Arc<DatabaseServer>> = LazyLock::new(start);
 
 impl Database {
     /// An empty market's.
-    pub(crate) fn create() -> Self {
+    pub fn create() -> Self {
         Self::on(Arc::clone(&SERVER))
     }
 
     /// The same, on a server of its own that may be set otherwise.
-    pub(crate) fn on_its_own_server() -> Self {
+    pub fn on_its_own_server() -> Self {
         Self::on(start())
     }
 
     /// The same, on a server that was [made ready](ready).
-    pub(crate) fn on(server: Arc<DatabaseServer>) -> Self {
+    pub fn on(server: Arc<DatabaseServer>) -> Self {
         static COUNT: AtomicUsize = AtomicUsize::new(0);
         let name = format!("test_{}", COUNT.fetch_add(1, Ordering::SeqCst));
         in_turn(|| {
@@ -61,7 +63,7 @@ impl Database {
     }
 
     /// One without any table.
-    pub(crate) fn create_bare() -> Self {
+    pub fn create_bare() -> Self {
         let database = Self::create();
         let bare =
             format!("CREATE DATABASE {} TEMPLATE template0 ENCODING UTF8 STRATEGY FILE_COPY", database.name);
@@ -72,24 +74,28 @@ impl Database {
         database
     }
 
-    pub(crate) fn name(&self) -> &str {
+    /// Its name on the server.
+    pub fn name(&self) -> &str {
         &self.name
     }
 
-    pub(crate) fn address(&self) -> &str {
+    /// Its address, as `--store` takes it.
+    pub fn address(&self) -> &str {
         &self.address
     }
 
-    pub(crate) async fn open(&self) -> Store {
+    /// Opens it as a market does.
+    pub async fn open(&self) -> Store {
         souk_store::postgres::open(&self.address, &PostgresOptions::default()).await.unwrap()
     }
 
-    pub(crate) fn server(&self) -> &DatabaseServer {
+    /// The server that it is on.
+    pub fn server(&self) -> &DatabaseServer {
         &self.server
     }
 
     /// Carries SQL out as the owner; answers what it prints.
-    pub(crate) fn execute(&self, sql: &str) -> Result<String, String> {
+    pub fn execute(&self, sql: &str) -> Result<String, String> {
         self.server.psql(&self.name, sql)
     }
 }
@@ -122,7 +128,7 @@ fn start() -> Arc<DatabaseServer> {
 }
 
 /// A server with the database that those of the tests are copied from.
-pub(crate) fn ready(server: DatabaseServer) -> Arc<DatabaseServer> {
+pub fn ready(server: DatabaseServer) -> Arc<DatabaseServer> {
     execute(&server, &format!("CREATE DATABASE {TEMPLATE} TEMPLATE template0 ENCODING UTF8"));
     let address = server.address(TEMPLATE, None);
     // On a thread of its own: the caller may be in a runtime already.

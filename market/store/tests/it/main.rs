@@ -1,5 +1,7 @@
 //! What every back end promises, without a ledger or a network around it.
 
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that panics has failed")]
+
 mod audit;
 mod deliveries;
 mod files;
@@ -21,7 +23,7 @@ use souk_store::{Lane, LeaseOwner, Receipt, Store};
 use tempfile::TempDir;
 use uuid::Uuid;
 
-use crate::postgres::Database;
+use souk_testkit::postgres::Database;
 
 /// A store under test, and who works on it: as a ledger would, one batch at a time.
 pub(crate) struct Shop {
@@ -181,7 +183,7 @@ fn buy(item: ItemId, units: i64) -> Action {
     Action::Buy(line(item, units))
 }
 
-pub(super) fn line(item: ItemId, units: i64) -> OrderLine {
+pub(crate) fn line(item: ItemId, units: i64) -> OrderLine {
     OrderLine { item, quantity: OrderQuantity::parse(units).unwrap(), expected_unit_price: None }
 }
 
@@ -193,26 +195,26 @@ fn reprice(item: ItemId, amount_minor: i64) -> Action {
     Action::Update { item, patch, expected_version: None }
 }
 
-/// Runs each test of a list on every back end: `store::…::memory::…`, `…::sqlite::…`, `…::postgres::…`.
+/// Runs each test of a list on every back end: `…::memory::…`, `…::sqlite::…`, `…::postgres::…`.
 macro_rules! on_every_back_end {
     ($($name:ident),+ $(,)?) => {
         mod memory {
             $(#[tokio::test]
             async fn $name() {
-                super::$name(crate::store::Shop::memory().await).await;
+                super::$name(crate::Shop::memory().await).await;
             })+
         }
         mod sqlite {
             $(#[tokio::test]
             async fn $name() {
-                super::$name(crate::store::Shop::sqlite().await).await;
+                super::$name(crate::Shop::sqlite().await).await;
             })+
         }
         mod postgres {
             $(#[tokio::test]
             async fn $name() {
-                if crate::postgres::is_there() {
-                    super::$name(crate::store::Shop::postgres().await).await;
+                if souk_testkit::postgres::is_there() {
+                    super::$name(crate::Shop::postgres().await).await;
                 }
             })+
         }

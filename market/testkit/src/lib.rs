@@ -1,0 +1,42 @@
+//! A Souk market in a temporary folder, for tests, measurements and demos.
+//!
+//! | module | purpose |
+//! |---|---|
+//! | [`ground`] | a complete market: authority, certificates, store, server on a loopback port |
+//! | [`actor`] | a seller or buyer that trades there over real mutual TLS |
+//! | [`database`] | a private PostgreSQL server |
+//! | [`postgres`] | one empty database per test on a server that the tests of a process share |
+//! | [`gate`] | a TCP proxy in front of a market that can be closed or frozen |
+//! | [`terminal`] | the command lines in processes of their own, on pipes |
+//! | `screen` | the same on a pseudo-terminal; feature `screen` |
+
+pub mod actor;
+pub mod database;
+pub mod gate;
+pub mod ground;
+pub mod postgres;
+#[cfg(feature = "screen")]
+pub mod screen;
+pub mod terminal;
+
+use std::{future::Future, time::Duration};
+
+use tokio::time::{Instant, sleep};
+
+/// How long [`eventually`] waits: long enough for a slow machine under load.
+pub const PATIENCE: Duration = Duration::from_secs(20);
+
+/// How often [`eventually`] checks.
+const CHECK_INTERVAL: Duration = Duration::from_millis(10);
+
+/// Waits until a condition holds.
+///
+/// # Panics
+/// If it does not hold within [`PATIENCE`].
+pub async fn eventually<F: Future<Output = bool>>(what: &str, mut holds: impl FnMut() -> F) {
+    let deadline = Instant::now() + PATIENCE;
+    while !holds().await {
+        assert!(Instant::now() < deadline, "did not happen in time: {what}");
+        sleep(CHECK_INTERVAL).await;
+    }
+}
