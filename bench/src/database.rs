@@ -67,7 +67,7 @@ impl Markets {
                 display_name: "buyer".into(),
                 ..Default::default()
             };
-            buyer.call(request, |c, r| async move { c.account().register_buyer(r).await }).await?;
+            buyer.call(request).await?;
         }
         let mut listed = Vec::new();
         for number in 1..=sellers {
@@ -98,7 +98,7 @@ async fn list(seller: &Connection, items: usize, stock: i64) -> anyhow::Result<V
         display_name: "seller".into(),
         ..Default::default()
     };
-    seller.call(request, |c, r| async move { c.account().register_seller(r).await }).await?;
+    seller.call(request).await?;
     let listed = stream::iter(0..items).map(|number| async move {
         let item = v1::ItemDraft {
             name: Some(format!("item {number}")),
@@ -109,7 +109,7 @@ async fn list(seller: &Connection, items: usize, stock: i64) -> anyhow::Result<V
         };
         let request =
             v1::SellItemRequest { request_id: seller.request_id(), item: Some(item), ..Default::default() };
-        let listed = seller.call(request, |c, r| async move { c.seller().sell_item(r).await }).await?;
+        let listed = seller.call(request).await?;
         anyhow::Ok(listed.item.context("an item")?.item_id)
     });
     listed.buffer_unordered(LISTINGS_AT_ONCE).try_collect().await

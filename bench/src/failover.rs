@@ -178,8 +178,7 @@ async fn buy_on(
         };
         let (began, is_after) = (Instant::now(), killed.load(Ordering::SeqCst));
         for attempt in client.. {
-            let sent =
-                both[attempt % 2].call(request.clone(), |c, r| async move { c.buyer().buy_item(r).await });
+            let sent = both[attempt % 2].call(request.clone());
             match sent.await {
                 Ok(answer) => {
                     bought.orders.push(answer.order.context("an order")?);
@@ -220,7 +219,7 @@ async fn audit(markets: &Markets, all: &[Bought], totals: Totals) -> anyhow::Res
         numbers.insert(order.order_id);
         let buyer = buyers.get(&order.buyer_id).context("a buyer")?;
         let request = v1::GetOrderRequest { order_id: order.order_id };
-        let kept = buyer.call(request, |c, r| async move { c.buyer().get_order(r).await }).await;
+        let kept = buyer.call(request).await;
         if kept.ok().and_then(|kept| kept.order).as_ref() != Some(order) {
             lost += 1;
         }

@@ -78,7 +78,7 @@ async fn register_buyer(buyer: &Connection, name: &str) -> anyhow::Result<()> {
         display_name: name.into(),
         ..Default::default()
     };
-    buyer.call(request, |c, r| async move { c.account().register_buyer(r).await }).await?;
+    buyer.call(request).await?;
     Ok(())
 }
 
@@ -88,7 +88,7 @@ pub(crate) async fn register_seller(seller: &Connection) -> anyhow::Result<()> {
         display_name: "seller".into(),
         ..Default::default()
     };
-    seller.call(request, |c, r| async move { c.account().register_seller(r).await }).await?;
+    seller.call(request).await?;
     Ok(())
 }
 
@@ -109,7 +109,7 @@ async fn list_items(seller: &Connection) -> anyhow::Result<Vec<i64>> {
                 item: Some(item),
                 ..Default::default()
             };
-            let listed = seller.call(request, |c, r| async move { c.seller().sell_item(r).await }).await?;
+            let listed = seller.call(request).await?;
             anyhow::Ok(listed.item.context("an item")?.item_id)
         })
         .buffer_unordered(LISTINGS_AT_ONCE);

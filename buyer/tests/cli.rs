@@ -221,7 +221,7 @@ async fn an_order_is_watched_until_it_is_there() {
         stops: vec![v1::RideStop { order_id, destination: place(0.1) }],
         ..Default::default()
     };
-    let ride = alice.call(start, |c, r| async move { c.rides().start_ride(r).await }).await.expect("started");
+    let ride = alice.call(start).await.expect("started");
     let ride_id = ride.ride.expect("a ride").ride_id;
     let mut watching = bob.start(&["track", &order, "--output", "ndjson"]);
     let now = souk_certs::clock::now().unix_timestamp();
@@ -242,7 +242,7 @@ async fn an_order_is_watched_until_it_is_there() {
     }
     let request_id = alice.request_id();
     let end = v1::EndRideRequest { request_id, ride_id, ..Default::default() };
-    alice.call(end, |c, r| async move { c.rides().end_ride(r).await }).await.expect("ended");
+    alice.call(end).await.expect("ended");
     assert_eq!(watching.end().await, 0);
     let after = bob.run(&["track", &order]).await;
     assert!(after.code == 0 && after.out.contains("to go") && after.err.contains("arrived"), "{after:?}");

@@ -2,24 +2,31 @@
 
 use std::{sync::Arc, time::Duration};
 
+use http::uri::PathAndQuery;
 use souk_certs::{
     client::ClientTls,
     clock,
     connector::{self, ConnectOptions, Dial},
     credentials::Credentials,
     identity::{Identity, PeerCertificate},
+    random,
 };
-use souk_proto::v1::{
-    account_service_client::AccountServiceClient, admin_service_client::AdminServiceClient,
-    buyer_service_client::BuyerServiceClient, catalog_service_client::CatalogServiceClient,
-    event_service_client::EventServiceClient, ride_service_client::RideServiceClient,
-    seller_service_client::SellerServiceClient, session_service_client::SessionServiceClient,
+use souk_proto::{
+    Unary,
+    v1::{
+        account_service_client::AccountServiceClient, account_service_server,
+        admin_service_client::AdminServiceClient, admin_service_server,
+        buyer_service_client::BuyerServiceClient, catalog_service_client::CatalogServiceClient,
+        event_service_client::EventServiceClient, ride_service_client::RideServiceClient,
+        seller_service_client::SellerServiceClient, session_service_client::SessionServiceClient,
+    },
 };
 use tokio::{
     sync::{Semaphore, watch},
     time::{Instant, sleep, timeout, timeout_at},
 };
-use tonic::Status;
+use tonic::{GrpcMethod, Status};
+use tonic_prost::ProstCodec;
 use tower::Layer as _;
 use uuid::Uuid;
 
@@ -33,6 +40,9 @@ use crate::{
     session::{Session, TokenKeeper, Way},
     timing::{TimingLayer, Timings},
 };
+
+/// The services that take no access token: one issues it, the other is for operators.
+const WITHOUT_TOKEN: [&str; 2] = [account_service_server::SERVICE_NAME, admin_service_server::SERVICE_NAME];
 
 /// A handle to a market: one HTTP/2 connection over mutual TLS for each of its addresses, opened when a call
 /// needs it and again whenever it broke, and the session of one party on them. Cloning is cheap and shares
@@ -244,33 +254,42 @@ impl Connection {
         }
     }
 
-    /// Makes a unary call and sees it through: the deadline covers everything and goes to the market as
-    /// `grpc-timeout`; what failed for a moment is repeated with the very same message, and so with the
-    /// same `request_id` (see [`retry`]), and without a pause while the market has another address that is not
-    /// known to fail; a refused token is renewed once.
+    /// Makes a unary call and sees it through. The type of the request decides the RPC.
     ///
+    /// - The deadline ([`timeout`](Self::timeout)) covers everything and goes to the market as `grpc-timeout`.
+    /// - An empty `request_id` is filled in, once, before the first attempt. A repeat sends the very same message, so
+    ///   that it takes effect once whatever happened to the first (AIP-155).
+    /// - A failure that may pass is repeated after a back-off (see [`retry`]), and without a pause while the market has
+    ///   another address that is not known to fail. A refused token is renewed once.
+    ///
+    /// # Examples
     /// ```no_run
-    /// # async fn buy(connection: crate::Connection) -> Result<(), crate::Failure> {
+    /// # async fn buy(connection: souk_client::Connection) -> Result<(), souk_client::Failure> {
     /// use souk_proto::v1::BuyItemRequest;
     ///
-    /// let request = BuyItemRequest {
-    ///     request_id: connection.request_id(),
-    ///     item_id: 7,
-    ///     quantity: 1,
-    ///     ..BuyItemRequest::default()
-    /// };
-    /// let bought = connection.call(request, |c, r| async move { c.buyer().buy_item(r).await }).await?;
+    /// let request = BuyItemRequest { item_id: 7, quantity: 1, ..Default::default() };
+    /// let bought = connection.call(request).await?;
     /// # Ok(()) }
     /// ```
     ///
     /// # Errors
-    /// What the last attempt failed with.
-    pub async fn call<M, R, F, Fut>(&self, message: M, send: F) -> Result<R, Failure>
-    where
-        M: Clone,
-        F: Fn(Self, tonic::Request<M>) -> Fut,
-        Fut: Future<Output = Result<tonic::Response<R>, Status>>,
-    {
+    /// The failure of the last attempt.
+    pub async fn call<R: Unary>(&self, request: R) -> Result<R::Response, Failure> {
+        Ok(self.call_with_metadata(request).await?.into_inner())
+    }
+
+    /// [`call`](Self::call), and the metadata of the answer with it, for
+    /// [`answered_by`](Self::answered_by) for instance.
+    ///
+    /// # Errors
+    /// The failure of the last attempt.
+    pub async fn call_with_metadata<R: Unary>(
+        &self,
+        mut message: R,
+    ) -> Result<tonic::Response<R::Response>, Failure> {
+        if let Some(request_id) = message.request_id_mut().filter(|request_id| request_id.is_empty()) {
+            *request_id = self.request_id();
+        }
         let attempts = self.shared.timings.as_ref().filter(|_| !self.is_silent).map(Timings::begin);
         let deadline = Instant::now() + self.timeout;
         let mut failed_attempts = 0;
@@ -282,8 +301,8 @@ impl Connection {
             if let Some(attempts) = &attempts {
                 request.extensions_mut().insert(attempts.log());
             }
-            let failure = match timeout_at(deadline, send(self.clone(), request)).await {
-                Ok(Ok(response)) => return Ok(response.into_inner()),
+            let failure = match timeout_at(deadline, self.send(request)).await {
+                Ok(Ok(response)) => return Ok(response),
                 Ok(Err(status)) => self.explain(status).await,
                 Err(_) => Failure::TimedOut { market: self.market().clone(), after: self.timeout },
             };
@@ -300,7 +319,7 @@ impl Connection {
                     continue;
                 }
                 Verdict::Repeat { at_least } if failed_attempts < retry::MAX_ATTEMPTS => {
-                    at_least.max(retry::backoff(failed_attempts, rand::random()))
+                    at_least.max(retry::backoff(failed_attempts, random::unit()))
                 }
                 _ => return Err(failure),
             };
@@ -310,6 +329,23 @@ impl Connection {
             tracing::debug!(%failure, ?wait, failed_attempts, "trying again");
             sleep(wait).await;
         }
+    }
+
+    /// One attempt, as the generated clients make it.
+    async fn send<R: Unary>(
+        &self,
+        mut request: tonic::Request<R>,
+    ) -> Result<tonic::Response<R::Response>, Status> {
+        let session =
+            if WITHOUT_TOKEN.contains(&R::SERVICE) { &self.shared.account } else { &self.shared.session };
+        let mut client = tonic::client::Grpc::new(self.via(session));
+        client
+            .ready()
+            .await
+            .map_err(|error| Status::unknown(format!("the connection is not ready: {error}")))?;
+        request.extensions_mut().insert(GrpcMethod::new(R::SERVICE, R::METHOD));
+        let codec = ProstCodec::<R, R::Response>::default();
+        client.unary(request, PathAndQuery::from_static(R::PATH), codec).await
     }
 
     /// Puts the status of a failed call into words. When the connection broke under the call, a probe

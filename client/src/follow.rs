@@ -193,7 +193,7 @@ impl Subscription {
         let kept = self.seen.save().await;
         kept.map_err(|error| Failure::io("keep what was seen", error))?;
         let request = AcknowledgeRequest { sequence };
-        self.connection.call(request, |c, r| async move { c.events().acknowledge(r).await }).await?;
+        self.connection.call(request).await?;
         self.progress.acknowledged();
         Ok(())
     }

@@ -15,6 +15,7 @@
 //! user once, whichever way it came and however often it was sent. [`till`] keeps stock the same on both
 //! sides by one stream in both directions.
 
+mod backoff;
 pub mod balance;
 pub mod config;
 pub mod connection;

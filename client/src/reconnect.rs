@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
+use souk_certs::random;
 use tokio::{sync::watch, time::timeout};
 
-use crate::{Connection, Failure, failure::Refusal, retry::scaled};
+use crate::{Connection, Failure, backoff::scaled, failure::Refusal};
 
 /// The longest wait before the first reconnection; it doubles with each failure in a row.
 pub const FIRST_RECONNECT: Duration = Duration::from_millis(250);
@@ -76,7 +77,7 @@ impl Reconnect {
         if !failure.is_passing() {
             return Next::Never(failure);
         }
-        let wait = scaled(FIRST_RECONNECT, MAX_RECONNECT, self.failures_in_a_row, rand::random());
+        let wait = scaled(FIRST_RECONNECT, MAX_RECONNECT, self.failures_in_a_row, random::unit());
         Next::After(failure, wait)
     }
 }

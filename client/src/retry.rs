@@ -5,11 +5,13 @@
 
 use std::time::Duration;
 
+use souk_certs::random;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
 use crate::{
     Connection, Failure,
+    backoff::scaled,
     failure::{Refusal, Step},
 };
 
@@ -23,24 +25,15 @@ pub const FIRST_DELAY: Duration = Duration::from_millis(100);
 pub const MAX_DELAY: Duration = Duration::from_secs(2);
 
 /// Makes the id of a new mutating request: a UUIDv7 (RFC 9562), so that ids made one after the other
-/// stand side by side in the market's store.
+/// are stored next to each other.
 pub fn request_id(now: OffsetDateTime) -> Uuid {
-    // A clock before 1970 only costs the order of the ids, not their uniqueness.
-    let milliseconds = u64::try_from(now.unix_timestamp_nanos() / 1_000_000).unwrap_or(0);
-    uuid::Builder::from_unix_timestamp_millis(milliseconds, &rand::random()).into_uuid()
+    random::uuid_v7(now, random::bytes())
 }
 
 /// How long to wait after the given number of failed attempts (from 1). `jitter` between 0 and 1 picks a
 /// point in the upper half of the interval, so that clients which failed together do not return together.
 pub fn backoff(failed_attempts: u32, jitter: f64) -> Duration {
     scaled(FIRST_DELAY, MAX_DELAY, failed_attempts, jitter)
-}
-
-/// Doubles `first` with each failed attempt up to `longest`, and takes 50 to 100 % of that.
-pub(crate) fn scaled(first: Duration, longest: Duration, failed_attempts: u32, jitter: f64) -> Duration {
-    let doublings = failed_attempts.saturating_sub(1).min(16);
-    let whole = first.saturating_mul(1 << doublings).min(longest);
-    whole.mul_f64(0.5 + jitter.clamp(0.0, 1.0) / 2.0)
 }
 
 /// What to do about a failed attempt.

@@ -149,10 +149,10 @@ async fn connect(pki: &mut Pki, name: &str, role: Role, by: &Proxy) -> anyhow::R
 async fn set_up(seller: &Connection, buyer: &Connection, lines: i64) -> anyhow::Result<Vec<i64>> {
     let (request_id, display_name) = (seller.request_id(), "seller".to_owned());
     let request = v1::RegisterSellerRequest { request_id, display_name, ..Default::default() };
-    seller.call(request, |c, r| async move { c.account().register_seller(r).await }).await?;
+    seller.call(request).await?;
     let (request_id, display_name) = (buyer.request_id(), "buyer".to_owned());
     let request = v1::RegisterBuyerRequest { request_id, display_name, ..Default::default() };
-    buyer.call(request, |c, r| async move { c.account().register_buyer(r).await }).await?;
+    buyer.call(request).await?;
     let header = Message::Header(v1::ImportHeader { validate_only: false });
     let rows = (1..=lines).map(|line| Message::Row(row(line, sku(line), 1)));
     let messages = [header].into_iter().chain(rows);
@@ -163,7 +163,7 @@ async fn set_up(seller: &Connection, buyer: &Connection, lines: i64) -> anyhow::
     for number in 0..GOODS {
         let item = row(0, format!("good-{number}"), STOCK).item;
         let request = v1::SellItemRequest { request_id: seller.request_id(), validate_only: false, item };
-        let listed = seller.call(request, |c, r| async move { c.seller().sell_item(r).await }).await?;
+        let listed = seller.call(request).await?;
         goods.push(listed.item.context("an item")?.item_id);
     }
     Ok(goods)
@@ -197,12 +197,12 @@ async fn shopping(
             quantity: random.random_range(1..4),
             ..Default::default()
         };
-        let bought = buyer.call(request, |c, r| async move { c.buyer().buy_item(r).await }).await?;
+        let bought = buyer.call(request).await?;
         let order_id = bought.order.context("an order")?.order_id;
         if random.random_range(0..3) == 0 {
             let request_id = buyer.request_id();
             let request = v1::CancelOrderRequest { request_id, order_id, ..Default::default() };
-            buyer.call(request, |c, r| async move { c.buyer().cancel_order(r).await }).await?;
+            buyer.call(request).await?;
         }
         sleep(PAUSE).await;
     }
@@ -228,7 +228,7 @@ async fn settle(seller: &Connection, shop: &Shop, lines: i64) -> anyhow::Result<
     let (mut sales, mut cancelled, mut page_token) = (0_u64, 0_u64, String::new());
     loop {
         let request = v1::ListSalesRequest { page_size: 200, page_token, ..Default::default() };
-        let page = seller.call(request, |c, r| async move { c.seller().list_sales(r).await }).await?;
+        let page = seller.call(request).await?;
         for order in &page.orders {
             let is_cancelled = order.status() == v1::OrderStatus::Cancelled;
             sales += 1;

@@ -34,7 +34,7 @@ impl Buy {
             quantity: self.quantity,
             expected_unit_price: price.transpose()?,
         };
-        let bought = session.call(request, |c, r| async move { c.buyer().buy_item(r).await }).await?;
+        let bought = session.call(request).await?;
         if self.dry_run {
             session.printer().say("all is well; nothing was bought");
         }

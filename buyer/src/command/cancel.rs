@@ -22,7 +22,7 @@ impl Cancel {
             order_id: self.order,
             ..Default::default()
         };
-        let cancelled = session.call(request, |c, r| async move { c.buyer().cancel_order(r).await }).await?;
+        let cancelled = session.call(request).await?;
         session.printer().one(&OrderView::from(&cancelled.order.unwrap_or_default()))
     }
 }

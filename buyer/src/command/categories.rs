@@ -21,8 +21,7 @@ impl Categories {
         self.paging
             .pages(session, async |page_size, page_token| {
                 let request = ListCategoriesRequest { parent: parent.clone(), page_size, page_token };
-                let page =
-                    session.call(request, |c, r| async move { c.catalog().list_categories(r).await }).await?;
+                let page = session.call(request).await?;
                 Ok((page.categories.iter().map(CategoryView::from).collect(), page.next_page_token))
             })
             .await

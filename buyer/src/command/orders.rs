@@ -34,8 +34,7 @@ impl Orders {
                     from_time: filter.time.from(),
                     until_time: filter.time.until(),
                 };
-                let page =
-                    session.call(request, |c, r| async move { c.buyer().list_orders(r).await }).await?;
+                let page = session.call(request).await?;
                 Ok((page.orders.iter().map(OrderView::from).collect(), page.next_page_token))
             })
             .await
@@ -45,7 +44,7 @@ impl Orders {
 impl Order {
     pub(super) async fn run(self, session: &CliSession) -> Result<(), Failure> {
         let request = GetOrderRequest { order_id: self.order };
-        let found = session.call(request, |c, r| async move { c.buyer().get_order(r).await }).await?;
+        let found = session.call(request).await?;
         session.printer().one(&OrderView::from(&found.order.unwrap_or_default()))
     }
 }

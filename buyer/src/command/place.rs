@@ -49,7 +49,7 @@ impl Place {
             validate_only: self.dry_run,
             lines: lines.collect(),
         };
-        let placed = session.call(request, |c, r| async move { c.buyer().place_order(r).await }).await?;
+        let placed = session.call(request).await?;
         if self.dry_run {
             session.printer().say("all is well; nothing was bought");
         }

@@ -30,7 +30,7 @@ impl Rate {
             update_existing: self.update,
             ..Default::default()
         };
-        let rated = session.call(request, |c, r| async move { c.buyer().rate_item(r).await }).await?;
+        let rated = session.call(request).await?;
         session.printer().one(&RatingView::from(&rated.rating.unwrap_or_default()))
     }
 }

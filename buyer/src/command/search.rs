@@ -89,8 +89,7 @@ impl Search {
         self.paging
             .pages(session, async |page_size, page_token| {
                 let request = SearchItemRequest { page_size, page_token, ..query.clone() };
-                let page =
-                    session.call(request, |c, r| async move { c.catalog().search_item(r).await }).await?;
+                let page = session.call(request).await?;
                 session.printer().say(&format!("{} found", page.total_size));
                 Ok((page.items.iter().map(ItemView::from).collect(), page.next_page_token))
             })

@@ -15,7 +15,7 @@ pub(crate) struct Show {
 impl Show {
     pub(super) async fn run(self, session: &CliSession) -> Result<(), Failure> {
         let request = GetItemRequest { item_id: self.item };
-        let found = session.call(request, |c, r| async move { c.catalog().get_item(r).await }).await?;
+        let found = session.call(request).await?;
         session.printer().card(&ItemView::from(&found.item.unwrap_or_default()).details())
     }
 }

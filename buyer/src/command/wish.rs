@@ -38,14 +38,14 @@ impl Wish {
 async fn add(session: &CliSession, item_id: i64) -> Result<(), Failure> {
     let request_id = session.request_id(None).await?;
     let request = AddToWishlistRequest { request_id, item_id, ..Default::default() };
-    let added = session.call(request, |c, r| async move { c.buyer().add_to_wishlist(r).await }).await?;
+    let added = session.call(request).await?;
     session.printer().one(&WishView::from(&added.wish.unwrap_or_default()))
 }
 
 async fn remove(session: &CliSession, item_id: i64) -> Result<(), Failure> {
     let request_id = session.request_id(None).await?;
     let request = RemoveFromWishlistRequest { request_id, item_id, ..Default::default() };
-    session.call(request, |c, r| async move { c.buyer().remove_from_wishlist(r).await }).await?;
+    session.call(request).await?;
     session.printer().say(&format!("item {item_id} is off your wishlist"));
     Ok(())
 }
@@ -54,7 +54,7 @@ async fn list(session: &CliSession, paging: &Paging) -> Result<(), Failure> {
     paging
         .pages(session, async |page_size, page_token| {
             let request = ListWishlistRequest { page_size, page_token };
-            let page = session.call(request, |c, r| async move { c.buyer().list_wishlist(r).await }).await?;
+            let page = session.call(request).await?;
             Ok((page.wishes.iter().map(WishView::from).collect(), page.next_page_token))
         })
         .await

@@ -173,7 +173,7 @@ impl Findings {
     /// The first call is also the first to tell whether the market took the certificate (TLS 1.3).
     async fn tls_and_clock(&mut self, connection: &Connection) -> Result<(), Failure> {
         let request = v1::IssueTokenRequest {};
-        let issued = connection.call(request, |c, r| async move { c.account().issue_token(r).await }).await;
+        let issued = connection.call(request).await;
         match issued {
             Ok(issued) => {
                 self.pass("the market and you accept each other's certificates");
@@ -203,7 +203,7 @@ impl Findings {
 
     async fn identity(&mut self, connection: &Connection) -> Result<(), Failure> {
         let request = v1::WhoAmIRequest {};
-        let who = connection.call(request, |c, r| async move { c.session().who_am_i(r).await }).await?;
+        let who = connection.call(request).await?;
         let account = who.account.unwrap_or_default();
         self.pass(format!("you are {} ({})", account.display_name, account.party_id));
         Ok(())
@@ -270,13 +270,11 @@ impl Findings {
 async fn send_test_event(connection: &Connection, text: &str) -> Result<(), Failure> {
     let request_id = connection.request_id();
     let request = v1::TestEventRequest { request_id, text: text.to_owned(), ..Default::default() };
-    connection.call(request, |c, r| async move { c.events().test_event(r).await }).await.map(|_| ())
+    connection.call(request).await.map(|_| ())
 }
 
 async fn mailbox(connection: &Connection) -> Result<v1::MailboxStatusResponse, Failure> {
-    connection
-        .call(v1::MailboxStatusRequest {}, |c, r| async move { c.events().mailbox_status(r).await })
-        .await
+    connection.call(v1::MailboxStatusRequest {}).await
 }
 
 /// Whether everything that waits, the test event too, is acknowledged by somebody who is not the doctor. `before` is from

@@ -8,7 +8,7 @@ use std::{
 };
 
 use clap::{ArgMatches, Args as _, CommandFactory, FromArgMatches, Parser, Subcommand, parser::ValueSource};
-use souk_client::{Connection, Failure};
+use souk_client::Failure;
 use souk_proto::reason::exit;
 
 use super::{CliSession, CommonFlags, examine, listen, menu::Entry, output, shell, view::WhoView};
@@ -132,19 +132,15 @@ async fn shared<P: Program>(command: Shared, session: &CliSession) -> Result<u8,
 }
 
 async fn who_am_i(session: &CliSession) -> Result<(), Failure> {
-    let request = souk_proto::v1::WhoAmIRequest {};
-    let ask = |connection: Connection, request| async move {
-        let answer = connection.session().who_am_i(request).await?;
-        let market = connection.answered_by(&answer);
-        Ok(answer.map(|who| (who, market)))
-    };
-    let (who, market) = session.call(request, ask).await?;
-    session.printer().card(&WhoView::new(&who, &market))
+    let connection = session.connection().await?;
+    let answer = connection.call_with_metadata(souk_proto::v1::WhoAmIRequest {}).await?;
+    let market = connection.answered_by(&answer);
+    session.printer().card(&WhoView::new(answer.get_ref(), &market))
 }
 
 async fn mailbox(session: &CliSession) -> Result<(), Failure> {
     let request = souk_proto::v1::MailboxStatusRequest {};
-    let status = session.call(request, |c, r| async move { c.events().mailbox_status(r).await }).await?;
+    let status = session.call(request).await?;
     session.printer().card(&super::view::MailboxView::from(&status))
 }
 

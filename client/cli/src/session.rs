@@ -1,11 +1,11 @@
 //! What a command works with: the settings, a connection that is opened at the first use, and a printer.
 
-use std::{future::Future, path::PathBuf, sync::Arc};
+use std::{path::PathBuf, sync::Arc};
 
 use souk_certs::{clock, credentials::Credentials, identity::PeerCertificate};
 use souk_client::{ClientConfig, Connection, Failure, Seen};
+use souk_proto::Unary;
 use tokio::sync::OnceCell;
-use tonic::{Request, Response, Status};
 
 use super::{Output, Printer, files, flags::Resolved};
 use crate::doctor::EXPIRY_WARNING;
@@ -102,13 +102,8 @@ impl CliSession {
     ///
     /// # Errors
     /// What the last attempt failed with.
-    pub async fn call<M, R, F, Fut>(&self, message: M, send: F) -> Result<R, Failure>
-    where
-        M: Clone,
-        F: Fn(Connection, Request<M>) -> Fut,
-        Fut: Future<Output = Result<Response<R>, Status>>,
-    {
-        self.connection().await?.call(message, send).await
+    pub async fn call<R: Unary>(&self, request: R) -> Result<R::Response, Failure> {
+        self.connection().await?.call(request).await
     }
 
     /// A new `request_id`, or the one that the user gave to repeat a call by hand.

@@ -22,6 +22,7 @@ pub(super) struct Members {
     last: Option<(usize, Instant)>,
     /// What this caller did before, in another process perhaps, is not known.
     since: Instant,
+    random: fn() -> f64,
 }
 
 /// What a caller does next.
@@ -35,8 +36,14 @@ pub(super) enum Plan {
 }
 
 impl Members {
-    pub(super) fn new<'a>(addresses: impl Iterator<Item = &'a Dial>, now: Instant) -> Self {
-        Self { list: addresses.cloned().map(Member::new).collect(), last: None, since: now }
+    /// `random` answers numbers from 0 to 1.
+    pub(super) fn new<'a>(
+        addresses: impl Iterator<Item = &'a Dial>,
+        now: Instant,
+        random: fn() -> f64,
+    ) -> Self {
+        let list = addresses.cloned().map(|address| Member::new(address, random)).collect();
+        Self { list, last: None, since: now, random }
     }
 
     /// For a caller that came at `begun`. An address that it names to be dialled counts as being dialled.
@@ -96,15 +103,15 @@ impl Members {
     /// Among those that are connected. Of equals it is the last one, while that is recent, else any.
     fn least_loaded(&self, now: Instant, may_be: impl Fn(&Member) -> bool) -> Option<usize> {
         let places = 0..self.list.len();
-        places.filter(|&place| self.list[place].is_up() && may_be(&self.list[place])).min_by_key(|&place| {
-            (self.list[place].in_flight, !self.was_last(place, now), rand::random::<u32>())
-        })
+        places
+            .filter(|&place| self.list[place].is_up() && may_be(&self.list[place]))
+            .min_by_key(|&place| (self.list[place].in_flight, !self.was_last(place, now), self.lot()))
     }
 
     /// Any of those without a connection, so that the clients of a market begin at all of its addresses.
     fn undialled(&self, may_be: impl Fn(&Member) -> bool) -> Option<usize> {
         let idle = |&place: &usize| matches!(self.list[place].link, Link::None) && may_be(&self.list[place]);
-        (0..self.list.len()).filter(idle).min_by_key(|_| rand::random::<u32>())
+        (0..self.list.len()).filter(idle).min_by_key(|_| self.lot())
     }
 
     /// Whether the caller may have changed something at another address that searches here do not show yet.
@@ -112,6 +119,12 @@ impl Members {
         let is_recent = |at: Instant| now < at + OWN_WRITES;
         let mut others = self.list.iter().enumerate().filter(|(other, _)| *other != place);
         is_recent(self.since) || others.any(|(_, member)| member.answered_at.is_some_and(is_recent))
+    }
+
+    /// Decides between equals.
+    fn lot(&self) -> u64 {
+        // Of the bits of a number from 0 to 1: they are in its order.
+        (self.random)().to_bits()
     }
 
     fn was_last(&self, place: usize, now: Instant) -> bool {
@@ -130,7 +143,7 @@ mod tests {
 
     fn members(count: u16) -> Members {
         let addresses: Vec<_> = (1..=count).map(|port| Dial { host: "a".into(), port }).collect();
-        Members::new(addresses.iter(), Instant::now())
+        Members::new(addresses.iter(), Instant::now(), souk_certs::random::unit)
     }
 
     fn channel() -> Channel {

@@ -6,7 +6,7 @@ use souk_certs::connector::{Dial, DialError};
 use tokio::time::Instant;
 use tonic::transport::Channel;
 
-use crate::retry::scaled;
+use crate::backoff::scaled;
 
 /// The longest time that an address is left out after a first failure; it doubles with each one after.
 pub const FIRST_LEFT_OUT: Duration = Duration::from_millis(100);
@@ -30,6 +30,8 @@ pub(super) struct Member {
     failed_at: Option<Instant>,
     left_out_until: Option<Instant>,
     is_distrust_told: bool,
+    /// From 0 to 1: the jitter of its pauses.
+    random: fn() -> f64,
 }
 
 /// The connection to an address. There is one at most.
@@ -40,7 +42,7 @@ pub(super) enum Link {
 }
 
 impl Member {
-    pub(super) fn new(address: Dial) -> Self {
+    pub(super) fn new(address: Dial, random: fn() -> f64) -> Self {
         Self {
             address,
             link: Link::None,
@@ -52,6 +54,7 @@ impl Member {
             failed_at: None,
             left_out_until: None,
             is_distrust_told: false,
+            random,
         }
     }
 
@@ -122,7 +125,7 @@ impl Member {
     fn leave_out(&mut self, now: Instant) {
         self.failures_in_a_row = self.failures_in_a_row.saturating_add(1);
         self.failed_at = Some(now);
-        let pause = scaled(FIRST_LEFT_OUT, MAX_LEFT_OUT, self.failures_in_a_row, rand::random());
+        let pause = scaled(FIRST_LEFT_OUT, MAX_LEFT_OUT, self.failures_in_a_row, (self.random)());
         self.left_out_until = Some(now + pause);
     }
 }

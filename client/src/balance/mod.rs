@@ -26,6 +26,7 @@ use souk_certs::{
     client::ClientTls,
     connector::{Closed, ConnectOptions, Dial, DialError, connect_once},
     identity::{Identity, TrustDomain},
+    random,
 };
 use tokio::{
     sync::watch,
@@ -98,7 +99,7 @@ impl Balancer {
             ..ConnectOptions::default()
         };
         let dialler = Dialler { tls, domain: domain.clone(), options };
-        let members = Mutex::new(Members::new(market.iter(), Instant::now()));
+        let members = Mutex::new(Members::new(market.iter(), Instant::now(), random::unit));
         Self(Arc::new(Shared { dialler, members, changes: watch::Sender::new(0), tell: Mutex::default() }))
     }
 

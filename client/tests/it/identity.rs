@@ -13,7 +13,7 @@ use crate::world::World;
 
 async fn who_am_i(config: ClientConfig) -> Failure {
     let connection = Connection::open(&config).await.expect("opened");
-    let answer = connection.call(WhoAmIRequest {}, |c, r| async move { c.session().who_am_i(r).await }).await;
+    let answer = connection.call(WhoAmIRequest {}).await;
     answer.expect_err("refused")
 }
 

@@ -16,7 +16,7 @@ use crate::{
 
 async fn test_event(connection: &Connection) -> Result<TestEventResponse, Failure> {
     let request = TestEventRequest { request_id: connection.request_id(), ..TestEventRequest::default() };
-    connection.call(request, |c, r| async move { c.events().test_event(r).await }).await
+    connection.call(request).await
 }
 
 #[tokio::test]

@@ -18,9 +18,7 @@ async fn callers_at_the_same_time_share_one_token() {
     let calls: Vec<_> = (0..32)
         .map(|_| {
             let alice = alice.clone();
-            tokio::spawn(async move {
-                alice.call(WhoAmIRequest {}, |c, r| async move { c.session().who_am_i(r).await }).await
-            })
+            tokio::spawn(async move { alice.call(WhoAmIRequest {}).await })
         })
         .collect();
     world.market.until("IssueToken", |script| script.issued > 0).await;
@@ -37,13 +35,10 @@ async fn a_caller_that_gives_up_does_not_take_the_fetch_with_it() {
     let alice = world.seller("alice");
     world.market.set_issuing(false);
     let hasty = alice.with_timeout(Duration::from_millis(100));
-    let gave_up = hasty.call(WhoAmIRequest {}, |c, r| async move { c.session().who_am_i(r).await }).await;
+    let gave_up = hasty.call(WhoAmIRequest {}).await;
     assert!(matches!(gave_up, Err(Failure::TimedOut { .. })), "{gave_up:?}");
     world.market.set_issuing(true);
-    alice
-        .call(WhoAmIRequest {}, |c, r| async move { c.session().who_am_i(r).await })
-        .await
-        .expect("the next caller starts anew");
+    alice.call(WhoAmIRequest {}).await.expect("the next caller starts anew");
 }
 
 #[tokio::test]
@@ -51,7 +46,7 @@ async fn a_token_is_renewed_at_two_thirds_of_its_life() {
     let world = World::open().await;
     world.market.script().token_life = Duration::from_millis(600);
     let alice = world.seller("alice");
-    let call = || alice.call(WhoAmIRequest {}, |c, r| async move { c.session().who_am_i(r).await });
+    let call = || alice.call(WhoAmIRequest {});
     let begin = tokio::time::Instant::now();
     while world.market.script().issued < 2 {
         call().await.expect("answered");
@@ -64,7 +59,7 @@ async fn while_renewing_fails_the_old_token_serves_to_its_end() {
     let world = World::open().await;
     world.market.script().token_life = Duration::from_secs(3);
     let alice = world.seller("alice");
-    let call = || alice.call(WhoAmIRequest {}, |c, r| async move { c.session().who_am_i(r).await });
+    let call = || alice.call(WhoAmIRequest {});
     call().await.expect("answered");
     world.market.script().issue_refused = Some(refusal(Reason::Unavailable));
     while world.market.script().issued < 2 {
@@ -79,7 +74,7 @@ async fn a_refused_token_is_replaced_and_the_call_replayed_once() {
     let alice = world.seller("alice");
     let call = || {
         let request = TestEventRequest { request_id: alice.request_id(), ..TestEventRequest::default() };
-        alice.call(request, |c, r| async move { c.events().test_event(r).await })
+        alice.call(request)
     };
     call().await.expect("answered");
     world.market.script().oldest_token = 2;
@@ -101,7 +96,7 @@ async fn a_refusal_that_is_not_about_the_token_is_not_replayed() {
     let alice = world.seller("alice");
     world.market.script().test_event.push_back(refusal(Reason::CertificateRevoked));
     let request = TestEventRequest { request_id: alice.request_id(), ..TestEventRequest::default() };
-    let refused = alice.call(request, |c, r| async move { c.events().test_event(r).await }).await;
+    let refused = alice.call(request).await;
     assert_eq!(refused.expect_err("refused").exit_code(), 4);
     assert_eq!(world.market.script().calls.len(), 1);
 }

@@ -95,14 +95,14 @@ async fn dead_address() -> SocketAddr {
 }
 
 async fn who_am_i(connection: &Connection) -> Result<(), Failure> {
-    connection.call(WhoAmIRequest {}, |c, r| async move { c.session().who_am_i(r).await }).await.map(drop)
+    connection.call(WhoAmIRequest {}).await.map(drop)
 }
 
 /// Makes a call that changes something, and answers its id.
 async fn change(connection: &Connection) -> Result<String, Failure> {
     let request_id = connection.request_id();
     let request = TestEventRequest { request_id: request_id.clone(), ..TestEventRequest::default() };
-    connection.call(request, |c, r| async move { c.events().test_event(r).await }).await?;
+    connection.call(request).await?;
     Ok(request_id)
 }
 

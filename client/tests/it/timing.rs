@@ -32,7 +32,7 @@ fn timed(world: &World) -> (Connection, Told) {
 
 async fn test_event(connection: &Connection) -> Result<TestEventResponse, Failure> {
     let request = TestEventRequest { request_id: connection.request_id(), ..TestEventRequest::default() };
-    connection.call(request, |c, r| async move { c.events().test_event(r).await }).await
+    connection.call(request).await
 }
 
 /// The methods that were told of, and how their attempts ended.

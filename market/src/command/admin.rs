@@ -59,8 +59,7 @@ async fn carry_out(args: AdminArgs) -> Result<(), Failure> {
             paging
                 .pages(&session, async |page_size, page_token| {
                     let request = v1::ListPartiesRequest { page_size, page_token, suspended_only: suspended };
-                    let page =
-                        session.call(request, |c, r| async move { c.admin().list_parties(r).await }).await?;
+                    let page = session.call(request).await?;
                     Ok((page.parties.iter().map(PartyRow::from).collect(), page.next_page_token))
                 })
                 .await
@@ -68,13 +67,13 @@ async fn carry_out(args: AdminArgs) -> Result<(), Failure> {
         AdminCommand::Suspend { party, reason } => {
             let request_id = session.request_id(None).await?;
             let request = v1::SuspendRequest { request_id, validate_only: false, party_id: party, reason };
-            let answer = session.call(request, |c, r| async move { c.admin().suspend(r).await }).await?;
+            let answer = session.call(request).await?;
             session.printer().one(&PartyRow::from(&answer.party.unwrap_or_default()))
         }
         AdminCommand::Reinstate { party } => {
             let request_id = session.request_id(None).await?;
             let request = v1::ReinstateRequest { request_id, validate_only: false, party_id: party };
-            let answer = session.call(request, |c, r| async move { c.admin().reinstate(r).await }).await?;
+            let answer = session.call(request).await?;
             session.printer().one(&PartyRow::from(&answer.party.unwrap_or_default()))
         }
     }

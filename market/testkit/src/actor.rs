@@ -58,13 +58,11 @@ impl Actor {
         let account = if self.role == Role::Seller {
             let request =
                 v1::RegisterSellerRequest { request_id, display_name, callback, ..Default::default() };
-            let send = |c: Connection, r| async move { c.account().register_seller(r).await };
-            self.connection.call(request, send).await?.account
+            self.connection.call(request).await?.account
         } else {
             let request =
                 v1::RegisterBuyerRequest { request_id, display_name, callback, ..Default::default() };
-            let send = |c: Connection, r| async move { c.account().register_buyer(r).await };
-            self.connection.call(request, send).await?.account
+            self.connection.call(request).await?.account
         };
         Ok(account.unwrap_or_default())
     }
@@ -91,8 +89,7 @@ impl Actor {
             item: Some(item),
             ..Default::default()
         };
-        let listed =
-            self.connection.call(request, |c, r| async move { c.seller().sell_item(r).await }).await?;
+        let listed = self.connection.call(request).await?;
         Ok(listed.item.unwrap_or_default())
     }
 
@@ -104,8 +101,7 @@ impl Actor {
             item: Some(item),
             ..Default::default()
         };
-        let updated =
-            self.connection.call(request, |c, r| async move { c.seller().update_item(r).await }).await?;
+        let updated = self.connection.call(request).await?;
         Ok(updated.item.unwrap_or_default())
     }
 
@@ -113,8 +109,7 @@ impl Actor {
     pub async fn delete(&self, item_id: i64) -> Result<v1::Item, Failure> {
         let request_id = self.connection.request_id();
         let request = v1::DeleteItemRequest { request_id, item_id, ..Default::default() };
-        let deleted =
-            self.connection.call(request, |c, r| async move { c.seller().delete_item(r).await }).await?;
+        let deleted = self.connection.call(request).await?;
         Ok(deleted.item.unwrap_or_default())
     }
 
@@ -126,7 +121,7 @@ impl Actor {
 
     /// Buys by a request of one's own.
     pub async fn buy_by(&self, request: v1::BuyItemRequest) -> Result<v1::Order, Failure> {
-        let bought = self.connection.call(request, |c, r| async move { c.buyer().buy_item(r).await }).await?;
+        let bought = self.connection.call(request).await?;
         Ok(bought.order.unwrap_or_default())
     }
 
@@ -134,8 +129,7 @@ impl Actor {
     pub async fn wish(&self, item_id: i64) -> Result<v1::Wish, Failure> {
         let request_id = self.connection.request_id();
         let request = v1::AddToWishlistRequest { request_id, item_id, ..Default::default() };
-        let wished =
-            self.connection.call(request, |c, r| async move { c.buyer().add_to_wishlist(r).await }).await?;
+        let wished = self.connection.call(request).await?;
         Ok(wished.wish.unwrap_or_default())
     }
 
@@ -143,27 +137,26 @@ impl Actor {
     pub async fn rate(&self, item_id: i64, stars: i32) -> Result<v1::RatingSummary, Failure> {
         let request_id = self.connection.request_id();
         let request = v1::RateItemRequest { request_id, item_id, stars, ..Default::default() };
-        let rated = self.connection.call(request, |c, r| async move { c.buyer().rate_item(r).await }).await?;
+        let rated = self.connection.call(request).await?;
         Ok(rated.rating.unwrap_or_default())
     }
 
     /// Looks at an item.
     pub async fn item(&self, item_id: i64) -> Result<v1::Item, Failure> {
         let request = v1::GetItemRequest { item_id };
-        let found =
-            self.connection.call(request, |c, r| async move { c.catalog().get_item(r).await }).await?;
+        let found = self.connection.call(request).await?;
         Ok(found.item.unwrap_or_default())
     }
 
     /// Searches.
     pub async fn search(&self, request: v1::SearchItemRequest) -> Result<v1::SearchItemResponse, Failure> {
-        self.connection.call(request, |c, r| async move { c.catalog().search_item(r).await }).await
+        self.connection.call(request).await
     }
 
     /// Looks at the mailbox.
     pub async fn mailbox(&self) -> Result<v1::MailboxStatusResponse, Failure> {
         let request = v1::MailboxStatusRequest {};
-        self.connection.call(request, |c, r| async move { c.events().mailbox_status(r).await }).await
+        self.connection.call(request).await
     }
 }
 

@@ -18,12 +18,8 @@ use crate::{
 };
 
 async fn register_buyer(party: &Party) {
-    call!(
-        party,
-        account.register_buyer,
-        RegisterBuyerRequest { request_id: party.request_id(), display_name: "bob".into() }
-    )
-    .unwrap();
+    call!(party, RegisterBuyerRequest { request_id: party.request_id(), display_name: "bob".into() })
+        .unwrap();
 }
 
 const BUYERS: usize = 8;
@@ -59,7 +55,7 @@ async fn acknowledged_orders_survive_kill_9_and_retries_buy_once() {
     let process = site.start();
     let bob = site.party("bob", Role::Buyer, &process).await;
     for order in &acknowledged {
-        let kept = call!(bob, buyer.get_order, GetOrderRequest { order_id: order.order_id }).unwrap();
+        let kept = call!(bob, GetOrderRequest { order_id: order.order_id }).unwrap();
         assert_eq!(kept.order.as_ref(), Some(order));
     }
     for request_id in unanswered {

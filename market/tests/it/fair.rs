@@ -64,7 +64,7 @@ impl Fair {
             display_name: name.into(),
             ..Default::default()
         };
-        connection.call(request, |c, r| async move { c.account().register_buyer(r).await }).await.unwrap();
+        connection.call(request).await.unwrap();
         party
     }
 
@@ -79,12 +79,11 @@ impl Fair {
     }
 }
 
-/// Calls one RPC with the fields given and a new request id.
+/// Makes the call that a request stands for, with the fields given.
 macro_rules! call {
-    ($party:expr, $service:ident.$method:ident, $request:ident { $($field:ident: $value:expr),* $(,)? }) => {{
+    ($party:expr, $request:ident { $($field:ident: $value:expr),* $(,)? }) => {{
         let connection = &$party.connection;
-        let request = souk_proto::v1::$request { $($field: $value,)* ..Default::default() };
-        connection.call(request, |c, r| async move { c.$service().$method(r).await }).await
+        connection.call(souk_proto::v1::$request { $($field: $value,)* ..Default::default() }).await
     }};
 }
 pub(crate) use call;
@@ -114,20 +113,13 @@ impl Party {
     }
 
     pub(crate) async fn register_as_seller(&self, name: &str) -> Result<v1::Account, Failure> {
-        let registered = call!(
-            self,
-            account.register_seller,
-            RegisterSellerRequest { request_id: self.request_id(), display_name: name.into() }
-        )?;
+        let registered =
+            call!(self, RegisterSellerRequest { request_id: self.request_id(), display_name: name.into() })?;
         Ok(registered.account.unwrap())
     }
 
     pub(crate) async fn sell(&self, item: v1::ItemDraft) -> Result<v1::Item, Failure> {
-        let sold = call!(
-            self,
-            seller.sell_item,
-            SellItemRequest { request_id: self.request_id(), item: Some(item) }
-        )?;
+        let sold = call!(self, SellItemRequest { request_id: self.request_id(), item: Some(item) })?;
         Ok(sold.item.unwrap())
     }
 
@@ -139,18 +131,13 @@ impl Party {
     pub(crate) async fn update(&self, item_id: i64, item: v1::ItemDraft) -> Result<v1::Item, Failure> {
         let updated = call!(
             self,
-            seller.update_item,
             UpdateItemRequest { request_id: self.request_id(), item_id: item_id, item: Some(item) }
         )?;
         Ok(updated.item.unwrap())
     }
 
     pub(crate) async fn delete(&self, item_id: i64) -> Result<v1::Item, Failure> {
-        let deleted = call!(
-            self,
-            seller.delete_item,
-            DeleteItemRequest { request_id: self.request_id(), item_id: item_id }
-        )?;
+        let deleted = call!(self, DeleteItemRequest { request_id: self.request_id(), item_id: item_id })?;
         Ok(deleted.item.unwrap())
     }
 
@@ -164,48 +151,34 @@ impl Party {
         item_id: i64,
         quantity: i64,
     ) -> Result<v1::Order, Failure> {
-        let bought = call!(
-            self,
-            buyer.buy_item,
-            BuyItemRequest { request_id: request_id, item_id: item_id, quantity: quantity }
-        )?;
+        let bought =
+            call!(self, BuyItemRequest { request_id: request_id, item_id: item_id, quantity: quantity })?;
         Ok(bought.order.unwrap())
     }
 
     pub(crate) async fn rate(&self, item_id: i64, stars: i32) -> Result<v1::RatingSummary, Failure> {
-        let rated = call!(
-            self,
-            buyer.rate_item,
-            RateItemRequest { request_id: self.request_id(), item_id: item_id, stars: stars }
-        )?;
+        let rated =
+            call!(self, RateItemRequest { request_id: self.request_id(), item_id: item_id, stars: stars })?;
         Ok(rated.rating.unwrap())
     }
 
     pub(crate) async fn wish(&self, item_id: i64) -> Result<v1::Wish, Failure> {
-        let wished = call!(
-            self,
-            buyer.add_to_wishlist,
-            AddToWishlistRequest { request_id: self.request_id(), item_id: item_id }
-        )?;
+        let wished = call!(self, AddToWishlistRequest { request_id: self.request_id(), item_id: item_id })?;
         Ok(wished.wish.unwrap())
     }
 
     pub(crate) async fn item(&self, item_id: i64) -> Result<v1::Item, Failure> {
-        let found = call!(self, catalog.get_item, GetItemRequest { item_id: item_id })?;
+        let found = call!(self, GetItemRequest { item_id: item_id })?;
         Ok(found.item.unwrap())
     }
 
     pub(crate) async fn search(&self, query: &str, category: &str) -> Vec<v1::Item> {
-        let found = call!(
-            self,
-            catalog.search_item,
-            SearchItemRequest { query: query.into(), category: category.into() }
-        );
+        let found = call!(self, SearchItemRequest { query: query.into(), category: category.into() });
         found.unwrap().items
     }
 
     pub(crate) async fn pending(&self) -> i64 {
-        call!(self, events.mailbox_status, MailboxStatusRequest {}).unwrap().pending_count
+        call!(self, MailboxStatusRequest {}).unwrap().pending_count
     }
 }
 

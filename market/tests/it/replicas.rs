@@ -52,8 +52,8 @@ with_two_markets!(
 async fn a_token_of_one_market_is_good_at_the_other(fair: &Fair, beside: &Fair) {
     let bob = fair.buyer("bob").await;
     let there = beside.known(Role::Buyer, "bob").await;
-    let here = call!(bob, session.who_am_i, WhoAmIRequest {}).unwrap();
-    let told = call!(there, session.who_am_i, WhoAmIRequest {}).unwrap();
+    let here = call!(bob, WhoAmIRequest {}).unwrap();
+    let told = call!(there, WhoAmIRequest {}).unwrap();
     assert_eq!(told.account, here.account);
 }
 
@@ -155,8 +155,7 @@ async fn a_stream_there_replaces_the_one_here(fair: &Fair, beside: &Fair) {
     let mut second = followed(&there).await;
     let ended = timeout(SECOND, first.message()).await.expect("within a second").unwrap_err();
     assert_eq!(Reason::of(&ended), Some(Reason::StreamReplaced));
-    call!(bob, events.test_event, TestEventRequest { request_id: bob.request_id(), text: "hello".into() })
-        .unwrap();
+    call!(bob, TestEventRequest { request_id: bob.request_id(), text: "hello".into() }).unwrap();
     let message = timeout(PATIENCE, second.message()).await.expect("in time").unwrap().unwrap();
     assert!(matches!(message.message, Some(Message::Event(_))));
 }
@@ -164,21 +163,16 @@ async fn a_stream_there_replaces_the_one_here(fair: &Fair, beside: &Fair) {
 async fn a_party_that_is_suspended_here_is_shut_out_there_within_a_second(fair: &Fair, beside: &Fair) {
     let bob = fair.buyer("bob").await;
     let there = beside.known(Role::Buyer, "bob").await;
-    call!(there, session.who_am_i, WhoAmIRequest {}).unwrap();
+    call!(there, WhoAmIRequest {}).unwrap();
     let mut stream = followed(&there).await;
     let olga = fair.stranger(Role::Operator, "olga").await;
-    call!(
-        olga,
-        admin.suspend,
-        SuspendRequest { request_id: olga.request_id(), party_id: bob.id(), reason: "tests".into() }
-    )
-    .unwrap();
+    call!(olga, SuspendRequest { request_id: olga.request_id(), party_id: bob.id(), reason: "tests".into() })
+        .unwrap();
     let ended = timeout(SECOND, stream.message()).await.expect("within a second").unwrap_err();
     assert_eq!(Reason::of(&ended), Some(Reason::AccountSuspended));
-    assert_eq!(reason(call!(there, session.who_am_i, WhoAmIRequest {})), Reason::AccountSuspended);
-    call!(olga, admin.reinstate, ReinstateRequest { request_id: olga.request_id(), party_id: bob.id() })
-        .unwrap();
-    let is_in = || async { call!(there, session.who_am_i, WhoAmIRequest {}).is_ok() };
+    assert_eq!(reason(call!(there, WhoAmIRequest {})), Reason::AccountSuspended);
+    call!(olga, ReinstateRequest { request_id: olga.request_id(), party_id: bob.id() }).unwrap();
+    let is_in = || async { call!(there, WhoAmIRequest {}).is_ok() };
     eventually("he is let in again everywhere", is_in).await;
 }
 

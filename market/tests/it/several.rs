@@ -149,12 +149,8 @@ fn plus_one(line: i64, item_id: i64) -> v1::SyncLine {
 }
 
 async fn answered_by(party: &Party) -> Dial {
-    let ask = |connection: Connection, request| async move {
-        let answer = connection.session().who_am_i(request).await?;
-        let market = connection.answered_by(&answer);
-        Ok(answer.map(|_| market))
-    };
-    party.connection.call(v1::WhoAmIRequest {}, ask).await.expect("no call fails")
+    let answer = party.connection.call_with_metadata(v1::WhoAmIRequest {}).await.expect("no call fails");
+    party.connection.answered_by(&answer)
 }
 
 async fn next(notices: &mut mpsc::Receiver<TillNotice>) -> TillNotice {

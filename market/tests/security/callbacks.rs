@@ -51,8 +51,7 @@ async fn register_at(actor: &Actor, host: &str, port: u32) -> Result<v1::Account
         callback: Some(v1::CallbackAddress { host: host.into(), port }),
         ..Default::default()
     };
-    let send = |c: Connection, r| async move { c.account().register_seller(r).await };
-    Ok(actor.connection.call(request, send).await?.account.unwrap())
+    Ok(actor.connection.call(request).await?.account.unwrap())
 }
 
 async fn mallory(siege: &Siege) -> Actor {

@@ -203,8 +203,7 @@ async fn token_key_changed(siege: &Siege) {
     second.call(who, Vec::new()).await.unwrap();
     third.call(who, Vec::new()).await.unwrap();
     // The library fetches a new token by itself.
-    let send = |c: Connection, r| async move { c.session().who_am_i(r).await };
-    siege.alice.connection.call(v1::WhoAmIRequest {}, send).await.unwrap();
+    siege.alice.connection.call(v1::WhoAmIRequest {}).await.unwrap();
 }
 
 /// Both roots are good during the change; then the former root's certificates are out, connected or not.

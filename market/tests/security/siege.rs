@@ -49,8 +49,7 @@ impl Siege {
     /// Nothing came of the attack, and the market serves old connections and new ones.
     pub(crate) async fn hold(self) {
         let request = v1::DisplaySellerItemsRequest::default();
-        let send = |c: souk_client::Connection, r| async move { c.seller().display_seller_items(r).await };
-        let items = self.alice.connection.call(request, send).await.unwrap().items;
+        let items = self.alice.connection.call(request).await.unwrap().items;
         assert_eq!(items, [self.lamp], "alice's items are as they were");
         let anew = Actor::enter(&self.ground, Role::Buyer, "Bob").await.unwrap();
         anew.item(items[0].item_id).await.unwrap();
@@ -97,8 +96,7 @@ pub(crate) fn figure(line: &str) {
 
 /// A good token.
 pub(crate) async fn token(of: &Actor) -> String {
-    let send = |c: souk_client::Connection, r| async move { c.account().issue_token(r).await };
-    of.connection.call(v1::IssueTokenRequest {}, send).await.unwrap().access_token
+    of.connection.call(v1::IssueTokenRequest {}).await.unwrap().access_token
 }
 
 /// Tries to list an item with just this metadata.

@@ -43,8 +43,7 @@ impl Mallory {
             reason: "sells what is not theirs".into(),
             ..Default::default()
         };
-        let send = |c: Connection, r| async move { c.admin().suspend(r).await };
-        let answer = self.olga.connection.call(request, send).await.unwrap();
+        let answer = self.olga.connection.call(request).await.unwrap();
         assert!(answer.party.unwrap().suspension.is_some());
     }
 
@@ -54,8 +53,7 @@ impl Mallory {
             party_id: self.actor.id(),
             ..Default::default()
         };
-        let send = |c: Connection, r| async move { c.admin().reinstate(r).await };
-        self.olga.connection.call(request, send).await.unwrap();
+        self.olga.connection.call(request).await.unwrap();
     }
 }
 
@@ -77,8 +75,7 @@ async fn suspended_account_gets_no_new_token(siege: &Siege) {
     let mallory = Mallory::enter(siege).await;
     mallory.suspend().await;
     let anew = Actor::enter(&siege.ground, Role::Seller, "Mallory").await.unwrap();
-    let send = |c: Connection, r| async move { c.account().issue_token(r).await };
-    let issued = anew.connection.call(v1::IssueTokenRequest {}, send).await;
+    let issued = anew.connection.call(v1::IssueTokenRequest {}).await;
     refused(issued, Reason::AccountSuspended).unwrap();
     refused(anew.register(None).await, Reason::AccountSuspended).unwrap();
     // Nor with a new certificate of the same party.
@@ -91,10 +88,9 @@ async fn suspended_accounts_stream_ends(siege: &Siege) {
     let mallory = Mallory::enter(siege).await;
     let mut stream = mallory.actor.follow();
     // The test event proves that the stream is open.
-    let send = |c: Connection, r| async move { c.events().test_event(r).await };
     let request =
         v1::TestEventRequest { request_id: mallory.actor.connection.request_id(), ..Default::default() };
-    mallory.actor.connection.call(request, send).await.unwrap();
+    mallory.actor.connection.call(request).await.unwrap();
     stream.next().await.unwrap();
     mallory.suspend().await;
     assert!(stream.next().await.is_err(), "the stream ends");
@@ -162,18 +158,16 @@ async fn stream_opened_at_the_moment_of_suspension(siege: &Siege) {
 /// What the ledger says and what the guard does are the same, whenever the operator's call ends.
 async fn suspension_whose_operator_goes_away(siege: &Siege) {
     let mallory = Mallory::enter(siege).await;
-    let send = |c: Connection, r| async move { c.account().issue_token(r).await };
     for patience in 0..40_u64 {
         let hasty = tokio::time::timeout(std::time::Duration::from_micros(patience * 150), mallory.suspend());
         // Whether it was done is not known: that is what is asked next.
         let _ = hasty.await;
         let request = v1::ListPartiesRequest { suspended_only: true, ..Default::default() };
-        let list = |c: Connection, r| async move { c.admin().list_parties(r).await };
         let agree = async {
             loop {
-                let listed = mallory.olga.connection.call(request.clone(), list).await.unwrap().parties;
-                let is_in = mallory.actor.connection.call(v1::IssueTokenRequest {}, send).await.is_ok();
-                let again = mallory.olga.connection.call(request.clone(), list).await.unwrap().parties;
+                let listed = mallory.olga.connection.call(request.clone()).await.unwrap().parties;
+                let is_in = mallory.actor.connection.call(v1::IssueTokenRequest {}).await.is_ok();
+                let again = mallory.olga.connection.call(request.clone()).await.unwrap().parties;
                 // A change in between would make the three disagree for that reason alone.
                 if listed == again && listed.is_empty() == is_in {
                     return;

@@ -26,7 +26,7 @@ impl Delete {
             expected_version: self.expect_version,
             ..Default::default()
         };
-        let deleted = session.call(request, |c, r| async move { c.seller().delete_item(r).await }).await?;
+        let deleted = session.call(request).await?;
         let item = deleted.item.unwrap_or_default();
         session.printer().say(&format!("off the market, with {} units withdrawn:", item.quantity));
         session.printer().one(&ItemView::from(&item))

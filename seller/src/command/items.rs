@@ -17,9 +17,7 @@ impl Items {
         self.paging
             .pages(session, async |page_size, page_token| {
                 let request = DisplaySellerItemsRequest { page_size, page_token };
-                let page = session
-                    .call(request, |c, r| async move { c.seller().display_seller_items(r).await })
-                    .await?;
+                let page = session.call(request).await?;
                 Ok((page.items.iter().map(ItemView::from).collect(), page.next_page_token))
             })
             .await

@@ -42,7 +42,7 @@ impl Ship {
     pub(super) async fn run(self, session: &CliSession) -> Result<(), Failure> {
         let request_id = session.request_id(self.request_id.as_ref()).await?;
         let request = ShipSaleRequest { request_id, order_id: self.order, ..Default::default() };
-        let shipped = session.call(request, |c, r| async move { c.seller().ship_sale(r).await }).await?;
+        let shipped = session.call(request).await?;
         session.printer().one(&OrderView::from(&shipped.order.unwrap_or_default()))
     }
 }
@@ -51,7 +51,7 @@ impl Deliver {
     pub(super) async fn run(self, session: &CliSession) -> Result<(), Failure> {
         let request_id = session.request_id(self.request_id.as_ref()).await?;
         let request = DeliverSaleRequest { request_id, order_id: self.order, ..Default::default() };
-        let delivered = session.call(request, |c, r| async move { c.seller().deliver_sale(r).await }).await?;
+        let delivered = session.call(request).await?;
         session.printer().one(&OrderView::from(&delivered.order.unwrap_or_default()))
     }
 }
@@ -64,7 +64,7 @@ impl Cancel {
             reason: self.reason,
             ..Default::default()
         };
-        let cancelled = session.call(request, |c, r| async move { c.seller().cancel_sale(r).await }).await?;
+        let cancelled = session.call(request).await?;
         session.printer().one(&OrderView::from(&cancelled.order.unwrap_or_default()))
     }
 }

@@ -27,8 +27,7 @@ impl Register {
             callback,
             ..Default::default()
         };
-        let registered =
-            session.call(request, |c, r| async move { c.account().register_seller(r).await }).await;
+        let registered = session.call(request).await;
         inbox.close().await;
         session.printer().card(&AccountView::from(&registered?.account.unwrap_or_default()))
     }

@@ -95,7 +95,7 @@ impl Start {
             start: Some(self.from),
             stops: self.stops.iter().map(|stop| stop.0).collect(),
         };
-        let started = session.call(request, |c, r| async move { c.rides().start_ride(r).await }).await?;
+        let started = session.call(request).await?;
         session.printer().card(&RideView::from(&started.ride.unwrap_or_default()))
     }
 }
@@ -104,7 +104,7 @@ impl End {
     async fn run(self, session: &CliSession) -> Result<(), Failure> {
         let request_id = session.request_id(self.request_id.as_ref()).await?;
         let request = EndRideRequest { request_id, ride_id: self.ride, ..Default::default() };
-        let ended = session.call(request, |c, r| async move { c.rides().end_ride(r).await }).await?;
+        let ended = session.call(request).await?;
         session.printer().card(&RideView::from(&ended.ride.unwrap_or_default()))
     }
 }

@@ -55,8 +55,7 @@ impl Sales {
                     from_time: filter.time.from(),
                     until_time: filter.time.until(),
                 };
-                let page =
-                    session.call(request, |c, r| async move { c.seller().list_sales(r).await }).await?;
+                let page = session.call(request).await?;
                 Ok((page.orders.iter().map(OrderView::from).collect(), page.next_page_token))
             })
             .await
@@ -69,8 +68,7 @@ impl Sales {
         let from =
             self.filter.time.from().unwrap_or_else(|| wire_time(first.replace_time(time::Time::MIDNIGHT)));
         let request = SummarizeSalesRequest { from_time: Some(from), until_time: Some(until) };
-        let summary =
-            session.call(request, |c, r| async move { c.seller().summarize_sales(r).await }).await?;
+        let summary = session.call(request).await?;
         match by {
             By::Day => session.printer().list(&DaySalesView::all(&summary.days)),
             By::Item => session.printer().list(&ItemSalesView::all(&summary.items)),

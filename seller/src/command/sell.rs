@@ -49,7 +49,7 @@ impl Sell {
             validate_only: self.dry_run,
             item: Some(item),
         };
-        let listed = session.call(request, |c, r| async move { c.seller().sell_item(r).await }).await?;
+        let listed = session.call(request).await?;
         if self.dry_run {
             session.printer().say("all is well; nothing was listed");
         }

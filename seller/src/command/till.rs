@@ -22,15 +22,14 @@ impl Till {
         match self {
             Self::List => {
                 let request = ListTillsRequest {};
-                let listed =
-                    session.call(request, |c, r| async move { c.seller().list_tills(r).await }).await?;
+                let listed = session.call(request).await?;
                 let tills: Vec<_> = listed.tills.iter().map(TillView::from).collect();
                 session.printer().list(&tills)
             }
             Self::Rm { till } => {
                 let request_id = session.request_id(None).await?;
                 let request = RemoveTillRequest { request_id, till: till.clone(), validate_only: false };
-                session.call(request, |c, r| async move { c.seller().remove_till(r).await }).await?;
+                session.call(request).await?;
                 session.printer().say(&format!("till {till} is forgotten"));
                 Ok(())
             }

@@ -70,7 +70,7 @@ impl Update {
                 Stock::To(_) => None,
             }),
         };
-        let updated = session.call(request, |c, r| async move { c.seller().update_item(r).await }).await?;
+        let updated = session.call(request).await?;
         if self.dry_run {
             session.printer().say("all is well; nothing was changed");
         }

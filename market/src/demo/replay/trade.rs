@@ -5,7 +5,6 @@ use std::collections::{BTreeMap, VecDeque};
 use anyhow::Context as _;
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use souk_certs::identity::Role;
-use souk_client::Connection;
 use souk_proto::v1;
 use souk_testkit::{
     actor::{Actor, pounds},
@@ -146,8 +145,7 @@ impl Trade {
             let mut page_token = String::new();
             loop {
                 let request = v1::ListSalesRequest { page_size: PAGE, page_token, ..Default::default() };
-                let send = |c: Connection, r| async move { c.seller().list_sales(r).await };
-                let page = seller.connection.call(request, send).await?;
+                let page = seller.connection.call(request).await?;
                 for order in page.orders {
                     books.add(order.quantity, order.total_price.unwrap_or_default().amount_minor);
                 }
@@ -167,8 +165,7 @@ impl Trade {
             let mut page_token = String::new();
             loop {
                 let request = v1::DisplaySellerItemsRequest { page_size: PAGE, page_token };
-                let send = |c: Connection, r| async move { c.seller().display_seller_items(r).await };
-                let page = seller.connection.call(request, send).await?;
+                let page = seller.connection.call(request).await?;
                 remaining += page.items.iter().map(|item| item.quantity).sum::<i64>();
                 page_token = page.next_page_token;
                 if page_token.is_empty() {

@@ -1,7 +1,6 @@
 //! Events: by callback, by stream, and to clients that were away.
 
 use anyhow::{Context as _, bail, ensure};
-use souk_client::Connection;
 use souk_proto::v1::{self, event::Kind};
 use souk_testkit::actor::{Actor, EVENT_PATIENCE, Ears, draft, pounds};
 use tokio::time::{Instant, sleep};
@@ -117,8 +116,7 @@ async fn test_event(scene: &mut Scene) -> anyhow::Result<()> {
         text: "is anybody there?".into(),
         ..Default::default()
     };
-    let send = |c: Connection, r| async move { c.events().test_event(r).await };
-    let sent = scene.alice.connection.call(request, send).await?;
+    let sent = scene.alice.connection.call(request).await?;
     let came = scene.alice_hears.next().await?;
     ensure!(came.event_id == sent.event_id, "another event: {came:?}");
     Ok(())
@@ -130,12 +128,10 @@ async fn acknowledge(scene: &Scene) -> anyhow::Result<()> {
         text: "for nobody".into(),
         ..Default::default()
     };
-    let send = |c: Connection, r| async move { c.events().test_event(r).await };
-    scene.dave.connection.call(request, send).await?;
+    scene.dave.connection.call(request).await?;
     ensure!(scene.dave.mailbox().await?.pending_count == 1, "the event does not wait");
     let request = v1::AcknowledgeRequest { sequence: 1 };
-    let send = |c: Connection, r| async move { c.events().acknowledge(r).await };
-    let left = scene.dave.connection.call(request, send).await?.pending_count;
+    let left = scene.dave.connection.call(request).await?.pending_count;
     ensure!(left == 0, "{left} events are left");
     Ok(())
 }

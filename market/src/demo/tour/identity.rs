@@ -13,8 +13,7 @@ use super::{Log, Scene};
 pub(super) async fn tour(log: &mut Log, scene: &mut Scene) {
     log.step("a party that has not registered gets no token", &["AccountService/IssueToken"], async {
         let request = v1::IssueTokenRequest {};
-        let send = |c: souk_client::Connection, r| async move { c.account().issue_token(r).await };
-        refused(scene.bob.connection.call(request, send).await, Reason::NotRegistered)
+        refused(scene.bob.connection.call(request).await, Reason::NotRegistered)
     })
     .await;
     log.step(
@@ -60,8 +59,7 @@ async fn registers_again(scene: &Scene) -> anyhow::Result<()> {
 
 async fn who_am_i(scene: &Scene) -> anyhow::Result<()> {
     let request = v1::WhoAmIRequest {};
-    let send = |c: souk_client::Connection, r| async move { c.session().who_am_i(r).await };
-    let who = scene.alice.connection.call(request, send).await?;
+    let who = scene.alice.connection.call(request).await?;
     let certificate = who.certificate.unwrap_or_default();
     let expected = format!("spiffe://souk.internal/seller/{}", scene.alice.id());
     ensure!(certificate.spiffe_id == expected, "{} instead of {expected}", certificate.spiffe_id);
@@ -90,8 +88,7 @@ async fn without_certificate(scene: &Scene) -> anyhow::Result<()> {
     let mut config = stranger.config.clone();
     config.market = scene.ground.address().into();
     let mallory = souk_client::Connection::open(&config).await?;
-    let send = |c: souk_client::Connection, r| async move { c.account().issue_token(r).await };
-    let refused = mallory.call(v1::IssueTokenRequest {}, send).await;
+    let refused = mallory.call(v1::IssueTokenRequest {}).await;
     elsewhere.close().await?;
     match refused {
         Err(souk_client::Failure::Untrusted { .. }) => Ok(()),

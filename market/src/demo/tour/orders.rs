@@ -1,7 +1,6 @@
 //! From the purchase of several items to the door.
 
 use anyhow::{Context as _, ensure};
-use souk_client::Connection;
 use souk_proto::{
     Reason,
     v1::{self, event::Kind},
@@ -32,8 +31,7 @@ async fn place(scene: &Scene) -> anyhow::Result<()> {
     let place = async |lines| {
         let request_id = scene.dave.connection.request_id();
         let request = v1::PlaceOrderRequest { request_id, lines, ..Default::default() };
-        let send = |c: Connection, r| async move { c.buyer().place_order(r).await };
-        scene.dave.connection.call(request, send).await
+        scene.dave.connection.call(request).await
     };
     refused(place(vec![line(stool, 1), line(teapot, 3), line(teapot, 2)]).await, Reason::OutOfStock)?;
     ensure!(scene.dave.item(stool).await?.quantity == 4, "a refused basket sold something");
@@ -49,16 +47,15 @@ async fn deliver(scene: &Scene) -> anyhow::Result<()> {
     let mut hears = scene.bob.follow();
     let alice = &scene.alice.connection;
     let ship = v1::ShipSaleRequest { request_id: alice.request_id(), order_id, ..Default::default() };
-    alice.call(ship, |c, r| async move { c.seller().ship_sale(r).await }).await?;
+    alice.call(ship).await?;
     ensure!(matches!(hears.next().await?.kind, Some(Kind::OrderShipped(_))), "bob was not told");
     let deliver = v1::DeliverSaleRequest { request_id: alice.request_id(), order_id, ..Default::default() };
-    let send = |c: Connection, r| async move { c.seller().deliver_sale(r).await };
-    let delivered = alice.call(deliver.clone(), send).await?.order.context("an order")?;
+    let delivered = alice.call(deliver.clone()).await?.order.context("an order")?;
     ensure!(delivered.status() == v1::OrderStatus::Delivered, "{delivered:?}");
     ensure!(matches!(hears.next().await?.kind, Some(Kind::OrderDelivered(_))), "bob was not told");
     hears.close().await;
     let again = v1::DeliverSaleRequest { request_id: alice.request_id(), ..deliver };
-    refused(alice.call(again, send).await, Reason::OrderStatusConflict)
+    refused(alice.call(again).await, Reason::OrderStatusConflict)
 }
 
 async fn cancel_sale(scene: &Scene) -> anyhow::Result<()> {
@@ -71,7 +68,7 @@ async fn cancel_sale(scene: &Scene) -> anyhow::Result<()> {
         reason: "cracked".into(),
         ..Default::default()
     };
-    let cancelled = alice.call(request, |c, r| async move { c.seller().cancel_sale(r).await }).await?;
+    let cancelled = alice.call(request).await?;
     let cancelled = cancelled.order.context("an order")?;
     ensure!(
         cancelled.cancelled_by() == v1::Role::Seller && cancelled.cancel_reason == "cracked",
@@ -85,8 +82,7 @@ async fn sum_up(scene: &Scene) -> anyhow::Result<()> {
     let time = |seconds| Some(souk_proto::Timestamp { seconds, nanos: 0 });
     let now = souk_certs::clock::now().unix_timestamp();
     let request = v1::SummarizeSalesRequest { from_time: time(now - 3_600), until_time: time(now + 3_600) };
-    let summary =
-        scene.carol.connection.call(request, |c, r| async move { c.seller().summarize_sales(r).await });
+    let summary = scene.carol.connection.call(request);
     let summary = summary.await?;
     let best = summary.items.first().context("an item")?;
     ensure!(best.item_name == "Stool" && best.revenue == pounds(9_000), "{best:?}");

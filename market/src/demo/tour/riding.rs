@@ -29,7 +29,7 @@ async fn ride(scene: &Scene) -> anyhow::Result<()> {
         stops: vec![v1::RideStop { order_id, destination: place(0.1) }],
         ..Default::default()
     };
-    let ride = alice.call(start, |c, r| async move { c.rides().start_ride(r).await }).await?;
+    let ride = alice.call(start).await?;
     let ride_id = ride.ride.context("a ride")?.ride_id;
 
     let request = v1::WatchRideRequest { order_id, cursor: 0 };
@@ -45,7 +45,7 @@ async fn ride(scene: &Scene) -> anyhow::Result<()> {
     ensure!((done.received_count, done.kept_count) == (5, 5), "{done:?}");
     let request_id = alice.request_id();
     let end = v1::EndRideRequest { request_id, ride_id, ..Default::default() };
-    alice.call(end, |c, r| async move { c.rides().end_ride(r).await }).await?;
+    alice.call(end).await?;
 
     let mut last = None;
     while let Some(message) = watched.message().await? {

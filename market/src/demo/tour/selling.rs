@@ -1,7 +1,6 @@
 //! Listing items, changing them, finding them.
 
 use anyhow::ensure;
-use souk_client::Connection;
 use souk_proto::{Reason, v1};
 use souk_testkit::actor::{draft, pounds, refused};
 
@@ -60,8 +59,7 @@ async fn list_items(scene: &mut Scene) -> anyhow::Result<()> {
 
 async fn display(scene: &Scene) -> anyhow::Result<()> {
     let request = v1::DisplaySellerItemsRequest::default();
-    let send = |c: Connection, r| async move { c.seller().display_seller_items(r).await };
-    let shown = scene.alice.connection.call(request, send).await?;
+    let shown = scene.alice.connection.call(request).await?;
     ensure!(shown.items.len() == 1 && shown.items[0].item_id == scene.lamp, "{shown:?}");
     Ok(())
 }
@@ -79,8 +77,7 @@ async fn search(scene: &Scene) -> anyhow::Result<()> {
 
 async fn categories(scene: &Scene) -> anyhow::Result<()> {
     let request = v1::ListCategoriesRequest { parent: "home".into(), ..Default::default() };
-    let send = |c: Connection, r| async move { c.catalog().list_categories(r).await };
-    let listed = scene.carol.connection.call(request, send).await?;
+    let listed = scene.carol.connection.call(request).await?;
     let names: Vec<_> = listed.categories.iter().map(|count| count.category.as_str()).collect();
     ensure!(names == ["home", "home/light"], "{names:?}");
     Ok(())
@@ -96,8 +93,7 @@ async fn update(scene: &Scene) -> anyhow::Result<()> {
         quantity_delta: Some(5),
         ..Default::default()
     };
-    let send = |c: Connection, r| async move { c.seller().update_item(r).await };
-    let restocked = scene.alice.connection.call(request, send).await?.item.unwrap_or_default();
+    let restocked = scene.alice.connection.call(request).await?.item.unwrap_or_default();
     ensure!(restocked.quantity == 15, "{restocked:?}");
     Ok(())
 }
@@ -110,8 +106,7 @@ async fn stale_version(scene: &Scene) -> anyhow::Result<()> {
         expected_version: Some(1),
         ..Default::default()
     };
-    let send = |c: Connection, r| async move { c.seller().update_item(r).await };
-    refused(scene.alice.connection.call(request, send).await, Reason::VersionMismatch)
+    refused(scene.alice.connection.call(request).await, Reason::VersionMismatch)
 }
 
 async fn delete(scene: &Scene) -> anyhow::Result<()> {

@@ -2,7 +2,6 @@
 
 use anyhow::ensure;
 use souk_certs::identity::Role;
-use souk_client::Connection;
 use souk_proto::{Reason, v1};
 use souk_testkit::actor::{Actor, refused};
 
@@ -24,8 +23,7 @@ pub(super) async fn tour(log: &mut Log, scene: &mut Scene) {
 }
 
 async fn list(actor: &Actor) -> Result<v1::ListPartiesResponse, souk_client::Failure> {
-    let send = |c: Connection, r| async move { c.admin().list_parties(r).await };
-    actor.connection.call(v1::ListPartiesRequest::default(), send).await
+    actor.connection.call(v1::ListPartiesRequest::default()).await
 }
 
 async fn operator(scene: &Scene) -> anyhow::Result<Actor> {
@@ -48,8 +46,7 @@ async fn suspends(scene: &Scene) -> anyhow::Result<()> {
         reason: "sells what is not hers".into(),
         ..Default::default()
     };
-    let send = |c: Connection, r| async move { c.admin().suspend(r).await };
-    let party = olga.connection.call(request, send).await?.party.unwrap_or_default();
+    let party = olga.connection.call(request).await?.party.unwrap_or_default();
     ensure!(party.suspension.is_some(), "she is not suspended");
     ensure!(stream.next().await.is_err(), "her stream goes on");
     stream.close().await;
@@ -69,8 +66,7 @@ async fn reinstates(scene: &Scene) -> anyhow::Result<()> {
         party_id: scene.alice.id(),
         ..Default::default()
     };
-    let send = |c: Connection, r| async move { c.admin().reinstate(r).await };
-    let party = olga.connection.call(request, send).await?.party.unwrap_or_default();
+    let party = olga.connection.call(request).await?.party.unwrap_or_default();
     ensure!(party.suspension.is_none(), "she is still suspended");
     ensure!(scene.alice.item(scene.lamp).await?.item_id == scene.lamp, "another item");
     scene.bob.buy(scene.lamp, 1).await?;

@@ -1,7 +1,7 @@
 //! A till, on one stream in both directions.
 
 use anyhow::{bail, ensure};
-use souk_client::{Connection, TillNotice, till};
+use souk_client::{TillNotice, till};
 use souk_proto::{
     Reason,
     v1::{self, SyncLine, sync_acknowledgement::Result as Told, sync_line},
@@ -79,15 +79,13 @@ async fn sync(scene: &mut Scene) -> anyhow::Result<()> {
 
 async fn remove(scene: &Scene) -> anyhow::Result<()> {
     let carol = &scene.carol.connection;
-    let list = |c: Connection, r| async move { c.seller().list_tills(r).await };
-    let listed = carol.call(v1::ListTillsRequest {}, list).await?.tills;
+    let listed = carol.call(v1::ListTillsRequest {}).await?.tills;
     ensure!(listed.len() == 1 && listed[0].last_line == 2, "{listed:?}");
     let request = || v1::RemoveTillRequest {
         request_id: carol.request_id(),
         validate_only: false,
         till: "shop".into(),
     };
-    let remove = |c: Connection, r| async move { c.seller().remove_till(r).await };
-    carol.call(request(), remove).await?;
-    refused(carol.call(request(), remove).await, Reason::TillNotFound)
+    carol.call(request()).await?;
+    refused(carol.call(request()).await, Reason::TillNotFound)
 }

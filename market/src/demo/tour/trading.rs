@@ -1,7 +1,6 @@
 //! Buying, wishing, rating.
 
 use anyhow::ensure;
-use souk_client::Connection;
 use souk_proto::{Reason, v1};
 use souk_testkit::actor::{draft, pounds, refused};
 use tokio::task::JoinSet;
@@ -73,7 +72,7 @@ async fn no_oversell(scene: &Scene) -> anyhow::Result<()> {
         attempts.spawn(async move {
             let request_id = connection.request_id();
             let request = v1::BuyItemRequest { request_id, item_id: rare, quantity: 1, ..Default::default() };
-            connection.call(request, |c, r| async move { c.buyer().buy_item(r).await }).await
+            connection.call(request).await
         });
     }
     let (mut sold, mut sold_out) = (0, 0);
@@ -92,20 +91,17 @@ async fn no_oversell(scene: &Scene) -> anyhow::Result<()> {
 
 async fn orders(scene: &Scene) -> anyhow::Result<()> {
     let request = v1::ListOrdersRequest::default();
-    let send = |c: Connection, r| async move { c.buyer().list_orders(r).await };
-    let listed = scene.bob.connection.call(request, send).await?.orders;
+    let listed = scene.bob.connection.call(request).await?.orders;
     ensure!(listed.len() == 1, "{} orders", listed.len());
     let request = v1::GetOrderRequest { order_id: listed[0].order_id };
-    let send = |c: Connection, r| async move { c.buyer().get_order(r).await };
-    let shown = scene.bob.connection.call(request, send).await?.order;
+    let shown = scene.bob.connection.call(request).await?.order;
     ensure!(shown.as_ref() == listed.first(), "{shown:?}");
-    refused(scene.dave.connection.call(request, send).await, Reason::OrderNotFound)
+    refused(scene.dave.connection.call(request).await, Reason::OrderNotFound)
 }
 
 async fn sales(scene: &Scene) -> anyhow::Result<()> {
     let request = v1::ListSalesRequest { item_id: scene.lamp, ..Default::default() };
-    let send = |c: Connection, r| async move { c.seller().list_sales(r).await };
-    let sales = scene.alice.connection.call(request, send).await?.orders;
+    let sales = scene.alice.connection.call(request).await?.orders;
     ensure!(sales.len() == 1 && sales[0].buyer_name == "Bob", "{sales:?}");
     Ok(())
 }
@@ -115,8 +111,7 @@ async fn cancel(scene: &Scene) -> anyhow::Result<()> {
     let order_id = scene.dave.buy(scene.lamp, 3).await?.order_id;
     let request_id = scene.dave.connection.request_id();
     let request = v1::CancelOrderRequest { request_id, order_id, ..Default::default() };
-    let send = |c: Connection, r| async move { c.buyer().cancel_order(r).await };
-    let cancelled = scene.dave.connection.call(request, send).await?.order.unwrap_or_default();
+    let cancelled = scene.dave.connection.call(request).await?.order.unwrap_or_default();
     ensure!(cancelled.status() == v1::OrderStatus::Cancelled, "{cancelled:?}");
     ensure!(scene.dave.item(scene.lamp).await?.quantity == before, "the units are not back");
     Ok(())
@@ -132,17 +127,15 @@ async fn wishes(scene: &Scene) -> anyhow::Result<()> {
     scene.dave.wish(scene.lamp).await?;
     scene.dave.wish(scene.lamp).await?;
     let request = v1::ListWishlistRequest::default();
-    let send = |c: Connection, r| async move { c.buyer().list_wishlist(r).await };
-    let listed = scene.dave.connection.call(request.clone(), send).await?.wishes.len();
+    let listed = scene.dave.connection.call(request.clone()).await?.wishes.len();
     ensure!(listed == 1, "{listed} wishes");
     let remove = v1::RemoveFromWishlistRequest {
         request_id: scene.dave.connection.request_id(),
         item_id: scene.lamp,
         ..Default::default()
     };
-    let send_remove = |c: Connection, r| async move { c.buyer().remove_from_wishlist(r).await };
-    scene.dave.connection.call(remove, send_remove).await?;
-    let left = scene.dave.connection.call(request, send).await?.wishes.len();
+    scene.dave.connection.call(remove).await?;
+    let left = scene.dave.connection.call(request).await?.wishes.len();
     ensure!(left == 0, "{left} wishes are left");
     Ok(())
 }

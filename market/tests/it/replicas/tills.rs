@@ -65,8 +65,7 @@ async fn a_removed_tills_stream_ends_at_the_other_market_as_removed(fair: &Fair,
     let there = beside.known(Role::Seller, "alice").await;
     let (mut shop, _) = Raw::begin(&there, 0).await;
     let request_id = alice.request_id();
-    call!(alice, seller.remove_till, RemoveTillRequest { request_id: request_id, till: "shop".into() })
-        .unwrap();
+    call!(alice, RemoveTillRequest { request_id: request_id, till: "shop".into() }).unwrap();
     let ended = timeout(SECOND, shop.failure(&there.connection)).await.expect("within a second");
     assert_eq!(reason::<()>(Err(ended)), Reason::TillNotFound);
 }
@@ -106,5 +105,5 @@ fn sold(event: &v1::Event) -> &v1::Order {
 }
 
 async fn pending(seller: &Party) -> i64 {
-    call!(seller, seller.list_tills, ListTillsRequest {}).unwrap().tills[0].pending_count
+    call!(seller, ListTillsRequest {}).unwrap().tills[0].pending_count
 }

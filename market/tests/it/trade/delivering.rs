@@ -44,7 +44,6 @@ async fn register_with_callback(party: &Party, name: &str, port: u16) -> Result<
     let callback = v1::CallbackAddress { host: String::new(), port: u32::from(port) };
     call!(
         party,
-        account.register_seller,
         RegisterSellerRequest {
             request_id: party.request_id(),
             display_name: name.into(),
@@ -97,11 +96,7 @@ async fn seller_is_told_of_a_purchase_by_subscribe(fair: &Fair) {
     let lamp = alice.lamp(5).await;
     let order = bob.buy(lamp, 1).await.unwrap();
     assert_eq!(order_of(next(&mut told).await), order.order_id);
-    let cancelled = call!(
-        bob,
-        buyer.cancel_order,
-        CancelOrderRequest { request_id: bob.request_id(), order_id: order.order_id }
-    );
+    let cancelled = call!(bob, CancelOrderRequest { request_id: bob.request_id(), order_id: order.order_id });
     cancelled.unwrap();
     assert!(matches!(next(&mut told).await, Kind::OrderCancelled(told) if told.remaining_quantity == 5));
     eventually("the mailbox is empty", || async { alice.pending().await == 0 }).await;
@@ -140,7 +135,7 @@ async fn offline_seller_gets_everything_once_when_it_comes_back(fair: &Fair) {
         placed.push(bob.buy(lamp, 1).await.unwrap().order_id);
     }
     eventually("an attempt has failed", || async {
-        let status = call!(alice, events.mailbox_status, MailboxStatusRequest {}).unwrap();
+        let status = call!(alice, MailboxStatusRequest {}).unwrap();
         status.pending_count == 5 && status.failure_count > 0
     })
     .await;
@@ -201,7 +196,7 @@ async fn purchase_does_not_wait_for_a_dead_callback(fair: &Fair) {
         bob.buy(lamp, 1).await.unwrap();
     }
     // All are bought while the very first notification still waits for an answer.
-    let status = call!(alice, events.mailbox_status, MailboxStatusRequest {}).unwrap();
+    let status = call!(alice, MailboxStatusRequest {}).unwrap();
     assert_eq!(status.pending_count, 20);
     drop(silent);
 }
@@ -229,7 +224,6 @@ async fn registering_again_with_the_same_request_id_is_answered_as_before(fair: 
     let register = async |name: &str| {
         call!(
             alice,
-            account.register_seller,
             RegisterSellerRequest {
                 request_id: request_id.clone(),
                 display_name: name.into(),
@@ -245,17 +239,13 @@ async fn registering_again_with_the_same_request_id_is_answered_as_before(fair: 
 
 async fn test_event_arrives_and_mailbox_status_tells(fair: &Fair) {
     let bob = fair.buyer("bob").await;
-    let sent = call!(
-        bob,
-        events.test_event,
-        TestEventRequest { request_id: bob.request_id(), text: "hello".into() }
-    );
+    let sent = call!(bob, TestEventRequest { request_id: bob.request_id(), text: "hello".into() });
     assert!(!sent.unwrap().event_id.is_empty());
     assert_eq!(bob.pending().await, 1);
     let (follower, mut told) = follow(bob.connection.clone(), Seen::in_memory());
     assert!(matches!(next(&mut told).await, Kind::TestNotice(test) if test.text == "hello"));
     eventually("it is acknowledged", || async { bob.pending().await == 0 }).await;
-    let status = call!(bob, events.mailbox_status, MailboxStatusRequest {}).unwrap();
+    let status = call!(bob, MailboxStatusRequest {}).unwrap();
     assert_eq!((status.acknowledged_sequence, status.oldest_time), (1, None));
     follower.close().await;
 }
@@ -265,7 +255,7 @@ async fn cursor_that_the_mailbox_has_not_come_to_swallows_nothing(fair: &Fair) {
     let (alice, bob) = (fair.seller("alice").await, fair.buyer("bob").await);
     let lamp = alice.lamp(9).await;
     bob.buy(lamp, 1).await.unwrap();
-    let acknowledged = call!(alice, events.acknowledge, AcknowledgeRequest { sequence: 50 }).unwrap();
+    let acknowledged = call!(alice, AcknowledgeRequest { sequence: 50 }).unwrap();
     assert_eq!(acknowledged.pending_count, 1);
     let ahead = v1::SubscribeRequest { cursor: 50 };
     let mut stream = alice.connection.events().subscribe(ahead).await.unwrap().into_inner();

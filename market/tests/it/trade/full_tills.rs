@@ -26,12 +26,7 @@ async fn wordy(fair: &Fair) -> (Party, Vec<i64>, Party) {
     let (alice, bob) = (fair.seller("alice").await, fair.buyer("bob").await);
     alice.register_as_seller(&name).await.unwrap();
     let (request_id, display_name) = (bob.request_id(), name.clone());
-    call!(
-        bob,
-        account.register_buyer,
-        RegisterBuyerRequest { request_id: request_id, display_name: display_name }
-    )
-    .unwrap();
+    call!(bob, RegisterBuyerRequest { request_id: request_id, display_name: display_name }).unwrap();
     let mut lamps = Vec::new();
     for _ in 0..BASKET {
         lamps.push(alice.sell(draft(&WIDE.repeat(200), "home/light", 1_250, 1_000)).await.unwrap().item_id);
@@ -44,14 +39,13 @@ async fn sell_many(bob: &Party, lamps: &[i64]) {
         let line =
             |item_id: &i64| v1::OrderLine { item_id: *item_id, quantity: 1, expected_unit_price: None };
         let (request_id, lines) = (bob.request_id(), lamps.iter().map(line).collect());
-        call!(bob, buyer.place_order, PlaceOrderRequest { request_id: request_id, lines: lines }).unwrap();
+        call!(bob, PlaceOrderRequest { request_id: request_id, lines: lines }).unwrap();
     }
 }
 
 async fn remove(alice: &Party, till: &str) {
     let request_id = alice.request_id();
-    call!(alice, seller.remove_till, RemoveTillRequest { request_id: request_id, till: till.into() })
-        .unwrap();
+    call!(alice, RemoveTillRequest { request_id: request_id, till: till.into() }).unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -156,11 +150,7 @@ async fn removed_till_with_a_full_window_and_all_that_it_may_hold_is_told_so() {
         };
         assert_eq!(reason::<()>(Err(ended)), Reason::TillNotFound);
         drop(till);
-        assert_eq!(
-            call!(alice, seller.list_tills, ListTillsRequest {}).unwrap().tills,
-            [],
-            "it is not opened anew"
-        );
+        assert_eq!(call!(alice, ListTillsRequest {}).unwrap().tills, [], "it is not opened anew");
     }
     fair.close().await;
 }

@@ -27,7 +27,7 @@ async fn client_that_registers_again_keeps_its_identity(fair: &Fair) {
 
 async fn identity_comes_from_the_certificate(fair: &Fair) {
     let alice = fair.seller("alice").await;
-    let who = call!(alice, session.who_am_i, WhoAmIRequest {}).unwrap();
+    let who = call!(alice, WhoAmIRequest {}).unwrap();
     let certificate = who.certificate.unwrap();
     assert_eq!(certificate.spiffe_id, format!("spiffe://souk.internal/seller/{}", alice.id()));
     assert_eq!(certificate.sha256_thumbprint.len(), 64);
@@ -38,7 +38,7 @@ async fn identity_comes_from_the_certificate(fair: &Fair) {
 
 async fn unregistered_party_is_told_to_register(fair: &Fair) {
     let stranger = fair.stranger(Role::Buyer, "stranger").await;
-    let refused = call!(stranger, session.who_am_i, WhoAmIRequest {});
+    let refused = call!(stranger, WhoAmIRequest {});
     assert_eq!(reason(refused), Reason::NotRegistered);
 }
 
@@ -65,7 +65,7 @@ async fn call_without_token_or_party_id_is_refused(fair: &Fair) {
 
 async fn another_partys_token_is_refused(fair: &Fair) {
     let (bob, dave) = (fair.buyer("bob").await, fair.buyer("dave").await);
-    let issued = call!(bob, account.issue_token, IssueTokenRequest {}).unwrap();
+    let issued = call!(bob, IssueTokenRequest {}).unwrap();
     // Dave's certificate and UUID, and bob's token.
     let channel = fair.ground.channel(Role::Buyer, "dave").await.unwrap();
     let mut request = tonic::Request::new(v1::WhoAmIRequest {});
@@ -76,7 +76,6 @@ async fn another_partys_token_is_refused(fair: &Fair) {
     assert_eq!(Reason::of(&refused.unwrap_err()), Some(Reason::TokenInvalid));
     let failure: Result<(), Failure> = Err(call!(
         dave,
-        account.register_seller,
         RegisterSellerRequest { request_id: dave.request_id(), display_name: "dave".into() }
     )
     .unwrap_err());

@@ -64,7 +64,7 @@ impl Delivery {
 
     async fn end(&self) -> Result<v1::EndRideResponse, Failure> {
         let (request_id, ride_id) = (self.alice.request_id(), self.ride_id.clone());
-        call!(self.alice, rides.end_ride, EndRideRequest { request_id: request_id, ride_id: ride_id })
+        call!(self.alice, EndRideRequest { request_id: request_id, ride_id: ride_id })
     }
 }
 
@@ -75,7 +75,6 @@ fn stop(order_id: i64) -> v1::RideStop {
 async fn start(seller: &Party, stops: Vec<v1::RideStop>) -> Result<v1::Ride, Failure> {
     let started = call!(
         seller,
-        rides.start_ride,
         StartRideRequest {
             request_id: seller.request_id(),
             kind: v1::RideKind::Regular.into(),
@@ -134,7 +133,7 @@ async fn courier_is_watched_to_the_door(fair: &Fair) {
     delivery.end().await.unwrap();
     assert!(matches!(next(&mut watched).await, Some(Seen::Ended(ended)) if ended.end_time.is_some()));
     assert_eq!(next(&mut watched).await, None, "nothing follows");
-    let order = call!(delivery.bob, buyer.get_order, GetOrderRequest { order_id: delivery.order_id });
+    let order = call!(delivery.bob, GetOrderRequest { order_id: delivery.order_id });
     let order = order.unwrap().order.unwrap();
     assert_eq!((order.status(), order.ride_id.as_str()), (v1::OrderStatus::Delivered, &*delivery.ride_id));
     // Who looks only now sees where it ended.
@@ -232,8 +231,7 @@ async fn wrong_rides_are_refused(fair: &Fair) {
     let off =
         v1::RideStop { destination: Some(v1::Location { latitude: f64::NAN, longitude: 0.0 }), ..stop(1) };
     assert_eq!(reason(start(&delivery.alice, vec![off]).await), Reason::InvalidField);
-    let nothing =
-        call!(delivery.alice, rides.start_ride, StartRideRequest { request_id: delivery.alice.request_id() });
+    let nothing = call!(delivery.alice, StartRideRequest { request_id: delivery.alice.request_id() });
     assert_eq!(nothing.unwrap_err().refusal().unwrap().violations().len(), 5);
     for first in [vec![], vec![delivery.position(0.0, 0)], vec![Message::RideId("no-such".into())]] {
         assert_eq!(reason(track(&delivery.alice.connection, first).await), Reason::InvalidField);

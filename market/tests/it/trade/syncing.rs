@@ -62,12 +62,7 @@ async fn till_counts_and_hears_of_sales_on_one_stream(fair: &Fair) {
         },
         other => panic!("{other:?}"),
     }
-    call!(
-        bob,
-        buyer.cancel_order,
-        CancelOrderRequest { request_id: bob.request_id(), order_id: order.order_id }
-    )
-    .unwrap();
+    call!(bob, CancelOrderRequest { request_id: bob.request_id(), order_id: order.order_id }).unwrap();
     match next(&mut notices).await {
         TillNotice::Event(v1::Event { kind: Some(Kind::OrderCancelled(told)), sequence: 2, .. }) => {
             assert_eq!(told.remaining_quantity, 3);
@@ -77,7 +72,7 @@ async fn till_counts_and_hears_of_sales_on_one_stream(fair: &Fair) {
     till.take_in(2);
     drop(till);
     assert!(matches!(next(&mut notices).await, TillNotice::Done));
-    let listed = call!(alice, seller.list_tills, ListTillsRequest {}).unwrap().tills;
+    let listed = call!(alice, ListTillsRequest {}).unwrap().tills;
     assert_eq!((listed.len(), listed[0].last_line, listed[0].pending_count), (1, 2, 0));
 }
 
@@ -175,7 +170,7 @@ async fn sale_that_was_not_taken_in_comes_again(fair: &Fair) {
     let (first, second) = (shop.next_event().await, shop.next_event().await);
     shop.send(Message::TakenIn(v1::SyncTakenIn { sequence: first.sequence }));
     eventually("the first was taken out", || async {
-        call!(alice, seller.list_tills, ListTillsRequest {}).unwrap().tills[0].pending_count == 1
+        call!(alice, ListTillsRequest {}).unwrap().tills[0].pending_count == 1
     })
     .await;
     drop(shop);
@@ -221,7 +216,7 @@ async fn stream_without_a_good_hello_is_refused(fair: &Fair) {
     let stranger = fair.stranger(souk_certs::identity::Role::Seller, "dora").await;
     let unregistered = raw(&stranger.connection, vec![hello("shop", 0)]).await;
     assert_eq!(reason(unregistered.map(|_| ())), Reason::NotRegistered);
-    assert_eq!(call!(alice, seller.list_tills, ListTillsRequest {}).unwrap().tills, []);
+    assert_eq!(call!(alice, ListTillsRequest {}).unwrap().tills, []);
 }
 
 async fn tills_are_listed_and_removed_and_are_each_sellers_own(fair: &Fair) {
@@ -231,7 +226,7 @@ async fn tills_are_listed_and_removed_and_are_each_sellers_own(fair: &Fair) {
     shop.answers_to(vec![by(1, lamp, 1)]).await;
     let remove = async |seller: &Party| {
         let request_id = seller.request_id();
-        call!(seller, seller.remove_till, RemoveTillRequest { request_id: request_id, till: "shop".into() })
+        call!(seller, RemoveTillRequest { request_id: request_id, till: "shop".into() })
     };
     assert_eq!(reason(remove(&carol).await), Reason::TillNotFound);
     remove(&alice).await.unwrap();
@@ -250,12 +245,7 @@ async fn suspended_seller_tills_are_cut_off(fair: &Fair) {
     let (mut shop, _) = Raw::begin(&alice, 0).await;
     let olga = fair.stranger(souk_certs::identity::Role::Operator, "olga").await;
     let (request_id, party_id) = (olga.request_id(), alice.id());
-    call!(
-        olga,
-        admin.suspend,
-        SuspendRequest { request_id: request_id, party_id: party_id, reason: "why".into() }
-    )
-    .unwrap();
+    call!(olga, SuspendRequest { request_id: request_id, party_id: party_id, reason: "why".into() }).unwrap();
     let ended = shop.failure(&alice.connection).await;
     assert_eq!(reason::<()>(Err(ended)), Reason::AccountSuspended);
 }

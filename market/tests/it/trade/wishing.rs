@@ -12,7 +12,7 @@ on_every_store!(
 );
 
 async fn wishes(bob: &crate::fair::Party) -> Vec<i64> {
-    let listed = call!(bob, buyer.list_wishlist, ListWishlistRequest {}).unwrap();
+    let listed = call!(bob, ListWishlistRequest {}).unwrap();
     listed.wishes.into_iter().map(|wish| wish.item.unwrap().item_id).collect()
 }
 
@@ -35,13 +35,8 @@ async fn removed_wish_is_gone_and_removing_it_again_is_refused(fair: &Fair) {
     let (alice, bob) = (fair.seller("alice").await, fair.buyer("bob").await);
     let lamp = alice.lamp(5).await;
     bob.wish(lamp).await.unwrap();
-    let remove = || async {
-        call!(
-            &bob,
-            buyer.remove_from_wishlist,
-            RemoveFromWishlistRequest { request_id: bob.request_id(), item_id: lamp }
-        )
-    };
+    let remove =
+        || async { call!(&bob, RemoveFromWishlistRequest { request_id: bob.request_id(), item_id: lamp }) };
     remove().await.unwrap();
     assert!(wishes(&bob).await.is_empty());
     assert_eq!(reason(remove().await), Reason::WishNotFound);
