@@ -187,7 +187,7 @@ async fn buy_on(
                     }
                     break;
                 }
-                Err(souk_client::Failure::Refused(refusal))
+                Err(souk_client::Error::Refused(refusal))
                     if refusal.reason() == Some(souk_proto::Reason::OutOfStock) =>
                 {
                     bought.refused += 1;

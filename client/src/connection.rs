@@ -31,10 +31,10 @@ use tower::Layer as _;
 use uuid::Uuid;
 
 use crate::{
-    ClientConfig, Failure, MarketAddresses,
+    ClientConfig, Error, MarketAddresses,
     balance::{AnsweredBy, Balancer},
     config,
-    failure::Step,
+    error::Step,
     probe::Probe,
     retry::{self, Verdict},
     session::{Session, TokenKeeper, Way},
@@ -89,7 +89,7 @@ impl Connection {
     ///
     /// # Errors
     /// The files can't be used, the certificate names no party, or the timeout is out of bounds.
-    pub async fn open(config: &ClientConfig) -> Result<Self, Failure> {
+    pub async fn open(config: &ClientConfig) -> Result<Self, Error> {
         let credentials = Credentials::load(&config.credentials, &config.trust_domain, clock::now())?;
         Self::with_credentials(config, &credentials)
     }
@@ -98,13 +98,13 @@ impl Connection {
     ///
     /// # Errors
     /// The certificate names no party, TLS can't be set up, or the timeout is out of bounds.
-    pub fn with_credentials(config: &ClientConfig, credentials: &Credentials) -> Result<Self, Failure> {
+    pub fn with_credentials(config: &ClientConfig, credentials: &Credentials) -> Result<Self, Error> {
         let timeout = config::check_timeout(config.timeout)?;
         let certificate = credentials.identity().clone();
         let Some(party) = certificate.identity().uuid() else {
-            return Err(Failure::NotAParty(certificate.spiffe_id().to_owned()));
+            return Err(Error::NotAParty(certificate.spiffe_id().to_owned()));
         };
-        let tls = ClientTls::new(credentials).map_err(Failure::Tls)?;
+        let tls = ClientTls::new(credentials).map_err(Error::Tls)?;
         let (market, domain) = (config.market.clone(), &config.trust_domain);
         let (way, reach) = match market.only() {
             Some(only) => {
@@ -133,8 +133,8 @@ impl Connection {
     ///
     /// # Errors
     /// TLS can't be set up with them; then nothing has changed.
-    pub fn take_up(&self, credentials: &Credentials) -> Result<(), Failure> {
-        self.shared.tls.swap(credentials).map_err(Failure::Tls)?;
+    pub fn take_up(&self, credentials: &Credentials) -> Result<(), Error> {
+        self.shared.tls.swap(credentials).map_err(Error::Tls)?;
         if let Reach::Many(balancer) = &self.shared.reach {
             balancer.forgive();
         }
@@ -216,7 +216,7 @@ impl Connection {
 
     /// Has it told when a certificate is turned down at one of several addresses: calls go on at the others,
     /// so that nobody might hear of it. Once for each address, until a connection there goes well again.
-    pub fn on_distrust(&self, tell: impl Fn(&Failure) + Send + 'static) {
+    pub fn on_distrust(&self, tell: impl Fn(&Error) + Send + 'static) {
         if let Reach::Many(balancer) = &self.shared.reach {
             balancer.on_distrust(tell);
         }
@@ -246,11 +246,11 @@ impl Connection {
     pub(crate) async fn open_stream<T>(
         &self,
         opening: impl Future<Output = Result<tonic::Response<T>, Status>>,
-    ) -> Result<T, Failure> {
+    ) -> Result<T, Error> {
         match timeout(self.timeout, opening).await {
             Ok(Ok(opened)) => Ok(opened.into_inner()),
             Ok(Err(status)) => Err(self.explain(status).await),
-            Err(_) => Err(Failure::TimedOut { market: self.market().clone(), after: self.timeout }),
+            Err(_) => Err(Error::TimedOut { market: self.market().clone(), after: self.timeout }),
         }
     }
 
@@ -264,7 +264,7 @@ impl Connection {
     ///
     /// # Examples
     /// ```no_run
-    /// # async fn buy(connection: souk_client::Connection) -> Result<(), souk_client::Failure> {
+    /// # async fn buy(connection: souk_client::Connection) -> Result<(), souk_client::Error> {
     /// use souk_proto::v1::BuyItemRequest;
     ///
     /// let request = BuyItemRequest { item_id: 7, quantity: 1, ..Default::default() };
@@ -274,7 +274,7 @@ impl Connection {
     ///
     /// # Errors
     /// The failure of the last attempt.
-    pub async fn call<R: Unary>(&self, request: R) -> Result<R::Response, Failure> {
+    pub async fn call<R: Unary>(&self, request: R) -> Result<R::Response, Error> {
         Ok(self.call_with_metadata(request).await?.into_inner())
     }
 
@@ -286,7 +286,7 @@ impl Connection {
     pub async fn call_with_metadata<R: Unary>(
         &self,
         mut message: R,
-    ) -> Result<tonic::Response<R::Response>, Failure> {
+    ) -> Result<tonic::Response<R::Response>, Error> {
         if let Some(request_id) = message.request_id_mut().filter(|request_id| request_id.is_empty()) {
             *request_id = self.request_id();
         }
@@ -304,7 +304,7 @@ impl Connection {
             let failure = match timeout_at(deadline, self.send(request)).await {
                 Ok(Ok(response)) => return Ok(response),
                 Ok(Err(status)) => self.explain(status).await,
-                Err(_) => Failure::TimedOut { market: self.market().clone(), after: self.timeout },
+                Err(_) => Error::TimedOut { market: self.market().clone(), after: self.timeout },
             };
             if self.may_move(&failure, moves) {
                 moves += 1;
@@ -350,22 +350,22 @@ impl Connection {
 
     /// Puts the status of a failed call into words. When the connection broke under the call, a probe
     /// finds out whether that was the market's verdict on the certificate.
-    pub async fn explain(&self, status: Status) -> Failure {
-        let failure = Failure::from_status(status, self.market(), self.timeout);
+    pub async fn explain(&self, status: Status) -> Error {
+        let failure = Error::from_status(status, self.market(), self.timeout);
         let Reach::One { probe, probing } = &self.shared.reach else { return failure };
-        if !matches!(failure, Failure::Unreachable { step: Step::Call, .. }) {
+        if !matches!(failure, Error::Unreachable { step: Step::Call, .. }) {
             return failure;
         }
         let Ok(_permit) = probing.try_acquire() else { return failure };
         match probe.run().await {
-            Err(verdict @ Failure::Untrusted { .. }) => verdict,
+            Err(verdict @ Error::Untrusted { .. }) => verdict,
             _ => failure,
         }
     }
 
     /// Whether to make a call or stream again at once, after so many times in a row: it failed at one address,
     /// and there are others that are not known to fail.
-    pub fn may_move(&self, failure: &Failure, moves: usize) -> bool {
+    pub fn may_move(&self, failure: &Error, moves: usize) -> bool {
         match &self.shared.reach {
             Reach::One { .. } => false,
             Reach::Many(balancer) => {

@@ -9,7 +9,7 @@ use std::time::Duration;
 use souk_proto::v1;
 
 use crate::{
-    Failure,
+    Error,
     seen::{Offer, Seen},
 };
 
@@ -29,12 +29,12 @@ pub enum Notice {
     /// The stream broke for a passing reason and will be opened again (Subscribe only).
     Interrupted {
         /// Why.
-        failure: Failure,
+        failure: Error,
         /// How long until the next attempt.
         retry_in: Duration,
     },
     /// The stream ended for a reason that waiting does not mend (Subscribe only). The last notice.
-    Ended(Failure),
+    Ended(Error),
 }
 
 /// An event, not yet marked as seen.

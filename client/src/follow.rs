@@ -21,7 +21,7 @@ use tokio::{
 use tonic::{Status, Streaming};
 
 use crate::{
-    Connection, Delivery, Failure, Notice, Seen,
+    Connection, Delivery, Error, Notice, Seen,
     delivery::QUEUE,
     reconnect::{Next, Reconnect},
     seen::Offer,
@@ -122,7 +122,7 @@ impl Subscription {
     }
 
     /// One stream, from its opening to its end.
-    async fn subscribe_once(&mut self) -> ControlFlow<Stopped, Failure> {
+    async fn subscribe_once(&mut self) -> ControlFlow<Stopped, Error> {
         // What was taken while the last stream broke, or since, must not be asked for again.
         self.progress.settle(&self.seen, Instant::now());
         self.progress.begin_stream();
@@ -187,11 +187,11 @@ impl Subscription {
     }
 
     /// Tells the market up to where the consumer has everything, if that is news.
-    async fn acknowledge(&mut self) -> Result<(), Failure> {
+    async fn acknowledge(&mut self) -> Result<(), Error> {
         self.progress.settle(&self.seen, Instant::now());
         let Some(sequence) = self.progress.unacknowledged() else { return Ok(()) };
         let kept = self.seen.save().await;
-        kept.map_err(|error| Failure::io("keep what was seen", error))?;
+        kept.map_err(|error| Error::io("keep what was seen", error))?;
         let request = AcknowledgeRequest { sequence };
         self.connection.call(request).await?;
         self.progress.acknowledged();

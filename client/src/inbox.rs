@@ -22,7 +22,7 @@ use tokio::{
 };
 use tonic::transport::Server;
 
-use crate::{Failure, Notice, Seen, delivery::QUEUE};
+use crate::{Error, Notice, Seen, delivery::QUEUE};
 
 /// The largest message that is taken, in bytes. The market sends 256 KiB at most.
 pub const MAX_MESSAGE_BYTES: usize = 512 * 1024;
@@ -63,8 +63,8 @@ impl Inbox {
     ///
     /// # Errors
     /// The address is in use or not this machine's.
-    pub async fn bind(address: SocketAddr) -> Result<TcpListener, Failure> {
-        TcpListener::bind(address).await.map_err(|error| Failure::io(format!("listen on {address}"), error))
+    pub async fn bind(address: SocketAddr) -> Result<TcpListener, Error> {
+        TcpListener::bind(address).await.map_err(|error| Error::io(format!("listen on {address}"), error))
     }
 
     /// Serves the party of `credentials` on a bound socket. Events come out of the receiver, which holds
@@ -76,14 +76,14 @@ impl Inbox {
         listener: TcpListener,
         credentials: &Credentials,
         seen: Seen,
-    ) -> Result<(Self, mpsc::Receiver<Notice>), Failure> {
+    ) -> Result<(Self, mpsc::Receiver<Notice>), Error> {
         let certificate = credentials.identity();
         let Some(party) = certificate.identity().uuid() else {
-            return Err(Failure::NotAParty(certificate.spiffe_id().to_owned()));
+            return Err(Error::NotAParty(certificate.spiffe_id().to_owned()));
         };
-        let address = listener.local_addr().map_err(|error| Failure::io("listen for callbacks", error))?;
+        let address = listener.local_addr().map_err(|error| Error::io("listen for callbacks", error))?;
         let policy = ClientPolicy::MarketOnly;
-        let tls = server_config(credentials, policy).map_err(Failure::Tls)?;
+        let tls = server_config(credentials, policy).map_err(Error::Tls)?;
         let limits = AcceptorLimits {
             handshakes: MAX_HANDSHAKES,
             handshake_timeout: HANDSHAKE_TIMEOUT,
@@ -130,8 +130,8 @@ impl InboxHandle {
     ///
     /// # Errors
     /// TLS can't be set up with them; then nothing has changed.
-    pub fn take_up(&self, credentials: &Credentials) -> Result<(), Failure> {
-        self.acceptor.swap(server_config(credentials, ClientPolicy::MarketOnly).map_err(Failure::Tls)?);
+    pub fn take_up(&self, credentials: &Credentials) -> Result<(), Error> {
+        self.acceptor.swap(server_config(credentials, ClientPolicy::MarketOnly).map_err(Error::Tls)?);
         self.acceptor.cut(|_, leaf| !credentials.accept(leaf, clock::now()));
         Ok(())
     }

@@ -1,45 +1,111 @@
-//! The client library of Souk: whatever talks to a market uses it, the command lines as well as the demo,
-//! the tests and the load generator.
+//! The Rust client of Souk, a market that speaks gRPC over mutual TLS.
 //!
-//! The way of a call:
-//! 1. [`config`] says which market and whose certificate;
-//! 2. [`connection`] opens the channel over mutual TLS, lazily, and gives out the generated clients;
-//! 3. [`session`] adds the party's id and its access token to every call, fetching and renewing it;
-//! 4. [`balance`] chooses among the market's addresses when there are several, and leaves out those that fail;
-//! 5. [`timing`] times each attempt, if somebody asks for it;
-//! 6. [`retry`] repeats what failed for a moment, with the same request and so the same `request_id`;
-//! 7. [`failure`] tells what went wrong, what to do about it and with which exit code to end.
+//! ```no_run
+//! use souk_client::{Identity, Souk};
 //!
-//! Events come either to the callback server of [`inbox`] or through the stream of [`follow`]. Both
-//! hand out [`delivery::Delivery`] values and share one [`seen::Seen`], so that an event reaches its
-//! user once, whichever way it came and however often it was sent. [`till`] keeps stock the same on both
-//! sides by one stream in both directions.
+//! #[tokio::main]
+//! async fn main() -> Result<(), souk_client::Error> {
+//!     let souk = Souk::connect("market.example.org:7443", Identity::from_file("bob.pem")?).await?;
+//!     let order = souk.buyer().buy(7, 2).await?;
+//!     println!("order {}: {} × {}", order.order_id, order.quantity, order.item_name);
+//!     Ok(())
+//! }
+//! ```
+//!
+//! There are three tiers, each built on the one below:
+//!
+//! | tier | for |
+//! |---|---|
+//! | [`Souk`]: [`buyer`](Souk::buyer), [`seller`](Souk::seller), [`catalog`](Souk::catalog), [`events`](Souk::events), … | programs that trade: one method for each RPC, with ids and quantities |
+//! | [`Souk::call`] | any unary RPC with every field: the type of the request ([`v1`]) decides the RPC |
+//! | [`Connection`] | the generated clients, for the streams of the contract and for single attempts |
+//!
+//! # Guarantees
+//!
+//! **A call is repeated only if that is safe.** Every mutating request carries a `request_id` ([AIP-155]) that is filled in
+//! once, before the first attempt; the market executes it once and answers repeats with the first outcome. So:
+//!
+//! - A call that [`Souk::call`] or a typed method makes takes effect **at most once**, and **exactly once** if it succeeds,
+//!   however many attempts it took.
+//! - Repeated: `UNAVAILABLE`, a broken connection, `RESOURCE_EXHAUSTED` with a retry time, at most
+//!   [`MAX_ATTEMPTS`](retry::MAX_ATTEMPTS) times and never past the [timeout](Options::timeout), which also goes to the
+//!   market as the call's deadline. With several addresses the repeat goes to another one at once. An expired token is
+//!   renewed and the call repeated once. Every other refusal is final.
+//! - After [`Error::TimedOut`] the outcome is unknown. To find out, repeat the call with the same `request_id`, by
+//!   [`Souk::call`] with an id of your own.
+//!
+//! **Events come at least once, and reach you once each.** The market keeps an event until it is acknowledged, and
+//! [`Events`] acknowledges it only after you [took](Delivery::take) it. Repeats are recognized by their ids and dropped,
+//! across restarts too with [`Options::remember_events_in`]. What remains: a process that is killed after it acted on an
+//! event and before it took it sees it again. An event carries its sequence number; events of a mailbox are in order.
+//!
+//! **A line of a [till](Souk::till) takes effect exactly once**, known by its number, across broken streams and restarts.
+//!
+//! **The other side is the market.** TLS 1.3 with certificates on both sides; the market's certificate must be signed by
+//! the authority of your [`Identity`], name the market and not be revoked.
+//!
+//! [AIP-155]: https://google.aip.dev/155
+//!
+//! # Errors
+//!
+//! Everything fails with an [`Error`], which has the market's [`reason`](Error::reason), the gRPC status
+//! [`code`](Error::code), the [`violations`](Error::violations) of single fields, the market's retry time
+//! ([`retry_after`](Error::retry_after)) and a [`hint`](Error::hint) for people.
+//!
+//! # Feature flags
+//!
+//! There are none: everything above needs the same HTTP/2 and TLS stack, so that a flag would save a build nothing. What a
+//! program may do without is in crates of its own: `souk-cli` (flags, tables, the shell) and `souk-testkit` (a market in
+//! memory for tests).
+//!
+//! # How a call travels
+//!
+//! [`connection`] sends it, with a token from [`session`], over one of the market's addresses ([`balance`]), timed by
+//! [`timing`] and repeated by [`retry`]. [`Inbox`] and [`follow`] both hand out [`Delivery`] values and share one [`Seen`], so
+//! that an event reaches its user once, however it came.
+#![warn(missing_docs)]
 
 mod backoff;
 pub mod balance;
 pub mod config;
 pub mod connection;
 pub mod delivery;
-pub mod failure;
+pub mod error;
+mod events;
 pub mod follow;
+mod identity;
 pub mod inbox;
+mod paging;
 mod probe;
 mod reconnect;
 pub mod renewal;
 pub mod retry;
 pub mod seen;
 pub mod session;
+mod souk;
 pub mod till;
 pub mod timing;
 
 pub use config::{CallbackAddress, ClientConfig, MarketAddresses};
 pub use connection::Connection;
 pub use delivery::{Delivery, Notice};
-pub use failure::Failure;
+pub use error::{Error, Refusal, Violation};
+pub use events::Events;
 pub use follow::Follower;
+pub use identity::Identity;
 pub use inbox::Inbox;
-pub use reconnect::{FIRST_RECONNECT, MAX_RECONNECT};
+pub use paging::{Paged, Pages};
+pub use reconnect::{Attempts, FIRST_RECONNECT, MAX_RECONNECT};
 pub use renewal::Renewal;
 pub use seen::Seen;
+pub use souk::{Account, Admin, Buyer, Catalog, Options, Seller, Souk};
+pub use souk_certs::{credentials::CredentialFiles, identity::TrustDomain};
+pub use souk_proto::{Reason, Timestamp, Unary, v1};
 pub use till::{Till, TillNotice};
 pub use timing::Timings;
+pub use tonic::Code;
+
+/// Compiles the examples of the README.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

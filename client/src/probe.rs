@@ -16,7 +16,7 @@ use tokio::{
 };
 use tokio_rustls::{TlsConnector, client::TlsStream};
 
-use crate::{Failure, failure::Step};
+use crate::{Error, config::ConfigError, error::Step};
 
 /// How long each step of a probe may take.
 pub(crate) const STEP_TIMEOUT: Duration = Duration::from_secs(3);
@@ -30,9 +30,9 @@ pub(crate) struct Probe {
 }
 
 impl Probe {
-    pub(crate) fn new(market: Dial, server: String, tls: ClientTls) -> Result<Self, Failure> {
-        let server = ServerName::try_from(server)
-            .map_err(|error| Failure::usage(error.to_string(), "check the trust domain"))?;
+    pub(crate) fn new(market: Dial, server: String, tls: ClientTls) -> Result<Self, Error> {
+        let server =
+            ServerName::try_from(server).map_err(|error| ConfigError::TrustDomain(error.to_string()))?;
         Ok(Self { market, server, tls })
     }
 
@@ -40,14 +40,14 @@ impl Probe {
     ///
     /// # Errors
     /// The first step that failed.
-    pub(crate) async fn run(&self) -> Result<(), Failure> {
+    pub(crate) async fn run(&self) -> Result<(), Error> {
         let tcp = self.connect().await?;
         let stream = self.handshake(tcp).await?;
         self.verdict(stream).await
     }
 
     /// Resolves the market's name and opens a TCP connection to the first address that answers.
-    pub(crate) async fn connect(&self) -> Result<TcpStream, Failure> {
+    pub(crate) async fn connect(&self) -> Result<TcpStream, Error> {
         let name = (self.market.host.as_str(), self.market.port);
         let addresses = within(lookup_host(name)).await.map_err(|error| self.failed(Step::Resolve, error))?;
         let mut failure = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
@@ -61,7 +61,7 @@ impl Probe {
     }
 
     /// Does the client's side of the handshake.
-    pub(crate) async fn handshake(&self, tcp: TcpStream) -> Result<TlsStream<TcpStream>, Failure> {
+    pub(crate) async fn handshake(&self, tcp: TcpStream) -> Result<TlsStream<TcpStream>, Error> {
         let connector = TlsConnector::from(self.tls.load());
         within(connector.connect(self.server.clone(), tcp))
             .await
@@ -70,7 +70,7 @@ impl Probe {
 
     /// Waits for the server's verdict on the client's certificate. A server that says nothing for a
     /// while has not turned it down.
-    pub(crate) async fn verdict(&self, mut stream: TlsStream<TcpStream>) -> Result<(), Failure> {
+    pub(crate) async fn verdict(&self, mut stream: TlsStream<TcpStream>) -> Result<(), Error> {
         let mut first = [0];
         match timeout(STEP_TIMEOUT, stream.read(&mut first)).await {
             Ok(Ok(0)) => {
@@ -85,9 +85,9 @@ impl Probe {
         }
     }
 
-    fn failed(&self, step: Step, error: io::Error) -> Failure {
-        match Failure::from_transport(&error, &self.market) {
-            Failure::Unreachable { source, market, .. } => Failure::Unreachable { step, market, source },
+    fn failed(&self, step: Step, error: io::Error) -> Error {
+        match Error::from_transport(&error, &self.market) {
+            Error::Unreachable { source, market, .. } => Error::Unreachable { step, market, source },
             failure => failure,
         }
     }

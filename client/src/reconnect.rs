@@ -5,7 +5,12 @@ use std::time::Duration;
 use souk_certs::random;
 use tokio::{sync::watch, time::timeout};
 
-use crate::{Connection, Failure, backoff::scaled, failure::Refusal};
+use crate::{
+    Connection, Error,
+    backoff::scaled,
+    error::Refusal,
+    retry::{MAX_ATTEMPTS, backoff},
+};
 
 /// The longest wait before the first reconnection; it doubles with each failure in a row.
 pub const FIRST_RECONNECT: Duration = Duration::from_millis(250);
@@ -33,9 +38,9 @@ pub(crate) enum Next {
     /// Open it again at once.
     Now,
     /// Open it again after this time.
-    After(Failure, Duration),
+    After(Error, Duration),
     /// Something is wrong that waiting does not mend.
-    Never(Failure),
+    Never(Error),
 }
 
 impl Reconnect {
@@ -50,7 +55,7 @@ impl Reconnect {
     }
 
     /// A stream ended. `came` tells whether it brought anything, `ever` whether any stream before did.
-    pub(crate) async fn after(&mut self, failure: Failure, came: bool, ever: bool) -> Next {
+    pub(crate) async fn after(&mut self, failure: Error, came: bool, ever: bool) -> Next {
         if came {
             self.failures_in_a_row = 0;
             self.moves = 0;
@@ -74,10 +79,36 @@ impl Reconnect {
                 return Next::Now;
             }
         }
-        if !failure.is_passing() {
+        if !failure.is_transient() {
             return Next::Never(failure);
         }
         let wait = scaled(FIRST_RECONNECT, MAX_RECONNECT, self.failures_in_a_row, random::unit());
         Next::After(failure, wait)
+    }
+}
+
+/// Counts the attempts at something that is more than a call, such as a stream that is shown.
+#[derive(Debug, Default)]
+pub struct Attempts {
+    failed_in_a_row: u32,
+    moves: usize,
+}
+
+impl Attempts {
+    /// What to do after a failed attempt: `None` is to give up, else it is begun again after that time, which
+    /// is zero when it goes on at another address of the market. `came` tells whether it got any further than
+    /// the one before.
+    pub fn after(&mut self, failure: &Error, came: bool, connection: &Connection) -> Option<Duration> {
+        if came {
+            *self = Self::default();
+        }
+        if connection.may_move(failure, self.moves) {
+            self.moves += 1;
+            return Some(Duration::ZERO);
+        }
+        self.moves = 0;
+        self.failed_in_a_row += 1;
+        let again = self.failed_in_a_row < MAX_ATTEMPTS && failure.is_transient();
+        again.then(|| backoff(self.failed_in_a_row, 1.0))
     }
 }

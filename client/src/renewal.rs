@@ -9,7 +9,7 @@ use souk_certs::{
 };
 use tokio::task::JoinHandle;
 
-use crate::{ClientConfig, Connection, Failure, inbox::InboxHandle};
+use crate::{ClientConfig, Connection, Error, inbox::InboxHandle};
 
 /// Follows a party's files until it is dropped.
 #[derive(Debug)]
@@ -35,12 +35,11 @@ impl Renewal {
         config: &ClientConfig,
         bearers: Bearers,
         tell: impl Fn(String) + Send + 'static,
-    ) -> Result<Self, Failure> {
+    ) -> Result<Self, Error> {
         let (files, domain) = (config.credentials.clone(), config.trust_domain.clone());
         // Before the first look at them, so that no change in between is missed.
         let watch = FileWatch::new(files.paths());
-        let mut changed =
-            watch.start().map_err(|error| Failure::io("watch the certificate's files", error))?;
+        let mut changed = watch.start().map_err(|error| Error::io("watch the certificate's files", error))?;
         let mut rotation = Rotation::begin(files, domain, StaleLists::Warn, clock::now())?;
         let task = tokio::spawn(async move {
             while changed.recv().await.is_some() {
@@ -60,7 +59,7 @@ impl Renewal {
 
 impl Bearers {
     /// Answers until when the credentials are valid.
-    fn take_up(&self, credentials: &Arc<Credentials>) -> Result<time::Date, Failure> {
+    fn take_up(&self, credentials: &Arc<Credentials>) -> Result<time::Date, Error> {
         if let Some(connection) = &self.connection {
             connection.take_up(credentials)?;
         }

@@ -10,9 +10,9 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use crate::{
-    Connection, Failure,
+    Error,
     backoff::scaled,
-    failure::{Refusal, Step},
+    error::{Refusal, Step},
 };
 
 /// How often a call is tried at most.
@@ -51,14 +51,14 @@ pub enum Verdict {
 }
 
 /// Decides whether a failed call is worth another attempt.
-pub fn verdict(failure: &Failure) -> Verdict {
+pub fn verdict(failure: &Error) -> Verdict {
     match failure {
-        Failure::Refused(refusal) => refused(refusal),
+        Error::Refused(refusal) => refused(refusal),
         // A name that does not resolve, or a peer that speaks no TLS, will not do so a moment later.
-        Failure::Unreachable { step: Step::Tcp | Step::Call, .. } => {
+        Error::Unreachable { step: Step::Tcp | Step::Call, .. } => {
             Verdict::Repeat { at_least: Duration::ZERO }
         }
-        Failure::NoneReached(failures) => {
+        Error::NoneReached(failures) => {
             let mut verdicts = failures.iter().map(verdict);
             verdicts.find(|verdict| *verdict != Verdict::GiveUp).unwrap_or(Verdict::GiveUp)
         }
@@ -74,32 +74,6 @@ fn refused(refusal: &Refusal) -> Verdict {
         (Code::ResourceExhausted, Some(wait)) => Verdict::Repeat { at_least: wait },
         (Code::Unauthenticated, _) if refusal.is_about_the_token() => Verdict::Renew,
         _ => Verdict::GiveUp,
-    }
-}
-
-/// Counts the attempts at something that is more than a call, such as a stream that is shown.
-#[derive(Debug, Default)]
-pub struct Attempts {
-    failed_in_a_row: u32,
-    moves: usize,
-}
-
-impl Attempts {
-    /// What to do after a failed attempt: `None` is to give up, else it is begun again after that time, which
-    /// is zero when it goes on at another address of the market. `came` tells whether it got any further than
-    /// the one before.
-    pub fn after(&mut self, failure: &Failure, came: bool, connection: &Connection) -> Option<Duration> {
-        if came {
-            *self = Self::default();
-        }
-        if connection.may_move(failure, self.moves) {
-            self.moves += 1;
-            return Some(Duration::ZERO);
-        }
-        self.moves = 0;
-        self.failed_in_a_row += 1;
-        let again = self.failed_in_a_row < MAX_ATTEMPTS && failure.is_passing();
-        again.then(|| backoff(self.failed_in_a_row, 1.0))
     }
 }
 

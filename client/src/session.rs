@@ -24,7 +24,7 @@ use uuid::Uuid;
 pub(crate) use token::TokenKeeper;
 pub(crate) use way::Way;
 
-use crate::{failure::BoxError, timing::Timing};
+use crate::{error::BoxError, timing::Timing};
 
 const PARTY_ID_HEADER: HeaderName = HeaderName::from_static(PARTY_ID);
 

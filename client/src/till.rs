@@ -23,7 +23,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Status, Streaming};
 
 use crate::{
-    Connection, Failure,
+    Connection, Error,
     reconnect::{Next, Reconnect},
 };
 
@@ -61,12 +61,12 @@ pub enum TillNotice {
     /// The stream broke and will be opened again.
     Interrupted {
         /// Why.
-        failure: Failure,
+        failure: Error,
         /// When.
         retry_in: Duration,
     },
     /// The stream ended for good; lines that were not answered may be in or not.
-    Ended(Failure),
+    Ended(Error),
     /// Every line is answered, and the till was closed.
     Done,
 }
@@ -215,7 +215,7 @@ impl Stream {
     }
 
     /// One stream, from its opening to its end. Without a failure the next one is opened at once.
-    async fn stream_once(&mut self) -> ControlFlow<Stopped, Option<Failure>> {
+    async fn stream_once(&mut self) -> ControlFlow<Stopped, Option<Error>> {
         let (messages, outgoing) = mpsc::channel(OUTGOING);
         self.passed_over = false;
         let cursor = *self.taken_in.borrow_and_update();

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 use market::command::Cli;
-use souk_proto::reason::exit;
+use souk_cli::exit;
 use souk_server::{app::OpenError, config::ConfigError};
 
 #[global_allocator]

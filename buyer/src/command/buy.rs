@@ -1,8 +1,8 @@
 //! `buyer buy`.
 
 use clap::Args;
-use souk_cli::{CliSession, parse_money, view::OrderView};
-use souk_client::Failure;
+use souk_cli::{CliSession, Failure, parse_money, view::OrderView};
+use souk_client::error::required;
 use souk_proto::v1::BuyItemRequest;
 
 /// Buy units of an item
@@ -38,6 +38,6 @@ impl Buy {
         if self.dry_run {
             session.printer().say("all is well; nothing was bought");
         }
-        session.printer().one(&OrderView::from(&bought.order.unwrap_or_default()))
+        session.printer().one(&OrderView::from(&required(bought.order, "order")?))
     }
 }

@@ -1,8 +1,8 @@
 //! `buyer cancel`.
 
 use clap::Args;
-use souk_cli::{CliSession, view::OrderView};
-use souk_client::Failure;
+use souk_cli::{CliSession, Failure, view::OrderView};
+use souk_client::error::required;
 use souk_proto::v1::CancelOrderRequest;
 
 /// Cancel an order; its units go back and the seller is told
@@ -23,6 +23,6 @@ impl Cancel {
             ..Default::default()
         };
         let cancelled = session.call(request).await?;
-        session.printer().one(&OrderView::from(&cancelled.order.unwrap_or_default()))
+        session.printer().one(&OrderView::from(&required(cancelled.order, "order")?))
     }
 }

@@ -1,8 +1,7 @@
 //! `buyer categories`.
 
 use clap::Args;
-use souk_cli::{CliSession, Paging, view::CategoryView};
-use souk_client::Failure;
+use souk_cli::{CliSession, Failure, Paging, view::CategoryView};
 use souk_proto::v1::ListCategoriesRequest;
 
 /// List the categories in use

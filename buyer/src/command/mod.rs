@@ -14,8 +14,7 @@ mod watch;
 mod wish;
 
 use clap::Subcommand;
-use souk_cli::{CliSession, Entry, Field, Program};
-use souk_client::Failure;
+use souk_cli::{CliSession, Entry, Failure, Field, Program};
 
 /// The `buyer` program.
 pub(crate) struct Buyer;

@@ -1,8 +1,8 @@
 //! `buyer orders` and `buyer order`.
 
 use clap::Args;
-use souk_cli::{CliSession, OrderFilter, Paging, view::OrderView};
-use souk_client::Failure;
+use souk_cli::{CliSession, Failure, OrderFilter, Paging, view::OrderView};
+use souk_client::error::required;
 use souk_proto::v1::{GetOrderRequest, ListOrdersRequest};
 
 /// List your orders, latest first
@@ -45,6 +45,6 @@ impl Order {
     pub(super) async fn run(self, session: &CliSession) -> Result<(), Failure> {
         let request = GetOrderRequest { order_id: self.order };
         let found = session.call(request).await?;
-        session.printer().one(&OrderView::from(&found.order.unwrap_or_default()))
+        session.printer().one(&OrderView::from(&required(found.order, "order")?))
     }
 }

@@ -3,8 +3,7 @@
 use std::str::FromStr;
 
 use clap::Args;
-use souk_cli::{CliSession, view::OrderView};
-use souk_client::Failure;
+use souk_cli::{CliSession, Failure, view::OrderView};
 use souk_proto::v1::{OrderLine, PlaceOrderRequest};
 
 /// Buy several items, all of them or none; each becomes an order of its own

@@ -1,8 +1,8 @@
 //! `buyer rate`.
 
 use clap::Args;
-use souk_cli::{CliSession, view::RatingView};
-use souk_client::Failure;
+use souk_cli::{CliSession, Failure, view::RatingView};
+use souk_client::error::required;
 use souk_proto::v1::RateItemRequest;
 
 /// Rate an item that you have bought
@@ -31,6 +31,6 @@ impl Rate {
             ..Default::default()
         };
         let rated = session.call(request).await?;
-        session.printer().one(&RatingView::from(&rated.rating.unwrap_or_default()))
+        session.printer().one(&RatingView::from(&required(rated.rating, "rating")?))
     }
 }

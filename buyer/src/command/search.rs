@@ -1,8 +1,7 @@
 //! `buyer search`.
 
 use clap::{Args, ValueEnum};
-use souk_cli::{CliSession, Paging, parse_money, view::ItemView};
-use souk_client::Failure;
+use souk_cli::{CliSession, Failure, Paging, parse_money, view::ItemView};
 use souk_proto::v1::{self, SearchItemRequest};
 
 /// Search items; without words, everything

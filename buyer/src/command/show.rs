@@ -1,8 +1,8 @@
 //! `buyer show`.
 
 use clap::Args;
-use souk_cli::{CliSession, view::ItemView};
-use souk_client::Failure;
+use souk_cli::{CliSession, Failure, view::ItemView};
+use souk_client::error::required;
 use souk_proto::v1::GetItemRequest;
 
 /// Show everything about an item
@@ -16,6 +16,6 @@ impl Show {
     pub(super) async fn run(self, session: &CliSession) -> Result<(), Failure> {
         let request = GetItemRequest { item_id: self.item };
         let found = session.call(request).await?;
-        session.printer().card(&ItemView::from(&found.item.unwrap_or_default()).details())
+        session.printer().card(&ItemView::from(&required(found.item, "item")?).details())
     }
 }

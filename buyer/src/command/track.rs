@@ -3,8 +3,8 @@
 use std::io::{self, IsTerminal as _, Write as _};
 
 use clap::Args;
-use souk_cli::{CliSession, Interrupt, Output, view::RidePositionView};
-use souk_client::{Failure, retry::Attempts};
+use souk_cli::{CliSession, Failure, Interrupt, Output, view::RidePositionView};
+use souk_client::{Attempts, Error};
 use souk_proto::v1::{WatchRideRequest, watch_ride_response::Message};
 use tokio::time::sleep;
 
@@ -22,7 +22,7 @@ enum End {
     /// The ride is over.
     Arrived,
     /// It broke.
-    Broken(Failure),
+    Broken(Error),
 }
 
 impl Track {
@@ -51,7 +51,7 @@ impl Track {
                 End::Broken(failure) => {
                     let connection = session.connection().await?;
                     let Some(wait) = attempts.after(&failure, cursor > before, connection) else {
-                        return Err(failure);
+                        return Err(failure.into());
                     };
                     session.printer().interrupted(&failure, "trying again", wait);
                     sleep(wait).await;

@@ -2,8 +2,8 @@
 
 use clap::Args;
 use serde::Serialize;
-use souk_cli::{CliSession, Interrupt, Shown, format_money, plain, view::ItemView};
-use souk_client::{Failure, retry::Attempts};
+use souk_cli::{CliSession, Failure, Interrupt, Shown, format_money, plain, view::ItemView};
+use souk_client::{Attempts, Error, error::required};
 use souk_proto::v1::{
     self, SearchChange, SearchChangeKind, WatchSearchRequest, watch_search_response::Message,
 };
@@ -37,8 +37,8 @@ impl Line {
         Self { kind, item: ItemView::from(item), sentence }
     }
 
-    fn of(change: &SearchChange) -> Self {
-        let item = change.item.clone().unwrap_or_default();
+    fn of(change: &SearchChange) -> Result<Self, Error> {
+        let item = required(change.item.as_ref(), "item")?;
         let kind = match change.kind() {
             SearchChangeKind::Unspecified | SearchChangeKind::Changed => "changed",
             SearchChangeKind::New => "new",
@@ -48,7 +48,7 @@ impl Line {
         };
         let before = change.previous_unit_price.as_ref();
         let more = before.map(|before| format!(", was {}", format_money(Some(before)))).unwrap_or_default();
-        Self::new(kind, &item, &more)
+        Ok(Self::new(kind, item, &more))
     }
 }
 
@@ -87,7 +87,7 @@ async fn watch(session: &CliSession, request: WatchSearchRequest) -> Result<(), 
         let mut came = 0_u64;
         let failure = follow(session, request.clone(), &mut came).await?;
         let Some(wait) = attempts.after(&failure, came > 0, session.connection().await?) else {
-            return Err(failure);
+            return Err(failure.into());
         };
         session.printer().interrupted(&failure, "beginning again", wait);
         sleep(wait).await;
@@ -95,11 +95,7 @@ async fn watch(session: &CliSession, request: WatchSearchRequest) -> Result<(), 
 }
 
 /// One stream; answers why it ended.
-async fn follow(
-    session: &CliSession,
-    request: WatchSearchRequest,
-    came: &mut u64,
-) -> Result<Failure, Failure> {
+async fn follow(session: &CliSession, request: WatchSearchRequest, came: &mut u64) -> Result<Error, Failure> {
     let connection = session.connection().await?.clone();
     let mut found = match connection.catalog().watch_search(request).await {
         Ok(found) => found.into_inner(),
@@ -124,7 +120,7 @@ async fn follow(
                 session.printer().say("this is all for now; changes follow, Ctrl-C ends")
             }
             Some(Message::Change(change)) => {
-                let line = Line::of(&change);
+                let line = Line::of(&change)?;
                 session.printer().event(&line, &line.sentence)?;
             }
             None => {}

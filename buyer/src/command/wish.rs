@@ -1,8 +1,8 @@
 //! `buyer wish`.
 
 use clap::Subcommand;
-use souk_cli::{CliSession, Paging, view::WishView};
-use souk_client::Failure;
+use souk_cli::{CliSession, Failure, Paging, view::WishView};
+use souk_client::error::required;
 use souk_proto::v1::{AddToWishlistRequest, ListWishlistRequest, RemoveFromWishlistRequest};
 
 /// Your wishlist: you are told when an item on it changes
@@ -39,7 +39,7 @@ async fn add(session: &CliSession, item_id: i64) -> Result<(), Failure> {
     let request_id = session.request_id(None).await?;
     let request = AddToWishlistRequest { request_id, item_id, ..Default::default() };
     let added = session.call(request).await?;
-    session.printer().one(&WishView::from(&added.wish.unwrap_or_default()))
+    session.printer().one(&WishView::from(&required(added.wish, "wish")?))
 }
 
 async fn remove(session: &CliSession, item_id: i64) -> Result<(), Failure> {

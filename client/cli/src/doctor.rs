@@ -3,9 +3,14 @@
 
 use std::{collections::VecDeque, time::Duration};
 
+use crate::{exit, hint};
 use souk_certs::{clock, connector::Dial, credentials::Credentials};
-use souk_client::{ClientConfig, Connection, Failure, Inbox, MarketAddresses, Notice, Seen, follow::follow};
-use souk_proto::{reason::exit, v1};
+use souk_client::{
+    ClientConfig, Connection, Error, Inbox, MarketAddresses, Notice, Seen,
+    error::{Step, required},
+    follow::follow,
+};
+use souk_proto::v1;
 use time::OffsetDateTime;
 use tokio::{
     net::TcpStream,
@@ -96,10 +101,10 @@ impl Findings {
     }
 
     /// Notes a failure, and skips what leans on it: all else, or what is left to be checked at that address.
-    fn fail(&mut self, failure: &Failure) {
-        let remedy = failure.hint().map(str::to_owned);
+    fn fail(&mut self, failure: &Error) {
+        let remedy = hint(failure).map(str::to_owned);
         let at = self.left.front().and_then(|(_, address)| address.clone());
-        self.add(Outcome::Fail(failure.exit_code()), failure.to_string(), remedy);
+        self.add(Outcome::Fail(exit::of_error(failure)), failure.to_string(), remedy);
         while self.left.front().is_some_and(|(_, address)| at.is_none() || *address == at) {
             self.add(Outcome::Skip, "not checked: the step before failed", None);
         }
@@ -133,7 +138,7 @@ impl Findings {
     }
 
     /// The checks of one address, which is the only one in these settings.
-    async fn address(&mut self, config: &ClientConfig, credentials: &Credentials) -> Result<(), Failure> {
+    async fn address(&mut self, config: &ClientConfig, credentials: &Credentials) -> Result<(), Error> {
         self.tcp(config).await?;
         let connection = Connection::with_credentials(config, credentials)?;
         self.tls_and_clock(&connection).await?;
@@ -151,7 +156,7 @@ impl Findings {
         }
     }
 
-    async fn tcp(&mut self, config: &ClientConfig) -> Result<(), Failure> {
+    async fn tcp(&mut self, config: &ClientConfig) -> Result<(), Error> {
         let market = config.market.first();
         let address = (market.host.as_str(), market.port);
         let connecting = timeout(config.timeout, TcpStream::connect(address));
@@ -161,23 +166,21 @@ impl Findings {
                 self.pass(format!("{market}{peer} takes connections"));
                 Ok(())
             }
-            Ok(Err(error)) => Err(Failure::Unreachable {
-                step: souk_client::failure::Step::Tcp,
-                market: market.clone(),
-                source: Box::new(error),
-            }),
-            Err(_) => Err(Failure::TimedOut { market: config.market.clone(), after: config.timeout }),
+            Ok(Err(error)) => {
+                Err(Error::Unreachable { step: Step::Tcp, market: market.clone(), source: Box::new(error) })
+            }
+            Err(_) => Err(Error::TimedOut { market: config.market.clone(), after: config.timeout }),
         }
     }
 
     /// The first call is also the first to tell whether the market took the certificate (TLS 1.3).
-    async fn tls_and_clock(&mut self, connection: &Connection) -> Result<(), Failure> {
+    async fn tls_and_clock(&mut self, connection: &Connection) -> Result<(), Error> {
         let request = v1::IssueTokenRequest {};
         let issued = connection.call(request).await;
         match issued {
             Ok(issued) => {
                 self.pass("the market and you accept each other's certificates");
-                self.clock(issued.issue_time.map_or(0, |time| time.seconds));
+                self.clock(required(issued.issue_time, "issue_time")?.seconds);
                 Ok(())
             }
             Err(failure) if failure.refusal().is_some() => {
@@ -201,16 +204,16 @@ impl Findings {
         }
     }
 
-    async fn identity(&mut self, connection: &Connection) -> Result<(), Failure> {
+    async fn identity(&mut self, connection: &Connection) -> Result<(), Error> {
         let request = v1::WhoAmIRequest {};
         let who = connection.call(request).await?;
-        let account = who.account.unwrap_or_default();
+        let account = required(who.account, "account")?;
         self.pass(format!("you are {} ({})", account.display_name, account.party_id));
         Ok(())
     }
 
     /// Has a test event sent, and waits for it where events are set up to come.
-    async fn events(&mut self, config: &ClientConfig, credentials: &Credentials) -> Result<(), Failure> {
+    async fn events(&mut self, config: &ClientConfig, credentials: &Credentials) -> Result<(), Error> {
         let connection = &Connection::with_credentials(config, credentials)?;
         let text = format!("doctor {}", connection.request_id());
         match config.listen {
@@ -267,13 +270,13 @@ impl Findings {
     }
 }
 
-async fn send_test_event(connection: &Connection, text: &str) -> Result<(), Failure> {
+async fn send_test_event(connection: &Connection, text: &str) -> Result<(), Error> {
     let request_id = connection.request_id();
     let request = v1::TestEventRequest { request_id, text: text.to_owned(), ..Default::default() };
     connection.call(request).await.map(|_| ())
 }
 
-async fn mailbox(connection: &Connection) -> Result<v1::MailboxStatusResponse, Failure> {
+async fn mailbox(connection: &Connection) -> Result<v1::MailboxStatusResponse, Error> {
     connection.call(v1::MailboxStatusRequest {}).await
 }
 
@@ -287,7 +290,7 @@ async fn is_taken_elsewhere(connection: &Connection, before: &v1::MailboxStatusR
             sleep(TAKEN_LOOK).await;
             acknowledged = mailbox(connection).await?.acknowledged_sequence;
         }
-        Ok::<_, Failure>(())
+        Ok::<_, Error>(())
     };
     matches!(timeout(TAKEN_TIMEOUT, taken).await, Ok(Ok(())))
 }

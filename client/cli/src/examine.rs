@@ -1,7 +1,7 @@
 //! `doctor`: prints what the examination found.
 
+use crate::Failure;
 use serde::Serialize;
-use souk_client::Failure;
 
 use super::{CliSession, output::Shown};
 use crate::doctor::{Finding, Outcome, examine as examine_config};
@@ -53,5 +53,5 @@ pub async fn examine(session: &CliSession) -> Result<u8, Failure> {
         Outcome::Fail(code) => Some(code),
         _ => None,
     });
-    Ok(failed.unwrap_or(souk_proto::reason::exit::OK))
+    Ok(failed.unwrap_or(crate::exit::OK))
 }

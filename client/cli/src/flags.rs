@@ -8,11 +8,12 @@ use std::{
     time::Duration,
 };
 
+use crate::Failure;
 use clap::Args;
 use serde::Deserialize;
 use souk_certs::{credentials::CredentialFiles, identity::TrustDomain};
 use souk_client::{
-    CallbackAddress, ClientConfig, Failure,
+    CallbackAddress, ClientConfig,
     config::{self, MarketAddresses, parse_timeout},
     timing::{CallTiming, Timings},
 };

@@ -1,6 +1,6 @@
 //! Ctrl-C and SIGTERM, for commands that go on until then.
 
-use souk_client::Failure;
+use crate::Failure;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// Notices signals from its making on, also while nobody waits for them.

@@ -5,6 +5,8 @@
 
 pub mod doctor;
 mod examine;
+pub mod exit;
+mod failure;
 mod files;
 mod filter;
 mod flags;
@@ -22,6 +24,7 @@ mod shell;
 pub mod view;
 
 pub use examine::examine;
+pub use failure::{Failure, hint};
 pub use filter::{OrderFilter, TimeFilter, wire as wire_time};
 pub use flags::{CommonFlags, Resolved};
 pub use interrupt::Interrupt;

@@ -1,8 +1,7 @@
 //! Events as they come: to an own callback server with `--listen`, else by a stream.
 
-use souk_client::{
-    Failure, Follower, Inbox, Notice, Renewal, follow::follow, inbox::InboxHandle, renewal::Bearers,
-};
+use crate::Failure;
+use souk_client::{Follower, Inbox, Notice, Renewal, follow::follow, inbox::InboxHandle, renewal::Bearers};
 use tokio::sync::mpsc;
 
 use super::{
@@ -114,7 +113,7 @@ fn show(session: &CliSession, notice: Notice) -> Result<(), Failure> {
             session.printer().say(&format!("interrupted ({failure}); trying again in {retry_in:.1?}"));
             Ok(())
         }
-        Notice::Ended(failure) => Err(failure),
+        Notice::Ended(failure) => Err(failure.into()),
     }
 }
 

@@ -1,7 +1,7 @@
 //! Money as people write it: exact, never by way of floating-point numbers.
 
+use crate::Failure;
 use iso_currency::Currency;
-use souk_client::Failure;
 use souk_proto::v1;
 
 /// Reads `12.50 GBP`, `12.50GBP`, `GBP 12.50`, or `12.50` in the default currency.

@@ -1,14 +1,15 @@
 //! Results on standard output, everything else on standard error.
 
 use std::{
+    fmt::Display,
     io::{self, IsTerminal as _, Write as _},
     time::Duration,
 };
 
+use crate::Failure;
 use comfy_table::{Attribute, Cell, ContentArrangement, Table, presets};
 use nu_ansi_term::{Color, Style};
 use serde::{Deserialize, Serialize};
-use souk_client::Failure;
 
 /// How results are written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum, Deserialize)]
@@ -94,7 +95,7 @@ impl Printer {
     }
 
     /// A stream broke, and what is done about it after a time; with none it goes on at another address.
-    pub fn interrupted(&self, failure: &Failure, then: &str, wait: Duration) {
+    pub fn interrupted(&self, failure: &impl Display, then: &str, wait: Duration) {
         if wait.is_zero() {
             self.say(&format!("interrupted ({failure}); {then} at another address"));
         } else {

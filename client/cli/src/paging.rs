@@ -1,7 +1,7 @@
 //! Lists that come in pages.
 
+use crate::Failure;
 use clap::Args;
-use souk_client::Failure;
 
 use super::{CliSession, output::Shown};
 

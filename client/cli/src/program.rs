@@ -7,9 +7,9 @@ use std::{
     process::ExitCode,
 };
 
+use crate::Failure;
+use crate::exit;
 use clap::{ArgMatches, Args as _, CommandFactory, FromArgMatches, Parser, Subcommand, parser::ValueSource};
-use souk_client::Failure;
-use souk_proto::reason::exit;
 
 use super::{CliSession, CommonFlags, examine, listen, menu::Entry, output, shell, view::WhoView};
 
@@ -135,7 +135,7 @@ async fn who_am_i(session: &CliSession) -> Result<(), Failure> {
     let connection = session.connection().await?;
     let answer = connection.call_with_metadata(souk_proto::v1::WhoAmIRequest {}).await?;
     let market = connection.answered_by(&answer);
-    session.printer().card(&WhoView::new(answer.get_ref(), &market))
+    session.printer().card(&WhoView::new(answer.get_ref(), &market)?)
 }
 
 async fn mailbox(session: &CliSession) -> Result<(), Failure> {

@@ -1,6 +1,7 @@
 //! Registering with a callback server: it has to be there, since the market tries it at once.
 
-use souk_client::{Failure, Inbox, Seen};
+use crate::Failure;
+use souk_client::{Error, Inbox, Seen};
 use souk_proto::v1;
 
 use super::CliSession;
@@ -28,10 +29,10 @@ pub async fn callback(session: &CliSession) -> Result<(Option<v1::CallbackAddres
     let listener = match Inbox::bind(address).await {
         Ok(listener) => listener,
         // The shell, or `listen` in another terminal, answers there already.
-        Err(Failure::Io { source, .. }) if source.kind() == std::io::ErrorKind::AddrInUse => {
+        Err(Error::Io { source, .. }) if source.kind() == std::io::ErrorKind::AddrInUse => {
             return Ok((Some(config.callback(address)), Probed(None)));
         }
-        Err(failure) => return Err(failure),
+        Err(failure) => return Err(failure.into()),
     };
     let (inbox, _not_taken) = Inbox::open(listener, &session.credentials()?, Seen::in_memory())?;
     Ok((Some(config.callback(inbox.address())), Probed(Some(inbox))))

@@ -2,8 +2,9 @@
 
 use std::{path::PathBuf, sync::Arc};
 
+use crate::{Failure, hint};
 use souk_certs::{clock, credentials::Credentials, identity::PeerCertificate};
-use souk_client::{ClientConfig, Connection, Failure, Seen};
+use souk_client::{ClientConfig, Connection, Seen};
 use souk_proto::Unary;
 use tokio::sync::OnceCell;
 
@@ -79,7 +80,7 @@ impl CliSession {
                 let connection = Connection::open(config).await?;
                 let printer = self.printer;
                 connection.on_distrust(move |failure| {
-                    let hint = failure.hint().unwrap_or_default();
+                    let hint = hint(failure).unwrap_or_default();
                     printer.say(&format!("warning: {failure}; {hint}; until then other addresses stand in"));
                 });
                 self.warn_of_expiry(connection.certificate());
@@ -103,7 +104,7 @@ impl CliSession {
     /// # Errors
     /// What the last attempt failed with.
     pub async fn call<R: Unary>(&self, request: R) -> Result<R::Response, Failure> {
-        self.connection().await?.call(request).await
+        Ok(self.connection().await?.call(request).await?)
     }
 
     /// A new `request_id`, or the one that the user gave to repeat a call by hand.

@@ -8,13 +8,14 @@ use std::{
     thread,
 };
 
+use crate::Failure;
+use crate::exit;
 use reedline::{
     ColumnarMenu, DefaultCompleter, Emacs, ExternalPrinter, FileBackedHistory, KeyCode, KeyModifiers,
     MenuBuilder as _, Prompt, PromptEditMode, PromptHistorySearch, Reedline, ReedlineEvent, ReedlineMenu,
     Signal, default_emacs_keybindings,
 };
-use souk_client::{Failure, Notice};
-use souk_proto::reason::exit;
+use souk_client::Notice;
 use tokio::sync::{mpsc, oneshot};
 
 use super::{

@@ -1,7 +1,6 @@
 //! A call's place at an address, until its answer has been read to the end.
 
 use std::{
-    error::Error,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
@@ -14,8 +13,8 @@ use souk_certs::connector::Dial;
 use tokio::time::Instant;
 use tonic::{Code, Status, TimeoutExpired, body::Body};
 
-use super::{AtAddress, Shared};
-use crate::failure::{BoxError, causes};
+use super::Shared;
+use crate::error::{AtAddress, BoxError, causes};
 
 /// Counts as a call of its address until it is dropped.
 pub(super) struct Lease {
@@ -95,12 +94,5 @@ impl http_body::Body for Watched {
 
     fn size_hint(&self) -> SizeHint {
         self.body.size_hint()
-    }
-}
-
-impl AtAddress {
-    /// The address that a transport error is of, if it tells.
-    pub(crate) fn of<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a Dial> {
-        causes(error).find_map(|cause| cause.downcast_ref::<Self>()).map(|at| &at.market)
     }
 }

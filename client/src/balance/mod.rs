@@ -35,7 +35,10 @@ use tokio::{
 use tonic::{Status, body::Body, transport::Channel};
 use tower::{Service as _, ServiceExt as _};
 
-use crate::{Failure, MarketAddresses, failure::BoxError};
+use crate::{
+    Error, MarketAddresses,
+    error::{BoxError, NoneReached},
+};
 use choice::{Members, Plan};
 use lease::{Lease, Watched};
 
@@ -64,7 +67,7 @@ struct Shared {
 }
 
 /// Tells somebody of a failure.
-type Tell = Box<dyn Fn(&Failure) + Send>;
+type Tell = Box<dyn Fn(&Error) + Send>;
 
 /// How all of the addresses are dialled.
 #[derive(Clone)]
@@ -77,19 +80,6 @@ struct Dialler {
 /// Which address answered a call; among the extensions of its response.
 #[derive(Clone, Debug)]
 pub(crate) struct AnsweredBy(pub(crate) Dial);
-
-/// A call broke off at an address.
-#[derive(Debug, thiserror::Error)]
-#[error("the call to {market} broke off")]
-pub(crate) struct AtAddress {
-    pub(crate) market: Dial,
-    source: BoxError,
-}
-
-/// Every address was dialled in vain.
-#[derive(Debug, thiserror::Error)]
-#[error("no address of the market can be reached")]
-pub(crate) struct NoneReached(pub(crate) Vec<Arc<DialError>>);
 
 impl Balancer {
     pub(crate) fn new(market: &MarketAddresses, tls: ClientTls, domain: &TrustDomain) -> Self {
@@ -130,7 +120,7 @@ impl Balancer {
     }
 
     /// Has it told, once for each address until that is reached again, when a certificate was turned down.
-    pub(crate) fn on_distrust(&self, tell: impl Fn(&Failure) + Send + 'static) {
+    pub(crate) fn on_distrust(&self, tell: impl Fn(&Error) + Send + 'static) {
         *self.0.tell.lock().unwrap_or_else(PoisonError::into_inner) = Some(Box::new(tell));
     }
 }
@@ -196,7 +186,7 @@ impl Shared {
     }
 
     fn tell_distrust(&self, place: usize, error: &DialError) {
-        let failure = Failure::from_transport(error, &error.target);
+        let failure = Error::from_transport(error, &error.target);
         if !failure.is_about_the_certificate() || !self.members().list[place].is_news_of_distrust() {
             return;
         }

@@ -89,6 +89,30 @@ impl FromStr for MarketAddresses {
     }
 }
 
+impl TryFrom<&str> for MarketAddresses {
+    type Error = AddressesError;
+
+    fn try_from(text: &str) -> Result<Self, AddressesError> {
+        text.parse()
+    }
+}
+
+impl TryFrom<String> for MarketAddresses {
+    type Error = AddressesError;
+
+    fn try_from(text: String) -> Result<Self, AddressesError> {
+        text.parse()
+    }
+}
+
+impl TryFrom<&String> for MarketAddresses {
+    type Error = AddressesError;
+
+    fn try_from(text: &String) -> Result<Self, AddressesError> {
+        text.parse()
+    }
+}
+
 impl fmt::Display for MarketAddresses {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (place, address) in self.0.iter().enumerate() {

@@ -10,7 +10,7 @@ use http::{Request, Response};
 use tonic::{body::Body, transport::Channel};
 use tower::Service;
 
-use crate::{balance::Balancer, failure::BoxError};
+use crate::{balance::Balancer, error::BoxError};
 
 /// What a call is sent on.
 #[derive(Clone, Debug)]

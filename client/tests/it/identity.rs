@@ -3,23 +3,23 @@
 use std::time::Duration;
 
 use souk_client::{
-    ClientConfig, Connection, Failure,
-    failure::{Distrust, Objection, Step},
+    ClientConfig, Connection, Error,
+    error::{Distrust, Objection, Step},
 };
 use souk_proto::v1::WhoAmIRequest;
 use tokio::{io::AsyncWriteExt as _, net::TcpListener};
 
 use crate::world::World;
 
-async fn who_am_i(config: ClientConfig) -> Failure {
+async fn who_am_i(config: ClientConfig) -> Error {
     let connection = Connection::open(&config).await.expect("opened");
     let answer = connection.call(WhoAmIRequest {}).await;
     answer.expect_err("refused")
 }
 
-fn assert_distrust(failure: &Failure, expected: &Distrust) {
+fn assert_distrust(failure: &Error, expected: &Distrust) {
     match failure {
-        Failure::Untrusted { distrust, .. } => assert_eq!(distrust, expected),
+        Error::Untrusted { distrust, .. } => assert_eq!(distrust, expected),
         other => panic!("{other:?}"),
     }
     assert_eq!(failure.exit_code(), 4);
@@ -70,7 +70,7 @@ async fn a_closed_port_is_a_matter_of_the_network() {
     let market = listener.local_addr().expect("an address").to_string().parse().expect("a dial");
     drop(listener);
     let failure = who_am_i(ClientConfig { market, ..world.config(&alice) }).await;
-    assert!(matches!(failure, Failure::Unreachable { step: Step::Tcp, .. }), "{failure:?}");
+    assert!(matches!(failure, Error::Unreachable { step: Step::Tcp, .. }), "{failure:?}");
     assert_eq!(failure.exit_code(), 6);
     assert!(failure.to_string().contains("refused"), "{failure}");
 }
@@ -88,7 +88,7 @@ async fn a_server_without_tls_is_a_matter_of_the_address() {
         }
     });
     let failure = who_am_i(ClientConfig { market, ..world.config(&alice) }).await;
-    assert!(matches!(failure, Failure::Unreachable { step: Step::Tls, .. }), "{failure:?}");
+    assert!(matches!(failure, Error::Unreachable { step: Step::Tls, .. }), "{failure:?}");
     server.abort();
 }
 

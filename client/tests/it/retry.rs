@@ -2,7 +2,7 @@
 
 use std::{collections::HashSet, time::Duration};
 
-use souk_client::{Connection, Failure, retry::MAX_ATTEMPTS};
+use souk_client::{Connection, Error, retry::MAX_ATTEMPTS};
 use souk_proto::{
     Reason,
     v1::{TestEventRequest, TestEventResponse},
@@ -14,7 +14,7 @@ use crate::{
     world::World,
 };
 
-async fn test_event(connection: &Connection) -> Result<TestEventResponse, Failure> {
+async fn test_event(connection: &Connection) -> Result<TestEventResponse, Error> {
     let request = TestEventRequest { request_id: connection.request_id(), ..TestEventRequest::default() };
     connection.call(request).await
 }
@@ -96,6 +96,6 @@ async fn a_market_that_does_not_answer_is_given_up_at_the_deadline() {
     let alice = world.seller("alice").with_timeout(Duration::from_millis(300));
     world.market.set_issuing(false);
     let failure = test_event(&alice).await.expect_err("timed out");
-    assert!(matches!(failure, Failure::TimedOut { .. }), "{failure:?}");
+    assert!(matches!(failure, Error::TimedOut { .. }), "{failure:?}");
     assert_eq!(failure.exit_code(), 6);
 }

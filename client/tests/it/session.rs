@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use souk_client::Failure;
+use souk_client::Error;
 use souk_proto::{
     Reason,
     v1::{TestEventRequest, WhoAmIRequest},
@@ -36,7 +36,7 @@ async fn a_caller_that_gives_up_does_not_take_the_fetch_with_it() {
     world.market.set_issuing(false);
     let hasty = alice.with_timeout(Duration::from_millis(100));
     let gave_up = hasty.call(WhoAmIRequest {}).await;
-    assert!(matches!(gave_up, Err(Failure::TimedOut { .. })), "{gave_up:?}");
+    assert!(matches!(gave_up, Err(Error::TimedOut { .. })), "{gave_up:?}");
     world.market.set_issuing(true);
     alice.call(WhoAmIRequest {}).await.expect("the next caller starts anew");
 }

@@ -12,9 +12,9 @@ use std::{
 
 use souk_cli::doctor::{Outcome, examine};
 use souk_client::{
-    ClientConfig, Connection, Failure, Notice, Seen,
+    ClientConfig, Connection, Error, Notice, Seen,
     balance::{ATTEMPT_DELAY, FROZEN_INTERVAL, FROZEN_TIMEOUT},
-    failure::{Distrust, Objection},
+    error::{Distrust, Objection},
     follow::follow,
 };
 use souk_proto::{
@@ -94,12 +94,12 @@ async fn dead_address() -> SocketAddr {
     listener.local_addr().expect("an address")
 }
 
-async fn who_am_i(connection: &Connection) -> Result<(), Failure> {
+async fn who_am_i(connection: &Connection) -> Result<(), Error> {
     connection.call(WhoAmIRequest {}).await.map(drop)
 }
 
 /// Makes a call that changes something, and answers its id.
-async fn change(connection: &Connection) -> Result<String, Failure> {
+async fn change(connection: &Connection) -> Result<String, Error> {
     let request_id = connection.request_id();
     let request = TestEventRequest { request_id: request_id.clone(), ..TestEventRequest::default() };
     connection.call(request).await?;
@@ -133,7 +133,7 @@ async fn when_all_addresses_are_dead_each_is_named() {
     let world = World::open().await;
     let (alice, dead) = (world.party("seller/alice"), [dead_address().await, dead_address().await]);
     let failure = who_am_i(&connect(&world, &alice, &dead)).await.expect_err("nobody is there");
-    assert!(matches!(failure, Failure::NoneReached(_)), "{failure:?}");
+    assert!(matches!(failure, Error::NoneReached(_)), "{failure:?}");
     for address in dead {
         assert!(failure.to_string().contains(&address.to_string()), "{failure}");
     }
@@ -277,7 +277,7 @@ async fn a_stream_goes_on_at_the_other_address_with_its_cursor_and_without_a_pau
     assert_eq!(pair.markets()[1 - here].script().cursors, [3]);
     pair.gates[1 - here].shut().await;
     match next(&mut notices).await {
-        Notice::Interrupted { failure, .. } => assert!(failure.is_passing(), "{failure}"),
+        Notice::Interrupted { failure, .. } => assert!(failure.is_transient(), "{failure}"),
         other => panic!("{other:?}"),
     }
     pair.markets()[here].script().streams = [sent(&pair.alice, 5, "c")].into();
@@ -326,9 +326,9 @@ async fn distrust_comes_before_what_may_pass_and_other_credentials_are_tried_at_
     let connection = Connection::with_credentials(&config, &credentials).expect("opened");
     let failure = who_am_i(&connection).await.expect_err("one distrusts, one is dead");
     assert_eq!(failure.exit_code(), 4, "{failure}");
-    let Failure::NoneReached(failures) = &failure else { panic!("{failure:?}") };
+    let Error::NoneReached(failures) = &failure else { panic!("{failure:?}") };
     let distrust = Distrust::Ours(Objection::UnknownAuthority);
-    assert!(failures.iter().any(|f| matches!(f, Failure::Untrusted { distrust: d, .. } if *d == distrust)));
+    assert!(failures.iter().any(|f| matches!(f, Error::Untrusted { distrust: d, .. } if *d == distrust)));
     assert!(failure.to_string().contains(&dead.to_string()), "{failure}");
 
     connection.take_up(&world.party("seller/alice").credentials).expect("taken up");

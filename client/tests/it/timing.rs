@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use souk_client::{ClientConfig, Connection, Failure, Timings, timing::CallTiming};
+use souk_client::{ClientConfig, Connection, Error, Timings, timing::CallTiming};
 use souk_proto::{
     Reason,
     v1::{SubscribeRequest, TestEventRequest, TestEventResponse},
@@ -30,7 +30,7 @@ fn timed(world: &World) -> (Connection, Told) {
     (Connection::with_credentials(&config, &alice.credentials).expect("opened"), told)
 }
 
-async fn test_event(connection: &Connection) -> Result<TestEventResponse, Failure> {
+async fn test_event(connection: &Connection) -> Result<TestEventResponse, Error> {
     let request = TestEventRequest { request_id: connection.request_id(), ..TestEventRequest::default() };
     connection.call(request).await
 }

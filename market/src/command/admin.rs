@@ -3,8 +3,8 @@
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
-use souk_cli::{CliSession, CommonFlags, Paging, Shown, report, view::time};
-use souk_client::Failure;
+use souk_cli::{CliSession, CommonFlags, Failure, Paging, Shown, report, view::time};
+use souk_client::error::required;
 use souk_proto::v1;
 
 /// Look after the parties of a market, with an operator's certificate (gen-certs.sh operator NAME)
@@ -68,13 +68,13 @@ async fn carry_out(args: AdminArgs) -> Result<(), Failure> {
             let request_id = session.request_id(None).await?;
             let request = v1::SuspendRequest { request_id, validate_only: false, party_id: party, reason };
             let answer = session.call(request).await?;
-            session.printer().one(&PartyRow::from(&answer.party.unwrap_or_default()))
+            session.printer().one(&PartyRow::from(&required(answer.party, "party")?))
         }
         AdminCommand::Reinstate { party } => {
             let request_id = session.request_id(None).await?;
             let request = v1::ReinstateRequest { request_id, validate_only: false, party_id: party };
             let answer = session.call(request).await?;
-            session.printer().one(&PartyRow::from(&answer.party.unwrap_or_default()))
+            session.printer().one(&PartyRow::from(&required(answer.party, "party")?))
         }
     }
 }

@@ -9,7 +9,7 @@ use std::{
 
 use clap::{Args, Subcommand};
 use serde::{Deserialize, Serialize};
-use souk_proto::reason::exit;
+use souk_cli::exit;
 use souk_server::config::Config;
 use souk_store::{
     self, Reads,

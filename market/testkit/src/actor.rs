@@ -4,7 +4,9 @@ use std::{net::SocketAddr, time::Duration};
 
 use anyhow::{Context as _, bail};
 use souk_certs::{clock, credentials::Credentials, identity::Role};
-use souk_client::{ClientConfig, Connection, Failure, Follower, Inbox, Notice, Seen, follow::follow};
+use souk_client::{
+    ClientConfig, Connection, Error, Follower, Inbox, Notice, Seen, error::required, follow::follow,
+};
 use souk_proto::{Reason, v1};
 use tokio::{sync::mpsc, time::timeout};
 
@@ -50,7 +52,7 @@ impl Actor {
     }
 
     /// Registers, with a callback server at a port of this machine or without one.
-    pub async fn register(&self, callback_port: Option<u16>) -> Result<v1::Account, Failure> {
+    pub async fn register(&self, callback_port: Option<u16>) -> Result<v1::Account, Error> {
         let callback =
             callback_port.map(|port| v1::CallbackAddress { host: String::new(), port: u32::from(port) });
         let request_id = self.connection.request_id();
@@ -64,7 +66,7 @@ impl Actor {
                 v1::RegisterBuyerRequest { request_id, display_name, callback, ..Default::default() };
             self.connection.call(request).await?.account
         };
-        Ok(account.unwrap_or_default())
+        required(account, "account")
     }
 
     /// Opens a callback server, as `listen --listen` does.
@@ -83,18 +85,18 @@ impl Actor {
     }
 
     /// Lists an item.
-    pub async fn sell(&self, item: v1::ItemDraft) -> Result<v1::Item, Failure> {
+    pub async fn sell(&self, item: v1::ItemDraft) -> Result<v1::Item, Error> {
         let request = v1::SellItemRequest {
             request_id: self.connection.request_id(),
             item: Some(item),
             ..Default::default()
         };
         let listed = self.connection.call(request).await?;
-        Ok(listed.item.unwrap_or_default())
+        required(listed.item, "item")
     }
 
     /// Changes an item.
-    pub async fn update(&self, item_id: i64, item: v1::ItemDraft) -> Result<v1::Item, Failure> {
+    pub async fn update(&self, item_id: i64, item: v1::ItemDraft) -> Result<v1::Item, Error> {
         let request = v1::UpdateItemRequest {
             request_id: self.connection.request_id(),
             item_id,
@@ -102,59 +104,59 @@ impl Actor {
             ..Default::default()
         };
         let updated = self.connection.call(request).await?;
-        Ok(updated.item.unwrap_or_default())
+        required(updated.item, "item")
     }
 
     /// Takes an item off the market.
-    pub async fn delete(&self, item_id: i64) -> Result<v1::Item, Failure> {
+    pub async fn delete(&self, item_id: i64) -> Result<v1::Item, Error> {
         let request_id = self.connection.request_id();
         let request = v1::DeleteItemRequest { request_id, item_id, ..Default::default() };
         let deleted = self.connection.call(request).await?;
-        Ok(deleted.item.unwrap_or_default())
+        required(deleted.item, "item")
     }
 
     /// Buys units.
-    pub async fn buy(&self, item_id: i64, quantity: i64) -> Result<v1::Order, Failure> {
+    pub async fn buy(&self, item_id: i64, quantity: i64) -> Result<v1::Order, Error> {
         let request_id = self.connection.request_id();
         self.buy_by(v1::BuyItemRequest { request_id, item_id, quantity, ..Default::default() }).await
     }
 
     /// Buys by a request of one's own.
-    pub async fn buy_by(&self, request: v1::BuyItemRequest) -> Result<v1::Order, Failure> {
+    pub async fn buy_by(&self, request: v1::BuyItemRequest) -> Result<v1::Order, Error> {
         let bought = self.connection.call(request).await?;
-        Ok(bought.order.unwrap_or_default())
+        required(bought.order, "order")
     }
 
     /// Wishes for an item.
-    pub async fn wish(&self, item_id: i64) -> Result<v1::Wish, Failure> {
+    pub async fn wish(&self, item_id: i64) -> Result<v1::Wish, Error> {
         let request_id = self.connection.request_id();
         let request = v1::AddToWishlistRequest { request_id, item_id, ..Default::default() };
         let wished = self.connection.call(request).await?;
-        Ok(wished.wish.unwrap_or_default())
+        required(wished.wish, "wish")
     }
 
     /// Rates an item.
-    pub async fn rate(&self, item_id: i64, stars: i32) -> Result<v1::RatingSummary, Failure> {
+    pub async fn rate(&self, item_id: i64, stars: i32) -> Result<v1::RatingSummary, Error> {
         let request_id = self.connection.request_id();
         let request = v1::RateItemRequest { request_id, item_id, stars, ..Default::default() };
         let rated = self.connection.call(request).await?;
-        Ok(rated.rating.unwrap_or_default())
+        required(rated.rating, "rating")
     }
 
     /// Looks at an item.
-    pub async fn item(&self, item_id: i64) -> Result<v1::Item, Failure> {
+    pub async fn item(&self, item_id: i64) -> Result<v1::Item, Error> {
         let request = v1::GetItemRequest { item_id };
         let found = self.connection.call(request).await?;
-        Ok(found.item.unwrap_or_default())
+        required(found.item, "item")
     }
 
     /// Searches.
-    pub async fn search(&self, request: v1::SearchItemRequest) -> Result<v1::SearchItemResponse, Failure> {
+    pub async fn search(&self, request: v1::SearchItemRequest) -> Result<v1::SearchItemResponse, Error> {
         self.connection.call(request).await
     }
 
     /// Looks at the mailbox.
-    pub async fn mailbox(&self) -> Result<v1::MailboxStatusResponse, Failure> {
+    pub async fn mailbox(&self) -> Result<v1::MailboxStatusResponse, Error> {
         let request = v1::MailboxStatusRequest {};
         self.connection.call(request).await
     }
@@ -200,7 +202,7 @@ impl Ears {
 }
 
 /// Checks that a call was refused for a reason.
-pub fn refused<T>(result: Result<T, Failure>, reason: Reason) -> anyhow::Result<()> {
+pub fn refused<T>(result: Result<T, Error>, reason: Reason) -> anyhow::Result<()> {
     match result {
         Ok(_) => bail!("it was not refused"),
         Err(failure) => match failure.refusal().and_then(|refusal| refusal.reason()) {

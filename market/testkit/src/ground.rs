@@ -1,7 +1,7 @@
 //! A complete market in a temporary folder: authority, certificates, store, server on a loopback port.
 
 use std::{
-    io,
+    fmt, io,
     net::SocketAddr,
     path::Path,
     sync::{Arc, Mutex},
@@ -14,7 +14,7 @@ use souk_certs::{
     credentials::{CredentialFiles, Credentials},
     identity::{Identity, Role, TrustDomain},
 };
-use souk_client::{ClientConfig, Failure};
+use souk_client::{ClientConfig, Error};
 use souk_server::{
     app::{App, OpenError, ServeError},
     clock::Clock,
@@ -98,10 +98,16 @@ pub enum GroundError {
     Serve(#[from] ServeError),
     /// A party's files.
     #[error(transparent)]
-    Client(#[from] Failure),
+    Client(#[from] Error),
     /// The market's task panicked.
     #[error("the market panicked: {0}")]
     Panic(#[from] tokio::task::JoinError),
+}
+
+impl fmt::Debug for Ground {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Ground").field("address", &self.address).finish_non_exhaustive()
+    }
 }
 
 impl Ground {
@@ -214,8 +220,8 @@ impl Ground {
     /// The same with any files.
     pub fn channel_with(&self, files: &CredentialFiles) -> Result<Channel, GroundError> {
         let domain = TrustDomain::default();
-        let credentials = Credentials::load(files, &domain, clock::now()).map_err(Failure::from)?;
-        let tls = souk_certs::client::ClientTls::new(&credentials).map_err(Failure::Tls)?;
+        let credentials = Credentials::load(files, &domain, clock::now()).map_err(Error::from)?;
+        let tls = souk_certs::client::ClientTls::new(&credentials).map_err(Error::Tls)?;
         let options = ConnectOptions::default();
         Ok(connector::channel(self.address.into(), Identity::Market, tls, &domain, options))
     }

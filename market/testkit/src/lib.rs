@@ -1,7 +1,19 @@
 //! A Souk market in a temporary folder, for tests, measurements and demos.
 //!
+//! For the tests of a program that uses a market, one line is enough:
+//!
+//! ```no_run
+//! # async fn test() -> Result<(), souk_testkit::MarketError> {
+//! let market = souk_testkit::Market::start().await?;
+//! let bob = market.buyer("bob").await?;
+//! # Ok(()) }
+//! ```
+//!
+//! The modules below are what it is made of, and what the project's own tests use.
+//!
 //! | module | purpose |
 //! |---|---|
+//! | [`Market`] | a market in memory with registered parties |
 //! | [`ground`] | a complete market: authority, certificates, store, server on a loopback port |
 //! | [`actor`] | a seller or buyer that trades there over real mutual TLS |
 //! | [`database`] | a private PostgreSQL server |
@@ -14,10 +26,13 @@ pub mod actor;
 pub mod database;
 pub mod gate;
 pub mod ground;
+mod market;
 pub mod postgres;
 #[cfg(feature = "screen")]
 pub mod screen;
 pub mod terminal;
+
+pub use market::{Market, MarketError};
 
 use std::{future::Future, time::Duration};
 

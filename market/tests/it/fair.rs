@@ -2,7 +2,7 @@
 //! just as the command lines do.
 
 use souk_certs::identity::Role;
-use souk_client::{Connection, Failure};
+use souk_client::{Connection, Error};
 use souk_proto::{Reason, v1};
 pub(crate) use souk_testkit::{PATIENCE, eventually};
 use souk_testkit::{
@@ -112,13 +112,13 @@ impl Party {
         self.connection.request_id()
     }
 
-    pub(crate) async fn register_as_seller(&self, name: &str) -> Result<v1::Account, Failure> {
+    pub(crate) async fn register_as_seller(&self, name: &str) -> Result<v1::Account, Error> {
         let registered =
             call!(self, RegisterSellerRequest { request_id: self.request_id(), display_name: name.into() })?;
         Ok(registered.account.unwrap())
     }
 
-    pub(crate) async fn sell(&self, item: v1::ItemDraft) -> Result<v1::Item, Failure> {
+    pub(crate) async fn sell(&self, item: v1::ItemDraft) -> Result<v1::Item, Error> {
         let sold = call!(self, SellItemRequest { request_id: self.request_id(), item: Some(item) })?;
         Ok(sold.item.unwrap())
     }
@@ -128,7 +128,7 @@ impl Party {
         self.sell(draft("Lamp", "home/light", 1_250, quantity)).await.unwrap().item_id
     }
 
-    pub(crate) async fn update(&self, item_id: i64, item: v1::ItemDraft) -> Result<v1::Item, Failure> {
+    pub(crate) async fn update(&self, item_id: i64, item: v1::ItemDraft) -> Result<v1::Item, Error> {
         let updated = call!(
             self,
             UpdateItemRequest { request_id: self.request_id(), item_id: item_id, item: Some(item) }
@@ -136,12 +136,12 @@ impl Party {
         Ok(updated.item.unwrap())
     }
 
-    pub(crate) async fn delete(&self, item_id: i64) -> Result<v1::Item, Failure> {
+    pub(crate) async fn delete(&self, item_id: i64) -> Result<v1::Item, Error> {
         let deleted = call!(self, DeleteItemRequest { request_id: self.request_id(), item_id: item_id })?;
         Ok(deleted.item.unwrap())
     }
 
-    pub(crate) async fn buy(&self, item_id: i64, quantity: i64) -> Result<v1::Order, Failure> {
+    pub(crate) async fn buy(&self, item_id: i64, quantity: i64) -> Result<v1::Order, Error> {
         self.buy_as(self.request_id(), item_id, quantity).await
     }
 
@@ -150,24 +150,24 @@ impl Party {
         request_id: String,
         item_id: i64,
         quantity: i64,
-    ) -> Result<v1::Order, Failure> {
+    ) -> Result<v1::Order, Error> {
         let bought =
             call!(self, BuyItemRequest { request_id: request_id, item_id: item_id, quantity: quantity })?;
         Ok(bought.order.unwrap())
     }
 
-    pub(crate) async fn rate(&self, item_id: i64, stars: i32) -> Result<v1::RatingSummary, Failure> {
+    pub(crate) async fn rate(&self, item_id: i64, stars: i32) -> Result<v1::RatingSummary, Error> {
         let rated =
             call!(self, RateItemRequest { request_id: self.request_id(), item_id: item_id, stars: stars })?;
         Ok(rated.rating.unwrap())
     }
 
-    pub(crate) async fn wish(&self, item_id: i64) -> Result<v1::Wish, Failure> {
+    pub(crate) async fn wish(&self, item_id: i64) -> Result<v1::Wish, Error> {
         let wished = call!(self, AddToWishlistRequest { request_id: self.request_id(), item_id: item_id })?;
         Ok(wished.wish.unwrap())
     }
 
-    pub(crate) async fn item(&self, item_id: i64) -> Result<v1::Item, Failure> {
+    pub(crate) async fn item(&self, item_id: i64) -> Result<v1::Item, Error> {
         let found = call!(self, GetItemRequest { item_id: item_id })?;
         Ok(found.item.unwrap())
     }
@@ -183,11 +183,9 @@ impl Party {
 }
 
 /// The reason of a refusal; panics when the call went well or failed otherwise.
-pub(crate) fn reason<T: std::fmt::Debug>(result: Result<T, Failure>) -> Reason {
+pub(crate) fn reason<T: std::fmt::Debug>(result: Result<T, Error>) -> Reason {
     match result {
-        Err(Failure::Refused(refusal)) => {
-            refusal.reason().unwrap_or_else(|| panic!("no reason: {refusal:?}"))
-        }
+        Err(Error::Refused(refusal)) => refusal.reason().unwrap_or_else(|| panic!("no reason: {refusal:?}")),
         other => panic!("not refused: {other:?}"),
     }
 }

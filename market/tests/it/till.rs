@@ -1,6 +1,6 @@
 //! A till's end of SyncInventory, for the tests: message by message, so that nothing is made good behind their backs.
 
-use souk_client::{Connection, Failure};
+use souk_client::{Connection, Error};
 use souk_proto::v1::{
     self, SyncAcknowledgement, SyncLine, sync_acknowledgement::Result as Told,
     sync_inventory_request::Message, sync_inventory_response::Message as Answer, sync_line,
@@ -31,7 +31,7 @@ pub(crate) struct Raw {
     answers: Streaming<v1::SyncInventoryResponse>,
 }
 
-pub(crate) async fn raw(connection: &Connection, first: Vec<Message>) -> Result<Raw, Failure> {
+pub(crate) async fn raw(connection: &Connection, first: Vec<Message>) -> Result<Raw, Error> {
     let (messages, stream) = mpsc::channel(1_000);
     for message in first {
         messages.try_send(v1::SyncInventoryRequest { message: Some(message) }).unwrap();
@@ -92,7 +92,7 @@ impl Raw {
     }
 
     /// Reads to the end, which is to be a refusal.
-    pub(crate) async fn failure(&mut self, connection: &Connection) -> Failure {
+    pub(crate) async fn failure(&mut self, connection: &Connection) -> Error {
         loop {
             match self.message().await {
                 Ok(Some(_)) => {}

@@ -8,7 +8,7 @@ use souk_certs::{
     credentials::CredentialFiles,
     identity::{Identity, Role, TrustDomain},
 };
-use souk_client::{Connection, Failure};
+use souk_client::Error;
 use souk_proto::{Reason, v1, v1::notification_service_client::NotificationServiceClient};
 use souk_testkit::{
     actor::{Actor, draft, refused},
@@ -44,7 +44,7 @@ attacks!(
 
 const HERE: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 
-async fn register_at(actor: &Actor, host: &str, port: u32) -> Result<v1::Account, Failure> {
+async fn register_at(actor: &Actor, host: &str, port: u32) -> Result<v1::Account, Error> {
     let request = v1::RegisterSellerRequest {
         request_id: actor.connection.request_id(),
         display_name: actor.name.clone(),

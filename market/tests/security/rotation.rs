@@ -11,7 +11,6 @@ use std::{
 
 use rustls::pki_types::CertificateDer;
 use souk_certs::{clock, identity::Role};
-use souk_client::Connection;
 use souk_proto::{Reason, v1, v1::event_service_client::EventServiceClient};
 use souk_testkit::actor::Actor;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};

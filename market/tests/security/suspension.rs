@@ -2,7 +2,6 @@
 
 use prost::Message;
 use souk_certs::identity::Role;
-use souk_client::Connection;
 use souk_proto::{Reason, v1};
 use souk_testkit::actor::{Actor, draft, refused};
 use tonic::Code;

@@ -1,8 +1,8 @@
 //! `seller delete`.
 
 use clap::Args;
-use souk_cli::{CliSession, view::ItemView};
-use souk_client::Failure;
+use souk_cli::{CliSession, Failure, view::ItemView};
+use souk_client::error::required;
 use souk_proto::v1::DeleteItemRequest;
 
 /// Take an item off the market; its orders stay, wishing buyers are told
@@ -27,7 +27,7 @@ impl Delete {
             ..Default::default()
         };
         let deleted = session.call(request).await?;
-        let item = deleted.item.unwrap_or_default();
+        let item = required(deleted.item, "item")?;
         session.printer().say(&format!("off the market, with {} units withdrawn:", item.quantity));
         session.printer().one(&ItemView::from(&item))
     }

@@ -8,8 +8,8 @@ use std::{
 
 use clap::Args;
 use serde::Serialize;
-use souk_cli::{CliSession, format_money};
-use souk_client::Failure;
+use souk_cli::{CliSession, Failure, format_money};
+use souk_client::error::required;
 use souk_proto::v1::{ExportItemsRequest, Item};
 
 use super::import::Format;
@@ -82,7 +82,7 @@ impl Export {
         let opened = connection.seller().export_items(ExportItemsRequest {}).await;
         let mut items = match opened {
             Ok(items) => items.into_inner(),
-            Err(status) => return Err(connection.explain(status).await),
+            Err(status) => return Err(connection.explain(status).await.into()),
         };
         let file = self.file.unwrap_or_else(|| PathBuf::from("-"));
         let format = Format::of(self.format, &file);
@@ -99,14 +99,14 @@ impl Export {
         loop {
             match items.message().await {
                 Ok(Some(message)) => {
-                    writer.put(&Row::of(&message.item.unwrap_or_default())).map_err(failed)?;
+                    writer.put(&Row::of(&required(message.item, "item")?)).map_err(failed)?;
                     count += 1;
                 }
                 Ok(None) => break,
                 Err(status) => {
                     let failure = connection.explain(status).await;
                     session.printer().say(&format!("the file is not whole: it has {count} items"));
-                    return Err(failure);
+                    return Err(failure.into());
                 }
             }
         }

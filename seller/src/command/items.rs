@@ -1,8 +1,7 @@
 //! `seller items`.
 
 use clap::Args;
-use souk_cli::{CliSession, Paging, view::ItemView};
-use souk_client::Failure;
+use souk_cli::{CliSession, Failure, Paging, view::ItemView};
 use souk_proto::v1::DisplaySellerItemsRequest;
 
 /// Display your items

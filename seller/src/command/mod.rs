@@ -14,8 +14,7 @@ mod till;
 mod update;
 
 use clap::Subcommand;
-use souk_cli::{CliSession, Entry, Field, Program};
-use souk_client::Failure;
+use souk_cli::{CliSession, Entry, Failure, Field, Program};
 
 /// The `seller` program.
 pub(crate) struct Seller;

@@ -1,8 +1,8 @@
 //! `seller ship`, `seller deliver` and `seller cancel`.
 
 use clap::Args;
-use souk_cli::{CliSession, view::OrderView};
-use souk_client::Failure;
+use souk_cli::{CliSession, Failure, view::OrderView};
+use souk_client::error::required;
 use souk_proto::v1::{CancelSaleRequest, DeliverSaleRequest, ShipSaleRequest};
 
 /// Say that an order is on its way; the buyer is told
@@ -43,7 +43,7 @@ impl Ship {
         let request_id = session.request_id(self.request_id.as_ref()).await?;
         let request = ShipSaleRequest { request_id, order_id: self.order, ..Default::default() };
         let shipped = session.call(request).await?;
-        session.printer().one(&OrderView::from(&shipped.order.unwrap_or_default()))
+        session.printer().one(&OrderView::from(&required(shipped.order, "order")?))
     }
 }
 
@@ -52,7 +52,7 @@ impl Deliver {
         let request_id = session.request_id(self.request_id.as_ref()).await?;
         let request = DeliverSaleRequest { request_id, order_id: self.order, ..Default::default() };
         let delivered = session.call(request).await?;
-        session.printer().one(&OrderView::from(&delivered.order.unwrap_or_default()))
+        session.printer().one(&OrderView::from(&required(delivered.order, "order")?))
     }
 }
 
@@ -65,6 +65,6 @@ impl Cancel {
             ..Default::default()
         };
         let cancelled = session.call(request).await?;
-        session.printer().one(&OrderView::from(&cancelled.order.unwrap_or_default()))
+        session.printer().one(&OrderView::from(&required(cancelled.order, "order")?))
     }
 }

@@ -1,8 +1,8 @@
 //! `seller register`.
 
 use clap::Args;
-use souk_cli::{CliSession, registering, view::AccountView};
-use souk_client::Failure;
+use souk_cli::{CliSession, Failure, registering, view::AccountView};
+use souk_client::error::required;
 use souk_proto::v1::RegisterSellerRequest;
 
 /// Open your account, or change its name and callback address
@@ -29,6 +29,6 @@ impl Register {
         };
         let registered = session.call(request).await;
         inbox.close().await;
-        session.printer().card(&AccountView::from(&registered?.account.unwrap_or_default()))
+        session.printer().card(&AccountView::from(&required(registered?.account, "account")?))
     }
 }

@@ -6,10 +6,10 @@ use std::str::FromStr;
 
 use clap::{Args, Subcommand};
 use souk_cli::{
-    CliSession,
+    CliSession, Failure,
     view::{RideView, parse_location},
 };
-use souk_client::Failure;
+use souk_client::error::required;
 use souk_proto::v1::{EndRideRequest, Location, RideKind, RideStop, StartRideRequest};
 
 use positions::Track;
@@ -96,7 +96,7 @@ impl Start {
             stops: self.stops.iter().map(|stop| stop.0).collect(),
         };
         let started = session.call(request).await?;
-        session.printer().card(&RideView::from(&started.ride.unwrap_or_default()))
+        session.printer().card(&RideView::from(&required(started.ride, "ride")?))
     }
 }
 
@@ -105,7 +105,7 @@ impl End {
         let request_id = session.request_id(self.request_id.as_ref()).await?;
         let request = EndRideRequest { request_id, ride_id: self.ride, ..Default::default() };
         let ended = session.call(request).await?;
-        session.printer().card(&RideView::from(&ended.ride.unwrap_or_default()))
+        session.printer().card(&RideView::from(&required(ended.ride, "ride")?))
     }
 }
 

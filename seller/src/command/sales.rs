@@ -1,12 +1,12 @@
 //! `seller sales`.
 
 use clap::{Args, ValueEnum};
+use souk_certs::clock;
 use souk_cli::{
-    CliSession, OrderFilter, Paging,
+    CliSession, Failure, OrderFilter, Paging,
     view::{DaySalesView, ItemSalesView, OrderView},
     wire_time,
 };
-use souk_client::Failure;
 use souk_proto::v1::{ListSalesRequest, SummarizeSalesRequest};
 use time::{Duration, OffsetDateTime};
 
@@ -62,7 +62,7 @@ impl Sales {
     }
 
     async fn sum_up(self, session: &CliSession, by: By) -> Result<(), Failure> {
-        let now = OffsetDateTime::now_utc();
+        let now = clock::now();
         let until = self.filter.time.until().unwrap_or_else(|| wire_time(now + Duration::SECOND));
         let first = OffsetDateTime::from_unix_timestamp(until.seconds).unwrap_or(now) - SUMMARY;
         let from =

@@ -1,8 +1,8 @@
 //! `seller sell`.
 
 use clap::Args;
-use souk_cli::{CliSession, parse_money, view::ItemView};
-use souk_client::Failure;
+use souk_cli::{CliSession, Failure, parse_money, view::ItemView};
+use souk_client::error::required;
 use souk_proto::v1::{ItemDraft, SellItemRequest};
 
 /// List a new item
@@ -53,6 +53,6 @@ impl Sell {
         if self.dry_run {
             session.printer().say("all is well; nothing was listed");
         }
-        session.printer().one(&ItemView::from(&listed.item.unwrap_or_default()))
+        session.printer().one(&ItemView::from(&required(listed.item, "item")?))
     }
 }

@@ -1,8 +1,7 @@
 //! `seller till`.
 
 use clap::Subcommand;
-use souk_cli::{CliSession, view::TillView};
-use souk_client::Failure;
+use souk_cli::{CliSession, Failure, view::TillView};
 use souk_proto::v1::{ListTillsRequest, RemoveTillRequest};
 
 /// Your tills: the programs that keep count of stock with `seller sync`

@@ -1,8 +1,8 @@
 //! `seller update`.
 
 use clap::Args;
-use souk_cli::{CliSession, parse_money, view::ItemView};
-use souk_client::Failure;
+use souk_cli::{CliSession, Failure, parse_money, view::ItemView};
+use souk_client::error::required;
 use souk_proto::v1::{ItemDraft, UpdateItemRequest};
 
 /// Change an item: price, stock, name, description, category; wishing buyers are told
@@ -74,7 +74,7 @@ impl Update {
         if self.dry_run {
             session.printer().say("all is well; nothing was changed");
         }
-        session.printer().one(&ItemView::from(&updated.item.unwrap_or_default()))
+        session.printer().one(&ItemView::from(&required(updated.item, "item")?))
     }
 }
 

@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 use souk_certs::connector::Dial;
+use souk_client::{Error, error::required};
 use souk_proto::v1;
 
 use super::{or_dash, time};
@@ -75,9 +76,12 @@ pub struct WhoView {
 
 impl WhoView {
     /// As the market at this address answered.
-    pub fn new(who: &v1::WhoAmIResponse, market: &Dial) -> Self {
-        let certificate = who.certificate.clone().unwrap_or_default();
-        Self {
+    ///
+    /// # Errors
+    /// The answer lacks the certificate.
+    pub fn new(who: &v1::WhoAmIResponse, market: &Dial) -> Result<Self, Error> {
+        let certificate = required(who.certificate.as_ref(), "certificate")?;
+        Ok(Self {
             account: who.account.as_ref().map(AccountView::from),
             spiffe_id: plain(&certificate.spiffe_id),
             serial_number: plain(&certificate.serial_number),
@@ -87,7 +91,7 @@ impl WhoView {
             token_expire_time: who.token.as_ref().and_then(|token| time(token.expire_time.as_ref())),
             peer_address: plain(&who.peer_address),
             market: market.to_string(),
-        }
+        })
     }
 }
 

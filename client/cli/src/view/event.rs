@@ -125,7 +125,7 @@ impl Shown for EventView {
 pub fn sentence(event: &v1::Event) -> String {
     match &event.kind {
         Some(Kind::OrderPlaced(placed)) => {
-            let order = placed.order.clone().unwrap_or_default();
+            let Some(order) = &placed.order else { return incomplete("order") };
             format!(
                 "sold: {} × {} to {} for {} (order {}, {} left)",
                 order.quantity,
@@ -137,8 +137,8 @@ pub fn sentence(event: &v1::Event) -> String {
             )
         }
         Some(Kind::OrderCancelled(cancelled)) => {
-            let order = cancelled.order.clone().unwrap_or_default();
-            let what = format!("cancelled: {}", parcel(&order));
+            let Some(order) = &cancelled.order else { return incomplete("order") };
+            let what = format!("cancelled: {}", parcel(order));
             match order.cancelled_by() {
                 v1::Role::Seller => {
                     format!("{what} by {}: {}", plain(&order.seller_name), plain(&order.cancel_reason))
@@ -151,15 +151,15 @@ pub fn sentence(event: &v1::Event) -> String {
             }
         }
         Some(Kind::OrderShipped(shipped)) => {
-            let order = shipped.order.clone().unwrap_or_default();
-            format!("on its way: {} from {}", parcel(&order), plain(&order.seller_name))
+            let Some(order) = &shipped.order else { return incomplete("order") };
+            format!("on its way: {} from {}", parcel(order), plain(&order.seller_name))
         }
         Some(Kind::OrderDelivered(delivered)) => {
-            let order = delivered.order.clone().unwrap_or_default();
-            format!("delivered: {} from {}", parcel(&order), plain(&order.seller_name))
+            let Some(order) = &delivered.order else { return incomplete("order") };
+            format!("delivered: {} from {}", parcel(order), plain(&order.seller_name))
         }
         Some(Kind::ItemUpdated(updated)) => {
-            let item = updated.item.clone().unwrap_or_default();
+            let Some(item) = &updated.item else { return incomplete("item") };
             let stock =
                 if item.quantity == 0 { "sold out".into() } else { format!("{} in stock", item.quantity) };
             let (name, price) = (plain(&item.name), format_money(item.unit_price.as_ref()));
@@ -183,6 +183,11 @@ pub fn sentence(event: &v1::Event) -> String {
         Some(Kind::TestNotice(test)) => format!("test: {}", plain(&test.text)),
         None => "something happened that this version does not know of; update it to see more".to_owned(),
     }
+}
+
+/// An event that breaks the contract, in words.
+fn incomplete(field: &str) -> String {
+    format!("the market sent an event without its {field}, which the contract requires")
 }
 
 fn parcel(order: &v1::Order) -> String {

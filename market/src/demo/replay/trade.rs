@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use anyhow::Context as _;
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use souk_certs::identity::Role;
+use souk_client::error::required;
 use souk_proto::v1;
 use souk_testkit::{
     actor::{Actor, pounds},
@@ -89,7 +90,7 @@ impl Trade {
         let mut books = Books::default();
         for purchase in &log.purchases {
             let order = self.buy(purchase).await.with_context(|| format!("line {}", purchase.line))?;
-            books.add(order.quantity, order.total_price.unwrap_or_default().amount_minor);
+            books.add(order.quantity, required(order.total_price, "total_price")?.amount_minor);
         }
         Ok(books)
     }
@@ -147,7 +148,7 @@ impl Trade {
                 let request = v1::ListSalesRequest { page_size: PAGE, page_token, ..Default::default() };
                 let page = seller.connection.call(request).await?;
                 for order in page.orders {
-                    books.add(order.quantity, order.total_price.unwrap_or_default().amount_minor);
+                    books.add(order.quantity, required(order.total_price, "total_price")?.amount_minor);
                 }
                 page_token = page.next_page_token;
                 if page_token.is_empty() {

@@ -2,6 +2,7 @@
 
 use anyhow::{bail, ensure};
 use souk_certs::identity::Role;
+use souk_client::error::required;
 use souk_proto::{
     Reason,
     v1::{self, session_service_client::SessionServiceClient},
@@ -60,7 +61,7 @@ async fn registers_again(scene: &Scene) -> anyhow::Result<()> {
 async fn who_am_i(scene: &Scene) -> anyhow::Result<()> {
     let request = v1::WhoAmIRequest {};
     let who = scene.alice.connection.call(request).await?;
-    let certificate = who.certificate.unwrap_or_default();
+    let certificate = required(who.certificate, "certificate")?;
     let expected = format!("spiffe://souk.internal/seller/{}", scene.alice.id());
     ensure!(certificate.spiffe_id == expected, "{} instead of {expected}", certificate.spiffe_id);
     ensure!(who.token.is_some() && who.account.is_some(), "token or account is missing");
@@ -91,7 +92,7 @@ async fn without_certificate(scene: &Scene) -> anyhow::Result<()> {
     let refused = mallory.call(v1::IssueTokenRequest {}).await;
     elsewhere.close().await?;
     match refused {
-        Err(souk_client::Failure::Untrusted { .. }) => Ok(()),
+        Err(souk_client::Error::Untrusted { .. }) => Ok(()),
         other => bail!("{other:?}"),
     }
 }

@@ -1,6 +1,7 @@
 //! Listing items, changing them, finding them.
 
 use anyhow::ensure;
+use souk_client::error::required;
 use souk_proto::{Reason, v1};
 use souk_testkit::actor::{draft, pounds, refused};
 
@@ -93,7 +94,7 @@ async fn update(scene: &Scene) -> anyhow::Result<()> {
         quantity_delta: Some(5),
         ..Default::default()
     };
-    let restocked = scene.alice.connection.call(request).await?.item.unwrap_or_default();
+    let restocked = required(scene.alice.connection.call(request).await?.item, "item")?;
     ensure!(restocked.quantity == 15, "{restocked:?}");
     Ok(())
 }
@@ -141,7 +142,7 @@ async fn import(scene: &Scene) -> anyhow::Result<()> {
         scene.carol.connection.seller().export_items(v1::ExportItemsRequest {}).await?.into_inner();
     let mut again = Vec::new();
     while let Some(message) = exported.message().await? {
-        let item = message.item.unwrap_or_default();
+        let item = required(message.item, "item")?;
         if !item.sku.is_empty() {
             again.push(v1::ItemDraft {
                 sku: Some(item.sku),

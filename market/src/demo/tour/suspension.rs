@@ -2,6 +2,7 @@
 
 use anyhow::ensure;
 use souk_certs::identity::Role;
+use souk_client::error::required;
 use souk_proto::{Reason, v1};
 use souk_testkit::actor::{Actor, refused};
 
@@ -22,7 +23,7 @@ pub(super) async fn tour(log: &mut Log, scene: &mut Scene) {
     log.step("reinstated, it goes on as before", &["AdminService/Reinstate"], reinstates(scene)).await;
 }
 
-async fn list(actor: &Actor) -> Result<v1::ListPartiesResponse, souk_client::Failure> {
+async fn list(actor: &Actor) -> Result<v1::ListPartiesResponse, souk_client::Error> {
     actor.connection.call(v1::ListPartiesRequest::default()).await
 }
 
@@ -46,7 +47,7 @@ async fn suspends(scene: &Scene) -> anyhow::Result<()> {
         reason: "sells what is not hers".into(),
         ..Default::default()
     };
-    let party = olga.connection.call(request).await?.party.unwrap_or_default();
+    let party = required(olga.connection.call(request).await?.party, "party")?;
     ensure!(party.suspension.is_some(), "she is not suspended");
     ensure!(stream.next().await.is_err(), "her stream goes on");
     stream.close().await;
@@ -66,7 +67,7 @@ async fn reinstates(scene: &Scene) -> anyhow::Result<()> {
         party_id: scene.alice.id(),
         ..Default::default()
     };
-    let party = olga.connection.call(request).await?.party.unwrap_or_default();
+    let party = required(olga.connection.call(request).await?.party, "party")?;
     ensure!(party.suspension.is_none(), "she is still suspended");
     ensure!(scene.alice.item(scene.lamp).await?.item_id == scene.lamp, "another item");
     scene.bob.buy(scene.lamp, 1).await?;

@@ -1,6 +1,7 @@
 //! Buying, wishing, rating.
 
 use anyhow::ensure;
+use souk_client::error::required;
 use souk_proto::{Reason, v1};
 use souk_testkit::actor::{draft, pounds, refused};
 use tokio::task::JoinSet;
@@ -111,7 +112,7 @@ async fn cancel(scene: &Scene) -> anyhow::Result<()> {
     let order_id = scene.dave.buy(scene.lamp, 3).await?.order_id;
     let request_id = scene.dave.connection.request_id();
     let request = v1::CancelOrderRequest { request_id, order_id, ..Default::default() };
-    let cancelled = scene.dave.connection.call(request).await?.order.unwrap_or_default();
+    let cancelled = required(scene.dave.connection.call(request).await?.order, "order")?;
     ensure!(cancelled.status() == v1::OrderStatus::Cancelled, "{cancelled:?}");
     ensure!(scene.dave.item(scene.lamp).await?.quantity == before, "the units are not back");
     Ok(())

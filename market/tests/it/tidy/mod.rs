@@ -148,7 +148,7 @@ fn the_readme_lists_every_reason_with_its_hint_and_exit_code() {
         let hint = reason.hint();
         let row = |line: &str| {
             line.starts_with(&format!("| `{reason}` |"))
-                && line.contains(&format!("| {} |", reason.exit_code()))
+                && line.contains(&format!("| {} |", souk_cli::exit::of_reason(**reason)))
                 && line.ends_with(&format!("| {hint} |"))
         };
         !readme.lines().any(row)

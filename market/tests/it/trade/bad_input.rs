@@ -1,6 +1,6 @@
 //! Malformed values: a clear answer that names every wrong field, and nothing half done.
 
-use souk_client::Failure;
+use souk_client::Error;
 use souk_proto::{Reason, v1};
 
 use crate::fair::{Fair, Party, call, draft, on_every_store, pounds, reason};
@@ -14,9 +14,9 @@ on_every_store!(
     page_sizes_and_search_filters_out_of_bounds_are_refused,
 );
 
-fn wrong_fields<T: std::fmt::Debug>(result: Result<T, Failure>) -> Vec<String> {
+fn wrong_fields<T: std::fmt::Debug>(result: Result<T, Error>) -> Vec<String> {
     match result {
-        Err(Failure::Refused(refusal)) => {
+        Err(Error::Refused(refusal)) => {
             assert_eq!(refusal.reason(), Some(Reason::InvalidField));
             refusal.violations().iter().map(|violation| violation.field.clone()).collect()
         }
@@ -65,7 +65,7 @@ async fn one_mebibyte_of_name_is_refused(fair: &Fair) {
     // A message past the limit never reaches the service.
     let name = "x".repeat(1 << 20);
     match alice.sell(draft(&name, "home", 1, 1)).await {
-        Err(Failure::Refused(refusal)) => assert_eq!(refusal.code(), tonic::Code::OutOfRange),
+        Err(Error::Refused(refusal)) => assert_eq!(refusal.code(), tonic::Code::OutOfRange),
         other => panic!("not refused: {other:?}"),
     }
     assert_nothing_listed(&alice).await;

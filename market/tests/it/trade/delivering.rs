@@ -40,7 +40,7 @@ async fn inbox(fair: &Fair, name: &str, role: Role, at: SocketAddr) -> (Inbox, m
     Inbox::open(listener, &credentials, Seen::in_memory()).unwrap()
 }
 
-async fn register_with_callback(party: &Party, name: &str, port: u16) -> Result<(), souk_client::Failure> {
+async fn register_with_callback(party: &Party, name: &str, port: u16) -> Result<(), souk_client::Error> {
     let callback = v1::CallbackAddress { host: String::new(), port: u32::from(port) };
     call!(
         party,

@@ -24,7 +24,7 @@ fn line(item_id: i64, quantity: i64) -> v1::OrderLine {
     v1::OrderLine { item_id, quantity, expected_unit_price: None }
 }
 
-async fn place(buyer: &Party, lines: Vec<v1::OrderLine>) -> Result<Vec<v1::Order>, souk_client::Failure> {
+async fn place(buyer: &Party, lines: Vec<v1::OrderLine>) -> Result<Vec<v1::Order>, souk_client::Error> {
     let placed = call!(buyer, PlaceOrderRequest { request_id: buyer.request_id(), lines: lines });
     placed.map(|placed| placed.orders)
 }
@@ -57,13 +57,13 @@ async fn every_wrong_line_of_a_basket_is_named(fair: &Fair) {
     assert!(!refused.contains("lines[1]"), "{refused}");
 }
 
-async fn ship(seller: &Party, order_id: i64) -> Result<v1::Order, souk_client::Failure> {
+async fn ship(seller: &Party, order_id: i64) -> Result<v1::Order, souk_client::Error> {
     let request_id = seller.request_id();
     call!(seller, ShipSaleRequest { request_id: request_id, order_id: order_id })
         .map(|shipped| shipped.order.unwrap())
 }
 
-async fn deliver(seller: &Party, order_id: i64) -> Result<v1::Order, souk_client::Failure> {
+async fn deliver(seller: &Party, order_id: i64) -> Result<v1::Order, souk_client::Error> {
     let request_id = seller.request_id();
     call!(seller, DeliverSaleRequest { request_id: request_id, order_id: order_id })
         .map(|delivered| delivered.order.unwrap())
@@ -92,7 +92,7 @@ struct CancelOrder<'a> {
 }
 
 impl CancelOrder<'_> {
-    async fn send(&self) -> Result<v1::CancelOrderResponse, souk_client::Failure> {
+    async fn send(&self) -> Result<v1::CancelOrderResponse, souk_client::Error> {
         let request_id = self.bob.request_id();
         call!(self.bob, CancelOrderRequest { request_id: request_id, order_id: self.order_id })
     }

@@ -1,7 +1,7 @@
 //! Who may do what. (The hostile cases have a suite of their own; this is the chain itself.)
 
 use souk_certs::identity::Role;
-use souk_client::Failure;
+use souk_client::Error;
 use souk_proto::{Reason, v1};
 
 use crate::fair::{Fair, call, on_every_store, reason};
@@ -74,7 +74,7 @@ async fn another_partys_token_is_refused(fair: &Fair) {
     request.metadata_mut().insert("authorization", bearer.parse().unwrap());
     let refused = v1::session_service_client::SessionServiceClient::new(channel).who_am_i(request).await;
     assert_eq!(Reason::of(&refused.unwrap_err()), Some(Reason::TokenInvalid));
-    let failure: Result<(), Failure> = Err(call!(
+    let failure: Result<(), Error> = Err(call!(
         dave,
         RegisterSellerRequest { request_id: dave.request_id(), display_name: "dave".into() }
     )

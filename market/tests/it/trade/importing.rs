@@ -1,6 +1,6 @@
 //! Items by the thousand, in and out.
 
-use souk_client::{Connection, Failure};
+use souk_client::{Connection, Error};
 use souk_proto::{
     Reason,
     v1::{self, import_items_request::Message},
@@ -39,7 +39,7 @@ fn header(validate_only: bool) -> Message {
     Message::Header(v1::ImportHeader { validate_only })
 }
 
-async fn send(connection: &Connection, messages: Vec<Message>) -> Result<v1::ImportItemsResponse, Failure> {
+async fn send(connection: &Connection, messages: Vec<Message>) -> Result<v1::ImportItemsResponse, Error> {
     let messages = messages.into_iter().map(|message| v1::ImportItemsRequest { message: Some(message) });
     match connection.seller().import_items(tokio_stream::iter(messages.collect::<Vec<_>>())).await {
         Ok(answer) => Ok(answer.into_inner()),

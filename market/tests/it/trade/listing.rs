@@ -31,7 +31,7 @@ async fn another_sellers_item_is_neither_updated_nor_deleted(fair: &Fair) {
     let foreign = carol.update(lamp, cheaper.clone()).await;
     let missing = carol.update(9_999, cheaper).await;
     // The very same answer, but for the number: nothing tells a foreign item from none.
-    let text = |failure: &souk_client::Failure| {
+    let text = |failure: &souk_client::Error| {
         failure.to_string().replace("9999", "N").replace(&lamp.to_string(), "N")
     };
     assert_eq!(text(foreign.as_ref().unwrap_err()), text(missing.as_ref().unwrap_err()));

@@ -1,6 +1,6 @@
 //! Orders on their way, tracked and watched.
 
-use souk_client::{Connection, Failure};
+use souk_client::{Connection, Error};
 use souk_proto::{
     Reason, Timestamp,
     v1::{self, track_ride_request::Message, watch_ride_response::Message as Seen},
@@ -52,7 +52,7 @@ impl Delivery {
         Message::Position(v1::TrackedPosition { location: on_the_way(part), time })
     }
 
-    async fn track(&self, positions: Vec<Message>) -> Result<v1::TrackRideResponse, Failure> {
+    async fn track(&self, positions: Vec<Message>) -> Result<v1::TrackRideResponse, Error> {
         let messages = [Message::RideId(self.ride_id.clone())].into_iter().chain(positions);
         track(&self.alice.connection, messages.collect()).await
     }
@@ -62,7 +62,7 @@ impl Delivery {
         self.bob.connection.rides().watch_ride(request).await.unwrap().into_inner()
     }
 
-    async fn end(&self) -> Result<v1::EndRideResponse, Failure> {
+    async fn end(&self) -> Result<v1::EndRideResponse, Error> {
         let (request_id, ride_id) = (self.alice.request_id(), self.ride_id.clone());
         call!(self.alice, EndRideRequest { request_id: request_id, ride_id: ride_id })
     }
@@ -72,7 +72,7 @@ fn stop(order_id: i64) -> v1::RideStop {
     v1::RideStop { order_id, destination: Some(HOME) }
 }
 
-async fn start(seller: &Party, stops: Vec<v1::RideStop>) -> Result<v1::Ride, Failure> {
+async fn start(seller: &Party, stops: Vec<v1::RideStop>) -> Result<v1::Ride, Error> {
     let started = call!(
         seller,
         StartRideRequest {
@@ -87,7 +87,7 @@ async fn start(seller: &Party, stops: Vec<v1::RideStop>) -> Result<v1::Ride, Fai
     started.map(|started| started.ride.unwrap())
 }
 
-async fn track(connection: &Connection, messages: Vec<Message>) -> Result<v1::TrackRideResponse, Failure> {
+async fn track(connection: &Connection, messages: Vec<Message>) -> Result<v1::TrackRideResponse, Error> {
     let messages = messages.into_iter().map(|message| v1::TrackRideRequest { message: Some(message) });
     match connection.rides().track_ride(tokio_stream::iter(messages.collect::<Vec<_>>())).await {
         Ok(answer) => Ok(answer.into_inner()),

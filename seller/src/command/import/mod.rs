@@ -9,8 +9,7 @@ use std::{path::PathBuf, time::Instant};
 
 use clap::{Args, ValueEnum};
 use serde::Serialize;
-use souk_cli::{CliSession, Shown};
-use souk_client::Failure;
+use souk_cli::{CliSession, Failure, Shown};
 use souk_proto::v1::RowError;
 
 use record::{Columns, Duplicates};

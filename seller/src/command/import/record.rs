@@ -4,8 +4,7 @@ use std::collections::{HashMap, hash_map::Entry};
 
 use clap::ValueEnum;
 use serde::Deserialize;
-use souk_cli::parse_money;
-use souk_client::Failure;
+use souk_cli::{Failure, parse_money};
 use souk_proto::v1::{ImportRow, ItemDraft};
 
 /// What a row may tell of an item.

@@ -3,8 +3,8 @@
 use std::{path::PathBuf, thread};
 
 use indicatif::ProgressBar;
-use souk_cli::CliSession;
-use souk_client::{Connection, Failure, retry::Attempts};
+use souk_cli::{CliSession, Failure};
+use souk_client::{Attempts, Connection, Error};
 use souk_proto::{
     Reason,
     v1::{
@@ -104,7 +104,7 @@ impl<'a> Sender<'a> {
             let wait = attempts.after(&failure, got_further, &connection);
             let Some(wait) = wait.filter(|_| self.plan.file.as_os_str() != "-") else {
                 bar.finish_and_clear();
-                return Err(failure);
+                return Err(failure.into());
             };
             bar.suspend(|| {
                 let then = format!("going on after line {}", self.plan.after);
@@ -119,7 +119,7 @@ impl<'a> Sender<'a> {
         &self,
         connection: &Connection,
         bar: &ProgressBar,
-    ) -> (Result<ImportItemsResponse, Failure>, Result<ReadOut, Failure>) {
+    ) -> (Result<ImportItemsResponse, Error>, Result<ReadOut, Failure>) {
         let (messages, stream) = mpsc::channel(QUEUE);
         let (plan, bar) = (self.plan.clone(), bar.clone());
         let reading = thread::spawn(move || read_out(&plan, &messages, &bar));
@@ -157,7 +157,7 @@ impl<'a> Sender<'a> {
 }
 
 /// The line that the market says everything is in up to.
-fn kept_up_to(failure: &Failure) -> Option<i64> {
+fn kept_up_to(failure: &Error) -> Option<i64> {
     let refusal = failure.refusal().filter(|refusal| refusal.reason() == Some(Reason::ImportInterrupted))?;
     refusal.metadata().get("line")?.parse().ok()
 }

@@ -8,7 +8,7 @@ use std::{
     rc::Rc,
 };
 
-use souk_client::Failure;
+use souk_cli::Failure;
 use souk_proto::v1::ImportRow;
 
 use super::{Format, record::Columns};

@@ -9,12 +9,12 @@ use std::{
 };
 
 use clap::Args;
+use souk_certs::clock;
 use souk_cli::{
-    CliSession,
+    CliSession, Failure,
     view::{TrackingView, parse_location},
     wire_time,
 };
-use souk_client::Failure;
 use souk_proto::v1::{
     Location, TrackRideRequest, TrackRideResponse, TrackedPosition, track_ride_request::Message,
 };
@@ -77,7 +77,7 @@ impl Track {
         sending.abort();
         match answer {
             Ok(answer) => tell(session, &answer.into_inner()),
-            Err(status) => Err(connection.explain(status).await),
+            Err(status) => Err(connection.explain(status).await.into()),
         }
     }
 }
@@ -90,7 +90,7 @@ fn tell(session: &CliSession, done: &TrackRideResponse) -> Result<(), Failure> {
 }
 
 fn message(place: Location) -> TrackRideRequest {
-    let time = Some(wire_time(OffsetDateTime::now_utc()));
+    let time = Some(wire_time(clock::now()));
     TrackRideRequest { message: Some(Message::Position(TrackedPosition { location: Some(place), time })) }
 }
 

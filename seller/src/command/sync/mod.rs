@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use clap::Args;
 use souk_cli::{
-    CliSession, Interrupt,
+    CliSession, Failure, Interrupt,
     view::{EventView, LineView, ResumeView, sentence},
 };
 use souk_client::{
-    Failure, Till, TillNotice,
+    Error, Till, TillNotice,
     till::{self, Room},
 };
 use souk_proto::v1::SyncAcknowledgement;
@@ -86,7 +86,7 @@ impl Sync {
                     "{} lines were not answered; send them again under the same numbers: what is in takes no effect again",
                     sent - answered
                 ));
-                Err(Failure::TimedOut { market: session.config()?.market.clone(), after: CLOSE_TIMEOUT })
+                Err(Error::TimedOut { market: session.config()?.market.clone(), after: CLOSE_TIMEOUT }.into())
             }
             Tally { refused: 0, .. } => Ok(()),
             Tally { refused, lines, .. } => Err(Failure::usage(
@@ -205,7 +205,7 @@ impl Shop<'_> {
                 printer.say(&format!("interrupted ({failure}); trying again in {retry_in:.1?}"));
                 Ok(())
             }
-            TillNotice::Ended(failure) => Err(failure),
+            TillNotice::Ended(failure) => Err(failure.into()),
             TillNotice::Done => Ok(()),
         }
     }

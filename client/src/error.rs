@@ -1,38 +1,51 @@
-//! What can go wrong for a client, in words for the person at the terminal.
+//! What can go wrong for a client: one enum, with everything a program needs to decide what to do next.
 //!
-//! `Display` says what was wrong, [`Failure::hint`] what to do about it, [`Failure::exit_code`] how the
-//! process ends. A TLS 1.3 server judges the client's certificate only after the client believes the
-//! handshake done, so its verdict arrives as a broken first call: this module and
-//! [`connection`](crate::connection) tell such a verdict from a broken network.
+//! `Display` says what went wrong and [`Error::hint`] what to do about it. A TLS 1.3 server judges the client's
+//! certificate only after the client considers the handshake complete, so its verdict arrives as a broken first call:
+//! this module and [`connection`](crate::connection) tell such a verdict from a broken network.
 
+mod causes;
 mod distrust;
+mod reach;
 mod refusal;
 
-use std::{error::Error, fmt, io, time::Duration};
+use std::{convert::Infallible, error::Error as StdError, fmt, io, time::Duration};
 
 use souk_certs::{
     TlsError,
     connector::{Dial, DialError, DialStep},
     credentials::CredentialError,
 };
-use souk_proto::{Reason, reason::exit};
+use souk_proto::Reason;
 use tonic::{Code, Status, TimeoutExpired};
 
+pub use causes::BoxError;
+pub(crate) use causes::causes;
+use causes::innermost;
 pub use distrust::{Distrust, Objection};
+pub(crate) use reach::{AtAddress, NoneReached};
 pub use refusal::{Refusal, Violation};
 
-use crate::{
-    balance::{AtAddress, NoneReached},
-    config::{ConfigError, MarketAddresses},
-};
-
-/// An error of any kind, as a source.
-pub type BoxError = Box<dyn Error + Send + Sync>;
+use crate::config::{AddressesError, ConfigError, MarketAddresses};
 
 /// Why a client could not do what it was asked to.
+///
+/// # Examples
+/// ```no_run
+/// use souk_client::{Reason, Souk};
+///
+/// # async fn buy(souk: Souk) -> Result<(), souk_client::Error> {
+/// match souk.buyer().buy(7, 2).await {
+///     Ok(order) => println!("order {}", order.order_id),
+///     Err(error) if error.reason() == Some(Reason::OutOfStock) => println!("sold out"),
+///     Err(error) if error.is_transient() => println!("try again later: {error}"),
+///     Err(error) => return Err(error),
+/// }
+/// # Ok(()) }
+/// ```
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum Failure {
+pub enum Error {
     /// The certificate, key, authority or revocation list on this machine can't be used.
     #[error(transparent)]
     Credentials(#[from] CredentialError),
@@ -42,31 +55,37 @@ pub enum Failure {
     /// The certificate is the market's own, or of a role that does not call the market.
     #[error("the certificate names {0}, which is no party of the market")]
     NotAParty(String),
-    /// No connection, or it broke.
+    /// A setting is not usable.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The text does not say where the market is.
+    #[error(transparent)]
+    Addresses(#[from] AddressesError),
+    /// There is no connection, or it broke.
     #[error("{step} {market} failed: {}", innermost(source.as_ref()))]
     Unreachable {
         /// What was being done.
         step: Step,
-        /// The market.
+        /// The address of the market.
         market: Dial,
         /// Why it failed.
         source: BoxError,
     },
-    /// One side turned the other's certificate down.
+    /// One side rejected the other's certificate.
     #[error("{distrust} (connecting to {market})")]
     Untrusted {
         /// Whose certificate, and why.
         distrust: Distrust,
-        /// The market.
+        /// The address of the market.
         market: Dial,
     },
-    /// Every address of the market was dialled in vain.
+    /// None of the market's addresses could be reached.
     #[error("no address of the market can be used: {}", joined(.0))]
-    NoneReached(Vec<Failure>),
-    /// The time for the call was over.
+    NoneReached(Vec<Error>),
+    /// The call's deadline passed. A change may have taken effect all the same.
     #[error("no answer from the market at {market} within {after:?}")]
     TimedOut {
-        /// The market.
+        /// The addresses of the market.
         market: MarketAddresses,
         /// The time that the call had.
         after: Duration,
@@ -74,6 +93,12 @@ pub enum Failure {
     /// The market answered with an error.
     #[error(transparent)]
     Refused(Box<Refusal>),
+    /// The market's answer breaks the contract: it lacks a field that every such answer has.
+    #[error("the market's answer lacks `{field}`, which the contract requires")]
+    MissingField {
+        /// The field, as in the contract.
+        field: &'static str,
+    },
     /// Something on this machine failed.
     #[error("can't {action}: {source}")]
     Io {
@@ -81,14 +106,6 @@ pub enum Failure {
         action: String,
         /// Why not.
         source: io::Error,
-    },
-    /// The command or a setting is wrong.
-    #[error("{message}")]
-    Usage {
-        /// What is wrong.
-        message: String,
-        /// What to do about it.
-        hint: Option<String>,
     },
 }
 
@@ -105,7 +122,7 @@ pub enum Step {
     Call,
 }
 
-impl Failure {
+impl Error {
     /// Reads the status with which a call ended. `after` is the time that the call had.
     pub fn from_status(status: Status, market: &MarketAddresses, after: Duration) -> Self {
         if refusal::comes_from_souk(&status) {
@@ -114,7 +131,7 @@ impl Failure {
         if is_timeout(&status) {
             return Self::TimedOut { market: market.clone(), after };
         }
-        match Error::source(&status) {
+        match StdError::source(&status) {
             // tonic keeps a source for what happened on this side; what the server sent has none.
             Some(source) => match causes(source).find_map(|cause| cause.downcast_ref::<NoneReached>()) {
                 Some(NoneReached(errors)) => Self::NoneReached(
@@ -127,7 +144,7 @@ impl Failure {
     }
 
     /// Reads an error of the network or of TLS.
-    pub(crate) fn from_transport(error: &(dyn Error + 'static), market: &Dial) -> Self {
+    pub(crate) fn from_transport(error: &(dyn StdError + 'static), market: &Dial) -> Self {
         let mut step = Step::Call;
         let mut was_cut_off = false;
         for cause in causes(error) {
@@ -150,55 +167,59 @@ impl Failure {
         Self::Unreachable { step, market: market.clone(), source: innermost(error).to_string().into() }
     }
 
-    /// A usage error with a hint.
-    pub fn usage(message: impl Into<String>, hint: impl Into<String>) -> Self {
-        Self::Usage { message: message.into(), hint: Some(hint.into()) }
-    }
-
     /// An I/O error on this machine while doing `action`, such as "read `ca.pem`".
     pub fn io(action: impl Into<String>, source: io::Error) -> Self {
         Self::Io { action: action.into(), source }
     }
 
-    /// The exit code of a command line that ends with it (see [`exit`]).
-    pub fn exit_code(&self) -> u8 {
-        match self {
-            Self::Credentials(_) | Self::Tls(_) | Self::NotAParty(_) | Self::Untrusted { .. } => {
-                exit::IDENTITY
-            }
-            Self::Unreachable { .. } | Self::TimedOut { .. } => exit::UNAVAILABLE,
-            Self::NoneReached(_) => self.telling().map_or(exit::UNAVAILABLE, Self::exit_code),
-            Self::Refused(refusal) => refusal.exit_code(),
-            Self::Io { .. } => exit::ERROR,
-            Self::Usage { .. } => exit::USAGE,
-        }
+    /// The market's reason for its refusal; `None` if the error is not the market's, or of a later version of it.
+    pub fn reason(&self) -> Option<Reason> {
+        self.refusal().and_then(Refusal::reason)
     }
 
-    /// What to do about it; `None` when the message says so itself.
+    /// The gRPC status code of the market's answer; `None` if there was no answer.
+    pub fn code(&self) -> Option<Code> {
+        self.refusal().map(Refusal::code)
+    }
+
+    /// What is wrong with individual fields of the request.
+    pub fn violations(&self) -> &[Violation] {
+        self.refusal().map_or(&[], Refusal::violations)
+    }
+
+    /// How long the market asks the caller to wait before the next attempt.
+    pub fn retry_after(&self) -> Option<Duration> {
+        self.refusal().and_then(Refusal::retry_after)
+    }
+
+    /// What to do about it; `None` if the message says so itself.
     pub fn hint(&self) -> Option<&str> {
         match self {
-            Self::Io { .. } => None,
             Self::Credentials(_) => Some(
                 "a certificate, its key, ca.pem and crl.pem belong together in one folder; `gen-certs.sh bundle NAME` packs them",
             ),
             Self::Tls(_) => Some("make the certificates anew with gen-certs.sh"),
             Self::NotAParty(_) => Some("use a seller's, buyer's or operator's certificate"),
+            Self::Config(error) => error.hint(),
+            Self::Addresses(_) | Self::Io { .. } => None,
             Self::Unreachable { step, .. } => Some(step.hint()),
-            Self::NoneReached(_) => self.telling().and_then(Self::hint),
+            Self::NoneReached(_) => self.decisive().and_then(Self::hint),
             Self::Untrusted { distrust, .. } => Some(distrust.hint()),
             Self::TimedOut { .. } => Some(
-                "try again or raise --timeout; a change may have taken place all the same, so look before repeating it",
+                "try again or allow more time; a change may have taken effect all the same, so look before repeating it",
             ),
             Self::Refused(refusal) => Some(refusal.hint()),
-            Self::Usage { hint, .. } => hint.as_deref(),
+            Self::MissingField { .. } => Some(
+                "this is a defect in the market, or in a proxy before it: report it with the time of the call",
+            ),
         }
     }
 
-    /// Whether it may be gone in a moment, without anybody doing anything.
-    pub fn is_passing(&self) -> bool {
+    /// Whether it may go away by itself, so that the same call may succeed in a moment.
+    pub fn is_transient(&self) -> bool {
         match self {
             Self::Unreachable { .. } | Self::TimedOut { .. } => true,
-            Self::NoneReached(failures) => failures.iter().any(Self::is_passing),
+            Self::NoneReached(failures) => failures.iter().any(Self::is_transient),
             Self::Refused(refusal) => {
                 matches!(refusal.code(), Code::Unavailable | Code::ResourceExhausted)
                     || refusal.is_about_the_token()
@@ -207,7 +228,7 @@ impl Failure {
         }
     }
 
-    /// Whether one side turned a certificate down, so that another one may help.
+    /// Whether one side rejected a certificate, so that another certificate may help.
     pub fn is_about_the_certificate(&self) -> bool {
         match self {
             Self::Untrusted { .. } => true,
@@ -229,9 +250,9 @@ impl Failure {
         }
     }
 
-    /// Of the failures at several addresses the one that somebody has to do something about: a certificate
-    /// that was turned down, before anything that may pass.
-    fn telling(&self) -> Option<&Self> {
+    /// Of the errors at several addresses ([`NoneReached`](Self::NoneReached)) the one that someone has to act on: a
+    /// rejected certificate before anything that may go away by itself.
+    pub fn decisive(&self) -> Option<&Self> {
         let Self::NoneReached(failures) = self else { return None };
         failures.iter().find(|failure| failure.is_about_the_certificate()).or(failures.first())
     }
@@ -245,21 +266,37 @@ impl Failure {
     }
 }
 
-impl From<ConfigError> for Failure {
-    fn from(error: ConfigError) -> Self {
-        Self::Usage { message: error.to_string(), hint: None }
+impl From<Infallible> for Error {
+    fn from(never: Infallible) -> Self {
+        match never {}
     }
+}
+
+/// Takes a field that the contract requires an answer to have.
+///
+/// # Examples
+/// ```
+/// use souk_client::{error::required, v1::BuyItemResponse};
+///
+/// let error = required(BuyItemResponse { order: None }.order, "order").unwrap_err();
+/// assert_eq!(error.to_string(), "the market's answer lacks `order`, which the contract requires");
+/// ```
+///
+/// # Errors
+/// [`Error::MissingField`] if it is missing.
+pub fn required<T>(value: Option<T>, field: &'static str) -> Result<T, Error> {
+    value.ok_or(Error::MissingField { field })
 }
 
 impl Step {
     fn hint(self) -> &'static str {
         match self {
-            Self::Resolve => "check the host name in --market",
+            Self::Resolve => "check the host name of the market's address",
             Self::Tcp => {
-                "check --market HOST:PORT, that `market serve` runs there, and that no firewall is in between"
+                "check the market's address, that `market serve` runs there, and that no firewall is in between"
             }
             Self::Tls => {
-                "check that the port in --market is a Souk market's: it does not speak TLS 1.3 as one does"
+                "check the port of the market's address: what listens there does not speak TLS 1.3 as a market does"
             }
             Self::Call => "try again in a moment: the market may be restarting",
         }
@@ -295,33 +332,14 @@ fn is_cut_off(error: &io::Error) -> bool {
     )
 }
 
-fn joined(failures: &[Failure]) -> String {
+fn joined(failures: &[Error]) -> String {
     failures.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
-}
-
-/// The error and all that it was caused by. An `io::Error` hides the error that it wraps from `source`.
-pub(crate) fn causes<'a>(
-    error: &'a (dyn Error + 'static),
-) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
-    std::iter::successors(Some(error), |&error| cause(error))
-}
-
-fn cause<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a (dyn Error + 'static)> {
-    match error.downcast_ref::<io::Error>() {
-        Some(io) => io.get_ref().map(|inner| inner as &(dyn Error + 'static)),
-        None => error.source(),
-    }
-}
-
-/// The cause that says most: the last of the chain.
-fn innermost<'a>(error: &'a (dyn Error + 'static)) -> &'a (dyn Error + 'static) {
-    causes(error).last().unwrap_or(error)
 }
 
 /// tonic's own time-out is CANCELLED here and on the server; a proxy's is DEADLINE_EXCEEDED.
 fn is_timeout(status: &Status) -> bool {
-    let ours =
-        Error::source(status).is_some_and(|source| causes(source).any(|cause| cause.is::<TimeoutExpired>()));
+    let ours = StdError::source(status)
+        .is_some_and(|source| causes(source).any(|cause| cause.is::<TimeoutExpired>()));
     let theirs = status.code() == Code::Cancelled && status.message() == TimeoutExpired(()).to_string();
     ours || theirs || status.code() == Code::DeadlineExceeded
 }

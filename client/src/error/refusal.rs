@@ -2,10 +2,7 @@
 
 use std::{collections::BTreeMap, error::Error, fmt, time::Duration};
 
-use souk_proto::{
-    Reason,
-    reason::{DOMAIN, exit},
-};
+use souk_proto::{Reason, reason::DOMAIN};
 use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
 
@@ -93,25 +90,12 @@ impl Refusal {
         matches!(self.reason, Some(Reason::TokenRequired | Reason::TokenInvalid | Reason::TokenExpired))
     }
 
-    /// How a command line ends with it.
-    pub fn exit_code(&self) -> u8 {
-        match (self.reason, self.code) {
-            (Some(reason), _) => reason.exit_code(),
-            (None, Code::InvalidArgument | Code::OutOfRange) => exit::USAGE,
-            (None, Code::NotFound) => exit::NOT_FOUND,
-            (None, Code::Unauthenticated | Code::PermissionDenied) => exit::IDENTITY,
-            (None, Code::AlreadyExists | Code::FailedPrecondition | Code::Aborted) => exit::CONFLICT,
-            (None, Code::Unavailable | Code::ResourceExhausted) => exit::UNAVAILABLE,
-            (None, _) => exit::ERROR,
-        }
-    }
-
     /// What to do about it.
     pub fn hint(&self) -> &'static str {
         match (self.reason, self.code) {
             (Some(reason), _) => reason.hint(),
             (None, Code::Unimplemented) => {
-                "check that --market is a Souk market, and of a version that knows this command"
+                "check that the address is a Souk market's, and of a version that knows this call"
             }
             (None, Code::OutOfRange) => "send less at once: the message is larger than the market takes",
             (None, Code::Unavailable | Code::ResourceExhausted) => "try again in a moment",
@@ -169,7 +153,6 @@ mod tests {
     fn a_refusal_of_the_market_is_taken_apart() {
         let refusal = Refusal::new(&status("OUT_OF_STOCK", DOMAIN));
         assert_eq!(refusal.reason(), Some(Reason::OutOfStock));
-        assert_eq!(refusal.exit_code(), exit::CONFLICT);
         assert_eq!(refusal.hint(), Reason::OutOfStock.hint());
         assert_eq!(refusal.retry_after(), Some(Duration::from_millis(40)));
         assert_eq!(refusal.metadata()["available"], "2");
@@ -187,15 +170,16 @@ mod tests {
     fn a_reason_of_a_later_version_falls_back_on_the_code() {
         let later = status("NOT_INVENTED_YET", DOMAIN);
         assert!(comes_from_souk(&later));
-        assert_eq!(Refusal::new(&later).exit_code(), exit::CONFLICT);
+        let refusal = Refusal::new(&later);
+        assert_eq!((refusal.reason(), refusal.code()), (None, Code::FailedPrecondition));
+        assert!(!refusal.hint().is_empty());
     }
 
     #[test]
-    fn a_bare_status_has_an_exit_code_and_a_hint_whatever_its_code() {
+    fn a_bare_status_has_a_hint_whatever_its_code() {
         for code in (0..=16).map(Code::from_i32) {
             let refusal = Refusal::new(&Status::new(code, ""));
             assert!(!refusal.hint().is_empty());
-            assert_ne!(refusal.exit_code(), exit::OK);
             assert!(!refusal.to_string().is_empty());
         }
     }

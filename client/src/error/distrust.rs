@@ -56,7 +56,7 @@ impl Distrust {
             Self::Ours(Revoked) => "ask the operator for a new certificate",
             Self::Ours(_) => "make a new certificate with gen-certs.sh, or ask the operator for one",
             Self::Theirs(UnknownAuthority) => {
-                "check --market, and that --ca is the ca.pem of that market: connect only if you trust who gave it to you"
+                "check the market's address, and that the ca.pem is of that market: connect only if you trust who gave it to you"
             }
             Self::Theirs(OutOfDate) => {
                 "check this machine's clock; if it is right, tell the market's operator"
@@ -65,7 +65,7 @@ impl Distrust {
                 "get a new crl.pem from the operator (`gen-certs.sh` writes it)"
             }
             Self::Theirs(Revoked) => "do not trust it: tell the operator",
-            Self::Theirs(_) => "check that --market HOST:PORT is the market and not another server",
+            Self::Theirs(_) => "check that the address is the market's and not another server's",
         }
     }
 }

@@ -1,0 +1,109 @@
+//! Process exit codes of the command lines.
+
+use souk_client::{Error, error::Refusal};
+use souk_proto::Reason;
+use tonic::Code;
+
+/// All went well.
+pub const OK: u8 = 0;
+/// Something failed that no other code names.
+pub const ERROR: u8 = 1;
+/// The command or its values were wrong.
+pub const USAGE: u8 = 2;
+/// There is no such item, order or party.
+pub const NOT_FOUND: u8 = 3;
+/// Certificate, token, role or registration.
+pub const IDENTITY: u8 = 4;
+/// Out of stock, or in conflict with the current state.
+pub const CONFLICT: u8 = 5;
+/// The market can't be reached or is overloaded; try again.
+pub const UNAVAILABLE: u8 = 6;
+/// Ended by Ctrl-C.
+pub const INTERRUPTED: u8 = 130;
+
+/// The exit code of a command that the market refused for this reason.
+///
+/// A reason of a later version of the contract has the code that its gRPC status has.
+///
+/// # Examples
+/// ```
+/// use souk_cli::exit;
+///
+/// assert_eq!(exit::of_reason(souk_proto::Reason::OutOfStock), exit::CONFLICT);
+/// ```
+pub fn of_reason(reason: Reason) -> u8 {
+    known(reason).unwrap_or_else(|| of_code(reason.code()))
+}
+
+/// `None` for a reason that this table does not have yet. A test holds it complete.
+fn known(reason: Reason) -> Option<u8> {
+    use Reason::*;
+    Some(match reason {
+        InvalidField | RequestIdReused | PageTokenInvalid | CallbackRefused | LineReused => USAGE,
+        ItemNotFound | PartyNotFound | OrderNotFound | WishNotFound | RideNotFound | TillNotFound => {
+            NOT_FOUND
+        }
+        OutOfStock | PriceChanged | NotPurchased | AlreadyRated | NotCancellable | RideEnded | SkuTaken
+        | TooManyTills | LineOutOfOrder | OrderStatusConflict | VersionMismatch | StockOutOfRange
+        | CallbackUnreachable | StreamReplaced => CONFLICT,
+        NotRegistered | CertificateRequired | CertificateExpired | CertificateRevoked | PartyIdInvalid
+        | TokenRequired | TokenInvalid | TokenExpired | RoleDenied | AccountSuspended | NotTheMarket
+        | WrongRecipient => IDENTITY,
+        ImportInterrupted | RateLimited | Overloaded | OutcomeUnknown | Unavailable | StreamTooSlow => {
+            UNAVAILABLE
+        }
+        Internal => ERROR,
+        _ => return None,
+    })
+}
+
+/// The exit code of a command that ends with this error.
+pub fn of_error(error: &Error) -> u8 {
+    match error {
+        Error::Credentials(_) | Error::Tls(_) | Error::NotAParty(_) | Error::Untrusted { .. } => IDENTITY,
+        Error::Config(_) | Error::Addresses(_) => USAGE,
+        Error::Unreachable { .. } | Error::TimedOut { .. } => UNAVAILABLE,
+        Error::NoneReached(_) => error.decisive().map_or(UNAVAILABLE, of_error),
+        Error::Refused(refusal) => of_refusal(refusal),
+        _ => ERROR,
+    }
+}
+
+fn of_refusal(refusal: &Refusal) -> u8 {
+    match refusal.reason() {
+        Some(reason) => of_reason(reason),
+        None => of_code(refusal.code()),
+    }
+}
+
+fn of_code(code: Code) -> u8 {
+    match code {
+        Code::InvalidArgument | Code::OutOfRange => USAGE,
+        Code::NotFound => NOT_FOUND,
+        Code::Unauthenticated | Code::PermissionDenied => IDENTITY,
+        Code::AlreadyExists | Code::FailedPrecondition | Code::Aborted => CONFLICT,
+        Code::Unavailable | Code::ResourceExhausted => UNAVAILABLE,
+        _ => ERROR,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tonic::Status;
+
+    use super::*;
+
+    #[test]
+    fn every_reason_has_an_exit_code_of_its_own() {
+        for reason in Reason::ALL {
+            assert!(known(*reason).is_some_and(|code| code != OK), "{reason}");
+        }
+    }
+
+    #[test]
+    fn a_bare_status_has_an_exit_code_whatever_its_code() {
+        for code in (0..=16).map(Code::from_i32) {
+            assert_ne!(of_refusal(&Refusal::new(&Status::new(code, ""))), OK);
+        }
+    }
+}

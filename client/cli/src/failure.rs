@@ -1,0 +1,121 @@
+//! Why a command failed, in words for the person at the terminal.
+
+use std::io;
+
+use souk_certs::credentials::CredentialError;
+use souk_client::{
+    Error, Refusal,
+    config::{AddressesError, ConfigError},
+    error::{Distrust, Objection, Step},
+};
+use tonic::Code;
+
+use crate::exit;
+
+/// Why a command failed: an error of the client library, or something about the command itself.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// The client library could not do what it was asked to.
+    #[error(transparent)]
+    Client(#[from] Error),
+    /// The command or a setting is wrong.
+    #[error("{message}")]
+    Usage {
+        /// What is wrong.
+        message: String,
+        /// What to do about it; `None` if the message says so itself.
+        hint: Option<String>,
+    },
+    /// Reading the input or writing the result failed.
+    #[error("can't {action}: {source}")]
+    Io {
+        /// What was to be done, such as "read `ca.pem`".
+        action: String,
+        /// Why not.
+        source: io::Error,
+    },
+}
+
+impl Failure {
+    /// A usage error with a hint.
+    pub fn usage(message: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self::Usage { message: message.into(), hint: Some(hint.into()) }
+    }
+
+    /// An I/O error while doing `action`, such as "read `ca.pem`".
+    pub fn io(action: impl Into<String>, source: io::Error) -> Self {
+        Self::Io { action: action.into(), source }
+    }
+
+    /// The exit code of a command that ends with it (see [`exit`]).
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Client(error) => exit::of_error(error),
+            Self::Usage { .. } => exit::USAGE,
+            Self::Io { .. } => exit::ERROR,
+        }
+    }
+
+    /// What to do about it; `None` if the message says so itself.
+    pub fn hint(&self) -> Option<&str> {
+        match self {
+            Self::Client(error) => hint(error),
+            Self::Usage { hint, .. } => hint.as_deref(),
+            Self::Io { .. } => None,
+        }
+    }
+
+    /// The market's refusal, if that is what it is.
+    pub fn refusal(&self) -> Option<&Refusal> {
+        match self {
+            Self::Client(error) => error.refusal(),
+            _ => None,
+        }
+    }
+}
+
+/// What to do about an error of the client library: [`Error::hint`], with the names of the flags.
+pub fn hint(error: &Error) -> Option<&str> {
+    match error {
+        Error::Unreachable { step: Step::Resolve, .. } => Some("check the host name in --market"),
+        Error::Unreachable { step: Step::Tcp, .. } => Some(
+            "check --market HOST:PORT, that `market serve` runs there, and that no firewall is in between",
+        ),
+        Error::Unreachable { step: Step::Tls, .. } => {
+            Some("check that the port in --market is a Souk market's: it does not speak TLS 1.3 as one does")
+        }
+        Error::NoneReached(_) => error.decisive().and_then(hint),
+        Error::TimedOut { .. } => Some(
+            "try again or raise --timeout; a change may have taken place all the same, so look before repeating it",
+        ),
+        Error::Untrusted { distrust: Distrust::Theirs(objection), .. } => match objection {
+            Objection::UnknownAuthority => Some(
+                "check --market, and that --ca is the ca.pem of that market: connect only if you trust who gave it to you",
+            ),
+            Objection::OutOfDate | Objection::StaleRevocationList | Objection::Revoked => error.hint(),
+            _ => Some("check that --market HOST:PORT is the market and not another server"),
+        },
+        Error::Refused(refusal) if refusal.reason().is_none() && refusal.code() == Code::Unimplemented => {
+            Some("check that --market is a Souk market, and of a version that knows this command")
+        }
+        _ => error.hint(),
+    }
+}
+
+impl From<CredentialError> for Failure {
+    fn from(error: CredentialError) -> Self {
+        Self::Client(error.into())
+    }
+}
+
+impl From<ConfigError> for Failure {
+    fn from(error: ConfigError) -> Self {
+        Self::Client(error.into())
+    }
+}
+
+impl From<AddressesError> for Failure {
+    fn from(error: AddressesError) -> Self {
+        Self::Client(error.into())
+    }
+}

@@ -1,0 +1,79 @@
+//! A party's events as a stream.
+
+use std::{
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+use futures::stream::{Stream, StreamExt};
+use tokio::sync::mpsc;
+
+use crate::{Connection, Delivery, Error, Follower, Notice, Seen, follow::follow};
+
+/// The events of the party's mailbox, those that wait first and then those to come.
+///
+/// **At least once** from the market, **once each** to you: an event is acknowledged only after you
+/// [took](Delivery::take) it. One that you drop untaken, or that you hold when the process dies, comes again with the
+/// next stream.
+///
+/// When the connection breaks, the stream opens another by itself and goes on where it was. It ends after an error that
+/// waiting does not fix, such as a revoked certificate. A mailbox has one stream at a time: the market ends the older one
+/// with [`Reason::StreamReplaced`](crate::Reason::StreamReplaced).
+///
+/// # Examples
+/// ```no_run
+/// # async fn listen(souk: souk_client::Souk) -> Result<(), souk_client::Error> {
+/// let mut events = souk.events();
+/// while let Some(delivery) = events.next().await {
+///     let delivery = delivery?;
+///     println!("{:?}", delivery.event().kind);
+///     // Only now does it count as delivered.
+///     delivery.take();
+/// }
+/// # Ok(()) }
+/// ```
+#[derive(Debug)]
+#[must_use = "events come while they are asked for"]
+pub struct Events {
+    follower: Follower,
+    notices: mpsc::Receiver<Notice>,
+}
+
+impl Events {
+    /// Subscribes. `seen` remembers what was taken.
+    pub(crate) fn subscribe(connection: Connection, seen: Seen) -> Self {
+        let (follower, notices) = follow(connection, seen);
+        Self { follower, notices }
+    }
+
+    /// The next event, as soon as there is one; `None` after an error.
+    pub async fn next(&mut self) -> Option<Result<Delivery, Error>> {
+        StreamExt::next(self).await
+    }
+
+    /// Acknowledges what was taken, and ends. A stream that is just dropped leaves the last second's acknowledgements
+    /// unsent: with [`remember_events_in`](crate::Options::remember_events_in) those events are still not delivered
+    /// again.
+    pub async fn close(self) {
+        self.follower.close().await;
+    }
+}
+
+impl Stream for Events {
+    type Item = Result<Delivery, Error>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        loop {
+            return Poll::Ready(match ready!(self.notices.poll_recv(context)) {
+                Some(Notice::Event(delivery)) => Some(Ok(delivery)),
+                Some(Notice::Ended(error)) => Some(Err(error)),
+                Some(Notice::Interrupted { failure, retry_in }) => {
+                    tracing::info!(%failure, ?retry_in, "the stream of events broke and will be opened again");
+                    continue;
+                }
+                Some(Notice::CaughtUp { .. }) => continue,
+                None => None,
+            });
+        }
+    }
+}

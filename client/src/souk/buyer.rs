@@ -1,0 +1,154 @@
+//! What buyers do.
+
+use souk_proto::v1::{
+    AddToWishlistRequest, BuyItemRequest, CancelOrderRequest, GetOrderRequest, ListOrdersRequest,
+    ListWishlistRequest, Money, Order, OrderLine, PlaceOrderRequest, RateItemRequest, RatingSummary,
+    RemoveFromWishlistRequest, Wish,
+};
+
+use crate::{Connection, Error, Pages, error::required};
+
+/// What buyers do, by one method for each RPC. Needs a buyer's certificate.
+///
+/// Every method makes one call (see [`Connection::call`]): it is repeated if it fails in passing, and takes effect once.
+///
+/// # Examples
+/// ```no_run
+/// # async fn buy(souk: souk_client::Souk) -> Result<(), souk_client::Error> {
+/// let buyer = souk.buyer();
+/// let order = buyer.buy(7, 2).await?;
+/// buyer.rate(7, 5).await?;
+/// # Ok(()) }
+/// ```
+#[derive(Clone, Debug)]
+pub struct Buyer {
+    connection: Connection,
+}
+
+impl Buyer {
+    pub(super) fn new(connection: Connection) -> Self {
+        Self { connection }
+    }
+
+    /// Buys units of an item at whatever price it has.
+    ///
+    /// # Errors
+    /// Refused with [`OutOfStock`](crate::Reason::OutOfStock) if there are fewer units left, with
+    /// [`ItemNotFound`](crate::Reason::ItemNotFound) if there is no such item, or the call failed.
+    ///
+    /// # Examples
+    /// ```no_run
+    /// # async fn buy(souk: souk_client::Souk) -> Result<(), souk_client::Error> {
+    /// let order = souk.buyer().buy(7, 2).await?;
+    /// assert_eq!(order.quantity, 2);
+    /// # Ok(()) }
+    /// ```
+    pub async fn buy(&self, item_id: i64, quantity: i64) -> Result<Order, Error> {
+        self.buy_with(BuyItemRequest { item_id, quantity, ..Default::default() }).await
+    }
+
+    /// Buys units of an item if one still costs `unit_price`.
+    ///
+    /// # Errors
+    /// Refused with [`PriceChanged`](crate::Reason::PriceChanged) if the price differs; else as [`buy`](Self::buy).
+    pub async fn buy_at(&self, item_id: i64, quantity: i64, unit_price: Money) -> Result<Order, Error> {
+        let expected_unit_price = Some(unit_price);
+        self.buy_with(BuyItemRequest { item_id, quantity, expected_unit_price, ..Default::default() }).await
+    }
+
+    async fn buy_with(&self, request: BuyItemRequest) -> Result<Order, Error> {
+        required(self.connection.call(request).await?.order, "order")
+    }
+
+    /// Buys several items at once: all of the lines or none.
+    ///
+    /// # Errors
+    /// As [`buy`](Self::buy), for any of the lines.
+    ///
+    /// # Examples
+    /// ```no_run
+    /// use souk_client::v1::OrderLine;
+    ///
+    /// # async fn place(souk: souk_client::Souk) -> Result<(), souk_client::Error> {
+    /// let lines = [(7, 1), (8, 2)]
+    ///     .map(|(item_id, quantity)| OrderLine { item_id, quantity, expected_unit_price: None });
+    /// let orders = souk.buyer().place(lines).await?;
+    /// assert_eq!(orders.len(), 2);
+    /// # Ok(()) }
+    /// ```
+    pub async fn place(&self, lines: impl IntoIterator<Item = OrderLine>) -> Result<Vec<Order>, Error> {
+        let request = PlaceOrderRequest { lines: lines.into_iter().collect(), ..Default::default() };
+        Ok(self.connection.call(request).await?.orders)
+    }
+
+    /// The buyer's orders, the latest first.
+    pub fn orders(&self) -> Pages<Order> {
+        self.orders_where(ListOrdersRequest::default())
+    }
+
+    /// Those of the buyer's orders that a request selects, by status, item or time.
+    pub fn orders_where(&self, request: ListOrdersRequest) -> Pages<Order> {
+        Pages::new(self.connection.clone(), request)
+    }
+
+    /// One of the buyer's orders, as it is now.
+    ///
+    /// # Errors
+    /// Refused with [`OrderNotFound`](crate::Reason::OrderNotFound), or the call failed.
+    pub async fn order(&self, order_id: i64) -> Result<Order, Error> {
+        required(self.connection.call(GetOrderRequest { order_id }).await?.order, "order")
+    }
+
+    /// Cancels an order that was not shipped yet; its units go back into stock.
+    ///
+    /// # Errors
+    /// Refused with [`NotCancellable`](crate::Reason::NotCancellable) if it is too late, or the call failed.
+    pub async fn cancel(&self, order_id: i64) -> Result<Order, Error> {
+        let request = CancelOrderRequest { order_id, ..Default::default() };
+        required(self.connection.call(request).await?.order, "order")
+    }
+
+    /// Puts an item on the wishlist: from then on an event reports each of its changes.
+    ///
+    /// # Errors
+    /// Refused with [`ItemNotFound`](crate::Reason::ItemNotFound), or the call failed.
+    pub async fn wish(&self, item_id: i64) -> Result<Wish, Error> {
+        let request = AddToWishlistRequest { item_id, ..Default::default() };
+        required(self.connection.call(request).await?.wish, "wish")
+    }
+
+    /// Takes an item off the wishlist.
+    ///
+    /// # Errors
+    /// Refused with [`WishNotFound`](crate::Reason::WishNotFound), or the call failed.
+    pub async fn unwish(&self, item_id: i64) -> Result<(), Error> {
+        self.connection.call(RemoveFromWishlistRequest { item_id, ..Default::default() }).await?;
+        Ok(())
+    }
+
+    /// The items on the wishlist.
+    pub fn wishes(&self) -> Pages<Wish> {
+        Pages::new(self.connection.clone(), ListWishlistRequest::default())
+    }
+
+    /// Rates an item that the buyer bought, with 1 to 5 stars. Answers the item's rating with it.
+    ///
+    /// # Errors
+    /// Refused with [`NotPurchased`](crate::Reason::NotPurchased) or [`AlreadyRated`](crate::Reason::AlreadyRated), or
+    /// the call failed.
+    pub async fn rate(&self, item_id: i64, stars: i32) -> Result<RatingSummary, Error> {
+        self.rate_with(RateItemRequest { item_id, stars, ..Default::default() }).await
+    }
+
+    /// Rates an item, or replaces the buyer's earlier rating of it.
+    ///
+    /// # Errors
+    /// Refused with [`NotPurchased`](crate::Reason::NotPurchased), or the call failed.
+    pub async fn rate_again(&self, item_id: i64, stars: i32) -> Result<RatingSummary, Error> {
+        self.rate_with(RateItemRequest { item_id, stars, update_existing: true, ..Default::default() }).await
+    }
+
+    async fn rate_with(&self, request: RateItemRequest) -> Result<RatingSummary, Error> {
+        required(self.connection.call(request).await?.rating, "rating")
+    }
+}

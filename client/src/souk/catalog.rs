@@ -1,0 +1,71 @@
+//! Finding items.
+
+use souk_proto::v1::{
+    CategoryCount, GetItemRequest, Item, ListCategoriesRequest, SearchItemRequest, SearchItemResponse,
+};
+
+use crate::{Connection, Error, Pages, error::required};
+
+/// Finding items, for sellers and buyers alike.
+///
+/// # Examples
+/// ```no_run
+/// # async fn search(souk: souk_client::Souk) -> Result<(), souk_client::Error> {
+/// let mut lamps = souk.catalog().search("lamp");
+/// while let Some(item) = lamps.next().await {
+///     println!("{}", item?.name);
+/// }
+/// # Ok(()) }
+/// ```
+#[derive(Clone, Debug)]
+pub struct Catalog {
+    connection: Connection,
+}
+
+impl Catalog {
+    pub(super) fn new(connection: Connection) -> Self {
+        Self { connection }
+    }
+
+    /// Items that match some words, the best match first. Typing errors are forgiven.
+    pub fn search(&self, words: impl Into<String>) -> Pages<Item> {
+        self.search_where(SearchItemRequest { query: words.into(), ..Default::default() })
+    }
+
+    /// Items that a request selects, by words, category, price, rating, seller and stock.
+    ///
+    /// # Examples
+    /// ```no_run
+    /// use souk_client::v1::SearchItemRequest;
+    ///
+    /// # async fn search(souk: souk_client::Souk) -> Result<(), souk_client::Error> {
+    /// let request = SearchItemRequest { category: "home".into(), in_stock: true, ..Default::default() };
+    /// let items = souk.catalog().search_where(request).all().await?;
+    /// # Ok(()) }
+    /// ```
+    pub fn search_where(&self, request: SearchItemRequest) -> Pages<Item> {
+        Pages::new(self.connection.clone(), request)
+    }
+
+    /// One page of a search, with the number of all matches and their categories.
+    ///
+    /// # Errors
+    /// Refused with [`InvalidField`](crate::Reason::InvalidField), or the call failed.
+    pub async fn search_page(&self, request: SearchItemRequest) -> Result<SearchItemResponse, Error> {
+        self.connection.call(request).await
+    }
+
+    /// An item, as it is now.
+    ///
+    /// # Errors
+    /// Refused with [`ItemNotFound`](crate::Reason::ItemNotFound), or the call failed.
+    pub async fn item(&self, item_id: i64) -> Result<Item, Error> {
+        required(self.connection.call(GetItemRequest { item_id }).await?.item, "item")
+    }
+
+    /// The categories right below one, with the number of their items. An empty `parent` is the root.
+    pub fn categories(&self, parent: impl Into<String>) -> Pages<CategoryCount> {
+        let request = ListCategoriesRequest { parent: parent.into(), ..Default::default() };
+        Pages::new(self.connection.clone(), request)
+    }
+}

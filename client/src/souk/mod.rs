@@ -1,0 +1,253 @@
+//! The front door: [`Souk`] and what it hands out.
+
+mod account;
+mod admin;
+mod buyer;
+mod catalog;
+mod options;
+mod seller;
+
+use souk_proto::{Unary, v1};
+use tokio_stream::wrappers::ReceiverStream;
+use uuid::Uuid;
+
+pub use account::Account;
+pub use admin::Admin;
+pub use buyer::Buyer;
+pub use catalog::Catalog;
+pub use options::Options;
+pub use seller::Seller;
+
+use crate::{
+    ClientConfig, Connection, Error, Events, Identity, MarketAddresses, Renewal, Seen, Till, TillNotice,
+    renewal::Bearers, till,
+};
+
+/// A market, as seen by one of its parties. Cloning is cheap and shares connection, token and event memory.
+///
+/// # Examples
+/// ```no_run
+/// use souk_client::{Identity, Souk};
+///
+/// # async fn buy() -> Result<(), souk_client::Error> {
+/// let souk = Souk::connect("market.example.org:7443", Identity::from_file("bob.pem")?).await?;
+/// let order = souk.buyer().buy(7, 2).await?;
+/// println!("order {}: {} × {}", order.order_id, order.quantity, order.item_name);
+/// # Ok(()) }
+/// ```
+#[derive(Clone, Debug)]
+pub struct Souk {
+    connection: Connection,
+    identity: Identity,
+    config: ClientConfig,
+    seen: Seen,
+}
+
+impl Souk {
+    /// Prepares a connection to a market with the default [`Options`]. `market` is `host:port`, or several of them with
+    /// commas in between if the market has several addresses.
+    ///
+    /// Nothing is sent yet: the connection is opened by the first call, and again whenever it broke.
+    ///
+    /// # Errors
+    /// The address is malformed, or the certificate is not a party's.
+    ///
+    /// # Examples
+    /// ```no_run
+    /// # async fn connect() -> Result<(), souk_client::Error> {
+    /// use souk_client::{Identity, Souk};
+    ///
+    /// let souk = Souk::connect("localhost:7443", Identity::from_file("alice.pem")?).await?;
+    /// # Ok(()) }
+    /// ```
+    pub async fn connect<M>(market: M, identity: Identity) -> Result<Self, Error>
+    where
+        M: TryInto<MarketAddresses>,
+        Error: From<M::Error>,
+    {
+        Self::connect_with(market, identity, Options::default()).await
+    }
+
+    /// [`connect`](Self::connect) with options.
+    ///
+    /// # Errors
+    /// As [`connect`](Self::connect), an option is out of bounds, or the folder of
+    /// [`remember_events_in`](Options::remember_events_in) can't be used.
+    ///
+    /// # Examples
+    /// ```no_run
+    /// # async fn connect() -> Result<(), souk_client::Error> {
+    /// use std::time::Duration;
+    ///
+    /// use souk_client::{Identity, Options, Souk};
+    ///
+    /// let options = Options::default().timeout(Duration::from_secs(30)).remember_events_in("/var/lib/shop");
+    /// let both = "eu.market.example:7443,us.market.example:7443";
+    /// let souk = Souk::connect_with(both, Identity::from_file("alice.pem")?, options).await?;
+    /// # Ok(()) }
+    /// ```
+    pub async fn connect_with<M>(market: M, identity: Identity, options: Options) -> Result<Self, Error>
+    where
+        M: TryInto<MarketAddresses>,
+        Error: From<M::Error>,
+    {
+        let config = options.config(market.try_into()?, &identity);
+        let connection = Connection::with_credentials(&config, &identity.credentials)?;
+        let seen = match &options.remember_events_in {
+            Some(folder) => Seen::open(folder, connection.market(), connection.party())
+                .map_err(|error| Error::io(format!("use the folder {}", folder.display()), error))?,
+            None => Seen::in_memory(),
+        };
+        Ok(Self { connection, identity, config, seen })
+    }
+
+    /// What buyers do: buy, look at their orders, wish, rate.
+    #[must_use]
+    pub fn buyer(&self) -> Buyer {
+        Buyer::new(self.connection.clone())
+    }
+
+    /// What sellers do: list items, change them, ship orders.
+    #[must_use]
+    pub fn seller(&self) -> Seller {
+        Seller::new(self.connection.clone())
+    }
+
+    /// Finding items, for everybody.
+    #[must_use]
+    pub fn catalog(&self) -> Catalog {
+        Catalog::new(self.connection.clone())
+    }
+
+    /// The caller's account: registration, mailbox, how the market sees the caller.
+    #[must_use]
+    pub fn account(&self) -> Account {
+        Account::new(self.connection.clone())
+    }
+
+    /// What operators do, with an operator's certificate.
+    #[must_use]
+    pub fn admin(&self) -> Admin {
+        Admin::new(self.connection.clone())
+    }
+
+    /// The events of the caller's mailbox (see [`Events`] for what is guaranteed).
+    ///
+    /// Must be called within a tokio runtime.
+    ///
+    /// # Examples
+    /// ```no_run
+    /// # async fn listen(souk: souk_client::Souk) -> Result<(), souk_client::Error> {
+    /// let mut events = souk.events();
+    /// while let Some(delivery) = events.next().await {
+    ///     let event = delivery?.take();
+    ///     println!("{:?}", event.kind);
+    /// }
+    /// # Ok(()) }
+    /// ```
+    pub fn events(&self) -> Events {
+        Events::subscribe(self.connection.silent(), self.seen.clone())
+    }
+
+    /// Opens a till: a stream in both directions that keeps the stock of a shop and of the market the same. Lines go in by
+    /// [`Till::send`] and take effect **exactly once**, known by their numbers; sales come out. `cursor` is the sequence of
+    /// the last event that was [taken in](Till::take_in) before, 0 at first.
+    ///
+    /// Must be called within a tokio runtime.
+    ///
+    /// # Examples
+    /// ```no_run
+    /// use souk_client::{TillNotice, v1};
+    /// use tokio_stream::StreamExt as _;
+    ///
+    /// # async fn sync(souk: souk_client::Souk) -> Result<(), Box<dyn std::error::Error>> {
+    /// let (till, mut notices) = souk.till("shop", 0);
+    /// while let Some(notice) = notices.next().await {
+    ///     match notice {
+    ///         TillNotice::Resumed { last_line } => {
+    ///             let line = v1::SyncLine {
+    ///                 line: last_line + 1,
+    ///                 item: Some(v1::sync_line::Item::ItemId(7)),
+    ///                 change: Some(v1::sync_line::Change::QuantityDelta(-1)),
+    ///             };
+    ///             till.send(line).await?;
+    ///         }
+    ///         TillNotice::Acknowledged(answer) => println!("line {} is in", answer.line),
+    ///         TillNotice::Event(event) => till.take_in(event.sequence),
+    ///         TillNotice::Ended(error) => return Err(error.into()),
+    ///         _ => {}
+    ///     }
+    /// }
+    /// # Ok(()) }
+    /// ```
+    pub fn till(&self, name: impl Into<String>, cursor: i64) -> (Till, ReceiverStream<TillNotice>) {
+        let (till, notices) = till::open(self.connection.clone(), name.into(), cursor);
+        (till, ReceiverStream::new(notices))
+    }
+
+    /// Makes any unary call of the contract. The type of the request decides the RPC; an empty `request_id` is filled in.
+    /// See [`Connection::call`] for deadline and repeats.
+    ///
+    /// # Errors
+    /// The error of the last attempt.
+    ///
+    /// # Examples
+    /// ```no_run
+    /// # async fn buy(souk: souk_client::Souk) -> Result<(), souk_client::Error> {
+    /// use souk_client::v1::BuyItemRequest;
+    ///
+    /// let dry_run = BuyItemRequest { item_id: 7, quantity: 1, validate_only: true, ..Default::default() };
+    /// souk.call(dry_run).await?;
+    /// # Ok(()) }
+    /// ```
+    pub async fn call<R: Unary>(&self, request: R) -> Result<R::Response, Error> {
+        self.connection.call(request).await
+    }
+
+    /// The UUID that the market knows the caller by; it is in the certificate.
+    #[must_use]
+    pub fn party(&self) -> Uuid {
+        self.connection.party()
+    }
+
+    /// The connection underneath, for the streams of the contract (import, export, watches, rides) and everything else
+    /// that this type does not wrap.
+    #[must_use]
+    pub fn connection(&self) -> &Connection {
+        &self.connection
+    }
+
+    /// Takes up certificates and revocation lists when their files change, until the answer is dropped. Open connections
+    /// stay; new ones use the new files.
+    ///
+    /// Must be called within a tokio runtime.
+    ///
+    /// # Errors
+    /// The files can't be watched, or can't be used as they are now.
+    ///
+    /// # Examples
+    /// ```no_run
+    /// # async fn run(souk: souk_client::Souk) -> Result<(), souk_client::Error> {
+    /// let _renewal = souk.follow_certificate_files()?;
+    /// # Ok(()) }
+    /// ```
+    pub fn follow_certificate_files(&self) -> Result<Renewal, Error> {
+        let bearers = Bearers { connection: Some(self.connection.clone()), inbox: None };
+        Renewal::start(&self.config, bearers, |text| tracing::info!("{text}"))
+    }
+
+    /// The identity that it was opened with.
+    #[must_use]
+    pub fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
+    /// How the market sees the caller: certificate, token, account and address.
+    ///
+    /// # Errors
+    /// The call failed; for a party that has not registered with
+    /// [`Reason::NotRegistered`](crate::Reason::NotRegistered).
+    pub async fn who_am_i(&self) -> Result<v1::WhoAmIResponse, Error> {
+        self.call(v1::WhoAmIRequest {}).await
+    }
+}

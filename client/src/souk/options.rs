@@ -1,0 +1,60 @@
+//! What may be chosen about a connection.
+
+use std::{path::PathBuf, time::Duration};
+
+use crate::{ClientConfig, Identity, MarketAddresses, Timings, config::DEFAULT_TIMEOUT};
+
+/// Options of [`Souk::connect_with`](crate::Souk::connect_with).
+///
+/// # Examples
+/// ```
+/// use std::time::Duration;
+///
+/// let options = souk_client::Options::default().timeout(Duration::from_secs(2));
+/// ```
+#[derive(Clone, Debug)]
+pub struct Options {
+    timeout: Duration,
+    timings: Option<Timings>,
+    pub(super) remember_events_in: Option<PathBuf>,
+}
+
+impl Default for Options {
+    /// Ten seconds for a call; events are remembered for as long as the process lives.
+    fn default() -> Self {
+        Self { timeout: DEFAULT_TIMEOUT, timings: None, remember_events_in: None }
+    }
+}
+
+impl Options {
+    /// How long a call may take with all of its repeats, 100 ms to an hour.
+    #[must_use]
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
+        self
+    }
+
+    /// Reports how long each call takes, attempt by attempt.
+    #[must_use]
+    pub fn timings(mut self, timings: Timings) -> Self {
+        self.timings = Some(timings);
+        self
+    }
+
+    /// Keeps in a folder which events were taken, so that they do not come again after a restart, whatever had been
+    /// acknowledged by then. The folder is created if it is missing; several parties and markets may share it.
+    #[must_use]
+    pub fn remember_events_in(mut self, folder: impl Into<PathBuf>) -> Self {
+        self.remember_events_in = Some(folder.into());
+        self
+    }
+
+    pub(super) fn config(&self, market: MarketAddresses, identity: &Identity) -> ClientConfig {
+        ClientConfig {
+            trust_domain: identity.trust_domain.clone(),
+            timeout: self.timeout,
+            timings: self.timings.clone(),
+            ..ClientConfig::new(market, identity.files.clone())
+        }
+    }
+}

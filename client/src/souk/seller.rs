@@ -1,0 +1,201 @@
+//! What sellers do.
+
+use souk_proto::{
+    Timestamp,
+    v1::{
+        CancelSaleRequest, DeleteItemRequest, DeliverSaleRequest, DisplaySellerItemsRequest, EndRideRequest,
+        Item, ItemDraft, ListSalesRequest, ListTillsRequest, Order, RemoveTillRequest, Ride, SellItemRequest,
+        ShipSaleRequest, StartRideRequest, SummarizeSalesRequest, SummarizeSalesResponse, Till,
+        UpdateItemRequest,
+    },
+};
+
+use crate::{Connection, Error, Pages, error::required};
+
+/// What sellers do, by one method for each RPC. Needs a seller's certificate.
+///
+/// Every method makes one call (see [`Connection::call`]): it is repeated if it fails in passing, and takes effect once.
+///
+/// # Examples
+/// ```no_run
+/// use souk_client::v1::{ItemDraft, Money};
+///
+/// # async fn sell(souk: souk_client::Souk) -> Result<(), souk_client::Error> {
+/// let lamp = ItemDraft {
+///     name: Some("Desk lamp".into()),
+///     category: Some("home/light".into()),
+///     unit_price: Some(Money { amount_minor: 1_250, currency_code: "GBP".into() }),
+///     quantity: Some(10),
+///     ..ItemDraft::default()
+/// };
+/// let item = souk.seller().sell(lamp).await?;
+/// println!("item {}", item.item_id);
+/// # Ok(()) }
+/// ```
+#[derive(Clone, Debug)]
+pub struct Seller {
+    connection: Connection,
+}
+
+impl Seller {
+    pub(super) fn new(connection: Connection) -> Self {
+        Self { connection }
+    }
+
+    /// Lists an item. Name, category, price and quantity are required.
+    ///
+    /// # Errors
+    /// Refused with [`InvalidField`](crate::Reason::InvalidField) and the fields in
+    /// [`violations`](Error::violations), with [`SkuTaken`](crate::Reason::SkuTaken), or the call failed.
+    ///
+    /// # Examples
+    /// ```no_run
+    /// use souk_client::v1::{ItemDraft, Money};
+    ///
+    /// # async fn sell(souk: souk_client::Souk) -> Result<(), souk_client::Error> {
+    /// let draft = ItemDraft {
+    ///     name: Some("Rug".into()),
+    ///     category: Some("home".into()),
+    ///     unit_price: Some(Money { amount_minor: 89_00, currency_code: "EUR".into() }),
+    ///     quantity: Some(1),
+    ///     ..Default::default()
+    /// };
+    /// match souk.seller().sell(draft).await {
+    ///     Ok(item) => println!("item {}", item.item_id),
+    ///     Err(error) => {
+    ///         for violation in error.violations() {
+    ///             eprintln!("{}: {}", violation.field, violation.description);
+    ///         }
+    ///     }
+    /// }
+    /// # Ok(()) }
+    /// ```
+    pub async fn sell(&self, item: ItemDraft) -> Result<Item, Error> {
+        let request = SellItemRequest { item: Some(item), ..Default::default() };
+        required(self.connection.call(request).await?.item, "item")
+    }
+
+    /// Changes the fields of an item that the draft has; the others stay.
+    ///
+    /// # Errors
+    /// Refused with [`ItemNotFound`](crate::Reason::ItemNotFound) or
+    /// [`InvalidField`](crate::Reason::InvalidField), or the call failed.
+    pub async fn update(&self, item_id: i64, item: ItemDraft) -> Result<Item, Error> {
+        self.update_with(UpdateItemRequest { item_id, item: Some(item), ..Default::default() }).await
+    }
+
+    /// Adds units to the stock of an item, or takes some away, whatever is bought meanwhile.
+    ///
+    /// # Errors
+    /// Refused with [`StockOutOfRange`](crate::Reason::StockOutOfRange) if less than nothing would be left, or the call
+    /// failed.
+    pub async fn add_stock(&self, item_id: i64, units: i64) -> Result<Item, Error> {
+        let quantity_delta = Some(units);
+        self.update_with(UpdateItemRequest { item_id, quantity_delta, ..Default::default() }).await
+    }
+
+    async fn update_with(&self, request: UpdateItemRequest) -> Result<Item, Error> {
+        required(self.connection.call(request).await?.item, "item")
+    }
+
+    /// Takes an item off the market. Its orders stay, and buyers who wish for it are notified.
+    ///
+    /// # Errors
+    /// Refused with [`ItemNotFound`](crate::Reason::ItemNotFound), or the call failed.
+    pub async fn delete(&self, item_id: i64) -> Result<Item, Error> {
+        let request = DeleteItemRequest { item_id, ..Default::default() };
+        required(self.connection.call(request).await?.item, "item")
+    }
+
+    /// The seller's items.
+    pub fn items(&self) -> Pages<Item> {
+        Pages::new(self.connection.clone(), DisplaySellerItemsRequest::default())
+    }
+
+    /// The orders of the seller's items, the latest first.
+    pub fn sales(&self) -> Pages<Order> {
+        self.sales_where(ListSalesRequest::default())
+    }
+
+    /// Those orders that a request selects, by status, item or time.
+    pub fn sales_where(&self, request: ListSalesRequest) -> Pages<Order> {
+        Pages::new(self.connection.clone(), request)
+    }
+
+    /// Sums the standing orders of a span of time up, by day and by item. `until` is not part of the span.
+    ///
+    /// # Errors
+    /// Refused with [`InvalidField`](crate::Reason::InvalidField) if the span is too long, or the call failed.
+    pub async fn summarize_sales(
+        &self,
+        from: Timestamp,
+        until: Timestamp,
+    ) -> Result<SummarizeSalesResponse, Error> {
+        let request = SummarizeSalesRequest { from_time: Some(from), until_time: Some(until) };
+        self.connection.call(request).await
+    }
+
+    /// Marks an order as shipped; an event notifies its buyer.
+    ///
+    /// # Errors
+    /// Refused with [`OrderStatusConflict`](crate::Reason::OrderStatusConflict) if it can't be shipped now, or the call
+    /// failed.
+    pub async fn ship(&self, order_id: i64) -> Result<Order, Error> {
+        let request = ShipSaleRequest { order_id, ..Default::default() };
+        required(self.connection.call(request).await?.order, "order")
+    }
+
+    /// Marks a shipped order as delivered; an event notifies its buyer.
+    ///
+    /// # Errors
+    /// As [`ship`](Self::ship).
+    pub async fn deliver(&self, order_id: i64) -> Result<Order, Error> {
+        let request = DeliverSaleRequest { order_id, ..Default::default() };
+        required(self.connection.call(request).await?.order, "order")
+    }
+
+    /// Cancels an order that was not shipped yet. Its units go back into stock, and its buyer reads the reason.
+    ///
+    /// # Errors
+    /// As [`ship`](Self::ship).
+    pub async fn cancel(&self, order_id: i64, reason: impl Into<String>) -> Result<Order, Error> {
+        let request = CancelSaleRequest { order_id, reason: reason.into(), ..Default::default() };
+        required(self.connection.call(request).await?.order, "order")
+    }
+
+    /// The seller's tills (see [`Souk::till`](crate::Souk::till)).
+    ///
+    /// # Errors
+    /// The call failed.
+    pub async fn tills(&self) -> Result<Vec<Till>, Error> {
+        Ok(self.connection.call(ListTillsRequest {}).await?.tills)
+    }
+
+    /// Removes a till and its count of lines.
+    ///
+    /// # Errors
+    /// Refused with [`TillNotFound`](crate::Reason::TillNotFound), or the call failed.
+    pub async fn remove_till(&self, name: impl Into<String>) -> Result<(), Error> {
+        self.connection.call(RemoveTillRequest { till: name.into(), ..Default::default() }).await?;
+        Ok(())
+    }
+
+    /// Starts a ride: its orders are shipped, and their buyers can watch where it is.
+    ///
+    /// # Errors
+    /// Refused with [`OrderStatusConflict`](crate::Reason::OrderStatusConflict) for an order that can't be shipped now,
+    /// or the call failed.
+    pub async fn start_ride(&self, request: StartRideRequest) -> Result<Ride, Error> {
+        required(self.connection.call(request).await?.ride, "ride")
+    }
+
+    /// Ends a ride: what is still on its way counts as delivered.
+    ///
+    /// # Errors
+    /// Refused with [`RideNotFound`](crate::Reason::RideNotFound) or [`RideEnded`](crate::Reason::RideEnded), or the
+    /// call failed.
+    pub async fn end_ride(&self, ride_id: impl Into<String>) -> Result<Ride, Error> {
+        let request = EndRideRequest { ride_id: ride_id.into(), ..Default::default() };
+        required(self.connection.call(request).await?.ride, "ride")
+    }
+}
