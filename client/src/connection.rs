@@ -37,7 +37,7 @@ use crate::{
     error::Step,
     probe::Probe,
     retry::{self, Verdict},
-    session::{Session, TokenKeeper, Way},
+    session::{Session, TokenKeeper, Transport},
     timing::{TimingLayer, Timings},
 };
 
@@ -106,22 +106,22 @@ impl Connection {
         };
         let tls = ClientTls::new(credentials).map_err(Error::Tls)?;
         let (market, domain) = (config.market.clone(), &config.trust_domain);
-        let (way, reach) = match market.only() {
+        let (transport, reach) = match market.only() {
             Some(only) => {
                 let options = ConnectOptions::default();
                 let channel =
                     connector::channel(only.clone(), Identity::Market, tls.clone(), domain, options);
                 let probe = Probe::new(only.clone(), Identity::Market.dns_name(domain), tls.clone())?;
-                (Way::One(channel), Reach::One { probe, probing: Semaphore::new(1) })
+                (Transport::One(channel), Reach::One { probe, probing: Semaphore::new(1) })
             }
             None => {
                 let balancer = Balancer::new(&market, tls.clone(), domain);
-                (Way::Many(balancer.clone()), Reach::Many(balancer))
+                (Transport::Many(balancer.clone()), Reach::Many(balancer))
             }
         };
         let timings = config.timings.clone();
-        let way = TimingLayer::new(timings.clone()).layer(way);
-        let account = Session::without_token(way, party);
+        let transport = TimingLayer::new(timings.clone()).layer(transport);
+        let account = Session::without_token(transport, party);
         let session = account.with_tokens(TokenKeeper::new(account.clone()));
         let renewals = watch::Sender::new(0);
         let shared = Shared { market, certificate, party, account, session, tls, timings, reach, renewals };

@@ -1,13 +1,13 @@
 //! Who is calling: the metadata that goes with every call.
 //!
-//! [`Session`] stands between the generated clients and the [`Way`] to the market. It adds `x-party-id` and, for
+//! [`Session`] stands between the generated clients and the [`Transport`] to the market. It adds `x-party-id` and, for
 //! all services but AccountService, the bearer token, which it fetches when there is none, renews at two
 //! thirds of its life and forgets when the market answers UNAUTHENTICATED. Replaying the refused call is
-//! left to [`Connection::call`](crate::Connection::call): only there is the request whole. The way that
+//! left to [`Connection::call`](crate::Connection::call): only there is the request whole. The transport that
 //! it stands on is timed ([`timing`](crate::timing)).
 
 mod token;
-mod way;
+mod transport;
 
 use std::{
     sync::Arc,
@@ -22,16 +22,16 @@ use tower::{Service, ServiceExt as _};
 use uuid::Uuid;
 
 pub(crate) use token::TokenKeeper;
-pub(crate) use way::Way;
+pub(crate) use transport::Transport;
 
 use crate::{error::BoxError, timing::Timing};
 
 const PARTY_ID_HEADER: HeaderName = HeaderName::from_static(PARTY_ID);
 
-/// A way that says on every call who is calling. A clone shares way and token.
+/// A transport that says on every call who is calling. A clone shares transport and token.
 #[derive(Clone, Debug)]
 pub struct Session {
-    way: Timing<Way>,
+    transport: Timing<Transport>,
     party_id: HeaderValue,
     /// `None`: for AccountService, which asks for no token.
     tokens: Option<Arc<TokenKeeper>>,
@@ -39,18 +39,18 @@ pub struct Session {
 
 impl Session {
     /// Without a token, for AccountService.
-    pub(crate) fn without_token(way: Timing<Way>, party: Uuid) -> Self {
+    pub(crate) fn without_token(transport: Timing<Transport>, party: Uuid) -> Self {
         let mut text = Uuid::encode_buffer();
         let text = party.hyphenated().encode_lower(&mut text);
         #[expect(clippy::expect_used, reason = "a UUID is of hexadecimal digits and hyphens only")]
         let party_id = HeaderValue::from_str(text).expect("a UUID is a header value");
-        Self { way, party_id, tokens: None }
+        Self { transport, party_id, tokens: None }
     }
 
     /// The same, but its calls are not told of.
     pub(crate) fn silent(&self) -> Self {
         let mut session = self.clone();
-        session.way.silence();
+        session.transport.silence();
         session
     }
 
@@ -71,13 +71,13 @@ impl Service<Request<Body>> for Session {
     }
 
     fn call(&mut self, mut request: Request<Body>) -> Self::Future {
-        let Self { mut way, party_id, tokens } = self.clone();
+        let Self { mut transport, party_id, tokens } = self.clone();
         request.headers_mut().insert(PARTY_ID_HEADER, party_id);
         Box::pin(async move {
-            let Some(tokens) = tokens else { return send(&mut way, request).await };
+            let Some(tokens) = tokens else { return send(&mut transport, request).await };
             let token = tokens.token().await?;
             request.headers_mut().insert(AUTHORIZATION, token.bearer().clone());
-            let response = send(&mut way, request).await?;
+            let response = send(&mut transport, request).await?;
             if is_unauthenticated(&response) {
                 tokens.forget(&token);
             }
@@ -86,8 +86,8 @@ impl Service<Request<Body>> for Session {
     }
 }
 
-async fn send(way: &mut Timing<Way>, request: Request<Body>) -> Result<Response<Body>, BoxError> {
-    way.ready().await?.call(request).await
+async fn send(transport: &mut Timing<Transport>, request: Request<Body>) -> Result<Response<Body>, BoxError> {
+    transport.ready().await?.call(request).await
 }
 
 /// A call that is refused at the door is answered with headers alone, which hold the status.

@@ -3,7 +3,6 @@
 
 use std::{collections::VecDeque, time::Duration};
 
-use crate::{exit, hint};
 use souk_certs::{clock, connector::Dial, credentials::Credentials};
 use souk_client::{
     ClientConfig, Connection, Error, Inbox, MarketAddresses, Notice, Seen,
@@ -16,6 +15,8 @@ use tokio::{
     net::TcpStream,
     time::{sleep, timeout},
 };
+
+use crate::{exit, hint};
 
 /// From when on the end of a certificate is worth a warning.
 pub const EXPIRY_WARNING: time::Duration = time::Duration::days(14);

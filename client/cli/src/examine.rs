@@ -1,9 +1,9 @@
 //! `doctor`: prints what the examination found.
 
-use crate::Failure;
 use serde::Serialize;
 
 use super::{CliSession, output::Shown};
+use crate::Failure;
 use crate::doctor::{Finding, Outcome, examine as examine_config};
 
 #[derive(Serialize)]

@@ -8,7 +8,6 @@ use std::{
     time::Duration,
 };
 
-use crate::Failure;
 use clap::Args;
 use serde::Deserialize;
 use souk_certs::{credentials::CredentialFiles, identity::TrustDomain};
@@ -19,6 +18,7 @@ use souk_client::{
 };
 
 use super::{Output, files, plain};
+use crate::Failure;
 
 const DEFAULT_MARKET: &str = "localhost:7443";
 

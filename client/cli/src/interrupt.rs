@@ -1,7 +1,8 @@
 //! Ctrl-C and SIGTERM, for commands that go on until then.
 
-use crate::Failure;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use crate::Failure;
 
 /// Notices signals from its making on, also while nobody waits for them.
 pub struct Interrupt {

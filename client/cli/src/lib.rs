@@ -3,6 +3,7 @@
 //! A program implements [`Program`]: its name, its commands (clap) and how to carry one out. The same
 //! code then runs as a subcommand, as a line in the interactive shell, and as a line of a script.
 
+mod builtin;
 pub mod doctor;
 mod examine;
 pub mod exit;
@@ -10,6 +11,7 @@ mod failure;
 mod files;
 mod filter;
 mod flags;
+mod grammar;
 mod interrupt;
 pub mod listen;
 mod menu;
@@ -27,6 +29,7 @@ pub use examine::examine;
 pub use failure::{Failure, hint};
 pub use filter::{OrderFilter, TimeFilter, wire as wire_time};
 pub use flags::{CommonFlags, Resolved};
+pub use grammar::{Program, Shared};
 pub use interrupt::Interrupt;
 pub use listen::listen;
 pub use menu::{Entry, Field};
@@ -34,5 +37,5 @@ pub use money::{format_money, parse_money};
 pub use output::{Output, Printer, Shown, report};
 pub use paging::Paging;
 pub use plain::plain;
-pub use program::{Program, Shared, run};
+pub use program::run;
 pub use session::CliSession;

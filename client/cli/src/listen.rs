@@ -1,6 +1,5 @@
 //! Events as they come: to an own callback server with `--listen`, else by a stream.
 
-use crate::Failure;
 use souk_client::{Follower, Inbox, Notice, Renewal, follow::follow, inbox::InboxHandle, renewal::Bearers};
 use tokio::sync::mpsc;
 
@@ -9,60 +8,63 @@ use super::{
     interrupt::Interrupt,
     view::{EventView, sentence},
 };
+use crate::Failure;
 
-/// An open way for events, which shows renewed certificates.
+/// An open source of events that takes up renewed certificates.
 pub struct Listening {
-    way: Way,
+    source: EventSource,
     _renewal: Renewal,
 }
 
-enum Way {
+enum EventSource {
     Callback(Inbox),
     Stream(Follower),
 }
 
 impl Listening {
-    /// Opens the way that the settings ask for.
+    /// Opens the source that the settings ask for: a callback server or a stream.
     ///
     /// # Errors
     /// The certificate can't be used, or the address not be listened on.
     pub async fn open(session: &CliSession) -> Result<(Self, mpsc::Receiver<Notice>), Failure> {
         let (seen, connection) = (session.seen().await?, session.connection().await?);
-        let (way, notices) = match session.config()?.listen {
+        let (source, notices) = match session.config()?.listen {
             Some(address) => {
                 let listener = Inbox::bind(address).await?;
                 let (inbox, notices) = Inbox::open(listener, &session.credentials()?, seen)?;
-                (Way::Callback(inbox), notices)
+                (EventSource::Callback(inbox), notices)
             }
             None => {
                 let (follower, notices) = follow(connection.silent(), seen);
-                (Way::Stream(follower), notices)
+                (EventSource::Stream(follower), notices)
             }
         };
-        let bearers = Bearers { connection: Some(connection.clone()), inbox: way.handle() };
+        let bearers = Bearers { connection: Some(connection.clone()), inbox: source.handle() };
         let printer = *session.printer();
         let renewal = Renewal::start(session.config()?, bearers, move |text| printer.say(&text))?;
-        Ok((Self { way, _renewal: renewal }, notices))
+        Ok((Self { source, _renewal: renewal }, notices))
     }
 
     /// Acknowledges what was shown, and ends.
     pub async fn close(self) {
-        match self.way {
-            Way::Callback(inbox) => inbox.close().await,
-            Way::Stream(follower) => follower.close().await,
+        match self.source {
+            EventSource::Callback(inbox) => inbox.close().await,
+            EventSource::Stream(follower) => follower.close().await,
         }
     }
 
     /// How the events come, in words.
     pub fn describe(&self) -> String {
-        match &self.way {
-            Way::Callback(inbox) => format!("listening on {} for the market's calls", inbox.address()),
-            Way::Stream(_) => "following your mailbox by a stream".to_owned(),
+        match &self.source {
+            EventSource::Callback(inbox) => {
+                format!("listening on {} for the market's calls", inbox.address())
+            }
+            EventSource::Stream(_) => "following your mailbox by a stream".to_owned(),
         }
     }
 }
 
-impl Way {
+impl EventSource {
     fn handle(&self) -> Option<InboxHandle> {
         match self {
             Self::Callback(inbox) => Some(inbox.handle()),
@@ -74,7 +76,7 @@ impl Way {
 /// Prints events until Ctrl-C or SIGTERM.
 ///
 /// # Errors
-/// Signals can't be watched, the way can't be opened, or the stream ended for good.
+/// Signals can't be watched, the source can't be opened, or the stream ended for good.
 pub async fn listen(session: &CliSession) -> Result<(), Failure> {
     let mut interrupted = Interrupt::watch()?;
     let (listening, mut notices) = Listening::open(session).await?;

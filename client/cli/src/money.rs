@@ -1,8 +1,9 @@
 //! Money as people write it: exact, never by way of floating-point numbers.
 
-use crate::Failure;
 use iso_currency::Currency;
 use souk_proto::v1;
+
+use crate::Failure;
 
 /// Reads `12.50 GBP`, `12.50GBP`, `GBP 12.50`, or `12.50` in the default currency.
 ///

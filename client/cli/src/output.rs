@@ -6,10 +6,11 @@ use std::{
     time::Duration,
 };
 
-use crate::Failure;
 use comfy_table::{Attribute, Cell, ContentArrangement, Table, presets};
 use nu_ansi_term::{Color, Style};
 use serde::{Deserialize, Serialize};
+
+use crate::Failure;
 
 /// How results are written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum, Deserialize)]

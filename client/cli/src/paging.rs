@@ -1,9 +1,9 @@
 //! Lists that come in pages.
 
-use crate::Failure;
 use clap::Args;
 
 use super::{CliSession, output::Shown};
+use crate::Failure;
 
 /// Flags of every list.
 #[derive(Args, Clone, Debug)]

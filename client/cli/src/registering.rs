@@ -1,10 +1,10 @@
 //! Registering with a callback server: it has to be there, since the market tries it at once.
 
-use crate::Failure;
 use souk_client::{Error, Inbox, Seen};
 use souk_proto::v1;
 
 use super::CliSession;
+use crate::Failure;
 
 /// A callback server that is open while the market tries it.
 pub struct Probed(Option<Inbox>);

@@ -2,7 +2,6 @@
 
 use std::{path::PathBuf, sync::Arc};
 
-use crate::{Failure, hint};
 use souk_certs::{clock, credentials::Credentials, identity::PeerCertificate};
 use souk_client::{ClientConfig, Connection, Seen};
 use souk_proto::Unary;
@@ -10,6 +9,7 @@ use tokio::sync::OnceCell;
 
 use super::{Output, Printer, files, flags::Resolved};
 use crate::doctor::EXPIRY_WARNING;
+use crate::{Failure, hint};
 
 /// The settings of a run, and what hangs on them.
 pub struct CliSession {

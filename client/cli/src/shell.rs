@@ -8,8 +8,7 @@ use std::{
     thread,
 };
 
-use crate::Failure;
-use crate::exit;
+use clap::FromArgMatches as _;
 use reedline::{
     ColumnarMenu, DefaultCompleter, Emacs, ExternalPrinter, FileBackedHistory, KeyCode, KeyModifiers,
     MenuBuilder as _, Prompt, PromptEditMode, PromptHistorySearch, Reedline, ReedlineEvent, ReedlineMenu,
@@ -19,10 +18,11 @@ use souk_client::Notice;
 use tokio::sync::{mpsc, oneshot};
 
 use super::{
-    CliSession,
+    CliSession, Failure, builtin, exit,
+    grammar::{Cli, Either, Program, Shared, grammar, typed_flags, vocabulary},
     listen::{self, Listening},
     menu::Entry,
-    program::{self, Program},
+    output,
 };
 
 /// The most notifications that are printed at once, above the line being typed.
@@ -56,7 +56,7 @@ async fn script<P: Program>(session: &CliSession) -> Result<u8, Failure> {
             Some(words) if words.is_empty() || words[0].starts_with('#') => {}
             Some(words) if is_quit(&words[0]) => break,
             Some(words) => {
-                let code = program::line::<P>(words, session).await;
+                let code = line::<P>(words, session).await;
                 if code != exit::OK {
                     last_failure = code;
                 }
@@ -68,6 +68,44 @@ async fn script<P: Program>(session: &CliSession) -> Result<u8, Failure> {
         }
     }
     Ok(last_failure)
+}
+
+/// Reads and carries out one line of the shell or of a script. Answers its exit code.
+async fn line<P: Program>(words: Vec<String>, session: &CliSession) -> u8 {
+    let words = std::iter::once(P::NAME.to_owned()).chain(words);
+    let parsed = grammar::<P>().try_get_matches_from(words).and_then(|matches| {
+        let typed = typed_flags(&matches);
+        Cli::<P::Command>::from_arg_matches(&matches).map(|cli| (cli, typed))
+    });
+    let (cli, typed) = match parsed {
+        Ok(parsed) => parsed,
+        Err(error) => {
+            // Help is no error; it goes where help goes.
+            let _ = error.print();
+            return if error.use_stderr() { exit::USAGE } else { exit::OK };
+        }
+    };
+    if let Some(flag) = typed.iter().find(|flag| !["output", "currency"].contains(&flag.as_str())) {
+        let failure = Failure::usage(
+            format!("--{flag} holds for the whole shell"),
+            format!("quit, and start the shell with it: {} --{flag} … shell", P::NAME),
+        );
+        output::report(&failure, session.output());
+        return exit::USAGE;
+    }
+    let output = cli.flags.output.filter(|_| typed.iter().any(|flag| flag == "output"));
+    let currency = cli.flags.currency.filter(|_| typed.iter().any(|flag| flag == "currency"));
+    let session = &session.with(output, currency);
+    let outcome = match cli.command {
+        Some(Either::Own(command)) => P::carry_out(command, session).await.map(|()| exit::OK),
+        Some(Either::Shared(Shared::Shell | Shared::Listen)) => Err(builtin::in_shell()),
+        Some(Either::Shared(command)) => Box::pin(builtin::run::<P>(command, session)).await,
+        None => Ok(exit::OK),
+    };
+    outcome.unwrap_or_else(|failure| {
+        output::report(&failure, session.output());
+        failure.exit_code()
+    })
 }
 
 fn split(line: &str) -> Option<Vec<String>> {
@@ -103,7 +141,7 @@ async fn interactive<P: Program>(session: &CliSession) -> Result<u8, Failure> {
             Some(listening)
         }
         Err(failure) => {
-            super::output::report(&failure, super::Output::Table);
+            output::report(&failure, super::Output::Table);
             eprintln!("notifications are off; commands work all the same");
             None
         }
@@ -141,7 +179,7 @@ async fn interactive<P: Program>(session: &CliSession) -> Result<u8, Failure> {
                 }
             }
         }
-        program::line::<P>(words, session).await;
+        line::<P>(words, session).await;
     }
     if let Some(listening) = listening {
         listening.close().await;
@@ -226,7 +264,7 @@ fn edit_lines(mut editor: Reedline, asked: &std::sync::mpsc::Receiver<Ask>) {
 
 fn editor<P: Program>(session: &CliSession, printer: ExternalPrinter<String>) -> Reedline {
     let mut completer = DefaultCompleter::with_inclusions(&['-', '_']).set_min_word_len(1);
-    completer.insert(program::vocabulary::<P>());
+    completer.insert(vocabulary::<P>());
     let menu = ColumnarMenu::default().with_name("completions");
     let mut keys = default_emacs_keybindings();
     keys.add_binding(

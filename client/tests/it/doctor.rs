@@ -1,8 +1,9 @@
 //! The doctor: the first thing that is wrong is found, and what leans on it skipped.
 
 use souk_cli::doctor::{Finding, Outcome, examine};
+use souk_cli::exit;
 use souk_client::ClientConfig;
-use souk_proto::{Reason, reason::exit};
+use souk_proto::Reason;
 use tokio::net::TcpListener;
 
 use crate::{market::refusal, world::World};
@@ -81,7 +82,7 @@ async fn a_party_without_an_account_is_told_to_register() {
     let world = World::open().await;
     world.market.script().account = Err(refusal(Reason::NotRegistered));
     let findings = examine(&world.config(&world.party("seller/alice"))).await;
-    assert_stops_at(&findings, "identity", Reason::NotRegistered.exit_code());
+    assert_stops_at(&findings, "identity", exit::of_reason(Reason::NotRegistered));
     let remedy = finding(&findings, "identity").remedy.as_deref().unwrap_or_default();
     assert!(remedy.contains("register"), "{remedy}");
 }

@@ -29,7 +29,7 @@ fn connect(world: &World) -> (Party, Connection) {
 
 async fn interrupted(notices: &mut mpsc::Receiver<Notice>) {
     match next(notices).await {
-        Notice::Interrupted { failure, .. } => assert!(failure.is_passing(), "{failure}"),
+        Notice::Interrupted { failure, .. } => assert!(failure.is_transient(), "{failure}"),
         other => panic!("{other:?}"),
     }
 }
@@ -126,7 +126,7 @@ async fn a_stream_that_was_replaced_ends_for_good() {
     world.market.script().streams.push_back(vec![Err(refusal(Reason::StreamReplaced))]);
     let (follower, mut notices) = follow(connection, Seen::in_memory());
     match next(&mut notices).await {
-        Notice::Ended(failure) => assert_eq!(failure.exit_code(), 5),
+        Notice::Ended(failure) => assert_eq!(souk_cli::exit::of_error(&failure), 5),
         other => panic!("{other:?}"),
     }
     assert!(notices.recv().await.is_none());

@@ -22,7 +22,7 @@ fn assert_distrust(failure: &Error, expected: &Distrust) {
         Error::Untrusted { distrust, .. } => assert_eq!(distrust, expected),
         other => panic!("{other:?}"),
     }
-    assert_eq!(failure.exit_code(), 4);
+    assert_eq!(souk_cli::exit::of_error(&failure), 4);
     assert!(failure.hint().is_some());
 }
 
@@ -71,7 +71,7 @@ async fn a_closed_port_is_a_matter_of_the_network() {
     drop(listener);
     let failure = who_am_i(ClientConfig { market, ..world.config(&alice) }).await;
     assert!(matches!(failure, Error::Unreachable { step: Step::Tcp, .. }), "{failure:?}");
-    assert_eq!(failure.exit_code(), 6);
+    assert_eq!(souk_cli::exit::of_error(&failure), 6);
     assert!(failure.to_string().contains("refused"), "{failure}");
 }
 
@@ -100,5 +100,5 @@ async fn a_market_that_never_answers_is_given_up() {
     let market = listener.local_addr().expect("an address").to_string().parse().expect("a dial");
     let config = ClientConfig { market, timeout: Duration::from_millis(300), ..world.config(&alice) };
     let failure = who_am_i(config).await;
-    assert_eq!(failure.exit_code(), 6, "{failure:?}");
+    assert_eq!(souk_cli::exit::of_error(&failure), 6, "{failure:?}");
 }

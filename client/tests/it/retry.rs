@@ -61,7 +61,7 @@ async fn attempts_are_bounded_and_the_last_failure_is_told() {
     let attempts = MAX_ATTEMPTS as usize;
     world.market.script().test_event.extend(vec![refusal(Reason::Unavailable); 2 * attempts]);
     let failure = test_event(&alice).await.expect_err("refused");
-    assert_eq!(failure.exit_code(), 6);
+    assert_eq!(souk_cli::exit::of_error(&failure), 6);
     assert_eq!(world.market.script().calls.len(), attempts);
 }
 
@@ -97,5 +97,5 @@ async fn a_market_that_does_not_answer_is_given_up_at_the_deadline() {
     world.market.set_issuing(false);
     let failure = test_event(&alice).await.expect_err("timed out");
     assert!(matches!(failure, Error::TimedOut { .. }), "{failure:?}");
-    assert_eq!(failure.exit_code(), 6);
+    assert_eq!(souk_cli::exit::of_error(&failure), 6);
 }

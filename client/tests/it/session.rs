@@ -86,7 +86,7 @@ async fn a_refused_token_is_replaced_and_the_call_replayed_once() {
     world.market.script().oldest_token = u32::MAX;
     let refused = call().await.expect_err("refused");
     assert_eq!(refused.refusal().and_then(|r| r.reason()), Some(Reason::TokenExpired));
-    assert_eq!(refused.exit_code(), 4);
+    assert_eq!(souk_cli::exit::of_error(&refused), 4);
     assert_eq!(world.market.script().issued, 3);
 }
 
@@ -97,6 +97,6 @@ async fn a_refusal_that_is_not_about_the_token_is_not_replayed() {
     world.market.script().test_event.push_back(refusal(Reason::CertificateRevoked));
     let request = TestEventRequest { request_id: alice.request_id(), ..TestEventRequest::default() };
     let refused = alice.call(request).await;
-    assert_eq!(refused.expect_err("refused").exit_code(), 4);
+    assert_eq!(souk_cli::exit::of_error(&refused.expect_err("refused")), 4);
     assert_eq!(world.market.script().calls.len(), 1);
 }

@@ -139,7 +139,7 @@ async fn when_all_addresses_are_dead_each_is_named() {
     }
     assert!(failure.to_string().contains("refused"), "{failure}");
     assert!(failure.hint().expect("a hint").contains("--market"));
-    assert_eq!(failure.exit_code(), 6);
+    assert_eq!(souk_cli::exit::of_error(&failure), 6);
 }
 
 #[tokio::test]
@@ -325,7 +325,7 @@ async fn distrust_comes_before_what_may_pass_and_other_credentials_are_tried_at_
     let config = config(&world, &stranger, &[dead, world.market.address]);
     let connection = Connection::with_credentials(&config, &credentials).expect("opened");
     let failure = who_am_i(&connection).await.expect_err("one distrusts, one is dead");
-    assert_eq!(failure.exit_code(), 4, "{failure}");
+    assert_eq!(souk_cli::exit::of_error(&failure), 4, "{failure}");
     let Error::NoneReached(failures) = &failure else { panic!("{failure:?}") };
     let distrust = Distrust::Ours(Objection::UnknownAuthority);
     assert!(failures.iter().any(|f| matches!(f, Error::Untrusted { distrust: d, .. } if *d == distrust)));

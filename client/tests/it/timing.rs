@@ -17,10 +17,10 @@ use crate::{
     world::World,
 };
 
-type Told = Arc<Mutex<Vec<CallTiming>>>;
+type Reported = Arc<Mutex<Vec<CallTiming>>>;
 
-fn timed(world: &World) -> (Connection, Told) {
-    let told = Told::default();
+fn timed(world: &World) -> (Connection, Reported) {
+    let told = Reported::default();
     let timings = {
         let told = Arc::clone(&told);
         Timings::new(move |call: &CallTiming| told.lock().expect("the list").push(call.clone()))
@@ -36,7 +36,7 @@ async fn test_event(connection: &Connection) -> Result<TestEventResponse, Error>
 }
 
 /// The methods that were told of, and how their attempts ended.
-fn ends(told: &Told) -> Vec<(String, Vec<Option<Code>>)> {
+fn ends(told: &Reported) -> Vec<(String, Vec<Option<Code>>)> {
     let calls = told.lock().expect("the list");
     let ends = calls
         .iter()

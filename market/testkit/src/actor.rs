@@ -27,13 +27,13 @@ pub struct Actor {
     pub connection: Connection,
 }
 
-/// An open way for events to come.
-pub struct Ears {
-    way: Way,
+/// Receives the events of a party, by callback or by stream.
+pub struct EventReceiver {
+    source: EventSource,
     notices: mpsc::Receiver<Notice>,
 }
 
-enum Way {
+enum EventSource {
     Callback(Inbox),
     Stream(Follower),
 }
@@ -70,18 +70,18 @@ impl Actor {
     }
 
     /// Opens a callback server, as `listen --listen` does.
-    pub async fn listen(&self, at: SocketAddr) -> anyhow::Result<Ears> {
+    pub async fn listen(&self, at: SocketAddr) -> anyhow::Result<EventReceiver> {
         let credentials =
             Credentials::load(&self.config.credentials, &self.config.trust_domain, clock::now())?;
         let listener = Inbox::bind(at).await?;
         let (inbox, notices) = Inbox::open(listener, &credentials, Seen::in_memory())?;
-        Ok(Ears { way: Way::Callback(inbox), notices })
+        Ok(EventReceiver { source: EventSource::Callback(inbox), notices })
     }
 
     /// Follows the mailbox by a stream, as `listen` does behind NAT.
-    pub fn follow(&self) -> Ears {
+    pub fn follow(&self) -> EventReceiver {
         let (follower, notices) = follow(self.connection.clone(), Seen::in_memory());
-        Ears { way: Way::Stream(follower), notices }
+        EventReceiver { source: EventSource::Stream(follower), notices }
     }
 
     /// Lists an item.
@@ -162,12 +162,12 @@ impl Actor {
     }
 }
 
-impl Ears {
+impl EventReceiver {
     /// The port of the callback server; `None` for a stream.
     pub fn port(&self) -> Option<u16> {
-        match &self.way {
-            Way::Callback(inbox) => Some(inbox.address().port()),
-            Way::Stream(_) => None,
+        match &self.source {
+            EventSource::Callback(inbox) => Some(inbox.address().port()),
+            EventSource::Stream(_) => None,
         }
     }
 
@@ -192,11 +192,11 @@ impl Ears {
         !matches!(self.notices.try_recv(), Ok(Notice::Event(_)))
     }
 
-    /// Closes the way.
+    /// Closes the callback server or the stream.
     pub async fn close(self) {
-        match self.way {
-            Way::Callback(inbox) => inbox.close().await,
-            Way::Stream(follower) => follower.close().await,
+        match self.source {
+            EventSource::Callback(inbox) => inbox.close().await,
+            EventSource::Stream(follower) => follower.close().await,
         }
     }
 }

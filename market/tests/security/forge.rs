@@ -19,7 +19,7 @@ use uuid::Uuid;
 use crate::siege::Siege;
 
 /// A chain and its key.
-pub(crate) struct Papers {
+pub(crate) struct KeyAndChain {
     pub(crate) chain: Vec<CertificateDer<'static>>,
     pub(crate) key: PrivateKeyDer<'static>,
 }
@@ -67,21 +67,21 @@ pub(crate) fn honest_params(uri: &str) -> CertificateParams {
 }
 
 /// Signs whatever it is given.
-pub(crate) fn sign(root: &Root, params: &CertificateParams) -> Papers {
+pub(crate) fn sign(root: &Root, params: &CertificateParams) -> KeyAndChain {
     let key = KeyPair::generate().unwrap();
     let leaf = params.signed_by(&key, root).unwrap();
     let key = PrivateKeyDer::try_from(key.serialize_der()).unwrap();
-    Papers { chain: vec![leaf.der().clone()], key }
+    KeyAndChain { chain: vec![leaf.der().clone()], key }
 }
 
-/// The papers in a party's files.
-pub(crate) fn from_files(files: &CredentialFiles) -> Papers {
+/// The chain and key in a party's files.
+pub(crate) fn from_files(files: &CredentialFiles) -> KeyAndChain {
     let chain = CertificateDer::pem_file_iter(&files.cert).unwrap().map(Result::unwrap).collect();
-    Papers { chain, key: PrivateKeyDer::from_pem_file(files.key_path()).unwrap() }
+    KeyAndChain { chain, key: PrivateKeyDer::from_pem_file(files.key_path()).unwrap() }
 }
 
-/// A client that trusts the market and shows some papers or none.
-pub(crate) fn client(siege: &Siege, papers: Option<Papers>) -> ClientConfig {
+/// A client that trusts the market and shows a certificate or none.
+pub(crate) fn client(siege: &Siege, key_and_chain: Option<KeyAndChain>) -> ClientConfig {
     let mut roots = RootCertStore::empty();
     let root = siege.ground.path().join("pki/ca.pem");
     roots.add(CertificateDer::from_pem_file(root).unwrap()).unwrap();
@@ -89,9 +89,9 @@ pub(crate) fn client(siege: &Siege, papers: Option<Papers>) -> ClientConfig {
         .with_protocol_versions(&[&TLS13])
         .unwrap()
         .with_root_certificates(roots);
-    let mut config = match papers {
+    let mut config = match key_and_chain {
         None => builder.with_no_client_auth(),
-        Some(Papers { chain, key }) => builder.with_client_auth_cert(chain, key).unwrap(),
+        Some(KeyAndChain { chain, key }) => builder.with_client_auth_cert(chain, key).unwrap(),
     };
     config.alpn_protocols = vec![b"h2".to_vec()];
     config

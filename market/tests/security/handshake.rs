@@ -14,7 +14,9 @@ use tokio::{
 use uuid::Uuid;
 
 use crate::{
-    forge::{Papers, Root, client, foreign_root, from_files, honest_params, namesake_root, own_root, sign},
+    forge::{
+        KeyAndChain, Root, client, foreign_root, from_files, honest_params, namesake_root, own_root, sign,
+    },
     siege::{PATIENCE, Siege, attacks},
 };
 
@@ -74,8 +76,8 @@ fn alert(error: &io::Error) -> Option<AlertDescription> {
     }
 }
 
-async fn show(siege: &Siege, papers: Papers) -> End {
-    attempt(siege, client(siege, Some(papers))).await
+async fn show(siege: &Siege, key_and_chain: KeyAndChain) -> End {
+    attempt(siege, client(siege, Some(key_and_chain))).await
 }
 
 /// What ends when alice's certificate is signed by this root, with one change.
@@ -125,15 +127,15 @@ async fn certificate_not_yet_valid(siege: &Siege) {
     assert_eq!(end.await, End::Alert(AlertDescription::CertificateExpired));
 }
 
-/// Mallory's papers, and what tells when the market has taken their revocation over.
-async fn mallory(siege: &Siege) -> (Papers, ClientConfig) {
+/// Mallory's key_and_chain, and what tells when the market has taken their revocation over.
+async fn mallory(siege: &Siege) -> (KeyAndChain, ClientConfig) {
     let config = siege.ground.identity(Role::Seller, "Mallory").await.unwrap();
     (from_files(&config.credentials), client(siege, Some(from_files(&config.credentials))))
 }
 
 async fn certificate_revoked(siege: &Siege) {
-    let (papers, _) = mallory(siege).await;
-    let again = client(siege, Some(papers));
+    let (key_and_chain, _) = mallory(siege).await;
+    let again = client(siege, Some(key_and_chain));
     assert_eq!(attempt(siege, again.clone()).await, End::Let);
     siege.ground.change_pki(|pki| pki.revoke("mallory", clock::now())).unwrap();
     assert_eq!(refused_at_last(siege, &again).await, AlertDescription::CertificateRevoked);

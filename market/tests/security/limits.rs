@@ -227,7 +227,7 @@ async fn serves(siege: &Siege) {
     anew.item(siege.lamp.item_id).await.unwrap();
 }
 
-/// A call with good papers whose body is these bytes, which the client library would not send. Answers the
+/// A call with good key_and_chain whose body is these bytes, which the client library would not send. Answers the
 /// code of the status, which the market gives without any message.
 async fn with_body(siege: &Siege, encoding: &str, body: Vec<u8>) -> Code {
     let pass = pass(siege).await;

@@ -228,7 +228,7 @@ async fn root_changed() {
     let out = timeout(PATIENCE, async { while left_behind.mailbox().await.is_ok() {} });
     out.await.expect("the former root is no longer trusted");
     assert!(siege.greet(old_papers).await.is_err());
-    // Whoever has new papers goes on as before; the same files, read again.
+    // Whoever has new key_and_chain goes on as before; the same files, read again.
     for (role, name) in [(Role::Seller, "Alice"), (Role::Buyer, "Bob")] {
         let anew = Actor::enter(&siege.ground, role, name).await.unwrap();
         assert_eq!(anew.item(siege.lamp.item_id).await.unwrap(), siege.lamp);

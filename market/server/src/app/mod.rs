@@ -7,7 +7,7 @@ mod serve;
 
 use std::{io, net::SocketAddr, sync::Arc};
 
-use replicas::{Ears, Notes, Sight};
+use replicas::{EventReceiver, Notes, Sight};
 use rotate::{Changes, Rotator};
 pub use serve::ServeError;
 use souk_domain::PartyId;
@@ -138,7 +138,7 @@ impl App {
             closing: CancellationToken::new(),
         });
         let sight = replicas.map(|replicas| {
-            let (ears, sight) = (Ears::of(&parts, Arc::clone(&access), notes), Sight::new());
+            let (ears, sight) = (EventReceiver::of(&parts, Arc::clone(&access), notes), Sight::new());
             tokio::spawn(replicas::follow(replicas, ears, sight.clone(), parts.closing.clone()));
             sight
         });

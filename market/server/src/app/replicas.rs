@@ -54,7 +54,7 @@ impl Notes {
 }
 
 /// Who is told of what other markets do.
-pub(super) struct Ears {
+pub(super) struct EventReceiver {
     pub(super) relay: RelayHandle,
     pub(super) search: Search,
     pub(super) access: Arc<Access>,
@@ -84,7 +84,7 @@ impl Sight {
 /// Follows until the market closes.
 pub(super) async fn follow(
     replicas: Arc<dyn Replicas>,
-    ears: Ears,
+    ears: EventReceiver,
     sight: Sight,
     closing: CancellationToken,
 ) {
@@ -113,7 +113,7 @@ pub(super) async fn follow(
     }
 }
 
-impl Ears {
+impl EventReceiver {
     pub(super) fn of(parts: &Parts, access: Arc<Access>, notes: Notes) -> Self {
         let (relay, search, rides) = (parts.relay.clone(), parts.search.clone(), parts.rides.clone());
         Self { relay, search, access, rides, notes }

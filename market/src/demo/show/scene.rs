@@ -7,7 +7,7 @@ use souk_certs::identity::Role;
 use souk_cli::{format_money, view::sentence};
 use souk_proto::v1;
 use souk_testkit::{
-    actor::{Actor, Ears, draft, pounds},
+    actor::{Actor, EventReceiver, draft, pounds},
     ground::{Ground, GroundOptions},
 };
 use tokio::{task::JoinSet, time};
@@ -138,7 +138,7 @@ impl Scene {
     }
 }
 
-async fn hear(name: &'static str, mut ears: Ears) {
+async fn hear(name: &'static str, mut ears: EventReceiver) {
     while let Ok(event) = ears.wait().await {
         println!("    → {name} hears: {}", sentence(&event));
     }

@@ -2,7 +2,7 @@
 
 use anyhow::{Context as _, bail, ensure};
 use souk_proto::v1::{self, event::Kind};
-use souk_testkit::actor::{Actor, EVENT_PATIENCE, Ears, draft, pounds};
+use souk_testkit::actor::{Actor, EVENT_PATIENCE, EventReceiver, draft, pounds};
 use tokio::time::{Instant, sleep};
 
 use super::{ANY_PORT, Log, Scene};
@@ -29,7 +29,7 @@ pub(super) async fn tour(log: &mut Log, scene: &mut Scene) {
     log.step("the market is restarted: nothing is lost, and clients go on", &[], restart(scene)).await;
 }
 
-async fn order_placed(ears: &mut Ears) -> anyhow::Result<v1::Order> {
+async fn order_placed(ears: &mut EventReceiver) -> anyhow::Result<v1::Order> {
     match ears.next().await?.kind {
         Some(Kind::OrderPlaced(placed)) => placed.order.context("an order"),
         other => bail!("not a purchase: {other:?}"),

@@ -18,7 +18,7 @@ use prost_types::FileDescriptorSet;
 use souk_certs::identity::Role;
 use souk_proto::FILE_DESCRIPTOR_SET;
 use souk_testkit::{
-    actor::{Actor, Ears},
+    actor::{Actor, EventReceiver},
     ground::{Ground, GroundOptions},
 };
 
@@ -30,7 +30,7 @@ struct Scene {
     ground: Ground,
     /// A seller with a callback server.
     alice: Actor,
-    alice_hears: Ears,
+    alice_hears: EventReceiver,
     /// A seller behind NAT, without one.
     carol: Actor,
     /// A buyer who follows by a stream.

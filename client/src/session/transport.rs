@@ -1,4 +1,4 @@
-//! The way to a market of one address, or of several.
+//! The transport to a market of one address, or of several.
 
 use std::task::{Context, Poll};
 
@@ -14,7 +14,7 @@ use crate::{balance::Balancer, error::BoxError};
 
 /// What a call is sent on.
 #[derive(Clone, Debug)]
-pub(crate) enum Way {
+pub(crate) enum Transport {
     /// The market has one address.
     One(Channel),
     /// It has several.
@@ -24,7 +24,7 @@ pub(crate) enum Way {
 type ChannelFuture = <Channel as Service<Request<Body>>>::Future;
 type ChannelError = <Channel as Service<Request<Body>>>::Error;
 
-impl Service<Request<Body>> for Way {
+impl Service<Request<Body>> for Transport {
     type Response = Response<Body>;
     type Error = BoxError;
     /// Nothing is put around the call to the only address.

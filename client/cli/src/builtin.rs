@@ -1,0 +1,51 @@
+//! The commands that all programs have, but for the shell.
+
+use std::io;
+
+use super::{
+    CliSession, Failure, examine, exit,
+    grammar::{Program, Shared, grammar},
+    listen,
+    view::{MailboxView, WhoView},
+};
+
+/// Carries a command out. Answers the exit code. A shell is not opened here: one is open already.
+///
+/// # Errors
+/// Those of the command.
+pub(super) async fn run<P: Program>(command: Shared, session: &CliSession) -> Result<u8, Failure> {
+    match command {
+        Shared::Listen => listen::listen(session).await.map(|()| exit::OK),
+        Shared::Whoami => who_am_i(session).await.map(|()| exit::OK),
+        Shared::Mailbox => mailbox(session).await.map(|()| exit::OK),
+        Shared::Doctor => examine(session).await,
+        Shared::Shell => Err(in_shell()),
+        Shared::Completions { shell } => {
+            clap_complete::generate(shell, &mut grammar::<P>(), P::NAME, &mut io::stdout());
+            Ok(exit::OK)
+        }
+        Shared::Man => {
+            let page = clap_mangen::Man::new(grammar::<P>());
+            page.render(&mut io::stdout()).map_err(|error| Failure::io("write the manual page", error))?;
+            Ok(exit::OK)
+        }
+    }
+}
+
+/// The error for a command that makes no sense within the shell.
+pub(super) fn in_shell() -> Failure {
+    Failure::usage("this is the shell already", "events appear above the line you type")
+}
+
+async fn who_am_i(session: &CliSession) -> Result<(), Failure> {
+    let connection = session.connection().await?;
+    let answer = connection.call_with_metadata(souk_proto::v1::WhoAmIRequest {}).await?;
+    let market = connection.answered_by(&answer);
+    session.printer().card(&WhoView::new(answer.get_ref(), &market)?)
+}
+
+async fn mailbox(session: &CliSession) -> Result<(), Failure> {
+    let request = souk_proto::v1::MailboxStatusRequest {};
+    let status = session.call(request).await?;
+    session.printer().card(&MailboxView::from(&status))
+}

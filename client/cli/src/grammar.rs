@@ -1,0 +1,92 @@
+//! What can be typed: a program's own commands, those that all programs have, and the flags.
+
+use clap::{ArgMatches, Args as _, CommandFactory, Parser, Subcommand, parser::ValueSource};
+
+use super::{CliSession, CommonFlags, Failure, menu::Entry};
+
+/// One of the command lines.
+pub trait Program: Sized + Send + Sync + 'static {
+    /// Its own commands.
+    type Command: Subcommand + Send;
+    /// Its name.
+    const NAME: &'static str;
+    /// What it is for, in a line.
+    const ABOUT: &'static str;
+    /// How it is used.
+    const EXAMPLES: &'static str;
+    /// The shell's numbered entries.
+    const MENU: &'static [Entry];
+
+    /// Carries a command out.
+    fn carry_out(command: Self::Command, session: &CliSession) -> impl Future<Output = Result<(), Failure>>;
+}
+
+/// Commands that both programs have.
+#[derive(Subcommand)]
+pub enum Shared {
+    /// Print events as they come, until Ctrl-C
+    Listen,
+    /// Show your certificate, token and account as the market sees them
+    Whoami,
+    /// Show what waits for you in your mailbox
+    Mailbox,
+    /// Check files, expiry, clock, network, TLS, identity and callback, each with a remedy
+    Doctor,
+    /// Type commands, with notifications above the line (also without any command, on a terminal)
+    Shell,
+    /// Print a completion script for your shell
+    Completions {
+        /// Which shell.
+        shell: clap_complete::Shell,
+    },
+    /// Print the manual page (roff)
+    Man,
+}
+
+#[derive(Parser)]
+#[command(version, subcommand_required = false, arg_required_else_help = false)]
+pub(super) struct Cli<C: Subcommand> {
+    #[command(flatten)]
+    pub(super) flags: CommonFlags,
+    #[command(subcommand)]
+    pub(super) command: Option<Either<C>>,
+}
+
+#[derive(Subcommand)]
+pub(super) enum Either<C: Subcommand> {
+    #[command(flatten)]
+    Own(C),
+    #[command(flatten)]
+    Shared(Shared),
+}
+
+/// The whole grammar of a program.
+pub(super) fn grammar<P: Program>() -> clap::Command {
+    Cli::<P::Command>::command().name(P::NAME).bin_name(P::NAME).about(P::ABOUT).after_help(P::EXAMPLES)
+}
+
+/// The common flags of a line that were typed in it; the others come from the environment.
+pub(super) fn typed_flags(matches: &ArgMatches) -> Vec<String> {
+    let common = CommonFlags::augment_args(clap::Command::new(""));
+    let flags = common.get_arguments().map(|flag| flag.get_id().as_str());
+    let typed = flags.filter(|&flag| matches.value_source(flag) == Some(ValueSource::CommandLine));
+    typed.map(|flag| flag.replace('_', "-")).collect()
+}
+
+/// The words that the shell completes.
+pub(super) fn vocabulary<P: Program>() -> Vec<String> {
+    fn collect(command: &clap::Command, words: &mut Vec<String>) {
+        for argument in command.get_arguments() {
+            words.extend(argument.get_long().map(|long| format!("--{long}")));
+        }
+        for command in command.get_subcommands() {
+            words.push(command.get_name().to_owned());
+            collect(command, words);
+        }
+    }
+    let mut words = vec!["help".to_owned(), "menu".to_owned(), "quit".to_owned()];
+    collect(&grammar::<P>(), &mut words);
+    words.sort();
+    words.dedup();
+    words
+}
