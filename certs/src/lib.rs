@@ -22,5 +22,7 @@ pub mod identity;
 pub mod rotation;
 pub mod server;
 mod tls;
+mod write_buffer;
 
 pub use tls::TlsError;
+pub use write_buffer::{WRITE_BUFFER_BYTES, WriteBuffer};
