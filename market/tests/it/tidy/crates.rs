@@ -85,7 +85,8 @@ fn crates_depend_on_nothing_that_their_layer_forbids() {
     super::assert_none(offences);
     // Cargo refuses cycles, so counting what is below orders the crates.
     let mut order: Vec<_> = graph.members.iter().collect();
-    order.sort_by_key(|name| graph.below(name).iter().filter(|below| graph.members.contains(**below)).count());
+    order
+        .sort_by_key(|name| graph.below(name).iter().filter(|below| graph.members.contains(**below)).count());
     let order: Vec<_> = order.into_iter().map(String::as_str).collect();
     // Not through `println!`, which the test runner keeps to itself.
     writeln!(io::stdout(), "crates: {}", order.join(" < ")).unwrap();

@@ -8,7 +8,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
     io::{self, Write as _},
-    path::{Path, PathBuf},
+    path::Path,
 };
 
 use syn::{
@@ -16,7 +16,7 @@ use syn::{
     visit::{self, Visit},
 };
 
-use super::{assert_none, root};
+use super::{assert_none, members, root};
 
 /// A module by its path from the root of its crate.
 type Module = Vec<String>;
@@ -31,7 +31,8 @@ struct Crate {
 impl Crate {
     fn load(source: &Path) -> Self {
         let mut loaded = Self { files: BTreeMap::new(), exports: BTreeMap::new() };
-        let entry = ["lib.rs", "main.rs"].into_iter().map(|name| source.join(name)).find(|path| path.exists());
+        let entry =
+            ["lib.rs", "main.rs"].into_iter().map(|name| source.join(name)).find(|path| path.exists());
         if let Some(entry) = entry {
             loaded.add(Vec::new(), &entry, source);
         }
@@ -165,7 +166,11 @@ fn leaves(tree: &UseTree) -> Vec<(Vec<String>, String)> {
             let below = leaves(&path.tree).into_iter();
             below
                 .map(|(rest, name)| {
-                    let whole = if rest == ["self"] { vec![head.clone()] } else { [vec![head.clone()], rest].concat() };
+                    let whole = if rest == ["self"] {
+                        vec![head.clone()]
+                    } else {
+                        [vec![head.clone()], rest].concat()
+                    };
                     let name = if name == "self" { head.clone() } else { name };
                     (whole, name)
                 })
@@ -195,29 +200,22 @@ fn order(edges: &BTreeMap<(String, String), String>) -> Result<Vec<String>, BTre
     Ok(order)
 }
 
-/// The `src` folders of the workspace.
-fn source_folders() -> Vec<PathBuf> {
-    let manifest = fs::read_to_string(root().join("Cargo.toml")).unwrap();
-    let manifest: toml::Table = manifest.parse().unwrap();
-    let members = manifest["workspace"]["members"].as_array().unwrap();
-    members.iter().map(|member| root().join(member.as_str().unwrap()).join("src")).collect()
-}
-
 #[test]
 fn modules_of_a_folder_form_no_cycle() {
     let mut offences = Vec::new();
-    for source in source_folders() {
-        let folder = source.strip_prefix(root()).unwrap().display().to_string();
-        for (parent, edges) in Crate::load(&source).sibling_edges() {
-            let place = [vec![folder.clone()], parent].concat().join("/");
+    for member in members() {
+        for (parent, edges) in Crate::load(&root().join(&member).join("src")).sibling_edges() {
+            let place = [vec![member.clone()], parent].concat().join("/");
             match order(&edges) {
                 // Not through `println!`, which the test runner keeps to itself.
                 Ok(order) => writeln!(io::stdout(), "{place}: {}", order.join(" < ")).unwrap(),
                 Err(cycle) => {
                     offences.push(format!("{place}: these form a cycle:"));
-                    let within = |(one, other): &(String, String)| cycle.contains(one) && cycle.contains(other);
+                    let within =
+                        |(one, other): &(String, String)| cycle.contains(one) && cycle.contains(other);
                     let ties = edges.iter().filter(|(pair, _)| within(pair));
-                    offences.extend(ties.map(|((one, other), example)| format!("  {one} -> {other}: {example}")));
+                    offences
+                        .extend(ties.map(|((one, other), example)| format!("  {one} -> {other}: {example}")));
                 }
             }
         }
