@@ -8,7 +8,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 bin=$(cd "${1:-target/debug}" && pwd)
 
-# The programs, and the headings of option groups that every command of a program repeats.
+# The programs, and the headings of option groups that many commands of a program share.
 readonly PROGRAMS=(market seller buyer gen-certs bench)
 readonly SHARED='^(Connection|Output):$'
 
@@ -24,43 +24,33 @@ subcommands() {
          listed && /^  [a-z]/ && $1 != "help" { print $1 }'
 }
 
-# groups: the option groups that every command of a program repeats.
+# groups: the option groups in a help text that many commands of a program share.
 groups() {
-    awk -v shared="$SHARED" '/^[^ ].*:$/ { keep = $0 ~ shared } keep'
+    awk -v shared="$SHARED" '/^[^ ]/ { keep = $0 ~ shared } keep'
 }
 
-# without_groups PROGRAM GROUPS: a help text without the groups, if they are those of the program itself.
+# without_groups: a help text without them.
 without_groups() {
-    local text
-    text=$(cat)
-    if [ -n "$2" ] && [ "$(groups <<<"$text" | strip)" = "$2" ]; then
-        awk -v shared="$SHARED" '/^[^ ]/ { skip = $0 ~ shared } !skip' <<<"$text" | strip
-        printf '\nThe Connection and Output options are those of `%s`.\n' "$1"
-    else
-        printf '%s\n' "$text"
-    fi
+    awk -v shared="$SHARED" '/^[^ ]/ { skip = $0 ~ shared } !skip'
 }
 
-# strip: removes blank lines from both ends and examples (after the options), which only the program's own page shows.
-strip() {
-    awk '/^(Examples?|Values come|Exit codes):?/ && !/^Usage/ { exit } { lines[++n] = $0 }
-         END { while (n && lines[n] == "") n--; for (i = 1; i <= n; i++) print lines[i] }'
-}
-
-# page DEPTH PROGRAM [SUBCOMMAND]...: a section for a command, and for each of its subcommands.
+# page DEPTH OWNER GROUPS COMMAND…: a section for a command, and for each of its subcommands. GROUPS are the option groups
+# that the command OWNER shows; they are not repeated.
 page() {
-    local depth=$1 text
-    shift
+    local depth=$1 owner=$2 groups=$3 text own note='' name
+    shift 3
     text=$(help "$@")
-    if [ $# = 1 ]; then
-        program_groups=$(groups <<<"$text" | strip)
+    own=$(groups <<<"$text")
+    if [ -z "$own" ] || [ "$own" != "$groups" ]; then
+        owner=$* groups=$own
     else
-        text=$(without_groups "$1" "$program_groups" <<<"$text")
+        text=$(without_groups <<<"$text")
+        note="The Connection and Output options are those of [\`$owner\`](#${owner// /-})."
     fi
     printf '\n%s %s\n\n```text\n%s\n```\n' "$(printf '#%.0s' $(seq "$depth"))" "$*" "$text"
-    local name
+    [ -z "$note" ] || printf '\n%s\n' "$note"
     for name in $(help "$@" | subcommands); do
-        page $((depth < 4 ? depth + 1 : depth)) "$@" "$name"
+        page $((depth < 4 ? depth + 1 : depth)) "$owner" "$groups" "$@" "$name"
     done
 }
 
@@ -111,11 +101,23 @@ Amounts are written `12.50 GBP`; in JSON they are `{"amount_minor": 1250, "curre
 
 [errors.md](errors.md) lists the reasons behind them. Every error message says what to do.
 
+**Several addresses.** `--market a.example.org:7443,b.example.org:7443` (at most 16) is for several markets that share one database.
+Calls that are open at the same time are spread over the addresses; calls one after another stay at one address. If a market is down,
+drains or hangs, calls and streams continue at the others with the same `request_id` or cursor: at once if another is known to work, after
+at most five seconds if one hangs. A failed address is tried again within five seconds. If a certificate fails verification at one
+address, the program prints a warning and uses the others. A search includes your own changes, whichever address answers it, unless that
+takes longer than two seconds there. `whoami` shows which address answered.
+
+**Timings.** `--timings` prints one line per call on standard error: its attempts, the market's share of the time, and the id of the call
+in the market's log. So you can tell a slow network from a slow market.
+
+**Tills and warehouses.** `seller sync` connects other programs; see [tills.md](tills.md).
+
 **Shell.** Without a command on a terminal, `seller` and `buyer` start an interactive shell: numbered menu, completion, and
 notifications above the line that you type. If standard input is not a terminal, `shell` reads commands from it, one per line.
 `completions SHELL` prints a completion script, `man` a manual page.
 INTRODUCTION
 
 for program in "${PROGRAMS[@]}"; do
-    page 2 "$program"
+    page 2 "" "" "$program"
 done

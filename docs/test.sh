@@ -27,7 +27,11 @@ readonly POLL_SECONDS=0.05
 declare -rA ELSEWHERE=(
     ["cargo build --release"]="test.sh builds the programs"
     ["./test.sh"]="it is what runs this script"
+    ["cargo run --release -p market -- demo"]="the block that shows its output runs it"
 )
+
+# Commands that show what others have changed a moment later: they are repeated until they show what they have to.
+readonly A_MOMENT_LATER='^buyer .*search '
 
 work=$(mktemp -d)
 declare -A background=()   # terminal: process
@@ -92,7 +96,7 @@ in_terminal() {
     # shellcheck disable=SC2016 # expanded by the shell that is started
     exec env -i HOME="$folder.home" USER=newcomer PATH="$bin:/usr/local/bin:/usr/bin:/bin" TERM=dumb LANG=C.UTF-8 \
         TMPDIR="$folder.run" XDG_RUNTIME_DIR="$folder.run" GEN_CERTS="$bin/gen-certs" \
-        bash -c '. "$1"; eval "$2"; code=$?; { export -p; printf "cd %q\n" "$PWD"; } >"$1"; exit "$code"' \
+        bash -c '. "$1"; set -a; eval "$2"; code=$?; { export -p; printf "cd %q\n" "$PWD"; } >"$1"; exit "$code"' \
         bash "$state" "$2"
 }
 
@@ -113,16 +117,17 @@ squeezed() {
     sed -E 's/\x1b\[[0-9;]*[a-zA-Z]//g; s/[[:space:]]+/ /g; s/^ //; s/ $//'
 }
 
-# expect FILE LINE WAITING WHERE: the line is in the file, or comes within the deadline.
+# expect LINE WAITING WHERE: the line is in $out, or comes within the deadline.
 expect() {
     local until=$((SECONDS + DEADLINE_SECONDS))
-    until shows "$1" "$2"; do
-        if [ "$3" = no ] || ((SECONDS >= until)); then
+    until shows "$out" "$1"; do
+        if [ "$2" = no ] || ((SECONDS >= until)); then
             printf '%s\n' "--- the output was:" >&2
-            cat "$1" >&2
-            die "$4: the output lacks the line: $2"
+            cat "$out" >&2
+            die "$3: the output lacks the line: $1"
         fi
         sleep "$POLL_SECONDS"
+        [ -z "$again" ] || (in_terminal "$again_in" "$again") </dev/null >"$out" 2>&1
     done
 }
 
@@ -154,7 +159,7 @@ start() {
 # block WHERE TERMINAL BACKGROUND: the lines of a block are in the array `block`.
 block() {
     local where=$1 terminal=$2 in_background=$3 waiting=no line command i reason
-    local last=-1
+    local last=-1 again='' again_in=$terminal
     for i in "${!block[@]}"; do [[ ${block[i]} == '$ '* ]] && last=$i; done
     out=${background[$terminal]-}
     if [ "$last" = -1 ]; then
@@ -164,7 +169,7 @@ block() {
     for ((i = 0; i < ${#block[@]}; i++)); do
         line=${block[i]}
         if [[ $line != '$ '* ]]; then
-            [ -z "${line//[[:space:]]/}" ] || [ "$line" = … ] || expect "$out" "$(ported <<<"$line")" "$waiting" "$where"
+            [ -z "${line//[[:space:]]/}" ] || expect "$(ported <<<"$line")" "$waiting" "$where"
             continue
         fi
         command=${line#'$ '}
@@ -174,14 +179,16 @@ block() {
             command=${command%\\}${block[i]}
         done
         commands=$((commands + 1))
+        waiting=no again=''
         reason=${ELSEWHERE[$(sed -E 's/ +#.*//; s/ +$//' <<<"$command")]-}
-        if [ -n "$reason" ]; then
-            printf '%s\n' "[$terminal] $ $command    (not run here: $reason)"
-        elif [ "$in_background" = yes ] && [ "$at" = "$last" ]; then
+        if [ "$in_background" = yes ] && [ "$at" = "$last" ]; then
             start "$where" "$terminal" "$(ported <<<"$command")"
             waiting=yes
+        elif [ -n "$reason" ]; then
+            printf '%s\n' "[$terminal] $ $command    (not run here: $reason)"
         else
             run "$where" "$terminal" "$(ported <<<"$command")"
+            if [[ $command =~ $A_MOMENT_LATER ]]; then waiting=yes again=$(on_this_machine "$(ported <<<"$command")"); fi
         fi
         ok=$((ok + 1))
     done
