@@ -63,8 +63,8 @@ The programs are `market` (the server and its operators' tools), `seller`, `buye
 This page shows the `--help` text of every command.
 
 **Where values come from.** A flag wins over its `SOUK_*` variable, which wins over the settings file, which wins over the default.
-`seller` and `buyer` read `~/.config/souk/seller.toml` and `buyer.toml` (or `$XDG_CONFIG_HOME/souk/…`, or `--config FILE`). The keys
-are the flags' names:
+`seller`, `buyer` and `market admin` read `~/.config/souk/seller.toml`, `buyer.toml` and `admin.toml` (or `$XDG_CONFIG_HOME/souk/…`, or
+`--config FILE`). The keys are the flags' names:
 
 ```toml
 market = ["a.example.org:7443", "b.example.org:7443"]
@@ -73,7 +73,8 @@ output = "table"
 timeout = "10s"
 ```
 
-[settings.md](settings.md) describes the settings of `market serve`.
+[settings.md](settings.md) describes the settings of `market serve`. `SOUK_LOG=debug` makes `seller` and `buyer` log what they do, on
+standard error.
 
 **Output.** Results go to standard output, everything else (errors, progress, timings) to standard error.
 
