@@ -47,6 +47,7 @@ page() {
         text=$(without_groups <<<"$text")
         note="The Connection and Output options are those of [\`$owner\`](#${owner// /-})."
     fi
+    # shellcheck disable=SC2016 # a fence of Markdown
     printf '\n%s %s\n\n```text\n%s\n```\n' "$(printf '#%.0s' $(seq "$depth"))" "$*" "$text"
     [ -z "$note" ] || printf '\n%s\n' "$note"
     for name in $(help "$@" | subcommands); do

@@ -61,21 +61,23 @@ die() {
     exit 1
 }
 
-# free_port: a port that nothing listens on, below those that systems give to outgoing connections.
-free_port() {
-    local port
-    while :; do
-        port=$((20000 + RANDOM % 10000))
-        (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null || break
+# choose_ports: sets port_changes, which replaces each documented port by one that nothing listens on, below those that
+# systems give to outgoing connections.
+choose_ports() {
+    local documented port=$((20000 + RANDOM % 10000))
+    port_changes=''
+    for documented in "${PORTS[@]}"; do
+        port=$((port + 1))
+        while (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null; do port=$((port + 1)); done
+        port_changes+="s/\\b$documented\\b/$port/g;"
     done
-    echo "$port"
 }
 
 # checkout: a folder with what a newcomer has, and the programs where `cargo build --release` leaves them.
 checkout() {
     local to=$1 file
     mkdir -p "$to/target" "$to.home" "$to.run"
-    for file in gen-certs.sh clients proto market; do cp -R "$root/$file" "$to/"; done
+    for file in gen-certs.sh clients proto; do cp -R "$root/$file" "$to/"; done
     ln -s "$bin" "$to/target/release"
 }
 
@@ -127,7 +129,7 @@ expect() {
             die "$3: the output lacks the line: $1"
         fi
         sleep "$POLL_SECONDS"
-        [ -z "$again" ] || (in_terminal "$again_in" "$again") </dev/null >"$out" 2>&1
+        [ -z "$again" ] || (in_terminal "$again_in" "$again") </dev/null >"$out" 2>&1 || true
     done
 }
 
@@ -199,8 +201,7 @@ page() {
     local line number=0 inside=no terminal in_background where word
     folder=$work/$(basename "$1" .md)
     checkout "$folder"
-    port_changes=''
-    for port in "${PORTS[@]}"; do port_changes+="s/\\b$port\\b/$(free_port)/g;"; done
+    choose_ports
     printf '== %s\n' "$1"
     while IFS= read -r line <&9; do
         number=$((number + 1))
