@@ -1,13 +1,21 @@
 #!/usr/bin/env bash
-# Everything that must hold before a change lands: format, lints, contract, tests, and the tour.
-# Needs Rust and a C compiler; installs what else it wants from Debian's packages when it may.
+# Everything that has to hold before a change lands: format, lints, contract, tests, documentation, faults, the tour.
+# Needs Rust and a C compiler; installs what else it needs from Debian's packages if it may.
 set -euo pipefail
 cd "$(dirname "$0")"
 
-step() { printf '\n== %s\n' "$*"; }
+current='' timings=()
+
+# step NAME: ends the step before, whose seconds are printed, and begins another one.
+step() {
+    [ -z "$current" ] || timings+=("$(printf '%5d s  %s' "$((SECONDS - began))" "$current")")
+    current=$1 began=$SECONDS
+    [ -z "$current" ] || printf '\n== %s\n' "$current"
+}
+
 skip() { printf 'skipped: %s\n' "$*"; }
 
-# install PACKAGE COMMAND...: makes COMMAND succeed, or says that it can't.
+# install PACKAGE COMMAND...: makes COMMAND succeed, or returns an error.
 install() {
     "${@:2}" >/dev/null 2>&1 && return 0
     if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
@@ -26,7 +34,7 @@ cargo clippy --workspace --all-targets --quiet -- -D warnings
 step "one crypto back end"
 for crate in ring openssl native-tls; do
     if [ -n "$(cargo tree --workspace --prefix none --invert "$crate" 2>/dev/null)" ]; then
-        echo "the dependency tree holds $crate" >&2
+        echo "the dependency tree contains $crate" >&2
         exit 1
     fi
 done
@@ -39,7 +47,7 @@ else
     skip "buf lint (npm is missing and could not be installed)"
 fi
 
-step "tests"
+step "build"
 install openssl openssl version || skip "openssl's view of the certificates (openssl is missing)"
 # The tests start a private server of their own in a temporary folder.
 postgres() { compgen -G '/usr/lib/postgresql/*/bin/initdb' || command -v initdb; }
@@ -47,44 +55,59 @@ if ! install postgresql postgres; then
     skip "every test on PostgreSQL (postgresql is missing and could not be installed)"
     export SOUK_TEST_POSTGRES=skip
 fi
+# Everything in one build: building single packages later would choose other features, and so compile all of it again.
+cargo build --workspace --all-targets --quiet
+bin=$PWD/target/debug
+export BIN=$bin SOUK_BIN=$bin
+
+step "tests"
 cargo test --workspace --all-targets
+
+step "examples in the documentation"
 cargo test --workspace --doc --quiet
 
 step "back ends: the same suites on all of them"
-listed=$(cargo test --quiet -p market --test it -- --list)
 uneven=0
-for suite in store trade; do
-    counts=()
+# suite NAME PACKAGE PREFIX: counts the cases of a suite on each back end.
+suite() {
+    local counts=() back_end listed
+    listed=$(cargo test --quiet -p "$2" --test it -- --list)
     for back_end in memory sqlite postgres; do
-        counts+=("$(grep -c "^$suite::.*::$back_end::.*: test$" <<<"$listed" || true)")
+        counts+=("$(grep -cE "^$3[a-z_:]+::$back_end::.*: test$" <<<"$listed" || true)")
     done
-    printf '%s suite: memory %s, sqlite %s, postgres %s\n' "$suite" "${counts[@]}"
+    printf '%s suite: memory %s, sqlite %s, postgres %s\n' "$1" "${counts[@]}"
     if [ "${counts[0]}" = 0 ] || [ "${counts[0]}" != "${counts[1]}" ] || [ "${counts[0]}" != "${counts[2]}" ]; then
         uneven=1
     fi
-done
+}
+suite store souk-store ''
+suite trade market 'trade::'
 if [ "$uneven" = 1 ]; then
-    echo "the back ends are not held to the same suites" >&2
+    echo "the back ends do not run the same suites" >&2
     exit 1
 fi
 if [ "${SOUK_TEST_POSTGRES:-}" = skip ]; then
     skip "the suites on PostgreSQL were listed, not run"
 fi
 
-step "clients: other programs on a real market"
+step "documentation: every command of README and tutorial"
+docs/test.sh "$bin"
+
+step "SDK: the examples against a market"
+client/examples/test.sh "$bin"
+
+step "clients: other programs against a market"
 if install npm npm --version && install openssl openssl version &&
     install python3-venv python3 -c 'import ensurepip, venv'; then
-    cargo build --quiet --workspace --bins
     clients/test.sh
 else
-    skip "clients of other languages (npm, openssl or python3 is missing and could not be installed)"
+    skip "clients in other languages (npm, openssl or python3 is missing and could not be installed)"
 fi
 
 step "deploy: units, manifests, configurations, installation"
-cargo build --quiet --workspace --bins
 deploy/check.sh
 
-step "deploy: eight hosts of one machine, cut off, killed and balanced"
+step "deploy: eight hosts on one machine, cut off, killed and balanced"
 if [ "$(id -u)" = 0 ]; then
     install iproute2 ip -V || true
     install jq jq --version || true
@@ -92,21 +115,26 @@ fi
 code=0
 deploy/hosts.sh || code=$?
 if [ "$code" = 77 ]; then
-    skip "several hosts on one machine (the reason stands above)"
+    skip "several hosts on one machine (the reason is above)"
 elif [ "$code" != 0 ]; then
     exit "$code"
 fi
 
 step "a till whose stream is cut, that dies, and whose market is killed"
-cargo run --quiet -p bench -- sync --cut 26
+"$bin/bench" sync --cut 26
 
-step "two markets whose primary database is killed, and one that hangs: the standby takes over"
+step "two markets whose primary database is killed, or hangs: the standby takes over"
 if [ "${SOUK_TEST_POSTGRES:-}" = skip ]; then
     skip "losing the primary (postgresql is missing and could not be installed)"
 else
-    cargo run --quiet -p bench -- failover --seconds 2
-    cargo run --quiet -p bench -- failover --seconds 2 --freeze
+    "$bin/bench" failover --seconds 2
+    "$bin/bench" failover --seconds 2 --freeze
 fi
 
 step "tour: every call of every service over real mutual TLS"
-cargo run --quiet -p market -- demo --tour
+"$bin/market" demo --tour
+
+step ''
+printf '\n== seconds of each step\n'
+printf '%s\n' "${timings[@]}"
+printf '%5d s  in all\n' "$SECONDS"

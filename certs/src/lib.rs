@@ -23,5 +23,7 @@ pub mod random;
 pub mod rotation;
 pub mod server;
 mod tls;
+mod write_buffer;
 
 pub use tls::TlsError;
+pub use write_buffer::{WRITE_BUFFER_BYTES, WriteBuffer};

@@ -1,6 +1,6 @@
 //! An accepted connection, as tonic serves it.
 
-use std::io::{self, IoSlice};
+use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -14,6 +14,7 @@ use tonic::transport::server::Connected;
 
 use super::registry::Registered;
 use crate::identity::PeerCertificate;
+use crate::write_buffer::WriteBuffer;
 
 /// Who is at the other end. tonic puts it into the extensions of every request of the connection.
 #[derive(Clone, Debug)]
@@ -27,14 +28,14 @@ pub struct PeerInfo {
 /// A TLS connection whose peer is known. It counts as open until dropped.
 #[derive(Debug)]
 pub struct TlsConnection {
-    stream: TlsStream<TcpStream>,
+    stream: WriteBuffer<TlsStream<TcpStream>>,
     peer: PeerInfo,
     registered: Registered,
 }
 
 impl TlsConnection {
     pub(super) fn new(stream: TlsStream<TcpStream>, peer: PeerInfo, registered: Registered) -> Self {
-        TlsConnection { stream, peer, registered }
+        TlsConnection { stream: WriteBuffer::new(stream), peer, registered }
     }
 
     /// Who is at the other end.
@@ -71,21 +72,6 @@ impl AsyncWrite for TlsConnection {
             return Poll::Ready(Err(cut()));
         }
         Pin::new(&mut self.stream).poll_write(cx, buf)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        if self.registered.is_cut() {
-            return Poll::Ready(Err(cut()));
-        }
-        Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -19,12 +19,13 @@ use tokio_rustls::client::TlsStream;
 use super::Dial;
 use crate::identity::{CertificateError, Identity, PeerCertificate, TrustDomain};
 use crate::tls::ALPN_H2;
+use crate::write_buffer::WriteBuffer;
 
 /// How long a dial waits for the server's first word after the handshake.
 const ADMISSION_WAIT: Duration = Duration::from_millis(500);
 
 /// A connection to a server whose identity was checked.
-pub type Secured = TlsStream<TcpStream>;
+pub type Secured = WriteBuffer<TlsStream<TcpStream>>;
 
 /// Dials `target` and expects `server` there: each address that the name resolves to is tried in turn, each
 /// with its share of what is left of `limit`.
@@ -53,7 +54,7 @@ pub async fn dial(
         return Err(DialError { step: DialStep::Tls, target: target.clone(), source: Box::new(impostor) });
     }
     admission(&mut tls, deadline).await.map_err(failed(DialStep::Tls))?;
-    Ok(tls)
+    Ok(WriteBuffer::new(tls))
 }
 
 /// The steps of a dial.
@@ -160,7 +161,7 @@ async fn connect(addresses: &[SocketAddr], deadline: Instant) -> io::Result<TcpS
 /// refusal comes as an alert in the first read. Left to HTTP/2, its reason would be lost: h2 keeps only the
 /// text of an error. An HTTP/2 server sends its SETTINGS unasked (RFC 9113 §3.4); one that waits for the
 /// client's first is not waited for long.
-async fn admission(tls: &mut Secured, deadline: Instant) -> io::Result<()> {
+async fn admission(tls: &mut TlsStream<TcpStream>, deadline: Instant) -> io::Result<()> {
     let deadline = deadline.min(Instant::now() + ADMISSION_WAIT);
     match timeout_at(deadline, tls.fill_buf()).await {
         Ok(Ok([])) => Err(io::Error::new(
@@ -177,7 +178,7 @@ async fn within<T>(deadline: Instant, work: impl Future<Output = io::Result<T>>)
     timeout_at(deadline, work).await.unwrap_or_else(|_| Err(late()))
 }
 
-fn check(tls: &Secured, expected: Identity, domain: &TrustDomain) -> Result<(), Impostor> {
+fn check(tls: &TlsStream<TcpStream>, expected: Identity, domain: &TrustDomain) -> Result<(), Impostor> {
     let (_, session) = tls.get_ref();
     if session.alpn_protocol() != Some(ALPN_H2) {
         return Err(Impostor::NotH2);

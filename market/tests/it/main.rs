@@ -13,6 +13,7 @@ mod deploying;
 mod encrypted;
 mod fair;
 mod observing;
+mod records;
 mod replicas;
 mod several;
 mod site;

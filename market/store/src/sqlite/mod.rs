@@ -17,6 +17,8 @@ mod load;
 mod mailboxes;
 mod pool;
 mod reads;
+#[cfg(test)]
+mod replans;
 mod save;
 mod schema;
 mod settle;
@@ -30,7 +32,7 @@ use std::{
     time::Duration,
 };
 
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::{Connection, OpenFlags, config::DbConfig};
 use tokio::sync::Mutex;
 
 use super::{Reads, Store, StoreError};
@@ -118,8 +120,8 @@ fn lock(path: &Path) -> Result<File, StoreError> {
 
 fn connect(path: &Path, synchronous: &str) -> Result<Connection, StoreError> {
     let at = |error: rusqlite::Error| error::named(path, &error);
-    let connection = Connection::open(path).map_err(at)?;
-    configure(&connection).map_err(at)?;
+    let mut connection = Connection::open(path).map_err(at)?;
+    configure(&mut connection).map_err(at)?;
     connection.pragma_update(None, "journal_mode", "WAL").map_err(at)?;
     connection.pragma_update(None, "synchronous", synchronous).map_err(at)?;
     // Checkpoints are the checkpointer's business.
@@ -131,15 +133,21 @@ fn connect(path: &Path, synchronous: &str) -> Result<Connection, StoreError> {
 fn connect_read_only(path: &Path) -> Result<Connection, StoreError> {
     let at = |error: rusqlite::Error| error::named(path, &error);
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let connection = Connection::open_with_flags(path, flags).map_err(at)?;
-    configure(&connection).map_err(at)?;
+    let mut connection = Connection::open_with_flags(path, flags).map_err(at)?;
+    configure(&mut connection).map_err(at)?;
     connection.pragma_update(None, "query_only", true).map_err(at)?;
     Ok(connection)
 }
 
-fn configure(connection: &Connection) -> Result<(), rusqlite::Error> {
+fn configure(connection: &mut Connection) -> Result<(), rusqlite::Error> {
+    #[cfg(test)]
+    replans::watch(connection);
     connection.busy_timeout(BUSY_TIMEOUT)?;
     connection.set_prepared_statement_cache_capacity(STATEMENTS);
+    // The query planner stability guarantee. rusqlite clears the bindings of a statement that goes back to its cache;
+    // without QPSG, SQLite then considers the plan out of date wherever a bound value might have influenced it, and
+    // plans nearly every use of every cached statement again (measured: 1,999 of 2,000).
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     connection.pragma_update(None, "cache_size", -CACHE_KIB)?;
     connection.pragma_update(None, "mmap_size", MMAP_BYTES)?;
     connection.pragma_update(None, "temp_store", "MEMORY")

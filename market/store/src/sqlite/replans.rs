@@ -1,0 +1,161 @@
+//! Holds the statements of this back end to one plan each: SQLite must not plan a cached statement again at its next use.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
+
+use rusqlite::{
+    Connection, StatementStatus,
+    trace::{TraceEvent, TraceEventCodes},
+};
+use souk_domain::{
+    Action, Category, Command, Context, Description, DisplayName, EventId, Fingerprint, ItemId, ItemListing,
+    ItemName, Keys, Money, OrderId, OrderLine, OrderQuantity, Origin, PartyId, Place, Quantity, RequestId,
+    RequestKey, RideId, Role, Sequence, Stars, Timestamp, decide,
+};
+use uuid::Uuid;
+
+use super::open;
+use crate::{
+    DueQuery, FeedPosition, Fix, Lane, LeaseOwner, OrderQuery, OrdersOf, Retention, Settlement, Store,
+    TimeRange, Verdict,
+};
+
+/// By statement: how often it ran, and how often it was planned again.
+static SEEN: Mutex<BTreeMap<String, (u32, i32)>> = Mutex::new(BTreeMap::new());
+
+/// Reports the statements of a connection to this test as they end.
+pub(super) fn watch(connection: &mut Connection) {
+    let record = |event: TraceEvent<'_>| {
+        if let TraceEvent::Profile(statement, _) = event {
+            let mut seen = SEEN.lock().unwrap_or_else(PoisonError::into_inner);
+            let entry = seen.entry(statement.sql().into_owned()).or_default();
+            entry.0 += 1;
+            entry.1 = entry.1.max(statement.get_status(StatementStatus::RePrepare));
+        }
+    };
+    connection.trace_v2(TraceEventCodes::SQLITE_TRACE_PROFILE, Some(record)).unwrap();
+}
+
+const ALICE: PartyId = PartyId(Uuid::from_u128(1));
+const BOB: PartyId = PartyId(Uuid::from_u128(2));
+const NOW: Timestamp = Timestamp(1_000_000);
+const LONG: Duration = Duration::from_secs(3_600);
+const ITEM: ItemId = ItemId(1);
+
+async fn act(lane: &mut Box<dyn Lane>, number: u128, caller: PartyId, action: Action) {
+    let request = RequestKey { id: RequestId(Uuid::from_u128(number)), fingerprint: Fingerprint([0; 16]) };
+    let origin = Origin { role: "party", address: None };
+    let command = Command { caller, request, validate_only: false, action, origin };
+    let mut keys = Keys::default();
+    command.add_keys(&mut keys);
+    let mut rows = lane.load(&keys).await.unwrap();
+    let mut events = 0;
+    let mut event_ids = || {
+        events += 1;
+        EventId(Uuid::from_u128(number << 32 | events))
+    };
+    decide(&mut rows, &command, &mut Context { now: NOW, event_ids: &mut event_ids }).unwrap();
+    lane.save(&rows).await.unwrap();
+}
+
+fn buy() -> Action {
+    let quantity = OrderQuantity::parse(1).unwrap();
+    Action::Buy(OrderLine { item: ITEM, quantity, expected_unit_price: None })
+}
+
+/// A seller, a buyer and an item.
+async fn shop(lane: &mut Box<dyn Lane>) {
+    for (number, party, role) in [(1, ALICE, Role::Seller), (2, BOB, Role::Buyer)] {
+        let display_name = DisplayName::parse("party").unwrap();
+        act(lane, number, party, Action::Register { role, display_name, callback: None }).await;
+    }
+    let lamp = ItemListing {
+        sku: None,
+        name: ItemName::parse("Lamp").unwrap(),
+        description: Description::parse("").unwrap(),
+        category: Category::parse("home").unwrap(),
+        unit_price: Money::price(1_250, "GBP").unwrap(),
+        quantity: Quantity::parse_listing(1_000).unwrap(),
+    };
+    act(lane, 3, ALICE, Action::Sell(lamp)).await;
+}
+
+async fn write(lane: &mut Box<dyn Lane>, round: u128) {
+    act(lane, round + 1, BOB, buy()).await;
+    act(lane, round + 2, BOB, Action::Wish { item: ITEM }).await;
+    act(lane, round + 3, BOB, Action::Unwish { item: ITEM }).await;
+    let stars = Stars::parse(5).unwrap();
+    act(lane, round + 4, BOB, Action::Rate { item: ITEM, stars, update_existing: true }).await;
+}
+
+async fn read(store: &Store) {
+    let reads = &store.reads;
+    reads.party(ALICE).await.unwrap();
+    reads.raised_epochs().await.unwrap();
+    reads.parties(Some(ALICE), false, 10).await.unwrap();
+    reads.audit(0, 10).await.unwrap();
+    reads.audit_head().await.unwrap();
+    reads.item(ITEM).await.unwrap();
+    reads.items(&[ITEM]).await.unwrap();
+    reads.seller_items(ALICE, Some(ItemId(0)), 10).await.unwrap();
+    reads.order(OrderId(1)).await.unwrap();
+    let placed = TimeRange::ALL;
+    for of in [OrdersOf::Buyer(BOB), OrdersOf::Seller(ALICE)] {
+        let query = OrderQuery { of, item: None, status: None, placed, before: None, limit: 10 };
+        reads.orders(&query).await.unwrap();
+    }
+    reads.ride(RideId(Uuid::nil())).await.unwrap();
+    reads.tills(ALICE).await.unwrap();
+    reads.sales_summary(ALICE, placed, 10).await.unwrap();
+    reads.wishlist(BOB, None, 10).await.unwrap();
+    reads.item_feed(FeedPosition(0), 10).await.unwrap();
+    reads.feed_end().await.unwrap();
+    reads.request(BOB, RequestId(Uuid::nil())).await.unwrap();
+    reads.totals().await.unwrap();
+}
+
+async fn deliver(store: &Store) {
+    let mailboxes = &store.mailboxes;
+    let owner = LeaseOwner(Uuid::from_u128(7));
+    let due = DueQuery { owner, now: NOW, lease: LONG, mailboxes: 10, deliveries: 10 };
+    for claim in mailboxes.claim_due(&due).await.unwrap() {
+        let verdict = Verdict::Released;
+        let settlement = Settlement { recipient: claim.recipient, epoch: claim.epoch, verdict };
+        mailboxes.settle(&[settlement]).await.unwrap();
+    }
+    mailboxes.next_due().await.unwrap();
+    mailboxes.acknowledge(ALICE, Sequence(1)).await.unwrap();
+    mailboxes.state(ALICE).await.unwrap();
+    mailboxes.probe(ALICE, NOW).await.unwrap();
+    mailboxes.expand(10).await.unwrap();
+    mailboxes.expire(NOW, Retention { updates: LONG, orders: LONG }, 10).await.unwrap();
+    mailboxes.forget_requests(Timestamp(0), 10).await.unwrap();
+    let ride = RideId(Uuid::from_u128(9));
+    let place = Place::parse(48.0, 11.0).unwrap();
+    store.tracks.lengthen(ride, &[Fix { place, at: NOW }]).await.unwrap();
+    store.tracks.last(ride, 10).await.unwrap();
+    store.tracks.after(ride, 0, 10).await.unwrap();
+    store.tracks.forget(Timestamp(0), 10).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_cached_statement_is_planned_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut store = open(&folder.path().join("shop.db")).unwrap();
+    let mut lane = store.lanes.remove(0);
+    shop(&mut lane).await;
+    // Three times: once to fill the cache, and a first use of what is cached may count as new.
+    for round in 1..=3 {
+        write(&mut lane, round * 100).await;
+        read(&store).await;
+        deliver(&store).await;
+    }
+    let seen = SEEN.lock().unwrap_or_else(PoisonError::into_inner);
+    let repeated: Vec<_> = seen.iter().filter(|(_, (runs, _))| *runs > 1).collect();
+    assert!(repeated.len() >= 40, "only {} statements ran more than once", repeated.len());
+    let replanned: Vec<_> = repeated.iter().filter(|(_, (_, replans))| *replans > 0).collect();
+    assert!(replanned.is_empty(), "planned again: {replanned:#?}");
+}
