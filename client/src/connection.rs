@@ -48,8 +48,9 @@ const WITHOUT_TOKEN: [&str; 2] = [account_service_server::SERVICE_NAME, admin_se
 /// needs it and again whenever it broke, and the session of one party on them. Cloning is cheap and shares
 /// both. With several addresses calls are spread, and go on at the others when one fails.
 ///
-/// The accessors give out the generated clients, every call of which carries the party's id and token.
-/// They send a call once; [`call`](Self::call) adds the deadline, the repeats and an error in words.
+/// [`call`](Self::call) makes unary calls with a deadline, repeats and an [`Error`]. The other accessors return the
+/// generated clients, which the streams of the contract need: they send a call once. Every call carries the party's id and
+/// token.
 #[derive(Clone, Debug)]
 pub struct Connection {
     shared: Arc<Shared>,
@@ -86,6 +87,18 @@ enum Reach {
 
 impl Connection {
     /// Loads the credentials and prepares the channel. Nothing is sent before the first call.
+    ///
+    /// # Examples
+    /// ```no_run
+    /// use souk_client::{ClientConfig, Connection, CredentialFiles, v1};
+    ///
+    /// # async fn open() -> Result<(), souk_client::Error> {
+    /// let market = "localhost:7443".parse()?;
+    /// let config = ClientConfig::new(market, CredentialFiles::beside("bob.pem"));
+    /// let connection = Connection::open(&config).await?;
+    /// let who = connection.call(v1::WhoAmIRequest {}).await?;
+    /// # Ok(()) }
+    /// ```
     ///
     /// # Errors
     /// The files can't be used, the certificate names no party, or the timeout is out of bounds.

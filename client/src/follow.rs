@@ -40,7 +40,25 @@ pub struct Follower {
 }
 
 /// Follows the party's mailbox. Notices come out of the receiver, which holds [`QUEUE`] of them; while it
-/// is full, the stream is not read.
+/// is full, the stream is not read. [`Souk::events`](crate::Souk::events) is the same as a stream.
+///
+/// # Examples
+/// ```no_run
+/// use souk_client::{Notice, Seen, follow::follow};
+///
+/// # async fn listen(connection: souk_client::Connection) -> Result<(), souk_client::Error> {
+/// let (follower, mut notices) = follow(connection, Seen::in_memory());
+/// while let Some(notice) = notices.recv().await {
+///     match notice {
+///         Notice::Event(delivery) => println!("{:?}", delivery.take().kind),
+///         Notice::CaughtUp { .. } => break,
+///         Notice::Interrupted { .. } => {}
+///         Notice::Ended(error) => return Err(error),
+///     }
+/// }
+/// follower.close().await;
+/// # Ok(()) }
+/// ```
 pub fn follow(connection: Connection, seen: Seen) -> (Follower, mpsc::Receiver<Notice>) {
     let (notices, receiver) = mpsc::channel(QUEUE);
     let (stop, stopped) = oneshot::channel();

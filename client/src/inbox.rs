@@ -70,6 +70,25 @@ impl Inbox {
     /// Serves the party of `credentials` on a bound socket. Events come out of the receiver, which holds
     /// [`QUEUE`] of them; while it is full, the market is asked to wait.
     ///
+    /// The market calls the address that the party registered:
+    /// [`Account::register_buyer`](crate::Account::register_buyer) takes it.
+    ///
+    /// # Examples
+    /// ```no_run
+    /// use souk_client::{Inbox, Notice, Seen};
+    ///
+    /// # async fn serve(credentials: souk_certs::credentials::Credentials) -> Result<(), souk_client::Error> {
+    /// let listener = Inbox::bind(([0, 0, 0, 0], 7444).into()).await?;
+    /// let (inbox, mut notices) = Inbox::open(listener, &credentials, Seen::in_memory())?;
+    /// while let Some(notice) = notices.recv().await {
+    ///     if let Notice::Event(delivery) = notice {
+    ///         println!("{:?}", delivery.take().kind);
+    ///     }
+    /// }
+    /// inbox.close().await;
+    /// # Ok(()) }
+    /// ```
+    ///
     /// # Errors
     /// The credentials name no party or TLS can't be set up with them.
     pub fn open(

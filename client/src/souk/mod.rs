@@ -102,30 +102,71 @@ impl Souk {
     }
 
     /// What buyers do: buy, look at their orders, wish, rate.
+    ///
+    /// # Examples
+    /// ```no_run
+    /// # async fn example(souk: souk_client::Souk) -> Result<(), souk_client::Error> {
+    /// let order = souk.buyer().buy(7, 2).await?;
+    /// souk.buyer().cancel(order.order_id).await?;
+    /// # Ok(()) }
+    /// ```
     #[must_use]
     pub fn buyer(&self) -> Buyer {
         Buyer::new(self.connection.clone())
     }
 
     /// What sellers do: list items, change them, ship orders.
+    ///
+    /// # Examples
+    /// ```no_run
+    /// # async fn example(souk: souk_client::Souk) -> Result<(), souk_client::Error> {
+    /// let mut sales = souk.seller().sales();
+    /// while let Some(order) = sales.next().await {
+    ///     souk.seller().ship(order?.order_id).await?;
+    /// }
+    /// # Ok(()) }
+    /// ```
     #[must_use]
     pub fn seller(&self) -> Seller {
         Seller::new(self.connection.clone())
     }
 
     /// Finding items, for everybody.
+    ///
+    /// # Examples
+    /// ```no_run
+    /// # async fn example(souk: souk_client::Souk) -> Result<(), souk_client::Error> {
+    /// let lamps = souk.catalog().search("brass lamp").all().await?;
+    /// # Ok(()) }
+    /// ```
     #[must_use]
     pub fn catalog(&self) -> Catalog {
         Catalog::new(self.connection.clone())
     }
 
-    /// The caller's account: registration, mailbox, how the market sees the caller.
+    /// The caller's account: registration and mailbox.
+    ///
+    /// # Examples
+    /// ```no_run
+    /// # async fn example(souk: souk_client::Souk) -> Result<(), souk_client::Error> {
+    /// souk.account().register_seller("Alice", None).await?;
+    /// # Ok(()) }
+    /// ```
     #[must_use]
     pub fn account(&self) -> Account {
         Account::new(self.connection.clone())
     }
 
     /// What operators do, with an operator's certificate.
+    ///
+    /// # Examples
+    /// ```no_run
+    /// # async fn example(souk: souk_client::Souk) -> Result<(), souk_client::Error> {
+    /// for party in souk.admin().parties().all().await? {
+    ///     println!("{:?}", party.account);
+    /// }
+    /// # Ok(()) }
+    /// ```
     #[must_use]
     pub fn admin(&self) -> Admin {
         Admin::new(self.connection.clone())

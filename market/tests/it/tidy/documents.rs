@@ -28,7 +28,7 @@ fn errors_md_has_the_table_of_reasons() {
     let mut table =
         String::from("\n| reason | gRPC status | exit | meaning | what to do |\n|---|---|---|---|---|\n");
     for reason in Reason::ALL {
-        let (status, exit) = (code_name(reason.code()), souk_cli::exit::of_reason(**reason));
+        let (status, exit) = (code_name(reason.code()), souk_cli::exit::of_reason(*reason));
         let (meaning, hint) = (reason.meaning(), reason.hint());
         writeln!(table, "| `{reason}` | {status} | {exit} | {meaning} | {hint} |").unwrap();
     }
