@@ -104,6 +104,7 @@ pub use souk_proto::{Reason, Timestamp, Unary, v1};
 pub use till::{Till, TillNotice};
 pub use timing::Timings;
 pub use tonic::Code;
+pub use uuid::Uuid;
 
 /// Compiles the examples of the README.
 #[cfg(doctest)]

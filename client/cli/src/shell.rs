@@ -56,7 +56,7 @@ async fn script<P: Program>(session: &CliSession) -> Result<u8, Failure> {
             Some(words) if words.is_empty() || words[0].starts_with('#') => {}
             Some(words) if is_quit(&words[0]) => break,
             Some(words) => {
-                let code = line::<P>(words, session).await;
+                let code = carry_out::<P>(words, session).await;
                 if code != exit::OK {
                     last_failure = code;
                 }
@@ -71,7 +71,7 @@ async fn script<P: Program>(session: &CliSession) -> Result<u8, Failure> {
 }
 
 /// Reads and carries out one line of the shell or of a script. Answers its exit code.
-async fn line<P: Program>(words: Vec<String>, session: &CliSession) -> u8 {
+async fn carry_out<P: Program>(words: Vec<String>, session: &CliSession) -> u8 {
     let words = std::iter::once(P::NAME.to_owned()).chain(words);
     let parsed = grammar::<P>().try_get_matches_from(words).and_then(|matches| {
         let typed = typed_flags(&matches);
@@ -179,7 +179,7 @@ async fn interactive<P: Program>(session: &CliSession) -> Result<u8, Failure> {
                 }
             }
         }
-        line::<P>(words, session).await;
+        carry_out::<P>(words, session).await;
     }
     if let Some(listening) = listening {
         listening.close().await;

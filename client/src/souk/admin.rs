@@ -9,7 +9,7 @@ use crate::{Connection, Error, Pages, error::required};
 ///
 /// # Examples
 /// ```no_run
-/// # async fn suspend(souk: souk_client::Souk, party: uuid::Uuid) -> Result<(), souk_client::Error> {
+/// # async fn suspend(souk: souk_client::Souk, party: souk_client::Uuid) -> Result<(), souk_client::Error> {
 /// souk.admin().suspend(party, "sells what it does not have").await?;
 /// # Ok(()) }
 /// ```

@@ -138,7 +138,7 @@ async fn when_all_addresses_are_dead_each_is_named() {
         assert!(failure.to_string().contains(&address.to_string()), "{failure}");
     }
     assert!(failure.to_string().contains("refused"), "{failure}");
-    assert!(failure.hint().expect("a hint").contains("--market"));
+    assert!(souk_cli::hint(&failure).expect("a hint").contains("--market"));
     assert_eq!(souk_cli::exit::of_error(&failure), 6);
 }
 

@@ -103,15 +103,12 @@ async fn an_answer_takes_one_record_and_a_large_one_two() {
 
 async fn who_am_i(connection: &Connection) -> usize {
     let request = v1::WhoAmIRequest {};
-    let answer = connection.call(request, |c, r| async move { c.session().who_am_i(r).await }).await.unwrap();
+    let answer = connection.call(request).await.unwrap();
     prost::Message::encoded_len(&answer)
 }
 
 async fn items(connection: &Connection) -> usize {
     let request = v1::DisplaySellerItemsRequest { page_size: 50, ..Default::default() };
-    let answer = connection
-        .call(request, |c, r| async move { c.seller().display_seller_items(r).await })
-        .await
-        .unwrap();
+    let answer = connection.call(request).await.unwrap();
     prost::Message::encoded_len(&answer)
 }
