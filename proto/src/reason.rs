@@ -71,6 +71,11 @@ macro_rules! reasons {
                 match self { $(Self::$name => $text,)+ }
             }
 
+            /// What the reason means: one or more clauses, without a full stop.
+            pub fn meaning(self) -> &'static str {
+                match self { $(Self::$name => concat!($($doc),+).trim().trim_end_matches('.'),)+ }
+            }
+
             /// The gRPC status code that goes with it.
             pub const fn code(self) -> Code {
                 match self { $(Self::$name => Code::$code,)+ }
