@@ -17,7 +17,6 @@ mod records;
 mod replicas;
 mod several;
 mod site;
-mod tidy;
 mod till;
 mod tracing;
 mod trade;

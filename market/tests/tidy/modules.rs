@@ -183,7 +183,7 @@ fn leaves(tree: &UseTree) -> Vec<(Vec<String>, String)> {
     }
 }
 
-/// An order in which each module comes after those that it uses; the modules that have none, if there is a cycle.
+/// An order in which each module comes after those that it uses; or the modules of its cycles.
 fn order(edges: &BTreeMap<(String, String), String>) -> Result<Vec<String>, BTreeSet<String>> {
     let mut left: BTreeSet<_> = edges.keys().flat_map(|(one, other)| [one.clone(), other.clone()]).collect();
     let mut order = Vec::new();
@@ -192,12 +192,24 @@ fn order(edges: &BTreeMap<(String, String), String>) -> Result<Vec<String>, BTre
             |name: &String| edges.keys().any(|(one, other)| one == name && left.contains(other));
         let ready: Vec<_> = left.iter().filter(|name| !uses_one_left(name)).cloned().collect();
         if ready.is_empty() {
-            return Err(left);
+            return Err(cycles(left, edges));
         }
         left.retain(|name| !ready.contains(name));
         order.extend(ready);
     }
     Ok(order)
+}
+
+/// Without the modules that only use those of a cycle.
+fn cycles(mut left: BTreeSet<String>, edges: &BTreeMap<(String, String), String>) -> BTreeSet<String> {
+    loop {
+        let is_used = |name: &String| edges.keys().any(|(one, other)| other == name && left.contains(one));
+        let used: BTreeSet<_> = left.iter().filter(|name| is_used(name)).cloned().collect();
+        if used.len() == left.len() {
+            return left;
+        }
+        left = used;
+    }
 }
 
 #[test]
