@@ -7,6 +7,7 @@
 //! Values from outside are parsed once, into types with private fields ([`ItemName`], [`Quantity`], …);
 //! from there on they are known to be within their bounds.
 
+pub mod action;
 mod audit;
 mod category;
 mod command;
@@ -17,6 +18,7 @@ mod ids;
 mod item;
 mod money;
 mod order;
+mod outcome;
 mod party;
 mod quantity;
 mod rating;
@@ -27,9 +29,10 @@ mod till;
 mod wishlist;
 mod working_set;
 
+pub use action::{Act, Action};
 pub use audit::{AuditEntry, Origin};
 pub use category::Category;
-pub use command::{Action, Command, Fingerprint, Outcome, RequestKey};
+pub use command::{Command, Fingerprint, RequestKey};
 pub use decide::{Context, decide};
 pub use event::{Audience, Event, EventKind, NewEvent, Topic};
 pub use geo::Place;
@@ -37,6 +40,7 @@ pub use ids::{EventId, IdRange, ItemId, OrderId, PartyId, RequestId, RideId, Seq
 pub use item::{ImportRow, Imported, Item, ItemListing, ItemPatch, StockChange};
 pub use money::{Money, MoneyError};
 pub use order::{Order, OrderLine, OrderStatus};
+pub use outcome::{Outcome, Registered, TillRemoved, Unwished, Wished};
 pub use party::{Callback, Party, Role, Suspension};
 pub use quantity::{OrderQuantity, Quantity};
 pub use rating::{RatingSummary, Stars};

@@ -1,13 +1,13 @@
 //! AccountService: registering, and tokens.
 
-use souk_domain::{Action, Callback, Outcome, Refusal, Role};
+use souk_domain::{Callback, Refusal, Registered, Role, action};
 use souk_proto::{
     Reason,
     v1::{self, account_service_server::AccountService},
 };
 use tonic::{Request, Response, Status, async_trait};
 
-use super::{Api, read, unexpected};
+use super::{Api, read};
 use crate::{
     access::Caller,
     wire::{
@@ -87,11 +87,9 @@ impl AccountApi {
             None => false,
         };
         let callback = if repeated { None } else { self.prove(caller, callback).await? };
-        let action = Action::Register { role, display_name, callback };
-        match self.0.carry_out(caller, Parsed { request, validate_only, action }).await? {
-            Outcome::Registered(party) => Ok(wire::account(&party)),
-            other => Err(unexpected(&other)),
-        }
+        let action = action::Register { role, display_name, callback };
+        let Registered(party) = self.0.carry_out(caller, Parsed { request, validate_only, action }).await?;
+        Ok(wire::account(&party))
     }
 
     /// Checks a callback address, and that the caller itself answers there.

@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use souk_domain::{Outcome, Party, PartyId};
+use souk_domain::{Act, Party, PartyId};
 use souk_proto::v1::{self, admin_service_server::AdminService};
 use souk_store::Standing;
 use tonic::{Request, Response, Status, async_trait};
 use uuid::Uuid;
 
-use super::{Api, read, unexpected};
+use super::{Api, read};
 use crate::{
     access::{Access, Operator},
     wire::{
@@ -64,12 +64,12 @@ impl AdminService for AdminApi {
 
 impl AdminApi {
     /// Carries it out; the commit itself sees to its taking effect.
-    async fn change(&self, operator: Operator, parsed: Parsed) -> Result<Party, Status> {
+    async fn change<A>(&self, operator: Operator, parsed: Parsed<A>) -> Result<Party, Status>
+    where
+        A: Act<Outcome = Party>,
+    {
         let done = self.api.submit(parsed.by(operator.id, operator.origin())).await?;
-        let party = match done.outcome {
-            Outcome::Party(party) => party,
-            other => return Err(unexpected(&other)),
-        };
+        let party = done.outcome;
         if done.replayed {
             // Nobody may have heard of the commit: that is why an operator would ask again.
             let now = read(self.api.reads().party(party.id).await)?.unwrap_or_else(|| party.clone());

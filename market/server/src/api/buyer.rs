@@ -1,12 +1,12 @@
 //! BuyerService: buying, wishing and rating.
 
 use prost::Message as _;
-use souk_domain::{ItemId, OrderId, Outcome, PartyId, Refusal};
+use souk_domain::{ItemId, OrderId, PartyId, Refusal, Unwished, Wished};
 use souk_proto::v1::{self, buyer_service_server::BuyerService};
 use souk_store::{OrderQuery, OrdersOf};
 use tonic::{Request, Response, Status, async_trait};
 
-use super::{Api, cut, party_bytes, read, unexpected};
+use super::{Api, cut, party_bytes, read};
 use crate::{
     access::Caller,
     wire::{self, Fields, PageToken, command},
@@ -22,7 +22,7 @@ impl BuyerService for BuyerApi {
         request: Request<v1::BuyItemRequest>,
     ) -> Result<Response<v1::BuyItemResponse>, Status> {
         let caller = Caller::of(&request)?.clone();
-        let order = self.0.carry_out_on_order(&caller, command::buy_item(request.into_inner())?).await?;
+        let order = self.0.carry_out(&caller, command::buy_item(request.into_inner())?).await?;
         Ok(Response::new(v1::BuyItemResponse { order: Some(wire::order(&order)) }))
     }
 
@@ -55,12 +55,8 @@ impl BuyerService for BuyerApi {
         request: Request<v1::PlaceOrderRequest>,
     ) -> Result<Response<v1::PlaceOrderResponse>, Status> {
         let caller = Caller::of(&request)?.clone();
-        match self.0.carry_out(&caller, command::place_order(request.into_inner())?).await? {
-            Outcome::Orders(orders) => {
-                Ok(Response::new(v1::PlaceOrderResponse { orders: orders.iter().map(wire::order).collect() }))
-            }
-            other => Err(unexpected(&other)),
-        }
+        let orders = self.0.carry_out(&caller, command::place_order(request.into_inner())?).await?;
+        Ok(Response::new(v1::PlaceOrderResponse { orders: orders.iter().map(wire::order).collect() }))
     }
 
     async fn get_order(
@@ -82,7 +78,7 @@ impl BuyerService for BuyerApi {
         request: Request<v1::CancelOrderRequest>,
     ) -> Result<Response<v1::CancelOrderResponse>, Status> {
         let caller = Caller::of(&request)?.clone();
-        let order = self.0.carry_out_on_order(&caller, command::cancel_order(request.into_inner())?).await?;
+        let order = self.0.carry_out(&caller, command::cancel_order(request.into_inner())?).await?;
         Ok(Response::new(v1::CancelOrderResponse { order: Some(wire::order(&order)) }))
     }
 
@@ -91,12 +87,9 @@ impl BuyerService for BuyerApi {
         request: Request<v1::AddToWishlistRequest>,
     ) -> Result<Response<v1::AddToWishlistResponse>, Status> {
         let caller = Caller::of(&request)?.clone();
-        match self.0.carry_out(&caller, command::add_to_wishlist(request.into_inner())?).await? {
-            Outcome::Wished(wish, item) => {
-                Ok(Response::new(v1::AddToWishlistResponse { wish: Some(wire::wish(&wish, &item)) }))
-            }
-            other => Err(unexpected(&other)),
-        }
+        let parsed = command::add_to_wishlist(request.into_inner())?;
+        let Wished(wish, item) = self.0.carry_out(&caller, parsed).await?;
+        Ok(Response::new(v1::AddToWishlistResponse { wish: Some(wire::wish(&wish, &item)) }))
     }
 
     async fn remove_from_wishlist(
@@ -104,10 +97,9 @@ impl BuyerService for BuyerApi {
         request: Request<v1::RemoveFromWishlistRequest>,
     ) -> Result<Response<v1::RemoveFromWishlistResponse>, Status> {
         let caller = Caller::of(&request)?.clone();
-        match self.0.carry_out(&caller, command::remove_from_wishlist(request.into_inner())?).await? {
-            Outcome::Unwished => Ok(Response::new(v1::RemoveFromWishlistResponse {})),
-            other => Err(unexpected(&other)),
-        }
+        let parsed = command::remove_from_wishlist(request.into_inner())?;
+        let Unwished = self.0.carry_out(&caller, parsed).await?;
+        Ok(Response::new(v1::RemoveFromWishlistResponse {}))
     }
 
     async fn list_wishlist(
@@ -132,12 +124,8 @@ impl BuyerService for BuyerApi {
         request: Request<v1::RateItemRequest>,
     ) -> Result<Response<v1::RateItemResponse>, Status> {
         let caller = Caller::of(&request)?.clone();
-        match self.0.carry_out(&caller, command::rate_item(request.into_inner())?).await? {
-            Outcome::Rated(rating) => {
-                Ok(Response::new(v1::RateItemResponse { rating: wire::rating(rating) }))
-            }
-            other => Err(unexpected(&other)),
-        }
+        let rating = self.0.carry_out(&caller, command::rate_item(request.into_inner())?).await?;
+        Ok(Response::new(v1::RateItemResponse { rating: wire::rating(rating) }))
     }
 }
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use futures::{Stream, stream};
-use souk_domain::{Action, ImportRow, Imported, ItemId, Outcome, PartyId};
+use souk_domain::{ImportRow, Imported, ItemId, PartyId, action};
 use souk_proto::{
     Reason,
     v1::{self, import_items_request::Message},
@@ -11,7 +11,7 @@ use souk_proto::{
 use tokio::time::timeout;
 use tonic::{Code, Status, Streaming};
 
-use super::{Api, in_its_own_task, out_of_place, read, unexpected};
+use super::{Api, in_its_own_task, out_of_place, read};
 use crate::{
     access::Caller,
     wire::{
@@ -120,25 +120,18 @@ impl Import {
         }
         let rows = std::mem::replace(&mut self.batch, Vec::with_capacity(ImportRow::MAX_AT_ONCE));
         let (last, skus) = (rows.last().map_or(0, |row| row.line), told_skus(&rows));
-        let parsed = Parsed { validate_only: self.validate_only, ..self.api.parsed(Action::Import(rows)) };
-        match self.api.carry_out(&self.caller, parsed).await? {
-            Outcome::Imported(Imported { created, updated, unchanged, not_found }) => {
-                self.done.created_count += created;
-                self.done.updated_count += updated;
-                self.done.unchanged_count += unchanged;
-                for line in not_found {
-                    let sku = skus.iter().find(|(of, _)| *of == line).map_or("", |(_, sku)| sku);
-                    self.fail(
-                        line,
-                        sku,
-                        "item_id names no item of yours; check it, or leave it out".to_owned(),
-                    );
-                }
-                self.line = last;
-                Ok(())
-            }
-            other => Err(unexpected(&other)),
+        let parsed = Parsed { validate_only: self.validate_only, ..self.api.parsed(action::Import(rows)) };
+        let Imported { created, updated, unchanged, not_found } =
+            self.api.carry_out(&self.caller, parsed).await?;
+        self.done.created_count += created;
+        self.done.updated_count += updated;
+        self.done.unchanged_count += unchanged;
+        for line in not_found {
+            let sku = skus.iter().find(|(of, _)| *of == line).map_or("", |(_, sku)| sku);
+            self.fail(line, sku, "item_id names no item of yours; check it, or leave it out".to_owned());
         }
+        self.line = last;
+        Ok(())
     }
 
     /// Says what is in. A status that waiting mends becomes one that also says where to go on.

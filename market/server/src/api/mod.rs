@@ -26,7 +26,7 @@ pub use ride::RideApi;
 pub use routes::routes;
 pub use seller::SellerApi;
 pub use session::SessionApi;
-use souk_domain::{Action, Command, Fingerprint, Item, Order, Outcome, PartyId, RequestId, RequestKey};
+use souk_domain::{Act, Command, Fingerprint, PartyId, RequestId, RequestKey};
 use souk_proto::Reason;
 use souk_search::Search;
 use souk_store::{Mailboxes, Reads, StoreError, Tracks};
@@ -83,7 +83,7 @@ impl Api {
     }
 
     /// Has a command of the caller's carried out.
-    async fn carry_out(&self, caller: &Caller, parsed: Parsed) -> Result<Outcome, Status> {
+    async fn carry_out<A: Act>(&self, caller: &Caller, parsed: Parsed<A>) -> Result<A::Outcome, Status> {
         let command = parsed.by(caller.party, caller.origin());
         let Done { outcome, feed_position, replayed } = self.submit(command).await?;
         let feed_position = match feed_position {
@@ -98,31 +98,15 @@ impl Api {
     }
 
     /// An action that needs no request id of the caller's: doing it again does no harm.
-    fn parsed(&self, action: Action) -> Parsed {
+    fn parsed<A>(&self, action: A) -> Parsed<A> {
         let millis = u64::try_from(self.parts.clock.now().0 / 1_000).unwrap_or(0);
         let id = Builder::from_unix_timestamp_millis(millis, &rand::random()).into_uuid();
         let request = RequestKey { id: RequestId(id), fingerprint: Fingerprint([0; 16]) };
         Parsed { request, validate_only: false, action }
     }
 
-    async fn submit(&self, command: Command) -> Result<Done, Status> {
+    async fn submit<A: Act>(&self, command: Command<A>) -> Result<Done<A::Outcome>, Status> {
         self.ledger.submit(command).await.map_err(|error| ledger_status(&error))
-    }
-
-    /// As [`Self::carry_out`], for commands whose outcome is an item.
-    async fn carry_out_on_item(&self, caller: &Caller, parsed: Parsed) -> Result<Item, Status> {
-        match self.carry_out(caller, parsed).await? {
-            Outcome::Item(item) => Ok(item),
-            other => Err(unexpected(&other)),
-        }
-    }
-
-    /// As [`Self::carry_out`], for commands whose outcome is an order.
-    async fn carry_out_on_order(&self, caller: &Caller, parsed: Parsed) -> Result<Order, Status> {
-        match self.carry_out(caller, parsed).await? {
-            Outcome::Order(order) => Ok(order),
-            other => Err(unexpected(&other)),
-        }
     }
 
     /// One step of a stream to a party, unless the market closes or the party was shut out meanwhile.
@@ -163,10 +147,6 @@ fn out_of_place(problem: &str) -> Status {
     wire::status(Reason::InvalidField, problem, [])
 }
 
-fn unexpected(outcome: &Outcome) -> Status {
-    wire::internal(&format!("a command came to an outcome of another kind: {outcome:?}"))
-}
-
 fn ledger_status(error: &LedgerError) -> Status {
     match error {
         LedgerError::Refused(refusal) => wire::refusal(refusal),
@@ -186,6 +166,7 @@ fn ledger_status(error: &LedgerError) -> Status {
             [],
         ),
         LedgerError::Corrupt => wire::internal("a batch met something unreadable"),
+        LedgerError::Mismatched(_) => wire::internal(&error.to_string()),
     }
 }
 

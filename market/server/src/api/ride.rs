@@ -6,14 +6,14 @@ mod watch;
 use std::pin::Pin;
 
 use futures::Stream;
-use souk_domain::{OrderId, Outcome, Refusal, Ride, RideId, Role};
+use souk_domain::{OrderId, Refusal, Ride, RideId, Role};
 use souk_proto::{
     Reason,
     v1::{self, ride_service_server::RideService},
 };
 use tonic::{Request, Response, Status, Streaming, async_trait};
 
-use super::{Api, in_its_own_task, out_of_place, read, unexpected};
+use super::{Api, in_its_own_task, out_of_place, read};
 use crate::{
     access::Caller,
     wire::{self, Fields, command},
@@ -34,11 +34,8 @@ impl RideService for RideApi {
         request: Request<v1::StartRideRequest>,
     ) -> Result<Response<v1::StartRideResponse>, Status> {
         let caller = seller(&request)?.clone();
-        let parsed = command::start_ride(request.into_inner())?;
-        match self.0.carry_out(&caller, parsed).await? {
-            Outcome::Ride(ride) => Ok(Response::new(v1::StartRideResponse { ride: Some(wire::ride(&ride)) })),
-            other => Err(unexpected(&other)),
-        }
+        let ride = self.0.carry_out(&caller, command::start_ride(request.into_inner())?).await?;
+        Ok(Response::new(v1::StartRideResponse { ride: Some(wire::ride(&ride)) }))
     }
 
     async fn track_ride(
@@ -79,16 +76,13 @@ impl RideService for RideApi {
         request: Request<v1::EndRideRequest>,
     ) -> Result<Response<v1::EndRideResponse>, Status> {
         let caller = seller(&request)?.clone();
-        let (id, parsed) = command::end_ride(request.into_inner())?;
-        let orders = read(self.0.reads().ride(id).await)?;
-        let orders = orders.map(|ride| ride.plan.stops.iter().map(|stop| stop.order).collect());
-        match self.0.carry_out(&caller, parsed(orders.unwrap_or_default())).await? {
-            Outcome::Ride(ride) => {
-                self.0.parts.rides.tell(ride.id);
-                Ok(Response::new(v1::EndRideResponse { ride: Some(wire::ride(&ride)) }))
-            }
-            other => Err(unexpected(&other)),
+        let mut parsed = command::end_ride(request.into_inner())?;
+        if let Some(ride) = read(self.0.reads().ride(parsed.action.ride).await)? {
+            parsed.action.orders = ride.plan.stops.iter().map(|stop| stop.order).collect();
         }
+        let ride = self.0.carry_out(&caller, parsed).await?;
+        self.0.parts.rides.tell(ride.id);
+        Ok(Response::new(v1::EndRideResponse { ride: Some(wire::ride(&ride)) }))
     }
 }
 

@@ -4,7 +4,7 @@ use std::{pin::Pin, time::Duration};
 
 use futures::Stream;
 use prost::Message as _;
-use souk_domain::{ItemId, OrderId, Outcome};
+use souk_domain::{ItemId, OrderId, TillRemoved};
 use souk_proto::v1::{self, seller_service_server::SellerService};
 use souk_store::{OrderQuery, OrdersOf, TimeRange};
 use tonic::{Request, Response, Status, Streaming, async_trait};
@@ -12,7 +12,7 @@ use tonic::{Request, Response, Status, Streaming, async_trait};
 use super::{
     Api, cut,
     import::{Import, export},
-    party_bytes, read, sync, unexpected,
+    party_bytes, read, sync,
 };
 use crate::{
     access::Caller,
@@ -41,7 +41,7 @@ impl SellerService for SellerApi {
         request: Request<v1::SellItemRequest>,
     ) -> Result<Response<v1::SellItemResponse>, Status> {
         let caller = Caller::of(&request)?.clone();
-        let item = self.0.carry_out_on_item(&caller, command::sell_item(request.into_inner())?).await?;
+        let item = self.0.carry_out(&caller, command::sell_item(request.into_inner())?).await?;
         Ok(Response::new(v1::SellItemResponse { item: Some(wire::item(&item)) }))
     }
 
@@ -50,7 +50,7 @@ impl SellerService for SellerApi {
         request: Request<v1::UpdateItemRequest>,
     ) -> Result<Response<v1::UpdateItemResponse>, Status> {
         let caller = Caller::of(&request)?.clone();
-        let item = self.0.carry_out_on_item(&caller, command::update_item(request.into_inner())?).await?;
+        let item = self.0.carry_out(&caller, command::update_item(request.into_inner())?).await?;
         Ok(Response::new(v1::UpdateItemResponse { item: Some(wire::item(&item)) }))
     }
 
@@ -59,7 +59,7 @@ impl SellerService for SellerApi {
         request: Request<v1::DeleteItemRequest>,
     ) -> Result<Response<v1::DeleteItemResponse>, Status> {
         let caller = Caller::of(&request)?.clone();
-        let item = self.0.carry_out_on_item(&caller, command::delete_item(request.into_inner())?).await?;
+        let item = self.0.carry_out(&caller, command::delete_item(request.into_inner())?).await?;
         Ok(Response::new(v1::DeleteItemResponse { item: Some(wire::item(&item)) }))
     }
 
@@ -123,10 +123,8 @@ impl SellerService for SellerApi {
         request: Request<v1::RemoveTillRequest>,
     ) -> Result<Response<v1::RemoveTillResponse>, Status> {
         let caller = Caller::of(&request)?.clone();
-        match self.0.carry_out(&caller, command::remove_till(request.into_inner())?).await? {
-            Outcome::TillRemoved => Ok(Response::new(v1::RemoveTillResponse {})),
-            other => Err(unexpected(&other)),
-        }
+        let TillRemoved = self.0.carry_out(&caller, command::remove_till(request.into_inner())?).await?;
+        Ok(Response::new(v1::RemoveTillResponse {}))
     }
 
     async fn list_sales(
@@ -180,7 +178,7 @@ impl SellerService for SellerApi {
         request: Request<v1::ShipSaleRequest>,
     ) -> Result<Response<v1::ShipSaleResponse>, Status> {
         let caller = Caller::of(&request)?.clone();
-        let order = self.0.carry_out_on_order(&caller, command::ship_sale(request.into_inner())?).await?;
+        let order = self.0.carry_out(&caller, command::ship_sale(request.into_inner())?).await?;
         Ok(Response::new(v1::ShipSaleResponse { order: Some(wire::order(&order)) }))
     }
 
@@ -189,7 +187,7 @@ impl SellerService for SellerApi {
         request: Request<v1::DeliverSaleRequest>,
     ) -> Result<Response<v1::DeliverSaleResponse>, Status> {
         let caller = Caller::of(&request)?.clone();
-        let order = self.0.carry_out_on_order(&caller, command::deliver_sale(request.into_inner())?).await?;
+        let order = self.0.carry_out(&caller, command::deliver_sale(request.into_inner())?).await?;
         Ok(Response::new(v1::DeliverSaleResponse { order: Some(wire::order(&order)) }))
     }
 
@@ -198,7 +196,7 @@ impl SellerService for SellerApi {
         request: Request<v1::CancelSaleRequest>,
     ) -> Result<Response<v1::CancelSaleResponse>, Status> {
         let caller = Caller::of(&request)?.clone();
-        let order = self.0.carry_out_on_order(&caller, command::cancel_sale(request.into_inner())?).await?;
+        let order = self.0.carry_out(&caller, command::cancel_sale(request.into_inner())?).await?;
         Ok(Response::new(v1::CancelSaleResponse { order: Some(wire::order(&order)) }))
     }
 }

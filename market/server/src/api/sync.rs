@@ -14,7 +14,7 @@ use std::{
 };
 
 use futures::{FutureExt as _, Stream, StreamExt as _, stream};
-use souk_domain::{Action, Outcome, Till, TillLine};
+use souk_domain::{LineAnswer, Till, TillLine, action};
 use souk_proto::{
     Reason,
     v1::{self, sync_inventory_request::Message, sync_inventory_response::Message as Answer},
@@ -28,7 +28,7 @@ use tonic::{Code, Status, Streaming};
 use super::{
     Api,
     event::{sequence, subscribe_end},
-    out_of_place, read, unexpected,
+    out_of_place, read,
 };
 use crate::{
     access::Caller,
@@ -70,11 +70,7 @@ pub(super) async fn open(
         return Err(out_of_place("the first message of the stream must be its hello"));
     };
     let (name, cursor) = command::sync_hello(&hello)?;
-    let opened = api.parsed(Action::OpenTill { till: name });
-    let till = match api.carry_out(&caller, opened).await? {
-        Outcome::Till(till) => till,
-        other => return Err(unexpected(&other)),
-    };
+    let till = api.carry_out(&caller, api.parsed(action::OpenTill { till: name })).await?;
     let events = api.parts.relay.subscribe_till(till.id, caller.party, cursor).await;
     let events = events.map_err(|end| subscribe_end(&end))?;
     let (answers, waiting) = mpsc::channel(ANSWERS);
@@ -149,11 +145,7 @@ impl Sync {
         if lines.is_empty() {
             return Ok(());
         }
-        let answers = match self.submit(&lines).await {
-            Ok(Outcome::Synced(answers)) => answers,
-            Ok(other) => return Err(Some(unexpected(&other))),
-            Err(status) => return Err(self.kept(&status)),
-        };
+        let answers = self.submit(&lines).await.map_err(|status| self.kept(&status))?;
         for (answer, line) in answers.iter().zip(&lines) {
             let told = wire::sync_acknowledgement(answer, line);
             if answer.outcome.is_taken() {
@@ -165,10 +157,10 @@ impl Sync {
     }
 
     /// A ledger that is full has room again in a moment, and until then nothing more is read from the till.
-    async fn submit(&self, lines: &[TillLine]) -> Result<Outcome, Status> {
+    async fn submit(&self, lines: &[TillLine]) -> Result<Vec<LineAnswer>, Status> {
         let mut attempts = 1;
         loop {
-            let action = Action::Sync { till: self.till.name.clone(), lines: lines.to_vec() };
+            let action = action::Sync { till: self.till.name.clone(), lines: lines.to_vec() };
             match self.api.carry_out(&self.caller, self.api.parsed(action)).await {
                 Err(status) if Reason::of(&status) == Some(Reason::Overloaded) && attempts < MAX_ATTEMPTS => {
                     attempts += 1;

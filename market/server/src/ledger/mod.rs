@@ -15,7 +15,7 @@ mod tests;
 use std::{sync::Arc, thread, time::Duration};
 
 pub use desk::Desk;
-use souk_domain::{Action, AuditEntry, Command, OrderLine, Outcome, Refusal};
+use souk_domain::{Act, Action, AuditEntry, Command, OrderLine, Outcome, Refusal, action};
 use souk_store::{FeedPosition, Lane, Receipt};
 use tokio::sync::{mpsc, oneshot};
 
@@ -31,9 +31,9 @@ pub const OVERLOAD_RETRY_DELAY: Duration = Duration::from_millis(250);
 
 /// What came of a command that was carried out.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Done {
+pub struct Done<O = Outcome> {
     /// The outcome.
-    pub outcome: Outcome,
+    pub outcome: O,
     /// The feed position of the commit, when a searchable item changed in it.
     pub feed_position: Option<FeedPosition>,
     /// Whether an earlier commit had carried it out already.
@@ -55,6 +55,9 @@ pub enum LedgerError {
     /// What is stored for the command can't be read; nothing was changed.
     #[error("the ledger met something unreadable")]
     Corrupt,
+    /// What is stored for the request came of another kind of action, which only a defect can cause.
+    #[error("a command came to an outcome of another kind: {0}")]
+    Mismatched(String),
     /// Whether it took effect is not known; a repetition with the same request id is safe.
     #[error("the outcome is not known")]
     Indefinite,
@@ -172,8 +175,15 @@ impl Lanes {
 }
 
 impl Ledger {
-    /// Has a command carried out, and answers after the commit.
-    pub async fn submit(&self, command: Command) -> Result<Done, LedgerError> {
+    /// Has a command carried out, and answers after the commit with what the action promises.
+    pub async fn submit<A: Act>(&self, command: Command<A>) -> Result<Done<A::Outcome>, LedgerError> {
+        let Done { outcome, feed_position, replayed } = self.queue(command.queued()).await?;
+        let outcome = A::Outcome::try_from(outcome);
+        let outcome = outcome.map_err(|other| LedgerError::Mismatched(format!("{other:?}")))?;
+        Ok(Done { outcome, feed_position, replayed })
+    }
+
+    async fn queue(&self, command: Command) -> Answer {
         let (answer, answered) = oneshot::channel();
         let queue = &self.queues[lane_of(&command, self.queues.len())];
         let job = Job::Command { command, answer, desk: self.desk.clone() };
@@ -189,27 +199,29 @@ impl Ledger {
 /// The lane for a command: by item, so that those for one item are batched together.
 fn lane_of(command: &Command, lanes: usize) -> usize {
     let key = match &command.action {
-        Action::Update { item, .. }
-        | Action::Delete { item, .. }
-        | Action::Buy(OrderLine { item, .. })
-        | Action::Wish { item }
-        | Action::Unwish { item }
-        | Action::Rate { item, .. } => item.0 as u128,
-        Action::Place(lines) => lines.first().map_or(0, |line| line.item.0 as u128),
-        Action::Register { .. }
+        Action::Update(action::Update { item, .. })
+        | Action::Delete(action::Delete { item, .. })
+        | Action::Buy(action::Buy(OrderLine { item, .. }))
+        | Action::Wish(action::Wish { item })
+        | Action::Unwish(action::Unwish { item })
+        | Action::Rate(action::Rate { item, .. }) => item.0 as u128,
+        Action::Place(action::Place(lines)) => lines.first().map_or(0, |line| line.item.0 as u128),
+        Action::Register(_)
         | Action::Sell(_)
         | Action::Import(_)
         | Action::StartRide(_)
-        | Action::EndRide { .. }
-        | Action::OpenTill { .. }
-        | Action::RemoveTill { .. }
-        | Action::Sync { .. }
-        | Action::Cancel { .. }
-        | Action::CancelSale { .. }
-        | Action::Ship { .. }
-        | Action::Deliver { .. }
-        | Action::Test { .. } => command.caller.0.as_u128(),
-        Action::Suspend { party, .. } | Action::Reinstate { party } => party.0.as_u128(),
+        | Action::EndRide(_)
+        | Action::OpenTill(_)
+        | Action::RemoveTill(_)
+        | Action::Sync(_)
+        | Action::Cancel(_)
+        | Action::CancelSale(_)
+        | Action::Ship(_)
+        | Action::Deliver(_)
+        | Action::Test(_) => command.caller.0.as_u128(),
+        Action::Suspend(action::Suspend { party, .. }) | Action::Reinstate(action::Reinstate { party }) => {
+            party.0.as_u128()
+        }
     };
     (key % lanes as u128) as usize
 }

@@ -113,17 +113,17 @@ fn register(number: u128) -> Command {
         },
         validate_only: false,
         origin: Origin { role: "seller", address: None },
-        action: Action::Register {
+        action: Action::Register(action::Register {
             role: Role::Seller,
             display_name: DisplayName::parse("a seller").unwrap(),
             callback: None,
-        },
+        }),
     }
 }
 
 /// Registered, the party wishes for an item.
 fn wish(number: u128, item: ItemId) -> Command {
-    Command { action: Action::Wish { item }, ..register(number) }
+    Command { action: Action::Wish(action::Wish { item }), ..register(number) }
 }
 
 struct Ground {
