@@ -13,7 +13,7 @@ use clap::Args;
 use souk_server::{
     app::App,
     clock::Clock,
-    config::Config,
+    config::{Config, StoreConfig},
     observe::{self, Memory},
 };
 use tokio::{
@@ -140,7 +140,7 @@ pub(crate) async fn open_market(args: ServeArgs, store: &str) -> anyhow::Result<
     let mut config = Config::load(None)?;
     config.server.threads = args.threads;
     config.tls.cert = args.dir.join("pki/market.pem");
-    config.store.path = args.store.unwrap_or_else(|| args.dir.join(store));
+    config.store = StoreConfig::at(args.store.unwrap_or_else(|| args.dir.join(store)));
     config.limits.seller_calls_per_second = UNLIMITED_CALLS;
     config.limits.buyer_calls_per_second = UNLIMITED_CALLS;
     config.limits.burst_calls = UNLIMITED_CALLS;

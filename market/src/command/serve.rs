@@ -8,7 +8,7 @@ use ipnet::IpNet;
 use souk_server::{
     app::App,
     clock::Clock,
-    config::{Config, LogFormat},
+    config::{Config, LogFormat, StoreFlags},
     observe::{self, Traces},
 };
 use tokio::{
@@ -114,7 +114,8 @@ pub(super) async fn run(args: ServeArgs) -> anyhow::Result<ExitCode> {
 
 impl ServeArgs {
     fn settings(self) -> anyhow::Result<Config> {
-        let mut config = Config::load(self.config.as_deref())?;
+        let store = StoreFlags { path: self.store, password_file: self.store_password_file };
+        let mut config = Config::load_under(self.config.as_deref(), store)?;
         set(&mut config.server.listen, self.listen);
         config.server.admin_listen = self.admin_listen.or(config.server.admin_listen);
         set(&mut config.tls.cert, self.cert);
@@ -122,8 +123,6 @@ impl ServeArgs {
         config.tls.ca = self.ca.or(config.tls.ca);
         config.tls.crl = self.crl.or(config.tls.crl);
         config.tls.strict_crl |= self.strict_crl;
-        set(&mut config.store.path, self.store);
-        config.store.password_file = self.store_password_file.or(config.store.password_file);
         config.callbacks.allow.extend(self.callback_allow);
         config.callbacks.allow_loopback |= self.allow_loopback_callbacks;
         set(&mut config.log.format, self.log_format);

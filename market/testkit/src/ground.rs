@@ -18,7 +18,7 @@ use souk_client::{ClientConfig, Failure};
 use souk_server::{
     app::{App, OpenError, ServeError},
     clock::Clock,
-    config::Config,
+    config::{Config, StoreConfig},
 };
 use tempfile::TempDir;
 use tokio::{net::TcpListener, task::JoinHandle};
@@ -113,10 +113,10 @@ impl Ground {
         config.server.listen = options.listen;
         config.server.threads = options.threads;
         config.tls.cert = folder.path().join("pki/market.pem");
-        config.store.path = match options.store {
-            StoreKind::Memory => "memory".into(),
-            StoreKind::Sqlite => folder.path().join("souk.db"),
-            StoreKind::Postgres(address) => address.into(),
+        config.store = match options.store {
+            StoreKind::Memory => StoreConfig::at("memory"),
+            StoreKind::Sqlite => StoreConfig::at(folder.path().join("souk.db")),
+            StoreKind::Postgres(address) => StoreConfig::at(address),
         };
         config.callbacks.allow_loopback = true;
         config.limits.seller_calls_per_second = CALLS_PER_SECOND;

@@ -34,7 +34,7 @@ use souk_store::Standing;
 pub use callback::CallbackPolicy;
 pub use caller::{Caller, Operator, TokenInfo};
 pub use guard::{Admission, Guard};
-pub use keys::{TokenKeyError, TokenKeyFiles, TokenKeys};
+pub use keys::{TokenKeyError, TokenKeys};
 pub use suspended::Suspended;
 pub use token::{IssuedToken, TOKEN_LIFE, TokenError, TokenFault, Tokens, VerifiedToken};
 

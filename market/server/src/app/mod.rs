@@ -5,7 +5,7 @@ mod replicas;
 mod rotate;
 mod serve;
 
-use std::{io, net::SocketAddr, sync::Arc};
+use std::{io, net::SocketAddr, path::Path, sync::Arc};
 
 use replicas::{Ears, Notes, Sight};
 use rotate::{Changes, Rotator};
@@ -26,11 +26,11 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    access::{Access, AccessParts, CallbackPolicy, Suspended, TokenKeyFiles, TokenKeys, Tokens},
+    access::{Access, AccessParts, CallbackPolicy, Suspended, TokenKeys, Tokens},
     api::Parts,
     audit::Refusals,
     clock::Clock,
-    config::{Config, StoreConfig},
+    config::{Config, StoreConfig, TokenKeyFiles},
     ledger::{Lanes, OnCommit},
     observe::{CallTimes, SpanCounts},
     relay::{Dialer, Relay, RelayHandle, RelayParts},
@@ -97,14 +97,15 @@ impl App {
         let papers = Papers::open(&config)?;
         let (acceptor, tokens) = (papers.acceptor.clone(), Arc::clone(&papers.tokens));
         let Store { lanes, reads, mailboxes, tracks, replicas } = open_store(&config.store).await?;
-        let home = config.store.index_directory().map_or(IndexHome::Memory, IndexHome::Directory);
+        let index = config.store.index_directory().map(Path::to_owned);
+        let home = index.map_or(IndexHome::Memory, IndexHome::Directory);
         let search = Search::open(home, Arc::clone(&reads)).await?;
         let suspended = Suspended::new(suspended_parties(&*reads).await?);
         let callbacks = CallbackPolicy::new(&config.callbacks, listener.local_addr()?);
         let relay = Relay::start(RelayParts {
             mailboxes: Arc::clone(&mailboxes),
             tracks: Arc::clone(&tracks),
-            dialer: Dialer::new(papers.outgoing.clone(), config.tls.trust_domain(), callbacks.clone()),
+            dialer: Dialer::new(papers.outgoing.clone(), config.tls.trust_domain.clone(), callbacks.clone()),
             suspended: suspended.clone(),
             clock,
         });
@@ -189,7 +190,7 @@ struct Papers {
 
 impl Papers {
     fn open(config: &Config) -> Result<Self, OpenError> {
-        let trust_domain = config.tls.trust_domain();
+        let trust_domain = config.tls.trust_domain.clone();
         let (files, stale_lists) = (config.tls.files(), config.tls.stale_lists());
         let token_keys = config.tls.token_key_files();
         let changes = Changes::watch(files.paths().into_iter().chain(token_keys.paths()))?;
@@ -235,10 +236,10 @@ async fn listen(address: Option<SocketAddr>) -> io::Result<Option<TcpListener>> 
 }
 
 async fn open_store(config: &StoreConfig) -> Result<Store, StoreError> {
-    match config.postgres() {
-        Some((address, options)) => souk_store::postgres::open(address, &options).await,
-        None if config.is_memory() => Ok(souk_store::memory::open()),
-        None => souk_store::sqlite::open(&config.path),
+    match config {
+        StoreConfig::Memory { .. } => Ok(souk_store::memory::open()),
+        StoreConfig::Sqlite { path, .. } => souk_store::sqlite::open(path),
+        StoreConfig::Postgres { address, options, .. } => souk_store::postgres::open(address, options).await,
     }
 }
 

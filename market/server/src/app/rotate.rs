@@ -20,8 +20,9 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    access::{Access, TokenKeyError, TokenKeyFiles, TokenKeys, Tokens},
+    access::{Access, TokenKeyError, TokenKeys, Tokens},
     audit::{self, Refusals},
+    config::TokenKeyFiles,
     observe::manager,
     relay::RelayHandle,
 };
