@@ -15,6 +15,7 @@ use souk_server::{
     clock::Clock,
     config::{Config, StoreConfig},
     observe::{self, Memory},
+    random::Random,
 };
 use tokio::{
     io::{AsyncBufReadExt as _, BufReader},
@@ -148,5 +149,5 @@ pub(crate) async fn open_market(args: ServeArgs, store: &str) -> anyhow::Result<
     let log = observe::init(&config.log, None)?;
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     println!("{}", listener.local_addr()?);
-    Ok((App::build(config, listener, Clock::SYSTEM).await?, log))
+    Ok((App::build(config, listener, (Clock::SYSTEM, Random::SYSTEM)).await?, log))
 }

@@ -24,6 +24,7 @@ mod quantity;
 mod rating;
 mod refusal;
 mod ride;
+mod sales;
 mod text;
 mod till;
 mod wishlist;
@@ -46,6 +47,7 @@ pub use quantity::{OrderQuantity, Quantity};
 pub use rating::{RatingSummary, Stars};
 pub use refusal::{Invalid, Refusal};
 pub use ride::{Ride, RideKind, RidePlan, RideStop};
+pub use sales::{DaySales, ItemSales, Sales, SalesSummary, TimeRange, Totals};
 pub use text::{CancelReason, Description, DisplayName, ItemName, RideText, Sku, SuspensionReason, TestText};
 use till::LineStanding;
 pub use till::{

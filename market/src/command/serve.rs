@@ -10,6 +10,7 @@ use souk_server::{
     clock::Clock,
     config::{Config, LogFormat, StoreFlags},
     observe::{self, Traces},
+    random::Random,
 };
 use tokio::{
     net::TcpListener,
@@ -98,8 +99,9 @@ pub(super) async fn run(args: ServeArgs) -> anyhow::Result<ExitCode> {
     let listener = TcpListener::bind(config.server.listen)
         .await
         .with_context(|| format!("can't listen on {}; choose another --listen", config.server.listen))?;
-    let app =
-        App::build(config, listener, Clock::SYSTEM).await?.telling_of(traces.as_ref().map(Traces::counts));
+    let app = App::build(config, listener, (Clock::SYSTEM, Random::SYSTEM))
+        .await?
+        .telling_of(traces.as_ref().map(Traces::counts));
     tracing::info!(listen = %app.local_addr()?, "the market is open");
     let shutdown = CancellationToken::new();
     tokio::spawn(stop_on_signal(shutdown.clone()));

@@ -19,6 +19,7 @@ use souk_server::{
     app::{App, OpenError, ServeError},
     clock::Clock,
     config::{Config, StoreConfig},
+    random::Random,
 };
 use tempfile::TempDir;
 use tokio::{net::TcpListener, task::JoinHandle};
@@ -137,7 +138,7 @@ impl Ground {
     async fn start(&mut self) -> Result<(), GroundError> {
         let listener = TcpListener::bind(self.address).await?;
         self.address = listener.local_addr()?;
-        let app = App::build(self.config.clone(), listener, Clock::SYSTEM).await?;
+        let app = App::build(self.config.clone(), listener, (Clock::SYSTEM, Random::SYSTEM)).await?;
         let stop = CancellationToken::new();
         let served = tokio::spawn(app.run(stop.clone()));
         self.running = Some(Running { stop, served });

@@ -48,7 +48,7 @@ impl AccountService for AccountApi {
         let caller = Caller::of(&request)?;
         let party = read(self.0.reads().party(caller.party).await)?
             .ok_or_else(|| wire::refusal(&Refusal::NotRegistered))?;
-        let now = self.0.parts.clock.now();
+        let now = (self.0.parts.clock.now(), self.0.parts.random.uuid_v4());
         let issued = self
             .0
             .parts

@@ -32,12 +32,12 @@ use souk_search::Search;
 use souk_store::{Mailboxes, Reads, StoreError, Tracks};
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
-use uuid::Builder;
 
 use crate::{
     access::{CallbackPolicy, Caller, Suspended, Tokens},
     clock::Clock,
     ledger::{Done, Ledger, LedgerError, OVERLOAD_RETRY_DELAY},
+    random::Random,
     relay::RelayHandle,
     rides::RideNews,
     wire::{self, command::Parsed},
@@ -65,6 +65,8 @@ pub struct Parts {
     pub suspended: Suspended,
     /// Tells the time.
     pub clock: Clock,
+    /// Makes ids.
+    pub random: Random,
     /// Ends the streams that would go on for ever: the market closes.
     pub closing: CancellationToken,
 }
@@ -99,8 +101,7 @@ impl Api {
 
     /// An action that needs no request id of the caller's: doing it again does no harm.
     fn parsed<A>(&self, action: A) -> Parsed<A> {
-        let millis = u64::try_from(self.parts.clock.now().0 / 1_000).unwrap_or(0);
-        let id = Builder::from_unix_timestamp_millis(millis, &rand::random()).into_uuid();
+        let id = self.parts.random.uuid_v7(self.parts.clock.now());
         let request = RequestKey { id: RequestId(id), fingerprint: Fingerprint([0; 16]) };
         Parsed { request, validate_only: false, action }
     }

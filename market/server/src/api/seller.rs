@@ -4,9 +4,9 @@ use std::{pin::Pin, time::Duration};
 
 use futures::Stream;
 use prost::Message as _;
-use souk_domain::{ItemId, OrderId, TillRemoved};
+use souk_domain::{ItemId, OrderId, TillRemoved, TimeRange};
 use souk_proto::v1::{self, seller_service_server::SellerService};
-use souk_store::{OrderQuery, OrdersOf, TimeRange};
+use souk_store::{OrderQuery, OrdersOf};
 use tonic::{Request, Response, Status, Streaming, async_trait};
 
 use super::{

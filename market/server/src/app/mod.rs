@@ -33,6 +33,7 @@ use crate::{
     config::{Config, StoreConfig, TokenKeyFiles},
     ledger::{Lanes, OnCommit},
     observe::{CallTimes, SpanCounts},
+    random::Random,
     relay::{Dialer, Relay, RelayHandle, RelayParts},
     rides::RideNews,
 };
@@ -93,10 +94,14 @@ impl OpenError {
 
 impl App {
     /// Opens everything and listens where `listener` does.
-    pub async fn build(config: Config, listener: TcpListener, clock: Clock) -> Result<Self, OpenError> {
-        let papers = Papers::open(&config)?;
+    pub async fn build(
+        config: Config,
+        listener: TcpListener,
+        (clock, random): (Clock, Random),
+    ) -> Result<Self, OpenError> {
+        let papers = Papers::open(&config, clock)?;
         let (acceptor, tokens) = (papers.acceptor.clone(), Arc::clone(&papers.tokens));
-        let Store { lanes, reads, mailboxes, tracks, replicas } = open_store(&config.store).await?;
+        let Store { lanes, reads, mailboxes, tracks, replicas } = open_store(&config.store, random).await?;
         let index = config.store.index_directory().map(Path::to_owned);
         let home = index.map_or(IndexHome::Memory, IndexHome::Directory);
         let search = Search::open(home, Arc::clone(&reads)).await?;
@@ -108,6 +113,7 @@ impl App {
             dialer: Dialer::new(papers.outgoing.clone(), config.tls.trust_domain.clone(), callbacks.clone()),
             suspended: suspended.clone(),
             clock,
+            random,
         });
         let refusals = Refusals::default();
         let access = AccessParts {
@@ -121,10 +127,10 @@ impl App {
         };
         let access = Arc::new(Access::open(access));
         let notes = Notes::default();
-        let lanes = Lanes::start(lanes, clock, || {
+        let lanes = Lanes::start(lanes, clock, random, || {
             on_commit(relay.handle(), search.clone(), Arc::clone(&access), notes.clone())
         })?;
-        let rotator = papers.into_rotator(Arc::clone(&access), relay.handle(), refusals.clone());
+        let rotator = papers.into_rotator(Arc::clone(&access), relay.handle(), refusals.clone(), clock);
         let parts = Arc::new(Parts {
             reads,
             mailboxes,
@@ -136,6 +142,7 @@ impl App {
             callbacks,
             suspended,
             clock,
+            random,
             closing: CancellationToken::new(),
         });
         let sight = replicas.map(|replicas| {
@@ -189,12 +196,12 @@ struct Papers {
 }
 
 impl Papers {
-    fn open(config: &Config) -> Result<Self, OpenError> {
+    fn open(config: &Config, clock: Clock) -> Result<Self, OpenError> {
         let trust_domain = config.tls.trust_domain.clone();
         let (files, stale_lists) = (config.tls.files(), config.tls.stale_lists());
         let token_keys = config.tls.token_key_files();
         let changes = Changes::watch(files.paths().into_iter().chain(token_keys.paths()))?;
-        let rotation = Rotation::begin(files, trust_domain.clone(), stale_lists, souk_certs::clock::now())?;
+        let rotation = Rotation::begin(files, trust_domain.clone(), stale_lists, clock.now().into())?;
         let credentials = Arc::clone(rotation.current());
         if credentials.identity().identity() != souk_certs::identity::Identity::Market {
             return Err(OpenError::NotAMarket(config.tls.cert.display().to_string()));
@@ -210,7 +217,13 @@ impl Papers {
         Ok(Self { changes, rotation, token_keys, acceptor, tokens, outgoing })
     }
 
-    fn into_rotator(self, access: Arc<Access>, relay: RelayHandle, refusals: Refusals) -> Rotator {
+    fn into_rotator(
+        self,
+        access: Arc<Access>,
+        relay: RelayHandle,
+        refusals: Refusals,
+        clock: Clock,
+    ) -> Rotator {
         let Self { changes, rotation, token_keys, acceptor, tokens, outgoing } = self;
         let present = Arc::new(ArcSwap::from(Arc::clone(rotation.current())));
         Rotator {
@@ -223,6 +236,7 @@ impl Papers {
             tokens,
             relay,
             refusals,
+            clock,
             present,
         }
     }
@@ -235,11 +249,13 @@ async fn listen(address: Option<SocketAddr>) -> io::Result<Option<TcpListener>> 
     }
 }
 
-async fn open_store(config: &StoreConfig) -> Result<Store, StoreError> {
+async fn open_store(config: &StoreConfig, random: Random) -> Result<Store, StoreError> {
     match config {
         StoreConfig::Memory { .. } => Ok(souk_store::memory::open()),
         StoreConfig::Sqlite { path, .. } => souk_store::sqlite::open(path),
-        StoreConfig::Postgres { address, options, .. } => souk_store::postgres::open(address, options).await,
+        StoreConfig::Postgres { address, options, .. } => {
+            souk_store::postgres::open(address, options, random.uuid_v4()).await
+        }
     }
 }
 

@@ -7,7 +7,6 @@ use arc_swap::ArcSwap;
 use souk_certs::{
     acceptor::{Acceptor, PeerInfo},
     client::ClientTls,
-    clock,
     credentials::Credentials,
     rotation::{FileWatch, Rotation, RotationError},
     server::{ClientPolicy, server_config},
@@ -22,6 +21,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     access::{Access, TokenKeyError, TokenKeys, Tokens},
     audit::{self, Refusals},
+    clock::Clock,
     config::TokenKeyFiles,
     observe::manager,
     relay::RelayHandle,
@@ -44,6 +44,7 @@ pub(super) struct Rotator {
     pub(super) tokens: Arc<Tokens>,
     pub(super) relay: RelayHandle,
     pub(super) refusals: Refusals,
+    pub(super) clock: Clock,
     /// Those in use, for whoever wants to know.
     pub(super) present: Arc<ArcSwap<Credentials>>,
 }
@@ -115,7 +116,7 @@ impl Rotator {
 
     fn replace(&mut self) -> Result<(), Refused> {
         let keys = TokenKeys::load(&self.token_keys)?;
-        let next = Arc::clone(self.rotation.reload(clock::now())?);
+        let next = Arc::clone(self.rotation.reload(self.clock.now().into())?);
         // The last two steps that can fail; both were tried by loading.
         let incoming = server_config(&next, ClientPolicy::AnyParty)?;
         self.outgoing.swap(&next)?;
@@ -131,7 +132,7 @@ impl Rotator {
 
     /// By serial number and time, which is quick.
     fn sweep(&self) {
-        let (now, revoked) = (clock::now(), self.rotation.current().revoked_serials());
+        let (now, revoked) = (self.clock.now().into(), self.rotation.current().revoked_serials());
         let cut = self
             .acceptor
             .cut(|peer, _| !peer.certificate.is_valid_at(now) || revoked.contains(peer.certificate.serial()));
@@ -141,7 +142,8 @@ impl Rotator {
     /// By the whole verification, for roots that were taken away and lists that have gone out of date.
     async fn review(&self, why: &str) {
         let (credentials, acceptor) = (Arc::clone(self.rotation.current()), self.acceptor.clone());
-        let review = move || acceptor.cut(|_, leaf| !credentials.accept(leaf, clock::now()));
+        let clock = self.clock;
+        let review = move || acceptor.cut(|_, leaf| !credentials.accept(leaf, clock.now().into()));
         match tokio::task::spawn_blocking(review).await {
             Ok(cut) => self.report(&cut, why),
             Err(error) => tracing::error!(%error, "open connections were not reviewed"),

@@ -69,6 +69,7 @@ impl App {
             log_format: config.log.format,
             times,
             refusals: refusals.clone(),
+            random: parts.random,
         };
         let server = {
             let (parts, ledgers) = (Arc::clone(&parts), lanes.ledgers());

@@ -1,17 +1,15 @@
 //! One lane: carries out what is queued, batch after batch.
 
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
+use souk_certs::random::uuid_v7;
 use souk_domain::{
     AuditEntry, Command, Context, EventId, Keys, Outcome, Refusal, Timestamp, WorkingSet, decide,
 };
 use souk_store::{FeedPosition, Lane, Receipt, SaveError, StoreError};
 use tokio::sync::{mpsc, oneshot};
-use uuid::Builder;
 
 use super::{Answer, Done, Job, LANE_BATCH, LedgerError, OnCommit, desk::Answers};
-use crate::clock::Clock;
-
-const MICROS_PER_MILLISECOND: i64 = 1_000;
+use crate::{clock::Clock, random::Random};
 
 pub(super) struct Runner {
     lane: Box<dyn Lane>,
@@ -43,8 +41,9 @@ enum BatchFailure {
 }
 
 impl Runner {
-    pub(super) fn new(lane: Box<dyn Lane>, clock: Clock, on_commit: OnCommit) -> Self {
-        Self { lane, clock, on_commit, random: StdRng::from_rng(&mut rand::rng()), notes: Vec::new() }
+    pub(super) fn new(lane: Box<dyn Lane>, clock: Clock, random: Random, on_commit: OnCommit) -> Self {
+        let random = StdRng::from_seed(random.seed());
+        Self { lane, clock, on_commit, random, notes: Vec::new() }
     }
 
     /// Works until all ledgers are gone and the queue is empty.
@@ -217,8 +216,7 @@ fn failed_all(commands: &[&Command], failure: BatchFailure) -> Vec<Answer> {
 
 /// A version 7 UUID (RFC 9562): ids of one time lie together in an index.
 fn event_id(now: Timestamp, random: &mut StdRng) -> EventId {
-    let millis = u64::try_from(now.0 / MICROS_PER_MILLISECOND).unwrap_or(0);
-    EventId(Builder::from_unix_timestamp_millis(millis, &random.random()).into_uuid())
+    EventId(uuid_v7(now.into(), random.random()))
 }
 
 fn answer(

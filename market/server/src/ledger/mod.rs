@@ -19,7 +19,7 @@ use souk_domain::{Act, Action, AuditEntry, Command, OrderLine, Outcome, Refusal,
 use souk_store::{FeedPosition, Lane, Receipt};
 use tokio::sync::{mpsc, oneshot};
 
-use crate::clock::Clock;
+use crate::{clock::Clock, random::Random};
 use desk::Answers;
 
 /// The most commands that wait for a lane; further ones are refused at once.
@@ -122,13 +122,14 @@ impl Lanes {
     pub fn start(
         lanes: Vec<Box<dyn Lane>>,
         clock: Clock,
+        random: Random,
         on_commit: impl Fn() -> OnCommit,
     ) -> std::io::Result<Self> {
         let mut queues = Vec::with_capacity(lanes.len());
         let mut threads = Vec::with_capacity(lanes.len());
         for (number, lane) in lanes.into_iter().enumerate() {
             let (queue, jobs) = mpsc::channel(LANE_QUEUE);
-            let runner = lane::Runner::new(lane, clock, on_commit());
+            let runner = lane::Runner::new(lane, clock, random, on_commit());
             queues.push(queue);
             threads.push(
                 thread::Builder::new().name(format!("souk-lane-{number}")).spawn(move || runner.run(jobs))?,

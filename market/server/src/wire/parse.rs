@@ -5,10 +5,10 @@ use prost::Message;
 use prost_types::Timestamp as WireTime;
 use souk_domain::{
     Category, Fingerprint, Money, OrderStatus, PartyId, Place, RequestId, RequestKey, RideId, Sequence,
-    Timestamp,
+    TimeRange, Timestamp,
 };
 use souk_proto::v1;
-use souk_store::TimeRange;
+
 use tonic::Status;
 use tonic_types::FieldViolation;
 use uuid::Uuid;

@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use prost_types::Timestamp as WireTime;
 use souk_domain::{
-    Callback, Event, EventKind, Item, Money, Order, OrderStatus, Party, PartyId, Place, RatingSummary, Ride,
-    RideKind, Role, Sku, Timestamp, Wish,
+    Callback, DaySales, Event, EventKind, Item, ItemSales, Money, Order, OrderStatus, Party, PartyId, Place,
+    RatingSummary, Ride, RideKind, Role, SalesSummary, Sku, Timestamp, Wish,
 };
 use souk_proto::v1;
-use souk_store::{DaySales, Delivery, ItemSales, SalesSummary, TrackPoint};
+use souk_store::{Delivery, TrackPoint};
 use time::OffsetDateTime;
 
 const MICROS_PER_SECOND: i64 = 1_000_000;

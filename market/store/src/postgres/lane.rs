@@ -94,11 +94,11 @@ impl Numbers {
 }
 
 impl PostgresLane {
-    pub(super) fn new(address: Arc<Address>, herald: Herald) -> Self {
+    pub(super) fn new(address: Arc<Address>, herald: Herald, id: Uuid) -> Self {
         Self {
             address,
             herald,
-            id: Uuid::new_v4(),
+            id,
             connection: None,
             parties: BTreeMap::new(),
             items: Numbers::default(),

@@ -53,7 +53,7 @@ use pool::Pool;
 use reads::PostgresReads;
 
 /// Writers side by side. More would cut batches, which are what makes a much wanted item cheap, into pieces.
-const LANES: usize = 4;
+const LANES: u8 = 4;
 /// Sessions for queries.
 const READERS: usize = 8;
 /// Queries that wait for a session; further ones are refused.
@@ -63,21 +63,23 @@ const MAILBOX_SESSIONS: usize = 4;
 /// Mailbox operations that wait for a session.
 const MAILBOX_QUEUE: usize = 1_024;
 
-/// Opens the store in a database, and brings its schema up to date. Must be called on a runtime that outlives the
-/// store's users.
-pub async fn open(address: &str, options: &PostgresOptions) -> Result<Store, StoreError> {
+/// Opens the store in a database, and brings its schema up to date. `market` is a random UUID that tells this market
+/// from the others on the database. Must be called on a runtime that outlives the store's users.
+pub async fn open(address: &str, options: &PostgresOptions, market: Uuid) -> Result<Store, StoreError> {
     let address = Arc::new(Address::read(address, options)?);
     schema::migrate(&address).await?;
     let session = Session { prepare: settle::PREPARED, durable: false };
     let writers = Arc::new(Pool::new(Arc::clone(&address), session, MAILBOX_SESSIONS, MAILBOX_QUEUE));
-    let market = Uuid::new_v4();
     let herald = Herald::start(market, Arc::clone(&writers));
-    let lane = |_| Box::new(PostgresLane::new(Arc::clone(&address), herald.clone())) as Box<dyn Lane>;
+    let lane = |number: u8| {
+        let id = Uuid::new_v5(&market, &[number]);
+        Box::new(PostgresLane::new(Arc::clone(&address), herald.clone(), id)) as Box<dyn Lane>
+    };
     let lanes = (0..LANES).map(lane).collect();
     let mailboxes = Arc::new(PostgresMailboxes::new(writers, herald));
     let readers = readers(&address);
     let replicas = PostgresReplicas::new(market, Arc::clone(&address), Arc::clone(&readers));
-    tokio::spawn(chain::keep_linked(Arc::downgrade(&readers)));
+    tokio::spawn(chain::keep_linked(Arc::downgrade(&readers), market));
     let reads = Arc::new(PostgresReads::new(readers));
     let tracks = Arc::clone(&mailboxes);
     Ok(Store { lanes, reads, mailboxes, tracks, replicas: Some(Arc::new(replicas)) })

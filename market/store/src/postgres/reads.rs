@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use souk_domain::{
-    Item, ItemId, Order, OrderId, OrderStatus, Party, PartyId, Recorded, RequestId, Ride, RideId, Till,
-    Timestamp, Wish,
+    Item, ItemId, Order, OrderId, OrderStatus, Party, PartyId, Recorded, RequestId, Ride, RideId,
+    SalesSummary, Till, TimeRange, Timestamp, Totals, Wish,
 };
 use tokio_postgres::Row;
 use uuid::Uuid;
@@ -20,7 +20,7 @@ use super::{
     summary,
 };
 use crate::{
-    FeedEntry, FeedPosition, OrderQuery, OrdersOf, Reads, SalesSummary, StoreError, TimeRange, Totals,
+    FeedEntry, FeedPosition, OrderQuery, OrdersOf, Reads, StoreError,
     audit::{AuditRow, Head},
 };
 

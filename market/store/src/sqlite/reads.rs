@@ -3,8 +3,8 @@
 use async_trait::async_trait;
 use rusqlite::{Connection, Error, OptionalExtension as _, Params, Row, params};
 use souk_domain::{
-    Item, ItemId, Order, OrderId, OrderStatus, Party, PartyId, Recorded, RequestId, Ride, RideId, Till,
-    Timestamp, Wish,
+    Item, ItemId, Order, OrderId, OrderStatus, Party, PartyId, Recorded, RequestId, Ride, RideId,
+    SalesSummary, Till, TimeRange, Timestamp, Totals, Wish,
 };
 
 use super::{
@@ -14,7 +14,7 @@ use super::{
     summary,
 };
 use crate::{
-    FeedEntry, FeedPosition, OrderQuery, OrdersOf, Reads, SalesSummary, StoreError, TimeRange, Totals,
+    FeedEntry, FeedPosition, OrderQuery, OrdersOf, Reads, StoreError,
     audit::{AuditRow, Head},
 };
 

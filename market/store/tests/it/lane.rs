@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
-use souk_domain::{Action, CancelReason, ItemId, OrderId, OrderStatus, Outcome, Refusal, Stars, action};
-use souk_store::{FeedPosition, OrderQuery, OrdersOf, TimeRange};
+use souk_domain::{
+    Action, CancelReason, ItemId, OrderId, OrderStatus, Outcome, Refusal, Stars, TimeRange, action,
+};
+use souk_store::{FeedPosition, OrderQuery, OrdersOf};
 
 use super::{ALICE, BOB, CAROL, DAVE, Shop, buy, line, on_every_back_end, party, reprice, sell};
 

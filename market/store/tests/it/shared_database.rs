@@ -331,7 +331,7 @@ async fn the_schema_holds_the_accounts() {
 }
 
 async fn refusal(database: &Database) -> String {
-    match postgres::open(database.address(), &PostgresOptions::default()).await {
+    match postgres::open(database.address(), &PostgresOptions::default(), Uuid::from_u128(1)).await {
         Ok(_) => panic!("it was opened"),
         Err(StoreError::Corrupt(why)) => why.to_string(),
         Err(other) => panic!("{other}"),
@@ -365,7 +365,7 @@ async fn a_newer_schema_that_says_so_is_worked_with() {
 async fn markets_that_start_together_migrate_once() {
     let database = Database::create_bare();
     let options = PostgresOptions::default();
-    let open = || postgres::open(database.address(), &options);
+    let open = || postgres::open(database.address(), &options, Uuid::from_u128(1));
     let (one, two, three) = tokio::join!(open(), open(), open());
     for opened in [one, two, three] {
         assert_eq!(opened.unwrap().reads.totals().await.unwrap().parties, 0);
