@@ -101,7 +101,7 @@ pub(super) async fn run(args: ServeArgs) -> anyhow::Result<ExitCode> {
         .with_context(|| format!("can't listen on {}; choose another --listen", config.server.listen))?;
     let app = App::build(config, listener, (Clock::SYSTEM, Random::SYSTEM))
         .await?
-        .telling_of(traces.as_ref().map(Traces::counts));
+        .with_span_counts(traces.as_ref().map(Traces::counts));
     tracing::info!(listen = %app.local_addr()?, "the market is open");
     let shutdown = CancellationToken::new();
     tokio::spawn(stop_on_signal(shutdown.clone()));

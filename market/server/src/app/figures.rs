@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{App, replicas::Sight};
+use super::{App, replicas::StoreFreshness};
 use crate::{
     observe::{Memory, Metrics, SpanCounts, port::Health},
     transport::Pulses,
@@ -44,36 +44,36 @@ impl App {
     pub(super) fn health(&self) -> impl FnOnce(Pulses) -> Health + use<> {
         let (has_failed, ledger) = (self.lanes.failure(), self.lanes.failure());
         let (search, closing) = (self.parts.search.clone(), self.parts.closing.clone());
-        let sight = self.sight.clone();
+        let freshness = self.freshness.clone();
         move |threads| Health {
             is_alive: Box::new(move || !has_failed() && threads.are_well()),
             is_ready: Box::new(move || {
-                let is_in_sight = sight.as_ref().is_none_or(Sight::is_fresh);
-                !ledger() && is_in_sight && search.load().level && !closing.is_cancelled()
+                let is_fresh = freshness.as_ref().is_none_or(StoreFreshness::is_fresh);
+                !ledger() && is_fresh && search.load().level && !closing.is_cancelled()
             }),
         }
     }
 
     fn tell_expiries(&self, metrics: &mut Metrics) {
-        let present = Arc::clone(&self.rotator.present);
+        let present = Arc::clone(&self.rotator.users.present);
         metrics.gauge(
             "souk_soonest_expiry_timestamp_seconds",
             "When the first of certificate, authority and revocation list ends",
             move || present.load().expiries().soonest().unix_timestamp(),
         );
-        let present = Arc::clone(&self.rotator.present);
+        let present = Arc::clone(&self.rotator.users.present);
         metrics.gauge(
             "souk_certificate_expiry_timestamp_seconds",
             "When the market's certificate ends",
             move || present.load().expiries().certificate.unix_timestamp(),
         );
-        let present = Arc::clone(&self.rotator.present);
+        let present = Arc::clone(&self.rotator.users.present);
         metrics.gauge(
             "souk_authority_expiry_timestamp_seconds",
             "When the authority's certificate ends",
             move || present.load().expiries().authority.unix_timestamp(),
         );
-        let present = Arc::clone(&self.rotator.present);
+        let present = Arc::clone(&self.rotator.users.present);
         metrics.gauge(
             "souk_revocation_list_expiry_timestamp_seconds",
             "When the revocation list should be replaced; 0: it does not say",
