@@ -3,18 +3,9 @@
 use std::net::IpAddr;
 
 use super::{
-    Action, Command, ImportRow, Imported, LineAnswer, LineOutcome, Order, Outcome, RequestId, Timestamp,
-    action,
+    Action, Command, ImportRow, Imported, LineAnswer, LineOutcome, Order, Origin, Outcome, RequestId,
+    Timestamp, action,
 };
-
-/// Who asks for a change, and from where. The audit log's; the rules don't look at it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Origin {
-    /// The role in the caller's certificate.
-    pub role: &'static str,
-    /// Where its connection comes from.
-    pub address: Option<IpAddr>,
-}
 
 /// One entry: who did what, when, from where. Never a token, key or rating secret; names and prices are in
 /// the rows that it points at.

@@ -12,7 +12,6 @@ use souk_certs::clock;
 use souk_certs::credentials::{CredentialFiles, Credentials};
 use souk_certs::identity::{Identity, Role, TrustDomain};
 use time::Duration;
-use uuid::Uuid;
 
 use crate::world::World;
 

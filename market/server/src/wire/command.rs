@@ -1,59 +1,18 @@
 //! Reads mutating requests as commands.
 
 use souk_domain::{
-    CancelReason, Category, Command, Description, DisplayName, Fingerprint, ImportRow, Invalid, ItemId,
-    ItemListing, ItemName, ItemPatch, OrderId, OrderLine, OrderQuantity, Origin, PartyId, Quantity,
-    RequestKey, Sku, Stars, StockChange, SuspensionReason, TestText, action,
+    CancelReason, Category, Description, DisplayName, ImportRow, Invalid, ItemId, ItemListing, ItemName,
+    ItemPatch, OrderId, OrderLine, OrderQuantity, Quantity, RequestKey, Sku, Stars, StockChange,
+    SuspensionReason, TestText, action,
 };
 use souk_proto::v1;
 use tonic::Status;
 
+pub use super::mutation::Parsed;
+use super::mutation::{Mutating, mutating};
 use super::parse::{Fields, fingerprint, request_key};
 pub use super::ride::{end_ride, fix, start_ride};
 pub use super::till::{remove_till, sync_hello, till_line};
-
-/// A mutating request, read: everything of a command but the caller.
-pub struct Parsed<A> {
-    /// The idempotency key.
-    pub request: RequestKey,
-    /// Only check.
-    pub validate_only: bool,
-    /// What is asked for.
-    pub action: A,
-}
-
-impl<A> Parsed<A> {
-    /// The command of a caller.
-    pub fn by(self, caller: PartyId, origin: Origin) -> Command<A> {
-        let Self { request, validate_only, action } = self;
-        Command { caller, request, validate_only, action, origin }
-    }
-}
-
-/// Takes the parts out of a request that every mutating request has.
-macro_rules! mutating {
-    ($request:ident, $method:literal) => {{
-        let request_id = std::mem::take(&mut $request.request_id);
-        Mutating { request_id, validate_only: $request.validate_only, print: fingerprint($method, &$request) }
-    }};
-}
-
-pub(super) use mutating;
-
-/// What every mutating request has.
-pub(super) struct Mutating {
-    pub(super) request_id: String,
-    pub(super) validate_only: bool,
-    pub(super) print: Fingerprint,
-}
-
-impl Mutating {
-    pub(super) fn finish<A>(self, mut fields: Fields, action: Option<A>) -> Result<Parsed<A>, Status> {
-        let request = request_key(&mut fields, &self.request_id, self.print);
-        let validate_only = self.validate_only;
-        fields.finish(request.zip(action).map(|(request, action)| Parsed { request, validate_only, action }))
-    }
-}
 
 /// What both registrations ask for, before the callback address has been checked.
 pub struct Registration {

@@ -4,6 +4,7 @@
 //! answered with all of them. [`show`] writes answers. [`status`] is the one table of errors.
 
 pub mod command;
+mod mutation;
 mod page;
 mod parse;
 mod ride;

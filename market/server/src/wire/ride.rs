@@ -5,7 +5,7 @@ use souk_proto::v1;
 use souk_store::Fix;
 use tonic::Status;
 
-use super::command::{Mutating, Parsed, mutating};
+use super::mutation::{Mutating, Parsed, mutating};
 use super::parse::{Fields, fingerprint};
 
 /// Reads StartRide.

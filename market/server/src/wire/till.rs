@@ -12,7 +12,7 @@ use souk_proto::{
 };
 use tonic::Status;
 
-use super::command::{Mutating, Parsed, mutating};
+use super::mutation::{Mutating, Parsed, mutating};
 use super::parse::{Fields, fingerprint};
 use super::{refusal, timestamp};
 

@@ -25,7 +25,7 @@ use super::{
     convert::{self, first, get},
     error::Failure,
     pool::Pool,
-    reads::all,
+    rows::all,
 };
 use crate::{Hint, LeaseEpoch, Look, Replicas, Standing, StoreError};
 

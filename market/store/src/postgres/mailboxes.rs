@@ -16,7 +16,7 @@ use super::{
     error::Failure,
     herald::Herald,
     pool::{ATTEMPTS, Pool},
-    reads::{all, at_most},
+    rows::{all, at_most},
     settle,
 };
 use crate::{

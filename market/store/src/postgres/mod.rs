@@ -28,6 +28,7 @@ mod mailboxes;
 mod plans;
 mod pool;
 mod reads;
+mod rows;
 mod save;
 mod schema;
 mod settle;

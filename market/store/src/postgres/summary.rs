@@ -8,7 +8,7 @@ use super::{
     convert::{get, unreadable},
     error::Failure,
     pool::Pool,
-    reads::{all, at_most},
+    rows::{all, at_most},
 };
 use crate::StoreError;
 

@@ -17,6 +17,7 @@ mod load;
 mod mailboxes;
 mod pool;
 mod reads;
+mod rows;
 mod save;
 mod schema;
 mod settle;

@@ -5,7 +5,7 @@ use souk_domain::{DaySales, ItemId, ItemSales, Money, PartyId, Sales, SalesSumma
 
 use super::{
     convert::{blob, unreadable},
-    mailboxes::at_most,
+    rows::at_most,
 };
 
 /// Sums of 64-bit amounts may not fit into 64 bits, at which SQLite's `sum` fails; so two halves are summed.
