@@ -6,14 +6,14 @@ use souk_domain::{Act, Party, PartyId};
 use souk_proto::v1::{self, admin_service_server::AdminService};
 use souk_store::Standing;
 use tonic::{Request, Response, Status, async_trait};
-use uuid::Uuid;
 
 use super::{Api, read};
 use crate::{
     access::{Access, Operator},
     wire::{
-        self, PageToken,
+        self,
         command::{self, Parsed},
+        query,
     },
 };
 
@@ -31,16 +31,12 @@ impl AdminService for AdminApi {
     ) -> Result<Response<v1::ListPartiesResponse>, Status> {
         Operator::of(&request)?;
         let request = request.into_inner();
-        let limit = wire::page_size(request.page_size)?;
-        let token = PageToken::of(&[b"ListParties", &[u8::from(request.suspended_only)]]);
-        let after: Option<Uuid> = token.read(&request.page_token)?;
-        let parties = self.api.reads().parties(after.map(PartyId), request.suspended_only, limit + 1).await;
-        let mut parties = read(parties)?;
-        let next = super::cut(&mut parties, limit, |party| party.id.0);
-        Ok(Response::new(v1::ListPartiesResponse {
-            parties: parties.iter().map(wire::party_record).collect(),
-            next_page_token: next.map(|next| token.write(&next)).unwrap_or_default(),
-        }))
+        let page = query::list_parties(&request)?;
+        let after = page.after.map(PartyId);
+        let parties = self.api.reads().parties(after, request.suspended_only, page.rows()).await;
+        let (parties, next_page_token) = page.cut(read(parties)?, |party| party.id.0);
+        let parties = parties.iter().map(wire::party_record).collect();
+        Ok(Response::new(v1::ListPartiesResponse { parties, next_page_token }))
     }
 
     async fn suspend(

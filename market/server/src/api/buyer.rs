@@ -1,15 +1,13 @@
 //! BuyerService: buying, wishing and rating.
 
-use prost::Message as _;
-use souk_domain::{ItemId, OrderId, PartyId, Refusal, Unwished, Wished};
+use souk_domain::{Refusal, Unwished, Wished};
 use souk_proto::v1::{self, buyer_service_server::BuyerService};
-use souk_store::{OrderQuery, OrdersOf};
 use tonic::{Request, Response, Status, async_trait};
 
-use super::{Api, cut, party_bytes, read};
+use super::{Api, read};
 use crate::{
     access::Caller,
-    wire::{self, Fields, PageToken, command},
+    wire::{self, command, query},
 };
 
 /// BuyerService.
@@ -31,23 +29,11 @@ impl BuyerService for BuyerApi {
         request: Request<v1::ListOrdersRequest>,
     ) -> Result<Response<v1::ListOrdersResponse>, Status> {
         let buyer = Caller::of(&request)?.party;
-        let request = request.into_inner();
-        let limit = wire::page_size(request.page_size)?;
-        let mut fields = Fields::new();
-        let status = fields.order_status("status", request.status);
-        let item = fields.optional_id("item_id", request.item_id).map(ItemId);
-        let placed = fields.time_range(request.from_time.as_ref(), request.until_time.as_ref());
-        fields.finish(Some(()))?;
-        let token = list_token(buyer, &request);
-        let before = token.read::<OrderId>(&request.page_token)?;
-        let of = OrdersOf::Buyer(buyer);
-        let query = OrderQuery { of, item, status, placed, before, limit: limit + 1 };
-        let mut orders = read(self.0.reads().orders(&query).await)?;
-        let next = cut(&mut orders, limit, |order| order.id);
-        Ok(Response::new(v1::ListOrdersResponse {
-            orders: orders.iter().map(wire::order).collect(),
-            next_page_token: next.map(|next| token.write(&next)).unwrap_or_default(),
-        }))
+        let (query, page) = query::list_orders(buyer, request.into_inner())?;
+        let (orders, next_page_token) =
+            page.cut(read(self.0.reads().orders(&query).await)?, |order| order.id);
+        let orders = orders.iter().map(wire::order).collect();
+        Ok(Response::new(v1::ListOrdersResponse { orders, next_page_token }))
     }
 
     async fn place_order(
@@ -64,9 +50,7 @@ impl BuyerService for BuyerApi {
         request: Request<v1::GetOrderRequest>,
     ) -> Result<Response<v1::GetOrderResponse>, Status> {
         let caller = Caller::of(&request)?.party;
-        let mut fields = Fields::new();
-        let id = fields.id("order_id", request.into_inner().order_id);
-        let id = OrderId(fields.finish(id)?);
+        let id = query::order_id(request.into_inner().order_id)?;
         let order = read(self.0.reads().order(id).await)?
             .filter(|order| order.buyer == caller)
             .ok_or_else(|| wire::refusal(&Refusal::OrderNotFound(id)))?;
@@ -107,16 +91,11 @@ impl BuyerService for BuyerApi {
         request: Request<v1::ListWishlistRequest>,
     ) -> Result<Response<v1::ListWishlistResponse>, Status> {
         let buyer = Caller::of(&request)?.party;
-        let request = request.into_inner();
-        let limit = wire::page_size(request.page_size)?;
-        let token = PageToken::of(&[b"ListWishlist", party_bytes(&buyer)]);
-        let after = token.read::<ItemId>(&request.page_token)?;
-        let mut wishes = read(self.0.reads().wishlist(buyer, after, limit + 1).await)?;
-        let next = cut(&mut wishes, limit, |(wish, _)| wish.item);
-        Ok(Response::new(v1::ListWishlistResponse {
-            wishes: wishes.iter().map(|(wish, item)| wire::wish(wish, item)).collect(),
-            next_page_token: next.map(|next| token.write(&next)).unwrap_or_default(),
-        }))
+        let page = query::list_wishlist(buyer, &request.into_inner())?;
+        let wishes = read(self.0.reads().wishlist(buyer, page.after, page.rows()).await)?;
+        let (wishes, next_page_token) = page.cut(wishes, |(wish, _)| wish.item);
+        let wishes = wishes.iter().map(|(wish, item)| wire::wish(wish, item)).collect();
+        Ok(Response::new(v1::ListWishlistResponse { wishes, next_page_token }))
     }
 
     async fn rate_item(
@@ -127,10 +106,4 @@ impl BuyerService for BuyerApi {
         let rating = self.0.carry_out(&caller, command::rate_item(request.into_inner())?).await?;
         Ok(Response::new(v1::RateItemResponse { rating: wire::rating(rating) }))
     }
-}
-
-/// A token is good for the same request with any page size.
-fn list_token(buyer: PartyId, request: &v1::ListOrdersRequest) -> PageToken {
-    let query = v1::ListOrdersRequest { page_size: 0, page_token: String::new(), ..request.clone() };
-    PageToken::of(&[b"ListOrders", party_bytes(&buyer), &query.encode_to_vec()])
 }

@@ -8,10 +8,12 @@ use souk_proto::{
     Reason,
     v1::{self, import_items_request::Message},
 };
-use tokio::time::timeout;
 use tonic::{Code, Status, Streaming};
 
-use super::{Api, in_its_own_task, out_of_place, read};
+use super::{
+    Api, read,
+    stream::{in_its_own_task, out_of_place, within},
+};
 use crate::{
     access::Caller,
     wire::{
@@ -57,7 +59,8 @@ impl Import {
         caller: Caller,
         mut rows: Streaming<v1::ImportItemsRequest>,
     ) -> Result<v1::ImportItemsResponse, Status> {
-        let Some(Message::Header(header)) = within(rows.message()).await?.and_then(|first| first.message)
+        let Some(Message::Header(header)) =
+            within(IDLE, "row", rows.message()).await?.and_then(|first| first.message)
         else {
             return Err(out_of_place("the first message of the stream must be its header"));
         };
@@ -77,7 +80,7 @@ impl Import {
 
     async fn take(&mut self, rows: &mut Streaming<v1::ImportItemsRequest>) -> Result<(), Status> {
         loop {
-            let message = match within(rows.message()).await {
+            let message = match within(IDLE, "row", rows.message()).await {
                 Ok(Some(message)) => message.message,
                 Ok(None) => return self.carry_out().await,
                 Err(status) => {
@@ -151,12 +154,6 @@ impl Import {
             None => Status::new(status.code(), format!("{}; {kept}", status.message())),
         }
     }
-}
-
-/// A sender that stops for ever does not keep the call open.
-async fn within<T>(message: impl Future<Output = Result<T, Status>>) -> Result<T, Status> {
-    let waited = timeout(IDLE, message).await;
-    waited.unwrap_or_else(|_| Err(Status::deadline_exceeded("no row came for 30 seconds")))
 }
 
 fn told_skus(rows: &[ImportRow]) -> Vec<(i64, String)> {

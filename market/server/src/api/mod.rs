@@ -13,6 +13,7 @@ mod ride;
 mod routes;
 mod seller;
 mod session;
+mod stream;
 mod sync;
 
 use std::sync::Arc;
@@ -131,21 +132,8 @@ impl Api {
     }
 }
 
-/// Carries a call through whether or not its caller waits for the end.
-async fn in_its_own_task<T: Send + 'static>(
-    call: impl Future<Output = Result<T, Status>> + Send + 'static,
-) -> Result<T, Status> {
-    let ended = tokio::spawn(call).await;
-    ended.unwrap_or_else(|error| Err(wire::internal(&error.to_string())))
-}
-
 fn read<T>(result: Result<T, StoreError>) -> Result<T, Status> {
     result.map_err(|error| wire::store_error(&error))
-}
-
-/// A message of a stream that has no business where it came.
-fn out_of_place(problem: &str) -> Status {
-    wire::status(Reason::InvalidField, problem, [])
 }
 
 fn ledger_status(error: &LedgerError) -> Status {
@@ -169,17 +157,4 @@ fn ledger_status(error: &LedgerError) -> Status {
         LedgerError::Corrupt => wire::internal("a batch met something unreadable"),
         LedgerError::Mismatched(_) => wire::internal(&error.to_string()),
     }
-}
-
-/// Cuts a list that was read with one row too many down to a page, and says where the next begins.
-fn cut<T, C>(rows: &mut Vec<T>, limit: usize, cursor: impl Fn(&T) -> C) -> Option<C> {
-    if rows.len() <= limit {
-        return None;
-    }
-    rows.truncate(limit);
-    rows.last().map(cursor)
-}
-
-fn party_bytes(party: &PartyId) -> &[u8] {
-    party.0.as_bytes()
 }

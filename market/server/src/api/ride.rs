@@ -6,17 +6,20 @@ mod watch;
 use std::pin::Pin;
 
 use futures::Stream;
-use souk_domain::{OrderId, Refusal, Ride, RideId, Role};
+use souk_domain::{Refusal, Ride, RideId, Role};
 use souk_proto::{
     Reason,
     v1::{self, ride_service_server::RideService},
 };
 use tonic::{Request, Response, Status, Streaming, async_trait};
 
-use super::{Api, in_its_own_task, out_of_place, read};
+use super::{
+    Api, read,
+    stream::{in_its_own_task, out_of_place, within},
+};
 use crate::{
     access::Caller,
-    wire::{self, Fields, command},
+    wire::{self, command, query},
 };
 use track::Tracking;
 
@@ -51,24 +54,12 @@ impl RideService for RideApi {
         request: Request<v1::WatchRideRequest>,
     ) -> Result<Response<Self::WatchRideStream>, Status> {
         let caller = Caller::of(&request)?.party;
-        let request = request.into_inner();
-        let mut fields = Fields::new();
-        let id = fields.id("order_id", request.order_id);
-        if request.cursor < 0 {
-            fields.wrong("cursor", "is negative; give the sequence of a position, or 0");
-        }
-        let id = OrderId(fields.finish(id)?);
+        let (id, cursor) = query::watch_ride(&request.into_inner())?;
         let order = read(self.0.reads().order(id).await)?
             .filter(|order| order.buyer == caller || order.seller == caller)
             .ok_or_else(|| wire::refusal(&Refusal::OrderNotFound(id)))?;
-        let Some(ride) = order.ride else {
-            return Err(wire::status(
-                Reason::OrderStatusConflict,
-                format!("order {id} is {} and on no ride; there is nothing to watch", order.status.as_str()),
-                [("order_id", id.to_string()), ("status", order.status.as_str().to_owned())],
-            ));
-        };
-        Ok(Response::new(Box::pin(watch::positions(self.0.clone(), caller, (ride, id), request.cursor))))
+        let ride = order.ride.ok_or_else(|| wire::not_on_a_ride(&order))?;
+        Ok(Response::new(Box::pin(watch::positions(self.0.clone(), caller, (ride, id), cursor))))
     }
 
     async fn end_ride(

@@ -27,14 +27,15 @@ use tonic::{Code, Status, Streaming};
 
 use super::{
     Api,
-    event::{sequence, subscribe_end},
-    out_of_place, read,
+    event::subscribe_end,
+    read,
+    stream::{out_of_place, within},
 };
 use crate::{
     access::Caller,
     ledger::OVERLOAD_RETRY_DELAY,
     relay::{SubscribeEnd, SubscribeItem},
-    wire::{self, command},
+    wire::{self, command, query},
 };
 
 /// How long the first message may take.
@@ -64,8 +65,7 @@ pub(super) async fn open(
     caller: Caller,
     mut messages: Streaming<v1::SyncInventoryRequest>,
 ) -> Result<impl Stream<Item = Sent> + Send + use<>, Status> {
-    let first = timeout(HELLO, messages.message()).await;
-    let first = first.unwrap_or_else(|_| Err(Status::deadline_exceeded("no hello came for 30 seconds")))?;
+    let first = within(HELLO, "hello", messages.message()).await?;
     let Some(Message::Hello(hello)) = first.and_then(|first| first.message) else {
         return Err(out_of_place("the first message of the stream must be its hello"));
     };
@@ -172,7 +172,7 @@ impl Sync {
     }
 
     async fn acknowledge(&self, taken_in: i64) -> Result<(), End> {
-        let through = sequence("taken_in.sequence", taken_in).map_err(|status| self.kept(&status))?;
+        let through = query::sequence("taken_in.sequence", taken_in).map_err(|status| self.kept(&status))?;
         let acknowledged = self.api.parts.mailboxes.acknowledge(self.till.id.mailbox(), through).await;
         read(acknowledged).map(|_| ()).map_err(|status| self.kept(&status))
     }

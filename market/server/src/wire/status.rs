@@ -5,7 +5,7 @@
 
 use std::{collections::HashMap, time::Duration};
 
-use souk_domain::{ItemId, Money, OrderId, OrderStatus, Refusal, Stars, Till};
+use souk_domain::{ItemId, Money, Order, OrderId, OrderStatus, Refusal, Stars, Till};
 use souk_proto::{Reason, reason::DOMAIN};
 use souk_store::StoreError;
 use tonic::Status;
@@ -129,6 +129,16 @@ pub fn refusal(refusal: &Refusal) -> Status {
 /// A status for a caller that is shut out.
 pub fn suspended() -> Status {
     status(Reason::AccountSuspended, "your account is suspended; ask the market's operator", [])
+}
+
+/// A status for an order whose ride can't be watched, because it is on none.
+pub fn not_on_a_ride(order: &Order) -> Status {
+    let (id, now) = (order.id, order.status.as_str());
+    status(
+        Reason::OrderStatusConflict,
+        format!("order {id} is {now} and on no ride; there is nothing to watch"),
+        [("order_id", id.to_string()), ("status", now.to_owned())],
+    )
 }
 
 fn on_item(reason: Reason, item: ItemId, message: String) -> Status {
