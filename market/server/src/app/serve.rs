@@ -11,7 +11,7 @@ use crate::{
     access::Access,
     api::{self, Api, Parts},
     audit,
-    ledger::{Desk, Lanes},
+    ledger::{AnswerQueue, Lanes},
     observe::{self, manager, port::Health},
     transport::{Server, ServerOptions},
 };
@@ -61,7 +61,7 @@ impl App {
         let server = {
             let (parts, access, ledgers) = (Arc::clone(&parts), self.access, self.lanes.ledgers());
             Server::start(&options, move || {
-                let api = Api::new(Arc::clone(&parts), ledgers.open(&Desk::open()));
+                let api = Api::new(Arc::clone(&parts), ledgers.open(&AnswerQueue::open()));
                 routes(Arc::clone(&access), api)
             })?
         };

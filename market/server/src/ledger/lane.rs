@@ -8,7 +8,7 @@ use souk_domain::{
 use souk_store::{FeedPosition, Lane, Receipt, SaveError, StoreError};
 use tokio::sync::{mpsc, oneshot};
 
-use super::{Answer, Done, Job, LANE_BATCH, LedgerError, OnCommit, desk::Answers};
+use super::{Answer, Done, Job, LANE_BATCH, LedgerError, OnCommit, answers::Answers};
 use crate::{clock::Clock, random::Random};
 
 pub(super) struct Runner {
@@ -61,9 +61,9 @@ impl Runner {
             let mut callers = Vec::with_capacity(batch.len());
             for job in batch.drain(..) {
                 match job {
-                    Job::Command { command, answer, desk } => {
+                    Job::Command { command, caller, answers } => {
                         commands.push(command);
-                        callers.push(Some((answer, desk)));
+                        callers.push(Some((caller, answers)));
                     }
                     Job::Notes(entries) => self.keep(entries),
                 }
@@ -258,16 +258,16 @@ impl Callers {
     }
 }
 
-/// Sorts the answers by desk: there are only as many desks as server threads.
+/// Sorts the answers by queue: there are only as many queues as server threads.
 fn hand_back(answers: Vec<(Caller, Answer)>) {
-    let mut parcels: Vec<(Answers, Vec<_>)> = Vec::new();
-    for ((caller, desk), answer) in answers {
-        match parcels.iter_mut().find(|(of, _)| of.is_same(&desk)) {
-            Some((_, parcel)) => parcel.push((caller, answer)),
-            None => parcels.push((desk, vec![(caller, answer)])),
+    let mut batches: Vec<(Answers, Vec<_>)> = Vec::new();
+    for ((caller, queue), answer) in answers {
+        match batches.iter_mut().find(|(of, _)| of.is_same(&queue)) {
+            Some((_, batch)) => batch.push((caller, answer)),
+            None => batches.push((queue, vec![(caller, answer)])),
         }
     }
-    for (desk, parcel) in parcels {
-        desk.hand_back(parcel);
+    for (queue, batch) in batches {
+        queue.hand_back(batch);
     }
 }

@@ -7,20 +7,20 @@
 //!
 //! A transaction never belongs to a handler: a caller that goes away can't cancel or prolong it.
 
-mod desk;
+mod answers;
 mod lane;
 #[cfg(test)]
 mod tests;
 
 use std::{sync::Arc, thread, time::Duration};
 
-pub use desk::Desk;
+pub use answers::AnswerQueue;
 use souk_domain::{Act, Action, AuditEntry, Command, OrderLine, Outcome, Refusal, action};
 use souk_store::{FeedPosition, Lane, Receipt};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::{clock::Clock, random::Random};
-use desk::Answers;
+use answers::Answers;
 
 /// The most commands that wait for a lane; further ones are refused at once.
 pub const LANE_QUEUE: usize = 4_096;
@@ -71,8 +71,8 @@ pub type OnCommit = Box<dyn Fn(&Receipt) + Send>;
 enum Job {
     Command {
         command: Command,
-        answer: oneshot::Sender<Answer>,
-        desk: Answers,
+        caller: oneshot::Sender<Answer>,
+        answers: Answers,
     },
     /// For the audit log alone.
     Notes(Vec<AuditEntry>),
@@ -104,17 +104,17 @@ impl Ledgers {
         })
     }
 
-    /// A ledger for the server thread whose desk this is.
-    pub fn open(&self, desk: &Desk) -> Ledger {
-        Ledger { queues: Arc::clone(&self.queues), desk: desk.answers() }
+    /// A ledger for the server thread whose queue this is.
+    pub fn open(&self, queue: &AnswerQueue) -> Ledger {
+        Ledger { queues: Arc::clone(&self.queues), answers: queue.answers() }
     }
 }
 
-/// Submits commands for one server thread, which is answered through its own [`Desk`].
+/// Submits commands for one server thread, which is answered through its own [`AnswerQueue`].
 #[derive(Clone)]
 pub struct Ledger {
     queues: Arc<[mpsc::Sender<Job>]>,
-    desk: Answers,
+    answers: Answers,
 }
 
 impl Lanes {
@@ -185,9 +185,9 @@ impl Ledger {
     }
 
     async fn queue(&self, command: Command) -> Answer {
-        let (answer, answered) = oneshot::channel();
+        let (caller, answered) = oneshot::channel();
         let queue = &self.queues[lane_of(&command, self.queues.len())];
-        let job = Job::Command { command, answer, desk: self.desk.clone() };
+        let job = Job::Command { command, caller, answers: self.answers.clone() };
         queue.try_send(job).map_err(|error| match error {
             mpsc::error::TrySendError::Full(_) => LedgerError::Overloaded,
             mpsc::error::TrySendError::Closed(_) => LedgerError::Unavailable,

@@ -144,7 +144,7 @@ impl Ground {
         let inner = memory::open().lanes.remove(0);
         let lane: Box<dyn Lane> = Box::new(Faulty { inner, controls: Arc::clone(&controls) });
         let lanes = Lanes::start(vec![lane], Clock::SYSTEM, Random::SYSTEM, || Box::new(|_| {})).unwrap();
-        let ledger = lanes.ledgers().open(&Desk::open());
+        let ledger = lanes.ledgers().open(&AnswerQueue::open());
         Self { lanes, ledger, controls }
     }
 

@@ -9,7 +9,7 @@
 //! - **Places**: the item feed and the audit log are ordered by transaction, not by a sequence, whose numbers become
 //!   visible in any order; readers stop at the oldest transaction that is still open (`chain`).
 //! - **Mailboxes** and **tracks** commit without waiting (`mailboxes`); expanding is the exception.
-//! - **Other markets** are told of commits by hints, and look by themselves where none comes (`herald`).
+//! - **Other markets** are told of commits by hints, and look by themselves where none comes (`hints`).
 //! - **Reads** are single statements on sessions of a pool.
 //!
 //! [`SaveError::Conflict`]: super::SaveError::Conflict
@@ -20,7 +20,7 @@ mod chain;
 mod connection;
 mod convert;
 mod error;
-mod herald;
+mod hints;
 mod lane;
 mod load;
 mod mailboxes;
@@ -47,7 +47,7 @@ pub use address::{PostgresOptions, is_address};
 use super::{Lane, Reads, Store, StoreError};
 use address::Address;
 use connection::Session;
-use herald::{Herald, PostgresReplicas};
+use hints::{HintPublisher, PostgresReplicas};
 use lane::PostgresLane;
 use mailboxes::PostgresMailboxes;
 use pool::Pool;
@@ -71,13 +71,13 @@ pub async fn open(address: &str, options: &PostgresOptions, market: Uuid) -> Res
     schema::migrate(&address).await?;
     let session = Session { prepare: settle::PREPARED, durable: false };
     let writers = Arc::new(Pool::new(Arc::clone(&address), session, MAILBOX_SESSIONS, MAILBOX_QUEUE));
-    let herald = Herald::start(market, Arc::clone(&writers));
+    let hints = HintPublisher::start(market, Arc::clone(&writers));
     let lane = |number: u8| {
         let id = Uuid::new_v5(&market, &[number]);
-        Box::new(PostgresLane::new(Arc::clone(&address), herald.clone(), id)) as Box<dyn Lane>
+        Box::new(PostgresLane::new(Arc::clone(&address), hints.clone(), id)) as Box<dyn Lane>
     };
     let lanes = (0..LANES).map(lane).collect();
-    let mailboxes = Arc::new(PostgresMailboxes::new(writers, herald));
+    let mailboxes = Arc::new(PostgresMailboxes::new(writers, hints));
     let readers = readers(&address);
     let replicas = PostgresReplicas::new(market, Arc::clone(&address), Arc::clone(&readers));
     tokio::spawn(chain::keep_linked(Arc::downgrade(&readers), market));

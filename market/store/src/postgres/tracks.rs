@@ -73,7 +73,7 @@ impl Tracks for PostgresMailboxes {
                 ended => break ended?,
             }
         }
-        self.herald().tell(|hint| {
+        self.hints().publish(|hint| {
             hint.rides.insert(ride);
         });
         Ok(())
