@@ -70,7 +70,7 @@ impl AdminApi {
             // Nobody may have heard of the commit: that is why an operator would ask again.
             let now = read(self.api.reads().party(party.id).await)?.unwrap_or_else(|| party.clone());
             let standing = Standing::of(&now);
-            self.access.take_note(&standing);
+            self.access.note_standing(&standing);
             if standing.is_suspended {
                 self.api.parts.relay.end_stream(standing.party);
             }

@@ -25,7 +25,7 @@ use crate::{
 /// The most wrong rows that an answer tells of; all are counted.
 const MAX_ERRORS: usize = 1_000;
 /// The longest part of a wrong row's sku that is told, in characters.
-const TOLD_SKU_CHARS: usize = 64;
+const MAX_SHOWN_SKU_CHARS: usize = 64;
 /// How long a sender may leave the market waiting for the next row.
 const IDLE: Duration = Duration::from_secs(30);
 /// Items that are read from the store at a time.
@@ -111,7 +111,7 @@ impl Import {
     fn fail(&mut self, line: i64, sku: &str, message: String) {
         self.done.failed_count += 1;
         if self.done.errors.len() < MAX_ERRORS {
-            let sku = sku.chars().take(TOLD_SKU_CHARS).collect();
+            let sku = sku.chars().take(MAX_SHOWN_SKU_CHARS).collect();
             self.done.errors.push(v1::RowError { line, sku, message });
         }
     }
@@ -122,7 +122,7 @@ impl Import {
             return Ok(());
         }
         let rows = std::mem::replace(&mut self.batch, Vec::with_capacity(ImportRow::MAX_AT_ONCE));
-        let (last, skus) = (rows.last().map_or(0, |row| row.line), told_skus(&rows));
+        let (last, skus) = (rows.last().map_or(0, |row| row.line), skus_by_line(&rows));
         let parsed = Parsed { validate_only: self.validate_only, ..self.api.parsed(action::Import(rows)) };
         let Imported { created, updated, unchanged, not_found } =
             self.api.carry_out(&self.caller, parsed).await?;
@@ -156,7 +156,7 @@ impl Import {
     }
 }
 
-fn told_skus(rows: &[ImportRow]) -> Vec<(i64, String)> {
+fn skus_by_line(rows: &[ImportRow]) -> Vec<(i64, String)> {
     let by_number = rows.iter().filter(|row| row.item.is_some());
     by_number
         .map(|row| {

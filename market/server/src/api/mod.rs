@@ -112,7 +112,7 @@ impl Api {
     }
 
     /// One step of a stream to a party, unless the market closes or the party was shut out meanwhile.
-    async fn while_welcome<T>(
+    async fn unless_shut_out<T>(
         &self,
         party: PartyId,
         step: impl Future<Output = Result<T, Status>>,

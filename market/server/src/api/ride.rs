@@ -72,7 +72,7 @@ impl RideService for RideApi {
             parsed.action.orders = ride.plan.stops.iter().map(|stop| stop.order).collect();
         }
         let ride = self.0.carry_out(&caller, parsed).await?;
-        self.0.parts.rides.tell(ride.id);
+        self.0.parts.rides.notify(ride.id);
         Ok(Response::new(v1::EndRideResponse { ride: Some(wire::ride(&ride)) }))
     }
 }

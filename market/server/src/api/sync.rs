@@ -103,7 +103,7 @@ impl Sync {
                     Some(chunk) => self.take(chunk).await?,
                     None => return self.closed(events).await,
                 },
-                item = events.next() => self.tell(item).await?,
+                item = events.next() => self.pass_on(item).await?,
                 () = self.answers.closed() => return Err(None),
                 () = closing.cancelled() => {
                     let told = "the market is shutting down; begin again in a moment";
@@ -177,7 +177,7 @@ impl Sync {
         read(acknowledged).map(|_| ()).map_err(|status| self.kept(&status))
     }
 
-    async fn tell(&self, item: Option<Result<SubscribeItem, SubscribeEnd>>) -> Result<(), End> {
+    async fn pass_on(&self, item: Option<Result<SubscribeItem, SubscribeEnd>>) -> Result<(), End> {
         let answer = match item {
             Some(Ok(SubscribeItem::Delivery(delivery))) => {
                 Answer::Event(wire::event(self.caller.party, &delivery))
@@ -185,14 +185,14 @@ impl Sync {
             Some(Ok(SubscribeItem::CaughtUp(sequence))) => {
                 Answer::CaughtUp(v1::SyncCaughtUp { sequence: sequence.0 })
             }
-            Some(Err(end)) => return Err(self.kept(&subscribe_end(&self.told_apart(end).await))),
+            Some(Err(end)) => return Err(self.kept(&subscribe_end(&self.or_removed(end).await))),
             None => return Err(self.kept(&too_slow())),
         };
         self.send(answer).await
     }
 
     /// The claim of a removed till is void at every market, as if another stream had taken over.
-    async fn told_apart(&self, end: SubscribeEnd) -> SubscribeEnd {
+    async fn or_removed(&self, end: SubscribeEnd) -> SubscribeEnd {
         let is_gone = matches!(end, SubscribeEnd::Replaced) && self.is_gone().await;
         if is_gone { SubscribeEnd::Removed } else { end }
     }
@@ -211,7 +211,7 @@ impl Sync {
         while let Some(Some(item)) = events.next().now_or_never() {
             match item {
                 Ok(_) | Err(SubscribeEnd::TooSlow) => {}
-                Err(end) => return Err(self.kept(&subscribe_end(&self.told_apart(end).await))),
+                Err(end) => return Err(self.kept(&subscribe_end(&self.or_removed(end).await))),
             }
         }
         self.unless_gone().await
@@ -236,7 +236,7 @@ impl Sync {
         if last == 0 {
             return Some(status.clone());
         }
-        Some(wire::retold(status, &format!("{}; the lines up to {last} are in", status.message())))
+        Some(wire::with_message(status, &format!("{}; the lines up to {last} are in", status.message())))
     }
 }
 

@@ -1,6 +1,6 @@
 //! Puts the market together: [`App::build`] opens everything, [`App::run`] serves until told to stop.
 
-mod figures;
+mod metrics;
 mod replicas;
 mod rotate;
 mod serve;
@@ -106,15 +106,12 @@ impl App {
         let home = index.map_or(IndexHome::Memory, IndexHome::Directory);
         let search = Search::open(home, Arc::clone(&reads)).await?;
         let suspended = Suspended::new(suspended_parties(&*reads).await?);
+        let trust_domain = config.tls.trust_domain.clone();
         let callbacks = CallbackPolicy::new(&config.callbacks, listener.local_addr()?);
         let relay = Relay::start(RelayParts {
             mailboxes: Arc::clone(&mailboxes),
             tracks: Arc::clone(&tracks),
-            dialer: Dialer::new(
-                credentials.outgoing.clone(),
-                config.tls.trust_domain.clone(),
-                callbacks.clone(),
-            ),
+            dialer: Dialer::new(credentials.outgoing.clone(), trust_domain, callbacks.clone()),
             suspended: suspended.clone(),
             clock,
             random,
@@ -150,10 +147,8 @@ impl App {
             closing: CancellationToken::new(),
         });
         let freshness = replicas.map(|replicas| {
-            let (listener, freshness) =
-                (ReplicaListener::of(&parts, Arc::clone(&access), notes), StoreFreshness::new());
-            tokio::spawn(replicas::follow(replicas, listener, freshness.clone(), parts.closing.clone()));
-            freshness
+            let listener = ReplicaListener::of(&parts, Arc::clone(&access), notes);
+            replicas::start(replicas, listener, parts.closing.clone())
         });
         let admin = listen(config.server.admin_listen).await?;
         Ok(Self {

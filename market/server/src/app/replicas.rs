@@ -29,7 +29,7 @@ impl StandingNotes {
         if !standings.is_empty() {
             let mut commits = self.lock();
             *commits += 1;
-            standings.iter().for_each(|standing| access.take_note(standing));
+            standings.iter().for_each(|standing| access.note_standing(standing));
         }
     }
 
@@ -42,7 +42,7 @@ impl StandingNotes {
         let present = self.lock();
         let is_current = *present == commits;
         if is_current {
-            standings.iter().for_each(|standing| access.take_note(standing));
+            standings.iter().for_each(|standing| access.note_standing(standing));
         }
         is_current
     }
@@ -67,7 +67,7 @@ pub(super) struct ReplicaListener {
 pub(super) struct StoreFreshness(Arc<Mutex<Instant>>);
 
 impl StoreFreshness {
-    pub(super) fn new() -> Self {
+    fn new() -> Self {
         Self(Arc::new(Mutex::new(Instant::now())))
     }
 
@@ -81,8 +81,18 @@ impl StoreFreshness {
     }
 }
 
-/// Follows until the market closes.
-pub(super) async fn follow(
+/// Starts to follow, until the market closes.
+pub(super) fn start(
+    replicas: Arc<dyn Replicas>,
+    listener: ReplicaListener,
+    closing: CancellationToken,
+) -> StoreFreshness {
+    let freshness = StoreFreshness::new();
+    tokio::spawn(follow(replicas, listener, freshness.clone(), closing));
+    freshness
+}
+
+async fn follow(
     replicas: Arc<dyn Replicas>,
     listener: ReplicaListener,
     freshness: StoreFreshness,
@@ -126,7 +136,7 @@ impl ReplicaListener {
             self.relay.overtaken(*mailbox, *epoch);
         }
         for ride in &hint.rides {
-            self.rides.tell(*ride);
+            self.rides.notify(*ride);
         }
     }
 

@@ -43,7 +43,7 @@ impl App {
         F: Fn(Arc<Access>, Api) -> R + Send + Sync + 'static,
         R: Future<Output = Result<Routes, tonic_reflection::server::Error>>,
     {
-        let (figures, health) = (self.figures(), self.health());
+        let (metrics, health) = (self.metrics(), self.health());
         let (parts, config) = (self.parts, self.config);
         report_head(&parts, "the audit log goes on from").await;
         let options = ServerOptions {
@@ -68,7 +68,7 @@ impl App {
         let health = Arc::new(health(server.pulses()));
         let watching = feed_watchdog(&health);
         if let Some(admin) = self.admin {
-            tokio::spawn(observe::port::serve(admin, figures, health, shutdown.clone()));
+            tokio::spawn(observe::port::serve(admin, metrics, health, shutdown.clone()));
         }
         let served = CancellationToken::new();
         let noting =

@@ -101,7 +101,7 @@ pub fn import_row(row: &v1::ImportRow) -> Result<ImportRow, String> {
         fields.wrong("quantity", "is missing; give the number of units, or 0");
     }
     let listing = item_listing(&mut fields, "", &draft, Quantity::parse);
-    fields.told(listing.map(|listing| ImportRow { line: row.line, item, listing }))
+    fields.finish_as_text(listing.map(|listing| ImportRow { line: row.line, item, listing }))
 }
 
 /// Reads UpdateItem (AIP-134).

@@ -139,7 +139,7 @@ impl Fields {
     }
 
     /// Ends with all mistakes in one sentence.
-    pub fn told<T>(self, parsed: Option<T>) -> Result<T, String> {
+    pub fn finish_as_text<T>(self, parsed: Option<T>) -> Result<T, String> {
         match parsed {
             Some(parsed) if self.violations.is_empty() => Ok(parsed),
             _ => Err(problems(&self.violations)),

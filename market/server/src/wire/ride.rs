@@ -65,5 +65,5 @@ pub fn fix(position: &v1::TrackedPosition) -> Result<Fix, String> {
     if position.time.is_none() {
         fields.wrong("time", "is missing; say when the courier was there");
     }
-    fields.told(place.zip(at).map(|(place, at)| Fix { place, at }))
+    fields.finish_as_text(place.zip(at).map(|(place, at)| Fix { place, at }))
 }

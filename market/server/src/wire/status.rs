@@ -43,7 +43,7 @@ pub(super) fn problems(violations: &[FieldViolation]) -> String {
 }
 
 /// The same status in other words.
-pub fn retold(status: &Status, message: &str) -> Status {
+pub fn with_message(status: &Status, message: &str) -> Status {
     Status::with_details_and_metadata(
         status.code(),
         message,

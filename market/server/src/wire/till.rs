@@ -57,7 +57,7 @@ pub fn till_line(line: &v1::SyncLine) -> TillLine {
             None
         }
     };
-    let asks = fields.told(item.zip(stock)).map(|(item, stock)| LineChange { item, stock });
+    let asks = fields.finish_as_text(item.zip(stock)).map(|(item, stock)| LineChange { item, stock });
     TillLine { number: line.line, print: print(line), asks: asks.map_err(Invalid::new) }
 }
 

@@ -8,6 +8,7 @@ use souk_store::{
     postgres::{self, PostgresOptions},
 };
 use tokio::time::timeout;
+use uuid::Uuid;
 
 use super::{ALICE, BOB, Shop, buy, party, reprice};
 use souk_testkit::postgres::{Database, is_there};

@@ -159,7 +159,7 @@ impl Tracking {
         read(self.api.parts.tracks.lengthen(self.ride, &self.batch).await)?;
         self.done.kept_count += i64::try_from(self.batch.len()).unwrap_or(0);
         self.batch.clear();
-        self.api.parts.rides.tell(self.ride);
+        self.api.parts.rides.notify(self.ride);
         Ok(())
     }
 
@@ -177,6 +177,6 @@ impl Tracking {
 
     fn interrupted(&self, status: &Status) -> Status {
         let kept = self.done.kept_count;
-        wire::retold(status, &format!("{}; {kept} positions before that are kept", status.message()))
+        wire::with_message(status, &format!("{}; {kept} positions before that are kept", status.message()))
     }
 }

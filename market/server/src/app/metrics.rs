@@ -10,9 +10,9 @@ use crate::{
 
 impl App {
     /// All of them. What they read is shared with what they tell of, so that they are always true.
-    pub(super) fn figures(&self) -> Metrics {
+    pub(super) fn metrics(&self) -> Metrics {
         let mut metrics = Metrics::default();
-        self.tell_expiries(&mut metrics);
+        self.add_expiries(&mut metrics);
         let acceptor = self.acceptor.clone();
         metrics.gauge("souk_connections", "Open connections", move || count(acceptor.connections()));
         let acceptor = self.acceptor.clone();
@@ -31,10 +31,10 @@ impl App {
         metrics.counter("souk_refused_identities", "Handshakes and calls refused for who asked", move || {
             refusals.total()
         });
-        tell_memory(&mut metrics);
+        add_memory(&mut metrics);
         metrics.call_times(&self.times);
         if let Some(spans) = &self.spans {
-            tell_spans(spans, &mut metrics);
+            add_spans(spans, &mut metrics);
         }
         metrics
     }
@@ -54,7 +54,7 @@ impl App {
         }
     }
 
-    fn tell_expiries(&self, metrics: &mut Metrics) {
+    fn add_expiries(&self, metrics: &mut Metrics) {
         let present = Arc::clone(&self.rotator.users.present);
         metrics.gauge(
             "souk_soonest_expiry_timestamp_seconds",
@@ -83,7 +83,7 @@ impl App {
 }
 
 /// Where there is no `/proc`, there are no such figures.
-fn tell_memory(metrics: &mut Metrics) {
+fn add_memory(metrics: &mut Metrics) {
     if Memory::own().is_err() {
         return;
     }
@@ -102,7 +102,7 @@ fn tell_memory(metrics: &mut Metrics) {
     );
 }
 
-fn tell_spans(spans: &Arc<SpanCounts>, metrics: &mut Metrics) {
+fn add_spans(spans: &Arc<SpanCounts>, metrics: &mut Metrics) {
     let counts = Arc::clone(spans);
     metrics.counter("souk_spans_sent", "Spans that the collector has taken", move || counts.sent());
     let counts = Arc::clone(spans);
