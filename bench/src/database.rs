@@ -152,7 +152,7 @@ pub(crate) async fn compare(
         ran(server.program("createdb").args(["--encoding=UTF8", "--template=template0", name]))?;
     }
     let by_hand = server.address("by_hand", None);
-    drop(postgres::open(&by_hand, &PostgresOptions::default()).await?);
+    drop(postgres::open(&by_hand, &PostgresOptions::default(), souk_certs::random::uuid_v4()).await?);
     let (sellers, items) = (format!("sellers={SELLERS}"), format!("items={ITEMS}"));
     let fill = include_str!("../sql/fill.sql");
     ran(server

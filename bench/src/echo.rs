@@ -18,6 +18,7 @@ use souk_server::{
     audit::Refusals,
     config::Config,
     observe,
+    random::Random,
     transport::{Server, ServerOptions},
 };
 use tokio::net::TcpListener;
@@ -51,6 +52,7 @@ pub(crate) async fn serve(args: ServeArgs) -> anyhow::Result<()> {
         log_format: config.log.format,
         times: Arc::default(),
         refusals: Refusals::default(),
+        random: Random::SYSTEM,
     };
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     println!("{}", listener.local_addr()?);

@@ -13,11 +13,9 @@ use std::{
 use anyhow::{Context as _, bail, ensure};
 use clap::Args;
 use souk_client::Connection;
+use souk_domain::Totals;
 use souk_proto::v1;
-use souk_store::{
-    Totals,
-    postgres::{self, PostgresOptions},
-};
+use souk_store::postgres::{self, PostgresOptions};
 use souk_testkit::database::DatabaseServer;
 use tokio::{task::JoinSet, time::sleep};
 

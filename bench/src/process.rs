@@ -13,8 +13,9 @@ use clap::Args;
 use souk_server::{
     app::App,
     clock::Clock,
-    config::Config,
+    config::{Config, StoreConfig},
     observe::{self, Memory},
+    random::Random,
 };
 use tokio::{
     io::{AsyncBufReadExt as _, BufReader},
@@ -140,7 +141,7 @@ pub(crate) async fn open_market(args: ServeArgs, store: &str) -> anyhow::Result<
     let mut config = Config::load(None)?;
     config.server.threads = args.threads;
     config.tls.cert = args.dir.join("pki/market.pem");
-    config.store.path = args.store.unwrap_or_else(|| args.dir.join(store));
+    config.store = StoreConfig::at(args.store.unwrap_or_else(|| args.dir.join(store)));
     config.limits.seller_calls_per_second = UNLIMITED_CALLS;
     config.limits.buyer_calls_per_second = UNLIMITED_CALLS;
     config.limits.burst_calls = UNLIMITED_CALLS;
@@ -148,5 +149,5 @@ pub(crate) async fn open_market(args: ServeArgs, store: &str) -> anyhow::Result<
     let log = observe::init(&config.log, None)?;
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     println!("{}", listener.local_addr()?);
-    Ok((App::build(config, listener, Clock::SYSTEM).await?, log))
+    Ok((App::build(config, listener, (Clock::SYSTEM, Random::SYSTEM)).await?, log))
 }

@@ -48,13 +48,9 @@ impl ClientTls {
         Ok(client_config(credentials)?.into())
     }
 
-    /// Replaces it by that of other credentials. Open connections keep the one that they began with.
-    ///
-    /// # Errors
-    /// As [`client_config`]; then nothing has changed.
-    pub fn swap(&self, credentials: &Credentials) -> Result<(), TlsError> {
-        self.0.store(client_config(credentials)?);
-        Ok(())
+    /// Replaces it by one made by [`client_config`]. Open connections keep the one that they began with.
+    pub fn swap(&self, config: Arc<ClientConfig>) {
+        self.0.store(config);
     }
 
     /// The present one.

@@ -5,6 +5,7 @@ use time::OffsetDateTime;
 
 /// The system's wall clock, in UTC.
 #[must_use]
+#[expect(clippy::disallowed_methods, reason = "this is the one clock")]
 pub fn now() -> OffsetDateTime {
     OffsetDateTime::now_utc()
 }

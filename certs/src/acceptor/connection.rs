@@ -1,7 +1,6 @@
 //! An accepted connection, as tonic serves it.
 
 use std::io;
-use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -12,18 +11,9 @@ use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 use tonic::transport::server::Connected;
 
+use super::PeerInfo;
 use super::registry::Registered;
-use crate::identity::PeerCertificate;
 use crate::write_buffer::WriteBuffer;
-
-/// Who is at the other end. tonic puts it into the extensions of every request of the connection.
-#[derive(Clone, Debug)]
-pub struct PeerInfo {
-    /// The address that the connection came from.
-    pub address: SocketAddr,
-    /// The certificate that it showed, parsed once.
-    pub certificate: Arc<PeerCertificate>,
-}
 
 /// A TLS connection whose peer is known. It counts as open until dropped.
 #[derive(Debug)]

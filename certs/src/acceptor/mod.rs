@@ -7,6 +7,7 @@
 
 mod connection;
 mod incoming;
+mod peer;
 mod registry;
 
 use std::net::SocketAddr;
@@ -30,8 +31,9 @@ use crate::server::ClientPolicy;
 use crate::tls::ALPN_H2;
 
 use connection::Counted;
-pub use connection::{PeerInfo, TlsConnection};
+pub use connection::TlsConnection;
 pub use incoming::incoming;
+pub use peer::PeerInfo;
 use registry::{Full, Registry};
 
 /// Handshakes in progress at a time, unless set otherwise.

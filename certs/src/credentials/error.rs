@@ -8,7 +8,6 @@ use rustls::CertificateError as Refusal;
 use thiserror::Error;
 use time::OffsetDateTime;
 
-use super::CredentialFiles;
 use crate::identity::CertificateError;
 
 /// Which of a party's files is meant.
@@ -156,17 +155,20 @@ pub enum CredentialError {
 
 impl CredentialError {
     /// The mistake behind a refusal of the own certificate.
-    pub(super) fn from_verifier(files: &CredentialFiles, refusal: &rustls::Error) -> Self {
-        let path = files.cert.clone();
+    pub(super) fn from_verifier(
+        path: PathBuf,
+        (ca, crl): (PathBuf, PathBuf),
+        refusal: &rustls::Error,
+    ) -> Self {
         let foreign_list = "it was signed by another CA";
         match refusal {
             rustls::Error::InvalidCertificate(Refusal::UnknownIssuer | Refusal::BadSignature) => {
-                CredentialError::NotSignedByCa { cert: path, ca: files.ca_path() }
+                CredentialError::NotSignedByCa { cert: path, ca }
             }
             rustls::Error::InvalidCertificate(Refusal::Revoked) => CredentialError::Revoked { path },
             rustls::Error::InvalidCertificate(Refusal::UnknownRevocationStatus)
             | rustls::Error::InvalidCertRevocationList(_) => {
-                CredentialError::BadCrl { path: files.crl_path(), reason: foreign_list.to_owned() }
+                CredentialError::BadCrl { path: crl, reason: foreign_list.to_owned() }
             }
             other => CredentialError::Unusable { path, source: other.clone() },
         }

@@ -254,7 +254,7 @@ impl Credentials {
         let Err(error) = verifier.verify_client_cert(&self.chain[0], &self.chain[1..], at) else {
             return Ok(());
         };
-        Err(CredentialError::from_verifier(files, &error))
+        Err(CredentialError::from_verifier(files.cert.clone(), (files.ca_path(), files.crl_path()), &error))
     }
 }
 

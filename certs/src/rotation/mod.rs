@@ -75,8 +75,16 @@ impl Rotation {
     /// Loads the files again and, when they are good, takes them over. Blocking; the files are small.
     ///
     /// # Errors
-    /// One variant of [`RotationError`] per reason; then nothing has changed.
+    /// Those of [`Rotation::prepare`]; then nothing has changed.
     pub fn reload(&mut self, now: OffsetDateTime) -> Result<&Arc<Credentials>, RotationError> {
+        Ok(self.prepare(now)?.commit())
+    }
+
+    /// Loads the files again and checks them, for [`Prepared::commit`] to take over. Blocking; the files are small.
+    ///
+    /// # Errors
+    /// One variant of [`RotationError`] per reason.
+    pub fn prepare(&mut self, now: OffsetDateTime) -> Result<Prepared<'_>, RotationError> {
         let next = Credentials::load_with(&self.files, &self.domain, self.stale_lists, now)?;
         let (expected, found) = (self.current.identity(), next.identity());
         if expected.identity() != found.identity() {
@@ -89,8 +97,7 @@ impl Rotation {
         if self.goes_back_with(&next) {
             return Err(RotationError::OlderList { path: self.files.crl_path() });
         }
-        self.current = Arc::new(next);
-        Ok(&self.current)
+        Ok(Prepared { next: Arc::new(next), rotation: self })
     }
 
     /// Whether a list is older than the one of its issuer that is in use. (A root whose list is gone can vouch
@@ -104,6 +111,29 @@ impl Rotation {
             let successor = next.lists().iter().find(|new| new.issuer == old.issuer);
             successor.is_some_and(|new| number(&new.number) < number(&old.number))
         })
+    }
+}
+
+/// Credentials that were loaded and may replace those in use. Dropped, it changes nothing.
+#[derive(Debug)]
+#[must_use = "nothing has changed until it is committed"]
+pub struct Prepared<'a> {
+    rotation: &'a mut Rotation,
+    next: Arc<Credentials>,
+}
+
+impl<'a> Prepared<'a> {
+    /// What would be in use.
+    #[must_use]
+    pub fn credentials(&self) -> &Arc<Credentials> {
+        &self.next
+    }
+
+    /// Puts them into use.
+    #[must_use]
+    pub fn commit(self) -> &'a Arc<Credentials> {
+        self.rotation.current = self.next;
+        &self.rotation.current
     }
 }
 

@@ -130,6 +130,14 @@ impl Timestamp {
     }
 }
 
+/// As near as the calendar reaches.
+impl From<Timestamp> for time::OffsetDateTime {
+    fn from(time: Timestamp) -> Self {
+        let end = if time.0 < 0 { time::PrimitiveDateTime::MIN } else { time::PrimitiveDateTime::MAX };
+        Self::from_unix_timestamp_nanos(i128::from(time.0) * 1_000).unwrap_or(end.assume_utc())
+    }
+}
+
 impl From<time::OffsetDateTime> for Timestamp {
     fn from(time: time::OffsetDateTime) -> Self {
         Self(i64::try_from(time.unix_timestamp_nanos() / 1_000).unwrap_or(i64::MAX))

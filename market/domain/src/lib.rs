@@ -7,6 +7,7 @@
 //! Values from outside are parsed once, into types with private fields ([`ItemName`], [`Quantity`], …);
 //! from there on they are known to be within their bounds.
 
+pub mod action;
 mod audit;
 mod category;
 mod command;
@@ -14,41 +15,52 @@ mod decide;
 mod event;
 mod geo;
 mod ids;
+mod invalid;
 mod item;
+mod keys;
 mod money;
 mod order;
+mod origin;
+mod outcome;
 mod party;
 mod quantity;
 mod rating;
 mod refusal;
 mod ride;
+mod sales;
 mod text;
 mod till;
 mod wishlist;
 mod working_set;
 
-pub use audit::{AuditEntry, Origin};
+pub use action::{Act, Action};
+pub use audit::AuditEntry;
 pub use category::Category;
-pub use command::{Action, Command, Fingerprint, Outcome, RequestKey};
+pub use command::{Command, Fingerprint, RequestKey};
 pub use decide::{Context, decide};
 pub use event::{Audience, Event, EventKind, NewEvent, Topic};
 pub use geo::Place;
 pub use ids::{EventId, IdRange, ItemId, OrderId, PartyId, RequestId, RideId, Sequence, TillId, Timestamp};
+pub use invalid::Invalid;
 pub use item::{ImportRow, Imported, Item, ItemListing, ItemPatch, StockChange};
+pub use keys::Keys;
 pub use money::{Money, MoneyError};
 pub use order::{Order, OrderLine, OrderStatus};
+pub use origin::Origin;
+pub use outcome::{Outcome, Registered, TillRemoved, Unwished, Wished};
 pub use party::{Callback, Party, Role, Suspension};
 pub use quantity::{OrderQuantity, Quantity};
 pub use rating::{RatingSummary, Stars};
-pub use refusal::{Invalid, Refusal};
+pub use refusal::Refusal;
 pub use ride::{Ride, RideKind, RidePlan, RideStop};
+pub use sales::{DaySales, ItemSales, Sales, SalesSummary, TimeRange, Totals};
 pub use text::{CancelReason, Description, DisplayName, ItemName, RideText, Sku, SuspensionReason, TestText};
 use till::LineStanding;
 pub use till::{
     ItemRef, LineAnswer, LineChange, LineOutcome, LinePrint, LineRecord, Till, TillLine, TillName,
 };
 pub use wishlist::Wish;
-pub use working_set::{Keys, Recorded, Table, WorkingSet};
+pub use working_set::{Recorded, Table, WorkingSet};
 
 #[cfg(test)]
 mod tests;

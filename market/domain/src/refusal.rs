@@ -1,27 +1,6 @@
 //! Why a command was not carried out. A refusal is a value, not a failure: the market works as it should.
 
-use std::{borrow::Cow, fmt};
-
-use super::{ItemId, Money, OrderId, OrderStatus, PartyId, RideId, Stars, TillName};
-
-/// What is wrong with one value, worded to follow the field's name: "is empty; give it some text".
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Invalid(Cow<'static, str>);
-
-impl Invalid {
-    /// Says what is wrong and what to do.
-    pub fn new(problem: impl Into<Cow<'static, str>>) -> Self {
-        Self(problem.into())
-    }
-}
-
-impl fmt::Display for Invalid {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl std::error::Error for Invalid {}
+use super::{Invalid, ItemId, Money, OrderId, OrderStatus, PartyId, RideId, Stars, TillName};
 
 /// Why the rules refused a command. Nothing was changed.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -5,7 +5,7 @@ use std::{io, path::PathBuf, time::Duration};
 use souk_store::StoreError;
 use tantivy::TantivyError;
 
-use super::{SearchQuery, VISIBILITY_WAIT};
+use super::VISIBILITY_WAIT;
 
 /// A search, or opening the index, did not succeed. Nothing was changed.
 #[derive(Debug, thiserror::Error)]
@@ -16,9 +16,12 @@ pub enum SearchError {
     /// The index does not show yet what it must: it is being built, or the caller's own changes are not in.
     #[error("the search index is still catching up after {:?}; try again in a moment", Self::PATIENCE)]
     Behind,
-    /// The text is longer than [`SearchQuery::MAX_CHARS`].
-    #[error("the query is longer than {} characters; use fewer words", SearchQuery::MAX_CHARS)]
-    TextTooLong,
+    /// The text is longer than may be.
+    #[error("the query is longer than {max_chars} characters; use fewer words")]
+    TextTooLong {
+        /// The longest text, in characters.
+        max_chars: usize,
+    },
     /// The two ends of the price range are in different currencies.
     #[error("the price range goes from {0} to {1}; use one currency for both ends")]
     CurrenciesDiffer(&'static str, &'static str),

@@ -11,6 +11,7 @@ mod gate;
 mod home;
 mod indexer;
 mod matching;
+mod order;
 mod own_writes;
 mod place;
 mod query;
@@ -32,7 +33,8 @@ use tokio::time::timeout;
 
 pub use error::SearchError;
 pub use home::IndexHome;
-pub use query::{CategoryQuery, SearchCursor, SearchOrder, SearchPage, SearchQuery};
+pub use order::SearchOrder;
+pub use query::{CategoryQuery, SearchCursor, SearchPage, SearchQuery};
 
 use find::{Hits, Reader};
 use gate::Gate;

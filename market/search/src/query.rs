@@ -5,7 +5,7 @@ use std::{collections::HashSet, sync::Arc};
 use serde::{Deserialize, Serialize};
 use souk_domain::{Category, Item, ItemId, Money, PartyId};
 
-use super::{SearchError, place::Place};
+use super::{SearchError, SearchOrder, place::Place};
 
 /// Asks for items. All that is given must hold.
 ///
@@ -56,7 +56,7 @@ impl SearchQuery {
     /// Whether the query makes sense.
     pub(super) fn check(&self) -> Result<(), SearchError> {
         if self.text.len() > Self::MAX_CHARS && self.text.chars().count() > Self::MAX_CHARS {
-            return Err(SearchError::TextTooLong);
+            return Err(SearchError::TextTooLong { max_chars: Self::MAX_CHARS });
         }
         match (self.min_price, self.max_price) {
             (Some(min), Some(max)) if min.currency_code() != max.currency_code() => {
@@ -99,25 +99,6 @@ pub struct CategoryQuery {
     pub after: Option<Category>,
     /// How many at most.
     pub limit: usize,
-}
-
-/// The order of what is found. Ties go by item number, the lower first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum SearchOrder {
-    /// Best match first: more words as they were typed, then words in the name before those in the
-    /// description, then names with fewer words. Without words as [`SearchOrder::Newest`].
-    ///
-    /// How well an item matches depends on nothing but the item and the query. So the pages stay exact while
-    /// other items change, and all markets on one store rank alike.
-    Relevance,
-    /// Cheapest first. Different currencies can't be compared: they come one after the other, by code.
-    PriceAscending,
-    /// Dearest first; currencies as in [`SearchOrder::PriceAscending`].
-    PriceDescending,
-    /// Highest mean rating first, what nobody has rated last.
-    Rating,
-    /// Highest item number first, which is the latest listed.
-    Newest,
 }
 
 /// The place in the order at which a page ended.

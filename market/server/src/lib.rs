@@ -23,6 +23,7 @@ pub mod clock;
 pub mod config;
 pub mod ledger;
 pub mod observe;
+pub mod random;
 pub mod relay;
 pub mod rides;
 pub mod transport;

@@ -33,7 +33,7 @@ pub struct RideWatch {
 
 impl RideNews {
     /// Tells those who watch a ride that there is something new. Never blocks.
-    pub fn tell(&self, ride: RideId) {
+    pub fn notify(&self, ride: RideId) {
         if let Some(watched) = self.lock().get(&ride) {
             watched.news.send_replace(());
         }
@@ -87,8 +87,8 @@ mod tests {
         let news = RideNews::default();
         let (one, other) = (RideId(Uuid::from_u128(1)), RideId(Uuid::from_u128(2)));
         let mut watchers = [news.watch(one), news.watch(one)];
-        news.tell(other);
-        news.tell(one);
+        news.notify(other);
+        news.notify(one);
         for watcher in &mut watchers {
             watcher.news().await;
         }

@@ -10,7 +10,7 @@ use std::{
 use clap::{Args, Subcommand};
 use serde::{Deserialize, Serialize};
 use souk_cli::exit;
-use souk_server::config::Config;
+use souk_server::config::{Config, StoreConfig, StoreFlags};
 use souk_store::{
     self, Reads,
     audit::{AuditRow, Head, Verifier},
@@ -57,14 +57,13 @@ enum AuditCommand {
 }
 
 pub(super) async fn run(args: AuditArgs) -> anyhow::Result<ExitCode> {
-    let mut config = Config::load(args.config.as_deref())?;
-    if let Some(path) = args.store {
-        config.store.path = path;
-    }
-    anyhow::ensure!(!config.store.is_memory(), "a market in memory keeps its audit log to itself");
-    let reads = match config.store.postgres() {
-        Some((address, options)) => souk_store::postgres::open_reads(address, &options).await?,
-        None => souk_store::sqlite::open_reads(&config.store.path)?,
+    let store = StoreFlags { path: args.store, ..StoreFlags::default() };
+    let reads = match Config::load_under(args.config.as_deref(), store)?.store {
+        StoreConfig::Memory { .. } => anyhow::bail!("a market in memory keeps its audit log to itself"),
+        StoreConfig::Sqlite { path, .. } => souk_store::sqlite::open_reads(&path)?,
+        StoreConfig::Postgres { address, options, .. } => {
+            souk_store::postgres::open_reads(&address, &options).await?
+        }
     };
     match args.command {
         AuditCommand::Verify { head } => verify(&reads, &head).await,

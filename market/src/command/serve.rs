@@ -8,8 +8,9 @@ use ipnet::IpNet;
 use souk_server::{
     app::App,
     clock::Clock,
-    config::{Config, LogFormat},
+    config::{Config, LogFormat, StoreFlags},
     observe::{self, Traces},
+    random::Random,
 };
 use tokio::{
     net::TcpListener,
@@ -98,8 +99,9 @@ pub(super) async fn run(args: ServeArgs) -> anyhow::Result<ExitCode> {
     let listener = TcpListener::bind(config.server.listen)
         .await
         .with_context(|| format!("can't listen on {}; choose another --listen", config.server.listen))?;
-    let app =
-        App::build(config, listener, Clock::SYSTEM).await?.telling_of(traces.as_ref().map(Traces::counts));
+    let app = App::build(config, listener, (Clock::SYSTEM, Random::SYSTEM))
+        .await?
+        .with_span_counts(traces.as_ref().map(Traces::counts));
     tracing::info!(listen = %app.local_addr()?, "the market is open");
     let shutdown = CancellationToken::new();
     tokio::spawn(stop_on_signal(shutdown.clone()));
@@ -114,7 +116,8 @@ pub(super) async fn run(args: ServeArgs) -> anyhow::Result<ExitCode> {
 
 impl ServeArgs {
     fn settings(self) -> anyhow::Result<Config> {
-        let mut config = Config::load(self.config.as_deref())?;
+        let store = StoreFlags { path: self.store, password_file: self.store_password_file };
+        let mut config = Config::load_under(self.config.as_deref(), store)?;
         set(&mut config.server.listen, self.listen);
         config.server.admin_listen = self.admin_listen.or(config.server.admin_listen);
         set(&mut config.tls.cert, self.cert);
@@ -122,8 +125,6 @@ impl ServeArgs {
         config.tls.ca = self.ca.or(config.tls.ca);
         config.tls.crl = self.crl.or(config.tls.crl);
         config.tls.strict_crl |= self.strict_crl;
-        set(&mut config.store.path, self.store);
-        config.store.password_file = self.store_password_file.or(config.store.password_file);
         config.callbacks.allow.extend(self.callback_allow);
         config.callbacks.allow_loopback |= self.allow_loopback_callbacks;
         set(&mut config.log.format, self.log_format);

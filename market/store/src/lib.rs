@@ -31,10 +31,7 @@ pub use mailbox::{
     Claim, Delivery, DueQuery, Expansion, LeaseEpoch, LeaseOwner, MailboxState, Mailboxes, Retention,
     Settlement, Verdict,
 };
-pub use query::{
-    DaySales, FeedEntry, FeedPosition, ItemSales, OrderQuery, OrdersOf, Reads, Sales, SalesSummary,
-    TimeRange, Totals,
-};
+pub use query::{FeedEntry, FeedPosition, OrderQuery, OrdersOf, Reads};
 
 pub use replicas::{Hint, Look, Replicas};
 pub use track::{Fix, TrackPoint, Tracks};

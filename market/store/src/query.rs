@@ -3,8 +3,8 @@
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use souk_domain::{
-    Item, ItemId, Money, Order, OrderId, OrderStatus, Party, PartyId, Recorded, RequestId, Ride, RideId,
-    Till, Timestamp, Wish,
+    Item, ItemId, Order, OrderId, OrderStatus, Party, PartyId, Recorded, RequestId, Ride, RideId,
+    SalesSummary, Till, TimeRange, Totals, Wish,
 };
 
 use super::StoreError;
@@ -23,25 +23,6 @@ pub struct FeedEntry {
     pub position: FeedPosition,
     /// The item; deleted ones are in the feed too.
     pub item: Item,
-}
-
-/// A span of time: from `from` on, up to but without `until`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct TimeRange {
-    /// Its first moment.
-    pub from: Timestamp,
-    /// The first moment after it.
-    pub until: Timestamp,
-}
-
-impl TimeRange {
-    /// Whenever.
-    pub const ALL: Self = Self { from: Timestamp(i64::MIN), until: Timestamp(i64::MAX) };
-
-    /// Whether a time is in it.
-    pub fn contains(&self, time: Timestamp) -> bool {
-        self.from <= time && time < self.until
-    }
 }
 
 /// Which side of a trade asks.
@@ -68,70 +49,6 @@ pub struct OrderQuery {
     pub before: Option<OrderId>,
     /// How many at most.
     pub limit: usize,
-}
-
-/// Standing orders, summed up; in one currency.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Sales {
-    /// How many orders.
-    pub orders: i64,
-    /// Of how many units together.
-    pub units: i64,
-    /// What they come to; 2⁶³−1 minor units when it is more.
-    pub revenue: Money,
-}
-
-/// What was sold in one day.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct DaySales {
-    /// The day, in days since 1970 (UTC).
-    pub day: i64,
-    /// Its sales.
-    pub sales: Sales,
-}
-
-/// What was sold of one item.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ItemSales {
-    /// The item.
-    pub item: ItemId,
-    /// A name that it had in one of the orders.
-    pub name: String,
-    /// Its sales.
-    pub sales: Sales,
-}
-
-/// What a seller took.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct SalesSummary {
-    /// By day and currency, earliest first.
-    pub days: Vec<DaySales>,
-    /// By item and currency, largest revenue first.
-    pub items: Vec<ItemSales>,
-}
-
-/// Sums over the whole store, by which the accounts can be checked: `supplied = sold + remaining +
-/// withdrawn`, and `sold = ordered`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Totals {
-    /// Registered parties.
-    pub parties: i64,
-    /// Items, deleted ones included.
-    pub items: i64,
-    /// Orders, cancelled ones included.
-    pub orders: i64,
-    /// Units ever listed or restocked.
-    pub supplied: i64,
-    /// Units sold, by the items.
-    pub sold: i64,
-    /// Units in standing orders, by the orders.
-    pub ordered: i64,
-    /// Units for sale.
-    pub remaining: i64,
-    /// Units withdrawn.
-    pub withdrawn: i64,
-    /// Deliveries waiting.
-    pub pending_deliveries: i64,
 }
 
 /// The queries. None waits for a writer; each sees everything that was committed before it began.

@@ -18,7 +18,8 @@ use souk_client::{ClientConfig, Error};
 use souk_server::{
     app::{App, OpenError, ServeError},
     clock::Clock,
-    config::Config,
+    config::{Config, StoreConfig},
+    random::Random,
 };
 use tempfile::TempDir;
 use tokio::{net::TcpListener, task::JoinHandle};
@@ -119,10 +120,10 @@ impl Ground {
         config.server.listen = options.listen;
         config.server.threads = options.threads;
         config.tls.cert = folder.path().join("pki/market.pem");
-        config.store.path = match options.store {
-            StoreKind::Memory => "memory".into(),
-            StoreKind::Sqlite => folder.path().join("souk.db"),
-            StoreKind::Postgres(address) => address.into(),
+        config.store = match options.store {
+            StoreKind::Memory => StoreConfig::at("memory"),
+            StoreKind::Sqlite => StoreConfig::at(folder.path().join("souk.db")),
+            StoreKind::Postgres(address) => StoreConfig::at(address),
         };
         config.callbacks.allow_loopback = true;
         config.limits.seller_calls_per_second = CALLS_PER_SECOND;
@@ -143,7 +144,7 @@ impl Ground {
     async fn start(&mut self) -> Result<(), GroundError> {
         let listener = TcpListener::bind(self.address).await?;
         self.address = listener.local_addr()?;
-        let app = App::build(self.config.clone(), listener, Clock::SYSTEM).await?;
+        let app = App::build(self.config.clone(), listener, (Clock::SYSTEM, Random::SYSTEM)).await?;
         let stop = CancellationToken::new();
         let served = tokio::spawn(app.run(stop.clone()));
         self.running = Some(Running { stop, served });

@@ -66,7 +66,7 @@ fn address(name: &str, at: SocketAddr, database: &str) -> String {
 }
 
 async fn refusal(address: &str) -> String {
-    match postgres::open(address, &PostgresOptions::default()).await {
+    match postgres::open(address, &PostgresOptions::default(), souk_certs::random::uuid_v4()).await {
         Ok(_) => panic!("{address} was opened"),
         Err(error) => error.to_string(),
     }

@@ -21,7 +21,6 @@ use souk_proto::{FILE_DESCRIPTOR_SET, Reason, v1};
 use souk_testkit::actor::{Actor, draft};
 use tokio::time::timeout;
 use tonic::Code;
-use uuid::Uuid;
 
 use crate::{
     raw::{Pass, methods},
@@ -69,7 +68,7 @@ async fn text_that_is_not_utf_8(siege: &Siege) {
 }
 
 fn honest_sale() -> Vec<u8> {
-    let request_id = Uuid::new_v4().to_string();
+    let request_id = souk_certs::random::uuid_v4().to_string();
     let item = Some(draft("Vase", "home", 900, 2));
     v1::SellItemRequest { request_id, item, ..Default::default() }.encode_to_vec()
 }
@@ -254,7 +253,7 @@ fn words(known: &str) -> Vec<String> {
     ];
     let mut words = vec![known.to_owned(), "x".repeat(300)];
     words.extend(strange.map(str::to_owned));
-    words.extend((0..REQUEST_IDS).map(|_| Uuid::new_v4().to_string()));
+    words.extend((0..REQUEST_IDS).map(|_| souk_certs::random::uuid_v4().to_string()));
     words
 }
 
@@ -300,7 +299,7 @@ async fn mutations_10_000_of_every_request() {
             before(panic);
         }
     }));
-    let seed: u64 = rand::random();
+    let seed: u64 = u64::from_le_bytes(souk_certs::random::bytes());
     println!("seed {seed}");
     for (service, passes) in services {
         for path in methods(service) {

@@ -243,7 +243,7 @@ fn notice(recipient: &Actor, sequence: i64, id: Uuid) -> v1::Event {
 
 async fn turned_away(siege: &Siege, files: &CredentialFiles) {
     let mut ears = siege.alice.listen(HERE).await.unwrap();
-    let lie = notice(&siege.alice, 1, Uuid::new_v4());
+    let lie = notice(&siege.alice, 1, souk_certs::random::uuid_v4());
     let status = notify(files, &siege.alice, ears.port().unwrap(), vec![lie])
         .await
         .expect_err("only the market gets in");
@@ -286,7 +286,7 @@ async fn market_impostor_of_another_authority_calls_a_callback(siege: &Siege) {
 
 async fn events_replayed_to_a_callback(siege: &Siege) {
     let mut ears = siege.alice.listen(HERE).await.unwrap();
-    let event = notice(&siege.alice, 1, Uuid::new_v4());
+    let event = notice(&siege.alice, 1, souk_certs::random::uuid_v4());
     let (port, files) = (ears.port().unwrap(), market(siege));
     let first = notify(&files, &siege.alice, port, vec![event.clone()]);
     let (acknowledged, seen) = tokio::join!(first, ears.next());
@@ -301,7 +301,7 @@ async fn events_replayed_to_a_callback(siege: &Siege) {
 async fn events_reordered_to_a_callback(siege: &Siege) {
     let mut ears = siege.alice.listen(HERE).await.unwrap();
     let (port, files) = (ears.port().unwrap(), market(siege));
-    let events = [1, 2].map(|sequence| notice(&siege.alice, sequence, Uuid::new_v4()));
+    let events = [1, 2].map(|sequence| notice(&siege.alice, sequence, souk_certs::random::uuid_v4()));
     for event in events.iter().rev() {
         let sending = notify(&files, &siege.alice, port, vec![event.clone()]);
         let (acknowledged, seen) = tokio::join!(sending, ears.next());
@@ -315,7 +315,7 @@ async fn events_reordered_to_a_callback(siege: &Siege) {
 async fn events_for_somebody_else_to_a_callback(siege: &Siege) {
     let mut ears = siege.alice.listen(HERE).await.unwrap();
     let (port, files) = (ears.port().unwrap(), market(siege));
-    let for_bob = notice(&siege.bob, 1, Uuid::new_v4());
+    let for_bob = notice(&siege.bob, 1, souk_certs::random::uuid_v4());
     let misled = v1::NotifyClientRequest { recipient_id: siege.bob.id(), events: vec![for_bob.clone()] };
     let channel = to_callback(&files, &siege.alice, port);
     let refused = NotificationServiceClient::new(channel).notify_client(misled).await.unwrap_err();

@@ -13,8 +13,7 @@ use rustls::{
     version::TLS13,
 };
 use souk_certs::credentials::CredentialFiles;
-use time::{Duration, OffsetDateTime};
-use uuid::Uuid;
+use time::Duration;
 
 use crate::siege::Siege;
 
@@ -51,11 +50,11 @@ pub(crate) fn foreign_root() -> Root {
 
 /// What the authority would sign for a party with this SPIFFE ID.
 pub(crate) fn honest_params(uri: &str) -> CertificateParams {
-    let now = OffsetDateTime::now_utc();
+    let now = souk_certs::clock::now();
     let mut params = CertificateParams::default();
     params.not_before = now - Duration::minutes(5);
     params.not_after = now + Duration::days(1);
-    params.serial_number = Some(SerialNumber::from_slice(Uuid::new_v4().as_bytes()));
+    params.serial_number = Some(SerialNumber::from_slice(souk_certs::random::uuid_v4().as_bytes()));
     params.distinguished_name = DistinguishedName::new();
     params.subject_alt_names = vec![SanType::URI(uri.try_into().unwrap())];
     params.is_ca = IsCa::ExplicitNoCa;

@@ -5,7 +5,7 @@ use std::io;
 use rcgen::{CertificateParams, ExtendedKeyUsagePurpose, SanType};
 use rustls::{AlertDescription, ClientConfig, HandshakeKind, client::Resumption};
 use souk_certs::{clock, identity::Role};
-use time::{Duration, OffsetDateTime};
+use time::Duration;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpSocket, TcpStream},
@@ -114,15 +114,15 @@ async fn certificate_of_a_namesake_with_another_key(siege: &Siege) {
 
 async fn certificate_expired(siege: &Siege) {
     let end = show_changed(siege, own_root(siege), |params| {
-        params.not_before = OffsetDateTime::now_utc() - Duration::days(90);
-        params.not_after = OffsetDateTime::now_utc() - Duration::seconds(2);
+        params.not_before = clock::now() - Duration::days(90);
+        params.not_after = clock::now() - Duration::seconds(2);
     });
     assert_eq!(end.await, End::Alert(AlertDescription::CertificateExpired));
 }
 
 async fn certificate_not_yet_valid(siege: &Siege) {
     let end = show_changed(siege, own_root(siege), |params| {
-        params.not_before = OffsetDateTime::now_utc() + Duration::hours(1);
+        params.not_before = clock::now() + Duration::hours(1);
     });
     assert_eq!(end.await, End::Alert(AlertDescription::CertificateExpired));
 }

@@ -17,7 +17,6 @@ use tokio_rustls::client::TlsStream;
 use tonic::{Code, Status, body::Body};
 use tonic_types::StatusExt as _;
 use tower::ServiceExt as _;
-use uuid::Uuid;
 
 use crate::{
     forge::{client, from_files},
@@ -54,7 +53,7 @@ async fn pass(siege: &Siege) -> Pass {
 async fn message_of_one_mebibyte(siege: &Siege) {
     let draft = v1::ItemDraft { description: Some("x".repeat(1 << 20)), ..Default::default() };
     let request = v1::SellItemRequest {
-        request_id: Uuid::new_v4().to_string(),
+        request_id: souk_certs::random::uuid_v4().to_string(),
         item: Some(draft),
         ..Default::default()
     };

@@ -77,7 +77,7 @@ async fn market_certificate_on_every_call(siege: &Siege) {
 
 async fn buyer_registers_as_a_seller(siege: &Siege) {
     let request = v1::RegisterSellerRequest {
-        request_id: Uuid::new_v4().to_string(),
+        request_id: souk_certs::random::uuid_v4().to_string(),
         display_name: "Bob".into(),
         ..Default::default()
     };
@@ -120,7 +120,7 @@ async fn other_buyer(siege: &Siege) -> Pass {
 
 async fn anothers_item_is_like_none_to_change(siege: &Siege) {
     let update = |item_id| v1::UpdateItemRequest {
-        request_id: Uuid::new_v4().to_string(),
+        request_id: souk_certs::random::uuid_v4().to_string(),
         item_id,
         item: Some(v1::ItemDraft { name: Some("Mine now".into()), ..Default::default() }),
         ..Default::default()
@@ -131,7 +131,7 @@ async fn anothers_item_is_like_none_to_change(siege: &Siege) {
 
 async fn anothers_item_is_like_none_to_delete(siege: &Siege) {
     let delete = |item_id| v1::DeleteItemRequest {
-        request_id: Uuid::new_v4().to_string(),
+        request_id: souk_certs::random::uuid_v4().to_string(),
         item_id,
         ..Default::default()
     };
@@ -159,7 +159,7 @@ async fn anothers_order_is_like_none_to_look_at(siege: &Siege) {
 async fn anothers_order_is_like_none_to_cancel(siege: &Siege) {
     let order = anothers_order(siege).await;
     let cancel = |order_id| v1::CancelOrderRequest {
-        request_id: Uuid::new_v4().to_string(),
+        request_id: souk_certs::random::uuid_v4().to_string(),
         order_id,
         ..Default::default()
     };
@@ -190,7 +190,7 @@ async fn anothers_request_id_tells_nothing(siege: &Siege) {
     let carol = enter(Role::Buyer, "Carol").await.unwrap();
     carol.register(None).await.unwrap();
     let request = v1::BuyItemRequest {
-        request_id: Uuid::new_v4().to_string(),
+        request_id: souk_certs::random::uuid_v4().to_string(),
         item_id: vase.item_id,
         quantity: 1,
         ..Default::default()
@@ -206,7 +206,7 @@ async fn anothers_request_id_tells_nothing(siege: &Siege) {
 async fn identity_in_a_request_body_is_ignored(siege: &Siege) {
     // Field 100 does not exist; a careless server might read it as "acting for".
     let mut body = v1::SellItemRequest {
-        request_id: Uuid::new_v4().to_string(),
+        request_id: souk_certs::random::uuid_v4().to_string(),
         item: Some(souk_testkit::actor::draft("Planted", "home", 1, 1)),
         ..Default::default()
     }

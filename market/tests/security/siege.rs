@@ -102,7 +102,7 @@ pub(crate) async fn token(of: &Actor) -> String {
 /// Tries to list an item with just this metadata.
 pub(crate) async fn sell_with(channel: Channel, metadata: &[(&'static str, &str)]) -> Result<(), Status> {
     let mut request = Request::new(v1::SellItemRequest {
-        request_id: uuid::Uuid::new_v4().to_string(),
+        request_id: souk_certs::random::uuid_v4().to_string(),
         item: Some(draft("Contraband", "home", 1, 1)),
         ..Default::default()
     });

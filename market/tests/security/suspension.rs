@@ -5,7 +5,6 @@ use souk_certs::identity::Role;
 use souk_proto::{Reason, v1};
 use souk_testkit::actor::{Actor, draft, refused};
 use tonic::Code;
-use uuid::Uuid;
 
 use crate::{
     raw::{Pass, methods},
@@ -116,7 +115,7 @@ async fn token_of_an_older_epoch_after_reinstatement(siege: &Siege) {
     mallory.suspend().await;
     mallory.reinstate().await;
     let request = v1::SellItemRequest {
-        request_id: Uuid::new_v4().to_string(),
+        request_id: souk_certs::random::uuid_v4().to_string(),
         item: Some(draft("Contraband", "home", 1, 1)),
         ..Default::default()
     };

@@ -15,6 +15,7 @@ use rcgen::{
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
 use souk_certs::identity::{CertificateError, TrustDomain};
+use souk_certs::random;
 use thiserror::Error;
 use time::{Duration, OffsetDateTime};
 use x509_parser::prelude::{FromDer, X509Certificate};
@@ -57,7 +58,7 @@ impl Authority {
         let mut params = CertificateParams::default();
         params.not_before = whole_second(now - BACKDATE);
         params.not_after = whole_second(now + ROOT_VALIDITY);
-        let serial = random_serial()?;
+        let serial = random_serial();
         // A name of its own for each root, so that a revocation list finds its root where two are trusted.
         let id: String = serial.to_bytes().iter().take(4).map(|byte| format!("{byte:02x}")).collect();
         params.serial_number = Some(serial);
@@ -208,11 +209,10 @@ fn common_name(name: &str) -> DistinguishedName {
 
 /// A positive serial number of exactly [`SERIAL_LENGTH`] bytes: the top bit clear (or DER would add a byte),
 /// the next set.
-fn random_serial() -> Result<rcgen::SerialNumber, AuthorityError> {
-    let mut bytes = [0; SERIAL_LENGTH];
-    aws_lc_rs::rand::fill(&mut bytes).map_err(|_| AuthorityError::Random)?;
+fn random_serial() -> rcgen::SerialNumber {
+    let mut bytes = random::bytes::<SERIAL_LENGTH>();
     bytes[0] = bytes[0] & 0x7f | 0x40;
-    Ok(rcgen::SerialNumber::from_slice(&bytes))
+    rcgen::SerialNumber::from_slice(&bytes)
 }
 
 /// Certificates have a resolution of one second.

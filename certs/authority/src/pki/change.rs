@@ -1,6 +1,7 @@
 //! Every change of the folder: under the lock, on a freshly read index, index first and files after.
 
 use souk_certs::identity::{Identity, Role};
+use souk_certs::random;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
@@ -26,7 +27,7 @@ impl Pki {
         let name = party_name(name, role)?;
         self.change(|pki| {
             pki.check_free(&name, options)?;
-            let identity = Identity::new(role, options.uuid.unwrap_or_else(Uuid::new_v4));
+            let identity = Identity::new(role, options.uuid.unwrap_or_else(random::uuid_v4));
             pki.mint(&name, identity, options.validity, now)
         })
     }
@@ -50,7 +51,7 @@ impl Pki {
             pki.check_free(&name, options)?;
             let current =
                 pki.index.current(&name).filter(|record| record.role.0 == role).map(|record| record.uuid);
-            let identity = Identity::new(role, options.uuid.or(current).unwrap_or_else(Uuid::new_v4));
+            let identity = Identity::new(role, options.uuid.or(current).unwrap_or_else(random::uuid_v4));
             let leaf = pki.leaf_options(&name, options.validity);
             let signed = pki.authority.sign_csr(request_pem, &identity, &leaf, now)?;
             pki.put(&name, identity, &leaf, &signed, None, now)

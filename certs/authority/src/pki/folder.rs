@@ -106,7 +106,7 @@ fn write_new(path: &Path, contents: &[u8], secrecy: Secrecy) -> io::Result<()> {
 /// A name that nothing else uses, not even what a killed process left behind.
 fn temporary_beside(path: &Path) -> PathBuf {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
-    path.with_file_name(format!(".{name}.{}", uuid::Uuid::new_v4().simple()))
+    path.with_file_name(format!(".{name}.{}", souk_certs::random::uuid_v4().simple()))
 }
 
 /// A rename is durable once its directory is.

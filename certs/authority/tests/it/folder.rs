@@ -12,7 +12,6 @@ use souk_certs::clock;
 use souk_certs::credentials::{CredentialFiles, Credentials};
 use souk_certs::identity::{Identity, Role, TrustDomain};
 use time::Duration;
-use uuid::Uuid;
 
 use crate::world::World;
 
@@ -199,7 +198,7 @@ fn a_signed_request_keeps_its_identity_when_signed_again() {
 #[test]
 fn a_uuid_belongs_to_one_name() {
     let mut world = World::new();
-    let uuid = Uuid::new_v4();
+    let uuid = souk_certs::random::uuid_v4();
     let with_uuid = IssueOptions { uuid: Some(uuid), ..IssueOptions::default() };
     let alice = world.pki.issue("alice", Role::Seller, &with_uuid, clock::now()).unwrap();
     assert_eq!(alice.identity, Identity::Seller(uuid));

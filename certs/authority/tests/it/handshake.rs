@@ -138,7 +138,7 @@ async fn another_partys_server_is_not_taken_for_the_expected_one() {
 async fn a_certificate_with_the_expected_name_but_another_identity_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let (domain, now) = (TrustDomain::default(), clock::now());
-    let uuid = uuid::Uuid::new_v4();
+    let uuid = souk_certs::random::uuid_v4();
     let alice = Identity::Seller(uuid);
     let options = InitOptions { dns: vec![alice.dns_name(&domain)], ..InitOptions::default() };
     let mut pki = Pki::init(folder.path(), &options, now).unwrap();

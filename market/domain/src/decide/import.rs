@@ -1,12 +1,12 @@
 //! Items as a seller's own files have them.
 
 use super::{Decision, Effect, Rules, listing::patch_details};
-use crate::{ImportRow, Imported, Item, ItemId, ItemListing, ItemPatch, Outcome, Party};
+use crate::{ImportRow, Imported, Item, ItemId, ItemListing, ItemPatch, Party};
 
 impl Rules<'_, '_> {
     /// Makes each item as its row gives it: changes it, lists it, or leaves it if it is that way already.
     /// A row for an item that is none of the caller's is left out and told of; the others stand.
-    pub(super) fn import(&mut self, caller: &Party, rows: &[ImportRow]) -> Decision {
+    pub(super) fn import(&mut self, caller: &Party, rows: &[ImportRow]) -> Decision<Imported> {
         let mut imported = Imported::default();
         // Later rows must see what earlier ones of the same command did.
         let mut effects: Vec<Effect> = Vec::with_capacity(rows.len());
@@ -27,7 +27,7 @@ impl Rules<'_, '_> {
                 },
             }
         }
-        Decision { outcome: Outcome::Imported(imported), effects }
+        Decision { outcome: imported, effects }
     }
 
     /// The item that a row is about; `None` for a new one.

@@ -2,18 +2,18 @@
 
 use super::{Decision, Effect, Rules};
 use crate::{
-    Audience, EventKind, Item, ItemId, ItemListing, ItemPatch, NewEvent, Outcome, Party, Quantity,
-    RatingSummary, Refusal, StockChange,
+    Audience, EventKind, Item, ItemId, ItemListing, ItemPatch, NewEvent, Party, Quantity, RatingSummary,
+    Refusal, StockChange,
 };
 
 impl Rules<'_, '_> {
     /// Lists a new item.
-    pub(super) fn sell(&mut self, caller: &Party, listing: &ItemListing) -> Result<Decision, Refusal> {
+    pub(super) fn sell(&mut self, caller: &Party, listing: &ItemListing) -> Result<Decision<Item>, Refusal> {
         if let Some(taken) = listing.sku.clone().and_then(|sku| self.rows.skus.get(&(caller.id, sku))) {
             return Err(Refusal::SkuTaken(*taken));
         }
         let item = self.new_item(caller, listing);
-        Ok(Decision { outcome: Outcome::Item(item.clone()), effects: vec![Effect::PutItem(item)] })
+        Ok(Decision { outcome: item.clone(), effects: vec![Effect::PutItem(item)] })
     }
 
     pub(super) fn new_item(&mut self, caller: &Party, listing: &ItemListing) -> Item {
@@ -46,7 +46,7 @@ impl Rules<'_, '_> {
         id: ItemId,
         patch: &ItemPatch,
         expected_version: Option<i64>,
-    ) -> Result<Decision, Refusal> {
+    ) -> Result<Decision<Item>, Refusal> {
         let before = self.own_item(caller, id)?;
         check_version(&before, expected_version)?;
         let mut item = before.clone();
@@ -55,11 +55,10 @@ impl Rules<'_, '_> {
             change_stock(&mut item, change)?;
         }
         Ok(match self.changed(&before, item) {
-            None => Decision { outcome: Outcome::Item(before), effects: Vec::new() },
-            Some((item, told)) => Decision {
-                outcome: Outcome::Item(item.clone()),
-                effects: vec![Effect::PutItem(item), Effect::Emit(told)],
-            },
+            None => Decision { outcome: before, effects: Vec::new() },
+            Some((item, told)) => {
+                Decision { outcome: item.clone(), effects: vec![Effect::PutItem(item), Effect::Emit(told)] }
+            }
         })
     }
 
@@ -87,7 +86,7 @@ impl Rules<'_, '_> {
         caller: &Party,
         id: ItemId,
         expected_version: Option<i64>,
-    ) -> Result<Decision, Refusal> {
+    ) -> Result<Decision<Item>, Refusal> {
         let before = self.own_item(caller, id)?;
         check_version(&before, expected_version)?;
         let mut item = before.clone();
@@ -104,10 +103,7 @@ impl Rules<'_, '_> {
             item_version: item.version,
         };
         let event = self.event(Audience::Wishers(id), kind);
-        Ok(Decision {
-            outcome: Outcome::Item(shown),
-            effects: vec![Effect::PutItem(item), Effect::Emit(event)],
-        })
+        Ok(Decision { outcome: shown, effects: vec![Effect::PutItem(item), Effect::Emit(event)] })
     }
 }
 

@@ -15,8 +15,9 @@ mod trade;
 mod wishlist;
 
 use super::{
-    Action, Audience, AuditEntry, Command, Event, EventId, EventKind, Item, ItemId, NewEvent, Order, OrderId,
-    Outcome, Party, PartyId, Recorded, Refusal, Ride, Stars, Till, TillId, Timestamp, Wish, WorkingSet,
+    Act, Action, Audience, AuditEntry, Command, Event, EventId, EventKind, Item, ItemId, NewEvent, Order,
+    OrderId, Outcome, Party, PartyId, Recorded, Refusal, Ride, Stars, Till, TillId, Timestamp, Wish,
+    WorkingSet,
 };
 
 /// What the rules can't know by themselves.
@@ -42,8 +43,8 @@ enum Effect {
 }
 
 /// A rule's answer to a command that nothing stands against.
-struct Decision {
-    outcome: Outcome,
+struct Decision<O = Outcome> {
+    outcome: O,
     effects: Vec<Effect>,
 }
 
@@ -111,34 +112,31 @@ impl Rules<'_, '_> {
             return Err(Refusal::Suspended);
         }
         match &command.action {
-            Action::Suspend { party, reason } => self.suspend(*party, reason),
-            Action::Reinstate { party } => self.reinstate(*party),
-            Action::Register { role, display_name, callback } => {
-                Ok(self.register(command.caller, *role, display_name, callback.as_ref()))
+            Action::Suspend(of) => decided(of, self.suspend(of.party, &of.reason)),
+            Action::Reinstate(of) => decided(of, self.reinstate(of.party)),
+            Action::Register(of) => {
+                let callback = of.callback.as_ref();
+                decided(of, Ok(self.register(command.caller, of.role, &of.display_name, callback)))
             }
-            Action::Test { text } => Ok(self.test(&caller?, text)),
-            Action::Sell(listing) => self.sell(&caller?, listing),
-            Action::Import(rows) => Ok(self.import(&caller?, rows)),
-            Action::Update { item, patch, expected_version } => {
-                self.update(&caller?, *item, patch, *expected_version)
-            }
-            Action::Delete { item, expected_version } => self.delete(&caller?, *item, *expected_version),
-            Action::Buy(line) => self.buy(&caller?, line),
-            Action::Place(lines) => self.place(&caller?, lines),
-            Action::Cancel { order } => self.cancel(&caller?, *order),
-            Action::CancelSale { order, reason } => self.cancel_sale(&caller?, *order, reason),
-            Action::Ship { order } => self.ship(&caller?, *order),
-            Action::Deliver { order } => self.deliver(&caller?, *order),
-            Action::StartRide(plan) => self.start_ride(&caller?, plan),
-            Action::EndRide { ride, .. } => self.end_ride(&caller?, *ride),
-            Action::OpenTill { till } => self.open_till(&caller?, till),
-            Action::RemoveTill { till } => self.remove_till(&caller?, till),
-            Action::Sync { till, lines } => self.sync(&caller?, till, lines),
-            Action::Wish { item } => self.wish(&caller?, *item),
-            Action::Unwish { item } => self.unwish(&caller?, *item),
-            Action::Rate { item, stars, update_existing } => {
-                self.rate(&caller?, *item, *stars, *update_existing)
-            }
+            Action::Test(of) => decided(of, Ok(self.test(&caller?, &of.text))),
+            Action::Sell(of) => decided(of, self.sell(&caller?, &of.0)),
+            Action::Import(of) => decided(of, Ok(self.import(&caller?, &of.0))),
+            Action::Update(of) => decided(of, self.update(&caller?, of.item, &of.patch, of.expected_version)),
+            Action::Delete(of) => decided(of, self.delete(&caller?, of.item, of.expected_version)),
+            Action::Buy(of) => decided(of, self.buy(&caller?, &of.0)),
+            Action::Place(of) => decided(of, self.place(&caller?, &of.0)),
+            Action::Cancel(of) => decided(of, self.cancel(&caller?, of.order)),
+            Action::CancelSale(of) => decided(of, self.cancel_sale(&caller?, of.order, &of.reason)),
+            Action::Ship(of) => decided(of, self.ship(&caller?, of.order)),
+            Action::Deliver(of) => decided(of, self.deliver(&caller?, of.order)),
+            Action::StartRide(of) => decided(of, self.start_ride(&caller?, &of.0)),
+            Action::EndRide(of) => decided(of, self.end_ride(&caller?, of.ride)),
+            Action::OpenTill(of) => decided(of, self.open_till(&caller?, &of.till)),
+            Action::RemoveTill(of) => decided(of, self.remove_till(&caller?, &of.till)),
+            Action::Sync(of) => decided(of, self.sync(&caller?, &of.till, &of.lines)),
+            Action::Wish(of) => decided(of, self.wish(&caller?, of.item)),
+            Action::Unwish(of) => decided(of, self.unwish(&caller?, of.item)),
+            Action::Rate(of) => decided(of, self.rate(&caller?, of.item, of.stars, of.update_existing)),
         }
     }
 
@@ -170,6 +168,11 @@ impl Rules<'_, '_> {
         let event = Event { id: (self.context.event_ids)(), occurred_at: self.context.now, kind };
         NewEvent { event, audience }
     }
+}
+
+/// The decision on an action, which must be of the type that the action declares.
+fn decided<A: Act>(_: &A, decision: Result<Decision<A::Outcome>, Refusal>) -> Result<Decision, Refusal> {
+    decision.map(|Decision { outcome, effects }| Decision { outcome: outcome.into(), effects })
 }
 
 fn apply(rows: &mut WorkingSet, effect: Effect) {

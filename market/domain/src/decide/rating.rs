@@ -1,7 +1,7 @@
 //! Rating what one has bought.
 
 use super::{Decision, Effect, Rules};
-use crate::{ItemId, Outcome, Party, Refusal, Stars};
+use crate::{ItemId, Party, RatingSummary, Refusal, Stars};
 
 impl Rules<'_, '_> {
     /// Rates an item of which the caller has a standing order: once, unless the earlier rating is to be
@@ -12,7 +12,7 @@ impl Rules<'_, '_> {
         id: ItemId,
         stars: Stars,
         update_existing: bool,
-    ) -> Result<Decision, Refusal> {
+    ) -> Result<Decision<RatingSummary>, Refusal> {
         let mut item = self.listed(id)?;
         let key = (caller.id, id);
         if self.rows.purchases.get(&key).copied().unwrap_or(0) < 1 {
@@ -27,7 +27,7 @@ impl Rules<'_, '_> {
         item.rating = item.rating.with(stars, earlier);
         item.version += 1;
         Ok(Decision {
-            outcome: Outcome::Rated(item.rating),
+            outcome: item.rating,
             effects: vec![Effect::PutItem(item), Effect::PutRating { buyer: caller.id, item: id, stars }],
         })
     }

@@ -2,13 +2,12 @@
 
 use super::{Decision, Effect, Rules, trade::needs};
 use crate::{
-    Audience, EventKind, Invalid, Order, OrderStatus, Outcome, Party, Refusal, Ride, RideId, RideKind,
-    RidePlan,
+    Audience, EventKind, Invalid, Order, OrderStatus, Party, Refusal, Ride, RideId, RideKind, RidePlan,
 };
 
 impl Rules<'_, '_> {
     /// Starts a ride with orders of the caller's items; all of them are shipped, or none.
-    pub(super) fn start_ride(&mut self, caller: &Party, plan: &RidePlan) -> Result<Decision, Refusal> {
+    pub(super) fn start_ride(&mut self, caller: &Party, plan: &RidePlan) -> Result<Decision<Ride>, Refusal> {
         let id = RideId((self.context.event_ids)().0);
         let mut orders = Vec::with_capacity(plan.stops.len());
         for stop in &plan.stops {
@@ -34,11 +33,11 @@ impl Rules<'_, '_> {
             let event = self.event(Audience::Party(order.buyer), event);
             effects.extend([Effect::PutOrder(order), Effect::Emit(event)]);
         }
-        Ok(Decision { outcome: Outcome::Ride(ride), effects })
+        Ok(Decision { outcome: ride, effects })
     }
 
     /// Ends a ride of the caller's; what is still on its way has arrived.
-    pub(super) fn end_ride(&mut self, caller: &Party, id: RideId) -> Result<Decision, Refusal> {
+    pub(super) fn end_ride(&mut self, caller: &Party, id: RideId) -> Result<Decision<Ride>, Refusal> {
         let found = self.rows.rides.row(id).filter(|ride| ride.seller == caller.id);
         let mut ride = found.cloned().ok_or(Refusal::RideNotFound(id))?;
         if ride.ended_at.is_some() {
@@ -57,7 +56,7 @@ impl Rules<'_, '_> {
             let event = self.event(Audience::Party(order.buyer), event);
             effects.extend([Effect::PutOrder(order), Effect::Emit(event)]);
         }
-        Ok(Decision { outcome: Outcome::Ride(ride), effects })
+        Ok(Decision { outcome: ride, effects })
     }
 }
 

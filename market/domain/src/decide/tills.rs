@@ -6,15 +6,15 @@ use super::{
 };
 use crate::{
     Audience, EventKind, Item, ItemId, ItemRef, LineAnswer, LineChange, LineOutcome, LineStanding, NewEvent,
-    Outcome, Party, Refusal, Till, TillId, TillLine, TillName,
+    Party, Refusal, Till, TillId, TillLine, TillName, TillRemoved,
 };
 
 impl Rules<'_, '_> {
     /// Opens a till, or finds it open.
-    pub(super) fn open_till(&mut self, caller: &Party, name: &TillName) -> Result<Decision, Refusal> {
+    pub(super) fn open_till(&mut self, caller: &Party, name: &TillName) -> Result<Decision<Till>, Refusal> {
         let id = TillId::of(caller.id, name);
         if let Some(till) = self.rows.tills.row(id) {
-            return Ok(Decision { outcome: Outcome::Till(till.clone()), effects: Vec::new() });
+            return Ok(Decision { outcome: till.clone(), effects: Vec::new() });
         }
         if caller.tills.len() >= Till::MAX_OF_SELLER {
             return Err(Refusal::TooManyTills);
@@ -22,20 +22,21 @@ impl Rules<'_, '_> {
         let till = Till::open(caller.id, name, self.context.now);
         let mut party = caller.clone();
         party.tills.push(id);
-        Ok(Decision {
-            outcome: Outcome::Till(till.clone()),
-            effects: vec![Effect::PutTill(till), Effect::PutParty(party)],
-        })
+        Ok(Decision { outcome: till.clone(), effects: vec![Effect::PutTill(till), Effect::PutParty(party)] })
     }
 
     /// Forgets a till. What waits for it is kept for its time, should it be opened again.
-    pub(super) fn remove_till(&mut self, caller: &Party, name: &TillName) -> Result<Decision, Refusal> {
+    pub(super) fn remove_till(
+        &mut self,
+        caller: &Party,
+        name: &TillName,
+    ) -> Result<Decision<TillRemoved>, Refusal> {
         let id = TillId::of(caller.id, name);
         let till = self.rows.tills.row(id).cloned().ok_or_else(|| Refusal::TillNotFound(name.clone()))?;
         let mut party = caller.clone();
         party.tills.retain(|of| *of != id);
         Ok(Decision {
-            outcome: Outcome::TillRemoved,
+            outcome: TillRemoved,
             effects: vec![Effect::RemoveTill(till.id), Effect::PutParty(party)],
         })
     }
@@ -48,7 +49,7 @@ impl Rules<'_, '_> {
         caller: &Party,
         name: &TillName,
         lines: &[TillLine],
-    ) -> Result<Decision, Refusal> {
+    ) -> Result<Decision<Vec<LineAnswer>>, Refusal> {
         let found = self.rows.tills.row(TillId::of(caller.id, name)).cloned();
         let mut till = found.ok_or_else(|| Refusal::TillNotFound(name.clone()))?;
         let mut answers = Vec::with_capacity(lines.len());
@@ -72,7 +73,7 @@ impl Rules<'_, '_> {
         if answers.iter().any(|answer| answer.outcome.is_taken()) {
             effects.push(Effect::PutTill(till));
         }
-        Ok(Decision { outcome: Outcome::Synced(answers), effects })
+        Ok(Decision { outcome: answers, effects })
     }
 
     fn count(&mut self, caller: &Party, change: &LineChange, effects: &mut Vec<Effect>) -> LineOutcome {

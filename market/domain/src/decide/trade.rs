@@ -3,7 +3,7 @@
 use super::{Decision, Effect, Rules};
 use crate::{
     Audience, CancelReason, EventKind, Invalid, Item, ItemId, Money, NewEvent, Order, OrderId, OrderLine,
-    OrderQuantity, OrderStatus, Outcome, Party, Refusal, Role,
+    OrderQuantity, OrderStatus, Party, Refusal, Role,
 };
 
 /// A purchase, or its cancellation, that nothing stands against.
@@ -22,21 +22,22 @@ impl Purchase {
 
 impl Rules<'_, '_> {
     /// Sells units to the caller, never more than there are.
-    pub(super) fn buy(&mut self, caller: &Party, line: &OrderLine) -> Result<Decision, Refusal> {
+    pub(super) fn buy(&mut self, caller: &Party, line: &OrderLine) -> Result<Decision<Order>, Refusal> {
         let purchase = self.purchase(caller, line)?;
-        Ok(Decision {
-            outcome: Outcome::Order(purchase.order.clone()),
-            effects: purchase.effects().collect(),
-        })
+        Ok(Decision { outcome: purchase.order.clone(), effects: purchase.effects().collect() })
     }
 
     /// Sells units of several items to the caller, all or nothing. Lines of one item become one order, so
     /// that their sum is held against the stock.
-    pub(super) fn place(&mut self, caller: &Party, lines: &[OrderLine]) -> Result<Decision, Refusal> {
+    pub(super) fn place(
+        &mut self,
+        caller: &Party,
+        lines: &[OrderLine],
+    ) -> Result<Decision<Vec<Order>>, Refusal> {
         let lines = summed_up(lines)?;
         let purchases: Vec<_> =
             lines.iter().map(|line| self.purchase(caller, line)).collect::<Result<_, _>>()?;
-        let outcome = Outcome::Orders(purchases.iter().map(|purchase| purchase.order.clone()).collect());
+        let outcome = purchases.iter().map(|purchase| purchase.order.clone()).collect();
         Ok(Decision { outcome, effects: purchases.into_iter().flat_map(Purchase::effects).collect() })
     }
 
@@ -87,7 +88,7 @@ impl Rules<'_, '_> {
     }
 
     /// Cancels an order of the caller's.
-    pub(super) fn cancel(&mut self, caller: &Party, id: OrderId) -> Result<Decision, Refusal> {
+    pub(super) fn cancel(&mut self, caller: &Party, id: OrderId) -> Result<Decision<Order>, Refusal> {
         let order = self.order(id, |order| order.buyer == caller.id)?;
         self.take_back(order, Role::Buyer, None)
     }
@@ -98,7 +99,7 @@ impl Rules<'_, '_> {
         caller: &Party,
         id: OrderId,
         reason: &CancelReason,
-    ) -> Result<Decision, Refusal> {
+    ) -> Result<Decision<Order>, Refusal> {
         let order = self.order(id, |order| order.seller == caller.id)?;
         self.take_back(order, Role::Seller, Some(reason.clone()))
     }
@@ -109,7 +110,7 @@ impl Rules<'_, '_> {
         mut order: Order,
         by: Role,
         reason: Option<CancelReason>,
-    ) -> Result<Decision, Refusal> {
+    ) -> Result<Decision<Order>, Refusal> {
         if order.status != OrderStatus::Placed {
             return Err(Refusal::NotCancellable { order: order.id, status: order.status });
         }
@@ -138,12 +139,12 @@ impl Rules<'_, '_> {
         };
         let mut told = self.tell_tills(&item, &kind);
         told.push(self.event(Audience::Party(other_side), kind));
-        let outcome = Outcome::Order(order.clone());
+        let outcome = order.clone();
         Ok(Decision { outcome, effects: Purchase { order, item, told }.effects().collect() })
     }
 
     /// Sends an order of an item of the caller's on its way.
-    pub(super) fn ship(&mut self, caller: &Party, id: OrderId) -> Result<Decision, Refusal> {
+    pub(super) fn ship(&mut self, caller: &Party, id: OrderId) -> Result<Decision<Order>, Refusal> {
         let mut order = self.order(id, |order| order.seller == caller.id)?;
         needs(&order, OrderStatus::Placed)?;
         order.status = OrderStatus::Shipped;
@@ -153,7 +154,7 @@ impl Rules<'_, '_> {
     }
 
     /// Hands an order of an item of the caller's over.
-    pub(super) fn deliver(&mut self, caller: &Party, id: OrderId) -> Result<Decision, Refusal> {
+    pub(super) fn deliver(&mut self, caller: &Party, id: OrderId) -> Result<Decision<Order>, Refusal> {
         let mut order = self.order(id, |order| order.seller == caller.id)?;
         needs(&order, OrderStatus::Shipped)?;
         order.status = OrderStatus::Delivered;
@@ -162,12 +163,9 @@ impl Rules<'_, '_> {
         Ok(self.moved(order, kind))
     }
 
-    fn moved(&mut self, order: Order, kind: EventKind) -> Decision {
+    fn moved(&mut self, order: Order, kind: EventKind) -> Decision<Order> {
         let event = self.event(Audience::Party(order.buyer), kind);
-        Decision {
-            outcome: Outcome::Order(order.clone()),
-            effects: vec![Effect::PutOrder(order), Effect::Emit(event)],
-        }
+        Decision { outcome: order.clone(), effects: vec![Effect::PutOrder(order), Effect::Emit(event)] }
     }
 
     /// An order of the caller's. Another's is not told apart from none at all.

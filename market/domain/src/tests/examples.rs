@@ -13,11 +13,11 @@ fn a_party_that_has_not_registered_is_refused_everything_but_registering() {
 fn registering_again_keeps_identity_role_and_first_time() {
     let mut desk = Desk::open();
     let before = desk.rows.parties.row(party(ALICE)).unwrap().clone();
-    let action = Action::Register {
+    let action = Action::Register(action::Register {
         role: Role::Seller,
         display_name: DisplayName::parse("Alice & Daughters").unwrap(),
         callback: Some(Callback { host: "192.0.2.7".into(), port: 7444 }),
-    };
+    });
     desk.act(ALICE, action).unwrap();
     let after = desk.rows.parties.row(party(ALICE)).unwrap();
     assert_eq!((after.id, after.role, after.registered_at), (before.id, before.role, before.registered_at));
@@ -50,7 +50,7 @@ fn a_purchase_tells_the_seller_and_keeps_a_snapshot() {
         EventKind::OrderPlaced { remaining_quantity: 2, item_version: 2, .. }
     ));
     let patch = ItemPatch { unit_price: Some(Money::price(9_900, "GBP").unwrap()), ..ItemPatch::default() };
-    desk.act(ALICE, Action::Update { item: lamp, patch, expected_version: None }).unwrap();
+    desk.act(ALICE, Action::Update(action::Update { item: lamp, patch, expected_version: None })).unwrap();
     assert_eq!(desk.rows.orders.row(order.id).unwrap().unit_price.amount_minor(), 1_250);
 }
 
@@ -59,7 +59,7 @@ fn a_changed_price_is_refused_when_the_buyer_expects_another() {
     let mut desk = Desk::open();
     let lamp = desk.lamp(ALICE, 1);
     let expected = Money::price(1_000, "GBP").unwrap();
-    let action = Action::Buy(OrderLine { expected_unit_price: Some(expected), ..line(lamp, 1) });
+    let action = Action::Buy(action::Buy(OrderLine { expected_unit_price: Some(expected), ..line(lamp, 1) }));
     let actual = Money::price(1_250, "GBP").unwrap();
     assert_eq!(desk.act(BOB, action), Err(Refusal::PriceChanged { expected, actual }));
 }
@@ -81,7 +81,7 @@ fn another_sellers_item_is_refused_like_one_that_never_was() {
     let mut desk = Desk::open();
     let lamp = desk.lamp(ALICE, 5);
     assert_eq!(desk.act(CAROL, restock(lamp, 1)), Err(Refusal::ItemNotFound(lamp)));
-    let delete = Action::Delete { item: lamp, expected_version: None };
+    let delete = Action::Delete(action::Delete { item: lamp, expected_version: None });
     assert_eq!(desk.act(CAROL, delete), Err(Refusal::ItemNotFound(lamp)));
     assert_eq!(desk.act(CAROL, restock(ItemId(77), 1)), Err(Refusal::ItemNotFound(ItemId(77))));
     assert_eq!(desk.item(lamp).quantity, 5);
@@ -94,7 +94,7 @@ fn a_stale_version_is_refused_and_a_delta_keeps_purchases_in_between() {
     desk.act(BOB, buy(lamp, 2)).unwrap();
     let patch =
         ItemPatch { stock: Some(StockChange::To(Quantity::parse(5).unwrap())), ..ItemPatch::default() };
-    let stale = Action::Update { item: lamp, patch, expected_version: Some(1) };
+    let stale = Action::Update(action::Update { item: lamp, patch, expected_version: Some(1) });
     assert_eq!(desk.act(ALICE, stale), Err(Refusal::VersionMismatch { expected: 1, actual: 2 }));
     desk.act(ALICE, restock(lamp, 10)).unwrap();
     assert_eq!(desk.item(lamp).quantity, 13);
@@ -114,7 +114,7 @@ fn an_update_that_changes_nothing_tells_nobody() {
     let lamp = desk.lamp(ALICE, 5);
     let events = desk.rows.events.len();
     let patch = ItemPatch { name: Some(ItemName::parse("Lamp").unwrap()), ..ItemPatch::default() };
-    desk.act(ALICE, Action::Update { item: lamp, patch, expected_version: None }).unwrap();
+    desk.act(ALICE, Action::Update(action::Update { item: lamp, patch, expected_version: None })).unwrap();
     assert_eq!(desk.rows.events.len(), events);
     assert_eq!(desk.item(lamp).version, 1);
 }
@@ -124,14 +124,15 @@ fn a_deleted_item_is_gone_for_all_but_its_orders_and_its_number_is_not_used_agai
     let mut desk = Desk::open();
     let lamp = desk.lamp(ALICE, 5);
     let order = order_of(desk.act(BOB, buy(lamp, 2)));
-    let deleted = desk.act(ALICE, Action::Delete { item: lamp, expected_version: None }).unwrap();
+    let deleted =
+        desk.act(ALICE, Action::Delete(action::Delete { item: lamp, expected_version: None })).unwrap();
     assert!(matches!(deleted, Outcome::Item(item) if item.quantity == 3));
-    for action in [buy(lamp, 1), Action::Wish { item: lamp }, rate(lamp, 5)] {
+    for action in [buy(lamp, 1), Action::Wish(action::Wish { item: lamp }), rate(lamp, 5)] {
         assert_eq!(desk.act(BOB, action), Err(Refusal::ItemNotFound(lamp)));
     }
     assert!(desk.lamp(ALICE, 1) > lamp);
     // The units of a cancelled order can't go back on sale: they count as withdrawn.
-    order_of(desk.act(BOB, Action::Cancel { order: order.id }));
+    order_of(desk.act(BOB, Action::Cancel(action::Cancel { order: order.id })));
     assert_eq!((desk.item(lamp).quantity, desk.item(lamp).withdrawn), (0, 5));
 }
 
@@ -140,7 +141,7 @@ fn a_cancelled_order_goes_back_into_stock_once() {
     let mut desk = Desk::open();
     let lamp = desk.lamp(ALICE, 5);
     let order = order_of(desk.act(BOB, buy(lamp, 2)));
-    let cancel = Action::Cancel { order: order.id };
+    let cancel = Action::Cancel(action::Cancel { order: order.id });
     assert_eq!(desk.act(DAVE, cancel.clone()), Err(Refusal::OrderNotFound(order.id)));
     order_of(desk.act(BOB, cancel.clone()));
     assert_eq!(desk.item(lamp).quantity, 5);
@@ -154,11 +155,13 @@ fn a_cancelled_order_goes_back_into_stock_once() {
 fn several_items_are_bought_all_or_nothing_and_lines_of_one_item_add_up() {
     let mut desk = Desk::open();
     let (lamp, chair) = (desk.lamp(ALICE, 5), desk.lamp(CAROL, 5));
-    let refused = desk.act(BOB, Action::Place(vec![line(chair, 1), line(lamp, 3), line(lamp, 3)]));
+    let refused =
+        desk.act(BOB, Action::Place(action::Place(vec![line(chair, 1), line(lamp, 3), line(lamp, 3)])));
     assert_eq!(refused, Err(Refusal::OutOfStock { item: lamp, requested: 6, available: 5 }));
     assert_eq!((desk.item(lamp).quantity, desk.item(chair).quantity), (5, 5));
 
-    let placed = desk.act(BOB, Action::Place(vec![line(lamp, 3), line(chair, 1), line(lamp, 2)]));
+    let placed =
+        desk.act(BOB, Action::Place(action::Place(vec![line(lamp, 3), line(chair, 1), line(lamp, 2)])));
     let Ok(Outcome::Orders(orders)) = placed else { panic!("{placed:?}") };
     let bought: Vec<_> = orders.iter().map(|order| (order.item, order.quantity, order.seller)).collect();
     assert_eq!(bought, [(lamp, 5, party(ALICE)), (chair, 1, party(CAROL))]);
@@ -167,9 +170,10 @@ fn several_items_are_bought_all_or_nothing_and_lines_of_one_item_add_up() {
 
     let dear = Money::price(9_999, "GBP").unwrap();
     let at = |expected| OrderLine { expected_unit_price: expected, ..line(chair, 1) };
-    let torn = desk.act(BOB, Action::Place(vec![at(Some(dear)), at(Money::price(1, "GBP").ok())]));
+    let torn =
+        desk.act(BOB, Action::Place(action::Place(vec![at(Some(dear)), at(Money::price(1, "GBP").ok())])));
     assert!(matches!(torn, Err(Refusal::InvalidField { field: "lines", .. })), "{torn:?}");
-    let many = Action::Place(vec![line(chair, OrderQuantity::MAX), line(chair, 1)]);
+    let many = Action::Place(action::Place(vec![line(chair, OrderQuantity::MAX), line(chair, 1)]));
     assert!(matches!(desk.act(BOB, many), Err(Refusal::InvalidField { field: "lines", .. })));
 }
 
@@ -179,8 +183,9 @@ fn an_order_is_shipped_then_delivered_and_cancelled_by_neither_side_any_more() {
     let lamp = desk.lamp(ALICE, 5);
     let order = order_of(desk.act(BOB, buy(lamp, 2))).id;
     let reason = CancelReason::parse("broken in the cellar").unwrap();
-    let (ship, deliver) = (Action::Ship { order }, Action::Deliver { order });
-    let (cancel, cancel_sale) = (Action::Cancel { order }, Action::CancelSale { order, reason });
+    let (ship, deliver) = (Action::Ship(action::Ship { order }), Action::Deliver(action::Deliver { order }));
+    let (cancel, cancel_sale) =
+        (Action::Cancel(action::Cancel { order }), Action::CancelSale(action::CancelSale { order, reason }));
     for foreign in [ship.clone(), deliver.clone(), cancel_sale.clone()] {
         for other in [BOB, CAROL] {
             assert_eq!(desk.act(other, foreign.clone()), Err(Refusal::OrderNotFound(order)));
@@ -209,7 +214,8 @@ fn a_seller_cancels_with_a_reason_and_the_buyer_is_told() {
     let lamp = desk.lamp(ALICE, 5);
     let order = order_of(desk.act(BOB, buy(lamp, 2))).id;
     let reason = CancelReason::parse("broken in the cellar").unwrap();
-    let cancelled = order_of(desk.act(ALICE, Action::CancelSale { order, reason: reason.clone() }));
+    let cancelled =
+        order_of(desk.act(ALICE, Action::CancelSale(action::CancelSale { order, reason: reason.clone() })));
     assert_eq!((cancelled.cancelled_by, cancelled.cancel_reason), (Some(Role::Seller), Some(reason)));
     assert_eq!((desk.item(lamp).quantity, desk.item(lamp).sold), (5, 0));
     assert_eq!(desk.rows.events.last().unwrap().audience, Audience::Party(party(BOB)));
@@ -223,7 +229,7 @@ fn a_stock_that_cancelling_took_above_its_limit_can_go_down_but_not_up() {
     let lamp = desk.lamp(ALICE, Quantity::MAX);
     let order = order_of(desk.act(BOB, buy(lamp, 2)));
     desk.act(ALICE, restock(lamp, 2)).unwrap();
-    order_of(desk.act(BOB, Action::Cancel { order: order.id }));
+    order_of(desk.act(BOB, Action::Cancel(action::Cancel { order: order.id })));
     assert_eq!(desk.item(lamp).quantity, Quantity::MAX + 2);
     let refused = Refusal::StockOutOfRange { available: Quantity::MAX + 2, delta: 1 };
     assert_eq!(desk.act(ALICE, restock(lamp, 1)), Err(refused));
@@ -241,10 +247,11 @@ fn rating_needs_a_standing_purchase_and_is_done_once() {
     desk.act(BOB, rate(lamp, 5)).unwrap();
     let stars = Stars::parse(5).unwrap();
     assert_eq!(desk.act(BOB, rate(lamp, 1)), Err(Refusal::AlreadyRated { item: lamp, stars }));
-    let replace = Action::Rate { item: lamp, stars: Stars::parse(2).unwrap(), update_existing: true };
+    let replace =
+        Action::Rate(action::Rate { item: lamp, stars: Stars::parse(2).unwrap(), update_existing: true });
     desk.act(BOB, replace).unwrap();
     assert_eq!(desk.item(lamp).rating, RatingSummary { count: 1, total_stars: 2 });
-    order_of(desk.act(BOB, Action::Cancel { order: order.id }));
+    order_of(desk.act(BOB, Action::Cancel(action::Cancel { order: order.id })));
     assert_eq!(desk.act(BOB, rate(lamp, 5)), Err(Refusal::NotPurchased(lamp)));
 }
 
@@ -252,11 +259,17 @@ fn rating_needs_a_standing_purchase_and_is_done_once() {
 fn a_wish_for_a_missing_item_is_refused_and_a_second_wish_changes_nothing() {
     let mut desk = Desk::open();
     let lamp = desk.lamp(ALICE, 5);
-    assert_eq!(desk.act(BOB, Action::Wish { item: ItemId(77) }), Err(Refusal::ItemNotFound(ItemId(77))));
-    let first = desk.act(BOB, Action::Wish { item: lamp }).unwrap();
-    assert_eq!(desk.act(BOB, Action::Wish { item: lamp }).unwrap(), first);
-    assert_eq!(desk.act(BOB, Action::Unwish { item: lamp }), Ok(Outcome::Unwished));
-    assert_eq!(desk.act(BOB, Action::Unwish { item: lamp }), Err(Refusal::WishNotFound(lamp)));
+    assert_eq!(
+        desk.act(BOB, Action::Wish(action::Wish { item: ItemId(77) })),
+        Err(Refusal::ItemNotFound(ItemId(77)))
+    );
+    let first = desk.act(BOB, Action::Wish(action::Wish { item: lamp })).unwrap();
+    assert_eq!(desk.act(BOB, Action::Wish(action::Wish { item: lamp })).unwrap(), first);
+    assert_eq!(desk.act(BOB, Action::Unwish(action::Unwish { item: lamp })), Ok(Outcome::Unwished));
+    assert_eq!(
+        desk.act(BOB, Action::Unwish(action::Unwish { item: lamp })),
+        Err(Refusal::WishNotFound(lamp))
+    );
 }
 
 #[test]
@@ -290,36 +303,41 @@ fn who_is_suspended_can_do_nothing_and_comes_back_as_before() {
     let lamp = desk.lamp(ALICE, 5);
     let order = order_of(desk.act(BOB, buy(lamp, 1)));
     let reason = SuspensionReason::parse("sells what is not hers").unwrap();
-    let suspend = Action::Suspend { party: party(ALICE), reason };
+    let suspend = Action::Suspend(action::Suspend { party: party(ALICE), reason });
     let Outcome::Party(suspended) = desk.act(OLGA, suspend.clone()).unwrap() else { panic!("a party") };
     assert_eq!((suspended.epoch, suspended.open_callback()), (1, None));
 
     let before = trace(&desk.rows);
-    let registering = Action::Register {
+    let registering = Action::Register(action::Register {
         role: Role::Seller,
         display_name: DisplayName::parse("Somebody else").unwrap(),
         callback: None,
-    };
+    });
     for action in [
         sell("Lamp", 1, 1),
         restock(lamp, 1),
-        Action::Delete { item: lamp, expected_version: None },
+        Action::Delete(action::Delete { item: lamp, expected_version: None }),
         registering,
     ] {
         assert_eq!(desk.act(ALICE, action), Err(Refusal::Suspended));
     }
     assert_eq!(desk.act(BOB, buy(lamp, 1)), Err(Refusal::ItemNotFound(lamp)));
-    assert_eq!(desk.act(BOB, Action::Wish { item: lamp }), Err(Refusal::ItemNotFound(lamp)));
+    assert_eq!(desk.act(BOB, Action::Wish(action::Wish { item: lamp })), Err(Refusal::ItemNotFound(lamp)));
     assert_eq!(trace(&desk.rows), before);
     // What was bought before can still be given back.
-    desk.act(BOB, Action::Cancel { order: order.id }).unwrap();
+    desk.act(BOB, Action::Cancel(action::Cancel { order: order.id })).unwrap();
 
     desk.act(OLGA, suspend).unwrap();
-    let Outcome::Party(back) = desk.act(OLGA, Action::Reinstate { party: party(ALICE) }).unwrap() else {
+    let Outcome::Party(back) =
+        desk.act(OLGA, Action::Reinstate(action::Reinstate { party: party(ALICE) })).unwrap()
+    else {
         panic!("a party")
     };
     assert_eq!((back.epoch, back.suspension), (2, None), "the tokens from before stay void");
     desk.act(BOB, buy(lamp, 5)).unwrap();
     let nobody = party(999);
-    assert_eq!(desk.act(OLGA, Action::Reinstate { party: nobody }), Err(Refusal::PartyNotFound(nobody)));
+    assert_eq!(
+        desk.act(OLGA, Action::Reinstate(action::Reinstate { party: nobody })),
+        Err(Refusal::PartyNotFound(nobody))
+    );
 }

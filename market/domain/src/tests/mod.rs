@@ -33,7 +33,8 @@ impl Desk {
             [(ALICE, Role::Seller), (CAROL, Role::Seller), (BOB, Role::Buyer), (DAVE, Role::Buyer)]
         {
             let display_name = DisplayName::parse(&format!("party {number}")).unwrap();
-            desk.act(number, Action::Register { role, display_name, callback: None }).unwrap();
+            desk.act(number, Action::Register(action::Register { role, display_name, callback: None }))
+                .unwrap();
         }
         desk
     }
@@ -102,18 +103,18 @@ impl Desk {
 }
 
 pub(super) fn sell(name: &str, amount_minor: i64, units: i64) -> Action {
-    Action::Sell(ItemListing {
+    Action::Sell(action::Sell(ItemListing {
         sku: None,
         name: ItemName::parse(name).unwrap(),
         description: Description::parse("").unwrap(),
         category: Category::parse("home/light").unwrap(),
         unit_price: Money::price(amount_minor, "GBP").unwrap(),
         quantity: Quantity::parse_listing(units).unwrap(),
-    })
+    }))
 }
 
 pub(super) fn buy(item: ItemId, units: i64) -> Action {
-    Action::Buy(line(item, units))
+    Action::Buy(action::Buy(line(item, units)))
 }
 
 pub(super) fn line(item: ItemId, units: i64) -> OrderLine {
@@ -121,12 +122,12 @@ pub(super) fn line(item: ItemId, units: i64) -> OrderLine {
 }
 
 pub(super) fn rate(item: ItemId, stars: i32) -> Action {
-    Action::Rate { item, stars: Stars::parse(stars).unwrap(), update_existing: false }
+    Action::Rate(action::Rate { item, stars: Stars::parse(stars).unwrap(), update_existing: false })
 }
 
 pub(super) fn restock(item: ItemId, delta: i64) -> Action {
     let patch = ItemPatch { stock: Some(StockChange::By(delta)), ..ItemPatch::default() };
-    Action::Update { item, patch, expected_version: None }
+    Action::Update(action::Update { item, patch, expected_version: None })
 }
 
 pub(super) fn order_of(outcome: Result<Outcome, Refusal>) -> Order {

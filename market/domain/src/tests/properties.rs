@@ -13,25 +13,28 @@ fn any_action() -> impl Strategy<Value = Action> {
         (item.clone(), 0..9_i64).prop_map(|(item, units)| {
             let stock = Some(StockChange::To(Quantity::parse(units).unwrap()));
             let patch = ItemPatch { stock, ..ItemPatch::default() };
-            Action::Update { item, patch, expected_version: None }
+            Action::Update(action::Update { item, patch, expected_version: None })
         }),
-        item.clone().prop_map(|item| Action::Delete { item, expected_version: None }),
-        prop::collection::vec((item.clone(), 1..5_i64), 1..4).prop_map(|lines| Action::Place(
+        item.clone().prop_map(|item| Action::Delete(action::Delete { item, expected_version: None })),
+        prop::collection::vec((item.clone(), 1..5_i64), 1..4).prop_map(|lines| Action::Place(action::Place(
             lines.into_iter().map(|(item, units)| line(item, units)).collect()
-        )),
+        ))),
         (1..12_i64, 0..4_u8).prop_map(|(order, what)| {
             let order = OrderId(order);
             match what {
-                0 => Action::Cancel { order },
-                1 => Action::CancelSale { order, reason: CancelReason::parse("why not").unwrap() },
-                2 => Action::Ship { order },
-                _ => Action::Deliver { order },
+                0 => Action::Cancel(action::Cancel { order }),
+                1 => Action::CancelSale(action::CancelSale {
+                    order,
+                    reason: CancelReason::parse("why not").unwrap(),
+                }),
+                2 => Action::Ship(action::Ship { order }),
+                _ => Action::Deliver(action::Deliver { order }),
             }
         }),
-        item.clone().prop_map(|item| Action::Wish { item }),
-        item.clone().prop_map(|item| Action::Unwish { item }),
+        item.clone().prop_map(|item| Action::Wish(action::Wish { item })),
+        item.clone().prop_map(|item| Action::Unwish(action::Unwish { item })),
         (item, 1..=5, any::<bool>()).prop_map(|(item, stars, update_existing)| {
-            Action::Rate { item, stars: Stars::parse(stars).unwrap(), update_existing }
+            Action::Rate(action::Rate { item, stars: Stars::parse(stars).unwrap(), update_existing })
         }),
     ]
 }

@@ -9,7 +9,7 @@ fn name(text: &str) -> TillName {
 }
 
 fn open(desk: &mut Desk, seller: u128, till: &str) -> Till {
-    match desk.act(seller, Action::OpenTill { till: name(till) }).unwrap() {
+    match desk.act(seller, Action::OpenTill(action::OpenTill { till: name(till) })).unwrap() {
         Outcome::Till(till) => till,
         other => panic!("{other:?}"),
     }
@@ -30,7 +30,7 @@ fn by(number: i64, item: ItemId, delta: i64) -> TillLine {
 }
 
 fn sync(desk: &mut Desk, seller: u128, lines: Vec<TillLine>) -> Vec<LineAnswer> {
-    match desk.act(seller, Action::Sync { till: name("shop"), lines }).unwrap() {
+    match desk.act(seller, Action::Sync(action::Sync { till: name("shop"), lines })).unwrap() {
         Outcome::Synced(answers) => answers,
         other => panic!("{other:?}"),
     }
@@ -73,7 +73,7 @@ fn refused_line_uses_its_number_up_and_the_next_goes_on() {
     open(&mut desk, ALICE, "shop");
     let nonsense = TillLine { number: 2, print: LinePrint(0), asks: Err(Invalid::new("is nonsense")) };
     let gone = desk.lamp(ALICE, 5);
-    desk.act(ALICE, Action::Delete { item: gone, expected_version: None }).unwrap();
+    desk.act(ALICE, Action::Delete(action::Delete { item: gone, expected_version: None })).unwrap();
     let lines = vec![by(1, foreign, 1), nonsense, by(3, gone, 1), by(4, lamp, 1)];
     let outcomes: Vec<_> = sync(&mut desk, ALICE, lines).into_iter().map(|answer| answer.outcome).collect();
     let not_found = LineOutcome::ItemNotFound;
@@ -114,9 +114,9 @@ fn tills_are_told_of_sales_and_cancellations_by_either_side() {
     let lamp = desk.lamp(ALICE, 5);
     let till = open(&mut desk, ALICE, "shop");
     let (one, other) = (order_of(desk.act(BOB, buy(lamp, 1))), order_of(desk.act(BOB, buy(lamp, 2))));
-    desk.act(BOB, Action::Cancel { order: one.id }).unwrap();
+    desk.act(BOB, Action::Cancel(action::Cancel { order: one.id })).unwrap();
     let reason = CancelReason::parse("broken").unwrap();
-    desk.act(ALICE, Action::CancelSale { order: other.id, reason }).unwrap();
+    desk.act(ALICE, Action::CancelSale(action::CancelSale { order: other.id, reason })).unwrap();
     let told = desk.rows.events.iter().filter(|new| new.audience == Audience::Party(till.id.mailbox()));
     let told: Vec<_> = told
         .map(|new| match &new.event.kind {
@@ -135,8 +135,11 @@ fn tills_are_each_sellers_own_and_not_too_many() {
         open(&mut desk, ALICE, &format!("till-{number}"));
     }
     open(&mut desk, ALICE, "till-0");
-    assert_eq!(desk.act(ALICE, Action::OpenTill { till: name("one-more") }), Err(Refusal::TooManyTills));
-    let theirs = Action::RemoveTill { till: name("till-0") };
+    assert_eq!(
+        desk.act(ALICE, Action::OpenTill(action::OpenTill { till: name("one-more") })),
+        Err(Refusal::TooManyTills)
+    );
+    let theirs = Action::RemoveTill(action::RemoveTill { till: name("till-0") });
     assert_eq!(desk.act(CAROL, theirs.clone()), Err(Refusal::TillNotFound(name("till-0"))));
     assert_eq!(desk.act(ALICE, theirs), Ok(Outcome::TillRemoved));
     open(&mut desk, ALICE, "one-more");

@@ -249,7 +249,7 @@ async fn queries_of_any_length_and_kind_are_answered_or_refused() {
     let market = Market::of_names(&["Lamp", "x"]).await;
     let too_long = SearchQuery { text: "ä".repeat(SearchQuery::MAX_CHARS + 1), ..SearchQuery::default() };
     let refused = market.search.search(alice(), &too_long).await;
-    assert!(matches!(refused, Err(SearchError::TextTooLong)));
+    assert!(matches!(refused, Err(SearchError::TextTooLong { .. })));
     for text in
         ["ä".repeat(SearchQuery::MAX_CHARS), "strawberry".repeat(50), "(a:b) AND NOT *^~\"\\ [x TO".into()]
     {

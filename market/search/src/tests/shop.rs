@@ -9,10 +9,10 @@ use std::{
 use async_trait::async_trait;
 use souk_domain::{
     Category, Description, DisplayName, Item, ItemId, ItemName, Money, Order, OrderId, Party, PartyId,
-    RatingSummary, Recorded, RequestId, Ride, RideId, Till, Timestamp, Wish,
+    RatingSummary, Recorded, RequestId, Ride, RideId, SalesSummary, Till, TimeRange, Timestamp, Totals, Wish,
 };
 use souk_store::{
-    FeedEntry, FeedPosition, OrderQuery, Reads, SalesSummary, StoreError, TimeRange, Totals,
+    FeedEntry, FeedPosition, OrderQuery, Reads, StoreError,
     audit::{AuditRow, Head},
 };
 use uuid::Uuid;

@@ -13,24 +13,10 @@ use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use jsonwebtoken::{DecodingKey, EncodingKey};
 use rustls::pki_types::{PrivatePkcs8KeyDer, pem::PemObject as _};
 
+use crate::config::TokenKeyFiles;
+
 /// How much of the hash of a public key names the key.
 const KEY_ID_BYTES: usize = 12;
-
-/// Where the keys lie.
-#[derive(Clone, Debug)]
-pub struct TokenKeyFiles {
-    /// The key that signs.
-    pub current: PathBuf,
-    /// The one that signed before it, when there is such a file: its tokens are good to their end.
-    pub previous: PathBuf,
-}
-
-impl TokenKeyFiles {
-    /// The files, to be watched.
-    pub fn paths(&self) -> [PathBuf; 2] {
-        [self.current.clone(), self.previous.clone()]
-    }
-}
 
 /// The Ed25519 key that signs tokens, and those whose tokens are good.
 pub struct TokenKeys {

@@ -34,7 +34,7 @@ use souk_store::Standing;
 pub use callback::CallbackPolicy;
 pub use caller::{Caller, Operator, TokenInfo};
 pub use guard::{Admission, Guard};
-pub use keys::{TokenKeyError, TokenKeyFiles, TokenKeys};
+pub use keys::{TokenKeyError, TokenKeys};
 pub use suspended::Suspended;
 pub use token::{IssuedToken, TOKEN_LIFE, TokenError, TokenFault, Tokens, VerifiedToken};
 
@@ -103,7 +103,7 @@ impl Access {
 
     /// Shuts a party out, or lets it in again, and makes its tokens of an older epoch void, from the next
     /// call on.
-    pub fn take_note(&self, standing: &Standing) {
+    pub fn note_standing(&self, standing: &Standing) {
         let Standing { party, epoch, is_suspended } = *standing;
         if epoch > self.epochs.current(party) {
             self.epochs.raise(party, epoch);

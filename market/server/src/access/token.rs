@@ -157,14 +157,14 @@ impl Tokens {
         self.generation.load(Ordering::Acquire)
     }
 
-    /// Issues a token that is good together with this certificate only.
+    /// Issues a token that is good together with this certificate only, under an id that no other has.
     pub fn issue(
         &self,
         certificate: &PeerCertificate,
         party: PartyId,
         role: Role,
         epoch: i64,
-        now: Timestamp,
+        (now, id): (Timestamp, Uuid),
     ) -> Result<IssuedToken, TokenError> {
         let iat = now.0.div_euclid(MICROS_PER_SECOND);
         let exp = iat + TOKEN_LIFE.as_secs().cast_signed();
@@ -176,7 +176,7 @@ impl Tokens {
             iat,
             nbf: iat,
             exp,
-            jti: Uuid::new_v4(),
+            jti: id,
             epoch,
             cnf: Confirmation { thumbprint: URL_SAFE_NO_PAD.encode(certificate.thumbprint()) },
         };

@@ -3,15 +3,17 @@
 use std::time::Duration;
 
 use futures::{Stream, stream};
-use souk_domain::{Action, ImportRow, Imported, ItemId, Outcome, PartyId};
+use souk_domain::{ImportRow, Imported, ItemId, PartyId, action};
 use souk_proto::{
     Reason,
     v1::{self, import_items_request::Message},
 };
-use tokio::time::timeout;
 use tonic::{Code, Status, Streaming};
 
-use super::{Api, in_its_own_task, out_of_place, read, unexpected};
+use super::{
+    Api, read,
+    stream::{in_its_own_task, out_of_place, within},
+};
 use crate::{
     access::Caller,
     wire::{
@@ -23,7 +25,7 @@ use crate::{
 /// The most wrong rows that an answer tells of; all are counted.
 const MAX_ERRORS: usize = 1_000;
 /// The longest part of a wrong row's sku that is told, in characters.
-const TOLD_SKU_CHARS: usize = 64;
+const MAX_SHOWN_SKU_CHARS: usize = 64;
 /// How long a sender may leave the market waiting for the next row.
 const IDLE: Duration = Duration::from_secs(30);
 /// Items that are read from the store at a time.
@@ -57,7 +59,8 @@ impl Import {
         caller: Caller,
         mut rows: Streaming<v1::ImportItemsRequest>,
     ) -> Result<v1::ImportItemsResponse, Status> {
-        let Some(Message::Header(header)) = within(rows.message()).await?.and_then(|first| first.message)
+        let Some(Message::Header(header)) =
+            within(IDLE, "row", rows.message()).await?.and_then(|first| first.message)
         else {
             return Err(out_of_place("the first message of the stream must be its header"));
         };
@@ -77,7 +80,7 @@ impl Import {
 
     async fn take(&mut self, rows: &mut Streaming<v1::ImportItemsRequest>) -> Result<(), Status> {
         loop {
-            let message = match within(rows.message()).await {
+            let message = match within(IDLE, "row", rows.message()).await {
                 Ok(Some(message)) => message.message,
                 Ok(None) => return self.carry_out().await,
                 Err(status) => {
@@ -108,7 +111,7 @@ impl Import {
     fn fail(&mut self, line: i64, sku: &str, message: String) {
         self.done.failed_count += 1;
         if self.done.errors.len() < MAX_ERRORS {
-            let sku = sku.chars().take(TOLD_SKU_CHARS).collect();
+            let sku = sku.chars().take(MAX_SHOWN_SKU_CHARS).collect();
             self.done.errors.push(v1::RowError { line, sku, message });
         }
     }
@@ -119,26 +122,19 @@ impl Import {
             return Ok(());
         }
         let rows = std::mem::replace(&mut self.batch, Vec::with_capacity(ImportRow::MAX_AT_ONCE));
-        let (last, skus) = (rows.last().map_or(0, |row| row.line), told_skus(&rows));
-        let parsed = Parsed { validate_only: self.validate_only, ..self.api.parsed(Action::Import(rows)) };
-        match self.api.carry_out(&self.caller, parsed).await? {
-            Outcome::Imported(Imported { created, updated, unchanged, not_found }) => {
-                self.done.created_count += created;
-                self.done.updated_count += updated;
-                self.done.unchanged_count += unchanged;
-                for line in not_found {
-                    let sku = skus.iter().find(|(of, _)| *of == line).map_or("", |(_, sku)| sku);
-                    self.fail(
-                        line,
-                        sku,
-                        "item_id names no item of yours; check it, or leave it out".to_owned(),
-                    );
-                }
-                self.line = last;
-                Ok(())
-            }
-            other => Err(unexpected(&other)),
+        let (last, skus) = (rows.last().map_or(0, |row| row.line), skus_by_line(&rows));
+        let parsed = Parsed { validate_only: self.validate_only, ..self.api.parsed(action::Import(rows)) };
+        let Imported { created, updated, unchanged, not_found } =
+            self.api.carry_out(&self.caller, parsed).await?;
+        self.done.created_count += created;
+        self.done.updated_count += updated;
+        self.done.unchanged_count += unchanged;
+        for line in not_found {
+            let sku = skus.iter().find(|(of, _)| *of == line).map_or("", |(_, sku)| sku);
+            self.fail(line, sku, "item_id names no item of yours; check it, or leave it out".to_owned());
         }
+        self.line = last;
+        Ok(())
     }
 
     /// Says what is in. A status that waiting mends becomes one that also says where to go on.
@@ -160,13 +156,7 @@ impl Import {
     }
 }
 
-/// A sender that stops for ever does not keep the call open.
-async fn within<T>(message: impl Future<Output = Result<T, Status>>) -> Result<T, Status> {
-    let waited = timeout(IDLE, message).await;
-    waited.unwrap_or_else(|_| Err(Status::deadline_exceeded("no row came for 30 seconds")))
-}
-
-fn told_skus(rows: &[ImportRow]) -> Vec<(i64, String)> {
+fn skus_by_line(rows: &[ImportRow]) -> Vec<(i64, String)> {
     let by_number = rows.iter().filter(|row| row.item.is_some());
     by_number
         .map(|row| {

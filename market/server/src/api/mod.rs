@@ -13,6 +13,7 @@ mod ride;
 mod routes;
 mod seller;
 mod session;
+mod stream;
 mod sync;
 
 use std::sync::Arc;
@@ -26,18 +27,18 @@ pub use ride::RideApi;
 pub use routes::routes;
 pub use seller::SellerApi;
 pub use session::SessionApi;
-use souk_domain::{Action, Command, Fingerprint, Item, Order, Outcome, PartyId, RequestId, RequestKey};
+use souk_domain::{Act, Command, Fingerprint, PartyId, RequestId, RequestKey};
 use souk_proto::Reason;
 use souk_search::Search;
 use souk_store::{Mailboxes, Reads, StoreError, Tracks};
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
-use uuid::Builder;
 
 use crate::{
     access::{CallbackPolicy, Caller, Suspended, Tokens},
     clock::Clock,
     ledger::{Done, Ledger, LedgerError, OVERLOAD_RETRY_DELAY},
+    random::Random,
     relay::RelayHandle,
     rides::RideNews,
     wire::{self, command::Parsed},
@@ -65,6 +66,8 @@ pub struct Parts {
     pub suspended: Suspended,
     /// Tells the time.
     pub clock: Clock,
+    /// Makes ids.
+    pub random: Random,
     /// Ends the streams that would go on for ever: the market closes.
     pub closing: CancellationToken,
 }
@@ -83,7 +86,7 @@ impl Api {
     }
 
     /// Has a command of the caller's carried out.
-    async fn carry_out(&self, caller: &Caller, parsed: Parsed) -> Result<Outcome, Status> {
+    async fn carry_out<A: Act>(&self, caller: &Caller, parsed: Parsed<A>) -> Result<A::Outcome, Status> {
         let command = parsed.by(caller.party, caller.origin());
         let Done { outcome, feed_position, replayed } = self.submit(command).await?;
         let feed_position = match feed_position {
@@ -98,35 +101,18 @@ impl Api {
     }
 
     /// An action that needs no request id of the caller's: doing it again does no harm.
-    fn parsed(&self, action: Action) -> Parsed {
-        let millis = u64::try_from(self.parts.clock.now().0 / 1_000).unwrap_or(0);
-        let id = Builder::from_unix_timestamp_millis(millis, &rand::random()).into_uuid();
+    fn parsed<A>(&self, action: A) -> Parsed<A> {
+        let id = self.parts.random.uuid_v7(self.parts.clock.now());
         let request = RequestKey { id: RequestId(id), fingerprint: Fingerprint([0; 16]) };
         Parsed { request, validate_only: false, action }
     }
 
-    async fn submit(&self, command: Command) -> Result<Done, Status> {
+    async fn submit<A: Act>(&self, command: Command<A>) -> Result<Done<A::Outcome>, Status> {
         self.ledger.submit(command).await.map_err(|error| ledger_status(&error))
     }
 
-    /// As [`Self::carry_out`], for commands whose outcome is an item.
-    async fn carry_out_on_item(&self, caller: &Caller, parsed: Parsed) -> Result<Item, Status> {
-        match self.carry_out(caller, parsed).await? {
-            Outcome::Item(item) => Ok(item),
-            other => Err(unexpected(&other)),
-        }
-    }
-
-    /// As [`Self::carry_out`], for commands whose outcome is an order.
-    async fn carry_out_on_order(&self, caller: &Caller, parsed: Parsed) -> Result<Order, Status> {
-        match self.carry_out(caller, parsed).await? {
-            Outcome::Order(order) => Ok(order),
-            other => Err(unexpected(&other)),
-        }
-    }
-
     /// One step of a stream to a party, unless the market closes or the party was shut out meanwhile.
-    async fn while_welcome<T>(
+    async fn unless_shut_out<T>(
         &self,
         party: PartyId,
         step: impl Future<Output = Result<T, Status>>,
@@ -146,25 +132,8 @@ impl Api {
     }
 }
 
-/// Carries a call through whether or not its caller waits for the end.
-async fn in_its_own_task<T: Send + 'static>(
-    call: impl Future<Output = Result<T, Status>> + Send + 'static,
-) -> Result<T, Status> {
-    let ended = tokio::spawn(call).await;
-    ended.unwrap_or_else(|error| Err(wire::internal(&error.to_string())))
-}
-
 fn read<T>(result: Result<T, StoreError>) -> Result<T, Status> {
     result.map_err(|error| wire::store_error(&error))
-}
-
-/// A message of a stream that has no business where it came.
-fn out_of_place(problem: &str) -> Status {
-    wire::status(Reason::InvalidField, problem, [])
-}
-
-fn unexpected(outcome: &Outcome) -> Status {
-    wire::internal(&format!("a command came to an outcome of another kind: {outcome:?}"))
 }
 
 fn ledger_status(error: &LedgerError) -> Status {
@@ -186,18 +155,6 @@ fn ledger_status(error: &LedgerError) -> Status {
             [],
         ),
         LedgerError::Corrupt => wire::internal("a batch met something unreadable"),
+        LedgerError::Mismatched(_) => wire::internal(&error.to_string()),
     }
-}
-
-/// Cuts a list that was read with one row too many down to a page, and says where the next begins.
-fn cut<T, C>(rows: &mut Vec<T>, limit: usize, cursor: impl Fn(&T) -> C) -> Option<C> {
-    if rows.len() <= limit {
-        return None;
-    }
-    rows.truncate(limit);
-    rows.last().map(cursor)
-}
-
-fn party_bytes(party: &PartyId) -> &[u8] {
-    party.0.as_bytes()
 }

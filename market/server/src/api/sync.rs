@@ -14,7 +14,7 @@ use std::{
 };
 
 use futures::{FutureExt as _, Stream, StreamExt as _, stream};
-use souk_domain::{Action, Outcome, Till, TillLine};
+use souk_domain::{LineAnswer, Till, TillLine, action};
 use souk_proto::{
     Reason,
     v1::{self, sync_inventory_request::Message, sync_inventory_response::Message as Answer},
@@ -27,14 +27,15 @@ use tonic::{Code, Status, Streaming};
 
 use super::{
     Api,
-    event::{sequence, subscribe_end},
-    out_of_place, read, unexpected,
+    event::subscribe_end,
+    read,
+    stream::{out_of_place, within},
 };
 use crate::{
     access::Caller,
     ledger::OVERLOAD_RETRY_DELAY,
     relay::{SubscribeEnd, SubscribeItem},
-    wire::{self, command},
+    wire::{self, command, query},
 };
 
 /// How long the first message may take.
@@ -64,17 +65,12 @@ pub(super) async fn open(
     caller: Caller,
     mut messages: Streaming<v1::SyncInventoryRequest>,
 ) -> Result<impl Stream<Item = Sent> + Send + use<>, Status> {
-    let first = timeout(HELLO, messages.message()).await;
-    let first = first.unwrap_or_else(|_| Err(Status::deadline_exceeded("no hello came for 30 seconds")))?;
+    let first = within(HELLO, "hello", messages.message()).await?;
     let Some(Message::Hello(hello)) = first.and_then(|first| first.message) else {
         return Err(out_of_place("the first message of the stream must be its hello"));
     };
     let (name, cursor) = command::sync_hello(&hello)?;
-    let opened = api.parsed(Action::OpenTill { till: name });
-    let till = match api.carry_out(&caller, opened).await? {
-        Outcome::Till(till) => till,
-        other => return Err(unexpected(&other)),
-    };
+    let till = api.carry_out(&caller, api.parsed(action::OpenTill { till: name })).await?;
     let events = api.parts.relay.subscribe_till(till.id, caller.party, cursor).await;
     let events = events.map_err(|end| subscribe_end(&end))?;
     let (answers, waiting) = mpsc::channel(ANSWERS);
@@ -107,7 +103,7 @@ impl Sync {
                     Some(chunk) => self.take(chunk).await?,
                     None => return self.closed(events).await,
                 },
-                item = events.next() => self.tell(item).await?,
+                item = events.next() => self.pass_on(item).await?,
                 () = self.answers.closed() => return Err(None),
                 () = closing.cancelled() => {
                     let told = "the market is shutting down; begin again in a moment";
@@ -149,11 +145,7 @@ impl Sync {
         if lines.is_empty() {
             return Ok(());
         }
-        let answers = match self.submit(&lines).await {
-            Ok(Outcome::Synced(answers)) => answers,
-            Ok(other) => return Err(Some(unexpected(&other))),
-            Err(status) => return Err(self.kept(&status)),
-        };
+        let answers = self.submit(&lines).await.map_err(|status| self.kept(&status))?;
         for (answer, line) in answers.iter().zip(&lines) {
             let told = wire::sync_acknowledgement(answer, line);
             if answer.outcome.is_taken() {
@@ -165,10 +157,10 @@ impl Sync {
     }
 
     /// A ledger that is full has room again in a moment, and until then nothing more is read from the till.
-    async fn submit(&self, lines: &[TillLine]) -> Result<Outcome, Status> {
+    async fn submit(&self, lines: &[TillLine]) -> Result<Vec<LineAnswer>, Status> {
         let mut attempts = 1;
         loop {
-            let action = Action::Sync { till: self.till.name.clone(), lines: lines.to_vec() };
+            let action = action::Sync { till: self.till.name.clone(), lines: lines.to_vec() };
             match self.api.carry_out(&self.caller, self.api.parsed(action)).await {
                 Err(status) if Reason::of(&status) == Some(Reason::Overloaded) && attempts < MAX_ATTEMPTS => {
                     attempts += 1;
@@ -180,12 +172,12 @@ impl Sync {
     }
 
     async fn acknowledge(&self, taken_in: i64) -> Result<(), End> {
-        let through = sequence("taken_in.sequence", taken_in).map_err(|status| self.kept(&status))?;
+        let through = query::sequence("taken_in.sequence", taken_in).map_err(|status| self.kept(&status))?;
         let acknowledged = self.api.parts.mailboxes.acknowledge(self.till.id.mailbox(), through).await;
         read(acknowledged).map(|_| ()).map_err(|status| self.kept(&status))
     }
 
-    async fn tell(&self, item: Option<Result<SubscribeItem, SubscribeEnd>>) -> Result<(), End> {
+    async fn pass_on(&self, item: Option<Result<SubscribeItem, SubscribeEnd>>) -> Result<(), End> {
         let answer = match item {
             Some(Ok(SubscribeItem::Delivery(delivery))) => {
                 Answer::Event(wire::event(self.caller.party, &delivery))
@@ -193,14 +185,14 @@ impl Sync {
             Some(Ok(SubscribeItem::CaughtUp(sequence))) => {
                 Answer::CaughtUp(v1::SyncCaughtUp { sequence: sequence.0 })
             }
-            Some(Err(end)) => return Err(self.kept(&subscribe_end(&self.told_apart(end).await))),
+            Some(Err(end)) => return Err(self.kept(&subscribe_end(&self.or_removed(end).await))),
             None => return Err(self.kept(&too_slow())),
         };
         self.send(answer).await
     }
 
     /// The claim of a removed till is void at every market, as if another stream had taken over.
-    async fn told_apart(&self, end: SubscribeEnd) -> SubscribeEnd {
+    async fn or_removed(&self, end: SubscribeEnd) -> SubscribeEnd {
         let is_gone = matches!(end, SubscribeEnd::Replaced) && self.is_gone().await;
         if is_gone { SubscribeEnd::Removed } else { end }
     }
@@ -219,7 +211,7 @@ impl Sync {
         while let Some(Some(item)) = events.next().now_or_never() {
             match item {
                 Ok(_) | Err(SubscribeEnd::TooSlow) => {}
-                Err(end) => return Err(self.kept(&subscribe_end(&self.told_apart(end).await))),
+                Err(end) => return Err(self.kept(&subscribe_end(&self.or_removed(end).await))),
             }
         }
         self.unless_gone().await
@@ -244,7 +236,7 @@ impl Sync {
         if last == 0 {
             return Some(status.clone());
         }
-        Some(wire::retold(status, &format!("{}; the lines up to {last} are in", status.message())))
+        Some(wire::with_message(status, &format!("{}; the lines up to {last} are in", status.message())))
     }
 }
 

@@ -1,14 +1,14 @@
 //! Puts the market together: [`App::build`] opens everything, [`App::run`] serves until told to stop.
 
-mod figures;
+mod metrics;
 mod replicas;
 mod rotate;
 mod serve;
 
-use std::{io, net::SocketAddr, sync::Arc};
+use std::{io, net::SocketAddr, path::Path, sync::Arc};
 
-use replicas::{EventReceiver, Notes, Sight};
-use rotate::{Changes, Rotator};
+use replicas::{ReplicaListener, StandingNotes, StoreFreshness};
+use rotate::{Changes, CredentialUsers, Rotator};
 pub use serve::ServeError;
 use souk_domain::PartyId;
 use souk_search::{IndexHome, Search, SearchError};
@@ -26,13 +26,14 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    access::{Access, AccessParts, CallbackPolicy, Suspended, TokenKeyFiles, TokenKeys, Tokens},
+    access::{Access, AccessParts, CallbackPolicy, Suspended, TokenKeys, Tokens},
     api::Parts,
     audit::Refusals,
     clock::Clock,
-    config::{Config, StoreConfig},
+    config::{Config, StoreConfig, TokenKeyFiles},
     ledger::{Lanes, OnCommit},
     observe::{CallTimes, SpanCounts},
+    random::Random,
     relay::{Dialer, Relay, RelayHandle, RelayParts},
     rides::RideNews,
 };
@@ -55,7 +56,7 @@ pub struct App {
     times: Arc<CallTimes>,
     spans: Option<Arc<SpanCounts>>,
     /// Of a store that others write to as well; nobody looks whether one of this market's own is there.
-    sight: Option<Sight>,
+    freshness: Option<StoreFreshness>,
 }
 
 /// Why the market could not be opened.
@@ -93,25 +94,32 @@ impl OpenError {
 
 impl App {
     /// Opens everything and listens where `listener` does.
-    pub async fn build(config: Config, listener: TcpListener, clock: Clock) -> Result<Self, OpenError> {
-        let papers = Papers::open(&config)?;
-        let (acceptor, tokens) = (papers.acceptor.clone(), Arc::clone(&papers.tokens));
-        let Store { lanes, reads, mailboxes, tracks, replicas } = open_store(&config.store).await?;
-        let home = config.store.index_directory().map_or(IndexHome::Memory, IndexHome::Directory);
+    pub async fn build(
+        config: Config,
+        listener: TcpListener,
+        (clock, random): (Clock, Random),
+    ) -> Result<Self, OpenError> {
+        let credentials = MarketCredentials::open(&config, clock)?;
+        let (acceptor, tokens) = (credentials.acceptor.clone(), Arc::clone(&credentials.tokens));
+        let Store { lanes, reads, mailboxes, tracks, replicas } = open_store(&config.store, random).await?;
+        let index = config.store.index_directory().map(Path::to_owned);
+        let home = index.map_or(IndexHome::Memory, IndexHome::Directory);
         let search = Search::open(home, Arc::clone(&reads)).await?;
         let suspended = Suspended::new(suspended_parties(&*reads).await?);
+        let trust_domain = config.tls.trust_domain.clone();
         let callbacks = CallbackPolicy::new(&config.callbacks, listener.local_addr()?);
         let relay = Relay::start(RelayParts {
             mailboxes: Arc::clone(&mailboxes),
             tracks: Arc::clone(&tracks),
-            dialer: Dialer::new(papers.outgoing.clone(), config.tls.trust_domain(), callbacks.clone()),
+            dialer: Dialer::new(credentials.outgoing.clone(), trust_domain, callbacks.clone()),
             suspended: suspended.clone(),
             clock,
+            random,
         });
         let refusals = Refusals::default();
         let access = AccessParts {
             tokens: Arc::clone(&tokens),
-            revoked: papers.rotation.current().revoked_serials(),
+            revoked: credentials.rotation.current().revoked_serials(),
             epochs: reads.raised_epochs().await?,
             suspended: suspended.clone(),
             rates: config.limits,
@@ -119,11 +127,11 @@ impl App {
             clock,
         };
         let access = Arc::new(Access::open(access));
-        let notes = Notes::default();
-        let lanes = Lanes::start(lanes, clock, || {
+        let notes = StandingNotes::default();
+        let lanes = Lanes::start(lanes, clock, random, || {
             on_commit(relay.handle(), search.clone(), Arc::clone(&access), notes.clone())
         })?;
-        let rotator = papers.into_rotator(Arc::clone(&access), relay.handle(), refusals.clone());
+        let rotator = credentials.into_rotator(Arc::clone(&access), relay.handle(), refusals.clone(), clock);
         let parts = Arc::new(Parts {
             reads,
             mailboxes,
@@ -135,12 +143,12 @@ impl App {
             callbacks,
             suspended,
             clock,
+            random,
             closing: CancellationToken::new(),
         });
-        let sight = replicas.map(|replicas| {
-            let (ears, sight) = (EventReceiver::of(&parts, Arc::clone(&access), notes), Sight::new());
-            tokio::spawn(replicas::follow(replicas, ears, sight.clone(), parts.closing.clone()));
-            sight
+        let freshness = replicas.map(|replicas| {
+            let listener = ReplicaListener::of(&parts, Arc::clone(&access), notes);
+            replicas::start(replicas, listener, parts.closing.clone())
         });
         let admin = listen(config.server.admin_listen).await?;
         Ok(Self {
@@ -156,13 +164,13 @@ impl App {
             admin,
             times: Arc::default(),
             spans: None,
-            sight,
+            freshness,
         })
     }
 
-    /// Has the figures tell what has become of the spans of calls.
+    /// Adds counts of the spans of calls to the metrics.
     #[must_use]
-    pub fn telling_of(self, spans: Option<Arc<SpanCounts>>) -> Self {
+    pub fn with_span_counts(self, spans: Option<Arc<SpanCounts>>) -> Self {
         Self { spans, ..self }
     }
 
@@ -178,7 +186,7 @@ impl App {
 }
 
 /// What the market shows, and what it accepts.
-struct Papers {
+struct MarketCredentials {
     changes: Changes,
     rotation: Rotation,
     token_keys: TokenKeyFiles,
@@ -187,43 +195,39 @@ struct Papers {
     outgoing: ClientTls,
 }
 
-impl Papers {
-    fn open(config: &Config) -> Result<Self, OpenError> {
-        let trust_domain = config.tls.trust_domain();
+impl MarketCredentials {
+    fn open(config: &Config, clock: Clock) -> Result<Self, OpenError> {
+        let trust_domain = config.tls.trust_domain.clone();
         let (files, stale_lists) = (config.tls.files(), config.tls.stale_lists());
         let token_keys = config.tls.token_key_files();
         let changes = Changes::watch(files.paths().into_iter().chain(token_keys.paths()))?;
-        let rotation = Rotation::begin(files, trust_domain.clone(), stale_lists, souk_certs::clock::now())?;
-        let credentials = Arc::clone(rotation.current());
-        if credentials.identity().identity() != souk_certs::identity::Identity::Market {
+        let rotation = Rotation::begin(files, trust_domain.clone(), stale_lists, clock.now().into())?;
+        let loaded = Arc::clone(rotation.current());
+        if loaded.identity().identity() != souk_certs::identity::Identity::Market {
             return Err(OpenError::NotAMarket(config.tls.cert.display().to_string()));
         }
         let acceptor = Acceptor::new(
-            server_config(&credentials, ClientPolicy::AnyParty)?,
+            server_config(&loaded, ClientPolicy::AnyParty)?,
             trust_domain.clone(),
             ClientPolicy::AnyParty,
             config.limits.acceptor(),
         );
         let tokens = Arc::new(Tokens::new(TokenKeys::load(&token_keys)?, &trust_domain));
-        let outgoing = ClientTls::new(&credentials)?;
+        let outgoing = ClientTls::new(&loaded)?;
         Ok(Self { changes, rotation, token_keys, acceptor, tokens, outgoing })
     }
 
-    fn into_rotator(self, access: Arc<Access>, relay: RelayHandle, refusals: Refusals) -> Rotator {
+    fn into_rotator(
+        self,
+        access: Arc<Access>,
+        relay: RelayHandle,
+        refusals: Refusals,
+        clock: Clock,
+    ) -> Rotator {
         let Self { changes, rotation, token_keys, acceptor, tokens, outgoing } = self;
         let present = Arc::new(ArcSwap::from(Arc::clone(rotation.current())));
-        Rotator {
-            changes,
-            rotation,
-            token_keys,
-            acceptor,
-            outgoing,
-            access,
-            tokens,
-            relay,
-            refusals,
-            present,
-        }
+        let users = CredentialUsers { acceptor, outgoing, access, tokens, relay, present };
+        Rotator { changes, rotation, token_keys, users, refusals, clock }
     }
 }
 
@@ -234,11 +238,13 @@ async fn listen(address: Option<SocketAddr>) -> io::Result<Option<TcpListener>> 
     }
 }
 
-async fn open_store(config: &StoreConfig) -> Result<Store, StoreError> {
-    match config.postgres() {
-        Some((address, options)) => souk_store::postgres::open(address, &options).await,
-        None if config.is_memory() => Ok(souk_store::memory::open()),
-        None => souk_store::sqlite::open(&config.path),
+async fn open_store(config: &StoreConfig, random: Random) -> Result<Store, StoreError> {
+    match config {
+        StoreConfig::Memory { .. } => Ok(souk_store::memory::open()),
+        StoreConfig::Sqlite { path, .. } => souk_store::sqlite::open(path),
+        StoreConfig::Postgres { address, options, .. } => {
+            souk_store::postgres::open(address, options, random.uuid_v4()).await
+        }
     }
 }
 
@@ -257,7 +263,7 @@ async fn suspended_parties(reads: &dyn Reads) -> Result<Vec<PartyId>, StoreError
 
 /// Tells the deliveries, the search and the guard of a commit. In the order of the commits, whatever has
 /// become of those who asked for them.
-fn on_commit(relay: RelayHandle, search: Search, access: Arc<Access>, notes: Notes) -> OnCommit {
+fn on_commit(relay: RelayHandle, search: Search, access: Arc<Access>, notes: StandingNotes) -> OnCommit {
     Box::new(move |receipt: &Receipt| {
         notes.take(&access, &receipt.standings);
         for standing in &receipt.standings {

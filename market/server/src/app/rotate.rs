@@ -4,14 +4,15 @@
 use std::{io, path::PathBuf, sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
+use rustls::{ClientConfig, ServerConfig};
 use souk_certs::{
     acceptor::{Acceptor, PeerInfo},
-    client::ClientTls,
-    clock,
+    client::{ClientTls, client_config},
     credentials::Credentials,
-    rotation::{FileWatch, Rotation, RotationError},
+    rotation::{self, FileWatch, Rotation, RotationError},
     server::{ClientPolicy, server_config},
 };
+use souk_domain::Timestamp;
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
     sync::mpsc,
@@ -20,8 +21,10 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    access::{Access, TokenKeyError, TokenKeyFiles, TokenKeys, Tokens},
+    access::{Access, TokenKeyError, TokenKeys, Tokens},
     audit::{self, Refusals},
+    clock::Clock,
+    config::TokenKeyFiles,
     observe::manager,
     relay::RelayHandle,
 };
@@ -32,19 +35,34 @@ const SWEEP: Duration = Duration::from_secs(1);
 /// How often they are verified as a whole.
 const REVIEW: Duration = Duration::from_secs(60);
 
-/// What the market's files are used for.
+/// Follows the market's files.
 pub(super) struct Rotator {
     pub(super) changes: Changes,
     pub(super) rotation: Rotation,
     pub(super) token_keys: TokenKeyFiles,
+    pub(super) users: CredentialUsers,
+    pub(super) refusals: Refusals,
+    pub(super) clock: Clock,
+}
+
+/// What works with the credentials and token keys that are in use.
+pub(super) struct CredentialUsers {
     pub(super) acceptor: Acceptor,
     pub(super) outgoing: ClientTls,
     pub(super) access: Arc<Access>,
     pub(super) tokens: Arc<Tokens>,
     pub(super) relay: RelayHandle,
-    pub(super) refusals: Refusals,
-    /// Those in use, for whoever wants to know.
+    /// Those in use, for the metrics.
     pub(super) present: Arc<ArcSwap<Credentials>>,
+}
+
+/// Changed files, loaded and checked: everything that can fail has succeeded, and nothing has changed yet.
+#[must_use = "nothing has changed until it is committed"]
+struct Prepared<'a> {
+    credentials: rotation::Prepared<'a>,
+    incoming: Arc<ServerConfig>,
+    outgoing: Arc<ClientConfig>,
+    token_keys: TokenKeys,
 }
 
 /// Why changed files were not taken over.
@@ -95,11 +113,11 @@ impl Rotator {
         }
     }
 
-    /// All or nothing: everything is loaded and checked before anything is replaced.
     async fn take_over(&mut self) {
         manager::reloading();
-        match self.replace() {
-            Ok(()) => {
+        match Prepared::load(&mut self.rotation, &self.token_keys, self.clock.now()) {
+            Ok(prepared) => {
+                prepared.commit(&self.users);
                 let until = self.rotation.current().identity().not_after();
                 tracing::info!(%until, "certificates, revocation lists and token keys were taken over");
                 self.sweep();
@@ -112,26 +130,11 @@ impl Rotator {
         manager::reloaded();
     }
 
-    fn replace(&mut self) -> Result<(), Refused> {
-        let keys = TokenKeys::load(&self.token_keys)?;
-        let next = Arc::clone(self.rotation.reload(clock::now())?);
-        // The last two steps that can fail; both were tried by loading.
-        let incoming = server_config(&next, ClientPolicy::AnyParty)?;
-        self.outgoing.swap(&next)?;
-        self.access.revoke(next.revoked_serials());
-        self.acceptor.swap(incoming);
-        self.present.store(next);
-        if self.tokens.replace_keys(keys) {
-            self.access.forget_tokens();
-        }
-        self.relay.hang_up();
-        Ok(())
-    }
-
     /// By serial number and time, which is quick.
     fn sweep(&self) {
-        let (now, revoked) = (clock::now(), self.rotation.current().revoked_serials());
+        let (now, revoked) = (self.clock.now().into(), self.rotation.current().revoked_serials());
         let cut = self
+            .users
             .acceptor
             .cut(|peer, _| !peer.certificate.is_valid_at(now) || revoked.contains(peer.certificate.serial()));
         self.report(&cut, "its certificate has ended or was revoked");
@@ -139,8 +142,9 @@ impl Rotator {
 
     /// By the whole verification, for roots that were taken away and lists that have gone out of date.
     async fn review(&self, why: &str) {
-        let (credentials, acceptor) = (Arc::clone(self.rotation.current()), self.acceptor.clone());
-        let review = move || acceptor.cut(|_, leaf| !credentials.accept(leaf, clock::now()));
+        let (credentials, acceptor) = (Arc::clone(self.rotation.current()), self.users.acceptor.clone());
+        let clock = self.clock;
+        let review = move || acceptor.cut(|_, leaf| !credentials.accept(leaf, clock.now().into()));
         match tokio::task::spawn_blocking(review).await {
             Ok(cut) => self.report(&cut, why),
             Err(error) => tracing::error!(%error, "open connections were not reviewed"),
@@ -154,5 +158,29 @@ impl Rotator {
             let who = audit::name(peer.certificate.identity());
             self.refusals.add(Some(who), Some(address.ip()), &format!("connection cut: {why}"));
         }
+    }
+}
+
+impl<'a> Prepared<'a> {
+    /// Loads and checks everything.
+    fn load(rotation: &'a mut Rotation, token_keys: &TokenKeyFiles, now: Timestamp) -> Result<Self, Refused> {
+        let token_keys = TokenKeys::load(token_keys)?;
+        let credentials = rotation.prepare(now.into())?;
+        let incoming = server_config(credentials.credentials(), ClientPolicy::AnyParty)?;
+        let outgoing = client_config(credentials.credentials())?;
+        Ok(Self { credentials, incoming, outgoing, token_keys })
+    }
+
+    /// Puts everything into use. Nothing here can fail.
+    fn commit(self, users: &CredentialUsers) {
+        let next = Arc::clone(self.credentials.commit());
+        users.outgoing.swap(self.outgoing);
+        users.access.revoke(next.revoked_serials());
+        users.acceptor.swap(self.incoming);
+        users.present.store(next);
+        if users.tokens.replace_keys(self.token_keys) {
+            users.access.forget_tokens();
+        }
+        users.relay.hang_up();
     }
 }

@@ -11,7 +11,7 @@ use crate::{
     access::Access,
     api::{self, Api, Parts},
     audit,
-    ledger::{Desk, Lanes},
+    ledger::{AnswerQueue, Lanes},
     observe::{self, manager, port::Health},
     transport::{Server, ServerOptions},
 };
@@ -43,55 +43,44 @@ impl App {
         F: Fn(Arc<Access>, Api) -> R + Send + Sync + 'static,
         R: Future<Output = Result<Routes, tonic_reflection::server::Error>>,
     {
-        let (figures, health) = (self.figures(), self.health());
-        let Self {
-            config,
-            listener,
-            acceptor,
-            access,
-            rotator,
-            parts,
-            lanes,
-            relay,
-            refusals,
-            admin,
-            times,
-            ..
-        } = self;
+        let (metrics, health) = (self.metrics(), self.health());
+        let (parts, config) = (self.parts, self.config);
         report_head(&parts, "the audit log goes on from").await;
         let options = ServerOptions {
-            acceptor,
+            acceptor: self.acceptor,
             threads: config.server.thread_count(),
             drain: config.server.drain(),
             handshakes_of_address: config.limits.handshakes_of_address,
             calls: config.limits.calls_under_way,
             calls_of_party: config.limits.calls_of_party,
             log_format: config.log.format,
-            times,
-            refusals: refusals.clone(),
+            times: self.times,
+            refusals: self.refusals.clone(),
+            random: parts.random,
         };
         let server = {
-            let (parts, ledgers) = (Arc::clone(&parts), lanes.ledgers());
+            let (parts, access, ledgers) = (Arc::clone(&parts), self.access, self.lanes.ledgers());
             Server::start(&options, move || {
-                let api = Api::new(Arc::clone(&parts), ledgers.open(&Desk::open()));
+                let api = Api::new(Arc::clone(&parts), ledgers.open(&AnswerQueue::open()));
                 routes(Arc::clone(&access), api)
             })?
         };
         let health = Arc::new(health(server.pulses()));
         let watching = feed_watchdog(&health);
-        if let Some(admin) = admin {
-            tokio::spawn(observe::port::serve(admin, figures, health, shutdown.clone()));
+        if let Some(admin) = self.admin {
+            tokio::spawn(observe::port::serve(admin, metrics, health, shutdown.clone()));
         }
         let served = CancellationToken::new();
-        let noting = tokio::spawn(audit::keep(refusals, lanes.ledgers(), parts.clock, served.clone()));
-        let rotating = tokio::spawn(rotator.run(shutdown.clone()));
-        manager::opened(listener.local_addr().ok());
+        let noting =
+            tokio::spawn(audit::keep(self.refusals, self.lanes.ledgers(), parts.clock, served.clone()));
+        let rotating = tokio::spawn(self.rotator.run(shutdown.clone()));
+        manager::opened(self.listener.local_addr().ok());
         let outcome = tokio::select! {
-            () = server.deal(&listener) => Ok(()),
+            () = server.deal(&self.listener) => Ok(()),
             () = shutdown.cancelled() => Ok(()),
-            () = lane_failure(&lanes) => Err(ServeError::LedgerFailed),
+            () = lane_failure(&self.lanes) => Err(ServeError::LedgerFailed),
         };
-        drop(listener);
+        drop(self.listener);
         // A sweep in the middle of the drain is of no use to anybody.
         rotating.abort();
         tracing::info!("shutting down");
@@ -100,11 +89,11 @@ impl App {
         parts.closing.cancel();
         // The relay ends the streams, which would outlast every other call.
         let closing = tokio::task::spawn_blocking(move || server.stop());
-        let (closed, ()) = tokio::join!(closing, relay.shut_down(config.server.drain()));
+        let (closed, ()) = tokio::join!(closing, self.relay.shut_down(config.server.drain()));
         // Nobody is refused any more: what was refused during the drain is written too.
         served.cancel();
         let noted = noting.await;
-        let ended = tokio::task::spawn_blocking(move || lanes.join()).await;
+        let ended = tokio::task::spawn_blocking(move || self.lanes.join()).await;
         for error in [closed.err(), noted.err(), ended.err()].into_iter().flatten() {
             tracing::error!(%error, "the market did not end cleanly");
         }

@@ -17,14 +17,14 @@ use souk_certs::{
     credentials::{CredentialFiles, StaleLists},
     identity::TrustDomain,
 };
-use souk_store::postgres::PostgresOptions;
 use toml::{Table, Value};
 
+mod store;
 mod traces;
 
+use store::StoreSettings;
+pub use store::{StoreConfig, StoreFlags};
 pub use traces::TraceConfig;
-
-use crate::access::TokenKeyFiles;
 
 /// The longest drain that may be set.
 const MAX_DRAIN_SECONDS: u64 = 60;
@@ -32,8 +32,7 @@ const MAX_DRAIN_SECONDS: u64 = 60;
 const MAX_THREADS: usize = 256;
 
 /// All settings.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Clone, Debug)]
 pub struct Config {
     /// The server itself.
     pub server: ServerConfig,
@@ -49,6 +48,19 @@ pub struct Config {
     pub log: LogConfig,
     /// Where the spans of calls go.
     pub traces: TraceConfig,
+}
+
+/// All settings as they are written.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Settings {
+    server: ServerConfig,
+    tls: TlsConfig,
+    store: StoreSettings,
+    callbacks: CallbackConfig,
+    limits: LimitConfig,
+    log: LogConfig,
+    traces: TraceConfig,
 }
 
 /// The server itself.
@@ -80,21 +92,8 @@ pub struct TlsConfig {
     pub token_key: Option<PathBuf>,
     /// Whether a revocation list past its `nextUpdate` shuts everybody out.
     pub strict_crl: bool,
-    trust_domain: String,
-}
-
-/// Where everything is kept.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct StoreConfig {
-    /// A SQLite file, `memory`, or the address of a PostgreSQL database.
-    pub path: PathBuf,
-    /// The search index, unless beside the SQLite file.
-    pub index: Option<PathBuf>,
-    /// The database's password, unless in `PGPASSWORD`.
-    pub password_file: Option<PathBuf>,
-    /// The authority of the database's certificate, unless the address names it.
-    pub ca: Option<PathBuf>,
+    /// The part of every SPIFFE ID between `spiffe://` and the role.
+    pub trust_domain: TrustDomain,
 }
 
 /// Whom the market calls back.
@@ -181,13 +180,27 @@ impl Config {
 
     /// The defaults, with a file of the operator's laid over them.
     pub fn load(file: Option<&Path>) -> Result<Self, ConfigError> {
+        Self::load_under(file, StoreFlags::default())
+    }
+
+    /// As [`Config::load`], with flags laid over where the store is.
+    pub fn load_under(file: Option<&Path>, store: StoreFlags) -> Result<Self, ConfigError> {
         let mut table: Table = Self::DEFAULTS.parse()?;
         if let Some(path) = file {
             let text = fs::read_to_string(path)
                 .map_err(|source| ConfigError::Unreadable { path: path.to_owned(), source })?;
             lay_over(&mut table, text.parse()?);
         }
-        let config: Self = Value::Table(table).try_into()?;
+        let settings: Settings = Value::Table(table).try_into()?;
+        let config = Self {
+            server: settings.server,
+            tls: settings.tls,
+            store: settings.store.under(store),
+            callbacks: settings.callbacks,
+            limits: settings.limits,
+            log: settings.log,
+            traces: settings.traces,
+        };
         config.check()?;
         Ok(config)
     }
@@ -219,9 +232,6 @@ impl Config {
             if value == 0 {
                 return wrong(key, "give 1 or more".into());
             }
-        }
-        if let Err(error) = self.tls.trust_domain.parse::<TrustDomain>() {
-            return wrong("tls.trust_domain", error.to_string());
         }
         self.traces.check()
     }
@@ -289,10 +299,21 @@ impl TlsConfig {
     pub fn stale_lists(&self) -> StaleLists {
         if self.strict_crl { StaleLists::Refuse } else { StaleLists::Warn }
     }
+}
 
-    /// The trust domain; checked when the settings were loaded.
-    pub fn trust_domain(&self) -> TrustDomain {
-        self.trust_domain.parse().unwrap_or_default()
+/// Where the keys for signing tokens lie.
+#[derive(Clone, Debug)]
+pub struct TokenKeyFiles {
+    /// The key that signs.
+    pub current: PathBuf,
+    /// The one that signed before it, when there is such a file: its tokens are good to their end.
+    pub previous: PathBuf,
+}
+
+impl TokenKeyFiles {
+    /// The files, to be watched.
+    pub fn paths(&self) -> [PathBuf; 2] {
+        [self.current.clone(), self.previous.clone()]
     }
 }
 
@@ -304,29 +325,6 @@ impl LimitConfig {
             connections: self.connections,
             connections_of_party: self.connections_of_party,
             ..AcceptorLimits::default()
-        }
-    }
-}
-
-impl StoreConfig {
-    /// Whether everything is forgotten at the end.
-    pub fn is_memory(&self) -> bool {
-        self.path.as_os_str() == "memory"
-    }
-
-    /// The address of a PostgreSQL database, if it is one.
-    pub fn postgres(&self) -> Option<(&str, PostgresOptions)> {
-        let options = PostgresOptions { password_file: self.password_file.clone(), ca: self.ca.clone() };
-        let address = self.path.to_str().filter(|_| souk_store::postgres::is_address(&self.path));
-        address.map(|address| (address, options))
-    }
-
-    /// Where the search index is kept; `None`: in memory.
-    pub fn index_directory(&self) -> Option<PathBuf> {
-        match &self.index {
-            Some(index) => Some(index.clone()),
-            None if self.is_memory() || self.postgres().is_some() => None,
-            None => Some(self.path.with_extension("index")),
         }
     }
 }
@@ -350,7 +348,7 @@ mod tests {
     fn the_documented_defaults_load() {
         let config = Config::load(None).unwrap();
         assert!(config.warnings().is_empty());
-        assert_eq!(config.store.index_directory(), Some(PathBuf::from("souk.index")));
+        assert_eq!(config.store.index_directory(), Some(Path::new("souk.index")));
     }
 
     #[test]
@@ -363,5 +361,14 @@ mod tests {
             fs::write(&file, text).unwrap();
             assert!(Config::load(Some(&file)).is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn a_wrong_trust_domain_is_named_by_its_key() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("market.toml");
+        fs::write(&file, "[tls]\ntrust_domain = \"Souk\"").unwrap();
+        let error = Config::load(Some(&file)).unwrap_err().to_string();
+        assert!(error.contains("tls.trust_domain") && error.contains("lower-case DNS name"), "{error}");
     }
 }

@@ -1,17 +1,15 @@
 //! One lane: carries out what is queued, batch after batch.
 
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
+use souk_certs::random::uuid_v7;
 use souk_domain::{
     AuditEntry, Command, Context, EventId, Keys, Outcome, Refusal, Timestamp, WorkingSet, decide,
 };
 use souk_store::{FeedPosition, Lane, Receipt, SaveError, StoreError};
 use tokio::sync::{mpsc, oneshot};
-use uuid::Builder;
 
-use super::{Answer, Done, Job, LANE_BATCH, LedgerError, OnCommit, desk::Answers};
-use crate::clock::Clock;
-
-const MICROS_PER_MILLISECOND: i64 = 1_000;
+use super::{Answer, Done, Job, LANE_BATCH, LedgerError, OnCommit, answers::Answers};
+use crate::{clock::Clock, random::Random};
 
 pub(super) struct Runner {
     lane: Box<dyn Lane>,
@@ -43,8 +41,9 @@ enum BatchFailure {
 }
 
 impl Runner {
-    pub(super) fn new(lane: Box<dyn Lane>, clock: Clock, on_commit: OnCommit) -> Self {
-        Self { lane, clock, on_commit, random: StdRng::from_rng(&mut rand::rng()), notes: Vec::new() }
+    pub(super) fn new(lane: Box<dyn Lane>, clock: Clock, random: Random, on_commit: OnCommit) -> Self {
+        let random = StdRng::from_seed(random.seed());
+        Self { lane, clock, on_commit, random, notes: Vec::new() }
     }
 
     /// Works until all ledgers are gone and the queue is empty.
@@ -62,9 +61,9 @@ impl Runner {
             let mut callers = Vec::with_capacity(batch.len());
             for job in batch.drain(..) {
                 match job {
-                    Job::Command { command, answer, desk } => {
+                    Job::Command { command, caller, answers } => {
                         commands.push(command);
-                        callers.push(Some((answer, desk)));
+                        callers.push(Some((caller, answers)));
                     }
                     Job::Notes(entries) => self.keep(entries),
                 }
@@ -217,8 +216,7 @@ fn failed_all(commands: &[&Command], failure: BatchFailure) -> Vec<Answer> {
 
 /// A version 7 UUID (RFC 9562): ids of one time lie together in an index.
 fn event_id(now: Timestamp, random: &mut StdRng) -> EventId {
-    let millis = u64::try_from(now.0 / MICROS_PER_MILLISECOND).unwrap_or(0);
-    EventId(Builder::from_unix_timestamp_millis(millis, &random.random()).into_uuid())
+    EventId(uuid_v7(now.into(), random.random()))
 }
 
 fn answer(
@@ -260,16 +258,16 @@ impl Callers {
     }
 }
 
-/// Sorts the answers by desk: there are only as many desks as server threads.
+/// Sorts the answers by queue: there are only as many queues as server threads.
 fn hand_back(answers: Vec<(Caller, Answer)>) {
-    let mut parcels: Vec<(Answers, Vec<_>)> = Vec::new();
-    for ((caller, desk), answer) in answers {
-        match parcels.iter_mut().find(|(of, _)| of.is_same(&desk)) {
-            Some((_, parcel)) => parcel.push((caller, answer)),
-            None => parcels.push((desk, vec![(caller, answer)])),
+    let mut batches: Vec<(Answers, Vec<_>)> = Vec::new();
+    for ((caller, queue), answer) in answers {
+        match batches.iter_mut().find(|(of, _)| of.is_same(&queue)) {
+            Some((_, batch)) => batch.push((caller, answer)),
+            None => batches.push((queue, vec![(caller, answer)])),
         }
     }
-    for (desk, parcel) in parcels {
-        desk.hand_back(parcel);
+    for (queue, batch) in batches {
+        queue.hand_back(batch);
     }
 }

@@ -7,20 +7,20 @@
 //!
 //! A transaction never belongs to a handler: a caller that goes away can't cancel or prolong it.
 
-mod desk;
+mod answers;
 mod lane;
 #[cfg(test)]
 mod tests;
 
 use std::{sync::Arc, thread, time::Duration};
 
-pub use desk::Desk;
-use souk_domain::{Action, AuditEntry, Command, OrderLine, Outcome, Refusal};
+pub use answers::AnswerQueue;
+use souk_domain::{Act, Action, AuditEntry, Command, OrderLine, Outcome, Refusal, action};
 use souk_store::{FeedPosition, Lane, Receipt};
 use tokio::sync::{mpsc, oneshot};
 
-use crate::clock::Clock;
-use desk::Answers;
+use crate::{clock::Clock, random::Random};
+use answers::Answers;
 
 /// The most commands that wait for a lane; further ones are refused at once.
 pub const LANE_QUEUE: usize = 4_096;
@@ -31,9 +31,9 @@ pub const OVERLOAD_RETRY_DELAY: Duration = Duration::from_millis(250);
 
 /// What came of a command that was carried out.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Done {
+pub struct Done<O = Outcome> {
     /// The outcome.
-    pub outcome: Outcome,
+    pub outcome: O,
     /// The feed position of the commit, when a searchable item changed in it.
     pub feed_position: Option<FeedPosition>,
     /// Whether an earlier commit had carried it out already.
@@ -55,6 +55,9 @@ pub enum LedgerError {
     /// What is stored for the command can't be read; nothing was changed.
     #[error("the ledger met something unreadable")]
     Corrupt,
+    /// What is stored for the request came of another kind of action, which only a defect can cause.
+    #[error("a command came to an outcome of another kind: {0}")]
+    Mismatched(String),
     /// Whether it took effect is not known; a repetition with the same request id is safe.
     #[error("the outcome is not known")]
     Indefinite,
@@ -68,8 +71,8 @@ pub type OnCommit = Box<dyn Fn(&Receipt) + Send>;
 enum Job {
     Command {
         command: Command,
-        answer: oneshot::Sender<Answer>,
-        desk: Answers,
+        caller: oneshot::Sender<Answer>,
+        answers: Answers,
     },
     /// For the audit log alone.
     Notes(Vec<AuditEntry>),
@@ -101,17 +104,17 @@ impl Ledgers {
         })
     }
 
-    /// A ledger for the server thread whose desk this is.
-    pub fn open(&self, desk: &Desk) -> Ledger {
-        Ledger { queues: Arc::clone(&self.queues), desk: desk.answers() }
+    /// A ledger for the server thread whose queue this is.
+    pub fn open(&self, queue: &AnswerQueue) -> Ledger {
+        Ledger { queues: Arc::clone(&self.queues), answers: queue.answers() }
     }
 }
 
-/// Submits commands for one server thread, which is answered through its own [`Desk`].
+/// Submits commands for one server thread, which is answered through its own [`AnswerQueue`].
 #[derive(Clone)]
 pub struct Ledger {
     queues: Arc<[mpsc::Sender<Job>]>,
-    desk: Answers,
+    answers: Answers,
 }
 
 impl Lanes {
@@ -119,13 +122,14 @@ impl Lanes {
     pub fn start(
         lanes: Vec<Box<dyn Lane>>,
         clock: Clock,
+        random: Random,
         on_commit: impl Fn() -> OnCommit,
     ) -> std::io::Result<Self> {
         let mut queues = Vec::with_capacity(lanes.len());
         let mut threads = Vec::with_capacity(lanes.len());
         for (number, lane) in lanes.into_iter().enumerate() {
             let (queue, jobs) = mpsc::channel(LANE_QUEUE);
-            let runner = lane::Runner::new(lane, clock, on_commit());
+            let runner = lane::Runner::new(lane, clock, random, on_commit());
             queues.push(queue);
             threads.push(
                 thread::Builder::new().name(format!("souk-lane-{number}")).spawn(move || runner.run(jobs))?,
@@ -172,11 +176,18 @@ impl Lanes {
 }
 
 impl Ledger {
-    /// Has a command carried out, and answers after the commit.
-    pub async fn submit(&self, command: Command) -> Result<Done, LedgerError> {
-        let (answer, answered) = oneshot::channel();
+    /// Has a command carried out, and answers after the commit with what the action promises.
+    pub async fn submit<A: Act>(&self, command: Command<A>) -> Result<Done<A::Outcome>, LedgerError> {
+        let Done { outcome, feed_position, replayed } = self.queue(command.queued()).await?;
+        let outcome = A::Outcome::try_from(outcome);
+        let outcome = outcome.map_err(|other| LedgerError::Mismatched(format!("{other:?}")))?;
+        Ok(Done { outcome, feed_position, replayed })
+    }
+
+    async fn queue(&self, command: Command) -> Answer {
+        let (caller, answered) = oneshot::channel();
         let queue = &self.queues[lane_of(&command, self.queues.len())];
-        let job = Job::Command { command, answer, desk: self.desk.clone() };
+        let job = Job::Command { command, caller, answers: self.answers.clone() };
         queue.try_send(job).map_err(|error| match error {
             mpsc::error::TrySendError::Full(_) => LedgerError::Overloaded,
             mpsc::error::TrySendError::Closed(_) => LedgerError::Unavailable,
@@ -189,27 +200,29 @@ impl Ledger {
 /// The lane for a command: by item, so that those for one item are batched together.
 fn lane_of(command: &Command, lanes: usize) -> usize {
     let key = match &command.action {
-        Action::Update { item, .. }
-        | Action::Delete { item, .. }
-        | Action::Buy(OrderLine { item, .. })
-        | Action::Wish { item }
-        | Action::Unwish { item }
-        | Action::Rate { item, .. } => item.0 as u128,
-        Action::Place(lines) => lines.first().map_or(0, |line| line.item.0 as u128),
-        Action::Register { .. }
+        Action::Update(action::Update { item, .. })
+        | Action::Delete(action::Delete { item, .. })
+        | Action::Buy(action::Buy(OrderLine { item, .. }))
+        | Action::Wish(action::Wish { item })
+        | Action::Unwish(action::Unwish { item })
+        | Action::Rate(action::Rate { item, .. }) => item.0 as u128,
+        Action::Place(action::Place(lines)) => lines.first().map_or(0, |line| line.item.0 as u128),
+        Action::Register(_)
         | Action::Sell(_)
         | Action::Import(_)
         | Action::StartRide(_)
-        | Action::EndRide { .. }
-        | Action::OpenTill { .. }
-        | Action::RemoveTill { .. }
-        | Action::Sync { .. }
-        | Action::Cancel { .. }
-        | Action::CancelSale { .. }
-        | Action::Ship { .. }
-        | Action::Deliver { .. }
-        | Action::Test { .. } => command.caller.0.as_u128(),
-        Action::Suspend { party, .. } | Action::Reinstate { party } => party.0.as_u128(),
+        | Action::EndRide(_)
+        | Action::OpenTill(_)
+        | Action::RemoveTill(_)
+        | Action::Sync(_)
+        | Action::Cancel(_)
+        | Action::CancelSale(_)
+        | Action::Ship(_)
+        | Action::Deliver(_)
+        | Action::Test(_) => command.caller.0.as_u128(),
+        Action::Suspend(action::Suspend { party, .. }) | Action::Reinstate(action::Reinstate { party }) => {
+            party.0.as_u128()
+        }
     };
     (key % lanes as u128) as usize
 }

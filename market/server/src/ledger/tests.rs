@@ -113,17 +113,17 @@ fn register(number: u128) -> Command {
         },
         validate_only: false,
         origin: Origin { role: "seller", address: None },
-        action: Action::Register {
+        action: Action::Register(action::Register {
             role: Role::Seller,
             display_name: DisplayName::parse("a seller").unwrap(),
             callback: None,
-        },
+        }),
     }
 }
 
 /// Registered, the party wishes for an item.
 fn wish(number: u128, item: ItemId) -> Command {
-    Command { action: Action::Wish { item }, ..register(number) }
+    Command { action: Action::Wish(action::Wish { item }), ..register(number) }
 }
 
 struct Ground {
@@ -143,8 +143,8 @@ impl Ground {
         });
         let inner = memory::open().lanes.remove(0);
         let lane: Box<dyn Lane> = Box::new(Faulty { inner, controls: Arc::clone(&controls) });
-        let lanes = Lanes::start(vec![lane], Clock::SYSTEM, || Box::new(|_| {})).unwrap();
-        let ledger = lanes.ledgers().open(&Desk::open());
+        let lanes = Lanes::start(vec![lane], Clock::SYSTEM, Random::SYSTEM, || Box::new(|_| {})).unwrap();
+        let ledger = lanes.ledgers().open(&AnswerQueue::open());
         Self { lanes, ledger, controls }
     }
 

@@ -23,7 +23,7 @@ use tower::{Layer, Service};
 use uuid::Uuid;
 
 use super::{CallTimes, traces::CallSpan};
-use crate::config::LogFormat;
+use crate::{config::LogFormat, random::Random};
 
 /// The header by which a caller finds its call in the log again. It may choose the id; otherwise it gets one.
 const REQUEST_ID: HeaderName = HeaderName::from_static(metadata::REQUEST_ID);
@@ -37,12 +37,13 @@ const MAX_REQUEST_ID: usize = 64;
 pub struct AccessLogLayer {
     format: LogFormat,
     times: Arc<CallTimes>,
+    random: Random,
 }
 
 impl AccessLogLayer {
     /// Lines for people, or for machines; and how long calls take.
-    pub fn new(format: LogFormat, times: Arc<CallTimes>) -> Self {
-        Self { format, times }
+    pub fn new(format: LogFormat, times: Arc<CallTimes>, random: Random) -> Self {
+        Self { format, times, random }
     }
 }
 
@@ -75,7 +76,7 @@ where
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let given = request.headers().get(REQUEST_ID).filter(|id| is_plain(id)).cloned();
-        let id = given.unwrap_or_else(new_id);
+        let id = given.unwrap_or_else(|| new_id(self.layer.random.uuid_v4()));
         let line = Line {
             peer: request.extensions().get::<PeerInfo>().cloned(),
             path: request.uri().clone(),
@@ -94,9 +95,9 @@ fn is_plain(id: &HeaderValue) -> bool {
     !id.is_empty() && id.len() <= MAX_REQUEST_ID && id.as_bytes().iter().all(allowed)
 }
 
-fn new_id() -> HeaderValue {
+fn new_id(id: Uuid) -> HeaderValue {
     let mut buffer = Uuid::encode_buffer();
-    let id = Uuid::new_v4().simple().encode_lower(&mut buffer);
+    let id = id.simple().encode_lower(&mut buffer);
     HeaderValue::from_str(id).unwrap_or(HeaderValue::from_static("none"))
 }
 

@@ -32,9 +32,8 @@ use tokio::{
     time,
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use uuid::Uuid;
 
-use crate::{access::Suspended, clock::Clock};
+use crate::{access::Suspended, clock::Clock, random::Random};
 use subscribers::Subscribers;
 
 /// The most events of one batch, and of one step of a stream.
@@ -68,6 +67,8 @@ pub struct RelayParts {
     pub suspended: Suspended,
     /// Tells the time.
     pub clock: Clock,
+    /// Makes ids, and spreads attempts.
+    pub random: Random,
 }
 
 /// The relay's tasks; they run on the runtime that it was started on.
@@ -90,6 +91,7 @@ struct Shared {
     dialer: Dialer,
     suspended: Suspended,
     clock: Clock,
+    random: Random,
     owner: LeaseOwner,
     subscribers: Subscribers,
     due: Notify,
@@ -107,7 +109,8 @@ impl Relay {
             dialer: parts.dialer,
             suspended: parts.suspended,
             clock: parts.clock,
-            owner: LeaseOwner(Uuid::new_v4()),
+            random: parts.random,
+            owner: LeaseOwner(parts.random.uuid_v4()),
             subscribers: Subscribers::default(),
             due: Notify::new(),
             expand: Notify::new(),

@@ -107,7 +107,7 @@ async fn send(shared: &Shared, claim: &Claim) -> Verdict {
 }
 
 fn failed(shared: &Shared, claim: &Claim, reason: String) -> Verdict {
-    let delay = backoff::delay(claim.failures, rand::random());
+    let delay = backoff::delay(claim.failures, shared.random.unit());
     tracing::debug!(recipient = %claim.recipient, %reason, ?delay, "not delivered");
     Verdict::Failed { retry_at: shared.clock.now().plus(delay), reason }
 }

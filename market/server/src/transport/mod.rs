@@ -20,7 +20,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 
-use crate::{audit::Refusals, config::LogFormat, observe::CallTimes};
+use crate::{audit::Refusals, config::LogFormat, observe::CallTimes, random::Random};
 use admission::AdmissionLayer;
 pub use pulse::Pulses;
 use sources::{Place, Sources};
@@ -87,6 +87,8 @@ pub struct ServerOptions {
     pub times: Arc<CallTimes>,
     /// Takes in whose certificate was refused.
     pub refusals: Refusals,
+    /// Makes ids for calls.
+    pub random: Random,
 }
 
 impl Server {

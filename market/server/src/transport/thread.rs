@@ -113,7 +113,7 @@ async fn serve(
         .http2_max_header_list_size(HEADER_LIST_BYTES)
         .http2_keepalive_interval(Some(KEEP_ALIVE))
         .http2_keepalive_timeout(Some(KEEP_ALIVE))
-        .layer(AccessLogLayer::new(options.log_format, options.times))
+        .layer(AccessLogLayer::new(options.log_format, options.times, options.random))
         .layer(CatchPanicLayer::custom(panicked))
         .layer(admission)
         .layer(DeadlineLayer::new(CALL_TIMEOUT))

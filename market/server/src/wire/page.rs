@@ -17,7 +17,7 @@ const MAX_TOKEN_BYTES: usize = 1024;
 const BINDING_BYTES: usize = 8;
 
 /// The number of rows for a page, from the request's `page_size`.
-pub fn page_size(requested: i32) -> Result<usize, Status> {
+pub(super) fn page_size(requested: i32) -> Result<usize, Status> {
     match usize::try_from(requested) {
         Ok(0) => Ok(DEFAULT_PAGE_SIZE),
         Ok(size) => Ok(size.min(MAX_PAGE_SIZE)),
@@ -25,6 +25,37 @@ pub fn page_size(requested: i32) -> Result<usize, Status> {
             "page_size",
             format!("is {requested}; leave it out or give 1 to {MAX_PAGE_SIZE}"),
         )])),
+    }
+}
+
+/// One page of a query: how many rows, and from where.
+pub struct Page<C> {
+    limit: usize,
+    token: PageToken,
+    /// The last row of the page before; `None` on the first page.
+    pub after: Option<C>,
+}
+
+impl<C: Serialize + DeserializeOwned> Page<C> {
+    /// The page that a request asks for: its size by [`page_size`], its `page_token`, and how tokens of its query look.
+    pub fn read(limit: usize, page_token: &str, token: PageToken) -> Result<Self, Status> {
+        let after = token.read(page_token)?;
+        Ok(Self { limit, token, after })
+    }
+
+    /// How many rows to read: one more than the page holds, which tells whether there is a next page.
+    pub fn rows(&self) -> usize {
+        self.limit + 1
+    }
+
+    /// Cuts what was read down to the page. Answers the token of the next page with it, which is empty on the last.
+    pub fn cut<T>(&self, mut rows: Vec<T>, cursor: impl Fn(&T) -> C) -> (Vec<T>, String) {
+        if rows.len() <= self.limit {
+            return (rows, String::new());
+        }
+        rows.truncate(self.limit);
+        let next = rows.last().map(|row| self.token.write(&cursor(row))).unwrap_or_default();
+        (rows, next)
     }
 }
 

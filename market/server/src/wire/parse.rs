@@ -5,10 +5,10 @@ use prost::Message;
 use prost_types::Timestamp as WireTime;
 use souk_domain::{
     Category, Fingerprint, Money, OrderStatus, PartyId, Place, RequestId, RequestKey, RideId, Sequence,
-    Timestamp,
+    TimeRange, Timestamp,
 };
 use souk_proto::v1;
-use souk_store::TimeRange;
+
 use tonic::Status;
 use tonic_types::FieldViolation;
 use uuid::Uuid;
@@ -139,7 +139,7 @@ impl Fields {
     }
 
     /// Ends with all mistakes in one sentence.
-    pub fn told<T>(self, parsed: Option<T>) -> Result<T, String> {
+    pub fn finish_as_text<T>(self, parsed: Option<T>) -> Result<T, String> {
         match parsed {
             Some(parsed) if self.violations.is_empty() => Ok(parsed),
             _ => Err(problems(&self.violations)),

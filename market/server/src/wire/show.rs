@@ -4,12 +4,14 @@ use std::time::Duration;
 
 use prost_types::Timestamp as WireTime;
 use souk_domain::{
-    Callback, Event, EventKind, Item, Money, Order, OrderStatus, Party, PartyId, Place, RatingSummary, Ride,
-    RideKind, Role, Sku, Timestamp, Wish,
+    Callback, Category, DaySales, Event, EventKind, Item, ItemSales, Money, Order, OrderStatus, Party,
+    PartyId, Place, RatingSummary, Ride, RideKind, Role, SalesSummary, Sku, Timestamp, Wish,
 };
 use souk_proto::v1;
-use souk_store::{DaySales, Delivery, ItemSales, SalesSummary, TrackPoint};
-use time::OffsetDateTime;
+use souk_search::SearchPage;
+use souk_store::{Delivery, TrackPoint};
+
+use super::page::PageToken;
 
 const MICROS_PER_SECOND: i64 = 1_000_000;
 const SECONDS_PER_DAY: i64 = 86_400;
@@ -18,11 +20,6 @@ const SECONDS_PER_DAY: i64 = 86_400;
 pub fn timestamp(time: Timestamp) -> WireTime {
     let nanos = i32::try_from(time.0.rem_euclid(MICROS_PER_SECOND) * 1_000).unwrap_or(0);
     WireTime { seconds: time.0.div_euclid(MICROS_PER_SECOND), nanos }
-}
-
-/// A point in time, as certificates tell it.
-pub fn timestamp_of(time: OffsetDateTime) -> WireTime {
-    timestamp(Timestamp::from(time))
 }
 
 /// A price or a total.
@@ -244,4 +241,22 @@ pub fn ride_position(point: &TrackPoint, eta: Option<Duration>) -> v1::RidePosit
 fn location(place: Place) -> v1::Location {
     let (latitude, longitude) = place.degrees();
     v1::Location { latitude, longitude }
+}
+
+/// A page of what a search found.
+pub fn search_page(page: &SearchPage, token: &PageToken) -> v1::SearchItemResponse {
+    v1::SearchItemResponse {
+        items: page.items.iter().map(item).collect(),
+        next_page_token: page.next.map(|next| token.write(&next)).unwrap_or_default(),
+        total_size: i64::try_from(page.total).unwrap_or(i64::MAX),
+        categories: page.categories.iter().map(category_count).collect(),
+    }
+}
+
+/// How many items a category has.
+pub fn category_count((category, items): &(Category, u64)) -> v1::CategoryCount {
+    v1::CategoryCount {
+        category: category.as_str().to_owned(),
+        item_count: i64::try_from(*items).unwrap_or(i64::MAX),
+    }
 }

@@ -3,8 +3,8 @@
 use aws_lc_rs::digest;
 use prost::Message as _;
 use souk_domain::{
-    Action, Invalid, ItemId, ItemRef, LineAnswer, LineChange, LineOutcome, LinePrint, Quantity, Refusal,
-    Sequence, Sku, StockChange, Till, TillLine, TillName,
+    Invalid, ItemId, ItemRef, LineAnswer, LineChange, LineOutcome, LinePrint, Quantity, Refusal, Sequence,
+    Sku, StockChange, Till, TillLine, TillName, action,
 };
 use souk_proto::{
     Reason,
@@ -12,16 +12,16 @@ use souk_proto::{
 };
 use tonic::Status;
 
-use super::command::{Mutating, Parsed, mutating};
+use super::mutation::{Mutating, Parsed, mutating};
 use super::parse::{Fields, fingerprint};
 use super::{refusal, timestamp};
 
 /// Reads RemoveTill.
-pub fn remove_till(mut request: v1::RemoveTillRequest) -> Result<Parsed, Status> {
+pub fn remove_till(mut request: v1::RemoveTillRequest) -> Result<Parsed<action::RemoveTill>, Status> {
     let call = mutating!(request, "RemoveTill");
     let mut fields = Fields::new();
     let till = fields.take("till", TillName::parse(&request.till));
-    call.finish(fields, till.map(|till| Action::RemoveTill { till }))
+    call.finish(fields, till.map(|till| action::RemoveTill { till }))
 }
 
 /// Reads the beginning of SyncInventory.
@@ -57,7 +57,7 @@ pub fn till_line(line: &v1::SyncLine) -> TillLine {
             None
         }
     };
-    let asks = fields.told(item.zip(stock)).map(|(item, stock)| LineChange { item, stock });
+    let asks = fields.finish_as_text(item.zip(stock)).map(|(item, stock)| LineChange { item, stock });
     TillLine { number: line.line, print: print(line), asks: asks.map_err(Invalid::new) }
 }
 

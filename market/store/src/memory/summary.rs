@@ -2,9 +2,7 @@
 
 use std::{cmp::Reverse, collections::BTreeMap};
 
-use souk_domain::{Money, Order};
-
-use crate::{DaySales, ItemSales, Sales, SalesSummary};
+use souk_domain::{DaySales, ItemSales, Money, Order, Sales, SalesSummary};
 
 const DAY_MICROS: i64 = 86_400_000_000;
 

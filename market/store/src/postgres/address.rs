@@ -87,7 +87,7 @@ impl Generation {
 }
 
 /// What belongs to an address but must not, or need not, stand in it.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PostgresOptions {
     /// Where the password stands; without it, `PGPASSWORD`.
     pub password_file: Option<PathBuf>,

@@ -97,9 +97,9 @@ async fn link_some(pool: &Pool) -> Result<bool, Failure> {
 }
 
 /// Links now and then, until the store is closed.
-pub(super) async fn keep_linked(pool: Weak<Pool>) {
+pub(super) async fn keep_linked(pool: Weak<Pool>, market: Uuid) {
     // Markets take turns by chance, not all at the same moment.
-    sleep(PERIOD.mul_f64(f64::from(Uuid::new_v4().as_bytes()[0]) / 255.0)).await;
+    sleep(PERIOD.mul_f64(f64::from(market.as_bytes()[0]) / 255.0)).await;
     while let Some(pool) = pool.upgrade() {
         if let Err(failure) = link(&pool).await {
             tracing::warn!(%failure, "the audit log's chain was not linked; it is tried again");

@@ -19,7 +19,7 @@ use super::{
     connection::{Connection, PATIENCE, Session, params},
     convert,
     error::Failure,
-    herald::Herald,
+    hints::HintPublisher,
     load::{self, Before, NewNumbers},
     save::{self, Saving},
     statements as sql,
@@ -36,7 +36,7 @@ const SESSION: Session = Session { prepare: sql::LANE, durable: true };
 
 pub(super) struct PostgresLane {
     address: Arc<Address>,
-    herald: Herald,
+    hints: HintPublisher,
     /// Counts this lane's replays.
     id: Uuid,
     /// There while it is provably idle, or in the transaction of the batch under way.
@@ -94,11 +94,11 @@ impl Numbers {
 }
 
 impl PostgresLane {
-    pub(super) fn new(address: Arc<Address>, herald: Herald) -> Self {
+    pub(super) fn new(address: Arc<Address>, hints: HintPublisher, id: Uuid) -> Self {
         Self {
             address,
-            herald,
-            id: Uuid::new_v4(),
+            hints,
+            id,
             connection: None,
             parties: BTreeMap::new(),
             items: Numbers::default(),
@@ -259,7 +259,7 @@ impl Lane for PostgresLane {
         let saved = self.commit(|pipeline| save::add_all(pipeline, rows, &before)).await;
         match &saved {
             Ok(receipt) => {
-                self.herald.tell(|hint| hint.add(receipt));
+                self.hints.publish(|hint| hint.add(receipt));
                 self.items.take_back(rows.item_ids.left());
                 self.orders.take_back(rows.order_ids.left());
                 let mut changes = rows.parties.changes().filter_map(|(id, now)| before.get(&id).zip(now));

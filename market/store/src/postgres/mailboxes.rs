@@ -14,9 +14,9 @@ use super::{
     connection::params,
     convert::{self, first, get, unreadable},
     error::Failure,
-    herald::Herald,
+    hints::HintPublisher,
     pool::{ATTEMPTS, Pool},
-    reads::{all, at_most},
+    rows::{all, at_most},
     settle,
 };
 use crate::{
@@ -26,7 +26,7 @@ use crate::{
 
 pub(super) struct PostgresMailboxes {
     pool: Arc<Pool>,
-    herald: Herald,
+    hints: HintPublisher,
 }
 
 /// What other markets are just at work on is skipped, not waited for.
@@ -67,12 +67,12 @@ pub(super) const HOT: &[&str] = &[FIRST_DELIVERIES, TAKE_OVER, RENEW, PENDING, S
 pub(super) const PLANNED: &[&str] = &[CLAIM_DUE, NEXT_DUE, FORGET_REQUESTS];
 
 impl PostgresMailboxes {
-    pub(super) fn new(pool: Arc<Pool>, herald: Herald) -> Self {
-        Self { pool, herald }
+    pub(super) fn new(pool: Arc<Pool>, hints: HintPublisher) -> Self {
+        Self { pool, hints }
     }
 
-    pub(super) fn herald(&self) -> &Herald {
-        &self.herald
+    pub(super) fn hints(&self) -> &HintPublisher {
+        &self.hints
     }
 
     pub(super) fn pool(&self) -> &Pool {
@@ -137,7 +137,7 @@ impl Mailboxes for PostgresMailboxes {
         let rows = self.pool.query(TAKE_OVER, || params![recipient.0, owner.0, until.0]).await?;
         let claim = first(&rows, claim_of)?;
         if let Some(claim) = &claim {
-            self.herald.tell(|hint| {
+            self.hints.publish(|hint| {
                 hint.taken.insert(recipient, claim.epoch);
             });
         }
@@ -182,7 +182,7 @@ impl Mailboxes for PostgresMailboxes {
     async fn expand(&self, limit: usize) -> Result<Expansion, StoreError> {
         let expansion: Result<Expansion, StoreError> = with_patience!(settle::expand(&self.pool, limit));
         if let Ok(Expansion { recipients, .. }) = &expansion {
-            self.herald.tell(|hint| hint.filled.extend(recipients));
+            self.hints.publish(|hint| hint.filled.extend(recipients));
         }
         expansion
     }

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use souk_domain::{
-    Item, ItemId, Order, OrderId, OrderStatus, Party, PartyId, Recorded, RequestId, Ride, RideId, Till,
-    Timestamp, Wish,
+    Item, ItemId, Order, OrderId, OrderStatus, Party, PartyId, Recorded, RequestId, Ride, RideId,
+    SalesSummary, Till, TimeRange, Timestamp, Totals, Wish,
 };
 use tokio_postgres::Row;
 use uuid::Uuid;
@@ -16,11 +16,12 @@ use super::{
     convert::{self, AFTER_ITEM, first, get},
     error::Failure,
     pool::Pool,
+    rows::{all, at_most},
     statements::{item_columns, order_columns, party_columns},
     summary,
 };
 use crate::{
-    FeedEntry, FeedPosition, OrderQuery, OrdersOf, Reads, SalesSummary, StoreError, TimeRange, Totals,
+    FeedEntry, FeedPosition, OrderQuery, OrdersOf, Reads, StoreError,
     audit::{AuditRow, Head},
 };
 
@@ -100,16 +101,6 @@ const TOTALS: &str = "SELECT (SELECT count(*) FROM party), (SELECT count(*) FROM
 /// What is asked for with most calls; held to the shard plan.
 #[cfg(test)]
 pub(super) const HOT: &[&str] = &[PARTY, ITEMS, ORDER, SELLER_ITEMS, ORDERS_OF_SELLER, REQUEST, RIDE, TILLS];
-
-/// How many rows to ask for.
-pub(super) fn at_most(limit: usize) -> i64 {
-    i64::try_from(limit).unwrap_or(i64::MAX)
-}
-
-/// All rows, read.
-pub(super) fn all<T>(rows: &[Row], read: impl Fn(&Row) -> Result<T, Failure>) -> Result<Vec<T>, StoreError> {
-    Ok(rows.iter().map(read).collect::<Result<_, _>>()?)
-}
 
 /// The first row, read.
 fn one<T>(rows: &[Row], read: impl Fn(&Row) -> Result<T, Failure>) -> Result<Option<T>, StoreError> {

@@ -13,7 +13,7 @@ use super::{
     convert::{self, first, get},
     error::Failure,
     pool::{Pool, Seat},
-    reads::at_most,
+    rows::at_most,
     save::{self, NewDelivery},
     statements,
 };

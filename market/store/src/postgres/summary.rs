@@ -1,6 +1,6 @@
 //! What a seller took, summed up.
 
-use souk_domain::{ItemId, Money, PartyId};
+use souk_domain::{DaySales, ItemId, ItemSales, Money, PartyId, Sales, SalesSummary, TimeRange};
 use tokio_postgres::Row;
 
 use super::{
@@ -8,9 +8,9 @@ use super::{
     convert::{get, unreadable},
     error::Failure,
     pool::Pool,
-    reads::{all, at_most},
+    rows::{all, at_most},
 };
-use crate::{DaySales, ItemSales, Sales, SalesSummary, StoreError, TimeRange};
+use crate::StoreError;
 
 /// What is larger than the largest amount is shown as that.
 macro_rules! sums {

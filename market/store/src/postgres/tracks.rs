@@ -10,7 +10,7 @@ use super::{
     error::Failure,
     mailboxes::PostgresMailboxes,
     pool::{ATTEMPTS, Pool},
-    reads::{all, at_most},
+    rows::{all, at_most},
 };
 use crate::{Fix, StoreError, TrackPoint, Tracks};
 
@@ -73,7 +73,7 @@ impl Tracks for PostgresMailboxes {
                 ended => break ended?,
             }
         }
-        self.herald().tell(|hint| {
+        self.hints().publish(|hint| {
             hint.rides.insert(ride);
         });
         Ok(())

@@ -10,6 +10,7 @@ use super::{
     Turn,
     convert::{self, blob},
     pool::Pool,
+    rows::at_most,
     settle,
 };
 use crate::{
@@ -191,10 +192,6 @@ fn in_turn<T>(
     let done = work(&transaction)?;
     transaction.commit()?;
     Ok(done)
-}
-
-pub(super) fn at_most(limit: usize) -> i64 {
-    i64::try_from(limit).unwrap_or(i64::MAX)
 }
 
 fn due(connection: &Connection, query: &DueQuery) -> Result<Vec<PartyId>, Error> {

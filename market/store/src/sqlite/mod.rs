@@ -19,6 +19,7 @@ mod pool;
 mod reads;
 #[cfg(test)]
 mod replans;
+mod rows;
 mod save;
 mod schema;
 mod settle;

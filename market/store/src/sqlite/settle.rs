@@ -5,7 +5,7 @@ use souk_domain::{Event, PartyId, Sequence, Timestamp};
 
 use super::{
     convert::{self, blob, unreadable},
-    mailboxes::at_most,
+    rows::at_most,
     save::{last_sequence, put_delivery, put_into_mailbox},
 };
 use crate::{Expansion, Retention, Settlement, Verdict};

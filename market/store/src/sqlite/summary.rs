@@ -1,13 +1,12 @@
 //! What a seller took, summed up.
 
 use rusqlite::{Connection, Error, Row, params};
-use souk_domain::{ItemId, Money, PartyId};
+use souk_domain::{DaySales, ItemId, ItemSales, Money, PartyId, Sales, SalesSummary, TimeRange};
 
 use super::{
     convert::{blob, unreadable},
-    mailboxes::at_most,
+    rows::at_most,
 };
-use crate::{DaySales, ItemSales, Sales, SalesSummary, TimeRange};
 
 /// Sums of 64-bit amounts may not fit into 64 bits, at which SQLite's `sum` fails; so two halves are summed.
 const SUMS: &str = "currency, count(*), sum(quantity), sum(total_minor >> 32), sum(total_minor & 4294967295)";

@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use rusqlite::{Connection, Error, OptionalExtension as _, Row, params};
 use souk_domain::{Place, RideId, Timestamp};
 
-use super::mailboxes::{SqliteMailboxes, at_most};
+use super::{mailboxes::SqliteMailboxes, rows::at_most};
 use crate::{Fix, StoreError, TrackPoint, Tracks};
 
 const POINT: &str = "sequence, latitude, longitude, at, meters";

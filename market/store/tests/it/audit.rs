@@ -1,6 +1,6 @@
 //! The audit log, committed with what it tells of; and the operators' list of parties.
 
-use souk_domain::{Action, AuditEntry, Keys, SuspensionReason, Timestamp};
+use souk_domain::{Action, AuditEntry, Keys, SuspensionReason, Timestamp, action};
 use souk_store::audit::{Head, Verifier};
 
 use super::{ALICE, BOB, CAROL, DAVE, Shop, buy, on_every_back_end, party, reprice};
@@ -85,7 +85,7 @@ async fn what_is_noted_without_a_change_is_kept(mut shop: Shop) {
 
 async fn parties_are_listed_by_id_and_by_suspension(mut shop: Shop) {
     let reason = SuspensionReason::parse("sells what is not theirs").unwrap();
-    shop.act(99, Action::Suspend { party: party(CAROL), reason }).await.unwrap();
+    shop.act(99, Action::Suspend(action::Suspend { party: party(CAROL), reason })).await.unwrap();
     let ids = async |after, suspended_only, limit| {
         let parties = shop.store.reads.parties(after, suspended_only, limit).await.unwrap();
         parties.iter().map(|found| found.id).collect::<Vec<_>>()

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use souk_domain::{Action, EventKind, ItemId, Role, Sequence, TestText, Timestamp};
+use souk_domain::{Action, EventKind, ItemId, Role, Sequence, TestText, Timestamp, action};
 use souk_store::{Claim, Delivery, DueQuery, Retention, Settlement, Verdict};
 
 use super::{ALICE, BOB, DAVE, HOUR, Shop, buy, on_every_back_end, owner, party, reprice};
@@ -161,7 +161,7 @@ async fn taking_over_voids_the_holder(mut shop: Shop) {
 async fn of_several_updates_the_last_one_waits_under_a_new_sequence(mut shop: Shop) {
     let (lamp, chair) = (shop.lamp(ALICE, 5).await, shop.lamp(ALICE, 5).await);
     for item in [lamp, chair] {
-        shop.act(BOB, Action::Wish { item }).await.unwrap();
+        shop.act(BOB, Action::Wish(action::Wish { item })).await.unwrap();
     }
     for (item, price) in [(lamp, 900), (chair, 800), (lamp, 700)] {
         shop.act(ALICE, reprice(item, price)).await.unwrap();
@@ -189,7 +189,7 @@ async fn orders_never_coalesce(mut shop: Shop) {
 async fn expanding_goes_on_where_it_stopped(mut shop: Shop) {
     let lamp = shop.lamp(ALICE, 5).await;
     for buyer in [BOB, DAVE] {
-        shop.act(buyer, Action::Wish { item: lamp }).await.unwrap();
+        shop.act(buyer, Action::Wish(action::Wish { item: lamp })).await.unwrap();
     }
     shop.act(ALICE, reprice(lamp, 900)).await.unwrap();
     let first = shop.store.mailboxes.expand(1).await.unwrap();
@@ -201,22 +201,22 @@ async fn expanding_goes_on_where_it_stopped(mut shop: Shop) {
 
 async fn a_withdrawal_takes_the_item_off_wishlists(mut shop: Shop) {
     let lamp = shop.lamp(ALICE, 5).await;
-    shop.act(BOB, Action::Wish { item: lamp }).await.unwrap();
+    shop.act(BOB, Action::Wish(action::Wish { item: lamp })).await.unwrap();
     shop.act(ALICE, reprice(lamp, 900)).await.unwrap();
     shop.expand_all().await;
-    shop.act(ALICE, Action::Delete { item: lamp, expected_version: None }).await.unwrap();
+    shop.act(ALICE, Action::Delete(action::Delete { item: lamp, expected_version: None })).await.unwrap();
     shop.expand_all().await;
     let waiting = shop.waiting(BOB).await;
     assert_eq!(waiting.len(), 1, "the withdrawal replaces the update");
     assert!(matches!(waiting[0].event.kind, EventKind::ItemWithdrawn { .. }));
     assert!(shop.store.reads.wishlist(party(BOB), None, 10).await.unwrap().is_empty());
-    let unwish = shop.act(BOB, Action::Unwish { item: lamp }).await;
+    let unwish = shop.act(BOB, Action::Unwish(action::Unwish { item: lamp })).await;
     assert!(unwish.is_err(), "the wish is gone");
 }
 
 async fn what_is_over_its_time_is_dropped_by_kind(mut shop: Shop) {
     let lamp = shop.alice_sold(2).await;
-    shop.act(BOB, Action::Wish { item: lamp }).await.unwrap();
+    shop.act(BOB, Action::Wish(action::Wish { item: lamp })).await.unwrap();
     shop.act(ALICE, reprice(lamp, 900)).await.unwrap();
     shop.expand_all().await;
     let retention = Retention { updates: HOUR, orders: HOUR * 10 };
@@ -269,7 +269,7 @@ async fn a_sequence_that_was_never_given_out_acknowledges_nothing(mut shop: Shop
 async fn of_several_test_events_the_last_one_waits(mut shop: Shop) {
     shop.alice_sold(1).await;
     for text in ["one", "two", "three"] {
-        shop.act(ALICE, Action::Test { text: TestText::parse(text).unwrap() }).await.unwrap();
+        shop.act(ALICE, Action::Test(action::Test { text: TestText::parse(text).unwrap() })).await.unwrap();
     }
     let waiting = shop.waiting(ALICE).await;
     assert_eq!(sequences(&waiting), [1, 4]);

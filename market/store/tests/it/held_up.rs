@@ -8,6 +8,7 @@ use souk_store::{
     postgres::{self, PostgresOptions},
 };
 use tokio::time::timeout;
+use uuid::Uuid;
 
 use super::{ALICE, BOB, Shop, buy, party, reprice};
 use souk_testkit::postgres::{Database, is_there};
@@ -25,14 +26,20 @@ async fn a_host_that_never_answers_keeps_nobody_from_the_next() {
     let database = Database::create();
     let (before, after) = database.address().split_once('@').unwrap();
     let address = format!("{before}@{},{after}", silent.local_addr().unwrap());
-    let opened = timeout(HOST_PATIENCE, postgres::open(&address, &PostgresOptions::default())).await;
+    let opened =
+        timeout(HOST_PATIENCE, postgres::open(&address, &PostgresOptions::default(), Uuid::from_u128(1)))
+            .await;
     let store = opened.expect("the second host is reached in time").unwrap();
     // From here on the host that answers is asked first.
     let reads = timeout(Duration::from_secs(2), store.reads.totals()).await.expect("no more waiting");
     assert_eq!(reads.unwrap().items, 0);
 
     let nobody = format!("{before}@{}/souk", silent.local_addr().unwrap());
-    let refused = postgres::open(&nobody, &PostgresOptions::default()).await.err().unwrap().to_string();
+    let refused = postgres::open(&nobody, &PostgresOptions::default(), Uuid::from_u128(1))
+        .await
+        .err()
+        .unwrap()
+        .to_string();
     assert!(refused.contains("no answer within"), "{refused}");
 }
 

@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
-use souk_domain::{Action, CancelReason, ItemId, OrderId, OrderStatus, Outcome, Refusal, Stars};
-use souk_store::{FeedPosition, OrderQuery, OrdersOf, TimeRange};
+use souk_domain::{
+    Action, CancelReason, ItemId, OrderId, OrderStatus, Outcome, Refusal, Stars, TimeRange, action,
+};
+use souk_store::{FeedPosition, OrderQuery, OrdersOf};
 
 use super::{ALICE, BOB, CAROL, DAVE, Shop, buy, line, on_every_back_end, party, reprice, sell};
 
@@ -62,15 +64,23 @@ async fn rows_come_back_as_they_were_saved(mut shop: Shop) {
     assert_eq!(shop.store.reads.item(listed.id).await.unwrap().unwrap(), listed);
     let Outcome::Order(order) = shop.act(BOB, buy(listed.id, 2)).await.unwrap() else { panic!("no order") };
     assert_eq!(shop.store.reads.order(order.id).await.unwrap().unwrap(), order);
-    let Outcome::Order(cancelled) = shop.act(BOB, Action::Cancel { order: order.id }).await.unwrap() else {
+    let Outcome::Order(cancelled) =
+        shop.act(BOB, Action::Cancel(action::Cancel { order: order.id })).await.unwrap()
+    else {
         panic!("no order")
     };
     assert_eq!(shop.store.reads.order(order.id).await.unwrap().unwrap(), cancelled);
     shop.act(BOB, buy(listed.id, 1)).await.unwrap();
-    let rate = Action::Rate { item: listed.id, stars: Stars::parse(4).unwrap(), update_existing: false };
+    let rate = Action::Rate(action::Rate {
+        item: listed.id,
+        stars: Stars::parse(4).unwrap(),
+        update_existing: false,
+    });
     shop.act(BOB, rate.clone()).await.unwrap();
     assert!(matches!(shop.act(BOB, rate).await, Err(Refusal::AlreadyRated { .. })));
-    let Outcome::Wished(wish, item) = shop.act(DAVE, Action::Wish { item: listed.id }).await.unwrap() else {
+    let Outcome::Wished(wish, item) =
+        shop.act(DAVE, Action::Wish(action::Wish { item: listed.id })).await.unwrap()
+    else {
         panic!("no wish")
     };
     let wishes = shop.store.reads.wishlist(party(DAVE), None, 10).await.unwrap();
@@ -81,7 +91,7 @@ async fn rows_come_back_as_they_were_saved(mut shop: Shop) {
 
 async fn numbers_grow_and_are_not_used_again(mut shop: Shop) {
     let first = shop.lamp(ALICE, 1).await;
-    shop.act(ALICE, Action::Delete { item: first, expected_version: None }).await.unwrap();
+    shop.act(ALICE, Action::Delete(action::Delete { item: first, expected_version: None })).await.unwrap();
     let second = shop.lamp(ALICE, 1).await;
     assert!(second > first);
     let Outcome::Order(one) = shop.act(BOB, buy(second, 1)).await.unwrap() else { panic!("no order") };
@@ -105,7 +115,7 @@ async fn the_feed_moves_with_what_a_search_would_notice(mut shop: Shop) {
     let moved = feed(&shop, last).await;
     assert_eq!(moved.len(), 1);
     assert!(moved[0].item.id == lamp && moved[0].position.0 > last);
-    shop.act(ALICE, Action::Delete { item: chair, expected_version: None }).await.unwrap();
+    shop.act(ALICE, Action::Delete(action::Delete { item: chair, expected_version: None })).await.unwrap();
     let all = feed(&shop, 0).await;
     let order: Vec<_> = all.iter().map(|entry| (entry.item.id, entry.item.is_listed())).collect();
     assert_eq!(order, [(lamp, true), (chair, false)], "each item stands once, at its latest change");
@@ -129,9 +139,9 @@ async fn pages_go_by_key(mut shop: Shop) {
     for item in &own {
         let Outcome::Order(order) = shop.act(BOB, buy(*item, 1)).await.unwrap() else { panic!("no order") };
         placed.insert(0, order.id);
-        shop.act(BOB, Action::Wish { item: *item }).await.unwrap();
+        shop.act(BOB, Action::Wish(action::Wish { item: *item })).await.unwrap();
     }
-    shop.act(BOB, Action::Cancel { order: placed[3] }).await.unwrap();
+    shop.act(BOB, Action::Cancel(action::Cancel { order: placed[3] })).await.unwrap();
     let bobs = orders_of(OrdersOf::Buyer(party(BOB)));
     let query = OrderQuery { before: Some(placed[0]), limit: 2, ..bobs };
     let orders: Vec<_> = reads.orders(&query).await.unwrap().into_iter().map(|order| order.id).collect();
@@ -151,13 +161,17 @@ async fn orders_are_found_by_time_and_summed_up_by_day_and_item(mut shop: Shop) 
     let others = shop.lamp(CAROL, 100).await;
     let day = Duration::from_secs(86_400);
     let first = shop.now;
-    shop.act(BOB, Action::Place(vec![line(lamp, 3), line(chair, 1), line(others, 5)])).await.unwrap();
+    shop.act(BOB, Action::Place(action::Place(vec![line(lamp, 3), line(chair, 1), line(others, 5)])))
+        .await
+        .unwrap();
     shop.now = shop.now.plus(day);
     shop.act(BOB, buy(lamp, 2)).await.unwrap();
     let Outcome::Order(order) = shop.act(BOB, buy(lamp, 50)).await.unwrap() else { panic!("no order") };
     let reason = CancelReason::parse("a mistake").unwrap();
-    let cancelled =
-        shop.act(ALICE, Action::CancelSale { order: order.id, reason: reason.clone() }).await.unwrap();
+    let cancelled = shop
+        .act(ALICE, Action::CancelSale(action::CancelSale { order: order.id, reason: reason.clone() }))
+        .await
+        .unwrap();
     let Outcome::Order(cancelled) = cancelled else { panic!("no order") };
     assert_eq!(shop.store.reads.order(order.id).await.unwrap(), Some(cancelled));
 
@@ -181,7 +195,7 @@ async fn a_renamed_seller_has_its_new_name_on_all_items(mut shop: Shop) {
     let lamp = shop.lamp(ALICE, 1).await;
     let display_name = souk_domain::DisplayName::parse("Alice & Daughters").unwrap();
     let role = souk_domain::Role::Seller;
-    shop.act(ALICE, Action::Register { role, display_name, callback: None }).await.unwrap();
+    shop.act(ALICE, Action::Register(action::Register { role, display_name, callback: None })).await.unwrap();
     let item = shop.store.reads.item(lamp).await.unwrap().unwrap();
     assert_eq!(item.seller_name.as_str(), "Alice & Daughters");
     let Outcome::Order(order) = shop.act(BOB, buy(lamp, 1)).await.unwrap() else { panic!("no order") };
@@ -192,9 +206,9 @@ async fn totals_add_up(mut shop: Shop) {
     let lamp = shop.lamp(ALICE, 10).await;
     let Outcome::Order(order) = shop.act(BOB, buy(lamp, 4)).await.unwrap() else { panic!("no order") };
     shop.act(DAVE, buy(lamp, 1)).await.unwrap();
-    shop.act(BOB, Action::Cancel { order: order.id }).await.unwrap();
+    shop.act(BOB, Action::Cancel(action::Cancel { order: order.id })).await.unwrap();
     shop.act(ALICE, reprice(lamp, 900)).await.unwrap();
-    shop.act(ALICE, Action::Delete { item: lamp, expected_version: None }).await.unwrap();
+    shop.act(ALICE, Action::Delete(action::Delete { item: lamp, expected_version: None })).await.unwrap();
     let totals = shop.store.reads.totals().await.unwrap();
     assert_eq!(totals.supplied, totals.sold + totals.remaining + totals.withdrawn);
     assert_eq!((totals.supplied, totals.sold, totals.ordered, totals.withdrawn), (10, 1, 1, 9));

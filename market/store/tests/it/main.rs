@@ -17,7 +17,7 @@ use std::{path::PathBuf, time::Duration};
 use souk_domain::{
     Action, Callback, Category, Command, Context, Description, DisplayName, EventId, Fingerprint, Item,
     ItemId, ItemListing, ItemName, Keys, Money, OrderLine, OrderQuantity, Origin, Outcome, PartyId, Quantity,
-    Refusal, RequestId, RequestKey, Role, Timestamp, decide,
+    Refusal, RequestId, RequestKey, Role, Timestamp, action, decide,
 };
 use souk_store::{Lane, LeaseOwner, Receipt, Store};
 use tempfile::TempDir;
@@ -155,7 +155,7 @@ impl Shop {
     async fn with_callback(&mut self, number: u128, role: Role) {
         let callback = Some(Callback { host: "192.0.2.7".into(), port: 7444 });
         let display_name = DisplayName::parse(&format!("party {number}")).unwrap();
-        self.act(number, Action::Register { role, display_name, callback }).await.unwrap();
+        self.act(number, Action::Register(action::Register { role, display_name, callback })).await.unwrap();
     }
 }
 
@@ -165,22 +165,22 @@ fn path_in(folder: Option<&TempDir>) -> PathBuf {
 
 fn register(role: Role, number: u128) -> Action {
     let display_name = DisplayName::parse(&format!("party {number}")).unwrap();
-    Action::Register { role, display_name, callback: None }
+    Action::Register(action::Register { role, display_name, callback: None })
 }
 
 fn sell(name: &str, units: i64) -> Action {
-    Action::Sell(ItemListing {
+    Action::Sell(action::Sell(ItemListing {
         sku: None,
         name: ItemName::parse(name).unwrap(),
         description: Description::parse("").unwrap(),
         category: Category::parse("home/light").unwrap(),
         unit_price: Money::price(1_250, "GBP").unwrap(),
         quantity: Quantity::parse_listing(units).unwrap(),
-    })
+    }))
 }
 
 fn buy(item: ItemId, units: i64) -> Action {
-    Action::Buy(line(item, units))
+    Action::Buy(action::Buy(line(item, units)))
 }
 
 pub(crate) fn line(item: ItemId, units: i64) -> OrderLine {
@@ -192,7 +192,7 @@ fn reprice(item: ItemId, amount_minor: i64) -> Action {
         unit_price: Some(Money::price(amount_minor, "GBP").unwrap()),
         ..Default::default()
     };
-    Action::Update { item, patch, expected_version: None }
+    Action::Update(action::Update { item, patch, expected_version: None })
 }
 
 /// Runs each test of a list on every back end: `…::memory::…`, `…::sqlite::…`, `…::postgres::…`.

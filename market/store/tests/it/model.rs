@@ -2,7 +2,7 @@
 //! every unit must be accounted for at all times.
 
 use proptest::{prelude::*, test_runner::TestRunner};
-use souk_domain::{Action, Command, ItemId, OrderId, Stars};
+use souk_domain::{Action, Command, ItemId, OrderId, Stars, action};
 
 use super::{ALICE, BOB, CAROL, DAVE, Shop, buy, reprice, sell};
 
@@ -15,12 +15,12 @@ fn any_action() -> impl Strategy<Value = Action> {
         2 => (1..9_i64).prop_map(|units| sell("Thing", units)),
         6 => (item.clone(), 1..4_i64).prop_map(|(item, units)| buy(item, units)),
         2 => (item.clone(), 1..9_i64).prop_map(|(item, pounds)| reprice(item, pounds * 100)),
-        1 => item.clone().prop_map(|item| Action::Delete { item, expected_version: None }),
-        2 => (1..9_i64).prop_map(|order| Action::Cancel { order: OrderId(order) }),
-        2 => item.clone().prop_map(|item| Action::Wish { item }),
-        1 => item.clone().prop_map(|item| Action::Unwish { item }),
+        1 => item.clone().prop_map(|item| Action::Delete(action::Delete { item, expected_version: None })),
+        2 => (1..9_i64).prop_map(|order| Action::Cancel(action::Cancel { order: OrderId(order) })),
+        2 => item.clone().prop_map(|item| Action::Wish(action::Wish { item })),
+        1 => item.clone().prop_map(|item| Action::Unwish(action::Unwish { item })),
         2 => (item, 1..=5, any::<bool>()).prop_map(|(item, stars, update_existing)| {
-            Action::Rate { item, stars: Stars::parse(stars).unwrap(), update_existing }
+            Action::Rate(action::Rate { item, stars: Stars::parse(stars).unwrap(), update_existing })
         }),
     ]
 }

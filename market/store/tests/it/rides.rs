@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use souk_domain::{
     Action, OrderId, OrderStatus, Outcome, Place, Refusal, Ride, RideId, RideKind, RidePlan, RideStop,
-    RideText, Timestamp,
+    RideText, Timestamp, action,
 };
 use souk_store::{Fix, TrackPoint};
 use uuid::Uuid;
@@ -33,7 +33,7 @@ impl Shop {
     }
 
     async fn start(&mut self, kind: RideKind, orders: &[OrderId]) -> Result<Ride, Refusal> {
-        match self.act(ALICE, Action::StartRide(plan(kind, orders))).await? {
+        match self.act(ALICE, Action::StartRide(action::StartRide(plan(kind, orders)))).await? {
             Outcome::Ride(ride) => Ok(ride),
             other => panic!("{other:?}"),
         }
@@ -64,8 +64,8 @@ async fn a_ride_ships_its_orders_and_ends_with_their_delivery(mut shop: Shop) {
         assert_eq!(shop.status(order).await, (OrderStatus::Shipped, Some(ride.id)));
     }
     // One of them is handed over before the end.
-    shop.act(ALICE, Action::Deliver { order: orders[0] }).await.unwrap();
-    let end = Action::EndRide { ride: ride.id, orders: orders.to_vec() };
+    shop.act(ALICE, Action::Deliver(action::Deliver { order: orders[0] })).await.unwrap();
+    let end = Action::EndRide(action::EndRide { ride: ride.id, orders: orders.to_vec() });
     assert_eq!(shop.act(CAROL, end.clone()).await, Err(Refusal::RideNotFound(ride.id)));
     shop.act(ALICE, end.clone()).await.unwrap();
     for order in orders {

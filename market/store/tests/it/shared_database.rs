@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use souk_domain::{
     Action, CancelReason, Command, Context, EventId, ItemId, Keys, Outcome, Role, SuspensionReason,
-    WorkingSet, decide,
+    WorkingSet, action, decide,
 };
 use souk_store::{
     FeedPosition, SaveError, StoreError,
@@ -105,7 +105,7 @@ async fn a_party_is_changed_by_one_market_at_a_time() {
     let stale = shop.decided(&rename).await;
     let reason = SuspensionReason::parse("sells what is not theirs").unwrap();
     // The other's wait for transactions under way ends by itself: this one stays open.
-    other.act(99, Action::Suspend { party: party(ALICE), reason }).await.unwrap();
+    other.act(99, Action::Suspend(action::Suspend { party: party(ALICE), reason })).await.unwrap();
     let refused = shop.lane.save(&stale).await;
     assert!(matches!(refused, Err(SaveError::Conflict(_))), "{refused:?}");
     let alice = shop.store.reads.party(party(ALICE)).await.unwrap().unwrap();
@@ -314,7 +314,7 @@ async fn a_session_that_was_cut_is_replaced() {
     assert_eq!(shop.quantity(lamp).await, 3);
     let reason = CancelReason::parse("a mistake").unwrap();
     let Outcome::Order(order) = shop.act(BOB, buy(lamp, 1)).await.unwrap() else { panic!("no order") };
-    shop.act(ALICE, Action::CancelSale { order: order.id, reason }).await.unwrap();
+    shop.act(ALICE, Action::CancelSale(action::CancelSale { order: order.id, reason })).await.unwrap();
 }
 
 /// The database itself refuses what the rules must never let through.
@@ -331,7 +331,7 @@ async fn the_schema_holds_the_accounts() {
 }
 
 async fn refusal(database: &Database) -> String {
-    match postgres::open(database.address(), &PostgresOptions::default()).await {
+    match postgres::open(database.address(), &PostgresOptions::default(), Uuid::from_u128(1)).await {
         Ok(_) => panic!("it was opened"),
         Err(StoreError::Corrupt(why)) => why.to_string(),
         Err(other) => panic!("{other}"),
@@ -365,7 +365,7 @@ async fn a_newer_schema_that_says_so_is_worked_with() {
 async fn markets_that_start_together_migrate_once() {
     let database = Database::create_bare();
     let options = PostgresOptions::default();
-    let open = || postgres::open(database.address(), &options);
+    let open = || postgres::open(database.address(), &options, Uuid::from_u128(1));
     let (one, two, three) = tokio::join!(open(), open(), open());
     for opened in [one, two, three] {
         assert_eq!(opened.unwrap().reads.totals().await.unwrap().parties, 0);

@@ -2,7 +2,7 @@
 
 use souk_domain::{
     Action, EventKind, ItemId, ItemRef, LineAnswer, LineChange, LineOutcome, LinePrint, Outcome, PartyId,
-    Sequence, StockChange, Till, TillId, TillLine, TillName,
+    Sequence, StockChange, Till, TillId, TillLine, TillName, action,
 };
 
 use super::{ALICE, BOB, CAROL, HOUR, Shop, buy, on_every_back_end, owner, party};
@@ -23,7 +23,7 @@ fn mailbox(seller: u128) -> PartyId {
 }
 
 async fn open(shop: &mut Shop, seller: u128) -> Till {
-    match shop.act(seller, Action::OpenTill { till: name() }).await.unwrap() {
+    match shop.act(seller, Action::OpenTill(action::OpenTill { till: name() })).await.unwrap() {
         Outcome::Till(till) => till,
         other => panic!("{other:?}"),
     }
@@ -32,7 +32,7 @@ async fn open(shop: &mut Shop, seller: u128) -> Till {
 async fn sync(shop: &mut Shop, item: ItemId, numbers: std::ops::RangeInclusive<i64>) -> Vec<LineAnswer> {
     let change = LineChange { item: ItemRef::Id(item), stock: StockChange::By(1) };
     let line = |number| TillLine { number, print: LinePrint(u64::MAX), asks: Ok(change.clone()) };
-    let action = Action::Sync { till: name(), lines: numbers.map(line).collect() };
+    let action = Action::Sync(action::Sync { till: name(), lines: numbers.map(line).collect() });
     match shop.act(ALICE, action).await.unwrap() {
         Outcome::Synced(answers) => answers,
         other => panic!("{other:?}"),
@@ -85,7 +85,7 @@ async fn removed_till_is_told_nothing_and_its_sequences_go_on(mut shop: Shop) {
     let lamp = shop.lamp(ALICE, 5).await;
     open(&mut shop, ALICE).await;
     shop.act(BOB, buy(lamp, 1)).await.unwrap();
-    shop.act(ALICE, Action::RemoveTill { till: name() }).await.unwrap();
+    shop.act(ALICE, Action::RemoveTill(action::RemoveTill { till: name() })).await.unwrap();
     assert_eq!(shop.store.reads.tills(party(ALICE)).await.unwrap(), []);
     shop.act(BOB, buy(lamp, 1)).await.unwrap();
     assert_eq!(shop.store.mailboxes.state(mailbox(ALICE)).await.unwrap().unwrap().last_sequence, 1);

@@ -36,7 +36,7 @@ struct Gate {
 impl Gate {
     /// What a commit tells of alice.
     fn stands(&self, epoch: i64, is_suspended: bool) {
-        self.access.take_note(&Standing { party: PartyId(ALICE), epoch, is_suspended });
+        self.access.note_standing(&Standing { party: PartyId(ALICE), epoch, is_suspended });
     }
 
     fn open() -> Self {

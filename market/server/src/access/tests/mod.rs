@@ -14,7 +14,10 @@ use base64::{
     engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD},
 };
 use souk_authority::{Authority, LeafOptions};
-use souk_certs::identity::{Identity, PeerCertificate, TrustDomain};
+use souk_certs::{
+    identity::{Identity, PeerCertificate, TrustDomain},
+    random,
+};
 use souk_domain::{Role, Timestamp};
 use time::OffsetDateTime;
 use uuid::Uuid;
@@ -55,7 +58,10 @@ impl Chain {
     fn token(&self, certificate: &PeerCertificate, epoch: i64, seconds_later: i64) -> String {
         let role = if certificate.spiffe_id().contains("seller") { Role::Seller } else { Role::Buyer };
         let party = PartyId(certificate.identity().uuid().unwrap());
-        let issued = self.tokens.issue(certificate, party, role, epoch, at(seconds_later)).unwrap();
+        let issued = self
+            .tokens
+            .issue(certificate, party, role, epoch, (at(seconds_later), random::uuid_v4()))
+            .unwrap();
         issued.token.reveal().to_owned()
     }
 }

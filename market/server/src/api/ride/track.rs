@@ -5,11 +5,11 @@ use std::time::Duration;
 use souk_domain::{PartyId, Refusal, RideId, Timestamp};
 use souk_proto::v1::{self, track_ride_request::Message};
 use souk_store::Fix;
-use tokio::time::{Instant, timeout};
+use tokio::time::Instant;
 use tonic::{Status, Streaming};
 
-use super::{Api, in_its_own_task, open_ride, out_of_place, read};
-use crate::wire::{self, Fields, command};
+use super::{Api, in_its_own_task, open_ride, out_of_place, read, within};
+use crate::wire::{self, command, query};
 
 /// The most wrong positions that an answer tells of; all are counted.
 const MAX_ERRORS: usize = 100;
@@ -55,13 +55,11 @@ impl Tracking {
         seller: PartyId,
         mut positions: Streaming<v1::TrackRideRequest>,
     ) -> Result<v1::TrackRideResponse, Status> {
-        let first = within(positions.message()).await?.and_then(|first| first.message);
+        let first = within(IDLE, "position", positions.message()).await?.and_then(|first| first.message);
         let Some(Message::RideId(id)) = first else {
             return Err(out_of_place("the first message of the stream must be the ride's id"));
         };
-        let mut fields = Fields::new();
-        let ride = fields.ride("ride_id", &id);
-        let ride = fields.finish(ride)?;
+        let ride = query::ride_id(&id)?;
         let last = read(api.parts.tracks.last(ride, 1).await)?.pop().map(|point| point.fix);
         let mut tracking = Tracking {
             api,
@@ -90,7 +88,7 @@ impl Tracking {
                 }
             };
             let message = tokio::select! {
-                message = within(positions.message()) => message,
+                message = within(IDLE, "position", positions.message()) => message,
                 () = flush => {
                     self.flush().await?;
                     continue;
@@ -161,7 +159,7 @@ impl Tracking {
         read(self.api.parts.tracks.lengthen(self.ride, &self.batch).await)?;
         self.done.kept_count += i64::try_from(self.batch.len()).unwrap_or(0);
         self.batch.clear();
-        self.api.parts.rides.tell(self.ride);
+        self.api.parts.rides.notify(self.ride);
         Ok(())
     }
 
@@ -179,11 +177,6 @@ impl Tracking {
 
     fn interrupted(&self, status: &Status) -> Status {
         let kept = self.done.kept_count;
-        wire::retold(status, &format!("{}; {kept} positions before that are kept", status.message()))
+        wire::with_message(status, &format!("{}; {kept} positions before that are kept", status.message()))
     }
-}
-
-async fn within<T>(message: impl Future<Output = Result<T, Status>>) -> Result<T, Status> {
-    let waited = timeout(IDLE, message).await;
-    waited.unwrap_or_else(|_| Err(Status::deadline_exceeded("no position came for 60 seconds")))
 }
