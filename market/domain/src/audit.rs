@@ -1,4 +1,4 @@
-//! What the audit log tells of a change.
+//! Audit entries: how a change is described in the audit log.
 
 use std::net::IpAddr;
 
@@ -6,37 +6,38 @@ use super::{
     Action, Command, ImportRow, Imported, LineAnswer, LineOutcome, Order, Outcome, RequestId, Timestamp,
 };
 
-/// Who asks for a change, and from where. The audit log's; the rules don't look at it.
+/// The caller's role and address. Recorded in the audit log; the rules do not use it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Origin {
     /// The role in the caller's certificate.
     pub role: &'static str,
-    /// Where its connection comes from.
+    /// The peer address of the connection; `None` if it is not known.
     pub address: Option<IpAddr>,
 }
 
-/// One entry: who did what, when, from where. Never a token, key or rating secret; names and prices are in
-/// the rows that it points at.
+/// One entry: who did what, when, from where. It never contains a token or key; names and prices are in the
+/// rows that it refers to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AuditEntry {
-    /// When it was decided.
+    /// When the command was decided.
     pub at: Timestamp,
-    /// The party by its certificate, as `role/UUID`; `unknown` when no certificate was good.
+    /// The party according to its certificate, as `role/UUID`; `unknown` if there was no valid certificate.
     pub who: String,
-    /// Where the connection came from.
+    /// The peer address of the connection; `None` if it is not known.
     pub from: Option<IpAddr>,
-    /// The RPC of a change; `Refused` for an identity that was turned away.
+    /// The RPC of a change; `Refused` for an identity that was rejected.
     pub did: &'static str,
-    /// What was changed, or why it was refused.
+    /// What was changed, or why the identity was rejected.
     pub what: String,
-    /// How many times it happened; a flood of refusals is one entry.
+    /// How many times it happened. Equal refusals are counted in one entry, so that a flood can't fill the
+    /// log.
     pub count: u32,
-    /// The request id of a change.
+    /// The request id of a change; `None` for a refusal.
     pub request: Option<RequestId>,
 }
 
 impl AuditEntry {
-    /// Of a command that was carried out.
+    /// Creates the entry for a command that was carried out.
     pub(super) fn of(command: &Command, outcome: &Outcome, at: Timestamp) -> Self {
         let Origin { role, address } = command.origin;
         Self {

@@ -1,4 +1,4 @@
-//! Commands: every change that a party can ask for, and what comes of it.
+//! Commands: every change that a party can request, and its outcome.
 
 use serde::{Deserialize, Serialize};
 
@@ -8,27 +8,27 @@ use super::{
     Ride, RideId, RidePlan, Role, Stars, SuspensionReason, TestText, Till, TillId, TillLine, TillName, Wish,
 };
 
-/// A change that a party asks for.
+/// A change requested by a party.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Command {
-    /// Who asks; proven by the caller's certificate and token, never read from a request body.
+    /// The caller, as proven by its certificate and token; never read from a request body.
     pub caller: PartyId,
-    /// Makes the command happen once only.
+    /// The idempotency key, which makes a retry safe.
     pub request: RequestKey,
-    /// Only check, change nothing (AIP-163).
+    /// Check the command without changing anything (AIP-163).
     pub validate_only: bool,
-    /// What is asked for.
+    /// The requested change.
     pub action: Action,
-    /// Where it comes from, for the audit log.
+    /// The caller's role and address, for the audit log.
     pub origin: Origin,
 }
 
 /// The idempotency key of a command (AIP-155).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RequestKey {
-    /// The client's id for the call.
+    /// The id that the client chose for the call.
     pub id: RequestId,
-    /// Tells whether a second call with the same id is the same call.
+    /// Distinguishes a retry from another call that reuses the id.
     pub fingerprint: Fingerprint,
 }
 
@@ -37,130 +37,131 @@ pub struct RequestKey {
 #[serde(transparent)]
 pub struct Fingerprint(pub [u8; 16]);
 
-/// What a command asks for.
+/// The change that a command requests.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Action {
     /// Register the caller, or change its registration.
     Register {
-        /// The role in the caller's certificate.
+        /// The role from the caller's certificate.
         role: Role,
-        /// The name for others to see.
+        /// The name shown to other parties.
         display_name: DisplayName,
-        /// Where to call the party, already checked.
+        /// The callback address, already checked against the address policy.
         callback: Option<Callback>,
     },
     /// List a new item.
     Sell(ItemListing),
-    /// Make items of the caller's as they are given.
+    /// Bring the caller's items to the state of these rows, creating those that do not exist.
     Import(Vec<ImportRow>),
-    /// Change an item of the caller's.
+    /// Change one of the caller's items.
     Update {
-        /// The item.
+        /// The item to change.
         item: ItemId,
-        /// What to change.
+        /// The new values of the fields to change.
         patch: ItemPatch,
-        /// Only if the item has this version.
+        /// Refuse the change unless the item has this version.
         expected_version: Option<i64>,
     },
-    /// Take an item of the caller's off the market.
+    /// Take one of the caller's items off the market.
     Delete {
-        /// The item.
+        /// The item to delete.
         item: ItemId,
-        /// Only if the item has this version.
+        /// Refuse the deletion unless the item has this version.
         expected_version: Option<i64>,
     },
     /// Buy units of an item.
     Buy(OrderLine),
-    /// Buy units of several items, all or nothing.
+    /// Buy units of several items; either all lines succeed or none.
     Place(Vec<OrderLine>),
-    /// Cancel an order of the caller's.
+    /// Cancel an order as its buyer.
     Cancel {
-        /// The order.
+        /// The order to cancel.
         order: OrderId,
     },
-    /// Cancel an order of an item of the caller's.
+    /// Cancel an order as its seller.
     CancelSale {
-        /// The order.
+        /// The order to cancel.
         order: OrderId,
-        /// Why, for the buyer.
+        /// The reason, shown to the buyer.
         reason: CancelReason,
     },
-    /// An order of an item of the caller's is on its way.
+    /// Mark an order as shipped, as its seller.
     Ship {
-        /// The order.
+        /// The order, which must be placed.
         order: OrderId,
     },
-    /// An order of an item of the caller's has reached its buyer.
+    /// Mark an order as delivered, as its seller.
     Deliver {
-        /// The order.
+        /// The order, which must be shipped.
         order: OrderId,
     },
-    /// Start a ride with orders of the caller's items.
+    /// Start a ride that carries some of the caller's orders, and ship them.
     StartRide(RidePlan),
-    /// End a ride of the caller's.
+    /// End one of the caller's rides, and deliver the orders still on it.
     EndRide {
-        /// The ride.
+        /// The ride to end.
         ride: RideId,
-        /// Its orders, as they were found before: those of a ride never change.
+        /// The ride's orders, read before the command is submitted so that their rows can be loaded with it.
+        /// A ride's orders never change.
         orders: Vec<OrderId>,
     },
-    /// Open a till of the caller's, or find it open.
+    /// Open a till for the caller. Opening one that is open changes nothing.
     OpenTill {
-        /// Its name.
+        /// The till's name, unique per seller.
         till: TillName,
     },
-    /// Forget a till of the caller's.
+    /// Remove one of the caller's tills.
     RemoveTill {
-        /// Its name.
+        /// The name of the till to remove.
         till: TillName,
     },
-    /// Carry out what a till of the caller's has counted.
+    /// Apply the stock changes that one of the caller's tills reports.
     Sync {
-        /// Its name.
+        /// The name of the reporting till.
         till: TillName,
-        /// Its lines; known by their numbers when they come again.
+        /// The lines in order. A repeated line is recognised by its number.
         lines: Vec<TillLine>,
     },
     /// Put an item on the caller's wishlist.
     Wish {
-        /// The item.
+        /// The item to add.
         item: ItemId,
     },
     /// Take an item off the caller's wishlist.
     Unwish {
-        /// The item.
+        /// The item to remove.
         item: ItemId,
     },
     /// Rate an item that the caller has bought.
     Rate {
-        /// The item.
+        /// The item to rate.
         item: ItemId,
-        /// How many stars.
+        /// The rating, 1 to 5 stars.
         stars: Stars,
         /// Replace an earlier rating.
         update_existing: bool,
     },
-    /// Put a harmless event into the caller's own mailbox.
+    /// Put a test event into the caller's own mailbox.
     Test {
-        /// What to write into it.
+        /// The text that the event carries.
         text: TestText,
     },
-    /// Shut a party out. The caller is an operator.
+    /// Suspend a party. The caller is an operator.
     Suspend {
-        /// The party.
+        /// The party to suspend.
         party: PartyId,
-        /// Why.
+        /// The reason, kept for operators.
         reason: SuspensionReason,
     },
-    /// Let a suspended party in again. The caller is an operator.
+    /// Reinstate a suspended party. The caller is an operator.
     Reinstate {
-        /// The party.
+        /// The party to reinstate.
         party: PartyId,
     },
 }
 
-/// What came of a command that was carried out. Kept with the request id, so that a replay is answered
-/// with the very same.
+/// The result of a command that was carried out. It is stored under the request id, so that a replay
+/// returns the same result.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
@@ -168,9 +169,10 @@ pub enum Outcome {
     Registered(Party),
     /// The party as suspended or reinstated.
     Party(Party),
-    /// The item as listed, changed or deleted (its quantity then being what was withdrawn).
+    /// The item as listed, changed or deleted. For a deleted item, the quantity is the number of units
+    /// that the deletion withdrew.
     Item(Item),
-    /// What came of an import's rows.
+    /// How many of an import's rows created, changed or kept an item.
     Imported(Imported),
     /// The order as placed, shipped, delivered or cancelled.
     Order(Order),
@@ -178,24 +180,24 @@ pub enum Outcome {
     Orders(Vec<Order>),
     /// The ride as started or ended.
     Ride(Ride),
-    /// The till as it is.
+    /// The till as opened, or as it was if it was open.
     Till(Till),
-    /// The till is gone.
+    /// The till has been removed.
     TillRemoved,
-    /// The answers to a till's lines.
+    /// One answer for each line of the till, in order.
     Synced(Vec<LineAnswer>),
-    /// The wish, and the item that it is for.
+    /// The wish, and the item that was wished for.
     Wished(Wish, Item),
-    /// The wish is gone.
+    /// The item is no longer on the wishlist.
     Unwished,
-    /// All ratings of the item.
+    /// The item's rating summary, including the new rating.
     Rated(RatingSummary),
-    /// The event that is on its way.
+    /// The id of the test event.
     Tested(EventId),
 }
 
 impl Action {
-    /// The RPC that asks for it.
+    /// Returns the name of the RPC that requests the action.
     pub fn name(&self) -> &'static str {
         match self {
             Self::Register { role: Role::Seller, .. } => "RegisterSeller",
@@ -224,20 +226,22 @@ impl Action {
         }
     }
 
-    /// Whether what it does is known when it comes again, without its request id: an import makes items as
-    /// they are given, a till is there already, and numbers its lines. Then no outcome is kept for the request.
+    /// Returns whether a repetition is recognised without the request id. An import sets absolute values, a
+    /// till that is open stays open, and a till numbers its lines. No outcome is stored for such requests.
     pub fn knows_repetitions(&self) -> bool {
         matches!(self, Self::Import(_) | Self::OpenTill { .. } | Self::Sync { .. })
     }
 }
 
 impl Command {
-    /// What makes it happen once only: a request id is each caller's own.
+    /// Returns the idempotency key. It includes the caller, because request ids are unique only per caller.
     pub fn key(&self) -> (PartyId, RequestId) {
         (self.caller, self.request.id)
     }
 
-    /// Adds the rows that the rules need to see to decide on this command.
+    /// Adds the keys of every row that the rules read to decide this command.
+    ///
+    /// A row that is missing here looks to the rules as if it did not exist.
     pub fn add_keys(&self, keys: &mut Keys) {
         keys.parties.insert(self.caller);
         keys.requests.insert(self.key());

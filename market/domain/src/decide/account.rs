@@ -1,11 +1,11 @@
-//! Registering, and trying out a mailbox.
+//! Registration, and test events.
 
 use super::{Decision, Effect, Rules};
 use crate::{Audience, Callback, DisplayName, EventKind, Outcome, Party, PartyId, Role, TestText};
 
 impl Rules<'_, '_> {
-    /// Registers the caller. Doing so again changes name and callback; identity, role, epoch and the
-    /// time of the first registration stay.
+    /// Registers the caller. Registering again updates name and callback; identity, role, epoch and the time
+    /// of the first registration stay.
     pub(super) fn register(
         &mut self,
         caller: PartyId,
@@ -27,7 +27,7 @@ impl Rules<'_, '_> {
         Decision { outcome: Outcome::Registered(party.clone()), effects: vec![Effect::PutParty(party)] }
     }
 
-    /// Puts a harmless event into the caller's own mailbox.
+    /// Puts a test event into the caller's own mailbox.
     pub(super) fn test(&mut self, caller: &Party, text: &TestText) -> Decision {
         let kind = EventKind::Test { text: text.as_str().to_owned() };
         let event = self.event(Audience::Party(caller.id), kind);
