@@ -1,4 +1,4 @@
-//! Mailboxes.
+//! Mailboxes: claims, leases and pending deliveries.
 
 use std::ops::Bound;
 
@@ -143,7 +143,7 @@ impl Mailboxes for Memory {
     }
 }
 
-/// The mailbox, if the claim is still the latest.
+/// Returns the mailbox if the claim is still the latest; this is the fence.
 fn held(state: &mut State, recipient: PartyId, epoch: LeaseEpoch) -> Option<&mut Mailbox> {
     state.mailboxes.get_mut(&recipient).filter(|mailbox| mailbox.lease_epoch == epoch.0)
 }
@@ -181,7 +181,7 @@ fn expand(state: &mut State, limit: usize) -> Expansion {
     Expansion { recipients, more: !fan_outs.is_empty() }
 }
 
-/// Who wishes for an item, after a party.
+/// Returns the buyers who wished for an item, starting after a party.
 fn wishers<V>(
     wishes: &std::collections::BTreeMap<(PartyId, ItemId), V>,
     item: ItemId,

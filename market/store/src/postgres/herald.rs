@@ -1,8 +1,9 @@
-//! Tells the other markets what happened here, and listens to them.
+//! Publishes hints to the other markets, and listens to theirs.
 //!
-//! A notification is never part of a lane's transaction: PostgreSQL lets only one transaction at a time commit that
-//! notifies, and keeps it so until the commit is on the disk. So hints are gathered for a moment and sent by
-//! themselves. One that gets lost costs the others [`POLL`] at the most.
+//! A notification is never part of a lane's transaction. PostgreSQL serialises the commits of transactions
+//! that notify, with a lock that is held until the commit is on disk, over all markets. So hints are
+//! collected for a moment and sent in a transaction of their own. A lost hint costs the other markets at
+//! most [`POLL`].
 
 use std::{
     sync::{Arc, Mutex, PoisonError},
@@ -29,9 +30,9 @@ use super::{
 };
 use crate::{Hint, LeaseEpoch, Look, Replicas, Standing, StoreError};
 
-/// How long hints are gathered.
+/// How long hints are collected before they are sent.
 const GATHERING: Duration = Duration::from_millis(20);
-/// How often to look without a hint: twice within the second after which everything must hold everywhere.
+/// The polling interval: twice within the second after which a change must be visible at every market.
 const POLL: Duration = Duration::from_millis(400);
 
 const NOTIFY: &str = "SELECT pg_notify('souk', $1)";
@@ -40,69 +41,69 @@ const FEED_END: &str = "SELECT coalesce(max(feed_position), 0) FROM item";
 const STANDINGS: &str = "SELECT id, epoch, suspended_at IS NOT NULL FROM party WHERE epoch <> 0";
 const FOLLOWED: &str = "SELECT party, lease_epoch, last_sequence FROM mailbox WHERE party = ANY($1)";
 
-/// A hint on its way.
+/// The payload of a notification.
 #[derive(Serialize, Deserialize)]
 struct Message {
     from: Uuid,
     hint: Hint,
 }
 
-/// Takes in what is to be told. Clones share it; it ends with the last of them.
+/// Collects and publishes hints. Clones share one task, which ends when the last of them is dropped.
 #[derive(Clone)]
 pub(super) struct Herald {
     gathered: Arc<Mutex<Hint>>,
-    some: mpsc::Sender<()>,
+    waker: mpsc::Sender<()>,
 }
 
 impl Herald {
-    /// Begins to tell, on the present runtime, in the name of one market.
+    /// Starts publishing on the current runtime. `market` identifies the sender, which ignores its own hints.
     pub(super) fn start(market: Uuid, pool: Arc<Pool>) -> Self {
         let gathered = Arc::new(Mutex::new(Hint::default()));
-        let (some, told) = mpsc::channel(1);
-        tokio::spawn(tell(market, pool, Arc::clone(&gathered), told));
-        Self { gathered, some }
+        let (waker, wake) = mpsc::channel(1);
+        tokio::spawn(tell(market, pool, Arc::clone(&gathered), wake));
+        Self { gathered, waker }
     }
 
-    /// Adds to the next hint. Never blocks.
+    /// Adds to the next hint. Never blocks, so that a lane can call it right after a commit.
     pub(super) fn tell(&self, add: impl FnOnce(&mut Hint)) {
         {
             let mut gathered = self.gathered.lock().unwrap_or_else(PoisonError::into_inner);
             add(&mut gathered);
             gathered.bound();
         }
-        // Full: it is known already that there is something.
-        let _ = self.some.try_send(());
+        // If the channel is full, the task has been woken already.
+        let _ = self.waker.try_send(());
     }
 }
 
-async fn tell(market: Uuid, pool: Arc<Pool>, gathered: Arc<Mutex<Hint>>, mut told: mpsc::Receiver<()>) {
-    while told.recv().await.is_some() {
+async fn tell(market: Uuid, pool: Arc<Pool>, gathered: Arc<Mutex<Hint>>, mut wake: mpsc::Receiver<()>) {
+    while wake.recv().await.is_some() {
         sleep(GATHERING).await;
         let hint = std::mem::take(&mut *gathered.lock().unwrap_or_else(PoisonError::into_inner));
         if hint == Hint::default() {
             continue;
         }
-        // Names and flags can't fail to be written.
+        // Ids and flags always serialise.
         let Ok(message) = serde_json::to_string(&Message { from: market, hint }) else { continue };
         if let Err(failure) = pool.query(NOTIFY, || params![message.clone()]).await {
-            tracing::debug!(%failure, "other markets were not told; they will look by themselves");
+            tracing::debug!(%failure, "can't notify other markets; they will poll");
         }
     }
 }
 
-/// Hears the other markets.
+/// Follows the other markets, by notifications and by polling.
 pub(super) struct PostgresReplicas {
     market: Uuid,
     address: Arc<Address>,
     pool: Arc<Pool>,
     runtime: Handle,
-    ear: AsyncMutex<Ear>,
+    listener: AsyncMutex<Listener>,
 }
 
-/// Where the others are heard.
-struct Ear {
+/// The listening session, and the time of the next poll.
+struct Listener {
     session: Option<(Connection, mpsc::Receiver<String>)>,
-    /// When it is time to look at everything, however much is heard until then.
+    /// When to poll everything, even if hints arrive until then.
     look_at: Instant,
 }
 
@@ -113,7 +114,7 @@ impl PostgresReplicas {
             address,
             pool,
             runtime: Handle::current(),
-            ear: AsyncMutex::new(Ear { session: None, look_at: Instant::now() }),
+            listener: AsyncMutex::new(Listener { session: None, look_at: Instant::now() }),
         }
     }
 
@@ -125,35 +126,36 @@ impl PostgresReplicas {
         Ok((connection, notifications))
     }
 
-    /// A hint; `None` when it is time to look, or when hints may have been missed.
-    async fn listen_once(&self, ear: &mut Ear) -> Option<Hint> {
-        let Some((_, notifications)) = ear.session.as_mut() else {
+    /// Waits for a hint; `None` if it is time to poll or if hints may have been missed.
+    async fn listen_once(&self, listener: &mut Listener) -> Option<Hint> {
+        let Some((_, notifications)) = listener.session.as_mut() else {
             match self.listen().await {
-                Ok(open) => ear.session = Some(open),
+                Ok(open) => listener.session = Some(open),
                 Err(failure) => {
-                    tracing::debug!(%failure, "other markets are not heard; this one looks by itself");
+                    tracing::debug!(%failure, "can't listen to other markets; polling instead");
                     sleep(POLL).await;
                 }
             }
             return None;
         };
-        let heard = timeout_at(ear.look_at, self.hear(notifications)).await;
-        // Nothing is ever asked on this session, so that it does not find out by itself that the server is silent.
-        let is_over = ear.session.as_ref().is_some_and(|(connection, _)| connection.is_closed());
-        if is_over || matches!(heard, Ok(None)) {
-            ear.session = None;
+        let received = timeout_at(listener.look_at, self.next_hint(notifications)).await;
+        // This session never sends a statement, so it would not notice a server that has gone silent. The
+        // generation does: another session finds out and marks all of them.
+        let is_over = listener.session.as_ref().is_some_and(|(connection, _)| connection.is_closed());
+        if is_over || matches!(received, Ok(None)) {
+            listener.session = None;
         }
-        heard.ok().flatten()
+        received.ok().flatten()
     }
 
-    /// The next hint of another market's; `None` when the session has ended.
-    async fn hear(&self, notifications: &mut mpsc::Receiver<String>) -> Option<Hint> {
+    /// Waits for the next hint from another market; `None` if the session has ended.
+    async fn next_hint(&self, notifications: &mut mpsc::Receiver<String>) -> Option<Hint> {
         loop {
             let message = notifications.recv().await?;
             match serde_json::from_str(&message) {
                 Ok(Message { from, .. }) if from == self.market => {}
                 Ok(Message { hint, .. }) => return Some(hint),
-                // Of a newer market, perhaps.
+                // It may be from a newer market, in a format that this one does not know.
                 Err(_) => return Some(Hint { everything: true, ..Hint::default() }),
             }
         }
@@ -163,13 +165,13 @@ impl PostgresReplicas {
 #[async_trait]
 impl Replicas for PostgresReplicas {
     async fn hint(&self) -> Hint {
-        let mut ear = self.ear.lock().await;
-        let heard = self.listen_once(&mut ear).await;
-        let mut hint = heard.unwrap_or(Hint { everything: true, ..Hint::default() });
-        // Also while hint comes upon hint: one of them may have been lost.
-        hint.everything |= Instant::now() >= ear.look_at;
+        let mut listener = self.listener.lock().await;
+        let received = self.listen_once(&mut listener).await;
+        let mut hint = received.unwrap_or(Hint { everything: true, ..Hint::default() });
+        // Poll even while hints keep arriving, because one of them may have been lost.
+        hint.everything |= Instant::now() >= listener.look_at;
         if hint.everything {
-            ear.look_at = Instant::now() + POLL;
+            listener.look_at = Instant::now() + POLL;
         }
         hint
     }

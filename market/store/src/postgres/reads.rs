@@ -1,4 +1,4 @@
-//! Queries, each on a session of the pool.
+//! Queries, each one statement on a pooled session.
 
 use std::sync::Arc;
 
@@ -97,21 +97,21 @@ const TOTALS: &str = "SELECT (SELECT count(*) FROM party), (SELECT count(*) FROM
      (SELECT coalesce(sum(quantity), 0)::BIGINT FROM item), (SELECT coalesce(sum(withdrawn), 0)::BIGINT FROM item), \
      (SELECT count(*) FROM delivery)";
 
-/// What is asked for with most calls; held to the shard plan.
+/// The statements that most calls need, which are checked against the shard plan.
 #[cfg(test)]
 pub(super) const HOT: &[&str] = &[PARTY, ITEMS, ORDER, SELLER_ITEMS, ORDERS_OF_SELLER, REQUEST, RIDE, TILLS];
 
-/// How many rows to ask for.
+/// Converts a limit to the type of SQL's LIMIT.
 pub(super) fn at_most(limit: usize) -> i64 {
     i64::try_from(limit).unwrap_or(i64::MAX)
 }
 
-/// All rows, read.
+/// Converts all rows.
 pub(super) fn all<T>(rows: &[Row], read: impl Fn(&Row) -> Result<T, Failure>) -> Result<Vec<T>, StoreError> {
     Ok(rows.iter().map(read).collect::<Result<_, _>>()?)
 }
 
-/// The first row, read.
+/// Converts the first row, if there is one.
 fn one<T>(rows: &[Row], read: impl Fn(&Row) -> Result<T, Failure>) -> Result<Option<T>, StoreError> {
     Ok(first(rows, read)?)
 }
@@ -225,6 +225,8 @@ impl Reads for PostgresReads {
     }
 
     async fn item_feed(&self, after: FeedPosition, limit: usize) -> Result<Vec<FeedEntry>, StoreError> {
+        // Wait first, so that the caller sees everything that was committed before it asked. The query reads the
+        // horizon again in its own snapshot, which is what keeps it free of gaps.
         chain::horizon(&self.pool).await?;
         let rows = self.pool.query(FEED, || params![after.0, at_most(limit)]).await?;
         all(&rows, |row| {
