@@ -1,4 +1,4 @@
-//! Certificates that nobody should have, and clients that show them.
+//! Forged certificates, and clients that present them.
 
 use std::{fs, sync::Arc};
 
@@ -18,28 +18,28 @@ use uuid::Uuid;
 
 use crate::siege::Siege;
 
-/// A chain and its key.
+/// A certificate chain and its private key.
 pub(crate) struct Papers {
     pub(crate) chain: Vec<CertificateDer<'static>>,
     pub(crate) key: PrivateKeyDer<'static>,
 }
 
-/// Who signs.
+/// An authority that signs certificates.
 pub(crate) type Root = Issuer<'static, KeyPair>;
 
-/// The market's own root, in careless hands.
+/// The market's own root, with the checks of the real authority left out.
 pub(crate) fn own_root(siege: &Siege) -> Root {
     let pem = |file| fs::read_to_string(siege.ground.path().join("pki").join(file)).unwrap();
     Issuer::from_ca_cert_pem(&pem("ca.pem"), KeyPair::from_pem(&pem("ca.key")).unwrap()).unwrap()
 }
 
-/// A root that bears the name and the key identifier of the market's, with another key.
+/// A root with the name and key identifier of the market's, but another key.
 pub(crate) fn namesake_root(siege: &Siege) -> Root {
     let pem = fs::read_to_string(siege.ground.path().join("pki/ca.pem")).unwrap();
     Issuer::from_ca_cert_pem(&pem, KeyPair::generate().unwrap()).unwrap()
 }
 
-/// A root of another market.
+/// The root of another market.
 pub(crate) fn foreign_root() -> Root {
     let mut params = CertificateParams::default();
     params.distinguished_name = DistinguishedName::new();
@@ -49,7 +49,7 @@ pub(crate) fn foreign_root() -> Root {
     Issuer::new(params, KeyPair::generate().unwrap())
 }
 
-/// What the authority would sign for a party with this SPIFFE ID.
+/// Returns what the real authority would sign for a party with this SPIFFE ID.
 pub(crate) fn honest_params(uri: &str) -> CertificateParams {
     let now = OffsetDateTime::now_utc();
     let mut params = CertificateParams::default();
@@ -66,7 +66,7 @@ pub(crate) fn honest_params(uri: &str) -> CertificateParams {
     params
 }
 
-/// Signs whatever it is given.
+/// Signs a certificate without any check.
 pub(crate) fn sign(root: &Root, params: &CertificateParams) -> Papers {
     let key = KeyPair::generate().unwrap();
     let leaf = params.signed_by(&key, root).unwrap();
@@ -74,13 +74,13 @@ pub(crate) fn sign(root: &Root, params: &CertificateParams) -> Papers {
     Papers { chain: vec![leaf.der().clone()], key }
 }
 
-/// The papers in a party's files.
+/// Reads the certificate and key from a party's files.
 pub(crate) fn from_files(files: &CredentialFiles) -> Papers {
     let chain = CertificateDer::pem_file_iter(&files.cert).unwrap().map(Result::unwrap).collect();
     Papers { chain, key: PrivateKeyDer::from_pem_file(files.key_path()).unwrap() }
 }
 
-/// A client that trusts the market and shows some papers or none.
+/// Configures a client that trusts the market and presents a certificate, or none.
 pub(crate) fn client(siege: &Siege, papers: Option<Papers>) -> ClientConfig {
     let mut roots = RootCertStore::empty();
     let root = siege.ground.path().join("pki/ca.pem");

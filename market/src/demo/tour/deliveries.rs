@@ -1,4 +1,4 @@
-//! Events: by callback, by stream, and to clients that were away.
+//! Events: by callback, by stream, and to clients that were offline.
 
 use anyhow::{Context as _, bail, ensure};
 use souk_client::Connection;
@@ -37,7 +37,7 @@ async fn order_placed(ears: &mut Ears) -> anyhow::Result<v1::Order> {
     }
 }
 
-/// Waits until nothing is left in a mailbox.
+/// Waits until a mailbox is empty.
 async fn emptied(actor: &Actor) -> anyhow::Result<()> {
     let deadline = Instant::now() + EVENT_PATIENCE;
     while actor.mailbox().await?.pending_count > 0 {
@@ -47,7 +47,7 @@ async fn emptied(actor: &Actor) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// What has happened so far: Bob's two lamps, Dave's five vases, Dave's order and its cancellation.
+/// Checks the events so far: Bob's two lamps, Dave's five vases, Dave's order and its cancellation.
 async fn told_by_callback(scene: &mut Scene) -> anyhow::Result<()> {
     let first = order_placed(&mut scene.alice_hears).await?;
     ensure!(first.buyer_name == "Bob" && first.quantity == 2, "{first:?}");
@@ -101,7 +101,7 @@ async fn offline_and_back(scene: &mut Scene) -> anyhow::Result<()> {
     let back = scene.alice.listen((ANY_PORT.ip(), port).into()).await?;
     let instead = std::mem::replace(&mut scene.alice_hears, back);
     instead.close().await;
-    // Whoever is back shows it by registering again.
+    // Registering again ends the back-off, so that the delivery is retried at once.
     scene.alice.register(Some(port)).await?;
     for order in placed {
         ensure!(order_placed(&mut scene.alice_hears).await? == order, "another order, or out of turn");

@@ -1,4 +1,4 @@
-//! What tools ask for: health, and reflection.
+//! The services for tools: health and reflection.
 
 use anyhow::{Context as _, ensure};
 use futures::StreamExt as _;

@@ -1,4 +1,4 @@
-//! From the purchase of several items to the door.
+//! Orders of several items, from the purchase to the delivery.
 
 use anyhow::{Context as _, ensure};
 use souk_client::Connection;

@@ -1,4 +1,4 @@
-//! Listing items, changing them, finding them.
+//! Listing, changing and searching items.
 
 use anyhow::ensure;
 use souk_client::Connection;
@@ -180,7 +180,7 @@ async fn watch(scene: &Scene) -> anyhow::Result<()> {
         match watched.message().await?.and_then(|message| message.message) {
             Some(Message::Change(change)) if change.kind() == v1::SearchChangeKind::New => {
                 kinds.push(change.kind());
-                // Both may have been indexed at once.
+                // Both changes may be indexed with one commit.
                 if change.item.is_some_and(|item| item.unit_price == pounds(250)) {
                     return Ok(());
                 }

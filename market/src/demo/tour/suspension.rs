@@ -1,4 +1,4 @@
-//! Operators: shutting a party out, and letting it in again.
+//! Operators: suspending and reinstating a party.
 
 use anyhow::ensure;
 use souk_certs::identity::Role;

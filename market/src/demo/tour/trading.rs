@@ -1,4 +1,4 @@
-//! Buying, wishing, rating.
+//! Buying items, wishing for them and rating them.
 
 use anyhow::ensure;
 use souk_client::Connection;
