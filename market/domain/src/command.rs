@@ -17,7 +17,7 @@ pub struct Command {
     pub request: RequestKey,
     /// Check the command without changing anything (AIP-163).
     pub validate_only: bool,
-    /// The requested change.
+    /// The requested change, with its parameters.
     pub action: Action,
     /// The caller's role and address, for the audit log.
     pub origin: Origin,
@@ -251,6 +251,7 @@ impl Command {
                 keys.parties.insert(*party);
             }
             Action::Sell(listing) => {
+                // To find out whether the SKU is taken.
                 keys.skus.extend(listing.sku.clone().map(|sku| (self.caller, sku)));
                 keys.new_items += 1;
             }
@@ -270,12 +271,14 @@ impl Command {
             }
             Action::Place(lines) => {
                 keys.items.extend(lines.iter().map(|line| line.item));
+                // An upper bound: lines of the same item are merged into one order.
                 keys.new_orders += lines.len();
             }
             Action::Cancel { order }
             | Action::CancelSale { order, .. }
             | Action::Ship { order }
             | Action::Deliver { order } => {
+                // The order's item is not known here; the back end loads it with the order.
                 keys.orders.insert(*order);
             }
             Action::StartRide(plan) => keys.orders.extend(plan.stops.iter().map(|stop| stop.order)),
@@ -302,6 +305,7 @@ impl Command {
             Action::Rate { item, .. } => {
                 keys.items.insert(*item);
                 keys.ratings.insert((self.caller, *item));
+                // Only buyers may rate, so their orders of the item are counted.
                 keys.purchases.insert((self.caller, *item));
             }
         }

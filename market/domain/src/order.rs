@@ -63,7 +63,7 @@ pub struct Order {
     pub unit_price: Money,
     /// The number of units, at least 1.
     pub quantity: i64,
-    /// `unit_price` times `quantity`.
+    /// The total: `unit_price` times `quantity`. May exceed the highest price.
     pub total_price: Money,
     /// The order's place in its life cycle.
     pub status: OrderStatus,

@@ -89,6 +89,7 @@ enum Lines {
 
 fn parse(text: &str, least: usize, most: usize, lines: Lines) -> Result<String, Invalid> {
     let text = text.trim();
+    // A byte limit first, so that a huge text costs nothing more than this comparison.
     if text.len() > most * BYTES_PER_CHARACTER_MAX {
         return Err(too_long(most));
     }

@@ -210,6 +210,8 @@ impl Till {
             });
         }
         let record = usize::try_from(back).ok().and_then(|back| self.recent.iter().rev().nth(back));
+        // `recent` ends with `last_line`, so the record of the line is `back` entries before its end. Older
+        // ones have been dropped, and such a line must still not be applied again.
         LineStanding::Answered(match record {
             Some(record) if record.print == line.print => record.outcome.clone(),
             Some(_) => LineOutcome::Reused,

@@ -9,7 +9,7 @@ use super::{ItemId, PartyId, Timestamp};
 pub struct Wish {
     /// The buyer, who is notified when the item changes.
     pub buyer: PartyId,
-    /// The wished-for item.
+    /// The item that the buyer wished for.
     pub item: ItemId,
     /// When the buyer added the item.
     pub added_at: Timestamp,

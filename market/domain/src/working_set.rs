@@ -166,10 +166,14 @@ impl WorkingSet {
     }
 
     pub(super) fn put_item(&mut self, item: Item) {
+        // Compared with the row as the batch sees it now: of several changes, each that affects search
+        // counts.
         if self.items.row(item.id).is_none_or(|before| before.search_differs(&item)) {
             self.search_changes.insert(item.id);
         }
         if let Some(sku) = &item.sku {
+            // Kept up to date, so that later commands of the batch see a new SKU as taken and a deleted
+            // item's as free.
             let key = (item.seller, sku.clone());
             if item.is_listed() {
                 self.skus.insert(key, item.id);

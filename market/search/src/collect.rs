@@ -47,6 +47,7 @@ impl Collector for BestPlaces {
     }
 
     fn requires_scoring(&self) -> bool {
+        // Scoring is the expensive part of a search, and no other order uses it.
         self.order == SearchOrder::Relevance && self.has_words
     }
 
@@ -76,6 +77,7 @@ impl SegmentCollector for BestPlacesOfSegment {
     type Fruit = Best;
 
     fn collect(&mut self, document: DocId, score: Score) {
+        // Counted before the cursor is compared: the total covers all pages.
         self.total += 1;
         let place = self.places.of(document, score);
         if self.after.is_some_and(|after| place <= after) {

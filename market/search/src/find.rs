@@ -29,9 +29,9 @@ pub(super) struct Hits {
     pub(super) places: Vec<Place>,
     /// Whether there is another page.
     pub(super) more: bool,
-    /// See [`SearchPage::total`].
+    /// The number of matches on all pages; see [`SearchPage::total`].
     pub(super) total: u64,
-    /// See [`SearchPage::categories`].
+    /// The number of matches by category; see [`SearchPage::categories`].
     pub(super) categories: Vec<(Category, u64)>,
 }
 

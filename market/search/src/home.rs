@@ -80,6 +80,7 @@ impl IndexHome {
             return Ok(None);
         }
         refuse_if_in_use(&items)?;
+        // An unusable index is rebuilt rather than reported: it is derived data, and the market must start.
         let existing = usable(&items).and_then(|(index, position)| match self.opened(index, position) {
             Err(SearchError::Index(error)) => Err(error.to_string()),
             other => Ok(other),

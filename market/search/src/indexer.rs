@@ -183,6 +183,8 @@ impl Indexer {
         let (mut moved, mut wanted) = (live.moved.subscribe(), live.wanted.subscribe());
         loop {
             self.catch_up(live).await?;
+            // Changes that were reported meanwhile are not lost: `wait_for` compares with what is indexed by
+            // now.
             let shown = live.progress.borrow().indexed;
             tokio::select! {
                 () = live.closing.cancelled() => return Ok(()),
@@ -209,9 +211,11 @@ impl Indexer {
             let is_end = entries.len() < FEED_PAGE;
             if uncommitted >= COMMIT_EVERY || (is_end && uncommitted > 0) {
                 home::commit(&mut self.writer, read_to)?;
+                // Only now: if the commit had failed, reading would have to resume from the old position.
                 self.position = read_to;
                 uncommitted = 0;
                 live.reader.load().index.reload()?;
+                // After the reload: whoever waits for this position searches as soon as it is published.
                 live.progress.send_modify(|progress| progress.indexed = read_to.max(progress.indexed));
             }
             if is_end {

@@ -147,6 +147,7 @@ impl Search {
     ) -> Result<SearchPage, SearchError> {
         let caller = caller.into();
         query.check()?;
+        // Read before the search: what is listed while it runs need not be found.
         let listed_by_now = self.load().moved;
         let mut hits = self.find(caller, query).await?;
         // Callers act on "no hits" rather than search again, so it must be true for everything listed by now.
@@ -217,6 +218,8 @@ impl Search {
         self.wait_until_visible(caller).await?;
         let seat = self.shared.gate.seat().await?;
         let reader = self.shared.live.reader.load_full();
+        // On a blocking thread, because a search is CPU work of milliseconds that would stall the calls of
+        // this runtime.
         let answer = tokio::task::spawn_blocking(move || {
             let answer = question(&reader);
             // Released here, not by the caller: if its future is dropped, the thread is still busy.
@@ -249,6 +252,7 @@ impl Search {
             return true;
         }
         Live::raise(&self.shared.live.wanted, position);
+        // Subscribed before waiting: `wait_for` looks at the current value first, so no progress is missed.
         let mut progress = self.shared.live.progress.subscribe();
         matches!(timeout(patience, progress.wait_for(is_there)).await, Ok(Ok(_)))
     }

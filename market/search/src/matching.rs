@@ -114,6 +114,7 @@ impl<'a> Matching<'a> {
         let mut filters = Vec::new();
         filters.extend(category.as_ref().map(|category| exactly(fields.category_term(category))));
         if let Some(price) = min_price.or(*max_price) {
+            // Amounts of different currencies can't be compared, so a range always restricts the currency too.
             filters.push(exactly(fields.currency_term(price)));
             let bound =
                 |price: &Option<_>| price.map_or(Bound::Unbounded, |p| Bound::Included(fields.price_term(p)));

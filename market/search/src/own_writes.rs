@@ -31,6 +31,7 @@ impl OwnWrites {
     /// Records that a caller's write has moved the feed to a position, while the index was at `indexed`.
     pub(super) fn remember(&self, caller: PartyId, position: FeedPosition, indexed: FeedPosition) {
         if position <= indexed {
+            // The index was faster than the acknowledgement, as it often is for a quiet market.
             return;
         }
         let mut state = self.lock();
@@ -46,6 +47,7 @@ impl OwnWrites {
         let mut state = self.lock();
         let own = state.positions.get(&caller).copied().unwrap_or_default();
         if own <= indexed {
+            // Searches free the memory themselves; no timer is needed.
             state.positions.remove(&caller);
         }
         own.max(state.floor)

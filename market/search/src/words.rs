@@ -20,6 +20,7 @@ pub(super) fn fold(text: &str) -> String {
     if text.is_ascii() {
         return text.to_owned();
     }
+    // Decompose, so that accents become characters that can be dropped; then compose what is left.
     text.nfkd().filter(|c| !is_accent(*c)).nfkc().collect()
 }
 

@@ -26,7 +26,7 @@ use tokio_util::sync::CancellationToken;
     after_help = "Example:\n  market serve --cert certs/pki/market.pem --listen 0.0.0.0:7443 --store souk.db"
 )]
 pub(super) struct ServeArgs {
-    /// Settings file (TOML).
+    /// The settings file, in TOML.
     #[arg(long, env = "SOUK_CONFIG", value_name = "FILE")]
     config: Option<PathBuf>,
     /// Print the documented default settings and exit.
@@ -92,10 +92,12 @@ pub(super) async fn run(args: ServeArgs) -> anyhow::Result<ExitCode> {
     }
     let config = args.settings()?;
     let traces = Traces::open(&config.traces)?;
+    // Logging starts only now, because its settings come from the configuration; errors before go to stderr.
     let _log = observe::init(&config.log, traces.as_ref())?;
     for warning in config.warnings() {
         tracing::warn!("{warning}");
     }
+    // Bound before anything is opened, so that a port in use is reported before the store is touched.
     let listener = TcpListener::bind(config.server.listen)
         .await
         .with_context(|| format!("can't listen on {}; choose another --listen", config.server.listen))?;
@@ -105,6 +107,7 @@ pub(super) async fn run(args: ServeArgs) -> anyhow::Result<ExitCode> {
     let shutdown = CancellationToken::new();
     tokio::spawn(stop_on_signal(shutdown.clone()));
     let outcome = app.run(shutdown).await;
+    // Also after a failure, so that the last spans are sent.
     if let Some(traces) = traces {
         traces.close().await;
     }

@@ -58,7 +58,7 @@ pub struct Claim {
 /// A request to claim mailboxes that are due.
 #[derive(Clone, Copy, Debug)]
 pub struct DueQuery {
-    /// The claiming deliverer.
+    /// The deliverer that claims the mailboxes.
     pub owner: LeaseOwner,
     /// The current time, by which due times and leases are judged.
     pub now: Timestamp,

@@ -8,7 +8,7 @@ use super::StoreError;
 /// A position at a time, as reported by a courier.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Fix {
-    /// The reported position.
+    /// The position that was reported.
     pub place: Place,
     /// When the courier was there, by its own clock.
     pub at: Timestamp,

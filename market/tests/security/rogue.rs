@@ -26,7 +26,7 @@ use tonic::{Request, Response, Status, transport::Server};
 /// be registered.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Manner {
-    /// Never answers.
+    /// Accepts events and never answers.
     Hang,
     /// Answers with megabytes of metadata and message.
     Huge,

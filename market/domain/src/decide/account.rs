@@ -16,6 +16,8 @@ impl Rules<'_, '_> {
         let before = self.rows.parties.row(caller);
         let party = Party {
             id: caller,
+            // Everything that the caller can't choose is kept from the first registration, above all the
+            // epoch: resetting it would make revoked tokens valid again.
             role: before.map_or(role, |party| party.role),
             display_name: display_name.clone(),
             callback: callback.cloned(),

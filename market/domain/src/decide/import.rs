@@ -41,6 +41,7 @@ impl Rules<'_, '_> {
             None => item.sku.is_some() && item.sku == row.listing.sku,
         };
         let written = effects.iter().rev().find_map(|effect| match effect {
+            // In reverse, because of several changes of one item the last one counts.
             Effect::PutItem(item) if is_meant(item) => Some(item),
             _ => None,
         });

@@ -10,6 +10,7 @@ impl Rules<'_, '_> {
     /// Lists a new item, unless its SKU is in use by another listed item of the caller.
     pub(super) fn sell(&mut self, caller: &Party, listing: &ItemListing) -> Result<Decision, Refusal> {
         if let Some(taken) = listing.sku.clone().and_then(|sku| self.rows.skus.get(&(caller.id, sku))) {
+            // `skus` contains listed items only, so a deleted item's SKU can be used again.
             return Err(Refusal::SkuTaken(*taken));
         }
         let item = self.new_item(caller, listing);
@@ -75,6 +76,7 @@ impl Rules<'_, '_> {
         let kind = EventKind::ItemUpdated {
             item: item.clone(),
             changed_fields,
+            // Only a reduction is announced with the old price: that is what wishing buyers wait for.
             previous_price: before.unit_price.is_above(item.unit_price).then_some(before.unit_price),
             back_in_stock: before.quantity == 0 && item.quantity > 0,
         };
@@ -92,6 +94,7 @@ impl Rules<'_, '_> {
         let before = self.own_item(caller, id)?;
         check_version(&before, expected_version)?;
         let mut item = before.clone();
+        // Counts the rest of the stock as withdrawn, so that the item's counts still add up.
         item.set_quantity(0);
         item.version += 1;
         item.updated_at = self.context.now;

@@ -101,6 +101,7 @@ pub fn decide(
             apply(rows, effect);
         }
         if !command.action.knows_repetitions() {
+            // The others need no record, and each message of a till's stream would store one.
             let recorded =
                 Recorded { fingerprint: command.request.fingerprint, outcome: decision.outcome.clone() };
             rows.requests.put(request, recorded);
@@ -115,6 +116,8 @@ pub fn decide(
 
 impl Rules<'_, '_> {
     fn rule(&mut self, command: &Command) -> Result<Decision, Refusal> {
+        // A missing account is an error only for the actions below that use `caller?`: registering needs
+        // none, and operators never have one.
         let caller = self.rows.parties.row(command.caller).cloned().ok_or(Refusal::NotRegistered);
         if caller.as_ref().is_ok_and(|caller| caller.suspension.is_some()) {
             return Err(Refusal::Suspended);
@@ -154,6 +157,8 @@ impl Rules<'_, '_> {
     /// Returns an item that is on the market. A suspended seller's items are not.
     fn listed(&self, item: ItemId) -> Result<Item, Refusal> {
         let is_open = |seller| self.rows.parties.row(seller).is_none_or(|seller| seller.suspension.is_none());
+        // Checked here rather than at every listing: a suspension takes all of a seller's items off the
+        // market without touching their rows.
         let found = self.rows.items.row(item).filter(|item| item.is_listed() && is_open(item.seller));
         found.cloned().ok_or(Refusal::ItemNotFound(item))
     }

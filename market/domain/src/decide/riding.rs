@@ -15,6 +15,8 @@ impl Rules<'_, '_> {
             let order = self.order(stop.order, |order| order.seller == caller.id)?;
             needs(&order, OrderStatus::Placed)?;
             if orders.iter().any(|other: &Order| other.id == order.id) {
+                // The status check does not notice this: until the effects are applied, the order is still
+                // placed.
                 return Err(stops("name an order twice; name each once"));
             }
             orders.push(order);

@@ -62,6 +62,8 @@ impl Rules<'_, '_> {
                         Ok(change) => self.count(caller, change, &mut effects),
                         Err(problem) => LineOutcome::Invalid(problem.to_string()),
                     };
+                    // `till` is a copy that is written once, after the loop, together with the effects of
+                    // its lines.
                     till.take(line, outcome.clone());
                     (false, outcome)
                 }

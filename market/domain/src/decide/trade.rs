@@ -55,6 +55,9 @@ impl Rules<'_, '_> {
         let total_price = item.unit_price.times(units).ok_or_else(total_too_large)?;
         item.quantity -= units;
         item.sold += units;
+        // Purchases raise the version as well, so that recipients can order events of an item, and a
+        // seller's update with an expected version notices them. `updated_at` stays the time of the seller's
+        // own last change.
         item.version += 1;
         let order = Order {
             id: self.next_order_id(),
@@ -119,6 +122,8 @@ impl Rules<'_, '_> {
         let mut item = self.rows.items.row(order.item).cloned().ok_or(Refusal::OrderNotFound(order.id))?;
         item.sold -= order.quantity;
         if item.is_listed() {
+            // This may exceed `Quantity::MAX` if the seller has restocked since. Refusing the cancellation
+            // would be worse.
             item.quantity += order.quantity;
         } else {
             item.withdrawn += order.quantity;
@@ -193,6 +198,7 @@ pub(super) fn needs(order: &Order, needed: OrderStatus) -> Result<(), Refusal> {
 fn summed_up(lines: &[OrderLine]) -> Result<Vec<OrderLine>, Refusal> {
     let mut summed: Vec<OrderLine> = Vec::with_capacity(lines.len());
     for line in lines {
+        // A linear search: there are at most `OrderLine::MAX_AT_ONCE` lines.
         match summed.iter_mut().find(|earlier| earlier.item == line.item) {
             None => summed.push(*line),
             Some(earlier) => {

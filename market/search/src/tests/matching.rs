@@ -1,4 +1,4 @@
-//! Matching and ranking.
+//! Which items match, and how they rank.
 
 use souk_domain::{Description, ItemName};
 

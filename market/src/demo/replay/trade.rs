@@ -103,6 +103,7 @@ impl Trade {
             request_id: customer.connection.request_id(),
             item_id,
             quantity: purchase.quantity,
+            // A failed price change must show up as an error here, not as other totals at the end.
             expected_unit_price: pounds(purchase.pence),
             ..Default::default()
         };

@@ -91,6 +91,7 @@ fn load(state: &State, keys: &Keys) -> WorkingSet {
         }
     }
     if keys.new_items > 0 {
+        // Not taken from the counter yet: only what the batch uses is, when it is saved.
         rows.item_ids = IdRange::new(state.last_item + 1, keys.new_items);
     }
     if keys.new_orders > 0 {

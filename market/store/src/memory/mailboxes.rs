@@ -32,6 +32,8 @@ impl Mailboxes for Memory {
             let mut claim = mailbox.claim(&Holder::of(party), query.owner, until);
             claim.deliveries = mailbox.after(Sequence(0), query.deliveries);
             if claim.deliveries.is_empty() {
+                // What was pending has expired; without this the mailbox would stay due and be claimed again
+                // and again.
                 mailbox.give_back();
             } else {
                 claims.push(claim);
@@ -176,6 +178,8 @@ fn expand(state: &mut State, limit: usize) -> Expansion {
     }
     fan_out.cursor = recipients.last().copied();
     if recipients.len() < limit {
+        // The last buyer has been reached. An event is removed only now, so that the steps of one are never
+        // mixed with those of a later event of the same item.
         fan_outs.remove(0);
     }
     Expansion { recipients, more: !fan_outs.is_empty() }

@@ -116,6 +116,7 @@ impl Address {
             wrong(format!("{error}; give postgres://USER@HOST/DATABASE"))
         })?;
         if config.get_password().is_some() {
+            // Refused rather than accepted with a warning, because by now it is in the process list.
             return Err(wrong(
                 "it holds a password, which others could see; take it out and set store.password_file or PGPASSWORD".into(),
             ));

@@ -90,6 +90,8 @@ async fn link_some(pool: &Pool) -> Result<bool, Failure> {
         .unwrap_or((Head::START, 0_i64));
     let lines = seat.query(LINES, params![place, STEP]).await?;
     let mut link = Link::after(head);
+    // Recomputing a link that was lost gives the same hashes, because `LINES` are final: nothing can be
+    // inserted before the horizon. So this transaction needs no durable commit.
     let (mut sequences, mut places, mut hashes) = (Vec::new(), Vec::<i64>::new(), Vec::new());
     for row in &lines {
         let AuditRow { sequence, hash, .. } = link.next_line(get(row, 1)?);

@@ -112,6 +112,8 @@ impl Connection {
             match timeout(OPEN_PATIENCE, opening).await {
                 Ok(Ok(mut opened)) => {
                     address.was_good(place);
+                    // `was_good` begins a new generation if the host has changed, and this session belongs
+                    // to that.
                     opened.generation = address.generation();
                     return Ok(opened);
                 }
@@ -163,6 +165,8 @@ impl Connection {
                 }
             }
         };
+        // Aborted when the session is dropped; otherwise it would keep the connection open until the server
+        // closes it.
         let driver = runtime.spawn(drive).abort_handle();
         Ok(Self { client, statements: HashMap::new(), warned, driver, generation })
     }
@@ -190,7 +194,7 @@ impl Connection {
         Failure::Silence(patience)
     }
 
-    /// Executes one statement.
+    /// Executes one statement, preparing it if this is its first use.
     pub(super) async fn query(&mut self, sql: &'static str, params: Vec<Param>) -> Result<Vec<Row>, Failure> {
         let asked = async {
             if !self.statements.contains_key(sql) {

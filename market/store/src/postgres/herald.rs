@@ -78,6 +78,7 @@ impl Herald {
 
 async fn tell(market: Uuid, pool: Arc<Pool>, gathered: Arc<Mutex<Hint>>, mut wake: mpsc::Receiver<()>) {
     while wake.recv().await.is_some() {
+        // A short delay turns the commits of many batches into one notification.
         sleep(GATHERING).await;
         let hint = std::mem::take(&mut *gathered.lock().unwrap_or_else(PoisonError::into_inner));
         if hint == Hint::default() {

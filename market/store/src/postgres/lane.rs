@@ -134,6 +134,7 @@ impl PostgresLane {
         };
         match load::load(&connection, keys, numbers).await {
             Ok(load::Loaded { mut rows, parties }) => {
+                // The transaction stays open from here until `save`, `confirm` or `abandon`.
                 rows.item_ids = self.items.hand_out(&rows.item_ids);
                 rows.order_ids = self.orders.hand_out(&rows.order_ids);
                 self.parties = parties;
@@ -162,6 +163,8 @@ impl PostgresLane {
         while let Ok(rows) = connection.query(chain::HORIZON, Vec::new()).await {
             let horizon = convert::first(&rows, |row| Ok((convert::get(row, 0)?, convert::get(row, 1)?)));
             let (known, taken): (i64, i64) = horizon.ok().flatten().unwrap_or((0, 0));
+            // `taken` of the first look bounds all transactions that were open then; later ones see the
+            // change anyway.
             let is_over = known >= *wanted.get_or_insert(taken);
             if !is_over && Instant::now() >= deadline {
                 tracing::warn!(
@@ -189,12 +192,16 @@ impl PostgresLane {
             return Err(SaveError::Lost(StoreError::unavailable("there is no transaction to save in")));
         };
         connection.forget_warnings();
+        // Statements and commit go out together. If a statement fails, the server rejects those after it and
+        // turns the commit into a rollback.
         let mut pipeline = connection.pipeline();
         let Saving { mut receipt, feed } =
             fill(&mut pipeline).map_err(|failure| SaveError::Lost(failure.into_store_error()))?;
         pipeline.add_command("COMMIT");
         let indefinite = |failure: Failure| SaveError::Indefinite(failure.into_store_error());
         let mut answers = pipeline.run(PATIENCE).await.map_err(indefinite)?;
+        // The last reply is the commit's, but only those before it tell whether it was a commit or a
+        // rollback.
         let committed = answers.pop().unwrap_or_else(|| Ok(Vec::new()));
         let mut saved = Vec::with_capacity(answers.len());
         for answer in answers {
@@ -245,7 +252,8 @@ impl Lane for PostgresLane {
             match self.try_load(keys).await {
                 Ok(rows) => return Ok(rows),
                 // Safe to retry, since nothing was written. A session that was cut may have been idle since
-                // before a restart of the server.
+                // before a restart of the server. A lock timeout is not retried here: the caller asks which
+                // rows are held, and retries without them.
                 Err(failure @ Failure::Postgres(_))
                     if failure.is_disconnection() || (failure.is_collision() && !failure.is_held()) =>
                 {
@@ -275,6 +283,7 @@ impl Lane for PostgresLane {
         let saved = self.commit(|pipeline| save::add_all(pipeline, rows, &before)).await;
         match &saved {
             Ok(receipt) => {
+                // After the commit, never before: a market that gets the hint reads the store.
                 self.herald.tell(|hint| hint.add(receipt));
                 self.items.take_back(rows.item_ids.left());
                 self.orders.take_back(rows.order_ids.left());

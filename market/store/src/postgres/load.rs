@@ -113,6 +113,7 @@ pub(super) async fn load(
     let answers = ask(connection, keys, &items, numbers, !has_begun).await?;
     for row in &answers.items {
         let item = convert::item(row)?;
+        // Checked on the locked row: between finding it and locking it, the item may have been deleted.
         if let Some(sku) = &item.sku
             && item.is_listed()
             && keys.skus.contains(&(item.seller, sku.clone()))

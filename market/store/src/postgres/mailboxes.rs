@@ -104,6 +104,7 @@ impl Mailboxes for PostgresMailboxes {
             return Ok(Vec::new());
         }
         let mut claimed = all(&rows, |row| Ok((get::<i64>(row, 7)?, claim_of(row)?)))?;
+        // UPDATE … RETURNING has no defined order.
         claimed.sort_by_key(|(due, claim)| (*due, claim.recipient));
         let recipients: Vec<Uuid> = claimed.iter().map(|(_, claim)| claim.recipient.0).collect();
         let limit = at_most(query.deliveries);

@@ -80,6 +80,7 @@ pub async fn open(address: &str, options: &PostgresOptions) -> Result<Store, Sto
     let address = Arc::new(Address::read(address, options)?);
     schema::migrate(&address).await?;
     let session = Session { prepare: settle::PREPARED, durable: false };
+    // Hints are sent on these sessions as well: a notification needs no durable commit.
     let writers = Arc::new(Pool::new(Arc::clone(&address), session, MAILBOX_SESSIONS, MAILBOX_QUEUE));
     let market = Uuid::new_v4();
     let herald = Herald::start(market, Arc::clone(&writers));
@@ -88,6 +89,7 @@ pub async fn open(address: &str, options: &PostgresOptions) -> Result<Store, Sto
     let mailboxes = Arc::new(PostgresMailboxes::new(writers, herald));
     let readers = readers(&address);
     let replicas = PostgresReplicas::new(market, Arc::clone(&address), Arc::clone(&readers));
+    // Weak, so that the task does not keep the sessions open after the store is dropped.
     tokio::spawn(chain::keep_linked(Arc::downgrade(&readers)));
     let reads = Arc::new(PostgresReads::new(readers));
     let tracks = Arc::clone(&mailboxes);

@@ -92,6 +92,8 @@ impl Pool {
                     return Ok(rows);
                 }
                 Err(failure) if tried < ATTEMPTS && failure.is_cut() => seat.mistrust(),
+                // A single statement is its own transaction, so after a conflict nothing is left to roll
+                // back.
                 Err(failure) if tried < ATTEMPTS && failure.is_collision() => {}
                 Err(failure) => {
                     if !failure.is_disconnection() {

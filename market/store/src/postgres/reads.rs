@@ -106,7 +106,7 @@ pub(super) fn at_most(limit: usize) -> i64 {
     i64::try_from(limit).unwrap_or(i64::MAX)
 }
 
-/// Converts all rows.
+/// Converts all rows, failing at the first that can't be read.
 pub(super) fn all<T>(rows: &[Row], read: impl Fn(&Row) -> Result<T, Failure>) -> Result<Vec<T>, StoreError> {
     Ok(rows.iter().map(read).collect::<Result<_, _>>()?)
 }
@@ -235,6 +235,8 @@ impl Reads for PostgresReads {
     }
 
     async fn feed_end(&self) -> Result<FeedPosition, StoreError> {
+        // Without waiting for the horizon. A caller that follows up to this position waits when it reads the
+        // feed.
         let end = one(&self.pool.query(FEED_END, Vec::new).await?, |row| convert::position(row, 0))?;
         Ok(end.unwrap_or_default())
     }

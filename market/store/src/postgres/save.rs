@@ -31,10 +31,8 @@ pub(super) struct Saving {
     pub(super) feed: Option<usize>,
 }
 
-/// Adds the statements for all changes. `before` holds the parties as they were loaded.
-///
-/// The mailboxes come last, so that their locks, which many batches compete for, are held for as short as
-/// possible.
+/// Adds the statements for all changes; `before` holds the parties as loaded. The mailboxes come last, so
+/// that their locks, for which many batches compete, are held only briefly.
 pub(super) fn add_all(
     pipeline: &mut Pipeline<'_>,
     rows: &WorkingSet,
@@ -130,6 +128,8 @@ fn removed_tills(rows: &WorkingSet) -> impl Iterator<Item = TillId> {
 /// Returns the index of the reply that will hold the feed positions.
 fn add_items(pipeline: &mut Pipeline<'_>, rows: &WorkingSet) -> Option<usize> {
     let changed = rows.items.changes().filter_map(|(_, item)| item);
+    // Most purchases change only the stock. Writing those separately keeps the wide row, its indexes and the
+    // feed out of the hot path.
     let (found_anew, in_stock): (Vec<&Item>, Vec<&Item>) =
         changed.partition(|item| rows.search_changes.contains(&item.id));
     if !in_stock.is_empty() {
@@ -322,6 +322,7 @@ fn add_mailboxes(
         );
     }
     if !tills.is_empty() {
+        // Opening leaves an existing mailbox as it is, so it needs no lock.
         pipeline.add(sql::OPEN_TILLS_MAILBOXES, params![column!(tills, |till| till.id.mailbox().0)]);
     }
     if !removed.is_empty() {
@@ -343,6 +344,7 @@ fn add_deliveries(
         let Audience::Party(recipient) = *audience else { continue };
         let count = counts.entry(recipient).or_default();
         let behind = *count;
+        // Counted even if the event is coalesced away: sequences may have gaps, and the server need not know.
         *count += 1;
         if event.kind.coalesces_by().is_none_or(|topic| later.insert((recipient, topic))) {
             deliveries.push(NewDelivery { recipient, event, behind });

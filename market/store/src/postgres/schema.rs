@@ -79,6 +79,8 @@ pub(super) async fn migrate(address: &Address) -> Result<(), StoreError> {
     let known = versions(&mut connection, address).await?;
     for (number, migration) in (1_i32..).zip(MIGRATIONS).skip(known) {
         connection.batch("BEGIN").await?;
+        // The migration and its record are one transaction (DDL is transactional in PostgreSQL), so that a
+        // kill in between leaves neither.
         connection.batch_within(MIGRATION_PATIENCE, migration.sql).await?;
         let noted = super::connection::params![number, migration.min_reader, migration.sql];
         connection.query(NOTE, noted).await?;
@@ -169,6 +171,8 @@ async fn versions(connection: &mut Connection, address: &Address) -> Result<usiz
         let place = usize::try_from(version - 1).unwrap_or(usize::MAX);
         match MIGRATIONS.get(place) {
             Some(migration) => {
+                // Computed by the server, like the recorded one, so that the two can't differ for another
+                // reason.
                 let own = connection.query(CHECKSUM, super::connection::params![migration.sql]).await?;
                 let own: &str = own.first().map_or(Ok(""), |row| get(row, 0))?;
                 if own != checksum {

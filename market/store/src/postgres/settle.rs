@@ -106,6 +106,8 @@ pub(super) async fn settle(pool: &Pool, settlements: &[Settlement]) -> Result<Ve
     let rows = seat.query(HELD, params![parties, epochs]).await?;
     let claim = |row: &Row| Ok::<_, Failure>((convert::party_id(row, 0)?, LeaseEpoch(get(row, 1)?)));
     let held = rows.iter().map(claim).collect::<Result<BTreeSet<_>, _>>()?;
+    // Claims that do not hold any more are left out of everything below: their mailbox belongs to another
+    // deliverer.
     if !held.is_empty() {
         let all: Vec<Uuid> = held.iter().map(|(party, _)| party.0).collect();
         seat.query(END_LEASES, params![all]).await?;
@@ -150,6 +152,7 @@ async fn apply(seat: &mut Seat<'_>, ended: &[&Settlement]) -> Result<(), Failure
 }
 
 async fn take_out(seat: &mut Seat<'_>, recipients: Vec<Uuid>, through: Vec<i64>) -> Result<(), Failure> {
+    // In this order, because the second statement looks at what is left.
     seat.query(TAKE_OUT, params![recipients.clone(), through.clone()]).await?;
     seat.query(ACKNOWLEDGE, params![recipients, through]).await?;
     Ok(())

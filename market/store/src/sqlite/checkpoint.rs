@@ -68,6 +68,8 @@ impl Drop for Checkpointer {
 fn checkpoint(connection: &Connection, turn: &Turn) {
     match run(connection, "PASSIVE") {
         Ok(pages) if pages > LOG_PAGES_MAX => {
+            // With the turn held no writer can begin, so the checkpoint reaches the end of the log, and only
+            // a reader can keep it from restarting.
             let _turn = turn.blocking_lock();
             if let Err(error) = run(connection, "RESTART") {
                 tracing::debug!(%error, "can't restart the write-ahead log yet: a reader is in the way");

@@ -71,6 +71,7 @@ impl Lane for SqliteLane {
         let saved = self.commit(rows);
         match saved {
             Ok(_) => {
+                // The turn is released first, so that a waiting mailbox operation is not delayed.
                 self.taken = None;
                 self.checkpointer.committed();
             }

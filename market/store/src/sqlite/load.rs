@@ -51,7 +51,7 @@ fn load_tills(connection: &Connection, keys: &Keys, rows: &mut WorkingSet) -> Re
     Ok(())
 }
 
-/// Loads one ride.
+/// Loads one ride by its id.
 pub(super) fn ride(connection: &Connection, id: RideId) -> Result<Option<Ride>, Error> {
     let mut one = connection.prepare_cached("SELECT body FROM ride WHERE id = ?")?;
     one.query_row([id.0.into_bytes()], convert::body).optional()

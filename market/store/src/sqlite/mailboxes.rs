@@ -188,6 +188,8 @@ fn in_turn<T>(
     turn: &Turn,
     work: impl FnOnce(&Connection) -> Result<T, Error>,
 ) -> Result<T, Error> {
+    // Blocking is fine: this is the thread of the mailboxes' connection, and the lane holds the turn only
+    // for a batch.
     let _turn = turn.blocking_lock();
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let done = work(&transaction)?;

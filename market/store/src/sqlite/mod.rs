@@ -70,6 +70,7 @@ type Turn = Arc<Mutex<()>>;
 /// written by a newer market.
 pub fn open(path: &Path) -> Result<Store, StoreError> {
     let lock = lock(path)?;
+    // Migrations run on the durable connection, before any other is opened.
     let mut connection = connect(path, "FULL")?;
     schema::migrate(&mut connection).map_err(|problem| problem.at(path))?;
     let turn = Turn::default();

@@ -261,6 +261,8 @@ fn save_events(connection: &Connection, rows: &WorkingSet, receipt: &mut Receipt
         match *audience {
             Audience::Party(recipient) => {
                 let sequence = match mailboxes.entry(recipient) {
+                    // Read once per mailbox and batch; the transaction's write lock keeps others from
+                    // assigning sequences.
                     Entry::Occupied(taken) => taken.into_mut(),
                     Entry::Vacant(first) => first.insert(last_sequence(connection, recipient)?),
                 };
@@ -307,6 +309,7 @@ pub(super) fn put_delivery(
 ) -> Result<(), Error> {
     let coalesces = event.kind.coalesces_by().map(Topic::number);
     if coalesces.is_some() {
+        // Events before deliveries, because they are found through them.
         let own = "DELETE FROM event WHERE fans_out = 0 AND seq IN \
                    (SELECT event FROM delivery WHERE recipient = ? AND coalesces = ?)";
         connection.prepare_cached(own)?.execute(params![blob(recipient), coalesces])?;

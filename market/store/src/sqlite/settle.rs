@@ -38,6 +38,7 @@ pub(super) fn take_out(transaction: &Connection, recipient: PartyId, through: Se
         return Ok(());
     }
     // An event for one recipient is deleted with its delivery; a shared one when its retention is over.
+    // Events before deliveries, because they are found through them.
     let events = "DELETE FROM event WHERE fans_out = 0 AND seq IN \
                   (SELECT event FROM delivery WHERE recipient = ? AND sequence <= ?)";
     transaction.prepare_cached(events)?.execute(params![blob(recipient), through.0])?;
