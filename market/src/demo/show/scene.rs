@@ -53,7 +53,7 @@ impl Scene {
                 actor.follow()
             };
             let way = if has_callback { "a callback server" } else { "a stream" };
-            println!("{name}, a {role}, has registered and hears the market by {way}");
+            println!("{name}, a {role}, has registered and gets events by {way}");
             listeners.spawn(hear(name, ears));
             if role == Role::Seller { &mut sellers } else { &mut buyers }.push(actor);
         }
@@ -140,6 +140,6 @@ impl Scene {
 
 async fn hear(name: &'static str, mut ears: Ears) {
     while let Ok(event) = ears.wait().await {
-        println!("    → {name} hears: {}", sentence(&event));
+        println!("    → {name} is notified: {}", sentence(&event));
     }
 }

@@ -10,24 +10,29 @@ use super::{ANY_PORT, Log, Scene};
 
 pub(super) async fn tour(log: &mut Log, scene: &mut Scene) {
     log.step(
-        "the seller was told of each purchase by callback",
+        "the seller is notified of each purchase by callback",
         &["NotificationService/NotifyClient"],
         told_by_callback(scene),
     )
     .await;
-    log.step("a seller behind NAT is told by a stream", &["EventService/Subscribe"], told_by_stream(scene))
+    log.step(
+        "a seller behind NAT is notified by a stream",
+        &["EventService/Subscribe"],
+        told_by_stream(scene),
+    )
+    .await;
+    log.step("a wishing buyer is notified of a change, and of the withdrawal", &[], wisher_is_told(scene))
         .await;
-    log.step("a wishing buyer is told of a change, and of the withdrawal", &[], wisher_is_told(scene)).await;
-    log.step("an offline seller gets everything, once, when it comes back", &[], offline_and_back(scene))
+    log.step("an offline seller gets every event once when it comes back", &[], offline_and_back(scene))
         .await;
     log.step("a test event arrives", &["EventService/TestEvent"], test_event(scene)).await;
     log.step(
-        "a mailbox is looked at and emptied",
+        "a mailbox is inspected and emptied",
         &["EventService/MailboxStatus", "EventService/Acknowledge"],
         acknowledge(scene),
     )
     .await;
-    log.step("the market is restarted: nothing is lost, and clients go on", &[], restart(scene)).await;
+    log.step("the market is restarted: nothing is lost, and clients continue", &[], restart(scene)).await;
 }
 
 async fn order_placed(ears: &mut Ears) -> anyhow::Result<v1::Order> {

@@ -13,7 +13,7 @@ use super::{Log, Scene};
 pub(super) async fn tour(log: &mut Log, scene: &mut Scene) {
     log.step("several items are bought, all or none", &["BuyerService/PlaceOrder"], place(scene)).await;
     log.step(
-        "an order is shipped and delivered, and the buyer is told",
+        "an order is shipped and delivered, and the buyer is notified",
         &["SellerService/ShipSale", "SellerService/DeliverSale"],
         deliver(scene),
     )

@@ -17,7 +17,7 @@ pub(super) async fn tour(log: &mut Log, scene: &mut Scene) {
     })
     .await;
     log.step("search by name and category, with a typo", &["CatalogService/SearchItem"], search(scene)).await;
-    log.step("a search goes on, and tells what changes", &["CatalogService/WatchSearch"], watch(scene)).await;
+    log.step("a watched search reports changes", &["CatalogService/WatchSearch"], watch(scene)).await;
     log.step("categories are counted", &["CatalogService/ListCategories"], categories(scene)).await;
     log.step("price and stock are changed", &["SellerService/UpdateItem"], update(scene)).await;
     log.step(
@@ -43,7 +43,7 @@ pub(super) async fn tour(log: &mut Log, scene: &mut Scene) {
     })
     .await;
     log.step(
-        "an item is withdrawn, and its number is not used again",
+        "an item is withdrawn, and its number is not reused",
         &["SellerService/DeleteItem"],
         delete(scene),
     )

@@ -13,7 +13,7 @@ use super::{Log, Scene};
 
 pub(super) async fn tour(log: &mut Log, scene: &mut Scene) {
     log.step(
-        "a till counts and hears of a sale, is cut off, and goes on without a line lost or doubled",
+        "a till syncs, gets a sale, is cut off, and resumes without a lost or doubled line",
         &["SellerService/SyncInventory"],
         sync(scene),
     )

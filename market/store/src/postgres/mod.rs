@@ -1,17 +1,16 @@
 //! The PostgreSQL back end: one database, any number of markets.
 //!
 //! - **Lanes** have a session each. A batch is one transaction of two round trips: the first loads all rows
-//!   and locks
-//! them in key order, the second saves them in bulk and commits (`lane`). The isolation level is READ
-//! COMMITTED: a statement sees what was committed before it began. Rows that do not exist yet can't be
-//! locked and are guarded by unique keys; rows that are read without a lock are guarded by their revision. A
-//! batch that conflicts with another market's is loaded and decided again ([`SaveError::Conflict`]).
+//!   and locks them in key order, the second saves them in bulk and commits (`lane`). The isolation level is
+//!   READ COMMITTED: a statement sees what was committed before it began. Rows that do not exist yet can't
+//!   be locked and are guarded by unique keys; rows that are read without a lock are guarded by their
+//!   revision. A batch that conflicts with another market's is loaded and decided again
+//!   ([`SaveError::Conflict`]).
 //! - **Commits** wait for the disk and for the synchronous standby, if there is one. A reply that is
-//!   missing, or comes
-//!   with a warning, never counts as success ([`SaveError::Indefinite`]).
+//!   missing, or comes with a warning, never counts as success ([`SaveError::Indefinite`]).
 //! - **Places**: the item feed and the audit log are ordered by transaction id. A sequence would not do,
-//!   because its
-//!   numbers become visible in any order. Readers stop at the oldest open transaction, the horizon (`chain`).
+//!   because its numbers become visible in any order. Readers stop at the oldest open transaction, the
+//!   horizon (`chain`).
 //! - **Mailboxes** and **tracks** commit without waiting for the disk (`mailboxes`), except for expansion.
 //! - **Other markets** are notified of commits by hints, and poll in case a hint is lost (`herald`).
 //! - **Reads** are single statements on pooled sessions.

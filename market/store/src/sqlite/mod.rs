@@ -1,13 +1,12 @@
 //! The SQLite back end: one file, one market.
 //!
 //! - The **lane** has its own connection and commits with `synchronous=FULL`: what is acknowledged survives
-//!   a power
-//!   loss.
+//!   a power loss.
 //! - **Mailboxes** and **tracks** write through a second connection with `synchronous=NORMAL`: its commits
-//!   are not
-//! synced, and what a power loss forgets is delivered again. The two connections take turns (`Turn`), so
-//! that neither meets the other's lock inside SQLite, where waiting means polling.
-//! - **Reads** run on read-only connections with their own threads. In WAL mode they never wait for a writer.
+//!   are not synced, and what a power loss forgets is delivered again. The two connections take turns
+//!   (`Turn`), so that neither meets the other's lock inside SQLite, where waiting means polling.
+//! - **Reads** run on read-only connections with their own threads. In WAL mode they never wait for a
+//!   writer.
 //! - **Checkpoints** run in the background (`checkpoint`), never in a commit.
 
 mod checkpoint;
