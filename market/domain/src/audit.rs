@@ -1,4 +1,4 @@
-//! What the audit log tells of a change.
+//! Audit entries: how a change is described in the audit log.
 
 use std::net::IpAddr;
 
@@ -11,24 +11,25 @@ use super::{
 /// the rows that it points at.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AuditEntry {
-    /// When it was decided.
+    /// When the command was decided.
     pub at: Timestamp,
-    /// The party by its certificate, as `role/UUID`; `unknown` when no certificate was good.
+    /// The party according to its certificate, as `role/UUID`; `unknown` if there was no valid certificate.
     pub who: String,
-    /// Where the connection came from.
+    /// The peer address of the connection; `None` if it is not known.
     pub from: Option<IpAddr>,
-    /// The RPC of a change; `Refused` for an identity that was turned away.
+    /// The RPC of a change; `Refused` for an identity that was rejected.
     pub did: &'static str,
-    /// What was changed, or why it was refused.
+    /// What was changed, or why the identity was rejected.
     pub what: String,
-    /// How many times it happened; a flood of refusals is one entry.
+    /// How many times it happened. Equal refusals are counted in one entry, so that a flood can't fill the
+    /// log.
     pub count: u32,
-    /// The request id of a change.
+    /// The request id of a change; `None` for a refusal.
     pub request: Option<RequestId>,
 }
 
 impl AuditEntry {
-    /// Of a command that was carried out.
+    /// Creates the entry for a command that was carried out.
     pub(super) fn of(command: &Command, outcome: &Outcome, at: Timestamp) -> Self {
         let Origin { role, address } = command.origin;
         Self {

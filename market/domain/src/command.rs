@@ -4,27 +4,27 @@ use serde::{Deserialize, Serialize};
 
 use super::{Act, Action, ItemRef, Keys, Origin, PartyId, RequestId, TillId, action};
 
-/// A change that a party asks for.
+/// A change requested by a party.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Command<A = Action> {
-    /// Who asks; proven by the caller's certificate and token, never read from a request body.
+    /// The caller, as proven by its certificate and token; never read from a request body.
     pub caller: PartyId,
-    /// Makes the command happen once only.
+    /// The idempotency key, which makes a retry safe.
     pub request: RequestKey,
-    /// Only check, change nothing (AIP-163).
+    /// Check the command without changing anything (AIP-163).
     pub validate_only: bool,
-    /// What is asked for.
+    /// The requested change, with its parameters.
     pub action: A,
-    /// Where it comes from, for the audit log.
+    /// The caller's role and address, for the audit log.
     pub origin: Origin,
 }
 
 /// The idempotency key of a command (AIP-155).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RequestKey {
-    /// The client's id for the call.
+    /// The id that the client chose for the call.
     pub id: RequestId,
-    /// Tells whether a second call with the same id is the same call.
+    /// Distinguishes a retry from another call that reuses the id.
     pub fingerprint: Fingerprint,
 }
 
@@ -42,12 +42,14 @@ impl<A: Act> Command<A> {
 }
 
 impl Command {
-    /// What makes it happen once only: a request id is each caller's own.
+    /// Returns the idempotency key. It includes the caller, because request ids are unique only per caller.
     pub fn key(&self) -> (PartyId, RequestId) {
         (self.caller, self.request.id)
     }
 
-    /// Adds the rows that the rules need to see to decide on this command.
+    /// Adds the keys of every row that the rules read to decide this command.
+    ///
+    /// A row that is missing here looks to the rules as if it did not exist.
     pub fn add_keys(&self, keys: &mut Keys) {
         keys.parties.insert(self.caller);
         keys.requests.insert(self.key());
@@ -58,6 +60,7 @@ impl Command {
                 keys.parties.insert(*party);
             }
             Action::Sell(action::Sell(listing)) => {
+                // To find out whether the SKU is taken.
                 keys.skus.extend(listing.sku.clone().map(|sku| (self.caller, sku)));
                 keys.new_items += 1;
             }
@@ -77,12 +80,14 @@ impl Command {
             }
             Action::Place(action::Place(lines)) => {
                 keys.items.extend(lines.iter().map(|line| line.item));
+                // An upper bound: lines of the same item are merged into one order.
                 keys.new_orders += lines.len();
             }
             Action::Cancel(action::Cancel { order })
             | Action::CancelSale(action::CancelSale { order, .. })
             | Action::Ship(action::Ship { order })
             | Action::Deliver(action::Deliver { order }) => {
+                // The order's item is not known here; the back end loads it with the order.
                 keys.orders.insert(*order);
             }
             Action::StartRide(action::StartRide(plan)) => {
@@ -111,6 +116,7 @@ impl Command {
             Action::Rate(action::Rate { item, .. }) => {
                 keys.items.insert(*item);
                 keys.ratings.insert((self.caller, *item));
+                // Only buyers may rate, so their orders of the item are counted.
                 keys.purchases.insert((self.caller, *item));
             }
         }

@@ -1,11 +1,11 @@
-//! The rules of trade: what a command may do, and what follows from it.
+//! The market's rules: what a command may do and what it changes.
 //!
-//! Everything here is pure. There is no I/O, no clock and no randomness: time and new ids are handed in,
-//! and the rows that a command touches stand in a [`WorkingSet`] that somebody else has loaded. So the
-//! same rules run on every back end, in simulation and under property tests.
+//! Everything here is pure. There is no I/O, no clock and no randomness: time and new ids are passed in,
+//! and the caller loads the rows that a command touches into a [`WorkingSet`]. So the same rules run on
+//! every back end, in simulation and under property tests.
 //!
-//! Values from outside are parsed once, into types with private fields ([`ItemName`], [`Quantity`], …);
-//! from there on they are known to be within their bounds.
+//! Input is parsed once, into types with private fields ([`ItemName`], [`Quantity`], …). A value of such a
+//! type is within its bounds.
 
 pub mod action;
 mod audit;

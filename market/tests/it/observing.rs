@@ -1,4 +1,4 @@
-//! What a market tells of itself: health, figures, and the id of each call.
+//! Observability: health, metrics, and the request id of each call.
 
 use std::{
     net::SocketAddr,
@@ -21,7 +21,8 @@ use tokio::{
 
 use crate::fair::eventually;
 
-/// A port of a test's own: taken by a listener, let go, and taken by the market.
+/// A free port for one test. It is found by binding a listener, which is closed before the market binds the
+/// port.
 type Port = OnceLock<SocketAddr>;
 static ADMIN: Port = Port::new();
 static ADMIN_ON_POSTGRES: Port = Port::new();
@@ -45,12 +46,12 @@ async fn get_from(port: &Port, path: &str) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn health_and_the_times_of_calls_are_told() {
+async fn health_and_call_times_are_exposed() {
     pick(&ADMIN);
     let adjust = |config: &mut Config| config.server.admin_listen = ADMIN.get().copied();
     let ground = Ground::open(GroundOptions { adjust, ..GroundOptions::default() }).await.unwrap();
     assert!(get("/livez").await.starts_with("HTTP/1.1 200"));
-    // The index is level a moment after the market listens.
+    // The index catches up a moment after the market listens.
     eventually("the market is ready", async || get("/readyz").await.starts_with("HTTP/1.1 200")).await;
     assert!(get("/elsewhere").await.starts_with("HTTP/1.1 404"));
 
@@ -75,7 +76,7 @@ async fn health_and_the_times_of_calls_are_told() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_market_whose_database_hangs_is_not_ready_until_it_goes_on() {
+async fn market_is_not_ready_while_its_database_hangs() {
     if !is_there() {
         return;
     }
@@ -100,7 +101,7 @@ async fn a_market_whose_database_hangs_is_not_ready_until_it_goes_on() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_client_learns_how_long_the_market_took_and_the_calls_id() {
+async fn client_gets_the_server_timing_and_the_request_id() {
     let ground = Ground::open(GroundOptions::default()).await.unwrap();
     let told = Arc::new(Mutex::new(Vec::new()));
     let timings = {
@@ -129,7 +130,7 @@ async fn a_client_learns_how_long_the_market_took_and_the_calls_id() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn every_call_has_an_id_by_which_the_log_knows_it() {
+async fn every_call_is_logged_with_its_request_id() {
     let ground = Ground::open(GroundOptions::default()).await.unwrap();
     let alice = Actor::enter(&ground, Role::Seller, "Alice").await.unwrap();
     alice.register(None).await.unwrap();
@@ -144,7 +145,7 @@ async fn every_call_has_an_id_by_which_the_log_knows_it() {
     assert_eq!(ask(Some("my-call_7")).await, "my-call_7");
     let (one, other) = (ask(None).await, ask(None).await);
     assert!(one.len() == 32 && one != other);
-    // What could forge a line of the log, or fill it, is not taken over.
+    // An id that could forge a log line, or flood the log, is replaced.
     let long = "x".repeat(65);
     for odd in ["two words", "a\"b", "", &long] {
         assert_eq!(ask(Some(odd)).await.len(), 32, "{odd}");

@@ -1,5 +1,5 @@
-//! A market that is reached at two addresses, either of which goes down, freezes and comes back while there
-//! is trade: no call fails, and none takes effect twice.
+//! A market with two addresses, which fail, freeze and recover in turn during trade: no call fails, and none
+//! takes effect twice.
 
 use std::{
     collections::HashSet,
@@ -18,16 +18,16 @@ use tokio::{sync::mpsc, task::JoinSet, time::timeout};
 
 use crate::fair::{Fair, PATIENCE, Party, draft, eventually};
 
-/// More than is sold.
+/// More units than the test sells.
 pub(crate) const STOCK: i64 = 1_000_000;
-/// Buyers at the same time.
+/// The number of concurrent buyers.
 const BUYERS: usize = 6;
-/// Orders between two things that happen to the addresses.
+/// The number of orders between two incidents.
 const ORDERS: usize = 40;
-/// Lines that a till sends.
+/// The number of lines that the till sends.
 const LINES: i64 = 600;
 
-/// A party that knows both addresses.
+/// Connects a party that knows both addresses.
 async fn at_both(fair: &Fair, gates: &[Gate; 2], role: Role, name: &str) -> Party {
     at(fair, gates.each_ref().map(|gate| gate.address), role, name).await
 }
@@ -43,7 +43,7 @@ async fn two_gates(fair: &Fair) -> [Gate; 2] {
     [Gate::open(fair.ground.address()).await, Gate::open(fair.ground.address()).await]
 }
 
-/// Buyers who go on buying until they are told that it is enough.
+/// Buyers that keep buying until the trade is ended.
 pub(crate) struct Trade {
     item_id: i64,
     done: Arc<AtomicBool>,
@@ -74,7 +74,7 @@ impl Trade {
         eventually("orders", async || self.sold.load(Ordering::Relaxed) >= enough).await;
     }
 
-    /// Answers how many orders there were, each of which took effect once.
+    /// Ends the trade and returns the number of orders, after checking that each took effect once.
     pub(crate) async fn end(self, bob: &Party) -> usize {
         self.done.store(true, Ordering::Relaxed);
         let orders: Vec<_> = self.buyers.join_all().await.into_iter().flatten().collect();
@@ -87,7 +87,7 @@ impl Trade {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn no_order_is_lost_doubled_or_refused_while_addresses_come_and_go() {
+async fn no_order_is_lost_doubled_or_refused_while_addresses_fail_and_recover() {
     let fair = Fair::open(StoreKind::Sqlite).await;
     let mut gates = two_gates(&fair).await;
     let lamp = fair.seller("Alice").await.lamp(STOCK).await;
@@ -111,7 +111,7 @@ async fn no_order_is_lost_doubled_or_refused_while_addresses_come_and_go() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_market_is_restarted_beside_another_and_no_order_fails() {
+async fn no_order_fails_while_one_of_two_markets_restarts() {
     if !is_there() {
         return;
     }
@@ -158,7 +158,7 @@ async fn next(notices: &mut mpsc::Receiver<TillNotice>) -> TillNotice {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_till_goes_on_at_the_other_address_without_a_pause() {
+async fn till_continues_at_the_other_address_without_a_pause() {
     let fair = Fair::open(StoreKind::Memory).await;
     let mut gates = two_gates(&fair).await;
     let lamp = fair.seller("Alice").await.lamp(1).await;
@@ -174,12 +174,12 @@ async fn a_till_goes_on_at_the_other_address_without_a_pause() {
         match next(&mut notices).await {
             TillNotice::Acknowledged(_) => {
                 answered += 1;
-                // The stream is at either: one of the two cuts hits it, the other hits nothing.
+                // The stream is at one of the two addresses: one of the cuts hits it, the other hits nothing.
                 if answered == LINES / 3 || answered == 2 * LINES / 3 {
                     let gate = &mut gates[usize::from(answered > LINES / 2)];
                     gate.shut().await;
                     gate.reopen().await;
-                    // It is known to be back before the other is cut.
+                    // Wait until this address has recovered before the other is cut.
                     eventually("the way back", async || answered_by(&alice).await == gate.address.into())
                         .await;
                 }

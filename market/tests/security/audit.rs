@@ -1,4 +1,4 @@
-//! Who was turned away stands in the audit log.
+//! Rejected identities are recorded in the audit log.
 
 use std::path::Path;
 
@@ -14,7 +14,7 @@ use crate::{
     siege::{PATIENCE, Siege, honest, reason, sell_with},
 };
 
-/// The lines of the log, once one of them is as asked for.
+/// Waits until the log contains an entry with this subject, and returns it.
 async fn logged(store: &Path, what: &str) -> serde_json::Value {
     let found = timeout(PATIENCE, async {
         loop {
@@ -36,7 +36,7 @@ async fn refused_identities_are_logged() {
     let store = siege.ground.path().join("souk.db");
     let alice = format!("seller/{}", siege.alice.id());
 
-    // At the handshake: nobody knows who it was.
+    // Rejected at the handshake, where the identity is unknown.
     let forged = sign(&foreign_root(), &honest_params("spiffe://souk.internal/market"));
     siege.greet(client(&siege, Some(forged))).await.unwrap_err();
     siege.greet(client(&siege, None)).await.unwrap_err();
@@ -44,7 +44,7 @@ async fn refused_identities_are_logged() {
     assert_eq!((line["who"].as_str(), line["from"].as_str()), (Some("unknown"), Some("127.0.0.1")));
     logged(&store, "no certificate").await;
 
-    // At the guard: the certificate says who it was.
+    // Rejected by the guard, where the certificate tells the identity.
     let bearer = format!("Bearer {}", siege.token().await);
     for _ in 0..3 {
         let refused = sell_with(siege.channel().await, &honest(&siege.bob.id(), &bearer)).await;
@@ -55,7 +55,7 @@ async fn refused_identities_are_logged() {
     reason(pass.call("/shopping.v1.BuyerService/BuyItem", Vec::new()).await);
     assert_eq!(logged(&store, "ROLE_DENIED").await["who"], alice.as_str());
 
-    // A connection that was cut.
+    // A connection that is cut after a revocation.
     let mallory = siege.ground.identity(Role::Seller, "Mallory").await.unwrap();
     let mut held = siege.shake_hands(client(&siege, Some(from_files(&mallory.credentials)))).await.unwrap();
     siege.ground.change_pki(|pki| pki.revoke("mallory", clock::now())).unwrap();

@@ -1,5 +1,5 @@
 //! Bytes that no client library would send: invalid text, unknown fields, and ten thousand mutations of
-//! every message of the contract.
+//! every message in the contract.
 
 use std::{
     sync::{
@@ -29,7 +29,7 @@ use crate::{
 
 attacks!(text_that_is_not_utf_8, unknown_fields_are_ignored, same_field_many_times, nesting_a_thousand_deep);
 
-/// Field number and wire type (Protocol Buffers encoding).
+/// Encodes a field number and wire type (Protocol Buffers encoding).
 fn key(number: u32, wire: u32) -> Vec<u8> {
     varint(u64::from(number << 3 | wire))
 }
@@ -59,7 +59,7 @@ async fn mallory(siege: &Siege) -> Pass {
 async fn text_that_is_not_utf_8(siege: &Siege) {
     let pass = mallory(siege).await;
     for text in [&[0xff, 0xfe][..], &[0xc0, 0x80], &[0xed, 0xa0, 0x80], b"half \xe2\x82"] {
-        // request_id, and the name of the draft.
+        // The request_id, and the name of the draft.
         for body in [delimited(1, text), delimited(3, &delimited(1, text))] {
             let status = pass.call(SELL, body).await.unwrap_err();
             assert!(matches!(status.code(), Code::Internal | Code::InvalidArgument), "{status:?}");
@@ -82,7 +82,7 @@ async fn unknown_fields_are_ignored(siege: &Siege) {
 }
 
 async fn same_field_many_times(siege: &Siege) {
-    // The last request_id is the one that counts, and it is no UUID.
+    // The last request_id counts, and it is not a UUID.
     let body = [honest_sale(), delimited(1, b"last")].concat();
     assert_eq!(reason(mallory(siege).await.call(SELL, body).await), Reason::InvalidField);
 }
@@ -96,7 +96,7 @@ async fn nesting_a_thousand_deep(siege: &Siege) {
     assert!(matches!(status.code(), Code::Internal | Code::InvalidArgument), "{status:?}");
 }
 
-/// The contract's messages, to make values of.
+/// The messages of the contract, for generating values.
 struct Contract {
     messages: Vec<(String, DescriptorProto)>,
     methods: Vec<(String, String)>,
@@ -124,7 +124,7 @@ impl Contract {
         &self.methods.iter().find(|(name, _)| name == method).unwrap().1
     }
 
-    /// A message with fields of the right type and of any value.
+    /// Generates a message whose fields have the right type and any value.
     fn value(&self, message: &str, depth: u32, chance: &mut StdRng, words: &[String]) -> Vec<u8> {
         let (_, message) = self.messages.iter().find(|(name, _)| name == message).unwrap();
         let mut bytes = Vec::new();
@@ -178,14 +178,15 @@ impl Contract {
             Type::Float | Type::Fixed32 | Type::Sfixed32 => {
                 [key(number, 5), chance.random::<u32>().to_le_bytes().to_vec()].concat()
             }
-            // An id that there is, one unit, one star.
+            // 1 is valid for many fields: an existing id, one unit, one star.
             _ if chance.random_bool(0.6) => [key(number, 0), varint(1)].concat(),
             _ => [key(number, 0), varint(NUMBERS.choose(chance).unwrap().cast_unsigned())].concat(),
         }
     }
 }
 
-/// Mostly, what such a field really holds: a message that is refused at its first field tries nothing else.
+/// Returns, most of the time, a plausible value for a field: a message that is refused at its first field
+/// tests nothing else.
 fn plausible<'a>(field: &str, words: &'a [String], chance: &mut StdRng) -> Option<&'a str> {
     if chance.random_bool(0.2) {
         return None;
@@ -201,7 +202,7 @@ fn plausible<'a>(field: &str, words: &'a [String], chance: &mut StdRng) -> Optio
     }
 }
 
-/// So few that they are used again.
+/// So few request ids that they are reused.
 const REQUEST_IDS: usize = 16;
 
 fn gather(prefix: &str, message: &DescriptorProto, into: &mut Vec<(String, DescriptorProto)>) {
@@ -212,7 +213,7 @@ fn gather(prefix: &str, message: &DescriptorProto, into: &mut Vec<(String, Descr
     into.push((name, message.clone()));
 }
 
-/// Flips, cuts, repeats and exchanges bytes.
+/// Flips, truncates, repeats and replaces bytes.
 fn mutate(bytes: &mut Vec<u8>, chance: &mut StdRng) {
     for _ in 0..chance.random_range(0..3) {
         let at = chance.random_range(0..=bytes.len());
@@ -230,7 +231,7 @@ fn mutate(bytes: &mut Vec<u8>, chance: &mut StdRng) {
     bytes.truncate(4_096);
 }
 
-/// What texts may be: an id that somebody has first, request ids last.
+/// Returns candidates for texts: an existing id first, request ids last.
 fn words(known: &str) -> Vec<String> {
     let strange = [
         "",
@@ -260,9 +261,9 @@ fn words(known: &str) -> Vec<String> {
 const MUTATIONS: usize = 10_000;
 const AT_A_TIME: usize = 32;
 
-/// Every call of the contract, by parties that may make it. Nothing panics, which a hook would tell, and
-/// every answer is one that the contract knows. (CANCELLED is: HTTP/2 may reset a stream whose message could
-/// not be read before its status was.)
+/// Sends every call of the contract, by parties that may make it. Nothing may panic, which a hook detects,
+/// and every status must be one that the contract knows. That includes CANCELLED: HTTP/2 may reset a stream
+/// whose message could not be read before its status was.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn mutations_10_000_of_every_request() {
     let siege = Siege::open().await;

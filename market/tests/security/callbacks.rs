@@ -1,5 +1,5 @@
-//! Callback addresses as a way into the market's network, callback servers that do not behave, and callers
-//! who pretend to be the market.
+//! Callback addresses as a way into the market's network, misbehaving callback servers, and callers that
+//! pretend to be the market.
 
 use std::net::{Ipv4Addr, SocketAddr};
 
@@ -67,7 +67,7 @@ async fn honest_callback_registers_or_the_cases_would_prove_nothing(siege: &Sieg
     ears.close().await;
 }
 
-/// Somebody else buys something of this seller's.
+/// Lets another party buy one of this seller's items.
 async fn sell_one(siege: &Siege, seller: &Actor) {
     let item = seller.sell(draft("Vase", "home", 900, 5)).await.unwrap();
     let carol = Actor::enter(&siege.ground, Role::Buyer, "Carol").await.unwrap();
@@ -77,7 +77,7 @@ async fn sell_one(siege: &Siege, seller: &Actor) {
 
 async fn callback_with_another_partys_certificate(siege: &Siege) {
     let mallory = mallory(siege).await;
-    // alice's own server, which mallory would have the market bother.
+    // Alice's own server, which mallory wants the market to call.
     let ears = siege.alice.listen(HERE).await.unwrap();
     let registered = mallory.register(ears.port()).await;
     refused(registered, Reason::CallbackUnreachable).unwrap();
@@ -99,7 +99,7 @@ async fn callback_taken_over_by_another_party(siege: &Siege) {
 
 async fn callback_with_a_revoked_certificate(siege: &Siege) {
     let before = mallory(siege).await;
-    // The server goes on showing the certificate that it began with.
+    // The server keeps presenting the certificate that it started with.
     let ears = before.listen(HERE).await.unwrap();
     before.register(ears.port()).await.unwrap();
     siege.ground.change_pki(|pki| {
@@ -134,7 +134,7 @@ async fn failed_delivery(actor: &Actor) -> v1::MailboxStatusResponse {
 
 async fn refusals_sound_the_same_whatever_is_there(siege: &Siege) {
     let mallory = mallory(siege).await;
-    // Nothing listens; something that does not speak TLS does; another party's server does.
+    // Nothing listens; a server without TLS listens; another party's server listens.
     let free = TcpListener::bind(HERE).await.unwrap().local_addr().unwrap();
     let silent = TcpListener::bind(HERE).await.unwrap();
     let ears = siege.alice.listen(HERE).await.unwrap();
@@ -159,7 +159,7 @@ async fn name_is_stored_as_the_address_that_was_checked(siege: &Siege) {
     ears.close().await;
 }
 
-/// A seller whose callback server is a rogue.
+/// Registers a seller whose callback server misbehaves.
 async fn with_rogue(siege: &Siege, manner: Manner) -> (Actor, Rogue) {
     let mallory = mallory(siege).await;
     let rogue = Rogue::open(&mallory.config.credentials, manner).await;
@@ -183,7 +183,7 @@ async fn callback_that_replies_hugely(siege: &Siege) {
     assert!(mailbox.last_failure.len() < 200, "nothing of the reply is kept: {}", mailbox.last_failure);
 }
 
-/// Nothing but what was sent in a batch is settled by it.
+/// An acknowledgement settles only what was sent in its batch.
 async fn callback_that_acknowledges_what_it_was_not_sent(siege: &Siege) {
     let (mallory, rogue) = with_rogue(siege, Manner::Acknowledge(i64::MAX)).await;
     for sales in 1..=2 {
@@ -205,7 +205,7 @@ async fn callback_that_acknowledges_backwards(siege: &Siege) {
     assert_eq!((mailbox.acknowledged_sequence, mailbox.pending_count), (0, 1));
 }
 
-/// Calls a party's callback server with somebody's certificate.
+/// Calls a party's callback server with the given certificate.
 async fn notify(
     files: &CredentialFiles,
     recipient: &Actor,
@@ -262,7 +262,7 @@ async fn seller_calls_its_own_callback(siege: &Siege) {
 
 async fn market_impostor_of_another_authority_calls_a_callback(siege: &Siege) {
     let elsewhere = Siege::open().await;
-    // It trusts alice's authority, but its own certificate is of another.
+    // It trusts alice's authority, but its own certificate is from another one.
     let files = CredentialFiles {
         ca: Some(siege.ground.path().join("pki/ca.pem")),
         crl: Some(siege.ground.path().join("pki/crl.pem")),
@@ -320,7 +320,7 @@ async fn events_for_somebody_else_to_a_callback(siege: &Siege) {
     let channel = to_callback(&files, &siege.alice, port);
     let refused = NotificationServiceClient::new(channel).notify_client(misled).await.unwrap_err();
     assert_eq!(Reason::of(&refused), Some(Reason::WrongRecipient));
-    // Between alice's own, it is dropped and does not hold them up.
+    // It is dropped, and does not block alice's own events around it.
     notify(&files, &siege.alice, port, vec![for_bob]).await.unwrap();
     assert!(ears.is_silent());
     ears.close().await;

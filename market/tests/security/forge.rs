@@ -1,4 +1,4 @@
-//! Certificates that nobody should have, and clients that show them.
+//! Forged certificates, and clients that present them.
 
 use std::{fs, sync::Arc};
 
@@ -17,28 +17,28 @@ use time::Duration;
 
 use crate::siege::Siege;
 
-/// A chain and its key.
+/// A certificate chain and its private key.
 pub(crate) struct KeyAndChain {
     pub(crate) chain: Vec<CertificateDer<'static>>,
     pub(crate) key: PrivateKeyDer<'static>,
 }
 
-/// Who signs.
+/// An authority that signs certificates.
 pub(crate) type Root = Issuer<'static, KeyPair>;
 
-/// The market's own root, in careless hands.
+/// The market's own root, with the checks of the real authority left out.
 pub(crate) fn own_root(siege: &Siege) -> Root {
     let pem = |file| fs::read_to_string(siege.ground.path().join("pki").join(file)).unwrap();
     Issuer::from_ca_cert_pem(&pem("ca.pem"), KeyPair::from_pem(&pem("ca.key")).unwrap()).unwrap()
 }
 
-/// A root that bears the name and the key identifier of the market's, with another key.
+/// A root with the name and key identifier of the market's, but another key.
 pub(crate) fn namesake_root(siege: &Siege) -> Root {
     let pem = fs::read_to_string(siege.ground.path().join("pki/ca.pem")).unwrap();
     Issuer::from_ca_cert_pem(&pem, KeyPair::generate().unwrap()).unwrap()
 }
 
-/// A root of another market.
+/// The root of another market.
 pub(crate) fn foreign_root() -> Root {
     let mut params = CertificateParams::default();
     params.distinguished_name = DistinguishedName::new();
@@ -48,7 +48,7 @@ pub(crate) fn foreign_root() -> Root {
     Issuer::new(params, KeyPair::generate().unwrap())
 }
 
-/// What the authority would sign for a party with this SPIFFE ID.
+/// Returns what the real authority would sign for a party with this SPIFFE ID.
 pub(crate) fn honest_params(uri: &str) -> CertificateParams {
     let now = souk_certs::clock::now();
     let mut params = CertificateParams::default();
@@ -65,7 +65,7 @@ pub(crate) fn honest_params(uri: &str) -> CertificateParams {
     params
 }
 
-/// Signs whatever it is given.
+/// Signs a certificate without any check.
 pub(crate) fn sign(root: &Root, params: &CertificateParams) -> KeyAndChain {
     let key = KeyPair::generate().unwrap();
     let leaf = params.signed_by(&key, root).unwrap();

@@ -1,4 +1,5 @@
-//! Who gets through the handshake. Each case but the first ends before the market has read a byte of HTTP.
+//! Authentication in the TLS handshake. Each case except the first ends before the market has read a byte of
+//! HTTP.
 
 use std::io;
 
@@ -50,9 +51,9 @@ attacks!(
 /// How an attempt ended.
 #[derive(Debug, PartialEq, Eq)]
 enum End {
-    /// With an alert of the market's.
+    /// Ended with an alert from the market.
     Alert(AlertDescription),
-    /// Closed without a byte.
+    /// Closed without any bytes.
     Closed,
     /// The market began to speak HTTP/2.
     Let,
@@ -80,7 +81,7 @@ async fn show(siege: &Siege, key_and_chain: KeyAndChain) -> End {
     attempt(siege, client(siege, Some(key_and_chain))).await
 }
 
-/// What ends when alice's certificate is signed by this root, with one change.
+/// Attempts a connection with alice's certificate, signed by this root and with one change.
 async fn show_changed(siege: &Siege, root: Root, change: impl FnOnce(&mut CertificateParams)) -> End {
     let mut params = honest_params(&spiffe_id(siege));
     change(&mut params);
@@ -141,11 +142,11 @@ async fn certificate_revoked(siege: &Siege) {
     assert_eq!(refused_at_last(siege, &again).await, AlertDescription::CertificateRevoked);
 }
 
-/// Tries until the market has noticed the new list.
+/// Retries until the market has noticed the new revocation list.
 async fn refused_at_last(siege: &Siege, tls: &ClientConfig) -> AlertDescription {
     let tries = async {
         loop {
-            // One that began just before is cut at any moment, and then ends in any way.
+            // A connection that began just before may be cut at any moment, and then ends in any way.
             if let Err(error) = siege.greet(tls.clone()).await
                 && let Some(alert) = alert(&error)
             {
@@ -162,7 +163,7 @@ async fn certificate_revoked_with_an_old_session_ticket(siege: &Siege) {
     let tls_again = tls.clone();
     for _ in 0..2 {
         let mut stream = siege.shake_hands(tls.clone()).await.unwrap();
-        // The tickets would come with the market's first words.
+        // Session tickets would arrive with the market's first data.
         let read = timeout(PATIENCE, stream.read(&mut [0; 1_024])).await.unwrap().unwrap();
         assert!(read > 0);
         assert_eq!(stream.get_ref().1.handshake_kind(), Some(HandshakeKind::Full), "nothing is resumed");
@@ -272,7 +273,7 @@ async fn uri_with_a_uuid_that_is_not_canonical(siege: &Siege) {
     }
 }
 
-/// A ClientHello that offers TLS 1.2 and nothing newer (RFC 5246 §7.4.1.2).
+/// Builds a ClientHello that offers TLS 1.2 and nothing newer (RFC 5246 §7.4.1.2).
 fn hello_of_tls_1_2() -> Vec<u8> {
     let mut hello = vec![3, 3];
     hello.extend([7; 32]); // random
@@ -295,20 +296,20 @@ fn hello_of_tls_1_2() -> Vec<u8> {
     record
 }
 
-/// What the market says to bytes that are no TLS 1.3; it must close within its handshake timeout.
+/// Returns the market's answer to bytes that are not TLS 1.3. It must close within its handshake timeout.
 async fn answer_to(siege: &Siege, bytes: &[u8]) -> Vec<u8> {
     let mut tcp = TcpStream::connect(siege.ground.address()).await.unwrap();
     tcp.write_all(bytes).await.unwrap();
     let mut answer = Vec::new();
     let read = timeout(PATIENCE, tcp.read_to_end(&mut answer)).await.expect("the market closes");
-    // A reset is a close too: the market need not read what it was sent.
+    // A reset counts as a close: the market need not read what was sent.
     if let Err(error) = read {
         assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
     }
     answer
 }
 
-/// A fatal alert in the clear (RFC 8446 §6).
+/// Encodes an unencrypted fatal alert (RFC 8446 §6).
 fn fatal(alert: AlertDescription) -> [u8; 7] {
     [21, 3, 3, 0, 2, 2, alert.into()]
 }
@@ -343,7 +344,8 @@ async fn garbage(siege: &Siege) {
     }
 }
 
-/// More than there are places for handshakes. They come from one host, which gets its share and no more.
+/// More sockets than the market handles handshakes. They come from one host, which gets no more than its
+/// share.
 async fn silent_sockets_500(siege: &Siege) {
     let mut silent = Vec::new();
     for _ in 0..500 {
@@ -351,14 +353,14 @@ async fn silent_sockets_500(siege: &Siege) {
     }
     let (_, tls) = mallory(siege).await;
     assert_eq!(attempt(siege, tls).await, End::Let, "an honest client comes in while they are silent");
-    // Read to the end: the market closes every one of them by itself.
+    // Read each one to its end: the market must close all of them.
     for mut tcp in silent {
         let read = timeout(PATIENCE, tcp.read(&mut [0; 16])).await.expect("it is closed");
         assert!(matches!(read, Ok(0)) || read.is_err());
     }
 }
 
-/// As above, but whatever the market drops comes again at once.
+/// As above, but every dropped socket is replaced at once.
 async fn silent_sockets_that_come_again(siege: &Siege) {
     let flood = async {
         let one = || async {
@@ -384,7 +386,7 @@ async fn silent_sockets_that_come_again(siege: &Siege) {
     }
 }
 
-/// A connection that does not come from where the honest clients are.
+/// Connects from another address than the honest clients.
 async fn another_host(siege: &Siege) -> TcpStream {
     let socket = TcpSocket::new_v4().unwrap();
     socket.bind("127.0.0.2:0".parse().unwrap()).unwrap();

@@ -1,4 +1,4 @@
-//! Too much of everything. While a flood lasts, another client is served.
+//! Resource limits. During each flood, other clients are still served.
 
 use http_body_util::Full;
 use prost::Message;
@@ -79,7 +79,7 @@ async fn metadata_of_2_000_entries(siege: &Siege) {
 
 const WHO: &str = "/shopping.v1.SessionService/WhoAmI";
 
-/// By HTTP/2 itself, so there is no reason in the status.
+/// Checks that the call was refused by the HTTP/2 layer, so that its status has no reason.
 #[track_caller]
 fn refused_before_the_handler(status: Status) {
     assert_ne!(status.code(), Code::Ok);
@@ -93,7 +93,7 @@ async fn unknown_service_and_method(siege: &Siege) {
     }
 }
 
-/// An HTTP/2 connection of mallory's, frame by frame (RFC 9113 §4.1).
+/// Mallory's HTTP/2 connection, frame by frame (RFC 9113 §4.1).
 struct Wire(TlsStream<TcpStream>);
 
 const HEADERS: u8 = 1;
@@ -114,13 +114,13 @@ impl Wire {
         Self(stream)
     }
 
-    /// Sends until the market has had enough of it, and answers the last frame that it said: it must end the
-    /// connection, or have taken everything.
+    /// Sends frames until the market ends the connection or has taken all of them, and returns what it
+    /// answered.
     async fn flood(self, frames: impl Iterator<Item = Vec<u8>>) -> Vec<u8> {
         let (mut reading, mut writing) = tokio::io::split(self.0);
         let read = tokio::spawn(async move {
             let mut answer = Vec::new();
-            // A reset is an end too.
+            // A reset counts as an end, too.
             let _ = reading.read_to_end(&mut answer).await;
             answer
         });
@@ -143,7 +143,7 @@ fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     frame
 }
 
-/// A header block without compression (RFC 7541 §6.2.2).
+/// Encodes a header block without compression (RFC 7541 §6.2.2).
 fn block(headers: &[(&str, &str)]) -> Vec<u8> {
     let mut block = Vec::new();
     for (name, value) in headers {
@@ -168,7 +168,7 @@ fn post() -> Vec<u8> {
     ])
 }
 
-/// The kinds of the frames in an answer.
+/// Returns the types of the frames in an answer.
 fn kinds(answer: &[u8]) -> Vec<u8> {
     let (mut kinds, mut rest) = (Vec::new(), answer);
     while rest.len() >= 9 {
@@ -179,7 +179,7 @@ fn kinds(answer: &[u8]) -> Vec<u8> {
     kinds
 }
 
-/// CVE-2023-44487: opening and resetting, without ever waiting for an answer.
+/// CVE-2023-44487: opens and resets streams without waiting for an answer.
 async fn rapid_reset_flood(siege: &Siege) {
     let flood = (0..50_000_u32).map(|number| {
         let stream = 2 * number + 1;
@@ -201,14 +201,14 @@ async fn continuation_flood(siege: &Siege) {
     assert!(kinds(&answer).contains(&GOAWAY), "the market hangs up");
 }
 
-/// Frames that ask for an answer each (CVE-2019-9512, CVE-2019-9515).
+/// Floods of frames that each require an answer (CVE-2019-9512, CVE-2019-9515).
 async fn ping_and_settings_flood(siege: &Siege) {
     let flood = (0..50_000).map(|_| [frame(PING, 0, 0, &[0; 8]), frame(SETTINGS, 0, 0, &[])].concat());
     let wire = Wire::open(siege).await;
     tokio::join!(wire.flood(flood), serves(siege));
 }
 
-/// More calls at once than a connection may have, none of which ever sends its message.
+/// Opens more calls at once than a connection may have, none of which ever sends its message.
 async fn streams_without_end(siege: &Siege) {
     let flood = (0..2_000_u32).map(|number| frame(HEADERS, END_HEADERS, 2 * number + 1, &post()));
     let wire = Wire::open(siege).await;
@@ -217,7 +217,7 @@ async fn streams_without_end(siege: &Siege) {
     assert!(refused || ended, "what is too much is refused");
 }
 
-/// bob, on an old connection and a new one, while the flood lasts.
+/// Checks that bob is served during the flood, on an old connection and on a new one.
 async fn serves(siege: &Siege) {
     for _ in 0..20 {
         siege.bob.item(siege.lamp.item_id).await.unwrap();
@@ -242,7 +242,7 @@ async fn with_body(siege: &Siege, encoding: &str, body: Vec<u8>) -> Code {
     Status::from_header_map(response.headers()).expect("a status and no message").code()
 }
 
-/// gRPC's own framing: compressed or not, and a length (which may lie).
+/// Encodes gRPC's framing: a compression flag and a length, which may be wrong.
 fn framed(compressed: u8, length: u32, message: &[u8]) -> Vec<u8> {
     [&[compressed][..], &length.to_be_bytes(), message].concat()
 }
@@ -259,7 +259,7 @@ async fn message_cut_off(siege: &Siege) {
     assert_eq!(with_body(siege, "identity", Vec::new()).await, Code::Internal);
 }
 
-/// A gibibyte of zeros would unfold from such a message; the market takes no compressed one at all.
+/// Such a message would decompress to a gibibyte; the market refuses every compressed message.
 async fn gzip_bomb(siege: &Siege) {
     let zeros = framed(1, 10, &[0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 3]);
     assert_eq!(with_body(siege, "gzip", zeros).await, Code::Unimplemented);
@@ -267,7 +267,7 @@ async fn gzip_bomb(siege: &Siege) {
 
 async fn unknown_compression(siege: &Siege) {
     assert_eq!(with_body(siege, "brotli", framed(1, 5, b"bombs")).await, Code::Unimplemented);
-    // Compressed, but not saying how.
+    // Marked as compressed, without naming an encoding.
     assert_eq!(with_body(siege, "identity", framed(1, 5, b"bombs")).await, Code::Internal);
 }
 
@@ -289,7 +289,7 @@ async fn over_quota() {
     assert_eq!((status.code(), Reason::of(&status)), (Code::ResourceExhausted, Some(Reason::RateLimited)));
     let wait = status.get_details_retry_info().unwrap().retry_delay.unwrap();
     assert!(!wait.is_zero() && wait <= std::time::Duration::from_secs(1), "{wait:?}");
-    // One party's quota is nobody else's, and is not another connection's either.
+    // The quota is per party: others are not affected, and another connection does not help.
     siege.bob.item(siege.lamp.item_id).await.unwrap();
     let again = Pass::of_token(&siege, &mallory, pass.token()).await;
     assert_eq!(Reason::of(&again.call(WHO, Vec::new()).await.unwrap_err()), Some(Reason::RateLimited));
@@ -313,7 +313,7 @@ async fn connections_of_one_party() {
     }
     assert!(held.iter().all(|(_, served)| *served));
     assert!(!open().await.1, "the fifth is closed");
-    // Others are not concerned, and a place is free again when one goes.
+    // Others are not affected, and a place is free again when a connection ends.
     serves(&siege).await;
     held.pop();
     let again = timeout(PATIENCE, async { while !open().await.1 {} });
@@ -332,14 +332,14 @@ async fn connections_of_everybody() {
         let tls = client(&siege, Some(from_files(&mallory.config.credentials)));
         held.push(siege.shake_hands(tls).await.unwrap());
     }
-    // The clients of before are served, and everybody once the flood is over.
+    // Existing clients are served during the flood, and everybody after it.
     siege.bob.item(siege.lamp.item_id).await.unwrap();
     drop(held);
     refused(siege.bob.buy(1 << 40, 1).await, Reason::ItemNotFound).unwrap();
     siege.hold().await;
 }
 
-/// Each holds a place until it is given up; together they have the party's share and no more.
+/// Each call holds a place until its deadline; together they get no more than the party's share.
 async fn calls_that_never_send_their_message(siege: &Siege) {
     const CALLS: usize = 200;
     let pass = pass(siege).await;
@@ -361,7 +361,7 @@ async fn calls_that_never_send_their_message(siege: &Siege) {
             held.spawn(channel.clone().oneshot(request));
         }
     }
-    // The calls past the share are answered at once; by then all the others are held.
+    // The calls above the share are refused at once; by then all others are held.
     let refused = timeout(PATIENCE, held.join_next()).await.expect("in time").unwrap().unwrap().unwrap();
     let status = Status::from_header_map(refused.headers()).expect("a status and no message");
     assert!(matches!(Reason::of(&status), Some(Reason::Overloaded | Reason::RateLimited)), "{status:?}");

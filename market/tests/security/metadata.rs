@@ -1,4 +1,4 @@
-//! Identity in metadata: exactly one party id, the certificate's, and exactly one bearer token.
+//! Identity in metadata: exactly one party id, equal to the certificate's, and exactly one bearer token.
 
 use souk_proto::{
     Reason,

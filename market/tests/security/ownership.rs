@@ -1,4 +1,4 @@
-//! Roles by service, and what belongs to somebody else.
+//! Authorization: roles by service, and access to what belongs to other parties.
 
 use prost::Message;
 use souk_certs::{credentials::CredentialFiles, identity::Role};
@@ -27,7 +27,7 @@ attacks!(
     identity_in_a_request_body_is_ignored,
 );
 
-/// An id that was not given out yet, of as many digits as those that were.
+/// An id that was not assigned yet, with as many digits as those that were.
 const NOBODYS: i64 = 9;
 
 async fn denied(pass: &Pass, services: &[&str]) {
@@ -86,12 +86,13 @@ async fn buyer_registers_as_a_seller(siege: &Siege) {
     assert_eq!(reason(refused), Reason::RoleDenied);
 }
 
-/// The whole answer, as bytes.
+/// Encodes the whole answer as bytes.
 fn answer(status: &Status) -> Vec<u8> {
     [format!("{:?} {} ", status.code(), status.message()).as_bytes(), status.details()].concat()
 }
 
-/// Nobody can tell another's from none: both answers are the same to the byte, but for the id asked for.
+/// Checks that another party's object is indistinguishable from a missing one: both answers are equal to the
+/// byte, except for the requested id.
 async fn like_none<M: Message>(pass: &Pass, path: &str, anothers: i64, message: impl Fn(i64) -> M) {
     let mut answers = Vec::new();
     for id in [anothers, NOBODYS] {
@@ -139,7 +140,7 @@ async fn anothers_item_is_like_none_to_delete(siege: &Siege) {
     like_none(&other_seller(siege).await, path, siege.lamp.item_id, delete).await;
 }
 
-/// An order of somebody's, at another seller's than alice, who is not to be told of it.
+/// Places an order between other parties. The seller is not alice, whose mailbox must stay empty.
 async fn anothers_order(siege: &Siege) -> i64 {
     let enter = |role, name| souk_testkit::actor::Actor::enter(&siege.ground, role, name);
     let sam = enter(Role::Seller, "Sam").await.unwrap();
@@ -176,7 +177,7 @@ async fn anothers_mailbox_can_not_be_acknowledged(siege: &Siege) {
     carol.buy(vase.item_id, 1).await.unwrap();
     assert_eq!(sam.mailbox().await.unwrap().pending_count, 1);
     let eve = other_seller(siege).await;
-    // Eve has no mailbox with that sequence; whatever the market says, sam's keeps its event.
+    // Whatever the market answers to eve, the event in sam's mailbox must stay.
     let all = v1::AcknowledgeRequest { sequence: i64::MAX, ..Default::default() };
     let _ = eve.call("/shopping.v1.EventService/Acknowledge", all.encode_to_vec()).await;
     assert_eq!(sam.mailbox().await.unwrap().pending_count, 1);
@@ -196,7 +197,7 @@ async fn anothers_request_id_tells_nothing(siege: &Siege) {
         ..Default::default()
     };
     let hers = carol.buy_by(request.clone()).await.unwrap();
-    // The same request by another is a purchase of her own, not a look at carol's.
+    // The same request by another party is her own purchase, not a replay of carol's.
     let eve = other_buyer(siege).await;
     let answer = eve.call("/shopping.v1.BuyerService/BuyItem", request.encode_to_vec()).await.unwrap();
     let own = v1::BuyItemResponse::decode(&*answer).unwrap().order.unwrap();
@@ -204,7 +205,7 @@ async fn anothers_request_id_tells_nothing(siege: &Siege) {
 }
 
 async fn identity_in_a_request_body_is_ignored(siege: &Siege) {
-    // Field 100 does not exist; a careless server might read it as "acting for".
+    // Field 100 does not exist in the contract; a careless server might read it as "acting for".
     let mut body = v1::SellItemRequest {
         request_id: souk_certs::random::uuid_v4().to_string(),
         item: Some(souk_testkit::actor::draft("Planted", "home", 1, 1)),

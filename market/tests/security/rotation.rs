@@ -1,4 +1,5 @@
-//! Files that change while the market runs: nobody honest notices, and the revoked are out at once.
+//! Rotation of certificates, keys and revocation lists at run time: honest clients notice nothing, and
+//! revoked ones are cut off at once.
 
 use std::{
     fs,
@@ -47,7 +48,7 @@ async fn revoked_while_streaming(siege: &Siege) {
     siege.ground.change_pki(|pki| pki.revoke("mallory", clock::now())).unwrap();
     let changed = Instant::now();
     let end = timeout(PATIENCE, async {
-        // What had been on its way already may still come.
+        // Messages that were in flight may still arrive.
         while let Ok(Some(_)) = stream.message().await {}
     });
     end.await.expect("the stream ends");
@@ -64,20 +65,20 @@ async fn revoked_with_an_open_connection(siege: &Siege) {
     shut_out(siege, &mallory).await;
 }
 
-/// Calls until the revocation has taken effect; from then on nothing works for this party, old connection or
-/// new.
+/// Calls until the revocation has taken effect, and checks that nothing works for this party from then on,
+/// on an old or a new connection.
 async fn shut_out(siege: &Siege, actor: &Actor) {
     let out = timeout(PATIENCE, async { while actor.mailbox().await.is_ok() {} });
     out.await.expect("the revocation takes effect");
     stays_out(siege, actor).await;
 }
 
-/// For five times as long as the market takes to look at its files again.
+/// Checks that the party stays out for five times as long as the market takes to check its files again.
 async fn stays_out(siege: &Siege, actor: &Actor) {
     let end = Instant::now() + Duration::from_secs(1);
     while Instant::now() < end {
         assert!(actor.mailbox().await.is_err(), "the old connection does not work again");
-        // Without the client library, which would look at the list itself.
+        // Without the client library, which checks the list itself.
         let anew = client(siege, Some(from_files(&actor.config.credentials)));
         assert!(siege.greet(anew).await.is_err(), "nor does a new one");
     }
@@ -107,7 +108,7 @@ async fn list_taken_away(siege: &Siege) {
     with_list_after_revocation(siege, |list, _| fs::remove_file(list).unwrap()).await;
 }
 
-/// The certificate that the market shows to a new connection.
+/// Returns the certificate that the market presents to a new connection.
 async fn shown(siege: &Siege) -> CertificateDer<'static> {
     let config = siege.ground.identity(Role::Seller, "Alice").await.unwrap();
     let tls = client(siege, Some(from_files(&config.credentials)));
@@ -120,7 +121,7 @@ async fn files_that_do_not_fit_together(siege: &Siege) {
     let [cert, key] = ["pki/market.pem", "pki/market.key"].map(|name| siege.ground.path().join(name));
     let (old_cert, old_key) = (fs::read(&cert).unwrap(), fs::read(&key).unwrap());
     siege.ground.change_pki(|pki| pki.renew("market", false, clock::now())).unwrap();
-    // Before the files have come to rest, half of the change is undone.
+    // Half of the change is undone before the files have been stable for long enough to be read.
     fs::write(&key, &old_key).unwrap();
     let end = Instant::now() + Duration::from_secs(1);
     while Instant::now() < end {
@@ -129,8 +130,8 @@ async fn files_that_do_not_fit_together(siege: &Siege) {
     fs::write(&cert, &old_cert).unwrap();
 }
 
-/// A thousand calls a second, each with the same deadline as a user's, while the market's certificate is
-/// renewed; the connections from before go on, and new ones see the new certificate.
+/// A thousand calls a second, with the deadline of a regular client, while the market's certificate is
+/// renewed. Existing connections continue, and new ones see the new certificate.
 async fn market_certificate_renewed_under_load(siege: &Siege) {
     const LANES: u64 = 4;
     const EACH: Duration = Duration::from_millis(4);
@@ -151,7 +152,7 @@ async fn market_certificate_renewed_under_load(siege: &Siege) {
         }));
     }
     let begun = Instant::now();
-    // Well under way before, and after, the change.
+    // Under full load both before and after the change.
     let calls = |more: u64| {
         let (done, from) = (Arc::clone(&done), done.load(Ordering::Relaxed));
         let enough = async move {
@@ -201,11 +202,12 @@ async fn token_key_changed(siege: &Siege) {
     assert_eq!(reason(pass.call(who, Vec::new()).await), Reason::TokenInvalid, "the one before that is not");
     second.call(who, Vec::new()).await.unwrap();
     third.call(who, Vec::new()).await.unwrap();
-    // The library fetches a new token by itself.
+    // The client library fetches a new token without the caller's help.
     siege.alice.connection.call(v1::WhoAmIRequest {}).await.unwrap();
 }
 
-/// Both roots are good during the change; then the former root's certificates are out, connected or not.
+/// Both roots are trusted during the change; afterwards certificates of the old root are refused, and their
+/// open connections are cut.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn root_changed() {
     let siege = &Siege::open().await;
@@ -216,7 +218,7 @@ async fn root_changed() {
         siege.ground.change_pki(|pki| pki.renew(name, false, clock::now())).unwrap().name.to_string()
     });
     assert_eq!(renewed.len(), 3);
-    // The market shows its certificate of the new root, and still takes one of the former.
+    // The market presents its certificate of the new root, and still accepts one of the old root.
     let config = siege.ground.identity(Role::Seller, "Alice").await.unwrap();
     let taken = timeout(PATIENCE, async {
         let connect = || client(siege, Some(from_files(&config.credentials)));
@@ -268,7 +270,7 @@ mod at_the_start {
     }
 }
 
-/// What the market tells of itself, until it is as expected.
+/// Waits until a metric has the expected value.
 async fn figure_of(address: std::net::SocketAddr, name: &str, is_right: impl Fn(i64) -> bool) {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     let told = timeout(PATIENCE, async {
@@ -287,8 +289,8 @@ async fn figure_of(address: std::net::SocketAddr, name: &str, is_right: impl Fn(
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn soonest_expiry_is_told_and_follows_a_renewal() {
-    // A port of this test's own: taken by the listener, let go, and taken by the market.
+async fn soonest_expiry_is_exposed_and_follows_a_renewal() {
+    // A free port: found by binding a listener, which is closed before the market binds the port.
     static ADMIN: std::sync::OnceLock<std::net::SocketAddr> = std::sync::OnceLock::new();
     let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     ADMIN.set(free.local_addr().unwrap()).unwrap();

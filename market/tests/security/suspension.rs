@@ -1,4 +1,4 @@
-//! A suspended account: out at once, whatever it holds, and so are its goods.
+//! Suspension: the account is locked out at once, whatever it holds, and its items are off the market.
 
 use prost::Message;
 use souk_certs::identity::Role;
@@ -61,7 +61,7 @@ async fn suspended_on_every_call_with_a_live_token(siege: &Siege) {
     let path = "/shopping.v1.SessionService/WhoAmI";
     pass.call(path, Vec::new()).await.expect("the token is good");
     mallory.suspend().await;
-    // The very next call, with no wait in between.
+    // The very next call is refused, without any wait.
     for service in ["SessionService", "CatalogService", "SellerService", "EventService", "AccountService"] {
         for path in methods(service) {
             assert_eq!(reason(pass.call(&path, Vec::new()).await), Reason::AccountSuspended, "{path}");
@@ -76,7 +76,7 @@ async fn suspended_account_gets_no_new_token(siege: &Siege) {
     let issued = anew.connection.call(v1::IssueTokenRequest {}).await;
     refused(issued, Reason::AccountSuspended).unwrap();
     refused(anew.register(None).await, Reason::AccountSuspended).unwrap();
-    // Nor with a new certificate of the same party.
+    // A new certificate of the same party does not help.
     siege.ground.change_pki(|pki| pki.renew("mallory", false, souk_certs::clock::now()).unwrap());
     let renewed = Actor::enter(&siege.ground, Role::Seller, "Mallory").await.unwrap();
     refused(renewed.register(None).await, Reason::AccountSuspended).unwrap();
@@ -122,7 +122,7 @@ async fn token_of_an_older_epoch_after_reinstatement(siege: &Siege) {
     let sold = pass.call("/shopping.v1.SellerService/SellItem", request.encode_to_vec()).await;
     let status = sold.expect_err("the old token is void");
     assert_eq!((status.code(), Reason::of(&status)), (Code::Unauthenticated, Some(Reason::TokenInvalid)));
-    // With a new token the party is itself again.
+    // With a new token the party can use its account again.
     Pass::of(siege, &mallory.actor)
         .await
         .call("/shopping.v1.SessionService/WhoAmI", Vec::new())
@@ -130,7 +130,7 @@ async fn token_of_an_older_epoch_after_reinstatement(siege: &Siege) {
         .unwrap();
 }
 
-/// However the two meet, no stream is open afterwards.
+/// However the two race, no stream is open afterwards.
 async fn stream_opened_at_the_moment_of_suspension(siege: &Siege) {
     let mallory = Mallory::enter(siege).await;
     for _ in 0..30 {
@@ -153,12 +153,12 @@ async fn stream_opened_at_the_moment_of_suspension(siege: &Siege) {
     }
 }
 
-/// What the ledger says and what the guard does are the same, whenever the operator's call ends.
+/// The ledger and the guard agree, whenever the operator's call is aborted.
 async fn suspension_whose_operator_goes_away(siege: &Siege) {
     let mallory = Mallory::enter(siege).await;
     for patience in 0..40_u64 {
         let hasty = tokio::time::timeout(std::time::Duration::from_micros(patience * 150), mallory.suspend());
-        // Whether it was done is not known: that is what is asked next.
+        // The outcome is unknown here; it is read next.
         let _ = hasty.await;
         let request = v1::ListPartiesRequest { suspended_only: true, ..Default::default() };
         let agree = async {
@@ -166,7 +166,8 @@ async fn suspension_whose_operator_goes_away(siege: &Siege) {
                 let listed = mallory.olga.connection.call(request.clone()).await.unwrap().parties;
                 let is_in = mallory.actor.connection.call(v1::IssueTokenRequest {}).await.is_ok();
                 let again = mallory.olga.connection.call(request.clone()).await.unwrap().parties;
-                // A change in between would make the three disagree for that reason alone.
+                // Compare only if nothing has changed in between, or the three could disagree for that
+                // reason.
                 if listed == again && listed.is_empty() == is_in {
                     return;
                 }

@@ -1,5 +1,5 @@
-//! Forged, stolen and stale tokens. The forger even has the market's signing key, as if the market could be
-//! tricked into signing.
+//! Forged, stolen and expired tokens. The forger even has the market's signing key, as if the market could
+//! be tricked into signing.
 
 use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair as _};
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
@@ -53,7 +53,7 @@ attacks!(
     not_a_token_at_all,
 );
 
-/// What a forger has: a genuine token to start from, and the market's key.
+/// What a forger has: a genuine token to start from, and the market's signing key.
 struct Forge<'a> {
     siege: &'a Siege,
     genuine: String,
@@ -82,7 +82,7 @@ impl<'a> Forge<'a> {
         encode(header, claims, &EncodingKey::from_ed_pem(&self.key_pem).unwrap()).unwrap()
     }
 
-    /// What becomes of it over alice's connection.
+    /// Presents a token over alice's connection.
     async fn present(&self, token: &str) -> Result<(), tonic::Status> {
         let bearer = format!("Bearer {token}");
         sell_with(self.siege.channel().await, &honest(&self.siege.alice.id(), &bearer)).await
@@ -115,7 +115,7 @@ async fn a_forged_token_that_is_right_in_everything_passes_or_the_cases_would_pr
     let forge = Forge::new(siege).await;
     let token = forge.sign(&forge.header(), &forge.claims());
     let bearer = format!("Bearer {token}");
-    // Tried on bob's service, where alice's role is refused only after the token was found good.
+    // Tried on a service for buyers, where alice's role is refused only after her token has been verified.
     let mut request = tonic::Request::new(souk_proto::v1::ListOrdersRequest::default());
     for (name, value) in honest(&siege.alice.id(), &bearer) {
         request.metadata_mut().insert(name, value.parse().unwrap());
@@ -133,7 +133,7 @@ async fn stolen_under_another_sellers_certificate(siege: &Siege) {
         let refused = reason(sell_with(channel.clone(), &honest(&claims_to_be, &bearer)).await);
         assert!(matches!(refused, Reason::TokenInvalid | Reason::PartyIdInvalid), "{refused:?}");
     }
-    // Both tokens are good where they belong, so the cache must not mix them up.
+    // Both tokens are valid with their own certificates, so the cache must not confuse them.
     let own = format!("Bearer {}", token(&mallory).await);
     let swapped = sell_with(siege.channel().await, &honest(&siege.alice.id(), &own)).await;
     assert_eq!(reason(swapped), Reason::TokenInvalid);

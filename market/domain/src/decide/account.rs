@@ -1,4 +1,4 @@
-//! Registering, and trying out a mailbox.
+//! Registration, and test events.
 
 use super::{Decision, Effect, Rules};
 use crate::{
@@ -6,8 +6,8 @@ use crate::{
 };
 
 impl Rules<'_, '_> {
-    /// Registers the caller. Doing so again changes name and callback; identity, role, epoch and the
-    /// time of the first registration stay.
+    /// Registers the caller. Registering again updates name and callback; identity, role, epoch and the time
+    /// of the first registration stay.
     pub(super) fn register(
         &mut self,
         caller: PartyId,
@@ -18,6 +18,8 @@ impl Rules<'_, '_> {
         let before = self.rows.parties.row(caller);
         let party = Party {
             id: caller,
+            // Everything that the caller can't choose is kept from the first registration, above all the
+            // epoch: resetting it would make revoked tokens valid again.
             role: before.map_or(role, |party| party.role),
             display_name: display_name.clone(),
             callback: callback.cloned(),
@@ -29,7 +31,7 @@ impl Rules<'_, '_> {
         Decision { outcome: Registered(party.clone()), effects: vec![Effect::PutParty(party)] }
     }
 
-    /// Puts a harmless event into the caller's own mailbox.
+    /// Puts a test event into the caller's own mailbox.
     pub(super) fn test(&mut self, caller: &Party, text: &TestText) -> Decision<EventId> {
         let kind = EventKind::Test { text: text.as_str().to_owned() };
         let event = self.event(Audience::Party(caller.id), kind);

@@ -1,8 +1,8 @@
-//! Decides on commands.
+//! Decides commands.
 //!
-//! A rule reads the working set and answers with what is to be written, or with a refusal. Only
-//! [`decide`] writes, and only when nothing stands against it; so a refused or merely validated command
-//! leaves no trace.
+//! A rule reads the working set and returns the effects to apply, or a refusal. Only [`decide`] applies
+//! effects, and only after the rule has accepted the command; so a refused or validated command changes
+//! nothing.
 
 mod account;
 mod import;
@@ -20,15 +20,15 @@ use super::{
     WorkingSet,
 };
 
-/// What the rules can't know by themselves.
+/// The inputs that would make the rules impure: the time and new ids.
 pub struct Context<'a> {
-    /// The time at which the batch is decided.
+    /// The time of the decision.
     pub now: Timestamp,
-    /// Makes ids for events.
+    /// Creates a unique id for an event or a ride.
     pub event_ids: &'a mut dyn FnMut() -> EventId,
 }
 
-/// What a rule wants to be written.
+/// A change that a rule requests.
 enum Effect {
     PutParty(Party),
     PutItem(Item),
@@ -42,14 +42,15 @@ enum Effect {
     Emit(NewEvent),
 }
 
-/// A rule's answer to a command that nothing stands against.
+/// A rule's result for a command that it accepts.
 struct Decision<O = Outcome> {
     outcome: O,
     effects: Vec<Effect>,
 }
 
 impl Decision {
-    /// Whether it does anything that was not done before.
+    /// Returns whether the command does something new, rather than repeat what was done before. Only that
+    /// goes into the audit log.
     fn is_news(&self) -> bool {
         match &self.outcome {
             Outcome::Synced(answers) => {
@@ -60,24 +61,30 @@ impl Decision {
     }
 }
 
-/// A rule's view: rows to read, numbers and the time.
+/// The context of a rule: rows to read, reserved numbers and the time.
 struct Rules<'a, 'b> {
     rows: &'a mut WorkingSet,
     context: &'a mut Context<'b>,
     validate_only: bool,
 }
 
-/// Decides on one command and, unless it is refused or only to be validated, changes the working set.
+/// Decides one command and, unless it is refused or only validated, applies it to the working set.
 ///
-/// A request id that was carried out before is answered with the outcome of then
-/// ([`Refusal::RequestIdReused`] when the parameters differ). Refusals are not kept: a replay of a
-/// refused request is decided anew.
+/// A request that was carried out before returns its stored outcome. Refusals are not stored: a replay of a
+/// refused request is decided again.
+///
+/// # Errors
+///
+/// Returns the rule's refusal, or [`Refusal::RequestIdReused`] if the request id was used with other
+/// parameters.
 pub fn decide(
     rows: &mut WorkingSet,
     command: &Command,
     context: &mut Context<'_>,
 ) -> Result<Outcome, Refusal> {
     let request = command.key();
+    // Before every rule: what the first call did may make the same call impossible now (the stock is gone,
+    // the caller is suspended), and its replay must still return the first outcome.
     if let Some(recorded) = rows.requests.row(request) {
         return if recorded.fingerprint == command.request.fingerprint {
             Ok(recorded.outcome.clone())
@@ -88,11 +95,14 @@ pub fn decide(
     let mut rules = Rules { rows: &mut *rows, context: &mut *context, validate_only: command.validate_only };
     let decision = rules.rule(command)?;
     if !command.validate_only {
+        // Computed before the effects are moved out. A repetition of an import or of till lines is not audited
+        // again; its first time was.
         let is_news = !command.action.knows_repetitions() || decision.is_news();
         for effect in decision.effects {
             apply(rows, effect);
         }
         if !command.action.knows_repetitions() {
+            // The others need no record, and each message of a till's stream would store one.
             let recorded =
                 Recorded { fingerprint: command.request.fingerprint, outcome: decision.outcome.clone() };
             rows.requests.put(request, recorded);
@@ -107,6 +117,8 @@ pub fn decide(
 
 impl Rules<'_, '_> {
     fn rule(&mut self, command: &Command) -> Result<Decision, Refusal> {
+        // A missing account is an error only for the actions below that use `caller?`: registering needs
+        // none, and operators never have one.
         let caller = self.rows.parties.row(command.caller).cloned().ok_or(Refusal::NotRegistered);
         if caller.as_ref().is_ok_and(|caller| caller.suspension.is_some()) {
             return Err(Refusal::Suspended);
@@ -140,14 +152,17 @@ impl Rules<'_, '_> {
         }
     }
 
-    /// An item that is on the market. What a suspended seller has listed is not.
+    /// Returns an item that is on the market. A suspended seller's items are not.
     fn listed(&self, item: ItemId) -> Result<Item, Refusal> {
         let is_open = |seller| self.rows.parties.row(seller).is_none_or(|seller| seller.suspension.is_none());
+        // Checked here rather than at every listing: a suspension takes all of a seller's items off the
+        // market without touching their rows.
         let found = self.rows.items.row(item).filter(|item| item.is_listed() && is_open(item.seller));
         found.cloned().ok_or(Refusal::ItemNotFound(item))
     }
 
-    /// An item of the caller's. Another seller's is not told apart from none at all.
+    /// Returns one of the caller's items. Another seller's item is refused like one that does not exist, so
+    /// that nothing can be learned by trying numbers.
     fn own_item(&self, caller: &Party, item: ItemId) -> Result<Item, Refusal> {
         self.listed(item).and_then(|found| {
             if found.seller == caller.id { Ok(found) } else { Err(Refusal::ItemNotFound(item)) }
@@ -155,6 +170,7 @@ impl Rules<'_, '_> {
     }
 
     fn next_item_id(&mut self) -> ItemId {
+        // A validated command gets 0: it would waste a number, and its caller might take it for a real one.
         let taken = if self.validate_only { None } else { self.rows.item_ids.take() };
         ItemId(taken.unwrap_or(0))
     }

@@ -1,11 +1,11 @@
-//! Rating what one has bought.
+//! Ratings by buyers of an item.
 
 use super::{Decision, Effect, Rules};
 use crate::{ItemId, Party, RatingSummary, Refusal, Stars};
 
 impl Rules<'_, '_> {
-    /// Rates an item of which the caller has a standing order: once, unless the earlier rating is to be
-    /// replaced.
+    /// Rates an item of which the caller has an order that was not cancelled. A second rating is refused
+    /// unless `update_existing` allows it to replace the first.
     pub(super) fn rate(
         &mut self,
         caller: &Party,

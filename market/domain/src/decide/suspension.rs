@@ -1,10 +1,10 @@
-//! Shutting parties out, and letting them in again.
+//! Suspending and reinstating parties.
 
 use super::{Decision, Effect, Rules};
 use crate::{Party, PartyId, Refusal, Suspension, SuspensionReason};
 
 impl Rules<'_, '_> {
-    /// Shuts a party out. Its epoch is raised, so that the tokens it has are void for good.
+    /// Suspends a party. Raising its epoch invalidates all tokens it holds, even after a reinstatement.
     pub(super) fn suspend(
         &self,
         party: PartyId,
@@ -17,7 +17,7 @@ impl Rules<'_, '_> {
         Ok(put(party))
     }
 
-    /// Lets a party in again. It stays as it was but for its tokens.
+    /// Reinstates a party. It keeps everything except its tokens.
     pub(super) fn reinstate(&self, party: PartyId) -> Result<Decision<Party>, Refusal> {
         let mut party = self.registered(party)?;
         party.suspension = None;

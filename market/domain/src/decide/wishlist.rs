@@ -1,10 +1,10 @@
-//! Wishing for items.
+//! Adding items to a wishlist and removing them.
 
 use super::{Decision, Effect, Rules};
 use crate::{ItemId, Party, Refusal, Unwished, Wish, Wished};
 
 impl Rules<'_, '_> {
-    /// Puts an item on the caller's wishlist; one that is there already stays as it is.
+    /// Puts an item on the caller's wishlist. An item that is on it keeps the time when it was added.
     pub(super) fn wish(&mut self, caller: &Party, id: ItemId) -> Result<Decision<Wished>, Refusal> {
         let item = self.listed(id)?;
         if let Some(wish) = self.rows.wishes.row((caller.id, id)) {

@@ -3,7 +3,7 @@
 use super::*;
 
 #[test]
-fn a_party_that_has_not_registered_is_refused_everything_but_registering() {
+fn unregistered_party_can_only_register() {
     let mut desk = Desk::open();
     assert_eq!(desk.act(99, sell("Lamp", 1, 1)), Err(Refusal::NotRegistered));
     assert_eq!(desk.act(99, buy(ItemId(1), 1)), Err(Refusal::NotRegistered));
@@ -38,7 +38,7 @@ fn the_last_unit_can_be_bought_and_not_one_more() {
 }
 
 #[test]
-fn a_purchase_tells_the_seller_and_keeps_a_snapshot() {
+fn purchase_notifies_the_seller_and_keeps_a_snapshot() {
     let mut desk = Desk::open();
     let lamp = desk.lamp(ALICE, 5);
     let order = order_of(desk.act(BOB, buy(lamp, 3)));
@@ -55,7 +55,7 @@ fn a_purchase_tells_the_seller_and_keeps_a_snapshot() {
 }
 
 #[test]
-fn a_changed_price_is_refused_when_the_buyer_expects_another() {
+fn purchase_is_refused_if_the_price_differs_from_the_expected_price() {
     let mut desk = Desk::open();
     let lamp = desk.lamp(ALICE, 1);
     let expected = Money::price(1_000, "GBP").unwrap();
@@ -65,7 +65,7 @@ fn a_changed_price_is_refused_when_the_buyer_expects_another() {
 }
 
 #[test]
-fn a_total_past_the_largest_number_is_refused() {
+fn purchase_whose_total_overflows_is_refused() {
     let mut desk = Desk::open();
     let Outcome::Item(item) = desk.act(ALICE, sell("Palace", Money::MAX_PRICE_MINOR, 1_000_000)).unwrap()
     else {
@@ -77,7 +77,7 @@ fn a_total_past_the_largest_number_is_refused() {
 }
 
 #[test]
-fn another_sellers_item_is_refused_like_one_that_never_was() {
+fn another_sellers_item_is_refused_like_one_that_does_not_exist() {
     let mut desk = Desk::open();
     let lamp = desk.lamp(ALICE, 5);
     assert_eq!(desk.act(CAROL, restock(lamp, 1)), Err(Refusal::ItemNotFound(lamp)));
@@ -88,7 +88,7 @@ fn another_sellers_item_is_refused_like_one_that_never_was() {
 }
 
 #[test]
-fn a_stale_version_is_refused_and_a_delta_keeps_purchases_in_between() {
+fn stale_version_is_refused_and_a_delta_keeps_concurrent_purchases() {
     let mut desk = Desk::open();
     let lamp = desk.lamp(ALICE, 5);
     desk.act(BOB, buy(lamp, 2)).unwrap();
@@ -109,7 +109,7 @@ fn a_stale_version_is_refused_and_a_delta_keeps_purchases_in_between() {
 }
 
 #[test]
-fn an_update_that_changes_nothing_tells_nobody() {
+fn update_that_changes_nothing_notifies_nobody() {
     let mut desk = Desk::open();
     let lamp = desk.lamp(ALICE, 5);
     let events = desk.rows.events.len();
@@ -120,7 +120,7 @@ fn an_update_that_changes_nothing_tells_nobody() {
 }
 
 #[test]
-fn a_deleted_item_is_gone_for_all_but_its_orders_and_its_number_is_not_used_again() {
+fn deleted_item_keeps_its_orders_and_its_number_is_not_reused() {
     let mut desk = Desk::open();
     let lamp = desk.lamp(ALICE, 5);
     let order = order_of(desk.act(BOB, buy(lamp, 2)));
@@ -131,13 +131,13 @@ fn a_deleted_item_is_gone_for_all_but_its_orders_and_its_number_is_not_used_agai
         assert_eq!(desk.act(BOB, action), Err(Refusal::ItemNotFound(lamp)));
     }
     assert!(desk.lamp(ALICE, 1) > lamp);
-    // The units of a cancelled order can't go back on sale: they count as withdrawn.
+    // The item is gone, so the units of a cancelled order can't be sold again: they count as withdrawn.
     order_of(desk.act(BOB, Action::Cancel(action::Cancel { order: order.id })));
     assert_eq!((desk.item(lamp).quantity, desk.item(lamp).withdrawn), (0, 5));
 }
 
 #[test]
-fn a_cancelled_order_goes_back_into_stock_once() {
+fn cancelled_order_returns_its_units_to_the_stock_once() {
     let mut desk = Desk::open();
     let lamp = desk.lamp(ALICE, 5);
     let order = order_of(desk.act(BOB, buy(lamp, 2)));
@@ -152,7 +152,7 @@ fn a_cancelled_order_goes_back_into_stock_once() {
 }
 
 #[test]
-fn several_items_are_bought_all_or_nothing_and_lines_of_one_item_add_up() {
+fn order_of_several_items_is_all_or_nothing_and_lines_of_one_item_add_up() {
     let mut desk = Desk::open();
     let (lamp, chair) = (desk.lamp(ALICE, 5), desk.lamp(CAROL, 5));
     let refused =
@@ -178,7 +178,7 @@ fn several_items_are_bought_all_or_nothing_and_lines_of_one_item_add_up() {
 }
 
 #[test]
-fn an_order_is_shipped_then_delivered_and_cancelled_by_neither_side_any_more() {
+fn order_is_shipped_then_delivered_and_neither_can_be_cancelled() {
     let mut desk = Desk::open();
     let lamp = desk.lamp(ALICE, 5);
     let order = order_of(desk.act(BOB, buy(lamp, 2))).id;
@@ -201,7 +201,7 @@ fn an_order_is_shipped_then_delivered_and_cancelled_by_neither_side_any_more() {
     assert_eq!(desk.act(ALICE, cancel_sale), too_late);
     let delivered = order_of(desk.act(ALICE, deliver));
     assert!(delivered.status == OrderStatus::Delivered && delivered.delivered_at.is_some());
-    // What was delivered was bought: it may be rated.
+    // A delivered order still counts as a purchase, so the item may be rated.
     desk.act(BOB, rate(lamp, 5)).unwrap();
     let told: Vec<_> = desk.rows.events.iter().map(|new| (new.audience, new.event.kind.as_str())).collect();
     let bob = Audience::Party(party(BOB));
@@ -209,7 +209,7 @@ fn an_order_is_shipped_then_delivered_and_cancelled_by_neither_side_any_more() {
 }
 
 #[test]
-fn a_seller_cancels_with_a_reason_and_the_buyer_is_told() {
+fn seller_cancels_with_a_reason_and_the_buyer_is_notified() {
     let mut desk = Desk::open();
     let lamp = desk.lamp(ALICE, 5);
     let order = order_of(desk.act(BOB, buy(lamp, 2))).id;
@@ -222,9 +222,9 @@ fn a_seller_cancels_with_a_reason_and_the_buyer_is_told() {
     assert_eq!(desk.act(BOB, rate(lamp, 5)), Err(Refusal::NotPurchased(lamp)));
 }
 
-/// A seller who refilled the shelf meanwhile can take the surplus off it again.
+/// A seller who restocked in the meantime must be able to remove the surplus.
 #[test]
-fn a_stock_that_cancelling_took_above_its_limit_can_go_down_but_not_up() {
+fn stock_above_its_limit_after_a_cancellation_can_be_reduced_but_not_raised() {
     let mut desk = Desk::open();
     let lamp = desk.lamp(ALICE, Quantity::MAX);
     let order = order_of(desk.act(BOB, buy(lamp, 2)));
@@ -238,7 +238,7 @@ fn a_stock_that_cancelling_took_above_its_limit_can_go_down_but_not_up() {
 }
 
 #[test]
-fn rating_needs_a_standing_purchase_and_is_done_once() {
+fn rating_needs_a_purchase_that_was_not_cancelled_and_happens_once() {
     let mut desk = Desk::open();
     let lamp = desk.lamp(ALICE, 5);
     assert_eq!(desk.act(BOB, rate(lamp, 5)), Err(Refusal::NotPurchased(lamp)));
@@ -256,7 +256,7 @@ fn rating_needs_a_standing_purchase_and_is_done_once() {
 }
 
 #[test]
-fn a_wish_for_a_missing_item_is_refused_and_a_second_wish_changes_nothing() {
+fn wish_for_a_missing_item_is_refused_and_a_second_wish_changes_nothing() {
     let mut desk = Desk::open();
     let lamp = desk.lamp(ALICE, 5);
     assert_eq!(
@@ -273,7 +273,7 @@ fn a_wish_for_a_missing_item_is_refused_and_a_second_wish_changes_nothing() {
 }
 
 #[test]
-fn a_replay_is_answered_with_the_first_outcome_and_other_parameters_are_refused() {
+fn replay_returns_the_first_outcome_and_other_parameters_are_refused() {
     let mut desk = Desk::open();
     let lamp = desk.lamp(ALICE, 5);
     let first = desk.send(BOB, 1_000, 1, false, buy(lamp, 2));
@@ -281,7 +281,7 @@ fn a_replay_is_answered_with_the_first_outcome_and_other_parameters_are_refused(
     assert_eq!(first, again);
     assert_eq!(desk.item(lamp).quantity, 3);
     assert_eq!(desk.send(BOB, 1_000, 2, false, buy(lamp, 1)), Err(Refusal::RequestIdReused));
-    // Another party's request ids are its own.
+    // Request ids are unique per caller: another party may use the same one.
     order_of(desk.send(DAVE, 1_000, 2, false, buy(lamp, 1)));
 }
 
@@ -297,7 +297,7 @@ fn validate_only_checks_and_changes_nothing() {
 }
 
 #[test]
-fn who_is_suspended_can_do_nothing_and_comes_back_as_before() {
+fn suspended_party_can_change_nothing_and_is_reinstated_with_everything_but_its_tokens() {
     const OLGA: u128 = 100;
     let mut desk = Desk::open();
     let lamp = desk.lamp(ALICE, 5);
@@ -324,7 +324,7 @@ fn who_is_suspended_can_do_nothing_and_comes_back_as_before() {
     assert_eq!(desk.act(BOB, buy(lamp, 1)), Err(Refusal::ItemNotFound(lamp)));
     assert_eq!(desk.act(BOB, Action::Wish(action::Wish { item: lamp })), Err(Refusal::ItemNotFound(lamp)));
     assert_eq!(trace(&desk.rows), before);
-    // What was bought before can still be given back.
+    // A purchase from before the suspension can still be cancelled by its buyer.
     desk.act(BOB, Action::Cancel(action::Cancel { order: order.id })).unwrap();
 
     desk.act(OLGA, suspend).unwrap();

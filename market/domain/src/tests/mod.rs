@@ -1,4 +1,4 @@
-//! The rules by themselves: each by example, and what holds for any series of commands.
+//! Tests of the rules: examples of each, and properties of any sequence of commands.
 
 mod examples;
 mod properties;
@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use super::*;
 
-/// A market in memory, as small as the rules need it: rows stay in one working set, and nothing is saved.
+/// The smallest market that the rules need: all rows stay in one working set, and nothing is saved.
 pub(super) struct Desk {
     pub(super) rows: WorkingSet,
     now: Timestamp,
@@ -26,7 +26,7 @@ pub(super) const BOB: u128 = 11;
 pub(super) const DAVE: u128 = 12;
 
 impl Desk {
-    /// With two sellers and two buyers registered.
+    /// Creates a market in which two sellers and two buyers are registered.
     pub(super) fn open() -> Self {
         let mut desk = Self { rows: WorkingSet::default(), now: Timestamp(1_000), requests: 0 };
         for (number, role) in
@@ -51,7 +51,7 @@ impl Desk {
         self.send(caller, id, id as u8, true, action)
     }
 
-    /// Sends a command under a request id and fingerprint of one's own.
+    /// Sends a command with the given request id and fingerprint.
     pub(super) fn send(
         &mut self,
         caller: u128,
@@ -65,7 +65,8 @@ impl Desk {
             RequestKey { id: RequestId(Uuid::from_u128(request)), fingerprint: Fingerprint([print; 16]) };
         let origin = Origin { role: "party", address: None };
         let command = Command { caller: party(caller), request, validate_only, action, origin };
-        // As a back end would: numbers for this command alone, and the counts that the rules ask for.
+        // As a back end does: reserve numbers for this command, and count the purchases that the rules ask
+        // for.
         let mut keys = Keys::default();
         command.add_keys(&mut keys);
         self.rows.item_ids = IdRange::new(self.rows.item_ids.next().max(1), keys.new_items);
@@ -89,7 +90,7 @@ impl Desk {
         }
     }
 
-    /// Lists a lamp at 12.50 GBP.
+    /// Lists a lamp at 12.50 GBP per unit.
     pub(super) fn lamp(&mut self, seller: u128, units: i64) -> ItemId {
         match self.act(seller, sell("Lamp", 1_250, units)).unwrap() {
             Outcome::Item(item) => item.id,

@@ -1,4 +1,4 @@
-//! What holds for any series of commands by anyone.
+//! Properties that hold for any sequence of commands by any callers.
 
 use proptest::prelude::*;
 
@@ -46,12 +46,12 @@ fn any_caller() -> impl Strategy<Value = u128> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(400))]
 
-    /// G2: stock is never negative, and every unit is sold, for sale or withdrawn.
+    /// G2: stock is never negative, and every unit is either sold, for sale or withdrawn.
     #[test]
     fn every_unit_is_accounted_for(steps in prop::collection::vec((any_caller(), any_action()), 1..60)) {
         let mut desk = Desk::open();
         for (caller, action) in steps {
-            // Refusals are part of the game.
+            // Refusals are expected; they must not break the invariant either.
             let _ = desk.act(caller, action);
         }
         for id in desk.rows.items.keys() {
@@ -69,7 +69,7 @@ proptest! {
         }
     }
 
-    /// A refusal or a validation leaves no trace; a replay repeats the outcome and nothing else.
+    /// A refusal or a validation changes nothing; a replay returns the outcome and changes nothing either.
     #[test]
     fn refusals_validations_and_replays_change_nothing(
         steps in prop::collection::vec((any_caller(), any_action(), any::<bool>()), 1..40),
@@ -90,9 +90,9 @@ proptest! {
         }
     }
 
-    /// G6 begins here: an item's version only ever grows.
+    /// The first half of G6: an item's version never decreases.
     #[test]
-    fn versions_never_go_back(steps in prop::collection::vec((any_caller(), any_action()), 1..40)) {
+    fn versions_never_decrease(steps in prop::collection::vec((any_caller(), any_action()), 1..40)) {
         let mut desk = Desk::open();
         for (caller, action) in steps {
             let before: Vec<_> = versions(&desk.rows);

@@ -1,4 +1,4 @@
-//! Tills: each line once, in order, whatever comes.
+//! Tills: each line is applied once and in order, whatever arrives.
 
 use proptest::prelude::*;
 
@@ -15,7 +15,7 @@ fn open(desk: &mut Desk, seller: u128, till: &str) -> Till {
     }
 }
 
-/// A line whose print is of its content, as one that was read.
+/// Creates a line whose print depends on its content, as for a parsed one.
 fn line(number: i64, item: ItemId, stock: StockChange) -> TillLine {
     let content = match stock {
         StockChange::To(quantity) => (0, quantity.units()),
@@ -53,7 +53,7 @@ fn lines_count_and_change_stock_one_after_the_other() {
 }
 
 #[test]
-fn line_that_comes_again_is_answered_as_before_and_takes_no_effect() {
+fn repeated_line_gets_the_first_answer_and_takes_no_effect() {
     let mut desk = Desk::open();
     let lamp = desk.lamp(ALICE, 5);
     open(&mut desk, ALICE, "shop");
@@ -67,7 +67,7 @@ fn line_that_comes_again_is_answered_as_before_and_takes_no_effect() {
 }
 
 #[test]
-fn refused_line_uses_its_number_up_and_the_next_goes_on() {
+fn refused_line_uses_up_its_number_and_does_not_block_the_next() {
     let mut desk = Desk::open();
     let (lamp, foreign) = (desk.lamp(ALICE, 5), desk.lamp(CAROL, 5));
     open(&mut desk, ALICE, "shop");
@@ -83,7 +83,7 @@ fn refused_line_uses_its_number_up_and_the_next_goes_on() {
 }
 
 #[test]
-fn line_too_early_or_under_anothers_number_is_not_taken() {
+fn early_line_or_one_with_a_used_number_is_not_taken() {
     let mut desk = Desk::open();
     let lamp = desk.lamp(ALICE, 5);
     open(&mut desk, ALICE, "shop");
@@ -95,7 +95,7 @@ fn line_too_early_or_under_anothers_number_is_not_taken() {
 }
 
 #[test]
-fn outcomes_of_the_last_lines_are_remembered_and_older_ones_still_take_no_effect() {
+fn outcomes_of_the_last_lines_are_kept_and_older_lines_still_take_no_effect() {
     let mut desk = Desk::open();
     let lamp = desk.lamp(ALICE, 1);
     open(&mut desk, ALICE, "shop");
@@ -109,7 +109,7 @@ fn outcomes_of_the_last_lines_are_remembered_and_older_ones_still_take_no_effect
 }
 
 #[test]
-fn tills_are_told_of_sales_and_cancellations_by_either_side() {
+fn tills_are_notified_of_sales_and_of_cancellations_by_either_side() {
     let mut desk = Desk::open();
     let lamp = desk.lamp(ALICE, 5);
     let till = open(&mut desk, ALICE, "shop");
@@ -129,7 +129,7 @@ fn tills_are_told_of_sales_and_cancellations_by_either_side() {
 }
 
 #[test]
-fn tills_are_each_sellers_own_and_not_too_many() {
+fn tills_belong_to_their_seller_and_their_number_is_limited() {
     let mut desk = Desk::open();
     for number in 0..Till::MAX_OF_SELLER {
         open(&mut desk, ALICE, &format!("till-{number}"));
@@ -149,9 +149,9 @@ fn tills_are_each_sellers_own_and_not_too_many() {
 }
 
 proptest! {
-    /// Whatever comes, however often and in whatever chunks: the stock is as if each line had come once.
+    /// However often lines arrive and in whatever chunks, the stock is as if each had arrived once.
     #[test]
-    fn lines_take_effect_once_however_often_they_come(
+    fn lines_take_effect_once_however_often_they_arrive(
         deltas in prop::collection::vec(-3..9_i64, 1..120),
         resent in prop::collection::vec((0..120_usize, 1..64_usize), 0..40),
     ) {

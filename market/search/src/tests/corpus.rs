@@ -1,4 +1,4 @@
-//! Searching real catalogues: a check by hand, with times.
+//! Searches of a real catalogue with timings, run by hand.
 
 use std::{collections::BTreeMap, time::Instant};
 
@@ -21,7 +21,7 @@ const QUERIES: [&str; 11] = [
     "aeroplane beutiful chrismas decorration elefant flwer gardn hangign",
 ];
 
-/// Names and prices by stock code, out of an order log with the columns of UCI Online Retail.
+/// Reads names and prices by stock code from an order log with the columns of UCI Online Retail.
 fn catalogue(path: &str) -> Vec<(String, String, i64)> {
     let mut items = BTreeMap::new();
     for line in csv::Reader::from_path(path).unwrap().records() {
@@ -34,7 +34,8 @@ fn catalogue(path: &str) -> Vec<(String, String, i64)> {
     items.into_iter().map(|(code, (name, pence))| (code, name, pence)).collect()
 }
 
-/// `count` items: the catalogue, then again and again with another item's last word added to the name.
+/// Lists `count` items: the catalogue, then repetitions of it with another item's last word added to the
+/// name.
 fn stock(catalogue: &[(String, String, i64)], market: &Shop, count: usize) {
     for number in 0..count {
         let (code, name, pence) = &catalogue[number % catalogue.len()];

@@ -1,4 +1,4 @@
-//! What matches, and how well.
+//! Which items match, and how they rank.
 
 use souk_domain::{Description, ItemName};
 
@@ -14,7 +14,7 @@ async fn blank_or_wordless_text_finds_everything_newest_first() {
 }
 
 #[tokio::test]
-async fn all_words_must_be_there_in_name_or_description() {
+async fn all_words_must_match_in_name_or_description() {
     let market = Market::of_names(&["Oil lamp", "Street lamp", "Lamp oil", "Chair"]).await;
     let described = Item { description: Description::trusted("Made for a lamp.".into()), ..item(5, "Oil") };
     market.put(described);
@@ -24,7 +24,7 @@ async fn all_words_must_be_there_in_name_or_description() {
 }
 
 #[tokio::test]
-async fn the_last_word_may_be_a_beginning() {
+async fn last_word_may_be_a_prefix() {
     let market = Market::of_names(&["Metal lantern", "Lan cable", "Lanterns of metal"]).await;
     assert_eq!(market.finds("lan").await, [2, 1, 3], "the whole word comes first");
     assert_eq!(market.finds("metal lant").await, [1, 3]);
@@ -85,7 +85,7 @@ async fn words_as_typed_rank_above_forgiven_ones_and_names_above_descriptions() 
 }
 
 #[tokio::test]
-async fn orders_that_do_not_rank_matches_forgive_only_when_nothing_matches_as_typed() {
+async fn orders_that_do_not_rank_by_match_forgive_typos_only_without_exact_matches() {
     let market = Market::of_names(&["Cake stand", "Pen case", "Case"]).await;
     let by_price = |text: &str| SearchQuery {
         text: text.to_owned(),
@@ -99,7 +99,7 @@ async fn orders_that_do_not_rank_matches_forgive_only_when_nothing_matches_as_ty
 }
 
 #[tokio::test]
-async fn a_category_holds_those_below_it_and_no_namesakes() {
+async fn category_includes_its_subcategories_and_no_namesakes() {
     let market = Market::in_memory().await;
     for (number, path) in (1..).zip([
         "electronics",
@@ -119,7 +119,7 @@ async fn a_category_holds_those_below_it_and_no_namesakes() {
 }
 
 #[tokio::test]
-async fn a_price_range_holds_both_ends_and_one_currency() {
+async fn price_range_includes_both_ends_and_one_currency() {
     let market = Market::in_memory().await;
     for (number, price) in (1..).zip([99, 100, 150, 200, 201]) {
         market.put(Item { unit_price: pounds(price), ..item(number, "Thing") });
@@ -142,7 +142,7 @@ async fn a_price_range_holds_both_ends_and_one_currency() {
 }
 
 #[tokio::test]
-async fn a_minimum_rating_leaves_lower_and_unrated_items_out() {
+async fn minimum_rating_excludes_lower_and_unrated_items() {
     let market = Market::in_memory().await;
     for (number, rating) in (1..).zip([rated(0, 0), rated(1, 1), rated(10, 43), rated(3, 13), rated(2, 10)]) {
         market.put(Item { rating, ..item(number, "Thing") });
@@ -235,7 +235,7 @@ async fn hidden_sellers_are_neither_found_nor_counted() {
 }
 
 #[tokio::test]
-async fn at_most_fifty_categories_are_counted_out() {
+async fn at_most_fifty_categories_are_counted() {
     let market = Market::in_memory().await;
     for number in 0..60 {
         market.put(Item { category: category(&format!("c{number}")), ..item(number + 1, "Thing") });
@@ -245,7 +245,7 @@ async fn at_most_fifty_categories_are_counted_out() {
 }
 
 #[tokio::test]
-async fn queries_of_any_length_and_kind_are_answered_or_refused() {
+async fn any_query_is_answered_or_refused() {
     let market = Market::of_names(&["Lamp", "x"]).await;
     let too_long = SearchQuery { text: "ä".repeat(SearchQuery::MAX_CHARS + 1), ..SearchQuery::default() };
     let refused = market.search.search(alice(), &too_long).await;

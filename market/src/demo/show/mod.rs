@@ -1,4 +1,4 @@
-//! `market demo`: a scene to watch, and then a market that anybody on this machine can join.
+//! `market demo`: trade to watch, and then a market to join from another terminal.
 
 mod invitation;
 mod scene;
@@ -10,10 +10,10 @@ pub use invitation::print_env;
 use scene::Scene;
 use tokio::signal::unix::{SignalKind, signal};
 
-/// Between two trades, so that a person can follow.
+/// The pause between two trades, so that a person can follow.
 const PACE: Duration = Duration::from_millis(1_500);
 
-/// Shows a market at work until Ctrl-C or SIGTERM; then removes everything.
+/// Runs the demo until Ctrl-C or SIGTERM, then removes everything.
 pub async fn run(listen: SocketAddr) -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     let scene = Scene::set(listen).await?;

@@ -1,4 +1,4 @@
-//! Events: by callback, by stream, and to clients that were away.
+//! Events: by callback, by stream, and to clients that were offline.
 
 use anyhow::{Context as _, bail, ensure};
 use souk_proto::v1::{self, event::Kind};
@@ -9,24 +9,29 @@ use super::{ANY_PORT, Log, Scene};
 
 pub(super) async fn tour(log: &mut Log, scene: &mut Scene) {
     log.step(
-        "the seller was told of each purchase by callback",
+        "the seller is notified of each purchase by callback",
         &["NotificationService/NotifyClient"],
         told_by_callback(scene),
     )
     .await;
-    log.step("a seller behind NAT is told by a stream", &["EventService/Subscribe"], told_by_stream(scene))
+    log.step(
+        "a seller behind NAT is notified by a stream",
+        &["EventService/Subscribe"],
+        told_by_stream(scene),
+    )
+    .await;
+    log.step("a wishing buyer is notified of a change, and of the withdrawal", &[], wisher_is_told(scene))
         .await;
-    log.step("a wishing buyer is told of a change, and of the withdrawal", &[], wisher_is_told(scene)).await;
-    log.step("an offline seller gets everything, once, when it comes back", &[], offline_and_back(scene))
+    log.step("an offline seller gets every event once when it comes back", &[], offline_and_back(scene))
         .await;
     log.step("a test event arrives", &["EventService/TestEvent"], test_event(scene)).await;
     log.step(
-        "a mailbox is looked at and emptied",
+        "a mailbox is inspected and emptied",
         &["EventService/MailboxStatus", "EventService/Acknowledge"],
         acknowledge(scene),
     )
     .await;
-    log.step("the market is restarted: nothing is lost, and clients go on", &[], restart(scene)).await;
+    log.step("the market is restarted: nothing is lost, and clients continue", &[], restart(scene)).await;
 }
 
 async fn order_placed(ears: &mut EventReceiver) -> anyhow::Result<v1::Order> {
@@ -36,7 +41,7 @@ async fn order_placed(ears: &mut EventReceiver) -> anyhow::Result<v1::Order> {
     }
 }
 
-/// Waits until nothing is left in a mailbox.
+/// Waits until a mailbox is empty.
 async fn emptied(actor: &Actor) -> anyhow::Result<()> {
     let deadline = Instant::now() + EVENT_PATIENCE;
     while actor.mailbox().await?.pending_count > 0 {
@@ -46,7 +51,7 @@ async fn emptied(actor: &Actor) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// What has happened so far: Bob's two lamps, Dave's five vases, Dave's order and its cancellation.
+/// Checks the events so far: Bob's two lamps, Dave's five vases, Dave's order and its cancellation.
 async fn told_by_callback(scene: &mut Scene) -> anyhow::Result<()> {
     let first = order_placed(&mut scene.alice_hears).await?;
     ensure!(first.buyer_name == "Bob" && first.quantity == 2, "{first:?}");
@@ -100,7 +105,7 @@ async fn offline_and_back(scene: &mut Scene) -> anyhow::Result<()> {
     let back = scene.alice.listen((ANY_PORT.ip(), port).into()).await?;
     let instead = std::mem::replace(&mut scene.alice_hears, back);
     instead.close().await;
-    // Whoever is back shows it by registering again.
+    // Registering again ends the back-off, so that the delivery is retried at once.
     scene.alice.register(Some(port)).await?;
     for order in placed {
         ensure!(order_placed(&mut scene.alice_hears).await? == order, "another order, or out of turn");

@@ -1,4 +1,4 @@
-//! Accounts, tokens, and who is turned away.
+//! Accounts and tokens, and identities that are rejected.
 
 use anyhow::{bail, ensure};
 use souk_certs::identity::Role;
@@ -78,7 +78,7 @@ async fn without_token(scene: &Scene) -> anyhow::Result<()> {
     }
 }
 
-/// A stranger whose certificate another authority has signed is no better than one without.
+/// Tries a certificate that another authority has signed, which must be rejected like none at all.
 async fn without_certificate(scene: &Scene) -> anyhow::Result<()> {
     let plain = format!("http://{}", scene.ground.address());
     let channel = tonic::transport::Endpoint::from_shared(plain)?.connect_lazy();

@@ -1,4 +1,4 @@
-//! What tools ask for: health, and reflection.
+//! The services for tools: health and reflection.
 
 use anyhow::{Context as _, ensure};
 use futures::StreamExt as _;
@@ -14,7 +14,7 @@ use tonic_reflection::pb::v1::{
 use super::{Log, Scene};
 
 pub(super) async fn tour(log: &mut Log, scene: &mut Scene) {
-    log.step("the market says that it is healthy", &[], health(scene)).await;
+    log.step("the market reports that it is healthy", &[], health(scene)).await;
     log.step("the market describes its services by reflection", &[], reflection(scene)).await;
 }
 

@@ -1,4 +1,4 @@
-//! The tour: every call of every service at least once, over real connections, each answer checked.
+//! The tour: tries every call of every service at least once, over real connections, and checks each answer.
 
 mod deliveries;
 mod identity;
@@ -22,10 +22,10 @@ use souk_testkit::{
     ground::{Ground, GroundOptions},
 };
 
-/// A free port of this machine.
+/// A free loopback port, for callback servers.
 const ANY_PORT: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 0);
 
-/// Who is on the tour, and what they have to do with.
+/// The parties of the tour, and what they trade.
 struct Scene {
     ground: Ground,
     /// A seller with a callback server.
@@ -33,9 +33,9 @@ struct Scene {
     alice_hears: EventReceiver,
     /// A seller behind NAT, without one.
     carol: Actor,
-    /// A buyer who follows by a stream.
+    /// A buyer that receives events by a stream.
     bob: Actor,
-    /// Another buyer.
+    /// A buyer that competes with Bob.
     dave: Actor,
     /// Alice's lamp: 10 units at 12.50 GBP.
     lamp: i64,
@@ -57,7 +57,7 @@ impl Scene {
     }
 }
 
-/// What has been tried.
+/// The record of the steps so far.
 #[derive(Default)]
 struct Log {
     steps: usize,
@@ -66,7 +66,7 @@ struct Log {
 }
 
 impl Log {
-    /// Prints how a step went. `calls` are the RPCs that it tried, as `Service/Method`.
+    /// Runs a step and prints its result. `calls` names the RPCs that it tries, as `Service/Method`.
     async fn step(
         &mut self,
         what: &str,
@@ -86,7 +86,7 @@ impl Log {
     }
 }
 
-/// Runs the tour; answers whether all went well.
+/// Runs the tour, and returns whether all steps succeeded.
 pub async fn run() -> anyhow::Result<bool> {
     let mut scene = Scene::set().await?;
     let mut log = Log::default();
@@ -113,7 +113,7 @@ pub async fn run() -> anyhow::Result<bool> {
     Ok(log.steps == log.ok)
 }
 
-/// Every RPC of the contract, as `Service/Method`.
+/// Returns every RPC in the contract, as `Service/Method`.
 fn contract() -> anyhow::Result<Vec<String>> {
     let files = FileDescriptorSet::decode(FILE_DESCRIPTOR_SET)?.file;
     let services = files.iter().filter(|file| file.package() == "shopping.v1").flat_map(|file| &file.service);

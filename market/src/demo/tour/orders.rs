@@ -1,4 +1,4 @@
-//! From the purchase of several items to the door.
+//! Orders of several items, from the purchase to the delivery.
 
 use anyhow::{Context as _, ensure};
 use souk_proto::{
@@ -12,7 +12,7 @@ use super::{Log, Scene};
 pub(super) async fn tour(log: &mut Log, scene: &mut Scene) {
     log.step("several items are bought, all or none", &["BuyerService/PlaceOrder"], place(scene)).await;
     log.step(
-        "an order is shipped and delivered, and the buyer is told",
+        "an order is shipped and delivered, and the buyer is notified",
         &["SellerService/ShipSale", "SellerService/DeliverSale"],
         deliver(scene),
     )

@@ -1,4 +1,4 @@
-//! A ride from the shop to the door.
+//! A ride from the shop to the buyer.
 
 use anyhow::{Context as _, ensure};
 use souk_proto::v1::{self, track_ride_request::Message, watch_ride_response::Message as Seen};

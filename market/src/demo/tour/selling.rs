@@ -1,4 +1,4 @@
-//! Listing items, changing them, finding them.
+//! Listing, changing and searching items.
 
 use anyhow::ensure;
 use souk_client::error::required;
@@ -17,7 +17,7 @@ pub(super) async fn tour(log: &mut Log, scene: &mut Scene) {
     })
     .await;
     log.step("search by name and category, with a typo", &["CatalogService/SearchItem"], search(scene)).await;
-    log.step("a search goes on, and tells what changes", &["CatalogService/WatchSearch"], watch(scene)).await;
+    log.step("a watched search reports changes", &["CatalogService/WatchSearch"], watch(scene)).await;
     log.step("categories are counted", &["CatalogService/ListCategories"], categories(scene)).await;
     log.step("price and stock are changed", &["SellerService/UpdateItem"], update(scene)).await;
     log.step(
@@ -43,7 +43,7 @@ pub(super) async fn tour(log: &mut Log, scene: &mut Scene) {
     })
     .await;
     log.step(
-        "an item is withdrawn, and its number is not used again",
+        "an item is withdrawn, and its number is not reused",
         &["SellerService/DeleteItem"],
         delete(scene),
     )
@@ -176,7 +176,7 @@ async fn watch(scene: &Scene) -> anyhow::Result<()> {
         match watched.message().await?.and_then(|message| message.message) {
             Some(Message::Change(change)) if change.kind() == v1::SearchChangeKind::New => {
                 kinds.push(change.kind());
-                // Both may have been indexed at once.
+                // Both changes may be indexed with one commit.
                 if change.item.is_some_and(|item| item.unit_price == pounds(250)) {
                     return Ok(());
                 }

@@ -1,4 +1,4 @@
-//! Operators: shutting a party out, and letting it in again.
+//! Operators: suspending and reinstating a party.
 
 use anyhow::ensure;
 use souk_certs::identity::Role;
@@ -15,12 +15,12 @@ pub(super) async fn tour(log: &mut Log, scene: &mut Scene) {
     })
     .await;
     log.step(
-        "a suspended seller is shut out at once, with its stream and its items",
+        "a suspended seller is locked out at once: calls, stream and items",
         &["AdminService/Suspend"],
         suspends(scene),
     )
     .await;
-    log.step("reinstated, it goes on as before", &["AdminService/Reinstate"], reinstates(scene)).await;
+    log.step("a reinstated seller can trade again", &["AdminService/Reinstate"], reinstates(scene)).await;
 }
 
 async fn list(actor: &Actor) -> Result<v1::ListPartiesResponse, souk_client::Error> {
@@ -34,7 +34,7 @@ async fn operator(scene: &Scene) -> anyhow::Result<Actor> {
 async fn lists(scene: &Scene) -> anyhow::Result<()> {
     let page = list(&operator(scene).await?).await?;
     ensure!(page.parties.len() == 4, "{} parties", page.parties.len());
-    ensure!(page.parties.iter().all(|party| party.suspension.is_none()), "somebody is suspended");
+    ensure!(page.parties.iter().all(|party| party.suspension.is_none()), "a party is suspended");
     Ok(())
 }
 
@@ -49,7 +49,7 @@ async fn suspends(scene: &Scene) -> anyhow::Result<()> {
     };
     let party = required(olga.connection.call(request).await?.party, "party")?;
     ensure!(party.suspension.is_some(), "she is not suspended");
-    ensure!(stream.next().await.is_err(), "her stream goes on");
+    ensure!(stream.next().await.is_err(), "her stream is still open");
     stream.close().await;
     refused(scene.alice.item(scene.lamp).await, Reason::AccountSuspended)?;
     refused(scene.alice.register(None).await, Reason::AccountSuspended)?;

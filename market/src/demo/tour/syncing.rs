@@ -1,4 +1,4 @@
-//! A till, on one stream in both directions.
+//! A till, on one bidirectional stream.
 
 use anyhow::{bail, ensure};
 use souk_client::{TillNotice, till};
@@ -13,7 +13,7 @@ use super::{Log, Scene};
 
 pub(super) async fn tour(log: &mut Log, scene: &mut Scene) {
     log.step(
-        "a till counts and hears of a sale, is cut off, and goes on without a line lost or doubled",
+        "a till syncs, gets a sale, is cut off, and resumes without a lost or doubled line",
         &["SellerService/SyncInventory"],
         sync(scene),
     )
@@ -31,7 +31,7 @@ fn line(number: i64, item_id: i64, delta: i64) -> SyncLine {
     SyncLine { line: number, item, change: Some(sync_line::Change::QuantityDelta(delta)) }
 }
 
-/// Waits for a line's answer: the stock, and whether the line had come before.
+/// Waits for a line's answer, and returns the stock and whether the line was a repetition.
 async fn answer(notices: &mut mpsc::Receiver<TillNotice>) -> anyhow::Result<(i64, bool)> {
     loop {
         match timeout(EVENT_PATIENCE, notices.recv()).await? {
@@ -65,7 +65,7 @@ async fn sync(scene: &mut Scene) -> anyhow::Result<()> {
     scene.bob.buy(kettle, 2).await?;
     let told = sale(&mut notices).await?;
     drop((till, notices));
-    // The till has not said that it took the sale in, and is not sure of its line either.
+    // The till has not acknowledged the sale, and does not know whether its line took effect.
     let (till, mut notices) = till::open(scene.carol.connection.clone(), "shop".into(), 0);
     let again = sale(&mut notices).await?;
     ensure!(again == told, "{again:?}");

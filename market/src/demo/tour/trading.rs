@@ -1,4 +1,4 @@
-//! Buying, wishing, rating.
+//! Buying items, wishing for them and rating them.
 
 use anyhow::ensure;
 use souk_client::error::required;
@@ -15,10 +15,10 @@ pub(super) async fn tour(log: &mut Log, scene: &mut Scene) {
     .await;
     log.step("a buyer buys, and repeating the call buys once", &["BuyerService/BuyItem"], buy_once(scene))
         .await;
-    log.step("a price other than expected is refused", &[], price_changed(scene)).await;
+    log.step("a price that differs from the expected price is refused", &[], price_changed(scene)).await;
     log.step("eight buyers for five units: five are sold, three refused", &[], no_oversell(scene)).await;
     log.step(
-        "orders are listed and shown, to their own buyer alone",
+        "orders are listed and shown, only to their own buyer",
         &["BuyerService/ListOrders", "BuyerService/GetOrder"],
         orders(scene),
     )

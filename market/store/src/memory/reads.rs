@@ -1,4 +1,4 @@
-//! Queries.
+//! Queries, by scanning the state.
 
 use async_trait::async_trait;
 use souk_domain::{

@@ -1,4 +1,4 @@
-//! What a seller took, summed up.
+//! Sales totals of a seller.
 
 use std::{cmp::Reverse, collections::BTreeMap};
 
@@ -27,7 +27,7 @@ impl Sum {
     }
 }
 
-/// Of a seller's standing orders.
+/// Sums up orders, which must not include cancelled ones.
 pub(super) fn of<'a>(orders: impl Iterator<Item = &'a Order>, items: usize) -> SalesSummary {
     let (mut by_day, mut by_item) = (BTreeMap::<_, Sum>::new(), BTreeMap::<_, (Sum, String)>::new());
     for order in orders {

@@ -1,7 +1,8 @@
-//! Mailboxes: claims and leases, and what waits.
+//! Mailboxes: claims, leases and pending deliveries.
 //!
-//! These sessions commit without waiting for the disk or a standby: what is forgotten is only delivered again.
-//! Expanding is the exception, see `settle`.
+//! These sessions commit without waiting for the disk or a standby: if a commit is lost, an event is
+//! delivered again. Expansion is the exception, see `settle`. A claim may be lost as well, so `next_epoch`
+//! takes the clock into account: a forgotten epoch must not be assigned twice, or it would not fence.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -29,7 +30,7 @@ pub(super) struct PostgresMailboxes {
     hints: HintPublisher,
 }
 
-/// What other markets are just at work on is skipped, not waited for.
+/// Claims due mailboxes. SKIP LOCKED, so that a claim never waits for a mailbox that another market works on.
 const CLAIM_DUE: &str = "WITH due AS (SELECT party, next_attempt FROM mailbox WHERE next_attempt IS NOT NULL \
      AND callback_port IS NOT NULL AND next_attempt <= $1 AND lease_until <= $1 ORDER BY next_attempt LIMIT $2 \
      FOR NO KEY UPDATE SKIP LOCKED) \
@@ -58,11 +59,11 @@ const PROBE: &str =
 const FORGET_REQUESTS: &str = "DELETE FROM request WHERE (id, party) IN \
      (SELECT id, party FROM request WHERE done_at < $1 ORDER BY done_at LIMIT $2 FOR UPDATE SKIP LOCKED) RETURNING 1";
 
-/// What is asked for with most deliveries; held to the shard plan.
+/// The statements that most deliveries need, which are checked against the shard plan.
 #[cfg(test)]
 pub(super) const HOT: &[&str] = &[FIRST_DELIVERIES, TAKE_OVER, RENEW, PENDING, STATE, PROBE];
 
-/// Asked of all mailboxes; held to their indexes.
+/// The statements over all mailboxes, whose plans are checked for scans.
 #[cfg(test)]
 pub(super) const PLANNED: &[&str] = &[CLAIM_DUE, NEXT_DUE, FORGET_REQUESTS];
 
@@ -80,7 +81,7 @@ impl PostgresMailboxes {
     }
 }
 
-/// Tries again what collided with others.
+/// Retries an operation that conflicts with other transactions.
 macro_rules! with_patience {
     ($work:expr) => {{
         let mut attempt = 1;
@@ -103,6 +104,7 @@ impl Mailboxes for PostgresMailboxes {
             return Ok(Vec::new());
         }
         let mut claimed = all(&rows, |row| Ok((get::<i64>(row, 7)?, claim_of(row)?)))?;
+        // UPDATE … RETURNING has no defined order.
         claimed.sort_by_key(|(due, claim)| (*due, claim.recipient));
         let recipients: Vec<Uuid> = claimed.iter().map(|(_, claim)| claim.recipient.0).collect();
         let limit = at_most(query.deliveries);
@@ -117,7 +119,7 @@ impl Mailboxes for PostgresMailboxes {
             if claim.deliveries.is_empty() { empty.push(claim) } else { claims.push(claim) }
         }
         if !empty.is_empty() {
-            // What waited has expired meanwhile.
+            // The pending deliveries have expired in the meantime.
             settle::give_back(&self.pool, &empty).await?;
         }
         Ok(claims)

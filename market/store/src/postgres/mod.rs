@@ -53,15 +53,16 @@ use mailboxes::PostgresMailboxes;
 use pool::Pool;
 use reads::PostgresReads;
 
-/// Writers side by side. More would cut batches, which are what makes a much wanted item cheap, into pieces.
+/// Parallel writers. More of them would make batches smaller, and batches are what makes a popular item
+/// cheap.
 const LANES: u8 = 4;
-/// Sessions for queries.
+/// The number of sessions for queries.
 const READERS: usize = 8;
-/// Queries that wait for a session; further ones are refused.
+/// The maximum number of queries that wait for a session; more are refused.
 const READ_QUEUE: usize = 1_024;
-/// Sessions for mailboxes.
+/// The number of sessions for mailboxes and tracks.
 const MAILBOX_SESSIONS: usize = 4;
-/// Mailbox operations that wait for a session.
+/// The maximum number of mailbox operations that wait for a session.
 const MAILBOX_QUEUE: usize = 1_024;
 
 /// Opens the store in a database, and brings its schema up to date. `market` is a random UUID that tells this market
@@ -70,6 +71,7 @@ pub async fn open(address: &str, options: &PostgresOptions, market: Uuid) -> Res
     let address = Arc::new(Address::read(address, options)?);
     schema::migrate(&address).await?;
     let session = Session { prepare: settle::PREPARED, durable: false };
+    // Hints are sent on these sessions as well: a notification needs no durable commit.
     let writers = Arc::new(Pool::new(Arc::clone(&address), session, MAILBOX_SESSIONS, MAILBOX_QUEUE));
     let hints = HintPublisher::start(market, Arc::clone(&writers));
     let lane = |number: u8| {
@@ -80,13 +82,18 @@ pub async fn open(address: &str, options: &PostgresOptions, market: Uuid) -> Res
     let mailboxes = Arc::new(PostgresMailboxes::new(writers, hints));
     let readers = readers(&address);
     let replicas = PostgresReplicas::new(market, Arc::clone(&address), Arc::clone(&readers));
+    // Weak, so that the task does not keep the sessions open after the store is dropped.
     tokio::spawn(chain::keep_linked(Arc::downgrade(&readers), market));
     let reads = Arc::new(PostgresReads::new(readers));
     let tracks = Arc::clone(&mailboxes);
     Ok(Store { lanes, reads, mailboxes, tracks, replicas: Some(Arc::new(replicas)) })
 }
 
-/// Only the queries, beside the markets that may have the database open.
+/// Opens only the queries, alongside markets that may have the database open.
+///
+/// # Errors
+///
+/// Fails if no host of the address can be used, or if the schema is not up to date.
 pub async fn open_reads(address: &str, options: &PostgresOptions) -> Result<Arc<dyn Reads>, StoreError> {
     let address = Arc::new(Address::read(address, options)?);
     schema::check(&address).await?;

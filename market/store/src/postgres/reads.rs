@@ -1,4 +1,4 @@
-//! Queries, each on a session of the pool.
+//! Queries, each one statement on a pooled session.
 
 use std::sync::Arc;
 
@@ -98,7 +98,7 @@ const TOTALS: &str = "SELECT (SELECT count(*) FROM party), (SELECT count(*) FROM
      (SELECT coalesce(sum(quantity), 0)::BIGINT FROM item), (SELECT coalesce(sum(withdrawn), 0)::BIGINT FROM item), \
      (SELECT count(*) FROM delivery)";
 
-/// What is asked for with most calls; held to the shard plan.
+/// The statements that most calls need, which are checked against the shard plan.
 #[cfg(test)]
 pub(super) const HOT: &[&str] = &[PARTY, ITEMS, ORDER, SELLER_ITEMS, ORDERS_OF_SELLER, REQUEST, RIDE, TILLS];
 
@@ -216,6 +216,8 @@ impl Reads for PostgresReads {
     }
 
     async fn item_feed(&self, after: FeedPosition, limit: usize) -> Result<Vec<FeedEntry>, StoreError> {
+        // Wait first, so that the caller sees everything that was committed before it asked. The query reads the
+        // horizon again in its own snapshot, which is what keeps it free of gaps.
         chain::horizon(&self.pool).await?;
         let rows = self.pool.query(FEED, || params![after.0, at_most(limit)]).await?;
         all(&rows, |row| {
@@ -224,6 +226,8 @@ impl Reads for PostgresReads {
     }
 
     async fn feed_end(&self) -> Result<FeedPosition, StoreError> {
+        // Without waiting for the horizon. A caller that follows up to this position waits when it reads the
+        // feed.
         let end = one(&self.pool.query(FEED_END, Vec::new).await?, |row| convert::position(row, 0))?;
         Ok(end.unwrap_or_default())
     }

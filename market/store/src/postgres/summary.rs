@@ -1,4 +1,4 @@
-//! What a seller took, summed up.
+//! Sales totals of a seller, by SQL aggregation.
 
 use souk_domain::{DaySales, ItemId, ItemSales, Money, PartyId, Sales, SalesSummary, TimeRange};
 use tokio_postgres::Row;
@@ -12,7 +12,7 @@ use super::{
 };
 use crate::StoreError;
 
-/// What is larger than the largest amount is shown as that.
+/// The aggregates. The sum is `NUMERIC`, so it can't overflow, and is capped at the largest amount.
 macro_rules! sums {
     () => {
         "currency, count(*), sum(quantity)::BIGINT, least(sum(total_minor), 9223372036854775807)::BIGINT"

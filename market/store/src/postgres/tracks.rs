@@ -1,4 +1,4 @@
-//! Tracks of rides.
+//! Tracks of rides, on the sessions of the mailboxes.
 
 use async_trait::async_trait;
 use souk_domain::{Place, RideId, Timestamp};
@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{Fix, StoreError, TrackPoint, Tracks};
 
-/// Two couriers of one ride, at two markets, take turns.
+/// Serialises couriers of one ride at different markets, so that each appends to the other's last point.
 const LOCK: &str = "SELECT pg_advisory_xact_lock(hashtextextended($1::UUID::TEXT, 0))";
 const LAST: &str = "SELECT sequence, latitude, longitude, at, meters FROM track WHERE ride = $1 \
                     ORDER BY sequence DESC LIMIT $2";

@@ -1,4 +1,4 @@
-//! Queries, on read-only connections.
+//! Queries, on pooled read-only connections.
 
 use async_trait::async_trait;
 use rusqlite::{Connection, Error, OptionalExtension as _, Params, Row, params};
@@ -67,7 +67,7 @@ impl Reads for SqliteReads {
     ) -> Result<Vec<Party>, StoreError> {
         let filter = if suspended_only { "AND suspended_at IS NOT NULL" } else { "" };
         let sql = format!("SELECT {PARTY} FROM party WHERE id > ? {filter} ORDER BY id LIMIT ?");
-        // Every UUID is longer than the empty blob, and so after it.
+        // The empty blob sorts before every UUID.
         let after = after.map(|after| blob(after).to_vec()).unwrap_or_default();
         self.pool.run(move |c| many(c, &sql, params![after, at_most(limit)], convert::party)).await
     }

@@ -1,4 +1,4 @@
-//! Tracks of rides.
+//! Tracks of rides, on the writer of the mailboxes.
 
 use async_trait::async_trait;
 use rusqlite::{Connection, Error, OptionalExtension as _, Row, params};

@@ -1,4 +1,4 @@
-//! The write path and the queries.
+//! The write path and the queries, on every back end.
 
 use std::time::Duration;
 
@@ -10,19 +10,19 @@ use souk_store::{FeedPosition, OrderQuery, OrdersOf};
 use super::{ALICE, BOB, CAROL, DAVE, Shop, buy, line, on_every_back_end, party, reprice, sell};
 
 on_every_back_end!(
-    a_batch_sees_its_own_changes_and_is_saved_whole,
-    a_replay_is_answered_from_the_store,
-    a_batch_of_refusals_saves_nothing,
-    rows_come_back_as_they_were_saved,
-    numbers_grow_and_are_not_used_again,
-    the_feed_moves_with_what_a_search_would_notice,
-    pages_go_by_key,
+    batch_sees_its_own_changes_and_is_saved_as_a_whole,
+    replay_returns_the_stored_outcome,
+    batch_of_refusals_saves_nothing,
+    rows_are_read_as_they_were_saved,
+    numbers_grow_and_are_not_reused,
+    feed_advances_with_changes_that_affect_search,
+    pages_continue_by_keyset,
     orders_are_found_by_time_and_summed_up_by_day_and_item,
-    a_renamed_seller_has_its_new_name_on_all_items,
+    renamed_seller_has_its_new_name_on_all_items,
     totals_add_up,
 );
 
-async fn a_batch_sees_its_own_changes_and_is_saved_whole(mut shop: Shop) {
+async fn batch_sees_its_own_changes_and_is_saved_as_a_whole(mut shop: Shop) {
     let lamp = shop.lamp(ALICE, 3).await;
     let commands: Vec<_> = (0..5).map(|_| shop.command(BOB, buy(lamp, 1))).collect();
     let (outcomes, receipt) = shop.batch(&commands).await;
@@ -36,21 +36,21 @@ async fn a_batch_sees_its_own_changes_and_is_saved_whole(mut shop: Shop) {
     assert_eq!(shop.store.reads.orders(&query).await.unwrap().len(), 3);
 }
 
-async fn a_replay_is_answered_from_the_store(mut shop: Shop) {
+async fn replay_returns_the_stored_outcome(mut shop: Shop) {
     let lamp = shop.lamp(ALICE, 5).await;
     let command = shop.command(BOB, buy(lamp, 2));
     let (first, _) = shop.batch(std::slice::from_ref(&command)).await;
     let (again, receipt) = shop.batch(std::slice::from_ref(&command)).await;
     assert_eq!(first, again);
     assert_eq!(receipt, None, "nothing was saved");
-    // Twice in one batch is once, too.
+    // The same request twice in one batch takes effect once, too.
     let twice = shop.command(BOB, buy(lamp, 1));
     let (outcomes, _) = shop.batch(&[twice.clone(), twice]).await;
     assert_eq!(outcomes[0], outcomes[1]);
     assert_eq!(shop.store.reads.item(lamp).await.unwrap().unwrap().quantity, 2);
 }
 
-async fn a_batch_of_refusals_saves_nothing(mut shop: Shop) {
+async fn batch_of_refusals_saves_nothing(mut shop: Shop) {
     let before = shop.store.reads.totals().await.unwrap();
     let commands = [shop.command(BOB, buy(ItemId(77), 1)), shop.command(99, sell("Lamp", 1))];
     let (outcomes, receipt) = shop.batch(&commands).await;
@@ -59,7 +59,7 @@ async fn a_batch_of_refusals_saves_nothing(mut shop: Shop) {
     assert_eq!(shop.store.reads.totals().await.unwrap(), before);
 }
 
-async fn rows_come_back_as_they_were_saved(mut shop: Shop) {
+async fn rows_are_read_as_they_were_saved(mut shop: Shop) {
     let listed = shop.listed(ALICE, "Lampe à huile \u{1f4a1}", 5).await;
     assert_eq!(shop.store.reads.item(listed.id).await.unwrap().unwrap(), listed);
     let Outcome::Order(order) = shop.act(BOB, buy(listed.id, 2)).await.unwrap() else { panic!("no order") };
@@ -89,7 +89,7 @@ async fn rows_come_back_as_they_were_saved(mut shop: Shop) {
     assert_eq!(shop.store.reads.order(OrderId(99)).await.unwrap(), None);
 }
 
-async fn numbers_grow_and_are_not_used_again(mut shop: Shop) {
+async fn numbers_grow_and_are_not_reused(mut shop: Shop) {
     let first = shop.lamp(ALICE, 1).await;
     shop.act(ALICE, Action::Delete(action::Delete { item: first, expected_version: None })).await.unwrap();
     let second = shop.lamp(ALICE, 1).await;
@@ -100,17 +100,17 @@ async fn numbers_grow_and_are_not_used_again(mut shop: Shop) {
     assert!(two.id > one.id);
 }
 
-async fn the_feed_moves_with_what_a_search_would_notice(mut shop: Shop) {
+async fn feed_advances_with_changes_that_affect_search(mut shop: Shop) {
     let (lamp, chair) = (shop.lamp(ALICE, 2).await, shop.lamp(ALICE, 2).await);
     let feed = async |shop: &Shop, after| shop.store.reads.item_feed(FeedPosition(after), 10).await.unwrap();
     let entries = feed(&shop, 0).await;
     let order: Vec<_> = entries.iter().map(|entry| entry.item.id).collect();
     assert_eq!(order, [lamp, chair]);
     let last = entries[1].position.0;
-    // One of two units: a search finds the item as before.
+    // One of two units is bought, which does not affect search.
     shop.act(BOB, buy(lamp, 1)).await.unwrap();
     assert!(feed(&shop, last).await.is_empty());
-    // The last unit: it does not any more.
+    // The last unit is bought, which does.
     shop.act(BOB, buy(lamp, 1)).await.unwrap();
     let moved = feed(&shop, last).await;
     assert_eq!(moved.len(), 1);
@@ -125,7 +125,7 @@ fn orders_of(of: OrdersOf) -> OrderQuery {
     OrderQuery { of, item: None, status: None, placed: TimeRange::ALL, before: None, limit: 9 }
 }
 
-async fn pages_go_by_key(mut shop: Shop) {
+async fn pages_continue_by_keyset(mut shop: Shop) {
     let mut own = Vec::new();
     for _ in 0..4 {
         own.push(shop.lamp(ALICE, 9).await);
@@ -191,7 +191,7 @@ async fn orders_are_found_by_time_and_summed_up_by_day_and_item(mut shop: Shop) 
     assert_eq!(best.items, summary.items[..1]);
 }
 
-async fn a_renamed_seller_has_its_new_name_on_all_items(mut shop: Shop) {
+async fn renamed_seller_has_its_new_name_on_all_items(mut shop: Shop) {
     let lamp = shop.lamp(ALICE, 1).await;
     let display_name = souk_domain::DisplayName::parse("Alice & Daughters").unwrap();
     let role = souk_domain::Role::Seller;

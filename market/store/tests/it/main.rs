@@ -1,4 +1,4 @@
-//! What every back end promises, without a ledger or a network around it.
+//! The promises of every back end, tested without a ledger or a network around it.
 
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that panics has failed")]
 
@@ -25,7 +25,7 @@ use uuid::Uuid;
 
 use souk_testkit::postgres::Database;
 
-/// A store under test, and who works on it: as a ledger would, one batch at a time.
+/// A store under test, driven as a ledger does: one batch at a time.
 pub(crate) struct Shop {
     store: Store,
     lane: Box<dyn Lane>,
@@ -33,7 +33,7 @@ pub(crate) struct Shop {
     requests: u128,
     events: u128,
     folder: Option<TempDir>,
-    /// Gone with the shop.
+    /// Dropped with the shop, after its store.
     database: Option<Database>,
 }
 
@@ -70,7 +70,7 @@ impl Shop {
         Self { database: Some(database), ..shop }
     }
 
-    /// Another market's, on the same database.
+    /// Opens another market's store on the same database.
     async fn beside(&self, first_request: u128) -> Self {
         let store = self.database().open().await;
         let now = self.now;
@@ -96,7 +96,7 @@ impl Shop {
         Self { store, lane, now: Timestamp(1_000_000), requests: 0, events: 0, folder, database: None }
     }
 
-    /// Closes the store and opens its file again.
+    /// Closes the store and reopens its file.
     async fn reopen(self) -> Self {
         let Self { store, lane, now, requests, events, folder, .. } = self;
         drop((store, lane));
@@ -118,7 +118,7 @@ impl Shop {
         self.batch(&[command]).await.0.remove(0)
     }
 
-    /// Carries commands out in one transaction.
+    /// Carries out commands in one transaction.
     async fn batch(&mut self, commands: &[Command]) -> (Vec<Result<Outcome, Refusal>>, Option<Receipt>) {
         self.now = self.now.plus(Duration::from_micros(1));
         let mut keys = Keys::default();
@@ -195,7 +195,7 @@ fn reprice(item: ItemId, amount_minor: i64) -> Action {
     Action::Update(action::Update { item, patch, expected_version: None })
 }
 
-/// Runs each test of a list on every back end: `…::memory::…`, `…::sqlite::…`, `…::postgres::…`.
+/// Generates each listed test for every back end: `…::memory::…`, `…::sqlite::…`, `…::postgres::…`.
 macro_rules! on_every_back_end {
     ($($name:ident),+ $(,)?) => {
         mod memory {

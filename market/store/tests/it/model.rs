@@ -1,4 +1,4 @@
-//! Random trade: the back ends must agree with each other, however the commands are cut into batches, and
+//! Random trade: the back ends must agree with each other, however the commands are split into batches, and
 //! every unit must be accounted for at all times.
 
 use proptest::{prelude::*, test_runner::TestRunner};
@@ -6,7 +6,7 @@ use souk_domain::{Action, Command, ItemId, OrderId, Stars, action};
 
 use super::{ALICE, BOB, CAROL, DAVE, Shop, buy, reprice, sell};
 
-/// Series of commands.
+/// The number of random sequences of commands.
 const SERIES: u32 = 24;
 
 fn any_action() -> impl Strategy<Value = Action> {
@@ -63,7 +63,7 @@ fn back_ends_and_batch_sizes_agree() {
         .unwrap();
 }
 
-/// Some of the commands are repetitions of the one before.
+/// Builds the commands, some of which repeat the one before.
 fn commands(shop: &mut Shop, steps: Vec<(u128, Action, bool)>) -> Vec<Command> {
     let mut commands: Vec<Command> = Vec::new();
     for (caller, action, repeat) in steps {
@@ -75,7 +75,8 @@ fn commands(shop: &mut Shop, steps: Vec<(u128, Action, bool)>) -> Vec<Command> {
     commands
 }
 
-/// Outcomes without their times, which batches share.
+/// Carries out the commands in batches of `size`, and returns the outcomes without their times, which depend
+/// on the batches.
 async fn carry_out(shop: &mut Shop, commands: &[Command], size: usize) -> Vec<String> {
     let mut outcomes = Vec::new();
     for batch in commands.chunks(size) {

@@ -1,4 +1,4 @@
-//! Malformed values: a clear answer that names every wrong field, and nothing half done.
+//! Malformed values: the error names every wrong field, and nothing is changed.
 
 use souk_client::Error;
 use souk_proto::{Reason, v1};
@@ -62,7 +62,7 @@ async fn one_mebibyte_of_name_is_refused(fair: &Fair) {
     let alice = fair.seller("alice").await;
     let name = "x".repeat(100 << 10);
     assert_eq!(wrong_fields(alice.sell(draft(&name, "home", 1, 1)).await), ["item.name"]);
-    // A message past the limit never reaches the service.
+    // A message above the size limit never reaches the service.
     let name = "x".repeat(1 << 20);
     match alice.sell(draft(&name, "home", 1, 1)).await {
         Err(Error::Refused(refusal)) => assert_eq!(refusal.code(), tonic::Code::OutOfRange),

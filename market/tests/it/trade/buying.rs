@@ -1,4 +1,4 @@
-//! Buying and cancelling.
+//! Buying and cancelling over real sockets.
 
 use std::sync::Arc;
 
@@ -67,7 +67,7 @@ async fn retry_with_same_request_id_returns_same_order(fair: &Fair) {
     let lamp = alice.lamp(5).await;
     let request_id = bob.request_id();
     let first = bob.buy_as(request_id.clone(), lamp, 2).await.unwrap();
-    // The outcome of then, even though the item has changed since.
+    // The first outcome, although the item has changed since.
     bob.buy(lamp, 1).await.unwrap();
     let again = bob.buy_as(request_id, lamp, 2).await.unwrap();
     assert_eq!(first, again);
@@ -147,7 +147,7 @@ async fn orders_are_listed_latest_first_page_by_page(fair: &Fair) {
     let listed: Vec<_> = first.orders.iter().chain(&second.orders).map(|order| order.order_id).collect();
     assert_eq!(listed, placed);
     assert!(second.next_page_token.is_empty());
-    // Another filter is another query.
+    // A page token is bound to its query, and another filter is another query.
     let other = call!(
         bob,
         ListOrdersRequest { page_token: first.next_page_token, status: v1::OrderStatus::Cancelled.into() }

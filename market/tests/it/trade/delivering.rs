@@ -1,4 +1,4 @@
-//! Notifications, by callback and by Subscribe, to clients that are there and to clients that are not.
+//! Notifications by callback and by Subscribe, to clients that are online and to clients that are not.
 
 use std::net::SocketAddr;
 
@@ -16,18 +16,18 @@ use tokio::{
 use crate::fair::{Fair, PATIENCE, Party, call, eventually, on_every_store, pounds, reason};
 
 on_every_store!(
-    seller_is_told_of_a_purchase_by_callback,
-    seller_is_told_of_a_purchase_by_subscribe,
-    wishing_buyers_are_told_of_an_update_and_others_are_not,
+    seller_is_notified_of_a_purchase_by_callback,
+    seller_is_notified_of_a_purchase_by_subscribe,
+    wishing_buyers_are_notified_of_an_update_and_others_are_not,
     offline_seller_gets_everything_once_when_it_comes_back,
-    updates_of_one_item_that_wait_come_as_the_last_one,
-    withdrawn_item_is_told_to_wishing_buyers,
+    pending_updates_of_one_item_coalesce,
+    wishing_buyers_are_notified_of_a_withdrawal,
     purchase_does_not_wait_for_a_dead_callback,
     callback_that_does_not_answer_is_not_registered,
-    test_event_arrives_and_mailbox_status_tells,
+    test_event_arrives_and_shows_in_mailbox_status,
     later_subscribe_stream_replaces_the_earlier_one,
-    cursor_that_the_mailbox_has_not_come_to_swallows_nothing,
-    registering_again_with_the_same_request_id_is_answered_as_before,
+    cursor_ahead_of_the_mailbox_loses_no_event,
+    registration_replay_returns_the_first_outcome,
 );
 
 const ANY_PORT: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 0);
@@ -53,7 +53,7 @@ async fn register_with_callback(party: &Party, name: &str, port: u16) -> Result<
     .map(|_| ())
 }
 
-/// The next event.
+/// Waits for the next event.
 pub(super) async fn next(notices: &mut mpsc::Receiver<Notice>) -> Kind {
     let deadline = Instant::now() + PATIENCE;
     loop {
@@ -73,7 +73,7 @@ fn order_of(kind: Kind) -> i64 {
     }
 }
 
-async fn seller_is_told_of_a_purchase_by_callback(fair: &Fair) {
+async fn seller_is_notified_of_a_purchase_by_callback(fair: &Fair) {
     let (alice, bob) = (fair.seller("alice").await, fair.buyer("bob").await);
     let (inbox, mut told) = inbox(fair, "alice", Role::Seller, ANY_PORT).await;
     register_with_callback(&alice, "alice", inbox.address().port()).await.unwrap();
@@ -90,7 +90,7 @@ async fn seller_is_told_of_a_purchase_by_callback(fair: &Fair) {
     inbox.close().await;
 }
 
-async fn seller_is_told_of_a_purchase_by_subscribe(fair: &Fair) {
+async fn seller_is_notified_of_a_purchase_by_subscribe(fair: &Fair) {
     let (alice, bob) = (fair.seller("alice").await, fair.buyer("bob").await);
     let (follower, mut told) = follow(alice.connection.clone(), Seen::in_memory());
     let lamp = alice.lamp(5).await;
@@ -103,7 +103,7 @@ async fn seller_is_told_of_a_purchase_by_subscribe(fair: &Fair) {
     follower.close().await;
 }
 
-async fn wishing_buyers_are_told_of_an_update_and_others_are_not(fair: &Fair) {
+async fn wishing_buyers_are_notified_of_an_update_and_others_are_not(fair: &Fair) {
     let alice = fair.seller("alice").await;
     let (bob, dave) = (fair.buyer("bob").await, fair.buyer("dave").await);
     let lamp = alice.lamp(5).await;
@@ -140,7 +140,7 @@ async fn offline_seller_gets_everything_once_when_it_comes_back(fair: &Fair) {
     })
     .await;
     let (again, mut told) = inbox(fair, "alice", Role::Seller, address).await;
-    // Whoever comes back shows it by registering or fetching a token.
+    // Registering or fetching a token ends the back-off.
     register_with_callback(&alice, "alice", address.port()).await.unwrap();
     for order in &placed {
         assert_eq!(order_of(next(&mut told).await), *order);
@@ -150,7 +150,7 @@ async fn offline_seller_gets_everything_once_when_it_comes_back(fair: &Fair) {
     again.close().await;
 }
 
-async fn updates_of_one_item_that_wait_come_as_the_last_one(fair: &Fair) {
+async fn pending_updates_of_one_item_coalesce(fair: &Fair) {
     let (alice, bob) = (fair.seller("alice").await, fair.buyer("bob").await);
     let lamp = alice.lamp(5).await;
     bob.wish(lamp).await.unwrap();
@@ -173,7 +173,7 @@ async fn updates_of_one_item_that_wait_come_as_the_last_one(fair: &Fair) {
     follower.close().await;
 }
 
-async fn withdrawn_item_is_told_to_wishing_buyers(fair: &Fair) {
+async fn wishing_buyers_are_notified_of_a_withdrawal(fair: &Fair) {
     let (alice, bob) = (fair.seller("alice").await, fair.buyer("bob").await);
     let lamp = alice.lamp(5).await;
     bob.wish(lamp).await.unwrap();
@@ -189,13 +189,13 @@ async fn purchase_does_not_wait_for_a_dead_callback(fair: &Fair) {
     register_with_callback(&alice, "alice", inbox.address().port()).await.unwrap();
     let address = inbox.address();
     inbox.close().await;
-    // From now on somebody takes the connection there and never says a word.
+    // From now on the address accepts connections and never answers.
     let silent = tokio::net::TcpListener::bind(address).await.unwrap();
     let lamp = alice.lamp(50).await;
     for _ in 0..20 {
         bob.buy(lamp, 1).await.unwrap();
     }
-    // All are bought while the very first notification still waits for an answer.
+    // All purchases finish while the very first notification still waits for an answer.
     let status = call!(alice, MailboxStatusRequest {}).unwrap();
     assert_eq!(status.pending_count, 20);
     drop(silent);
@@ -207,15 +207,16 @@ async fn callback_that_does_not_answer_is_not_registered(fair: &Fair) {
     let port = nobody.local_addr().unwrap().port();
     drop(nobody);
     assert_eq!(reason(register_with_callback(&alice, "alice", port).await), Reason::CallbackUnreachable);
-    // Somebody else's callback server is not alice's either.
+    // Another party's callback server is not accepted as alice's either.
     let (carols, _told) = inbox(fair, "carol", Role::Seller, ANY_PORT).await;
     let at_carols = register_with_callback(&alice, "alice", carols.address().port()).await;
     assert_eq!(reason(at_carols), Reason::CallbackUnreachable);
     carols.close().await;
 }
 
-/// The callback that was proven then is gone now; the repeated call is answered all the same.
-async fn registering_again_with_the_same_request_id_is_answered_as_before(fair: &Fair) {
+/// The callback that was probed at the first call is gone now, and the replay must still return the first
+/// outcome.
+async fn registration_replay_returns_the_first_outcome(fair: &Fair) {
     let alice = fair.seller("alice").await;
     let (inbox, _told) = inbox(fair, "alice", Role::Seller, ANY_PORT).await;
     let address = inbox.address();
@@ -237,7 +238,7 @@ async fn registering_again_with_the_same_request_id_is_answered_as_before(fair: 
     assert_eq!(reason(register("Alicia").await), Reason::RequestIdReused);
 }
 
-async fn test_event_arrives_and_mailbox_status_tells(fair: &Fair) {
+async fn test_event_arrives_and_shows_in_mailbox_status(fair: &Fair) {
     let bob = fair.buyer("bob").await;
     let sent = call!(bob, TestEventRequest { request_id: bob.request_id(), text: "hello".into() });
     assert!(!sent.unwrap().event_id.is_empty());
@@ -250,8 +251,8 @@ async fn test_event_arrives_and_mailbox_status_tells(fair: &Fair) {
     follower.close().await;
 }
 
-/// As after the market's store was restored from an older copy: the client has come further.
-async fn cursor_that_the_mailbox_has_not_come_to_swallows_nothing(fair: &Fair) {
+/// As after a restore of the market's store from a backup: the client's cursor is ahead of the mailbox.
+async fn cursor_ahead_of_the_mailbox_loses_no_event(fair: &Fair) {
     let (alice, bob) = (fair.seller("alice").await, fair.buyer("bob").await);
     let lamp = alice.lamp(9).await;
     bob.buy(lamp, 1).await.unwrap();

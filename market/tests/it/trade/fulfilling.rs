@@ -1,4 +1,4 @@
-//! Baskets, and orders on their way.
+//! Orders of several items, and their fulfilment.
 
 use souk_client::{Seen, follow::follow};
 use souk_proto::{
@@ -13,7 +13,7 @@ on_every_store!(
     basket_is_bought_all_or_nothing,
     basket_without_or_with_too_many_lines_is_refused,
     every_wrong_line_of_a_basket_is_named,
-    sale_is_shipped_and_delivered_and_its_buyer_told,
+    sale_is_shipped_and_delivered_and_its_buyer_notified,
     only_the_seller_moves_an_order,
     seller_cancels_with_a_reason,
     orders_are_found_by_time,
@@ -69,7 +69,7 @@ async fn deliver(seller: &Party, order_id: i64) -> Result<v1::Order, souk_client
         .map(|delivered| delivered.order.unwrap())
 }
 
-async fn sale_is_shipped_and_delivered_and_its_buyer_told(fair: &Fair) {
+async fn sale_is_shipped_and_delivered_and_its_buyer_notified(fair: &Fair) {
     let (alice, bob) = (fair.seller("alice").await, fair.buyer("bob").await);
     let lamp = alice.lamp(5).await;
     let order_id = bob.buy(lamp, 2).await.unwrap().order_id;

@@ -1,5 +1,5 @@
-//! A till that does not read its stream for a while: what is under way fills up, in both directions, and then the till is
-//! removed. What fills up is the same on every store, so one does.
+//! A till that stops reading its stream: the windows fill up in both directions, and then the till is
+//! removed. The windows are the same on every store, so the tests run on one.
 
 use souk_client::{TillNotice, till};
 use souk_proto::{
@@ -14,13 +14,14 @@ use crate::{
     till::{Raw, by},
 };
 
-/// Orders of one basket, and baskets: more than a till may hold, and their events more than all queues on the way.
+/// The orders per request, and the number of requests: more events than a till may hold and than all queues
+/// together.
 const BASKET: usize = 100;
 const BASKETS: usize = 30;
-/// A character of four bytes, for names that make events as large as can be.
+/// A character of four bytes, for names that make events as large as possible.
 const WIDE: &str = "\u{1f3ee}";
 
-/// A seller with items enough for a basket, and a buyer, whose names are as long as names may be.
+/// Creates a seller with enough items, and a buyer, all with names of the maximum length.
 async fn wordy(fair: &Fair) -> (Party, Vec<i64>, Party) {
     let name = WIDE.repeat(100);
     let (alice, bob) = (fair.seller("alice").await, fair.buyer("bob").await);
@@ -49,10 +50,10 @@ async fn remove(alice: &Party, till: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn lines_are_answered_while_a_till_holds_all_that_it_may_and_no_sale_is_left_out() {
+async fn lines_are_answered_while_a_tills_window_is_full_and_no_sale_is_lost() {
     let fair = Fair::open(StoreKind::Memory).await;
     const LINES: i64 = 4 * till::WINDOW as i64;
-    /// Sales that are taken in together.
+    /// The number of sales that are acknowledged together.
     const AT_ONCE: usize = 300;
     let (alice, lamps, bob) = wordy(&fair).await;
     let (till, mut notices) = till::open(alice.connection.clone(), "shop".to_owned(), 0);
@@ -84,7 +85,7 @@ async fn lines_are_answered_while_a_till_holds_all_that_it_may_and_no_sale_is_le
         }
         match next(&mut notices).await {
             TillNotice::Event(event) => told.push(event.sequence),
-            // What was passed over comes by another stream.
+            // Events that were skipped arrive by another stream.
             TillNotice::Resumed { last_line: LINES } | TillNotice::CaughtUp { .. } => {}
             other => panic!("{other:?}"),
         }
@@ -96,7 +97,7 @@ async fn lines_are_answered_while_a_till_holds_all_that_it_may_and_no_sale_is_le
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn removed_till_that_has_read_nothing_is_told_so_once_it_reads() {
+async fn removed_till_that_does_not_read_is_notified_once_it_reads() {
     let fair = Fair::open(StoreKind::Memory).await;
     let (alice, lamps, bob) = wordy(&fair).await;
     let (mut shop, _) = Raw::begin(&alice, 0).await;
@@ -116,7 +117,7 @@ async fn next(notices: &mut mpsc::Receiver<TillNotice>) -> TillNotice {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn removed_till_with_a_full_window_and_all_that_it_may_hold_is_told_so() {
+async fn removed_till_with_full_windows_is_notified() {
     let fair = Fair::open(StoreKind::Memory).await;
     let (alice, lamps, bob) = wordy(&fair).await;
     for (name, is_closed) in [("closed", true), ("open", false)] {
@@ -129,7 +130,7 @@ async fn removed_till_with_a_full_window_and_all_that_it_may_hold_is_told_so() {
                 held.push(event.sequence);
             }
         }
-        // The stream is not read any more: a window of lines is under way, and one more waits for it.
+        // The stream is not read any more: a full window of lines is in flight, and one more waits.
         for line in 1..=till::WINDOW as i64 + 1 {
             till.send(by(line, lamps[0], 1)).await.unwrap();
         }

@@ -1,4 +1,4 @@
-//! Who may do what. (The hostile cases have a suite of their own; this is the chain itself.)
+//! Identity and roles. The attacks are in the security suite; these tests cover the regular checks.
 
 use souk_certs::identity::Role;
 use souk_client::Error;
@@ -20,7 +20,7 @@ async fn client_that_registers_again_keeps_its_identity(fair: &Fair) {
     let lamp = alice.lamp(5).await;
     let account = alice.register_as_seller("Alice & Daughters").await.unwrap();
     assert_eq!(account.party_id, alice.id());
-    // What was hers still is, under the new name.
+    // Her items are still hers, under the new name.
     assert_eq!(alice.item(lamp).await.unwrap().seller_name, "Alice & Daughters");
     assert_eq!(alice.delete(lamp).await.unwrap().item_id, lamp);
 }
@@ -66,7 +66,7 @@ async fn call_without_token_or_party_id_is_refused(fair: &Fair) {
 async fn another_partys_token_is_refused(fair: &Fair) {
     let (bob, dave) = (fair.buyer("bob").await, fair.buyer("dave").await);
     let issued = call!(bob, IssueTokenRequest {}).unwrap();
-    // Dave's certificate and UUID, and bob's token.
+    // Dave's certificate and UUID with bob's token.
     let channel = fair.ground.channel(Role::Buyer, "dave").await.unwrap();
     let mut request = tonic::Request::new(v1::WhoAmIRequest {});
     request.metadata_mut().insert("x-party-id", dave.id().parse().unwrap());

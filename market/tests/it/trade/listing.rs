@@ -1,4 +1,4 @@
-//! Selling, updating, deleting, displaying.
+//! Listing, updating, deleting and displaying items.
 
 use souk_proto::{Reason, v1};
 
@@ -30,7 +30,7 @@ async fn another_sellers_item_is_neither_updated_nor_deleted(fair: &Fair) {
     let cheaper = v1::ItemDraft { unit_price: pounds(1), ..Default::default() };
     let foreign = carol.update(lamp, cheaper.clone()).await;
     let missing = carol.update(9_999, cheaper).await;
-    // The very same answer, but for the number: nothing tells a foreign item from none.
+    // The same answer except for the number: another seller's item is indistinguishable from a missing one.
     let text = |failure: &souk_client::Error| {
         failure.to_string().replace("9999", "N").replace(&lamp.to_string(), "N")
     };
@@ -119,7 +119,7 @@ async fn display_shows_own_items_page_by_page(fair: &Fair) {
         token = page.next_page_token;
     }
     assert_eq!(seen, own);
-    // A token is good for its own caller alone.
+    // A page token is valid for its caller only.
     let foreign = call!(carol, DisplaySellerItemsRequest { page_token: token });
     assert_eq!(reason(foreign), Reason::PageTokenInvalid);
 }

@@ -1,4 +1,4 @@
-//! Rating.
+//! Ratings over real sockets.
 
 use souk_proto::Reason;
 

@@ -1,4 +1,4 @@
-//! Orders on their way, tracked and watched.
+//! Rides, tracked by couriers and watched by buyers.
 
 use souk_client::{Connection, Error};
 use souk_proto::{
@@ -14,17 +14,17 @@ use crate::fair::{Fair, PATIENCE, Party, call, on_every_store, reason};
 on_every_store!(
     courier_is_watched_to_the_door,
     watching_resumes_after_the_cursor,
-    wrong_positions_are_told_and_the_others_kept,
+    wrong_positions_are_reported_and_the_others_kept,
     flood_of_positions_is_thinned_out,
     positions_before_a_broken_stream_are_kept,
-    ride_is_seen_by_its_seller_and_buyers_alone,
+    ride_is_visible_only_to_its_seller_and_buyers,
     wrong_rides_are_refused,
     ended_ride_takes_no_positions,
 );
 
 const HOME: v1::Location = v1::Location { latitude: 51.0, longitude: 0.1 };
 
-/// A place on the way from 51 north 0 east to HOME, which is about 7 km east.
+/// Returns a position between 51° N 0° E and HOME, which is about 7 km to the east.
 fn on_the_way(part: f64) -> Option<v1::Location> {
     Some(v1::Location { latitude: 51.0, longitude: 0.1 * part })
 }
@@ -34,7 +34,7 @@ struct Delivery {
     bob: Party,
     order_id: i64,
     ride_id: String,
-    /// When the first position is, in seconds.
+    /// The time of the first position, in seconds.
     began: i64,
 }
 
@@ -119,7 +119,7 @@ async fn courier_is_watched_to_the_door(fair: &Fair) {
     send(delivery.position(0.0, 0));
     let first = next_position(&mut watched).await;
     assert_eq!((first.sequence, first.location, first.eta), (1, on_the_way(0.0), None));
-    // A tenth of the way in 60 seconds: nine tenths take 540.
+    // A tenth of the way took 60 seconds, so the remaining nine tenths take 540.
     send(delivery.position(0.1, 60));
     let second = next_position(&mut watched).await;
     assert_eq!(second.sequence, 2);
@@ -136,7 +136,7 @@ async fn courier_is_watched_to_the_door(fair: &Fair) {
     let order = call!(delivery.bob, GetOrderRequest { order_id: delivery.order_id });
     let order = order.unwrap().order.unwrap();
     assert_eq!((order.status(), order.ride_id.as_str()), (v1::OrderStatus::Delivered, &*delivery.ride_id));
-    // Who looks only now sees where it ended.
+    // A watcher that starts only now sees where the ride ended.
     let mut late = delivery.watch(0).await;
     assert_eq!(next_position(&mut late).await.sequence, 2);
     assert!(matches!(next(&mut late).await, Some(Seen::Ended(_))));
@@ -154,7 +154,7 @@ async fn watching_resumes_after_the_cursor(fair: &Fair) {
     assert!(matches!(next(&mut watched).await, Some(Seen::Ended(_))));
 }
 
-async fn wrong_positions_are_told_and_the_others_kept(fair: &Fair) {
+async fn wrong_positions_are_reported_and_the_others_kept(fair: &Fair) {
     let delivery = Delivery::begin(fair).await;
     let off_the_globe = v1::TrackedPosition {
         location: Some(v1::Location { latitude: 91.0, longitude: 0.0 }),
@@ -180,7 +180,7 @@ async fn wrong_positions_are_told_and_the_others_kept(fair: &Fair) {
 
 async fn flood_of_positions_is_thinned_out(fair: &Fair) {
     let delivery = Delivery::begin(fair).await;
-    // 10,000 positions of one second each, ten times.
+    // 20,000 positions within two seconds, of which a track keeps one per second.
     let positions = (0..20_000_i32).map(|n| {
         let time = Timestamp { seconds: delivery.began + i64::from(n / 10_000), nanos: n % 10_000 * 100_000 };
         Message::Position(v1::TrackedPosition { location: on_the_way(f64::from(n) / 1e6), time: Some(time) })
@@ -208,7 +208,7 @@ async fn positions_before_a_broken_stream_are_kept(fair: &Fair) {
     drop(messages);
 }
 
-async fn ride_is_seen_by_its_seller_and_buyers_alone(fair: &Fair) {
+async fn ride_is_visible_only_to_its_seller_and_buyers(fair: &Fair) {
     let delivery = Delivery::begin(fair).await;
     let (carol, dave) = (fair.seller("carol").await, fair.buyer("dave").await);
     let request = || v1::WatchRideRequest { order_id: delivery.order_id, cursor: 0 };

@@ -1,4 +1,4 @@
-//! Searching.
+//! Searches over real sockets.
 
 use souk_proto::{Reason, v1};
 
@@ -64,7 +64,7 @@ async fn search_filters_and_orders(fair: &Fair) {
     };
     use v1::SearchOrder::{Newest, PriceAscending, PriceDescending, Rating};
     let base = v1::SearchItemRequest::default();
-    // The sellers' latest listings become visible to others within a second.
+    // Listings become visible to other parties within a second.
     crate::fair::eventually("all three are found", || async { ask(base.clone()).await.len() == 3 }).await;
     let by = |order: v1::SearchOrder| v1::SearchItemRequest { order_by: order.into(), ..base.clone() };
     assert_eq!(ask(by(PriceAscending)).await, ["cheap", "middle", "dear"]);

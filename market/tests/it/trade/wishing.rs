@@ -1,4 +1,4 @@
-//! Wishlists.
+//! Wishlists over real sockets.
 
 use souk_proto::Reason;
 
