@@ -6,10 +6,10 @@
 //! | [`credentials`] | one party's certificate, key, roots and CRL, loaded and validated from files |
 //! | [`server`], [`client`] | rustls configurations: TLS 1.3, ALPN `h2`, certificates on both sides, no resumption |
 //! | [`acceptor`], [`connector`] | the two ends of a connection, for tonic |
-//! | [`rotation`] | credentials that follow their files while a program runs |
-//! | [`clock`] | the one ambient clock of the workspace |
+//! | [`rotation`] | reloading credentials when their files change |
+//! | [`clock`] | the only place that reads the system clock |
 //!
-//! The authority that mints what is loaded here is a crate of its own, `souk-authority`.
+//! The authority that issues these certificates is a separate crate, `souk-authority`.
 //!
 //! Everything runs on aws-lc-rs, passed explicitly, so no process-wide rustls provider has to be installed.
 
