@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
-# Everything that must hold before a change lands: format, lints, contract, tests, and the tour.
-# Needs Rust and a C compiler; installs what else it wants from Debian's packages when it may.
+# All checks that must pass before a change is merged: format, lints, contract, tests, deployment and the tour.
+# Needs Rust and a C compiler. As root, installs other missing tools from Debian packages.
 set -euo pipefail
 cd "$(dirname "$0")"
 
 step() { printf '\n== %s\n' "$*"; }
 skip() { printf 'skipped: %s\n' "$*"; }
 
-# install PACKAGE COMMAND...: makes COMMAND succeed, or says that it can't.
+# install PACKAGE COMMAND...: installs PACKAGE if COMMAND fails and we are root. Returns COMMAND's exit status.
 install() {
     "${@:2}" >/dev/null 2>&1 && return 0
     if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
@@ -26,7 +26,7 @@ cargo clippy --workspace --all-targets --quiet -- -D warnings
 step "one crypto back end"
 for crate in ring openssl native-tls; do
     if [ -n "$(cargo tree --workspace --prefix none --invert "$crate" 2>/dev/null)" ]; then
-        echo "the dependency tree holds $crate" >&2
+        echo "the dependency tree contains $crate" >&2
         exit 1
     fi
 done
@@ -41,7 +41,7 @@ fi
 
 step "tests"
 install openssl openssl version || skip "openssl's view of the certificates (openssl is missing)"
-# The tests start a private server of their own in a temporary folder.
+# The tests start their own PostgreSQL server in a temporary folder.
 postgres() { compgen -G '/usr/lib/postgresql/*/bin/initdb' || command -v initdb; }
 if ! install postgresql postgres; then
     skip "every test on PostgreSQL (postgresql is missing and could not be installed)"
@@ -64,7 +64,7 @@ for suite in store trade; do
     fi
 done
 if [ "$uneven" = 1 ]; then
-    echo "the back ends are not held to the same suites" >&2
+    echo "the back ends do not run the same suites" >&2
     exit 1
 fi
 if [ "${SOUK_TEST_POSTGRES:-}" = skip ]; then
@@ -84,7 +84,7 @@ step "deploy: units, manifests, configurations, installation"
 cargo build --quiet --workspace --bins
 deploy/check.sh
 
-step "deploy: eight hosts of one machine, cut off, killed and balanced"
+step "deploy: eight hosts on one machine, with partitions, crashes and a load balancer"
 if [ "$(id -u)" = 0 ]; then
     install iproute2 ip -V || true
     install jq jq --version || true
@@ -92,15 +92,15 @@ fi
 code=0
 deploy/hosts.sh || code=$?
 if [ "$code" = 77 ]; then
-    skip "several hosts on one machine (the reason stands above)"
+    skip "several hosts on one machine (see the reason above)"
 elif [ "$code" != 0 ]; then
     exit "$code"
 fi
 
-step "a till whose stream is cut, that dies, and whose market is killed"
+step "inventory sync while streams are cut, the till restarts and the market is killed"
 cargo run --quiet -p bench -- sync --cut 26
 
-step "two markets whose primary database is killed, and one that hangs: the standby takes over"
+step "failover: two markets whose primary database is killed, then frozen"
 if [ "${SOUK_TEST_POSTGRES:-}" = skip ]; then
     skip "losing the primary (postgresql is missing and could not be installed)"
 else
