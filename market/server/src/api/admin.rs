@@ -1,4 +1,4 @@
-//! AdminService: for those who run the market.
+//! AdminService: administration by operators.
 
 use std::sync::Arc;
 
@@ -17,7 +17,7 @@ use crate::{
     },
 };
 
-/// AdminService.
+/// The implementation of AdminService.
 pub struct AdminApi {
     pub(super) api: Api,
     pub(super) access: Arc<Access>,
@@ -63,7 +63,7 @@ impl AdminService for AdminApi {
 }
 
 impl AdminApi {
-    /// Carries it out; the commit itself sees to its taking effect.
+    /// Submits the command. The commit hook makes the change take effect.
     async fn change(&self, operator: Operator, parsed: Parsed) -> Result<Party, Status> {
         let done = self.api.submit(parsed.by(operator.id, operator.origin())).await?;
         let party = match done.outcome {
@@ -71,7 +71,8 @@ impl AdminApi {
             other => return Err(unexpected(&other)),
         };
         if done.replayed {
-            // Nobody may have heard of the commit: that is why an operator would ask again.
+            // The operator may repeat a call because the first one's outcome was unknown. Then the commit hook may not
+            // have run, so apply the party's current state here.
             let now = read(self.api.reads().party(party.id).await)?.unwrap_or_else(|| party.clone());
             let standing = Standing::of(&now);
             self.access.take_note(&standing);

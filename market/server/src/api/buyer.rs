@@ -12,7 +12,7 @@ use crate::{
     wire::{self, Fields, PageToken, command},
 };
 
-/// BuyerService.
+/// The implementation of BuyerService.
 pub struct BuyerApi(pub Api);
 
 #[async_trait]
@@ -141,7 +141,7 @@ impl BuyerService for BuyerApi {
     }
 }
 
-/// A token is good for the same request with any page size.
+/// Returns the page token of a request. It is bound to every field except the page size, which may change.
 fn list_token(buyer: PartyId, request: &v1::ListOrdersRequest) -> PageToken {
     let query = v1::ListOrdersRequest { page_size: 0, page_token: String::new(), ..request.clone() };
     PageToken::of(&[b"ListOrders", party_bytes(&buyer), &query.encode_to_vec()])

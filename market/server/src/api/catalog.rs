@@ -20,7 +20,7 @@ use crate::{
     wire::{self, Fields, PageToken},
 };
 
-/// CatalogService.
+/// The implementation of CatalogService.
 pub struct CatalogApi(pub Api);
 
 type Watched = Pin<Box<dyn Stream<Item = Result<v1::WatchSearchResponse, Status>> + Send>>;
@@ -98,7 +98,7 @@ fn searcher<T>(request: &Request<T>) -> Result<Searcher, Status> {
     Ok(Searcher { party: caller.party, was_elsewhere: caller.was_elsewhere })
 }
 
-/// The same search, asked for once.
+/// Converts a watched search to the equivalent SearchItem request.
 fn as_search(request: v1::WatchSearchRequest) -> v1::SearchItemRequest {
     let v1::WatchSearchRequest { query, category, min_price, max_price, min_rating, seller_id, in_stock } =
         request;
@@ -114,7 +114,7 @@ fn as_search(request: v1::WatchSearchRequest) -> v1::SearchItemRequest {
     }
 }
 
-/// The longest query, in characters.
+/// Maximum length of a query in characters.
 const MAX_QUERY_CHARS: usize = 500;
 
 fn search_query(request: &v1::SearchItemRequest, after: Option<SearchCursor>) -> Result<SearchQuery, Status> {
@@ -167,7 +167,7 @@ fn search_order(fields: &mut Fields, request: &v1::SearchItemRequest) -> SearchO
     }
 }
 
-/// A token is good for the same request with any page size.
+/// Returns the page token of a request. It is bound to every field except the page size, which may change.
 fn search_token(request: &v1::SearchItemRequest) -> PageToken {
     use prost::Message as _;
     let query = v1::SearchItemRequest { page_size: 0, page_token: String::new(), ..request.clone() };

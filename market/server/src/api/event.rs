@@ -18,7 +18,7 @@ use crate::{
     wire::{self, Fields, command},
 };
 
-/// EventService.
+/// The implementation of EventService.
 pub struct EventApi(pub Api);
 
 type EventStream = Pin<Box<dyn Stream<Item = Result<v1::SubscribeResponse, Status>> + Send>>;
@@ -58,7 +58,7 @@ impl EventService for EventApi {
         let caller = Caller::of(&request)?.clone();
         match self.0.carry_out(&caller, command::test_event(request.into_inner())?).await? {
             Outcome::Tested(event) => {
-                // Whoever tries out its callback does not want to wait for the next attempt.
+                // A party that tests its callback should not have to wait for the back-off.
                 self.0.parts.relay.probe(caller.party);
                 Ok(Response::new(v1::TestEventResponse { event_id: event.to_string() }))
             }

@@ -1,4 +1,4 @@
-//! SellerService: listing, and looking after what is listed.
+//! SellerService: listing items and fulfilling orders.
 
 use std::{pin::Pin, time::Duration};
 
@@ -19,16 +19,16 @@ use crate::{
     wire::{self, Fields, PageToken, command},
 };
 
-/// The longest time that is summed up at once.
+/// Maximum period of a summary.
 const MAX_SUMMARY: Duration = Duration::from_secs(366 * 86_400);
-/// The most items of a summary.
+/// Maximum number of items in a summary.
 const MAX_SUMMARY_ITEMS: usize = 100;
 
 type Exported = Pin<Box<dyn Stream<Item = Result<v1::ExportItemsResponse, Status>> + Send>>;
 
 type Synced = Pin<Box<dyn Stream<Item = Result<v1::SyncInventoryResponse, Status>> + Send>>;
 
-/// SellerService.
+/// The implementation of SellerService.
 pub struct SellerApi(pub Api);
 
 #[async_trait]

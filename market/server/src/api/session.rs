@@ -1,4 +1,4 @@
-//! SessionService: the caller as the market sees it.
+//! SessionService: reports how the market has identified the caller.
 
 use data_encoding::HEXLOWER;
 use souk_domain::Refusal;
@@ -8,7 +8,7 @@ use tonic::{Request, Response, Status, async_trait};
 use super::{Api, read};
 use crate::{access::Caller, wire};
 
-/// SessionService.
+/// The implementation of SessionService.
 pub struct SessionApi(pub Api);
 
 #[async_trait]

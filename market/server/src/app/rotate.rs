@@ -1,5 +1,5 @@
-//! Takes over changed certificates, keys and revocation lists while the market is open, and cuts the
-//! connections of those whom they shut out.
+//! Reloads changed certificates, keys and revocation lists while the market runs, and closes the connections whose
+//! certificates are no longer accepted.
 
 use std::{io, path::PathBuf, sync::Arc, time::Duration};
 
@@ -26,13 +26,13 @@ use crate::{
     relay::RelayHandle,
 };
 
-/// How often open connections are looked through for certificates that have ended or were revoked.
+/// How often open connections are checked for certificates that have expired or been revoked.
 const SWEEP: Duration = Duration::from_secs(1);
 
-/// How often they are verified as a whole.
+/// How often the certificates of open connections are fully verified.
 const REVIEW: Duration = Duration::from_secs(60);
 
-/// What the market's files are used for.
+/// The components that use the market's certificates and keys, and the files to reload.
 pub(super) struct Rotator {
     pub(super) changes: Changes,
     pub(super) rotation: Rotation,
@@ -43,11 +43,11 @@ pub(super) struct Rotator {
     pub(super) tokens: Arc<Tokens>,
     pub(super) relay: RelayHandle,
     pub(super) refusals: Refusals,
-    /// Those in use, for whoever wants to know.
+    /// The current credentials, shared with the metrics.
     pub(super) present: Arc<ArcSwap<Credentials>>,
 }
 
-/// Why changed files were not taken over.
+/// Why changed files were not adopted.
 #[derive(Debug, thiserror::Error)]
 enum Refused {
     #[error(transparent)]
@@ -58,8 +58,8 @@ enum Refused {
     Tls(#[from] souk_certs::TlsError),
 }
 
-/// Tells that the files may have changed. Made before they are loaded for the first time, so that nothing
-/// that happens while the market is being opened is missed.
+/// Signals that the files may have changed, or that the operator requested a reload with SIGHUP. Created before the
+/// first load, so that a change during startup is not missed.
 pub(super) struct Changes {
     files: mpsc::Receiver<()>,
     hangup: Signal,
@@ -79,7 +79,7 @@ impl Changes {
 }
 
 impl Rotator {
-    /// Takes changes over until the market closes.
+    /// Adopts changes until the market shuts down.
     pub(super) async fn run(mut self, closing: CancellationToken) {
         let mut sweep = interval(SWEEP);
         sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -95,18 +95,18 @@ impl Rotator {
         }
     }
 
-    /// All or nothing: everything is loaded and checked before anything is replaced.
+    /// Adopts the changed files as a whole or not at all, then closes connections that are no longer acceptable.
     async fn take_over(&mut self) {
         manager::reloading();
         match self.replace() {
             Ok(()) => {
                 let until = self.rotation.current().identity().not_after();
-                tracing::info!(%until, "certificates, revocation lists and token keys were taken over");
+                tracing::info!(%until, "reloaded certificates, revocation lists and token keys");
                 self.sweep();
                 self.review("its authority is no longer trusted").await;
             }
             Err(error) => {
-                tracing::error!(%error, "changed files were not taken over; those from before stay in use");
+                tracing::error!(%error, "changed files were not adopted; the previous ones remain in use");
             }
         }
         manager::reloaded();
@@ -115,9 +115,12 @@ impl Rotator {
     fn replace(&mut self) -> Result<(), Refused> {
         let keys = TokenKeys::load(&self.token_keys)?;
         let next = Arc::clone(self.rotation.reload(clock::now())?);
-        // The last two steps that can fail; both were tried by loading.
+        // The last steps that can fail. Everything after them only swaps pointers, so that no failure leaves old and new
+        // files mixed.
         let incoming = server_config(&next, ClientPolicy::AnyParty)?;
         self.outgoing.swap(&next)?;
+        // First reject calls with revoked certificates, then new handshakes. The caller sweeps open connections
+        // afterwards; handshakes that overlap the swap are rejected by the acceptor.
         self.access.revoke(next.revoked_serials());
         self.acceptor.swap(incoming);
         self.present.store(next);
@@ -128,7 +131,7 @@ impl Rotator {
         Ok(())
     }
 
-    /// By serial number and time, which is quick.
+    /// Closes connections by serial number and expiry. That is cheap enough to run every second.
     fn sweep(&self) {
         let (now, revoked) = (clock::now(), self.rotation.current().revoked_serials());
         let cut = self
@@ -137,20 +140,21 @@ impl Rotator {
         self.report(&cut, "its certificate has ended or was revoked");
     }
 
-    /// By the whole verification, for roots that were taken away and lists that have gone out of date.
+    /// Closes connections by full verification, which also covers removed roots and, in strict mode, revocation lists past
+    /// their `nextUpdate`. It verifies a signature per connection, so it runs rarely and off the runtime's threads.
     async fn review(&self, why: &str) {
         let (credentials, acceptor) = (Arc::clone(self.rotation.current()), self.acceptor.clone());
         let review = move || acceptor.cut(|_, leaf| !credentials.accept(leaf, clock::now()));
         match tokio::task::spawn_blocking(review).await {
             Ok(cut) => self.report(&cut, why),
-            Err(error) => tracing::error!(%error, "open connections were not reviewed"),
+            Err(error) => tracing::error!(%error, "open connections could not be verified"),
         }
     }
 
     fn report(&self, cut: &[PeerInfo], why: &str) {
         for peer in cut {
             let (party, address) = (peer.certificate.spiffe_id(), peer.address);
-            tracing::warn!(party, %address, "a connection was cut: {why}");
+            tracing::warn!(party, %address, "connection closed: {why}");
             let who = audit::name(peer.certificate.identity());
             self.refusals.add(Some(who), Some(address.ip()), &format!("connection cut: {why}"));
         }
