@@ -105,7 +105,7 @@ impl Watcher {
         // Stop where the index ends: later entries would be compared with a stale index.
         let is_all = entries.len() < PAGE;
         entries.retain(|entry| entry.position <= indexed);
-        // The feed may have ended before the known position.
+        // If the whole rest of the feed was read, skip to what is indexed even if no entry is that far.
         let last = entries.last().map_or(self.position, |entry| entry.position);
         self.position = if is_all { last.max(indexed) } else { last };
         if entries.is_empty() {
