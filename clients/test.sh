@@ -106,8 +106,8 @@ trade() {
     wait "$selling"
 }
 
-# grpc sends each message in a separate DATA frame. A very large number of small frames must not make the market close the
-# connection.
+# grpc sends each message in a separate DATA frame. A very large number of small frames must not make the market close
+# the connection.
 timeout 120 "$python" python/stock.py "$SOUK_MARKET" "$SOUK_PKI/perry.pem" 20000
 trade "Paper lantern" alice bob
 trade "Glass lantern" carol dave

@@ -2,8 +2,9 @@
 # Checks the files in deploy/ as far as possible without the target machines: scripts, units, compose, load balancer,
 # Kubernetes, Patroni, and the installation over ssh. hosts.sh runs actual trades.
 #
-# Tools come from Debian packages and PyPI. As root, missing ones are installed. Packages that start a service (haproxy,
-# openssh-server, patroni) are installed only if CI is set, so that none is started on a developer's machine.
+# Tools come from Debian packages and PyPI. As root, missing ones are installed. Packages that start a service
+# (haproxy, openssh-server, patroni) are installed only if CI is set, so that none is started on a developer's
+# machine.
 set -euo pipefail
 
 deploy=$(CDPATH='' cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd)
@@ -24,7 +25,8 @@ trap leave EXIT
 
 checks=0 ok=0 skipped=0
 
-# need PACKAGE [service] COMMAND…: installs PACKAGE if COMMAND fails and that is allowed. Returns COMMAND's exit status.
+# need PACKAGE [service] COMMAND…: installs PACKAGE if COMMAND fails and that is allowed. Returns COMMAND's exit
+# status.
 updated=false
 need() {
     local package=$1 service=false
@@ -40,8 +42,8 @@ need() {
     "$@" >/dev/null 2>&1
 }
 
-# check TEXT FUNCTION: runs a check and shows its last line of output, or all of it if it fails. The function does not run
-# in a condition, because there `set -e` would have no effect in it.
+# check TEXT FUNCTION: runs a check and shows its last line of output, or all of it if it fails. The function does not
+# run in a condition, because there `set -e` would have no effect in it.
 check() {
     local code=0
     checks=$((checks + 1))

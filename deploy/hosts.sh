@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
 # shellcheck source-path=SCRIPTDIR
 #
-# Several hosts on one machine: a database, two markets, two sellers and two buyers. Each has its own network namespace and
-# address, and only its own bundle. They trade with the real programs. Then links are cut or made slow and lossy, and a
-# market and the database are killed. After each fault the script verifies that no acknowledged order was lost, none was
-# duplicated, nothing was oversold, and every party received its notifications.
+# Several hosts on one machine: a database, two markets, two sellers and two buyers. Each has its own network
+# namespace and address, and only its own bundle. They trade with the real programs. Then links are cut or made slow
+# and lossy, and a market and the database are killed. After each fault the script verifies that no acknowledged order
+# was lost, none was duplicated, nothing was oversold, and every party received its notifications.
 #
 #   sudo deploy/hosts.sh                with the debug programs, built if they are missing or outdated
 #   sudo deploy/hosts.sh --release      with the release programs

@@ -3,9 +3,10 @@
 #
 #   deploy/install.sh --bundle certs/pki/market.tar HOST…
 #
-# It is safe to run again. Unchanged files are left alone, and a market is restarted only if its program, unit or settings
-# change; it reloads certificates and revocation lists without a restart. Hosts are processed one at a time, and the next
-# one only after the market on the current one is ready. With several markets on one database, that is a rolling upgrade.
+# It is safe to run again. Unchanged files are left alone, and a market is restarted only if its program, unit or
+# settings change; it reloads certificates and revocation lists without a restart. Hosts are processed one at a time,
+# and the next one only after the market on the current one is ready. With several markets on one database, that is a
+# rolling upgrade.
 #
 #   --bundle FILE             output of `gen-certs.sh bundle market` (default: certs/pki/market.tar)
 #   --programs DIR            folder with market, seller and buyer (default: target/release)

@@ -1,4 +1,5 @@
-// Buys a lantern: `buy.js MARKET CERT.pem NAME`. Also wishes for it, and receives an event on a stream when its price drops.
+// Buys a lantern: `buy.js MARKET CERT.pem NAME`. Also wishes for it, and receives an event on a stream when its price
+// drops.
 
 import assert from "node:assert/strict";
 

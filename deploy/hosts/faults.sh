@@ -111,7 +111,8 @@ under_load() {
 back_after() {
     local before
     before=$(acked "$1")
-    # One purchase per lane may have been in progress at the time of the fault, so only the third one started after it.
+    # One purchase per lane may have been in progress at the time of the fault, so only the third one started after
+    # it.
     await "trade goes on after it" acked_more "$1" $((before + 2))
     awk -v from="$2" -v skip="$before" 'NR == skip + 3 { printf "%.1f", $3 - from }' "$ground/acked-$1" >"$ground/back"
     await "trade goes on for a while" acked_more "$1" $((before + 8))

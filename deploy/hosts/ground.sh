@@ -35,8 +35,8 @@ cannot() {
     exit 77
 }
 
-# step TEXT FUNCTION: runs a step in a subshell and reports its result with its last line of output. The subshell runs in
-# the background, because bash handles a signal only after a foreground command has ended.
+# step TEXT FUNCTION: runs a step in a subshell and reports its result with its last line of output. The subshell runs
+# in the background, because bash handles a signal only after a foreground command has ended.
 step() {
     local text=$1 code=0 notes=${ground:-$(mktemp -d)} detail
     steps=$((steps + 1))
@@ -169,7 +169,8 @@ namespace() { printf 'souk-%s-%s' "$$" "$1"; }
 # inside HOST COMMAND…: runs the command in the host's namespace.
 inside() { ip netns exec "$(namespace "$1")" "${@:2}"; }
 
-# start HOST NAME COMMAND…: starts the command in the background, in the host's folder. Writes its process id to NAME.pid.
+# start HOST NAME COMMAND…: starts the command in the background, in the host's folder. Writes its process id to
+# NAME.pid.
 start() {
     local host=$1 name=$2
     shift 2

@@ -188,8 +188,8 @@ everybody_is_told() {
     await "dave (callback) hears of the new price" told dave item_updated "$lantern"
 }
 
-# purchase BUYER ITEM MARKET OTHER: buys one unit. If a market does not respond, the same request is sent to the other.
-# Prints the order id, the request id, and the time of the acknowledgement.
+# purchase BUYER ITEM MARKET OTHER: buys one unit. If a market does not respond, the same request is sent to the
+# other. Prints the order id, the request id, and the time of the acknowledgement.
 purchase() {
     local buyer=$1 item=$2 market=$3 other=$4 request order code try
     request=$(cat /proc/sys/kernel/random/uuid)

@@ -1,6 +1,5 @@
-#!/bin/sh
-# Runs on the host, in the folder that deploy/install.sh copied there: on-host.sh FOLDER [ROOT]. Installs the files that
-# differ, prints what it did, and removes the folder.
+# !/bin/sh Runs on the host, in the folder that deploy/install.sh copied there: on-host.sh FOLDER [ROOT]. Installs the
+# files that differ, prints what it did, and removes the folder.
 set -eu
 
 folder=$1
@@ -56,8 +55,8 @@ if [ -e "$parcel/postgres-ca.pem" ]; then
 fi
 restart=$changed
 
-# With DynamicUser, the state directory is below /var/lib/private once the service has run. systemd moves it there at the
-# first start.
+# With DynamicUser, the state directory is below /var/lib/private once the service has run. systemd moves it there at
+# the first start.
 state=/var/lib/souk-market
 [ ! -d "$root/var/lib/private/souk-market" ] || state=/var/lib/private/souk-market
 mkdir -p "$root$state/pki"

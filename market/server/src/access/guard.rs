@@ -23,7 +23,8 @@ const MAX_TOKEN_BYTES: usize = 2_048;
 /// The callers that a service admits.
 #[derive(Clone, Copy, Debug)]
 pub enum Admission {
-    /// Any valid certificate, without `x-party-id` or token: health and reflection, which reveal nothing about parties.
+    /// Any valid certificate, without `x-party-id` or token: health and reflection, which reveal nothing about
+    /// parties.
     Connection,
     /// A seller's or buyer's certificate and `x-party-id`, without a token.
     Certificate,
@@ -61,8 +62,8 @@ impl Guard {
     }
 
     /// Checks in the order documented in [`access`](super): cheap checks before expensive ones. The rate limit comes
-    /// before the token, so that a flood of calls costs no signature checks. It counts by the certificate's party, which
-    /// TLS has verified, and not by `x-party-id`, with which a caller could use up another party's share.
+    /// before the token, so that a flood of calls costs no signature checks. It counts by the certificate's party,
+    /// which TLS has verified, and not by `x-party-id`, with which a caller could use up another party's share.
     fn admit(&self, request: &Request<()>, roles: Option<&[Role]>) -> Result<Caller, Status> {
         let (peer, now) = self.check_certificate(request)?;
         let role = role_of(peer).ok_or_else(certificate_required)?;
@@ -110,8 +111,8 @@ impl Guard {
         }
     }
 
-    /// Checks expiry and revocation at every call, because a connection may outlive its certificate. That the authority
-    /// signed the certificate was verified in the handshake.
+    /// Checks expiry and revocation at every call, because a connection may outlive its certificate. That the
+    /// authority signed the certificate was verified in the handshake.
     fn check_certificate<'a>(&self, request: &'a Request<()>) -> Result<(&'a PeerInfo, Timestamp), Status> {
         let peer = request.extensions().get::<PeerInfo>().ok_or_else(certificate_required)?;
         let (certificate, now) = (&peer.certificate, self.access.clock.now());

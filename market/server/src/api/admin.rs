@@ -71,8 +71,8 @@ impl AdminApi {
             other => return Err(unexpected(&other)),
         };
         if done.replayed {
-            // The operator may repeat a call because the first one's outcome was unknown. Then the commit hook may not
-            // have run, so apply the party's current state here.
+            // The operator may repeat a call because the first one's outcome was unknown. Then the commit hook may
+            // not have run, so apply the party's current state here.
             let now = read(self.api.reads().party(party.id).await)?.unwrap_or_else(|| party.clone());
             let standing = Standing::of(&now);
             self.access.take_note(&standing);

@@ -29,8 +29,8 @@ const IDLE: Duration = Duration::from_secs(30);
 /// Number of items read from the store at a time.
 const EXPORT_PAGE: usize = 256;
 
-/// An import in progress. At most one batch of rows is in the ledger at a time. Meanwhile nothing is read from the stream,
-/// so that HTTP/2 flow control slows down the sender and nothing accumulates here.
+/// An import in progress. At most one batch of rows is in the ledger at a time. Meanwhile nothing is read from the
+/// stream, so that HTTP/2 flow control slows down the sender and nothing accumulates here.
 pub(super) struct Import {
     api: Api,
     caller: Caller,
@@ -42,8 +42,8 @@ pub(super) struct Import {
 }
 
 impl Import {
-    /// Imports all rows of a stream. Runs in a separate task: if the sender disconnects, tonic drops the call, but the rows
-    /// received before must still be imported.
+    /// Imports all rows of a stream. Runs in a separate task: if the sender disconnects, tonic drops the call, but
+    /// the rows received before must still be imported.
     pub(super) async fn run(
         api: Api,
         caller: Caller,

@@ -87,8 +87,9 @@ impl Api {
         let command = parsed.by(caller.party, caller.origin());
         let Done { outcome, feed_position, replayed } = self.submit(command).await?;
         let feed_position = match feed_position {
-            // The outcome of a replay was committed earlier, at a position that is no longer known, and possibly at another
-            // market. The current end of the feed is a safe upper bound for what the caller's next search must show.
+            // The outcome of a replay was committed earlier, at a position that is no longer known, and possibly at
+            // another market. The current end of the feed is a safe upper bound for what the caller's next search
+            // must show.
             None if replayed => Some(read(self.reads().feed_end().await)?),
             position => position,
         };
@@ -126,8 +127,8 @@ impl Api {
         }
     }
 
-    /// Runs one step of a stream to a party. Fails if the market shuts down or the party has been suspended meanwhile:
-    /// the guard checks a call only at its start.
+    /// Runs one step of a stream to a party. Fails if the market shuts down or the party has been suspended
+    /// meanwhile: the guard checks a call only at its start.
     async fn while_welcome<T>(
         &self,
         party: PartyId,
@@ -191,7 +192,8 @@ fn ledger_status(error: &LedgerError) -> Status {
     }
 }
 
-/// Truncates a list, which was read with one extra row, to a page. Returns the cursor of the next page if there is one.
+/// Truncates a list, which was read with one extra row, to a page. Returns the cursor of the next page if there is
+/// one.
 fn cut<T, C>(rows: &mut Vec<T>, limit: usize, cursor: impl Fn(&T) -> C) -> Option<C> {
     if rows.len() <= limit {
         return None;

@@ -5,8 +5,8 @@
 //! once and in order, until the till confirms that it has processed them. After a disconnect or crash of either side,
 //! both resume where they left off.
 //!
-//! **Bounds.** At most one batch of lines is in the ledger at a time. Meanwhile nothing is read from the stream, so that
-//! HTTP/2 flow control slows down the till. Acknowledgements wait in a short queue.
+//! **Bounds.** At most one batch of lines is in the ledger at a time. Meanwhile nothing is read from the stream, so
+//! that HTTP/2 flow control slows down the till. Acknowledgements wait in a short queue.
 
 use std::{
     pin::{Pin, pin},
@@ -210,8 +210,8 @@ impl Sync {
         tills.is_ok_and(|tills| tills.iter().all(|till| till.id != self.till.id))
     }
 
-    /// Returns the end of a stream that the till has closed: OK, unless another stream took over or the till was removed.
-    /// That news may still be queued behind events.
+    /// Returns the end of a stream that the till has closed: OK, unless another stream took over or the till was
+    /// removed. That news may still be queued behind events.
     async fn closed(
         &self,
         mut events: Pin<&mut impl Stream<Item = Result<SubscribeItem, SubscribeEnd>>>,

@@ -39,8 +39,8 @@ impl App {
         metrics
     }
 
-    /// Returns the liveness and readiness checks. The market is ready if its ledger works, its index is up to date, it is
-    /// not shutting down, and a shared database can be reached.
+    /// Returns the liveness and readiness checks. The market is ready if its ledger works, its index is up to date,
+    /// it is not shutting down, and a shared database can be reached.
     pub(super) fn health(&self) -> impl FnOnce(Pulses) -> Health + use<> {
         let (has_failed, ledger) = (self.lanes.failure(), self.lanes.failure());
         let (search, closing) = (self.parts.search.clone(), self.parts.closing.clone());

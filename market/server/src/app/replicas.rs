@@ -14,8 +14,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{access::Access, api::Parts, relay::RelayHandle, rides::RideNews};
 
-/// How long a successful poll of the store counts as fresh. The store is polled more than twice a second, so exceeding
-/// this means several consecutive failures, or a store that does not respond.
+/// How long a successful poll of the store counts as fresh. The store is polled more than twice a second, so
+/// exceeding this means several consecutive failures, or a store that does not respond.
 const SIGHT_LIFE: Duration = Duration::from_secs(3);
 
 /// Applies the standings of parties, from commits of this market and from polls of the store. A poll that overlaps a
@@ -37,8 +37,8 @@ impl Notes {
         *self.lock()
     }
 
-    /// Applies the standings from a poll that started after `commits` commits, unless there has been another one since.
-    /// Returns whether they were applied.
+    /// Applies the standings from a poll that started after `commits` commits, unless there has been another one
+    /// since. Returns whether they were applied.
     fn take_if(&self, commits: u64, access: &Access, standings: &[Standing]) -> bool {
         let present = self.lock();
         let is_current = *present == commits;
@@ -82,8 +82,8 @@ impl Sight {
     }
 }
 
-/// Follows the other markets until this one shuts down. Hints are only an optimisation: a lost one is made up for by the
-/// periodic poll, which arrives as a hint for everything.
+/// Follows the other markets until this one shuts down. Hints are only an optimisation: a lost one is made up for by
+/// the periodic poll, which arrives as a hint for everything.
 pub(super) async fn follow(
     replicas: Arc<dyn Replicas>,
     ears: Ears,

@@ -115,8 +115,8 @@ impl Rotator {
     fn replace(&mut self) -> Result<(), Refused> {
         let keys = TokenKeys::load(&self.token_keys)?;
         let next = Arc::clone(self.rotation.reload(clock::now())?);
-        // The last steps that can fail. Everything after them only swaps pointers, so that no failure leaves old and new
-        // files mixed.
+        // The last steps that can fail. Everything after them only swaps pointers, so that no failure leaves old and
+        // new files mixed.
         let incoming = server_config(&next, ClientPolicy::AnyParty)?;
         self.outgoing.swap(&next)?;
         // First reject calls with revoked certificates, then new handshakes. The caller sweeps open connections
@@ -140,8 +140,9 @@ impl Rotator {
         self.report(&cut, "its certificate has ended or was revoked");
     }
 
-    /// Closes connections by full verification, which also covers removed roots and, in strict mode, revocation lists past
-    /// their `nextUpdate`. It verifies a signature per connection, so it runs rarely and off the runtime's threads.
+    /// Closes connections by full verification, which also covers removed roots and, in strict mode, revocation lists
+    /// past their `nextUpdate`. It verifies a signature per connection, so it runs rarely and off the runtime's
+    /// threads.
     async fn review(&self, why: &str) {
         let (credentials, acceptor) = (Arc::clone(self.rotation.current()), self.acceptor.clone());
         let review = move || acceptor.cut(|_, leaf| !credentials.accept(leaf, clock::now()));

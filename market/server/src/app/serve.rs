@@ -92,9 +92,9 @@ impl App {
             () = lane_failure(&lanes) => Err(ServeError::LedgerFailed),
         };
         drop(listener);
-        // The drain order follows from who depends on whom: the listener first, then calls and streams, then the refusals
-        // that they may still cause, then the lanes that write those, and the search index last. Certificates are no
-        // longer reloaded.
+        // The drain order follows from who depends on whom: the listener first, then calls and streams, then the
+        // refusals that they may still cause, then the lanes that write those, and the search index last.
+        // Certificates are no longer reloaded.
         rotating.abort();
         tracing::info!("shutting down");
         manager::closing();
@@ -119,8 +119,8 @@ impl App {
     }
 }
 
-/// Starts sending watchdog notifications to the service manager. They continue until the very end of the drain; if that
-/// hangs, the manager's stop timeout applies.
+/// Starts sending watchdog notifications to the service manager. They continue until the very end of the drain; if
+/// that hangs, the manager's stop timeout applies.
 fn feed_watchdog(health: &Arc<Health>) -> Option<JoinHandle<()>> {
     let health = Arc::clone(health);
     manager::watchdog().map(|pause| tokio::spawn(manager::keep_alive(pause, move || (health.is_alive)())))

@@ -19,9 +19,9 @@ use crate::{clock::Clock, ledger::Ledgers};
 /// How often the aggregated refusals are written.
 const PERIOD: Duration = Duration::from_secs(1);
 
-/// Maximum number of distinct refusals (by party, address and reason) per period; all others share one entry. Callers with
-/// and without a valid certificate are limited separately, so that strangers can't hide the refusals of known parties.
-/// Refusals thus write at most 66 entries per second.
+/// Maximum number of distinct refusals (by party, address and reason) per period; all others share one entry. Callers
+/// with and without a valid certificate are limited separately, so that strangers can't hide the refusals of known
+/// parties. Refusals thus write at most 66 entries per second.
 const KINDS: usize = 32;
 
 /// Maximum number of entries that wait while the ledger accepts none.

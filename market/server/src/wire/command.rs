@@ -1,4 +1,4 @@
-//! Reads mutating requests as commands.
+//! Converts mutating requests to commands.
 
 use souk_domain::{
     Action, CancelReason, Category, Command, Description, DisplayName, Fingerprint, ImportRow, Invalid,
@@ -12,25 +12,25 @@ use super::parse::{Fields, fingerprint, request_key};
 pub use super::ride::{end_ride, fix, start_ride};
 pub use super::till::{remove_till, sync_hello, till_line};
 
-/// A mutating request, read: everything of a command but the caller.
+/// A parsed mutating request: a command without its caller.
 pub struct Parsed {
-    /// The idempotency key.
+    /// The idempotency key: the request id and the fingerprint of the parameters.
     pub request: RequestKey,
-    /// Only check.
+    /// Whether to validate the request without changing anything.
     pub validate_only: bool,
-    /// What is asked for.
+    /// The requested change.
     pub action: Action,
 }
 
 impl Parsed {
-    /// The command of a caller.
+    /// Adds the caller, which turns this into a command.
     pub fn by(self, caller: PartyId, origin: Origin) -> Command {
         let Self { request, validate_only, action } = self;
         Command { caller, request, validate_only, action, origin }
     }
 }
 
-/// Takes the parts out of a request that every mutating request has.
+/// Moves the fields common to all mutating requests out of a request.
 macro_rules! mutating {
     ($request:ident, $method:literal) => {{
         let request_id = std::mem::take(&mut $request.request_id);
@@ -40,7 +40,7 @@ macro_rules! mutating {
 
 pub(super) use mutating;
 
-/// What every mutating request has.
+/// The fields common to all mutating requests.
 pub(super) struct Mutating {
     pub(super) request_id: String,
     pub(super) validate_only: bool,
@@ -55,15 +55,15 @@ impl Mutating {
     }
 }
 
-/// What both registrations ask for, before the callback address has been checked.
+/// A parsed RegisterSeller or RegisterBuyer request, whose callback address has not been checked yet.
 pub struct Registration {
-    /// The idempotency key.
+    /// The idempotency key: the request id and the fingerprint of the parameters.
     pub request: RequestKey,
-    /// Only check.
+    /// Whether to validate the request without changing anything.
     pub validate_only: bool,
-    /// The name for others to see.
+    /// The name shown to other parties.
     pub display_name: DisplayName,
-    /// The callback address as asked for.
+    /// The requested callback address. `None` to receive events by stream only.
     pub callback: Option<v1::CallbackAddress>,
 }
 
@@ -87,15 +87,15 @@ macro_rules! registration {
 }
 
 registration! {
-    /// Reads RegisterSeller.
+    /// Parses a RegisterSeller request, without checking the callback address.
     register_seller, RegisterSellerRequest, "RegisterSeller"
 }
 registration! {
-    /// Reads RegisterBuyer.
+    /// Parses a RegisterBuyer request, without checking the callback address.
     register_buyer, RegisterBuyerRequest, "RegisterBuyer"
 }
 
-/// Reads SellItem.
+/// Converts a SellItem request to a command without its caller.
 pub fn sell_item(mut request: v1::SellItemRequest) -> Result<Parsed, Status> {
     let call = mutating!(request, "SellItem");
     let mut fields = Fields::new();
@@ -104,7 +104,7 @@ pub fn sell_item(mut request: v1::SellItemRequest) -> Result<Parsed, Status> {
     call.finish(fields, listing.map(Action::Sell))
 }
 
-/// All of an item. `quantity` says which numbers of units are good.
+/// Parses all properties of an item. `quantity` is the range of valid quantities.
 fn item_listing(
     fields: &mut Fields,
     at: &str,
@@ -130,7 +130,7 @@ fn item_listing(
     })
 }
 
-/// Reads a row of ImportItems, or says what is wrong with it.
+/// Parses a row of ImportItems, or returns what is wrong with it.
 pub fn import_row(row: &v1::ImportRow) -> Result<ImportRow, String> {
     let mut fields = Fields::new();
     let draft = row.item.clone().unwrap_or_default();
@@ -145,7 +145,7 @@ pub fn import_row(row: &v1::ImportRow) -> Result<ImportRow, String> {
     fields.told(listing.map(|listing| ImportRow { line: row.line, item, listing }))
 }
 
-/// Reads UpdateItem (AIP-134).
+/// Converts an UpdateItem request (AIP-134) to a command without its caller.
 pub fn update_item(mut request: v1::UpdateItemRequest) -> Result<Parsed, Status> {
     let call = mutating!(request, "UpdateItem");
     let mut fields = Fields::new();
@@ -165,7 +165,7 @@ fn item_patch(fields: &mut Fields, request: &v1::UpdateItemRequest) -> ItemPatch
         let known = PATCH_PATHS.join(", ");
         fields.wrong("update_mask", format!("names {path:?}; it may name {known}"));
     }
-    // Without a mask, a field is to be changed when it is set.
+    // Without a mask, every field that is set is changed.
     let wanted =
         |path: &str, is_set: bool| if mask.is_empty() { is_set } else { mask.iter().any(|p| p == path) };
     let mut patch = ItemPatch::default();
@@ -219,7 +219,7 @@ fn stock_change(
     }
 }
 
-/// Reads DeleteItem.
+/// Converts a DeleteItem request to a command without its caller.
 pub fn delete_item(mut request: v1::DeleteItemRequest) -> Result<Parsed, Status> {
     let call = mutating!(request, "DeleteItem");
     let mut fields = Fields::new();
@@ -228,7 +228,7 @@ pub fn delete_item(mut request: v1::DeleteItemRequest) -> Result<Parsed, Status>
     call.finish(fields, item.map(|item| Action::Delete { item: ItemId(item), expected_version }))
 }
 
-/// Reads BuyItem.
+/// Converts a BuyItem request to a command without its caller.
 pub fn buy_item(mut request: v1::BuyItemRequest) -> Result<Parsed, Status> {
     let call = mutating!(request, "BuyItem");
     let mut fields = Fields::new();
@@ -250,7 +250,7 @@ fn order_line(fields: &mut Fields, at: &str, line: &v1::OrderLine) -> Option<Ord
     Some(OrderLine { item: ItemId(item), quantity, expected_unit_price })
 }
 
-/// Reads PlaceOrder.
+/// Converts a PlaceOrder request to a command without its caller.
 pub fn place_order(mut request: v1::PlaceOrderRequest) -> Result<Parsed, Status> {
     let call = mutating!(request, "PlaceOrder");
     let mut fields = Fields::new();
@@ -279,19 +279,19 @@ macro_rules! on_an_order {
 }
 
 on_an_order! {
-    /// Reads CancelOrder.
+    /// Converts a CancelOrder request to a command without its caller.
     cancel_order, CancelOrderRequest, "CancelOrder", Cancel
 }
 on_an_order! {
-    /// Reads ShipSale.
+    /// Converts a ShipSale request to a command without its caller.
     ship_sale, ShipSaleRequest, "ShipSale", Ship
 }
 on_an_order! {
-    /// Reads DeliverSale.
+    /// Converts a DeliverSale request to a command without its caller.
     deliver_sale, DeliverSaleRequest, "DeliverSale", Deliver
 }
 
-/// Reads CancelSale.
+/// Converts a CancelSale request to a command without its caller.
 pub fn cancel_sale(mut request: v1::CancelSaleRequest) -> Result<Parsed, Status> {
     let call = mutating!(request, "CancelSale");
     let mut fields = Fields::new();
@@ -301,7 +301,7 @@ pub fn cancel_sale(mut request: v1::CancelSaleRequest) -> Result<Parsed, Status>
     call.finish(fields, action.map(|(order, reason)| Action::CancelSale { order: OrderId(order), reason }))
 }
 
-/// Reads AddToWishlist.
+/// Converts an AddToWishlist request to a command without its caller.
 pub fn add_to_wishlist(mut request: v1::AddToWishlistRequest) -> Result<Parsed, Status> {
     let call = mutating!(request, "AddToWishlist");
     let mut fields = Fields::new();
@@ -309,7 +309,7 @@ pub fn add_to_wishlist(mut request: v1::AddToWishlistRequest) -> Result<Parsed, 
     call.finish(fields, item.map(|item| Action::Wish { item: ItemId(item) }))
 }
 
-/// Reads RemoveFromWishlist.
+/// Converts a RemoveFromWishlist request to a command without its caller.
 pub fn remove_from_wishlist(mut request: v1::RemoveFromWishlistRequest) -> Result<Parsed, Status> {
     let call = mutating!(request, "RemoveFromWishlist");
     let mut fields = Fields::new();
@@ -317,7 +317,7 @@ pub fn remove_from_wishlist(mut request: v1::RemoveFromWishlistRequest) -> Resul
     call.finish(fields, item.map(|item| Action::Unwish { item: ItemId(item) }))
 }
 
-/// Reads RateItem.
+/// Converts a RateItem request to a command without its caller.
 pub fn rate_item(mut request: v1::RateItemRequest) -> Result<Parsed, Status> {
     let call = mutating!(request, "RateItem");
     let mut fields = Fields::new();
@@ -329,7 +329,7 @@ pub fn rate_item(mut request: v1::RateItemRequest) -> Result<Parsed, Status> {
     call.finish(fields, action)
 }
 
-/// Reads TestEvent.
+/// Converts a TestEvent request to a command without its caller.
 pub fn test_event(mut request: v1::TestEventRequest) -> Result<Parsed, Status> {
     let call = mutating!(request, "TestEvent");
     let mut fields = Fields::new();
@@ -337,7 +337,7 @@ pub fn test_event(mut request: v1::TestEventRequest) -> Result<Parsed, Status> {
     call.finish(fields, text.map(|text| Action::Test { text }))
 }
 
-/// Reads Suspend.
+/// Converts a Suspend request to a command without its caller.
 pub fn suspend(mut request: v1::SuspendRequest) -> Result<Parsed, Status> {
     let call = mutating!(request, "Suspend");
     let mut fields = Fields::new();
@@ -346,7 +346,7 @@ pub fn suspend(mut request: v1::SuspendRequest) -> Result<Parsed, Status> {
     call.finish(fields, party.zip(reason).map(|(party, reason)| Action::Suspend { party, reason }))
 }
 
-/// Reads Reinstate.
+/// Converts a Reinstate request to a command without its caller.
 pub fn reinstate(mut request: v1::ReinstateRequest) -> Result<Parsed, Status> {
     let call = mutating!(request, "Reinstate");
     let mut fields = Fields::new();

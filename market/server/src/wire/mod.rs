@@ -1,7 +1,7 @@
-//! Between the contract's messages and the market's own types.
+//! Conversions between the contract's messages and the domain types.
 //!
-//! [`parse`] takes requests apart: every value is checked once, and a request with several mistakes is
-//! answered with all of them. [`show`] writes answers. [`status`] is the one table of errors.
+//! [`parse`] parses requests: every value is validated once, and all mistakes in a request are reported together.
+//! [`show`] builds responses. [`status`] is the single table of errors.
 
 pub mod command;
 mod page;

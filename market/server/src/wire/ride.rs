@@ -1,4 +1,4 @@
-//! Reads what is said of rides.
+//! Parsing of ride requests.
 
 use souk_domain::{Action, OrderId, RideId, RideKind, RidePlan, RideStop, RideText};
 use souk_proto::v1;
@@ -8,7 +8,7 @@ use tonic::Status;
 use super::command::{Mutating, Parsed, mutating};
 use super::parse::{Fields, fingerprint};
 
-/// Reads StartRide.
+/// Converts a StartRide request to a command without its caller.
 pub fn start_ride(mut request: v1::StartRideRequest) -> Result<Parsed, Status> {
     let call = mutating!(request, "StartRide");
     let mut fields = Fields::new();
@@ -44,12 +44,12 @@ fn stops(fields: &mut Fields, stops: &[v1::RideStop]) -> Option<Vec<RideStop>> {
         };
         Some(RideStop { order: order?, destination })
     });
-    // All of them, so that every mistake is told.
+    // Collected first, so that the mistakes of all stops are reported.
     let read: Vec<_> = read.collect();
     read.into_iter().collect()
 }
 
-/// Reads EndRide. The orders of the ride have to be found first.
+/// Converts an EndRide request to a command without its caller. The caller must look up the ride's orders first.
 pub fn end_ride(
     mut request: v1::EndRideRequest,
 ) -> Result<(RideId, impl FnOnce(Vec<OrderId>) -> Parsed), Status> {
@@ -61,7 +61,7 @@ pub fn end_ride(
     Ok((ride, move |orders| Parsed { action: Action::EndRide { ride, orders }, ..parsed }))
 }
 
-/// Reads a position, or says what is wrong with it.
+/// Parses a position, or returns what is wrong with it.
 pub fn fix(position: &v1::TrackedPosition) -> Result<Fix, String> {
     let mut fields = Fields::new();
     let place = fields.place("location", position.location.as_ref());

@@ -82,8 +82,8 @@ impl Watcher {
     }
 
     async fn begin(&mut self) -> Result<Vec<Message>, Status> {
-        // Read the position before searching. A change in between is then examined again, which is harmless because it
-        // is compared with what was sent; the other way round it would be missed.
+        // Read the position before searching. A change in between is then examined again, which is harmless because
+        // it is compared with what was sent; the other way round it would be missed.
         self.position = self.api.parts.search.load().indexed;
         self.query.hidden_sellers = self.api.parts.suspended.all();
         let search = &self.api.parts.search;

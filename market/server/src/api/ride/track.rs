@@ -40,8 +40,8 @@ pub(super) struct Tracking {
 }
 
 impl Tracking {
-    /// Receives positions until the courier closes the stream. Runs in a separate task: if the courier disconnects, tonic
-    /// drops the call, but the positions received before must still be stored.
+    /// Receives positions until the courier closes the stream. Runs in a separate task: if the courier disconnects,
+    /// tonic drops the call, but the positions received before must still be stored.
     pub(super) async fn run(
         api: Api,
         seller: PartyId,

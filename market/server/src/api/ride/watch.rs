@@ -97,7 +97,8 @@ impl Watcher {
         }
     }
 
-    /// Returns the first points. Without a cursor that is the last position; earlier ones only serve to compute the speed.
+    /// Returns the first points. Without a cursor that is the last position; earlier ones only serve to compute the
+    /// speed.
     async fn begin(&mut self) -> Result<Vec<TrackPoint>, Status> {
         let mut last = read(self.api.parts.tracks.last(self.ride, STRETCH).await)?;
         if self.cursor > 0 {
