@@ -47,9 +47,9 @@ pub(crate) struct CompareArgs {
 /// The store of the markets under load.
 #[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 enum StoreKind {
-    /// A SQLite file.
+    /// SQLite, one file per market.
     Sqlite,
-    /// A PostgreSQL database.
+    /// PostgreSQL, one database for two markets.
     Postgres,
 }
 

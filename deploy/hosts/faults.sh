@@ -139,7 +139,7 @@ crash_and_start_database() {
     start_database
 }
 
-# One that nobody has waited for yet is gone too.
+# is_gone PID: succeeds if the process has ended; a zombie counts as ended.
 is_gone() { ! grep -q '^State:[[:space:]]*[^Z[:space:]]' "/proc/$1/status" 2>/dev/null; }
 
 # A market without its database does not hang: it fails calls in time, and the other market continues to work.

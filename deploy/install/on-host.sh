@@ -80,7 +80,7 @@ fi
 systemctl daemon-reload
 systemctl enable --quiet souk-market
 if [ -n "$restart" ] || ! systemctl is-active --quiet souk-market; then
-    # Type=notify: this returns when the market answers, or has failed.
+    # With Type=notify, this returns when the market is ready or has failed.
     systemctl restart souk-market || {
         journalctl -u souk-market -n 15 --no-pager -o cat >&2 || true
         die "souk-market does not start; its last lines stand above"

@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::process::ServerProcess;
 
-/// Interval between samples.
+/// Interval between two samples.
 const LOOK: Duration = Duration::from_millis(100);
 /// Maximum number of samples, enough for more than an hour.
 const MAX_SAMPLES: usize = 40_000;

@@ -71,7 +71,7 @@ pub enum CredentialError {
     /// The file contains no certificate in PEM.
     #[error("{} holds no {file} in PEM (a block -----BEGIN CERTIFICATE-----); {}", path.display(), file.remedy())]
     NoCertificate {
-        /// [`FileRole::Certificate`] or [`FileRole::Ca`].
+        /// The kind of file, [`FileRole::Certificate`] or [`FileRole::Ca`].
         file: FileRole,
         /// Path of the file.
         path: PathBuf,

@@ -10,7 +10,7 @@ pub struct Clock {
 }
 
 impl Clock {
-    /// The system clock.
+    /// The system's wall clock, in UTC.
     pub const SYSTEM: Self = Self { read: || Timestamp::from(clock::now()) };
 
     /// Creates a clock from a function, for tests.

@@ -12,7 +12,7 @@ use crate::pki::{Party, Pki};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// Output format
+    /// Format of the output
     #[arg(long, value_enum, default_value_t = Output::Table)]
     output: Output,
 }

@@ -42,7 +42,7 @@ pub enum PkiError {
     /// Another party already has the UUID.
     #[error("the UUID {uuid} belongs to '{name}'; omit --uuid to get a new one")]
     UuidTaken {
-        /// The requested UUID.
+        /// The UUID that was requested.
         uuid: Uuid,
         /// Name of the party that has it.
         name: String,

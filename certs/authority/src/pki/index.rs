@@ -24,7 +24,7 @@ pub(super) struct Index {
     pub(super) certificates: Vec<Record>,
 }
 
-/// One signed certificate.
+/// The record of a signed certificate.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Record {
     pub(super) name: PartyName,

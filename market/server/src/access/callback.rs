@@ -220,7 +220,7 @@ mod tests {
         for own in ["0.0.0.0:7443", "[::]:7443"] {
             let policy = CallbackPolicy::new(&config, own.parse().unwrap());
             assert!(policy.listens_at("127.0.0.2".parse().unwrap()));
-            // Documentation addresses (RFC 5737) are nobody's.
+            // Addresses for documentation (RFC 5737) belong to no machine.
             assert!(!policy.listens_at("192.0.2.7".parse().unwrap()));
         }
     }

@@ -43,7 +43,7 @@ pub struct Tokens {
 
 /// A newly issued token.
 pub struct IssuedToken {
-    /// The encoded JWT.
+    /// The encoded JWT, a secret.
     pub token: TokenText,
     /// When it was issued, in whole seconds.
     pub issued_at: Timestamp,

@@ -1,4 +1,4 @@
-//! CatalogService: finding items.
+//! CatalogService: searching for items.
 
 mod watch;
 

@@ -58,7 +58,7 @@ pub enum SubscribeEnd {
     /// The market is shutting down. The client should subscribe again.
     #[error("the market is shutting down")]
     ShuttingDown,
-    /// The store failed.
+    /// The store failed to read or renew the mailbox.
     #[error(transparent)]
     Store(#[from] StoreError),
 }

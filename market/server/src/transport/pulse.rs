@@ -11,7 +11,7 @@ use std::{
 
 use tokio::time::{MissedTickBehavior, interval};
 
-/// Interval between heartbeats.
+/// Interval between two heartbeats of a thread.
 const BEAT: Duration = Duration::from_millis(500);
 /// A thread without a heartbeat for this long is considered blocked or dead.
 const STALLED: Duration = Duration::from_secs(10);

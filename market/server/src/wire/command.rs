@@ -18,7 +18,7 @@ pub struct Parsed {
     pub request: RequestKey,
     /// Whether to validate the request without changing anything.
     pub validate_only: bool,
-    /// The requested change.
+    /// The change that is requested.
     pub action: Action,
 }
 
