@@ -1,5 +1,5 @@
-//! `bench compare`: all workloads in turn, round after round, so that what slows the machine down for a
-//! while slows all of them.
+//! `bench compare`: runs all workloads in every round, so that a temporary slowdown of the machine affects all of
+//! them and cancels out in their ratios.
 
 use std::{
     path::{Path, PathBuf},
@@ -20,45 +20,46 @@ use crate::{
 
 /// Measure echo, guarded, unguarded, buy and search in paired rounds, and print their ratios
 ///
-/// With --against, measures the servers of an older build as well, and prints what a call costs now by what it cost then.
+/// With --against, also measures the servers of an older build, and prints the ratio of the cost per call.
 #[derive(Args)]
 pub(crate) struct CompareArgs {
-    /// Rounds; each runs every workload once. 5 by default, 7 with --against.
+    /// Number of rounds; each runs every workload once [default: 5, or 7 with --against].
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=100))]
     rounds: Option<u32>,
-    /// How long each workload runs in each round, in seconds.
+    /// Duration of each workload in each round, in seconds.
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u64).range(1..=600))]
     seconds: u64,
-    /// Threads of the servers; 0: one for each core.
+    /// Number of server threads; 0 means one per core.
     #[arg(long, default_value_t = 0)]
     threads: usize,
-    /// Which log lines the servers write (to a file): "info" is one line for each call.
+    /// Log level of the servers, which log to a file; "info" writes one line per call.
     #[arg(long, default_value = "warn")]
     log: String,
-    /// With "postgres": measure purchases at one and two markets on one database, beside pgbench.
+    /// Store of the markets; "postgres" measures purchases at one and two markets on one database, against pgbench.
     #[arg(long, value_enum, default_value_t = StoreKind::Sqlite)]
     store: StoreKind,
-    /// An older build of this program: alternates its servers with this build's, under this build's load.
+    /// Older build of this program, whose servers are measured alternately with this build's, under this build's
+    /// load.
     #[arg(long, value_name = "BINARY", conflicts_with = "store")]
     against: Option<PathBuf>,
 }
 
-/// What the markets keep everything in.
+/// The store of the markets under load.
 #[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 enum StoreKind {
-    /// A SQLite file.
+    /// SQLite, one file per market.
     Sqlite,
-    /// A PostgreSQL database.
+    /// PostgreSQL, one database for two markets.
     Postgres,
 }
 
-/// Rounds of one build alone.
+/// Default number of rounds without `--against`.
 const ROUNDS: u32 = 5;
 
-/// The fewest rounds that two builds are compared in: a median of fewer says nothing on a shared machine.
+/// Minimum number of rounds with `--against`. On a shared machine, a median of fewer is not reliable.
 const MIN_PAIRED_ROUNDS: u32 = 7;
 
-/// Before the first round, so that connections, caches and tokens are warm.
+/// Duration of each workload before the first round, which opens connections and fills caches.
 const WARM_UP: Duration = Duration::from_millis(500);
 
 pub(crate) async fn run(args: CompareArgs) -> anyhow::Result<()> {
@@ -100,8 +101,8 @@ async fn alone(scene: &Scene, rounds: u32, duration: Duration) -> anyhow::Result
     Ok(())
 }
 
-/// Both builds run each workload one right after the other, so that what slows the machine down slows both. Which
-/// goes first changes with the round.
+/// Runs each workload on both builds, one directly after the other, so that a temporary slowdown affects both. The
+/// order alternates with the round, so that neither build always benefits from going second.
 async fn paired(scene: &Scene, older: &Scene, rounds: u32, duration: Duration) -> anyhow::Result<()> {
     let mut pairs = Vec::new();
     for round in 1..=rounds {
@@ -175,7 +176,7 @@ async fn stretch(scene: &Scene, workload: Workload, duration: Duration) -> anyho
     }
 }
 
-/// Spreads consecutive numbers evenly (the multiplier is the golden ratio's, as in Knuth's hashing).
+/// Maps consecutive numbers to evenly distributed ones: Fibonacci hashing (Knuth, TAOCP vol. 3, section 6.4).
 fn spread(number: u64) -> usize {
     (number.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32) as usize
 }

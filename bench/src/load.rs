@@ -1,7 +1,7 @@
-//! The load: a fixed number of connections, each with a fixed number of calls under way, for a fixed time.
+//! The load generator: a fixed number of connections, each with a fixed number of concurrent calls, for a fixed time.
 //!
-//! A closed loop: the next call of a slot goes out when the one before is answered. So the rate is what
-//! the server sustains, and the latency is that at full load.
+//! It is a closed loop: each slot sends its next call when the previous one has been answered. The rate is therefore
+//! what the server sustains, and the latency is that at full load.
 
 use std::{
     future::Future,
@@ -11,19 +11,19 @@ use std::{
 use hdrhistogram::Histogram;
 use tokio::task::JoinSet;
 
-/// Connections, each with a party of its own.
+/// Number of connections, each of a different party.
 pub(crate) const CONNECTIONS: usize = 8;
-/// Calls under way on each connection.
+/// Number of concurrent calls on each connection.
 pub(crate) const IN_FLIGHT: usize = 16;
-/// The longest latency that the histogram tells apart, in microseconds.
+/// Upper bound of the latency histogram in microseconds. Longer latencies are recorded as this.
 const LONGEST_MICROS: u64 = 60_000_000;
 
-/// What a stretch of load came to.
+/// The result of running a workload for some time.
 #[derive(Debug)]
 pub(crate) struct Stretch {
-    /// Calls that were carried out.
+    /// Number of successful calls.
     pub(crate) calls: u64,
-    /// Calls that were refused for overload; the slot goes on with its next call.
+    /// Number of calls rejected because of overload, after which the slot continues with its next call.
     pub(crate) refused: u64,
     pub(crate) seconds: f64,
     pub(crate) latency_micros: Histogram<u64>,
@@ -35,15 +35,15 @@ impl Stretch {
     }
 }
 
-/// How the server took a call.
+/// The outcome of a call.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Taken {
     CarriedOut,
     Refused,
 }
 
-/// Runs `call` on every slot of every client until the time is over. `call` gets the client and a number
-/// that is new each time.
+/// Runs `call` in every slot of every client for `duration`. `call` receives the client and a number that is
+/// different each time.
 pub(crate) async fn run<C, F, Fut>(clients: &[C], duration: Duration, call: F) -> anyhow::Result<Stretch>
 where
     C: Clone + Send + 'static,

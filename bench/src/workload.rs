@@ -1,4 +1,4 @@
-//! What the load does.
+//! The workloads of `bench compare`.
 
 use souk_client::Connection;
 use souk_proto::v1;
@@ -6,20 +6,20 @@ use tonic::{Code, Response, Status};
 
 use crate::load::Taken;
 
-/// One kind of load.
+/// A kind of load, which repeats one call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Workload {
-    /// The limit: the same call as `Guarded`, at a server that only echoes.
+    /// WhoAmI at the echo server: the upper limit for `Guarded`.
     Echo,
-    /// WhoAmI: through the whole guard, and one account.
+    /// WhoAmI at the market: the whole guard, and a look-up of one account.
     Guarded,
-    /// The same call again, at a market whose guard checks nothing.
+    /// WhoAmI at a market whose guard checks nothing.
     Unguarded,
-    /// One unit of an item, another item each time, durably.
+    /// Durable purchases of one unit, spread over all items.
     BuyUniform,
-    /// One unit of always the same item, durably.
+    /// Durable purchases of one unit, all of the same item.
     BuyHot,
-    /// Words and a category.
+    /// Searches for one word, with ten results.
     Search,
 }
 
@@ -39,7 +39,7 @@ impl Workload {
     }
 }
 
-/// Words that the scene's items are named with.
+/// Words from which the items' names are built.
 pub(crate) const WORDS: [&str; 16] = [
     "lamp", "candle", "chair", "table", "mug", "plate", "bag", "clock", "frame", "garland", "heart", "bird",
     "box", "bottle", "cushion", "lantern",

@@ -12,8 +12,8 @@
 //! | [`ledger`] | the write path: lanes that execute commands in batches |
 //! | [`relay`] | deliveries to callback servers and event streams |
 //! | [`rides`] | notifies the watchers of a ride |
-//! | [`audit`] | refused identities on their way into the audit log |
-//! | [`config`], [`app`] | settings; putting everything together, serving, rotation |
+//! | [`audit`] | collects rejected identities for the audit log |
+//! | [`config`], [`app`] | settings; building all components, serving, certificate rotation |
 
 pub mod access;
 pub mod api;

@@ -1,4 +1,4 @@
-//! The keys that tokens are signed with.
+//! The keys that sign and verify tokens.
 
 use std::{
     fs, io,
@@ -15,7 +15,7 @@ use rustls::pki_types::{PrivatePkcs8KeyDer, pem::PemObject as _};
 
 use crate::config::TokenKeyFiles;
 
-/// How much of the hash of a public key names the key.
+/// Number of bytes of the public key's hash that form the key id.
 const KEY_ID_BYTES: usize = 12;
 
 /// The Ed25519 key that signs tokens, and those whose tokens are good.
@@ -25,21 +25,21 @@ pub struct TokenKeys {
     verifying: Vec<(String, DecodingKey)>,
 }
 
-/// Why a token key can't be used.
+/// Why a token key could not be loaded.
 #[derive(Debug, thiserror::Error)]
 pub enum TokenKeyError {
     /// The file can't be read.
     #[error("can't read the token key {}: {source}; gen-certs.sh init makes it, and only the market needs it", path.display())]
     Unreadable {
-        /// The file.
+        /// Path of the key file.
         path: PathBuf,
-        /// Why.
+        /// The error of the file system.
         source: io::Error,
     },
-    /// The file holds no Ed25519 key in PKCS#8.
+    /// The file does not contain an Ed25519 key in PKCS#8.
     #[error("{} holds no Ed25519 private key (PKCS#8 PEM); gen-certs.sh init makes one", path.display())]
     NotAKey {
-        /// The file.
+        /// Path of the rejected file.
         path: PathBuf,
     },
 }
@@ -63,7 +63,7 @@ impl TokenKeys {
         Ok(keys)
     }
 
-    /// Whether the same tokens are good under both.
+    /// Returns whether both verify the same tokens.
     pub(super) fn accepts_the_same_as(&self, other: &Self) -> bool {
         let ids = |keys: &Self| keys.verifying.iter().map(|(id, _)| id.clone()).collect::<Vec<_>>();
         ids(self) == ids(other)
@@ -81,7 +81,7 @@ impl TokenKeys {
         })
     }
 
-    /// The key with an id, if tokens signed with it are good.
+    /// Returns the verification key with an id, or `None` if tokens of that key are not accepted.
     pub(super) fn verifying(&self, id: &str) -> Option<&DecodingKey> {
         self.verifying.iter().find(|(known, _)| known == id).map(|(_, key)| key)
     }

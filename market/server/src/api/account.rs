@@ -1,4 +1,4 @@
-//! AccountService: registering, and tokens.
+//! AccountService: registration and tokens.
 
 use souk_domain::{Callback, Party, Refusal, Registered, Role, action};
 use souk_proto::{
@@ -16,7 +16,7 @@ use crate::{
     },
 };
 
-/// AccountService.
+/// The implementation of AccountService.
 pub struct AccountApi(pub Api);
 
 #[async_trait]
@@ -49,7 +49,7 @@ impl AccountService for AccountApi {
         let party = read(self.0.reads().party(caller.party).await)?
             .ok_or_else(|| wire::refusal(&Refusal::NotRegistered))?;
         let issued = self.issue(caller, &party)?;
-        // Whoever fetches a token is back: what waits for it is worth another try.
+        // A party that fetches a token is online, so retry its pending deliveries now instead of after the back-off.
         self.0.parts.relay.probe(party.id);
         Ok(Response::new(token_response(&issued)))
     }
@@ -78,7 +78,7 @@ impl AccountApi {
             ));
         }
         let Registration { request, validate_only, display_name, callback } = registration;
-        // A repeated request is answered as the first one was, whether or not the callback answers now.
+        // A replay must return the first outcome, even if the callback can't be reached now.
         let repeated = match &callback {
             Some(_) => read(self.0.reads().request(caller.party, request.id).await)?.is_some(),
             None => false,
@@ -89,7 +89,7 @@ impl AccountApi {
         Ok(wire::account(&party))
     }
 
-    /// Checks a callback address, and that the caller itself answers there.
+    /// Checks a callback address, and probes it to prove that the caller itself listens there.
     async fn prove(
         &self,
         caller: &Caller,

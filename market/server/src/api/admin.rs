@@ -1,4 +1,4 @@
-//! AdminService: for those who run the market.
+//! AdminService: administration by operators.
 
 use std::sync::Arc;
 
@@ -17,7 +17,7 @@ use crate::{
     },
 };
 
-/// AdminService.
+/// The implementation of AdminService.
 pub struct AdminApi {
     pub(super) api: Api,
     pub(super) access: Arc<Access>,
@@ -59,7 +59,7 @@ impl AdminService for AdminApi {
 }
 
 impl AdminApi {
-    /// Carries it out; the commit itself sees to its taking effect.
+    /// Submits the command. The commit hook makes the change take effect.
     async fn change<A>(&self, operator: Operator, parsed: Parsed<A>) -> Result<Party, Status>
     where
         A: Act<Outcome = Party>,
@@ -67,7 +67,8 @@ impl AdminApi {
         let done = self.api.submit(parsed.by(operator.id, operator.origin())).await?;
         let party = done.outcome;
         if done.replayed {
-            // Nobody may have heard of the commit: that is why an operator would ask again.
+            // The operator may repeat a call because the first one's outcome was unknown. Then the commit hook may
+            // not have run, so apply the party's current state here.
             let now = read(self.api.reads().party(party.id).await)?.unwrap_or_else(|| party.clone());
             let standing = Standing::of(&now);
             self.access.note_standing(&standing);

@@ -10,7 +10,7 @@ use crate::{
     wire::{self, command, query},
 };
 
-/// BuyerService.
+/// The implementation of BuyerService.
 pub struct BuyerApi(pub Api);
 
 #[async_trait]

@@ -1,4 +1,4 @@
-//! CatalogService: finding items.
+//! CatalogService: searching for items.
 
 mod watch;
 
@@ -20,7 +20,7 @@ use crate::{
     wire::{self, query},
 };
 
-/// CatalogService.
+/// The implementation of CatalogService.
 pub struct CatalogApi(pub Api);
 
 type Watched = Pin<Box<dyn Stream<Item = Result<v1::WatchSearchResponse, Status>> + Send>>;

@@ -18,7 +18,7 @@ use crate::{
     wire::{self, command, query},
 };
 
-/// EventService.
+/// The implementation of EventService.
 pub struct EventApi(pub Api);
 
 type EventStream = Pin<Box<dyn Stream<Item = Result<v1::SubscribeResponse, Status>> + Send>>;

@@ -1,4 +1,4 @@
-//! ImportItems and ExportItems: a seller's whole catalogue, in and out.
+//! ImportItems and ExportItems: a seller's whole catalogue as a stream.
 
 use std::time::Duration;
 
@@ -22,30 +22,30 @@ use crate::{
     },
 };
 
-/// The most wrong rows that an answer tells of; all are counted.
+/// Maximum number of rejected rows described in the response. All are counted.
 const MAX_ERRORS: usize = 1_000;
-/// The longest part of a wrong row's sku that is told, in characters.
+/// Maximum length of a rejected row's SKU in the response, in characters.
 const MAX_SHOWN_SKU_CHARS: usize = 64;
-/// How long a sender may leave the market waiting for the next row.
+/// Maximum time between two messages of a sender.
 const IDLE: Duration = Duration::from_secs(30);
-/// Items that are read from the store at a time.
+/// Number of items read from the store at a time.
 const EXPORT_PAGE: usize = 256;
 
-/// An import under way. One batch of rows is in the ledger at a time: while it is, nothing is read from
-/// the stream, so that HTTP/2's flow control slows the sender down and nothing piles up here.
+/// An import in progress. At most one batch of rows is in the ledger at a time. Meanwhile nothing is read from the
+/// stream, so that HTTP/2 flow control slows down the sender and nothing accumulates here.
 pub(super) struct Import {
     api: Api,
     caller: Caller,
     validate_only: bool,
     batch: Vec<ImportRow>,
     done: v1::ImportItemsResponse,
-    /// Up to here everything is in, or was told to be wrong.
+    /// The line up to which every row has been imported or rejected.
     line: i64,
 }
 
 impl Import {
-    /// Takes all rows of a stream, in a task of its own: when the sender vanishes, the call is dropped, and
-    /// what came before must be carried out all the same.
+    /// Imports all rows of a stream. Runs in a separate task: if the sender disconnects, tonic drops the call, but
+    /// the rows received before must still be imported.
     pub(super) async fn run(
         api: Api,
         caller: Caller,
@@ -84,7 +84,7 @@ impl Import {
                 Ok(Some(message)) => message.message,
                 Ok(None) => return self.carry_out().await,
                 Err(status) => {
-                    // What came whole stands, whatever became of the sender.
+                    // The stream has broken. Rows that were received completely are imported.
                     self.carry_out().await?;
                     return Err(status);
                 }
@@ -116,7 +116,7 @@ impl Import {
         }
     }
 
-    /// Rows may be sent again without harm, so that a batch needs no request id of the sender's.
+    /// Submits the batch. An import is idempotent by SKU, so a batch needs no request id from the sender.
     async fn carry_out(&mut self) -> Result<(), Status> {
         if self.batch.is_empty() {
             return Ok(());
@@ -137,7 +137,7 @@ impl Import {
         Ok(())
     }
 
-    /// Says what is in. A status that waiting mends becomes one that also says where to go on.
+    /// Adds to a status which rows have been imported, and for retryable errors from where to continue.
     fn interrupted(&self, status: &Status) -> Status {
         let (line, changed) = (self.line, self.done.created_count + self.done.updated_count);
         let kept = format!("the rows up to line {line} are in, {changed} of them changed something");
@@ -165,7 +165,7 @@ fn skus_by_line(rows: &[ImportRow]) -> Vec<(i64, String)> {
         .collect()
 }
 
-/// All items of a seller, read page by page as they are sent.
+/// Returns a stream of all items of a seller, which reads a page at a time as the client consumes it.
 pub(super) fn export(
     api: Api,
     seller: PartyId,

@@ -1,7 +1,7 @@
-//! The gRPC services, one file each: take the request apart, have it carried out, write the answer.
+//! The gRPC services, one file each: parse the request, submit it, format the response.
 //!
-//! Who calls was settled by the guard before (`access`); what may be done is settled by the rules
-//! (`domain`). Nothing here holds a transaction or a lock.
+//! The guard (`access`) has authenticated the caller before, and the rules (`souk_domain`) decide what is allowed.
+//! Nothing here holds a transaction or a lock.
 
 mod account;
 mod admin;
@@ -44,35 +44,35 @@ use crate::{
     wire::{self, command::Parsed},
 };
 
-/// What the services work with, shared by all server threads.
+/// The components that the services use, shared by all server threads.
 pub struct Parts {
-    /// Queries.
+    /// Queries to the store, which never wait for the ledger.
     pub reads: Arc<dyn Reads>,
-    /// Deliveries that wait.
+    /// The mailboxes with pending deliveries.
     pub mailboxes: Arc<dyn Mailboxes>,
-    /// Where rides have been.
+    /// The recorded positions of rides.
     pub tracks: Arc<dyn Tracks>,
-    /// Who watches which ride.
+    /// Wakes the watchers of a ride when there are new positions.
     pub rides: RideNews,
-    /// Finds items.
+    /// The search index of this market.
     pub search: Search,
-    /// Delivers.
+    /// The handle to the delivery of events.
     pub relay: RelayHandle,
-    /// Issues tokens.
+    /// Issues access tokens, and is shared with the guards.
     pub tokens: Arc<Tokens>,
-    /// Says which callback addresses may be registered.
+    /// Decides which callback addresses may be registered.
     pub callbacks: CallbackPolicy,
-    /// Who is shut out: a suspended seller's items are not found.
+    /// The suspended parties, whose items are left out of search results.
     pub suspended: Suspended,
-    /// Tells the time.
+    /// The clock for times in commands and responses.
     pub clock: Clock,
     /// Makes ids.
     pub random: Random,
-    /// Ends the streams that would go on for ever: the market closes.
+    /// Cancelled when the market shuts down. It ends the streams that have no end of their own.
     pub closing: CancellationToken,
 }
 
-/// The services' common ground on one server thread.
+/// The state that the services share on one server thread.
 #[derive(Clone)]
 pub struct Api {
     parts: Arc<Parts>,
@@ -80,17 +80,19 @@ pub struct Api {
 }
 
 impl Api {
-    /// For the server thread that this ledger answers on.
+    /// Creates the state for the server thread to which `ledger` returns its results.
     pub fn new(parts: Arc<Parts>, ledger: Ledger) -> Self {
         Self { parts, ledger }
     }
 
-    /// Has a command of the caller's carried out.
+    /// Submits a command of the caller and waits for its outcome.
     async fn carry_out<A: Act>(&self, caller: &Caller, parsed: Parsed<A>) -> Result<A::Outcome, Status> {
         let command = parsed.by(caller.party, caller.origin());
         let Done { outcome, feed_position, replayed } = self.submit(command).await?;
         let feed_position = match feed_position {
-            // The caller has not heard of that commit: it may never have had the first answer.
+            // The outcome of a replay was committed earlier, at a position that is no longer known, and possibly at
+            // another market. The current end of the feed is a safe upper bound for what the caller's next search
+            // must show.
             None if replayed => Some(read(self.reads().feed_end().await)?),
             position => position,
         };
@@ -100,7 +102,7 @@ impl Api {
         Ok(outcome)
     }
 
-    /// An action that needs no request id of the caller's: doing it again does no harm.
+    /// Wraps an idempotent action, which needs no request id from the caller.
     fn parsed<A>(&self, action: A) -> Parsed<A> {
         let id = self.parts.random.uuid_v7(self.parts.clock.now());
         let request = RequestKey { id: RequestId(id), fingerprint: Fingerprint([0; 16]) };

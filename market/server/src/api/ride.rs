@@ -1,4 +1,4 @@
-//! RideService: orders on their way.
+//! RideService: tracking of deliveries.
 
 mod track;
 mod watch;
@@ -23,7 +23,7 @@ use crate::{
 };
 use track::Tracking;
 
-/// RideService.
+/// The implementation of RideService.
 pub struct RideApi(pub Api);
 
 type Watched = Pin<Box<dyn Stream<Item = Result<v1::WatchRideResponse, Status>> + Send>>;
@@ -77,7 +77,8 @@ impl RideService for RideApi {
     }
 }
 
-/// The guard sees a service, not a method; so what only sellers may do is asked for here.
+/// Checks that the caller is a seller. The guard admits roles per service and can't see the method, so methods for
+/// sellers only are checked here.
 fn seller<T>(request: &Request<T>) -> Result<&Caller, Status> {
     let caller = Caller::of(request)?;
     match caller.role {

@@ -1,4 +1,4 @@
-//! SellerService: listing, and looking after what is listed.
+//! SellerService: listing items and fulfilling orders.
 
 use std::pin::Pin;
 
@@ -24,7 +24,7 @@ type Exported = Pin<Box<dyn Stream<Item = Result<v1::ExportItemsResponse, Status
 
 type Synced = Pin<Box<dyn Stream<Item = Result<v1::SyncInventoryResponse, Status>> + Send>>;
 
-/// SellerService.
+/// The implementation of SellerService.
 pub struct SellerApi(pub Api);
 
 #[async_trait]

@@ -1,4 +1,4 @@
-//! SessionService: the caller as the market sees it.
+//! SessionService: reports how the market has identified the caller.
 
 use souk_domain::Refusal;
 use souk_proto::v1::{self, session_service_server::SessionService};
@@ -10,7 +10,7 @@ use crate::{
     wire,
 };
 
-/// SessionService.
+/// The implementation of SessionService.
 pub struct SessionApi(pub Api);
 
 #[async_trait]

@@ -1,12 +1,12 @@
-//! SyncInventory: a till's stock and the market's, kept the same in both directions.
+//! SyncInventory: synchronizes stock between a till and the market, in both directions.
 //!
-//! **What is promised.** A line that was acknowledged is on disk and takes effect once, however often it
-//! comes: its number is kept with the till, in the transaction of its effect. A sale or a cancellation is sent
-//! at least once, in order, until the till says that it has taken it in. So both sides resume where they are,
-//! whoever vanished and whenever.
+//! **Guarantee.** An acknowledged line is on disk and takes effect exactly once, however often it is sent: its number
+//! is stored with the till, in the same transaction as its effect. Sales and cancellations are delivered at least
+//! once and in order, until the till confirms that it has processed them. After a disconnect or crash of either side,
+//! both resume where they left off.
 //!
-//! **How much is under way.** One batch of lines is in the ledger at a time; while it is, nothing is read
-//! from the stream, so that HTTP/2's flow control slows the till down. Answers wait in a short queue.
+//! **Bounds.** At most one batch of lines is in the ledger at a time. Meanwhile nothing is read from the stream, so
+//! that HTTP/2 flow control slows down the till. Acknowledgements wait in a short queue.
 
 use std::{
     pin::{Pin, pin},
@@ -38,18 +38,18 @@ use crate::{
     wire::{self, command, query},
 };
 
-/// How long the first message may take.
+/// Timeout for the first message.
 const HELLO: Duration = Duration::from_secs(30);
-/// Answers between the till's lines and its connection.
+/// Capacity of the queue of acknowledgements that wait to be sent.
 const ANSWERS: usize = 2 * Till::MAX_LINES_AT_ONCE;
-/// How often lines are brought to a ledger that is full: for five seconds.
+/// Maximum number of attempts to submit lines while the ledger is full, which takes about five seconds.
 const MAX_ATTEMPTS: u32 = 20;
-/// How long a till may leave an answer unread.
+/// Timeout for the till to read an acknowledgement when the queue is full.
 const READ_TIMEOUT: Duration = Duration::from_secs(30);
 
 type Sent = Result<v1::SyncInventoryResponse, Status>;
 
-/// Why a stream ends early; `None` when the till has gone, and nobody is left to tell.
+/// Why a stream ends early. `None` means that the till has disconnected, so that nobody receives a status.
 type End = Option<Status>;
 
 struct Sync {
@@ -59,7 +59,7 @@ struct Sync {
     answers: mpsc::Sender<Answer>,
 }
 
-/// Opens the till and starts to follow it.
+/// Opens the till and starts the tasks that serve its stream.
 pub(super) async fn open(
     api: Api,
     caller: Caller,
@@ -78,7 +78,7 @@ pub(super) async fn open(
     let sync = Sync { api, caller, till, answers };
     tokio::spawn(async move {
         if let Err(Some(status)) = sync.run(messages, events).await {
-            // The till may have gone: then there is nobody to tell.
+            // This fails only if the till has disconnected.
             let _ = end.send(status);
         }
     });
@@ -113,7 +113,7 @@ impl Sync {
         }
     }
 
-    /// Everything that has come, in its order. What came whole stands, whatever follows.
+    /// Processes the received messages in order. Lines received before an error or a disconnect are still applied.
     async fn take(&mut self, chunk: Vec<Result<v1::SyncInventoryRequest, Status>>) -> Result<(), End> {
         let mut lines = Vec::with_capacity(chunk.len());
         let mut taken_in = None;
@@ -156,7 +156,7 @@ impl Sync {
         Ok(())
     }
 
-    /// A ledger that is full has room again in a moment, and until then nothing more is read from the till.
+    /// Submits lines, and retries while the ledger is full. Nothing is read from the till meanwhile.
     async fn submit(&self, lines: &[TillLine]) -> Result<Vec<LineAnswer>, Status> {
         let mut attempts = 1;
         loop {
@@ -191,7 +191,7 @@ impl Sync {
         self.send(answer).await
     }
 
-    /// The claim of a removed till is void at every market, as if another stream had taken over.
+    /// Distinguishes a removed till from a stream that was replaced: both invalidate the lease in the same way.
     async fn or_removed(&self, end: SubscribeEnd) -> SubscribeEnd {
         let is_gone = matches!(end, SubscribeEnd::Replaced) && self.is_gone().await;
         if is_gone { SubscribeEnd::Removed } else { end }
@@ -202,8 +202,8 @@ impl Sync {
         tills.is_ok_and(|tills| tills.iter().all(|till| till.id != self.till.id))
     }
 
-    /// The till has ended its stream: well, unless another stream took over, or there is no such till any more. That may
-    /// wait behind events.
+    /// Returns the end of a stream that the till has closed: OK, unless another stream took over or the till was
+    /// removed. That news may still be queued behind events.
     async fn closed(
         &self,
         mut events: Pin<&mut impl Stream<Item = Result<SubscribeItem, SubscribeEnd>>>,

@@ -1,4 +1,4 @@
-//! What the market tells in figures.
+//! The market's metrics and health.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use crate::{
 };
 
 impl App {
-    /// All of them. What they read is shared with what they tell of, so that they are always true.
+    /// Returns all metrics. They read the state of the components when they are scraped, so they are always current.
     pub(super) fn metrics(&self) -> Metrics {
         let mut metrics = Metrics::default();
         self.add_expiries(&mut metrics);
@@ -39,8 +39,8 @@ impl App {
         metrics
     }
 
-    /// Whether the market lives, and whether it answers: its ledger works, its index is level, it does not close, and
-    /// a database that it shares with others is there.
+    /// Returns the liveness and readiness checks. The market is ready if its ledger works, its index is up to date,
+    /// it is not shutting down, and a shared database can be reached.
     pub(super) fn health(&self) -> impl FnOnce(Pulses) -> Health + use<> {
         let (has_failed, ledger) = (self.lanes.failure(), self.lanes.failure());
         let (search, closing) = (self.parts.search.clone(), self.parts.closing.clone());
@@ -82,7 +82,7 @@ impl App {
     }
 }
 
-/// Where there is no `/proc`, there are no such figures.
+/// Adds memory metrics, on systems that have `/proc`.
 fn add_memory(metrics: &mut Metrics) {
     if Memory::own().is_err() {
         return;

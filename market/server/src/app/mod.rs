@@ -38,10 +38,10 @@ use crate::{
     rides::RideNews,
 };
 
-/// How many suspended parties are read at a time.
+/// Number of suspended parties read from the store at a time.
 const SUSPENDED_PAGE: usize = 1_000;
 
-/// A market that is open and listens, but does not serve yet.
+/// A market with all components open and its listener bound, which does not serve yet.
 pub struct App {
     config: Config,
     listener: TcpListener,
@@ -55,45 +55,45 @@ pub struct App {
     admin: Option<TcpListener>,
     times: Arc<CallTimes>,
     spans: Option<Arc<SpanCounts>>,
-    /// Of a store that others write to as well; nobody looks whether one of this market's own is there.
+    /// When the shared store was last reached. `None` for a store that only this market uses.
     freshness: Option<StoreFreshness>,
 }
 
 /// Why the market could not be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
-    /// Certificate, key, authority or revocation list.
+    /// The certificate, key, authority or revocation list could not be loaded.
     #[error(transparent)]
     Credentials(#[from] CredentialError),
-    /// TLS could not be set up from them.
+    /// rustls rejected the credentials.
     #[error("can't set up TLS: {0}")]
     Tls(#[from] souk_certs::TlsError),
-    /// The key that signs tokens.
+    /// The token-signing key could not be loaded.
     #[error(transparent)]
     TokenKeys(#[from] crate::access::TokenKeyError),
-    /// The certificate is not a market's.
+    /// The certificate names a seller, buyer or operator instead of the market.
     #[error("{0} is not a market's certificate; mint one with gen-certs.sh init")]
     NotAMarket(String),
-    /// The store.
+    /// The store could not be opened or read.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// The search index.
+    /// The search index could not be opened or rebuilt.
     #[error("can't open the search index: {0}")]
     Search(#[from] SearchError),
-    /// A thread or a socket.
+    /// A thread could not be started or a socket could not be bound.
     #[error("can't start: {0}")]
     Io(#[from] io::Error),
 }
 
 impl OpenError {
-    /// Whether the market's certificate or one of its keys is the trouble.
+    /// Returns whether the cause is the market's certificate or one of its keys, for the exit code.
     pub fn is_about_identity(&self) -> bool {
         matches!(self, Self::Credentials(_) | Self::Tls(_) | Self::TokenKeys(_) | Self::NotAMarket(_))
     }
 }
 
 impl App {
-    /// Opens everything and listens where `listener` does.
+    /// Opens all components of a market that will serve on `listener`. Nothing is accepted until [`App::run`].
     pub async fn build(
         config: Config,
         listener: TcpListener,
@@ -174,18 +174,18 @@ impl App {
         Self { spans, ..self }
     }
 
-    /// Where the market listens.
+    /// Returns the address on which the market listens.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
         self.listener.local_addr()
     }
 
-    /// Where its figures are told, if anywhere.
+    /// Returns the address of the metrics and health endpoint. `None` if it is not configured.
     pub fn admin_addr(&self) -> Option<SocketAddr> {
         self.admin.as_ref()?.local_addr().ok()
     }
 }
 
-/// What the market shows, and what it accepts.
+/// The market's certificates and token keys, and what is built from them.
 struct MarketCredentials {
     changes: Changes,
     rotation: Rotation,
@@ -200,6 +200,7 @@ impl MarketCredentials {
         let trust_domain = config.tls.trust_domain.clone();
         let (files, stale_lists) = (config.tls.files(), config.tls.stale_lists());
         let token_keys = config.tls.token_key_files();
+        // Start watching before the first load, so that a change in between is not missed.
         let changes = Changes::watch(files.paths().into_iter().chain(token_keys.paths()))?;
         let rotation = Rotation::begin(files, trust_domain.clone(), stale_lists, clock.now().into())?;
         let loaded = Arc::clone(rotation.current());
@@ -248,7 +249,7 @@ async fn open_store(config: &StoreConfig, random: Random) -> Result<Store, Store
     }
 }
 
-/// All of them, a page at a time.
+/// Reads all suspended parties, a page at a time.
 async fn suspended_parties(reads: &dyn Reads) -> Result<Vec<PartyId>, StoreError> {
     let mut found = Vec::new();
     loop {
@@ -261,8 +262,8 @@ async fn suspended_parties(reads: &dyn Reads) -> Result<Vec<PartyId>, StoreError
     }
 }
 
-/// Tells the deliveries, the search and the guard of a commit. In the order of the commits, whatever has
-/// become of those who asked for them.
+/// Returns the hook that notifies the guard, the search index and the relay of each commit. A lane calls it in commit
+/// order, whether or not the callers still wait for the outcome.
 fn on_commit(relay: RelayHandle, search: Search, access: Arc<Access>, notes: StandingNotes) -> OnCommit {
     Box::new(move |receipt: &Receipt| {
         notes.take(&access, &receipt.standings);

@@ -1,5 +1,5 @@
-//! Follows the other markets on the same store: what they commit wakes the search and the streams here, and whom
-//! they shut out is shut out here too, within a second.
+//! Follows the other markets on the same store: their commits wake the search and the streams here, and parties that
+//! they suspend are suspended here too, within a second.
 
 use std::{
     collections::HashMap,
@@ -14,17 +14,17 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{access::Access, api::Parts, relay::RelayHandle, rides::RideNews};
 
-/// How long a look at the store counts. Without others to follow it is looked at more than twice a second, so this
-/// is several failures in a row, or a store that does not answer.
+/// How long a successful poll of the store counts as fresh. The store is polled more than twice a second, so
+/// exceeding this means several consecutive failures, or a store that does not respond.
 const FRESH_FOR: Duration = Duration::from_secs(3);
 
-/// Takes notes of how parties stand, from commits of this market and from looks at the store. A look that was
-/// overtaken by a commit is left out; the next one comes soon.
+/// Applies the standings of parties, from commits of this market and from polls of the store. A poll that overlaps a
+/// commit of this market is discarded, because it may have read older standings; the next poll follows soon.
 #[derive(Clone, Default)]
 pub(super) struct StandingNotes(Arc<Mutex<u64>>);
 
 impl StandingNotes {
-    /// Of a commit.
+    /// Applies the standings changed by a commit of this market.
     pub(super) fn take(&self, access: &Access, standings: &[Standing]) {
         if !standings.is_empty() {
             let mut commits = self.lock();
@@ -37,7 +37,8 @@ impl StandingNotes {
         *self.lock()
     }
 
-    /// Of a look that began after this many commits; answers whether they were taken.
+    /// Applies the standings from a poll that started after `commits` commits, unless there has been another one
+    /// since. Returns whether they were applied.
     fn take_if(&self, commits: u64, access: &Access, standings: &[Standing]) -> bool {
         let present = self.lock();
         let is_current = *present == commits;
@@ -47,13 +48,13 @@ impl StandingNotes {
         is_current
     }
 
-    /// Nothing that is done under the lock can be left half done.
+    /// Locks the count. A poisoned lock is safe to use: nothing under it can be left half done.
     fn lock(&self) -> MutexGuard<'_, u64> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Who is told of what other markets do.
+/// The components that are notified of what other markets do.
 pub(super) struct ReplicaListener {
     pub(super) relay: RelayHandle,
     pub(super) search: Search,
@@ -62,7 +63,7 @@ pub(super) struct ReplicaListener {
     pub(super) notes: StandingNotes,
 }
 
-/// When the store was seen last, for those who ask whether the market is of use. Clones share it.
+/// When the store was last reached, for the readiness check. Clones share it.
 #[derive(Clone)]
 pub(super) struct StoreFreshness(Arc<Mutex<Instant>>);
 
@@ -117,7 +118,7 @@ async fn follow(
                     }
                     listener.catch_up(&look, commits, hint.everything, &mut known);
                 }
-                Err(error) => tracing::debug!(%error, "the store can't be looked at just now"),
+                Err(error) => tracing::debug!(%error, "cannot poll the store"),
             }
         }
     }

@@ -1,5 +1,5 @@
-//! Takes over changed certificates, keys and revocation lists while the market is open, and cuts the
-//! connections of those whom they shut out.
+//! Reloads changed certificates, keys and revocation lists while the market runs, and closes the connections whose
+//! certificates are no longer accepted.
 
 use std::{io, path::PathBuf, sync::Arc, time::Duration};
 
@@ -29,10 +29,10 @@ use crate::{
     relay::RelayHandle,
 };
 
-/// How often open connections are looked through for certificates that have ended or were revoked.
+/// How often open connections are checked for certificates that have expired or been revoked.
 const SWEEP: Duration = Duration::from_secs(1);
 
-/// How often they are verified as a whole.
+/// How often the certificates of open connections are fully verified.
 const REVIEW: Duration = Duration::from_secs(60);
 
 /// Follows the market's files.
@@ -65,7 +65,7 @@ struct Prepared<'a> {
     token_keys: TokenKeys,
 }
 
-/// Why changed files were not taken over.
+/// Why changed files were not adopted.
 #[derive(Debug, thiserror::Error)]
 enum Refused {
     #[error(transparent)]
@@ -76,8 +76,8 @@ enum Refused {
     Tls(#[from] souk_certs::TlsError),
 }
 
-/// Tells that the files may have changed. Made before they are loaded for the first time, so that nothing
-/// that happens while the market is being opened is missed.
+/// Signals that the files may have changed, or that the operator requested a reload with SIGHUP. Created before the
+/// first load, so that a change during startup is not missed.
 pub(super) struct Changes {
     files: mpsc::Receiver<()>,
     hangup: Signal,
@@ -97,7 +97,7 @@ impl Changes {
 }
 
 impl Rotator {
-    /// Takes changes over until the market closes.
+    /// Adopts changes until the market shuts down.
     pub(super) async fn run(mut self, closing: CancellationToken) {
         let mut sweep = interval(SWEEP);
         sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -119,12 +119,12 @@ impl Rotator {
             Ok(prepared) => {
                 prepared.commit(&self.users);
                 let until = self.rotation.current().identity().not_after();
-                tracing::info!(%until, "certificates, revocation lists and token keys were taken over");
+                tracing::info!(%until, "reloaded certificates, revocation lists and token keys");
                 self.sweep();
                 self.review("its authority is no longer trusted").await;
             }
             Err(error) => {
-                tracing::error!(%error, "changed files were not taken over; those from before stay in use");
+                tracing::error!(%error, "changed files were not adopted; the previous ones remain in use");
             }
         }
         manager::reloaded();
@@ -140,21 +140,23 @@ impl Rotator {
         self.report(&cut, "its certificate has ended or was revoked");
     }
 
-    /// By the whole verification, for roots that were taken away and lists that have gone out of date.
+    /// Closes connections by full verification, which also covers removed roots and, in strict mode, revocation lists
+    /// past their `nextUpdate`. It verifies a signature per connection, so it runs rarely and off the runtime's
+    /// threads.
     async fn review(&self, why: &str) {
         let (credentials, acceptor) = (Arc::clone(self.rotation.current()), self.users.acceptor.clone());
         let clock = self.clock;
         let review = move || acceptor.cut(|_, leaf| !credentials.accept(leaf, clock.now().into()));
         match tokio::task::spawn_blocking(review).await {
             Ok(cut) => self.report(&cut, why),
-            Err(error) => tracing::error!(%error, "open connections were not reviewed"),
+            Err(error) => tracing::error!(%error, "open connections could not be verified"),
         }
     }
 
     fn report(&self, cut: &[PeerInfo], why: &str) {
         for peer in cut {
             let (party, address) = (peer.certificate.spiffe_id(), peer.address);
-            tracing::warn!(party, %address, "a connection was cut: {why}");
+            tracing::warn!(party, %address, "connection closed: {why}");
             let who = audit::name(peer.certificate.identity());
             self.refusals.add(Some(who), Some(address.ip()), &format!("connection cut: {why}"));
         }

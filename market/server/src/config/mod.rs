@@ -1,7 +1,7 @@
-//! The market's settings: one struct for each concern.
+//! The market's settings, with one struct per concern.
 //!
-//! `default.toml` is both the documentation and the source of the defaults; a file of the operator's is
-//! laid over it, and flags and environment over that. Unknown keys are refused.
+//! `default.toml` is both the documentation and the source of the defaults. The operator's file overrides it, and
+//! environment variables and flags override the file. Unknown keys are rejected.
 
 use std::{
     fs, io,
@@ -26,27 +26,27 @@ use store::StoreSettings;
 pub use store::{StoreConfig, StoreFlags};
 pub use traces::TraceConfig;
 
-/// The longest drain that may be set.
+/// Upper bound of `server.drain_seconds`.
 const MAX_DRAIN_SECONDS: u64 = 60;
-/// The most server threads that may be set.
+/// Upper bound of `server.threads`.
 const MAX_THREADS: usize = 256;
 
-/// All settings.
+/// All settings of the market.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// The server itself.
+    /// Section `[server]`: listening, threads and shutdown.
     pub server: ServerConfig,
-    /// Certificates and keys.
+    /// Section `[tls]`: certificates and keys.
     pub tls: TlsConfig,
-    /// Where everything is kept.
+    /// Section `[store]`: the database and the search index.
     pub store: StoreConfig,
-    /// Whom the market calls back.
+    /// Section `[callbacks]`: permitted callback addresses.
     pub callbacks: CallbackConfig,
-    /// How much one party may ask for.
+    /// Section `[limits]`: bounds on rates, calls, connections and handshakes.
     pub limits: LimitConfig,
-    /// What is logged.
+    /// Section `[log]`: format and level of the log.
     pub log: LogConfig,
-    /// Where the spans of calls go.
+    /// Section `[traces]`: the export of spans.
     pub traces: TraceConfig,
 }
 
@@ -63,111 +63,111 @@ struct Settings {
     traces: TraceConfig,
 }
 
-/// The server itself.
+/// Listening, threads and shutdown.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ServerConfig {
-    /// Where to listen.
+    /// Address on which the market listens. Port 0 chooses a free port.
     pub listen: SocketAddr,
-    /// Server threads; 0: one for each core.
+    /// Number of server threads. 0 means one per core.
     pub threads: usize,
-    /// Where to tell figures over plain HTTP; `None`: nowhere.
+    /// Address for metrics and health checks over plain HTTP. `None` disables them.
     pub admin_listen: Option<SocketAddr>,
     drain_seconds: u64,
 }
 
-/// Certificates and keys.
+/// Paths of the market's certificates and keys.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TlsConfig {
-    /// The market's certificate.
+    /// Path of the market's certificate.
     pub cert: PathBuf,
-    /// Its key, unless beside it.
+    /// Path of its private key. `None` means the certificate's path with the extension `key`.
     pub key: Option<PathBuf>,
-    /// The authority's certificate, unless beside it.
+    /// Path of the authority's certificate. `None` means `ca.pem` in the certificate's folder.
     pub ca: Option<PathBuf>,
-    /// The revoked certificates, unless beside it.
+    /// Path of the revocation list. `None` means `crl.pem` in the certificate's folder.
     pub crl: Option<PathBuf>,
-    /// The key for signing tokens, unless beside it.
+    /// Path of the token-signing key. `None` means `token.key` in the certificate's folder.
     pub token_key: Option<PathBuf>,
-    /// Whether a revocation list past its `nextUpdate` shuts everybody out.
+    /// Whether a revocation list past its `nextUpdate` is rejected, and with it all connections.
     pub strict_crl: bool,
     /// The part of every SPIFFE ID between `spiffe://` and the role.
     pub trust_domain: TrustDomain,
 }
 
-/// Whom the market calls back.
+/// Permitted callback addresses, other than the source address of a party's connection.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CallbackConfig {
-    /// Networks of other hosts that may be called.
+    /// Networks to which the market may connect.
     pub allow: Vec<IpNet>,
-    /// Whether this very machine may be called.
+    /// Whether the market may connect to its own machine, for development.
     pub allow_loopback: bool,
 }
 
-/// How much one party may ask for.
+/// Bounds on rates, calls, connections and handshakes.
 #[derive(Clone, Copy, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct LimitConfig {
-    /// Calls a second by one seller.
+    /// Sustained rate of calls per second of one seller.
     pub seller_calls_per_second: u32,
-    /// Calls a second by one buyer.
+    /// Sustained rate of calls per second of one buyer.
     pub buyer_calls_per_second: u32,
-    /// Calls at once.
+    /// Maximum burst of calls of one party.
     pub burst_calls: u32,
-    /// Open connections.
+    /// Maximum number of open connections.
     pub connections: usize,
-    /// Open connections of one party.
+    /// Maximum number of open connections of one party.
     pub connections_of_party: usize,
-    /// Handshakes under way.
+    /// Maximum number of concurrent handshakes.
     pub handshakes: usize,
-    /// Handshakes under way from one address.
+    /// Maximum number of concurrent handshakes from one address.
     pub handshakes_of_address: usize,
-    /// Calls under way, over all connections.
+    /// Maximum number of concurrent calls, over all connections.
     pub calls_under_way: usize,
-    /// Calls under way of one party.
+    /// Maximum number of concurrent calls of one party.
     pub calls_of_party: usize,
 }
 
-/// What is logged.
+/// Format and level of the log.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct LogConfig {
-    /// For whom.
+    /// Whether lines are written for people or machines.
     pub format: LogFormat,
-    /// Which lines.
+    /// A level such as `info`, or directives of the tracing crate.
     pub level: String,
 }
 
-/// How a log line is written.
+/// The format of log lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum LogFormat {
-    /// For people.
+    /// Plain text, for people
     Words,
-    /// For machines: one JSON object a line.
+    /// One JSON object per line, for machines
     Json,
 }
 
-/// What is wrong with the settings.
+/// Why settings were rejected.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     /// The file can't be read.
     #[error("can't read the settings file {path}: {source}; check the path given with --config")]
     Unreadable {
-        /// The file.
+        /// Path of the settings file.
         path: PathBuf,
-        /// Why.
+        /// The error of the file system.
         source: io::Error,
     },
-    /// The file is not TOML, or holds an unknown key or a value of the wrong kind.
+    /// The file is not TOML, or contains an unknown key or a value of the wrong type.
     #[error("the settings are wrong: {0}")]
     Malformed(#[from] toml::de::Error),
     /// A value is out of bounds.
     #[error("the setting {key} is wrong: {problem}")]
     OutOfBounds {
-        /// The setting.
+        /// The name of the setting, with its section.
         key: &'static str,
         /// What is wrong with it and what to do.
         problem: String,
@@ -175,10 +175,10 @@ pub enum ConfigError {
 }
 
 impl Config {
-    /// The documented default settings.
+    /// The default settings as documented TOML.
     pub const DEFAULTS: &str = include_str!("default.toml");
 
-    /// The defaults, with a file of the operator's laid over them.
+    /// Loads the defaults, overridden by the operator's file if there is one.
     pub fn load(file: Option<&Path>) -> Result<Self, ConfigError> {
         Self::load_under(file, StoreFlags::default())
     }
@@ -205,7 +205,7 @@ impl Config {
         Ok(config)
     }
 
-    /// Refuses values out of bounds.
+    /// Checks the bounds of all values. To be called again after flags have changed them.
     pub fn check(&self) -> Result<(), ConfigError> {
         let wrong = |key, problem: String| Err(ConfigError::OutOfBounds { key, problem });
         if !(1..=MAX_DRAIN_SECONDS).contains(&self.server.drain_seconds) {
@@ -236,7 +236,7 @@ impl Config {
         self.traces.check()
     }
 
-    /// Combinations that work but that an operator should know of.
+    /// Returns warnings about risky settings, to be logged at the start.
     pub fn warnings(&self) -> Vec<&'static str> {
         let mut warnings = Vec::new();
         if self.store.is_memory() {
@@ -262,12 +262,12 @@ impl Config {
 }
 
 impl ServerConfig {
-    /// How long a shutdown waits for calls under way.
+    /// Returns how long a shutdown waits for calls in progress.
     pub fn drain(&self) -> Duration {
         Duration::from_secs(self.drain_seconds)
     }
 
-    /// How many server threads to start.
+    /// Returns the number of server threads to start, at least 1.
     pub fn thread_count(&self) -> usize {
         match self.threads {
             0 => std::thread::available_parallelism().map_or(1, usize::from),
@@ -277,25 +277,25 @@ impl ServerConfig {
 }
 
 impl TlsConfig {
-    /// The files that make up the market's identity.
+    /// Returns the paths of the market's certificate, key, authority and revocation list.
     pub fn files(&self) -> CredentialFiles {
         let crl = self.crl.clone().unwrap_or_else(|| self.cert.with_file_name("crl.pem"));
         CredentialFiles {
             cert: self.cert.clone(),
             key: self.key.clone(),
             ca: self.ca.clone(),
-            // Named even when it is beside the certificate: a market without a CRL must not start.
+            // Always named explicitly, which makes it mandatory: a market without a CRL must not start.
             crl: Some(crl),
         }
     }
 
-    /// The keys for signing tokens.
+    /// Returns the paths of the token keys.
     pub fn token_key_files(&self) -> TokenKeyFiles {
         let current = self.token_key.clone().unwrap_or_else(|| self.cert.with_file_name("token.key"));
         TokenKeyFiles { previous: current.with_extension("previous.key"), current }
     }
 
-    /// What to do about a revocation list that is out of date.
+    /// Returns what to do with a revocation list past its `nextUpdate`.
     pub fn stale_lists(&self) -> StaleLists {
         if self.strict_crl { StaleLists::Refuse } else { StaleLists::Warn }
     }
@@ -318,7 +318,7 @@ impl TokenKeyFiles {
 }
 
 impl LimitConfig {
-    /// Those of connections.
+    /// Returns the limits for the acceptor of connections.
     pub fn acceptor(&self) -> AcceptorLimits {
         AcceptorLimits {
             handshakes: self.handshakes,

@@ -1,11 +1,11 @@
-//! The write path: every change is a [`Command`], and commands are carried out in batches.
+//! The write path: every change is a [`Command`], and commands are executed in batches (group commit).
 //!
-//! A lane takes what is queued, without waiting for more, and carries it out in one transaction: load the
-//! rows that the commands name, let the rules decide on one after another, save what they changed, commit.
-//! Only then is anybody answered. So a commit, which costs a disk flush, is shared by everyone who was
-//! waiting for it, and a much wanted item costs one row write for a whole batch of purchases.
+//! A lane takes the queued commands, without waiting for more, and executes them in one transaction: it loads the
+//! rows that the commands name, applies the rules to one command after another, saves the changed rows, and commits.
+//! Only then are the callers answered. A commit, which costs a disk flush, is thus shared by all commands that were
+//! waiting, and a hot item costs one row write for a whole batch of purchases.
 //!
-//! A transaction never belongs to a handler: a caller that goes away can't cancel or prolong it.
+//! A transaction never belongs to a handler, so a caller that disconnects can neither cancel nor prolong it.
 
 mod answers;
 mod lane;
@@ -22,51 +22,51 @@ use tokio::sync::{mpsc, oneshot};
 use crate::{clock::Clock, random::Random};
 use answers::Answers;
 
-/// The most commands that wait for a lane; further ones are refused at once.
+/// Maximum number of commands queued for a lane. Further ones are rejected at once with [`LedgerError::Overloaded`].
 pub const LANE_QUEUE: usize = 4_096;
-/// The most commands of one transaction.
+/// Maximum number of commands in one transaction.
 pub const LANE_BATCH: usize = 256;
-/// When a refused caller is told to come back: by then a full queue has been worked off.
+/// Retry delay suggested to a rejected caller. By then a full queue has been processed.
 pub const OVERLOAD_RETRY_DELAY: Duration = Duration::from_millis(250);
 
-/// What came of a command that was carried out.
+/// The result of an executed command.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Done<O = Outcome> {
-    /// The outcome.
+    /// What the rules decided.
     pub outcome: O,
-    /// The feed position of the commit, when a searchable item changed in it.
+    /// The feed position of the commit. `None` if it changed no searchable item.
     pub feed_position: Option<FeedPosition>,
-    /// Whether an earlier commit had carried it out already.
+    /// Whether an earlier commit had already executed the command.
     pub replayed: bool,
 }
 
-/// Why a command was not carried out.
+/// Why a command was not executed.
 #[derive(Debug, thiserror::Error)]
 pub enum LedgerError {
-    /// The rules refused it; nothing was changed.
+    /// The rules refused the command. Nothing was changed.
     #[error("refused: {0:?}")]
     Refused(Refusal),
-    /// The queue is full; nothing was changed.
+    /// The lane's queue is full. Nothing was changed.
     #[error("the queue of the ledger is full")]
     Overloaded,
-    /// The store does not answer, or the market is shutting down; nothing was changed.
+    /// The store is unavailable, or the market is shutting down. Nothing was changed.
     #[error("the ledger does not answer")]
     Unavailable,
-    /// What is stored for the command can't be read; nothing was changed.
+    /// A stored row that the command needs can't be decoded. Nothing was changed.
     #[error("the ledger met something unreadable")]
     Corrupt,
     /// What is stored for the request came of another kind of action, which only a defect can cause.
     #[error("a command came to an outcome of another kind: {0}")]
     Mismatched(String),
-    /// Whether it took effect is not known; a repetition with the same request id is safe.
+    /// It is unknown whether the command took effect. Retrying with the same request id is safe.
     #[error("the outcome is not known")]
     Indefinite,
 }
 
-/// Called after each commit, on the lane's thread; must not block.
+/// Called after each commit, on the lane's thread. It must not block.
 pub type OnCommit = Box<dyn Fn(&Receipt) + Send>;
 
-/// What waits for a lane.
+/// An entry of a lane's queue.
 #[expect(clippy::large_enum_variant, reason = "notes are rare, and a box for each command would cost more")]
 enum Job {
     Command {
@@ -74,29 +74,30 @@ enum Job {
         caller: oneshot::Sender<Answer>,
         answers: Answers,
     },
-    /// For the audit log alone.
+    /// Audit entries without a command.
     Notes(Vec<AuditEntry>),
 }
 
 type Answer = Result<Done, LedgerError>;
 
-/// The lanes. Ends when it and all of its [`Ledger`]s are dropped and what was queued is carried out.
+/// The lanes. Their threads end when this value and all of its [`Ledger`]s have been dropped and the queues are
+/// empty.
 pub struct Lanes {
     queues: Arc<[mpsc::Sender<Job>]>,
     threads: Vec<thread::JoinHandle<()>>,
 }
 
-/// Opens ledgers on the lanes.
+/// Opens [`Ledger`]s on the lanes.
 #[derive(Clone)]
 pub struct Ledgers {
     queues: Arc<[mpsc::Sender<Job>]>,
 }
 
 impl Ledgers {
-    /// Has something entered into the audit log that is no change.
+    /// Queues audit entries that belong to no command.
     ///
     /// # Errors
-    /// There is no room just now: the entries come back.
+    /// Returns the entries if the queue is full or the lane has ended.
     pub fn note(&self, entries: Vec<AuditEntry>) -> Result<(), Vec<AuditEntry>> {
         self.queues[0].try_send(Job::Notes(entries)).map_err(|error| match error.into_inner() {
             Job::Notes(entries) => entries,
@@ -118,7 +119,7 @@ pub struct Ledger {
 }
 
 impl Lanes {
-    /// Starts a thread for each lane.
+    /// Starts one thread per lane.
     pub fn start(
         lanes: Vec<Box<dyn Lane>>,
         clock: Clock,
@@ -138,13 +139,13 @@ impl Lanes {
         Ok(Self { queues: queues.into(), threads })
     }
 
-    /// For the server threads to open their ledgers with.
+    /// Returns the handle with which server threads open their ledgers.
     pub fn ledgers(&self) -> Ledgers {
         Ledgers { queues: Arc::clone(&self.queues) }
     }
 
-    /// How many commands wait, over all lanes. Whoever asks may outlive the lanes, and does not keep them
-    /// from ending; then it is 0.
+    /// Returns a function that counts the queued commands of all lanes, for metrics. It does not keep the lanes
+    /// alive, and returns 0 after they have ended.
     pub fn queued(&self) -> impl Fn() -> usize + Send + Sync + use<> {
         let queues = Arc::downgrade(&self.queues);
         move || {
@@ -153,18 +154,20 @@ impl Lanes {
         }
     }
 
-    /// Tells whether a lane has ended while the market still needs it. Whoever asks may outlive the lanes.
+    /// Returns a function that reports whether a lane has failed, for health checks. It does not keep the lanes
+    /// alive.
     pub fn failure(&self) -> impl Fn() -> bool + Send + Sync + use<> {
         let queues = Arc::downgrade(&self.queues);
         move || queues.upgrade().is_some_and(|queues| queues.iter().any(mpsc::Sender::is_closed))
     }
 
-    /// Whether a lane has ended while the market still needs it, which only a defect can cause.
+    /// Returns whether a lane has ended although its queue is still open, which only a bug can cause.
     pub fn has_failed(&self) -> bool {
         self.threads.iter().any(thread::JoinHandle::is_finished)
     }
 
-    /// Waits until everything queued is carried out. All ledgers must have been dropped before.
+    /// Waits until all queued commands have been executed. Blocks. All ledgers must have been dropped before, or it
+    /// never returns.
     pub fn join(self) {
         drop(self.queues);
         for thread in self.threads {
@@ -192,12 +195,13 @@ impl Ledger {
             mpsc::error::TrySendError::Full(_) => LedgerError::Overloaded,
             mpsc::error::TrySendError::Closed(_) => LedgerError::Unavailable,
         })?;
-        // A lane that dies with the job in hand may or may not have committed it.
+        // If a lane fails while it executes the command, the commit may or may not have happened.
         answered.await.unwrap_or(Err(LedgerError::Indefinite))
     }
 }
 
-/// The lane for a command: by item, so that those for one item are batched together.
+/// Chooses the lane of a command: by item where there is one, so that commands for the same item share batches
+/// instead of contending for its row lock from different lanes.
 fn lane_of(command: &Command, lanes: usize) -> usize {
     let key = match &command.action {
         Action::Update(action::Update { item, .. })

@@ -1,4 +1,4 @@
-//! What a lane does when its store is slow, full, unreadable or silent.
+//! Tests of a lane whose store is slow, full, unreadable or does not respond.
 
 use std::sync::{
     Arc,
@@ -18,31 +18,31 @@ use super::*;
 /// A party whose row can't be read.
 const UNREADABLE: u128 = u128::MAX;
 
-/// An item whose row another market holds.
+/// An item whose row is locked by another market.
 const HELD: ItemId = ItemId(7);
 
-/// How the next saves end.
+/// The outcome of the next saves.
 #[derive(Clone, Copy)]
 #[repr(u8)]
 enum Ending {
     Well,
     Lost,
-    /// It was committed, but nobody said so.
+    /// The commit happens, but its outcome is reported as unknown.
     CommittedUnconfirmed,
-    /// Somebody else got in between, once.
+    /// One conflict with another market, and then success.
     Collides,
 }
 
-/// What a test turns, and sees, while the lane works.
+/// The controls and observations of a test while the lane runs.
 struct Controls {
     ending: AtomicU8,
-    /// One permit for each load.
+    /// Each load takes one permit, so that a test controls when it happens.
     loads: Semaphore,
     batches: AtomicUsize,
     largest: AtomicUsize,
 }
 
-/// The memory back end, with faults.
+/// The memory back end with injected faults.
 struct Faulty {
     inner: Box<dyn Lane>,
     controls: Arc<Controls>,
@@ -121,7 +121,7 @@ fn register(number: u128) -> Command {
     }
 }
 
-/// Registered, the party wishes for an item.
+/// Returns a command of a registered party, which wishes for an item.
 fn wish(number: u128, item: ItemId) -> Command {
     Command { action: Action::Wish(action::Wish { item }), ..register(number) }
 }
@@ -133,7 +133,7 @@ struct Ground {
 }
 
 impl Ground {
-    /// With leave for this many loads.
+    /// Creates a fixture with permits for this many loads.
     fn open(loads: usize) -> Self {
         let controls = Arc::new(Controls {
             ending: AtomicU8::new(Ending::Well as u8),
@@ -157,8 +157,8 @@ impl Ground {
         tokio::spawn(async move { ledger.submit(command).await })
     }
 
-    /// Keeps the lane busy with one command, so that what comes next waits in the queue. There must be no leave for its load
-    /// yet.
+    /// Keeps the lane busy with one command, so that further ones wait in the queue. There must be no permit for its
+    /// load yet.
     async fn keep_busy(&self, command: Command) -> tokio::task::JoinHandle<Answer> {
         let first = self.submit(command);
         tokio::task::yield_now().await;
@@ -166,7 +166,7 @@ impl Ground {
         first
     }
 
-    /// Queues commands, to be carried out as one batch when the lane is free.
+    /// Queues commands, which will be executed as one batch when the lane is free.
     async fn queue<C: IntoIterator<Item = Command>>(
         &self,
         commands: C,
@@ -177,7 +177,7 @@ impl Ground {
         queued
     }
 
-    /// Waits until the lane has taken what was queued into a batch, or it all waits in the queue.
+    /// Waits until the lane has taken the queued commands into a batch, or all of them are in the queue.
     async fn until_queued(&self, commands: usize) {
         while self.lanes.queued()() != commands {
             tokio::task::yield_now().await;
@@ -243,7 +243,7 @@ async fn one_row_that_another_market_holds_does_not_fail_the_others() {
     assert!(matches!(held.await.unwrap(), Err(LedgerError::Unavailable)));
     after.await.unwrap().unwrap();
     assert!(matches!(other.await.unwrap(), Err(LedgerError::Refused(_))), "there is no such item");
-    // The first, the whole batch, what is free of it, and the rest once more.
+    // Loads: the first command, the whole batch, the commands without locked rows, and the rest once more.
     assert_eq!(ground.controls.batches.load(Ordering::SeqCst), 4);
 }
 
@@ -264,7 +264,7 @@ async fn an_unconfirmed_commit_is_not_called_a_failure_and_is_not_done_twice() {
     let unknown = ground.ledger.submit(register(1)).await;
     assert!(matches!(unknown, Err(LedgerError::Indefinite)), "{unknown:?}");
     ground.end(Ending::Lost);
-    // It took effect: the repetition is answered from the record, and there is nothing to save.
+    // It took effect: the retry is answered from the stored outcome, and nothing is saved.
     ground.ledger.submit(register(1)).await.unwrap();
 }
 

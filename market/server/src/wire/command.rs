@@ -1,4 +1,4 @@
-//! Reads mutating requests as commands.
+//! Converts mutating requests to commands.
 
 use souk_domain::{
     CancelReason, Category, Description, DisplayName, ImportRow, Invalid, ItemId, ItemListing, ItemName,
@@ -16,13 +16,13 @@ pub use super::till::{remove_till, sync_hello, till_line};
 
 /// What both registrations ask for, before the callback address has been checked.
 pub struct Registration {
-    /// The idempotency key.
+    /// The idempotency key: the request id and the fingerprint of the parameters.
     pub request: RequestKey,
-    /// Only check.
+    /// Whether to validate the request without changing anything.
     pub validate_only: bool,
-    /// The name for others to see.
+    /// The name shown to other parties.
     pub display_name: DisplayName,
-    /// The callback address as asked for.
+    /// The requested callback address. `None` to receive events by stream only.
     pub callback: Option<v1::CallbackAddress>,
 }
 
@@ -46,15 +46,15 @@ macro_rules! registration {
 }
 
 registration! {
-    /// Reads RegisterSeller.
+    /// Parses a RegisterSeller request, without checking the callback address.
     register_seller, RegisterSellerRequest, "RegisterSeller"
 }
 registration! {
-    /// Reads RegisterBuyer.
+    /// Parses a RegisterBuyer request, without checking the callback address.
     register_buyer, RegisterBuyerRequest, "RegisterBuyer"
 }
 
-/// Reads SellItem.
+/// Converts a SellItem request to a command without its caller.
 pub fn sell_item(mut request: v1::SellItemRequest) -> Result<Parsed<action::Sell>, Status> {
     let call = mutating!(request, "SellItem");
     let mut fields = Fields::new();
@@ -63,7 +63,7 @@ pub fn sell_item(mut request: v1::SellItemRequest) -> Result<Parsed<action::Sell
     call.finish(fields, listing.map(action::Sell))
 }
 
-/// All of an item. `quantity` says which numbers of units are good.
+/// Parses all properties of an item. `quantity` is the range of valid quantities.
 fn item_listing(
     fields: &mut Fields,
     at: &str,
@@ -89,7 +89,7 @@ fn item_listing(
     })
 }
 
-/// Reads a row of ImportItems, or says what is wrong with it.
+/// Parses a row of ImportItems, or returns what is wrong with it.
 pub fn import_row(row: &v1::ImportRow) -> Result<ImportRow, String> {
     let mut fields = Fields::new();
     let draft = row.item.clone().unwrap_or_default();
@@ -104,7 +104,7 @@ pub fn import_row(row: &v1::ImportRow) -> Result<ImportRow, String> {
     fields.finish_as_text(listing.map(|listing| ImportRow { line: row.line, item, listing }))
 }
 
-/// Reads UpdateItem (AIP-134).
+/// Converts an UpdateItem request (AIP-134) to a command without its caller.
 pub fn update_item(mut request: v1::UpdateItemRequest) -> Result<Parsed<action::Update>, Status> {
     let call = mutating!(request, "UpdateItem");
     let mut fields = Fields::new();
@@ -124,7 +124,7 @@ fn item_patch(fields: &mut Fields, request: &v1::UpdateItemRequest) -> ItemPatch
         let known = PATCH_PATHS.join(", ");
         fields.wrong("update_mask", format!("names {path:?}; it may name {known}"));
     }
-    // Without a mask, a field is to be changed when it is set.
+    // Without a mask, every field that is set is changed.
     let wanted =
         |path: &str, is_set: bool| if mask.is_empty() { is_set } else { mask.iter().any(|p| p == path) };
     let mut patch = ItemPatch::default();
@@ -178,7 +178,7 @@ fn stock_change(
     }
 }
 
-/// Reads DeleteItem.
+/// Converts a DeleteItem request to a command without its caller.
 pub fn delete_item(mut request: v1::DeleteItemRequest) -> Result<Parsed<action::Delete>, Status> {
     let call = mutating!(request, "DeleteItem");
     let mut fields = Fields::new();
@@ -187,7 +187,7 @@ pub fn delete_item(mut request: v1::DeleteItemRequest) -> Result<Parsed<action::
     call.finish(fields, item.map(|item| action::Delete { item: ItemId(item), expected_version }))
 }
 
-/// Reads BuyItem.
+/// Converts a BuyItem request to a command without its caller.
 pub fn buy_item(mut request: v1::BuyItemRequest) -> Result<Parsed<action::Buy>, Status> {
     let call = mutating!(request, "BuyItem");
     let mut fields = Fields::new();
@@ -209,7 +209,7 @@ fn order_line(fields: &mut Fields, at: &str, line: &v1::OrderLine) -> Option<Ord
     Some(OrderLine { item: ItemId(item), quantity, expected_unit_price })
 }
 
-/// Reads PlaceOrder.
+/// Converts a PlaceOrder request to a command without its caller.
 pub fn place_order(mut request: v1::PlaceOrderRequest) -> Result<Parsed<action::Place>, Status> {
     let call = mutating!(request, "PlaceOrder");
     let mut fields = Fields::new();
@@ -238,19 +238,19 @@ macro_rules! on_an_order {
 }
 
 on_an_order! {
-    /// Reads CancelOrder.
+    /// Converts a CancelOrder request to a command without its caller.
     cancel_order, CancelOrderRequest, "CancelOrder", Cancel
 }
 on_an_order! {
-    /// Reads ShipSale.
+    /// Converts a ShipSale request to a command without its caller.
     ship_sale, ShipSaleRequest, "ShipSale", Ship
 }
 on_an_order! {
-    /// Reads DeliverSale.
+    /// Converts a DeliverSale request to a command without its caller.
     deliver_sale, DeliverSaleRequest, "DeliverSale", Deliver
 }
 
-/// Reads CancelSale.
+/// Converts a CancelSale request to a command without its caller.
 pub fn cancel_sale(mut request: v1::CancelSaleRequest) -> Result<Parsed<action::CancelSale>, Status> {
     let call = mutating!(request, "CancelSale");
     let mut fields = Fields::new();
@@ -260,7 +260,7 @@ pub fn cancel_sale(mut request: v1::CancelSaleRequest) -> Result<Parsed<action::
     call.finish(fields, action.map(|(order, reason)| action::CancelSale { order: OrderId(order), reason }))
 }
 
-/// Reads AddToWishlist.
+/// Converts an AddToWishlist request to a command without its caller.
 pub fn add_to_wishlist(mut request: v1::AddToWishlistRequest) -> Result<Parsed<action::Wish>, Status> {
     let call = mutating!(request, "AddToWishlist");
     let mut fields = Fields::new();
@@ -268,7 +268,7 @@ pub fn add_to_wishlist(mut request: v1::AddToWishlistRequest) -> Result<Parsed<a
     call.finish(fields, item.map(|item| action::Wish { item: ItemId(item) }))
 }
 
-/// Reads RemoveFromWishlist.
+/// Converts a RemoveFromWishlist request to a command without its caller.
 pub fn remove_from_wishlist(
     mut request: v1::RemoveFromWishlistRequest,
 ) -> Result<Parsed<action::Unwish>, Status> {
@@ -278,7 +278,7 @@ pub fn remove_from_wishlist(
     call.finish(fields, item.map(|item| action::Unwish { item: ItemId(item) }))
 }
 
-/// Reads RateItem.
+/// Converts a RateItem request to a command without its caller.
 pub fn rate_item(mut request: v1::RateItemRequest) -> Result<Parsed<action::Rate>, Status> {
     let call = mutating!(request, "RateItem");
     let mut fields = Fields::new();
@@ -290,7 +290,7 @@ pub fn rate_item(mut request: v1::RateItemRequest) -> Result<Parsed<action::Rate
     call.finish(fields, action)
 }
 
-/// Reads TestEvent.
+/// Converts a TestEvent request to a command without its caller.
 pub fn test_event(mut request: v1::TestEventRequest) -> Result<Parsed<action::Test>, Status> {
     let call = mutating!(request, "TestEvent");
     let mut fields = Fields::new();
@@ -298,7 +298,7 @@ pub fn test_event(mut request: v1::TestEventRequest) -> Result<Parsed<action::Te
     call.finish(fields, text.map(|text| action::Test { text }))
 }
 
-/// Reads Suspend.
+/// Converts a Suspend request to a command without its caller.
 pub fn suspend(mut request: v1::SuspendRequest) -> Result<Parsed<action::Suspend>, Status> {
     let call = mutating!(request, "Suspend");
     let mut fields = Fields::new();
@@ -307,7 +307,7 @@ pub fn suspend(mut request: v1::SuspendRequest) -> Result<Parsed<action::Suspend
     call.finish(fields, party.zip(reason).map(|(party, reason)| action::Suspend { party, reason }))
 }
 
-/// Reads Reinstate.
+/// Converts a Reinstate request to a command without its caller.
 pub fn reinstate(mut request: v1::ReinstateRequest) -> Result<Parsed<action::Reinstate>, Status> {
     let call = mutating!(request, "Reinstate");
     let mut fields = Fields::new();

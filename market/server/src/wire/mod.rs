@@ -1,4 +1,4 @@
-//! Between the contract's messages and the market's own types.
+//! Conversions between the contract's messages and the domain types.
 //!
 //! [`command`] and [`query`] take requests apart: every value is checked once, and a request with several mistakes is
 //! answered with all of them. [`show`] writes answers. [`status`] is the one table of errors.

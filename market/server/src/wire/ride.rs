@@ -1,4 +1,4 @@
-//! Reads what is said of rides.
+//! Parsing of ride requests.
 
 use souk_domain::{OrderId, RideKind, RidePlan, RideStop, RideText, action};
 use souk_proto::v1;
@@ -8,7 +8,7 @@ use tonic::Status;
 use super::mutation::{Mutating, Parsed, mutating};
 use super::parse::{Fields, fingerprint};
 
-/// Reads StartRide.
+/// Converts a StartRide request to a command without its caller.
 pub fn start_ride(mut request: v1::StartRideRequest) -> Result<Parsed<action::StartRide>, Status> {
     let call = mutating!(request, "StartRide");
     let mut fields = Fields::new();
@@ -44,7 +44,7 @@ fn stops(fields: &mut Fields, stops: &[v1::RideStop]) -> Option<Vec<RideStop>> {
         };
         Some(RideStop { order: order?, destination })
     });
-    // All of them, so that every mistake is told.
+    // Collected first, so that the mistakes of all stops are reported.
     let read: Vec<_> = read.collect();
     read.into_iter().collect()
 }
@@ -57,7 +57,7 @@ pub fn end_ride(mut request: v1::EndRideRequest) -> Result<Parsed<action::EndRid
     call.finish(fields, ride.map(|ride| action::EndRide { ride, orders: Vec::new() }))
 }
 
-/// Reads a position, or says what is wrong with it.
+/// Parses a position, or returns what is wrong with it.
 pub fn fix(position: &v1::TrackedPosition) -> Result<Fix, String> {
     let mut fields = Fields::new();
     let place = fields.place("location", position.location.as_ref());

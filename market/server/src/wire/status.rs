@@ -1,7 +1,7 @@
-//! The one table from the market's errors to gRPC statuses.
+//! The single table that maps the market's errors to gRPC statuses.
 //!
-//! Every status carries `ErrorInfo` (AIP-193). Texts are written for the caller; what happened inside
-//! goes to the log and never over the wire.
+//! Every status carries `ErrorInfo` (AIP-193). Messages are for the caller; internal details go to the log and never
+//! over the wire.
 
 use std::{collections::HashMap, time::Duration};
 
@@ -11,7 +11,7 @@ use souk_store::StoreError;
 use tonic::Status;
 use tonic_types::{ErrorDetails, FieldViolation, StatusExt as _};
 
-/// A status for a reason, with metadata for `ErrorInfo`.
+/// Creates a status for a reason, with metadata for `ErrorInfo`.
 pub fn status<const N: usize>(
     reason: Reason,
     message: impl Into<String>,
@@ -20,14 +20,14 @@ pub fn status<const N: usize>(
     Status::with_error_details(reason.code(), message, details(reason, metadata))
 }
 
-/// A status for a reason that passes by itself; `after` says when to try again.
+/// Creates a status for a temporary condition, with `RetryInfo` that suggests a retry after `after`.
 pub fn try_again(reason: Reason, message: impl Into<String>, after: Duration) -> Status {
     let mut details = details(reason, []);
     details.set_retry_info(Some(after));
     Status::with_error_details(reason.code(), message, details)
 }
 
-/// A status that names every wrong field of a request.
+/// Creates a status with `BadRequest`, which lists every invalid field of a request.
 pub fn invalid_fields(violations: Vec<FieldViolation>) -> Status {
     let problems = problems(&violations);
     let mut details = details(Reason::InvalidField, []);
@@ -35,14 +35,14 @@ pub fn invalid_fields(violations: Vec<FieldViolation>) -> Status {
     Status::with_error_details(Reason::InvalidField.code(), problems, details)
 }
 
-/// All mistakes in one sentence.
+/// Joins all mistakes into one sentence.
 pub(super) fn problems(violations: &[FieldViolation]) -> String {
     let problems: Vec<_> =
         violations.iter().map(|found| format!("{} {}", found.field, found.description)).collect();
     problems.join("; ")
 }
 
-/// The same status in other words.
+/// Copies a status with its details, but with another message.
 pub fn with_message(status: &Status, message: &str) -> Status {
     Status::with_details_and_metadata(
         status.code(),
@@ -52,17 +52,17 @@ pub fn with_message(status: &Status, message: &str) -> Status {
     )
 }
 
-/// A status for a defect: the caller learns nothing but that it happened.
+/// Creates a status for a bug, and logs `what`. The caller learns only that the call failed.
 pub fn internal(what: &str) -> Status {
-    tracing::error!(what, "defect");
+    tracing::error!(what, "internal error");
     status(Reason::Internal, "the market failed to carry out the call; its log has the details", [])
 }
 
-/// A status for a store that failed while reading.
+/// Creates a status for a failed read from the store.
 pub fn store_error(error: &StoreError) -> Status {
     match error {
         StoreError::Unavailable(_) | StoreError::Held(_) => {
-            tracing::warn!(%error, "the store does not answer");
+            tracing::warn!(%error, "cannot read from the store");
             try_again(
                 Reason::Unavailable,
                 "the market's storage does not answer; try again in a moment",
@@ -126,7 +126,7 @@ pub fn refusal(refusal: &Refusal) -> Status {
     }
 }
 
-/// A status for a caller that is shut out.
+/// Creates the status for a suspended caller. It does not include the reason, which is for operators.
 pub fn suspended() -> Status {
     status(Reason::AccountSuspended, "your account is suspended; ask the market's operator", [])
 }

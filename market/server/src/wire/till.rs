@@ -1,4 +1,4 @@
-//! Reads what tills send, and writes what they are told.
+//! Conversion of SyncInventory's messages.
 
 use aws_lc_rs::digest;
 use prost::Message as _;
@@ -16,7 +16,7 @@ use super::mutation::{Mutating, Parsed, mutating};
 use super::parse::{Fields, fingerprint};
 use super::{refusal, timestamp};
 
-/// Reads RemoveTill.
+/// Converts a RemoveTill request to a command without its caller.
 pub fn remove_till(mut request: v1::RemoveTillRequest) -> Result<Parsed<action::RemoveTill>, Status> {
     let call = mutating!(request, "RemoveTill");
     let mut fields = Fields::new();
@@ -24,7 +24,7 @@ pub fn remove_till(mut request: v1::RemoveTillRequest) -> Result<Parsed<action::
     call.finish(fields, till.map(|till| action::RemoveTill { till }))
 }
 
-/// Reads the beginning of SyncInventory.
+/// Parses the first message of SyncInventory.
 pub fn sync_hello(hello: &v1::SyncHello) -> Result<(TillName, Sequence), Status> {
     let mut fields = Fields::new();
     let till = fields.take("hello.till", TillName::parse(&hello.till));
@@ -32,7 +32,7 @@ pub fn sync_hello(hello: &v1::SyncHello) -> Result<(TillName, Sequence), Status>
     fields.finish(till.zip(cursor))
 }
 
-/// Reads a line. One that makes no sense is a line all the same, with its number.
+/// Parses a line. An invalid line is still a line: it uses up its number and is acknowledged with an error.
 pub fn till_line(line: &v1::SyncLine) -> TillLine {
     let mut fields = Fields::new();
     let item = match &line.item {
@@ -69,7 +69,7 @@ fn print(line: &v1::SyncLine) -> LinePrint {
     LinePrint(u64::from_be_bytes(short))
 }
 
-/// The answer to a line; `line` is what it asked for, for the words.
+/// Builds the acknowledgement of a line. `line` is used in the text of errors.
 pub fn sync_acknowledgement(answer: &LineAnswer, line: &TillLine) -> v1::SyncAcknowledgement {
     let LineAnswer { number, repeated, outcome } = answer;
     let result = match outcome {
@@ -109,7 +109,7 @@ fn error(reason: Reason, message: impl Into<String>) -> Told {
     Told::Error(v1::SyncError { reason: reason.as_str().to_owned(), message: message.into() })
 }
 
-/// A till, with how many events wait for it.
+/// Converts a till and the number of its pending events to their message.
 pub fn till(till: &Till, pending_count: i64) -> v1::Till {
     v1::Till {
         name: till.name.as_str().to_owned(),

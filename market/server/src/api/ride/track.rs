@@ -1,4 +1,4 @@
-//! TrackRide: takes the positions that a courier streams.
+//! TrackRide: receives the positions that a courier streams.
 
 use std::time::Duration;
 
@@ -11,37 +11,37 @@ use tonic::{Status, Streaming};
 use super::{Api, in_its_own_task, open_ride, out_of_place, read, within};
 use crate::wire::{self, command, query};
 
-/// The most wrong positions that an answer tells of; all are counted.
+/// Maximum number of rejected positions described in the response. All are counted.
 const MAX_ERRORS: usize = 100;
-/// Positions that are closer together in time are not kept, however many come.
+/// Minimum time between two stored positions, which bounds the size of a track.
 const KEPT_EVERY: Duration = Duration::from_secs(1);
-/// Positions that are brought to the store together.
+/// Maximum number of positions stored together.
 const BATCH: usize = 64;
-/// How long a position waits for others to go with.
+/// Maximum time that a position waits for others to be stored with.
 const FLUSH: Duration = Duration::from_secs(1);
-/// How long a courier may be silent.
+/// Maximum time between two messages of a courier.
 const IDLE: Duration = Duration::from_secs(60);
-/// How far ahead of the market's clock a courier's may be.
+/// How far the courier's clock may be ahead of the market's.
 const CLOCK_SKEW: Duration = Duration::from_secs(60);
 
-/// A stream of positions.
+/// The state of a stream of positions.
 pub(super) struct Tracking {
     api: Api,
     ride: RideId,
     seller: PartyId,
-    /// Good, and not brought to the store yet.
+    /// Valid positions that have not been stored yet.
     batch: Vec<Fix>,
-    /// When the batch has to go.
+    /// When the batch must be stored. `None` if it is empty.
     due: Option<Instant>,
-    /// The last good position, kept or not.
+    /// The last valid position, whether it is stored or not.
     last: Option<Fix>,
     kept: Option<Timestamp>,
     done: v1::TrackRideResponse,
 }
 
 impl Tracking {
-    /// Takes positions until the courier sends no more, in a task of its own: when the courier vanishes, the
-    /// call is dropped, and what came before must be kept all the same.
+    /// Receives positions until the courier closes the stream. Runs in a separate task: if the courier disconnects,
+    /// tonic drops the call, but the positions received before must still be stored.
     pub(super) async fn run(
         api: Api,
         seller: PartyId,
@@ -98,7 +98,7 @@ impl Tracking {
                 Ok(Some(message)) => message.message,
                 Ok(None) => return self.flush().await,
                 Err(status) => {
-                    // What came whole stands, whatever became of the sender.
+                    // The stream has broken. Positions that were received completely are stored.
                     self.flush().await?;
                     return Err(status);
                 }
@@ -163,7 +163,7 @@ impl Tracking {
         Ok(())
     }
 
-    /// The ride may have ended meanwhile.
+    /// Checks that the ride is still in progress; it may have ended since the stream started.
     async fn check_ride(&self) -> Result<(), Status> {
         let ride = open_ride(&self.api, self.ride).await?;
         if ride.seller != self.seller {
