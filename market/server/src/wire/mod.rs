@@ -1,7 +1,7 @@
 //! Conversions between the contract's messages and the domain types.
 //!
-//! [`parse`] parses requests: every value is validated once, and all mistakes in a request are reported together.
-//! [`show`] builds responses. [`status`] is the single table of errors.
+//! `parse` parses requests: every value is validated once, and all mistakes in a request are reported together.
+//! `show` builds responses. `status` is the single table of errors.
 
 pub mod command;
 mod page;
