@@ -21,7 +21,7 @@
 //! ```
 //! use souk_certs::credentials::Credentials;
 //! use souk_certs::identity::Role;
-//! use crate::pki::{InitOptions, IssueOptions, Pki};
+//! use souk_authority::pki::{InitOptions, IssueOptions, Pki};
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let folder = tempfile::tempdir()?;
