@@ -141,8 +141,7 @@ impl Connection {
         Ok(Self { shared: Arc::new(shared), timeout, is_silent: false })
     }
 
-    /// Shows other credentials of the same party from the next time that it connects; the open connection
-    /// stays up as long as the market lets it.
+    /// Uses other credentials of the same party from the next connection on. Open connections stay.
     ///
     /// # Errors
     /// TLS can't be set up with them; then nothing has changed.
@@ -155,7 +154,7 @@ impl Connection {
         Ok(())
     }
 
-    /// Tells of [`take_up`](Self::take_up).
+    /// Changes with each [`take_up`](Self::take_up).
     pub(crate) fn renewals(&self) -> watch::Receiver<u64> {
         self.shared.renewals.subscribe()
     }
@@ -165,7 +164,7 @@ impl Connection {
         Self { timeout, ..self.clone() }
     }
 
-    /// The same connection, whose calls are not told of (see [`timing`](crate::timing)): for what goes on in
+    /// The same connection, whose calls are not reported to [`timing`](crate::timing): for what goes on in
     /// the background.
     #[must_use]
     pub fn silent(&self) -> Self {
@@ -227,7 +226,7 @@ impl Connection {
         among.unwrap_or(self.shared.market.first()).clone()
     }
 
-    /// Has it told when a certificate is turned down at one of several addresses: calls go on at the others,
+    /// Reports when a certificate is rejected at one of several addresses: calls go on at the others,
     /// so that nobody might hear of it. Once for each address, until a connection there goes well again.
     pub fn on_distrust(&self, tell: impl Fn(&Error) + Send + 'static) {
         if let Reach::Many(balancer) = &self.shared.reach {

@@ -1,6 +1,6 @@
 //! An event on its way to the user.
 //!
-//! **Guarantee**: at least once from the market, once each to the user. The market is told that an event
+//! **Guarantee**: at least once from the market, once each to the user. The market learns that an event
 //! arrived only after its consumer took it ([`Delivery::take`]) and the mark is on disk; an event that
 //! is dropped untaken, or whose consumer dies, comes again.
 
@@ -16,7 +16,7 @@ use crate::{
 /// How many notices may wait between the network and their consumer.
 pub const QUEUE: usize = 64;
 
-/// What [`Inbox`](crate::Inbox) and [`Follower`](crate::Follower) tell their consumer.
+/// What an [`Inbox`](crate::Inbox) or a [`Follower`](crate::Follower) reports to its consumer.
 #[derive(Debug)]
 pub enum Notice {
     /// An event that the user has not had yet.
@@ -33,7 +33,7 @@ pub enum Notice {
         /// How long until the next attempt.
         retry_in: Duration,
     },
-    /// The stream ended for a reason that waiting does not mend (Subscribe only). The last notice.
+    /// The stream ended for a reason that waiting does not fix (Subscribe only). The last notice.
     Ended(Error),
 }
 
@@ -68,7 +68,7 @@ impl Delivery {
         &self.event
     }
 
-    /// The user has the event: marks it as seen, after which the market will be told.
+    /// The user has the event: marks it as seen, after which it is acknowledged to the market.
     pub fn take(mut self) -> v1::Event {
         self.settled = true;
         self.seen.take(self.event.sequence, &self.event.event_id);

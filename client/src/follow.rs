@@ -4,7 +4,7 @@
 //! the stream breaks for a passing reason it subscribes again, with the last sequence up to which the
 //! consumer has everything. The first Subscribe of a process sends cursor 0, which asks for all that is
 //! not acknowledged: what the user has had already is known by its id (see [`seen`](crate::seen)), while
-//! an old cursor would tell a market that was set up anew to throw events away.
+//! an old cursor would make a market that was set up again discard events.
 
 mod progress;
 
@@ -111,7 +111,7 @@ impl Subscription {
         }
     }
 
-    /// Subscribes again and again until something is wrong that waiting does not mend.
+    /// Subscribes again and again until something is wrong that waiting does not fix.
     async fn keep_up(&mut self) -> Stopped {
         let mut reconnect = Reconnect::of(&self.connection);
         loop {

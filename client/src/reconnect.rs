@@ -39,7 +39,7 @@ pub(crate) enum Next {
     Now,
     /// Open it again after this time.
     After(Error, Duration),
-    /// Something is wrong that waiting does not mend.
+    /// Something is wrong that waiting does not fix.
     Never(Error),
 }
 
@@ -54,7 +54,7 @@ impl Reconnect {
         self.renewals.mark_unchanged();
     }
 
-    /// A stream ended. `came` tells whether it brought anything, `ever` whether any stream before did.
+    /// A stream ended. `came` is whether it brought anything, `ever` whether any stream so far did.
     pub(crate) async fn after(&mut self, failure: Error, came: bool, ever: bool) -> Next {
         if came {
             self.failures_in_a_row = 0;
@@ -96,7 +96,7 @@ pub struct Attempts {
 
 impl Attempts {
     /// What to do after a failed attempt: `None` is to give up, else it is begun again after that time, which
-    /// is zero when it goes on at another address of the market. `came` tells whether it got any further than
+    /// is zero when it goes on at another address of the market. `came` is whether it got any further than
     /// the one before.
     pub fn after(&mut self, failure: &Error, came: bool, connection: &Connection) -> Option<Duration> {
         if came {

@@ -1,4 +1,4 @@
-//! Takes up renewed certificates, new revocation lists and new roots while a program runs.
+//! Reloads certificates, revocation lists and roots when their files change.
 
 use std::sync::Arc;
 
@@ -27,7 +27,7 @@ pub struct Bearers {
 
 impl Renewal {
     /// Follows the files of a party's settings, and has `bearers` show what comes of them. How that
-    /// went is told in words; credentials in use stay so when the new files are no good.
+    /// went is reported in words. If the new files are not usable, the old credentials stay in use.
     ///
     /// # Errors
     /// The files can't be used as they are now.

@@ -7,7 +7,7 @@
 //! Events are known by their `event_id`, which is the same in every delivery. The last
 //! [`REMEMBERED`] ids are kept, many more than can be under way unacknowledged ([`follow`] and
 //! [`inbox`] bound that), so an older id can't come back. Sequence numbers alone would not do: a market
-//! that was set up anew at the same address counts from 1 again, and its events must not be lost.
+//! that was set up again at the same address counts from 1 again, and its events must not be lost.
 //!
 //! [`follow`]: crate::follow
 //! [`inbox`]: crate::inbox
@@ -74,7 +74,7 @@ impl Seen {
     }
 
     /// Remembers in a file of its own, in `folder` (created when missing), for this market and party.
-    /// A damaged file is started anew: the worst that follows is that an event is shown twice.
+    /// A damaged file is replaced by an empty one: the worst that follows is that an event is shown twice.
     ///
     /// # Errors
     /// The folder can't be created or the file not be read.
@@ -126,7 +126,7 @@ impl Seen {
         self.shared.changes.send_modify(|count| *count += 1);
     }
 
-    /// The consumer let go of the event without taking it: it may be offered again.
+    /// The consumer dropped the event without taking it: it may be offered again.
     pub(crate) fn release(&self, event_id: &str) {
         self.state().offered.remove(event_id);
         self.shared.changes.send_modify(|count| *count += 1);

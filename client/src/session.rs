@@ -47,7 +47,7 @@ impl Session {
         Self { transport, party_id, tokens: None }
     }
 
-    /// The same, but its calls are not told of.
+    /// The same, but its calls are not reported.
     pub(crate) fn silent(&self) -> Self {
         let mut session = self.clone();
         session.transport.silence();

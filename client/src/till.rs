@@ -84,7 +84,7 @@ pub struct Till {
 pub struct Closed;
 
 /// Opens a till's stream. `cursor` is the sequence of the last event that was taken in before; 0 asks for
-/// whatever the market was not told of. Notices come out of the receiver; whoever waits for room for a line
+/// everything that was never taken in. Notices come out of the receiver; a task that waits for room for a line
 /// must go on taking them.
 pub fn open(connection: Connection, name: String, cursor: i64) -> (Till, mpsc::Receiver<TillNotice>) {
     let (notices, receiver) = mpsc::channel(NOTICES);
@@ -365,7 +365,7 @@ async fn next(taken_in: &mut watch::Receiver<i64>) -> i64 {
     *taken_in.borrow_and_update()
 }
 
-/// The queue has room for all that may be under way, and is gone only with the stream, whose end is told there.
+/// The queue has room for all that may be under way, and is gone only with the stream, whose end is reported there.
 fn put(messages: &mpsc::Sender<SyncInventoryRequest>, message: Message) {
     let _ = messages.try_send(SyncInventoryRequest { message: Some(message) });
 }

@@ -2,7 +2,7 @@
 //!
 //! [`Timing`] stands next to the channel, below the session: what it times is the way to the market and back
 //! and the market's own work, and for a connection's first call the handshake. The token is fetched by a call
-//! of its own, which is told like any other. An attempt ends with the last byte of its answer.
+//! of its own, which is reported like any other. An attempt ends with the last byte of its answer.
 
 mod attempt;
 
@@ -23,7 +23,7 @@ use attempt::{Recorder, TimedCall};
 /// Calls whose attempts belong together remember no more of them; retries stop long before.
 const MAX_ATTEMPTS: usize = 64;
 
-/// What is told of a call once it is over.
+/// What is reported about a call once it is over.
 #[derive(Clone, Debug)]
 pub struct CallTiming {
     /// Service and method, without the package.
@@ -55,12 +55,12 @@ impl fmt::Display for CallTiming {
 pub struct Timings(Arc<dyn Fn(&CallTiming) + Send + Sync>);
 
 impl Timings {
-    /// `tell` is called at the end of each call, on whatever thread that comes.
+    /// `tell` is called at the end of each call, on whichever thread that happens.
     pub fn new(tell: impl Fn(&CallTiming) + Send + Sync + 'static) -> Self {
         Self(Arc::new(tell))
     }
 
-    /// Begins a call of several attempts; it is told when the value is dropped.
+    /// Begins a call of several attempts; it is reported when the value is dropped.
     pub(crate) fn begin(&self) -> Attempts {
         Attempts { began: Instant::now(), log: AttemptLog::default(), timings: self.clone() }
     }

@@ -11,7 +11,7 @@ use super::member::{Link, Member};
 /// How long one address is waited for before the next is dialled beside it (RFC 8305, section 8).
 pub const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
 
-/// For how long a caller that makes one call after the other stays at the same address, and tells another that it was
+/// For how long a caller that makes one call after the other stays at the same address, and says at another that it was
 /// elsewhere: what it changed there is in everybody's searches by then.
 pub const OWN_WRITES: Duration = Duration::from_secs(2);
 
@@ -31,7 +31,7 @@ pub(super) enum Plan {
     Use { place: usize, channel: Channel, connection: u64, dial: Option<usize>, was_elsewhere: bool },
     /// Dial an address, if one is named, and look again at the next change, or at this time.
     Wait { dial: Option<usize>, until: Option<Instant> },
-    /// Every address was dialled in vain since the caller came.
+    /// Every address was dialled without success since the caller came.
     Nowhere,
 }
 

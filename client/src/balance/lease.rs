@@ -41,7 +41,7 @@ impl Lease {
         }
     }
 
-    /// The call broke off. What it was for is not told to go on with the connection: that may be gone.
+    /// The call broke off. The connection is no longer used: it may be gone.
     pub(super) fn broke(&self, error: BoxError) -> AtAddress {
         // A call whose own time is over says nothing about the market.
         if !causes(error.as_ref()).any(|cause| cause.is::<TimeoutExpired>()) {
@@ -62,7 +62,7 @@ impl Drop for Lease {
     }
 }
 
-/// The body of an answer, which tells how it ends.
+/// The body of an answer, which reports how it ends.
 pub(super) struct Watched {
     pub(super) body: Body,
     pub(super) lease: Lease,

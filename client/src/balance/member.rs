@@ -22,7 +22,7 @@ pub(super) struct Member {
     pub(super) in_flight: usize,
     /// Counts the connections, so that the end of an earlier one does not count against the present one.
     pub(super) connections: u64,
-    /// When it was last dialled in vain, and why; `None` since a dial went well.
+    /// When it was last dialled without success, and why; `None` since a dial went well.
     pub(super) dial_failure: Option<(Instant, Arc<DialError>)>,
     /// When a call was last answered here, or broke off: it may have been carried out.
     pub(super) answered_at: Option<Instant>,
@@ -111,7 +111,7 @@ impl Member {
         }
     }
 
-    /// Whether it has not been told yet that a certificate was turned down; from now on it counts as told.
+    /// Whether a rejected certificate has not been reported yet; from now on it counts as reported.
     pub(super) fn is_news_of_distrust(&mut self) -> bool {
         !std::mem::replace(&mut self.is_distrust_told, true)
     }

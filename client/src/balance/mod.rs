@@ -9,7 +9,7 @@
 //! first to answer gets the call ("happy eyeballs", RFC 8305): one that swallows packets costs that moment.
 //!
 //! The call that failed is repeated by [`Connection::call`](crate::Connection::call), where it is whole.
-//! That a certificate was turned down at one address is told even if the call goes well at another.
+//! A rejected certificate at one address is reported even if the call succeeds at another.
 
 mod choice;
 mod lease;
@@ -62,7 +62,7 @@ struct Shared {
     members: Mutex<Members>,
     /// Counts what becomes of dials.
     changes: watch::Sender<u64>,
-    /// Where a certificate was turned down.
+    /// Whom to report rejected certificates to.
     tell: Mutex<Option<Tell>>,
 }
 
@@ -119,7 +119,7 @@ impl Balancer {
         self.0.members().list.iter_mut().for_each(member::Member::forgive);
     }
 
-    /// Has it told, once for each address until that is reached again, when a certificate was turned down.
+    /// Reports rejected certificates, once for each address until it is reached again.
     pub(crate) fn on_distrust(&self, tell: impl Fn(&Error) + Send + 'static) {
         *self.0.tell.lock().unwrap_or_else(PoisonError::into_inner) = Some(Box::new(tell));
     }

@@ -1,10 +1,10 @@
-//! One side of a TLS handshake turned the other's certificate down.
+//! One side of a TLS handshake rejected the other's certificate.
 
 use std::fmt;
 
 use rustls::{AlertDescription, CertificateError};
 
-/// Whose certificate was turned down.
+/// Whose certificate was rejected.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Distrust {
     /// The market does not accept this client's.

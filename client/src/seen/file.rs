@@ -14,7 +14,7 @@ use uuid::Uuid;
 
 use super::REMEMBERED;
 
-/// The layout of the file; a file of another layout is started anew.
+/// The layout of the file; a file of another layout is replaced.
 const FORMAT: u32 = 1;
 
 /// The largest file that is read, in bytes: several times what [`REMEMBERED`] entries take.

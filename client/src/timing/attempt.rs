@@ -56,7 +56,7 @@ struct UnderWay {
     method: String,
     market: Option<Duration>,
     request_id: Option<String>,
-    /// `None`: a call that is not repeated, and told by itself.
+    /// `None`: a call that is not repeated, and reported by itself.
     log: Option<AttemptLog>,
     timings: Timings,
 }
@@ -99,7 +99,7 @@ impl Drop for Recorder {
     }
 }
 
-/// What a market tells by `server-timing: market;dur=MILLISECONDS`.
+/// What a market reports by `server-timing: market;dur=MILLISECONDS`.
 fn market_time(text: &str) -> Option<Duration> {
     let millis: f64 = text.strip_prefix(MARKET_TIME)?.parse().ok()?;
     Duration::try_from_secs_f64(millis / 1_000.0).ok()
