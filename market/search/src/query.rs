@@ -3,9 +3,9 @@
 use std::{collections::HashSet, sync::Arc};
 
 use serde::{Deserialize, Serialize};
-use souk_domain::{Category, Item, ItemId, Money, PartyId};
+use souk_domain::{Category, Item, ItemId, PartyId};
 
-use super::{SearchError, SearchOrder, place::Place};
+use super::{PriceRange, SearchOrder, SearchText, place::Place};
 
 /// Asks for items. All that is given must hold.
 ///
@@ -16,15 +16,13 @@ use super::{SearchError, SearchOrder, place::Place};
 /// when nothing matches as typed.
 #[derive(Clone, Debug)]
 pub struct SearchQuery {
-    /// Up to [`SearchQuery::MAX_CHARS`] characters. Of its words the first [`SearchQuery::MAX_WORDS`]
-    /// different ones count, the rest are ignored. Without any word, everything matches.
-    pub text: String,
+    /// Of its words the first [`SearchQuery::MAX_WORDS`] different ones count, the rest are ignored. Without any word,
+    /// everything matches.
+    pub text: SearchText,
     /// Only items of this category or one below it.
     pub category: Option<Category>,
-    /// Only items at this price or more, in its currency.
-    pub min_price: Option<Money>,
-    /// Only items at this price or less, in its currency.
-    pub max_price: Option<Money>,
+    /// Only items at a price within it.
+    pub price: PriceRange,
     /// Only items whose mean rating is this or more; never one that nobody has rated.
     pub min_rating: Option<f64>,
     /// Only items of this seller.
@@ -46,35 +44,19 @@ pub struct SearchQuery {
 }
 
 impl SearchQuery {
-    /// The longest text, in characters (Unicode scalar values).
-    pub const MAX_CHARS: usize = 500;
     /// How many different words count.
     pub const MAX_WORDS: usize = 16;
     /// The largest page.
     pub const MAX_LIMIT: usize = 1_000;
-
-    /// Whether the query makes sense.
-    pub(super) fn check(&self) -> Result<(), SearchError> {
-        if self.text.len() > Self::MAX_CHARS && self.text.chars().count() > Self::MAX_CHARS {
-            return Err(SearchError::TextTooLong { max_chars: Self::MAX_CHARS });
-        }
-        match (self.min_price, self.max_price) {
-            (Some(min), Some(max)) if min.currency_code() != max.currency_code() => {
-                Err(SearchError::CurrenciesDiffer(min.currency_code(), max.currency_code()))
-            }
-            _ => Ok(()),
-        }
-    }
 }
 
 impl Default for SearchQuery {
     /// The 50 newest items.
     fn default() -> Self {
         Self {
-            text: String::new(),
+            text: SearchText::default(),
             category: None,
-            min_price: None,
-            max_price: None,
+            price: PriceRange::default(),
             min_rating: None,
             seller: None,
             hidden_sellers: Arc::default(),

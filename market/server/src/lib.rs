@@ -13,6 +13,7 @@
 //! | [`relay`] | deliveries to callback servers and event streams |
 //! | [`rides`] | notifies the watchers of a ride |
 //! | [`audit`] | refused identities on their way into the audit log |
+//! | [`clock`], [`random`] | the time, randomness and new ids, handed down |
 //! | [`config`], [`app`] | settings; putting everything together, serving, rotation |
 
 pub mod access;
