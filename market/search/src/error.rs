@@ -16,15 +16,6 @@ pub enum SearchError {
     /// The index is still being built, or does not include the caller's own changes yet.
     #[error("the search index is still catching up after {:?}; try again in a moment", Self::PATIENCE)]
     Behind,
-    /// The text is longer than may be.
-    #[error("the query is longer than {max_chars} characters; use fewer words")]
-    TextTooLong {
-        /// The longest text, in characters.
-        max_chars: usize,
-    },
-    /// The two ends of the price range are in different currencies.
-    #[error("the price range goes from {0} to {1}; use one currency for both ends")]
-    CurrenciesDiffer(&'static str, &'static str),
     /// The store has lost changes: it was restored from a backup, or a standby that lagged has taken over.
     #[error("the store is behind the search index, as if it had been set back")]
     SetBack,

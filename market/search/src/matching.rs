@@ -52,7 +52,7 @@ pub(super) struct Matching<'a> {
 
 impl<'a> Matching<'a> {
     pub(super) fn new(query: &'a SearchQuery, fields: Fields) -> Self {
-        let words = words::different_words(&query.text, SearchQuery::MAX_WORDS);
+        let words = words::different_words(query.text.as_str(), SearchQuery::MAX_WORDS);
         Self { query, words, fields }
     }
 
@@ -109,16 +109,16 @@ impl<'a> Matching<'a> {
     }
 
     fn filters(&self) -> Vec<Box<dyn Query>> {
-        let SearchQuery { category, min_price, max_price, min_rating, seller, in_stock, .. } = self.query;
+        let SearchQuery { category, price: range, min_rating, seller, in_stock, .. } = self.query;
         let fields = &self.fields;
         let mut filters = Vec::new();
         filters.extend(category.as_ref().map(|category| exactly(fields.category_term(category))));
-        if let Some(price) = min_price.or(*max_price) {
+        if let Some(price) = range.any_end() {
             // Amounts of different currencies can't be compared, so a range always restricts the currency too.
             filters.push(exactly(fields.currency_term(price)));
             let bound =
-                |price: &Option<_>| price.map_or(Bound::Unbounded, |p| Bound::Included(fields.price_term(p)));
-            filters.push(Box::new(RangeQuery::new(bound(min_price), bound(max_price))));
+                |price: Option<_>| price.map_or(Bound::Unbounded, |p| Bound::Included(fields.price_term(p)));
+            filters.push(Box::new(RangeQuery::new(bound(range.min()), bound(range.max()))));
         }
         if let Some(mean) = *min_rating {
             let lowest = Bound::Included(fields.rating_term(mean));

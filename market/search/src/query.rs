@@ -3,9 +3,9 @@
 use std::{collections::HashSet, sync::Arc};
 
 use serde::{Deserialize, Serialize};
-use souk_domain::{Category, Item, ItemId, Money, PartyId};
+use souk_domain::{Category, Item, ItemId, PartyId};
 
-use super::{SearchError, SearchOrder, place::Place};
+use super::{PriceRange, SearchOrder, SearchText, place::Place};
 
 /// A query for items. Every condition that is set must hold.
 ///
@@ -16,15 +16,13 @@ use super::{SearchError, SearchOrder, place::Place};
 /// matches as typed.
 #[derive(Clone, Debug)]
 pub struct SearchQuery {
-    /// The text, up to [`SearchQuery::MAX_CHARS`] characters. The first [`SearchQuery::MAX_WORDS`] distinct
-    /// words count, and the rest are ignored. Without any word, everything matches.
-    pub text: String,
+    /// The words to find. The first [`SearchQuery::MAX_WORDS`] distinct words count, and the rest are ignored. Without
+    /// any word, everything matches.
+    pub text: SearchText,
     /// Only items of this category or its subcategories.
     pub category: Option<Category>,
-    /// Only items that cost at least this, in its currency.
-    pub min_price: Option<Money>,
-    /// Only items that cost at most this, in its currency.
-    pub max_price: Option<Money>,
+    /// Only items whose price lies within it.
+    pub price: PriceRange,
     /// Only items whose mean rating is at least this. Excludes unrated items.
     pub min_rating: Option<f64>,
     /// Only items of this seller.
@@ -46,35 +44,19 @@ pub struct SearchQuery {
 }
 
 impl SearchQuery {
-    /// The maximum length of the text in characters (Unicode scalar values).
-    pub const MAX_CHARS: usize = 500;
     /// The maximum number of distinct words that count.
     pub const MAX_WORDS: usize = 16;
     /// The maximum number of items on a page.
     pub const MAX_LIMIT: usize = 1_000;
-
-    /// Checks the conditions that the types can't express.
-    pub(super) fn check(&self) -> Result<(), SearchError> {
-        if self.text.len() > Self::MAX_CHARS && self.text.chars().count() > Self::MAX_CHARS {
-            return Err(SearchError::TextTooLong { max_chars: Self::MAX_CHARS });
-        }
-        match (self.min_price, self.max_price) {
-            (Some(min), Some(max)) if min.currency_code() != max.currency_code() => {
-                Err(SearchError::CurrenciesDiffer(min.currency_code(), max.currency_code()))
-            }
-            _ => Ok(()),
-        }
-    }
 }
 
 impl Default for SearchQuery {
     /// Queries the 50 newest items.
     fn default() -> Self {
         Self {
-            text: String::new(),
+            text: SearchText::default(),
             category: None,
-            min_price: None,
-            max_price: None,
+            price: PriceRange::default(),
             min_rating: None,
             seller: None,
             hidden_sellers: Arc::default(),

@@ -13,6 +13,7 @@
 //! | [`relay`] | deliveries to callback servers and event streams |
 //! | [`rides`] | notifies the watchers of a ride |
 //! | [`audit`] | collects rejected identities for the audit log |
+//! | [`clock`], [`random`] | the time, randomness and new ids, handed down |
 //! | [`config`], [`app`] | settings; building all components, serving, certificate rotation |
 
 pub mod access;

@@ -67,7 +67,7 @@ async fn no_hits_are_reported_only_if_nothing_was_listed_by_then() {
     let market = Market::in_memory().await;
     for (number, name) in (1..).zip(["Anvil", "Basket", "Candle", "Drum", "Easel", "Flute"]) {
         market.search.feed_moved(market.shop.put(item(number, name)));
-        let query = SearchQuery { text: name.to_owned(), ..SearchQuery::default() };
+        let query = SearchQuery { text: text(name), ..SearchQuery::default() };
         let found = market.search.search(bob(), &query).await.unwrap();
         assert_eq!(found.items.len(), 1, "{name}");
     }
@@ -97,7 +97,7 @@ async fn hits_show_the_current_state_of_the_store() {
     let stock = Quantity::parse(7).unwrap().units();
     market.shop.change_unnoticed(1, |item| item.quantity = stock);
     market.shop.change_unnoticed(2, |item| item.deleted_at = Some(Timestamp(1)));
-    let query = SearchQuery { text: "lamp".into(), limit: 2, ..SearchQuery::default() };
+    let query = SearchQuery { text: text("lamp"), limit: 2, ..SearchQuery::default() };
     let page = market.page(&query).await;
     assert_eq!(numbers(&page), [1]);
     assert_eq!(page.items[0].quantity, 7);

@@ -11,8 +11,12 @@ use std::sync::Arc;
 use souk_domain::{Category, Item, Money, PartyId, RatingSummary};
 use uuid::Uuid;
 
-use super::{IndexHome, Search, SearchPage, SearchQuery};
+use super::{IndexHome, Search, SearchPage, SearchQuery, SearchText};
 use shop::{Shop, item};
+
+fn text(text: &str) -> SearchText {
+    SearchText::parse(text).unwrap()
+}
 
 /// A fake shop and a search index of it.
 struct Market {
@@ -56,8 +60,8 @@ impl Market {
     }
 
     /// Returns the numbers of the items found by a text.
-    async fn finds(&self, text: &str) -> Vec<i64> {
-        self.found(&SearchQuery { text: text.to_owned(), ..SearchQuery::default() }).await
+    async fn finds(&self, words: &str) -> Vec<i64> {
+        self.found(&SearchQuery { text: text(words), ..SearchQuery::default() }).await
     }
 }
 

@@ -172,7 +172,7 @@ proptest! {
             let words: Vec<_> = words.into_iter().map(|word| WORDS[word]).collect();
             for order in ORDERS {
                 let query = SearchQuery {
-                    text: words.join(" "),
+                    text: text(&words.join(" ")),
                     category: Some(category("home")),
                     order,
                     limit: SearchQuery::MAX_LIMIT,
@@ -192,7 +192,7 @@ proptest! {
             history.replay(&market).await;
             let rebuilt = Market::open(Arc::clone(&market.shop), IndexHome::Memory).await;
             for order in ORDERS {
-                let query = SearchQuery { text: WORDS[word].to_owned(), order, limit: 5, ..SearchQuery::default() };
+                let query = SearchQuery { text: text(WORDS[word]), order, limit: 5, ..SearchQuery::default() };
                 let (before, after) = (market.page(&query).await, rebuilt.page(&query).await);
                 assert_eq!(numbers(&before), numbers(&after));
                 assert_eq!((before.next, before.total), (after.next, after.total));
@@ -205,7 +205,7 @@ proptest! {
 #[tokio::test]
 async fn cursor_survives_deletion_of_its_item() {
     let market = Market::of_names(&["Lamp", "Lamp", "Lamp", "Lamp"]).await;
-    let query = SearchQuery { text: "lamp".into(), limit: 2, ..SearchQuery::default() };
+    let query = SearchQuery { text: text("lamp"), limit: 2, ..SearchQuery::default() };
     let first = market.page(&query).await;
     assert_eq!(numbers(&first), [1, 2]);
     market.put(Item { deleted_at: Some(Timestamp(1)), ..item(2, "Lamp") });
@@ -216,7 +216,7 @@ async fn cursor_survives_deletion_of_its_item() {
 #[tokio::test]
 async fn cursor_survives_serialization() {
     let market = Market::of_names(&["Lamp", "Lamp", "Lamp"]).await;
-    let query = SearchQuery { text: "lamp".into(), limit: 1, ..SearchQuery::default() };
+    let query = SearchQuery { text: text("lamp"), limit: 1, ..SearchQuery::default() };
     let next = market.page(&query).await.next.unwrap();
     let written = serde_json::to_string(&next).unwrap();
     assert_eq!(serde_json::from_str::<crate::SearchCursor>(&written).unwrap(), next);

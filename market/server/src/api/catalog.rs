@@ -92,9 +92,7 @@ fn search_status(error: SearchError) -> Status {
             OVERLOAD_RETRY_DELAY,
         ),
         SearchError::Store(error) => wire::store_error(&error),
-        defect @ (SearchError::TextTooLong { .. }
-        | SearchError::CurrenciesDiffer(..)
-        | SearchError::SetBack
+        defect @ (SearchError::SetBack
         | SearchError::InUse(_)
         | SearchError::Home { .. }
         | SearchError::Index(_)

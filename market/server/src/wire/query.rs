@@ -5,7 +5,7 @@ use std::time::Duration;
 use prost::Message as _;
 use souk_domain::{Category, ItemId, OrderId, PartyId, RideId, Sequence, TimeRange};
 use souk_proto::v1;
-use souk_search::{CategoryQuery, SearchCursor, SearchOrder, SearchQuery};
+use souk_search::{CategoryQuery, PriceRange, SearchCursor, SearchOrder, SearchQuery, SearchText};
 use souk_store::{OrderQuery, OrdersOf};
 use tonic::Status;
 use uuid::Uuid;
@@ -166,31 +166,21 @@ pub fn watch_search(request: v1::WatchSearchRequest) -> Result<SearchQuery, Stat
 
 fn search_query(request: &v1::SearchItemRequest, after: Option<SearchCursor>) -> Result<SearchQuery, Status> {
     let mut fields = Fields::new();
-    if request.query.chars().count() > SearchQuery::MAX_CHARS {
-        let max = SearchQuery::MAX_CHARS;
-        fields.wrong("query", format!("is longer than {max} characters; use fewer words"));
-    }
+    let text = fields.take("query", SearchText::parse(&request.query));
     let category = fields.optional_category("category", &request.category);
     let min_price = fields.optional_price("min_price", request.min_price.as_ref());
     let max_price = fields.optional_price("max_price", request.max_price.as_ref());
-    if let (Some(min), Some(max)) = (min_price, max_price) {
-        if min.currency_code() != max.currency_code() {
-            fields.wrong("max_price", "has another currency than min_price; use one for both");
-        } else if min.amount_minor() > max.amount_minor() {
-            fields.wrong("max_price", "is lower than min_price; swap them");
-        }
-    }
+    let price = fields.take("max_price", PriceRange::parse(min_price, max_price));
     if request.min_rating.is_some_and(|rating| !(1.0..=5.0).contains(&rating)) {
         fields.wrong("min_rating", "is outside 1.0 to 5.0; leave it out for any rating");
     }
     let seller = fields.optional_party("seller_id", &request.seller_id);
     let order = search_order(&mut fields, request);
-    fields.finish(Some(()))?;
+    let (text, price) = fields.finish(text.zip(price))?;
     Ok(SearchQuery {
-        text: request.query.clone(),
+        text,
         category,
-        min_price,
-        max_price,
+        price,
         min_rating: request.min_rating,
         seller,
         in_stock: request.in_stock,
