@@ -11,10 +11,10 @@ use clap::Args;
 
 use crate::{
     database,
-    load::{self, CONNECTIONS, IN_FLIGHT, Stretch},
+    fixture::Fixture,
+    load::{self, CONNECTIONS, IN_FLIGHT, Measurement},
     process::ServerProcess,
     report::{self, Row},
-    scene::Scene,
     workload::{self, Workload},
 };
 
@@ -74,24 +74,24 @@ pub(crate) async fn run(args: CompareArgs) -> anyhow::Result<()> {
          in flight; {rounds} rounds × {} s; log level {}",
         args.seconds, args.log
     );
-    let scene = warmed_up(&std::env::current_exe()?, threads, &args.log).await?;
+    let fixture = warmed_up(&std::env::current_exe()?, threads, &args.log).await?;
     let duration = Duration::from_secs(args.seconds);
     match &args.against {
         Some(older) => {
             ensure!(rounds >= MIN_PAIRED_ROUNDS, "give --rounds {MIN_PAIRED_ROUNDS} or more with --against");
             let older = warmed_up(older, threads, &args.log).await?;
-            paired(&scene, &older, rounds, duration).await
+            paired(&fixture, &older, rounds, duration).await
         }
-        None => alone(&scene, rounds, duration).await,
+        None => alone(&fixture, rounds, duration).await,
     }
 }
 
-async fn alone(scene: &Scene, rounds: u32, duration: Duration) -> anyhow::Result<()> {
+async fn alone(fixture: &Fixture, rounds: u32, duration: Duration) -> anyhow::Result<()> {
     let mut measured_rounds = Vec::new();
     for round in 1..=rounds {
         let mut rows = Vec::new();
         for workload in Workload::ALL {
-            let row = measured(scene, workload, duration).await?;
+            let row = measured(fixture, workload, duration).await?;
             println!("round {round}: {}", row.in_words());
             rows.push(row);
         }
@@ -103,16 +103,16 @@ async fn alone(scene: &Scene, rounds: u32, duration: Duration) -> anyhow::Result
 
 /// Runs each workload on both builds, one directly after the other, so that a temporary slowdown affects both. The
 /// order alternates with the round, so that neither build always benefits from going second.
-async fn paired(scene: &Scene, older: &Scene, rounds: u32, duration: Duration) -> anyhow::Result<()> {
+async fn paired(fixture: &Fixture, older: &Fixture, rounds: u32, duration: Duration) -> anyhow::Result<()> {
     let mut pairs = Vec::new();
     for round in 1..=rounds {
         for workload in Workload::ALL {
             let pair = if round % 2 == 0 {
-                let now = measured(scene, workload, duration).await?;
+                let now = measured(fixture, workload, duration).await?;
                 (now, measured(older, workload, duration).await?)
             } else {
                 let before = measured(older, workload, duration).await?;
-                (measured(scene, workload, duration).await?, before)
+                (measured(fixture, workload, duration).await?, before)
             };
             println!("round {round}, this build: {}", pair.0.in_words());
             println!("round {round}, older:      {}", pair.1.in_words());
@@ -123,52 +123,52 @@ async fn paired(scene: &Scene, older: &Scene, rounds: u32, duration: Duration) -
     Ok(())
 }
 
-async fn warmed_up(program: &Path, threads: usize, log: &str) -> anyhow::Result<Scene> {
-    let scene = Scene::set(program, threads, log).await?;
+async fn warmed_up(program: &Path, threads: usize, log: &str) -> anyhow::Result<Fixture> {
+    let fixture = Fixture::set(program, threads, log).await?;
     for workload in Workload::ALL {
-        stretch(&scene, workload, WARM_UP).await?;
+        measure(&fixture, workload, WARM_UP).await?;
     }
-    Ok(scene)
+    Ok(fixture)
 }
 
-async fn measured(scene: &Scene, workload: Workload, duration: Duration) -> anyhow::Result<Row> {
-    let server = server(scene, workload);
+async fn measured(fixture: &Fixture, workload: Workload, duration: Duration) -> anyhow::Result<Row> {
+    let server = server(fixture, workload);
     let before = server.cpu_seconds()?;
-    let stretch = stretch(scene, workload, duration).await?;
+    let measured = measure(fixture, workload, duration).await?;
     let used = server.cpu_seconds()? - before;
     Ok(Row {
         workload,
-        calls_per_second: stretch.calls_per_second(),
-        refused: stretch.refused as f64 / (stretch.calls + stretch.refused).max(1) as f64,
-        cpu_micros: used * 1e6 / stretch.calls as f64,
-        p50_micros: stretch.latency_micros.value_at_quantile(0.5),
-        p99_micros: stretch.latency_micros.value_at_quantile(0.99),
+        calls_per_second: measured.calls_per_second(),
+        refused: measured.refused as f64 / (measured.calls + measured.refused).max(1) as f64,
+        cpu_micros: used * 1e6 / measured.calls as f64,
+        p50_micros: measured.latency_micros.value_at_quantile(0.5),
+        p99_micros: measured.latency_micros.value_at_quantile(0.99),
     })
 }
 
-fn server(scene: &Scene, workload: Workload) -> &ServerProcess {
+fn server(fixture: &Fixture, workload: Workload) -> &ServerProcess {
     match workload {
-        Workload::Echo => &scene.echo,
-        Workload::Unguarded => &scene.unguarded,
-        _ => &scene.market,
+        Workload::Echo => &fixture.echo,
+        Workload::Unguarded => &fixture.unguarded,
+        _ => &fixture.market,
     }
 }
 
-async fn stretch(scene: &Scene, workload: Workload, duration: Duration) -> anyhow::Result<Stretch> {
-    let items = scene.items.clone();
+async fn measure(fixture: &Fixture, workload: Workload, duration: Duration) -> anyhow::Result<Measurement> {
+    let items = fixture.items.clone();
     match workload {
-        Workload::Echo => load::run(&scene.echo_clients, duration, |c, _| workload::who_am_i(c)).await,
-        Workload::Guarded => load::run(&scene.buyers, duration, |c, _| workload::who_am_i(c)).await,
+        Workload::Echo => load::run(&fixture.echo_clients, duration, |c, _| workload::who_am_i(c)).await,
+        Workload::Guarded => load::run(&fixture.buyers, duration, |c, _| workload::who_am_i(c)).await,
         Workload::Unguarded => {
-            load::run(&scene.unguarded_clients, duration, |c, _| workload::who_am_i(c)).await
+            load::run(&fixture.unguarded_clients, duration, |c, _| workload::who_am_i(c)).await
         }
-        Workload::Search => load::run(&scene.buyers, duration, workload::search).await,
+        Workload::Search => load::run(&fixture.buyers, duration, workload::search).await,
         Workload::BuyHot => {
             let item = items[0];
-            load::run(&scene.buyers, duration, move |c, _| workload::buy(c, item)).await
+            load::run(&fixture.buyers, duration, move |c, _| workload::buy(c, item)).await
         }
         Workload::BuyUniform => {
-            load::run(&scene.buyers, duration, move |c, number| {
+            load::run(&fixture.buyers, duration, move |c, number| {
                 workload::buy(c, items[spread(number) % items.len()])
             })
             .await

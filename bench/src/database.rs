@@ -192,7 +192,7 @@ fn print(rates: &Rates) {
     );
     for ((name, target), by_runner) in LOADS.iter().zip(rates) {
         let [by_hand, one, two] = [0, 1, 2].map(|runner| median(by_runner[runner].iter().copied()));
-        // The ratio is taken within each round, so that slowdowns of the machine cancel out.
+        // The ratio is call_outcome within each round, so that slowdowns of the machine cancel out.
         let ratio = |runner: usize| {
             median(by_runner[runner].iter().zip(&by_runner[0]).map(|(rate, base)| rate / base))
         };
@@ -244,10 +244,10 @@ async fn buy(markets: &Markets, at_two: bool, is_hot: bool, duration: Duration) 
         true => first.iter().step_by(2).chain(second.iter().skip(1).step_by(2)).cloned().collect(),
     };
     let items = if is_hot { vec![markets.items[0]] } else { markets.items.clone() };
-    let stretch = load::run(&clients, duration, move |connection, number| {
+    let measured = load::run(&clients, duration, move |connection, number| {
         workload::buy(connection, items[spread(number) % items.len()])
     });
-    Ok(stretch.await?.calls_per_second())
+    Ok(measured.await?.calls_per_second())
 }
 
 /// Maps consecutive numbers to evenly distributed ones: Fibonacci hashing (Knuth, TAOCP vol. 3, section 6.4).

@@ -114,8 +114,8 @@ async fn round(args: &FailoverArgs) -> anyhow::Result<Ended> {
         let both = [&first[place], &second[place]].map(|connection| connection.with_timeout(ATTEMPT));
         trade.spawn(buy_on(both, markets.items.clone(), client, Arc::clone(&stop), Arc::clone(&killed)));
     }
-    let stretch = Duration::from_secs(args.seconds);
-    sleep(stretch).await;
+    let load_time = Duration::from_secs(args.seconds);
+    sleep(load_time).await;
     let kill = Instant::now();
     if args.freeze {
         primary.freeze()?
@@ -124,7 +124,7 @@ async fn round(args: &FailoverArgs) -> anyhow::Result<Ended> {
     }
     killed.store(true, Ordering::SeqCst);
     standby.promote()?;
-    sleep(stretch).await;
+    sleep(load_time).await;
     stop.store(true, Ordering::SeqCst);
     let mut all = Vec::new();
     while let Some(bought) = trade.join_next().await {

@@ -20,7 +20,7 @@ const LONGEST_MICROS: u64 = 60_000_000;
 
 /// The result of running a workload for some time.
 #[derive(Debug)]
-pub(crate) struct Stretch {
+pub(crate) struct Measurement {
     /// Number of successful calls.
     pub(crate) calls: u64,
     /// Number of calls rejected because of overload, after which the slot continues with its next call.
@@ -29,7 +29,7 @@ pub(crate) struct Stretch {
     pub(crate) latency_micros: Histogram<u64>,
 }
 
-impl Stretch {
+impl Measurement {
     pub(crate) fn calls_per_second(&self) -> f64 {
         self.calls as f64 / self.seconds
     }
@@ -37,18 +37,18 @@ impl Stretch {
 
 /// The outcome of a call.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Taken {
+pub(crate) enum CallOutcome {
     CarriedOut,
     Refused,
 }
 
 /// Runs `call` in every slot of every client for `duration`. `call` receives the client and a number that is
 /// different each time.
-pub(crate) async fn run<C, F, Fut>(clients: &[C], duration: Duration, call: F) -> anyhow::Result<Stretch>
+pub(crate) async fn run<C, F, Fut>(clients: &[C], duration: Duration, call: F) -> anyhow::Result<Measurement>
 where
     C: Clone + Send + 'static,
     F: Fn(C, u64) -> Fut + Clone + Send + 'static,
-    Fut: Future<Output = anyhow::Result<Taken>> + Send,
+    Fut: Future<Output = anyhow::Result<CallOutcome>> + Send,
 {
     let began = Instant::now();
     let end = began + duration;
@@ -63,10 +63,10 @@ where
                 while Instant::now() < end {
                     let sent = Instant::now();
                     match call(client.clone(), number).await? {
-                        Taken::CarriedOut => {
+                        CallOutcome::CarriedOut => {
                             latencies.saturating_record(u64::try_from(sent.elapsed().as_micros())?);
                         }
-                        Taken::Refused => refused += 1,
+                        CallOutcome::Refused => refused += 1,
                     }
                     number += 1;
                 }
@@ -81,7 +81,7 @@ where
         refused += refused_here;
     }
     let seconds = began.elapsed().as_secs_f64();
-    Ok(Stretch { calls: latency_micros.len(), refused, seconds, latency_micros })
+    Ok(Measurement { calls: latency_micros.len(), refused, seconds, latency_micros })
 }
 
 fn histogram() -> anyhow::Result<Histogram<u64>> {

@@ -20,7 +20,7 @@ use souk_certs::{clock, identity::Role};
 use tokio::process::Command;
 use tokio_util::sync::CancellationToken;
 
-use crate::{process::ServerProcess, scene};
+use crate::{fixture, process::ServerProcess};
 use samples::Samples;
 
 /// Rows imported before memory is measured. They fill the bounded caches: the pages of five connections to the store,
@@ -64,8 +64,8 @@ pub(crate) async fn run(args: ImportArgs) -> anyhow::Result<()> {
     let dir = folder.path();
     let mut pki = Pki::init(&dir.join("pki"), &InitOptions::default(), clock::now())?;
     let market = ServerProcess::start("serve-market", dir, args.threads, "warn").await?;
-    let importer = scene::issue(&mut pki, "importer", Role::Seller)?;
-    scene::register_seller(&scene::connect(&importer, &market).await?).await?;
+    let importer = fixture::issue(&mut pki, "importer", Role::Seller)?;
+    fixture::register_seller(&fixture::connect(&importer, &market).await?).await?;
     if let Some(file) = &args.file {
         let columns =
             ["sku=StockCode", "name=Description", "price=UnitPrice"].map(|field| ["--column", field]);

@@ -107,12 +107,12 @@ impl Cutter {
     /// Returns how many of these bytes may pass. A cut affects only one connection: it resets `left`, so that the
     /// others continue.
     fn take(&self, bytes: u64) -> usize {
-        let taken = self.left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| match left {
+        let call_outcome = self.left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| match left {
             u64::MAX => None,
             left if left < bytes => Some(u64::MAX),
             left => Some(left - bytes),
         });
-        let pass = match taken {
+        let pass = match call_outcome {
             Ok(left) if left < bytes => {
                 self.cuts.fetch_add(1, Ordering::SeqCst);
                 left

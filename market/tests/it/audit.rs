@@ -7,17 +7,17 @@ use rusqlite::Connection;
 use souk_certs::identity::Role;
 use souk_testkit::{
     actor::{Actor, draft},
-    ground::{Ground, GroundOptions, StoreKind},
+    local::{LocalMarket, LocalMarketOptions, StoreKind},
 };
 
 use crate::{
-    fair::Fair,
+    fixture::Fixture,
     till::{Raw, by},
 };
 
 /// Opens a market that has traded and keeps running.
-async fn traded() -> Ground {
-    let ground = Ground::open(GroundOptions::default()).await.unwrap();
+async fn traded() -> LocalMarket {
+    let ground = LocalMarket::open(LocalMarketOptions::default()).await.unwrap();
     let alice = Actor::enter(&ground, Role::Seller, "Alice").await.unwrap();
     let bob = Actor::enter(&ground, Role::Buyer, "Bob").await.unwrap();
     alice.register(None).await.unwrap();
@@ -38,7 +38,7 @@ fn said(assert: &assert_cmd::assert::Assert) -> String {
 }
 
 /// Copies the store and tampers with the copy.
-async fn tampered(ground: &Ground, sql: &str) -> PathBuf {
+async fn tampered(ground: &LocalMarket, sql: &str) -> PathBuf {
     let copy = ground.path().join("tampered.db");
     let _ = std::fs::remove_file(&copy);
     let whole = Connection::open(ground.path().join("souk.db")).unwrap();
@@ -94,30 +94,30 @@ async fn any_tampering_with_the_log_is_detected() {
 }
 
 /// Returns what the log's entries say about a till's lines.
-fn synced(fair: &Fair) -> Vec<String> {
-    let listed = said(&audit(&fair.ground.path().join("souk.db"), &["list"]).success());
+fn synced(fixture: &Fixture) -> Vec<String> {
+    let listed = said(&audit(&fixture.ground.path().join("souk.db"), &["list"]).success());
     listed.lines().filter(|line| line.contains("SyncInventory")).map(str::to_owned).collect()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn repeated_till_lines_add_nothing_to_the_log() {
-    let fair = Fair::open(StoreKind::Sqlite).await;
-    let alice = fair.seller("alice").await;
+    let fixture = Fixture::open(StoreKind::Sqlite).await;
+    let alice = fixture.seller("alice").await;
     let lamp = alice.lamp(5).await;
     let (mut shop, _) = Raw::begin(&alice, 0).await;
     // A refused line gets an entry as well.
     shop.answers_to(vec![by(1, lamp, 2), by(2, lamp, -100)]).await;
-    let once = synced(&fair);
+    let once = synced(&fixture);
     assert!(!once.is_empty());
     shop.answers_to(vec![by(1, lamp, 2), by(2, lamp, -100)]).await;
     let (mut shop, _) = Raw::begin(&alice, 0).await;
     shop.answers_to(vec![by(2, lamp, -100)]).await;
-    assert_eq!(synced(&fair), once);
+    assert_eq!(synced(&fixture), once);
     // A new line gets an entry, even if repetitions come with it.
     shop.answers_to(vec![by(2, lamp, -100), by(3, lamp, 1)]).await;
-    assert_eq!(synced(&fair).len(), once.len() + 1);
-    audit(&fair.ground.path().join("souk.db"), &["verify"]).success();
-    fair.close().await;
+    assert_eq!(synced(&fixture).len(), once.len() + 1);
+    audit(&fixture.ground.path().join("souk.db"), &["verify"]).success();
+    fixture.close().await;
 }
 
 #[test]

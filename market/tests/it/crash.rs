@@ -13,7 +13,7 @@ use souk_proto::v1::{self, sync_line};
 use tokio::task::JoinSet;
 
 use crate::{
-    fair::{PATIENCE, Party, call},
+    fixture::{PATIENCE, Party, call},
     site::Site,
 };
 

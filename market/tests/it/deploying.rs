@@ -11,7 +11,7 @@ use std::{
 
 use souk_server::config::Config;
 
-use crate::{fair::PATIENCE, site::Site};
+use crate::{fixture::PATIENCE, site::Site};
 
 /// The watchdog interval of the test, within which the market must notify twice.
 const WATCHDOG_MICROSECONDS: &str = "1000000";

@@ -13,11 +13,11 @@ use rcgen::{
 use souk_store::postgres::{self, PostgresOptions};
 use souk_testkit::{
     database::{DatabaseServer, Network},
-    ground::StoreKind,
+    local::StoreKind,
     postgres::{Database, SETTINGS, is_there, ready},
 };
 
-use crate::fair::Fair;
+use crate::fixture::Fixture;
 
 /// The name in the server's certificate.
 const NAME: &str = "db.souk.test";
@@ -117,8 +117,8 @@ async fn market_trades_over_verified_tls() {
     }
     let database = Database::on(Arc::clone(&ENCRYPTED.server));
     let address = ENCRYPTED.address(&database, NAME, "authority.pem");
-    let fair = Fair::open(StoreKind::Postgres(address)).await;
-    let (alice, bob) = (fair.seller("alice").await, fair.buyer("bob").await);
+    let fixture = Fixture::open(StoreKind::Postgres(address)).await;
+    let (alice, bob) = (fixture.seller("alice").await, fixture.buyer("bob").await);
     let lamp = alice.lamp(5).await;
     bob.buy(lamp, 2).await.unwrap();
     assert_eq!(bob.search("lamp", "").await[0].quantity, 3);
@@ -126,7 +126,7 @@ async fn market_trades_over_verified_tls() {
     let sessions = "SELECT count(*) >= 4, bool_and(ssl), min(version) \
                     FROM pg_stat_ssl JOIN pg_stat_activity USING (pid) WHERE application_name = 'souk-market'";
     assert_eq!(database.execute(sessions).unwrap(), "t|t|TLSv1.3");
-    fair.close().await;
+    fixture.close().await;
 }
 
 #[tokio::test]

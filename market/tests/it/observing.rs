@@ -11,7 +11,7 @@ use souk_proto::v1;
 use souk_server::config::Config;
 use souk_testkit::{
     actor::{Actor, draft},
-    ground::{Ground, GroundOptions, StoreKind},
+    local::{LocalMarket, LocalMarketOptions, StoreKind},
     postgres::{Database, is_there},
 };
 use tokio::{
@@ -19,7 +19,7 @@ use tokio::{
     net::TcpStream,
 };
 
-use crate::fair::eventually;
+use crate::fixture::eventually;
 
 /// A free port for one test. It is found by binding a listener, which is closed before the market binds the
 /// port.
@@ -49,7 +49,8 @@ async fn get_from(port: &Port, path: &str) -> String {
 async fn health_and_call_times_are_exposed() {
     pick(&ADMIN);
     let adjust = |config: &mut Config| config.server.admin_listen = ADMIN.get().copied();
-    let ground = Ground::open(GroundOptions { adjust, ..GroundOptions::default() }).await.unwrap();
+    let ground =
+        LocalMarket::open(LocalMarketOptions { adjust, ..LocalMarketOptions::default() }).await.unwrap();
     assert!(get("/livez").await.starts_with("HTTP/1.1 200"));
     // The index catches up a moment after the market listens.
     eventually("the market is ready", async || get("/readyz").await.starts_with("HTTP/1.1 200")).await;
@@ -82,12 +83,12 @@ async fn market_is_not_ready_while_its_database_hangs() {
     }
     pick(&ADMIN_ON_POSTGRES);
     let database = Database::on_its_own_server();
-    let options = GroundOptions {
+    let options = LocalMarketOptions {
         store: StoreKind::Postgres(database.address().to_owned()),
         adjust: |config| config.server.admin_listen = ADMIN_ON_POSTGRES.get().copied(),
-        ..GroundOptions::default()
+        ..LocalMarketOptions::default()
     };
-    let ground = Ground::open(options).await.unwrap();
+    let ground = LocalMarket::open(options).await.unwrap();
     let answers = async |path: &str, code: &str| {
         get_from(&ADMIN_ON_POSTGRES, path).await.starts_with(&format!("HTTP/1.1 {code}"))
     };
@@ -102,7 +103,7 @@ async fn market_is_not_ready_while_its_database_hangs() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn client_gets_the_server_timing_and_the_request_id() {
-    let ground = Ground::open(GroundOptions::default()).await.unwrap();
+    let ground = LocalMarket::open(LocalMarketOptions::default()).await.unwrap();
     let told = Arc::new(Mutex::new(Vec::new()));
     let timings = {
         let told = Arc::clone(&told);
@@ -131,7 +132,7 @@ async fn client_gets_the_server_timing_and_the_request_id() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_call_is_logged_with_its_request_id() {
-    let ground = Ground::open(GroundOptions::default()).await.unwrap();
+    let ground = LocalMarket::open(LocalMarketOptions::default()).await.unwrap();
     let alice = Actor::enter(&ground, Role::Seller, "Alice").await.unwrap();
     alice.register(None).await.unwrap();
     let ask = async |id: Option<&str>| {

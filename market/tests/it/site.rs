@@ -12,7 +12,7 @@ use souk_certs::{clock, identity::Role};
 use souk_client::{ClientConfig, Connection};
 use tempfile::TempDir;
 
-use crate::fair::{PATIENCE, Party};
+use crate::fixture::{PATIENCE, Party};
 
 /// A folder with certificates and a store, and a market process on it.
 pub(crate) struct Site {

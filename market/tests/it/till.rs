@@ -9,7 +9,7 @@ use tokio::{sync::mpsc, time::timeout};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Streaming;
 
-use crate::fair::{PATIENCE, Party};
+use crate::fixture::{PATIENCE, Party};
 
 pub(crate) fn by(line: i64, item_id: i64, delta: i64) -> SyncLine {
     let item = Some(sync_line::Item::ItemId(item_id));

@@ -24,7 +24,7 @@ use tokio_stream::wrappers::TcpListenerStream;
 use tonic::{Request, Response, Status, transport::Server};
 
 use crate::{
-    fair::{PATIENCE, Party, draft},
+    fixture::{PATIENCE, Party, draft},
     site::Site,
 };
 

@@ -8,7 +8,7 @@ use souk_proto::v1;
 use souk_testkit::postgres::is_there;
 
 use crate::{
-    fair::{Fair, Party, draft, pounds},
+    fixture::{Fixture, Party, draft, pounds},
     several::{STOCK, Trade},
 };
 
@@ -24,8 +24,8 @@ const CONTRACTION: &str = "ALTER TABLE item ALTER COLUMN shelf SET NOT NULL; \
      SELECT max(version) + 1, max(version), 'contracted' FROM schema_version";
 
 /// Returns the value that the next version stores with an item.
-fn shelf(fair: &Fair, item_id: i64) -> String {
-    fair.database().execute(&format!("SELECT shelf FROM item WHERE id = {item_id}")).unwrap()
+fn shelf(fixture: &Fixture, item_id: i64) -> String {
+    fixture.database().execute(&format!("SELECT shelf FROM item WHERE id = {item_id}")).unwrap()
 }
 
 /// Does everything that updates an item's row, at a market that does not know the new column.
@@ -47,24 +47,24 @@ async fn market_keeps_trading_on_an_expanded_schema_and_keeps_its_data() {
     if !is_there() {
         return;
     }
-    let fair = Fair::on_postgres().await;
-    let (alice, bob) = (fair.seller("alice").await, fair.buyer("bob").await);
+    let fixture = Fixture::on_postgres().await;
+    let (alice, bob) = (fixture.seller("alice").await, fixture.buyer("bob").await);
     let (lamp, chair, stool) = (alice.lamp(5).await, alice.lamp(STOCK).await, alice.lamp(5).await);
-    let buying = Trade::begin(&Arc::new(fair.known(Role::Buyer, "bob").await), chair);
+    let buying = Trade::begin(&Arc::new(fixture.known(Role::Buyer, "bob").await), chair);
     buying.goes_on().await;
-    fair.database().execute(EXPANSION).unwrap();
+    fixture.database().execute(EXPANSION).unwrap();
     buying.goes_on().await;
     // Existing items have the default, and so have those listed by a market that does not know the column.
     let table = alice.sell(draft("Table", "home", 100, 1)).await.unwrap().item_id;
-    assert_eq!([lamp, table].map(|item| shelf(&fair, item)), ["unsorted", "unsorted"]);
+    assert_eq!([lamp, table].map(|item| shelf(&fixture, item)), ["unsorted", "unsorted"]);
 
     let moves = format!(
         "UPDATE item SET shelf = 'A-' || id WHERE id IN ({lamp}, {chair}, {stool}); \
          INSERT INTO shelf_move SELECT id, shelf FROM item WHERE shelf <> 'unsorted'"
     );
-    fair.database().execute(&moves).unwrap();
+    fixture.database().execute(&moves).unwrap();
     traded(&alice, &bob, lamp).await;
-    let beside = fair.beside().await;
+    let beside = fixture.beside().await;
     let (carol, dave) = (beside.known(Role::Seller, "alice").await, beside.buyer("dave").await);
     traded(&carol, &dave, lamp).await;
     carol.delete(stool).await.unwrap();
@@ -72,11 +72,11 @@ async fn market_keeps_trading_on_an_expanded_schema_and_keeps_its_data() {
     let sold = buying.end(&dave).await as i64;
     assert_eq!(dave.item(chair).await.unwrap().quantity, STOCK - sold, "each order took effect once");
     for item in [lamp, chair, stool] {
-        assert_eq!(shelf(&fair, item), format!("A-{item}"));
+        assert_eq!(shelf(&fixture, item), format!("A-{item}"));
     }
-    assert_eq!(fair.database().execute("SELECT count(*) FROM shelf_move").unwrap(), "3");
+    assert_eq!(fixture.database().execute("SELECT count(*) FROM shelf_move").unwrap(), "3");
     beside.close().await;
-    fair.close().await;
+    fixture.close().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -84,11 +84,11 @@ async fn market_refuses_a_contracted_database_and_names_the_version_to_use() {
     if !is_there() {
         return;
     }
-    let fair = Fair::on_postgres().await;
-    fair.database().execute(EXPANSION).unwrap();
-    fair.beside().await.close().await;
-    fair.database().execute(CONTRACTION).unwrap();
-    let told = match fair.ground.beside().await {
+    let fixture = Fixture::on_postgres().await;
+    fixture.database().execute(EXPANSION).unwrap();
+    fixture.beside().await.close().await;
+    fixture.database().execute(CONTRACTION).unwrap();
+    let told = match fixture.ground.beside().await {
         Ok(_) => panic!("it was opened"),
         Err(error) => error.to_string(),
     };
@@ -96,5 +96,5 @@ async fn market_refuses_a_contracted_database_and_names_the_version_to_use() {
         assert!(told.contains(part), "{told}");
     }
     assert!(!told.contains("unreadable"), "nothing is damaged: {told}");
-    fair.close().await;
+    fixture.close().await;
 }

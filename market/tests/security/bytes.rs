@@ -23,8 +23,8 @@ use tokio::time::timeout;
 use tonic::Code;
 
 use crate::{
+    fixture::{Fixture, attacks, figure, reason},
     raw::{Pass, methods},
-    siege::{Siege, attacks, figure, reason},
 };
 
 attacks!(text_that_is_not_utf_8, unknown_fields_are_ignored, same_field_many_times, nesting_a_thousand_deep);
@@ -50,14 +50,14 @@ fn delimited(number: u32, bytes: &[u8]) -> Vec<u8> {
 
 const SELL: &str = "/shopping.v1.SellerService/SellItem";
 
-async fn mallory(siege: &Siege) -> Pass {
-    let mallory = Actor::enter(&siege.ground, Role::Seller, "Mallory").await.unwrap();
+async fn mallory(fixture: &Fixture) -> Pass {
+    let mallory = Actor::enter(&fixture.ground, Role::Seller, "Mallory").await.unwrap();
     mallory.register(None).await.unwrap();
-    Pass::of(siege, &mallory).await
+    Pass::of(fixture, &mallory).await
 }
 
-async fn text_that_is_not_utf_8(siege: &Siege) {
-    let pass = mallory(siege).await;
+async fn text_that_is_not_utf_8(fixture: &Fixture) {
+    let pass = mallory(fixture).await;
     for text in [&[0xff, 0xfe][..], &[0xc0, 0x80], &[0xed, 0xa0, 0x80], b"half \xe2\x82"] {
         // The request_id, and the name of the draft.
         for body in [delimited(1, text), delimited(3, &delimited(1, text))] {
@@ -73,26 +73,26 @@ fn honest_sale() -> Vec<u8> {
     v1::SellItemRequest { request_id, item, ..Default::default() }.encode_to_vec()
 }
 
-async fn unknown_fields_are_ignored(siege: &Siege) {
+async fn unknown_fields_are_ignored(fixture: &Fixture) {
     let unknown = [delimited(1_000, b"from the future"), key(2_000, 0), varint(u64::MAX)].concat();
     let body = [unknown.clone(), honest_sale(), unknown].concat();
-    let answer = mallory(siege).await.call(SELL, body).await.unwrap();
+    let answer = mallory(fixture).await.call(SELL, body).await.unwrap();
     let item = v1::SellItemResponse::decode(&*answer).unwrap().item.unwrap();
     assert_eq!((item.name.as_str(), item.quantity), ("Vase", 2));
 }
 
-async fn same_field_many_times(siege: &Siege) {
+async fn same_field_many_times(fixture: &Fixture) {
     // The last request_id counts, and it is not a UUID.
     let body = [honest_sale(), delimited(1, b"last")].concat();
-    assert_eq!(reason(mallory(siege).await.call(SELL, body).await), Reason::InvalidField);
+    assert_eq!(reason(mallory(fixture).await.call(SELL, body).await), Reason::InvalidField);
 }
 
-async fn nesting_a_thousand_deep(siege: &Siege) {
+async fn nesting_a_thousand_deep(fixture: &Fixture) {
     let mut body = Vec::new();
     for _ in 0..1_000 {
         body = delimited(3, &body);
     }
-    let status = mallory(siege).await.call(SELL, body).await.unwrap_err();
+    let status = mallory(fixture).await.call(SELL, body).await.unwrap_err();
     assert!(matches!(status.code(), Code::Internal | Code::InvalidArgument), "{status:?}");
 }
 
@@ -266,10 +266,10 @@ const AT_A_TIME: usize = 32;
 /// whose message could not be read before its status was.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn mutations_10_000_of_every_request() {
-    let siege = Siege::open().await;
+    let fixture = Fixture::open().await;
     let contract = Contract::load();
     let enter = async |role, name| {
-        let actor = Actor::enter(&siege.ground, role, name).await.unwrap();
+        let actor = Actor::enter(&fixture.ground, role, name).await.unwrap();
         if role != Role::Operator {
             actor.register(None).await.unwrap();
         }
@@ -277,9 +277,9 @@ async fn mutations_10_000_of_every_request() {
     };
     let mallory = enter(Role::Seller, "Mallory").await;
     let words = words(&mallory.id());
-    let seller = Pass::of(&siege, &mallory).await;
-    let buyer = Pass::of(&siege, &enter(Role::Buyer, "Mallet").await).await;
-    let operator = Pass::of_token(&siege, &enter(Role::Operator, "Olga").await, "none").await;
+    let seller = Pass::of(&fixture, &mallory).await;
+    let buyer = Pass::of(&fixture, &enter(Role::Buyer, "Mallet").await).await;
+    let operator = Pass::of_token(&fixture, &enter(Role::Operator, "Olga").await, "none").await;
     let both = [seller.clone(), buyer.clone()];
     let services = [
         ("AccountService", &both[..]),
@@ -329,7 +329,7 @@ async fn mutations_10_000_of_every_request() {
         }
     }
     assert_eq!(panics.load(Ordering::Relaxed), 0, "seed {seed}");
-    siege.bob.item(siege.lamp.item_id).await.unwrap();
-    siege.alice.sell(draft("Another lamp", "home/light", 900, 1)).await.unwrap();
-    siege.ground.close().await.unwrap();
+    fixture.bob.item(fixture.lamp.item_id).await.unwrap();
+    fixture.alice.sell(draft("Another lamp", "home/light", 900, 1)).await.unwrap();
+    fixture.ground.close().await.unwrap();
 }

@@ -15,7 +15,7 @@ use rustls::{
 use souk_certs::credentials::CredentialFiles;
 use time::Duration;
 
-use crate::siege::Siege;
+use crate::fixture::Fixture;
 
 /// A certificate chain and its private key.
 pub(crate) struct KeyAndChain {
@@ -27,14 +27,14 @@ pub(crate) struct KeyAndChain {
 pub(crate) type Root = Issuer<'static, KeyPair>;
 
 /// The market's own root, with the checks of the real authority left out.
-pub(crate) fn own_root(siege: &Siege) -> Root {
-    let pem = |file| fs::read_to_string(siege.ground.path().join("pki").join(file)).unwrap();
+pub(crate) fn own_root(fixture: &Fixture) -> Root {
+    let pem = |file| fs::read_to_string(fixture.ground.path().join("pki").join(file)).unwrap();
     Issuer::from_ca_cert_pem(&pem("ca.pem"), KeyPair::from_pem(&pem("ca.key")).unwrap()).unwrap()
 }
 
 /// A root with the name and key identifier of the market's, but another key.
-pub(crate) fn namesake_root(siege: &Siege) -> Root {
-    let pem = fs::read_to_string(siege.ground.path().join("pki/ca.pem")).unwrap();
+pub(crate) fn namesake_root(fixture: &Fixture) -> Root {
+    let pem = fs::read_to_string(fixture.ground.path().join("pki/ca.pem")).unwrap();
     Issuer::from_ca_cert_pem(&pem, KeyPair::generate().unwrap()).unwrap()
 }
 
@@ -80,9 +80,9 @@ pub(crate) fn from_files(files: &CredentialFiles) -> KeyAndChain {
 }
 
 /// A client that trusts the market and shows a certificate or none.
-pub(crate) fn client(siege: &Siege, key_and_chain: Option<KeyAndChain>) -> ClientConfig {
+pub(crate) fn client(fixture: &Fixture, key_and_chain: Option<KeyAndChain>) -> ClientConfig {
     let mut roots = RootCertStore::empty();
-    let root = siege.ground.path().join("pki/ca.pem");
+    let root = fixture.ground.path().join("pki/ca.pem");
     roots.add(CertificateDer::from_pem_file(root).unwrap()).unwrap();
     let builder = ClientConfig::builder_with_provider(Arc::new(default_provider()))
         .with_protocol_versions(&[&TLS13])

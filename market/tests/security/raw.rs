@@ -12,7 +12,7 @@ use tonic::{
     transport::Channel,
 };
 
-use crate::siege::{Siege, honest, token};
+use crate::fixture::{Fixture, honest, token};
 
 /// Returns the full paths of a service's methods, read from the contract.
 pub(crate) fn methods(service: &str) -> Vec<String> {
@@ -34,13 +34,13 @@ pub(crate) struct Pass {
 }
 
 impl Pass {
-    pub(crate) async fn of(siege: &Siege, actor: &Actor) -> Self {
-        Self::of_token(siege, actor, &token(actor).await).await
+    pub(crate) async fn of(fixture: &Fixture, actor: &Actor) -> Self {
+        Self::of_token(fixture, actor, &token(actor).await).await
     }
 
     /// Opens another connection with an existing token.
-    pub(crate) async fn of_token(siege: &Siege, actor: &Actor, token: &str) -> Self {
-        let channel = siege.ground.channel(actor.role, &actor.name).await.unwrap();
+    pub(crate) async fn of_token(fixture: &Fixture, actor: &Actor, token: &str) -> Self {
+        let channel = fixture.ground.channel(actor.role, &actor.name).await.unwrap();
         Self { channel, party: actor.id(), bearer: format!("Bearer {token}") }
     }
 

@@ -7,8 +7,8 @@ use souk_testkit::actor::{Actor, draft, refused};
 use tonic::Code;
 
 use crate::{
+    fixture::{Fixture, PATIENCE, attacks, reason},
     raw::{Pass, methods},
-    siege::{PATIENCE, Siege, attacks, reason},
 };
 
 attacks!(
@@ -27,9 +27,9 @@ struct Mallory {
 }
 
 impl Mallory {
-    async fn enter(siege: &Siege) -> Self {
-        let olga = Actor::enter(&siege.ground, Role::Operator, "Olga").await.unwrap();
-        let actor = Actor::enter(&siege.ground, Role::Seller, "Mallory").await.unwrap();
+    async fn enter(fixture: &Fixture) -> Self {
+        let olga = Actor::enter(&fixture.ground, Role::Operator, "Olga").await.unwrap();
+        let actor = Actor::enter(&fixture.ground, Role::Seller, "Mallory").await.unwrap();
         actor.register(None).await.unwrap();
         Self { olga, actor }
     }
@@ -55,9 +55,9 @@ impl Mallory {
     }
 }
 
-async fn suspended_on_every_call_with_a_live_token(siege: &Siege) {
-    let mallory = Mallory::enter(siege).await;
-    let pass = Pass::of(siege, &mallory.actor).await;
+async fn suspended_on_every_call_with_a_live_token(fixture: &Fixture) {
+    let mallory = Mallory::enter(fixture).await;
+    let pass = Pass::of(fixture, &mallory.actor).await;
     let path = "/shopping.v1.SessionService/WhoAmI";
     pass.call(path, Vec::new()).await.expect("the token is good");
     mallory.suspend().await;
@@ -69,21 +69,21 @@ async fn suspended_on_every_call_with_a_live_token(siege: &Siege) {
     }
 }
 
-async fn suspended_account_gets_no_new_token(siege: &Siege) {
-    let mallory = Mallory::enter(siege).await;
+async fn suspended_account_gets_no_new_token(fixture: &Fixture) {
+    let mallory = Mallory::enter(fixture).await;
     mallory.suspend().await;
-    let anew = Actor::enter(&siege.ground, Role::Seller, "Mallory").await.unwrap();
+    let anew = Actor::enter(&fixture.ground, Role::Seller, "Mallory").await.unwrap();
     let issued = anew.connection.call(v1::IssueTokenRequest {}).await;
     refused(issued, Reason::AccountSuspended).unwrap();
     refused(anew.register(None).await, Reason::AccountSuspended).unwrap();
     // A new certificate of the same party does not help.
-    siege.ground.change_pki(|pki| pki.renew("mallory", false, souk_certs::clock::now()).unwrap());
-    let renewed = Actor::enter(&siege.ground, Role::Seller, "Mallory").await.unwrap();
+    fixture.ground.change_pki(|pki| pki.renew("mallory", false, souk_certs::clock::now()).unwrap());
+    let renewed = Actor::enter(&fixture.ground, Role::Seller, "Mallory").await.unwrap();
     refused(renewed.register(None).await, Reason::AccountSuspended).unwrap();
 }
 
-async fn suspended_accounts_stream_ends(siege: &Siege) {
-    let mallory = Mallory::enter(siege).await;
+async fn suspended_accounts_stream_ends(fixture: &Fixture) {
+    let mallory = Mallory::enter(fixture).await;
     let mut stream = mallory.actor.follow();
     // The test event proves that the stream is open.
     let request =
@@ -95,23 +95,23 @@ async fn suspended_accounts_stream_ends(siege: &Siege) {
     stream.close().await;
 }
 
-async fn suspended_sellers_items_are_gone(siege: &Siege) {
-    let mallory = Mallory::enter(siege).await;
+async fn suspended_sellers_items_are_gone(fixture: &Fixture) {
+    let mallory = Mallory::enter(fixture).await;
     let goods = mallory.actor.sell(draft("Lamp of doubtful origin", "home/light", 100, 5)).await.unwrap();
     mallory.suspend().await;
-    let found = siege.bob.search(v1::SearchItemRequest { query: "lamp".into(), ..Default::default() });
+    let found = fixture.bob.search(v1::SearchItemRequest { query: "lamp".into(), ..Default::default() });
     let found: Vec<_> = found.await.unwrap().items.iter().map(|item| item.item_id).collect();
-    assert_eq!(found, [siege.lamp.item_id], "only alice's is found");
-    refused(siege.bob.item(goods.item_id).await, Reason::ItemNotFound).unwrap();
-    refused(siege.bob.buy(goods.item_id, 1).await, Reason::ItemNotFound).unwrap();
-    refused(siege.bob.wish(goods.item_id).await, Reason::ItemNotFound).unwrap();
+    assert_eq!(found, [fixture.lamp.item_id], "only alice's is found");
+    refused(fixture.bob.item(goods.item_id).await, Reason::ItemNotFound).unwrap();
+    refused(fixture.bob.buy(goods.item_id, 1).await, Reason::ItemNotFound).unwrap();
+    refused(fixture.bob.wish(goods.item_id).await, Reason::ItemNotFound).unwrap();
     mallory.reinstate().await;
-    assert_eq!(siege.bob.item(goods.item_id).await.unwrap().quantity, 5);
+    assert_eq!(fixture.bob.item(goods.item_id).await.unwrap().quantity, 5);
 }
 
-async fn token_of_an_older_epoch_after_reinstatement(siege: &Siege) {
-    let mallory = Mallory::enter(siege).await;
-    let pass = Pass::of(siege, &mallory.actor).await;
+async fn token_of_an_older_epoch_after_reinstatement(fixture: &Fixture) {
+    let mallory = Mallory::enter(fixture).await;
+    let pass = Pass::of(fixture, &mallory.actor).await;
     mallory.suspend().await;
     mallory.reinstate().await;
     let request = v1::SellItemRequest {
@@ -123,7 +123,7 @@ async fn token_of_an_older_epoch_after_reinstatement(siege: &Siege) {
     let status = sold.expect_err("the old token is void");
     assert_eq!((status.code(), Reason::of(&status)), (Code::Unauthenticated, Some(Reason::TokenInvalid)));
     // With a new token the party can use its account again.
-    Pass::of(siege, &mallory.actor)
+    Pass::of(fixture, &mallory.actor)
         .await
         .call("/shopping.v1.SessionService/WhoAmI", Vec::new())
         .await
@@ -131,8 +131,8 @@ async fn token_of_an_older_epoch_after_reinstatement(siege: &Siege) {
 }
 
 /// However the two race, no stream is open afterwards.
-async fn stream_opened_at_the_moment_of_suspension(siege: &Siege) {
-    let mallory = Mallory::enter(siege).await;
+async fn stream_opened_at_the_moment_of_suspension(fixture: &Fixture) {
+    let mallory = Mallory::enter(fixture).await;
     for _ in 0..30 {
         let opening = async {
             let mut open = Vec::new();
@@ -154,8 +154,8 @@ async fn stream_opened_at_the_moment_of_suspension(siege: &Siege) {
 }
 
 /// The ledger and the guard agree, whenever the operator's call is aborted.
-async fn suspension_whose_operator_goes_away(siege: &Siege) {
-    let mallory = Mallory::enter(siege).await;
+async fn suspension_whose_operator_goes_away(fixture: &Fixture) {
+    let mallory = Mallory::enter(fixture).await;
     for patience in 0..40_u64 {
         let hasty = tokio::time::timeout(std::time::Duration::from_micros(patience * 150), mallory.suspend());
         // The outcome is unknown here; it is read next.

@@ -10,7 +10,7 @@ use uuid::Uuid;
 use super::*;
 
 /// The smallest market that the rules need: all rows stay in one working set, and nothing is saved.
-pub(super) struct Desk {
+pub(super) struct Fixture {
     pub(super) rows: WorkingSet,
     now: Timestamp,
     requests: u128,
@@ -25,18 +25,19 @@ pub(super) const CAROL: u128 = 2;
 pub(super) const BOB: u128 = 11;
 pub(super) const DAVE: u128 = 12;
 
-impl Desk {
+impl Fixture {
     /// Creates a market in which two sellers and two buyers are registered.
     pub(super) fn open() -> Self {
-        let mut desk = Self { rows: WorkingSet::default(), now: Timestamp(1_000), requests: 0 };
+        let mut fixture = Self { rows: WorkingSet::default(), now: Timestamp(1_000), requests: 0 };
         for (number, role) in
             [(ALICE, Role::Seller), (CAROL, Role::Seller), (BOB, Role::Buyer), (DAVE, Role::Buyer)]
         {
             let display_name = DisplayName::parse(&format!("party {number}")).unwrap();
-            desk.act(number, Action::Register(action::Register { role, display_name, callback: None }))
+            fixture
+                .act(number, Action::Register(action::Register { role, display_name, callback: None }))
                 .unwrap();
         }
-        desk
+        fixture
     }
 
     pub(super) fn act(&mut self, caller: u128, action: Action) -> Result<Outcome, Refusal> {

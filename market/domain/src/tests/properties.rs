@@ -49,19 +49,19 @@ proptest! {
     /// G2: stock is never negative, and every unit is either sold, for sale or withdrawn.
     #[test]
     fn every_unit_is_accounted_for(steps in prop::collection::vec((any_caller(), any_action()), 1..60)) {
-        let mut desk = Desk::open();
+        let mut fixture = Fixture::open();
         for (caller, action) in steps {
             // Refusals are expected; they must not break the invariant either.
-            let _ = desk.act(caller, action);
+            let _ = fixture.act(caller, action);
         }
-        for id in desk.rows.items.keys() {
-            let item = desk.item(id);
+        for id in fixture.rows.items.keys() {
+            let item = fixture.item(id);
             prop_assert!(item.is_balanced(), "{item:?}");
-            let ordered: i64 = desk
+            let ordered: i64 = fixture
                 .rows
                 .orders
                 .keys()
-                .filter_map(|order| desk.rows.orders.row(order))
+                .filter_map(|order| fixture.rows.orders.row(order))
                 .filter(|order| order.item == id && order.status.stands())
                 .map(|order| order.quantity)
                 .sum();
@@ -74,30 +74,30 @@ proptest! {
     fn refusals_validations_and_replays_change_nothing(
         steps in prop::collection::vec((any_caller(), any_action(), any::<bool>()), 1..40),
     ) {
-        let mut desk = Desk::open();
+        let mut fixture = Fixture::open();
         for (number, (caller, action, validate_only)) in steps.into_iter().enumerate() {
             let request = 10_000 + number as u128;
-            let before = trace(&desk.rows);
-            let first = desk.send(caller, request, 1, validate_only, action.clone());
+            let before = trace(&fixture.rows);
+            let first = fixture.send(caller, request, 1, validate_only, action.clone());
             if first.is_err() || validate_only {
-                prop_assert_eq!(&trace(&desk.rows), &before);
+                prop_assert_eq!(&trace(&fixture.rows), &before);
                 continue;
             }
-            let after = trace(&desk.rows);
-            let again = desk.send(caller, request, 1, validate_only, action);
+            let after = trace(&fixture.rows);
+            let again = fixture.send(caller, request, 1, validate_only, action);
             prop_assert_eq!(first, again);
-            prop_assert_eq!(trace(&desk.rows), after);
+            prop_assert_eq!(trace(&fixture.rows), after);
         }
     }
 
     /// The first half of G6: an item's version never decreases.
     #[test]
     fn versions_never_decrease(steps in prop::collection::vec((any_caller(), any_action()), 1..40)) {
-        let mut desk = Desk::open();
+        let mut fixture = Fixture::open();
         for (caller, action) in steps {
-            let before: Vec<_> = versions(&desk.rows);
-            let _ = desk.act(caller, action);
-            for ((_, old), (_, new)) in before.iter().zip(versions(&desk.rows)) {
+            let before: Vec<_> = versions(&fixture.rows);
+            let _ = fixture.act(caller, action);
+            for ((_, old), (_, new)) in before.iter().zip(versions(&fixture.rows)) {
                 prop_assert!(new >= *old);
             }
         }

@@ -126,13 +126,13 @@ fn wish(number: u128, item: ItemId) -> Command {
     Command { action: Action::Wish(action::Wish { item }), ..register(number) }
 }
 
-struct Ground {
+struct LocalMarket {
     lanes: Lanes,
     ledger: Ledger,
     controls: Arc<Controls>,
 }
 
-impl Ground {
+impl LocalMarket {
     /// Creates a fixture with permits for this many loads.
     fn open(loads: usize) -> Self {
         let controls = Arc::new(Controls {
@@ -187,7 +187,7 @@ impl Ground {
 
 #[tokio::test]
 async fn what_waits_while_a_batch_is_carried_out_becomes_one_batch() {
-    let ground = Ground::open(0);
+    let ground = LocalMarket::open(0);
     let first = ground.keep_busy(register(1)).await;
     let others = ground.queue((2..102).map(register)).await;
     ground.controls.loads.add_permits(2);
@@ -201,7 +201,7 @@ async fn what_waits_while_a_batch_is_carried_out_becomes_one_batch() {
 
 #[tokio::test]
 async fn a_full_queue_refuses_at_once_and_loses_nothing() {
-    let ground = Ground::open(0);
+    let ground = LocalMarket::open(0);
     let first = ground.keep_busy(register(1)).await;
     let last = LANE_QUEUE as u128 + 1;
     let waiting = ground.queue((2..=last).map(register)).await;
@@ -219,7 +219,7 @@ async fn a_full_queue_refuses_at_once_and_loses_nothing() {
 
 #[tokio::test]
 async fn one_unreadable_row_does_not_fail_the_others() {
-    let ground = Ground::open(0);
+    let ground = LocalMarket::open(0);
     let first = ground.keep_busy(register(1)).await;
     let batch = ground.queue([2, UNREADABLE, 3].map(register)).await;
     ground.controls.loads.add_permits(100);
@@ -232,7 +232,7 @@ async fn one_unreadable_row_does_not_fail_the_others() {
 
 #[tokio::test]
 async fn one_row_that_another_market_holds_does_not_fail_the_others() {
-    let ground = Ground::open(0);
+    let ground = LocalMarket::open(0);
     let first = ground.keep_busy(register(1)).await;
     let batch = [register(2), wish(3, HELD), register(4), wish(5, ItemId(8))];
     let batch = ground.queue(batch).await;
@@ -249,7 +249,7 @@ async fn one_row_that_another_market_holds_does_not_fail_the_others() {
 
 #[tokio::test]
 async fn a_lost_batch_says_so_and_can_be_sent_again() {
-    let ground = Ground::open(100);
+    let ground = LocalMarket::open(100);
     ground.end(Ending::Lost);
     let lost = ground.ledger.submit(register(1)).await;
     assert!(matches!(lost, Err(LedgerError::Unavailable)), "{lost:?}");
@@ -259,7 +259,7 @@ async fn a_lost_batch_says_so_and_can_be_sent_again() {
 
 #[tokio::test]
 async fn an_unconfirmed_commit_is_not_called_a_failure_and_is_not_done_twice() {
-    let ground = Ground::open(100);
+    let ground = LocalMarket::open(100);
     ground.end(Ending::CommittedUnconfirmed);
     let unknown = ground.ledger.submit(register(1)).await;
     assert!(matches!(unknown, Err(LedgerError::Indefinite)), "{unknown:?}");
@@ -270,7 +270,7 @@ async fn an_unconfirmed_commit_is_not_called_a_failure_and_is_not_done_twice() {
 
 #[tokio::test]
 async fn a_caller_that_goes_away_changes_nothing_about_its_command() {
-    let ground = Ground::open(0);
+    let ground = LocalMarket::open(0);
     let caller = ground.keep_busy(register(1)).await;
     caller.abort();
     assert!(caller.await.unwrap_err().is_cancelled());
@@ -283,16 +283,16 @@ async fn a_caller_that_goes_away_changes_nothing_about_its_command() {
 
 #[tokio::test]
 async fn a_store_that_is_gone_fails_the_call_and_the_queue_is_worked_off_before_the_end() {
-    let ground = Ground::open(0);
+    let ground = LocalMarket::open(0);
     ground.controls.loads.close();
     let refused = ground.ledger.submit(register(1)).await;
     assert!(matches!(refused, Err(LedgerError::Unavailable)), "{refused:?}");
 
-    let ground = Ground::open(0);
+    let ground = LocalMarket::open(0);
     let waiting: Vec<_> = (1..10).map(|number| ground.submit(register(number))).collect();
     tokio::task::yield_now().await;
     ground.controls.loads.add_permits(10);
-    let Ground { lanes, ledger, .. } = ground;
+    let LocalMarket { lanes, ledger, .. } = ground;
     drop(ledger);
     for accepted in waiting {
         accepted.await.unwrap().unwrap();
@@ -302,7 +302,7 @@ async fn a_store_that_is_gone_fails_the_call_and_the_queue_is_worked_off_before_
 
 #[tokio::test]
 async fn a_batch_that_collides_is_decided_anew() {
-    let ground = Ground::open(100);
+    let ground = LocalMarket::open(100);
     ground.end(Ending::Collides);
     ground.ledger.submit(register(1)).await.unwrap();
     assert_eq!(ground.controls.batches.load(Ordering::SeqCst), 2);
@@ -310,7 +310,7 @@ async fn a_batch_that_collides_is_decided_anew() {
 
 #[tokio::test]
 async fn a_replay_is_answered_when_it_is_confirmed() {
-    let ground = Ground::open(100);
+    let ground = LocalMarket::open(100);
     ground.ledger.submit(register(1)).await.unwrap();
     ground.end(Ending::CommittedUnconfirmed);
     let unknown = ground.ledger.submit(register(1)).await;

@@ -9,7 +9,7 @@ use souk_client::error::required;
 use souk_proto::v1;
 use souk_testkit::{
     actor::{Actor, pounds},
-    ground::{Ground, GroundOptions},
+    local::{LocalMarket, LocalMarketOptions},
 };
 
 use super::log::{Books, OrderLog, Purchase};
@@ -25,7 +25,7 @@ const CATEGORY: &str = "gifts";
 
 /// A market, its sellers, and the most recent customers.
 pub(super) struct Trade {
-    ground: Ground,
+    ground: LocalMarket,
     sellers: Vec<Actor>,
     listed: BTreeMap<String, Listed>,
     customers: BTreeMap<String, Actor>,
@@ -44,7 +44,7 @@ fn seller_of(stock_code: &str) -> usize {
 
 impl Trade {
     pub(super) async fn open() -> anyhow::Result<Self> {
-        let ground = Ground::open(GroundOptions::default()).await?;
+        let ground = LocalMarket::open(LocalMarketOptions::default()).await?;
         let mut sellers = Vec::with_capacity(SELLERS);
         for number in 1..=SELLERS {
             let seller = Actor::enter(&ground, Role::Seller, &format!("Seller {number}")).await?;

@@ -10,7 +10,7 @@ use std::{
 use anyhow::{Context as _, bail};
 use souk_certs::identity::Role;
 use souk_client::ClientConfig;
-use souk_testkit::ground::Ground;
+use souk_testkit::local::LocalMarket;
 
 /// The guests for whom certificates are minted.
 const GUESTS: [(Role, &str); 2] = [(Role::Seller, "guest-seller"), (Role::Buyer, "guest-buyer")];
@@ -24,7 +24,7 @@ pub(super) struct Invitation {
 
 impl Invitation {
     /// Mints the guests' certificates, and writes the file for `market demo --env`.
-    pub(super) async fn write(ground: &Ground) -> anyhow::Result<Self> {
+    pub(super) async fn write(ground: &LocalMarket) -> anyhow::Result<Self> {
         let mut guests = Vec::new();
         for (role, name) in GUESTS {
             guests.push((role, ground.identity(role, name).await?));

@@ -19,15 +19,15 @@ use souk_certs::identity::Role;
 use souk_proto::FILE_DESCRIPTOR_SET;
 use souk_testkit::{
     actor::{Actor, EventReceiver},
-    ground::{Ground, GroundOptions},
+    local::{LocalMarket, LocalMarketOptions},
 };
 
 /// A free loopback port, for callback servers.
 const ANY_PORT: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 0);
 
 /// The parties of the tour, and what they trade.
-struct Scene {
-    ground: Ground,
+struct Cast {
+    ground: LocalMarket,
     /// A seller with a callback server.
     alice: Actor,
     alice_hears: EventReceiver,
@@ -41,9 +41,9 @@ struct Scene {
     lamp: i64,
 }
 
-impl Scene {
+impl Cast {
     async fn set() -> anyhow::Result<Self> {
-        let ground = Ground::open(GroundOptions::default()).await?;
+        let ground = LocalMarket::open(LocalMarketOptions::default()).await?;
         let alice = Actor::enter(&ground, Role::Seller, "Alice").await?;
         Ok(Self {
             alice_hears: alice.listen(ANY_PORT).await?,
@@ -88,20 +88,20 @@ impl Log {
 
 /// Runs the tour, and returns whether all steps succeeded.
 pub async fn run() -> anyhow::Result<bool> {
-    let mut scene = Scene::set().await?;
+    let mut cast = Cast::set().await?;
     let mut log = Log::default();
-    identity::tour(&mut log, &mut scene).await;
-    selling::tour(&mut log, &mut scene).await;
-    trading::tour(&mut log, &mut scene).await;
-    deliveries::tour(&mut log, &mut scene).await;
-    suspension::tour(&mut log, &mut scene).await;
-    orders::tour(&mut log, &mut scene).await;
-    riding::tour(&mut log, &mut scene).await;
-    syncing::tour(&mut log, &mut scene).await;
-    infrastructure::tour(&mut log, &mut scene).await;
+    identity::tour(&mut log, &mut cast).await;
+    selling::tour(&mut log, &mut cast).await;
+    trading::tour(&mut log, &mut cast).await;
+    deliveries::tour(&mut log, &mut cast).await;
+    suspension::tour(&mut log, &mut cast).await;
+    orders::tour(&mut log, &mut cast).await;
+    riding::tour(&mut log, &mut cast).await;
+    syncing::tour(&mut log, &mut cast).await;
+    infrastructure::tour(&mut log, &mut cast).await;
     let covered = log.covered.clone();
     log.step("every call of the contract was tried", &[], async { check_coverage(&covered) }).await;
-    let Scene { ground, alice_hears, .. } = scene;
+    let Cast { ground, alice_hears, .. } = cast;
     alice_hears.close().await;
     log.step("the market drained, and its folder is gone", &[], async {
         let folder = ground.path().to_owned();

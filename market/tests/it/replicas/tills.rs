@@ -12,7 +12,7 @@ use tokio::time::timeout;
 
 use super::SECOND;
 use crate::{
-    fair::{Fair, Party, call, eventually, reason},
+    fixture::{Fixture, Party, call, eventually, reason},
     till::{Raw, by, stock},
 };
 
@@ -28,10 +28,10 @@ const ANSWERED: i64 = 20;
 const UNANSWERED: i64 = 20;
 const NEW: i64 = 10;
 
-async fn till_lines_take_effect_once_after_a_switch_to_the_other_market(fair: &Fair, beside: &Fair) {
-    let alice = fair.seller("alice").await;
+async fn till_lines_take_effect_once_after_a_switch_to_the_other_market(fixture: &Fixture, beside: &Fixture) {
+    let alice = fixture.seller("alice").await;
     let lamp = alice.lamp(1).await;
-    let bob = fair.buyer("bob").await;
+    let bob = fixture.buyer("bob").await;
     let there = beside.known(Role::Seller, "alice").await;
     let lines =
         |numbers: std::ops::RangeInclusive<i64>| numbers.map(|line| by(line, lamp, 1)).collect::<Vec<_>>();
@@ -62,8 +62,8 @@ async fn till_lines_take_effect_once_after_a_switch_to_the_other_market(fair: &F
     assert_eq!((sold(&sale).order_id, sale.sequence), (order.order_id, 1));
 }
 
-async fn removed_tills_stream_ends_at_the_other_market(fair: &Fair, beside: &Fair) {
-    let alice = fair.seller("alice").await;
+async fn removed_tills_stream_ends_at_the_other_market(fixture: &Fixture, beside: &Fixture) {
+    let alice = fixture.seller("alice").await;
     let there = beside.known(Role::Seller, "alice").await;
     let (mut shop, _) = Raw::begin(&there, 0).await;
     let request_id = alice.request_id();
@@ -72,11 +72,11 @@ async fn removed_tills_stream_ends_at_the_other_market(fair: &Fair, beside: &Fai
     assert_eq!(reason::<()>(Err(ended)), Reason::TillNotFound);
 }
 
-async fn sale_is_delivered_once_to_the_till_at_the_other_market(fair: &Fair, beside: &Fair) {
+async fn sale_is_delivered_once_to_the_till_at_the_other_market(fixture: &Fixture, beside: &Fixture) {
     const SALES: i64 = 10;
-    let alice = fair.seller("alice").await;
+    let alice = fixture.seller("alice").await;
     let lamp = alice.lamp(100).await;
-    let (bob, dave) = (beside.buyer("bob").await, fair.buyer("dave").await);
+    let (bob, dave) = (beside.buyer("bob").await, fixture.buyer("dave").await);
     let (mut shop, _) = Raw::begin(&alice, 0).await;
     let mut ids = HashSet::new();
     for sequence in 1..=SALES {

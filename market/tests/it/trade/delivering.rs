@@ -13,7 +13,7 @@ use tokio::{
     time::{Instant, timeout},
 };
 
-use crate::fair::{Fair, PATIENCE, Party, call, eventually, on_every_store, pounds, reason};
+use crate::fixture::{Fixture, PATIENCE, Party, call, eventually, on_every_store, pounds, reason};
 
 on_every_store!(
     seller_is_notified_of_a_purchase_by_callback,
@@ -33,8 +33,8 @@ on_every_store!(
 const ANY_PORT: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 0);
 
 /// Opens a callback server for a party, as `seller listen --listen` does.
-async fn inbox(fair: &Fair, name: &str, role: Role, at: SocketAddr) -> (Inbox, mpsc::Receiver<Notice>) {
-    let config = fair.ground.identity(role, name).await.unwrap();
+async fn inbox(fixture: &Fixture, name: &str, role: Role, at: SocketAddr) -> (Inbox, mpsc::Receiver<Notice>) {
+    let config = fixture.ground.identity(role, name).await.unwrap();
     let credentials = Credentials::load(&config.credentials, &config.trust_domain, clock::now()).unwrap();
     let listener = Inbox::bind(at).await.unwrap();
     Inbox::open(listener, &credentials, Seen::in_memory()).unwrap()
@@ -73,9 +73,9 @@ fn order_of(kind: Kind) -> i64 {
     }
 }
 
-async fn seller_is_notified_of_a_purchase_by_callback(fair: &Fair) {
-    let (alice, bob) = (fair.seller("alice").await, fair.buyer("bob").await);
-    let (inbox, mut told) = inbox(fair, "alice", Role::Seller, ANY_PORT).await;
+async fn seller_is_notified_of_a_purchase_by_callback(fixture: &Fixture) {
+    let (alice, bob) = (fixture.seller("alice").await, fixture.buyer("bob").await);
+    let (inbox, mut told) = inbox(fixture, "alice", Role::Seller, ANY_PORT).await;
     register_with_callback(&alice, "alice", inbox.address().port()).await.unwrap();
     let lamp = alice.lamp(5).await;
     let order = bob.buy(lamp, 2).await.unwrap();
@@ -90,8 +90,8 @@ async fn seller_is_notified_of_a_purchase_by_callback(fair: &Fair) {
     inbox.close().await;
 }
 
-async fn seller_is_notified_of_a_purchase_by_subscribe(fair: &Fair) {
-    let (alice, bob) = (fair.seller("alice").await, fair.buyer("bob").await);
+async fn seller_is_notified_of_a_purchase_by_subscribe(fixture: &Fixture) {
+    let (alice, bob) = (fixture.seller("alice").await, fixture.buyer("bob").await);
     let (follower, mut told) = follow(alice.connection.clone(), Seen::in_memory());
     let lamp = alice.lamp(5).await;
     let order = bob.buy(lamp, 1).await.unwrap();
@@ -103,9 +103,9 @@ async fn seller_is_notified_of_a_purchase_by_subscribe(fair: &Fair) {
     follower.close().await;
 }
 
-async fn wishing_buyers_are_notified_of_an_update_and_others_are_not(fair: &Fair) {
-    let alice = fair.seller("alice").await;
-    let (bob, dave) = (fair.buyer("bob").await, fair.buyer("dave").await);
+async fn wishing_buyers_are_notified_of_an_update_and_others_are_not(fixture: &Fixture) {
+    let alice = fixture.seller("alice").await;
+    let (bob, dave) = (fixture.buyer("bob").await, fixture.buyer("dave").await);
     let lamp = alice.lamp(5).await;
     bob.wish(lamp).await.unwrap();
     let (follower, mut told) = follow(bob.connection.clone(), Seen::in_memory());
@@ -122,9 +122,9 @@ async fn wishing_buyers_are_notified_of_an_update_and_others_are_not(fair: &Fair
     follower.close().await;
 }
 
-async fn offline_seller_gets_everything_once_when_it_comes_back(fair: &Fair) {
-    let (alice, bob) = (fair.seller("alice").await, fair.buyer("bob").await);
-    let (first, told) = inbox(fair, "alice", Role::Seller, ANY_PORT).await;
+async fn offline_seller_gets_everything_once_when_it_comes_back(fixture: &Fixture) {
+    let (alice, bob) = (fixture.seller("alice").await, fixture.buyer("bob").await);
+    let (first, told) = inbox(fixture, "alice", Role::Seller, ANY_PORT).await;
     let address = first.address();
     register_with_callback(&alice, "alice", address.port()).await.unwrap();
     let lamp = alice.lamp(9).await;
@@ -139,7 +139,7 @@ async fn offline_seller_gets_everything_once_when_it_comes_back(fair: &Fair) {
         status.pending_count == 5 && status.failure_count > 0
     })
     .await;
-    let (again, mut told) = inbox(fair, "alice", Role::Seller, address).await;
+    let (again, mut told) = inbox(fixture, "alice", Role::Seller, address).await;
     // Registering or fetching a token ends the back-off.
     register_with_callback(&alice, "alice", address.port()).await.unwrap();
     for order in &placed {
@@ -150,8 +150,8 @@ async fn offline_seller_gets_everything_once_when_it_comes_back(fair: &Fair) {
     again.close().await;
 }
 
-async fn pending_updates_of_one_item_coalesce(fair: &Fair) {
-    let (alice, bob) = (fair.seller("alice").await, fair.buyer("bob").await);
+async fn pending_updates_of_one_item_coalesce(fixture: &Fixture) {
+    let (alice, bob) = (fixture.seller("alice").await, fixture.buyer("bob").await);
     let lamp = alice.lamp(5).await;
     bob.wish(lamp).await.unwrap();
     for price in [900, 800, 700] {
@@ -173,8 +173,8 @@ async fn pending_updates_of_one_item_coalesce(fair: &Fair) {
     follower.close().await;
 }
 
-async fn wishing_buyers_are_notified_of_a_withdrawal(fair: &Fair) {
-    let (alice, bob) = (fair.seller("alice").await, fair.buyer("bob").await);
+async fn wishing_buyers_are_notified_of_a_withdrawal(fixture: &Fixture) {
+    let (alice, bob) = (fixture.seller("alice").await, fixture.buyer("bob").await);
     let lamp = alice.lamp(5).await;
     bob.wish(lamp).await.unwrap();
     let (follower, mut told) = follow(bob.connection.clone(), Seen::in_memory());
@@ -183,9 +183,9 @@ async fn wishing_buyers_are_notified_of_a_withdrawal(fair: &Fair) {
     follower.close().await;
 }
 
-async fn purchase_does_not_wait_for_a_dead_callback(fair: &Fair) {
-    let (alice, bob) = (fair.seller("alice").await, fair.buyer("bob").await);
-    let (inbox, _told) = inbox(fair, "alice", Role::Seller, ANY_PORT).await;
+async fn purchase_does_not_wait_for_a_dead_callback(fixture: &Fixture) {
+    let (alice, bob) = (fixture.seller("alice").await, fixture.buyer("bob").await);
+    let (inbox, _told) = inbox(fixture, "alice", Role::Seller, ANY_PORT).await;
     register_with_callback(&alice, "alice", inbox.address().port()).await.unwrap();
     let address = inbox.address();
     inbox.close().await;
@@ -201,14 +201,14 @@ async fn purchase_does_not_wait_for_a_dead_callback(fair: &Fair) {
     drop(silent);
 }
 
-async fn callback_that_does_not_answer_is_not_registered(fair: &Fair) {
-    let alice = fair.seller("alice").await;
+async fn callback_that_does_not_answer_is_not_registered(fixture: &Fixture) {
+    let alice = fixture.seller("alice").await;
     let nobody = tokio::net::TcpListener::bind(ANY_PORT).await.unwrap();
     let port = nobody.local_addr().unwrap().port();
     drop(nobody);
     assert_eq!(reason(register_with_callback(&alice, "alice", port).await), Reason::CallbackUnreachable);
     // Another party's callback server is not accepted as alice's either.
-    let (carols, _told) = inbox(fair, "carol", Role::Seller, ANY_PORT).await;
+    let (carols, _told) = inbox(fixture, "carol", Role::Seller, ANY_PORT).await;
     let at_carols = register_with_callback(&alice, "alice", carols.address().port()).await;
     assert_eq!(reason(at_carols), Reason::CallbackUnreachable);
     carols.close().await;
@@ -216,9 +216,9 @@ async fn callback_that_does_not_answer_is_not_registered(fair: &Fair) {
 
 /// The callback that was probed at the first call is gone now, and the replay must still return the first
 /// outcome.
-async fn registration_replay_returns_the_first_outcome(fair: &Fair) {
-    let alice = fair.seller("alice").await;
-    let (inbox, _told) = inbox(fair, "alice", Role::Seller, ANY_PORT).await;
+async fn registration_replay_returns_the_first_outcome(fixture: &Fixture) {
+    let alice = fixture.seller("alice").await;
+    let (inbox, _told) = inbox(fixture, "alice", Role::Seller, ANY_PORT).await;
     let address = inbox.address();
     let callback = v1::CallbackAddress { host: String::new(), port: u32::from(address.port()) };
     let request_id = alice.request_id();
@@ -238,8 +238,8 @@ async fn registration_replay_returns_the_first_outcome(fair: &Fair) {
     assert_eq!(reason(register("Alicia").await), Reason::RequestIdReused);
 }
 
-async fn test_event_arrives_and_shows_in_mailbox_status(fair: &Fair) {
-    let bob = fair.buyer("bob").await;
+async fn test_event_arrives_and_shows_in_mailbox_status(fixture: &Fixture) {
+    let bob = fixture.buyer("bob").await;
     let sent = call!(bob, TestEventRequest { request_id: bob.request_id(), text: "hello".into() });
     assert!(!sent.unwrap().event_id.is_empty());
     assert_eq!(bob.pending().await, 1);
@@ -252,8 +252,8 @@ async fn test_event_arrives_and_shows_in_mailbox_status(fair: &Fair) {
 }
 
 /// As after a restore of the market's store from a backup: the client's cursor is ahead of the mailbox.
-async fn cursor_ahead_of_the_mailbox_loses_no_event(fair: &Fair) {
-    let (alice, bob) = (fair.seller("alice").await, fair.buyer("bob").await);
+async fn cursor_ahead_of_the_mailbox_loses_no_event(fixture: &Fixture) {
+    let (alice, bob) = (fixture.seller("alice").await, fixture.buyer("bob").await);
     let lamp = alice.lamp(9).await;
     bob.buy(lamp, 1).await.unwrap();
     let acknowledged = call!(alice, AcknowledgeRequest { sequence: 50 }).unwrap();
@@ -272,8 +272,8 @@ async fn cursor_ahead_of_the_mailbox_loses_no_event(fair: &Fair) {
     }
 }
 
-async fn later_subscribe_stream_replaces_the_earlier_one(fair: &Fair) {
-    let bob = fair.buyer("bob").await;
+async fn later_subscribe_stream_replaces_the_earlier_one(fixture: &Fixture) {
+    let bob = fixture.buyer("bob").await;
     let mut first =
         bob.connection.events().subscribe(v1::SubscribeRequest::default()).await.unwrap().into_inner();
     assert!(matches!(

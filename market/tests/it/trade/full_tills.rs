@@ -6,11 +6,11 @@ use souk_proto::{
     Reason,
     v1::{self, sync_inventory_request::Message},
 };
-use souk_testkit::ground::StoreKind;
+use souk_testkit::local::StoreKind;
 use tokio::{sync::mpsc, time::timeout};
 
 use crate::{
-    fair::{Fair, PATIENCE, Party, call, draft, reason},
+    fixture::{Fixture, PATIENCE, Party, call, draft, reason},
     till::{Raw, by},
 };
 
@@ -22,9 +22,9 @@ const BASKETS: usize = 30;
 const WIDE: &str = "\u{1f3ee}";
 
 /// Creates a seller with enough items, and a buyer, all with names of the maximum length.
-async fn wordy(fair: &Fair) -> (Party, Vec<i64>, Party) {
+async fn wordy(fixture: &Fixture) -> (Party, Vec<i64>, Party) {
     let name = WIDE.repeat(100);
-    let (alice, bob) = (fair.seller("alice").await, fair.buyer("bob").await);
+    let (alice, bob) = (fixture.seller("alice").await, fixture.buyer("bob").await);
     alice.register_as_seller(&name).await.unwrap();
     let (request_id, display_name) = (bob.request_id(), name.clone());
     call!(bob, RegisterBuyerRequest { request_id: request_id, display_name: display_name }).unwrap();
@@ -51,11 +51,11 @@ async fn remove(alice: &Party, till: &str) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn lines_are_answered_while_a_tills_window_is_full_and_no_sale_is_lost() {
-    let fair = Fair::open(StoreKind::Memory).await;
+    let fixture = Fixture::open(StoreKind::Memory).await;
     const LINES: i64 = 4 * till::WINDOW as i64;
     /// The number of sales that are acknowledged together.
     const AT_ONCE: usize = 300;
-    let (alice, lamps, bob) = wordy(&fair).await;
+    let (alice, lamps, bob) = wordy(&fixture).await;
     let (till, mut notices) = till::open(alice.connection.clone(), "shop".to_owned(), 0);
     assert!(matches!(next(&mut notices).await, TillNotice::Resumed { .. }));
     sell_many(&bob, &lamps).await;
@@ -93,13 +93,13 @@ async fn lines_are_answered_while_a_tills_window_is_full_and_no_sale_is_lost() {
     assert_eq!(told, (1..=(BASKETS * BASKET) as i64).collect::<Vec<_>>(), "each once, and in order");
     drop(till);
     while !matches!(next(&mut notices).await, TillNotice::Done) {}
-    fair.close().await;
+    fixture.close().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn removed_till_that_does_not_read_is_notified_once_it_reads() {
-    let fair = Fair::open(StoreKind::Memory).await;
-    let (alice, lamps, bob) = wordy(&fair).await;
+    let fixture = Fixture::open(StoreKind::Memory).await;
+    let (alice, lamps, bob) = wordy(&fixture).await;
     let (mut shop, _) = Raw::begin(&alice, 0).await;
     for line in 1..=till::WINDOW as i64 {
         shop.send(Message::Line(by(line, lamps[0], 1)));
@@ -109,7 +109,7 @@ async fn removed_till_that_does_not_read_is_notified_once_it_reads() {
     let ended = shop.failure(&alice.connection).await;
     assert!(ended.to_string().contains("the lines up to 64 are in"), "{ended}");
     assert_eq!(reason::<()>(Err(ended)), Reason::TillNotFound);
-    fair.close().await;
+    fixture.close().await;
 }
 
 async fn next(notices: &mut mpsc::Receiver<TillNotice>) -> TillNotice {
@@ -118,8 +118,8 @@ async fn next(notices: &mut mpsc::Receiver<TillNotice>) -> TillNotice {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn removed_till_with_full_windows_is_notified() {
-    let fair = Fair::open(StoreKind::Memory).await;
-    let (alice, lamps, bob) = wordy(&fair).await;
+    let fixture = Fixture::open(StoreKind::Memory).await;
+    let (alice, lamps, bob) = wordy(&fixture).await;
     for (name, is_closed) in [("closed", true), ("open", false)] {
         let (till, mut notices) = till::open(alice.connection.clone(), name.to_owned(), 0);
         assert!(matches!(next(&mut notices).await, TillNotice::Resumed { .. }));
@@ -153,5 +153,5 @@ async fn removed_till_with_full_windows_is_notified() {
         drop(till);
         assert_eq!(call!(alice, ListTillsRequest {}).unwrap().tills, [], "it is not opened anew");
     }
-    fair.close().await;
+    fixture.close().await;
 }

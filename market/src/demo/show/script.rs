@@ -8,7 +8,7 @@ use souk_cli::{format_money, view::sentence};
 use souk_proto::v1;
 use souk_testkit::{
     actor::{Actor, EventReceiver, draft, pounds},
-    ground::{Ground, GroundOptions},
+    local::{LocalMarket, LocalMarketOptions},
 };
 use tokio::{task::JoinSet, time};
 
@@ -21,18 +21,19 @@ const ANY_PORT: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4
 const SEED: u64 = 7;
 
 /// The demo's market and its parties.
-pub(super) struct Scene {
-    ground: Ground,
+pub(super) struct Script {
+    ground: LocalMarket,
     sellers: Vec<Actor>,
     buyers: Vec<Actor>,
     items: Vec<v1::Item>,
     listeners: JoinSet<()>,
 }
 
-impl Scene {
+impl Script {
     /// Opens the market, registers the parties and lists the items.
     pub(super) async fn set(listen: SocketAddr) -> anyhow::Result<Self> {
-        let ground = Ground::open(GroundOptions { listen, ..GroundOptions::default() }).await?;
+        let ground =
+            LocalMarket::open(LocalMarketOptions { listen, ..LocalMarketOptions::default() }).await?;
         println!("a market is open at {}, with certificates made just for it", ground.address());
         let (mut sellers, mut buyers, mut listeners) = (Vec::new(), Vec::new(), JoinSet::new());
         for (role, name, has_callback) in [
@@ -65,7 +66,7 @@ impl Scene {
         Ok(Self { ground, sellers, buyers, items, listeners })
     }
 
-    pub(super) fn ground(&self) -> &Ground {
+    pub(super) fn ground(&self) -> &LocalMarket {
         &self.ground
     }
 

@@ -20,7 +20,7 @@ const STOCK: i64 = 1_000_000_000;
 const LISTINGS_AT_ONCE: usize = 64;
 
 /// The running servers and the clients connected to them.
-pub(crate) struct Scene {
+pub(crate) struct Fixture {
     pub(crate) echo: ServerProcess,
     pub(crate) market: ServerProcess,
     pub(crate) unguarded: ServerProcess,
@@ -35,7 +35,7 @@ pub(crate) struct Scene {
     _folder: TempDir,
 }
 
-impl Scene {
+impl Fixture {
     /// Starts the servers of `program`, a build of `bench`, and lists items at its market.
     pub(crate) async fn set(program: &Path, threads: usize, log: &str) -> anyhow::Result<Self> {
         let folder = tempfile::tempdir()?;

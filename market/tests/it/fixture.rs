@@ -6,13 +6,13 @@ use souk_client::{Connection, Error};
 use souk_proto::{Reason, v1};
 pub(crate) use souk_testkit::{PATIENCE, eventually};
 use souk_testkit::{
-    ground::{Ground, GroundOptions, StoreKind},
+    local::{LocalMarket, LocalMarketOptions, StoreKind},
     postgres::Database,
 };
 
 /// A running market with its database, if it has one.
-pub(crate) struct Fair {
-    pub(crate) ground: Ground,
+pub(crate) struct Fixture {
+    pub(crate) ground: LocalMarket,
     /// Dropped after the market.
     database: Option<Database>,
 }
@@ -22,17 +22,18 @@ pub(crate) struct Party {
     pub(crate) connection: Connection,
 }
 
-impl Fair {
+impl Fixture {
     pub(crate) async fn open(store: StoreKind) -> Self {
-        let ground = Ground::open(GroundOptions { store, ..GroundOptions::default() }).await.unwrap();
+        let ground =
+            LocalMarket::open(LocalMarketOptions { store, ..LocalMarketOptions::default() }).await.unwrap();
         Self { ground, database: None }
     }
 
     /// Opens a market on its own PostgreSQL database.
     pub(crate) async fn on_postgres() -> Self {
         let database = Database::create();
-        let fair = Self::open(StoreKind::Postgres(database.address().to_owned())).await;
-        Self { database: Some(database), ..fair }
+        let fixture = Self::open(StoreKind::Postgres(database.address().to_owned())).await;
+        Self { database: Some(database), ..fixture }
     }
 
     /// Opens another market on the same database.
@@ -196,26 +197,26 @@ macro_rules! on_every_store {
         mod memory {
             $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn $name() {
-                let fair = crate::fair::Fair::open(souk_testkit::ground::StoreKind::Memory).await;
-                super::$name(&fair).await;
-                fair.close().await;
+                let fixture = crate::fixture::Fixture::open(souk_testkit::local::StoreKind::Memory).await;
+                super::$name(&fixture).await;
+                fixture.close().await;
             })+
         }
         mod sqlite {
             $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn $name() {
-                let fair = crate::fair::Fair::open(souk_testkit::ground::StoreKind::Sqlite).await;
-                super::$name(&fair).await;
-                fair.close().await;
+                let fixture = crate::fixture::Fixture::open(souk_testkit::local::StoreKind::Sqlite).await;
+                super::$name(&fixture).await;
+                fixture.close().await;
             })+
         }
         mod postgres {
             $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn $name() {
                 if souk_testkit::postgres::is_there() {
-                    let fair = crate::fair::Fair::on_postgres().await;
-                    super::$name(&fair).await;
-                    fair.close().await;
+                    let fixture = crate::fixture::Fixture::on_postgres().await;
+                    super::$name(&fixture).await;
+                    fixture.close().await;
                 }
             })+
         }

@@ -11,7 +11,7 @@ use souk_proto::{
 };
 use souk_testkit::{
     actor::{Actor, draft},
-    ground::{Ground, GroundOptions, StoreKind},
+    local::{LocalMarket, LocalMarketOptions, StoreKind},
 };
 use tokio::{io::AsyncReadExt as _, net::TcpStream, time::timeout};
 use tokio_rustls::{TlsConnector, client::TlsStream};
@@ -20,24 +20,24 @@ use tonic::{Request, Status, metadata::MetadataValue, transport::Channel};
 /// The deadline for everything that must happen.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
-pub(crate) struct Siege {
-    pub(crate) ground: Ground,
+pub(crate) struct Fixture {
+    pub(crate) ground: LocalMarket,
     pub(crate) alice: Actor,
     pub(crate) bob: Actor,
     pub(crate) lamp: v1::Item,
 }
 
-impl Siege {
+impl Fixture {
     pub(crate) async fn open() -> Self {
-        Self::with(GroundOptions::default()).await
+        Self::with(LocalMarketOptions::default()).await
     }
 
-    pub(crate) async fn with(options: GroundOptions) -> Self {
+    pub(crate) async fn with(options: LocalMarketOptions) -> Self {
         Self::with_store(options, StoreKind::Memory).await
     }
 
-    pub(crate) async fn with_store(options: GroundOptions, store: StoreKind) -> Self {
-        let ground = Ground::open(GroundOptions { store, ..options }).await.unwrap();
+    pub(crate) async fn with_store(options: LocalMarketOptions, store: StoreKind) -> Self {
+        let ground = LocalMarket::open(LocalMarketOptions { store, ..options }).await.unwrap();
         let alice = Actor::enter(&ground, Role::Seller, "Alice").await.unwrap();
         let bob = Actor::enter(&ground, Role::Buyer, "Bob").await.unwrap();
         alice.register(None).await.unwrap();
@@ -125,15 +125,15 @@ pub(crate) fn reason<T: std::fmt::Debug>(result: Result<T, Status>) -> Reason {
     Reason::of(&status).unwrap_or_else(|| panic!("no reason: {status:?}"))
 }
 
-/// Generates one test for each attack, after which the siege must hold.
+/// Generates one test for each attack, after which the fixture must hold.
 macro_rules! attacks {
     ($($name:ident),+ $(,)?) => {
         mod attack {
             $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn $name() {
-                let siege = crate::siege::Siege::open().await;
-                super::$name(&siege).await;
-                siege.hold().await;
+                let fixture = crate::fixture::Fixture::open().await;
+                super::$name(&fixture).await;
+                fixture.hold().await;
             })+
         }
     };
