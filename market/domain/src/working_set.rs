@@ -70,7 +70,7 @@ impl<K: Ord + Copy, V> Table<K, V> {
 
 /// Everything that one batch of commands reads and writes.
 ///
-/// A back end fills it from [`Keys`] and afterwards saves its changes; in between, the rules work on it
+/// A back end fills it from [`Keys`](super::Keys) and afterwards saves its changes; in between, the rules work on it
 /// one command after another, each seeing what those before it have changed.
 #[derive(Clone, Debug, Default)]
 pub struct WorkingSet {
