@@ -37,7 +37,7 @@ pub struct Page<C> {
 }
 
 impl<C: Serialize + DeserializeOwned> Page<C> {
-    /// The page that a request asks for: its size by [`page_size`], its `page_token`, and how tokens of its query look.
+    /// The page that a request asks for: its size (`page_size`), its `page_token`, and how tokens of its query look.
     pub fn read(limit: usize, page_token: &str, token: PageToken) -> Result<Self, Status> {
         let after = token.read(page_token)?;
         Ok(Self { limit, token, after })
