@@ -33,6 +33,8 @@ enum Suite {
     Failover,
     /// Tests of several markets on one PostgreSQL database.
     Postgres,
+    /// Tests that count what a call costs: statements planned again, TLS records.
+    Speed,
 }
 
 impl Suite {
@@ -42,6 +44,7 @@ impl Suite {
             Self::Sync => "sync",
             Self::Failover => "failover",
             Self::Postgres => "postgres",
+            Self::Speed => "speed",
         }
     }
 
@@ -49,7 +52,20 @@ impl Suite {
     fn tests(self) -> &'static [&'static str] {
         match self {
             Self::Security => &["-p", "market", "--test", "security"],
-            Self::Sync | Self::Postgres => &["-p", "market", "--lib", "--test", "it"],
+            Self::Sync | Self::Postgres => &[
+                "-p",
+                "souk-domain",
+                "-p",
+                "souk-store",
+                "-p",
+                "souk-server",
+                "-p",
+                "market",
+                "--lib",
+                "--test",
+                "it",
+            ],
+            Self::Speed => &["-p", "souk-store", "-p", "souk-certs", "-p", "market", "--lib", "--test", "it"],
             Self::Failover => &["-p", "souk-client", "--lib", "--test", "it"],
         }
     }
@@ -61,6 +77,7 @@ impl Suite {
             Self::Sync => &["till", "syncing"],
             Self::Failover => &["several", "balance"],
             Self::Postgres => &["postgres", "held_up", "ledger", "observing"],
+            Self::Speed => &["replans", "records", "write_buffer"],
         }
     }
 
@@ -70,7 +87,7 @@ impl Suite {
             Self::Security => &["mutations_10_000", "silent_sockets_500"],
             // A single market behaves the same on every store.
             Self::Postgres => &["trade::"],
-            Self::Sync | Self::Failover => &[],
+            Self::Sync | Self::Failover | Self::Speed => &[],
         }
     }
 }
@@ -217,7 +234,7 @@ mod tests {
     fn every_defect_fits_the_sources() {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("defects");
-        let suites = [("security", 7), ("sync", 4), ("failover", 7), ("postgres", 15)];
+        let suites = [("security", 7), ("sync", 4), ("failover", 7), ("postgres", 15), ("speed", 3)];
         for (suite, count) in suites {
             assert_eq!(find(&folder.join(suite)).unwrap().len(), count, "{suite}");
         }
