@@ -22,7 +22,7 @@ fn assert_distrust(failure: &Error, expected: &Distrust) {
         Error::Untrusted { distrust, .. } => assert_eq!(distrust, expected),
         other => panic!("{other:?}"),
     }
-    assert_eq!(souk_cli::exit::of_error(&failure), 4);
+    assert_eq!(souk_cli::exit::of_error(failure), 4);
     assert!(failure.hint().is_some());
 }
 

@@ -48,9 +48,9 @@ async fn counting_relay(market: SocketAddr) -> (SocketAddr, Arc<AtomicU64>) {
 }
 
 async fn relay_records(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, count: Arc<AtomicU64>) {
-    let mut record = Vec::new();
+    let mut record = vec![0; 5];
     loop {
-        record.resize(5, 0);
+        record.truncate(5);
         if from.read_exact(&mut record).await.is_err() {
             return;
         }
