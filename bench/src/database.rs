@@ -1,5 +1,5 @@
-//! `bench compare --store postgres`: purchases at one and at two markets on one database, beside `pgbench` with a
-//! transaction that somebody would write by hand, on the same server in the same run.
+//! `bench compare --store postgres`: purchases at one and at two markets on one database, compared with `pgbench`
+//! running a hand-written transaction on the same server in the same run.
 
 use std::{path::Path, time::Duration};
 
@@ -20,30 +20,31 @@ use crate::{
     workload,
 };
 
-/// Sellers of the items; each has a mailbox that its purchases take turns on.
+/// Number of sellers. Purchases from one seller serialize on the row lock of its mailbox.
 const SELLERS: usize = 20;
-/// Items that the load is spread over.
+/// Number of items over which the uniform load is spread.
 const ITEMS: usize = 1_000;
-/// More than any run buys.
+/// Units of each item, more than any run buys.
 const STOCK: i64 = 1_000_000_000;
-/// How many items are listed at a time.
+/// Number of concurrent calls while listing items.
 const LISTINGS_AT_ONCE: usize = 64;
-/// Durable in every respect, as a server comes; only with room for the clients of both.
+/// Settings of the database server. Durability is left at its defaults; only capacity is raised, for the clients of
+/// both markets and pgbench.
 pub(crate) const SETTINGS: [&str; 3] =
     ["max_connections = 300", "shared_buffers = 256MB", "max_wal_size = 4GB"];
 
-/// Two markets, and parties with connections to both.
+/// Two markets on one database, and buyers with connections to both.
 pub(crate) struct Markets {
-    /// They end with this value.
+    /// Dropping them stops the markets.
     _servers: Vec<ServerProcess>,
-    /// By market: one connection of each buyer.
+    /// For each market, one connection per buyer.
     pub(crate) buyers: [Vec<Connection>; 2],
     pub(crate) items: Vec<i64>,
     _folder: TempDir,
 }
 
 impl Markets {
-    /// Opens both on a database, and lists items there.
+    /// Starts both markets on a database, and lists items there.
     pub(crate) async fn open(
         address: &str,
         threads: usize,
@@ -115,7 +116,7 @@ async fn list(seller: &Connection, items: usize, stock: i64) -> anyhow::Result<V
     listed.buffer_unordered(LISTINGS_AT_ONCE).try_collect().await
 }
 
-/// One column of the table.
+/// What is measured, each in one column of the table.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Runner {
     Pgbench,
@@ -135,10 +136,10 @@ impl Runner {
     }
 }
 
-/// Rates in calls a second: by load (uniform, hot), by runner, by round.
+/// Rates in calls per second, indexed by load (uniform, hot), runner and round.
 type Rates = [[Vec<f64>; 3]; 2];
 
-/// The loads, with the least ratio to pgbench that the design is held to.
+/// The loads, each with the minimum ratio to pgbench that the design promises.
 const LOADS: [(&str, f64); 2] = [("uniform", 1.2), ("all on one item", 5.0)];
 
 pub(crate) async fn compare(
@@ -152,7 +153,7 @@ pub(crate) async fn compare(
         ran(server.program("createdb").args(["--encoding=UTF8", "--template=template0", name]))?;
     }
     let by_hand = server.address("by_hand", None);
-    drop(postgres::open(&by_hand, &PostgresOptions::default()).await?);
+    drop(postgres::open(&by_hand, &PostgresOptions::default(), souk_certs::random::uuid_v4()).await?);
     let (sellers, items) = (format!("sellers={SELLERS}"), format!("items={ITEMS}"));
     let fill = include_str!("../sql/fill.sql");
     ran(server
@@ -191,7 +192,7 @@ fn print(rates: &Rates) {
     );
     for ((name, target), by_runner) in LOADS.iter().zip(rates) {
         let [by_hand, one, two] = [0, 1, 2].map(|runner| median(by_runner[runner].iter().copied()));
-        // Paired by round, as everywhere.
+        // The ratio is call_outcome within each round, so that slowdowns of the machine cancel out.
         let ratio = |runner: usize| {
             median(by_runner[runner].iter().zip(&by_runner[0]).map(|(rate, base)| rate / base))
         };
@@ -204,7 +205,8 @@ fn print(rates: &Rates) {
     }
 }
 
-/// Where a script lies that PostgreSQL's programs may read, whoever they run as.
+/// Writes a script and returns its path. The file is world-readable, because PostgreSQL's programs may run as another
+/// user.
 fn script(folder: &Path, name: &str, text: &str) -> anyhow::Result<String> {
     use std::os::unix::fs::PermissionsExt as _;
     let file = folder.join(name);
@@ -221,7 +223,7 @@ pub(crate) fn ran(command: &mut std::process::Command) -> anyhow::Result<String>
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
-/// Transactions a second.
+/// Runs pgbench and returns its transactions per second.
 fn pgbench(server: &DatabaseServer, is_hot: bool, duration: Duration) -> anyhow::Result<f64> {
     let purchase = script(server.folder(), "purchase.sql", include_str!("../sql/purchase.sql"))?;
     let clients = (CONNECTIONS * IN_FLIGHT).to_string();
@@ -231,10 +233,10 @@ fn pgbench(server: &DatabaseServer, is_hot: bool, duration: Duration) -> anyhow:
     command.args(["-n", "-M", "prepared", "-j", "2", "-c", &clients, "-T", &seconds, "-f", &purchase]);
     let told = ran(command.args(["-D", &items, "-D", &sellers, "by_hand"]))?;
     let rate = told.lines().find_map(|line| line.strip_prefix("tps = ")?.split(' ').next()?.parse().ok());
-    rate.with_context(|| format!("pgbench tells no rate: {told}"))
+    rate.with_context(|| format!("pgbench printed no rate: {told}"))
 }
 
-/// Orders a second at one market, or at two with half of the clients each.
+/// Measures orders per second at one market, or at two with half of the clients each.
 async fn buy(markets: &Markets, at_two: bool, is_hot: bool, duration: Duration) -> anyhow::Result<f64> {
     let [first, second] = &markets.buyers;
     let clients: Vec<Connection> = match at_two {
@@ -242,13 +244,13 @@ async fn buy(markets: &Markets, at_two: bool, is_hot: bool, duration: Duration) 
         true => first.iter().step_by(2).chain(second.iter().skip(1).step_by(2)).cloned().collect(),
     };
     let items = if is_hot { vec![markets.items[0]] } else { markets.items.clone() };
-    let stretch = load::run(&clients, duration, move |connection, number| {
+    let measured = load::run(&clients, duration, move |connection, number| {
         workload::buy(connection, items[spread(number) % items.len()])
     });
-    Ok(stretch.await?.calls_per_second())
+    Ok(measured.await?.calls_per_second())
 }
 
-/// Spreads consecutive numbers evenly (the multiplier is the golden ratio's, as in Knuth's hashing).
+/// Maps consecutive numbers to evenly distributed ones: Fibonacci hashing (Knuth, TAOCP vol. 3, section 6.4).
 fn spread(number: u64) -> usize {
     (number.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32) as usize
 }

@@ -1,8 +1,7 @@
-//! `bench defects`: plants a defect at a time, and shows that the tests find it.
+//! `bench defects`: mutation testing with known defects. Applies one defect at a time and verifies that a test fails.
 //!
-//! A defect is a patch that takes one check away. It is applied to a copy of the sources, so that the
-//! product itself has no switch by which a check could be turned off, and the tests run on what was built
-//! from the copy. A defect that no test finds means that the tests prove nothing about that check.
+//! A defect is a patch that removes one check. It is applied to a copy of the sources, so that the product itself has
+//! no switch by which a check could be disabled. If no test fails with a defect, the tests do not cover that check.
 
 use std::{
     fs,
@@ -14,26 +13,28 @@ use std::{
 use anyhow::{Context as _, bail, ensure};
 use clap::{Args, ValueEnum};
 
-/// Plant known defects one after another in a copy of the sources, and see that tests fail
+/// Apply known defects to a copy of the sources, one at a time, and verify that a test fails for each
 #[derive(Args)]
 pub(crate) struct DefectArgs {
-    /// Which tests are put to the proof.
+    /// The tests to verify.
     suite: Suite,
-    /// Only defects whose names contain this.
+    /// Apply only defects whose names contain this text.
     #[arg(long, default_value = "")]
     only: String,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
 enum Suite {
-    /// The hostile cases.
+    /// Tests with hostile clients and callback servers.
     Security,
-    /// Lines of tills, and what tills are told.
+    /// Tests of inventory synchronization with tills.
     Sync,
-    /// Clients of a market of several addresses.
+    /// Tests of clients of a market with several addresses.
     Failover,
-    /// Several markets on one PostgreSQL.
+    /// Tests of several markets on one PostgreSQL database.
     Postgres,
+    /// Tests that count what a call costs: statements planned again, TLS records.
+    Speed,
 }
 
 impl Suite {
@@ -43,42 +44,57 @@ impl Suite {
             Self::Sync => "sync",
             Self::Failover => "failover",
             Self::Postgres => "postgres",
+            Self::Speed => "speed",
         }
     }
 
-    /// What to run, for `cargo test`.
+    /// Returns the arguments for `cargo test`.
     fn tests(self) -> &'static [&'static str] {
         match self {
             Self::Security => &["-p", "market", "--test", "security"],
-            Self::Sync | Self::Postgres => &["-p", "market", "--lib", "--test", "it"],
+            Self::Sync | Self::Postgres => &[
+                "-p",
+                "souk-domain",
+                "-p",
+                "souk-store",
+                "-p",
+                "souk-server",
+                "-p",
+                "market",
+                "--lib",
+                "--test",
+                "it",
+            ],
+            Self::Speed => &["-p", "souk-store", "-p", "souk-certs", "-p", "market", "--lib", "--test", "it"],
             Self::Failover => &["-p", "souk-client", "--lib", "--test", "it"],
         }
     }
 
-    /// The cases that are put to the proof, by parts of their names; none: all.
+    /// Returns the test filters: parts of the names of the tests to run. Empty means all.
     fn cases(self) -> &'static [&'static str] {
         match self {
             Self::Security => &[],
             Self::Sync => &["till", "syncing"],
             Self::Failover => &["several", "balance"],
             Self::Postgres => &["postgres", "held_up", "ledger", "observing"],
+            Self::Speed => &["replans", "records", "write_buffer"],
         }
     }
 
-    /// Cases that say nothing about any of the defects, and would take most of the time.
+    /// Returns the tests to skip: they are unrelated to the defects and would take most of the time.
     fn left_out(self) -> &'static [&'static str] {
         match self {
             Self::Security => &["mutations_10_000", "silent_sockets_500"],
-            // The trade of one market is the same on every store.
+            // A single market behaves the same on every store.
             Self::Postgres => &["trade::"],
-            Self::Sync | Self::Failover => &[],
+            Self::Sync | Self::Failover | Self::Speed => &[],
         }
     }
 }
 
 struct Defect {
     name: String,
-    /// What the patch says of itself, before its first `diff`.
+    /// The description of the defect: the text before the first `diff` of the patch.
     about: String,
     patch: PathBuf,
 }
@@ -88,12 +104,17 @@ pub(crate) fn run(args: &DefectArgs) -> anyhow::Result<()> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("defects").join(args.suite.folder());
     let mut defects = find(&folder)?;
     defects.retain(|defect| defect.name.contains(&args.only));
-    ensure!(!defects.is_empty(), "no defect in {} has '{}' in its name", folder.display(), args.only);
+    ensure!(
+        !defects.is_empty(),
+        "no defect in {} has '{}' in its name; change --only",
+        folder.display(),
+        args.only
+    );
     let copy = Copy::of(root)?;
-    println!("building without a defect (the first time, with all dependencies)");
+    println!("building without a defect (the first build includes all dependencies)");
     copy.build(args.suite)?;
     let clean = copy.test(args.suite)?;
-    ensure!(clean.status.success(), "without a defect, tests fail already:\n{}", text(&clean));
+    ensure!(clean.status.success(), "tests fail even without a defect; fix them first:\n{}", text(&clean));
     let mut caught = 0;
     for defect in &defects {
         let begun = Instant::now();
@@ -131,8 +152,8 @@ fn find(folder: &Path) -> anyhow::Result<Vec<Defect>> {
     Ok(defects)
 }
 
-/// The sources in a folder of their own, which goes with this value. What is built from them stays, so that
-/// the next run is quick, but apart from the real programs: nobody is to start one with a defect.
+/// A copy of the sources in a temporary folder, which is deleted on drop. The build output is kept for the next run,
+/// in a target folder of its own, so that nobody starts a program with a defect by mistake.
 struct Copy {
     folder: tempfile::TempDir,
     target: PathBuf,
@@ -155,10 +176,10 @@ impl Copy {
     fn patch(&self, patch: &Path, more: &[&str]) -> anyhow::Result<()> {
         let mut apply = Command::new("git");
         apply.args(["apply", "--unsafe-paths"]).args(more).arg(patch).current_dir(self.folder.path());
-        // In a folder outside any repository, whatever is above it.
+        // Keeps git from finding a repository in a parent folder, relative to which it would apply the patch.
         let applied = apply.env("GIT_CEILING_DIRECTORIES", self.folder.path()).output()?;
         if !applied.status.success() {
-            bail!("{} does not fit the sources any more: {}", patch.display(), text(&applied));
+            bail!("{} no longer applies to the sources; update it: {}", patch.display(), text(&applied));
         }
         Ok(())
     }
@@ -178,7 +199,7 @@ impl Copy {
 
     fn test(&self, suite: Suite) -> anyhow::Result<Output> {
         let mut cargo = self.cargo(suite);
-        // All test programs, whatever the first one says.
+        // Run all test binaries even if the first one fails, to list every test that catches the defect.
         cargo
             .args(["--no-fail-fast", "--"])
             .args(suite.cases())
@@ -208,12 +229,12 @@ mod tests {
         assert_eq!(failed_cases(told), ["c::d"]);
     }
 
-    /// So that nobody changes the sources without the defects noticing.
+    /// A change of the sources that breaks a patch must be noticed at once, not at the next run of `bench defects`.
     #[test]
     fn every_defect_fits_the_sources() {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("defects");
-        let suites = [("security", 7), ("sync", 4), ("failover", 7), ("postgres", 15)];
+        let suites = [("security", 7), ("sync", 4), ("failover", 7), ("postgres", 15), ("speed", 3)];
         for (suite, count) in suites {
             assert_eq!(find(&folder.join(suite)).unwrap().len(), count, "{suite}");
         }

@@ -1,4 +1,5 @@
-//! The limit: the market's own server threads and TLS, with services that only answer.
+//! The upper limit for `bench compare`: the market's own server threads and TLS settings, with services that return
+//! a constant response.
 
 use std::sync::Arc;
 
@@ -18,6 +19,7 @@ use souk_server::{
     audit::Refusals,
     config::Config,
     observe,
+    random::Random,
     transport::{Server, ServerOptions},
 };
 use tokio::net::TcpListener;
@@ -25,12 +27,12 @@ use tonic::{Request, Response, Status, async_trait, service::RoutesBuilder};
 
 use crate::process::ServeArgs;
 
-/// As long as a real token, so that the calls are as large.
+/// Length of the token: that of a real one, so that requests have the same size.
 const TOKEN_BYTES: usize = 640;
-/// How long the client keeps the token.
+/// Lifetime of the token: longer than a run, so that none is renewed under load.
 const TOKEN_SECONDS: i64 = 3_600;
 
-/// Answers at once.
+/// Returns a prepared response to every call.
 struct Echo(Arc<v1::WhoAmIResponse>);
 
 pub(crate) async fn serve(args: ServeArgs) -> anyhow::Result<()> {
@@ -51,6 +53,7 @@ pub(crate) async fn serve(args: ServeArgs) -> anyhow::Result<()> {
         log_format: config.log.format,
         times: Arc::default(),
         refusals: Refusals::default(),
+        random: Random::SYSTEM,
     };
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     println!("{}", listener.local_addr()?);
@@ -68,7 +71,7 @@ pub(crate) async fn serve(args: ServeArgs) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// As large as the market's own answer.
+/// Returns a response of the same size as the market's.
 fn answer() -> v1::WhoAmIResponse {
     let id = "00000000-0000-4000-8000-000000000000";
     let time = Some(prost_types::Timestamp { seconds: clock::now().unix_timestamp(), nanos: 123_456_000 });

@@ -1,5 +1,5 @@
-//! `bench failover`: two markets on a primary with a synchronous standby, under load. The primary is killed, or hangs, the
-//! standby takes its place, and afterwards everything that was acknowledged is looked for.
+//! `bench failover`: puts load on two markets on a primary with a synchronous standby. The primary is killed or
+//! hangs, the standby is promoted, and afterwards every acknowledged order is looked up.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -13,55 +13,53 @@ use std::{
 use anyhow::{Context as _, bail, ensure};
 use clap::Args;
 use souk_client::Connection;
+use souk_domain::Totals;
 use souk_proto::v1;
-use souk_store::{
-    Totals,
-    postgres::{self, PostgresOptions},
-};
+use souk_store::postgres::{self, PostgresOptions};
 use souk_testkit::database::DatabaseServer;
 use tokio::{task::JoinSet, time::sleep};
 
 use crate::database::{Markets, SETTINGS, ran};
 
-/// Lose the primary database under two markets and promote its synchronous standby; prove that nothing is lost
+/// Kill the primary database of two markets, promote its synchronous standby, and verify that nothing is lost
 #[derive(Args)]
 pub(crate) struct FailoverArgs {
-    /// How long to trade before and after, in seconds.
+    /// Duration of the load before and after the failover, in seconds.
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=600))]
     seconds: u64,
-    /// How many purchases are under way at a time.
+    /// Number of concurrent purchases.
     #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..=1024))]
     clients: u16,
-    /// Let the primary hang, taking connections and answering nothing, instead of killing it.
+    /// Freeze the primary, so that it accepts connections but does not respond, instead of killing it.
     #[arg(long)]
     freeze: bool,
-    /// How often to do it all.
+    /// Number of failovers, each with new servers.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=100))]
     rounds: u32,
 }
 
-/// Sellers, items, and units of each.
+/// Number of sellers, number of items, and units of each item.
 const SCENE: (usize, usize, i64) = (4, 40, 1_000);
-/// So many items are wanted by every second purchase, and run out.
+/// Number of items that share half of the purchases. They sell out, which shows whether any is oversold.
 const WANTED: usize = 2;
-/// After this, trade must go on.
+/// Every client must be served again within this time after the loss of the primary (promise G13).
 const BACK_WITHIN: Duration = Duration::from_secs(30);
-/// How long one attempt at a purchase may take before the other market is asked.
+/// Timeout of one attempt at a purchase, after which the other market is tried.
 const ATTEMPT: Duration = Duration::from_secs(4);
-/// How long a purchase is tried at all.
+/// Time after which a purchase that still fails ends the run.
 const PATIENCE: Duration = Duration::from_secs(90);
-/// Between two attempts.
+/// Pause between two attempts.
 const PAUSE: Duration = Duration::from_millis(100);
-/// What the standby is called.
+/// The standby's cluster name.
 const STANDBY: &str = "standby";
-/// How often the standby is looked for.
+/// How often the primary is asked whether the standby follows it.
 const STANDBY_LOOK: Duration = Duration::from_millis(50);
 
 pub(crate) async fn run(args: FailoverArgs) -> anyhow::Result<()> {
     for _ in 0..args.rounds {
         let ended = round(&args).await?;
         println!(
-            "acked={} lost={} duplicated={} oversold={}; {} sold out; back after {:.1} s, for each client after {:.1} s",
+            "acked={} lost={} duplicated={} oversold={}; {} sold out; first order after {:.1} s, every client served after {:.1} s",
             ended.acked,
             ended.lost,
             ended.duplicated,
@@ -71,8 +69,8 @@ pub(crate) async fn run(args: FailoverArgs) -> anyhow::Result<()> {
             ended.back_for_all.as_secs_f64()
         );
         let is_kept = ended.lost == 0 && ended.duplicated == 0 && ended.oversold == 0;
-        ensure!(is_kept, "the promise was broken");
-        ensure!(ended.back_for_all <= BACK_WITHIN, "trade went on too late");
+        ensure!(is_kept, "orders were lost, duplicated or oversold");
+        ensure!(ended.back_for_all <= BACK_WITHIN, "not every client was served within {BACK_WITHIN:?}");
     }
     Ok(())
 }
@@ -83,20 +81,20 @@ struct Ended {
     duplicated: i64,
     oversold: i64,
     refused: usize,
-    /// After the loss of the primary: until the first order that was asked for and acknowledged, and until the first answer
-    /// to the client that waited longest for one.
+    /// Time from the loss of the primary to the first acknowledgement of an order placed after it.
     back: Duration,
+    /// Time from the loss of the primary until every client has had a response to a call made after it.
     back_for_all: Duration,
 }
 
-/// What one client came to.
+/// The results of one client.
 #[derive(Default)]
 struct Bought {
     orders: Vec<v1::Order>,
     refused: usize,
-    /// Of a purchase that was begun after the kill.
+    /// When the first order placed after the kill was acknowledged.
     first_after: Option<Instant>,
-    /// The same, sold out or bought.
+    /// When the first purchase started after the kill was answered, whether with an order or as sold out.
     served_after: Option<Instant>,
 }
 
@@ -116,8 +114,8 @@ async fn round(args: &FailoverArgs) -> anyhow::Result<Ended> {
         let both = [&first[place], &second[place]].map(|connection| connection.with_timeout(ATTEMPT));
         trade.spawn(buy_on(both, markets.items.clone(), client, Arc::clone(&stop), Arc::clone(&killed)));
     }
-    let stretch = Duration::from_secs(args.seconds);
-    sleep(stretch).await;
+    let load_time = Duration::from_secs(args.seconds);
+    sleep(load_time).await;
     let kill = Instant::now();
     if args.freeze {
         primary.freeze()?
@@ -126,14 +124,16 @@ async fn round(args: &FailoverArgs) -> anyhow::Result<Ended> {
     }
     killed.store(true, Ordering::SeqCst);
     standby.promote()?;
-    sleep(stretch).await;
+    sleep(load_time).await;
     stop.store(true, Ordering::SeqCst);
     let mut all = Vec::new();
     while let Some(bought) = trade.join_next().await {
         all.push(bought??);
     }
-    let back = all.iter().filter_map(|bought| bought.first_after).min().context("nobody bought again")?;
-    let last = all.iter().filter_map(|bought| bought.served_after).max().context("nobody was served")?;
+    let back = all.iter().filter_map(|bought| bought.first_after).min();
+    let back = back.context("no order was placed after the failover")?;
+    let last = all.iter().filter_map(|bought| bought.served_after).max();
+    let last = last.context("no client was served after the failover")?;
     let totals = totals(&standby).await?;
     let (lost, duplicated, oversold) = audit(&markets, &all, totals).await?;
     let acked = all.iter().map(|bought| bought.orders.len()).sum();
@@ -142,22 +142,23 @@ async fn round(args: &FailoverArgs) -> anyhow::Result<Ended> {
     Ok(Ended { acked, lost, duplicated, oversold, refused, back, back_for_all })
 }
 
-/// Makes the primary wait for its standby, once that follows.
+/// Makes the primary's commits wait for the standby, and waits until replication is synchronous. Only from then on is
+/// every acknowledged order on both servers.
 fn wait_for(primary: &DatabaseServer) -> anyhow::Result<()> {
     primary.set("synchronous_standby_names", STANDBY)?;
     let deadline = Instant::now() + BACK_WITHIN;
     let is_followed = "TABLE pg_stat_replication";
     while !primary.psql("postgres", is_followed).map_err(anyhow::Error::msg)?.contains("|sync|") {
         if Instant::now() > deadline {
-            bail!("the standby does not follow");
+            bail!("the standby did not start to follow the primary within {BACK_WITHIN:?}");
         }
         std::thread::sleep(STANDBY_LOOK);
     }
     Ok(())
 }
 
-/// Buys until told to stop, and until it was served after the kill. Every purchase is seen through with its request id, at one
-/// market or the other.
+/// Buys until `stop` is set and a purchase has been answered after the kill. Each purchase is retried with the same
+/// request id, alternating between the markets, until its outcome is known.
 async fn buy_on(
     both: [Connection; 2],
     items: Vec<i64>,
@@ -193,7 +194,9 @@ async fn buy_on(
                     bought.refused += 1;
                     break;
                 }
-                Err(failure) if began.elapsed() > PATIENCE => bail!("a purchase found no end: {failure}"),
+                Err(failure) if began.elapsed() > PATIENCE => {
+                    bail!("a purchase still fails after {PATIENCE:?}: {failure}")
+                }
                 Err(_) => sleep(PAUSE).await,
             }
         }
@@ -209,8 +212,9 @@ async fn totals(standby: &DatabaseServer) -> anyhow::Result<Totals> {
     Ok(reads.totals().await?)
 }
 
-/// Looks for every acknowledged order, and compares the sums. Every request was seen through, so there must be as many
-/// orders as acknowledgements.
+/// Looks up every acknowledged order and compares the totals. Returns the numbers of lost and duplicated orders and
+/// of oversold units. The outcome of every request is known, so there must be exactly as many orders as
+/// acknowledgements.
 async fn audit(markets: &Markets, all: &[Bought], totals: Totals) -> anyhow::Result<(usize, i64, i64)> {
     let buyers: HashMap<String, &Connection> =
         markets.buyers[1].iter().map(|buyer| (buyer.party().to_string(), buyer)).collect();

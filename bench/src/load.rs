@@ -1,7 +1,7 @@
-//! The load: a fixed number of connections, each with a fixed number of calls under way, for a fixed time.
+//! The load generator: a fixed number of connections, each with a fixed number of concurrent calls, for a fixed time.
 //!
-//! A closed loop: the next call of a slot goes out when the one before is answered. So the rate is what
-//! the server sustains, and the latency is that at full load.
+//! It is a closed loop: each slot sends its next call when the previous one has been answered. The rate is therefore
+//! what the server sustains, and the latency is that at full load.
 
 use std::{
     future::Future,
@@ -11,44 +11,44 @@ use std::{
 use hdrhistogram::Histogram;
 use tokio::task::JoinSet;
 
-/// Connections, each with a party of its own.
+/// Number of connections, each of a different party.
 pub(crate) const CONNECTIONS: usize = 8;
-/// Calls under way on each connection.
+/// Number of concurrent calls on each connection.
 pub(crate) const IN_FLIGHT: usize = 16;
-/// The longest latency that the histogram tells apart, in microseconds.
+/// Upper bound of the latency histogram in microseconds. Longer latencies are recorded as this.
 const LONGEST_MICROS: u64 = 60_000_000;
 
-/// What a stretch of load came to.
+/// The result of running a workload for some time.
 #[derive(Debug)]
-pub(crate) struct Stretch {
-    /// Calls that were carried out.
+pub(crate) struct Measurement {
+    /// Number of successful calls.
     pub(crate) calls: u64,
-    /// Calls that were refused for overload; the slot goes on with its next call.
+    /// Number of calls rejected because of overload, after which the slot continues with its next call.
     pub(crate) refused: u64,
     pub(crate) seconds: f64,
     pub(crate) latency_micros: Histogram<u64>,
 }
 
-impl Stretch {
+impl Measurement {
     pub(crate) fn calls_per_second(&self) -> f64 {
         self.calls as f64 / self.seconds
     }
 }
 
-/// How the server took a call.
+/// The outcome of a call.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Taken {
+pub(crate) enum CallOutcome {
     CarriedOut,
     Refused,
 }
 
-/// Runs `call` on every slot of every client until the time is over. `call` gets the client and a number
-/// that is new each time.
-pub(crate) async fn run<C, F, Fut>(clients: &[C], duration: Duration, call: F) -> anyhow::Result<Stretch>
+/// Runs `call` in every slot of every client for `duration`. `call` receives the client and a number that is
+/// different each time.
+pub(crate) async fn run<C, F, Fut>(clients: &[C], duration: Duration, call: F) -> anyhow::Result<Measurement>
 where
     C: Clone + Send + 'static,
     F: Fn(C, u64) -> Fut + Clone + Send + 'static,
-    Fut: Future<Output = anyhow::Result<Taken>> + Send,
+    Fut: Future<Output = anyhow::Result<CallOutcome>> + Send,
 {
     let began = Instant::now();
     let end = began + duration;
@@ -63,10 +63,10 @@ where
                 while Instant::now() < end {
                     let sent = Instant::now();
                     match call(client.clone(), number).await? {
-                        Taken::CarriedOut => {
+                        CallOutcome::CarriedOut => {
                             latencies.saturating_record(u64::try_from(sent.elapsed().as_micros())?);
                         }
-                        Taken::Refused => refused += 1,
+                        CallOutcome::Refused => refused += 1,
                     }
                     number += 1;
                 }
@@ -81,7 +81,7 @@ where
         refused += refused_here;
     }
     let seconds = began.elapsed().as_secs_f64();
-    Ok(Stretch { calls: latency_micros.len(), refused, seconds, latency_micros })
+    Ok(Measurement { calls: latency_micros.len(), refused, seconds, latency_micros })
 }
 
 fn histogram() -> anyhow::Result<Histogram<u64>> {

@@ -1,15 +1,15 @@
-//! Measures the market: each figure beside a limit that was measured in the same run.
+//! Benchmarks of the market. Each figure is reported together with an upper limit measured in the same run.
 
 mod compare;
 mod database;
 mod defects;
 mod echo;
 mod failover;
+mod fixture;
 mod import;
 mod load;
 mod process;
 mod report;
-mod scene;
 mod sync;
 mod unguarded;
 mod workload;
@@ -21,7 +21,7 @@ use clap::{Parser, Subcommand};
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// Measure the market against its limits
+/// Measure the market against limits of the same machine, and test its guarantees under faults
 #[derive(Parser)]
 #[command(name = "bench", version, about)]
 struct Cli {
@@ -36,16 +36,16 @@ enum Command {
     Failover(failover::FailoverArgs),
     Sync(sync::SyncArgs),
     Import(import::ImportArgs),
-    /// The limit: a bare echo server with the market's TLS and threads. Started by `compare`.
+    /// Run an echo server with the market's TLS and threads, as the upper limit. Started by `compare`.
     #[command(hide = true)]
     ServeEcho(process::ServeArgs),
-    /// A market whose guard checks nothing. Started by `compare`.
+    /// Run a market whose guard checks nothing. Started by `compare`.
     #[command(hide = true)]
     ServeUnguarded(process::ServeArgs),
-    /// A market for the load. Started by `compare` and `import`.
+    /// Run a market to put load on. Started by `compare` and others.
     #[command(hide = true)]
     ServeMarket(process::ServeArgs),
-    /// The `seller` program. Started by `import`.
+    /// Run the `seller` program. Started by `import`.
     #[command(hide = true)]
     Seller(import::SellerArgs),
 }

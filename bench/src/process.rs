@@ -1,5 +1,5 @@
-//! The servers under load: child processes of their own, so that their CPU time can be told from the
-//! load's.
+//! The servers under load. They run as child processes, so that their CPU time can be measured separately from that
+//! of the load generator.
 
 use std::{
     fs,
@@ -13,8 +13,9 @@ use clap::Args;
 use souk_server::{
     app::App,
     clock::Clock,
-    config::Config,
+    config::{Config, StoreConfig},
     observe::{self, Memory},
+    random::Random,
 };
 use tokio::{
     io::{AsyncBufReadExt as _, BufReader},
@@ -23,41 +24,41 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-/// Ticks of the CPU clock in `/proc/PID/stat` to a second (`USER_HZ` on Linux).
+/// Clock ticks per second of CPU time in `/proc/PID/stat` (`USER_HZ` on Linux).
 const TICKS_PER_SECOND: f64 = 100.0;
-/// Far above what the load sends, so that the limit for each party plays no part.
+/// Rate limit per party: far above the load, so that it has no effect.
 const UNLIMITED_CALLS: u32 = 100_000_000;
 
-/// What a child is told.
+/// The arguments of a server process.
 #[derive(Args)]
 pub(crate) struct ServeArgs {
-    /// Where the certificates and the store are.
+    /// Folder with the certificates and the store.
     #[arg(long)]
     pub(crate) dir: PathBuf,
-    /// Server threads.
+    /// Number of server threads.
     #[arg(long)]
     pub(crate) threads: usize,
-    /// Which log lines.
+    /// Log level, such as "warn".
     #[arg(long)]
     pub(crate) log: String,
-    /// A database's address, instead of a file beside the certificates.
+    /// Address of a database, instead of a SQLite file in the folder.
     #[arg(long)]
     pub(crate) store: Option<PathBuf>,
 }
 
-/// A server in a child process. It ends with this value.
+/// A server in a child process, which is killed on drop.
 pub(crate) struct ServerProcess {
     child: Child,
     pub(crate) address: SocketAddr,
 }
 
 impl ServerProcess {
-    /// Starts `bench COMMAND`, and waits until it says where it listens.
+    /// Starts `bench COMMAND` and waits until it prints the address on which it listens.
     pub(crate) async fn start(command: &str, dir: &Path, threads: usize, log: &str) -> anyhow::Result<Self> {
         Self::start_from(&std::env::current_exe()?, command, dir, threads, log).await
     }
 
-    /// The same from another build of this program.
+    /// Like [`ServerProcess::start`], but runs another build of this program.
     pub(crate) async fn start_from(
         program: &Path,
         command: &str,
@@ -68,7 +69,7 @@ impl ServerProcess {
         Self::spawn(program, command, dir, threads, log, None).await
     }
 
-    /// Starts a market on a database.
+    /// Starts a market on the database at the address `store`.
     pub(crate) async fn start_market_on(
         store: &str,
         dir: &Path,
@@ -107,40 +108,40 @@ impl ServerProcess {
         Ok(Self { child, address })
     }
 
-    /// Ends it as a power failure would, at once.
+    /// Kills the process immediately with SIGKILL.
     pub(crate) async fn kill(&mut self) -> anyhow::Result<()> {
         Ok(self.child.kill().await?)
     }
 
-    /// What it keeps in memory.
+    /// Returns the memory usage of the process.
     pub(crate) fn memory(&self) -> anyhow::Result<Memory> {
         Ok(Memory::of(self.child.id().context("the server has ended")?)?)
     }
 
-    /// CPU time used so far, user and system, in seconds (proc_pid_stat(5), fields 14 and 15).
+    /// Returns the CPU time used so far, user and system, in seconds (proc_pid_stat(5), fields 14 and 15).
     pub(crate) fn cpu_seconds(&self) -> anyhow::Result<f64> {
         let id = self.child.id().context("the server has ended")?;
         let stat = fs::read_to_string(format!("/proc/{id}/stat"))?;
-        // The second field is a name in parentheses, which may hold blanks.
-        let (_, fields) = stat.rsplit_once(')').context("an unknown form of /proc/PID/stat")?;
+        // The second field is the command name in parentheses, which may contain spaces.
+        let (_, fields) = stat.rsplit_once(')').context("cannot parse /proc/PID/stat")?;
         let ticks: Vec<f64> = fields.split_whitespace().skip(11).take(2).flat_map(str::parse).collect();
         Ok(ticks.iter().sum::<f64>() / TICKS_PER_SECOND)
     }
 }
 
-/// A market with its usual services.
+/// Runs a market with its usual services.
 pub(crate) async fn serve_market(args: ServeArgs) -> anyhow::Result<()> {
     let (app, _log) = open_market(args, "souk.db").await?;
     Ok(app.run(CancellationToken::new()).await?)
 }
 
-/// A market on SQLite with its usual settings, but for the rate limits. Its address is printed for the
-/// parent.
+/// Opens a market with default settings except for the rate limits, by default on SQLite. Prints its address for the
+/// parent process.
 pub(crate) async fn open_market(args: ServeArgs, store: &str) -> anyhow::Result<(App, observe::WorkerGuard)> {
     let mut config = Config::load(None)?;
     config.server.threads = args.threads;
     config.tls.cert = args.dir.join("pki/market.pem");
-    config.store.path = args.store.unwrap_or_else(|| args.dir.join(store));
+    config.store = StoreConfig::at(args.store.unwrap_or_else(|| args.dir.join(store)));
     config.limits.seller_calls_per_second = UNLIMITED_CALLS;
     config.limits.buyer_calls_per_second = UNLIMITED_CALLS;
     config.limits.burst_calls = UNLIMITED_CALLS;
@@ -148,5 +149,5 @@ pub(crate) async fn open_market(args: ServeArgs, store: &str) -> anyhow::Result<
     let log = observe::init(&config.log, None)?;
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     println!("{}", listener.local_addr()?);
-    Ok((App::build(config, listener, Clock::SYSTEM).await?, log))
+    Ok((App::build(config, listener, (Clock::SYSTEM, Random::SYSTEM)).await?, log))
 }

@@ -1,29 +1,30 @@
-//! The table.
+//! Formats the results of `bench compare`.
 
 use crate::workload::Workload;
 
-/// One stretch of load, as the table shows it.
+/// The result of one workload in one round.
 #[derive(Clone, Debug)]
 pub(crate) struct Row {
     pub(crate) workload: Workload,
     pub(crate) calls_per_second: f64,
-    /// The share of calls that were refused for overload.
+    /// Share of calls rejected because of overload, 0 to 1.
     pub(crate) refused: f64,
-    /// Server CPU time, user and system, per call.
+    /// CPU time of the server, user and system, per successful call.
     pub(crate) cpu_micros: f64,
     pub(crate) p50_micros: u64,
     pub(crate) p99_micros: u64,
 }
 
 impl Row {
-    /// In a line.
+    /// Formats the row as one line for the progress output.
     pub(crate) fn in_words(&self) -> String {
         let name = self.workload.as_str();
         format!("{name:<12} {:>8.0} calls/s, {:>6.1} µs/call", self.calls_per_second, self.cpu_micros)
     }
 }
 
-/// Prints, for each workload, the median of the paired ratios of server CPU time per call: this build by the older.
+/// Prints, for each workload, the median of the ratios of server CPU time per call: this build divided by the older
+/// one, within each round.
 pub(crate) fn print_pairs(pairs: &[(Row, Row)]) {
     println!(
         "\n{:<12} {:>12} {:>12} {:>8} {:>8} {:>8} {:>9}",
@@ -42,10 +43,10 @@ pub(crate) fn print_pairs(pairs: &[(Row, Row)]) {
             median(pairs.iter().map(|(now, before)| now.calls_per_second / before.calls_per_second)),
         );
     }
-    println!("\nratios are this build's by the older's; median, min and max are of server CPU time per call");
+    println!("\nratios are this build / older build; median, min and max are of server CPU time per call");
 }
 
-/// Prints the median of each workload over the rounds, and the ratios that the design is held to.
+/// Prints the median of each workload over the rounds, and the ratios with their targets.
 pub(crate) fn print(rounds: &[Vec<Row>]) {
     println!(
         "\n{:<12} {:>10} {:>14} {:>10} {:>10}",
@@ -69,7 +70,7 @@ pub(crate) fn print(rounds: &[Vec<Row>]) {
         (Workload::BuyUniform, Workload::Guarded, 0.3),
         (Workload::BuyHot, Workload::BuyUniform, 0.8),
     ] {
-        // Paired by round: what slows the machine down for a while slows both.
+        // The ratio is call_outcome within each round, so that temporary slowdowns of the machine cancel out.
         let ratios: Vec<_> = rounds.iter().filter_map(|round| ratio(round, above, below)).collect();
         let name = format!("{} / {}", above.as_str(), below.as_str());
         let (least, most) = bounds(&ratios);
@@ -85,10 +86,10 @@ pub(crate) fn print(rounds: &[Vec<Row>]) {
     );
 }
 
-/// What the design allows the guard, with its cache of verified tokens warm.
+/// Target for the guard's share of CPU time, with a warm cache of verified tokens.
 const GUARD_SHARE_PERCENT: f64 = 5.0;
 
-/// How much of a guarded call is gone when the guard checks nothing.
+/// Returns the guard's share of a guarded call's CPU time, 0 to 1: what is saved when the guard checks nothing.
 fn guards_share(round: &[Row]) -> Option<f64> {
     let cpu = |of: Workload| round.iter().find(|row| row.workload == of).map(|row| row.cpu_micros);
     let (guarded, unguarded) = (cpu(Workload::Guarded)?, cpu(Workload::Unguarded)?);
@@ -104,7 +105,7 @@ fn bounds(values: &[f64]) -> (f64, f64) {
     values.iter().fold((f64::MAX, f64::MIN), |(least, most), value| (least.min(*value), most.max(*value)))
 }
 
-/// The middle value, or the mean of the two in the middle.
+/// Returns the median, which is the mean of the two middle values if their number is even, and NaN if there are none.
 pub(crate) fn median(values: impl Iterator<Item = f64>) -> f64 {
     let mut values: Vec<_> = values.collect();
     values.sort_by(f64::total_cmp);

@@ -1,4 +1,4 @@
-//! The market with a guard that lets everybody pass: what the guard costs is the difference.
+//! The market with a guard that admits every call. The difference to the real market is the cost of the guard.
 
 use std::sync::Arc;
 
@@ -32,7 +32,7 @@ pub(crate) async fn serve(args: ServeArgs) -> anyhow::Result<()> {
     Ok(serving.await?)
 }
 
-/// Hands the handler what it needs, and checks nothing.
+/// Builds the `Caller` that handlers need, without any check.
 fn pass(mut request: Request<()>) -> Result<Request<()>, Status> {
     let peer = request.extensions().get::<PeerInfo>().ok_or_else(|| Status::internal("no connection"))?;
     let identity = peer.certificate.identity();

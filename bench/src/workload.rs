@@ -1,25 +1,25 @@
-//! What the load does.
+//! The workloads of `bench compare`.
 
 use souk_client::Connection;
 use souk_proto::v1;
 use tonic::{Code, Response, Status};
 
-use crate::load::Taken;
+use crate::load::CallOutcome;
 
-/// One kind of load.
+/// A kind of load, which repeats one call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Workload {
-    /// The limit: the same call as `Guarded`, at a server that only echoes.
+    /// WhoAmI at the echo server: the upper limit for `Guarded`.
     Echo,
-    /// WhoAmI: through the whole guard, and one account.
+    /// WhoAmI at the market: the whole guard, and a look-up of one account.
     Guarded,
-    /// The same call again, at a market whose guard checks nothing.
+    /// WhoAmI at a market whose guard checks nothing.
     Unguarded,
-    /// One unit of an item, another item each time, durably.
+    /// Durable purchases of one unit, spread over all items.
     BuyUniform,
-    /// One unit of always the same item, durably.
+    /// Durable purchases of one unit, all of the same item.
     BuyHot,
-    /// Words and a category.
+    /// Searches for one word, with ten results.
     Search,
 }
 
@@ -39,36 +39,36 @@ impl Workload {
     }
 }
 
-/// Words that the scene's items are named with.
+/// Words from which the items' names are built.
 pub(crate) const WORDS: [&str; 16] = [
     "lamp", "candle", "chair", "table", "mug", "plate", "bag", "clock", "frame", "garland", "heart", "bird",
     "box", "bottle", "cushion", "lantern",
 ];
 
-pub(crate) async fn who_am_i(connection: Connection) -> anyhow::Result<Taken> {
-    taken(connection.session().who_am_i(v1::WhoAmIRequest {}).await)
+pub(crate) async fn who_am_i(connection: Connection) -> anyhow::Result<CallOutcome> {
+    call_outcome(connection.session().who_am_i(v1::WhoAmIRequest {}).await)
 }
 
-pub(crate) async fn buy(connection: Connection, item_id: i64) -> anyhow::Result<Taken> {
+pub(crate) async fn buy(connection: Connection, item_id: i64) -> anyhow::Result<CallOutcome> {
     let request = v1::BuyItemRequest {
         request_id: connection.request_id(),
         item_id,
         quantity: 1,
         ..Default::default()
     };
-    taken(connection.buyer().buy_item(request).await)
+    call_outcome(connection.buyer().buy_item(request).await)
 }
 
-pub(crate) async fn search(connection: Connection, number: u64) -> anyhow::Result<Taken> {
+pub(crate) async fn search(connection: Connection, number: u64) -> anyhow::Result<CallOutcome> {
     let word = WORDS[usize::try_from(number % WORDS.len() as u64)?];
     let request = v1::SearchItemRequest { query: word.into(), page_size: 10, ..Default::default() };
-    taken(connection.catalog().search_item(request).await)
+    call_outcome(connection.catalog().search_item(request).await)
 }
 
-fn taken<T>(answer: Result<Response<T>, Status>) -> anyhow::Result<Taken> {
+fn call_outcome<T>(answer: Result<Response<T>, Status>) -> anyhow::Result<CallOutcome> {
     match answer {
-        Ok(_) => Ok(Taken::CarriedOut),
-        Err(status) if status.code() == Code::ResourceExhausted => Ok(Taken::Refused),
+        Ok(_) => Ok(CallOutcome::CarriedOut),
+        Err(status) if status.code() == Code::ResourceExhausted => Ok(CallOutcome::Refused),
         Err(status) => Err(status.into()),
     }
 }

@@ -9,7 +9,7 @@ use souk_certs::identity::Role;
 use souk_proto::v1::{self, ItemDraft, track_ride_request::Message};
 use souk_testkit::{
     actor::{Actor, draft},
-    ground::{Ground, GroundOptions, StoreKind},
+    local::{LocalMarket, LocalMarketOptions, StoreKind},
     terminal::Terminal,
 };
 
@@ -19,15 +19,15 @@ const VISIBLE_WITHIN: Duration = Duration::from_secs(10);
 
 /// A market with a seller and a lantern, ten of them.
 struct Shop {
-    ground: Ground,
+    ground: LocalMarket,
     alice: Actor,
     lamp: i64,
 }
 
 impl Shop {
     async fn open() -> Self {
-        let options = GroundOptions { store: StoreKind::Memory, ..GroundOptions::default() };
-        let ground = Ground::open(options).await.expect("a market");
+        let options = LocalMarketOptions { store: StoreKind::Memory, ..LocalMarketOptions::default() };
+        let ground = LocalMarket::open(options).await.expect("a market");
         let alice = Actor::enter(&ground, Role::Seller, "Alice").await.expect("a seller");
         alice.register(None).await.expect("registered");
         let lamp = alice.sell(draft("Brass lantern", "home/light", 1_250, 10)).await.expect("listed").item_id;

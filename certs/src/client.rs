@@ -1,5 +1,5 @@
-//! The dialling side's TLS configuration: a party's towards the market, and the market's towards a callback
-//! server.
+//! TLS configuration of the dialling side: a party connecting to the market, or the market connecting to a
+//! callback server.
 
 use std::sync::Arc;
 
@@ -10,14 +10,15 @@ use rustls::client::{Resumption, WebPkiServerVerifier};
 use crate::credentials::{Credentials, StaleLists};
 use crate::tls::{ALPN_H2, TlsError, VERSIONS, provider};
 
-/// A configuration with TLS 1.3 only, ALPN `h2`, the credentials as client certificate, and no resumption.
+/// Builds a configuration with TLS 1.3 only, ALPN `h2`, the credentials as client certificate, and no session
+/// resumption.
 ///
-/// The server must show a certificate of the authority that carries the DNS name asked for; see
-/// [`Identity::dns_name`](crate::identity::Identity::dns_name). Its revocation is checked when the
-/// credentials came with a CRL.
+/// The server's certificate must be signed by the authority and carry the requested DNS name; see
+/// [`Identity::dns_name`](crate::identity::Identity::dns_name). Revocation is checked if the credentials
+/// include a CRL.
 ///
 /// # Errors
-/// When rustls refuses the credentials.
+/// Returns an error if rustls rejects the credentials.
 pub fn client_config(credentials: &Credentials) -> Result<Arc<ClientConfig>, TlsError> {
     let provider = provider();
     let verifier = WebPkiServerVerifier::builder_with_provider(credentials.roots(), Arc::clone(&provider))
@@ -31,33 +32,31 @@ pub fn client_config(credentials: &Credentials) -> Result<Arc<ClientConfig>, Tls
         .with_webpki_verifier(verifier)
         .with_client_auth_cert(credentials.chain(), credentials.key())?;
     config.alpn_protocols = vec![ALPN_H2.to_vec()];
+    // A resumed session skips certificate verification, and with it the check against a newer CRL.
     config.resumption = Resumption::disabled();
     Ok(Arc::new(config))
 }
 
-/// A configuration that may be replaced, for the dials that begin from then on. Clones share it.
+/// A client configuration that can be replaced at run time. A swap affects dials that start after it. Clones
+/// share the configuration.
 #[derive(Clone, Debug)]
 pub struct ClientTls(Arc<ArcSwap<ClientConfig>>);
 
 impl ClientTls {
-    /// That of some credentials.
+    /// Builds the configuration from `credentials`.
     ///
     /// # Errors
-    /// As [`client_config`].
+    /// Returns the errors of [`client_config`].
     pub fn new(credentials: &Credentials) -> Result<Self, TlsError> {
         Ok(client_config(credentials)?.into())
     }
 
-    /// Replaces it by that of other credentials. Open connections keep the one that they began with.
-    ///
-    /// # Errors
-    /// As [`client_config`]; then nothing has changed.
-    pub fn swap(&self, credentials: &Credentials) -> Result<(), TlsError> {
-        self.0.store(client_config(credentials)?);
-        Ok(())
+    /// Replaces it by one made by [`client_config`]. Open connections keep the one that they began with.
+    pub fn swap(&self, config: Arc<ClientConfig>) {
+        self.0.store(config);
     }
 
-    /// The present one.
+    /// Returns the current configuration.
     #[must_use]
     pub fn load(&self) -> Arc<ClientConfig> {
         self.0.load_full()

@@ -7,9 +7,9 @@
 //! | [`server`], [`client`] | rustls configurations: TLS 1.3, ALPN `h2`, certificates on both sides, no resumption |
 //! | [`acceptor`], [`connector`] | the two ends of a connection, for tonic |
 //! | [`rotation`] | credentials that follow their files while a program runs |
-//! | [`clock`], [`random`] | the one ambient clock of the workspace, and its one source of randomness |
+//! | [`clock`], [`random`] | the one ambient clock of the workspace, and its one source of randomness and ids |
 //!
-//! The authority that mints what is loaded here is a crate of its own, `souk-authority`.
+//! The authority that issues these certificates is a separate crate, `souk-authority`.
 //!
 //! Everything runs on aws-lc-rs, passed explicitly, so no process-wide rustls provider has to be installed.
 

@@ -1,44 +1,38 @@
-//! The one ambient source of randomness of the workspace, next to the [clock](crate::clock). Everything else
-//! takes random values as parameters, so that tests and simulations can choose them.
-//!
-//! The bytes come from aws-lc-rs, as those of TLS do.
+//! The one ambient source of randomness and of new ids. Everything else takes them as parameters, so that tests and
+//! simulations can choose them.
 
+use rand::RngExt as _;
 use time::OffsetDateTime;
-use uuid::Uuid;
+use uuid::{Builder, Uuid};
 
-/// Random bytes, fit for keys and identifiers.
-///
-/// # Panics
-/// If the operating system provides no randomness: then TLS does not work either.
+const NANOS_PER_MILLISECOND: i128 = 1_000_000;
+
+/// Unpredictable bytes, good for keys and serial numbers.
 #[must_use]
+#[expect(clippy::disallowed_methods, reason = "this is the one source")]
 pub fn bytes<const N: usize>() -> [u8; N] {
-    let mut bytes = [0; N];
-    #[expect(
-        clippy::expect_used,
-        reason = "without randomness there is no TLS, and so nothing to go on with"
-    )]
-    aws_lc_rs::rand::fill(&mut bytes).expect("the system provides randomness");
-    bytes
+    rand::rng().random()
 }
 
-/// A random number from 0 to 1, without 1, such as the jitter of a back-off.
+/// A number from 0 up to 1, which it never reaches.
 #[must_use]
+#[expect(clippy::disallowed_methods, reason = "this is the one source")]
 pub fn unit() -> f64 {
-    f64::from(u32::from_le_bytes(bytes())) / (f64::from(u32::MAX) + 1.0)
+    rand::random()
 }
 
-/// A random UUID (version 4, RFC 9562, section 5.4).
+/// A random UUID (version 4, RFC 9562).
 #[must_use]
 pub fn uuid_v4() -> Uuid {
-    uuid::Builder::from_random_bytes(bytes()).into_uuid()
+    Builder::from_random_bytes(bytes()).into_uuid()
 }
 
-/// A UUID that sorts by time (version 7, RFC 9562, section 5.7). A time before 1970 counts as 1970: that costs the
-/// order, not the uniqueness.
+/// A UUID that sorts by time (version 7, RFC 9562): ids of one time lie together in an index. Times before 1970 count
+/// as 1970.
 #[must_use]
 pub fn uuid_v7(at: OffsetDateTime, random: [u8; 10]) -> Uuid {
-    let milliseconds = u64::try_from(at.unix_timestamp_nanos() / 1_000_000).unwrap_or(0);
-    uuid::Builder::from_unix_timestamp_millis(milliseconds, &random).into_uuid()
+    let milliseconds = u64::try_from(at.unix_timestamp_nanos() / NANOS_PER_MILLISECOND).unwrap_or(0);
+    Builder::from_unix_timestamp_millis(milliseconds, &random).into_uuid()
 }
 
 #[cfg(test)]
@@ -46,15 +40,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn uuids_of_version_7_sort_by_time() {
-        let at = OffsetDateTime::UNIX_EPOCH + time::Duration::days(20_000);
-        let (early, late) = (uuid_v7(at, [0xff; 10]), uuid_v7(at + time::Duration::milliseconds(1), [0; 10]));
-        assert_eq!((early.get_version_num(), uuid_v4().get_version_num()), (7, 4));
-        assert!(early < late);
+    fn version_7_holds_the_time_and_the_bytes() {
+        let at = OffsetDateTime::from_unix_timestamp_nanos(1_700_000_000_123_456_789).unwrap();
+        let id = uuid_v7(at, [0xff; 10]);
+        assert_eq!((id.get_version_num(), id.as_u128() >> 80), (7, 1_700_000_000_123));
+        assert_ne!(id, uuid_v7(at, [0; 10]));
+        assert_eq!(uuid_v7(OffsetDateTime::UNIX_EPOCH - time::Duration::DAY, [0; 10]).as_u128() >> 80, 0);
     }
 
     #[test]
-    fn a_unit_is_from_zero_to_one() {
-        assert!((0..1_000).map(|_| unit()).all(|unit| (0.0..1.0).contains(&unit)));
+    fn random_values_differ_and_lie_within_their_bounds() {
+        assert_ne!(bytes::<16>(), bytes::<16>());
+        assert_eq!(uuid_v4().get_version_num(), 4);
+        assert!((0..100).map(|_| unit()).all(|number| (0.0..1.0).contains(&number)));
     }
 }

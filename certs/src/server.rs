@@ -1,4 +1,4 @@
-//! The accepting side's TLS configuration: the market's, and that of a party's callback server.
+//! TLS configuration of the accepting side: the market's, and that of a party's callback server.
 
 use std::sync::Arc;
 
@@ -8,31 +8,32 @@ use rustls::server::NoServerSessionStorage;
 use crate::credentials::Credentials;
 use crate::tls::{ALPN_H2, TlsError, VERSIONS, provider};
 
-/// Which parties a server lets in. Every one must show a certificate of the authority that is not revoked.
+/// Which parties a server admits. In both cases the certificate must be signed by the authority, valid and
+/// not revoked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ClientPolicy {
-    /// Any identity of the trust domain: the market.
+    /// Any identity of the trust domain; used by the market.
     AnyParty,
-    /// Only the market: a party's callback server.
+    /// Only the market; used by a party's callback server.
     MarketOnly,
 }
 
-/// A configuration with TLS 1.3 only, ALPN `h2`, a client certificate required, and the credentials' CRLs
-/// checked.
+/// Builds a configuration with TLS 1.3 only, ALPN `h2`, a mandatory client certificate, and revocation checks
+/// against the credentials' CRLs.
 ///
-/// - Nothing is resumed, by ticket or otherwise: a resumed session would keep a certificate that a newer CRL
-///   revokes.
-/// - A certificate about which the CRLs say nothing, because no list of its issuer is there, is refused. With
-///   several roots in `ca.pem`, `crl.pem` must therefore hold a list of each.
-/// - A CRL past its `nextUpdate` goes on being used, unless the credentials say otherwise
+/// - Session resumption is disabled, stateful and by ticket: a resumed session would keep a certificate
+///   that a newer CRL revokes.
+/// - A certificate whose issuer has no CRL is rejected. With several roots in `ca.pem`, `crl.pem` must
+///   therefore hold a list for each of them.
+/// - A CRL past its `nextUpdate` remains in use unless the credentials say otherwise
 ///   ([`StaleLists`](crate::credentials::StaleLists)).
 ///
-/// ALPN can't be enforced here against a client that offers none, and the identity is not looked at: both are
-/// the [acceptor](crate::acceptor)'s work.
+/// rustls accepts a client that offers no ALPN at all, and it does not know about SPIFFE IDs. The
+/// [acceptor](crate::acceptor) checks both after the handshake.
 ///
 /// # Errors
-/// [`TlsError::NoCrl`] for [`ClientPolicy::AnyParty`] without a CRL (rustls would then silently check
-/// nothing), and otherwise when rustls refuses the credentials.
+/// Returns [`TlsError::NoCrl`] for [`ClientPolicy::AnyParty`] without a CRL (with an empty list rustls
+/// silently checks nothing), and other variants if rustls rejects the credentials.
 pub fn server_config(credentials: &Credentials, policy: ClientPolicy) -> Result<Arc<ServerConfig>, TlsError> {
     if policy == ClientPolicy::AnyParty && credentials.crls().is_empty() {
         return Err(TlsError::NoCrl);

@@ -146,7 +146,7 @@ impl Connection {
     /// # Errors
     /// TLS can't be set up with them; then nothing has changed.
     pub fn take_up(&self, credentials: &Credentials) -> Result<(), Error> {
-        self.shared.tls.swap(credentials).map_err(Error::Tls)?;
+        self.shared.tls.swap(souk_certs::client::client_config(credentials).map_err(Error::Tls)?);
         if let Reach::Many(balancer) = &self.shared.reach {
             balancer.forgive();
         }

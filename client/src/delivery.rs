@@ -58,7 +58,7 @@ impl Delivery {
         if event.recipient_id != own || event.kind.is_none() {
             tracing::warn!(event_id = %event.event_id, "skipped an event for another party or of an unknown kind");
             seen.take(event.sequence, &event.event_id);
-            return Err(Offer::Taken);
+            return Err(Offer::Acknowledged);
         }
         Ok(Self { event: Box::new(event), seen: seen.clone(), settled: false })
     }
@@ -107,7 +107,7 @@ mod tests {
         let seen = Seen::in_memory();
         let delivery = Delivery::of(event("a"), OWN, &seen).expect("new");
         assert_eq!(delivery.take().event_id, "a");
-        assert_eq!(Delivery::of(event("a"), OWN, &seen).expect_err("had"), Offer::Taken);
+        assert_eq!(Delivery::of(event("a"), OWN, &seen).expect_err("had"), Offer::Acknowledged);
     }
 
     #[test]
@@ -123,7 +123,7 @@ mod tests {
         let foreign = v1::Event { recipient_id: "someone else".into(), ..event("a") };
         let unknown = v1::Event { kind: None, ..event("b") };
         for (event, id) in [(foreign, "a"), (unknown, "b")] {
-            assert_eq!(Delivery::of(event, OWN, &seen).expect_err("skipped"), Offer::Taken);
+            assert_eq!(Delivery::of(event, OWN, &seen).expect_err("skipped"), Offer::Acknowledged);
             assert!(seen.contains(id));
         }
     }

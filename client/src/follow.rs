@@ -200,7 +200,7 @@ impl Subscription {
         self.progress.sent(event.sequence, &event.event_id);
         match Delivery::of(event, &self.own, &self.seen) {
             Ok(delivery) => Some(Notice::Event(delivery)),
-            Err(Offer::New | Offer::Waiting | Offer::Taken) => None,
+            Err(Offer::New | Offer::Waiting | Offer::Acknowledged) => None,
         }
     }
 

@@ -18,7 +18,7 @@ pub struct Renewal {
 }
 
 /// What shows the credentials.
-pub struct Bearers {
+pub struct CredentialUsers {
     /// The connection to the market.
     pub connection: Option<Connection>,
     /// The callback server.
@@ -26,14 +26,14 @@ pub struct Bearers {
 }
 
 impl Renewal {
-    /// Follows the files of a party's settings, and has `bearers` show what comes of them. How that
+    /// Follows the files of a party's settings, and has `users` show what comes of them. How that
     /// went is reported in words. If the new files are not usable, the old credentials stay in use.
     ///
     /// # Errors
     /// The files can't be used as they are now.
     pub fn start(
         config: &ClientConfig,
-        bearers: Bearers,
+        users: CredentialUsers,
         tell: impl Fn(String) + Send + 'static,
     ) -> Result<Self, Error> {
         let (files, domain) = (config.credentials.clone(), config.trust_domain.clone());
@@ -45,7 +45,7 @@ impl Renewal {
             while changed.recv().await.is_some() {
                 let taken = rotation.reload(clock::now()).map_err(|error| error.to_string());
                 let taken = taken.and_then(|credentials| {
-                    bearers.take_up(credentials).map_err(|failure| failure.to_string())
+                    users.take_up(credentials).map_err(|failure| failure.to_string())
                 });
                 match taken {
                     Ok(until) => tell(format!("new certificates were taken up, valid until {until}")),
@@ -57,7 +57,7 @@ impl Renewal {
     }
 }
 
-impl Bearers {
+impl CredentialUsers {
     /// Answers until when the credentials are valid.
     fn take_up(&self, credentials: &Arc<Credentials>) -> Result<time::Date, Error> {
         if let Some(connection) = &self.connection {

@@ -64,7 +64,7 @@ pub(crate) enum Offer {
     /// An earlier copy waits with the consumer.
     Waiting,
     /// The consumer has had it.
-    Taken,
+    Acknowledged,
 }
 
 impl Seen {
@@ -100,7 +100,7 @@ impl Seen {
     pub(crate) fn offer(&self, event_id: &str) -> Offer {
         let mut state = self.state();
         if state.taken_ids.contains(event_id) {
-            Offer::Taken
+            Offer::Acknowledged
         } else if !state.offered.insert(event_id.into()) {
             Offer::Waiting
         } else {
@@ -204,7 +204,7 @@ mod tests {
         seen.release("a");
         assert_eq!(seen.offer("a"), Offer::New);
         seen.take(1, "a");
-        assert_eq!(seen.offer("a"), Offer::Taken);
+        assert_eq!(seen.offer("a"), Offer::Acknowledged);
         assert_eq!(seen.watermark(), 1);
     }
 
@@ -235,7 +235,7 @@ mod tests {
         give(&Seen::open(folder.path(), &here, alice).expect("opened"), 7, "a").await;
 
         let again = Seen::open(folder.path(), &here, alice).expect("opened");
-        assert_eq!(again.offer("a"), Offer::Taken);
+        assert_eq!(again.offer("a"), Offer::Acknowledged);
         assert_eq!(again.watermark(), 7);
         assert!(!Seen::open(folder.path(), &there, alice).expect("opened").contains("a"));
         assert!(!Seen::open(folder.path(), &here, bob).expect("opened").contains("a"));

@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# Calls a market from the command line, with `buf curl` and a certificate of gen-certs.sh:
+# Calls a market from the command line, with `buf curl` and a certificate from gen-certs.sh:
 #
-#   souk-curl.sh alice.pem --list                                  which services there are (by reflection)
+#   souk-curl.sh alice.pem --list                                  list the services (by reflection)
 #   souk-curl.sh alice.pem CatalogService/SearchItem '{"query": "lantern"}'
 #
-# SOUK_MARKET says where the market is (default localhost:7443; of several addresses the first is taken).
+# SOUK_MARKET is the market's address (default localhost:7443; the first one if there are several).
 # Needs npm (for buf), openssl and sed.
 set -euo pipefail
 
@@ -17,7 +17,7 @@ folder=$(dirname -- "$cert")
 market=${SOUK_MARKET:-localhost:7443}
 market="https://${market%%,*}"
 
-# The market is known by its identity, whatever its address.
+# The market is verified by its identity, independent of its address.
 curl() {
     npx --yes @bufbuild/buf@1 curl --protocol grpc --servername market.souk.internal \
         --cacert "$folder/ca.pem" --cert "$cert" --key "${cert%.pem}.key" "$@" 2> >(grep -v '^npm warn' >&2)

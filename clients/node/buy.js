@@ -1,4 +1,5 @@
-// Buys a lantern: `buy.js MARKET CERT.pem NAME`. Wishes for it too, and is told by a stream when it gets cheaper.
+// Buys a lantern: `buy.js MARKET CERT.pem NAME`. Also wishes for it, and receives an event on a stream when its price
+// drops.
 
 import assert from "node:assert/strict";
 
@@ -9,7 +10,7 @@ const [market, cert, name] = process.argv.slice(2);
 const souk = new Souk(cert, market);
 await souk.register("Bob");
 
-/** The first item that matches, now or as soon as there is one. */
+/** Returns the first matching item, waiting until there is one. */
 async function find() {
   for await (const { match, change } of souk.stream("CatalogService", "WatchSearch", { query: name })) {
     if (match ?? change) return match ?? change.item;

@@ -1,4 +1,4 @@
-// Sells a lantern: `sell.js MARKET CERT.pem NAME`. The market calls back when it is bought; then it gets cheaper.
+// Sells a lantern: `sell.js MARKET CERT.pem NAME`. When the market calls back with an order, reduces the price.
 
 import assert from "node:assert/strict";
 

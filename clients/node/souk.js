@@ -1,6 +1,6 @@
-// A client of a Souk market, small enough to read in one sitting.
+// A minimal client of a Souk market.
 //
-// The certificate is the account: the channel shows it, `x-party-id` repeats the UUID in it, and the token is
+// The certificate is the account: the channel presents it, `x-party-id` repeats its UUID, and the access token is
 // bound to it.
 
 import { randomUUID, X509Certificate } from "node:crypto";
@@ -12,21 +12,21 @@ import grpc from "@grpc/grpc-js";
 import loader from "@grpc/proto-loader";
 
 const MARKET = "market.souk.internal";
-const RENEW_AFTER = 2 / 3; // of a token's life
+const RENEW_AFTER = 2 / 3; // of a token's lifetime
 const PROTO = process.env.SOUK_PROTO ?? fileURLToPath(new URL("../../proto", import.meta.url));
 
 const files = readdirSync(path.join(PROTO, "shopping/v1")).filter((name) => name.endsWith(".proto"));
 const definition = loader.loadSync(files.map((name) => `shopping/v1/${name}`), {
   includeDirs: [PROTO],
   keepCase: true,
-  longs: Number, // ids and amounts stay far below 2⁵³ in practice; use String where they might not
+  longs: Number, // ids and amounts are far below 2⁵³ in practice; otherwise use String
   enums: String,
   arrays: true,
   oneofs: true,
 });
 const shopping = grpc.loadPackageDefinition(definition).shopping.v1;
 
-/** A certificate of gen-certs.sh, with its key and the authority beside it. */
+/** A certificate from gen-certs.sh, with its key and ca.pem in the same folder. */
 export class Credentials {
   constructor(cert) {
     this.chain = readFileSync(cert);
@@ -43,7 +43,7 @@ export class Souk {
     this.credentials = new Credentials(cert);
     const { authority, key, chain } = this.credentials;
     this.tls = grpc.credentials.createSsl(authority, key, chain);
-    // The market is known by its identity, whatever its address.
+    // The market is verified by its identity, independent of its address.
     this.options = { "grpc.ssl_target_name_override": MARKET };
     this.address = address;
     this.clients = new Map();
@@ -57,7 +57,7 @@ export class Souk {
     return this.clients.get(service);
   }
 
-  /** The account's UUID, and a token that is still good, for a call. */
+  /** Returns the metadata of a call: the account's UUID and a valid token. */
   async metadata(service) {
     const metadata = new grpc.Metadata();
     metadata.set("x-party-id", this.credentials.partyId);
@@ -84,15 +84,15 @@ export class Souk {
     });
   }
 
-  /** Opens the account, or changes it. With a port, the market calls back there. */
+  /** Registers the account or updates it. With a port, the market calls back at that port. */
   register(name, callbackPort) {
     const callback = callbackPort ? { port: callbackPort } : undefined;
     const method = this.credentials.role === "seller" ? "RegisterSeller" : "RegisterBuyer";
     return this.call("AccountService", method, { request_id: newRequestId(), display_name: name, callback });
   }
 
-  /** Yields events as they come, and acknowledges each when the next is asked for: what the caller did not
-   *  get to deal with comes again. */
+  /** Yields events as they arrive, and acknowledges each one when the next is requested. An event that the
+   *  caller did not finish processing is therefore delivered again. */
   async *subscribe(cursor = 0) {
     for await (const { event } of this.stream("EventService", "Subscribe", { cursor })) {
       if (event) {
@@ -102,13 +102,13 @@ export class Souk {
     }
   }
 
-  /** Yields what a method streams; ends the call when the caller wants no more. */
+  /** Yields the messages of a server stream, and cancels the call when the caller stops iterating. */
   async *stream(service, method, request) {
     const stream = this.client(service)[method](request, await this.metadata(service));
     try {
       yield* stream;
     } finally {
-      stream.on("error", () => {}); // the cancellation
+      stream.on("error", () => {}); // cancelling raises an error, which is expected
       stream.cancel();
     }
   }
@@ -118,7 +118,7 @@ export class Souk {
   }
 }
 
-/** A callback server: the market calls it, and nobody else may. Hands each event to `take` once. */
+/** A callback server, which only the market may call. Passes each event to `take` once. */
 export class Inbox {
   constructor(credentials, take) {
     this.credentials = credentials;
@@ -160,5 +160,5 @@ export class Inbox {
   }
 }
 
-/** For one thing to be done: a call that is repeated with the same id takes effect once. */
+/** Returns a new request id. A call that is retried with the same id takes effect once. */
 export const newRequestId = () => randomUUID();

@@ -1,4 +1,4 @@
-"""Buys a lantern: `buy.py MARKET CERT.pem NAME`. Wishes for it too, and is told by a stream when it gets cheaper."""
+"""Buys a lantern: `buy.py MARKET CERT.pem NAME`. Also wishes for it, and receives an event when its price drops."""
 
 import sys
 
@@ -8,7 +8,7 @@ from souk import Souk, new_request_id
 
 
 def find(souk, name):
-    """The first item that matches, now or as soon as there is one."""
+    """Returns the first matching item, waiting until there is one."""
     for message in souk.catalog.WatchSearch(catalog.WatchSearchRequest(query=name)):
         if message.HasField("match"):
             return message.match

@@ -1,7 +1,7 @@
-"""A client of a Souk market, small enough to read in one sitting.
+"""A minimal client of a Souk market.
 
-The certificate is the account: the channel shows it, `x-party-id` repeats the UUID in it, and the token is
-bound to it. README.md says how the stubs are made.
+The certificate is the account: the channel presents it, `x-party-id` repeats its UUID, and the access token is
+bound to it. README.md describes how to generate the stubs.
 """
 
 import queue
@@ -25,11 +25,11 @@ from shopping.v1 import party_pb2 as party
 from shopping.v1 import seller_service_pb2_grpc as seller_grpc
 
 MARKET = "market.souk.internal"
-RENEW_AFTER = 2 / 3  # of a token's life
+RENEW_AFTER = 2 / 3  # of a token's lifetime
 
 
 class Credentials:
-    """A certificate of gen-certs.sh, with its key and the authority beside it."""
+    """A certificate from gen-certs.sh, with its key and ca.pem in the same folder."""
 
     def __init__(self, cert):
         cert = Path(cert)
@@ -42,12 +42,12 @@ class Credentials:
         self.role, self.party_id = spiffe_id.split("/")[3:5]
 
     def channel(self, address):
-        """A channel to the market: it is known by its identity, whatever its address."""
+        """Returns a channel to the market, which is verified by its identity, independent of its address."""
         tls = grpc.ssl_channel_credentials(self.authority, self.key, self.chain)
         return grpc.secure_channel(address, tls, [("grpc.ssl_target_name_override", MARKET)])
 
     def server(self):
-        """For a callback server, which only certificates of the authority reach."""
+        """Returns credentials for a callback server, which accept only certificates of the authority."""
         return grpc.ssl_server_credentials([(self.key, self.chain)], self.authority, require_client_auth=True)
 
 
@@ -57,7 +57,7 @@ class _Signed(
     grpc.StreamUnaryClientInterceptor,
     grpc.StreamStreamClientInterceptor,
 ):
-    """Puts the account's UUID, and a token that is still good, on every call."""
+    """Adds the account's UUID and a valid token to every call."""
 
     def __init__(self, souk):
         self.souk = souk
@@ -110,7 +110,7 @@ class Souk:
             return self._token
 
     def register(self, name, callback_port=None):
-        """Opens the account, or changes it. With a port, the market calls back there."""
+        """Registers the account or updates it. With a port, the market calls back at that port."""
         callback = party.CallbackAddress(port=callback_port) if callback_port else None
         if self.credentials.role == "seller":
             request, call = account.RegisterSellerRequest, self.accounts.RegisterSeller
@@ -119,8 +119,8 @@ class Souk:
         return call(request(request_id=new_request_id(), display_name=name, callback=callback)).account
 
     def subscribe(self, cursor=0):
-        """Yields events as they come, and acknowledges each when the next is asked for: what the caller
-        did not get to deal with comes again."""
+        """Yields events as they arrive, and acknowledges each one when the next is requested. An event that
+        the caller did not finish processing is therefore delivered again."""
         for message in self.events.Subscribe(event.SubscribeRequest(cursor=cursor)):
             if message.HasField("event"):
                 yield message.event
@@ -131,7 +131,7 @@ class Souk:
 
 
 class Inbox(notification_grpc.NotificationServiceServicer):
-    """A callback server: the market calls it, and nobody else may. Events are in `queue`, each once."""
+    """A callback server, which only the market may call. Puts each event into `queue` once."""
 
     def __init__(self, credentials, listen="127.0.0.1:0"):
         self.queue = queue.Queue(maxsize=1024)
@@ -160,7 +160,7 @@ class Inbox(notification_grpc.NotificationServiceServicer):
 
 
 def new_request_id():
-    """For one thing to be done: a call that is repeated with the same id takes effect once."""
+    """Returns a new request id. A call that is retried with the same id takes effect once."""
     return str(uuid.uuid4())
 
 

@@ -1,4 +1,4 @@
-"""Imports a catalogue and counts it: `stock.py MARKET CERT.pem ITEMS`. Both are streams of one small message a line."""
+"""Imports a catalogue and counts it: `stock.py MARKET CERT.pem ITEMS`. Both calls stream one small message per item."""
 
 import sys
 

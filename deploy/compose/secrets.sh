@@ -1,9 +1,9 @@
-#!/usr/bin/env bash
-# Fills secrets/ beside this script for compose.yaml: a market's bundle, and certificate and password of the database.
+# !/usr/bin/env bash Creates secrets/ next to this script for compose.yaml: a market's bundle, and the database's
+# certificate and password.
 #
 #   deploy/compose/secrets.sh certs/pki/market.tar
 #
-# What is there already stays: run it again with a new bundle after a renewal.
+# Existing files are kept, except for the bundle. Run it again with a new bundle after a renewal.
 set -euo pipefail
 
 if [ $# != 1 ] || [ ! -r "$1" ]; then
@@ -20,7 +20,7 @@ if [ ! -e postgres-password ]; then
     openssl rand -hex 24 >postgres-password
 fi
 if [ ! -e postgres.pem ]; then
-    # An authority for this one certificate, which is thrown away.
+    # An authority for this one certificate. Its key is deleted with the temporary folder.
     work=$(mktemp -d)
     trap 'rm -rf "$work"' EXIT
     openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 825 -keyout "$work/ca.key" \
@@ -32,6 +32,6 @@ if [ ! -e postgres.pem ]; then
     openssl x509 -req -in "$work/csr" -CA postgres-ca.pem -CAkey "$work/ca.key" -set_serial "0x$(openssl rand -hex 16)" \
         -days 825 -extfile "$work/ext" -out postgres.pem 2>/dev/null
 fi
-# PostgreSQL reads its certificate as its own user.
+# PostgreSQL runs as a different user, who must be able to read the certificate.
 chmod 644 postgres.pem postgres-ca.pem
 echo "secrets/ is ready: a market's bundle, the database's certificate (825 days) and password"

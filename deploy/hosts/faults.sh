@@ -1,17 +1,17 @@
 # shellcheck shell=bash
 # shellcheck disable=SC2154 # what ground.sh sets
-# What deploy/hosts.sh lets happen to the hosts, and what it counts afterwards.
+# The faults that deploy/hosts.sh injects, and the checks after each of them.
 
-# A bad line between hosts: each way, in milliseconds and percent.
+# A bad link between hosts: delay and jitter in milliseconds and loss in percent, in each direction.
 readonly WIRE_DELAY=25 WIRE_JITTER=10 WIRE_LOSS=2
-# Promised: back within this many seconds.
+# Promised recovery time in seconds.
 readonly BACK_WITHIN=30
-# How long a purchase may take while somebody else's link is cut, in seconds.
+# Maximum duration of a purchase in seconds while another party's link is cut.
 readonly UNDISTURBED=5
-# How long a stop may take: the drain of hosts/market.toml, and closing.
+# Maximum duration of a shutdown in seconds: the drain in hosts/market.toml plus closing.
 readonly DRAIN_LIMIT=10
 
-# load ITEM: two buyers buy at both markets until `load_ends`. What was acknowledged is noted in acked-ITEM.
+# load ITEM: two buyers buy at both markets until `load_ends`. Acknowledged orders are recorded in acked-ITEM.
 load() { load_through "$1" "$MARKET_1" "$MARKET_2"; }
 
 load_through() {
@@ -39,7 +39,7 @@ load_ends() {
 acked() { if [ -e "$ground/acked-$1" ]; then wc -l <"$ground/acked-$1"; else printf 0; fi; }
 acked_more() { [ "$(acked "$1")" -gt "$2" ]; }
 
-# settle ITEM: what was acknowledged is what is there: none lost, none twice, none of an unknown origin.
+# settle ITEM: compares acknowledged orders with existing ones: none lost, none duplicated, none of unknown origin.
 settle() {
     local item=$1 buyer
     awk '{ print $1 }' "$ground/acked-$item" | sort -n >"$ground/told"
@@ -93,7 +93,7 @@ slow_and_lossy() {
     [ "$(acked "$item")" = 8 ]
 }
 
-# under_load NAME FAULT: the fault in the middle of the trade, and how soon the trade is back.
+# under_load NAME FAULT: injects the fault under load, and measures the recovery time.
 under_load() {
     local item when books
     item=$(list alice "$MARKET_2" "$1" 1000)
@@ -107,11 +107,12 @@ under_load() {
     printf '%s, back after %s s' "$books" "$(cat "$ground/back")"
 }
 
-# back_after ITEM TIME: waits until trade goes on, and notes how long after TIME that was.
+# back_after ITEM TIME: waits until purchases succeed again, and records how long after TIME that was.
 back_after() {
     local before
     before=$(acked "$1")
-    # Of each lane one purchase that was under way may still come; the third began after the fault.
+    # One purchase per lane may have been in progress at the time of the fault, so only the third one started after
+    # it.
     await "trade goes on after it" acked_more "$1" $((before + 2))
     awk -v from="$2" -v skip="$before" 'NR == skip + 3 { printf "%.1f", $3 - from }' "$ground/acked-$1" >"$ground/back"
     await "trade goes on for a while" acked_more "$1" $((before + 8))
@@ -132,16 +133,16 @@ start_killed_market() {
 
 crash_database() { under_load "Tin whistle" crash_and_start_database; }
 crash_and_start_database() {
-    # SIGQUIT is PostgreSQL's immediate shutdown: no checkpoint, and recovery at the next start.
+    # SIGQUIT is PostgreSQL's immediate shutdown: without a checkpoint, so that the next start needs recovery.
     kill -QUIT "$(pid_of postgres)"
     await "PostgreSQL is gone" is_gone "$(pid_of postgres)"
     start_database
 }
 
-# One that nobody has waited for yet is gone too.
+# is_gone PID: succeeds if the process has ended; a zombie counts as ended.
 is_gone() { ! grep -q '^State:[[:space:]]*[^Z[:space:]]' "/proc/$1/status" 2>/dev/null; }
 
-# A market without its database does not hang: it says that it can't, in time, and the other one goes on.
+# A market without its database does not hang: it fails calls in time, and the other market continues to work.
 cut_off_market() {
     local item began code=0
     item=$(list carol "$MARKET_1" "Oak chest" 5)
@@ -158,7 +159,7 @@ cut_off_market() {
     [ "$code" = 6 ]
 }
 
-# Each purchase is one command here: the script tries nothing again.
+# Here each purchase is a single command, which the script does not retry.
 fail_over_by_themselves() {
     local item began books tries
     item=$(list carol "$MARKET_1,$MARKET_2" "Paper kite" 100)
@@ -187,7 +188,7 @@ stop_and_start_market_2() {
     await "market 2 is ready" probe market-2 /readyz
 }
 
-# The configuration that is shipped, with addresses for names.
+# The shipped configuration, with host names replaced by addresses.
 balance() {
     local item began books
     mkdir -p "$ground/balancer"
@@ -208,7 +209,7 @@ balance() {
     printf '%s, back after %s s' "$books" "$(cat "$ground/back")"
 }
 
-# A dump in the middle of the trade, restored into another database: a market on it has balanced books.
+# A dump taken under load and restored into another database must be consistent: a market on it has balanced books.
 back_up() {
     local item copy=10.77.0.22:7445 left sold
     item=$(list carol "$MARKET_1" "Felt hat" 500)
@@ -263,7 +264,7 @@ count_notifications() {
     printf '%s orders, %s told twice' "$orders" "$found"
 }
 
-# The orders that were told are those that were acknowledged.
+# The orders reported to the seller must be the acknowledged ones.
 all_told() {
     cmp -s <(awk '{ print $1 }' "$ground/acked-$2" | sort -u) <(
         jq -r --argjson item "$2" 'select(.kind == "order_placed" and .order.item_id == $item) | .order.order_id' \

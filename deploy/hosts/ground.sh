@@ -1,10 +1,10 @@
 # shellcheck shell=bash
 # shellcheck disable=SC2034,SC2154 # used by, and set in, hosts.sh and the files beside this one
-# The ground that deploy/hosts.sh stands on: namespaces, links, processes and files, and their end.
+# The environment of deploy/hosts.sh: namespaces, links, processes and files, and their removal.
 
-# Longest that a run may take, whatever hangs.
+# Maximum duration of a run, in case something hangs.
 readonly RUN_LIMIT=280
-# Longest that is waited for one condition, in seconds.
+# Maximum wait for one condition, in seconds.
 readonly PATIENCE=30
 
 HOSTS=(database market-1 market-2 alice carol bob dave)
@@ -29,14 +29,14 @@ die() {
     exit 1
 }
 
-# cannot WHY: this machine is not one to try it on.
+# cannot WHY: exits with 77, because this machine does not support the test.
 cannot() {
     printf 'error: %s\n' "$*" >&2
     exit 77
 }
 
-# step TEXT FUNCTION: runs it in a shell of its own, and says how it went. What it prints last is shown beside. In the
-# background, since a signal that ends the run would else have to wait for the step.
+# step TEXT FUNCTION: runs a step in a subshell and reports its result with its last line of output. The subshell runs
+# in the background, because bash handles a signal only after a foreground command has ended.
 step() {
     local text=$1 code=0 notes=${ground:-$(mktemp -d)} detail
     steps=$((steps + 1))
@@ -59,14 +59,14 @@ step() {
     [ -n "$ground" ] || rm -rf "$notes"
 }
 
-# A step without which there is nothing to try.
+# Like step, but a failure ends the run, because the following steps depend on it.
 first() {
     local ok=$steps_ok
     step "$@"
     [ "$steps_ok" -gt "$ok" ] || die "there is nothing to trade on; the reason stands above"
 }
 
-# Starts the script anew under a limit, once; the programs are there by then, since building them may take long.
+# Restarts the script once under `timeout`. By then the programs are built, since building them may take long.
 limit_time() {
     [ -z "${SOUK_HOSTS_LIMITED-}" ] || return 0
     SOUK_HOSTS_LIMITED=1 SOUK_BIN=$bin exec timeout --foreground "$RUN_LIMIT" "$0"
@@ -105,7 +105,8 @@ find_programs() {
     done
 }
 
-# What a run left that was killed (-9), which no trap sees: by the number of its process, which is no more.
+# Removes what a run that was killed with SIGKILL has left, because no trap runs then. Such a run is recognised by its
+# process id, which no longer exists.
 sweep_leftovers() {
     local name pid
     for name in $(ip netns list | sed -n 's/^\(souk-[0-9]*-[a-z0-9-]*\).*/\1/p'); do
@@ -129,7 +130,7 @@ take_ground() {
     sweep_leftovers
     namespaces_before=$(ip netns list | sort)
     ground=$(mktemp -d "${TMPDIR:-/tmp}/souk-hosts.$$.XXXXXX")
-    # The database's own user has to come through.
+    # The database's user must be able to traverse the folder.
     chmod 711 "$ground"
     mkdir "$ground/log"
     trap 'exit 130' INT TERM
@@ -165,10 +166,11 @@ ground_is_clean() {
 
 namespace() { printf 'souk-%s-%s' "$$" "$1"; }
 
-# inside HOST COMMAND…: as if on that machine.
+# inside HOST COMMAND…: runs the command in the host's namespace.
 inside() { ip netns exec "$(namespace "$1")" "${@:2}"; }
 
-# start HOST NAME COMMAND…: in the background, in the host's folder; its process id goes to NAME.pid.
+# start HOST NAME COMMAND…: starts the command in the background, in the host's folder. Writes its process id to
+# NAME.pid.
 start() {
     local host=$1 name=$2
     shift 2
@@ -181,7 +183,7 @@ start() {
 
 pid_of() { cat "$ground/$1.pid"; }
 
-# await TEXT COMMAND…: until it succeeds.
+# await TEXT COMMAND…: waits until the command succeeds, with a deadline.
 await() {
     local text=$1 deadline=$((SECONDS + PATIENCE))
     shift
@@ -191,7 +193,7 @@ await() {
     done
 }
 
-# Seconds, to the millisecond.
+# Prints the time in seconds with millisecond resolution.
 now() { date +%s.%3N; }
 since() { awk -v a="$1" -v b="$(now)" 'BEGIN { printf "%.1f", b - a }'; }
 
@@ -227,7 +229,7 @@ raise_hosts() {
         ip -n "$(namespace "$host")" addr add "${ADDRESS[$host]}/24" dev eth0
         ip -n "$(namespace "$host")" link set lo up
         ip -n "$(namespace "$host")" link set eth0 up
-        # Frames that pass through wire.py need checksums that are there and sizes that fit.
+        # Disable offloading: frames that pass through wire.py need complete checksums and must fit into the MTU.
         has_netem || inside "$host" python3 "$deploy/hosts/wire.py" --plain eth0
     done
     for host in "${HOSTS[@]}"; do printf '%s ' "$host"; done
@@ -260,7 +262,7 @@ has_netem() {
     fi
 }
 
-# worsen HOST: what it sends and what it gets is late by WIRE_DELAY ± WIRE_JITTER ms, and WIRE_LOSS percent is lost.
+# worsen HOST: delays the host's traffic by WIRE_DELAY ± WIRE_JITTER ms in each direction and drops WIRE_LOSS percent.
 worsen() {
     local host=$1 switch
     switch=$(namespace switch)
@@ -279,7 +281,7 @@ worsen() {
     fi
 }
 
-# better HOST: as before.
+# better HOST: restores the host's link.
 better() {
     local host=$1 switch
     switch=$(namespace switch)

@@ -1,13 +1,13 @@
 # shellcheck shell=bash
 # shellcheck disable=SC2154 # what ground.sh sets
-# What deploy/hosts.sh does while all is well: opens the database and the markets, and trades.
+# The part of deploy/hosts.sh without faults: starts the database and the markets, and trades.
 
-# Where alice and dave are called back; carol and bob open no port, and follow a stream.
+# Ports for callbacks to alice and dave. carol and bob open no port and use a stream.
 readonly CALLBACK=0.0.0.0:7444
-# How many units are raced for, and how many purchases race.
+# Number of units in the race for the last units, and number of competing purchases.
 readonly SCARCE=12 RACERS=24
 
-# as PARTY MARKET COMMAND…: by the party's program, with what its host holds.
+# as PARTY MARKET COMMAND…: runs the party's program on its host, with its bundle.
 as() {
     local party=$1 market=$2
     shift 2
@@ -15,7 +15,7 @@ as() {
         --output ndjson "$@"
 }
 
-# What deploy/hosts/market.toml names: the database's authority and password, in each market's folder.
+# Installs the files named in deploy/hosts/market.toml: the database's CA certificate and password, for each market.
 open_database() {
     local folder=$ground/database account=postgres market
     id "$account" >/dev/null 2>&1 || account=nobody
@@ -59,7 +59,7 @@ open_database() {
     printf '*:*:*:owner:%s\n' "$(cat "$folder/tls/owner-password")" >"$folder/tls/pgpass"
     chmod 600 "$folder/tls/pgpass"
     await "PostgreSQL answers" as_owner "$postgres/psql" -qX -d postgres -c 'SELECT 1'
-    # By standard input: a command line can be seen by others.
+    # Passed by standard input, because other users can see command lines.
     printf "CREATE ROLE souk LOGIN PASSWORD '%s';\nCREATE DATABASE souk OWNER souk;\n" \
         "$(cat "$folder/tls/password")" | as_owner "$postgres/psql" -qX -v ON_ERROR_STOP=1 -d postgres
     refuses_plain
@@ -67,7 +67,7 @@ open_database() {
         "SELECT version || ', ' || cipher FROM pg_stat_ssl WHERE pid = pg_backend_pid()"
 }
 
-# as_owner PROGRAM…: one of PostgreSQL's programs, on the database's own host.
+# as_owner PROGRAM…: runs a PostgreSQL program on the database's host, as the owner of the database.
 as_owner() {
     PGPASSFILE=$ground/database/tls/pgpass PGHOST=$ground/database PGUSER=owner "$@"
 }
@@ -91,7 +91,7 @@ start_database() {
 
 start_market() { start "$1" "$1" "$bin/market" serve --config market.toml; }
 
-# probe HOST PATH [PORT]: whether the market there answers that it is well.
+# probe HOST PATH [PORT]: succeeds if the market's health endpoint returns 200.
 probe() {
     # shellcheck disable=SC2016 # expanded by the inner shell
     inside "$1" timeout 5 bash -c '
@@ -119,7 +119,7 @@ register_parties() {
     printf '2 sellers, 2 buyers'
 }
 
-# After `doctor`, which tries a stream of its own: a party has one at a time.
+# Runs after `doctor`, which opens a stream itself: a party can have only one.
 listen_everywhere() {
     local party market
     for party in alice carol bob dave; do
@@ -149,7 +149,7 @@ doctor_everywhere() {
     printf '%s checks' "$checks"
 }
 
-# list SELLER MARKET NAME QUANTITY: answers the new item's id, and notes what was supplied.
+# list SELLER MARKET NAME QUANTITY: lists an item, prints its id, and records the supplied quantity.
 list() {
     local item
     item=$(as "$1" "$2" sell --name "$3" --category home/light --price "12.50 GBP" --quantity "$4" | jq -r .item_id)
@@ -174,7 +174,7 @@ trade() {
     [ "$(as dave "$MARKET_2" show "$lantern" | jq -r '[.rating.mean, .unit_price.amount_minor] | @csv')" = 5,1100 ]
 }
 
-# told PARTY KIND ITEM: the order or item was told to the party. Deliveries come at least once.
+# told PARTY KIND ITEM: succeeds if the party received the event. Events are delivered at least once.
 told() {
     jq -es --arg kind "$2" --argjson item "$3" \
         'any(.kind == $kind and (.order.item_id // .item.item_id) == $item)' "$ground/log/$1-events.out"
@@ -188,8 +188,8 @@ everybody_is_told() {
     await "dave (callback) hears of the new price" told dave item_updated "$lantern"
 }
 
-# purchase BUYER ITEM MARKET OTHER: one unit. When a market does not answer, the same request goes to the other one;
-# tells the order's id, the request's, and when it was acknowledged.
+# purchase BUYER ITEM MARKET OTHER: buys one unit. If a market does not respond, the same request is sent to the
+# other. Prints the order id, the request id, and the time of the acknowledgement.
 purchase() {
     local buyer=$1 item=$2 market=$3 other=$4 request order code try
     request=$(cat /proc/sys/kernel/random/uuid)
@@ -211,7 +211,7 @@ purchase() {
     return 6
 }
 
-# race BUYER MARKET OTHER ITEM COUNT OUT: so many purchases; tells each outcome's exit code.
+# race BUYER MARKET OTHER ITEM COUNT OUT: makes COUNT purchases and writes the exit code of each.
 race() {
     local i code
     for ((i = 0; i < $5; i++)); do

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """A slow and lossy wire between two interfaces, for kernels without netem.
 
-    wire.py --plain IFACE                            whole checksums and no frames over the MTU, so that a wire can take them
-    wire.py A B DELAY_MS JITTER_MS LOSS_PERCENT      carries frames both ways until it is killed
+    wire.py --plain IFACE                            disables offloading, so that frames have complete checksums and fit into the MTU
+    wire.py A B DELAY_MS JITTER_MS LOSS_PERCENT      forwards frames in both directions until it is killed
 """
 import ctypes
 import fcntl
@@ -19,7 +19,7 @@ PACKET_OUTGOING = 4
 SIOCETHTOOL = 0x8946
 # Transmit checksums, TCP and generic segmentation (linux/ethtool.h).
 ETHTOOL_SETTINGS = (0x17, 0x1F, 0x24)
-# Frames that wait on the wire; further ones are lost, as on a real one.
+# Maximum number of delayed frames. Further ones are dropped, as by a full router queue.
 MAX_WAITING = 10_000
 MAX_FRAME = 65_536
 
@@ -56,7 +56,7 @@ def carry(names, delay, jitter, loss):
             try:
                 end.send(frame)
             except OSError:
-                pass  # The link is cut, or the frame does not fit: it is lost.
+                pass  # The link is down or the frame is too large: drop it.
 
 
 if __name__ == "__main__":

@@ -1,6 +1,5 @@
-#!/bin/sh
-# Runs on the host, from the folder that deploy/install.sh copied there: on-host.sh FOLDER [ROOT]. Puts in place what
-# differs, tells what it did, and removes the folder.
+# !/bin/sh Runs on the host, in the folder that deploy/install.sh copied there: on-host.sh FOLDER [ROOT]. Installs the
+# files that differ, prints what it did, and removes the folder.
 set -eu
 
 folder=$1
@@ -25,7 +24,7 @@ fi
 
 changed=''
 owner=$(id -u):$(id -g)
-# put MODE SOURCE TARGET: only if it differs; by a rename, so that nobody ever reads half a file.
+# put MODE SOURCE TARGET: installs a file if it differs, by a rename, so that no reader sees a partial file.
 put() {
     if cmp -s "$2" "$root$3"; then
         chmod "$1" "$root$3"
@@ -56,13 +55,14 @@ if [ -e "$parcel/postgres-ca.pem" ]; then
 fi
 restart=$changed
 
-# With DynamicUser the state is below /var/lib/private once the service has run; before, systemd moves it there.
+# With DynamicUser, the state directory is below /var/lib/private once the service has run. systemd moves it there at
+# the first start.
 state=/var/lib/souk-market
 [ ! -d "$root/var/lib/private/souk-market" ] || state=/var/lib/private/souk-market
 mkdir -p "$root$state/pki"
 chmod 700 "$root$state" "$root$state/pki"
 changed=''
-# Whose it is: the service's user, once it has run. A running market must be able to read what it finds.
+# Once the service has run, its user owns the directory, and a running market must be able to read new files.
 owner=$(stat -c %u:%g "$root$state")
 chown "$owner" "$root$state/pki"
 for file in "$parcel"/pki/*; do
@@ -80,14 +80,14 @@ fi
 systemctl daemon-reload
 systemctl enable --quiet souk-market
 if [ -n "$restart" ] || ! systemctl is-active --quiet souk-market; then
-    # Type=notify: this returns when the market answers, or has failed.
+    # With Type=notify, this returns when the market is ready or has failed.
     systemctl restart souk-market || {
         journalctl -u souk-market -n 15 --no-pager -o cat >&2 || true
         die "souk-market does not start; its last lines stand above"
     }
     printf '  started\n'
 elif [ -n "$renewed" ]; then
-    # The running market takes them up by itself; this makes it look at once.
+    # The market would notice the new files by itself; the reload makes it do so now.
     systemctl reload souk-market
     printf '  the running market takes the new certificates up\n'
 else

@@ -1,6 +1,6 @@
-#!/usr/bin/env bash
-# Tries deploy/install.sh: with an ssh and scp that stay on this machine, and, where OpenSSH's server is installed, with a
-# real one on loopback. Nothing is installed outside of a temporary folder. PROGRAMS: target/debug, or $SOUK_BIN.
+# !/usr/bin/env bash Tests deploy/install.sh with stubs of ssh and scp that stay on this machine and, if OpenSSH's
+# server is installed, with a real one on loopback. Everything is installed in a temporary folder. Uses the programs
+# in $SOUK_BIN (default target/debug).
 set -euo pipefail
 
 here=$(CDPATH='' cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd)
@@ -26,7 +26,7 @@ fail() {
     sed 's/^/     /' "$work/out"
     exit 1
 }
-# runs TEXT CODE WORDS ARGUMENTS…: install.sh ends with CODE and says WORDS.
+# runs TEXT CODE WORDS ARGUMENTS…: checks that install.sh exits with CODE and prints WORDS.
 runs() {
     local text=$1 code=0 expected=$2 words=$3
     shift 3
@@ -36,7 +36,7 @@ runs() {
     check "$text"
 }
 
-# Programs that are small to copy.
+# Small stand-ins for the programs, which are quick to copy.
 mkdir "$work/programs" "$work/fake"
 for program in market seller buyer; do
     printf '#!/bin/sh\necho %s\n' "$program" >"$work/programs/$program"
@@ -49,7 +49,7 @@ pki bundle market
 pki bundle alice
 printf 'not so secret\n' >"$work/password"
 
-# Hosts: "here" is this machine, "down" does not answer, "other" is of another kind.
+# Hosts: "here" is this machine, "down" does not respond, "other" has another architecture.
 cat >"$work/fake/ssh" <<'END'
 #!/bin/sh
 while [ "$1" = -o ]; do shift 2; done

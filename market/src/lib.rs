@@ -1,6 +1,6 @@
-//! The market of Souk: a gRPC server on which sellers list and buyers buy.
+//! The `market` program of Souk: a gRPC server on which sellers list items and buyers buy them.
 //!
-//! The server itself is `souk-server`; this crate is the program around it.
+//! The server itself is `souk-server`. This crate is its command line and the demo.
 
 pub mod command;
 pub mod demo;

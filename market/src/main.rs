@@ -1,4 +1,4 @@
-//! The `market` program.
+//! The `market` program: parses the command line and runs the command.
 
 use std::process::ExitCode;
 
@@ -21,7 +21,7 @@ async fn main() -> ExitCode {
     }
 }
 
-/// The error and what caused it, leaving out causes that the text before has told already.
+/// Formats an error with its causes, leaving out those that are already part of the text before.
 fn in_words(error: &anyhow::Error) -> String {
     error.chain().map(ToString::to_string).fold(String::new(), |text, cause| {
         if text.is_empty() {
@@ -34,7 +34,7 @@ fn in_words(error: &anyhow::Error) -> String {
     })
 }
 
-/// The same codes as the other command lines have.
+/// Returns the exit code of an error. The codes are the same for all programs.
 fn exit_code(error: &anyhow::Error) -> u8 {
     match error.downcast_ref::<OpenError>() {
         Some(error) if error.is_about_identity() => exit::IDENTITY,

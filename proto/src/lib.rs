@@ -1,7 +1,7 @@
-//! The contract of Souk: the messages and services of `shopping.v1`, generated from
-//! `shopping/v1/*.proto`, and the table of reasons that its errors carry.
+//! The API contract of Souk: the messages and services of `shopping.v1`, generated from
+//! `shopping/v1/*.proto`, and the table of error reasons.
 //!
-//! The `.proto` files are the documentation of record; clients in other languages generate their own
+//! The `.proto` files are the authoritative documentation. Clients in other languages generate their own
 //! code from them.
 
 pub mod metadata;
@@ -12,7 +12,7 @@ pub use prost_types::{FieldMask, Timestamp};
 pub use reason::Reason;
 pub use unary::Unary;
 
-/// Package `shopping.v1`, as generated.
+/// The generated messages, clients and servers of package `shopping.v1`.
 pub mod v1 {
     #![expect(
         clippy::large_enum_variant,
@@ -22,5 +22,5 @@ pub mod v1 {
     tonic::include_proto!("shopping.v1");
 }
 
-/// The descriptor set of the contract and of all that it imports, for server reflection.
+/// The encoded descriptor set of the contract and its imports, for server reflection.
 pub const FILE_DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/shopping.v1.bin"));

@@ -1,23 +1,26 @@
-//! Names of the metadata (gRPC headers) of calls and answers.
+//! Names of metadata keys (gRPC headers) in requests and responses.
 
-/// The caller's UUID, canonical lower case; must equal the one in the caller's certificate.
+/// The caller's UUID, in canonical lower case. It must equal the UUID in the caller's certificate.
 pub const PARTY_ID: &str = "x-party-id";
 
 /// The access token, as `Bearer <JWT>` (RFC 6750).
 pub const AUTHORIZATION: &str = "authorization";
 
-/// Starts the value of [`AUTHORIZATION`].
+/// Prefix of the value of [`AUTHORIZATION`]; the token follows.
 pub const BEARER_PREFIX: &str = "Bearer ";
 
-/// The caller may just have been answered at another address of the same market, so that its searches must show what it
-/// changed there. Any value. Without it a search shows what was changed at the same address, and all else within a second.
+/// Set, to any value, by a caller that may have made changes at another address of the same market a moment
+/// ago. A search with it waits until the index contains them. Without it, a search is guaranteed to show only
+/// what the caller changed at the same address; everything else appears within a second.
 pub const WAS_ELSEWHERE: &str = "x-was-elsewhere";
 
-/// By which a market's log knows a call: chosen by the caller, or given by the market in its answer.
+/// Identifies a call in the market's log. The caller may choose it; otherwise the market assigns it and
+/// returns it in the response.
 pub const REQUEST_ID: &str = "x-request-id";
 
-/// In an answer: how long the market took (W3C Server Timing), as [`MARKET_TIME`] and milliseconds.
+/// Response metadata with the time that the market took (W3C Server Timing): [`MARKET_TIME`] followed by
+/// milliseconds.
 pub const SERVER_TIMING: &str = "server-timing";
 
-/// Starts the value of [`SERVER_TIMING`].
+/// Prefix of the value of [`SERVER_TIMING`]; the duration in milliseconds follows.
 pub const MARKET_TIME: &str = "market;dur=";

@@ -1,8 +1,9 @@
-//! Which RPC a unary request belongs to.
+//! The mapping from unary requests to their RPCs.
 
 use crate::v1;
 
-/// The request of a unary RPC. The message type decides the RPC, so that a client needs the message only.
+/// The request of a unary RPC. The message type identifies the RPC, so a client can send a request without
+/// naming the method.
 ///
 /// Implemented for every unary request of the contract; generated from the descriptors by `build.rs`.
 ///
@@ -13,16 +14,16 @@ use crate::v1;
 /// assert_eq!(BuyItemRequest::PATH, "/shopping.v1.BuyerService/BuyItem");
 /// ```
 pub trait Unary: prost::Message + Clone + Default + 'static {
-    /// The message that the RPC answers with.
+    /// The response message of the RPC.
     type Response: prost::Message + Default + 'static;
     /// The fully qualified name of the service, such as `shopping.v1.BuyerService`.
     const SERVICE: &'static str;
     /// The name of the RPC within its service, such as `BuyItem`.
     const METHOD: &'static str;
-    /// The HTTP/2 path of the RPC (gRPC over HTTP/2, "Requests").
+    /// The HTTP/2 path of the RPC, `/SERVICE/METHOD` (gRPC over HTTP/2, "Requests").
     const PATH: &'static str;
 
-    /// The field `request_id` (AIP-155), which mutating requests have and others do not.
+    /// Returns the field `request_id` (AIP-155), or `None` for a request that only reads.
     fn request_id_mut(&mut self) -> Option<&mut String>;
 }
 

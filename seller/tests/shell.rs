@@ -5,7 +5,7 @@
 use souk_certs::identity::Role;
 use souk_testkit::{
     actor::{Actor, draft},
-    ground::{Ground, GroundOptions, StoreKind},
+    local::{LocalMarket, LocalMarketOptions, StoreKind},
     screen::Screen,
     terminal::Terminal,
 };
@@ -16,9 +16,9 @@ const PROMPT: &str = "seller>";
 const SALES: i64 = 1_000;
 
 /// Alice with a lamp to sell, Bob to buy it, and Alice's terminal.
-async fn shop() -> (Ground, Actor, i64, Terminal) {
-    let options = GroundOptions { store: StoreKind::Memory, ..GroundOptions::default() };
-    let ground = Ground::open(options).await.expect("a market");
+async fn shop() -> (LocalMarket, Actor, i64, Terminal) {
+    let options = LocalMarketOptions { store: StoreKind::Memory, ..LocalMarketOptions::default() };
+    let ground = LocalMarket::open(options).await.expect("a market");
     let alice = Actor::enter(&ground, Role::Seller, "alice").await.expect("a seller");
     alice.register(None).await.expect("registered");
     let lamp = alice.sell(draft("Brass lantern", "home/light", 1_250, 10_000)).await.expect("listed");

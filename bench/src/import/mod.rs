@@ -1,7 +1,7 @@
-//! `bench import`: a market under an import of many rows, through the real `seller` program.
+//! `bench import`: imports many rows into a market with the real `seller` program, and checks the market's memory.
 //!
-//! Resident memory by itself says little: it counts the parts of the database that happen to be mapped. So
-//! the market's own memory is looked at, and held against a bound.
+//! Resident memory alone says little, because it includes the parts of the database that happen to be mapped.
+//! Therefore anonymous memory is measured and compared with a bound.
 
 mod rows;
 mod samples;
@@ -20,32 +20,32 @@ use souk_certs::{clock, identity::Role};
 use tokio::process::Command;
 use tokio_util::sync::CancellationToken;
 
-use crate::{process::ServerProcess, scene};
+use crate::{fixture, process::ServerProcess};
 use samples::Samples;
 
-/// Rows that are imported before the market's memory is looked at. Until then its caches fill up, which are
-/// bounded: the pages of five connections to the store, 32 MiB each, and what the index's writer gathers.
+/// Rows imported before memory is measured. They fill the bounded caches: the pages of five connections to the store,
+/// 32 MiB each, and the buffer of the index writer.
 const WARM_UP_ROWS: u64 = 300_000;
-/// How many wrong rows of a file are printed; all are counted.
-const TOLD: usize = 20;
+/// Maximum number of rejected rows that are printed per file. All are counted.
+const PRINTED_PROBLEMS: usize = 20;
 
-/// Import many rows, and see whether the market's memory stays flat
+/// Import many rows, and verify that the market's memory stays flat
 ///
-/// Ends with an error when it does not, or when other rows are told to be wrong than those that are.
+/// Fails if memory grows with the rows, or if the rows reported as invalid are not exactly the invalid ones.
 #[derive(Args)]
 pub(crate) struct ImportArgs {
-    /// How many rows to make up; ten of them are wrong.
+    /// Number of generated rows; ten of them are invalid.
     #[arg(long, default_value_t = 1_000_000, value_parser = clap::value_parser!(u64).range(rows::MIN_ROWS..))]
     rows: u64,
-    /// A log of real orders (StockCode, Description, UnitPrice), whose catalogue is imported first.
+    /// CSV file of real orders (columns StockCode, Description, UnitPrice), whose catalogue is imported first.
     #[arg(long)]
     file: Option<PathBuf>,
-    /// Server threads.
+    /// Number of server threads.
     #[arg(long, default_value_t = 1)]
     threads: usize,
 }
 
-/// What the `seller` program is given.
+/// The arguments for the `seller` program.
 #[derive(Args)]
 #[command(disable_help_flag = true)]
 pub(crate) struct SellerArgs {
@@ -64,8 +64,8 @@ pub(crate) async fn run(args: ImportArgs) -> anyhow::Result<()> {
     let dir = folder.path();
     let mut pki = Pki::init(&dir.join("pki"), &InitOptions::default(), clock::now())?;
     let market = ServerProcess::start("serve-market", dir, args.threads, "warn").await?;
-    let importer = scene::issue(&mut pki, "importer", Role::Seller)?;
-    scene::register_seller(&scene::connect(&importer, &market).await?).await?;
+    let importer = fixture::issue(&mut pki, "importer", Role::Seller)?;
+    fixture::register_seller(&fixture::connect(&importer, &market).await?).await?;
     if let Some(file) = &args.file {
         let columns =
             ["sku=StockCode", "name=Description", "price=UnitPrice"].map(|field| ["--column", field]);
@@ -78,7 +78,7 @@ pub(crate) async fn run(args: ImportArgs) -> anyhow::Result<()> {
     let warm_up = dir.join("warm-up.csv");
     rows::write(&warm_up, WARM_UP_ROWS, "W")?;
     let done = import(&market, &importer, &warm_up, Vec::new()).await?;
-    ensure!(done.number("created_count") > 0, "the rows to warm up with are not in: {:?}", done.problems);
+    ensure!(done.number("created_count") > 0, "the warm-up rows were not imported: {:?}", done.problems);
     let made_up = dir.join("made-up.csv");
     let dirty = rows::write(&made_up, args.rows, "G")?;
     let stop = CancellationToken::new();
@@ -92,21 +92,21 @@ pub(crate) async fn run(args: ImportArgs) -> anyhow::Result<()> {
     );
     let (done, samples) = (done?, samples?);
     done.print("made up");
-    ensure!(done.lines() == dirty, "the rows that are wrong are {dirty:?}, but others were told");
+    ensure!(done.lines() == dirty, "the invalid rows are {dirty:?}, but others were reported");
     let listed = done.number("created_count");
-    ensure!(listed == args.rows - dirty.len() as u64, "only {listed} rows are in");
-    ensure!(samples.print(), "the market's memory grows with the rows");
+    ensure!(listed == args.rows - dirty.len() as u64, "only {listed} rows were imported");
+    ensure!(samples.print(), "the market's memory grows with the number of rows");
     Ok(())
 }
 
-/// What came of an import.
+/// The result of an import.
 struct Done {
     tally: Value,
-    /// A line for each wrong row.
+    /// One error message per rejected row.
     problems: Vec<String>,
 }
 
-/// Has the `seller` program import a file, in a process of its own.
+/// Imports a file with the `seller` program, in a separate process.
 async fn import(
     market: &ServerProcess,
     importer: &Party,
@@ -139,7 +139,7 @@ impl Done {
     fn print(&self, name: &str) {
         let number = |field| self.number(field);
         println!(
-            "\n{name}: {} rows, {} listed, {} skipped, {} wrong; {:.1} s, {:.0} rows/s",
+            "\n{name}: {} rows, {} listed, {} skipped, {} rejected; {:.1} s, {:.0} rows/s",
             number("rows"),
             number("created_count"),
             number("skipped_count"),
@@ -147,15 +147,15 @@ impl Done {
             self.tally["seconds"].as_f64().unwrap_or(f64::NAN),
             self.tally["rows_per_second"].as_f64().unwrap_or(f64::NAN),
         );
-        for problem in self.problems.iter().take(TOLD) {
+        for problem in self.problems.iter().take(PRINTED_PROBLEMS) {
             println!("  {problem}");
         }
-        if self.problems.len() > TOLD {
-            println!("  and {} more", self.problems.len() - TOLD);
+        if self.problems.len() > PRINTED_PROBLEMS {
+            println!("  and {} more", self.problems.len() - PRINTED_PROBLEMS);
         }
     }
 
-    /// The lines of the wrong rows.
+    /// Returns the line numbers of the rejected rows.
     fn lines(&self) -> Vec<u64> {
         let line = |problem: &String| {
             let digits = problem.strip_prefix("line ")?;

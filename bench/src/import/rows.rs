@@ -1,4 +1,4 @@
-//! A file of items, most of them good.
+//! Generates a CSV file of items, a few of which are invalid.
 
 use std::{
     fs::File,
@@ -8,15 +8,15 @@ use std::{
 
 use crate::workload::WORDS;
 
-/// Lines that are wrong, each in a way of its own.
+/// Number of invalid rows, each invalid in a different way.
 pub(super) const DIRTY: usize = 10;
-/// The fewest rows that leave room for the wrong ones.
+/// Minimum number of rows, to have room for the invalid ones.
 pub(super) const MIN_ROWS: u64 = 100;
 
 const CATEGORIES: [&str; 6] = ["home/light", "home/kitchen", "toys", "garden", "gifts/paper", "office"];
 
-/// Writes a file of `rows` items, whose skus begin with `series`, and answers the lines that are wrong, in their
-/// order.
+/// Writes a file of `rows` items whose SKUs start with `series`. Returns the line numbers of the invalid rows, in
+/// ascending order.
 pub(super) fn write(path: &Path, rows: u64, series: &str) -> io::Result<Vec<u64>> {
     let mut file = BufWriter::new(File::create(path)?);
     writeln!(file, "sku,name,description,category,price,currency,quantity")?;
@@ -49,7 +49,7 @@ fn good(file: &mut impl io::Write, series: &str, row: u64) -> io::Result<()> {
     )
 }
 
-/// What people get wrong.
+/// Returns an invalid row: one of ten mistakes that people make.
 fn wrong(kind: usize, series: &str, row: u64) -> Vec<u8> {
     let text = match kind {
         0 => format!("D-{row},Lamp,,home,\"12,5\",GBP,1\n"),
@@ -61,7 +61,7 @@ fn wrong(kind: usize, series: &str, row: u64) -> Vec<u8> {
         6 => format!("{series}-0,Lamp again,,home,12.50,GBP,1\n"),
         7 => format!("D-{row},Lamp,,home,12.505,GBP,1\n"),
         8 => format!("D-{row},Lamp,,home,12.50,POUND,1\n"),
-        // Latin 1.
+        // Encoded in Latin-1 instead of UTF-8.
         _ => return [format!("D-{row},Abat-jour fran").as_bytes(), b"\xe7ais,,home,12.50,GBP,1\n"].concat(),
     };
     text.into_bytes()

@@ -1,4 +1,4 @@
-//! The market's memory over the time of an import.
+//! Samples of the market's memory during an import.
 
 use std::time::{Duration, Instant};
 
@@ -8,28 +8,28 @@ use tokio_util::sync::CancellationToken;
 
 use crate::process::ServerProcess;
 
-/// How often the market's memory is looked at.
+/// Interval between two samples.
 const LOOK: Duration = Duration::from_millis(100);
-/// Looks that are kept: more than an hour of them.
+/// Maximum number of samples, enough for more than an hour.
 const MAX_SAMPLES: usize = 40_000;
-/// With fewer, nothing was seen.
+/// Minimum number of samples for a verdict.
 const MIN_SAMPLES: usize = 8;
-/// By how much the lowest anonymous memory of the last quarter may be above that of the first, for an import to
-/// count as flat. Merges of the index come and go, and what is kept shows where they are not; a million rows of
-/// which 45 bytes each were kept, less than a sku takes, would be more.
+/// Memory counts as flat if the minimum of anonymous memory in the last quarter exceeds that in the first quarter by
+/// at most this much. Minima are compared because merges of the index cause temporary peaks. The bound is tight
+/// enough: keeping 45 bytes of each of a million rows, less than a SKU takes, would exceed it.
 const FLAT_BYTES: u64 = 32 * MIB;
-/// What the market may take at any time, merges of the index included.
+/// Maximum of anonymous memory at any time, including merges of the index.
 const PEAK_BYTES: u64 = 512 * MIB;
 pub(super) const MIB: u64 = 1_024 * 1_024;
 
-/// What was seen, in the order of time.
+/// Memory samples in chronological order.
 pub(super) struct Samples {
     began: Instant,
     seen: Vec<(Duration, Memory)>,
 }
 
 impl Samples {
-    /// Looks until it is told to stop.
+    /// Takes samples until `stop` is cancelled.
     pub(super) async fn take(market: &ServerProcess, stop: CancellationToken) -> anyhow::Result<Self> {
         let mut samples = Self { began: Instant::now(), seen: Vec::new() };
         let mut looks = interval(LOOK);
@@ -43,9 +43,9 @@ impl Samples {
         Ok(samples)
     }
 
-    /// Prints the memory of each tenth, and whether it was flat. Answers that.
+    /// Prints the median memory of each tenth of the time and the verdict. Returns whether memory was flat.
     pub(super) fn print(&self) -> bool {
-        println!("\n{:<10} {:>14} {:>14}", "seconds", "anonymous MiB", "of files MiB");
+        println!("\n{:<10} {:>14} {:>14}", "seconds", "anonymous MiB", "file MiB");
         let tenth = self.seen.len().div_ceil(10).max(1);
         for part in self.seen.chunks(tenth) {
             let until = part.last().map_or(0.0, |(at, _)| at.as_secs_f64());
@@ -63,8 +63,8 @@ impl Samples {
         let is_flat = self.seen.len() >= MIN_SAMPLES && last <= first + FLAT_BYTES && most <= PEAK_BYTES;
         let verdict = if is_flat { "flat" } else { "not flat" };
         println!(
-            "\nthe market's own memory: at least {} MiB in the first quarter and {} MiB in the last (≤ {} MiB more), \
-             at most {} MiB (≤ {} MiB): {verdict}",
+            "\nanonymous memory: minimum {} MiB in the first quarter and {} MiB in the last (≤ {} MiB more), \
+             maximum {} MiB (≤ {} MiB): {verdict}",
             first / MIB,
             last / MIB,
             FLAT_BYTES / MIB,

@@ -1,5 +1,5 @@
-//! `bench sync`: a till's stream is cut again and again, the till dies, the market is killed; and then every
-//! line is in once, and every sale was told once.
+//! `bench sync`: repeatedly cuts a till's stream, restarts the till and kills the market. Afterwards it verifies that
+//! every line took effect exactly once and every sale was reported exactly once.
 
 mod proxy;
 mod shop;
@@ -24,35 +24,36 @@ use crate::process::ServerProcess;
 use proxy::Proxy;
 use shop::{Shop, sku};
 
-/// Cut a till's stream at random, and show that no line and no sale is lost or doubled
+/// Cut a till's stream at random points, and verify that no line and no sale is lost or duplicated
 #[derive(Args)]
 pub(crate) struct SyncArgs {
-    /// How many connections are cut.
+    /// Number of connections to cut.
     #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u64).range(1..=10_000))]
     cut: u64,
-    /// Begins the series of random numbers; the same seed cuts at the same bytes.
+    /// Seed of the random numbers; the same seed cuts at the same byte counts.
     #[arg(long, default_value_t = 1)]
     seed: u64,
 }
 
-/// Lines that the till sends for each cut.
+/// Lines that the till may send per cut.
 const LINES_PER_CUT: i64 = 40;
-/// A cut falls within so many bytes after the stream was opened again: about what all of those lines and their answers
-/// take.
+/// A cut happens within this many bytes after the stream was reopened: about the size of those lines and their
+/// acknowledgements.
 const CUT_WITHIN_BYTES: u64 = 3_000;
-/// With so many cuts, some must have fallen between a line and its answer.
+/// With at least this many cuts, some must have happened between a line and its acknowledgement.
 const ENOUGH_CUTS: u64 = 100;
-/// Every so many cuts the till dies with the connection, and every so many the market is killed.
+/// The till is restarted at every third cut.
 const TILL_DIES_EVERY: u64 = 3;
+/// At every 25th cut, the market is killed instead of the connection being cut.
 const MARKET_DIES_EVERY: u64 = 25;
-/// What buyers buy, beside the items that lines are for.
+/// Number of items that buyers buy. They are not among the items whose stock the till changes.
 const GOODS: usize = 4;
 const STOCK: i64 = 1_000_000;
-/// Between two purchases of one buyer.
+/// Pause between two purchases of a buyer.
 const PAUSE: Duration = Duration::from_millis(5);
-/// How long one cut may take to fall, and everything to be settled at the end.
+/// Timeout for one cut, and for everything to be acknowledged at the end.
 const PATIENCE: Duration = Duration::from_secs(120);
-/// Long enough for a market that is killed and started again.
+/// Timeout of calls, long enough for the market to be killed and restarted.
 const CALL_TIMEOUT: Duration = Duration::from_secs(60);
 const THREADS: usize = 2;
 
@@ -68,7 +69,7 @@ pub(crate) async fn run(args: SyncArgs) -> anyhow::Result<()> {
     let goods = set_up(&seller, &buyer, lines).await?;
     let shop = Shop::new(connect(&mut pki, "seller", Role::Seller, &line).await?);
 
-    // What is sold before a till is opened, it is not told of.
+    // Open the till first: it receives only sales made after it was created.
     shop.catch_up().await?;
     let stop = CancellationToken::new();
     let shopping = tokio::spawn(shopping(buyer, goods, args.seed, stop.clone()));
@@ -81,7 +82,7 @@ pub(crate) async fn run(args: SyncArgs) -> anyhow::Result<()> {
             limit.send_modify(|limit| *limit += LINES_PER_CUT);
             let (resumed, within) = (shop.disk().resumed, random.random_range(0..CUT_WITHIN_BYTES));
             let falls = async {
-                // Only a stream that has begun can lose something.
+                // Cutting a stream that has not resumed yet would test nothing.
                 until(|| shop.disk().resumed > resumed || cut == 1).await;
                 let (cuts, passed) = (line.cuts(), line.passed());
                 if cut % MARKET_DIES_EVERY == 0 {
@@ -99,7 +100,7 @@ pub(crate) async fn run(args: SyncArgs) -> anyhow::Result<()> {
             };
             tokio::select! {
                 ended = &mut life => ended.context("the till ended too early")?,
-                fallen = timeout(PATIENCE, falls) => fallen.context("the stream is silent: no byte to cut at")??,
+                fallen = timeout(PATIENCE, falls) => fallen.context("the stream carries no data to cut")??,
             }
             if cut % TILL_DIES_EVERY == 0 {
                 deaths += 1;
@@ -107,22 +108,22 @@ pub(crate) async fn run(args: SyncArgs) -> anyhow::Result<()> {
             }
         }
         drop((limit, limited));
-        timeout(PATIENCE, life).await.context("not all lines were answered in time")??;
+        timeout(PATIENCE, life).await.context("not all lines were acknowledged in time")??;
     }
     stop.cancel();
     shopping.await??;
-    timeout(PATIENCE, shop.catch_up()).await.context("not all sales came in time")??;
+    timeout(PATIENCE, shop.catch_up()).await.context("not all sales arrived in time")??;
     let cuts = line.cuts() + kills;
-    ensure!(cuts >= args.cut, "only {cuts} cuts fell");
+    ensure!(cuts >= args.cut, "only {cuts} cuts happened");
     println!(
-        "{cuts} cuts, {deaths} deaths of the till, {kills} of the market in {:.0} s",
+        "{cuts} cuts, {deaths} restarts of the till, {kills} of the market in {:.0} s",
         began.elapsed().as_secs_f64()
     );
     settle(&seller, &shop, lines).await?;
     let disk = shop.disk();
     let (answers, events) = (disk.repeated_answers, disk.repeated_events);
-    println!("{answers} answers and {events} events came twice, and were known to");
-    ensure!(answers > 0 || args.cut < ENOUGH_CUTS, "no cut fell between a line and its answer");
+    println!("{answers} acknowledgements and {events} events arrived again and were recognised as repeated");
+    ensure!(answers > 0 || args.cut < ENOUGH_CUTS, "no cut happened between a line and its acknowledgement");
     Ok(())
 }
 
@@ -145,7 +146,7 @@ async fn connect(pki: &mut Pki, name: &str, role: Role, by: &Proxy) -> anyhow::R
     Ok(Connection::open(&config).await?.with_timeout(CALL_TIMEOUT))
 }
 
-/// Registers both, lists an item for each line and the goods; answers the goods' ids.
+/// Registers both parties, lists one item for each line, and lists the goods. Returns the goods' ids.
 async fn set_up(seller: &Connection, buyer: &Connection, lines: i64) -> anyhow::Result<Vec<i64>> {
     let (request_id, display_name) = (seller.request_id(), "seller".to_owned());
     let request = v1::RegisterSellerRequest { request_id, display_name, ..Default::default() };
@@ -181,7 +182,7 @@ fn row(line: i64, sku: String, quantity: i64) -> v1::ImportRow {
     v1::ImportRow { line, item_id: 0, item: Some(item) }
 }
 
-/// Buys, and cancels every third order, until told to stop.
+/// Buys, and cancels about every third order, until `stop` is cancelled.
 async fn shopping(
     buyer: Connection,
     goods: Vec<i64>,
@@ -209,7 +210,7 @@ async fn shopping(
     Ok(())
 }
 
-/// Holds what the till has on its disk against what the market has.
+/// Compares what the till has stored with what the market has.
 async fn settle(seller: &Connection, shop: &Shop, lines: i64) -> anyhow::Result<()> {
     let (mut lost, mut doubled) = (0, 0);
     let mut exported = seller.seller().export_items(v1::ExportItemsRequest {}).await?.into_inner();
@@ -218,12 +219,12 @@ async fn settle(seller: &Connection, shop: &Shop, lines: i64) -> anyhow::Result<
         let item = message.item.context("an item")?;
         if item.sku.starts_with("line-") {
             found += 1;
-            // One unit was listed, and its line added one.
+            // One unit was listed, and the item's line added one.
             lost += i64::from(item.quantity < 2);
             doubled += i64::from(item.quantity > 2);
         }
     }
-    ensure!(found == lines, "{found} of {lines} items are there");
+    ensure!(found == lines, "only {found} of {lines} items exist");
     let mut told = std::mem::take(&mut shop.disk().events);
     let (mut sales, mut cancelled, mut page_token) = (0_u64, 0_u64, String::new());
     loop {
@@ -246,12 +247,12 @@ async fn settle(seller: &Connection, shop: &Shop, lines: i64) -> anyhow::Result<
     }
     let disk = shop.disk();
     let unanswered = (1..=lines).filter(|line| disk.answers.get(line) != Some(&1)).count();
-    println!("{lines} lines, {unanswered} of them not answered once, {} refused", disk.refused);
-    println!("{sales} sales and {cancelled} cancellations told, and {} that never were", told.len());
+    println!("{lines} lines, {unanswered} of them not acknowledged exactly once, {} rejected", disk.refused);
+    println!("{sales} sales and {cancelled} cancellations, and {} reported that do not exist", told.len());
     println!("lost={lost} doubled={doubled}");
     ensure!(
         lost == 0 && doubled == 0 && unanswered == 0 && disk.refused == 0 && told.is_empty(),
-        "not as promised"
+        "lines or sales were lost, duplicated or rejected"
     );
     Ok(())
 }

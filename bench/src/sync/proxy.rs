@@ -1,4 +1,4 @@
-//! The network between a till and its market, with a knife.
+//! A TCP proxy between a till and its market that cuts connections after a given number of bytes.
 
 use std::{
     net::SocketAddr,
@@ -15,24 +15,24 @@ use tokio::{
     task::JoinHandle,
 };
 
-/// Bytes that are passed on at a time: few, so that a cut falls anywhere in a message.
+/// Maximum number of bytes forwarded at a time. It is small, so that a cut can hit any part of a message.
 const CHUNK: usize = 512;
 
-/// Passes connections on to where the market is now.
+/// Forwards connections to the market's current address.
 pub(crate) struct Proxy {
     pub(crate) address: SocketAddr,
     market: watch::Sender<SocketAddr>,
-    knife: Arc<Knife>,
+    cutter: Arc<Cutter>,
     accepting: JoinHandle<()>,
 }
 
 #[derive(Default)]
-struct Knife {
-    /// How many bytes still pass; `u64::MAX`: all.
+struct Cutter {
+    /// Bytes to forward before the next cut. `u64::MAX` means that no cut is due.
     left: AtomicU64,
-    /// Connections that were cut.
+    /// Number of connections cut so far.
     cuts: AtomicU64,
-    /// Bytes that passed.
+    /// Bytes forwarded so far, in both directions.
     passed: AtomicU64,
 }
 
@@ -41,29 +41,29 @@ impl Proxy {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?;
         let (market, target) = watch::channel(market);
-        let knife = Arc::new(Knife { left: AtomicU64::new(u64::MAX), ..Knife::default() });
-        let accepting = tokio::spawn(accept(listener, target, Arc::clone(&knife)));
-        Ok(Self { address, market, knife, accepting })
+        let cutter = Arc::new(Cutter { left: AtomicU64::new(u64::MAX), ..Cutter::default() });
+        let accepting = tokio::spawn(accept(listener, target, Arc::clone(&cutter)));
+        Ok(Self { address, market, cutter, accepting })
     }
 
-    /// The market is somewhere else now.
+    /// Forwards new connections to another address: that of the restarted market.
     pub(crate) fn point_at(&self, market: SocketAddr) {
         self.market.send_replace(market);
     }
 
-    /// Cuts every connection after so many bytes more, in whichever direction.
+    /// Cuts the connection that carries the byte after the next `bytes` bytes, counted over both directions.
     pub(crate) fn cut_after(&self, bytes: u64) {
-        self.knife.left.store(bytes, Ordering::SeqCst);
+        self.cutter.left.store(bytes, Ordering::SeqCst);
     }
 
-    /// How many bytes have passed so far, in both directions.
+    /// Returns the number of bytes forwarded so far, in both directions.
     pub(crate) fn passed(&self) -> u64 {
-        self.knife.passed.load(Ordering::SeqCst)
+        self.cutter.passed.load(Ordering::SeqCst)
     }
 
-    /// How many connections were cut so far.
+    /// Returns the number of connections cut so far.
     pub(crate) fn cuts(&self) -> u64 {
-        self.knife.cuts.load(Ordering::SeqCst)
+        self.cutter.cuts.load(Ordering::SeqCst)
     }
 }
 
@@ -73,45 +73,46 @@ impl Drop for Proxy {
     }
 }
 
-async fn accept(listener: TcpListener, target: watch::Receiver<SocketAddr>, knife: Arc<Knife>) {
+async fn accept(listener: TcpListener, target: watch::Receiver<SocketAddr>, cutter: Arc<Cutter>) {
     while let Ok((client, _)) = listener.accept().await {
-        let (market, knife) = (*target.borrow(), Arc::clone(&knife));
+        let (market, cutter) = (*target.borrow(), Arc::clone(&cutter));
         tokio::spawn(async move {
-            // A market that is down is one more thing that a till has to live with.
+            // While the market is down, the till sees a closed connection, which it must cope with too.
             let Ok(server) = TcpStream::connect(market).await else { return };
             let (from_client, to_client) = client.into_split();
             let (from_server, to_server) = server.into_split();
-            // Whichever ends first takes the other with it.
+            // When either direction ends, the other is dropped too.
             tokio::select! {
-                () = pass(from_client, to_server, &knife) => {}
-                () = pass(from_server, to_client, &knife) => {}
+                () = pass(from_client, to_server, &cutter) => {}
+                () = pass(from_server, to_client, &cutter) => {}
             }
         });
     }
 }
 
-/// Passes bytes on until either end closes or the knife falls.
-async fn pass(mut from: impl AsyncRead + Unpin, mut to: impl AsyncWrite + Unpin, knife: &Knife) {
+/// Forwards bytes until either end closes or the connection is cut.
+async fn pass(mut from: impl AsyncRead + Unpin, mut to: impl AsyncWrite + Unpin, cutter: &Cutter) {
     let mut chunk = [0; CHUNK];
     while let Ok(count @ 1..) = from.read(&mut chunk).await {
-        let pass = knife.take(count as u64);
-        knife.passed.fetch_add(pass as u64, Ordering::SeqCst);
-        // What was cut off is gone, whatever became of the rest.
+        let pass = cutter.take(count as u64);
+        cutter.passed.fetch_add(pass as u64, Ordering::SeqCst);
+        // Bytes beyond the cut are discarded.
         if to.write_all(&chunk[..pass]).await.is_err() || pass < count {
             return;
         }
     }
 }
 
-impl Knife {
-    /// How many of these bytes pass. The connection for which it falls takes the knife with it.
+impl Cutter {
+    /// Returns how many of these bytes may pass. A cut affects only one connection: it resets `left`, so that the
+    /// others continue.
     fn take(&self, bytes: u64) -> usize {
-        let taken = self.left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| match left {
+        let call_outcome = self.left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| match left {
             u64::MAX => None,
             left if left < bytes => Some(u64::MAX),
             left => Some(left - bytes),
         });
-        let pass = match taken {
+        let pass = match call_outcome {
             Ok(left) if left < bytes => {
                 self.cuts.fetch_add(1, Ordering::SeqCst);
                 left

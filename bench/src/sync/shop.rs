@@ -1,4 +1,4 @@
-//! A till that dies and comes back: what it has on disk, and what it does with it.
+//! A till that is restarted at any point, and the state that it keeps on disk.
 
 use std::{
     collections::BTreeMap,
@@ -10,36 +10,38 @@ use souk_client::{Connection, Till, TillNotice, till};
 use souk_proto::v1::{SyncLine, event::Kind, sync_acknowledgement::Result as Told, sync_line};
 use tokio::sync::{mpsc, watch};
 
-/// What survives the till's death.
+/// The state that survives a restart of the till.
 #[derive(Default)]
 pub(crate) struct Disk {
-    /// The last line that was answered.
+    /// The last line that was acknowledged.
     pub(crate) answered: i64,
-    /// Answers of lines that were not answered before, by line: how often each came.
+    /// The number of acknowledgements received for each line.
     pub(crate) answers: BTreeMap<i64, u32>,
     pub(crate) refused: u64,
-    /// Answers to lines that the market had before, and events that had been taken in before: what a cut between
-    /// the two sides leads to.
+    /// Acknowledgements of lines that the market had already received, as happens after a cut between a line and its
+    /// acknowledgement.
     pub(crate) repeated_answers: u64,
+    /// Events that the till had already processed.
     pub(crate) repeated_events: u64,
-    /// Streams that came to their beginning.
+    /// Number of streams that the market has resumed.
     pub(crate) resumed: u64,
-    /// The sequence of the last event that was taken in.
+    /// The sequence of the last processed event.
     pub(crate) cursor: i64,
-    /// How often each event was taken in: the order, and whether it was a cancellation.
+    /// How often each event was processed. The key is the order and whether it was cancelled.
     pub(crate) events: BTreeMap<(i64, bool), u32>,
 }
 
-/// The till's program and its disk.
+/// The till: its connection and its disk.
 pub(crate) struct Shop {
     connection: Connection,
     disk: Arc<Mutex<Disk>>,
 }
 
-/// The till is to send no more lines than up to here.
+/// The number of the last line that the till may send.
 pub(crate) type Limit = watch::Receiver<i64>;
 
-/// Lines are each for an item of its own, so that one that is lost can't make up for one that is doubled.
+/// Returns the SKU of the item that a line changes. Each line has its own item, so that a lost line can't be hidden
+/// by a duplicated one.
 pub(crate) fn sku(line: i64) -> String {
     format!("line-{line}")
 }
@@ -49,13 +51,13 @@ impl Shop {
         Self { connection, disk: Arc::default() }
     }
 
-    /// Nothing that is done under the lock can panic half-way.
+    /// Locks the disk. A poisoned lock is safe to use: no update under it can panic half-way.
     pub(crate) fn disk(&self) -> MutexGuard<'_, Disk> {
         self.disk.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// One life: begins with what is on disk, and ends when all lines up to the limit are answered, or when
-    /// the future is dropped at any await.
+    /// Runs the till once: starts from the state on disk and returns when all lines up to the final limit have been
+    /// acknowledged. Dropping the future at any await simulates a crash.
     pub(crate) async fn live(&self, mut limit: Limit) -> anyhow::Result<()> {
         let (answered, cursor) = {
             let disk = self.disk();
@@ -71,7 +73,7 @@ impl Shop {
             tokio::select! {
                 notice = notices.recv() => match notice {
                     Some(notice) => self.note(&till, notice)?,
-                    None => bail!("the till's stream is gone"),
+                    None => bail!("the till's stream was closed"),
                 },
                 room = till.room(), if next <= last => {
                     let change = Some(sync_line::Change::QuantityDelta(1));
@@ -92,10 +94,10 @@ impl Shop {
                 _ => {}
             }
         }
-        bail!("the till's stream is gone")
+        bail!("the till's stream was closed")
     }
 
-    /// Listens until everything that waits was taken in.
+    /// Processes events until the market reports that none is waiting.
     pub(crate) async fn catch_up(&self) -> anyhow::Result<()> {
         let cursor = self.disk().cursor;
         let (till, mut notices) = till::open(self.connection.clone(), "shop".into(), cursor);
@@ -105,7 +107,7 @@ impl Shop {
                 notice => self.note(&till, notice)?,
             }
         }
-        bail!("the till's stream is gone")
+        bail!("the till's stream was closed")
     }
 
     fn note(&self, till: &Till, notice: TillNotice) -> anyhow::Result<()> {
@@ -121,11 +123,11 @@ impl Shop {
                 let (order, is_cancelled) = match event.kind {
                     Some(Kind::OrderPlaced(placed)) => (placed.order, false),
                     Some(Kind::OrderCancelled(cancelled)) => (cancelled.order, true),
-                    other => bail!("a till was told of {other:?}"),
+                    other => bail!("a till received an event of the wrong kind: {other:?}"),
                 };
                 let order = order.map_or(0, |order| order.order_id);
                 let mut disk = self.disk();
-                // As a till would that keeps a cursor: what it has had already is nothing new.
+                // Like a real till with a cursor: an event up to the cursor has been processed already.
                 if event.sequence > disk.cursor {
                     disk.cursor = event.sequence;
                     *disk.events.entry((order, is_cancelled)).or_default() += 1;

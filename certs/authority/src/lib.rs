@@ -3,7 +3,7 @@
 //! | module | contents |
 //! |---|---|
 //! | [`Authority`] | the root key that signs leaf certificates and revocation lists; touches no files |
-//! | [`pki`] | the folder around it; also used to mint identities for demos and tests |
+//! | [`pki`] | the folder that stores its files; also used to issue identities for demos and tests |
 //! | [`command`] | the `gen-certs` command line |
 //!
 //! Only the operator's machine needs this crate. Programs that connect or listen need `souk-certs` alone.

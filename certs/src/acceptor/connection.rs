@@ -1,7 +1,6 @@
-//! An accepted connection, as tonic serves it.
+//! An accepted connection in the form that tonic serves.
 
 use std::io;
-use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -12,20 +11,12 @@ use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 use tonic::transport::server::Connected;
 
+use super::PeerInfo;
 use super::registry::Registered;
-use crate::identity::PeerCertificate;
 use crate::write_buffer::WriteBuffer;
 
-/// Who is at the other end. tonic puts it into the extensions of every request of the connection.
-#[derive(Clone, Debug)]
-pub struct PeerInfo {
-    /// The address that the connection came from.
-    pub address: SocketAddr,
-    /// The certificate that it showed, parsed once.
-    pub certificate: Arc<PeerCertificate>,
-}
-
-/// A TLS connection whose peer is known. It counts as open until dropped.
+/// A TLS connection whose peer has been identified. It counts towards the acceptor's connection limits until
+/// it is dropped.
 #[derive(Debug)]
 pub struct TlsConnection {
     stream: WriteBuffer<TlsStream<TcpStream>>,
@@ -38,7 +29,7 @@ impl TlsConnection {
         TlsConnection { stream: WriteBuffer::new(stream), peer, registered }
     }
 
-    /// Who is at the other end.
+    /// Returns the address and certificate of the other end.
     #[must_use]
     pub fn peer(&self) -> &PeerInfo {
         &self.peer
@@ -59,6 +50,8 @@ impl AsyncRead for TlsConnection {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        // HTTP/2 always has a read pending, so failing the read is what ends an idle connection. `poll_cut`
+        // registers this task's waker; `is_cut` below need not, because a write is never left waiting for it.
         if self.registered.poll_cut(cx) {
             return Poll::Ready(Err(cut()));
         }
@@ -84,10 +77,11 @@ impl AsyncWrite for TlsConnection {
 }
 
 fn cut() -> io::Error {
-    io::Error::new(io::ErrorKind::ConnectionAborted, "the connection was cut: its certificate is over")
+    let reason = "the connection was closed: its certificate was revoked or is no longer accepted";
+    io::Error::new(io::ErrorKind::ConnectionAborted, reason)
 }
 
-/// One in a count, until dropped.
+/// Increments a counter while it is alive.
 #[derive(Debug)]
 pub(super) struct Counted(Arc<AtomicUsize>);
 

@@ -11,16 +11,19 @@ use tokio::task::JoinSet;
 
 use super::{AcceptError, Acceptor, TlsConnection};
 
-/// How long accepting rests after an error that would come again at once, such as too many open files.
+/// How long to wait after an `accept` error that would recur immediately, such as EMFILE. Without the pause
+/// the accept loop would spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// Accepts from `listener`, with the handshakes running beside each other as tasks of the current runtime,
-/// and yields those that succeed, in the order in which they finish. A failed handshake is logged and ends
-/// nothing; a failing `accept` is logged and tried again after a pause. The stream never ends and never
-/// yields an error. Dropping it closes the listener and abandons the handshakes in progress.
+/// Returns a stream of the connections accepted from `listener` whose handshake succeeded.
 ///
-/// When the acceptor's bound on handshakes is reached, no connection is accepted: they wait in the kernel's
-/// backlog.
+/// Handshakes run concurrently as tasks of the current runtime, and connections are yielded in the order in
+/// which their handshakes finish. A failed handshake is logged and does not end the stream; a failed `accept`
+/// is logged and retried, after a pause if the cause is local. The stream never ends and never yields an
+/// error. Dropping it closes the listener and aborts the handshakes in progress.
+///
+/// While [`AcceptorLimits::handshakes`](super::AcceptorLimits::handshakes) handshakes are in progress, no
+/// connection is accepted; new ones wait in the kernel's backlog.
 pub fn incoming(listener: TcpListener, acceptor: Acceptor) -> impl Stream<Item = io::Result<TlsConnection>> {
     let state = Incoming { listener, acceptor, handshakes: JoinSet::new() };
     futures::stream::unfold(state, async |mut state| Some((Ok(state.next().await), state)))
@@ -37,12 +40,14 @@ impl Incoming {
         loop {
             tokio::select! {
                 Some(finished) = self.handshakes.join_next() => {
-                    // A panic in a handshake has been reported by the panic hook and costs that connection
-                    // only.
+                    // A panic in a handshake task has already been reported by the panic hook. It must cost
+                    // only that connection, so the join error is ignored.
                     if let Ok(Some(connection)) = finished {
                         return connection;
                     }
                 }
+                // The slot comes first: an accepted socket that has to wait for one would hold a file
+                // descriptor and memory here, whereas the backlog is bounded by the kernel.
                 (slot, accepted) = async {
                     let slot = self.acceptor.slot().await;
                     (slot, self.listener.accept().await)
@@ -61,8 +66,8 @@ impl Incoming {
     }
 }
 
-/// A connection that broke while it waited is the peer's business; anything else is the machine's and would
-/// come again at once.
+/// Logs an `accept` error and waits if it is likely to recur at once. A connection that broke in the backlog
+/// concerns only its peer; any other error (no descriptors, no memory) affects every `accept`.
 async fn rest_after(error: &io::Error) {
     use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted};
     if matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted) {
@@ -73,7 +78,8 @@ async fn rest_after(error: &io::Error) {
     tokio::time::sleep(ACCEPT_PAUSE).await;
 }
 
-/// At `info`: anyone can cause these, so they must not drown what is the operator's to act on.
+/// Logs a rejected connection at `info`, not `warn`: anyone can cause these, so they must not drown out the
+/// messages that an operator has to act on.
 fn log_refusal(address: SocketAddr, error: &AcceptError) {
     let cause = error.source().map(ToString::to_string).unwrap_or_default();
     tracing::info!(%address, cause, "connection refused: {error}");

@@ -1,12 +1,13 @@
-//! The accepting end: from a TCP connection to a party that is known by its certificate.
+//! The accepting side: turns a TCP connection into a TLS connection from an identified party.
 //!
-//! tonic's own server TLS knows neither revocation lists nor a change of configuration, bounds neither the
-//! number nor the time of handshakes, and leaves the peer's identity to every call. Here a connection reaches
-//! tonic only once its handshake is done, its protocol is `h2`, and its certificate names a party that the
-//! policy lets in.
+//! tonic's own server TLS supports neither revocation lists nor reloading, bounds neither the number nor the
+//! duration of handshakes, and leaves it to each call to parse the peer's certificate. Here a connection
+//! reaches tonic only after its handshake has finished, ALPN has selected `h2`, and its certificate names a
+//! party that the policy admits.
 
 mod connection;
 mod incoming;
+mod peer;
 mod registry;
 
 use std::net::SocketAddr;
@@ -30,36 +31,39 @@ use crate::server::ClientPolicy;
 use crate::tls::ALPN_H2;
 
 use connection::Counted;
-pub use connection::{PeerInfo, TlsConnection};
+pub use connection::TlsConnection;
 pub use incoming::incoming;
+pub use peer::PeerInfo;
 use registry::{Full, Registry};
 
-/// Handshakes in progress at a time, unless set otherwise.
+/// Default for [`AcceptorLimits::handshakes`].
 pub const HANDSHAKES: usize = 256;
 
-/// The time that one handshake may take, unless set otherwise.
+/// Default for [`AcceptorLimits::handshake_timeout`].
 pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Open connections, unless set otherwise.
+/// Default for [`AcceptorLimits::connections`].
 pub const CONNECTIONS: usize = 16_384;
 
-/// Open connections of one party, unless set otherwise.
+/// Default for [`AcceptorLimits::connections_of_party`].
 pub const CONNECTIONS_OF_PARTY: usize = 64;
 
-/// How long a refused client is given to read why, and how much it may still send meanwhile.
+/// How long a rejected connection is kept open so that the client can read the reason.
 const LINGER: Duration = Duration::from_millis(250);
+/// How many bytes are read from a rejected connection, and discarded, before it is closed.
 const LINGER_BYTES: u64 = 64 * 1024;
 
-/// What bounds an [`Acceptor`].
+/// Resource limits of an [`Acceptor`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AcceptorLimits {
-    /// How many may be in progress at a time, over all clones of the acceptor. At least one.
+    /// Maximum number of concurrent handshakes, shared by all clones of the acceptor. 0 is treated as 1.
     pub handshakes: usize,
-    /// The time from the accepted TCP connection to a finished handshake, waiting for a place included.
+    /// Maximum time from accepting the TCP connection to the end of the handshake, including the wait for a
+    /// [`HandshakeSlot`] except with [`Acceptor::accept_in`].
     pub handshake_timeout: Duration,
-    /// How many connections may be open.
+    /// Maximum number of open connections of all parties together.
     pub connections: usize,
-    /// How many of them may be one party's.
+    /// Maximum number of open connections of a single party, so that none can use up `connections`.
     pub connections_of_party: usize,
 }
 
@@ -74,7 +78,7 @@ impl Default for AcceptorLimits {
     }
 }
 
-/// Takes TLS connections under one configuration and policy. Clones share everything.
+/// Accepts TLS connections under one configuration and policy. Clones share all state, including the limits.
 #[derive(Clone)]
 pub struct Acceptor {
     shared: Arc<Shared>,
@@ -99,15 +103,15 @@ impl std::fmt::Debug for Acceptor {
     }
 }
 
-/// A place among the handshakes in progress, free again when dropped.
+/// A permit for one handshake, released on drop.
 #[derive(Debug)]
 pub struct HandshakeSlot {
     _permit: OwnedSemaphorePermit,
 }
 
 impl Acceptor {
-    /// An acceptor for a configuration made by [`server_config`](crate::server::server_config) with the same
-    /// policy.
+    /// Creates an acceptor. `config` must come from [`server_config`](crate::server::server_config) with the
+    /// same policy.
     #[must_use]
     pub fn new(
         config: Arc<ServerConfig>,
@@ -130,54 +134,59 @@ impl Acceptor {
         }
     }
 
-    /// Replaces the configuration, whole, for the handshakes that begin from now on. Those in progress and
-    /// the open connections keep the one that they began with.
+    /// Replaces the configuration atomically for handshakes that start from now on.
+    ///
+    /// Open connections keep the configuration they were accepted with; call [`Acceptor::cut`] afterwards to
+    /// close those that the new one would reject. Handshakes in progress finish with the old configuration
+    /// and are then rejected with [`AcceptError::Overtaken`].
     pub fn swap(&self, config: Arc<ServerConfig>) {
         self.shared.config.store(config);
     }
 
-    /// How many connections are open: accepted and not yet dropped.
+    /// Returns the number of open connections: accepted and not yet dropped.
     #[must_use]
     pub fn connections(&self) -> usize {
         self.shared.open.len()
     }
 
-    /// Ends, at once, the open connections for which `is_over` says so by who is at the other end and by the
-    /// leaf that it showed. What is under way on them is lost, as by a broken network. Answers their peers.
+    /// Closes every open connection for which `is_over` returns true, given the peer and its leaf, and
+    /// returns the peers of the closed connections. Calls in progress on them fail as after a network
+    /// failure.
     pub fn cut(&self, is_over: impl Fn(&PeerInfo, &CertificateDer<'static>) -> bool) -> Vec<PeerInfo> {
         self.shared.open.cut(is_over)
     }
 
-    /// How many handshakes are in progress, at most [`AcceptorLimits::handshakes`].
+    /// Returns the number of handshakes in progress, at most [`AcceptorLimits::handshakes`].
     #[must_use]
     pub fn handshakes(&self) -> usize {
         self.shared.handshaking.load(Ordering::Relaxed)
     }
 
-    /// Waits for a place among the handshakes in progress. An accept loop that takes a place before it takes
-    /// a connection leaves the connections that it can't serve yet in the kernel's backlog, which is bounded
-    /// and costs nothing here; every place is free again after at most the handshake timeout and a short
-    /// linger.
+    /// Waits for a handshake permit.
+    ///
+    /// An accept loop should acquire the permit before it calls `accept`: connections that can't be served
+    /// yet then stay in the kernel's backlog, which is bounded and costs this process nothing. A permit is
+    /// held for at most the handshake timeout plus the time given to a rejected client to read the reason.
     pub async fn slot(&self) -> HandshakeSlot {
         let acquired = Arc::clone(&self.shared.slots).acquire_owned().await;
         #[expect(clippy::expect_used, reason = "the semaphore is private and never closed")]
         HandshakeSlot { _permit: acquired.expect("the semaphore is open") }
     }
 
-    /// Takes one connection: waits for a place, then [`Acceptor::accept_in`] it.
+    /// Accepts one connection: waits for a handshake permit, then does what [`Acceptor::accept_in`] does.
     ///
     /// # Errors
-    /// [`AcceptError::Busy`] when there was no place within the handshake timeout, and those of
-    /// [`Acceptor::accept_in`].
+    /// Returns [`AcceptError::Busy`] if no permit was available within the handshake timeout, and the errors
+    /// of [`Acceptor::accept_in`].
     pub async fn accept(&self, tcp: TcpStream, address: SocketAddr) -> Result<TlsConnection, AcceptError> {
         self.accept_since(Instant::now(), tcp, address).await
     }
 
-    /// As [`Acceptor::accept`], for a connection that has waited since a moment in the past: that counts
-    /// against its time.
+    /// Like [`Acceptor::accept`], but the handshake timeout counts from `since`, for a connection that has
+    /// already waited in a queue of the caller's.
     ///
     /// # Errors
-    /// Those of [`Acceptor::accept`].
+    /// Returns the errors of [`Acceptor::accept`].
     pub async fn accept_since(
         &self,
         since: Instant,
@@ -189,12 +198,12 @@ impl Acceptor {
         self.accept_until(slot, tcp, address, deadline).await
     }
 
-    /// Takes one connection within a place that the caller already has: sets `TCP_NODELAY`, does the
-    /// handshake, and checks protocol, identity and policy. A client that is refused by TLS is given a moment
-    /// to read the alert that says why.
+    /// Accepts one connection with a permit that the caller already holds: sets `TCP_NODELAY`, performs the
+    /// handshake, and checks protocol, identity, policy and connection limits. A rejected client is given a
+    /// moment to read the TLS alert.
     ///
     /// # Errors
-    /// One variant of [`AcceptError`] per reason; the connection is closed.
+    /// Returns the reason as a variant of [`AcceptError`]; the connection is closed.
     pub async fn accept_in(
         &self,
         slot: HandshakeSlot,
@@ -214,6 +223,7 @@ impl Acceptor {
     ) -> Result<TlsConnection, AcceptError> {
         let _handshaking = Counted::one(&self.shared.handshaking);
         tcp.set_nodelay(true).map_err(AcceptError::Socket)?;
+        // Kept for the comparison below: was this still the current configuration when the handshake ended?
         let config = self.shared.config.load_full();
         let tls = TlsAcceptor::from(Arc::clone(&config));
         let stream = match timeout_at(deadline, tls.accept(tcp).into_fallible()).await {
@@ -229,8 +239,10 @@ impl Acceptor {
                 let peer = PeerInfo { address, certificate: Arc::new(certificate) };
                 let limits = (self.shared.limits.connections, self.shared.limits.connections_of_party);
                 match self.shared.open.enter(peer.clone(), leaf, limits) {
-                    // Whoever changes the configuration reviews the open connections afterwards; this one
-                    // was judged by the old rules and may have come too late for that.
+                    // After a swap, the caller reviews the registered connections with `cut`. This one was
+                    // verified under the old configuration and may have been registered after that review, so
+                    // a certificate revoked by the new CRL could slip through. It was registered before this
+                    // check: a swap after the check therefore finds it in the review.
                     Ok(_) if !Arc::ptr_eq(&config, &self.shared.config.load()) => {
                         linger(stream).await;
                         Err(AcceptError::Overtaken)
@@ -272,55 +284,55 @@ impl Acceptor {
     }
 }
 
-/// Why a connection was not taken. The peer learns no more than TLS tells it.
+/// Why a connection was rejected. The peer learns no more than the TLS alert tells it.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum AcceptError {
-    /// No place among the handshakes in progress came free in time.
+    /// No handshake permit became available within the handshake timeout.
     #[error("too many handshakes are in progress")]
     Busy,
-    /// As many connections are open as may be.
-    #[error("as many connections are open as may be")]
+    /// [`AcceptorLimits::connections`] connections are already open.
+    #[error("the limit on open connections is reached")]
     Full,
-    /// As many of the party's connections are open as may be.
-    #[error("as many connections of this {} are open as may be", identity.role())]
+    /// The party already has [`AcceptorLimits::connections_of_party`] open connections.
+    #[error("this {} has reached its limit of open connections", identity.role())]
     TooManyOfOne {
-        /// Whose.
+        /// The party that reached its limit.
         identity: Identity,
     },
-    /// The configuration was replaced during the handshake; the peer may try again at once.
+    /// The configuration was replaced during the handshake; the peer may retry at once.
     #[error("the configuration changed during the handshake")]
     Overtaken,
-    /// The socket broke before the handshake.
+    /// The socket failed before the handshake.
     #[error("the connection broke before its handshake")]
     Socket(#[source] std::io::Error),
-    /// The handshake failed; with a [`rustls::Error`] inside when TLS refused it, e.g. for a revoked
-    /// certificate.
+    /// The handshake failed. If rustls rejected it, e.g. because of a revoked certificate, the source wraps a
+    /// [`rustls::Error`].
     #[error("the handshake failed")]
     Handshake(#[source] std::io::Error),
-    /// The peer was too slow.
-    #[error("the handshake took too long")]
+    /// The handshake did not finish within [`AcceptorLimits::handshake_timeout`].
+    #[error("the handshake timed out")]
     Timeout,
-    /// The peer did not offer HTTP/2.
+    /// ALPN did not select HTTP/2: the peer did not offer it.
     #[error("the peer did not negotiate h2")]
     NotH2,
-    /// The configuration did not require a certificate.
-    #[error("the peer showed no certificate")]
+    /// The peer presented no certificate, which is possible only if the configuration does not require one.
+    #[error("the peer presented no certificate")]
     NoCertificate,
-    /// The certificate names no party.
-    #[error("the peer's certificate was refused")]
+    /// The certificate is trusted by TLS but does not name exactly one party of the trust domain.
+    #[error("the peer's certificate was rejected")]
     Certificate(#[from] CertificateError),
-    /// A callback server was called by someone else.
+    /// A party other than the market connected to a callback server ([`ClientPolicy::MarketOnly`]).
     #[error("only the market may connect here, and the peer is a {}", identity.role())]
     NotTheMarket {
-        /// Who it was.
+        /// The party that connected.
         identity: Identity,
     },
 }
 
 impl AcceptError {
-    /// Why the peer's certificate was refused, if that was it: one of a few fixed texts, since whoever is
-    /// refused would otherwise write what it likes into logs.
+    /// Returns why the peer's certificate was rejected, or `None` if the connection failed for another
+    /// reason. The texts are fixed, so that a rejected peer cannot inject text of its own into logs.
     #[must_use]
     pub fn about_identity(&self) -> Option<&'static str> {
         match self {
@@ -341,28 +353,28 @@ fn about_certificate(error: &rustls::Error) -> Option<&'static str> {
         _ => return None,
     };
     Some(match bad {
-        Bad::Expired | Bad::ExpiredContext { .. } => "the certificate has ended",
+        Bad::Expired | Bad::ExpiredContext { .. } => "the certificate has expired",
         Bad::NotValidYet | Bad::NotValidYetContext { .. } => "the certificate is not valid yet",
         Bad::Revoked => "the certificate was revoked",
-        Bad::UnknownIssuer => "the certificate is not our authority's",
-        Bad::BadSignature => "the certificate's signature is wrong",
+        Bad::UnknownIssuer => "the certificate was issued by another authority",
+        Bad::BadSignature => "the certificate's signature is invalid",
         Bad::InvalidPurpose | Bad::InvalidPurposeContext { .. } => "the certificate is for another purpose",
-        Bad::UnknownRevocationStatus => "no revocation list speaks about the certificate",
+        Bad::UnknownRevocationStatus => "no revocation list covers the certificate",
         Bad::ExpiredRevocationList | Bad::ExpiredRevocationListContext { .. } => {
             "the revocation list is out of date"
         }
-        _ => "the certificate is not acceptable",
+        _ => "the certificate is not valid",
     })
 }
 
-/// Closes a refused connection so that what was said last arrives: the alert, or TLS's close. Closing with
-/// unread bytes in the receive buffer makes the kernel send a reset, upon which the client would lose it and
-/// see only a broken connection.
+/// Closes a rejected connection gracefully, so that the client receives the last record: the alert or
+/// `close_notify`. If unread bytes were left in the receive buffer, closing would make the kernel send a RST,
+/// on which the client discards what it has not read yet and sees only a broken connection.
 async fn linger(mut refused: impl AsyncRead + AsyncWrite + Unpin) {
     let drain = async {
         refused.shutdown().await?;
         tokio::io::copy(&mut refused.take(LINGER_BYTES), &mut tokio::io::sink()).await
     };
-    // Neither how it ends nor whether it ends in time matters any more.
+    // Best effort: the connection is dropped in any case.
     let _ = timeout(LINGER, drain).await;
 }

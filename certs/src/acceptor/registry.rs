@@ -1,4 +1,4 @@
-//! The open connections, so that they can be counted by party and cut.
+//! The open connections, counted per party so that they can be limited, and closed after a revocation.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -31,7 +31,7 @@ struct Entry {
     cut: Arc<Cut>,
 }
 
-/// A connection's own end of its entry, which goes with it.
+/// A connection's handle to its entry. Dropping it removes the entry and frees the party's place.
 #[derive(Debug)]
 pub(super) struct Registered {
     registry: Arc<Registry>,
@@ -39,24 +39,24 @@ pub(super) struct Registered {
     cut: Arc<Cut>,
 }
 
-/// Tells a connection to end.
+/// The signal by which the registry closes a connection.
 #[derive(Debug, Default)]
 struct Cut {
     is_cut: AtomicBool,
     reader: AtomicWaker,
 }
 
-/// The connections that are open already leave no room for another one.
+/// The limit that a new connection would exceed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Full {
-    /// Of everybody.
+    /// The limit on all connections together.
     All,
-    /// Of this party.
+    /// The limit on this party's connections.
     Party,
 }
 
 impl Registry {
-    /// Enters a connection, within bounds for all connections and for those of one party.
+    /// Registers a connection, unless that would exceed the limit on all connections or on the party's.
     pub(super) fn enter(
         self: &Arc<Self>,
         peer: PeerInfo,
@@ -78,14 +78,15 @@ impl Registry {
         Ok(Registered { registry: Arc::clone(self), number, cut })
     }
 
-    /// How many are open.
+    /// Returns the number of open connections.
     pub(super) fn len(&self) -> usize {
         self.entries().open.len()
     }
 
-    /// Cuts those for which `is_over` says so. Answers their peers.
+    /// Closes the connections for which `is_over` returns true, and returns their peers.
     pub(super) fn cut(&self, is_over: impl Fn(&PeerInfo, &CertificateDer<'static>) -> bool) -> Vec<PeerInfo> {
-        // Judged without the lock: it may take long, and connections come and go meanwhile.
+        // `is_over` may verify signatures. With thousands of connections that takes long, so it runs on a
+        // copy and without the lock, which every accept and close needs.
         let open: Vec<_> = self
             .entries()
             .open
@@ -100,7 +101,8 @@ impl Registry {
         .collect()
     }
 
-    /// Nothing is left half done by a panic under the lock: no code of others runs there.
+    /// Locks the entries. A poisoned lock is safe to use: no caller-supplied code runs under it, so a panic
+    /// cannot leave the two maps inconsistent.
     fn entries(&self) -> MutexGuard<'_, Entries> {
         self.entries.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -108,18 +110,20 @@ impl Registry {
 
 impl Cut {
     fn now(&self) {
+        // Store before wake, and register before load in `poll_cut`: a reader either sees the flag or is
+        // woken.
         self.is_cut.store(true, Ordering::Release);
         self.reader.wake();
     }
 }
 
 impl Registered {
-    /// Whether the connection was cut.
+    /// Returns whether the connection must end.
     pub(super) fn is_cut(&self) -> bool {
         self.cut.is_cut.load(Ordering::Acquire)
     }
 
-    /// The same, and has the task woken when it happens.
+    /// Like [`Registered::is_cut`], and has the task woken when it becomes true.
     pub(super) fn poll_cut(&self, context: &Context<'_>) -> bool {
         self.cut.reader.register(context.waker());
         self.is_cut()

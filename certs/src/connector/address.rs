@@ -1,4 +1,4 @@
-//! Where to dial: `host:port`.
+//! Addresses to dial, written `HOST:PORT`.
 
 use std::fmt;
 use std::net::Ipv6Addr;
@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use thiserror::Error;
 
-/// The longest host name (RFC 1035 §2.3.4).
+/// Maximum length of a host name in bytes (RFC 1035 §2.3.4).
 const MAX_HOST: usize = 253;
 
 /// A host, as a name or an IP address without brackets, and a port.
@@ -31,7 +31,7 @@ impl fmt::Display for Dial {
 impl FromStr for Dial {
     type Err = DialAddressError;
 
-    /// Reads `host:port`, `192.0.2.1:port` or `[2001:db8::1]:port`.
+    /// Parses `host:port`, `192.0.2.1:port` or `[2001:db8::1]:port`.
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let refused = || DialAddressError {
             text: text.chars().take(MAX_HOST).flat_map(char::escape_default).collect(),
@@ -54,15 +54,16 @@ impl From<std::net::SocketAddr> for Dial {
     }
 }
 
-/// The text is no address to dial.
+/// The text is not of the form `HOST:PORT`.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error("'{text}' is not an address; write HOST:PORT, such as market.example.org:7443 or [::1]:7443")]
 pub struct DialAddressError {
-    /// What was given, escaped and cut.
+    /// The rejected text, escaped and truncated to the length of a host name.
     pub text: String,
 }
 
-/// Whether it could be a host name or an IPv4 address; underscores appear in the names of containers.
+/// Returns whether the text could be a host name or an IPv4 address. Underscores, which DNS forbids in host
+/// names, are allowed because container names use them.
 fn is_host(text: &str) -> bool {
     (1..=MAX_HOST).contains(&text.len())
         && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_'))

@@ -1,4 +1,4 @@
-//! One dial: resolve, connect, handshake, and look whom we got.
+//! A single dial attempt: resolve, connect, TLS handshake, and verify the server's identity.
 
 use std::error::Error;
 use std::fmt;
@@ -21,17 +21,19 @@ use crate::identity::{CertificateError, Identity, PeerCertificate, TrustDomain};
 use crate::tls::ALPN_H2;
 use crate::write_buffer::WriteBuffer;
 
-/// How long a dial waits for the server's first word after the handshake.
+/// How long a dial waits after the handshake for the server's first bytes.
 const ADMISSION_WAIT: Duration = Duration::from_millis(500);
 
-/// A connection to a server whose identity was checked.
+/// A TLS connection to a server whose identity has been verified.
 pub type Secured = WriteBuffer<TlsStream<TcpStream>>;
 
-/// Dials `target` and expects `server` there: each address that the name resolves to is tried in turn, each
-/// with its share of what is left of `limit`.
+/// Dials `target` and verifies that the peer is `server`.
+///
+/// The addresses that the name resolves to are tried in turn, each with an equal share of the time that is
+/// left of `limit`.
 ///
 /// # Errors
-/// A [`DialError`] that says which step failed, and why.
+/// Returns a [`DialError`] with the step that failed and the cause.
 pub async fn dial(
     target: &Dial,
     server: Identity,
@@ -57,14 +59,14 @@ pub async fn dial(
     Ok(WriteBuffer::new(tls))
 }
 
-/// The steps of a dial.
+/// A step of a dial, in the order in which they run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DialStep {
-    /// Finding the addresses of the host name.
+    /// Resolving the host name to addresses.
     Resolve,
-    /// Connecting to one of them.
+    /// Connecting to one of the addresses.
     Tcp,
-    /// The handshake, and finding the expected identity.
+    /// The TLS handshake, the identity check, and the wait for the server to accept our certificate.
     Tls,
 }
 
@@ -78,54 +80,58 @@ impl fmt::Display for DialStep {
     }
 }
 
-/// A failed dial.
+/// A failed dial: the step, the address and the cause.
 #[derive(Debug, Error)]
 #[error("cannot {step} {target}")]
 pub struct DialError {
-    /// Where it failed.
+    /// The step that failed.
     pub step: DialStep,
-    /// What was dialled.
+    /// The address that was dialled.
     pub target: Dial,
-    /// Why: an [`io::Error`], with a [`rustls::Error`] inside when TLS refused the server, or an
-    /// [`Impostor`].
+    /// The cause: an [`Impostor`], or an [`io::Error`] that wraps a [`rustls::Error`] if either side rejected
+    /// the handshake.
     pub source: Box<dyn Error + Send + Sync>,
 }
 
-/// The server has a good certificate, but is not the one that was expected, or doesn't speak the protocol.
+/// TLS trusts the server, but it is not the expected party or does not speak HTTP/2.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum Impostor {
-    /// It did not negotiate HTTP/2.
+    /// ALPN did not select HTTP/2.
     #[error("the server did not negotiate h2")]
     NotH2,
-    /// Its certificate names no party of the trust domain.
-    #[error("the server's certificate was refused")]
+    /// The certificate does not name exactly one party of the trust domain.
+    #[error("the server's certificate was rejected")]
     Certificate(#[from] CertificateError),
-    /// It is another party.
+    /// The certificate names a party other than the expected one.
     #[error("the server is not the expected {}, but another party", expected.role())]
     OtherParty {
-        /// Whom we wanted.
+        /// The identity that the caller asked for.
         expected: Identity,
-        /// Who it is.
+        /// The identity in the server's certificate.
         found: Identity,
     },
 }
 
-/// The failed dial among the sources of an error, such as a `tonic::Status`.
+/// Returns the [`DialError`] among the sources of an error such as a `tonic::Status`, if there is one.
 #[must_use]
 pub fn dial_error<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a DialError> {
     causes(error).find_map(|cause| cause.downcast_ref())
 }
 
-/// What TLS said, from among the sources of an error: [`rustls::Error::AlertReceived`] when the other side
-/// refused us (e.g. `CertificateRevoked`), anything else when we refused it.
+/// Returns the [`rustls::Error`] among the sources of an error, if there is one.
+///
+/// [`rustls::Error::AlertReceived`] means that the other side rejected us (e.g. with `CertificateRevoked`);
+/// any other variant means that we rejected it.
 #[must_use]
 pub fn tls_error<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a rustls::Error> {
     causes(error).find_map(|cause| cause.downcast_ref())
 }
 
-/// An error and its causes. An [`io::Error`] doesn't count what it wraps among its sources, only the sources
-/// of that.
+/// Iterates over an error and its causes.
+///
+/// `source()` of an [`io::Error`] skips the error that it wraps and returns that error's source. rustls
+/// errors arrive wrapped this way, so a plain walk along `source()` would miss them.
 fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
     std::iter::successors(Some(error), |&error| {
         let wrapped = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
@@ -141,7 +147,8 @@ async fn resolve(target: &Dial) -> io::Result<Vec<SocketAddr>> {
     Ok(addresses)
 }
 
-/// The first address that answers; an address that swallows packets can't use up the time of those behind it.
+/// Connects to the first address that answers. Each address gets a share of the remaining time, so that one
+/// that drops packets cannot use up the time of those after it.
 async fn connect(addresses: &[SocketAddr], deadline: Instant) -> io::Result<TcpStream> {
     let mut last = io::Error::from(io::ErrorKind::NotFound);
     for (tried, address) in addresses.iter().enumerate() {
@@ -155,18 +162,19 @@ async fn connect(addresses: &[SocketAddr], deadline: Instant) -> io::Result<TcpS
     Err(last)
 }
 
-/// Waits until the server speaks, which it does once it has accepted our certificate.
+/// Waits until the server sends its first bytes, which means that it has accepted our certificate.
 ///
-/// In TLS 1.3 the client's handshake is over before the server has looked at the client's certificate, so a
-/// refusal comes as an alert in the first read. Left to HTTP/2, its reason would be lost: h2 keeps only the
-/// text of an error. An HTTP/2 server sends its SETTINGS unasked (RFC 9113 §3.4); one that waits for the
-/// client's first is not waited for long.
+/// In TLS 1.3 the client completes the handshake before the server has verified the client's certificate, so
+/// a rejection arrives as an alert on the first read. If that read were left to HTTP/2, the reason would be
+/// lost: h2 keeps only the text of an error. An HTTP/2 server sends SETTINGS without being asked (RFC 9113
+/// §3.4). A server that waits for the client's preface first is allowed too, at the cost of
+/// [`ADMISSION_WAIT`].
 async fn admission(tls: &mut TlsStream<TcpStream>, deadline: Instant) -> io::Result<()> {
     let deadline = deadline.min(Instant::now() + ADMISSION_WAIT);
     match timeout_at(deadline, tls.fill_buf()).await {
         Ok(Ok([])) => Err(io::Error::new(
             io::ErrorKind::ConnectionAborted,
-            "the server closed the connection after the handshake; it may not let this party in",
+            "the server closed the connection after the handshake; it may not admit this party",
         )),
         Ok(Err(refusal)) => Err(refusal),
         Ok(Ok(_)) | Err(_) => Ok(()),
@@ -174,7 +182,7 @@ async fn admission(tls: &mut TlsStream<TcpStream>, deadline: Instant) -> io::Res
 }
 
 async fn within<T>(deadline: Instant, work: impl Future<Output = io::Result<T>>) -> io::Result<T> {
-    let late = || io::Error::new(io::ErrorKind::TimedOut, "it took too long");
+    let late = || io::Error::new(io::ErrorKind::TimedOut, "timed out");
     timeout_at(deadline, work).await.unwrap_or_else(|_| Err(late()))
 }
 

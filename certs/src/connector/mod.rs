@@ -1,7 +1,7 @@
-//! The dialling end: a tonic channel to a party that is known by its identity, not by its address.
+//! The dialling side: a tonic channel to a party that is verified by its identity, not by its address.
 //!
-//! Where to dial and whom to expect are separate: the host name and the IP address are never verified, the
-//! server's certificate must carry the DNS name and the SPIFFE ID of the identity that is expected.
+//! The address to dial and the identity to expect are independent. The host name and IP address are never
+//! verified; the server's certificate must carry the DNS name and the SPIFFE ID of the expected identity.
 
 mod address;
 mod dial;
@@ -20,23 +20,24 @@ pub use address::{Dial, DialAddressError};
 pub use dial::{DialError, DialStep, Impostor, Secured, dial, dial_error, tls_error};
 pub use once::{Closed, ConnectionEnded, connect_once};
 
-/// The time that a dial may take, name resolution and TLS handshake included, unless set otherwise.
+/// Default for [`ConnectOptions::connect_timeout`].
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// How often an idle connection is checked, and how long the answer may take, unless set otherwise.
+/// Default for [`ConnectOptions::keep_alive_interval`].
 pub const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(20);
-/// See [`KEEP_ALIVE_INTERVAL`].
+/// Default for [`ConnectOptions::keep_alive_timeout`].
 pub const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The settings of a channel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ConnectOptions {
-    /// From the first look-up to the finished TLS handshake, over all addresses of the name.
+    /// Maximum duration of a dial, from name resolution to the end of the TLS handshake, over all addresses
+    /// of the name.
     pub connect_timeout: Duration,
-    /// The pause between HTTP/2 pings, also while no call is open: so that a silent death of the path is
-    /// noticed.
+    /// Interval between HTTP/2 pings. They are sent while no call is open too, so that a path that silently
+    /// drops packets is detected.
     pub keep_alive_interval: Duration,
-    /// How long a ping may go unanswered before the connection is given up.
+    /// How long a ping may remain unanswered before the connection is closed.
     pub keep_alive_timeout: Duration,
 }
 
@@ -50,9 +51,11 @@ impl Default for ConnectOptions {
     }
 }
 
-/// A channel to `server` at `target`. Must be called inside a tokio runtime. It dials at the first call and
-/// again after a loss; a failed dial is answered to the call that caused it as UNAVAILABLE with a
-/// [`DialError`] among its sources, which [`dial_error`] finds.
+/// Returns a channel to `server` at `target`.
+///
+/// The channel dials on the first call and again after it has lost the connection. A failed dial fails the
+/// call that caused it with UNAVAILABLE and a [`DialError`] among its sources, which [`dial_error`] finds.
+/// Must be called inside a tokio runtime.
 #[must_use]
 pub fn channel(
     target: Dial,
@@ -75,8 +78,9 @@ pub fn channel(
 
 fn endpoint(name: &str, options: ConnectOptions) -> Endpoint {
     let uri = |scheme: &str| Uri::builder().scheme(scheme).authority(name).path_and_query("/").build();
-    // The connector's URI stays http: with its TLS features on, which another crate may cause, tonic would
-    // wrap an https one into its own TLS or refuse it. Calls carry the origin, as gRPC over TLS should.
+    // The connector's URI must be http. If another crate in the build enables tonic's TLS features, tonic
+    // would wrap an https connection in its own TLS or reject it. The requests themselves carry the https
+    // origin, as gRPC over TLS requires.
     #[expect(clippy::expect_used, reason = "a trust domain, a role and a UUID consist of DNS labels")]
     let (plain, origin) = (uri("http").expect("a valid URI"), uri("https").expect("a valid URI"));
     Endpoint::from(plain)

@@ -1,4 +1,4 @@
-//! One connection, for those who choose themselves when to dial again.
+//! A channel over a single connection, for callers that decide themselves when to redial.
 
 use std::convert::Infallible;
 use std::io;
@@ -17,20 +17,23 @@ use tonic::transport::Channel;
 use super::{ConnectOptions, Dial, DialError, DialStep, Secured, dial, endpoint};
 use crate::identity::{Identity, TrustDomain};
 
-/// Ends when the connection has: closed by either side, broken, or given up for want of an answer to a ping.
+/// Resolves, always with an error, when the connection has ended: closed by either side, broken, or closed
+/// because a ping was not answered.
 pub type Closed = oneshot::Receiver<Infallible>;
 
-/// The connection is gone, and this channel opens no other.
+/// The connection has ended, and this channel does not open another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[error("the connection has ended")]
 pub struct ConnectionEnded;
 
-/// Dials `server` at `target`, and answers a channel over that one connection. When it ends, its calls fail
-/// as UNAVAILABLE, with [`ConnectionEnded`] among the sources of those made later; unlike a
-/// [`channel`](super::channel) it does not dial again. Must be called inside a tokio runtime.
+/// Dials `server` at `target` and returns a channel over that one connection.
+///
+/// When the connection ends, calls in progress fail with UNAVAILABLE, and so do later calls, with
+/// [`ConnectionEnded`] among their sources. Unlike a [`channel`](super::channel) it does not redial. Must be
+/// called inside a tokio runtime.
 ///
 /// # Errors
-/// A [`DialError`] that says which step failed, and why.
+/// Returns a [`DialError`] with the step that failed and the cause.
 pub async fn connect_once(
     target: &Dial,
     server: Identity,
@@ -47,7 +50,8 @@ pub async fn connect_once(
     Ok((channel.map_err(failed)?, closed))
 }
 
-/// A stream that tells of its end by dropping a sender.
+/// A stream that signals its end by dropping a sender. tonic owns the stream and reports its loss only to
+/// calls, so the drop is the one event that is always seen.
 struct Held {
     stream: Secured,
     _until_dropped: oneshot::Sender<Infallible>,

@@ -1,4 +1,4 @@
-//! What can be wrong with credentials, and what to do about it.
+//! The errors of loading credentials. Every message says what to do about it.
 
 use std::fmt;
 use std::io;
@@ -8,29 +8,28 @@ use rustls::CertificateError as Refusal;
 use thiserror::Error;
 use time::OffsetDateTime;
 
-use super::CredentialFiles;
 use crate::identity::CertificateError;
 
-/// Which of a party's files is meant.
+/// Which of a party's credential files an error is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FileRole {
-    /// The party's certificate.
+    /// The party's certificate chain, [`CredentialFiles::cert`].
     Certificate,
-    /// Its private key.
+    /// The party's private key, [`CredentialFiles::key`].
     Key,
-    /// The root certificates.
+    /// The authority's root certificates, [`CredentialFiles::ca`].
     Ca,
-    /// The revocation lists.
+    /// The authority's revocation lists, [`CredentialFiles::crl`].
     Crl,
 }
 
 impl FileRole {
     const fn remedy(self) -> &'static str {
         match self {
-            FileRole::Certificate => "pass --cert FILE, or mint one with gen-certs.sh",
-            FileRole::Key => "put it beside the certificate, or pass --key FILE",
-            FileRole::Ca => "copy ca.pem beside the certificate, or pass --ca FILE",
-            FileRole::Crl => "copy crl.pem beside the certificate; gen-certs.sh crl writes it",
+            FileRole::Certificate => "pass --cert FILE, or create one with gen-certs.sh",
+            FileRole::Key => "copy it to the certificate's folder, or pass --key FILE",
+            FileRole::Ca => "copy ca.pem to the certificate's folder, or pass --ca FILE",
+            FileRole::Crl => "copy crl.pem to the certificate's folder; gen-certs.sh crl writes it",
         }
     }
 }
@@ -46,134 +45,138 @@ impl fmt::Display for FileRole {
     }
 }
 
-/// Why credentials were refused: one variant per mistake.
+/// Why credentials were rejected: one variant per mistake.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum CredentialError {
-    /// The file isn't there.
+    /// The file does not exist.
     #[error("the {file} {} does not exist; {}", path.display(), file.remedy())]
     Missing {
-        /// Which file.
+        /// The kind of file.
         file: FileRole,
-        /// Where it was looked for.
+        /// The path at which it was expected.
         path: PathBuf,
     },
-    /// The file is there but can't be read.
+    /// The file exists but can't be read, or is larger than 4 MiB.
     #[error("the {file} {} cannot be read; check its permissions and that it is a file", path.display())]
     Unreadable {
-        /// Which file.
+        /// The kind of file.
         file: FileRole,
-        /// Its path.
+        /// Path of the file.
         path: PathBuf,
-        /// What the system says.
+        /// The error of the file system.
         source: io::Error,
     },
-    /// The file holds no certificate.
+    /// The file contains no certificate in PEM.
     #[error("{} holds no {file} in PEM (a block -----BEGIN CERTIFICATE-----); {}", path.display(), file.remedy())]
     NoCertificate {
-        /// Which file.
+        /// The kind of file, [`FileRole::Certificate`] or [`FileRole::Ca`].
         file: FileRole,
-        /// Its path.
+        /// Path of the file.
         path: PathBuf,
     },
-    /// The file holds no key, or an encrypted one.
+    /// The key file contains no private key in PEM, or only an encrypted one.
     #[error("{} holds no unencrypted private key in PEM (a block -----BEGIN PRIVATE KEY-----); pass the right file with --key", path.display())]
     NoKey {
-        /// Its path.
+        /// Path of the key file.
         path: PathBuf,
     },
-    /// The key is not the certificate's.
+    /// The private key does not match the certificate's public key.
     #[error("the key {} does not belong to the certificate {}; both must come from the same gen-certs.sh run", key.display(), cert.display())]
     KeyMismatch {
-        /// The certificate's path.
+        /// Path of the certificate.
         cert: PathBuf,
-        /// The key's path.
+        /// Path of the private key.
         key: PathBuf,
     },
-    /// The certificate is some other authority's.
+    /// None of the roots signed the certificate.
     #[error("the certificate {} was not signed by {}; use the ca.pem that came with it", cert.display(), ca.display())]
     NotSignedByCa {
-        /// The certificate's path.
+        /// Path of the certificate.
         cert: PathBuf,
-        /// The roots' path.
+        /// Path of the root certificates.
         ca: PathBuf,
     },
-    /// It is past its validity.
+    /// The certificate's `notAfter` has passed.
     #[error("the certificate {} expired on {}; renew it with: gen-certs.sh renew {name}", path.display(), day(*not_after))]
     Expired {
-        /// Its path.
+        /// Path of the certificate.
         path: PathBuf,
-        /// Its last second.
+        /// The last second of its validity.
         not_after: OffsetDateTime,
-        /// The name to renew.
+        /// The name to pass to `gen-certs.sh renew`.
         name: String,
     },
-    /// It is before its validity.
+    /// The certificate's `notBefore` is in the future.
     #[error("the certificate {} is valid only from {}; check this machine's clock", path.display(), day(*not_before))]
     NotYetValid {
-        /// Its path.
+        /// Path of the certificate.
         path: PathBuf,
-        /// Its first second.
+        /// The first second of its validity.
         not_before: OffsetDateTime,
     },
-    /// It is on the revocation list.
+    /// The certificate is on the revocation list.
     #[error("the certificate {} has been revoked; ask the market's operator for a new one", path.display())]
     Revoked {
-        /// Its path.
+        /// Path of the certificate.
         path: PathBuf,
     },
-    /// It names no party of this trust domain.
+    /// The certificate does not name exactly one party of this trust domain.
     #[error("the certificate {} names no party of this market", path.display())]
     WrongIdentity {
-        /// Its path.
+        /// Path of the certificate.
         path: PathBuf,
-        /// What is wrong with it.
+        /// What is wrong with its identity.
         source: CertificateError,
     },
-    /// The revocation list doesn't parse, or is another authority's.
+    /// The revocation list doesn't parse, or belongs to another authority.
     #[error("the revocation list {} cannot be used: {reason}; copy crl.pem from the same folder as ca.pem", path.display())]
     BadCrl {
-        /// Its path.
+        /// Path of the revocation list.
         path: PathBuf,
-        /// What is wrong with it.
+        /// What is wrong with it, as part of a sentence.
         reason: String,
     },
-    /// A revocation list is past its `nextUpdate`, and that is not tolerated.
+    /// A revocation list is past its `nextUpdate`, and [`StaleLists::Refuse`](super::StaleLists::Refuse) is
+    /// set.
     #[error("the revocation list {} is out of date; refresh it with gen-certs.sh crl and copy it here", path.display())]
     StaleCrl {
-        /// Its path.
+        /// Path of the revocation list.
         path: PathBuf,
     },
-    /// The verifier refuses it for another reason, such as a missing key usage.
-    #[error("the certificate {} would be refused by every peer; mint it with gen-certs.sh", path.display())]
+    /// The verifier rejects the certificate for another reason, such as a missing key usage.
+    #[error("every peer would reject the certificate {}; create a new one with gen-certs.sh", path.display())]
     Unusable {
-        /// Its path.
+        /// Path of the certificate.
         path: PathBuf,
-        /// The verifier's reason.
+        /// The error of the verifier.
         source: rustls::Error,
     },
 }
 
 impl CredentialError {
-    /// The mistake behind a refusal of the own certificate.
-    pub(super) fn from_verifier(files: &CredentialFiles, refusal: &rustls::Error) -> Self {
-        let path = files.cert.clone();
+    /// Maps a verifier's rejection of the party's own certificate to the mistake that caused it.
+    pub(super) fn from_verifier(
+        path: PathBuf,
+        (ca, crl): (PathBuf, PathBuf),
+        refusal: &rustls::Error,
+    ) -> Self {
         let foreign_list = "it was signed by another CA";
         match refusal {
             rustls::Error::InvalidCertificate(Refusal::UnknownIssuer | Refusal::BadSignature) => {
-                CredentialError::NotSignedByCa { cert: path, ca: files.ca_path() }
+                CredentialError::NotSignedByCa { cert: path, ca }
             }
             rustls::Error::InvalidCertificate(Refusal::Revoked) => CredentialError::Revoked { path },
             rustls::Error::InvalidCertificate(Refusal::UnknownRevocationStatus)
             | rustls::Error::InvalidCertRevocationList(_) => {
-                CredentialError::BadCrl { path: files.crl_path(), reason: foreign_list.to_owned() }
+                CredentialError::BadCrl { path: crl, reason: foreign_list.to_owned() }
             }
             other => CredentialError::Unusable { path, source: other.clone() },
         }
     }
 }
 
-/// A time as people write it: date and minute, in UTC.
+/// Formats a time for people: date, hour and minute in UTC.
 fn day(time: OffsetDateTime) -> String {
     let (date, hour, minute) = (time.date(), time.hour(), time.minute());
     format!("{date} {hour:02}:{minute:02} UTC")

@@ -1,4 +1,4 @@
-//! Where credentials lie, and reading them.
+//! The paths of a party's credential files, and reading the files.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -12,60 +12,62 @@ use x509_parser::prelude::{FromDer, X509Certificate};
 
 use super::{CredentialError, FileRole};
 
-/// The longest file that is read: room for a CRL of about 100,000 entries.
+/// Maximum size of a credential file: enough for a CRL of about 100,000 entries. The bound keeps a wrong
+/// path, such as one to a database or a device, from filling memory.
 const MAX_FILE_BYTES: u64 = 4 * 1024 * 1024;
 
-/// The files of one party. Only the certificate has to be named: the others are looked for beside it, which
-/// is how `gen-certs` lays them out.
+/// The credential files of one party. Only the certificate has to be named: the others default to paths in
+/// the same folder, which is where `gen-certs` puts them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CredentialFiles {
     /// The certificate, e.g. `alice.pem`, followed by intermediates if there are any.
     pub cert: PathBuf,
-    /// The private key; by default the certificate's path with the extension `key`.
+    /// The private key. `None` means the certificate's path with the extension `key`.
     pub key: Option<PathBuf>,
-    /// The roots; by default `ca.pem` beside the certificate.
+    /// The root certificates. `None` means `ca.pem` in the certificate's folder.
     pub ca: Option<PathBuf>,
-    /// The revocation lists, one per root; by default `crl.pem` beside the certificate, when it is there.
+    /// The revocation lists, one per root. `None` means `crl.pem` in the certificate's folder if that exists,
+    /// and no revocation list otherwise.
     pub crl: Option<PathBuf>,
 }
 
 impl CredentialFiles {
-    /// The files that lie beside `cert` under their usual names.
+    /// Returns `cert` and the files with the default names in its folder.
     #[must_use]
     pub fn beside(cert: impl Into<PathBuf>) -> Self {
         CredentialFiles { cert: cert.into(), key: None, ca: None, crl: None }
     }
 
-    /// Where the key is expected.
+    /// Returns the path of the private key, given or default.
     #[must_use]
     pub fn key_path(&self) -> PathBuf {
         self.key.clone().unwrap_or_else(|| self.cert.with_extension("key"))
     }
 
-    /// Where the roots are expected.
+    /// Returns the path of the root certificates, given or default.
     #[must_use]
     pub fn ca_path(&self) -> PathBuf {
         self.ca.clone().unwrap_or_else(|| self.cert.with_file_name("ca.pem"))
     }
 
-    /// Where the revocation lists are expected.
+    /// Returns the path of the revocation lists, given or default. The file may not exist.
     #[must_use]
     pub fn crl_path(&self) -> PathBuf {
         self.crl.clone().unwrap_or_else(|| self.cert.with_file_name("crl.pem"))
     }
 
-    /// All of them.
+    /// Returns all four paths, to be watched for changes.
     #[must_use]
     pub fn paths(&self) -> [PathBuf; 4] {
         [self.cert.clone(), self.key_path(), self.ca_path(), self.crl_path()]
     }
 
-    /// The name that `gen-certs` knows the certificate by: its file name without extension.
+    /// Returns the name by which `gen-certs` knows the certificate: its file name without the extension.
     pub(super) fn party_name(&self) -> String {
         self.cert.file_stem().map_or_else(|| "NAME".to_owned(), |stem| stem.to_string_lossy().into_owned())
     }
 
-    /// At least one certificate, the leaf first.
+    /// Reads the certificate chain, leaf first. The result is never empty.
     pub(super) fn read_chain(&self) -> Result<Vec<CertificateDer<'static>>, CredentialError> {
         read_certificates(FileRole::Certificate, &self.cert)
     }
@@ -79,7 +81,7 @@ impl CredentialFiles {
         Ok(key)
     }
 
-    /// With the time at which the first of them ends.
+    /// Reads the root certificates. Also returns the earliest `notAfter` among them.
     pub(super) fn read_roots(&self) -> Result<(RootCertStore, OffsetDateTime), CredentialError> {
         let path = self.ca_path();
         let refused = || CredentialError::NoCertificate { file: FileRole::Ca, path: path.clone() };
@@ -93,7 +95,8 @@ impl CredentialFiles {
         Ok((roots, first_end.ok_or_else(refused)?))
     }
 
-    /// Empty when none was named and none is there.
+    /// Reads the revocation lists. Returns an empty list only if none was named and the default file does not
+    /// exist: a list that was named must be there.
     pub(super) fn read_crls(&self) -> Result<Vec<CertificateRevocationListDer<'static>>, CredentialError> {
         let path = self.crl_path();
         let pem = match read(FileRole::Crl, &path) {
@@ -127,7 +130,7 @@ fn read(file: FileRole, path: &Path) -> Result<Vec<u8>, CredentialError> {
     let mut bytes = Vec::new();
     opened.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes).map_err(unreadable)?;
     if bytes.len() as u64 > MAX_FILE_BYTES {
-        return Err(unreadable(io::Error::new(io::ErrorKind::FileTooLarge, "it is larger than 4 MiB")));
+        return Err(unreadable(io::Error::new(io::ErrorKind::FileTooLarge, "the file is larger than 4 MiB")));
     }
     Ok(bytes)
 }

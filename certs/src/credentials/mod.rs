@@ -1,5 +1,5 @@
-//! One party's certificate, key, roots and revocation list: found, read and validated together, so that a
-//! mistake is named when a program starts and not when a handshake fails.
+//! One party's certificate, key, roots and revocation lists, read and validated together. A mistake is thus
+//! reported with its file when a program starts, and not as a failed handshake later.
 
 mod error;
 mod files;
@@ -23,8 +23,8 @@ use crate::tls::provider;
 pub use error::{CredentialError, FileRole};
 pub use files::CredentialFiles;
 
-/// Credentials that are known to work: the key fits the certificate, the CA signed it, it is valid now, not
-/// revoked, and names a party of the trust domain.
+/// Validated credentials: when they were loaded, the key matched the certificate, which was signed by a root,
+/// within its validity, not revoked, and named a party of the trust domain.
 pub struct Credentials {
     domain: TrustDomain,
     leaf: PeerCertificate,
@@ -38,41 +38,41 @@ pub struct Credentials {
     stale_lists: StaleLists,
 }
 
-/// What to do about a revocation list past its `nextUpdate`.
+/// What to do with a revocation list that is past its `nextUpdate`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum StaleLists {
-    /// Warn, and go on using it: what it revokes stays revoked, and a market does not stop for everyone
-    /// because nobody ran `gen-certs.sh crl`.
+    /// Log a warning and continue to use it. What it revokes stays revoked, and a market does not become
+    /// unavailable to everyone because nobody ran `gen-certs.sh crl`.
     #[default]
     Warn,
-    /// Refuse it, and every certificate that only it speaks for.
+    /// Reject it, and with it every certificate that no other list covers.
     Refuse,
 }
 
-/// What a revocation list says of itself.
+/// The metadata of a revocation list.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ListInfo {
-    /// Its issuer, as a DER name.
+    /// The issuer, as a DER-encoded name.
     pub issuer: Vec<u8>,
-    /// Its number (RFC 5280 §5.2.3); big-endian without leading zeros, empty when it has none.
+    /// The CRL number (RFC 5280 §5.2.3), big-endian without leading zeros. Empty if the list has none.
     pub number: Vec<u8>,
-    /// When it should have been replaced.
+    /// The time by which the issuer promised a newer list. `None` if the list does not say.
     pub next_update: Option<OffsetDateTime>,
 }
 
-/// When credentials end; of several roots or lists, the first of them.
+/// When credentials expire. Of several roots or lists, the earliest counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Expiries {
-    /// The own certificate.
+    /// `notAfter` of the party's own certificate.
     pub certificate: OffsetDateTime,
-    /// The authority's.
+    /// The earliest `notAfter` among the root certificates.
     pub authority: OffsetDateTime,
-    /// When the revocation list should have been replaced.
+    /// The earliest `nextUpdate` among the revocation lists. `None` without a list that has one.
     pub revocation_list: Option<OffsetDateTime>,
 }
 
 impl Expiries {
-    /// The soonest of all.
+    /// Returns the earliest of the three times.
     #[must_use]
     pub fn soonest(&self) -> OffsetDateTime {
         let first = self.certificate.min(self.authority);
@@ -81,13 +81,13 @@ impl Expiries {
 }
 
 impl Credentials {
-    /// Reads and validates the files. Blocking; the files are small.
+    /// Reads and validates the files. Blocks on file I/O; the files are small.
     ///
-    /// A key that others may read is worth a warning in the log but is no error; so is a CRL past its
-    /// `nextUpdate`, unless `stale_lists` says otherwise. The CRL is optional, except for the market: it must be able to refuse a revoked certificate.
+    /// A private key that other users can read and a CRL past its `nextUpdate` are logged as warnings. The
+    /// CRL is optional except for the market, which must be able to reject revoked certificates.
     ///
     /// # Errors
-    /// One variant of [`CredentialError`] per mistake, each with the path and a remedy.
+    /// Returns the mistake as a variant of [`CredentialError`], with the path and what to do.
     pub fn load(
         files: &CredentialFiles,
         domain: &TrustDomain,
@@ -96,10 +96,11 @@ impl Credentials {
         Self::load_with(files, domain, StaleLists::default(), now)
     }
 
-    /// The same, with a decision about revocation lists that are out of date.
+    /// Like [`Credentials::load`], with a choice of what to do with stale revocation lists.
     ///
     /// # Errors
-    /// Those of [`Credentials::load`], and [`CredentialError::StaleCrl`].
+    /// Returns the errors of [`Credentials::load`], and [`CredentialError::StaleCrl`] with
+    /// [`StaleLists::Refuse`].
     pub fn load_with(
         files: &CredentialFiles,
         domain: &TrustDomain,
@@ -116,6 +117,8 @@ impl Credentials {
             return Err(CredentialError::Missing { file: FileRole::Crl, path: files.crl_path() });
         }
         let (lists, revoked) = read_lists(files, &crls)?;
+        // From the specific to the general: the verifier in `check_signature` would report a stale list, an
+        // expired certificate or a wrong key as well, but only as one rustls error without a path.
         let credentials = Credentials {
             domain: domain.clone(),
             leaf,
@@ -135,26 +138,27 @@ impl Credentials {
         Ok(credentials)
     }
 
-    /// What the own certificate says.
+    /// Returns the party's own certificate, parsed.
     #[must_use]
     pub fn identity(&self) -> &PeerCertificate {
         &self.leaf
     }
 
-    /// The trust domain that the certificate was read under.
+    /// Returns the trust domain against which the certificate was validated.
     #[must_use]
     pub fn trust_domain(&self) -> &TrustDomain {
         &self.domain
     }
 
-    /// The serial numbers on the CRL, in the form of [`PeerCertificate::serial`]: to refuse the calls of a
-    /// connection that was opened before its certificate was revoked. Empty without a CRL.
+    /// Returns the serial numbers on the CRLs, in the form of [`PeerCertificate::serial`]. With them, calls
+    /// can be rejected on a connection that was opened before its certificate was revoked. Empty without a
+    /// CRL.
     #[must_use]
     pub fn revoked_serials(&self) -> Arc<HashSet<Vec<u8>>> {
         Arc::clone(&self.revoked)
     }
 
-    /// When what they are made of ends.
+    /// Returns when the certificate, the roots and the revocation lists expire.
     #[must_use]
     pub fn expiries(&self) -> Expiries {
         Expiries {
@@ -164,21 +168,22 @@ impl Credentials {
         }
     }
 
-    /// The revocation lists.
+    /// Returns the metadata of the revocation lists. Empty without a CRL.
     #[must_use]
     pub fn lists(&self) -> &[ListInfo] {
         &self.lists
     }
 
-    /// Whether a peer that shows this leaf would be let in now: signed by one of the roots, valid, not
-    /// revoked.
+    /// Returns whether these credentials would trust a client with this leaf at `now`: signed by one of the
+    /// roots, within its validity, not revoked. Builds a verifier each time, so it is not for hot paths.
     #[must_use]
     pub fn accept(&self, leaf: &CertificateDer<'_>, now: OffsetDateTime) -> bool {
         let at = unix_time(now);
         self.verifier().is_ok_and(|verifier| verifier.verify_client_cert(leaf, &[], at).is_ok())
     }
 
-    /// The verifier of clients, which those of servers agree with.
+    /// Builds the verifier for client certificates. The verifier for server certificates is configured alike,
+    /// in [`client_config`](crate::client::client_config).
     pub(crate) fn verifier(&self) -> Result<Arc<dyn ClientCertVerifier>, VerifierBuilderError> {
         let builder = WebPkiClientVerifier::builder_with_provider(self.roots(), provider())
             .with_crls(self.crls.iter().cloned());
@@ -244,7 +249,8 @@ impl Credentials {
             .map_err(|_| CredentialError::KeyMismatch { cert: files.cert.clone(), key: files.key_path() })
     }
 
-    /// Asks the verifier that a peer will ask, so that the answers agree.
+    /// Verifies the party's own certificate with the verifier that a peer will use, so that the results
+    /// agree.
     fn check_signature(&self, files: &CredentialFiles, now: OffsetDateTime) -> Result<(), CredentialError> {
         let verifier = self.verifier().map_err(|source| CredentialError::BadCrl {
             path: files.crl_path(),
@@ -254,11 +260,11 @@ impl Credentials {
         let Err(error) = verifier.verify_client_cert(&self.chain[0], &self.chain[1..], at) else {
             return Ok(());
         };
-        Err(CredentialError::from_verifier(files, &error))
+        Err(CredentialError::from_verifier(files.cert.clone(), (files.ca_path(), files.crl_path()), &error))
     }
 }
 
-/// Without the key.
+/// Omits the private key.
 impl std::fmt::Debug for Credentials {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Credentials")
@@ -275,7 +281,7 @@ fn unix_time(time: OffsetDateTime) -> UnixTime {
     UnixTime::since_unix_epoch(Duration::from_secs(seconds))
 }
 
-/// What the lists say of themselves, and the serials on them.
+/// Parses the lists into their metadata and the set of revoked serials.
 fn read_lists(
     files: &CredentialFiles,
     crls: &[CertificateRevocationListDer<'static>],

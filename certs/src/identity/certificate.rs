@@ -1,5 +1,5 @@
-//! What a leaf certificate says about its holder. Parsed once per connection; anything unexpected is a
-//! refusal.
+//! Parsing a leaf certificate into the facts about its holder. This happens once per connection and fails
+//! closed: anything unexpected is an error.
 
 use aws_lc_rs::digest;
 use rustls_pki_types::CertificateDer;
@@ -9,8 +9,9 @@ use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
 
 use super::{Identity, IdentityError, TrustDomain};
 
-/// A leaf certificate's identity and the facts that access control needs. It says nothing about trust:
-/// whether the certificate was signed by the authority is the TLS verifier's business.
+/// A leaf certificate's identity and the facts that access control needs.
+///
+/// It says nothing about trust: the TLS verifier decides whether the authority signed the certificate.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PeerCertificate {
     identity: Identity,
@@ -22,11 +23,11 @@ pub struct PeerCertificate {
 }
 
 impl PeerCertificate {
-    /// Reads a DER-encoded leaf.
+    /// Parses a DER-encoded leaf.
     ///
     /// # Errors
-    /// Bytes that are no certificate, a certificate of a CA, and one that has not exactly one URI SAN or
-    /// whose URI SAN is not an identity of `domain`.
+    /// Returns an error if the bytes are not exactly one certificate, if it is a CA certificate, or if it
+    /// does not have exactly one URI SAN that is an identity of `domain`.
     pub fn from_der(der: &CertificateDer<'_>, domain: &TrustDomain) -> Result<Self, CertificateError> {
         let (rest, leaf) = X509Certificate::from_der(der).map_err(|_| CertificateError::NotX509)?;
         if !rest.is_empty() {
@@ -36,6 +37,8 @@ impl PeerCertificate {
             return Err(CertificateError::Authority);
         }
         let names = leaf.subject_alternative_name().map_err(|_| CertificateError::NotX509)?;
+        // A second URI would make the identity ambiguous (the SPIFFE X.509-SVID standard forbids it, section
+        // 2).
         let mut uris =
             names.iter().flat_map(|names| &names.value.general_names).filter_map(|name| match name {
                 GeneralName::URI(uri) => Some(*uri),
@@ -52,51 +55,51 @@ impl PeerCertificate {
         })
     }
 
-    /// Who holds it.
+    /// Returns the identity of the certificate's holder.
     #[must_use]
     pub fn identity(&self) -> Identity {
         self.identity
     }
 
-    /// The identity as written in the certificate.
+    /// Returns the SPIFFE ID as written in the certificate.
     #[must_use]
     pub fn spiffe_id(&self) -> &str {
         &self.spiffe_id
     }
 
-    /// SHA-256 of the DER encoding: the `x5t#S256` that tokens are bound to (RFC 8705 §3.1).
+    /// Returns the SHA-256 of the DER encoding: the `x5t#S256` to which tokens are bound (RFC 8705 §3.1).
     #[must_use]
     pub fn thumbprint(&self) -> &[u8; 32] {
         &self.thumbprint
     }
 
-    /// The serial number, big-endian without leading zeros: comparable with
+    /// Returns the serial number, big-endian without leading zeros, comparable with
     /// [`Credentials::revoked_serials`](crate::credentials::Credentials::revoked_serials).
     #[must_use]
     pub fn serial(&self) -> &[u8] {
         &self.serial
     }
 
-    /// The first second of validity.
+    /// Returns the first second of validity (`notBefore`).
     #[must_use]
     pub fn not_before(&self) -> OffsetDateTime {
         self.not_before
     }
 
-    /// The last second of validity.
+    /// Returns the last second of validity (`notAfter`).
     #[must_use]
     pub fn not_after(&self) -> OffsetDateTime {
         self.not_after
     }
 
-    /// Whether `now` lies within the validity, both ends included (RFC 5280 §4.1.2.5).
+    /// Returns whether `now` is within the validity, both ends included (RFC 5280 §4.1.2.5).
     #[must_use]
     pub fn is_valid_at(&self, now: OffsetDateTime) -> bool {
         self.not_before <= now && now <= self.not_after
     }
 }
 
-/// SHA-256 of a certificate's DER encoding (RFC 8705 §3.1).
+/// Returns the SHA-256 of a certificate's DER encoding (RFC 8705 §3.1).
 #[must_use]
 pub fn thumbprint(der: &CertificateDer<'_>) -> [u8; 32] {
     let mut bytes = [0; 32];
@@ -108,21 +111,22 @@ pub fn thumbprint(der: &CertificateDer<'_>) -> [u8; 32] {
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum CertificateError {
-    /// The bytes don't parse.
+    /// The bytes are not exactly one well-formed certificate.
     #[error("it is not a well-formed X.509 certificate")]
     NotX509,
-    /// A CA's certificate was given where a party's belongs.
+    /// The certificate is a CA's, where a party's is required.
     #[error("it is the certificate of an authority, not of a party")]
     Authority,
-    /// No URI SAN, or several: then it is not clear who this is.
-    #[error("it must carry exactly one URI name, the party's SPIFFE ID; mint it with gen-certs.sh")]
+    /// The certificate has no URI SAN, or several, so that its identity is ambiguous.
+    #[error("it must carry exactly one URI name, the party's SPIFFE ID; create it with gen-certs.sh")]
     NotOneUri,
-    /// The URI SAN is no identity of the trust domain.
+    /// The URI SAN is not an identity of the trust domain.
     #[error(transparent)]
     Identity(#[from] IdentityError),
 }
 
-/// DER adds a zero byte in front of a number whose top bit is set; comparing needs one form.
+/// Strips leading zeros from a DER-encoded serial number. DER prepends a zero byte if the top bit is set, so
+/// the raw bytes of equal numbers from different encoders may differ.
 pub(crate) fn canonical_serial(raw: &[u8]) -> Vec<u8> {
     raw.iter().copied().skip_while(|byte| *byte == 0).collect()
 }

@@ -1,4 +1,4 @@
-//! The trust domain: the name under which one authority's identities live.
+//! The trust domain: the name that qualifies the identities of one authority.
 
 use std::fmt;
 use std::str::FromStr;
@@ -6,14 +6,14 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-/// The domain that is used when none is set.
+/// The trust domain of [`TrustDomain::default`].
 const DEFAULT: &str = "souk.internal";
 
-/// The longest domain. The longest name below it is `UUID.operator.DOMAIN`, and a DNS name has at most 253
-/// characters (RFC 1035 §2.3.4).
+/// Maximum length of a domain. The longest name below it is `UUID.operator.DOMAIN`, and a DNS name has at
+/// most 253 characters (RFC 1035 §2.3.4).
 const MAX_LENGTH: usize = 200;
 
-/// The longest label of a DNS name (RFC 1035 §2.3.4).
+/// Maximum length of a label of a DNS name (RFC 1035 §2.3.4).
 const MAX_LABEL: usize = 63;
 
 /// A trust domain, e.g. `souk.internal`: DNS labels in lower case, because identities also appear as DNS
@@ -23,7 +23,7 @@ const MAX_LABEL: usize = 63;
 pub struct TrustDomain(String);
 
 impl TrustDomain {
-    /// The domain's text.
+    /// Returns the domain as a lower-case DNS name.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
@@ -49,8 +49,8 @@ impl FromStr for TrustDomain {
         let numeric = |label: &str| label.bytes().all(|byte| byte.is_ascii_digit());
         let valid = text.len() <= MAX_LENGTH
             && text.split('.').all(is_label)
-            // An all-digit last label would make it look like an IPv4 address, to which TLS gives another
-            // meaning.
+            // With an all-digit last label, rustls may take the derived DNS names for IP addresses, which are
+            // verified against other SANs.
             && !text.rsplit('.').next().is_some_and(numeric);
         if valid { Ok(TrustDomain(text.to_owned())) } else { Err(TrustDomainError) }
     }
@@ -70,12 +70,13 @@ impl From<TrustDomain> for String {
     }
 }
 
-/// The text is not a trust domain.
+/// The text is not a valid trust domain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[error("a trust domain is a lower-case DNS name of at most 200 characters, such as souk.internal")]
 pub struct TrustDomainError;
 
-/// Letters, digits and inner hyphens (RFC 1123 §2.1), lower case only.
+/// Returns whether the text is a DNS label: letters, digits and inner hyphens (RFC 1123 §2.1), lower case
+/// only.
 fn is_label(label: &str) -> bool {
     (1..=MAX_LABEL).contains(&label.len())
         && label.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')

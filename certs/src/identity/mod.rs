@@ -1,8 +1,8 @@
-//! Who a party is: a SPIFFE ID inside one trust domain, carried by its certificate.
+//! Identities of parties: SPIFFE IDs in one trust domain, carried by certificates.
 //!
-//! The grammar is closed: `spiffe://DOMAIN/market`, `/seller/UUID`, `/buyer/UUID` or `/operator/UUID`, and
-//! nothing else. A UUID is written one way only (lower case, with hyphens), so that two spellings can never
-//! name the same account. Reference: the SPIFFE ID standard, sections 2.1 to 2.3.
+//! The accepted forms are `spiffe://DOMAIN/market`, `/seller/UUID`, `/buyer/UUID` and `/operator/UUID`, and
+//! no others. A UUID has only one accepted spelling (lower case, with hyphens), so that two different strings
+//! never name the same account. See the SPIFFE ID standard, sections 2.1 to 2.3.
 
 mod certificate;
 mod domain;
@@ -17,24 +17,24 @@ pub(crate) use certificate::canonical_serial;
 pub use certificate::{CertificateError, PeerCertificate, thumbprint};
 pub use domain::{TrustDomain, TrustDomainError};
 
-/// What a party may be. The role is part of the identity: a seller and a buyer never share a certificate.
+/// The role of a party. It is part of the identity: a seller and a buyer never share a certificate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Role {
-    /// The server. There is one, and it has no UUID.
+    /// The server. It has no UUID: all replicas of a market share one identity.
     Market,
-    /// Offers items.
+    /// A party that offers items and ships orders.
     Seller,
-    /// Buys items.
+    /// A party that searches for items and orders them.
     Buyer,
-    /// Runs the market.
+    /// A party that administers the market, e.g. suspends accounts.
     Operator,
 }
 
 impl Role {
-    /// Every role, in the order in which they are documented.
+    /// All roles, in declaration order.
     pub const ALL: [Role; 4] = [Role::Market, Role::Seller, Role::Buyer, Role::Operator];
 
-    /// The role's one spelling, as in the SPIFFE ID: `market`, `seller`, `buyer` or `operator`.
+    /// Returns the role as spelled in the SPIFFE ID: `market`, `seller`, `buyer` or `operator`.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -63,10 +63,10 @@ impl FromStr for Role {
     }
 }
 
-/// One party's identity inside a trust domain.
+/// The identity of one party within a trust domain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Identity {
-    /// The market.
+    /// The market, of which there is one per trust domain.
     Market,
     /// A seller, by its UUID.
     Seller(Uuid),
@@ -77,7 +77,7 @@ pub enum Identity {
 }
 
 impl Identity {
-    /// The identity of `role` and `uuid`. The market has no UUID: for [`Role::Market`] the second argument is
+    /// Creates the identity of `role` with `uuid`. The market has no UUID: for [`Role::Market`], `uuid` is
     /// ignored.
     #[must_use]
     pub const fn new(role: Role, uuid: Uuid) -> Self {
@@ -89,7 +89,7 @@ impl Identity {
         }
     }
 
-    /// The role.
+    /// Returns the role part of the identity.
     #[must_use]
     pub const fn role(&self) -> Role {
         match self {
@@ -100,7 +100,7 @@ impl Identity {
         }
     }
 
-    /// The UUID, which every party but the market has.
+    /// Returns the UUID, or `None` for the market.
     #[must_use]
     pub const fn uuid(&self) -> Option<Uuid> {
         match self {
@@ -109,7 +109,7 @@ impl Identity {
         }
     }
 
-    /// The SPIFFE ID, e.g. `spiffe://souk.internal/seller/0197f0c2-…`; the leaf's only URI SAN.
+    /// Returns the SPIFFE ID, e.g. `spiffe://souk.internal/seller/0197f0c2-…`: the leaf's only URI SAN.
     #[must_use]
     pub fn spiffe_id(&self, domain: &TrustDomain) -> String {
         match self.uuid() {
@@ -118,8 +118,8 @@ impl Identity {
         }
     }
 
-    /// The DNS name that the leaf carries and that a client sends as SNI, e.g. `market.souk.internal` or
-    /// `UUID.seller.souk.internal`. It is a name for verification only and is never resolved.
+    /// Returns the DNS name that the leaf carries and that a client sends as SNI, e.g. `market.souk.internal`
+    /// or `UUID.seller.souk.internal`. It is used for verification only and is never resolved.
     #[must_use]
     pub fn dns_name(&self, domain: &TrustDomain) -> String {
         match self.uuid() {
@@ -128,12 +128,12 @@ impl Identity {
         }
     }
 
-    /// Reads a SPIFFE ID of `domain`.
+    /// Parses a SPIFFE ID of `domain`.
     ///
     /// # Errors
-    /// Anything that [`Identity::spiffe_id`] would not have written for this domain: another domain, another
-    /// scheme, an unknown role, a UUID in another spelling or the nil or max one, a trailing slash, a query,
-    /// a fragment.
+    /// Returns an error for any text that [`Identity::spiffe_id`] does not produce for this domain: another
+    /// domain or scheme, an unknown role, a UUID in another spelling, the nil or max UUID, a trailing slash,
+    /// a query or a fragment.
     pub fn parse(spiffe_id: &str, domain: &TrustDomain) -> Result<Self, IdentityError> {
         let rest = spiffe_id
             .strip_prefix("spiffe://")
@@ -156,51 +156,51 @@ impl Identity {
     }
 }
 
-/// Why a text is not the identity of a party.
+/// Why a text is not the SPIFFE ID of a party.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum IdentityError {
-    /// Another URI scheme, or no path.
+    /// The URI has another scheme, or no path.
     #[error("'{uri}' is not a SPIFFE ID of the form spiffe://DOMAIN/ROLE/UUID")]
     NotSpiffe {
-        /// What was found, cut to a printable length.
+        /// The rejected URI, escaped and truncated to 80 characters.
         uri: String,
     },
-    /// The certificate comes from somewhere else, or the trust domain is set wrongly.
+    /// The certificate belongs to another market, or the trust domain is misconfigured.
     #[error(
         "it belongs to the trust domain '{found}', not to '{expected}'; use a certificate of this market or set the trust domain"
     )]
     ForeignDomain {
-        /// The domain in the SPIFFE ID.
+        /// The domain in the SPIFFE ID, escaped and truncated to 80 characters.
         found: String,
-        /// The domain that this program trusts.
+        /// The trust domain of this program.
         expected: TrustDomain,
     },
-    /// The path names no role.
-    #[error("'{role}' is no role; use market, seller, buyer or operator")]
+    /// The path does not start with a role.
+    #[error("'{role}' is not a role; use market, seller, buyer or operator")]
     UnknownRole {
-        /// What was found.
+        /// The rejected text, escaped and truncated to 80 characters.
         role: String,
     },
-    /// A role that needs a UUID has none.
+    /// The UUID is missing, for a role that requires one.
     #[error("a {role} needs a UUID in its identity, as in {role}/UUID")]
     NoUuid {
-        /// The role.
+        /// The role in the SPIFFE ID; never the market.
         role: Role,
     },
-    /// The market has no UUID.
+    /// The market's identity is followed by a UUID, which it must not have.
     #[error("the market's identity has no UUID")]
     MarketWithUuid,
-    /// Not a UUID in its one accepted spelling.
+    /// The UUID is malformed, in another spelling, or the nil or max UUID.
     #[error("'{uuid}' is not a UUID in lower case with hyphens, other than all zeros and all ones")]
     BadUuid {
-        /// What was found.
+        /// The rejected text, escaped and truncated to 80 characters.
         uuid: String,
     },
 }
 
-/// Accepts one spelling only, and neither the nil nor the max UUID (RFC 9562 §5.9 and 5.10), which name
-/// nobody.
+/// Parses a UUID in its canonical spelling. Rejects the nil and max UUIDs (RFC 9562 §5.9 and 5.10), which
+/// stand for "none" and identify no party.
 fn canonical_uuid(text: &str) -> Result<Uuid, IdentityError> {
     Uuid::try_parse(text)
         .ok()
@@ -208,7 +208,8 @@ fn canonical_uuid(text: &str) -> Result<Uuid, IdentityError> {
         .ok_or_else(|| IdentityError::BadUuid { uuid: shown(text) })
 }
 
-/// Untrusted text for an error message: escaped and at most 80 characters.
+/// Prepares untrusted text for an error message: escapes it and truncates it to 80 characters, so that it can
+/// neither control a terminal nor flood a log.
 fn shown(text: &str) -> String {
     const SHOWN_CHARS: usize = 80;
     text.chars().take(SHOWN_CHARS).flat_map(char::escape_default).collect()

@@ -1,8 +1,7 @@
-//! Credentials that follow their files while a program runs: renewed certificates, new revocation lists, a
-//! change of root.
+//! Reloading credentials while a program runs: renewed certificates, new revocation lists, a change of root.
 //!
-//! The files are taken over as a whole or not at all. Whatever is wrong with them, the credentials that are
-//! in use stay in use, and the reason is told.
+//! The files are adopted as a whole or not at all. If anything is wrong with them, the current credentials
+//! remain in use and the reason is returned.
 
 mod watch;
 
@@ -17,7 +16,7 @@ use crate::identity::TrustDomain;
 
 pub use watch::{FileWatch, WATCH_INTERVAL};
 
-/// Credentials, and how to load them again.
+/// The current credentials and the files from which to reload them.
 #[derive(Debug)]
 pub struct Rotation {
     files: CredentialFiles,
@@ -26,27 +25,28 @@ pub struct Rotation {
     current: Arc<Credentials>,
 }
 
-/// Why the files were not taken over. What was in use before still is.
+/// Why the files were not adopted. The previous credentials remain in use.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum RotationError {
-    /// The files can't be used.
+    /// The files could not be loaded or validated.
     #[error(transparent)]
     Credentials(#[from] CredentialError),
-    /// They are somebody else's.
-    #[error("{} now names {found}, but this program runs as {expected}; restart it to change who it is", path.display())]
+    /// The certificate names another party than the one as which the program runs.
+    #[error("{} now names {found}, but this program runs as {expected}; restart it to change its identity", path.display())]
     OtherIdentity {
-        /// The certificate.
+        /// Path of the certificate.
         path: PathBuf,
-        /// Who the program is.
+        /// SPIFFE ID as which the program runs.
         expected: String,
-        /// Whom the file names.
+        /// SPIFFE ID in the new certificate.
         found: String,
     },
-    /// A revocation list is gone or older than the one in use: taking it would let the revoked in again.
-    #[error("{} is gone or older than the revocation list in use, and might let in who was revoked since; copy the newest", path.display())]
+    /// A revocation list is missing or older than the one in use. Adopting it would reinstate certificates
+    /// that have been revoked since.
+    #[error("the revocation list {} is missing or older than the one in use, and might admit parties revoked since; copy the newest crl.pem there", path.display())]
     OlderList {
-        /// The list.
+        /// Path of the revocation list.
         path: PathBuf,
     },
 }
@@ -55,7 +55,7 @@ impl Rotation {
     /// Loads the credentials for the first time.
     ///
     /// # Errors
-    /// Those of [`Credentials::load_with`].
+    /// Returns the errors of [`Credentials::load_with`].
     pub fn begin(
         files: CredentialFiles,
         domain: TrustDomain,
@@ -66,18 +66,28 @@ impl Rotation {
         Ok(Rotation { files, domain, stale_lists, current })
     }
 
-    /// What is in use.
+    /// Returns the credentials in use.
     #[must_use]
     pub fn current(&self) -> &Arc<Credentials> {
         &self.current
     }
 
-    /// Loads the files again and, when they are good, takes them over. Blocking; the files are small.
+    /// Reloads the files and, if they are valid, adopts them. Blocks on file I/O; the files are small.
     ///
     /// # Errors
-    /// One variant of [`RotationError`] per reason; then nothing has changed.
+    /// Those of [`Rotation::prepare`]; then nothing has changed.
     pub fn reload(&mut self, now: OffsetDateTime) -> Result<&Arc<Credentials>, RotationError> {
+        Ok(self.prepare(now)?.commit())
+    }
+
+    /// Loads the files again and checks them, for [`Prepared::commit`] to take over. Blocking; the files are small.
+    ///
+    /// # Errors
+    /// One variant of [`RotationError`] per reason.
+    pub fn prepare(&mut self, now: OffsetDateTime) -> Result<Prepared<'_>, RotationError> {
         let next = Credentials::load_with(&self.files, &self.domain, self.stale_lists, now)?;
+        // Tokens, registrations and open connections are bound to the identity, so it can't change at run
+        // time.
         let (expected, found) = (self.current.identity(), next.identity());
         if expected.identity() != found.identity() {
             return Err(RotationError::OtherIdentity {
@@ -89,14 +99,13 @@ impl Rotation {
         if self.goes_back_with(&next) {
             return Err(RotationError::OlderList { path: self.files.crl_path() });
         }
-        self.current = Arc::new(next);
-        Ok(&self.current)
+        Ok(Prepared { next: Arc::new(next), rotation: self })
     }
 
-    /// Whether a list is older than the one of its issuer that is in use. (A root whose list is gone can vouch
-    /// for nobody: rustls refuses certificates about which no list speaks.)
+    /// Returns whether a list in `next` is older than the list of the same issuer in use. A root whose list
+    /// is missing from `next` is harmless: rustls rejects certificates that no list covers.
     fn goes_back_with(&self, next: &Credentials) -> bool {
-        // Without any list, rustls checks nothing.
+        // With no list at all, however, rustls checks nothing.
         if next.lists().is_empty() && !self.current.lists().is_empty() {
             return true;
         }
@@ -107,7 +116,31 @@ impl Rotation {
     }
 }
 
-/// Comparable: big-endian without leading zeros, so the longer one is the greater.
+/// Credentials that were loaded and may replace those in use. Dropped, it changes nothing.
+#[derive(Debug)]
+#[must_use = "nothing has changed until it is committed"]
+pub struct Prepared<'a> {
+    rotation: &'a mut Rotation,
+    next: Arc<Credentials>,
+}
+
+impl<'a> Prepared<'a> {
+    /// What would be in use.
+    #[must_use]
+    pub fn credentials(&self) -> &Arc<Credentials> {
+        &self.next
+    }
+
+    /// Puts them into use.
+    #[must_use]
+    pub fn commit(self) -> &'a Arc<Credentials> {
+        self.rotation.current = self.next;
+        &self.rotation.current
+    }
+}
+
+/// Converts a big-endian number into a key whose order is that of the numbers: without leading zeros, the
+/// longer one is the greater.
 fn number(bytes: &[u8]) -> (usize, &[u8]) {
     let digits = bytes.iter().position(|byte| *byte != 0).map_or(&[][..], |first| &bytes[first..]);
     (digits.len(), digits)

@@ -1,8 +1,8 @@
-//! Notices that files have changed.
+//! Detects changes of files by polling.
 //!
-//! By looking, not by being told: a look every [`WATCH_INTERVAL`] costs a handful of system calls and works
-//! alike on every file system, through the symbolic links by which Kubernetes swaps a mounted secret, and
-//! for a folder that is replaced as a whole.
+//! Polling every [`WATCH_INTERVAL`] costs a handful of system calls. Unlike inotify it behaves the same on
+//! every file system, and it sees through the symbolic links by which Kubernetes swaps a mounted secret and
+//! the replacement of a whole folder.
 
 use std::io;
 use std::os::unix::fs::MetadataExt as _;
@@ -12,22 +12,23 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 
-/// How often the files are looked at. A change is taken up when the next look finds the files at rest, so
-/// within two of these and what loading takes.
+/// The polling interval. A change is reported when two consecutive polls see the same state, hence within two
+/// intervals.
 pub const WATCH_INTERVAL: Duration = Duration::from_millis(200);
 
-/// Files that are looked at.
+/// A set of files to watch.
 #[derive(Debug)]
 pub struct FileWatch {
     paths: Vec<PathBuf>,
     known: Vec<Print>,
 }
 
-/// What tells one state of a file from another; `None` when it is not there.
+/// Inode, size and modification time (s, ns) of a file, which together identify its state; `None` if it does
+/// not exist. The inode catches a file replaced by another of the same size and time.
 type Print = Option<(u64, u64, i64, i64)>;
 
 impl FileWatch {
-    /// From the state in which the files are now.
+    /// Creates a watch that reports changes relative to the current state of the files.
     #[must_use]
     pub fn new(paths: impl IntoIterator<Item = PathBuf>) -> Self {
         let paths: Vec<_> = paths.into_iter().collect();
@@ -35,12 +36,14 @@ impl FileWatch {
         FileWatch { paths, known }
     }
 
-    /// Looks on a thread of its own, for as long as the receiver is there, and tells of each time that the
-    /// files are no longer as they were and have come to rest. Changes that come faster than they are
-    /// received are told once. A file system that hangs holds up nothing but this thread.
+    /// Starts polling on a dedicated thread, until the receiver is dropped.
+    ///
+    /// Sends a message each time the files differ from the last reported state and have been the same for two
+    /// polls. Changes that occur before the previous message is received are merged into it. The thread keeps
+    /// a hanging file system (such as NFS) from blocking the runtime.
     ///
     /// # Errors
-    /// The thread can't be started.
+    /// Returns an error if the thread can't be started.
     pub fn start(mut self) -> io::Result<mpsc::Receiver<()>> {
         let (changed, receiver) = mpsc::channel(1);
         thread::Builder::new().name("file-watch".to_owned()).spawn(move || {
@@ -48,9 +51,11 @@ impl FileWatch {
             while !changed.is_closed() {
                 thread::sleep(WATCH_INTERVAL);
                 let now = prints(&self.paths);
+                // Two equal polls: certificate, key and CRL are copied one after another, and loading between
+                // two of them would report a mismatch that is gone a moment later.
                 if now == last && now != self.known {
                     self.known.clone_from(&now);
-                    // One that was not received yet tells of this change as well.
+                    // If the channel is full, the message waiting in it covers this change as well.
                     let _ = changed.try_send(());
                 }
                 last = now;

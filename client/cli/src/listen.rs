@@ -1,6 +1,8 @@
 //! Events as they come: to an own callback server with `--listen`, else by a stream.
 
-use souk_client::{Follower, Inbox, Notice, Renewal, follow::follow, inbox::InboxHandle, renewal::Bearers};
+use souk_client::{
+    Follower, Inbox, Notice, Renewal, follow::follow, inbox::InboxHandle, renewal::CredentialUsers,
+};
 use tokio::sync::mpsc;
 
 use super::{
@@ -39,9 +41,9 @@ impl Listening {
                 (EventSource::Stream(follower), notices)
             }
         };
-        let bearers = Bearers { connection: Some(connection.clone()), inbox: source.handle() };
+        let users = CredentialUsers { connection: Some(connection.clone()), inbox: source.handle() };
         let printer = *session.printer();
-        let renewal = Renewal::start(session.config()?, bearers, move |text| printer.say(&text))?;
+        let renewal = Renewal::start(session.config()?, users, move |text| printer.say(&text))?;
         Ok((Self { source, _renewal: renewal }, notices))
     }
 

@@ -72,7 +72,7 @@ impl Notifications {
                         Err(_) => break,
                     }
                 }
-                Err(Offer::New | Offer::Waiting | Offer::Taken) => {}
+                Err(Offer::New | Offer::Waiting | Offer::Acknowledged) => {}
             }
         }
         let all_settled = async {

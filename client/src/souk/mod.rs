@@ -20,7 +20,7 @@ pub use seller::Seller;
 
 use crate::{
     ClientConfig, Connection, Error, Events, Identity, MarketAddresses, Renewal, Seen, Till, TillNotice,
-    renewal::Bearers, till,
+    renewal::CredentialUsers, till,
 };
 
 /// A market, as seen by one of its parties. Cloning is cheap and shares connection, token and event memory.
@@ -273,8 +273,8 @@ impl Souk {
     /// # Ok(()) }
     /// ```
     pub fn follow_certificate_files(&self) -> Result<Renewal, Error> {
-        let bearers = Bearers { connection: Some(self.connection.clone()), inbox: None };
-        Renewal::start(&self.config, bearers, |text| tracing::info!("{text}"))
+        let users = CredentialUsers { connection: Some(self.connection.clone()), inbox: None };
+        Renewal::start(&self.config, users, |text| tracing::info!("{text}"))
     }
 
     /// The identity that it was opened with.

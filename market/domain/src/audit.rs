@@ -1,42 +1,35 @@
-//! What the audit log tells of a change.
+//! Audit entries: how a change is described in the audit log.
 
 use std::net::IpAddr;
 
 use super::{
-    Action, Command, ImportRow, Imported, LineAnswer, LineOutcome, Order, Outcome, RequestId, Timestamp,
+    Action, Command, ImportRow, Imported, LineAnswer, LineOutcome, Order, Origin, Outcome, RequestId,
+    Timestamp, action,
 };
-
-/// Who asks for a change, and from where. The audit log's; the rules don't look at it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Origin {
-    /// The role in the caller's certificate.
-    pub role: &'static str,
-    /// Where its connection comes from.
-    pub address: Option<IpAddr>,
-}
 
 /// One entry: who did what, when, from where. Never a token, key or rating secret; names and prices are in
 /// the rows that it points at.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AuditEntry {
-    /// When it was decided.
+    /// When the command was decided.
     pub at: Timestamp,
-    /// The party by its certificate, as `role/UUID`; `unknown` when no certificate was good.
+    /// The party according to its certificate, as `role/UUID`; `unknown` if there was no valid certificate.
     pub who: String,
-    /// Where the connection came from.
+    /// The peer address of the connection; `None` if it is not known.
     pub from: Option<IpAddr>,
-    /// The RPC of a change; `Refused` for an identity that was turned away.
+    /// The RPC of a change; `Refused` for an identity that was rejected.
     pub did: &'static str,
-    /// What was changed, or why it was refused.
+    /// What was changed, or why the identity was rejected.
     pub what: String,
-    /// How many times it happened; a flood of refusals is one entry.
+    /// How many times it happened. Equal refusals are counted in one entry, so that a flood can't fill the
+    /// log.
     pub count: u32,
-    /// The request id of a change.
+    /// The request id of a change; `None` for a refusal.
     pub request: Option<RequestId>,
 }
 
 impl AuditEntry {
-    /// Of a command that was carried out.
+    /// Creates the entry for a command that was carried out.
     pub(super) fn of(command: &Command, outcome: &Outcome, at: Timestamp) -> Self {
         let Origin { role, address } = command.origin;
         Self {
@@ -61,12 +54,12 @@ fn subject(command: &Command, outcome: &Outcome) -> String {
             Some(callback) => format!("callback {}:{}", callback.host, callback.port),
             None => "no callback".to_owned(),
         },
-        (Outcome::Party(party), Action::Suspend { reason, .. }) => {
+        (Outcome::Party(party), Action::Suspend(action::Suspend { reason, .. })) => {
             format!("{}/{}: {}", party.role.as_str(), party.id, reason.as_str())
         }
         (Outcome::Party(party), _) => format!("{}/{}", party.role.as_str(), party.id),
         (Outcome::Item(item), _) => format!("item {} version {}", item.id, item.version),
-        (Outcome::Imported(Imported { created, updated, .. }), Action::Import(rows)) => {
+        (Outcome::Imported(Imported { created, updated, .. }), Action::Import(action::Import(rows))) => {
             let lines = (rows.first(), rows.last());
             let line = |row: Option<&ImportRow>| row.map_or(0, |row| row.line);
             format!("lines {} to {}: {created} listed, {updated} changed", line(lines.0), line(lines.1))
@@ -75,7 +68,7 @@ fn subject(command: &Command, outcome: &Outcome) -> String {
             let orders: Vec<_> = ride.plan.stops.iter().map(|stop| stop.order.to_string()).collect();
             format!("ride {} of orders {}", ride.id, orders.join(", "))
         }
-        (Outcome::Synced(answers), Action::Sync { till, .. }) => {
+        (Outcome::Synced(answers), Action::Sync(action::Sync { till, .. })) => {
             let number = |answer: Option<&LineAnswer>| answer.map_or(0, |answer| answer.number);
             let took_effect = |answer: &&LineAnswer| {
                 !answer.repeated && matches!(answer.outcome, LineOutcome::Stock { .. })
@@ -84,10 +77,18 @@ fn subject(command: &Command, outcome: &Outcome) -> String {
             let (first, last) = (number(answers.first()), number(answers.last()));
             format!("till {till} lines {first} to {last}: {effects} carried out")
         }
-        (_, Action::OpenTill { till } | Action::RemoveTill { till }) => format!("till {till}"),
+        (
+            _,
+            Action::OpenTill(action::OpenTill { till }) | Action::RemoveTill(action::RemoveTill { till }),
+        ) => format!("till {till}"),
         (Outcome::Order(order), _) => of_order(order),
         (Outcome::Orders(orders), _) => orders.iter().map(of_order).collect::<Vec<_>>().join(", "),
-        (_, Action::Wish { item } | Action::Unwish { item } | Action::Rate { item, .. }) => {
+        (
+            _,
+            Action::Wish(action::Wish { item })
+            | Action::Unwish(action::Unwish { item })
+            | Action::Rate(action::Rate { item, .. }),
+        ) => {
             format!("item {item}")
         }
         (Outcome::Tested(event), _) => format!("event {}", event.0),

@@ -1,22 +1,26 @@
-//! Categories: lower-case slug paths.
+//! Item categories: paths of lower-case slugs.
 
 use serde::{Deserialize, Serialize};
 
 use super::Invalid;
 
-/// Where an item belongs, such as `electronics/audio`: 1 to 5 parts of 1 to 40 characters out of
-/// `a-z 0-9 -`, none starting or ending with `-`.
+/// A category path such as `electronics/audio`: 1 to 5 parts of 1 to 40 characters from `a-z 0-9 -`, none
+/// starting or ending with `-`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Category(String);
 
 impl Category {
-    /// The most parts of a path.
+    /// The maximum number of parts in a path.
     pub const MAX_PARTS: usize = 5;
-    /// The most characters of one part.
+    /// The maximum length of a part in characters.
     pub const MAX_PART_CHARS: usize = 40;
 
-    /// Takes the path over, or says what is wrong with it.
+    /// Parses a category path.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the text is empty or not such a path.
     pub fn parse(text: &str) -> Result<Self, Invalid> {
         if text.is_empty() {
             return Err(Invalid::new("is empty; write a category such as electronics/audio"));
@@ -32,12 +36,12 @@ impl Category {
         Ok(Self(text.to_owned()))
     }
 
-    /// The path.
+    /// Returns the whole path.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// Takes back a path that was accepted before, such as one out of the store.
+    /// Wraps a path that was accepted before, such as one read from the store.
     pub fn trusted(text: String) -> Self {
         Self(text)
     }

@@ -1,117 +1,119 @@
-//! What others are told when something happens.
+//! Events: what parties are notified of.
 
 use serde::{Deserialize, Serialize};
 
 use super::{EventId, Item, ItemId, Money, Order, PartyId, Sku, Timestamp};
 
-/// An event as the rules make it, before it is in anyone's mailbox.
+/// An event as created by the rules, before it is delivered to any mailbox.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewEvent {
-    /// The event.
+    /// The event, equal for all recipients.
     pub event: Event,
-    /// Whom to tell.
+    /// The recipient or recipients.
     pub audience: Audience,
 }
 
-/// Something that happened.
+/// A change that a party is notified of.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Event {
-    /// The same in every delivery.
+    /// The same in every delivery, so that recipients can drop repetitions.
     pub id: EventId,
-    /// When it happened.
+    /// When the change was decided.
     pub occurred_at: Timestamp,
-    /// What happened.
+    /// The kind of change, with its data.
     pub kind: EventKind,
 }
 
-/// Whom an event is for.
+/// The recipients of an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Audience {
-    /// One party; its delivery is written together with the event.
+    /// One party. Its delivery is written in the transaction of the event.
     Party(PartyId),
-    /// Every buyer who wishes for the item. May be very many, so a task writes the deliveries later.
+    /// Every buyer who has the item on the wishlist. There may be very many, so a background task writes the
+    /// deliveries later (the expander), and an update never pays for them.
     Wishers(ItemId),
 }
 
-/// What happened.
+/// The kind of an event, with its data. Stored as JSON: fields added later need a default.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum EventKind {
     /// An item was bought.
     OrderPlaced {
-        /// The order.
+        /// The order as placed.
         order: Order,
-        /// Units left.
+        /// The units in stock after the purchase.
         remaining_quantity: i64,
-        /// The item's version after it.
+        /// The item's version after the purchase.
         item_version: i64,
-        /// The seller's own number of the item.
+        /// The seller's own number for the item.
         #[serde(default)]
         sku: Option<Sku>,
     },
     /// An order was cancelled.
     OrderCancelled {
-        /// The order.
+        /// The order as cancelled.
         order: Order,
-        /// Units there are now.
+        /// The units in stock after the cancellation.
         remaining_quantity: i64,
-        /// The item's version after it.
+        /// The item's version after the cancellation.
         item_version: i64,
-        /// The seller's own number of the item.
+        /// The seller's own number for the item.
         #[serde(default)]
         sku: Option<Sku>,
     },
-    /// An order is on its way.
+    /// An order was shipped.
     OrderShipped {
-        /// The order.
+        /// The order as shipped.
         order: Order,
     },
-    /// An order has reached its buyer.
+    /// An order was delivered.
     OrderDelivered {
-        /// The order.
+        /// The order as delivered.
         order: Order,
     },
     /// An item was changed by its seller.
     ItemUpdated {
         /// The item after the change.
         item: Item,
-        /// Names of the changed fields, as in the contract.
+        /// The names of the changed fields in the contract.
         changed_fields: Vec<String>,
-        /// What it cost before, if it is cheaper now.
+        /// The previous price; `None` unless the item became cheaper.
         #[serde(default)]
         previous_price: Option<Money>,
-        /// Whether it was sold out before and is not now.
+        /// Whether the item was sold out before the change and is in stock after it.
         #[serde(default)]
         back_in_stock: bool,
     },
     /// An item was taken off the market.
     ItemWithdrawn {
-        /// The item.
+        /// The item that was deleted.
         item: ItemId,
-        /// Its name.
+        /// The item's last name.
         item_name: String,
-        /// Its last version.
+        /// The item's version after the deletion.
         item_version: i64,
     },
-    /// Somebody tries out the way to a mailbox.
+    /// A party tests the delivery to its own mailbox.
     Test {
-        /// What they wrote.
+        /// The text from the request.
         text: String,
     },
 }
 
-/// What a later event makes an earlier one needless for.
+/// What an event is about, for coalescing: a later event on the same topic supersedes an undelivered earlier
+/// one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Topic {
-    /// An item as it is now.
+    /// The current state of an item.
     Item(ItemId),
-    /// Whether anything arrives at all.
+    /// Whether deliveries arrive at all.
     Test,
 }
 
 impl Topic {
-    /// As a number that is another for each topic: items count from 1.
+    /// Returns a number that is unique per topic. Item numbers begin at 1, so 0 is free for tests.
     pub fn number(self) -> i64 {
         match self {
             Self::Item(item) => item.0,
@@ -121,8 +123,10 @@ impl Topic {
 }
 
 impl EventKind {
-    /// What the event tells the latest of. Of several undelivered updates of one item, or test events, a
-    /// recipient needs only the last; orders are delivered one by one.
+    /// Returns the topic by which the event coalesces; `None` if it is always delivered.
+    ///
+    /// Of several undelivered updates of one item, or test events, a recipient needs only the last. Every
+    /// order event is delivered.
     pub fn coalesces_by(&self) -> Option<Topic> {
         match self {
             Self::ItemUpdated { item, .. } => Some(Topic::Item(item.id)),
@@ -135,7 +139,7 @@ impl EventKind {
         }
     }
 
-    /// Whether the event is about an order, and so kept much longer than an update.
+    /// Returns whether the event is about an order. Such events have a much longer retention than updates.
     pub fn is_order(&self) -> bool {
         match self {
             Self::OrderPlaced { .. }
@@ -146,7 +150,7 @@ impl EventKind {
         }
     }
 
-    /// The kind in one word, for logs and metrics.
+    /// Returns the kind as one word, for logs and metrics.
     pub const fn as_str(&self) -> &'static str {
         match self {
             Self::OrderPlaced { .. } => "order_placed",

@@ -1,15 +1,17 @@
-//! Places on the globe.
+//! Geographic positions and the distance between them.
 
 use serde::{Deserialize, Serialize};
 
 use super::Invalid;
 
-/// Units in a degree: a hundred-millionth of it is about a millimetre.
+/// Units per degree. One unit is about a centimetre at the equator.
 const PER_DEGREE: f64 = 1e7;
 /// The mean radius of the Earth in metres (IUGG R₁).
 const EARTH_RADIUS_METERS: f64 = 6_371_008.8;
 
-/// A place (WGS 84), to about a centimetre.
+/// A position in WGS 84 coordinates, with a resolution of about a centimetre.
+///
+/// Stored as integers so that equality is exact and every back end returns the same value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Place {
     latitude_e7: i64,
@@ -17,7 +19,7 @@ pub struct Place {
 }
 
 impl Place {
-    /// A place by degrees north and east.
+    /// Parses a position given in degrees north and east: ±90 and ±180, finite.
     pub fn parse(latitude: f64, longitude: f64) -> Result<Self, Invalid> {
         let bounded = |name: &str, degrees: f64, most: f64| {
             if degrees.is_finite() && degrees.abs() <= most {
@@ -33,24 +35,24 @@ impl Place {
         })
     }
 
-    /// Takes back a place out of the store.
+    /// Rebuilds a position that was validated before, such as one read from the store.
     pub fn trusted(latitude_e7: i64, longitude_e7: i64) -> Self {
         Self { latitude_e7, longitude_e7 }
     }
 
-    /// In ten-millionths of a degree, north and east.
+    /// Returns latitude and longitude in ten-millionths of a degree, north and east positive.
     pub fn e7(self) -> (i64, i64) {
         (self.latitude_e7, self.longitude_e7)
     }
 
-    /// In degrees, north and east.
+    /// Returns latitude and longitude in degrees, north and east positive.
     #[expect(clippy::cast_precision_loss, reason = "at most 180 × 10⁷")]
     pub fn degrees(self) -> (f64, f64) {
         (self.latitude_e7 as f64 / PER_DEGREE, self.longitude_e7 as f64 / PER_DEGREE)
     }
 
-    /// How far another place is, in metres along the great circle (haversine formula; the Earth as a
-    /// sphere, which is right to about half a percent).
+    /// Returns the great-circle distance to another position in metres (haversine formula). The Earth is
+    /// treated as a sphere, which is accurate to about half a percent.
     pub fn meters_to(self, other: Self) -> f64 {
         let radians = |place: Self| {
             let (latitude, longitude) = place.degrees();
@@ -59,6 +61,8 @@ impl Place {
         let ((lat1, lon1), (lat2, lon2)) = (radians(self), radians(other));
         let half_chord = |angle: f64| (angle / 2.0).sin().powi(2);
         let a = half_chord(lat2 - lat1) + lat1.cos() * lat2.cos() * half_chord(lon2 - lon1);
+        // Rounding can take `a` slightly out of 0..=1 for identical or antipodal points, and `asin` would
+        // return NaN.
         2.0 * EARTH_RADIUS_METERS * a.clamp(0.0, 1.0).sqrt().asin()
     }
 }
@@ -72,7 +76,7 @@ mod tests {
     #[test]
     fn known_distances() {
         let place = |latitude, longitude| Place::parse(latitude, longitude).unwrap();
-        // London to Paris, and half-way round.
+        // London to Paris, then pole to pole.
         let london = place(51.5074, -0.1278);
         assert!((london.meters_to(place(48.8566, 2.3522)) - 343_556.0).abs() < 1_000.0);
         let half_way_round = std::f64::consts::PI * EARTH_RADIUS_METERS;
@@ -81,7 +85,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_on_the_globe_is_refused() {
+    fn coordinates_out_of_range_are_refused() {
         for (latitude, longitude) in
             [(90.1, 0.0), (-91.0, 0.0), (0.0, 180.5), (f64::NAN, 0.0), (0.0, f64::INFINITY)]
         {

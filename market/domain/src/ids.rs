@@ -38,18 +38,18 @@ macro_rules! uuid_id {
 }
 
 number_id! {
-    /// An item, numbered by the market from 1 up and never used again; 0 stands for one that was only
-    /// checked (`validate_only`).
+    /// An item's number, given by the market from 1 upwards and never reused. 0 stands for an item that was
+    /// only validated (`validate_only`).
     ItemId
 }
 number_id! {
-    /// An order, numbered by the market from 1 up and never used again; 0 stands for one that was only
-    /// checked (`validate_only`).
+    /// An order's number, given by the market from 1 upwards and never reused. 0 stands for an order that was
+    /// only validated (`validate_only`).
     OrderId
 }
 number_id! {
-    /// A delivery's place in its recipient's mailbox, from 1 up. Grows by recipient and may skip
-    /// numbers; 0 stands before the first.
+    /// A delivery's position in its recipient's mailbox. It starts at 1, increases and may skip numbers; as a
+    /// cursor, 0 means before the first.
     Sequence
 }
 number_id! {
@@ -57,7 +57,7 @@ number_id! {
     Timestamp
 }
 uuid_id! {
-    /// A seller, buyer or operator: the UUID in its certificate.
+    /// The id of a seller, buyer or operator: the UUID in its certificate.
     PartyId
 }
 uuid_id! {
@@ -65,68 +65,76 @@ uuid_id! {
     RequestId
 }
 uuid_id! {
-    /// An event: the same in every delivery to every recipient.
+    /// The id of an event, equal in every delivery to every recipient.
     EventId
 }
 
 uuid_id! {
-    /// A ride.
+    /// The id of a ride, created by the market at its start.
     RideId
 }
 uuid_id! {
-    /// A seller's till.
+    /// The id of a seller's till, derived from the seller and the till's name.
     TillId
 }
 
-/// Numbers that the store has set aside for the rows of one batch, smallest first. A store that gives them to
-/// several writers at once may leave gaps between them; none is ever used twice.
+/// The numbers that the store has reserved for the new rows of one batch, taken in ascending order. With
+/// several writers they may have gaps; no number is reserved twice.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct IdRange {
-    /// Largest first, so that the next one is at the end.
+    /// In descending order, so that the next number can be popped off the end.
     left: Vec<i64>,
-    /// What comes after the last one.
+    /// One more than the largest number.
     end: i64,
 }
 
 impl IdRange {
-    /// The numbers from `first` up, `count` of them.
+    /// Creates a range of `count` consecutive numbers from `first`.
     pub fn new(first: i64, count: usize) -> Self {
         let end = first.saturating_add(i64::try_from(count).unwrap_or(i64::MAX));
         Self { left: (first..end).rev().collect(), end }
     }
 
-    /// These numbers.
+    /// Creates a range of the given numbers, in any order.
     pub fn of(mut numbers: Vec<i64>) -> Self {
         numbers.sort_unstable_by_key(|number| std::cmp::Reverse(*number));
         let end = numbers.first().map_or(0, |last| last.saturating_add(1));
         Self { left: numbers, end }
     }
 
-    /// Takes the next number; `None` when all are taken, which only a defect of the store can cause.
+    /// Takes the next number; `None` if all are taken, which only a defect in the store can cause.
     pub fn take(&mut self) -> Option<i64> {
         self.left.pop()
     }
 
-    /// The first number that has not been taken.
+    /// Returns the next number without taking it; one past the largest if all are taken.
     pub fn next(&self) -> i64 {
         self.left.last().copied().unwrap_or(self.end)
     }
 
-    /// All numbers that have not been taken.
+    /// Returns the numbers that have not been taken, in descending order.
     pub fn left(&self) -> &[i64] {
         &self.left
     }
 }
 
 impl Timestamp {
-    /// The time that lies `duration` after this one, or the last one there is.
+    /// Returns the time `duration` later, saturating at the largest timestamp.
     pub fn plus(self, duration: std::time::Duration) -> Self {
         Self(self.0.saturating_add(i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)))
     }
 
-    /// The time that lies `duration` before this one, or the first one there is.
+    /// Returns the time `duration` earlier, saturating at the smallest timestamp.
     pub fn minus(self, duration: std::time::Duration) -> Self {
         Self(self.0.saturating_sub(i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)))
+    }
+}
+
+/// As near as the calendar reaches.
+impl From<Timestamp> for time::OffsetDateTime {
+    fn from(time: Timestamp) -> Self {
+        let end = if time.0 < 0 { time::PrimitiveDateTime::MIN } else { time::PrimitiveDateTime::MAX };
+        Self::from_unix_timestamp_nanos(i128::from(time.0) * 1_000).unwrap_or(end.assume_utc())
     }
 }
 

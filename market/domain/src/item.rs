@@ -1,4 +1,4 @@
-//! Items, and what a seller may say of them.
+//! Items, and the changes that their seller can request.
 
 use serde::{Deserialize, Serialize};
 
@@ -7,56 +7,56 @@ use super::{
     Timestamp,
 };
 
-/// Something that is or was for sale. Items are never erased: orders refer to them.
+/// An item that is or was for sale. Items are never erased, because orders refer to them.
 ///
-/// Units are accounted for: `supplied = sold + quantity + withdrawn` holds at all times.
+/// Invariant: `supplied = sold + quantity + withdrawn`, and none of them is negative.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Item {
-    /// The item's number.
+    /// The item's number, given by the market.
     pub id: ItemId,
-    /// Who sells it.
+    /// The seller's party id.
     pub seller: PartyId,
-    /// The seller's display name.
+    /// The seller's display name at the time when the item was read. It follows the seller's registration.
     pub seller_name: DisplayName,
-    /// The seller's own number, if it gave one. No two listed items of a seller have the same.
+    /// The seller's own number, if it gave one. Unique among the seller's listed items.
     #[serde(default)]
     pub sku: Option<Sku>,
-    /// One line.
+    /// The name, which is one line.
     pub name: ItemName,
-    /// May be empty.
+    /// The description, which may be empty.
     pub description: Description,
-    /// Where it belongs.
+    /// The category path, such as `electronics/audio`.
     pub category: Category,
     /// The price of one unit.
     pub unit_price: Money,
-    /// Units that can be bought now.
+    /// The units that can be bought now.
     pub quantity: i64,
-    /// Units ever listed or restocked.
+    /// The units ever listed or restocked. It only grows.
     pub supplied: i64,
-    /// Units in standing orders.
+    /// The units in orders that were not cancelled.
     pub sold: i64,
-    /// Units that the seller took away, by lowering the stock or deleting the item.
+    /// The units that the seller removed by lowering the stock or deleting the item.
     pub withdrawn: i64,
-    /// What buyers think of it.
+    /// The summary of the buyers' ratings.
     pub rating: RatingSummary,
-    /// Counts the changes of the row from 1.
+    /// The number of changes to the row, from 1. Purchases and ratings count too.
     pub version: i64,
-    /// When it was listed.
+    /// When the item was listed.
     pub created_at: Timestamp,
-    /// When its seller last changed it.
+    /// When the seller last changed it. Purchases and ratings leave it.
     pub updated_at: Timestamp,
-    /// When it was taken off the market, if it was.
+    /// When it was taken off the market; `None` while it is listed.
     pub deleted_at: Option<Timestamp>,
 }
 
 impl Item {
-    /// Whether the item is on the market, sold out or not.
+    /// Returns whether the item is on the market. A sold-out item is listed too.
     pub fn is_listed(&self) -> bool {
         self.deleted_at.is_none()
     }
 
-    /// Whether a search would find the two differently. Stock counts only by being there or not, so
-    /// that a purchase rarely touches the search index.
+    /// Returns whether the two versions differ in anything that the search index holds. Of the stock, the
+    /// index holds only whether there is any, so that a purchase rarely touches it.
     pub fn search_differs(&self, other: &Self) -> bool {
         self.name != other.name
             || self.sku != other.sku
@@ -68,7 +68,7 @@ impl Item {
             || (self.quantity > 0) != (other.quantity > 0)
     }
 
-    /// Whether every unit is accounted for and no count is negative.
+    /// Returns whether the invariant of the counts holds.
     pub fn is_balanced(&self) -> bool {
         self.quantity >= 0
             && self.sold >= 0
@@ -76,7 +76,7 @@ impl Item {
             && self.supplied == self.sold + self.quantity + self.withdrawn
     }
 
-    /// Sets the stock, counting the difference as restocked or withdrawn.
+    /// Sets the stock and counts the difference as supplied or withdrawn, which keeps the invariant.
     pub(super) fn set_quantity(&mut self, quantity: i64) {
         let difference = quantity - self.quantity;
         if difference >= 0 {
@@ -91,69 +91,69 @@ impl Item {
 /// A new item, as its seller describes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ItemListing {
-    /// The seller's own number.
+    /// The seller's own number, unique among its listed items; `None` for none.
     pub sku: Option<Sku>,
-    /// One line.
+    /// The name, which is one line.
     pub name: ItemName,
-    /// May be empty.
+    /// The description, which may be empty.
     pub description: Description,
-    /// Where it belongs.
+    /// The category path, such as `electronics/audio`.
     pub category: Category,
     /// The price of one unit.
     pub unit_price: Money,
-    /// Units for sale; 1 or more, but in an import.
+    /// The units for sale: at least 1, except in an import, which may list a sold-out item.
     pub quantity: Quantity,
 }
 
-/// A row of an import: an item as it is to be.
+/// A row of an import: the desired state of one item.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ImportRow {
-    /// Where it stands in the seller's file, for messages.
+    /// The line number in the seller's file, for messages.
     pub line: i64,
-    /// Which item; without it, the one with the listing's own number, or a new one.
+    /// The item to change. Without it, the item is found by the listing's SKU, or a new one is listed.
     pub item: Option<ItemId>,
-    /// All of the item.
+    /// The desired values of all fields.
     pub listing: ItemListing,
 }
 
 impl ImportRow {
-    /// The most rows that are carried out as one command.
+    /// The maximum number of rows in one command.
     pub const MAX_AT_ONCE: usize = 200;
 }
 
-/// What came of the rows of an import.
+/// The result of an import's rows.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Imported {
-    /// Items that were listed.
+    /// The number of items that were listed.
     pub created: i64,
-    /// Items that were changed.
+    /// The number of items that were changed.
     pub updated: i64,
-    /// Items that were that way already.
+    /// The number of items that already had the desired state.
     pub unchanged: i64,
-    /// The lines that name an item that is none of the caller's.
+    /// The line numbers of rows that name an item which the caller does not have.
     pub not_found: Vec<i64>,
 }
 
-/// What a seller changes of an item; `None` leaves as it is.
+/// The fields of an item to change. `None` keeps the current value.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ItemPatch {
-    /// A new name.
+    /// The new name of the item.
     pub name: Option<ItemName>,
-    /// A new description.
+    /// The new description, which may be empty.
     pub description: Option<Description>,
-    /// Another category.
+    /// The new category path.
     pub category: Option<Category>,
-    /// A new price.
+    /// The new price of one unit.
     pub unit_price: Option<Money>,
-    /// A change of the stock.
+    /// The change to the stock.
     pub stock: Option<StockChange>,
 }
 
-/// How a seller changes the stock.
+/// A change to an item's stock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StockChange {
-    /// To this many units, whatever there were.
+    /// Sets the stock to this many units, which overwrites concurrent purchases.
     To(Quantity),
-    /// By this many units, so that purchases in between are kept.
+    /// Adds this many units (negative to remove), which keeps concurrent purchases.
     By(i64),
 }

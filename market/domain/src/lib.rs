@@ -1,12 +1,13 @@
-//! The rules of trade: what a command may do, and what follows from it.
+//! The market's rules: what a command may do and what it changes.
 //!
-//! Everything here is pure. There is no I/O, no clock and no randomness: time and new ids are handed in,
-//! and the rows that a command touches stand in a [`WorkingSet`] that somebody else has loaded. So the
-//! same rules run on every back end, in simulation and under property tests.
+//! Everything here is pure. There is no I/O, no clock and no randomness: time and new ids are passed in,
+//! and the caller loads the rows that a command touches into a [`WorkingSet`]. So the same rules run on
+//! every back end, in simulation and under property tests.
 //!
-//! Values from outside are parsed once, into types with private fields ([`ItemName`], [`Quantity`], …);
-//! from there on they are known to be within their bounds.
+//! Input is parsed once, into types with private fields ([`ItemName`], [`Quantity`], …). A value of such a
+//! type is within its bounds.
 
+pub mod action;
 mod audit;
 mod category;
 mod command;
@@ -14,41 +15,52 @@ mod decide;
 mod event;
 mod geo;
 mod ids;
+mod invalid;
 mod item;
+mod keys;
 mod money;
 mod order;
+mod origin;
+mod outcome;
 mod party;
 mod quantity;
 mod rating;
 mod refusal;
 mod ride;
+mod sales;
 mod text;
 mod till;
 mod wishlist;
 mod working_set;
 
-pub use audit::{AuditEntry, Origin};
+pub use action::{Act, Action};
+pub use audit::AuditEntry;
 pub use category::Category;
-pub use command::{Action, Command, Fingerprint, Outcome, RequestKey};
+pub use command::{Command, Fingerprint, RequestKey};
 pub use decide::{Context, decide};
 pub use event::{Audience, Event, EventKind, NewEvent, Topic};
 pub use geo::Place;
 pub use ids::{EventId, IdRange, ItemId, OrderId, PartyId, RequestId, RideId, Sequence, TillId, Timestamp};
+pub use invalid::Invalid;
 pub use item::{ImportRow, Imported, Item, ItemListing, ItemPatch, StockChange};
+pub use keys::Keys;
 pub use money::{Money, MoneyError};
 pub use order::{Order, OrderLine, OrderStatus};
+pub use origin::Origin;
+pub use outcome::{Outcome, Registered, TillRemoved, Unwished, Wished};
 pub use party::{Callback, Party, Role, Suspension};
 pub use quantity::{OrderQuantity, Quantity};
 pub use rating::{RatingSummary, Stars};
-pub use refusal::{Invalid, Refusal};
+pub use refusal::Refusal;
 pub use ride::{Ride, RideKind, RidePlan, RideStop};
+pub use sales::{DaySales, ItemSales, Sales, SalesSummary, TimeRange, Totals};
 pub use text::{CancelReason, Description, DisplayName, ItemName, RideText, Sku, SuspensionReason, TestText};
 use till::LineStanding;
 pub use till::{
     ItemRef, LineAnswer, LineChange, LineOutcome, LinePrint, LineRecord, Till, TillLine, TillName,
 };
 pub use wishlist::Wish;
-pub use working_set::{Keys, Recorded, Table, WorkingSet};
+pub use working_set::{Recorded, Table, WorkingSet};
 
 #[cfg(test)]
 mod tests;

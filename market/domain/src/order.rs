@@ -1,4 +1,4 @@
-//! Orders.
+//! Orders and their life cycle.
 
 use serde::{Deserialize, Serialize};
 
@@ -7,25 +7,25 @@ use super::{
     Timestamp,
 };
 
-/// Where an order stands: placed → shipped → delivered, or placed → cancelled.
+/// The state of an order: placed → shipped → delivered, or placed → cancelled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum OrderStatus {
-    /// Bought, and still with the seller.
+    /// Bought but not shipped. The only state in which either side can cancel.
     Placed,
-    /// On its way to the buyer.
+    /// Handed over for delivery by the seller.
     Shipped,
-    /// With the buyer.
+    /// Received by the buyer; final.
     Delivered,
-    /// Cancelled before it was shipped; the units went back.
+    /// Cancelled before it was shipped; the units have been returned to the item. Final.
     Cancelled,
 }
 
 impl OrderStatus {
-    /// Every status.
+    /// Every status, in the order of the life cycle.
     pub const ALL: [Self; 4] = [Self::Placed, Self::Shipped, Self::Delivered, Self::Cancelled];
 
-    /// The status in one lower-case word.
+    /// Returns the status as one lower-case word, as stored and logged.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Placed => "placed",
@@ -35,71 +35,72 @@ impl OrderStatus {
         }
     }
 
-    /// Whether the purchase stands.
+    /// Returns whether the purchase still counts, that is, it has not been cancelled.
     pub const fn stands(self) -> bool {
         !matches!(self, Self::Cancelled)
     }
 }
 
-/// One purchase. Names and price are as they were then, whatever becomes of the item.
+/// One purchase of one item. Names and price are a snapshot taken at the purchase, and later changes of
+/// the item do not affect them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Order {
-    /// The order's number.
+    /// The order's number, given by the market.
     pub id: OrderId,
-    /// Who bought.
+    /// The buyer's party id.
     pub buyer: PartyId,
-    /// The buyer's name at the purchase.
+    /// The buyer's display name at the time of purchase.
     pub buyer_name: DisplayName,
-    /// Who sold.
+    /// The seller's party id.
     pub seller: PartyId,
-    /// The seller's name at the purchase.
+    /// The seller's display name at the time of purchase.
     pub seller_name: DisplayName,
-    /// What was bought.
+    /// The item that was bought, which may have been deleted since.
     pub item: ItemId,
-    /// The item's name at the purchase.
+    /// The item's name at the time of purchase.
     pub item_name: ItemName,
-    /// The price of one unit at the purchase.
+    /// The price of one unit at the time of purchase.
     pub unit_price: Money,
-    /// How many units; 1 or more.
+    /// The number of units, at least 1.
     pub quantity: i64,
-    /// `unit_price` times `quantity`.
+    /// The total: `unit_price` times `quantity`. May exceed the highest price.
     pub total_price: Money,
-    /// Where the order stands.
+    /// The order's place in its life cycle.
     pub status: OrderStatus,
-    /// When it was bought.
+    /// When the order was placed.
     pub placed_at: Timestamp,
-    /// The ride that it is or was on.
+    /// The ride that carries or carried it; `None` if it was shipped without one.
     #[serde(default)]
     pub ride: Option<RideId>,
-    /// When it was shipped, if it was.
+    /// When it was shipped; `None` before that.
     #[serde(default)]
     pub shipped_at: Option<Timestamp>,
-    /// When it was delivered, if it was.
+    /// When it was delivered; `None` before that.
     #[serde(default)]
     pub delivered_at: Option<Timestamp>,
-    /// When it was cancelled, if it was.
+    /// When it was cancelled; `None` if it was not.
     pub cancelled_at: Option<Timestamp>,
-    /// Which side cancelled it.
+    /// The side that cancelled it; `None` if it was not cancelled.
     #[serde(default)]
     pub cancelled_by: Option<Role>,
-    /// Why the seller cancelled it.
+    /// The seller's reason; `None` unless the seller cancelled it.
     #[serde(default)]
     pub cancel_reason: Option<CancelReason>,
 }
 
-/// Units of one item that are to be bought.
+/// A request to buy units of one item.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OrderLine {
-    /// The item.
+    /// The item to buy.
     pub item: ItemId,
-    /// How many units.
+    /// The number of units to buy.
     pub quantity: OrderQuantity,
-    /// Only at this price.
+    /// Refuse the purchase unless the unit price equals this one.
     pub expected_unit_price: Option<Money>,
 }
 
 impl OrderLine {
-    /// The most lines that are placed at once: with all of its rows, such a command is still a small part
+    /// The maximum number of lines in one command. With all its rows, such a command is still a small part
     /// of a batch.
     pub const MAX_AT_ONCE: usize = 100;
 }

@@ -1,10 +1,10 @@
-//! The parties of the market.
+//! Registered parties: sellers and buyers, their callbacks and suspensions.
 
 use serde::{Deserialize, Serialize};
 
 use super::{DisplayName, PartyId, SuspensionReason, TillId, Timestamp};
 
-/// What a registered party does in the market. It is fixed by the party's certificate.
+/// A registered party's role, fixed by its certificate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Role {
@@ -15,7 +15,7 @@ pub enum Role {
 }
 
 impl Role {
-    /// The role in one lower-case word.
+    /// Returns the role as one lower-case word, as in the certificate's SPIFFE ID.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Seller => "seller",
@@ -24,7 +24,7 @@ impl Role {
     }
 }
 
-/// Where a party's callback server is: an address that the market has checked and may dial.
+/// The address of a party's callback server, after the market has checked that it may dial it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Callback {
     /// An IP address or a DNS name.
@@ -36,38 +36,39 @@ pub struct Callback {
 /// A registered seller or buyer.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Party {
-    /// The UUID in the party's certificate.
+    /// The UUID from the party's certificate.
     pub id: PartyId,
-    /// The role in the party's certificate.
+    /// The role from the party's certificate. Registering again does not change it.
     pub role: Role,
-    /// The name that others see.
+    /// The name shown to other parties.
     pub display_name: DisplayName,
-    /// Where the market calls it; `None`: only through Subscribe.
+    /// Where the market delivers events. `None` if the party only reads them through Subscribe.
     pub callback: Option<Callback>,
-    /// When it registered first.
+    /// The time of the first registration.
     pub registered_at: Timestamp,
-    /// Tokens of an older epoch are refused. Raised to shut a party's tokens off at once.
+    /// The token epoch. Tokens issued under an older epoch are refused, so raising it revokes all of the
+    /// party's tokens at once.
     pub epoch: i64,
-    /// Set while it is shut out.
+    /// Set while the party is suspended.
     #[serde(default)]
     pub suspension: Option<Suspension>,
-    /// A seller's tills, which are told what was sold.
+    /// A seller's tills, which are notified of its sales. Empty for a buyer.
     #[serde(default)]
     pub tills: Vec<TillId>,
 }
 
 impl Party {
-    /// Where to call it: nowhere while it is shut out.
+    /// Returns the callback to deliver to; `None` if there is none or the party is suspended.
     pub fn open_callback(&self) -> Option<&Callback> {
         self.callback.as_ref().filter(|_| self.suspension.is_none())
     }
 }
 
-/// Since when and why a party is shut out.
+/// When and why a party was suspended.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Suspension {
-    /// When it began.
+    /// When the suspension began. Suspending a party again keeps it.
     pub since: Timestamp,
-    /// The reason, for operators.
+    /// The reason, shown to operators only.
     pub reason: SuspensionReason,
 }

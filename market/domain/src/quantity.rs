@@ -1,16 +1,16 @@
-//! Numbers of units.
+//! Quantities of an item: its stock, and the units of an order.
 
 use super::Invalid;
 
-/// How many units of an item there are: 0 to 10⁹.
+/// An item's stock in units: 0 to 10⁹.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Quantity(i64);
 
 impl Quantity {
-    /// The most units of one item.
+    /// The largest stock that a seller can set. Cancelled orders may take the stock above it.
     pub const MAX: i64 = 1_000_000_000;
 
-    /// A stock of 0 to [`Self::MAX`] units.
+    /// Parses a stock of 0 to [`Self::MAX`] units.
     pub fn parse(units: i64) -> Result<Self, Invalid> {
         match units {
             0..=Self::MAX => Ok(Self(units)),
@@ -18,7 +18,7 @@ impl Quantity {
         }
     }
 
-    /// A stock of at least one unit, as a new item has.
+    /// Parses the stock of a new listing, which is at least one unit.
     pub fn parse_listing(units: i64) -> Result<Self, Invalid> {
         match units {
             1..=Self::MAX => Ok(Self(units)),
@@ -26,21 +26,21 @@ impl Quantity {
         }
     }
 
-    /// The number of units.
+    /// Returns the stock in units, 0 to [`Self::MAX`].
     pub fn units(self) -> i64 {
         self.0
     }
 }
 
-/// How many units an order is for: 1 to 10⁶.
+/// The units of one order line: 1 to 10⁶.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct OrderQuantity(i64);
 
 impl OrderQuantity {
-    /// The most units of one order.
+    /// The largest number of units in one order.
     pub const MAX: i64 = 1_000_000;
 
-    /// A number of units to buy.
+    /// Parses a number of units to buy, 1 to [`Self::MAX`].
     pub fn parse(units: i64) -> Result<Self, Invalid> {
         match units {
             1..=Self::MAX => Ok(Self(units)),
@@ -48,7 +48,7 @@ impl OrderQuantity {
         }
     }
 
-    /// The number of units.
+    /// Returns the number of units, 1 to [`Self::MAX`].
     pub fn units(self) -> i64 {
         self.0
     }

@@ -1,16 +1,16 @@
-//! Ratings.
+//! Star ratings, and their summary per item.
 
 use serde::{Deserialize, Serialize};
 
 use super::Invalid;
 
-/// What one buyer thinks of an item: 1 to 5 stars.
+/// One buyer's rating of an item: 1 to 5 stars.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Stars(u8);
 
 impl Stars {
-    /// Takes a number of stars over.
+    /// Parses a rating of 1 to 5 stars.
     pub fn parse(stars: i32) -> Result<Self, Invalid> {
         u8::try_from(stars)
             .ok()
@@ -19,28 +19,28 @@ impl Stars {
             .ok_or_else(|| Invalid::new(format!("is {stars}; give 1 to 5 stars")))
     }
 
-    /// The number of stars.
+    /// Returns the number of stars, 1 to 5.
     pub fn get(self) -> u8 {
         self.0
     }
 }
 
-/// All ratings of one item taken together. No ratings at all is not the same as a mean of 0.
+/// The ratings of one item, summarised. An item without ratings has no mean, rather than a mean of 0.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RatingSummary {
-    /// How many buyers have rated.
+    /// The number of buyers who have rated the item.
     pub count: i64,
-    /// The sum of their stars.
+    /// The sum of all stars. Kept instead of the mean, so that replacing a rating is exact.
     pub total_stars: i64,
 }
 
 impl RatingSummary {
-    /// The arithmetic mean, 1.0 to 5.0; `None` while nobody has rated.
+    /// Returns the arithmetic mean, 1.0 to 5.0; `None` if there are no ratings.
     pub fn mean(self) -> Option<f64> {
         (self.count > 0).then(|| self.total_stars as f64 / self.count as f64)
     }
 
-    /// With one more rating, or with a buyer's earlier one replaced.
+    /// Returns the summary with one rating added, or with the same buyer's `earlier` rating replaced.
     pub fn with(self, stars: Stars, earlier: Option<Stars>) -> Self {
         let earlier_stars = earlier.map_or(0, |earlier| i64::from(earlier.get()));
         Self {

@@ -1,115 +1,94 @@
-//! Why a command was not carried out. A refusal is a value, not a failure: the market works as it should.
+//! Refusals: why the rules did not carry out a command. A refusal is an outcome, not a failure of the market.
 
-use std::{borrow::Cow, fmt};
+use super::{Invalid, ItemId, Money, OrderId, OrderStatus, PartyId, RideId, Stars, TillName};
 
-use super::{ItemId, Money, OrderId, OrderStatus, PartyId, RideId, Stars, TillName};
-
-/// What is wrong with one value, worded to follow the field's name: "is empty; give it some text".
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Invalid(Cow<'static, str>);
-
-impl Invalid {
-    /// Says what is wrong and what to do.
-    pub fn new(problem: impl Into<Cow<'static, str>>) -> Self {
-        Self(problem.into())
-    }
-}
-
-impl fmt::Display for Invalid {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl std::error::Error for Invalid {}
-
-/// Why the rules refused a command. Nothing was changed.
+/// Why the rules refused a command. A refused command has changed nothing, and its request id is free again.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Refusal {
-    /// The caller has not registered.
+    /// The caller has a valid certificate but has not registered.
     NotRegistered,
-    /// The caller is suspended.
+    /// The caller is suspended and may not change anything.
     Suspended,
-    /// There is no such party.
+    /// No party is registered under this id.
     PartyNotFound(PartyId),
-    /// The request id was used before with other parameters.
+    /// The caller used the request id before with other parameters.
     RequestIdReused,
-    /// A value is out of bounds in the light of the present state.
+    /// A field is valid by itself but not in the current state.
     InvalidField {
         /// The field's name in the request.
         field: &'static str,
-        /// What is wrong with it.
+        /// The problem, worded to follow the field's name.
         problem: Invalid,
     },
-    /// There is no such item for sale, or it belongs to another seller.
+    /// No such item is for sale, or it belongs to another seller. The two are indistinguishable on purpose.
     ItemNotFound(ItemId),
-    /// Another listed item of the caller's has this number.
+    /// This listed item of the caller already has the requested SKU.
     SkuTaken(ItemId),
-    /// There is no such order of the caller's.
+    /// The caller has no such order.
     OrderNotFound(OrderId),
-    /// There is no such ride of the caller's.
+    /// The caller has no such ride.
     RideNotFound(RideId),
-    /// The ride is over.
+    /// The ride has already ended.
     RideEnded(RideId),
-    /// The caller has no till of this name.
+    /// The caller has no till with this name.
     TillNotFound(TillName),
-    /// The caller has [`Till::MAX_OF_SELLER`](super::Till::MAX_OF_SELLER) tills already.
+    /// The caller already has [`Till::MAX_OF_SELLER`](super::Till::MAX_OF_SELLER) tills.
     TooManyTills,
     /// The item is not on the caller's wishlist.
     WishNotFound(ItemId),
-    /// Fewer units are left than were asked for.
+    /// Fewer units are in stock than requested.
     OutOfStock {
-        /// The item.
+        /// The item that is short.
         item: ItemId,
-        /// Units asked for.
+        /// The units requested, summed over the lines of the order.
         requested: i64,
-        /// Units left.
+        /// The units in stock when the command was decided.
         available: i64,
     },
-    /// The price is not the one that the buyer expects.
+    /// The price differs from the expected price.
     PriceChanged {
-        /// The price that the buyer expects.
+        /// The unit price that the buyer expects.
         expected: Money,
-        /// The price as it is.
+        /// The current unit price.
         actual: Money,
     },
-    /// The caller has no standing order of the item.
+    /// The caller has no order of the item that was not cancelled.
     NotPurchased(ItemId),
-    /// The caller has rated the item before.
+    /// The caller has rated the item before and did not ask to replace the rating.
     AlreadyRated {
-        /// The item.
+        /// The item that was rated.
         item: ItemId,
-        /// The earlier rating.
+        /// The caller's earlier rating, which stays.
         stars: Stars,
     },
-    /// The order's status does not allow it to be cancelled.
+    /// The order can't be cancelled in its current status.
     NotCancellable {
-        /// The order.
+        /// The order to be cancelled.
         order: OrderId,
-        /// Its status.
+        /// The status that prevents it.
         status: OrderStatus,
     },
-    /// The order's status does not allow what is asked for.
+    /// The order's status does not allow the requested step.
     WrongStatus {
-        /// The order.
+        /// The order to be changed.
         order: OrderId,
-        /// Its status.
+        /// The order's current status.
         status: OrderStatus,
-        /// The status that it would have to have.
+        /// The status that the step requires.
         needed: OrderStatus,
     },
-    /// The item has another version than the seller expects.
+    /// The item's version differs from the expected version.
     VersionMismatch {
         /// The version that the seller expects.
         expected: i64,
-        /// The version as it is.
+        /// The item's current version.
         actual: i64,
     },
-    /// The change would take the stock out of its bounds.
+    /// The change would make the stock negative or exceed its limit.
     StockOutOfRange {
-        /// Units there are.
+        /// The units in stock when the command was decided.
         available: i64,
-        /// Units to be added (or taken away, when negative).
+        /// The requested difference in units, negative for a removal.
         delta: i64,
     },
 }

@@ -1,65 +1,65 @@
-//! Rides: orders on their way.
+//! Rides: deliveries of one or more orders.
 
 use serde::{Deserialize, Serialize};
 
 use super::{OrderId, PartyId, Place, RideId, RideText, Timestamp};
 
-/// What a ride is.
+/// The kind of a ride.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RideKind {
-    /// To one buyer.
+    /// Carries orders of one buyer only.
     Regular,
-    /// To several buyers.
+    /// May carry orders of several buyers.
     Pooled,
 }
 
-/// Where one order of a ride goes.
+/// An order on a ride, with its destination.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RideStop {
-    /// The order.
+    /// The order that is delivered at this stop.
     pub order: OrderId,
-    /// Where it goes, if that was told.
+    /// The destination; `None` if the seller gave none.
     pub destination: Option<Place>,
 }
 
-/// What a seller says of a ride when it begins.
+/// The data of a ride that a seller gives at its start. It never changes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RidePlan {
-    /// What it is.
+    /// Whether the ride is for one buyer or several.
     pub kind: RideKind,
-    /// What drives.
+    /// A description of the vehicle, shown to the buyers.
     pub vehicle: RideText,
-    /// Who drives.
+    /// The driver's name, shown to the buyers.
     pub driver: RideText,
-    /// Where it begins.
+    /// The position at the start.
     pub start: Place,
-    /// Its orders; 1 or more.
+    /// The orders on the ride: 1 to [`Self::MAX_STOPS`], each named once.
     pub stops: Vec<RideStop>,
 }
 
 impl RidePlan {
-    /// The most orders of one ride.
+    /// The maximum number of orders on one ride.
     pub const MAX_STOPS: usize = 50;
 }
 
-/// A ride.
+/// A ride that was started, and perhaps ended.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ride {
-    /// The ride's key.
+    /// The id, created at the start.
     pub id: RideId,
-    /// Whose ride.
+    /// The seller that started the ride.
     pub seller: PartyId,
-    /// What was said when it began.
+    /// The data given at the start.
     pub plan: RidePlan,
-    /// When it began.
+    /// When the ride started, which is when its orders were shipped.
     pub started_at: Timestamp,
-    /// When it ended, if it did.
+    /// When the ride ended; `None` while it is under way.
     pub ended_at: Option<Timestamp>,
 }
 
 impl Ride {
-    /// Where an order goes, if it is known.
+    /// Returns an order's destination; `None` if it is unknown or the order is not on the ride.
     pub fn destination(&self, order: OrderId) -> Option<Place> {
         self.plan.stops.iter().find(|stop| stop.order == order)?.destination
     }

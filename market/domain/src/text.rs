@@ -1,15 +1,16 @@
-//! Texts that people write: names and descriptions, with their bounds.
+//! Free text from users: names, descriptions and reasons, with their length limits.
 //!
-//! Surrounding white space is dropped and the rest is normalised to NFC (Unicode UAX #15), so that two
-//! names that look the same are the same. Control characters are refused: such a name would reach other
-//! people's terminals.
+//! Surrounding white space is trimmed and the rest is normalised to NFC (Unicode UAX #15), so that two
+//! encodings of the same name compare equal. Control characters are refused because the text is printed on
+//! other users' terminals.
 
 use serde::{Deserialize, Serialize};
 use unicode_normalization::UnicodeNormalization as _;
 
 use super::Invalid;
 
-/// More bytes than this are refused before anything looks at them; no accepted text is longer.
+/// The longest UTF-8 encoding of a character. A text with more bytes than its limit times this is refused
+/// before it is scanned.
 const BYTES_PER_CHARACTER_MAX: usize = 4;
 
 macro_rules! text {
@@ -20,20 +21,24 @@ macro_rules! text {
         pub struct $name(String);
 
         impl $name {
-            /// The most characters (Unicode scalar values) it may have.
+            /// The maximum length in characters (Unicode scalar values), after trimming and normalisation.
             pub const MAX_CHARS: usize = $most;
 
-            /// Takes the text over, or says what is wrong with it.
+            /// Parses a text, trimming and normalising it.
+            ///
+            /// # Errors
+            ///
+            /// Fails if the text is too long or too short, or contains a control character.
             pub fn parse(text: &str) -> Result<Self, Invalid> {
                 parse(text, $least, $most, Lines::$lines).map(Self)
             }
 
-            /// The text.
+            /// Returns the text, trimmed and in NFC.
             pub fn as_str(&self) -> &str {
                 &self.0
             }
 
-            /// Takes back a text that was accepted before, such as one out of the store.
+            /// Wraps a text that was accepted before, such as one read from the store.
             pub fn trusted(text: String) -> Self {
                 Self(text)
             }
@@ -46,7 +51,7 @@ text! {
     ItemName, 1 to 200, One
 }
 text! {
-    /// A seller's own number of an item (stock keeping unit): one line of 1 to 64 characters.
+    /// A seller's own number for an item (stock keeping unit): one line of 1 to 64 characters.
     Sku, 1 to 64, One
 }
 text! {
@@ -54,7 +59,7 @@ text! {
     Description, 0 to 4000, Many
 }
 text! {
-    /// A party's name as others see it: one line of 1 to 100 characters.
+    /// A party's public name: one line of 1 to 100 characters.
     DisplayName, 1 to 100, One
 }
 text! {
@@ -63,16 +68,16 @@ text! {
 }
 
 text! {
-    /// Why a party is suspended: one line of 1 to 200 characters, for operators.
+    /// Why a party is suspended: one line of 1 to 200 characters, shown to operators.
     SuspensionReason, 1 to 200, One
 }
 
 text! {
-    /// What or who drives: one line of 1 to 100 characters.
+    /// A vehicle or driver of a ride: one line of 1 to 100 characters.
     RideText, 1 to 100, One
 }
 text! {
-    /// Why a seller cancels an order: one line of 1 to 200 characters, for the buyer.
+    /// Why a seller cancels an order: one line of 1 to 200 characters, shown to the buyer.
     CancelReason, 1 to 200, One
 }
 
@@ -84,6 +89,7 @@ enum Lines {
 
 fn parse(text: &str, least: usize, most: usize, lines: Lines) -> Result<String, Invalid> {
     let text = text.trim();
+    // A byte limit first, so that a huge text costs nothing more than this comparison.
     if text.len() > most * BYTES_PER_CHARACTER_MAX {
         return Err(too_long(most));
     }
@@ -92,6 +98,7 @@ fn parse(text: &str, least: usize, most: usize, lines: Lines) -> Result<String, 
         return Err(Invalid::new("holds a control character; use plain text"));
     }
     let text: String = text.nfc().collect();
+    // Counted after normalisation, which can change the number of characters.
     let count = text.chars().count();
     if count > most {
         return Err(too_long(most));
@@ -106,7 +113,7 @@ fn too_long(most: usize) -> Invalid {
     Invalid::new(format!("is longer than {most} characters; shorten it"))
 }
 
-/// Characters that reorder the text around them and so can make a name read as another.
+/// Returns whether `c` is a bidirectional control, which can make a name display as a different one.
 fn is_bidi_override(c: char) -> bool {
     matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }

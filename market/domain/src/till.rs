@@ -1,4 +1,4 @@
-//! Tills: a seller's own programs that keep count of stock, and the lines that they send.
+//! Tills: a seller's own point-of-sale programs, and the stock lines that they send.
 
 use std::{collections::VecDeque, fmt};
 
@@ -7,16 +7,20 @@ use uuid::Uuid;
 
 use super::{Invalid, ItemId, PartyId, Sku, StockChange, TillId, Timestamp};
 
-/// A till's name: 1 to 64 characters out of `a-z 0-9 - _ .`.
+/// A till's name: 1 to 64 characters from `a-z 0-9 - _ .`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct TillName(String);
 
 impl TillName {
-    /// The most characters it may have.
+    /// The maximum length in characters.
     pub const MAX_CHARS: usize = 64;
 
-    /// Takes the name over, or says what is wrong with it.
+    /// Parses a name.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the name is empty, too long, or has a character that is not allowed.
     pub fn parse(text: &str) -> Result<Self, Invalid> {
         let is_good = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'-' | b'_' | b'.');
         if (1..=Self::MAX_CHARS).contains(&text.len()) && text.bytes().all(is_good) {
@@ -26,7 +30,7 @@ impl TillName {
         }
     }
 
-    /// The name.
+    /// Returns the name as a string slice.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -39,142 +43,145 @@ impl fmt::Display for TillName {
 }
 
 impl TillId {
-    /// The id follows from the seller and the name (a UUID of version 5, RFC 9562), so that a stream knows it
+    /// Derives the id from the seller and the name (a version 5 UUID, RFC 9562), so that a stream knows it
     /// without a query.
     pub fn of(seller: PartyId, name: &TillName) -> Self {
         Self(Uuid::new_v5(&seller.0, name.as_str().as_bytes()))
     }
 
-    /// Where the till's sales and cancellations wait: a mailbox of its own, beside its seller's.
+    /// Returns the mailbox for the till's sales and cancellations, which is separate from its seller's.
     pub fn mailbox(self) -> PartyId {
         PartyId(self.0)
     }
 }
 
-/// A till, and how far its lines have come.
+/// A till, with the position in its stream of lines.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Till {
-    /// Its id.
+    /// The id, derived from seller and name.
     pub id: TillId,
-    /// Whose it is.
+    /// The seller that owns the till.
     pub seller: PartyId,
-    /// Its name among the seller's tills.
+    /// The name, unique among the seller's tills.
     pub name: TillName,
-    /// When it was opened.
+    /// When the till was first opened.
     pub opened_at: Timestamp,
-    /// The last line that was carried out or refused; lines are numbered from 1 without a gap.
+    /// The number of the last line that was applied or refused; 0 before the first. Lines are numbered from 1
+    /// without gaps.
     pub last_line: i64,
-    /// What became of the last lines, up to [`Self::RECENT`] of them.
+    /// The outcomes of the last lines, up to [`Self::RECENT`] of them, for answering repetitions.
     pub recent: VecDeque<LineRecord>,
 }
 
-/// What became of a line, for when it comes again.
+/// The outcome of a line, kept to answer a repetition.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LineRecord {
     print: LinePrint,
     outcome: LineOutcome,
 }
 
-/// The first 8 bytes of the SHA-256 of a line: tells whether a line that comes again is the same.
+/// The first 8 bytes of the SHA-256 of a line. It distinguishes a repetition from another line that reuses
+/// the number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct LinePrint(pub u64);
 
-/// A line of a till's, as it was read.
+/// A line from a till, as parsed from the stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TillLine {
-    /// Its number.
+    /// The till's number for the line. It is not validated: any `i64` can arrive.
     pub number: i64,
-    /// Of everything else in it.
+    /// The hash of everything in the line except its number.
     pub print: LinePrint,
-    /// What it asks for, or why that makes no sense.
+    /// The requested change, or why the line is invalid. An invalid line still uses up its number.
     pub asks: Result<LineChange, Invalid>,
 }
 
-/// What a line asks for.
+/// The stock change that a line requests.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LineChange {
-    /// Which item.
+    /// The item whose stock changes.
     pub item: ItemRef,
-    /// How its stock is or changes.
+    /// The new stock, or the difference.
     pub stock: StockChange,
 }
 
 /// How a line names an item.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ItemRef {
-    /// By its number.
+    /// By the market's item number.
     Id(ItemId),
-    /// By the seller's own number.
+    /// By the seller's own number for it.
     Sku(Sku),
 }
 
 /// The answer to a line.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LineAnswer {
-    /// Its number.
+    /// The number of the line that is answered.
     pub number: i64,
-    /// Whether it had come before.
+    /// Whether the line had been received before, so that it took no effect this time.
     pub repeated: bool,
-    /// What came of it.
+    /// The outcome, from the first time if it is a repetition.
     pub outcome: LineOutcome,
 }
 
-/// What came of a line.
+/// The outcome of a line.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum LineOutcome {
-    /// The item's stock after it.
+    /// The line was applied.
     Stock {
-        /// The item.
+        /// The item whose stock was set.
         item: ItemId,
-        /// Units for sale.
+        /// The units for sale after the line.
         quantity: i64,
-        /// The item's version.
+        /// The item's version after the line.
         version: i64,
     },
-    /// The seller lists no such item.
+    /// The seller has no such item listed.
     ItemNotFound,
-    /// The stock would leave its bounds.
+    /// The stock would be negative or above its limit.
     OutOfRange {
-        /// Units there were.
+        /// The units in stock when the line was processed.
         available: i64,
-        /// Units that were to be added, or taken away when negative.
+        /// The requested difference in units, negative for a removal.
         delta: i64,
     },
-    /// The line makes no sense.
+    /// The line is invalid, with the reason.
     Invalid(String),
-    /// It is not the next line, and none of those before. Not taken.
+    /// The line is neither the next one nor an earlier one. Its number is not used up.
     OutOfOrder {
-        /// The next line's number.
+        /// The number that the next line must have.
         expected: i64,
     },
-    /// Its number stands for another line. Not taken.
+    /// The number was used for a line with other content. The line is not applied.
     Reused,
-    /// It came before, and what came of it is no longer known.
+    /// The line was received before, and its outcome is no longer stored.
     Forgotten,
 }
 
 impl LineOutcome {
-    /// Whether the till has the line behind it: its number is used up.
+    /// Returns whether the line's number is used up, so that the till can move on to the next.
     pub fn is_taken(&self) -> bool {
         !matches!(self, Self::OutOfOrder { .. } | Self::Reused)
     }
 }
 
-/// Where a line stands in the order of its till's.
+/// The position of a line relative to the till's last line.
 pub(super) enum LineStanding {
     Next,
-    /// It has an answer already.
+    /// Not the next line; the outcome is known without applying it.
     Answered(LineOutcome),
 }
 
 impl Till {
-    /// The most tills of one seller.
+    /// The maximum number of tills of one seller. Every purchase from the seller writes an event for each.
     pub const MAX_OF_SELLER: usize = 16;
-    /// How many lines are remembered with their outcomes: as many as a till may have under way.
+    /// The number of lines whose outcomes are kept: as many as a till may have in flight, so that all of them
+    /// can be answered again after a lost connection.
     pub const RECENT: usize = 64;
-    /// The most lines that are carried out as one command.
+    /// The maximum number of lines in one command.
     pub const MAX_LINES_AT_ONCE: usize = Self::RECENT;
 
     pub(super) fn open(seller: PartyId, name: &TillName, now: Timestamp) -> Self {
@@ -189,7 +196,7 @@ impl Till {
     }
 
     pub(super) fn standing(&self, line: &TillLine) -> LineStanding {
-        // Numbers come from outside: no arithmetic that could overflow.
+        // The number is unvalidated input, so the arithmetic must not overflow.
         let Some(back) = self.last_line.checked_sub(line.number).filter(|back| *back >= 0) else {
             let expected = self.last_line.saturating_add(1);
             return match line.number == expected {
@@ -203,6 +210,8 @@ impl Till {
             });
         }
         let record = usize::try_from(back).ok().and_then(|back| self.recent.iter().rev().nth(back));
+        // `recent` ends with `last_line`, so the record of the line is `back` entries before its end. Older
+        // ones have been dropped, and such a line must still not be applied again.
         LineStanding::Answered(match record {
             Some(record) if record.print == line.print => record.outcome.clone(),
             Some(_) => LineOutcome::Reused,
@@ -210,7 +219,8 @@ impl Till {
         })
     }
 
-    /// Takes the next line: its number is used up, whatever came of it.
+    /// Records the next line. Its number is used up even if it was refused, so that later lines are not
+    /// blocked.
     pub(super) fn take(&mut self, line: &TillLine, outcome: LineOutcome) {
         self.last_line = line.number;
         if self.recent.len() == Self::RECENT {

@@ -1,4 +1,4 @@
-//! Wishlists.
+//! The wishlist: items whose changes a buyer wants to be notified of.
 
 use serde::{Deserialize, Serialize};
 
@@ -7,10 +7,10 @@ use super::{ItemId, PartyId, Timestamp};
 /// An item on a buyer's wishlist.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Wish {
-    /// Who wishes.
+    /// The buyer, who is notified when the item changes.
     pub buyer: PartyId,
-    /// For what.
+    /// The item that the buyer wished for.
     pub item: ItemId,
-    /// Since when.
+    /// When the buyer added the item.
     pub added_at: Timestamp,
 }

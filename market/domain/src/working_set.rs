@@ -1,4 +1,4 @@
-//! The rows that a batch of commands touches, and what the rules have changed of them.
+//! The rows that a batch of commands reads, and the changes that the rules make to them.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,56 +9,16 @@ use super::{
     RequestId, Ride, RideId, Sku, Stars, Till, TillId, Timestamp, Wish,
 };
 
-/// Names the rows that a batch needs. Ordered, so that a back end locks rows in the same order always.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Keys {
-    /// Parties. A back end adds the sellers of the items.
-    pub parties: BTreeSet<PartyId>,
-    /// Items. A back end adds the items of the orders, and those found by their sellers' numbers.
-    pub items: BTreeSet<ItemId>,
-    /// Listed items by seller and its own number.
-    pub skus: BTreeSet<(PartyId, Sku)>,
-    /// Orders.
-    pub orders: BTreeSet<OrderId>,
-    /// Rides.
-    pub rides: BTreeSet<RideId>,
-    /// Tills.
-    pub tills: BTreeSet<TillId>,
-    /// Wishes.
-    pub wishes: BTreeSet<(PartyId, ItemId)>,
-    /// Ratings of a buyer for an item.
-    pub ratings: BTreeSet<(PartyId, ItemId)>,
-    /// The number of standing orders of a buyer for an item.
-    pub purchases: BTreeSet<(PartyId, ItemId)>,
-    /// Requests that may have been carried out before.
-    pub requests: BTreeSet<(PartyId, RequestId)>,
-    /// How many new item numbers may be needed.
-    pub new_items: usize,
-    /// How many new order numbers may be needed.
-    pub new_orders: usize,
-}
-
-impl Keys {
-    /// Whether both name a row that writers take turns on, by the same key.
-    pub fn contend(&self, other: &Self) -> bool {
-        !(self.items.is_disjoint(&other.items)
-            && self.skus.is_disjoint(&other.skus)
-            && self.orders.is_disjoint(&other.orders)
-            && self.rides.is_disjoint(&other.rides)
-            && self.tills.is_disjoint(&other.tills))
-    }
-}
-
 /// A request that was carried out, as it is kept for replays.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Recorded {
-    /// Of the request's parameters.
+    /// The hash of the request's parameters.
     pub fingerprint: Fingerprint,
-    /// What came of it.
+    /// The outcome that a replay returns.
     pub outcome: Outcome,
 }
 
-/// Rows of one kind by key, with a mark on those that the rules have changed.
+/// The rows of one kind by key. It tracks which of them the rules have changed.
 #[derive(Clone, Debug)]
 pub struct Table<K, V> {
     rows: BTreeMap<K, Row<V>>,
@@ -77,32 +37,32 @@ impl<K, V> Default for Table<K, V> {
 }
 
 impl<K: Ord + Copy, V> Table<K, V> {
-    /// Puts in a row as the store has it.
+    /// Adds a row as read from the store; it does not count as changed.
     pub fn load(&mut self, key: K, value: V) {
         self.rows.insert(key, Row { value: Some(value), changed: false });
     }
 
-    /// The row, if there is one.
+    /// Returns the row; `None` if it does not exist, was removed, or was not loaded.
     pub fn row(&self, key: K) -> Option<&V> {
         self.rows.get(&key).and_then(|row| row.value.as_ref())
     }
 
-    /// Writes a row.
+    /// Inserts or replaces a row, and marks it as changed.
     pub(super) fn put(&mut self, key: K, value: V) {
         self.rows.insert(key, Row { value: Some(value), changed: true });
     }
 
-    /// Removes a row.
+    /// Removes a row, leaving a tombstone so that the removal is saved.
     pub(super) fn remove(&mut self, key: K) {
         self.rows.insert(key, Row { value: None, changed: true });
     }
 
-    /// The changed rows in key order; `None` where the row was removed.
+    /// Returns the changed rows in key order, with `None` for a removed row.
     pub fn changes(&self) -> impl Iterator<Item = (K, Option<&V>)> {
         self.rows.iter().filter(|(_, row)| row.changed).map(|(key, row)| (*key, row.value.as_ref()))
     }
 
-    /// The keys of all rows that are there.
+    /// Returns the keys of all rows that exist.
     pub fn keys(&self) -> impl Iterator<Item = K> {
         self.rows.iter().filter(|(_, row)| row.value.is_some()).map(|(key, _)| *key)
     }
@@ -110,57 +70,64 @@ impl<K: Ord + Copy, V> Table<K, V> {
 
 /// Everything that one batch of commands reads and writes.
 ///
-/// A back end fills it from [`Keys`] and afterwards saves its changes; in between, the rules work on it
-/// one command after another, each seeing what those before it have changed.
+/// The contract of a lane is load, decide, save: a back end loads the rows of [`Keys`], the rules decide the
+/// commands one after another, each seeing the changes of those before it, and the back end saves all changes
+/// in one transaction. Nothing is answered before that transaction has committed.
 #[derive(Clone, Debug, Default)]
 pub struct WorkingSet {
-    /// Parties. Saving one also opens its mailbox and points it at the callback.
+    /// Parties. Saving one also opens its mailbox and sets the mailbox's callback.
     pub parties: Table<PartyId, Party>,
-    /// Items.
+    /// Items, including deleted ones.
     pub items: Table<ItemId, Item>,
-    /// Orders.
+    /// Orders, both loaded and new.
     pub orders: Table<OrderId, Order>,
-    /// Rides.
+    /// Rides, both loaded and new.
     pub rides: Table<RideId, Ride>,
     /// Tills. Saving one also opens its mailbox.
     pub tills: Table<TillId, Till>,
-    /// Wishes.
+    /// Wishes, by buyer and item.
     pub wishes: Table<(PartyId, ItemId), Wish>,
-    /// Ratings.
+    /// Ratings, by buyer and item.
     pub ratings: Table<(PartyId, ItemId), Stars>,
-    /// Standing orders by buyer and item. Derived from the orders, never saved.
+    /// The number of orders that were not cancelled, by buyer and item. Derived from the orders, never saved.
     pub purchases: BTreeMap<(PartyId, ItemId), i64>,
-    /// Listed items by seller and its own number. Derived from the items, never saved.
+    /// Listed items, by seller and SKU. Derived from the items, never saved.
     pub skus: BTreeMap<(PartyId, Sku), ItemId>,
-    /// Requests carried out.
+    /// Requests that were carried out, for replays.
     pub requests: Table<(PartyId, RequestId), Recorded>,
-    /// Changed items that a search would now find differently.
+    /// Items whose change affects search, to be appended to the item feed.
     pub search_changes: BTreeSet<ItemId>,
-    /// What is to be told, in the order in which it happened.
+    /// New events, in the order in which they happened.
     pub events: Vec<NewEvent>,
-    /// What the audit log is to tell, in order.
+    /// New audit entries, in the order of the commands.
     pub audit: Vec<AuditEntry>,
-    /// When the batch was decided.
+    /// When the batch was decided. Meaningless if nothing was changed.
     pub decided_at: Timestamp,
-    /// Numbers for new items.
+    /// Numbers reserved for new items.
     pub item_ids: IdRange,
-    /// Numbers for new orders.
+    /// Numbers reserved for new orders.
     pub order_ids: IdRange,
 }
 
 impl WorkingSet {
-    /// Whether the rules have changed nothing, so that there is nothing to commit.
+    /// Returns whether the rules have changed nothing, so that there is nothing to commit.
     pub fn is_unchanged(&self) -> bool {
+        // These three suffice: every command that takes effect stores its request or an audit entry, and a
+        // repeated till line, which stores neither, writes its till.
         self.requests.changes().next().is_none()
             && self.tills.changes().next().is_none()
             && self.audit.is_empty()
     }
 
     pub(super) fn put_item(&mut self, item: Item) {
+        // Compared with the row as the batch sees it now: of several changes, each that affects search
+        // counts.
         if self.items.row(item.id).is_none_or(|before| before.search_differs(&item)) {
             self.search_changes.insert(item.id);
         }
         if let Some(sku) = &item.sku {
+            // Kept up to date, so that later commands of the batch see a new SKU as taken and a deleted
+            // item's as free.
             let key = (item.seller, sku.clone());
             if item.is_listed() {
                 self.skus.insert(key, item.id);
@@ -173,6 +140,7 @@ impl WorkingSet {
 
     pub(super) fn put_order(&mut self, order: Order) {
         let stood = self.orders.row(order.id).is_some_and(|before| before.status.stands());
+        // The count exists only if a command of the batch asked for it; a later rating must see this order.
         if let Some(count) = self.purchases.get_mut(&(order.buyer, order.item)) {
             *count += i64::from(order.status.stands()) - i64::from(stood);
         }

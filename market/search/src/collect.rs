@@ -1,4 +1,4 @@
-//! Collectors: one page of the matches, and how many there are in each category.
+//! Collectors: one page of the matches, and the number of matches in each category.
 
 use std::collections::HashMap;
 
@@ -14,20 +14,20 @@ use super::{
     schema,
 };
 
-/// The best places after a place.
+/// Collects the first places after a cursor.
 pub(super) struct BestPlaces {
     pub(super) order: SearchOrder,
     pub(super) has_words: bool,
     pub(super) after: Option<Place>,
-    /// How many at most; 1 or more.
+    /// The maximum number of places; at least 1.
     pub(super) limit: usize,
 }
 
-/// What [`BestPlaces`] collects.
+/// The result of [`BestPlaces`].
 pub(super) struct Best {
-    /// The places: of a segment in any order, at the end first ones first.
+    /// The places, sorted. Those of a single segment are in any order.
     pub(super) places: Vec<Place>,
-    /// How many documents match, wherever they stand.
+    /// The number of all documents that match, on this page or not.
     pub(super) total: u64,
 }
 
@@ -47,6 +47,7 @@ impl Collector for BestPlaces {
     }
 
     fn requires_scoring(&self) -> bool {
+        // Scoring is the expensive part of a search, and no other order uses it.
         self.order == SearchOrder::Relevance && self.has_words
     }
 
@@ -59,15 +60,15 @@ impl Collector for BestPlaces {
     }
 }
 
-/// [`BestPlaces`] at work on one segment.
+/// The state of [`BestPlaces`] for one segment.
 pub(super) struct BestPlacesOfSegment {
     places: Places,
     after: Option<Place>,
     limit: usize,
-    /// The best so far and others, up to twice the limit; cut down when full. Unlike in a heap, that costs
-    /// little also when each match is better than all before, as it is with the newest.
+    /// The best so far and others, up to twice the limit; cut down to the limit when full. Unlike a heap,
+    /// this stays cheap when each match is better than all before, as when sorting by newest.
     best: Vec<Place>,
-    /// The last of the best when they were last cut down: what comes after it need not be kept.
+    /// The last of the best when they were last cut down. Later places can be dropped at once.
     worst: Option<Place>,
     total: u64,
 }
@@ -76,6 +77,7 @@ impl SegmentCollector for BestPlacesOfSegment {
     type Fruit = Best;
 
     fn collect(&mut self, document: DocId, score: Score) {
+        // Counted before the cursor is compared: the total covers all pages.
         self.total += 1;
         let place = self.places.of(document, score);
         if self.after.is_some_and(|after| place <= after) {
@@ -97,7 +99,7 @@ impl SegmentCollector for BestPlacesOfSegment {
     }
 }
 
-/// How many matches are in each category.
+/// Counts the matches in each category.
 pub(super) struct CountByCategory;
 
 impl Collector for CountByCategory {
@@ -128,10 +130,10 @@ impl Collector for CountByCategory {
     }
 }
 
-/// [`CountByCategory`] at work on one segment.
+/// The state of [`CountByCategory`] for one segment.
 pub(super) struct CountOfSegment {
     categories: Option<StrColumn>,
-    /// By the category's number within the segment.
+    /// Counts by the category's ordinal within the segment, which avoids a map of strings in the inner loop.
     counts: Vec<u64>,
 }
 

@@ -1,45 +1,39 @@
-//! How a search fails.
+//! The errors of searching and of opening the index.
 
 use std::{io, path::PathBuf, time::Duration};
 
 use souk_store::StoreError;
 use tantivy::TantivyError;
 
-use super::{SearchQuery, VISIBILITY_WAIT};
+use super::VISIBILITY_WAIT;
 
-/// A search, or opening the index, did not succeed. Nothing was changed.
+/// A search failed, or the index could not be opened. Nothing was changed.
 #[derive(Debug, thiserror::Error)]
 pub enum SearchError {
-    /// More searches are under way than the market takes.
+    /// The limit of concurrent searches is reached.
     #[error("more searches are under way than the market takes; try again in a moment")]
     Overloaded,
-    /// The index does not show yet what it must: it is being built, or the caller's own changes are not in.
+    /// The index is still being built, or does not include the caller's own changes yet.
     #[error("the search index is still catching up after {:?}; try again in a moment", Self::PATIENCE)]
     Behind,
-    /// The text is longer than [`SearchQuery::MAX_CHARS`].
-    #[error("the query is longer than {} characters; use fewer words", SearchQuery::MAX_CHARS)]
-    TextTooLong,
-    /// The two ends of the price range are in different currencies.
-    #[error("the price range goes from {0} to {1}; use one currency for both ends")]
-    CurrenciesDiffer(&'static str, &'static str),
-    /// The store lacks what it had, as after a backup or a standby that was behind took its place.
+    /// The store has lost changes: it was restored from a backup, or a standby that lagged has taken over.
     #[error("the store is behind the search index, as if it had been set back")]
     SetBack,
-    /// The store could not be read.
+    /// Reading the store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// Another process writes to the index.
+    /// Another process has the index open for writing.
     #[error("another market uses the search index in {}; give each market its own directory", .0.display())]
     InUse(PathBuf),
     /// The index directory can't be used.
     #[error("can't use {} for the search index: {error}; check that the market may write there", .directory.display())]
     Home {
-        /// The directory.
+        /// The directory of the index.
         directory: PathBuf,
-        /// What went wrong there.
+        /// The cause, from the file system.
         error: io::Error,
     },
-    /// The index library failed.
+    /// The index library returned an error.
     #[error("the search index failed: {0}")]
     Index(TantivyError),
     /// A thread could not be started, or ended unexpectedly.

@@ -1,4 +1,4 @@
-//! One search in one state of the index.
+//! Executes a search on one snapshot of the index.
 
 use std::collections::HashMap;
 
@@ -17,41 +17,43 @@ use super::{
     schema::Fields,
 };
 
-/// An index, open for searching.
+/// An index that is open for searching.
 pub(super) struct Reader {
     pub(super) index: IndexReader,
     pub(super) fields: Fields,
 }
 
-/// What the index knows of a page.
+/// A page as the index knows it, before it is completed from the store.
 pub(super) struct Hits {
-    /// The places of the items, in order.
+    /// The places of the hits, in order.
     pub(super) places: Vec<Place>,
-    /// Whether more follow.
+    /// Whether there is another page.
     pub(super) more: bool,
-    /// As in [`SearchPage`].
+    /// The number of matches on all pages; see [`SearchPage::total`].
     pub(super) total: u64,
-    /// As in [`SearchPage`].
+    /// The number of matches by category; see [`SearchPage::categories`].
     pub(super) categories: Vec<(Category, u64)>,
 }
 
 impl Reader {
-    /// Finds a page of hits.
+    /// Finds one page of hits, with the total and the counts per category.
     pub(super) fn find(&self, query: &SearchQuery) -> tantivy::Result<Hits> {
         let matching = Matching::new(query, self.fields);
-        // One state of the index for all that is asked of it here.
+        // One snapshot for both runs, so that hits, total and counts agree.
         let searcher = self.index.searcher();
         let limit = query.limit.clamp(1, SearchQuery::MAX_LIMIT);
         let best = BestPlaces {
             order: query.order,
             has_words: matching.has_words(),
             after: query.after.map(|cursor| cursor.0),
-            // One more than asked for tells whether there is a next page.
+            // One more than requested, to find out whether there is a next page.
             limit: limit + 1,
         };
         let ranks_matches = query.order == SearchOrder::Relevance && !query.is_exact;
         let mut found = run(&searcher, &*matching.query(ranks_matches), &best)?;
         if found.0.total == 0 && !ranks_matches && !query.is_exact && matching.can_forgive() {
+            // An order that does not rank by match would mix near misses among the hits, so typos are
+            // forgiven only if nothing matches exactly.
             found = run(&searcher, &*matching.query(true), &best)?;
         }
         let (Best { mut places, total }, counts) = found;
@@ -60,7 +62,7 @@ impl Reader {
         Ok(Hits { places, more, total, categories: most_first(counts) })
     }
 
-    /// Counts the items of each category that is asked for, by path.
+    /// Counts the items of each matching category, ordered by path.
     pub(super) fn categories(&self, asked: &CategoryQuery) -> tantivy::Result<Vec<(Category, u64)>> {
         let CategoryQuery { parent, hidden_sellers, after, limit } = asked;
         let mut query: Box<dyn Query> = match parent {
@@ -87,6 +89,7 @@ fn run(
     best: &BestPlaces,
 ) -> tantivy::Result<(Best, HashMap<String, u64>)> {
     let limit = usize::try_from(searcher.num_docs()).unwrap_or(usize::MAX).clamp(1, best.limit);
+    // The collector allocates twice the limit for each segment; a small index does not need that much.
     let best = BestPlaces { limit, ..*best };
     searcher.search(query, &(best, CountByCategory))
 }

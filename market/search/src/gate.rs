@@ -1,4 +1,4 @@
-//! How many searches may run and wait.
+//! Admission of searches: bounds how many run and how many wait, so that overload is refused within 50 ms.
 
 use std::{sync::Arc, time::Duration};
 
@@ -9,14 +9,15 @@ use tokio::{
 
 use super::SearchError;
 
-/// How many searches may be under way at a time, waiting ones included.
+/// The maximum number of searches in progress, including those that wait.
 const MAX_SEARCHES: usize = 1_024;
-/// How many of them may keep a thread busy.
+/// The maximum number of searches that occupy a blocking thread.
 const MAX_RUNNING: usize = 8;
-/// How long one waits for a thread.
+/// How long a search waits for a thread. With the time to respond, it stays within the promised 50 ms.
 const SEAT_WAIT: Duration = Duration::from_millis(45);
 
-/// Lets searches in.
+/// The two limits. They are separate because a search that waits for the index to catch up must not occupy a
+/// thread.
 pub(super) struct Gate {
     places: Arc<Semaphore>,
     seats: Arc<Semaphore>,
@@ -29,12 +30,12 @@ impl Default for Gate {
 }
 
 impl Gate {
-    /// Lets one search in, or refuses it at once.
+    /// Admits a search, or refuses it immediately.
     pub(super) fn enter(&self) -> Result<OwnedSemaphorePermit, SearchError> {
         Arc::clone(&self.places).try_acquire_owned().map_err(|_| SearchError::Overloaded)
     }
 
-    /// The right to keep a thread busy; refused after [`SEAT_WAIT`].
+    /// Waits for the right to occupy a thread; refuses after [`SEAT_WAIT`].
     pub(super) async fn seat(&self) -> Result<OwnedSemaphorePermit, SearchError> {
         match timeout(SEAT_WAIT, Arc::clone(&self.seats).acquire_owned()).await {
             Ok(Ok(seat)) => Ok(seat),
@@ -42,7 +43,7 @@ impl Gate {
         }
     }
 
-    /// How many searches are under way.
+    /// Returns the number of searches in progress, including those that wait.
     pub(super) fn taken(&self) -> usize {
         MAX_SEARCHES - self.places.available_permits()
     }

@@ -1,4 +1,4 @@
-//! Where the index lives, and how it is opened: as it was left, or anew when that can't be used.
+//! The location of the index, and opening it: as it was left, or empty if that can't be used.
 
 use std::{
     fs, io,
@@ -15,41 +15,41 @@ use tantivy::{
 
 use super::{SearchError, find::Reader, schema, words};
 
-/// Where the index lives.
+/// The location of the index.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum IndexHome {
-    /// In memory; built from the store at every start.
+    /// In memory; rebuilt from the store at every start.
     Memory,
-    /// In a directory of this market alone, made when missing. The index takes a folder `items` there and
-    /// touches nothing else. It may be deleted while the market is down: it will be built again. After the
-    /// store was taken back to an earlier state, it must be.
+    /// In a directory that only this market uses, created if missing. The index uses a folder `items` in it
+    /// and touches nothing else. The folder may be deleted while the market is down, and is then rebuilt. It
+    /// should be deleted after the store was restored to an earlier state.
     Directory(PathBuf),
 }
 
-/// What an index says of itself with every commit.
+/// The metadata that is stored atomically with every commit of the index.
 #[derive(Debug, Serialize, Deserialize)]
 struct Payload {
     version: u32,
     position: FeedPosition,
 }
 
-/// An index opened for writing and searching.
+/// An index that is open for writing and searching.
 pub(super) struct Opened {
     pub(super) reader: Reader,
     pub(super) writer: IndexWriter,
-    /// Up to where in the feed it shows everything.
+    /// The feed position up to which the index is complete.
     pub(super) position: FeedPosition,
 }
 
-/// The writer's memory, in bytes; the least that tantivy takes.
+/// The writer's memory budget in bytes; the minimum that tantivy accepts.
 const WRITER_MEMORY_BYTES: usize = 15_000_000;
-/// Segments in which more than this share of documents is deleted are merged.
+/// Segments with a larger share of deleted documents than this are merged.
 const DELETED_SHARE_BEFORE_MERGE: f32 = 0.3;
-/// Segments with more documents than this are left alone by merges.
+/// Segments with more documents than this are not merged any more, which bounds the time of a merge.
 const MAX_DOCUMENTS_BEFORE_MERGE: usize = 1_000_000;
 
 impl IndexHome {
-    /// Opens the index as it was left, or an empty one when there is none that can be used. Blocks.
+    /// Opens the index as it was left, or an empty one if there is none or it can't be used. Blocks.
     pub(super) fn open(&self) -> Result<Opened, SearchError> {
         match self.open_existing()? {
             Some(opened) => Ok(opened),
@@ -57,7 +57,7 @@ impl IndexHome {
         }
     }
 
-    /// Opens an empty index in the place of whatever is there. Blocks.
+    /// Creates an empty index, replacing an existing one. Blocks.
     pub(super) fn create(&self) -> Result<Opened, SearchError> {
         let (schema, _) = schema::schema();
         let index = match self {
@@ -80,6 +80,7 @@ impl IndexHome {
             return Ok(None);
         }
         refuse_if_in_use(&items)?;
+        // An unusable index is rebuilt rather than reported: it is derived data, and the market must start.
         let existing = usable(&items).and_then(|(index, position)| match self.opened(index, position) {
             Err(SearchError::Index(error)) => Err(error.to_string()),
             other => Ok(other),
@@ -87,7 +88,7 @@ impl IndexHome {
         match existing {
             Ok(opened) => opened.map(Some),
             Err(reason) => {
-                tracing::warn!(reason, "the search index can't be used and is built again");
+                tracing::warn!(reason, "the search index can't be used; rebuilding it");
                 Ok(None)
             }
         }
@@ -114,7 +115,9 @@ impl IndexHome {
     }
 }
 
-/// Commits what was written, noting up to where in the feed the index then shows everything.
+/// Commits the written documents together with the feed position up to which the index is then complete.
+///
+/// The two are one atomic step, so that after a crash the index resumes from exactly what it contains.
 pub(super) fn commit(writer: &mut IndexWriter, position: FeedPosition) -> Result<(), SearchError> {
     let payload = serde_json::to_string(&Payload { version: schema::VERSION, position })
         .map_err(|error| TantivyError::InternalError(error.to_string()))?;
@@ -126,13 +129,14 @@ pub(super) fn commit(writer: &mut IndexWriter, position: FeedPosition) -> Result
 
 fn reader(index: &Index) -> tantivy::Result<Reader> {
     let (_, fields) = schema::schema();
-    // Reloaded by the indexer after its commits and at no other time, so that what searches see changes
-    // only then.
+    // Only the indexer reloads it, after its commits. So the published progress never lags behind what
+    // searches see, and a search never sees more than one state.
     let index: IndexReader = index.reader_builder().reload_policy(ReloadPolicy::Manual).try_into()?;
     Ok(Reader { index, fields })
 }
 
-/// The only folder that is ever cleared. Its own, so that a wrong setting deletes nobody's files.
+/// Returns the only folder that is ever cleared. It is a subfolder, so that a wrong setting can't delete
+/// other files.
 fn folder(home: &Path) -> PathBuf {
     home.join("items")
 }
@@ -145,7 +149,7 @@ fn clear(items: &Path) -> io::Result<()> {
     fs::create_dir_all(items)
 }
 
-/// The index, if it is whole, with its position; else why it can't be used.
+/// Opens an index and returns it with its position, or why it can't be used.
 fn usable(items: &Path) -> Result<(Index, FeedPosition), String> {
     let index = Index::open_in_dir(items).map_err(|error| error.to_string())?;
     let payload = index.load_metas().map_err(|error| error.to_string())?.payload;
@@ -163,7 +167,7 @@ fn usable(items: &Path) -> Result<(Index, FeedPosition), String> {
     Ok((index, payload.position))
 }
 
-/// Looks before anything is cleared: the files may be another process's.
+/// Checks that no other process uses the index, before anything is cleared.
 fn refuse_if_in_use(items: &Path) -> Result<(), SearchError> {
     let home = |error| SearchError::Home { directory: items.to_owned(), error };
     let directory = MmapDirectory::open(items).map_err(|error| home(io::Error::other(error)))?;

@@ -1,8 +1,9 @@
-//! The indexer: a thread that follows the item feed.
+//! The indexer: a thread that follows the store's item feed.
 //!
-//! It reads the feed from where the index stands, writes what changed, commits, and lets searches see it.
-//! There is one commit at a time; what changes meanwhile goes into the next. While nobody waits, changes
-//! are gathered for [`GATHERING`]; a caller who must see its own write is served at once.
+//! It reads the feed from the index's position, writes the changed items, commits, and makes the commit
+//! visible to searches. There is one commit at a time, and changes in the meantime go into the next. Unless
+//! a search waits, changes are collected for [`GATHERING`]; a caller that must see its own write does not
+//! wait for that.
 
 use std::{
     panic::AssertUnwindSafe,
@@ -27,41 +28,42 @@ use super::{
     home::{self, Opened},
 };
 
-/// How long changes are gathered before they are committed, unless somebody waits for them. Far below the
-/// second after which everybody must see them.
+/// How long changes are collected before a commit, unless a search waits for them. Far below the second
+/// within which every search must see them.
 const GATHERING: Duration = Duration::from_millis(100);
-/// How many feed entries are read at a time.
+/// The number of feed entries that are read at a time.
 const FEED_PAGE: usize = 500;
-/// While catching up, how many changes go into one commit at most, about.
+/// The approximate maximum of changes in one commit while catching up, so that a crash loses little progress.
 const COMMIT_EVERY: usize = 20_000;
-/// How long to wait after a failure before the index is opened again.
+/// The back-off after a failure before the index is opened again.
 const REOPEN_DELAY: Duration = Duration::from_secs(1);
 
-/// How far the index is.
+/// The progress of the index.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Progress {
-    /// Up to here in the feed, searches see everything.
+    /// The feed position up to which searches see everything.
     pub(super) indexed: FeedPosition,
-    /// Whether the index was once level with the store since it was opened. Until then it may lack any
-    /// item.
+    /// Whether the index has reached the end of the feed since it was opened. Until then it may lack any
+    /// item, so that searches must wait.
     pub(super) level: bool,
 }
 
-/// What the indexer and the searches share.
+/// The state that the indexer shares with the searches.
 pub(super) struct Live {
     pub(super) reader: ArcSwap<Reader>,
     pub(super) progress: watch::Sender<Progress>,
-    /// Where the feed is, as far as told.
+    /// The end of the feed, as far as it was reported.
     pub(super) moved: watch::Sender<FeedPosition>,
-    /// The highest position that somebody waits for.
+    /// The highest position that a search waits for. It cuts [`GATHERING`] short.
     pub(super) wanted: watch::Sender<FeedPosition>,
-    /// The store's feed ends before what was indexed.
+    /// Notified when the store's feed turns out to end before what was indexed.
     pub(super) set_back: Notify,
     pub(super) closing: CancellationToken,
 }
 
 impl Live {
-    /// Raises a position and wakes the indexer if it was lower.
+    /// Raises a position, and wakes the indexer if it was lower. Positions arrive in any order and never go
+    /// back.
     pub(super) fn raise(positions: &watch::Sender<FeedPosition>, position: FeedPosition) {
         positions.send_if_modified(|known| {
             let higher = position > *known;
@@ -71,13 +73,13 @@ impl Live {
     }
 }
 
-/// Starts the thread; answers when the index is open, level or not.
+/// Starts the thread and returns when the index is open, whether or not it has caught up.
 pub(super) async fn start(
     home: IndexHome,
     reads: Arc<dyn Reads>,
 ) -> Result<(Arc<Live>, JoinHandle<()>), SearchError> {
     let (ready, opened) = oneshot::channel();
-    // A runtime of its own: the store's futures may need one, and the caller's may end before the thread.
+    // It has its own runtime: the store's futures may need one, and the caller's may end before the thread.
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -94,7 +96,7 @@ async fn run(home: IndexHome, reads: Arc<dyn Reads>, ready: oneshot::Sender<Resu
     let (mut indexer, reader) = match Indexer::open(&home, &reads).await {
         Ok(opened) => opened,
         Err(error) => {
-            // Nobody to tell means nobody to work for.
+            // Fails only if the caller has gone away, and then no one needs the index.
             let _ = ready.send(Err(error));
             return;
         }
@@ -111,20 +113,20 @@ async fn run(home: IndexHome, reads: Arc<dyn Reads>, ready: oneshot::Sender<Resu
         return;
     }
     loop {
-        // A panic in the index library must not end the thread: searches would go stale unnoticed.
+        // A panic in the index library must not end the thread, or searches would silently become stale.
         match AssertUnwindSafe(indexer.follow(&live)).catch_unwind().await {
             Ok(Ok(())) => {
-                // Merges go on after the writer is gone, and whoever closes a market may remove its folder.
+                // Merging threads outlive the writer, and the caller may delete the folder after closing.
                 if let Err(error) = indexer.writer.wait_merging_threads() {
-                    tracing::warn!(%error, "the search index was not tidied up; nothing is lost");
+                    tracing::warn!(%error, "merging the search index failed; nothing is lost");
                 }
                 return;
             }
-            Ok(Err(error)) => tracing::error!(error = %error, "the search index failed and is opened again"),
-            Err(_) => tracing::error!("the search index panicked and is opened again"),
+            Ok(Err(error)) => tracing::error!(error = %error, "the search index failed; reopening it"),
+            Err(_) => tracing::error!("the search index panicked; reopening it"),
         }
         live.progress.send_replace(Progress::default());
-        // Closed before it is opened again: it has a lock.
+        // Must be dropped before it is opened again, because the writer holds a lock.
         drop(indexer);
         let Some(reopened) = reopen(&home, &reads, &live).await else {
             return;
@@ -133,7 +135,7 @@ async fn run(home: IndexHome, reads: Arc<dyn Reads>, ready: oneshot::Sender<Resu
     }
 }
 
-/// Opens the index again, as often as it takes; `None` when the market closes.
+/// Opens the index again, retrying until it succeeds; `None` if the market closes.
 async fn reopen(home: &IndexHome, reads: &Arc<dyn Reads>, live: &Live) -> Option<Indexer> {
     loop {
         tokio::select! {
@@ -143,10 +145,11 @@ async fn reopen(home: &IndexHome, reads: &Arc<dyn Reads>, live: &Live) -> Option
         match Indexer::open(home, reads).await {
             Ok((indexer, reader)) => {
                 live.reader.store(Arc::new(reader));
-                // What was told of a feed that ends sooner now would never come.
+                // Positions of a feed that has been set back may never be reached, and waiting for them
+                // would never end.
                 live.moved.send_replace(indexer.position);
                 live.wanted.send_replace(FeedPosition::default());
-                // It was, and was told more than once.
+                // Clears further notifications of the same incident, which would reopen the index again.
                 let _ = live.set_back.notified().now_or_never();
                 return Some(indexer);
             }
@@ -158,7 +161,7 @@ async fn reopen(home: &IndexHome, reads: &Arc<dyn Reads>, live: &Live) -> Option
 struct Indexer {
     reads: Arc<dyn Reads>,
     writer: IndexWriter,
-    /// Up to here, everything is written and committed.
+    /// The feed position up to which everything is committed.
     position: FeedPosition,
 }
 
@@ -166,8 +169,8 @@ impl Indexer {
     async fn open(home: &IndexHome, reads: &Arc<dyn Reads>) -> Result<(Self, Reader), SearchError> {
         let mut opened = home.open()?;
         if is_ahead(opened.position, &**reads).await? {
-            tracing::warn!("the search index is ahead of the store and is built again");
-            // Closed before it is cleared.
+            tracing::warn!("the search index is ahead of the store; rebuilding it");
+            // Must be closed before the folder is cleared.
             drop(opened);
             opened = home.create()?;
         }
@@ -175,11 +178,13 @@ impl Indexer {
         Ok((Self { reads: Arc::clone(reads), writer, position }, reader))
     }
 
-    /// Follows the feed until the market closes.
+    /// Follows the feed until the market closes, or the store turns out to be set back.
     async fn follow(&mut self, live: &Live) -> Result<(), SearchError> {
         let (mut moved, mut wanted) = (live.moved.subscribe(), live.wanted.subscribe());
         loop {
             self.catch_up(live).await?;
+            // Changes that were reported meanwhile are not lost: `wait_for` compares with what is indexed by
+            // now.
             let shown = live.progress.borrow().indexed;
             tokio::select! {
                 () = live.closing.cancelled() => return Ok(()),
@@ -194,7 +199,7 @@ impl Indexer {
         }
     }
 
-    /// Brings the index to the end of the feed.
+    /// Brings the index up to the end of the feed.
     async fn catch_up(&mut self, live: &Live) -> Result<(), SearchError> {
         let mut read_to = self.position;
         let mut uncommitted = 0;
@@ -206,14 +211,16 @@ impl Indexer {
             let is_end = entries.len() < FEED_PAGE;
             if uncommitted >= COMMIT_EVERY || (is_end && uncommitted > 0) {
                 home::commit(&mut self.writer, read_to)?;
+                // Only now: if the commit had failed, reading would have to resume from the old position.
                 self.position = read_to;
                 uncommitted = 0;
                 live.reader.load().index.reload()?;
+                // After the reload: whoever waits for this position searches as soon as it is published.
                 live.progress.send_modify(|progress| progress.indexed = read_to.max(progress.indexed));
             }
             if is_end {
-                // Never further than what was read: a database that another took over for may give positions out
-                // again that came to nothing at the first.
+                // Not to the reported end of the feed, only to what was read. After a failover, the database
+                // may assign positions again that were never committed on the old primary.
                 live.progress.send_replace(Progress { indexed: read_to, level: true });
                 return Ok(());
             }
@@ -224,6 +231,7 @@ impl Indexer {
     fn write(&self, live: &Live, entries: &[FeedEntry]) -> Result<(), SearchError> {
         let fields = live.reader.load().fields;
         for FeedEntry { item, .. } in entries {
+            // Delete and add, because tantivy has no update. Both become visible with the same commit.
             self.writer.delete_term(fields.item_term(item.id.0));
             if item.is_listed() {
                 self.writer.add_document(fields.document(item))?;
@@ -233,9 +241,11 @@ impl Indexer {
     }
 }
 
-/// Whether the store's feed ends before a position, so that the index holds what the store does not. The
-/// last entry of a feed never goes away (an item stays in it, at its latest change), so a feed that ever
-/// came to a position has an entry there or later.
+/// Returns whether the store's feed ends before a position, so that the index contains what the store does
+/// not.
+///
+/// The last entry of a feed never disappears: an item stays in it, at its latest change. So a feed that has
+/// ever reached a position has an entry there or later.
 async fn is_ahead(position: FeedPosition, reads: &dyn Reads) -> Result<bool, SearchError> {
     let before = FeedPosition(position.0 - 1);
     Ok(position > FeedPosition(0) && reads.item_feed(before, 1).await?.is_empty())

@@ -1,16 +1,18 @@
 //! Search: a tantivy index that follows the store's item feed.
 //!
-//! The index is derived: it can be deleted at any time and is built again from the feed. It holds what is
-//! searched by; what a hit shows comes from the store. A caller's search shows its own acknowledged writes
-//! ([`Search::remember`]), everybody else's within a second of their commit.
+//! The index is derived data: it can be deleted at any time and is rebuilt from the feed. It contains only
+//! what is needed to search; hits are completed from the store. A search includes the caller's own
+//! acknowledged writes ([`Search::remember`]), and those of others within a second of their commit.
 
 mod collect;
+mod criteria;
 mod error;
 mod find;
 mod gate;
 mod home;
 mod indexer;
 mod matching;
+mod order;
 mod own_writes;
 mod place;
 mod query;
@@ -30,28 +32,30 @@ use souk_domain::{Category, Item, ItemId, PartyId};
 use souk_store::{FeedPosition, Reads, StoreError};
 use tokio::time::timeout;
 
+pub use criteria::{PriceRange, SearchText};
 pub use error::SearchError;
 pub use home::IndexHome;
-pub use query::{CategoryQuery, SearchCursor, SearchOrder, SearchPage, SearchQuery};
+pub use order::SearchOrder;
+pub use query::{CategoryQuery, SearchCursor, SearchPage, SearchQuery};
 
 use find::{Hits, Reader};
 use gate::Gate;
 use indexer::{Live, Progress};
 use own_writes::OwnWrites;
 
-/// How long a search waits for the index to show what it must, before it fails as [`SearchError::Behind`].
+/// How long a search waits for the index to catch up, before it fails with [`SearchError::Behind`].
 pub const VISIBILITY_WAIT: Duration = Duration::from_secs(2);
 
-/// How long a search that finds nothing waits for what is listed but not indexed yet, before it says so.
+/// How long a search without hits waits for changes that are not indexed yet, before it reports that.
 const NOTHING_WAIT: Duration = Duration::from_secs(1);
 
-/// Who searches.
+/// The caller of a search.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Searcher {
-    /// The party.
+    /// The party whose own writes the search must include.
     pub party: PartyId,
-    /// Whether it may just have changed something at another market on the same store: then the search shows all that was
-    /// changed by now, as far as the index comes to it within [`VISIBILITY_WAIT`].
+    /// Whether the party may have just changed something at another market on the same store. Then the
+    /// search includes every change up to now, as far as the index catches up within [`VISIBILITY_WAIT`].
     pub was_elsewhere: bool,
 }
 
@@ -61,7 +65,7 @@ impl From<PartyId> for Searcher {
     }
 }
 
-/// Finds items. A handle: clones share one index.
+/// A handle to the search index. Clones share one index.
 #[derive(Clone)]
 pub struct Search {
     shared: Arc<Shared>,
@@ -75,26 +79,28 @@ struct Shared {
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
-/// How far the index is behind, and how busy searching is.
+/// The lag of the index and the load of searches, for metrics.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SearchLoad {
-    /// Up to here in the feed, searches see everything.
+    /// The feed position up to which searches see everything.
     pub indexed: FeedPosition,
-    /// Where the feed is, as far as the index was told. The difference is the lag, in changes.
+    /// The end of the feed, as far as it was reported. The index lags if this is higher than `indexed`.
     pub moved: FeedPosition,
-    /// Whether the index was level with the store since it was opened; until then searches wait.
+    /// Whether the index has caught up with the store since it was opened. Until then searches wait.
     pub level: bool,
-    /// Searches under way, waiting ones included.
+    /// The number of searches in progress, including those that wait.
     pub searches: usize,
 }
 
 impl Search {
-    /// Opens the index and starts the thread that follows the store's item feed. The index is built from
-    /// the start of the feed when it is missing, damaged, of another version or ahead of the store. Until
-    /// it is level with the store, searches wait for up to [`VISIBILITY_WAIT`].
+    /// Opens the index and starts the thread that follows the store's item feed.
+    ///
+    /// The index is rebuilt from the start of the feed if it is missing, damaged, of another version or
+    /// ahead of the store. Until it has caught up, searches wait for up to [`VISIBILITY_WAIT`].
     ///
     /// # Errors
-    /// When the directory can't be used or another process uses it, and when the store can't be read.
+    ///
+    /// Fails if the directory can't be used or another process uses it, or if the store can't be read.
     pub async fn open(home: IndexHome, reads: Arc<dyn Reads>) -> Result<Self, SearchError> {
         let (live, thread) = indexer::start(home, Arc::clone(&reads)).await?;
         let shared = Shared {
@@ -107,32 +113,36 @@ impl Search {
         Ok(Self { shared: Arc::new(shared) })
     }
 
-    /// A commit moved the feed to this position: wakes the indexer. Never blocks.
+    /// Reports that a commit has moved the feed to a position, and wakes the indexer. Never blocks.
     pub fn feed_moved(&self, position: FeedPosition) {
         Live::raise(&self.shared.live.moved, position);
     }
 
-    /// The store's feed ends before where it is known to have been: the index is opened again, and built anew if it
-    /// holds what the store does not. Until then, searches wait.
+    /// Reports that the store's feed ends before a position that it is known to have reached. The index is
+    /// reopened, and rebuilt if it contains what the store does not. Until then, searches wait.
     pub fn was_set_back(&self) {
-        // Until then, nothing is shown that may be gone, nor what was changed since left out.
+        // First of all: from now on no search may show items that are gone, or miss those that were changed
+        // since.
         self.shared.live.progress.send_modify(|progress| progress.level = false);
         self.shared.own_writes.forget();
         self.shared.live.set_back.notify_one();
     }
 
-    /// A caller was told of its own write, which moved the feed to this position: its searches will wait
-    /// until they show it.
+    /// Reports that a caller's own write has moved the feed to a position. Its searches wait until they
+    /// include it.
+    ///
+    /// Must be called before the write is acknowledged, or the caller's next search could arrive first.
     pub fn remember(&self, caller: PartyId, position: FeedPosition) {
         self.feed_moved(position);
         self.shared.own_writes.remember(caller, position, self.progress().indexed);
     }
 
-    /// Finds a page of items.
+    /// Finds one page of items.
     ///
     /// # Errors
-    /// [`SearchError::Overloaded`] within 50 ms when too many searches are under way, and
-    /// [`SearchError::Behind`] when the index does not show the caller's own writes within
+    ///
+    /// Returns [`SearchError::Overloaded`] within 50 ms if too many searches are in progress, and
+    /// [`SearchError::Behind`] if the index does not include the caller's own writes within
     /// [`VISIBILITY_WAIT`].
     pub async fn search(
         &self,
@@ -140,10 +150,10 @@ impl Search {
         query: &SearchQuery,
     ) -> Result<SearchPage, SearchError> {
         let caller = caller.into();
-        query.check()?;
+        // Read before the search: what is listed while it runs need not be found.
         let listed_by_now = self.load().moved;
         let mut hits = self.find(caller, query).await?;
-        // "Nothing" is the one answer that a caller does not ask for again: it must hold for now.
+        // Callers act on "no hits" rather than search again, so it must be true for everything listed by now.
         if hits.total == 0 && self.progress().indexed < listed_by_now {
             self.wait_until_indexed(listed_by_now, NOTHING_WAIT).await;
             hits = self.find(caller.party.into(), query).await?;
@@ -154,11 +164,12 @@ impl Search {
         Ok(SearchPage { items, next, total: hits.total, categories: hits.categories })
     }
 
-    /// Counts the items in each category that has any, by path. The counts are for just the category, without
-    /// those below it.
+    /// Counts the items in each category that has any, ordered by path. Items of subcategories are not
+    /// included.
     ///
     /// # Errors
-    /// As [`Search::search`].
+    ///
+    /// Fails like [`Search::search`].
     pub async fn categories(
         &self,
         caller: impl Into<Searcher>,
@@ -167,21 +178,21 @@ impl Search {
         self.ask_index(caller.into(), move |reader| reader.categories(&query)).await
     }
 
-    /// Waits until searches see something that lies after a position in the feed.
+    /// Waits until searches see changes after a feed position.
     pub async fn wait_past(&self, position: FeedPosition) {
         let mut progress = self.shared.live.progress.subscribe();
-        // The sender goes with the index, and then there is nothing to wait for.
+        // Fails only if the index is closed, and then there is nothing to wait for.
         let _ = progress.wait_for(|progress| progress.indexed > position).await;
     }
 
-    /// How far behind the index is, and how busy.
+    /// Returns the lag of the index and the number of searches in progress.
     pub fn load(&self) -> SearchLoad {
         let Progress { indexed, level } = self.progress();
         let moved = *self.shared.live.moved.borrow();
         SearchLoad { indexed, moved: moved.max(indexed), level, searches: self.shared.gate.taken() }
     }
 
-    /// Ends the indexer and waits for it. Other handles can still search, in the index as it is then.
+    /// Stops the indexer and waits for it. Other handles can still search the index in its last state.
     pub async fn close(self) {
         self.shared.live.closing.cancel();
         let thread = self.shared.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
@@ -190,7 +201,7 @@ impl Search {
         };
         match tokio::task::spawn_blocking(move || thread.join()).await {
             Ok(Ok(())) => {}
-            _ => tracing::error!("the search indexer ended in a panic"),
+            _ => tracing::error!("the search indexer panicked"),
         }
     }
 
@@ -199,19 +210,22 @@ impl Search {
         self.ask_index(caller, move |reader| reader.find(&asked)).await
     }
 
-    /// Runs a question on a thread that may block, when the index shows what this caller must see.
+    /// Runs a query on a blocking thread, once the index includes what the caller must see.
     async fn ask_index<T: Send + 'static>(
         &self,
         caller: Searcher,
         question: impl FnOnce(&Reader) -> tantivy::Result<T> + Send + 'static,
     ) -> Result<T, SearchError> {
         let entered = self.shared.gate.enter()?;
+        // The seat comes after the wait, so that waiting searches don't occupy threads.
         self.wait_until_visible(caller).await?;
         let seat = self.shared.gate.seat().await?;
         let reader = self.shared.live.reader.load_full();
+        // On a blocking thread, because a search is CPU work of milliseconds that would stall the calls of
+        // this runtime.
         let answer = tokio::task::spawn_blocking(move || {
             let answer = question(&reader);
-            // Held to the end of the work, also when the caller has gone.
+            // Released here, not by the caller: if its future is dropped, the thread is still busy.
             drop((seat, entered));
             answer
         });
@@ -220,7 +234,8 @@ impl Search {
 
     async fn wait_until_visible(&self, caller: Searcher) -> Result<(), SearchError> {
         if caller.was_elsewhere {
-            // What it changed lies somewhere before the end. The rest is others', for whom a search does not fail.
+            // The caller's changes lie somewhere before the end of the feed. Most of the rest are those of
+            // others, for which a search must not fail, so a timeout alone is no error.
             let end = self.shared.reads.feed_end().await?;
             self.feed_moved(end);
             let came = self.wait_until_indexed(end, VISIBILITY_WAIT).await;
@@ -233,18 +248,19 @@ impl Search {
         if is_visible { Ok(()) } else { Err(SearchError::Behind) }
     }
 
-    /// Whether searches see everything up to a position, if need be after a wait.
+    /// Waits until searches see everything up to a position; `false` if that takes longer than `patience`.
     async fn wait_until_indexed(&self, position: FeedPosition, patience: Duration) -> bool {
         let is_there = |progress: &Progress| progress.level && progress.indexed >= position;
         if is_there(&self.progress()) {
             return true;
         }
         Live::raise(&self.shared.live.wanted, position);
+        // Subscribed before waiting: `wait_for` looks at the current value first, so no progress is missed.
         let mut progress = self.shared.live.progress.subscribe();
         matches!(timeout(patience, progress.wait_for(is_there)).await, Ok(Ok(_)))
     }
 
-    /// Those of the items that are still listed, as they are now, in the order given.
+    /// Loads the current state of those items that are still listed, in the given order.
     async fn complete(&self, ids: &[ItemId]) -> Result<Vec<Item>, StoreError> {
         if ids.is_empty() {
             return Ok(Vec::new());
@@ -261,7 +277,7 @@ impl Search {
 }
 
 impl Drop for Shared {
-    /// Without handles there is nobody to index for.
+    /// Stops the indexer when the last handle is dropped.
     fn drop(&mut self) {
         self.live.closing.cancel();
     }

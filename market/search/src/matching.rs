@@ -1,8 +1,9 @@
-//! From a [`SearchQuery`] to a query of the index, and how well an item matches it.
+//! Translates a [`SearchQuery`] into an index query, with the scores of matches.
 //!
-//! The score of an item is a whole number, the sum over the words of the best way in which the item holds
-//! each. It takes nothing from the rest of the index (no word frequencies), and whole numbers of this size
-//! add up exactly in any order, so that the same item always scores the same.
+//! The score of an item is the sum over the query's words of the best way in which the item matches each. It
+//! is a whole number and depends on nothing but the item and the query (no word frequencies), and `f32` adds
+//! whole numbers of this size exactly. So an item always has the same score, which keyset pagination relies
+//! on.
 
 use std::{collections::HashSet, ops::Bound};
 
@@ -18,31 +19,31 @@ use tantivy::{
 
 use super::{SearchQuery, schema::Fields, words};
 
-/// A word held as typed. More than all else together that words can score, so that an item which needs
-/// less forgiveness comes first.
+/// The score of a word that matches as typed. It exceeds everything else that all words together can score,
+/// so that items with fewer typos come first.
 const AS_TYPED: Score = 1024.0;
-/// On top of that, by where and how.
+/// The scores by field and by whole word or prefix.
 const NAME_WORD: Score = AS_TYPED + 8.0;
 const NAME_BEGINNING: Score = AS_TYPED + 6.0;
 const DESCRIPTION_WORD: Score = AS_TYPED + 4.0;
 const DESCRIPTION_BEGINNING: Score = AS_TYPED + 2.0;
-/// A word held with typos, by their number.
+/// The scores of a word that matches with one and with two typos.
 const NAME_TYPOS: [Score; 2] = [4.0, 3.0];
 const DESCRIPTION_TYPOS: [Score; 2] = [2.0, 1.0];
-/// All words side by side in the name, in their order.
+/// The bonus if the name contains all words next to each other and in order.
 const PHRASE: Score = 16.0;
 
-/// The best that an item can score stays far below 2²⁴, up to where floats add whole numbers exactly.
+/// The highest score stays far below 2²⁴, up to which `f32` adds whole numbers exactly.
 const _: () = assert!(SearchQuery::MAX_WORDS as Score * NAME_WORD + PHRASE < 1_048_576.0);
-/// Every word typed right but one beats any match with two wrong.
+/// A match with one wrong word beats any match with two wrong words.
 const _: () = assert!(SearchQuery::MAX_WORDS as Score * (NAME_WORD - AS_TYPED) + PHRASE < AS_TYPED);
 
-/// A word with fewer letters forgives nothing; with fewer than the second number, one typo; else two.
+/// The number of letters from which a word allows one typo, and from which it allows two.
 const LETTERS_FOR_TYPOS: [usize; 2] = [4, 8];
-/// Longer words forgive nothing: the tables for it would grow large.
+/// Longer words allow no typos, because the Levenshtein automaton would become large.
 const MAX_FORGIVING_LETTERS: usize = 40;
 
-/// A query taken apart, to be put to the index with or without forgiving.
+/// A parsed query, which can be executed with or without forgiving typos.
 pub(super) struct Matching<'a> {
     query: &'a SearchQuery,
     words: Vec<String>,
@@ -51,21 +52,21 @@ pub(super) struct Matching<'a> {
 
 impl<'a> Matching<'a> {
     pub(super) fn new(query: &'a SearchQuery, fields: Fields) -> Self {
-        let words = words::different_words(&query.text, SearchQuery::MAX_WORDS);
+        let words = words::different_words(query.text.as_str(), SearchQuery::MAX_WORDS);
         Self { query, words, fields }
     }
 
-    /// Whether there is anything to match but filters.
+    /// Returns whether the query has words, rather than filters only.
     pub(super) fn has_words(&self) -> bool {
         !self.words.is_empty()
     }
 
-    /// Whether forgiving typos could find more.
+    /// Returns whether forgiving typos could find more.
     pub(super) fn can_forgive(&self) -> bool {
         self.words.iter().any(|word| typos_forgiven(word) > 0)
     }
 
-    /// The query for the index: all words and all filters.
+    /// Builds the index query from all words and all filters.
     pub(super) fn query(&self, forgiving: bool) -> Box<dyn Query> {
         let mut clauses: Vec<(Occur, Box<dyn Query>)> = Vec::new();
         for (number, word) in self.words.iter().enumerate() {
@@ -77,7 +78,7 @@ impl<'a> Matching<'a> {
         if clauses.is_empty() {
             match hidden {
                 None => return Box::new(AllQuery),
-                // Something has to be left over to take from.
+                // A query of exclusions alone matches nothing; there must be a set to exclude from.
                 Some(_) => clauses.push((Occur::Must, scored(Box::new(AllQuery), 0.0))),
             }
         }
@@ -89,7 +90,7 @@ impl<'a> Matching<'a> {
         Box::new(BooleanQuery::new(clauses))
     }
 
-    /// The ways to hold one word; the best one counts.
+    /// Builds the query for one word. Of the ways in which it can match, the best one counts.
     fn word(&self, word: &str, is_last: bool, forgiving: bool) -> Box<dyn Query> {
         let Fields { name, description, .. } = self.fields;
         let mut ways = vec![whole(name, word, NAME_WORD), whole(description, word, DESCRIPTION_WORD)];
@@ -108,15 +109,16 @@ impl<'a> Matching<'a> {
     }
 
     fn filters(&self) -> Vec<Box<dyn Query>> {
-        let SearchQuery { category, min_price, max_price, min_rating, seller, in_stock, .. } = self.query;
+        let SearchQuery { category, price: range, min_rating, seller, in_stock, .. } = self.query;
         let fields = &self.fields;
         let mut filters = Vec::new();
         filters.extend(category.as_ref().map(|category| exactly(fields.category_term(category))));
-        if let Some(price) = min_price.or(*max_price) {
+        if let Some(price) = range.any_end() {
+            // Amounts of different currencies can't be compared, so a range always restricts the currency too.
             filters.push(exactly(fields.currency_term(price)));
             let bound =
-                |price: &Option<_>| price.map_or(Bound::Unbounded, |p| Bound::Included(fields.price_term(p)));
-            filters.push(Box::new(RangeQuery::new(bound(min_price), bound(max_price))));
+                |price: Option<_>| price.map_or(Bound::Unbounded, |p| Bound::Included(fields.price_term(p)));
+            filters.push(Box::new(RangeQuery::new(bound(range.min()), bound(range.max()))));
         }
         if let Some(mean) = *min_rating {
             let lowest = Bound::Included(fields.rating_term(mean));
@@ -132,7 +134,7 @@ impl<'a> Matching<'a> {
     }
 }
 
-/// Everything of some sellers, unless there are none.
+/// Builds the query for all items of the given sellers; `None` if there are none.
 pub(super) fn hidden(sellers: &HashSet<PartyId>, fields: &Fields) -> Option<Box<dyn Query>> {
     if sellers.is_empty() {
         return None;
@@ -140,7 +142,7 @@ pub(super) fn hidden(sellers: &HashSet<PartyId>, fields: &Fields) -> Option<Box<
     Some(Box::new(TermSetQuery::new(sellers.iter().map(|seller| fields.seller_term(*seller)))))
 }
 
-/// How many typos a word forgives.
+/// Returns how many typos a word allows. With a digit in it, none: another number means another thing.
 fn typos_forgiven(word: &str) -> u8 {
     let letters = word.chars().count();
     if letters > MAX_FORGIVING_LETTERS || word.chars().any(char::is_numeric) {
@@ -157,7 +159,7 @@ fn beginning(field: Field, word: &str, score: Score) -> Box<dyn Query> {
     scored(Box::new(FuzzyTermQuery::new_prefix(Term::from_field_text(field, word), 0, true)), score)
 }
 
-/// Two letters swapped count as one typo.
+/// Matches a word with up to `typos` typos. Two swapped letters count as one.
 fn with_typos(field: Field, word: &str, typos: u8, score: Score) -> Box<dyn Query> {
     scored(Box::new(FuzzyTermQuery::new(Term::from_field_text(field, word), typos, true)), score)
 }

@@ -1,4 +1,4 @@
-//! Who must see what: the latest acknowledged write of each caller.
+//! Read-your-writes: the feed position of each caller's latest acknowledged write.
 
 use std::{
     collections::HashMap,
@@ -8,8 +8,10 @@ use std::{
 use souk_domain::PartyId;
 use souk_store::FeedPosition;
 
-/// Remembers up to [`OwnWrites::CAPACITY`] callers whose writes the index does not show yet. When there are
-/// more, none is forgotten: everybody then waits for the latest of them.
+/// Remembers up to [`OwnWrites::CAPACITY`] callers whose writes are not indexed yet.
+///
+/// If there are more, no write may be forgotten, so the positions are merged into one that every caller
+/// waits for: memory is bounded, and the guarantee holds at the price of longer waits.
 #[derive(Debug, Default)]
 pub(super) struct OwnWrites {
     state: Mutex<State>,
@@ -18,17 +20,18 @@ pub(super) struct OwnWrites {
 #[derive(Debug, Default)]
 struct State {
     positions: HashMap<PartyId, FeedPosition>,
-    /// Where everybody waits.
+    /// The position that every caller waits for; 0 unless there were too many callers.
     floor: FeedPosition,
 }
 
 impl OwnWrites {
-    /// How many callers are told apart.
+    /// The maximum number of callers that are tracked individually.
     const CAPACITY: usize = 16_384;
 
-    /// A caller's write moved the feed to this position, while the index was at `indexed`.
+    /// Records that a caller's write has moved the feed to a position, while the index was at `indexed`.
     pub(super) fn remember(&self, caller: PartyId, position: FeedPosition, indexed: FeedPosition) {
         if position <= indexed {
+            // The index was faster than the acknowledgement, as it often is for a quiet market.
             return;
         }
         let mut state = self.lock();
@@ -39,17 +42,18 @@ impl OwnWrites {
         *latest = position.max(*latest);
     }
 
-    /// What the index must show before this caller may search.
+    /// Returns the position that the index must reach before this caller may search.
     pub(super) fn due(&self, caller: PartyId, indexed: FeedPosition) -> FeedPosition {
         let mut state = self.lock();
         let own = state.positions.get(&caller).copied().unwrap_or_default();
         if own <= indexed {
+            // Searches free the memory themselves; no timer is needed.
             state.positions.remove(&caller);
         }
         own.max(state.floor)
     }
 
-    /// The positions mean nothing any more.
+    /// Discards all positions, because the feed was set back and they mean nothing any more.
     pub(super) fn forget(&self) {
         *self.lock() = State::default();
     }
@@ -62,7 +66,7 @@ impl OwnWrites {
 impl State {
     fn make_room(&mut self, indexed: FeedPosition) {
         self.positions.retain(|_, position| *position > indexed);
-        // Half of the room at least, or the next calls would all come here again.
+        // Free at least half of the capacity, or each of the next calls would scan the map again.
         if self.positions.len() > OwnWrites::CAPACITY / 2 {
             let latest = self.positions.drain().map(|(_, position)| position).max();
             self.floor = self.floor.max(latest.unwrap_or_default());
@@ -81,7 +85,7 @@ mod tests {
     }
 
     #[test]
-    fn the_latest_own_write_counts() {
+    fn latest_own_write_counts() {
         let writes = OwnWrites::default();
         writes.remember(party(1), FeedPosition(7), FeedPosition(0));
         writes.remember(party(1), FeedPosition(5), FeedPosition(0));
@@ -92,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn no_write_is_forgotten_when_there_are_too_many() {
+    fn no_write_is_forgotten_if_there_are_too_many() {
         let writes = OwnWrites::default();
         let count = OwnWrites::CAPACITY + 10;
         for number in 1..=count {

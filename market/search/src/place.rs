@@ -1,4 +1,4 @@
-//! Places: where an item stands in an order of results.
+//! Places: the position of an item in an order of results, used as keyset cursor.
 
 use std::sync::Arc;
 
@@ -7,19 +7,19 @@ use tantivy::{DocId, Score, SegmentReader, columnar::ColumnValues};
 
 use super::{SearchOrder, schema};
 
-/// An item's place. Smaller ones come first, and no two items share one, so that a page can continue
-/// exactly after a place (keyset paging).
+/// The sort key of an item in some order. Smaller ones come first, and they are unique because they end with
+/// the item number, so that a page can continue exactly after one (keyset pagination).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(super) struct Place {
-    /// The currency in the orders by price, else 0.
+    /// The currency if the order is by price, else 0.
     group: u32,
-    /// Made from what the order goes by.
+    /// The value that the order sorts by, mapped so that smaller comes first.
     rank: u64,
-    /// The item's number.
+    /// The item's number, which breaks ties.
     pub(super) item: i64,
 }
 
-/// Says for each document of a segment where it stands in an order.
+/// Computes the places of a segment's documents in one order.
 pub(super) struct Places {
     items: Arc<dyn ColumnValues<i64>>,
     by: By,
@@ -32,11 +32,12 @@ enum By {
     Number,
 }
 
-/// The ranks of equal scores are told apart by this many lengths of names.
+/// Equal scores are ordered by the number of words in the name, up to this many.
 const NAME_LENGTHS: u64 = 256;
 
 impl Places {
-    /// Of a segment, in an order; without words a search has no relevance to go by.
+    /// Opens the columns of a segment that the order needs. Without words there is no relevance, and newest
+    /// comes first.
     pub(super) fn open(
         segment: &SegmentReader,
         order: SearchOrder,
@@ -62,7 +63,7 @@ impl Places {
         Ok(Self { items: columns.column_first_or_default(schema::ITEM)?, by })
     }
 
-    /// Where a document stands that matches with this score.
+    /// Returns the place of a document that matches with a score.
     pub(super) fn of(&self, document: DocId, score: Score) -> Place {
         let item = self.items.get_val(document);
         let (group, rank) = match &self.by {
@@ -75,7 +76,7 @@ impl Places {
                 let rank = if *dearest_first { descending(amount) } else { amount };
                 (u32::try_from(currency.get_val(document)).unwrap_or(u32::MAX), rank)
             }
-            // The bits of floats that are 0 or more stand in the order of the floats (IEEE 754, totalOrder).
+            // The bits of non-negative floats sort like the floats themselves (IEEE 754, totalOrder).
             By::Rating { mean } => (0, descending(mean.get_val(document).to_bits())),
             By::Number => (0, descending(item.unsigned_abs())),
         };

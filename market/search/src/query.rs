@@ -1,80 +1,62 @@
-//! What is searched for, and what is found.
+//! Search queries and their results.
 
 use std::{collections::HashSet, sync::Arc};
 
 use serde::{Deserialize, Serialize};
-use souk_domain::{Category, Item, ItemId, Money, PartyId};
+use souk_domain::{Category, Item, ItemId, PartyId};
 
-use super::{SearchError, place::Place};
+use super::{PriceRange, SearchOrder, SearchText, place::Place};
 
-/// Asks for items. All that is given must hold.
+/// A query for items. Every condition that is set must hold.
 ///
-/// Words are matched in name and description without regard to case and accents, and every word must be
-/// there. The last one may be a beginning. Typos are forgiven: one in words of 4 letters or more, two in
-/// words of 8 or more, none in words with a digit, because another number is another thing. An order that
-/// does not rank by match (price, rating, newest) would mix near misses among the hits; it forgives only
-/// when nothing matches as typed.
+/// Words are matched in name and description, ignoring case and accents, and every word must match. The last
+/// one may be a prefix. Typos are forgiven: one in words of 4 letters or more, two in words of 8 or more,
+/// none in words with a digit, because another number means another thing. An order that does not rank by
+/// match (price, rating, newest) would mix near misses among the hits, so it forgives typos only if nothing
+/// matches as typed.
 #[derive(Clone, Debug)]
 pub struct SearchQuery {
-    /// Up to [`SearchQuery::MAX_CHARS`] characters. Of its words the first [`SearchQuery::MAX_WORDS`]
-    /// different ones count, the rest are ignored. Without any word, everything matches.
-    pub text: String,
-    /// Only items of this category or one below it.
+    /// The words to find. The first [`SearchQuery::MAX_WORDS`] distinct words count, and the rest are ignored. Without
+    /// any word, everything matches.
+    pub text: SearchText,
+    /// Only items of this category or its subcategories.
     pub category: Option<Category>,
-    /// Only items at this price or more, in its currency.
-    pub min_price: Option<Money>,
-    /// Only items at this price or less, in its currency.
-    pub max_price: Option<Money>,
-    /// Only items whose mean rating is this or more; never one that nobody has rated.
+    /// Only items whose price lies within it.
+    pub price: PriceRange,
+    /// Only items whose mean rating is at least this. Excludes unrated items.
     pub min_rating: Option<f64>,
     /// Only items of this seller.
     pub seller: Option<PartyId>,
-    /// No items of these sellers.
+    /// Excludes items of these sellers, which are suspended.
     pub hidden_sellers: Arc<HashSet<PartyId>>,
-    /// Only items that can be bought now.
+    /// Only items that are in stock.
     pub in_stock: bool,
-    /// Only these items.
+    /// Only items in this list.
     pub among: Option<Arc<[ItemId]>>,
-    /// Forgive no typos, even when nothing matches as typed.
+    /// Never forgive typos, even if nothing matches as typed.
     pub is_exact: bool,
     /// The order of the items.
     pub order: SearchOrder,
-    /// How many items at most: 1 to [`SearchQuery::MAX_LIMIT`], a number outside counts as the nearest.
+    /// The maximum number of items, clamped to 1 to [`SearchQuery::MAX_LIMIT`].
     pub limit: usize,
-    /// Where the page before ended. Only good with the same query.
+    /// The end of the previous page. Valid only with the same query.
     pub after: Option<SearchCursor>,
 }
 
 impl SearchQuery {
-    /// The longest text, in characters (Unicode scalar values).
-    pub const MAX_CHARS: usize = 500;
-    /// How many different words count.
+    /// The maximum number of distinct words that count.
     pub const MAX_WORDS: usize = 16;
-    /// The largest page.
+    /// The maximum number of items on a page.
     pub const MAX_LIMIT: usize = 1_000;
-
-    /// Whether the query makes sense.
-    pub(super) fn check(&self) -> Result<(), SearchError> {
-        if self.text.len() > Self::MAX_CHARS && self.text.chars().count() > Self::MAX_CHARS {
-            return Err(SearchError::TextTooLong);
-        }
-        match (self.min_price, self.max_price) {
-            (Some(min), Some(max)) if min.currency_code() != max.currency_code() => {
-                Err(SearchError::CurrenciesDiffer(min.currency_code(), max.currency_code()))
-            }
-            _ => Ok(()),
-        }
-    }
 }
 
 impl Default for SearchQuery {
-    /// The 50 newest items.
+    /// Queries the 50 newest items.
     fn default() -> Self {
         Self {
-            text: String::new(),
+            text: SearchText::default(),
             category: None,
-            min_price: None,
-            max_price: None,
+            price: PriceRange::default(),
             min_rating: None,
             seller: None,
             hidden_sellers: Arc::default(),
@@ -88,36 +70,17 @@ impl Default for SearchQuery {
     }
 }
 
-/// Asks for the categories in use.
+/// A query for the categories in use.
 #[derive(Clone, Debug, Default)]
 pub struct CategoryQuery {
-    /// Only this category and those below it.
+    /// Only this category and its subcategories.
     pub parent: Option<Category>,
-    /// Not counting the items of these sellers.
+    /// Excludes items of these sellers from the counts.
     pub hidden_sellers: Arc<HashSet<PartyId>>,
-    /// From after this one, by path.
+    /// Only categories whose path sorts after this one: the keyset cursor.
     pub after: Option<Category>,
-    /// How many at most.
+    /// The maximum number of categories to return.
     pub limit: usize,
-}
-
-/// The order of what is found. Ties go by item number, the lower first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum SearchOrder {
-    /// Best match first: more words as they were typed, then words in the name before those in the
-    /// description, then names with fewer words. Without words as [`SearchOrder::Newest`].
-    ///
-    /// How well an item matches depends on nothing but the item and the query. So the pages stay exact while
-    /// other items change, and all markets on one store rank alike.
-    Relevance,
-    /// Cheapest first. Different currencies can't be compared: they come one after the other, by code.
-    PriceAscending,
-    /// Dearest first; currencies as in [`SearchOrder::PriceAscending`].
-    PriceDescending,
-    /// Highest mean rating first, what nobody has rated last.
-    Rating,
-    /// Highest item number first, which is the latest listed.
-    Newest,
 }
 
 /// The place in the order at which a page ended.
@@ -125,22 +88,22 @@ pub enum SearchOrder {
 #[serde(transparent)]
 pub struct SearchCursor(pub(super) Place);
 
-/// A page of what was found.
+/// A page of results.
 #[derive(Clone, Debug)]
 pub struct SearchPage {
-    /// The items as they are in the store now. Those that were deleted since they were indexed are left
-    /// out, so a page may be shorter than its limit, or even empty, although others follow.
+    /// The items in their current state. Items that were deleted since they were indexed are left out, so a
+    /// page may be shorter than the limit, or even empty, although more follow.
     pub items: Vec<Item>,
-    /// Where the next page starts; `None` on the last.
+    /// The cursor of the next page; `None` on the last one.
     pub next: Option<SearchCursor>,
-    /// How many items match, on all pages together.
+    /// The number of items that match, on all pages together.
     pub total: u64,
-    /// How many of all matches are in just this category; at most [`SearchPage::MAX_CATEGORIES`], most
-    /// first, equal counts by path.
+    /// The number of matches in each category, without its subcategories: at most
+    /// [`SearchPage::MAX_CATEGORIES`], largest first, then by path.
     pub categories: Vec<(Category, u64)>,
 }
 
 impl SearchPage {
-    /// How many categories are counted out.
+    /// The maximum number of categories with a count.
     pub const MAX_CATEGORIES: usize = 50;
 }

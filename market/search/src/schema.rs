@@ -1,5 +1,5 @@
-//! What the index holds of an item: all that is searched, filtered, counted or sorted by, and no more.
-//! Hits are completed from the store.
+//! The index schema: only what is needed to search, filter, count or sort items. Hits are completed from the
+//! store.
 
 use souk_domain::{Category, Item, Money, PartyId};
 use tantivy::{
@@ -10,11 +10,11 @@ use tantivy::{
 
 use super::words;
 
-/// Goes up with every change of the schema, of the documents or of how words are cut: an index of another
-/// version is built anew.
+/// Must be raised with every change to the schema, the documents or the tokenizer. An index of another
+/// version is rebuilt.
 pub(super) const VERSION: u32 = 1;
 
-// Columns, by name.
+// The names of the columns.
 pub(super) const ITEM: &str = "item";
 pub(super) const CATEGORY: &str = "category";
 pub(super) const CURRENCY: &str = "currency";
@@ -22,16 +22,16 @@ pub(super) const PRICE: &str = "price";
 pub(super) const RATING: &str = "rating";
 pub(super) const NAME_WORDS: &str = "name_words";
 
-/// The fields.
+/// The fields of the schema.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Fields {
     item: Field,
     pub(super) name: Field,
     pub(super) description: Field,
     name_words: Field,
-    /// The category itself, to count by.
+    /// The exact category, for counting.
     category: Field,
-    /// The category and all above it, to filter by.
+    /// The category and all its ancestors, for filtering.
     category_path: Field,
     currency: Field,
     price: Field,
@@ -40,12 +40,12 @@ pub(super) struct Fields {
     in_stock: Field,
 }
 
-/// The schema and its fields.
+/// Builds the schema and its fields.
 pub(super) fn schema() -> (Schema, Fields) {
     let mut schema = Schema::builder();
     let fields = Fields {
         item: schema.add_i64_field(ITEM, INDEXED | FAST),
-        // Positions only for names: words side by side count there.
+        // Positions are needed only for names, for the phrase bonus.
         name: schema.add_text_field("name", words_indexed(IndexRecordOption::WithFreqsAndPositions)),
         description: schema.add_text_field("description", words_indexed(IndexRecordOption::Basic)),
         name_words: schema.add_u64_field(NAME_WORDS, FAST),
@@ -61,7 +61,7 @@ pub(super) fn schema() -> (Schema, Fields) {
 }
 
 impl Fields {
-    /// An item as the index holds it.
+    /// Converts an item to a document.
     pub(super) fn document(&self, item: &Item) -> TantivyDocument {
         let mut document = TantivyDocument::default();
         document.add_i64(self.item, item.id.0);
@@ -80,48 +80,48 @@ impl Fields {
         document
     }
 
-    /// Names one item.
+    /// Returns the term of one item.
     pub(super) fn item_term(&self, item: i64) -> Term {
         Term::from_field_i64(self.item, item)
     }
 
-    /// Names the items of a category and of those below it.
+    /// Returns the term of all items in a category or its subcategories.
     pub(super) fn category_term(&self, category: &Category) -> Term {
         Term::from_field_text(self.category_path, category.as_str())
     }
 
-    /// Names the items priced in an amount's currency.
+    /// Returns the term of all items priced in the amount's currency.
     pub(super) fn currency_term(&self, price: Money) -> Term {
         Term::from_field_u64(self.currency, currency_number(price))
     }
 
-    /// A bound for prices; only says something among items of its currency.
+    /// Returns a bound for prices. Meaningful only together with [`Self::currency_term`].
     pub(super) fn price_term(&self, price: Money) -> Term {
         Term::from_field_i64(self.price, price.amount_minor())
     }
 
-    /// A lower bound for mean ratings, which leaves unrated items out.
+    /// Returns a lower bound for mean ratings that excludes unrated items.
     pub(super) fn rating_term(&self, mean: f64) -> Term {
         Term::from_field_f64(self.rating, mean.max(LOWEST_MEAN))
     }
 
-    /// Names a seller's items.
+    /// Returns the term of all items of a seller.
     pub(super) fn seller_term(&self, seller: PartyId) -> Term {
         Term::from_field_text(self.seller, &seller_text(seller))
     }
 
-    /// Names the items that can be bought.
+    /// Returns the term of all items in stock.
     pub(super) fn in_stock_term(&self) -> Term {
         Term::from_field_bool(self.in_stock, true)
     }
 }
 
-/// Stands in the rating column for "nobody has rated": below every mean.
+/// The value of the rating column for unrated items, which sorts below every mean.
 const UNRATED: f64 = 0.0;
-/// The lowest mean there is: everybody gave one star.
+/// The lowest possible mean, one star.
 const LOWEST_MEAN: f64 = 1.0;
 
-/// Indexed word by word. Without lengths: how well an item matches must not depend on the other items.
+/// Indexes the words of a text. Without field norms, because an item's score must not depend on other items.
 fn words_indexed(record: IndexRecordOption) -> TextOptions {
     TextOptions::default().set_indexing_options(
         TextFieldIndexing::default()
@@ -131,7 +131,7 @@ fn words_indexed(record: IndexRecordOption) -> TextOptions {
     )
 }
 
-/// Indexed as it is.
+/// Indexes a text as one term.
 fn whole_indexed() -> TextOptions {
     TextOptions::default().set_indexing_options(
         TextFieldIndexing::default()
@@ -146,7 +146,7 @@ fn with_ancestors(category: &Category) -> impl Iterator<Item = &str> {
     path.match_indices('/').map(|(end, _)| &path[..end]).chain([path])
 }
 
-/// The letters of the code as a number, in the order of the codes.
+/// Encodes the currency code as a number that sorts like the code.
 fn currency_number(price: Money) -> u64 {
     price.currency_code().bytes().fold(0, |number, letter| number << 8 | u64::from(letter))
 }

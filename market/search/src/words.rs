@@ -1,29 +1,30 @@
-//! Words: the same on both sides, in the index and in the query.
+//! Tokenization, shared by the index and the queries so that both split texts in the same way.
 
 use std::collections::HashSet;
 
 use tantivy::tokenizer::{AsciiFoldingFilter, LowerCaser, SimpleTokenizer, TextAnalyzer};
 use unicode_normalization::UnicodeNormalization as _;
 
-/// The name under which the index knows [`analyzer`].
+/// The name under which [`analyzer`] is registered with the index.
 pub(super) const ANALYZER: &str = "souk-words";
 
-/// Cuts folded text into lower-case words at everything that is not a letter or digit.
+/// Splits folded text into lower-case words, at everything that is not a letter or digit.
 pub(super) fn analyzer() -> TextAnalyzer {
     TextAnalyzer::builder(SimpleTokenizer::default()).filter(LowerCaser).filter(AsciiFoldingFilter).build()
 }
 
-/// Takes off the accents of every script that writes them as combining marks (the analyzer's own folding
-/// only knows Latin letters, but also those like ø that are letters of their own), and resolves
-/// compatibility forms such as full-width letters (NFKC, Unicode UAX #15).
+/// Removes accents that are combining marks, in every script, and resolves compatibility forms such as
+/// full-width letters (NFKC, Unicode UAX #15). The analyzer's own folding knows only Latin letters, but also
+/// those like ø that are not a letter with a mark.
 pub(super) fn fold(text: &str) -> String {
     if text.is_ascii() {
         return text.to_owned();
     }
+    // Decompose, so that accents become characters that can be dropped; then compose what is left.
     text.nfkd().filter(|c| !is_accent(*c)).nfkc().collect()
 }
 
-/// The words of a text, in order, repetitions included.
+/// Returns the words of a text in order, including repetitions.
 pub(super) fn words(text: &str) -> Vec<String> {
     let folded = fold(text);
     let mut analyzer = analyzer();
@@ -35,14 +36,14 @@ pub(super) fn words(text: &str) -> Vec<String> {
     words
 }
 
-/// The first `limit` different words of a text.
+/// Returns the first `limit` distinct words of a text.
 pub(super) fn different_words(text: &str, limit: usize) -> Vec<String> {
     let mut seen = HashSet::new();
     words(text).into_iter().filter(|word| seen.insert(word.clone())).take(limit).collect()
 }
 
-/// The block "combining diacritical marks". Marks elsewhere, such as the vowel signs of Indic scripts, are
-/// part of the spelling.
+/// Returns whether `c` is in the block "combining diacritical marks". Marks in other blocks, such as the
+/// vowel signs of Indic scripts, are part of the spelling.
 fn is_accent(c: char) -> bool {
     matches!(c, '\u{0300}'..='\u{036f}')
 }

@@ -1,24 +1,24 @@
-//! The market's clock, handed to whatever needs the time.
+//! The clock that is passed to the components that need the time.
 
 use souk_certs::clock;
 use souk_domain::Timestamp;
 
-/// Tells the time. The rules and the tests take a time as a value; long-running parts take a clock.
+/// A source of time. The rules take a time as a value; long-running components take a clock.
 #[derive(Clone, Copy, Debug)]
 pub struct Clock {
     read: fn() -> Timestamp,
 }
 
 impl Clock {
-    /// The machine's clock.
+    /// The system's wall clock, in UTC.
     pub const SYSTEM: Self = Self { read: || Timestamp::from(clock::now()) };
 
-    /// A clock of one's own, for tests.
+    /// Creates a clock from a function, for tests.
     pub const fn new(read: fn() -> Timestamp) -> Self {
         Self { read }
     }
 
-    /// The time now.
+    /// Returns the current time.
     pub fn now(&self) -> Timestamp {
         (self.read)()
     }

@@ -12,8 +12,9 @@
 //! | [`ledger`] | the write path: lanes that execute commands in batches |
 //! | [`relay`] | deliveries to callback servers and event streams |
 //! | [`rides`] | notifies the watchers of a ride |
-//! | [`audit`] | refused identities on their way into the audit log |
-//! | [`config`], [`app`] | settings; putting everything together, serving, rotation |
+//! | [`audit`] | collects rejected identities for the audit log |
+//! | [`clock`], [`random`] | the time, randomness and new ids, handed down |
+//! | [`config`], [`app`] | settings; building all components, serving, certificate rotation |
 
 pub mod access;
 pub mod api;
@@ -23,6 +24,7 @@ pub mod clock;
 pub mod config;
 pub mod ledger;
 pub mod observe;
+pub mod random;
 pub mod relay;
 pub mod rides;
 pub mod transport;

@@ -1,7 +1,7 @@
-//! Rides that are watched: who waits for news of which.
+//! Notifies the watchers of a ride that it has new positions.
 //!
-//! News is only that there is some: watchers read the track from the store, so that they see the same
-//! wherever it was written, and a slow one misses nothing but intermediate news.
+//! A notification carries no data. Watchers read the track from the store, so that they see the same regardless of
+//! the market that wrote it, and a slow watcher misses only intermediate notifications.
 
 use std::{
     collections::HashMap,
@@ -11,7 +11,7 @@ use std::{
 use souk_domain::RideId;
 use tokio::sync::watch;
 
-/// One entry for each ride that somebody watches; bounded by the open streams. Clones share them.
+/// One entry per watched ride. The number of entries is bounded by that of open streams. Clones share them.
 #[derive(Clone, Debug, Default)]
 pub struct RideNews {
     watched: Arc<Mutex<HashMap<RideId, Watched>>>,
@@ -23,7 +23,7 @@ struct Watched {
     watchers: usize,
 }
 
-/// One watcher's place.
+/// The registration of a watcher, removed on drop.
 #[derive(Debug)]
 pub struct RideWatch {
     ride: RideId,
@@ -32,14 +32,14 @@ pub struct RideWatch {
 }
 
 impl RideNews {
-    /// Tells those who watch a ride that there is something new. Never blocks.
-    pub fn tell(&self, ride: RideId) {
+    /// Notifies the watchers of a ride. Never blocks.
+    pub fn notify(&self, ride: RideId) {
         if let Some(watched) = self.lock().get(&ride) {
             watched.news.send_replace(());
         }
     }
 
-    /// Watches a ride: what is told from now on is not missed.
+    /// Registers a watcher of a ride. It misses no notification sent after this call.
     pub fn watch(&self, ride: RideId) -> RideWatch {
         let mut all = self.lock();
         let watched =
@@ -50,16 +50,16 @@ impl RideNews {
         RideWatch { ride, news, all: self.clone() }
     }
 
-    /// Nothing that is done under the lock can panic half-way.
+    /// Locks the entries. A poisoned lock is safe to use: no update under it can panic half-way.
     fn lock(&self) -> MutexGuard<'_, HashMap<RideId, Watched>> {
         self.watched.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl RideWatch {
-    /// Waits for news since the last time.
+    /// Waits for a notification sent since the last call.
     pub async fn news(&mut self) {
-        // The sender goes only when no watcher is left.
+        // This can't fail: the sender is dropped only with the last watcher.
         let _ = self.news.changed().await;
     }
 }
@@ -87,8 +87,8 @@ mod tests {
         let news = RideNews::default();
         let (one, other) = (RideId(Uuid::from_u128(1)), RideId(Uuid::from_u128(2)));
         let mut watchers = [news.watch(one), news.watch(one)];
-        news.tell(other);
-        news.tell(one);
+        news.notify(other);
+        news.notify(one);
         for watcher in &mut watchers {
             watcher.news().await;
         }

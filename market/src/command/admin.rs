@@ -1,4 +1,4 @@
-//! `market admin`: what operators do, over the network like everybody else.
+//! `market admin`: the operators' commands. They are calls over the network, like those of other parties.
 
 use std::process::ExitCode;
 
@@ -7,7 +7,7 @@ use souk_cli::{CliSession, CommonFlags, Failure, Paging, Shown, report, view::ti
 use souk_client::error::required;
 use souk_proto::v1;
 
-/// Look after the parties of a market, with an operator's certificate (gen-certs.sh operator NAME)
+/// Manage the parties of a market, with an operator's certificate (gen-certs.sh operator NAME)
 #[derive(Args)]
 pub(super) struct AdminArgs {
     #[command(flatten)]
@@ -20,23 +20,23 @@ pub(super) struct AdminArgs {
 enum AdminCommand {
     /// List the registered parties
     Parties {
-        /// Only those that are suspended.
+        /// List only suspended parties.
         #[arg(long)]
         suspended: bool,
         #[command(flatten)]
         paging: Paging,
     },
-    /// Shut a party out: its tokens are void, its calls refused, its items off the market
+    /// Suspend a party: its tokens become invalid, its calls are refused, its items go off the market
     Suspend {
-        /// The party's UUID.
+        /// The UUID of the party to suspend.
         party: String,
-        /// Why, for operators and the audit log.
+        /// The reason, for operators and the audit log.
         #[arg(long)]
         reason: String,
     },
-    /// Let a suspended party in again
+    /// Reinstate a suspended party
     Reinstate {
-        /// The party's UUID.
+        /// The UUID of the party to reinstate.
         party: String,
     },
 }
@@ -79,7 +79,7 @@ async fn carry_out(args: AdminArgs) -> Result<(), Failure> {
     }
 }
 
-/// A party, as it is shown to operators.
+/// A party as shown to operators.
 #[derive(serde::Serialize)]
 struct PartyRow {
     party_id: String,

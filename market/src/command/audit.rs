@@ -1,4 +1,4 @@
-//! `market audit`: reads and verifies the audit log, of a market that runs or one that does not.
+//! `market audit`: reads and verifies the audit log, whether or not the market is running.
 
 use std::{
     io::{self, Write as _},
@@ -10,24 +10,24 @@ use std::{
 use clap::{Args, Subcommand};
 use serde::{Deserialize, Serialize};
 use souk_cli::exit;
-use souk_server::config::Config;
+use souk_server::config::{Config, StoreConfig, StoreFlags};
 use souk_store::{
     self, Reads,
     audit::{AuditRow, Head, Verifier},
 };
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
-/// Rows read at a time.
+/// The number of rows that are read at a time.
 const PAGE: usize = 1_000;
 
-/// Read and verify who changed what (on the market's machine)
+/// Read and verify the audit log: who changed what (on the market's machine)
 #[derive(Args)]
 #[command(after_help = "Example:\n  market audit verify --store souk.db --head 4711:9f86d081884c7d65…")]
 pub(super) struct AuditArgs {
-    /// Settings file (TOML), for where the store is.
+    /// Settings file (TOML), which names the store.
     #[arg(long, env = "SOUK_CONFIG", value_name = "FILE", global = true)]
     config: Option<PathBuf>,
-    /// The SQLite file, or the PostgreSQL database's address [default: souk.db].
+    /// The SQLite file, or the address of the PostgreSQL database [default: souk.db].
     #[arg(long, env = "SOUK_STORE", value_name = "STORE", global = true)]
     store: Option<PathBuf>,
     #[command(subcommand)]
@@ -36,35 +36,34 @@ pub(super) struct AuditArgs {
 
 #[derive(Subcommand)]
 enum AuditCommand {
-    /// Prove that no entry was changed, removed, added or moved
+    /// Verify that no entry was changed, removed, inserted or moved
     Verify {
-        /// A head that was noted earlier: proves as well that the end was not cut off and the log not
-        /// written anew. May be repeated.
+        /// A head that was noted earlier. With it, a missing end and a rewritten log are detected too. May
+        /// be repeated.
         #[arg(long, value_name = "SEQUENCE:HASH")]
         head: Vec<Head>,
     },
-    /// Print the log's present end, to be noted somewhere else
+    /// Print the log's current head, to be noted on another machine
     Head,
-    /// Print entries, one JSON object a line
+    /// Print entries, one JSON object per line
     List {
-        /// Only those after this number.
+        /// Print only entries after this number.
         #[arg(long, default_value_t = 0)]
         after: i64,
-        /// At most so many.
+        /// The maximum number of entries to print.
         #[arg(long, default_value_t = usize::MAX, hide_default_value = true)]
         limit: usize,
     },
 }
 
 pub(super) async fn run(args: AuditArgs) -> anyhow::Result<ExitCode> {
-    let mut config = Config::load(args.config.as_deref())?;
-    if let Some(path) = args.store {
-        config.store.path = path;
-    }
-    anyhow::ensure!(!config.store.is_memory(), "a market in memory keeps its audit log to itself");
-    let reads = match config.store.postgres() {
-        Some((address, options)) => souk_store::postgres::open_reads(address, &options).await?,
-        None => souk_store::sqlite::open_reads(&config.store.path)?,
+    let store = StoreFlags { path: args.store, ..StoreFlags::default() };
+    let reads = match Config::load_under(args.config.as_deref(), store)?.store {
+        StoreConfig::Memory { .. } => anyhow::bail!("a market in memory keeps its audit log to itself"),
+        StoreConfig::Sqlite { path, .. } => souk_store::sqlite::open_reads(&path)?,
+        StoreConfig::Postgres { address, options, .. } => {
+            souk_store::postgres::open_reads(&address, &options).await?
+        }
     };
     match args.command {
         AuditCommand::Verify { head } => verify(&reads, &head).await,
@@ -77,12 +76,12 @@ pub(super) async fn run(args: AuditArgs) -> anyhow::Result<ExitCode> {
 }
 
 async fn verify(reads: &Arc<dyn Reads>, noted: &[Head]) -> anyhow::Result<ExitCode> {
-    // One pass for all heads; a log without any is checked by itself.
+    // One pass over the log for all heads, or for the chain alone if there are none.
     let mut verifiers: Vec<_> = match noted {
         [] => vec![Verifier::new(None)],
         noted => noted.iter().map(|head| Verifier::new(Some(*head))).collect(),
     };
-    // From before the first number that there should be: a forged entry may have any.
+    // Start below the first valid number, because an inserted entry may have any.
     let checked = pages(reads, i64::MIN, usize::MAX, |row| {
         verifiers.iter_mut().try_for_each(|verifier| verifier.check(row)).map_err(anyhow::Error::from)
     });
@@ -110,7 +109,7 @@ async fn list(reads: &Arc<dyn Reads>, after: i64, limit: usize) -> anyhow::Resul
     })
     .await;
     match listed {
-        // A reader that has gone away (`| head`) has what it wanted.
+        // A reader that closes the pipe (`| head`) has what it wanted, so this is no error.
         Err(error) if error.downcast_ref().is_some_and(is_broken_pipe) => Ok(ExitCode::SUCCESS),
         listed => listed.map(|()| ExitCode::SUCCESS),
     }
@@ -136,7 +135,7 @@ async fn pages(
     Ok(())
 }
 
-/// With its number and a time that people can read.
+/// An entry as printed, with its number and a readable time.
 #[derive(Serialize)]
 struct Shown {
     entry: i64,
@@ -152,7 +151,7 @@ struct Kept {
     rest: Rest,
 }
 
-/// In the order in which it is read.
+/// The fields of an entry, in the order of printing.
 #[derive(Serialize, Deserialize)]
 struct Rest {
     who: String,

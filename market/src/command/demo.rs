@@ -1,4 +1,4 @@
-//! `market demo`: a market to look at, on this machine alone.
+//! `market demo`: a market to watch, on this machine only.
 
 use std::{net::SocketAddr, path::PathBuf, process::ExitCode};
 
@@ -16,16 +16,16 @@ use crate::demo::{replay, show, tour};
                         eval \"$(market demo --env buyer)\"    # in another terminal, to join"
 )]
 pub(super) struct DemoArgs {
-    /// Try every call once, print how each went, and end.
+    /// Try every call once, print the results, and exit.
     #[arg(long, conflicts_with_all = ["replay", "env"])]
     tour: bool,
-    /// Trade a real order log (CSV) line by line, compare the books, and end.
+    /// Replay a real order log (CSV) line by line, compare the totals, and exit.
     #[arg(long, value_name = "FILE", conflicts_with = "env")]
     replay: Option<PathBuf>,
-    /// Print what to set in another terminal to join the running demo.
+    /// Print the variables to set in another terminal to join the running demo.
     #[arg(long, value_name = "ROLE")]
     env: Option<Guest>,
-    /// Where to listen; port 0 takes a free one.
+    /// The address to listen on; port 0 picks a free one.
     #[arg(long, value_name = "IP:PORT", default_value = "127.0.0.1:0")]
     listen: SocketAddr,
 }

@@ -1,4 +1,4 @@
-//! The demo's goods: a small cut of a real shop's catalogue (see `demo-data/README.md`).
+//! The demo's items: a small part of a real shop's catalogue (see `demo-data/README.md`).
 
 use anyhow::Context as _;
 use souk_proto::v1;
@@ -7,11 +7,11 @@ use super::replay::pence;
 
 const CATALOGUE: &str = include_str!("../../demo-data/catalogue.csv");
 
-/// Where the goods come from, as the licence asks to be said.
+/// The source of the items, which the licence requires to be named.
 pub(super) const ATTRIBUTION: &str = "goods: UCI \"Online Retail\", Daqing Chen, 2015, doi 10.24432/C5BW33, CC BY 4.0 \
                                (a selection; categories are ours)";
 
-/// All goods, as sellers would list them.
+/// Returns all items as drafts to list.
 pub(super) fn drafts(quantity: i64) -> anyhow::Result<Vec<v1::ItemDraft>> {
     let mut reader = csv::Reader::from_reader(CATALOGUE.as_bytes());
     reader

@@ -1,10 +1,10 @@
-//! `market demo`: a market to look at on this machine.
+//! `market demo`: a market to watch on this machine.
 //!
-//! - [`show`]: a scene to watch, and a market to join,
-//! - [`tour`]: every call once, each checked,
-//! - [`replay`]: a real order log, traded line by line.
+//! - [`show`]: trade to watch, and a market to join,
+//! - [`tour`]: every call once, with its answer checked,
+//! - [`replay`]: a real order log, replayed line by line.
 //!
-//! The market itself and the parties are those of `souk-testkit`, which tests and measurements use too.
+//! The market and the parties come from `souk-testkit`, which tests and benchmarks use too.
 
 mod catalogue;
 pub mod replay;

@@ -14,12 +14,12 @@ use serde::Serialize;
 use souk_domain::AuditEntry;
 use uuid::Uuid;
 
-/// SHA-256 over the hash before it, the entry's number, and its line.
+/// SHA-256 over the previous entry's hash, the entry's number (8 bytes, big-endian), and its line.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct AuditHash(pub [u8; 32]);
 
 impl AuditHash {
-    /// What stands before the first entry.
+    /// The hash that the first entry is chained to: all zeros.
     pub const START: Self = Self([0; 32]);
 
     fn of(before: Self, sequence: i64, line: &str) -> Self {
@@ -45,28 +45,28 @@ impl fmt::Debug for AuditHash {
     }
 }
 
-/// An entry as it is kept.
+/// An entry as stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AuditRow {
-    /// Its place: 1, 2, 3, and so on.
+    /// The position in the log: 1, 2, 3, … without gaps.
     pub sequence: i64,
-    /// One JSON object.
+    /// The entry as one JSON object. The hash covers these bytes, so they are stored and never re-encoded.
     pub line: String,
-    /// Ties it to all before it.
+    /// The hash that chains the entry to all entries before it.
     pub hash: AuditHash,
 }
 
-/// The end of the log at some time. Written `SEQUENCE:HASH`.
+/// The end of the log at some time. Displayed and parsed as `SEQUENCE:HASH`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Head {
-    /// The last entry's number; 0 before the first.
+    /// The number of the last entry; 0 if the log is empty.
     pub sequence: i64,
-    /// Its hash.
+    /// The hash of the last entry.
     pub hash: AuditHash,
 }
 
 impl Head {
-    /// Of an empty log.
+    /// The head of an empty log.
     pub const START: Self = Self { sequence: 0, hash: AuditHash::START };
 }
 
@@ -88,22 +88,22 @@ impl FromStr for Head {
     }
 }
 
-/// Puts entries at the end of a log.
+/// Chains new entries to the end of a log.
 #[derive(Debug)]
 pub struct Link(Head);
 
 impl Link {
-    /// After this end.
+    /// Continues the log that ends at `head`.
     pub fn after(head: Head) -> Self {
         Self(head)
     }
 
-    /// The row for the next entry.
+    /// Returns the row for the next entry, and moves the end past it.
     pub fn next(&mut self, entry: &AuditEntry) -> AuditRow {
         self.next_line(line(entry))
     }
 
-    /// The same, of an entry that was put into words before.
+    /// Does the same for an entry that was encoded before.
     pub fn next_line(&mut self, line: String) -> AuditRow {
         let sequence = self.0.sequence + 1;
         let hash = AuditHash::of(self.0.hash, sequence, &line);
@@ -112,7 +112,7 @@ impl Link {
     }
 }
 
-/// The fields in the order in which they are read.
+/// The JSON encoding. The order of the fields is part of the hashed bytes.
 #[derive(Serialize)]
 struct Line<'a> {
     at: i64,
@@ -132,56 +132,60 @@ fn is_once(count: &u32) -> bool {
     *count == 1
 }
 
-/// An entry in words: one JSON object.
+/// Encodes an entry as one JSON object.
 pub fn line(entry: &AuditEntry) -> String {
     let AuditEntry { at, who, from, did, what, count, request } = entry;
     let request = request.map(|request| request.0);
     let line = Line { at: at.0, who, from: *from, did, what, count: *count, request };
-    // Numbers and texts can't fail to be written.
+    // Numbers and strings always serialise.
     serde_json::to_string(&line).unwrap_or_default()
 }
 
-/// Follows a log from its beginning.
+/// Verifies a log entry by entry, from the beginning.
 #[derive(Debug)]
 pub struct Verifier {
     end: Head,
     expected: Option<Head>,
 }
 
-/// Where the log is not as it was written.
+/// The first inconsistency that was found in a log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Broken {
-    /// An entry is missing, or one was put in.
+    /// An entry is missing or was inserted.
     #[error("entry {expected} is missing: {found} follows on {}", expected - 1)]
     Missing {
-        /// The number that should come.
+        /// The number that should follow.
         expected: i64,
-        /// The number that comes.
+        /// The number that was found instead.
         found: i64,
     },
-    /// An entry, or its hash, is not as it was written.
+    /// An entry, or its hash, was changed.
     #[error("entry {0} is not as it was written")]
     Altered(i64),
-    /// The log ends before the head that was noted.
+    /// The log ends before the noted head.
     #[error("the log ends at entry {found}, but {noted} was noted: its end was cut off")]
     CutOff {
-        /// The last entry.
+        /// The number of the last entry in the log.
         found: i64,
-        /// The one that was noted.
+        /// The number of the noted entry.
         noted: i64,
     },
-    /// The log was written anew: it holds together, but it is another.
-    #[error("entry {0} is not the one that was noted: the log was written anew")]
+    /// The log was rewritten: its chain is consistent, but it is not the log that was noted.
+    #[error("entry {0} is not the one that was noted: the log was rewritten")]
     Rewritten(i64),
 }
 
 impl Verifier {
-    /// With a head that was noted earlier, if there is one.
+    /// Creates a verifier that also compares the log with a head noted earlier, if there is one.
     pub fn new(noted: Option<Head>) -> Self {
         Self { end: Head::START, expected: noted.filter(|noted| noted.sequence > 0) }
     }
 
-    /// The next entry.
+    /// Checks the next entry.
+    ///
+    /// # Errors
+    ///
+    /// Returns how the entry breaks the chain, or differs from the noted head.
     pub fn check(&mut self, row: &AuditRow) -> Result<(), Broken> {
         let expected = self.end.sequence + 1;
         if row.sequence != expected {
@@ -199,7 +203,11 @@ impl Verifier {
         }
     }
 
-    /// The log is over.
+    /// Ends the verification and returns the log's head.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`Broken::CutOff`] if the log ends before the noted head, which the chain alone can't show.
     pub fn finish(self) -> Result<Head, Broken> {
         match self.expected {
             Some(noted) if noted.sequence > self.end.sequence => {
@@ -240,7 +248,7 @@ mod tests {
     }
 
     #[test]
-    fn a_log_as_it_was_written_is_good() {
+    fn unchanged_log_verifies() {
         let log = log(5);
         assert_eq!(verify(&log, None).unwrap(), head(&log, 5));
         assert_eq!(verify(&log, Some(head(&log, 3))).unwrap(), head(&log, 5));
@@ -251,7 +259,7 @@ mod tests {
     }
 
     #[test]
-    fn whatever_is_done_to_an_entry_is_found() {
+    fn any_change_to_an_entry_is_detected() {
         for entry in 0..5 {
             let mut altered = log(5);
             altered[entry].line = altered[entry].line.replace("seller/x", "seller/y");
@@ -275,12 +283,12 @@ mod tests {
     }
 
     #[test]
-    fn a_noted_head_finds_what_the_chain_alone_can_not() {
+    fn noted_head_detects_what_the_chain_alone_can_not() {
         let log = log(5);
         let noted = Some(head(&log, 5));
         assert_eq!(verify(&log[..3], None).unwrap().sequence, 3);
         assert_eq!(verify(&log[..3], noted), Err(Broken::CutOff { found: 3, noted: 5 }));
-        // Somebody leaves the second entry out and computes all hashes anew.
+        // An attacker rewrites the entries and recomputes all hashes.
         let mut link = Link::after(Head::START);
         let anew: Vec<_> = (0..5)
             .map(|number| {

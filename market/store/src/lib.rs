@@ -1,15 +1,16 @@
-//! Where everything is kept: the traits that a back end implements.
+//! The store: the traits that a back end implements, and the back ends memory, SQLite and PostgreSQL.
 //!
-//! A back end is load, save, queries and mailboxes, and no rules. Three roles, because three parts of the
-//! market use it in different ways:
+//! A back end loads and saves rows, and contains no rules. Its roles are separate traits, because different
+//! parts of the market use them in different ways:
 //!
-//! - [`Lane`]: the write path. One transaction per batch of commands: [`Lane::load`] what the batch names,
-//!   let the rules work on it, [`Lane::save`] what they changed.
+//! - [`Lane`]: the write path. One transaction per batch of commands: [`Lane::load`] the rows that the batch
+//!   names, decide the commands, [`Lane::save`] what they changed.
 //! - [`Reads`]: queries. They never wait for a writer.
-//! - [`Mailboxes`]: deliveries that are waiting, and who is at work on them (see `relay`).
-//! - [`Tracks`]: where rides have been.
+//! - [`Mailboxes`]: pending deliveries, and the leases of those who deliver them (the server's `relay`).
+//! - [`Tracks`]: the positions of rides.
+//! - [`Replicas`]: the other markets on the same database.
 //!
-//! Every back end passes the same suite, `market/tests/it/store`.
+//! Every back end passes the same conformance suite, `tests/it` of this crate.
 
 pub mod audit;
 mod error;
@@ -31,64 +32,75 @@ pub use mailbox::{
     Claim, Delivery, DueQuery, Expansion, LeaseEpoch, LeaseOwner, MailboxState, Mailboxes, Retention,
     Settlement, Verdict,
 };
-pub use query::{
-    DaySales, FeedEntry, FeedPosition, ItemSales, OrderQuery, OrdersOf, Reads, Sales, SalesSummary,
-    TimeRange, Totals,
-};
+pub use query::{FeedEntry, FeedPosition, OrderQuery, OrdersOf, Reads};
 
 pub use replicas::{Hint, Look, Replicas};
 pub use track::{Fix, TrackPoint, Tracks};
 
-/// A store, opened: one object for each role.
+/// An open store: one object for each role.
 pub struct Store {
-    /// The write path; one lane for each writer that the back end can use side by side.
+    /// The write path: one lane for each writer that the back end can run in parallel.
     pub lanes: Vec<Box<dyn Lane>>,
-    /// Queries.
+    /// The queries of services, search and operators.
     pub reads: Arc<dyn Reads>,
-    /// Deliveries.
+    /// The mailboxes, for the relay.
     pub mailboxes: Arc<dyn Mailboxes>,
-    /// Where rides have been.
+    /// The positions of rides.
     pub tracks: Arc<dyn Tracks>,
-    /// The other markets, where a store can be shared.
+    /// The other markets on the same store; `None` if the back end can't be shared.
     pub replicas: Option<Arc<dyn Replicas>>,
 }
 
-/// One writer. Its calls come in turn: `load`, then `save` or `abandon`.
+/// One writer.
+///
+/// A lane handles one transaction at a time: `load`, then exactly one of `save`, `confirm` and `abandon`.
+/// Between them the caller decides the batch, without I/O, so that locks are held only as long as the
+/// database needs.
 #[async_trait]
 pub trait Lane: Send {
-    /// Begins a transaction and loads the rows that `keys` names, locked against other writers in key
-    /// order, together with the sellers of the items, the items of the orders (and their sellers). Sets
-    /// numbers aside for the new rows. Rows that don't exist are left out.
+    /// Begins a transaction and loads the rows that `keys` names, together with the items of the orders and
+    /// the sellers of all items. Reserves numbers for the new rows. Rows that don't exist are left out.
     ///
-    /// On an error the transaction is over. Rows that other writers hold are waited for, for a bounded time; then it
-    /// is [`StoreError::Held`].
+    /// Rows that commands change (rides, tills, orders, items) are locked against other writers, in key
+    /// order, so that two batches can't deadlock.
+    ///
+    /// # Errors
+    ///
+    /// On an error the transaction has ended. If another writer holds a row's lock for longer than the lock
+    /// timeout, fails with [`StoreError::Held`].
     async fn load(&mut self, keys: &Keys) -> Result<WorkingSet, StoreError>;
 
-    /// Which of the rows that `keys` names other writers hold just now, by all keys that name them. Asked between
-    /// transactions, after [`StoreError::Held`]; where there are no other writers, none.
+    /// Returns the keys of those rows in `keys` that other writers have locked at the moment. Called between
+    /// transactions, after [`StoreError::Held`], so that the caller can retry the commands that do not need
+    /// the locked rows. Returns none where there are no other writers.
     async fn held(&mut self, keys: &Keys) -> Result<Keys, StoreError> {
         let _ = keys;
         Ok(Keys::default())
     }
 
-    /// Writes all that the rules have changed, in bulk, and commits it durably. Saving
+    /// Writes everything that the rules have changed, in bulk, and commits durably. Saving
     ///
-    /// - a party also opens its mailbox, points it at the party's callback and makes it due at once,
-    /// - an item in `search_changes` also gives it the next [`FeedPosition`],
-    /// - an event for a party also puts a delivery into its mailbox, under the next sequence, and makes
-    ///   the mailbox due (unless failures hold it back),
-    /// - an event for wishers also leaves it to be expanded ([`Mailboxes::expand`]).
+    /// - a party also opens its mailbox, sets the mailbox's callback and ends its back-off,
+    /// - an item in `search_changes` also moves it to the next [`FeedPosition`],
+    /// - an event for a party also puts a delivery into its mailbox, under the next sequence, and makes the
+    ///   mailbox due (unless it is in back-off),
+    /// - an event for wishers also queues it for expansion ([`Mailboxes::expand`]).
     ///
-    /// On [`SaveError::Lost`] and [`SaveError::Conflict`] nothing was written; on [`SaveError::Indefinite`] that
-    /// is not known.
+    /// Events are an outbox: they are committed in the transaction of the change that they describe.
+    ///
+    /// # Errors
+    ///
+    /// On [`SaveError::Lost`] and [`SaveError::Conflict`] nothing was written; on [`SaveError::Indefinite`]
+    /// this is unknown.
     async fn save(&mut self, rows: &WorkingSet) -> Result<Receipt, SaveError>;
 
-    /// Ends a transaction in which nothing was changed, or whose batch has failed.
+    /// Rolls back a transaction in which nothing was changed, or whose batch has failed.
     async fn abandon(&mut self);
 
-    /// Ends a transaction in which nothing was changed, but out of which `replays` requests are answered again.
-    /// A store whose commits can be seen before they are durable waits here until what was read is; until
-    /// then nobody may be told of it.
+    /// Ends a transaction in which nothing was changed, but from which `replays` requests are answered.
+    ///
+    /// A replay reports an outcome that it has read. A store whose commits become visible before they are
+    /// durable waits here until the outcome is durable; before that, no caller may see it.
     async fn confirm(&mut self, replays: usize) -> Result<(), SaveError> {
         let _ = replays;
         self.abandon().await;
@@ -96,34 +108,34 @@ pub trait Lane: Send {
     }
 }
 
-/// What others may want to know of a commit.
+/// What a commit changed that other parts of the market follow.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Receipt {
-    /// The feed position after the commit, when a searchable item changed.
+    /// The feed position after the commit; `None` if no change affects search.
     pub feed_position: Option<FeedPosition>,
-    /// Whose mailboxes got a delivery. May name a party twice.
+    /// The parties whose mailboxes got a delivery. May contain duplicates.
     pub recipients: Vec<PartyId>,
-    /// Whether an event for wishers waits to be expanded.
+    /// Whether the commit queued an event for expansion.
     pub needs_expansion: bool,
-    /// How the parties stand that were changed.
+    /// The standing of each party that was changed.
     pub standings: Vec<Standing>,
-    /// Tills that are gone.
+    /// The tills that were removed, whose streams must end.
     pub removed_tills: Vec<TillId>,
 }
 
-/// Whether a party may come in.
+/// Whether a party may use the market, and with which tokens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Standing {
-    /// The party.
+    /// The party that the standing is of.
     pub party: PartyId,
-    /// Its tokens of an older epoch are void.
+    /// The token epoch: tokens of an older one are invalid.
     pub epoch: i64,
-    /// Whether it is shut out.
+    /// Whether the party is suspended.
     pub is_suspended: bool,
 }
 
 impl Receipt {
-    /// Of a batch, with what is known before it is written.
+    /// Creates the receipt of a batch with what is known before it is written.
     fn of(rows: &WorkingSet) -> Self {
         let changed = rows.parties.changes().filter_map(|(_, party)| party);
         let removed = rows.tills.changes().filter(|(_, till)| till.is_none()).map(|(id, _)| id);
@@ -136,7 +148,7 @@ impl Receipt {
 }
 
 impl Standing {
-    /// Of a party as it is.
+    /// Returns the standing of a party.
     pub fn of(party: &Party) -> Self {
         Self { party: party.id, epoch: party.epoch, is_suspended: party.suspension.is_some() }
     }

@@ -1,10 +1,12 @@
-//! Mailboxes: what waits for each party, and who is at work on delivering it.
+//! Mailboxes: the pending deliveries of each party, and the leases on them.
 //!
-//! A mailbox is worked on by one deliverer at a time, under a lease with an epoch. Every claim raises the
-//! epoch; what is settled under an older epoch is refused. So a deliverer that hung for longer than its
-//! lease can't undo what its successor did. Only [`Mailboxes::expand`] must survive a power loss, because it
-//! gives sequences out, and a sequence that a recipient has seen must not be given to another event; of the
-//! others a lost one only means that something is delivered again.
+//! One deliverer at a time works on a mailbox, under a lease with an epoch. Every claim raises the epoch,
+//! and the epoch is the fencing token: a settlement under an older epoch has no effect. So a deliverer that
+//! hung for longer than its lease can't undo what its successor did.
+//!
+//! Only [`Mailboxes::expand`] must survive a power loss. It assigns sequences, and a sequence that a
+//! recipient has seen must never be assigned to another event. If one of the other operations is lost, an
+//! event is delivered again, and recipients drop repetitions by event id.
 
 use std::time::Duration;
 
@@ -15,138 +17,140 @@ use uuid::Uuid;
 
 use super::StoreError;
 
-/// One process that delivers, such as a market's relay.
+/// The identity of a deliverer, such as a market's relay. Informational: the epoch is what fences.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct LeaseOwner(pub Uuid);
 
-/// Counts the claims of a mailbox; the fence against deliverers that lost their lease.
+/// The epoch of a claim: the fencing token against deliverers that have lost their lease. It only grows per
+/// mailbox, and may skip values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct LeaseEpoch(pub i64);
 
-/// An event in a mailbox.
+/// An event in a mailbox, under its sequence.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Delivery {
-    /// Its place there.
+    /// The position in the mailbox, by which deliveries are ordered and acknowledged.
     pub sequence: Sequence,
-    /// The event.
+    /// The event to deliver.
     pub event: Event,
 }
 
-/// A mailbox under lease.
+/// A claimed mailbox, under lease.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Claim {
-    /// Whose mailbox.
+    /// The party or till that owns the mailbox.
     pub recipient: PartyId,
-    /// The recipient's role, which is part of its certificate's name.
+    /// The recipient's role, which is part of the name in its certificate.
     pub role: Role,
-    /// Where to deliver to. Always there in claims by [`Mailboxes::claim_due`].
+    /// The address to deliver to. Always present in claims by [`Mailboxes::claim_due`].
     pub callback: Option<Callback>,
-    /// The fence for what is settled under this claim.
+    /// The fencing token for settlements under this claim.
     pub epoch: LeaseEpoch,
-    /// The highest sequence ever given.
+    /// The highest sequence ever assigned in the mailbox.
     pub last_sequence: Sequence,
-    /// How many attempts in a row have failed before.
+    /// The number of failed attempts since the last success.
     pub failures: u32,
-    /// The first deliveries that wait, in the order of their sequences.
+    /// The first pending deliveries, ordered by sequence.
     pub deliveries: Vec<Delivery>,
 }
 
-/// Asks for mailboxes that are due.
+/// A request to claim mailboxes that are due.
 #[derive(Clone, Copy, Debug)]
 pub struct DueQuery {
-    /// Who claims.
+    /// The deliverer that claims the mailboxes.
     pub owner: LeaseOwner,
-    /// The time.
+    /// The current time, by which due times and leases are judged.
     pub now: Timestamp,
-    /// How long the claims hold.
+    /// The duration of the leases.
     pub lease: Duration,
-    /// How many mailboxes at most.
+    /// The maximum number of mailboxes to claim.
     pub mailboxes: usize,
-    /// How many deliveries of each at most.
+    /// The maximum number of deliveries to return for each mailbox.
     pub deliveries: usize,
 }
 
-/// How an attempt under a claim went. Ends the claim.
+/// The result of a delivery attempt. It ends the claim.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settlement {
-    /// Whose mailbox.
+    /// The owner of the claimed mailbox.
     pub recipient: PartyId,
-    /// The claim's fence.
+    /// The epoch of the claim; if the mailbox has been claimed since, the settlement has no effect.
     pub epoch: LeaseEpoch,
-    /// How it went.
+    /// The result of the attempt.
     pub verdict: Verdict,
 }
 
-/// How an attempt went.
+/// The result of a delivery attempt.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// The recipient has everything up to this sequence: take it out of the mailbox and forget the
-    /// failures. The mailbox is due again at once if more waits.
+    /// The recipient has everything up to this sequence: remove it from the mailbox and reset the
+    /// failure count. The mailbox is due again at once if more is pending.
     Delivered(Sequence),
-    /// The recipient could not be reached or refused: count a failure and try again at the time given.
+    /// The recipient was unreachable or refused: count a failure and retry at the given time.
     Failed {
-        /// When to try again.
+        /// The time of the next attempt, computed by the relay's back-off.
         retry_at: Timestamp,
-        /// What went wrong, in words; kept for MailboxStatus.
+        /// A description of the failure, shown by MailboxStatus.
         reason: String,
     },
-    /// Nothing was tried: give the mailbox back as it was.
+    /// Nothing was attempted: release the lease and leave the mailbox as it was.
     Released,
 }
 
-/// How long what is not delivered is kept.
+/// How long undelivered events are kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Retention {
-    /// Updates and withdrawals of items, and test events.
+    /// The retention of item updates, withdrawals and test events.
     pub updates: Duration,
-    /// Orders.
+    /// The retention of order events, which is much longer.
     pub orders: Duration,
 }
 
-/// What one round of expanding did.
+/// The result of one expansion step.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Expansion {
-    /// Whose mailboxes got a delivery.
+    /// The parties whose mailboxes got a delivery.
     pub recipients: Vec<PartyId>,
-    /// Whether there is more to expand.
+    /// Whether more events are queued for expansion.
     pub more: bool,
 }
 
-/// How a mailbox stands.
+/// The state of a mailbox, for MailboxStatus and operators.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct MailboxState {
-    /// How many deliveries wait.
+    /// The number of pending deliveries.
     pub pending: i64,
-    /// When the oldest of them happened.
+    /// The time of the oldest pending event; `None` if nothing is pending.
     pub oldest: Option<Timestamp>,
-    /// The highest sequence that was taken out as delivered.
+    /// The highest sequence that was delivered or acknowledged.
     pub acknowledged: i64,
-    /// The highest sequence ever given.
+    /// The highest sequence ever assigned.
     pub last_sequence: i64,
-    /// Where it is delivered to.
+    /// The address that events are delivered to; `None` if there is none or the party is suspended.
     pub callback: Option<Callback>,
-    /// How many attempts in a row have failed.
+    /// The number of failed attempts since the last success.
     pub failures: u32,
-    /// When the next attempt is due, if something waits and there is a callback.
+    /// When the next attempt is due; `None` if nothing is pending.
     pub next_attempt: Option<Timestamp>,
-    /// Why the last attempt failed; empty when it did not.
+    /// Why the last attempt failed; empty if it did not.
     pub last_failure: String,
 }
 
-/// Deliveries that wait, and the leases on them.
+/// The pending deliveries of all parties, and the leases on them.
 #[async_trait]
 pub trait Mailboxes: Send + Sync {
-    /// Claims mailboxes that have deliveries, a callback, a due time that has come and no live lease;
-    /// longest due first.
+    /// Claims mailboxes that have deliveries and a callback, are due, and are not under a live lease. The
+    /// longest overdue come first.
     async fn claim_due(&self, query: &DueQuery) -> Result<Vec<Claim>, StoreError>;
 
-    /// The earliest time at which a mailbox will be due that is not now: waiting for its next attempt or
-    /// for the end of a lease. `None` when nothing waits.
+    /// Returns the earliest time at which a mailbox becomes due, by its next attempt or by the end of its
+    /// lease. `None` if nothing is pending.
     async fn next_due(&self) -> Result<Option<Timestamp>, StoreError>;
 
-    /// Claims one party's mailbox, whoever holds it: the epoch rises, and an earlier holder's settlements
-    /// are void from then on. For Subscribe. Comes without deliveries; `None` for an unknown party.
+    /// Claims one party's mailbox regardless of any lease, for Subscribe. The epoch rises, so settlements of
+    /// an earlier holder have no effect from then on. The claim contains no deliveries. `None` for an
+    /// unknown party.
     async fn take_over(
         &self,
         recipient: PartyId,
@@ -154,7 +158,8 @@ pub trait Mailboxes: Send + Sync {
         until: Timestamp,
     ) -> Result<Option<Claim>, StoreError>;
 
-    /// Lengthens a lease; `false` when the claim is no longer the latest.
+    /// Extends a lease. Returns `false` if the mailbox has been claimed again since, so that the holder must
+    /// stop.
     async fn renew(
         &self,
         recipient: PartyId,
@@ -162,7 +167,7 @@ pub trait Mailboxes: Send + Sync {
         until: Timestamp,
     ) -> Result<bool, StoreError>;
 
-    /// What waits after a sequence, in order.
+    /// Returns the pending deliveries after a sequence, in order.
     async fn pending(
         &self,
         recipient: PartyId,
@@ -170,29 +175,35 @@ pub trait Mailboxes: Send + Sync {
         limit: usize,
     ) -> Result<Vec<Delivery>, StoreError>;
 
-    /// Ends claims. Answers for each whether it still held; one that did not has no effect.
+    /// Ends claims. Returns for each whether it was still the latest; one that was not has no effect.
     async fn settle(&self, settlements: &[Settlement]) -> Result<Vec<bool>, StoreError>;
 
-    /// Takes everything up to a sequence out of a mailbox, whoever holds it, and forgets its failures.
-    /// Nothing, if the mailbox never gave that sequence out: then it is not one of this mailbox's, as after
-    /// the store was restored from an older copy. Answers how many deliveries still wait.
+    /// Removes everything up to a sequence from a mailbox, regardless of any lease, and resets the failure
+    /// count. Returns the number of deliveries still pending.
+    ///
+    /// Has no effect if the mailbox never assigned that sequence. The recipient then remembers a sequence
+    /// from before the store was restored from an older backup, and events that it has not seen would be
+    /// lost.
     async fn acknowledge(&self, recipient: PartyId, through: Sequence) -> Result<i64, StoreError>;
 
-    /// How a mailbox stands; `None` for an unknown party.
+    /// Returns the state of a mailbox; `None` for an unknown party.
     async fn state(&self, recipient: PartyId) -> Result<Option<MailboxState>, StoreError>;
 
-    /// Makes a mailbox due now although its last attempt failed: its owner has just shown signs of life.
-    /// Answers whether something waits there.
+    /// Ends a mailbox's back-off, because its owner has just been active. Returns whether anything is
+    /// pending.
     async fn probe(&self, recipient: PartyId, now: Timestamp) -> Result<bool, StoreError>;
 
-    /// Turns the oldest event for wishers into up to `limit` deliveries. Of several updates of one item
-    /// that wait in one mailbox only the last is kept, under its new sequence. An item's withdrawal also
-    /// takes it off the wishlist. Resumes where an earlier round stopped.
+    /// Expands the oldest queued event for wishers into up to `limit` deliveries, continuing where the last
+    /// step stopped.
+    ///
+    /// Updates of one item coalesce: of several in one mailbox only the last is kept, under its new
+    /// sequence. The withdrawal of an item also removes it from the wishlist.
     async fn expand(&self, limit: usize) -> Result<Expansion, StoreError>;
 
-    /// Drops up to `limit` deliveries that waited for longer than they are kept, and answers how many.
+    /// Drops up to `limit` deliveries whose retention is over, and returns how many.
     async fn expire(&self, now: Timestamp, retention: Retention, limit: usize) -> Result<usize, StoreError>;
 
-    /// Forgets up to `limit` requests that were carried out before a time, and answers how many.
+    /// Deletes up to `limit` idempotency records from before a time, and returns how many. A later replay of
+    /// such a request would be carried out again.
     async fn forget_requests(&self, before: Timestamp, limit: usize) -> Result<usize, StoreError>;
 }

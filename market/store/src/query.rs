@@ -1,149 +1,70 @@
-//! The queries of the market. Pages go by key ("after this id"), never by offset.
+//! The queries of the market. Pagination is by keyset ("after this id"), never by offset, so that a page
+//! costs the same wherever it lies and concurrent inserts don't shift it.
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use souk_domain::{
-    Item, ItemId, Money, Order, OrderId, OrderStatus, Party, PartyId, Recorded, RequestId, Ride, RideId,
-    Till, Timestamp, Wish,
+    Item, ItemId, Order, OrderId, OrderStatus, Party, PartyId, Recorded, RequestId, Ride, RideId,
+    SalesSummary, Till, TimeRange, Totals, Wish,
 };
 
 use super::StoreError;
 use crate::audit::{AuditRow, Head};
 
-/// A place in the item feed: the series of all changes that a search would notice. 0 is before the
-/// first. A reader that has seen everything up to a position has seen every commit before it.
+/// A position in the item feed, the sequence of all changes that affect search. 0 is before the first.
+///
+/// A reader that has seen everything up to a position has seen every commit before it: nothing is ever
+/// inserted behind a position that a reader could have reached. Positions increase but are not consecutive.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct FeedPosition(pub i64);
 
-/// An item as it is now, at the place of its latest change in the feed.
+/// The current state of an item, at the position of its latest change in the feed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FeedEntry {
-    /// Its place.
+    /// The position of the item's latest change.
     pub position: FeedPosition,
-    /// The item; deleted ones are in the feed too.
+    /// The item. Deleted items are in the feed too, so that readers can remove them.
     pub item: Item,
-}
-
-/// A span of time: from `from` on, up to but without `until`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct TimeRange {
-    /// Its first moment.
-    pub from: Timestamp,
-    /// The first moment after it.
-    pub until: Timestamp,
-}
-
-impl TimeRange {
-    /// Whenever.
-    pub const ALL: Self = Self { from: Timestamp(i64::MIN), until: Timestamp(i64::MAX) };
-
-    /// Whether a time is in it.
-    pub fn contains(&self, time: Timestamp) -> bool {
-        self.from <= time && time < self.until
-    }
 }
 
 /// Which side of a trade asks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OrdersOf {
-    /// What a buyer bought.
+    /// The purchases of this buyer.
     Buyer(PartyId),
-    /// What was bought of a seller's items.
+    /// The sales of this seller.
     Seller(PartyId),
 }
 
-/// Asks for orders, latest first.
+/// A query for orders, latest first.
 #[derive(Clone, Copy, Debug)]
 pub struct OrderQuery {
-    /// Whose orders.
+    /// The buyer or seller whose orders are queried.
     pub of: OrdersOf,
-    /// Only of this item.
+    /// Only orders of this item.
     pub item: Option<ItemId>,
-    /// Only with this status.
+    /// Only orders with this status.
     pub status: Option<OrderStatus>,
-    /// Only placed in this time.
+    /// Only orders placed in this range.
     pub placed: TimeRange,
-    /// Only orders with a smaller number.
+    /// Only orders with a smaller number: the keyset cursor.
     pub before: Option<OrderId>,
-    /// How many at most.
+    /// The maximum number of orders to return.
     pub limit: usize,
-}
-
-/// Standing orders, summed up; in one currency.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Sales {
-    /// How many orders.
-    pub orders: i64,
-    /// Of how many units together.
-    pub units: i64,
-    /// What they come to; 2⁶³−1 minor units when it is more.
-    pub revenue: Money,
-}
-
-/// What was sold in one day.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct DaySales {
-    /// The day, in days since 1970 (UTC).
-    pub day: i64,
-    /// Its sales.
-    pub sales: Sales,
-}
-
-/// What was sold of one item.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ItemSales {
-    /// The item.
-    pub item: ItemId,
-    /// A name that it had in one of the orders.
-    pub name: String,
-    /// Its sales.
-    pub sales: Sales,
-}
-
-/// What a seller took.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct SalesSummary {
-    /// By day and currency, earliest first.
-    pub days: Vec<DaySales>,
-    /// By item and currency, largest revenue first.
-    pub items: Vec<ItemSales>,
-}
-
-/// Sums over the whole store, by which the accounts can be checked: `supplied = sold + remaining +
-/// withdrawn`, and `sold = ordered`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Totals {
-    /// Registered parties.
-    pub parties: i64,
-    /// Items, deleted ones included.
-    pub items: i64,
-    /// Orders, cancelled ones included.
-    pub orders: i64,
-    /// Units ever listed or restocked.
-    pub supplied: i64,
-    /// Units sold, by the items.
-    pub sold: i64,
-    /// Units in standing orders, by the orders.
-    pub ordered: i64,
-    /// Units for sale.
-    pub remaining: i64,
-    /// Units withdrawn.
-    pub withdrawn: i64,
-    /// Deliveries waiting.
-    pub pending_deliveries: i64,
 }
 
 /// The queries. None waits for a writer; each sees everything that was committed before it began.
 #[async_trait]
 pub trait Reads: Send + Sync {
-    /// A party.
+    /// Returns a party; `None` if it has not registered.
     async fn party(&self, id: PartyId) -> Result<Option<Party>, StoreError>;
 
-    /// All parties whose epoch is not 0, with it: those whose older tokens are void.
+    /// Returns all parties whose token epoch is not 0, with it. A market loads them at its start to refuse
+    /// old tokens.
     async fn raised_epochs(&self) -> Result<Vec<(PartyId, i64)>, StoreError>;
 
-    /// Parties by UUID, starting after `after`.
+    /// Returns parties in the order of their ids, starting after `after`.
     async fn parties(
         &self,
         after: Option<PartyId>,
@@ -151,19 +72,19 @@ pub trait Reads: Send + Sync {
         limit: usize,
     ) -> Result<Vec<Party>, StoreError>;
 
-    /// Entries of the audit log by number, starting after `after`.
+    /// Returns entries of the audit log in order, starting after number `after`.
     async fn audit(&self, after: i64, limit: usize) -> Result<Vec<AuditRow>, StoreError>;
 
-    /// The end of the audit log.
+    /// Returns the end of the audit log.
     async fn audit_head(&self) -> Result<Head, StoreError>;
 
-    /// An item, deleted or not.
+    /// Returns an item, including a deleted one.
     async fn item(&self, id: ItemId) -> Result<Option<Item>, StoreError>;
 
-    /// Those of the items that exist, deleted or not, in any order.
+    /// Returns those of the items that exist, including deleted ones, in any order.
     async fn items(&self, ids: &[ItemId]) -> Result<Vec<Item>, StoreError>;
 
-    /// A seller's listed items by number, starting after `after`.
+    /// Returns a seller's listed items in the order of their numbers, starting after `after`.
     async fn seller_items(
         &self,
         seller: PartyId,
@@ -171,19 +92,19 @@ pub trait Reads: Send + Sync {
         limit: usize,
     ) -> Result<Vec<Item>, StoreError>;
 
-    /// An order.
+    /// Returns an order. The caller must check that it may be shown.
     async fn order(&self, id: OrderId) -> Result<Option<Order>, StoreError>;
 
-    /// Orders of a buyer or of a seller's items, latest first.
+    /// Returns orders of a buyer or a seller, latest first.
     async fn orders(&self, query: &OrderQuery) -> Result<Vec<Order>, StoreError>;
 
-    /// A ride.
+    /// Returns a ride. The caller must check that it may be shown.
     async fn ride(&self, id: RideId) -> Result<Option<Ride>, StoreError>;
 
-    /// A seller's tills by name; [`Till::MAX_OF_SELLER`] at the most.
+    /// Returns a seller's tills ordered by name; at most [`Till::MAX_OF_SELLER`].
     async fn tills(&self, seller: PartyId) -> Result<Vec<Till>, StoreError>;
 
-    /// What a seller took in a time; at most so many items.
+    /// Returns a seller's sales in a time range, with at most `items` items.
     async fn sales_summary(
         &self,
         seller: PartyId,
@@ -191,7 +112,7 @@ pub trait Reads: Send + Sync {
         items: usize,
     ) -> Result<SalesSummary, StoreError>;
 
-    /// A buyer's wishes for listed items by item number, starting after `after`.
+    /// Returns a buyer's wishes for listed items in the order of item numbers, starting after `after`.
     async fn wishlist(
         &self,
         buyer: PartyId,
@@ -199,15 +120,16 @@ pub trait Reads: Send + Sync {
         limit: usize,
     ) -> Result<Vec<(Wish, Item)>, StoreError>;
 
-    /// The items whose latest searchable change lies after a position, in feed order.
+    /// Returns the items whose latest change that affects search is after a position, in feed order.
     async fn item_feed(&self, after: FeedPosition, limit: usize) -> Result<Vec<FeedEntry>, StoreError>;
 
-    /// The position of the latest searchable change.
+    /// Returns the position of the latest change that affects search.
     async fn feed_end(&self) -> Result<FeedPosition, StoreError>;
 
-    /// What came of a request that was carried out and is still remembered.
+    /// Returns the stored outcome of a request; `None` if it was not carried out or its record has been
+    /// deleted.
     async fn request(&self, party: PartyId, id: RequestId) -> Result<Option<Recorded>, StoreError>;
 
-    /// Sums over everything.
+    /// Returns totals over the whole store. Scans all rows.
     async fn totals(&self) -> Result<Totals, StoreError>;
 }

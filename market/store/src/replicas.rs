@@ -1,4 +1,4 @@
-//! Other markets on the same store: what they tell each other, and where to look when nobody tells.
+//! Other markets on the same store: the hints that they exchange, and the state to poll when no hint arrives.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,30 +8,30 @@ use souk_domain::{PartyId, RideId, Sequence};
 
 use super::{FeedPosition, LeaseEpoch, Receipt, Standing, StoreError};
 
-/// What another market has just done. Only a hint: it may come late, twice or not at all, and whoever gets it
-/// looks at the store. Without any, markets look by themselves.
+/// What another market has just changed. It is only a hint: it may arrive late, twice or not at all, and the
+/// receiver reads the actual state from the store. Markets poll as well, so that a lost hint only costs time.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Hint {
-    /// These mailboxes got something.
+    /// Mailboxes that got a delivery.
     pub filled: BTreeSet<PartyId>,
-    /// These mailboxes were taken over by a stream, under these claims.
+    /// Mailboxes that were taken over by a stream, with the epochs of its claims.
     pub taken: BTreeMap<PartyId, LeaseEpoch>,
-    /// These rides have come further.
+    /// Rides whose tracks got longer.
     pub rides: BTreeSet<RideId>,
-    /// The feed has moved.
+    /// Whether the item feed has advanced.
     pub feed: bool,
-    /// Somebody was suspended or reinstated.
+    /// Whether a party was suspended or reinstated.
     pub standings: bool,
-    /// Look at everything: it is time to, or there was too much to name.
+    /// Whether to poll everything, because it is time to or because there was too much to list.
     pub everything: bool,
 }
 
 impl Hint {
-    /// The most mailboxes and rides that are named, so that a hint has a bounded size.
+    /// The maximum number of mailboxes and rides in a hint. PostgreSQL limits a notification to 8,000 bytes.
     pub const NAMES: usize = 96;
 
-    /// Adds what a commit did.
+    /// Adds what a commit changed.
     pub fn add(&mut self, receipt: &Receipt) {
         self.filled.extend(&receipt.recipients);
         self.feed |= receipt.feed_position.is_some();
@@ -39,7 +39,7 @@ impl Hint {
         self.bound();
     }
 
-    /// Names nothing rather than too much.
+    /// Replaces the lists by `everything` if they exceed [`Self::NAMES`].
     pub fn bound(&mut self) {
         if self.filled.len() + self.taken.len() + self.rides.len() > Self::NAMES {
             *self = Self { everything: true, feed: self.feed, standings: self.standings, ..Self::default() };
@@ -47,23 +47,24 @@ impl Hint {
     }
 }
 
-/// How things stand, for a market that follows the others.
+/// The state that a market polls to follow the others.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Look {
-    /// Where the feed is.
+    /// The end of the item feed.
     pub feed_end: FeedPosition,
-    /// All parties that were ever suspended.
+    /// The standing of all parties that were ever suspended.
     pub standings: Vec<Standing>,
-    /// The mailboxes that were asked for: their latest claim, and the last sequence given.
+    /// The requested mailboxes, with the epoch of the latest claim and the last sequence assigned.
     pub mailboxes: Vec<(PartyId, LeaseEpoch, Sequence)>,
 }
 
 /// The other markets on a store.
 #[async_trait]
 pub trait Replicas: Send + Sync {
-    /// Waits for a hint. After a while without any, [`Hint::everything`] says that it is time to look.
+    /// Waits for a hint. Sets [`Hint::everything`] at least once per polling interval, whether or not hints
+    /// arrive.
     async fn hint(&self) -> Hint;
 
-    /// Looks, also at the mailboxes that somebody follows by a stream of this market.
+    /// Reads the current state, including the mailboxes that streams of this market follow.
     async fn look(&self, followed: &[PartyId]) -> Result<Look, StoreError>;
 }

@@ -1,32 +1,32 @@
-//! Tracks: where rides have been. None of it needs to survive a power loss.
+//! Tracks: the positions of rides over time. A power loss may forget the last second of a track.
 
 use async_trait::async_trait;
 use souk_domain::{Place, RideId, Timestamp};
 
 use super::StoreError;
 
-/// Where somebody was, and when.
+/// A position at a time, as reported by a courier.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Fix {
-    /// Where.
+    /// The position that was reported.
     pub place: Place,
-    /// When.
+    /// When the courier was there, by its own clock.
     pub at: Timestamp,
 }
 
-/// A kept fix of a ride.
+/// A stored fix of a ride.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct TrackPoint {
-    /// Its place in the track, from 1 up.
+    /// The position in the track, from 1.
     pub sequence: i64,
-    /// Where and when.
+    /// The reported position and time.
     pub fix: Fix,
-    /// How far the ride had come, in metres.
+    /// The length of the track up to this point, in metres.
     pub meters: f64,
 }
 
 impl TrackPoint {
-    /// The point that follows on another one, or begins a track.
+    /// Returns the point that continues a track after `last`, or begins one.
     pub(super) fn after(last: Option<Self>, fix: Fix) -> Self {
         match last {
             None => Self { sequence: 1, fix, meters: 0.0 },
@@ -42,16 +42,16 @@ impl TrackPoint {
 /// The tracks of rides.
 #[async_trait]
 pub trait Tracks: Send + Sync {
-    /// Lengthens a track. Fixes that are not later than the ones before are left out, so that two couriers
-    /// of one ride, or one that sends again, do not make it go backwards.
+    /// Appends fixes to a track. A fix that is not later than the last point is skipped, so that two
+    /// couriers of one ride, or a retry, can't make the track go backwards.
     async fn lengthen(&self, ride: RideId, fixes: &[Fix]) -> Result<(), StoreError>;
 
-    /// The last points of a track, earliest first.
+    /// Returns the last `count` points of a track, earliest first.
     async fn last(&self, ride: RideId, count: usize) -> Result<Vec<TrackPoint>, StoreError>;
 
-    /// The points after a sequence, earliest first.
+    /// Returns up to `limit` points after a sequence, earliest first.
     async fn after(&self, ride: RideId, after: i64, limit: usize) -> Result<Vec<TrackPoint>, StoreError>;
 
-    /// Drops up to `limit` points from before a time, and answers how many.
+    /// Deletes up to `limit` points from before a time, and returns how many.
     async fn forget(&self, before: Timestamp, limit: usize) -> Result<usize, StoreError>;
 }

@@ -10,7 +10,7 @@ use souk_client::{
 use souk_proto::{Reason, v1};
 use tokio::{sync::mpsc, time::timeout};
 
-use super::ground::Ground;
+use super::local::LocalMarket;
 
 /// How long an event may take that must come.
 pub const EVENT_PATIENCE: Duration = Duration::from_secs(10);
@@ -40,7 +40,7 @@ enum EventSource {
 
 impl Actor {
     /// Mints a certificate for somebody, and connects.
-    pub async fn enter(ground: &Ground, role: Role, name: &str) -> anyhow::Result<Self> {
+    pub async fn enter(ground: &LocalMarket, role: Role, name: &str) -> anyhow::Result<Self> {
         let config = ground.identity(role, name).await?;
         let connection = Connection::open(&config).await?;
         Ok(Self { role, name: name.to_owned(), config, connection })

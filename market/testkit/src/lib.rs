@@ -14,7 +14,7 @@
 //! | module | purpose |
 //! |---|---|
 //! | [`Market`] | a market in memory with registered parties |
-//! | [`ground`] | a complete market: authority, certificates, store, server on a loopback port |
+//! | [`local`] | a complete market: authority, certificates, store, server on a loopback port |
 //! | [`actor`] | a seller or buyer that trades there over real mutual TLS |
 //! | [`database`] | a private PostgreSQL server |
 //! | [`postgres`] | one empty database per test on a server that the tests of a process share |
@@ -25,7 +25,7 @@
 pub mod actor;
 pub mod database;
 pub mod gate;
-pub mod ground;
+pub mod local;
 mod market;
 pub mod postgres;
 #[cfg(feature = "screen")]

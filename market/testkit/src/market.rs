@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use souk_certs::identity::Role;
 use souk_client::{Identity, Options, Souk};
 
-use crate::ground::{Ground, GroundError, GroundOptions, StoreKind};
+use crate::local::{LocalMarket, LocalMarketError, LocalMarketOptions, StoreKind};
 
 /// A complete market on a free loopback port, with its store in memory and certificates of its own, minted when it starts.
 ///
@@ -37,7 +37,7 @@ use crate::ground::{Ground, GroundError, GroundOptions, StoreKind};
 /// ```
 #[derive(Debug)]
 pub struct Market {
-    ground: Ground,
+    ground: LocalMarket,
 }
 
 /// Why a test market does not do what it should.
@@ -45,7 +45,7 @@ pub struct Market {
 pub enum MarketError {
     /// The market could not be set up or stopped.
     #[error(transparent)]
-    Ground(#[from] GroundError),
+    LocalMarket(#[from] LocalMarketError),
     /// A party could not connect or register.
     #[error(transparent)]
     Client(#[from] souk_client::Error),
@@ -64,8 +64,8 @@ impl Market {
     /// # Ok(()) }
     /// ```
     pub async fn start() -> Result<Self, MarketError> {
-        let options = GroundOptions { store: StoreKind::Memory, ..GroundOptions::default() };
-        Ok(Self { ground: Ground::open(options).await? })
+        let options = LocalMarketOptions { store: StoreKind::Memory, ..LocalMarketOptions::default() };
+        Ok(Self { ground: LocalMarket::open(options).await? })
     }
 
     /// Where it listens, for [`Souk::connect`].

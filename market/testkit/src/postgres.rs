@@ -7,8 +7,10 @@ use std::sync::{
     atomic::{AtomicUsize, Ordering},
 };
 
-use crate::database::DatabaseServer;
+use souk_certs::random;
 use souk_store::{Store, postgres::PostgresOptions};
+
+use crate::database::DatabaseServer;
 
 /// Set to `skip` where PostgreSQL can't be had.
 const SETTING: &str = "SOUK_TEST_POSTGRES";
@@ -86,7 +88,9 @@ impl Database {
 
     /// Opens it as a market does.
     pub async fn open(&self) -> Store {
-        souk_store::postgres::open(&self.address, &PostgresOptions::default()).await.unwrap()
+        souk_store::postgres::open(&self.address, &PostgresOptions::default(), random::uuid_v4())
+            .await
+            .unwrap()
     }
 
     /// The server that it is on.
@@ -135,7 +139,7 @@ pub fn ready(server: DatabaseServer) -> Arc<DatabaseServer> {
     let migrated = std::thread::spawn(move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime
-            .block_on(souk_store::postgres::open(&address, &PostgresOptions::default()))
+            .block_on(souk_store::postgres::open(&address, &PostgresOptions::default(), random::uuid_v4()))
             .map(|_| ())
             .unwrap();
     });

@@ -1,4 +1,4 @@
-//! `market audit` over the file of a market that has traded.
+//! `market audit` on the store of a market that has traded.
 
 use std::path::{Path, PathBuf};
 
@@ -7,17 +7,17 @@ use rusqlite::Connection;
 use souk_certs::identity::Role;
 use souk_testkit::{
     actor::{Actor, draft},
-    ground::{Ground, GroundOptions, StoreKind},
+    local::{LocalMarket, LocalMarketOptions, StoreKind},
 };
 
 use crate::{
-    fair::Fair,
+    fixture::Fixture,
     till::{Raw, by},
 };
 
-/// A market that has traded, and is still open.
-async fn traded() -> Ground {
-    let ground = Ground::open(GroundOptions::default()).await.unwrap();
+/// Opens a market that has traded and keeps running.
+async fn traded() -> LocalMarket {
+    let ground = LocalMarket::open(LocalMarketOptions::default()).await.unwrap();
     let alice = Actor::enter(&ground, Role::Seller, "Alice").await.unwrap();
     let bob = Actor::enter(&ground, Role::Buyer, "Bob").await.unwrap();
     alice.register(None).await.unwrap();
@@ -37,8 +37,8 @@ fn said(assert: &assert_cmd::assert::Assert) -> String {
     String::from_utf8(assert.get_output().stdout.clone()).unwrap()
 }
 
-/// A copy of the store in which somebody has had a hand.
-async fn tampered(ground: &Ground, sql: &str) -> PathBuf {
+/// Copies the store and tampers with the copy.
+async fn tampered(ground: &LocalMarket, sql: &str) -> PathBuf {
     let copy = ground.path().join("tampered.db");
     let _ = std::fs::remove_file(&copy);
     let whole = Connection::open(ground.path().join("souk.db")).unwrap();
@@ -48,7 +48,7 @@ async fn tampered(ground: &Ground, sql: &str) -> PathBuf {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_open_markets_log_is_read_and_verified() {
+async fn log_of_a_running_market_is_read_and_verified() {
     let ground = traded().await;
     let store = ground.path().join("souk.db");
     let listed = said(&audit(&store, &["list"]).success());
@@ -69,7 +69,7 @@ async fn an_open_markets_log_is_read_and_verified() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn whatever_was_done_to_the_log_is_found() {
+async fn any_tampering_with_the_log_is_detected() {
     let ground = traded().await;
     let head = said(&audit(&ground.path().join("souk.db"), &["head"]).success());
     for sql in [
@@ -86,42 +86,42 @@ async fn whatever_was_done_to_the_log_is_found() {
         let told = String::from_utf8_lossy(&found.get_output().stderr).into_owned();
         assert!(told.contains("tampered with"), "{sql}: {told}");
     }
-    // Only a head noted elsewhere finds that the end is missing.
+    // A missing end is detected only with a head that was noted elsewhere.
     let copy = tampered(&ground, "DELETE FROM audit WHERE sequence = 5").await;
     audit(&copy, &["verify"]).success();
     audit(&copy, &["verify", "--head", head.trim()]).code(5);
     ground.close().await.unwrap();
 }
 
-/// What is told of a till's lines in the log, entry by entry.
-fn synced(fair: &Fair) -> Vec<String> {
-    let listed = said(&audit(&fair.ground.path().join("souk.db"), &["list"]).success());
+/// Returns what the log's entries say about a till's lines.
+fn synced(fixture: &Fixture) -> Vec<String> {
+    let listed = said(&audit(&fixture.ground.path().join("souk.db"), &["list"]).success());
     listed.lines().filter(|line| line.contains("SyncInventory")).map(str::to_owned).collect()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_tills_lines_that_come_again_add_nothing_to_the_log() {
-    let fair = Fair::open(StoreKind::Sqlite).await;
-    let alice = fair.seller("alice").await;
+async fn repeated_till_lines_add_nothing_to_the_log() {
+    let fixture = Fixture::open(StoreKind::Sqlite).await;
+    let alice = fixture.seller("alice").await;
     let lamp = alice.lamp(5).await;
     let (mut shop, _) = Raw::begin(&alice, 0).await;
-    // One that is refused is an entry as well.
+    // A refused line gets an entry as well.
     shop.answers_to(vec![by(1, lamp, 2), by(2, lamp, -100)]).await;
-    let once = synced(&fair);
+    let once = synced(&fixture);
     assert!(!once.is_empty());
     shop.answers_to(vec![by(1, lamp, 2), by(2, lamp, -100)]).await;
     let (mut shop, _) = Raw::begin(&alice, 0).await;
     shop.answers_to(vec![by(2, lamp, -100)]).await;
-    assert_eq!(synced(&fair), once);
-    // A new one does, whatever comes along with it.
+    assert_eq!(synced(&fixture), once);
+    // A new line gets an entry, even if repetitions come with it.
     shop.answers_to(vec![by(2, lamp, -100), by(3, lamp, 1)]).await;
-    assert_eq!(synced(&fair).len(), once.len() + 1);
-    audit(&fair.ground.path().join("souk.db"), &["verify"]).success();
-    fair.close().await;
+    assert_eq!(synced(&fixture).len(), once.len() + 1);
+    audit(&fixture.ground.path().join("souk.db"), &["verify"]).success();
+    fixture.close().await;
 }
 
 #[test]
-fn a_store_that_is_none_is_refused() {
+fn file_that_is_not_a_store_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("nothing.db");
     let refused = audit(&file, &["verify"]).failure();

@@ -1,4 +1,4 @@
-//! The real `market serve` in a process of its own: killed, told to stop, started wrongly.
+//! The real `market serve` as a child process: killed, stopped by a signal, and started with wrong settings.
 
 use std::{
     path::Path,
@@ -13,7 +13,7 @@ use souk_proto::v1::{self, sync_line};
 use tokio::task::JoinSet;
 
 use crate::{
-    fair::{PATIENCE, Party, call},
+    fixture::{PATIENCE, Party, call},
     site::Site,
 };
 
@@ -25,8 +25,8 @@ async fn register_buyer(party: &Party) {
 const BUYERS: usize = 8;
 const STOCK: i64 = 100_000;
 
-/// G1 and G3: kill -9 in the middle of the trade, start again: every acknowledged order is there, and
-/// repeating the others by their request ids buys each once.
+/// G1 and G3: after kill -9 during trade and a restart, every acknowledged order is there, and retrying the
+/// others with their request ids buys each once.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn acknowledged_orders_survive_kill_9_and_retries_buy_once() {
     let mut site = Site::new();
@@ -67,7 +67,7 @@ async fn acknowledged_orders_survive_kill_9_and_retries_buy_once() {
     println!("acknowledged={} unanswered={BUYERS} lost=0 doubled=0", acknowledged.len());
 }
 
-/// Buys until a call fails; answers what was acknowledged, and the request id of the call that was not.
+/// Buys until a call fails. Returns the acknowledged orders, and the request id of the failed call.
 async fn buy_until_it_fails(bob: Party, lamp: i64) -> (Vec<v1::Order>, String) {
     let mut orders = Vec::new();
     loop {
@@ -79,9 +79,9 @@ async fn buy_until_it_fails(bob: Party, lamp: i64) -> (Vec<v1::Order>, String) {
     }
 }
 
-/// A till sends on through kill -9 of its market: every line is answered once, and in once.
+/// A till keeps sending across kill -9 of its market: every line is answered once and takes effect once.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn till_goes_on_through_kill_9_of_its_market() {
+async fn till_continues_across_kill_9_of_its_market() {
     const LINES: i64 = 2_000;
     let mut site = Site::new();
     let mut process = site.start();
@@ -128,7 +128,7 @@ async fn sigterm_drains_and_loses_nothing() {
     let alice = site.party("alice", Role::Seller, &process).await;
     alice.register_as_seller("alice").await.unwrap();
     let lamp = alice.lamp(5).await;
-    // A stream that would go on for ever must not hold the market up.
+    // A stream without an end must not delay the drain.
     let mut stream =
         alice.connection.events().subscribe(v1::SubscribeRequest::default()).await.unwrap().into_inner();
     stream.message().await.unwrap();
@@ -145,7 +145,7 @@ fn refusal_of(command: &mut Command) -> String {
 }
 
 #[test]
-fn wrong_starts_are_refused_with_a_remedy() {
+fn wrong_settings_are_refused_with_a_remedy() {
     let site = Site::new();
     let missing = refusal_of(&mut site.serve_with(Path::new("nowhere.pem")));
     assert!(missing.contains("nowhere.pem"), "{missing}");
@@ -164,7 +164,7 @@ fn wrong_starts_are_refused_with_a_remedy() {
 }
 
 #[tokio::test]
-async fn a_buyers_certificate_does_not_open_a_market() {
+async fn buyers_certificate_does_not_open_a_market() {
     let mut site = Site::new();
     site.pki.issue("bob", Role::Buyer, &IssueOptions::default(), clock::now()).unwrap();
     let refused = refusal_of(&mut site.serve_with(&site.path("pki/bob.pem")));
@@ -172,16 +172,16 @@ async fn a_buyers_certificate_does_not_open_a_market() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_second_market_on_the_same_store_is_refused() {
+async fn second_market_on_the_same_store_is_refused() {
     let site = Site::new();
     let _first = site.start();
     let refused = refusal_of(&mut site.serve());
     assert!(refused.contains(&*site.path("souk.db").to_string_lossy()), "{refused}");
 }
 
-/// The path in a message is enough for a person to find the file.
+/// The message must contain the path, so that the operator finds the file.
 #[test]
-fn a_damaged_store_is_refused_by_name() {
+fn damaged_store_is_refused_by_name() {
     let site = Site::new();
     damage(&site.path("souk.db"));
     let refused = refusal_of(&mut site.serve());

@@ -1,4 +1,5 @@
-//! What `deploy/` needs of a market: its settings files load, and a service manager is told how the market is.
+//! What `deploy/` relies on: its settings files load, and the service manager is notified of the market's
+//! state.
 
 use std::{
     fs,
@@ -10,12 +11,12 @@ use std::{
 
 use souk_server::config::Config;
 
-use crate::{fair::PATIENCE, site::Site};
+use crate::{fixture::PATIENCE, site::Site};
 
-/// How often the market is to feed the watchdog in the test: twice in this time.
+/// The watchdog interval of the test, within which the market must notify twice.
 const WATCHDOG_MICROSECONDS: &str = "1000000";
 
-/// What a market that was started as a service tells its manager.
+/// A fake service manager, which receives the market's notifications.
 struct Manager {
     socket: UnixDatagram,
     deadline: Instant,
@@ -34,7 +35,7 @@ impl Manager {
         String::from_utf8(buffer[..length].to_vec()).unwrap()
     }
 
-    /// The next message with this line.
+    /// Waits for the next message that contains this line.
     fn await_line(&self, line: &str) -> String {
         loop {
             let message = self.next();
@@ -47,7 +48,7 @@ impl Manager {
 }
 
 #[test]
-fn the_service_manager_is_told_of_opening_reloading_and_closing_and_that_the_market_lives() {
+fn service_manager_is_notified_of_opening_reloading_closing_and_liveness() {
     let site = Site::new();
     let manager = Manager::listen(&site.path("notify"));
     let mut market = site
@@ -79,7 +80,7 @@ fn deploy() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().join("deploy")
 }
 
-/// Every file below `deploy/` of which `is_meant` says so.
+/// Returns every file below `deploy/` whose name satisfies `is_meant`.
 fn files(is_meant: impl Fn(&str) -> bool) -> Vec<PathBuf> {
     let (mut found, mut folders) = (Vec::new(), vec![deploy()]);
     while let Some(folder) = folders.pop() {
@@ -96,7 +97,7 @@ fn files(is_meant: impl Fn(&str) -> bool) -> Vec<PathBuf> {
 }
 
 #[test]
-fn every_settings_file_in_deploy_loads_and_tells_its_health() {
+fn every_settings_file_in_deploy_loads_and_exposes_health() {
     let settings = files(|name| name.starts_with("market") && name.ends_with(".toml"));
     assert!(settings.len() >= 5, "{settings:?}");
     for file in settings {
@@ -106,9 +107,10 @@ fn every_settings_file_in_deploy_loads_and_tells_its_health() {
     }
 }
 
-/// The market must have had its drain before it is killed.
+/// The stop timeouts in `deploy/` must exceed the market's drain, or it would be killed before it has
+/// finished.
 #[test]
-fn whoever_stops_a_market_waits_for_its_drain() {
+fn stop_timeouts_in_deploy_exceed_the_drain() {
     let limit = |file: &str, key: &str| -> u64 {
         let text = fs::read_to_string(deploy().join(file)).unwrap();
         let line = text.lines().find_map(|line| line.trim().strip_prefix(key)).expect(file);

@@ -1,4 +1,4 @@
-//! A database over the network: by verified TLS, or not at all.
+//! A database over the network: the connection is verified TLS, or it is refused.
 
 use std::{
     fs,
@@ -13,18 +13,18 @@ use rcgen::{
 use souk_store::postgres::{self, PostgresOptions};
 use souk_testkit::{
     database::{DatabaseServer, Network},
-    ground::StoreKind,
+    local::StoreKind,
     postgres::{Database, SETTINGS, is_there, ready},
 };
 
-use crate::fair::Fair;
+use crate::fixture::Fixture;
 
-/// What the server's certificate is for.
+/// The name in the server's certificate.
 const NAME: &str = "db.souk.test";
-/// Another name under which it can be reached.
+/// Another name of the server, which its certificate does not contain.
 const ANOTHER_NAME: &str = "other.souk.test";
 
-/// A server with a certificate.
+/// A PostgreSQL server with a certificate.
 struct Encrypted {
     server: Arc<DatabaseServer>,
     at: SocketAddr,
@@ -38,7 +38,7 @@ static ENCRYPTED: LazyLock<Encrypted> = LazyLock::new(|| {
         .expect("a server");
     let encrypted = Encrypted { server: ready(server), at };
     encrypted.put("authority.pem", &authority.certificate);
-    // The name alone proves nothing.
+    // An authority of the same name with another key: its name alone must prove nothing.
     encrypted.put("namesake.pem", &self::authority("Databases").certificate);
     encrypted
 });
@@ -48,7 +48,7 @@ impl Encrypted {
         fs::write(self.server.folder().join(file), text).unwrap();
     }
 
-    /// A database's address under a name, by an authority in one of the server's files.
+    /// Returns a database's address under a host name, trusting the authority in one of the server's files.
     fn address(&self, database: &Database, name: &str, authority: &str) -> String {
         let file = self.server.folder().join(authority);
         address(name, self.at, database.name()) + &format!("&sslrootcert={}", file.display())
@@ -60,20 +60,20 @@ impl Encrypted {
     }
 }
 
-/// The name is looked up nowhere: where it leads stands beside it.
+/// Returns an address with `hostaddr`, so that the name is verified without being resolved.
 fn address(name: &str, at: SocketAddr, database: &str) -> String {
     format!("postgres://souk@{name}:{}/{database}?hostaddr={}&sslmode=verify-full", at.port(), at.ip())
 }
 
 async fn refusal(address: &str) -> String {
-    match postgres::open(address, &PostgresOptions::default()).await {
+    match postgres::open(address, &PostgresOptions::default(), souk_certs::random::uuid_v4()).await {
         Ok(_) => panic!("{address} was opened"),
         Err(error) => error.to_string(),
     }
 }
 
-/// A port of a loopback address that no other process uses: it is this one's by its number. So nobody takes the port
-/// before the server does.
+/// Returns a free port on a loopback address derived from this process's id, which no other process uses. So
+/// the port can't be taken by another before the server binds it.
 fn free_address() -> SocketAddr {
     let [_, high, middle, low] = std::process::id().to_be_bytes();
     let listener = TcpListener::bind((Ipv4Addr::new(127, high + 1, middle, low), 0)).unwrap();
@@ -95,7 +95,7 @@ fn authority(name: &str) -> Authority {
     Authority { issuer: Issuer::new(params, key), certificate }
 }
 
-/// A server's certificate and key, in PEM.
+/// Mints a server's certificate and key, in PEM.
 fn certificate(authority: &Authority, name: &str) -> (String, String) {
     let mut params = CertificateParams::new([name.to_owned()]).unwrap();
     params.distinguished_name = common_name(name);
@@ -111,26 +111,26 @@ fn common_name(name: &str) -> DistinguishedName {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_market_trades_over_tls_that_it_has_verified() {
+async fn market_trades_over_verified_tls() {
     if !is_there() {
         return;
     }
     let database = Database::on(Arc::clone(&ENCRYPTED.server));
     let address = ENCRYPTED.address(&database, NAME, "authority.pem");
-    let fair = Fair::open(StoreKind::Postgres(address)).await;
-    let (alice, bob) = (fair.seller("alice").await, fair.buyer("bob").await);
+    let fixture = Fixture::open(StoreKind::Postgres(address)).await;
+    let (alice, bob) = (fixture.seller("alice").await, fixture.buyer("bob").await);
     let lamp = alice.lamp(5).await;
     bob.buy(lamp, 2).await.unwrap();
     assert_eq!(bob.search("lamp", "").await[0].quantity, 3);
-    // Each of its sessions: the lanes', the queries', the mailboxes' and the one that listens.
+    // All of its sessions: those of the lanes, queries and mailboxes, and the listening one.
     let sessions = "SELECT count(*) >= 4, bool_and(ssl), min(version) \
                     FROM pg_stat_ssl JOIN pg_stat_activity USING (pid) WHERE application_name = 'souk-market'";
     assert_eq!(database.execute(sessions).unwrap(), "t|t|TLSv1.3");
-    fair.close().await;
+    fixture.close().await;
 }
 
 #[tokio::test]
-async fn a_database_that_another_authority_vouches_for_is_refused() {
+async fn database_of_another_authority_is_refused() {
     if is_there() {
         let told = ENCRYPTED.refusal(NAME, "namesake.pem").await;
         assert!(told.contains("another authority") && told.contains("sslrootcert"), "{told}");
@@ -138,7 +138,7 @@ async fn a_database_that_another_authority_vouches_for_is_refused() {
 }
 
 #[tokio::test]
-async fn a_database_with_another_name_is_refused_and_both_names_are_told() {
+async fn database_with_another_name_is_refused_and_both_names_are_reported() {
     if is_there() {
         let told = ENCRYPTED.refusal(ANOTHER_NAME, "authority.pem").await;
         assert!(told.contains(&format!("not valid for name \"{ANOTHER_NAME}\"")), "{told}");
@@ -148,7 +148,7 @@ async fn a_database_with_another_name_is_refused_and_both_names_are_told() {
 }
 
 #[tokio::test]
-async fn a_database_without_tls_is_refused_where_the_address_asks_for_it() {
+async fn database_without_tls_is_refused_if_the_address_requires_it() {
     if !is_there() {
         return;
     }
@@ -159,7 +159,7 @@ async fn a_database_without_tls_is_refused_where_the_address_asks_for_it() {
     let address = address(NAME, at, "postgres") + &format!("&sslrootcert={}", file.display());
     let told = refusal(&address).await;
     assert!(told.contains("does not support TLS") && told.contains("turn ssl on"), "{told}");
-    // It was left alone: there is a market's table nowhere.
+    // The database was not touched: it has no table of a market.
     let tables = server.psql("postgres", "SELECT count(*) FROM pg_class WHERE relname = 'schema_version'");
     assert_eq!(tables.unwrap(), "0");
 }

@@ -11,7 +11,7 @@ mod audit;
 mod crash;
 mod deploying;
 mod encrypted;
-mod fair;
+mod fixture;
 mod observing;
 mod records;
 mod replicas;

@@ -1,4 +1,4 @@
-//! What a market tells of itself: health, figures, and the id of each call.
+//! Observability: health, metrics, and the request id of each call.
 
 use std::{
     net::SocketAddr,
@@ -11,7 +11,7 @@ use souk_proto::v1;
 use souk_server::config::Config;
 use souk_testkit::{
     actor::{Actor, draft},
-    ground::{Ground, GroundOptions, StoreKind},
+    local::{LocalMarket, LocalMarketOptions, StoreKind},
     postgres::{Database, is_there},
 };
 use tokio::{
@@ -19,9 +19,10 @@ use tokio::{
     net::TcpStream,
 };
 
-use crate::fair::eventually;
+use crate::fixture::eventually;
 
-/// A port of a test's own: taken by a listener, let go, and taken by the market.
+/// A free port for one test. It is found by binding a listener, which is closed before the market binds the
+/// port.
 type Port = OnceLock<SocketAddr>;
 static ADMIN: Port = Port::new();
 static ADMIN_ON_POSTGRES: Port = Port::new();
@@ -45,12 +46,13 @@ async fn get_from(port: &Port, path: &str) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn health_and_the_times_of_calls_are_told() {
+async fn health_and_call_times_are_exposed() {
     pick(&ADMIN);
     let adjust = |config: &mut Config| config.server.admin_listen = ADMIN.get().copied();
-    let ground = Ground::open(GroundOptions { adjust, ..GroundOptions::default() }).await.unwrap();
+    let ground =
+        LocalMarket::open(LocalMarketOptions { adjust, ..LocalMarketOptions::default() }).await.unwrap();
     assert!(get("/livez").await.starts_with("HTTP/1.1 200"));
-    // The index is level a moment after the market listens.
+    // The index catches up a moment after the market listens.
     eventually("the market is ready", async || get("/readyz").await.starts_with("HTTP/1.1 200")).await;
     assert!(get("/elsewhere").await.starts_with("HTTP/1.1 404"));
 
@@ -75,18 +77,18 @@ async fn health_and_the_times_of_calls_are_told() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_market_whose_database_hangs_is_not_ready_until_it_goes_on() {
+async fn market_is_not_ready_while_its_database_hangs() {
     if !is_there() {
         return;
     }
     pick(&ADMIN_ON_POSTGRES);
     let database = Database::on_its_own_server();
-    let options = GroundOptions {
+    let options = LocalMarketOptions {
         store: StoreKind::Postgres(database.address().to_owned()),
         adjust: |config| config.server.admin_listen = ADMIN_ON_POSTGRES.get().copied(),
-        ..GroundOptions::default()
+        ..LocalMarketOptions::default()
     };
-    let ground = Ground::open(options).await.unwrap();
+    let ground = LocalMarket::open(options).await.unwrap();
     let answers = async |path: &str, code: &str| {
         get_from(&ADMIN_ON_POSTGRES, path).await.starts_with(&format!("HTTP/1.1 {code}"))
     };
@@ -100,8 +102,8 @@ async fn a_market_whose_database_hangs_is_not_ready_until_it_goes_on() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_client_learns_how_long_the_market_took_and_the_calls_id() {
-    let ground = Ground::open(GroundOptions::default()).await.unwrap();
+async fn client_gets_the_server_timing_and_the_request_id() {
+    let ground = LocalMarket::open(LocalMarketOptions::default()).await.unwrap();
     let told = Arc::new(Mutex::new(Vec::new()));
     let timings = {
         let told = Arc::clone(&told);
@@ -129,8 +131,8 @@ async fn a_client_learns_how_long_the_market_took_and_the_calls_id() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn every_call_has_an_id_by_which_the_log_knows_it() {
-    let ground = Ground::open(GroundOptions::default()).await.unwrap();
+async fn every_call_is_logged_with_its_request_id() {
+    let ground = LocalMarket::open(LocalMarketOptions::default()).await.unwrap();
     let alice = Actor::enter(&ground, Role::Seller, "Alice").await.unwrap();
     alice.register(None).await.unwrap();
     let ask = async |id: Option<&str>| {
@@ -144,7 +146,7 @@ async fn every_call_has_an_id_by_which_the_log_knows_it() {
     assert_eq!(ask(Some("my-call_7")).await, "my-call_7");
     let (one, other) = (ask(None).await, ask(None).await);
     assert!(one.len() == 32 && one != other);
-    // What could forge a line of the log, or fill it, is not taken over.
+    // An id that could forge a log line, or flood the log, is replaced.
     let long = "x".repeat(65);
     for odd in ["two words", "a\"b", "", &long] {
         assert_eq!(ask(Some(odd)).await.len(), 32, "{odd}");

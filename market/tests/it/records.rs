@@ -14,7 +14,7 @@ use souk_client::Connection;
 use souk_proto::v1;
 use souk_testkit::{
     actor::{Actor, draft},
-    ground::{Ground, GroundOptions, StoreKind},
+    local::{LocalMarket, LocalMarketOptions, StoreKind},
 };
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -71,8 +71,8 @@ async fn relay_records(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, count: A
 
 #[tokio::test]
 async fn an_answer_takes_one_record_and_a_large_one_two() {
-    let options = GroundOptions { store: StoreKind::Memory, ..GroundOptions::default() };
-    let ground = Ground::open(options).await.unwrap();
+    let options = LocalMarketOptions { store: StoreKind::Memory, ..LocalMarketOptions::default() };
+    let ground = LocalMarket::open(options).await.unwrap();
     let alice = Actor::enter(&ground, Role::Seller, "Alice").await.unwrap();
     alice.register(None).await.unwrap();
     for number in 0..ITEMS {

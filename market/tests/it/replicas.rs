@@ -1,4 +1,4 @@
-//! Two markets on one database: whatever is done at one holds at the other.
+//! Two markets on one database: what is done at one takes effect at the other.
 
 use std::time::Duration;
 
@@ -10,11 +10,11 @@ use souk_proto::{
 use tokio::time::{Instant, timeout};
 
 use crate::{
-    fair::{Fair, PATIENCE, Party, call, draft, eventually, reason},
+    fixture::{Fixture, PATIENCE, Party, call, draft, eventually, reason},
     several::at,
 };
 
-/// After which everything must hold everywhere.
+/// The time after which a change must be visible at every market.
 const SECOND: Duration = Duration::from_secs(1);
 
 macro_rules! with_two_markets {
@@ -23,11 +23,11 @@ macro_rules! with_two_markets {
             $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn $name() {
                 if souk_testkit::postgres::is_there() {
-                    let fair = crate::fair::Fair::on_postgres().await;
-                    let beside = fair.beside().await;
-                    super::$name(&fair, &beside).await;
+                    let fixture = crate::fixture::Fixture::on_postgres().await;
+                    let beside = fixture.beside().await;
+                    super::$name(&fixture, &beside).await;
                     beside.close().await;
-                    fair.close().await;
+                    fixture.close().await;
                 }
             })+
         }
@@ -37,31 +37,31 @@ macro_rules! with_two_markets {
 mod tills;
 
 with_two_markets!(
-    a_token_of_one_market_is_good_at_the_other,
-    stock_is_sold_once_over_both,
-    a_request_is_carried_out_once_over_both,
-    what_is_listed_here_is_found_there_within_a_second,
-    what_i_change_at_either_is_in_my_next_search_at_both,
-    a_watched_search_is_told_of_the_others_changes,
-    a_stream_here_is_sent_what_was_bought_there,
-    a_stream_there_replaces_the_one_here,
-    a_party_that_is_suspended_here_is_shut_out_there_within_a_second,
-    a_market_that_joins_late_finds_everything,
+    token_of_one_market_is_valid_at_the_other,
+    stock_is_sold_once_across_both,
+    request_is_carried_out_once_across_both,
+    listing_is_found_at_the_other_market_within_a_second,
+    own_writes_at_either_are_in_the_next_search_at_both,
+    watched_search_reports_changes_at_the_other_market,
+    stream_delivers_purchases_at_the_other_market,
+    stream_at_the_other_market_replaces_this_one,
+    suspension_takes_effect_at_the_other_market_within_a_second,
+    market_that_joins_late_finds_everything,
 );
 
-async fn a_token_of_one_market_is_good_at_the_other(fair: &Fair, beside: &Fair) {
-    let bob = fair.buyer("bob").await;
+async fn token_of_one_market_is_valid_at_the_other(fixture: &Fixture, beside: &Fixture) {
+    let bob = fixture.buyer("bob").await;
     let there = beside.known(Role::Buyer, "bob").await;
     let here = call!(bob, WhoAmIRequest {}).unwrap();
     let told = call!(there, WhoAmIRequest {}).unwrap();
     assert_eq!(told.account, here.account);
 }
 
-async fn stock_is_sold_once_over_both(fair: &Fair, beside: &Fair) {
+async fn stock_is_sold_once_across_both(fixture: &Fixture, beside: &Fixture) {
     const STOCK: i64 = 40;
-    let alice = fair.seller("alice").await;
+    let alice = fixture.seller("alice").await;
     let lamp = alice.lamp(STOCK).await;
-    let bob = fair.buyer("bob").await;
+    let bob = fixture.buyer("bob").await;
     let there = beside.known(Role::Buyer, "bob").await;
     let buy_all = async |buyer: &Party| {
         let mut bought = 0;
@@ -75,10 +75,10 @@ async fn stock_is_sold_once_over_both(fair: &Fair, beside: &Fair) {
     assert_eq!(bob.item(lamp).await.unwrap().quantity, 0);
 }
 
-async fn a_request_is_carried_out_once_over_both(fair: &Fair, beside: &Fair) {
-    let alice = fair.seller("alice").await;
+async fn request_is_carried_out_once_across_both(fixture: &Fixture, beside: &Fixture) {
+    let alice = fixture.seller("alice").await;
     let lamp = alice.lamp(100).await;
-    let bob = fair.buyer("bob").await;
+    let bob = fixture.buyer("bob").await;
     let there = beside.known(Role::Buyer, "bob").await;
     for _ in 0..10 {
         let id = bob.request_id();
@@ -88,8 +88,8 @@ async fn a_request_is_carried_out_once_over_both(fair: &Fair, beside: &Fair) {
     assert_eq!(bob.item(lamp).await.unwrap().quantity, 90);
 }
 
-async fn what_is_listed_here_is_found_there_within_a_second(fair: &Fair, beside: &Fair) {
-    let alice = fair.seller("alice").await;
+async fn listing_is_found_at_the_other_market_within_a_second(fixture: &Fixture, beside: &Fixture) {
+    let alice = fixture.seller("alice").await;
     let there = beside.buyer("bob").await;
     alice.lamp(1).await;
     let listed = Instant::now();
@@ -98,11 +98,12 @@ async fn what_is_listed_here_is_found_there_within_a_second(fair: &Fair, beside:
     }
 }
 
-/// Calls that are made at the same time go to both.
-async fn what_i_change_at_either_is_in_my_next_search_at_both(fair: &Fair, beside: &Fair) {
+/// Concurrent calls are balanced over both markets.
+async fn own_writes_at_either_are_in_the_next_search_at_both(fixture: &Fixture, beside: &Fixture) {
     const ROUNDS: usize = 12;
-    fair.seller("alice").await;
-    let alice = at(fair, [fair, beside].map(|fair| fair.ground.address()), Role::Seller, "alice").await;
+    fixture.seller("alice").await;
+    let alice =
+        at(fixture, [fixture, beside].map(|fixture| fixture.ground.address()), Role::Seller, "alice").await;
     for round in 1..=ROUNDS {
         alice.lamp(1).await;
         let (one, other) = tokio::join!(alice.search("lamp", ""), alice.search("lamp", ""));
@@ -110,8 +111,8 @@ async fn what_i_change_at_either_is_in_my_next_search_at_both(fair: &Fair, besid
     }
 }
 
-async fn a_watched_search_is_told_of_the_others_changes(fair: &Fair, beside: &Fair) {
-    let alice = fair.seller("alice").await;
+async fn watched_search_reports_changes_at_the_other_market(fixture: &Fixture, beside: &Fixture) {
+    let alice = fixture.seller("alice").await;
     let bob = beside.buyer("bob").await;
     let request = v1::WatchSearchRequest { query: "lamp".into(), ..Default::default() };
     let mut watched = bob.connection.catalog().watch_search(request).await.unwrap().into_inner();
@@ -124,7 +125,7 @@ async fn a_watched_search_is_told_of_the_others_changes(fair: &Fair, beside: &Fa
     assert_eq!(change.item.unwrap().item_id, lamp.item_id);
 }
 
-/// A stream that has caught up.
+/// Opens an event stream that has caught up.
 async fn followed(party: &Party) -> tonic::Streaming<v1::SubscribeResponse> {
     let request = v1::SubscribeRequest::default();
     let mut stream = party.connection.events().subscribe(request).await.unwrap().into_inner();
@@ -136,8 +137,8 @@ async fn followed(party: &Party) -> tonic::Streaming<v1::SubscribeResponse> {
     }
 }
 
-async fn a_stream_here_is_sent_what_was_bought_there(fair: &Fair, beside: &Fair) {
-    let alice = fair.seller("alice").await;
+async fn stream_delivers_purchases_at_the_other_market(fixture: &Fixture, beside: &Fixture) {
+    let alice = fixture.seller("alice").await;
     let lamp = alice.lamp(5).await;
     let bob = beside.buyer("bob").await;
     let mut stream = followed(&alice).await;
@@ -148,8 +149,8 @@ async fn a_stream_here_is_sent_what_was_bought_there(fair: &Fair, beside: &Fair)
     }
 }
 
-async fn a_stream_there_replaces_the_one_here(fair: &Fair, beside: &Fair) {
-    let bob = fair.buyer("bob").await;
+async fn stream_at_the_other_market_replaces_this_one(fixture: &Fixture, beside: &Fixture) {
+    let bob = fixture.buyer("bob").await;
     let there = beside.known(Role::Buyer, "bob").await;
     let mut first = followed(&bob).await;
     let mut second = followed(&there).await;
@@ -160,12 +161,12 @@ async fn a_stream_there_replaces_the_one_here(fair: &Fair, beside: &Fair) {
     assert!(matches!(message.message, Some(Message::Event(_))));
 }
 
-async fn a_party_that_is_suspended_here_is_shut_out_there_within_a_second(fair: &Fair, beside: &Fair) {
-    let bob = fair.buyer("bob").await;
+async fn suspension_takes_effect_at_the_other_market_within_a_second(fixture: &Fixture, beside: &Fixture) {
+    let bob = fixture.buyer("bob").await;
     let there = beside.known(Role::Buyer, "bob").await;
     call!(there, WhoAmIRequest {}).unwrap();
     let mut stream = followed(&there).await;
-    let olga = fair.stranger(Role::Operator, "olga").await;
+    let olga = fixture.stranger(Role::Operator, "olga").await;
     call!(olga, SuspendRequest { request_id: olga.request_id(), party_id: bob.id(), reason: "tests".into() })
         .unwrap();
     let ended = timeout(SECOND, stream.message()).await.expect("within a second").unwrap_err();
@@ -176,14 +177,14 @@ async fn a_party_that_is_suspended_here_is_shut_out_there_within_a_second(fair: 
     eventually("he is let in again everywhere", is_in).await;
 }
 
-async fn a_market_that_joins_late_finds_everything(fair: &Fair, _beside: &Fair) {
-    let alice = fair.seller("alice").await;
+async fn market_that_joins_late_finds_everything(fixture: &Fixture, _beside: &Fixture) {
+    let alice = fixture.seller("alice").await;
     for _ in 0..20 {
         alice.lamp(1).await;
     }
-    let late = fair.beside().await;
+    let late = fixture.beside().await;
     let bob = late.buyer("bob").await;
-    // Its index begins empty; a search waits until it is level.
+    // Its index starts empty; a search waits until it has caught up.
     assert_eq!(bob.search("lamp", "").await.len(), 20);
     late.close().await;
 }

@@ -1,5 +1,5 @@
-//! A market that is reached at two addresses, either of which goes down, freezes and comes back while there
-//! is trade: no call fails, and none takes effect twice.
+//! A market with two addresses, which fail, freeze and recover in turn during trade: no call fails, and none
+//! takes effect twice.
 
 use std::{
     collections::HashSet,
@@ -13,37 +13,37 @@ use std::{
 use souk_certs::{connector::Dial, identity::Role};
 use souk_client::{ClientConfig, Connection, MarketAddresses, TillNotice, till};
 use souk_proto::v1::{self, sync_line};
-use souk_testkit::{gate::Gate, ground::StoreKind, postgres::is_there};
+use souk_testkit::{gate::Gate, local::StoreKind, postgres::is_there};
 use tokio::{sync::mpsc, task::JoinSet, time::timeout};
 
-use crate::fair::{Fair, PATIENCE, Party, draft, eventually};
+use crate::fixture::{Fixture, PATIENCE, Party, draft, eventually};
 
-/// More than is sold.
+/// More units than the test sells.
 pub(crate) const STOCK: i64 = 1_000_000;
-/// Buyers at the same time.
+/// The number of concurrent buyers.
 const BUYERS: usize = 6;
-/// Orders between two things that happen to the addresses.
+/// The number of orders between two incidents.
 const ORDERS: usize = 40;
-/// Lines that a till sends.
+/// The number of lines that the till sends.
 const LINES: i64 = 600;
 
-/// A party that knows both addresses.
-async fn at_both(fair: &Fair, gates: &[Gate; 2], role: Role, name: &str) -> Party {
-    at(fair, gates.each_ref().map(|gate| gate.address), role, name).await
+/// Connects a party that knows both addresses.
+async fn at_both(fixture: &Fixture, gates: &[Gate; 2], role: Role, name: &str) -> Party {
+    at(fixture, gates.each_ref().map(|gate| gate.address), role, name).await
 }
 
-pub(crate) async fn at(fair: &Fair, addresses: [SocketAddr; 2], role: Role, name: &str) -> Party {
-    let config = fair.ground.identity(role, name).await.unwrap();
+pub(crate) async fn at(fixture: &Fixture, addresses: [SocketAddr; 2], role: Role, name: &str) -> Party {
+    let config = fixture.ground.identity(role, name).await.unwrap();
     let market = MarketAddresses::parse(addresses.map(|address| address.to_string())).unwrap();
     let config = ClientConfig { market, ..config };
     Party { connection: Connection::open(&config).await.unwrap() }
 }
 
-async fn two_gates(fair: &Fair) -> [Gate; 2] {
-    [Gate::open(fair.ground.address()).await, Gate::open(fair.ground.address()).await]
+async fn two_gates(fixture: &Fixture) -> [Gate; 2] {
+    [Gate::open(fixture.ground.address()).await, Gate::open(fixture.ground.address()).await]
 }
 
-/// Buyers who go on buying until they are told that it is enough.
+/// Buyers that keep buying until the trade is ended.
 pub(crate) struct Trade {
     item_id: i64,
     done: Arc<AtomicBool>,
@@ -74,7 +74,7 @@ impl Trade {
         eventually("orders", async || self.sold.load(Ordering::Relaxed) >= enough).await;
     }
 
-    /// Answers how many orders there were, each of which took effect once.
+    /// Ends the trade and returns the number of orders, after checking that each took effect once.
     pub(crate) async fn end(self, bob: &Party) -> usize {
         self.done.store(true, Ordering::Relaxed);
         let orders: Vec<_> = self.buyers.join_all().await.into_iter().flatten().collect();
@@ -87,12 +87,12 @@ impl Trade {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn no_order_is_lost_doubled_or_refused_while_addresses_come_and_go() {
-    let fair = Fair::open(StoreKind::Sqlite).await;
-    let mut gates = two_gates(&fair).await;
-    let lamp = fair.seller("Alice").await.lamp(STOCK).await;
-    fair.buyer("Bob").await;
-    let bob = Arc::new(at_both(&fair, &gates, Role::Buyer, "Bob").await);
+async fn no_order_is_lost_doubled_or_refused_while_addresses_fail_and_recover() {
+    let fixture = Fixture::open(StoreKind::Sqlite).await;
+    let mut gates = two_gates(&fixture).await;
+    let lamp = fixture.seller("Alice").await.lamp(STOCK).await;
+    fixture.buyer("Bob").await;
+    let bob = Arc::new(at_both(&fixture, &gates, Role::Buyer, "Bob").await);
     let trade = Trade::begin(&bob, lamp);
     for round in 0..6 {
         trade.goes_on().await;
@@ -107,20 +107,20 @@ async fn no_order_is_lost_doubled_or_refused_while_addresses_come_and_go() {
     trade.goes_on().await;
     let orders = trade.end(&bob).await;
     println!("orders={orders} lost=0 doubled=0 failed=0, over 6 cuts and a frozen address");
-    fair.close().await;
+    fixture.close().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_market_is_restarted_beside_another_and_no_order_fails() {
+async fn no_order_fails_while_one_of_two_markets_restarts() {
     if !is_there() {
         return;
     }
-    let fair = Fair::on_postgres().await;
-    let mut beside = fair.beside().await;
-    let lamp = fair.seller("Alice").await.lamp(STOCK).await;
-    fair.buyer("Bob").await;
-    let both = [fair.ground.address(), beside.ground.address()];
-    let bob = Arc::new(at(&fair, both, Role::Buyer, "Bob").await);
+    let fixture = Fixture::on_postgres().await;
+    let mut beside = fixture.beside().await;
+    let lamp = fixture.seller("Alice").await.lamp(STOCK).await;
+    fixture.buyer("Bob").await;
+    let both = [fixture.ground.address(), beside.ground.address()];
+    let bob = Arc::new(at(&fixture, both, Role::Buyer, "Bob").await);
     let trade = Trade::begin(&bob, lamp);
     for _ in 0..3 {
         trade.goes_on().await;
@@ -130,14 +130,14 @@ async fn a_market_is_restarted_beside_another_and_no_order_fails() {
     let orders = trade.end(&bob).await;
     println!("orders={orders} lost=0 doubled=0 failed=0, over 3 restarts of one of two markets");
 
-    let alice = at(&fair, both, Role::Seller, "Alice").await;
+    let alice = at(&fixture, both, Role::Seller, "Alice").await;
     for number in 0..10 {
         let name = format!("lantern{number}");
         alice.sell(draft(&name, "home/light", 100, 1)).await.unwrap();
         assert_eq!(alice.search(&name, "").await.len(), 1, "it is in her next search");
     }
     beside.close().await;
-    fair.close().await;
+    fixture.close().await;
 }
 
 fn plus_one(line: i64, item_id: i64) -> v1::SyncLine {
@@ -158,11 +158,11 @@ async fn next(notices: &mut mpsc::Receiver<TillNotice>) -> TillNotice {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_till_goes_on_at_the_other_address_without_a_pause() {
-    let fair = Fair::open(StoreKind::Memory).await;
-    let mut gates = two_gates(&fair).await;
-    let lamp = fair.seller("Alice").await.lamp(1).await;
-    let alice = at_both(&fair, &gates, Role::Seller, "Alice").await;
+async fn till_continues_at_the_other_address_without_a_pause() {
+    let fixture = Fixture::open(StoreKind::Memory).await;
+    let mut gates = two_gates(&fixture).await;
+    let lamp = fixture.seller("Alice").await.lamp(1).await;
+    let alice = at_both(&fixture, &gates, Role::Seller, "Alice").await;
     let (till, mut notices) = till::open(alice.connection.clone(), "shop".into(), 0);
     let sender = tokio::spawn(async move {
         for line in 1..=LINES {
@@ -174,12 +174,12 @@ async fn a_till_goes_on_at_the_other_address_without_a_pause() {
         match next(&mut notices).await {
             TillNotice::Acknowledged(_) => {
                 answered += 1;
-                // The stream is at either: one of the two cuts hits it, the other hits nothing.
+                // The stream is at one of the two addresses: one of the cuts hits it, the other hits nothing.
                 if answered == LINES / 3 || answered == 2 * LINES / 3 {
                     let gate = &mut gates[usize::from(answered > LINES / 2)];
                     gate.shut().await;
                     gate.reopen().await;
-                    // It is known to be back before the other is cut.
+                    // Wait until this address has recovered before the other is cut.
                     eventually("the way back", async || answered_by(&alice).await == gate.address.into())
                         .await;
                 }
@@ -195,5 +195,5 @@ async fn a_till_goes_on_at_the_other_address_without_a_pause() {
     assert_eq!(answered, LINES);
     assert!(resumed >= 2, "the stream was cut");
     assert_eq!(alice.item(lamp).await.unwrap().quantity, LINES + 1, "no line is lost or doubled");
-    fair.close().await;
+    fixture.close().await;
 }

@@ -1,4 +1,4 @@
-//! `market serve` in a process of its own, on a folder with certificates and a store.
+//! `market serve` as a child process, on a folder with certificates and a store.
 
 use std::{
     io::{BufRead as _, BufReader},
@@ -12,7 +12,7 @@ use souk_certs::{clock, identity::Role};
 use souk_client::{ClientConfig, Connection};
 use tempfile::TempDir;
 
-use crate::fair::{PATIENCE, Party};
+use crate::fixture::{PATIENCE, Party};
 
 /// A folder with certificates and a store, and a market process on it.
 pub(crate) struct Site {
@@ -27,14 +27,14 @@ pub(crate) struct Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // It may have ended already, which is what most tests are about.
+        // Fails if the process has already ended, as in most tests.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
 
 impl Process {
-    /// Tells the market to end, as an operator does, and waits until it has.
+    /// Stops the market with a signal, as an operator does, and waits until it has ended.
     pub(crate) async fn end(mut self) {
         let id = self.child.id().to_string();
         assert!(Command::new("kill").args(["-TERM", &id]).status().unwrap().success());
@@ -81,12 +81,12 @@ impl Site {
         Self::start_as(&mut self.serve())
     }
 
-    /// Where one was before.
+    /// Starts a market at the address of an earlier one.
     pub(crate) fn start_at(&self, address: SocketAddr) -> Process {
         Self::start_as(&mut self.serve_at(&address.to_string(), &self.path("pki/market.pem")))
     }
 
-    /// Starts a market by a command of one's own, and waits until it is open.
+    /// Starts a market with the given command, and waits until it is open.
     pub(crate) fn start_as(command: &mut Command) -> Process {
         let mut child = command.spawn().unwrap();
         let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
@@ -96,7 +96,7 @@ impl Site {
                 break address;
             }
         };
-        // Somebody has to read the rest, or the market's log would fill the pipe.
+        // Keep reading, or the market would block when its log fills the pipe.
         std::thread::spawn(move || lines.for_each(drop));
         Process { child, address }
     }
@@ -112,7 +112,7 @@ impl Site {
     }
 }
 
-/// The address in the line that tells that the market is open.
+/// Returns the address from the log line that reports that the market is open.
 fn listening(line: &str) -> Option<SocketAddr> {
     let line: serde_json::Value = serde_json::from_str(line).ok()?;
     line["fields"]["listen"].as_str()?.parse().ok()

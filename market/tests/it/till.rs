@@ -1,4 +1,4 @@
-//! A till's end of SyncInventory, for the tests: message by message, so that nothing is made good behind their backs.
+//! A till's side of SyncInventory, message by message, so that no client library hides errors from the tests.
 
 use souk_client::{Connection, Error};
 use souk_proto::v1::{
@@ -9,7 +9,7 @@ use tokio::{sync::mpsc, time::timeout};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Streaming;
 
-use crate::fair::{PATIENCE, Party};
+use crate::fixture::{PATIENCE, Party};
 
 pub(crate) fn by(line: i64, item_id: i64, delta: i64) -> SyncLine {
     let item = Some(sync_line::Item::ItemId(item_id));
@@ -25,7 +25,7 @@ pub(crate) fn hello(till: &str, cursor: i64) -> Message {
     Message::Hello(v1::SyncHello { till: till.to_owned(), cursor })
 }
 
-/// A stream by hand, message by message.
+/// A raw stream, without the client library's retries.
 pub(crate) struct Raw {
     messages: mpsc::Sender<v1::SyncInventoryRequest>,
     answers: Streaming<v1::SyncInventoryResponse>,
@@ -64,7 +64,7 @@ impl Raw {
         self.message().await.unwrap()
     }
 
-    /// Sends lines and gathers their answers; events and marks in between are passed over.
+    /// Sends lines and collects their answers, skipping the events and marks in between.
     pub(crate) async fn answers_to(&mut self, lines: Vec<SyncLine>) -> Vec<SyncAcknowledgement> {
         let count = lines.len();
         for line in lines {
@@ -91,7 +91,7 @@ impl Raw {
         }
     }
 
-    /// Reads to the end, which is to be a refusal.
+    /// Reads the stream to its end, which must be a failure, and returns that.
     pub(crate) async fn failure(&mut self, connection: &Connection) -> Error {
         loop {
             match self.message().await {

@@ -1,5 +1,5 @@
-//! Spans reach a collector over OTLP/gRPC, and a collector that is away costs nobody anything. The market is
-//! `market serve` in a process of its own, the collector a gRPC server of this test.
+//! Spans reach a collector over OTLP/gRPC, and a collector that is unavailable does no harm. The market is
+//! `market serve` as a child process, the collector a gRPC server in this test.
 
 use std::net::{SocketAddr, TcpListener as StdListener};
 
@@ -24,11 +24,11 @@ use tokio_stream::wrappers::TcpListenerStream;
 use tonic::{Request, Response, Status, transport::Server};
 
 use crate::{
-    fair::{PATIENCE, Party, draft},
+    fixture::{PATIENCE, Party, draft},
     site::Site,
 };
 
-/// Exports that wait to be looked at; far more than a test makes.
+/// The capacity for received exports; far more than a test makes.
 const EXPORTS: usize = 1_000;
 const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
 const PARENT: &str = "00f067aa0ba902b7";
@@ -37,7 +37,7 @@ struct Collector {
     address: SocketAddr,
     exports: mpsc::Receiver<ExportTraceServiceRequest>,
     serving: JoinHandle<()>,
-    /// Spans that have come, each with what is told of the market.
+    /// The received spans, each with the attributes of its resource.
     seen: Vec<(Span, Vec<KeyValue>)>,
 }
 
@@ -70,7 +70,7 @@ impl Collector {
         format!("http://{}", self.address)
     }
 
-    /// Waits for the span of a call.
+    /// Waits for the span of the call with a request id.
     async fn span(&mut self, id: &str) -> (Span, Vec<KeyValue>) {
         let waiting = async {
             loop {
@@ -83,7 +83,7 @@ impl Collector {
         timeout(PATIENCE, waiting).await.expect("the span comes")
     }
 
-    /// All spans; the market has ended.
+    /// Returns all spans. The market must have ended.
     fn all(mut self) -> Vec<Span> {
         self.serving.abort();
         while let Ok(export) = self.exports.try_recv() {
@@ -97,7 +97,7 @@ fn is_of(id: &str, span: &Span) -> bool {
     told(&span.attributes, "souk.request_id").as_deref() == Some(id)
 }
 
-/// The spans of an export, each with what is told of the market.
+/// Returns the spans of an export, each with the attributes of its resource.
 fn spans(export: ExportTraceServiceRequest) -> Vec<(Span, Vec<KeyValue>)> {
     let mut found = Vec::new();
     for resource in export.resource_spans {
@@ -108,7 +108,7 @@ fn spans(export: ExportTraceServiceRequest) -> Vec<(Span, Vec<KeyValue>)> {
     found
 }
 
-/// An attribute, as text.
+/// Returns an attribute as text.
 fn told(attributes: &[KeyValue], key: &str) -> Option<String> {
     let attribute = attributes.iter().find(|attribute| attribute.key == key)?;
     match attribute.value.clone()?.value? {
@@ -122,7 +122,7 @@ fn hexadecimal(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// Lists a lamp by a call that has an id and belongs to a trace.
+/// Lists a lamp with a call that has a request id and belongs to a trace.
 async fn sell(
     alice: &Party,
     name: &str,
@@ -147,7 +147,7 @@ fn traceparent(is_sampled: bool) -> Option<String> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn each_call_has_a_span_that_goes_on_with_its_callers_trace() {
+async fn each_call_has_a_span_in_its_callers_trace() {
     let (mut site, mut collector) = (Site::new(), Collector::open().await);
     let process = Site::start_as(site.serve().args(["--otlp-endpoint", &collector.url()]));
     let alice = site.party("alice", Role::Seller, &process).await;
@@ -170,7 +170,7 @@ async fn each_call_has_a_span_that_goes_on_with_its_callers_trace() {
         .map(|attribute| (attribute.key.as_str(), told(&span.attributes, &attribute.key).unwrap()))
         .collect();
     attributes.sort();
-    // These and no others: whatever else is known of a call is its caller's own.
+    // Exactly these attributes: everything else about a call is its caller's private data.
     let expected = [
         ("rpc.grpc.status_code", "0"),
         ("rpc.method", "SellItem"),
@@ -180,20 +180,20 @@ async fn each_call_has_a_span_that_goes_on_with_its_callers_trace() {
     ];
     assert_eq!(attributes, expected.map(|(key, value)| (key, value.to_owned())));
 
-    // What is left is sent when the market ends.
+    // Pending spans are sent when the market ends.
     sell(&alice, "Chair", "call-3", None).await.unwrap();
     process.end().await;
     let spans = collector.all();
     assert!(spans.iter().any(|span| is_of("call-3", span)), "{spans:?}");
     let refused = spans.iter().find(|span| is_of("call-2", span)).unwrap();
     assert_eq!(told(&refused.attributes, "rpc.grpc.status_code").as_deref(), Some("3"));
-    // A mistake of the caller's is no error of the market's.
+    // A mistake of the caller is not an error of the market.
     assert_eq!(refused.status.clone().unwrap_or_default().code(), StatusCode::Unset);
     assert!(refused.parent_span_id.is_empty() && hexadecimal(&refused.trace_id) != TRACE);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_ratio_of_none_leaves_the_decision_to_callers() {
+async fn ratio_of_zero_leaves_sampling_to_callers() {
     let (mut site, collector) = (Site::new(), Collector::open().await);
     let mut command = site.serve();
     command.env("OTEL_EXPORTER_OTLP_ENDPOINT", collector.url()).args(["--trace-sample-ratio", "0"]);
@@ -209,9 +209,9 @@ async fn a_ratio_of_none_leaves_the_decision_to_callers() {
     assert_eq!(ids, ["asked-for"]);
 }
 
-/// One that refuses connections, and one that takes them and then never says a word.
+/// One collector refuses connections; the other accepts them and never answers.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_collector_that_is_away_costs_neither_calls_nor_the_drain() {
+async fn unavailable_collector_delays_neither_calls_nor_the_drain() {
     let closed = StdListener::bind("127.0.0.1:0").unwrap();
     let silent = StdListener::bind("127.0.0.1:0").unwrap();
     let (nobody, mute) = (closed.local_addr().unwrap(), silent.local_addr().unwrap());

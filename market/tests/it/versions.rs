@@ -1,5 +1,5 @@
-//! Two versions on one database: what the next one expands, this one works with and leaves alone; what it contracts, this
-//! one keeps away from.
+//! Two versions on one database: this version works with a schema that the next one has expanded, and keeps
+//! its data; it refuses a schema that the next one has contracted.
 
 use std::sync::Arc;
 
@@ -8,27 +8,27 @@ use souk_proto::v1;
 use souk_testkit::postgres::is_there;
 
 use crate::{
-    fair::{Fair, Party, draft, pounds},
+    fixture::{Fixture, Party, draft, pounds},
     several::{STOCK, Trade},
 };
 
-/// What the next version's first release would bring, as one migration: a column, a table, and word that markets of this
-/// version may go on.
+/// The migration that a first release of the next version would bring: a column, a table, and a `min_reader`
+/// that allows markets of this version.
 const EXPANSION: &str = "ALTER TABLE item ADD COLUMN shelf TEXT DEFAULT 'unsorted'; \
      CREATE TABLE shelf_move (item BIGINT NOT NULL, shelf TEXT NOT NULL); \
      INSERT INTO schema_version (version, min_reader, checksum) \
      SELECT max(version) + 1, max(version), 'expanded' FROM schema_version";
-/// And its second, when nobody is to be left who does not know the first.
+/// The migration of its second release, which only markets that know the first can work with.
 const CONTRACTION: &str = "ALTER TABLE item ALTER COLUMN shelf SET NOT NULL; \
      INSERT INTO schema_version (version, min_reader, checksum) \
      SELECT max(version) + 1, max(version), 'contracted' FROM schema_version";
 
-/// What the next version keeps with an item.
-fn shelf(fair: &Fair, item_id: i64) -> String {
-    fair.database().execute(&format!("SELECT shelf FROM item WHERE id = {item_id}")).unwrap()
+/// Returns the value that the next version stores with an item.
+fn shelf(fixture: &Fixture, item_id: i64) -> String {
+    fixture.database().execute(&format!("SELECT shelf FROM item WHERE id = {item_id}")).unwrap()
 }
 
-/// Everything that touches an item's row, done by markets that know nothing of the column.
+/// Does everything that updates an item's row, at a market that does not know the new column.
 async fn traded(seller: &Party, buyer: &Party, lamp: i64) {
     let change =
         v1::ItemDraft { name: Some("Lantern".into()), unit_price: pounds(999), ..Default::default() };
@@ -43,28 +43,28 @@ async fn traded(seller: &Party, buyer: &Party, lamp: i64) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_market_trades_on_while_the_next_version_expands_and_loses_nothing_of_what_that_writes() {
+async fn market_keeps_trading_on_an_expanded_schema_and_keeps_its_data() {
     if !is_there() {
         return;
     }
-    let fair = Fair::on_postgres().await;
-    let (alice, bob) = (fair.seller("alice").await, fair.buyer("bob").await);
+    let fixture = Fixture::on_postgres().await;
+    let (alice, bob) = (fixture.seller("alice").await, fixture.buyer("bob").await);
     let (lamp, chair, stool) = (alice.lamp(5).await, alice.lamp(STOCK).await, alice.lamp(5).await);
-    let buying = Trade::begin(&Arc::new(fair.known(Role::Buyer, "bob").await), chair);
+    let buying = Trade::begin(&Arc::new(fixture.known(Role::Buyer, "bob").await), chair);
     buying.goes_on().await;
-    fair.database().execute(EXPANSION).unwrap();
+    fixture.database().execute(EXPANSION).unwrap();
     buying.goes_on().await;
-    // What is there has the default, and so has what a market lists that does not know of it.
+    // Existing items have the default, and so have those listed by a market that does not know the column.
     let table = alice.sell(draft("Table", "home", 100, 1)).await.unwrap().item_id;
-    assert_eq!([lamp, table].map(|item| shelf(&fair, item)), ["unsorted", "unsorted"]);
+    assert_eq!([lamp, table].map(|item| shelf(&fixture, item)), ["unsorted", "unsorted"]);
 
     let moves = format!(
         "UPDATE item SET shelf = 'A-' || id WHERE id IN ({lamp}, {chair}, {stool}); \
          INSERT INTO shelf_move SELECT id, shelf FROM item WHERE shelf <> 'unsorted'"
     );
-    fair.database().execute(&moves).unwrap();
+    fixture.database().execute(&moves).unwrap();
     traded(&alice, &bob, lamp).await;
-    let beside = fair.beside().await;
+    let beside = fixture.beside().await;
     let (carol, dave) = (beside.known(Role::Seller, "alice").await, beside.buyer("dave").await);
     traded(&carol, &dave, lamp).await;
     carol.delete(stool).await.unwrap();
@@ -72,23 +72,23 @@ async fn a_market_trades_on_while_the_next_version_expands_and_loses_nothing_of_
     let sold = buying.end(&dave).await as i64;
     assert_eq!(dave.item(chair).await.unwrap().quantity, STOCK - sold, "each order took effect once");
     for item in [lamp, chair, stool] {
-        assert_eq!(shelf(&fair, item), format!("A-{item}"));
+        assert_eq!(shelf(&fixture, item), format!("A-{item}"));
     }
-    assert_eq!(fair.database().execute("SELECT count(*) FROM shelf_move").unwrap(), "3");
+    assert_eq!(fixture.database().execute("SELECT count(*) FROM shelf_move").unwrap(), "3");
     beside.close().await;
-    fair.close().await;
+    fixture.close().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_market_that_starts_on_a_contracted_database_is_told_to_be_of_that_version() {
+async fn market_refuses_a_contracted_database_and_names_the_version_to_use() {
     if !is_there() {
         return;
     }
-    let fair = Fair::on_postgres().await;
-    fair.database().execute(EXPANSION).unwrap();
-    fair.beside().await.close().await;
-    fair.database().execute(CONTRACTION).unwrap();
-    let told = match fair.ground.beside().await {
+    let fixture = Fixture::on_postgres().await;
+    fixture.database().execute(EXPANSION).unwrap();
+    fixture.beside().await.close().await;
+    fixture.database().execute(CONTRACTION).unwrap();
+    let told = match fixture.ground.beside().await {
         Ok(_) => panic!("it was opened"),
         Err(error) => error.to_string(),
     };
@@ -96,5 +96,5 @@ async fn a_market_that_starts_on_a_contracted_database_is_told_to_be_of_that_ver
         assert!(told.contains(part), "{told}");
     }
     assert!(!told.contains("unreadable"), "nothing is damaged: {told}");
-    fair.close().await;
+    fixture.close().await;
 }

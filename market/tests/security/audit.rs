@@ -1,20 +1,20 @@
-//! Who was turned away stands in the audit log.
+//! Rejected identities are recorded in the audit log.
 
 use std::path::Path;
 
 use souk_certs::{clock, identity::Role};
 use souk_proto::Reason;
 use souk_store::sqlite;
-use souk_testkit::ground::{GroundOptions, StoreKind};
+use souk_testkit::local::{LocalMarketOptions, StoreKind};
 use tokio::time::timeout;
 
 use crate::{
+    fixture::{Fixture, PATIENCE, honest, reason, sell_with},
     forge::{client, foreign_root, from_files, honest_params, sign},
     raw::Pass,
-    siege::{PATIENCE, Siege, honest, reason, sell_with},
 };
 
-/// The lines of the log, once one of them is as asked for.
+/// Waits until the log contains an entry with this subject, and returns it.
 async fn logged(store: &Path, what: &str) -> serde_json::Value {
     let found = timeout(PATIENCE, async {
         loop {
@@ -32,35 +32,36 @@ async fn logged(store: &Path, what: &str) -> serde_json::Value {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn refused_identities_are_logged() {
-    let siege = Siege::with_store(GroundOptions::default(), StoreKind::Sqlite).await;
-    let store = siege.ground.path().join("souk.db");
-    let alice = format!("seller/{}", siege.alice.id());
+    let fixture = Fixture::with_store(LocalMarketOptions::default(), StoreKind::Sqlite).await;
+    let store = fixture.ground.path().join("souk.db");
+    let alice = format!("seller/{}", fixture.alice.id());
 
-    // At the handshake: nobody knows who it was.
+    // Rejected at the handshake, where the identity is unknown.
     let forged = sign(&foreign_root(), &honest_params("spiffe://souk.internal/market"));
-    siege.greet(client(&siege, Some(forged))).await.unwrap_err();
-    siege.greet(client(&siege, None)).await.unwrap_err();
+    fixture.greet(client(&fixture, Some(forged))).await.unwrap_err();
+    fixture.greet(client(&fixture, None)).await.unwrap_err();
     let line = logged(&store, "not our authority's").await;
     assert_eq!((line["who"].as_str(), line["from"].as_str()), (Some("unknown"), Some("127.0.0.1")));
     logged(&store, "no certificate").await;
 
-    // At the guard: the certificate says who it was.
-    let bearer = format!("Bearer {}", siege.token().await);
+    // Rejected by the guard, where the certificate tells the identity.
+    let bearer = format!("Bearer {}", fixture.token().await);
     for _ in 0..3 {
-        let refused = sell_with(siege.channel().await, &honest(&siege.bob.id(), &bearer)).await;
+        let refused = sell_with(fixture.channel().await, &honest(&fixture.bob.id(), &bearer)).await;
         assert_eq!(reason(refused), Reason::PartyIdInvalid);
     }
     assert_eq!(logged(&store, "PARTY_ID_INVALID").await["who"], alice.as_str());
-    let pass = Pass::of(&siege, &siege.alice).await;
+    let pass = Pass::of(&fixture, &fixture.alice).await;
     reason(pass.call("/shopping.v1.BuyerService/BuyItem", Vec::new()).await);
     assert_eq!(logged(&store, "ROLE_DENIED").await["who"], alice.as_str());
 
-    // A connection that was cut.
-    let mallory = siege.ground.identity(Role::Seller, "Mallory").await.unwrap();
-    let mut held = siege.shake_hands(client(&siege, Some(from_files(&mallory.credentials)))).await.unwrap();
-    siege.ground.change_pki(|pki| pki.revoke("mallory", clock::now())).unwrap();
+    // A connection that is cut after a revocation.
+    let mallory = fixture.ground.identity(Role::Seller, "Mallory").await.unwrap();
+    let mut held =
+        fixture.shake_hands(client(&fixture, Some(from_files(&mallory.credentials)))).await.unwrap();
+    fixture.ground.change_pki(|pki| pki.revoke("mallory", clock::now())).unwrap();
     let ended = timeout(PATIENCE, tokio::io::copy(&mut held, &mut tokio::io::sink())).await;
     let _ = ended.expect("the connection is cut");
     logged(&store, "connection cut").await;
-    siege.hold().await;
+    fixture.hold().await;
 }

@@ -1,5 +1,5 @@
 //! Bytes that no client library would send: invalid text, unknown fields, and ten thousand mutations of
-//! every message of the contract.
+//! every message in the contract.
 
 use std::{
     sync::{
@@ -21,16 +21,15 @@ use souk_proto::{FILE_DESCRIPTOR_SET, Reason, v1};
 use souk_testkit::actor::{Actor, draft};
 use tokio::time::timeout;
 use tonic::Code;
-use uuid::Uuid;
 
 use crate::{
+    fixture::{Fixture, attacks, figure, reason},
     raw::{Pass, methods},
-    siege::{Siege, attacks, figure, reason},
 };
 
 attacks!(text_that_is_not_utf_8, unknown_fields_are_ignored, same_field_many_times, nesting_a_thousand_deep);
 
-/// Field number and wire type (Protocol Buffers encoding).
+/// Encodes a field number and wire type (Protocol Buffers encoding).
 fn key(number: u32, wire: u32) -> Vec<u8> {
     varint(u64::from(number << 3 | wire))
 }
@@ -51,16 +50,16 @@ fn delimited(number: u32, bytes: &[u8]) -> Vec<u8> {
 
 const SELL: &str = "/shopping.v1.SellerService/SellItem";
 
-async fn mallory(siege: &Siege) -> Pass {
-    let mallory = Actor::enter(&siege.ground, Role::Seller, "Mallory").await.unwrap();
+async fn mallory(fixture: &Fixture) -> Pass {
+    let mallory = Actor::enter(&fixture.ground, Role::Seller, "Mallory").await.unwrap();
     mallory.register(None).await.unwrap();
-    Pass::of(siege, &mallory).await
+    Pass::of(fixture, &mallory).await
 }
 
-async fn text_that_is_not_utf_8(siege: &Siege) {
-    let pass = mallory(siege).await;
+async fn text_that_is_not_utf_8(fixture: &Fixture) {
+    let pass = mallory(fixture).await;
     for text in [&[0xff, 0xfe][..], &[0xc0, 0x80], &[0xed, 0xa0, 0x80], b"half \xe2\x82"] {
-        // request_id, and the name of the draft.
+        // The request_id, and the name of the draft.
         for body in [delimited(1, text), delimited(3, &delimited(1, text))] {
             let status = pass.call(SELL, body).await.unwrap_err();
             assert!(matches!(status.code(), Code::Internal | Code::InvalidArgument), "{status:?}");
@@ -69,35 +68,35 @@ async fn text_that_is_not_utf_8(siege: &Siege) {
 }
 
 fn honest_sale() -> Vec<u8> {
-    let request_id = Uuid::new_v4().to_string();
+    let request_id = souk_certs::random::uuid_v4().to_string();
     let item = Some(draft("Vase", "home", 900, 2));
     v1::SellItemRequest { request_id, item, ..Default::default() }.encode_to_vec()
 }
 
-async fn unknown_fields_are_ignored(siege: &Siege) {
+async fn unknown_fields_are_ignored(fixture: &Fixture) {
     let unknown = [delimited(1_000, b"from the future"), key(2_000, 0), varint(u64::MAX)].concat();
     let body = [unknown.clone(), honest_sale(), unknown].concat();
-    let answer = mallory(siege).await.call(SELL, body).await.unwrap();
+    let answer = mallory(fixture).await.call(SELL, body).await.unwrap();
     let item = v1::SellItemResponse::decode(&*answer).unwrap().item.unwrap();
     assert_eq!((item.name.as_str(), item.quantity), ("Vase", 2));
 }
 
-async fn same_field_many_times(siege: &Siege) {
-    // The last request_id is the one that counts, and it is no UUID.
+async fn same_field_many_times(fixture: &Fixture) {
+    // The last request_id counts, and it is not a UUID.
     let body = [honest_sale(), delimited(1, b"last")].concat();
-    assert_eq!(reason(mallory(siege).await.call(SELL, body).await), Reason::InvalidField);
+    assert_eq!(reason(mallory(fixture).await.call(SELL, body).await), Reason::InvalidField);
 }
 
-async fn nesting_a_thousand_deep(siege: &Siege) {
+async fn nesting_a_thousand_deep(fixture: &Fixture) {
     let mut body = Vec::new();
     for _ in 0..1_000 {
         body = delimited(3, &body);
     }
-    let status = mallory(siege).await.call(SELL, body).await.unwrap_err();
+    let status = mallory(fixture).await.call(SELL, body).await.unwrap_err();
     assert!(matches!(status.code(), Code::Internal | Code::InvalidArgument), "{status:?}");
 }
 
-/// The contract's messages, to make values of.
+/// The messages of the contract, for generating values.
 struct Contract {
     messages: Vec<(String, DescriptorProto)>,
     methods: Vec<(String, String)>,
@@ -125,7 +124,7 @@ impl Contract {
         &self.methods.iter().find(|(name, _)| name == method).unwrap().1
     }
 
-    /// A message with fields of the right type and of any value.
+    /// Generates a message whose fields have the right type and any value.
     fn value(&self, message: &str, depth: u32, chance: &mut StdRng, words: &[String]) -> Vec<u8> {
         let (_, message) = self.messages.iter().find(|(name, _)| name == message).unwrap();
         let mut bytes = Vec::new();
@@ -179,14 +178,15 @@ impl Contract {
             Type::Float | Type::Fixed32 | Type::Sfixed32 => {
                 [key(number, 5), chance.random::<u32>().to_le_bytes().to_vec()].concat()
             }
-            // An id that there is, one unit, one star.
+            // 1 is valid for many fields: an existing id, one unit, one star.
             _ if chance.random_bool(0.6) => [key(number, 0), varint(1)].concat(),
             _ => [key(number, 0), varint(NUMBERS.choose(chance).unwrap().cast_unsigned())].concat(),
         }
     }
 }
 
-/// Mostly, what such a field really holds: a message that is refused at its first field tries nothing else.
+/// Returns, most of the time, a plausible value for a field: a message that is refused at its first field
+/// tests nothing else.
 fn plausible<'a>(field: &str, words: &'a [String], chance: &mut StdRng) -> Option<&'a str> {
     if chance.random_bool(0.2) {
         return None;
@@ -202,7 +202,7 @@ fn plausible<'a>(field: &str, words: &'a [String], chance: &mut StdRng) -> Optio
     }
 }
 
-/// So few that they are used again.
+/// So few request ids that they are reused.
 const REQUEST_IDS: usize = 16;
 
 fn gather(prefix: &str, message: &DescriptorProto, into: &mut Vec<(String, DescriptorProto)>) {
@@ -213,7 +213,7 @@ fn gather(prefix: &str, message: &DescriptorProto, into: &mut Vec<(String, Descr
     into.push((name, message.clone()));
 }
 
-/// Flips, cuts, repeats and exchanges bytes.
+/// Flips, truncates, repeats and replaces bytes.
 fn mutate(bytes: &mut Vec<u8>, chance: &mut StdRng) {
     for _ in 0..chance.random_range(0..3) {
         let at = chance.random_range(0..=bytes.len());
@@ -231,7 +231,7 @@ fn mutate(bytes: &mut Vec<u8>, chance: &mut StdRng) {
     bytes.truncate(4_096);
 }
 
-/// What texts may be: an id that somebody has first, request ids last.
+/// Returns candidates for texts: an existing id first, request ids last.
 fn words(known: &str) -> Vec<String> {
     let strange = [
         "",
@@ -254,22 +254,22 @@ fn words(known: &str) -> Vec<String> {
     ];
     let mut words = vec![known.to_owned(), "x".repeat(300)];
     words.extend(strange.map(str::to_owned));
-    words.extend((0..REQUEST_IDS).map(|_| Uuid::new_v4().to_string()));
+    words.extend((0..REQUEST_IDS).map(|_| souk_certs::random::uuid_v4().to_string()));
     words
 }
 
 const MUTATIONS: usize = 10_000;
 const AT_A_TIME: usize = 32;
 
-/// Every call of the contract, by parties that may make it. Nothing panics, which a hook would tell, and
-/// every answer is one that the contract knows. (CANCELLED is: HTTP/2 may reset a stream whose message could
-/// not be read before its status was.)
+/// Sends every call of the contract, by parties that may make it. Nothing may panic, which a hook detects,
+/// and every status must be one that the contract knows. That includes CANCELLED: HTTP/2 may reset a stream
+/// whose message could not be read before its status was.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn mutations_10_000_of_every_request() {
-    let siege = Siege::open().await;
+    let fixture = Fixture::open().await;
     let contract = Contract::load();
     let enter = async |role, name| {
-        let actor = Actor::enter(&siege.ground, role, name).await.unwrap();
+        let actor = Actor::enter(&fixture.ground, role, name).await.unwrap();
         if role != Role::Operator {
             actor.register(None).await.unwrap();
         }
@@ -277,9 +277,9 @@ async fn mutations_10_000_of_every_request() {
     };
     let mallory = enter(Role::Seller, "Mallory").await;
     let words = words(&mallory.id());
-    let seller = Pass::of(&siege, &mallory).await;
-    let buyer = Pass::of(&siege, &enter(Role::Buyer, "Mallet").await).await;
-    let operator = Pass::of_token(&siege, &enter(Role::Operator, "Olga").await, "none").await;
+    let seller = Pass::of(&fixture, &mallory).await;
+    let buyer = Pass::of(&fixture, &enter(Role::Buyer, "Mallet").await).await;
+    let operator = Pass::of_token(&fixture, &enter(Role::Operator, "Olga").await, "none").await;
     let both = [seller.clone(), buyer.clone()];
     let services = [
         ("AccountService", &both[..]),
@@ -300,7 +300,7 @@ async fn mutations_10_000_of_every_request() {
             before(panic);
         }
     }));
-    let seed: u64 = rand::random();
+    let seed: u64 = u64::from_le_bytes(souk_certs::random::bytes());
     println!("seed {seed}");
     for (service, passes) in services {
         for path in methods(service) {
@@ -329,7 +329,7 @@ async fn mutations_10_000_of_every_request() {
         }
     }
     assert_eq!(panics.load(Ordering::Relaxed), 0, "seed {seed}");
-    siege.bob.item(siege.lamp.item_id).await.unwrap();
-    siege.alice.sell(draft("Another lamp", "home/light", 900, 1)).await.unwrap();
-    siege.ground.close().await.unwrap();
+    fixture.bob.item(fixture.lamp.item_id).await.unwrap();
+    fixture.alice.sell(draft("Another lamp", "home/light", 900, 1)).await.unwrap();
+    fixture.ground.close().await.unwrap();
 }

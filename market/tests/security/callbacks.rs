@@ -1,5 +1,5 @@
-//! Callback addresses as a way into the market's network, callback servers that do not behave, and callers
-//! who pretend to be the market.
+//! Callback addresses as a way into the market's network, misbehaving callback servers, and callers that
+//! pretend to be the market.
 
 use std::net::{Ipv4Addr, SocketAddr};
 
@@ -12,15 +12,15 @@ use souk_client::Error;
 use souk_proto::{Reason, v1, v1::notification_service_client::NotificationServiceClient};
 use souk_testkit::{
     actor::{Actor, draft, refused},
-    ground::GroundOptions,
+    local::LocalMarketOptions,
 };
 use tokio::{net::TcpListener, time::timeout};
 use tonic::{Status, transport::Channel};
 use uuid::Uuid;
 
 use crate::{
+    fixture::{Fixture, PATIENCE, attacks},
     rogue::{Manner, Rogue},
-    siege::{PATIENCE, Siege, attacks},
 };
 
 attacks!(
@@ -54,59 +54,59 @@ async fn register_at(actor: &Actor, host: &str, port: u32) -> Result<v1::Account
     Ok(actor.connection.call(request).await?.account.unwrap())
 }
 
-async fn mallory(siege: &Siege) -> Actor {
-    Actor::enter(&siege.ground, Role::Seller, "Mallory").await.unwrap()
+async fn mallory(fixture: &Fixture) -> Actor {
+    Actor::enter(&fixture.ground, Role::Seller, "Mallory").await.unwrap()
 }
 
-async fn honest_callback_registers_or_the_cases_would_prove_nothing(siege: &Siege) {
-    let mallory = mallory(siege).await;
+async fn honest_callback_registers_or_the_cases_would_prove_nothing(fixture: &Fixture) {
+    let mallory = mallory(fixture).await;
     let mut ears = mallory.listen(HERE).await.unwrap();
     mallory.register(ears.port()).await.unwrap();
-    sell_one(siege, &mallory).await;
+    sell_one(fixture, &mallory).await;
     ears.next().await.unwrap();
     ears.close().await;
 }
 
-/// Somebody else buys something of this seller's.
-async fn sell_one(siege: &Siege, seller: &Actor) {
+/// Lets another party buy one of this seller's items.
+async fn sell_one(fixture: &Fixture, seller: &Actor) {
     let item = seller.sell(draft("Vase", "home", 900, 5)).await.unwrap();
-    let carol = Actor::enter(&siege.ground, Role::Buyer, "Carol").await.unwrap();
+    let carol = Actor::enter(&fixture.ground, Role::Buyer, "Carol").await.unwrap();
     carol.register(None).await.unwrap();
     carol.buy(item.item_id, 1).await.unwrap();
 }
 
-async fn callback_with_another_partys_certificate(siege: &Siege) {
-    let mallory = mallory(siege).await;
-    // alice's own server, which mallory would have the market bother.
-    let ears = siege.alice.listen(HERE).await.unwrap();
+async fn callback_with_another_partys_certificate(fixture: &Fixture) {
+    let mallory = mallory(fixture).await;
+    // Alice's own server, which mallory wants the market to call.
+    let ears = fixture.alice.listen(HERE).await.unwrap();
     let registered = mallory.register(ears.port()).await;
     refused(registered, Reason::CallbackUnreachable).unwrap();
     ears.close().await;
 }
 
-async fn callback_taken_over_by_another_party(siege: &Siege) {
-    let mallory = mallory(siege).await;
+async fn callback_taken_over_by_another_party(fixture: &Fixture) {
+    let mallory = mallory(fixture).await;
     let ears = mallory.listen(HERE).await.unwrap();
     let at = SocketAddr::new(HERE.ip(), ears.port().unwrap());
     mallory.register(ears.port()).await.unwrap();
     ears.close().await;
-    let mut others = siege.alice.listen(at).await.unwrap();
-    sell_one(siege, &mallory).await;
+    let mut others = fixture.alice.listen(at).await.unwrap();
+    sell_one(fixture, &mallory).await;
     failed_delivery(&mallory).await;
     assert!(others.is_silent(), "nothing of mallory's reaches alice");
     others.close().await;
 }
 
-async fn callback_with_a_revoked_certificate(siege: &Siege) {
-    let before = mallory(siege).await;
-    // The server goes on showing the certificate that it began with.
+async fn callback_with_a_revoked_certificate(fixture: &Fixture) {
+    let before = mallory(fixture).await;
+    // The server keeps presenting the certificate that it started with.
     let ears = before.listen(HERE).await.unwrap();
     before.register(ears.port()).await.unwrap();
-    siege.ground.change_pki(|pki| {
+    fixture.ground.change_pki(|pki| {
         pki.revoke("mallory", souk_certs::clock::now()).unwrap();
         pki.renew("mallory", true, souk_certs::clock::now()).unwrap();
     });
-    let after = mallory(siege).await;
+    let after = mallory(fixture).await;
     let refused = timeout(PATIENCE, async {
         loop {
             if let Err(failure) = after.register(ears.port()).await {
@@ -132,12 +132,12 @@ async fn failed_delivery(actor: &Actor) -> v1::MailboxStatusResponse {
     failed.await.expect("a delivery fails")
 }
 
-async fn refusals_sound_the_same_whatever_is_there(siege: &Siege) {
-    let mallory = mallory(siege).await;
-    // Nothing listens; something that does not speak TLS does; another party's server does.
+async fn refusals_sound_the_same_whatever_is_there(fixture: &Fixture) {
+    let mallory = mallory(fixture).await;
+    // Nothing listens; a server without TLS listens; another party's server listens.
     let free = TcpListener::bind(HERE).await.unwrap().local_addr().unwrap();
     let silent = TcpListener::bind(HERE).await.unwrap();
-    let ears = siege.alice.listen(HERE).await.unwrap();
+    let ears = fixture.alice.listen(HERE).await.unwrap();
     let ports = [free.port(), silent.local_addr().unwrap().port(), ears.port().unwrap()];
     let mut answers = Vec::new();
     for port in ports {
@@ -149,8 +149,8 @@ async fn refusals_sound_the_same_whatever_is_there(siege: &Siege) {
     ears.close().await;
 }
 
-async fn name_is_stored_as_the_address_that_was_checked(siege: &Siege) {
-    let mallory = mallory(siege).await;
+async fn name_is_stored_as_the_address_that_was_checked(fixture: &Fixture) {
+    let mallory = mallory(fixture).await;
     let ears = mallory.listen(HERE).await.unwrap();
     let port = u32::from(ears.port().unwrap());
     register_at(&mallory, "localhost", port).await.unwrap();
@@ -159,35 +159,35 @@ async fn name_is_stored_as_the_address_that_was_checked(siege: &Siege) {
     ears.close().await;
 }
 
-/// A seller whose callback server is a rogue.
-async fn with_rogue(siege: &Siege, manner: Manner) -> (Actor, Rogue) {
-    let mallory = mallory(siege).await;
+/// Registers a seller whose callback server misbehaves.
+async fn with_rogue(fixture: &Fixture, manner: Manner) -> (Actor, Rogue) {
+    let mallory = mallory(fixture).await;
     let rogue = Rogue::open(&mallory.config.credentials, manner).await;
     mallory.register(Some(rogue.address.port())).await.unwrap();
     (mallory, rogue)
 }
 
-async fn callback_that_hangs(siege: &Siege) {
-    let (mallory, rogue) = with_rogue(siege, Manner::Hang).await;
-    sell_one(siege, &mallory).await;
+async fn callback_that_hangs(fixture: &Fixture) {
+    let (mallory, rogue) = with_rogue(fixture, Manner::Hang).await;
+    sell_one(fixture, &mallory).await;
     assert_eq!(mallory.mailbox().await.unwrap().failure_count, 0, "the purchase did not wait for it");
     let mailbox = failed_delivery(&mallory).await;
     assert_eq!((mailbox.pending_count, rogue.events()), (1, 1));
 }
 
-async fn callback_that_replies_hugely(siege: &Siege) {
-    let (mallory, _rogue) = with_rogue(siege, Manner::Huge).await;
-    sell_one(siege, &mallory).await;
+async fn callback_that_replies_hugely(fixture: &Fixture) {
+    let (mallory, _rogue) = with_rogue(fixture, Manner::Huge).await;
+    sell_one(fixture, &mallory).await;
     let mailbox = failed_delivery(&mallory).await;
     assert_eq!(mailbox.pending_count, 1);
     assert!(mailbox.last_failure.len() < 200, "nothing of the reply is kept: {}", mailbox.last_failure);
 }
 
-/// Nothing but what was sent in a batch is settled by it.
-async fn callback_that_acknowledges_what_it_was_not_sent(siege: &Siege) {
-    let (mallory, rogue) = with_rogue(siege, Manner::Acknowledge(i64::MAX)).await;
+/// An acknowledgement settles only what was sent in its batch.
+async fn callback_that_acknowledges_what_it_was_not_sent(fixture: &Fixture) {
+    let (mallory, rogue) = with_rogue(fixture, Manner::Acknowledge(i64::MAX)).await;
     for sales in 1..=2 {
-        sell_one(siege, &mallory).await;
+        sell_one(fixture, &mallory).await;
         let settled = timeout(PATIENCE, async {
             while mallory.mailbox().await.unwrap().acknowledged_sequence < sales {}
         });
@@ -198,14 +198,14 @@ async fn callback_that_acknowledges_what_it_was_not_sent(siege: &Siege) {
     assert_eq!(rogue.events(), 2);
 }
 
-async fn callback_that_acknowledges_backwards(siege: &Siege) {
-    let (mallory, _rogue) = with_rogue(siege, Manner::Acknowledge(i64::MIN)).await;
-    sell_one(siege, &mallory).await;
+async fn callback_that_acknowledges_backwards(fixture: &Fixture) {
+    let (mallory, _rogue) = with_rogue(fixture, Manner::Acknowledge(i64::MIN)).await;
+    sell_one(fixture, &mallory).await;
     let mailbox = failed_delivery(&mallory).await;
     assert_eq!((mailbox.acknowledged_sequence, mailbox.pending_count), (0, 1));
 }
 
-/// Calls a party's callback server with somebody's certificate.
+/// Calls a party's callback server with the given certificate.
 async fn notify(
     files: &CredentialFiles,
     recipient: &Actor,
@@ -227,8 +227,8 @@ fn to_callback(files: &CredentialFiles, recipient: &Actor, port: u16) -> Channel
     connector::channel(target, identity, tls, &domain, ConnectOptions::default())
 }
 
-fn market(siege: &Siege) -> CredentialFiles {
-    CredentialFiles::beside(siege.ground.path().join("pki/market.pem"))
+fn market(fixture: &Fixture) -> CredentialFiles {
+    CredentialFiles::beside(fixture.ground.path().join("pki/market.pem"))
 }
 
 fn notice(recipient: &Actor, sequence: i64, id: Uuid) -> v1::Event {
@@ -241,10 +241,10 @@ fn notice(recipient: &Actor, sequence: i64, id: Uuid) -> v1::Event {
     }
 }
 
-async fn turned_away(siege: &Siege, files: &CredentialFiles) {
-    let mut ears = siege.alice.listen(HERE).await.unwrap();
-    let lie = notice(&siege.alice, 1, Uuid::new_v4());
-    let status = notify(files, &siege.alice, ears.port().unwrap(), vec![lie])
+async fn turned_away(fixture: &Fixture, files: &CredentialFiles) {
+    let mut ears = fixture.alice.listen(HERE).await.unwrap();
+    let lie = notice(&fixture.alice, 1, souk_certs::random::uuid_v4());
+    let status = notify(files, &fixture.alice, ears.port().unwrap(), vec![lie])
         .await
         .expect_err("only the market gets in");
     assert_eq!(status.code(), tonic::Code::Unavailable, "there is no connection: {status:?}");
@@ -252,76 +252,76 @@ async fn turned_away(siege: &Siege, files: &CredentialFiles) {
     ears.close().await;
 }
 
-async fn buyer_calls_a_sellers_callback(siege: &Siege) {
-    turned_away(siege, &siege.bob.config.credentials).await;
+async fn buyer_calls_a_sellers_callback(fixture: &Fixture) {
+    turned_away(fixture, &fixture.bob.config.credentials).await;
 }
 
-async fn seller_calls_its_own_callback(siege: &Siege) {
-    turned_away(siege, &siege.alice.config.credentials).await;
+async fn seller_calls_its_own_callback(fixture: &Fixture) {
+    turned_away(fixture, &fixture.alice.config.credentials).await;
 }
 
-async fn market_impostor_of_another_authority_calls_a_callback(siege: &Siege) {
-    let elsewhere = Siege::open().await;
-    // It trusts alice's authority, but its own certificate is of another.
+async fn market_impostor_of_another_authority_calls_a_callback(fixture: &Fixture) {
+    let elsewhere = Fixture::open().await;
+    // It trusts alice's authority, but its own certificate is from another one.
     let files = CredentialFiles {
-        ca: Some(siege.ground.path().join("pki/ca.pem")),
-        crl: Some(siege.ground.path().join("pki/crl.pem")),
+        ca: Some(fixture.ground.path().join("pki/ca.pem")),
+        crl: Some(fixture.ground.path().join("pki/crl.pem")),
         ..market(&elsewhere)
     };
     let loaded =
         souk_certs::credentials::Credentials::load(&files, &TrustDomain::default(), souk_certs::clock::now());
     assert!(loaded.is_err(), "the library does not even load such files");
-    let ears = siege.alice.listen(HERE).await.unwrap();
-    let tls = crate::forge::client(siege, Some(crate::forge::from_files(&files)));
+    let ears = fixture.alice.listen(HERE).await.unwrap();
+    let tls = crate::forge::client(fixture, Some(crate::forge::from_files(&files)));
     let target = SocketAddr::new(HERE.ip(), ears.port().unwrap()).into();
-    let identity = Identity::Seller(siege.alice.connection.party());
+    let identity = Identity::Seller(fixture.alice.connection.party());
     let tls = std::sync::Arc::new(tls).into();
     let channel =
         connector::channel(target, identity, tls, &TrustDomain::default(), ConnectOptions::default());
-    let request = v1::NotifyClientRequest { recipient_id: siege.alice.id(), events: Vec::new() };
+    let request = v1::NotifyClientRequest { recipient_id: fixture.alice.id(), events: Vec::new() };
     let status = NotificationServiceClient::new(channel).notify_client(request).await.unwrap_err();
     assert_eq!(status.code(), tonic::Code::Unavailable, "{status:?}");
     ears.close().await;
 }
 
-async fn events_replayed_to_a_callback(siege: &Siege) {
-    let mut ears = siege.alice.listen(HERE).await.unwrap();
-    let event = notice(&siege.alice, 1, Uuid::new_v4());
-    let (port, files) = (ears.port().unwrap(), market(siege));
-    let first = notify(&files, &siege.alice, port, vec![event.clone()]);
+async fn events_replayed_to_a_callback(fixture: &Fixture) {
+    let mut ears = fixture.alice.listen(HERE).await.unwrap();
+    let event = notice(&fixture.alice, 1, souk_certs::random::uuid_v4());
+    let (port, files) = (ears.port().unwrap(), market(fixture));
+    let first = notify(&files, &fixture.alice, port, vec![event.clone()]);
     let (acknowledged, seen) = tokio::join!(first, ears.next());
     assert_eq!((acknowledged.unwrap(), seen.unwrap()), (1, event.clone()));
     for replay in [vec![event.clone()], vec![event.clone(); 3]] {
-        assert_eq!(notify(&files, &siege.alice, port, replay).await.unwrap(), 1, "it is had already");
+        assert_eq!(notify(&files, &fixture.alice, port, replay).await.unwrap(), 1, "it is had already");
         assert!(ears.is_silent(), "the user is not told again");
     }
     ears.close().await;
 }
 
-async fn events_reordered_to_a_callback(siege: &Siege) {
-    let mut ears = siege.alice.listen(HERE).await.unwrap();
-    let (port, files) = (ears.port().unwrap(), market(siege));
-    let events = [1, 2].map(|sequence| notice(&siege.alice, sequence, Uuid::new_v4()));
+async fn events_reordered_to_a_callback(fixture: &Fixture) {
+    let mut ears = fixture.alice.listen(HERE).await.unwrap();
+    let (port, files) = (ears.port().unwrap(), market(fixture));
+    let events = [1, 2].map(|sequence| notice(&fixture.alice, sequence, souk_certs::random::uuid_v4()));
     for event in events.iter().rev() {
-        let sending = notify(&files, &siege.alice, port, vec![event.clone()]);
+        let sending = notify(&files, &fixture.alice, port, vec![event.clone()]);
         let (acknowledged, seen) = tokio::join!(sending, ears.next());
         assert_eq!((acknowledged.unwrap(), &seen.unwrap()), (event.sequence, event));
     }
-    notify(&files, &siege.alice, port, events.to_vec()).await.unwrap();
+    notify(&files, &fixture.alice, port, events.to_vec()).await.unwrap();
     assert!(ears.is_silent(), "each came once, in whatever order");
     ears.close().await;
 }
 
-async fn events_for_somebody_else_to_a_callback(siege: &Siege) {
-    let mut ears = siege.alice.listen(HERE).await.unwrap();
-    let (port, files) = (ears.port().unwrap(), market(siege));
-    let for_bob = notice(&siege.bob, 1, Uuid::new_v4());
-    let misled = v1::NotifyClientRequest { recipient_id: siege.bob.id(), events: vec![for_bob.clone()] };
-    let channel = to_callback(&files, &siege.alice, port);
+async fn events_for_somebody_else_to_a_callback(fixture: &Fixture) {
+    let mut ears = fixture.alice.listen(HERE).await.unwrap();
+    let (port, files) = (ears.port().unwrap(), market(fixture));
+    let for_bob = notice(&fixture.bob, 1, souk_certs::random::uuid_v4());
+    let misled = v1::NotifyClientRequest { recipient_id: fixture.bob.id(), events: vec![for_bob.clone()] };
+    let channel = to_callback(&files, &fixture.alice, port);
     let refused = NotificationServiceClient::new(channel).notify_client(misled).await.unwrap_err();
     assert_eq!(Reason::of(&refused), Some(Reason::WrongRecipient));
-    // Between alice's own, it is dropped and does not hold them up.
-    notify(&files, &siege.alice, port, vec![for_bob]).await.unwrap();
+    // It is dropped, and does not block alice's own events around it.
+    notify(&files, &fixture.alice, port, vec![for_bob]).await.unwrap();
     assert!(ears.is_silent());
     ears.close().await;
 }
@@ -332,8 +332,8 @@ async fn addresses_that_are_never_called() {
         config.callbacks.allow_loopback = false;
         config.callbacks.allow = vec!["0.0.0.0/0".parse().unwrap(), "::/0".parse().unwrap()];
     };
-    let siege = Siege::with(GroundOptions { adjust: strict, ..GroundOptions::default() }).await;
-    let mallory = mallory(&siege).await;
+    let fixture = Fixture::with(LocalMarketOptions { adjust: strict, ..LocalMarketOptions::default() }).await;
+    let mallory = mallory(&fixture).await;
     for host in [
         "",
         "127.0.0.1",
@@ -359,5 +359,5 @@ async fn addresses_that_are_never_called() {
     for port in [0, 65_536, u32::MAX] {
         refused(register_at(&mallory, "192.0.2.7", port).await, Reason::CallbackRefused).unwrap();
     }
-    siege.hold().await;
+    fixture.hold().await;
 }

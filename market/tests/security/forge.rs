@@ -1,4 +1,4 @@
-//! Certificates that nobody should have, and clients that show them.
+//! Forged certificates, and clients that present them.
 
 use std::{fs, sync::Arc};
 
@@ -13,33 +13,32 @@ use rustls::{
     version::TLS13,
 };
 use souk_certs::credentials::CredentialFiles;
-use time::{Duration, OffsetDateTime};
-use uuid::Uuid;
+use time::Duration;
 
-use crate::siege::Siege;
+use crate::fixture::Fixture;
 
-/// A chain and its key.
+/// A certificate chain and its private key.
 pub(crate) struct KeyAndChain {
     pub(crate) chain: Vec<CertificateDer<'static>>,
     pub(crate) key: PrivateKeyDer<'static>,
 }
 
-/// Who signs.
+/// An authority that signs certificates.
 pub(crate) type Root = Issuer<'static, KeyPair>;
 
-/// The market's own root, in careless hands.
-pub(crate) fn own_root(siege: &Siege) -> Root {
-    let pem = |file| fs::read_to_string(siege.ground.path().join("pki").join(file)).unwrap();
+/// The market's own root, with the checks of the real authority left out.
+pub(crate) fn own_root(fixture: &Fixture) -> Root {
+    let pem = |file| fs::read_to_string(fixture.ground.path().join("pki").join(file)).unwrap();
     Issuer::from_ca_cert_pem(&pem("ca.pem"), KeyPair::from_pem(&pem("ca.key")).unwrap()).unwrap()
 }
 
-/// A root that bears the name and the key identifier of the market's, with another key.
-pub(crate) fn namesake_root(siege: &Siege) -> Root {
-    let pem = fs::read_to_string(siege.ground.path().join("pki/ca.pem")).unwrap();
+/// A root with the name and key identifier of the market's, but another key.
+pub(crate) fn namesake_root(fixture: &Fixture) -> Root {
+    let pem = fs::read_to_string(fixture.ground.path().join("pki/ca.pem")).unwrap();
     Issuer::from_ca_cert_pem(&pem, KeyPair::generate().unwrap()).unwrap()
 }
 
-/// A root of another market.
+/// The root of another market.
 pub(crate) fn foreign_root() -> Root {
     let mut params = CertificateParams::default();
     params.distinguished_name = DistinguishedName::new();
@@ -49,13 +48,13 @@ pub(crate) fn foreign_root() -> Root {
     Issuer::new(params, KeyPair::generate().unwrap())
 }
 
-/// What the authority would sign for a party with this SPIFFE ID.
+/// Returns what the real authority would sign for a party with this SPIFFE ID.
 pub(crate) fn honest_params(uri: &str) -> CertificateParams {
-    let now = OffsetDateTime::now_utc();
+    let now = souk_certs::clock::now();
     let mut params = CertificateParams::default();
     params.not_before = now - Duration::minutes(5);
     params.not_after = now + Duration::days(1);
-    params.serial_number = Some(SerialNumber::from_slice(Uuid::new_v4().as_bytes()));
+    params.serial_number = Some(SerialNumber::from_slice(souk_certs::random::uuid_v4().as_bytes()));
     params.distinguished_name = DistinguishedName::new();
     params.subject_alt_names = vec![SanType::URI(uri.try_into().unwrap())];
     params.is_ca = IsCa::ExplicitNoCa;
@@ -66,7 +65,7 @@ pub(crate) fn honest_params(uri: &str) -> CertificateParams {
     params
 }
 
-/// Signs whatever it is given.
+/// Signs a certificate without any check.
 pub(crate) fn sign(root: &Root, params: &CertificateParams) -> KeyAndChain {
     let key = KeyPair::generate().unwrap();
     let leaf = params.signed_by(&key, root).unwrap();
@@ -81,9 +80,9 @@ pub(crate) fn from_files(files: &CredentialFiles) -> KeyAndChain {
 }
 
 /// A client that trusts the market and shows a certificate or none.
-pub(crate) fn client(siege: &Siege, key_and_chain: Option<KeyAndChain>) -> ClientConfig {
+pub(crate) fn client(fixture: &Fixture, key_and_chain: Option<KeyAndChain>) -> ClientConfig {
     let mut roots = RootCertStore::empty();
-    let root = siege.ground.path().join("pki/ca.pem");
+    let root = fixture.ground.path().join("pki/ca.pem");
     roots.add(CertificateDer::from_pem_file(root).unwrap()).unwrap();
     let builder = ClientConfig::builder_with_provider(Arc::new(default_provider()))
         .with_protocol_versions(&[&TLS13])

@@ -1,11 +1,12 @@
-//! Who gets through the handshake. Each case but the first ends before the market has read a byte of HTTP.
+//! Authentication in the TLS handshake. Each case except the first ends before the market has read a byte of
+//! HTTP.
 
 use std::io;
 
 use rcgen::{CertificateParams, ExtendedKeyUsagePurpose, SanType};
 use rustls::{AlertDescription, ClientConfig, HandshakeKind, client::Resumption};
 use souk_certs::{clock, identity::Role};
-use time::{Duration, OffsetDateTime};
+use time::Duration;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpSocket, TcpStream},
@@ -14,10 +15,10 @@ use tokio::{
 use uuid::Uuid;
 
 use crate::{
+    fixture::{Fixture, PATIENCE, attacks},
     forge::{
         KeyAndChain, Root, client, foreign_root, from_files, honest_params, namesake_root, own_root, sign,
     },
-    siege::{PATIENCE, Siege, attacks},
 };
 
 attacks!(
@@ -50,16 +51,16 @@ attacks!(
 /// How an attempt ended.
 #[derive(Debug, PartialEq, Eq)]
 enum End {
-    /// With an alert of the market's.
+    /// Ended with an alert from the market.
     Alert(AlertDescription),
-    /// Closed without a byte.
+    /// Closed without any bytes.
     Closed,
     /// The market began to speak HTTP/2.
     Let,
 }
 
-async fn attempt(siege: &Siege, tls: ClientConfig) -> End {
-    match siege.greet(tls).await {
+async fn attempt(fixture: &Fixture, tls: ClientConfig) -> End {
+    match fixture.greet(tls).await {
         Ok(first) if first.is_empty() => End::Closed,
         Ok(_) => End::Let,
         Err(error) => match alert(&error) {
@@ -76,77 +77,77 @@ fn alert(error: &io::Error) -> Option<AlertDescription> {
     }
 }
 
-async fn show(siege: &Siege, key_and_chain: KeyAndChain) -> End {
-    attempt(siege, client(siege, Some(key_and_chain))).await
+async fn show(fixture: &Fixture, key_and_chain: KeyAndChain) -> End {
+    attempt(fixture, client(fixture, Some(key_and_chain))).await
 }
 
-/// What ends when alice's certificate is signed by this root, with one change.
-async fn show_changed(siege: &Siege, root: Root, change: impl FnOnce(&mut CertificateParams)) -> End {
-    let mut params = honest_params(&spiffe_id(siege));
+/// Attempts a connection with alice's certificate, signed by this root and with one change.
+async fn show_changed(fixture: &Fixture, root: Root, change: impl FnOnce(&mut CertificateParams)) -> End {
+    let mut params = honest_params(&spiffe_id(fixture));
     change(&mut params);
-    show(siege, sign(&root, &params)).await
+    show(fixture, sign(&root, &params)).await
 }
 
-fn spiffe_id(siege: &Siege) -> String {
-    format!("spiffe://souk.internal/seller/{}", siege.alice.id())
+fn spiffe_id(fixture: &Fixture) -> String {
+    format!("spiffe://souk.internal/seller/{}", fixture.alice.id())
 }
 
 async fn a_forged_certificate_that_is_right_in_everything_passes_or_the_cases_would_prove_nothing(
-    siege: &Siege,
+    fixture: &Fixture,
 ) {
-    assert_eq!(show_changed(siege, own_root(siege), |_| ()).await, End::Let);
+    assert_eq!(show_changed(fixture, own_root(fixture), |_| ()).await, End::Let);
 }
 
-async fn no_certificate(siege: &Siege) {
-    let end = attempt(siege, client(siege, None)).await;
+async fn no_certificate(fixture: &Fixture) {
+    let end = attempt(fixture, client(fixture, None)).await;
     assert_eq!(end, End::Alert(AlertDescription::CertificateRequired));
 }
 
-async fn certificate_of_a_foreign_authority(siege: &Siege) {
-    let end = show_changed(siege, foreign_root(), |_| ()).await;
+async fn certificate_of_a_foreign_authority(fixture: &Fixture) {
+    let end = show_changed(fixture, foreign_root(), |_| ()).await;
     assert_eq!(end, End::Alert(AlertDescription::UnknownCA));
 }
 
-async fn certificate_of_a_namesake_with_another_key(siege: &Siege) {
-    let end = show_changed(siege, namesake_root(siege), |_| ()).await;
+async fn certificate_of_a_namesake_with_another_key(fixture: &Fixture) {
+    let end = show_changed(fixture, namesake_root(fixture), |_| ()).await;
     assert_eq!(end, End::Alert(AlertDescription::DecryptError));
 }
 
-async fn certificate_expired(siege: &Siege) {
-    let end = show_changed(siege, own_root(siege), |params| {
-        params.not_before = OffsetDateTime::now_utc() - Duration::days(90);
-        params.not_after = OffsetDateTime::now_utc() - Duration::seconds(2);
+async fn certificate_expired(fixture: &Fixture) {
+    let end = show_changed(fixture, own_root(fixture), |params| {
+        params.not_before = clock::now() - Duration::days(90);
+        params.not_after = clock::now() - Duration::seconds(2);
     });
     assert_eq!(end.await, End::Alert(AlertDescription::CertificateExpired));
 }
 
-async fn certificate_not_yet_valid(siege: &Siege) {
-    let end = show_changed(siege, own_root(siege), |params| {
-        params.not_before = OffsetDateTime::now_utc() + Duration::hours(1);
+async fn certificate_not_yet_valid(fixture: &Fixture) {
+    let end = show_changed(fixture, own_root(fixture), |params| {
+        params.not_before = clock::now() + Duration::hours(1);
     });
     assert_eq!(end.await, End::Alert(AlertDescription::CertificateExpired));
 }
 
 /// Mallory's key_and_chain, and what tells when the market has taken their revocation over.
-async fn mallory(siege: &Siege) -> (KeyAndChain, ClientConfig) {
-    let config = siege.ground.identity(Role::Seller, "Mallory").await.unwrap();
-    (from_files(&config.credentials), client(siege, Some(from_files(&config.credentials))))
+async fn mallory(fixture: &Fixture) -> (KeyAndChain, ClientConfig) {
+    let config = fixture.ground.identity(Role::Seller, "Mallory").await.unwrap();
+    (from_files(&config.credentials), client(fixture, Some(from_files(&config.credentials))))
 }
 
-async fn certificate_revoked(siege: &Siege) {
-    let (key_and_chain, _) = mallory(siege).await;
-    let again = client(siege, Some(key_and_chain));
-    assert_eq!(attempt(siege, again.clone()).await, End::Let);
-    siege.ground.change_pki(|pki| pki.revoke("mallory", clock::now())).unwrap();
-    assert_eq!(refused_at_last(siege, &again).await, AlertDescription::CertificateRevoked);
+async fn certificate_revoked(fixture: &Fixture) {
+    let (key_and_chain, _) = mallory(fixture).await;
+    let again = client(fixture, Some(key_and_chain));
+    assert_eq!(attempt(fixture, again.clone()).await, End::Let);
+    fixture.ground.change_pki(|pki| pki.revoke("mallory", clock::now())).unwrap();
+    assert_eq!(refused_at_last(fixture, &again).await, AlertDescription::CertificateRevoked);
 }
 
-/// Tries until the market has noticed the new list.
-async fn refused_at_last(siege: &Siege, tls: &ClientConfig) -> AlertDescription {
+/// Retries until the market has noticed the new revocation list.
+async fn refused_at_last(fixture: &Fixture, tls: &ClientConfig) -> AlertDescription {
     let tries = async {
         loop {
-            // One that began just before is cut at any moment, and then ends in any way.
-            if let Err(error) = siege.greet(tls.clone()).await
+            // A connection that began just before may be cut at any moment, and then ends in any way.
+            if let Err(error) = fixture.greet(tls.clone()).await
                 && let Some(alert) = alert(&error)
             {
                 return alert;
@@ -156,85 +157,85 @@ async fn refused_at_last(siege: &Siege, tls: &ClientConfig) -> AlertDescription 
     timeout(PATIENCE, tries).await.expect("the new list is noticed")
 }
 
-async fn certificate_revoked_with_an_old_session_ticket(siege: &Siege) {
-    let (_, mut tls) = mallory(siege).await;
+async fn certificate_revoked_with_an_old_session_ticket(fixture: &Fixture) {
+    let (_, mut tls) = mallory(fixture).await;
     tls.resumption = Resumption::in_memory_sessions(16);
     let tls_again = tls.clone();
     for _ in 0..2 {
-        let mut stream = siege.shake_hands(tls.clone()).await.unwrap();
-        // The tickets would come with the market's first words.
+        let mut stream = fixture.shake_hands(tls.clone()).await.unwrap();
+        // Session tickets would arrive with the market's first data.
         let read = timeout(PATIENCE, stream.read(&mut [0; 1_024])).await.unwrap().unwrap();
         assert!(read > 0);
         assert_eq!(stream.get_ref().1.handshake_kind(), Some(HandshakeKind::Full), "nothing is resumed");
         assert_eq!(stream.get_ref().1.tls13_tickets_received(), 0, "there is no ticket to come back with");
     }
-    siege.ground.change_pki(|pki| pki.revoke("mallory", clock::now())).unwrap();
-    assert_eq!(refused_at_last(siege, &tls_again).await, AlertDescription::CertificateRevoked);
+    fixture.ground.change_pki(|pki| pki.revoke("mallory", clock::now())).unwrap();
+    assert_eq!(refused_at_last(fixture, &tls_again).await, AlertDescription::CertificateRevoked);
 }
 
-async fn certificate_for_servers_only(siege: &Siege) {
-    let end = show_changed(siege, own_root(siege), |params| {
+async fn certificate_for_servers_only(fixture: &Fixture) {
+    let end = show_changed(fixture, own_root(fixture), |params| {
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
     });
     assert_eq!(end.await, End::Alert(AlertDescription::UnsupportedCertificate));
 }
 
-async fn certificate_for_signing_code_only(siege: &Siege) {
-    let end = show_changed(siege, own_root(siege), |params| {
+async fn certificate_for_signing_code_only(fixture: &Fixture) {
+    let end = show_changed(fixture, own_root(fixture), |params| {
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::CodeSigning];
     });
     assert_eq!(end.await, End::Alert(AlertDescription::UnsupportedCertificate));
 }
 
-async fn certificate_of_the_authority_as_leaf(siege: &Siege) {
-    let pki = siege.ground.path().join("pki");
+async fn certificate_of_the_authority_as_leaf(fixture: &Fixture) {
+    let pki = fixture.ground.path().join("pki");
     let files = souk_certs::credentials::CredentialFiles {
         key: Some(pki.join("ca.key")),
         ..souk_certs::credentials::CredentialFiles::beside(pki.join("ca.pem"))
     };
-    let end = show(siege, from_files(&files)).await;
+    let end = show(fixture, from_files(&files)).await;
     assert!(matches!(end, End::Alert(_)), "{end:?}");
 }
 
-async fn certificate_signed_by_a_leaf(siege: &Siege) {
-    let config = siege.ground.identity(Role::Seller, "Mallory").await.unwrap();
+async fn certificate_signed_by_a_leaf(fixture: &Fixture) {
+    let config = fixture.ground.identity(Role::Seller, "Mallory").await.unwrap();
     let own = from_files(&config.credentials);
     let key = rcgen::KeyPair::try_from(own.key.secret_der()).unwrap();
     let below = rcgen::Issuer::from_ca_cert_der(&own.chain[0], key).unwrap();
-    let mut forged = sign(&below, &honest_params(&spiffe_id(siege)));
+    let mut forged = sign(&below, &honest_params(&spiffe_id(fixture)));
     forged.chain.extend(own.chain);
-    let end = show(siege, forged).await;
+    let end = show(fixture, forged).await;
     assert!(matches!(end, End::Alert(_)), "{end:?}");
 }
 
-async fn with_uris(siege: &Siege, uris: &[&str]) -> End {
-    show_changed(siege, own_root(siege), |params| {
+async fn with_uris(fixture: &Fixture, uris: &[&str]) -> End {
+    show_changed(fixture, own_root(fixture), |params| {
         params.subject_alt_names = uris.iter().map(|uri| SanType::URI((*uri).try_into().unwrap())).collect();
         params.subject_alt_names.push(SanType::DnsName("somebody.souk.internal".try_into().unwrap()));
     })
     .await
 }
 
-async fn no_uri_name(siege: &Siege) {
-    assert_eq!(with_uris(siege, &[]).await, End::Closed);
+async fn no_uri_name(fixture: &Fixture) {
+    assert_eq!(with_uris(fixture, &[]).await, End::Closed);
 }
 
-async fn two_uri_names(siege: &Siege) {
-    let (own, other) = (spiffe_id(siege), format!("spiffe://souk.internal/buyer/{}", siege.bob.id()));
-    assert_eq!(with_uris(siege, &[&own, &other]).await, End::Closed);
-    assert_eq!(with_uris(siege, &[&own, &own]).await, End::Closed);
-    assert_eq!(with_uris(siege, &[&own, "https://example.com"]).await, End::Closed);
+async fn two_uri_names(fixture: &Fixture) {
+    let (own, other) = (spiffe_id(fixture), format!("spiffe://souk.internal/buyer/{}", fixture.bob.id()));
+    assert_eq!(with_uris(fixture, &[&own, &other]).await, End::Closed);
+    assert_eq!(with_uris(fixture, &[&own, &own]).await, End::Closed);
+    assert_eq!(with_uris(fixture, &[&own, "https://example.com"]).await, End::Closed);
 }
 
-async fn uri_of_a_foreign_trust_domain(siege: &Siege) {
+async fn uri_of_a_foreign_trust_domain(fixture: &Fixture) {
     for domain in ["souk.external", "souk.internal.evil.example", "SOUK.INTERNAL"] {
-        let uri = format!("spiffe://{domain}/seller/{}", siege.alice.id());
-        assert_eq!(with_uris(siege, &[&uri]).await, End::Closed, "{uri}");
+        let uri = format!("spiffe://{domain}/seller/{}", fixture.alice.id());
+        assert_eq!(with_uris(fixture, &[&uri]).await, End::Closed, "{uri}");
     }
 }
 
-async fn uri_with_a_bad_path(siege: &Siege) {
-    let id = siege.alice.id();
+async fn uri_with_a_bad_path(fixture: &Fixture) {
+    let id = fixture.alice.id();
     for path in [
         String::new(),
         "/".into(),
@@ -252,12 +253,12 @@ async fn uri_with_a_bad_path(siege: &Siege) {
         "/markets".into(),
     ] {
         let uri = format!("spiffe://souk.internal{path}");
-        assert_eq!(with_uris(siege, &[&uri]).await, End::Closed, "{uri}");
+        assert_eq!(with_uris(fixture, &[&uri]).await, End::Closed, "{uri}");
     }
 }
 
-async fn uri_with_a_uuid_that_is_not_canonical(siege: &Siege) {
-    let id = siege.alice.id();
+async fn uri_with_a_uuid_that_is_not_canonical(fixture: &Fixture) {
+    let id = fixture.alice.id();
     for id in [
         id.to_uppercase(),
         id.replace('-', ""),
@@ -268,11 +269,11 @@ async fn uri_with_a_uuid_that_is_not_canonical(siege: &Siege) {
         "alice".to_owned(),
     ] {
         let uri = format!("spiffe://souk.internal/seller/{id}");
-        assert_eq!(with_uris(siege, &[&uri]).await, End::Closed, "{uri}");
+        assert_eq!(with_uris(fixture, &[&uri]).await, End::Closed, "{uri}");
     }
 }
 
-/// A ClientHello that offers TLS 1.2 and nothing newer (RFC 5246 §7.4.1.2).
+/// Builds a ClientHello that offers TLS 1.2 and nothing newer (RFC 5246 §7.4.1.2).
 fn hello_of_tls_1_2() -> Vec<u8> {
     let mut hello = vec![3, 3];
     hello.extend([7; 32]); // random
@@ -295,84 +296,85 @@ fn hello_of_tls_1_2() -> Vec<u8> {
     record
 }
 
-/// What the market says to bytes that are no TLS 1.3; it must close within its handshake timeout.
-async fn answer_to(siege: &Siege, bytes: &[u8]) -> Vec<u8> {
-    let mut tcp = TcpStream::connect(siege.ground.address()).await.unwrap();
+/// Returns the market's answer to bytes that are not TLS 1.3. It must close within its handshake timeout.
+async fn answer_to(fixture: &Fixture, bytes: &[u8]) -> Vec<u8> {
+    let mut tcp = TcpStream::connect(fixture.ground.address()).await.unwrap();
     tcp.write_all(bytes).await.unwrap();
     let mut answer = Vec::new();
     let read = timeout(PATIENCE, tcp.read_to_end(&mut answer)).await.expect("the market closes");
-    // A reset is a close too: the market need not read what it was sent.
+    // A reset counts as a close: the market need not read what was sent.
     if let Err(error) = read {
         assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
     }
     answer
 }
 
-/// A fatal alert in the clear (RFC 8446 §6).
+/// Encodes an unencrypted fatal alert (RFC 8446 §6).
 fn fatal(alert: AlertDescription) -> [u8; 7] {
     [21, 3, 3, 0, 2, 2, alert.into()]
 }
 
-async fn tls_1_2_only(siege: &Siege) {
-    let answer = answer_to(siege, &hello_of_tls_1_2()).await;
+async fn tls_1_2_only(fixture: &Fixture) {
+    let answer = answer_to(fixture, &hello_of_tls_1_2()).await;
     assert_eq!(answer, fatal(AlertDescription::ProtocolVersion));
 }
 
-async fn alpn_http_1_1_only(siege: &Siege) {
-    let (_, mut tls) = mallory(siege).await;
+async fn alpn_http_1_1_only(fixture: &Fixture) {
+    let (_, mut tls) = mallory(fixture).await;
     tls.alpn_protocols = vec![b"http/1.1".to_vec()];
-    assert_eq!(attempt(siege, tls).await, End::Alert(AlertDescription::NoApplicationProtocol));
+    assert_eq!(attempt(fixture, tls).await, End::Alert(AlertDescription::NoApplicationProtocol));
 }
 
-async fn alpn_none(siege: &Siege) {
-    let (_, mut tls) = mallory(siege).await;
+async fn alpn_none(fixture: &Fixture) {
+    let (_, mut tls) = mallory(fixture).await;
     tls.alpn_protocols = Vec::new();
-    assert_eq!(attempt(siege, tls).await, End::Closed);
+    assert_eq!(attempt(fixture, tls).await, End::Closed);
 }
 
-async fn plaintext_http_2(siege: &Siege) {
-    let answer = answer_to(siege, b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").await;
+async fn plaintext_http_2(fixture: &Fixture) {
+    let answer = answer_to(fixture, b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").await;
     assert!(answer.is_empty() || answer[0] == 21, "nothing but an alert: {answer:?}");
 }
 
-async fn garbage(siege: &Siege) {
+async fn garbage(fixture: &Fixture) {
     for bytes in [&[0; 5][..], &[0xff; 64], b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", &[22, 3, 1, 0xff, 0xff, 0]]
     {
-        let answer = answer_to(siege, bytes).await;
+        let answer = answer_to(fixture, bytes).await;
         assert!(answer.is_empty() || answer[0] == 21, "nothing but an alert: {answer:?}");
     }
 }
 
-/// More than there are places for handshakes. They come from one host, which gets its share and no more.
-async fn silent_sockets_500(siege: &Siege) {
+/// More sockets than the market handles handshakes. They come from one host, which gets no more than its
+/// share.
+async fn silent_sockets_500(fixture: &Fixture) {
     let mut silent = Vec::new();
     for _ in 0..500 {
-        silent.push(another_host(siege).await);
+        silent.push(another_host(fixture).await);
     }
-    let (_, tls) = mallory(siege).await;
-    assert_eq!(attempt(siege, tls).await, End::Let, "an honest client comes in while they are silent");
-    // Read to the end: the market closes every one of them by itself.
+    let (_, tls) = mallory(fixture).await;
+    assert_eq!(attempt(fixture, tls).await, End::Let, "an honest client comes in while they are silent");
+    // Read each one to its end: the market must close all of them.
     for mut tcp in silent {
         let read = timeout(PATIENCE, tcp.read(&mut [0; 16])).await.expect("it is closed");
         assert!(matches!(read, Ok(0)) || read.is_err());
     }
 }
 
-/// As above, but whatever the market drops comes again at once.
-async fn silent_sockets_that_come_again(siege: &Siege) {
+/// As above, but every dropped socket is replaced at once.
+async fn silent_sockets_that_come_again(fixture: &Fixture) {
     let flood = async {
         let one = || async {
             loop {
-                let _ = another_host(siege).await.read(&mut [0; 16]).await;
+                let _ = another_host(fixture).await.read(&mut [0; 16]).await;
             }
         };
         futures::future::join_all((0..600).map(|_| one())).await;
     };
     let honest = async {
         for _ in 0..20 {
-            let (_, tls) = mallory(siege).await;
+            let (_, tls) = mallory(fixture).await;
             assert_eq!(
-                attempt(siege, tls).await,
+                attempt(fixture, tls).await,
                 End::Let,
                 "an honest client comes in while they are silent"
             );
@@ -384,9 +386,9 @@ async fn silent_sockets_that_come_again(siege: &Siege) {
     }
 }
 
-/// A connection that does not come from where the honest clients are.
-async fn another_host(siege: &Siege) -> TcpStream {
+/// Connects from another address than the honest clients.
+async fn another_host(fixture: &Fixture) -> TcpStream {
     let socket = TcpSocket::new_v4().unwrap();
     socket.bind("127.0.0.2:0".parse().unwrap()).unwrap();
-    socket.connect(siege.ground.address()).await.unwrap()
+    socket.connect(fixture.ground.address()).await.unwrap()
 }

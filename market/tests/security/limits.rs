@@ -1,4 +1,4 @@
-//! Too much of everything. While a flood lasts, another client is served.
+//! Resource limits. During each flood, other clients are still served.
 
 use http_body_util::Full;
 use prost::Message;
@@ -6,7 +6,7 @@ use souk_certs::identity::Role;
 use souk_proto::{Reason, v1};
 use souk_testkit::{
     actor::{Actor, refused},
-    ground::GroundOptions,
+    local::LocalMarketOptions,
 };
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -17,12 +17,11 @@ use tokio_rustls::client::TlsStream;
 use tonic::{Code, Status, body::Body};
 use tonic_types::StatusExt as _;
 use tower::ServiceExt as _;
-use uuid::Uuid;
 
 use crate::{
+    fixture::{Fixture, PATIENCE, attacks},
     forge::{client, from_files},
     raw::{Pass, call},
-    siege::{PATIENCE, Siege, attacks},
 };
 
 attacks!(
@@ -41,36 +40,36 @@ attacks!(
     calls_that_never_send_their_message,
 );
 
-async fn enter(siege: &Siege) -> Actor {
-    let mallory = Actor::enter(&siege.ground, Role::Seller, "Mallory").await.unwrap();
+async fn enter(fixture: &Fixture) -> Actor {
+    let mallory = Actor::enter(&fixture.ground, Role::Seller, "Mallory").await.unwrap();
     mallory.register(None).await.unwrap();
     mallory
 }
 
-async fn pass(siege: &Siege) -> Pass {
-    Pass::of(siege, &enter(siege).await).await
+async fn pass(fixture: &Fixture) -> Pass {
+    Pass::of(fixture, &enter(fixture).await).await
 }
 
-async fn message_of_one_mebibyte(siege: &Siege) {
+async fn message_of_one_mebibyte(fixture: &Fixture) {
     let draft = v1::ItemDraft { description: Some("x".repeat(1 << 20)), ..Default::default() };
     let request = v1::SellItemRequest {
-        request_id: Uuid::new_v4().to_string(),
+        request_id: souk_certs::random::uuid_v4().to_string(),
         item: Some(draft),
         ..Default::default()
     };
-    let sold = pass(siege).await.call("/shopping.v1.SellerService/SellItem", request.encode_to_vec()).await;
+    let sold = pass(fixture).await.call("/shopping.v1.SellerService/SellItem", request.encode_to_vec()).await;
     assert_eq!(sold.unwrap_err().code(), Code::OutOfRange);
 }
 
-async fn metadata_of_64_kib(siege: &Siege) {
-    let pass = pass(siege).await;
+async fn metadata_of_64_kib(fixture: &Fixture) {
+    let pass = pass(fixture).await;
     let mut request = pass.request(Vec::new());
     request.metadata_mut().insert("x-large", "x".repeat(64 * 1024).parse().unwrap());
     refused_before_the_handler(call(pass.channel(), request, WHO).await.unwrap_err());
 }
 
-async fn metadata_of_2_000_entries(siege: &Siege) {
-    let pass = pass(siege).await;
+async fn metadata_of_2_000_entries(fixture: &Fixture) {
+    let pass = pass(fixture).await;
     let mut request = pass.request(Vec::new());
     for _ in 0..2_000 {
         request.metadata_mut().append("x-many", "x".parse().unwrap());
@@ -80,21 +79,21 @@ async fn metadata_of_2_000_entries(siege: &Siege) {
 
 const WHO: &str = "/shopping.v1.SessionService/WhoAmI";
 
-/// By HTTP/2 itself, so there is no reason in the status.
+/// Checks that the call was refused by the HTTP/2 layer, so that its status has no reason.
 #[track_caller]
 fn refused_before_the_handler(status: Status) {
     assert_ne!(status.code(), Code::Ok);
     assert_eq!(Reason::of(&status), None, "{status:?}");
 }
 
-async fn unknown_service_and_method(siege: &Siege) {
-    let pass = pass(siege).await;
+async fn unknown_service_and_method(fixture: &Fixture) {
+    let pass = pass(fixture).await;
     for path in ["/shopping.v1.SellerService/Nothing", "/shopping.v1.Nothing/SellItem", "/", "/x/../y"] {
         assert_eq!(pass.call(path, Vec::new()).await.unwrap_err().code(), Code::Unimplemented, "{path}");
     }
 }
 
-/// An HTTP/2 connection of mallory's, frame by frame (RFC 9113 §4.1).
+/// Mallory's HTTP/2 connection, frame by frame (RFC 9113 §4.1).
 struct Wire(TlsStream<TcpStream>);
 
 const HEADERS: u8 = 1;
@@ -106,22 +105,22 @@ const CONTINUATION: u8 = 9;
 const END_HEADERS: u8 = 4;
 
 impl Wire {
-    async fn open(siege: &Siege) -> Self {
-        let mallory = enter(siege).await;
-        let tls = client(siege, Some(from_files(&mallory.config.credentials)));
-        let mut stream = siege.shake_hands(tls).await.unwrap();
+    async fn open(fixture: &Fixture) -> Self {
+        let mallory = enter(fixture).await;
+        let tls = client(fixture, Some(from_files(&mallory.config.credentials)));
+        let mut stream = fixture.shake_hands(tls).await.unwrap();
         stream.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await.unwrap();
         stream.write_all(&frame(SETTINGS, 0, 0, &[])).await.unwrap();
         Self(stream)
     }
 
-    /// Sends until the market has had enough of it, and answers the last frame that it said: it must end the
-    /// connection, or have taken everything.
+    /// Sends frames until the market ends the connection or has taken all of them, and returns what it
+    /// answered.
     async fn flood(self, frames: impl Iterator<Item = Vec<u8>>) -> Vec<u8> {
         let (mut reading, mut writing) = tokio::io::split(self.0);
         let read = tokio::spawn(async move {
             let mut answer = Vec::new();
-            // A reset is an end too.
+            // A reset counts as an end, too.
             let _ = reading.read_to_end(&mut answer).await;
             answer
         });
@@ -144,7 +143,7 @@ fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     frame
 }
 
-/// A header block without compression (RFC 7541 §6.2.2).
+/// Encodes a header block without compression (RFC 7541 §6.2.2).
 fn block(headers: &[(&str, &str)]) -> Vec<u8> {
     let mut block = Vec::new();
     for (name, value) in headers {
@@ -169,7 +168,7 @@ fn post() -> Vec<u8> {
     ])
 }
 
-/// The kinds of the frames in an answer.
+/// Returns the types of the frames in an answer.
 fn kinds(answer: &[u8]) -> Vec<u8> {
     let (mut kinds, mut rest) = (Vec::new(), answer);
     while rest.len() >= 9 {
@@ -180,57 +179,57 @@ fn kinds(answer: &[u8]) -> Vec<u8> {
     kinds
 }
 
-/// CVE-2023-44487: opening and resetting, without ever waiting for an answer.
-async fn rapid_reset_flood(siege: &Siege) {
+/// CVE-2023-44487: opens and resets streams without waiting for an answer.
+async fn rapid_reset_flood(fixture: &Fixture) {
     let flood = (0..50_000_u32).map(|number| {
         let stream = 2 * number + 1;
         let cancel = 8_u32.to_be_bytes();
         [frame(HEADERS, END_HEADERS, stream, &post()), frame(RST_STREAM, 0, stream, &cancel)].concat()
     });
-    let wire = Wire::open(siege).await;
-    let (answer, ()) = tokio::join!(wire.flood(flood), serves(siege));
+    let wire = Wire::open(fixture).await;
+    let (answer, ()) = tokio::join!(wire.flood(flood), serves(fixture));
     assert!(kinds(&answer).contains(&GOAWAY), "the market hangs up");
 }
 
 /// CVE-2024-27316: a header block that never ends.
-async fn continuation_flood(siege: &Siege) {
+async fn continuation_flood(fixture: &Fixture) {
     let begin = std::iter::once(frame(HEADERS, 0, 1, &post()));
     let more = block(&[("x-more", "and more and more and more and more and more and more and more")]);
     let on = (0..200_000).map(move |_| frame(CONTINUATION, 0, 1, &more));
-    let wire = Wire::open(siege).await;
-    let (answer, ()) = tokio::join!(wire.flood(begin.chain(on)), serves(siege));
+    let wire = Wire::open(fixture).await;
+    let (answer, ()) = tokio::join!(wire.flood(begin.chain(on)), serves(fixture));
     assert!(kinds(&answer).contains(&GOAWAY), "the market hangs up");
 }
 
-/// Frames that ask for an answer each (CVE-2019-9512, CVE-2019-9515).
-async fn ping_and_settings_flood(siege: &Siege) {
+/// Floods of frames that each require an answer (CVE-2019-9512, CVE-2019-9515).
+async fn ping_and_settings_flood(fixture: &Fixture) {
     let flood = (0..50_000).map(|_| [frame(PING, 0, 0, &[0; 8]), frame(SETTINGS, 0, 0, &[])].concat());
-    let wire = Wire::open(siege).await;
-    tokio::join!(wire.flood(flood), serves(siege));
+    let wire = Wire::open(fixture).await;
+    tokio::join!(wire.flood(flood), serves(fixture));
 }
 
-/// More calls at once than a connection may have, none of which ever sends its message.
-async fn streams_without_end(siege: &Siege) {
+/// Opens more calls at once than a connection may have, none of which ever sends its message.
+async fn streams_without_end(fixture: &Fixture) {
     let flood = (0..2_000_u32).map(|number| frame(HEADERS, END_HEADERS, 2 * number + 1, &post()));
-    let wire = Wire::open(siege).await;
-    let (answer, ()) = tokio::join!(wire.flood(flood), serves(siege));
+    let wire = Wire::open(fixture).await;
+    let (answer, ()) = tokio::join!(wire.flood(flood), serves(fixture));
     let (refused, ended) = (kinds(&answer).contains(&RST_STREAM), kinds(&answer).contains(&GOAWAY));
     assert!(refused || ended, "what is too much is refused");
 }
 
-/// bob, on an old connection and a new one, while the flood lasts.
-async fn serves(siege: &Siege) {
+/// Checks that bob is served during the flood, on an old connection and on a new one.
+async fn serves(fixture: &Fixture) {
     for _ in 0..20 {
-        siege.bob.item(siege.lamp.item_id).await.unwrap();
+        fixture.bob.item(fixture.lamp.item_id).await.unwrap();
     }
-    let anew = Actor::enter(&siege.ground, Role::Buyer, "Bob").await.unwrap();
-    anew.item(siege.lamp.item_id).await.unwrap();
+    let anew = Actor::enter(&fixture.ground, Role::Buyer, "Bob").await.unwrap();
+    anew.item(fixture.lamp.item_id).await.unwrap();
 }
 
 /// A call with good key_and_chain whose body is these bytes, which the client library would not send. Answers the
 /// code of the status, which the market gives without any message.
-async fn with_body(siege: &Siege, encoding: &str, body: Vec<u8>) -> Code {
-    let pass = pass(siege).await;
+async fn with_body(fixture: &Fixture, encoding: &str, body: Vec<u8>) -> Code {
+    let pass = pass(fixture).await;
     let (metadata, _, ()) = pass.request(()).into_parts();
     let mut request = http::Request::post("https://market.souk.internal/shopping.v1.SellerService/SellItem")
         .header("content-type", "application/grpc")
@@ -243,33 +242,33 @@ async fn with_body(siege: &Siege, encoding: &str, body: Vec<u8>) -> Code {
     Status::from_header_map(response.headers()).expect("a status and no message").code()
 }
 
-/// gRPC's own framing: compressed or not, and a length (which may lie).
+/// Encodes gRPC's framing: a compression flag and a length, which may be wrong.
 fn framed(compressed: u8, length: u32, message: &[u8]) -> Vec<u8> {
     [&[compressed][..], &length.to_be_bytes(), message].concat()
 }
 
-async fn message_that_says_it_has_four_gibibytes(siege: &Siege) {
-    let refused = with_body(siege, "identity", framed(0, u32::MAX, b"and then not")).await;
+async fn message_that_says_it_has_four_gibibytes(fixture: &Fixture) {
+    let refused = with_body(fixture, "identity", framed(0, u32::MAX, b"and then not")).await;
     assert_eq!(refused, Code::OutOfRange);
 }
 
-async fn message_cut_off(siege: &Siege) {
+async fn message_cut_off(fixture: &Fixture) {
     for body in [framed(0, 1_000, &[0; 10]), vec![0, 0], framed(7, 0, &[])] {
-        assert_eq!(with_body(siege, "identity", body).await, Code::Internal);
+        assert_eq!(with_body(fixture, "identity", body).await, Code::Internal);
     }
-    assert_eq!(with_body(siege, "identity", Vec::new()).await, Code::Internal);
+    assert_eq!(with_body(fixture, "identity", Vec::new()).await, Code::Internal);
 }
 
-/// A gibibyte of zeros would unfold from such a message; the market takes no compressed one at all.
-async fn gzip_bomb(siege: &Siege) {
+/// Such a message would decompress to a gibibyte; the market refuses every compressed message.
+async fn gzip_bomb(fixture: &Fixture) {
     let zeros = framed(1, 10, &[0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 3]);
-    assert_eq!(with_body(siege, "gzip", zeros).await, Code::Unimplemented);
+    assert_eq!(with_body(fixture, "gzip", zeros).await, Code::Unimplemented);
 }
 
-async fn unknown_compression(siege: &Siege) {
-    assert_eq!(with_body(siege, "brotli", framed(1, 5, b"bombs")).await, Code::Unimplemented);
-    // Compressed, but not saying how.
-    assert_eq!(with_body(siege, "identity", framed(1, 5, b"bombs")).await, Code::Internal);
+async fn unknown_compression(fixture: &Fixture) {
+    assert_eq!(with_body(fixture, "brotli", framed(1, 5, b"bombs")).await, Code::Unimplemented);
+    // Marked as compressed, without naming an encoding.
+    assert_eq!(with_body(fixture, "identity", framed(1, 5, b"bombs")).await, Code::Internal);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -278,10 +277,10 @@ async fn over_quota() {
         config.limits.seller_calls_per_second = 1;
         config.limits.burst_calls = 10;
     };
-    let siege = Siege::with(GroundOptions { adjust, ..GroundOptions::default() }).await;
-    let mallory = Actor::enter(&siege.ground, Role::Seller, "Mallory").await.unwrap();
+    let fixture = Fixture::with(LocalMarketOptions { adjust, ..LocalMarketOptions::default() }).await;
+    let mallory = Actor::enter(&fixture.ground, Role::Seller, "Mallory").await.unwrap();
     mallory.register(None).await.unwrap();
-    let pass = Pass::of(&siege, &mallory).await;
+    let pass = Pass::of(&fixture, &mallory).await;
     let mut last = Ok(Vec::new());
     for _ in 0..11 {
         last = pass.call(WHO, Vec::new()).await;
@@ -290,21 +289,21 @@ async fn over_quota() {
     assert_eq!((status.code(), Reason::of(&status)), (Code::ResourceExhausted, Some(Reason::RateLimited)));
     let wait = status.get_details_retry_info().unwrap().retry_delay.unwrap();
     assert!(!wait.is_zero() && wait <= std::time::Duration::from_secs(1), "{wait:?}");
-    // One party's quota is nobody else's, and is not another connection's either.
-    siege.bob.item(siege.lamp.item_id).await.unwrap();
-    let again = Pass::of_token(&siege, &mallory, pass.token()).await;
+    // The quota is per party: others are not affected, and another connection does not help.
+    fixture.bob.item(fixture.lamp.item_id).await.unwrap();
+    let again = Pass::of_token(&fixture, &mallory, pass.token()).await;
     assert_eq!(Reason::of(&again.call(WHO, Vec::new()).await.unwrap_err()), Some(Reason::RateLimited));
-    siege.hold().await;
+    fixture.hold().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn connections_of_one_party() {
     let adjust = |config: &mut souk_server::config::Config| config.limits.connections_of_party = 4;
-    let siege = Siege::with(GroundOptions { adjust, ..GroundOptions::default() }).await;
-    let config = siege.ground.identity(Role::Seller, "Mallory").await.unwrap();
+    let fixture = Fixture::with(LocalMarketOptions { adjust, ..LocalMarketOptions::default() }).await;
+    let config = fixture.ground.identity(Role::Seller, "Mallory").await.unwrap();
     let open = || async {
-        let tls = client(&siege, Some(from_files(&config.credentials)));
-        let mut stream = siege.shake_hands(tls).await.unwrap();
+        let tls = client(&fixture, Some(from_files(&config.credentials)));
+        let mut stream = fixture.shake_hands(tls).await.unwrap();
         let first = timeout(PATIENCE, stream.read(&mut [0; 64])).await.unwrap().unwrap();
         (stream, first > 0)
     };
@@ -314,39 +313,39 @@ async fn connections_of_one_party() {
     }
     assert!(held.iter().all(|(_, served)| *served));
     assert!(!open().await.1, "the fifth is closed");
-    // Others are not concerned, and a place is free again when one goes.
-    serves(&siege).await;
+    // Others are not affected, and a place is free again when a connection ends.
+    serves(&fixture).await;
     held.pop();
     let again = timeout(PATIENCE, async { while !open().await.1 {} });
     again.await.expect("a place is free again");
     drop(held);
-    siege.hold().await;
+    fixture.hold().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn connections_of_everybody() {
     let adjust = |config: &mut souk_server::config::Config| config.limits.connections = 8;
-    let siege = Siege::with(GroundOptions { adjust, ..GroundOptions::default() }).await;
-    let mallory = Actor::enter(&siege.ground, Role::Seller, "Mallory").await.unwrap();
+    let fixture = Fixture::with(LocalMarketOptions { adjust, ..LocalMarketOptions::default() }).await;
+    let mallory = Actor::enter(&fixture.ground, Role::Seller, "Mallory").await.unwrap();
     let mut held = Vec::new();
     for _ in 0..8 {
-        let tls = client(&siege, Some(from_files(&mallory.config.credentials)));
-        held.push(siege.shake_hands(tls).await.unwrap());
+        let tls = client(&fixture, Some(from_files(&mallory.config.credentials)));
+        held.push(fixture.shake_hands(tls).await.unwrap());
     }
-    // The clients of before are served, and everybody once the flood is over.
-    siege.bob.item(siege.lamp.item_id).await.unwrap();
+    // Existing clients are served during the flood, and everybody after it.
+    fixture.bob.item(fixture.lamp.item_id).await.unwrap();
     drop(held);
-    refused(siege.bob.buy(1 << 40, 1).await, Reason::ItemNotFound).unwrap();
-    siege.hold().await;
+    refused(fixture.bob.buy(1 << 40, 1).await, Reason::ItemNotFound).unwrap();
+    fixture.hold().await;
 }
 
-/// Each holds a place until it is given up; together they have the party's share and no more.
-async fn calls_that_never_send_their_message(siege: &Siege) {
+/// Each call holds a place until its deadline; together they get no more than the party's share.
+async fn calls_that_never_send_their_message(fixture: &Fixture) {
     const CALLS: usize = 200;
-    let pass = pass(siege).await;
+    let pass = pass(fixture).await;
     let mut held = tokio::task::JoinSet::new();
     for _ in 0..3 {
-        let channel = siege.ground.channel(Role::Seller, "Mallory").await.unwrap();
+        let channel = fixture.ground.channel(Role::Seller, "Mallory").await.unwrap();
         for _ in 0..CALLS {
             let (metadata, _, ()) = pass.request(()).into_parts();
             let silent = http_body_util::StreamBody::new(futures::stream::pending::<
@@ -362,10 +361,10 @@ async fn calls_that_never_send_their_message(siege: &Siege) {
             held.spawn(channel.clone().oneshot(request));
         }
     }
-    // The calls past the share are answered at once; by then all the others are held.
+    // The calls above the share are refused at once; by then all others are held.
     let refused = timeout(PATIENCE, held.join_next()).await.expect("in time").unwrap().unwrap().unwrap();
     let status = Status::from_header_map(refused.headers()).expect("a status and no message");
     assert!(matches!(Reason::of(&status), Some(Reason::Overloaded | Reason::RateLimited)), "{status:?}");
-    serves(siege).await;
+    serves(fixture).await;
     held.abort_all();
 }

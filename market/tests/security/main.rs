@@ -1,7 +1,7 @@
-//! The hostile cases: what attackers try, over real sockets, and what they get.
+//! The security suite: attacks over real sockets, and how the market responds.
 //!
-//! One test for each case. After every attack the siege has to hold: nothing was sold, changed or told, and
-//! the market still serves. SECURITY.md names the control behind each case.
+//! One test for each attack. After each, nothing may have been sold, changed or disclosed, and the market
+//! must still serve others (`Fixture::hold`). SECURITY.md names the control that stops it.
 
 #![expect(
     clippy::unwrap_used,
@@ -13,6 +13,7 @@
 mod audit;
 mod bytes;
 mod callbacks;
+mod fixture;
 mod forge;
 mod handshake;
 mod limits;
@@ -21,6 +22,5 @@ mod ownership;
 mod raw;
 mod rogue;
 mod rotation;
-mod siege;
 mod suspension;
 mod tokens;

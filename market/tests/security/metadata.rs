@@ -1,11 +1,11 @@
-//! Identity in metadata: exactly one party id, the certificate's, and exactly one bearer token.
+//! Identity in metadata: exactly one party id, equal to the certificate's, and exactly one bearer token.
 
 use souk_proto::{
     Reason,
     metadata::{AUTHORIZATION, PARTY_ID},
 };
 
-use crate::siege::{Siege, attacks, honest, reason, sell_with};
+use crate::fixture::{Fixture, attacks, honest, reason, sell_with};
 
 attacks!(
     honest_calls_pass_or_the_cases_would_prove_nothing,
@@ -25,9 +25,9 @@ attacks!(
     token_empty,
 );
 
-async fn honest_calls_pass_or_the_cases_would_prove_nothing(siege: &Siege) {
-    let (alice, bearer) = parts(siege).await;
-    let channel = siege.channel().await;
+async fn honest_calls_pass_or_the_cases_would_prove_nothing(fixture: &Fixture) {
+    let (alice, bearer) = parts(fixture).await;
+    let channel = fixture.channel().await;
     let mut request = tonic::Request::new(souk_proto::v1::DisplaySellerItemsRequest::default());
     for (name, value) in honest(&alice, &bearer) {
         request.metadata_mut().insert(name, value.parse().unwrap());
@@ -36,95 +36,95 @@ async fn honest_calls_pass_or_the_cases_would_prove_nothing(siege: &Siege) {
     assert_eq!(client.display_seller_items(request).await.unwrap().into_inner().items.len(), 1);
 }
 
-async fn parts(siege: &Siege) -> (String, String) {
-    (siege.alice.id(), format!("Bearer {}", siege.token().await))
+async fn parts(fixture: &Fixture) -> (String, String) {
+    (fixture.alice.id(), format!("Bearer {}", fixture.token().await))
 }
 
-async fn with_party_ids(siege: &Siege, ids: &[&str]) -> Reason {
-    let (_, bearer) = parts(siege).await;
+async fn with_party_ids(fixture: &Fixture, ids: &[&str]) -> Reason {
+    let (_, bearer) = parts(fixture).await;
     let mut metadata: Vec<_> = ids.iter().map(|id| (PARTY_ID, *id)).collect();
     metadata.push((AUTHORIZATION, &bearer));
-    reason(sell_with(siege.channel().await, &metadata).await)
+    reason(sell_with(fixture.channel().await, &metadata).await)
 }
 
-async fn party_id_missing(siege: &Siege) {
-    assert_eq!(with_party_ids(siege, &[]).await, Reason::PartyIdInvalid);
+async fn party_id_missing(fixture: &Fixture) {
+    assert_eq!(with_party_ids(fixture, &[]).await, Reason::PartyIdInvalid);
 }
 
-async fn party_id_of_another_party(siege: &Siege) {
-    assert_eq!(with_party_ids(siege, &[&siege.bob.id()]).await, Reason::PartyIdInvalid);
+async fn party_id_of_another_party(fixture: &Fixture) {
+    assert_eq!(with_party_ids(fixture, &[&fixture.bob.id()]).await, Reason::PartyIdInvalid);
 }
 
-async fn party_id_malformed(siege: &Siege) {
-    let own = siege.alice.id();
+async fn party_id_malformed(fixture: &Fixture) {
+    let own = fixture.alice.id();
     let simple = own.replace('-', "");
     let urn = format!("urn:uuid:{own}");
     for id in ["alice", "", " ", &own[..35], &simple, &urn, "spiffe://souk.internal/seller/x"] {
-        assert_eq!(with_party_ids(siege, &[id]).await, Reason::PartyIdInvalid, "{id:?}");
+        assert_eq!(with_party_ids(fixture, &[id]).await, Reason::PartyIdInvalid, "{id:?}");
     }
 }
 
-async fn party_id_in_upper_case(siege: &Siege) {
-    assert_eq!(with_party_ids(siege, &[&siege.alice.id().to_uppercase()]).await, Reason::PartyIdInvalid);
+async fn party_id_in_upper_case(fixture: &Fixture) {
+    assert_eq!(with_party_ids(fixture, &[&fixture.alice.id().to_uppercase()]).await, Reason::PartyIdInvalid);
 }
 
-async fn party_id_nil(siege: &Siege) {
+async fn party_id_nil(fixture: &Fixture) {
     let nil = uuid::Uuid::nil().to_string();
-    assert_eq!(with_party_ids(siege, &[&nil]).await, Reason::PartyIdInvalid);
+    assert_eq!(with_party_ids(fixture, &[&nil]).await, Reason::PartyIdInvalid);
 }
 
-async fn party_id_twice_the_same(siege: &Siege) {
-    let own = siege.alice.id();
-    assert_eq!(with_party_ids(siege, &[&own, &own]).await, Reason::PartyIdInvalid);
+async fn party_id_twice_the_same(fixture: &Fixture) {
+    let own = fixture.alice.id();
+    assert_eq!(with_party_ids(fixture, &[&own, &own]).await, Reason::PartyIdInvalid);
 }
 
-async fn party_id_twice_own_first(siege: &Siege) {
-    let ids = [siege.alice.id(), siege.bob.id()];
-    assert_eq!(with_party_ids(siege, &[&ids[0], &ids[1]]).await, Reason::PartyIdInvalid);
+async fn party_id_twice_own_first(fixture: &Fixture) {
+    let ids = [fixture.alice.id(), fixture.bob.id()];
+    assert_eq!(with_party_ids(fixture, &[&ids[0], &ids[1]]).await, Reason::PartyIdInvalid);
 }
 
-async fn party_id_twice_others_first(siege: &Siege) {
-    let ids = [siege.bob.id(), siege.alice.id()];
-    assert_eq!(with_party_ids(siege, &[&ids[0], &ids[1]]).await, Reason::PartyIdInvalid);
+async fn party_id_twice_others_first(fixture: &Fixture) {
+    let ids = [fixture.bob.id(), fixture.alice.id()];
+    assert_eq!(with_party_ids(fixture, &[&ids[0], &ids[1]]).await, Reason::PartyIdInvalid);
 }
 
-async fn with_authorizations(siege: &Siege, values: &[&str]) -> Reason {
-    let own = siege.alice.id();
+async fn with_authorizations(fixture: &Fixture, values: &[&str]) -> Reason {
+    let own = fixture.alice.id();
     let mut metadata = vec![(PARTY_ID, own.as_str())];
     metadata.extend(values.iter().map(|value| (AUTHORIZATION, *value)));
-    reason(sell_with(siege.channel().await, &metadata).await)
+    reason(sell_with(fixture.channel().await, &metadata).await)
 }
 
-async fn token_missing(siege: &Siege) {
-    assert_eq!(with_authorizations(siege, &[]).await, Reason::TokenRequired);
+async fn token_missing(fixture: &Fixture) {
+    assert_eq!(with_authorizations(fixture, &[]).await, Reason::TokenRequired);
 }
 
-async fn token_twice_the_same(siege: &Siege) {
-    let (_, bearer) = parts(siege).await;
-    assert_eq!(with_authorizations(siege, &[&bearer, &bearer]).await, Reason::TokenRequired);
+async fn token_twice_the_same(fixture: &Fixture) {
+    let (_, bearer) = parts(fixture).await;
+    assert_eq!(with_authorizations(fixture, &[&bearer, &bearer]).await, Reason::TokenRequired);
 }
 
-async fn token_twice_good_first(siege: &Siege) {
-    let (_, bearer) = parts(siege).await;
-    assert_eq!(with_authorizations(siege, &[&bearer, "Bearer x.y.z"]).await, Reason::TokenRequired);
+async fn token_twice_good_first(fixture: &Fixture) {
+    let (_, bearer) = parts(fixture).await;
+    assert_eq!(with_authorizations(fixture, &[&bearer, "Bearer x.y.z"]).await, Reason::TokenRequired);
 }
 
-async fn token_as_basic_auth(siege: &Siege) {
-    let (_, bearer) = parts(siege).await;
+async fn token_as_basic_auth(fixture: &Fixture) {
+    let (_, bearer) = parts(fixture).await;
     for value in [&bearer.replace("Bearer", "Basic"), &bearer.replace("Bearer ", ""), &bearer.to_lowercase()]
     {
-        let refused = with_authorizations(siege, &[value]).await;
+        let refused = with_authorizations(fixture, &[value]).await;
         assert!(matches!(refused, Reason::TokenRequired | Reason::TokenInvalid), "{refused:?}");
     }
 }
 
-async fn token_longer_than_two_kib(siege: &Siege) {
+async fn token_longer_than_two_kib(fixture: &Fixture) {
     let long = format!("Bearer {}", "a".repeat(2_049));
-    assert_eq!(with_authorizations(siege, &[&long]).await, Reason::TokenRequired);
+    assert_eq!(with_authorizations(fixture, &[&long]).await, Reason::TokenRequired);
 }
 
-async fn token_empty(siege: &Siege) {
+async fn token_empty(fixture: &Fixture) {
     for value in ["Bearer ", "Bearer", ""] {
-        assert_eq!(with_authorizations(siege, &[value]).await, Reason::TokenRequired, "{value:?}");
+        assert_eq!(with_authorizations(fixture, &[value]).await, Reason::TokenRequired, "{value:?}");
     }
 }

@@ -1,4 +1,4 @@
-//! Roles by service, and what belongs to somebody else.
+//! Authorization: roles by service, and access to what belongs to other parties.
 
 use prost::Message;
 use souk_certs::{credentials::CredentialFiles, identity::Role};
@@ -7,8 +7,8 @@ use tonic::{Code, Request, Status, transport::Channel};
 use uuid::Uuid;
 
 use crate::{
+    fixture::{Fixture, attacks, reason},
     raw::{Pass, call, methods},
-    siege::{Siege, attacks, reason},
 };
 
 attacks!(
@@ -27,7 +27,7 @@ attacks!(
     identity_in_a_request_body_is_ignored,
 );
 
-/// An id that was not given out yet, of as many digits as those that were.
+/// An id that was not assigned yet, with as many digits as those that were.
 const NOBODYS: i64 = 9;
 
 async fn denied(pass: &Pass, services: &[&str]) {
@@ -36,17 +36,17 @@ async fn denied(pass: &Pass, services: &[&str]) {
     }
 }
 
-async fn buyer_on_every_seller_call(siege: &Siege) {
-    denied(&Pass::of(siege, &siege.bob).await, &["SellerService"]).await;
+async fn buyer_on_every_seller_call(fixture: &Fixture) {
+    denied(&Pass::of(fixture, &fixture.bob).await, &["SellerService"]).await;
 }
 
-async fn seller_on_every_buyer_call(siege: &Siege) {
-    denied(&Pass::of(siege, &siege.alice).await, &["BuyerService"]).await;
+async fn seller_on_every_buyer_call(fixture: &Fixture) {
+    denied(&Pass::of(fixture, &fixture.alice).await, &["BuyerService"]).await;
 }
 
-async fn parties_on_every_admin_call(siege: &Siege) {
-    for actor in [&siege.alice, &siege.bob] {
-        denied(&Pass::of(siege, actor).await, &["AdminService"]).await;
+async fn parties_on_every_admin_call(fixture: &Fixture) {
+    for actor in [&fixture.alice, &fixture.bob] {
+        denied(&Pass::of(fixture, actor).await, &["AdminService"]).await;
     }
 }
 
@@ -62,36 +62,37 @@ async fn outsider(channel: Channel, id: &str, services: &[&str]) {
     }
 }
 
-async fn operator_on_every_trade_call(siege: &Siege) {
-    let channel = siege.ground.channel(Role::Operator, "Olga").await.unwrap();
-    let id = siege.ground.change_pki(|pki| pki.find("olga").unwrap().identity.uuid().unwrap().to_string());
+async fn operator_on_every_trade_call(fixture: &Fixture) {
+    let channel = fixture.ground.channel(Role::Operator, "Olga").await.unwrap();
+    let id = fixture.ground.change_pki(|pki| pki.find("olga").unwrap().identity.uuid().unwrap().to_string());
     outsider(channel, &id, &TRADE).await;
 }
 
-async fn market_certificate_on_every_call(siege: &Siege) {
-    let market = CredentialFiles::beside(siege.ground.path().join("pki/market.pem"));
-    let channel = siege.ground.channel_with(&market).unwrap();
+async fn market_certificate_on_every_call(fixture: &Fixture) {
+    let market = CredentialFiles::beside(fixture.ground.path().join("pki/market.pem"));
+    let channel = fixture.ground.channel_with(&market).unwrap();
     outsider(channel.clone(), &Uuid::nil().to_string(), &TRADE).await;
-    outsider(channel, &siege.alice.id(), &["AdminService"]).await;
+    outsider(channel, &fixture.alice.id(), &["AdminService"]).await;
 }
 
-async fn buyer_registers_as_a_seller(siege: &Siege) {
+async fn buyer_registers_as_a_seller(fixture: &Fixture) {
     let request = v1::RegisterSellerRequest {
-        request_id: Uuid::new_v4().to_string(),
+        request_id: souk_certs::random::uuid_v4().to_string(),
         display_name: "Bob".into(),
         ..Default::default()
     };
     let path = "/shopping.v1.AccountService/RegisterSeller";
-    let refused = Pass::of(siege, &siege.bob).await.call(path, request.encode_to_vec()).await;
+    let refused = Pass::of(fixture, &fixture.bob).await.call(path, request.encode_to_vec()).await;
     assert_eq!(reason(refused), Reason::RoleDenied);
 }
 
-/// The whole answer, as bytes.
+/// Encodes the whole answer as bytes.
 fn answer(status: &Status) -> Vec<u8> {
     [format!("{:?} {} ", status.code(), status.message()).as_bytes(), status.details()].concat()
 }
 
-/// Nobody can tell another's from none: both answers are the same to the byte, but for the id asked for.
+/// Checks that another party's object is indistinguishable from a missing one: both answers are equal to the
+/// byte, except for the requested id.
 async fn like_none<M: Message>(pass: &Pass, path: &str, anothers: i64, message: impl Fn(i64) -> M) {
     let mut answers = Vec::new();
     for id in [anothers, NOBODYS] {
@@ -106,42 +107,42 @@ async fn like_none<M: Message>(pass: &Pass, path: &str, anothers: i64, message: 
     }
 }
 
-async fn other_seller(siege: &Siege) -> Pass {
-    let eve = souk_testkit::actor::Actor::enter(&siege.ground, Role::Seller, "Eve").await.unwrap();
+async fn other_seller(fixture: &Fixture) -> Pass {
+    let eve = souk_testkit::actor::Actor::enter(&fixture.ground, Role::Seller, "Eve").await.unwrap();
     eve.register(None).await.unwrap();
-    Pass::of(siege, &eve).await
+    Pass::of(fixture, &eve).await
 }
 
-async fn other_buyer(siege: &Siege) -> Pass {
-    let eve = souk_testkit::actor::Actor::enter(&siege.ground, Role::Buyer, "Eve").await.unwrap();
+async fn other_buyer(fixture: &Fixture) -> Pass {
+    let eve = souk_testkit::actor::Actor::enter(&fixture.ground, Role::Buyer, "Eve").await.unwrap();
     eve.register(None).await.unwrap();
-    Pass::of(siege, &eve).await
+    Pass::of(fixture, &eve).await
 }
 
-async fn anothers_item_is_like_none_to_change(siege: &Siege) {
+async fn anothers_item_is_like_none_to_change(fixture: &Fixture) {
     let update = |item_id| v1::UpdateItemRequest {
-        request_id: Uuid::new_v4().to_string(),
+        request_id: souk_certs::random::uuid_v4().to_string(),
         item_id,
         item: Some(v1::ItemDraft { name: Some("Mine now".into()), ..Default::default() }),
         ..Default::default()
     };
     let path = "/shopping.v1.SellerService/UpdateItem";
-    like_none(&other_seller(siege).await, path, siege.lamp.item_id, update).await;
+    like_none(&other_seller(fixture).await, path, fixture.lamp.item_id, update).await;
 }
 
-async fn anothers_item_is_like_none_to_delete(siege: &Siege) {
+async fn anothers_item_is_like_none_to_delete(fixture: &Fixture) {
     let delete = |item_id| v1::DeleteItemRequest {
-        request_id: Uuid::new_v4().to_string(),
+        request_id: souk_certs::random::uuid_v4().to_string(),
         item_id,
         ..Default::default()
     };
     let path = "/shopping.v1.SellerService/DeleteItem";
-    like_none(&other_seller(siege).await, path, siege.lamp.item_id, delete).await;
+    like_none(&other_seller(fixture).await, path, fixture.lamp.item_id, delete).await;
 }
 
-/// An order of somebody's, at another seller's than alice, who is not to be told of it.
-async fn anothers_order(siege: &Siege) -> i64 {
-    let enter = |role, name| souk_testkit::actor::Actor::enter(&siege.ground, role, name);
+/// Places an order between other parties. The seller is not alice, whose mailbox must stay empty.
+async fn anothers_order(fixture: &Fixture) -> i64 {
+    let enter = |role, name| souk_testkit::actor::Actor::enter(&fixture.ground, role, name);
     let sam = enter(Role::Seller, "Sam").await.unwrap();
     sam.register(None).await.unwrap();
     let carol = enter(Role::Buyer, "Carol").await.unwrap();
@@ -150,24 +151,24 @@ async fn anothers_order(siege: &Siege) -> i64 {
     carol.buy(vase.item_id, 1).await.unwrap().order_id
 }
 
-async fn anothers_order_is_like_none_to_look_at(siege: &Siege) {
-    let order = anothers_order(siege).await;
+async fn anothers_order_is_like_none_to_look_at(fixture: &Fixture) {
+    let order = anothers_order(fixture).await;
     let path = "/shopping.v1.BuyerService/GetOrder";
-    like_none(&other_buyer(siege).await, path, order, |order_id| v1::GetOrderRequest { order_id }).await;
+    like_none(&other_buyer(fixture).await, path, order, |order_id| v1::GetOrderRequest { order_id }).await;
 }
 
-async fn anothers_order_is_like_none_to_cancel(siege: &Siege) {
-    let order = anothers_order(siege).await;
+async fn anothers_order_is_like_none_to_cancel(fixture: &Fixture) {
+    let order = anothers_order(fixture).await;
     let cancel = |order_id| v1::CancelOrderRequest {
-        request_id: Uuid::new_v4().to_string(),
+        request_id: souk_certs::random::uuid_v4().to_string(),
         order_id,
         ..Default::default()
     };
-    like_none(&other_buyer(siege).await, "/shopping.v1.BuyerService/CancelOrder", order, cancel).await;
+    like_none(&other_buyer(fixture).await, "/shopping.v1.BuyerService/CancelOrder", order, cancel).await;
 }
 
-async fn anothers_mailbox_can_not_be_acknowledged(siege: &Siege) {
-    let enter = |role, name| souk_testkit::actor::Actor::enter(&siege.ground, role, name);
+async fn anothers_mailbox_can_not_be_acknowledged(fixture: &Fixture) {
+    let enter = |role, name| souk_testkit::actor::Actor::enter(&fixture.ground, role, name);
     let sam = enter(Role::Seller, "Sam").await.unwrap();
     sam.register(None).await.unwrap();
     let carol = enter(Role::Buyer, "Carol").await.unwrap();
@@ -175,46 +176,46 @@ async fn anothers_mailbox_can_not_be_acknowledged(siege: &Siege) {
     let vase = sam.sell(souk_testkit::actor::draft("Vase", "home", 900, 2)).await.unwrap();
     carol.buy(vase.item_id, 1).await.unwrap();
     assert_eq!(sam.mailbox().await.unwrap().pending_count, 1);
-    let eve = other_seller(siege).await;
-    // Eve has no mailbox with that sequence; whatever the market says, sam's keeps its event.
+    let eve = other_seller(fixture).await;
+    // Whatever the market answers to eve, the event in sam's mailbox must stay.
     let all = v1::AcknowledgeRequest { sequence: i64::MAX, ..Default::default() };
     let _ = eve.call("/shopping.v1.EventService/Acknowledge", all.encode_to_vec()).await;
     assert_eq!(sam.mailbox().await.unwrap().pending_count, 1);
 }
 
-async fn anothers_request_id_tells_nothing(siege: &Siege) {
-    let enter = |role, name| souk_testkit::actor::Actor::enter(&siege.ground, role, name);
+async fn anothers_request_id_tells_nothing(fixture: &Fixture) {
+    let enter = |role, name| souk_testkit::actor::Actor::enter(&fixture.ground, role, name);
     let sam = enter(Role::Seller, "Sam").await.unwrap();
     sam.register(None).await.unwrap();
     let vase = sam.sell(souk_testkit::actor::draft("Vase", "home", 900, 2)).await.unwrap();
     let carol = enter(Role::Buyer, "Carol").await.unwrap();
     carol.register(None).await.unwrap();
     let request = v1::BuyItemRequest {
-        request_id: Uuid::new_v4().to_string(),
+        request_id: souk_certs::random::uuid_v4().to_string(),
         item_id: vase.item_id,
         quantity: 1,
         ..Default::default()
     };
     let hers = carol.buy_by(request.clone()).await.unwrap();
-    // The same request by another is a purchase of her own, not a look at carol's.
-    let eve = other_buyer(siege).await;
+    // The same request by another party is her own purchase, not a replay of carol's.
+    let eve = other_buyer(fixture).await;
     let answer = eve.call("/shopping.v1.BuyerService/BuyItem", request.encode_to_vec()).await.unwrap();
     let own = v1::BuyItemResponse::decode(&*answer).unwrap().order.unwrap();
     assert_ne!(own.order_id, hers.order_id);
 }
 
-async fn identity_in_a_request_body_is_ignored(siege: &Siege) {
-    // Field 100 does not exist; a careless server might read it as "acting for".
+async fn identity_in_a_request_body_is_ignored(fixture: &Fixture) {
+    // Field 100 does not exist in the contract; a careless server might read it as "acting for".
     let mut body = v1::SellItemRequest {
-        request_id: Uuid::new_v4().to_string(),
+        request_id: souk_certs::random::uuid_v4().to_string(),
         item: Some(souk_testkit::actor::draft("Planted", "home", 1, 1)),
         ..Default::default()
     }
     .encode_to_vec();
-    let alice = siege.alice.id();
+    let alice = fixture.alice.id();
     body.extend([0xa2, 0x06, u8::try_from(alice.len()).unwrap()]);
     body.extend(alice.as_bytes());
-    let eve = other_seller(siege).await;
+    let eve = other_seller(fixture).await;
     let answer = eve.call("/shopping.v1.SellerService/SellItem", body).await.unwrap();
     let item = v1::SellItemResponse::decode(&*answer).unwrap().item.unwrap();
     assert_ne!(item.seller_id, alice);

@@ -12,9 +12,9 @@ use tonic::{
     transport::Channel,
 };
 
-use crate::siege::{Siege, honest, token};
+use crate::fixture::{Fixture, honest, token};
 
-/// The full paths of the methods of a service, from the contract itself.
+/// Returns the full paths of a service's methods, read from the contract.
 pub(crate) fn methods(service: &str) -> Vec<String> {
     let files = prost_types::FileDescriptorSet::decode(FILE_DESCRIPTOR_SET).unwrap().file;
     let found = files
@@ -34,13 +34,13 @@ pub(crate) struct Pass {
 }
 
 impl Pass {
-    pub(crate) async fn of(siege: &Siege, actor: &Actor) -> Self {
-        Self::of_token(siege, actor, &token(actor).await).await
+    pub(crate) async fn of(fixture: &Fixture, actor: &Actor) -> Self {
+        Self::of_token(fixture, actor, &token(actor).await).await
     }
 
-    /// With a connection of its own and a token from before.
-    pub(crate) async fn of_token(siege: &Siege, actor: &Actor, token: &str) -> Self {
-        let channel = siege.ground.channel(actor.role, &actor.name).await.unwrap();
+    /// Opens another connection with an existing token.
+    pub(crate) async fn of_token(fixture: &Fixture, actor: &Actor, token: &str) -> Self {
+        let channel = fixture.ground.channel(actor.role, &actor.name).await.unwrap();
         Self { channel, party: actor.id(), bearer: format!("Bearer {token}") }
     }
 
@@ -61,13 +61,13 @@ impl Pass {
         request
     }
 
-    /// A unary call; of a stream, what comes first.
+    /// Makes a call and returns its first message, whether it is unary or a stream.
     pub(crate) async fn call(&self, path: &str, body: Vec<u8>) -> Result<Vec<u8>, Status> {
         call(self.channel.clone(), self.request(body), path).await
     }
 }
 
-/// A call with any metadata.
+/// Makes a call with the given metadata.
 pub(crate) async fn call(channel: Channel, request: Request<Vec<u8>>, path: &str) -> Result<Vec<u8>, Status> {
     let mut grpc = Grpc::new(channel);
     grpc.ready().await.map_err(|error| Status::from_error(error.into()))?;
@@ -76,7 +76,7 @@ pub(crate) async fn call(channel: Channel, request: Request<Vec<u8>>, path: &str
     Ok(answers.message().await?.unwrap_or_default())
 }
 
-/// Messages as they are on the wire.
+/// A codec that passes messages as raw bytes.
 #[derive(Clone, Copy)]
 struct Raw;
 

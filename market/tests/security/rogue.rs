@@ -1,4 +1,4 @@
-//! Callback servers that do not behave.
+//! Callback servers that misbehave.
 
 use std::{
     net::SocketAddr,
@@ -22,19 +22,19 @@ use souk_proto::v1::{
 use tokio::{net::TcpListener, task::JoinHandle};
 use tonic::{Request, Response, Status, transport::Server};
 
-/// What a rogue does with events. Probes, which bring none, it answers as it should, or nobody could
-/// register it.
+/// How a rogue server responds to events. It answers probes, which contain none, correctly, or it could not
+/// be registered.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Manner {
-    /// Never answers.
+    /// Accepts events and never answers.
     Hang,
     /// Answers with megabytes of metadata and message.
     Huge,
-    /// Acknowledges this sequence, whatever it was sent.
+    /// Acknowledges this sequence regardless of what it was sent.
     Acknowledge(i64),
 }
 
-/// A callback server, until dropped.
+/// A callback server that runs until it is dropped.
 pub(crate) struct Rogue {
     pub(crate) address: SocketAddr,
     events: Arc<AtomicUsize>,
@@ -42,7 +42,7 @@ pub(crate) struct Rogue {
 }
 
 impl Rogue {
-    /// With anybody's certificate.
+    /// Opens a server with any certificate.
     pub(crate) async fn open(files: &CredentialFiles, manner: Manner) -> Self {
         let domain = TrustDomain::default();
         let credentials = Credentials::load(files, &domain, clock::now()).unwrap();
@@ -61,7 +61,7 @@ impl Rogue {
         Self { address, events, server }
     }
 
-    /// How many events it was sent.
+    /// Returns the number of events that it has received.
     pub(crate) fn events(&self) -> usize {
         self.events.load(Ordering::Relaxed)
     }

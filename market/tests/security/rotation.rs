@@ -1,4 +1,5 @@
-//! Files that change while the market runs: nobody honest notices, and the revoked are out at once.
+//! Rotation of certificates, keys and revocation lists at run time: honest clients notice nothing, and
+//! revoked ones are cut off at once.
 
 use std::{
     fs,
@@ -16,9 +17,9 @@ use souk_testkit::actor::Actor;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 
 use crate::{
+    fixture::{Fixture, PATIENCE, attacks, figure, reason},
     forge::{client, from_files},
     raw::Pass,
-    siege::{PATIENCE, Siege, attacks, figure, reason},
 };
 
 attacks!(
@@ -32,22 +33,22 @@ attacks!(
     token_key_changed,
 );
 
-async fn enter(siege: &Siege, name: &str) -> Actor {
-    let actor = Actor::enter(&siege.ground, Role::Seller, name).await.unwrap();
+async fn enter(fixture: &Fixture, name: &str) -> Actor {
+    let actor = Actor::enter(&fixture.ground, Role::Seller, name).await.unwrap();
     actor.register(None).await.unwrap();
     actor
 }
 
-async fn revoked_while_streaming(siege: &Siege) {
-    let mallory = enter(siege, "Mallory").await;
-    let channel = siege.ground.channel(Role::Seller, "Mallory").await.unwrap();
-    let pass = Pass::of(siege, &mallory).await;
+async fn revoked_while_streaming(fixture: &Fixture) {
+    let mallory = enter(fixture, "Mallory").await;
+    let channel = fixture.ground.channel(Role::Seller, "Mallory").await.unwrap();
+    let pass = Pass::of(fixture, &mallory).await;
     let request = pass.request(v1::SubscribeRequest::default());
     let mut stream = EventServiceClient::new(channel).subscribe(request).await.unwrap().into_inner();
-    siege.ground.change_pki(|pki| pki.revoke("mallory", clock::now())).unwrap();
+    fixture.ground.change_pki(|pki| pki.revoke("mallory", clock::now())).unwrap();
     let changed = Instant::now();
     let end = timeout(PATIENCE, async {
-        // What had been on its way already may still come.
+        // Messages that were in flight may still arrive.
         while let Ok(Some(_)) = stream.message().await {}
     });
     end.await.expect("the stream ends");
@@ -55,90 +56,90 @@ async fn revoked_while_streaming(siege: &Siege) {
         "revoked while streaming: the stream ended {:?} after the list changed",
         changed.elapsed()
     ));
-    shut_out(siege, &mallory).await;
+    shut_out(fixture, &mallory).await;
 }
 
-async fn revoked_with_an_open_connection(siege: &Siege) {
-    let mallory = enter(siege, "Mallory").await;
-    siege.ground.change_pki(|pki| pki.revoke("mallory", clock::now())).unwrap();
-    shut_out(siege, &mallory).await;
+async fn revoked_with_an_open_connection(fixture: &Fixture) {
+    let mallory = enter(fixture, "Mallory").await;
+    fixture.ground.change_pki(|pki| pki.revoke("mallory", clock::now())).unwrap();
+    shut_out(fixture, &mallory).await;
 }
 
-/// Calls until the revocation has taken effect; from then on nothing works for this party, old connection or
-/// new.
-async fn shut_out(siege: &Siege, actor: &Actor) {
+/// Calls until the revocation has taken effect, and checks that nothing works for this party from then on,
+/// on an old or a new connection.
+async fn shut_out(fixture: &Fixture, actor: &Actor) {
     let out = timeout(PATIENCE, async { while actor.mailbox().await.is_ok() {} });
     out.await.expect("the revocation takes effect");
-    stays_out(siege, actor).await;
+    stays_out(fixture, actor).await;
 }
 
-/// For five times as long as the market takes to look at its files again.
-async fn stays_out(siege: &Siege, actor: &Actor) {
+/// Checks that the party stays out for five times as long as the market takes to check its files again.
+async fn stays_out(fixture: &Fixture, actor: &Actor) {
     let end = Instant::now() + Duration::from_secs(1);
     while Instant::now() < end {
         assert!(actor.mailbox().await.is_err(), "the old connection does not work again");
-        // Without the client library, which would look at the list itself.
-        let anew = client(siege, Some(from_files(&actor.config.credentials)));
-        assert!(siege.greet(anew).await.is_err(), "nor does a new one");
+        // Without the client library, which checks the list itself.
+        let anew = client(fixture, Some(from_files(&actor.config.credentials)));
+        assert!(fixture.greet(anew).await.is_err(), "nor does a new one");
     }
 }
 
-async fn with_list_after_revocation(siege: &Siege, change: impl FnOnce(&std::path::Path, Vec<u8>)) {
-    let mallory = enter(siege, "Mallory").await;
-    let list = siege.ground.path().join("pki/crl.pem");
+async fn with_list_after_revocation(fixture: &Fixture, change: impl FnOnce(&std::path::Path, Vec<u8>)) {
+    let mallory = enter(fixture, "Mallory").await;
+    let list = fixture.ground.path().join("pki/crl.pem");
     let old = fs::read(&list).unwrap();
-    siege.ground.change_pki(|pki| pki.revoke("mallory", clock::now())).unwrap();
-    shut_out(siege, &mallory).await;
+    fixture.ground.change_pki(|pki| pki.revoke("mallory", clock::now())).unwrap();
+    shut_out(fixture, &mallory).await;
     let newest = fs::read(&list).unwrap();
     change(&list, old);
-    stays_out(siege, &mallory).await;
+    stays_out(fixture, &mallory).await;
     fs::write(&list, newest).unwrap();
 }
 
-async fn older_list_put_back(siege: &Siege) {
-    with_list_after_revocation(siege, |list, old| fs::write(list, old).unwrap()).await;
+async fn older_list_put_back(fixture: &Fixture) {
+    with_list_after_revocation(fixture, |list, old| fs::write(list, old).unwrap()).await;
 }
 
-async fn corrupt_list_put_down(siege: &Siege) {
-    with_list_after_revocation(siege, |list, old| fs::write(list, &old[..old.len() / 2]).unwrap()).await;
+async fn corrupt_list_put_down(fixture: &Fixture) {
+    with_list_after_revocation(fixture, |list, old| fs::write(list, &old[..old.len() / 2]).unwrap()).await;
 }
 
-async fn list_taken_away(siege: &Siege) {
-    with_list_after_revocation(siege, |list, _| fs::remove_file(list).unwrap()).await;
+async fn list_taken_away(fixture: &Fixture) {
+    with_list_after_revocation(fixture, |list, _| fs::remove_file(list).unwrap()).await;
 }
 
-/// The certificate that the market shows to a new connection.
-async fn shown(siege: &Siege) -> CertificateDer<'static> {
-    let config = siege.ground.identity(Role::Seller, "Alice").await.unwrap();
-    let tls = client(siege, Some(from_files(&config.credentials)));
-    let stream = siege.shake_hands(tls).await.unwrap();
+/// Returns the certificate that the market presents to a new connection.
+async fn shown(fixture: &Fixture) -> CertificateDer<'static> {
+    let config = fixture.ground.identity(Role::Seller, "Alice").await.unwrap();
+    let tls = client(fixture, Some(from_files(&config.credentials)));
+    let stream = fixture.shake_hands(tls).await.unwrap();
     stream.get_ref().1.peer_certificates().unwrap()[0].clone().into_owned()
 }
 
-async fn files_that_do_not_fit_together(siege: &Siege) {
-    let before = shown(siege).await;
-    let [cert, key] = ["pki/market.pem", "pki/market.key"].map(|name| siege.ground.path().join(name));
+async fn files_that_do_not_fit_together(fixture: &Fixture) {
+    let before = shown(fixture).await;
+    let [cert, key] = ["pki/market.pem", "pki/market.key"].map(|name| fixture.ground.path().join(name));
     let (old_cert, old_key) = (fs::read(&cert).unwrap(), fs::read(&key).unwrap());
-    siege.ground.change_pki(|pki| pki.renew("market", false, clock::now())).unwrap();
-    // Before the files have come to rest, half of the change is undone.
+    fixture.ground.change_pki(|pki| pki.renew("market", false, clock::now())).unwrap();
+    // Half of the change is undone before the files have been stable for long enough to be read.
     fs::write(&key, &old_key).unwrap();
     let end = Instant::now() + Duration::from_secs(1);
     while Instant::now() < end {
-        assert_eq!(shown(siege).await, before, "the old certificate stays");
+        assert_eq!(shown(fixture).await, before, "the old certificate stays");
     }
     fs::write(&cert, &old_cert).unwrap();
 }
 
-/// A thousand calls a second, each with the same deadline as a user's, while the market's certificate is
-/// renewed; the connections from before go on, and new ones see the new certificate.
-async fn market_certificate_renewed_under_load(siege: &Siege) {
+/// A thousand calls a second, with the deadline of a regular client, while the market's certificate is
+/// renewed. Existing connections continue, and new ones see the new certificate.
+async fn market_certificate_renewed_under_load(fixture: &Fixture) {
     const LANES: u64 = 4;
     const EACH: Duration = Duration::from_millis(4);
-    let before = shown(siege).await;
+    let before = shown(fixture).await;
     let (done, stop) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)));
     let mut lanes = Vec::new();
     for _ in 0..LANES {
-        let pass = Pass::of(siege, &siege.bob).await;
+        let pass = Pass::of(fixture, &fixture.bob).await;
         let (done, stop) = (Arc::clone(&done), Arc::clone(&stop));
         lanes.push(tokio::spawn(async move {
             let mut pace = interval(EACH);
@@ -151,7 +152,7 @@ async fn market_certificate_renewed_under_load(siege: &Siege) {
         }));
     }
     let begun = Instant::now();
-    // Well under way before, and after, the change.
+    // Under full load both before and after the change.
     let calls = |more: u64| {
         let (done, from) = (Arc::clone(&done), done.load(Ordering::Relaxed));
         let enough = async move {
@@ -163,8 +164,8 @@ async fn market_certificate_renewed_under_load(siege: &Siege) {
         async { timeout(PATIENCE, enough).await.expect("the calls go on") }
     };
     calls(500).await;
-    siege.ground.change_pki(|pki| pki.renew("market", false, clock::now())).unwrap();
-    let renewed = timeout(PATIENCE, async { while shown(siege).await == before {} });
+    fixture.ground.change_pki(|pki| pki.renew("market", false, clock::now())).unwrap();
+    let renewed = timeout(PATIENCE, async { while shown(fixture).await == before {} });
     renewed.await.expect("the renewed certificate is shown");
     calls(500).await;
     stop.store(true, Ordering::Relaxed);
@@ -176,15 +177,15 @@ async fn market_certificate_renewed_under_load(siege: &Siege) {
     figure(&format!("market certificate renewed under load: {calls} calls at {rate:.0}/s, 0 lost"));
 }
 
-async fn token_key_changed(siege: &Siege) {
-    let pass = Pass::of(siege, &siege.alice).await;
+async fn token_key_changed(fixture: &Fixture) {
+    let pass = Pass::of(fixture, &fixture.alice).await;
     let who = "/shopping.v1.SessionService/WhoAmI";
-    let rotate = || siege.ground.change_pki(souk_authority::pki::Pki::rotate_token_key).unwrap();
+    let rotate = || fixture.ground.change_pki(souk_authority::pki::Pki::rotate_token_key).unwrap();
     let kid = |pass: &Pass| jsonwebtoken::decode_header(pass.token()).unwrap().kid;
     let signed_anew = async |before: Option<String>| {
         let changed = timeout(PATIENCE, async {
             loop {
-                let pass = Pass::of(siege, &siege.alice).await;
+                let pass = Pass::of(fixture, &fixture.alice).await;
                 if kid(&pass) != before {
                     return pass;
                 }
@@ -201,37 +202,38 @@ async fn token_key_changed(siege: &Siege) {
     assert_eq!(reason(pass.call(who, Vec::new()).await), Reason::TokenInvalid, "the one before that is not");
     second.call(who, Vec::new()).await.unwrap();
     third.call(who, Vec::new()).await.unwrap();
-    // The library fetches a new token by itself.
-    siege.alice.connection.call(v1::WhoAmIRequest {}).await.unwrap();
+    // The client library fetches a new token without the caller's help.
+    fixture.alice.connection.call(v1::WhoAmIRequest {}).await.unwrap();
 }
 
-/// Both roots are good during the change; then the former root's certificates are out, connected or not.
+/// Both roots are trusted during the change; afterwards certificates of the old root are refused, and their
+/// open connections are cut.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn root_changed() {
-    let siege = &Siege::open().await;
-    let left_behind = enter(siege, "Mallory").await;
-    let old_papers = client(siege, Some(from_files(&left_behind.config.credentials)));
-    siege.ground.change_pki(|pki| pki.new_root(clock::now())).unwrap();
+    let fixture = &Fixture::open().await;
+    let left_behind = enter(fixture, "Mallory").await;
+    let old_papers = client(fixture, Some(from_files(&left_behind.config.credentials)));
+    fixture.ground.change_pki(|pki| pki.new_root(clock::now())).unwrap();
     let renewed = ["market", "alice", "bob"].map(|name| {
-        siege.ground.change_pki(|pki| pki.renew(name, false, clock::now())).unwrap().name.to_string()
+        fixture.ground.change_pki(|pki| pki.renew(name, false, clock::now())).unwrap().name.to_string()
     });
     assert_eq!(renewed.len(), 3);
-    // The market shows its certificate of the new root, and still takes one of the former.
-    let config = siege.ground.identity(Role::Seller, "Alice").await.unwrap();
+    // The market presents its certificate of the new root, and still accepts one of the old root.
+    let config = fixture.ground.identity(Role::Seller, "Alice").await.unwrap();
     let taken = timeout(PATIENCE, async {
-        let connect = || client(siege, Some(from_files(&config.credentials)));
-        while siege.greet(connect()).await.is_err() {}
+        let connect = || client(fixture, Some(from_files(&config.credentials)));
+        while fixture.greet(connect()).await.is_err() {}
     });
     taken.await.expect("the new root is trusted");
     left_behind.mailbox().await.unwrap();
-    siege.ground.change_pki(|pki| pki.retire_root(true, clock::now())).unwrap();
+    fixture.ground.change_pki(|pki| pki.retire_root(true, clock::now())).unwrap();
     let out = timeout(PATIENCE, async { while left_behind.mailbox().await.is_ok() {} });
     out.await.expect("the former root is no longer trusted");
-    assert!(siege.greet(old_papers).await.is_err());
+    assert!(fixture.greet(old_papers).await.is_err());
     // Whoever has new key_and_chain goes on as before; the same files, read again.
     for (role, name) in [(Role::Seller, "Alice"), (Role::Buyer, "Bob")] {
-        let anew = Actor::enter(&siege.ground, role, name).await.unwrap();
-        assert_eq!(anew.item(siege.lamp.item_id).await.unwrap(), siege.lamp);
+        let anew = Actor::enter(&fixture.ground, role, name).await.unwrap();
+        assert_eq!(anew.item(fixture.lamp.item_id).await.unwrap(), fixture.lamp);
     }
 }
 
@@ -239,9 +241,9 @@ mod at_the_start {
     use super::*;
 
     async fn refused_to_start(change: impl FnOnce(&std::path::Path)) -> String {
-        let mut siege = Siege::with(souk_testkit::ground::GroundOptions::default()).await;
-        change(&siege.ground.path().join("pki/crl.pem"));
-        let error = siege.ground.restart().await.expect_err("it does not start");
+        let mut fixture = Fixture::with(souk_testkit::local::LocalMarketOptions::default()).await;
+        change(&fixture.ground.path().join("pki/crl.pem"));
+        let error = fixture.ground.restart().await.expect_err("it does not start");
         error.to_string()
     }
 
@@ -261,14 +263,14 @@ mod at_the_start {
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn list_of_another_authority() {
-        let elsewhere = Siege::open().await;
+        let elsewhere = Fixture::open().await;
         let foreign = fs::read(elsewhere.ground.path().join("pki/crl.pem")).unwrap();
         let error = refused_to_start(|list| fs::write(list, foreign).unwrap()).await;
         assert!(error.contains("crl.pem"), "{error}");
     }
 }
 
-/// What the market tells of itself, until it is as expected.
+/// Waits until a metric has the expected value.
 async fn figure_of(address: std::net::SocketAddr, name: &str, is_right: impl Fn(i64) -> bool) {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     let told = timeout(PATIENCE, async {
@@ -287,31 +289,31 @@ async fn figure_of(address: std::net::SocketAddr, name: &str, is_right: impl Fn(
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn soonest_expiry_is_told_and_follows_a_renewal() {
-    // A port of this test's own: taken by the listener, let go, and taken by the market.
+async fn soonest_expiry_is_exposed_and_follows_a_renewal() {
+    // A free port: found by binding a listener, which is closed before the market binds the port.
     static ADMIN: std::sync::OnceLock<std::net::SocketAddr> = std::sync::OnceLock::new();
     let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     ADMIN.set(free.local_addr().unwrap()).unwrap();
     drop(free);
     let adjust = |config: &mut souk_server::config::Config| config.server.admin_listen = ADMIN.get().copied();
-    let options = souk_testkit::ground::GroundOptions { adjust, ..Default::default() };
-    let siege = Siege::with(options).await;
+    let options = souk_testkit::local::LocalMarketOptions { adjust, ..Default::default() };
+    let fixture = Fixture::with(options).await;
     let address = *ADMIN.get().unwrap();
-    let end = |siege: &Siege| {
-        let market = siege.ground.change_pki(|pki| pki.market().unwrap());
+    let end = |fixture: &Fixture| {
+        let market = fixture.ground.change_pki(|pki| pki.market().unwrap());
         let now = clock::now();
         let domain = souk_certs::identity::TrustDomain::default();
         let loaded = souk_certs::credentials::Credentials::load(&market.files(), &domain, now).unwrap();
         (loaded.expiries().soonest().unix_timestamp(), loaded.expiries().certificate.unix_timestamp())
     };
-    let (soonest, certificate) = end(&siege);
+    let (soonest, certificate) = end(&fixture);
     assert!(soonest < certificate, "the revocation list is the first to end");
     figure_of(address, "souk_soonest_expiry_timestamp_seconds", |told| told == soonest).await;
     figure_of(address, "souk_certificate_expiry_timestamp_seconds", |told| told == certificate).await;
-    siege.ground.change_pki(|pki| pki.refresh_crl(clock::now() + time::Duration::days(5))).unwrap();
-    let (later, _) = end(&siege);
+    fixture.ground.change_pki(|pki| pki.refresh_crl(clock::now() + time::Duration::days(5))).unwrap();
+    let (later, _) = end(&fixture);
     assert!(later > soonest);
     figure_of(address, "souk_soonest_expiry_timestamp_seconds", |told| told == later).await;
     figure_of(address, "souk_connections", |told| told > 0).await;
-    siege.hold().await;
+    fixture.hold().await;
 }

@@ -1,15 +1,14 @@
-//! A suspended account: out at once, whatever it holds, and so are its goods.
+//! Suspension: the account is locked out at once, whatever it holds, and its items are off the market.
 
 use prost::Message;
 use souk_certs::identity::Role;
 use souk_proto::{Reason, v1};
 use souk_testkit::actor::{Actor, draft, refused};
 use tonic::Code;
-use uuid::Uuid;
 
 use crate::{
+    fixture::{Fixture, PATIENCE, attacks, reason},
     raw::{Pass, methods},
-    siege::{PATIENCE, Siege, attacks, reason},
 };
 
 attacks!(
@@ -28,9 +27,9 @@ struct Mallory {
 }
 
 impl Mallory {
-    async fn enter(siege: &Siege) -> Self {
-        let olga = Actor::enter(&siege.ground, Role::Operator, "Olga").await.unwrap();
-        let actor = Actor::enter(&siege.ground, Role::Seller, "Mallory").await.unwrap();
+    async fn enter(fixture: &Fixture) -> Self {
+        let olga = Actor::enter(&fixture.ground, Role::Operator, "Olga").await.unwrap();
+        let actor = Actor::enter(&fixture.ground, Role::Seller, "Mallory").await.unwrap();
         actor.register(None).await.unwrap();
         Self { olga, actor }
     }
@@ -56,13 +55,13 @@ impl Mallory {
     }
 }
 
-async fn suspended_on_every_call_with_a_live_token(siege: &Siege) {
-    let mallory = Mallory::enter(siege).await;
-    let pass = Pass::of(siege, &mallory.actor).await;
+async fn suspended_on_every_call_with_a_live_token(fixture: &Fixture) {
+    let mallory = Mallory::enter(fixture).await;
+    let pass = Pass::of(fixture, &mallory.actor).await;
     let path = "/shopping.v1.SessionService/WhoAmI";
     pass.call(path, Vec::new()).await.expect("the token is good");
     mallory.suspend().await;
-    // The very next call, with no wait in between.
+    // The very next call is refused, without any wait.
     for service in ["SessionService", "CatalogService", "SellerService", "EventService", "AccountService"] {
         for path in methods(service) {
             assert_eq!(reason(pass.call(&path, Vec::new()).await), Reason::AccountSuspended, "{path}");
@@ -70,21 +69,21 @@ async fn suspended_on_every_call_with_a_live_token(siege: &Siege) {
     }
 }
 
-async fn suspended_account_gets_no_new_token(siege: &Siege) {
-    let mallory = Mallory::enter(siege).await;
+async fn suspended_account_gets_no_new_token(fixture: &Fixture) {
+    let mallory = Mallory::enter(fixture).await;
     mallory.suspend().await;
-    let anew = Actor::enter(&siege.ground, Role::Seller, "Mallory").await.unwrap();
+    let anew = Actor::enter(&fixture.ground, Role::Seller, "Mallory").await.unwrap();
     let issued = anew.connection.call(v1::IssueTokenRequest {}).await;
     refused(issued, Reason::AccountSuspended).unwrap();
     refused(anew.register(None).await, Reason::AccountSuspended).unwrap();
-    // Nor with a new certificate of the same party.
-    siege.ground.change_pki(|pki| pki.renew("mallory", false, souk_certs::clock::now()).unwrap());
-    let renewed = Actor::enter(&siege.ground, Role::Seller, "Mallory").await.unwrap();
+    // A new certificate of the same party does not help.
+    fixture.ground.change_pki(|pki| pki.renew("mallory", false, souk_certs::clock::now()).unwrap());
+    let renewed = Actor::enter(&fixture.ground, Role::Seller, "Mallory").await.unwrap();
     refused(renewed.register(None).await, Reason::AccountSuspended).unwrap();
 }
 
-async fn suspended_accounts_stream_ends(siege: &Siege) {
-    let mallory = Mallory::enter(siege).await;
+async fn suspended_accounts_stream_ends(fixture: &Fixture) {
+    let mallory = Mallory::enter(fixture).await;
     let mut stream = mallory.actor.follow();
     // The test event proves that the stream is open.
     let request =
@@ -96,44 +95,44 @@ async fn suspended_accounts_stream_ends(siege: &Siege) {
     stream.close().await;
 }
 
-async fn suspended_sellers_items_are_gone(siege: &Siege) {
-    let mallory = Mallory::enter(siege).await;
+async fn suspended_sellers_items_are_gone(fixture: &Fixture) {
+    let mallory = Mallory::enter(fixture).await;
     let goods = mallory.actor.sell(draft("Lamp of doubtful origin", "home/light", 100, 5)).await.unwrap();
     mallory.suspend().await;
-    let found = siege.bob.search(v1::SearchItemRequest { query: "lamp".into(), ..Default::default() });
+    let found = fixture.bob.search(v1::SearchItemRequest { query: "lamp".into(), ..Default::default() });
     let found: Vec<_> = found.await.unwrap().items.iter().map(|item| item.item_id).collect();
-    assert_eq!(found, [siege.lamp.item_id], "only alice's is found");
-    refused(siege.bob.item(goods.item_id).await, Reason::ItemNotFound).unwrap();
-    refused(siege.bob.buy(goods.item_id, 1).await, Reason::ItemNotFound).unwrap();
-    refused(siege.bob.wish(goods.item_id).await, Reason::ItemNotFound).unwrap();
+    assert_eq!(found, [fixture.lamp.item_id], "only alice's is found");
+    refused(fixture.bob.item(goods.item_id).await, Reason::ItemNotFound).unwrap();
+    refused(fixture.bob.buy(goods.item_id, 1).await, Reason::ItemNotFound).unwrap();
+    refused(fixture.bob.wish(goods.item_id).await, Reason::ItemNotFound).unwrap();
     mallory.reinstate().await;
-    assert_eq!(siege.bob.item(goods.item_id).await.unwrap().quantity, 5);
+    assert_eq!(fixture.bob.item(goods.item_id).await.unwrap().quantity, 5);
 }
 
-async fn token_of_an_older_epoch_after_reinstatement(siege: &Siege) {
-    let mallory = Mallory::enter(siege).await;
-    let pass = Pass::of(siege, &mallory.actor).await;
+async fn token_of_an_older_epoch_after_reinstatement(fixture: &Fixture) {
+    let mallory = Mallory::enter(fixture).await;
+    let pass = Pass::of(fixture, &mallory.actor).await;
     mallory.suspend().await;
     mallory.reinstate().await;
     let request = v1::SellItemRequest {
-        request_id: Uuid::new_v4().to_string(),
+        request_id: souk_certs::random::uuid_v4().to_string(),
         item: Some(draft("Contraband", "home", 1, 1)),
         ..Default::default()
     };
     let sold = pass.call("/shopping.v1.SellerService/SellItem", request.encode_to_vec()).await;
     let status = sold.expect_err("the old token is void");
     assert_eq!((status.code(), Reason::of(&status)), (Code::Unauthenticated, Some(Reason::TokenInvalid)));
-    // With a new token the party is itself again.
-    Pass::of(siege, &mallory.actor)
+    // With a new token the party can use its account again.
+    Pass::of(fixture, &mallory.actor)
         .await
         .call("/shopping.v1.SessionService/WhoAmI", Vec::new())
         .await
         .unwrap();
 }
 
-/// However the two meet, no stream is open afterwards.
-async fn stream_opened_at_the_moment_of_suspension(siege: &Siege) {
-    let mallory = Mallory::enter(siege).await;
+/// However the two race, no stream is open afterwards.
+async fn stream_opened_at_the_moment_of_suspension(fixture: &Fixture) {
+    let mallory = Mallory::enter(fixture).await;
     for _ in 0..30 {
         let opening = async {
             let mut open = Vec::new();
@@ -154,12 +153,12 @@ async fn stream_opened_at_the_moment_of_suspension(siege: &Siege) {
     }
 }
 
-/// What the ledger says and what the guard does are the same, whenever the operator's call ends.
-async fn suspension_whose_operator_goes_away(siege: &Siege) {
-    let mallory = Mallory::enter(siege).await;
+/// The ledger and the guard agree, whenever the operator's call is aborted.
+async fn suspension_whose_operator_goes_away(fixture: &Fixture) {
+    let mallory = Mallory::enter(fixture).await;
     for patience in 0..40_u64 {
         let hasty = tokio::time::timeout(std::time::Duration::from_micros(patience * 150), mallory.suspend());
-        // Whether it was done is not known: that is what is asked next.
+        // The outcome is unknown here; it is read next.
         let _ = hasty.await;
         let request = v1::ListPartiesRequest { suspended_only: true, ..Default::default() };
         let agree = async {
@@ -167,7 +166,8 @@ async fn suspension_whose_operator_goes_away(siege: &Siege) {
                 let listed = mallory.olga.connection.call(request.clone()).await.unwrap().parties;
                 let is_in = mallory.actor.connection.call(v1::IssueTokenRequest {}).await.is_ok();
                 let again = mallory.olga.connection.call(request.clone()).await.unwrap().parties;
-                // A change in between would make the three disagree for that reason alone.
+                // Compare only if nothing has changed in between, or the three could disagree for that
+                // reason.
                 if listed == again && listed.is_empty() == is_in {
                     return;
                 }

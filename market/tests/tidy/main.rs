@@ -13,10 +13,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// The most lines of a Rust file.
+/// The maximum number of lines in a Rust file.
 const MAX_LINES: usize = 400;
 
-/// How a private key in PEM goes on after its first line: 40 and more characters of base64.
+/// How the lines of a private key in PEM continue after the first: at least this many characters of base64.
 const KEY_LINE: usize = 40;
 
 struct Source {
@@ -34,7 +34,7 @@ fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
 }
 
-/// All text files of the repository, by paths from its root.
+/// Returns all text files of the repository, with paths relative to its root.
 fn sources() -> Vec<Source> {
     let mut found = Vec::new();
     let mut folders = vec![root()];
@@ -43,7 +43,7 @@ fn sources() -> Vec<Source> {
             let path = entry.unwrap().path();
             let name = path.file_name().unwrap().to_string_lossy().into_owned();
             if path.is_dir() {
-                // Build output, git's own files, minted certificates and packages are not ours to judge.
+                // Skip build output, git's own files, minted certificates and packages.
                 if !["target", ".git", "pki", "node_modules"].contains(&name.as_str()) {
                     folders.push(path);
                 }
@@ -86,7 +86,7 @@ fn offences_of<'a>(
 }
 
 #[test]
-fn the_rules_know_no_network_no_store_and_no_clock() {
+fn rules_use_no_network_no_store_and_no_clock() {
     let sources = rust_sources();
     let rules = sources.iter().filter(|source| source.is_below("market/domain"));
     let foreign = ["tonic", "tokio", "rusqlite", "souk_proto", "SystemTime", "now_utc"];
@@ -96,7 +96,7 @@ fn the_rules_know_no_network_no_store_and_no_clock() {
 }
 
 #[test]
-fn sql_is_written_in_the_store_alone() {
+fn sql_is_only_in_the_store() {
     let sources = rust_sources();
     let others =
         sources.iter().filter(|source| !source.is_below("market/store") && !source.is_below("market/tests"));
@@ -116,7 +116,7 @@ fn files_are_short() {
 }
 
 #[test]
-fn nothing_is_left_undone_and_no_lint_is_allowed_silently() {
+fn no_todo_is_left_and_no_lint_is_allowed_silently() {
     let sources = rust_sources();
     let marks = [
         concat!("todo", "!("),
@@ -131,7 +131,7 @@ fn nothing_is_left_undone_and_no_lint_is_allowed_silently() {
 }
 
 #[test]
-fn modules_have_names_that_say_something() {
+fn modules_have_meaningful_names() {
     let nothing = ["util", "utils", "common", "helper", "helpers", "misc", "shared"];
     let sources = rust_sources();
     let offences = sources.iter().filter(|source| {

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use souk_certs::identity::Role;
 use souk_testkit::{
     actor::Actor,
-    ground::{Ground, GroundOptions, StoreKind},
+    local::{LocalMarket, LocalMarketOptions, StoreKind},
     terminal::{PATIENCE, Terminal},
 };
 
@@ -29,17 +29,17 @@ const LAMP: [&str; 9] = [
     "10",
 ];
 
-async fn market() -> Ground {
-    let options = GroundOptions { store: StoreKind::Memory, ..GroundOptions::default() };
-    Ground::open(options).await.expect("a market")
+async fn market() -> LocalMarket {
+    let options = LocalMarketOptions { store: StoreKind::Memory, ..LocalMarketOptions::default() };
+    LocalMarket::open(options).await.expect("a market")
 }
 
 /// Alice's terminal; she is not registered.
-async fn alice(ground: &Ground) -> Terminal {
+async fn alice(ground: &LocalMarket) -> Terminal {
     Terminal::of(SELLER, &ground.identity(Role::Seller, "alice").await.expect("a certificate"))
 }
 
-async fn registered(ground: &Ground) -> Terminal {
+async fn registered(ground: &LocalMarket) -> Terminal {
     let alice = alice(ground).await;
     let ran = alice.run(&["register", "Alice"]).await;
     assert_eq!(ran.code, 0, "{ran:?}");
@@ -52,7 +52,7 @@ async fn list_lamp(alice: &Terminal) -> i64 {
     ran.json()["item_id"].as_i64().expect("an id")
 }
 
-async fn buy(ground: &Ground, item_id: i64, quantity: i64) {
+async fn buy(ground: &LocalMarket, item_id: i64, quantity: i64) {
     let bob = Actor::enter(ground, Role::Buyer, "Bob").await.expect("a buyer");
     bob.register(None).await.expect("registered");
     bob.buy(item_id, quantity).await.expect("bought");

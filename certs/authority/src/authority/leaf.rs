@@ -1,4 +1,4 @@
-//! Leaves: the certificate of one party.
+//! Leaf certificates: the certificates of parties.
 
 use std::net::IpAddr;
 
@@ -11,20 +11,20 @@ use time::{Duration, OffsetDateTime};
 
 use super::{Authority, AuthorityError, BACKDATE, common_name, random_serial, whole_second};
 
-/// How long a leaf is valid when nothing else is asked for: 90 days.
+/// Default validity of a leaf: 90 days.
 pub const LEAF_VALIDITY: Duration = Duration::days(90);
 
-/// What may vary between leaves.
+/// The variable parts of a leaf certificate.
 #[derive(Clone, Debug)]
 pub struct LeafOptions {
-    /// The subject's common name, for people; empty stands for the identity's DNS name. At most 64 characters
-    /// are used (RFC 5280, `ub-common-name`).
+    /// The subject's common name, for people. Empty means the identity's DNS name. Truncated to 64 characters
+    /// (RFC 5280, `ub-common-name`).
     pub common_name: String,
-    /// DNS names besides the identity's own, for foreign clients of the market.
+    /// Additional DNS names, for clients that verify the market by host name.
     pub dns: Vec<String>,
-    /// IP addresses, likewise.
+    /// IP addresses, for clients that verify the market by address.
     pub ip: Vec<IpAddr>,
-    /// From `now` to the end; cut to the root's own end.
+    /// Time from `now` to the end of validity, limited to the end of the root's.
     pub validity: Duration,
 }
 
@@ -34,27 +34,31 @@ impl Default for LeafOptions {
     }
 }
 
-/// A signed leaf.
+/// A leaf certificate that was just signed.
 #[derive(Clone)]
 pub struct Issued {
     /// The certificate in PEM.
     pub certificate_pem: String,
     /// The certificate in DER.
     pub certificate: CertificateDer<'static>,
-    /// What the certificate says, read back from it.
+    /// The identity and validity, parsed from the signed certificate.
     pub peer: PeerCertificate,
 }
 
 impl Authority {
-    /// Makes a P-256 key and signs a leaf for it. Answers the leaf and the key in PKCS#8 PEM.
+    /// Generates a P-256 key and signs a leaf for it. Returns the leaf and the private key in PKCS#8 PEM.
     ///
-    /// The leaf: valid from five minutes before `now`, random serial, key usage digitalSignature, extended
-    /// key usage serverAuth and clientAuth, one URI SAN (the SPIFFE ID), the identity's DNS name and what
-    /// `options` adds, key identifiers of both sides, critical `CA:FALSE`.
+    /// Profile of the leaf:
+    /// - valid from five minutes before `now`, random serial number, critical `CA:FALSE`;
+    /// - key usage digitalSignature, extended key usage serverAuth and clientAuth, because every party both
+    ///   dials and accepts connections;
+    /// - exactly one URI SAN (the SPIFFE ID), the identity's DNS name, and the names in `options`;
+    /// - subject and authority key identifiers (RFC 5280 §4.2.1.1 and 4.2.1.2).
     ///
     /// # Errors
-    /// [`AuthorityError::Expired`] when the root is, [`AuthorityError::DnsName`] for a bad name in `options`,
-    /// [`AuthorityError::Sign`] or [`AuthorityError::Random`] when the system fails.
+    /// Returns [`AuthorityError::Expired`] if the root has expired, [`AuthorityError::DnsName`] for a
+    /// malformed name in `options`, and [`AuthorityError::Sign`] or [`AuthorityError::Random`] if signing or
+    /// random number generation fails.
     pub fn issue(
         &self,
         identity: &Identity,
@@ -66,7 +70,7 @@ impl Authority {
         Ok((issued, key.serialize_pem()))
     }
 
-    /// Signs a leaf for a public key that is already known to be its holder's.
+    /// Signs a leaf for a public key. The caller must have verified that the party holds the private key.
     pub(super) fn sign(
         &self,
         identity: &Identity,
@@ -80,7 +84,7 @@ impl Authority {
         let mut params = CertificateParams::default();
         params.not_before = whole_second(now - BACKDATE);
         params.not_after = whole_second(now + options.validity).min(self.not_after);
-        params.serial_number = Some(random_serial()?);
+        params.serial_number = Some(random_serial());
         params.distinguished_name = common_name(&self.subject(identity, options));
         params.subject_alt_names = self.names(identity, options)?;
         params.is_ca = IsCa::ExplicitNoCa;
@@ -89,6 +93,7 @@ impl Authority {
             vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
         params.use_authority_key_identifier_extension = true;
         let certificate = params.signed_by(key, &self.issuer).map_err(AuthorityError::Sign)?;
+        // Parsing with the code that peers use proves that they will read the identity that was asked for.
         let peer = PeerCertificate::from_der(certificate.der(), &self.domain)?;
         Ok(Issued { certificate_pem: certificate.pem(), certificate: certificate.der().clone(), peer })
     }
@@ -113,7 +118,8 @@ impl Authority {
     }
 }
 
-/// A DNS name as TLS clients compare it: they refuse to look at a certificate that has a malformed one.
+/// Returns a DNS SAN. The name is checked as TLS clients parse it: they reject a certificate with a malformed
+/// name as a whole.
 fn dns_name(name: &str) -> Result<SanType, AuthorityError> {
     let refused = || AuthorityError::DnsName { name: name.escape_default().to_string() };
     rustls_pki_types::DnsName::try_from(name).map_err(|_| refused())?;

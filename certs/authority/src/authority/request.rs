@@ -1,5 +1,5 @@
-//! Signing requests (PKCS#10, RFC 2986): for a party that makes its own key, which then never leaves its
-//! machine.
+//! Certificate signing requests (PKCS#10, RFC 2986), for a party that generates its key itself, so that the
+//! key never leaves its machine.
 
 use rcgen::PublicKeyData;
 use rustls_pki_types::CertificateSigningRequestDer;
@@ -12,14 +12,15 @@ use x509_parser::prelude::FromDer;
 use super::{Authority, AuthorityError, Issued, LeafOptions};
 
 impl Authority {
-    /// Signs a leaf for the public key of a signing request in PEM. Nothing else is taken from the request:
-    /// names, usages, a CA flag or any other extension in it are ignored, and the leaf is exactly as
-    /// [`Authority::issue`] makes it.
+    /// Signs a leaf for the public key of a signing request in PEM.
+    ///
+    /// Everything else in the request is ignored, including names, key usages, a CA flag and other
+    /// extensions. The leaf has the same profile as one from [`Authority::issue`].
     ///
     /// # Errors
-    /// Besides those of [`Authority::issue`]: [`AuthorityError::Request`] for a text that is no request,
-    /// [`AuthorityError::RequestKey`] for a key that is not P-256, [`AuthorityError::RequestSignature`] when
-    /// the request is not signed by that key.
+    /// Returns the errors of [`Authority::issue`], [`AuthorityError::Request`] if the text is not a request,
+    /// [`AuthorityError::RequestKey`] if the key is not P-256, and [`AuthorityError::RequestSignature`] if
+    /// the request is not signed with that key.
     pub fn sign_csr(
         &self,
         request_pem: &str,
@@ -33,10 +34,11 @@ impl Authority {
     }
 }
 
-/// The request's public key, once its holder has shown to have the private one.
+/// Returns the request's public key after verifying the request's signature, which proves that the sender
+/// holds the private key.
 ///
-/// Not rcgen's own parser: that one refuses requests with extensions that it doesn't know, which are ignored
-/// here anyway.
+/// This doesn't use rcgen's parser, because that rejects requests with extensions that it doesn't know. They
+/// are ignored here in any case.
 fn proven_key(der: &CertificateSigningRequestDer<'_>) -> Result<P256Key, AuthorityError> {
     let (rest, request) = X509CertificationRequest::from_der(der).map_err(|_| AuthorityError::Request)?;
     if !rest.is_empty() {
@@ -51,7 +53,7 @@ fn proven_key(der: &CertificateSigningRequestDer<'_>) -> Result<P256Key, Authori
     Ok(P256Key(spki))
 }
 
-/// A public key whose possession was proven.
+/// A P-256 public key whose holder has proven possession of the private key.
 struct P256Key(rcgen::SubjectPublicKeyInfo);
 
 impl PublicKeyData for P256Key {

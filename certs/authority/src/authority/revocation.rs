@@ -1,29 +1,31 @@
-//! Revocation lists (RFC 5280 §5).
+//! Signing certificate revocation lists (RFC 5280 §5).
 
 use rcgen::{CertificateRevocationListParams, KeyIdMethod, RevokedCertParams, SerialNumber};
 use time::{Duration, OffsetDateTime};
 
 use super::{Authority, AuthorityError, whole_second};
 
-/// How long a list claims to be current: 30 days. `gen-certs.sh crl` signs a fresh one; an old one goes on
-/// revoking what it names.
+/// Time from a list's `thisUpdate` to its `nextUpdate`: 30 days. `gen-certs.sh crl` signs a new list. A list
+/// past its `nextUpdate` still revokes the certificates on it.
 pub const CRL_VALIDITY: Duration = Duration::days(30);
 
-/// One revoked certificate.
+/// An entry of a revocation list.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Revocation {
     /// The certificate's serial number, big-endian without leading zeros.
     pub serial: Vec<u8>,
-    /// When it was revoked.
+    /// The time of the revocation, truncated to seconds in the list.
     pub at: OffsetDateTime,
 }
 
 impl Authority {
-    /// Signs a list of the revoked certificates, as PEM. `number` is the CRL number (RFC 5280 §5.2.3): it
-    /// must grow with every list, so that a reader can tell which of two is newer.
+    /// Signs a list of the revoked certificates and returns it in PEM.
+    ///
+    /// `number` is the CRL number (RFC 5280 §5.2.3). It must increase with every list: markets reject a list
+    /// with a lower number than the one in use.
     ///
     /// # Errors
-    /// [`AuthorityError::Sign`] when encoding or signing fails.
+    /// Returns [`AuthorityError::Sign`] if encoding or signing fails.
     pub fn crl(
         &self,
         number: u64,
@@ -35,7 +37,7 @@ impl Authority {
             .map(|revocation| RevokedCertParams {
                 serial_number: SerialNumber::from_slice(&revocation.serial),
                 revocation_time: whole_second(revocation.at),
-                // Absent rather than "unspecified", as RFC 5280 §5.3.1 asks.
+                // RFC 5280 §5.3.1: omit the reason rather than state "unspecified".
                 reason_code: None,
                 invalidity_date: None,
             })

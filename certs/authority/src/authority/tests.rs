@@ -16,7 +16,7 @@ fn seller() -> Identity {
     Identity::Seller(Uuid::from_u128(7))
 }
 
-/// Everything that a leaf's profile fixes.
+/// Checks everything that the profile of a leaf prescribes.
 fn assert_profile(authority: &Authority, issued: &Issued, identity: Identity) {
     let (_, leaf) = X509Certificate::from_der(&issued.certificate).unwrap();
     let (_, root) = X509Certificate::from_der(authority.certificate()).unwrap();
@@ -36,8 +36,8 @@ fn assert_profile(authority: &Authority, issued: &Issued, identity: Identity) {
     let mut extensions: Vec<_> =
         leaf.extensions().iter().map(|extension| extension.oid.to_id_string()).collect();
     extensions.sort();
-    // Subject key id, key usage, alternative name, basic constraints, authority key id, extended key usage:
-    // no other.
+    // Subject key id, key usage, alternative name, basic constraints, authority key id and extended key usage, and no
+    // other extension.
     assert_eq!(extensions, ["2.5.29.14", "2.5.29.15", "2.5.29.17", "2.5.29.19", "2.5.29.35", "2.5.29.37"]);
 
     let names = &leaf.subject_alternative_name().unwrap().unwrap().value.general_names;
@@ -121,7 +121,7 @@ fn a_request_yields_its_public_key_and_nothing_else() {
         SanType::URI("spiffe://souk.internal/market".try_into().unwrap()),
         SanType::DnsName("market.souk.internal".try_into().unwrap()),
     ];
-    // An extension that nobody knows, to see that it neither gets in nor gets in the way.
+    // An unknown extension must neither be copied into the certificate nor make the request fail.
     greedy.custom_extensions =
         vec![CustomExtension::from_oid_content(&[1, 3, 6, 1, 4, 1, 99_999, 1], vec![5, 0])];
     let (csr, key) = request(greedy);
@@ -136,7 +136,7 @@ fn a_request_yields_its_public_key_and_nothing_else() {
 fn a_request_that_is_not_signed_by_its_own_key_is_refused() {
     let (ours, _) = request(CertificateParams::default());
     let (_, other_key) = request(CertificateParams::default());
-    // Put another public key into the request: both have the same length.
+    // Replace the public key in the request. Both keys have the same length.
     let raw = key_of(&ours);
     let mut der = ours.der().to_vec();
     let at = der.windows(raw.len()).position(|window| window == raw).unwrap();
@@ -208,7 +208,7 @@ fn sign_der(der: &[u8]) -> Result<(), AuthorityError> {
     authority().sign_csr(&pem, &seller(), &LeafOptions::default(), NOW).map(drop)
 }
 
-/// The public key in a request.
+/// Returns the public key in a request.
 fn key_of(csr: &CertificateSigningRequest) -> Vec<u8> {
     use x509_parser::certification_request::X509CertificationRequest;
     let (_, request) = X509CertificationRequest::from_der(csr.der()).unwrap();

@@ -1,4 +1,4 @@
-//! `gen-certs`: mints and keeps the certificates of a Souk market. Its commands are in
+//! `gen-certs`: issues and manages the certificates of a Souk market. The commands are in
 //! [`souk_authority::command`].
 
 use std::io::{self, Write};
@@ -13,7 +13,7 @@ fn main() -> ExitCode {
     let mut out = io::stdout().lock();
     let done = cli.run(clock::now(), &mut out).and_then(|()| Ok(out.flush()?));
     let Err(error) = done else { return ExitCode::SUCCESS };
-    // A reader that stopped reading, as in `gen-certs list | head -1`, is no failure.
+    // A closed pipe, as in `gen-certs list | head -1`, is not a failure.
     if error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe) {
         return ExitCode::SUCCESS;
     }

@@ -9,12 +9,12 @@ use crate::pki::Pki;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// The party whose machine it is for; `market` for the market's
+    /// Name of the party; `market` for the market
     name: String,
-    /// The tar to write [default: NAME.tar in the folder]
+    /// Archive to write [default: NAME.tar in the folder]
     #[arg(short, long, value_name = "FILE.tar")]
     out: Option<PathBuf>,
-    /// Overwrite the tar
+    /// Overwrite an existing archive
     #[arg(long)]
     force: bool,
 }
@@ -26,10 +26,7 @@ impl Args {
         let path = self.out.clone().unwrap_or_else(|| dir.join(format!("{name}.tar")));
         pki.bundle(name.as_str(), &path, self.force, now)?;
         writeln!(out, "bundle       {}", path.display())?;
-        writeln!(
-            out,
-            "contains     a private key: send it by a way that nobody else can read, then delete it"
-        )?;
+        writeln!(out, "contains     a private key: send it over a confidential channel, then delete it")?;
         Ok(())
     }
 }

@@ -12,16 +12,17 @@ use crate::pki::{InitOptions, Pki};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// A DNS name that foreign clients reach the market by; may be repeated
+    /// Additional DNS name of the market, for clients that verify it by host name; may be repeated
     #[arg(long, value_name = "NAME")]
     dns: Vec<String>,
-    /// An IP address that foreign clients reach the market by; may be repeated
+    /// IP address of the market, for clients that verify it by address; may be repeated
     #[arg(long, value_name = "ADDRESS")]
     ip: Vec<IpAddr>,
-    /// The domain of all identities
+    /// SPIFFE trust domain of all identities
     #[arg(long, value_name = "DOMAIN", default_value_t)]
     trust_domain: TrustDomain,
-    /// Start anew; what is there is moved to a subfolder replaced-TIME and no longer trusted
+    /// Replace an existing authority; its files are moved to a subfolder replaced-TIME and are no longer
+    /// trusted
     #[arg(long)]
     force: bool,
 }

@@ -11,9 +11,9 @@ use crate::pki::{IssueOptions, Pki};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// Names the files NAME.pem and NAME.key; lower-case letters, digits and hyphens
+    /// Name of the party and its files NAME.pem and NAME.key; lower-case letters, digits and hyphens
     name: String,
-    /// Replace the party of that name by a new one with a new identity
+    /// Replace an existing party of that name with a new identity, and revoke its certificates
     #[arg(long)]
     force: bool,
 }

@@ -12,16 +12,16 @@ use crate::pki::{Party, Pki};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// How to print
+    /// Format of the output
     #[arg(long, value_enum, default_value_t = Output::Table)]
     output: Output,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum Output {
-    /// Aligned columns
+    /// Columns aligned for reading
     Table,
-    /// One array of objects
+    /// JSON array with one object per party
     Json,
 }
 
@@ -65,7 +65,7 @@ impl Row {
     }
 }
 
-/// Columns as wide as their widest cell; everything in them is ASCII.
+/// Writes the rows with columns as wide as their widest cell. All cells are ASCII, so bytes are columns.
 fn write_table(rows: &[Row], out: &mut dyn Write) -> std::io::Result<()> {
     const HEADINGS: [&str; 6] = ["NAME", "ROLE", "UUID", "SERIAL", "EXPIRES", "STATUS"];
     let lines: Vec<_> = std::iter::once(HEADINGS).chain(rows.iter().map(Row::cells)).collect();

@@ -1,7 +1,7 @@
 //! The `gen-certs` command line: one command per file.
 //!
-//! Data goes to stdout, errors to stderr. Exit codes, as for the other programs: 0 ok, 1 error, 2 usage, 3 no
-//! such certificate, 5 something is there already.
+//! Data goes to stdout, errors to stderr. Exit codes are consistent with the other programs: 0 ok, 1 error, 2
+//! usage, 3 no such certificate, 5 conflict with an existing file or state.
 
 mod bundle;
 mod crl;
@@ -23,14 +23,14 @@ use time::OffsetDateTime;
 
 use crate::pki::{Party, PkiError};
 
-/// Mints and keeps the certificates of a Souk market.
+/// Issues and manages the certificates of a Souk market.
 ///
-/// A certificate is an account: whoever holds alice.pem and alice.key is alice. The folder with ca.key
-/// belongs on one machine that only the operator can reach; every other machine gets its own bundle.
+/// A certificate is an account: anyone who has alice.pem and alice.key can act as alice. Keep the folder
+/// with ca.key on one machine that only the operator can access; every other machine gets its own bundle.
 #[derive(Debug, Parser)]
 #[command(name = "gen-certs", version, after_help = EXAMPLES)]
 pub struct Cli {
-    /// The folder that everything is kept in
+    /// Folder of the authority and all certificates
     #[arg(
         long,
         global = true,
@@ -52,29 +52,30 @@ const EXAMPLES: &str = "Examples:
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Make the authority, an empty revocation list and the market's certificate and keys
+    /// Create the authority, an empty revocation list, and the market's certificate and keys
     Init(init::Args),
-    /// Mint a seller
+    /// Issue a certificate to a new seller
     Seller(issue::Args),
-    /// Mint a buyer
+    /// Issue a certificate to a new buyer
     Buyer(issue::Args),
-    /// Mint an operator
+    /// Issue a certificate to a new operator
     Operator(issue::Args),
     /// Sign the public key of a certificate signing request
     Sign(sign::Args),
-    /// Give a party a new key and certificate for the same identity
+    /// Issue a new key and certificate for a party's existing identity
     Renew(renew::Args),
-    /// Revoke a party's certificates
+    /// Revoke all certificates of a party
     Revoke(revoke::Args),
-    /// Sign a fresh revocation list; each is current for 30 days
+    /// Sign a new revocation list; each is current for 30 days
     Crl(crl::Args),
-    /// Make a new key for signing access tokens; tokens of the one before are good to their end
+    /// Create a new key for signing access tokens; tokens signed with the previous key remain valid until
+    /// they expire
     TokenKey(token_key::Args),
-    /// Change the authority: for a while two are trusted
+    /// Change the authority, with a transition period in which both are trusted
     Root(root::Args),
-    /// Show every party and its certificate
+    /// List every party and its certificate
     List(list::Args),
-    /// Pack what a party's machine needs into a tar
+    /// Pack the files that a party's machine needs into a tar archive
     Bundle(bundle::Args),
 }
 
@@ -82,8 +83,8 @@ impl Cli {
     /// Runs the command, with `now` as the time of everything it signs.
     ///
     /// # Errors
-    /// The [`PkiError`] of the change, or the error of reading a request or writing to `out`; [`exit_code`]
-    /// tells them apart.
+    /// Returns the [`PkiError`] of the operation, or an error of reading a request or writing to `out`.
+    /// [`exit_code`] maps it to the exit code.
     pub fn run(&self, now: OffsetDateTime, out: &mut dyn Write) -> anyhow::Result<()> {
         let dir = self.dir.as_path();
         match &self.command {
@@ -103,7 +104,7 @@ impl Cli {
     }
 }
 
-/// The exit code of a failed command.
+/// Returns the exit code for the error of a failed command.
 #[must_use]
 pub fn exit_code(error: &anyhow::Error) -> u8 {
     match error.downcast_ref::<PkiError>() {
@@ -123,7 +124,7 @@ pub fn exit_code(error: &anyhow::Error) -> u8 {
     }
 }
 
-/// What was made, for people.
+/// Prints a new certificate's party, files and expiry for people.
 fn show(party: &Party, out: &mut dyn Write) -> std::io::Result<()> {
     let uuid = party.identity.uuid().map_or_else(|| "-".to_owned(), |uuid| uuid.to_string());
     writeln!(out, "name         {}", party.name)?;

@@ -11,14 +11,14 @@ use crate::pki::{Pki, Status};
 #[derive(Debug, clap::Args)]
 #[group(skip)]
 pub(super) struct Args {
-    /// The party to renew. The certificate and key that it replaces are kept as NAME.old.pem and
-    /// NAME.old.key, and stay valid until they expire or the party is revoked
+    /// Party to renew. The replaced certificate and key are kept as NAME.old.pem and NAME.old.key, and
+    /// remain valid until they expire or the party is revoked
     #[arg(required_unless_present = "all")]
     name: Option<String>,
     /// Renew every party that is not revoked and whose key is here
     #[arg(long, conflicts_with_all = ["name", "reinstate"])]
     all: bool,
-    /// Renew a revoked party: the same identity with a new key
+    /// Renew a revoked party, with a new key for the same identity
     #[arg(long)]
     reinstate: bool,
 }
@@ -37,7 +37,7 @@ impl Args {
                 (_, Some(_)) => None,
             };
             match skipped {
-                Some(why) => writeln!(out, "{}  left alone: {why}", party.name)?,
+                Some(why) => writeln!(out, "{}  skipped: {why}", party.name)?,
                 None => {
                     let renewed = pki.renew(party.name.as_str(), false, now)?;
                     writeln!(out, "{}  renewed until {}", renewed.name, renewed.not_after.date())?;

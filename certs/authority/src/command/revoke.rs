@@ -9,7 +9,7 @@ use crate::pki::Pki;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// The party; all of its certificates are revoked, also those that a renewal replaced
+    /// Name of the party; all of its certificates are revoked, including those replaced by a renewal
     name: String,
 }
 
@@ -17,7 +17,7 @@ impl Args {
     pub(super) fn run(&self, dir: &Path, now: OffsetDateTime, out: &mut dyn Write) -> anyhow::Result<()> {
         let mut pki = Pki::open(dir)?;
         match pki.revoke(&self.name, now)? {
-            0 => writeln!(out, "{} has no certificate left that could be used", self.name)?,
+            0 => writeln!(out, "{} has no valid certificate left to revoke", self.name)?,
             count => writeln!(out, "revoked      {count} certificate(s) of {}", self.name)?,
         }
         writeln!(out, "revocations  {} (number {})", dir.join("crl.pem").display(), pki.crl_number())?;

@@ -16,11 +16,11 @@ pub(super) struct Args {
 
 #[derive(Debug, Subcommand)]
 enum Step {
-    /// Make a new authority that signs from now on; the present one stays trusted meanwhile
+    /// Create a new authority that signs from now on; the old one remains trusted until it is retired
     New,
-    /// Trust the former authority no longer, once everybody has a certificate of the new one
+    /// Stop trusting the old authority, once every party has a certificate of the new one
     Retire {
-        /// Even if that shuts parties out
+        /// Retire it even if parties still have only its certificates, which then become invalid
         #[arg(long)]
         force: bool,
     },
@@ -32,7 +32,7 @@ impl Args {
         match self.step {
             Step::New => {
                 pki.new_root(now)?;
-                writeln!(out, "authorities  {} holds both", dir.join("ca.pem").display())?;
+                writeln!(out, "authorities  {} contains both", dir.join("ca.pem").display())?;
                 writeln!(out, "next:")?;
                 writeln!(out, "  1. copy ca.pem and crl.pem to the market and to every party")?;
                 writeln!(out, "  2. gen-certs.sh renew --all, and copy each party's .pem and .key to it")?;
@@ -40,7 +40,7 @@ impl Args {
             }
             Step::Retire { force } => {
                 pki.retire_root(force, now)?;
-                writeln!(out, "authority    {} holds the new one alone", dir.join("ca.pem").display())?;
+                writeln!(out, "authority    {} contains only the new one", dir.join("ca.pem").display())?;
                 writeln!(out, "next: copy ca.pem and crl.pem to the market and to every party")?;
             }
         }

@@ -12,24 +12,24 @@ use uuid::Uuid;
 use super::show;
 use crate::pki::{IssueOptions, Pki};
 
-/// The longest request that is read; one for a P-256 key has about 500 bytes.
+/// Maximum size of a request. One for a P-256 key has about 500 bytes.
 const MAX_REQUEST_BYTES: u64 = 64 * 1024;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// The request in PEM. Only its public key is used, once its signature has been checked
+    /// Signing request in PEM. Its signature is verified, and only its public key is used
     #[arg(value_name = "FILE.csr")]
     request: PathBuf,
-    /// What the party is: seller, buyer or operator
+    /// Role of the party: seller, buyer or operator
     #[arg(long)]
     role: Role,
-    /// Names the file NAME.pem
+    /// Name of the party and its file NAME.pem
     #[arg(long)]
     name: String,
-    /// The party's UUID, to keep an identity; a new one by default
+    /// UUID of the party, to keep an existing identity [default: a new one]
     #[arg(long)]
     uuid: Option<Uuid>,
-    /// Replace the certificate of that name; the same role keeps its identity
+    /// Replace an existing certificate of that name; with the same role it keeps its identity
     #[arg(long)]
     force: bool,
 }

@@ -17,7 +17,10 @@ impl Args {
         pki.rotate_token_key()?;
         writeln!(out, "tokens       {}", pki.token_key_path().display())?;
         writeln!(out, "previous     {}", pki.previous_token_key_path().display())?;
-        writeln!(out, "copy both to the market; tokens signed with the previous key are good to their end")?;
+        writeln!(
+            out,
+            "next         copy both to the market; tokens of the previous key remain valid until they expire"
+        )?;
         Ok(())
     }
 }

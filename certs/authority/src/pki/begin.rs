@@ -1,4 +1,4 @@
-//! What only the beginning of a folder needs: room for it, and the token-signing key.
+//! Creating a folder: moving an old authority out of the way, and generating the token-signing key.
 
 use std::fs;
 use std::path::Path;
@@ -13,8 +13,9 @@ use super::PkiError;
 use super::folder;
 use crate::authority::AuthorityError;
 
-/// Makes sure that the folder holds no authority's files. With `force` they are moved into a subfolder
-/// `replaced-TIME`; files of other kinds are left alone, in case the folder is not ours only.
+/// Ensures that the folder contains no files of an authority. With `force` they are moved to a subfolder
+/// `replaced-TIME`, rather than deleted, since the old keys can't be recreated. Files of other kinds are left
+/// alone, because the folder may be shared with other programs.
 pub(super) fn make_room(dir: &Path, force: bool, now: OffsetDateTime) -> Result<(), PkiError> {
     let mut ours = Vec::new();
     for entry in fs::read_dir(dir).map_err(PkiError::io(dir))? {
@@ -41,10 +42,10 @@ pub(super) fn make_room(dir: &Path, force: bool, now: OffsetDateTime) -> Result<
     Ok(())
 }
 
-/// A new Ed25519 key in PKCS#8 PEM. In version 1 of the format (RFC 5208): version 2, which also holds the
-/// public key, is refused by some readers.
+/// Generates an Ed25519 key in PKCS#8 PEM, in version 1 of the format (RFC 5208). Some readers reject version
+/// 2, which includes the public key.
 pub(super) fn token_key() -> Result<String, PkiError> {
-    /// RFC 7468 §2.
+    /// Length of a line of base64 in PEM (RFC 7468 §2).
     const PEM_LINE: usize = 64;
     let key =
         Ed25519KeyPair::generate().and_then(|key| key.to_pkcs8v1()).map_err(|_| AuthorityError::Random)?;

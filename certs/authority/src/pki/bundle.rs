@@ -1,4 +1,4 @@
-//! Bundles: one tar per machine, with that party's files and what to do with them.
+//! Bundles: one tar archive per machine, with the party's files and instructions.
 
 use std::fs;
 use std::io;
@@ -11,14 +11,16 @@ use super::folder::{self, Secrecy};
 use super::{Party, Pki, PkiError, Status};
 
 impl Pki {
-    /// Writes `out` (mode 0600, because it holds a key): a tar with a folder of the party's name, in which
-    /// are its certificate and key, `ca.pem`, `crl.pem` and a `README.txt` with the commands to run on that
-    /// machine. Only the market's bundle also holds the token-signing key; none ever holds the authority's,
-    /// or another party's.
+    /// Writes a party's bundle to `out`, with mode 0600 because it contains a private key.
+    ///
+    /// The bundle is a tar archive with one folder, named after the party. It contains the party's
+    /// certificate and key, `ca.pem`, `crl.pem` and a `README.txt` with the commands to run on that machine.
+    /// The market's bundle also contains the token-signing keys. No bundle contains the authority's key or
+    /// another party's.
     ///
     /// # Errors
-    /// [`PkiError::UnknownParty`]; [`PkiError::Revoked`]; [`PkiError::FileInTheWay`] when `out` exists and
-    /// `force` is not set; otherwise when a file can't be read or written.
+    /// Returns [`PkiError::UnknownParty`], [`PkiError::Revoked`], or [`PkiError::FileInTheWay`] if `out`
+    /// exists and `force` is not set, and other variants if a file can't be read or written.
     pub fn bundle(
         &self,
         name: &str,
@@ -72,7 +74,7 @@ impl Pki {
     }
 }
 
-/// What to do with a bundle, in the commands of the machine that it is for.
+/// Returns the text of a bundle's `README.txt`: its files and the commands to run on the party's machine.
 fn readme(party: &Party) -> String {
     let (name, role) = (&party.name, party.identity.role());
     let who = party.identity.uuid().map_or_else(|| role.to_string(), |uuid| format!("{role} {uuid}"));
@@ -81,8 +83,11 @@ fn readme(party: &Party) -> String {
         ("ca.pem".to_owned(), "the authority that signed it"),
         ("crl.pem".to_owned(), "which certificates are revoked"),
     ];
-    let key =
-        if party.key.is_some() { "its private key" } else { "is not here: add it yourself, with mode 600" };
+    let key = if party.key.is_some() {
+        "its private key"
+    } else {
+        "is not included: add it yourself, with mode 600"
+    };
     files.insert(1, (format!("{name}.key"), key));
     if role == Role::Market {
         files.insert(2, ("token.key".to_owned(), "the private key that signs access tokens"));
@@ -91,7 +96,7 @@ fn readme(party: &Party) -> String {
     let files: String = files.iter().map(|(file, what)| format!("  {file:width$}  {what}\n")).collect();
     format!(
         "{name}: certificate of the {who}, valid until {}\n\n{files}\n\
-         Private keys stay on this machine, readable by nobody else. Unpack and start:\n\n  \
+         Keep private keys on this machine, readable only by their owner. Unpack and start:\n\n  \
          tar -xpf {name}.tar && cd {name}\n{}\n\
          To renew, the operator runs:\n\n  {}\n",
         party.not_after.date(),
@@ -104,8 +109,8 @@ fn first_steps(party: &Party) -> String {
     let (name, role) = (&party.name, party.identity.role());
     match role {
         Role::Market => "  market serve --cert market.pem --listen '[::]:7443' --store souk.db\n\n\
-            Whenever the operator revokes somebody, copy the new crl.pem here: the market takes it\n\
-            over at once, and cuts the connections of whom it names.\n"
+            Whenever the operator revokes a certificate, copy the new crl.pem here. The market loads it\n\
+            at once and closes the connections of revoked parties.\n"
             .to_owned(),
         Role::Seller | Role::Buyer => format!(
             "  {role} --market MARKET_HOST:7443 --cert {name}.pem doctor\n  \

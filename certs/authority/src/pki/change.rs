@@ -1,6 +1,8 @@
-//! Every change of the folder: under the lock, on a freshly read index, index first and files after.
+//! Changes to the folder. Each one takes the lock, rereads the index, writes the index first and the files
+//! after it.
 
 use souk_certs::identity::{Identity, Role};
+use souk_certs::random;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
@@ -11,11 +13,12 @@ use super::{InitOptions, IssueOptions, MARKET, Party, PartyName, Pki, PkiError};
 use crate::authority::{Issued, LEAF_VALIDITY, LeafOptions};
 
 impl Pki {
-    /// Makes a key and a certificate for a new party, with a new identity unless `options` names its UUID.
+    /// Issues a key and a certificate to a new party, with a new identity unless `options` has a UUID.
     ///
     /// # Errors
-    /// [`PkiError::Name`], [`PkiError::NameTaken`] or [`PkiError::FileInTheWay`] without `force`,
-    /// [`PkiError::UuidTaken`], [`PkiError::MarketName`]; otherwise when signing or a file fails.
+    /// Returns [`PkiError::Name`], [`PkiError::MarketName`], [`PkiError::UuidTaken`] or, without `force`,
+    /// [`PkiError::NameTaken`] or [`PkiError::FileInTheWay`], and other variants if signing or writing a file
+    /// fails.
     pub fn issue(
         &mut self,
         name: &str,
@@ -26,17 +29,17 @@ impl Pki {
         let name = party_name(name, role)?;
         self.change(|pki| {
             pki.check_free(&name, options)?;
-            let identity = Identity::new(role, options.uuid.unwrap_or_else(Uuid::new_v4));
+            let identity = Identity::new(role, options.uuid.unwrap_or_else(random::uuid_v4));
             pki.mint(&name, identity, options.validity, now)
         })
     }
 
     /// Signs a certificate for the public key of a signing request; see
-    /// [`Authority::sign_csr`](crate::authority::Authority::sign_csr). A party of the same name and role
-    /// keeps its identity, provided that `force` is set.
+    /// [`Authority::sign_csr`](crate::authority::Authority::sign_csr). With `force`, an existing party of the
+    /// same name and role keeps its identity.
     ///
     /// # Errors
-    /// Those of [`Pki::issue`], and the authority's when the request is bad.
+    /// Returns the errors of [`Pki::issue`], and [`PkiError::Authority`] if the request is not acceptable.
     pub fn sign_csr(
         &mut self,
         request_pem: &str,
@@ -50,21 +53,23 @@ impl Pki {
             pki.check_free(&name, options)?;
             let current =
                 pki.index.current(&name).filter(|record| record.role.0 == role).map(|record| record.uuid);
-            let identity = Identity::new(role, options.uuid.or(current).unwrap_or_else(Uuid::new_v4));
+            let identity = Identity::new(role, options.uuid.or(current).unwrap_or_else(random::uuid_v4));
             let leaf = pki.leaf_options(&name, options.validity);
             let signed = pki.authority.sign_csr(request_pem, &identity, &leaf, now)?;
             pki.put(&name, identity, &leaf, &signed, None, now)
         })
     }
 
-    /// Gives a party a new key and certificate for the same identity. What it replaces is kept as
-    /// `NAME.old.pem` and `NAME.old.key`, and stays valid until its time is over or the party is revoked, so
-    /// that the party can change over without a gap. The revocation list is signed anew as well.
+    /// Issues a new key and certificate for a party's existing identity.
+    ///
+    /// The replaced files are kept as `NAME.old.pem` and `NAME.old.key`. The old certificate remains valid
+    /// until it expires or the party is revoked, so that the party can switch without an interruption. A new
+    /// revocation list is signed too, which saves a separate `gen-certs crl` at each renewal.
     ///
     /// # Errors
-    /// [`PkiError::UnknownParty`]; [`PkiError::Revoked`] unless `reinstate` is set;
-    /// [`PkiError::KeyElsewhere`] when only a new signing request can renew it; otherwise when signing or a
-    /// file fails.
+    /// Returns [`PkiError::UnknownParty`], [`PkiError::Revoked`] unless `reinstate` is set,
+    /// [`PkiError::KeyElsewhere`] if the party can be renewed only by a new signing request, and other
+    /// variants if signing or writing a file fails.
     pub fn renew(&mut self, name: &str, reinstate: bool, now: OffsetDateTime) -> Result<Party, PkiError> {
         self.change(|pki| {
             let record = pki.record(name)?.clone();
@@ -81,11 +86,11 @@ impl Pki {
         })
     }
 
-    /// Revokes every certificate of a party that could still be used, and signs a new revocation list.
-    /// Answers how many there were: zero when all were revoked or expired before.
+    /// Revokes every certificate of a party that is not yet expired or revoked, and signs a new revocation
+    /// list. Returns the number of certificates revoked by this call.
     ///
     /// # Errors
-    /// [`PkiError::UnknownParty`]; otherwise when signing or a file fails.
+    /// Returns [`PkiError::UnknownParty`], and other variants if signing or writing a file fails.
     pub fn revoke(&mut self, name: &str, now: OffsetDateTime) -> Result<usize, PkiError> {
         self.change(|pki| {
             let name = pki.record(name)?.name.clone();
@@ -95,23 +100,23 @@ impl Pki {
         })
     }
 
-    /// Signs a fresh revocation list, which is current for another 30 days. Answers its number.
+    /// Signs a new revocation list, due for replacement in 30 days, and returns its number.
     ///
     /// # Errors
-    /// When signing or a file fails.
+    /// Returns an error if signing or writing a file fails.
     pub fn refresh_crl(&mut self, now: OffsetDateTime) -> Result<u64, PkiError> {
         self.change(|pki| pki.write_crl(now).map(|()| pki.index.crl_number))
     }
 
-    /// Makes a new key for signing tokens, and keeps the present one as the previous one, whose tokens the
-    /// market goes on taking. The one before that is gone.
+    /// Generates a new token-signing key. The current key becomes the previous one, whose tokens the market
+    /// still accepts; the key before that is overwritten.
     ///
     /// # Errors
-    /// When a file fails.
+    /// Returns an error if generating the key or a file operation fails.
     pub fn rotate_token_key(&mut self) -> Result<(), PkiError> {
         self.change(|pki| {
             let (current, previous) = (pki.token_key_path(), pki.previous_token_key_path());
-            // Copied and not moved: at no time is there no key.
+            // Copied, not moved, so that there is a current key at every moment.
             let contents = folder::read(&current)?;
             folder::write(&previous, contents.as_bytes(), Secrecy::Secret)?;
             folder::write(&current, begin::token_key()?.as_bytes(), Secrecy::Secret)
@@ -134,13 +139,14 @@ impl Pki {
         self.put(&name, Identity::Market, &leaf, &signed, Some(&key), now)
     }
 
-    /// Signs the next revocation list. Its number is taken before the file is there, so that no number is
-    /// ever given twice.
+    /// Signs the next revocation list. The index with the new number is saved before the list is written, so
+    /// that no number is used twice even if the process is killed in between.
     pub(super) fn write_crl(&mut self, now: OffsetDateTime) -> Result<(), PkiError> {
         self.index.crl_number += 1;
         self.save()?;
         let (number, revocations) = (self.index.crl_number, self.index.revocations(now)?);
-        // Serial numbers are random and not used twice, so that each list may name the other's too.
+        // Both roots' lists contain all revocations, without regard to which root signed the certificate.
+        // That is safe because serial numbers are random and unique across both roots.
         let mut lists = self.authority.crl(number, &revocations, now)?;
         if let Some(retiring) = &self.retiring {
             lists += &retiring.crl(number, &revocations, now)?;
@@ -148,7 +154,8 @@ impl Pki {
         folder::write(&self.path("crl.pem"), lists.as_bytes(), Secrecy::Public)
     }
 
-    /// One change at a time, on what the folder says now and not on what it said when it was opened.
+    /// Runs a change under the lock, on freshly read files: another process may have changed the folder since
+    /// it was opened.
     pub(super) fn change<T>(
         &mut self,
         change: impl FnOnce(&mut Self) -> Result<T, PkiError>,
@@ -184,7 +191,8 @@ impl Pki {
         }
     }
 
-    /// The names that a party's certificates carried so far go on into the next.
+    /// Returns the options for a party's next certificate. DNS names and IP addresses carry over from the
+    /// current one.
     fn leaf_options(&self, name: &PartyName, validity: time::Duration) -> LeafOptions {
         let (dns, ip) = self
             .index
@@ -206,7 +214,7 @@ impl Pki {
         self.put(name, identity, &leaf, &signed, Some(&key), now)
     }
 
-    /// Enters a signed certificate into the index, then puts its files in place of those of the same name.
+    /// Records a signed certificate in the index, then replaces the party's files.
     fn put(
         &mut self,
         name: &PartyName,
@@ -229,8 +237,8 @@ impl Pki {
             ip: leaf.ip.clone(),
         };
         let party = self.party(&record);
-        // The name now means somebody else: what the former one still holds could no longer be revoked by
-        // name.
+        // If the name passes to another identity, revoke the certificates of the previous holder now, since
+        // they could no longer be revoked by name.
         let replaced = self.index.current(name).is_some_and(|current| current.identity() != identity)
             && self.index.revoke(name, now) > 0;
         self.index.certificates.push(record);
@@ -244,6 +252,7 @@ impl Pki {
                 &self.path(&format!("{name}.old.{kind}")),
             )?;
         }
+        // The certificate comes last: once `NAME.pem` exists, so do its key and its index entry.
         if let (Some(path), Some(key)) = (&party.key, key) {
             folder::write(path, key.as_bytes(), Secrecy::Secret)?;
         }
@@ -252,7 +261,8 @@ impl Pki {
     }
 }
 
-/// A name whose role fits: the market's name is the market's alone, or its files would be overwritten.
+/// Parses a party name and checks it against the role. The name `market` is reserved for the market, whose
+/// files another party's would otherwise overwrite.
 fn party_name(name: &str, role: Role) -> Result<PartyName, PkiError> {
     let name: PartyName = name.parse()?;
     if (role == Role::Market) == (name.as_str() == MARKET) { Ok(name) } else { Err(PkiError::MarketName) }

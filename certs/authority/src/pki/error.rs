@@ -1,4 +1,4 @@
-//! What can go wrong with the folder.
+//! The errors of [`Pki`](super::Pki). Every message says what to do about it.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -9,107 +9,107 @@ use uuid::Uuid;
 use super::PartyNameError;
 use crate::authority::AuthorityError;
 
-/// Why a change or a look-up of the folder failed. Nothing was overwritten.
+/// Why reading or changing the folder failed.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum PkiError {
-    /// There is no authority in the folder.
-    #[error("{} holds no authority; make one with gen-certs.sh init", dir.display())]
+    /// The folder contains no authority.
+    #[error("{} holds no authority; create one with gen-certs.sh init", dir.display())]
     NotInitialised {
-        /// The folder.
+        /// Path of the folder.
         dir: PathBuf,
     },
-    /// There is one already.
-    #[error("{} already holds an authority; --force starts anew, and makes every certificate that it signed worthless", dir.display())]
+    /// The folder already contains an authority.
+    #[error("{} already holds an authority; --force replaces it, which invalidates every certificate it has signed", dir.display())]
     Initialised {
-        /// The folder.
+        /// Path of the folder.
         dir: PathBuf,
     },
-    /// The name is taken.
+    /// Another party already has the name.
     #[error(
-        "there already is a certificate named '{name}'; renew it with gen-certs.sh renew {name}, choose another name, or replace it with --force"
+        "there is already a certificate named '{name}'; renew it with gen-certs.sh renew {name}, choose another name, or replace it with --force"
     )]
     NameTaken {
-        /// The name.
+        /// The requested party name.
         name: String,
     },
-    /// A file that is not in the index would be overwritten.
-    #[error("{} is in the way; move it or overwrite it with --force", path.display())]
+    /// The operation would overwrite a file that is not in the index.
+    #[error("{} already exists; move it or overwrite it with --force", path.display())]
     FileInTheWay {
-        /// The file.
+        /// Path of the existing file.
         path: PathBuf,
     },
-    /// The UUID is another party's.
-    #[error("the UUID {uuid} belongs to '{name}'; leave --uuid out to get a new one")]
+    /// Another party already has the UUID.
+    #[error("the UUID {uuid} belongs to '{name}'; omit --uuid to get a new one")]
     UuidTaken {
-        /// The UUID.
+        /// The UUID that was requested.
         uuid: Uuid,
-        /// Whose it is.
+        /// Name of the party that has it.
         name: String,
     },
     /// No party has that name.
     #[error("there is no certificate named '{name}'; gen-certs.sh list shows all")]
     UnknownParty {
-        /// The name.
+        /// The requested name, escaped.
         name: String,
     },
-    /// Not a name.
+    /// The name is not a valid [`PartyName`](super::PartyName).
     #[error(transparent)]
     Name(#[from] PartyNameError),
-    /// The market's name for somebody else, or the other way round.
-    #[error("the name 'market' is the market's, which gen-certs.sh init makes; choose another")]
+    /// The name `market` was requested for another role, or another name for the market.
+    #[error("the name 'market' is reserved for the market, which gen-certs.sh init creates; choose another")]
     MarketName,
-    /// A renewal would undo a revocation.
+    /// The party is revoked, and a renewal or a bundle would undo that.
     #[error("'{name}' is revoked; gen-certs.sh renew {name} --reinstate gives the same identity a new key")]
     Revoked {
-        /// The name.
+        /// Name of the revoked party.
         name: String,
     },
-    /// The key is not here.
+    /// The party's private key was generated on another machine, so it can't be renewed here.
     #[error(
-        "the key of '{name}' was made elsewhere; have a new request made there, and sign it with: gen-certs.sh sign FILE.csr --role {role} --name {name} --force"
+        "the key of '{name}' was made elsewhere; have a new request created there, and sign it with: gen-certs.sh sign FILE.csr --role {role} --name {name} --force"
     )]
     KeyElsewhere {
-        /// The name.
+        /// Name of the party.
         name: String,
-        /// Its role.
+        /// Role of the party, for the command to run.
         role: String,
     },
-    /// A change of root is under way.
-    #[error("a change of the authority is under way; end it with gen-certs.sh root retire")]
+    /// A change of root is already in progress.
+    #[error("a change of the authority is in progress; finish it with gen-certs.sh root retire")]
     RootRetiring,
-    /// No change of root is under way.
-    #[error("no change of the authority is under way; begin one with gen-certs.sh root new")]
+    /// No change of root is in progress.
+    #[error("no change of the authority is in progress; start one with gen-certs.sh root new")]
     NoRootRetiring,
-    /// Ending the change would shut parties out.
+    /// Retiring the root would invalidate certificates that are in use.
     #[error(
-        "the former authority's certificates are still in use by: {names}; renew them first (gen-certs.sh renew --all), or shut them out with --force"
+        "certificates of the retiring authority are still in use by: {names}; renew them first (gen-certs.sh renew --all), or invalidate them with --force"
     )]
     SignedByRetiring {
-        /// Who they are.
+        /// Names of the affected parties, separated by commas.
         names: String,
     },
-    /// Another process is changing the folder.
+    /// Another process has held the lock for 10 s.
     #[error("another gen-certs is changing {}; try again when it is done", dir.display())]
     Locked {
-        /// The folder.
+        /// Path of the folder.
         dir: PathBuf,
     },
-    /// The index doesn't parse.
+    /// `index.json` doesn't parse, or has another version.
     #[error("index.json cannot be used: {reason}; restore it from a backup")]
     Index {
-        /// What is wrong.
+        /// What is wrong with it, as part of a sentence.
         reason: String,
     },
-    /// The authority refused.
+    /// The authority could not be loaded, or rejected the request.
     #[error(transparent)]
     Authority(#[from] AuthorityError),
-    /// A file can't be read or written.
+    /// A file operation failed.
     #[error("{} cannot be read or written", path.display())]
     Io {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
-        /// What the system says.
+        /// The error of the file system.
         source: io::Error,
     },
 }

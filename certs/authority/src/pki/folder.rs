@@ -1,4 +1,4 @@
-//! Files of the folder: written whole or not at all, keys readable by their owner only from the first byte.
+//! File access: atomic replacement, restrictive modes from the moment of creation, and the lock.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Write};
@@ -8,19 +8,20 @@ use std::time::{Duration, Instant};
 
 use super::PkiError;
 
-/// How long a change waits for another one to end, and how often it looks.
+/// How long a change waits for another process to release the lock.
 const LOCK_WAIT: Duration = Duration::from_secs(10);
+/// How often a waiting change tries to take the lock. `File` has no lock call with a timeout.
 const LOCK_POLL: Duration = Duration::from_millis(20);
 
-/// The longest file that is read: an index of about 50,000 certificates.
+/// Maximum size of a file that is read: enough for an index of about 50,000 certificates.
 const MAX_FILE_BYTES: u64 = 16 * 1024 * 1024;
 
-/// Who may read a file.
+/// Whether others may read a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Secrecy {
-    /// Mode 0600.
+    /// Mode 0600: keys, the index, and what contains them.
     Secret,
-    /// Mode 0644.
+    /// Mode 0644: certificates and revocation lists.
     Public,
 }
 
@@ -33,7 +34,7 @@ impl Secrecy {
     }
 }
 
-/// Makes the folder, and those above it, with mode 0700. An existing one is left as it is.
+/// Creates the folder and its parents with mode 0700. Existing folders keep their mode.
 pub(super) fn create(dir: &Path) -> Result<(), PkiError> {
     let mut builder = DirBuilder::new();
     builder.recursive(true);
@@ -42,12 +43,12 @@ pub(super) fn create(dir: &Path) -> Result<(), PkiError> {
     builder.create(dir).map_err(PkiError::io(dir))
 }
 
-/// Replaces `path` in one step: a reader sees the old file or the new one, also after a crash.
+/// Replaces `path` atomically: a reader sees the old file or the new one, even after a crash.
 pub(super) fn write(path: &Path, contents: &[u8], secrecy: Secrecy) -> Result<(), PkiError> {
     let temporary = temporary_beside(path);
     let written = write_new(&temporary, contents, secrecy).and_then(|()| fs::rename(&temporary, path));
     if written.is_err() {
-        // Best effort: the error that matters is the one that is returned.
+        // Best effort: the error of the write is the one to report.
         let _ = fs::remove_file(&temporary);
     }
     written.and_then(|()| sync_parent(path)).map_err(PkiError::io(path))
@@ -60,7 +61,7 @@ pub(super) fn read(path: &Path) -> Result<String, PkiError> {
     read.map(|_| text).map_err(PkiError::io(path))
 }
 
-/// Moves `from` to `to`, replacing it. Nothing happens when `from` isn't there.
+/// Moves `from` to `to`, replacing `to`. Does nothing if `from` does not exist.
 pub(super) fn keep_as(from: &Path, to: &Path) -> Result<(), PkiError> {
     match fs::rename(from, to) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(PkiError::io(from)(error)),
@@ -68,8 +69,8 @@ pub(super) fn keep_as(from: &Path, to: &Path) -> Result<(), PkiError> {
     }
 }
 
-/// Lets one process at a time change the folder. The lock ends with the returned file, also when the process
-/// is killed.
+/// Takes the exclusive lock that a process needs to change the folder. The lock is released when the returned
+/// file is closed; the kernel does that too if the process is killed, so no stale lock is left behind.
 pub(super) fn lock(dir: &Path) -> Result<File, PkiError> {
     let path = dir.join(".lock");
     let file =
@@ -97,19 +98,23 @@ fn options(secrecy: Secrecy) -> OpenOptions {
     options
 }
 
+/// Creates a file and flushes it to disk. The mode is set by `open` itself: a later `chmod` would leave a
+/// moment in which others could open a key. `create_new` refuses to follow a file or link that is already
+/// there.
 fn write_new(path: &Path, contents: &[u8], secrecy: Secrecy) -> io::Result<()> {
     let mut file = options(secrecy).create_new(true).open(path)?;
     file.write_all(contents)?;
     file.sync_all()
 }
 
-/// A name that nothing else uses, not even what a killed process left behind.
+/// Returns an unused path in the same folder. It must be on the same file system, because `rename` is atomic
+/// only there, and must differ from what a killed process may have left behind.
 fn temporary_beside(path: &Path) -> PathBuf {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
-    path.with_file_name(format!(".{name}.{}", uuid::Uuid::new_v4().simple()))
+    path.with_file_name(format!(".{name}.{}", souk_certs::random::uuid_v4().simple()))
 }
 
-/// A rename is durable once its directory is.
+/// Flushes the parent directory, without which a rename may be lost in a crash.
 fn sync_parent(path: &Path) -> io::Result<()> {
     match path.parent() {
         Some(parent) if cfg!(unix) && !parent.as_os_str().is_empty() => File::open(parent)?.sync_all(),

@@ -1,4 +1,4 @@
-//! The index: which certificates the authority signed, for whom, and which of them it revoked. `index.json`.
+//! `index.json`: the certificates that the authority has signed, for which parties, and which are revoked.
 
 use std::net::IpAddr;
 
@@ -10,28 +10,28 @@ use uuid::Uuid;
 use super::{PartyName, PkiError};
 use crate::authority::{CRL_VALIDITY, Revocation};
 
-/// The format of the file; another one is refused rather than guessed at.
+/// Format version of the file. Other versions are rejected.
 const VERSION: u32 = 1;
 
-/// The whole file.
+/// The contents of the file.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Index {
     version: u32,
     pub(super) trust_domain: TrustDomain,
-    /// The number of the newest revocation list.
+    /// The number of the newest revocation list. Never decreases.
     pub(super) crl_number: u64,
-    /// Every certificate that was signed, oldest first; a party's newest is the one in use.
+    /// Every certificate that was signed, oldest first. The last one of a party is its current one.
     pub(super) certificates: Vec<Record>,
 }
 
-/// One signed certificate.
+/// The record of a signed certificate.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Record {
     pub(super) name: PartyName,
     pub(super) role: RoleName,
-    /// Nil for the market.
+    /// The nil UUID for the market.
     pub(super) uuid: Uuid,
-    /// In hexadecimal.
+    /// The serial number in lower-case hexadecimal, without leading zero bytes.
     pub(super) serial: String,
     #[serde(with = "time::serde::rfc3339")]
     pub(super) not_before: OffsetDateTime,
@@ -39,17 +39,18 @@ pub(super) struct Record {
     pub(super) not_after: OffsetDateTime,
     #[serde(with = "time::serde::rfc3339::option", default, skip_serializing_if = "Option::is_none")]
     pub(super) revoked: Option<OffsetDateTime>,
-    /// Whether the key was made elsewhere and only its public half is known here.
+    /// Whether the private key is on another machine, because the certificate was made from a signing
+    /// request.
     #[serde(default)]
     pub(super) key_elsewhere: bool,
-    /// The names for foreign clients, kept for renewal.
+    /// Additional DNS names of the certificate, kept so that a renewal has them too.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(super) dns: Vec<String>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(super) ip: Vec<IpAddr>,
 }
 
-/// A role by its name in the file.
+/// A role, serialized by its name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub(super) struct RoleName(pub(super) Role);
@@ -94,12 +95,12 @@ impl Index {
         serde_json::to_string_pretty(self).map_err(|error| PkiError::Index { reason: error.to_string() })
     }
 
-    /// The newest certificate of a party.
+    /// Returns the newest certificate of a party.
     pub(super) fn current(&self, name: &PartyName) -> Option<&Record> {
         self.certificates.iter().rev().find(|record| record.name == *name)
     }
 
-    /// The newest certificate of every party, in the order of their first ones.
+    /// Returns the newest certificate of every party, ordered by the parties' first certificates.
     pub(super) fn parties(&self) -> Vec<&Record> {
         let mut names: Vec<&PartyName> = Vec::new();
         for record in &self.certificates {
@@ -110,12 +111,12 @@ impl Index {
         names.into_iter().filter_map(|name| self.current(name)).collect()
     }
 
-    /// Whom a UUID already belongs to.
+    /// Returns the newest certificate with a UUID, other than the market's.
     pub(super) fn holder(&self, uuid: Uuid) -> Option<&Record> {
         self.certificates.iter().rev().find(|record| record.uuid == uuid && record.role.0 != Role::Market)
     }
 
-    /// Marks every certificate of a party that could still be used. Answers how many.
+    /// Marks every certificate of a party that is neither expired nor revoked as revoked. Returns how many.
     pub(super) fn revoke(&mut self, name: &PartyName, now: OffsetDateTime) -> usize {
         let usable = |record: &&mut Record| {
             record.name == *name && record.revoked.is_none() && record.not_after >= now
@@ -123,8 +124,9 @@ impl Index {
         self.certificates.iter_mut().filter(usable).map(|record| record.revoked = Some(now)).count()
     }
 
-    /// What the next revocation list must name: the revoked certificates, until they have been expired for
-    /// longer than a list is current (RFC 5280 §3.3 asks for at least one list after the expiry).
+    /// Returns the entries of the next revocation list. A revoked certificate stays on the list until it has
+    /// been expired for as long as a list is current (RFC 5280 §3.3 requires at least one list after the
+    /// expiry); then it is dropped, so that lists don't grow without bound.
     pub(super) fn revocations(&self, now: OffsetDateTime) -> Result<Vec<Revocation>, PkiError> {
         const LISTED_AFTER_EXPIRY: Duration = CRL_VALIDITY;
         self.certificates
@@ -136,13 +138,13 @@ impl Index {
     }
 }
 
-/// A serial number as it is written: lower-case hexadecimal.
+/// Formats a serial number in lower-case hexadecimal.
 pub(super) fn to_hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn from_hex(text: &str) -> Result<Vec<u8>, PkiError> {
-    let bad = || PkiError::Index { reason: format!("'{}' is no serial number", text.escape_default()) };
+    let bad = || PkiError::Index { reason: format!("'{}' is not a serial number", text.escape_default()) };
     let digits = text.len().is_multiple_of(2) && text.bytes().all(|byte| byte.is_ascii_hexdigit());
     if !digits || text.is_empty() {
         return Err(bad());

@@ -1,26 +1,27 @@
-//! The folder that `gen-certs` keeps, by default `certs/pki/`: the authority, everything that it signed, and
-//! an index of it.
+//! The folder that `gen-certs` manages, by default `certs/pki/`: the authority, the certificates it has
+//! signed, and an index of them.
 //!
-//! | file | what |
+//! | file | contents |
 //! |---|---|
-//! | `ca.pem`, `ca.key` | the root; every party needs `ca.pem`, nobody else may have `ca.key` |
-//! | `ca.old.pem`, `ca.old.key` | the former root, while a change of root is under way; then `ca.pem` holds both |
-//! | `crl.pem` | the revocation list, there from the start; one of each root during a change |
-//! | `market.pem`, `market.key` | the market |
+//! | `ca.pem`, `ca.key` | the root; every party needs `ca.pem`, while `ca.key` must never leave this machine |
+//! | `ca.old.pem`, `ca.old.key` | the retiring root during a change of root, when `ca.pem` contains both roots |
+//! | `crl.pem` | the revocation list, which exists from the start; during a change of root, one per root |
+//! | `market.pem`, `market.key` | the market's certificate and key |
 //! | `token.key` | Ed25519 key (PKCS#8 PEM) with which the market signs tokens |
-//! | `token.previous.key` | the one before it, after a rotation |
-//! | `NAME.pem`, `NAME.key` | one party each |
-//! | `NAME.old.pem`, `NAME.old.key` | what the last renewal replaced, for going back |
-//! | `index.json` | which certificates were signed, and which are revoked |
+//! | `token.previous.key` | the previous token key, after a rotation |
+//! | `NAME.pem`, `NAME.key` | a party's certificate and key |
+//! | `NAME.old.pem`, `NAME.old.key` | the certificate and key that the last renewal replaced, as a fallback |
+//! | `index.json` | the certificates that were signed, and which of them are revoked |
 //!
-//! Keys have mode 0600 from their first byte, the folder 0700. Files are replaced whole. One process at a
-//! time changes the folder. A certificate is in the index before it is in a file, so that none escapes
-//! revocation.
+//! Key files are created with mode 0600 and the folder with 0700, so there is no moment at which others can
+//! read them. Files are replaced atomically, and a lock admits one changing process at a time. A certificate
+//! is recorded in the index before its file is written: if the process is killed in between, the index may
+//! list a certificate that nobody has, but no certificate exists that can't be revoked.
 //!
 //! ```
 //! use souk_certs::credentials::Credentials;
 //! use souk_certs::identity::Role;
-//! use crate::pki::{InitOptions, IssueOptions, Pki};
+//! use souk_authority::pki::{InitOptions, IssueOptions, Pki};
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let folder = tempfile::tempdir()?;
@@ -56,32 +57,32 @@ use index::{Index, Record};
 pub use error::PkiError;
 pub use party::{Party, PartyName, PartyNameError, Status};
 
-/// The name of the market's files.
+/// The party name reserved for the market; its files are `market.pem` and `market.key`.
 pub const MARKET: &str = "market";
 
-/// What `init` may be told.
+/// Options of [`Pki::init`].
 #[derive(Clone, Debug, Default)]
 pub struct InitOptions {
-    /// The trust domain of all identities.
+    /// The trust domain of all identities in the folder.
     pub trust_domain: TrustDomain,
-    /// DNS names of the market besides its own, for foreign clients.
+    /// Additional DNS names of the market, for clients that verify it by host name.
     pub dns: Vec<String>,
-    /// IP addresses of the market, likewise.
+    /// IP addresses of the market, for clients that verify it by address.
     pub ip: Vec<IpAddr>,
-    /// Start anew although there is an authority already. What was there is moved to a subfolder
-    /// `replaced-TIME`.
+    /// Replace an existing authority. Its files are moved to a subfolder `replaced-TIME`.
     pub force: bool,
 }
 
-/// What issuing a certificate may be told.
+/// Options of [`Pki::issue`] and [`Pki::sign_csr`].
 #[derive(Clone, Debug)]
 pub struct IssueOptions {
-    /// The party's UUID; a random one when absent.
+    /// The party's UUID. `None` means a random one or, with [`Pki::sign_csr`], that of the party with the
+    /// same name and role.
     pub uuid: Option<Uuid>,
-    /// From now to the certificate's end.
+    /// Time from `now` to the end of the certificate's validity.
     pub validity: Duration,
-    /// Replace a party of the same name. Its files are kept as `NAME.old.pem` and `NAME.old.key`; if it was
-    /// another identity, its certificates are revoked.
+    /// Replace a party of the same name. Its files are kept as `NAME.old.pem` and `NAME.old.key`. If its
+    /// identity differs from the new one, its certificates are revoked.
     pub force: bool,
 }
 
@@ -91,23 +92,23 @@ impl Default for IssueOptions {
     }
 }
 
-/// An open folder. It holds the authority's key in memory.
+/// An open folder. It keeps the authority's private key in memory.
 #[derive(Debug)]
 pub struct Pki {
     dir: PathBuf,
     authority: Authority,
-    /// The former root, during a change.
+    /// The retiring root, during a change of root.
     retiring: Option<Authority>,
     index: Index,
 }
 
 impl Pki {
-    /// Makes the folder: the authority, an empty revocation list, the market's certificate and its
+    /// Creates the folder with an authority, an empty revocation list, the market's certificate and its
     /// token-signing key.
     ///
     /// # Errors
-    /// [`PkiError::Initialised`] when there is an authority already and `force` is not set; otherwise when a
-    /// file can't be written or a name is bad.
+    /// Returns [`PkiError::Initialised`] if the folder already contains an authority and `force` is not set,
+    /// and other variants if a file can't be written or a name is malformed.
     pub fn init(dir: &Path, options: &InitOptions, now: OffsetDateTime) -> Result<Self, PkiError> {
         folder::create(dir)?;
         let lock = folder::lock(dir)?;
@@ -124,10 +125,11 @@ impl Pki {
         Ok(pki)
     }
 
-    /// Opens a folder that [`Pki::init`] made.
+    /// Opens a folder created by [`Pki::init`].
     ///
     /// # Errors
-    /// [`PkiError::NotInitialised`] when there is none, otherwise when a file can't be read or is damaged.
+    /// Returns [`PkiError::NotInitialised`] if the folder contains no authority, and other variants if a file
+    /// can't be read or is damaged.
     pub fn open(dir: &Path) -> Result<Self, PkiError> {
         if !dir.join("ca.pem").exists() {
             return Err(PkiError::NotInitialised { dir: dir.to_owned() });
@@ -143,55 +145,54 @@ impl Pki {
         Ok(Pki { dir: dir.to_owned(), authority, retiring, index })
     }
 
-    /// The folder.
+    /// Returns the path of the folder.
     #[must_use]
     pub fn dir(&self) -> &Path {
         &self.dir
     }
 
-    /// The trust domain of all identities.
+    /// Returns the trust domain of all identities in the folder.
     #[must_use]
     pub fn trust_domain(&self) -> &TrustDomain {
         self.authority.trust_domain()
     }
 
-    /// The number of the newest revocation list.
+    /// Returns the number of the newest revocation list.
     #[must_use]
     pub fn crl_number(&self) -> u64 {
         self.index.crl_number
     }
 
-    /// The market's key for signing tokens.
+    /// Returns the path of the key with which the market signs tokens.
     #[must_use]
     pub fn token_key_path(&self) -> PathBuf {
         self.path("token.key")
     }
 
-    /// The key that signed tokens before the present one; there is one after
-    /// [`Pki::rotate_token_key`].
+    /// Returns the path of the previous token-signing key. The file exists after [`Pki::rotate_token_key`].
     #[must_use]
     pub fn previous_token_key_path(&self) -> PathBuf {
         self.path("token.previous.key")
     }
 
-    /// Every party, by its newest certificate, in the order in which they came.
+    /// Returns every party with its newest certificate, in the order in which the parties were added.
     #[must_use]
     pub fn parties(&self) -> Vec<Party> {
         self.index.parties().into_iter().map(|record| self.party(record)).collect()
     }
 
-    /// The party of that name.
+    /// Returns the party with that name.
     ///
     /// # Errors
-    /// [`PkiError::UnknownParty`] when there is none.
+    /// Returns [`PkiError::UnknownParty`] if there is none.
     pub fn find(&self, name: &str) -> Result<Party, PkiError> {
         self.record(name).map(|record| self.party(record))
     }
 
-    /// The market.
+    /// Returns the market as a party.
     ///
     /// # Errors
-    /// [`PkiError::UnknownParty`] when the index doesn't name it.
+    /// Returns [`PkiError::UnknownParty`] if the index doesn't contain it.
     pub fn market(&self) -> Result<Party, PkiError> {
         self.find(MARKET)
     }

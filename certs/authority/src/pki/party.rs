@@ -1,4 +1,4 @@
-//! Names and views of the parties in the folder.
+//! The parties in the folder and their names.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -10,20 +10,21 @@ use souk_certs::identity::Identity;
 use thiserror::Error;
 use time::OffsetDateTime;
 
-/// The longest name. It is also the certificate's common name, which has at most 64 characters.
+/// Maximum length of a name. It is also the certificate's common name, which is limited to 64 characters.
 const MAX_NAME: usize = 63;
 
-/// Names whose files are the authority's own.
+/// Names that would collide with the authority's own files.
 const RESERVED: [&str; 4] = ["ca", "crl", "token", "index"];
 
-/// A party's name inside the folder: lower-case letters, digits and inner hyphens, at most 63 characters. It
-/// names files and is shown to people; it is no identity.
+/// A party's name in the folder: lower-case letters, digits and inner hyphens, at most 63 characters. It
+/// names files and is shown to people; it is not the party's identity. The restricted alphabet also keeps a
+/// name from being a path.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct PartyName(String);
 
 impl PartyName {
-    /// The name's text.
+    /// Returns the name as text.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
@@ -64,45 +65,46 @@ impl From<PartyName> for String {
     }
 }
 
-/// The text is no name.
+/// The text is not a valid party name.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error(
     "'{name}' is not a name; use up to 63 lower-case letters, digits and inner hyphens, but not ca, crl, token or index"
 )]
 pub struct PartyNameError {
-    /// What was given, escaped and cut.
+    /// The rejected text, escaped and truncated.
     pub name: String,
 }
 
-/// A party as the index knows it, by its newest certificate.
+/// A party and its newest certificate, as recorded in the index.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Party {
-    /// Its name here.
+    /// The name, by which the other methods find the party.
     pub name: PartyName,
-    /// Who it is.
+    /// The identity in the certificate.
     pub identity: Identity,
-    /// The serial number, in hexadecimal.
+    /// The serial number in lower-case hexadecimal.
     pub serial: String,
-    /// The first second of validity.
+    /// The first second of the certificate's validity.
     pub not_before: OffsetDateTime,
-    /// The last second of validity.
+    /// The last second of the certificate's validity.
     pub not_after: OffsetDateTime,
-    /// When it was revoked.
+    /// The time of revocation. `None` if the certificate is not revoked.
     pub revoked: Option<OffsetDateTime>,
-    /// The certificate's file.
+    /// Path of the certificate.
     pub cert: PathBuf,
-    /// The key's file, unless the key was made elsewhere.
+    /// Path of the private key. `None` if the key is on another machine.
     pub key: Option<PathBuf>,
 }
 
 impl Party {
-    /// The files as [`Credentials::load`](souk_certs::credentials::Credentials::load) takes them.
+    /// Returns the paths to pass to [`Credentials::load`](souk_certs::credentials::Credentials::load).
     #[must_use]
     pub fn files(&self) -> CredentialFiles {
         CredentialFiles::beside(&self.cert)
     }
 
-    /// Whether the certificate can be used at `now`.
+    /// Returns whether the certificate can be used at `now`. A revoked certificate is reported as revoked
+    /// even after it has expired.
     #[must_use]
     pub fn status(&self, now: OffsetDateTime) -> Status {
         if self.revoked.is_some() {
@@ -118,11 +120,11 @@ impl Party {
 /// Whether a certificate can be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Status {
-    /// It can.
+    /// Neither expired nor revoked.
     Valid,
-    /// Its time is over.
+    /// Past its `notAfter`, and not revoked.
     Expired,
-    /// It was revoked.
+    /// On the revocation list, whether expired or not.
     Revoked,
 }
 

@@ -1,6 +1,6 @@
-//! Changing the root. For a while two are trusted: the new one, which signs from now on, and the retiring
-//! one, whose certificates are still about. Both are in `ca.pem`, the new one first, and both have their
-//! list in `crl.pem`.
+//! Changing the root without an interruption. For a transition period two roots are trusted: the new one,
+//! which signs from now on, and the retiring one, whose certificates are still in use. Both are in `ca.pem`,
+//! the new one first, and both have a list in `crl.pem`.
 
 use std::fs;
 
@@ -13,15 +13,16 @@ use super::folder::{self, Secrecy};
 use super::{Party, Pki, PkiError, Status};
 use crate::authority::Authority;
 
-/// The retiring root's files.
+/// File names of the retiring root's certificate and key.
 pub(super) const RETIRING: (&str, &str) = ("ca.old.pem", "ca.old.key");
 
 impl Pki {
-    /// Makes a new root, which signs everything from now on. The present one goes on being trusted, and its
-    /// list goes on being signed, until [`Pki::retire_root`].
+    /// Creates a new root, which signs everything from now on. The old root remains trusted, and its
+    /// revocation list is still signed, until [`Pki::retire_root`].
     ///
     /// # Errors
-    /// [`PkiError::RootRetiring`] when a change is under way already; otherwise when signing or a file fails.
+    /// Returns [`PkiError::RootRetiring`] if a change is already in progress, and other variants if signing
+    /// or writing a file fails.
     pub fn new_root(&mut self, now: OffsetDateTime) -> Result<(), PkiError> {
         self.change(|pki| {
             if pki.retiring.is_some() {
@@ -29,7 +30,7 @@ impl Pki {
             }
             let next = Authority::create(pki.authority.trust_domain(), now)?;
             let (cert, key) = RETIRING;
-            // The key in use is in two places for a moment, and at no time in none.
+            // Save the old key under its new name before `ca.key` is overwritten, so that it is never lost.
             folder::write(&pki.path(key), pki.authority.key_pem().as_bytes(), Secrecy::Secret)?;
             folder::write(&pki.path(cert), pki.authority.certificate_pem().as_bytes(), Secrecy::Public)?;
             let both = format!("{}{}", next.certificate_pem(), pki.authority.certificate_pem());
@@ -40,11 +41,12 @@ impl Pki {
         })
     }
 
-    /// Ends the change: the retiring root is no longer trusted, and its key is deleted.
+    /// Finishes the change: the retiring root is no longer trusted, and its key is deleted.
     ///
     /// # Errors
-    /// [`PkiError::NoRootRetiring`]; without `force`, [`PkiError::SignedByRetiring`] when parties that can
-    /// still call would be shut out; otherwise when signing or a file fails.
+    /// Returns [`PkiError::NoRootRetiring`] if no change is in progress, [`PkiError::SignedByRetiring`]
+    /// without `force` if it would invalidate certificates in use, and other variants if signing or a file
+    /// operation fails.
     pub fn retire_root(&mut self, force: bool, now: OffsetDateTime) -> Result<(), PkiError> {
         self.change(|pki| {
             let Some(retiring) = &pki.retiring else { return Err(PkiError::NoRootRetiring) };
@@ -69,15 +71,16 @@ impl Pki {
         })
     }
 
-    /// Whether a change of the root is under way.
+    /// Returns whether a change of root is in progress.
     #[must_use]
     pub fn is_root_retiring(&self) -> bool {
         self.retiring.is_some()
     }
 }
 
-/// By the issuer's name, which each root has its own of. A certificate that can't be read counts as signed
-/// by it: better to ask once too often.
+/// Returns whether the root signed the party's certificate, judged by the issuer name, which is distinct for
+/// each root. A certificate that can't be read counts as signed by it: a superfluous question is better than
+/// a party that loses access.
 fn is_signed_by(party: &Party, root: &Authority) -> bool {
     let Ok(certificate) = CertificateDer::from_pem_file(&party.cert) else { return true };
     let issuer = X509Certificate::from_der(&certificate).map(|(_, leaf)| leaf.issuer().as_raw().to_vec());

@@ -1,4 +1,4 @@
-//! What the acceptor bounds and checks beyond certificates.
+//! The acceptor's limits, and its checks beyond certificates.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,7 +22,7 @@ fn limits(handshakes: usize, milliseconds: u64) -> AcceptorLimits {
     }
 }
 
-/// Lets a client with `config` meet a market's acceptor; answers what the acceptor made of it.
+/// Connects a client with `config` to a market's acceptor, and returns the acceptor's result.
 async fn meet(world: &World, config: Arc<rustls::ClientConfig>) -> Result<TlsConnection, AcceptError> {
     let config_of_market = server_config(&world.market(), ClientPolicy::AnyParty).unwrap();
     let (domain, policy) = (TrustDomain::default(), ClientPolicy::AnyParty);
@@ -59,14 +59,14 @@ async fn only_h2_is_spoken() {
 async fn no_session_is_ever_resumed() {
     let mut world = World::new();
     let alice = world.party("alice", Role::Seller);
-    // This client would resume if it were given a ticket.
+    // This client would resume its session if it received a ticket.
     let config = world.rogue(Some(&alice), &["h2"]);
     let market = Server::start(&world.market(), ClientPolicy::AnyParty, AcceptorLimits::default()).await;
     for _ in 0..3 {
         let tcp = TcpStream::connect(market.address).await.unwrap();
         let name = ServerName::try_from("market.souk.internal").unwrap();
         let mut tls = TlsConnector::from(Arc::clone(&config)).connect(name, tcp).await.unwrap();
-        // Tickets come after the handshake, before the server's first bytes.
+        // Tickets are sent after the handshake, before the server's first bytes.
         tls.read_u8().await.unwrap();
         assert_eq!(tls.get_ref().1.handshake_kind(), Some(rustls::HandshakeKind::Full));
     }

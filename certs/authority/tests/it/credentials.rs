@@ -1,4 +1,4 @@
-//! One test per mistake with certificate files: the variant, the path in the message, and the remedy.
+//! One test per mistake with certificate files: the error variant, the path in the message, and what to do.
 
 use std::fs;
 use std::path::Path;
@@ -20,7 +20,7 @@ fn refusal(files: &CredentialFiles) -> CredentialError {
     load_at(files, clock::now()).map(drop).unwrap_err()
 }
 
-/// The message names the file and says what to do.
+/// Checks that the message contains the path of the file and what to do.
 fn assert_says(error: &CredentialError, path: &Path, remedy: &str) {
     let message = error.to_string();
     assert!(message.contains(path.to_str().unwrap()), "{message}");
@@ -241,7 +241,7 @@ fn a_certificate_without_an_identity_is_refused() {
     assert!(matches!(error, CredentialError::WrongIdentity { .. }), "{error:?}");
 }
 
-/// Signed by the authority, but not by the profile: without the key usage that TLS asks for.
+/// Returns a certificate that the authority signed outside of its profile: without the key usage that TLS requires.
 #[test]
 fn a_certificate_that_no_peer_would_accept_is_refused() {
     let (world, _alice) = seller();

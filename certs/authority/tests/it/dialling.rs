@@ -1,4 +1,4 @@
-//! Which step of a dial failed, as a caller finds it in a tonic status.
+//! The failed step of a dial, as found in the sources of a tonic status.
 
 use std::io;
 use std::time::{Duration, Instant};

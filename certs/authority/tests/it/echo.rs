@@ -1,4 +1,4 @@
-//! The smallest gRPC service: it answers with what it was sent and says who asked.
+//! A minimal gRPC service, which returns its request and the caller's identity.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -21,7 +21,7 @@ use tonic::server::NamedService;
 use tonic::{Request, Status};
 use tower::Service;
 
-/// A running server; it stops when dropped.
+/// A running server, which stops on drop.
 pub(crate) struct Server {
     pub(crate) address: SocketAddr,
     pub(crate) acceptor: Acceptor,
@@ -54,7 +54,7 @@ impl Server {
     }
 }
 
-/// One call to the service behind `dial`; answers the SPIFFE ID that the server saw.
+/// Makes one call to the service at `dial`, and returns the SPIFFE ID that the server saw.
 pub(crate) async fn ask(
     dial: Dial,
     server: Identity,
@@ -63,7 +63,7 @@ pub(crate) async fn ask(
     ask_on(&channel(dial, server, config.into(), &TrustDomain::default(), ConnectOptions::default())).await
 }
 
-/// The same on a channel that is there already.
+/// Makes one call over an existing channel, and returns the SPIFFE ID that the server saw.
 pub(crate) async fn ask_on(channel: &tonic::transport::Channel) -> Result<String, Status> {
     let mut grpc = tonic::client::Grpc::new(channel.clone());
     grpc.ready().await.map_err(|error| Status::from_error(error.into()))?;

@@ -12,7 +12,6 @@ use souk_certs::clock;
 use souk_certs::credentials::{CredentialFiles, Credentials};
 use souk_certs::identity::{Identity, Role, TrustDomain};
 use time::Duration;
-use uuid::Uuid;
 
 use crate::world::World;
 
@@ -41,7 +40,7 @@ fn keys_are_readable_by_their_owner_only_and_the_folder_is_closed() {
         keys += usize::from(secret);
         assert!(!secret || mode(&path) == 0o600, "{} has mode {:o}", path.display(), mode(&path));
     }
-    // ca, market, token, alice and alice's old one.
+    // Of ca, market, token and alice, and alice's old key.
     assert_eq!(keys, 5);
 }
 
@@ -105,7 +104,7 @@ fn renewal_keeps_the_identity_and_changes_key_and_serial() {
     assert_ne!(first.serial, second.serial);
     assert_ne!(fs::read(world.path("alice.key")).unwrap(), old_key);
     world.load(&second);
-    // What it replaced still works, for going back.
+    // The replaced certificate is still valid, as a fallback.
     assert_eq!(fs::read(world.path("alice.old.key")).unwrap(), old_key);
     let old = CredentialFiles::beside(world.path("alice.old.pem"));
     let old = Credentials::load(&old, &TrustDomain::default(), clock::now()).unwrap();
@@ -199,7 +198,7 @@ fn a_signed_request_keeps_its_identity_when_signed_again() {
 #[test]
 fn a_uuid_belongs_to_one_name() {
     let mut world = World::new();
-    let uuid = Uuid::new_v4();
+    let uuid = souk_certs::random::uuid_v4();
     let with_uuid = IssueOptions { uuid: Some(uuid), ..IssueOptions::default() };
     let alice = world.pki.issue("alice", Role::Seller, &with_uuid, clock::now()).unwrap();
     assert_eq!(alice.identity, Identity::Seller(uuid));
@@ -231,7 +230,7 @@ fn changes_at_the_same_time_all_happen() {
         for worker in 0..4 {
             let dir = world.pki.dir();
             scope.spawn(move || {
-                // Each opened before the others' changes.
+                // Opened before the changes of the others.
                 let mut pki = Pki::open(dir).unwrap();
                 for count in 0..5 {
                     let name = format!("party-{worker}-{count}");

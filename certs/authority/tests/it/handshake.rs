@@ -1,4 +1,4 @@
-//! Who gets through the handshake, in both directions.
+//! Which certificates pass the handshake, in both directions.
 
 use std::sync::Arc;
 
@@ -19,7 +19,7 @@ async fn open_market(world: &World) -> Server {
     Server::start(&world.market(), ClientPolicy::AnyParty, AcceptorLimits::default()).await
 }
 
-/// Whether a call failed because the server sent this alert.
+/// Returns whether a call failed because the server sent this alert.
 fn refused_by(status: &tonic::Status, alert: AlertDescription) -> bool {
     assert_eq!(dial_error(status).map(|error| error.step), Some(DialStep::Tls), "{status:?}");
     matches!(tls_error(status), Some(TlsError::AlertReceived(received)) if *received == alert)
@@ -133,12 +133,12 @@ async fn another_partys_server_is_not_taken_for_the_expected_one() {
     assert!(matches!(refusal, Some(TlsError::InvalidCertificate(error)) if wrong_name(error)), "{status:?}");
 }
 
-/// A leaf may carry further DNS names, so the name alone does not say who it is.
+/// A leaf may have additional DNS names, so the DNS name alone does not identify the party.
 #[tokio::test]
 async fn a_certificate_with_the_expected_name_but_another_identity_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let (domain, now) = (TrustDomain::default(), clock::now());
-    let uuid = uuid::Uuid::new_v4();
+    let uuid = souk_certs::random::uuid_v4();
     let alice = Identity::Seller(uuid);
     let options = InitOptions { dns: vec![alice.dns_name(&domain)], ..InitOptions::default() };
     let mut pki = Pki::init(folder.path(), &options, now).unwrap();

@@ -1,4 +1,5 @@
-//! souk-certs and souk-authority on real sockets and real files. Everything is minted per run, in a temporary folder.
+//! Tests of souk-certs and souk-authority with real sockets and files. All certificates are issued per run, in a
+//! temporary folder.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot set up has failed")]
 

@@ -1,4 +1,4 @@
-//! What OpenSSL, another implementation, makes of the certificates. Skipped, visibly, where it isn't
+//! Verification of the certificates by an independent implementation, OpenSSL. Skipped with a message if it is not
 //! installed.
 
 use std::process::{Command, Output};
@@ -8,7 +8,7 @@ use souk_certs::identity::Role;
 
 use crate::world::World;
 
-/// Runs openssl in the folder.
+/// Runs openssl in the folder of the certificates.
 fn openssl(world: &World, args: &[&str]) -> Output {
     Command::new("openssl").args(args).current_dir(world.pki.dir()).output().unwrap()
 }

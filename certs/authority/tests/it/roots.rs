@@ -1,4 +1,4 @@
-//! A change of root.
+//! Changing the root without an interruption.
 
 use std::fs;
 
@@ -21,12 +21,12 @@ async fn during_a_change_certificates_of_both_roots_are_good_and_afterwards_of_t
     world.pki.new_root(clock::now()).unwrap();
     assert!(world.pki.is_root_retiring());
 
-    // Everybody gets the new ca.pem and crl.pem first: nothing else changes.
+    // First every party gets the new ca.pem and crl.pem; nothing else changes.
     market.acceptor.swap(server_config(&world.market(), ClientPolicy::AnyParty).unwrap());
     ask(at.into(), Identity::Market, world.client(&alice)).await.unwrap();
     ask(at.into(), Identity::Market, old_root.clone()).await.unwrap();
 
-    // Then everybody is renewed, the market too.
+    // Then every party is renewed, including the market.
     let before = fs::read(world.path("market.pem")).unwrap();
     for name in ["alice", "market"] {
         world.pki.renew(name, false, clock::now()).unwrap();
@@ -47,7 +47,7 @@ async fn during_a_change_certificates_of_both_roots_are_good_and_afterwards_of_t
         ask(at.into(), Identity::Market, config).await.unwrap_err();
     }
 
-    // bob is revoked, so nobody who could call is left behind.
+    // bob is revoked, so no party loses access.
     world.pki.retire_root(false, clock::now()).unwrap();
     assert!(!world.pki.is_root_retiring() && !world.path("ca.old.key").exists());
     market.acceptor.swap(server_config(&world.market(), ClientPolicy::AnyParty).unwrap());
@@ -65,7 +65,7 @@ fn nobody_is_shut_out_without_a_word() {
     let twice = world.pki.new_root(clock::now());
     assert!(matches!(twice, Err(PkiError::RootRetiring)), "{twice:?}");
     world.pki.renew("market", false, clock::now()).unwrap();
-    // By a process that has just opened the folder, too.
+    // A process that has just opened the folder sees the same.
     let mut pki = Pki::open(world.pki.dir()).unwrap();
     let left = pki.retire_root(false, clock::now());
     assert!(matches!(&left, Err(PkiError::SignedByRetiring { names }) if names == "alice"), "{left:?}");

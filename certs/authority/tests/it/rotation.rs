@@ -1,4 +1,4 @@
-//! Files that change while a program runs, and connections that end with what they stood on.
+//! Reloading files while a program runs, and closing connections whose certificate is no longer accepted.
 
 use std::fs;
 use std::sync::Arc;
@@ -80,7 +80,7 @@ fn a_list_never_goes_back() {
     let alice = world.party("alice", Role::Seller);
     let list = world.path("crl.pem");
     let old = fs::read(&list).unwrap();
-    // From a one-byte number to a longer one: numbers are compared, not texts.
+    // From a one-byte number to a longer one: the comparison must be numeric.
     for _ in 0..300 {
         world.pki.refresh_crl(clock::now()).unwrap();
     }
@@ -123,7 +123,7 @@ async fn a_watch_tells_of_a_change_once_it_is_at_rest() {
         }
         timeout(DEADLINE, watch.recv()).await.expect("it is noticed").unwrap();
     }
-    // As a mounted secret is swapped: by a link to another folder.
+    // The way Kubernetes swaps a mounted secret: a link to another folder.
     let (old, new) = (folder.path().join("old"), folder.path().join("new"));
     for dir in [&old, &new] {
         fs::create_dir(dir).unwrap();
@@ -194,7 +194,7 @@ async fn two_roots_are_trusted_at_once_while_the_root_changes() {
     joined("crl.pem");
     let both = Arc::clone(rotation.reload(clock::now()).unwrap());
     let server = Server::start(&both, ClientPolicy::AnyParty, AcceptorLimits::default()).await;
-    // Her new certificate, with both roots beside it.
+    // Her new certificate, with both roots in ca.pem.
     for name in ["ca.pem", "crl.pem"] {
         fs::copy(old.path(name), new.dir().join(name)).unwrap();
     }
@@ -210,7 +210,7 @@ async fn two_roots_are_trusted_at_once_while_the_root_changes() {
     assert!(!old_only(&old).accept(&leaf(&alice_anew), clock::now()));
 }
 
-/// The market's credentials as they were before the change: its first root alone.
+/// Returns the market's credentials from before the change, with only the first root.
 fn old_only(world: &World) -> Arc<souk_certs::credentials::Credentials> {
     let first = |name: &str, end: &str| {
         let text = fs::read_to_string(world.path(name)).unwrap();

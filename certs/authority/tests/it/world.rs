@@ -1,4 +1,4 @@
-//! A folder of minted identities, clients that don't behave, and deadlines for what is waited for.
+//! Test support: a folder with certificates, misbehaving clients, and waiting with a deadline.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -15,10 +15,10 @@ use souk_certs::credentials::Credentials;
 use souk_certs::identity::{Role, TrustDomain};
 use tempfile::TempDir;
 
-/// Long enough for a slow machine under load; a test that runs into it has failed.
+/// Deadline for a condition: long enough for a slow machine under load.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
 
-/// An authority of its own, in a folder that goes away with it.
+/// A separate authority in a temporary folder, which is deleted on drop.
 pub(crate) struct World {
     pub(crate) pki: Pki,
     folder: TempDir,
@@ -47,18 +47,18 @@ impl World {
         client_config(&self.load(party)).unwrap()
     }
 
-    /// A file of the folder.
+    /// Returns the path of a file in the authority's folder.
     pub(crate) fn path(&self, file: &str) -> PathBuf {
         self.pki.dir().join(file)
     }
 
-    /// A place for files outside the folder.
+    /// Returns a folder for files outside the authority's folder.
     pub(crate) fn outside(&self, file: &str) -> PathBuf {
         self.folder.path().join(file)
     }
 
-    /// A client that trusts this world's authority and otherwise does as it likes: it shows any certificate
-    /// or none, and offers any protocols.
+    /// Returns the configuration of a client that trusts this authority, but presents any certificate or none and
+    /// offers any protocols.
     pub(crate) fn rogue(&self, shows: Option<&Party>, alpn: &[&str]) -> Arc<ClientConfig> {
         let mut roots = RootCertStore::empty();
         roots.add(CertificateDer::from_pem_file(self.path("ca.pem")).unwrap()).unwrap();
@@ -79,7 +79,7 @@ impl World {
     }
 }
 
-/// Waits for `condition`, which is asked again whenever other tasks have run.
+/// Waits for `condition`, which is evaluated whenever other tasks have run.
 pub(crate) async fn until(what: &str, condition: impl Fn() -> bool) {
     let waited = within(async {
         while !condition() {
@@ -89,7 +89,7 @@ pub(crate) async fn until(what: &str, condition: impl Fn() -> bool) {
     assert_eq!(waited.await, Some(()), "{what}: not within {DEADLINE:?}");
 }
 
-/// The result of `work`, unless it takes too long.
+/// Returns the result of `work`. Fails the test if it exceeds the deadline.
 pub(crate) async fn within<T>(work: impl Future<Output = T>) -> Option<T> {
     tokio::time::timeout(DEADLINE, work).await.ok()
 }

@@ -1,21 +1,25 @@
-//! Registering, and trying out a mailbox.
+//! Registration, and test events.
 
 use super::{Decision, Effect, Rules};
-use crate::{Audience, Callback, DisplayName, EventKind, Outcome, Party, PartyId, Role, TestText};
+use crate::{
+    Audience, Callback, DisplayName, EventId, EventKind, Party, PartyId, Registered, Role, TestText,
+};
 
 impl Rules<'_, '_> {
-    /// Registers the caller. Doing so again changes name and callback; identity, role, epoch and the
-    /// time of the first registration stay.
+    /// Registers the caller. Registering again updates name and callback; identity, role, epoch and the time
+    /// of the first registration stay.
     pub(super) fn register(
         &mut self,
         caller: PartyId,
         role: Role,
         display_name: &DisplayName,
         callback: Option<&Callback>,
-    ) -> Decision {
+    ) -> Decision<Registered> {
         let before = self.rows.parties.row(caller);
         let party = Party {
             id: caller,
+            // Everything that the caller can't choose is kept from the first registration, above all the
+            // epoch: resetting it would make revoked tokens valid again.
             role: before.map_or(role, |party| party.role),
             display_name: display_name.clone(),
             callback: callback.cloned(),
@@ -24,13 +28,13 @@ impl Rules<'_, '_> {
             suspension: before.and_then(|party| party.suspension.clone()),
             tills: before.map(|party| party.tills.clone()).unwrap_or_default(),
         };
-        Decision { outcome: Outcome::Registered(party.clone()), effects: vec![Effect::PutParty(party)] }
+        Decision { outcome: Registered(party.clone()), effects: vec![Effect::PutParty(party)] }
     }
 
-    /// Puts a harmless event into the caller's own mailbox.
-    pub(super) fn test(&mut self, caller: &Party, text: &TestText) -> Decision {
+    /// Puts a test event into the caller's own mailbox.
+    pub(super) fn test(&mut self, caller: &Party, text: &TestText) -> Decision<EventId> {
         let kind = EventKind::Test { text: text.as_str().to_owned() };
         let event = self.event(Audience::Party(caller.id), kind);
-        Decision { outcome: Outcome::Tested(event.event.id), effects: vec![Effect::Emit(event)] }
+        Decision { outcome: event.event.id, effects: vec![Effect::Emit(event)] }
     }
 }

@@ -1,14 +1,17 @@
-//! Items as a seller's own files have them.
+//! Imports: the desired state of many items, from a seller's file.
 
 use super::{Decision, Effect, Rules, listing::patch_details};
-use crate::{ImportRow, Imported, Item, ItemId, ItemListing, ItemPatch, Outcome, Party};
+use crate::{ImportRow, Imported, Item, ItemId, ItemListing, ItemPatch, Party};
 
 impl Rules<'_, '_> {
-    /// Makes each item as its row gives it: changes it, lists it, or leaves it if it is that way already.
-    /// A row for an item that is none of the caller's is left out and told of; the others stand.
-    pub(super) fn import(&mut self, caller: &Party, rows: &[ImportRow]) -> Decision {
+    /// Brings each item to the state of its row: lists it, changes it, or keeps it if it already matches.
+    ///
+    /// A row that names an item which the caller does not have is skipped and reported; the other rows take
+    /// effect all the same.
+    pub(super) fn import(&mut self, caller: &Party, rows: &[ImportRow]) -> Decision<Imported> {
         let mut imported = Imported::default();
-        // Later rows must see what earlier ones of the same command did.
+        // Effects are applied only after the rule returns, so later rows look up the items of earlier ones
+        // here.
         let mut effects: Vec<Effect> = Vec::with_capacity(rows.len());
         for row in rows {
             match self.named(caller, row, &effects) {
@@ -27,16 +30,18 @@ impl Rules<'_, '_> {
                 },
             }
         }
-        Decision { outcome: Outcome::Imported(imported), effects }
+        Decision { outcome: imported, effects }
     }
 
-    /// The item that a row is about; `None` for a new one.
+    /// Finds the item that a row refers to, including those written by earlier rows. Returns `None` for a new
+    /// item and an error for one that the caller does not have.
     fn named(&self, caller: &Party, row: &ImportRow, effects: &[Effect]) -> Result<Option<Item>, ()> {
         let is_meant = |item: &Item| match row.item {
             Some(id) => item.id == id,
             None => item.sku.is_some() && item.sku == row.listing.sku,
         };
         let written = effects.iter().rev().find_map(|effect| match effect {
+            // In reverse, because of several changes of one item the last one counts.
             Effect::PutItem(item) if is_meant(item) => Some(item),
             _ => None,
         });

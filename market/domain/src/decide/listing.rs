@@ -1,19 +1,20 @@
-//! What sellers do with their items.
+//! Listing, updating and deleting items.
 
 use super::{Decision, Effect, Rules};
 use crate::{
-    Audience, EventKind, Item, ItemId, ItemListing, ItemPatch, NewEvent, Outcome, Party, Quantity,
-    RatingSummary, Refusal, StockChange,
+    Audience, EventKind, Item, ItemId, ItemListing, ItemPatch, NewEvent, Party, Quantity, RatingSummary,
+    Refusal, StockChange,
 };
 
 impl Rules<'_, '_> {
-    /// Lists a new item.
-    pub(super) fn sell(&mut self, caller: &Party, listing: &ItemListing) -> Result<Decision, Refusal> {
+    /// Lists a new item, unless its SKU is in use by another listed item of the caller.
+    pub(super) fn sell(&mut self, caller: &Party, listing: &ItemListing) -> Result<Decision<Item>, Refusal> {
         if let Some(taken) = listing.sku.clone().and_then(|sku| self.rows.skus.get(&(caller.id, sku))) {
+            // `skus` contains listed items only, so a deleted item's SKU can be used again.
             return Err(Refusal::SkuTaken(*taken));
         }
         let item = self.new_item(caller, listing);
-        Ok(Decision { outcome: Outcome::Item(item.clone()), effects: vec![Effect::PutItem(item)] })
+        Ok(Decision { outcome: item.clone(), effects: vec![Effect::PutItem(item)] })
     }
 
     pub(super) fn new_item(&mut self, caller: &Party, listing: &ItemListing) -> Item {
@@ -39,14 +40,14 @@ impl Rules<'_, '_> {
         }
     }
 
-    /// Changes an item. A change that leaves everything as it is changes nothing and tells nobody.
+    /// Updates an item. An update that changes no field keeps the version and notifies nobody.
     pub(super) fn update(
         &mut self,
         caller: &Party,
         id: ItemId,
         patch: &ItemPatch,
         expected_version: Option<i64>,
-    ) -> Result<Decision, Refusal> {
+    ) -> Result<Decision<Item>, Refusal> {
         let before = self.own_item(caller, id)?;
         check_version(&before, expected_version)?;
         let mut item = before.clone();
@@ -55,15 +56,15 @@ impl Rules<'_, '_> {
             change_stock(&mut item, change)?;
         }
         Ok(match self.changed(&before, item) {
-            None => Decision { outcome: Outcome::Item(before), effects: Vec::new() },
-            Some((item, told)) => Decision {
-                outcome: Outcome::Item(item.clone()),
-                effects: vec![Effect::PutItem(item), Effect::Emit(told)],
-            },
+            None => Decision { outcome: before, effects: Vec::new() },
+            Some((item, told)) => {
+                Decision { outcome: item.clone(), effects: vec![Effect::PutItem(item), Effect::Emit(told)] }
+            }
         })
     }
 
-    /// The next version of an item and what wishing buyers are told; `None` if nothing has changed.
+    /// Returns the item with its next version, and the event for the buyers who wished for it; `None` if no
+    /// field has changed.
     pub(super) fn changed(&mut self, before: &Item, mut item: Item) -> Option<(Item, NewEvent)> {
         let changed_fields = changed_fields(before, &item);
         if changed_fields.is_empty() {
@@ -74,6 +75,7 @@ impl Rules<'_, '_> {
         let kind = EventKind::ItemUpdated {
             item: item.clone(),
             changed_fields,
+            // Only a reduction is announced with the old price: that is what wishing buyers wait for.
             previous_price: before.unit_price.is_above(item.unit_price).then_some(before.unit_price),
             back_in_stock: before.quantity == 0 && item.quantity > 0,
         };
@@ -81,21 +83,22 @@ impl Rules<'_, '_> {
         Some((item, event))
     }
 
-    /// Takes an item off the market. Orders of it stay; wishing buyers are told.
+    /// Takes an item off the market. Its orders stay, and buyers who wished for it are notified.
     pub(super) fn delete(
         &mut self,
         caller: &Party,
         id: ItemId,
         expected_version: Option<i64>,
-    ) -> Result<Decision, Refusal> {
+    ) -> Result<Decision<Item>, Refusal> {
         let before = self.own_item(caller, id)?;
         check_version(&before, expected_version)?;
         let mut item = before.clone();
+        // Counts the rest of the stock as withdrawn, so that the item's counts still add up.
         item.set_quantity(0);
         item.version += 1;
         item.updated_at = self.context.now;
         item.deleted_at = Some(self.context.now);
-        // The caller sees how many units the deletion withdrew.
+        // The outcome shows how many units the deletion withdrew, so its quantity is the one before.
         let mut shown = item.clone();
         shown.quantity = before.quantity;
         let kind = EventKind::ItemWithdrawn {
@@ -104,10 +107,7 @@ impl Rules<'_, '_> {
             item_version: item.version,
         };
         let event = self.event(Audience::Wishers(id), kind);
-        Ok(Decision {
-            outcome: Outcome::Item(shown),
-            effects: vec![Effect::PutItem(item), Effect::Emit(event)],
-        })
+        Ok(Decision { outcome: shown, effects: vec![Effect::PutItem(item), Effect::Emit(event)] })
     }
 }
 
@@ -135,7 +135,8 @@ pub(super) fn patch_details(item: &mut Item, patch: &ItemPatch) {
     }
 }
 
-/// A stock that would leave its bounds.
+/// A stock change that would leave the bounds. Separate from [`Refusal`], because a till's line reports it
+/// as an outcome instead.
 pub(super) struct OutOfRange {
     pub(super) available: i64,
     pub(super) delta: i64,
@@ -150,7 +151,7 @@ impl From<OutOfRange> for Refusal {
 pub(super) fn change_stock(item: &mut Item, change: StockChange) -> Result<(), OutOfRange> {
     let quantity = match change {
         StockChange::To(quantity) => quantity.units(),
-        // Cancelled orders may have taken the stock above its limit: going down from there is fine.
+        // Cancelled orders may have taken the stock above its limit. Reducing it from there must be possible.
         StockChange::By(delta) => item
             .quantity
             .checked_add(delta)
@@ -161,7 +162,7 @@ pub(super) fn change_stock(item: &mut Item, change: StockChange) -> Result<(), O
     Ok(())
 }
 
-/// The changed fields by their names in the contract.
+/// Returns the names that the changed fields have in the contract.
 fn changed_fields(before: &Item, after: &Item) -> Vec<String> {
     let fields = [
         ("name", before.name != after.name),

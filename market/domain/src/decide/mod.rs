@@ -1,8 +1,8 @@
-//! Decides on commands.
+//! Decides commands.
 //!
-//! A rule reads the working set and answers with what is to be written, or with a refusal. Only
-//! [`decide`] writes, and only when nothing stands against it; so a refused or merely validated command
-//! leaves no trace.
+//! A rule reads the working set and returns the effects to apply, or a refusal. Only [`decide`] applies
+//! effects, and only after the rule has accepted the command; so a refused or validated command changes
+//! nothing.
 
 mod account;
 mod import;
@@ -15,19 +15,20 @@ mod trade;
 mod wishlist;
 
 use super::{
-    Action, Audience, AuditEntry, Command, Event, EventId, EventKind, Item, ItemId, NewEvent, Order, OrderId,
-    Outcome, Party, PartyId, Recorded, Refusal, Ride, Stars, Till, TillId, Timestamp, Wish, WorkingSet,
+    Act, Action, Audience, AuditEntry, Command, Event, EventId, EventKind, Item, ItemId, NewEvent, Order,
+    OrderId, Outcome, Party, PartyId, Recorded, Refusal, Ride, Stars, Till, TillId, Timestamp, Wish,
+    WorkingSet,
 };
 
-/// What the rules can't know by themselves.
+/// The inputs that would make the rules impure: the time and new ids.
 pub struct Context<'a> {
-    /// The time at which the batch is decided.
+    /// The time of the decision.
     pub now: Timestamp,
-    /// Makes ids for events.
+    /// Creates a unique id for an event or a ride.
     pub event_ids: &'a mut dyn FnMut() -> EventId,
 }
 
-/// What a rule wants to be written.
+/// A change that a rule requests.
 enum Effect {
     PutParty(Party),
     PutItem(Item),
@@ -41,14 +42,15 @@ enum Effect {
     Emit(NewEvent),
 }
 
-/// A rule's answer to a command that nothing stands against.
-struct Decision {
-    outcome: Outcome,
+/// A rule's result for a command that it accepts.
+struct Decision<O = Outcome> {
+    outcome: O,
     effects: Vec<Effect>,
 }
 
 impl Decision {
-    /// Whether it does anything that was not done before.
+    /// Returns whether the command does something new, rather than repeat what was done before. Only that
+    /// goes into the audit log.
     fn is_news(&self) -> bool {
         match &self.outcome {
             Outcome::Synced(answers) => {
@@ -59,24 +61,30 @@ impl Decision {
     }
 }
 
-/// A rule's view: rows to read, numbers and the time.
+/// The context of a rule: rows to read, reserved numbers and the time.
 struct Rules<'a, 'b> {
     rows: &'a mut WorkingSet,
     context: &'a mut Context<'b>,
     validate_only: bool,
 }
 
-/// Decides on one command and, unless it is refused or only to be validated, changes the working set.
+/// Decides one command and, unless it is refused or only validated, applies it to the working set.
 ///
-/// A request id that was carried out before is answered with the outcome of then
-/// ([`Refusal::RequestIdReused`] when the parameters differ). Refusals are not kept: a replay of a
-/// refused request is decided anew.
+/// A request that was carried out before returns its stored outcome. Refusals are not stored: a replay of a
+/// refused request is decided again.
+///
+/// # Errors
+///
+/// Returns the rule's refusal, or [`Refusal::RequestIdReused`] if the request id was used with other
+/// parameters.
 pub fn decide(
     rows: &mut WorkingSet,
     command: &Command,
     context: &mut Context<'_>,
 ) -> Result<Outcome, Refusal> {
     let request = command.key();
+    // Before every rule: what the first call did may make the same call impossible now (the stock is gone,
+    // the caller is suspended), and its replay must still return the first outcome.
     if let Some(recorded) = rows.requests.row(request) {
         return if recorded.fingerprint == command.request.fingerprint {
             Ok(recorded.outcome.clone())
@@ -87,11 +95,14 @@ pub fn decide(
     let mut rules = Rules { rows: &mut *rows, context: &mut *context, validate_only: command.validate_only };
     let decision = rules.rule(command)?;
     if !command.validate_only {
+        // Computed before the effects are moved out. A repetition of an import or of till lines is not audited
+        // again; its first time was.
         let is_news = !command.action.knows_repetitions() || decision.is_news();
         for effect in decision.effects {
             apply(rows, effect);
         }
         if !command.action.knows_repetitions() {
+            // The others need no record, and each message of a till's stream would store one.
             let recorded =
                 Recorded { fingerprint: command.request.fingerprint, outcome: decision.outcome.clone() };
             rows.requests.put(request, recorded);
@@ -106,50 +117,52 @@ pub fn decide(
 
 impl Rules<'_, '_> {
     fn rule(&mut self, command: &Command) -> Result<Decision, Refusal> {
+        // A missing account is an error only for the actions below that use `caller?`: registering needs
+        // none, and operators never have one.
         let caller = self.rows.parties.row(command.caller).cloned().ok_or(Refusal::NotRegistered);
         if caller.as_ref().is_ok_and(|caller| caller.suspension.is_some()) {
             return Err(Refusal::Suspended);
         }
         match &command.action {
-            Action::Suspend { party, reason } => self.suspend(*party, reason),
-            Action::Reinstate { party } => self.reinstate(*party),
-            Action::Register { role, display_name, callback } => {
-                Ok(self.register(command.caller, *role, display_name, callback.as_ref()))
+            Action::Suspend(of) => decided(of, self.suspend(of.party, &of.reason)),
+            Action::Reinstate(of) => decided(of, self.reinstate(of.party)),
+            Action::Register(of) => {
+                let callback = of.callback.as_ref();
+                decided(of, Ok(self.register(command.caller, of.role, &of.display_name, callback)))
             }
-            Action::Test { text } => Ok(self.test(&caller?, text)),
-            Action::Sell(listing) => self.sell(&caller?, listing),
-            Action::Import(rows) => Ok(self.import(&caller?, rows)),
-            Action::Update { item, patch, expected_version } => {
-                self.update(&caller?, *item, patch, *expected_version)
-            }
-            Action::Delete { item, expected_version } => self.delete(&caller?, *item, *expected_version),
-            Action::Buy(line) => self.buy(&caller?, line),
-            Action::Place(lines) => self.place(&caller?, lines),
-            Action::Cancel { order } => self.cancel(&caller?, *order),
-            Action::CancelSale { order, reason } => self.cancel_sale(&caller?, *order, reason),
-            Action::Ship { order } => self.ship(&caller?, *order),
-            Action::Deliver { order } => self.deliver(&caller?, *order),
-            Action::StartRide(plan) => self.start_ride(&caller?, plan),
-            Action::EndRide { ride, .. } => self.end_ride(&caller?, *ride),
-            Action::OpenTill { till } => self.open_till(&caller?, till),
-            Action::RemoveTill { till } => self.remove_till(&caller?, till),
-            Action::Sync { till, lines } => self.sync(&caller?, till, lines),
-            Action::Wish { item } => self.wish(&caller?, *item),
-            Action::Unwish { item } => self.unwish(&caller?, *item),
-            Action::Rate { item, stars, update_existing } => {
-                self.rate(&caller?, *item, *stars, *update_existing)
-            }
+            Action::Test(of) => decided(of, Ok(self.test(&caller?, &of.text))),
+            Action::Sell(of) => decided(of, self.sell(&caller?, &of.0)),
+            Action::Import(of) => decided(of, Ok(self.import(&caller?, &of.0))),
+            Action::Update(of) => decided(of, self.update(&caller?, of.item, &of.patch, of.expected_version)),
+            Action::Delete(of) => decided(of, self.delete(&caller?, of.item, of.expected_version)),
+            Action::Buy(of) => decided(of, self.buy(&caller?, &of.0)),
+            Action::Place(of) => decided(of, self.place(&caller?, &of.0)),
+            Action::Cancel(of) => decided(of, self.cancel(&caller?, of.order)),
+            Action::CancelSale(of) => decided(of, self.cancel_sale(&caller?, of.order, &of.reason)),
+            Action::Ship(of) => decided(of, self.ship(&caller?, of.order)),
+            Action::Deliver(of) => decided(of, self.deliver(&caller?, of.order)),
+            Action::StartRide(of) => decided(of, self.start_ride(&caller?, &of.0)),
+            Action::EndRide(of) => decided(of, self.end_ride(&caller?, of.ride)),
+            Action::OpenTill(of) => decided(of, self.open_till(&caller?, &of.till)),
+            Action::RemoveTill(of) => decided(of, self.remove_till(&caller?, &of.till)),
+            Action::Sync(of) => decided(of, self.sync(&caller?, &of.till, &of.lines)),
+            Action::Wish(of) => decided(of, self.wish(&caller?, of.item)),
+            Action::Unwish(of) => decided(of, self.unwish(&caller?, of.item)),
+            Action::Rate(of) => decided(of, self.rate(&caller?, of.item, of.stars, of.update_existing)),
         }
     }
 
-    /// An item that is on the market. What a suspended seller has listed is not.
+    /// Returns an item that is on the market. A suspended seller's items are not.
     fn listed(&self, item: ItemId) -> Result<Item, Refusal> {
         let is_open = |seller| self.rows.parties.row(seller).is_none_or(|seller| seller.suspension.is_none());
+        // Checked here rather than at every listing: a suspension takes all of a seller's items off the
+        // market without touching their rows.
         let found = self.rows.items.row(item).filter(|item| item.is_listed() && is_open(item.seller));
         found.cloned().ok_or(Refusal::ItemNotFound(item))
     }
 
-    /// An item of the caller's. Another seller's is not told apart from none at all.
+    /// Returns one of the caller's items. Another seller's item is refused like one that does not exist, so
+    /// that nothing can be learned by trying numbers.
     fn own_item(&self, caller: &Party, item: ItemId) -> Result<Item, Refusal> {
         self.listed(item).and_then(|found| {
             if found.seller == caller.id { Ok(found) } else { Err(Refusal::ItemNotFound(item)) }
@@ -157,6 +170,7 @@ impl Rules<'_, '_> {
     }
 
     fn next_item_id(&mut self) -> ItemId {
+        // A validated command gets 0: it would waste a number, and its caller might take it for a real one.
         let taken = if self.validate_only { None } else { self.rows.item_ids.take() };
         ItemId(taken.unwrap_or(0))
     }
@@ -170,6 +184,11 @@ impl Rules<'_, '_> {
         let event = Event { id: (self.context.event_ids)(), occurred_at: self.context.now, kind };
         NewEvent { event, audience }
     }
+}
+
+/// The decision on an action, which must be of the type that the action declares.
+fn decided<A: Act>(_: &A, decision: Result<Decision<A::Outcome>, Refusal>) -> Result<Decision, Refusal> {
+    decision.map(|Decision { outcome, effects }| Decision { outcome: outcome.into(), effects })
 }
 
 fn apply(rows: &mut WorkingSet, effect: Effect) {

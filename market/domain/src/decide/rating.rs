@@ -1,18 +1,18 @@
-//! Rating what one has bought.
+//! Ratings by buyers of an item.
 
 use super::{Decision, Effect, Rules};
-use crate::{ItemId, Outcome, Party, Refusal, Stars};
+use crate::{ItemId, Party, RatingSummary, Refusal, Stars};
 
 impl Rules<'_, '_> {
-    /// Rates an item of which the caller has a standing order: once, unless the earlier rating is to be
-    /// replaced.
+    /// Rates an item of which the caller has an order that was not cancelled. A second rating is refused
+    /// unless `update_existing` allows it to replace the first.
     pub(super) fn rate(
         &mut self,
         caller: &Party,
         id: ItemId,
         stars: Stars,
         update_existing: bool,
-    ) -> Result<Decision, Refusal> {
+    ) -> Result<Decision<RatingSummary>, Refusal> {
         let mut item = self.listed(id)?;
         let key = (caller.id, id);
         if self.rows.purchases.get(&key).copied().unwrap_or(0) < 1 {
@@ -27,7 +27,7 @@ impl Rules<'_, '_> {
         item.rating = item.rating.with(stars, earlier);
         item.version += 1;
         Ok(Decision {
-            outcome: Outcome::Rated(item.rating),
+            outcome: item.rating,
             effects: vec![Effect::PutItem(item), Effect::PutRating { buyer: caller.id, item: id, stars }],
         })
     }

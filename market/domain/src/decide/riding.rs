@@ -1,20 +1,21 @@
-//! Rides: they take orders from SHIPPED to DELIVERED.
+//! Rides: starting one ships its orders, ending it delivers them.
 
 use super::{Decision, Effect, Rules, trade::needs};
 use crate::{
-    Audience, EventKind, Invalid, Order, OrderStatus, Outcome, Party, Refusal, Ride, RideId, RideKind,
-    RidePlan,
+    Audience, EventKind, Invalid, Order, OrderStatus, Party, Refusal, Ride, RideId, RideKind, RidePlan,
 };
 
 impl Rules<'_, '_> {
-    /// Starts a ride with orders of the caller's items; all of them are shipped, or none.
-    pub(super) fn start_ride(&mut self, caller: &Party, plan: &RidePlan) -> Result<Decision, Refusal> {
+    /// Starts a ride with some of the caller's orders. Either all of them are shipped or none.
+    pub(super) fn start_ride(&mut self, caller: &Party, plan: &RidePlan) -> Result<Decision<Ride>, Refusal> {
         let id = RideId((self.context.event_ids)().0);
         let mut orders = Vec::with_capacity(plan.stops.len());
         for stop in &plan.stops {
             let order = self.order(stop.order, |order| order.seller == caller.id)?;
             needs(&order, OrderStatus::Placed)?;
             if orders.iter().any(|other: &Order| other.id == order.id) {
+                // The status check does not notice this: until the effects are applied, the order is still
+                // placed.
                 return Err(stops("name an order twice; name each once"));
             }
             orders.push(order);
@@ -34,11 +35,11 @@ impl Rules<'_, '_> {
             let event = self.event(Audience::Party(order.buyer), event);
             effects.extend([Effect::PutOrder(order), Effect::Emit(event)]);
         }
-        Ok(Decision { outcome: Outcome::Ride(ride), effects })
+        Ok(Decision { outcome: ride, effects })
     }
 
-    /// Ends a ride of the caller's; what is still on its way has arrived.
-    pub(super) fn end_ride(&mut self, caller: &Party, id: RideId) -> Result<Decision, Refusal> {
+    /// Ends one of the caller's rides and marks the orders still under way as delivered.
+    pub(super) fn end_ride(&mut self, caller: &Party, id: RideId) -> Result<Decision<Ride>, Refusal> {
         let found = self.rows.rides.row(id).filter(|ride| ride.seller == caller.id);
         let mut ride = found.cloned().ok_or(Refusal::RideNotFound(id))?;
         if ride.ended_at.is_some() {
@@ -49,6 +50,7 @@ impl Rules<'_, '_> {
         for stop in &ride.plan.stops {
             let Some(mut order) = self.rows.orders.row(stop.order).cloned() else { continue };
             if order.status != OrderStatus::Shipped {
+                // Delivered on its own during the ride.
                 continue;
             }
             order.status = OrderStatus::Delivered;
@@ -57,7 +59,7 @@ impl Rules<'_, '_> {
             let event = self.event(Audience::Party(order.buyer), event);
             effects.extend([Effect::PutOrder(order), Effect::Emit(event)]);
         }
-        Ok(Decision { outcome: Outcome::Ride(ride), effects })
+        Ok(Decision { outcome: ride, effects })
     }
 }
 

@@ -1,11 +1,15 @@
-//! Shutting parties out, and letting them in again.
+//! Suspending and reinstating parties.
 
 use super::{Decision, Effect, Rules};
-use crate::{Outcome, Party, PartyId, Refusal, Suspension, SuspensionReason};
+use crate::{Party, PartyId, Refusal, Suspension, SuspensionReason};
 
 impl Rules<'_, '_> {
-    /// Shuts a party out. Its epoch is raised, so that the tokens it has are void for good.
-    pub(super) fn suspend(&self, party: PartyId, reason: &SuspensionReason) -> Result<Decision, Refusal> {
+    /// Suspends a party. Raising its epoch invalidates all tokens it holds, even after a reinstatement.
+    pub(super) fn suspend(
+        &self,
+        party: PartyId,
+        reason: &SuspensionReason,
+    ) -> Result<Decision<Party>, Refusal> {
         let mut party = self.registered(party)?;
         let since = party.suspension.as_ref().map_or(self.context.now, |suspension| suspension.since);
         party.suspension = Some(Suspension { since, reason: reason.clone() });
@@ -13,8 +17,8 @@ impl Rules<'_, '_> {
         Ok(put(party))
     }
 
-    /// Lets a party in again. It stays as it was but for its tokens.
-    pub(super) fn reinstate(&self, party: PartyId) -> Result<Decision, Refusal> {
+    /// Reinstates a party. It keeps everything except its tokens.
+    pub(super) fn reinstate(&self, party: PartyId) -> Result<Decision<Party>, Refusal> {
         let mut party = self.registered(party)?;
         party.suspension = None;
         Ok(put(party))
@@ -25,6 +29,6 @@ impl Rules<'_, '_> {
     }
 }
 
-fn put(party: Party) -> Decision {
-    Decision { outcome: Outcome::Party(party.clone()), effects: vec![Effect::PutParty(party)] }
+fn put(party: Party) -> Decision<Party> {
+    Decision { outcome: party.clone(), effects: vec![Effect::PutParty(party)] }
 }

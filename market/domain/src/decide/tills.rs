@@ -1,4 +1,4 @@
-//! A seller's tills: opening them, and carrying out what they count.
+//! A seller's tills: opening and removing them, and applying their lines.
 
 use super::{
     Decision, Effect, Rules,
@@ -6,15 +6,15 @@ use super::{
 };
 use crate::{
     Audience, EventKind, Item, ItemId, ItemRef, LineAnswer, LineChange, LineOutcome, LineStanding, NewEvent,
-    Outcome, Party, Refusal, Till, TillId, TillLine, TillName,
+    Party, Refusal, Till, TillId, TillLine, TillName, TillRemoved,
 };
 
 impl Rules<'_, '_> {
-    /// Opens a till, or finds it open.
-    pub(super) fn open_till(&mut self, caller: &Party, name: &TillName) -> Result<Decision, Refusal> {
+    /// Opens a till. If it is open, returns it unchanged.
+    pub(super) fn open_till(&mut self, caller: &Party, name: &TillName) -> Result<Decision<Till>, Refusal> {
         let id = TillId::of(caller.id, name);
         if let Some(till) = self.rows.tills.row(id) {
-            return Ok(Decision { outcome: Outcome::Till(till.clone()), effects: Vec::new() });
+            return Ok(Decision { outcome: till.clone(), effects: Vec::new() });
         }
         if caller.tills.len() >= Till::MAX_OF_SELLER {
             return Err(Refusal::TooManyTills);
@@ -22,37 +22,39 @@ impl Rules<'_, '_> {
         let till = Till::open(caller.id, name, self.context.now);
         let mut party = caller.clone();
         party.tills.push(id);
-        Ok(Decision {
-            outcome: Outcome::Till(till.clone()),
-            effects: vec![Effect::PutTill(till), Effect::PutParty(party)],
-        })
+        Ok(Decision { outcome: till.clone(), effects: vec![Effect::PutTill(till), Effect::PutParty(party)] })
     }
 
-    /// Forgets a till. What waits for it is kept for its time, should it be opened again.
-    pub(super) fn remove_till(&mut self, caller: &Party, name: &TillName) -> Result<Decision, Refusal> {
+    /// Removes a till. Events in its mailbox stay until their retention ends, in case it is opened again.
+    pub(super) fn remove_till(
+        &mut self,
+        caller: &Party,
+        name: &TillName,
+    ) -> Result<Decision<TillRemoved>, Refusal> {
         let id = TillId::of(caller.id, name);
         let till = self.rows.tills.row(id).cloned().ok_or_else(|| Refusal::TillNotFound(name.clone()))?;
         let mut party = caller.clone();
         party.tills.retain(|of| *of != id);
         Ok(Decision {
-            outcome: Outcome::TillRemoved,
+            outcome: TillRemoved,
             effects: vec![Effect::RemoveTill(till.id), Effect::PutParty(party)],
         })
     }
 
-    /// Carries a till's lines out, each once: one that comes again is answered as the first time, and one
-    /// that comes too early is not taken. A line that can't be carried out uses its number up all the same,
-    /// so that the lines after it are not held up.
+    /// Applies a till's lines, each exactly once. A repeated line gets the first answer, and a line that
+    /// arrives too early is not taken. A refused line uses up its number too, so that it does not block the
+    /// lines after it.
     pub(super) fn sync(
         &mut self,
         caller: &Party,
         name: &TillName,
         lines: &[TillLine],
-    ) -> Result<Decision, Refusal> {
+    ) -> Result<Decision<Vec<LineAnswer>>, Refusal> {
         let found = self.rows.tills.row(TillId::of(caller.id, name)).cloned();
         let mut till = found.ok_or_else(|| Refusal::TillNotFound(name.clone()))?;
         let mut answers = Vec::with_capacity(lines.len());
-        // Later lines must see what earlier ones of the same command did.
+        // Effects are applied only after the rule returns, so later lines look up the items of earlier ones
+        // here.
         let mut effects: Vec<Effect> = Vec::with_capacity(lines.len());
         for line in lines {
             let (repeated, outcome) = match till.standing(line) {
@@ -61,6 +63,8 @@ impl Rules<'_, '_> {
                         Ok(change) => self.count(caller, change, &mut effects),
                         Err(problem) => LineOutcome::Invalid(problem.to_string()),
                     };
+                    // `till` is a copy that is written once, after the loop, together with the effects of
+                    // its lines.
                     till.take(line, outcome.clone());
                     (false, outcome)
                 }
@@ -68,11 +72,13 @@ impl Rules<'_, '_> {
             };
             answers.push(LineAnswer { number: line.number, repeated, outcome });
         }
-        // A repetition writes as well: then its answer waits for whatever its first one had to wait for.
+        // A repetition writes the till as well. Otherwise it would have nothing to commit, and its answer
+        // could overtake the commit of the first one, whose outcome may still be unknown (a standby that
+        // lags, say).
         if answers.iter().any(|answer| answer.outcome.is_taken()) {
             effects.push(Effect::PutTill(till));
         }
-        Ok(Decision { outcome: Outcome::Synced(answers), effects })
+        Ok(Decision { outcome: answers, effects })
     }
 
     fn count(&mut self, caller: &Party, change: &LineChange, effects: &mut Vec<Effect>) -> LineOutcome {
@@ -98,7 +104,7 @@ impl Rules<'_, '_> {
         LineOutcome::Stock { item: item.id, quantity: item.quantity, version: item.version }
     }
 
-    /// An item of the caller's with what these effects will have made of it.
+    /// Returns one of the caller's items, with the pending effects applied.
     fn latest(&self, caller: &Party, id: ItemId, effects: &[Effect]) -> Option<Item> {
         let written = effects.iter().rev().find_map(|effect| match effect {
             Effect::PutItem(item) if item.id == id => Some(item.clone()),
@@ -107,9 +113,9 @@ impl Rules<'_, '_> {
         written.or_else(|| self.own_item(caller, id).ok())
     }
 
-    /// The same news for each till of the item's seller: what was sold, and what came back.
+    /// Creates one event for each till of the item's seller, about a sale or a cancellation.
     pub(super) fn tell_tills(&mut self, item: &Item, kind: &EventKind) -> Vec<NewEvent> {
-        // The store loads the seller of every item.
+        // The store loads the seller of every item, so its tills are known here.
         let tills = self.rows.parties.row(item.seller).map(|seller| seller.tills.clone()).unwrap_or_default();
         tills.into_iter().map(|till| self.event(Audience::Party(till.mailbox()), kind.clone())).collect()
     }

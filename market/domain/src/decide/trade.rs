@@ -1,12 +1,12 @@
-//! Buying, and what becomes of an order: it is shipped and delivered, or cancelled.
+//! Purchases, and the steps of an order: shipped and delivered, or cancelled.
 
 use super::{Decision, Effect, Rules};
 use crate::{
     Audience, CancelReason, EventKind, Invalid, Item, ItemId, Money, NewEvent, Order, OrderId, OrderLine,
-    OrderQuantity, OrderStatus, Outcome, Party, Refusal, Role,
+    OrderQuantity, OrderStatus, Party, Refusal, Role,
 };
 
-/// A purchase, or its cancellation, that nothing stands against.
+/// A purchase, or the cancellation of one, that the rules accept.
 struct Purchase {
     order: Order,
     item: Item,
@@ -21,22 +21,24 @@ impl Purchase {
 }
 
 impl Rules<'_, '_> {
-    /// Sells units to the caller, never more than there are.
-    pub(super) fn buy(&mut self, caller: &Party, line: &OrderLine) -> Result<Decision, Refusal> {
+    /// Sells units to the caller, never more than are in stock.
+    pub(super) fn buy(&mut self, caller: &Party, line: &OrderLine) -> Result<Decision<Order>, Refusal> {
         let purchase = self.purchase(caller, line)?;
-        Ok(Decision {
-            outcome: Outcome::Order(purchase.order.clone()),
-            effects: purchase.effects().collect(),
-        })
+        Ok(Decision { outcome: purchase.order.clone(), effects: purchase.effects().collect() })
     }
 
-    /// Sells units of several items to the caller, all or nothing. Lines of one item become one order, so
-    /// that their sum is held against the stock.
-    pub(super) fn place(&mut self, caller: &Party, lines: &[OrderLine]) -> Result<Decision, Refusal> {
+    /// Sells units of several items to the caller, either all or none.
+    pub(super) fn place(
+        &mut self,
+        caller: &Party,
+        lines: &[OrderLine],
+    ) -> Result<Decision<Vec<Order>>, Refusal> {
         let lines = summed_up(lines)?;
+        // Each purchase is decided against the working set, which the others have not changed yet. That is
+        // sound because no item occurs twice after `summed_up`.
         let purchases: Vec<_> =
             lines.iter().map(|line| self.purchase(caller, line)).collect::<Result<_, _>>()?;
-        let outcome = Outcome::Orders(purchases.iter().map(|purchase| purchase.order.clone()).collect());
+        let outcome = purchases.iter().map(|purchase| purchase.order.clone()).collect();
         Ok(Decision { outcome, effects: purchases.into_iter().flat_map(Purchase::effects).collect() })
     }
 
@@ -54,6 +56,9 @@ impl Rules<'_, '_> {
         let total_price = item.unit_price.times(units).ok_or_else(total_too_large)?;
         item.quantity -= units;
         item.sold += units;
+        // Purchases raise the version as well, so that recipients can order events of an item, and a
+        // seller's update with an expected version notices them. `updated_at` stays the time of the seller's
+        // own last change.
         item.version += 1;
         let order = Order {
             id: self.next_order_id(),
@@ -86,37 +91,40 @@ impl Rules<'_, '_> {
         Ok(Purchase { order, item, told })
     }
 
-    /// Cancels an order of the caller's.
-    pub(super) fn cancel(&mut self, caller: &Party, id: OrderId) -> Result<Decision, Refusal> {
+    /// Cancels an order as its buyer.
+    pub(super) fn cancel(&mut self, caller: &Party, id: OrderId) -> Result<Decision<Order>, Refusal> {
         let order = self.order(id, |order| order.buyer == caller.id)?;
         self.take_back(order, Role::Buyer, None)
     }
 
-    /// Cancels an order of an item of the caller's.
+    /// Cancels an order as its seller.
     pub(super) fn cancel_sale(
         &mut self,
         caller: &Party,
         id: OrderId,
         reason: &CancelReason,
-    ) -> Result<Decision, Refusal> {
+    ) -> Result<Decision<Order>, Refusal> {
         let order = self.order(id, |order| order.seller == caller.id)?;
         self.take_back(order, Role::Seller, Some(reason.clone()))
     }
 
-    /// The units go back into stock, or count as withdrawn when the item is off the market.
+    /// Cancels an order and returns its units to the stock, or counts them as withdrawn if the item is off
+    /// the market.
     fn take_back(
         &mut self,
         mut order: Order,
         by: Role,
         reason: Option<CancelReason>,
-    ) -> Result<Decision, Refusal> {
+    ) -> Result<Decision<Order>, Refusal> {
         if order.status != OrderStatus::Placed {
             return Err(Refusal::NotCancellable { order: order.id, status: order.status });
         }
-        // The store loads the item of every order, and items are never erased.
+        // Can't fail: the store loads the item of every order, and items are never erased.
         let mut item = self.rows.items.row(order.item).cloned().ok_or(Refusal::OrderNotFound(order.id))?;
         item.sold -= order.quantity;
         if item.is_listed() {
+            // This may exceed `Quantity::MAX` if the seller has restocked since. Refusing the cancellation
+            // would be worse.
             item.quantity += order.quantity;
         } else {
             item.withdrawn += order.quantity;
@@ -138,12 +146,12 @@ impl Rules<'_, '_> {
         };
         let mut told = self.tell_tills(&item, &kind);
         told.push(self.event(Audience::Party(other_side), kind));
-        let outcome = Outcome::Order(order.clone());
+        let outcome = order.clone();
         Ok(Decision { outcome, effects: Purchase { order, item, told }.effects().collect() })
     }
 
-    /// Sends an order of an item of the caller's on its way.
-    pub(super) fn ship(&mut self, caller: &Party, id: OrderId) -> Result<Decision, Refusal> {
+    /// Marks an order as shipped, as its seller.
+    pub(super) fn ship(&mut self, caller: &Party, id: OrderId) -> Result<Decision<Order>, Refusal> {
         let mut order = self.order(id, |order| order.seller == caller.id)?;
         needs(&order, OrderStatus::Placed)?;
         order.status = OrderStatus::Shipped;
@@ -152,8 +160,8 @@ impl Rules<'_, '_> {
         Ok(self.moved(order, kind))
     }
 
-    /// Hands an order of an item of the caller's over.
-    pub(super) fn deliver(&mut self, caller: &Party, id: OrderId) -> Result<Decision, Refusal> {
+    /// Marks an order as delivered, as its seller.
+    pub(super) fn deliver(&mut self, caller: &Party, id: OrderId) -> Result<Decision<Order>, Refusal> {
         let mut order = self.order(id, |order| order.seller == caller.id)?;
         needs(&order, OrderStatus::Shipped)?;
         order.status = OrderStatus::Delivered;
@@ -162,15 +170,13 @@ impl Rules<'_, '_> {
         Ok(self.moved(order, kind))
     }
 
-    fn moved(&mut self, order: Order, kind: EventKind) -> Decision {
+    fn moved(&mut self, order: Order, kind: EventKind) -> Decision<Order> {
         let event = self.event(Audience::Party(order.buyer), kind);
-        Decision {
-            outcome: Outcome::Order(order.clone()),
-            effects: vec![Effect::PutOrder(order), Effect::Emit(event)],
-        }
+        Decision { outcome: order.clone(), effects: vec![Effect::PutOrder(order), Effect::Emit(event)] }
     }
 
-    /// An order of the caller's. Another's is not told apart from none at all.
+    /// Returns an order that belongs to the caller. Another party's order is refused like one that does not
+    /// exist.
     pub(super) fn order(&self, id: OrderId, is_own: impl Fn(&Order) -> bool) -> Result<Order, Refusal> {
         let found = self.rows.orders.row(id).filter(|order| is_own(order));
         found.cloned().ok_or(Refusal::OrderNotFound(id))
@@ -185,10 +191,12 @@ pub(super) fn needs(order: &Order, needed: OrderStatus) -> Result<(), Refusal> {
     }
 }
 
-/// One line for each item, at the place of its first.
+/// Merges the lines of each item into one, at the position of the first, so that their sum is checked against
+/// the stock.
 fn summed_up(lines: &[OrderLine]) -> Result<Vec<OrderLine>, Refusal> {
     let mut summed: Vec<OrderLine> = Vec::with_capacity(lines.len());
     for line in lines {
+        // A linear search: there are at most `OrderLine::MAX_AT_ONCE` lines.
         match summed.iter_mut().find(|earlier| earlier.item == line.item) {
             None => summed.push(*line),
             Some(earlier) => {
@@ -203,7 +211,7 @@ fn summed_up(lines: &[OrderLine]) -> Result<Vec<OrderLine>, Refusal> {
     Ok(summed)
 }
 
-/// Of two lines of one item, both must expect the same price if both expect one.
+/// Merges the expected prices of two lines for one item, which must agree if both are given.
 fn same_price(item: ItemId, one: Option<Money>, other: Option<Money>) -> Result<Option<Money>, Refusal> {
     match (one, other) {
         (Some(one), Some(other)) if one != other => Err(Refusal::InvalidField {

@@ -1,22 +1,22 @@
-//! Wishing for items.
+//! Adding items to a wishlist and removing them.
 
 use super::{Decision, Effect, Rules};
-use crate::{ItemId, Outcome, Party, Refusal, Wish};
+use crate::{ItemId, Party, Refusal, Unwished, Wish, Wished};
 
 impl Rules<'_, '_> {
-    /// Puts an item on the caller's wishlist; one that is there already stays as it is.
-    pub(super) fn wish(&mut self, caller: &Party, id: ItemId) -> Result<Decision, Refusal> {
+    /// Puts an item on the caller's wishlist. An item that is on it keeps the time when it was added.
+    pub(super) fn wish(&mut self, caller: &Party, id: ItemId) -> Result<Decision<Wished>, Refusal> {
         let item = self.listed(id)?;
         if let Some(wish) = self.rows.wishes.row((caller.id, id)) {
-            return Ok(Decision { outcome: Outcome::Wished(*wish, item), effects: Vec::new() });
+            return Ok(Decision { outcome: Wished(*wish, item), effects: Vec::new() });
         }
         let wish = Wish { buyer: caller.id, item: id, added_at: self.context.now };
-        Ok(Decision { outcome: Outcome::Wished(wish, item), effects: vec![Effect::PutWish(wish)] })
+        Ok(Decision { outcome: Wished(wish, item), effects: vec![Effect::PutWish(wish)] })
     }
 
     /// Takes an item off the caller's wishlist.
-    pub(super) fn unwish(&mut self, caller: &Party, id: ItemId) -> Result<Decision, Refusal> {
+    pub(super) fn unwish(&mut self, caller: &Party, id: ItemId) -> Result<Decision<Unwished>, Refusal> {
         let wish = self.rows.wishes.row((caller.id, id)).copied().ok_or(Refusal::WishNotFound(id))?;
-        Ok(Decision { outcome: Outcome::Unwished, effects: vec![Effect::RemoveWish(wish)] })
+        Ok(Decision { outcome: Unwished, effects: vec![Effect::RemoveWish(wish)] })
     }
 }

@@ -1,4 +1,4 @@
-//! The rules by themselves: each by example, and what holds for any series of commands.
+//! Tests of the rules: examples of each, and properties of any sequence of commands.
 
 mod examples;
 mod properties;
@@ -9,8 +9,8 @@ use uuid::Uuid;
 
 use super::*;
 
-/// A market in memory, as small as the rules need it: rows stay in one working set, and nothing is saved.
-pub(super) struct Desk {
+/// The smallest market that the rules need: all rows stay in one working set, and nothing is saved.
+pub(super) struct Fixture {
     pub(super) rows: WorkingSet,
     now: Timestamp,
     requests: u128,
@@ -25,17 +25,19 @@ pub(super) const CAROL: u128 = 2;
 pub(super) const BOB: u128 = 11;
 pub(super) const DAVE: u128 = 12;
 
-impl Desk {
-    /// With two sellers and two buyers registered.
+impl Fixture {
+    /// Creates a market in which two sellers and two buyers are registered.
     pub(super) fn open() -> Self {
-        let mut desk = Self { rows: WorkingSet::default(), now: Timestamp(1_000), requests: 0 };
+        let mut fixture = Self { rows: WorkingSet::default(), now: Timestamp(1_000), requests: 0 };
         for (number, role) in
             [(ALICE, Role::Seller), (CAROL, Role::Seller), (BOB, Role::Buyer), (DAVE, Role::Buyer)]
         {
             let display_name = DisplayName::parse(&format!("party {number}")).unwrap();
-            desk.act(number, Action::Register { role, display_name, callback: None }).unwrap();
+            fixture
+                .act(number, Action::Register(action::Register { role, display_name, callback: None }))
+                .unwrap();
         }
-        desk
+        fixture
     }
 
     pub(super) fn act(&mut self, caller: u128, action: Action) -> Result<Outcome, Refusal> {
@@ -50,7 +52,7 @@ impl Desk {
         self.send(caller, id, id as u8, true, action)
     }
 
-    /// Sends a command under a request id and fingerprint of one's own.
+    /// Sends a command with the given request id and fingerprint.
     pub(super) fn send(
         &mut self,
         caller: u128,
@@ -64,7 +66,8 @@ impl Desk {
             RequestKey { id: RequestId(Uuid::from_u128(request)), fingerprint: Fingerprint([print; 16]) };
         let origin = Origin { role: "party", address: None };
         let command = Command { caller: party(caller), request, validate_only, action, origin };
-        // As a back end would: numbers for this command alone, and the counts that the rules ask for.
+        // As a back end does: reserve numbers for this command, and count the purchases that the rules ask
+        // for.
         let mut keys = Keys::default();
         command.add_keys(&mut keys);
         self.rows.item_ids = IdRange::new(self.rows.item_ids.next().max(1), keys.new_items);
@@ -88,7 +91,7 @@ impl Desk {
         }
     }
 
-    /// Lists a lamp at 12.50 GBP.
+    /// Lists a lamp at 12.50 GBP per unit.
     pub(super) fn lamp(&mut self, seller: u128, units: i64) -> ItemId {
         match self.act(seller, sell("Lamp", 1_250, units)).unwrap() {
             Outcome::Item(item) => item.id,
@@ -102,18 +105,18 @@ impl Desk {
 }
 
 pub(super) fn sell(name: &str, amount_minor: i64, units: i64) -> Action {
-    Action::Sell(ItemListing {
+    Action::Sell(action::Sell(ItemListing {
         sku: None,
         name: ItemName::parse(name).unwrap(),
         description: Description::parse("").unwrap(),
         category: Category::parse("home/light").unwrap(),
         unit_price: Money::price(amount_minor, "GBP").unwrap(),
         quantity: Quantity::parse_listing(units).unwrap(),
-    })
+    }))
 }
 
 pub(super) fn buy(item: ItemId, units: i64) -> Action {
-    Action::Buy(line(item, units))
+    Action::Buy(action::Buy(line(item, units)))
 }
 
 pub(super) fn line(item: ItemId, units: i64) -> OrderLine {
@@ -121,12 +124,12 @@ pub(super) fn line(item: ItemId, units: i64) -> OrderLine {
 }
 
 pub(super) fn rate(item: ItemId, stars: i32) -> Action {
-    Action::Rate { item, stars: Stars::parse(stars).unwrap(), update_existing: false }
+    Action::Rate(action::Rate { item, stars: Stars::parse(stars).unwrap(), update_existing: false })
 }
 
 pub(super) fn restock(item: ItemId, delta: i64) -> Action {
     let patch = ItemPatch { stock: Some(StockChange::By(delta)), ..ItemPatch::default() };
-    Action::Update { item, patch, expected_version: None }
+    Action::Update(action::Update { item, patch, expected_version: None })
 }
 
 pub(super) fn order_of(outcome: Result<Outcome, Refusal>) -> Order {

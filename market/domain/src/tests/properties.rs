@@ -1,4 +1,4 @@
-//! What holds for any series of commands by anyone.
+//! Properties that hold for any sequence of commands by any callers.
 
 use proptest::prelude::*;
 
@@ -13,25 +13,28 @@ fn any_action() -> impl Strategy<Value = Action> {
         (item.clone(), 0..9_i64).prop_map(|(item, units)| {
             let stock = Some(StockChange::To(Quantity::parse(units).unwrap()));
             let patch = ItemPatch { stock, ..ItemPatch::default() };
-            Action::Update { item, patch, expected_version: None }
+            Action::Update(action::Update { item, patch, expected_version: None })
         }),
-        item.clone().prop_map(|item| Action::Delete { item, expected_version: None }),
-        prop::collection::vec((item.clone(), 1..5_i64), 1..4).prop_map(|lines| Action::Place(
+        item.clone().prop_map(|item| Action::Delete(action::Delete { item, expected_version: None })),
+        prop::collection::vec((item.clone(), 1..5_i64), 1..4).prop_map(|lines| Action::Place(action::Place(
             lines.into_iter().map(|(item, units)| line(item, units)).collect()
-        )),
+        ))),
         (1..12_i64, 0..4_u8).prop_map(|(order, what)| {
             let order = OrderId(order);
             match what {
-                0 => Action::Cancel { order },
-                1 => Action::CancelSale { order, reason: CancelReason::parse("why not").unwrap() },
-                2 => Action::Ship { order },
-                _ => Action::Deliver { order },
+                0 => Action::Cancel(action::Cancel { order }),
+                1 => Action::CancelSale(action::CancelSale {
+                    order,
+                    reason: CancelReason::parse("why not").unwrap(),
+                }),
+                2 => Action::Ship(action::Ship { order }),
+                _ => Action::Deliver(action::Deliver { order }),
             }
         }),
-        item.clone().prop_map(|item| Action::Wish { item }),
-        item.clone().prop_map(|item| Action::Unwish { item }),
+        item.clone().prop_map(|item| Action::Wish(action::Wish { item })),
+        item.clone().prop_map(|item| Action::Unwish(action::Unwish { item })),
         (item, 1..=5, any::<bool>()).prop_map(|(item, stars, update_existing)| {
-            Action::Rate { item, stars: Stars::parse(stars).unwrap(), update_existing }
+            Action::Rate(action::Rate { item, stars: Stars::parse(stars).unwrap(), update_existing })
         }),
     ]
 }
@@ -43,22 +46,22 @@ fn any_caller() -> impl Strategy<Value = u128> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(400))]
 
-    /// G2: stock is never negative, and every unit is sold, for sale or withdrawn.
+    /// G2: stock is never negative, and every unit is either sold, for sale or withdrawn.
     #[test]
     fn every_unit_is_accounted_for(steps in prop::collection::vec((any_caller(), any_action()), 1..60)) {
-        let mut desk = Desk::open();
+        let mut fixture = Fixture::open();
         for (caller, action) in steps {
-            // Refusals are part of the game.
-            let _ = desk.act(caller, action);
+            // Refusals are expected; they must not break the invariant either.
+            let _ = fixture.act(caller, action);
         }
-        for id in desk.rows.items.keys() {
-            let item = desk.item(id);
+        for id in fixture.rows.items.keys() {
+            let item = fixture.item(id);
             prop_assert!(item.is_balanced(), "{item:?}");
-            let ordered: i64 = desk
+            let ordered: i64 = fixture
                 .rows
                 .orders
                 .keys()
-                .filter_map(|order| desk.rows.orders.row(order))
+                .filter_map(|order| fixture.rows.orders.row(order))
                 .filter(|order| order.item == id && order.status.stands())
                 .map(|order| order.quantity)
                 .sum();
@@ -66,35 +69,35 @@ proptest! {
         }
     }
 
-    /// A refusal or a validation leaves no trace; a replay repeats the outcome and nothing else.
+    /// A refusal or a validation changes nothing; a replay returns the outcome and changes nothing either.
     #[test]
     fn refusals_validations_and_replays_change_nothing(
         steps in prop::collection::vec((any_caller(), any_action(), any::<bool>()), 1..40),
     ) {
-        let mut desk = Desk::open();
+        let mut fixture = Fixture::open();
         for (number, (caller, action, validate_only)) in steps.into_iter().enumerate() {
             let request = 10_000 + number as u128;
-            let before = trace(&desk.rows);
-            let first = desk.send(caller, request, 1, validate_only, action.clone());
+            let before = trace(&fixture.rows);
+            let first = fixture.send(caller, request, 1, validate_only, action.clone());
             if first.is_err() || validate_only {
-                prop_assert_eq!(&trace(&desk.rows), &before);
+                prop_assert_eq!(&trace(&fixture.rows), &before);
                 continue;
             }
-            let after = trace(&desk.rows);
-            let again = desk.send(caller, request, 1, validate_only, action);
+            let after = trace(&fixture.rows);
+            let again = fixture.send(caller, request, 1, validate_only, action);
             prop_assert_eq!(first, again);
-            prop_assert_eq!(trace(&desk.rows), after);
+            prop_assert_eq!(trace(&fixture.rows), after);
         }
     }
 
-    /// G6 begins here: an item's version only ever grows.
+    /// The first half of G6: an item's version never decreases.
     #[test]
-    fn versions_never_go_back(steps in prop::collection::vec((any_caller(), any_action()), 1..40)) {
-        let mut desk = Desk::open();
+    fn versions_never_decrease(steps in prop::collection::vec((any_caller(), any_action()), 1..40)) {
+        let mut fixture = Fixture::open();
         for (caller, action) in steps {
-            let before: Vec<_> = versions(&desk.rows);
-            let _ = desk.act(caller, action);
-            for ((_, old), (_, new)) in before.iter().zip(versions(&desk.rows)) {
+            let before: Vec<_> = versions(&fixture.rows);
+            let _ = fixture.act(caller, action);
+            for ((_, old), (_, new)) in before.iter().zip(versions(&fixture.rows)) {
                 prop_assert!(new >= *old);
             }
         }

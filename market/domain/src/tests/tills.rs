@@ -1,4 +1,4 @@
-//! Tills: each line once, in order, whatever comes.
+//! Tills: each line is applied once and in order, whatever arrives.
 
 use proptest::prelude::*;
 
@@ -8,14 +8,14 @@ fn name(text: &str) -> TillName {
     TillName::parse(text).unwrap()
 }
 
-fn open(desk: &mut Desk, seller: u128, till: &str) -> Till {
-    match desk.act(seller, Action::OpenTill { till: name(till) }).unwrap() {
+fn open(fixture: &mut Fixture, seller: u128, till: &str) -> Till {
+    match fixture.act(seller, Action::OpenTill(action::OpenTill { till: name(till) })).unwrap() {
         Outcome::Till(till) => till,
         other => panic!("{other:?}"),
     }
 }
 
-/// A line whose print is of its content, as one that was read.
+/// Creates a line whose print depends on its content, as for a parsed one.
 fn line(number: i64, item: ItemId, stock: StockChange) -> TillLine {
     let content = match stock {
         StockChange::To(quantity) => (0, quantity.units()),
@@ -29,8 +29,8 @@ fn by(number: i64, item: ItemId, delta: i64) -> TillLine {
     line(number, item, StockChange::By(delta))
 }
 
-fn sync(desk: &mut Desk, seller: u128, lines: Vec<TillLine>) -> Vec<LineAnswer> {
-    match desk.act(seller, Action::Sync { till: name("shop"), lines }).unwrap() {
+fn sync(fixture: &mut Fixture, seller: u128, lines: Vec<TillLine>) -> Vec<LineAnswer> {
+    match fixture.act(seller, Action::Sync(action::Sync { till: name("shop"), lines })).unwrap() {
         Outcome::Synced(answers) => answers,
         other => panic!("{other:?}"),
     }
@@ -42,82 +42,84 @@ fn stock(item: ItemId, quantity: i64, version: i64) -> LineOutcome {
 
 #[test]
 fn lines_count_and_change_stock_one_after_the_other() {
-    let mut desk = Desk::open();
-    let lamp = desk.lamp(ALICE, 5);
-    open(&mut desk, ALICE, "shop");
+    let mut fixture = Fixture::open();
+    let lamp = fixture.lamp(ALICE, 5);
+    open(&mut fixture, ALICE, "shop");
     let to = StockChange::To(Quantity::parse(7).unwrap());
-    let answers = sync(&mut desk, ALICE, vec![by(1, lamp, -2), line(2, lamp, to), by(3, lamp, 1)]);
+    let answers = sync(&mut fixture, ALICE, vec![by(1, lamp, -2), line(2, lamp, to), by(3, lamp, 1)]);
     let outcomes: Vec<_> = answers.iter().map(|answer| answer.outcome.clone()).collect();
     assert_eq!(outcomes, [stock(lamp, 3, 2), stock(lamp, 7, 3), stock(lamp, 8, 4)]);
-    assert!(desk.item(lamp).is_balanced());
+    assert!(fixture.item(lamp).is_balanced());
 }
 
 #[test]
-fn line_that_comes_again_is_answered_as_before_and_takes_no_effect() {
-    let mut desk = Desk::open();
-    let lamp = desk.lamp(ALICE, 5);
-    open(&mut desk, ALICE, "shop");
-    let first = sync(&mut desk, ALICE, vec![by(1, lamp, -2), by(2, lamp, -9)]);
-    let again = sync(&mut desk, ALICE, vec![by(1, lamp, -2), by(2, lamp, -9)]);
+fn repeated_line_gets_the_first_answer_and_takes_no_effect() {
+    let mut fixture = Fixture::open();
+    let lamp = fixture.lamp(ALICE, 5);
+    open(&mut fixture, ALICE, "shop");
+    let first = sync(&mut fixture, ALICE, vec![by(1, lamp, -2), by(2, lamp, -9)]);
+    let again = sync(&mut fixture, ALICE, vec![by(1, lamp, -2), by(2, lamp, -9)]);
     assert_eq!(first[1].outcome, LineOutcome::OutOfRange { available: 3, delta: -9 });
     for (first, again) in first.iter().zip(&again) {
         assert_eq!((first.repeated, again.repeated, &first.outcome), (false, true, &again.outcome));
     }
-    assert_eq!(desk.item(lamp).quantity, 3);
+    assert_eq!(fixture.item(lamp).quantity, 3);
 }
 
 #[test]
-fn refused_line_uses_its_number_up_and_the_next_goes_on() {
-    let mut desk = Desk::open();
-    let (lamp, foreign) = (desk.lamp(ALICE, 5), desk.lamp(CAROL, 5));
-    open(&mut desk, ALICE, "shop");
+fn refused_line_uses_up_its_number_and_does_not_block_the_next() {
+    let mut fixture = Fixture::open();
+    let (lamp, foreign) = (fixture.lamp(ALICE, 5), fixture.lamp(CAROL, 5));
+    open(&mut fixture, ALICE, "shop");
     let nonsense = TillLine { number: 2, print: LinePrint(0), asks: Err(Invalid::new("is nonsense")) };
-    let gone = desk.lamp(ALICE, 5);
-    desk.act(ALICE, Action::Delete { item: gone, expected_version: None }).unwrap();
+    let gone = fixture.lamp(ALICE, 5);
+    fixture.act(ALICE, Action::Delete(action::Delete { item: gone, expected_version: None })).unwrap();
     let lines = vec![by(1, foreign, 1), nonsense, by(3, gone, 1), by(4, lamp, 1)];
-    let outcomes: Vec<_> = sync(&mut desk, ALICE, lines).into_iter().map(|answer| answer.outcome).collect();
+    let outcomes: Vec<_> =
+        sync(&mut fixture, ALICE, lines).into_iter().map(|answer| answer.outcome).collect();
     let not_found = LineOutcome::ItemNotFound;
     let invalid = LineOutcome::Invalid("is nonsense".to_owned());
     assert_eq!(outcomes, [not_found.clone(), invalid, not_found, stock(lamp, 6, 2)]);
-    assert_eq!(desk.item(foreign).quantity, 5);
+    assert_eq!(fixture.item(foreign).quantity, 5);
 }
 
 #[test]
-fn line_too_early_or_under_anothers_number_is_not_taken() {
-    let mut desk = Desk::open();
-    let lamp = desk.lamp(ALICE, 5);
-    open(&mut desk, ALICE, "shop");
+fn early_line_or_one_with_a_used_number_is_not_taken() {
+    let mut fixture = Fixture::open();
+    let lamp = fixture.lamp(ALICE, 5);
+    open(&mut fixture, ALICE, "shop");
     let lines = vec![by(1, lamp, 1), by(3, lamp, 1), by(1, lamp, 2), by(0, lamp, 1), by(i64::MIN, lamp, 1)];
-    let outcomes: Vec<_> = sync(&mut desk, ALICE, lines).into_iter().map(|answer| answer.outcome).collect();
+    let outcomes: Vec<_> =
+        sync(&mut fixture, ALICE, lines).into_iter().map(|answer| answer.outcome).collect();
     let early = LineOutcome::OutOfOrder { expected: 2 };
     assert_eq!(outcomes, [stock(lamp, 6, 2), early.clone(), LineOutcome::Reused, early.clone(), early]);
-    assert_eq!(sync(&mut desk, ALICE, vec![by(2, lamp, 1)])[0].outcome, stock(lamp, 7, 3));
+    assert_eq!(sync(&mut fixture, ALICE, vec![by(2, lamp, 1)])[0].outcome, stock(lamp, 7, 3));
 }
 
 #[test]
-fn outcomes_of_the_last_lines_are_remembered_and_older_ones_still_take_no_effect() {
-    let mut desk = Desk::open();
-    let lamp = desk.lamp(ALICE, 1);
-    open(&mut desk, ALICE, "shop");
+fn outcomes_of_the_last_lines_are_kept_and_older_lines_still_take_no_effect() {
+    let mut fixture = Fixture::open();
+    let lamp = fixture.lamp(ALICE, 1);
+    open(&mut fixture, ALICE, "shop");
     let all: Vec<_> = (1..=Till::RECENT as i64 + 1).map(|number| by(number, lamp, 1)).collect();
-    sync(&mut desk, ALICE, all.clone());
-    let again = sync(&mut desk, ALICE, all);
+    sync(&mut fixture, ALICE, all.clone());
+    let again = sync(&mut fixture, ALICE, all);
     assert_eq!(again[0].outcome, LineOutcome::Forgotten);
     assert_eq!(again[1].outcome, stock(lamp, 3, 3));
     assert!(again.iter().all(|answer| answer.repeated));
-    assert_eq!(desk.item(lamp).quantity, Till::RECENT as i64 + 2);
+    assert_eq!(fixture.item(lamp).quantity, Till::RECENT as i64 + 2);
 }
 
 #[test]
-fn tills_are_told_of_sales_and_cancellations_by_either_side() {
-    let mut desk = Desk::open();
-    let lamp = desk.lamp(ALICE, 5);
-    let till = open(&mut desk, ALICE, "shop");
-    let (one, other) = (order_of(desk.act(BOB, buy(lamp, 1))), order_of(desk.act(BOB, buy(lamp, 2))));
-    desk.act(BOB, Action::Cancel { order: one.id }).unwrap();
+fn tills_are_notified_of_sales_and_of_cancellations_by_either_side() {
+    let mut fixture = Fixture::open();
+    let lamp = fixture.lamp(ALICE, 5);
+    let till = open(&mut fixture, ALICE, "shop");
+    let (one, other) = (order_of(fixture.act(BOB, buy(lamp, 1))), order_of(fixture.act(BOB, buy(lamp, 2))));
+    fixture.act(BOB, Action::Cancel(action::Cancel { order: one.id })).unwrap();
     let reason = CancelReason::parse("broken").unwrap();
-    desk.act(ALICE, Action::CancelSale { order: other.id, reason }).unwrap();
-    let told = desk.rows.events.iter().filter(|new| new.audience == Audience::Party(till.id.mailbox()));
+    fixture.act(ALICE, Action::CancelSale(action::CancelSale { order: other.id, reason })).unwrap();
+    let told = fixture.rows.events.iter().filter(|new| new.audience == Audience::Party(till.id.mailbox()));
     let told: Vec<_> = told
         .map(|new| match &new.event.kind {
             EventKind::OrderPlaced { remaining_quantity, .. } => ("placed", *remaining_quantity),
@@ -129,45 +131,48 @@ fn tills_are_told_of_sales_and_cancellations_by_either_side() {
 }
 
 #[test]
-fn tills_are_each_sellers_own_and_not_too_many() {
-    let mut desk = Desk::open();
+fn tills_belong_to_their_seller_and_their_number_is_limited() {
+    let mut fixture = Fixture::open();
     for number in 0..Till::MAX_OF_SELLER {
-        open(&mut desk, ALICE, &format!("till-{number}"));
+        open(&mut fixture, ALICE, &format!("till-{number}"));
     }
-    open(&mut desk, ALICE, "till-0");
-    assert_eq!(desk.act(ALICE, Action::OpenTill { till: name("one-more") }), Err(Refusal::TooManyTills));
-    let theirs = Action::RemoveTill { till: name("till-0") };
-    assert_eq!(desk.act(CAROL, theirs.clone()), Err(Refusal::TillNotFound(name("till-0"))));
-    assert_eq!(desk.act(ALICE, theirs), Ok(Outcome::TillRemoved));
-    open(&mut desk, ALICE, "one-more");
+    open(&mut fixture, ALICE, "till-0");
+    assert_eq!(
+        fixture.act(ALICE, Action::OpenTill(action::OpenTill { till: name("one-more") })),
+        Err(Refusal::TooManyTills)
+    );
+    let theirs = Action::RemoveTill(action::RemoveTill { till: name("till-0") });
+    assert_eq!(fixture.act(CAROL, theirs.clone()), Err(Refusal::TillNotFound(name("till-0"))));
+    assert_eq!(fixture.act(ALICE, theirs), Ok(Outcome::TillRemoved));
+    open(&mut fixture, ALICE, "one-more");
     for bad in ["", "A", "a b", "ü", "a/b", &"a".repeat(65)] {
         assert!(TillName::parse(bad).is_err(), "{bad:?}");
     }
 }
 
 proptest! {
-    /// Whatever comes, however often and in whatever chunks: the stock is as if each line had come once.
+    /// However often lines arrive and in whatever chunks, the stock is as if each had arrived once.
     #[test]
-    fn lines_take_effect_once_however_often_they_come(
+    fn lines_take_effect_once_however_often_they_arrive(
         deltas in prop::collection::vec(-3..9_i64, 1..120),
         resent in prop::collection::vec((0..120_usize, 1..64_usize), 0..40),
     ) {
-        let mut desk = Desk::open();
-        let lamp = desk.lamp(ALICE, 500);
-        open(&mut desk, ALICE, "shop");
+        let mut fixture = Fixture::open();
+        let lamp = fixture.lamp(ALICE, 500);
+        open(&mut fixture, ALICE, "shop");
         let lines: Vec<_> = (1..).zip(&deltas).map(|(number, delta)| by(number, lamp, *delta)).collect();
         let mut sent = 0;
         for (from, count) in resent {
             let from = from.min(sent);
             let chunk = &lines[from..lines.len().min(from + count)];
-            let answers = sync(&mut desk, ALICE, chunk.to_vec());
+            let answers = sync(&mut fixture, ALICE, chunk.to_vec());
             for (answer, number) in answers.iter().zip(from as i64 + 1..) {
                 prop_assert_eq!((answer.number, answer.repeated), (number, number <= sent as i64));
             }
             sent = sent.max(from + chunk.len());
         }
         let expected = 500 + deltas[..sent].iter().sum::<i64>();
-        prop_assert_eq!(desk.item(lamp).quantity, expected);
-        prop_assert!(desk.item(lamp).is_balanced());
+        prop_assert_eq!(fixture.item(lamp).quantity, expected);
+        prop_assert!(fixture.item(lamp).is_balanced());
     }
 }

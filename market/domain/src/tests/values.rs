@@ -1,4 +1,4 @@
-//! Values at and past their bounds.
+//! Parsing of values at and beyond their bounds.
 
 use proptest::prelude::*;
 
@@ -39,7 +39,7 @@ fn money_is_exact_and_shows_its_own_decimals() {
 #[test]
 fn texts_are_bounded_and_plain() {
     assert_eq!(ItemName::parse("  Lampe à huile ").unwrap().as_str(), "Lampe à huile");
-    // The same letter in two encodings is the same name.
+    // Two encodings of the same letter give the same name.
     assert_eq!(ItemName::parse("Cafe\u{301}").unwrap(), ItemName::parse("Caf\u{e9}").unwrap());
     for wrong in ["", "   ", "a\u{1b}[2Jb", "a\nb", "a\u{202e}b", &"x".repeat(201), &"x".repeat(1 << 20)] {
         assert!(ItemName::parse(wrong).is_err(), "{:?}", &wrong[..wrong.len().min(20)]);
@@ -69,7 +69,7 @@ proptest! {
     }
 
     #[test]
-    fn an_accepted_text_is_accepted_again_unchanged(text in "\\PC{0,60}") {
+    fn parsing_an_accepted_text_again_does_not_change_it(text in "\\PC{0,60}") {
         if let Ok(name) = ItemName::parse(&text) {
             prop_assert_eq!(ItemName::parse(name.as_str()).unwrap(), name);
         }

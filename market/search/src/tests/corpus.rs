@@ -1,4 +1,4 @@
-//! Searching real catalogues: a check by hand, with times.
+//! Searches of a real catalogue with timings, run by hand.
 
 use std::{collections::BTreeMap, time::Instant};
 
@@ -21,7 +21,7 @@ const QUERIES: [&str; 11] = [
     "aeroplane beutiful chrismas decorration elefant flwer gardn hangign",
 ];
 
-/// Names and prices by stock code, out of an order log with the columns of UCI Online Retail.
+/// Reads names and prices by stock code from an order log with the columns of UCI Online Retail.
 fn catalogue(path: &str) -> Vec<(String, String, i64)> {
     let mut items = BTreeMap::new();
     for line in csv::Reader::from_path(path).unwrap().records() {
@@ -34,7 +34,8 @@ fn catalogue(path: &str) -> Vec<(String, String, i64)> {
     items.into_iter().map(|(code, (name, pence))| (code, name, pence)).collect()
 }
 
-/// `count` items: the catalogue, then again and again with another item's last word added to the name.
+/// Lists `count` items: the catalogue, then repetitions of it with another item's last word added to the
+/// name.
 fn stock(catalogue: &[(String, String, i64)], market: &Shop, count: usize) {
     for number in 0..count {
         let (code, name, pence) = &catalogue[number % catalogue.len()];
@@ -82,8 +83,8 @@ async fn real_catalogues_are_searched_fast() {
     }
 }
 
-async fn report(market: &Market, text: &str, order: SearchOrder) {
-    let query = SearchQuery { text: text.to_owned(), order, limit: 50, ..SearchQuery::default() };
+async fn report(market: &Market, words: &str, order: SearchOrder) {
+    let query = SearchQuery { text: text(words), order, limit: 50, ..SearchQuery::default() };
     let page = market.page(&query).await;
     const ROUNDS: u32 = 10;
     let begun = Instant::now();
@@ -91,14 +92,13 @@ async fn report(market: &Market, text: &str, order: SearchOrder) {
         market.page(&query).await;
     }
     let first: Vec<_> = page.items.iter().take(3).map(|item| item.name.as_str()).collect();
-    println!("  {:>9.2?} {order:?} {text:?}: {} found: {first:?}", begun.elapsed() / ROUNDS, page.total);
-    let exact =
-        SearchQuery { text: page.items.first().map_or("", |item| item.name.as_str()).to_owned(), ..query };
+    println!("  {:>9.2?} {order:?} {words:?}: {} found: {first:?}", begun.elapsed() / ROUNDS, page.total);
+    let exact = SearchQuery { text: text(page.items.first().map_or("", |item| item.name.as_str())), ..query };
     let found = market.page(&SearchQuery { order: SearchOrder::Relevance, ..exact.clone() }).await;
-    let same_name = |item: &Item| item.name == ItemName::trusted(exact.text.clone());
+    let same_name = |item: &Item| item.name == ItemName::trusted(exact.text.as_str().to_owned());
     assert!(
-        exact.text.is_empty() || found.items.iter().any(same_name),
+        exact.text.as_str().is_empty() || found.items.iter().any(same_name),
         "{} is not found by its name",
-        exact.text
+        exact.text.as_str()
     );
 }

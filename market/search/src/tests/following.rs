@@ -1,4 +1,4 @@
-//! How the index follows the store.
+//! Following the store's feed: visibility, recovery and rebuilding.
 
 use std::{fs, path::Path, time::Duration};
 
@@ -8,7 +8,7 @@ use souk_store::FeedPosition;
 use super::*;
 use crate::SearchError;
 
-/// Waits for a condition, up to a deadline.
+/// Waits until a condition holds, up to a deadline.
 async fn eventually(what: &str, condition: impl AsyncFn() -> bool) {
     let waiting = async {
         while !condition().await {
@@ -26,7 +26,7 @@ fn directory(home: &Path) -> IndexHome {
     IndexHome::Directory(home.to_owned())
 }
 
-/// A shop with 1, 2 and 3 in it, and an index of it on disk that was closed.
+/// Creates a shop with items 1, 2 and 3, and a closed index of it on disk.
 async fn closed_index(home: &Path) -> Arc<Shop> {
     let market = Market::open(Arc::default(), directory(home)).await;
     for number in 1..=3 {
@@ -63,11 +63,11 @@ async fn others_see_a_write_within_a_second() {
 }
 
 #[tokio::test]
-async fn nothing_is_the_answer_only_when_nothing_was_listed_by_then() {
+async fn no_hits_are_reported_only_if_nothing_was_listed_by_then() {
     let market = Market::in_memory().await;
     for (number, name) in (1..).zip(["Anvil", "Basket", "Candle", "Drum", "Easel", "Flute"]) {
         market.search.feed_moved(market.shop.put(item(number, name)));
-        let query = SearchQuery { text: name.to_owned(), ..SearchQuery::default() };
+        let query = SearchQuery { text: text(name), ..SearchQuery::default() };
         let found = market.search.search(bob(), &query).await.unwrap();
         assert_eq!(found.items.len(), 1, "{name}");
     }
@@ -91,13 +91,13 @@ async fn updates_move_items_and_deletes_remove_them() {
 }
 
 #[tokio::test]
-async fn hits_are_shown_as_they_are_in_the_store() {
+async fn hits_show_the_current_state_of_the_store() {
     let market = Market::of_names(&["Lamp", "Lamp", "Lamp"]).await;
     assert_eq!(market.finds("lamp").await, [1, 2, 3]);
     let stock = Quantity::parse(7).unwrap().units();
     market.shop.change_unnoticed(1, |item| item.quantity = stock);
     market.shop.change_unnoticed(2, |item| item.deleted_at = Some(Timestamp(1)));
-    let query = SearchQuery { text: "lamp".into(), limit: 2, ..SearchQuery::default() };
+    let query = SearchQuery { text: text("lamp"), limit: 2, ..SearchQuery::default() };
     let page = market.page(&query).await;
     assert_eq!(numbers(&page), [1]);
     assert_eq!(page.items[0].quantity, 7);
@@ -105,10 +105,10 @@ async fn hits_are_shown_as_they_are_in_the_store() {
 }
 
 #[tokio::test]
-async fn a_reopened_index_catches_up_from_where_it_was() {
+async fn reopened_index_resumes_where_it_was() {
     let home = tempfile::tempdir().unwrap();
     let shop = closed_index(home.path()).await;
-    // Changed behind the feed's back: only an index that was kept still knows the former name.
+    // Changed without a feed entry: only an index that was kept still knows the old name.
     shop.change_unnoticed(1, |item| item.name = souk_domain::ItemName::trusted("Chair".into()));
     shop.put(item(4, "Lamp"));
     shop.put(shop.changed(2, |item| item.deleted_at = Some(Timestamp(1))));
@@ -119,7 +119,7 @@ async fn a_reopened_index_catches_up_from_where_it_was() {
 }
 
 #[tokio::test]
-async fn a_missing_or_damaged_index_is_built_again() {
+async fn missing_or_damaged_index_is_rebuilt() {
     type Damage = fn(&Path);
     let damages: [(&str, Damage); 6] = [
         ("all gone", |items| fs::remove_dir_all(items).unwrap()),
@@ -156,7 +156,7 @@ fn segment_file(items: &Path) -> std::path::PathBuf {
 }
 
 #[tokio::test]
-async fn an_index_of_another_version_is_built_again() {
+async fn index_of_another_version_is_rebuilt() {
     let home = tempfile::tempdir().unwrap();
     let shop = closed_index(home.path()).await;
     let meta = home.path().join("items/meta.json");
@@ -171,7 +171,7 @@ async fn an_index_of_another_version_is_built_again() {
 }
 
 #[tokio::test]
-async fn an_index_ahead_of_the_store_is_built_again() {
+async fn index_ahead_of_the_store_is_rebuilt() {
     let home = tempfile::tempdir().unwrap();
     closed_index(home.path()).await;
     let earlier = Arc::<Shop>::default();
@@ -182,7 +182,7 @@ async fn an_index_ahead_of_the_store_is_built_again() {
 }
 
 #[tokio::test]
-async fn a_store_that_lost_changes_while_it_was_followed_is_indexed_again() {
+async fn store_that_loses_changes_is_indexed_again() {
     for (home, directory_of) in [(tempfile::tempdir().unwrap(), true), (tempfile::tempdir().unwrap(), false)]
     {
         let index = if directory_of { directory(home.path()) } else { IndexHome::Memory };
@@ -207,7 +207,7 @@ async fn a_store_that_lost_changes_while_it_was_followed_is_indexed_again() {
 }
 
 #[tokio::test]
-async fn two_markets_cannot_share_an_index() {
+async fn two_markets_can_not_share_an_index() {
     let home = tempfile::tempdir().unwrap();
     let market = Market::open(Arc::default(), directory(home.path())).await;
     let second = Search::open(directory(home.path()), market.shop.clone()).await;
@@ -218,7 +218,7 @@ async fn two_markets_cannot_share_an_index() {
 }
 
 #[tokio::test]
-async fn an_unusable_directory_is_named() {
+async fn unusable_directory_is_named() {
     let home = tempfile::tempdir().unwrap();
     let file = home.path().join("file");
     fs::write(&file, "").unwrap();
@@ -228,7 +228,7 @@ async fn an_unusable_directory_is_named() {
 }
 
 #[tokio::test]
-async fn nothing_but_its_own_folder_is_touched() {
+async fn only_its_own_folder_is_touched() {
     let home = tempfile::tempdir().unwrap();
     fs::write(home.path().join("thesis.txt"), "years").unwrap();
     let shop = closed_index(home.path()).await;
@@ -238,7 +238,7 @@ async fn nothing_but_its_own_folder_is_touched() {
 }
 
 #[tokio::test]
-async fn the_index_recovers_when_the_store_does() {
+async fn index_recovers_when_the_store_does() {
     let market = Market::of_names(&["Lamp"]).await;
     assert_eq!(market.finds("lamp").await, [1]);
     market.shop.set_down(true);

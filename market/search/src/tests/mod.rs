@@ -1,4 +1,4 @@
-//! Searches against a store that is made up.
+//! Tests of searches against a fake store.
 
 mod corpus;
 mod following;
@@ -11,10 +11,14 @@ use std::sync::Arc;
 use souk_domain::{Category, Item, Money, PartyId, RatingSummary};
 use uuid::Uuid;
 
-use super::{IndexHome, Search, SearchPage, SearchQuery};
+use super::{IndexHome, Search, SearchPage, SearchQuery, SearchText};
 use shop::{Shop, item};
 
-/// A shop with a search of it.
+fn text(text: &str) -> SearchText {
+    SearchText::parse(text).unwrap()
+}
+
+/// A fake shop and a search index of it.
 struct Market {
     shop: Arc<Shop>,
     search: Search,
@@ -27,12 +31,12 @@ impl Market {
 
     async fn open(shop: Arc<Shop>, home: IndexHome) -> Self {
         let search = Search::open(home, shop.clone()).await.unwrap();
-        // What was in the shop before counts as the caller's own, so that searches wait for it.
+        // What is in the shop already counts as the caller's own writes, so that searches wait for it.
         search.remember(alice(), shop.position());
         Self { shop, search }
     }
 
-    /// Puts an item up, as Alice's own write.
+    /// Lists or changes an item as Alice's own write.
     fn put(&self, item: Item) {
         self.search.remember(alice(), self.shop.put(item));
     }
@@ -50,14 +54,14 @@ impl Market {
         self.search.search(alice(), query).await.unwrap()
     }
 
-    /// The numbers of the items found.
+    /// Returns the numbers of the items found by a query.
     async fn found(&self, query: &SearchQuery) -> Vec<i64> {
         numbers(&self.page(query).await)
     }
 
-    /// The numbers of the items found by words.
-    async fn finds(&self, text: &str) -> Vec<i64> {
-        self.found(&SearchQuery { text: text.to_owned(), ..SearchQuery::default() }).await
+    /// Returns the numbers of the items found by a text.
+    async fn finds(&self, words: &str) -> Vec<i64> {
+        self.found(&SearchQuery { text: text(words), ..SearchQuery::default() }).await
     }
 }
 

@@ -1,4 +1,4 @@
-//! Pages, under every order.
+//! Pagination in every order.
 
 use proptest::prelude::*;
 use souk_domain::Timestamp;
@@ -14,7 +14,7 @@ const ORDERS: [SearchOrder; 5] = [
     SearchOrder::Newest,
 ];
 
-/// One item of a random shop; `copies` repeats earlier fields so that ties are common.
+/// One item of a random shop. The values are few, so that ties are common.
 #[derive(Clone, Debug)]
 struct Draft {
     words: Vec<usize>,
@@ -62,7 +62,7 @@ impl Draft {
     }
 }
 
-/// What a shop went through before it is searched: items listed or changed, by number, and some deleted.
+/// The history of a shop before it is searched: items listed or changed, by number, and some deleted.
 #[derive(Clone, Debug)]
 struct History {
     drafts: Vec<(i64, Draft)>,
@@ -75,7 +75,7 @@ fn history() -> impl Strategy<Value = History> {
 }
 
 impl History {
-    /// Replays it in several commits and answers which items are listed at the end.
+    /// Replays the history in several commits, and returns the items that are listed at the end.
     async fn replay(&self, market: &Market) -> Vec<Item> {
         let mut listed = std::collections::BTreeMap::new();
         for (step, (number, draft)) in self.drafts.iter().enumerate() {
@@ -95,7 +95,7 @@ impl History {
     }
 }
 
-/// All pages of a query, one after the other; changes the shop in between in ways that the query ignores.
+/// Fetches all pages of a query. With `disturb`, changes the shop in between in ways that the query ignores.
 async fn all_pages(market: &Market, query: &SearchQuery, limit: usize, disturb: bool) -> Vec<i64> {
     let mut query = SearchQuery { limit, ..query.clone() };
     let mut found = Vec::new();
@@ -108,14 +108,14 @@ async fn all_pages(market: &Market, query: &SearchQuery, limit: usize, disturb: 
         }
         query.after = page.next;
         if disturb {
-            // In another category, which every disturbed query excludes.
+            // In a category that every disturbed query excludes.
             market.put(Item { category: category("attic"), ..item(1_000 + round, "lamp red strawberry") });
         }
     }
     found
 }
 
-/// What an order without words must answer.
+/// Returns the expected result of an order without words.
 fn expected(mut items: Vec<Item>, order: SearchOrder) -> Vec<i64> {
     let price = |item: &Item| (item.unit_price.currency_code(), item.unit_price.amount_minor());
     items.sort_by(|a, b| {
@@ -144,7 +144,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
 
     #[test]
-    fn pages_hold_every_item_once_in_order(history in history(), limit in 1..9usize) {
+    fn pages_contain_every_item_once_in_order(history in history(), limit in 1..9usize) {
         run(async {
             let market = Market::in_memory().await;
             let listed = history.replay(&market).await;
@@ -172,7 +172,7 @@ proptest! {
             let words: Vec<_> = words.into_iter().map(|word| WORDS[word]).collect();
             for order in ORDERS {
                 let query = SearchQuery {
-                    text: words.join(" "),
+                    text: text(&words.join(" ")),
                     category: Some(category("home")),
                     order,
                     limit: SearchQuery::MAX_LIMIT,
@@ -186,13 +186,13 @@ proptest! {
     }
 
     #[test]
-    fn an_index_built_anew_answers_the_same(history in history(), word in 0..WORDS.len()) {
+    fn rebuilt_index_gives_the_same_results(history in history(), word in 0..WORDS.len()) {
         run(async {
             let market = Market::in_memory().await;
             history.replay(&market).await;
             let rebuilt = Market::open(Arc::clone(&market.shop), IndexHome::Memory).await;
             for order in ORDERS {
-                let query = SearchQuery { text: WORDS[word].to_owned(), order, limit: 5, ..SearchQuery::default() };
+                let query = SearchQuery { text: text(WORDS[word]), order, limit: 5, ..SearchQuery::default() };
                 let (before, after) = (market.page(&query).await, rebuilt.page(&query).await);
                 assert_eq!(numbers(&before), numbers(&after));
                 assert_eq!((before.next, before.total), (after.next, after.total));
@@ -203,9 +203,9 @@ proptest! {
 }
 
 #[tokio::test]
-async fn a_cursor_outlives_the_item_it_stands_on() {
+async fn cursor_survives_deletion_of_its_item() {
     let market = Market::of_names(&["Lamp", "Lamp", "Lamp", "Lamp"]).await;
-    let query = SearchQuery { text: "lamp".into(), limit: 2, ..SearchQuery::default() };
+    let query = SearchQuery { text: text("lamp"), limit: 2, ..SearchQuery::default() };
     let first = market.page(&query).await;
     assert_eq!(numbers(&first), [1, 2]);
     market.put(Item { deleted_at: Some(Timestamp(1)), ..item(2, "Lamp") });
@@ -214,9 +214,9 @@ async fn a_cursor_outlives_the_item_it_stands_on() {
 }
 
 #[tokio::test]
-async fn a_cursor_survives_being_written_down() {
+async fn cursor_survives_serialization() {
     let market = Market::of_names(&["Lamp", "Lamp", "Lamp"]).await;
-    let query = SearchQuery { text: "lamp".into(), limit: 1, ..SearchQuery::default() };
+    let query = SearchQuery { text: text("lamp"), limit: 1, ..SearchQuery::default() };
     let next = market.page(&query).await.next.unwrap();
     let written = serde_json::to_string(&next).unwrap();
     assert_eq!(serde_json::from_str::<crate::SearchCursor>(&written).unwrap(), next);

@@ -1,4 +1,4 @@
-//! A store of items alone, with a feed.
+//! A fake store that contains only items and their feed.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -9,15 +9,15 @@ use std::{
 use async_trait::async_trait;
 use souk_domain::{
     Category, Description, DisplayName, Item, ItemId, ItemName, Money, Order, OrderId, Party, PartyId,
-    RatingSummary, Recorded, RequestId, Ride, RideId, Till, Timestamp, Wish,
+    RatingSummary, Recorded, RequestId, Ride, RideId, SalesSummary, Till, TimeRange, Timestamp, Totals, Wish,
 };
 use souk_store::{
-    FeedEntry, FeedPosition, OrderQuery, Reads, SalesSummary, StoreError, TimeRange, Totals,
+    FeedEntry, FeedPosition, OrderQuery, Reads, StoreError,
     audit::{AuditRow, Head},
 };
 use uuid::Uuid;
 
-/// Holds items; every change moves its feed by one.
+/// The fake store. Every change moves the feed by one position.
 #[derive(Default)]
 pub(super) struct Shop {
     state: Mutex<State>,
@@ -43,12 +43,12 @@ impl Shop {
         position
     }
 
-    /// Changes an item in a way that searching does not notice.
+    /// Changes an item without a feed entry.
     pub(super) fn change_unnoticed(&self, number: i64, change: impl FnOnce(&mut Item)) {
         change(&mut self.lock().items.get_mut(&ItemId(number)).unwrap().1);
     }
 
-    /// The item as it would be after a change.
+    /// Returns the item as it would be after a change.
     pub(super) fn changed(&self, number: i64, change: impl FnOnce(&mut Item)) -> Item {
         let mut item = self.lock().items[&ItemId(number)].1.clone();
         change(&mut item);
@@ -59,7 +59,7 @@ impl Shop {
         self.lock().last
     }
 
-    /// Loses the latest changes, as a database does that a standby which was behind took over for.
+    /// Loses the latest changes, like a database whose lagging standby has taken over.
     pub(super) fn set_back(&self, to: FeedPosition) {
         let mut state = self.lock();
         state.last = to;
@@ -81,7 +81,7 @@ impl Shop {
     }
 }
 
-/// A plain item, to be varied.
+/// Creates a plain item, as a base for variations.
 pub(super) fn item(number: i64, name: &str) -> Item {
     Item {
         id: ItemId(number),
@@ -116,7 +116,7 @@ impl Reads for Shop {
 
     async fn items(&self, ids: &[ItemId]) -> Result<Vec<Item>, StoreError> {
         let state = self.up()?;
-        // Not in the order asked for.
+        // In another order than requested, which the trait allows.
         Ok(ids.iter().rev().filter_map(|id| state.items.get(id)).map(|(_, item)| item.clone()).collect())
     }
 

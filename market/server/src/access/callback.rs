@@ -1,10 +1,10 @@
-//! Which callback addresses may be registered.
+//! The policy for callback addresses.
 //!
-//! The market connects to what is registered, so an address is a request to the market to open a
-//! connection inside its own network. Therefore: the address that the party connects from is always fine;
-//! any other needs the operator's leave; some never are. A name is resolved once, here, and the address
-//! that was checked is the one that is dialled from then on. Refusals sound the same whatever is found
-//! behind an address, so that the market is no port scanner.
+//! The market connects to registered addresses, so registering one asks it to open a connection from inside its
+//! own network (server-side request forgery). Therefore the source address of the party's connection is always
+//! permitted, any other address must be on the operator's allow list, and some never are. A name is resolved
+//! once, here, and the checked address is the one that is dialled from then on, which rules out DNS rebinding.
+//! All rejections have the same text, so that the market can't be used as a port scanner.
 
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket},
@@ -18,12 +18,12 @@ use tonic::Status;
 
 use crate::{config::CallbackConfig, wire};
 
-/// How long a name may take to be resolved.
+/// Timeout for resolving a name.
 const RESOLVE_TIMEOUT: Duration = Duration::from_secs(2);
-/// The longest name (RFC 1035).
+/// Maximum length of a host name (RFC 1035 §2.3.4).
 const MAX_HOST_BYTES: usize = 253;
 
-/// The operator's policy.
+/// The policy from the operator's settings.
 #[derive(Clone, Debug)]
 pub struct CallbackPolicy {
     allowed: Vec<IpNet>,
@@ -32,13 +32,13 @@ pub struct CallbackPolicy {
 }
 
 impl CallbackPolicy {
-    /// With the operator's settings, for a market that listens at `own`.
+    /// Creates the policy for a market that listens on `own`, an address that is never permitted.
     pub fn new(config: &CallbackConfig, own: SocketAddr) -> Self {
         Self { allowed: config.allow.clone(), allow_loopback: config.allow_loopback, own }
     }
 
-    /// Checks an address that a party connecting from `peer` asks for; an empty host stands for the
-    /// address that it connects from.
+    /// Resolves and checks the address that a party connecting from `peer` wants to register. An empty host means
+    /// the IP address of `peer`.
     pub async fn resolve(&self, host: &str, port: u32, peer: SocketAddr) -> Result<Callback, Status> {
         let port = u16::try_from(port).ok().filter(|port| *port != 0).ok_or_else(refused)?;
         let source = peer.ip().to_canonical();
@@ -50,7 +50,8 @@ impl CallbackPolicy {
         Ok(Callback { host: address.to_string(), port })
     }
 
-    /// Whether an address that was registered may still be called.
+    /// Returns whether a registered address may still be called. It is checked again before each dial, because the
+    /// settings may have changed since the registration.
     pub fn permits(&self, callback: &Callback) -> bool {
         let address: Option<IpAddr> = callback.host.parse().ok();
         address.is_some_and(|address| !self.is_forbidden(address.to_canonical(), callback.port))
@@ -74,12 +75,12 @@ impl CallbackPolicy {
     }
 }
 
-/// Addresses that are no host's, or whose only hosts are those of a cloud's own services.
+/// Returns whether an address belongs to no host, or only to services of a cloud provider.
 fn is_special(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(v4) => {
-            // RFC 1122 "this network", RFC 1112 class E, and where Alibaba Cloud keeps its metadata; the
-            // others' is link-local.
+            // RFC 1122 "this network", RFC 1112 class E, and the metadata service of Alibaba Cloud. Other clouds
+            // use a link-local address.
             let [first, ..] = v4.octets();
             v4.is_unspecified()
                 || v4.is_multicast()
@@ -90,7 +91,7 @@ fn is_special(address: IpAddr) -> bool {
                 || v4.octets() == [100, 100, 100, 200]
         }
         IpAddr::V6(v6) => {
-            // RFC 3879 site-local, and where AWS keeps its metadata.
+            // RFC 3879 site-local, and the metadata service of AWS.
             let [first, ..] = v6.segments();
             v6.is_unspecified()
                 || v6.is_multicast()
@@ -101,8 +102,8 @@ fn is_special(address: IpAddr) -> bool {
     }
 }
 
-/// The IPv4 address that an IPv6 address stands for: NAT64 (RFC 6052), 6to4 (RFC 3056), IPv4-compatible
-/// (RFC 4291).
+/// Returns the IPv4 address embedded in an IPv6 address: NAT64 (RFC 6052), 6to4 (RFC 3056) or IPv4-compatible
+/// (RFC 4291). It is checked as well, because it may be the address that is reached in the end.
 fn embedded(v6: Ipv6Addr) -> Option<Ipv4Addr> {
     let v4 = |high: u16, low: u16| Ipv4Addr::from((u32::from(high) << 16) | u32::from(low));
     match v6.segments() {
@@ -113,12 +114,12 @@ fn embedded(v6: Ipv6Addr) -> Option<Ipv4Addr> {
     }
 }
 
-/// Whether an address is this machine's: only then can a socket be bound to it. Nothing is sent.
+/// Returns whether an address belongs to this machine. Only then can a socket be bound to it; nothing is sent.
 fn is_local(address: IpAddr) -> bool {
     UdpSocket::bind((address, 0)).is_ok()
 }
 
-/// Resolves a name, once. A name with several addresses stands for its first.
+/// Resolves a name to its first address.
 async fn look_up(host: &str, port: u16) -> Result<IpAddr, Status> {
     let bare = host.trim_start_matches('[').trim_end_matches(']');
     if let Ok(address) = bare.parse() {
@@ -219,7 +220,7 @@ mod tests {
         for own in ["0.0.0.0:7443", "[::]:7443"] {
             let policy = CallbackPolicy::new(&config, own.parse().unwrap());
             assert!(policy.listens_at("127.0.0.2".parse().unwrap()));
-            // Documentation addresses (RFC 5737) are nobody's.
+            // Addresses for documentation (RFC 5737) belong to no machine.
             assert!(!policy.listens_at("192.0.2.7".parse().unwrap()));
         }
     }

@@ -1,4 +1,4 @@
-//! What a handler knows of its caller.
+//! The authenticated caller, as handlers see it.
 
 use std::{net::SocketAddr, sync::Arc};
 
@@ -9,63 +9,64 @@ use uuid::Uuid;
 
 use crate::wire;
 
-/// A caller whom the guard has let pass.
+/// A seller or buyer admitted by the guard.
 #[derive(Clone, Debug)]
 pub struct Caller {
-    /// The party that the certificate names.
+    /// The party named in the certificate.
     pub party: PartyId,
-    /// Its role, by the certificate.
+    /// The role named in the certificate.
     pub role: Role,
-    /// The certificate of the connection.
+    /// The client certificate of the connection.
     pub certificate: Arc<PeerCertificate>,
-    /// Where the connection comes from.
+    /// The source address of the connection.
     pub peer: SocketAddr,
-    /// The token of the call; `None` where the service asks for none.
+    /// The token of the call. `None` if the service does not require one.
     pub token: Option<TokenInfo>,
-    /// Whether it may just have changed something at another market on the same store.
+    /// Whether the caller may have made changes at another market on the same store a moment ago.
     pub was_elsewhere: bool,
 }
 
-/// What is known of a token, without the token itself.
+/// The facts about a token, without the token itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TokenInfo {
-    /// Claim `jti`.
+    /// The token's id (claim `jti`).
     pub id: Uuid,
-    /// Claim `iat`.
+    /// When the token was issued (claim `iat`).
     pub issued_at: Timestamp,
-    /// Claim `exp`.
+    /// When the token expires (claim `exp`).
     pub expires_at: Timestamp,
 }
 
-/// An operator whom the guard has let pass.
+/// An operator admitted by the guard.
 #[derive(Clone, Copy, Debug)]
 pub struct Operator {
     /// The UUID in the operator's certificate.
     pub id: PartyId,
-    /// Where the connection comes from.
+    /// The source address of the connection.
     pub peer: SocketAddr,
 }
 
 impl Operator {
-    /// The operator that sent a request. A request that no guard has seen is refused.
+    /// Returns the operator that sent a request. Fails with INTERNAL if no guard has checked the request, so that a
+    /// service registered without a guard is closed rather than open.
     pub fn of<T>(request: &Request<T>) -> Result<Self, Status> {
         let found = request.extensions().get().copied();
         found.ok_or_else(|| wire::internal("a service runs without its guard"))
     }
 
-    /// For the audit log.
+    /// Returns who made the call and from where, for the audit log.
     pub fn origin(&self) -> Origin {
         Origin { role: identity::Role::Operator.as_str(), address: Some(self.peer.ip()) }
     }
 }
 
 impl Caller {
-    /// For the audit log.
+    /// Returns who made the call and from where, for the audit log.
     pub fn origin(&self) -> Origin {
         Origin { role: self.role.as_str(), address: Some(self.peer.ip()) }
     }
 
-    /// The caller of a request. A request that no guard has seen is refused.
+    /// Returns the caller of a request. Fails with INTERNAL if no guard has checked the request.
     pub fn of<T>(request: &Request<T>) -> Result<&Self, Status> {
         request.extensions().get().ok_or_else(|| wire::internal("a service runs without its guard"))
     }

@@ -1,11 +1,12 @@
-//! Epochs: shut a party's tokens off before they end by themselves.
+//! Epochs, by which a party's tokens are invalidated before they expire.
 
 use std::collections::HashMap;
 
 use arc_swap::ArcSwap;
 use souk_domain::PartyId;
 
-/// The parties whose epoch was ever raised. Few: reading is a look-up in a small map, writing copies it.
+/// The parties whose epoch was ever raised. They are few and change rarely, whereas every call reads the map: so
+/// reads take no lock, and a write copies the map.
 pub(super) struct Epochs(ArcSwap<HashMap<PartyId, i64>>);
 
 impl Epochs {
@@ -13,7 +14,7 @@ impl Epochs {
         Self(ArcSwap::from_pointee(raised.into_iter().collect()))
     }
 
-    /// The oldest epoch whose tokens are good.
+    /// Returns the party's current epoch. Tokens of lower epochs are invalid.
     pub(super) fn current(&self, party: PartyId) -> i64 {
         self.0.load().get(&party).copied().unwrap_or(0)
     }

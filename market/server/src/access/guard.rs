@@ -1,4 +1,4 @@
-//! The guard: an interceptor in front of every service.
+//! The guard: a tonic interceptor in front of every service.
 
 use std::{sync::Arc, time::Duration};
 
@@ -17,19 +17,20 @@ use super::{
 };
 use crate::{audit, wire};
 
-/// The longest token that is looked at, in bytes.
+/// Maximum length of a token in bytes. Longer ones are rejected before they are hashed or parsed.
 const MAX_TOKEN_BYTES: usize = 2_048;
 
-/// Whom a service admits.
+/// The callers that a service admits.
 #[derive(Clone, Copy, Debug)]
 pub enum Admission {
-    /// Whoever has a certificate, without x-party-id or token: what tells nothing about anybody.
+    /// Any valid certificate, without `x-party-id` or token: health and reflection, which reveal nothing about
+    /// parties.
     Connection,
-    /// Any party's certificate, without a token.
+    /// A seller's or buyer's certificate and `x-party-id`, without a token.
     Certificate,
-    /// Holders of a token with one of these roles.
+    /// A certificate, `x-party-id`, and a token of one of these roles.
     Token(&'static [Role]),
-    /// Operators, by their certificate.
+    /// An operator's certificate and `x-party-id`, without a token.
     Operator,
 }
 
@@ -47,7 +48,7 @@ pub struct Guard {
 }
 
 impl Guard {
-    /// For a service that admits these callers.
+    /// Creates the guard of a service that admits these callers.
     pub fn new(access: Arc<Access>, admission: Admission) -> Self {
         Self { access, admission }
     }
@@ -60,6 +61,9 @@ impl Guard {
         }
     }
 
+    /// Checks in the order documented in [`access`](super): cheap checks before expensive ones. The rate limit comes
+    /// before the token, so that a flood of calls costs no signature checks. It counts by the certificate's party,
+    /// which TLS has verified, and not by `x-party-id`, with which a caller could use up another party's share.
     fn admit(&self, request: &Request<()>, roles: Option<&[Role]>) -> Result<Caller, Status> {
         let (peer, now) = self.check_certificate(request)?;
         let role = role_of(peer).ok_or_else(certificate_required)?;
@@ -95,7 +99,7 @@ impl Guard {
         Ok(Operator { id, peer: peer.address })
     }
 
-    /// For the audit log. Too many calls are no question of identity.
+    /// Records a rejected call in the audit log. Rate limiting is not recorded, because it does not concern identity.
     fn note(&self, request: &Request<()>, status: &Status) {
         match Reason::of(status) {
             None | Some(Reason::RateLimited) => {}
@@ -107,7 +111,8 @@ impl Guard {
         }
     }
 
-    /// Checked at every call: a connection may outlive its certificate.
+    /// Checks expiry and revocation at every call, because a connection may outlive its certificate. That the
+    /// authority signed the certificate was verified in the handshake.
     fn check_certificate<'a>(&self, request: &'a Request<()>) -> Result<(&'a PeerInfo, Timestamp), Status> {
         let peer = request.extensions().get::<PeerInfo>().ok_or_else(certificate_required)?;
         let (certificate, now) = (&peer.certificate, self.access.clock.now());
@@ -135,6 +140,8 @@ impl Guard {
         now: Timestamp,
     ) -> Result<TokenInfo, Status> {
         let token = bearer(metadata)?;
+        // The cache spares the signature check. Expiry and epoch depend on the time of the call, so they are checked
+        // below in any case.
         let print = token_print(token, &peer.certificate, self.access.tokens.generation());
         let verified = match self.access.verified.get(&print) {
             Some(verified) => verified,
@@ -167,7 +174,7 @@ impl Interceptor for Guard {
     }
 }
 
-/// The role of a party; `None` for markets and operators.
+/// Returns the peer's role, or `None` for markets and operators.
 fn role_of(peer: &PeerInfo) -> Option<Role> {
     match peer.certificate.identity().role() {
         identity::Role::Seller => Some(Role::Seller),
@@ -184,7 +191,8 @@ fn rate_limited(wait: Duration) -> Status {
     wire::try_again(Reason::RateLimited, "you send more calls than your share; slow down", wait)
 }
 
-/// There must be exactly one, in canonical form: `MetadataMap::get` alone would overlook a second one.
+/// Checks that there is exactly one `x-party-id`, in canonical form and equal to the certificate's UUID.
+/// `MetadataMap::get` returns the first of several values, so it would overlook a second one.
 fn check_party_id(metadata: &MetadataMap, party: PartyId) -> Result<(), Status> {
     let mut values = metadata.get_all(PARTY_ID).iter();
     let (first, second) = (values.next(), values.next());
@@ -221,9 +229,9 @@ fn bearer(metadata: &MetadataMap) -> Result<&str, Status> {
     })
 }
 
-/// Tells the caller no more than it needs; the log of the market has the cause.
+/// Maps a fault to a status that tells the caller no more than it needs. The cause is in the market's log.
 fn refused(fault: TokenFault) -> Status {
-    tracing::debug!(%fault, "a token was refused");
+    tracing::debug!(%fault, "token rejected");
     match fault {
         TokenFault::Expired => {
             wire::status(Reason::TokenExpired, "your token has expired; fetch a new one with IssueToken", [])

@@ -1,4 +1,4 @@
-//! The keys that tokens are signed with.
+//! The keys that sign and verify tokens.
 
 use std::{
     fs, io,
@@ -13,24 +13,10 @@ use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use jsonwebtoken::{DecodingKey, EncodingKey};
 use rustls::pki_types::{PrivatePkcs8KeyDer, pem::PemObject as _};
 
-/// How much of the hash of a public key names the key.
+use crate::config::TokenKeyFiles;
+
+/// Number of bytes of the public key's hash that form the key id.
 const KEY_ID_BYTES: usize = 12;
-
-/// Where the keys lie.
-#[derive(Clone, Debug)]
-pub struct TokenKeyFiles {
-    /// The key that signs.
-    pub current: PathBuf,
-    /// The one that signed before it, when there is such a file: its tokens are good to their end.
-    pub previous: PathBuf,
-}
-
-impl TokenKeyFiles {
-    /// The files, to be watched.
-    pub fn paths(&self) -> [PathBuf; 2] {
-        [self.current.clone(), self.previous.clone()]
-    }
-}
 
 /// The Ed25519 key that signs tokens, and those whose tokens are good.
 pub struct TokenKeys {
@@ -39,21 +25,21 @@ pub struct TokenKeys {
     verifying: Vec<(String, DecodingKey)>,
 }
 
-/// Why a token key can't be used.
+/// Why a token key could not be loaded.
 #[derive(Debug, thiserror::Error)]
 pub enum TokenKeyError {
     /// The file can't be read.
     #[error("can't read the token key {}: {source}; gen-certs.sh init makes it, and only the market needs it", path.display())]
     Unreadable {
-        /// The file.
+        /// Path of the key file.
         path: PathBuf,
-        /// Why.
+        /// The error of the file system.
         source: io::Error,
     },
-    /// The file holds no Ed25519 key in PKCS#8.
+    /// The file does not contain an Ed25519 key in PKCS#8.
     #[error("{} holds no Ed25519 private key (PKCS#8 PEM); gen-certs.sh init makes one", path.display())]
     NotAKey {
-        /// The file.
+        /// Path of the rejected file.
         path: PathBuf,
     },
 }
@@ -77,7 +63,7 @@ impl TokenKeys {
         Ok(keys)
     }
 
-    /// Whether the same tokens are good under both.
+    /// Returns whether both verify the same tokens.
     pub(super) fn accepts_the_same_as(&self, other: &Self) -> bool {
         let ids = |keys: &Self| keys.verifying.iter().map(|(id, _)| id.clone()).collect::<Vec<_>>();
         ids(self) == ids(other)
@@ -95,7 +81,7 @@ impl TokenKeys {
         })
     }
 
-    /// The key with an id, if tokens signed with it are good.
+    /// Returns the verification key with an id, or `None` if tokens of that key are not accepted.
     pub(super) fn verifying(&self, id: &str) -> Option<&DecodingKey> {
         self.verifying.iter().find(|(known, _)| known == id).map(|(_, key)| key)
     }

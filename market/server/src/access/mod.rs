@@ -1,17 +1,16 @@
-//! Who calls: the chain from certificate to caller.
+//! Authentication and authorization: from the certificate to the [`Caller`].
 //!
-//! Every connection has a client certificate of our own authority (mutual TLS). On top of that, every
-//! call is checked by the [`Guard`], a tonic interceptor, in this order:
+//! Every connection has a client certificate of our own authority (mutual TLS). In addition, the [`Guard`], a
+//! tonic interceptor, checks every call in this order:
 //!
-//! 1. certificate: parsed once per connection; still valid and not revoked at the time of the call,
-//! 2. rate: the certificate's party may call at all now,
-//! 3. party id: exactly one `x-party-id`, canonical, equal to the certificate's,
-//!    and the party is not suspended,
-//! 4. token: exactly one bearer token of bounded size, its header, signature and claims,
-//! 5. binding: the token was issued to this very certificate, party and role, in the present epoch,
-//! 6. role: the service is meant for it.
+//! 1. certificate: parsed once per connection; neither expired nor revoked at the time of the call,
+//! 2. rate: the party has not exceeded its rate limit,
+//! 3. party id: exactly one `x-party-id`, canonical and equal to the certificate's, and the party is not suspended,
+//! 4. token: exactly one bearer token of bounded size, with a valid header, signature and claims,
+//! 5. binding: the token was issued to this certificate, party and role, in the current epoch,
+//! 6. role: the service admits the role.
 //!
-//! What passes is a [`Caller`] in the request's extensions. Handlers never read metadata.
+//! The result is a [`Caller`] in the request's extensions. Handlers never read metadata.
 
 mod callback;
 mod caller;
@@ -34,7 +33,7 @@ use souk_store::Standing;
 pub use callback::CallbackPolicy;
 pub use caller::{Caller, Operator, TokenInfo};
 pub use guard::{Admission, Guard};
-pub use keys::{TokenKeyError, TokenKeyFiles, TokenKeys};
+pub use keys::{TokenKeyError, TokenKeys};
 pub use suspended::Suspended;
 pub use token::{IssuedToken, TOKEN_LIFE, TokenError, TokenFault, Tokens, VerifiedToken};
 
@@ -43,10 +42,10 @@ use epochs::Epochs;
 use rate::Rates;
 use token::TokenPrint;
 
-/// How many verified tokens are remembered, so that their signatures are checked once only.
+/// Capacity of the cache of verified tokens, which spares repeated signature checks.
 const VERIFIED_TOKENS: usize = 65_536;
 
-/// What the guards of all services share.
+/// The state shared by the guards of all services.
 pub struct Access {
     tokens: Arc<Tokens>,
     revoked: ArcSwap<HashSet<Vec<u8>>>,
@@ -58,26 +57,26 @@ pub struct Access {
     clock: Clock,
 }
 
-/// What [`Access`] is made of.
+/// The dependencies of [`Access`].
 pub struct AccessParts {
-    /// Verifies tokens.
+    /// Verifies tokens, and is shared with the service that issues them.
     pub tokens: Arc<Tokens>,
-    /// Serial numbers of revoked certificates.
+    /// Serial numbers of revoked certificates, big-endian without leading zeros.
     pub revoked: Arc<HashSet<Vec<u8>>>,
-    /// Parties whose tokens of an older epoch are void.
+    /// The parties whose epoch was raised, each with its current epoch.
     pub epochs: Vec<(PartyId, i64)>,
-    /// Parties that are shut out.
+    /// The suspended parties, shared with other components.
     pub suspended: Suspended,
-    /// How much one party may ask for.
+    /// The rate limits per party.
     pub rates: LimitConfig,
-    /// Takes in who was turned away.
+    /// Receives rejected calls for the audit log.
     pub refusals: Refusals,
-    /// Tells the time.
+    /// The clock against which certificates and tokens expire.
     pub clock: Clock,
 }
 
 impl Access {
-    /// Puts the chain together.
+    /// Creates the shared state of the guards.
     pub fn open(parts: AccessParts) -> Self {
         Self {
             tokens: parts.tokens,
@@ -91,19 +90,19 @@ impl Access {
         }
     }
 
-    /// Takes a new set of revoked certificates over; it holds from the next call on.
+    /// Replaces the set of revoked certificates. It applies from the next call on.
     pub fn revoke(&self, serials: Arc<HashSet<Vec<u8>>>) {
         self.revoked.store(serials);
     }
 
-    /// Verifies every token anew: the keys have changed.
+    /// Clears the cache of verified tokens, after a change of keys.
     pub fn forget_tokens(&self) {
         self.verified.clear();
     }
 
-    /// Shuts a party out, or lets it in again, and makes its tokens of an older epoch void, from the next
-    /// call on.
-    pub fn take_note(&self, standing: &Standing) {
+    /// Applies a party's suspension and epoch. Both take effect at the next call. The epoch only ever rises, so
+    /// standings may arrive in any order.
+    pub fn note_standing(&self, standing: &Standing) {
         let Standing { party, epoch, is_suspended } = *standing;
         if epoch > self.epochs.current(party) {
             self.epochs.raise(party, epoch);

@@ -1,4 +1,4 @@
-//! How much one party may ask for: a generic cell rate algorithm (GCRA) per party.
+//! Rate limits per party, by the generic cell rate algorithm (GCRA).
 
 use std::{num::NonZeroU32, sync::Arc, time::Duration};
 
@@ -13,7 +13,7 @@ use souk_domain::{PartyId, Role};
 
 use crate::config::LimitConfig;
 
-/// How many parties' rates are kept. A party that drops out starts with a full burst, no more.
+/// Maximum number of parties whose rate is tracked. An evicted party gains at most one full burst.
 const PARTIES: usize = 65_536;
 
 type Limiter = RateLimiter<NotKeyed, InMemoryState, DefaultClock, NoOpMiddleware>;
@@ -28,7 +28,7 @@ pub(super) struct Rates {
 impl Rates {
     pub(super) fn new(config: &LimitConfig) -> Self {
         let quota = |per_second: u32| {
-            // Checked when the settings were loaded; 1 is the least that makes sense.
+            // Loading the settings has rejected 0.
             let at_least_one = |number: u32| NonZeroU32::new(number).unwrap_or(NonZeroU32::MIN);
             Quota::per_second(at_least_one(per_second)).allow_burst(at_least_one(config.burst_calls))
         };
@@ -40,7 +40,7 @@ impl Rates {
         }
     }
 
-    /// Counts a call; when it is one too many, says how long to wait.
+    /// Counts a call. Returns the time to wait if it exceeds the limit.
     pub(super) fn count(&self, party: PartyId, role: Role) -> Result<(), Duration> {
         let limiter = match self.limiters.get(&party) {
             Some(limiter) => limiter,

@@ -1,31 +1,32 @@
-//! Who is shut out just now.
+//! The set of suspended parties.
 
 use std::{collections::HashSet, sync::Arc};
 
 use arc_swap::ArcSwap;
 use souk_domain::PartyId;
 
-/// The suspended parties. Few: reading is a look-up in a small set, writing copies it.
+/// The suspended parties. Every call reads the set and it rarely changes: so reads take no lock, and a write copies
+/// the set. Clones share it.
 #[derive(Clone, Default)]
 pub struct Suspended(Arc<ArcSwap<HashSet<PartyId>>>);
 
 impl Suspended {
-    /// These parties.
+    /// Creates the set with these parties.
     pub fn new(parties: impl IntoIterator<Item = PartyId>) -> Self {
         Self(Arc::new(ArcSwap::from_pointee(parties.into_iter().collect())))
     }
 
-    /// Whether a party is one of them.
+    /// Returns whether a party is suspended.
     pub fn contains(&self, party: PartyId) -> bool {
         self.0.load().contains(&party)
     }
 
-    /// All of them, as they are now.
+    /// Returns a snapshot of the set.
     pub fn all(&self) -> Arc<HashSet<PartyId>> {
         self.0.load_full()
     }
 
-    /// Puts a party in, or takes it out.
+    /// Adds a party to the set or removes it.
     pub fn set(&self, party: PartyId, is_suspended: bool) {
         self.0.rcu(|before| {
             let mut after = HashSet::clone(before);

@@ -23,14 +23,14 @@ use uuid::Uuid;
 
 use super::{TokenInfo, TokenKeys};
 
-/// How long a token is good for.
+/// Lifetime of a token.
 pub const TOKEN_LIFE: Duration = Duration::from_secs(600);
-/// How far the clocks of two markets may be apart.
+/// Tolerated difference between the clocks of two markets, in seconds.
 const LEEWAY_SECONDS: i64 = 30;
 const TOKEN_TYPE: &str = "at+jwt";
 const MICROS_PER_SECOND: i64 = 1_000_000;
 
-/// SHA-256 over a token and the thumbprint of the certificate that it came with.
+/// Cache key of a verified token; see [`token_print`].
 pub(super) type TokenPrint = [u8; 32];
 
 /// Issues and verifies tokens.
@@ -41,76 +41,76 @@ pub struct Tokens {
     audience: String,
 }
 
-/// A new token.
+/// A newly issued token.
 pub struct IssuedToken {
-    /// The token itself.
+    /// The encoded JWT, a secret.
     pub token: TokenText,
-    /// From when it is good.
+    /// When it was issued, in whole seconds.
     pub issued_at: Timestamp,
-    /// Until when it is good.
+    /// When it expires, in whole seconds.
     pub expires_at: Timestamp,
 }
 
-/// A token that nobody prints by mistake.
+/// An encoded token. The type has no `Debug` or `Display`, so that it can't be logged by mistake.
 pub struct TokenText(String);
 
 impl TokenText {
-    /// The token, to be handed to its owner.
+    /// Returns the token, to be sent to its owner only.
     pub fn reveal(&self) -> &str {
         &self.0
     }
 }
 
-/// What a good token says.
+/// The claims of a token whose signature and binding have been verified.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct VerifiedToken {
-    /// Claim `sub`.
+    /// The party to which the token was issued (claim `sub`).
     pub party: PartyId,
-    /// Claim `role`.
+    /// The party's role (claim `role`).
     pub role: Role,
-    /// Claim `epoch`.
+    /// The party's epoch when the token was issued (claim `epoch`).
     pub epoch: i64,
-    /// The later of claims `nbf` and `iat`.
+    /// The later of the claims `nbf` and `iat`.
     pub not_before: Timestamp,
-    /// Id and times.
+    /// The token's id and times, for handlers.
     pub info: TokenInfo,
 }
 
-/// A token could not be issued, which is a defect.
+/// Signing a token failed, which indicates a bug.
 #[derive(Debug, thiserror::Error)]
 #[error("can't sign a token: {0}")]
 pub struct TokenError(#[from] jsonwebtoken::errors::Error);
 
-/// Why a token is not good. Callers are told no more than that it is invalid or expired.
+/// Why a token is not accepted. A caller learns only whether it is invalid or expired.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TokenFault {
-    /// Not a JWT, or a claim is missing or of the wrong type.
+    /// The token is not a JWT, or a claim is missing, of the wrong type or inconsistent.
     #[error("malformed")]
     Malformed,
-    /// Wrong algorithm or type, unknown key, or a header that could change how the token is read.
+    /// The header has a wrong algorithm or type, an unknown key, or a field that would affect verification.
     #[error("header")]
     Header,
-    /// Not signed with the key that it names.
+    /// The signature does not match the key that the token names.
     #[error("signature")]
     Signature,
-    /// Of another issuer or for another audience.
+    /// The token has another issuer or audience.
     #[error("issuer or audience")]
     Audience,
-    /// Not good yet.
+    /// The token's `nbf` or `iat` is in the future, beyond the leeway.
     #[error("not yet valid")]
     NotYet,
-    /// Not good any more.
+    /// The token's `exp` has passed, including the leeway.
     #[error("expired")]
     Expired,
-    /// Issued to another certificate, party or role.
+    /// The token was issued to another certificate, party or role.
     #[error("binding")]
     Binding,
-    /// Issued before the party's tokens were shut off.
+    /// The token was issued in an earlier epoch of the party.
     #[error("epoch")]
     Epoch,
 }
 
-/// All claims; each has to be there, with just this type.
+/// The claims. All of them are mandatory: a missing one or one of another type fails deserialization.
 #[derive(Serialize, Deserialize)]
 struct Claims {
     iss: String,
@@ -125,7 +125,7 @@ struct Claims {
     cnf: Confirmation,
 }
 
-/// RFC 8705, section 3.1.
+/// The claim `cnf`, which binds the token to a certificate (RFC 8705 §3.1).
 #[derive(Serialize, Deserialize)]
 struct Confirmation {
     #[serde(rename = "x5t#S256")]
@@ -133,7 +133,7 @@ struct Confirmation {
 }
 
 impl Tokens {
-    /// With these keys, for the markets of a trust domain.
+    /// Creates the issuer and verifier for the markets of a trust domain.
     pub fn new(keys: TokenKeys, domain: &TrustDomain) -> Self {
         install_crypto();
         let market = Identity::Market.spiffe_id(domain);
@@ -145,26 +145,26 @@ impl Tokens {
         }
     }
 
-    /// Signs with other keys from now on. Answers whether tokens that were good may be so no longer.
+    /// Replaces the keys. Returns whether tokens that were valid before may be invalid now.
     pub fn replace_keys(&self, keys: TokenKeys) -> bool {
         let before = self.keys.swap(Arc::new(keys));
         self.generation.fetch_add(1, Ordering::Release);
         !before.accepts_the_same_as(&self.keys.load())
     }
 
-    /// How many times the keys were replaced.
+    /// Returns how often the keys have been replaced.
     pub(super) fn generation(&self) -> u64 {
         self.generation.load(Ordering::Acquire)
     }
 
-    /// Issues a token that is good together with this certificate only.
+    /// Issues a token that is good together with this certificate only, under an id that no other has.
     pub fn issue(
         &self,
         certificate: &PeerCertificate,
         party: PartyId,
         role: Role,
         epoch: i64,
-        now: Timestamp,
+        (now, id): (Timestamp, Uuid),
     ) -> Result<IssuedToken, TokenError> {
         let iat = now.0.div_euclid(MICROS_PER_SECOND);
         let exp = iat + TOKEN_LIFE.as_secs().cast_signed();
@@ -176,7 +176,7 @@ impl Tokens {
             iat,
             nbf: iat,
             exp,
-            jti: Uuid::new_v4(),
+            jti: id,
             epoch,
             cnf: Confirmation { thumbprint: URL_SAFE_NO_PAD.encode(certificate.thumbprint()) },
         };
@@ -188,8 +188,10 @@ impl Tokens {
         Ok(IssuedToken { token, issued_at: seconds(iat), expires_at: seconds(exp) })
     }
 
-    /// Checks a token that came over a connection with this certificate: header, signature, claims and
-    /// binding. Time and epoch are left to [`VerifiedToken::is_good_at`], since they change.
+    /// Verifies a token received over a connection with this certificate: header, signature, claims and binding.
+    ///
+    /// The result does not depend on the time, so it can be cached. Expiry and epoch are checked by
+    /// [`VerifiedToken::is_good_at`].
     pub fn verify(&self, token: &str, certificate: &PeerCertificate) -> Result<VerifiedToken, TokenFault> {
         let header = decode_header(token).map_err(|_| TokenFault::Malformed)?;
         check_header(&header)?;
@@ -225,7 +227,7 @@ impl Tokens {
 }
 
 impl VerifiedToken {
-    /// Checks what changes with time: whether the token is good now, in this epoch of its party.
+    /// Checks what changes over time: whether the token is valid at `now` and not of an earlier epoch than `epoch`.
     pub fn is_good_at(&self, now: Timestamp, epoch: i64) -> Result<(), TokenFault> {
         let leeway = LEEWAY_SECONDS * MICROS_PER_SECOND;
         if now.0 >= self.info.expires_at.0.saturating_add(leeway) {
@@ -241,10 +243,11 @@ impl VerifiedToken {
     }
 }
 
-/// The key under which a verified token is remembered: good for this certificate alone.
+/// Returns the cache key of a verified token: the SHA-256 of the key generation, the certificate and the token.
+/// Including the certificate keeps a token verified on one connection from being accepted on another.
 pub(super) fn token_print(token: &str, certificate: &PeerCertificate, keys: u64) -> TokenPrint {
     let mut context = digest::Context::new(&digest::SHA256);
-    // A token that was being verified while the keys changed is not remembered for the new ones.
+    // With the generation, a token whose verification overlaps a change of keys is cached only for the old keys.
     context.update(&keys.to_le_bytes());
     context.update(certificate.thumbprint());
     context.update(token.as_bytes());
@@ -257,7 +260,8 @@ fn seconds(seconds: i64) -> Timestamp {
     Timestamp(seconds.saturating_mul(MICROS_PER_SECOND))
 }
 
-/// A token may not say how it is to be checked, beyond the name of one of our own keys.
+/// Checks the header. Apart from naming one of our keys, a token must not influence how it is verified: that enables
+/// attacks such as algorithm confusion or attacker-supplied keys (RFC 8725 §2.1, §3.1).
 fn check_header(header: &Header) -> Result<(), TokenFault> {
     let plain = header.alg == Algorithm::EdDSA
         && header.typ.as_deref() == Some(TOKEN_TYPE)
@@ -269,7 +273,8 @@ fn check_header(header: &Header) -> Result<(), TokenFault> {
     if plain { Ok(()) } else { Err(TokenFault::Header) }
 }
 
-/// The library checks the signature; the claims are checked here, against a time that was passed in.
+/// Lets the library check only the signature. It would compare claims with the system clock; they are checked in this
+/// module against the time that is passed in.
 fn validation() -> Validation {
     let mut validation = Validation::new(Algorithm::EdDSA);
     validation.required_spec_claims.clear();
@@ -287,11 +292,11 @@ fn fault(error: jsonwebtoken::errors::Error) -> TokenFault {
     }
 }
 
-/// jsonwebtoken has one process-wide back end.
+/// Installs jsonwebtoken's crypto back end, which is process-wide; without one it panics at first use.
 fn install_crypto() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
-        // An error says that somebody has installed one before.
+        // An error means that one is already installed.
         let _ = CryptoProvider::install_default(&aws_lc::DEFAULT_PROVIDER);
     });
 }

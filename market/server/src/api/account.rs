@@ -1,22 +1,22 @@
-//! AccountService: registering, and tokens.
+//! AccountService: registration and tokens.
 
-use souk_domain::{Action, Callback, Outcome, Refusal, Role};
+use souk_domain::{Callback, Party, Refusal, Registered, Role, action};
 use souk_proto::{
     Reason,
     v1::{self, account_service_server::AccountService},
 };
 use tonic::{Request, Response, Status, async_trait};
 
-use super::{Api, read, unexpected};
+use super::{Api, read};
 use crate::{
-    access::Caller,
+    access::{Caller, IssuedToken},
     wire::{
         self,
         command::{self, Parsed, Registration},
     },
 };
 
-/// AccountService.
+/// The implementation of AccountService.
 pub struct AccountApi(pub Api);
 
 #[async_trait]
@@ -48,24 +48,21 @@ impl AccountService for AccountApi {
         let caller = Caller::of(&request)?;
         let party = read(self.0.reads().party(caller.party).await)?
             .ok_or_else(|| wire::refusal(&Refusal::NotRegistered))?;
-        let now = self.0.parts.clock.now();
-        let issued = self
-            .0
-            .parts
-            .tokens
-            .issue(&caller.certificate, party.id, party.role, party.epoch, now)
-            .map_err(|error| wire::internal(&error.to_string()))?;
-        // Whoever fetches a token is back: what waits for it is worth another try.
+        let issued = self.issue(caller, &party)?;
+        // A party that fetches a token is online, so retry its pending deliveries now instead of after the back-off.
         self.0.parts.relay.probe(party.id);
-        Ok(Response::new(v1::IssueTokenResponse {
-            access_token: issued.token.reveal().to_owned(),
-            expire_time: Some(wire::timestamp(issued.expires_at)),
-            issue_time: Some(wire::timestamp(issued.issued_at)),
-        }))
+        Ok(Response::new(token_response(&issued)))
     }
 }
 
 impl AccountApi {
+    fn issue(&self, caller: &Caller, party: &Party) -> Result<IssuedToken, Status> {
+        let parts = &self.0.parts;
+        let (now, id) = (parts.clock.now(), parts.random.uuid_v4());
+        let issued = parts.tokens.issue(&caller.certificate, party.id, party.role, party.epoch, (now, id));
+        issued.map_err(|error| wire::internal(&error.to_string()))
+    }
+
     async fn register(
         &self,
         caller: &Caller,
@@ -81,20 +78,18 @@ impl AccountApi {
             ));
         }
         let Registration { request, validate_only, display_name, callback } = registration;
-        // A repeated request is answered as the first one was, whether or not the callback answers now.
+        // A replay must return the first outcome, even if the callback can't be reached now.
         let repeated = match &callback {
             Some(_) => read(self.0.reads().request(caller.party, request.id).await)?.is_some(),
             None => false,
         };
         let callback = if repeated { None } else { self.prove(caller, callback).await? };
-        let action = Action::Register { role, display_name, callback };
-        match self.0.carry_out(caller, Parsed { request, validate_only, action }).await? {
-            Outcome::Registered(party) => Ok(wire::account(&party)),
-            other => Err(unexpected(&other)),
-        }
+        let action = action::Register { role, display_name, callback };
+        let Registered(party) = self.0.carry_out(caller, Parsed { request, validate_only, action }).await?;
+        Ok(wire::account(&party))
     }
 
-    /// Checks a callback address, and that the caller itself answers there.
+    /// Checks a callback address, and probes it to prove that the caller itself listens there.
     async fn prove(
         &self,
         caller: &Caller,
@@ -111,5 +106,13 @@ impl AccountApi {
             )
         })?;
         Ok(Some(callback))
+    }
+}
+
+fn token_response(issued: &IssuedToken) -> v1::IssueTokenResponse {
+    v1::IssueTokenResponse {
+        access_token: issued.token.reveal().to_owned(),
+        expire_time: Some(wire::timestamp(issued.expires_at)),
+        issue_time: Some(wire::timestamp(issued.issued_at)),
     }
 }

@@ -1,23 +1,23 @@
-//! AdminService: for those who run the market.
+//! AdminService: administration by operators.
 
 use std::sync::Arc;
 
-use souk_domain::{Outcome, Party, PartyId};
+use souk_domain::{Act, Party, PartyId};
 use souk_proto::v1::{self, admin_service_server::AdminService};
 use souk_store::Standing;
 use tonic::{Request, Response, Status, async_trait};
-use uuid::Uuid;
 
-use super::{Api, read, unexpected};
+use super::{Api, read};
 use crate::{
     access::{Access, Operator},
     wire::{
-        self, PageToken,
+        self,
         command::{self, Parsed},
+        query,
     },
 };
 
-/// AdminService.
+/// The implementation of AdminService.
 pub struct AdminApi {
     pub(super) api: Api,
     pub(super) access: Arc<Access>,
@@ -31,16 +31,12 @@ impl AdminService for AdminApi {
     ) -> Result<Response<v1::ListPartiesResponse>, Status> {
         Operator::of(&request)?;
         let request = request.into_inner();
-        let limit = wire::page_size(request.page_size)?;
-        let token = PageToken::of(&[b"ListParties", &[u8::from(request.suspended_only)]]);
-        let after: Option<Uuid> = token.read(&request.page_token)?;
-        let parties = self.api.reads().parties(after.map(PartyId), request.suspended_only, limit + 1).await;
-        let mut parties = read(parties)?;
-        let next = super::cut(&mut parties, limit, |party| party.id.0);
-        Ok(Response::new(v1::ListPartiesResponse {
-            parties: parties.iter().map(wire::party_record).collect(),
-            next_page_token: next.map(|next| token.write(&next)).unwrap_or_default(),
-        }))
+        let page = query::list_parties(&request)?;
+        let after = page.after.map(PartyId);
+        let parties = self.api.reads().parties(after, request.suspended_only, page.rows()).await;
+        let (parties, next_page_token) = page.cut(read(parties)?, |party| party.id.0);
+        let parties = parties.iter().map(wire::party_record).collect();
+        Ok(Response::new(v1::ListPartiesResponse { parties, next_page_token }))
     }
 
     async fn suspend(
@@ -63,18 +59,19 @@ impl AdminService for AdminApi {
 }
 
 impl AdminApi {
-    /// Carries it out; the commit itself sees to its taking effect.
-    async fn change(&self, operator: Operator, parsed: Parsed) -> Result<Party, Status> {
+    /// Submits the command. The commit hook makes the change take effect.
+    async fn change<A>(&self, operator: Operator, parsed: Parsed<A>) -> Result<Party, Status>
+    where
+        A: Act<Outcome = Party>,
+    {
         let done = self.api.submit(parsed.by(operator.id, operator.origin())).await?;
-        let party = match done.outcome {
-            Outcome::Party(party) => party,
-            other => return Err(unexpected(&other)),
-        };
+        let party = done.outcome;
         if done.replayed {
-            // Nobody may have heard of the commit: that is why an operator would ask again.
+            // The operator may repeat a call because the first one's outcome was unknown. Then the commit hook may
+            // not have run, so apply the party's current state here.
             let now = read(self.api.reads().party(party.id).await)?.unwrap_or_else(|| party.clone());
             let standing = Standing::of(&now);
-            self.access.take_note(&standing);
+            self.access.note_standing(&standing);
             if standing.is_suspended {
                 self.api.parts.relay.end_stream(standing.party);
             }

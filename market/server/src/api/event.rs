@@ -3,22 +3,22 @@
 use std::pin::Pin;
 
 use futures::{Stream, StreamExt as _};
-use souk_domain::{Outcome, PartyId, Refusal, Sequence};
+use souk_domain::{PartyId, Refusal};
 use souk_proto::{
     Reason,
     v1::{self, event_service_server::EventService},
 };
 use tonic::{Request, Response, Status, async_trait};
 
-use super::{Api, read, unexpected};
+use super::{Api, read};
 use crate::{
     access::Caller,
     ledger::OVERLOAD_RETRY_DELAY,
     relay::{SubscribeEnd, SubscribeItem},
-    wire::{self, Fields, command},
+    wire::{self, command, query},
 };
 
-/// EventService.
+/// The implementation of EventService.
 pub struct EventApi(pub Api);
 
 type EventStream = Pin<Box<dyn Stream<Item = Result<v1::SubscribeResponse, Status>> + Send>>;
@@ -32,7 +32,7 @@ impl EventService for EventApi {
         request: Request<v1::SubscribeRequest>,
     ) -> Result<Response<Self::SubscribeStream>, Status> {
         let caller = Caller::of(&request)?.party;
-        let cursor = sequence("cursor", request.into_inner().cursor)?;
+        let cursor = query::sequence("cursor", request.into_inner().cursor)?;
         let stream = self.0.parts.relay.subscribe(caller, cursor).await.map_err(|end| subscribe_end(&end))?;
         let messages = stream.map(move |item| match item {
             Ok(item) => Ok(subscribe_message(caller, &item)),
@@ -46,7 +46,7 @@ impl EventService for EventApi {
         request: Request<v1::AcknowledgeRequest>,
     ) -> Result<Response<v1::AcknowledgeResponse>, Status> {
         let caller = Caller::of(&request)?.party;
-        let through = sequence("sequence", request.into_inner().sequence)?;
+        let through = query::sequence("sequence", request.into_inner().sequence)?;
         let pending_count = read(self.0.parts.mailboxes.acknowledge(caller, through).await)?;
         Ok(Response::new(v1::AcknowledgeResponse { pending_count }))
     }
@@ -56,14 +56,10 @@ impl EventService for EventApi {
         request: Request<v1::TestEventRequest>,
     ) -> Result<Response<v1::TestEventResponse>, Status> {
         let caller = Caller::of(&request)?.clone();
-        match self.0.carry_out(&caller, command::test_event(request.into_inner())?).await? {
-            Outcome::Tested(event) => {
-                // Whoever tries out its callback does not want to wait for the next attempt.
-                self.0.parts.relay.probe(caller.party);
-                Ok(Response::new(v1::TestEventResponse { event_id: event.to_string() }))
-            }
-            other => Err(unexpected(&other)),
-        }
+        let event = self.0.carry_out(&caller, command::test_event(request.into_inner())?).await?;
+        // Whoever tries out its callback does not want to wait for the next attempt.
+        self.0.parts.relay.probe(caller.party);
+        Ok(Response::new(v1::TestEventResponse { event_id: event.to_string() }))
     }
 
     async fn mailbox_status(
@@ -73,23 +69,8 @@ impl EventService for EventApi {
         let caller = Caller::of(&request)?.party;
         let state = read(self.0.parts.mailboxes.state(caller).await)?
             .ok_or_else(|| wire::refusal(&Refusal::NotRegistered))?;
-        Ok(Response::new(v1::MailboxStatusResponse {
-            pending_count: state.pending,
-            oldest_time: state.oldest.map(wire::timestamp),
-            acknowledged_sequence: state.acknowledged,
-            last_sequence: state.last_sequence,
-            callback: state.callback.as_ref().map(wire::callback),
-            failure_count: i32::try_from(state.failures).unwrap_or(i32::MAX),
-            next_attempt_time: state.next_attempt.map(wire::timestamp),
-            last_failure: state.last_failure,
-        }))
+        Ok(Response::new(wire::mailbox_status(state)))
     }
-}
-
-pub(super) fn sequence(field: &str, sequence: i64) -> Result<Sequence, Status> {
-    let mut fields = Fields::new();
-    let sequence = fields.sequence(field, sequence);
-    fields.finish(sequence)
 }
 
 fn subscribe_message(recipient: PartyId, item: &SubscribeItem) -> v1::SubscribeResponse {

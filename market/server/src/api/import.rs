@@ -1,17 +1,19 @@
-//! ImportItems and ExportItems: a seller's whole catalogue, in and out.
+//! ImportItems and ExportItems: a seller's whole catalogue as a stream.
 
 use std::time::Duration;
 
 use futures::{Stream, stream};
-use souk_domain::{Action, ImportRow, Imported, ItemId, Outcome, PartyId};
+use souk_domain::{ImportRow, Imported, ItemId, PartyId, action};
 use souk_proto::{
     Reason,
     v1::{self, import_items_request::Message},
 };
-use tokio::time::timeout;
 use tonic::{Code, Status, Streaming};
 
-use super::{Api, in_its_own_task, out_of_place, read, unexpected};
+use super::{
+    Api, read,
+    stream::{in_its_own_task, out_of_place, within},
+};
 use crate::{
     access::Caller,
     wire::{
@@ -20,30 +22,30 @@ use crate::{
     },
 };
 
-/// The most wrong rows that an answer tells of; all are counted.
+/// Maximum number of rejected rows described in the response. All are counted.
 const MAX_ERRORS: usize = 1_000;
-/// The longest part of a wrong row's sku that is told, in characters.
-const TOLD_SKU_CHARS: usize = 64;
-/// How long a sender may leave the market waiting for the next row.
+/// Maximum length of a rejected row's SKU in the response, in characters.
+const MAX_SHOWN_SKU_CHARS: usize = 64;
+/// Maximum time between two messages of a sender.
 const IDLE: Duration = Duration::from_secs(30);
-/// Items that are read from the store at a time.
+/// Number of items read from the store at a time.
 const EXPORT_PAGE: usize = 256;
 
-/// An import under way. One batch of rows is in the ledger at a time: while it is, nothing is read from
-/// the stream, so that HTTP/2's flow control slows the sender down and nothing piles up here.
+/// An import in progress. At most one batch of rows is in the ledger at a time. Meanwhile nothing is read from the
+/// stream, so that HTTP/2 flow control slows down the sender and nothing accumulates here.
 pub(super) struct Import {
     api: Api,
     caller: Caller,
     validate_only: bool,
     batch: Vec<ImportRow>,
     done: v1::ImportItemsResponse,
-    /// Up to here everything is in, or was told to be wrong.
+    /// The line up to which every row has been imported or rejected.
     line: i64,
 }
 
 impl Import {
-    /// Takes all rows of a stream, in a task of its own: when the sender vanishes, the call is dropped, and
-    /// what came before must be carried out all the same.
+    /// Imports all rows of a stream. Runs in a separate task: if the sender disconnects, tonic drops the call, but
+    /// the rows received before must still be imported.
     pub(super) async fn run(
         api: Api,
         caller: Caller,
@@ -57,7 +59,8 @@ impl Import {
         caller: Caller,
         mut rows: Streaming<v1::ImportItemsRequest>,
     ) -> Result<v1::ImportItemsResponse, Status> {
-        let Some(Message::Header(header)) = within(rows.message()).await?.and_then(|first| first.message)
+        let Some(Message::Header(header)) =
+            within(IDLE, "row", rows.message()).await?.and_then(|first| first.message)
         else {
             return Err(out_of_place("the first message of the stream must be its header"));
         };
@@ -77,11 +80,11 @@ impl Import {
 
     async fn take(&mut self, rows: &mut Streaming<v1::ImportItemsRequest>) -> Result<(), Status> {
         loop {
-            let message = match within(rows.message()).await {
+            let message = match within(IDLE, "row", rows.message()).await {
                 Ok(Some(message)) => message.message,
                 Ok(None) => return self.carry_out().await,
                 Err(status) => {
-                    // What came whole stands, whatever became of the sender.
+                    // The stream has broken. Rows that were received completely are imported.
                     self.carry_out().await?;
                     return Err(status);
                 }
@@ -108,40 +111,33 @@ impl Import {
     fn fail(&mut self, line: i64, sku: &str, message: String) {
         self.done.failed_count += 1;
         if self.done.errors.len() < MAX_ERRORS {
-            let sku = sku.chars().take(TOLD_SKU_CHARS).collect();
+            let sku = sku.chars().take(MAX_SHOWN_SKU_CHARS).collect();
             self.done.errors.push(v1::RowError { line, sku, message });
         }
     }
 
-    /// Rows may be sent again without harm, so that a batch needs no request id of the sender's.
+    /// Submits the batch. An import is idempotent by SKU, so a batch needs no request id from the sender.
     async fn carry_out(&mut self) -> Result<(), Status> {
         if self.batch.is_empty() {
             return Ok(());
         }
         let rows = std::mem::replace(&mut self.batch, Vec::with_capacity(ImportRow::MAX_AT_ONCE));
-        let (last, skus) = (rows.last().map_or(0, |row| row.line), told_skus(&rows));
-        let parsed = Parsed { validate_only: self.validate_only, ..self.api.parsed(Action::Import(rows)) };
-        match self.api.carry_out(&self.caller, parsed).await? {
-            Outcome::Imported(Imported { created, updated, unchanged, not_found }) => {
-                self.done.created_count += created;
-                self.done.updated_count += updated;
-                self.done.unchanged_count += unchanged;
-                for line in not_found {
-                    let sku = skus.iter().find(|(of, _)| *of == line).map_or("", |(_, sku)| sku);
-                    self.fail(
-                        line,
-                        sku,
-                        "item_id names no item of yours; check it, or leave it out".to_owned(),
-                    );
-                }
-                self.line = last;
-                Ok(())
-            }
-            other => Err(unexpected(&other)),
+        let (last, skus) = (rows.last().map_or(0, |row| row.line), skus_by_line(&rows));
+        let parsed = Parsed { validate_only: self.validate_only, ..self.api.parsed(action::Import(rows)) };
+        let Imported { created, updated, unchanged, not_found } =
+            self.api.carry_out(&self.caller, parsed).await?;
+        self.done.created_count += created;
+        self.done.updated_count += updated;
+        self.done.unchanged_count += unchanged;
+        for line in not_found {
+            let sku = skus.iter().find(|(of, _)| *of == line).map_or("", |(_, sku)| sku);
+            self.fail(line, sku, "item_id names no item of yours; check it, or leave it out".to_owned());
         }
+        self.line = last;
+        Ok(())
     }
 
-    /// Says what is in. A status that waiting mends becomes one that also says where to go on.
+    /// Adds to a status which rows have been imported, and for retryable errors from where to continue.
     fn interrupted(&self, status: &Status) -> Status {
         let (line, changed) = (self.line, self.done.created_count + self.done.updated_count);
         let kept = format!("the rows up to line {line} are in, {changed} of them changed something");
@@ -160,13 +156,7 @@ impl Import {
     }
 }
 
-/// A sender that stops for ever does not keep the call open.
-async fn within<T>(message: impl Future<Output = Result<T, Status>>) -> Result<T, Status> {
-    let waited = timeout(IDLE, message).await;
-    waited.unwrap_or_else(|_| Err(Status::deadline_exceeded("no row came for 30 seconds")))
-}
-
-fn told_skus(rows: &[ImportRow]) -> Vec<(i64, String)> {
+fn skus_by_line(rows: &[ImportRow]) -> Vec<(i64, String)> {
     let by_number = rows.iter().filter(|row| row.item.is_some());
     by_number
         .map(|row| {
@@ -175,7 +165,7 @@ fn told_skus(rows: &[ImportRow]) -> Vec<(i64, String)> {
         .collect()
 }
 
-/// All items of a seller, read page by page as they are sent.
+/// Returns a stream of all items of a seller, which reads a page at a time as the client consumes it.
 pub(super) fn export(
     api: Api,
     seller: PartyId,

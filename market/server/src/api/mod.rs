@@ -1,7 +1,7 @@
-//! The gRPC services, one file each: take the request apart, have it carried out, write the answer.
+//! The gRPC services, one file each: parse the request, submit it, format the response.
 //!
-//! Who calls was settled by the guard before (`access`); what may be done is settled by the rules
-//! (`domain`). Nothing here holds a transaction or a lock.
+//! The guard (`access`) has authenticated the caller before, and the rules (`souk_domain`) decide what is allowed.
+//! Nothing here holds a transaction or a lock.
 
 mod account;
 mod admin;
@@ -13,6 +13,7 @@ mod ride;
 mod routes;
 mod seller;
 mod session;
+mod stream;
 mod sync;
 
 use std::sync::Arc;
@@ -26,50 +27,52 @@ pub use ride::RideApi;
 pub use routes::routes;
 pub use seller::SellerApi;
 pub use session::SessionApi;
-use souk_domain::{Action, Command, Fingerprint, Item, Order, Outcome, PartyId, RequestId, RequestKey};
+use souk_domain::{Act, Command, Fingerprint, PartyId, RequestId, RequestKey};
 use souk_proto::Reason;
 use souk_search::Search;
 use souk_store::{Mailboxes, Reads, StoreError, Tracks};
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
-use uuid::Builder;
 
 use crate::{
     access::{CallbackPolicy, Caller, Suspended, Tokens},
     clock::Clock,
     ledger::{Done, Ledger, LedgerError, OVERLOAD_RETRY_DELAY},
+    random::Random,
     relay::RelayHandle,
     rides::RideNews,
     wire::{self, command::Parsed},
 };
 
-/// What the services work with, shared by all server threads.
+/// The components that the services use, shared by all server threads.
 pub struct Parts {
-    /// Queries.
+    /// Queries to the store, which never wait for the ledger.
     pub reads: Arc<dyn Reads>,
-    /// Deliveries that wait.
+    /// The mailboxes with pending deliveries.
     pub mailboxes: Arc<dyn Mailboxes>,
-    /// Where rides have been.
+    /// The recorded positions of rides.
     pub tracks: Arc<dyn Tracks>,
-    /// Who watches which ride.
+    /// Wakes the watchers of a ride when there are new positions.
     pub rides: RideNews,
-    /// Finds items.
+    /// The search index of this market.
     pub search: Search,
-    /// Delivers.
+    /// The handle to the delivery of events.
     pub relay: RelayHandle,
-    /// Issues tokens.
+    /// Issues access tokens, and is shared with the guards.
     pub tokens: Arc<Tokens>,
-    /// Says which callback addresses may be registered.
+    /// Decides which callback addresses may be registered.
     pub callbacks: CallbackPolicy,
-    /// Who is shut out: a suspended seller's items are not found.
+    /// The suspended parties, whose items are left out of search results.
     pub suspended: Suspended,
-    /// Tells the time.
+    /// The clock for times in commands and responses.
     pub clock: Clock,
-    /// Ends the streams that would go on for ever: the market closes.
+    /// Makes ids.
+    pub random: Random,
+    /// Cancelled when the market shuts down. It ends the streams that have no end of their own.
     pub closing: CancellationToken,
 }
 
-/// The services' common ground on one server thread.
+/// The state that the services share on one server thread.
 #[derive(Clone)]
 pub struct Api {
     parts: Arc<Parts>,
@@ -77,17 +80,19 @@ pub struct Api {
 }
 
 impl Api {
-    /// For the server thread that this ledger answers on.
+    /// Creates the state for the server thread to which `ledger` returns its results.
     pub fn new(parts: Arc<Parts>, ledger: Ledger) -> Self {
         Self { parts, ledger }
     }
 
-    /// Has a command of the caller's carried out.
-    async fn carry_out(&self, caller: &Caller, parsed: Parsed) -> Result<Outcome, Status> {
+    /// Submits a command of the caller and waits for its outcome.
+    async fn carry_out<A: Act>(&self, caller: &Caller, parsed: Parsed<A>) -> Result<A::Outcome, Status> {
         let command = parsed.by(caller.party, caller.origin());
         let Done { outcome, feed_position, replayed } = self.submit(command).await?;
         let feed_position = match feed_position {
-            // The caller has not heard of that commit: it may never have had the first answer.
+            // The outcome of a replay was committed earlier, at a position that is no longer known, and possibly at
+            // another market. The current end of the feed is a safe upper bound for what the caller's next search
+            // must show.
             None if replayed => Some(read(self.reads().feed_end().await)?),
             position => position,
         };
@@ -97,36 +102,19 @@ impl Api {
         Ok(outcome)
     }
 
-    /// An action that needs no request id of the caller's: doing it again does no harm.
-    fn parsed(&self, action: Action) -> Parsed {
-        let millis = u64::try_from(self.parts.clock.now().0 / 1_000).unwrap_or(0);
-        let id = Builder::from_unix_timestamp_millis(millis, &rand::random()).into_uuid();
+    /// Wraps an idempotent action, which needs no request id from the caller.
+    fn parsed<A>(&self, action: A) -> Parsed<A> {
+        let id = self.parts.random.uuid_v7(self.parts.clock.now());
         let request = RequestKey { id: RequestId(id), fingerprint: Fingerprint([0; 16]) };
         Parsed { request, validate_only: false, action }
     }
 
-    async fn submit(&self, command: Command) -> Result<Done, Status> {
+    async fn submit<A: Act>(&self, command: Command<A>) -> Result<Done<A::Outcome>, Status> {
         self.ledger.submit(command).await.map_err(|error| ledger_status(&error))
     }
 
-    /// As [`Self::carry_out`], for commands whose outcome is an item.
-    async fn carry_out_on_item(&self, caller: &Caller, parsed: Parsed) -> Result<Item, Status> {
-        match self.carry_out(caller, parsed).await? {
-            Outcome::Item(item) => Ok(item),
-            other => Err(unexpected(&other)),
-        }
-    }
-
-    /// As [`Self::carry_out`], for commands whose outcome is an order.
-    async fn carry_out_on_order(&self, caller: &Caller, parsed: Parsed) -> Result<Order, Status> {
-        match self.carry_out(caller, parsed).await? {
-            Outcome::Order(order) => Ok(order),
-            other => Err(unexpected(&other)),
-        }
-    }
-
     /// One step of a stream to a party, unless the market closes or the party was shut out meanwhile.
-    async fn while_welcome<T>(
+    async fn unless_shut_out<T>(
         &self,
         party: PartyId,
         step: impl Future<Output = Result<T, Status>>,
@@ -146,25 +134,8 @@ impl Api {
     }
 }
 
-/// Carries a call through whether or not its caller waits for the end.
-async fn in_its_own_task<T: Send + 'static>(
-    call: impl Future<Output = Result<T, Status>> + Send + 'static,
-) -> Result<T, Status> {
-    let ended = tokio::spawn(call).await;
-    ended.unwrap_or_else(|error| Err(wire::internal(&error.to_string())))
-}
-
 fn read<T>(result: Result<T, StoreError>) -> Result<T, Status> {
     result.map_err(|error| wire::store_error(&error))
-}
-
-/// A message of a stream that has no business where it came.
-fn out_of_place(problem: &str) -> Status {
-    wire::status(Reason::InvalidField, problem, [])
-}
-
-fn unexpected(outcome: &Outcome) -> Status {
-    wire::internal(&format!("a command came to an outcome of another kind: {outcome:?}"))
 }
 
 fn ledger_status(error: &LedgerError) -> Status {
@@ -186,18 +157,6 @@ fn ledger_status(error: &LedgerError) -> Status {
             [],
         ),
         LedgerError::Corrupt => wire::internal("a batch met something unreadable"),
+        LedgerError::Mismatched(_) => wire::internal(&error.to_string()),
     }
-}
-
-/// Cuts a list that was read with one row too many down to a page, and says where the next begins.
-fn cut<T, C>(rows: &mut Vec<T>, limit: usize, cursor: impl Fn(&T) -> C) -> Option<C> {
-    if rows.len() <= limit {
-        return None;
-    }
-    rows.truncate(limit);
-    rows.last().map(cursor)
-}
-
-fn party_bytes(party: &PartyId) -> &[u8] {
-    party.0.as_bytes()
 }

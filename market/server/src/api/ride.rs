@@ -1,4 +1,4 @@
-//! RideService: orders on their way.
+//! RideService: tracking of deliveries.
 
 mod track;
 mod watch;
@@ -6,21 +6,24 @@ mod watch;
 use std::pin::Pin;
 
 use futures::Stream;
-use souk_domain::{OrderId, Outcome, Refusal, Ride, RideId, Role};
+use souk_domain::{Refusal, Ride, RideId, Role};
 use souk_proto::{
     Reason,
     v1::{self, ride_service_server::RideService},
 };
 use tonic::{Request, Response, Status, Streaming, async_trait};
 
-use super::{Api, in_its_own_task, out_of_place, read, unexpected};
+use super::{
+    Api, read,
+    stream::{in_its_own_task, out_of_place, within},
+};
 use crate::{
     access::Caller,
-    wire::{self, Fields, command},
+    wire::{self, command, query},
 };
 use track::Tracking;
 
-/// RideService.
+/// The implementation of RideService.
 pub struct RideApi(pub Api);
 
 type Watched = Pin<Box<dyn Stream<Item = Result<v1::WatchRideResponse, Status>> + Send>>;
@@ -34,11 +37,8 @@ impl RideService for RideApi {
         request: Request<v1::StartRideRequest>,
     ) -> Result<Response<v1::StartRideResponse>, Status> {
         let caller = seller(&request)?.clone();
-        let parsed = command::start_ride(request.into_inner())?;
-        match self.0.carry_out(&caller, parsed).await? {
-            Outcome::Ride(ride) => Ok(Response::new(v1::StartRideResponse { ride: Some(wire::ride(&ride)) })),
-            other => Err(unexpected(&other)),
-        }
+        let ride = self.0.carry_out(&caller, command::start_ride(request.into_inner())?).await?;
+        Ok(Response::new(v1::StartRideResponse { ride: Some(wire::ride(&ride)) }))
     }
 
     async fn track_ride(
@@ -54,24 +54,12 @@ impl RideService for RideApi {
         request: Request<v1::WatchRideRequest>,
     ) -> Result<Response<Self::WatchRideStream>, Status> {
         let caller = Caller::of(&request)?.party;
-        let request = request.into_inner();
-        let mut fields = Fields::new();
-        let id = fields.id("order_id", request.order_id);
-        if request.cursor < 0 {
-            fields.wrong("cursor", "is negative; give the sequence of a position, or 0");
-        }
-        let id = OrderId(fields.finish(id)?);
+        let (id, cursor) = query::watch_ride(&request.into_inner())?;
         let order = read(self.0.reads().order(id).await)?
             .filter(|order| order.buyer == caller || order.seller == caller)
             .ok_or_else(|| wire::refusal(&Refusal::OrderNotFound(id)))?;
-        let Some(ride) = order.ride else {
-            return Err(wire::status(
-                Reason::OrderStatusConflict,
-                format!("order {id} is {} and on no ride; there is nothing to watch", order.status.as_str()),
-                [("order_id", id.to_string()), ("status", order.status.as_str().to_owned())],
-            ));
-        };
-        Ok(Response::new(Box::pin(watch::positions(self.0.clone(), caller, (ride, id), request.cursor))))
+        let ride = order.ride.ok_or_else(|| wire::not_on_a_ride(&order))?;
+        Ok(Response::new(Box::pin(watch::positions(self.0.clone(), caller, (ride, id), cursor))))
     }
 
     async fn end_ride(
@@ -79,20 +67,18 @@ impl RideService for RideApi {
         request: Request<v1::EndRideRequest>,
     ) -> Result<Response<v1::EndRideResponse>, Status> {
         let caller = seller(&request)?.clone();
-        let (id, parsed) = command::end_ride(request.into_inner())?;
-        let orders = read(self.0.reads().ride(id).await)?;
-        let orders = orders.map(|ride| ride.plan.stops.iter().map(|stop| stop.order).collect());
-        match self.0.carry_out(&caller, parsed(orders.unwrap_or_default())).await? {
-            Outcome::Ride(ride) => {
-                self.0.parts.rides.tell(ride.id);
-                Ok(Response::new(v1::EndRideResponse { ride: Some(wire::ride(&ride)) }))
-            }
-            other => Err(unexpected(&other)),
+        let mut parsed = command::end_ride(request.into_inner())?;
+        if let Some(ride) = read(self.0.reads().ride(parsed.action.ride).await)? {
+            parsed.action.orders = ride.plan.stops.iter().map(|stop| stop.order).collect();
         }
+        let ride = self.0.carry_out(&caller, parsed).await?;
+        self.0.parts.rides.notify(ride.id);
+        Ok(Response::new(v1::EndRideResponse { ride: Some(wire::ride(&ride)) }))
     }
 }
 
-/// The guard sees a service, not a method; so what only sellers may do is asked for here.
+/// Checks that the caller is a seller. The guard admits roles per service and can't see the method, so methods for
+/// sellers only are checked here.
 fn seller<T>(request: &Request<T>) -> Result<&Caller, Status> {
     let caller = Caller::of(request)?;
     match caller.role {

@@ -1,4 +1,4 @@
-//! All services behind their guards.
+//! Registration of all services behind their guards.
 
 use std::sync::Arc;
 
@@ -17,14 +17,14 @@ use tonic::service::{Routes, RoutesBuilder, interceptor::InterceptedService};
 use super::{AccountApi, AdminApi, Api, BuyerApi, CatalogApi, EventApi, RideApi, SellerApi, SessionApi};
 use crate::access::{Access, Admission, Guard};
 
-/// The largest request, in bytes. Every request of the contract fits many times over.
+/// Maximum size of a request message in bytes. The largest valid request is many times smaller.
 const MAX_REQUEST_BYTES: usize = 256 * 1024;
 
 const SELLERS: Admission = Admission::Token(&[Role::Seller]);
 const BUYERS: Admission = Admission::Token(&[Role::Buyer]);
 const EVERYBODY: Admission = Admission::Token(&[Role::Seller, Role::Buyer]);
 
-/// All services.
+/// Builds the routes of all services, each with its guard.
 pub async fn routes(access: &Arc<Access>, api: &Api) -> Result<Routes, tonic_reflection::server::Error> {
     let mut routes = RoutesBuilder::default();
     let (health, health_service) = tonic_health::server::health_reporter();
@@ -33,7 +33,7 @@ pub async fn routes(access: &Arc<Access>, api: &Api) -> Result<Routes, tonic_ref
             serve!($server, $api, $api(api.clone()), $admission)
         };
         ($server:ident, $api:ident, $made:expr, $admission:expr) => {{
-            // The size has to be set before the interceptor hides the setter.
+            // Set the size first: `InterceptedService` does not expose the setter.
             let service = $server::new($made).max_decoding_message_size(MAX_REQUEST_BYTES);
             routes.add_service(InterceptedService::new(service, Guard::new(Arc::clone(access), $admission)));
             health.set_serving::<$server<$api>>().await;
@@ -56,7 +56,7 @@ pub async fn routes(access: &Arc<Access>, api: &Api) -> Result<Routes, tonic_ref
             .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
     };
     routes.add_service(InterceptedService::new(reflection().build_v1()?, anybody.clone()));
-    // Older tools, grpcurl before 1.8.8 among them, ask by this name only.
+    // Older tools, such as grpcurl before 1.8.8, support only the v1alpha service.
     routes.add_service(InterceptedService::new(reflection().build_v1alpha()?, anybody));
     Ok(routes.routes())
 }

@@ -1,14 +1,16 @@
-//! SessionService: the caller as the market sees it.
+//! SessionService: reports how the market has identified the caller.
 
-use data_encoding::HEXLOWER;
 use souk_domain::Refusal;
 use souk_proto::v1::{self, session_service_server::SessionService};
 use tonic::{Request, Response, Status, async_trait};
 
 use super::{Api, read};
-use crate::{access::Caller, wire};
+use crate::{
+    access::{Caller, TokenInfo},
+    wire,
+};
 
-/// SessionService.
+/// The implementation of SessionService.
 pub struct SessionApi(pub Api);
 
 #[async_trait]
@@ -20,22 +22,19 @@ impl SessionService for SessionApi {
         let caller = Caller::of(&request)?;
         let party = read(self.0.reads().party(caller.party).await)?
             .ok_or_else(|| wire::refusal(&Refusal::NotRegistered))?;
-        let certificate = &caller.certificate;
         Ok(Response::new(v1::WhoAmIResponse {
-            certificate: Some(v1::CertificateInfo {
-                spiffe_id: certificate.spiffe_id().to_owned(),
-                serial_number: HEXLOWER.encode(certificate.serial()),
-                sha256_thumbprint: HEXLOWER.encode(certificate.thumbprint()),
-                not_before: Some(wire::timestamp_of(certificate.not_before())),
-                not_after: Some(wire::timestamp_of(certificate.not_after())),
-            }),
-            token: caller.token.as_ref().map(|token| v1::TokenInfo {
-                token_id: token.id.to_string(),
-                issue_time: Some(wire::timestamp(token.issued_at)),
-                expire_time: Some(wire::timestamp(token.expires_at)),
-            }),
+            certificate: Some(wire::certificate(&caller.certificate)),
+            token: caller.token.as_ref().map(token_info),
             account: Some(wire::account(&party)),
             peer_address: caller.peer.to_string(),
         }))
+    }
+}
+
+fn token_info(token: &TokenInfo) -> v1::TokenInfo {
+    v1::TokenInfo {
+        token_id: token.id.to_string(),
+        issue_time: Some(wire::timestamp(token.issued_at)),
+        expire_time: Some(wire::timestamp(token.expires_at)),
     }
 }

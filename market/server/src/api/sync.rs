@@ -1,12 +1,12 @@
-//! SyncInventory: a till's stock and the market's, kept the same in both directions.
+//! SyncInventory: synchronizes stock between a till and the market, in both directions.
 //!
-//! **What is promised.** A line that was acknowledged is on disk and takes effect once, however often it
-//! comes: its number is kept with the till, in the transaction of its effect. A sale or a cancellation is sent
-//! at least once, in order, until the till says that it has taken it in. So both sides resume where they are,
-//! whoever vanished and whenever.
+//! **Guarantee.** An acknowledged line is on disk and takes effect exactly once, however often it is sent: its number
+//! is stored with the till, in the same transaction as its effect. Sales and cancellations are delivered at least
+//! once and in order, until the till confirms that it has processed them. After a disconnect or crash of either side,
+//! both resume where they left off.
 //!
-//! **How much is under way.** One batch of lines is in the ledger at a time; while it is, nothing is read
-//! from the stream, so that HTTP/2's flow control slows the till down. Answers wait in a short queue.
+//! **Bounds.** At most one batch of lines is in the ledger at a time. Meanwhile nothing is read from the stream, so
+//! that HTTP/2 flow control slows down the till. Acknowledgements wait in a short queue.
 
 use std::{
     pin::{Pin, pin},
@@ -14,7 +14,7 @@ use std::{
 };
 
 use futures::{FutureExt as _, Stream, StreamExt as _, stream};
-use souk_domain::{Action, Outcome, Till, TillLine};
+use souk_domain::{LineAnswer, Till, TillLine, action};
 use souk_proto::{
     Reason,
     v1::{self, sync_inventory_request::Message, sync_inventory_response::Message as Answer},
@@ -27,28 +27,29 @@ use tonic::{Code, Status, Streaming};
 
 use super::{
     Api,
-    event::{sequence, subscribe_end},
-    out_of_place, read, unexpected,
+    event::subscribe_end,
+    read,
+    stream::{out_of_place, within},
 };
 use crate::{
     access::Caller,
     ledger::OVERLOAD_RETRY_DELAY,
     relay::{SubscribeEnd, SubscribeItem},
-    wire::{self, command},
+    wire::{self, command, query},
 };
 
-/// How long the first message may take.
+/// Timeout for the first message.
 const HELLO: Duration = Duration::from_secs(30);
-/// Answers between the till's lines and its connection.
+/// Capacity of the queue of acknowledgements that wait to be sent.
 const ANSWERS: usize = 2 * Till::MAX_LINES_AT_ONCE;
-/// How often lines are brought to a ledger that is full: for five seconds.
+/// Maximum number of attempts to submit lines while the ledger is full, which takes about five seconds.
 const MAX_ATTEMPTS: u32 = 20;
-/// How long a till may leave an answer unread.
+/// Timeout for the till to read an acknowledgement when the queue is full.
 const READ_TIMEOUT: Duration = Duration::from_secs(30);
 
 type Sent = Result<v1::SyncInventoryResponse, Status>;
 
-/// Why a stream ends early; `None` when the till has gone, and nobody is left to tell.
+/// Why a stream ends early. `None` means that the till has disconnected, so that nobody receives a status.
 type End = Option<Status>;
 
 struct Sync {
@@ -58,23 +59,18 @@ struct Sync {
     answers: mpsc::Sender<Answer>,
 }
 
-/// Opens the till and starts to follow it.
+/// Opens the till and starts the tasks that serve its stream.
 pub(super) async fn open(
     api: Api,
     caller: Caller,
     mut messages: Streaming<v1::SyncInventoryRequest>,
 ) -> Result<impl Stream<Item = Sent> + Send + use<>, Status> {
-    let first = timeout(HELLO, messages.message()).await;
-    let first = first.unwrap_or_else(|_| Err(Status::deadline_exceeded("no hello came for 30 seconds")))?;
+    let first = within(HELLO, "hello", messages.message()).await?;
     let Some(Message::Hello(hello)) = first.and_then(|first| first.message) else {
         return Err(out_of_place("the first message of the stream must be its hello"));
     };
     let (name, cursor) = command::sync_hello(&hello)?;
-    let opened = api.parsed(Action::OpenTill { till: name });
-    let till = match api.carry_out(&caller, opened).await? {
-        Outcome::Till(till) => till,
-        other => return Err(unexpected(&other)),
-    };
+    let till = api.carry_out(&caller, api.parsed(action::OpenTill { till: name })).await?;
     let events = api.parts.relay.subscribe_till(till.id, caller.party, cursor).await;
     let events = events.map_err(|end| subscribe_end(&end))?;
     let (answers, waiting) = mpsc::channel(ANSWERS);
@@ -82,7 +78,7 @@ pub(super) async fn open(
     let sync = Sync { api, caller, till, answers };
     tokio::spawn(async move {
         if let Err(Some(status)) = sync.run(messages, events).await {
-            // The till may have gone: then there is nobody to tell.
+            // This fails only if the till has disconnected.
             let _ = end.send(status);
         }
     });
@@ -107,7 +103,7 @@ impl Sync {
                     Some(chunk) => self.take(chunk).await?,
                     None => return self.closed(events).await,
                 },
-                item = events.next() => self.tell(item).await?,
+                item = events.next() => self.pass_on(item).await?,
                 () = self.answers.closed() => return Err(None),
                 () = closing.cancelled() => {
                     let told = "the market is shutting down; begin again in a moment";
@@ -117,7 +113,7 @@ impl Sync {
         }
     }
 
-    /// Everything that has come, in its order. What came whole stands, whatever follows.
+    /// Processes the received messages in order. Lines received before an error or a disconnect are still applied.
     async fn take(&mut self, chunk: Vec<Result<v1::SyncInventoryRequest, Status>>) -> Result<(), End> {
         let mut lines = Vec::with_capacity(chunk.len());
         let mut taken_in = None;
@@ -149,11 +145,7 @@ impl Sync {
         if lines.is_empty() {
             return Ok(());
         }
-        let answers = match self.submit(&lines).await {
-            Ok(Outcome::Synced(answers)) => answers,
-            Ok(other) => return Err(Some(unexpected(&other))),
-            Err(status) => return Err(self.kept(&status)),
-        };
+        let answers = self.submit(&lines).await.map_err(|status| self.kept(&status))?;
         for (answer, line) in answers.iter().zip(&lines) {
             let told = wire::sync_acknowledgement(answer, line);
             if answer.outcome.is_taken() {
@@ -164,11 +156,11 @@ impl Sync {
         Ok(())
     }
 
-    /// A ledger that is full has room again in a moment, and until then nothing more is read from the till.
-    async fn submit(&self, lines: &[TillLine]) -> Result<Outcome, Status> {
+    /// Submits lines, and retries while the ledger is full. Nothing is read from the till meanwhile.
+    async fn submit(&self, lines: &[TillLine]) -> Result<Vec<LineAnswer>, Status> {
         let mut attempts = 1;
         loop {
-            let action = Action::Sync { till: self.till.name.clone(), lines: lines.to_vec() };
+            let action = action::Sync { till: self.till.name.clone(), lines: lines.to_vec() };
             match self.api.carry_out(&self.caller, self.api.parsed(action)).await {
                 Err(status) if Reason::of(&status) == Some(Reason::Overloaded) && attempts < MAX_ATTEMPTS => {
                     attempts += 1;
@@ -180,12 +172,12 @@ impl Sync {
     }
 
     async fn acknowledge(&self, taken_in: i64) -> Result<(), End> {
-        let through = sequence("taken_in.sequence", taken_in).map_err(|status| self.kept(&status))?;
+        let through = query::sequence("taken_in.sequence", taken_in).map_err(|status| self.kept(&status))?;
         let acknowledged = self.api.parts.mailboxes.acknowledge(self.till.id.mailbox(), through).await;
         read(acknowledged).map(|_| ()).map_err(|status| self.kept(&status))
     }
 
-    async fn tell(&self, item: Option<Result<SubscribeItem, SubscribeEnd>>) -> Result<(), End> {
+    async fn pass_on(&self, item: Option<Result<SubscribeItem, SubscribeEnd>>) -> Result<(), End> {
         let answer = match item {
             Some(Ok(SubscribeItem::Delivery(delivery))) => {
                 Answer::Event(wire::event(self.caller.party, &delivery))
@@ -193,14 +185,14 @@ impl Sync {
             Some(Ok(SubscribeItem::CaughtUp(sequence))) => {
                 Answer::CaughtUp(v1::SyncCaughtUp { sequence: sequence.0 })
             }
-            Some(Err(end)) => return Err(self.kept(&subscribe_end(&self.told_apart(end).await))),
+            Some(Err(end)) => return Err(self.kept(&subscribe_end(&self.or_removed(end).await))),
             None => return Err(self.kept(&too_slow())),
         };
         self.send(answer).await
     }
 
-    /// The claim of a removed till is void at every market, as if another stream had taken over.
-    async fn told_apart(&self, end: SubscribeEnd) -> SubscribeEnd {
+    /// Distinguishes a removed till from a stream that was replaced: both invalidate the lease in the same way.
+    async fn or_removed(&self, end: SubscribeEnd) -> SubscribeEnd {
         let is_gone = matches!(end, SubscribeEnd::Replaced) && self.is_gone().await;
         if is_gone { SubscribeEnd::Removed } else { end }
     }
@@ -210,8 +202,8 @@ impl Sync {
         tills.is_ok_and(|tills| tills.iter().all(|till| till.id != self.till.id))
     }
 
-    /// The till has ended its stream: well, unless another stream took over, or there is no such till any more. That may
-    /// wait behind events.
+    /// Returns the end of a stream that the till has closed: OK, unless another stream took over or the till was
+    /// removed. That news may still be queued behind events.
     async fn closed(
         &self,
         mut events: Pin<&mut impl Stream<Item = Result<SubscribeItem, SubscribeEnd>>>,
@@ -219,7 +211,7 @@ impl Sync {
         while let Some(Some(item)) = events.next().now_or_never() {
             match item {
                 Ok(_) | Err(SubscribeEnd::TooSlow) => {}
-                Err(end) => return Err(self.kept(&subscribe_end(&self.told_apart(end).await))),
+                Err(end) => return Err(self.kept(&subscribe_end(&self.or_removed(end).await))),
             }
         }
         self.unless_gone().await
@@ -244,7 +236,7 @@ impl Sync {
         if last == 0 {
             return Some(status.clone());
         }
-        Some(wire::retold(status, &format!("{}; the lines up to {last} are in", status.message())))
+        Some(wire::with_message(status, &format!("{}; the lines up to {last} are in", status.message())))
     }
 }
 

@@ -1,14 +1,14 @@
 //! Puts the market together: [`App::build`] opens everything, [`App::run`] serves until told to stop.
 
-mod figures;
+mod metrics;
 mod replicas;
 mod rotate;
 mod serve;
 
-use std::{io, net::SocketAddr, sync::Arc};
+use std::{io, net::SocketAddr, path::Path, sync::Arc};
 
-use replicas::{EventReceiver, Notes, Sight};
-use rotate::{Changes, Rotator};
+use replicas::{ReplicaListener, StandingNotes, StoreFreshness};
+use rotate::{Changes, CredentialUsers, Rotator};
 pub use serve::ServeError;
 use souk_domain::PartyId;
 use souk_search::{IndexHome, Search, SearchError};
@@ -26,21 +26,22 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    access::{Access, AccessParts, CallbackPolicy, Suspended, TokenKeyFiles, TokenKeys, Tokens},
+    access::{Access, AccessParts, CallbackPolicy, Suspended, TokenKeys, Tokens},
     api::Parts,
     audit::Refusals,
     clock::Clock,
-    config::{Config, StoreConfig},
+    config::{Config, StoreConfig, TokenKeyFiles},
     ledger::{Lanes, OnCommit},
     observe::{CallTimes, SpanCounts},
+    random::Random,
     relay::{Dialer, Relay, RelayHandle, RelayParts},
     rides::RideNews,
 };
 
-/// How many suspended parties are read at a time.
+/// Number of suspended parties read from the store at a time.
 const SUSPENDED_PAGE: usize = 1_000;
 
-/// A market that is open and listens, but does not serve yet.
+/// A market with all components open and its listener bound, which does not serve yet.
 pub struct App {
     config: Config,
     listener: TcpListener,
@@ -54,64 +55,71 @@ pub struct App {
     admin: Option<TcpListener>,
     times: Arc<CallTimes>,
     spans: Option<Arc<SpanCounts>>,
-    /// Of a store that others write to as well; nobody looks whether one of this market's own is there.
-    sight: Option<Sight>,
+    /// When the shared store was last reached. `None` for a store that only this market uses.
+    freshness: Option<StoreFreshness>,
 }
 
 /// Why the market could not be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
-    /// Certificate, key, authority or revocation list.
+    /// The certificate, key, authority or revocation list could not be loaded.
     #[error(transparent)]
     Credentials(#[from] CredentialError),
-    /// TLS could not be set up from them.
+    /// rustls rejected the credentials.
     #[error("can't set up TLS: {0}")]
     Tls(#[from] souk_certs::TlsError),
-    /// The key that signs tokens.
+    /// The token-signing key could not be loaded.
     #[error(transparent)]
     TokenKeys(#[from] crate::access::TokenKeyError),
-    /// The certificate is not a market's.
+    /// The certificate names a seller, buyer or operator instead of the market.
     #[error("{0} is not a market's certificate; mint one with gen-certs.sh init")]
     NotAMarket(String),
-    /// The store.
+    /// The store could not be opened or read.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// The search index.
+    /// The search index could not be opened or rebuilt.
     #[error("can't open the search index: {0}")]
     Search(#[from] SearchError),
-    /// A thread or a socket.
+    /// A thread could not be started or a socket could not be bound.
     #[error("can't start: {0}")]
     Io(#[from] io::Error),
 }
 
 impl OpenError {
-    /// Whether the market's certificate or one of its keys is the trouble.
+    /// Returns whether the cause is the market's certificate or one of its keys, for the exit code.
     pub fn is_about_identity(&self) -> bool {
         matches!(self, Self::Credentials(_) | Self::Tls(_) | Self::TokenKeys(_) | Self::NotAMarket(_))
     }
 }
 
 impl App {
-    /// Opens everything and listens where `listener` does.
-    pub async fn build(config: Config, listener: TcpListener, clock: Clock) -> Result<Self, OpenError> {
-        let papers = Papers::open(&config)?;
-        let (acceptor, tokens) = (papers.acceptor.clone(), Arc::clone(&papers.tokens));
-        let Store { lanes, reads, mailboxes, tracks, replicas } = open_store(&config.store).await?;
-        let home = config.store.index_directory().map_or(IndexHome::Memory, IndexHome::Directory);
+    /// Opens all components of a market that will serve on `listener`. Nothing is accepted until [`App::run`].
+    pub async fn build(
+        config: Config,
+        listener: TcpListener,
+        (clock, random): (Clock, Random),
+    ) -> Result<Self, OpenError> {
+        let credentials = MarketCredentials::open(&config, clock)?;
+        let (acceptor, tokens) = (credentials.acceptor.clone(), Arc::clone(&credentials.tokens));
+        let Store { lanes, reads, mailboxes, tracks, replicas } = open_store(&config.store, random).await?;
+        let index = config.store.index_directory().map(Path::to_owned);
+        let home = index.map_or(IndexHome::Memory, IndexHome::Directory);
         let search = Search::open(home, Arc::clone(&reads)).await?;
         let suspended = Suspended::new(suspended_parties(&*reads).await?);
+        let trust_domain = config.tls.trust_domain.clone();
         let callbacks = CallbackPolicy::new(&config.callbacks, listener.local_addr()?);
         let relay = Relay::start(RelayParts {
             mailboxes: Arc::clone(&mailboxes),
             tracks: Arc::clone(&tracks),
-            dialer: Dialer::new(papers.outgoing.clone(), config.tls.trust_domain(), callbacks.clone()),
+            dialer: Dialer::new(credentials.outgoing.clone(), trust_domain, callbacks.clone()),
             suspended: suspended.clone(),
             clock,
+            random,
         });
         let refusals = Refusals::default();
         let access = AccessParts {
             tokens: Arc::clone(&tokens),
-            revoked: papers.rotation.current().revoked_serials(),
+            revoked: credentials.rotation.current().revoked_serials(),
             epochs: reads.raised_epochs().await?,
             suspended: suspended.clone(),
             rates: config.limits,
@@ -119,11 +127,11 @@ impl App {
             clock,
         };
         let access = Arc::new(Access::open(access));
-        let notes = Notes::default();
-        let lanes = Lanes::start(lanes, clock, || {
+        let notes = StandingNotes::default();
+        let lanes = Lanes::start(lanes, clock, random, || {
             on_commit(relay.handle(), search.clone(), Arc::clone(&access), notes.clone())
         })?;
-        let rotator = papers.into_rotator(Arc::clone(&access), relay.handle(), refusals.clone());
+        let rotator = credentials.into_rotator(Arc::clone(&access), relay.handle(), refusals.clone(), clock);
         let parts = Arc::new(Parts {
             reads,
             mailboxes,
@@ -135,12 +143,12 @@ impl App {
             callbacks,
             suspended,
             clock,
+            random,
             closing: CancellationToken::new(),
         });
-        let sight = replicas.map(|replicas| {
-            let (ears, sight) = (EventReceiver::of(&parts, Arc::clone(&access), notes), Sight::new());
-            tokio::spawn(replicas::follow(replicas, ears, sight.clone(), parts.closing.clone()));
-            sight
+        let freshness = replicas.map(|replicas| {
+            let listener = ReplicaListener::of(&parts, Arc::clone(&access), notes);
+            replicas::start(replicas, listener, parts.closing.clone())
         });
         let admin = listen(config.server.admin_listen).await?;
         Ok(Self {
@@ -156,29 +164,29 @@ impl App {
             admin,
             times: Arc::default(),
             spans: None,
-            sight,
+            freshness,
         })
     }
 
-    /// Has the figures tell what has become of the spans of calls.
+    /// Adds counts of the spans of calls to the metrics.
     #[must_use]
-    pub fn telling_of(self, spans: Option<Arc<SpanCounts>>) -> Self {
+    pub fn with_span_counts(self, spans: Option<Arc<SpanCounts>>) -> Self {
         Self { spans, ..self }
     }
 
-    /// Where the market listens.
+    /// Returns the address on which the market listens.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
         self.listener.local_addr()
     }
 
-    /// Where its figures are told, if anywhere.
+    /// Returns the address of the metrics and health endpoint. `None` if it is not configured.
     pub fn admin_addr(&self) -> Option<SocketAddr> {
         self.admin.as_ref()?.local_addr().ok()
     }
 }
 
-/// What the market shows, and what it accepts.
-struct Papers {
+/// The market's certificates and token keys, and what is built from them.
+struct MarketCredentials {
     changes: Changes,
     rotation: Rotation,
     token_keys: TokenKeyFiles,
@@ -187,43 +195,40 @@ struct Papers {
     outgoing: ClientTls,
 }
 
-impl Papers {
-    fn open(config: &Config) -> Result<Self, OpenError> {
-        let trust_domain = config.tls.trust_domain();
+impl MarketCredentials {
+    fn open(config: &Config, clock: Clock) -> Result<Self, OpenError> {
+        let trust_domain = config.tls.trust_domain.clone();
         let (files, stale_lists) = (config.tls.files(), config.tls.stale_lists());
         let token_keys = config.tls.token_key_files();
+        // Start watching before the first load, so that a change in between is not missed.
         let changes = Changes::watch(files.paths().into_iter().chain(token_keys.paths()))?;
-        let rotation = Rotation::begin(files, trust_domain.clone(), stale_lists, souk_certs::clock::now())?;
-        let credentials = Arc::clone(rotation.current());
-        if credentials.identity().identity() != souk_certs::identity::Identity::Market {
+        let rotation = Rotation::begin(files, trust_domain.clone(), stale_lists, clock.now().into())?;
+        let loaded = Arc::clone(rotation.current());
+        if loaded.identity().identity() != souk_certs::identity::Identity::Market {
             return Err(OpenError::NotAMarket(config.tls.cert.display().to_string()));
         }
         let acceptor = Acceptor::new(
-            server_config(&credentials, ClientPolicy::AnyParty)?,
+            server_config(&loaded, ClientPolicy::AnyParty)?,
             trust_domain.clone(),
             ClientPolicy::AnyParty,
             config.limits.acceptor(),
         );
         let tokens = Arc::new(Tokens::new(TokenKeys::load(&token_keys)?, &trust_domain));
-        let outgoing = ClientTls::new(&credentials)?;
+        let outgoing = ClientTls::new(&loaded)?;
         Ok(Self { changes, rotation, token_keys, acceptor, tokens, outgoing })
     }
 
-    fn into_rotator(self, access: Arc<Access>, relay: RelayHandle, refusals: Refusals) -> Rotator {
+    fn into_rotator(
+        self,
+        access: Arc<Access>,
+        relay: RelayHandle,
+        refusals: Refusals,
+        clock: Clock,
+    ) -> Rotator {
         let Self { changes, rotation, token_keys, acceptor, tokens, outgoing } = self;
         let present = Arc::new(ArcSwap::from(Arc::clone(rotation.current())));
-        Rotator {
-            changes,
-            rotation,
-            token_keys,
-            acceptor,
-            outgoing,
-            access,
-            tokens,
-            relay,
-            refusals,
-            present,
-        }
+        let users = CredentialUsers { acceptor, outgoing, access, tokens, relay, present };
+        Rotator { changes, rotation, token_keys, users, refusals, clock }
     }
 }
 
@@ -234,15 +239,17 @@ async fn listen(address: Option<SocketAddr>) -> io::Result<Option<TcpListener>> 
     }
 }
 
-async fn open_store(config: &StoreConfig) -> Result<Store, StoreError> {
-    match config.postgres() {
-        Some((address, options)) => souk_store::postgres::open(address, &options).await,
-        None if config.is_memory() => Ok(souk_store::memory::open()),
-        None => souk_store::sqlite::open(&config.path),
+async fn open_store(config: &StoreConfig, random: Random) -> Result<Store, StoreError> {
+    match config {
+        StoreConfig::Memory { .. } => Ok(souk_store::memory::open()),
+        StoreConfig::Sqlite { path, .. } => souk_store::sqlite::open(path),
+        StoreConfig::Postgres { address, options, .. } => {
+            souk_store::postgres::open(address, options, random.uuid_v4()).await
+        }
     }
 }
 
-/// All of them, a page at a time.
+/// Reads all suspended parties, a page at a time.
 async fn suspended_parties(reads: &dyn Reads) -> Result<Vec<PartyId>, StoreError> {
     let mut found = Vec::new();
     loop {
@@ -255,9 +262,9 @@ async fn suspended_parties(reads: &dyn Reads) -> Result<Vec<PartyId>, StoreError
     }
 }
 
-/// Tells the deliveries, the search and the guard of a commit. In the order of the commits, whatever has
-/// become of those who asked for them.
-fn on_commit(relay: RelayHandle, search: Search, access: Arc<Access>, notes: Notes) -> OnCommit {
+/// Returns the hook that notifies the guard, the search index and the relay of each commit. A lane calls it in commit
+/// order, whether or not the callers still wait for the outcome.
+fn on_commit(relay: RelayHandle, search: Search, access: Arc<Access>, notes: StandingNotes) -> OnCommit {
     Box::new(move |receipt: &Receipt| {
         notes.take(&access, &receipt.standings);
         for standing in &receipt.standings {

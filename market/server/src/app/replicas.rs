@@ -1,5 +1,5 @@
-//! Follows the other markets on the same store: what they commit wakes the search and the streams here, and whom
-//! they shut out is shut out here too, within a second.
+//! Follows the other markets on the same store: their commits wake the search and the streams here, and parties that
+//! they suspend are suspended here too, within a second.
 
 use std::{
     collections::HashMap,
@@ -14,22 +14,22 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{access::Access, api::Parts, relay::RelayHandle, rides::RideNews};
 
-/// How long a look at the store counts. Without others to follow it is looked at more than twice a second, so this
-/// is several failures in a row, or a store that does not answer.
-const SIGHT_LIFE: Duration = Duration::from_secs(3);
+/// How long a successful poll of the store counts as fresh. The store is polled more than twice a second, so
+/// exceeding this means several consecutive failures, or a store that does not respond.
+const FRESH_FOR: Duration = Duration::from_secs(3);
 
-/// Takes notes of how parties stand, from commits of this market and from looks at the store. A look that was
-/// overtaken by a commit is left out; the next one comes soon.
+/// Applies the standings of parties, from commits of this market and from polls of the store. A poll that overlaps a
+/// commit of this market is discarded, because it may have read older standings; the next poll follows soon.
 #[derive(Clone, Default)]
-pub(super) struct Notes(Arc<Mutex<u64>>);
+pub(super) struct StandingNotes(Arc<Mutex<u64>>);
 
-impl Notes {
-    /// Of a commit.
+impl StandingNotes {
+    /// Applies the standings changed by a commit of this market.
     pub(super) fn take(&self, access: &Access, standings: &[Standing]) {
         if !standings.is_empty() {
             let mut commits = self.lock();
             *commits += 1;
-            standings.iter().for_each(|standing| access.take_note(standing));
+            standings.iter().for_each(|standing| access.note_standing(standing));
         }
     }
 
@@ -37,37 +37,38 @@ impl Notes {
         *self.lock()
     }
 
-    /// Of a look that began after this many commits; answers whether they were taken.
+    /// Applies the standings from a poll that started after `commits` commits, unless there has been another one
+    /// since. Returns whether they were applied.
     fn take_if(&self, commits: u64, access: &Access, standings: &[Standing]) -> bool {
         let present = self.lock();
         let is_current = *present == commits;
         if is_current {
-            standings.iter().for_each(|standing| access.take_note(standing));
+            standings.iter().for_each(|standing| access.note_standing(standing));
         }
         is_current
     }
 
-    /// Nothing that is done under the lock can be left half done.
+    /// Locks the count. A poisoned lock is safe to use: nothing under it can be left half done.
     fn lock(&self) -> MutexGuard<'_, u64> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Who is told of what other markets do.
-pub(super) struct EventReceiver {
+/// The components that are notified of what other markets do.
+pub(super) struct ReplicaListener {
     pub(super) relay: RelayHandle,
     pub(super) search: Search,
     pub(super) access: Arc<Access>,
     pub(super) rides: RideNews,
-    pub(super) notes: Notes,
+    pub(super) notes: StandingNotes,
 }
 
-/// When the store was seen last, for those who ask whether the market is of use. Clones share it.
+/// When the store was last reached, for the readiness check. Clones share it.
 #[derive(Clone)]
-pub(super) struct Sight(Arc<Mutex<Instant>>);
+pub(super) struct StoreFreshness(Arc<Mutex<Instant>>);
 
-impl Sight {
-    pub(super) fn new() -> Self {
+impl StoreFreshness {
+    fn new() -> Self {
         Self(Arc::new(Mutex::new(Instant::now())))
     }
 
@@ -75,17 +76,27 @@ impl Sight {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
     }
 
-    /// Whether it was seen within [`SIGHT_LIFE`].
+    /// Whether it was seen within [`FRESH_FOR`].
     pub(super) fn is_fresh(&self) -> bool {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).elapsed() <= SIGHT_LIFE
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).elapsed() <= FRESH_FOR
     }
 }
 
-/// Follows until the market closes.
-pub(super) async fn follow(
+/// Starts to follow, until the market closes.
+pub(super) fn start(
     replicas: Arc<dyn Replicas>,
-    ears: EventReceiver,
-    sight: Sight,
+    listener: ReplicaListener,
+    closing: CancellationToken,
+) -> StoreFreshness {
+    let freshness = StoreFreshness::new();
+    tokio::spawn(follow(replicas, listener, freshness.clone(), closing));
+    freshness
+}
+
+async fn follow(
+    replicas: Arc<dyn Replicas>,
+    listener: ReplicaListener,
+    freshness: StoreFreshness,
     closing: CancellationToken,
 ) {
     let mut known = HashMap::new();
@@ -94,43 +105,43 @@ pub(super) async fn follow(
             () = closing.cancelled() => return,
             hint = replicas.hint() => hint,
         };
-        ears.heed(&hint);
+        listener.pass_on(&hint);
         if hint.everything || hint.feed || hint.standings {
-            let followed = if hint.everything { ears.relay.followed() } else { Vec::new() };
-            let commits = ears.notes.commits();
-            let moved = ears.search.load().moved;
+            let followed = if hint.everything { listener.relay.followed() } else { Vec::new() };
+            let commits = listener.notes.commits();
+            let moved = listener.search.load().moved;
             match replicas.look(&followed).await {
                 Ok(look) => {
-                    sight.note();
+                    freshness.note();
                     if look.feed_end < moved {
-                        ears.search.was_set_back();
+                        listener.search.was_set_back();
                     }
-                    ears.see(&look, commits, hint.everything, &mut known);
+                    listener.catch_up(&look, commits, hint.everything, &mut known);
                 }
-                Err(error) => tracing::debug!(%error, "the store can't be looked at just now"),
+                Err(error) => tracing::debug!(%error, "cannot poll the store"),
             }
         }
     }
 }
 
-impl EventReceiver {
-    pub(super) fn of(parts: &Parts, access: Arc<Access>, notes: Notes) -> Self {
+impl ReplicaListener {
+    pub(super) fn of(parts: &Parts, access: Arc<Access>, notes: StandingNotes) -> Self {
         let (relay, search, rides) = (parts.relay.clone(), parts.search.clone(), parts.rides.clone());
         Self { relay, search, access, rides, notes }
     }
 
-    fn heed(&self, hint: &Hint) {
+    fn pass_on(&self, hint: &Hint) {
         let filled: Vec<PartyId> = hint.filled.iter().copied().collect();
         self.relay.wake_streams(&filled);
         for (mailbox, epoch) in &hint.taken {
             self.relay.overtaken(*mailbox, *epoch);
         }
         for ride in &hint.rides {
-            self.rides.tell(*ride);
+            self.rides.notify(*ride);
         }
     }
 
-    fn see(&self, look: &Look, commits: u64, all: bool, known: &mut HashMap<PartyId, Sequence>) {
+    fn catch_up(&self, look: &Look, commits: u64, all: bool, known: &mut HashMap<PartyId, Sequence>) {
         self.search.feed_moved(look.feed_end);
         if self.notes.take_if(commits, &self.access, &look.standings) {
             for standing in look.standings.iter().filter(|standing| standing.is_suspended) {

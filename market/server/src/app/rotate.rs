@@ -1,17 +1,18 @@
-//! Takes over changed certificates, keys and revocation lists while the market is open, and cuts the
-//! connections of those whom they shut out.
+//! Reloads changed certificates, keys and revocation lists while the market runs, and closes the connections whose
+//! certificates are no longer accepted.
 
 use std::{io, path::PathBuf, sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
+use rustls::{ClientConfig, ServerConfig};
 use souk_certs::{
     acceptor::{Acceptor, PeerInfo},
-    client::ClientTls,
-    clock,
+    client::{ClientTls, client_config},
     credentials::Credentials,
-    rotation::{FileWatch, Rotation, RotationError},
+    rotation::{self, FileWatch, Rotation, RotationError},
     server::{ClientPolicy, server_config},
 };
+use souk_domain::Timestamp;
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
     sync::mpsc,
@@ -20,34 +21,51 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    access::{Access, TokenKeyError, TokenKeyFiles, TokenKeys, Tokens},
+    access::{Access, TokenKeyError, TokenKeys, Tokens},
     audit::{self, Refusals},
+    clock::Clock,
+    config::TokenKeyFiles,
     observe::manager,
     relay::RelayHandle,
 };
 
-/// How often open connections are looked through for certificates that have ended or were revoked.
+/// How often open connections are checked for certificates that have expired or been revoked.
 const SWEEP: Duration = Duration::from_secs(1);
 
-/// How often they are verified as a whole.
+/// How often the certificates of open connections are fully verified.
 const REVIEW: Duration = Duration::from_secs(60);
 
-/// What the market's files are used for.
+/// Follows the market's files.
 pub(super) struct Rotator {
     pub(super) changes: Changes,
     pub(super) rotation: Rotation,
     pub(super) token_keys: TokenKeyFiles,
+    pub(super) users: CredentialUsers,
+    pub(super) refusals: Refusals,
+    pub(super) clock: Clock,
+}
+
+/// What works with the credentials and token keys that are in use.
+pub(super) struct CredentialUsers {
     pub(super) acceptor: Acceptor,
     pub(super) outgoing: ClientTls,
     pub(super) access: Arc<Access>,
     pub(super) tokens: Arc<Tokens>,
     pub(super) relay: RelayHandle,
-    pub(super) refusals: Refusals,
-    /// Those in use, for whoever wants to know.
+    /// Those in use, for the metrics.
     pub(super) present: Arc<ArcSwap<Credentials>>,
 }
 
-/// Why changed files were not taken over.
+/// Changed files, loaded and checked: everything that can fail has succeeded, and nothing has changed yet.
+#[must_use = "nothing has changed until it is committed"]
+struct Prepared<'a> {
+    credentials: rotation::Prepared<'a>,
+    incoming: Arc<ServerConfig>,
+    outgoing: Arc<ClientConfig>,
+    token_keys: TokenKeys,
+}
+
+/// Why changed files were not adopted.
 #[derive(Debug, thiserror::Error)]
 enum Refused {
     #[error(transparent)]
@@ -58,8 +76,8 @@ enum Refused {
     Tls(#[from] souk_certs::TlsError),
 }
 
-/// Tells that the files may have changed. Made before they are loaded for the first time, so that nothing
-/// that happens while the market is being opened is missed.
+/// Signals that the files may have changed, or that the operator requested a reload with SIGHUP. Created before the
+/// first load, so that a change during startup is not missed.
 pub(super) struct Changes {
     files: mpsc::Receiver<()>,
     hangup: Signal,
@@ -79,7 +97,7 @@ impl Changes {
 }
 
 impl Rotator {
-    /// Takes changes over until the market closes.
+    /// Adopts changes until the market shuts down.
     pub(super) async fn run(mut self, closing: CancellationToken) {
         let mut sweep = interval(SWEEP);
         sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -95,64 +113,76 @@ impl Rotator {
         }
     }
 
-    /// All or nothing: everything is loaded and checked before anything is replaced.
     async fn take_over(&mut self) {
         manager::reloading();
-        match self.replace() {
-            Ok(()) => {
+        match Prepared::load(&mut self.rotation, &self.token_keys, self.clock.now()) {
+            Ok(prepared) => {
+                prepared.commit(&self.users);
                 let until = self.rotation.current().identity().not_after();
-                tracing::info!(%until, "certificates, revocation lists and token keys were taken over");
+                tracing::info!(%until, "reloaded certificates, revocation lists and token keys");
                 self.sweep();
                 self.review("its authority is no longer trusted").await;
             }
             Err(error) => {
-                tracing::error!(%error, "changed files were not taken over; those from before stay in use");
+                tracing::error!(%error, "changed files were not adopted; the previous ones remain in use");
             }
         }
         manager::reloaded();
     }
 
-    fn replace(&mut self) -> Result<(), Refused> {
-        let keys = TokenKeys::load(&self.token_keys)?;
-        let next = Arc::clone(self.rotation.reload(clock::now())?);
-        // The last two steps that can fail; both were tried by loading.
-        let incoming = server_config(&next, ClientPolicy::AnyParty)?;
-        self.outgoing.swap(&next)?;
-        self.access.revoke(next.revoked_serials());
-        self.acceptor.swap(incoming);
-        self.present.store(next);
-        if self.tokens.replace_keys(keys) {
-            self.access.forget_tokens();
-        }
-        self.relay.hang_up();
-        Ok(())
-    }
-
     /// By serial number and time, which is quick.
     fn sweep(&self) {
-        let (now, revoked) = (clock::now(), self.rotation.current().revoked_serials());
+        let (now, revoked) = (self.clock.now().into(), self.rotation.current().revoked_serials());
         let cut = self
+            .users
             .acceptor
             .cut(|peer, _| !peer.certificate.is_valid_at(now) || revoked.contains(peer.certificate.serial()));
         self.report(&cut, "its certificate has ended or was revoked");
     }
 
-    /// By the whole verification, for roots that were taken away and lists that have gone out of date.
+    /// Closes connections by full verification, which also covers removed roots and, in strict mode, revocation lists
+    /// past their `nextUpdate`. It verifies a signature per connection, so it runs rarely and off the runtime's
+    /// threads.
     async fn review(&self, why: &str) {
-        let (credentials, acceptor) = (Arc::clone(self.rotation.current()), self.acceptor.clone());
-        let review = move || acceptor.cut(|_, leaf| !credentials.accept(leaf, clock::now()));
+        let (credentials, acceptor) = (Arc::clone(self.rotation.current()), self.users.acceptor.clone());
+        let clock = self.clock;
+        let review = move || acceptor.cut(|_, leaf| !credentials.accept(leaf, clock.now().into()));
         match tokio::task::spawn_blocking(review).await {
             Ok(cut) => self.report(&cut, why),
-            Err(error) => tracing::error!(%error, "open connections were not reviewed"),
+            Err(error) => tracing::error!(%error, "open connections could not be verified"),
         }
     }
 
     fn report(&self, cut: &[PeerInfo], why: &str) {
         for peer in cut {
             let (party, address) = (peer.certificate.spiffe_id(), peer.address);
-            tracing::warn!(party, %address, "a connection was cut: {why}");
+            tracing::warn!(party, %address, "connection closed: {why}");
             let who = audit::name(peer.certificate.identity());
             self.refusals.add(Some(who), Some(address.ip()), &format!("connection cut: {why}"));
         }
+    }
+}
+
+impl<'a> Prepared<'a> {
+    /// Loads and checks everything.
+    fn load(rotation: &'a mut Rotation, token_keys: &TokenKeyFiles, now: Timestamp) -> Result<Self, Refused> {
+        let token_keys = TokenKeys::load(token_keys)?;
+        let credentials = rotation.prepare(now.into())?;
+        let incoming = server_config(credentials.credentials(), ClientPolicy::AnyParty)?;
+        let outgoing = client_config(credentials.credentials())?;
+        Ok(Self { credentials, incoming, outgoing, token_keys })
+    }
+
+    /// Puts everything into use. Nothing here can fail.
+    fn commit(self, users: &CredentialUsers) {
+        let next = Arc::clone(self.credentials.commit());
+        users.outgoing.swap(self.outgoing);
+        users.access.revoke(next.revoked_serials());
+        users.acceptor.swap(self.incoming);
+        users.present.store(next);
+        if users.tokens.replace_keys(self.token_keys) {
+            users.access.forget_tokens();
+        }
+        users.relay.hang_up();
     }
 }

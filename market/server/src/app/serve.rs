@@ -1,4 +1,4 @@
-//! Serves until told to stop, then drains.
+//! Serving until shutdown, and the drain.
 
 use std::{io, sync::Arc, time::Duration};
 
@@ -11,102 +11,93 @@ use crate::{
     access::Access,
     api::{self, Api, Parts},
     audit,
-    ledger::{Desk, Lanes},
+    ledger::{AnswerQueue, Lanes},
     observe::{self, manager, port::Health},
     transport::{Server, ServerOptions},
 };
 
-/// How often to look whether a lane has died.
+/// How often the lanes are checked for failure.
 const LANE_WATCH: Duration = Duration::from_secs(1);
 
-/// How a market ended.
+/// Why a market stopped serving.
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
     /// A thread could not be started.
     #[error("can't start a server thread: {0}")]
     Io(#[from] io::Error),
-    /// The write path died. What was acknowledged is safe; start the market again.
+    /// A ledger lane has failed. Acknowledged changes are safe; the market must be restarted.
     #[error("the ledger has failed; everything acknowledged is safe: start the market again")]
     LedgerFailed,
 }
 
 impl App {
-    /// Serves until `shutdown` is cancelled; then refuses new calls, waits a bounded time for those under
-    /// way, carries out what was queued, and closes everything.
+    /// Serves until `shutdown` is cancelled. Then it rejects new calls, waits a bounded time for those in progress,
+    /// completes queued commands, and closes everything.
     pub async fn run(self, shutdown: CancellationToken) -> Result<(), ServeError> {
         self.run_with(shutdown, |access, api| async move { api::routes(&access, &api).await }).await
     }
 
-    /// The same with services of somebody else's choice; `routes` is called on each server thread.
+    /// Like [`App::run`], with the services that `routes` returns. It is called once on each server thread.
     pub async fn run_with<F, R>(self, shutdown: CancellationToken, routes: F) -> Result<(), ServeError>
     where
         F: Fn(Arc<Access>, Api) -> R + Send + Sync + 'static,
         R: Future<Output = Result<Routes, tonic_reflection::server::Error>>,
     {
-        let (figures, health) = (self.figures(), self.health());
-        let Self {
-            config,
-            listener,
-            acceptor,
-            access,
-            rotator,
-            parts,
-            lanes,
-            relay,
-            refusals,
-            admin,
-            times,
-            ..
-        } = self;
+        let (metrics, health) = (self.metrics(), self.health());
+        let (parts, config) = (self.parts, self.config);
         report_head(&parts, "the audit log goes on from").await;
         let options = ServerOptions {
-            acceptor,
+            acceptor: self.acceptor,
             threads: config.server.thread_count(),
             drain: config.server.drain(),
             handshakes_of_address: config.limits.handshakes_of_address,
             calls: config.limits.calls_under_way,
             calls_of_party: config.limits.calls_of_party,
             log_format: config.log.format,
-            times,
-            refusals: refusals.clone(),
+            times: self.times,
+            refusals: self.refusals.clone(),
+            random: parts.random,
         };
         let server = {
-            let (parts, ledgers) = (Arc::clone(&parts), lanes.ledgers());
+            let (parts, access, ledgers) = (Arc::clone(&parts), self.access, self.lanes.ledgers());
             Server::start(&options, move || {
-                let api = Api::new(Arc::clone(&parts), ledgers.open(&Desk::open()));
+                let api = Api::new(Arc::clone(&parts), ledgers.open(&AnswerQueue::open()));
                 routes(Arc::clone(&access), api)
             })?
         };
         let health = Arc::new(health(server.pulses()));
         let watching = feed_watchdog(&health);
-        if let Some(admin) = admin {
-            tokio::spawn(observe::port::serve(admin, figures, health, shutdown.clone()));
+        if let Some(admin) = self.admin {
+            tokio::spawn(observe::port::serve(admin, metrics, health, shutdown.clone()));
         }
         let served = CancellationToken::new();
-        let noting = tokio::spawn(audit::keep(refusals, lanes.ledgers(), parts.clock, served.clone()));
-        let rotating = tokio::spawn(rotator.run(shutdown.clone()));
-        manager::opened(listener.local_addr().ok());
+        let noting =
+            tokio::spawn(audit::keep(self.refusals, self.lanes.ledgers(), parts.clock, served.clone()));
+        let rotating = tokio::spawn(self.rotator.run(shutdown.clone()));
+        manager::opened(self.listener.local_addr().ok());
         let outcome = tokio::select! {
-            () = server.deal(&listener) => Ok(()),
+            () = server.deal(&self.listener) => Ok(()),
             () = shutdown.cancelled() => Ok(()),
-            () = lane_failure(&lanes) => Err(ServeError::LedgerFailed),
+            () = lane_failure(&self.lanes) => Err(ServeError::LedgerFailed),
         };
-        drop(listener);
-        // A sweep in the middle of the drain is of no use to anybody.
+        drop(self.listener);
+        // The drain order follows from who depends on whom: the listener first, then calls and streams, then the
+        // refusals that they may still cause, then the lanes that write those, and the search index last.
+        // Certificates are no longer reloaded.
         rotating.abort();
         tracing::info!("shutting down");
         manager::closing();
         shutdown.cancel();
         parts.closing.cancel();
-        // The relay ends the streams, which would outlast every other call.
+        // Concurrently, because the server waits for open streams and it is the relay that ends them.
         let closing = tokio::task::spawn_blocking(move || server.stop());
-        let (closed, ()) = tokio::join!(closing, relay.shut_down(config.server.drain()));
-        // Nobody is refused any more: what was refused during the drain is written too.
+        let (closed, ()) = tokio::join!(closing, self.relay.shut_down(config.server.drain()));
+        // No call can be rejected any more. Write the refusals of the drain while the lanes still run.
         served.cancel();
         let noted = noting.await;
-        let ended = tokio::task::spawn_blocking(move || lanes.join()).await;
+        let ended = tokio::task::spawn_blocking(move || self.lanes.join()).await;
         for error in [closed.err(), noted.err(), ended.err()].into_iter().flatten() {
-            tracing::error!(%error, "the market did not end cleanly");
+            tracing::error!(%error, "the market did not shut down cleanly");
         }
         report_head(&parts, "the audit log ends at").await;
         parts.search.clone().close().await;
@@ -117,18 +108,19 @@ impl App {
     }
 }
 
-/// To its very end: a drain that hangs is for the manager's own limit.
+/// Starts sending watchdog notifications to the service manager. They continue until the very end of the drain; if
+/// that hangs, the manager's stop timeout applies.
 fn feed_watchdog(health: &Arc<Health>) -> Option<JoinHandle<()>> {
     let health = Arc::clone(health);
     manager::watchdog().map(|pause| tokio::spawn(manager::keep_alive(pause, move || (health.is_alive)())))
 }
 
-/// In the market's own log, which is kept elsewhere: with it, `market audit verify --head` finds what the
-/// chain by itself can't.
+/// Writes the head of the audit log's hash chain to the market's own log, which is stored elsewhere. With it, `market
+/// audit verify --head` detects a truncated audit log, which the chain alone can't.
 async fn report_head(parts: &Parts, what: &str) {
     match parts.reads.audit_head().await {
         Ok(head) => tracing::info!(%head, "{what}"),
-        Err(error) => tracing::error!(%error, "the end of the audit log can't be read"),
+        Err(error) => tracing::error!(%error, "cannot read the head of the audit log"),
     }
 }
 

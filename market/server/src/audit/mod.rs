@@ -1,6 +1,6 @@
-//! Refused identities on their way into the audit log ([`souk_store::audit`]).
+//! Collects rejected identities for the audit log ([`souk_store::audit`]).
 //!
-//! The number of entries is bounded ([`Refusals`]): being refused can't fill the disk.
+//! The rate of entries is bounded ([`Refusals`]), so that rejected callers can't fill the disk.
 
 mod refusals;
 
@@ -8,7 +8,7 @@ use souk_certs::identity::Identity;
 
 pub use refusals::{Refusals, keep};
 
-/// A party as it stands in the log.
+/// Returns the name of a party in the audit log, `role/UUID`.
 pub fn name(identity: Identity) -> String {
     match identity.uuid() {
         Some(uuid) => format!("{}/{uuid}", identity.role().as_str()),

@@ -1,4 +1,4 @@
-//! Identities that were turned away, gathered so that a flood of them stays small.
+//! Aggregates rejected identities, so that a flood of them causes few entries.
 
 use std::{
     collections::HashMap,
@@ -16,18 +16,18 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{clock::Clock, ledger::Ledgers};
 
-/// How often what was gathered is written.
+/// How often the aggregated refusals are written.
 const PERIOD: Duration = Duration::from_secs(1);
 
-/// Different refusals (by party, address and reason) that are told apart in one period; all others are one
-/// entry together. Those of parties that showed a good certificate have places of their own, which nobody
-/// without one can take. So refusals write 66 entries a second at the most.
+/// Maximum number of distinct refusals (by party, address and reason) per period; all others share one entry. Callers
+/// with and without a valid certificate are limited separately, so that strangers can't hide the refusals of known
+/// parties. Refusals thus write at most 66 entries per second.
 const KINDS: usize = 32;
 
-/// Entries that wait for the ledger while it takes none.
+/// Maximum number of entries that wait while the ledger accepts none.
 const UNSENT: usize = 1_024;
 
-/// Takes refusals in. Cheap to clone; never blocks for long.
+/// Collects refusals. Clones share the state; recording one holds a lock only briefly.
 #[derive(Clone, Debug, Default)]
 pub struct Refusals(Arc<Shared>);
 
@@ -75,7 +75,7 @@ struct Kind {
 }
 
 impl Refusals {
-    /// Somebody was turned away: `who` by its certificate as `role/UUID`, when there was a good one.
+    /// Records a refusal. `who` is the party as `role/UUID`, or `None` if it had no valid certificate.
     pub fn add(&self, who: Option<String>, from: Option<IpAddr>, why: &str) {
         self.0.total.fetch_add(1, Ordering::Relaxed);
         let mut gathered = self.lock();
@@ -83,7 +83,7 @@ impl Refusals {
         kinds.add(Kind { who: who.unwrap_or_else(|| "unknown".into()), from, why: why.to_owned() });
     }
 
-    /// How many there were since the market was opened.
+    /// Returns the number of refusals since the market was started.
     pub fn total(&self) -> u64 {
         self.0.total.load(Ordering::Relaxed)
     }
@@ -107,7 +107,7 @@ impl Refusals {
     }
 }
 
-/// Writes what was gathered, until the market has closed; then once more.
+/// Writes the collected refusals periodically until `closing` is cancelled, and then once more.
 pub async fn keep(refusals: Refusals, ledgers: Ledgers, clock: Clock, closing: CancellationToken) {
     let mut turn = interval(PERIOD);
     turn.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -119,7 +119,7 @@ pub async fn keep(refusals: Refusals, ledgers: Ledgers, clock: Clock, closing: C
         };
         unsent.extend(refusals.take(clock));
         if unsent.len() > UNSENT {
-            tracing::warn!("the ledger is full: refused identities are missing from the audit log");
+            tracing::warn!("the ledger is full: some rejected identities are missing from the audit log");
             unsent.truncate(UNSENT);
         }
         if !unsent.is_empty() {

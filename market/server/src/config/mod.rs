@@ -1,7 +1,7 @@
-//! The market's settings: one struct for each concern.
+//! The market's settings, with one struct per concern.
 //!
-//! `default.toml` is both the documentation and the source of the defaults; a file of the operator's is
-//! laid over it, and flags and environment over that. Unknown keys are refused.
+//! `default.toml` is both the documentation and the source of the defaults. The operator's file overrides it, and
+//! environment variables and flags override the file. Unknown keys are rejected.
 
 use std::{
     fs, io,
@@ -17,158 +17,157 @@ use souk_certs::{
     credentials::{CredentialFiles, StaleLists},
     identity::TrustDomain,
 };
-use souk_store::postgres::PostgresOptions;
 use toml::{Table, Value};
 
+mod store;
 mod traces;
 
+use store::StoreSettings;
+pub use store::{StoreConfig, StoreFlags};
 pub use traces::TraceConfig;
 
-use crate::access::TokenKeyFiles;
-
-/// The longest drain that may be set.
+/// Upper bound of `server.drain_seconds`.
 const MAX_DRAIN_SECONDS: u64 = 60;
-/// The most server threads that may be set.
+/// Upper bound of `server.threads`.
 const MAX_THREADS: usize = 256;
 
-/// All settings.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
+/// All settings of the market.
+#[derive(Clone, Debug)]
 pub struct Config {
-    /// The server itself.
+    /// Section `[server]`: listening, threads and shutdown.
     pub server: ServerConfig,
-    /// Certificates and keys.
+    /// Section `[tls]`: certificates and keys.
     pub tls: TlsConfig,
-    /// Where everything is kept.
+    /// Section `[store]`: the database and the search index.
     pub store: StoreConfig,
-    /// Whom the market calls back.
+    /// Section `[callbacks]`: permitted callback addresses.
     pub callbacks: CallbackConfig,
-    /// How much one party may ask for.
+    /// Section `[limits]`: bounds on rates, calls, connections and handshakes.
     pub limits: LimitConfig,
-    /// What is logged.
+    /// Section `[log]`: format and level of the log.
     pub log: LogConfig,
-    /// Where the spans of calls go.
+    /// Section `[traces]`: the export of spans.
     pub traces: TraceConfig,
 }
 
-/// The server itself.
+/// All settings as they are written.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Settings {
+    server: ServerConfig,
+    tls: TlsConfig,
+    store: StoreSettings,
+    callbacks: CallbackConfig,
+    limits: LimitConfig,
+    log: LogConfig,
+    traces: TraceConfig,
+}
+
+/// Listening, threads and shutdown.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ServerConfig {
-    /// Where to listen.
+    /// Address on which the market listens. Port 0 chooses a free port.
     pub listen: SocketAddr,
-    /// Server threads; 0: one for each core.
+    /// Number of server threads. 0 means one per core.
     pub threads: usize,
-    /// Where to tell figures over plain HTTP; `None`: nowhere.
+    /// Address for metrics and health checks over plain HTTP. `None` disables them.
     pub admin_listen: Option<SocketAddr>,
     drain_seconds: u64,
 }
 
-/// Certificates and keys.
+/// Paths of the market's certificates and keys.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TlsConfig {
-    /// The market's certificate.
+    /// Path of the market's certificate.
     pub cert: PathBuf,
-    /// Its key, unless beside it.
+    /// Path of its private key. `None` means the certificate's path with the extension `key`.
     pub key: Option<PathBuf>,
-    /// The authority's certificate, unless beside it.
+    /// Path of the authority's certificate. `None` means `ca.pem` in the certificate's folder.
     pub ca: Option<PathBuf>,
-    /// The revoked certificates, unless beside it.
+    /// Path of the revocation list. `None` means `crl.pem` in the certificate's folder.
     pub crl: Option<PathBuf>,
-    /// The key for signing tokens, unless beside it.
+    /// Path of the token-signing key. `None` means `token.key` in the certificate's folder.
     pub token_key: Option<PathBuf>,
-    /// Whether a revocation list past its `nextUpdate` shuts everybody out.
+    /// Whether a revocation list past its `nextUpdate` is rejected, and with it all connections.
     pub strict_crl: bool,
-    trust_domain: String,
+    /// The part of every SPIFFE ID between `spiffe://` and the role.
+    pub trust_domain: TrustDomain,
 }
 
-/// Where everything is kept.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct StoreConfig {
-    /// A SQLite file, `memory`, or the address of a PostgreSQL database.
-    pub path: PathBuf,
-    /// The search index, unless beside the SQLite file.
-    pub index: Option<PathBuf>,
-    /// The database's password, unless in `PGPASSWORD`.
-    pub password_file: Option<PathBuf>,
-    /// The authority of the database's certificate, unless the address names it.
-    pub ca: Option<PathBuf>,
-}
-
-/// Whom the market calls back.
+/// Permitted callback addresses, other than the source address of a party's connection.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CallbackConfig {
-    /// Networks of other hosts that may be called.
+    /// Networks to which the market may connect.
     pub allow: Vec<IpNet>,
-    /// Whether this very machine may be called.
+    /// Whether the market may connect to its own machine, for development.
     pub allow_loopback: bool,
 }
 
-/// How much one party may ask for.
+/// Bounds on rates, calls, connections and handshakes.
 #[derive(Clone, Copy, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct LimitConfig {
-    /// Calls a second by one seller.
+    /// Sustained rate of calls per second of one seller.
     pub seller_calls_per_second: u32,
-    /// Calls a second by one buyer.
+    /// Sustained rate of calls per second of one buyer.
     pub buyer_calls_per_second: u32,
-    /// Calls at once.
+    /// Maximum burst of calls of one party.
     pub burst_calls: u32,
-    /// Open connections.
+    /// Maximum number of open connections.
     pub connections: usize,
-    /// Open connections of one party.
+    /// Maximum number of open connections of one party.
     pub connections_of_party: usize,
-    /// Handshakes under way.
+    /// Maximum number of concurrent handshakes.
     pub handshakes: usize,
-    /// Handshakes under way from one address.
+    /// Maximum number of concurrent handshakes from one address.
     pub handshakes_of_address: usize,
-    /// Calls under way, over all connections.
+    /// Maximum number of concurrent calls, over all connections.
     pub calls_under_way: usize,
-    /// Calls under way of one party.
+    /// Maximum number of concurrent calls of one party.
     pub calls_of_party: usize,
 }
 
-/// What is logged.
+/// Format and level of the log.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct LogConfig {
-    /// For whom.
+    /// Whether lines are written for people or machines.
     pub format: LogFormat,
-    /// Which lines.
+    /// A level such as `info`, or directives of the tracing crate.
     pub level: String,
 }
 
-/// How a log line is written.
+/// The format of log lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum LogFormat {
-    /// For people.
+    /// Plain text, for people
     Words,
-    /// For machines: one JSON object a line.
+    /// One JSON object per line, for machines
     Json,
 }
 
-/// What is wrong with the settings.
+/// Why settings were rejected.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     /// The file can't be read.
     #[error("can't read the settings file {path}: {source}; check the path given with --config")]
     Unreadable {
-        /// The file.
+        /// Path of the settings file.
         path: PathBuf,
-        /// Why.
+        /// The error of the file system.
         source: io::Error,
     },
-    /// The file is not TOML, or holds an unknown key or a value of the wrong kind.
+    /// The file is not TOML, or contains an unknown key or a value of the wrong type.
     #[error("the settings are wrong: {0}")]
     Malformed(#[from] toml::de::Error),
     /// A value is out of bounds.
     #[error("the setting {key} is wrong: {problem}")]
     OutOfBounds {
-        /// The setting.
+        /// The name of the setting, with its section.
         key: &'static str,
         /// What is wrong with it and what to do.
         problem: String,
@@ -176,23 +175,37 @@ pub enum ConfigError {
 }
 
 impl Config {
-    /// The documented default settings.
+    /// The default settings as documented TOML.
     pub const DEFAULTS: &str = include_str!("default.toml");
 
-    /// The defaults, with a file of the operator's laid over them.
+    /// Loads the defaults, overridden by the operator's file if there is one.
     pub fn load(file: Option<&Path>) -> Result<Self, ConfigError> {
+        Self::load_under(file, StoreFlags::default())
+    }
+
+    /// As [`Config::load`], with flags laid over where the store is.
+    pub fn load_under(file: Option<&Path>, store: StoreFlags) -> Result<Self, ConfigError> {
         let mut table: Table = Self::DEFAULTS.parse()?;
         if let Some(path) = file {
             let text = fs::read_to_string(path)
                 .map_err(|source| ConfigError::Unreadable { path: path.to_owned(), source })?;
             lay_over(&mut table, text.parse()?);
         }
-        let config: Self = Value::Table(table).try_into()?;
+        let settings: Settings = Value::Table(table).try_into()?;
+        let config = Self {
+            server: settings.server,
+            tls: settings.tls,
+            store: settings.store.under(store),
+            callbacks: settings.callbacks,
+            limits: settings.limits,
+            log: settings.log,
+            traces: settings.traces,
+        };
         config.check()?;
         Ok(config)
     }
 
-    /// Refuses values out of bounds.
+    /// Checks the bounds of all values. To be called again after flags have changed them.
     pub fn check(&self) -> Result<(), ConfigError> {
         let wrong = |key, problem: String| Err(ConfigError::OutOfBounds { key, problem });
         if !(1..=MAX_DRAIN_SECONDS).contains(&self.server.drain_seconds) {
@@ -220,13 +233,10 @@ impl Config {
                 return wrong(key, "give 1 or more".into());
             }
         }
-        if let Err(error) = self.tls.trust_domain.parse::<TrustDomain>() {
-            return wrong("tls.trust_domain", error.to_string());
-        }
         self.traces.check()
     }
 
-    /// Combinations that work but that an operator should know of.
+    /// Returns warnings about risky settings, to be logged at the start.
     pub fn warnings(&self) -> Vec<&'static str> {
         let mut warnings = Vec::new();
         if self.store.is_memory() {
@@ -252,12 +262,12 @@ impl Config {
 }
 
 impl ServerConfig {
-    /// How long a shutdown waits for calls under way.
+    /// Returns how long a shutdown waits for calls in progress.
     pub fn drain(&self) -> Duration {
         Duration::from_secs(self.drain_seconds)
     }
 
-    /// How many server threads to start.
+    /// Returns the number of server threads to start, at least 1.
     pub fn thread_count(&self) -> usize {
         match self.threads {
             0 => std::thread::available_parallelism().map_or(1, usize::from),
@@ -267,66 +277,54 @@ impl ServerConfig {
 }
 
 impl TlsConfig {
-    /// The files that make up the market's identity.
+    /// Returns the paths of the market's certificate, key, authority and revocation list.
     pub fn files(&self) -> CredentialFiles {
         let crl = self.crl.clone().unwrap_or_else(|| self.cert.with_file_name("crl.pem"));
         CredentialFiles {
             cert: self.cert.clone(),
             key: self.key.clone(),
             ca: self.ca.clone(),
-            // Named even when it is beside the certificate: a market without a CRL must not start.
+            // Always named explicitly, which makes it mandatory: a market without a CRL must not start.
             crl: Some(crl),
         }
     }
 
-    /// The keys for signing tokens.
+    /// Returns the paths of the token keys.
     pub fn token_key_files(&self) -> TokenKeyFiles {
         let current = self.token_key.clone().unwrap_or_else(|| self.cert.with_file_name("token.key"));
         TokenKeyFiles { previous: current.with_extension("previous.key"), current }
     }
 
-    /// What to do about a revocation list that is out of date.
+    /// Returns what to do with a revocation list past its `nextUpdate`.
     pub fn stale_lists(&self) -> StaleLists {
         if self.strict_crl { StaleLists::Refuse } else { StaleLists::Warn }
     }
+}
 
-    /// The trust domain; checked when the settings were loaded.
-    pub fn trust_domain(&self) -> TrustDomain {
-        self.trust_domain.parse().unwrap_or_default()
+/// Where the keys for signing tokens lie.
+#[derive(Clone, Debug)]
+pub struct TokenKeyFiles {
+    /// The key that signs.
+    pub current: PathBuf,
+    /// The one that signed before it, when there is such a file: its tokens are good to their end.
+    pub previous: PathBuf,
+}
+
+impl TokenKeyFiles {
+    /// The files, to be watched.
+    pub fn paths(&self) -> [PathBuf; 2] {
+        [self.current.clone(), self.previous.clone()]
     }
 }
 
 impl LimitConfig {
-    /// Those of connections.
+    /// Returns the limits for the acceptor of connections.
     pub fn acceptor(&self) -> AcceptorLimits {
         AcceptorLimits {
             handshakes: self.handshakes,
             connections: self.connections,
             connections_of_party: self.connections_of_party,
             ..AcceptorLimits::default()
-        }
-    }
-}
-
-impl StoreConfig {
-    /// Whether everything is forgotten at the end.
-    pub fn is_memory(&self) -> bool {
-        self.path.as_os_str() == "memory"
-    }
-
-    /// The address of a PostgreSQL database, if it is one.
-    pub fn postgres(&self) -> Option<(&str, PostgresOptions)> {
-        let options = PostgresOptions { password_file: self.password_file.clone(), ca: self.ca.clone() };
-        let address = self.path.to_str().filter(|_| souk_store::postgres::is_address(&self.path));
-        address.map(|address| (address, options))
-    }
-
-    /// Where the search index is kept; `None`: in memory.
-    pub fn index_directory(&self) -> Option<PathBuf> {
-        match &self.index {
-            Some(index) => Some(index.clone()),
-            None if self.is_memory() || self.postgres().is_some() => None,
-            None => Some(self.path.with_extension("index")),
         }
     }
 }
@@ -350,7 +348,7 @@ mod tests {
     fn the_documented_defaults_load() {
         let config = Config::load(None).unwrap();
         assert!(config.warnings().is_empty());
-        assert_eq!(config.store.index_directory(), Some(PathBuf::from("souk.index")));
+        assert_eq!(config.store.index_directory(), Some(Path::new("souk.index")));
     }
 
     #[test]
@@ -363,5 +361,14 @@ mod tests {
             fs::write(&file, text).unwrap();
             assert!(Config::load(Some(&file)).is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn a_wrong_trust_domain_is_named_by_its_key() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("market.toml");
+        fs::write(&file, "[tls]\ntrust_domain = \"Souk\"").unwrap();
+        let error = Config::load(Some(&file)).unwrap_err().to_string();
+        assert!(error.contains("tls.trust_domain") && error.contains("lower-case DNS name"), "{error}");
     }
 }

@@ -1,17 +1,17 @@
-//! Where the spans of calls go.
+//! Settings of the export of spans.
 
 use http::Uri;
 use serde::Deserialize;
 
 use super::ConfigError;
 
-/// Where the spans of calls go.
+/// The export of spans to an OpenTelemetry collector.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TraceConfig {
-    /// An OpenTelemetry collector that takes OTLP over gRPC; empty: none, and no spans are made.
+    /// Address of a collector that accepts OTLP over gRPC. If empty, no spans are created.
     pub otlp_endpoint: String,
-    /// The share of calls that get a span, 0 to 1. A caller that sends a `traceparent` has decided for its own.
+    /// Share of calls that are traced, 0 to 1. For a call with a `traceparent`, its caller's decision applies.
     pub sample_ratio: f64,
 }
 
@@ -28,7 +28,7 @@ impl TraceConfig {
             return wrong("traces.otlp_endpoint", "write it like http://localhost:4317, with http or https");
         };
         if authority.contains('@') {
-            // It is told in the log.
+            // The address is written to the log, so it must not contain a password.
             return wrong(
                 "traces.otlp_endpoint",
                 "leave name and password out; set OTEL_EXPORTER_OTLP_HEADERS for what the collector asks for",
@@ -37,7 +37,7 @@ impl TraceConfig {
         Ok(())
     }
 
-    /// Whether spans would cross the network for everybody to read.
+    /// Returns whether spans would be sent unencrypted over the network.
     pub(super) fn is_readable_by_others(&self) -> bool {
         let Some((true, authority)) = self.collector() else { return false };
         let Ok(authority) = authority.parse::<http::uri::Authority>() else { return false };
@@ -47,7 +47,7 @@ impl TraceConfig {
         !is_here
     }
 
-    /// Whether it is without TLS, and host and port.
+    /// Parses the address. Returns whether it is without TLS, and its host and port.
     fn collector(&self) -> Option<(bool, String)> {
         let uri: Uri = self.otlp_endpoint.parse().ok()?;
         let is_plain = match uri.scheme_str()? {

@@ -1,70 +1,71 @@
-//! One lane: carries out what is queued, batch after batch.
+//! A lane: executes queued commands, batch after batch.
 
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
+use souk_certs::random::uuid_v7;
 use souk_domain::{
     AuditEntry, Command, Context, EventId, Keys, Outcome, Refusal, Timestamp, WorkingSet, decide,
 };
 use souk_store::{FeedPosition, Lane, Receipt, SaveError, StoreError};
 use tokio::sync::{mpsc, oneshot};
-use uuid::Builder;
 
-use super::{Answer, Done, Job, LANE_BATCH, LedgerError, OnCommit, desk::Answers};
-use crate::clock::Clock;
-
-const MICROS_PER_MILLISECOND: i64 = 1_000;
+use super::{Answer, Done, Job, LANE_BATCH, LedgerError, OnCommit, answers::Answers};
+use crate::{clock::Clock, random::Random};
 
 pub(super) struct Runner {
     lane: Box<dyn Lane>,
     clock: Clock,
     on_commit: OnCommit,
     random: StdRng,
-    /// What the audit log is still to be told that is no change; kept until it is committed.
+    /// Audit entries that belong to no command. They are kept until a commit has written them.
     notes: Vec<AuditEntry>,
 }
 
-/// The most notes that are kept while the store takes none. More are dropped, which the log tells.
+/// Maximum number of audit notes kept while the store is unavailable. Further ones are dropped and logged as such.
 const NOTES: usize = 1_024;
 
-/// How often a batch is carried out anew that collided with another market's.
+/// Maximum number of attempts for a batch that conflicts with other markets.
 const ATTEMPTS: usize = 8;
 
-/// How often a batch waits in vain for rows that others hold, after the first time. Each time the store waits for as long
-/// as it does.
+/// How many more times a batch waits for rows locked by other markets, after the first time. The store bounds each
+/// wait (2 s on PostgreSQL).
 const HELD_WAITS: usize = 3;
 
-/// Why a whole batch failed. Refusals are not failures: each command has its own.
+/// Why a whole batch failed. A refusal is not a failure: it is the outcome of a single command.
 #[derive(Clone, Copy)]
 enum BatchFailure {
     Unavailable,
-    /// Others hold rows that it needs.
+    /// Other markets hold locks on rows that the batch needs.
     Held,
     Corrupt,
     Indefinite,
 }
 
 impl Runner {
-    pub(super) fn new(lane: Box<dyn Lane>, clock: Clock, on_commit: OnCommit) -> Self {
-        Self { lane, clock, on_commit, random: StdRng::from_rng(&mut rand::rng()), notes: Vec::new() }
+    pub(super) fn new(lane: Box<dyn Lane>, clock: Clock, random: Random, on_commit: OnCommit) -> Self {
+        let random = StdRng::from_seed(random.seed());
+        Self { lane, clock, on_commit, random, notes: Vec::new() }
     }
 
-    /// Works until all ledgers are gone and the queue is empty.
+    /// Runs until all ledgers have been dropped and the queue is empty.
     pub(super) fn run(self, jobs: mpsc::Receiver<Job>) {
         match tokio::runtime::Builder::new_current_thread().enable_all().build() {
             Ok(runtime) => runtime.block_on(self.work(jobs)),
-            Err(error) => tracing::error!(%error, "a lane of the ledger can't start"),
+            Err(error) => tracing::error!(%error, "cannot start a lane of the ledger"),
         }
     }
 
     async fn work(mut self, mut jobs: mpsc::Receiver<Job>) {
         let mut batch = Vec::with_capacity(LANE_BATCH);
+        // Takes what is queued without waiting for more: batches grow by themselves while a commit is in progress,
+        // and a single command on an idle market is not delayed.
         while jobs.recv_many(&mut batch, LANE_BATCH).await > 0 {
             let mut commands = Vec::with_capacity(batch.len());
             let mut callers = Vec::with_capacity(batch.len());
             for job in batch.drain(..) {
                 match job {
-                    Job::Command { command, answer, desk } => {
+                    Job::Command { command, caller, answers } => {
                         commands.push(command);
-                        callers.push(Some((answer, desk)));
+                        callers.push(Some((caller, answers)));
                     }
                     Job::Notes(entries) => self.keep(entries),
                 }
@@ -76,7 +77,9 @@ impl Runner {
     fn keep(&mut self, entries: Vec<AuditEntry>) {
         self.notes.extend(entries);
         if self.notes.len() > NOTES {
-            tracing::error!("the store takes no notes: refused identities are missing from the audit log");
+            tracing::error!(
+                "the store is unavailable: some rejected identities are missing from the audit log"
+            );
             self.notes.truncate(NOTES);
         }
     }
@@ -86,7 +89,7 @@ impl Runner {
         let all: Vec<usize> = (0..commands.len()).collect();
         match self.carry_out(&commands).await {
             Ok(answers) => callers.answer(&all, answers),
-            // One unreadable row must not fail the others' commands.
+            // One unreadable row must not fail unrelated commands, so run each command separately.
             Err(BatchFailure::Corrupt) if commands.len() > 1 => {
                 for (place, command) in commands.iter().enumerate() {
                     let alone = self.carry_out(&[*command]).await;
@@ -99,8 +102,11 @@ impl Runner {
         }
     }
 
-    /// Some rows of the batch are held by others, who may take their time. What does without those rows is carried out at
-    /// once; then what needs them, each row's commands by themselves, so that none waits for another's row.
+    /// Executes a batch some of whose rows are locked by other markets, possibly for long.
+    ///
+    /// Commands that do not need the locked rows run first, as one batch. The others are grouped by contended row, so
+    /// that no command waits for a row that it does not need. After [`HELD_WAITS`] waits the rest fails as
+    /// unavailable.
     async fn carry_out_around(&mut self, commands: &[&Command], mut callers: Callers) {
         let of = |places: &[usize]| -> Vec<&Command> { places.iter().map(|at| commands[*at]).collect() };
         let keys = |place: &usize| keys_of(&[commands[*place]]);
@@ -110,13 +116,14 @@ impl Runner {
             let held = match self.lane.held(&keys_of(&of(&left))).await {
                 Ok(held) => held,
                 Err(error) => {
-                    failed("look for what is held", &error);
+                    failed("find locked rows", &error);
                     break;
                 }
             };
             let (mut others, mut tried): (Vec<usize>, Vec<usize>) =
                 left.iter().partition(|place| keys(place).contend(&held));
             let is_free = !tried.is_empty();
+            // Everything left is contended: try the first command, together with those that share a row with it.
             if !is_free {
                 let first = keys(&others[0]);
                 (tried, others) = others.iter().partition(|place| keys(place).contend(&first));
@@ -125,6 +132,7 @@ impl Runner {
                 Ok(done) => done,
                 Err(BatchFailure::Held) => {
                     waits += 1;
+                    // Rows were locked only after they had been found free. Look again instead of failing.
                     if is_free {
                         continue;
                     }
@@ -143,13 +151,14 @@ impl Runner {
         for _ in 1..ATTEMPTS {
             match self.attempt(&keys, commands).await? {
                 Some(answers) => return Ok(answers),
-                None => tracing::debug!(commands = commands.len(), "a batch is carried out anew"),
+                None => tracing::debug!(commands = commands.len(), "retrying a batch"),
             }
         }
         self.attempt(&keys, commands).await?.ok_or(BatchFailure::Unavailable)
     }
 
-    /// Once; `None` when another market got in between.
+    /// Executes the commands in one transaction. Returns `None` on a conflict with another market, after which
+    /// nothing has changed and the batch can be retried with freshly loaded rows.
     async fn attempt(
         &mut self,
         keys: &Keys,
@@ -161,6 +170,8 @@ impl Runner {
             commands.iter().map(|command| rows.requests.row(command.key()).is_some()).collect();
         let replays = replayed.iter().filter(|replayed| **replayed).count();
         let decided = self.decide_all(&mut rows, commands).into_iter().zip(replayed);
+        // A replay changes nothing, but its answer must not be sent before the original commit is on the standby: so
+        // it is confirmed by a commit of its own. Only refusals and validations need no commit at all.
         let ended = if !rows.is_unchanged() {
             self.lane.save(&rows).await
         } else if replays > 0 {
@@ -171,19 +182,19 @@ impl Runner {
         };
         let receipt = match ended {
             Ok(receipt) => receipt,
-            // Of rows that are met only in saving, such as mailboxes.
+            // Some rows, such as mailboxes, are locked only when they are saved.
             Err(SaveError::Conflict(StoreError::Held(error))) => {
-                tracing::debug!(%error, "a batch waited in vain for what another market holds");
+                tracing::debug!(%error, "a batch timed out waiting for rows locked by another market");
                 return Err(BatchFailure::Held);
             }
             Err(SaveError::Conflict(error)) => {
-                tracing::debug!(%error, "a batch collided with another market's");
+                tracing::debug!(%error, "a batch conflicts with another market");
                 return Ok(None);
             }
             Err(SaveError::Lost(error)) => return Err(failed("save", &error)),
             Err(SaveError::Indefinite(error)) => {
-                // Better twice in the log than not at all.
-                tracing::error!(%error, "the outcome of a commit is not known");
+                // The notes are kept: writing them twice is better than losing them.
+                tracing::error!(%error, "the outcome of a commit is unknown");
                 return Err(BatchFailure::Indefinite);
             }
         };
@@ -215,10 +226,10 @@ fn failed_all(commands: &[&Command], failure: BatchFailure) -> Vec<Answer> {
     commands.iter().map(|_| Err(failure.into())).collect()
 }
 
-/// A version 7 UUID (RFC 9562): ids of one time lie together in an index.
+/// Returns a version 7 UUID (RFC 9562). Ids of similar times are adjacent in an index, so that inserting them touches
+/// few pages.
 fn event_id(now: Timestamp, random: &mut StdRng) -> EventId {
-    let millis = u64::try_from(now.0 / MICROS_PER_MILLISECOND).unwrap_or(0);
-    EventId(Builder::from_unix_timestamp_millis(millis, &random.random()).into_uuid())
+    EventId(uuid_v7(now.into(), random.random()))
 }
 
 fn answer(
@@ -229,7 +240,7 @@ fn answer(
 }
 
 fn failed(step: &str, error: &StoreError) -> BatchFailure {
-    tracing::error!(step, %error, "a batch was not carried out");
+    tracing::error!(step, %error, "a batch failed");
     match error {
         StoreError::Unavailable(_) | StoreError::Overloaded => BatchFailure::Unavailable,
         StoreError::Held(_) => BatchFailure::Held,
@@ -247,10 +258,10 @@ impl From<BatchFailure> for LedgerError {
     }
 }
 
-/// Who waits for an answer, and where.
+/// The channel of a waiting caller, and the desk of its server thread.
 type Caller = (oneshot::Sender<Answer>, Answers);
 
-/// The callers of a batch's commands, by their places; gone once they were answered.
+/// The callers of a batch, indexed like its commands. `None` after a caller has been answered.
 struct Callers(Vec<Option<Caller>>);
 
 impl Callers {
@@ -260,16 +271,16 @@ impl Callers {
     }
 }
 
-/// Sorts the answers by desk: there are only as many desks as server threads.
+/// Sorts the answers by queue: there are only as many queues as server threads.
 fn hand_back(answers: Vec<(Caller, Answer)>) {
-    let mut parcels: Vec<(Answers, Vec<_>)> = Vec::new();
-    for ((caller, desk), answer) in answers {
-        match parcels.iter_mut().find(|(of, _)| of.is_same(&desk)) {
-            Some((_, parcel)) => parcel.push((caller, answer)),
-            None => parcels.push((desk, vec![(caller, answer)])),
+    let mut batches: Vec<(Answers, Vec<_>)> = Vec::new();
+    for ((caller, queue), answer) in answers {
+        match batches.iter_mut().find(|(of, _)| of.is_same(&queue)) {
+            Some((_, batch)) => batch.push((caller, answer)),
+            None => batches.push((queue, vec![(caller, answer)])),
         }
     }
-    for (desk, parcel) in parcels {
-        desk.hand_back(parcel);
+    for (queue, batch) in batches {
+        queue.hand_back(batch);
     }
 }

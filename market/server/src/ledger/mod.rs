@@ -1,99 +1,103 @@
-//! The write path: every change is a [`Command`], and commands are carried out in batches.
+//! The write path: every change is a [`Command`], and commands are executed in batches (group commit).
 //!
-//! A lane takes what is queued, without waiting for more, and carries it out in one transaction: load the
-//! rows that the commands name, let the rules decide on one after another, save what they changed, commit.
-//! Only then is anybody answered. So a commit, which costs a disk flush, is shared by everyone who was
-//! waiting for it, and a much wanted item costs one row write for a whole batch of purchases.
+//! A lane takes the queued commands, without waiting for more, and executes them in one transaction: it loads the
+//! rows that the commands name, applies the rules to one command after another, saves the changed rows, and commits.
+//! Only then are the callers answered. A commit, which costs a disk flush, is thus shared by all commands that were
+//! waiting, and a hot item costs one row write for a whole batch of purchases.
 //!
-//! A transaction never belongs to a handler: a caller that goes away can't cancel or prolong it.
+//! A transaction never belongs to a handler, so a caller that disconnects can neither cancel nor prolong it.
 
-mod desk;
+mod answers;
 mod lane;
 #[cfg(test)]
 mod tests;
 
 use std::{sync::Arc, thread, time::Duration};
 
-pub use desk::Desk;
-use souk_domain::{Action, AuditEntry, Command, OrderLine, Outcome, Refusal};
+pub use answers::AnswerQueue;
+use souk_domain::{Act, Action, AuditEntry, Command, OrderLine, Outcome, Refusal, action};
 use souk_store::{FeedPosition, Lane, Receipt};
 use tokio::sync::{mpsc, oneshot};
 
-use crate::clock::Clock;
-use desk::Answers;
+use crate::{clock::Clock, random::Random};
+use answers::Answers;
 
-/// The most commands that wait for a lane; further ones are refused at once.
+/// Maximum number of commands queued for a lane. Further ones are rejected at once with [`LedgerError::Overloaded`].
 pub const LANE_QUEUE: usize = 4_096;
-/// The most commands of one transaction.
+/// Maximum number of commands in one transaction.
 pub const LANE_BATCH: usize = 256;
-/// When a refused caller is told to come back: by then a full queue has been worked off.
+/// Retry delay suggested to a rejected caller. By then a full queue has been processed.
 pub const OVERLOAD_RETRY_DELAY: Duration = Duration::from_millis(250);
 
-/// What came of a command that was carried out.
+/// The result of an executed command.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Done {
-    /// The outcome.
-    pub outcome: Outcome,
-    /// The feed position of the commit, when a searchable item changed in it.
+pub struct Done<O = Outcome> {
+    /// What the rules decided.
+    pub outcome: O,
+    /// The feed position of the commit. `None` if it changed no searchable item.
     pub feed_position: Option<FeedPosition>,
-    /// Whether an earlier commit had carried it out already.
+    /// Whether an earlier commit had already executed the command.
     pub replayed: bool,
 }
 
-/// Why a command was not carried out.
+/// Why a command was not executed.
 #[derive(Debug, thiserror::Error)]
 pub enum LedgerError {
-    /// The rules refused it; nothing was changed.
+    /// The rules refused the command. Nothing was changed.
     #[error("refused: {0:?}")]
     Refused(Refusal),
-    /// The queue is full; nothing was changed.
+    /// The lane's queue is full. Nothing was changed.
     #[error("the queue of the ledger is full")]
     Overloaded,
-    /// The store does not answer, or the market is shutting down; nothing was changed.
+    /// The store is unavailable, or the market is shutting down. Nothing was changed.
     #[error("the ledger does not answer")]
     Unavailable,
-    /// What is stored for the command can't be read; nothing was changed.
+    /// A stored row that the command needs can't be decoded. Nothing was changed.
     #[error("the ledger met something unreadable")]
     Corrupt,
-    /// Whether it took effect is not known; a repetition with the same request id is safe.
+    /// What is stored for the request came of another kind of action, which only a defect can cause.
+    #[error("a command came to an outcome of another kind: {0}")]
+    Mismatched(String),
+    /// It is unknown whether the command took effect. Retrying with the same request id is safe.
     #[error("the outcome is not known")]
     Indefinite,
 }
 
-/// Called after each commit, on the lane's thread; must not block.
+/// Called after each commit, on the lane's thread. It must not block.
 pub type OnCommit = Box<dyn Fn(&Receipt) + Send>;
 
-/// What waits for a lane.
+/// An entry of a lane's queue.
 #[expect(clippy::large_enum_variant, reason = "notes are rare, and a box for each command would cost more")]
 enum Job {
     Command {
         command: Command,
-        answer: oneshot::Sender<Answer>,
-        desk: Answers,
+        caller: oneshot::Sender<Answer>,
+        answers: Answers,
     },
-    /// For the audit log alone.
+    /// Audit entries without a command.
     Notes(Vec<AuditEntry>),
 }
 
 type Answer = Result<Done, LedgerError>;
 
-/// The lanes. Ends when it and all of its [`Ledger`]s are dropped and what was queued is carried out.
+/// The lanes. Their threads end when this value and all of its [`Ledger`]s have been dropped and the queues are
+/// empty.
 pub struct Lanes {
     queues: Arc<[mpsc::Sender<Job>]>,
     threads: Vec<thread::JoinHandle<()>>,
 }
 
-/// Opens ledgers on the lanes.
+/// Opens [`Ledger`]s on the lanes.
 #[derive(Clone)]
 pub struct Ledgers {
     queues: Arc<[mpsc::Sender<Job>]>,
 }
 
 impl Ledgers {
-    /// Has something entered into the audit log that is no change.
+    /// Queues audit entries that belong to no command.
     ///
     /// # Errors
-    /// There is no room just now: the entries come back.
+    /// Returns the entries if the queue is full or the lane has ended.
     pub fn note(&self, entries: Vec<AuditEntry>) -> Result<(), Vec<AuditEntry>> {
         self.queues[0].try_send(Job::Notes(entries)).map_err(|error| match error.into_inner() {
             Job::Notes(entries) => entries,
@@ -101,31 +105,32 @@ impl Ledgers {
         })
     }
 
-    /// A ledger for the server thread whose desk this is.
-    pub fn open(&self, desk: &Desk) -> Ledger {
-        Ledger { queues: Arc::clone(&self.queues), desk: desk.answers() }
+    /// A ledger for the server thread whose queue this is.
+    pub fn open(&self, queue: &AnswerQueue) -> Ledger {
+        Ledger { queues: Arc::clone(&self.queues), answers: queue.answers() }
     }
 }
 
-/// Submits commands for one server thread, which is answered through its own [`Desk`].
+/// Submits commands for one server thread, which is answered through its own [`AnswerQueue`].
 #[derive(Clone)]
 pub struct Ledger {
     queues: Arc<[mpsc::Sender<Job>]>,
-    desk: Answers,
+    answers: Answers,
 }
 
 impl Lanes {
-    /// Starts a thread for each lane.
+    /// Starts one thread per lane.
     pub fn start(
         lanes: Vec<Box<dyn Lane>>,
         clock: Clock,
+        random: Random,
         on_commit: impl Fn() -> OnCommit,
     ) -> std::io::Result<Self> {
         let mut queues = Vec::with_capacity(lanes.len());
         let mut threads = Vec::with_capacity(lanes.len());
         for (number, lane) in lanes.into_iter().enumerate() {
             let (queue, jobs) = mpsc::channel(LANE_QUEUE);
-            let runner = lane::Runner::new(lane, clock, on_commit());
+            let runner = lane::Runner::new(lane, clock, random, on_commit());
             queues.push(queue);
             threads.push(
                 thread::Builder::new().name(format!("souk-lane-{number}")).spawn(move || runner.run(jobs))?,
@@ -134,13 +139,13 @@ impl Lanes {
         Ok(Self { queues: queues.into(), threads })
     }
 
-    /// For the server threads to open their ledgers with.
+    /// Returns the handle with which server threads open their ledgers.
     pub fn ledgers(&self) -> Ledgers {
         Ledgers { queues: Arc::clone(&self.queues) }
     }
 
-    /// How many commands wait, over all lanes. Whoever asks may outlive the lanes, and does not keep them
-    /// from ending; then it is 0.
+    /// Returns a function that counts the queued commands of all lanes, for metrics. It does not keep the lanes
+    /// alive, and returns 0 after they have ended.
     pub fn queued(&self) -> impl Fn() -> usize + Send + Sync + use<> {
         let queues = Arc::downgrade(&self.queues);
         move || {
@@ -149,18 +154,20 @@ impl Lanes {
         }
     }
 
-    /// Tells whether a lane has ended while the market still needs it. Whoever asks may outlive the lanes.
+    /// Returns a function that reports whether a lane has failed, for health checks. It does not keep the lanes
+    /// alive.
     pub fn failure(&self) -> impl Fn() -> bool + Send + Sync + use<> {
         let queues = Arc::downgrade(&self.queues);
         move || queues.upgrade().is_some_and(|queues| queues.iter().any(mpsc::Sender::is_closed))
     }
 
-    /// Whether a lane has ended while the market still needs it, which only a defect can cause.
+    /// Returns whether a lane has ended although its queue is still open, which only a bug can cause.
     pub fn has_failed(&self) -> bool {
         self.threads.iter().any(thread::JoinHandle::is_finished)
     }
 
-    /// Waits until everything queued is carried out. All ledgers must have been dropped before.
+    /// Waits until all queued commands have been executed. Blocks. All ledgers must have been dropped before, or it
+    /// never returns.
     pub fn join(self) {
         drop(self.queues);
         for thread in self.threads {
@@ -172,44 +179,54 @@ impl Lanes {
 }
 
 impl Ledger {
-    /// Has a command carried out, and answers after the commit.
-    pub async fn submit(&self, command: Command) -> Result<Done, LedgerError> {
-        let (answer, answered) = oneshot::channel();
+    /// Has a command carried out, and answers after the commit with what the action promises.
+    pub async fn submit<A: Act>(&self, command: Command<A>) -> Result<Done<A::Outcome>, LedgerError> {
+        let Done { outcome, feed_position, replayed } = self.queue(command.queued()).await?;
+        let outcome = A::Outcome::try_from(outcome);
+        let outcome = outcome.map_err(|other| LedgerError::Mismatched(format!("{other:?}")))?;
+        Ok(Done { outcome, feed_position, replayed })
+    }
+
+    async fn queue(&self, command: Command) -> Answer {
+        let (caller, answered) = oneshot::channel();
         let queue = &self.queues[lane_of(&command, self.queues.len())];
-        let job = Job::Command { command, answer, desk: self.desk.clone() };
+        let job = Job::Command { command, caller, answers: self.answers.clone() };
         queue.try_send(job).map_err(|error| match error {
             mpsc::error::TrySendError::Full(_) => LedgerError::Overloaded,
             mpsc::error::TrySendError::Closed(_) => LedgerError::Unavailable,
         })?;
-        // A lane that dies with the job in hand may or may not have committed it.
+        // If a lane fails while it executes the command, the commit may or may not have happened.
         answered.await.unwrap_or(Err(LedgerError::Indefinite))
     }
 }
 
-/// The lane for a command: by item, so that those for one item are batched together.
+/// Chooses the lane of a command: by item where there is one, so that commands for the same item share batches
+/// instead of contending for its row lock from different lanes.
 fn lane_of(command: &Command, lanes: usize) -> usize {
     let key = match &command.action {
-        Action::Update { item, .. }
-        | Action::Delete { item, .. }
-        | Action::Buy(OrderLine { item, .. })
-        | Action::Wish { item }
-        | Action::Unwish { item }
-        | Action::Rate { item, .. } => item.0 as u128,
-        Action::Place(lines) => lines.first().map_or(0, |line| line.item.0 as u128),
-        Action::Register { .. }
+        Action::Update(action::Update { item, .. })
+        | Action::Delete(action::Delete { item, .. })
+        | Action::Buy(action::Buy(OrderLine { item, .. }))
+        | Action::Wish(action::Wish { item })
+        | Action::Unwish(action::Unwish { item })
+        | Action::Rate(action::Rate { item, .. }) => item.0 as u128,
+        Action::Place(action::Place(lines)) => lines.first().map_or(0, |line| line.item.0 as u128),
+        Action::Register(_)
         | Action::Sell(_)
         | Action::Import(_)
         | Action::StartRide(_)
-        | Action::EndRide { .. }
-        | Action::OpenTill { .. }
-        | Action::RemoveTill { .. }
-        | Action::Sync { .. }
-        | Action::Cancel { .. }
-        | Action::CancelSale { .. }
-        | Action::Ship { .. }
-        | Action::Deliver { .. }
-        | Action::Test { .. } => command.caller.0.as_u128(),
-        Action::Suspend { party, .. } | Action::Reinstate { party } => party.0.as_u128(),
+        | Action::EndRide(_)
+        | Action::OpenTill(_)
+        | Action::RemoveTill(_)
+        | Action::Sync(_)
+        | Action::Cancel(_)
+        | Action::CancelSale(_)
+        | Action::Ship(_)
+        | Action::Deliver(_)
+        | Action::Test(_) => command.caller.0.as_u128(),
+        Action::Suspend(action::Suspend { party, .. }) | Action::Reinstate(action::Reinstate { party }) => {
+            party.0.as_u128()
+        }
     };
     (key % lanes as u128) as usize
 }

@@ -1,4 +1,4 @@
-//! What a lane does when its store is slow, full, unreadable or silent.
+//! Tests of a lane whose store is slow, full, unreadable or does not respond.
 
 use std::sync::{
     Arc,
@@ -18,31 +18,31 @@ use super::*;
 /// A party whose row can't be read.
 const UNREADABLE: u128 = u128::MAX;
 
-/// An item whose row another market holds.
+/// An item whose row is locked by another market.
 const HELD: ItemId = ItemId(7);
 
-/// How the next saves end.
+/// The outcome of the next saves.
 #[derive(Clone, Copy)]
 #[repr(u8)]
 enum Ending {
     Well,
     Lost,
-    /// It was committed, but nobody said so.
+    /// The commit happens, but its outcome is reported as unknown.
     CommittedUnconfirmed,
-    /// Somebody else got in between, once.
+    /// One conflict with another market, and then success.
     Collides,
 }
 
-/// What a test turns, and sees, while the lane works.
+/// The controls and observations of a test while the lane runs.
 struct Controls {
     ending: AtomicU8,
-    /// One permit for each load.
+    /// Each load takes one permit, so that a test controls when it happens.
     loads: Semaphore,
     batches: AtomicUsize,
     largest: AtomicUsize,
 }
 
-/// The memory back end, with faults.
+/// The memory back end with injected faults.
 struct Faulty {
     inner: Box<dyn Lane>,
     controls: Arc<Controls>,
@@ -113,27 +113,27 @@ fn register(number: u128) -> Command {
         },
         validate_only: false,
         origin: Origin { role: "seller", address: None },
-        action: Action::Register {
+        action: Action::Register(action::Register {
             role: Role::Seller,
             display_name: DisplayName::parse("a seller").unwrap(),
             callback: None,
-        },
+        }),
     }
 }
 
-/// Registered, the party wishes for an item.
+/// Returns a command of a registered party, which wishes for an item.
 fn wish(number: u128, item: ItemId) -> Command {
-    Command { action: Action::Wish { item }, ..register(number) }
+    Command { action: Action::Wish(action::Wish { item }), ..register(number) }
 }
 
-struct Ground {
+struct LocalMarket {
     lanes: Lanes,
     ledger: Ledger,
     controls: Arc<Controls>,
 }
 
-impl Ground {
-    /// With leave for this many loads.
+impl LocalMarket {
+    /// Creates a fixture with permits for this many loads.
     fn open(loads: usize) -> Self {
         let controls = Arc::new(Controls {
             ending: AtomicU8::new(Ending::Well as u8),
@@ -143,8 +143,8 @@ impl Ground {
         });
         let inner = memory::open().lanes.remove(0);
         let lane: Box<dyn Lane> = Box::new(Faulty { inner, controls: Arc::clone(&controls) });
-        let lanes = Lanes::start(vec![lane], Clock::SYSTEM, || Box::new(|_| {})).unwrap();
-        let ledger = lanes.ledgers().open(&Desk::open());
+        let lanes = Lanes::start(vec![lane], Clock::SYSTEM, Random::SYSTEM, || Box::new(|_| {})).unwrap();
+        let ledger = lanes.ledgers().open(&AnswerQueue::open());
         Self { lanes, ledger, controls }
     }
 
@@ -157,8 +157,8 @@ impl Ground {
         tokio::spawn(async move { ledger.submit(command).await })
     }
 
-    /// Keeps the lane busy with one command, so that what comes next waits in the queue. There must be no leave for its load
-    /// yet.
+    /// Keeps the lane busy with one command, so that further ones wait in the queue. There must be no permit for its
+    /// load yet.
     async fn keep_busy(&self, command: Command) -> tokio::task::JoinHandle<Answer> {
         let first = self.submit(command);
         tokio::task::yield_now().await;
@@ -166,7 +166,7 @@ impl Ground {
         first
     }
 
-    /// Queues commands, to be carried out as one batch when the lane is free.
+    /// Queues commands, which will be executed as one batch when the lane is free.
     async fn queue<C: IntoIterator<Item = Command>>(
         &self,
         commands: C,
@@ -177,7 +177,7 @@ impl Ground {
         queued
     }
 
-    /// Waits until the lane has taken what was queued into a batch, or it all waits in the queue.
+    /// Waits until the lane has taken the queued commands into a batch, or all of them are in the queue.
     async fn until_queued(&self, commands: usize) {
         while self.lanes.queued()() != commands {
             tokio::task::yield_now().await;
@@ -187,7 +187,7 @@ impl Ground {
 
 #[tokio::test]
 async fn what_waits_while_a_batch_is_carried_out_becomes_one_batch() {
-    let ground = Ground::open(0);
+    let ground = LocalMarket::open(0);
     let first = ground.keep_busy(register(1)).await;
     let others = ground.queue((2..102).map(register)).await;
     ground.controls.loads.add_permits(2);
@@ -201,7 +201,7 @@ async fn what_waits_while_a_batch_is_carried_out_becomes_one_batch() {
 
 #[tokio::test]
 async fn a_full_queue_refuses_at_once_and_loses_nothing() {
-    let ground = Ground::open(0);
+    let ground = LocalMarket::open(0);
     let first = ground.keep_busy(register(1)).await;
     let last = LANE_QUEUE as u128 + 1;
     let waiting = ground.queue((2..=last).map(register)).await;
@@ -219,7 +219,7 @@ async fn a_full_queue_refuses_at_once_and_loses_nothing() {
 
 #[tokio::test]
 async fn one_unreadable_row_does_not_fail_the_others() {
-    let ground = Ground::open(0);
+    let ground = LocalMarket::open(0);
     let first = ground.keep_busy(register(1)).await;
     let batch = ground.queue([2, UNREADABLE, 3].map(register)).await;
     ground.controls.loads.add_permits(100);
@@ -232,7 +232,7 @@ async fn one_unreadable_row_does_not_fail_the_others() {
 
 #[tokio::test]
 async fn one_row_that_another_market_holds_does_not_fail_the_others() {
-    let ground = Ground::open(0);
+    let ground = LocalMarket::open(0);
     let first = ground.keep_busy(register(1)).await;
     let batch = [register(2), wish(3, HELD), register(4), wish(5, ItemId(8))];
     let batch = ground.queue(batch).await;
@@ -243,13 +243,13 @@ async fn one_row_that_another_market_holds_does_not_fail_the_others() {
     assert!(matches!(held.await.unwrap(), Err(LedgerError::Unavailable)));
     after.await.unwrap().unwrap();
     assert!(matches!(other.await.unwrap(), Err(LedgerError::Refused(_))), "there is no such item");
-    // The first, the whole batch, what is free of it, and the rest once more.
+    // Loads: the first command, the whole batch, the commands without locked rows, and the rest once more.
     assert_eq!(ground.controls.batches.load(Ordering::SeqCst), 4);
 }
 
 #[tokio::test]
 async fn a_lost_batch_says_so_and_can_be_sent_again() {
-    let ground = Ground::open(100);
+    let ground = LocalMarket::open(100);
     ground.end(Ending::Lost);
     let lost = ground.ledger.submit(register(1)).await;
     assert!(matches!(lost, Err(LedgerError::Unavailable)), "{lost:?}");
@@ -259,18 +259,18 @@ async fn a_lost_batch_says_so_and_can_be_sent_again() {
 
 #[tokio::test]
 async fn an_unconfirmed_commit_is_not_called_a_failure_and_is_not_done_twice() {
-    let ground = Ground::open(100);
+    let ground = LocalMarket::open(100);
     ground.end(Ending::CommittedUnconfirmed);
     let unknown = ground.ledger.submit(register(1)).await;
     assert!(matches!(unknown, Err(LedgerError::Indefinite)), "{unknown:?}");
     ground.end(Ending::Lost);
-    // It took effect: the repetition is answered from the record, and there is nothing to save.
+    // It took effect: the retry is answered from the stored outcome, and nothing is saved.
     ground.ledger.submit(register(1)).await.unwrap();
 }
 
 #[tokio::test]
 async fn a_caller_that_goes_away_changes_nothing_about_its_command() {
-    let ground = Ground::open(0);
+    let ground = LocalMarket::open(0);
     let caller = ground.keep_busy(register(1)).await;
     caller.abort();
     assert!(caller.await.unwrap_err().is_cancelled());
@@ -283,16 +283,16 @@ async fn a_caller_that_goes_away_changes_nothing_about_its_command() {
 
 #[tokio::test]
 async fn a_store_that_is_gone_fails_the_call_and_the_queue_is_worked_off_before_the_end() {
-    let ground = Ground::open(0);
+    let ground = LocalMarket::open(0);
     ground.controls.loads.close();
     let refused = ground.ledger.submit(register(1)).await;
     assert!(matches!(refused, Err(LedgerError::Unavailable)), "{refused:?}");
 
-    let ground = Ground::open(0);
+    let ground = LocalMarket::open(0);
     let waiting: Vec<_> = (1..10).map(|number| ground.submit(register(number))).collect();
     tokio::task::yield_now().await;
     ground.controls.loads.add_permits(10);
-    let Ground { lanes, ledger, .. } = ground;
+    let LocalMarket { lanes, ledger, .. } = ground;
     drop(ledger);
     for accepted in waiting {
         accepted.await.unwrap().unwrap();
@@ -302,7 +302,7 @@ async fn a_store_that_is_gone_fails_the_call_and_the_queue_is_worked_off_before_
 
 #[tokio::test]
 async fn a_batch_that_collides_is_decided_anew() {
-    let ground = Ground::open(100);
+    let ground = LocalMarket::open(100);
     ground.end(Ending::Collides);
     ground.ledger.submit(register(1)).await.unwrap();
     assert_eq!(ground.controls.batches.load(Ordering::SeqCst), 2);
@@ -310,7 +310,7 @@ async fn a_batch_that_collides_is_decided_anew() {
 
 #[tokio::test]
 async fn a_replay_is_answered_when_it_is_confirmed() {
-    let ground = Ground::open(100);
+    let ground = LocalMarket::open(100);
     ground.ledger.submit(register(1)).await.unwrap();
     ground.end(Ending::CommittedUnconfirmed);
     let unknown = ground.ledger.submit(register(1)).await;

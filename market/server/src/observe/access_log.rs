@@ -1,8 +1,8 @@
-//! One line for each call: who, what, outcome, time; and its span.
+//! The access log: one line per call with caller, method, outcome and duration. Also ends the call's span.
 //!
-//! The layer stands outside the guard, so that refused calls are logged too; who it was follows from the
-//! connection's certificate. The outcome of a call is told in the trailers of its answer, so the line is
-//! written when the answer's body ends.
+//! The layer is outside the guard, so that rejected calls are logged too; the caller is taken from the connection's
+//! certificate. A call's status is in the trailers of its response, so the line is written when the response body
+//! ends.
 
 use std::{
     fmt,
@@ -23,26 +23,28 @@ use tower::{Layer, Service};
 use uuid::Uuid;
 
 use super::{CallTimes, traces::CallSpan};
-use crate::config::LogFormat;
+use crate::{config::LogFormat, random::Random};
 
-/// The header by which a caller finds its call in the log again. It may choose the id; otherwise it gets one.
+/// The header with the id that identifies the call in the log. The caller may choose it; otherwise the market assigns
+/// one.
 const REQUEST_ID: HeaderName = HeaderName::from_static(metadata::REQUEST_ID);
-/// The header by which it can tell a slow network from a slow market.
+/// The response header with the time spent in the market, by which a caller can distinguish it from network latency.
 const SERVER_TIMING: HeaderName = HeaderName::from_static(metadata::SERVER_TIMING);
-/// The longest id that is taken over, in bytes.
+/// Maximum length in bytes of an id chosen by the caller. A longer one is replaced.
 const MAX_REQUEST_ID: usize = 64;
 
-/// Puts [`AccessLog`] around a service.
+/// A layer that applies [`AccessLog`].
 #[derive(Clone, Debug)]
 pub struct AccessLogLayer {
     format: LogFormat,
     times: Arc<CallTimes>,
+    random: Random,
 }
 
 impl AccessLogLayer {
-    /// Lines for people, or for machines; and how long calls take.
-    pub fn new(format: LogFormat, times: Arc<CallTimes>) -> Self {
-        Self { format, times }
+    /// Creates a layer that writes lines in this format and records the durations of calls in `times`.
+    pub fn new(format: LogFormat, times: Arc<CallTimes>, random: Random) -> Self {
+        Self { format, times, random }
     }
 }
 
@@ -54,7 +56,7 @@ impl<S> Layer<S> for AccessLogLayer {
     }
 }
 
-/// A service whose calls are logged.
+/// A service that logs its calls.
 #[derive(Clone, Debug)]
 pub struct AccessLog<S> {
     inner: S,
@@ -75,7 +77,7 @@ where
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let given = request.headers().get(REQUEST_ID).filter(|id| is_plain(id)).cloned();
-        let id = given.unwrap_or_else(new_id);
+        let id = given.unwrap_or_else(|| new_id(self.layer.random.uuid_v4()));
         let line = Line {
             peer: request.extensions().get::<PeerInfo>().cloned(),
             path: request.uri().clone(),
@@ -88,19 +90,19 @@ where
     }
 }
 
-/// Whatever else a caller sends would be written into the log.
+/// Returns whether an id chosen by the caller is safe to log: short and of harmless characters.
 fn is_plain(id: &HeaderValue) -> bool {
     let allowed = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_.:".contains(byte);
     !id.is_empty() && id.len() <= MAX_REQUEST_ID && id.as_bytes().iter().all(allowed)
 }
 
-fn new_id() -> HeaderValue {
+fn new_id(id: Uuid) -> HeaderValue {
     let mut buffer = Uuid::encode_buffer();
-    let id = Uuid::new_v4().simple().encode_lower(&mut buffer);
+    let id = id.simple().encode_lower(&mut buffer);
     HeaderValue::from_str(id).unwrap_or(HeaderValue::from_static("none"))
 }
 
-/// What is known of a call before its end.
+/// The data of a log line that are known before the call ends.
 struct Line {
     peer: Option<PeerInfo>,
     path: http::Uri,
@@ -111,7 +113,7 @@ struct Line {
 }
 
 impl Line {
-    /// How long the market has taken so far, for the caller.
+    /// Returns the value of `server-timing`: the time that the market has taken so far.
     fn so_far(&self) -> Option<HeaderValue> {
         let millis = self.began.elapsed().as_secs_f64() * 1_000.0;
         HeaderValue::try_from(format!("{}{millis:.3}", metadata::MARKET_TIME)).ok()
@@ -141,7 +143,7 @@ impl Line {
     }
 }
 
-/// Where the connection comes from.
+/// Formats the source address of the connection.
 struct Peer<'a>(Option<&'a PeerInfo>);
 
 impl fmt::Display for Peer<'_> {
@@ -153,7 +155,7 @@ impl fmt::Display for Peer<'_> {
     }
 }
 
-/// The party in the certificate.
+/// Formats the party in the certificate.
 struct Who<'a>(Option<&'a PeerInfo>);
 
 impl fmt::Display for Who<'_> {
@@ -171,7 +173,7 @@ impl fmt::Display for Who<'_> {
 #[derive(Clone, Copy)]
 enum Outcome {
     Ended(Code),
-    /// The caller went away, or the connection broke.
+    /// The caller cancelled the call, or the connection broke.
     Abandoned,
 }
 
@@ -196,7 +198,7 @@ impl Outcome {
 }
 
 pin_project! {
-    /// A call under way.
+    /// A call in progress, whose line is written when it ends.
     pub struct LoggedCall<F> {
         #[pin]
         call: F,
@@ -219,7 +221,7 @@ where
             headers.insert(REQUEST_ID, line.id.clone());
             headers.extend(line.so_far().map(|time| (SERVER_TIMING, time)));
         }
-        // An answer without a body tells its outcome in the headers.
+        // A response without a body has the status in its headers (gRPC "Trailers-Only").
         if let Some(outcome) = Outcome::of(response.headers()) {
             line.write(outcome);
         }
@@ -227,7 +229,7 @@ where
     }
 }
 
-/// Writes its line once: at the end, or when the answer is given up.
+/// Writes its line exactly once: when the response ends or, as abandoned, when it is dropped before.
 struct LineAtEnd(Option<Line>);
 
 impl LineAtEnd {
@@ -245,7 +247,7 @@ impl Drop for LineAtEnd {
 }
 
 pin_project! {
-    /// The body of an answer; its end is the end of the call.
+    /// A response body whose end is the end of the call.
     pub struct LoggedBody<A> {
         #[pin]
         body: A,

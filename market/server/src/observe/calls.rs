@@ -1,5 +1,5 @@
-//! How long calls take, by method and outcome, under the names of OpenTelemetry's semantic conventions for
-//! RPC (`rpc.server.duration`; in Prometheus' spelling and seconds).
+//! Histograms of the duration of calls, by method and status, named after OpenTelemetry's semantic conventions for
+//! RPC (`rpc.server.duration`, in Prometheus spelling and in seconds).
 
 use std::{collections::HashMap, sync::OnceLock, time::Duration};
 
@@ -12,19 +12,19 @@ use prost_types::FileDescriptorSet;
 use souk_proto::FILE_DESCRIPTOR_SET;
 use tonic::Code;
 
-/// Upper bounds in seconds: from what a read takes to what a deadline allows.
+/// Upper bounds of the buckets in seconds, from the duration of a read to that of a deadline.
 const BUCKETS: [f64; 14] =
     [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 30.0];
-/// gRPC's status codes, 0 to 16, and one place for calls that were given up.
+/// The number of outcomes: gRPC's status codes 0 to 16, and one for abandoned calls.
 const OUTCOMES: usize = 18;
-/// What is not in the contract (health, reflection, mistakes) is counted together, so that nobody can make
-/// up ever more series.
+/// The labels of methods outside the contract (health, reflection, unknown paths). They share one series, so that
+/// callers can't create an unbounded number of series.
 const OTHER: [&str; 2] = ["other", "other"];
 
 type Labels = [(&'static str, String); 3];
 type Times = Family<Labels, Histogram, fn() -> Histogram>;
 
-/// The times of all calls.
+/// The durations of all calls.
 #[derive(Debug)]
 pub struct CallTimes {
     by_path: HashMap<String, Method>,
@@ -32,7 +32,7 @@ pub struct CallTimes {
     times: Times,
 }
 
-/// One method; its series are made when there is something to tell.
+/// A method of the contract. A series is created with its first call, which keeps the metrics short.
 #[derive(Debug)]
 struct Method {
     service: String,
@@ -49,7 +49,7 @@ impl Method {
 
 impl Default for CallTimes {
     fn default() -> Self {
-        // The set was written by our own build.
+        // Our own build script has written the set, so decoding can't fail.
         let files = FileDescriptorSet::decode(FILE_DESCRIPTOR_SET).unwrap_or_default().file;
         let services =
             files.iter().flat_map(|file| file.service.iter().map(move |service| (file.package(), service)));
@@ -69,7 +69,7 @@ impl Default for CallTimes {
 }
 
 impl CallTimes {
-    /// A call has ended; without a code it was given up.
+    /// Records a call that has ended. Without a code, it was abandoned by its caller.
     pub fn add(&self, path: &str, code: Option<Code>, took: Duration) {
         let method = self.by_path.get(path).unwrap_or(&self.other);
         let outcome = code.map_or(OUTCOMES - 1, |code| code as usize);
@@ -77,12 +77,12 @@ impl CallTimes {
         histogram.get_or_init(|| self.series(method, code)).observe(took.as_secs_f64());
     }
 
-    /// Service and name of a method of the contract, by its path.
+    /// Returns the service and name of a method of the contract, by its path.
     pub(super) fn method(&self, path: &str) -> Option<(&str, &str)> {
         self.by_path.get(path).map(|method| (method.service.as_str(), method.name.as_str()))
     }
 
-    /// Tells of them from now on.
+    /// Adds the histograms to a registry.
     pub(super) fn register(&self, registry: &mut Registry) {
         let help = "How long calls take until their last byte";
         registry.register_with_unit("rpc_server_duration", help, Unit::Seconds, self.times.clone());

@@ -1,42 +1,41 @@
-//! Tells the service manager that started the market (systemd's `sd_notify(3)`) how it is: open, taking changed files
-//! over, closing; and, with a watchdog, that it is alive, for as long as it is. Started by anybody else (without
-//! `NOTIFY_SOCKET`) it tells nobody.
+//! Notifies the service manager that started the market of its state (systemd's `sd_notify(3)`): ready, reloading,
+//! stopping and, with a watchdog, alive. Without `NOTIFY_SOCKET`, nothing is sent.
 
 use std::{net::SocketAddr, time::Duration};
 
 use sd_notify::NotifyState;
 use tokio::time::{MissedTickBehavior, interval};
 
-/// The market answers.
+/// Reports that the market is ready to serve at `address`.
 pub fn opened(address: Option<SocketAddr>) {
     let status = address.map_or_else(String::new, |address| format!("open on {address}"));
     tell(&[NotifyState::Ready, NotifyState::Status(&status)]);
 }
 
-/// Changed files are looked at; [`reloaded`] follows, whatever becomes of them.
+/// Reports that changed files are being loaded. [`reloaded`] must follow in any case.
 pub fn reloading() {
     match NotifyState::monotonic_usec_now() {
         Ok(now) => tell(&[NotifyState::Reloading, now]),
-        Err(error) => tracing::debug!(%error, "the service manager was not told of the reload"),
+        Err(error) => tracing::debug!(%error, "cannot notify the service manager of the reload"),
     }
 }
 
-/// They were taken over, or refused: the market goes on either way.
+/// Reports that the reload has ended. Whether the files were adopted or rejected, the market keeps running.
 pub fn reloaded() {
     tell(&[NotifyState::Ready]);
 }
 
-/// No further calls are taken.
+/// Reports that the market is shutting down.
 pub fn closing() {
     tell(&[NotifyState::Stopping, NotifyState::Status("draining")]);
 }
 
-/// How often the manager wants to hear that the market is alive, if at all: twice within its patience.
+/// Returns the interval of watchdog notifications, half of the manager's timeout. `None` without a watchdog.
 pub fn watchdog() -> Option<Duration> {
     sd_notify::watchdog_enabled().map(|patience| patience / 2).filter(|pause| !pause.is_zero())
 }
 
-/// Tells the manager so, and leaves it out while `is_alive` denies it: then the manager starts the market again.
+/// Sends watchdog notifications while `is_alive` returns true. When they stop, the manager restarts the market.
 pub async fn keep_alive(pause: Duration, is_alive: impl Fn() -> bool) {
     ping(pause, is_alive, || tell(&[NotifyState::Watchdog])).await;
 }
@@ -49,14 +48,14 @@ async fn ping(pause: Duration, is_alive: impl Fn() -> bool, tell: impl Fn()) {
         if is_alive() {
             tell();
         } else {
-            tracing::error!("the market is not well: the service manager's watchdog is not fed");
+            tracing::error!("the market is not healthy: withholding watchdog notifications");
         }
     }
 }
 
 fn tell(states: &[NotifyState<'_>]) {
     if let Err(error) = sd_notify::notify(states) {
-        tracing::warn!(%error, "the service manager can't be told; check NOTIFY_SOCKET");
+        tracing::warn!(%error, "cannot notify the service manager; check NOTIFY_SOCKET");
     }
 }
 

@@ -1,30 +1,30 @@
-//! What a process keeps in memory, as Linux tells it in `/proc/PID/status` (proc_pid_status(5)).
+//! Memory usage of a process, from `/proc/PID/status` on Linux (proc_pid_status(5)).
 
 use std::{fs, io};
 
-/// Resident memory by what it holds. Of the files that are mapped (database, search index, programs) the
-/// kernel takes back what it needs for others; what is anonymous it can't.
+/// Resident memory by kind. The kernel can reclaim mapped files (database, search index, programs) when it needs
+/// memory, but not anonymous memory.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Memory {
-    /// The process's own: heap and stacks, in bytes.
+    /// Anonymous memory in bytes: heap and stacks (RssAnon).
     pub anonymous: u64,
-    /// Parts of files, in bytes.
+    /// Resident parts of mapped files in bytes (RssFile).
     pub of_files: u64,
 }
 
 impl Memory {
-    /// This process's.
+    /// Returns the memory usage of this process.
     ///
     /// # Errors
-    /// There is no `/proc`, or it tells otherwise than Linux since 4.5 does.
+    /// Returns an error if there is no `/proc`, or if it lacks the fields that Linux has since 4.5.
     pub fn own() -> io::Result<Self> {
         Self::read("self")
     }
 
-    /// Another process's.
+    /// Returns the memory usage of another process.
     ///
     /// # Errors
-    /// It has ended, or as with [`own`](Self::own).
+    /// Returns an error if the process has ended, and the errors of [`own`](Self::own).
     pub fn of(process: u32) -> io::Result<Self> {
         Self::read(&process.to_string())
     }

@@ -1,4 +1,4 @@
-//! Figures for Prometheus (OpenMetrics text). All but the times of calls are read when they are asked for.
+//! Metrics in the OpenMetrics text format, for Prometheus. All except the durations of calls are read when scraped.
 
 use std::fmt;
 
@@ -11,7 +11,7 @@ use prometheus_client::{
 
 use super::CallTimes;
 
-/// The figures of a market.
+/// The metrics of a market.
 #[derive(Debug, Default)]
 pub struct Metrics {
     registry: Registry,
@@ -61,7 +61,7 @@ impl<R: Fn() -> u64 + Send + Sync + 'static> Collector for Counter<R> {
 }
 
 impl Metrics {
-    /// A figure that goes up and down.
+    /// Adds a gauge, whose value is read by `value` at each scrape.
     pub fn gauge(
         &mut self,
         name: &'static str,
@@ -71,7 +71,7 @@ impl Metrics {
         self.registry.register_collector(Box::new(Gauge(Figure { name, help, read })));
     }
 
-    /// A figure that only goes up.
+    /// Adds a counter, whose value is read by `value` at each scrape and must never decrease.
     pub fn counter(
         &mut self,
         name: &'static str,
@@ -81,12 +81,12 @@ impl Metrics {
         self.registry.register_collector(Box::new(Counter(Figure { name, help, read })));
     }
 
-    /// How long calls take.
+    /// Adds the histograms of the duration of calls.
     pub fn call_times(&mut self, times: &CallTimes) {
         times.register(&mut self.registry);
     }
 
-    /// All of them, as OpenMetrics text.
+    /// Returns all metrics as OpenMetrics text.
     pub fn text(&self) -> Result<String, fmt::Error> {
         let mut text = String::new();
         text::encode(&mut text, &self.registry)?;

@@ -1,4 +1,4 @@
-//! What the market tells its operator: log lines, one of them for each call, figures, and spans.
+//! Observability: the log with one line per call, metrics, and spans.
 
 mod access_log;
 mod calls;
@@ -28,32 +28,32 @@ use tracing_subscriber::{
 
 use crate::config::{LogConfig, LogFormat};
 
-/// Log lines that wait for a slow terminal or disk. Further ones are dropped: a call never waits for its
-/// log line.
+/// Capacity of the queue of log lines that wait for a slow terminal or disk. Further ones are dropped, because a call
+/// must never wait for its log line.
 const WAITING_LINES: usize = 16_384;
 
-/// The log can't be set up.
+/// Why the log could not be set up.
 #[derive(Debug, thiserror::Error)]
 pub enum LogError {
-    /// The level is none.
+    /// The level is neither a known name nor a valid directive.
     #[error("the log level {level:?} is wrong: {problem}; use error, warn, info or debug")]
     Level {
-        /// As given.
+        /// The level from the settings.
         level: String,
         /// What is wrong with it.
         problem: String,
     },
-    /// There is a log already.
+    /// The process has already set up a log.
     #[error("the log was set up twice")]
     Twice,
 }
 
-/// Writes the log to standard error from now on, and makes spans of calls if there is somewhere to send them.
-/// Keep the guard: dropping it writes what is left of the log.
+/// Starts logging to standard error, and creating spans if `traces` is given. Keep the returned guard until the end
+/// of the program: dropping it flushes the log.
 pub fn init(config: &LogConfig, traces: Option<&Traces>) -> Result<WorkerGuard, LogError> {
     let wrong = |problem: String| LogError::Level { level: config.level.clone(), problem };
     let filter = EnvFilter::try_new(&config.level).map_err(|error| wrong(error.to_string()))?;
-    // Spans are for the collector; a line of the log tells the same in fewer words.
+    // Spans are for the collector only. In the log, they would repeat what the line of each call says.
     let no_spans: Directive =
         format!("{}=off", traces::TARGET).parse().map_err(|error: ParseError| wrong(error.to_string()))?;
     let (writer, guard) =

@@ -1,5 +1,5 @@
-//! The admin port: figures over plain HTTP, for the machine that watches the market. It tells nothing about
-//! parties, but keep it off the open network all the same.
+//! The admin port: metrics and health checks over plain HTTP. It reveals nothing about parties, but should not be
+//! open to the public network.
 
 use std::{io, sync::Arc};
 
@@ -17,11 +17,11 @@ use super::Metrics;
 
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-/// How the market is, for whoever starts and watches it.
+/// The health checks of the market.
 pub struct Health {
-    /// Whether it should go on; if not, it is to be started again.
+    /// Liveness: if it returns false, the market should be restarted.
     pub is_alive: Box<dyn Fn() -> bool + Send + Sync>,
-    /// Whether calls are answered as they should be: if not, others are to be sent them for now.
+    /// Readiness: while it returns false, calls should be routed to other markets.
     pub is_ready: Box<dyn Fn() -> bool + Send + Sync>,
 }
 
@@ -30,7 +30,7 @@ struct Admin {
     health: Arc<Health>,
 }
 
-/// Serves `/metrics`, `/livez` and `/readyz` until the market closes.
+/// Serves `/metrics`, `/livez` and `/readyz` until the market shuts down.
 pub async fn serve(
     listener: TcpListener,
     metrics: Metrics,
@@ -53,7 +53,7 @@ async fn text(State(admin): State<Arc<Admin>>) -> Response {
     match admin.metrics.text() {
         Ok(text) => ([(CONTENT_TYPE, OPEN_METRICS)], text).into_response(),
         Err(error) => {
-            tracing::error!(%error, "the metrics can't be written");
+            tracing::error!(%error, "cannot encode the metrics");
             StatusCode::INTERNAL_SERVER_ERROR.into_response()
         }
     }

@@ -1,16 +1,16 @@
-//! How long to wait for the next attempt.
+//! The back-off between delivery attempts.
 
 use std::time::Duration;
 
 const MINUTE: u64 = 60;
 const HOUR: u64 = 3_600;
-/// By the number of failures in a row before; the last holds for all further ones.
+/// Delays in seconds, indexed by the number of consecutive failures. The last one applies to all further failures.
 const DELAYS_SECONDS: [u64; 9] = [0, 1, 5, 30, 2 * MINUTE, 10 * MINUTE, 30 * MINUTE, HOUR, 4 * HOUR];
-/// How far chance moves a delay in either direction, so that recipients which failed together are not all
-/// tried together again.
+/// Relative jitter in either direction, so that recipients that failed together are not all retried together.
 const JITTER: f64 = 0.2;
 
-/// The delay after a failure, when `failures` have gone before it. `chance` is in 0..1.
+/// Returns the delay after a failure that follows `failures` consecutive failures. `chance` is a random number in
+/// 0..1.
 pub(super) fn delay(failures: u32, chance: f64) -> Duration {
     let last = DELAYS_SECONDS.len() - 1;
     let index = usize::try_from(failures).map_or(last, |failures| (failures + 1).min(last));

@@ -1,8 +1,8 @@
-//! Reaches recipients at their callback servers.
+//! Calls the callback servers of recipients.
 //!
-//! The address was checked at registration and is an IP address; the certificate there must be the
-//! recipient's own (its name is checked like a host name), so that a party can't have its events sent to
-//! another's server, nor the market talk to whatever listens at an address.
+//! The address is an IP address that was checked at registration. The server's certificate must be the recipient's
+//! own: its DNS name is verified like a host name. Hence a party can neither have its events sent to another party's
+//! server nor make the market talk to an arbitrary service.
 
 use std::time::Duration;
 
@@ -18,15 +18,15 @@ use tonic::{Code, Status, transport::Channel};
 
 use crate::access::CallbackPolicy;
 
-/// Connections kept open for the next batch.
+/// Maximum number of connections kept open for further batches.
 const CHANNELS: usize = 1_024;
-/// How long a recipient may take to be connected to.
+/// Timeout for connecting to a recipient, including the TLS handshake.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
-/// How long a recipient may take to answer a batch, being connected to included.
+/// Timeout for delivering a batch, including connecting.
 const SEND_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long a probe may take.
+/// Timeout of a probe, including connecting.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(3);
-/// The largest answer that is read, in bytes; the real one has a dozen.
+/// Maximum size of a response in bytes. A valid one has about a dozen.
 const MAX_ANSWER_BYTES: usize = 4 * 1024;
 
 /// Connects to callback servers.
@@ -45,25 +45,27 @@ struct Route {
     port: u16,
 }
 
-/// A callback server did not answer as its party's should. Says the same whatever is there instead.
+/// A callback server did not prove that it belongs to the party. The text does not reveal what listens there instead.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("nobody answered there with your certificate in time")]
 pub struct ProbeFailure;
 
 impl Dialer {
-    /// With the market's own certificate.
+    /// Creates a dialer that presents the market's certificate from `tls`.
     pub fn new(tls: ClientTls, domain: TrustDomain, policy: CallbackPolicy) -> Self {
         Self { tls, domain, policy, channels: Cache::new(CHANNELS) }
     }
 
-    /// Drops the connections, so that the next batches go over new ones: with the market's present
-    /// certificate, to recipients that the present revocation lists let pass.
+    /// Drops all connections. The next batches use new ones, opened with the market's current certificate and
+    /// verified against the current revocation lists.
     pub(super) fn hang_up(&self) {
         self.channels.clear();
     }
 
-    /// Hands a batch over. Answers what the recipient has dealt with, or why it failed, in words for
-    /// MailboxStatus.
+    /// Delivers a batch. Returns the last sequence that the recipient has processed.
+    ///
+    /// # Errors
+    /// Returns the reason as a text for `MailboxStatus`.
     pub(super) async fn send(
         &self,
         callback: &Callback,
@@ -71,14 +73,14 @@ impl Dialer {
         recipient: PartyId,
         events: Vec<v1::Event>,
     ) -> Result<Sequence, String> {
-        // The operator's policy may be another than when the party registered.
+        // The operator's policy may have changed since the party registered.
         if !self.policy.permits(callback) {
             return Err("the market calls this address no more; register another one".to_owned());
         }
         let route = Route { party: recipient, role, host: callback.host.clone(), port: callback.port };
         let sent = self.notify(&route, events, SEND_TIMEOUT).await;
         if sent.is_err() {
-            // The next attempt begins with a new connection.
+            // The connection may be the problem, so the next attempt opens a new one.
             self.channels.remove(&route);
         }
         sent.map_err(|status| in_words(&status))
@@ -93,7 +95,7 @@ impl Dialer {
         let route = Route { party, role, host: callback.host.clone(), port: callback.port };
         self.channels.remove(&route);
         self.notify(&route, Vec::new(), PROBE_TIMEOUT).await.map(|_| ()).map_err(|status| {
-            tracing::debug!(%party, %status, "a callback did not prove itself");
+            tracing::debug!(%party, %status, "callback probe failed");
             ProbeFailure
         })
     }
@@ -128,7 +130,8 @@ impl Dialer {
     }
 }
 
-/// No more than the recipient knows by itself: whether it was reached, and what it answered.
+/// Describes a failure without revealing more than the recipient knows itself: whether it was reached, and its status
+/// code.
 fn in_words(status: &Status) -> String {
     match status.code() {
         Code::DeadlineExceeded => "no answer in time".to_owned(),

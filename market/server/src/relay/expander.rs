@@ -1,5 +1,7 @@
-//! Turns events for wishers into deliveries, and drops what is over its time: in small steps, so that a
-//! purchase never waits long for its turn.
+//! Background tasks: fan-out of wishlist events into deliveries, and deletion of expired data.
+//!
+//! Both work in small transactions, so that a purchase never waits long for the store. An update of an item thus
+//! commits a single event, however many buyers wish for it.
 
 use std::{sync::Arc, time::Duration};
 
@@ -7,11 +9,11 @@ use tokio::time;
 
 use super::{REQUEST_RETENTION, RETENTION, Shared, TRACK_RETENTION};
 
-/// Deliveries of one step.
+/// Maximum number of rows per step.
 const STEP: usize = 256;
-/// How often to look for events that nobody has told of: another market's, or after a restart.
+/// Polling interval for events without a notification: those of other markets, or from before a restart.
 const POLL: Duration = Duration::from_secs(1);
-/// How often to look for what is over its time.
+/// Interval between deletions of expired data.
 const CLEANING: Duration = Duration::from_secs(60);
 
 pub(super) async fn expand(shared: Arc<Shared>) {
@@ -23,7 +25,7 @@ pub(super) async fn expand(shared: Arc<Shared>) {
                     continue;
                 }
             }
-            Err(error) => tracing::warn!(%error, "an event could not be turned into deliveries"),
+            Err(error) => tracing::warn!(%error, "cannot expand an event into deliveries; trying again"),
         }
         tokio::select! {
             () = shared.stop.cancelled() => return,
@@ -42,7 +44,7 @@ pub(super) async fn clean(shared: Arc<Shared>) {
         let more = match (dropped, forgotten, passed) {
             (Ok(dropped), Ok(forgotten), Ok(passed)) => [dropped, forgotten, passed].contains(&STEP),
             (Err(error), ..) | (_, Err(error), _) | (.., Err(error)) => {
-                tracing::warn!(%error, "what is over its time could not be dropped");
+                tracing::warn!(%error, "cannot delete expired data; trying again");
                 false
             }
         };

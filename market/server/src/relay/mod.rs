@@ -1,18 +1,18 @@
-//! The relay: brings events to those they are for.
+//! The relay: delivers events to their recipients.
 //!
-//! **What is promised.** An event that is in a mailbox reaches its recipient *at least once* within its
-//! retention (orders 30 days, item updates 72 hours), whatever fails in between. Per recipient, first
-//! deliveries come in the order of their sequences; so per recipient and item, versions never go back.
-//! An event has the same id in every delivery, by which a client drops what it has seen.
+//! **Guarantee.** An event in a mailbox reaches its recipient *at least once* within its retention (orders 30 days,
+//! item updates 72 hours), despite failures in between. Per recipient, first deliveries are in the order of their
+//! sequences; hence per recipient and item, versions never go back. An event has the same id in every delivery, so
+//! that clients can drop duplicates.
 //!
-//! **How.** Events are committed to mailboxes together with what they tell of. The relay *claims* a
-//! mailbox that is due under a lease, *sends* one batch, and *settles* under the claim's epoch; no
-//! transaction is ever open while it waits for the network. Only what the recipient has acknowledged is
-//! taken out. A relay that dies, or hangs past its lease, is followed by another claim with a higher
-//! epoch, under which its late settlement is void.
+//! **Mechanism.** Events are committed to mailboxes together with the change that they report (a transactional
+//! outbox). The relay *claims* a due mailbox under a lease, *sends* one batch, and *settles* under the claim's epoch.
+//! No transaction is open while it waits for the network. Only events that the recipient has acknowledged are
+//! removed. If a relay dies or hangs beyond its lease, the mailbox is claimed again with a higher epoch, which makes
+//! a late settlement void (a fencing token).
 //!
-//! **Who pays.** A commit merely [wakes](RelayHandle::wake) the relay, which never blocks. A dead
-//! callback costs one sending slot for a bounded time, and then waits ever longer for its next attempt.
+//! **Cost.** A commit merely [wakes](RelayHandle::wake) the relay, which never blocks. A dead callback occupies one
+//! sending slot for a bounded time and is then retried at growing intervals.
 
 mod backoff;
 mod dialer;
@@ -32,52 +32,53 @@ use tokio::{
     time,
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use uuid::Uuid;
 
-use crate::{access::Suspended, clock::Clock};
+use crate::{access::Suspended, clock::Clock, random::Random};
 use subscribers::Subscribers;
 
-/// The most events of one batch, and of one step of a stream.
+/// Maximum number of events in a batch, and of events that a stream reads at a time.
 pub const BATCH_EVENTS: usize = 64;
-/// The most bytes of one batch, unless its first event alone is larger.
+/// Maximum size of a batch in bytes, unless its first event alone is larger.
 pub const BATCH_BYTES: usize = 256 * 1024;
-/// How long a claim holds.
+/// Duration of a lease on a mailbox. Longer than any delivery attempt.
 pub const LEASE: Duration = Duration::from_secs(30);
-/// How many recipients are sent to at a time.
+/// Maximum number of concurrent deliveries.
 pub const SENDING: usize = 64;
-/// How long what is not delivered is kept.
+/// How long undelivered events are kept.
 pub const RETENTION: Retention =
     Retention { updates: Duration::from_secs(72 * 3_600), orders: Duration::from_secs(30 * 24 * 3_600) };
-/// How long request ids are kept for replays; the contract promises 30 days.
+/// How long request ids are kept for replays. The contract promises 30 days.
 pub const REQUEST_RETENTION: Duration = Duration::from_secs(31 * 24 * 3_600);
-/// How long it is kept where rides have been.
+/// How long the positions of rides are kept.
 pub const TRACK_RETENTION: Duration = Duration::from_secs(30 * 24 * 3_600);
-/// Parties that have shown signs of life and wait for their mailboxes to be made due. Further ones are
-/// left to their next attempt.
+/// Capacity of the queue of parties whose mailboxes are to be made due early. If it is full, a party waits for its
+/// regular next attempt.
 const PROBES: usize = 1_024;
 
-/// What the relay works with.
+/// The dependencies of the [`Relay`].
 pub struct RelayParts {
-    /// What waits.
+    /// The mailboxes with the events to deliver.
     pub mailboxes: Arc<dyn Mailboxes>,
-    /// What is to be forgotten in time.
+    /// The positions of rides, of which the relay deletes expired ones.
     pub tracks: Arc<dyn Tracks>,
-    /// Reaches the recipients.
+    /// Connects to callback servers.
     pub dialer: Dialer,
-    /// Who gets no stream.
+    /// The suspended parties, which can't open a stream.
     pub suspended: Suspended,
-    /// Tells the time.
+    /// The clock for leases, retries and retention.
     pub clock: Clock,
+    /// Makes ids, and spreads attempts.
+    pub random: Random,
 }
 
-/// The relay's tasks; they run on the runtime that it was started on.
+/// The relay's tasks. They run on the runtime on which it was started.
 pub struct Relay {
     handle: RelayHandle,
     stop: CancellationToken,
     tasks: TaskTracker,
 }
 
-/// Tells the relay what happened. Cheap to clone; nothing here blocks.
+/// A handle to the relay, by which other components notify it. Cheap to clone; notifying never blocks.
 #[derive(Clone)]
 pub struct RelayHandle {
     shared: Arc<Shared>,
@@ -90,6 +91,7 @@ struct Shared {
     dialer: Dialer,
     suspended: Suspended,
     clock: Clock,
+    random: Random,
     owner: LeaseOwner,
     subscribers: Subscribers,
     due: Notify,
@@ -98,7 +100,7 @@ struct Shared {
 }
 
 impl Relay {
-    /// Starts delivering.
+    /// Starts the tasks that deliver events and delete expired data.
     pub fn start(parts: RelayParts) -> Self {
         let stop = CancellationToken::new();
         let shared = Arc::new(Shared {
@@ -107,7 +109,8 @@ impl Relay {
             dialer: parts.dialer,
             suspended: parts.suspended,
             clock: parts.clock,
-            owner: LeaseOwner(Uuid::new_v4()),
+            random: parts.random,
+            owner: LeaseOwner(parts.random.uuid_v4()),
             subscribers: Subscribers::default(),
             due: Notify::new(),
             expand: Notify::new(),
@@ -122,73 +125,72 @@ impl Relay {
         Self { handle: RelayHandle { shared, probes }, stop, tasks }
     }
 
-    /// For those who have something to tell.
+    /// Returns a handle for other components.
     pub fn handle(&self) -> RelayHandle {
         self.handle.clone()
     }
 
-    /// Ends all streams, claims nothing more, and waits for what is being sent, for this long at the most.
+    /// Ends all streams, stops claiming mailboxes, and waits at most `patience` for deliveries in progress.
     pub async fn shut_down(self, patience: Duration) {
         self.stop.cancel();
         self.tasks.close();
         if time::timeout(patience, self.tasks.wait()).await.is_err() {
-            tracing::warn!("some deliveries were still under way; they will be made again");
+            tracing::warn!("some deliveries were still in progress; they will be repeated");
         }
     }
 }
 
 impl RelayHandle {
-    /// A commit has put something into these mailboxes.
+    /// Notifies the relay that a commit has added events to these mailboxes.
     pub fn wake(&self, recipients: &[PartyId]) {
         self.shared.wake(recipients);
     }
 
-    /// A commit has left an event for wishers to be expanded.
+    /// Notifies the relay that a commit has left a wishlist event to be expanded.
     pub fn expand(&self) {
         self.shared.expand.notify_one();
     }
 
-    /// A party has shown signs of life: what waits for it is worth an attempt now.
+    /// Makes a party's mailbox due now, because the party has been seen online and the back-off is no longer needed.
     pub fn probe(&self, party: PartyId) {
-        // When very many come back at once, some wait for their next attempt.
+        // If the queue is full, the party waits for its regular next attempt.
         let _ = self.probes.try_send(party);
     }
 
-    /// Another market has put something into these mailboxes: whoever follows one here is sent it. Callbacks
-    /// are that market's business.
+    /// Wakes the streams of these mailboxes, to which another market has added events. That market delivers to
+    /// callbacks.
     pub fn wake_streams(&self, mailboxes: &[PartyId]) {
         for mailbox in mailboxes {
             self.shared.subscribers.wake(*mailbox);
         }
     }
 
-    /// Another market has claimed a mailbox: a stream here under an older claim ends.
+    /// Ends the stream of a mailbox if another market has claimed it with a higher epoch.
     pub fn overtaken(&self, mailbox: PartyId, epoch: LeaseEpoch) {
         self.shared.subscribers.overtake(mailbox, epoch);
     }
 
-    /// The mailboxes that are followed here by a stream.
+    /// Returns the mailboxes with an open stream at this market.
     pub fn followed(&self) -> Vec<PartyId> {
         self.shared.subscribers.mailboxes()
     }
 
-    /// Ends a party's streams: it is shut out.
+    /// Ends the streams of a suspended party and of its tills.
     pub fn end_stream(&self, party: PartyId) {
         self.shared.subscribers.expel(party);
     }
 
-    /// Ends a till's stream: the till is gone.
+    /// Ends the stream of a removed till.
     pub fn end_till_stream(&self, till: TillId) {
         self.shared.subscribers.close(till.mailbox());
     }
 
-    /// Connects to every recipient anew from now on: the market's certificate or its revocation lists have
-    /// changed.
+    /// Drops the connections to callback servers, after a change of the market's certificate or revocation lists.
     pub fn hang_up(&self) {
         self.shared.dialer.hang_up();
     }
 
-    /// Proves that a party's own callback server answers at an address.
+    /// Verifies that a party's own callback server responds at an address.
     pub async fn probe_callback(
         &self,
         callback: &Callback,
@@ -198,8 +200,8 @@ impl RelayHandle {
         self.shared.dialer.probe(callback, role, party).await
     }
 
-    /// Streams a party's mailbox; everything up to `cursor` is taken out first. An earlier stream of the
-    /// party ends, and its callback is not called while this one lasts.
+    /// Streams a party's mailbox, after removing the events up to `cursor`. Ends an earlier stream of the party. Its
+    /// callback is not called while the stream is open.
     pub async fn subscribe(
         &self,
         party: PartyId,
@@ -209,7 +211,7 @@ impl RelayHandle {
         subscribe::open(Arc::clone(&self.shared), party, party, cursor).await
     }
 
-    /// Streams the mailbox of a till of a seller's, in the same way.
+    /// Like [`RelayHandle::subscribe`], for the mailbox of a seller's till.
     pub async fn subscribe_till(
         &self,
         till: TillId,
@@ -220,7 +222,7 @@ impl RelayHandle {
         subscribe::open(Arc::clone(&self.shared), till.mailbox(), seller, cursor).await
     }
 
-    /// How many streams are open.
+    /// Returns the number of open streams.
     pub fn subscribers(&self) -> usize {
         self.shared.subscribers.len()
     }

@@ -1,4 +1,4 @@
-//! Claims mailboxes that are due, sends each its batch, and settles.
+//! The delivery loop: claims due mailboxes, sends a batch to each recipient, and settles the results.
 
 use std::{sync::Arc, time::Duration};
 
@@ -13,12 +13,14 @@ use tokio::{
 use super::{BATCH_BYTES, BATCH_EVENTS, LEASE, SENDING, Shared, backoff};
 use crate::wire;
 
-/// How often to look for due mailboxes when nobody has called: another market's, or after a restart.
+/// Polling interval for due mailboxes without a notification: those filled by other markets, or from before a
+/// restart.
 const POLL: Duration = Duration::from_secs(1);
-/// How long to leave a store alone that does not answer.
+/// Pause after a failed claim, before the store is tried again.
 const STORE_PAUSE: Duration = Duration::from_secs(1);
 
-/// Claims and sends until the relay shuts down; then waits for what is being sent.
+/// Claims and sends until the relay shuts down, then waits for deliveries in progress. They end when every sender of
+/// settlements has been dropped.
 pub(super) async fn run(shared: Arc<Shared>) {
     let slots = Arc::new(Semaphore::new(SENDING));
     let (settlements, settling) = mpsc::channel(SENDING);
@@ -27,7 +29,7 @@ pub(super) async fn run(shared: Arc<Shared>) {
         let pause = match claim(&shared, &slots, &settlements).await {
             Ok(pause) => pause,
             Err(error) => {
-                tracing::warn!(%error, "due mailboxes could not be claimed");
+                tracing::warn!(%error, "cannot claim due mailboxes; trying again");
                 STORE_PAUSE
             }
         };
@@ -39,11 +41,12 @@ pub(super) async fn run(shared: Arc<Shared>) {
     }
     drop(settlements);
     if let Err(error) = settler.await {
-        tracing::error!(%error, "the settler failed");
+        tracing::error!(%error, "the settling task failed");
     }
 }
 
-/// Claims as many mailboxes as there are free slots. Answers when to look again.
+/// Claims as many mailboxes as there are free slots, and starts their deliveries. Returns how long to wait before the
+/// next claim. No more is claimed than can be sent at once, because the lease of a waiting claim would run out.
 async fn claim(
     shared: &Arc<Shared>,
     slots: &Arc<Semaphore>,
@@ -52,7 +55,7 @@ async fn claim(
     loop {
         let free = slots.available_permits();
         if free == 0 {
-            // Whoever finishes calls.
+            // A finished delivery notifies `due`.
             return Ok(POLL);
         }
         let now = shared.clock.now();
@@ -70,7 +73,8 @@ async fn claim(
     }
 }
 
-/// Never zero: what is due now has just been claimed, or is leased by somebody else.
+/// Returns the time until `next`, at least 10 ms: a mailbox that is due now has just been claimed or is leased by
+/// another market, so claiming again at once would spin.
 fn until(next: Timestamp, now: Timestamp) -> Duration {
     const LEAST: Duration = Duration::from_millis(10);
     u64::try_from(next.0 - now.0).map_or(LEAST, |micros| Duration::from_micros(micros).max(LEAST))
@@ -83,12 +87,13 @@ async fn deliver(
     slot: OwnedSemaphorePermit,
 ) {
     let verdict = send(&shared, &claim).await;
-    // The receiver outlives all senders.
+    // The receiver outlives all senders, so this can't fail.
     let _ = settlements.send(Settlement { recipient: claim.recipient, epoch: claim.epoch, verdict }).await;
     drop(slot);
 }
 
-/// One batch; no transaction is open meanwhile.
+/// Sends one batch and returns what to settle. No transaction is open meanwhile: the lease and its epoch protect the
+/// mailbox.
 async fn send(shared: &Shared, claim: &Claim) -> Verdict {
     let Some(callback) = &claim.callback else { return Verdict::Released };
     let (events, last) = batch(claim);
@@ -107,12 +112,13 @@ async fn send(shared: &Shared, claim: &Claim) -> Verdict {
 }
 
 fn failed(shared: &Shared, claim: &Claim, reason: String) -> Verdict {
-    let delay = backoff::delay(claim.failures, rand::random());
+    let delay = backoff::delay(claim.failures, shared.random.unit());
     tracing::debug!(recipient = %claim.recipient, %reason, ?delay, "not delivered");
     Verdict::Failed { retry_at: shared.clock.now().plus(delay), reason }
 }
 
-/// As many events as fit, and the sequence of the last of them. A first event that is too large goes alone.
+/// Returns the events that fit into one batch, and the sequence of the last one. An event that exceeds the limit by
+/// itself is sent alone, so that it can't block the mailbox.
 fn batch(claim: &Claim) -> (Vec<souk_proto::v1::Event>, Option<Sequence>) {
     let (mut events, mut last, mut bytes) = (Vec::with_capacity(claim.deliveries.len()), None, 0);
     for delivery in &claim.deliveries {
@@ -127,7 +133,7 @@ fn batch(claim: &Claim) -> (Vec<souk_proto::v1::Event>, Option<Sequence>) {
     (events, last)
 }
 
-/// Settles whatever has come in together, in one transaction.
+/// Settles finished deliveries in groups, each in one transaction.
 async fn settle(shared: Arc<Shared>, mut settling: mpsc::Receiver<Settlement>) {
     let mut batch = Vec::with_capacity(SENDING);
     while settling.recv_many(&mut batch, SENDING).await > 0 {
@@ -135,14 +141,14 @@ async fn settle(shared: Arc<Shared>, mut settling: mpsc::Receiver<Settlement>) {
             Ok(held) => {
                 let void = held.iter().filter(|held| !**held).count();
                 if void > 0 {
-                    tracing::debug!(void, "some claims were taken over meanwhile");
+                    tracing::debug!(void, "some leases had been taken over by others");
                 }
             }
-            // The leases run out, and what was sent is sent again.
-            Err(error) => tracing::warn!(%error, "deliveries could not be settled"),
+            // The leases expire and the events are sent again, which recipients recognise by their ids.
+            Err(error) => tracing::warn!(%error, "cannot settle deliveries; they will be sent again"),
         }
         batch.clear();
-        // More may wait in the same mailboxes, and slots are free again.
+        // The same mailboxes may contain more events, and slots have become free.
         shared.due.notify_one();
     }
 }

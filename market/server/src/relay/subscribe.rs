@@ -1,8 +1,8 @@
-//! A stream of one party's mailbox.
+//! A stream of one mailbox.
 //!
-//! The stream takes the mailbox's lease over, so that its callback is left alone, and keeps it by renewing.
-//! What it sends stays in the mailbox until the client acknowledges it, by Acknowledge or by the cursor of
-//! its next stream; so a stream that breaks loses nothing.
+//! The stream takes over the mailbox's lease, so that the relay does not call the callback meanwhile, and renews it.
+//! Events remain in the mailbox until the client acknowledges them, with Acknowledge or the cursor of its next
+//! stream, so a broken stream loses nothing.
 
 use std::{convert::Infallible, sync::Arc, time::Duration};
 
@@ -17,55 +17,55 @@ use tokio_stream::wrappers::ReceiverStream;
 
 use super::{BATCH_EVENTS, LEASE, Shared, subscribers::Subscription};
 
-/// Messages between the mailbox and the connection.
+/// Capacity of the queue of messages to the client.
 const STREAM_QUEUE: usize = 64;
-/// How long after one renewal of the lease the next one follows.
+/// Interval between renewals of the lease. A third of it, so that one failed renewal does not lose the lease.
 const RENEW_INTERVAL: Duration = Duration::from_secs(LEASE.as_secs() / 3);
-/// How long a client may leave a message unread.
+/// Maximum time for which the queue may stay full. Then the client is too slow.
 const READ_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A message of the stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[expect(clippy::large_enum_variant, reason = "nearly all messages are deliveries")]
 pub enum SubscribeItem {
-    /// An event.
+    /// An event from the mailbox.
     Delivery(Delivery),
-    /// Everything that was waiting has been sent, up to this sequence.
+    /// Marks that every waiting event has been sent, up to this sequence.
     CaughtUp(Sequence),
 }
 
 /// Why a stream ended.
 #[derive(Debug, thiserror::Error)]
 pub enum SubscribeEnd {
-    /// A later stream of the same party took over.
+    /// A later stream of the same mailbox took over, possibly at another market.
     #[error("another stream took over")]
     Replaced,
-    /// The lease ran out before it was renewed, and the mailbox went to somebody else.
+    /// The lease expired before it was renewed, and the mailbox was claimed by a relay.
     #[error("the lease on the mailbox ran out")]
     LeaseLost,
-    /// The client left its messages unread.
+    /// The client did not read its messages in time.
     #[error("the client reads too slowly")]
     TooSlow,
-    /// The party was shut out.
+    /// The party has been suspended.
     #[error("the party is suspended")]
     Suspended,
-    /// The mailbox was a till's, and the till is gone.
+    /// The mailbox belonged to a till that was removed.
     #[error("the till was removed")]
     Removed,
-    /// There is no such party.
+    /// The party has no mailbox because it has not registered.
     #[error("the party has not registered")]
     NotRegistered,
-    /// The market is closing.
+    /// The market is shutting down. The client should subscribe again.
     #[error("the market is shutting down")]
     ShuttingDown,
-    /// The mailbox can't be read.
+    /// The store failed to read or renew the mailbox.
     #[error(transparent)]
     Store(#[from] StoreError),
 }
 
 type Message = Result<SubscribeItem, SubscribeEnd>;
 
-/// Takes the mailbox over and starts to stream it. `owner` is the party whose mailbox, or whose till's, it is.
+/// Takes over the mailbox and starts to stream it. `owner` is the party to which the mailbox or its till belongs.
 pub(super) async fn open(
     shared: Arc<Shared>,
     mailbox: PartyId,
@@ -79,7 +79,7 @@ pub(super) async fn open(
     let claim = shared.mailboxes.take_over(mailbox, shared.owner, until).await?;
     let claim = claim.ok_or(SubscribeEnd::NotRegistered)?;
     let subscription = shared.subscribers.enter(mailbox, owner, claim.epoch).ok_or(SubscribeEnd::Replaced)?;
-    // Who is shut out after this finds the stream entered, and ends it.
+    // Registered first, checked second: a suspension after this check finds the stream registered and ends it.
     if shared.suspended.contains(owner) {
         shared.subscribers.leave(&subscription);
         return Err(SubscribeEnd::Suspended);
@@ -87,11 +87,11 @@ pub(super) async fn open(
     let (messages, waiting) = mpsc::channel(STREAM_QUEUE);
     let (end, ended) = oneshot::channel();
     let renew_at = Instant::now() + RENEW_INTERVAL;
-    // A cursor from ahead is not one of this mailbox's, as after the store was restored from an older copy.
+    // A cursor beyond the last sequence is from before the store was restored from an older backup. Send everything.
     let sent = if cursor > claim.last_sequence { Sequence(0) } else { cursor };
     let follower = Follower { shared, claim, subscription, messages, sent, held_until: until, renew_at };
     tokio::spawn(follower.run(end));
-    // The end has a place of its own: it is told after what waits, also when that has left no room.
+    // The end has its own channel: it follows the queued messages, and can be sent even if the queue is full.
     let ended = stream::once(ended).filter_map(async |end| end.ok().map(Err));
     Ok(ReceiverStream::new(waiting).map(Ok).chain(ended))
 }
@@ -112,21 +112,21 @@ impl Follower {
         let Self { shared, claim, subscription, messages, .. } = self;
         shared.subscribers.leave(&subscription);
         if let Some(why) = why {
-            // The client may have gone meanwhile.
+            // This fails if the client has disconnected meanwhile.
             let _ = end.send(why);
         }
-        // Nothing more comes: that need not wait for what follows.
+        // End the stream now; the client need not wait for the release of the lease.
         drop(messages);
         let released =
             Settlement { recipient: claim.recipient, epoch: claim.epoch, verdict: Verdict::Released };
-        // Void when another stream took over; if the store does not answer, the lease runs out.
+        // The epoch makes this void if another stream took over. If the store is unavailable, the lease expires.
         if let Err(error) = shared.mailboxes.settle(&[released]).await {
-            tracing::debug!(%error, "a lease was not given back");
+            tracing::debug!(%error, "cannot release a lease; it will expire");
         }
         shared.due.notify_one();
     }
 
-    /// Ends with `None` when the client has gone.
+    /// Streams until the end, whose reason it returns. `None` means that the client has disconnected.
     async fn follow(&mut self) -> Result<Infallible, Option<SubscribeEnd>> {
         if self.sent > Sequence(0) {
             let acknowledged = self.shared.mailboxes.acknowledge(self.claim.recipient, self.sent).await;
@@ -148,7 +148,7 @@ impl Follower {
         }
     }
 
-    /// Sends what waits after the last message.
+    /// Sends the events after the last one sent, until none is waiting.
     async fn send_waiting(&mut self) -> Result<(), Option<SubscribeEnd>> {
         loop {
             let recipient = self.claim.recipient;
@@ -165,7 +165,7 @@ impl Follower {
         }
     }
 
-    /// Sends one message, and keeps the lease meanwhile: the client may take its time.
+    /// Sends one message, and renews the lease while it waits for a slow client.
     async fn send(&mut self, message: SubscribeItem) -> Result<(), Option<SubscribeEnd>> {
         let too_slow_at = Instant::now() + READ_TIMEOUT;
         loop {
@@ -180,11 +180,11 @@ impl Follower {
             }
             self.renew().await?;
         }
-        // A client that always has room must not let the lease run out either.
+        // With a fast client the loop above never waits, so the lease must be renewed here too.
         if Instant::now() >= self.renew_at { self.renew().await } else { Ok(()) }
     }
 
-    /// Waits until somebody else ends the stream.
+    /// Waits until the stream must end for a reason outside of it.
     async fn ended(&self) -> SubscribeEnd {
         tokio::select! {
             () = self.subscription.replaced.cancelled() => SubscribeEnd::Replaced,
@@ -204,7 +204,8 @@ impl Follower {
                 self.renew_at = Instant::now() + RENEW_INTERVAL;
                 Ok(())
             }
-            // The relay claims what nobody holds; only a stream takes over what somebody does.
+            // A relay claims only mailboxes without a valid lease, whereas a stream takes over valid leases. So if
+            // ours was still valid, it was another stream.
             Ok(false) if now > self.held_until => Err(Some(SubscribeEnd::LeaseLost)),
             Ok(false) => Err(Some(SubscribeEnd::Replaced)),
             Err(error) => Err(Some(error.into())),

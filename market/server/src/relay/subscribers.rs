@@ -1,4 +1,4 @@
-//! Who follows its mailbox by a stream of this market just now.
+//! The open streams of this market, by mailbox.
 
 use std::{
     collections::HashMap,
@@ -10,7 +10,7 @@ use souk_store::LeaseEpoch;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-/// One entry for each mailbox with an open stream; bounded by the connections that the market takes.
+/// One entry per mailbox with an open stream. The number of entries is bounded by the limits on connections.
 #[derive(Default)]
 pub(super) struct Subscribers {
     open: Mutex<HashMap<PartyId, Entry>>,
@@ -25,23 +25,24 @@ struct Entry {
     removed: CancellationToken,
 }
 
-/// A stream's own entry.
+/// A stream's view of its entry.
 pub(super) struct Subscription {
     mailbox: PartyId,
     epoch: LeaseEpoch,
-    /// Something new waits.
+    /// Notified when the mailbox has new events.
     pub(super) wake: Arc<Notify>,
-    /// A later stream of the party has begun.
+    /// Cancelled when a later stream of the same mailbox has started.
     pub(super) replaced: CancellationToken,
-    /// The party was shut out.
+    /// Cancelled when the party is suspended.
     pub(super) expelled: CancellationToken,
-    /// The mailbox is nobody's any more.
+    /// Cancelled when the till of the mailbox is removed.
     pub(super) removed: CancellationToken,
 }
 
 impl Subscribers {
-    /// Enters the stream of a claim, and ends the one of an earlier claim of the same mailbox. `None` when a
-    /// later claim has entered already: of two streams that begin together, one may be overtaken.
+    /// Registers the stream of a claim, and ends the stream of an earlier claim of the same mailbox. Returns `None`
+    /// if a later claim is already registered: of two streams that start concurrently, the store's epochs decide
+    /// which one stays.
     pub(super) fn enter(&self, mailbox: PartyId, owner: PartyId, epoch: LeaseEpoch) -> Option<Subscription> {
         let mut open = self.open();
         if open.get(&mailbox).is_some_and(|other| other.epoch > epoch) {
@@ -63,21 +64,21 @@ impl Subscribers {
         Some(Subscription { mailbox, epoch, wake, replaced, expelled, removed })
     }
 
-    /// Ends a party's streams for good, those of its tills too. Rare enough to look at all of them.
+    /// Ends the streams of a party and its tills. A scan of all entries is fast enough, because suspensions are rare.
     pub(super) fn expel(&self, party: PartyId) {
         for entry in self.open().values().filter(|entry| entry.owner == party) {
             entry.expelled.cancel();
         }
     }
 
-    /// Ends the stream of a mailbox that is gone.
+    /// Ends the stream of a mailbox that was removed.
     pub(super) fn close(&self, mailbox: PartyId) {
         if let Some(entry) = self.open().get(&mailbox) {
             entry.removed.cancel();
         }
     }
 
-    /// Takes a stream out, unless a later one has taken its place.
+    /// Removes a stream's entry, unless a later stream has replaced it.
     pub(super) fn leave(&self, subscription: &Subscription) {
         let mut open = self.open();
         if open.get(&subscription.mailbox).is_some_and(|entry| entry.epoch == subscription.epoch) {
@@ -85,7 +86,7 @@ impl Subscribers {
         }
     }
 
-    /// Wakes a mailbox's stream; answers whether it has one.
+    /// Wakes a mailbox's stream. Returns whether it has one.
     pub(super) fn wake(&self, mailbox: PartyId) -> bool {
         match self.open().get(&mailbox) {
             Some(entry) => {
@@ -96,14 +97,14 @@ impl Subscribers {
         }
     }
 
-    /// Ends a mailbox's stream if it is of an older claim than this.
+    /// Ends a mailbox's stream if its claim is older than `epoch`.
     pub(super) fn overtake(&self, mailbox: PartyId, epoch: LeaseEpoch) {
         if let Some(entry) = self.open().get(&mailbox).filter(|entry| entry.epoch < epoch) {
             entry.replaced.cancel();
         }
     }
 
-    /// All mailboxes with a stream.
+    /// Returns all mailboxes with an open stream.
     pub(super) fn mailboxes(&self) -> Vec<PartyId> {
         self.open().keys().copied().collect()
     }
@@ -112,7 +113,7 @@ impl Subscribers {
         self.open().len()
     }
 
-    /// Nothing that is done under the lock can panic half-way.
+    /// Locks the entries. A poisoned lock is safe to use: no update under it can panic half-way.
     fn open(&self) -> MutexGuard<'_, HashMap<PartyId, Entry>> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }

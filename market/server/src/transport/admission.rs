@@ -1,4 +1,4 @@
-//! Bounds the calls that are under way on all server threads together.
+//! Bounds the number of concurrent calls on all server threads together.
 
 use std::{
     collections::HashMap,
@@ -19,10 +19,10 @@ use tower::{Layer, Service};
 
 use crate::wire;
 
-/// When a refused caller is told to come back.
+/// Retry delay suggested to a rejected caller.
 const RETRY_DELAY: Duration = Duration::from_millis(250);
 
-/// Puts [`Admission`] around a service.
+/// A layer that applies [`Admission`].
 #[derive(Clone, Debug)]
 pub(super) struct AdmissionLayer {
     places: Arc<Places>,
@@ -32,12 +32,12 @@ pub(super) struct AdmissionLayer {
 struct Places {
     all: Semaphore,
     most_of_party: u32,
-    /// Only parties that have calls under way.
+    /// The number of calls in progress per party. Parties without any have no entry, so the map stays small.
     by_party: Mutex<HashMap<Identity, u32>>,
 }
 
 impl AdmissionLayer {
-    /// Lets this many calls in at a time, and so many of one party; clones share them.
+    /// Creates a layer that admits this many concurrent calls in total and per party. Clones share the limits.
     pub(super) fn new(calls: usize, calls_of_party: usize) -> Self {
         let places = Places {
             all: Semaphore::new(calls.min(Semaphore::MAX_PERMITS)),
@@ -56,16 +56,18 @@ impl<S> Layer<S> for AdmissionLayer {
     }
 }
 
-/// A service that takes a bounded number of calls at a time and refuses further ones at once. A call counts
-/// until its answer begins: an open stream is bounded by its connection. No party may hold more than its
-/// share, by calls that never send their message, say.
+/// A service that admits a bounded number of concurrent calls and rejects further ones at once, instead of queueing
+/// them until their deadlines have passed.
+///
+/// A call counts until its response begins, because the number of open streams is bounded per connection. The limit
+/// per party keeps one party from using up the total, for example with calls that never send their message.
 #[derive(Clone, Debug)]
 pub(super) struct Admission<S> {
     inner: S,
     places: Arc<Places>,
 }
 
-/// A call's place.
+/// The permit of a call, returned on drop.
 #[derive(Debug)]
 pub(super) struct Place {
     places: Arc<Places>,
@@ -85,7 +87,7 @@ impl Place {
             }
             *count += 1;
         }
-        // Given back on drop.
+        // Returned in `drop`. A `SemaphorePermit` would borrow from `places`.
         permit.forget();
         Ok(Self { places: Arc::clone(places), party })
     }
@@ -107,7 +109,7 @@ impl Drop for Place {
 }
 
 impl Places {
-    /// Nothing that is done under the lock can panic half-way.
+    /// Locks the counts. A poisoned lock is safe to use: no update under it can panic half-way.
     fn by_party(&self) -> MutexGuard<'_, HashMap<Identity, u32>> {
         self.by_party.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -138,7 +140,7 @@ where
 }
 
 pin_project! {
-    /// A call that was let in, and its place.
+    /// An admitted call and its permit.
     pub(super) struct Admitted<F> {
         #[pin]
         call: F,

@@ -1,10 +1,11 @@
-//! The longest time that a call may take: what its client asks for by `grpc-timeout`, to its last byte, and
-//! the market's own limit, until its answer begins.
+//! Deadlines of calls: the client's `grpc-timeout`, which covers the call up to its last byte, and the market's own
+//! limit, which covers it until the response begins.
 //!
-//! tonic keeps `grpc-timeout` too, but calls what is over CANCELLED, and lets streams go on that have begun.
+//! tonic also enforces `grpc-timeout`, but reports an expired call as CANCELLED instead of DEADLINE_EXCEEDED, and
+//! does not end streams that have begun.
 //!
-//! Calls whose requests come as a stream are answered at its end: they have no limit of the market's, and
-//! must bound what they wait for themselves.
+//! Calls with a request stream are answered at its end. The market's limit does not apply to them; they bound the
+//! wait for each message themselves.
 
 use std::{
     collections::HashSet,
@@ -25,10 +26,10 @@ use tonic::{Code, Status};
 use tower::{Layer, Service};
 
 const GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
-/// tonic gives a call up at the very time that was asked for; this has to be first.
+/// tonic cancels a call exactly at its deadline. This layer must act earlier to determine the status.
 const AHEAD_OF_TONIC: Duration = Duration::from_millis(2);
 
-/// Puts [`Deadline`] around a service.
+/// A layer that applies [`Deadline`].
 #[derive(Clone, Debug)]
 pub(super) struct DeadlineLayer {
     longest: Duration,
@@ -36,15 +37,15 @@ pub(super) struct DeadlineLayer {
 }
 
 impl DeadlineLayer {
-    /// For all calls but those whose requests are streams.
+    /// Creates a layer with this limit for all calls except those with a request stream.
     pub(super) fn new(longest: Duration) -> Self {
         Self { longest, unbounded: Arc::new(request_streams()) }
     }
 }
 
-/// The paths of the calls whose requests are streams.
+/// Returns the paths of the calls with a request stream.
 fn request_streams() -> HashSet<String> {
-    // The set was written by our own build.
+    // Our own build script has written the set, so decoding can't fail.
     let files = FileDescriptorSet::decode(FILE_DESCRIPTOR_SET).unwrap_or_default().file;
     let services =
         files.iter().flat_map(|file| file.service.iter().map(move |service| (file.package(), service)));
@@ -91,7 +92,8 @@ where
     }
 }
 
-/// What a client asks for (the protocol's `Timeout`: up to 8 digits and a unit).
+/// Parses a `grpc-timeout` (gRPC over HTTP/2, "Timeout": up to 8 digits and a unit). Returns `None` if it is
+/// malformed.
 fn asked_for(value: &HeaderValue) -> Option<Duration> {
     let (digits, unit) = value.to_str().ok()?.split_at_checked(value.len().checked_sub(1)?)?;
     let number: u32 = digits.parse().ok().filter(|_| digits.len() <= 8)?;
@@ -113,7 +115,7 @@ fn over() -> Status {
 }
 
 pin_project! {
-    /// A call, and when it is given up.
+    /// A call and its two deadlines.
     pub(super) struct Bounded<F> {
         #[pin]
         call: F,
@@ -144,7 +146,7 @@ where
 }
 
 pin_project! {
-    /// The body of an answer, which ends with DEADLINE_EXCEEDED when its client's time is over.
+    /// A response body that ends with DEADLINE_EXCEEDED when the client's deadline has passed.
     pub(super) struct BoundedBody<A> {
         #[pin]
         body: A,

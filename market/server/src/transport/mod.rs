@@ -1,8 +1,9 @@
-//! The server threads: accepts connections, deals them out, and drains at the end. It knows nothing of the
-//! services that run on it.
+//! The server threads: accepting connections, distributing them, and draining at shutdown. Independent of the
+//! services.
 //!
-//! One current-thread runtime for each core, and a connection stays on the thread that it was dealt to: a
-//! call is read, carried out and answered without crossing threads, except to the ledger and back.
+//! There is one current-thread runtime per core, and a connection stays on the thread to which it was assigned. A
+//! call is read, processed and answered without crossing threads, except to the ledger and back. That avoids the
+//! synchronization of a work-stealing runtime.
 
 mod admission;
 mod deadline;
@@ -20,28 +21,28 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 
-use crate::{audit::Refusals, config::LogFormat, observe::CallTimes};
+use crate::{audit::Refusals, config::LogFormat, observe::CallTimes, random::Random};
 use admission::AdmissionLayer;
 pub use pulse::Pulses;
 use sources::{Place, Sources};
 use thread::ServerThread;
 
-/// How long to wait after the system refused to accept (for want of file descriptors, say).
+/// How long to wait after a failed `accept` (such as EMFILE), which would otherwise fail again at once.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// How often dropped connections are told of at most.
+/// Minimum interval between log lines about dropped connections, so that a flood does not fill the log.
 const DROPPED_REPORT: Duration = Duration::from_secs(1);
 
-/// A connection before its handshake.
+/// An accepted connection on its way to a server thread.
 struct Dealt<S = TcpStream> {
     stream: S,
     address: SocketAddr,
-    /// When it was accepted, which counts against the time of its handshake.
+    /// When it was accepted. The handshake timeout counts from here, including the wait in the thread's queue.
     since: Instant,
     place: Place,
 }
 
-/// Connections that were dropped before their handshakes.
+/// Counts the connections dropped before their handshake, for the log.
 struct Dropped {
     count: u64,
     told: Instant,
@@ -52,13 +53,13 @@ impl Dropped {
         self.count += 1;
         if self.told.elapsed() >= DROPPED_REPORT {
             let count = std::mem::take(&mut self.count);
-            tracing::warn!(count, last = %address.ip(), "too many handshakes: connections were dropped");
+            tracing::warn!(count, last = %address.ip(), "dropped connections: too many handshakes in progress");
             self.told = Instant::now();
         }
     }
 }
 
-/// The server threads.
+/// The running server threads.
 pub struct Server {
     threads: Vec<ServerThread>,
     sources: Sources,
@@ -66,31 +67,33 @@ pub struct Server {
     stop: CancellationToken,
 }
 
-/// How the server threads run.
+/// Options of [`Server::start`].
 #[derive(Clone)]
 pub struct ServerOptions {
-    /// Does the handshakes.
+    /// Performs the TLS handshakes.
     pub acceptor: Acceptor,
-    /// How many threads; 1 or more.
+    /// Number of threads, at least 1.
     pub threads: usize,
-    /// How long calls under way may take to end after [`Server::stop`].
+    /// Maximum time for calls in progress to complete after [`Server::stop`].
     pub drain: Duration,
-    /// How many handshakes from one address may be under way.
+    /// Maximum number of concurrent handshakes from one address.
     pub handshakes_of_address: usize,
-    /// How many calls may be under way, on all threads together.
+    /// Maximum number of concurrent calls, on all threads together.
     pub calls: usize,
-    /// How many of them may be one party's.
+    /// Maximum number of concurrent calls of one party.
     pub calls_of_party: usize,
-    /// How the line for each call is written.
+    /// The format of the access log.
     pub log_format: LogFormat,
-    /// Takes in how long calls take.
+    /// Collects the durations of calls.
     pub times: Arc<CallTimes>,
-    /// Takes in whose certificate was refused.
+    /// Collects rejected certificates for the audit log.
     pub refusals: Refusals,
+    /// Makes ids for calls.
+    pub random: Random,
 }
 
 impl Server {
-    /// Starts the threads. `routes` is called on each of them and makes its services.
+    /// Starts the threads. `routes` is called once on each of them to create its services.
     pub fn start<F, R>(options: &ServerOptions, routes: F) -> io::Result<Self>
     where
         F: Fn() -> R + Send + Sync + 'static,
@@ -108,12 +111,12 @@ impl Server {
         Ok(Self { threads, sources: Sources::new(options.handshakes_of_address), pulses, stop })
     }
 
-    /// Whether the threads turn; whoever asks may outlive them.
+    /// Returns the heartbeats of the threads, for health checks. They remain usable after the threads have ended.
     pub fn pulses(&self) -> Pulses {
         self.pulses.clone()
     }
 
-    /// Accepts connections and deals them round robin, for ever.
+    /// Accepts connections and distributes them round robin. Never returns.
     pub async fn deal(&self, listener: &TcpListener) {
         let mut turn = 0;
         let mut dropped = Dropped { count: 0, told: Instant::now() };
@@ -129,15 +132,16 @@ impl Server {
                     }
                 }
                 Err(error) => {
-                    tracing::warn!(%error, "can't accept connections for the moment");
+                    tracing::warn!(%error, "cannot accept connections; trying again shortly");
                     time::sleep(ACCEPT_PAUSE).await;
                 }
             }
         }
     }
 
-    /// A thread that is busy with handshakes passes its turn on. When all are, the connection is dropped,
-    /// which tells the client to back off. Answers whether it was taken.
+    /// Offers a connection to a thread, and to the others if its queue is full. Returns whether one of them took it.
+    /// If none does, the connection is dropped, upon which the client backs off: queueing it would only make its
+    /// handshake time out.
     fn offer(&self, turn: usize, connection: Dealt) -> bool {
         let mut left = Some(connection);
         for offset in 0..self.threads.len() {
@@ -147,8 +151,7 @@ impl Server {
         left.is_none()
     }
 
-    /// Takes no further calls, waits for those under way until the drain is over, and ends the threads.
-    /// Blocks.
+    /// Rejects new calls, waits for those in progress for at most the drain time, and stops the threads. Blocks.
     pub fn stop(self) {
         self.stop.cancel();
         for thread in self.threads {

@@ -1,5 +1,5 @@
-//! Whether the server threads still turn: each notes the time on its own runtime, and whoever asks sees which has not
-//! done so for too long.
+//! Heartbeats of the server threads. Each thread records the time on its own runtime, so that a health check detects
+//! a thread that is blocked or has died.
 
 use std::{
     sync::{
@@ -11,14 +11,14 @@ use std::{
 
 use tokio::time::{MissedTickBehavior, interval};
 
-/// How often a thread notes the time.
+/// Interval between two heartbeats of a thread.
 const BEAT: Duration = Duration::from_millis(500);
-/// A thread that has not done so for this long hangs, or has died.
+/// A thread without a heartbeat for this long is considered blocked or dead.
 const STALLED: Duration = Duration::from_secs(10);
-/// Noted by a thread that ended because it was told to.
+/// Recorded by a thread that has ended because of a shutdown. It never looks stale.
 const ENDED: u64 = u64::MAX;
 
-/// The pulses of all server threads.
+/// The heartbeats of all server threads. Clones share them.
 #[derive(Clone)]
 pub struct Pulses {
     since: Instant,
@@ -30,7 +30,7 @@ impl Pulses {
         Self { since: Instant::now(), beats: (0..threads).map(|_| AtomicU64::new(0)).collect() }
     }
 
-    /// Notes the time until it is dropped.
+    /// Records heartbeats of a thread until the future is dropped.
     pub(super) async fn beat(self, thread: usize) {
         let mut beats = interval(BEAT);
         beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -40,12 +40,12 @@ impl Pulses {
         }
     }
 
-    /// The thread has ended as it should.
+    /// Records that a thread has ended because of a shutdown.
     pub(super) fn end(&self, thread: usize) {
         self.note(thread, ENDED);
     }
 
-    /// Whether every thread turns, or has ended as it should.
+    /// Returns whether every thread has a recent heartbeat or has ended because of a shutdown.
     pub fn are_well(&self) -> bool {
         let oldest = self.now().saturating_sub(millis(STALLED));
         self.beats.iter().all(|beat| beat.load(Ordering::Relaxed) >= oldest)

@@ -1,4 +1,5 @@
-//! Bounds the handshakes under way from one address, so that a single host can't take all places.
+//! Bounds the concurrent handshakes per source address, so that a single host can't use up all of them. A handshake
+//! costs the market a signature before it knows anything about the client.
 
 use std::{
     collections::HashMap,
@@ -6,14 +7,14 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-/// Counts handshakes by where they come from. Clones share the counts.
+/// Counts handshakes in progress per source. Clones share the counts.
 #[derive(Clone, Debug)]
 pub(super) struct Sources {
     most: usize,
     under_way: Arc<Mutex<HashMap<IpAddr, usize>>>,
 }
 
-/// A handshake's place; free again when dropped.
+/// The permit for a handshake, returned on drop.
 #[derive(Debug)]
 pub(super) struct Place {
     sources: Sources,
@@ -21,12 +22,12 @@ pub(super) struct Place {
 }
 
 impl Sources {
-    /// At most this many from one address.
+    /// Creates a limit of this many concurrent handshakes per source.
     pub(super) fn new(most: usize) -> Self {
         Self { most, under_way: Arc::default() }
     }
 
-    /// A place for a connection from this address; `None` when all of its places are taken.
+    /// Returns a permit for a connection from this address, or `None` if its source has reached the limit.
     pub(super) fn enter(&self, address: IpAddr) -> Option<Place> {
         let source = prefix(address);
         let mut under_way = self.lock();
@@ -39,7 +40,7 @@ impl Sources {
         Some(Place { sources: self.clone(), source })
     }
 
-    /// Nothing that is done under the lock can panic half-way.
+    /// Locks the counts. A poisoned lock is safe to use: no update under it can panic half-way.
     fn lock(&self) -> MutexGuard<'_, HashMap<IpAddr, usize>> {
         self.under_way.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -57,8 +58,8 @@ impl Drop for Place {
     }
 }
 
-/// One host: an IPv4 address, or the 64 bits of an IPv6 address within which a host chooses the rest itself
-/// (RFC 4291, RFC 8981).
+/// Maps an address to its source: the IPv4 address, or the /64 prefix of an IPv6 address, within which a host chooses
+/// its addresses freely (RFC 4291, RFC 8981).
 fn prefix(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V4(v4) => IpAddr::V4(v4),

@@ -1,4 +1,4 @@
-//! One server thread: a runtime of its own, and the connections that it was dealt.
+//! A server thread: its runtime, and the connections assigned to it.
 
 use std::{any::Any, future::Future, io, sync::Arc, thread, time::Duration};
 
@@ -17,21 +17,23 @@ use tower_http::catch_panic::CatchPanicLayer;
 use super::{Dealt, ServerOptions, admission::AdmissionLayer, deadline::DeadlineLayer, pulse::Pulses};
 use crate::{audit::Refusals, observe::AccessLogLayer, wire};
 
-/// Bytes that one stream may have unread here: then its sender waits.
+/// HTTP/2 flow-control window of a stream: the bytes that may be unread here before its sender must wait. It bounds
+/// the memory of a stream whose handler is slower than its sender.
 const STREAM_WINDOW: u32 = 64 * 1024;
-/// The same for a connection with all of its streams. h2 ends a connection with ENHANCE_YOUR_CALM when half of this
-/// is taken by small unread frames, their overhead counted in; so one stream of tiny messages, each in a
-/// frame of its own, must not come near it.
+/// HTTP/2 flow-control window of a connection with all of its streams. h2 closes a connection with ENHANCE_YOUR_CALM
+/// when small unread frames, each charged with an overhead of up to 256 bytes, take up half of this window. A stream
+/// of tiny messages, each in a frame of its own, must stay far below that.
 const CONNECTION_WINDOW: u32 = 8 * 1024 * 1024;
-/// New connections that wait for a thread's attention, and handshakes under way on it.
+/// Maximum number of connections queued for a thread, and of concurrent handshakes on it.
 const HANDSHAKES: usize = 128;
-/// Calls under way on one connection.
+/// Maximum number of concurrent calls on one connection. tonic's default is unlimited.
 const CONCURRENT_STREAMS: u32 = 256;
-/// Request metadata, in bytes.
+/// Maximum size of request metadata in bytes.
 const HEADER_LIST_BYTES: u32 = 16 * 1024;
-/// A client that is silent for this long is asked whether it is still there, and has as long to answer.
+/// Interval of HTTP/2 pings on an idle connection, and timeout for the reply.
 const KEEP_ALIVE: Duration = Duration::from_secs(20);
-/// The longest that a call may take to be answered, whatever its deadline. Streams may go on for longer.
+/// Maximum time until a call's response begins, regardless of the client's deadline. Response streams may last
+/// longer.
 const CALL_TIMEOUT: Duration = Duration::from_secs(30);
 
 type DealtReceiver = mpsc::Receiver<Dealt<std::net::TcpStream>>;
@@ -60,28 +62,31 @@ impl ServerThread {
                 tokio::spawn(pulses.clone().beat(number));
                 match routes().await {
                     Ok(services) => serve(services, options, dealt, stop).await,
-                    Err(error) => tracing::error!(%error, "the services can't be put together"),
+                    Err(error) => tracing::error!(%error, "cannot build the services"),
                 }
             });
             drop(routes);
-            // One that ends by itself has failed, and its pulse is missed.
+            // A thread that ends without a shutdown has failed. Its heartbeat goes stale, which the health check
+            // reports.
             if ended.is_cancelled() {
                 pulses.end(number);
             }
-            // What is left over has had its time.
+            // Tasks that are still running have used up the drain time.
             runtime.shutdown_timeout(Duration::ZERO);
         })?;
         Ok(Self { connections, thread })
     }
 
-    /// Deals a connection to the thread; gives it back when the thread is too busy.
+    /// Assigns a connection to the thread. Returns it if the thread's queue is full.
     pub(super) fn offer(&self, dealt: Dealt) -> Option<Dealt> {
         let Ok(permit) = self.connections.try_reserve() else { return Some(dealt) };
         let Dealt { stream, address, since, place } = dealt;
-        // The stream moves to the thread's own runtime.
+        // Deregister the stream from this runtime; the thread registers it with its own.
         match stream.into_std() {
             Ok(stream) => permit.send(Dealt { stream, address, since, place }),
-            Err(error) => tracing::debug!(peer = %address, %error, "a connection was lost at once"),
+            Err(error) => {
+                tracing::debug!(peer = %address, %error, "lost a connection right after accepting it")
+            }
         }
         None
     }
@@ -103,7 +108,7 @@ async fn serve(
     let (began, drain_begins) = oneshot::channel();
     let stopped = async move {
         stop.cancelled().await;
-        // The receiver is gone only when serving has ended by itself.
+        // This fails only if serving has already ended.
         let _ = began.send(());
     };
     let serving = transport::Server::builder()
@@ -113,7 +118,10 @@ async fn serve(
         .http2_max_header_list_size(HEADER_LIST_BYTES)
         .http2_keepalive_interval(Some(KEEP_ALIVE))
         .http2_keepalive_timeout(Some(KEEP_ALIVE))
-        .layer(AccessLogLayer::new(options.log_format, options.times))
+        // From the outside in. The log is outermost, to see rejected, panicked and abandoned calls too. Admission
+        // comes before the guard inside `routes`, so that a flood costs no signature checks. The deadline is inside
+        // admission, so that an expired call returns its permit.
+        .layer(AccessLogLayer::new(options.log_format, options.times, options.random))
         .layer(CatchPanicLayer::custom(panicked))
         .layer(admission)
         .layer(DeadlineLayer::new(CALL_TIMEOUT))
@@ -127,20 +135,21 @@ async fn serve(
     tokio::select! {
         served = serving => {
             if let Err(error) = served {
-                tracing::error!(%error, "a server thread ended");
+                tracing::error!(%error, "a server thread failed");
             }
         }
-        () = overdue => tracing::warn!("some calls were still under way at the end of the drain"),
+        () = overdue => tracing::warn!("some calls were still in progress at the end of the drain"),
     }
 }
 
-/// A defect in one call is that call's alone. The panic itself is told by the log.
+/// Returns INTERNAL for a call that panicked, so that a bug affects only that call and not its connection. The panic
+/// hook has logged the panic.
 fn panicked(_: Box<dyn Any + Send>) -> http::Response<Body> {
     wire::internal("a call panicked").into_http()
 }
 
-/// Does the handshakes of this thread's connections side by side. A failed one is logged and costs nobody
-/// else anything.
+/// Performs the handshakes of this thread's connections concurrently, and yields the successful ones. A failed
+/// handshake is logged and does not affect the others.
 fn handshakes(
     acceptor: Acceptor,
     refusals: Refusals,
@@ -155,7 +164,7 @@ fn handshakes(
                 accepted.map_err(|error| {
                     let about_identity = error.about_identity();
                     let cause = about_identity.unwrap_or_default();
-                    tracing::info!(peer = %address, cause, "a connection was refused: {error}");
+                    tracing::info!(peer = %address, cause, "connection rejected: {error}");
                     if let Some(why) = about_identity {
                         refusals.add(None, Some(address.ip()), why);
                     }

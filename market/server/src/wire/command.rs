@@ -1,69 +1,28 @@
-//! Reads mutating requests as commands.
+//! Converts mutating requests to commands.
 
 use souk_domain::{
-    Action, CancelReason, Category, Command, Description, DisplayName, Fingerprint, ImportRow, Invalid,
-    ItemId, ItemListing, ItemName, ItemPatch, OrderId, OrderLine, OrderQuantity, Origin, PartyId, Quantity,
-    RequestKey, Sku, Stars, StockChange, SuspensionReason, TestText,
+    CancelReason, Category, Description, DisplayName, ImportRow, Invalid, ItemId, ItemListing, ItemName,
+    ItemPatch, OrderId, OrderLine, OrderQuantity, Quantity, RequestKey, Sku, Stars, StockChange,
+    SuspensionReason, TestText, action,
 };
 use souk_proto::v1;
 use tonic::Status;
 
+pub use super::mutation::Parsed;
+use super::mutation::{Mutating, mutating};
 use super::parse::{Fields, fingerprint, request_key};
 pub use super::ride::{end_ride, fix, start_ride};
 pub use super::till::{remove_till, sync_hello, till_line};
 
-/// A mutating request, read: everything of a command but the caller.
-pub struct Parsed {
-    /// The idempotency key.
-    pub request: RequestKey,
-    /// Only check.
-    pub validate_only: bool,
-    /// What is asked for.
-    pub action: Action,
-}
-
-impl Parsed {
-    /// The command of a caller.
-    pub fn by(self, caller: PartyId, origin: Origin) -> Command {
-        let Self { request, validate_only, action } = self;
-        Command { caller, request, validate_only, action, origin }
-    }
-}
-
-/// Takes the parts out of a request that every mutating request has.
-macro_rules! mutating {
-    ($request:ident, $method:literal) => {{
-        let request_id = std::mem::take(&mut $request.request_id);
-        Mutating { request_id, validate_only: $request.validate_only, print: fingerprint($method, &$request) }
-    }};
-}
-
-pub(super) use mutating;
-
-/// What every mutating request has.
-pub(super) struct Mutating {
-    pub(super) request_id: String,
-    pub(super) validate_only: bool,
-    pub(super) print: Fingerprint,
-}
-
-impl Mutating {
-    pub(super) fn finish(self, mut fields: Fields, action: Option<Action>) -> Result<Parsed, Status> {
-        let request = request_key(&mut fields, &self.request_id, self.print);
-        let validate_only = self.validate_only;
-        fields.finish(request.zip(action).map(|(request, action)| Parsed { request, validate_only, action }))
-    }
-}
-
 /// What both registrations ask for, before the callback address has been checked.
 pub struct Registration {
-    /// The idempotency key.
+    /// The idempotency key: the request id and the fingerprint of the parameters.
     pub request: RequestKey,
-    /// Only check.
+    /// Whether to validate the request without changing anything.
     pub validate_only: bool,
-    /// The name for others to see.
+    /// The name shown to other parties.
     pub display_name: DisplayName,
-    /// The callback address as asked for.
+    /// The requested callback address. `None` to receive events by stream only.
     pub callback: Option<v1::CallbackAddress>,
 }
 
@@ -87,24 +46,24 @@ macro_rules! registration {
 }
 
 registration! {
-    /// Reads RegisterSeller.
+    /// Parses a RegisterSeller request, without checking the callback address.
     register_seller, RegisterSellerRequest, "RegisterSeller"
 }
 registration! {
-    /// Reads RegisterBuyer.
+    /// Parses a RegisterBuyer request, without checking the callback address.
     register_buyer, RegisterBuyerRequest, "RegisterBuyer"
 }
 
-/// Reads SellItem.
-pub fn sell_item(mut request: v1::SellItemRequest) -> Result<Parsed, Status> {
+/// Converts a SellItem request to a command without its caller.
+pub fn sell_item(mut request: v1::SellItemRequest) -> Result<Parsed<action::Sell>, Status> {
     let call = mutating!(request, "SellItem");
     let mut fields = Fields::new();
     let draft = request.item.unwrap_or_default();
     let listing = item_listing(&mut fields, "item.", &draft, Quantity::parse_listing);
-    call.finish(fields, listing.map(Action::Sell))
+    call.finish(fields, listing.map(action::Sell))
 }
 
-/// All of an item. `quantity` says which numbers of units are good.
+/// Parses all properties of an item. `quantity` is the range of valid quantities.
 fn item_listing(
     fields: &mut Fields,
     at: &str,
@@ -130,7 +89,7 @@ fn item_listing(
     })
 }
 
-/// Reads a row of ImportItems, or says what is wrong with it.
+/// Parses a row of ImportItems, or returns what is wrong with it.
 pub fn import_row(row: &v1::ImportRow) -> Result<ImportRow, String> {
     let mut fields = Fields::new();
     let draft = row.item.clone().unwrap_or_default();
@@ -142,17 +101,17 @@ pub fn import_row(row: &v1::ImportRow) -> Result<ImportRow, String> {
         fields.wrong("quantity", "is missing; give the number of units, or 0");
     }
     let listing = item_listing(&mut fields, "", &draft, Quantity::parse);
-    fields.told(listing.map(|listing| ImportRow { line: row.line, item, listing }))
+    fields.finish_as_text(listing.map(|listing| ImportRow { line: row.line, item, listing }))
 }
 
-/// Reads UpdateItem (AIP-134).
-pub fn update_item(mut request: v1::UpdateItemRequest) -> Result<Parsed, Status> {
+/// Converts an UpdateItem request (AIP-134) to a command without its caller.
+pub fn update_item(mut request: v1::UpdateItemRequest) -> Result<Parsed<action::Update>, Status> {
     let call = mutating!(request, "UpdateItem");
     let mut fields = Fields::new();
     let item = fields.id("item_id", request.item_id);
     let patch = item_patch(&mut fields, &request);
     let expected_version = request.expected_version;
-    let action = item.map(|item| Action::Update { item: ItemId(item), patch, expected_version });
+    let action = item.map(|item| action::Update { item: ItemId(item), patch, expected_version });
     call.finish(fields, action)
 }
 
@@ -165,7 +124,7 @@ fn item_patch(fields: &mut Fields, request: &v1::UpdateItemRequest) -> ItemPatch
         let known = PATCH_PATHS.join(", ");
         fields.wrong("update_mask", format!("names {path:?}; it may name {known}"));
     }
-    // Without a mask, a field is to be changed when it is set.
+    // Without a mask, every field that is set is changed.
     let wanted =
         |path: &str, is_set: bool| if mask.is_empty() { is_set } else { mask.iter().any(|p| p == path) };
     let mut patch = ItemPatch::default();
@@ -219,17 +178,17 @@ fn stock_change(
     }
 }
 
-/// Reads DeleteItem.
-pub fn delete_item(mut request: v1::DeleteItemRequest) -> Result<Parsed, Status> {
+/// Converts a DeleteItem request to a command without its caller.
+pub fn delete_item(mut request: v1::DeleteItemRequest) -> Result<Parsed<action::Delete>, Status> {
     let call = mutating!(request, "DeleteItem");
     let mut fields = Fields::new();
     let expected_version = request.expected_version;
     let item = fields.id("item_id", request.item_id);
-    call.finish(fields, item.map(|item| Action::Delete { item: ItemId(item), expected_version }))
+    call.finish(fields, item.map(|item| action::Delete { item: ItemId(item), expected_version }))
 }
 
-/// Reads BuyItem.
-pub fn buy_item(mut request: v1::BuyItemRequest) -> Result<Parsed, Status> {
+/// Converts a BuyItem request to a command without its caller.
+pub fn buy_item(mut request: v1::BuyItemRequest) -> Result<Parsed<action::Buy>, Status> {
     let call = mutating!(request, "BuyItem");
     let mut fields = Fields::new();
     let line = v1::OrderLine {
@@ -238,7 +197,7 @@ pub fn buy_item(mut request: v1::BuyItemRequest) -> Result<Parsed, Status> {
         expected_unit_price: request.expected_unit_price,
     };
     let line = order_line(&mut fields, "", &line);
-    call.finish(fields, line.map(Action::Buy))
+    call.finish(fields, line.map(action::Buy))
 }
 
 fn order_line(fields: &mut Fields, at: &str, line: &v1::OrderLine) -> Option<OrderLine> {
@@ -250,8 +209,8 @@ fn order_line(fields: &mut Fields, at: &str, line: &v1::OrderLine) -> Option<Ord
     Some(OrderLine { item: ItemId(item), quantity, expected_unit_price })
 }
 
-/// Reads PlaceOrder.
-pub fn place_order(mut request: v1::PlaceOrderRequest) -> Result<Parsed, Status> {
+/// Converts a PlaceOrder request to a command without its caller.
+pub fn place_order(mut request: v1::PlaceOrderRequest) -> Result<Parsed<action::Place>, Status> {
     let call = mutating!(request, "PlaceOrder");
     let mut fields = Fields::new();
     let count = request.lines.len();
@@ -263,93 +222,95 @@ pub fn place_order(mut request: v1::PlaceOrderRequest) -> Result<Parsed, Status>
     let lines =
         lines.map(|(n, line)| order_line(&mut fields, &format!("lines[{n}]."), line)).collect::<Vec<_>>();
     let lines: Option<Vec<_>> = lines.into_iter().collect();
-    call.finish(fields, lines.map(Action::Place))
+    call.finish(fields, lines.map(action::Place))
 }
 
 macro_rules! on_an_order {
     ($(#[$doc:meta])* $name:ident, $request:ident, $method:literal, $action:ident) => {
         $(#[$doc])*
-        pub fn $name(mut request: v1::$request) -> Result<Parsed, Status> {
+        pub fn $name(mut request: v1::$request) -> Result<Parsed<action::$action>, Status> {
             let call = mutating!(request, $method);
             let mut fields = Fields::new();
             let order = fields.id("order_id", request.order_id);
-            call.finish(fields, order.map(|order| Action::$action { order: OrderId(order) }))
+            call.finish(fields, order.map(|order| action::$action { order: OrderId(order) }))
         }
     };
 }
 
 on_an_order! {
-    /// Reads CancelOrder.
+    /// Converts a CancelOrder request to a command without its caller.
     cancel_order, CancelOrderRequest, "CancelOrder", Cancel
 }
 on_an_order! {
-    /// Reads ShipSale.
+    /// Converts a ShipSale request to a command without its caller.
     ship_sale, ShipSaleRequest, "ShipSale", Ship
 }
 on_an_order! {
-    /// Reads DeliverSale.
+    /// Converts a DeliverSale request to a command without its caller.
     deliver_sale, DeliverSaleRequest, "DeliverSale", Deliver
 }
 
-/// Reads CancelSale.
-pub fn cancel_sale(mut request: v1::CancelSaleRequest) -> Result<Parsed, Status> {
+/// Converts a CancelSale request to a command without its caller.
+pub fn cancel_sale(mut request: v1::CancelSaleRequest) -> Result<Parsed<action::CancelSale>, Status> {
     let call = mutating!(request, "CancelSale");
     let mut fields = Fields::new();
     let order = fields.id("order_id", request.order_id);
     let reason = fields.take("reason", CancelReason::parse(&request.reason));
     let action = order.zip(reason);
-    call.finish(fields, action.map(|(order, reason)| Action::CancelSale { order: OrderId(order), reason }))
+    call.finish(fields, action.map(|(order, reason)| action::CancelSale { order: OrderId(order), reason }))
 }
 
-/// Reads AddToWishlist.
-pub fn add_to_wishlist(mut request: v1::AddToWishlistRequest) -> Result<Parsed, Status> {
+/// Converts an AddToWishlist request to a command without its caller.
+pub fn add_to_wishlist(mut request: v1::AddToWishlistRequest) -> Result<Parsed<action::Wish>, Status> {
     let call = mutating!(request, "AddToWishlist");
     let mut fields = Fields::new();
     let item = fields.id("item_id", request.item_id);
-    call.finish(fields, item.map(|item| Action::Wish { item: ItemId(item) }))
+    call.finish(fields, item.map(|item| action::Wish { item: ItemId(item) }))
 }
 
-/// Reads RemoveFromWishlist.
-pub fn remove_from_wishlist(mut request: v1::RemoveFromWishlistRequest) -> Result<Parsed, Status> {
+/// Converts a RemoveFromWishlist request to a command without its caller.
+pub fn remove_from_wishlist(
+    mut request: v1::RemoveFromWishlistRequest,
+) -> Result<Parsed<action::Unwish>, Status> {
     let call = mutating!(request, "RemoveFromWishlist");
     let mut fields = Fields::new();
     let item = fields.id("item_id", request.item_id);
-    call.finish(fields, item.map(|item| Action::Unwish { item: ItemId(item) }))
+    call.finish(fields, item.map(|item| action::Unwish { item: ItemId(item) }))
 }
 
-/// Reads RateItem.
-pub fn rate_item(mut request: v1::RateItemRequest) -> Result<Parsed, Status> {
+/// Converts a RateItem request to a command without its caller.
+pub fn rate_item(mut request: v1::RateItemRequest) -> Result<Parsed<action::Rate>, Status> {
     let call = mutating!(request, "RateItem");
     let mut fields = Fields::new();
     let item = fields.id("item_id", request.item_id);
     let stars = fields.take("stars", Stars::parse(request.stars));
     let update_existing = request.update_existing;
     let action =
-        item.zip(stars).map(|(item, stars)| Action::Rate { item: ItemId(item), stars, update_existing });
+        item.zip(stars).map(|(item, stars)| action::Rate { item: ItemId(item), stars, update_existing });
     call.finish(fields, action)
 }
 
-/// Reads TestEvent.
-pub fn test_event(mut request: v1::TestEventRequest) -> Result<Parsed, Status> {
+/// Converts a TestEvent request to a command without its caller.
+pub fn test_event(mut request: v1::TestEventRequest) -> Result<Parsed<action::Test>, Status> {
     let call = mutating!(request, "TestEvent");
     let mut fields = Fields::new();
     let text = fields.take("text", TestText::parse(&request.text));
-    call.finish(fields, text.map(|text| Action::Test { text }))
+    call.finish(fields, text.map(|text| action::Test { text }))
 }
 
-/// Reads Suspend.
-pub fn suspend(mut request: v1::SuspendRequest) -> Result<Parsed, Status> {
+/// Converts a Suspend request to a command without its caller.
+pub fn suspend(mut request: v1::SuspendRequest) -> Result<Parsed<action::Suspend>, Status> {
     let call = mutating!(request, "Suspend");
     let mut fields = Fields::new();
     let party = fields.party("party_id", &request.party_id);
     let reason = fields.take("reason", SuspensionReason::parse(&request.reason));
-    call.finish(fields, party.zip(reason).map(|(party, reason)| Action::Suspend { party, reason }))
+    call.finish(fields, party.zip(reason).map(|(party, reason)| action::Suspend { party, reason }))
 }
 
-/// Reads Reinstate.
-pub fn reinstate(mut request: v1::ReinstateRequest) -> Result<Parsed, Status> {
+/// Converts a Reinstate request to a command without its caller.
+pub fn reinstate(mut request: v1::ReinstateRequest) -> Result<Parsed<action::Reinstate>, Status> {
     let call = mutating!(request, "Reinstate");
     let mut fields = Fields::new();
     let party = fields.party("party_id", &request.party_id);
-    call.finish(fields, party.map(|party| Action::Reinstate { party }))
+    call.finish(fields, party.map(|party| action::Reinstate { party }))
 }

@@ -1,21 +1,27 @@
-//! Between the contract's messages and the market's own types.
+//! Conversions between the contract's messages and the domain types.
 //!
-//! [`parse`] takes requests apart: every value is checked once, and a request with several mistakes is
-//! answered with all of them. [`show`] writes answers. [`status`] is the one table of errors.
+//! [`command`] and [`query`] take requests apart: every value is checked once, and a request with several mistakes is
+//! answered with all of them. `show` writes answers. [`status`](fn@status) is the one table of errors.
 
+mod account;
 pub mod command;
+mod mutation;
 mod page;
 mod parse;
+pub mod query;
 mod ride;
 mod show;
 mod status;
 mod till;
 
-pub use page::{PageError, PageToken, page_size};
+pub use account::{certificate, mailbox_status};
+pub use page::{Page, PageError, PageToken};
 pub use parse::Fields;
 pub use show::{
-    account, callback, event, item, money, order, order_status, party_record, rating, ride, ride_position,
-    role, sales_summary, timestamp, timestamp_of, wish,
+    account, callback, category_count, event, item, money, order, order_status, party_record, rating, ride,
+    ride_position, role, sales_summary, search_page, timestamp, wish,
 };
-pub use status::{internal, invalid_fields, refusal, retold, status, store_error, suspended, try_again};
+pub use status::{
+    internal, invalid_fields, not_on_a_ride, refusal, status, store_error, suspended, try_again, with_message,
+};
 pub use till::{sync_acknowledgement, till};

@@ -1,4 +1,4 @@
-//! Pages (AIP-158): sizes, and tokens that are bound to their query.
+//! Pagination (AIP-158): page sizes, and page tokens that are bound to their query.
 
 use aws_lc_rs::digest;
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
@@ -8,16 +8,16 @@ use tonic::Status;
 
 use super::status::{invalid_fields, status};
 
-/// How many rows a page has when the caller does not say.
+/// Number of rows on a page if the caller does not specify it.
 const DEFAULT_PAGE_SIZE: usize = 50;
-/// The most rows of a page; a caller that asks for more gets this many.
+/// Maximum number of rows on a page. Larger requested sizes are reduced to this.
 const MAX_PAGE_SIZE: usize = 200;
-/// Longer tokens were never given out.
+/// Maximum length of a page token. The market issues none that is longer.
 const MAX_TOKEN_BYTES: usize = 1024;
 const BINDING_BYTES: usize = 8;
 
-/// The number of rows for a page, from the request's `page_size`.
-pub fn page_size(requested: i32) -> Result<usize, Status> {
+/// Returns the number of rows for a page from the request's `page_size`.
+pub(super) fn page_size(requested: i32) -> Result<usize, Status> {
     match usize::try_from(requested) {
         Ok(0) => Ok(DEFAULT_PAGE_SIZE),
         Ok(size) => Ok(size.min(MAX_PAGE_SIZE)),
@@ -28,19 +28,51 @@ pub fn page_size(requested: i32) -> Result<usize, Status> {
     }
 }
 
-/// Writes and reads the tokens of one query. A token names the last row of a page; it is accepted only
-/// with the query that it was given out for, and it holds no secret.
+/// One page of a query: how many rows, and from where.
+pub struct Page<C> {
+    limit: usize,
+    token: PageToken,
+    /// The last row of the page before; `None` on the first page.
+    pub after: Option<C>,
+}
+
+impl<C: Serialize + DeserializeOwned> Page<C> {
+    /// The page that a request asks for: its size (`page_size`), its `page_token`, and how tokens of its query look.
+    pub fn read(limit: usize, page_token: &str, token: PageToken) -> Result<Self, Status> {
+        let after = token.read(page_token)?;
+        Ok(Self { limit, token, after })
+    }
+
+    /// How many rows to read: one more than the page holds, which tells whether there is a next page.
+    pub fn rows(&self) -> usize {
+        self.limit + 1
+    }
+
+    /// Cuts what was read down to the page. Answers the token of the next page with it, which is empty on the last.
+    pub fn cut<T>(&self, mut rows: Vec<T>, cursor: impl Fn(&T) -> C) -> (Vec<T>, String) {
+        if rows.len() <= self.limit {
+            return (rows, String::new());
+        }
+        rows.truncate(self.limit);
+        let next = rows.last().map(|row| self.token.write(&cursor(row))).unwrap_or_default();
+        (rows, next)
+    }
+}
+
+/// Encodes and decodes the page tokens of one query. A token contains the key of the last row of a page and is
+/// accepted only for the query for which it was issued. It contains no secret, and the binding is not a signature: it
+/// detects mistakes.
 pub struct PageToken {
     binding: [u8; BINDING_BYTES],
 }
 
-/// A page token is not one of the query's.
+/// The page token does not belong to the query.
 #[derive(Debug, thiserror::Error)]
 #[error("the page token is not one of this query's")]
 pub struct PageError;
 
 impl PageToken {
-    /// For the query that these parts make up, such as the method, the caller and the filters.
+    /// Creates the encoder for the query identified by these parts, such as the method, the caller and the filters.
     pub fn of(parts: &[&[u8]]) -> Self {
         let mut context = digest::Context::new(&digest::SHA256);
         for part in parts {
@@ -52,7 +84,7 @@ impl PageToken {
         Self { binding }
     }
 
-    /// Where the page begins; `None` on the first page.
+    /// Decodes a token to the cursor after which the page starts. An empty token is the first page, `None`.
     pub fn read<C: DeserializeOwned>(&self, token: &str) -> Result<Option<C>, Status> {
         if token.is_empty() {
             return Ok(None);
@@ -66,10 +98,10 @@ impl PageToken {
         })
     }
 
-    /// The token for the page after a row.
+    /// Encodes the token of the page that follows the row `after`.
     pub fn write<C: Serialize>(&self, after: &C) -> String {
         let mut bytes = self.binding.to_vec();
-        // Cursors are numbers and short strings: serde_json has no reason to fail on them.
+        // Cursors consist of numbers and short strings, which serde_json can always encode.
         bytes.extend(serde_json::to_vec(after).unwrap_or_default());
         URL_SAFE_NO_PAD.encode(bytes)
     }

@@ -1,43 +1,43 @@
-//! Takes requests apart, gathering every mistake.
+//! Parsing of request fields, which collects all mistakes.
 
 use aws_lc_rs::digest;
 use prost::Message;
 use prost_types::Timestamp as WireTime;
 use souk_domain::{
     Category, Fingerprint, Money, OrderStatus, PartyId, Place, RequestId, RequestKey, RideId, Sequence,
-    Timestamp,
+    TimeRange, Timestamp,
 };
 use souk_proto::v1;
-use souk_store::TimeRange;
+
 use tonic::Status;
 use tonic_types::FieldViolation;
 use uuid::Uuid;
 
 use super::status::{invalid_fields, problems};
 
-/// Reads the fields of one request. Mistakes are gathered; [`Fields::finish`] answers with all of them.
+/// Parses the fields of one request and collects the mistakes, which [`Fields::finish`] reports together.
 #[derive(Default)]
 pub struct Fields {
     violations: Vec<FieldViolation>,
 }
 
 impl Fields {
-    /// Starts on a request.
+    /// Creates a parser without mistakes.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// The value of a field that was parsed, or `None` with the mistake noted.
+    /// Returns the parsed value of a field, or records the error and returns `None`.
     pub fn take<T, E: ToString>(&mut self, field: &str, parsed: Result<T, E>) -> Option<T> {
         parsed.map_err(|problem| self.wrong(field, problem.to_string())).ok()
     }
 
-    /// Notes a mistake.
+    /// Records a mistake in a field. `problem` continues a sentence that starts with the field's name.
     pub fn wrong(&mut self, field: &str, problem: impl Into<String>) {
         self.violations.push(FieldViolation::new(field, problem));
     }
 
-    /// A price that has to be there.
+    /// Parses a required price.
     pub fn price(&mut self, field: &str, money: Option<&v1::Money>) -> Option<Money> {
         let Some(money) = money else {
             self.wrong(field, "is missing; give an amount and a currency");
@@ -46,31 +46,31 @@ impl Fields {
         self.take(field, Money::price(money.amount_minor, &money.currency_code))
     }
 
-    /// A price that may be left out.
+    /// Parses an optional price. `None` if it is missing or invalid.
     pub fn optional_price(&mut self, field: &str, money: Option<&v1::Money>) -> Option<Money> {
         money.and_then(|money| self.price(field, Some(money)))
     }
 
-    /// A party's UUID that may be left empty.
+    /// Parses an optional party UUID. `None` if it is empty or invalid.
     pub fn optional_party(&mut self, field: &str, text: &str) -> Option<PartyId> {
         if text.is_empty() { None } else { self.party(field, text) }
     }
 
-    /// A party's UUID.
+    /// Parses a required party UUID.
     pub fn party(&mut self, field: &str, text: &str) -> Option<PartyId> {
         let parsed =
             Uuid::try_parse(text).map_err(|_| "is not a UUID; write it as 8-4-4-4-12 hexadecimal digits");
         self.take(field, parsed).map(PartyId)
     }
 
-    /// A ride's UUID.
+    /// Parses a required ride UUID.
     pub fn ride(&mut self, field: &str, text: &str) -> Option<RideId> {
         let parsed =
             Uuid::try_parse(text).map_err(|_| "is not a UUID; give the ride_id that StartRide answered");
         self.take(field, parsed).map(RideId)
     }
 
-    /// A place that must be there.
+    /// Parses a required geographic position.
     pub fn place(&mut self, field: &str, location: Option<&v1::Location>) -> Option<Place> {
         match location {
             Some(location) => self.take(field, Place::parse(location.latitude, location.longitude)),
@@ -81,12 +81,12 @@ impl Fields {
         }
     }
 
-    /// A category that may be left empty.
+    /// Parses an optional category. `None` if it is empty or invalid.
     pub fn optional_category(&mut self, field: &str, text: &str) -> Option<Category> {
         if text.is_empty() { None } else { self.take(field, Category::parse(text)) }
     }
 
-    /// An order's status that may be left out.
+    /// Parses an optional order status. `None` if it is unspecified or invalid.
     pub fn order_status(&mut self, field: &str, status: i32) -> Option<OrderStatus> {
         match v1::OrderStatus::try_from(status) {
             Ok(v1::OrderStatus::Unspecified) => None,
@@ -101,7 +101,7 @@ impl Fields {
         }
     }
 
-    /// A time that may be left out.
+    /// Parses an optional time. `None` if it is missing or invalid.
     pub fn optional_time(&mut self, field: &str, time: Option<&WireTime>) -> Option<Timestamp> {
         let time = time?;
         let micros = (|| {
@@ -114,7 +114,7 @@ impl Fields {
         )
     }
 
-    /// Two ends of a span of time that may be left open.
+    /// Parses a time range, either end of which may be open.
     pub fn time_range(&mut self, from: Option<&WireTime>, until: Option<&WireTime>) -> TimeRange {
         let from = self.optional_time("from_time", from).unwrap_or(TimeRange::ALL.from);
         let until = self.optional_time("until_time", until).unwrap_or(TimeRange::ALL.until);
@@ -124,12 +124,12 @@ impl Fields {
         TimeRange { from, until }
     }
 
-    /// A row's number that may be left out (0).
+    /// Parses an optional numeric id. `None` if it is 0 or invalid.
     pub fn optional_id(&mut self, field: &str, id: i64) -> Option<i64> {
         if id == 0 { None } else { self.id(field, id) }
     }
 
-    /// A row's number: 1 or more.
+    /// Parses a required numeric id, at least 1.
     pub fn id(&mut self, field: &str, id: i64) -> Option<i64> {
         if id < 1 {
             self.wrong(field, format!("is {id}; give a number from 1 up"));
@@ -138,15 +138,15 @@ impl Fields {
         Some(id)
     }
 
-    /// Ends with all mistakes in one sentence.
-    pub fn told<T>(self, parsed: Option<T>) -> Result<T, String> {
+    /// Returns the parsed value, or all mistakes as one sentence.
+    pub fn finish_as_text<T>(self, parsed: Option<T>) -> Result<T, String> {
         match parsed {
             Some(parsed) if self.violations.is_empty() => Ok(parsed),
             _ => Err(problems(&self.violations)),
         }
     }
 
-    /// A place in a mailbox: 0 or more.
+    /// Parses a mailbox sequence, at least 0.
     pub fn sequence(&mut self, field: &str, sequence: i64) -> Option<Sequence> {
         if sequence < 0 {
             self.wrong(field, format!("is {sequence}; give the sequence of an event, or 0"));
@@ -154,7 +154,8 @@ impl Fields {
         (sequence >= 0).then_some(Sequence(sequence))
     }
 
-    /// Ends with the first `None` only if there was a mistake: answers all of them.
+    /// Returns the parsed value, or a status with all mistakes. `parsed` may be `None` only if a mistake was
+    /// recorded.
     pub fn finish<T>(self, parsed: Option<T>) -> Result<T, Status> {
         match parsed {
             Some(parsed) if self.violations.is_empty() => Ok(parsed),
@@ -163,7 +164,8 @@ impl Fields {
     }
 }
 
-/// The idempotency key of a mutating call: its `request_id`, and the fingerprint of everything else.
+/// Returns the idempotency key of a mutating call: its `request_id` and the fingerprint of its parameters. The
+/// fingerprint detects a request id that is reused with other parameters.
 pub(super) fn request_key(
     fields: &mut Fields,
     request_id: &str,
@@ -176,7 +178,7 @@ pub(super) fn request_key(
     fields.take("request_id", parsed).map(|id| RequestKey { id: RequestId(id), fingerprint })
 }
 
-/// The fingerprint of a call: its method and its request with the `request_id` left out.
+/// Returns the fingerprint of a call: a hash of its method and its request without `request_id`.
 pub(super) fn fingerprint(method: &str, request: &impl Message) -> Fingerprint {
     let mut context = digest::Context::new(&digest::SHA256);
     context.update(method.as_bytes());

@@ -1,15 +1,15 @@
-//! Reads what is said of rides.
+//! Parsing of ride requests.
 
-use souk_domain::{Action, OrderId, RideId, RideKind, RidePlan, RideStop, RideText};
+use souk_domain::{OrderId, RideKind, RidePlan, RideStop, RideText, action};
 use souk_proto::v1;
 use souk_store::Fix;
 use tonic::Status;
 
-use super::command::{Mutating, Parsed, mutating};
+use super::mutation::{Mutating, Parsed, mutating};
 use super::parse::{Fields, fingerprint};
 
-/// Reads StartRide.
-pub fn start_ride(mut request: v1::StartRideRequest) -> Result<Parsed, Status> {
+/// Converts a StartRide request to a command without its caller.
+pub fn start_ride(mut request: v1::StartRideRequest) -> Result<Parsed<action::StartRide>, Status> {
     let call = mutating!(request, "StartRide");
     let mut fields = Fields::new();
     let kind = match request.kind() {
@@ -27,7 +27,7 @@ pub fn start_ride(mut request: v1::StartRideRequest) -> Result<Parsed, Status> {
     let plan = (|| {
         Some(RidePlan { kind: kind?, vehicle: vehicle?, driver: driver?, start: start?, stops: stops? })
     })();
-    call.finish(fields, plan.map(Action::StartRide))
+    call.finish(fields, plan.map(action::StartRide))
 }
 
 fn stops(fields: &mut Fields, stops: &[v1::RideStop]) -> Option<Vec<RideStop>> {
@@ -44,24 +44,20 @@ fn stops(fields: &mut Fields, stops: &[v1::RideStop]) -> Option<Vec<RideStop>> {
         };
         Some(RideStop { order: order?, destination })
     });
-    // All of them, so that every mistake is told.
+    // Collected first, so that the mistakes of all stops are reported.
     let read: Vec<_> = read.collect();
     read.into_iter().collect()
 }
 
-/// Reads EndRide. The orders of the ride have to be found first.
-pub fn end_ride(
-    mut request: v1::EndRideRequest,
-) -> Result<(RideId, impl FnOnce(Vec<OrderId>) -> Parsed), Status> {
+/// Reads EndRide. The orders of the ride are still to be found.
+pub fn end_ride(mut request: v1::EndRideRequest) -> Result<Parsed<action::EndRide>, Status> {
     let call = mutating!(request, "EndRide");
     let mut fields = Fields::new();
     let ride = fields.ride("ride_id", &request.ride_id);
-    let parsed = call.finish(fields, ride.map(|ride| Action::EndRide { ride, orders: Vec::new() }))?;
-    let Some(ride) = ride else { return Err(super::internal("an id was read and is gone")) };
-    Ok((ride, move |orders| Parsed { action: Action::EndRide { ride, orders }, ..parsed }))
+    call.finish(fields, ride.map(|ride| action::EndRide { ride, orders: Vec::new() }))
 }
 
-/// Reads a position, or says what is wrong with it.
+/// Parses a position, or returns what is wrong with it.
 pub fn fix(position: &v1::TrackedPosition) -> Result<Fix, String> {
     let mut fields = Fields::new();
     let place = fields.place("location", position.location.as_ref());
@@ -69,5 +65,5 @@ pub fn fix(position: &v1::TrackedPosition) -> Result<Fix, String> {
     if position.time.is_none() {
         fields.wrong("time", "is missing; say when the courier was there");
     }
-    fields.told(place.zip(at).map(|(place, at)| Fix { place, at }))
+    fields.finish_as_text(place.zip(at).map(|(place, at)| Fix { place, at }))
 }

@@ -1,28 +1,25 @@
-//! Writes the market's own types as messages of the contract.
+//! Conversion of domain types to messages of the contract.
 
 use std::time::Duration;
 
 use prost_types::Timestamp as WireTime;
 use souk_domain::{
-    Callback, Event, EventKind, Item, Money, Order, OrderStatus, Party, PartyId, Place, RatingSummary, Ride,
-    RideKind, Role, Sku, Timestamp, Wish,
+    Callback, Category, DaySales, Event, EventKind, Item, ItemSales, Money, Order, OrderStatus, Party,
+    PartyId, Place, RatingSummary, Ride, RideKind, Role, SalesSummary, Sku, Timestamp, Wish,
 };
 use souk_proto::v1;
-use souk_store::{DaySales, Delivery, ItemSales, SalesSummary, TrackPoint};
-use time::OffsetDateTime;
+use souk_search::SearchPage;
+use souk_store::{Delivery, TrackPoint};
+
+use super::page::PageToken;
 
 const MICROS_PER_SECOND: i64 = 1_000_000;
 const SECONDS_PER_DAY: i64 = 86_400;
 
-/// A point in time.
+/// Converts a time, in microseconds since 1970, to its message.
 pub fn timestamp(time: Timestamp) -> WireTime {
     let nanos = i32::try_from(time.0.rem_euclid(MICROS_PER_SECOND) * 1_000).unwrap_or(0);
     WireTime { seconds: time.0.div_euclid(MICROS_PER_SECOND), nanos }
-}
-
-/// A point in time, as certificates tell it.
-pub fn timestamp_of(time: OffsetDateTime) -> WireTime {
-    timestamp(Timestamp::from(time))
 }
 
 /// A price or a total.
@@ -30,12 +27,12 @@ pub fn money(money: Money) -> v1::Money {
     v1::Money { amount_minor: money.amount_minor(), currency_code: money.currency_code().to_owned() }
 }
 
-/// All ratings of an item; `None` while there are none.
+/// Converts the ratings of an item to their message. `None` if there are none, since unrated is not a mean of 0.
 pub fn rating(rating: RatingSummary) -> Option<v1::RatingSummary> {
     rating.mean().map(|mean| v1::RatingSummary { count: rating.count, mean })
 }
 
-/// An item as everybody sees it.
+/// Converts an item to the message that every party may see.
 pub fn item(item: &Item) -> v1::Item {
     v1::Item {
         item_id: item.id.0,
@@ -58,7 +55,7 @@ fn shown_sku(sku: Option<&Sku>) -> String {
     sku.map(|sku| sku.as_str().to_owned()).unwrap_or_default()
 }
 
-/// An order as its buyer and its seller see it.
+/// Converts an order to the message for its buyer and its seller.
 pub fn order(order: &Order) -> v1::Order {
     v1::Order {
         order_id: order.id.0,
@@ -86,7 +83,7 @@ pub fn order(order: &Order) -> v1::Order {
     }
 }
 
-/// Where an order stands.
+/// Converts an order status to its message.
 pub fn order_status(status: OrderStatus) -> v1::OrderStatus {
     match status {
         OrderStatus::Placed => v1::OrderStatus::Placed,
@@ -96,12 +93,12 @@ pub fn order_status(status: OrderStatus) -> v1::OrderStatus {
     }
 }
 
-/// A wish and its item.
+/// Converts a wish and its item to their message.
 pub fn wish(wish: &Wish, of: &Item) -> v1::Wish {
     v1::Wish { item: Some(item(of)), add_time: Some(timestamp(wish.added_at)) }
 }
 
-/// A role.
+/// Converts a role to its message.
 pub fn role(role: Role) -> v1::Role {
     match role {
         Role::Seller => v1::Role::Seller,
@@ -109,12 +106,12 @@ pub fn role(role: Role) -> v1::Role {
     }
 }
 
-/// A callback address.
+/// Converts a callback address to its message.
 pub fn callback(callback: &Callback) -> v1::CallbackAddress {
     v1::CallbackAddress { host: callback.host.clone(), port: u32::from(callback.port) }
 }
 
-/// An account, as its own party sees it.
+/// Converts a party to the account message, which only the party itself and operators may see.
 pub fn account(party: &Party) -> v1::Account {
     v1::Account {
         party_id: party.id.to_string(),
@@ -125,7 +122,7 @@ pub fn account(party: &Party) -> v1::Account {
     }
 }
 
-/// A party as operators see it.
+/// Converts a party to the message for operators.
 pub fn party_record(party: &Party) -> v1::PartyRecord {
     let suspension = party.suspension.as_ref().map(|suspension| v1::Suspension {
         suspend_time: Some(timestamp(suspension.since)),
@@ -134,7 +131,7 @@ pub fn party_record(party: &Party) -> v1::PartyRecord {
     v1::PartyRecord { account: Some(account(party)), suspension }
 }
 
-/// An event as one recipient gets it.
+/// Converts a delivery to the event message for its recipient.
 pub fn event(recipient: PartyId, delivery: &Delivery) -> v1::Event {
     v1::Event {
         event_id: delivery.event.id.to_string(),
@@ -189,7 +186,7 @@ fn event_kind(event: &Event) -> v1::event::Kind {
     }
 }
 
-/// What a seller took.
+/// Converts a sales summary to its message.
 pub fn sales_summary(summary: &SalesSummary) -> v1::SummarizeSalesResponse {
     let days = summary.days.iter().map(|DaySales { day, sales }| v1::DaySales {
         day: Some(WireTime { seconds: day * SECONDS_PER_DAY, nanos: 0 }),
@@ -207,7 +204,7 @@ pub fn sales_summary(summary: &SalesSummary) -> v1::SummarizeSalesResponse {
     v1::SummarizeSalesResponse { days: days.collect(), items: items.collect() }
 }
 
-/// A ride, as its seller sees it.
+/// Converts a ride to the message for its seller.
 pub fn ride(ride: &Ride) -> v1::Ride {
     let stops = ride
         .plan
@@ -230,7 +227,7 @@ pub fn ride(ride: &Ride) -> v1::Ride {
     }
 }
 
-/// Where a ride is, and how long it still takes.
+/// Converts a position of a ride, and the estimated time to the destination, to their message.
 pub fn ride_position(point: &TrackPoint, eta: Option<Duration>) -> v1::RidePosition {
     v1::RidePosition {
         sequence: point.sequence,
@@ -244,4 +241,22 @@ pub fn ride_position(point: &TrackPoint, eta: Option<Duration>) -> v1::RidePosit
 fn location(place: Place) -> v1::Location {
     let (latitude, longitude) = place.degrees();
     v1::Location { latitude, longitude }
+}
+
+/// A page of what a search found.
+pub fn search_page(page: &SearchPage, token: &PageToken) -> v1::SearchItemResponse {
+    v1::SearchItemResponse {
+        items: page.items.iter().map(item).collect(),
+        next_page_token: page.next.map(|next| token.write(&next)).unwrap_or_default(),
+        total_size: i64::try_from(page.total).unwrap_or(i64::MAX),
+        categories: page.categories.iter().map(category_count).collect(),
+    }
+}
+
+/// How many items a category has.
+pub fn category_count((category, items): &(Category, u64)) -> v1::CategoryCount {
+    v1::CategoryCount {
+        category: category.as_str().to_owned(),
+        item_count: i64::try_from(*items).unwrap_or(i64::MAX),
+    }
 }

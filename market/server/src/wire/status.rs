@@ -1,17 +1,17 @@
-//! The one table from the market's errors to gRPC statuses.
+//! The single table that maps the market's errors to gRPC statuses.
 //!
-//! Every status carries `ErrorInfo` (AIP-193). Texts are written for the caller; what happened inside
-//! goes to the log and never over the wire.
+//! Every status carries `ErrorInfo` (AIP-193). Messages are for the caller; internal details go to the log and never
+//! over the wire.
 
 use std::{collections::HashMap, time::Duration};
 
-use souk_domain::{Refusal, Till};
+use souk_domain::{ItemId, Money, Order, OrderId, OrderStatus, Refusal, Stars, Till};
 use souk_proto::{Reason, reason::DOMAIN};
 use souk_store::StoreError;
 use tonic::Status;
 use tonic_types::{ErrorDetails, FieldViolation, StatusExt as _};
 
-/// A status for a reason, with metadata for `ErrorInfo`.
+/// Creates a status for a reason, with metadata for `ErrorInfo`.
 pub fn status<const N: usize>(
     reason: Reason,
     message: impl Into<String>,
@@ -20,14 +20,14 @@ pub fn status<const N: usize>(
     Status::with_error_details(reason.code(), message, details(reason, metadata))
 }
 
-/// A status for a reason that passes by itself; `after` says when to try again.
+/// Creates a status for a temporary condition, with `RetryInfo` that suggests a retry after `after`.
 pub fn try_again(reason: Reason, message: impl Into<String>, after: Duration) -> Status {
     let mut details = details(reason, []);
     details.set_retry_info(Some(after));
     Status::with_error_details(reason.code(), message, details)
 }
 
-/// A status that names every wrong field of a request.
+/// Creates a status with `BadRequest`, which lists every invalid field of a request.
 pub fn invalid_fields(violations: Vec<FieldViolation>) -> Status {
     let problems = problems(&violations);
     let mut details = details(Reason::InvalidField, []);
@@ -35,15 +35,15 @@ pub fn invalid_fields(violations: Vec<FieldViolation>) -> Status {
     Status::with_error_details(Reason::InvalidField.code(), problems, details)
 }
 
-/// All mistakes in one sentence.
+/// Joins all mistakes into one sentence.
 pub(super) fn problems(violations: &[FieldViolation]) -> String {
     let problems: Vec<_> =
         violations.iter().map(|found| format!("{} {}", found.field, found.description)).collect();
     problems.join("; ")
 }
 
-/// The same status in other words.
-pub fn retold(status: &Status, message: &str) -> Status {
+/// Copies a status with its details, but with another message.
+pub fn with_message(status: &Status, message: &str) -> Status {
     Status::with_details_and_metadata(
         status.code(),
         message,
@@ -52,17 +52,17 @@ pub fn retold(status: &Status, message: &str) -> Status {
     )
 }
 
-/// A status for a defect: the caller learns nothing but that it happened.
+/// Creates a status for a bug, and logs `what`. The caller learns only that the call failed.
 pub fn internal(what: &str) -> Status {
-    tracing::error!(what, "defect");
+    tracing::error!(what, "internal error");
     status(Reason::Internal, "the market failed to carry out the call; its log has the details", [])
 }
 
-/// A status for a store that failed while reading.
+/// Creates a status for a failed read from the store.
 pub fn store_error(error: &StoreError) -> Status {
     match error {
         StoreError::Unavailable(_) | StoreError::Held(_) => {
-            tracing::warn!(%error, "the store does not answer");
+            tracing::warn!(%error, "cannot read from the store");
             try_again(
                 Reason::Unavailable,
                 "the market's storage does not answer; try again in a moment",
@@ -80,14 +80,14 @@ pub fn store_error(error: &StoreError) -> Status {
 
 const STORE_RETRY_DELAY: Duration = Duration::from_secs(1);
 
-/// A status for a command that the rules refused.
+/// A status for a command that the rules refused. Every refusal is named here, so that a new one does not compile
+/// without a reason and a text.
 pub fn refusal(refusal: &Refusal) -> Status {
     match refusal {
         Refusal::NotRegistered => {
             status(Reason::NotRegistered, "this certificate's party has not registered yet", [])
         }
         Refusal::Suspended => suspended(),
-        Refusal::PartyNotFound(party) => not_found(Reason::PartyNotFound, "party", *party),
         Refusal::RequestIdReused => status(
             Reason::RequestIdReused,
             "this request_id was used before for a call with other parameters",
@@ -96,94 +96,121 @@ pub fn refusal(refusal: &Refusal) -> Status {
         Refusal::InvalidField { field, problem } => {
             invalid_fields(vec![FieldViolation::new(*field, problem.to_string())])
         }
+        Refusal::PartyNotFound(party) => not_found(Reason::PartyNotFound, "party", *party),
         Refusal::ItemNotFound(item) => not_found(Reason::ItemNotFound, "item", *item),
         Refusal::OrderNotFound(order) => not_found(Reason::OrderNotFound, "order", *order),
-        Refusal::WishNotFound(item) => status(
-            Reason::WishNotFound,
-            format!("item {item} is not on your wishlist"),
-            [("item_id", item.to_string())],
-        ),
-        Refusal::AlreadyRated { item, stars } => status(
-            Reason::AlreadyRated,
-            format!("you gave item {item} {} stars before", stars.get()),
-            [("item_id", item.to_string()), ("stars", stars.get().to_string())],
-        ),
-        Refusal::NotPurchased(item) => status(
-            Reason::NotPurchased,
-            format!("you have no standing order of item {item}"),
-            [("item_id", item.to_string())],
-        ),
-        Refusal::NotCancellable { order, status: now } => status(
-            Reason::NotCancellable,
-            format!("order {order} is {} and can't be cancelled", now.as_str()),
-            [("order_id", order.to_string()), ("status", now.as_str().to_owned())],
-        ),
         Refusal::RideNotFound(ride) => not_found(Reason::RideNotFound, "ride", *ride),
+        Refusal::TillNotFound(till) => not_found(Reason::TillNotFound, "till", till),
+        Refusal::WishNotFound(item) => {
+            on_item(Reason::WishNotFound, *item, format!("item {item} is not on your wishlist"))
+        }
+        Refusal::NotPurchased(item) => {
+            on_item(Reason::NotPurchased, *item, format!("you have no standing order of item {item}"))
+        }
+        Refusal::SkuTaken(item) => on_item(Reason::SkuTaken, *item, format!("your item {item} has this sku")),
+        Refusal::AlreadyRated { item, stars } => already_rated(*item, *stars),
         Refusal::RideEnded(ride) => {
             status(Reason::RideEnded, format!("ride {ride} is over"), [("ride_id", ride.to_string())])
         }
-        Refusal::TillNotFound(till) => not_found(Reason::TillNotFound, "till", till),
         Refusal::TooManyTills => status(
             Reason::TooManyTills,
             format!("you have {} tills, the most that a seller may have", Till::MAX_OF_SELLER),
             [],
         ),
-        Refusal::SkuTaken(item) => status(
-            Reason::SkuTaken,
-            format!("your item {item} has this sku"),
-            [("item_id", item.to_string())],
-        ),
-        Refusal::WrongStatus { order, status: now, needed } => status(
-            Reason::OrderStatusConflict,
-            format!("order {order} is {}; it would have to be {}", now.as_str(), needed.as_str()),
-            [
-                ("order_id", order.to_string()),
-                ("status", now.as_str().to_owned()),
-                ("needed", needed.as_str().to_owned()),
-            ],
-        ),
-        conflict => state_conflict(conflict),
+        Refusal::NotCancellable { order, status } => not_cancellable(*order, *status),
+        Refusal::WrongStatus { order, status, needed } => wrong_status(*order, *status, *needed),
+        Refusal::OutOfStock { item, requested, available } => out_of_stock(*item, *requested, *available),
+        Refusal::PriceChanged { expected, actual } => price_changed(*expected, *actual),
+        Refusal::VersionMismatch { expected, actual } => version_mismatch(*expected, *actual),
+        Refusal::StockOutOfRange { available, delta } => stock_out_of_range(*available, *delta),
     }
 }
 
-/// A status for a caller that is shut out.
+/// Creates the status for a suspended caller. It does not include the reason, which is for operators.
 pub fn suspended() -> Status {
     status(Reason::AccountSuspended, "your account is suspended; ask the market's operator", [])
 }
 
-/// Refusals that name what was expected and what there is.
-fn state_conflict(refusal: &Refusal) -> Status {
-    match refusal {
-        Refusal::OutOfStock { item, requested, available } => status(
-            Reason::OutOfStock,
-            format!("item {item}: {requested} asked for, {available} left"),
-            [
-                ("item_id", item.to_string()),
-                ("requested", requested.to_string()),
-                ("available", available.to_string()),
-            ],
-        ),
-        Refusal::PriceChanged { expected, actual } => status(
-            Reason::PriceChanged,
-            format!("the price is {actual}, not {expected}"),
-            [
-                ("expected_amount_minor", expected.amount_minor().to_string()),
-                ("amount_minor", actual.amount_minor().to_string()),
-                ("currency_code", actual.currency_code().to_owned()),
-            ],
-        ),
-        Refusal::VersionMismatch { expected, actual } => status(
-            Reason::VersionMismatch,
-            format!("the item has version {actual}, not {expected}"),
-            [("expected_version", expected.to_string()), ("version", actual.to_string())],
-        ),
-        Refusal::StockOutOfRange { available, delta } => status(
-            Reason::StockOutOfRange,
-            format!("a stock of {available} can't be changed by {delta}"),
-            [("available", available.to_string()), ("delta", delta.to_string())],
-        ),
-        other => internal(&format!("a refusal without a status: {other:?}")),
-    }
+/// A status for an order whose ride can't be watched, because it is on none.
+pub fn not_on_a_ride(order: &Order) -> Status {
+    let (id, now) = (order.id, order.status.as_str());
+    status(
+        Reason::OrderStatusConflict,
+        format!("order {id} is {now} and on no ride; there is nothing to watch"),
+        [("order_id", id.to_string()), ("status", now.to_owned())],
+    )
+}
+
+fn on_item(reason: Reason, item: ItemId, message: String) -> Status {
+    status(reason, message, [("item_id", item.to_string())])
+}
+
+fn already_rated(item: ItemId, stars: Stars) -> Status {
+    status(
+        Reason::AlreadyRated,
+        format!("you gave item {item} {} stars before", stars.get()),
+        [("item_id", item.to_string()), ("stars", stars.get().to_string())],
+    )
+}
+
+fn not_cancellable(order: OrderId, now: OrderStatus) -> Status {
+    status(
+        Reason::NotCancellable,
+        format!("order {order} is {} and can't be cancelled", now.as_str()),
+        [("order_id", order.to_string()), ("status", now.as_str().to_owned())],
+    )
+}
+
+fn wrong_status(order: OrderId, now: OrderStatus, needed: OrderStatus) -> Status {
+    status(
+        Reason::OrderStatusConflict,
+        format!("order {order} is {}; it would have to be {}", now.as_str(), needed.as_str()),
+        [
+            ("order_id", order.to_string()),
+            ("status", now.as_str().to_owned()),
+            ("needed", needed.as_str().to_owned()),
+        ],
+    )
+}
+
+fn out_of_stock(item: ItemId, requested: i64, available: i64) -> Status {
+    status(
+        Reason::OutOfStock,
+        format!("item {item}: {requested} asked for, {available} left"),
+        [
+            ("item_id", item.to_string()),
+            ("requested", requested.to_string()),
+            ("available", available.to_string()),
+        ],
+    )
+}
+
+fn price_changed(expected: Money, actual: Money) -> Status {
+    status(
+        Reason::PriceChanged,
+        format!("the price is {actual}, not {expected}"),
+        [
+            ("expected_amount_minor", expected.amount_minor().to_string()),
+            ("amount_minor", actual.amount_minor().to_string()),
+            ("currency_code", actual.currency_code().to_owned()),
+        ],
+    )
+}
+
+fn version_mismatch(expected: i64, actual: i64) -> Status {
+    status(
+        Reason::VersionMismatch,
+        format!("the item has version {actual}, not {expected}"),
+        [("expected_version", expected.to_string()), ("version", actual.to_string())],
+    )
+}
+
+fn stock_out_of_range(available: i64, delta: i64) -> Status {
+    status(
+        Reason::StockOutOfRange,
+        format!("a stock of {available} can't be changed by {delta}"),
+        [("available", available.to_string()), ("delta", delta.to_string())],
+    )
 }
 
 fn not_found(reason: Reason, what: &str, id: impl std::fmt::Display) -> Status {

@@ -1,10 +1,10 @@
-//! Reads what tills send, and writes what they are told.
+//! Conversion of SyncInventory's messages.
 
 use aws_lc_rs::digest;
 use prost::Message as _;
 use souk_domain::{
-    Action, Invalid, ItemId, ItemRef, LineAnswer, LineChange, LineOutcome, LinePrint, Quantity, Refusal,
-    Sequence, Sku, StockChange, Till, TillLine, TillName,
+    Invalid, ItemId, ItemRef, LineAnswer, LineChange, LineOutcome, LinePrint, Quantity, Refusal, Sequence,
+    Sku, StockChange, Till, TillLine, TillName, action,
 };
 use souk_proto::{
     Reason,
@@ -12,19 +12,19 @@ use souk_proto::{
 };
 use tonic::Status;
 
-use super::command::{Mutating, Parsed, mutating};
+use super::mutation::{Mutating, Parsed, mutating};
 use super::parse::{Fields, fingerprint};
 use super::{refusal, timestamp};
 
-/// Reads RemoveTill.
-pub fn remove_till(mut request: v1::RemoveTillRequest) -> Result<Parsed, Status> {
+/// Converts a RemoveTill request to a command without its caller.
+pub fn remove_till(mut request: v1::RemoveTillRequest) -> Result<Parsed<action::RemoveTill>, Status> {
     let call = mutating!(request, "RemoveTill");
     let mut fields = Fields::new();
     let till = fields.take("till", TillName::parse(&request.till));
-    call.finish(fields, till.map(|till| Action::RemoveTill { till }))
+    call.finish(fields, till.map(|till| action::RemoveTill { till }))
 }
 
-/// Reads the beginning of SyncInventory.
+/// Parses the first message of SyncInventory.
 pub fn sync_hello(hello: &v1::SyncHello) -> Result<(TillName, Sequence), Status> {
     let mut fields = Fields::new();
     let till = fields.take("hello.till", TillName::parse(&hello.till));
@@ -32,7 +32,7 @@ pub fn sync_hello(hello: &v1::SyncHello) -> Result<(TillName, Sequence), Status>
     fields.finish(till.zip(cursor))
 }
 
-/// Reads a line. One that makes no sense is a line all the same, with its number.
+/// Parses a line. An invalid line is still a line: it uses up its number and is acknowledged with an error.
 pub fn till_line(line: &v1::SyncLine) -> TillLine {
     let mut fields = Fields::new();
     let item = match &line.item {
@@ -57,7 +57,7 @@ pub fn till_line(line: &v1::SyncLine) -> TillLine {
             None
         }
     };
-    let asks = fields.told(item.zip(stock)).map(|(item, stock)| LineChange { item, stock });
+    let asks = fields.finish_as_text(item.zip(stock)).map(|(item, stock)| LineChange { item, stock });
     TillLine { number: line.line, print: print(line), asks: asks.map_err(Invalid::new) }
 }
 
@@ -69,7 +69,7 @@ fn print(line: &v1::SyncLine) -> LinePrint {
     LinePrint(u64::from_be_bytes(short))
 }
 
-/// The answer to a line; `line` is what it asked for, for the words.
+/// Builds the acknowledgement of a line. `line` is used in the text of errors.
 pub fn sync_acknowledgement(answer: &LineAnswer, line: &TillLine) -> v1::SyncAcknowledgement {
     let LineAnswer { number, repeated, outcome } = answer;
     let result = match outcome {
@@ -109,7 +109,7 @@ fn error(reason: Reason, message: impl Into<String>) -> Told {
     Told::Error(v1::SyncError { reason: reason.as_str().to_owned(), message: message.into() })
 }
 
-/// A till, with how many events wait for it.
+/// Converts a till and the number of its pending events to their message.
 pub fn till(till: &Till, pending_count: i64) -> v1::Till {
     v1::Till {
         name: till.name.as_str().to_owned(),

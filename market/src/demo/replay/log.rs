@@ -1,4 +1,4 @@
-//! Reads an order log: a CSV file with the columns InvoiceNo, StockCode, Description, Quantity, InvoiceDate
+//! Parses an order log: a CSV file with the columns InvoiceNo, StockCode, Description, Quantity, InvoiceDate
 //! (month/day/year hour:minute), UnitPrice, CustomerID, Country.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -7,19 +7,19 @@ use anyhow::Context as _;
 use csv::StringRecord;
 
 const COLUMNS: [&str; 6] = ["StockCode", "Description", "Quantity", "InvoiceDate", "UnitPrice", "CustomerID"];
-/// The length of a number at the beginning of a real product's code.
+/// The number of digits at the beginning of a product's stock code.
 const CODE_DIGITS: usize = 5;
 
-/// A log, read.
+/// A parsed order log.
 #[derive(Default)]
 pub(super) struct OrderLog {
-    /// Lines after the header.
+    /// The number of lines after the header.
     pub(super) lines: usize,
-    /// By stock code.
+    /// The items to list, by stock code.
     pub(super) items: BTreeMap<String, CatalogueItem>,
-    /// In the order of the file.
+    /// The purchases, in the order of the file.
     pub(super) purchases: Vec<Purchase>,
-    /// Lines that are no purchase.
+    /// The lines that can't be traded.
     pub(super) dirt: Vec<Dirty>,
 }
 
@@ -27,12 +27,12 @@ pub(super) struct OrderLog {
 pub(super) struct CatalogueItem {
     pub(super) description: String,
     pub(super) pence: i64,
-    /// Units in all purchases.
+    /// The number of units in all purchases, which is the stock to list.
     pub(super) demand: i64,
     date: Date,
 }
 
-/// One line with a customer.
+/// A valid line with a customer.
 pub(super) struct Purchase {
     pub(super) line: u64,
     pub(super) stock_code: String,
@@ -41,13 +41,13 @@ pub(super) struct Purchase {
     pub(super) pence: i64,
 }
 
-/// A line that is no purchase, and why.
+/// A line that can't be traded, and why.
 pub(super) struct Dirty {
     pub(super) line: u64,
     pub(super) reason: &'static str,
 }
 
-/// What a log, the orders or the sales come to.
+/// The totals of a log, of orders or of sales.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Books {
     pub(super) orders: usize,
@@ -66,7 +66,7 @@ impl Books {
 /// Year, month, day, hour, minute.
 type Date = [u32; 5];
 
-/// A line's values, as far as they are fit to be traded.
+/// The values of a valid line.
 struct Line {
     stock_code: String,
     description: String,
@@ -123,7 +123,7 @@ impl OrderLog {
         self.purchases.iter().map(|purchase| &purchase.customer).collect::<BTreeSet<_>>().len()
     }
 
-    /// What the purchases come to.
+    /// Returns the totals of the purchases.
     pub(super) fn books(&self) -> Books {
         let mut books = Books::default();
         for purchase in &self.purchases {
@@ -162,7 +162,7 @@ fn line(record: &StringRecord, columns: &[usize; COLUMNS.len()]) -> Result<Line,
     })
 }
 
-/// Five digits, and letters for a variant.
+/// Returns whether a stock code is a product's: five digits, then letters for a variant.
 fn is_product(code: &str) -> bool {
     let (digits, letters) = code.split_at_checked(CODE_DIGITS).unwrap_or((code, ""));
     digits.len() == CODE_DIGITS
@@ -170,7 +170,8 @@ fn is_product(code: &str) -> bool {
         && letters.bytes().all(|b| b.is_ascii_alphabetic())
 }
 
-/// Reads an amount in pounds exactly, without floating-point numbers; negative ones are none.
+/// Parses an amount in pounds to pence, exactly and without floating point; `None` if it is malformed or
+/// negative.
 pub fn pence(text: &str) -> Option<i64> {
     let (whole, part) = text.split_once('.').unwrap_or((text, "0"));
     let digits = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
@@ -180,7 +181,7 @@ pub fn pence(text: &str) -> Option<i64> {
     format!("{whole}{part:0<2}").parse().ok()
 }
 
-/// Reads month/day/year hour:minute; years of two digits are this century's.
+/// Parses month/day/year hour:minute. Years of two digits are in this century.
 fn date(text: &str) -> Option<Date> {
     let numbers: Vec<u32> = text.split(['/', ' ', ':']).map(str::parse).collect::<Result<_, _>>().ok()?;
     let [month, day, year, hour, minute] = numbers[..] else { return None };

@@ -1,10 +1,10 @@
-//! `market demo --replay FILE`: a real order log, traded line by line through gRPC.
+//! `market demo --replay FILE`: replays a real order log line by line, over gRPC.
 //!
-//! Every stock code becomes an item with its latest description and price, listed by one of a few sellers;
-//! every clean line with a customer becomes a purchase by that customer, in the order of the file, at the
-//! price of the line: where that differs from the item's, its seller changes it first. Lines that can't be
-//! traded are reported by number and reason. In the end what the market has on its books must equal what
-//! the file says.
+//! Every stock code becomes an item with its latest description and price, listed by one of a few sellers.
+//! Every valid line with a customer becomes a purchase by that customer, in the order of the file and at the
+//! price of the line; where that differs from the item's price, the seller changes it first. Lines that
+//! can't be traded are reported with number and reason. At the end the totals of the market must equal those
+//! of the file.
 
 mod log;
 mod trade;
@@ -17,7 +17,7 @@ pub use log::pence;
 use log::{Books, OrderLog};
 use trade::Trade;
 
-/// Trades a log; answers whether the books agree.
+/// Replays a log, and returns whether the totals agree.
 pub async fn run(file: &Path) -> anyhow::Result<bool> {
     let text =
         std::fs::read(file).with_context(|| format!("can't read {}; check the path", file.display()))?;

@@ -1,4 +1,4 @@
-//! Trades a log on a market of its own.
+//! Replays a log on its own market.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -9,23 +9,23 @@ use souk_client::error::required;
 use souk_proto::v1;
 use souk_testkit::{
     actor::{Actor, pounds},
-    ground::{Ground, GroundOptions},
+    local::{LocalMarket, LocalMarketOptions},
 };
 
 use super::log::{Books, OrderLog, Purchase};
 
 const SELLERS: usize = 4;
-/// Customers whose connections are kept open at a time.
+/// The maximum number of customers with an open connection.
 const OPEN_CUSTOMERS: usize = 64;
-/// Items that are listed at a time.
+/// The number of items that are listed concurrently.
 const LISTINGS_AT_ONCE: usize = 32;
-/// The largest page.
+/// The maximum page size of the contract.
 const PAGE: i32 = 200;
 const CATEGORY: &str = "gifts";
 
-/// A market, its sellers, and the customers who have been there lately.
+/// A market, its sellers, and the most recent customers.
 pub(super) struct Trade {
-    ground: Ground,
+    ground: LocalMarket,
     sellers: Vec<Actor>,
     listed: BTreeMap<String, Listed>,
     customers: BTreeMap<String, Actor>,
@@ -37,14 +37,14 @@ struct Listed {
     pence: i64,
 }
 
-/// A stable choice, so that a stock code is always sold by the same seller.
+/// Chooses the seller of a stock code. The choice is stable, so that a code is always sold by the same one.
 fn seller_of(stock_code: &str) -> usize {
     stock_code.bytes().map(usize::from).sum::<usize>() % SELLERS
 }
 
 impl Trade {
     pub(super) async fn open() -> anyhow::Result<Self> {
-        let ground = Ground::open(GroundOptions::default()).await?;
+        let ground = LocalMarket::open(LocalMarketOptions::default()).await?;
         let mut sellers = Vec::with_capacity(SELLERS);
         for number in 1..=SELLERS {
             let seller = Actor::enter(&ground, Role::Seller, &format!("Seller {number}")).await?;
@@ -60,7 +60,7 @@ impl Trade {
         })
     }
 
-    /// Lists every item of the log, with just the units that are bought later.
+    /// Lists every item of the log, with exactly the units that are bought later.
     pub(super) async fn list(&mut self, log: &OrderLog) -> anyhow::Result<()> {
         let sellers = &self.sellers;
         let listings = stream::iter(&log.items).map(|(code, item)| async move {
@@ -70,7 +70,7 @@ impl Trade {
                 description: Some(format!("Stock code {code}")),
                 category: Some(CATEGORY.to_owned()),
                 unit_price: pounds(item.pence),
-                // An item has to be listed with one unit at least.
+                // A new listing needs at least one unit; the stock is set to 0 below.
                 quantity: Some(item.demand.max(1)),
             };
             let seller = &sellers[seller_of(code)];
@@ -103,13 +103,14 @@ impl Trade {
             request_id: customer.connection.request_id(),
             item_id,
             quantity: purchase.quantity,
+            // A failed price change must show up as an error here, not as other totals at the end.
             expected_unit_price: pounds(purchase.pence),
             ..Default::default()
         };
         Ok(customer.buy_by(request).await?)
     }
 
-    /// Has the seller change the price, when the line has another.
+    /// Changes the item's price if the line has another one.
     async fn set_price(&mut self, purchase: &Purchase) -> anyhow::Result<()> {
         let seller = &self.sellers[seller_of(&purchase.stock_code)];
         let listed = self.listed.get_mut(&purchase.stock_code).context("the item was not listed")?;
@@ -121,7 +122,7 @@ impl Trade {
         Ok(())
     }
 
-    /// A customer with an open connection. Whoever has not been here for longest leaves.
+    /// Returns a connected customer. If too many are connected, the least recently used one is dropped.
     async fn customer(&mut self, number: &str) -> anyhow::Result<&Actor> {
         if !self.customers.contains_key(number) {
             if self.lately.len() == OPEN_CUSTOMERS
@@ -139,7 +140,7 @@ impl Trade {
         self.customers.get(number).context("the customer has just entered")
     }
 
-    /// What the sellers have on their books, over gRPC.
+    /// Fetches the totals of all sales from the market.
     pub(super) async fn sales(&self) -> anyhow::Result<Books> {
         let mut books = Books::default();
         for seller in &self.sellers {
@@ -159,7 +160,7 @@ impl Trade {
         Ok(books)
     }
 
-    /// Units that are still for sale.
+    /// Fetches the number of units that are still in stock.
     pub(super) async fn remaining(&self) -> anyhow::Result<i64> {
         let mut remaining = 0;
         for seller in &self.sellers {

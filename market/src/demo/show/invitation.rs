@@ -1,4 +1,4 @@
-//! How to join a running demo from another terminal.
+//! Joining a running demo from another terminal.
 
 use std::{
     env, fs,
@@ -10,21 +10,21 @@ use std::{
 use anyhow::{Context as _, bail};
 use souk_certs::identity::Role;
 use souk_client::ClientConfig;
-use souk_testkit::ground::Ground;
+use souk_testkit::local::LocalMarket;
 
-/// The names of the guests whose certificates are ready.
+/// The guests for whom certificates are minted.
 const GUESTS: [(Role, &str); 2] = [(Role::Seller, "guest-seller"), (Role::Buyer, "guest-buyer")];
 
-/// Tells other terminals of this user where the demo is. The file holds paths, no secrets; it is readable
-/// by the user alone all the same.
+/// A file that tells the user's other terminals how to reach the demo. It contains paths and no secrets, but
+/// it is readable only by the user nevertheless.
 pub(super) struct Invitation {
     file: PathBuf,
     guests: Vec<(Role, ClientConfig)>,
 }
 
 impl Invitation {
-    /// Mints the guests' certificates, and leaves a note for `market demo --env`.
-    pub(super) async fn write(ground: &Ground) -> anyhow::Result<Self> {
+    /// Mints the guests' certificates, and writes the file for `market demo --env`.
+    pub(super) async fn write(ground: &LocalMarket) -> anyhow::Result<Self> {
         let mut guests = Vec::new();
         for (role, name) in GUESTS {
             guests.push((role, ground.identity(role, name).await?));
@@ -55,7 +55,7 @@ impl Invitation {
         })
     }
 
-    /// What a person can paste.
+    /// Returns the instructions to print, which can be pasted into a terminal.
     pub(super) fn text(&self) -> String {
         "join from another terminal:\n  \
          eval \"$(cargo run -q --release -p market -- demo --env buyer)\"\n  \
@@ -68,12 +68,12 @@ impl Invitation {
 
     pub(super) fn withdraw(&self) {
         if let Err(error) = fs::remove_file(&self.file) {
-            tracing::debug!(%error, "the note was gone already");
+            tracing::debug!(%error, "can't remove the invitation");
         }
     }
 }
 
-/// Prints the lines that make this terminal a guest of the running demo.
+/// Prints the shell commands that let a terminal join the running demo.
 pub fn print_env(role: Role) -> anyhow::Result<()> {
     let file = note_file();
     let Ok(note) = fs::read_to_string(&file) else {
@@ -86,14 +86,14 @@ pub fn print_env(role: Role) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// In the folder for a user's running programs (XDG_RUNTIME_DIR), or else the one for temporary files.
+/// Returns the path of the file, in XDG_RUNTIME_DIR or else in the folder for temporary files.
 fn note_file() -> PathBuf {
     let runtime = env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from).filter(|path| path.is_dir());
     let user = env::var("USER").unwrap_or_else(|_| "user".to_owned());
     runtime.unwrap_or_else(env::temp_dir).join(format!("souk-demo-{user}"))
 }
 
-/// For a POSIX shell.
+/// Quotes a path for a POSIX shell.
 fn quoted(path: &Path) -> String {
     format!("'{}'", path.display().to_string().replace('\'', "'\\''"))
 }

@@ -1,27 +1,27 @@
-//! `market demo`: a scene to watch, and then a market that anybody on this machine can join.
+//! `market demo`: trade to watch, and then a market to join from another terminal.
 
 mod invitation;
-mod scene;
+mod script;
 
 use std::{net::SocketAddr, time::Duration};
 
 use invitation::Invitation;
 pub use invitation::print_env;
-use scene::Scene;
+use script::Script;
 use tokio::signal::unix::{SignalKind, signal};
 
-/// Between two trades, so that a person can follow.
+/// The pause between two trades, so that a person can follow.
 const PACE: Duration = Duration::from_millis(1_500);
 
-/// Shows a market at work until Ctrl-C or SIGTERM; then removes everything.
+/// Runs the demo until Ctrl-C or SIGTERM, then removes everything.
 pub async fn run(listen: SocketAddr) -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
-    let scene = Scene::set(listen).await?;
-    let invitation = Invitation::write(scene.ground()).await?;
+    let script = Script::set(listen).await?;
+    let invitation = Invitation::write(script.ground()).await?;
     let showing = async {
-        scene.opening(PACE).await?;
+        script.opening(PACE).await?;
         println!("\n{}", invitation.text());
-        scene.go_on(PACE).await
+        script.go_on(PACE).await
     };
     let outcome = tokio::select! {
         outcome = showing => outcome,
@@ -30,7 +30,7 @@ pub async fn run(listen: SocketAddr) -> anyhow::Result<()> {
     };
     println!("\nclosing the market");
     invitation.withdraw();
-    scene.close().await?;
+    script.close().await?;
     outcome?;
     println!("everything is removed");
     Ok(())

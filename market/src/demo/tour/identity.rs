@@ -1,4 +1,4 @@
-//! Accounts, tokens, and who is turned away.
+//! Accounts and tokens, and identities that are rejected.
 
 use anyhow::{bail, ensure};
 use souk_certs::identity::Role;
@@ -9,85 +9,85 @@ use souk_proto::{
 };
 use souk_testkit::actor::{Actor, draft, refused};
 
-use super::{Log, Scene};
+use super::{Cast, Log};
 
-pub(super) async fn tour(log: &mut Log, scene: &mut Scene) {
+pub(super) async fn tour(log: &mut Log, cast: &mut Cast) {
     log.step("a party that has not registered gets no token", &["AccountService/IssueToken"], async {
         let request = v1::IssueTokenRequest {};
-        refused(scene.bob.connection.call(request).await, Reason::NotRegistered)
+        refused(cast.bob.connection.call(request).await, Reason::NotRegistered)
     })
     .await;
     log.step(
         "two sellers register; the market tries Alice's callback server",
         &["AccountService/RegisterSeller", "NotificationService/NotifyClient"],
-        register_sellers(scene),
+        register_sellers(cast),
     )
     .await;
-    log.step("two buyers register", &["AccountService/RegisterBuyer"], register_buyers(scene)).await;
-    log.step("registering again keeps the identity", &[], registers_again(scene)).await;
-    log.step("the market sees certificate, token and account", &["SessionService/WhoAmI"], who_am_i(scene))
+    log.step("two buyers register", &["AccountService/RegisterBuyer"], register_buyers(cast)).await;
+    log.step("registering again keeps the identity", &[], registers_again(cast)).await;
+    log.step("the market sees certificate, token and account", &["SessionService/WhoAmI"], who_am_i(cast))
         .await;
     log.step("a buyer can't sell", &[], async {
-        refused(scene.bob.sell(draft("Lamp", "home", 1, 1)).await, Reason::RoleDenied)
+        refused(cast.bob.sell(draft("Lamp", "home", 1, 1)).await, Reason::RoleDenied)
     })
     .await;
-    log.step("a call without a token is refused", &[], without_token(scene)).await;
-    log.step("a connection without a certificate is refused", &[], without_certificate(scene)).await;
+    log.step("a call without a token is refused", &[], without_token(cast)).await;
+    log.step("a connection without a certificate is refused", &[], without_certificate(cast)).await;
 }
 
-async fn register_sellers(scene: &Scene) -> anyhow::Result<()> {
-    let alice = scene.alice.register(scene.alice_hears.port()).await?;
+async fn register_sellers(cast: &Cast) -> anyhow::Result<()> {
+    let alice = cast.alice.register(cast.alice_hears.port()).await?;
     ensure!(alice.callback.is_some(), "the callback was not registered");
-    let carol = scene.carol.register(None).await?;
-    ensure!(carol.party_id == scene.carol.id(), "another identity: {}", carol.party_id);
+    let carol = cast.carol.register(None).await?;
+    ensure!(carol.party_id == cast.carol.id(), "another identity: {}", carol.party_id);
     Ok(())
 }
 
-async fn register_buyers(scene: &Scene) -> anyhow::Result<()> {
-    for buyer in [&scene.bob, &scene.dave] {
+async fn register_buyers(cast: &Cast) -> anyhow::Result<()> {
+    for buyer in [&cast.bob, &cast.dave] {
         let account = buyer.register(None).await?;
         ensure!(account.role() == v1::Role::Buyer, "another role");
     }
     Ok(())
 }
 
-async fn registers_again(scene: &Scene) -> anyhow::Result<()> {
-    let first = scene.carol.register(None).await?;
-    let again = scene.carol.register(None).await?;
+async fn registers_again(cast: &Cast) -> anyhow::Result<()> {
+    let first = cast.carol.register(None).await?;
+    let again = cast.carol.register(None).await?;
     ensure!(first.party_id == again.party_id && first.register_time == again.register_time, "{again:?}");
     Ok(())
 }
 
-async fn who_am_i(scene: &Scene) -> anyhow::Result<()> {
+async fn who_am_i(cast: &Cast) -> anyhow::Result<()> {
     let request = v1::WhoAmIRequest {};
-    let who = scene.alice.connection.call(request).await?;
+    let who = cast.alice.connection.call(request).await?;
     let certificate = required(who.certificate, "certificate")?;
-    let expected = format!("spiffe://souk.internal/seller/{}", scene.alice.id());
+    let expected = format!("spiffe://souk.internal/seller/{}", cast.alice.id());
     ensure!(certificate.spiffe_id == expected, "{} instead of {expected}", certificate.spiffe_id);
     ensure!(who.token.is_some() && who.account.is_some(), "token or account is missing");
     Ok(())
 }
 
-async fn without_token(scene: &Scene) -> anyhow::Result<()> {
-    let channel = scene.ground.channel(Role::Buyer, "Bob").await?;
+async fn without_token(cast: &Cast) -> anyhow::Result<()> {
+    let channel = cast.ground.channel(Role::Buyer, "Bob").await?;
     let mut request = tonic::Request::new(v1::WhoAmIRequest {});
-    request.metadata_mut().insert(souk_proto::metadata::PARTY_ID, scene.bob.id().parse()?);
+    request.metadata_mut().insert(souk_proto::metadata::PARTY_ID, cast.bob.id().parse()?);
     match SessionServiceClient::new(channel).who_am_i(request).await {
         Err(status) if Reason::of(&status) == Some(Reason::TokenRequired) => Ok(()),
         other => bail!("{other:?}"),
     }
 }
 
-/// A stranger whose certificate another authority has signed is no better than one without.
-async fn without_certificate(scene: &Scene) -> anyhow::Result<()> {
-    let plain = format!("http://{}", scene.ground.address());
+/// Tries a certificate that another authority has signed, which must be rejected like none at all.
+async fn without_certificate(cast: &Cast) -> anyhow::Result<()> {
+    let plain = format!("http://{}", cast.ground.address());
     let channel = tonic::transport::Endpoint::from_shared(plain)?.connect_lazy();
     let refused = SessionServiceClient::new(channel).who_am_i(v1::WhoAmIRequest {}).await;
     ensure!(refused.is_err(), "the market spoke without TLS");
-    let elsewhere = souk_testkit::ground::Ground::open(Default::default()).await?;
+    let elsewhere = souk_testkit::local::LocalMarket::open(Default::default()).await?;
     let stranger = Actor::enter(&elsewhere, Role::Buyer, "Mallory").await?;
     let mut config = stranger.config.clone();
-    config.market = scene.ground.address().into();
+    config.market = cast.ground.address().into();
     let mallory = souk_client::Connection::open(&config).await?;
     let refused = mallory.call(v1::IssueTokenRequest {}).await;
     elsewhere.close().await?;

@@ -1,4 +1,4 @@
-//! What tools ask for: health, and reflection.
+//! The services for tools: health and reflection.
 
 use anyhow::{Context as _, ensure};
 use futures::StreamExt as _;
@@ -11,23 +11,23 @@ use tonic_reflection::pb::v1::{
     server_reflection_request::MessageRequest, server_reflection_response::MessageResponse,
 };
 
-use super::{Log, Scene};
+use super::{Cast, Log};
 
-pub(super) async fn tour(log: &mut Log, scene: &mut Scene) {
-    log.step("the market says that it is healthy", &[], health(scene)).await;
-    log.step("the market describes its services by reflection", &[], reflection(scene)).await;
+pub(super) async fn tour(log: &mut Log, cast: &mut Cast) {
+    log.step("the market reports that it is healthy", &[], health(cast)).await;
+    log.step("the market describes its services by reflection", &[], reflection(cast)).await;
 }
 
-async fn health(scene: &Scene) -> anyhow::Result<()> {
-    let channel = scene.ground.channel(Role::Buyer, "Bob").await?;
+async fn health(cast: &Cast) -> anyhow::Result<()> {
+    let channel = cast.ground.channel(Role::Buyer, "Bob").await?;
     let request = HealthCheckRequest { service: "shopping.v1.BuyerService".into() };
     let answer = HealthClient::new(channel).check(request).await?.into_inner();
     ensure!(answer.status() == ServingStatus::Serving, "{answer:?}");
     Ok(())
 }
 
-async fn reflection(scene: &Scene) -> anyhow::Result<()> {
-    let channel = scene.ground.channel(Role::Buyer, "Bob").await?;
+async fn reflection(cast: &Cast) -> anyhow::Result<()> {
+    let channel = cast.ground.channel(Role::Buyer, "Bob").await?;
     let request = ServerReflectionRequest {
         host: String::new(),
         message_request: Some(MessageRequest::ListServices(String::new())),

@@ -1,4 +1,4 @@
-//! The tour: every call of every service at least once, over real connections, each answer checked.
+//! The tour: tries every call of every service at least once, over real connections, and checks each answer.
 
 mod deliveries;
 mod identity;
@@ -19,31 +19,31 @@ use souk_certs::identity::Role;
 use souk_proto::FILE_DESCRIPTOR_SET;
 use souk_testkit::{
     actor::{Actor, EventReceiver},
-    ground::{Ground, GroundOptions},
+    local::{LocalMarket, LocalMarketOptions},
 };
 
-/// A free port of this machine.
+/// A free loopback port, for callback servers.
 const ANY_PORT: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 0);
 
-/// Who is on the tour, and what they have to do with.
-struct Scene {
-    ground: Ground,
+/// The parties of the tour, and what they trade.
+struct Cast {
+    ground: LocalMarket,
     /// A seller with a callback server.
     alice: Actor,
     alice_hears: EventReceiver,
     /// A seller behind NAT, without one.
     carol: Actor,
-    /// A buyer who follows by a stream.
+    /// A buyer that receives events by a stream.
     bob: Actor,
-    /// Another buyer.
+    /// A buyer that competes with Bob.
     dave: Actor,
     /// Alice's lamp: 10 units at 12.50 GBP.
     lamp: i64,
 }
 
-impl Scene {
+impl Cast {
     async fn set() -> anyhow::Result<Self> {
-        let ground = Ground::open(GroundOptions::default()).await?;
+        let ground = LocalMarket::open(LocalMarketOptions::default()).await?;
         let alice = Actor::enter(&ground, Role::Seller, "Alice").await?;
         Ok(Self {
             alice_hears: alice.listen(ANY_PORT).await?,
@@ -57,7 +57,7 @@ impl Scene {
     }
 }
 
-/// What has been tried.
+/// The record of the steps so far.
 #[derive(Default)]
 struct Log {
     steps: usize,
@@ -66,7 +66,7 @@ struct Log {
 }
 
 impl Log {
-    /// Prints how a step went. `calls` are the RPCs that it tried, as `Service/Method`.
+    /// Runs a step and prints its result. `calls` names the RPCs that it tries, as `Service/Method`.
     async fn step(
         &mut self,
         what: &str,
@@ -86,22 +86,22 @@ impl Log {
     }
 }
 
-/// Runs the tour; answers whether all went well.
+/// Runs the tour, and returns whether all steps succeeded.
 pub async fn run() -> anyhow::Result<bool> {
-    let mut scene = Scene::set().await?;
+    let mut cast = Cast::set().await?;
     let mut log = Log::default();
-    identity::tour(&mut log, &mut scene).await;
-    selling::tour(&mut log, &mut scene).await;
-    trading::tour(&mut log, &mut scene).await;
-    deliveries::tour(&mut log, &mut scene).await;
-    suspension::tour(&mut log, &mut scene).await;
-    orders::tour(&mut log, &mut scene).await;
-    riding::tour(&mut log, &mut scene).await;
-    syncing::tour(&mut log, &mut scene).await;
-    infrastructure::tour(&mut log, &mut scene).await;
+    identity::tour(&mut log, &mut cast).await;
+    selling::tour(&mut log, &mut cast).await;
+    trading::tour(&mut log, &mut cast).await;
+    deliveries::tour(&mut log, &mut cast).await;
+    suspension::tour(&mut log, &mut cast).await;
+    orders::tour(&mut log, &mut cast).await;
+    riding::tour(&mut log, &mut cast).await;
+    syncing::tour(&mut log, &mut cast).await;
+    infrastructure::tour(&mut log, &mut cast).await;
     let covered = log.covered.clone();
     log.step("every call of the contract was tried", &[], async { check_coverage(&covered) }).await;
-    let Scene { ground, alice_hears, .. } = scene;
+    let Cast { ground, alice_hears, .. } = cast;
     alice_hears.close().await;
     log.step("the market drained, and its folder is gone", &[], async {
         let folder = ground.path().to_owned();
@@ -113,7 +113,7 @@ pub async fn run() -> anyhow::Result<bool> {
     Ok(log.steps == log.ok)
 }
 
-/// Every RPC of the contract, as `Service/Method`.
+/// Returns every RPC in the contract, as `Service/Method`.
 fn contract() -> anyhow::Result<Vec<String>> {
     let files = FileDescriptorSet::decode(FILE_DESCRIPTOR_SET)?.file;
     let services = files.iter().filter(|file| file.package() == "shopping.v1").flat_map(|file| &file.service);

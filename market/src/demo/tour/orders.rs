@@ -1,4 +1,4 @@
-//! From the purchase of several items to the door.
+//! Orders of several items, from the purchase to the delivery.
 
 use anyhow::{Context as _, ensure};
 use souk_proto::{
@@ -7,45 +7,45 @@ use souk_proto::{
 };
 use souk_testkit::actor::{draft, pounds, refused};
 
-use super::{Log, Scene};
+use super::{Cast, Log};
 
-pub(super) async fn tour(log: &mut Log, scene: &mut Scene) {
-    log.step("several items are bought, all or none", &["BuyerService/PlaceOrder"], place(scene)).await;
+pub(super) async fn tour(log: &mut Log, cast: &mut Cast) {
+    log.step("several items are bought, all or none", &["BuyerService/PlaceOrder"], place(cast)).await;
     log.step(
-        "an order is shipped and delivered, and the buyer is told",
+        "an order is shipped and delivered, and the buyer is notified",
         &["SellerService/ShipSale", "SellerService/DeliverSale"],
-        deliver(scene),
+        deliver(cast),
     )
     .await;
-    log.step("a seller cancels with a reason", &["SellerService/CancelSale"], cancel_sale(scene)).await;
-    log.step("sales are summed up", &["SellerService/SummarizeSales"], sum_up(scene)).await;
+    log.step("a seller cancels with a reason", &["SellerService/CancelSale"], cancel_sale(cast)).await;
+    log.step("sales are summed up", &["SellerService/SummarizeSales"], sum_up(cast)).await;
 }
 
 fn line(item_id: i64, quantity: i64) -> v1::OrderLine {
     v1::OrderLine { item_id, quantity, expected_unit_price: None }
 }
 
-async fn place(scene: &Scene) -> anyhow::Result<()> {
-    let teapot = scene.alice.sell(draft("Teapot", "home/kitchen", 1_800, 4)).await?.item_id;
-    let stool = scene.carol.sell(draft("Stool", "home", 4_500, 4)).await?.item_id;
+async fn place(cast: &Cast) -> anyhow::Result<()> {
+    let teapot = cast.alice.sell(draft("Teapot", "home/kitchen", 1_800, 4)).await?.item_id;
+    let stool = cast.carol.sell(draft("Stool", "home", 4_500, 4)).await?.item_id;
     let place = async |lines| {
-        let request_id = scene.dave.connection.request_id();
+        let request_id = cast.dave.connection.request_id();
         let request = v1::PlaceOrderRequest { request_id, lines, ..Default::default() };
-        scene.dave.connection.call(request).await
+        cast.dave.connection.call(request).await
     };
     refused(place(vec![line(stool, 1), line(teapot, 3), line(teapot, 2)]).await, Reason::OutOfStock)?;
-    ensure!(scene.dave.item(stool).await?.quantity == 4, "a refused basket sold something");
+    ensure!(cast.dave.item(stool).await?.quantity == 4, "a refused basket sold something");
     let orders = place(vec![line(teapot, 1), line(stool, 2)]).await?.orders;
     let sellers: Vec<_> = orders.iter().map(|order| order.seller_name.as_str()).collect();
     ensure!(sellers == ["Alice", "Carol"], "{orders:?}");
     Ok(())
 }
 
-async fn deliver(scene: &Scene) -> anyhow::Result<()> {
-    let kettle = scene.alice.sell(draft("Kettle", "home/kitchen", 2_900, 2)).await?.item_id;
-    let order_id = scene.bob.buy(kettle, 1).await?.order_id;
-    let mut hears = scene.bob.follow();
-    let alice = &scene.alice.connection;
+async fn deliver(cast: &Cast) -> anyhow::Result<()> {
+    let kettle = cast.alice.sell(draft("Kettle", "home/kitchen", 2_900, 2)).await?.item_id;
+    let order_id = cast.bob.buy(kettle, 1).await?.order_id;
+    let mut hears = cast.bob.follow();
+    let alice = &cast.alice.connection;
     let ship = v1::ShipSaleRequest { request_id: alice.request_id(), order_id, ..Default::default() };
     alice.call(ship).await?;
     ensure!(matches!(hears.next().await?.kind, Some(Kind::OrderShipped(_))), "bob was not told");
@@ -58,10 +58,10 @@ async fn deliver(scene: &Scene) -> anyhow::Result<()> {
     refused(alice.call(again).await, Reason::OrderStatusConflict)
 }
 
-async fn cancel_sale(scene: &Scene) -> anyhow::Result<()> {
-    let jug = scene.alice.sell(draft("Jug", "home/kitchen", 900, 3)).await?.item_id;
-    let order_id = scene.dave.buy(jug, 3).await?.order_id;
-    let alice = &scene.alice.connection;
+async fn cancel_sale(cast: &Cast) -> anyhow::Result<()> {
+    let jug = cast.alice.sell(draft("Jug", "home/kitchen", 900, 3)).await?.item_id;
+    let order_id = cast.dave.buy(jug, 3).await?.order_id;
+    let alice = &cast.alice.connection;
     let request = v1::CancelSaleRequest {
         request_id: alice.request_id(),
         order_id,
@@ -74,15 +74,15 @@ async fn cancel_sale(scene: &Scene) -> anyhow::Result<()> {
         cancelled.cancelled_by() == v1::Role::Seller && cancelled.cancel_reason == "cracked",
         "{cancelled:?}"
     );
-    ensure!(scene.dave.item(jug).await?.quantity == 3, "the units are not back");
+    ensure!(cast.dave.item(jug).await?.quantity == 3, "the units are not back");
     Ok(())
 }
 
-async fn sum_up(scene: &Scene) -> anyhow::Result<()> {
+async fn sum_up(cast: &Cast) -> anyhow::Result<()> {
     let time = |seconds| Some(souk_proto::Timestamp { seconds, nanos: 0 });
     let now = souk_certs::clock::now().unix_timestamp();
     let request = v1::SummarizeSalesRequest { from_time: time(now - 3_600), until_time: time(now + 3_600) };
-    let summary = scene.carol.connection.call(request);
+    let summary = cast.carol.connection.call(request);
     let summary = summary.await?;
     let best = summary.items.first().context("an item")?;
     ensure!(best.item_name == "Stool" && best.revenue == pounds(9_000), "{best:?}");

@@ -1,25 +1,25 @@
-//! A ride from the shop to the door.
+//! A ride from the shop to the buyer.
 
 use anyhow::{Context as _, ensure};
 use souk_proto::v1::{self, track_ride_request::Message, watch_ride_response::Message as Seen};
 use souk_testkit::actor::draft;
 
-use super::{Log, Scene};
+use super::{Cast, Log};
 
-pub(super) async fn tour(log: &mut Log, scene: &mut Scene) {
+pub(super) async fn tour(log: &mut Log, cast: &mut Cast) {
     log.step(
         "a courier's ride is tracked, watched and ended",
         &["RideService/StartRide", "RideService/TrackRide", "RideService/WatchRide", "RideService/EndRide"],
-        ride(scene),
+        ride(cast),
     )
     .await;
 }
 
-async fn ride(scene: &Scene) -> anyhow::Result<()> {
+async fn ride(cast: &Cast) -> anyhow::Result<()> {
     let place = |longitude| Some(v1::Location { latitude: 51.5, longitude });
-    let basket = scene.alice.sell(draft("Basket", "home", 1_100, 2)).await?.item_id;
-    let order_id = scene.bob.buy(basket, 1).await?.order_id;
-    let alice = &scene.alice.connection;
+    let basket = cast.alice.sell(draft("Basket", "home", 1_100, 2)).await?.item_id;
+    let order_id = cast.bob.buy(basket, 1).await?.order_id;
+    let alice = &cast.alice.connection;
     let start = v1::StartRideRequest {
         request_id: alice.request_id(),
         kind: v1::RideKind::Regular.into(),
@@ -33,7 +33,7 @@ async fn ride(scene: &Scene) -> anyhow::Result<()> {
     let ride_id = ride.ride.context("a ride")?.ride_id;
 
     let request = v1::WatchRideRequest { order_id, cursor: 0 };
-    let mut watched = scene.bob.connection.rides().watch_ride(request).await?.into_inner();
+    let mut watched = cast.bob.connection.rides().watch_ride(request).await?.into_inner();
     let now = souk_certs::clock::now().unix_timestamp();
     let positions = (0..5_i32).map(|n| {
         let time = Some(souk_proto::Timestamp { seconds: now - 60 + i64::from(n) * 10, nanos: 0 });

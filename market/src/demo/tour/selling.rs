@@ -1,39 +1,39 @@
-//! Listing items, changing them, finding them.
+//! Listing, changing and searching items.
 
 use anyhow::ensure;
 use souk_client::error::required;
 use souk_proto::{Reason, v1};
 use souk_testkit::actor::{draft, pounds, refused};
 
-use super::{Log, Scene};
+use super::{Cast, Log};
 
-pub(super) async fn tour(log: &mut Log, scene: &mut Scene) {
-    log.step("sellers list items", &["SellerService/SellItem"], list_items(scene)).await;
-    log.step("a seller displays its items", &["SellerService/DisplaySellerItems"], display(scene)).await;
+pub(super) async fn tour(log: &mut Log, cast: &mut Cast) {
+    log.step("sellers list items", &["SellerService/SellItem"], list_items(cast)).await;
+    log.step("a seller displays its items", &["SellerService/DisplaySellerItems"], display(cast)).await;
     log.step("an item is shown", &["CatalogService/GetItem"], async {
-        let lamp = scene.bob.item(scene.lamp).await?;
+        let lamp = cast.bob.item(cast.lamp).await?;
         ensure!(lamp.quantity == 10 && lamp.rating.is_none(), "{lamp:?}");
         Ok(())
     })
     .await;
-    log.step("search by name and category, with a typo", &["CatalogService/SearchItem"], search(scene)).await;
-    log.step("a search goes on, and tells what changes", &["CatalogService/WatchSearch"], watch(scene)).await;
-    log.step("categories are counted", &["CatalogService/ListCategories"], categories(scene)).await;
-    log.step("price and stock are changed", &["SellerService/UpdateItem"], update(scene)).await;
+    log.step("search by name and category, with a typo", &["CatalogService/SearchItem"], search(cast)).await;
+    log.step("a watched search reports changes", &["CatalogService/WatchSearch"], watch(cast)).await;
+    log.step("categories are counted", &["CatalogService/ListCategories"], categories(cast)).await;
+    log.step("price and stock are changed", &["SellerService/UpdateItem"], update(cast)).await;
     log.step(
         "a catalogue is imported, exported, and imported again without a change",
         &["SellerService/ImportItems", "SellerService/ExportItems"],
-        import(scene),
+        import(cast),
     )
     .await;
-    log.step("a change with a stale version is refused", &[], stale_version(scene)).await;
+    log.step("a change with a stale version is refused", &[], stale_version(cast)).await;
     log.step("another seller's item can't be changed", &[], async {
         let cheaper = v1::ItemDraft { unit_price: pounds(1), ..Default::default() };
-        refused(scene.carol.update(scene.lamp, cheaper).await, Reason::ItemNotFound)
+        refused(cast.carol.update(cast.lamp, cheaper).await, Reason::ItemNotFound)
     })
     .await;
     log.step("wrong values are refused, all at once", &[], async {
-        let refusal = scene.alice.sell(draft("", "No Such", -1, 0)).await;
+        let refusal = cast.alice.sell(draft("", "No Such", -1, 0)).await;
         let fields = match &refusal {
             Err(failure) => failure.refusal().map_or(0, |refusal| refusal.violations().len()),
             Ok(_) => 0,
@@ -43,83 +43,83 @@ pub(super) async fn tour(log: &mut Log, scene: &mut Scene) {
     })
     .await;
     log.step(
-        "an item is withdrawn, and its number is not used again",
+        "an item is withdrawn, and its number is not reused",
         &["SellerService/DeleteItem"],
-        delete(scene),
+        delete(cast),
     )
     .await;
 }
 
-async fn list_items(scene: &mut Scene) -> anyhow::Result<()> {
-    let lamp = scene.alice.sell(draft("Brass lantern", "home/light", 1_250, 10)).await?;
-    let oil = scene.carol.sell(draft("Lamp oil", "home", 300, 50)).await?;
+async fn list_items(cast: &mut Cast) -> anyhow::Result<()> {
+    let lamp = cast.alice.sell(draft("Brass lantern", "home/light", 1_250, 10)).await?;
+    let oil = cast.carol.sell(draft("Lamp oil", "home", 300, 50)).await?;
     ensure!(oil.item_id > lamp.item_id, "numbers grow");
-    scene.lamp = lamp.item_id;
+    cast.lamp = lamp.item_id;
     Ok(())
 }
 
-async fn display(scene: &Scene) -> anyhow::Result<()> {
+async fn display(cast: &Cast) -> anyhow::Result<()> {
     let request = v1::DisplaySellerItemsRequest::default();
-    let shown = scene.alice.connection.call(request).await?;
-    ensure!(shown.items.len() == 1 && shown.items[0].item_id == scene.lamp, "{shown:?}");
+    let shown = cast.alice.connection.call(request).await?;
+    ensure!(shown.items.len() == 1 && shown.items[0].item_id == cast.lamp, "{shown:?}");
     Ok(())
 }
 
-async fn search(scene: &Scene) -> anyhow::Result<()> {
+async fn search(cast: &Cast) -> anyhow::Result<()> {
     let request =
         v1::SearchItemRequest { query: "lanten".into(), category: "home/light".into(), ..Default::default() };
     // Alice sees her own item at once.
-    let found = scene.alice.search(request.clone()).await?;
+    let found = cast.alice.search(request.clone()).await?;
     ensure!(found.items.len() == 1 && found.total_size == 1, "{found:?}");
     let elsewhere = v1::SearchItemRequest { category: "garden".into(), ..request };
-    ensure!(scene.alice.search(elsewhere).await?.items.is_empty(), "found in another category");
+    ensure!(cast.alice.search(elsewhere).await?.items.is_empty(), "found in another category");
     Ok(())
 }
 
-async fn categories(scene: &Scene) -> anyhow::Result<()> {
+async fn categories(cast: &Cast) -> anyhow::Result<()> {
     let request = v1::ListCategoriesRequest { parent: "home".into(), ..Default::default() };
-    let listed = scene.carol.connection.call(request).await?;
+    let listed = cast.carol.connection.call(request).await?;
     let names: Vec<_> = listed.categories.iter().map(|count| count.category.as_str()).collect();
     ensure!(names == ["home", "home/light"], "{names:?}");
     Ok(())
 }
 
-async fn update(scene: &Scene) -> anyhow::Result<()> {
+async fn update(cast: &Cast) -> anyhow::Result<()> {
     let change = v1::ItemDraft { unit_price: pounds(1_000), ..Default::default() };
-    let changed = scene.alice.update(scene.lamp, change).await?;
+    let changed = cast.alice.update(cast.lamp, change).await?;
     ensure!(changed.unit_price == pounds(1_000) && changed.quantity == 10, "{changed:?}");
     let request = v1::UpdateItemRequest {
-        request_id: scene.alice.connection.request_id(),
-        item_id: scene.lamp,
+        request_id: cast.alice.connection.request_id(),
+        item_id: cast.lamp,
         quantity_delta: Some(5),
         ..Default::default()
     };
-    let restocked = required(scene.alice.connection.call(request).await?.item, "item")?;
+    let restocked = required(cast.alice.connection.call(request).await?.item, "item")?;
     ensure!(restocked.quantity == 15, "{restocked:?}");
     Ok(())
 }
 
-async fn stale_version(scene: &Scene) -> anyhow::Result<()> {
+async fn stale_version(cast: &Cast) -> anyhow::Result<()> {
     let request = v1::UpdateItemRequest {
-        request_id: scene.alice.connection.request_id(),
-        item_id: scene.lamp,
+        request_id: cast.alice.connection.request_id(),
+        item_id: cast.lamp,
         quantity_delta: Some(1),
         expected_version: Some(1),
         ..Default::default()
     };
-    refused(scene.alice.connection.call(request).await, Reason::VersionMismatch)
+    refused(cast.alice.connection.call(request).await, Reason::VersionMismatch)
 }
 
-async fn delete(scene: &Scene) -> anyhow::Result<()> {
-    let gone = scene.carol.sell(draft("Old chair", "home", 900, 1)).await?.item_id;
-    scene.carol.delete(gone).await?;
-    refused(scene.bob.item(gone).await, Reason::ItemNotFound)?;
-    let next = scene.carol.sell(draft("New chair", "home", 950, 1)).await?.item_id;
+async fn delete(cast: &Cast) -> anyhow::Result<()> {
+    let gone = cast.carol.sell(draft("Old chair", "home", 900, 1)).await?.item_id;
+    cast.carol.delete(gone).await?;
+    refused(cast.bob.item(gone).await, Reason::ItemNotFound)?;
+    let next = cast.carol.sell(draft("New chair", "home", 950, 1)).await?.item_id;
     ensure!(next > gone, "{next} after {gone}");
     Ok(())
 }
 
-async fn import(scene: &Scene) -> anyhow::Result<()> {
+async fn import(cast: &Cast) -> anyhow::Result<()> {
     use v1::import_items_request::Message;
     let send = async |drafts: Vec<v1::ItemDraft>| {
         let rows = drafts
@@ -130,7 +130,7 @@ async fn import(scene: &Scene) -> anyhow::Result<()> {
         let messages = [header].into_iter().chain(rows);
         let messages: Vec<_> =
             messages.map(|message| v1::ImportItemsRequest { message: Some(message) }).collect();
-        scene.carol.connection.seller().import_items(futures::stream::iter(messages)).await
+        cast.carol.connection.seller().import_items(futures::stream::iter(messages)).await
     };
     let numbered =
         |n: i64| v1::ItemDraft { sku: Some(format!("T-{n}")), ..draft("Tile", "home/floor", 100 + n, n) };
@@ -139,7 +139,7 @@ async fn import(scene: &Scene) -> anyhow::Result<()> {
     let first = send(drafts).await?.into_inner();
     ensure!((first.created_count, first.failed_count) == (300, 1), "{first:?}");
     let mut exported =
-        scene.carol.connection.seller().export_items(v1::ExportItemsRequest {}).await?.into_inner();
+        cast.carol.connection.seller().export_items(v1::ExportItemsRequest {}).await?.into_inner();
     let mut again = Vec::new();
     while let Some(message) = exported.message().await? {
         let item = required(message.item, "item")?;
@@ -162,21 +162,21 @@ async fn import(scene: &Scene) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn watch(scene: &Scene) -> anyhow::Result<()> {
+async fn watch(cast: &Cast) -> anyhow::Result<()> {
     use v1::watch_search_response::Message;
     let request = v1::WatchSearchRequest { query: "candle".into(), ..Default::default() };
-    let mut watched = scene.bob.connection.catalog().watch_search(request).await?.into_inner();
+    let mut watched = cast.bob.connection.catalog().watch_search(request).await?.into_inner();
     let synced = watched.message().await?.and_then(|message| message.message);
     ensure!(matches!(synced, Some(Message::Synced(_))), "{synced:?}");
-    let candle = scene.carol.sell(draft("Candle", "home/light", 300, 5)).await?.item_id;
+    let candle = cast.carol.sell(draft("Candle", "home/light", 300, 5)).await?.item_id;
     let cheaper = v1::ItemDraft { unit_price: pounds(250), ..Default::default() };
-    scene.carol.update(candle, cheaper).await?;
+    cast.carol.update(candle, cheaper).await?;
     let mut kinds = Vec::new();
     while kinds.last() != Some(&v1::SearchChangeKind::PriceDown) {
         match watched.message().await?.and_then(|message| message.message) {
             Some(Message::Change(change)) if change.kind() == v1::SearchChangeKind::New => {
                 kinds.push(change.kind());
-                // Both may have been indexed at once.
+                // Both changes may be indexed with one commit.
                 if change.item.is_some_and(|item| item.unit_price == pounds(250)) {
                     return Ok(());
                 }

@@ -1,4 +1,4 @@
-//! A till, on one stream in both directions.
+//! A till, on one bidirectional stream.
 
 use anyhow::{bail, ensure};
 use souk_client::{TillNotice, till};
@@ -9,19 +9,19 @@ use souk_proto::{
 use souk_testkit::actor::{EVENT_PATIENCE, draft, refused};
 use tokio::{sync::mpsc, time::timeout};
 
-use super::{Log, Scene};
+use super::{Cast, Log};
 
-pub(super) async fn tour(log: &mut Log, scene: &mut Scene) {
+pub(super) async fn tour(log: &mut Log, cast: &mut Cast) {
     log.step(
-        "a till counts and hears of a sale, is cut off, and goes on without a line lost or doubled",
+        "a till syncs, gets a sale, is cut off, and resumes without a lost or doubled line",
         &["SellerService/SyncInventory"],
-        sync(scene),
+        sync(cast),
     )
     .await;
     log.step(
         "tills are listed and removed",
         &["SellerService/ListTills", "SellerService/RemoveTill"],
-        remove(scene),
+        remove(cast),
     )
     .await;
 }
@@ -31,7 +31,7 @@ fn line(number: i64, item_id: i64, delta: i64) -> SyncLine {
     SyncLine { line: number, item, change: Some(sync_line::Change::QuantityDelta(delta)) }
 }
 
-/// Waits for a line's answer: the stock, and whether the line had come before.
+/// Waits for a line's answer, and returns the stock and whether the line was a repetition.
 async fn answer(notices: &mut mpsc::Receiver<TillNotice>) -> anyhow::Result<(i64, bool)> {
     loop {
         match timeout(EVENT_PATIENCE, notices.recv()).await? {
@@ -57,16 +57,16 @@ async fn sale(notices: &mut mpsc::Receiver<TillNotice>) -> anyhow::Result<v1::Ev
     }
 }
 
-async fn sync(scene: &mut Scene) -> anyhow::Result<()> {
-    let kettle = scene.carol.sell(draft("Kettle", "home/kitchen", 2_000, 10)).await?.item_id;
-    let (till, mut notices) = till::open(scene.carol.connection.clone(), "shop".into(), 0);
+async fn sync(cast: &mut Cast) -> anyhow::Result<()> {
+    let kettle = cast.carol.sell(draft("Kettle", "home/kitchen", 2_000, 10)).await?.item_id;
+    let (till, mut notices) = till::open(cast.carol.connection.clone(), "shop".into(), 0);
     till.send(line(1, kettle, -3)).await?;
     ensure!(answer(&mut notices).await? == (7, false), "the first line");
-    scene.bob.buy(kettle, 2).await?;
+    cast.bob.buy(kettle, 2).await?;
     let told = sale(&mut notices).await?;
     drop((till, notices));
-    // The till has not said that it took the sale in, and is not sure of its line either.
-    let (till, mut notices) = till::open(scene.carol.connection.clone(), "shop".into(), 0);
+    // The till has not acknowledged the sale, and does not know whether its line took effect.
+    let (till, mut notices) = till::open(cast.carol.connection.clone(), "shop".into(), 0);
     let again = sale(&mut notices).await?;
     ensure!(again == told, "{again:?}");
     till.take_in(again.sequence);
@@ -77,8 +77,8 @@ async fn sync(scene: &mut Scene) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn remove(scene: &Scene) -> anyhow::Result<()> {
-    let carol = &scene.carol.connection;
+async fn remove(cast: &Cast) -> anyhow::Result<()> {
+    let carol = &cast.carol.connection;
     let listed = carol.call(v1::ListTillsRequest {}).await?.tills;
     ensure!(listed.len() == 1 && listed[0].last_line == 2, "{listed:?}");
     let request = || v1::RemoveTillRequest {

@@ -1,4 +1,4 @@
-//! Buying, wishing, rating.
+//! Buying items, wishing for them and rating them.
 
 use anyhow::ensure;
 use souk_client::error::required;
@@ -6,70 +6,70 @@ use souk_proto::{Reason, v1};
 use souk_testkit::actor::{draft, pounds, refused};
 use tokio::task::JoinSet;
 
-use super::{Log, Scene};
+use super::{Cast, Log};
 
-pub(super) async fn tour(log: &mut Log, scene: &mut Scene) {
+pub(super) async fn tour(log: &mut Log, cast: &mut Cast) {
     log.step("rating without a purchase is refused", &[], async {
-        refused(scene.bob.rate(scene.lamp, 5).await, Reason::NotPurchased)
+        refused(cast.bob.rate(cast.lamp, 5).await, Reason::NotPurchased)
     })
     .await;
-    log.step("a buyer buys, and repeating the call buys once", &["BuyerService/BuyItem"], buy_once(scene))
+    log.step("a buyer buys, and repeating the call buys once", &["BuyerService/BuyItem"], buy_once(cast))
         .await;
-    log.step("a price other than expected is refused", &[], price_changed(scene)).await;
-    log.step("eight buyers for five units: five are sold, three refused", &[], no_oversell(scene)).await;
+    log.step("a price that differs from the expected price is refused", &[], price_changed(cast)).await;
+    log.step("eight buyers for five units: five are sold, three refused", &[], no_oversell(cast)).await;
     log.step(
-        "orders are listed and shown, to their own buyer alone",
+        "orders are listed and shown, only to their own buyer",
         &["BuyerService/ListOrders", "BuyerService/GetOrder"],
-        orders(scene),
+        orders(cast),
     )
     .await;
-    log.step("sales are listed", &["SellerService/ListSales"], sales(scene)).await;
-    log.step("an order is cancelled, and its units are back", &["BuyerService/CancelOrder"], cancel(scene))
+    log.step("sales are listed", &["SellerService/ListSales"], sales(cast)).await;
+    log.step("an order is cancelled, and its units are back", &["BuyerService/CancelOrder"], cancel(cast))
         .await;
-    log.step("an item is rated, once", &["BuyerService/RateItem"], rate(scene)).await;
+    log.step("an item is rated, once", &["BuyerService/RateItem"], rate(cast)).await;
     log.step(
         "wishes are added, listed and removed",
         &["BuyerService/AddToWishlist", "BuyerService/ListWishlist", "BuyerService/RemoveFromWishlist"],
-        wishes(scene),
+        wishes(cast),
     )
     .await;
 }
 
-async fn buy_once(scene: &Scene) -> anyhow::Result<()> {
+async fn buy_once(cast: &Cast) -> anyhow::Result<()> {
     let request = v1::BuyItemRequest {
-        request_id: scene.bob.connection.request_id(),
-        item_id: scene.lamp,
+        request_id: cast.bob.connection.request_id(),
+        item_id: cast.lamp,
         quantity: 2,
         expected_unit_price: pounds(1_000),
         ..Default::default()
     };
-    let first = scene.bob.buy_by(request.clone()).await?;
-    let again = scene.bob.buy_by(request).await?;
+    let first = cast.bob.buy_by(request.clone()).await?;
+    let again = cast.bob.buy_by(request).await?;
     ensure!(first == again, "the repetition was another order");
     ensure!(first.total_price == pounds(2_000), "{first:?}");
-    ensure!(scene.bob.item(scene.lamp).await?.quantity == 13, "units were sold twice");
+    ensure!(cast.bob.item(cast.lamp).await?.quantity == 13, "units were sold twice");
     Ok(())
 }
 
-async fn price_changed(scene: &Scene) -> anyhow::Result<()> {
+async fn price_changed(cast: &Cast) -> anyhow::Result<()> {
     let request = v1::BuyItemRequest {
-        request_id: scene.bob.connection.request_id(),
-        item_id: scene.lamp,
+        request_id: cast.bob.connection.request_id(),
+        item_id: cast.lamp,
         quantity: 1,
         expected_unit_price: pounds(1),
         ..Default::default()
     };
-    refused(scene.bob.buy_by(request).await, Reason::PriceChanged)
+    refused(cast.bob.buy_by(request).await, Reason::PriceChanged)
 }
 
 const UNITS: i64 = 5;
 const ATTEMPTS: i64 = 8;
 
-async fn no_oversell(scene: &Scene) -> anyhow::Result<()> {
-    let rare = scene.alice.sell(draft("Rare vase", "home", 9_900, UNITS)).await?.item_id;
+async fn no_oversell(cast: &Cast) -> anyhow::Result<()> {
+    let rare = cast.alice.sell(draft("Rare vase", "home", 9_900, UNITS)).await?.item_id;
     let mut attempts = JoinSet::new();
     for _ in 0..ATTEMPTS {
-        let connection = scene.dave.connection.clone();
+        let connection = cast.dave.connection.clone();
         attempts.spawn(async move {
             let request_id = connection.request_id();
             let request = v1::BuyItemRequest { request_id, item_id: rare, quantity: 1, ..Default::default() };
@@ -90,53 +90,53 @@ async fn no_oversell(scene: &Scene) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn orders(scene: &Scene) -> anyhow::Result<()> {
+async fn orders(cast: &Cast) -> anyhow::Result<()> {
     let request = v1::ListOrdersRequest::default();
-    let listed = scene.bob.connection.call(request).await?.orders;
+    let listed = cast.bob.connection.call(request).await?.orders;
     ensure!(listed.len() == 1, "{} orders", listed.len());
     let request = v1::GetOrderRequest { order_id: listed[0].order_id };
-    let shown = scene.bob.connection.call(request).await?.order;
+    let shown = cast.bob.connection.call(request).await?.order;
     ensure!(shown.as_ref() == listed.first(), "{shown:?}");
-    refused(scene.dave.connection.call(request).await, Reason::OrderNotFound)
+    refused(cast.dave.connection.call(request).await, Reason::OrderNotFound)
 }
 
-async fn sales(scene: &Scene) -> anyhow::Result<()> {
-    let request = v1::ListSalesRequest { item_id: scene.lamp, ..Default::default() };
-    let sales = scene.alice.connection.call(request).await?.orders;
+async fn sales(cast: &Cast) -> anyhow::Result<()> {
+    let request = v1::ListSalesRequest { item_id: cast.lamp, ..Default::default() };
+    let sales = cast.alice.connection.call(request).await?.orders;
     ensure!(sales.len() == 1 && sales[0].buyer_name == "Bob", "{sales:?}");
     Ok(())
 }
 
-async fn cancel(scene: &Scene) -> anyhow::Result<()> {
-    let before = scene.dave.item(scene.lamp).await?.quantity;
-    let order_id = scene.dave.buy(scene.lamp, 3).await?.order_id;
-    let request_id = scene.dave.connection.request_id();
+async fn cancel(cast: &Cast) -> anyhow::Result<()> {
+    let before = cast.dave.item(cast.lamp).await?.quantity;
+    let order_id = cast.dave.buy(cast.lamp, 3).await?.order_id;
+    let request_id = cast.dave.connection.request_id();
     let request = v1::CancelOrderRequest { request_id, order_id, ..Default::default() };
-    let cancelled = required(scene.dave.connection.call(request).await?.order, "order")?;
+    let cancelled = required(cast.dave.connection.call(request).await?.order, "order")?;
     ensure!(cancelled.status() == v1::OrderStatus::Cancelled, "{cancelled:?}");
-    ensure!(scene.dave.item(scene.lamp).await?.quantity == before, "the units are not back");
+    ensure!(cast.dave.item(cast.lamp).await?.quantity == before, "the units are not back");
     Ok(())
 }
 
-async fn rate(scene: &Scene) -> anyhow::Result<()> {
-    let rating = scene.bob.rate(scene.lamp, 5).await?;
+async fn rate(cast: &Cast) -> anyhow::Result<()> {
+    let rating = cast.bob.rate(cast.lamp, 5).await?;
     ensure!((rating.count, rating.mean) == (1, 5.0), "{rating:?}");
-    refused(scene.bob.rate(scene.lamp, 1).await, Reason::AlreadyRated)
+    refused(cast.bob.rate(cast.lamp, 1).await, Reason::AlreadyRated)
 }
 
-async fn wishes(scene: &Scene) -> anyhow::Result<()> {
-    scene.dave.wish(scene.lamp).await?;
-    scene.dave.wish(scene.lamp).await?;
+async fn wishes(cast: &Cast) -> anyhow::Result<()> {
+    cast.dave.wish(cast.lamp).await?;
+    cast.dave.wish(cast.lamp).await?;
     let request = v1::ListWishlistRequest::default();
-    let listed = scene.dave.connection.call(request.clone()).await?.wishes.len();
+    let listed = cast.dave.connection.call(request.clone()).await?.wishes.len();
     ensure!(listed == 1, "{listed} wishes");
     let remove = v1::RemoveFromWishlistRequest {
-        request_id: scene.dave.connection.request_id(),
-        item_id: scene.lamp,
+        request_id: cast.dave.connection.request_id(),
+        item_id: cast.lamp,
         ..Default::default()
     };
-    scene.dave.connection.call(remove).await?;
-    let left = scene.dave.connection.call(request).await?.wishes.len();
+    cast.dave.connection.call(remove).await?;
+    let left = cast.dave.connection.call(request).await?.wishes.len();
     ensure!(left == 0, "{left} wishes are left");
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! The one lane.
+//! The only lane of the memory back end.
 
 use async_trait::async_trait;
 use souk_domain::{Audience, IdRange, Keys, NewEvent, WorkingSet};
@@ -91,6 +91,7 @@ fn load(state: &State, keys: &Keys) -> WorkingSet {
         }
     }
     if keys.new_items > 0 {
+        // Not taken from the counter yet: only what the batch uses is, when it is saved.
         rows.item_ids = IdRange::new(state.last_item + 1, keys.new_items);
     }
     if keys.new_orders > 0 {
@@ -105,6 +106,8 @@ fn save(state: &mut State, rows: &WorkingSet) -> Receipt {
         state.parties.insert(id, party.clone());
         let mailbox = state.mailboxes.entry(id).or_default();
         mailbox.failures = 0;
+        // A registration ends the back-off, as [`Lane::save`] promises, but makes nothing due that is not
+        // pending.
         mailbox.last_failure.clear();
         mailbox.next_attempt = mailbox.next_attempt.map(|_| Default::default());
     }

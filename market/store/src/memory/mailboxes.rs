@@ -1,4 +1,4 @@
-//! Mailboxes.
+//! Mailboxes: claims, leases and pending deliveries.
 
 use std::ops::Bound;
 
@@ -32,6 +32,8 @@ impl Mailboxes for Memory {
             let mut claim = mailbox.claim(&Holder::of(party), query.owner, until);
             claim.deliveries = mailbox.after(Sequence(0), query.deliveries);
             if claim.deliveries.is_empty() {
+                // What was pending has expired; without this the mailbox would stay due and be claimed again
+                // and again.
                 mailbox.give_back();
             } else {
                 claims.push(claim);
@@ -143,7 +145,7 @@ impl Mailboxes for Memory {
     }
 }
 
-/// The mailbox, if the claim is still the latest.
+/// Returns the mailbox if the claim is still the latest; this is the fence.
 fn held(state: &mut State, recipient: PartyId, epoch: LeaseEpoch) -> Option<&mut Mailbox> {
     state.mailboxes.get_mut(&recipient).filter(|mailbox| mailbox.lease_epoch == epoch.0)
 }
@@ -176,12 +178,14 @@ fn expand(state: &mut State, limit: usize) -> Expansion {
     }
     fan_out.cursor = recipients.last().copied();
     if recipients.len() < limit {
+        // The last buyer has been reached. An event is removed only now, so that the steps of one are never
+        // mixed with those of a later event of the same item.
         fan_outs.remove(0);
     }
     Expansion { recipients, more: !fan_outs.is_empty() }
 }
 
-/// Who wishes for an item, after a party.
+/// Returns the buyers who wished for an item, starting after a party.
 fn wishers<V>(
     wishes: &std::collections::BTreeMap<(PartyId, ItemId), V>,
     item: ItemId,

@@ -1,7 +1,7 @@
-//! The memory back end: for tests, simulation, and markets that may forget.
+//! The memory back end, for tests, simulation, and markets whose data may be lost.
 //!
-//! One state behind a mutex that is never held across an await. A lane loads copies and applies what the
-//! rules changed when it saves, so nothing half done is ever seen.
+//! One state behind a mutex that is never held across an await. A lane loads copies and applies all changes
+//! in one call when it saves, so no reader sees a partial batch.
 
 mod lane;
 mod mailboxes;
@@ -23,13 +23,14 @@ struct Memory {
 }
 
 impl Memory {
-    /// No change is left half done by a panic: each is one call on the state.
+    /// Locks the state. A poisoned lock is used as it is: every change is one call on the state, so a panic
+    /// elsewhere leaves none half-applied.
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// An empty store.
+/// Opens an empty store.
 pub fn open() -> Store {
     let memory = Memory::default();
     Store {

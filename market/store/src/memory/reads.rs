@@ -1,13 +1,14 @@
-//! Queries.
+//! Queries, by scanning the state.
 
 use async_trait::async_trait;
 use souk_domain::{
-    Item, ItemId, Order, OrderId, Party, PartyId, Recorded, RequestId, Ride, RideId, Till, Wish,
+    Item, ItemId, Order, OrderId, Party, PartyId, Recorded, RequestId, Ride, RideId, SalesSummary, Till,
+    TimeRange, Totals, Wish,
 };
 
 use super::{Memory, summary};
 use crate::{
-    FeedEntry, FeedPosition, OrderQuery, OrdersOf, Reads, SalesSummary, StoreError, TimeRange, Totals,
+    FeedEntry, FeedPosition, OrderQuery, OrdersOf, Reads, StoreError,
     audit::{AuditRow, Head},
 };
 

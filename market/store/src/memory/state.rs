@@ -1,4 +1,4 @@
-//! What there is.
+//! The state: every row, in maps by key.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,12 +12,12 @@ use crate::{
     audit::{AuditRow, Head},
 };
 
-/// Everything, by key.
+/// All rows of the store.
 #[derive(Default)]
 pub(super) struct State {
     pub(super) parties: BTreeMap<PartyId, Party>,
     pub(super) items: BTreeMap<ItemId, Item>,
-    /// Listed items by their sellers' own numbers.
+    /// Listed items, by seller and SKU.
     pub(super) skus: BTreeMap<(PartyId, Sku), ItemId>,
     pub(super) feed: BTreeMap<FeedPosition, ItemId>,
     pub(super) feed_positions: BTreeMap<ItemId, FeedPosition>,
@@ -36,14 +36,14 @@ pub(super) struct State {
     pub(super) last_feed: i64,
 }
 
-/// An event for wishers, and how far it has been turned into deliveries.
+/// An event for wishers, and how far it has been expanded.
 pub(super) struct FanOut {
     pub(super) event: Event,
     pub(super) item: ItemId,
     pub(super) cursor: Option<PartyId>,
 }
 
-/// One party's mailbox.
+/// The mailbox of a party or a till.
 #[derive(Default)]
 pub(super) struct Mailbox {
     pub(super) waiting: BTreeMap<Sequence, Event>,
@@ -51,7 +51,7 @@ pub(super) struct Mailbox {
     pub(super) acknowledged: i64,
     pub(super) failures: u32,
     pub(super) last_failure: String,
-    /// When to deliver; `None` when nothing waits.
+    /// When to deliver; `None` if nothing is pending.
     pub(super) next_attempt: Option<Timestamp>,
     pub(super) lease_owner: Option<LeaseOwner>,
     pub(super) lease_epoch: i64,
@@ -59,9 +59,11 @@ pub(super) struct Mailbox {
 }
 
 impl Mailbox {
-    /// Puts an event in: the mailbox is due now, unless failures hold it back.
+    /// Adds an event. The mailbox becomes due now, unless it is in back-off.
     pub(super) fn put(&mut self, event: Event, now: Timestamp) {
         if let Some(topic) = event.kind.coalesces_by() {
+            // The new event gets a new sequence. Under the old one, a delivery of the older event that is in
+            // flight would take this one out when it is settled.
             self.waiting.retain(|_, waiting| waiting.kind.coalesces_by() != Some(topic));
         }
         self.last_sequence += 1;
@@ -73,7 +75,8 @@ impl Mailbox {
         });
     }
 
-    /// Takes everything up to a sequence that was given out, and forgets the failures.
+    /// Removes everything up to a sequence and resets the failures. A sequence that was never assigned has
+    /// no effect.
     pub(super) fn take_out(&mut self, through: Sequence) {
         if through.0 > self.last_sequence {
             return;
@@ -85,7 +88,7 @@ impl Mailbox {
         self.next_attempt = (!self.waiting.is_empty()).then_some(Timestamp(0));
     }
 
-    /// Ends a lease, and lets the mailbox be due only if something waits.
+    /// Ends a lease. The mailbox stays due only if something is pending.
     pub(super) fn give_back(&mut self) {
         self.lease_owner = None;
         self.lease_until = Timestamp(0);
@@ -123,7 +126,7 @@ impl Mailbox {
     }
 }
 
-/// Whose a mailbox is: a party's, or a till's, which has no callback.
+/// The owner of a mailbox: a party, or a till, which has no callback.
 pub(super) struct Holder {
     mailbox: PartyId,
     role: Role,
@@ -137,7 +140,7 @@ impl Holder {
 }
 
 impl State {
-    /// Whose a mailbox is; a removed till's mailbox stays.
+    /// Returns the owner of a mailbox. The mailbox of a removed till stays.
     pub(super) fn holder(&self, mailbox: PartyId) -> Option<Holder> {
         match self.parties.get(&mailbox) {
             Some(party) => Some(Holder::of(party)),
@@ -149,12 +152,12 @@ impl State {
         }
     }
 
-    /// The end of the audit log.
+    /// Returns the end of the audit log.
     pub(super) fn audit_head(&self) -> Head {
         self.audit.last().map_or(Head::START, |last| Head { sequence: last.sequence, hash: last.hash })
     }
 
-    /// An item with its seller's present name.
+    /// Returns an item with its seller's current name.
     pub(super) fn item(&self, id: ItemId) -> Option<Item> {
         let mut item = self.items.get(&id)?.clone();
         if let Some(seller) = self.parties.get(&item.seller) {
@@ -163,7 +166,7 @@ impl State {
         Some(item)
     }
 
-    /// Gives a changed item the next place in the feed.
+    /// Moves changed items to the end of the feed. Each item is in the feed once, at its latest change.
     pub(super) fn move_in_feed(&mut self, changed: &BTreeSet<ItemId>) -> Option<FeedPosition> {
         for item in changed {
             if let Some(before) = self.feed_positions.get(item) {

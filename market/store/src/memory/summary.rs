@@ -1,10 +1,8 @@
-//! What a seller took, summed up.
+//! Sales totals of a seller.
 
 use std::{cmp::Reverse, collections::BTreeMap};
 
-use souk_domain::{Money, Order};
-
-use crate::{DaySales, ItemSales, Sales, SalesSummary};
+use souk_domain::{DaySales, ItemSales, Money, Order, Sales, SalesSummary};
 
 const DAY_MICROS: i64 = 86_400_000_000;
 
@@ -29,7 +27,7 @@ impl Sum {
     }
 }
 
-/// Of a seller's standing orders.
+/// Sums up orders, which must not include cancelled ones.
 pub(super) fn of<'a>(orders: impl Iterator<Item = &'a Order>, items: usize) -> SalesSummary {
     let (mut by_day, mut by_item) = (BTreeMap::<_, Sum>::new(), BTreeMap::<_, (Sum, String)>::new());
     for order in orders {

@@ -1,4 +1,4 @@
-//! Tracks of rides.
+//! Tracks of rides, as one list of points per ride.
 
 use async_trait::async_trait;
 use souk_domain::{RideId, Timestamp};

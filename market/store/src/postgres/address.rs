@@ -1,8 +1,9 @@
-//! Where the database is, and how it is reached: `postgres://USER@HOST[:PORT][,HOST…]/DATABASE`.
+//! The address of the database, and how to connect to it: `postgres://USER@HOST[:PORT][,HOST…]/DATABASE`.
 //!
-//! Over a network only TLS 1.3 or 1.2 with the server's name verified (`sslmode=verify-full`); in plain only to this
-//! very machine or when the operator says so (`sslmode=disable`). With several hosts the one that takes writes
-//! is used. A password never stands in the address, which process lists and logs show.
+//! Over a network, only TLS 1.3 or 1.2 with a verified server name (`sslmode=verify-full`) is allowed; plain
+//! text only on the same machine or at the operator's explicit request (`sslmode=disable`). Of several
+//! hosts, the one that accepts writes is used. A password is not accepted in the address, which process
+//! lists and logs show.
 
 use std::{
     fs,
@@ -27,90 +28,95 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 
 use crate::StoreError;
 
-/// How long what was sent may stay without a sign of life from the other side.
+/// How long sent data may stay unacknowledged before the kernel closes the connection.
 const TCP_USER_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long one address of a host may take to take a connection, unless the operator says otherwise: a name may have several,
-/// and one that swallows packets leaves time for the next.
+/// The time limit for a TCP connection to one IP address of a host, unless the operator sets another. A name
+/// may have several addresses, and one that drops packets must leave time for the next.
 const CONNECT_TIMEOUT: Duration = Duration::from_millis(1_500);
-/// How long a connection may be silent before it is tried, how often then, and how many times in vain.
+/// TCP keep-alive: the idle time before the first probe, the interval of probes, and how many may fail.
 const KEEPALIVE_IDLE: Duration = Duration::from_secs(5);
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(2);
 const KEEPALIVE_RETRIES: u32 = 3;
-/// Set for each session: names are looked up in one schema alone; a lock is waited for, and a transaction left
-/// alone, for a bounded time; whoever goes away is noticed even while a statement runs. No
-/// `statement_timeout`: it would also cut short a commit that waits for its standby, and the commit would then
-/// be reported as done.
+/// The settings of each session. Waits for a lock and idle times in a transaction are bounded, and the
+/// server notices a client that has gone away even while a statement runs. There is no `statement_timeout`:
+/// it would also cancel a commit that waits for its standby, and the server would then report that commit as
+/// done.
 ///
-/// Warnings are asked for whatever the role or the database is set to: one of them is the only sign of a commit that
-/// was cut short. Between loading a batch and saving it only rules are run, so that a market which is silent
-/// for longer has gone, and its locks hold up nobody.
+/// Warnings are enabled regardless of the role's or database's setting, because a warning is the only sign
+/// of a commit whose wait was cancelled. Between loading and saving a batch only rules run, so a market that
+/// stays idle in a transaction for longer is gone, and its locks must not block others.
 ///
-/// Every statement goes by keys that have an index. A plan that was made while a table was small would read all of it, and is
-/// kept while the table grows, until statistics are gathered: so plans that read whole tables are not considered. Nothing runs
-/// for so long that compiling it would pay.
+/// Every statement looks up rows through an index. A plan that is made while a table is small would scan it,
+/// and is kept while the table grows until statistics are collected; so scans are disabled. Statements are
+/// too short for JIT compilation to pay off.
 pub(super) const SESSION: &str = "-c lock_timeout=2s -c idle_in_transaction_session_timeout=5s \
                        -c client_connection_check_interval=1s -c client_min_messages=warning -c timezone=UTC \
                        -c enable_seqscan=off -c enable_hashjoin=off -c enable_mergejoin=off -c jit=off";
 
-/// A database, and what is needed to open a session there.
+/// A database, with everything that is needed to open sessions.
 #[derive(Clone)]
 pub(super) struct Address {
-    /// One for each host, in the order given.
+    /// One configuration per host, in the given order.
     hosts: Vec<Config>,
-    /// The place of the host that took the last session: the others would mostly be asked in vain.
+    /// The index of the host that accepted the last session. It is tried first, because the others are
+    /// usually standbys.
     last_good: Arc<AtomicUsize>,
-    /// Counts how often the server turned out to be another one, or not to answer: older sessions are not trusted then.
+    /// Raised whenever the server has changed or does not respond. Sessions of an older generation are not
+    /// used any more.
     generation: Arc<AtomicU64>,
-    /// `None`: in plain.
+    /// The TLS configuration; `None` for plain text.
     pub(super) tls: Option<MakeRustlsConnect>,
-    /// Without secrets, for messages.
+    /// The address without secrets, for messages.
     pub(super) shown: String,
 }
 
-/// The generation of a session.
+/// The generation that a session was opened in, with the current one for comparison.
 pub(super) struct Generation {
     own: u64,
     present: Arc<AtomicU64>,
 }
 
 impl Generation {
-    /// Whether the server was found out to have been replaced, or silent, since.
+    /// Returns whether the server has changed or gone silent since the session was opened.
     pub(super) fn is_past(&self) -> bool {
         self.own != self.present.load(Ordering::Relaxed)
     }
 
-    /// Nothing of this generation or before is to be trusted.
+    /// Invalidates all sessions of this generation and before.
     pub(super) fn advance(&self) {
-        // Once for all that find out at the same time.
+        // Compare-and-swap: many sessions find out at the same time, and the generation must rise only once,
+        // or it would invalidate the sessions that were opened since.
         let _ = self.present.compare_exchange(self.own, self.own + 1, Ordering::Relaxed, Ordering::Relaxed);
     }
 }
 
-/// What belongs to an address but must not, or need not, stand in it.
-#[derive(Clone, Debug, Default)]
+/// Settings that belong to an address but must not, or need not, be part of it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PostgresOptions {
-    /// Where the password stands; without it, `PGPASSWORD`.
+    /// The file that contains the password. Without it, `PGPASSWORD` is used.
     pub password_file: Option<PathBuf>,
-    /// The authority that signed the server's certificate, unless `sslrootcert` names it.
+    /// The PEM file of the authority that signed the server's certificate; `sslrootcert` in the address
+    /// takes precedence.
     pub ca: Option<PathBuf>,
 }
 
-/// Whether a store's place is a database's address rather than a file.
+/// Returns whether a store's location is the address of a database rather than a file.
 pub fn is_address(place: &Path) -> bool {
     place.to_str().is_some_and(|place| place.starts_with("postgres://") || place.starts_with("postgresql://"))
 }
 
 impl Address {
-    /// Reads an address and the files that belong to it.
+    /// Parses an address and reads the files that it refers to.
     pub(super) fn read(address: &str, options: &PostgresOptions) -> Result<Self, StoreError> {
         let wrong =
             |problem: String| StoreError::unavailable(format!("the store's address is wrong: {problem}"));
         let (plain, ours) = split(address);
         let mut config: Config = plain.parse().map_err(|error: tokio_postgres::Error| {
-            // Without its cause, which may quote what stands where a password might.
+            // The cause is left out, because it may quote a password.
             wrong(format!("{error}; give postgres://USER@HOST/DATABASE"))
         })?;
         if config.get_password().is_some() {
+            // Refused rather than accepted with a warning, because by now it is in the process list.
             return Err(wrong(
                 "it holds a password, which others could see; take it out and set store.password_file or PGPASSWORD".into(),
             ));
@@ -147,28 +153,29 @@ impl Address {
         Ok(Self { hosts, last_good: Arc::default(), generation: Arc::default(), tls, shown: plain })
     }
 
-    /// The hosts with their places, the one that took the last session first.
+    /// Returns the hosts with their indexes, beginning with the one that accepted the last session.
     pub(super) fn hosts(&self) -> impl Iterator<Item = (usize, &Config)> {
         let first = self.last_good.load(Ordering::Relaxed);
         let (before, from) = self.hosts.split_at(first);
         (first..).zip(from).chain(before.iter().enumerate())
     }
 
-    /// This host took a session.
+    /// Records that a host has accepted a session. If it is another than before, a failover has happened,
+    /// and older sessions are invalidated.
     pub(super) fn was_good(&self, place: usize) {
         if self.last_good.swap(place, Ordering::Relaxed) != place {
             self.generation().advance();
         }
     }
 
-    /// What sessions opened from now on are of.
+    /// Returns the generation of sessions that are opened from now on.
     pub(super) fn generation(&self) -> Generation {
         Generation { own: self.generation.load(Ordering::Relaxed), present: Arc::clone(&self.generation) }
     }
 }
 
-/// A configuration for each host: only the time to connect by TCP is bounded when they are tried together, and one that
-/// takes connections and never answers would keep everybody from the next.
+/// Splits a configuration into one for each host. Given several hosts, `tokio-postgres` bounds only the TCP
+/// connect, and a host that accepts connections and never answers would keep it from the next.
 fn one_by_one(config: &Config) -> Result<Vec<Config>, String> {
     let (names, addresses, ports) = (config.get_hosts(), config.get_hostaddrs(), config.get_ports());
     if !addresses.is_empty() && addresses.len() != names.len() {
@@ -195,7 +202,7 @@ fn one_by_one(config: &Config) -> Result<Vec<Config>, String> {
     Ok(names.iter().enumerate().map(single).collect())
 }
 
-/// All that is not about hosts.
+/// Copies all settings that do not concern hosts.
 fn copy_rest(from: &Config, to: &mut Config) {
     from.get_user().map(|user| to.user(user));
     from.get_password().map(|password| to.password(password));
@@ -214,14 +221,14 @@ fn copy_rest(from: &Config, to: &mut Config) {
         .target_session_attrs(from.get_target_session_attrs());
 }
 
-/// The parameters that are ours to look at.
+/// The parameters that this module interprets itself.
 #[derive(Default)]
 struct Ours {
     sslmode: Option<String>,
     sslrootcert: Option<PathBuf>,
 }
 
-/// Takes our parameters out of an address.
+/// Removes our parameters from an address and returns both.
 fn split(address: &str) -> (String, Ours) {
     let mut ours = Ours::default();
     let Some((base, parameters)) = address.split_once('?') else { return (address.to_owned(), ours) };
@@ -295,7 +302,7 @@ mod tests {
     }
 
     #[test]
-    fn a_password_in_the_address_is_refused_and_not_repeated() {
+    fn password_in_the_address_is_refused_and_not_repeated() {
         for address in
             ["postgres://souk:hunter2@localhost/souk", "postgres://souk@localhost/souk?password=hunter2"]
         {
@@ -305,7 +312,7 @@ mod tests {
     }
 
     #[test]
-    fn other_machines_are_reached_by_verified_tls_alone() {
+    fn remote_hosts_need_verified_tls() {
         for (address, told) in [
             ("postgres://souk@db.example/souk", "sslrootcert"),
             ("postgres://souk@localhost,db.example/souk", "sslrootcert"),
@@ -339,7 +346,7 @@ mod tests {
     }
 
     #[test]
-    fn this_machine_and_trusted_networks_are_reached_in_plain() {
+    fn local_hosts_and_trusted_networks_may_use_plain_text() {
         for address in [
             "postgres://souk@localhost/souk",
             "postgres://souk@127.0.0.1:5433/souk",

@@ -1,4 +1,5 @@
-//! One session with the server, and statements sent one after another without waiting in between.
+//! A session with the server, and pipelines: statements that are sent without waiting for the replies in
+//! between.
 
 use std::{
     collections::HashMap,
@@ -23,20 +24,21 @@ use super::{
     error::Failure,
 };
 
-/// How long a statement may take; only broken servers take longer.
+/// The time limit of a statement. Only a broken server, or a standby that hangs, takes longer.
 pub(super) const PATIENCE: Duration = Duration::from_secs(15);
-/// How long a host may take until a session is open there, from its name on. After that the next one is tried, so that
-/// a host that takes connections and never answers keeps nobody from the one that took over.
+/// The time limit for opening a session on a host, including name resolution. After it the next host is
+/// tried, so that a host which accepts connections and never answers does not keep clients from the new
+/// primary.
 const OPEN_PATIENCE: Duration = Duration::from_secs(4);
-/// PostgreSQL's.
+/// PostgreSQL's default port, for messages.
 const DEFAULT_PORT: u16 = 5432;
-/// Notifications that were not looked at yet; they are hints, and further ones are dropped.
+/// The queue for notifications. They are only hints, so more are dropped.
 const NOTIFICATIONS: usize = 64;
 
-/// A value for a statement.
+/// A value to bind to a statement.
 pub(super) type Param = Box<dyn ToSql + Sync + Send>;
 
-/// Values for a statement, in order.
+/// Boxes the values of a statement, in order.
 macro_rules! params {
     ($($value:expr),* $(,)?) => {
         vec![$(Box::new($value) as $crate::postgres::connection::Param),*]
@@ -44,7 +46,7 @@ macro_rules! params {
 }
 pub(super) use params;
 
-/// A session. Dropped, it is cut, and the server rolls back what was begun.
+/// A session. Dropping it closes the connection, and the server rolls back an open transaction.
 pub(super) struct Connection {
     client: Client,
     statements: HashMap<&'static str, Statement>,
@@ -53,22 +55,22 @@ pub(super) struct Connection {
     generation: Generation,
 }
 
-/// What a session needs beside the connection: its statements prepared, and which commits it waits for.
+/// The set-up of a session: the statements to prepare, and how durable its commits are.
 pub(super) struct Session {
-    /// Prepared at once; others are prepared when they are first used.
+    /// Statements to prepare when the session opens. Others are prepared at their first use.
     pub(super) prepare: &'static [&'static str],
-    /// Whether a commit waits for the disk, and for the synchronous standbys if there are any.
+    /// Whether commits wait for the disk, and for the synchronous standbys if there are any.
     pub(super) durable: bool,
 }
 
-/// Commits of this session are as durable as the server can make them, whatever its settings are.
+/// Makes commits durable regardless of the server's default. The stricter `remote_apply` is kept.
 const DURABLE: &str = "SELECT set_config('synchronous_commit', 'on', false) \
                        WHERE current_setting('synchronous_commit') <> 'remote_apply'";
-/// What this session writes may be forgotten by a power loss.
+/// Lets commits return before they are on disk; a power loss may forget them.
 const FORGETFUL: &str = "SELECT set_config('synchronous_commit', 'off', false)";
 
 impl Connection {
-    /// Opens a session; its driver runs on the runtime of this handle.
+    /// Opens a session, whose I/O is driven by the given runtime.
     pub(super) async fn open(
         address: &Address,
         session: &Session,
@@ -77,7 +79,7 @@ impl Connection {
         Self::open_with(address, session, runtime, None).await
     }
 
-    /// As [`Self::open`], and passes notifications on.
+    /// Opens a session like [`Self::open`] that also passes on notifications.
     pub(super) async fn open_listening(
         address: &Address,
         session: &Session,
@@ -110,6 +112,8 @@ impl Connection {
             match timeout(OPEN_PATIENCE, opening).await {
                 Ok(Ok(mut opened)) => {
                     address.was_good(place);
+                    // `was_good` begins a new generation if the host has changed, and this session belongs
+                    // to that.
                     opened.generation = address.generation();
                     return Ok(opened);
                 }
@@ -143,12 +147,12 @@ impl Connection {
                 match message {
                     Ok(AsyncMessage::Notice(notice)) => {
                         if notice.parsed_severity() == Some(Severity::Warning) {
-                            tracing::warn!(warning = notice.message(), "PostgreSQL warns");
+                            tracing::warn!(warning = notice.message(), "PostgreSQL sent a warning");
                             saw_warning.store(true, Ordering::SeqCst);
                         }
                     }
                     Ok(AsyncMessage::Notification(notification)) => {
-                        // When nobody keeps up, polling finds out.
+                        // If the receiver can't keep up, the hint is dropped, and polling makes up for it.
                         let told =
                             notifications.as_ref().map(|n| n.try_send(notification.payload().to_owned()));
                         let _ = told;
@@ -161,24 +165,26 @@ impl Connection {
                 }
             }
         };
+        // Aborted when the session is dropped; otherwise it would keep the connection open until the server
+        // closes it.
         let driver = runtime.spawn(drive).abort_handle();
         Ok(Self { client, statements: HashMap::new(), warned, driver, generation })
     }
 
-    /// Prepares statements, all on one way there and back.
+    /// Prepares all statements in one round trip.
     async fn prepare(&mut self, all: &[&'static str]) -> Result<(), Failure> {
         let prepared = futures::future::try_join_all(all.iter().map(|sql| self.client.prepare(sql))).await?;
         self.statements.extend(all.iter().copied().zip(prepared));
         Ok(())
     }
 
-    /// Whether the session has ended, or is of a server that was replaced or fell silent.
+    /// Returns whether the session has ended, or belongs to a server that was replaced or has gone silent.
     pub(super) fn is_closed(&self) -> bool {
         self.client.is_closed() || self.generation.is_past()
     }
 
-    /// The server does not answer, or has ended this session: every other one would be found out by another wait or
-    /// another attempt.
+    /// Invalidates all sessions of this server, because it does not respond or has ended this one. Otherwise
+    /// each of the others would cost another timeout or another failed attempt.
     pub(super) fn mistrust(&self) {
         self.generation.advance();
     }
@@ -188,7 +194,7 @@ impl Connection {
         Failure::Silence(patience)
     }
 
-    /// Carries out one statement.
+    /// Executes one statement, preparing it if this is its first use.
     pub(super) async fn query(&mut self, sql: &'static str, params: Vec<Param>) -> Result<Vec<Row>, Failure> {
         let asked = async {
             if !self.statements.contains_key(sql) {
@@ -203,29 +209,30 @@ impl Connection {
         }
     }
 
-    /// Carries out statements without values.
+    /// Executes statements without parameters.
     pub(super) async fn batch(&self, sql: &str) -> Result<(), Failure> {
         self.batch_within(PATIENCE, sql).await
     }
 
-    /// The same, for what may take its time.
+    /// Does the same with another time limit, for migrations.
     pub(super) async fn batch_within(&self, patience: Duration, sql: &str) -> Result<(), Failure> {
         let done = timeout(patience, self.client.batch_execute(sql)).await;
         Ok(done.map_err(|_| self.fell_silent(patience))??)
     }
 
-    /// Statements to be sent together. All must have been prepared when the session was opened.
+    /// Creates an empty pipeline. Only statements that were prepared when the session opened can be added.
     pub(super) fn pipeline(&self) -> Pipeline<'_> {
         Pipeline { connection: self, sent: Vec::new() }
     }
 
-    /// Forgets warnings of before.
+    /// Resets the record of warnings.
     pub(super) fn forget_warnings(&self) {
         self.warned.store(false, Ordering::SeqCst);
     }
 
-    /// Whether the server has warned since. A warning comes before the end of the statement that it is about,
-    /// and is noted before that end is told: so after a commit this tells whether it was cut short.
+    /// Returns whether the server has sent a warning since. A warning arrives before the reply to its
+    /// statement, and the driver records it before it hands out that reply. So after a commit, this tells
+    /// whether its wait was cancelled.
     pub(super) fn was_warned(&self) -> bool {
         self.warned.load(Ordering::SeqCst)
     }
@@ -237,7 +244,7 @@ impl Drop for Connection {
     }
 }
 
-/// Which host this is, for messages.
+/// Returns the host and port, for messages.
 fn shown(host: &Config) -> String {
     let port = host.get_ports().first().copied().unwrap_or(DEFAULT_PORT);
     match host.get_hosts().first() {
@@ -253,15 +260,15 @@ fn borrowed(params: &[Param]) -> Vec<&(dyn ToSql + Sync)> {
 
 type Sent<'a> = Pin<Box<dyn Future<Output = Result<Vec<Row>, Failure>> + Send + 'a>>;
 
-/// Statements that are sent one after another, in one go. The server carries them out in this order, each
-/// seeing what the ones before it did.
+/// Statements that are sent together. The server executes them in order, and each sees the effects of those
+/// before it.
 pub(super) struct Pipeline<'a> {
     connection: &'a Connection,
     sent: Vec<Sent<'a>>,
 }
 
 impl Pipeline<'_> {
-    /// Adds a prepared statement. Answers the place of its rows among the answers.
+    /// Adds a prepared statement, and returns the index of its reply.
     pub(super) fn add(&mut self, sql: &'static str, params: Vec<Param>) -> usize {
         let Connection { client, statements, .. } = self.connection;
         self.sent.push(Box::pin(async move {
@@ -273,7 +280,7 @@ impl Pipeline<'_> {
         self.sent.len() - 1
     }
 
-    /// Adds a command without values, such as COMMIT.
+    /// Adds a command without parameters, such as COMMIT.
     pub(super) fn add_command(&mut self, sql: &'static str) {
         let client = &self.connection.client;
         self.sent.push(Box::pin(async move {
@@ -282,8 +289,10 @@ impl Pipeline<'_> {
         }));
     }
 
-    /// Sends everything and waits for all answers. Statements go out in their order: each is sent when it is
-    /// polled for the first time, and they are polled in turn.
+    /// Sends everything and waits for all replies.
+    ///
+    /// The order is that of adding: `tokio-postgres` queues a request when its future is first polled, and
+    /// the futures are polled in order. `join_all` does not promise an order.
     pub(super) async fn run(self, patience: Duration) -> Result<Vec<Result<Vec<Row>, Failure>>, Failure> {
         let Self { connection, mut sent } = self;
         let mut answers: Vec<Option<Result<Vec<Row>, Failure>>> = sent.iter().map(|_| None).collect();
@@ -302,7 +311,7 @@ impl Pipeline<'_> {
         timeout(patience, all).await.map_err(|_| connection.fell_silent(patience))
     }
 
-    /// As [`Self::run`]; the first failure stands for all.
+    /// Does the same as [`Self::run`], and returns the first failure if there is one.
     pub(super) async fn run_all(self, patience: Duration) -> Result<Vec<Vec<Row>>, Failure> {
         self.run(patience).await?.into_iter().collect()
     }

@@ -1,5 +1,5 @@
-//! Between rows and the domain's types. Rows hold only what was accepted once, so a row that can't be read is
-//! damage.
+//! Conversion between rows and the domain's types. Rows contain only values that were accepted once, so a
+//! row that can't be converted is damaged.
 
 use std::fmt::Display;
 
@@ -21,12 +21,12 @@ pub(super) fn unreadable(problem: impl Display) -> Failure {
     Failure::Unreadable(problem.to_string())
 }
 
-/// A column's value.
+/// Returns the value of a column.
 pub(super) fn get<'a, T: FromSql<'a>>(row: &'a Row, column: usize) -> Result<T, Failure> {
     row.try_get(column).map_err(|error| unreadable(format!("column {column}: {error}")))
 }
 
-/// A value of the first row, if there is one.
+/// Converts the first row, if there is one.
 pub(super) fn first<T>(
     rows: &[Row],
     read: impl Fn(&Row) -> Result<T, Failure>,
@@ -84,7 +84,7 @@ pub(super) fn party(row: &Row) -> Result<Party, Failure> {
     })
 }
 
-/// The column after those of a party.
+/// The index of the first column after those of [`party`].
 pub(super) const AFTER_PARTY: usize = 10;
 
 fn suspension(row: &Row, since: usize, reason: usize) -> Result<Option<Suspension>, Failure> {
@@ -115,7 +115,7 @@ pub(super) fn item(row: &Row) -> Result<Item, Failure> {
     })
 }
 
-/// The column after those of an item.
+/// The index of the first column after those of [`item`].
 pub(super) const AFTER_ITEM: usize = 19;
 
 pub(super) fn order(row: &Row) -> Result<Order, Failure> {
@@ -146,12 +146,12 @@ fn status(word: &str) -> Result<OrderStatus, Failure> {
     known.ok_or_else(|| unreadable(format!("no status: {word}")))
 }
 
-/// JSON in a column.
+/// Decodes a column of JSON.
 pub(super) fn json<T: serde::de::DeserializeOwned>(row: &Row, column: usize) -> Result<T, Failure> {
     serde_json::from_str(get(row, column)?).map_err(unreadable)
 }
 
-/// As JSON.
+/// Encodes a value as JSON.
 pub(super) fn to_json(value: &impl serde::Serialize) -> Result<String, Failure> {
     serde_json::to_string(value).map_err(unreadable)
 }
@@ -160,7 +160,7 @@ pub(super) fn ride(row: &Row) -> Result<Ride, Failure> {
     json(row, 1)
 }
 
-/// Of `fingerprint, outcome` from a column on.
+/// Converts the columns `fingerprint, outcome`, the first at index `column`.
 pub(super) fn recorded(row: &Row, column: usize) -> Result<Recorded, Failure> {
     let bytes: &[u8] = get(row, column)?;
     Ok(Recorded {
@@ -169,7 +169,7 @@ pub(super) fn recorded(row: &Row, column: usize) -> Result<Recorded, Failure> {
     })
 }
 
-/// Of a sequence and the body of its event, from a column on.
+/// Converts a sequence and the body of its event, the first at index `column`.
 pub(super) fn delivery(row: &Row, column: usize) -> Result<Delivery, Failure> {
     Ok(Delivery { sequence: Sequence(get(row, column)?), event: json(row, column + 1)? })
 }
@@ -178,7 +178,7 @@ pub(super) fn position(row: &Row, column: usize) -> Result<FeedPosition, Failure
     get(row, column).map(FeedPosition)
 }
 
-/// Of `sequence, hash`.
+/// Converts the columns `sequence, hash`.
 pub(super) fn audit_head(row: &Row) -> Result<Head, Failure> {
     let bytes: &[u8] = get(row, 1)?;
     Ok(Head { sequence: get(row, 0)?, hash: AuditHash(bytes.try_into().map_err(unreadable)?) })

@@ -1,4 +1,5 @@
-//! PostgreSQL's errors, sorted: what is worth another try, what passes by itself, and what does not.
+//! Classifies PostgreSQL's errors: which are worth a retry, which pass without intervention, and which do
+//! not.
 
 use std::{error::Error as _, io, time::Duration};
 
@@ -10,27 +11,27 @@ use tokio_postgres::{
 
 use crate::StoreError;
 
-/// Why something was not done.
+/// Why an operation failed.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Failure {
-    /// The server refused it, or the connection broke.
+    /// The server refused the statement, or the connection broke.
     #[error("{}", told(.0))]
     Postgres(#[from] Error),
-    /// There was no answer in time. Whether it was done is not known.
+    /// There was no reply in time. It is unknown whether the statement was executed.
     #[error("PostgreSQL did not answer within {} s; look for what holds it up", .0.as_secs())]
     Silence(Duration),
-    /// A row is not as it was written.
+    /// A row can't be converted, which means damage or a defect.
     #[error("{0}")]
     Unreadable(String),
-    /// More is waiting than is taken.
-    #[error("more is waiting for PostgreSQL than it takes")]
+    /// The queue for sessions is full.
+    #[error("the queue for PostgreSQL sessions is full")]
     Overloaded,
-    /// A connection can't be had.
+    /// No session can be opened.
     #[error("{0}")]
     NoConnection(String),
 }
 
-/// With what the server says, which the error's own text leaves out.
+/// Formats an error together with the server's message, which the error's own text leaves out.
 fn told(error: &Error) -> String {
     match error.as_db_error() {
         Some(refusal) => format!("PostgreSQL: {} ({})", refusal.message(), refusal.code().code()),
@@ -41,10 +42,11 @@ fn told(error: &Error) -> String {
     }
 }
 
-/// As `tokio-postgres` says that a server speaks in plain only.
+/// The text of `tokio-postgres` for a server that does not support TLS; the error has no other distinction.
 const NO_TLS: &str = "server does not support TLS";
 
-/// Why the server could not prove who it is, and what to do about it; `None` when that is not the matter.
+/// Explains why the server's identity could not be verified, and what to do about it; `None` if the cause is
+/// another.
 fn untrusted(cause: &(dyn std::error::Error + 'static)) -> Option<String> {
     if cause.to_string() == NO_TLS {
         return Some(format!(
@@ -54,7 +56,8 @@ fn untrusted(cause: &(dyn std::error::Error + 'static)) -> Option<String> {
     let tls = cause.downcast_ref::<io::Error>()?.get_ref()?.downcast_ref::<rustls::Error>()?;
     let rustls::Error::InvalidCertificate(problem) = tls else { return None };
     Some(match problem {
-        // Two authorities of the same name differ in their key: the signature does not fit.
+        // With two authorities of the same name but different keys, the issuer matches and the signature
+        // does not.
         CertificateError::UnknownIssuer | CertificateError::BadSignature => {
             "another authority signed the server's certificate than the one that is trusted; check sslrootcert in \
              the address, or store.ca"
@@ -68,8 +71,8 @@ fn untrusted(cause: &(dyn std::error::Error + 'static)) -> Option<String> {
 }
 
 impl Failure {
-    /// Whether the same again may go well, because it collided with what others did: serialization failures,
-    /// deadlocks, locks that were not to be had in time, and rows that somebody else put in.
+    /// Returns whether a retry may succeed, because the failure was a conflict with other transactions: a
+    /// serialization failure, a deadlock, a lock timeout, or a unique violation.
     pub(super) fn is_collision(&self) -> bool {
         let Self::Postgres(error) = self else { return false };
         error.code().is_some_and(|code| {
@@ -83,12 +86,12 @@ impl Failure {
         })
     }
 
-    /// Whether a lock was not to be had in time.
+    /// Returns whether a lock timeout expired.
     pub(super) fn is_held(&self) -> bool {
         matches!(self, Self::Postgres(error) if error.code() == Some(&SqlState::LOCK_NOT_AVAILABLE))
     }
 
-    /// Whether the connection broke, or is about to.
+    /// Returns whether the session is lost, or about to be.
     pub(super) fn is_disconnection(&self) -> bool {
         match self {
             Self::Postgres(error) => error.as_db_error().is_none_or(ends_the_session),
@@ -97,17 +100,17 @@ impl Failure {
         }
     }
 
-    /// Whether the server said that it did not do it. Otherwise that is not known.
+    /// Returns whether the server said that it did not execute the statement. Otherwise this is unknown.
     pub(super) fn is_refusal(&self) -> bool {
         matches!(self, Self::Postgres(error) if error.as_db_error().is_some())
     }
 
-    /// Whether the session turned out to have ended, as all do when the server restarts.
+    /// Returns whether the session turned out to have ended, as all do when the server restarts.
     pub(super) fn is_cut(&self) -> bool {
         matches!(self, Self::Postgres(error) if error.as_db_error().is_none_or(ends_the_session))
     }
 
-    /// As a failure of the store.
+    /// Converts into the store's error, which distinguishes overload, held locks and damage.
     pub(super) fn into_store_error(self) -> StoreError {
         if matches!(self, Self::Overloaded) {
             return StoreError::Overloaded;
@@ -126,10 +129,10 @@ impl Failure {
     }
 }
 
-/// Whether the server ends the session with this error, rather than only the statement.
+/// Returns whether an error ends the session rather than only the statement.
 fn ends_the_session(error: &DbError) -> bool {
-    // A session on a server that was turned into a standby writes nothing any more, and one whose statements are
-    // gone can't even try.
+    // A session on a server that has become a standby can't write any more, and one whose prepared
+    // statements are gone (a pooler in between has swapped its server session) can't execute them.
     let is_useless =
         [SqlState::READ_ONLY_SQL_TRANSACTION, SqlState::INVALID_SQL_STATEMENT_NAME].contains(error.code());
     is_useless || !matches!(error.parsed_severity(), Some(Severity::Error))

@@ -1,7 +1,12 @@
-//! A lane: a transaction per batch, on a session of its own.
+//! A lane: one transaction per batch, on its own session.
 //!
-//! A batch costs two ways there and back: one to load, one to save and commit. The session lives on the runtime of
-//! the lane's own thread, so that an answer is taken up where it arrives.
+//! A batch costs two round trips: one to load, one to save and commit. The session is driven by the runtime
+//! of the lane's own thread, so that a reply wakes the lane without crossing threads.
+//!
+//! The session is taken out of the lane while a statement is under way, and put back only when it has
+//! answered everything and is in a known state. So a future that is dropped half-way, or an error whose
+//! effect is unknown, can never leave a half-finished transaction behind for the next batch: the session is
+//! closed, and the server rolls back.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -19,47 +24,47 @@ use super::{
     connection::{Connection, PATIENCE, Session, params},
     convert,
     error::Failure,
-    herald::Herald,
+    hints::HintPublisher,
     load::{self, Before, NewNumbers},
     save::{self, Saving},
     statements as sql,
 };
 use crate::{Lane, Receipt, SaveError, StoreError};
 
-/// How often loading is tried when it meets a deadlock or a session that has ended.
+/// How often loading is attempted if it meets a deadlock or a session that has ended.
 const LOAD_ATTEMPTS: usize = 4;
-/// Numbers that a batch left over are used by the next ones, but not much later: so numbers grow with time, as
-/// far as people can tell.
+/// How long the numbers that a batch did not use are kept for the next ones. Not for long, so that to users
+/// numbers grow with time.
 const SPARE_NUMBERS_LIFE: Duration = Duration::from_secs(1);
 
 const SESSION: Session = Session { prepare: sql::LANE, durable: true };
 
 pub(super) struct PostgresLane {
     address: Arc<Address>,
-    herald: Herald,
-    /// Counts this lane's replays.
+    hints: HintPublisher,
+    /// The key of this lane's row in `replay`. One row per lane, so that lanes do not wait for each other's.
     id: Uuid,
-    /// There while it is provably idle, or in the transaction of the batch under way.
+    /// Present while it is known to be idle, or in the transaction of the current batch.
     connection: Option<Connection>,
-    /// Of the parties of the batch under way.
+    /// The parties of the current batch as loaded, for their revisions.
     parties: BTreeMap<PartyId, Before>,
     items: Numbers,
     orders: Numbers,
 }
 
-/// Numbers of one kind.
+/// Reserved numbers of one kind. They come from a database sequence, which a rollback does not reset.
 #[derive(Default)]
 struct Numbers {
-    /// Left over by the batches before.
+    /// Not used by the batches before.
     spare: Vec<i64>,
-    /// Since when.
+    /// When they were left over.
     since: Option<Instant>,
-    /// Handed to the batch under way.
+    /// Handed to the current batch.
     handed: Vec<i64>,
 }
 
 impl Numbers {
-    /// How many more a batch needs.
+    /// Returns how many more a batch needs.
     fn missing(&mut self, needed: usize) -> usize {
         if self.since.is_some_and(|since| since.elapsed() > SPARE_NUMBERS_LIFE) {
             self.spare.clear();
@@ -67,26 +72,26 @@ impl Numbers {
         needed.saturating_sub(self.spare.len())
     }
 
-    /// All that there are, with those that were just taken.
+    /// Hands out all spare numbers together with the new ones.
     fn hand_out(&mut self, taken: &IdRange) -> IdRange {
         let all: Vec<i64> = self.spare.drain(..).chain(taken.left().iter().copied()).collect();
         self.handed.clone_from(&all);
         IdRange::of(all)
     }
 
-    /// The batch has ended and used all but these.
+    /// Takes back the numbers that the batch did not use.
     fn take_back(&mut self, left: &[i64]) {
         self.handed.clear();
         self.spare = left.to_vec();
         self.since = Some(Instant::now());
     }
 
-    /// None is left, or none is to be trusted.
+    /// Discards all numbers, because some may be in use.
     fn forget(&mut self) {
         self.take_back(&[]);
     }
 
-    /// The batch came to nothing.
+    /// Takes back all numbers of a batch that was rolled back.
     fn take_all_back(&mut self) {
         let handed = std::mem::take(&mut self.handed);
         self.take_back(&handed);
@@ -94,11 +99,11 @@ impl Numbers {
 }
 
 impl PostgresLane {
-    pub(super) fn new(address: Arc<Address>, herald: Herald) -> Self {
+    pub(super) fn new(address: Arc<Address>, hints: HintPublisher, id: Uuid) -> Self {
         Self {
             address,
-            herald,
-            id: Uuid::new_v4(),
+            hints,
+            id,
             connection: None,
             parties: BTreeMap::new(),
             items: Numbers::default(),
@@ -110,8 +115,9 @@ impl PostgresLane {
         match self.connection.take().filter(|connection| !connection.is_closed()) {
             Some(connection) => Ok(connection),
             None => {
-                // Numbers of a session that is gone may be given out again: what no commit has made durable is
-                // unknown to a server that has restarted, or to a standby that took over.
+                // The database may give out the numbers of a lost session again: `nextval` is durable only
+                // with the next commit, so a server that has restarted, or a standby that took over, may not
+                // know of them.
                 self.items.forget();
                 self.orders.forget();
                 Connection::open(&self.address, &SESSION, &Handle::current()).await
@@ -119,7 +125,7 @@ impl PostgresLane {
         }
     }
 
-    /// Once. On a failure the session is back if, and only if, it is idle again.
+    /// Loads once. On a failure the session is kept only if it is known to be idle again.
     async fn try_load(&mut self, keys: &Keys) -> Result<WorkingSet, Failure> {
         let connection = self.session().await?;
         let numbers = NewNumbers {
@@ -128,6 +134,7 @@ impl PostgresLane {
         };
         match load::load(&connection, keys, numbers).await {
             Ok(load::Loaded { mut rows, parties }) => {
+                // The transaction stays open from here until `save`, `confirm` or `abandon`.
                 rows.item_ids = self.items.hand_out(&rows.item_ids);
                 rows.order_ids = self.orders.hand_out(&rows.order_ids);
                 self.parties = parties;
@@ -143,10 +150,12 @@ impl PostgresLane {
         }
     }
 
-    /// Waits for the transactions that were under way at the commit of a changed party. They may have been decided
-    /// on the party as it was before: once the change is acknowledged, nobody is suspended and still sells,
-    /// and no till misses a sale that it does not see in the stock. Waits for `HORIZON_PATIENCE` at the most: a
-    /// transaction that is open for longer, such as one that waits for a slow standby, is told in the log.
+    /// Waits for the transactions that were open when a party's change was committed.
+    ///
+    /// Parties are read without a lock, so those transactions may have been decided on the party as it was
+    /// before. Once the change is acknowledged, no suspended party may still sell, and no till may miss a
+    /// sale that its stock does not show. Waits for at most [`chain::HORIZON_PATIENCE`]; if a transaction is
+    /// open for longer, such as one that waits for a slow standby, logs a warning.
     async fn outlast_others(&mut self) {
         let Some(mut connection) = self.connection.take() else { return };
         let deadline = Instant::now() + chain::HORIZON_PATIENCE;
@@ -154,10 +163,12 @@ impl PostgresLane {
         while let Ok(rows) = connection.query(chain::HORIZON, Vec::new()).await {
             let horizon = convert::first(&rows, |row| Ok((convert::get(row, 0)?, convert::get(row, 1)?)));
             let (known, taken): (i64, i64) = horizon.ok().flatten().unwrap_or((0, 0));
+            // `taken` of the first look bounds all transactions that were open then; later ones see the
+            // change anyway.
             let is_over = known >= *wanted.get_or_insert(taken);
             if !is_over && Instant::now() >= deadline {
                 tracing::warn!(
-                    "a transaction from before a party's change is still open; what it does may be of before"
+                    "a transaction from before a party's change is still open; it may not see the change"
                 );
             }
             if is_over || Instant::now() >= deadline {
@@ -168,7 +179,11 @@ impl PostgresLane {
         }
     }
 
-    /// Commits what the pipeline holds. Only a session that has answered to everything is kept.
+    /// Sends the pipeline's statements and the commit in one round trip. Keeps the session only if it has
+    /// answered all of them.
+    ///
+    /// From the first byte of the commit on, a broken connection means [`SaveError::Indefinite`]: the server
+    /// may have committed without the reply arriving.
     async fn commit(
         &mut self,
         fill: impl FnOnce(&mut super::connection::Pipeline<'_>) -> Result<Saving, Failure>,
@@ -177,18 +192,22 @@ impl PostgresLane {
             return Err(SaveError::Lost(StoreError::unavailable("there is no transaction to save in")));
         };
         connection.forget_warnings();
+        // Statements and commit go out together. If a statement fails, the server rejects those after it and
+        // turns the commit into a rollback.
         let mut pipeline = connection.pipeline();
         let Saving { mut receipt, feed } =
             fill(&mut pipeline).map_err(|failure| SaveError::Lost(failure.into_store_error()))?;
         pipeline.add_command("COMMIT");
         let indefinite = |failure: Failure| SaveError::Indefinite(failure.into_store_error());
         let mut answers = pipeline.run(PATIENCE).await.map_err(indefinite)?;
+        // The last reply is the commit's, but only those before it tell whether it was a commit or a
+        // rollback.
         let committed = answers.pop().unwrap_or_else(|| Ok(Vec::new()));
         let mut saved = Vec::with_capacity(answers.len());
         for answer in answers {
             match answer {
                 Ok(rows) => saved.push(rows),
-                // After a refused statement the server makes a rollback of the commit.
+                // In a failed transaction, the server turns COMMIT into a rollback, so nothing was written.
                 Err(failure) if failure.is_refusal() => {
                     self.connection = Some(connection).filter(|_| committed.is_ok());
                     return Err(lost(failure));
@@ -197,7 +216,8 @@ impl PostgresLane {
             }
         }
         match committed {
-            // A commit that is cancelled while it waits for its standby is reported as done, with a warning.
+            // If the wait for the standby is cancelled, the server reports success with a warning: the
+            // commit is on the primary's disk only, and a failover could lose it.
             Ok(_) if connection.was_warned() => {
                 return Err(SaveError::Indefinite(StoreError::unavailable(
                     "PostgreSQL warned while it committed: the standby may not have it",
@@ -209,7 +229,8 @@ impl PostgresLane {
         }
         let positions = feed.map_or(&[][..], |place| &saved[place]);
         for row in positions {
-            // What was committed stands, whatever a position looks like.
+            // The commit stands even if a position can't be read: the feed position only speeds up the
+            // search.
             receipt.feed_position = receipt.feed_position.max(convert::position(row, 0).ok());
         }
         Ok(receipt)
@@ -230,11 +251,13 @@ impl Lane for PostgresLane {
         for _ in 1..LOAD_ATTEMPTS {
             match self.try_load(keys).await {
                 Ok(rows) => return Ok(rows),
-                // Nothing was written yet. A session that was cut may have been an old one.
+                // Safe to retry, since nothing was written. A session that was cut may have been idle since
+                // before a restart of the server. A lock timeout is not retried here: the caller asks which
+                // rows are held, and retries without them.
                 Err(failure @ Failure::Postgres(_))
                     if failure.is_disconnection() || (failure.is_collision() && !failure.is_held()) =>
                 {
-                    tracing::debug!(%failure, "a batch is loaded again");
+                    tracing::debug!(%failure, "retrying to load a batch");
                 }
                 Err(failure) => return Err(failure.into_store_error()),
             }
@@ -246,7 +269,8 @@ impl Lane for PostgresLane {
         let mut connection = self.session().await?;
         connection.batch("BEGIN").await?;
         let held = load::held(&mut connection, keys).await;
-        // Nothing is committed, which would wait for the standby that the others wait for.
+        // Roll back rather than commit: a commit would wait for the same standby as the transactions in the
+        // way.
         let is_there = !held.as_ref().is_err_and(Failure::is_disconnection);
         if is_there && connection.batch("ROLLBACK").await.is_ok() {
             self.connection = Some(connection);
@@ -259,7 +283,8 @@ impl Lane for PostgresLane {
         let saved = self.commit(|pipeline| save::add_all(pipeline, rows, &before)).await;
         match &saved {
             Ok(receipt) => {
-                self.herald.tell(|hint| hint.add(receipt));
+                // After the commit, never before: a market that gets the hint reads the store.
+                self.hints.publish(|hint| hint.add(receipt));
                 self.items.take_back(rows.item_ids.left());
                 self.orders.take_back(rows.order_ids.left());
                 let mut changes = rows.parties.changes().filter_map(|(id, now)| before.get(&id).zip(now));
@@ -267,7 +292,8 @@ impl Lane for PostgresLane {
                     self.outlast_others().await;
                 }
             }
-            // They may be in use, or others' all along.
+            // The outcome may be unknown, or the numbers were in use already: either way they can't be
+            // reused.
             Err(_) => {
                 self.items.forget();
                 self.orders.forget();
@@ -285,7 +311,9 @@ impl Lane for PostgresLane {
         }
     }
 
-    /// Writes, so that the commit waits for the same standbys as the one that it confirms.
+    /// Writes a counter, because a transaction that has written waits at its commit for the same standbys as
+    /// the commit that it confirms. A read-only one would not wait, and the replay could report an outcome
+    /// that a failover loses.
     async fn confirm(&mut self, replays: usize) -> Result<(), SaveError> {
         self.items.take_all_back();
         self.orders.take_all_back();

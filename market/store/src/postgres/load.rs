@@ -1,5 +1,5 @@
-//! Loads the rows that a batch names, locked, on one way there and back (two, when they have to be found by the
-//! orders or the sellers' own numbers).
+//! Loads and locks the rows that a batch names, in one round trip, or in two if items have to be found by
+//! orders or SKUs first.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -18,12 +18,12 @@ use super::{
 };
 use crate::Standing;
 
-/// Keys by which items are found, as columns for statements.
+/// The keys of rides, tills, orders and SKUs, as array columns for the statements.
 struct Columns {
     rides: Vec<Uuid>,
     tills: Vec<Uuid>,
     orders: Vec<i64>,
-    /// With `skus`, of the sellers' own numbers.
+    /// The sellers of `skus`, at the same positions.
     sellers: Vec<Uuid>,
     skus: Vec<String>,
 }
@@ -40,7 +40,8 @@ impl Columns {
     }
 }
 
-/// Which of the rows are held by others. The items of orders count under the orders alone.
+/// Returns the keys of the rows that other transactions have locked. An order counts as locked if its item
+/// is.
 pub(super) async fn held(connection: &mut Connection, keys: &Keys) -> Result<Keys, Failure> {
     let mut held = Keys::default();
     let Columns { rides, tills, orders, sellers, skus } = Columns::of(keys);
@@ -66,16 +67,16 @@ pub(super) async fn held(connection: &mut Connection, keys: &Keys) -> Result<Key
     Ok(held)
 }
 
-/// Rows, and what only the lane has to know of them.
+/// The loaded rows, with what only the lane needs to know about them.
 pub(super) struct Loaded {
     pub(super) rows: WorkingSet,
-    /// The parties that there are.
+    /// The parties that exist, as they were loaded.
     pub(super) parties: BTreeMap<PartyId, Before>,
 }
 
-/// A party as it was loaded, as far as it matters when it is saved.
+/// What was true of a party when it was loaded, to check when it is saved.
 pub(super) struct Before {
-    /// How often it was changed.
+    /// The number of changes to the row. It is saved only if this still matches (optimistic locking).
     pub(super) revision: i64,
     standing: Standing,
     tills: Vec<TillId>,
@@ -86,21 +87,21 @@ impl Before {
         Self { revision, standing: Standing::of(party), tills: party.tills.clone() }
     }
 
-    /// Whether it is now shut out, let in again, or has other tills: that is what others decide by. They may show its
-    /// former name.
+    /// Returns whether the change matters to concurrent batches: a suspension, a reinstatement, or other
+    /// tills. Those that still show its former name do no harm.
     pub(super) fn weighs_otherwise_than(&self, now: &Party) -> bool {
         self.standing != Standing::of(now) || self.tills != now.tills
     }
 }
 
-/// How many new numbers to take, beside those that the lane has left.
+/// How many new numbers to reserve, in addition to the lane's spare ones.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct NewNumbers {
     pub(super) items: usize,
     pub(super) orders: usize,
 }
 
-/// Begins a transaction and loads.
+/// Begins a transaction and loads the rows.
 pub(super) async fn load(
     connection: &Connection,
     keys: &Keys,
@@ -112,6 +113,7 @@ pub(super) async fn load(
     let answers = ask(connection, keys, &items, numbers, !has_begun).await?;
     for row in &answers.items {
         let item = convert::item(row)?;
+        // Checked on the locked row: between finding it and locking it, the item may have been deleted.
         if let Some(sku) = &item.sku
             && item.is_listed()
             && keys.skus.contains(&(item.seller, sku.clone()))
@@ -130,8 +132,8 @@ pub(super) async fn load(
     Ok(Loaded { rows, parties })
 }
 
-/// Rides, tills and orders, and which items belong to them and to the sellers' own numbers. Answers whether that
-/// began the transaction: mostly there is nothing to find.
+/// Loads rides, tills and orders, and finds the items of the orders and SKUs. Returns whether it began the
+/// transaction; most batches have nothing to find, and then the extra round trip is saved.
 async fn find(
     connection: &Connection,
     keys: &Keys,
@@ -168,7 +170,7 @@ async fn find(
     Ok(true)
 }
 
-/// What the server answered, by table; empty where nothing was asked.
+/// The server's replies by table, empty for those that were not queried.
 #[derive(Default)]
 struct Answers {
     items: Vec<Row>,
@@ -196,6 +198,8 @@ async fn ask(
     }
     let items: Vec<i64> = items.iter().map(|id| id.0).collect();
     if !items.is_empty() {
+        // Before the parties. This may wait for row locks, and the next statement sees what was committed until
+        // then (READ COMMITTED), such as the suspension of a seller.
         asked.push((pipeline.add(sql::LOAD_ITEMS, params![items.clone()]), &mut answers.items));
     }
     let parties: Vec<Uuid> = keys.parties.iter().map(|id| id.0).collect();
@@ -243,7 +247,7 @@ fn take_over_rest(answers: &Answers, keys: &Keys, rows: &mut WorkingSet) -> Resu
     for row in &answers.ratings {
         rows.ratings.load(pair(row)?, Stars::parse(get(row, 2)?).map_err(unreadable)?);
     }
-    // Those who bought nothing are in no row.
+    // The query returns no row for a buyer without orders.
     rows.purchases.extend(keys.purchases.iter().map(|purchase| (*purchase, 0)));
     for row in &answers.purchases {
         rows.purchases.insert(pair(row)?, get(row, 2)?);

@@ -1,7 +1,8 @@
-//! Mailboxes: claims and leases, and what waits.
+//! Mailboxes: claims, leases and pending deliveries.
 //!
-//! These sessions commit without waiting for the disk or a standby: what is forgotten is only delivered again.
-//! Expanding is the exception, see `settle`.
+//! These sessions commit without waiting for the disk or a standby: if a commit is lost, an event is
+//! delivered again. Expansion is the exception, see `settle`. A claim may be lost as well, so `next_epoch`
+//! takes the clock into account: a forgotten epoch must not be assigned twice, or it would not fence.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -14,9 +15,9 @@ use super::{
     connection::params,
     convert::{self, first, get, unreadable},
     error::Failure,
-    herald::Herald,
+    hints::HintPublisher,
     pool::{ATTEMPTS, Pool},
-    reads::{all, at_most},
+    rows::{all, at_most},
     settle,
 };
 use crate::{
@@ -26,10 +27,10 @@ use crate::{
 
 pub(super) struct PostgresMailboxes {
     pool: Arc<Pool>,
-    herald: Herald,
+    hints: HintPublisher,
 }
 
-/// What other markets are just at work on is skipped, not waited for.
+/// Claims due mailboxes. SKIP LOCKED, so that a claim never waits for a mailbox that another market works on.
 const CLAIM_DUE: &str = "WITH due AS (SELECT party, next_attempt FROM mailbox WHERE next_attempt IS NOT NULL \
      AND callback_port IS NOT NULL AND next_attempt <= $1 AND lease_until <= $1 ORDER BY next_attempt LIMIT $2 \
      FOR NO KEY UPDATE SKIP LOCKED) \
@@ -58,21 +59,21 @@ const PROBE: &str =
 const FORGET_REQUESTS: &str = "DELETE FROM request WHERE (id, party) IN \
      (SELECT id, party FROM request WHERE done_at < $1 ORDER BY done_at LIMIT $2 FOR UPDATE SKIP LOCKED) RETURNING 1";
 
-/// What is asked for with most deliveries; held to the shard plan.
+/// The statements that most deliveries need, which are checked against the shard plan.
 #[cfg(test)]
 pub(super) const HOT: &[&str] = &[FIRST_DELIVERIES, TAKE_OVER, RENEW, PENDING, STATE, PROBE];
 
-/// Asked of all mailboxes; held to their indexes.
+/// The statements over all mailboxes, whose plans are checked for scans.
 #[cfg(test)]
 pub(super) const PLANNED: &[&str] = &[CLAIM_DUE, NEXT_DUE, FORGET_REQUESTS];
 
 impl PostgresMailboxes {
-    pub(super) fn new(pool: Arc<Pool>, herald: Herald) -> Self {
-        Self { pool, herald }
+    pub(super) fn new(pool: Arc<Pool>, hints: HintPublisher) -> Self {
+        Self { pool, hints }
     }
 
-    pub(super) fn herald(&self) -> &Herald {
-        &self.herald
+    pub(super) fn hints(&self) -> &HintPublisher {
+        &self.hints
     }
 
     pub(super) fn pool(&self) -> &Pool {
@@ -80,7 +81,7 @@ impl PostgresMailboxes {
     }
 }
 
-/// Tries again what collided with others.
+/// Retries an operation that conflicts with other transactions.
 macro_rules! with_patience {
     ($work:expr) => {{
         let mut attempt = 1;
@@ -103,6 +104,7 @@ impl Mailboxes for PostgresMailboxes {
             return Ok(Vec::new());
         }
         let mut claimed = all(&rows, |row| Ok((get::<i64>(row, 7)?, claim_of(row)?)))?;
+        // UPDATE … RETURNING has no defined order.
         claimed.sort_by_key(|(due, claim)| (*due, claim.recipient));
         let recipients: Vec<Uuid> = claimed.iter().map(|(_, claim)| claim.recipient.0).collect();
         let limit = at_most(query.deliveries);
@@ -117,7 +119,7 @@ impl Mailboxes for PostgresMailboxes {
             if claim.deliveries.is_empty() { empty.push(claim) } else { claims.push(claim) }
         }
         if !empty.is_empty() {
-            // What waited has expired meanwhile.
+            // The pending deliveries have expired in the meantime.
             settle::give_back(&self.pool, &empty).await?;
         }
         Ok(claims)
@@ -137,7 +139,7 @@ impl Mailboxes for PostgresMailboxes {
         let rows = self.pool.query(TAKE_OVER, || params![recipient.0, owner.0, until.0]).await?;
         let claim = first(&rows, claim_of)?;
         if let Some(claim) = &claim {
-            self.herald.tell(|hint| {
+            self.hints.publish(|hint| {
                 hint.taken.insert(recipient, claim.epoch);
             });
         }
@@ -182,7 +184,7 @@ impl Mailboxes for PostgresMailboxes {
     async fn expand(&self, limit: usize) -> Result<Expansion, StoreError> {
         let expansion: Result<Expansion, StoreError> = with_patience!(settle::expand(&self.pool, limit));
         if let Ok(Expansion { recipients, .. }) = &expansion {
-            self.herald.tell(|hint| hint.filled.extend(recipients));
+            self.hints.publish(|hint| hint.filled.extend(recipients));
         }
         expansion
     }

@@ -9,7 +9,7 @@
 //! - **Places**: the item feed and the audit log are ordered by transaction, not by a sequence, whose numbers become
 //!   visible in any order; readers stop at the oldest transaction that is still open (`chain`).
 //! - **Mailboxes** and **tracks** commit without waiting (`mailboxes`); expanding is the exception.
-//! - **Other markets** are told of commits by hints, and look by themselves where none comes (`herald`).
+//! - **Other markets** are told of commits by hints, and look by themselves where none comes (`hints`).
 //! - **Reads** are single statements on sessions of a pool.
 //!
 //! [`SaveError::Conflict`]: super::SaveError::Conflict
@@ -20,7 +20,7 @@ mod chain;
 mod connection;
 mod convert;
 mod error;
-mod herald;
+mod hints;
 mod lane;
 mod load;
 mod mailboxes;
@@ -28,6 +28,7 @@ mod mailboxes;
 mod plans;
 mod pool;
 mod reads;
+mod rows;
 mod save;
 mod schema;
 mod settle;
@@ -46,44 +47,53 @@ pub use address::{PostgresOptions, is_address};
 use super::{Lane, Reads, Store, StoreError};
 use address::Address;
 use connection::Session;
-use herald::{Herald, PostgresReplicas};
+use hints::{HintPublisher, PostgresReplicas};
 use lane::PostgresLane;
 use mailboxes::PostgresMailboxes;
 use pool::Pool;
 use reads::PostgresReads;
 
-/// Writers side by side. More would cut batches, which are what makes a much wanted item cheap, into pieces.
-const LANES: usize = 4;
-/// Sessions for queries.
+/// Parallel writers. More of them would make batches smaller, and batches are what makes a popular item
+/// cheap.
+const LANES: u8 = 4;
+/// The number of sessions for queries.
 const READERS: usize = 8;
-/// Queries that wait for a session; further ones are refused.
+/// The maximum number of queries that wait for a session; more are refused.
 const READ_QUEUE: usize = 1_024;
-/// Sessions for mailboxes.
+/// The number of sessions for mailboxes and tracks.
 const MAILBOX_SESSIONS: usize = 4;
-/// Mailbox operations that wait for a session.
+/// The maximum number of mailbox operations that wait for a session.
 const MAILBOX_QUEUE: usize = 1_024;
 
-/// Opens the store in a database, and brings its schema up to date. Must be called on a runtime that outlives the
-/// store's users.
-pub async fn open(address: &str, options: &PostgresOptions) -> Result<Store, StoreError> {
+/// Opens the store in a database, and brings its schema up to date. `market` is a random UUID that tells this market
+/// from the others on the database. Must be called on a runtime that outlives the store's users.
+pub async fn open(address: &str, options: &PostgresOptions, market: Uuid) -> Result<Store, StoreError> {
     let address = Arc::new(Address::read(address, options)?);
     schema::migrate(&address).await?;
     let session = Session { prepare: settle::PREPARED, durable: false };
+    // Hints are sent on these sessions as well: a notification needs no durable commit.
     let writers = Arc::new(Pool::new(Arc::clone(&address), session, MAILBOX_SESSIONS, MAILBOX_QUEUE));
-    let market = Uuid::new_v4();
-    let herald = Herald::start(market, Arc::clone(&writers));
-    let lane = |_| Box::new(PostgresLane::new(Arc::clone(&address), herald.clone())) as Box<dyn Lane>;
+    let hints = HintPublisher::start(market, Arc::clone(&writers));
+    let lane = |number: u8| {
+        let id = Uuid::new_v5(&market, &[number]);
+        Box::new(PostgresLane::new(Arc::clone(&address), hints.clone(), id)) as Box<dyn Lane>
+    };
     let lanes = (0..LANES).map(lane).collect();
-    let mailboxes = Arc::new(PostgresMailboxes::new(writers, herald));
+    let mailboxes = Arc::new(PostgresMailboxes::new(writers, hints));
     let readers = readers(&address);
     let replicas = PostgresReplicas::new(market, Arc::clone(&address), Arc::clone(&readers));
-    tokio::spawn(chain::keep_linked(Arc::downgrade(&readers)));
+    // Weak, so that the task does not keep the sessions open after the store is dropped.
+    tokio::spawn(chain::keep_linked(Arc::downgrade(&readers), market));
     let reads = Arc::new(PostgresReads::new(readers));
     let tracks = Arc::clone(&mailboxes);
     Ok(Store { lanes, reads, mailboxes, tracks, replicas: Some(Arc::new(replicas)) })
 }
 
-/// Only the queries, beside the markets that may have the database open.
+/// Opens only the queries, alongside markets that may have the database open.
+///
+/// # Errors
+///
+/// Fails if no host of the address can be used, or if the schema is not up to date.
 pub async fn open_reads(address: &str, options: &PostgresOptions) -> Result<Arc<dyn Reads>, StoreError> {
     let address = Arc::new(Address::read(address, options)?);
     schema::check(&address).await?;

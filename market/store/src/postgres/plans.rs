@@ -1,11 +1,11 @@
-//! Holds the statements of the hot path to their indexes: none reads a whole table or index, although the tables that
-//! they are planned for are empty and unknown, as on the first day.
+//! Checks that the statements of the hot path use their indexes: none scans a whole table or index, even
+//! when it is planned for empty tables without statistics, as on the first day of a market.
 
 use souk_testkit::database::DatabaseServer;
 
 use super::{address::SESSION, mailboxes, reads, settle, statements};
 
-/// How the server would carry a statement out whatever its values are, a line for each step.
+/// Returns the server's generic plan of a statement, one line for each step.
 fn plan(server: &DatabaseServer, sql: &str) -> String {
     let count = (1..).take_while(|number| sql.contains(&format!("${number}"))).count();
     let nothing = if count == 0 { String::new() } else { format!("({})", vec!["NULL"; count].join(", ")) };
@@ -18,12 +18,12 @@ fn plan(server: &DatabaseServer, sql: &str) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-/// Where a plan reads all there is, if anywhere.
+/// Returns the step of a plan that scans a whole table or index, if there is one.
 fn offence(plan: &str) -> Option<&str> {
     let lines: Vec<&str> = plan.lines().collect();
     let mut steps = lines.iter().enumerate().filter(|(_, line)| line.contains("Scan"));
     let is_whole = |(at, line): &(usize, &&str)| {
-        // One row without an index, and indexes of what is to be done alone.
+        // A table of one row, and partial indexes that contain only pending work.
         let is_short =
             ["place_base", "mailbox_due", "event_to_expand"].iter().any(|name| line.contains(name));
         let is_whole_table = line.contains("Seq Scan on ");
@@ -35,7 +35,7 @@ fn offence(plan: &str) -> Option<&str> {
 }
 
 #[test]
-fn no_statement_of_the_hot_path_reads_a_whole_table() {
+fn no_statement_of_the_hot_path_scans_a_whole_table() {
     if std::env::var("SOUK_TEST_POSTGRES").is_ok_and(|setting| setting == "skip") {
         eprintln!("skipped: SOUK_TEST_POSTGRES=skip, because PostgreSQL can't be had");
         return;

@@ -1,7 +1,7 @@
-//! Sessions for queries and mailboxes, taken in turn.
+//! A pool of sessions for queries and mailboxes.
 //!
-//! A session goes back only when it is provably idle; whatever else becomes of whoever had it (an error, a
-//! caller that has gone away), it is cut.
+//! A session is returned only when it is known to be idle. In every other case (an error, a future that was
+//! dropped) it is closed, so that nobody continues another caller's transaction.
 
 use std::{
     ops::{Deref, DerefMut},
@@ -20,21 +20,23 @@ use super::{
     error::Failure,
 };
 
-/// How often something that collided with others is tried.
+/// How often an operation is attempted if it conflicts with others.
 pub(super) const ATTEMPTS: usize = 5;
 
 pub(super) struct Pool {
     address: Arc<Address>,
     session: Session,
-    /// Where the sessions live: the runtime that the store was opened on, which outlives the callers'.
+    /// The runtime that drives the sessions: the one that the store was opened on, which outlives the
+    /// callers'.
     runtime: Handle,
     idle: Mutex<Vec<Connection>>,
     seats: Semaphore,
-    /// Seats and places to wait for one.
+    /// The sessions and the places in the queue for them, which bounds the queue.
     places: Semaphore,
 }
 
-/// A session for a while. Dropped, it is cut; [given back](Self::give_back), it serves others.
+/// A borrowed session. If it is dropped, it is closed; only [`give_back`](Self::give_back) returns it to the
+/// pool.
 pub(super) struct Seat<'a> {
     pool: &'a Pool,
     connection: Connection,
@@ -43,7 +45,7 @@ pub(super) struct Seat<'a> {
 }
 
 impl Pool {
-    /// Up to `seats` sessions at a time; up to `queue` callers wait for one, further ones are refused.
+    /// Creates a pool of up to `seats` sessions. Up to `queue` callers wait for one; more are refused.
     pub(super) fn new(address: Arc<Address>, session: Session, seats: usize, queue: usize) -> Self {
         Self {
             address,
@@ -55,14 +57,14 @@ impl Pool {
         }
     }
 
-    /// Takes a session, an idle one if there is any.
+    /// Borrows a session, opening one if none is idle.
     pub(super) async fn take(&self) -> Result<Seat<'_>, Failure> {
         let place = self.places.try_acquire().map_err(|_| Failure::Overloaded)?;
-        // Never closed.
+        // Can't fail: the semaphore is never closed.
         let seat = self.seats.acquire().await.map_err(|_| Failure::Overloaded)?;
         let idle = {
             let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-            // When the server has restarted, all have ended together.
+            // After a restart of the server, all idle sessions have ended together.
             idle.retain(|connection| !connection.is_closed());
             idle.pop()
         };
@@ -73,8 +75,8 @@ impl Pool {
         Ok(Seat { pool: self, connection, _seat: seat, _place: place })
     }
 
-    /// Carries out one statement by itself, which may be done twice: when a session turns out to have ended,
-    /// with another one.
+    /// Executes a single statement outside a transaction. It is retried on another session if the first
+    /// turns out to have ended, so it may be executed twice and must allow that.
     pub(super) async fn query(
         &self,
         sql: &'static str,
@@ -90,6 +92,8 @@ impl Pool {
                     return Ok(rows);
                 }
                 Err(failure) if tried < ATTEMPTS && failure.is_cut() => seat.mistrust(),
+                // A single statement is its own transaction, so after a conflict nothing is left to roll
+                // back.
                 Err(failure) if tried < ATTEMPTS && failure.is_collision() => {}
                 Err(failure) => {
                     if !failure.is_disconnection() {
@@ -103,7 +107,7 @@ impl Pool {
 }
 
 impl Seat<'_> {
-    /// The session has answered to everything and is in no transaction.
+    /// Returns the session to the pool. It must have answered everything and be in no transaction.
     pub(super) fn give_back(self) {
         let Self { pool, connection, .. } = self;
         pool.idle.lock().unwrap_or_else(PoisonError::into_inner).push(connection);

@@ -1,11 +1,11 @@
-//! Queries, each on a session of the pool.
+//! Queries, each one statement on a pooled session.
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use souk_domain::{
-    Item, ItemId, Order, OrderId, OrderStatus, Party, PartyId, Recorded, RequestId, Ride, RideId, Till,
-    Timestamp, Wish,
+    Item, ItemId, Order, OrderId, OrderStatus, Party, PartyId, Recorded, RequestId, Ride, RideId,
+    SalesSummary, Till, TimeRange, Timestamp, Totals, Wish,
 };
 use tokio_postgres::Row;
 use uuid::Uuid;
@@ -16,11 +16,12 @@ use super::{
     convert::{self, AFTER_ITEM, first, get},
     error::Failure,
     pool::Pool,
+    rows::{all, at_most},
     statements::{item_columns, order_columns, party_columns},
     summary,
 };
 use crate::{
-    FeedEntry, FeedPosition, OrderQuery, OrdersOf, Reads, SalesSummary, StoreError, TimeRange, Totals,
+    FeedEntry, FeedPosition, OrderQuery, OrdersOf, Reads, StoreError,
     audit::{AuditRow, Head},
 };
 
@@ -97,19 +98,9 @@ const TOTALS: &str = "SELECT (SELECT count(*) FROM party), (SELECT count(*) FROM
      (SELECT coalesce(sum(quantity), 0)::BIGINT FROM item), (SELECT coalesce(sum(withdrawn), 0)::BIGINT FROM item), \
      (SELECT count(*) FROM delivery)";
 
-/// What is asked for with most calls; held to the shard plan.
+/// The statements that most calls need, which are checked against the shard plan.
 #[cfg(test)]
 pub(super) const HOT: &[&str] = &[PARTY, ITEMS, ORDER, SELLER_ITEMS, ORDERS_OF_SELLER, REQUEST, RIDE, TILLS];
-
-/// How many rows to ask for.
-pub(super) fn at_most(limit: usize) -> i64 {
-    i64::try_from(limit).unwrap_or(i64::MAX)
-}
-
-/// All rows, read.
-pub(super) fn all<T>(rows: &[Row], read: impl Fn(&Row) -> Result<T, Failure>) -> Result<Vec<T>, StoreError> {
-    Ok(rows.iter().map(read).collect::<Result<_, _>>()?)
-}
 
 /// The first row, read.
 fn one<T>(rows: &[Row], read: impl Fn(&Row) -> Result<T, Failure>) -> Result<Option<T>, StoreError> {
@@ -225,6 +216,8 @@ impl Reads for PostgresReads {
     }
 
     async fn item_feed(&self, after: FeedPosition, limit: usize) -> Result<Vec<FeedEntry>, StoreError> {
+        // Wait first, so that the caller sees everything that was committed before it asked. The query reads the
+        // horizon again in its own snapshot, which is what keeps it free of gaps.
         chain::horizon(&self.pool).await?;
         let rows = self.pool.query(FEED, || params![after.0, at_most(limit)]).await?;
         all(&rows, |row| {
@@ -233,6 +226,8 @@ impl Reads for PostgresReads {
     }
 
     async fn feed_end(&self) -> Result<FeedPosition, StoreError> {
+        // Without waiting for the horizon. A caller that follows up to this position waits when it reads the
+        // feed.
         let end = one(&self.pool.query(FEED_END, Vec::new).await?, |row| convert::position(row, 0))?;
         Ok(end.unwrap_or_default())
     }

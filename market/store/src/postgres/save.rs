@@ -1,4 +1,4 @@
-//! Saves what the rules have changed: one statement for each kind of row, all sent together with the commit.
+//! Saves the changes: one statement for each kind of row, all sent in one pipeline with the commit.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -17,21 +17,22 @@ use super::{
 };
 use crate::{Receipt, audit};
 
-/// A column: one value of each row.
+/// Collects one value of each row into an array column.
 macro_rules! column {
     ($rows:expr, $value:expr) => {
         $rows.iter().map($value).collect::<Vec<_>>()
     };
 }
 
-/// What is known of a batch before the server has answered.
+/// What is known about a batch before the server has answered.
 pub(super) struct Saving {
     pub(super) receipt: Receipt,
-    /// Where the feed positions are among the answers.
+    /// The index of the reply that holds the feed positions; `None` if no change affects search.
     pub(super) feed: Option<usize>,
 }
 
-/// Adds the statements for all that was changed. `before` are the parties that were loaded.
+/// Adds the statements for all changes; `before` holds the parties as loaded. The mailboxes come last, so
+/// that their locks, for which many batches compete, are held only briefly.
 pub(super) fn add_all(
     pipeline: &mut Pipeline<'_>,
     rows: &WorkingSet,
@@ -124,9 +125,11 @@ fn removed_tills(rows: &WorkingSet) -> impl Iterator<Item = TillId> {
     rows.tills.changes().filter(|(_, till)| till.is_none()).map(|(id, _)| id)
 }
 
-/// Answers where the feed positions will be among the answers.
+/// Returns the index of the reply that will hold the feed positions.
 fn add_items(pipeline: &mut Pipeline<'_>, rows: &WorkingSet) -> Option<usize> {
     let changed = rows.items.changes().filter_map(|(_, item)| item);
+    // Most purchases change only the stock. Writing those separately keeps the wide row, its indexes and the
+    // feed out of the hot path.
     let (found_anew, in_stock): (Vec<&Item>, Vec<&Item>) =
         changed.partition(|item| rows.search_changes.contains(&item.id));
     if !in_stock.is_empty() {
@@ -248,14 +251,14 @@ fn add_requests(pipeline: &mut Pipeline<'_>, rows: &WorkingSet) -> Result<(), Fa
     Ok(())
 }
 
-/// Lines that are not in the chain yet: see `chain`.
+/// Adds the audit lines, which are chained later (see `chain`).
 fn add_audit(pipeline: &mut Pipeline<'_>, rows: &WorkingSet) {
     if !rows.audit.is_empty() {
         pipeline.add(sql::ADD_AUDIT_LINES, params![column!(rows.audit, audit::line)]);
     }
 }
 
-/// Events for wishers, which are turned into deliveries later.
+/// Adds the events for wishers, which are expanded into deliveries later.
 fn add_events(pipeline: &mut Pipeline<'_>, rows: &WorkingSet, receipt: &mut Receipt) -> Result<(), Failure> {
     let of_wishers = rows.events.iter().filter_map(|NewEvent { event, audience }| match audience {
         Audience::Wishers(item) => Some((event, item.0)),
@@ -279,16 +282,17 @@ fn add_events(pipeline: &mut Pipeline<'_>, rows: &WorkingSet, receipt: &mut Rece
     Ok(())
 }
 
-/// A delivery before it has its sequence.
+/// A delivery whose sequence is not known yet.
 pub(super) struct NewDelivery<'a> {
     pub(super) recipient: PartyId,
     pub(super) event: &'a Event,
-    /// How far its sequence lies before the last one that the mailbox gives out.
+    /// The distance of its sequence from the last one that the mailbox assigns in this batch. The server
+    /// computes the sequence from it, so that no round trip is needed to read the mailbox first.
     pub(super) behind: i64,
 }
 
-/// All that is done to mailboxes, whose locks are taken at the very end and together: their order is by key, whatever
-/// is done to each.
+/// Adds everything that changes mailboxes. One statement locks all of them first, in key order, so that
+/// batches which do different things to the same mailboxes can't deadlock.
 fn add_mailboxes(
     pipeline: &mut Pipeline<'_>,
     rows: &WorkingSet,
@@ -318,6 +322,7 @@ fn add_mailboxes(
         );
     }
     if !tills.is_empty() {
+        // Opening leaves an existing mailbox as it is, so it needs no lock.
         pipeline.add(sql::OPEN_TILLS_MAILBOXES, params![column!(tills, |till| till.id.mailbox().0)]);
     }
     if !removed.is_empty() {
@@ -326,7 +331,7 @@ fn add_mailboxes(
     add_deliveries(pipeline, rows, receipt)
 }
 
-/// Puts events into mailboxes, which are locked.
+/// Adds the deliveries to mailboxes, which are locked by now.
 fn add_deliveries(
     pipeline: &mut Pipeline<'_>,
     rows: &WorkingSet,
@@ -334,11 +339,12 @@ fn add_deliveries(
 ) -> Result<(), Failure> {
     let mut counts: BTreeMap<PartyId, i64> = BTreeMap::new();
     let (mut later, mut deliveries): (BTreeSet<(PartyId, Topic)>, _) = (BTreeSet::new(), Vec::new());
-    // From the last to the first: of several events of one topic the last one stays.
+    // In reverse, so that of several events on one topic the last one is kept.
     for NewEvent { event, audience } in rows.events.iter().rev() {
         let Audience::Party(recipient) = *audience else { continue };
         let count = counts.entry(recipient).or_default();
         let behind = *count;
+        // Counted even if the event is coalesced away: sequences may have gaps, and the server need not know.
         *count += 1;
         if event.kind.coalesces_by().is_none_or(|topic| later.insert((recipient, topic))) {
             deliveries.push(NewDelivery { recipient, event, behind });
@@ -355,8 +361,8 @@ fn add_deliveries(
     Ok(())
 }
 
-/// Raises the sequences of mailboxes that are locked by so many, and puts the deliveries in. `contents` are, for each delivery, the
-/// event for many that it points at, or the body of its own.
+/// Raises the last sequence of each locked mailbox by its count, and adds the deliveries. `contents` holds
+/// for each delivery either the number of a shared event or its own body.
 pub(super) fn put_deliveries(
     pipeline: &mut Pipeline<'_>,
     counts: &[(PartyId, i64)],

@@ -1,9 +1,9 @@
-//! The schema and its versions.
+//! The database schema and its migrations.
 //!
-//! Migrations are numbered, and each is one transaction under an advisory lock: markets that start together take
-//! turns, and one that is killed half-way leaves the next to go on. A market runs beside a newer schema as long as
-//! that says it may (`min_reader`): a migration first *expands* (adds what older markets do not mind), and only
-//! a later one, when no older market runs any more, *contracts*.
+//! Migrations are numbered, and each is one transaction under an advisory lock: markets that start together
+//! take turns, and if one is killed half-way, the next continues. A market accepts a newer schema if that
+//! schema allows it (`min_reader`). So a change takes two releases: a migration first *expands* (adds what
+//! older markets can ignore), and a later one *contracts*, when no older market runs any more.
 
 use std::time::Duration;
 
@@ -17,33 +17,33 @@ use super::{
 };
 use crate::StoreError;
 
-/// One step.
+/// One step of the schema.
 struct Migration {
     sql: &'static str,
-    /// The oldest schema whose markets can work with what this makes.
+    /// The oldest schema version whose markets can work with the result.
     min_reader: i32,
 }
 
-/// In order; what is released never changes.
+/// All migrations in order. A released one must never change, because its checksum is recorded in databases.
 const MIGRATIONS: &[Migration] =
     &[Migration { sql: include_str!("migrations/0001_initial.sql"), min_reader: 1 }];
 
-/// The oldest server that is supported, as it numbers itself.
+/// The oldest supported server version, in the format of `server_version_num`.
 const MIN_SERVER: i32 = 150_000;
 
-/// Held by whoever migrates, for its session. Asked for again and again: waiting for it in the server would end with
-/// the session's `lock_timeout`, long before a large migration of another market's has.
+/// The lock of the migrating session. It is polled: waiting for it in the server would end with the session's
+/// `lock_timeout`, long before another market's large migration does.
 const LOCK: &str = "SELECT pg_try_advisory_lock(1936682347, 1)";
-/// How often it is asked for.
+/// How often the migration lock is polled.
 const LOCK_LOOK: Duration = Duration::from_millis(200);
-/// How long another market may migrate; also the longest that one migration may take.
+/// How long to wait for another market's migrations; also the time limit of a single migration.
 const MIGRATION_PATIENCE: Duration = Duration::from_secs(3_600);
 const UNLOCK: &str = "SELECT pg_advisory_unlock(1936682347, 1)";
 
 const SERVER: &str =
     "SELECT current_setting('server_version_num')::INTEGER, current_setting('server_encoding')";
 
-/// How many tables there are, and whether one of them is ours.
+/// Counts all tables, and those named like ours.
 const TABLES: &str = "SELECT count(*), count(*) FILTER (WHERE relname = 'schema_version') FROM pg_class \
                       WHERE relnamespace = current_schema()::REGNAMESPACE AND relkind IN ('r', 'p')";
 
@@ -57,32 +57,35 @@ const NOTE: &str = "INSERT INTO schema_version (version, min_reader, checksum) \
 
 const CHECKSUM: &str = "SELECT encode(sha256(convert_to($1, 'UTF8')), 'hex')";
 
-/// Raises the base of all places, if the database counts transactions from a lower number than the one that it was
-/// copied from. Only a market that meets such a database changes anything.
+/// Raises the base of all places if needed. A database that was restored into another cluster has
+/// transaction ids that count from a lower number, so new places would lie behind those that readers have
+/// seen. Changes nothing otherwise.
 const REBASE: &str = "UPDATE place_base SET base = last.place + 1 \
      FROM (SELECT greatest((SELECT max(feed_position) FROM item), (SELECT max(place) FROM audit_line)) AS place) AS last \
      WHERE last.place >= base + ((pg_current_xact_id()::TEXT::BIGINT + 1) << 20)";
 
-/// What is wrong with a database, in words.
+/// Creates the error for a database that can't be used.
 fn refused(problem: impl Into<String>) -> StoreError {
     StoreError::corrupt(problem.into())
 }
 
-/// Brings the database up to date.
+/// Applies all missing migrations.
 pub(super) async fn migrate(address: &Address) -> Result<(), StoreError> {
     let session = Session { prepare: &[], durable: true };
     let mut connection = Connection::open(address, &session, &tokio::runtime::Handle::current()).await?;
     check_server(&mut connection, address).await?;
-    // Ends with the session, whatever happens.
+    // A session lock: it is released when the session ends, even if this market is killed.
     take_turn(&mut connection, address).await?;
     let known = versions(&mut connection, address).await?;
     for (number, migration) in (1_i32..).zip(MIGRATIONS).skip(known) {
         connection.batch("BEGIN").await?;
+        // The migration and its record are one transaction (DDL is transactional in PostgreSQL), so that a
+        // kill in between leaves neither.
         connection.batch_within(MIGRATION_PATIENCE, migration.sql).await?;
         let noted = super::connection::params![number, migration.min_reader, migration.sql];
         connection.query(NOTE, noted).await?;
         connection.batch("COMMIT").await?;
-        tracing::info!(version = number, "the database's schema was brought forward");
+        tracing::info!(version = number, "migrated the database schema");
     }
     connection.query(REBASE, Vec::new()).await?;
     connection.query(UNLOCK, Vec::new()).await?;
@@ -104,14 +107,14 @@ async fn take_turn(connection: &mut Connection, address: &Address) -> Result<(),
             )));
         }
         if !was_told {
-            tracing::info!("another market is bringing the database forward; waiting for it");
+            tracing::info!("another market is migrating the database; waiting for it");
             was_told = true;
         }
         sleep(LOCK_LOOK).await;
     }
 }
 
-/// Whether the database can be read as it is.
+/// Checks that the database can be read as it is.
 pub(super) async fn check(address: &Address) -> Result<(), StoreError> {
     let session = Session { prepare: &[], durable: true };
     let mut connection = Connection::open(address, &session, &tokio::runtime::Handle::current()).await?;
@@ -146,7 +149,7 @@ async fn check_server(connection: &mut Connection, address: &Address) -> Result<
     Ok(())
 }
 
-/// How many migrations were done of those that this market knows.
+/// Returns how many of the migrations that this market knows have been applied, and checks their checksums.
 async fn versions(connection: &mut Connection, address: &Address) -> Result<usize, StoreError> {
     let tables = connection.query(TABLES, Vec::new()).await?;
     let (all, ours): (i64, i64) = tables
@@ -168,6 +171,8 @@ async fn versions(connection: &mut Connection, address: &Address) -> Result<usiz
         let place = usize::try_from(version - 1).unwrap_or(usize::MAX);
         match MIGRATIONS.get(place) {
             Some(migration) => {
+                // Computed by the server, like the recorded one, so that the two can't differ for another
+                // reason.
                 let own = connection.query(CHECKSUM, super::connection::params![migration.sql]).await?;
                 let own: &str = own.first().map_or(Ok(""), |row| get(row, 0))?;
                 if own != checksum {
@@ -181,7 +186,7 @@ async fn versions(connection: &mut Connection, address: &Address) -> Result<usiz
             None if usize::try_from(min_reader).is_ok_and(|least| least <= MIGRATIONS.len()) => {
                 tracing::info!(
                     version,
-                    "the database's schema is of a newer market, which this one can work with"
+                    "the database schema is newer than this market, and compatible with it"
                 );
             }
             None => {

@@ -1,6 +1,7 @@
-//! Ends claims, takes delivered events out, and turns events for wishers into deliveries. All that is done under the lock
-//! of the mailbox, and those locks are taken in key order. Only what has waited for too long is dropped without it:
-//! the oldest deliveries, passing by those that are just taken out.
+//! Settles claims, removes delivered events, and expands events for wishers into deliveries.
+//!
+//! All of this happens under the mailbox's row lock, and these locks are taken in key order. Only expiry
+//! works without it: it deletes the oldest deliveries and skips those that are being removed at the moment.
 
 use std::collections::BTreeSet;
 
@@ -13,13 +14,14 @@ use super::{
     convert::{self, first, get},
     error::Failure,
     pool::{Pool, Seat},
-    reads::at_most,
+    rows::at_most,
     save::{self, NewDelivery},
     statements,
 };
 use crate::{Claim, Expansion, LeaseEpoch, Retention, Settlement, Verdict};
 
-/// Those of the claims that still hold.
+/// Selects and locks the claims that are still the latest. The comparison of epochs is the fence, and the
+/// lock keeps it valid until the commit.
 const HELD: &str = "SELECT mailbox.party, mailbox.lease_epoch FROM mailbox \
      JOIN unnest($1::UUID[], $2::BIGINT[]) AS ended (party, epoch) \
      ON mailbox.party = ended.party AND mailbox.lease_epoch = ended.epoch \
@@ -29,17 +31,17 @@ const FAIL: &str = "UPDATE mailbox SET failures = failures + 1, last_failure = e
      next_attempt = CASE WHEN next_attempt IS NULL THEN NULL ELSE ended.retry_at END \
      FROM unnest($1::UUID[], $2::TEXT[], $3::BIGINT[]) AS ended (party, reason, retry_at) \
      WHERE mailbox.party = ended.party";
-/// Due only if something waits. For an EXISTS, the server would read all deliveries once as long as it believes that there
-/// are few.
+/// Releases mailboxes, which stay due only if something is pending. A subquery with LIMIT 1 rather than
+/// EXISTS, for which the planner would scan all deliveries as long as statistics say that there are few.
 const GIVE_BACK: &str = "UPDATE mailbox SET next_attempt = CASE WHEN \
      (SELECT true FROM delivery WHERE recipient = mailbox.party LIMIT 1) THEN coalesce(next_attempt, 0) END \
      WHERE party = ANY($1)";
-/// Only what the mailbox has given out. An event for one recipient goes with its delivery; one for many goes when its
-/// time is over.
+/// Deletes deliveries, but only up to a sequence that the mailbox has assigned. The body of an event for one
+/// recipient is in its delivery; a shared event is deleted when its retention is over.
 const TAKE_OUT: &str = "DELETE FROM delivery USING unnest($1::UUID[], $2::BIGINT[]) AS taken (recipient, through), \
      mailbox WHERE mailbox.party = taken.recipient AND taken.through <= mailbox.last_sequence \
      AND delivery.recipient = taken.recipient AND delivery.sequence <= taken.through";
-/// The recipient is there.
+/// Records that the recipient has responded: its failures are reset, and what is pending is due at once.
 const ACKNOWLEDGE: &str = "UPDATE mailbox SET acknowledged = greatest(acknowledged, taken.through), failures = 0, \
      last_failure = '', \
      next_attempt = CASE WHEN (SELECT true FROM delivery WHERE recipient = mailbox.party LIMIT 1) THEN 0 END \
@@ -47,7 +49,7 @@ const ACKNOWLEDGE: &str = "UPDATE mailbox SET acknowledged = greatest(acknowledg
      WHERE mailbox.party = taken.recipient AND taken.through <= mailbox.last_sequence";
 const COUNT: &str = "SELECT count(*) FROM delivery WHERE recipient = $1";
 
-/// One market expands at a time: an event must not overtake an earlier one of the same item.
+/// One market expands at a time, so that an event can't overtake an earlier one of the same item.
 const EXPAND_LOCK: &str = "SELECT pg_advisory_xact_lock(1936682347, 3)";
 const OLDEST_EVENT: &str =
     "SELECT seq, item, withdraws, cursor, body FROM event WHERE NOT is_done ORDER BY seq LIMIT 1";
@@ -60,15 +62,15 @@ const MORE_EVENTS: &str = "SELECT 1 FROM event WHERE NOT is_done LIMIT 1";
 const EXPIRE: &str = "DELETE FROM delivery WHERE (recipient, sequence) IN \
      (SELECT recipient, sequence FROM delivery WHERE is_order = $1 AND occurred_at < $2 ORDER BY occurred_at LIMIT $3 \
      FOR UPDATE SKIP LOCKED) RETURNING 1";
-/// No delivery that points at an event is of an order, and those of this age have just been dropped: few are left to look
-/// through.
+/// Deletes shared events that no delivery refers to. Shared events are never about orders, and deliveries of
+/// this age have just been dropped, so that few are left to search.
 const EXPIRE_EVENTS: &str = "DELETE FROM event WHERE seq IN \
      (SELECT seq FROM event WHERE is_done AND occurred_at < $1 \
      AND NOT EXISTS (SELECT 1 FROM delivery WHERE delivery.event = event.seq AND NOT delivery.is_order \
      AND delivery.occurred_at < $1) \
      ORDER BY occurred_at LIMIT $2 FOR UPDATE SKIP LOCKED)";
 
-/// Prepared for each session, because they are sent in pipelines.
+/// Prepared when a session opens, because pipelines can only send prepared statements.
 pub(super) const PREPARED: &[&str] = &[
     statements::LOCK_MAILBOXES,
     statements::FILL_MAILBOXES,
@@ -76,7 +78,7 @@ pub(super) const PREPARED: &[&str] = &[
     statements::ADD_DELIVERIES,
 ];
 
-/// Held to their indexes.
+/// The statements whose plans are checked for scans.
 #[cfg(test)]
 pub(super) const PLANNED: &[&str] = &[
     HELD,
@@ -95,7 +97,7 @@ pub(super) const PLANNED: &[&str] = &[
     EXPIRE_EVENTS,
 ];
 
-/// Ends claims; answers for each whether it still held.
+/// Ends claims, and returns for each whether it was still the latest.
 pub(super) async fn settle(pool: &Pool, settlements: &[Settlement]) -> Result<Vec<bool>, Failure> {
     let mut seat = pool.take().await?;
     seat.batch("BEGIN").await?;
@@ -104,6 +106,8 @@ pub(super) async fn settle(pool: &Pool, settlements: &[Settlement]) -> Result<Ve
     let rows = seat.query(HELD, params![parties, epochs]).await?;
     let claim = |row: &Row| Ok::<_, Failure>((convert::party_id(row, 0)?, LeaseEpoch(get(row, 1)?)));
     let held = rows.iter().map(claim).collect::<Result<BTreeSet<_>, _>>()?;
+    // Claims that do not hold any more are left out of everything below: their mailbox belongs to another
+    // deliverer.
     if !held.is_empty() {
         let all: Vec<Uuid> = held.iter().map(|(party, _)| party.0).collect();
         seat.query(END_LEASES, params![all]).await?;
@@ -116,7 +120,7 @@ pub(super) async fn settle(pool: &Pool, settlements: &[Settlement]) -> Result<Ve
     Ok(settlements.iter().map(|ended| held.contains(&(ended.recipient, ended.epoch))).collect())
 }
 
-/// By kind of verdict.
+/// Applies the verdicts, with one statement for each kind.
 async fn apply(seat: &mut Seat<'_>, ended: &[&Settlement]) -> Result<(), Failure> {
     let (mut taken, mut released) = ((Vec::new(), Vec::new()), Vec::new());
     let mut failed = (Vec::new(), Vec::new(), Vec::new());
@@ -128,7 +132,7 @@ async fn apply(seat: &mut Seat<'_>, ended: &[&Settlement]) -> Result<(), Failure
             }
             Verdict::Failed { retry_at, reason } => {
                 failed.0.push(recipient.0);
-                // PostgreSQL's texts hold no NUL.
+                // PostgreSQL does not allow NUL in text.
                 failed.1.push(reason.replace('\0', " "));
                 failed.2.push(retry_at.0);
             }
@@ -148,12 +152,13 @@ async fn apply(seat: &mut Seat<'_>, ended: &[&Settlement]) -> Result<(), Failure
 }
 
 async fn take_out(seat: &mut Seat<'_>, recipients: Vec<Uuid>, through: Vec<i64>) -> Result<(), Failure> {
+    // In this order, because the second statement looks at what is left.
     seat.query(TAKE_OUT, params![recipients.clone(), through.clone()]).await?;
     seat.query(ACKNOWLEDGE, params![recipients, through]).await?;
     Ok(())
 }
 
-/// Ends claims of mailboxes in which nothing waits.
+/// Releases claims of mailboxes in which nothing is pending.
 pub(super) async fn give_back(pool: &Pool, claims: &[Claim]) -> Result<(), Failure> {
     let released = claims.iter().map(|claim| Settlement {
         recipient: claim.recipient,
@@ -163,7 +168,8 @@ pub(super) async fn give_back(pool: &Pool, claims: &[Claim]) -> Result<(), Failu
     settle(pool, &released.collect::<Vec<_>>()).await.map(|_| ())
 }
 
-/// Takes everything up to a sequence out, whoever holds the mailbox; answers how many deliveries wait.
+/// Removes everything up to a sequence, regardless of any lease, and returns the number of pending
+/// deliveries.
 pub(super) async fn acknowledge(pool: &Pool, recipient: PartyId, through: Sequence) -> Result<i64, Failure> {
     let mut seat = pool.take().await?;
     seat.batch("BEGIN").await?;
@@ -175,10 +181,12 @@ pub(super) async fn acknowledge(pool: &Pool, recipient: PartyId, through: Sequen
     Ok(first(&left, |row| get(row, 0))?.unwrap_or(0))
 }
 
-/// Turns the oldest event for wishers into up to `limit` deliveries, in the order of the buyers' ids. Waits for the
-/// disk and the standby, because it gives sequences out.
+/// Expands the oldest event for wishers into up to `limit` deliveries, in the order of the buyers' ids.
+///
+/// Its commit waits for the disk and the standby, because it assigns sequences: after a failover, a sequence
+/// that a recipient has seen must not be assigned to another event.
 pub(super) async fn expand(pool: &Pool, limit: usize) -> Result<Expansion, Failure> {
-    // Looking costs nobody a lock, and mostly there is nothing.
+    // Check without a lock first, because usually there is nothing to expand.
     if pool.query(MORE_EVENTS, Vec::new).await?.is_empty() {
         return Ok(Expansion::default());
     }
@@ -198,7 +206,7 @@ pub(super) async fn expand(pool: &Pool, limit: usize) -> Result<Expansion, Failu
     let wishers: Vec<PartyId> =
         wishers.iter().map(|row| convert::party_id(row, 0)).collect::<Result<_, _>>()?;
     if withdraws && !wishers.is_empty() {
-        // Before the mailboxes, as in a lane.
+        // Before the mailboxes, which is the lock order of lanes.
         let buyers: Vec<Uuid> = wishers.iter().map(|buyer| buyer.0).collect();
         seat.query(REMOVE_WISHES_FOR, params![item, buyers]).await?;
     }
@@ -210,7 +218,8 @@ pub(super) async fn expand(pool: &Pool, limit: usize) -> Result<Expansion, Failu
     let more = !seat.query(MORE_EVENTS, Vec::new()).await?.is_empty();
     seat.batch("COMMIT").await?;
     if seat.was_warned() {
-        // The session is cut, and what was given out is delivered when the standby has it.
+        // As in a lane, the commit may be on the primary only. Dropping the seat closes the session; the
+        // deliveries are found by the next poll.
         return Err(Failure::NoConnection(
             "PostgreSQL warned while it committed: the standby may not have it".into(),
         ));
@@ -232,7 +241,7 @@ async fn deliver(seat: &Seat<'_>, wishers: &[PartyId], seq: i64, event: &Event) 
     Ok(())
 }
 
-/// Drops what has waited for longer than it is kept.
+/// Drops deliveries whose retention is over, and returns how many.
 pub(super) async fn expire(
     pool: &Pool,
     now: Timestamp,

@@ -1,10 +1,10 @@
-//! Holds the statements of the hot path to the shard plan (ARCHITECTURE.md): each names, for every table that it
-//! touches, a column by which one shard can be told.
+//! Checks the statements of the hot path against the shard plan (ARCHITECTURE.md): for every table that a
+//! statement touches, it must name a column that determines the shard.
 
 use super::{mailboxes, reads, statements};
 
-/// The tables, and the columns that tell a row's shard. The numbers of items and orders are to carry the shard of their
-/// seller, so that the number alone is enough.
+/// The tables, and the columns that determine a row's shard. Item and order numbers are planned to contain
+/// their seller's shard, so that the number alone is enough.
 const KEYS: &[(&str, &[&str])] = &[
     ("party", &["id"]),
     ("mailbox", &["party"]),
@@ -21,14 +21,14 @@ const KEYS: &[(&str, &[&str])] = &[
     ("audit_line", &["place"]),
 ];
 
-/// The words of a statement, punctuation left out but for the points in names.
+/// Splits a statement into words, without punctuation except the dots in names.
 fn words(sql: &str) -> Vec<&str> {
     sql.split(|c: char| !(c.is_alphanumeric() || c == '_' || c == '.'))
         .filter(|word| !word.is_empty())
         .collect()
 }
 
-/// The tables that a statement reads or writes.
+/// Returns the tables that a statement reads or writes.
 fn tables(sql: &str) -> Vec<&'static str> {
     let words = words(sql);
     let named = words.windows(2).filter(|pair| ["FROM", "JOIN", "INTO", "UPDATE"].contains(&pair[0]));
@@ -40,7 +40,7 @@ fn tables(sql: &str) -> Vec<&'static str> {
     found
 }
 
-/// What is wrong with a statement, if anything.
+/// Returns how a statement violates the plan, if it does.
 fn offence(sql: &str) -> Option<String> {
     let tables = tables(sql);
     let is_only = tables.len() == 1;
@@ -56,7 +56,7 @@ fn offence(sql: &str) -> Option<String> {
             }
         };
         let words = words(&conditions);
-        // A bare name is clear where there is but one table, or in a list of columns.
+        // A name without its table is unambiguous if there is only one table, or in a list of columns.
         let is_bare_clear = is_only || inserted.is_some() || sql.contains(" USING (");
         let names = |key: &&&str| {
             words.contains(&format!("{table}.{key}").as_str()) || (is_bare_clear && words.contains(*key))
@@ -69,14 +69,14 @@ fn offence(sql: &str) -> Option<String> {
 }
 
 #[test]
-fn every_statement_of_the_hot_path_tells_its_shard() {
+fn every_statement_of_the_hot_path_determines_its_shard() {
     let all = statements::LANE.iter().chain(reads::HOT).chain(mailboxes::HOT);
     let offences: Vec<_> = all.filter_map(|sql| offence(sql)).collect();
     assert!(offences.is_empty(), "\n{}\n", offences.join("\n"));
 }
 
 #[test]
-fn a_statement_without_its_key_is_found() {
+fn statement_without_a_shard_key_is_detected() {
     for wrong in [
         "SELECT name FROM item WHERE quantity > $1",
         "UPDATE orders SET status = $1 WHERE buyer = $2",
@@ -94,9 +94,9 @@ fn a_statement_without_its_key_is_found() {
 }
 
 #[test]
-fn every_table_of_the_schema_has_a_key_or_is_known_to_need_none() {
+fn every_table_has_a_shard_key_or_is_known_to_need_none() {
     let schema = include_str!("migrations/0001_initial.sql");
-    // One row; written a step at a time by whoever links the chain; written and read apart from all trade.
+    // A single row; written only when the chain is linked; not part of any trade.
     let apart = ["place_base", "audit", "track"];
     for table in schema.split("CREATE TABLE ").skip(1).filter_map(|rest| rest.split(' ').next()) {
         let is_planned = KEYS.iter().any(|(name, _)| *name == table) || apart.contains(&table);

@@ -1,8 +1,11 @@
-//! The statements of the write path. All of a batch's rows of one kind go in one statement, as columns of arrays.
+//! The SQL of the write path. All rows of one kind in a batch are one statement, with an array for each
+//! column.
 //!
-//! Locks are taken in one order always: rides, tills, orders, items, then (after deciding) mailboxes; within each by key.
+//! Locks are always taken in the same order, so that batches can't deadlock: rides, tills, orders, items,
+//! then (after deciding) mailboxes, and by key within each table. FOR NO KEY UPDATE is the weakest lock that
+//! excludes other writers.
 
-/// The columns of `convert::item`, from `item` and its seller in `party`.
+/// The columns that `convert::item` reads, from `item` joined with its seller in `party`.
 macro_rules! item_columns {
     () => {
         "item.id, item.seller, party.display_name, item.name, item.description, item.category, item.amount_minor, \
@@ -12,7 +15,7 @@ macro_rules! item_columns {
 }
 pub(super) use item_columns;
 
-/// The columns of `convert::order`.
+/// The columns that `convert::order` reads, in its order.
 macro_rules! order_columns {
     () => {
         "id, buyer, buyer_name, seller, seller_name, item, item_name, amount_minor, currency, quantity, total_minor, \
@@ -21,7 +24,7 @@ macro_rules! order_columns {
 }
 pub(super) use order_columns;
 
-/// The columns of `convert::party`.
+/// The columns that `convert::party` reads, in its order.
 macro_rules! party_columns {
     () => {
         "id, role, display_name, callback_host, callback_port, registered_at, epoch, suspended_at, suspended_for, tills"
@@ -38,8 +41,9 @@ pub(super) const LOAD_TILLS: &str =
 pub(super) const LOAD_ORDERS: &str =
     concat!("SELECT ", order_columns!(), " FROM orders WHERE id = ANY($1) ORDER BY id FOR NO KEY UPDATE");
 
-/// Only where to look: the items are locked, and looked at again, by [`LOAD_ITEMS`]. The limit, which is one anyhow, has each
-/// looked up by itself; as a join all items would be read while the server believes that there are few.
+/// Finds candidates only: [`LOAD_ITEMS`] locks the items and reads them again. LIMIT 1 changes no result,
+/// but makes the planner look up each SKU through the index; as a plain join, it would scan all items while
+/// statistics say that there are few.
 pub(super) const FIND_SKUS: &str = "SELECT found.id FROM unnest($1::UUID[], $2::TEXT[]) AS named (seller, sku) \
      CROSS JOIN LATERAL (SELECT item.id FROM item WHERE item.seller = named.seller AND item.sku = named.sku \
      AND item.deleted_at IS NULL LIMIT 1) AS found";
@@ -50,7 +54,8 @@ pub(super) const LOAD_ITEMS: &str = concat!(
     " FROM item JOIN party ON party.id = item.seller WHERE item.id = ANY($1) ORDER BY item.id FOR NO KEY UPDATE OF item"
 );
 
-/// The parties named, and the sellers of the items.
+/// The named parties and the sellers of the items. Not locked, because every purchase from a seller would
+/// then wait for the others; the revision guards them instead.
 pub(super) const LOAD_PARTIES: &str = concat!(
     "SELECT ",
     party_columns!(),
@@ -77,13 +82,15 @@ pub(super) const TAKE_ITEM_NUMBERS: &str =
 pub(super) const TAKE_ORDER_NUMBERS: &str =
     "SELECT nextval('order_number') FROM generate_series(1, $1::BIGINT)";
 
-/// Parties that were not there when the batch was decided.
+/// Inserts parties that did not exist when the batch was decided. A unique violation means that another
+/// market was faster.
 pub(super) const ADD_PARTIES: &str = "INSERT INTO party (id, role, display_name, callback_host, callback_port, \
      registered_at, epoch, suspended_at, suspended_for, tills, revision) \
      SELECT *, 1 FROM unnest($1::UUID[], $2::TEXT[], $3::TEXT[], $4::TEXT[], $5::INTEGER[], $6::BIGINT[], $7::BIGINT[], \
      $8::BIGINT[], $9::TEXT[], $10::TEXT[])";
 
-/// Parties that are still as they were when the batch was decided.
+/// Updates parties if they still have the revision that the batch was decided on. `must_be` fails the
+/// transaction otherwise, as a serialization failure.
 pub(super) const CHANGE_PARTIES: &str = "WITH changed AS (UPDATE party SET display_name = new.display_name, \
      callback_host = new.callback_host, callback_port = new.callback_port, epoch = new.epoch, \
      suspended_at = new.suspended_at, suspended_for = new.suspended_for, tills = new.tills, \
@@ -100,12 +107,13 @@ pub(super) const OPEN_MAILBOXES: &str = "INSERT INTO mailbox (party, role, callb
      failures = 0, last_failure = '', \
      next_attempt = CASE WHEN mailbox.next_attempt IS NULL THEN NULL ELSE 0 END";
 
-/// Items that a search finds differently now. Answers the last of their places in the feed. Under a number that is another
-/// item's, nothing is written, and the batch fails.
+/// Inserts or updates items whose change affects search, and returns the last of their feed positions. If a
+/// number belongs to another item, nothing is written and the batch fails.
 ///
-/// A transaction has its places from its first lock on, and may wait for an item that one with later places has changed: an
-/// item never goes back in the feed. While this transaction is open nobody reads as far as its places, so that the item is
-/// read as it leaves it.
+/// A transaction gets its id, and so its places, with its first row lock. It may then wait for an item that
+/// a transaction with a higher id has changed and moved further. `greatest` keeps the higher position, since
+/// an item must never move back past readers. That is safe: no reader gets as far as this transaction's
+/// places while it is open, so whoever reads the item at its position sees what this transaction leaves.
 pub(super) const PUT_ITEMS: &str = "WITH put AS (INSERT INTO item (id, seller, name, category, amount_minor, currency, quantity, \
      supplied, sold, withdrawn, rating_count, rating_stars, version, created_at, updated_at, deleted_at, description, \
      sku, feed_position) \
@@ -126,13 +134,14 @@ pub(super) const PUT_ITEMS: &str = "WITH put AS (INSERT INTO item (id, seller, n
      WHERE item.seller = excluded.seller AND item.created_at = excluded.created_at RETURNING feed_position) \
      SELECT max(feed_position), must_be(count(*), cardinality($1)) FROM put";
 
-/// Items of which a search notices nothing: that leaves all indexes be.
+/// Updates items whose change does not affect search. No indexed column changes, so that PostgreSQL updates
+/// no index (a heap-only tuple).
 pub(super) const PUT_STOCK: &str = "UPDATE item SET quantity = new.quantity, supplied = new.supplied, sold = new.sold, \
      withdrawn = new.withdrawn, version = new.version, updated_at = new.updated_at \
      FROM unnest($1::BIGINT[], $2::BIGINT[], $3::BIGINT[], $4::BIGINT[], $5::BIGINT[], $6::BIGINT[], $7::BIGINT[]) \
      AS new (id, quantity, supplied, sold, withdrawn, version, updated_at) WHERE item.id = new.id";
 
-/// An order is one and the same for ever: under a number that is another's, nothing is written, and the batch fails.
+/// Inserts or updates orders. If a number belongs to another order, nothing is written and the batch fails.
 pub(super) const PUT_ORDERS: &str = concat!(
     "WITH put AS (INSERT INTO orders (",
     order_columns!(),
@@ -152,10 +161,10 @@ pub(super) const PUT_RIDES: &str = "INSERT INTO ride (id, seller, body) \
 pub(super) const PUT_TILLS: &str = "INSERT INTO till (id, seller, body) \
      SELECT * FROM unnest($1::UUID[], $2::UUID[], $3::TEXT[]) ON CONFLICT (id) DO UPDATE SET body = excluded.body";
 
-/// Its mailbox stays: sequences must never be given out again.
+/// Deletes tills but not their mailboxes: a till that is opened again must not reuse sequences.
 pub(super) const REMOVE_TILLS: &str = "DELETE FROM till WHERE id = ANY($1)";
 
-/// Ends the streams of removed tills, whichever market they are on: their claims hold no more.
+/// Fences off the streams of removed tills at every market, by raising the epoch above their claims.
 pub(super) const END_TILLS_LEASES: &str =
     "UPDATE mailbox SET lease_epoch = lease_epoch + 1 WHERE party = ANY($1)";
 
@@ -173,34 +182,36 @@ pub(super) const PUT_RATINGS: &str = "INSERT INTO rating (buyer, item, stars) \
      SELECT * FROM unnest($1::UUID[], $2::BIGINT[], $3::INTEGER[]) \
      ON CONFLICT (buyer, item) DO UPDATE SET stars = excluded.stars";
 
-/// A request that another market has carried out meanwhile is a unique violation: then all is decided anew.
+/// Inserts idempotency records. If another market has carried out the same request in the meantime, this is
+/// a unique violation: the batch is loaded and decided again, and then finds the record.
 pub(super) const ADD_REQUESTS: &str = "INSERT INTO request (id, party, fingerprint, outcome, done_at) \
      SELECT id, party, fingerprint, outcome, $5 \
      FROM unnest($1::UUID[], $2::UUID[], $3::BYTEA[], $4::TEXT[]) AS new (id, party, fingerprint, outcome)";
 
-/// In places of the transaction of their own, beside those of the feed.
+/// Adds audit lines at the transaction's places. Their places are counted apart from those of the feed.
 pub(super) const ADD_AUDIT_LINES: &str = "INSERT INTO audit_line (place, line) \
      SELECT own_places.first + new.place, new.line \
      FROM unnest($1::TEXT[]) WITH ORDINALITY AS new (line, place) CROSS JOIN own_places";
 
-/// As late as can be, for a seller's mailbox may be wanted by many.
+/// Locks mailboxes. Sent as late as possible, because many batches may want a popular seller's mailbox.
 pub(super) const LOCK_MAILBOXES: &str =
     "SELECT party FROM mailbox WHERE party = ANY($1) ORDER BY party FOR NO KEY UPDATE";
 
-/// Gives sequences out; the mailbox is due now, unless failures hold it back.
+/// Assigns sequences under the mailbox's lock, so that a lower one is never committed after a higher one.
+/// The mailbox becomes due now, unless it is in back-off.
 pub(super) const FILL_MAILBOXES: &str = "WITH filled AS (UPDATE mailbox SET last_sequence = last_sequence + new.count, \
      next_attempt = CASE WHEN next_attempt IS NULL THEN $3 WHEN failures = 0 THEN least(next_attempt, $3) \
      ELSE next_attempt END \
      FROM unnest($1::UUID[], $2::BIGINT[]) AS new (party, count) WHERE mailbox.party = new.party \
      RETURNING 1) SELECT must_be(count(*), cardinality($1)) FROM filled";
 
-/// Of several undelivered events of one topic only the last is kept, under a new sequence: an older one may be on
-/// its way just now, and taking it out later must not take this one with it.
+/// Coalesces: of several undelivered events on one topic only the last is kept, under a new sequence. An
+/// older one may be in flight, and settling it must not remove the new one with it.
 pub(super) const REMOVE_OLDER_DELIVERIES: &str = "DELETE FROM delivery \
      USING unnest($1::UUID[], $2::BIGINT[]) AS new (recipient, coalesces) \
      WHERE delivery.recipient = new.recipient AND delivery.coalesces = new.coalesces";
 
-/// `behind` counts from the last sequence of the mailbox, which was raised before.
+/// Adds deliveries. `behind` counts back from the mailbox's last sequence, which has been raised before.
 pub(super) const ADD_DELIVERIES: &str = "INSERT INTO delivery (recipient, sequence, event, body, coalesces, is_order, \
      occurred_at) \
      SELECT new.recipient, mailbox.last_sequence - new.behind, new.event, new.body, new.coalesces, new.is_order, \
@@ -217,7 +228,8 @@ pub(super) const ADD_EVENTS: &str = "INSERT INTO event (occurred_at, body, item,
 pub(super) const COUNT_REPLAYS: &str = "INSERT INTO replay (lane, answers) VALUES ($1, $2) \
      ON CONFLICT (lane) DO UPDATE SET answers = replay.answers + excluded.answers";
 
-/// Those of a table's rows that others hold. The free ones are locked until the end of the transaction.
+/// Finds the rows of a table that other transactions have locked. The free ones are locked until the end of
+/// this transaction, which the caller rolls back.
 macro_rules! held {
     ($table:literal, $columns:literal) => {
         held!($table, $columns, concat!("id FROM ", $table, " WHERE id = ANY($1)"))
@@ -237,16 +249,16 @@ macro_rules! held {
 
 pub(super) const HELD_RIDES: &str = held!("ride", "id");
 pub(super) const HELD_TILLS: &str = held!("till", "id");
-/// Orders that are held, and those whose items are.
+/// Locked orders, and orders whose items are locked.
 pub(super) const HELD_ORDERS: &str = held!(
     "orders",
     "id",
     "orders.id FROM orders JOIN item ON item.id = orders.item WHERE orders.id = ANY($1)"
 );
-/// With the sellers' own numbers of them.
+/// Locked items, with their sellers and SKUs.
 pub(super) const HELD_ITEMS: &str = held!("item", "id, seller, sku");
 
-/// All of them, which a lane's session prepares when it opens.
+/// All statements of a lane, which its session prepares when it opens.
 pub(super) const LANE: &[&str] = &[
     LOAD_RIDES,
     LOAD_TILLS,

@@ -1,6 +1,6 @@
-//! What a seller took, summed up.
+//! Sales totals of a seller, by SQL aggregation.
 
-use souk_domain::{ItemId, Money, PartyId};
+use souk_domain::{DaySales, ItemId, ItemSales, Money, PartyId, Sales, SalesSummary, TimeRange};
 use tokio_postgres::Row;
 
 use super::{
@@ -8,11 +8,11 @@ use super::{
     convert::{get, unreadable},
     error::Failure,
     pool::Pool,
-    reads::{all, at_most},
+    rows::{all, at_most},
 };
-use crate::{DaySales, ItemSales, Sales, SalesSummary, StoreError, TimeRange};
+use crate::StoreError;
 
-/// What is larger than the largest amount is shown as that.
+/// The aggregates. The sum is `NUMERIC`, so it can't overflow, and is capped at the largest amount.
 macro_rules! sums {
     () => {
         "currency, count(*), sum(quantity)::BIGINT, least(sum(total_minor), 9223372036854775807)::BIGINT"

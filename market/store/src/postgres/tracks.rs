@@ -1,4 +1,4 @@
-//! Tracks of rides.
+//! Tracks of rides, on the sessions of the mailboxes.
 
 use async_trait::async_trait;
 use souk_domain::{Place, RideId, Timestamp};
@@ -10,11 +10,11 @@ use super::{
     error::Failure,
     mailboxes::PostgresMailboxes,
     pool::{ATTEMPTS, Pool},
-    reads::{all, at_most},
+    rows::{all, at_most},
 };
 use crate::{Fix, StoreError, TrackPoint, Tracks};
 
-/// Two couriers of one ride, at two markets, take turns.
+/// Serialises couriers of one ride at different markets, so that each appends to the other's last point.
 const LOCK: &str = "SELECT pg_advisory_xact_lock(hashtextextended($1::UUID::TEXT, 0))";
 const LAST: &str = "SELECT sequence, latitude, longitude, at, meters FROM track WHERE ride = $1 \
                     ORDER BY sequence DESC LIMIT $2";
@@ -73,7 +73,7 @@ impl Tracks for PostgresMailboxes {
                 ended => break ended?,
             }
         }
-        self.herald().tell(|hint| {
+        self.hints().publish(|hint| {
             hint.rides.insert(ride);
         });
         Ok(())

@@ -1,8 +1,9 @@
-//! Moves what is committed from the write-ahead log into the file, beside the commits.
+//! Checkpoints: copies committed pages from the write-ahead log into the database file, in the background.
 //!
-//! A passive checkpoint never blocks anybody, but while commits keep coming it never catches up either,
-//! and the log grows. So past a limit the checkpointer takes the writers' turn once, and the log starts
-//! over.
+//! SQLite's automatic checkpoint would run inside a commit, and that commit would wait for it. A passive
+//! checkpoint on another thread blocks nobody, but while commits keep arriving it never catches up, and the
+//! log grows. So above a size limit the checkpointer takes the writers' turn once, copies the rest, and the
+//! log restarts from its beginning.
 
 use std::{
     io,
@@ -18,12 +19,12 @@ use rusqlite::Connection;
 
 use super::Turn;
 
-/// How often to look for new commits.
+/// How often to check for new commits.
 const INTERVAL: Duration = Duration::from_millis(500);
-/// Pages in the log (of 4 KiB) past which the writers are asked to wait.
+/// The number of pages in the log (of 4 KiB, so 64 MiB) above which the writers have to wait once.
 const LOG_PAGES_MAX: i64 = 16_384;
 
-/// The thread; it ends when this is dropped.
+/// The checkpoint thread. Dropping this ends it and waits for it.
 pub(super) struct Checkpointer {
     commits: Arc<AtomicU64>,
     stop: Option<std::sync::mpsc::Sender<()>>,
@@ -48,7 +49,7 @@ impl Checkpointer {
         Ok(Self { commits, stop: Some(stop), thread: Some(thread) })
     }
 
-    /// Counts a commit.
+    /// Records a commit, so that the next look runs a checkpoint.
     pub(super) fn committed(&self) {
         self.commits.fetch_add(1, Ordering::Relaxed);
     }
@@ -58,7 +59,7 @@ impl Drop for Checkpointer {
     fn drop(&mut self) {
         drop(self.stop.take());
         if let Some(thread) = self.thread.take() {
-            // A panic there has been printed; the store is none the worse for it.
+            // A panic there has been printed, and does no harm: the log is checkpointed at the next start.
             let _ = thread.join();
         }
     }
@@ -67,17 +68,19 @@ impl Drop for Checkpointer {
 fn checkpoint(connection: &Connection, turn: &Turn) {
     match run(connection, "PASSIVE") {
         Ok(pages) if pages > LOG_PAGES_MAX => {
+            // With the turn held no writer can begin, so the checkpoint reaches the end of the log, and only
+            // a reader can keep it from restarting.
             let _turn = turn.blocking_lock();
             if let Err(error) = run(connection, "RESTART") {
-                tracing::debug!(%error, "the write-ahead log could not start over yet: a reader is in the way");
+                tracing::debug!(%error, "can't restart the write-ahead log yet: a reader is in the way");
             }
         }
         Ok(_) => {}
-        Err(error) => tracing::warn!(%error, "a checkpoint failed; it is tried again"),
+        Err(error) => tracing::warn!(%error, "a checkpoint failed; retrying"),
     }
 }
 
-/// Answers how many pages are in the log.
+/// Runs a checkpoint and returns the number of pages in the log.
 fn run(connection: &Connection, mode: &str) -> Result<i64, rusqlite::Error> {
     connection.query_row(&format!("PRAGMA wal_checkpoint({mode})"), [], |row| row.get(1))
 }

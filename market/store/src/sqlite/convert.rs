@@ -1,5 +1,5 @@
-//! Between rows and the domain's types. Rows hold only what was accepted once, so a row that can't be read
-//! is damage.
+//! Conversion between rows and the domain's types. Rows contain only values that were accepted once, so a row
+//! that can't be converted is damaged.
 
 use std::fmt::Display;
 
@@ -20,15 +20,15 @@ use crate::{
     audit::{AuditHash, AuditRow, Head},
 };
 
-/// The columns of [`item`], from `item` and its seller in `party`.
+/// The columns that [`item`] reads, from `item` joined with its seller in `party`.
 pub(super) const ITEM: &str = "item.id, seller, display_name, name, description, category, amount_minor, currency, \
      quantity, supplied, sold, withdrawn, rating_count, rating_stars, version, created_at, updated_at, deleted_at, sku";
 
-/// The columns of [`order`].
+/// The columns that [`order`] reads, in its order.
 pub(super) const ORDER: &str = "id, buyer, buyer_name, seller, seller_name, item, item_name, amount_minor, currency, \
      quantity, total_minor, status, placed_at, shipped_at, delivered_at, cancelled_at, cancelled_by, cancel_reason, ride";
 
-/// The columns of [`party`].
+/// The columns that [`party`] reads, in its order.
 pub(super) const PARTY: &str = "id, role, display_name, callback_host, callback_port, registered_at, epoch, \
      suspended_at, suspended_for, tills";
 
@@ -40,7 +40,7 @@ pub(super) fn party_id(row: &Row<'_>, column: usize) -> Result<PartyId, Error> {
     uuid(row, column).map(PartyId)
 }
 
-/// A party's id as it is bound to a statement.
+/// Returns a party's id as it is bound to a statement.
 pub(super) fn blob(id: PartyId) -> [u8; 16] {
     id.0.into_bytes()
 }
@@ -95,7 +95,7 @@ fn tills(row: &Row<'_>, column: usize) -> Result<Vec<TillId>, Error> {
     }
 }
 
-/// A body in JSON.
+/// Decodes the column `body`, which is JSON.
 pub(super) fn body<T: DeserializeOwned>(row: &Row<'_>) -> Result<T, Error> {
     serde_json::from_str(row.get_ref("body")?.as_str()?).map_err(|error| unreadable(0, error))
 }
@@ -157,7 +157,7 @@ fn status(row: &Row<'_>, column: usize) -> Result<OrderStatus, Error> {
     known.ok_or_else(|| unreadable(column, format!("no status: {word}")))
 }
 
-/// A sequence and the body of its event.
+/// Converts a sequence and the body of its event.
 pub(super) fn delivery(row: &Row<'_>) -> Result<Delivery, Error> {
     let body = row.get_ref(1)?.as_str()?;
     let event = serde_json::from_str(body).map_err(|error| unreadable(1, error))?;

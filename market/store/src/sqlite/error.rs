@@ -1,4 +1,4 @@
-//! SQLite's errors, sorted: what passes by itself, and what does not.
+//! Classifies SQLite's errors: which pass without intervention, and which mean damage.
 
 use std::path::Path;
 
@@ -6,12 +6,12 @@ use rusqlite::{Error, ErrorCode};
 
 use crate::StoreError;
 
-/// As a failure of the store.
+/// Converts into the store's error.
 pub(super) fn unavailable(error: Error) -> StoreError {
     if is_damage(&error) { StoreError::corrupt(error) } else { StoreError::unavailable(error) }
 }
 
-/// With the name of the file, for failures while opening it.
+/// Converts into the store's error with the file's name, for failures while opening it.
 pub(super) fn named(path: &Path, error: &Error) -> StoreError {
     let path = path.display();
     if is_damage(error) {

@@ -1,6 +1,6 @@
-//! The one lane: a transaction per batch on a connection of its own.
+//! The only lane: one transaction per batch, on its own connection.
 //!
-//! The ledger runs a lane on a thread of its own, so that blocking here is right.
+//! The ledger runs each lane on its own thread, so blocking calls are fine here.
 
 use std::{fs::File, sync::Arc};
 
@@ -15,10 +15,10 @@ use crate::{Lane, Receipt, SaveError, StoreError};
 pub(super) struct SqliteLane {
     connection: Connection,
     turn: Turn,
-    /// Held from the beginning of a transaction to its end.
+    /// The writers' turn, held from the beginning of a transaction to its end.
     taken: Option<OwnedMutexGuard<()>>,
     checkpointer: Checkpointer,
-    /// Released when the market closes the store.
+    /// The lock on the store's file, released when the lane is dropped.
     _lock: File,
 }
 
@@ -28,7 +28,7 @@ impl SqliteLane {
     }
 
     fn roll_back(&mut self) {
-        // An error means that SQLite has rolled back by itself.
+        // An error means that SQLite has already rolled back.
         if let Err(error) = self.connection.execute_batch("ROLLBACK") {
             tracing::debug!(%error, "nothing to roll back");
         }
@@ -39,7 +39,8 @@ impl SqliteLane {
         let saved =
             save::save(&self.connection, rows).map_err(|error| SaveError::Lost(unavailable(error)))?;
         self.connection.execute_batch("COMMIT").map_err(|error| {
-            // While the transaction is still open, nothing has been written.
+            // If the transaction is still open, nothing has been committed. If it has ended, the error may
+            // have come after the write to the log, and it is unknown whether the commit survives.
             if self.connection.is_autocommit() {
                 SaveError::Indefinite(unavailable(error))
             } else {
@@ -54,6 +55,8 @@ impl SqliteLane {
 impl Lane for SqliteLane {
     async fn load(&mut self, keys: &Keys) -> Result<WorkingSet, StoreError> {
         self.taken = Some(Arc::clone(&self.turn).lock_owned().await);
+        // IMMEDIATE takes SQLite's write lock now. A deferred transaction would take it at the first write,
+        // after it has read, and could fail there because its snapshot is out of date.
         let loaded = self
             .connection
             .execute_batch("BEGIN IMMEDIATE")
@@ -68,6 +71,7 @@ impl Lane for SqliteLane {
         let saved = self.commit(rows);
         match saved {
             Ok(_) => {
+                // The turn is released first, so that a waiting mailbox operation is not delayed.
                 self.taken = None;
                 self.checkpointer.committed();
             }

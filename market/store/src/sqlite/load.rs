@@ -1,4 +1,4 @@
-//! Loads the rows that a batch names.
+//! Loads the rows that a batch names, by key. The write lock of the transaction stands for all row locks.
 
 use rusqlite::{Connection, Error, OptionalExtension as _, Row, params};
 use souk_domain::{
@@ -51,13 +51,13 @@ fn load_tills(connection: &Connection, keys: &Keys, rows: &mut WorkingSet) -> Re
     Ok(())
 }
 
-/// A ride.
+/// Loads one ride by its id.
 pub(super) fn ride(connection: &Connection, id: RideId) -> Result<Option<Ride>, Error> {
     let mut one = connection.prepare_cached("SELECT body FROM ride WHERE id = ?")?;
     one.query_row([id.0.into_bytes()], convert::body).optional()
 }
 
-/// The items named, and those of the orders.
+/// Loads the named items, and those of the orders and SKUs.
 fn load_items(connection: &Connection, keys: &Keys, rows: &mut WorkingSet) -> Result<(), Error> {
     let mut one = connection.prepare_cached(&format!(
         "SELECT {ITEM} FROM item JOIN party ON party.id = item.seller WHERE item.id = ?"
@@ -87,7 +87,7 @@ fn load_skus(connection: &Connection, keys: &Keys, rows: &mut WorkingSet) -> Res
     Ok(rows.skus.values().copied().collect())
 }
 
-/// The parties named, and the sellers of the items.
+/// Loads the named parties, and the sellers of the items.
 fn load_parties(connection: &Connection, keys: &Keys, rows: &mut WorkingSet) -> Result<(), Error> {
     let mut one = connection.prepare_cached(&format!("SELECT {PARTY} FROM party WHERE id = ?"))?;
     let sellers: Vec<_> =
@@ -140,7 +140,7 @@ fn load_requests(connection: &Connection, keys: &Keys, rows: &mut WorkingSet) ->
     Ok(())
 }
 
-/// A request that was carried out.
+/// Loads the record of a request that was carried out.
 pub(super) fn request(
     connection: &Connection,
     party: PartyId,
@@ -158,7 +158,8 @@ fn recorded(row: &Row<'_>) -> Result<Recorded, Error> {
     })
 }
 
-/// Sets numbers aside; what is taken of them is saved with the batch.
+/// Reserves numbers for new rows. Only those that are taken are saved with the batch; the next one gets the
+/// rest.
 fn numbers(connection: &Connection, name: &str, count: usize) -> Result<IdRange, Error> {
     if count == 0 {
         return Ok(IdRange::default());

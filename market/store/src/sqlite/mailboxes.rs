@@ -1,4 +1,4 @@
-//! Mailboxes: claims and leases, and what waits.
+//! Mailboxes: claims, leases and pending deliveries.
 
 use std::sync::Arc;
 
@@ -10,6 +10,7 @@ use super::{
     Turn,
     convert::{self, blob},
     pool::Pool,
+    rows::at_most,
     settle,
 };
 use crate::{
@@ -27,7 +28,7 @@ impl SqliteMailboxes {
         Self { pool, turn }
     }
 
-    /// Runs `work` in a transaction, when it is its turn.
+    /// Runs `work` in a write transaction, in turn with the lane.
     pub(super) async fn write<T, F>(&self, work: F) -> Result<T, StoreError>
     where
         T: Send + 'static,
@@ -45,7 +46,7 @@ impl SqliteMailboxes {
         self.pool.run(move |connection| work(connection)).await
     }
 
-    /// As [`Self::write`], and what was done survives a power loss.
+    /// Runs `work` like [`Self::write`], in a transaction that survives a power loss.
     async fn write_durably<T, F>(&self, work: F) -> Result<T, StoreError>
     where
         T: Send + 'static,
@@ -54,6 +55,8 @@ impl SqliteMailboxes {
         let turn = Arc::clone(&self.turn);
         self.pool
             .run(move |connection| {
+                // The connection is ours until the job ends, so no other operation runs with the wrong
+                // setting. FULL syncs the log at the commit; NORMAL leaves that to the next sync.
                 connection.pragma_update(None, "synchronous", "FULL")?;
                 let done = in_turn(connection, &turn, work);
                 connection.pragma_update(None, "synchronous", "NORMAL")?;
@@ -67,7 +70,7 @@ impl SqliteMailboxes {
 impl Mailboxes for SqliteMailboxes {
     async fn claim_due(&self, query: &DueQuery) -> Result<Vec<Claim>, StoreError> {
         let query = *query;
-        // Looking costs nobody a turn, and mostly there is nothing.
+        // Check without taking a turn first, because usually nothing is due. `claim_all` checks again.
         let due = self.pool.run(move |connection| due(connection, &query)).await?;
         if due.is_empty() {
             return Ok(Vec::new());
@@ -147,7 +150,7 @@ impl Mailboxes for SqliteMailboxes {
     }
 
     async fn probe(&self, recipient: PartyId, now: Timestamp) -> Result<bool, StoreError> {
-        // Most parties that fetch a token have nothing waiting: look before taking a turn.
+        // Called for each new token, and most parties have nothing pending: check before taking a turn.
         let waits = "SELECT 1 FROM mailbox WHERE party = ? AND next_attempt IS NOT NULL";
         let waits = self
             .pool
@@ -186,15 +189,13 @@ fn in_turn<T>(
     turn: &Turn,
     work: impl FnOnce(&Connection) -> Result<T, Error>,
 ) -> Result<T, Error> {
+    // Blocking is fine: this is the thread of the mailboxes' connection, and the lane holds the turn only
+    // for a batch.
     let _turn = turn.blocking_lock();
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let done = work(&transaction)?;
     transaction.commit()?;
     Ok(done)
-}
-
-pub(super) fn at_most(limit: usize) -> i64 {
-    i64::try_from(limit).unwrap_or(i64::MAX)
 }
 
 fn due(connection: &Connection, query: &DueQuery) -> Result<Vec<PartyId>, Error> {
@@ -204,7 +205,7 @@ fn due(connection: &Connection, query: &DueQuery) -> Result<Vec<PartyId>, Error>
     due.query_map(params![query.now.0, at_most(query.mailboxes)], |row| convert::party_id(row, 0))?.collect()
 }
 
-/// Claims those of the mailboxes that are still due.
+/// Claims the mailboxes that are still due.
 fn claim_all(transaction: &Connection, due: &[PartyId], query: &DueQuery) -> Result<Vec<Claim>, Error> {
     let sql = "SELECT 1 FROM mailbox WHERE party = ?1 AND next_attempt <= ?2 AND lease_until <= ?2 \
                AND callback_port IS NOT NULL";
@@ -218,7 +219,7 @@ fn claim_all(transaction: &Connection, due: &[PartyId], query: &DueQuery) -> Res
         let mut claim = claim(transaction, recipient, query.owner, until)?;
         claim.deliveries = waiting(transaction, recipient, Sequence(0), query.deliveries)?;
         if claim.deliveries.is_empty() {
-            // What waited has expired meanwhile.
+            // The pending deliveries have expired in the meantime.
             settle::give_back(transaction, recipient)?;
         } else {
             claims.push(claim);

@@ -1,13 +1,13 @@
 //! The SQLite back end: one file, one market.
 //!
-//! - The **lane** has a connection of its own and commits with `synchronous=FULL`: what is acknowledged
-//!   survives power loss.
-//! - **Mailboxes** and **tracks** write through a second connection with `synchronous=NORMAL`: what a power loss forgets
-//!   of them is only delivered again. The two take turns (`turn`), so that neither meets the other's lock
-//!   inside SQLite.
-//! - **Reads** run on read-only connections in threads of their own; in WAL mode they never wait for a
+//! - The **lane** has its own connection and commits with `synchronous=FULL`: what is acknowledged survives
+//!   a power loss.
+//! - **Mailboxes** and **tracks** write through a second connection with `synchronous=NORMAL`: its commits
+//!   are not synced, and what a power loss forgets is delivered again. The two connections take turns
+//!   (`Turn`), so that neither meets the other's lock inside SQLite, where waiting means polling.
+//! - **Reads** run on read-only connections with their own threads. In WAL mode they never wait for a
 //!   writer.
-//! - **Checkpoints** run beside all this (`checkpoint`), never in a commit.
+//! - **Checkpoints** run in the background (`checkpoint`), never in a commit.
 
 mod checkpoint;
 mod convert;
@@ -19,6 +19,7 @@ mod pool;
 mod reads;
 #[cfg(test)]
 mod replans;
+mod rows;
 mod save;
 mod schema;
 mod settle;
@@ -42,29 +43,36 @@ use mailboxes::SqliteMailboxes;
 use pool::Pool;
 use reads::SqliteReads;
 
-/// Read-only connections, each with a thread.
+/// The number of read-only connections, each with its own thread.
 const READERS: usize = 2;
-/// Queries that wait for a reader; further ones are refused.
+/// The maximum number of queries that wait for a reader; more are refused.
 const READ_QUEUE: usize = 1_024;
-/// Queries that share a snapshot. Few, so that a slow one does not hold up many.
+/// The maximum number of queries that share a snapshot. Small, so that a slow one delays few others.
 const READS_TOGETHER: usize = 16;
-/// Mailbox operations that wait.
+/// The maximum number of mailbox operations that wait for the writer.
 const MAILBOX_QUEUE: usize = 1_024;
-/// Pages cached by each connection, in KiB (a negative `cache_size` counts KiB).
+/// The page cache of each connection in KiB (a negative `cache_size` means KiB).
 const CACHE_KIB: i64 = 32 * 1024;
-/// The file is mapped up to this size, in bytes.
+/// The file is memory-mapped up to this size in bytes.
 const MMAP_BYTES: i64 = 1 << 30;
-/// Prepared statements kept by each connection.
+/// The number of prepared statements that each connection caches.
 const STATEMENTS: usize = 64;
-/// The writers take turns, so they never wait inside SQLite, but for a checkpoint at the most.
+/// How long SQLite waits for a lock. The writers take turns outside it, so they wait at most for a
+/// checkpoint.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Whose turn it is to write. Fair: the lane waits for one mailbox operation at the most.
+/// The right to write. Tokio's mutex is fair, so the lane waits for one mailbox operation at most.
 type Turn = Arc<Mutex<()>>;
 
-/// Opens the store in a file, which is made when missing, and brings its schema up to date.
+/// Opens the store in a file, creating it if it does not exist, and brings its schema up to date.
+///
+/// # Errors
+///
+/// Fails if another market has the file open, or if the file is damaged, belongs to another program, or was
+/// written by a newer market.
 pub fn open(path: &Path) -> Result<Store, StoreError> {
     let lock = lock(path)?;
+    // Migrations run on the durable connection, before any other is opened.
     let mut connection = connect(path, "FULL")?;
     schema::migrate(&mut connection).map_err(|problem| problem.at(path))?;
     let turn = Turn::default();
@@ -76,7 +84,7 @@ pub fn open(path: &Path) -> Result<Store, StoreError> {
         Pool::start("souk-reader", readers, READ_QUEUE, READS_TOGETHER).map_err(StoreError::unavailable)?;
     let mailboxes = Pool::start("souk-mailbox", vec![mailbox_writer], MAILBOX_QUEUE, 1)
         .map_err(StoreError::unavailable)?;
-    // The lane is the last to go: it holds the lock on the file and the checkpointer.
+    // The lane holds the file's lock and the checkpointer, because it is dropped last.
     let lane = SqliteLane::new(connection, Arc::clone(&turn), checkpointer, lock);
     let mailboxes = Arc::new(SqliteMailboxes::new(mailboxes, turn));
     Ok(Store {
@@ -88,7 +96,11 @@ pub fn open(path: &Path) -> Result<Store, StoreError> {
     })
 }
 
-/// Only the queries, beside a market that may have the file open. Writes nothing.
+/// Opens only the queries, alongside a market that may have the file open. Writes nothing.
+///
+/// # Errors
+///
+/// Fails if the file can't be read, or if its schema is not up to date.
 pub fn open_reads(path: &Path) -> Result<Arc<dyn Reads>, StoreError> {
     let connection = connect_read_only(path)?;
     schema::check(&connection).map_err(|problem| problem.at(path))?;
@@ -97,7 +109,8 @@ pub fn open_reads(path: &Path) -> Result<Arc<dyn Reads>, StoreError> {
     Ok(Arc::new(SqliteReads::new(pool)))
 }
 
-/// Only one market may have the file open: the writers' turns are taken within a process.
+/// Locks the file for this process. Only one market may have it open, because the writers' turns are
+/// coordinated within a process.
 fn lock(path: &Path) -> Result<File, StoreError> {
     let mut name = path.as_os_str().to_owned();
     name.push(".lock");
@@ -124,7 +137,7 @@ fn connect(path: &Path, synchronous: &str) -> Result<Connection, StoreError> {
     configure(&mut connection).map_err(at)?;
     connection.pragma_update(None, "journal_mode", "WAL").map_err(at)?;
     connection.pragma_update(None, "synchronous", synchronous).map_err(at)?;
-    // Checkpoints are the checkpointer's business.
+    // The checkpointer does it, outside of commits.
     connection.pragma_update(None, "wal_autocheckpoint", 0).map_err(at)?;
     connection.pragma_update(None, "foreign_keys", true).map_err(at)?;
     Ok(connection)

@@ -1,4 +1,4 @@
-//! Threads with a connection each, working off one bounded queue.
+//! Threads with one connection each, which take jobs from one bounded queue.
 
 use std::{io, thread};
 
@@ -11,17 +11,19 @@ use crate::StoreError;
 
 type Job = Box<dyn FnOnce(&mut Connection) + Send>;
 
-/// A queue of work for connections. Dropping it waits for the work under way, and closes the connections:
-/// whoever closes a store may then do with its file what it likes.
+/// A queue of jobs for connections. Dropping it waits for the running jobs and closes the connections, so
+/// that the file can be moved or deleted afterwards.
 pub(super) struct Pool {
-    /// There until the pool is dropped.
+    /// `Some` until the pool is dropped. Dropping the sender ends the threads.
     jobs: Option<Sender<Job>>,
     threads: Vec<thread::JoinHandle<()>>,
 }
 
 impl Pool {
-    /// Up to `together` jobs that wait share one snapshot of the database, which saves each its own round
-    /// of file locks. Jobs that open transactions themselves are for a pool of 1.
+    /// Starts one thread for each connection.
+    ///
+    /// Up to `together` queued jobs share one snapshot of the database, which saves file locks for each of
+    /// them. Jobs that begin transactions themselves need `together` to be 1.
     pub(super) fn start(
         name: &str,
         connections: Vec<Connection>,
@@ -40,7 +42,7 @@ impl Pool {
         Ok(Self { jobs: Some(jobs), threads })
     }
 
-    /// Runs `work` on one of the connections.
+    /// Runs `work` on one of the connections. Dropping the future does not cancel it.
     pub(super) async fn run<T, F>(&self, work: F) -> Result<T, StoreError>
     where
         T: Send + 'static,
@@ -48,7 +50,7 @@ impl Pool {
     {
         let (answer, answered) = oneshot::channel();
         let job: Job = Box::new(move |connection| {
-            // A caller that has gone away does not want its answer.
+            // Fails if the caller has gone away, which is fine.
             let _ = answer.send(work(connection));
         });
         let ended = || StoreError::unavailable("the store's threads have ended");
@@ -80,7 +82,8 @@ fn work_off(waiting: &Receiver<Job>, mut connection: Connection, together: usize
     while let Ok(first) = waiting.recv() {
         batch.push(first);
         batch.extend(waiting.try_iter().take(together - 1));
-        // The snapshot is taken at the first query, after all of these asked: each sees its own writes.
+        // The snapshot is taken at the first query, after all of these jobs were queued, so that each of
+        // them sees what its caller has written before.
         let shared = batch.len() > 1 && begin(&connection);
         for job in batch.drain(..) {
             job(&mut connection);
@@ -91,7 +94,7 @@ fn work_off(waiting: &Receiver<Job>, mut connection: Connection, together: usize
     }
 }
 
-/// Without a transaction every query takes a snapshot of its own, which is only slower.
+/// Begins a shared snapshot. If this fails, every query takes its own, which is only slower.
 fn begin(connection: &Connection) -> bool {
     connection.prepare_cached("BEGIN").and_then(|mut begin| begin.execute([])).is_ok()
 }

@@ -1,20 +1,21 @@
-//! Queries, on read-only connections.
+//! Queries, on pooled read-only connections.
 
 use async_trait::async_trait;
 use rusqlite::{Connection, Error, OptionalExtension as _, Params, Row, params};
 use souk_domain::{
-    Item, ItemId, Order, OrderId, OrderStatus, Party, PartyId, Recorded, RequestId, Ride, RideId, Till,
-    Timestamp, Wish,
+    Item, ItemId, Order, OrderId, OrderStatus, Party, PartyId, Recorded, RequestId, Ride, RideId,
+    SalesSummary, Till, TimeRange, Timestamp, Totals, Wish,
 };
 
 use super::{
     convert::{self, ITEM, ORDER, PARTY, blob},
     load,
     pool::Pool,
+    rows::at_most,
     summary,
 };
 use crate::{
-    FeedEntry, FeedPosition, OrderQuery, OrdersOf, Reads, SalesSummary, StoreError, TimeRange, Totals,
+    FeedEntry, FeedPosition, OrderQuery, OrdersOf, Reads, StoreError,
     audit::{AuditRow, Head},
 };
 
@@ -46,10 +47,6 @@ fn many<T>(
     connection.prepare_cached(sql)?.query_map(params, convert)?.collect()
 }
 
-fn rows_at_most(limit: usize) -> i64 {
-    i64::try_from(limit).unwrap_or(i64::MAX)
-}
-
 #[async_trait]
 impl Reads for SqliteReads {
     async fn party(&self, id: PartyId) -> Result<Option<Party>, StoreError> {
@@ -70,14 +67,14 @@ impl Reads for SqliteReads {
     ) -> Result<Vec<Party>, StoreError> {
         let filter = if suspended_only { "AND suspended_at IS NOT NULL" } else { "" };
         let sql = format!("SELECT {PARTY} FROM party WHERE id > ? {filter} ORDER BY id LIMIT ?");
-        // Every UUID is longer than the empty blob, and so after it.
+        // The empty blob sorts before every UUID.
         let after = after.map(|after| blob(after).to_vec()).unwrap_or_default();
-        self.pool.run(move |c| many(c, &sql, params![after, rows_at_most(limit)], convert::party)).await
+        self.pool.run(move |c| many(c, &sql, params![after, at_most(limit)], convert::party)).await
     }
 
     async fn audit(&self, after: i64, limit: usize) -> Result<Vec<AuditRow>, StoreError> {
         let sql = "SELECT sequence, hash, line FROM audit WHERE sequence > ? ORDER BY sequence LIMIT ?";
-        self.pool.run(move |c| many(c, sql, params![after, rows_at_most(limit)], convert::audit_row)).await
+        self.pool.run(move |c| many(c, sql, params![after, at_most(limit)], convert::audit_row)).await
     }
 
     async fn audit_head(&self) -> Result<Head, StoreError> {
@@ -112,7 +109,7 @@ impl Reads for SqliteReads {
         );
         let after = after.map_or(0, |id| id.0);
         self.pool
-            .run(move |c| many(c, &sql, params![blob(seller), after, rows_at_most(limit)], convert::item))
+            .run(move |c| many(c, &sql, params![blob(seller), after, at_most(limit)], convert::item))
             .await
     }
 
@@ -136,7 +133,7 @@ impl Reads for SqliteReads {
                 let before = query.before.map_or(i64::MAX, |id| id.0);
                 let status = query.status.map(OrderStatus::as_str);
                 let (item, time) = (query.item.map(|id| id.0), query.placed);
-                let limit = rows_at_most(query.limit);
+                let limit = at_most(query.limit);
                 let params = params![blob(whose), before, status, item, time.from.0, time.until.0, limit];
                 many(c, &sql, params, convert::order)
             })
@@ -177,7 +174,7 @@ impl Reads for SqliteReads {
         let after = after.map_or(0, |id| id.0);
         self.pool
             .run(move |c| {
-                many(c, &sql, params![blob(buyer), after, rows_at_most(limit)], |row| {
+                many(c, &sql, params![blob(buyer), after, at_most(limit)], |row| {
                     let item = convert::item(row)?;
                     let added_at = Timestamp(row.get("added_at")?);
                     Ok((Wish { buyer, item: item.id, added_at }, item))
@@ -193,7 +190,7 @@ impl Reads for SqliteReads {
         );
         self.pool
             .run(move |c| {
-                many(c, &sql, params![after.0, rows_at_most(limit)], |row| {
+                many(c, &sql, params![after.0, at_most(limit)], |row| {
                     let position = FeedPosition(row.get("feed_position")?);
                     Ok(FeedEntry { position, item: convert::item(row)? })
                 })

@@ -13,14 +13,14 @@ use rusqlite::{
 use souk_domain::{
     Action, Category, Command, Context, Description, DisplayName, EventId, Fingerprint, ItemId, ItemListing,
     ItemName, Keys, Money, OrderId, OrderLine, OrderQuantity, Origin, PartyId, Place, Quantity, RequestId,
-    RequestKey, RideId, Role, Sequence, Stars, Timestamp, decide,
+    RequestKey, RideId, Role, Sequence, Stars, TimeRange, Timestamp, action, decide,
 };
 use uuid::Uuid;
 
 use super::open;
 use crate::{
     DueQuery, FeedPosition, Fix, Lane, LeaseOwner, OrderQuery, OrdersOf, Retention, Settlement, Store,
-    TimeRange, Verdict,
+    Verdict,
 };
 
 /// By statement: how often it ran, and how often it was planned again.
@@ -45,7 +45,8 @@ const NOW: Timestamp = Timestamp(1_000_000);
 const LONG: Duration = Duration::from_secs(3_600);
 const ITEM: ItemId = ItemId(1);
 
-async fn act(lane: &mut Box<dyn Lane>, number: u128, caller: PartyId, action: Action) {
+async fn act(lane: &mut Box<dyn Lane>, number: u128, caller: PartyId, action: impl Into<Action>) {
+    let action = action.into();
     let request = RequestKey { id: RequestId(Uuid::from_u128(number)), fingerprint: Fingerprint([0; 16]) };
     let origin = Origin { role: "party", address: None };
     let command = Command { caller, request, validate_only: false, action, origin };
@@ -61,16 +62,16 @@ async fn act(lane: &mut Box<dyn Lane>, number: u128, caller: PartyId, action: Ac
     lane.save(&rows).await.unwrap();
 }
 
-fn buy() -> Action {
+fn buy() -> action::Buy {
     let quantity = OrderQuantity::parse(1).unwrap();
-    Action::Buy(OrderLine { item: ITEM, quantity, expected_unit_price: None })
+    action::Buy(OrderLine { item: ITEM, quantity, expected_unit_price: None })
 }
 
 /// A seller, a buyer and an item.
 async fn shop(lane: &mut Box<dyn Lane>) {
     for (number, party, role) in [(1, ALICE, Role::Seller), (2, BOB, Role::Buyer)] {
         let display_name = DisplayName::parse("party").unwrap();
-        act(lane, number, party, Action::Register { role, display_name, callback: None }).await;
+        act(lane, number, party, action::Register { role, display_name, callback: None }).await;
     }
     let lamp = ItemListing {
         sku: None,
@@ -80,15 +81,15 @@ async fn shop(lane: &mut Box<dyn Lane>) {
         unit_price: Money::price(1_250, "GBP").unwrap(),
         quantity: Quantity::parse_listing(1_000).unwrap(),
     };
-    act(lane, 3, ALICE, Action::Sell(lamp)).await;
+    act(lane, 3, ALICE, action::Sell(lamp)).await;
 }
 
 async fn write(lane: &mut Box<dyn Lane>, round: u128) {
     act(lane, round + 1, BOB, buy()).await;
-    act(lane, round + 2, BOB, Action::Wish { item: ITEM }).await;
-    act(lane, round + 3, BOB, Action::Unwish { item: ITEM }).await;
+    act(lane, round + 2, BOB, action::Wish { item: ITEM }).await;
+    act(lane, round + 3, BOB, action::Unwish { item: ITEM }).await;
     let stars = Stars::parse(5).unwrap();
-    act(lane, round + 4, BOB, Action::Rate { item: ITEM, stars, update_existing: true }).await;
+    act(lane, round + 4, BOB, action::Rate { item: ITEM, stars, update_existing: true }).await;
 }
 
 async fn read(store: &Store) {

@@ -1,4 +1,4 @@
-//! Saves what the rules have changed.
+//! Saves the changes of a batch, row by row with cached statements.
 
 use std::collections::{BTreeMap, btree_map::Entry};
 
@@ -30,7 +30,8 @@ pub(super) fn save(connection: &Connection, rows: &WorkingSet) -> Result<Receipt
     Ok(receipt)
 }
 
-/// The end of the chain is read under the lane's lock, so that nothing comes in between.
+/// Appends to the audit log. The end of the chain is read in the write transaction, so nothing can come in
+/// between.
 fn save_audit(connection: &Connection, rows: &WorkingSet) -> Result<(), Error> {
     let mut put = connection.prepare_cached("INSERT INTO audit (sequence, line, hash) VALUES (?, ?, ?)")?;
     let mut last =
@@ -81,7 +82,8 @@ fn save_parties(connection: &Connection, rows: &WorkingSet) -> Result<(), Error>
     Ok(())
 }
 
-/// An item that a search finds as before has changed in its stock alone; that leaves all indexes be.
+/// Saves the items. If a change does not affect search, only the stock has changed, and a short update
+/// touches no index.
 fn save_items(connection: &Connection, rows: &WorkingSet) -> Result<Option<FeedPosition>, Error> {
     let mut put = connection.prepare_cached(
         "INSERT INTO item (id, seller, name, category, amount_minor, currency, quantity, supplied, sold, \
@@ -171,7 +173,8 @@ fn save_rides(connection: &Connection, rows: &WorkingSet) -> Result<(), Error> {
     Ok(())
 }
 
-/// A till's mailbox stays when the till is removed: its sequences must never be given out again.
+/// Saves the tills. A removed till's mailbox stays, because a till that is opened again must not reuse
+/// sequences.
 fn save_tills(connection: &Connection, rows: &WorkingSet) -> Result<(), Error> {
     let mut put = connection.prepare_cached(
         "INSERT INTO till (id, seller, body) VALUES (?1, ?2, ?3) ON CONFLICT DO UPDATE SET body = ?3",
@@ -249,7 +252,7 @@ fn save_requests(connection: &Connection, rows: &WorkingSet) -> Result<(), Error
     Ok(())
 }
 
-/// Writes the events, their deliveries and the state of the mailboxes they go to.
+/// Saves the events, their deliveries, and the state of the mailboxes that they go to.
 fn save_events(connection: &Connection, rows: &WorkingSet, receipt: &mut Receipt) -> Result<(), Error> {
     let mut fan_out =
         connection.prepare_cached("INSERT INTO fan_out (event, item, withdraws) VALUES (?, ?, ?)")?;
@@ -258,6 +261,8 @@ fn save_events(connection: &Connection, rows: &WorkingSet, receipt: &mut Receipt
         match *audience {
             Audience::Party(recipient) => {
                 let sequence = match mailboxes.entry(recipient) {
+                    // Read once per mailbox and batch; the transaction's write lock keeps others from
+                    // assigning sequences.
                     Entry::Occupied(taken) => taken.into_mut(),
                     Entry::Vacant(first) => first.insert(last_sequence(connection, recipient)?),
                 };
@@ -287,14 +292,14 @@ fn put_event(connection: &Connection, event: &Event, fans_out: bool) -> Result<i
     put.insert(params![id, event.occurred_at.0, json(event)?, fans_out])
 }
 
-/// The last sequence that a mailbox has given out.
+/// Returns the last sequence that a mailbox has assigned.
 pub(super) fn last_sequence(connection: &Connection, recipient: PartyId) -> Result<i64, Error> {
     let mut last = connection.prepare_cached("SELECT last_sequence FROM mailbox WHERE party = ?")?;
     last.query_row([blob(recipient)], |row| row.get(0))
 }
 
-/// Of several undelivered events of one topic only the last is kept, under a new sequence: an older one may
-/// be on its way just now, and taking it out later must not take this one with it.
+/// Adds a delivery. Of several undelivered events on one topic only the last is kept, under a new sequence:
+/// an older one may be in flight, and settling it must not remove the new one with it.
 pub(super) fn put_delivery(
     connection: &Connection,
     recipient: PartyId,
@@ -304,6 +309,7 @@ pub(super) fn put_delivery(
 ) -> Result<(), Error> {
     let coalesces = event.kind.coalesces_by().map(Topic::number);
     if coalesces.is_some() {
+        // Events before deliveries, because they are found through them.
         let own = "DELETE FROM event WHERE fans_out = 0 AND seq IN \
                    (SELECT event FROM delivery WHERE recipient = ? AND coalesces = ?)";
         connection.prepare_cached(own)?.execute(params![blob(recipient), coalesces])?;
@@ -319,7 +325,7 @@ pub(super) fn put_delivery(
     Ok(())
 }
 
-/// Something new waits: the mailbox is due now, unless failures hold it back.
+/// Records that something new is pending. The mailbox becomes due now, unless it is in back-off.
 pub(super) fn put_into_mailbox(
     connection: &Connection,
     recipient: PartyId,
@@ -349,8 +355,8 @@ fn set_number(connection: &Connection, name: &str, value: i64) -> Result<(), Err
     Ok(())
 }
 
-/// Keeps what was taken of the numbers that were set aside.
+/// Saves how many of the reserved numbers were taken.
 fn save_number(connection: &Connection, name: &str, numbers: &IdRange) -> Result<(), Error> {
-    // A range that was never set aside is empty and begins at 0.
+    // If no numbers were reserved, the range is empty and begins at 0.
     if numbers.next() > 0 { set_number(connection, name, numbers.next() - 1) } else { Ok(()) }
 }

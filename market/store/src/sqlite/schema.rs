@@ -1,4 +1,4 @@
-//! The schema and its versions. `user_version` in the file counts the migrations done.
+//! The database schema and its migrations. The file's `user_version` is the number of migrations applied.
 
 use std::path::Path;
 
@@ -7,10 +7,10 @@ use rusqlite::{Connection, TransactionBehavior};
 use super::error;
 use crate::StoreError;
 
-/// Marks the file as a market's ("Souk").
+/// The file's `application_id`, which marks it as a market's ("Souk" in ASCII).
 const APPLICATION_ID: i64 = 0x536f_756b;
 
-/// In order; what is released never changes.
+/// All migrations in order. A released one must never change, because files were written with it.
 const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0001_initial.sql"),
     include_str!("migrations/0002_suspension.sql"),
@@ -24,13 +24,13 @@ const MIGRATIONS: &[&str] = &[
 /// Why the schema can't be brought up to date.
 pub(super) enum SchemaProblem {
     Sqlite(rusqlite::Error),
-    /// Another program's file.
+    /// The file belongs to another program.
     Foreign,
-    /// Written by a newer market.
+    /// The file was written by a newer market.
     Newer {
         found: usize,
     },
-    /// Written by an older market, and only to be read.
+    /// The file was written by an older market, and is opened for reading only.
     Older,
 }
 
@@ -59,7 +59,8 @@ impl SchemaProblem {
     }
 }
 
-/// Brings the file up to date. Each migration is one transaction, so that a kill in between is resumed.
+/// Applies all missing migrations. Each is one transaction, so that a market that was killed in between
+/// resumes.
 pub(super) fn migrate(connection: &mut Connection) -> Result<(), SchemaProblem> {
     let version = version(connection)?;
     for (done, migration) in MIGRATIONS.iter().enumerate().skip(version) {
@@ -72,12 +73,12 @@ pub(super) fn migrate(connection: &mut Connection) -> Result<(), SchemaProblem> 
     Ok(())
 }
 
-/// Whether the file can be read as it is.
+/// Checks that the file can be read as it is.
 pub(super) fn check(connection: &Connection) -> Result<(), SchemaProblem> {
     if version(connection)? < MIGRATIONS.len() { Err(SchemaProblem::Older) } else { Ok(()) }
 }
 
-/// How many migrations were done.
+/// Returns the number of migrations applied.
 fn version(connection: &Connection) -> Result<usize, SchemaProblem> {
     let version: u32 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
     let version = version as usize;
@@ -96,9 +97,9 @@ fn version(connection: &Connection) -> Result<usize, SchemaProblem> {
 mod tests {
     use super::*;
 
-    /// A market of the first three migrations, with an order that stands and one that was cancelled.
+    /// A file of the first three migrations, with one placed order and one that was cancelled.
     #[test]
-    fn orders_of_an_older_market_are_kept() {
+    fn migration_keeps_the_orders_of_an_older_market() {
         let mut connection = Connection::open_in_memory().unwrap();
         for migration in &MIGRATIONS[..3] {
             connection.execute_batch(migration).unwrap();

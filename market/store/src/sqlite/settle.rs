@@ -1,18 +1,19 @@
-//! Ends claims, takes delivered events out, and turns events for wishers into deliveries.
+//! Settles claims, removes delivered events, and expands events for wishers into deliveries.
 
 use rusqlite::{Connection, Error, OptionalExtension as _, Row, params};
 use souk_domain::{Event, PartyId, Sequence, Timestamp};
 
 use super::{
     convert::{self, blob, unreadable},
-    mailboxes::at_most,
+    rows::at_most,
     save::{last_sequence, put_delivery, put_into_mailbox},
 };
 use crate::{Expansion, Retention, Settlement, Verdict};
 
-/// Ends one claim; answers whether it still held.
+/// Ends one claim, and returns whether it was still the latest.
 pub(super) fn settle(transaction: &Connection, settlement: &Settlement) -> Result<bool, Error> {
     let Settlement { recipient, epoch, verdict } = settlement;
+    // The epoch in the condition is the fence: if the mailbox has been claimed since, no row matches.
     let held = "UPDATE mailbox SET lease_owner = NULL, lease_until = 0 WHERE party = ? AND lease_epoch = ?";
     if transaction.prepare_cached(held)?.execute(params![blob(*recipient), epoch.0])? == 0 {
         return Ok(false);
@@ -30,13 +31,14 @@ pub(super) fn settle(transaction: &Connection, settlement: &Settlement) -> Resul
     Ok(true)
 }
 
-/// Takes everything up to a sequence that the mailbox has given out, and forgets the failures: the recipient
-/// is there.
+/// Removes everything up to a sequence and resets the failures, because the recipient has responded. A
+/// sequence that the mailbox never assigned has no effect.
 pub(super) fn take_out(transaction: &Connection, recipient: PartyId, through: Sequence) -> Result<(), Error> {
     if through.0 > last_sequence(transaction, recipient)? {
         return Ok(());
     }
-    // An event for one recipient goes with its delivery; one for many goes when its time is over.
+    // An event for one recipient is deleted with its delivery; a shared one when its retention is over.
+    // Events before deliveries, because they are found through them.
     let events = "DELETE FROM event WHERE fans_out = 0 AND seq IN \
                   (SELECT event FROM delivery WHERE recipient = ? AND sequence <= ?)";
     transaction.prepare_cached(events)?.execute(params![blob(recipient), through.0])?;
@@ -51,7 +53,7 @@ pub(super) fn take_out(transaction: &Connection, recipient: PartyId, through: Se
     Ok(())
 }
 
-/// Ends a lease, and lets the mailbox be due only if something waits.
+/// Ends a lease. The mailbox stays due only if something is pending.
 pub(super) fn give_back(transaction: &Connection, recipient: PartyId) -> Result<(), Error> {
     let sql = "UPDATE mailbox SET lease_owner = NULL, lease_until = 0, next_attempt = CASE WHEN EXISTS \
                (SELECT 1 FROM delivery WHERE recipient = ?1) THEN coalesce(next_attempt, 0) END WHERE party = ?1";
@@ -59,7 +61,7 @@ pub(super) fn give_back(transaction: &Connection, recipient: PartyId) -> Result<
     Ok(())
 }
 
-/// An event for wishers that is being turned into deliveries.
+/// An event for wishers that is being expanded.
 struct FanOut {
     seq: i64,
     item: i64,
@@ -79,7 +81,9 @@ fn fan_out(row: &Row<'_>) -> Result<FanOut, Error> {
     })
 }
 
-/// Turns the oldest event for wishers into up to `limit` deliveries, in the order of the buyers' ids.
+/// Expands the oldest event for wishers into up to `limit` deliveries, in the order of the buyers' ids.
+///
+/// The cursor is the last buyer served, so that the next step continues after it.
 pub(super) fn expand(transaction: &Connection, limit: usize) -> Result<Expansion, Error> {
     let oldest = "SELECT fan_out.event, item, withdraws, cursor, body FROM fan_out \
                   JOIN event ON event.seq = fan_out.event ORDER BY fan_out.event LIMIT 1";
@@ -117,7 +121,7 @@ fn deliver(transaction: &Connection, recipient: PartyId, fan_out: &FanOut) -> Re
     put_into_mailbox(transaction, recipient, sequence, fan_out.event.occurred_at)
 }
 
-/// Drops what has waited for longer than it is kept.
+/// Drops deliveries whose retention is over, and returns how many.
 pub(super) fn expire(
     transaction: &Connection,
     now: Timestamp,

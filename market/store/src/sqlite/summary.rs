@@ -1,15 +1,15 @@
-//! What a seller took, summed up.
+//! Sales totals of a seller, by SQL aggregation.
 
 use rusqlite::{Connection, Error, Row, params};
-use souk_domain::{ItemId, Money, PartyId};
+use souk_domain::{DaySales, ItemId, ItemSales, Money, PartyId, Sales, SalesSummary, TimeRange};
 
 use super::{
     convert::{blob, unreadable},
-    mailboxes::at_most,
+    rows::at_most,
 };
-use crate::{DaySales, ItemSales, Sales, SalesSummary, TimeRange};
 
-/// Sums of 64-bit amounts may not fit into 64 bits, at which SQLite's `sum` fails; so two halves are summed.
+/// The aggregates. A sum of amounts may exceed 64 bits, on which SQLite's `sum` fails; so the upper and
+/// lower halves are summed separately.
 const SUMS: &str = "currency, count(*), sum(quantity), sum(total_minor >> 32), sum(total_minor & 4294967295)";
 
 pub(super) fn sales(
@@ -41,7 +41,7 @@ pub(super) fn sales(
 
 fn sums(row: &Row<'_>) -> Result<Sales, Error> {
     let (high, low): (i64, i64) = (row.get(3)?, row.get(4)?);
-    // What is larger than the largest amount is shown as that.
+    // Capped at the largest amount.
     let amount = (i128::from(high) << 32) + i128::from(low);
     let amount = i64::try_from(amount).unwrap_or(i64::MAX);
     let currency: String = row.get(0)?;

@@ -1,10 +1,10 @@
-//! Tracks of rides.
+//! Tracks of rides, on the writer of the mailboxes.
 
 use async_trait::async_trait;
 use rusqlite::{Connection, Error, OptionalExtension as _, Row, params};
 use souk_domain::{Place, RideId, Timestamp};
 
-use super::mailboxes::{SqliteMailboxes, at_most};
+use super::{mailboxes::SqliteMailboxes, rows::at_most};
 use crate::{Fix, StoreError, TrackPoint, Tracks};
 
 const POINT: &str = "sequence, latitude, longitude, at, meters";

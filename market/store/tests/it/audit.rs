@@ -1,14 +1,14 @@
-//! The audit log, committed with what it tells of; and the operators' list of parties.
+//! The audit log, which is committed with the changes that it describes; and the operators' list of parties.
 
-use souk_domain::{Action, AuditEntry, Keys, SuspensionReason, Timestamp};
+use souk_domain::{Action, AuditEntry, Keys, SuspensionReason, Timestamp, action};
 use souk_store::audit::{Head, Verifier};
 
 use super::{ALICE, BOB, CAROL, DAVE, Shop, buy, on_every_back_end, party, reprice};
 
 on_every_back_end!(
     every_change_has_its_entry_and_a_refusal_has_none,
-    the_chain_goes_on_over_batches,
-    what_is_noted_without_a_change_is_kept,
+    chain_continues_across_batches,
+    entries_without_a_change_are_saved,
     parties_are_listed_by_id_and_by_suspension,
 );
 
@@ -17,7 +17,7 @@ async fn lines(shop: &Shop) -> Vec<serde_json::Value> {
     rows.iter().map(|row| serde_json::from_str(&row.line).unwrap()).collect()
 }
 
-/// The log is unbroken; answers its end.
+/// Checks that the log's chain is unbroken, and returns its head.
 async fn verified(shop: &Shop) -> Head {
     let mut verifier = Verifier::new(None);
     for row in shop.store.reads.audit(0, 1_000).await.unwrap() {
@@ -32,7 +32,7 @@ async fn every_change_has_its_entry_and_a_refusal_has_none(mut shop: Shop) {
     let before = verified(&shop).await.sequence;
     let lamp = shop.lamp(ALICE, 1).await;
     let purchase = shop.command(BOB, buy(lamp, 1));
-    // The same twice, and one too many: one change.
+    // A request, its replay and a refusal: only one of them is a change.
     let second = shop.command(DAVE, buy(lamp, 1));
     shop.batch(&[purchase.clone(), purchase.clone(), second]).await;
     shop.batch(&[purchase]).await;
@@ -52,7 +52,7 @@ async fn every_change_has_its_entry_and_a_refusal_has_none(mut shop: Shop) {
     assert!(log.iter().all(|line| line["request"].is_string() && line["at"].is_i64()));
 }
 
-async fn the_chain_goes_on_over_batches(mut shop: Shop) {
+async fn chain_continues_across_batches(mut shop: Shop) {
     let first = verified(&shop).await;
     let lamp = shop.lamp(ALICE, 10).await;
     let reprices: Vec<_> = (1..=5).map(|price| shop.command(ALICE, reprice(lamp, price))).collect();
@@ -63,7 +63,7 @@ async fn the_chain_goes_on_over_batches(mut shop: Shop) {
     assert_eq!(page.iter().map(|row| row.sequence - first.sequence).collect::<Vec<_>>(), [1, 2]);
 }
 
-async fn what_is_noted_without_a_change_is_kept(mut shop: Shop) {
+async fn entries_without_a_change_are_saved(mut shop: Shop) {
     let mut rows = shop.lane.load(&Keys::default()).await.unwrap();
     rows.audit.push(AuditEntry {
         at: Timestamp(7),
@@ -85,7 +85,7 @@ async fn what_is_noted_without_a_change_is_kept(mut shop: Shop) {
 
 async fn parties_are_listed_by_id_and_by_suspension(mut shop: Shop) {
     let reason = SuspensionReason::parse("sells what is not theirs").unwrap();
-    shop.act(99, Action::Suspend { party: party(CAROL), reason }).await.unwrap();
+    shop.act(99, Action::Suspend(action::Suspend { party: party(CAROL), reason })).await.unwrap();
     let ids = async |after, suspended_only, limit| {
         let parties = shop.store.reads.parties(after, suspended_only, limit).await.unwrap();
         parties.iter().map(|found| found.id).collect::<Vec<_>>()

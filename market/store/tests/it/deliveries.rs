@@ -1,35 +1,35 @@
-//! Mailboxes: claims, leases, fences, coalescing, expiry.
+//! Mailboxes: claims, leases, fencing, coalescing and expiry.
 
 use std::time::Duration;
 
-use souk_domain::{Action, EventKind, ItemId, Role, Sequence, TestText, Timestamp};
+use souk_domain::{Action, EventKind, ItemId, Role, Sequence, TestText, Timestamp, action};
 use souk_store::{Claim, Delivery, DueQuery, Retention, Settlement, Verdict};
 
 use super::{ALICE, BOB, DAVE, HOUR, Shop, buy, on_every_back_end, owner, party, reprice};
 
 on_every_back_end!(
-    sequences_are_dense_and_come_in_order,
-    a_mailbox_is_claimed_by_one_at_a_time,
-    a_lease_that_ran_out_is_claimed_anew_and_late_settlements_are_void,
-    what_is_delivered_is_taken_out_and_the_rest_is_due_at_once,
-    a_failure_holds_the_mailbox_back_even_when_more_comes,
-    a_probe_makes_due_what_waits,
-    a_mailbox_without_callback_is_never_due,
-    taking_over_voids_the_holder,
-    of_several_updates_the_last_one_waits_under_a_new_sequence,
+    sequences_are_dense_and_in_order,
+    mailbox_is_claimed_by_one_at_a_time,
+    expired_lease_can_be_claimed_and_late_settlements_have_no_effect,
+    delivered_events_are_removed_and_the_rest_is_due_at_once,
+    failure_puts_the_mailbox_in_back_off_even_if_more_arrives,
+    probe_ends_the_back_off,
+    mailbox_without_callback_is_never_due,
+    take_over_fences_off_the_holder,
+    updates_coalesce_under_a_new_sequence,
     orders_never_coalesce,
-    expanding_goes_on_where_it_stopped,
-    a_withdrawal_takes_the_item_off_wishlists,
-    what_is_over_its_time_is_dropped_by_kind,
-    old_requests_are_forgotten,
+    expansion_continues_where_it_stopped,
+    withdrawal_removes_the_item_from_wishlists,
+    events_expire_by_the_retention_of_their_kind,
+    old_idempotency_records_are_deleted,
     acknowledging_twice_changes_nothing,
-    a_sequence_that_was_never_given_out_acknowledges_nothing,
-    of_several_test_events_the_last_one_waits,
-    the_next_due_time_is_known,
+    sequence_that_was_never_assigned_acknowledges_nothing,
+    test_events_coalesce,
+    next_due_time_is_reported,
 );
 
 impl Shop {
-    /// Alice with a callback and `orders` orders in her mailbox.
+    /// Gives Alice a callback and puts `orders` orders into her mailbox.
     async fn alice_sold(&mut self, orders: usize) -> ItemId {
         self.with_callback(ALICE, Role::Seller).await;
         let lamp = self.lamp(ALICE, 1_000).await;
@@ -69,14 +69,14 @@ fn sequences(deliveries: &[Delivery]) -> Vec<i64> {
     deliveries.iter().map(|delivery| delivery.sequence.0).collect()
 }
 
-async fn sequences_are_dense_and_come_in_order(mut shop: Shop) {
+async fn sequences_are_dense_and_in_order(mut shop: Shop) {
     shop.alice_sold(3).await;
     assert_eq!(sequences(&shop.waiting(ALICE).await), [1, 2, 3]);
     let after = shop.store.mailboxes.pending(party(ALICE), Sequence(1), 1).await.unwrap();
     assert_eq!(sequences(&after), [2]);
 }
 
-async fn a_mailbox_is_claimed_by_one_at_a_time(mut shop: Shop) {
+async fn mailbox_is_claimed_by_one_at_a_time(mut shop: Shop) {
     shop.alice_sold(2).await;
     let now = shop.now;
     let claims = shop.claim(1, now).await;
@@ -87,7 +87,7 @@ async fn a_mailbox_is_claimed_by_one_at_a_time(mut shop: Shop) {
     assert!(shop.claim(2, now).await.is_empty());
 }
 
-async fn a_lease_that_ran_out_is_claimed_anew_and_late_settlements_are_void(mut shop: Shop) {
+async fn expired_lease_can_be_claimed_and_late_settlements_have_no_effect(mut shop: Shop) {
     shop.alice_sold(1).await;
     let first = shop.claim(1, shop.now).await.remove(0);
     let later = shop.now.plus(HOUR * 2);
@@ -101,7 +101,7 @@ async fn a_lease_that_ran_out_is_claimed_anew_and_late_settlements_are_void(mut 
     assert!(shop.waiting(ALICE).await.is_empty());
 }
 
-async fn what_is_delivered_is_taken_out_and_the_rest_is_due_at_once(mut shop: Shop) {
+async fn delivered_events_are_removed_and_the_rest_is_due_at_once(mut shop: Shop) {
     shop.alice_sold(3).await;
     let claim = shop.claim(1, shop.now).await.remove(0);
     assert!(shop.settle(&claim, Verdict::Delivered(Sequence(2))).await);
@@ -110,7 +110,7 @@ async fn what_is_delivered_is_taken_out_and_the_rest_is_due_at_once(mut shop: Sh
     assert_eq!((state.pending, state.acknowledged, state.last_sequence), (1, 2, 3));
 }
 
-async fn a_failure_holds_the_mailbox_back_even_when_more_comes(mut shop: Shop) {
+async fn failure_puts_the_mailbox_in_back_off_even_if_more_arrives(mut shop: Shop) {
     let lamp = shop.alice_sold(1).await;
     let claim = shop.claim(1, shop.now).await.remove(0);
     let retry_at = shop.now.plus(HOUR);
@@ -127,7 +127,7 @@ async fn a_failure_holds_the_mailbox_back_even_when_more_comes(mut shop: Shop) {
     assert_eq!((state.failures, state.next_attempt, state.last_failure.as_str()), (0, None, ""));
 }
 
-async fn a_probe_makes_due_what_waits(mut shop: Shop) {
+async fn probe_ends_the_back_off(mut shop: Shop) {
     shop.alice_sold(1).await;
     let claim = shop.claim(1, shop.now).await.remove(0);
     shop.settle(&claim, Verdict::Failed { retry_at: shop.now.plus(HOUR), reason: String::new() }).await;
@@ -136,17 +136,17 @@ async fn a_probe_makes_due_what_waits(mut shop: Shop) {
     assert!(!shop.store.mailboxes.probe(party(BOB), shop.now).await.unwrap(), "nothing waits for bob");
 }
 
-async fn a_mailbox_without_callback_is_never_due(mut shop: Shop) {
+async fn mailbox_without_callback_is_never_due(mut shop: Shop) {
     let lamp = shop.lamp(ALICE, 5).await;
     shop.act(BOB, buy(lamp, 1)).await.unwrap();
     assert!(shop.claim(1, shop.now.plus(HOUR)).await.is_empty());
     assert_eq!(shop.store.mailboxes.next_due().await.unwrap(), None);
-    // What waited is due as soon as there is a way.
+    // The pending deliveries are due as soon as there is a callback.
     shop.with_callback(ALICE, Role::Seller).await;
     assert_eq!(shop.claim(1, shop.now).await.len(), 1);
 }
 
-async fn taking_over_voids_the_holder(mut shop: Shop) {
+async fn take_over_fences_off_the_holder(mut shop: Shop) {
     shop.alice_sold(1).await;
     let held = shop.claim(1, shop.now).await.remove(0);
     let until = shop.now.plus(HOUR);
@@ -158,10 +158,10 @@ async fn taking_over_voids_the_holder(mut shop: Shop) {
     assert_eq!(shop.store.mailboxes.take_over(party(99), owner(2), until).await.unwrap(), None);
 }
 
-async fn of_several_updates_the_last_one_waits_under_a_new_sequence(mut shop: Shop) {
+async fn updates_coalesce_under_a_new_sequence(mut shop: Shop) {
     let (lamp, chair) = (shop.lamp(ALICE, 5).await, shop.lamp(ALICE, 5).await);
     for item in [lamp, chair] {
-        shop.act(BOB, Action::Wish { item }).await.unwrap();
+        shop.act(BOB, Action::Wish(action::Wish { item })).await.unwrap();
     }
     for (item, price) in [(lamp, 900), (chair, 800), (lamp, 700)] {
         shop.act(ALICE, reprice(item, price)).await.unwrap();
@@ -186,10 +186,10 @@ async fn orders_never_coalesce(mut shop: Shop) {
     assert_eq!(shop.waiting(ALICE).await.len(), 4);
 }
 
-async fn expanding_goes_on_where_it_stopped(mut shop: Shop) {
+async fn expansion_continues_where_it_stopped(mut shop: Shop) {
     let lamp = shop.lamp(ALICE, 5).await;
     for buyer in [BOB, DAVE] {
-        shop.act(buyer, Action::Wish { item: lamp }).await.unwrap();
+        shop.act(buyer, Action::Wish(action::Wish { item: lamp })).await.unwrap();
     }
     shop.act(ALICE, reprice(lamp, 900)).await.unwrap();
     let first = shop.store.mailboxes.expand(1).await.unwrap();
@@ -199,24 +199,24 @@ async fn expanding_goes_on_where_it_stopped(mut shop: Shop) {
     assert_eq!((shop.waiting(BOB).await.len(), shop.waiting(DAVE).await.len()), (1, 1));
 }
 
-async fn a_withdrawal_takes_the_item_off_wishlists(mut shop: Shop) {
+async fn withdrawal_removes_the_item_from_wishlists(mut shop: Shop) {
     let lamp = shop.lamp(ALICE, 5).await;
-    shop.act(BOB, Action::Wish { item: lamp }).await.unwrap();
+    shop.act(BOB, Action::Wish(action::Wish { item: lamp })).await.unwrap();
     shop.act(ALICE, reprice(lamp, 900)).await.unwrap();
     shop.expand_all().await;
-    shop.act(ALICE, Action::Delete { item: lamp, expected_version: None }).await.unwrap();
+    shop.act(ALICE, Action::Delete(action::Delete { item: lamp, expected_version: None })).await.unwrap();
     shop.expand_all().await;
     let waiting = shop.waiting(BOB).await;
     assert_eq!(waiting.len(), 1, "the withdrawal replaces the update");
     assert!(matches!(waiting[0].event.kind, EventKind::ItemWithdrawn { .. }));
     assert!(shop.store.reads.wishlist(party(BOB), None, 10).await.unwrap().is_empty());
-    let unwish = shop.act(BOB, Action::Unwish { item: lamp }).await;
+    let unwish = shop.act(BOB, Action::Unwish(action::Unwish { item: lamp })).await;
     assert!(unwish.is_err(), "the wish is gone");
 }
 
-async fn what_is_over_its_time_is_dropped_by_kind(mut shop: Shop) {
+async fn events_expire_by_the_retention_of_their_kind(mut shop: Shop) {
     let lamp = shop.alice_sold(2).await;
-    shop.act(BOB, Action::Wish { item: lamp }).await.unwrap();
+    shop.act(BOB, Action::Wish(action::Wish { item: lamp })).await.unwrap();
     shop.act(ALICE, reprice(lamp, 900)).await.unwrap();
     shop.expand_all().await;
     let retention = Retention { updates: HOUR, orders: HOUR * 10 };
@@ -230,7 +230,7 @@ async fn what_is_over_its_time_is_dropped_by_kind(mut shop: Shop) {
     assert!(shop.claim(1, shop.now.plus(HOUR * 11)).await.is_empty());
 }
 
-async fn old_requests_are_forgotten(mut shop: Shop) {
+async fn old_idempotency_records_are_deleted(mut shop: Shop) {
     let lamp = shop.lamp(ALICE, 5).await;
     let command = shop.command(BOB, buy(lamp, 1));
     shop.batch(std::slice::from_ref(&command)).await;
@@ -255,7 +255,7 @@ async fn acknowledging_twice_changes_nothing(mut shop: Shop) {
 }
 
 /// A recipient that has come further than the mailbox knows it from before the store was restored.
-async fn a_sequence_that_was_never_given_out_acknowledges_nothing(mut shop: Shop) {
+async fn sequence_that_was_never_assigned_acknowledges_nothing(mut shop: Shop) {
     shop.alice_sold(2).await;
     let claim = shop.claim(1, shop.now).await.remove(0);
     assert_eq!(claim.last_sequence, Sequence(2));
@@ -266,17 +266,17 @@ async fn a_sequence_that_was_never_given_out_acknowledges_nothing(mut shop: Shop
     assert_eq!(state.acknowledged, 0);
 }
 
-async fn of_several_test_events_the_last_one_waits(mut shop: Shop) {
+async fn test_events_coalesce(mut shop: Shop) {
     shop.alice_sold(1).await;
     for text in ["one", "two", "three"] {
-        shop.act(ALICE, Action::Test { text: TestText::parse(text).unwrap() }).await.unwrap();
+        shop.act(ALICE, Action::Test(action::Test { text: TestText::parse(text).unwrap() })).await.unwrap();
     }
     let waiting = shop.waiting(ALICE).await;
     assert_eq!(sequences(&waiting), [1, 4]);
     assert_eq!(waiting[1].event.kind, EventKind::Test { text: "three".to_owned() });
 }
 
-async fn the_next_due_time_is_known(mut shop: Shop) {
+async fn next_due_time_is_reported(mut shop: Shop) {
     assert_eq!(shop.store.mailboxes.next_due().await.unwrap(), None);
     shop.alice_sold(1).await;
     let due = shop.store.mailboxes.next_due().await.unwrap().unwrap();

@@ -1,4 +1,4 @@
-//! What only a store in a file has to promise.
+//! Promises that only a store in a file makes.
 
 use souk_domain::{OrderId, Outcome};
 use souk_store::{StoreError, sqlite};
@@ -6,7 +6,7 @@ use souk_store::{StoreError, sqlite};
 use super::{ALICE, BOB, Shop, buy, path_in};
 
 #[tokio::test]
-async fn everything_is_there_after_opening_again() {
+async fn everything_survives_reopening() {
     let mut shop = Shop::sqlite().await;
     let lamp = shop.lamp(ALICE, 5).await;
     let Outcome::Order(order) = shop.act(BOB, buy(lamp, 2)).await.unwrap() else { panic!("no order") };
@@ -24,14 +24,14 @@ async fn everything_is_there_after_opening_again() {
 }
 
 #[tokio::test]
-async fn a_second_opener_is_refused() {
+async fn second_opener_is_refused() {
     let shop = Shop::sqlite().await;
     let refused = sqlite::open(&path_in(shop.folder.as_ref())).err().unwrap();
     assert!(refused.to_string().contains("another market"), "{refused}");
 }
 
 #[test]
-fn foreign_newer_and_damaged_files_are_told_apart() {
+fn foreign_newer_and_damaged_files_are_distinguished() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("other.db");
     let other = rusqlite::Connection::open(&path).unwrap();
@@ -57,9 +57,9 @@ fn foreign_newer_and_damaged_files_are_told_apart() {
     );
 }
 
-/// The database itself refuses what the rules must never let through.
+/// The database's constraints reject what the rules must never let through.
 #[tokio::test]
-async fn the_schema_holds_the_accounts() {
+async fn constraints_keep_the_accounts_balanced() {
     let mut shop = Shop::sqlite().await;
     shop.lamp(ALICE, 5).await;
     let raw = rusqlite::Connection::open(path_in(shop.folder.as_ref())).unwrap();

@@ -1,4 +1,4 @@
-//! Databases that hang and rows that others hold: whoever does not need them goes on.
+//! Hosts that hang and rows that are locked: neither may block those who do not need them.
 
 use std::{net::TcpListener, time::Duration};
 
@@ -8,36 +8,43 @@ use souk_store::{
     postgres::{self, PostgresOptions},
 };
 use tokio::time::timeout;
+use uuid::Uuid;
 
 use super::{ALICE, BOB, Shop, buy, party, reprice};
 use souk_testkit::postgres::{Database, is_there};
 
-/// A host that hangs may cost this much, not more.
+/// The longest delay that a host which hangs may cause.
 const HOST_PATIENCE: Duration = Duration::from_secs(9);
 
 #[tokio::test]
-async fn a_host_that_never_answers_keeps_nobody_from_the_next() {
+async fn host_that_never_answers_does_not_block_the_next() {
     if !is_there() {
         return;
     }
-    // The kernel takes connections; nobody ever looks at them.
+    // The kernel accepts connections, and no process ever answers them.
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let database = Database::create();
     let (before, after) = database.address().split_once('@').unwrap();
     let address = format!("{before}@{},{after}", silent.local_addr().unwrap());
-    let opened = timeout(HOST_PATIENCE, postgres::open(&address, &PostgresOptions::default())).await;
+    let opened =
+        timeout(HOST_PATIENCE, postgres::open(&address, &PostgresOptions::default(), Uuid::from_u128(1)))
+            .await;
     let store = opened.expect("the second host is reached in time").unwrap();
-    // From here on the host that answers is asked first.
+    // From now on, the host that answers is tried first.
     let reads = timeout(Duration::from_secs(2), store.reads.totals()).await.expect("no more waiting");
     assert_eq!(reads.unwrap().items, 0);
 
     let nobody = format!("{before}@{}/souk", silent.local_addr().unwrap());
-    let refused = postgres::open(&nobody, &PostgresOptions::default()).await.err().unwrap().to_string();
+    let refused = postgres::open(&nobody, &PostgresOptions::default(), Uuid::from_u128(1))
+        .await
+        .err()
+        .unwrap()
+        .to_string();
     assert!(refused.contains("no answer within"), "{refused}");
 }
 
 #[tokio::test]
-async fn rows_that_are_held_are_named_by_all_their_keys() {
+async fn locked_rows_are_reported_by_all_their_keys() {
     if !is_there() {
         return;
     }
@@ -68,7 +75,7 @@ async fn rows_that_are_held_are_named_by_all_their_keys() {
     let expected =
         Keys { items: [lamp].into(), skus: [sku].into(), orders: [order.id].into(), ..Keys::default() };
     assert_eq!(held, expected);
-    // What is free was not kept.
+    // The rows that were free have been unlocked again.
     let free = Keys { items: [chair].into(), ..Keys::default() };
     other.lane.load(&free).await.unwrap();
     other.lane.abandon().await;

@@ -1,26 +1,28 @@
-//! The write path and the queries.
+//! The write path and the queries, on every back end.
 
 use std::time::Duration;
 
-use souk_domain::{Action, CancelReason, ItemId, OrderId, OrderStatus, Outcome, Refusal, Stars};
-use souk_store::{FeedPosition, OrderQuery, OrdersOf, TimeRange};
+use souk_domain::{
+    Action, CancelReason, ItemId, OrderId, OrderStatus, Outcome, Refusal, Stars, TimeRange, action,
+};
+use souk_store::{FeedPosition, OrderQuery, OrdersOf};
 
 use super::{ALICE, BOB, CAROL, DAVE, Shop, buy, line, on_every_back_end, party, reprice, sell};
 
 on_every_back_end!(
-    a_batch_sees_its_own_changes_and_is_saved_whole,
-    a_replay_is_answered_from_the_store,
-    a_batch_of_refusals_saves_nothing,
-    rows_come_back_as_they_were_saved,
-    numbers_grow_and_are_not_used_again,
-    the_feed_moves_with_what_a_search_would_notice,
-    pages_go_by_key,
+    batch_sees_its_own_changes_and_is_saved_as_a_whole,
+    replay_returns_the_stored_outcome,
+    batch_of_refusals_saves_nothing,
+    rows_are_read_as_they_were_saved,
+    numbers_grow_and_are_not_reused,
+    feed_advances_with_changes_that_affect_search,
+    pages_continue_by_keyset,
     orders_are_found_by_time_and_summed_up_by_day_and_item,
-    a_renamed_seller_has_its_new_name_on_all_items,
+    renamed_seller_has_its_new_name_on_all_items,
     totals_add_up,
 );
 
-async fn a_batch_sees_its_own_changes_and_is_saved_whole(mut shop: Shop) {
+async fn batch_sees_its_own_changes_and_is_saved_as_a_whole(mut shop: Shop) {
     let lamp = shop.lamp(ALICE, 3).await;
     let commands: Vec<_> = (0..5).map(|_| shop.command(BOB, buy(lamp, 1))).collect();
     let (outcomes, receipt) = shop.batch(&commands).await;
@@ -34,21 +36,21 @@ async fn a_batch_sees_its_own_changes_and_is_saved_whole(mut shop: Shop) {
     assert_eq!(shop.store.reads.orders(&query).await.unwrap().len(), 3);
 }
 
-async fn a_replay_is_answered_from_the_store(mut shop: Shop) {
+async fn replay_returns_the_stored_outcome(mut shop: Shop) {
     let lamp = shop.lamp(ALICE, 5).await;
     let command = shop.command(BOB, buy(lamp, 2));
     let (first, _) = shop.batch(std::slice::from_ref(&command)).await;
     let (again, receipt) = shop.batch(std::slice::from_ref(&command)).await;
     assert_eq!(first, again);
     assert_eq!(receipt, None, "nothing was saved");
-    // Twice in one batch is once, too.
+    // The same request twice in one batch takes effect once, too.
     let twice = shop.command(BOB, buy(lamp, 1));
     let (outcomes, _) = shop.batch(&[twice.clone(), twice]).await;
     assert_eq!(outcomes[0], outcomes[1]);
     assert_eq!(shop.store.reads.item(lamp).await.unwrap().unwrap().quantity, 2);
 }
 
-async fn a_batch_of_refusals_saves_nothing(mut shop: Shop) {
+async fn batch_of_refusals_saves_nothing(mut shop: Shop) {
     let before = shop.store.reads.totals().await.unwrap();
     let commands = [shop.command(BOB, buy(ItemId(77), 1)), shop.command(99, sell("Lamp", 1))];
     let (outcomes, receipt) = shop.batch(&commands).await;
@@ -57,20 +59,28 @@ async fn a_batch_of_refusals_saves_nothing(mut shop: Shop) {
     assert_eq!(shop.store.reads.totals().await.unwrap(), before);
 }
 
-async fn rows_come_back_as_they_were_saved(mut shop: Shop) {
+async fn rows_are_read_as_they_were_saved(mut shop: Shop) {
     let listed = shop.listed(ALICE, "Lampe à huile \u{1f4a1}", 5).await;
     assert_eq!(shop.store.reads.item(listed.id).await.unwrap().unwrap(), listed);
     let Outcome::Order(order) = shop.act(BOB, buy(listed.id, 2)).await.unwrap() else { panic!("no order") };
     assert_eq!(shop.store.reads.order(order.id).await.unwrap().unwrap(), order);
-    let Outcome::Order(cancelled) = shop.act(BOB, Action::Cancel { order: order.id }).await.unwrap() else {
+    let Outcome::Order(cancelled) =
+        shop.act(BOB, Action::Cancel(action::Cancel { order: order.id })).await.unwrap()
+    else {
         panic!("no order")
     };
     assert_eq!(shop.store.reads.order(order.id).await.unwrap().unwrap(), cancelled);
     shop.act(BOB, buy(listed.id, 1)).await.unwrap();
-    let rate = Action::Rate { item: listed.id, stars: Stars::parse(4).unwrap(), update_existing: false };
+    let rate = Action::Rate(action::Rate {
+        item: listed.id,
+        stars: Stars::parse(4).unwrap(),
+        update_existing: false,
+    });
     shop.act(BOB, rate.clone()).await.unwrap();
     assert!(matches!(shop.act(BOB, rate).await, Err(Refusal::AlreadyRated { .. })));
-    let Outcome::Wished(wish, item) = shop.act(DAVE, Action::Wish { item: listed.id }).await.unwrap() else {
+    let Outcome::Wished(wish, item) =
+        shop.act(DAVE, Action::Wish(action::Wish { item: listed.id })).await.unwrap()
+    else {
         panic!("no wish")
     };
     let wishes = shop.store.reads.wishlist(party(DAVE), None, 10).await.unwrap();
@@ -79,9 +89,9 @@ async fn rows_come_back_as_they_were_saved(mut shop: Shop) {
     assert_eq!(shop.store.reads.order(OrderId(99)).await.unwrap(), None);
 }
 
-async fn numbers_grow_and_are_not_used_again(mut shop: Shop) {
+async fn numbers_grow_and_are_not_reused(mut shop: Shop) {
     let first = shop.lamp(ALICE, 1).await;
-    shop.act(ALICE, Action::Delete { item: first, expected_version: None }).await.unwrap();
+    shop.act(ALICE, Action::Delete(action::Delete { item: first, expected_version: None })).await.unwrap();
     let second = shop.lamp(ALICE, 1).await;
     assert!(second > first);
     let Outcome::Order(one) = shop.act(BOB, buy(second, 1)).await.unwrap() else { panic!("no order") };
@@ -90,22 +100,22 @@ async fn numbers_grow_and_are_not_used_again(mut shop: Shop) {
     assert!(two.id > one.id);
 }
 
-async fn the_feed_moves_with_what_a_search_would_notice(mut shop: Shop) {
+async fn feed_advances_with_changes_that_affect_search(mut shop: Shop) {
     let (lamp, chair) = (shop.lamp(ALICE, 2).await, shop.lamp(ALICE, 2).await);
     let feed = async |shop: &Shop, after| shop.store.reads.item_feed(FeedPosition(after), 10).await.unwrap();
     let entries = feed(&shop, 0).await;
     let order: Vec<_> = entries.iter().map(|entry| entry.item.id).collect();
     assert_eq!(order, [lamp, chair]);
     let last = entries[1].position.0;
-    // One of two units: a search finds the item as before.
+    // One of two units is bought, which does not affect search.
     shop.act(BOB, buy(lamp, 1)).await.unwrap();
     assert!(feed(&shop, last).await.is_empty());
-    // The last unit: it does not any more.
+    // The last unit is bought, which does.
     shop.act(BOB, buy(lamp, 1)).await.unwrap();
     let moved = feed(&shop, last).await;
     assert_eq!(moved.len(), 1);
     assert!(moved[0].item.id == lamp && moved[0].position.0 > last);
-    shop.act(ALICE, Action::Delete { item: chair, expected_version: None }).await.unwrap();
+    shop.act(ALICE, Action::Delete(action::Delete { item: chair, expected_version: None })).await.unwrap();
     let all = feed(&shop, 0).await;
     let order: Vec<_> = all.iter().map(|entry| (entry.item.id, entry.item.is_listed())).collect();
     assert_eq!(order, [(lamp, true), (chair, false)], "each item stands once, at its latest change");
@@ -115,7 +125,7 @@ fn orders_of(of: OrdersOf) -> OrderQuery {
     OrderQuery { of, item: None, status: None, placed: TimeRange::ALL, before: None, limit: 9 }
 }
 
-async fn pages_go_by_key(mut shop: Shop) {
+async fn pages_continue_by_keyset(mut shop: Shop) {
     let mut own = Vec::new();
     for _ in 0..4 {
         own.push(shop.lamp(ALICE, 9).await);
@@ -129,9 +139,9 @@ async fn pages_go_by_key(mut shop: Shop) {
     for item in &own {
         let Outcome::Order(order) = shop.act(BOB, buy(*item, 1)).await.unwrap() else { panic!("no order") };
         placed.insert(0, order.id);
-        shop.act(BOB, Action::Wish { item: *item }).await.unwrap();
+        shop.act(BOB, Action::Wish(action::Wish { item: *item })).await.unwrap();
     }
-    shop.act(BOB, Action::Cancel { order: placed[3] }).await.unwrap();
+    shop.act(BOB, Action::Cancel(action::Cancel { order: placed[3] })).await.unwrap();
     let bobs = orders_of(OrdersOf::Buyer(party(BOB)));
     let query = OrderQuery { before: Some(placed[0]), limit: 2, ..bobs };
     let orders: Vec<_> = reads.orders(&query).await.unwrap().into_iter().map(|order| order.id).collect();
@@ -151,13 +161,17 @@ async fn orders_are_found_by_time_and_summed_up_by_day_and_item(mut shop: Shop) 
     let others = shop.lamp(CAROL, 100).await;
     let day = Duration::from_secs(86_400);
     let first = shop.now;
-    shop.act(BOB, Action::Place(vec![line(lamp, 3), line(chair, 1), line(others, 5)])).await.unwrap();
+    shop.act(BOB, Action::Place(action::Place(vec![line(lamp, 3), line(chair, 1), line(others, 5)])))
+        .await
+        .unwrap();
     shop.now = shop.now.plus(day);
     shop.act(BOB, buy(lamp, 2)).await.unwrap();
     let Outcome::Order(order) = shop.act(BOB, buy(lamp, 50)).await.unwrap() else { panic!("no order") };
     let reason = CancelReason::parse("a mistake").unwrap();
-    let cancelled =
-        shop.act(ALICE, Action::CancelSale { order: order.id, reason: reason.clone() }).await.unwrap();
+    let cancelled = shop
+        .act(ALICE, Action::CancelSale(action::CancelSale { order: order.id, reason: reason.clone() }))
+        .await
+        .unwrap();
     let Outcome::Order(cancelled) = cancelled else { panic!("no order") };
     assert_eq!(shop.store.reads.order(order.id).await.unwrap(), Some(cancelled));
 
@@ -177,11 +191,11 @@ async fn orders_are_found_by_time_and_summed_up_by_day_and_item(mut shop: Shop) 
     assert_eq!(best.items, summary.items[..1]);
 }
 
-async fn a_renamed_seller_has_its_new_name_on_all_items(mut shop: Shop) {
+async fn renamed_seller_has_its_new_name_on_all_items(mut shop: Shop) {
     let lamp = shop.lamp(ALICE, 1).await;
     let display_name = souk_domain::DisplayName::parse("Alice & Daughters").unwrap();
     let role = souk_domain::Role::Seller;
-    shop.act(ALICE, Action::Register { role, display_name, callback: None }).await.unwrap();
+    shop.act(ALICE, Action::Register(action::Register { role, display_name, callback: None })).await.unwrap();
     let item = shop.store.reads.item(lamp).await.unwrap().unwrap();
     assert_eq!(item.seller_name.as_str(), "Alice & Daughters");
     let Outcome::Order(order) = shop.act(BOB, buy(lamp, 1)).await.unwrap() else { panic!("no order") };
@@ -192,9 +206,9 @@ async fn totals_add_up(mut shop: Shop) {
     let lamp = shop.lamp(ALICE, 10).await;
     let Outcome::Order(order) = shop.act(BOB, buy(lamp, 4)).await.unwrap() else { panic!("no order") };
     shop.act(DAVE, buy(lamp, 1)).await.unwrap();
-    shop.act(BOB, Action::Cancel { order: order.id }).await.unwrap();
+    shop.act(BOB, Action::Cancel(action::Cancel { order: order.id })).await.unwrap();
     shop.act(ALICE, reprice(lamp, 900)).await.unwrap();
-    shop.act(ALICE, Action::Delete { item: lamp, expected_version: None }).await.unwrap();
+    shop.act(ALICE, Action::Delete(action::Delete { item: lamp, expected_version: None })).await.unwrap();
     let totals = shop.store.reads.totals().await.unwrap();
     assert_eq!(totals.supplied, totals.sold + totals.remaining + totals.withdrawn);
     assert_eq!((totals.supplied, totals.sold, totals.ordered, totals.withdrawn), (10, 1, 1, 9));

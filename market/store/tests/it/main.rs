@@ -1,4 +1,4 @@
-//! What every back end promises, without a ledger or a network around it.
+//! The promises of every back end, tested without a ledger or a network around it.
 
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that panics has failed")]
 
@@ -17,7 +17,7 @@ use std::{path::PathBuf, time::Duration};
 use souk_domain::{
     Action, Callback, Category, Command, Context, Description, DisplayName, EventId, Fingerprint, Item,
     ItemId, ItemListing, ItemName, Keys, Money, OrderLine, OrderQuantity, Origin, Outcome, PartyId, Quantity,
-    Refusal, RequestId, RequestKey, Role, Timestamp, decide,
+    Refusal, RequestId, RequestKey, Role, Timestamp, action, decide,
 };
 use souk_store::{Lane, LeaseOwner, Receipt, Store};
 use tempfile::TempDir;
@@ -25,7 +25,7 @@ use uuid::Uuid;
 
 use souk_testkit::postgres::Database;
 
-/// A store under test, and who works on it: as a ledger would, one batch at a time.
+/// A store under test, driven as a ledger does: one batch at a time.
 pub(crate) struct Shop {
     store: Store,
     lane: Box<dyn Lane>,
@@ -33,7 +33,7 @@ pub(crate) struct Shop {
     requests: u128,
     events: u128,
     folder: Option<TempDir>,
-    /// Gone with the shop.
+    /// Dropped with the shop, after its store.
     database: Option<Database>,
 }
 
@@ -70,7 +70,7 @@ impl Shop {
         Self { database: Some(database), ..shop }
     }
 
-    /// Another market's, on the same database.
+    /// Opens another market's store on the same database.
     async fn beside(&self, first_request: u128) -> Self {
         let store = self.database().open().await;
         let now = self.now;
@@ -96,7 +96,7 @@ impl Shop {
         Self { store, lane, now: Timestamp(1_000_000), requests: 0, events: 0, folder, database: None }
     }
 
-    /// Closes the store and opens its file again.
+    /// Closes the store and reopens its file.
     async fn reopen(self) -> Self {
         let Self { store, lane, now, requests, events, folder, .. } = self;
         drop((store, lane));
@@ -118,7 +118,7 @@ impl Shop {
         self.batch(&[command]).await.0.remove(0)
     }
 
-    /// Carries commands out in one transaction.
+    /// Carries out commands in one transaction.
     async fn batch(&mut self, commands: &[Command]) -> (Vec<Result<Outcome, Refusal>>, Option<Receipt>) {
         self.now = self.now.plus(Duration::from_micros(1));
         let mut keys = Keys::default();
@@ -155,7 +155,7 @@ impl Shop {
     async fn with_callback(&mut self, number: u128, role: Role) {
         let callback = Some(Callback { host: "192.0.2.7".into(), port: 7444 });
         let display_name = DisplayName::parse(&format!("party {number}")).unwrap();
-        self.act(number, Action::Register { role, display_name, callback }).await.unwrap();
+        self.act(number, Action::Register(action::Register { role, display_name, callback })).await.unwrap();
     }
 }
 
@@ -165,22 +165,22 @@ fn path_in(folder: Option<&TempDir>) -> PathBuf {
 
 fn register(role: Role, number: u128) -> Action {
     let display_name = DisplayName::parse(&format!("party {number}")).unwrap();
-    Action::Register { role, display_name, callback: None }
+    Action::Register(action::Register { role, display_name, callback: None })
 }
 
 fn sell(name: &str, units: i64) -> Action {
-    Action::Sell(ItemListing {
+    Action::Sell(action::Sell(ItemListing {
         sku: None,
         name: ItemName::parse(name).unwrap(),
         description: Description::parse("").unwrap(),
         category: Category::parse("home/light").unwrap(),
         unit_price: Money::price(1_250, "GBP").unwrap(),
         quantity: Quantity::parse_listing(units).unwrap(),
-    })
+    }))
 }
 
 fn buy(item: ItemId, units: i64) -> Action {
-    Action::Buy(line(item, units))
+    Action::Buy(action::Buy(line(item, units)))
 }
 
 pub(crate) fn line(item: ItemId, units: i64) -> OrderLine {
@@ -192,10 +192,10 @@ fn reprice(item: ItemId, amount_minor: i64) -> Action {
         unit_price: Some(Money::price(amount_minor, "GBP").unwrap()),
         ..Default::default()
     };
-    Action::Update { item, patch, expected_version: None }
+    Action::Update(action::Update { item, patch, expected_version: None })
 }
 
-/// Runs each test of a list on every back end: `…::memory::…`, `…::sqlite::…`, `…::postgres::…`.
+/// Generates each listed test for every back end: `…::memory::…`, `…::sqlite::…`, `…::postgres::…`.
 macro_rules! on_every_back_end {
     ($($name:ident),+ $(,)?) => {
         mod memory {

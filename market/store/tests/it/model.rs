@@ -1,12 +1,12 @@
-//! Random trade: the back ends must agree with each other, however the commands are cut into batches, and
+//! Random trade: the back ends must agree with each other, however the commands are split into batches, and
 //! every unit must be accounted for at all times.
 
 use proptest::{prelude::*, test_runner::TestRunner};
-use souk_domain::{Action, Command, ItemId, OrderId, Stars};
+use souk_domain::{Action, Command, ItemId, OrderId, Stars, action};
 
 use super::{ALICE, BOB, CAROL, DAVE, Shop, buy, reprice, sell};
 
-/// Series of commands.
+/// The number of random sequences of commands.
 const SERIES: u32 = 24;
 
 fn any_action() -> impl Strategy<Value = Action> {
@@ -15,12 +15,12 @@ fn any_action() -> impl Strategy<Value = Action> {
         2 => (1..9_i64).prop_map(|units| sell("Thing", units)),
         6 => (item.clone(), 1..4_i64).prop_map(|(item, units)| buy(item, units)),
         2 => (item.clone(), 1..9_i64).prop_map(|(item, pounds)| reprice(item, pounds * 100)),
-        1 => item.clone().prop_map(|item| Action::Delete { item, expected_version: None }),
-        2 => (1..9_i64).prop_map(|order| Action::Cancel { order: OrderId(order) }),
-        2 => item.clone().prop_map(|item| Action::Wish { item }),
-        1 => item.clone().prop_map(|item| Action::Unwish { item }),
+        1 => item.clone().prop_map(|item| Action::Delete(action::Delete { item, expected_version: None })),
+        2 => (1..9_i64).prop_map(|order| Action::Cancel(action::Cancel { order: OrderId(order) })),
+        2 => item.clone().prop_map(|item| Action::Wish(action::Wish { item })),
+        1 => item.clone().prop_map(|item| Action::Unwish(action::Unwish { item })),
         2 => (item, 1..=5, any::<bool>()).prop_map(|(item, stars, update_existing)| {
-            Action::Rate { item, stars: Stars::parse(stars).unwrap(), update_existing }
+            Action::Rate(action::Rate { item, stars: Stars::parse(stars).unwrap(), update_existing })
         }),
     ]
 }
@@ -63,7 +63,7 @@ fn back_ends_and_batch_sizes_agree() {
         .unwrap();
 }
 
-/// Some of the commands are repetitions of the one before.
+/// Builds the commands, some of which repeat the one before.
 fn commands(shop: &mut Shop, steps: Vec<(u128, Action, bool)>) -> Vec<Command> {
     let mut commands: Vec<Command> = Vec::new();
     for (caller, action, repeat) in steps {
@@ -75,7 +75,8 @@ fn commands(shop: &mut Shop, steps: Vec<(u128, Action, bool)>) -> Vec<Command> {
     commands
 }
 
-/// Outcomes without their times, which batches share.
+/// Carries out the commands in batches of `size`, and returns the outcomes without their times, which depend
+/// on the batches.
 async fn carry_out(shop: &mut Shop, commands: &[Command], size: usize) -> Vec<String> {
     let mut outcomes = Vec::new();
     for batch in commands.chunks(size) {

@@ -1,10 +1,10 @@
-//! Rides and their tracks.
+//! Rides and their tracks, on every back end.
 
 use std::time::Duration;
 
 use souk_domain::{
     Action, OrderId, OrderStatus, Outcome, Place, Refusal, Ride, RideId, RideKind, RidePlan, RideStop,
-    RideText, Timestamp,
+    RideText, Timestamp, action,
 };
 use souk_store::{Fix, TrackPoint};
 use uuid::Uuid;
@@ -12,10 +12,10 @@ use uuid::Uuid;
 use super::{ALICE, BOB, CAROL, DAVE, Shop, buy, on_every_back_end};
 
 on_every_back_end!(
-    a_ride_ships_its_orders_and_ends_with_their_delivery,
-    a_ride_takes_only_what_is_the_sellers_and_still_there,
-    a_track_only_goes_forward,
-    old_tracks_are_forgotten,
+    ride_ships_its_orders_and_ends_with_their_delivery,
+    ride_takes_only_the_sellers_placed_orders,
+    track_never_goes_backwards,
+    old_tracks_are_deleted,
 );
 
 impl Shop {
@@ -33,7 +33,7 @@ impl Shop {
     }
 
     async fn start(&mut self, kind: RideKind, orders: &[OrderId]) -> Result<Ride, Refusal> {
-        match self.act(ALICE, Action::StartRide(plan(kind, orders))).await? {
+        match self.act(ALICE, Action::StartRide(action::StartRide(plan(kind, orders)))).await? {
             Outcome::Ride(ride) => Ok(ride),
             other => panic!("{other:?}"),
         }
@@ -56,16 +56,16 @@ fn place(longitude: f64) -> Place {
     Place::parse(51.0, longitude).unwrap()
 }
 
-async fn a_ride_ships_its_orders_and_ends_with_their_delivery(mut shop: Shop) {
+async fn ride_ships_its_orders_and_ends_with_their_delivery(mut shop: Shop) {
     let orders = [shop.order(BOB, ALICE).await, shop.order(DAVE, ALICE).await];
     let ride = shop.start(RideKind::Pooled, &orders).await.unwrap();
     assert_eq!(shop.store.reads.ride(ride.id).await.unwrap(), Some(ride.clone()));
     for order in orders {
         assert_eq!(shop.status(order).await, (OrderStatus::Shipped, Some(ride.id)));
     }
-    // One of them is handed over before the end.
-    shop.act(ALICE, Action::Deliver { order: orders[0] }).await.unwrap();
-    let end = Action::EndRide { ride: ride.id, orders: orders.to_vec() };
+    // One of the orders is delivered before the ride ends.
+    shop.act(ALICE, Action::Deliver(action::Deliver { order: orders[0] })).await.unwrap();
+    let end = Action::EndRide(action::EndRide { ride: ride.id, orders: orders.to_vec() });
     assert_eq!(shop.act(CAROL, end.clone()).await, Err(Refusal::RideNotFound(ride.id)));
     shop.act(ALICE, end.clone()).await.unwrap();
     for order in orders {
@@ -75,7 +75,7 @@ async fn a_ride_ships_its_orders_and_ends_with_their_delivery(mut shop: Shop) {
     assert_eq!(shop.act(ALICE, end).await, Err(Refusal::RideEnded(ride.id)));
 }
 
-async fn a_ride_takes_only_what_is_the_sellers_and_still_there(mut shop: Shop) {
+async fn ride_takes_only_the_sellers_placed_orders(mut shop: Shop) {
     let (bobs, daves, carols) =
         (shop.order(BOB, ALICE).await, shop.order(DAVE, ALICE).await, shop.order(BOB, CAROL).await);
     let refused = shop.start(RideKind::Pooled, &[bobs, carols]).await;
@@ -94,7 +94,7 @@ fn fix(longitude: f64, seconds: i64) -> Fix {
     Fix { place: place(longitude), at: Timestamp(seconds * 1_000_000) }
 }
 
-async fn a_track_only_goes_forward(shop: Shop) {
+async fn track_never_goes_backwards(shop: Shop) {
     let tracks = &shop.store.tracks;
     let ride = RideId(Uuid::from_u128(7));
     assert!(tracks.last(ride, 5).await.unwrap().is_empty());
@@ -111,7 +111,7 @@ async fn a_track_only_goes_forward(shop: Shop) {
     assert!(tracks.after(RideId(Uuid::from_u128(8)), 0, 10).await.unwrap().is_empty());
 }
 
-async fn old_tracks_are_forgotten(shop: Shop) {
+async fn old_tracks_are_deleted(shop: Shop) {
     let tracks = &shop.store.tracks;
     let ride = RideId(Uuid::from_u128(7));
     tracks.lengthen(ride, &[fix(0.0, 10), fix(0.1, 20), fix(0.2, 30)]).await.unwrap();

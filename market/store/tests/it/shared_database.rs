@@ -1,10 +1,10 @@
-//! What only a store that several markets share has to promise.
+//! Promises that only a store shared by several markets makes.
 
 use std::time::Duration;
 
 use souk_domain::{
     Action, CancelReason, Command, Context, EventId, ItemId, Keys, Outcome, Role, SuspensionReason,
-    WorkingSet, decide,
+    WorkingSet, action, decide,
 };
 use souk_store::{
     FeedPosition, SaveError, StoreError,
@@ -15,7 +15,7 @@ use uuid::Uuid;
 use super::{ALICE, BOB, DAVE, Shop, buy, party, register, reprice};
 use souk_testkit::{eventually, postgres::Database};
 
-/// Far from the numbers of another shop's requests and events.
+/// The first request number of the second market, far from those of the first.
 const OTHERS: u128 = 1 << 64;
 
 macro_rules! postgres_tests {
@@ -32,26 +32,26 @@ macro_rules! postgres_tests {
 }
 
 postgres_tests!(
-    everything_is_there_for_another_market,
-    the_same_request_at_two_markets_is_carried_out_once,
-    a_party_is_changed_by_one_market_at_a_time,
+    everything_is_visible_to_another_market,
+    same_request_at_two_markets_is_carried_out_once,
+    party_is_changed_by_one_market_at_a_time,
     purchases_at_two_markets_take_turns_on_an_item,
-    a_feed_position_is_shown_when_nothing_can_come_before_it,
-    an_item_never_goes_back_in_the_feed,
-    a_market_that_hears_much_looks_all_the_same,
-    the_chain_holds_over_two_markets,
-    a_replay_waits_for_a_commit_of_its_own,
-    a_commit_that_was_cut_short_is_no_yes,
-    a_session_that_was_cut_is_replaced,
-    a_number_that_was_forgotten_is_never_two_orders,
-    the_schema_holds_the_accounts,
-    foreign_changed_and_too_new_databases_are_refused,
-    a_newer_schema_that_says_so_is_worked_with,
+    feed_position_is_visible_only_once_nothing_can_precede_it,
+    item_never_moves_back_in_the_feed,
+    market_polls_even_if_hints_keep_arriving,
+    chain_is_unbroken_across_two_markets,
+    replay_waits_for_its_own_commit,
+    cancelled_wait_for_the_standby_is_not_a_success,
+    session_that_was_cut_is_replaced,
+    number_assigned_twice_never_overwrites_an_order,
+    constraints_keep_the_accounts_balanced,
+    foreign_changed_and_newer_databases_are_refused,
+    newer_schema_that_allows_it_is_accepted,
     markets_that_start_together_migrate_once,
 );
 
 impl Shop {
-    /// Loads and decides, but does not save.
+    /// Loads and decides a command, but does not save it.
     async fn decided(&mut self, command: &Command) -> WorkingSet {
         let mut keys = Keys::default();
         command.add_keys(&mut keys);
@@ -71,7 +71,7 @@ impl Shop {
     }
 }
 
-async fn everything_is_there_for_another_market() {
+async fn everything_is_visible_to_another_market() {
     let mut shop = Shop::postgres().await;
     let lamp = shop.lamp(ALICE, 5).await;
     let replay = shop.command(BOB, buy(lamp, 2));
@@ -83,10 +83,10 @@ async fn everything_is_there_for_another_market() {
     assert!(other.lamp(ALICE, 1).await > lamp, "numbers go on");
 }
 
-async fn the_same_request_at_two_markets_is_carried_out_once() {
+async fn same_request_at_two_markets_is_carried_out_once() {
     let mut shop = Shop::postgres().await;
     let mut other = shop.beside(OTHERS).await;
-    // Nothing but the request itself stands between the two.
+    // The request's unique key is the only thing that the two have in common.
     let command = shop.command(99, register(Role::Buyer, 99));
     let rows = shop.decided(&command).await;
     let late = other.decided(&command).await;
@@ -98,14 +98,14 @@ async fn the_same_request_at_two_markets_is_carried_out_once() {
     assert_eq!(shop.store.reads.totals().await.unwrap().parties, 5);
 }
 
-async fn a_party_is_changed_by_one_market_at_a_time() {
+async fn party_is_changed_by_one_market_at_a_time() {
     let mut shop = Shop::postgres().await;
     let mut other = shop.beside(OTHERS).await;
     let rename = shop.command(ALICE, register(Role::Seller, 77));
     let stale = shop.decided(&rename).await;
     let reason = SuspensionReason::parse("sells what is not theirs").unwrap();
-    // The other's wait for transactions under way ends by itself: this one stays open.
-    other.act(99, Action::Suspend { party: party(ALICE), reason }).await.unwrap();
+    // The other market's wait for open transactions has a time limit, so this one can stay open.
+    other.act(99, Action::Suspend(action::Suspend { party: party(ALICE), reason })).await.unwrap();
     let refused = shop.lane.save(&stale).await;
     assert!(matches!(refused, Err(SaveError::Conflict(_))), "{refused:?}");
     let alice = shop.store.reads.party(party(ALICE)).await.unwrap().unwrap();
@@ -126,8 +126,8 @@ async fn purchases_at_two_markets_take_turns_on_an_item() {
     assert_eq!(shop.quantity(lamp).await, 0);
 }
 
-/// A transaction that began earlier commits later: what committed in between is not shown before it has.
-async fn a_feed_position_is_shown_when_nothing_can_come_before_it() {
+/// If a transaction that began earlier commits later, what was committed in between is not visible before.
+async fn feed_position_is_visible_only_once_nothing_can_precede_it() {
     let mut shop = Shop::postgres().await;
     let (lamp, chair) = (shop.lamp(ALICE, 9).await, shop.lamp(ALICE, 9).await);
     let seen = shop.store.reads.feed_end().await.unwrap();
@@ -143,9 +143,9 @@ async fn a_feed_position_is_shown_when_nothing_can_come_before_it() {
     assert_eq!(shop.store.reads.item_feed(FeedPosition(0), 10).await.unwrap().len(), 2);
 }
 
-/// A transaction has its place in the feed before it has all its locks, so one with a later place may be at an item
-/// before it.
-async fn an_item_never_goes_back_in_the_feed() {
+/// A transaction gets its place in the feed before it has all its locks, so one with a later place may
+/// change an item before it.
+async fn item_never_moves_back_in_the_feed() {
     let mut early = Shop::postgres().await;
     let (lamp, chair) = (early.lamp(ALICE, 9).await, early.lamp(ALICE, 9).await);
     let Outcome::Order(order) = early.act(BOB, buy(lamp, 1)).await.unwrap() else { panic!("no order") };
@@ -183,8 +183,8 @@ async fn an_item_never_goes_back_in_the_feed() {
     assert_eq!(found, [(chair, 900)]);
 }
 
-/// Hints that name nothing to look for must not put off the look that makes up for a lost one.
-async fn a_market_that_hears_much_looks_all_the_same() {
+/// Hints that keep arriving must not postpone the poll that makes up for a lost one.
+async fn market_polls_even_if_hints_keep_arriving() {
     let shop = Shop::postgres().await;
     let mut other = shop.beside(OTHERS).await;
     let lamp = other.lamp(ALICE, 1_000_000).await;
@@ -211,7 +211,7 @@ async fn a_market_that_hears_much_looks_all_the_same() {
     assert!(heard > 3, "it was told of sales, {heard} times");
 }
 
-async fn the_chain_holds_over_two_markets() {
+async fn chain_is_unbroken_across_two_markets() {
     let mut shop = Shop::postgres().await;
     let lamp = shop.lamp(ALICE, 90).await;
     let mut other = shop.beside(OTHERS).await;
@@ -227,7 +227,7 @@ async fn the_chain_holds_over_two_markets() {
     assert_eq!(verifier.finish().unwrap().sequence, 4 + 1 + 10);
 }
 
-async fn a_replay_waits_for_a_commit_of_its_own() {
+async fn replay_waits_for_its_own_commit() {
     let mut shop = Shop::postgres().await;
     let lamp = shop.lamp(ALICE, 5).await;
     let command = shop.command(BOB, buy(lamp, 1));
@@ -242,9 +242,8 @@ async fn a_replay_waits_for_a_commit_of_its_own() {
     assert_eq!(count(&shop), "1");
 }
 
-/// The standby does not answer, and somebody cancels the commit that waits for it: PostgreSQL says that it is done,
-/// with a warning.
-async fn a_commit_that_was_cut_short_is_no_yes() {
+/// If the wait of a commit for its standby is cancelled, PostgreSQL reports success with a warning.
+async fn cancelled_wait_for_the_standby_is_not_a_success() {
     let database = Database::on_its_own_server();
     let mut shop = Shop::with(database.open().await, None).await;
     let lamp = shop.lamp(ALICE, 5).await;
@@ -262,13 +261,13 @@ async fn a_commit_that_was_cut_short_is_no_yes() {
     assert_eq!(shop.quantity(lamp).await, 4, "it was done, and is not done twice");
 }
 
-/// Ends all sessions but the one that says so, and waits until they have ended.
+/// Ends all sessions except its own, and waits until they have ended.
 const CUT: &str = "SELECT count(pg_terminate_backend(pid, 5000)) FROM pg_stat_activity \
                    WHERE datname = current_database() AND pid <> pg_backend_pid()";
 
-/// A server that has restarted, or a standby that took over, knows nothing of numbers that were taken and not
-/// committed, and gives them out again.
-async fn a_number_that_was_forgotten_is_never_two_orders() {
+/// A server that has restarted, or a standby that took over, does not know numbers that were taken and not
+/// committed, and assigns them again.
+async fn number_assigned_twice_never_overwrites_an_order() {
     let mut shop = Shop::postgres().await;
     let lamp = shop.lamp(ALICE, 9).await;
     let mut other = shop.beside(OTHERS).await;
@@ -277,7 +276,7 @@ async fn a_number_that_was_forgotten_is_never_two_orders() {
         other => panic!("{other:?}"),
     };
     let first = order(&mut shop, BOB).await;
-    // Refused: its number is left over.
+    // The purchase is refused, so its number is kept for the next batch.
     shop.act(BOB, buy(lamp, 99)).await.unwrap_err();
     shop.database().execute(&format!("SELECT setval('order_number', {})", first.id)).unwrap();
     shop.database().execute(CUT).unwrap();
@@ -286,7 +285,7 @@ async fn a_number_that_was_forgotten_is_never_two_orders() {
     for kept in [&first, &bobs, &daves] {
         assert_eq!(shop.store.reads.order(kept.id).await.unwrap().as_ref(), Some(kept));
     }
-    // And should one come back all the same, nothing is written over.
+    // Even if a number is assigned twice, no order is overwritten.
     shop.database().execute(&format!("SELECT setval('order_number', {}, false)", first.id)).unwrap();
     shop.database().execute(CUT).unwrap();
     let command = shop.command(DAVE, buy(lamp, 1));
@@ -297,14 +296,14 @@ async fn a_number_that_was_forgotten_is_never_two_orders() {
     assert_eq!(shop.quantity(lamp).await, 6);
 }
 
-async fn a_session_that_was_cut_is_replaced() {
+async fn session_that_was_cut_is_replaced() {
     let mut shop = Shop::postgres().await;
     let lamp = shop.lamp(ALICE, 5).await;
     let cut = CUT;
     shop.database().execute(cut).unwrap();
     shop.act(BOB, buy(lamp, 1)).await.unwrap();
     assert_eq!(shop.quantity(lamp).await, 4);
-    // In the middle of a transaction nothing is lost but the batch.
+    // If the session ends during a transaction, only that batch is lost.
     let command = shop.command(BOB, buy(lamp, 1));
     let rows = shop.decided(&command).await;
     shop.database().execute(cut).unwrap();
@@ -314,11 +313,11 @@ async fn a_session_that_was_cut_is_replaced() {
     assert_eq!(shop.quantity(lamp).await, 3);
     let reason = CancelReason::parse("a mistake").unwrap();
     let Outcome::Order(order) = shop.act(BOB, buy(lamp, 1)).await.unwrap() else { panic!("no order") };
-    shop.act(ALICE, Action::CancelSale { order: order.id, reason }).await.unwrap();
+    shop.act(ALICE, Action::CancelSale(action::CancelSale { order: order.id, reason })).await.unwrap();
 }
 
-/// The database itself refuses what the rules must never let through.
-async fn the_schema_holds_the_accounts() {
+/// The database's constraints reject what the rules must never let through.
+async fn constraints_keep_the_accounts_balanced() {
     let mut shop = Shop::postgres().await;
     shop.lamp(ALICE, 5).await;
     for wrong in [
@@ -331,14 +330,14 @@ async fn the_schema_holds_the_accounts() {
 }
 
 async fn refusal(database: &Database) -> String {
-    match postgres::open(database.address(), &PostgresOptions::default()).await {
+    match postgres::open(database.address(), &PostgresOptions::default(), Uuid::from_u128(1)).await {
         Ok(_) => panic!("it was opened"),
         Err(StoreError::Corrupt(why)) => why.to_string(),
         Err(other) => panic!("{other}"),
     }
 }
 
-async fn foreign_changed_and_too_new_databases_are_refused() {
+async fn foreign_changed_and_newer_databases_are_refused() {
     let foreign = Database::create_bare();
     foreign.execute("CREATE TABLE note (text TEXT)").unwrap();
     assert!(refusal(&foreign).await.contains("another program"));
@@ -350,7 +349,7 @@ async fn foreign_changed_and_too_new_databases_are_refused() {
     assert!(refusal(&newer).await.contains("newer market"));
 }
 
-async fn a_newer_schema_that_says_so_is_worked_with() {
+async fn newer_schema_that_allows_it_is_accepted() {
     let database = Database::create();
     database
         .execute("INSERT INTO schema_version (version, min_reader, checksum) VALUES (99, 1, '')")
@@ -365,7 +364,7 @@ async fn a_newer_schema_that_says_so_is_worked_with() {
 async fn markets_that_start_together_migrate_once() {
     let database = Database::create_bare();
     let options = PostgresOptions::default();
-    let open = || postgres::open(database.address(), &options);
+    let open = || postgres::open(database.address(), &options, Uuid::from_u128(1));
     let (one, two, three) = tokio::join!(open(), open(), open());
     for opened in [one, two, three] {
         assert_eq!(opened.unwrap().reads.totals().await.unwrap().parties, 0);

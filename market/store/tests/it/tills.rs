@@ -1,17 +1,17 @@
-//! Tills: kept with their lines' effects, and with a mailbox of their own.
+//! Tills: saved together with the effects of their lines, with a mailbox of their own.
 
 use souk_domain::{
     Action, EventKind, ItemId, ItemRef, LineAnswer, LineChange, LineOutcome, LinePrint, Outcome, PartyId,
-    Sequence, StockChange, Till, TillId, TillLine, TillName,
+    Sequence, StockChange, Till, TillId, TillLine, TillName, action,
 };
 
 use super::{ALICE, BOB, CAROL, HOUR, Shop, buy, on_every_back_end, owner, party};
 
 on_every_back_end!(
     till_is_opened_once_and_found_again,
-    lines_and_their_till_are_kept_together,
-    sales_wait_in_a_tills_own_mailbox,
-    removed_till_is_told_nothing_and_its_sequences_go_on,
+    lines_and_their_till_are_saved_together,
+    sales_are_pending_in_the_tills_own_mailbox,
+    removed_till_gets_no_events_and_its_sequences_continue,
 );
 
 fn name() -> TillName {
@@ -23,7 +23,7 @@ fn mailbox(seller: u128) -> PartyId {
 }
 
 async fn open(shop: &mut Shop, seller: u128) -> Till {
-    match shop.act(seller, Action::OpenTill { till: name() }).await.unwrap() {
+    match shop.act(seller, Action::OpenTill(action::OpenTill { till: name() })).await.unwrap() {
         Outcome::Till(till) => till,
         other => panic!("{other:?}"),
     }
@@ -32,7 +32,7 @@ async fn open(shop: &mut Shop, seller: u128) -> Till {
 async fn sync(shop: &mut Shop, item: ItemId, numbers: std::ops::RangeInclusive<i64>) -> Vec<LineAnswer> {
     let change = LineChange { item: ItemRef::Id(item), stock: StockChange::By(1) };
     let line = |number| TillLine { number, print: LinePrint(u64::MAX), asks: Ok(change.clone()) };
-    let action = Action::Sync { till: name(), lines: numbers.map(line).collect() };
+    let action = Action::Sync(action::Sync { till: name(), lines: numbers.map(line).collect() });
     match shop.act(ALICE, action).await.unwrap() {
         Outcome::Synced(answers) => answers,
         other => panic!("{other:?}"),
@@ -48,7 +48,7 @@ async fn till_is_opened_once_and_found_again(mut shop: Shop) {
     assert_eq!(alice.tills, [first.id]);
 }
 
-async fn lines_and_their_till_are_kept_together(mut shop: Shop) {
+async fn lines_and_their_till_are_saved_together(mut shop: Shop) {
     let lamp = shop.lamp(ALICE, 5).await;
     open(&mut shop, ALICE).await;
     sync(&mut shop, lamp, 1..=3).await;
@@ -61,7 +61,7 @@ async fn lines_and_their_till_are_kept_together(mut shop: Shop) {
     assert_eq!((till.last_line, till.recent.len(), item.quantity), (4, 4, 9));
 }
 
-async fn sales_wait_in_a_tills_own_mailbox(mut shop: Shop) {
+async fn sales_are_pending_in_the_tills_own_mailbox(mut shop: Shop) {
     let lamp = shop.lamp(ALICE, 5).await;
     open(&mut shop, ALICE).await;
     shop.act(BOB, buy(lamp, 1)).await.unwrap();
@@ -75,17 +75,17 @@ async fn sales_wait_in_a_tills_own_mailbox(mut shop: Shop) {
         waiting.len() == 2 && waiting.iter().all(|delivery| is_sale(&delivery.event.kind)),
         "{waiting:?}"
     );
-    // The seller's own mailbox has them as well, and one is acknowledged without the other.
+    // The seller's own mailbox has them as well, and the two are acknowledged separately.
     assert_eq!(mailboxes.acknowledge(mailbox(ALICE), Sequence(2)).await.unwrap(), 0);
     assert_eq!(mailboxes.state(party(ALICE)).await.unwrap().unwrap().pending, 2);
     assert_eq!(mailboxes.state(mailbox(ALICE)).await.unwrap().unwrap().acknowledged, 2);
 }
 
-async fn removed_till_is_told_nothing_and_its_sequences_go_on(mut shop: Shop) {
+async fn removed_till_gets_no_events_and_its_sequences_continue(mut shop: Shop) {
     let lamp = shop.lamp(ALICE, 5).await;
     open(&mut shop, ALICE).await;
     shop.act(BOB, buy(lamp, 1)).await.unwrap();
-    shop.act(ALICE, Action::RemoveTill { till: name() }).await.unwrap();
+    shop.act(ALICE, Action::RemoveTill(action::RemoveTill { till: name() })).await.unwrap();
     assert_eq!(shop.store.reads.tills(party(ALICE)).await.unwrap(), []);
     shop.act(BOB, buy(lamp, 1)).await.unwrap();
     assert_eq!(shop.store.mailboxes.state(mailbox(ALICE)).await.unwrap().unwrap().last_sequence, 1);

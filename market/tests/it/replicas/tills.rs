@@ -1,4 +1,5 @@
-//! A till between two markets on one database: whichever it is at, its lines count once and it hears of every sale.
+//! A till that switches between two markets on one database: its lines take effect once and it gets every
+//! sale, whichever it is connected to.
 
 use std::collections::HashSet;
 
@@ -11,25 +12,26 @@ use tokio::time::timeout;
 
 use super::SECOND;
 use crate::{
-    fair::{Fair, Party, call, eventually, reason},
+    fixture::{Fixture, Party, call, eventually, reason},
     till::{Raw, by, stock},
 };
 
 with_two_markets!(
-    a_tills_lines_count_once_when_it_goes_on_at_the_other_market,
-    a_removed_tills_stream_ends_at_the_other_market_as_removed,
-    a_sale_here_is_told_once_to_the_till_whose_stream_is_there,
+    till_lines_take_effect_once_after_a_switch_to_the_other_market,
+    removed_tills_stream_ends_at_the_other_market,
+    sale_is_delivered_once_to_the_till_at_the_other_market,
 );
 
-/// Lines that were answered before the till goes to the other market, that were not, and that it sends there only.
+/// The numbers of lines that are answered before the till switches, in flight while it does, and sent only
+/// after it.
 const ANSWERED: i64 = 20;
 const UNANSWERED: i64 = 20;
 const NEW: i64 = 10;
 
-async fn a_tills_lines_count_once_when_it_goes_on_at_the_other_market(fair: &Fair, beside: &Fair) {
-    let alice = fair.seller("alice").await;
+async fn till_lines_take_effect_once_after_a_switch_to_the_other_market(fixture: &Fixture, beside: &Fixture) {
+    let alice = fixture.seller("alice").await;
     let lamp = alice.lamp(1).await;
-    let bob = fair.buyer("bob").await;
+    let bob = fixture.buyer("bob").await;
     let there = beside.known(Role::Seller, "alice").await;
     let lines =
         |numbers: std::ops::RangeInclusive<i64>| numbers.map(|line| by(line, lamp, 1)).collect::<Vec<_>>();
@@ -37,7 +39,7 @@ async fn a_tills_lines_count_once_when_it_goes_on_at_the_other_market(fair: &Fai
     let answers = first.answers_to(lines(1..=ANSWERED)).await;
     assert!(answers.iter().all(|answer| !answer.repeated));
 
-    // These are on their way here while the till, which has no answer to them, begins there.
+    // These are in flight at one market while the till, which has no answers to them, starts at the other.
     for line in lines(ANSWERED + 1..=ANSWERED + UNANSWERED) {
         first.send(Message::Line(line));
     }
@@ -47,21 +49,21 @@ async fn a_tills_lines_count_once_when_it_goes_on_at_the_other_market(fair: &Fai
     assert!((ANSWERED..=ANSWERED + UNANSWERED).contains(&last_line), "{last_line}");
     let all = ANSWERED + UNANSWERED + NEW;
     let answers = second.answers_to(lines(ANSWERED + 1..=all)).await;
-    // Each is in, whichever market it came to first, with the stock of that moment.
+    // Each line took effect at the market that received it first, with the stock at that moment.
     let told: Vec<_> = answers.iter().map(|answer| (answer.line, stock(answer))).collect();
     assert_eq!(told, (ANSWERED + 1..=all).map(|line| (line, line + 1)).collect::<Vec<_>>());
     let is_new = |answer: &&SyncAcknowledgement| answer.line > ANSWERED + UNANSWERED;
     assert!(answers.iter().filter(is_new).all(|answer| !answer.repeated));
     assert_eq!(alice.item(lamp).await.unwrap().quantity, 1 + all);
 
-    // And what is sold where it was is told where it is.
+    // A sale at the market that the till left reaches it at the one that it is connected to.
     let order = bob.buy(lamp, 1).await.unwrap();
     let sale = timeout(SECOND, second.next_event()).await.expect("within a second");
     assert_eq!((sold(&sale).order_id, sale.sequence), (order.order_id, 1));
 }
 
-async fn a_removed_tills_stream_ends_at_the_other_market_as_removed(fair: &Fair, beside: &Fair) {
-    let alice = fair.seller("alice").await;
+async fn removed_tills_stream_ends_at_the_other_market(fixture: &Fixture, beside: &Fixture) {
+    let alice = fixture.seller("alice").await;
     let there = beside.known(Role::Seller, "alice").await;
     let (mut shop, _) = Raw::begin(&there, 0).await;
     let request_id = alice.request_id();
@@ -70,11 +72,11 @@ async fn a_removed_tills_stream_ends_at_the_other_market_as_removed(fair: &Fair,
     assert_eq!(reason::<()>(Err(ended)), Reason::TillNotFound);
 }
 
-async fn a_sale_here_is_told_once_to_the_till_whose_stream_is_there(fair: &Fair, beside: &Fair) {
+async fn sale_is_delivered_once_to_the_till_at_the_other_market(fixture: &Fixture, beside: &Fixture) {
     const SALES: i64 = 10;
-    let alice = fair.seller("alice").await;
+    let alice = fixture.seller("alice").await;
     let lamp = alice.lamp(100).await;
-    let (bob, dave) = (beside.buyer("bob").await, fair.buyer("dave").await);
+    let (bob, dave) = (beside.buyer("bob").await, fixture.buyer("dave").await);
     let (mut shop, _) = Raw::begin(&alice, 0).await;
     let mut ids = HashSet::new();
     for sequence in 1..=SALES {
@@ -83,13 +85,13 @@ async fn a_sale_here_is_told_once_to_the_till_whose_stream_is_there(fair: &Fair,
         assert_eq!((sold(&sale).order_id, sale.sequence), (order.order_id, sequence));
         ids.insert(sale.event_id);
     }
-    // One of its own market's comes next, so nothing came twice in between.
+    // The next event is a sale at its own market, so none was repeated in between.
     let order = dave.buy(lamp, 1).await.unwrap();
     let last = shop.next_event().await;
     assert_eq!((sold(&last).order_id, last.sequence), (order.order_id, SALES + 1));
     ids.insert(last.event_id);
     assert_eq!(ids.len() as i64, SALES + 1, "each is an event of its own");
-    // What was taken in at one market comes again at neither.
+    // Events that were acknowledged at one market are not delivered again by either.
     shop.send(Message::TakenIn(v1::SyncTakenIn { sequence: last.sequence }));
     eventually("it is taken in", || async { pending(&alice).await == 0 }).await;
     let (mut shop, _) = Raw::begin(&beside.known(Role::Seller, "alice").await, 0).await;

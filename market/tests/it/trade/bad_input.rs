@@ -1,9 +1,9 @@
-//! Malformed values: a clear answer that names every wrong field, and nothing half done.
+//! Malformed values: the error names every wrong field, and nothing is changed.
 
 use souk_client::Error;
 use souk_proto::{Reason, v1};
 
-use crate::fair::{Fair, Party, call, draft, on_every_store, pounds, reason};
+use crate::fixture::{Fixture, Party, call, draft, on_every_store, pounds, reason};
 
 on_every_store!(
     every_wrong_field_of_an_item_is_named,
@@ -29,8 +29,8 @@ async fn assert_nothing_listed(alice: &Party) {
     assert!(shown.items.is_empty(), "{:?}", shown.items);
 }
 
-async fn every_wrong_field_of_an_item_is_named(fair: &Fair) {
-    let alice = fair.seller("alice").await;
+async fn every_wrong_field_of_an_item_is_named(fixture: &Fixture) {
+    let alice = fixture.seller("alice").await;
     let mut item = draft("bell \u{7}", "Home Light", -1, -1);
     item.description = Some("x".repeat(4_001));
     let fields = wrong_fields(alice.sell(item).await);
@@ -45,8 +45,8 @@ async fn every_wrong_field_of_an_item_is_named(fair: &Fair) {
     assert_nothing_listed(&alice).await;
 }
 
-async fn wrong_quantities_are_refused(fair: &Fair) {
-    let (alice, bob) = (fair.seller("alice").await, fair.buyer("bob").await);
+async fn wrong_quantities_are_refused(fixture: &Fixture) {
+    let (alice, bob) = (fixture.seller("alice").await, fixture.buyer("bob").await);
     for quantity in [0, -1, i64::MIN, i64::MAX, 1_000_000_001] {
         assert_eq!(wrong_fields(alice.sell(draft("Lamp", "home", 1, quantity)).await), ["item.quantity"]);
     }
@@ -58,11 +58,11 @@ async fn wrong_quantities_are_refused(fair: &Fair) {
     assert_eq!(bob.item(lamp).await.unwrap().quantity, 5);
 }
 
-async fn one_mebibyte_of_name_is_refused(fair: &Fair) {
-    let alice = fair.seller("alice").await;
+async fn one_mebibyte_of_name_is_refused(fixture: &Fixture) {
+    let alice = fixture.seller("alice").await;
     let name = "x".repeat(100 << 10);
     assert_eq!(wrong_fields(alice.sell(draft(&name, "home", 1, 1)).await), ["item.name"]);
-    // A message past the limit never reaches the service.
+    // A message above the size limit never reaches the service.
     let name = "x".repeat(1 << 20);
     match alice.sell(draft(&name, "home", 1, 1)).await {
         Err(Error::Refused(refusal)) => assert_eq!(refusal.code(), tonic::Code::OutOfRange),
@@ -71,8 +71,8 @@ async fn one_mebibyte_of_name_is_refused(fair: &Fair) {
     assert_nothing_listed(&alice).await;
 }
 
-async fn malformed_ids_and_request_ids_are_refused(fair: &Fair) {
-    let (alice, bob) = (fair.seller("alice").await, fair.buyer("bob").await);
+async fn malformed_ids_and_request_ids_are_refused(fixture: &Fixture) {
+    let (alice, bob) = (fixture.seller("alice").await, fixture.buyer("bob").await);
     let lamp = alice.lamp(5).await;
     for item_id in [0, -1, i64::MIN] {
         assert_eq!(wrong_fields(bob.buy(item_id, 1).await), ["item_id"]);
@@ -87,8 +87,8 @@ async fn malformed_ids_and_request_ids_are_refused(fair: &Fair) {
     assert_eq!(bob.item(lamp).await.unwrap().quantity, 5);
 }
 
-async fn update_with_nothing_to_change_is_refused(fair: &Fair) {
-    let alice = fair.seller("alice").await;
+async fn update_with_nothing_to_change_is_refused(fixture: &Fixture) {
+    let alice = fixture.seller("alice").await;
     let lamp = alice.lamp(5).await;
     assert_eq!(wrong_fields(alice.update(lamp, v1::ItemDraft::default()).await), ["item"]);
     let both = call!(
@@ -104,8 +104,8 @@ async fn update_with_nothing_to_change_is_refused(fair: &Fair) {
     assert_eq!(alice.item(lamp).await.unwrap().version, 1);
 }
 
-async fn page_sizes_and_search_filters_out_of_bounds_are_refused(fair: &Fair) {
-    let bob = fair.buyer("bob").await;
+async fn page_sizes_and_search_filters_out_of_bounds_are_refused(fixture: &Fixture) {
+    let bob = fixture.buyer("bob").await;
     let ask = |request: v1::SearchItemRequest| async {
         let found = bob.connection.call(request);
         found.await.map(|_| ())

@@ -1,11 +1,11 @@
-//! Buying and cancelling.
+//! Buying and cancelling over real sockets.
 
 use std::sync::Arc;
 
 use souk_proto::{Reason, v1};
 use tokio::task::JoinSet;
 
-use crate::fair::{Fair, call, on_every_store, pounds, reason};
+use crate::fixture::{Fixture, call, on_every_store, pounds, reason};
 
 on_every_store!(
     last_unit_is_buyable,
@@ -19,8 +19,8 @@ on_every_store!(
     orders_are_listed_latest_first_page_by_page,
 );
 
-async fn last_unit_is_buyable(fair: &Fair) {
-    let (alice, bob) = (fair.seller("alice").await, fair.buyer("bob").await);
+async fn last_unit_is_buyable(fixture: &Fixture) {
+    let (alice, bob) = (fixture.seller("alice").await, fixture.buyer("bob").await);
     let lamp = alice.lamp(2).await;
     bob.buy(lamp, 1).await.unwrap();
     let last = bob.buy(lamp, 1).await.unwrap();
@@ -32,12 +32,12 @@ async fn last_unit_is_buyable(fair: &Fair) {
 const BUYERS: usize = 64;
 const UNITS: i64 = 40;
 
-async fn no_oversell_under_64_concurrent_buyers(fair: &Fair) {
-    let alice = fair.seller("alice").await;
+async fn no_oversell_under_64_concurrent_buyers(fixture: &Fixture) {
+    let alice = fixture.seller("alice").await;
     let lamp = alice.lamp(UNITS).await;
     let mut buyers = Vec::new();
     for number in 0..BUYERS {
-        buyers.push(fair.buyer(&format!("buyer {number}")).await);
+        buyers.push(fixture.buyer(&format!("buyer {number}")).await);
     }
     let start = Arc::new(tokio::sync::Barrier::new(BUYERS));
     let mut purchases = JoinSet::new();
@@ -62,28 +62,28 @@ async fn no_oversell_under_64_concurrent_buyers(fair: &Fair) {
     assert_eq!(alice.item(lamp).await.unwrap().quantity, 0);
 }
 
-async fn retry_with_same_request_id_returns_same_order(fair: &Fair) {
-    let (alice, bob) = (fair.seller("alice").await, fair.buyer("bob").await);
+async fn retry_with_same_request_id_returns_same_order(fixture: &Fixture) {
+    let (alice, bob) = (fixture.seller("alice").await, fixture.buyer("bob").await);
     let lamp = alice.lamp(5).await;
     let request_id = bob.request_id();
     let first = bob.buy_as(request_id.clone(), lamp, 2).await.unwrap();
-    // The outcome of then, even though the item has changed since.
+    // The first outcome, although the item has changed since.
     bob.buy(lamp, 1).await.unwrap();
     let again = bob.buy_as(request_id, lamp, 2).await.unwrap();
     assert_eq!(first, again);
     assert_eq!(bob.item(lamp).await.unwrap().quantity, 2);
 }
 
-async fn request_id_with_other_parameters_is_refused(fair: &Fair) {
-    let (alice, bob) = (fair.seller("alice").await, fair.buyer("bob").await);
+async fn request_id_with_other_parameters_is_refused(fixture: &Fixture) {
+    let (alice, bob) = (fixture.seller("alice").await, fixture.buyer("bob").await);
     let lamp = alice.lamp(5).await;
     let request_id = bob.request_id();
     bob.buy_as(request_id.clone(), lamp, 2).await.unwrap();
     assert_eq!(reason(bob.buy_as(request_id, lamp, 1).await), Reason::RequestIdReused);
 }
 
-async fn changed_price_is_refused(fair: &Fair) {
-    let (alice, bob) = (fair.seller("alice").await, fair.buyer("bob").await);
+async fn changed_price_is_refused(fixture: &Fixture) {
+    let (alice, bob) = (fixture.seller("alice").await, fixture.buyer("bob").await);
     let lamp = alice.lamp(5).await;
     let dearer = v1::ItemDraft { unit_price: pounds(2_000), ..Default::default() };
     alice.update(lamp, dearer).await.unwrap();
@@ -100,16 +100,16 @@ async fn changed_price_is_refused(fair: &Fair) {
     assert_eq!(bob.item(lamp).await.unwrap().quantity, 5);
 }
 
-async fn total_past_the_largest_number_is_refused(fair: &Fair) {
-    let (alice, bob) = (fair.seller("alice").await, fair.buyer("bob").await);
-    let palace = crate::fair::draft("Palace", "home", 1_000_000_000_000_000, 1_000_000);
+async fn total_past_the_largest_number_is_refused(fixture: &Fixture) {
+    let (alice, bob) = (fixture.seller("alice").await, fixture.buyer("bob").await);
+    let palace = crate::fixture::draft("Palace", "home", 1_000_000_000_000_000, 1_000_000);
     let palace = alice.sell(palace).await.unwrap().item_id;
     assert_eq!(reason(bob.buy(palace, 1_000_000).await), Reason::InvalidField);
     assert_eq!(bob.item(palace).await.unwrap().quantity, 1_000_000);
 }
 
-async fn cancelled_order_returns_to_stock_once(fair: &Fair) {
-    let (alice, bob) = (fair.seller("alice").await, fair.buyer("bob").await);
+async fn cancelled_order_returns_to_stock_once(fixture: &Fixture) {
+    let (alice, bob) = (fixture.seller("alice").await, fixture.buyer("bob").await);
     let lamp = alice.lamp(5).await;
     let order_id = bob.buy(lamp, 2).await.unwrap().order_id;
     let cancel =
@@ -121,9 +121,9 @@ async fn cancelled_order_returns_to_stock_once(fair: &Fair) {
     assert_eq!(bob.item(lamp).await.unwrap().quantity, 5);
 }
 
-async fn another_buyers_order_looks_like_none(fair: &Fair) {
-    let alice = fair.seller("alice").await;
-    let (bob, dave) = (fair.buyer("bob").await, fair.buyer("dave").await);
+async fn another_buyers_order_looks_like_none(fixture: &Fixture) {
+    let alice = fixture.seller("alice").await;
+    let (bob, dave) = (fixture.buyer("bob").await, fixture.buyer("dave").await);
     let lamp = alice.lamp(5).await;
     let order_id = bob.buy(lamp, 1).await.unwrap().order_id;
     let shown = call!(dave, GetOrderRequest { order_id: order_id });
@@ -133,8 +133,8 @@ async fn another_buyers_order_looks_like_none(fair: &Fair) {
     assert_eq!(bob.item(lamp).await.unwrap().quantity, 4);
 }
 
-async fn orders_are_listed_latest_first_page_by_page(fair: &Fair) {
-    let (alice, bob) = (fair.seller("alice").await, fair.buyer("bob").await);
+async fn orders_are_listed_latest_first_page_by_page(fixture: &Fixture) {
+    let (alice, bob) = (fixture.seller("alice").await, fixture.buyer("bob").await);
     let lamp = alice.lamp(9).await;
     let mut placed = Vec::new();
     for _ in 0..5 {
@@ -147,7 +147,7 @@ async fn orders_are_listed_latest_first_page_by_page(fair: &Fair) {
     let listed: Vec<_> = first.orders.iter().chain(&second.orders).map(|order| order.order_id).collect();
     assert_eq!(listed, placed);
     assert!(second.next_page_token.is_empty());
-    // Another filter is another query.
+    // A page token is bound to its query, and another filter is another query.
     let other = call!(
         bob,
         ListOrdersRequest { page_token: first.next_page_token, status: v1::OrderStatus::Cancelled.into() }

@@ -1,4 +1,4 @@
-//! Notifications, by callback and by Subscribe, to clients that are there and to clients that are not.
+//! Notifications by callback and by Subscribe, to clients that are online and to clients that are not.
 
 use std::net::SocketAddr;
 
@@ -13,28 +13,28 @@ use tokio::{
     time::{Instant, timeout},
 };
 
-use crate::fair::{Fair, PATIENCE, Party, call, eventually, on_every_store, pounds, reason};
+use crate::fixture::{Fixture, PATIENCE, Party, call, eventually, on_every_store, pounds, reason};
 
 on_every_store!(
-    seller_is_told_of_a_purchase_by_callback,
-    seller_is_told_of_a_purchase_by_subscribe,
-    wishing_buyers_are_told_of_an_update_and_others_are_not,
+    seller_is_notified_of_a_purchase_by_callback,
+    seller_is_notified_of_a_purchase_by_subscribe,
+    wishing_buyers_are_notified_of_an_update_and_others_are_not,
     offline_seller_gets_everything_once_when_it_comes_back,
-    updates_of_one_item_that_wait_come_as_the_last_one,
-    withdrawn_item_is_told_to_wishing_buyers,
+    pending_updates_of_one_item_coalesce,
+    wishing_buyers_are_notified_of_a_withdrawal,
     purchase_does_not_wait_for_a_dead_callback,
     callback_that_does_not_answer_is_not_registered,
-    test_event_arrives_and_mailbox_status_tells,
+    test_event_arrives_and_shows_in_mailbox_status,
     later_subscribe_stream_replaces_the_earlier_one,
-    cursor_that_the_mailbox_has_not_come_to_swallows_nothing,
-    registering_again_with_the_same_request_id_is_answered_as_before,
+    cursor_ahead_of_the_mailbox_loses_no_event,
+    registration_replay_returns_the_first_outcome,
 );
 
 const ANY_PORT: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 0);
 
 /// Opens a callback server for a party, as `seller listen --listen` does.
-async fn inbox(fair: &Fair, name: &str, role: Role, at: SocketAddr) -> (Inbox, mpsc::Receiver<Notice>) {
-    let config = fair.ground.identity(role, name).await.unwrap();
+async fn inbox(fixture: &Fixture, name: &str, role: Role, at: SocketAddr) -> (Inbox, mpsc::Receiver<Notice>) {
+    let config = fixture.ground.identity(role, name).await.unwrap();
     let credentials = Credentials::load(&config.credentials, &config.trust_domain, clock::now()).unwrap();
     let listener = Inbox::bind(at).await.unwrap();
     Inbox::open(listener, &credentials, Seen::in_memory()).unwrap()
@@ -53,7 +53,7 @@ async fn register_with_callback(party: &Party, name: &str, port: u16) -> Result<
     .map(|_| ())
 }
 
-/// The next event.
+/// Waits for the next event.
 pub(super) async fn next(notices: &mut mpsc::Receiver<Notice>) -> Kind {
     let deadline = Instant::now() + PATIENCE;
     loop {
@@ -73,9 +73,9 @@ fn order_of(kind: Kind) -> i64 {
     }
 }
 
-async fn seller_is_told_of_a_purchase_by_callback(fair: &Fair) {
-    let (alice, bob) = (fair.seller("alice").await, fair.buyer("bob").await);
-    let (inbox, mut told) = inbox(fair, "alice", Role::Seller, ANY_PORT).await;
+async fn seller_is_notified_of_a_purchase_by_callback(fixture: &Fixture) {
+    let (alice, bob) = (fixture.seller("alice").await, fixture.buyer("bob").await);
+    let (inbox, mut told) = inbox(fixture, "alice", Role::Seller, ANY_PORT).await;
     register_with_callback(&alice, "alice", inbox.address().port()).await.unwrap();
     let lamp = alice.lamp(5).await;
     let order = bob.buy(lamp, 2).await.unwrap();
@@ -90,8 +90,8 @@ async fn seller_is_told_of_a_purchase_by_callback(fair: &Fair) {
     inbox.close().await;
 }
 
-async fn seller_is_told_of_a_purchase_by_subscribe(fair: &Fair) {
-    let (alice, bob) = (fair.seller("alice").await, fair.buyer("bob").await);
+async fn seller_is_notified_of_a_purchase_by_subscribe(fixture: &Fixture) {
+    let (alice, bob) = (fixture.seller("alice").await, fixture.buyer("bob").await);
     let (follower, mut told) = follow(alice.connection.clone(), Seen::in_memory());
     let lamp = alice.lamp(5).await;
     let order = bob.buy(lamp, 1).await.unwrap();
@@ -103,9 +103,9 @@ async fn seller_is_told_of_a_purchase_by_subscribe(fair: &Fair) {
     follower.close().await;
 }
 
-async fn wishing_buyers_are_told_of_an_update_and_others_are_not(fair: &Fair) {
-    let alice = fair.seller("alice").await;
-    let (bob, dave) = (fair.buyer("bob").await, fair.buyer("dave").await);
+async fn wishing_buyers_are_notified_of_an_update_and_others_are_not(fixture: &Fixture) {
+    let alice = fixture.seller("alice").await;
+    let (bob, dave) = (fixture.buyer("bob").await, fixture.buyer("dave").await);
     let lamp = alice.lamp(5).await;
     bob.wish(lamp).await.unwrap();
     let (follower, mut told) = follow(bob.connection.clone(), Seen::in_memory());
@@ -122,9 +122,9 @@ async fn wishing_buyers_are_told_of_an_update_and_others_are_not(fair: &Fair) {
     follower.close().await;
 }
 
-async fn offline_seller_gets_everything_once_when_it_comes_back(fair: &Fair) {
-    let (alice, bob) = (fair.seller("alice").await, fair.buyer("bob").await);
-    let (first, told) = inbox(fair, "alice", Role::Seller, ANY_PORT).await;
+async fn offline_seller_gets_everything_once_when_it_comes_back(fixture: &Fixture) {
+    let (alice, bob) = (fixture.seller("alice").await, fixture.buyer("bob").await);
+    let (first, told) = inbox(fixture, "alice", Role::Seller, ANY_PORT).await;
     let address = first.address();
     register_with_callback(&alice, "alice", address.port()).await.unwrap();
     let lamp = alice.lamp(9).await;
@@ -139,8 +139,8 @@ async fn offline_seller_gets_everything_once_when_it_comes_back(fair: &Fair) {
         status.pending_count == 5 && status.failure_count > 0
     })
     .await;
-    let (again, mut told) = inbox(fair, "alice", Role::Seller, address).await;
-    // Whoever comes back shows it by registering or fetching a token.
+    let (again, mut told) = inbox(fixture, "alice", Role::Seller, address).await;
+    // Registering or fetching a token ends the back-off.
     register_with_callback(&alice, "alice", address.port()).await.unwrap();
     for order in &placed {
         assert_eq!(order_of(next(&mut told).await), *order);
@@ -150,8 +150,8 @@ async fn offline_seller_gets_everything_once_when_it_comes_back(fair: &Fair) {
     again.close().await;
 }
 
-async fn updates_of_one_item_that_wait_come_as_the_last_one(fair: &Fair) {
-    let (alice, bob) = (fair.seller("alice").await, fair.buyer("bob").await);
+async fn pending_updates_of_one_item_coalesce(fixture: &Fixture) {
+    let (alice, bob) = (fixture.seller("alice").await, fixture.buyer("bob").await);
     let lamp = alice.lamp(5).await;
     bob.wish(lamp).await.unwrap();
     for price in [900, 800, 700] {
@@ -173,8 +173,8 @@ async fn updates_of_one_item_that_wait_come_as_the_last_one(fair: &Fair) {
     follower.close().await;
 }
 
-async fn withdrawn_item_is_told_to_wishing_buyers(fair: &Fair) {
-    let (alice, bob) = (fair.seller("alice").await, fair.buyer("bob").await);
+async fn wishing_buyers_are_notified_of_a_withdrawal(fixture: &Fixture) {
+    let (alice, bob) = (fixture.seller("alice").await, fixture.buyer("bob").await);
     let lamp = alice.lamp(5).await;
     bob.wish(lamp).await.unwrap();
     let (follower, mut told) = follow(bob.connection.clone(), Seen::in_memory());
@@ -183,41 +183,42 @@ async fn withdrawn_item_is_told_to_wishing_buyers(fair: &Fair) {
     follower.close().await;
 }
 
-async fn purchase_does_not_wait_for_a_dead_callback(fair: &Fair) {
-    let (alice, bob) = (fair.seller("alice").await, fair.buyer("bob").await);
-    let (inbox, _told) = inbox(fair, "alice", Role::Seller, ANY_PORT).await;
+async fn purchase_does_not_wait_for_a_dead_callback(fixture: &Fixture) {
+    let (alice, bob) = (fixture.seller("alice").await, fixture.buyer("bob").await);
+    let (inbox, _told) = inbox(fixture, "alice", Role::Seller, ANY_PORT).await;
     register_with_callback(&alice, "alice", inbox.address().port()).await.unwrap();
     let address = inbox.address();
     inbox.close().await;
-    // From now on somebody takes the connection there and never says a word.
+    // From now on the address accepts connections and never answers.
     let silent = tokio::net::TcpListener::bind(address).await.unwrap();
     let lamp = alice.lamp(50).await;
     for _ in 0..20 {
         bob.buy(lamp, 1).await.unwrap();
     }
-    // All are bought while the very first notification still waits for an answer.
+    // All purchases finish while the very first notification still waits for an answer.
     let status = call!(alice, MailboxStatusRequest {}).unwrap();
     assert_eq!(status.pending_count, 20);
     drop(silent);
 }
 
-async fn callback_that_does_not_answer_is_not_registered(fair: &Fair) {
-    let alice = fair.seller("alice").await;
+async fn callback_that_does_not_answer_is_not_registered(fixture: &Fixture) {
+    let alice = fixture.seller("alice").await;
     let nobody = tokio::net::TcpListener::bind(ANY_PORT).await.unwrap();
     let port = nobody.local_addr().unwrap().port();
     drop(nobody);
     assert_eq!(reason(register_with_callback(&alice, "alice", port).await), Reason::CallbackUnreachable);
-    // Somebody else's callback server is not alice's either.
-    let (carols, _told) = inbox(fair, "carol", Role::Seller, ANY_PORT).await;
+    // Another party's callback server is not accepted as alice's either.
+    let (carols, _told) = inbox(fixture, "carol", Role::Seller, ANY_PORT).await;
     let at_carols = register_with_callback(&alice, "alice", carols.address().port()).await;
     assert_eq!(reason(at_carols), Reason::CallbackUnreachable);
     carols.close().await;
 }
 
-/// The callback that was proven then is gone now; the repeated call is answered all the same.
-async fn registering_again_with_the_same_request_id_is_answered_as_before(fair: &Fair) {
-    let alice = fair.seller("alice").await;
-    let (inbox, _told) = inbox(fair, "alice", Role::Seller, ANY_PORT).await;
+/// The callback that was probed at the first call is gone now, and the replay must still return the first
+/// outcome.
+async fn registration_replay_returns_the_first_outcome(fixture: &Fixture) {
+    let alice = fixture.seller("alice").await;
+    let (inbox, _told) = inbox(fixture, "alice", Role::Seller, ANY_PORT).await;
     let address = inbox.address();
     let callback = v1::CallbackAddress { host: String::new(), port: u32::from(address.port()) };
     let request_id = alice.request_id();
@@ -237,8 +238,8 @@ async fn registering_again_with_the_same_request_id_is_answered_as_before(fair: 
     assert_eq!(reason(register("Alicia").await), Reason::RequestIdReused);
 }
 
-async fn test_event_arrives_and_mailbox_status_tells(fair: &Fair) {
-    let bob = fair.buyer("bob").await;
+async fn test_event_arrives_and_shows_in_mailbox_status(fixture: &Fixture) {
+    let bob = fixture.buyer("bob").await;
     let sent = call!(bob, TestEventRequest { request_id: bob.request_id(), text: "hello".into() });
     assert!(!sent.unwrap().event_id.is_empty());
     assert_eq!(bob.pending().await, 1);
@@ -250,9 +251,9 @@ async fn test_event_arrives_and_mailbox_status_tells(fair: &Fair) {
     follower.close().await;
 }
 
-/// As after the market's store was restored from an older copy: the client has come further.
-async fn cursor_that_the_mailbox_has_not_come_to_swallows_nothing(fair: &Fair) {
-    let (alice, bob) = (fair.seller("alice").await, fair.buyer("bob").await);
+/// As after a restore of the market's store from a backup: the client's cursor is ahead of the mailbox.
+async fn cursor_ahead_of_the_mailbox_loses_no_event(fixture: &Fixture) {
+    let (alice, bob) = (fixture.seller("alice").await, fixture.buyer("bob").await);
     let lamp = alice.lamp(9).await;
     bob.buy(lamp, 1).await.unwrap();
     let acknowledged = call!(alice, AcknowledgeRequest { sequence: 50 }).unwrap();
@@ -271,8 +272,8 @@ async fn cursor_that_the_mailbox_has_not_come_to_swallows_nothing(fair: &Fair) {
     }
 }
 
-async fn later_subscribe_stream_replaces_the_earlier_one(fair: &Fair) {
-    let bob = fair.buyer("bob").await;
+async fn later_subscribe_stream_replaces_the_earlier_one(fixture: &Fixture) {
+    let bob = fixture.buyer("bob").await;
     let mut first =
         bob.connection.events().subscribe(v1::SubscribeRequest::default()).await.unwrap().into_inner();
     assert!(matches!(

@@ -1,4 +1,4 @@
-//! Baskets, and orders on their way.
+//! Orders of several items, and their fulfilment.
 
 use souk_client::{Seen, follow::follow};
 use souk_proto::{
@@ -7,13 +7,13 @@ use souk_proto::{
 };
 
 use super::delivering::next;
-use crate::fair::{Fair, Party, call, on_every_store, reason};
+use crate::fixture::{Fixture, Party, call, on_every_store, reason};
 
 on_every_store!(
     basket_is_bought_all_or_nothing,
     basket_without_or_with_too_many_lines_is_refused,
     every_wrong_line_of_a_basket_is_named,
-    sale_is_shipped_and_delivered_and_its_buyer_told,
+    sale_is_shipped_and_delivered_and_its_buyer_notified,
     only_the_seller_moves_an_order,
     seller_cancels_with_a_reason,
     orders_are_found_by_time,
@@ -29,9 +29,9 @@ async fn place(buyer: &Party, lines: Vec<v1::OrderLine>) -> Result<Vec<v1::Order
     placed.map(|placed| placed.orders)
 }
 
-async fn basket_is_bought_all_or_nothing(fair: &Fair) {
-    let (alice, carol) = (fair.seller("alice").await, fair.seller("carol").await);
-    let bob = fair.buyer("bob").await;
+async fn basket_is_bought_all_or_nothing(fixture: &Fixture) {
+    let (alice, carol) = (fixture.seller("alice").await, fixture.seller("carol").await);
+    let bob = fixture.buyer("bob").await;
     let (lamp, chair) = (alice.lamp(3).await, carol.lamp(3).await);
     let refused = place(&bob, vec![line(chair, 1), line(lamp, 2), line(lamp, 2)]).await;
     assert_eq!(reason(refused), Reason::OutOfStock);
@@ -43,15 +43,15 @@ async fn basket_is_bought_all_or_nothing(fair: &Fair) {
     assert_eq!((alice.pending().await, carol.pending().await), (1, 1));
 }
 
-async fn basket_without_or_with_too_many_lines_is_refused(fair: &Fair) {
-    let bob = fair.buyer("bob").await;
+async fn basket_without_or_with_too_many_lines_is_refused(fixture: &Fixture) {
+    let bob = fixture.buyer("bob").await;
     for count in [0, 101] {
         assert_eq!(reason(place(&bob, vec![line(1, 1); count]).await), Reason::InvalidField);
     }
 }
 
-async fn every_wrong_line_of_a_basket_is_named(fair: &Fair) {
-    let bob = fair.buyer("bob").await;
+async fn every_wrong_line_of_a_basket_is_named(fixture: &Fixture) {
+    let bob = fixture.buyer("bob").await;
     let refused = place(&bob, vec![line(1, 0), line(1, 1), line(-1, 1)]).await.unwrap_err().to_string();
     assert!(refused.contains("lines[0].quantity") && refused.contains("lines[2].item_id"), "{refused}");
     assert!(!refused.contains("lines[1]"), "{refused}");
@@ -69,8 +69,8 @@ async fn deliver(seller: &Party, order_id: i64) -> Result<v1::Order, souk_client
         .map(|delivered| delivered.order.unwrap())
 }
 
-async fn sale_is_shipped_and_delivered_and_its_buyer_told(fair: &Fair) {
-    let (alice, bob) = (fair.seller("alice").await, fair.buyer("bob").await);
+async fn sale_is_shipped_and_delivered_and_its_buyer_notified(fixture: &Fixture) {
+    let (alice, bob) = (fixture.seller("alice").await, fixture.buyer("bob").await);
     let lamp = alice.lamp(5).await;
     let order_id = bob.buy(lamp, 2).await.unwrap().order_id;
     let (follower, mut told) = follow(bob.connection.clone(), Seen::in_memory());
@@ -98,9 +98,9 @@ impl CancelOrder<'_> {
     }
 }
 
-async fn only_the_seller_moves_an_order(fair: &Fair) {
-    let (alice, carol) = (fair.seller("alice").await, fair.seller("carol").await);
-    let bob = fair.buyer("bob").await;
+async fn only_the_seller_moves_an_order(fixture: &Fixture) {
+    let (alice, carol) = (fixture.seller("alice").await, fixture.seller("carol").await);
+    let bob = fixture.buyer("bob").await;
     let order_id = bob.buy(alice.lamp(5).await, 1).await.unwrap().order_id;
     assert_eq!(reason(ship(&carol, order_id).await), Reason::OrderNotFound);
     assert_eq!(reason(ship(&bob, order_id).await), Reason::RoleDenied);
@@ -108,8 +108,8 @@ async fn only_the_seller_moves_an_order(fair: &Fair) {
     assert_eq!(reason(deliver(&carol, order_id).await), Reason::OrderNotFound);
 }
 
-async fn seller_cancels_with_a_reason(fair: &Fair) {
-    let (alice, bob) = (fair.seller("alice").await, fair.buyer("bob").await);
+async fn seller_cancels_with_a_reason(fixture: &Fixture) {
+    let (alice, bob) = (fixture.seller("alice").await, fixture.buyer("bob").await);
     let lamp = alice.lamp(5).await;
     let order_id = bob.buy(lamp, 2).await.unwrap().order_id;
     let cancel = async |reason: &str| {
@@ -129,8 +129,8 @@ async fn seller_cancels_with_a_reason(fair: &Fair) {
     follower.close().await;
 }
 
-async fn orders_are_found_by_time(fair: &Fair) {
-    let (alice, bob) = (fair.seller("alice").await, fair.buyer("bob").await);
+async fn orders_are_found_by_time(fixture: &Fixture) {
+    let (alice, bob) = (fixture.seller("alice").await, fixture.buyer("bob").await);
     let order = bob.buy(alice.lamp(5).await, 1).await.unwrap();
     let placed = order.place_time.unwrap();
     let later = Some(souk_proto::Timestamp { seconds: placed.seconds + 1, nanos: 0 });
@@ -144,8 +144,8 @@ async fn orders_are_found_by_time(fair: &Fair) {
     assert_eq!(reason(call!(bob, ListOrdersRequest { from_time: odd })), Reason::InvalidField);
 }
 
-async fn summary_needs_a_bounded_time(fair: &Fair) {
-    let alice = fair.seller("alice").await;
+async fn summary_needs_a_bounded_time(fixture: &Fixture) {
+    let alice = fixture.seller("alice").await;
     let day = |day: i64| Some(souk_proto::Timestamp { seconds: day * 86_400, nanos: 0 });
     for (from_time, until_time) in [(None, None), (day(1), None), (day(1), day(368)), (day(2), day(1))] {
         let summary = call!(alice, SummarizeSalesRequest { from_time: from_time, until_time: until_time });

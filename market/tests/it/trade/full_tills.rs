@@ -1,29 +1,30 @@
-//! A till that does not read its stream for a while: what is under way fills up, in both directions, and then the till is
-//! removed. What fills up is the same on every store, so one does.
+//! A till that stops reading its stream: the windows fill up in both directions, and then the till is
+//! removed. The windows are the same on every store, so the tests run on one.
 
 use souk_client::{TillNotice, till};
 use souk_proto::{
     Reason,
     v1::{self, sync_inventory_request::Message},
 };
-use souk_testkit::ground::StoreKind;
+use souk_testkit::local::StoreKind;
 use tokio::{sync::mpsc, time::timeout};
 
 use crate::{
-    fair::{Fair, PATIENCE, Party, call, draft, reason},
+    fixture::{Fixture, PATIENCE, Party, call, draft, reason},
     till::{Raw, by},
 };
 
-/// Orders of one basket, and baskets: more than a till may hold, and their events more than all queues on the way.
+/// The orders per request, and the number of requests: more events than a till may hold and than all queues
+/// together.
 const BASKET: usize = 100;
 const BASKETS: usize = 30;
-/// A character of four bytes, for names that make events as large as can be.
+/// A character of four bytes, for names that make events as large as possible.
 const WIDE: &str = "\u{1f3ee}";
 
-/// A seller with items enough for a basket, and a buyer, whose names are as long as names may be.
-async fn wordy(fair: &Fair) -> (Party, Vec<i64>, Party) {
+/// Creates a seller with enough items, and a buyer, all with names of the maximum length.
+async fn wordy(fixture: &Fixture) -> (Party, Vec<i64>, Party) {
     let name = WIDE.repeat(100);
-    let (alice, bob) = (fair.seller("alice").await, fair.buyer("bob").await);
+    let (alice, bob) = (fixture.seller("alice").await, fixture.buyer("bob").await);
     alice.register_as_seller(&name).await.unwrap();
     let (request_id, display_name) = (bob.request_id(), name.clone());
     call!(bob, RegisterBuyerRequest { request_id: request_id, display_name: display_name }).unwrap();
@@ -49,12 +50,12 @@ async fn remove(alice: &Party, till: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn lines_are_answered_while_a_till_holds_all_that_it_may_and_no_sale_is_left_out() {
-    let fair = Fair::open(StoreKind::Memory).await;
+async fn lines_are_answered_while_a_tills_window_is_full_and_no_sale_is_lost() {
+    let fixture = Fixture::open(StoreKind::Memory).await;
     const LINES: i64 = 4 * till::WINDOW as i64;
-    /// Sales that are taken in together.
+    /// The number of sales that are acknowledged together.
     const AT_ONCE: usize = 300;
-    let (alice, lamps, bob) = wordy(&fair).await;
+    let (alice, lamps, bob) = wordy(&fixture).await;
     let (till, mut notices) = till::open(alice.connection.clone(), "shop".to_owned(), 0);
     assert!(matches!(next(&mut notices).await, TillNotice::Resumed { .. }));
     sell_many(&bob, &lamps).await;
@@ -84,7 +85,7 @@ async fn lines_are_answered_while_a_till_holds_all_that_it_may_and_no_sale_is_le
         }
         match next(&mut notices).await {
             TillNotice::Event(event) => told.push(event.sequence),
-            // What was passed over comes by another stream.
+            // Events that were skipped arrive by another stream.
             TillNotice::Resumed { last_line: LINES } | TillNotice::CaughtUp { .. } => {}
             other => panic!("{other:?}"),
         }
@@ -92,13 +93,13 @@ async fn lines_are_answered_while_a_till_holds_all_that_it_may_and_no_sale_is_le
     assert_eq!(told, (1..=(BASKETS * BASKET) as i64).collect::<Vec<_>>(), "each once, and in order");
     drop(till);
     while !matches!(next(&mut notices).await, TillNotice::Done) {}
-    fair.close().await;
+    fixture.close().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn removed_till_that_has_read_nothing_is_told_so_once_it_reads() {
-    let fair = Fair::open(StoreKind::Memory).await;
-    let (alice, lamps, bob) = wordy(&fair).await;
+async fn removed_till_that_does_not_read_is_notified_once_it_reads() {
+    let fixture = Fixture::open(StoreKind::Memory).await;
+    let (alice, lamps, bob) = wordy(&fixture).await;
     let (mut shop, _) = Raw::begin(&alice, 0).await;
     for line in 1..=till::WINDOW as i64 {
         shop.send(Message::Line(by(line, lamps[0], 1)));
@@ -108,7 +109,7 @@ async fn removed_till_that_has_read_nothing_is_told_so_once_it_reads() {
     let ended = shop.failure(&alice.connection).await;
     assert!(ended.to_string().contains("the lines up to 64 are in"), "{ended}");
     assert_eq!(reason::<()>(Err(ended)), Reason::TillNotFound);
-    fair.close().await;
+    fixture.close().await;
 }
 
 async fn next(notices: &mut mpsc::Receiver<TillNotice>) -> TillNotice {
@@ -116,9 +117,9 @@ async fn next(notices: &mut mpsc::Receiver<TillNotice>) -> TillNotice {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn removed_till_with_a_full_window_and_all_that_it_may_hold_is_told_so() {
-    let fair = Fair::open(StoreKind::Memory).await;
-    let (alice, lamps, bob) = wordy(&fair).await;
+async fn removed_till_with_full_windows_is_notified() {
+    let fixture = Fixture::open(StoreKind::Memory).await;
+    let (alice, lamps, bob) = wordy(&fixture).await;
     for (name, is_closed) in [("closed", true), ("open", false)] {
         let (till, mut notices) = till::open(alice.connection.clone(), name.to_owned(), 0);
         assert!(matches!(next(&mut notices).await, TillNotice::Resumed { .. }));
@@ -129,7 +130,7 @@ async fn removed_till_with_a_full_window_and_all_that_it_may_hold_is_told_so() {
                 held.push(event.sequence);
             }
         }
-        // The stream is not read any more: a window of lines is under way, and one more waits for it.
+        // The stream is not read any more: a full window of lines is in flight, and one more waits.
         for line in 1..=till::WINDOW as i64 + 1 {
             till.send(by(line, lamps[0], 1)).await.unwrap();
         }
@@ -152,5 +153,5 @@ async fn removed_till_with_a_full_window_and_all_that_it_may_hold_is_told_so() {
         drop(till);
         assert_eq!(call!(alice, ListTillsRequest {}).unwrap().tills, [], "it is not opened anew");
     }
-    fair.close().await;
+    fixture.close().await;
 }

@@ -1,10 +1,10 @@
-//! Who may do what. (The hostile cases have a suite of their own; this is the chain itself.)
+//! Identity and roles. The attacks are in the security suite; these tests cover the regular checks.
 
 use souk_certs::identity::Role;
 use souk_client::Error;
 use souk_proto::{Reason, v1};
 
-use crate::fair::{Fair, call, on_every_store, reason};
+use crate::fixture::{Fixture, call, on_every_store, reason};
 
 on_every_store!(
     client_that_registers_again_keeps_its_identity,
@@ -15,18 +15,18 @@ on_every_store!(
     another_partys_token_is_refused,
 );
 
-async fn client_that_registers_again_keeps_its_identity(fair: &Fair) {
-    let alice = fair.seller("alice").await;
+async fn client_that_registers_again_keeps_its_identity(fixture: &Fixture) {
+    let alice = fixture.seller("alice").await;
     let lamp = alice.lamp(5).await;
     let account = alice.register_as_seller("Alice & Daughters").await.unwrap();
     assert_eq!(account.party_id, alice.id());
-    // What was hers still is, under the new name.
+    // Her items are still hers, under the new name.
     assert_eq!(alice.item(lamp).await.unwrap().seller_name, "Alice & Daughters");
     assert_eq!(alice.delete(lamp).await.unwrap().item_id, lamp);
 }
 
-async fn identity_comes_from_the_certificate(fair: &Fair) {
-    let alice = fair.seller("alice").await;
+async fn identity_comes_from_the_certificate(fixture: &Fixture) {
+    let alice = fixture.seller("alice").await;
     let who = call!(alice, WhoAmIRequest {}).unwrap();
     let certificate = who.certificate.unwrap();
     assert_eq!(certificate.spiffe_id, format!("spiffe://souk.internal/seller/{}", alice.id()));
@@ -36,24 +36,24 @@ async fn identity_comes_from_the_certificate(fair: &Fair) {
     assert!(who.token.is_some());
 }
 
-async fn unregistered_party_is_told_to_register(fair: &Fair) {
-    let stranger = fair.stranger(Role::Buyer, "stranger").await;
+async fn unregistered_party_is_told_to_register(fixture: &Fixture) {
+    let stranger = fixture.stranger(Role::Buyer, "stranger").await;
     let refused = call!(stranger, WhoAmIRequest {});
     assert_eq!(reason(refused), Reason::NotRegistered);
 }
 
-async fn buyer_can_not_sell_and_seller_can_not_buy(fair: &Fair) {
-    let (alice, bob) = (fair.seller("alice").await, fair.buyer("bob").await);
+async fn buyer_can_not_sell_and_seller_can_not_buy(fixture: &Fixture) {
+    let (alice, bob) = (fixture.seller("alice").await, fixture.buyer("bob").await);
     let lamp = alice.lamp(5).await;
-    assert_eq!(reason(bob.sell(crate::fair::draft("Lamp", "home", 1, 1)).await), Reason::RoleDenied);
+    assert_eq!(reason(bob.sell(crate::fixture::draft("Lamp", "home", 1, 1)).await), Reason::RoleDenied);
     assert_eq!(reason(alice.buy(lamp, 1).await), Reason::RoleDenied);
     assert_eq!(reason(bob.register_as_seller("bob").await), Reason::RoleDenied);
     assert_eq!(alice.item(lamp).await.unwrap().quantity, 5);
 }
 
-async fn call_without_token_or_party_id_is_refused(fair: &Fair) {
-    let bob = fair.buyer("bob").await;
-    let channel = fair.ground.channel(Role::Buyer, "bob").await.unwrap();
+async fn call_without_token_or_party_id_is_refused(fixture: &Fixture) {
+    let bob = fixture.buyer("bob").await;
+    let channel = fixture.ground.channel(Role::Buyer, "bob").await.unwrap();
     let mut bare = v1::session_service_client::SessionServiceClient::new(channel.clone());
     let refused = bare.who_am_i(v1::WhoAmIRequest {}).await.unwrap_err();
     assert_eq!(Reason::of(&refused), Some(Reason::PartyIdInvalid));
@@ -63,11 +63,11 @@ async fn call_without_token_or_party_id_is_refused(fair: &Fair) {
     assert_eq!(Reason::of(&refused), Some(Reason::TokenRequired));
 }
 
-async fn another_partys_token_is_refused(fair: &Fair) {
-    let (bob, dave) = (fair.buyer("bob").await, fair.buyer("dave").await);
+async fn another_partys_token_is_refused(fixture: &Fixture) {
+    let (bob, dave) = (fixture.buyer("bob").await, fixture.buyer("dave").await);
     let issued = call!(bob, IssueTokenRequest {}).unwrap();
-    // Dave's certificate and UUID, and bob's token.
-    let channel = fair.ground.channel(Role::Buyer, "dave").await.unwrap();
+    // Dave's certificate and UUID with bob's token.
+    let channel = fixture.ground.channel(Role::Buyer, "dave").await.unwrap();
     let mut request = tonic::Request::new(v1::WhoAmIRequest {});
     request.metadata_mut().insert("x-party-id", dave.id().parse().unwrap());
     let bearer = format!("Bearer {}", issued.access_token);

@@ -1,4 +1,4 @@
-//! Items by the thousand, in and out.
+//! Imports and exports of many items.
 
 use souk_client::{Connection, Error};
 use souk_proto::{
@@ -8,17 +8,17 @@ use souk_proto::{
 use tokio::sync::mpsc;
 use tokio_stream::{StreamExt as _, wrappers::ReceiverStream};
 
-use crate::fair::{Fair, Party, eventually, on_every_store, pounds, reason};
+use crate::fixture::{Fixture, Party, eventually, on_every_store, pounds, reason};
 
 on_every_store!(
-    import_lists_changes_and_leaves_alone,
-    import_that_is_only_checked_changes_nothing,
-    wrong_rows_are_told_and_the_others_stand,
+    import_lists_changes_and_keeps_items,
+    validated_import_changes_nothing,
+    wrong_rows_are_reported_and_the_others_take_effect,
     last_row_of_a_sku_counts,
-    row_for_anothers_item_is_like_one_for_none,
+    row_for_another_sellers_item_looks_like_one_for_a_missing_item,
     import_without_header_or_with_two_is_refused,
-    rows_before_a_broken_stream_stand,
-    export_goes_round_without_a_change,
+    rows_before_a_broken_stream_take_effect,
+    importing_an_export_changes_nothing,
     sku_is_taken_once_and_never_changed,
     deleted_items_sku_is_free_again,
 );
@@ -62,9 +62,9 @@ async fn items(seller: &Party) -> Vec<v1::Item> {
     stream.map(|message| message.unwrap().item.unwrap()).collect().await
 }
 
-async fn import_lists_changes_and_leaves_alone(fair: &Fair) {
-    let alice = fair.seller("alice").await;
-    // More than one batch, and more than one page.
+async fn import_lists_changes_and_keeps_items(fixture: &Fixture) {
+    let alice = fixture.seller("alice").await;
+    // More rows than one batch, and more than one page.
     let rows = |price| (1..=500).map(|n| row(n, &format!("S-{n}"), price, n)).collect::<Vec<_>>();
     assert_eq!(counts(&import(&alice, rows(100)).await), (500, 0, 0, 0));
     assert_eq!(counts(&import(&alice, rows(100)).await), (0, 0, 500, 0));
@@ -76,15 +76,15 @@ async fn import_lists_changes_and_leaves_alone(fair: &Fair) {
     assert_eq!((listed.len(), listed[7].unit_price.clone(), listed[500].quantity), (501, pounds(90), 0));
 }
 
-async fn import_that_is_only_checked_changes_nothing(fair: &Fair) {
-    let alice = fair.seller("alice").await;
+async fn validated_import_changes_nothing(fixture: &Fixture) {
+    let alice = fixture.seller("alice").await;
     let messages = vec![header(true), Message::Row(row(1, "A", 100, 1)), Message::Row(row(2, "", 100, 1))];
     assert_eq!(counts(&send(&alice.connection, messages).await.unwrap()), (1, 0, 0, 1));
     assert!(items(&alice).await.is_empty());
 }
 
-async fn wrong_rows_are_told_and_the_others_stand(fair: &Fair) {
-    let alice = fair.seller("alice").await;
+async fn wrong_rows_are_reported_and_the_others_take_effect(fixture: &Fixture) {
+    let alice = fixture.seller("alice").await;
     let mut nameless = row(2, "B", 100, 1);
     nameless.item.as_mut().unwrap().name = None;
     let mut bare = row(5, "", 100, 1);
@@ -100,29 +100,29 @@ async fn wrong_rows_are_told_and_the_others_stand(fair: &Fair) {
     }
 }
 
-async fn last_row_of_a_sku_counts(fair: &Fair) {
-    let alice = fair.seller("alice").await;
+async fn last_row_of_a_sku_counts(fixture: &Fixture) {
+    let alice = fixture.seller("alice").await;
     let answer = import(&alice, vec![row(1, "A", 100, 1), row(2, "A", 200, 5), row(3, "A", 200, 5)]).await;
     assert_eq!(counts(&answer), (1, 1, 1, 0));
     let listed = items(&alice).await;
     assert_eq!((listed.len(), listed[0].quantity, listed[0].unit_price.clone()), (1, 5, pounds(200)));
 }
 
-async fn row_for_anothers_item_is_like_one_for_none(fair: &Fair) {
-    let (alice, carol) = (fair.seller("alice").await, fair.seller("carol").await);
+async fn row_for_another_sellers_item_looks_like_one_for_a_missing_item(fixture: &Fixture) {
+    let (alice, carol) = (fixture.seller("alice").await, fixture.seller("carol").await);
     let lamp = carol.lamp(5).await;
     let rows = [lamp, 999_999].map(|item_id| v1::ImportRow { item_id, ..row(item_id, "A", 1, 1) });
     let answer = import(&alice, rows.to_vec()).await;
     assert_eq!(counts(&answer), (0, 0, 0, 2));
     assert_eq!(answer.errors[0].message, answer.errors[1].message);
     assert_eq!(alice.item(lamp).await.unwrap().quantity, 5);
-    // The same sku is each seller's own.
+    // SKUs are unique per seller: another seller may use the same one.
     assert_eq!(counts(&import(&carol, vec![row(1, "A", 1, 1)]).await), (1, 0, 0, 0));
     assert_eq!(counts(&import(&alice, vec![row(1, "A", 1, 1)]).await), (1, 0, 0, 0));
 }
 
-async fn import_without_header_or_with_two_is_refused(fair: &Fair) {
-    let alice = fair.seller("alice").await;
+async fn import_without_header_or_with_two_is_refused(fixture: &Fixture) {
+    let alice = fixture.seller("alice").await;
     let row = || Message::Row(row(1, "A", 100, 1));
     for messages in [vec![], vec![row()], vec![header(false), header(false)]] {
         assert_eq!(reason(send(&alice.connection, messages).await), Reason::InvalidField);
@@ -130,8 +130,8 @@ async fn import_without_header_or_with_two_is_refused(fair: &Fair) {
     assert!(items(&alice).await.is_empty());
 }
 
-async fn rows_before_a_broken_stream_stand(fair: &Fair) {
-    let alice = fair.seller("alice").await;
+async fn rows_before_a_broken_stream_take_effect(fixture: &Fixture) {
+    let alice = fixture.seller("alice").await;
     let (messages, stream) = mpsc::channel(1_000);
     let put = |message| messages.try_send(v1::ImportItemsRequest { message: Some(message) }).unwrap();
     put(header(false));
@@ -142,14 +142,14 @@ async fn rows_before_a_broken_stream_stand(fair: &Fair) {
     let call =
         tokio::spawn(async move { connection.seller().import_items(ReceiverStream::new(stream)).await });
     eventually("the first batch is in", || async { items(&alice).await.len() >= 200 }).await;
-    // The client vanishes in the middle of its stream.
+    // The client disappears in the middle of its stream.
     call.abort();
     eventually("what had come is in", || async { items(&alice).await.len() == 250 }).await;
     drop(messages);
 }
 
-async fn export_goes_round_without_a_change(fair: &Fair) {
-    let alice = fair.seller("alice").await;
+async fn importing_an_export_changes_nothing(fixture: &Fixture) {
+    let alice = fixture.seller("alice").await;
     alice.lamp(5).await;
     import(&alice, vec![row(1, "A", 100, 1), row(2, "B", 250, 0)]).await;
     let rows = items(&alice).await.into_iter().zip(1..).map(|(item, line)| v1::ImportRow {
@@ -167,10 +167,12 @@ async fn export_goes_round_without_a_change(fair: &Fair) {
     assert_eq!(counts(&import(&alice, rows.collect()).await), (0, 0, 3, 0));
 }
 
-async fn sku_is_taken_once_and_never_changed(fair: &Fair) {
-    let alice = fair.seller("alice").await;
-    let lamp =
-        |sku: &str| v1::ItemDraft { sku: Some(sku.to_owned()), ..crate::fair::draft("Lamp", "home", 1, 1) };
+async fn sku_is_taken_once_and_never_changed(fixture: &Fixture) {
+    let alice = fixture.seller("alice").await;
+    let lamp = |sku: &str| v1::ItemDraft {
+        sku: Some(sku.to_owned()),
+        ..crate::fixture::draft("Lamp", "home", 1, 1)
+    };
     let item_id = alice.sell(lamp("L-1")).await.unwrap().item_id;
     assert_eq!(reason(alice.sell(lamp("L-1")).await), Reason::SkuTaken);
     assert_eq!(reason(alice.sell(lamp("")).await), Reason::InvalidField);
@@ -178,8 +180,8 @@ async fn sku_is_taken_once_and_never_changed(fair: &Fair) {
     assert_eq!(reason(alice.update(item_id, change).await), Reason::InvalidField);
 }
 
-async fn deleted_items_sku_is_free_again(fair: &Fair) {
-    let alice = fair.seller("alice").await;
+async fn deleted_items_sku_is_free_again(fixture: &Fixture) {
+    let alice = fixture.seller("alice").await;
     import(&alice, vec![row(1, "A", 100, 1)]).await;
     let first = items(&alice).await.remove(0).item_id;
     alice.delete(first).await.unwrap();

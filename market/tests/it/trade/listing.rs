@@ -1,8 +1,8 @@
-//! Selling, updating, deleting, displaying.
+//! Listing, updating, deleting and displaying items.
 
 use souk_proto::{Reason, v1};
 
-use crate::fair::{Fair, call, draft, on_every_store, pounds, reason};
+use crate::fixture::{Fixture, call, draft, on_every_store, pounds, reason};
 
 on_every_store!(
     id_is_not_reused_after_delete,
@@ -16,21 +16,21 @@ on_every_store!(
     validate_only_lists_nothing,
 );
 
-async fn id_is_not_reused_after_delete(fair: &Fair) {
-    let alice = fair.seller("alice").await;
+async fn id_is_not_reused_after_delete(fixture: &Fixture) {
+    let alice = fixture.seller("alice").await;
     let first = alice.lamp(1).await;
     alice.delete(first).await.unwrap();
     let second = alice.lamp(1).await;
     assert!(second > first, "{second} after {first}");
 }
 
-async fn another_sellers_item_is_neither_updated_nor_deleted(fair: &Fair) {
-    let (alice, carol) = (fair.seller("alice").await, fair.seller("carol").await);
+async fn another_sellers_item_is_neither_updated_nor_deleted(fixture: &Fixture) {
+    let (alice, carol) = (fixture.seller("alice").await, fixture.seller("carol").await);
     let lamp = alice.lamp(5).await;
     let cheaper = v1::ItemDraft { unit_price: pounds(1), ..Default::default() };
     let foreign = carol.update(lamp, cheaper.clone()).await;
     let missing = carol.update(9_999, cheaper).await;
-    // The very same answer, but for the number: nothing tells a foreign item from none.
+    // The same answer except for the number: another seller's item is indistinguishable from a missing one.
     let text = |failure: &souk_client::Error| {
         failure.to_string().replace("9999", "N").replace(&lamp.to_string(), "N")
     };
@@ -41,8 +41,8 @@ async fn another_sellers_item_is_neither_updated_nor_deleted(fair: &Fair) {
     assert_eq!((item.unit_price, item.quantity, item.version), (pounds(1_250), 5, 1));
 }
 
-async fn stale_version_is_refused(fair: &Fair) {
-    let (alice, bob) = (fair.seller("alice").await, fair.buyer("bob").await);
+async fn stale_version_is_refused(fixture: &Fixture) {
+    let (alice, bob) = (fixture.seller("alice").await, fixture.buyer("bob").await);
     let lamp = alice.lamp(5).await;
     bob.buy(lamp, 1).await.unwrap();
     let stale = call!(
@@ -58,8 +58,8 @@ async fn stale_version_is_refused(fair: &Fair) {
     assert_eq!(alice.item(lamp).await.unwrap().quantity, 4);
 }
 
-async fn quantity_delta_keeps_a_purchase_in_between(fair: &Fair) {
-    let (alice, bob) = (fair.seller("alice").await, fair.buyer("bob").await);
+async fn quantity_delta_keeps_a_purchase_in_between(fixture: &Fixture) {
+    let (alice, bob) = (fixture.seller("alice").await, fixture.buyer("bob").await);
     let lamp = alice.lamp(5).await;
     let (alice, lamp) = (&alice, lamp);
     let delta = |units: i64| async move {
@@ -75,8 +75,8 @@ async fn quantity_delta_keeps_a_purchase_in_between(fair: &Fair) {
     assert_eq!(delta(-13).await.unwrap().item.unwrap().quantity, 0);
 }
 
-async fn update_changes_only_the_masked_fields(fair: &Fair) {
-    let alice = fair.seller("alice").await;
+async fn update_changes_only_the_masked_fields(fixture: &Fixture) {
+    let alice = fixture.seller("alice").await;
     let lamp = alice.lamp(5).await;
     let updated = call!(
         alice,
@@ -100,8 +100,8 @@ async fn update_changes_only_the_masked_fields(fair: &Fair) {
     assert_eq!(reason(unknown), Reason::InvalidField);
 }
 
-async fn display_shows_own_items_page_by_page(fair: &Fair) {
-    let (alice, carol) = (fair.seller("alice").await, fair.seller("carol").await);
+async fn display_shows_own_items_page_by_page(fixture: &Fixture) {
+    let (alice, carol) = (fixture.seller("alice").await, fixture.seller("carol").await);
     let mut own = Vec::new();
     for _ in 0..5 {
         own.push(alice.lamp(1).await);
@@ -119,13 +119,13 @@ async fn display_shows_own_items_page_by_page(fair: &Fair) {
         token = page.next_page_token;
     }
     assert_eq!(seen, own);
-    // A token is good for its own caller alone.
+    // A page token is valid for its caller only.
     let foreign = call!(carol, DisplaySellerItemsRequest { page_token: token });
     assert_eq!(reason(foreign), Reason::PageTokenInvalid);
 }
 
-async fn deleted_item_leaves_the_market_and_its_orders_stay(fair: &Fair) {
-    let (alice, bob) = (fair.seller("alice").await, fair.buyer("bob").await);
+async fn deleted_item_leaves_the_market_and_its_orders_stay(fixture: &Fixture) {
+    let (alice, bob) = (fixture.seller("alice").await, fixture.buyer("bob").await);
     let lamp = alice.lamp(5).await;
     let order = bob.buy(lamp, 2).await.unwrap();
     assert_eq!(alice.delete(lamp).await.unwrap().quantity, 3);
@@ -136,8 +136,8 @@ async fn deleted_item_leaves_the_market_and_its_orders_stay(fair: &Fair) {
     assert_eq!(kept.order.unwrap(), order);
 }
 
-async fn sales_are_listed_latest_first(fair: &Fair) {
-    let (alice, bob) = (fair.seller("alice").await, fair.buyer("bob").await);
+async fn sales_are_listed_latest_first(fixture: &Fixture) {
+    let (alice, bob) = (fixture.seller("alice").await, fixture.buyer("bob").await);
     let (lamp, other) = (alice.lamp(5).await, alice.lamp(5).await);
     let mut orders = Vec::new();
     for item in [lamp, other, lamp] {
@@ -149,8 +149,8 @@ async fn sales_are_listed_latest_first(fair: &Fair) {
     assert_eq!(listed.orders[0].buyer_name, "bob");
 }
 
-async fn validate_only_lists_nothing(fair: &Fair) {
-    let alice = fair.seller("alice").await;
+async fn validate_only_lists_nothing(fixture: &Fixture) {
+    let alice = fixture.seller("alice").await;
     let checked = call!(
         alice,
         SellItemRequest {

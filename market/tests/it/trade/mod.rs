@@ -1,4 +1,4 @@
-//! The whole trade over real sockets, on every back end: each weakness of the classic versions by name.
+//! Trade over real sockets, on every back end. Many tests are named after a weakness of classic solutions.
 
 mod bad_input;
 mod buying;

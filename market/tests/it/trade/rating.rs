@@ -1,8 +1,8 @@
-//! Rating.
+//! Ratings over real sockets.
 
 use souk_proto::Reason;
 
-use crate::fair::{Fair, call, on_every_store, reason};
+use crate::fixture::{Fixture, call, on_every_store, reason};
 
 on_every_store!(
     rating_without_purchase_is_refused,
@@ -13,15 +13,15 @@ on_every_store!(
     an_unrated_item_has_no_rating_and_a_rated_one_its_mean,
 );
 
-async fn rating_without_purchase_is_refused(fair: &Fair) {
-    let (alice, bob) = (fair.seller("alice").await, fair.buyer("bob").await);
+async fn rating_without_purchase_is_refused(fixture: &Fixture) {
+    let (alice, bob) = (fixture.seller("alice").await, fixture.buyer("bob").await);
     let lamp = alice.lamp(5).await;
     assert_eq!(reason(bob.rate(lamp, 5).await), Reason::NotPurchased);
     assert_eq!(bob.item(lamp).await.unwrap().rating, None);
 }
 
-async fn rating_after_a_cancelled_purchase_is_refused(fair: &Fair) {
-    let (alice, bob) = (fair.seller("alice").await, fair.buyer("bob").await);
+async fn rating_after_a_cancelled_purchase_is_refused(fixture: &Fixture) {
+    let (alice, bob) = (fixture.seller("alice").await, fixture.buyer("bob").await);
     let lamp = alice.lamp(5).await;
     let order_id = bob.buy(lamp, 1).await.unwrap().order_id;
     let request_id = bob.request_id();
@@ -29,8 +29,8 @@ async fn rating_after_a_cancelled_purchase_is_refused(fair: &Fair) {
     assert_eq!(reason(bob.rate(lamp, 5).await), Reason::NotPurchased);
 }
 
-async fn rating_twice_is_refused_unless_it_replaces(fair: &Fair) {
-    let (alice, bob) = (fair.seller("alice").await, fair.buyer("bob").await);
+async fn rating_twice_is_refused_unless_it_replaces(fixture: &Fixture) {
+    let (alice, bob) = (fixture.seller("alice").await, fixture.buyer("bob").await);
     let lamp = alice.lamp(5).await;
     bob.buy(lamp, 1).await.unwrap();
     bob.rate(lamp, 5).await.unwrap();
@@ -43,8 +43,8 @@ async fn rating_twice_is_refused_unless_it_replaces(fair: &Fair) {
     assert_eq!((rating.count, rating.mean), (1, 2.0));
 }
 
-async fn rating_with_0_or_6_stars_is_refused(fair: &Fair) {
-    let (alice, bob) = (fair.seller("alice").await, fair.buyer("bob").await);
+async fn rating_with_0_or_6_stars_is_refused(fixture: &Fixture) {
+    let (alice, bob) = (fixture.seller("alice").await, fixture.buyer("bob").await);
     let lamp = alice.lamp(5).await;
     bob.buy(lamp, 1).await.unwrap();
     for stars in [0, 6, -1, i32::MAX] {
@@ -52,14 +52,14 @@ async fn rating_with_0_or_6_stars_is_refused(fair: &Fair) {
     }
 }
 
-async fn rating_a_missing_item_is_refused(fair: &Fair) {
-    let bob = fair.buyer("bob").await;
+async fn rating_a_missing_item_is_refused(fixture: &Fixture) {
+    let bob = fixture.buyer("bob").await;
     assert_eq!(reason(bob.rate(4_711, 5).await), Reason::ItemNotFound);
 }
 
-async fn an_unrated_item_has_no_rating_and_a_rated_one_its_mean(fair: &Fair) {
-    let alice = fair.seller("alice").await;
-    let (bob, dave) = (fair.buyer("bob").await, fair.buyer("dave").await);
+async fn an_unrated_item_has_no_rating_and_a_rated_one_its_mean(fixture: &Fixture) {
+    let alice = fixture.seller("alice").await;
+    let (bob, dave) = (fixture.buyer("bob").await, fixture.buyer("dave").await);
     let lamp = alice.lamp(5).await;
     assert_eq!(bob.item(lamp).await.unwrap().rating, None);
     for (buyer, stars) in [(&bob, 5), (&dave, 2)] {

@@ -1,4 +1,4 @@
-//! Orders on their way, tracked and watched.
+//! Rides, tracked by couriers and watched by buyers.
 
 use souk_client::{Connection, Error};
 use souk_proto::{
@@ -9,22 +9,22 @@ use tokio::{sync::mpsc, time::timeout};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Streaming;
 
-use crate::fair::{Fair, PATIENCE, Party, call, on_every_store, reason};
+use crate::fixture::{Fixture, PATIENCE, Party, call, on_every_store, reason};
 
 on_every_store!(
     courier_is_watched_to_the_door,
     watching_resumes_after_the_cursor,
-    wrong_positions_are_told_and_the_others_kept,
+    wrong_positions_are_reported_and_the_others_kept,
     flood_of_positions_is_thinned_out,
     positions_before_a_broken_stream_are_kept,
-    ride_is_seen_by_its_seller_and_buyers_alone,
+    ride_is_visible_only_to_its_seller_and_buyers,
     wrong_rides_are_refused,
     ended_ride_takes_no_positions,
 );
 
 const HOME: v1::Location = v1::Location { latitude: 51.0, longitude: 0.1 };
 
-/// A place on the way from 51 north 0 east to HOME, which is about 7 km east.
+/// Returns a position between 51° N 0° E and HOME, which is about 7 km to the east.
 fn on_the_way(part: f64) -> Option<v1::Location> {
     Some(v1::Location { latitude: 51.0, longitude: 0.1 * part })
 }
@@ -34,13 +34,13 @@ struct Delivery {
     bob: Party,
     order_id: i64,
     ride_id: String,
-    /// When the first position is, in seconds.
+    /// The time of the first position, in seconds.
     began: i64,
 }
 
 impl Delivery {
-    async fn begin(fair: &Fair) -> Self {
-        let (alice, bob) = (fair.seller("alice").await, fair.buyer("bob").await);
+    async fn begin(fixture: &Fixture) -> Self {
+        let (alice, bob) = (fixture.seller("alice").await, fixture.buyer("bob").await);
         let order_id = bob.buy(alice.lamp(5).await, 1).await.unwrap().order_id;
         let ride = start(&alice, vec![stop(order_id)]).await.unwrap();
         let began = souk_certs::clock::now().unix_timestamp() - 1_000;
@@ -107,8 +107,8 @@ async fn next_position(watched: &mut Streaming<v1::WatchRideResponse>) -> v1::Ri
     }
 }
 
-async fn courier_is_watched_to_the_door(fair: &Fair) {
-    let delivery = Delivery::begin(fair).await;
+async fn courier_is_watched_to_the_door(fixture: &Fixture) {
+    let delivery = Delivery::begin(fixture).await;
     let mut watched = delivery.watch(0).await;
     let (messages, stream) = mpsc::channel(16);
     let send = |message| messages.try_send(v1::TrackRideRequest { message: Some(message) }).unwrap();
@@ -119,7 +119,7 @@ async fn courier_is_watched_to_the_door(fair: &Fair) {
     send(delivery.position(0.0, 0));
     let first = next_position(&mut watched).await;
     assert_eq!((first.sequence, first.location, first.eta), (1, on_the_way(0.0), None));
-    // A tenth of the way in 60 seconds: nine tenths take 540.
+    // A tenth of the way took 60 seconds, so the remaining nine tenths take 540.
     send(delivery.position(0.1, 60));
     let second = next_position(&mut watched).await;
     assert_eq!(second.sequence, 2);
@@ -136,14 +136,14 @@ async fn courier_is_watched_to_the_door(fair: &Fair) {
     let order = call!(delivery.bob, GetOrderRequest { order_id: delivery.order_id });
     let order = order.unwrap().order.unwrap();
     assert_eq!((order.status(), order.ride_id.as_str()), (v1::OrderStatus::Delivered, &*delivery.ride_id));
-    // Who looks only now sees where it ended.
+    // A watcher that starts only now sees where the ride ended.
     let mut late = delivery.watch(0).await;
     assert_eq!(next_position(&mut late).await.sequence, 2);
     assert!(matches!(next(&mut late).await, Some(Seen::Ended(_))));
 }
 
-async fn watching_resumes_after_the_cursor(fair: &Fair) {
-    let delivery = Delivery::begin(fair).await;
+async fn watching_resumes_after_the_cursor(fixture: &Fixture) {
+    let delivery = Delivery::begin(fixture).await;
     let positions = (0..100).map(|n| delivery.position(f64::from(n) / 100.0, i64::from(n) * 5)).collect();
     delivery.track(positions).await.unwrap();
     let mut watched = delivery.watch(30).await;
@@ -154,8 +154,8 @@ async fn watching_resumes_after_the_cursor(fair: &Fair) {
     assert!(matches!(next(&mut watched).await, Some(Seen::Ended(_))));
 }
 
-async fn wrong_positions_are_told_and_the_others_kept(fair: &Fair) {
-    let delivery = Delivery::begin(fair).await;
+async fn wrong_positions_are_reported_and_the_others_kept(fixture: &Fixture) {
+    let delivery = Delivery::begin(fixture).await;
     let off_the_globe = v1::TrackedPosition {
         location: Some(v1::Location { latitude: 91.0, longitude: 0.0 }),
         time: Some(Timestamp { seconds: delivery.began + 20, nanos: 0 }),
@@ -178,9 +178,9 @@ async fn wrong_positions_are_told_and_the_others_kept(fair: &Fair) {
     }
 }
 
-async fn flood_of_positions_is_thinned_out(fair: &Fair) {
-    let delivery = Delivery::begin(fair).await;
-    // 10,000 positions of one second each, ten times.
+async fn flood_of_positions_is_thinned_out(fixture: &Fixture) {
+    let delivery = Delivery::begin(fixture).await;
+    // 20,000 positions within two seconds, of which a track keeps one per second.
     let positions = (0..20_000_i32).map(|n| {
         let time = Timestamp { seconds: delivery.began + i64::from(n / 10_000), nanos: n % 10_000 * 100_000 };
         Message::Position(v1::TrackedPosition { location: on_the_way(f64::from(n) / 1e6), time: Some(time) })
@@ -189,8 +189,8 @@ async fn flood_of_positions_is_thinned_out(fair: &Fair) {
     assert_eq!((done.received_count, done.kept_count, done.failed_count), (20_000, 2, 0));
 }
 
-async fn positions_before_a_broken_stream_are_kept(fair: &Fair) {
-    let delivery = Delivery::begin(fair).await;
+async fn positions_before_a_broken_stream_are_kept(fixture: &Fixture) {
+    let delivery = Delivery::begin(fixture).await;
     let mut watched = delivery.watch(0).await;
     let (messages, stream) = mpsc::channel(16);
     let send = |message| messages.try_send(v1::TrackRideRequest { message: Some(message) }).unwrap();
@@ -208,9 +208,9 @@ async fn positions_before_a_broken_stream_are_kept(fair: &Fair) {
     drop(messages);
 }
 
-async fn ride_is_seen_by_its_seller_and_buyers_alone(fair: &Fair) {
-    let delivery = Delivery::begin(fair).await;
-    let (carol, dave) = (fair.seller("carol").await, fair.buyer("dave").await);
+async fn ride_is_visible_only_to_its_seller_and_buyers(fixture: &Fixture) {
+    let delivery = Delivery::begin(fixture).await;
+    let (carol, dave) = (fixture.seller("carol").await, fixture.buyer("dave").await);
     let request = || v1::WatchRideRequest { order_id: delivery.order_id, cursor: 0 };
     for stranger in [&carol, &dave] {
         let refused = stranger.connection.rides().watch_ride(request()).await.unwrap_err();
@@ -223,8 +223,8 @@ async fn ride_is_seen_by_its_seller_and_buyers_alone(fair: &Fair) {
     assert_eq!(reason(start(&delivery.bob, vec![stop(delivery.order_id)]).await), Reason::RoleDenied);
 }
 
-async fn wrong_rides_are_refused(fair: &Fair) {
-    let delivery = Delivery::begin(fair).await;
+async fn wrong_rides_are_refused(fixture: &Fixture) {
+    let delivery = Delivery::begin(fixture).await;
     let again = start(&delivery.alice, vec![stop(delivery.order_id)]).await;
     assert_eq!(reason(again), Reason::OrderStatusConflict);
     assert_eq!(reason(start(&delivery.alice, vec![]).await), Reason::InvalidField);
@@ -244,8 +244,8 @@ async fn wrong_rides_are_refused(fair: &Fair) {
     assert_eq!(Reason::of(&refused), Some(Reason::OrderStatusConflict));
 }
 
-async fn ended_ride_takes_no_positions(fair: &Fair) {
-    let delivery = Delivery::begin(fair).await;
+async fn ended_ride_takes_no_positions(fixture: &Fixture) {
+    let delivery = Delivery::begin(fixture).await;
     delivery.track(vec![delivery.position(0.5, 10)]).await.unwrap();
     delivery.end().await.unwrap();
     assert_eq!(reason(delivery.track(vec![delivery.position(0.9, 60)]).await), Reason::RideEnded);

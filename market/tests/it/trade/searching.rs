@@ -1,8 +1,8 @@
-//! Searching.
+//! Searches over real sockets.
 
 use souk_proto::{Reason, v1};
 
-use crate::fair::{Fair, call, draft, on_every_store, pounds, reason};
+use crate::fixture::{Fixture, call, draft, on_every_store, pounds, reason};
 
 on_every_store!(
     search_by_name_and_category_together,
@@ -15,12 +15,12 @@ on_every_store!(
     categories_are_counted,
 );
 
-async fn names(party: &crate::fair::Party, query: &str, category: &str) -> Vec<String> {
+async fn names(party: &crate::fixture::Party, query: &str, category: &str) -> Vec<String> {
     party.search(query, category).await.into_iter().map(|item| item.name).collect()
 }
 
-async fn search_by_name_and_category_together(fair: &Fair) {
-    let alice = fair.seller("alice").await;
+async fn search_by_name_and_category_together(fixture: &Fixture) {
+    let alice = fixture.seller("alice").await;
     for (name, category) in
         [("Oil lamp", "home/light"), ("Street lamp", "garden"), ("Lamp oil", "home"), ("Chair", "home/light")]
     {
@@ -37,17 +37,17 @@ async fn search_by_name_and_category_together(fair: &Fair) {
     assert!(names(&alice, "lamp", "hom").await.is_empty());
 }
 
-async fn search_forgives_case_accents_and_typos(fair: &Fair) {
-    let alice = fair.seller("alice").await;
+async fn search_forgives_case_accents_and_typos(fixture: &Fixture) {
+    let alice = fixture.seller("alice").await;
     alice.sell(draft("Crème Brûlée Torch", "kitchen", 100, 1)).await.unwrap();
     for query in ["CREME", "brulee torch", "torc", "brulle torch", "crème"] {
         assert_eq!(names(&alice, query, "").await.len(), 1, "{query}");
     }
 }
 
-async fn search_filters_and_orders(fair: &Fair) {
-    let (alice, carol) = (fair.seller("alice").await, fair.seller("carol").await);
-    let bob = fair.buyer("bob").await;
+async fn search_filters_and_orders(fixture: &Fixture) {
+    let (alice, carol) = (fixture.seller("alice").await, fixture.seller("carol").await);
+    let bob = fixture.buyer("bob").await;
     for (seller, name, price) in [(&alice, "cheap", 100), (&carol, "middle", 200), (&alice, "dear", 300)] {
         let item = seller.sell(draft(name, "home", price, 2)).await.unwrap();
         if name == "middle" {
@@ -64,8 +64,8 @@ async fn search_filters_and_orders(fair: &Fair) {
     };
     use v1::SearchOrder::{Newest, PriceAscending, PriceDescending, Rating};
     let base = v1::SearchItemRequest::default();
-    // The sellers' latest listings become visible to others within a second.
-    crate::fair::eventually("all three are found", || async { ask(base.clone()).await.len() == 3 }).await;
+    // Listings become visible to other parties within a second.
+    crate::fixture::eventually("all three are found", || async { ask(base.clone()).await.len() == 3 }).await;
     let by = |order: v1::SearchOrder| v1::SearchItemRequest { order_by: order.into(), ..base.clone() };
     assert_eq!(ask(by(PriceAscending)).await, ["cheap", "middle", "dear"]);
     assert_eq!(ask(by(PriceDescending)).await, ["dear", "middle", "cheap"]);
@@ -78,8 +78,8 @@ async fn search_filters_and_orders(fair: &Fair) {
     assert_eq!(ask(v1::SearchItemRequest { seller_id: carol.id(), ..base.clone() }).await, ["middle"]);
 }
 
-async fn own_writes_are_in_the_next_search(fair: &Fair) {
-    let alice = fair.seller("alice").await;
+async fn own_writes_are_in_the_next_search(fixture: &Fixture) {
+    let alice = fixture.seller("alice").await;
     for round in 0..5 {
         let name = format!("thing{round}");
         let item = alice.sell(draft(&name, "home", 100, 1)).await.unwrap();
@@ -89,8 +89,8 @@ async fn own_writes_are_in_the_next_search(fair: &Fair) {
     }
 }
 
-async fn sold_out_items_are_found_unless_in_stock_is_asked_for(fair: &Fair) {
-    let (alice, bob) = (fair.seller("alice").await, fair.buyer("bob").await);
+async fn sold_out_items_are_found_unless_in_stock_is_asked_for(fixture: &Fixture) {
+    let (alice, bob) = (fixture.seller("alice").await, fixture.buyer("bob").await);
     let lamp = alice.lamp(1).await;
     bob.buy(lamp, 1).await.unwrap();
     let found = bob.search("lamp", "").await;
@@ -99,8 +99,8 @@ async fn sold_out_items_are_found_unless_in_stock_is_asked_for(fair: &Fair) {
     assert!(in_stock.unwrap().items.is_empty());
 }
 
-async fn seller_secret_is_never_in_a_search_result(fair: &Fair) {
-    let alice = fair.seller("alice").await;
+async fn seller_secret_is_never_in_a_search_result(fixture: &Fixture) {
+    let alice = fixture.seller("alice").await;
     alice.lamp(1).await;
     let found = alice.search("lamp", "").await;
     let text = format!("{found:?}").to_lowercase();
@@ -109,8 +109,8 @@ async fn seller_secret_is_never_in_a_search_result(fair: &Fair) {
     }
 }
 
-async fn search_pages_hold_each_item_once(fair: &Fair) {
-    let alice = fair.seller("alice").await;
+async fn search_pages_hold_each_item_once(fixture: &Fixture) {
+    let alice = fixture.seller("alice").await;
     let mut listed = Vec::new();
     for number in 0..7 {
         listed.push(alice.sell(draft("Candle", "home", 100 + number % 2, 1)).await.unwrap().item_id);
@@ -142,8 +142,8 @@ async fn search_pages_hold_each_item_once(fair: &Fair) {
     assert_eq!(reason(foreign), Reason::PageTokenInvalid);
 }
 
-async fn categories_are_counted(fair: &Fair) {
-    let alice = fair.seller("alice").await;
+async fn categories_are_counted(fixture: &Fixture) {
+    let alice = fixture.seller("alice").await;
     for category in ["home", "home/light", "home/light", "garden"] {
         alice.sell(draft("Thing", category, 100, 1)).await.unwrap();
     }

@@ -1,4 +1,4 @@
-//! A till and the market keep one stock, by one stream in both directions.
+//! SyncInventory: a till and the market keep their stock in sync over one bidirectional stream.
 
 use souk_client::{TillNotice, till};
 use souk_proto::{
@@ -11,30 +11,30 @@ use souk_proto::{
 use tokio::{sync::mpsc, time::timeout};
 
 use crate::{
-    fair::{Fair, PATIENCE, Party, call, draft, eventually, on_every_store, reason},
+    fixture::{Fixture, PATIENCE, Party, call, draft, eventually, on_every_store, reason},
     till::{Raw, by, hello, raw, refused_for, stock, to},
 };
 
 on_every_store!(
-    till_counts_and_hears_of_sales_on_one_stream,
-    line_that_comes_again_takes_effect_once_and_gets_its_first_answer,
-    wrong_lines_are_told_and_the_others_are_in,
-    stream_resumes_where_both_sides_have_come_to,
-    sale_that_was_not_taken_in_comes_again,
+    till_sends_lines_and_gets_sales_on_one_stream,
+    repeated_line_takes_effect_once_and_gets_its_first_answer,
+    wrong_lines_are_reported_and_the_others_take_effect,
+    stream_resumes_where_both_sides_left_off,
+    unacknowledged_sale_is_delivered_again,
     later_stream_of_a_till_ends_the_earlier_one,
-    lines_before_a_broken_message_are_in_and_said_to_be,
+    lines_before_a_broken_message_take_effect_and_are_acknowledged,
     stream_without_a_good_hello_is_refused,
-    tills_are_listed_and_removed_and_are_each_sellers_own,
+    tills_are_listed_and_removed_and_belong_to_their_seller,
     suspended_seller_tills_are_cut_off,
-    long_history_of_lines_goes_through_a_window,
+    long_history_of_lines_passes_through_the_window,
 );
 
 async fn next(notices: &mut mpsc::Receiver<TillNotice>) -> TillNotice {
     timeout(PATIENCE, notices.recv()).await.expect("a notice in time").expect("an open stream")
 }
 
-async fn till_counts_and_hears_of_sales_on_one_stream(fair: &Fair) {
-    let (alice, bob) = (fair.seller("alice").await, fair.buyer("bob").await);
+async fn till_sends_lines_and_gets_sales_on_one_stream(fixture: &Fixture) {
+    let (alice, bob) = (fixture.seller("alice").await, fixture.buyer("bob").await);
     let lamp = alice.lamp(5).await;
     alice.sell(v1::ItemDraft { sku: Some("C-1".into()), ..draft("Chair", "home", 1, 5) }).await.unwrap();
     let (till, mut notices) = till::open(alice.connection.clone(), "shop".into(), 0);
@@ -76,8 +76,8 @@ async fn till_counts_and_hears_of_sales_on_one_stream(fair: &Fair) {
     assert_eq!((listed.len(), listed[0].last_line, listed[0].pending_count), (1, 2, 0));
 }
 
-async fn line_that_comes_again_takes_effect_once_and_gets_its_first_answer(fair: &Fair) {
-    let alice = fair.seller("alice").await;
+async fn repeated_line_takes_effect_once_and_gets_its_first_answer(fixture: &Fixture) {
+    let alice = fixture.seller("alice").await;
     let lamp = alice.lamp(5).await;
     let (mut shop, _) = Raw::begin(&alice, 0).await;
     let first = shop.answers_to(vec![by(1, lamp, 2), by(2, lamp, -100)]).await;
@@ -86,14 +86,14 @@ async fn line_that_comes_again_takes_effect_once_and_gets_its_first_answer(fair:
         assert_eq!((first.repeated, again.repeated, &first.result), (false, true, &again.result));
     }
     assert_eq!(refused_for(&again[1]), "STOCK_OUT_OF_RANGE");
-    // Its number for something else.
+    // The same number for another line.
     let other = shop.answers_to(vec![by(1, lamp, 3)]).await;
     assert_eq!((refused_for(&other[0]), other[0].repeated), ("LINE_REUSED", false));
     assert_eq!(alice.item(lamp).await.unwrap().quantity, 7);
 }
 
-async fn wrong_lines_are_told_and_the_others_are_in(fair: &Fair) {
-    let (alice, carol) = (fair.seller("alice").await, fair.seller("carol").await);
+async fn wrong_lines_are_reported_and_the_others_take_effect(fixture: &Fixture) {
+    let (alice, carol) = (fixture.seller("alice").await, fixture.seller("carol").await);
     let (lamp, foreign, gone) = (alice.lamp(5).await, carol.lamp(5).await, alice.lamp(5).await);
     alice.delete(gone).await.unwrap();
     let (mut shop, _) = Raw::begin(&alice, 0).await;
@@ -114,7 +114,7 @@ async fn wrong_lines_are_told_and_the_others_are_in(fair: &Fair) {
     let refused: Vec<_> = answers[..7].iter().map(refused_for).collect();
     let (not_found, invalid) = ("ITEM_NOT_FOUND", "INVALID_FIELD");
     assert_eq!(refused, [not_found, not_found, invalid, not_found, invalid, invalid, "STOCK_OUT_OF_RANGE"]);
-    // Another's item is like one that never was.
+    // Another seller's item is answered like one that does not exist.
     let (Some(Told::Error(others)), Some(Told::Error(gone))) = (&answers[0].result, &answers[1].result)
     else {
         panic!("{answers:?}")
@@ -138,15 +138,15 @@ fn gone_number(message: &str) -> String {
     message.chars().filter(char::is_ascii_digit).collect()
 }
 
-async fn stream_resumes_where_both_sides_have_come_to(fair: &Fair) {
-    let (alice, bob) = (fair.seller("alice").await, fair.buyer("bob").await);
+async fn stream_resumes_where_both_sides_left_off(fixture: &Fixture) {
+    let (alice, bob) = (fixture.seller("alice").await, fixture.buyer("bob").await);
     let lamp = alice.lamp(5).await;
     let (mut shop, last_line) = Raw::begin(&alice, 0).await;
     assert_eq!(last_line, 0);
     shop.answers_to(vec![by(1, lamp, 1), by(2, lamp, 1)]).await;
     bob.buy(lamp, 1).await.unwrap();
     let seen = shop.next_event().await.sequence;
-    // The till goes away in the middle, and sales go on.
+    // The till disconnects, and sales continue.
     drop(shop);
     bob.buy(lamp, 2).await.unwrap();
     let (mut shop, last_line) = Raw::begin(&alice, seen).await;
@@ -161,8 +161,8 @@ async fn stream_resumes_where_both_sides_have_come_to(fair: &Fair) {
     assert_eq!(stock(&shop.answers_to(vec![by(3, lamp, 1)]).await[0]), 5);
 }
 
-async fn sale_that_was_not_taken_in_comes_again(fair: &Fair) {
-    let (alice, bob) = (fair.seller("alice").await, fair.buyer("bob").await);
+async fn unacknowledged_sale_is_delivered_again(fixture: &Fixture) {
+    let (alice, bob) = (fixture.seller("alice").await, fixture.buyer("bob").await);
     let lamp = alice.lamp(5).await;
     let (mut shop, _) = Raw::begin(&alice, 0).await;
     bob.buy(lamp, 1).await.unwrap();
@@ -176,25 +176,25 @@ async fn sale_that_was_not_taken_in_comes_again(fair: &Fair) {
     drop(shop);
     let (mut shop, _) = Raw::begin(&alice, 0).await;
     assert_eq!(shop.next_event().await, second);
-    // The seller's own mailbox goes its own way.
+    // The seller's own mailbox is independent of the till's.
     assert_eq!(alice.pending().await, 2);
 }
 
-async fn later_stream_of_a_till_ends_the_earlier_one(fair: &Fair) {
-    let alice = fair.seller("alice").await;
+async fn later_stream_of_a_till_ends_the_earlier_one(fixture: &Fixture) {
+    let alice = fixture.seller("alice").await;
     let (mut first, _) = Raw::begin(&alice, 0).await;
     let _second = Raw::begin(&alice, 0).await;
     let ended = first.failure(&alice.connection).await;
     assert_eq!(reason::<()>(Err(ended)), Reason::StreamReplaced);
 }
 
-async fn lines_before_a_broken_message_are_in_and_said_to_be(fair: &Fair) {
-    let alice = fair.seller("alice").await;
+async fn lines_before_a_broken_message_take_effect_and_are_acknowledged(fixture: &Fixture) {
+    let alice = fixture.seller("alice").await;
     let lamp = alice.lamp(5).await;
     let broken = [hello("shop", 0), Message::TakenIn(v1::SyncTakenIn { sequence: -1 })];
     for (number, last) in broken.into_iter().enumerate() {
         let line = number as i64 + 1;
-        // A line that was not taken is not said to be in.
+        // A line that was not taken must not be acknowledged.
         let early = Message::Line(by(1_000, lamp, 1));
         let messages = vec![hello("shop", 0), Message::Line(by(line, lamp, 1)), early, last];
         let mut shop = raw(&alice.connection, messages).await.unwrap();
@@ -206,21 +206,21 @@ async fn lines_before_a_broken_message_are_in_and_said_to_be(fair: &Fair) {
     }
 }
 
-async fn stream_without_a_good_hello_is_refused(fair: &Fair) {
-    let (alice, bob) = (fair.seller("alice").await, fair.buyer("bob").await);
+async fn stream_without_a_good_hello_is_refused(fixture: &Fixture) {
+    let (alice, bob) = (fixture.seller("alice").await, fixture.buyer("bob").await);
     for first in [Message::Line(by(1, 1, 1)), hello("Not A Name", 0), hello("shop", -1)] {
         assert_eq!(reason(raw(&alice.connection, vec![first]).await.map(|_| ())), Reason::InvalidField);
     }
     let buyers = raw(&bob.connection, vec![hello("shop", 0)]).await;
     assert_eq!(reason(buyers.map(|_| ())), Reason::RoleDenied);
-    let stranger = fair.stranger(souk_certs::identity::Role::Seller, "dora").await;
+    let stranger = fixture.stranger(souk_certs::identity::Role::Seller, "dora").await;
     let unregistered = raw(&stranger.connection, vec![hello("shop", 0)]).await;
     assert_eq!(reason(unregistered.map(|_| ())), Reason::NotRegistered);
     assert_eq!(call!(alice, ListTillsRequest {}).unwrap().tills, []);
 }
 
-async fn tills_are_listed_and_removed_and_are_each_sellers_own(fair: &Fair) {
-    let (alice, carol) = (fair.seller("alice").await, fair.seller("carol").await);
+async fn tills_are_listed_and_removed_and_belong_to_their_seller(fixture: &Fixture) {
+    let (alice, carol) = (fixture.seller("alice").await, fixture.seller("carol").await);
     let lamp = alice.lamp(5).await;
     let (mut shop, _) = Raw::begin(&alice, 0).await;
     shop.answers_to(vec![by(1, lamp, 1)]).await;
@@ -231,28 +231,28 @@ async fn tills_are_listed_and_removed_and_are_each_sellers_own(fair: &Fair) {
     assert_eq!(reason(remove(&carol).await), Reason::TillNotFound);
     remove(&alice).await.unwrap();
     assert_eq!(reason(remove(&alice).await), Reason::TillNotFound);
-    // Its stream ends by itself.
+    // The removal ends its stream.
     let ended = shop.failure(&alice.connection).await;
     assert!(ended.to_string().contains("the lines up to 1 are in"), "{ended}");
     assert_eq!(reason::<()>(Err(ended)), Reason::TillNotFound);
-    // Opened anew, it counts from the beginning.
+    // If it is opened again, its lines start from the beginning.
     let (_shop, last_line) = Raw::begin(&alice, 0).await;
     assert_eq!(last_line, 0);
 }
 
-async fn suspended_seller_tills_are_cut_off(fair: &Fair) {
-    let alice = fair.seller("alice").await;
+async fn suspended_seller_tills_are_cut_off(fixture: &Fixture) {
+    let alice = fixture.seller("alice").await;
     let (mut shop, _) = Raw::begin(&alice, 0).await;
-    let olga = fair.stranger(souk_certs::identity::Role::Operator, "olga").await;
+    let olga = fixture.stranger(souk_certs::identity::Role::Operator, "olga").await;
     let (request_id, party_id) = (olga.request_id(), alice.id());
     call!(olga, SuspendRequest { request_id: request_id, party_id: party_id, reason: "why".into() }).unwrap();
     let ended = shop.failure(&alice.connection).await;
     assert_eq!(reason::<()>(Err(ended)), Reason::AccountSuspended);
 }
 
-async fn long_history_of_lines_goes_through_a_window(fair: &Fair) {
+async fn long_history_of_lines_passes_through_the_window(fixture: &Fixture) {
     const LINES: i64 = 1_000;
-    let alice = fair.seller("alice").await;
+    let alice = fixture.seller("alice").await;
     let lamp = alice.lamp(1).await;
     let (till, mut notices) = till::open(alice.connection.clone(), "shop".into(), 0);
     let sender = tokio::spawn(async move {

@@ -1,21 +1,21 @@
-//! Searches that go on.
+//! WatchSearch: searches that stay open and report changes.
 
 use souk_proto::{
     Reason,
     v1::{self, SearchChangeKind, watch_search_response::Message},
 };
-use souk_testkit::ground::StoreKind;
+use souk_testkit::local::StoreKind;
 use tokio::time::timeout;
 use tonic::Streaming;
 
-use crate::fair::{Fair, PATIENCE, Party, draft, on_every_store, pounds};
+use crate::fixture::{Fixture, PATIENCE, Party, draft, on_every_store, pounds};
 
 on_every_store!(
-    what_matches_comes_first_and_then_that_it_was_all,
-    changes_come_as_what_they_are,
-    what_does_not_match_is_not_told,
+    current_matches_come_first_and_then_a_sync_mark,
+    changes_are_reported_by_kind,
+    items_that_do_not_match_are_not_reported,
     sold_out_and_back_in_stock,
-    item_that_goes_and_comes_again_is_new,
+    item_that_leaves_and_returns_is_new,
     watching_too_much_is_refused,
     wrong_filters_are_refused,
 );
@@ -33,7 +33,7 @@ async fn next(watched: &mut Streaming<v1::WatchSearchResponse>) -> Message {
     message.expect("the stream goes on").message.unwrap()
 }
 
-/// The next change: what it is, and the item.
+/// Waits for the next change, and returns its kind and the item.
 async fn change(watched: &mut Streaming<v1::WatchSearchResponse>) -> (SearchChangeKind, v1::Item) {
     match next(watched).await {
         Message::Change(change) => (change.kind(), change.item.unwrap()),
@@ -41,17 +41,17 @@ async fn change(watched: &mut Streaming<v1::WatchSearchResponse>) -> (SearchChan
     }
 }
 
-/// Watches from a moment at which nothing matches.
+/// Starts a watch while nothing matches, and waits until it has reported that.
 async fn synced(buyer: &Party, request: v1::WatchSearchRequest) -> Streaming<v1::WatchSearchResponse> {
     let mut watched = watch(buyer, request).await;
     assert!(matches!(next(&mut watched).await, Message::Synced(_)));
     watched
 }
 
-async fn what_matches_comes_first_and_then_that_it_was_all(fair: &Fair) {
-    let (alice, bob) = (fair.seller("alice").await, fair.buyer("bob").await);
+async fn current_matches_come_first_and_then_a_sync_mark(fixture: &Fixture) {
+    let (alice, bob) = (fixture.seller("alice").await, fixture.buyer("bob").await);
     let (one, two) = (alice.lamp(5).await, alice.lamp(5).await);
-    // A search of its own shows her what she lists; for him it may take a moment.
+    // Her own search includes what she lists; for him it may take a moment.
     let mut watched =
         watch(&alice, v1::WatchSearchRequest { query: "lamp".into(), ..Default::default() }).await;
     let mut found = Vec::new();
@@ -67,8 +67,8 @@ async fn what_matches_comes_first_and_then_that_it_was_all(fair: &Fair) {
     drop(bob);
 }
 
-async fn changes_come_as_what_they_are(fair: &Fair) {
-    let (alice, bob) = (fair.seller("alice").await, fair.buyer("bob").await);
+async fn changes_are_reported_by_kind(fixture: &Fixture) {
+    let (alice, bob) = (fixture.seller("alice").await, fixture.buyer("bob").await);
     let mut watched = synced(&bob, lamps()).await;
     let lamp = alice.lamp(5).await;
     let (kind, item) = change(&mut watched).await;
@@ -85,8 +85,8 @@ async fn changes_come_as_what_they_are(fair: &Fair) {
     assert_eq!((kind, item.item_id), (SearchChangeKind::Gone, lamp));
 }
 
-async fn what_does_not_match_is_not_told(fair: &Fair) {
-    let (alice, bob) = (fair.seller("alice").await, fair.buyer("bob").await);
+async fn items_that_do_not_match_are_not_reported(fixture: &Fixture) {
+    let (alice, bob) = (fixture.seller("alice").await, fixture.buyer("bob").await);
     let cheap = v1::WatchSearchRequest { max_price: pounds(1_000), ..lamps() };
     let mut watched = synced(&bob, cheap).await;
     let dear = alice.lamp(5).await;
@@ -99,8 +99,8 @@ async fn what_does_not_match_is_not_told(fair: &Fair) {
     assert_eq!(change(&mut watched).await.0, SearchChangeKind::Gone);
 }
 
-async fn sold_out_and_back_in_stock(fair: &Fair) {
-    let (alice, bob) = (fair.seller("alice").await, fair.buyer("bob").await);
+async fn sold_out_and_back_in_stock(fixture: &Fixture) {
+    let (alice, bob) = (fixture.seller("alice").await, fixture.buyer("bob").await);
     let mut watched = synced(&bob, lamps()).await;
     let lamp = alice.lamp(1).await;
     assert_eq!(change(&mut watched).await.0, SearchChangeKind::New);
@@ -109,7 +109,7 @@ async fn sold_out_and_back_in_stock(fair: &Fair) {
     assert_eq!((kind, item.quantity), (SearchChangeKind::Changed, 0));
     alice.update(lamp, v1::ItemDraft { quantity: Some(3), ..Default::default() }).await.unwrap();
     assert_eq!(change(&mut watched).await.0, SearchChangeKind::BackInStock);
-    // Of what is to be in stock, the sold out one has gone, and is back all the same.
+    // A watch of items in stock reports that the sold-out one has gone, and later that it is back.
     let mut in_stock = watch(&bob, v1::WatchSearchRequest { in_stock: true, ..lamps() }).await;
     while !matches!(next(&mut in_stock).await, Message::Synced(_)) {}
     bob.buy(lamp, 3).await.unwrap();
@@ -118,8 +118,8 @@ async fn sold_out_and_back_in_stock(fair: &Fair) {
     assert_eq!(change(&mut in_stock).await.0, SearchChangeKind::BackInStock);
 }
 
-async fn item_that_goes_and_comes_again_is_new(fair: &Fair) {
-    let (alice, bob) = (fair.seller("alice").await, fair.buyer("bob").await);
+async fn item_that_leaves_and_returns_is_new(fixture: &Fixture) {
+    let (alice, bob) = (fixture.seller("alice").await, fixture.buyer("bob").await);
     let mut watched = synced(&bob, lamps()).await;
     let lamp = alice.lamp(5).await;
     assert_eq!(change(&mut watched).await.0, SearchChangeKind::New);
@@ -130,9 +130,9 @@ async fn item_that_goes_and_comes_again_is_new(fair: &Fair) {
     assert_eq!(change(&mut watched).await.0, SearchChangeKind::New);
 }
 
-async fn watching_too_much_is_refused(fair: &Fair) {
+async fn watching_too_much_is_refused(fixture: &Fixture) {
     use v1::import_items_request::Message as Import;
-    let alice = fair.seller("alice").await;
+    let alice = fixture.seller("alice").await;
     let rows = (1..=1_001).map(|line| {
         let item = v1::ItemDraft { sku: Some(format!("S-{line}")), ..draft("Lamp", "home", 100, 1) };
         Import::Row(v1::ImportRow { line, item_id: 0, item: Some(item) })
@@ -148,8 +148,8 @@ async fn watching_too_much_is_refused(fair: &Fair) {
     assert!(refused.message().contains("1001"), "{refused}");
 }
 
-async fn wrong_filters_are_refused(fair: &Fair) {
-    let bob = fair.buyer("bob").await;
+async fn wrong_filters_are_refused(fixture: &Fixture) {
+    let bob = fixture.buyer("bob").await;
     let backwards = v1::WatchSearchRequest { min_price: pounds(2), max_price: pounds(1), ..lamps() };
     let refused = bob.connection.catalog().watch_search(backwards).await.unwrap_err();
     assert_eq!(Reason::of(&refused), Some(Reason::InvalidField));
@@ -157,9 +157,9 @@ async fn wrong_filters_are_refused(fair: &Fair) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn watching_ends_when_the_market_closes() {
-    let fair = Fair::open(StoreKind::Memory).await;
-    let bob = fair.buyer("bob").await;
+    let fixture = Fixture::open(StoreKind::Memory).await;
+    let bob = fixture.buyer("bob").await;
     let mut watched = synced(&bob, lamps()).await;
-    let (ended, ()) = tokio::join!(watched.message(), fair.close());
+    let (ended, ()) = tokio::join!(watched.message(), fixture.close());
     assert_eq!(Reason::of(&ended.unwrap_err()), Some(Reason::Unavailable));
 }

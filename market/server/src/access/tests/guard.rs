@@ -1,4 +1,4 @@
-//! The guard as an interceptor: what it lets pass, and what it says to the rest.
+//! Tests of the guard as an interceptor: the calls that it admits, and the reasons for rejecting the others.
 
 use std::{collections::HashSet, net::SocketAddr};
 
@@ -15,7 +15,7 @@ use crate::config::Config;
 
 const SELLERS: Admission = Admission::Token(&[Role::Seller]);
 
-/// What the clock of each test's thread shows, in microseconds.
+/// The time of the test clock in microseconds, one per test thread.
 fn now() -> Timestamp {
     NOW.with(|now| Timestamp(now.load(Ordering::Relaxed)))
 }
@@ -34,9 +34,9 @@ struct Gate {
 }
 
 impl Gate {
-    /// What a commit tells of alice.
+    /// Applies a standing of alice, as a commit would.
     fn stands(&self, epoch: i64, is_suspended: bool) {
-        self.access.take_note(&Standing { party: PartyId(ALICE), epoch, is_suspended });
+        self.access.note_standing(&Standing { party: PartyId(ALICE), epoch, is_suspended });
     }
 
     fn open() -> Self {
@@ -71,7 +71,7 @@ fn reason(status: &Status) -> Reason {
     Reason::of(status).expect("every refusal has a reason")
 }
 
-/// A call over a connection with this certificate.
+/// Returns a request over a connection with this certificate.
 struct Call(Request<()>);
 
 impl Call {
@@ -242,7 +242,7 @@ fn operators_and_nobody_else_get_at_the_operators_service() {
     assert_eq!(ask(Identity::Seller(ALICE), ALICE), Err(Reason::RoleDenied));
     assert_eq!(ask(Identity::Buyer(ALICE), ALICE), Err(Reason::RoleDenied));
     assert_eq!(ask(Identity::Market, ALICE), Err(Reason::CertificateRequired));
-    // And an operator gets at nothing else.
+    // An operator can call no other service.
     let operator = gate.chain.certificate(Identity::Operator(ALICE));
     let call = Call::over(&operator).party(&ALICE.to_string());
     assert_eq!(gate.ask(Admission::Certificate, call.0).unwrap_err(), Reason::CertificateRequired);

@@ -1,4 +1,4 @@
-//! The chain by itself, without sockets. Over sockets it is tested in `market/tests`.
+//! Unit tests of access control, without sockets. `market/tests` tests it over real connections.
 
 mod guard;
 mod token;
@@ -14,14 +14,17 @@ use base64::{
     engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD},
 };
 use souk_authority::{Authority, LeafOptions};
-use souk_certs::identity::{Identity, PeerCertificate, TrustDomain};
+use souk_certs::{
+    identity::{Identity, PeerCertificate, TrustDomain},
+    random,
+};
 use souk_domain::{Role, Timestamp};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::*;
 
-/// 2026-01-01T00:00:00Z.
+/// The time at which tests start: 2026-01-01T00:00:00Z, in seconds since 1970.
 const BEGIN: i64 = 1_767_225_600;
 const ALICE: Uuid = Uuid::from_u128(0xa11ce);
 const BOB: Uuid = Uuid::from_u128(0xb0b);
@@ -30,7 +33,7 @@ fn at(seconds_later: i64) -> Timestamp {
     Timestamp((BEGIN + seconds_later) * 1_000_000)
 }
 
-/// An authority and the keys of a market.
+/// A fixture with an authority and the token keys of a market.
 struct Chain {
     authority: Authority,
     tokens: Arc<Tokens>,
@@ -44,18 +47,21 @@ impl Chain {
         Self { authority, tokens: Arc::new(Tokens::new(new_keys(), &domain)) }
     }
 
-    /// A new certificate; each call makes another one, also for the same identity.
+    /// Issues a certificate. Each call issues another one, even for the same identity.
     fn certificate(&self, identity: Identity) -> Arc<PeerCertificate> {
         let begin = OffsetDateTime::from_unix_timestamp(BEGIN).unwrap();
         let (issued, _) = self.authority.issue(&identity, &LeafOptions::default(), begin).unwrap();
         Arc::new(issued.peer)
     }
 
-    /// A token for a seller or a buyer.
+    /// Issues a token to a seller or a buyer.
     fn token(&self, certificate: &PeerCertificate, epoch: i64, seconds_later: i64) -> String {
         let role = if certificate.spiffe_id().contains("seller") { Role::Seller } else { Role::Buyer };
         let party = PartyId(certificate.identity().uuid().unwrap());
-        let issued = self.tokens.issue(certificate, party, role, epoch, at(seconds_later)).unwrap();
+        let issued = self
+            .tokens
+            .issue(certificate, party, role, epoch, (at(seconds_later), random::uuid_v4()))
+            .unwrap();
         issued.token.reveal().to_owned()
     }
 }

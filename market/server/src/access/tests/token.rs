@@ -1,4 +1,4 @@
-//! Tokens: whatever is changed about one, it is refused.
+//! Tests of tokens: one that differs from an issued token in any way is rejected.
 
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
 use proptest::prelude::*;
@@ -33,7 +33,7 @@ impl Forge {
         part(&self.genuine(), 1)
     }
 
-    /// Signed with the market's own key, as if the market had been tricked into it.
+    /// Signs arbitrary claims with the market's own key, as if the market had been tricked into it.
     fn sign(&self, header: &Header, claims: &Value) -> String {
         encode(header, claims, &self.chain.tokens.keys.load().signing).unwrap()
     }
@@ -125,13 +125,13 @@ fn another_algorithm_or_key_is_refused() {
     let none = URL_SAFE_NO_PAD.encode(r#"{"alg":"none","typ":"at+jwt"}"#);
     assert!(forge.verify(&format!("{none}.{payload}.")).is_err(), "alg none");
 
-    // The classic confusion: an HMAC keyed with what everybody knows, the public key's name or bytes.
+    // Algorithm confusion: an HMAC whose key is public, such as the id or the bytes of the public key.
     let kid = forge.header().kid.unwrap();
     let header = Header { alg: Algorithm::HS256, ..forge.header() };
     let hmac = encode(&header, &claims, &EncodingKey::from_secret(kid.as_bytes())).unwrap();
     assert_eq!(forge.verify(&hmac), Err(TokenFault::Header), "HS256");
 
-    // Another market's key under this market's key id.
+    // Signed with another market's key, but naming this market's key id.
     let foreign = encode(&forge.header(), &claims, &new_keys().signing).unwrap();
     assert_eq!(forge.verify(&foreign), Err(TokenFault::Signature), "foreign key");
 }
@@ -142,7 +142,7 @@ fn a_stolen_token_is_worth_nothing_under_another_certificate() {
     let genuine = forge.genuine();
     let mallory = forge.chain.certificate(Identity::Seller(BOB));
     assert_eq!(forge.chain.tokens.verify(&genuine, &mallory), Err(TokenFault::Binding));
-    // Not even under a later certificate of its own party: it gets a new token within one call.
+    // A later certificate of the same party does not match either: the party fetches a new token with one call.
     let renewed = forge.chain.certificate(Identity::Seller(ALICE));
     assert_eq!(forge.chain.tokens.verify(&genuine, &renewed), Err(TokenFault::Binding));
 }

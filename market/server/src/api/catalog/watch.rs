@@ -1,4 +1,4 @@
-//! WatchSearch: a search that goes on.
+//! WatchSearch: a search whose result is followed.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -12,17 +12,17 @@ use tonic::Status;
 use super::{Api, read, search_status};
 use crate::wire::{self, Fields};
 
-/// The most items that one search may be watched for.
+/// Maximum number of items that a watched search may match.
 const MAX_MATCHES: usize = SearchQuery::MAX_LIMIT;
-/// Changed items that are looked at together.
+/// Number of changed items that are read at a time.
 const PAGE: usize = 256;
 
-/// What was last told of an item.
+/// The state of an item as last sent to the client.
 struct Known {
     unit_price: Money,
     is_in_stock: bool,
     version: i64,
-    /// Whether it matches still; one that went may come back.
+    /// Whether the item still matches. An item that no longer matches is kept, because it may match again.
     matches: bool,
 }
 
@@ -41,13 +41,13 @@ struct Watcher {
     api: Api,
     caller: Searcher,
     query: SearchQuery,
-    /// Everything up to here in the feed was told.
+    /// The position in the item feed up to which changes have been sent.
     position: FeedPosition,
     known: HashMap<ItemId, Known>,
     is_synced: bool,
 }
 
-/// What matches, that this was all, and then what changes about it.
+/// Returns the stream of a watched search: the matches, the synced message, then the changes.
 pub(super) fn follow(
     api: Api,
     caller: Searcher,
@@ -58,7 +58,7 @@ pub(super) fn follow(
     let watcher = Watcher { api, caller, query, position, known, is_synced: false };
     let steps = stream::try_unfold(watcher, |mut watcher| async move {
         let (api, caller) = (watcher.api.clone(), watcher.caller.party);
-        let messages = api.while_welcome(caller, watcher.step()).await?.into_iter();
+        let messages = api.unless_shut_out(caller, watcher.step()).await?.into_iter();
         let messages =
             messages.map(|message| Ok::<_, Status>(v1::WatchSearchResponse { message: Some(message) }));
         Ok::<_, Status>(Some((stream::iter(messages), watcher)))
@@ -82,7 +82,8 @@ impl Watcher {
     }
 
     async fn begin(&mut self) -> Result<Vec<Message>, Status> {
-        // What comes between this and the search is looked at again, which tells nothing twice.
+        // Read the position before searching. A change in between is then examined again, which is harmless because
+        // it is compared with what was sent; the other way round it would be missed.
         self.position = self.api.parts.search.load().indexed;
         self.query.hidden_sellers = self.api.parts.suspended.all();
         let search = &self.api.parts.search;
@@ -97,14 +98,14 @@ impl Watcher {
         Ok(matches.chain([Message::Synced(v1::SearchSynced {})]).collect())
     }
 
-    /// What the next part of the feed changes about what was told.
+    /// Reads the next part of the feed and returns the changes to what was sent.
     async fn changes(&mut self) -> Result<Vec<Message>, Status> {
         let indexed = self.api.parts.search.load().indexed;
         let mut entries = read(self.api.reads().item_feed(self.position, PAGE).await)?;
-        // What the index does not show yet is for the next time.
+        // Stop where the index ends: later entries would be compared with a stale index.
         let is_all = entries.len() < PAGE;
         entries.retain(|entry| entry.position <= indexed);
-        // The feed may have been known further than it has moved.
+        // If the whole rest of the feed was read, skip to what is indexed even if no entry is that far.
         let last = entries.last().map_or(self.position, |entry| entry.position);
         self.position = if is_all { last.max(indexed) } else { last };
         if entries.is_empty() {
@@ -142,7 +143,7 @@ impl Watcher {
             _ => New,
         };
         if self.known.len() > MAX_MATCHES * 2 {
-            // Those that went need not be known.
+            // Items that no longer match are dropped to keep memory bounded.
             self.known.retain(|_, known| known.matches);
             if self.known.len() > MAX_MATCHES * 2 {
                 let mut fields = Fields::new();

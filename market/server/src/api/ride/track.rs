@@ -1,47 +1,47 @@
-//! TrackRide: takes the positions that a courier streams.
+//! TrackRide: receives the positions that a courier streams.
 
 use std::time::Duration;
 
 use souk_domain::{PartyId, Refusal, RideId, Timestamp};
 use souk_proto::v1::{self, track_ride_request::Message};
 use souk_store::Fix;
-use tokio::time::{Instant, timeout};
+use tokio::time::Instant;
 use tonic::{Status, Streaming};
 
-use super::{Api, in_its_own_task, open_ride, out_of_place, read};
-use crate::wire::{self, Fields, command};
+use super::{Api, in_its_own_task, open_ride, out_of_place, read, within};
+use crate::wire::{self, command, query};
 
-/// The most wrong positions that an answer tells of; all are counted.
+/// Maximum number of rejected positions described in the response. All are counted.
 const MAX_ERRORS: usize = 100;
-/// Positions that are closer together in time are not kept, however many come.
+/// Minimum time between two stored positions, which bounds the size of a track.
 const KEPT_EVERY: Duration = Duration::from_secs(1);
-/// Positions that are brought to the store together.
+/// Maximum number of positions stored together.
 const BATCH: usize = 64;
-/// How long a position waits for others to go with.
+/// Maximum time that a position waits for others to be stored with.
 const FLUSH: Duration = Duration::from_secs(1);
-/// How long a courier may be silent.
+/// Maximum time between two messages of a courier.
 const IDLE: Duration = Duration::from_secs(60);
-/// How far ahead of the market's clock a courier's may be.
+/// How far the courier's clock may be ahead of the market's.
 const CLOCK_SKEW: Duration = Duration::from_secs(60);
 
-/// A stream of positions.
+/// The state of a stream of positions.
 pub(super) struct Tracking {
     api: Api,
     ride: RideId,
     seller: PartyId,
-    /// Good, and not brought to the store yet.
+    /// Valid positions that have not been stored yet.
     batch: Vec<Fix>,
-    /// When the batch has to go.
+    /// When the batch must be stored. `None` if it is empty.
     due: Option<Instant>,
-    /// The last good position, kept or not.
+    /// The last valid position, whether it is stored or not.
     last: Option<Fix>,
     kept: Option<Timestamp>,
     done: v1::TrackRideResponse,
 }
 
 impl Tracking {
-    /// Takes positions until the courier sends no more, in a task of its own: when the courier vanishes, the
-    /// call is dropped, and what came before must be kept all the same.
+    /// Receives positions until the courier closes the stream. Runs in a separate task: if the courier disconnects,
+    /// tonic drops the call, but the positions received before must still be stored.
     pub(super) async fn run(
         api: Api,
         seller: PartyId,
@@ -55,13 +55,11 @@ impl Tracking {
         seller: PartyId,
         mut positions: Streaming<v1::TrackRideRequest>,
     ) -> Result<v1::TrackRideResponse, Status> {
-        let first = within(positions.message()).await?.and_then(|first| first.message);
+        let first = within(IDLE, "position", positions.message()).await?.and_then(|first| first.message);
         let Some(Message::RideId(id)) = first else {
             return Err(out_of_place("the first message of the stream must be the ride's id"));
         };
-        let mut fields = Fields::new();
-        let ride = fields.ride("ride_id", &id);
-        let ride = fields.finish(ride)?;
+        let ride = query::ride_id(&id)?;
         let last = read(api.parts.tracks.last(ride, 1).await)?.pop().map(|point| point.fix);
         let mut tracking = Tracking {
             api,
@@ -90,7 +88,7 @@ impl Tracking {
                 }
             };
             let message = tokio::select! {
-                message = within(positions.message()) => message,
+                message = within(IDLE, "position", positions.message()) => message,
                 () = flush => {
                     self.flush().await?;
                     continue;
@@ -100,7 +98,7 @@ impl Tracking {
                 Ok(Some(message)) => message.message,
                 Ok(None) => return self.flush().await,
                 Err(status) => {
-                    // What came whole stands, whatever became of the sender.
+                    // The stream has broken. Positions that were received completely are stored.
                     self.flush().await?;
                     return Err(status);
                 }
@@ -161,11 +159,11 @@ impl Tracking {
         read(self.api.parts.tracks.lengthen(self.ride, &self.batch).await)?;
         self.done.kept_count += i64::try_from(self.batch.len()).unwrap_or(0);
         self.batch.clear();
-        self.api.parts.rides.tell(self.ride);
+        self.api.parts.rides.notify(self.ride);
         Ok(())
     }
 
-    /// The ride may have ended meanwhile.
+    /// Checks that the ride is still in progress; it may have ended since the stream started.
     async fn check_ride(&self) -> Result<(), Status> {
         let ride = open_ride(&self.api, self.ride).await?;
         if ride.seller != self.seller {
@@ -179,11 +177,6 @@ impl Tracking {
 
     fn interrupted(&self, status: &Status) -> Status {
         let kept = self.done.kept_count;
-        wire::retold(status, &format!("{}; {kept} positions before that are kept", status.message()))
+        wire::with_message(status, &format!("{}; {kept} positions before that are kept", status.message()))
     }
-}
-
-async fn within<T>(message: impl Future<Output = Result<T, Status>>) -> Result<T, Status> {
-    let waited = timeout(IDLE, message).await;
-    waited.unwrap_or_else(|_| Err(Status::deadline_exceeded("no position came for 60 seconds")))
 }

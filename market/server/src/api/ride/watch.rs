@@ -12,13 +12,13 @@ use tonic::Status;
 use super::{Api, open_ride, read};
 use crate::{rides::RideWatch, wire};
 
-/// Points that are read from the store at a time.
+/// Number of points read from the store at a time.
 const PAGE: usize = 64;
-/// Points whose way and time give the speed.
+/// Number of recent points from which the speed is computed.
 const STRETCH: usize = 10;
-/// A slower ride is standing: then nobody can tell when it arrives. In metres a second.
+/// Minimum speed for an estimate of the time of arrival, in metres per second. Below it, the ride is standing.
 const SLOWEST: f64 = 0.5;
-/// How often to look without having been told of news: the courier may be at another market.
+/// Polling interval in case a notification is lost: the courier may be connected to another market.
 const POLL: Duration = Duration::from_secs(2);
 
 struct Watcher {
@@ -28,13 +28,13 @@ struct Watcher {
     ride: RideId,
     order: OrderId,
     cursor: i64,
-    /// The last points, by which the speed is reckoned.
+    /// The most recent points, from which the speed is computed.
     stretch: VecDeque<TrackPoint>,
     is_first: bool,
     is_over: bool,
 }
 
-/// The positions of an order's ride, until it ends.
+/// Returns a stream of the positions of an order's ride, until the ride ends.
 pub(super) fn positions(
     api: Api,
     caller: PartyId,
@@ -55,7 +55,7 @@ pub(super) fn positions(
     };
     let steps = stream::try_unfold(watcher, |mut watcher| async move {
         let (api, caller) = (watcher.api.clone(), watcher.caller);
-        match api.while_welcome(caller, watcher.step()).await? {
+        match api.unless_shut_out(caller, watcher.step()).await? {
             Some(messages) => {
                 let messages = messages
                     .into_iter()
@@ -69,13 +69,13 @@ pub(super) fn positions(
 }
 
 impl Watcher {
-    /// The next messages, if need be after a wait; `None` at the end.
+    /// Returns the next messages, waiting if there are none yet. `None` marks the end.
     async fn step(&mut self) -> Result<Option<Vec<Message>>, Status> {
         if self.is_over {
             return Ok(None);
         }
         loop {
-            // The ride first: what it had sent before it ended is in the track by then.
+            // Read the ride before its track: if it has ended, every position sent before is already in the track.
             let ride = open_ride(&self.api, self.ride).await?;
             let points = if self.is_first { self.begin().await? } else { self.more().await? };
             self.is_first = false;
@@ -92,12 +92,13 @@ impl Watcher {
             if !messages.is_empty() {
                 return Ok(Some(messages));
             }
-            // Either way it is time to look.
+            // On a notification and on a timeout alike, the next step reads the track.
             let _ = timeout(POLL, self.watch.news()).await;
         }
     }
 
-    /// Without a cursor the last position; the ones before it only tell the speed.
+    /// Returns the first points. Without a cursor that is the last position; earlier ones only serve to compute the
+    /// speed.
     async fn begin(&mut self) -> Result<Vec<TrackPoint>, Status> {
         let mut last = read(self.api.parts.tracks.last(self.ride, STRETCH).await)?;
         if self.cursor > 0 {
@@ -123,7 +124,7 @@ impl Watcher {
         wire::ride_position(&point, eta)
     }
 
-    /// How long until a place, by the speed of the last stretch.
+    /// Estimates the time to a destination from the recent speed. Returns `None` if the ride is standing.
     fn eta(&self, destination: Place) -> Option<Duration> {
         let (first, last) = (self.stretch.front()?, self.stretch.back()?);
         let micros = last.fix.at.0 - first.fix.at.0;

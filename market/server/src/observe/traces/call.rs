@@ -1,4 +1,4 @@
-//! The span of one call, by the names of OpenTelemetry's semantic conventions for RPC.
+//! The span of a call, named after OpenTelemetry's semantic conventions for RPC.
 
 use http::{HeaderMap, HeaderValue, Request};
 use opentelemetry::{
@@ -14,18 +14,19 @@ use tracing_opentelemetry::OpenTelemetrySpanExt as _;
 use super::TARGET;
 use crate::observe::CallTimes;
 
-/// What is not in the contract is one method: the names of spans must not be made up by callers.
+/// The method name of calls outside the contract, so that callers can't choose the names of spans.
 const OTHER: &str = "_OTHER";
-/// The longest `tracestate` that is passed on, in bytes (W3C Trace Context, 3.3.1.5, asks for no more).
+/// Maximum length in bytes of a `tracestate` that is propagated (the minimum that W3C Trace Context, 3.3.1.5,
+/// requires).
 const MAX_TRACE_STATE: usize = 512;
 
-/// A call under way. Without a collector it is nothing, and costs a look at a flag.
+/// The span of a call in progress. Without a collector it is disabled and costs only the check of a flag.
 #[derive(Debug)]
 pub(in crate::observe) struct CallSpan(Span);
 
 impl CallSpan {
-    /// Begins the span, within the caller's trace if it names one. `methods` knows those of the contract.
-    /// Nothing that a caller keeps to itself goes into a span.
+    /// Starts the span, as a part of the caller's trace if it sent one. `methods` contains the methods of the
+    /// contract. The span contains no parameters of the call.
     pub(in crate::observe) fn begin<B>(
         methods: &CallTimes,
         request_id: &HeaderValue,
@@ -58,14 +59,14 @@ impl CallSpan {
             let context = TraceContextPropagator::new()
                 .extract_with_context(&Context::new(), &Caller(request.headers()));
             if context.span().span_context().is_valid() {
-                // It fails only where spans are not exported, and then nothing is lost.
+                // This fails only if the span is not exported, and then it does not matter.
                 let _ = span.set_parent(context);
             }
         }
         Self(span)
     }
 
-    /// Ends it; without a code the call was given up by its caller.
+    /// Ends the span. Without a code, the call was abandoned by its caller.
     pub(in crate::observe) fn end(self, code: Option<Code>) {
         if self.0.is_disabled() {
             return;
@@ -78,7 +79,8 @@ impl CallSpan {
     }
 }
 
-/// Of a server's span, the conventions call these errors; the others are the caller's.
+/// Returns whether the semantic conventions count a code as an error of a server span. The others are errors of the
+/// caller.
 fn is_the_servers_fault(code: Code) -> bool {
     matches!(
         code,
@@ -91,11 +93,11 @@ fn is_the_servers_fault(code: Code) -> bool {
     )
 }
 
-/// What a caller tells of its trace.
+/// The trace context in the headers of a call.
 struct Caller<'a>(&'a HeaderMap);
 
 impl Extractor for Caller<'_> {
-    /// A value that comes more than once is none.
+    /// Returns a header's value, or `None` if it occurs more than once and is therefore ambiguous.
     fn get(&self, key: &str) -> Option<&str> {
         let mut values = self.0.get_all(key).iter();
         let only = values.next().filter(|_| values.next().is_none())?;

@@ -1,7 +1,7 @@
-//! Spans of calls, sent to an OpenTelemetry collector (OTLP over gRPC), when one is named.
+//! Exports spans of calls to an OpenTelemetry collector (OTLP over gRPC), if one is configured.
 //!
-//! A call never waits for its span: ended spans go into a bounded queue, and what does not fit is dropped and
-//! counted. One task sends them, so that a collector that is slow or away costs nobody else anything.
+//! A call never waits for its span: finished spans go into a bounded queue, and those that do not fit are dropped and
+//! counted. A single task sends them, so that a slow or unavailable collector affects nothing else.
 
 mod call;
 mod queue;
@@ -29,18 +29,18 @@ use tracing_subscriber::{Layer, filter::Targets, registry::LookupSpan};
 
 use crate::config::TraceConfig;
 
-/// How long sending one batch may take, with the exporter's own repeats.
+/// Timeout for sending a batch, including the exporter's own retries.
 const EXPORT_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long a market that closes waits for its last spans to be sent.
+/// Maximum time for sending the last spans at shutdown.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
-/// What the market is called in traces, unless OTEL_SERVICE_NAME says otherwise.
+/// The service name in traces, unless OTEL_SERVICE_NAME is set.
 const SERVICE_NAME: &str = "souk-market";
-/// What made the spans.
+/// The instrumentation scope of the spans.
 const SCOPE: &str = "souk";
 /// Spans with this target are exported, and nothing else.
 pub(super) const TARGET: &str = "souk::call";
 
-/// The collector can't be sent anything.
+/// The exporter could not be set up.
 #[derive(Debug, thiserror::Error)]
 #[error("can't send spans to {endpoint}: {source}; check --otlp-endpoint")]
 pub struct TraceError {
@@ -48,7 +48,7 @@ pub struct TraceError {
     source: ExporterBuildError,
 }
 
-/// Spans on their way to a collector.
+/// The export of spans to a collector.
 #[derive(Debug)]
 pub struct Traces {
     tracer: SdkTracer,
@@ -57,7 +57,7 @@ pub struct Traces {
     sending: JoinHandle<()>,
 }
 
-/// What has become of the spans.
+/// Counts of sent and dropped spans.
 #[derive(Debug, Default)]
 pub struct SpanCounts {
     sent: AtomicU64,
@@ -65,12 +65,12 @@ pub struct SpanCounts {
 }
 
 impl SpanCounts {
-    /// Spans that the collector has taken.
+    /// Returns the number of spans that the collector has accepted.
     pub fn sent(&self) -> u64 {
         self.sent.load(Ordering::Relaxed)
     }
 
-    /// Spans that it has not: the queue was full, or sending them failed.
+    /// Returns the number of spans that were dropped because the queue was full or sending them failed.
     pub fn dropped(&self) -> u64 {
         self.dropped.load(Ordering::Relaxed)
     }
@@ -85,11 +85,12 @@ impl SpanCounts {
 }
 
 impl Traces {
-    /// Begins to send spans, if a collector is named. Nobody is connected to before there is a span. Must be
-    /// called within a tokio runtime.
+    /// Starts the export of spans, or returns `None` if no collector is configured. The connection is opened for the
+    /// first span. Must be called inside a tokio runtime.
     ///
     /// # Errors
-    /// The exporter can't be set up, from the settings or the standard `OTEL_EXPORTER_OTLP_*` variables.
+    /// Returns an error if the exporter can't be set up from the settings and the standard `OTEL_EXPORTER_OTLP_*`
+    /// variables.
     pub fn open(config: &TraceConfig) -> Result<Option<Self>, TraceError> {
         if config.otlp_endpoint.is_empty() {
             return Ok(None);
@@ -119,7 +120,7 @@ impl Traces {
         Self { tracer, counts, closing, sending: tokio::spawn(sending) }
     }
 
-    /// Makes spans of those calls that are known to tracing.
+    /// Returns the layer that turns tracing spans with [`TARGET`] into exported ones.
     pub(super) fn layer<S>(&self) -> impl Layer<S> + use<S>
     where
         S: Subscriber + for<'a> LookupSpan<'a>,
@@ -133,23 +134,23 @@ impl Traces {
             .with_filter(Targets::new().with_target(TARGET, LevelFilter::INFO))
     }
 
-    /// What has become of the spans so far.
+    /// Returns the counts of sent and dropped spans.
     pub fn counts(&self) -> Arc<SpanCounts> {
         Arc::clone(&self.counts)
     }
 
-    /// Sends what is left, as long as that takes no more than a second. Spans that end later are dropped.
+    /// Sends the remaining spans, for at most a second. Spans that end later are dropped.
     pub async fn close(mut self) {
         self.closing.cancel();
         if timeout(CLOSE_TIMEOUT, &mut self.sending).await.is_err() {
             self.sending.abort();
-            tracing::warn!("the collector does not answer: the last spans were not sent");
+            tracing::warn!("the collector does not respond: the last spans were not sent");
         }
         tracing::info!(sent = self.counts.sent(), dropped = self.counts.dropped(), "spans were sent");
     }
 }
 
-/// Who makes the spans: what OTEL_RESOURCE_ATTRIBUTES and OTEL_SERVICE_NAME say, or our own name.
+/// Returns the resource of the spans, from OTEL_RESOURCE_ATTRIBUTES and OTEL_SERVICE_NAME, or with our own name.
 fn resource() -> Resource {
     let named = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
     let resource = Resource::builder();

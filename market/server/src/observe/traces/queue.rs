@@ -1,4 +1,4 @@
-//! From calls that have ended to the collector: a bounded queue, and the task that empties it.
+//! The bounded queue of finished spans, and the task that sends them to the collector.
 
 use std::{sync::Arc, time::Duration};
 
@@ -15,15 +15,15 @@ use tokio_util::sync::CancellationToken;
 
 use super::{EXPORT_TIMEOUT, SpanCounts};
 
-/// Spans that wait to be sent; about a kilobyte each.
+/// Capacity of the queue in spans of about 1 KiB each.
 pub(super) const QUEUE: usize = 4_096;
-/// Spans that are sent together at most.
+/// Maximum number of spans in a batch.
 const BATCH: usize = 512;
-/// How long the first span of a batch waits for others.
+/// Maximum time that the first span of a batch waits for others.
 const GATHER: Duration = Duration::from_secs(1);
 
-/// Takes in spans that have ended. The SDK's own batch processor has a thread of its own and does not tell
-/// how many it has dropped.
+/// A span processor that queues finished spans. It replaces the SDK's batch processor, which needs a thread, blocks
+/// at shutdown, and does not report how many spans it has dropped.
 #[derive(Debug)]
 pub(super) struct Queue {
     spans: mpsc::Sender<SpanData>,
@@ -54,7 +54,7 @@ impl SpanProcessor for Queue {
     }
 }
 
-/// Sends spans until `closing`, and then those that are left.
+/// Sends spans until `closing` is cancelled, and then the remaining ones.
 pub(super) async fn send(
     mut spans: mpsc::Receiver<SpanData>,
     exporter: impl SpanExporter,
@@ -79,19 +79,19 @@ pub(super) async fn send(
             None => counts.add_sent(count),
             Some(_) => counts.add_dropped(count),
         }
-        // Once when it begins and once when it is over, not for each batch.
+        // Log only the start and the end of an outage, not every batch.
         match (&problem, is_well) {
             (Some(problem), true) => {
-                tracing::warn!(problem, "the collector takes no spans; they are dropped until it does");
+                tracing::warn!(problem, "the collector accepts no spans; dropping them until it does");
             }
-            (None, false) => tracing::info!("the collector takes spans again"),
+            (None, false) => tracing::info!("the collector accepts spans again"),
             _ => {}
         }
         is_well = problem.is_none();
     }
 }
 
-/// Waits for a span, and then a while for others. Answers without any when the market closes and none are
+/// Waits for a span, and then up to [`GATHER`] for others. Returns no spans if the market shuts down and none is
 /// left.
 async fn gather(
     spans: &mut mpsc::Receiver<SpanData>,

@@ -18,7 +18,8 @@ use souk_client::{ClientConfig, Error};
 use souk_server::{
     app::{App, OpenError, ServeError},
     clock::Clock,
-    config::Config,
+    config::{Config, StoreConfig},
+    random::Random,
 };
 use tempfile::TempDir;
 use tokio::{net::TcpListener, task::JoinHandle};
@@ -42,7 +43,7 @@ pub enum StoreKind {
 
 /// What may be chosen.
 #[derive(Clone, Debug)]
-pub struct GroundOptions {
+pub struct LocalMarketOptions {
     /// The store.
     pub store: StoreKind,
     /// Where to listen.
@@ -53,7 +54,7 @@ pub struct GroundOptions {
     pub adjust: fn(&mut Config),
 }
 
-impl Default for GroundOptions {
+impl Default for LocalMarketOptions {
     fn default() -> Self {
         Self {
             store: StoreKind::default(),
@@ -65,7 +66,7 @@ impl Default for GroundOptions {
 }
 
 /// An open market. Its folder goes with it.
-pub struct Ground {
+pub struct LocalMarket {
     folder: Arc<TempDir>,
     pki: Arc<Mutex<Pki>>,
     config: Config,
@@ -80,7 +81,7 @@ struct Running {
 
 /// Why a ground could not be opened or closed.
 #[derive(Debug, thiserror::Error)]
-pub enum GroundError {
+pub enum LocalMarketError {
     /// A folder or a socket.
     #[error("can't set up the market: {0}")]
     Io(#[from] io::Error),
@@ -104,25 +105,25 @@ pub enum GroundError {
     Panic(#[from] tokio::task::JoinError),
 }
 
-impl fmt::Debug for Ground {
+impl fmt::Debug for LocalMarket {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Ground").field("address", &self.address).finish_non_exhaustive()
+        f.debug_struct("LocalMarket").field("address", &self.address).finish_non_exhaustive()
     }
 }
 
-impl Ground {
+impl LocalMarket {
     /// Mints an authority and opens a market.
-    pub async fn open(options: GroundOptions) -> Result<Self, GroundError> {
+    pub async fn open(options: LocalMarketOptions) -> Result<Self, LocalMarketError> {
         let folder = tempfile::Builder::new().prefix("souk-").tempdir()?;
         let pki = Pki::init(&folder.path().join("pki"), &InitOptions::default(), clock::now())?;
         let mut config = Config::load(None)?;
         config.server.listen = options.listen;
         config.server.threads = options.threads;
         config.tls.cert = folder.path().join("pki/market.pem");
-        config.store.path = match options.store {
-            StoreKind::Memory => "memory".into(),
-            StoreKind::Sqlite => folder.path().join("souk.db"),
-            StoreKind::Postgres(address) => address.into(),
+        config.store = match options.store {
+            StoreKind::Memory => StoreConfig::at("memory"),
+            StoreKind::Sqlite => StoreConfig::at(folder.path().join("souk.db")),
+            StoreKind::Postgres(address) => StoreConfig::at(address),
         };
         config.callbacks.allow_loopback = true;
         config.limits.seller_calls_per_second = CALLS_PER_SECOND;
@@ -140,10 +141,10 @@ impl Ground {
         Ok(ground)
     }
 
-    async fn start(&mut self) -> Result<(), GroundError> {
+    async fn start(&mut self) -> Result<(), LocalMarketError> {
         let listener = TcpListener::bind(self.address).await?;
         self.address = listener.local_addr()?;
-        let app = App::build(self.config.clone(), listener, Clock::SYSTEM).await?;
+        let app = App::build(self.config.clone(), listener, (Clock::SYSTEM, Random::SYSTEM)).await?;
         let stop = CancellationToken::new();
         let served = tokio::spawn(app.run(stop.clone()));
         self.running = Some(Running { stop, served });
@@ -152,7 +153,7 @@ impl Ground {
 
     /// Opens another market beside this one, with the same certificates and on the same store, which must be one
     /// that can be shared.
-    pub async fn beside(&self) -> Result<Self, GroundError> {
+    pub async fn beside(&self) -> Result<Self, LocalMarketError> {
         let mut ground = Self {
             folder: Arc::clone(&self.folder),
             pki: Arc::clone(&self.pki),
@@ -164,7 +165,7 @@ impl Ground {
         Ok(ground)
     }
 
-    async fn stop(&mut self) -> Result<(), GroundError> {
+    async fn stop(&mut self) -> Result<(), LocalMarketError> {
         if let Some(running) = self.running.take() {
             running.stop.cancel();
             running.served.await??;
@@ -173,13 +174,13 @@ impl Ground {
     }
 
     /// Stops the market and opens it again at the same address, on the same store.
-    pub async fn restart(&mut self) -> Result<(), GroundError> {
+    pub async fn restart(&mut self) -> Result<(), LocalMarketError> {
         self.stop().await?;
         self.start().await
     }
 
     /// Stops the market and removes everything.
-    pub async fn close(mut self) -> Result<(), GroundError> {
+    pub async fn close(mut self) -> Result<(), LocalMarketError> {
         self.stop().await?;
         // With the last of the markets that share it.
         Arc::into_inner(self.folder).map_or(Ok(()), TempDir::close)?;
@@ -202,7 +203,7 @@ impl Ground {
     }
 
     /// A party's settings; its certificate is minted at the first call for its name.
-    pub async fn identity(&self, role: Role, name: &str) -> Result<ClientConfig, GroundError> {
+    pub async fn identity(&self, role: Role, name: &str) -> Result<ClientConfig, LocalMarketError> {
         let slug = name.to_lowercase().replace(' ', "-");
         let mut pki = self.pki.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         let party = match pki.find(&slug) {
@@ -213,12 +214,12 @@ impl Ground {
     }
 
     /// A bare connection with a party's certificate, without the client library's session.
-    pub async fn channel(&self, role: Role, name: &str) -> Result<Channel, GroundError> {
+    pub async fn channel(&self, role: Role, name: &str) -> Result<Channel, LocalMarketError> {
         self.channel_with(&self.identity(role, name).await?.credentials)
     }
 
     /// The same with any files.
-    pub fn channel_with(&self, files: &CredentialFiles) -> Result<Channel, GroundError> {
+    pub fn channel_with(&self, files: &CredentialFiles) -> Result<Channel, LocalMarketError> {
         let domain = TrustDomain::default();
         let credentials = Credentials::load(files, &domain, clock::now()).map_err(Error::from)?;
         let tls = souk_certs::client::ClientTls::new(&credentials).map_err(Error::Tls)?;

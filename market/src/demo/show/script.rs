@@ -1,4 +1,4 @@
-//! Three sellers, three buyers, a real catalogue, and what happens among them.
+//! The demo's script: three sellers, three buyers, a real catalogue, and their trade.
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -8,31 +8,32 @@ use souk_cli::{format_money, view::sentence};
 use souk_proto::v1;
 use souk_testkit::{
     actor::{Actor, EventReceiver, draft, pounds},
-    ground::{Ground, GroundOptions},
+    local::{LocalMarket, LocalMarketOptions},
 };
 use tokio::{task::JoinSet, time};
 
 use crate::demo::catalogue;
 
-/// Units of each item at the beginning.
+/// The initial stock of each item.
 const UNITS: i64 = 12;
 const ANY_PORT: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 0);
-/// The same trade at every demo.
+/// The random seed, fixed so that every demo shows the same trade.
 const SEED: u64 = 7;
 
-/// The demo's market and its people.
-pub(super) struct Scene {
-    ground: Ground,
+/// The demo's market and its parties.
+pub(super) struct Script {
+    ground: LocalMarket,
     sellers: Vec<Actor>,
     buyers: Vec<Actor>,
     items: Vec<v1::Item>,
     listeners: JoinSet<()>,
 }
 
-impl Scene {
-    /// Opens the market, registers everybody and lists the goods.
+impl Script {
+    /// Opens the market, registers the parties and lists the items.
     pub(super) async fn set(listen: SocketAddr) -> anyhow::Result<Self> {
-        let ground = Ground::open(GroundOptions { listen, ..GroundOptions::default() }).await?;
+        let ground =
+            LocalMarket::open(LocalMarketOptions { listen, ..LocalMarketOptions::default() }).await?;
         println!("a market is open at {}, with certificates made just for it", ground.address());
         let (mut sellers, mut buyers, mut listeners) = (Vec::new(), Vec::new(), JoinSet::new());
         for (role, name, has_callback) in [
@@ -53,7 +54,7 @@ impl Scene {
                 actor.follow()
             };
             let way = if has_callback { "a callback server" } else { "a stream" };
-            println!("{name}, a {role}, has registered and hears the market by {way}");
+            println!("{name}, a {role}, has registered and gets events by {way}");
             listeners.spawn(hear(name, ears));
             if role == Role::Seller { &mut sellers } else { &mut buyers }.push(actor);
         }
@@ -65,11 +66,11 @@ impl Scene {
         Ok(Self { ground, sellers, buyers, items, listeners })
     }
 
-    pub(super) fn ground(&self) -> &Ground {
+    pub(super) fn ground(&self) -> &LocalMarket {
         &self.ground
     }
 
-    /// One of everything: a search, a purchase, a wish, a price change, a sold-out item, a rating.
+    /// Shows one of each: a search, a purchase, a wish, a price change, a sold-out item, a rating.
     pub(super) async fn opening(&self, pace: Duration) -> anyhow::Result<()> {
         let (alice, bob, dave) = (&self.sellers[0], &self.buyers[0], &self.buyers[1]);
         let lamp = alice.sell(draft("Brass lantern", "home/lighting", 1_250, 2)).await?.item_id;
@@ -98,7 +99,7 @@ impl Scene {
         Ok(())
     }
 
-    /// Trades until it is dropped.
+    /// Trades until the future is dropped.
     pub(super) async fn go_on(&self, pace: Duration) -> anyhow::Result<()> {
         let mut random = StdRng::seed_from_u64(SEED);
         loop {
@@ -140,6 +141,6 @@ impl Scene {
 
 async fn hear(name: &'static str, mut ears: EventReceiver) {
     while let Ok(event) = ears.wait().await {
-        println!("    → {name} hears: {}", sentence(&event));
+        println!("    → {name} is notified: {}", sentence(&event));
     }
 }

@@ -1,4 +1,4 @@
-//! What stands before the load begins: certificates, servers, registered parties and listed items.
+//! The fixture of the benchmarks: certificates, servers, registered parties and listed items.
 
 use std::path::Path;
 
@@ -12,31 +12,31 @@ use tempfile::TempDir;
 
 use crate::{load::CONNECTIONS, process::ServerProcess, workload::WORDS};
 
-/// How many items the load is spread over.
+/// Number of items over which the uniform load is spread.
 pub(crate) const ITEMS: usize = 1_000;
-/// More than any run buys.
+/// Units of each item, more than any run buys.
 const STOCK: i64 = 1_000_000_000;
-/// How many items are listed at a time.
+/// Number of concurrent calls while listing items.
 const LISTINGS_AT_ONCE: usize = 64;
 
-/// Everything that the load needs.
-pub(crate) struct Scene {
+/// The running servers and the clients connected to them.
+pub(crate) struct Fixture {
     pub(crate) echo: ServerProcess,
     pub(crate) market: ServerProcess,
     pub(crate) unguarded: ServerProcess,
-    /// One connection for each client of the echo server.
+    /// Connections to the echo server, one per buyer.
     pub(crate) echo_clients: Vec<Connection>,
-    /// One connection for each client of the market whose guard checks nothing.
+    /// Connections to the market without a guard, one per buyer.
     pub(crate) unguarded_clients: Vec<Connection>,
-    /// One connection for each registered buyer.
+    /// Connections to the market, one per registered buyer.
     pub(crate) buyers: Vec<Connection>,
     pub(crate) items: Vec<i64>,
-    // Last, so that the servers have ended when the folder goes.
+    // Last, because fields are dropped in order and the servers must stop before their folder is deleted.
     _folder: TempDir,
 }
 
-impl Scene {
-    /// Starts the servers of `program`, a build of `bench`, and fills its market.
+impl Fixture {
+    /// Starts the servers of `program`, a build of `bench`, and lists items at its market.
     pub(crate) async fn set(program: &Path, threads: usize, log: &str) -> anyhow::Result<Self> {
         let folder = tempfile::tempdir()?;
         let dir = folder.path();

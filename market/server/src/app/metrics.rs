@@ -1,18 +1,18 @@
-//! What the market tells in figures.
+//! The market's metrics and health.
 
 use std::sync::Arc;
 
-use super::{App, replicas::Sight};
+use super::{App, replicas::StoreFreshness};
 use crate::{
     observe::{Memory, Metrics, SpanCounts, port::Health},
     transport::Pulses,
 };
 
 impl App {
-    /// All of them. What they read is shared with what they tell of, so that they are always true.
-    pub(super) fn figures(&self) -> Metrics {
+    /// Returns all metrics. They read the state of the components when they are scraped, so they are always current.
+    pub(super) fn metrics(&self) -> Metrics {
         let mut metrics = Metrics::default();
-        self.tell_expiries(&mut metrics);
+        self.add_expiries(&mut metrics);
         let acceptor = self.acceptor.clone();
         metrics.gauge("souk_connections", "Open connections", move || count(acceptor.connections()));
         let acceptor = self.acceptor.clone();
@@ -31,49 +31,49 @@ impl App {
         metrics.counter("souk_refused_identities", "Handshakes and calls refused for who asked", move || {
             refusals.total()
         });
-        tell_memory(&mut metrics);
+        add_memory(&mut metrics);
         metrics.call_times(&self.times);
         if let Some(spans) = &self.spans {
-            tell_spans(spans, &mut metrics);
+            add_spans(spans, &mut metrics);
         }
         metrics
     }
 
-    /// Whether the market lives, and whether it answers: its ledger works, its index is level, it does not close, and
-    /// a database that it shares with others is there.
+    /// Returns the liveness and readiness checks. The market is ready if its ledger works, its index is up to date,
+    /// it is not shutting down, and a shared database can be reached.
     pub(super) fn health(&self) -> impl FnOnce(Pulses) -> Health + use<> {
         let (has_failed, ledger) = (self.lanes.failure(), self.lanes.failure());
         let (search, closing) = (self.parts.search.clone(), self.parts.closing.clone());
-        let sight = self.sight.clone();
+        let freshness = self.freshness.clone();
         move |threads| Health {
             is_alive: Box::new(move || !has_failed() && threads.are_well()),
             is_ready: Box::new(move || {
-                let is_in_sight = sight.as_ref().is_none_or(Sight::is_fresh);
-                !ledger() && is_in_sight && search.load().level && !closing.is_cancelled()
+                let is_fresh = freshness.as_ref().is_none_or(StoreFreshness::is_fresh);
+                !ledger() && is_fresh && search.load().level && !closing.is_cancelled()
             }),
         }
     }
 
-    fn tell_expiries(&self, metrics: &mut Metrics) {
-        let present = Arc::clone(&self.rotator.present);
+    fn add_expiries(&self, metrics: &mut Metrics) {
+        let present = Arc::clone(&self.rotator.users.present);
         metrics.gauge(
             "souk_soonest_expiry_timestamp_seconds",
             "When the first of certificate, authority and revocation list ends",
             move || present.load().expiries().soonest().unix_timestamp(),
         );
-        let present = Arc::clone(&self.rotator.present);
+        let present = Arc::clone(&self.rotator.users.present);
         metrics.gauge(
             "souk_certificate_expiry_timestamp_seconds",
             "When the market's certificate ends",
             move || present.load().expiries().certificate.unix_timestamp(),
         );
-        let present = Arc::clone(&self.rotator.present);
+        let present = Arc::clone(&self.rotator.users.present);
         metrics.gauge(
             "souk_authority_expiry_timestamp_seconds",
             "When the authority's certificate ends",
             move || present.load().expiries().authority.unix_timestamp(),
         );
-        let present = Arc::clone(&self.rotator.present);
+        let present = Arc::clone(&self.rotator.users.present);
         metrics.gauge(
             "souk_revocation_list_expiry_timestamp_seconds",
             "When the revocation list should be replaced; 0: it does not say",
@@ -82,8 +82,8 @@ impl App {
     }
 }
 
-/// Where there is no `/proc`, there are no such figures.
-fn tell_memory(metrics: &mut Metrics) {
+/// Adds memory metrics, on systems that have `/proc`.
+fn add_memory(metrics: &mut Metrics) {
     if Memory::own().is_err() {
         return;
     }
@@ -102,7 +102,7 @@ fn tell_memory(metrics: &mut Metrics) {
     );
 }
 
-fn tell_spans(spans: &Arc<SpanCounts>, metrics: &mut Metrics) {
+fn add_spans(spans: &Arc<SpanCounts>, metrics: &mut Metrics) {
     let counts = Arc::clone(spans);
     metrics.counter("souk_spans_sent", "Spans that the collector has taken", move || counts.sent());
     let counts = Arc::clone(spans);

@@ -25,7 +25,7 @@ use super::{
     convert::{self, first, get},
     error::Failure,
     pool::Pool,
-    reads::all,
+    rows::all,
 };
 use crate::{Hint, LeaseEpoch, Look, Replicas, Standing, StoreError};
 
@@ -47,24 +47,24 @@ struct Message {
     hint: Hint,
 }
 
-/// Takes in what is to be told. Clones share it; it ends with the last of them.
+/// Publishes what happens here. Clones share it; it ends with the last of them.
 #[derive(Clone)]
-pub(super) struct Herald {
+pub(super) struct HintPublisher {
     gathered: Arc<Mutex<Hint>>,
     some: mpsc::Sender<()>,
 }
 
-impl Herald {
-    /// Begins to tell, on the present runtime, in the name of one market.
+impl HintPublisher {
+    /// Begins to publish, on the present runtime, in the name of one market.
     pub(super) fn start(market: Uuid, pool: Arc<Pool>) -> Self {
         let gathered = Arc::new(Mutex::new(Hint::default()));
         let (some, told) = mpsc::channel(1);
-        tokio::spawn(tell(market, pool, Arc::clone(&gathered), told));
+        tokio::spawn(publish_gathered(market, pool, Arc::clone(&gathered), told));
         Self { gathered, some }
     }
 
     /// Adds to the next hint. Never blocks.
-    pub(super) fn tell(&self, add: impl FnOnce(&mut Hint)) {
+    pub(super) fn publish(&self, add: impl FnOnce(&mut Hint)) {
         {
             let mut gathered = self.gathered.lock().unwrap_or_else(PoisonError::into_inner);
             add(&mut gathered);
@@ -75,7 +75,12 @@ impl Herald {
     }
 }
 
-async fn tell(market: Uuid, pool: Arc<Pool>, gathered: Arc<Mutex<Hint>>, mut told: mpsc::Receiver<()>) {
+async fn publish_gathered(
+    market: Uuid,
+    pool: Arc<Pool>,
+    gathered: Arc<Mutex<Hint>>,
+    mut told: mpsc::Receiver<()>,
+) {
     while told.recv().await.is_some() {
         sleep(GATHERING).await;
         let hint = std::mem::take(&mut *gathered.lock().unwrap_or_else(PoisonError::into_inner));
@@ -90,17 +95,17 @@ async fn tell(market: Uuid, pool: Arc<Pool>, gathered: Arc<Mutex<Hint>>, mut tol
     }
 }
 
-/// Hears the other markets.
+/// Follows the other markets.
 pub(super) struct PostgresReplicas {
     market: Uuid,
     address: Arc<Address>,
     pool: Arc<Pool>,
     runtime: Handle,
-    ear: AsyncMutex<Ear>,
+    subscription: AsyncMutex<Subscription>,
 }
 
 /// Where the others are heard.
-struct Ear {
+struct Subscription {
     session: Option<(Connection, mpsc::Receiver<String>)>,
     /// When it is time to look at everything, however much is heard until then.
     look_at: Instant,
@@ -113,7 +118,7 @@ impl PostgresReplicas {
             address,
             pool,
             runtime: Handle::current(),
-            ear: AsyncMutex::new(Ear { session: None, look_at: Instant::now() }),
+            subscription: AsyncMutex::new(Subscription { session: None, look_at: Instant::now() }),
         }
     }
 
@@ -126,10 +131,10 @@ impl PostgresReplicas {
     }
 
     /// A hint; `None` when it is time to look, or when hints may have been missed.
-    async fn listen_once(&self, ear: &mut Ear) -> Option<Hint> {
-        let Some((_, notifications)) = ear.session.as_mut() else {
+    async fn listen_once(&self, subscription: &mut Subscription) -> Option<Hint> {
+        let Some((_, notifications)) = subscription.session.as_mut() else {
             match self.listen().await {
-                Ok(open) => ear.session = Some(open),
+                Ok(open) => subscription.session = Some(open),
                 Err(failure) => {
                     tracing::debug!(%failure, "other markets are not heard; this one looks by itself");
                     sleep(POLL).await;
@@ -137,17 +142,17 @@ impl PostgresReplicas {
             }
             return None;
         };
-        let heard = timeout_at(ear.look_at, self.hear(notifications)).await;
+        let heard = timeout_at(subscription.look_at, self.next_hint(notifications)).await;
         // Nothing is ever asked on this session, so that it does not find out by itself that the server is silent.
-        let is_over = ear.session.as_ref().is_some_and(|(connection, _)| connection.is_closed());
+        let is_over = subscription.session.as_ref().is_some_and(|(connection, _)| connection.is_closed());
         if is_over || matches!(heard, Ok(None)) {
-            ear.session = None;
+            subscription.session = None;
         }
         heard.ok().flatten()
     }
 
     /// The next hint of another market's; `None` when the session has ended.
-    async fn hear(&self, notifications: &mut mpsc::Receiver<String>) -> Option<Hint> {
+    async fn next_hint(&self, notifications: &mut mpsc::Receiver<String>) -> Option<Hint> {
         loop {
             let message = notifications.recv().await?;
             match serde_json::from_str(&message) {
@@ -163,13 +168,13 @@ impl PostgresReplicas {
 #[async_trait]
 impl Replicas for PostgresReplicas {
     async fn hint(&self) -> Hint {
-        let mut ear = self.ear.lock().await;
-        let heard = self.listen_once(&mut ear).await;
+        let mut subscription = self.subscription.lock().await;
+        let heard = self.listen_once(&mut subscription).await;
         let mut hint = heard.unwrap_or(Hint { everything: true, ..Hint::default() });
         // Also while hint comes upon hint: one of them may have been lost.
-        hint.everything |= Instant::now() >= ear.look_at;
+        hint.everything |= Instant::now() >= subscription.look_at;
         if hint.everything {
-            ear.look_at = Instant::now() + POLL;
+            subscription.look_at = Instant::now() + POLL;
         }
         hint
     }

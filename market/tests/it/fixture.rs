@@ -1,51 +1,52 @@
-//! A market for one test, and the parties that trade there: over mutual TLS, through the client library,
-//! just as the command lines do.
+//! The fixture: a market for one test, and parties that trade there over mutual TLS, through the client
+//! library, as the command lines do.
 
 use souk_certs::identity::Role;
 use souk_client::{Connection, Error};
 use souk_proto::{Reason, v1};
 pub(crate) use souk_testkit::{PATIENCE, eventually};
 use souk_testkit::{
-    ground::{Ground, GroundOptions, StoreKind},
+    local::{LocalMarket, LocalMarketOptions, StoreKind},
     postgres::Database,
 };
 
-/// A market.
-pub(crate) struct Fair {
-    pub(crate) ground: Ground,
-    /// Gone after the market.
+/// A running market with its database, if it has one.
+pub(crate) struct Fixture {
+    pub(crate) ground: LocalMarket,
+    /// Dropped after the market.
     database: Option<Database>,
 }
 
-/// A registered seller or buyer with a connection of its own.
+/// A registered seller or buyer with its own connection.
 pub(crate) struct Party {
     pub(crate) connection: Connection,
 }
 
-impl Fair {
+impl Fixture {
     pub(crate) async fn open(store: StoreKind) -> Self {
-        let ground = Ground::open(GroundOptions { store, ..GroundOptions::default() }).await.unwrap();
+        let ground =
+            LocalMarket::open(LocalMarketOptions { store, ..LocalMarketOptions::default() }).await.unwrap();
         Self { ground, database: None }
     }
 
-    /// On a PostgreSQL database of its own.
+    /// Opens a market on its own PostgreSQL database.
     pub(crate) async fn on_postgres() -> Self {
         let database = Database::create();
-        let fair = Self::open(StoreKind::Postgres(database.address().to_owned())).await;
-        Self { database: Some(database), ..fair }
+        let fixture = Self::open(StoreKind::Postgres(database.address().to_owned())).await;
+        Self { database: Some(database), ..fixture }
     }
 
-    /// Another market on the same database.
+    /// Opens another market on the same database.
     pub(crate) async fn beside(&self) -> Self {
         Self { ground: self.ground.beside().await.unwrap(), database: None }
     }
 
-    /// The database that this market was opened on, which its tests may have a hand in.
+    /// Returns the market's database, so that tests can manipulate it.
     pub(crate) fn database(&self) -> &Database {
         self.database.as_ref().expect("a market on a database of its own")
     }
 
-    /// A party that registered at another market: the same certificate, a connection here.
+    /// Connects a party that has registered at another market, with the same certificate.
     pub(crate) async fn known(&self, role: Role, name: &str) -> Party {
         self.stranger(role, name).await
     }
@@ -68,7 +69,7 @@ impl Fair {
         party
     }
 
-    /// Somebody with a certificate who has not registered.
+    /// Connects a party with a certificate that has not registered.
     pub(crate) async fn stranger(&self, role: Role, name: &str) -> Party {
         let config = self.ground.identity(role, name).await.unwrap();
         Party { connection: Connection::open(&config).await.unwrap() }
@@ -123,7 +124,7 @@ impl Party {
         Ok(sold.item.unwrap())
     }
 
-    /// Lists a lamp at 12.50 GBP and answers its number.
+    /// Lists a lamp at 12.50 GBP and returns its number.
     pub(crate) async fn lamp(&self, quantity: i64) -> i64 {
         self.sell(draft("Lamp", "home/light", 1_250, quantity)).await.unwrap().item_id
     }
@@ -182,7 +183,7 @@ impl Party {
     }
 }
 
-/// The reason of a refusal; panics when the call went well or failed otherwise.
+/// Returns the reason of a refusal; panics if the call succeeded or failed in another way.
 pub(crate) fn reason<T: std::fmt::Debug>(result: Result<T, Error>) -> Reason {
     match result {
         Err(Error::Refused(refusal)) => refusal.reason().unwrap_or_else(|| panic!("no reason: {refusal:?}")),
@@ -190,32 +191,32 @@ pub(crate) fn reason<T: std::fmt::Debug>(result: Result<T, Error>) -> Reason {
     }
 }
 
-/// Runs each test of a list on every back end: `trade::…::memory::…`, `…::sqlite::…`, `…::postgres::…`.
+/// Generates each listed test for every back end: `trade::…::memory::…`, `…::sqlite::…`, `…::postgres::…`.
 macro_rules! on_every_store {
     ($($name:ident),+ $(,)?) => {
         mod memory {
             $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn $name() {
-                let fair = crate::fair::Fair::open(souk_testkit::ground::StoreKind::Memory).await;
-                super::$name(&fair).await;
-                fair.close().await;
+                let fixture = crate::fixture::Fixture::open(souk_testkit::local::StoreKind::Memory).await;
+                super::$name(&fixture).await;
+                fixture.close().await;
             })+
         }
         mod sqlite {
             $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn $name() {
-                let fair = crate::fair::Fair::open(souk_testkit::ground::StoreKind::Sqlite).await;
-                super::$name(&fair).await;
-                fair.close().await;
+                let fixture = crate::fixture::Fixture::open(souk_testkit::local::StoreKind::Sqlite).await;
+                super::$name(&fixture).await;
+                fixture.close().await;
             })+
         }
         mod postgres {
             $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn $name() {
                 if souk_testkit::postgres::is_there() {
-                    let fair = crate::fair::Fair::on_postgres().await;
-                    super::$name(&fair).await;
-                    fair.close().await;
+                    let fixture = crate::fixture::Fixture::on_postgres().await;
+                    super::$name(&fixture).await;
+                    fixture.close().await;
                 }
             })+
         }

@@ -1,4 +1,4 @@
-//! A market with one seller, one buyer and one item, and the ways to attack it.
+//! The fixture: a market with one seller, one buyer and one item, and the means to attack it.
 
 use std::{io::Write as _, sync::Arc, time::Duration};
 
@@ -11,33 +11,33 @@ use souk_proto::{
 };
 use souk_testkit::{
     actor::{Actor, draft},
-    ground::{Ground, GroundOptions, StoreKind},
+    local::{LocalMarket, LocalMarketOptions, StoreKind},
 };
 use tokio::{io::AsyncReadExt as _, net::TcpStream, time::timeout};
 use tokio_rustls::{TlsConnector, client::TlsStream};
 use tonic::{Request, Status, metadata::MetadataValue, transport::Channel};
 
-/// How long anything may take that must happen.
+/// The deadline for everything that must happen.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
-pub(crate) struct Siege {
-    pub(crate) ground: Ground,
+pub(crate) struct Fixture {
+    pub(crate) ground: LocalMarket,
     pub(crate) alice: Actor,
     pub(crate) bob: Actor,
     pub(crate) lamp: v1::Item,
 }
 
-impl Siege {
+impl Fixture {
     pub(crate) async fn open() -> Self {
-        Self::with(GroundOptions::default()).await
+        Self::with(LocalMarketOptions::default()).await
     }
 
-    pub(crate) async fn with(options: GroundOptions) -> Self {
+    pub(crate) async fn with(options: LocalMarketOptions) -> Self {
         Self::with_store(options, StoreKind::Memory).await
     }
 
-    pub(crate) async fn with_store(options: GroundOptions, store: StoreKind) -> Self {
-        let ground = Ground::open(GroundOptions { store, ..options }).await.unwrap();
+    pub(crate) async fn with_store(options: LocalMarketOptions, store: StoreKind) -> Self {
+        let ground = LocalMarket::open(LocalMarketOptions { store, ..options }).await.unwrap();
         let alice = Actor::enter(&ground, Role::Seller, "Alice").await.unwrap();
         let bob = Actor::enter(&ground, Role::Buyer, "Bob").await.unwrap();
         alice.register(None).await.unwrap();
@@ -46,7 +46,7 @@ impl Siege {
         Self { ground, alice, bob, lamp }
     }
 
-    /// Nothing came of the attack, and the market serves old connections and new ones.
+    /// Checks that the attack had no effect, and that the market serves old and new connections.
     pub(crate) async fn hold(self) {
         let request = v1::DisplaySellerItemsRequest::default();
         let items = self.alice.connection.call(request).await.unwrap().items;
@@ -59,17 +59,17 @@ impl Siege {
         self.ground.close().await.unwrap();
     }
 
-    /// A connection of alice's without the client library on it.
+    /// Opens a connection of alice without the client library.
     pub(crate) async fn channel(&self) -> Channel {
         self.ground.channel(Role::Seller, "Alice").await.unwrap()
     }
 
-    /// A good token of alice's.
+    /// Returns a valid token of alice.
     pub(crate) async fn token(&self) -> String {
         token(&self.alice).await
     }
 
-    /// Begins a TLS connection; ends with what the market says first, or its alert.
+    /// Opens a TLS connection, and returns the first data from the market, or its alert.
     pub(crate) async fn greet(&self, tls: ClientConfig) -> Result<Vec<u8>, std::io::Error> {
         let mut stream = self.shake_hands(tls).await?;
         let mut first = vec![0; 1_024];
@@ -78,7 +78,8 @@ impl Siege {
         Ok(first)
     }
 
-    /// The client's side of a handshake. With TLS 1.3 the market has not judged our certificate yet.
+    /// Completes the client's side of a handshake. With TLS 1.3, the market may not have verified our
+    /// certificate yet.
     pub(crate) async fn shake_hands(
         &self,
         tls: ClientConfig,
@@ -89,20 +90,20 @@ impl Siege {
     }
 }
 
-/// Written past the test harness, which would keep it to itself: these figures are to be seen.
+/// Prints a figure directly, because the test harness would capture it.
 pub(crate) fn figure(line: &str) {
     std::io::stdout().write_all(format!("{line}\n").as_bytes()).unwrap();
 }
 
-/// A good token.
+/// Fetches a valid token.
 pub(crate) async fn token(of: &Actor) -> String {
     of.connection.call(v1::IssueTokenRequest {}).await.unwrap().access_token
 }
 
-/// Tries to list an item with just this metadata.
+/// Tries to list an item with exactly this metadata.
 pub(crate) async fn sell_with(channel: Channel, metadata: &[(&'static str, &str)]) -> Result<(), Status> {
     let mut request = Request::new(v1::SellItemRequest {
-        request_id: uuid::Uuid::new_v4().to_string(),
+        request_id: souk_certs::random::uuid_v4().to_string(),
         item: Some(draft("Contraband", "home", 1, 1)),
         ..Default::default()
     });
@@ -112,27 +113,27 @@ pub(crate) async fn sell_with(channel: Channel, metadata: &[(&'static str, &str)
     SellerServiceClient::new(channel).sell_item(request).await.map(|_| ())
 }
 
-/// The metadata of an honest call.
+/// Returns the metadata of an honest call.
 pub(crate) fn honest<'a>(party: &'a str, bearer: &'a str) -> [(&'static str, &'a str); 2] {
     [(PARTY_ID, party), (AUTHORIZATION, bearer)]
 }
 
-/// The reason that an attack was refused for.
+/// Returns the reason with which an attack was refused.
 #[track_caller]
 pub(crate) fn reason<T: std::fmt::Debug>(result: Result<T, Status>) -> Reason {
     let status = result.expect_err("it is refused");
     Reason::of(&status).unwrap_or_else(|| panic!("no reason: {status:?}"))
 }
 
-/// One test for each attack; the siege must hold after it.
+/// Generates one test for each attack, after which the fixture must hold.
 macro_rules! attacks {
     ($($name:ident),+ $(,)?) => {
         mod attack {
             $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn $name() {
-                let siege = crate::siege::Siege::open().await;
-                super::$name(&siege).await;
-                siege.hold().await;
+                let fixture = crate::fixture::Fixture::open().await;
+                super::$name(&fixture).await;
+                fixture.hold().await;
             })+
         }
     };

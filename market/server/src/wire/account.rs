@@ -1,0 +1,33 @@
+//! Writes what a caller learns of its own account.
+
+use data_encoding::HEXLOWER;
+use souk_certs::identity::PeerCertificate;
+use souk_proto::v1;
+use souk_store::MailboxState;
+
+use super::show::{callback, timestamp};
+
+/// A caller's certificate.
+pub fn certificate(certificate: &PeerCertificate) -> v1::CertificateInfo {
+    v1::CertificateInfo {
+        spiffe_id: certificate.spiffe_id().to_owned(),
+        serial_number: HEXLOWER.encode(certificate.serial()),
+        sha256_thumbprint: HEXLOWER.encode(certificate.thumbprint()),
+        not_before: Some(timestamp(certificate.not_before().into())),
+        not_after: Some(timestamp(certificate.not_after().into())),
+    }
+}
+
+/// A mailbox as it stands.
+pub fn mailbox_status(state: MailboxState) -> v1::MailboxStatusResponse {
+    v1::MailboxStatusResponse {
+        pending_count: state.pending,
+        oldest_time: state.oldest.map(timestamp),
+        acknowledged_sequence: state.acknowledged,
+        last_sequence: state.last_sequence,
+        callback: state.callback.as_ref().map(callback),
+        failure_count: i32::try_from(state.failures).unwrap_or(i32::MAX),
+        next_attempt_time: state.next_attempt.map(timestamp),
+        last_failure: state.last_failure,
+    }
+}

@@ -1,0 +1,210 @@
+//! Reads requests that only ask.
+
+use std::time::Duration;
+
+use prost::Message as _;
+use souk_domain::{Category, ItemId, OrderId, PartyId, RideId, Sequence, TimeRange};
+use souk_proto::v1;
+use souk_search::{CategoryQuery, PriceRange, SearchCursor, SearchOrder, SearchQuery, SearchText};
+use souk_store::{OrderQuery, OrdersOf};
+use tonic::Status;
+use uuid::Uuid;
+
+use super::{
+    page::{Page, PageToken, page_size},
+    parse::Fields,
+};
+
+/// The longest time that is summed up at once.
+const MAX_SUMMARY: Duration = Duration::from_secs(366 * 86_400);
+
+/// Reads the number of an item.
+pub fn item_id(id: i64) -> Result<ItemId, Status> {
+    let mut fields = Fields::new();
+    let id = fields.id("item_id", id);
+    fields.finish(id.map(ItemId))
+}
+
+/// Reads the number of an order.
+pub fn order_id(id: i64) -> Result<OrderId, Status> {
+    let mut fields = Fields::new();
+    let id = fields.id("order_id", id);
+    fields.finish(id.map(OrderId))
+}
+
+/// Reads the UUID of a ride.
+pub fn ride_id(id: &str) -> Result<RideId, Status> {
+    let mut fields = Fields::new();
+    let id = fields.ride("ride_id", id);
+    fields.finish(id)
+}
+
+/// Reads a place in a mailbox.
+pub fn sequence(field: &str, sequence: i64) -> Result<Sequence, Status> {
+    let mut fields = Fields::new();
+    let sequence = fields.sequence(field, sequence);
+    fields.finish(sequence)
+}
+
+/// Reads WatchRide: the order whose ride is watched, and the last position seen.
+pub fn watch_ride(request: &v1::WatchRideRequest) -> Result<(OrderId, i64), Status> {
+    let mut fields = Fields::new();
+    let id = fields.id("order_id", request.order_id);
+    if request.cursor < 0 {
+        fields.wrong("cursor", "is negative; give the sequence of a position, or 0");
+    }
+    fields.finish(id.map(|id| (OrderId(id), request.cursor)))
+}
+
+/// Reads ListParties.
+pub fn list_parties(request: &v1::ListPartiesRequest) -> Result<Page<Uuid>, Status> {
+    let limit = page_size(request.page_size)?;
+    let token = PageToken::of(&[b"ListParties", &[u8::from(request.suspended_only)]]);
+    Page::read(limit, &request.page_token, token)
+}
+
+/// Reads ListWishlist.
+pub fn list_wishlist(buyer: PartyId, request: &v1::ListWishlistRequest) -> Result<Page<ItemId>, Status> {
+    let limit = page_size(request.page_size)?;
+    let token = PageToken::of(&[b"ListWishlist", party_bytes(&buyer)]);
+    Page::read(limit, &request.page_token, token)
+}
+
+/// Reads DisplaySellerItems.
+pub fn display_seller_items(
+    seller: PartyId,
+    request: &v1::DisplaySellerItemsRequest,
+) -> Result<Page<ItemId>, Status> {
+    let limit = page_size(request.page_size)?;
+    let token = PageToken::of(&[b"DisplaySellerItems", party_bytes(&seller)]);
+    Page::read(limit, &request.page_token, token)
+}
+
+macro_rules! orders {
+    ($(#[$doc:meta])* $name:ident, $request:ident, $method:literal, $of:ident) => {
+        $(#[$doc])*
+        pub fn $name(party: PartyId, request: v1::$request) -> Result<(OrderQuery, Page<OrderId>), Status> {
+            let limit = page_size(request.page_size)?;
+            let mut fields = Fields::new();
+            let status = fields.order_status("status", request.status);
+            let item = fields.optional_id("item_id", request.item_id).map(ItemId);
+            let placed = fields.time_range(request.from_time.as_ref(), request.until_time.as_ref());
+            fields.finish(Some(()))?;
+            // A token is good for the same request with any page size.
+            let query = v1::$request { page_size: 0, page_token: String::new(), ..request };
+            let token = PageToken::of(&[$method, party_bytes(&party), &query.encode_to_vec()]);
+            let page = Page::read(limit, &request.page_token, token)?;
+            let (of, before, limit) = (OrdersOf::$of(party), page.after, page.rows());
+            Ok((OrderQuery { of, item, status, placed, before, limit }, page))
+        }
+    };
+}
+
+orders! {
+    /// Reads ListOrders.
+    list_orders, ListOrdersRequest, b"ListOrders", Buyer
+}
+orders! {
+    /// Reads ListSales.
+    list_sales, ListSalesRequest, b"ListSales", Seller
+}
+
+/// Reads SummarizeSales.
+pub fn summarize_sales(request: &v1::SummarizeSalesRequest) -> Result<TimeRange, Status> {
+    let mut fields = Fields::new();
+    for (field, time) in [("from_time", &request.from_time), ("until_time", &request.until_time)] {
+        if time.is_none() {
+            fields.wrong(field, "is missing; give both ends of the time to sum up");
+        }
+    }
+    let placed = fields.time_range(request.from_time.as_ref(), request.until_time.as_ref());
+    if placed != TimeRange::ALL && placed.until > placed.from.plus(MAX_SUMMARY) {
+        fields.wrong("until_time", "is more than 366 days after from_time; ask for a shorter time");
+    }
+    fields.finish(Some(placed))
+}
+
+/// Reads ListCategories. The sellers that are hidden are for the caller to add.
+pub fn list_categories(
+    request: &v1::ListCategoriesRequest,
+) -> Result<(CategoryQuery, Page<Category>), Status> {
+    let limit = page_size(request.page_size)?;
+    let mut fields = Fields::new();
+    let parent = fields.optional_category("parent", &request.parent);
+    fields.finish(Some(()))?;
+    let token = PageToken::of(&[b"ListCategories", request.parent.as_bytes()]);
+    let page = Page::read(limit, &request.page_token, token)?;
+    let (after, limit) = (page.after.clone(), page.rows());
+    Ok((CategoryQuery { parent, after, limit, ..CategoryQuery::default() }, page))
+}
+
+/// Reads SearchItem. The sellers that are hidden are for the caller to add.
+pub fn search_item(request: &v1::SearchItemRequest) -> Result<(SearchQuery, PageToken), Status> {
+    // A token is good for the same request with any page size.
+    let query = v1::SearchItemRequest { page_size: 0, page_token: String::new(), ..request.clone() };
+    let token = PageToken::of(&[b"SearchItem", &query.encode_to_vec()]);
+    let after = token.read(&request.page_token)?;
+    Ok((search_query(request, after)?, token))
+}
+
+/// Reads WatchSearch: the same search, asked for once.
+pub fn watch_search(request: v1::WatchSearchRequest) -> Result<SearchQuery, Status> {
+    let v1::WatchSearchRequest { query, category, min_price, max_price, min_rating, seller_id, in_stock } =
+        request;
+    let search = v1::SearchItemRequest {
+        query,
+        category,
+        min_price,
+        max_price,
+        min_rating,
+        seller_id,
+        in_stock,
+        ..Default::default()
+    };
+    search_query(&search, None)
+}
+
+fn search_query(request: &v1::SearchItemRequest, after: Option<SearchCursor>) -> Result<SearchQuery, Status> {
+    let mut fields = Fields::new();
+    let text = fields.take("query", SearchText::parse(&request.query));
+    let category = fields.optional_category("category", &request.category);
+    let min_price = fields.optional_price("min_price", request.min_price.as_ref());
+    let max_price = fields.optional_price("max_price", request.max_price.as_ref());
+    let price = fields.take("max_price", PriceRange::parse(min_price, max_price));
+    if request.min_rating.is_some_and(|rating| !(1.0..=5.0).contains(&rating)) {
+        fields.wrong("min_rating", "is outside 1.0 to 5.0; leave it out for any rating");
+    }
+    let seller = fields.optional_party("seller_id", &request.seller_id);
+    let order = search_order(&mut fields, request);
+    let (text, price) = fields.finish(text.zip(price))?;
+    Ok(SearchQuery {
+        text,
+        category,
+        price,
+        min_rating: request.min_rating,
+        seller,
+        in_stock: request.in_stock,
+        order,
+        limit: page_size(request.page_size)?,
+        after,
+        ..SearchQuery::default()
+    })
+}
+
+fn search_order(fields: &mut Fields, request: &v1::SearchItemRequest) -> SearchOrder {
+    match v1::SearchOrder::try_from(request.order_by) {
+        Ok(v1::SearchOrder::Unspecified | v1::SearchOrder::Relevance) => SearchOrder::Relevance,
+        Ok(v1::SearchOrder::PriceAscending) => SearchOrder::PriceAscending,
+        Ok(v1::SearchOrder::PriceDescending) => SearchOrder::PriceDescending,
+        Ok(v1::SearchOrder::Rating) => SearchOrder::Rating,
+        Ok(v1::SearchOrder::Newest) => SearchOrder::Newest,
+        Err(_) => {
+            fields.wrong("order_by", "is none of the orders; use one of SearchOrder");
+            SearchOrder::Relevance
+        }
+    }
+}
+
+fn party_bytes(party: &PartyId) -> &[u8] {
+    party.0.as_bytes()
+}
