@@ -1,6 +1,6 @@
 //! Who is calling: the metadata that goes with every call.
 //!
-//! [`Session`] stands between the generated clients and the [`Transport`] to the market. It adds `x-party-id` and, for
+//! [`Session`] stands between the generated clients and the `Transport` to the market. It adds `x-party-id` and, for
 //! all services but AccountService, the bearer token, which it fetches when there is none, renews at two
 //! thirds of its life and forgets when the market answers UNAUTHENTICATED. Replaying the refused call is
 //! left to [`Connection::call`](crate::Connection::call): only there is the request whole. The transport that

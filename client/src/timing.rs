@@ -1,6 +1,6 @@
 //! How long calls take, attempt by attempt, and how much of that the market took.
 //!
-//! [`Timing`] stands next to the channel, below the session: what it times is the way to the market and back
+//! `Timing` stands next to the channel, below the session: what it times is the way to the market and back
 //! and the market's own work, and for a connection's first call the handshake. The token is fetched by a call
 //! of its own, which is reported like any other. An attempt ends with the last byte of its answer.
 

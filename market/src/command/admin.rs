@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
 use souk_cli::{CliSession, CommonFlags, Failure, Paging, Shown, report, view::time};
-use souk_client::error::required;
+use souk_client::{Error, error::required};
 use souk_proto::v1;
 
 /// Manage the parties of a market, with an operator's certificate (gen-certs.sh operator NAME)
@@ -60,7 +60,8 @@ async fn carry_out(args: AdminArgs) -> Result<(), Failure> {
                 .pages(&session, async |page_size, page_token| {
                     let request = v1::ListPartiesRequest { page_size, page_token, suspended_only: suspended };
                     let page = session.call(request).await?;
-                    Ok((page.parties.iter().map(PartyRow::from).collect(), page.next_page_token))
+                    let rows: Result<_, _> = page.parties.iter().map(PartyRow::of).collect();
+                    Ok((rows?, page.next_page_token))
                 })
                 .await
         }
@@ -68,13 +69,13 @@ async fn carry_out(args: AdminArgs) -> Result<(), Failure> {
             let request_id = session.request_id(None).await?;
             let request = v1::SuspendRequest { request_id, validate_only: false, party_id: party, reason };
             let answer = session.call(request).await?;
-            session.printer().one(&PartyRow::from(&required(answer.party, "party")?))
+            session.printer().one(&PartyRow::of(&required(answer.party, "party")?)?)
         }
         AdminCommand::Reinstate { party } => {
             let request_id = session.request_id(None).await?;
             let request = v1::ReinstateRequest { request_id, validate_only: false, party_id: party };
             let answer = session.call(request).await?;
-            session.printer().one(&PartyRow::from(&required(answer.party, "party")?))
+            session.printer().one(&PartyRow::of(&required(answer.party, "party")?)?)
         }
     }
 }
@@ -90,11 +91,11 @@ struct PartyRow {
     reason: Option<String>,
 }
 
-impl From<&v1::PartyRecord> for PartyRow {
-    fn from(party: &v1::PartyRecord) -> Self {
-        let account = party.account.clone().unwrap_or_default();
+impl PartyRow {
+    fn of(party: &v1::PartyRecord) -> Result<Self, Error> {
+        let account = required(party.account.clone(), "account")?;
         let suspension = party.suspension.as_ref();
-        Self {
+        Ok(Self {
             role: match account.role() {
                 v1::Role::Seller => "seller",
                 v1::Role::Buyer => "buyer",
@@ -106,7 +107,7 @@ impl From<&v1::PartyRecord> for PartyRow {
             display_name: account.display_name,
             suspended: suspension.and_then(|suspension| time(suspension.suspend_time.as_ref())),
             reason: suspension.map(|suspension| suspension.reason.clone()),
-        }
+        })
     }
 }
 
