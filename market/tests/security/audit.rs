@@ -40,7 +40,7 @@ async fn refused_identities_are_logged() {
     let forged = sign(&foreign_root(), &honest_params("spiffe://souk.internal/market"));
     fixture.greet(client(&fixture, Some(forged))).await.unwrap_err();
     fixture.greet(client(&fixture, None)).await.unwrap_err();
-    let line = logged(&store, "not our authority's").await;
+    let line = logged(&store, "issued by another authority").await;
     assert_eq!((line["who"].as_str(), line["from"].as_str()), (Some("unknown"), Some("127.0.0.1")));
     logged(&store, "no certificate").await;
 

@@ -142,7 +142,7 @@ mod tests {
             refusals.add(None, Some([192, 0, 2, 7].into()), "no certificate");
         }
         for host in 0..200 {
-            refusals.add(None, Some([198, 51, 100, host].into()), "the certificate has ended");
+            refusals.add(None, Some([198, 51, 100, host].into()), "the certificate has expired");
         }
         refusals.add(Some("seller/x".into()), Some([192, 0, 2, 8].into()), "TOKEN_INVALID");
         let entries = refusals.take(Clock::SYSTEM);
