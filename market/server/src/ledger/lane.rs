@@ -258,7 +258,7 @@ impl From<BatchFailure> for LedgerError {
     }
 }
 
-/// The channel of a waiting caller, and the desk of its server thread.
+/// The channel of a waiting caller, and the answer queue of its server thread.
 type Caller = (oneshot::Sender<Answer>, Answers);
 
 /// The callers of a batch, indexed like its commands. `None` after a caller has been answered.
@@ -271,7 +271,8 @@ impl Callers {
     }
 }
 
-/// Sorts the answers by queue: there are only as many queues as server threads.
+/// Groups the answers by queue and hands each group back at once. A linear search suffices, because there are
+/// only as many queues as server threads.
 fn hand_back(answers: Vec<(Caller, Answer)>) {
     let mut batches: Vec<(Answers, Vec<_>)> = Vec::new();
     for ((caller, queue), answer) in answers {

@@ -1,7 +1,7 @@
 //! Conversions between the contract's messages and the domain types.
 //!
-//! [`command`] and [`query`] take requests apart: every value is checked once, and a request with several mistakes is
-//! answered with all of them. [`show`] writes answers. [`status`] is the one table of errors.
+//! [`command`] and [`query`] parse requests: every value is validated once, and all mistakes in a request are
+//! reported together. [`show`] builds responses. [`status`] is the single table of errors.
 
 mod account;
 pub mod command;
