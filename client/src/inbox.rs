@@ -117,12 +117,12 @@ impl Inbox {
         Ok((Self { address, acceptor, stop: Some(stop), server }, receiver))
     }
 
-    /// Where it listens.
+    /// Returns where it listens.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// A handle for [`InboxHandle::take_up`].
+    /// Returns a handle for [`InboxHandle::take_up`].
     pub fn handle(&self) -> InboxHandle {
         InboxHandle { acceptor: self.acceptor.clone() }
     }

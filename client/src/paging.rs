@@ -25,7 +25,7 @@ pub trait Paged: Unary {
     /// What the list is of.
     type Row: Send + 'static;
 
-    /// Where the request says which page it asks for.
+    /// Returns where the request says which page it asks for.
     fn page_token_mut(&mut self) -> &mut String;
 
     /// Takes an answer apart: its rows, and the token of the next page, which is empty on the last one.
@@ -77,7 +77,7 @@ pub struct Pages<T> {
 }
 
 impl<T: Send + 'static> Pages<T> {
-    /// The rows of the page that a request asks for, and of all after it.
+    /// Returns the rows of the page that a request asks for, and of all after it.
     pub fn new<R: Paged<Row = T>>(connection: Connection, request: R) -> Self {
         let pages = stream::try_unfold(Some(request), move |request| {
             let connection = connection.clone();
@@ -94,12 +94,12 @@ impl<T: Send + 'static> Pages<T> {
         Self { rows: pages.try_flatten().boxed() }
     }
 
-    /// The next row; `None` at the end of the list.
+    /// Returns the next row; `None` at the end of the list.
     pub async fn next(&mut self) -> Option<Result<T, Error>> {
         self.rows.next().await
     }
 
-    /// All rows at once. Mind the memory: a market may have a million items.
+    /// Returns all rows at once. Mind the memory: a market may have a million items.
     ///
     /// # Errors
     /// A page could not be fetched.

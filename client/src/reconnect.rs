@@ -95,9 +95,9 @@ pub struct Attempts {
 }
 
 impl Attempts {
-    /// What to do after a failed attempt: `None` is to give up, else it is begun again after that time, which
-    /// is zero when it goes on at another address of the market. `came` is whether it got any further than
-    /// the one before.
+    /// Returns what to do after a failed attempt: `None` is to give up, else it is begun again after that
+    /// time, which is zero when it goes on at another address of the market. `came` is whether it got any
+    /// further than the one before.
     pub fn after(&mut self, failure: &Error, came: bool, connection: &Connection) -> Option<Duration> {
         if came {
             *self = Self::default();

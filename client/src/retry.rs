@@ -30,8 +30,9 @@ pub fn request_id(now: OffsetDateTime) -> Uuid {
     random::uuid_v7(now, random::bytes())
 }
 
-/// How long to wait after the given number of failed attempts (from 1). `jitter` between 0 and 1 picks a
-/// point in the upper half of the interval, so that clients which failed together do not return together.
+/// Returns how long to wait after the given number of failed attempts (from 1). `jitter` between 0 and 1
+/// picks a point in the upper half of the interval, so that clients which failed together do not return
+/// together.
 pub fn backoff(failed_attempts: u32, jitter: f64) -> Duration {
     scaled(FIRST_DELAY, MAX_DELAY, failed_attempts, jitter)
 }

@@ -86,12 +86,12 @@ impl Seen {
         Ok(Self::with(Some(file), State { taken, taken_ids, ..State::default() }))
     }
 
-    /// The highest sequence that was taken; 0 when none was.
+    /// Returns the highest sequence that was taken; 0 when none was.
     pub fn watermark(&self) -> i64 {
         self.state().taken.iter().map(|entry| entry.sequence).max().unwrap_or(0)
     }
 
-    /// Whether the consumer has had this event.
+    /// Returns whether the consumer has had this event.
     pub fn contains(&self, event_id: &str) -> bool {
         self.state().taken_ids.contains(event_id)
     }
@@ -132,7 +132,7 @@ impl Seen {
         self.shared.changes.send_modify(|count| *count += 1);
     }
 
-    /// Whether an event was offered and is still with the consumer.
+    /// Returns whether an event was offered and is still with the consumer.
     pub(crate) fn is_waiting(&self, event_id: &str) -> bool {
         self.state().offered.contains(event_id)
     }

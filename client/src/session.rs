@@ -47,14 +47,14 @@ impl Session {
         Self { transport, party_id, tokens: None }
     }
 
-    /// The same, but its calls are not reported.
+    /// Returns the same, but its calls are not reported.
     pub(crate) fn silent(&self) -> Self {
         let mut session = self.clone();
         session.transport.silence();
         session
     }
 
-    /// The same with a token, for all other services.
+    /// Returns the same with a token, for all other services.
     pub(crate) fn with_tokens(&self, tokens: Arc<TokenKeeper>) -> Self {
         Self { tokens: Some(tokens), ..self.clone() }
     }

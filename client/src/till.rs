@@ -337,7 +337,7 @@ impl Stream {
         }
     }
 
-    /// How many more events may be handed out.
+    /// Returns how many more events may be handed out.
     fn room(&self) -> usize {
         MAX_HANDED_OUT.saturating_sub(self.handed_out.len())
     }
@@ -346,8 +346,8 @@ impl Stream {
         self.room() == 0 && !self.handed_out.contains_key(&event.sequence)
     }
 
-    /// Whether what was passed over is to be asked for again. Only for much at a time: it costs a stream, on which all that is
-    /// held comes again.
+    /// Returns whether what was passed over is to be asked for again. Only for much at a time: it costs a
+    /// stream, on which all that is held comes again.
     fn may_catch_up(&self) -> bool {
         self.passed_over && !self.is_closed && self.room() >= MAX_HANDED_OUT / 2
     }
@@ -357,7 +357,7 @@ impl Stream {
     }
 }
 
-/// The next sequence that was taken in; never, once the till was closed.
+/// Returns the next sequence that was taken in; never, once the till was closed.
 async fn next(taken_in: &mut watch::Receiver<i64>) -> i64 {
     if taken_in.changed().await.is_err() {
         std::future::pending::<()>().await;

@@ -12,7 +12,7 @@ use tonic_types::StatusExt as _;
 /// The domain of every `ErrorInfo` that Souk sends.
 pub const DOMAIN: &str = "shopping.v1";
 
-/// A status code as gRPC writes it, such as `NOT_FOUND`.
+/// Returns a status code as gRPC writes it, such as `NOT_FOUND`.
 pub const fn code_name(code: Code) -> &'static str {
     match code {
         Code::Ok => "OK",
@@ -46,22 +46,22 @@ macro_rules! reasons {
             /// Every reason, in the order of the table.
             pub const ALL: &[Self] = &[$(Self::$name,)+];
 
-            /// The reason as it stands in `ErrorInfo.reason`.
+            /// Returns the reason as it stands in `ErrorInfo.reason`.
             pub const fn as_str(self) -> &'static str {
                 match self { $(Self::$name => $text,)+ }
             }
 
-            /// What the reason means: one or more clauses, without a full stop.
+            /// Returns what the reason means: one or more clauses, without a full stop.
             pub fn meaning(self) -> &'static str {
                 match self { $(Self::$name => concat!($($doc),+).trim().trim_end_matches('.'),)+ }
             }
 
-            /// The gRPC status code that goes with it.
+            /// Returns the gRPC status code that goes with it.
             pub const fn code(self) -> Code {
                 match self { $(Self::$name => Code::$code,)+ }
             }
 
-            /// What the user can do about it.
+            /// Returns what the user can do about it.
             pub const fn hint(self) -> &'static str {
                 match self { $(Self::$name => $hint,)+ }
             }
@@ -161,7 +161,7 @@ reasons! {
 }
 
 impl Reason {
-    /// The reason that a status carries, if it comes from Souk.
+    /// Returns the reason that a status carries, if it comes from Souk.
     pub fn of(status: &Status) -> Option<Self> {
         let info = status.get_details_error_info()?;
         if info.domain != DOMAIN {

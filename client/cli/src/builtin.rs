@@ -32,7 +32,7 @@ pub(super) async fn run<P: Program>(command: Shared, session: &CliSession) -> Re
     }
 }
 
-/// The error for a command that makes no sense within the shell.
+/// Returns the error for a command that makes no sense within the shell.
 pub(super) fn in_shell() -> Failure {
     Failure::usage("this is the shell already", "events appear above the line you type")
 }

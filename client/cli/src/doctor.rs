@@ -138,7 +138,7 @@ impl Findings {
         }
     }
 
-    /// The checks of one address, which is the only one in these settings.
+    /// Returns the checks of one address, which is the only one in these settings.
     async fn address(&mut self, config: &ClientConfig, credentials: &Credentials) -> Result<(), Error> {
         self.tcp(config).await?;
         let connection = Connection::with_credentials(config, credentials)?;
@@ -281,8 +281,8 @@ async fn mailbox(connection: &Connection) -> Result<v1::MailboxStatusResponse, E
     connection.call(v1::MailboxStatusRequest {}).await
 }
 
-/// Whether everything that waits, the test event too, is acknowledged by somebody who is not the doctor. `before` is from
-/// before the event was sent.
+/// Returns whether everything that waits, the test event too, is acknowledged by somebody who is not the
+/// doctor. `before` is from before the event was sent.
 async fn is_taken_elsewhere(connection: &Connection, before: &v1::MailboxStatusResponse) -> bool {
     let taken = async {
         let sent = mailbox(connection).await?;

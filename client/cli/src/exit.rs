@@ -21,7 +21,7 @@ pub const UNAVAILABLE: u8 = 6;
 /// Ended by Ctrl-C.
 pub const INTERRUPTED: u8 = 130;
 
-/// The exit code of a command that the market refused for this reason.
+/// Returns the exit code of a command that the market refused for this reason.
 ///
 /// A reason of a later version of the contract has the code that its gRPC status has.
 ///
@@ -57,7 +57,7 @@ fn known(reason: Reason) -> Option<u8> {
     })
 }
 
-/// The exit code of a command that ends with this error.
+/// Returns the exit code of a command that ends with this error.
 pub fn of_error(error: &Error) -> u8 {
     match error {
         Error::Credentials(_) | Error::Tls(_) | Error::NotAParty(_) | Error::Untrusted { .. } => IDENTITY,

@@ -37,17 +37,17 @@ pub enum Failure {
 }
 
 impl Failure {
-    /// A usage error with a hint.
+    /// Returns a usage error with a hint.
     pub fn usage(message: impl Into<String>, hint: impl Into<String>) -> Self {
         Self::Usage { message: message.into(), hint: Some(hint.into()) }
     }
 
-    /// An I/O error while doing `action`, such as "read `ca.pem`".
+    /// Returns an I/O error while doing `action`, such as "read `ca.pem`".
     pub fn io(action: impl Into<String>, source: io::Error) -> Self {
         Self::Io { action: action.into(), source }
     }
 
-    /// The exit code of a command that ends with it (see [`exit`]).
+    /// Returns the exit code of a command that ends with it (see [`exit`]).
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Client(error) => exit::of_error(error),
@@ -56,7 +56,7 @@ impl Failure {
         }
     }
 
-    /// What to do about it; `None` if the message says so itself.
+    /// Returns what to do about it; `None` if the message says so itself.
     pub fn hint(&self) -> Option<&str> {
         match self {
             Self::Client(error) => hint(error),
@@ -65,7 +65,7 @@ impl Failure {
         }
     }
 
-    /// The market's refusal, if that is what it is.
+    /// Returns the market's refusal, if that is what it is.
     pub fn refusal(&self) -> Option<&Refusal> {
         match self {
             Self::Client(error) => error.refusal(),
@@ -74,7 +74,7 @@ impl Failure {
     }
 }
 
-/// What to do about an error of the client library: [`Error::hint`], with the names of the flags.
+/// Returns what to do about an error of the client library: [`Error::hint`], with the names of the flags.
 pub fn hint(error: &Error) -> Option<&str> {
     match error {
         Error::Unreachable { step: Step::Resolve, .. } => Some("check the host name in --market"),

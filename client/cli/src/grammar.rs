@@ -60,12 +60,12 @@ pub(super) enum Either<C: Subcommand> {
     Shared(Shared),
 }
 
-/// The whole grammar of a program.
+/// Returns the whole grammar of a program.
 pub(super) fn grammar<P: Program>() -> clap::Command {
     Cli::<P::Command>::command().name(P::NAME).bin_name(P::NAME).about(P::ABOUT).after_help(P::EXAMPLES)
 }
 
-/// The common flags of a line that were typed in it; the others come from the environment.
+/// Returns the common flags of a line that were typed in it; the others come from the environment.
 pub(super) fn typed_flags(matches: &ArgMatches) -> Vec<String> {
     let common = CommonFlags::augment_args(clap::Command::new(""));
     let flags = common.get_arguments().map(|flag| flag.get_id().as_str());
@@ -73,7 +73,7 @@ pub(super) fn typed_flags(matches: &ArgMatches) -> Vec<String> {
     typed.map(|flag| flag.replace('_', "-")).collect()
 }
 
-/// The words that the shell completes.
+/// Returns the words that the shell completes.
 pub(super) fn vocabulary<P: Program>() -> Vec<String> {
     fn collect(command: &clap::Command, words: &mut Vec<String>) {
         for argument in command.get_arguments() {

@@ -55,7 +55,7 @@ impl Listening {
         }
     }
 
-    /// How the events come, in words.
+    /// Returns how the events come, in words.
     pub fn describe(&self) -> String {
         match &self.source {
             EventSource::Callback(inbox) => {
@@ -121,7 +121,7 @@ fn show(session: &CliSession, notice: Notice) -> Result<(), Failure> {
     }
 }
 
-/// A notice as a line above the one being typed; `None` for what is no news.
+/// Returns a notice as a line above the one being typed; `None` for what is no news.
 pub(super) fn line(notice: &Notice) -> Option<String> {
     match notice {
         Notice::Event(delivery) => Some(format!("* {}", sentence(delivery.event()))),

@@ -23,24 +23,24 @@ pub struct Field {
 }
 
 impl Field {
-    /// A positional argument.
+    /// Returns a positional argument.
     pub const fn argument(prompt: &'static str) -> Self {
         Self { prompt, flag: "", optional: false }
     }
 
-    /// A flag.
+    /// Returns a flag.
     pub const fn flag(prompt: &'static str, flag: &'static str) -> Self {
         Self { prompt, flag, optional: false }
     }
 
-    /// The same, but an empty answer leaves it out.
+    /// Returns the same, but an empty answer leaves it out.
     pub const fn or_nothing(self) -> Self {
         Self { optional: true, ..self }
     }
 }
 
 impl Entry {
-    /// The command line made of the answers, one for each field; `None` when one is missing.
+    /// Returns the command line made of the answers, one for each field; `None` when one is missing.
     pub fn words(&self, answers: &[String]) -> Option<Vec<String>> {
         let mut words: Vec<String> = self.command.iter().map(|word| (*word).to_owned()).collect();
         let mut arguments = Vec::new();

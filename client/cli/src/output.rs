@@ -32,7 +32,7 @@ pub trait Shown: Serialize {
     /// The columns' headings.
     const HEADINGS: &'static [&'static str];
 
-    /// The row.
+    /// Returns the row.
     fn cells(&self) -> Vec<String>;
 }
 
@@ -49,7 +49,7 @@ impl Printer {
         Self { output, color: color && io::stdout().is_terminal() }
     }
 
-    /// The form.
+    /// Returns the form.
     pub fn output(&self) -> Output {
         self.output
     }
@@ -68,7 +68,7 @@ impl Printer {
         }
     }
 
-    /// One thing, as a table of one row.
+    /// Returns one thing, as a table of one row.
     pub fn one<T: Shown>(&self, row: &T) -> Result<(), Failure> {
         match self.output {
             Output::Table => write(&self.table(std::slice::from_ref(row))),
@@ -78,7 +78,7 @@ impl Printer {
         }
     }
 
-    /// One thing with many fields, as lines of name and value.
+    /// Returns one thing with many fields, as lines of name and value.
     pub fn card<T: Shown>(&self, row: &T) -> Result<(), Failure> {
         if self.output != Output::Table {
             return self.one(row);

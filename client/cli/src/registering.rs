@@ -18,8 +18,8 @@ impl Probed {
     }
 }
 
-/// The callback address to register, by the settings, and a server that answers there for the moment. What
-/// the market might deliver meanwhile is not taken, and so comes again.
+/// Returns the callback address to register, by the settings, and a server that answers there for the moment.
+/// What the market might deliver meanwhile is not taken, and so comes again.
 ///
 /// # Errors
 /// The certificate can't be used, or --listen not be listened on.

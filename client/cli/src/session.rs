@@ -26,7 +26,7 @@ impl CliSession {
         Self { program, resolved, printer, connection: Arc::default() }
     }
 
-    /// The same session and connection, for a command that asks for another form or currency.
+    /// Returns the same session and connection, for a command that asks for another form or currency.
     #[must_use]
     pub fn with(&self, output: Option<Output>, currency: Option<String>) -> Self {
         let mut resolved = self.resolved.clone();
@@ -36,7 +36,7 @@ impl CliSession {
         Self { connection, ..Self::new(self.program, resolved) }
     }
 
-    /// The program's name.
+    /// Returns the program's name.
     pub fn program(&self) -> &'static str {
         self.program
     }
@@ -46,17 +46,17 @@ impl CliSession {
         &self.printer
     }
 
-    /// How results are written.
+    /// Returns how results are written.
     pub fn output(&self) -> Output {
         self.resolved.output
     }
 
-    /// The currency of amounts without one.
+    /// Returns the currency of amounts without one.
     pub fn currency(&self) -> Option<&str> {
         self.resolved.currency.as_deref()
     }
 
-    /// The settings of the connection.
+    /// Returns the settings of the connection.
     ///
     /// # Errors
     /// No certificate was named.
@@ -69,7 +69,7 @@ impl CliSession {
         })
     }
 
-    /// The connection, opened at the first call.
+    /// Returns the connection, opened at the first call.
     ///
     /// # Errors
     /// There is no certificate, or it can't be used.
@@ -107,7 +107,7 @@ impl CliSession {
         Ok(self.connection().await?.call(request).await?)
     }
 
-    /// A new `request_id`, or the one that the user gave to repeat a call by hand.
+    /// Returns a new `request_id`, or the one that the user gave to repeat a call by hand.
     ///
     /// # Errors
     /// There is no connection to make one for.
@@ -118,7 +118,7 @@ impl CliSession {
         }
     }
 
-    /// The credentials, loaded anew, for a callback server.
+    /// Returns the credentials, loaded anew, for a callback server.
     ///
     /// # Errors
     /// The files can't be used.
@@ -138,7 +138,7 @@ impl CliSession {
             .map_err(|error| Failure::io(format!("use the folder {}", folder.display()), error))
     }
 
-    /// Where the shell keeps its history, if anywhere.
+    /// Returns where the shell keeps its history, if anywhere.
     pub(super) fn history_file(&self) -> Option<PathBuf> {
         files::state_folder().map(|folder| folder.join(format!("{}-history.txt", self.program)))
     }

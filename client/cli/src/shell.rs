@@ -204,7 +204,7 @@ fn print_above(mut news: mpsc::Receiver<Notice>, lines: &SyncSender<String>) {
     }
 }
 
-/// The entry that a number stands for; `Some(None)` for the number of "quit".
+/// Returns the entry that a number stands for; `Some(None)` for the number of "quit".
 fn numbered(menu: &'static [Entry], word: &str) -> Option<Option<&'static Entry>> {
     let number: usize = word.parse().ok()?;
     match number.checked_sub(1)? {

@@ -41,13 +41,13 @@ impl MarketAddresses {
         self.0.iter()
     }
 
-    /// How many there are.
+    /// Returns how many there are.
     #[expect(clippy::len_without_is_empty, reason = "there is always one")]
     pub fn len(&self) -> usize {
         self.0.len()
     }
 
-    /// The only one, if there are not several.
+    /// Returns the only one, if there are not several.
     pub fn only(&self) -> Option<&Dial> {
         match self.0.as_slice() {
             [only] => Some(only),
@@ -55,13 +55,13 @@ impl MarketAddresses {
         }
     }
 
-    /// The one that was given first.
+    /// Returns the one that was given first.
     pub fn first(&self) -> &Dial {
         // There is always one.
         &self.0[0]
     }
 
-    /// The same addresses, whatever the order in which they were given, as one text.
+    /// Returns the same addresses, whatever the order in which they were given, as one text.
     pub(crate) fn sorted(&self) -> String {
         let mut texts: Vec<_> = self.0.iter().map(ToString::to_string).collect();
         texts.sort_unstable();

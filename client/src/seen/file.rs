@@ -46,12 +46,12 @@ struct Contents {
 }
 
 impl SeenFile {
-    /// The file of one market and party in `folder`.
+    /// Returns the file of one market and party in `folder`.
     pub(super) fn new(folder: &Path, market: String, party: Uuid) -> Self {
         Self { path: folder.join(file_name(&market, party)), market, party }
     }
 
-    /// What it holds; nothing when it is missing, damaged or of another layout.
+    /// Returns what it holds; nothing when it is missing, damaged or of another layout.
     pub(super) fn read(&self) -> io::Result<VecDeque<Entry>> {
         let file = match fs::File::open(&self.path) {
             Ok(file) => file,
@@ -92,7 +92,7 @@ impl SeenFile {
     }
 }
 
-/// A name that no other market and party shares, whatever characters the host has.
+/// Returns a name that no other market and party shares, whatever characters the host has.
 fn file_name(market: &str, party: Uuid) -> String {
     let mut name = format!("seen-{party}-");
     for byte in market.bytes() {

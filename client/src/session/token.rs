@@ -64,7 +64,7 @@ impl TokenKeeper {
         Arc::new(Self { account: AccountServiceClient::new(session), state: Mutex::default() })
     }
 
-    /// A token that is accepted for a while yet.
+    /// Returns a token that is accepted for a while yet.
     ///
     /// # Errors
     /// The status with which IssueToken failed, while no earlier token will do.

@@ -57,7 +57,7 @@ impl Account {
         required(self.connection.call(request).await?.account, "account")
     }
 
-    /// How many events wait in the mailbox, and how their delivery goes.
+    /// Returns how many events wait in the mailbox, and how their delivery goes.
     ///
     /// # Errors
     /// The call failed.

@@ -23,7 +23,7 @@ impl Admin {
         Self { connection }
     }
 
-    /// The registered parties.
+    /// Returns the registered parties.
     pub fn parties(&self) -> Pages<PartyRecord> {
         Pages::new(self.connection.clone(), ListPartiesRequest::default())
     }

@@ -81,17 +81,17 @@ impl Buyer {
         Ok(self.connection.call(request).await?.orders)
     }
 
-    /// The buyer's orders, the latest first.
+    /// Returns the buyer's orders, the latest first.
     pub fn orders(&self) -> Pages<Order> {
         self.orders_where(ListOrdersRequest::default())
     }
 
-    /// Those of the buyer's orders that a request selects, by status, item or time.
+    /// Returns those of the buyer's orders that a request selects, by status, item or time.
     pub fn orders_where(&self, request: ListOrdersRequest) -> Pages<Order> {
         Pages::new(self.connection.clone(), request)
     }
 
-    /// One of the buyer's orders, as it is now.
+    /// Returns one of the buyer's orders, as it is now.
     ///
     /// # Errors
     /// Refused with [`OrderNotFound`](crate::Reason::OrderNotFound), or the call failed.
@@ -126,7 +126,7 @@ impl Buyer {
         Ok(())
     }
 
-    /// The items on the wishlist.
+    /// Returns the items on the wishlist.
     pub fn wishes(&self) -> Pages<Wish> {
         Pages::new(self.connection.clone(), ListWishlistRequest::default())
     }

@@ -101,7 +101,7 @@ impl Souk {
         Ok(Self { connection, identity, config, seen })
     }
 
-    /// What buyers do: buy, look at their orders, wish, rate.
+    /// Returns what buyers do: buy, look at their orders, wish, rate.
     ///
     /// # Examples
     /// ```no_run
@@ -115,7 +115,7 @@ impl Souk {
         Buyer::new(self.connection.clone())
     }
 
-    /// What sellers do: list items, change them, ship orders.
+    /// Returns what sellers do: list items, change them, ship orders.
     ///
     /// # Examples
     /// ```no_run
@@ -144,7 +144,7 @@ impl Souk {
         Catalog::new(self.connection.clone())
     }
 
-    /// The caller's account: registration and mailbox.
+    /// Returns the caller's account: registration and mailbox.
     ///
     /// # Examples
     /// ```no_run
@@ -157,7 +157,7 @@ impl Souk {
         Account::new(self.connection.clone())
     }
 
-    /// What operators do, with an operator's certificate.
+    /// Returns what operators do, with an operator's certificate.
     ///
     /// # Examples
     /// ```no_run
@@ -172,7 +172,7 @@ impl Souk {
         Admin::new(self.connection.clone())
     }
 
-    /// The events of the caller's mailbox (see [`Events`] for what is guaranteed).
+    /// Returns the events of the caller's mailbox (see [`Events`] for what is guaranteed).
     ///
     /// Must be called within a tokio runtime.
     ///
@@ -245,14 +245,14 @@ impl Souk {
         self.connection.call(request).await
     }
 
-    /// The UUID that the market knows the caller by; it is in the certificate.
+    /// Returns the UUID that the market knows the caller by; it is in the certificate.
     #[must_use]
     pub fn party(&self) -> Uuid {
         self.connection.party()
     }
 
-    /// The connection underneath, for the streams of the contract (import, export, watches, rides) and everything else
-    /// that this type does not wrap.
+    /// Returns the connection underneath, for the streams of the contract (import, export, watches, rides)
+    /// and everything else that this type does not wrap.
     #[must_use]
     pub fn connection(&self) -> &Connection {
         &self.connection
@@ -277,13 +277,13 @@ impl Souk {
         Renewal::start(&self.config, users, |text| tracing::info!("{text}"))
     }
 
-    /// The identity that it was opened with.
+    /// Returns the identity that it was opened with.
     #[must_use]
     pub fn identity(&self) -> &Identity {
         &self.identity
     }
 
-    /// How the market sees the caller: certificate, token, account and address.
+    /// Returns how the market sees the caller: certificate, token, account and address.
     ///
     /// # Errors
     /// The call failed; for a party that has not registered with

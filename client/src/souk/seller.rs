@@ -107,17 +107,17 @@ impl Seller {
         required(self.connection.call(request).await?.item, "item")
     }
 
-    /// The seller's items.
+    /// Returns the seller's items.
     pub fn items(&self) -> Pages<Item> {
         Pages::new(self.connection.clone(), DisplaySellerItemsRequest::default())
     }
 
-    /// The orders of the seller's items, the latest first.
+    /// Returns the orders of the seller's items, the latest first.
     pub fn sales(&self) -> Pages<Order> {
         self.sales_where(ListSalesRequest::default())
     }
 
-    /// Those orders that a request selects, by status, item or time.
+    /// Returns those orders that a request selects, by status, item or time.
     pub fn sales_where(&self, request: ListSalesRequest) -> Pages<Order> {
         Pages::new(self.connection.clone(), request)
     }
@@ -163,7 +163,7 @@ impl Seller {
         required(self.connection.call(request).await?.order, "order")
     }
 
-    /// The seller's tills (see [`Souk::till`](crate::Souk::till)).
+    /// Returns the seller's tills (see [`Souk::till`](crate::Souk::till)).
     ///
     /// # Errors
     /// The call failed.

@@ -99,7 +99,7 @@ impl Drop for Recorder {
     }
 }
 
-/// What a market reports by `server-timing: market;dur=MILLISECONDS`.
+/// Returns what a market reports by `server-timing: market;dur=MILLISECONDS`.
 fn market_time(text: &str) -> Option<Duration> {
     let millis: f64 = text.strip_prefix(MARKET_TIME)?.parse().ok()?;
     Duration::try_from_secs_f64(millis / 1_000.0).ok()

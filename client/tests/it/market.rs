@@ -154,13 +154,13 @@ impl Drop for Market {
     }
 }
 
-/// A status as the market would make it.
+/// Returns a status as the market would make it.
 pub(crate) fn refusal(reason: Reason) -> Status {
     let details = ErrorDetails::with_error_info(reason.as_str(), DOMAIN, HashMap::new());
     Status::with_error_details(reason.code(), format!("refused with {reason}"), details)
 }
 
-/// The same with a time to wait.
+/// Returns the same with a time to wait.
 pub(crate) fn refusal_for(reason: Reason, wait: Duration) -> Status {
     let mut details = ErrorDetails::with_error_info(reason.as_str(), DOMAIN, HashMap::new());
     details.set_retry_info(Some(wait));

@@ -64,7 +64,7 @@ impl Pair {
         connect(&self.world, &self.alice, &[self.gates[0].address, self.gates[1].address])
     }
 
-    /// How many calls each market had.
+    /// Returns how many calls each market had.
     fn calls(&self) -> [usize; 2] {
         self.markets().map(|market| market.script().calls.len())
     }

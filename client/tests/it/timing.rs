@@ -35,7 +35,7 @@ async fn test_event(connection: &Connection) -> Result<TestEventResponse, Error>
     connection.call(request).await
 }
 
-/// The methods that were told of, and how their attempts ended.
+/// Returns the methods that were told of, and how their attempts ended.
 fn ends(told: &Reported) -> Vec<(String, Vec<Option<Code>>)> {
     let calls = told.lock().expect("the list");
     let ends = calls

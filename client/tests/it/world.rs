@@ -73,13 +73,13 @@ impl World {
         Self { folder, authority, parties: Mutex::new(parties), market_party, market }
     }
 
-    /// The party of a name such as `seller/alice`, the same one each time.
+    /// Returns the party of a name such as `seller/alice`, the same one each time.
     pub(crate) fn party(&self, name: &str) -> Party {
         let mut parties = self.parties.lock().expect("the parties");
         parties.entry(name.to_owned()).or_insert_with(|| mint(&self.folder, &self.authority, name)).clone()
     }
 
-    /// A seller, connected to the market.
+    /// Returns a seller, connected to the market.
     pub(crate) fn seller(&self, name: &str) -> Connection {
         self.connect(&self.party(&format!("seller/{name}")))
     }
@@ -98,7 +98,7 @@ impl World {
 }
 
 impl Party {
-    /// The same party, who accepts another world's authority besides its own.
+    /// Returns the same party, who accepts another world's authority besides its own.
     pub(crate) fn trusting(&self, other: &World) -> Self {
         let own = self.files.cert.parent().expect("a folder");
         let joined = |name: &str, joined: &str| {
@@ -111,7 +111,7 @@ impl Party {
         Self { files: CredentialFiles { ca, crl, ..self.files.clone() }, ..self.clone() }
     }
 
-    /// A channel to the callback server of another party.
+    /// Returns a channel to the callback server of another party.
     pub(crate) fn call(&self, address: SocketAddr, server: &Party) -> Channel {
         let dial = address.to_string().parse().expect("an address to dial");
         let tls = ClientTls::new(&self.credentials).expect("a TLS configuration");
@@ -120,13 +120,13 @@ impl Party {
     }
 }
 
-/// The next notice, which must come within ten seconds.
+/// Returns the next notice, which must come within ten seconds.
 pub(crate) async fn next(notices: &mut mpsc::Receiver<Notice>) -> Notice {
     let notice = tokio::time::timeout(Duration::from_secs(10), notices.recv()).await;
     notice.expect("a notice in time").expect("a notice")
 }
 
-/// The next notice, which must be an event.
+/// Returns the next notice, which must be an event.
 pub(crate) async fn notice_of(notices: &mut mpsc::Receiver<Notice>) -> Delivery {
     match next(notices).await {
         Notice::Event(delivery) => delivery,
@@ -134,7 +134,7 @@ pub(crate) async fn notice_of(notices: &mut mpsc::Receiver<Notice>) -> Delivery 
     }
 }
 
-/// An event for a party.
+/// Returns an event for a party.
 pub(crate) fn test_notice(party: &Party, sequence: i64, event_id: &str) -> Event {
     Event {
         event_id: event_id.to_owned(),

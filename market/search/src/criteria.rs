@@ -19,7 +19,7 @@ impl SearchText {
         Ok(Self(text.to_owned()))
     }
 
-    /// The text.
+    /// Returns the text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -46,17 +46,17 @@ impl PriceRange {
         }
     }
 
-    /// Any end, for the currency; `None` for a range without ends.
+    /// Returns any end, for the currency; `None` for a range without ends.
     pub(super) fn any_end(&self) -> Option<Money> {
         self.min.or(self.max)
     }
 
-    /// The lower end.
+    /// Returns the lower end.
     pub(super) fn min(&self) -> Option<Money> {
         self.min
     }
 
-    /// The upper end.
+    /// Returns the upper end.
     pub(super) fn max(&self) -> Option<Money> {
         self.max
     }

@@ -23,17 +23,17 @@ impl Random {
         (self.seed)()
     }
 
-    /// A number from 0 up to 1, which it never reaches.
+    /// Returns a number from 0 up to 1, which it never reaches.
     pub fn unit(&self) -> f64 {
         (self.unit)()
     }
 
-    /// A random UUID.
+    /// Returns a random UUID.
     pub fn uuid_v4(&self) -> Uuid {
         (self.uuid)()
     }
 
-    /// A UUID that sorts by time.
+    /// Returns a UUID that sorts by time.
     pub fn uuid_v7(&self, at: Timestamp) -> Uuid {
         random::uuid_v7(at.into(), (self.tail)())
     }

@@ -46,7 +46,7 @@ impl Actor {
         Ok(Self { role, name: name.to_owned(), config, connection })
     }
 
-    /// The party's UUID.
+    /// Returns the party's UUID.
     pub fn id(&self) -> String {
         self.connection.party().to_string()
     }
@@ -163,7 +163,7 @@ impl Actor {
 }
 
 impl EventReceiver {
-    /// The port of the callback server; `None` for a stream.
+    /// Returns the port of the callback server; `None` for a stream.
     pub fn port(&self) -> Option<u16> {
         match &self.source {
             EventSource::Callback(inbox) => Some(inbox.address().port()),
@@ -171,12 +171,12 @@ impl EventReceiver {
         }
     }
 
-    /// The next event, which has to come soon.
+    /// Returns the next event, which has to come soon.
     pub async fn next(&mut self) -> anyhow::Result<v1::Event> {
         timeout(EVENT_PATIENCE, self.wait()).await.context("no event came in time")?
     }
 
-    /// The next event, whenever it comes.
+    /// Returns the next event, whenever it comes.
     pub async fn wait(&mut self) -> anyhow::Result<v1::Event> {
         loop {
             match self.notices.recv().await.context("no more events")? {
@@ -187,7 +187,7 @@ impl EventReceiver {
         }
     }
 
-    /// Whether an event is there already.
+    /// Returns whether an event is there already.
     pub fn is_silent(&mut self) -> bool {
         !matches!(self.notices.try_recv(), Ok(Notice::Event(_)))
     }
@@ -212,12 +212,12 @@ pub fn refused<T>(result: Result<T, Error>, reason: Reason) -> anyhow::Result<()
     }
 }
 
-/// An amount in pence.
+/// Returns an amount in pence.
 pub fn pounds(amount_minor: i64) -> Option<v1::Money> {
     Some(v1::Money { amount_minor, currency_code: "GBP".into() })
 }
 
-/// An item to list.
+/// Returns an item to list.
 pub fn draft(name: &str, category: &str, amount_minor: i64, quantity: i64) -> v1::ItemDraft {
     v1::ItemDraft {
         sku: None,

@@ -151,12 +151,12 @@ impl DatabaseServer {
         Ok(())
     }
 
-    /// Where its socket and its files are.
+    /// Returns where its socket and its files are.
     pub fn folder(&self) -> &Path {
         &self.folder
     }
 
-    /// A database's address. With a standby, one of the two that takes writes.
+    /// Returns a database's address. With a standby, one of the two that takes writes.
     pub fn address(&self, database: &str, standby: Option<&Self>) -> String {
         let host = |server: &Self| {
             format!("{}:{}", server.folder.display().to_string().replace('/', "%2F"), server.port)
@@ -165,7 +165,7 @@ impl DatabaseServer {
         format!("postgres://{OWNER}@{}/{database}", hosts.join(","))
     }
 
-    /// One of PostgreSQL's programs, as a client of this server.
+    /// Returns one of PostgreSQL's programs, as a client of this server.
     pub fn program(&self, name: &str) -> Command {
         let mut program = command(&self.programs.join(name), self.account);
         program.env("PGHOST", &self.folder).env("PGPORT", self.port.to_string()).env("PGUSER", OWNER);
@@ -252,7 +252,7 @@ fn init(programs: &Path, account: Option<Account>, folder: &Path) -> io::Result<
     done(init.arg(folder.join("data")))
 }
 
-/// The settings that say where the server listens, and the files that they need.
+/// Returns the settings that say where the server listens, and the files that they need.
 fn reached_at(
     network: Option<Network<'_>>,
     account: Option<Account>,
@@ -299,7 +299,7 @@ fn done(command: &mut Command) -> io::Result<()> {
     Err(io::Error::other(format!("{program}: {}", String::from_utf8_lossy(&stderr).trim())))
 }
 
-/// The account that PostgreSQL's package made, or nobody's.
+/// Returns the account that PostgreSQL's package made, or nobody's.
 fn unprivileged() -> io::Result<Account> {
     let accounts = fs::read_to_string("/etc/passwd")?;
     let of = |name: &str| {
@@ -312,7 +312,8 @@ fn unprivileged() -> io::Result<Account> {
         .ok_or_else(|| io::Error::other("there is no account without rights"))
 }
 
-/// Where the server's programs are: of the newest version that is installed as Debian does, or on the path.
+/// Returns where the server's programs are: of the newest version that is installed as Debian does, or on the
+/// path.
 fn programs() -> Option<PathBuf> {
     let installed = fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
     let versions = installed.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());

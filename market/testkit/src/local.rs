@@ -187,12 +187,12 @@ impl LocalMarket {
         Ok(())
     }
 
-    /// Where the market listens.
+    /// Returns where the market listens.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// The folder with certificates and store.
+    /// Returns the folder with certificates and store.
     pub fn path(&self) -> &Path {
         self.folder.path()
     }
@@ -202,7 +202,7 @@ impl LocalMarket {
         change(&mut self.pki.lock().unwrap_or_else(std::sync::PoisonError::into_inner))
     }
 
-    /// A party's settings; its certificate is minted at the first call for its name.
+    /// Returns a party's settings; its certificate is minted at the first call for its name.
     pub async fn identity(&self, role: Role, name: &str) -> Result<ClientConfig, LocalMarketError> {
         let slug = name.to_lowercase().replace(' ', "-");
         let mut pki = self.pki.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
@@ -213,12 +213,12 @@ impl LocalMarket {
         Ok(ClientConfig::new(self.address.into(), party.files()))
     }
 
-    /// A bare connection with a party's certificate, without the client library's session.
+    /// Returns a bare connection with a party's certificate, without the client library's session.
     pub async fn channel(&self, role: Role, name: &str) -> Result<Channel, LocalMarketError> {
         self.channel_with(&self.identity(role, name).await?.credentials)
     }
 
-    /// The same with any files.
+    /// Returns the same with any files.
     pub fn channel_with(&self, files: &CredentialFiles) -> Result<Channel, LocalMarketError> {
         let domain = TrustDomain::default();
         let credentials = Credentials::load(files, &domain, clock::now()).map_err(Error::from)?;

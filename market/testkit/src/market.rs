@@ -68,12 +68,12 @@ impl Market {
         Ok(Self { ground: LocalMarket::open(options).await? })
     }
 
-    /// Where it listens, for [`Souk::connect`].
+    /// Returns where it listens, for [`Souk::connect`].
     pub fn address(&self) -> SocketAddr {
         self.ground.address()
     }
 
-    /// A registered seller of this name, connected. The same name is the same party each time.
+    /// Returns a registered seller of this name, connected. The same name is the same party each time.
     ///
     /// # Errors
     /// Its certificate could not be minted, or its registration failed.
@@ -83,7 +83,7 @@ impl Market {
         Ok(souk)
     }
 
-    /// A registered buyer of this name, connected. The same name is the same party each time.
+    /// Returns a registered buyer of this name, connected. The same name is the same party each time.
     ///
     /// # Errors
     /// Its certificate could not be minted, or its registration failed.
@@ -93,7 +93,7 @@ impl Market {
         Ok(souk)
     }
 
-    /// The identity of a party that has not registered, for a connection with other options.
+    /// Returns the identity of a party that has not registered, for a connection with other options.
     ///
     /// # Errors
     /// Its certificate could not be minted.

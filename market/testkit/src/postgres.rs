@@ -25,7 +25,8 @@ pub const SETTINGS: [&str; 5] = [
     "autovacuum_naptime = 10s",
 ];
 
-/// Whether there is a server to test on. Without one the tests fail, unless they were told to leave it out.
+/// Returns whether there is a server to test on. Without one the tests fail, unless they were told to leave
+/// it out.
 pub fn is_there() -> bool {
     let skipped = std::env::var(SETTING).is_ok_and(|setting| setting == "skip");
     if skipped {
@@ -44,17 +45,17 @@ pub struct Database {
 static SERVER: LazyLock<Arc<DatabaseServer>> = LazyLock::new(start);
 
 impl Database {
-    /// An empty market's.
+    /// Returns an empty market's.
     pub fn create() -> Self {
         Self::on(Arc::clone(&SERVER))
     }
 
-    /// The same, on a server of its own that may be set otherwise.
+    /// Returns the same, on a server of its own that may be set otherwise.
     pub fn on_its_own_server() -> Self {
         Self::on(start())
     }
 
-    /// The same, on a server that was [made ready](ready).
+    /// Returns the same, on a server that was [made ready](ready).
     pub fn on(server: Arc<DatabaseServer>) -> Self {
         static COUNT: AtomicUsize = AtomicUsize::new(0);
         let name = format!("test_{}", COUNT.fetch_add(1, Ordering::SeqCst));
@@ -76,12 +77,12 @@ impl Database {
         database
     }
 
-    /// Its name on the server.
+    /// Returns its name on the server.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// Its address, as `--store` takes it.
+    /// Returns its address, as `--store` takes it.
     pub fn address(&self) -> &str {
         &self.address
     }
@@ -93,7 +94,7 @@ impl Database {
             .unwrap()
     }
 
-    /// The server that it is on.
+    /// Returns the server that it is on.
     pub fn server(&self) -> &DatabaseServer {
         &self.server
     }
@@ -131,7 +132,7 @@ fn start() -> Arc<DatabaseServer> {
     ready(server)
 }
 
-/// A server with the database that those of the tests are copied from.
+/// Returns a server with the database that those of the tests are copied from.
 pub fn ready(server: DatabaseServer) -> Arc<DatabaseServer> {
     execute(&server, &format!("CREATE DATABASE {TEMPLATE} TEMPLATE template0 ENCODING UTF8"));
     let address = server.address(TEMPLATE, None);

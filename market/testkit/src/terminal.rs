@@ -56,7 +56,7 @@ impl Terminal {
         self.variables.push((variable, value.into()));
     }
 
-    /// A command that runs the program here; standard input is empty, output is piped.
+    /// Returns a command that runs the program here; standard input is empty, output is piped.
     pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(self.program);
         command
@@ -107,7 +107,7 @@ pub struct Running {
 }
 
 impl Running {
-    /// The next line that it prints.
+    /// Returns the next line that it prints.
     pub async fn line(&mut self) -> String {
         let line = timeout(PATIENCE, self.lines.next_line()).await;
         line.expect("a line in time").expect("readable").expect("a line")
@@ -129,7 +129,7 @@ impl Running {
 }
 
 impl Ran {
-    /// The one JSON document that it printed.
+    /// Returns the one JSON document that it printed.
     pub fn json(&self) -> serde_json::Value {
         assert_eq!(self.code, 0, "{self:?}");
         serde_json::from_str(&self.out).unwrap_or_else(|error| panic!("{error}: {self:?}"))

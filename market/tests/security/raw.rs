@@ -52,7 +52,7 @@ impl Pass {
         self.bearer.trim_start_matches("Bearer ")
     }
 
-    /// A message under these key_and_chain.
+    /// Returns a message under these key_and_chain.
     pub(crate) fn request<T>(&self, message: T) -> Request<T> {
         let mut request = Request::new(message);
         for (name, value) in honest(&self.party, &self.bearer) {

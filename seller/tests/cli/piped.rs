@@ -38,7 +38,7 @@ impl Piped {
         self.input = None;
     }
 
-    /// The next line that it passes on.
+    /// Returns the next line that it passes on.
     pub(crate) async fn line(&mut self) -> String {
         next(self.output.as_mut().expect("a reader")).await.expect("a line")
     }

@@ -13,7 +13,7 @@ use super::{SELLER, buy, list_lamp, market, piped::Piped, registered};
 
 const SYNC: [&str; 4] = ["sync", "--from-stdin", "--output", "ndjson"];
 
-/// What it printed, by kind.
+/// Returns what it printed, by kind.
 fn of_kind(out: &str, kind: &str) -> Vec<Value> {
     let lines = out.lines().map(|line| serde_json::from_str::<Value>(line).expect("JSON"));
     lines.filter(|line| line["kind"] == kind).collect()
@@ -106,7 +106,7 @@ async fn lines_with_and_without_numbers_are_not_mixed_and_the_first_kind_is_in()
     assert_eq!(quantity(&alice).await, 14);
 }
 
-/// The next sale's sequence and order.
+/// Returns the next sale's sequence and order.
 async fn sale(sync: &mut Piped) -> (i64, Value) {
     loop {
         let line: Value = serde_json::from_str(&sync.line().await).expect("JSON");

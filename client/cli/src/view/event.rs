@@ -121,7 +121,7 @@ impl Shown for EventView {
     }
 }
 
-/// The event in a sentence for people.
+/// Returns the event in a sentence for people.
 pub fn sentence(event: &v1::Event) -> String {
     match &event.kind {
         Some(Kind::OrderPlaced(placed)) => {
@@ -185,7 +185,7 @@ pub fn sentence(event: &v1::Event) -> String {
     }
 }
 
-/// An event that breaks the contract, in words.
+/// Returns an event that breaks the contract, in words.
 fn incomplete(field: &str) -> String {
     format!("the market sent an event without its {field}, which the contract requires")
 }

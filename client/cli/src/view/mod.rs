@@ -38,7 +38,7 @@ impl MoneyView {
     }
 }
 
-/// A time in RFC 3339, to the second.
+/// Returns a time in RFC 3339, to the second.
 pub fn time(time: Option<&souk_proto::Timestamp>) -> Option<String> {
     let time = OffsetDateTime::from_unix_timestamp(time?.seconds).ok()?;
     time.format(&Rfc3339).ok()

@@ -139,7 +139,7 @@ impl From<&v1::RidePosition> for RidePositionView {
 }
 
 impl RidePositionView {
-    /// The position in a sentence.
+    /// Returns the position in a sentence.
     pub fn sentence(&self) -> String {
         let eta = match self.eta_seconds {
             Some(seconds) => format!(", about {} to go", minutes(seconds)),

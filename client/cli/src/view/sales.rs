@@ -37,7 +37,7 @@ pub struct ItemSalesView {
 }
 
 impl DaySalesView {
-    /// The days of a summary.
+    /// Returns the days of a summary.
     pub fn all(days: &[v1::DaySales]) -> Vec<Self> {
         let revenues: Vec<_> = days.iter().map(|day| day.revenue.as_ref()).collect();
         let view = |day: &v1::DaySales| Self {
@@ -53,7 +53,7 @@ impl DaySalesView {
 }
 
 impl ItemSalesView {
-    /// The items of a summary.
+    /// Returns the items of a summary.
     pub fn all(items: &[v1::ItemSales]) -> Vec<Self> {
         let revenues: Vec<_> = items.iter().map(|item| item.revenue.as_ref()).collect();
         let view = |item: &v1::ItemSales| Self {

@@ -99,7 +99,7 @@ impl From<&v1::SyncAcknowledgement> for LineView {
 }
 
 impl LineView {
-    /// Whether the market refused it.
+    /// Returns whether the market refused it.
     pub fn is_refused(&self) -> bool {
         self.reason.is_some()
     }

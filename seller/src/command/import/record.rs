@@ -227,7 +227,7 @@ pub(super) struct Known {
 }
 
 impl Known {
-    /// The line in which the row's sku came before.
+    /// Returns the line in which the row's sku came before.
     pub(super) fn before(&mut self, row: &ImportRow) -> Option<i64> {
         let sku = row.item.as_ref().and_then(|item| item.sku.clone())?;
         match self.lines.entry(sku) {

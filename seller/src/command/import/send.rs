@@ -156,7 +156,7 @@ impl<'a> Sender<'a> {
     }
 }
 
-/// The line that the market says everything is in up to.
+/// Returns the line that the market says everything is in up to.
 fn kept_up_to(failure: &Error) -> Option<i64> {
     let refusal = failure.refusal().filter(|refusal| refusal.reason() == Some(Reason::ImportInterrupted))?;
     refusal.metadata().get("line")?.parse().ok()

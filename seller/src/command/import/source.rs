@@ -79,12 +79,12 @@ impl Source {
         Ok(Self { rows, columns, read })
     }
 
-    /// How many bytes were read so far.
+    /// Returns how many bytes were read so far.
     pub(super) fn position(&self) -> u64 {
         self.read.all.get()
     }
 
-    /// The next row; `None` at the end.
+    /// Returns the next row; `None` at the end.
     pub(super) fn next(&mut self, path: &Path) -> Result<Option<Row>, Failure> {
         self.read.row.set(0);
         let row = match &mut self.rows {

@@ -119,7 +119,7 @@ fn read_lines(messages: &mpsc::Sender<TrackRideRequest>, refuse: impl Fn(&str)) 
     }
 }
 
-/// All points of all tracks and routes of a file.
+/// Returns all points of all tracks and routes of a file.
 fn read_gpx(file: &Path) -> Result<Vec<Point>, Failure> {
     let failed = |error: io::Error| Failure::io(format!("read {}", file.display()), error);
     let opened = File::open(file).map_err(failed)?;

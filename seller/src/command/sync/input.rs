@@ -53,7 +53,7 @@ impl Input {
         Self(receiver)
     }
 
-    /// The next line; `None` at the end. Cancelling loses nothing.
+    /// Returns the next line; `None` at the end. Cancelling loses nothing.
     pub(super) async fn next(&mut self) -> Option<Line> {
         self.0.recv().await
     }
