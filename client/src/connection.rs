@@ -107,7 +107,8 @@ impl Connection {
         Self::with_credentials(config, &credentials)
     }
 
-    /// Returns the same with credentials that are loaded already. Must be called within a tokio runtime.
+    /// Like [`open`](Self::open), with credentials that are already loaded. Must be called within a tokio
+    /// runtime.
     ///
     /// # Errors
     /// The certificate names no party, TLS can't be set up, or the timeout is out of bounds.

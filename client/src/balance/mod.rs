@@ -54,7 +54,7 @@ pub const FROZEN_INTERVAL: Duration = Duration::from_secs(3);
 /// How long such a check may take.
 pub const FROZEN_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Spreads calls over the addresses of a market. A clone shares connections and load.
+/// Spreads calls over the addresses of a market. Clones share connections and load.
 #[derive(Clone)]
 pub(crate) struct Balancer(Arc<Shared>);
 

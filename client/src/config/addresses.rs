@@ -36,18 +36,18 @@ impl MarketAddresses {
         Ok(Self(addresses))
     }
 
-    /// In the order in which they were given.
+    /// Returns the addresses in the order in which they were given.
     pub fn iter(&self) -> impl Iterator<Item = &Dial> {
         self.0.iter()
     }
 
-    /// Returns how many there are.
+    /// Returns the number of addresses, at least 1.
     #[expect(clippy::len_without_is_empty, reason = "there is always one")]
     pub fn len(&self) -> usize {
         self.0.len()
     }
 
-    /// Returns the only one, if there are not several.
+    /// Returns the address if there is only one.
     pub fn only(&self) -> Option<&Dial> {
         match self.0.as_slice() {
             [only] => Some(only),
@@ -55,13 +55,13 @@ impl MarketAddresses {
         }
     }
 
-    /// Returns the one that was given first.
+    /// Returns the address that was given first.
     pub fn first(&self) -> &Dial {
         // There is always one.
         &self.0[0]
     }
 
-    /// Returns the same addresses, whatever the order in which they were given, as one text.
+    /// Returns the addresses as one text, which does not depend on the order in which they were given.
     pub(crate) fn sorted(&self) -> String {
         let mut texts: Vec<_> = self.0.iter().map(ToString::to_string).collect();
         texts.sort_unstable();

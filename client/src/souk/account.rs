@@ -57,7 +57,7 @@ impl Account {
         required(self.connection.call(request).await?.account, "account")
     }
 
-    /// Returns how many events wait in the mailbox, and how their delivery goes.
+    /// Returns how many events are pending in the mailbox, and the state of their delivery.
     ///
     /// # Errors
     /// The call failed.
@@ -65,7 +65,7 @@ impl Account {
         self.connection.call(MailboxStatusRequest {}).await
     }
 
-    /// Puts a test event into the caller's own mailbox. Answers its id.
+    /// Puts a test event into the caller's own mailbox. Returns its id.
     ///
     /// # Errors
     /// The call failed.

@@ -6,7 +6,7 @@ use souk_proto::v1::{
 
 use crate::{Connection, Error, Pages, error::required};
 
-/// Finding items, for sellers and buyers alike.
+/// The search for items, for sellers and buyers alike.
 ///
 /// # Examples
 /// ```no_run
@@ -27,12 +27,12 @@ impl Catalog {
         Self { connection }
     }
 
-    /// Items that match some words, the best match first. Typing errors are forgiven.
+    /// Returns items that match some words, best match first. Typos are forgiven.
     pub fn search(&self, words: impl Into<String>) -> Pages<Item> {
         self.search_where(SearchItemRequest { query: words.into(), ..Default::default() })
     }
 
-    /// Items that a request selects, by words, category, price, rating, seller and stock.
+    /// Returns items that a request selects by words, category, price, rating, seller and stock.
     ///
     /// # Examples
     /// ```no_run
