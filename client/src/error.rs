@@ -170,7 +170,7 @@ impl Error {
         Self::Unreachable { step, market: market.clone(), source: innermost(error).to_string().into() }
     }
 
-    /// Returns an I/O error on this machine while doing `action`, such as "read `ca.pem`".
+    /// Creates an I/O error on this machine while doing `action`, such as "read `ca.pem`".
     pub fn io(action: impl Into<String>, source: io::Error) -> Self {
         Self::Io { action: action.into(), source }
     }

@@ -1,4 +1,4 @@
-//! Why a command failed, in words for the person at the terminal.
+//! The errors of commands, worded for the person at the terminal.
 
 use std::io;
 
@@ -15,7 +15,7 @@ use crate::exit;
 /// Why a command failed: an error of the client library, or something about the command itself.
 #[derive(Debug, thiserror::Error)]
 pub enum Failure {
-    /// The client library could not do what it was asked to.
+    /// The client library returned an error.
     #[error(transparent)]
     Client(#[from] Error),
     /// The command or a setting is wrong.
@@ -37,17 +37,17 @@ pub enum Failure {
 }
 
 impl Failure {
-    /// Returns a usage error with a hint.
+    /// Creates a usage error with a hint.
     pub fn usage(message: impl Into<String>, hint: impl Into<String>) -> Self {
         Self::Usage { message: message.into(), hint: Some(hint.into()) }
     }
 
-    /// Returns an I/O error while doing `action`, such as "read `ca.pem`".
+    /// Creates an I/O error while doing `action`, such as "read `ca.pem`".
     pub fn io(action: impl Into<String>, source: io::Error) -> Self {
         Self::Io { action: action.into(), source }
     }
 
-    /// Returns the exit code of a command that ends with it (see [`exit`]).
+    /// Returns the exit code of a command that fails with this error (see [`exit`]).
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Client(error) => exit::of_error(error),

@@ -1,4 +1,4 @@
-//! Which orders to list.
+//! Filters for lists of orders.
 
 use clap::{Args, ValueEnum};
 use souk_proto::{Timestamp, v1};
@@ -43,7 +43,7 @@ enum StatusFilter {
 }
 
 impl OrderFilter {
-    /// Returns the status as it stands in a request.
+    /// Returns the status as its number in the contract.
     pub fn status(&self) -> i32 {
         let status = match self.status {
             None => v1::OrderStatus::Unspecified,
@@ -68,7 +68,7 @@ impl TimeFilter {
     }
 }
 
-/// Returns a time as it stands in a request.
+/// Converts a time to its message.
 pub fn wire(time: OffsetDateTime) -> Timestamp {
     Timestamp { seconds: time.unix_timestamp(), nanos: i32::try_from(time.nanosecond()).unwrap_or(0) }
 }

@@ -73,13 +73,13 @@ pub(crate) fn sign(root: &Root, params: &CertificateParams) -> KeyAndChain {
     KeyAndChain { chain: vec![leaf.der().clone()], key }
 }
 
-/// Returns the chain and key in a party's files.
+/// Reads the certificate and key from a party's files.
 pub(crate) fn from_files(files: &CredentialFiles) -> KeyAndChain {
     let chain = CertificateDer::pem_file_iter(&files.cert).unwrap().map(Result::unwrap).collect();
     KeyAndChain { chain, key: PrivateKeyDer::from_pem_file(files.key_path()).unwrap() }
 }
 
-/// Returns a client that trusts the market and shows a certificate or none.
+/// Configures a client that trusts the market and presents a certificate, or none.
 pub(crate) fn client(fixture: &Fixture, key_and_chain: Option<KeyAndChain>) -> ClientConfig {
     let mut roots = RootCertStore::empty();
     let root = fixture.ground.path().join("pki/ca.pem");

@@ -226,8 +226,8 @@ async fn serves(fixture: &Fixture) {
     anew.item(fixture.lamp.item_id).await.unwrap();
 }
 
-/// Returns a call with good key_and_chain whose body is these bytes, which the client library would not send.
-/// Answers the code of the status, which the market gives without any message.
+/// Makes a call with valid credentials and a body that the client library would not send. Returns the status
+/// code, which comes without a message.
 async fn with_body(fixture: &Fixture, encoding: &str, body: Vec<u8>) -> Code {
     let pass = pass(fixture).await;
     let (metadata, _, ()) = pass.request(()).into_parts();
