@@ -1,4 +1,4 @@
-//! An authority of its own for every test, with a market and as many parties as it takes.
+//! A separate authority for each test, with a market and any number of parties.
 
 use std::{
     collections::HashMap,
@@ -33,7 +33,7 @@ pub(crate) struct World {
     pub(crate) market: Market,
 }
 
-/// Somebody with a certificate.
+/// A party with a certificate.
 #[derive(Clone)]
 pub(crate) struct Party {
     pub(crate) id: Uuid,
@@ -47,7 +47,7 @@ impl World {
         Self::prepare(None).await
     }
 
-    /// With the certificate of a party, such as `seller/mallory`, revoked.
+    /// Like [`Self::open`], with the certificate of a party, such as `seller/mallory`, revoked.
     pub(crate) async fn open_with_revoked(name: &str) -> Self {
         Self::prepare(Some(name)).await
     }
@@ -60,7 +60,7 @@ impl World {
         let mut parties = HashMap::new();
         if let Some(name) = revoked {
             let mut party = mint(&folder, &authority, name);
-            // It has not heard of it yet: its own list is older than the market's.
+            // The party does not know of it yet: its own list is older than the market's.
             let old_list = folder.path().join("old-crl.pem");
             fs::copy(folder.path().join("crl.pem"), &old_list).expect("copied");
             party.files.crl = Some(old_list);
@@ -98,7 +98,7 @@ impl World {
 }
 
 impl Party {
-    /// Returns the same party, who accepts another world's authority besides its own.
+    /// Returns the same party, but also trusting another world's authority.
     pub(crate) fn trusting(&self, other: &World) -> Self {
         let own = self.files.cert.parent().expect("a folder");
         let joined = |name: &str, joined: &str| {
@@ -120,13 +120,13 @@ impl Party {
     }
 }
 
-/// Returns the next notice, which must come within ten seconds.
+/// Waits for the next notice, which must arrive within ten seconds.
 pub(crate) async fn next(notices: &mut mpsc::Receiver<Notice>) -> Notice {
     let notice = tokio::time::timeout(Duration::from_secs(10), notices.recv()).await;
     notice.expect("a notice in time").expect("a notice")
 }
 
-/// Returns the next notice, which must be an event.
+/// Waits for the next notice, which must be an event.
 pub(crate) async fn notice_of(notices: &mut mpsc::Receiver<Notice>) -> Delivery {
     match next(notices).await {
         Notice::Event(delivery) => delivery,
