@@ -71,7 +71,6 @@ impl ClientConfig {
 /// Parses a timeout such as `500ms`, `10s`, `2m` or plain seconds.
 ///
 /// # Errors
-///
 /// The text has another format, or the timeout is not within [`MIN_TIMEOUT`] and [`MAX_TIMEOUT`].
 pub fn parse_timeout(text: &str) -> Result<Duration, ConfigError> {
     let malformed = || ConfigError::TimeoutMalformed(text.to_owned());
@@ -90,7 +89,6 @@ pub fn parse_timeout(text: &str) -> Result<Duration, ConfigError> {
 /// Returns the timeout if it is within bounds.
 ///
 /// # Errors
-///
 /// It is not within [`MIN_TIMEOUT`] and [`MAX_TIMEOUT`].
 pub fn check_timeout(timeout: Duration) -> Result<Duration, ConfigError> {
     if (MIN_TIMEOUT..=MAX_TIMEOUT).contains(&timeout) {

@@ -105,7 +105,7 @@ pub enum Error {
     Io {
         /// What was to be done, such as "listen on 127.0.0.1:7443".
         action: String,
-        /// Why not.
+        /// The cause, from the operating system.
         source: io::Error,
     },
 }

@@ -21,7 +21,7 @@ pub(crate) struct Track {
 enum End {
     /// The ride is over.
     Arrived,
-    /// It broke.
+    /// The stream broke.
     Broken(Error),
 }
 

@@ -75,7 +75,6 @@ impl Rotation {
     /// Reloads the files and, if they are valid, adopts them. Blocks on file I/O; the files are small.
     ///
     /// # Errors
-    ///
     /// Returns the errors of [`Rotation::prepare`]; the current credentials are then unchanged.
     pub fn reload(&mut self, now: OffsetDateTime) -> Result<&Arc<Credentials>, RotationError> {
         Ok(self.prepare(now)?.commit())
@@ -85,7 +84,6 @@ impl Rotation {
     /// the files are small.
     ///
     /// # Errors
-    ///
     /// Returns the reason as a variant of [`RotationError`].
     pub fn prepare(&mut self, now: OffsetDateTime) -> Result<Prepared<'_>, RotationError> {
         let next = Credentials::load_with(&self.files, &self.domain, self.stale_lists, now)?;

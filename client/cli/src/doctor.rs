@@ -35,9 +35,9 @@ const TAKEN_LOOK: Duration = Duration::from_millis(100);
 pub struct Finding {
     /// What was checked, in a word or two.
     pub check: &'static str,
-    /// How it went.
+    /// Whether the check passed.
     pub outcome: Outcome,
-    /// What was found.
+    /// A description of the result.
     pub detail: String,
     /// What to do, unless all is well.
     pub remedy: Option<String>,
@@ -46,7 +46,7 @@ pub struct Finding {
 /// How a check went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// Fine.
+    /// The check passed.
     Pass,
     /// Works, but not well or not for long.
     Warn,

@@ -31,7 +31,7 @@ pub enum Failure {
     Io {
         /// What was to be done, such as "read `ca.pem`".
         action: String,
-        /// Why not.
+        /// The cause, from the operating system.
         source: io::Error,
     },
 }

@@ -36,7 +36,7 @@ pub trait Shown: Serialize {
     fn cells(&self) -> Vec<String>;
 }
 
-/// Writes results.
+/// Prints results in one format.
 #[derive(Clone, Copy, Debug)]
 pub struct Printer {
     output: Output,

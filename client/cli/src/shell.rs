@@ -126,7 +126,7 @@ enum Answer {
     Line(String),
     /// Ctrl-C: the line is discarded.
     Cleared,
-    /// Ctrl-D.
+    /// Ctrl-D: the end of the input.
     End,
 }
 

@@ -1,14 +1,14 @@
-//! At which addresses a market is reached.
+//! The addresses of a market.
 
 use std::{fmt, net::SocketAddr, str::FromStr};
 
 use souk_certs::connector::{Dial, DialAddressError};
 
-/// The most addresses that a client takes for one market.
+/// The maximum number of addresses of one market.
 pub const MAX_ADDRESSES: usize = 16;
 
-/// The addresses of a market, each of which leads to all of its accounts, items and orders: one at least,
-/// [`MAX_ADDRESSES`] at most, none twice. Written `host:port,host:port`.
+/// The addresses of a market, each of which serves all of its accounts, items and orders. There is at least
+/// one and at most [`MAX_ADDRESSES`], without duplicates. Written `host:port,host:port`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MarketAddresses(Vec<Dial>);
 

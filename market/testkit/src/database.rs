@@ -78,7 +78,6 @@ impl DatabaseServer {
     /// Like [`Self::start`], but also listens on the network.
     ///
     /// # Errors
-    ///
     /// As [`Self::start`].
     pub fn start_on(network: Network<'_>, settings: &[&str]) -> io::Result<Self> {
         Self::make(Some(network), settings, init)

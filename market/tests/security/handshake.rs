@@ -55,7 +55,7 @@ enum End {
     Alert(AlertDescription),
     /// Closed without any bytes.
     Closed,
-    /// The market began to speak HTTP/2.
+    /// The market started HTTP/2.
     Let,
 }
 

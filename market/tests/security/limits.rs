@@ -332,7 +332,7 @@ async fn connections_of_everybody() {
         let tls = client(&fixture, Some(from_files(&mallory.config.credentials)));
         held.push(fixture.shake_hands(tls).await.unwrap());
     }
-    // Existing clients are served during the flood, and everybody after it.
+    // Existing clients are served during the flood, and new ones after it.
     fixture.bob.item(fixture.lamp.item_id).await.unwrap();
     drop(held);
     refused(fixture.bob.buy(1 << 40, 1).await, Reason::ItemNotFound).unwrap();

@@ -170,8 +170,9 @@ impl Runner {
             commands.iter().map(|command| rows.requests.row(command.key()).is_some()).collect();
         let replays = replayed.iter().filter(|replayed| **replayed).count();
         let decided = self.decide_all(&mut rows, commands).into_iter().zip(replayed);
-        // A replay changes nothing, but its answer must not be sent before the original commit is on the standby: so
-        // it is confirmed by a commit of its own. Only refusals and validations need no commit at all.
+        // A replay changes nothing, but its answer must not be sent before the original commit is on the
+        // standby: so it is confirmed by a separate commit. Only refusals and validations need no commit at
+        // all.
         let ended = if !rows.is_unchanged() {
             self.lane.save(&rows).await
         } else if replays > 0 {

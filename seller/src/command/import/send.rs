@@ -33,7 +33,7 @@ pub(super) struct Sender<'a> {
     tally: Tally,
 }
 
-/// What the thread that reads the file needs to know.
+/// The parameters of the thread that reads the file.
 #[derive(Clone)]
 struct Plan {
     file: PathBuf,
