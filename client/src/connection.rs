@@ -145,7 +145,7 @@ impl Connection {
     /// Uses other credentials of the same party from the next connection on. Open connections stay.
     ///
     /// # Errors
-    /// TLS can't be set up with them; then nothing has changed.
+    /// TLS can't be set up with them; the current credentials are then unchanged.
     pub fn take_up(&self, credentials: &Credentials) -> Result<(), Error> {
         self.shared.tls.swap(souk_certs::client::client_config(credentials).map_err(Error::Tls)?);
         if let Reach::Many(balancer) = &self.shared.reach {

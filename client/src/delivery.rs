@@ -26,14 +26,14 @@ pub enum Notice {
         /// The highest sequence sent so far; 0 if none was.
         sequence: i64,
     },
-    /// The stream broke for a passing reason and will be opened again (Subscribe only).
+    /// The stream broke for a transient reason and will be reopened (Subscribe only).
     Interrupted {
         /// Why it broke.
         failure: Error,
         /// How long until the next attempt.
         retry_in: Duration,
     },
-    /// The stream ended for a reason that waiting does not fix (Subscribe only). The last notice.
+    /// The stream failed permanently (Subscribe only). This is the last notice.
     Ended(Error),
 }
 

@@ -22,8 +22,9 @@
 //!
 //! # Guarantees
 //!
-//! **A call is repeated only if that is safe.** Every mutating request carries a `request_id` ([AIP-155]) that is filled in
-//! once, before the first attempt; the market executes it once and answers repeats with the first outcome. So:
+//! **A call is repeated only if that is safe.** Every mutating request carries a `request_id` ([AIP-155])
+//! that is filled in once, before the first attempt; the market executes it once and answers retries with the
+//! first outcome. So:
 //!
 //! - A call that [`Souk::call`] or a typed method makes takes effect **at most once**, and **exactly once** if it succeeds,
 //!   however many attempts it took.

@@ -100,6 +100,9 @@ impl<T: Send + 'static> Pages<T> {
     }
 
     /// Collects all rows. Mind the memory: a market may have a million items.
+    ///
+    /// # Errors
+    /// A page could not be fetched.
     pub async fn all(self) -> Result<Vec<T>, Error> {
         self.rows.try_collect().await
     }

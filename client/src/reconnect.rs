@@ -32,7 +32,7 @@ pub(crate) struct Reconnect {
     renewals: watch::Receiver<u64>,
 }
 
-/// What to do about a stream that ended.
+/// What to do about a stream that has ended.
 #[derive(Debug)]
 pub(crate) enum Next {
     /// Reopen it at once.

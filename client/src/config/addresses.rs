@@ -125,7 +125,7 @@ impl fmt::Display for MarketAddresses {
     }
 }
 
-/// The text does not say where the market is.
+/// The market's addresses are malformed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AddressesError {
     /// One of the addresses is malformed.

@@ -25,8 +25,8 @@ pub const SETTINGS: [&str; 5] = [
     "autovacuum_naptime = 10s",
 ];
 
-/// Returns whether there is a server to test on. Without one the tests fail, unless [`SETTING`] says to skip
-/// them.
+/// Returns whether there is a server to test on. Without one the tests fail, unless `SOUK_TEST_POSTGRES` is
+/// set to `skip`.
 pub fn is_there() -> bool {
     let skipped = std::env::var(SETTING).is_ok_and(|setting| setting == "skip");
     if skipped {
