@@ -255,8 +255,8 @@ impl Error {
         }
     }
 
-    /// Of the errors at several addresses ([`NoneReached`](Self::NoneReached)) the one that someone has to
-    /// act on: a rejected certificate before anything that may be temporary.
+    /// Returns, of the errors at several addresses ([`NoneReached`](Self::NoneReached)), the one that someone
+    /// has to act on: a rejected certificate before anything that may be temporary.
     pub fn decisive(&self) -> Option<&Self> {
         let Self::NoneReached(failures) = self else { return None };
         failures.iter().find(|failure| failure.is_about_the_certificate()).or(failures.first())

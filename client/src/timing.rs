@@ -121,7 +121,7 @@ pub(crate) struct TimingLayer {
 }
 
 impl TimingLayer {
-    /// `None`: nothing is timed.
+    /// Creates a layer. `None` disables the timing.
     pub(crate) fn new(timings: Option<Timings>) -> Self {
         Self { timings }
     }

@@ -11,7 +11,7 @@ use tokio::time::sleep;
 
 use super::search::Filters;
 
-/// Search, and go on: show what is new, cheaper, back in stock or gone, until Ctrl-C
+/// Watch a search: show what is new, cheaper, back in stock or gone, until Ctrl-C
 #[derive(Args)]
 pub(crate) struct Watch {
     #[command(flatten)]

@@ -187,7 +187,7 @@ impl CommonFlags {
     }
 }
 
-/// The id comes from the market, so it is escaped before it is printed on the terminal.
+/// Prints how long a call took. The request id comes from the market, so it is escaped for the terminal.
 fn tell(call: &CallTiming) {
     eprintln!("timing: {}", plain(&call.to_string()));
 }

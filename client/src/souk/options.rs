@@ -20,7 +20,7 @@ pub struct Options {
 }
 
 impl Default for Options {
-    /// A timeout of ten seconds; events are remembered for the lifetime of the process.
+    /// Returns a timeout of ten seconds, and a record of events that lasts as long as the process.
     fn default() -> Self {
         Self { timeout: DEFAULT_TIMEOUT, timings: None, remember_events_in: None }
     }

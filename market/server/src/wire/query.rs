@@ -90,7 +90,7 @@ macro_rules! orders {
             let item = fields.optional_id("item_id", request.item_id).map(ItemId);
             let placed = fields.time_range(request.from_time.as_ref(), request.until_time.as_ref());
             fields.finish(Some(()))?;
-            // A token is good for the same request with any page size.
+            // The token is bound to every field except the page size, which may change.
             let query = v1::$request { page_size: 0, page_token: String::new(), ..request };
             let token = PageToken::of(&[$method, party_bytes(&party), &query.encode_to_vec()]);
             let page = Page::read(limit, &request.page_token, token)?;
@@ -140,7 +140,7 @@ pub fn list_categories(
 
 /// Converts a SearchItem request to a query. The caller must add the hidden sellers.
 pub fn search_item(request: &v1::SearchItemRequest) -> Result<(SearchQuery, PageToken), Status> {
-    // A token is good for the same request with any page size.
+    // The token is bound to every field except the page size, which may change.
     let query = v1::SearchItemRequest { page_size: 0, page_token: String::new(), ..request.clone() };
     let token = PageToken::of(&[b"SearchItem", &query.encode_to_vec()]);
     let after = token.read(&request.page_token)?;

@@ -145,7 +145,7 @@ impl Shop<'_> {
         timeout(CLOSE_TIMEOUT, self.work(None, false)).await.unwrap_or(Ok(()))
     }
 
-    /// A line without a number gets the one after the line before.
+    /// Sends a line. A line without a number gets the number after the previous line's.
     fn send(&mut self, room: Room, line: input::Line) {
         self.tally.lines += 1;
         match line {
