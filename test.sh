@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# Everything that has to hold before a change lands: format, lints, contract, tests, documentation, faults, the tour.
-# Needs Rust and a C compiler; installs what else it needs from Debian's packages if it may.
+# All checks that must pass before a change is merged: format, lints, contract, tests, documentation, faults and the tour.
+# Needs Rust and a C compiler. As root, installs other missing tools from Debian packages.
 set -euo pipefail
 cd "$(dirname "$0")"
 
 current='' timings=()
 
-# step NAME: ends the step before, whose seconds are printed, and begins another one.
+# step NAME: ends the current step, prints its duration in seconds, and starts another one.
 step() {
     [ -z "$current" ] || timings+=("$(printf '%5d s  %s' "$((SECONDS - began))" "$current")")
     current=$1 began=$SECONDS
@@ -15,7 +15,7 @@ step() {
 
 skip() { printf 'skipped: %s\n' "$*"; }
 
-# install PACKAGE COMMAND...: makes COMMAND succeed, or returns an error.
+# install PACKAGE COMMAND...: installs PACKAGE if COMMAND fails and we are root. Returns COMMAND's exit status.
 install() {
     "${@:2}" >/dev/null 2>&1 && return 0
     if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
@@ -49,13 +49,13 @@ fi
 
 step "build"
 install openssl openssl version || skip "openssl's view of the certificates (openssl is missing)"
-# The tests start a private server of their own in a temporary folder.
+# The tests start a private server in a temporary folder.
 postgres() { compgen -G '/usr/lib/postgresql/*/bin/initdb' || command -v initdb; }
 if ! install postgresql postgres; then
     skip "every test on PostgreSQL (postgresql is missing and could not be installed)"
     export SOUK_TEST_POSTGRES=skip
 fi
-# Everything in one build: building single packages later would choose other features, and so compile all of it again.
+# One build for everything: building single packages later would select other features and compile everything again.
 cargo build --workspace --all-targets --quiet
 bin=$PWD/target/debug
 export BIN=$bin SOUK_BIN=$bin

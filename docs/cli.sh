@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# Prints docs/cli.md: every command of every program, as the programs themselves describe it.
+# Prints docs/cli.md, which documents every command of every program with the program's own help text.
 #
 #   docs/cli.sh [FOLDER] > docs/cli.md     FOLDER holds the built programs (default: target/debug)
 #
-# docs/test.sh fails when docs/cli.md is not what this prints.
+# docs/test.sh fails if docs/cli.md differs from the output of this script.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 bin=$(cd "${1:-target/debug}" && pwd)
@@ -12,30 +12,30 @@ bin=$(cd "${1:-target/debug}" && pwd)
 readonly PROGRAMS=(market seller buyer gen-certs bench)
 readonly SHARED='^(Connection|Output):$'
 
-# help PROGRAM [SUBCOMMAND]...: the help text, 100 columns wide, without colours and without the reader's environment.
+# help PROGRAM [SUBCOMMAND]...: prints the help text, 100 columns wide, without colours and with an empty environment.
 help() {
     env -i COLUMNS=100 NO_COLOR=1 "$bin/$1" "${@:2}" --help </dev/null 2>&1 | sed 's/[[:space:]]*$//'
 }
 
-# subcommands: the names in a help text's list of commands.
+# subcommands: prints the names in a help text's list of commands.
 subcommands() {
     awk '/^Commands:$/ { listed = 1; next }
          listed && /^[^ ]/ { exit }
          listed && /^  [a-z]/ && $1 != "help" { print $1 }'
 }
 
-# groups: the option groups in a help text that many commands of a program share.
+# groups: prints the option groups in a help text that many commands of a program share.
 groups() {
     awk -v shared="$SHARED" '/^[^ ]/ { keep = $0 ~ shared } keep'
 }
 
-# without_groups: a help text without them.
+# without_groups: prints a help text without these groups.
 without_groups() {
     awk -v shared="$SHARED" '/^[^ ]/ { skip = $0 ~ shared } !skip'
 }
 
-# page DEPTH OWNER GROUPS COMMAND…: a section for a command, and for each of its subcommands. GROUPS are the option groups
-# that the command OWNER shows; they are not repeated.
+# page DEPTH OWNER GROUPS COMMAND…: prints a section for a command, and for each of its subcommands. The option groups
+# GROUPS are shown only for the command OWNER.
 page() {
     local depth=$1 owner=$2 groups=$3 text own note='' name
     shift 3

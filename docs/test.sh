@@ -1,16 +1,16 @@
 #!/usr/bin/env bash
-# Runs what README.md and docs/tutorial.md tell a newcomer to type, and compares what they show with what happens.
+# Runs the commands in README.md and docs/tutorial.md, and compares their output with the documented output.
 #
 #   docs/test.sh [FOLDER]     FOLDER holds the built programs (default: target/debug)
 #
-# Every ```console block is run, in order, in a copy of what a newcomer has checked out. In a block
+# Every ```console block is run, in order, in a copy of a fresh checkout. In a block
 #
-#   $ COMMAND          is run, and has to succeed; it may go on after a `\` at the end of a line
-#   anything else      has to be a line of the output; `…` stands for any text, and runs of blanks are equal
+#   $ COMMAND          is run and must succeed; a `\` at the end of a line continues it
+#   anything else      must be a line of the output; `…` matches any text, and runs of blanks are equal
 #
-# Words after `console` name the terminal, which has variables and a folder of its own, and may say `background`: the
-# block's last command goes on while later blocks run. A block without a command shows more output of that command, which
-# is waited for. Ports are replaced by free ones, so that nothing else on this machine is in the way.
+# Words after `console` name the terminal, which has separate variables and a separate folder. With the word
+# `background`, the block's last command continues while later blocks run. A block without a command shows further output
+# of that command, for which the script waits. Ports are replaced by free ones, to avoid conflicts on this machine.
 set -euo pipefail
 export LC_ALL=C.UTF-8
 cd "$(dirname "$0")/.."
@@ -19,18 +19,18 @@ bin=$(cd "${1:-target/debug}" && pwd)
 
 readonly PAGES=(README.md docs/tutorial.md)
 readonly PORTS=(7443 7444 9464)
-# How long output is waited for, and how often it is looked at.
+# Deadline for expected output, and how often it is checked.
 readonly DEADLINE_SECONDS=60
 readonly POLL_SECONDS=0.05
 
-# Commands that are run elsewhere, and where.
+# Commands that are run elsewhere, with the place.
 declare -rA ELSEWHERE=(
     ["cargo build --release"]="test.sh builds the programs"
     ["./test.sh"]="it is what runs this script"
     ["cargo run --release -p market -- demo"]="the block that shows its output runs it"
 )
 
-# Commands that show what others have changed a moment later: they are repeated until they show what they have to.
+# Commands that show changes of others with a delay. They are repeated until they print the expected output.
 readonly A_MOMENT_LATER='^buyer .*search '
 
 work=$(mktemp -d)
@@ -45,7 +45,7 @@ leave() {
 }
 trap leave EXIT
 
-# end_all: ends what goes on in the background, the youngest first.
+# end_all: ends all background commands, the most recent first.
 end_all() {
     local i pid
     for ((i = ${#pids[@]} - 1; i >= 0; i--)); do
@@ -61,8 +61,8 @@ die() {
     exit 1
 }
 
-# choose_ports: sets port_changes, which replaces each documented port by one that nothing listens on, below those that
-# systems give to outgoing connections.
+# choose_ports: sets port_changes, which replaces each documented port with a free one below the range of ephemeral
+# ports.
 choose_ports() {
     local documented port=$((20000 + RANDOM % 10000))
     port_changes=''
@@ -73,7 +73,7 @@ choose_ports() {
     done
 }
 
-# checkout: a folder with what a newcomer has, and the programs where `cargo build --release` leaves them.
+# checkout FOLDER: creates a fresh checkout, with the programs where `cargo build --release` puts them.
 checkout() {
     local to=$1 file
     mkdir -p "$to/target" "$to.home" "$to.run"
@@ -81,17 +81,17 @@ checkout() {
     ln -s "$bin" "$to/target/release"
 }
 
-# ported: text with this run's ports.
+# ported: replaces the documented ports in the text by those of this run.
 ported() {
     sed -E "$port_changes"
 }
 
-# on_this_machine COMMAND: the command with built programs in place of cargo.
+# on_this_machine COMMAND: prints the command with the built programs instead of cargo.
 on_this_machine() {
     sed -E 's/cargo run (-q )?--release (-p|--bin) (market|seller|buyer) --/\3/g' <<<"$1"
 }
 
-# in_terminal TERMINAL COMMAND: runs a command with the variables and in the folder that the terminal has come to.
+# in_terminal TERMINAL COMMAND: runs a command with the terminal's current variables and folder.
 in_terminal() {
     local state=$folder.$1
     [ -f "$state" ] || printf 'cd %q\n' "$folder" >"$state"
@@ -102,7 +102,7 @@ in_terminal() {
         bash "$state" "$2"
 }
 
-# shows FILE LINE: whether the expected line is one of the file's.
+# shows FILE LINE: succeeds if the file contains the expected line.
 shows() {
     local pattern line
     pattern=$(squeezed <<<"$2")
@@ -114,12 +114,12 @@ shows() {
     return 1
 }
 
-# squeezed: text without colours, with single blanks.
+# squeezed: removes colours from the text and reduces runs of blanks to one.
 squeezed() {
     sed -E 's/\x1b\[[0-9;]*[a-zA-Z]//g; s/[[:space:]]+/ /g; s/^ //; s/ $//'
 }
 
-# expect LINE WAITING WHERE: the line is in $out, or comes within the deadline.
+# expect LINE WAITING WHERE: checks that the line is in $out, or appears there within the deadline.
 expect() {
     local until=$((SECONDS + DEADLINE_SECONDS))
     until shows "$out" "$1"; do
@@ -133,7 +133,7 @@ expect() {
     done
 }
 
-# run WHERE TERMINAL COMMAND: runs a command to its end, with its output in $out.
+# run WHERE TERMINAL COMMAND: runs a command until it exits, with its output in $out.
 run() {
     local command
     command=$(on_this_machine "$3")
@@ -146,7 +146,7 @@ run() {
     }
 }
 
-# start WHERE TERMINAL COMMAND: starts a command, with its output in $out; it is ended with the page.
+# start WHERE TERMINAL COMMAND: starts a command, with its output in $out. It is ended at the end of the page.
 start() {
     local command
     command=$(on_this_machine "$3")
@@ -158,7 +158,7 @@ start() {
     background[$2]=$out
 }
 
-# block WHERE TERMINAL BACKGROUND: the lines of a block are in the array `block`.
+# block WHERE TERMINAL BACKGROUND: processes a block, whose lines are in the array `block`.
 block() {
     local where=$1 terminal=$2 in_background=$3 waiting=no line command i reason
     local last=-1 again='' again_in=$terminal
@@ -196,7 +196,7 @@ block() {
     done
 }
 
-# page FILE: runs its blocks in a checkout of their own.
+# page FILE: runs the blocks of a page in a fresh checkout.
 page() {
     local line number=0 inside=no terminal in_background where word
     folder=$work/$(basename "$1" .md)

@@ -192,7 +192,7 @@ fn print(rates: &Rates) {
     );
     for ((name, target), by_runner) in LOADS.iter().zip(rates) {
         let [by_hand, one, two] = [0, 1, 2].map(|runner| median(by_runner[runner].iter().copied()));
-        // The ratio is call_outcome within each round, so that slowdowns of the machine cancel out.
+        // The ratio is computed within each round, so that slowdowns of the machine cancel out.
         let ratio = |runner: usize| {
             median(by_runner[runner].iter().zip(&by_runner[0]).map(|(rate, base)| rate / base))
         };

@@ -152,8 +152,8 @@ fn find(folder: &Path) -> anyhow::Result<Vec<Defect>> {
     Ok(defects)
 }
 
-/// A copy of the sources in a temporary folder, which is deleted on drop. The build output is kept for the next run,
-/// in a target folder of its own, so that nobody starts a program with a defect by mistake.
+/// A copy of the sources in a temporary folder, which is deleted on drop. The build output is kept for the
+/// next run, in a separate target folder, so that a program with a defect can't be started by mistake.
 struct Copy {
     folder: tempfile::TempDir,
     target: PathBuf,
@@ -212,7 +212,7 @@ fn text(output: &Output) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
 }
 
-/// The names in lines such as `test tokens::attack::payload_exchanged ... FAILED`.
+/// Returns the names in lines such as `test tokens::attack::payload_exchanged ... FAILED`.
 fn failed_cases(told: &str) -> Vec<String> {
     let failed = told.lines().filter_map(|line| line.strip_prefix("test ")?.strip_suffix(" ... FAILED"));
     failed.map(str::to_owned).collect()

@@ -70,7 +70,7 @@ pub(crate) fn print(rounds: &[Vec<Row>]) {
         (Workload::BuyUniform, Workload::Guarded, 0.3),
         (Workload::BuyHot, Workload::BuyUniform, 0.8),
     ] {
-        // The ratio is call_outcome within each round, so that temporary slowdowns of the machine cancel out.
+        // The ratio is computed within each round, so that temporary slowdowns of the machine cancel out.
         let ratios: Vec<_> = rounds.iter().filter_map(|round| ratio(round, above, below)).collect();
         let name = format!("{} / {}", above.as_str(), below.as_str());
         let (least, most) = bounds(&ratios);

@@ -14,10 +14,10 @@ use souk_testkit::{
 };
 
 const BUYER: &str = env!("CARGO_BIN_EXE_buyer");
-/// Within which a new listing is found by everybody, with room for a busy machine.
+/// The deadline for a new listing to become visible to other parties, generous for a busy machine.
 const VISIBLE_WITHIN: Duration = Duration::from_secs(10);
 
-/// A market with a seller and a lantern, ten of them.
+/// A market with a seller who has listed ten lanterns.
 struct Shop {
     ground: LocalMarket,
     alice: Actor,
@@ -50,7 +50,7 @@ impl Shop {
     }
 }
 
-/// Searches until something is found: others' listings are to be found a moment later.
+/// Searches until something is found, because listings of others become visible with a delay.
 async fn search(bob: &Terminal, arguments: &[&str]) -> Vec<Value> {
     let begin = Instant::now();
     loop {
@@ -170,7 +170,7 @@ async fn a_wish_brings_news_of_the_item_also_to_who_was_away() {
     assert_eq!(bob.run(&["wish", "add", &id]).await.code, 0, "twice is once");
     assert_eq!(bob.run(&["wish", "list", "--output", "json"]).await.json().as_array().map(Vec::len), Some(1));
 
-    // Nobody listens yet.
+    // No client is listening yet.
     let cheaper = ItemDraft { unit_price: souk_testkit::actor::pounds(999), ..ItemDraft::default() };
     shop.alice.update(shop.lamp, cheaper).await.expect("updated");
     let mut listening = bob.start(&["listen"]);

@@ -51,7 +51,8 @@ impl ClientTls {
         Ok(client_config(credentials)?.into())
     }
 
-    /// Replaces it by one made by [`client_config`]. Open connections keep the one that they began with.
+    /// Replaces the configuration with one built by [`client_config`]. Open connections keep the one they
+    /// were opened with.
     pub fn swap(&self, config: Arc<ClientConfig>) {
         self.0.store(config);
     }

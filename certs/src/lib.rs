@@ -6,8 +6,9 @@
 //! | [`credentials`] | one party's certificate, key, roots and CRL, loaded and validated from files |
 //! | [`server`], [`client`] | rustls configurations: TLS 1.3, ALPN `h2`, certificates on both sides, no resumption |
 //! | [`acceptor`], [`connector`] | the two ends of a connection, for tonic |
-//! | [`rotation`] | credentials that follow their files while a program runs |
-//! | [`clock`], [`random`] | the one ambient clock of the workspace, and its one source of randomness and ids |
+//! | [`rotation`] | reloading credentials when their files change |
+//! | [`clock`], [`random`] | the only places that read the system clock, and that generate random bytes and
+//! ids |
 //!
 //! The authority that issues these certificates is a separate crate, `souk-authority`.
 //!

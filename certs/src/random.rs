@@ -1,5 +1,5 @@
-//! The one ambient source of randomness and of new ids. Everything else takes them as parameters, so that tests and
-//! simulations can choose them.
+//! The only source of random bytes and new ids in the workspace. Everything else takes them as parameters, so
+//! that tests and simulations can choose them.
 
 use rand::RngExt as _;
 use time::OffsetDateTime;
@@ -7,28 +7,28 @@ use uuid::{Builder, Uuid};
 
 const NANOS_PER_MILLISECOND: i128 = 1_000_000;
 
-/// Unpredictable bytes, good for keys and serial numbers.
+/// Returns cryptographically secure random bytes, suitable for keys and serial numbers.
 #[must_use]
 #[expect(clippy::disallowed_methods, reason = "this is the one source")]
 pub fn bytes<const N: usize>() -> [u8; N] {
     rand::rng().random()
 }
 
-/// A number from 0 up to 1, which it never reaches.
+/// Returns a random number in the range [0, 1).
 #[must_use]
 #[expect(clippy::disallowed_methods, reason = "this is the one source")]
 pub fn unit() -> f64 {
     rand::random()
 }
 
-/// A random UUID (version 4, RFC 9562).
+/// Returns a random UUID (version 4, RFC 9562).
 #[must_use]
 pub fn uuid_v4() -> Uuid {
     Builder::from_random_bytes(bytes()).into_uuid()
 }
 
-/// A UUID that sorts by time (version 7, RFC 9562): ids of one time lie together in an index. Times before 1970 count
-/// as 1970.
+/// Returns a UUID that sorts by time (version 7, RFC 9562), so that ids created at about the same time are
+/// adjacent in an index. Times before 1970 are treated as 1970.
 #[must_use]
 pub fn uuid_v7(at: OffsetDateTime, random: [u8; 10]) -> Uuid {
     let milliseconds = u64::try_from(at.unix_timestamp_nanos() / NANOS_PER_MILLISECOND).unwrap_or(0);

@@ -13,9 +13,9 @@ pub const WRITE_BUFFER_BYTES: usize = 16 * 1024;
 /// A TLS stream whose writes are gathered until a flush, a shutdown, or until [`WRITE_BUFFER_BYTES`] are
 /// waiting.
 ///
-/// rustls turns every `poll_write` into a record of its own, and tokio-rustls sends it at once. h2 writes an answer
-/// in pieces (frame header, payload, trailers) and flushes when it has nothing more to send, so without this buffer an
-/// answer costs several records and system calls.
+/// rustls turns every `poll_write` into a separate record, and tokio-rustls sends it at once. h2 writes an
+/// answer in pieces (frame header, payload, trailers) and flushes when it has nothing more to send, so
+/// without this buffer an answer costs several records and system calls.
 ///
 /// [`is_write_vectored`](AsyncWrite::is_write_vectored) is `false` on purpose. A vectored write saves nothing
 /// here, because TLS copies the bytes anyway, and h2 reads the flag: for a stream that claims vectored writes it

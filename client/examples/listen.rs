@@ -1,4 +1,4 @@
-//! Prints events as they come; with a number, ends after so many.
+//! Prints events as they happen. With a number, exits after that many.
 //!
 //! ```sh
 //! SOUK_MARKET=127.0.0.1:7443 SOUK_CERT=alice.pem cargo run --example listen -- 1
@@ -24,7 +24,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     {
         let delivery = delivery?;
         println!("{}", in_words(delivery.event()));
-        // Shown first and taken then: a crash in between shows the event again instead of losing it.
+        // Show first, then take: after a crash in between, the event is shown again instead of lost.
         delivery.take();
         left -= 1;
     }

@@ -16,7 +16,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let market = env::var("SOUK_MARKET").unwrap_or_else(|_| "127.0.0.1:7443".to_owned());
     let certificate = env::var("SOUK_CERT").unwrap_or_else(|_| "alice.pem".to_owned());
     let souk = Souk::connect(market, Identity::from_file(certificate)?).await?;
-    // Opens the account; harmless if there is one.
+    // Opens the account. Registering again changes nothing.
     souk.account().register_seller("Alice", None).await?;
 
     let lamp = ItemDraft {

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Runs the examples against a market with its store in memory, and checks what they print.
-# The argument is the folder that holds the programs and `examples/` [default: target/debug].
+# The argument is the folder with the programs and `examples/` [default: target/debug].
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 bin=$(cd "${1:-target/debug}" && pwd)
@@ -20,7 +20,7 @@ for party in "init" "seller alice" "buyer bob"; do
     "$bin/gen-certs" $party >/dev/null
 done
 
-# The market says where it listens; what it logs after that is of no interest.
+# The market prints its address. The rest of its log is discarded.
 exec 3< <(exec "$bin/market" serve --listen 127.0.0.1:0 --cert "$folder/market.pem" --store memory 2>&1)
 market=$!
 SOUK_MARKET=
@@ -37,7 +37,7 @@ cat <&3 >/dev/null &
 
 count=0
 ok=0
-# check NAME CERTIFICATE TEXT ARGUMENT..: runs an example, which has to print the text.
+# check NAME CERTIFICATE TEXT ARGUMENT..: runs an example, whose output must contain the text.
 check() {
     local name=$1 certificate=$2 text=$3 printed
     shift 3

@@ -1,5 +1,6 @@
-//! A shop's till: reads stock changes from standard input, one `ITEM CHANGE` a line such as `7 -1`, and has the market
-//! take them over, each exactly once. Prints what the market answers and what it sold meanwhile; ends with the input.
+//! A shop's till: reads stock changes from standard input, one `ITEM CHANGE` a line such as `7 -1`, and sends
+//! them to the market, which applies each exactly once. Prints the acknowledgements and the sales in between;
+//! ends with the input.
 //!
 //! ```sh
 //! printf '1 -1\n1 +5\n' | SOUK_MARKET=127.0.0.1:7443 SOUK_CERT=alice.pem cargo run --example till
@@ -20,13 +21,13 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let certificate = env::var("SOUK_CERT").unwrap_or_else(|_| "alice.pem".to_owned());
     let souk = Souk::connect(market, Identity::from_file(certificate)?).await?;
 
-    // A program of its own keeps the last sequence that it took in, and begins there.
+    // A real program stores the last sequence that it confirmed, and starts from there.
     let (till, mut notices) = souk.till("example", 0);
     let mut till = Some(till);
     while let Some(notice) = notices.next().await {
         match notice {
             TillNotice::Resumed { last_line } => {
-                // Dropping the till afterwards closes the stream once every line is answered.
+                // Dropping the till afterwards closes the stream once every line has been acknowledged.
                 if let Some(till) = till.take() {
                     tokio::spawn(send_input(till, last_line));
                 }
@@ -46,7 +47,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Numbers the lines of the input after the last one that the market has.
+/// Numbers the lines of the input, starting after the last one that the market has received.
 async fn send_input(till: Till, mut line: i64) {
     let mut input = BufReader::new(stdin()).lines();
     while let Ok(Some(text)) = input.next_line().await {

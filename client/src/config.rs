@@ -1,5 +1,5 @@
-//! What a client needs to know before it can call a market. Pure data: where the values come from
-//! (flags, environment, file) is the command line's business.
+//! The settings with which a client calls a market. Pure data: the command lines decide where the values come
+//! from (flags, environment, file).
 
 mod addresses;
 
@@ -12,41 +12,41 @@ pub use addresses::{AddressesError, MAX_ADDRESSES, MarketAddresses};
 
 use crate::Timings;
 
-/// How long a call may take when nothing else is said, retries and back-off included.
+/// The default deadline of a call, including retries and back-off.
 pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The shortest time that a call may be given.
+/// The minimum deadline of a call.
 pub const MIN_TIMEOUT: Duration = Duration::from_millis(100);
 
-/// The longest time that a call may be given.
+/// The maximum deadline of a call.
 pub const MAX_TIMEOUT: Duration = Duration::from_secs(3_600);
 
-/// The longest host name (RFC 1035, section 2.3.4).
+/// The maximum length of a host name (RFC 1035, section 2.3.4).
 const MAX_HOST_LENGTH: usize = 253;
 
-/// One market, one identity.
+/// The settings of one party at one market.
 #[derive(Clone, Debug)]
 pub struct ClientConfig {
-    /// Where the market listens. With several addresses calls are spread over them, and go on at the others
-    /// when one fails.
+    /// Where the market listens. With several addresses, calls are spread over them, and fail over to the
+    /// others when one fails.
     pub market: MarketAddresses,
-    /// Certificate, key, authority and revocation list.
+    /// The paths of the certificate, key, authority and revocation list.
     pub credentials: CredentialFiles,
     /// The trust domain that all identities belong to.
     pub trust_domain: TrustDomain,
-    /// How long a call may take with all its retries, [`MIN_TIMEOUT`] to [`MAX_TIMEOUT`].
+    /// The deadline of a call including all of its retries, [`MIN_TIMEOUT`] to [`MAX_TIMEOUT`].
     pub timeout: Duration,
-    /// Where to open the callback server; `None`: events come by Subscribe only.
+    /// Where to open the callback server. `None` means that events arrive by Subscribe only.
     pub listen: Option<SocketAddr>,
-    /// What to tell the market of the callback server's whereabouts; `None`: the IP address that it
-    /// sees the client connect from, and the port of `listen`.
+    /// The callback address to register. `None` means the IP address from which the market sees the client
+    /// connect, and the port of `listen`.
     pub advertise: Option<CallbackAddress>,
-    /// Takes in how long calls take; `None`: they are not timed.
+    /// Receives how long calls take; `None` disables the timing.
     pub timings: Option<Timings>,
 }
 
 impl ClientConfig {
-    /// For this market and these files, with the defaults for everything else.
+    /// Creates settings for this market and these files, with defaults for everything else.
     pub fn new(market: MarketAddresses, credentials: CredentialFiles) -> Self {
         Self {
             market,
@@ -59,7 +59,7 @@ impl ClientConfig {
         }
     }
 
-    /// The callback address to register when the callback server is bound to `bound`.
+    /// Returns the callback address to register when the callback server is bound to `bound`.
     pub fn callback(&self, bound: SocketAddr) -> v1::CallbackAddress {
         match &self.advertise {
             Some(address) => address.to_proto(),
@@ -68,10 +68,10 @@ impl ClientConfig {
     }
 }
 
-/// Reads a timeout such as `500ms`, `10s`, `2m` or plain seconds.
+/// Parses a timeout such as `500ms`, `10s`, `2m` or plain seconds.
 ///
 /// # Errors
-/// It is no such text, or not within [`MIN_TIMEOUT`] and [`MAX_TIMEOUT`].
+/// The text has another format, or the timeout is not within [`MIN_TIMEOUT`] and [`MAX_TIMEOUT`].
 pub fn parse_timeout(text: &str) -> Result<Duration, ConfigError> {
     let malformed = || ConfigError::TimeoutMalformed(text.to_owned());
     let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
@@ -86,7 +86,7 @@ pub fn parse_timeout(text: &str) -> Result<Duration, ConfigError> {
     check_timeout(Duration::from_millis(milliseconds.ok_or_else(malformed)?))
 }
 
-/// Passes on a timeout that is within bounds.
+/// Returns the timeout if it is within bounds.
 ///
 /// # Errors
 /// It is not within [`MIN_TIMEOUT`] and [`MAX_TIMEOUT`].
@@ -106,17 +106,17 @@ pub struct CallbackAddress {
 }
 
 impl CallbackAddress {
-    /// The IP address or DNS name; IPv6 without brackets.
+    /// Returns the IP address, IPv6 without brackets, or the DNS name.
     pub fn host(&self) -> &str {
         &self.host
     }
 
-    /// The TCP port, from 1.
+    /// Returns the TCP port, at least 1.
     pub fn port(&self) -> u16 {
         self.port
     }
 
-    /// As it stands in a request.
+    /// Converts the address to its message.
     pub fn to_proto(&self) -> v1::CallbackAddress {
         v1::CallbackAddress { host: self.host.clone(), port: u32::from(self.port) }
     }
@@ -125,7 +125,7 @@ impl CallbackAddress {
 impl FromStr for CallbackAddress {
     type Err = ConfigError;
 
-    /// Reads `host:port`, with an IPv6 address in brackets.
+    /// Parses `host:port`, with an IPv6 address in brackets.
     fn from_str(text: &str) -> Result<Self, ConfigError> {
         let malformed = || ConfigError::CallbackMalformed(text.to_owned());
         let (host, port) = text.rsplit_once(':').ok_or_else(malformed)?;
@@ -153,24 +153,24 @@ impl fmt::Display for CallbackAddress {
 /// A value of the configuration is not usable.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ConfigError {
-    /// The text is no time.
+    /// The text is not a valid duration.
     #[error("`{0}` is not a time: write it like 500ms, 10s or 2m")]
     TimeoutMalformed(String),
     /// The time is too short or too long.
     #[error("a timeout of {0:?} is out of bounds: choose between {MIN_TIMEOUT:?} and {MAX_TIMEOUT:?}")]
     TimeoutOutOfBounds(Duration),
-    /// The text is no address to call back.
+    /// The text is not a valid callback address.
     #[error(
         "`{0}` is not a callback address: write it like 192.0.2.7:7443, [2001:db8::7]:7443 or host.example:7443"
     )]
     CallbackMalformed(String),
-    /// The trust domain is not one that can stand in a certificate.
+    /// The trust domain is not valid in a certificate.
     #[error("{0}")]
     TrustDomain(String),
 }
 
 impl ConfigError {
-    /// What to do about it; `None` if the message says so itself.
+    /// Returns what to do about it; `None` if the message says so itself.
     pub(crate) fn hint(&self) -> Option<&'static str> {
         matches!(self, Self::TrustDomain(_)).then_some("check the trust domain")
     }

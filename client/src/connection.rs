@@ -1,4 +1,4 @@
-//! A market, as seen by one of its parties.
+//! The connection of one party to a market.
 
 use std::{sync::Arc, time::Duration};
 
@@ -44,13 +44,13 @@ use crate::{
 /// The services that take no access token: one issues it, the other is for operators.
 const WITHOUT_TOKEN: [&str; 2] = [account_service_server::SERVICE_NAME, admin_service_server::SERVICE_NAME];
 
-/// A handle to a market: one HTTP/2 connection over mutual TLS for each of its addresses, opened when a call
-/// needs it and again whenever it broke, and the session of one party on them. Cloning is cheap and shares
-/// both. With several addresses calls are spread, and go on at the others when one fails.
+/// A handle to a market: one HTTP/2 connection over mutual TLS per address, and the session of one party on
+/// them. A connection is opened when a call needs it, and again after it broke. Cloning is cheap and shares
+/// both. With several addresses, calls are spread over them, and fail over to the others when one fails.
 ///
-/// [`call`](Self::call) makes unary calls with a deadline, repeats and an [`Error`]. The other accessors return the
-/// generated clients, which the streams of the contract need: they send a call once. Every call carries the party's id and
-/// token.
+/// [`call`](Self::call) makes unary calls with a deadline and retries, and fails with an [`Error`]. The other
+/// accessors return the generated clients, which are needed for streams and send a call only once. Every call
+/// carries the party's id and token.
 #[derive(Clone, Debug)]
 pub struct Connection {
     shared: Arc<Shared>,
@@ -68,20 +68,20 @@ struct Shared {
     tls: ClientTls,
     timings: Option<Timings>,
     reach: Reach,
-    /// How many times other credentials were taken up.
+    /// How many times the credentials have been replaced.
     renewals: watch::Sender<u64>,
 }
 
-/// What finds out why the market is out of reach.
+/// Finds out why the market is unreachable.
 #[derive(Debug)]
 enum Reach {
-    /// It has one address.
+    /// The market has one address.
     One {
         probe: Probe,
         /// One probe at a time: it costs the market a handshake.
         probing: Semaphore,
     },
-    /// It has several; their dials tell.
+    /// The market has several addresses, whose dials report the cause.
     Many(Balancer),
 }
 
@@ -107,7 +107,8 @@ impl Connection {
         Self::with_credentials(config, &credentials)
     }
 
-    /// The same with credentials that are loaded already. Must be called within a tokio runtime.
+    /// Like [`open`](Self::open), with credentials that are already loaded. Must be called within a tokio
+    /// runtime.
     ///
     /// # Errors
     /// The certificate names no party, TLS can't be set up, or the timeout is out of bounds.
@@ -144,7 +145,7 @@ impl Connection {
     /// Uses other credentials of the same party from the next connection on. Open connections stay.
     ///
     /// # Errors
-    /// TLS can't be set up with them; then nothing has changed.
+    /// TLS can't be set up with them; the current credentials are then unchanged.
     pub fn take_up(&self, credentials: &Credentials) -> Result<(), Error> {
         self.shared.tls.swap(souk_certs::client::client_config(credentials).map_err(Error::Tls)?);
         if let Reach::Many(balancer) = &self.shared.reach {
@@ -154,18 +155,18 @@ impl Connection {
         Ok(())
     }
 
-    /// Changes with each [`take_up`](Self::take_up).
+    /// Returns a channel that changes with each [`take_up`](Self::take_up).
     pub(crate) fn renewals(&self) -> watch::Receiver<u64> {
         self.shared.renewals.subscribe()
     }
 
-    /// The same connection with another time for its calls.
+    /// Returns the same connection with another deadline for its calls.
     pub fn with_timeout(&self, timeout: Duration) -> Self {
         Self { timeout, ..self.clone() }
     }
 
-    /// The same connection, whose calls are not reported to [`timing`](crate::timing): for what goes on in
-    /// the background.
+    /// Returns the same connection, whose calls are not reported to [`timing`](crate::timing): for what goes
+    /// on in the background.
     #[must_use]
     pub fn silent(&self) -> Self {
         Self { is_silent: true, ..self.clone() }
@@ -175,86 +176,87 @@ impl Connection {
         if self.is_silent { session.silent() } else { session.clone() }
     }
 
-    /// Opens an account, changes it, issues tokens.
+    /// Returns the client of AccountService: registration and tokens.
     pub fn account(&self) -> AccountServiceClient<Session> {
         AccountServiceClient::new(self.via(&self.shared.account))
     }
 
-    /// What operators do, with an operator's certificate.
+    /// Returns the client of AdminService, for operators.
     pub fn admin(&self) -> AdminServiceClient<Session> {
         AdminServiceClient::new(self.via(&self.shared.account))
     }
 
-    /// Tells who the caller is.
+    /// Returns the client of SessionService, which reports how the market identifies the caller.
     pub fn session(&self) -> SessionServiceClient<Session> {
         SessionServiceClient::new(self.via(&self.shared.session))
     }
 
-    /// Finds items.
+    /// Returns the client of CatalogService: search.
     pub fn catalog(&self) -> CatalogServiceClient<Session> {
         CatalogServiceClient::new(self.via(&self.shared.session))
     }
 
-    /// What sellers do.
+    /// Returns the client of SellerService.
     pub fn seller(&self) -> SellerServiceClient<Session> {
         SellerServiceClient::new(self.via(&self.shared.session))
     }
 
-    /// What buyers do.
+    /// Returns the client of BuyerService.
     pub fn buyer(&self) -> BuyerServiceClient<Session> {
         BuyerServiceClient::new(self.via(&self.shared.session))
     }
 
-    /// The party's mailbox.
+    /// Returns the client of EventService: the party's mailbox.
     pub fn events(&self) -> EventServiceClient<Session> {
         EventServiceClient::new(self.via(&self.shared.session))
     }
 
-    /// Orders on their way.
+    /// Returns the client of RideService: tracking of deliveries.
     pub fn rides(&self) -> RideServiceClient<Session> {
         RideServiceClient::new(self.via(&self.shared.session))
     }
 
-    /// The market's addresses.
+    /// Returns the market's addresses.
     pub fn market(&self) -> &MarketAddresses {
         &self.shared.market
     }
 
-    /// The address at which an answer came.
+    /// Returns the address that sent an answer.
     pub fn answered_by<T>(&self, answer: &tonic::Response<T>) -> Dial {
         let among = answer.extensions().get().map(|AnsweredBy(address)| address);
         among.unwrap_or(self.shared.market.first()).clone()
     }
 
-    /// Reports when a certificate is rejected at one of several addresses: calls go on at the others,
-    /// so that nobody might hear of it. Once for each address, until a connection there goes well again.
+    /// Registers a function that is called when a certificate is rejected at one of several addresses. Calls
+    /// then succeed at the others, so that the rejection might go unnoticed. It is called once per address
+    /// until a connection there succeeds again.
     pub fn on_distrust(&self, tell: impl Fn(&Error) + Send + 'static) {
         if let Reach::Many(balancer) = &self.shared.reach {
             balancer.on_distrust(tell);
         }
     }
 
-    /// The party that calls.
+    /// Returns the party that calls.
     pub fn party(&self) -> Uuid {
         self.shared.party
     }
 
-    /// The certificate that it calls with.
+    /// Returns the certificate of the calling party.
     pub fn certificate(&self) -> &PeerCertificate {
         &self.shared.certificate
     }
 
-    /// How long a call may take with all its repeats.
+    /// Returns the deadline of a call including all of its retries.
     pub fn timeout(&self) -> Duration {
         self.timeout
     }
 
-    /// A new `request_id`. Make one for each thing the user wants done, not for each attempt.
+    /// Returns a new `request_id`. Use one per intended change, not per attempt.
     pub fn request_id(&self) -> String {
         retry::request_id(clock::now()).to_string()
     }
 
-    /// Waits for a stream to open. The timeout is for that alone, and does not go to the market.
+    /// Waits for a stream to open. The timeout applies only to that, and is not sent to the market.
     pub(crate) async fn open_stream<T>(
         &self,
         opening: impl Future<Output = Result<tonic::Response<T>, Status>>,
@@ -266,13 +268,13 @@ impl Connection {
         }
     }
 
-    /// Makes a unary call and sees it through. The type of the request decides the RPC.
+    /// Makes a unary call, with a deadline and retries. The type of the request decides the RPC.
     ///
     /// - The deadline ([`timeout`](Self::timeout)) covers everything and goes to the market as `grpc-timeout`.
-    /// - An empty `request_id` is filled in, once, before the first attempt. A repeat sends the very same message, so
-    ///   that it takes effect once whatever happened to the first (AIP-155).
-    /// - A failure that may pass is repeated after a back-off (see [`retry`]), and without a pause while the market has
-    ///   another address that is not known to fail. A refused token is renewed once.
+    /// - An empty `request_id` is filled in once, before the first attempt. A retry sends the identical
+    ///   message, so that the call takes effect once whatever happened to the first attempt (AIP-155).
+    /// - A transient failure is retried after a back-off (see [`retry`]), or at once while the market has
+    ///   another address that is not known to fail. A rejected token is renewed once.
     ///
     /// # Examples
     /// ```no_run
@@ -290,8 +292,8 @@ impl Connection {
         Ok(self.call_with_metadata(request).await?.into_inner())
     }
 
-    /// [`call`](Self::call), and the metadata of the answer with it, for
-    /// [`answered_by`](Self::answered_by) for instance.
+    /// Like [`call`](Self::call), but also returns the metadata of the answer, for example for
+    /// [`answered_by`](Self::answered_by).
     ///
     /// # Errors
     /// The failure of the last attempt.
@@ -343,7 +345,7 @@ impl Connection {
         }
     }
 
-    /// One attempt, as the generated clients make it.
+    /// Makes one attempt, as the generated clients do.
     async fn send<R: Unary>(
         &self,
         mut request: tonic::Request<R>,
@@ -360,8 +362,8 @@ impl Connection {
         client.unary(request, PathAndQuery::from_static(R::PATH), codec).await
     }
 
-    /// Puts the status of a failed call into words. When the connection broke under the call, a probe
-    /// finds out whether that was the market's verdict on the certificate.
+    /// Converts the status of a failed call to an error. If the connection broke during the call, a probe
+    /// finds out whether the market had rejected the certificate.
     pub async fn explain(&self, status: Status) -> Error {
         let failure = Error::from_status(status, self.market(), self.timeout);
         let Reach::One { probe, probing } = &self.shared.reach else { return failure };
@@ -375,8 +377,8 @@ impl Connection {
         }
     }
 
-    /// Whether to make a call or stream again at once, after so many times in a row: it failed at one address,
-    /// and there are others that are not known to fail.
+    /// Returns whether to repeat a call or stream at once, after `moves` consecutive moves: it failed at one
+    /// address, and there are others that are not known to fail.
     pub fn may_move(&self, failure: &Error, moves: usize) -> bool {
         match &self.shared.reach {
             Reach::One { .. } => false,

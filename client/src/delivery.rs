@@ -1,8 +1,8 @@
 //! An event on its way to the user.
 //!
-//! **Guarantee**: at least once from the market, once each to the user. The market learns that an event
-//! arrived only after its consumer took it ([`Delivery::take`]) and the mark is on disk; an event that
-//! is dropped untaken, or whose consumer dies, comes again.
+//! **Guarantee**: at least once from the market, once each to the user. An event is acknowledged to the
+//! market only after its consumer took it ([`Delivery::take`]) and the mark is on disk; an event that is
+//! dropped untaken, or whose consumer dies, is delivered again.
 
 use std::time::Duration;
 
@@ -13,27 +13,27 @@ use crate::{
     seen::{Offer, Seen},
 };
 
-/// How many notices may wait between the network and their consumer.
+/// The maximum number of notices that wait between the network and their consumer.
 pub const QUEUE: usize = 64;
 
 /// What an [`Inbox`](crate::Inbox) or a [`Follower`](crate::Follower) reports to its consumer.
 #[derive(Debug)]
 pub enum Notice {
-    /// An event that the user has not had yet.
+    /// An event that the user has not received yet.
     Event(Delivery),
     /// Everything that was in the mailbox when the stream began has been sent (Subscribe only).
     CaughtUp {
-        /// The highest sequence sent so far; 0 when none was.
+        /// The highest sequence sent so far; 0 if none was.
         sequence: i64,
     },
-    /// The stream broke for a passing reason and will be opened again (Subscribe only).
+    /// The stream broke for a transient reason and will be reopened (Subscribe only).
     Interrupted {
-        /// Why.
+        /// Why it broke.
         failure: Error,
         /// How long until the next attempt.
         retry_in: Duration,
     },
-    /// The stream ended for a reason that waiting does not fix (Subscribe only). The last notice.
+    /// The stream failed permanently (Subscribe only). This is the last notice.
     Ended(Error),
 }
 
@@ -48,8 +48,8 @@ pub struct Delivery {
 }
 
 impl Delivery {
-    /// Makes a delivery of an event, unless the user has had it or it waits with the consumer already.
-    /// An event of a kind that this client does not know, or for another party, counts as had.
+    /// Creates the delivery of an event, unless the user has had it or it already waits with the consumer. An
+    /// event of a kind that this client does not know, or for another party, counts as had.
     pub(crate) fn of(event: v1::Event, own: &str, seen: &Seen) -> Result<Self, Offer> {
         match seen.offer(&event.event_id) {
             Offer::New => {}
@@ -63,12 +63,12 @@ impl Delivery {
         Ok(Self { event: Box::new(event), seen: seen.clone(), settled: false })
     }
 
-    /// The event, for a look.
+    /// Returns the event without taking it.
     pub fn event(&self) -> &v1::Event {
         &self.event
     }
 
-    /// The user has the event: marks it as seen, after which it is acknowledged to the market.
+    /// Takes the event: marks it as seen, after which it is acknowledged to the market.
     pub fn take(mut self) -> v1::Event {
         self.settled = true;
         self.seen.take(self.event.sequence, &self.event.event_id);

@@ -1,8 +1,9 @@
-//! What can go wrong for a client: one enum, with everything a program needs to decide what to do next.
+//! The error type of the client: one enum, with everything a program needs to decide what to do next.
 //!
-//! `Display` says what went wrong and [`Error::hint`] what to do about it. A TLS 1.3 server judges the client's
-//! certificate only after the client considers the handshake complete, so its verdict arrives as a broken first call:
-//! this module and [`connection`](crate::connection) tell such a verdict from a broken network.
+//! `Display` says what went wrong and [`Error::hint`] what to do about it. A TLS 1.3 server judges the
+//! client's certificate only after the client considers the handshake complete, so its verdict arrives as a
+//! broken first call: this module and [`connection`](crate::connection) distinguish such a verdict from a
+//! broken network.
 
 mod causes;
 mod distrust;
@@ -28,7 +29,7 @@ pub use refusal::{Refusal, Violation};
 
 use crate::config::{AddressesError, ConfigError, MarketAddresses};
 
-/// Why a client could not do what it was asked to.
+/// Why an operation of the client failed.
 ///
 /// # Examples
 /// ```no_run
@@ -52,19 +53,19 @@ pub enum Error {
     /// The files are fine, but TLS can't be set up with them.
     #[error("can't set up TLS with these certificates: {0}")]
     Tls(#[source] TlsError),
-    /// The certificate is the market's own, or of a role that does not call the market.
+    /// The certificate names the market itself, or a role that does not call the market.
     #[error("the certificate names {0}, which is no party of the market")]
     NotAParty(String),
     /// A setting is not usable.
     #[error(transparent)]
     Config(#[from] ConfigError),
-    /// The text does not say where the market is.
+    /// The market's address is malformed.
     #[error(transparent)]
     Addresses(#[from] AddressesError),
     /// There is no connection, or it broke.
     #[error("{step} {market} failed: {}", innermost(source.as_ref()))]
     Unreachable {
-        /// What was being done.
+        /// The step that failed.
         step: Step,
         /// The address of the market.
         market: Dial,
@@ -104,12 +105,12 @@ pub enum Error {
     Io {
         /// What was to be done, such as "listen on 127.0.0.1:7443".
         action: String,
-        /// Why not.
+        /// The cause, from the operating system.
         source: io::Error,
     },
 }
 
-/// What a client was doing when the market turned out to be out of reach.
+/// What a client was doing when it found the market unreachable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
     /// Looking up the market's name.
@@ -123,7 +124,7 @@ pub enum Step {
 }
 
 impl Error {
-    /// Reads the status with which a call ended. `after` is the time that the call had.
+    /// Converts the status with which a call ended. `after` is the deadline that the call had.
     pub fn from_status(status: Status, market: &MarketAddresses, after: Duration) -> Self {
         if refusal::comes_from_souk(&status) {
             return Self::Refused(Box::new(Refusal::new(&status)));
@@ -132,7 +133,8 @@ impl Error {
             return Self::TimedOut { market: market.clone(), after };
         }
         match StdError::source(&status) {
-            // tonic keeps a source for what happened on this side; what the server sent has none.
+            // tonic attaches a source to statuses that it creates on this side; those from the server have
+            // none.
             Some(source) => match causes(source).find_map(|cause| cause.downcast_ref::<NoneReached>()) {
                 Some(NoneReached(errors)) => Self::NoneReached(
                     errors.iter().map(|error| Self::from_transport(error.as_ref(), &error.target)).collect(),
@@ -143,7 +145,7 @@ impl Error {
         }
     }
 
-    /// Reads an error of the network or of TLS.
+    /// Converts an error of the network or of TLS.
     pub(crate) fn from_transport(error: &(dyn StdError + 'static), market: &Dial) -> Self {
         let mut step = Step::Call;
         let mut was_cut_off = false;
@@ -160,39 +162,41 @@ impl Error {
                 }
             }
         }
-        // A balancer in front of a market that is down accepts, and hangs up in the middle of the handshake.
+        // A load balancer in front of a market that is down accepts connections and closes them during the
+        // handshake.
         if step == Step::Tls && was_cut_off {
             step = Step::Call;
         }
         Self::Unreachable { step, market: market.clone(), source: innermost(error).to_string().into() }
     }
 
-    /// An I/O error on this machine while doing `action`, such as "read `ca.pem`".
+    /// Creates an I/O error on this machine while doing `action`, such as "read `ca.pem`".
     pub fn io(action: impl Into<String>, source: io::Error) -> Self {
         Self::Io { action: action.into(), source }
     }
 
-    /// The market's reason for its refusal; `None` if the error is not the market's, or of a later version of it.
+    /// Returns the market's reason for its refusal; `None` if the error is not the market's, or of a later
+    /// version of it.
     pub fn reason(&self) -> Option<Reason> {
         self.refusal().and_then(Refusal::reason)
     }
 
-    /// The gRPC status code of the market's answer; `None` if there was no answer.
+    /// Returns the gRPC status code of the market's answer; `None` if there was no answer.
     pub fn code(&self) -> Option<Code> {
         self.refusal().map(Refusal::code)
     }
 
-    /// What is wrong with individual fields of the request.
+    /// Returns what is wrong with individual fields of the request.
     pub fn violations(&self) -> &[Violation] {
         self.refusal().map_or(&[], Refusal::violations)
     }
 
-    /// How long the market asks the caller to wait before the next attempt.
+    /// Returns how long the market asks the caller to wait before the next attempt.
     pub fn retry_after(&self) -> Option<Duration> {
         self.refusal().and_then(Refusal::retry_after)
     }
 
-    /// What to do about it; `None` if the message says so itself.
+    /// Returns what to do about it; `None` if the message says so itself.
     pub fn hint(&self) -> Option<&str> {
         match self {
             Self::Credentials(_) => Some(
@@ -215,7 +219,7 @@ impl Error {
         }
     }
 
-    /// Whether it may go away by itself, so that the same call may succeed in a moment.
+    /// Returns whether the failure may be temporary, so that the same call may succeed in a moment.
     pub fn is_transient(&self) -> bool {
         match self {
             Self::Unreachable { .. } | Self::TimedOut { .. } => true,
@@ -228,7 +232,7 @@ impl Error {
         }
     }
 
-    /// Whether one side rejected a certificate, so that another certificate may help.
+    /// Returns whether one side rejected a certificate, so that another certificate may help.
     pub fn is_about_the_certificate(&self) -> bool {
         match self {
             Self::Untrusted { .. } => true,
@@ -241,7 +245,8 @@ impl Error {
         }
     }
 
-    /// Whether it is of the one address at which the call was made, so that another may do better.
+    /// Returns whether the failure concerns only the address at which the call was made, so that another may
+    /// succeed.
     pub(crate) fn is_of_one_address(&self) -> bool {
         match self {
             Self::Unreachable { .. } => true,
@@ -250,14 +255,14 @@ impl Error {
         }
     }
 
-    /// Of the errors at several addresses ([`NoneReached`](Self::NoneReached)) the one that someone has to act on: a
-    /// rejected certificate before anything that may go away by itself.
+    /// Returns, of the errors at several addresses ([`NoneReached`](Self::NoneReached)), the one that someone
+    /// has to act on: a rejected certificate before anything that may be temporary.
     pub fn decisive(&self) -> Option<&Self> {
         let Self::NoneReached(failures) = self else { return None };
         failures.iter().find(|failure| failure.is_about_the_certificate()).or(failures.first())
     }
 
-    /// The market's refusal, if that is what it is.
+    /// Returns the market's refusal, if that is what it is.
     pub fn refusal(&self) -> Option<&Refusal> {
         match self {
             Self::Refused(refusal) => Some(refusal),
@@ -324,7 +329,7 @@ impl From<DialStep> for Step {
     }
 }
 
-/// Whether a connection was broken off without a word of why.
+/// Returns whether a connection was closed without any reason given.
 fn is_cut_off(error: &io::Error) -> bool {
     matches!(
         error.kind(),

@@ -10,14 +10,14 @@ use tokio::sync::mpsc;
 
 use crate::{Connection, Delivery, Error, Follower, Notice, Seen, follow::follow};
 
-/// The events of the party's mailbox, those that wait first and then those to come.
+/// The events of the party's mailbox: first the pending ones, then new ones as they happen.
 ///
 /// **At least once** from the market, **once each** to you: an event is acknowledged only after you
-/// [took](Delivery::take) it. One that you drop untaken, or that you hold when the process dies, comes again with the
-/// next stream.
+/// [took](Delivery::take) it. One that you drop untaken, or hold when the process dies, is delivered again by
+/// the next stream.
 ///
-/// When the connection breaks, the stream opens another by itself and goes on where it was. It ends after an error that
-/// waiting does not fix, such as a revoked certificate. A mailbox has one stream at a time: the market ends the older one
+/// When the connection breaks, the stream reconnects and continues where it was. It ends after a permanent
+/// error, such as a revoked certificate. A mailbox has one stream at a time: the market ends the older one
 /// with [`Reason::StreamReplaced`](crate::Reason::StreamReplaced).
 ///
 /// # Examples
@@ -40,20 +40,20 @@ pub struct Events {
 }
 
 impl Events {
-    /// Subscribes. `seen` remembers what was taken.
+    /// Subscribes to the mailbox. `seen` remembers which events were taken.
     pub(crate) fn subscribe(connection: Connection, seen: Seen) -> Self {
         let (follower, notices) = follow(connection, seen);
         Self { follower, notices }
     }
 
-    /// The next event, as soon as there is one; `None` after an error.
+    /// Waits for the next event; `None` after an error.
     pub async fn next(&mut self) -> Option<Result<Delivery, Error>> {
         StreamExt::next(self).await
     }
 
-    /// Acknowledges what was taken, and ends. A stream that is just dropped leaves the last second's acknowledgements
-    /// unsent: with [`remember_events_in`](crate::Options::remember_events_in) those events are still not delivered
-    /// again.
+    /// Acknowledges the events taken, and ends the stream. A stream that is just dropped leaves the last
+    /// second's acknowledgements unsent: with [`remember_events_in`](crate::Options::remember_events_in)
+    /// those events are still not delivered again.
     pub async fn close(self) {
         self.follower.close().await;
     }

@@ -1,10 +1,10 @@
-//! Events over a stream that the client opens, for clients that nobody can call (behind NAT).
+//! Events over a stream that the client opens, for clients that can't be called back (behind NAT).
 //!
-//! A [`Follower`] subscribes, hands out events, and acknowledges what the consumer took, in batches. When
-//! the stream breaks for a passing reason it subscribes again, with the last sequence up to which the
-//! consumer has everything. The first Subscribe of a process sends cursor 0, which asks for all that is
-//! not acknowledged: what the user has had already is known by its id (see [`seen`](crate::seen)), while
-//! an old cursor would make a market that was set up again discard events.
+//! A [`Follower`] subscribes, hands out events, and acknowledges what the consumer took, in batches. When the
+//! stream breaks for a transient reason, it subscribes again with the last sequence up to which the consumer
+//! has everything. The first Subscribe of a process sends cursor 0, which requests everything that is not
+//! acknowledged: events that the user has had already are recognised by their ids (see
+//! [`seen`](crate::seen)), whereas an old cursor would make a market that was set up again discard events.
 
 mod progress;
 
@@ -31,8 +31,8 @@ use progress::Progress;
 /// How long [`Follower::close`] waits for the last acknowledgement.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// A subscription that keeps itself up. Dropping it ends it at once; [`close`](Self::close)
-/// acknowledges first what the consumer took.
+/// A subscription that reconnects when its stream breaks. Dropping it ends it at once; [`close`](Self::close)
+/// first acknowledges what the consumer took.
 #[derive(Debug)]
 pub struct Follower {
     stop: Option<oneshot::Sender<()>>,
@@ -73,7 +73,7 @@ pub fn follow(connection: Connection, seen: Seen) -> (Follower, mpsc::Receiver<N
 impl Follower {
     /// Acknowledges what the consumer took, and ends.
     pub async fn close(mut self) {
-        // The task is gone only when it has ended by itself.
+        // This fails only if the task has already ended.
         let _ = self.stop.take().map(|stop| stop.send(()));
         if timeout(CLOSE_TIMEOUT, &mut self.task).await.is_err() {
             tracing::debug!("the last acknowledgement was given up: its events may come again");
@@ -96,7 +96,7 @@ struct Subscription {
     progress: Progress,
 }
 
-/// The consumer or the owner wants no more.
+/// The consumer or the owner has ended the subscription.
 struct Stopped;
 
 impl Subscription {
@@ -105,13 +105,13 @@ impl Subscription {
             _ = &mut stopped => {}
             _ = self.keep_up() => {}
         }
-        // Best effort: what is not acknowledged comes again and is dropped by its id.
+        // Best effort: an event that is not acknowledged is delivered again and dropped by its id.
         if let Err(failure) = self.acknowledge().await {
             tracing::debug!(%failure, "the last acknowledgement failed");
         }
     }
 
-    /// Subscribes again and again until something is wrong that waiting does not fix.
+    /// Subscribes again after each transient failure, until a permanent one.
     async fn keep_up(&mut self) -> Stopped {
         let mut reconnect = Reconnect::of(&self.connection);
         loop {
@@ -131,7 +131,7 @@ impl Subscription {
                     sleep(retry_in).await;
                 }
                 Next::Never(failure) => {
-                    // The receiver may be gone: then there is nobody to tell.
+                    // This fails if the receiver has been dropped, and then the failure need not be reported.
                     let _ = self.notices.send(Notice::Ended(failure)).await;
                     return Stopped;
                 }
@@ -139,12 +139,13 @@ impl Subscription {
         }
     }
 
-    /// One stream, from its opening to its end.
+    /// Runs one stream from its opening to its end.
     async fn subscribe_once(&mut self) -> ControlFlow<Stopped, Error> {
-        // What was taken while the last stream broke, or since, must not be asked for again.
+        // Events taken since the last stream broke must not be requested again.
         self.progress.settle(&self.seen, Instant::now());
         self.progress.begin_stream();
-        // The cursor acknowledges, so what it stands for must be kept; 0 asks for all that is not.
+        // The cursor acknowledges everything up to it, which must therefore be on disk. 0 requests everything
+        // that is not acknowledged.
         let cursor = if self.seen.save().await.is_ok() { self.progress.cursor() } else { 0 };
         let connection = self.connection.clone();
         let opening = async { connection.events().subscribe(SubscribeRequest { cursor }).await };
@@ -158,7 +159,7 @@ impl Subscription {
         }
     }
 
-    /// Moves what the stream brings to the consumer, and what the consumer took back as acknowledgements.
+    /// Passes events from the stream to the consumer, and acknowledgements back.
     async fn read(&mut self, mut stream: Streaming<SubscribeResponse>) -> ControlFlow<Stopped, Status> {
         let notices = self.notices.clone();
         let mut held: Option<Notice> = None;
@@ -204,7 +205,7 @@ impl Subscription {
         }
     }
 
-    /// Tells the market up to where the consumer has everything, if that is news.
+    /// Acknowledges to the market up to where the consumer has everything, if that has changed.
     async fn acknowledge(&mut self) -> Result<(), Error> {
         self.progress.settle(&self.seen, Instant::now());
         let Some(sequence) = self.progress.unacknowledged() else { return Ok(()) };

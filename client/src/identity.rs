@@ -1,4 +1,4 @@
-//! Whose certificate a client uses.
+//! The identity with which a client connects.
 
 use std::{path::PathBuf, sync::Arc};
 
@@ -30,11 +30,11 @@ pub struct Identity {
 }
 
 impl Identity {
-    /// Loads a certificate (PEM). The other files are expected beside it: for `bob.pem` the key in `bob.key`, the
-    /// authority in `ca.pem` and, if there is one, the revocation list in `crl.pem`.
+    /// Loads a certificate (PEM). The other files are expected in the same folder: for `bob.pem` the key in
+    /// `bob.key`, the authority in `ca.pem` and, if there is one, the revocation list in `crl.pem`.
     ///
     /// # Errors
-    /// A file can't be read, is malformed or expired, or the key is another certificate's.
+    /// A file can't be read, is malformed or expired, or the key does not belong to the certificate.
     ///
     /// # Examples
     /// ```
@@ -45,7 +45,7 @@ impl Identity {
         Self::from_files(CredentialFiles::beside(certificate))
     }
 
-    /// Loads files wherever they are.
+    /// Loads the files from any paths.
     ///
     /// # Errors
     /// As [`from_file`](Self::from_file).
@@ -66,10 +66,10 @@ impl Identity {
         Self::in_trust_domain(files, TrustDomain::default())
     }
 
-    /// Loads files of a market whose certificates name a trust domain of their own.
+    /// Loads files for a market with another trust domain than the default.
     ///
     /// # Errors
-    /// As [`from_file`](Self::from_file), or the certificate is of another trust domain.
+    /// As [`from_file`](Self::from_file), or the certificate names another trust domain.
     pub fn in_trust_domain(files: CredentialFiles, trust_domain: TrustDomain) -> Result<Self, Error> {
         let credentials = Arc::new(Credentials::load(&files, &trust_domain, clock::now())?);
         Ok(Self { files, trust_domain, credentials })

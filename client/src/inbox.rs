@@ -1,7 +1,7 @@
-//! The callback server: where the market brings a party's events.
+//! The callback server, to which the market delivers a party's events.
 //!
-//! It lets in nobody but the market, by the certificate. What it does with events, and what it promises,
-//! is in [`delivery`](crate::delivery).
+//! It accepts only the market, which it identifies by its certificate. For the handling of events and the
+//! guarantees, see [`delivery`](crate::delivery).
 
 mod service;
 
@@ -24,29 +24,29 @@ use tonic::transport::Server;
 
 use crate::{Error, Notice, Seen, delivery::QUEUE};
 
-/// The largest message that is taken, in bytes. The market sends 256 KiB at most.
+/// The maximum size of a message, in bytes. The market sends at most 256 KiB.
 pub const MAX_MESSAGE_BYTES: usize = 512 * 1024;
 
-/// The most events that one call may bring.
+/// The maximum number of events in one call.
 pub const MAX_EVENTS: usize = 64;
 
-/// The most calls at a time on one connection; the market makes one.
+/// The maximum number of concurrent calls on one connection; the market makes one.
 const MAX_CALLS: u32 = 8;
 
-/// The most TLS handshakes at a time; the rest waits.
+/// The maximum number of concurrent TLS handshakes; further ones wait.
 const MAX_HANDSHAKES: usize = 16;
 
-/// The most connections at a time. Only the market may have any, and needs one.
+/// The maximum number of connections. Only the market may connect, and it needs one.
 const MAX_CONNECTIONS: usize = 16;
 
-/// How long a TLS handshake may take.
+/// The timeout of a TLS handshake.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How often an idle connection is tried, and how long the answer may take, so that the connections of a
-/// market that vanished do not pile up.
+/// How often an idle connection is checked, and the timeout of the check, so that the connections of a market
+/// that has vanished do not accumulate.
 const KEEP_ALIVE: (Duration, Duration) = (Duration::from_secs(60), Duration::from_secs(10));
 
-/// How long [`Inbox::close`] waits for calls that are under way.
+/// How long [`Inbox::close`] waits for calls in progress.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// An open callback server. Dropping it stops it at once; [`close`](Self::close) lets calls finish.
@@ -59,19 +59,19 @@ pub struct Inbox {
 }
 
 impl Inbox {
-    /// Binds the callback server's socket. Port 0 takes a free one.
+    /// Binds the callback server's socket. Port 0 chooses a free port.
     ///
     /// # Errors
-    /// The address is in use or not this machine's.
+    /// The address is in use or does not belong to this machine.
     pub async fn bind(address: SocketAddr) -> Result<TcpListener, Error> {
         TcpListener::bind(address).await.map_err(|error| Error::io(format!("listen on {address}"), error))
     }
 
     /// Serves the party of `credentials` on a bound socket. Events come out of the receiver, which holds
-    /// [`QUEUE`] of them; while it is full, the market is asked to wait.
+    /// [`QUEUE`] of them; while it is full, the market is told to retry later.
     ///
-    /// The market calls the address that the party registered:
-    /// [`Account::register_buyer`](crate::Account::register_buyer) takes it.
+    /// The market calls the address that the party registered: see
+    /// [`Account::register_buyer`](crate::Account::register_buyer).
     ///
     /// # Examples
     /// ```no_run
@@ -117,19 +117,19 @@ impl Inbox {
         Ok((Self { address, acceptor, stop: Some(stop), server }, receiver))
     }
 
-    /// Where it listens.
+    /// Returns the address on which it listens.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// A handle for [`InboxHandle::take_up`].
+    /// Returns a handle with which to replace the credentials.
     pub fn handle(&self) -> InboxHandle {
         InboxHandle { acceptor: self.acceptor.clone() }
     }
 
-    /// Takes no further calls, lets those under way finish for a few seconds, and stops.
+    /// Rejects further calls, waits a few seconds for those in progress, and stops.
     pub async fn close(mut self) {
-        // The receiver is gone only when the server has ended by itself.
+        // This fails only if the server has already ended.
         let _ = self.stop.take().map(|stop| stop.send(()));
         if timeout(CLOSE_TIMEOUT, &mut self.server).await.is_err() {
             tracing::debug!("a callback was cut off at the end");
@@ -137,18 +137,18 @@ impl Inbox {
     }
 }
 
-/// Changes the credentials of an open [`Inbox`].
+/// Replaces the credentials of an open [`Inbox`].
 #[derive(Clone, Debug)]
 pub struct InboxHandle {
     acceptor: Acceptor,
 }
 
 impl InboxHandle {
-    /// Shows other credentials of the same party from now on, and cuts the connections of a market whose
+    /// Uses other credentials of the same party from now on, and closes the connections of a market whose
     /// certificate they no longer accept.
     ///
     /// # Errors
-    /// TLS can't be set up with them; then nothing has changed.
+    /// TLS can't be set up with them; the current credentials are then unchanged.
     pub fn take_up(&self, credentials: &Credentials) -> Result<(), Error> {
         self.acceptor.swap(server_config(credentials, ClientPolicy::MarketOnly).map_err(Error::Tls)?);
         self.acceptor.cut(|_, leaf| !credentials.accept(leaf, clock::now()));
@@ -175,7 +175,7 @@ async fn serve(
         .http2_keepalive_timeout(Some(KEEP_ALIVE.1))
         .add_service(service)
         .serve_with_incoming_shutdown(acceptor::incoming(listener, acceptor), async {
-            // A dropped sender means the same as a sent word.
+            // A dropped sender means the same as a message.
             let _ = stopped.await;
         })
         .await;

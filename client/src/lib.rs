@@ -22,8 +22,9 @@
 //!
 //! # Guarantees
 //!
-//! **A call is repeated only if that is safe.** Every mutating request carries a `request_id` ([AIP-155]) that is filled in
-//! once, before the first attempt; the market executes it once and answers repeats with the first outcome. So:
+//! **A call is repeated only if that is safe.** Every mutating request carries a `request_id` ([AIP-155])
+//! that is filled in once, before the first attempt; the market executes it once and answers retries with the
+//! first outcome. So:
 //!
 //! - A call that [`Souk::call`] or a typed method makes takes effect **at most once**, and **exactly once** if it succeeds,
 //!   however many attempts it took.
@@ -34,10 +35,11 @@
 //! - After [`Error::TimedOut`] the outcome is unknown. To find out, repeat the call with the same `request_id`, by
 //!   [`Souk::call`] with an id of your own.
 //!
-//! **Events come at least once, and reach you once each.** The market keeps an event until it is acknowledged, and
-//! [`Events`] acknowledges it only after you [took](Delivery::take) it. Repeats are recognized by their ids and dropped,
-//! across restarts too with [`Options::remember_events_in`]. What remains: a process that is killed after it acted on an
-//! event and before it took it sees it again. An event carries its sequence number; events of a mailbox are in order.
+//! **Events come at least once, and reach you once each.** The market keeps an event until it is
+//! acknowledged, and [`Events`] acknowledges it only after you [took](Delivery::take) it. Repeats are
+//! recognized by their ids and dropped, across restarts too with [`Options::remember_events_in`]. One case
+//! remains: a process that is killed after it acted on an event and before it took it sees the event again.
+//! An event carries its sequence number; events of a mailbox are in order.
 //!
 //! **A line of a [till](Souk::till) takes effect exactly once**, known by its number, across broken streams and restarts.
 //!
@@ -48,21 +50,21 @@
 //!
 //! # Errors
 //!
-//! Everything fails with an [`Error`], which has the market's [`reason`](Error::reason), the gRPC status
+//! Every operation fails with an [`Error`], which has the market's [`reason`](Error::reason), the gRPC status
 //! [`code`](Error::code), the [`violations`](Error::violations) of single fields, the market's retry time
 //! ([`retry_after`](Error::retry_after)) and a [`hint`](Error::hint) for people.
 //!
 //! # Feature flags
 //!
-//! There are none: everything above needs the same HTTP/2 and TLS stack, so that a flag would save a build nothing. What a
-//! program may do without is in crates of its own: `souk-cli` (flags, tables, the shell) and `souk-testkit` (a market in
-//! memory for tests).
+//! There are none: everything above needs the same HTTP/2 and TLS stack, so a flag would not make a build
+//! smaller. The optional parts are separate crates: `souk-cli` (flags, tables, the shell) and `souk-testkit`
+//! (a market in memory for tests).
 //!
 //! # How a call travels
 //!
-//! [`connection`] sends it, with a token from [`session`], over one of the market's addresses ([`balance`]), timed by
-//! [`timing`] and repeated by [`retry`]. [`Inbox`] and [`follow`] both hand out [`Delivery`] values and share one [`Seen`], so
-//! that an event reaches its user once, however it came.
+//! [`connection`] sends it, with a token from [`session`], over one of the market's addresses ([`balance`]),
+//! timed by [`timing`] and repeated by [`retry`]. [`Inbox`] and [`follow`] both hand out [`Delivery`] values
+//! and share one [`Seen`], so that an event reaches its user once, whichever way it arrived.
 #![warn(missing_docs)]
 
 mod backoff;

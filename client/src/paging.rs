@@ -1,4 +1,4 @@
-//! Lists that come in pages, as a stream of their rows.
+//! Paginated lists as streams of rows.
 
 use std::{
     pin::Pin,
@@ -20,15 +20,15 @@ use souk_proto::{
 
 use crate::{Connection, Error};
 
-/// A request whose answer is one page of a list (AIP-158).
+/// A request that returns one page of a list (AIP-158).
 pub trait Paged: Unary {
-    /// What the list is of.
+    /// The type of the list's rows.
     type Row: Send + 'static;
 
-    /// Where the request says which page it asks for.
+    /// Returns the request's page token.
     fn page_token_mut(&mut self) -> &mut String;
 
-    /// Takes an answer apart: its rows, and the token of the next page, which is empty on the last one.
+    /// Splits an answer into its rows and the token of the next page, which is empty on the last one.
     fn rows(answer: Self::Response) -> (Vec<Self::Row>, String);
 }
 
@@ -60,7 +60,7 @@ paged! {
 
 /// The rows of a list, across all of its pages. A page is fetched when the rows before it have been taken.
 ///
-/// A list that changes meanwhile may leave a row out or bring one twice. After an error the stream ends.
+/// If the list changes meanwhile, a row may be missing or appear twice. After an error the stream ends.
 ///
 /// # Examples
 /// ```no_run
@@ -77,7 +77,7 @@ pub struct Pages<T> {
 }
 
 impl<T: Send + 'static> Pages<T> {
-    /// The rows of the page that a request asks for, and of all after it.
+    /// Creates a stream of the rows from the page that the request names to the end of the list.
     pub fn new<R: Paged<Row = T>>(connection: Connection, request: R) -> Self {
         let pages = stream::try_unfold(Some(request), move |request| {
             let connection = connection.clone();
@@ -94,12 +94,12 @@ impl<T: Send + 'static> Pages<T> {
         Self { rows: pages.try_flatten().boxed() }
     }
 
-    /// The next row; `None` at the end of the list.
+    /// Returns the next row; `None` at the end of the list.
     pub async fn next(&mut self) -> Option<Result<T, Error>> {
         self.rows.next().await
     }
 
-    /// All rows at once. Mind the memory: a market may have a million items.
+    /// Collects all rows. Mind the memory: a market may have a million items.
     ///
     /// # Errors
     /// A page could not be fetched.

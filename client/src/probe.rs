@@ -1,9 +1,9 @@
-//! Opens a connection just to see how far it gets.
+//! Opens a connection to find out which step fails.
 //!
 //! With TLS 1.3 the client's side of the handshake is over before the server has judged the client's
-//! certificate. An HTTP/2 client then writes at once, and what it gets to see of the server's alert
-//! depends on timing and on what its layers keep of the error. A probe writes nothing and waits for the
-//! server's first bytes: either HTTP/2 settings, or the alert.
+//! certificate. An HTTP/2 client then writes at once, and how much it sees of the server's alert depends on
+//! timing and on how its layers pass errors on. A probe writes nothing and waits for the server's first
+//! bytes: either HTTP/2 settings, or the alert.
 
 use std::{io, time::Duration};
 
@@ -18,10 +18,10 @@ use tokio_rustls::{TlsConnector, client::TlsStream};
 
 use crate::{Error, config::ConfigError, error::Step};
 
-/// How long each step of a probe may take.
+/// The timeout of each step of a probe.
 pub(crate) const STEP_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// How a probe connects.
+/// The parameters of a probe.
 #[derive(Clone, Debug)]
 pub(crate) struct Probe {
     market: Dial,
@@ -36,10 +36,10 @@ impl Probe {
         Ok(Self { market, server, tls })
     }
 
-    /// All steps, one after the other.
+    /// Runs all steps in order.
     ///
     /// # Errors
-    /// The first step that failed.
+    /// Returns the error of the first step that failed.
     pub(crate) async fn run(&self) -> Result<(), Error> {
         let tcp = self.connect().await?;
         let stream = self.handshake(tcp).await?;
@@ -60,7 +60,7 @@ impl Probe {
         Err(self.failed(Step::Tcp, failure))
     }
 
-    /// Does the client's side of the handshake.
+    /// Performs the client's side of the handshake.
     pub(crate) async fn handshake(&self, tcp: TcpStream) -> Result<TlsStream<TcpStream>, Error> {
         let connector = TlsConnector::from(self.tls.load());
         within(connector.connect(self.server.clone(), tcp))
@@ -68,8 +68,8 @@ impl Probe {
             .map_err(|error| self.failed(Step::Tls, error))
     }
 
-    /// Waits for the server's verdict on the client's certificate. A server that says nothing for a
-    /// while has not turned it down.
+    /// Waits for the server's verdict on the client's certificate. A server that stays silent for a while has
+    /// not rejected it.
     pub(crate) async fn verdict(&self, mut stream: TlsStream<TcpStream>) -> Result<(), Error> {
         let mut first = [0];
         match timeout(STEP_TIMEOUT, stream.read(&mut first)).await {

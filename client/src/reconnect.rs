@@ -1,4 +1,4 @@
-//! When a stream that broke is opened again.
+//! When to reopen a stream that broke.
 
 use std::time::Duration;
 
@@ -12,34 +12,34 @@ use crate::{
     retry::{MAX_ATTEMPTS, backoff},
 };
 
-/// The longest wait before the first reconnection; it doubles with each failure in a row.
+/// The maximum wait before the first reconnection; it doubles with each consecutive failure.
 pub const FIRST_RECONNECT: Duration = Duration::from_millis(250);
 
-/// The longest wait that doubling leads to.
+/// The limit of the doubling.
 pub const MAX_RECONNECT: Duration = Duration::from_secs(30);
 
-/// How long a stream whose certificate came to its end waits for a renewed one to be taken up: ample for
-/// files that were changed at that moment.
+/// How long a stream whose certificate has expired waits for a renewed one: ample for files that are being
+/// replaced at that moment.
 const RENEWAL_GRACE: Duration = Duration::from_secs(2);
 
-/// Counts failures in a row.
+/// Counts consecutive failures.
 #[derive(Debug)]
 pub(crate) struct Reconnect {
     connection: Connection,
     failures_in_a_row: u32,
-    /// Times in a row that it was opened again at once, since the market has another address.
+    /// The number of consecutive times that it was reopened at once because the market has another address.
     moves: usize,
     renewals: watch::Receiver<u64>,
 }
 
-/// What to do about a stream that ended.
+/// What to do about a stream that has ended.
 #[derive(Debug)]
 pub(crate) enum Next {
-    /// Open it again at once.
+    /// Reopen it at once.
     Now,
-    /// Open it again after this time.
+    /// Reopen it after this time.
     After(Error, Duration),
-    /// Something is wrong that waiting does not fix.
+    /// Give up: the failure is permanent.
     Never(Error),
 }
 
@@ -49,12 +49,13 @@ impl Reconnect {
         Self { connection, failures_in_a_row: 0, moves: 0, renewals }
     }
 
-    /// A stream is about to be opened.
+    /// Records that a stream is about to be opened.
     pub(crate) fn begin(&mut self) {
         self.renewals.mark_unchanged();
     }
 
-    /// A stream ended. `came` is whether it brought anything, `ever` whether any stream so far did.
+    /// Decides what to do about a stream that ended. `came` is whether it delivered anything, `ever` whether
+    /// any stream so far did.
     pub(crate) async fn after(&mut self, failure: Error, came: bool, ever: bool) -> Next {
         if came {
             self.failures_in_a_row = 0;
@@ -73,7 +74,7 @@ impl Reconnect {
             return Next::Now;
         }
         if failure.is_about_the_certificate() && ever {
-            // It was good when the stream began.
+            // The certificate was valid when the stream began.
             if let Ok(Ok(())) = timeout(RENEWAL_GRACE, self.renewals.changed()).await {
                 self.failures_in_a_row = 0;
                 return Next::Now;
@@ -87,7 +88,7 @@ impl Reconnect {
     }
 }
 
-/// Counts the attempts at something that is more than a call, such as a stream that is shown.
+/// Counts the attempts at something longer than a call, such as a stream that is displayed.
 #[derive(Debug, Default)]
 pub struct Attempts {
     failed_in_a_row: u32,
@@ -95,9 +96,9 @@ pub struct Attempts {
 }
 
 impl Attempts {
-    /// What to do after a failed attempt: `None` is to give up, else it is begun again after that time, which
-    /// is zero when it goes on at another address of the market. `came` is whether it got any further than
-    /// the one before.
+    /// Returns how long to wait before the next attempt after a failed one, or `None` to give up. The wait is
+    /// zero if the attempt continues at another address of the market. `came` is whether this attempt got any
+    /// further than the one before.
     pub fn after(&mut self, failure: &Error, came: bool, connection: &Connection) -> Option<Duration> {
         if came {
             *self = Self::default();

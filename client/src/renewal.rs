@@ -17,7 +17,7 @@ pub struct Renewal {
     task: JoinHandle<()>,
 }
 
-/// What shows the credentials.
+/// The components that use the credentials.
 pub struct CredentialUsers {
     /// The connection to the market.
     pub connection: Option<Connection>,
@@ -26,18 +26,18 @@ pub struct CredentialUsers {
 }
 
 impl Renewal {
-    /// Follows the files of a party's settings, and has `users` show what comes of them. How that
-    /// went is reported in words. If the new files are not usable, the old credentials stay in use.
+    /// Watches the files of a party's settings and passes changed credentials to `users`. The result of each
+    /// reload is reported as text. If the new files are not usable, the old credentials stay in use.
     ///
     /// # Errors
-    /// The files can't be used as they are now.
+    /// The current files can't be used.
     pub fn start(
         config: &ClientConfig,
         users: CredentialUsers,
         tell: impl Fn(String) + Send + 'static,
     ) -> Result<Self, Error> {
         let (files, domain) = (config.credentials.clone(), config.trust_domain.clone());
-        // Before the first look at them, so that no change in between is missed.
+        // Start watching before the first load, so that no change in between is missed.
         let watch = FileWatch::new(files.paths());
         let mut changed = watch.start().map_err(|error| Error::io("watch the certificate's files", error))?;
         let mut rotation = Rotation::begin(files, domain, StaleLists::Warn, clock::now())?;
@@ -58,7 +58,7 @@ impl Renewal {
 }
 
 impl CredentialUsers {
-    /// Answers until when the credentials are valid.
+    /// Replaces the credentials of all users. Returns until when the new ones are valid.
     fn take_up(&self, credentials: &Arc<Credentials>) -> Result<time::Date, Error> {
         if let Some(connection) = &self.connection {
             connection.take_up(credentials)?;

@@ -1,7 +1,7 @@
-//! When and how often a call is repeated.
+//! When and how often to retry a call.
 //!
-//! Every mutating request carries a `request_id` (AIP-155) that is made once, before the first attempt,
-//! so that a repeat takes effect once whatever became of the first. Reads may be repeated anyway.
+//! Every mutating request carries a `request_id` (AIP-155) that is generated once, before the first attempt,
+//! so that a call takes effect once however often it is retried. Reads can be retried safely anyway.
 
 use std::time::Duration;
 
@@ -15,23 +15,24 @@ use crate::{
     error::{Refusal, Step},
 };
 
-/// How often a call is tried at most.
+/// The maximum number of attempts.
 pub const MAX_ATTEMPTS: u32 = 5;
 
-/// The longest wait before the second attempt; it doubles with each one after.
+/// The maximum wait before the second attempt; it doubles with each further one.
 pub const FIRST_DELAY: Duration = Duration::from_millis(100);
 
-/// The longest wait that doubling leads to. The market may ask for a longer one.
+/// The limit of the doubling. The market may ask for a longer wait.
 pub const MAX_DELAY: Duration = Duration::from_secs(2);
 
-/// Makes the id of a new mutating request: a UUIDv7 (RFC 9562), so that ids made one after the other
+/// Generates the id of a new mutating request: a UUIDv7 (RFC 9562), so that ids generated one after another
 /// are stored next to each other.
 pub fn request_id(now: OffsetDateTime) -> Uuid {
     random::uuid_v7(now, random::bytes())
 }
 
-/// How long to wait after the given number of failed attempts (from 1). `jitter` between 0 and 1 picks a
-/// point in the upper half of the interval, so that clients which failed together do not return together.
+/// Returns how long to wait after the given number of failed attempts (from 1). `jitter` between 0 and 1
+/// picks a point in the upper half of the interval, so that clients which failed together do not return
+/// together.
 pub fn backoff(failed_attempts: u32, jitter: f64) -> Duration {
     scaled(FIRST_DELAY, MAX_DELAY, failed_attempts, jitter)
 }
@@ -39,22 +40,22 @@ pub fn backoff(failed_attempts: u32, jitter: f64) -> Duration {
 /// What to do about a failed attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// Repeating won't help, or might do harm.
+    /// A retry would not help, or might do harm.
     GiveUp,
-    /// Repeat after the back-off, and after this time at the earliest.
+    /// Retry after the back-off, and not before this time.
     Repeat {
-        /// What the market asked for; zero when it did not.
+        /// The wait that the market requested; zero if it did not.
         at_least: Duration,
     },
-    /// Repeat at once with a new token, but only once.
+    /// Retry at once with a new token, but only once.
     Renew,
 }
 
-/// Decides whether a failed call is worth another attempt.
+/// Decides whether to retry a failed call.
 pub fn verdict(failure: &Error) -> Verdict {
     match failure {
         Error::Refused(refusal) => refused(refusal),
-        // A name that does not resolve, or a peer that speaks no TLS, will not do so a moment later.
+        // A name that does not resolve, or a peer without TLS, will fail in the same way a moment later.
         Error::Unreachable { step: Step::Tcp | Step::Call, .. } => {
             Verdict::Repeat { at_least: Duration::ZERO }
         }
@@ -70,7 +71,7 @@ fn refused(refusal: &Refusal) -> Verdict {
     use tonic::Code;
     match (refusal.code(), refusal.retry_after()) {
         (Code::Unavailable, wait) => Verdict::Repeat { at_least: wait.unwrap_or(Duration::ZERO) },
-        // Without a time it is a limit that waiting does not lift, such as a message too large.
+        // Without a retry time, it is a limit that waiting does not lift, such as that of the message size.
         (Code::ResourceExhausted, Some(wait)) => Verdict::Repeat { at_least: wait },
         (Code::Unauthenticated, _) if refusal.is_about_the_token() => Verdict::Renew,
         _ => Verdict::GiveUp,

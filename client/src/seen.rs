@@ -1,13 +1,13 @@
-//! Remembers which events the user has been given.
+//! Remembers which events the user has received.
 //!
-//! The market delivers at least once; this file makes it *once each to the user*. An event is marked
-//! when its consumer takes it, and acknowledged to the market only after the mark is on disk. A client
-//! that is killed between showing an event and marking it shows it again: that one overlap remains.
+//! The market delivers at least once; this module makes that *once each to the user*. An event is marked when
+//! its consumer takes it, and acknowledged to the market only after the mark is on disk. A client that is
+//! killed between showing an event and marking it shows it again: that one overlap remains.
 //!
-//! Events are known by their `event_id`, which is the same in every delivery. The last
-//! [`REMEMBERED`] ids are kept, many more than can be under way unacknowledged ([`follow`] and
-//! [`inbox`] bound that), so an older id can't come back. Sequence numbers alone would not do: a market
-//! that was set up again at the same address counts from 1 again, and its events must not be lost.
+//! Events are known by their `event_id`, which is the same in every delivery. The last [`REMEMBERED`] ids are
+//! kept, many more than can be unacknowledged at a time ([`follow`] and [`inbox`] bound that), so an older id
+//! can't be delivered again. Sequence numbers alone would not suffice: a market that was set up again at the
+//! same address counts from 1 again, and its events must not be lost.
 //!
 //! [`follow`]: crate::follow
 //! [`inbox`]: crate::inbox
@@ -27,11 +27,10 @@ use uuid::Uuid;
 use crate::MarketAddresses;
 use file::{Entry, SeenFile};
 
-/// How many event ids are remembered.
+/// The number of event ids that are remembered.
 pub const REMEMBERED: usize = 1_024;
 
-/// The events that one party has been given, in memory or on disk. A clone is another handle to the
-/// same memory.
+/// The events that one party has received, in memory or on disk. Clones share the state.
 #[derive(Clone, Debug)]
 pub struct Seen {
     shared: Arc<Shared>,
@@ -41,43 +40,43 @@ pub struct Seen {
 struct Shared {
     file: Option<SeenFile>,
     state: Mutex<State>,
-    /// Held while the file is written, so that an older state never replaces a newer one.
+    /// Held while the file is written, so that an older state can't replace a newer one.
     writing: Mutex<()>,
     changes: watch::Sender<u64>,
 }
 
 #[derive(Debug, Default)]
 struct State {
-    /// What was taken, oldest first.
+    /// The events taken, oldest first.
     taken: VecDeque<Entry>,
     taken_ids: HashSet<Arc<str>>,
-    /// What waits with a consumer, neither taken nor dropped yet.
+    /// The events that wait with a consumer, neither taken nor dropped yet.
     offered: HashSet<Arc<str>>,
     unsaved: bool,
 }
 
-/// What becomes of an event that just came.
+/// What to do with a newly received event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Offer {
-    /// It is new: give it to the consumer.
+    /// It is new and must be passed to the consumer.
     New,
-    /// An earlier copy waits with the consumer.
+    /// An earlier copy is waiting with the consumer.
     Waiting,
     /// The consumer has had it.
     Acknowledged,
 }
 
 impl Seen {
-    /// Remembers for as long as the process lives.
+    /// Remembers events in memory, for the lifetime of the process.
     pub fn in_memory() -> Self {
         Self::with(None, State::default())
     }
 
-    /// Remembers in a file of its own, in `folder` (created when missing), for this market and party.
-    /// A damaged file is replaced by an empty one: the worst that follows is that an event is shown twice.
+    /// Remembers events in a file in `folder`, one per market and party. The folder is created if it is
+    /// missing. A damaged file is replaced by an empty one; at worst, an event is then shown twice.
     ///
     /// # Errors
-    /// The folder can't be created or the file not be read.
+    /// The folder can't be created, or the file can't be read.
     pub fn open(folder: &Path, market: &MarketAddresses, party: Uuid) -> io::Result<Self> {
         fs::create_dir_all(folder)?;
         let file = SeenFile::new(folder, market.sorted(), party);
@@ -86,17 +85,17 @@ impl Seen {
         Ok(Self::with(Some(file), State { taken, taken_ids, ..State::default() }))
     }
 
-    /// The highest sequence that was taken; 0 when none was.
+    /// Returns the highest sequence that was taken; 0 if none was.
     pub fn watermark(&self) -> i64 {
         self.state().taken.iter().map(|entry| entry.sequence).max().unwrap_or(0)
     }
 
-    /// Whether the consumer has had this event.
+    /// Returns whether the consumer has had this event.
     pub fn contains(&self, event_id: &str) -> bool {
         self.state().taken_ids.contains(event_id)
     }
 
-    /// Notes that an event is on its way to the consumer, unless it is there already.
+    /// Records that an event is passed to the consumer, unless it is there already.
     pub(crate) fn offer(&self, event_id: &str) -> Offer {
         let mut state = self.state();
         if state.taken_ids.contains(event_id) {
@@ -108,7 +107,7 @@ impl Seen {
         }
     }
 
-    /// The consumer has the event now.
+    /// Records that the consumer has taken the event.
     pub(crate) fn take(&self, sequence: i64, event_id: &str) {
         let mut state = self.state();
         state.offered.remove(event_id);
@@ -126,27 +125,27 @@ impl Seen {
         self.shared.changes.send_modify(|count| *count += 1);
     }
 
-    /// The consumer dropped the event without taking it: it may be offered again.
+    /// Records that the consumer dropped the event without taking it, so that it may be offered again.
     pub(crate) fn release(&self, event_id: &str) {
         self.state().offered.remove(event_id);
         self.shared.changes.send_modify(|count| *count += 1);
     }
 
-    /// Whether an event was offered and is still with the consumer.
+    /// Returns whether an event was offered and is still with the consumer.
     pub(crate) fn is_waiting(&self, event_id: &str) -> bool {
         self.state().offered.contains(event_id)
     }
 
-    /// Reports every [`take`](Self::take) and [`release`](Self::release) from now on.
+    /// Returns a channel that reports every [`take`](Self::take) and [`release`](Self::release) from now on.
     pub(crate) fn changes(&self) -> watch::Receiver<u64> {
         self.shared.changes.subscribe()
     }
 
-    /// Brings what was taken to disk, if there is a file and anything new. Call it before
+    /// Writes the events taken to disk, if there is a file and anything has changed. Call it before
     /// acknowledging to the market.
     ///
     /// # Errors
-    /// The file can't be written; what was taken stays marked in memory.
+    /// The file can't be written; the events taken remain marked in memory.
     pub(crate) async fn save(&self) -> io::Result<()> {
         if self.shared.file.is_none() || !self.state().unsaved {
             return Ok(());
@@ -177,7 +176,7 @@ impl Seen {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        // Every critical section leaves the state whole, so a panic elsewhere does not spoil it.
+        // Every critical section leaves the state consistent, so a panic elsewhere does no harm.
         self.shared.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

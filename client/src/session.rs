@@ -1,4 +1,4 @@
-//! Who is calling: the metadata that goes with every call.
+//! Sessions, which add the caller's metadata to every call.
 //!
 //! [`Session`] stands between the generated clients and the `Transport` to the market. It adds `x-party-id` and, for
 //! all services but AccountService, the bearer token, which it fetches when there is none, renews at two
@@ -28,17 +28,17 @@ use crate::{error::BoxError, timing::Timing};
 
 const PARTY_ID_HEADER: HeaderName = HeaderName::from_static(PARTY_ID);
 
-/// A transport that says on every call who is calling. A clone shares transport and token.
+/// A transport that adds the caller's identity to every call. Clones share transport and token.
 #[derive(Clone, Debug)]
 pub struct Session {
     transport: Timing<Transport>,
     party_id: HeaderValue,
-    /// `None`: for AccountService, which asks for no token.
+    /// `None` for AccountService, which requires no token.
     tokens: Option<Arc<TokenKeeper>>,
 }
 
 impl Session {
-    /// Without a token, for AccountService.
+    /// Creates a session without a token, for AccountService.
     pub(crate) fn without_token(transport: Timing<Transport>, party: Uuid) -> Self {
         let mut text = Uuid::encode_buffer();
         let text = party.hyphenated().encode_lower(&mut text);
@@ -47,14 +47,14 @@ impl Session {
         Self { transport, party_id, tokens: None }
     }
 
-    /// The same, but its calls are not reported.
+    /// Returns the same session without reports of its calls.
     pub(crate) fn silent(&self) -> Self {
         let mut session = self.clone();
         session.transport.silence();
         session
     }
 
-    /// The same with a token, for all other services.
+    /// Returns the same session with a token, for all other services.
     pub(crate) fn with_tokens(&self, tokens: Arc<TokenKeeper>) -> Self {
         Self { tokens: Some(tokens), ..self.clone() }
     }
@@ -65,7 +65,7 @@ impl Service<Request<Body>> for Session {
     type Error = BoxError;
     type Future = BoxFuture<'static, Result<Response<Body>, BoxError>>;
 
-    /// Always ready: the channel is waited for in the call, after the token.
+    /// Always ready: the call itself waits for the channel, after it has the token.
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
         Poll::Ready(Ok(()))
     }
@@ -90,7 +90,8 @@ async fn send(transport: &mut Timing<Transport>, request: Request<Body>) -> Resu
     transport.ready().await?.call(request).await
 }
 
-/// A call that is refused at the door is answered with headers alone, which hold the status.
+/// Returns whether a call was rejected before reaching a handler. The status is then in the headers, without
+/// a body.
 fn is_unauthenticated(response: &Response<Body>) -> bool {
     let status = response.headers().get(Status::GRPC_STATUS);
     status.is_some_and(|code| Code::from_bytes(code.as_bytes()) == Code::Unauthenticated)

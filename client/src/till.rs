@@ -1,9 +1,10 @@
-//! A till's stream (SyncInventory), which keeps itself up.
+//! A till's stream (SyncInventory), which reconnects when it breaks.
 //!
-//! Lines go to the market and are answered; sales and cancellations come back. When the stream breaks for a
-//! passing reason it is opened again, and every line that was not answered is sent again: the market knows
-//! lines by their numbers, so that none is lost or takes effect twice. An event is handed out once for each
-//! process; what was not [taken in](Till::take_in) comes again in the next, or is skipped by its cursor.
+//! Lines are sent to the market and acknowledged; sales and cancellations are received. When the stream
+//! breaks for a transient reason, it is reopened, and every unacknowledged line is sent again: the market
+//! recognises lines by their numbers, so that none is lost or takes effect twice. An event is handed out once
+//! per process. One that was not [confirmed](Till::take_in) is delivered again to the next process, unless
+//! its cursor skips it.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -27,65 +28,69 @@ use crate::{
     reconnect::{Next, Reconnect},
 };
 
-/// Lines that may be under way, sent and not answered. As many as the market remembers the outcomes of.
+/// The maximum number of lines that are sent and not acknowledged. The market remembers the outcomes of as
+/// many.
 pub const WINDOW: usize = 64;
 
-/// Messages that wait to be sent: the lines under way, and as many others.
+/// The capacity of the queue of messages to be sent: the unacknowledged lines, and as many others.
 const OUTGOING: usize = 2 * WINDOW;
 
-/// Notices that wait for the consumer.
+/// The maximum number of notices that wait for the consumer.
 const NOTICES: usize = 2 * WINDOW;
 
-/// Events that were handed out and not taken in. With so many, the stream is read only while lines are under way, for
-/// their answers, and further events are passed over: they come again, by another stream, when there is room.
+/// The maximum number of events that were handed out and not confirmed. At that limit, the stream is read
+/// only while lines await their acknowledgements. Events received then are discarded, and requested again by
+/// another stream when there is room.
 pub const MAX_HANDED_OUT: usize = 1_024;
 
-/// What a till's stream brings.
+/// What a till reports to its consumer.
 #[derive(Debug)]
 #[expect(clippy::large_enum_variant, reason = "events are as common as answers, and few notices wait")]
 pub enum TillNotice {
-    /// The stream is open, and the market has every line up to this one.
+    /// The stream is open, and the market has received every line up to this one.
     Resumed {
-        /// The last line; 0 before the first.
+        /// The number of the last line received; 0 if there is none.
         last_line: i64,
     },
-    /// The answer to a line. Exactly one for each.
+    /// The acknowledgement of a line: exactly one per line.
     Acknowledged(SyncAcknowledgement),
-    /// A sale or a cancellation. None once the till was closed: then it comes in the next process.
+    /// A sale or a cancellation. There are none after the till was closed; they are delivered to the next
+    /// process.
     Event(Event),
-    /// Every event that waited has been handed out.
+    /// Every pending event has been handed out.
     CaughtUp {
         /// The last sequence that was sent.
         sequence: i64,
     },
-    /// The stream broke and will be opened again.
+    /// The stream broke and will be reopened.
     Interrupted {
-        /// Why.
+        /// Why it broke.
         failure: Error,
-        /// When.
+        /// How long until the next attempt.
         retry_in: Duration,
     },
-    /// The stream ended for good; lines that were not answered may be in or not.
+    /// The stream ended permanently. Lines that were not acknowledged may or may not have taken effect.
     Ended(Error),
-    /// Every line is answered, and the till was closed.
+    /// The till was closed, and every line has been acknowledged.
     Done,
 }
 
-/// The till's end of the stream. Dropping it sends what was handed in, and then closes the stream.
+/// The sending end of the stream. When it is dropped, the lines already handed in are still sent, and then
+/// the stream is closed.
 #[derive(Debug)]
 pub struct Till {
     lines: mpsc::Sender<SyncLine>,
     taken_in: watch::Sender<i64>,
 }
 
-/// There is no stream any more; the last notice says why.
+/// The stream has ended; the last notice says why.
 #[derive(Debug, thiserror::Error)]
 #[error("the till's stream has ended")]
 pub struct Closed;
 
-/// Opens a till's stream. `cursor` is the sequence of the last event that was taken in before; 0 asks for
-/// everything that was never taken in. Notices come out of the receiver; a task that waits for room for a line
-/// must go on taking them.
+/// Opens a till's stream. `cursor` is the sequence of the last event that was confirmed before; 0 requests
+/// every event that was never confirmed. Notices come out of the receiver, which must be drained even while a
+/// task waits for room for a line.
 pub fn open(connection: Connection, name: String, cursor: i64) -> (Till, mpsc::Receiver<TillNotice>) {
     let (notices, receiver) = mpsc::channel(NOTICES);
     let (lines, waiting) = mpsc::channel(1);
@@ -108,7 +113,7 @@ pub fn open(connection: Connection, name: String, cursor: i64) -> (Till, mpsc::R
 }
 
 impl Till {
-    /// Sends a line, as soon as there is room: a line is held back while [`WINDOW`] are under way.
+    /// Sends a line, after waiting until fewer than [`WINDOW`] lines are unacknowledged.
     ///
     /// # Errors
     /// The stream has ended.
@@ -116,7 +121,7 @@ impl Till {
         self.lines.send(line).await.map_err(|_| Closed)
     }
 
-    /// Waits until there is room for a line; cancelling loses nothing.
+    /// Waits until there is room for a line. Cancel-safe.
     ///
     /// # Errors
     /// The stream has ended.
@@ -124,7 +129,7 @@ impl Till {
         self.lines.clone().reserve_owned().await.map(Room).map_err(|_| Closed)
     }
 
-    /// Everything up to this event has been dealt with: it need not come again.
+    /// Confirms that every event up to this one has been processed, so that none of them is delivered again.
     pub fn take_in(&self, sequence: i64) {
         self.taken_in.send_if_modified(|taken_in| {
             let is_news = sequence > *taken_in;
@@ -134,7 +139,7 @@ impl Till {
     }
 }
 
-/// Room for one line.
+/// A permit to send one line.
 #[derive(Debug)]
 pub struct Room(mpsc::OwnedPermit<SyncLine>);
 
@@ -151,28 +156,29 @@ struct Stream {
     lines: mpsc::Receiver<SyncLine>,
     taken_in: watch::Receiver<i64>,
     notices: mpsc::Sender<TillNotice>,
-    /// Handed in and sent, and not answered.
+    /// Lines that were sent and are not acknowledged.
     under_way: VecDeque<SyncLine>,
-    /// Handed in, and waiting for room among those. Without it, a till that is closed while the window is full would
-    /// not be noticed to be.
+    /// A line that was handed in and waits for room in the window. Without it, the closing of a till would go
+    /// unnoticed while the window is full.
     held: Option<SyncLine>,
-    /// The consumer has dropped the till.
+    /// Whether the consumer has dropped the till.
     is_closed: bool,
-    /// The ids of events that were handed out and not taken in, by their sequences.
+    /// The ids of events that were handed out and not confirmed, by sequence.
     handed_out: BTreeMap<i64, String>,
-    /// This stream brought events for which there was no room.
+    /// Whether this stream delivered events for which there was no room.
     passed_over: bool,
-    /// How many answers and events have come, over all streams. That a stream was opened is no progress yet.
+    /// The number of acknowledgements and events received over all streams. The mere opening of a stream is
+    /// not progress.
     messages: u64,
 }
 
-/// The consumer is gone, or the till was closed and everything answered.
+/// The consumer is gone, or the till was closed and everything has been acknowledged.
 struct Stopped;
 
-/// Why a stream is over and another one is to be opened.
+/// Why a stream has ended and another one must be opened.
 enum Over {
     Broken(Status),
-    /// There is room for the events that were passed over.
+    /// There is room for the events that were discarded.
     Behind,
 }
 
@@ -209,12 +215,12 @@ impl Stream {
         }
     }
 
-    /// Nobody may be left to tell; then [`Self::run`] ends.
+    /// Passes a notice to the consumer. If it is gone, [`Self::run`] ends.
     async fn notify(&self, notice: TillNotice) {
         let _ = self.notices.send(notice).await;
     }
 
-    /// One stream, from its opening to its end. Without a failure the next one is opened at once.
+    /// Runs one stream from its opening to its end. Without a failure, the next one is opened at once.
     async fn stream_once(&mut self) -> ControlFlow<Stopped, Option<Error>> {
         let (messages, outgoing) = mpsc::channel(OUTGOING);
         self.passed_over = false;
@@ -239,8 +245,8 @@ impl Stream {
         }
     }
 
-    /// Moves lines out and answers and events in. `messages` is given up when the till was closed and nothing
-    /// is under way any more: then the market ends the stream.
+    /// Sends lines, and receives acknowledgements and events. `messages` is dropped when the till was closed
+    /// and no line is unacknowledged; then the market ends the stream.
     async fn exchange(
         &mut self,
         mut stream: Streaming<SyncInventoryResponse>,
@@ -249,7 +255,8 @@ impl Stream {
         let mut messages = Some(messages);
         let mut is_behind = false;
         loop {
-            // The stream is ended rather than left, so that an end of the market's own, for good, is not missed.
+            // The stream is closed and read to its end instead of being dropped, so that a permanent failure
+            // reported by the market is not missed.
             if self.may_catch_up() && messages.take().is_some() {
                 is_behind = true;
             }
@@ -269,10 +276,10 @@ impl Stream {
                     put(&messages, Message::TakenIn(SyncTakenIn { sequence: *sequence }));
                 }
             }
-            // Lines have room at all times; word of what was taken in waits for some, or goes with the next.
+            // There is always room for lines. A confirmation waits for room, or is covered by the next one.
             let may_tell = messages.as_ref().is_some_and(|messages| messages.capacity() > WINDOW);
-            // Once closed, no more is handed out. Answers are waited for by lines that may stand before word of what
-            // was taken in, so they must come through whatever was not.
+            // After the till was closed, no more events are handed out. Acknowledgements must be read even if
+            // events are unconfirmed, because lines may be queued before the confirmations.
             let may_read = self.room() > 0 || !self.under_way.is_empty() || self.is_closed || is_behind;
             let may_hold = !self.is_closed && self.held.is_none();
             tokio::select! {
@@ -308,7 +315,7 @@ impl Stream {
             Some(Answer::Resume(resume)) => {
                 self.notify(TillNotice::Resumed { last_line: resume.last_line }).await;
             }
-            // Answers come in the order of the lines, one for each.
+            // Acknowledgements arrive in the order of the lines, one per line.
             Some(Answer::Acknowledgement(answer))
                 if self.under_way.front().is_some_and(|line| line.line == answer.line) =>
             {
@@ -317,7 +324,7 @@ impl Stream {
                 self.notify(TillNotice::Acknowledged(answer)).await;
             }
             Some(Answer::Event(_)) if self.is_closed => {}
-            // One after another: what comes after one that was passed over is so as well.
+            // Events are confirmed in order, so after a discarded event all later ones are discarded too.
             Some(Answer::Event(event)) if self.passed_over || self.has_no_room_for(&event) => {
                 self.passed_over = true;
             }
@@ -332,12 +339,12 @@ impl Stream {
             Some(Answer::CaughtUp(caught_up)) => {
                 self.notify(TillNotice::CaughtUp { sequence: caught_up.sequence }).await;
             }
-            // Nobody's answer, or a newer market's message.
+            // An unexpected acknowledgement, or a message from a newer version of the market.
             Some(Answer::Acknowledgement(_)) | None => {}
         }
     }
 
-    /// How many more events may be handed out.
+    /// Returns how many more events may be handed out.
     fn room(&self) -> usize {
         MAX_HANDED_OUT.saturating_sub(self.handed_out.len())
     }
@@ -346,8 +353,8 @@ impl Stream {
         self.room() == 0 && !self.handed_out.contains_key(&event.sequence)
     }
 
-    /// Whether what was passed over is to be asked for again. Only for much at a time: it costs a stream, on which all that is
-    /// held comes again.
+    /// Returns whether to request the discarded events again. Only if there is room for many at a time,
+    /// because it costs a new stream, on which all unconfirmed events are sent again.
     fn may_catch_up(&self) -> bool {
         self.passed_over && !self.is_closed && self.room() >= MAX_HANDED_OUT / 2
     }
@@ -357,7 +364,7 @@ impl Stream {
     }
 }
 
-/// The next sequence that was taken in; never, once the till was closed.
+/// Waits for the next confirmed sequence; never returns after the till was closed.
 async fn next(taken_in: &mut watch::Receiver<i64>) -> i64 {
     if taken_in.changed().await.is_err() {
         std::future::pending::<()>().await;
@@ -365,7 +372,8 @@ async fn next(taken_in: &mut watch::Receiver<i64>) -> i64 {
     *taken_in.borrow_and_update()
 }
 
-/// The queue has room for all that may be under way, and is gone only with the stream, whose end is reported there.
+/// Queues a message. The queue has room for all unacknowledged lines, and is closed only with the stream,
+/// whose end is reported there.
 fn put(messages: &mpsc::Sender<SyncInventoryRequest>, message: Message) {
     let _ = messages.try_send(SyncInventoryRequest { message: Some(message) });
 }

@@ -1,4 +1,4 @@
-//! How long calls take, attempt by attempt, and how much of that the market took.
+//! Measures how long calls take, attempt by attempt, and how much of that is spent in the market.
 //!
 //! `Timing` stands next to the channel, below the session: what it times is the way to the market and back
 //! and the market's own work, and for a connection's first call the handshake. The token is fetched by a call
@@ -20,22 +20,22 @@ use tower::{Layer, Service};
 pub use attempt::Attempt;
 use attempt::{Recorder, TimedCall};
 
-/// Calls whose attempts belong together remember no more of them; retries stop long before.
+/// The maximum number of attempts recorded per call; retries stop long before.
 const MAX_ATTEMPTS: usize = 64;
 
-/// What is reported about a call once it is over.
+/// The report of a completed call.
 #[derive(Clone, Debug)]
 pub struct CallTiming {
     /// Service and method, without the package.
     pub method: String,
-    /// From the first attempt to the end of the last one, with the waits in between.
+    /// The time from the first attempt to the end of the last one, including the waits in between.
     pub took: Duration,
-    /// The attempts in their order; at least one.
+    /// The attempts in order; at least one.
     pub attempts: Vec<Attempt>,
 }
 
 impl fmt::Display for CallTiming {
-    /// On one line.
+    /// Formats the report on one line.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: ", self.method)?;
         if self.attempts.len() > 1 {
@@ -50,17 +50,17 @@ impl fmt::Display for CallTiming {
     }
 }
 
-/// Takes in how long calls took.
+/// Receives the reports of completed calls.
 #[derive(Clone)]
 pub struct Timings(Arc<dyn Fn(&CallTiming) + Send + Sync>);
 
 impl Timings {
-    /// `tell` is called at the end of each call, on whichever thread that happens.
+    /// Creates a receiver. `tell` is called at the end of each call, on any thread.
     pub fn new(tell: impl Fn(&CallTiming) + Send + Sync + 'static) -> Self {
         Self(Arc::new(tell))
     }
 
-    /// Begins a call of several attempts; it is reported when the value is dropped.
+    /// Begins a call of several attempts. It is reported when the returned value is dropped.
     pub(crate) fn begin(&self) -> Attempts {
         Attempts { began: Instant::now(), log: AttemptLog::default(), timings: self.clone() }
     }
@@ -72,7 +72,7 @@ impl fmt::Debug for Timings {
     }
 }
 
-/// A call under way, of one attempt or more.
+/// A call in progress, of one or more attempts.
 pub(crate) struct Attempts {
     began: Instant,
     log: AttemptLog,
@@ -80,7 +80,7 @@ pub(crate) struct Attempts {
 }
 
 impl Attempts {
-    /// To be put into the extensions of each attempt's request.
+    /// Returns the log to put into the extensions of each attempt's request.
     pub(crate) fn log(&self) -> AttemptLog {
         self.log.clone()
     }
@@ -89,14 +89,14 @@ impl Attempts {
 impl Drop for Attempts {
     fn drop(&mut self) {
         let attempts = std::mem::take(&mut *self.log.lock());
-        // None was sent when there was no token to be had, which the call for the token tells.
+        // There is no attempt if fetching the token failed, which is reported as a call of its own.
         let Some(first) = attempts.first() else { return };
         let method = first.method.clone();
         (self.timings.0)(&CallTiming { method, took: self.began.elapsed(), attempts });
     }
 }
 
-/// Where the attempts of one call are noted.
+/// Records the attempts of one call.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct AttemptLog(Arc<Mutex<Vec<Attempt>>>);
 
@@ -109,7 +109,7 @@ impl AttemptLog {
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Attempt>> {
-        // A list is whole whatever became of whoever held it.
+        // The list is consistent even if a holder of the lock panicked.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -121,7 +121,7 @@ pub(crate) struct TimingLayer {
 }
 
 impl TimingLayer {
-    /// `None`: nothing is timed.
+    /// Creates a layer. `None` disables the timing.
     pub(crate) fn new(timings: Option<Timings>) -> Self {
         Self { timings }
     }
@@ -143,7 +143,7 @@ pub(crate) struct Timing<S> {
 }
 
 impl<S> Timing<S> {
-    /// Tells of no calls.
+    /// Stops reporting calls.
     pub(crate) fn silence(&mut self) {
         self.timings = None;
     }

@@ -1,5 +1,6 @@
-# !/usr/bin/env bash Creates secrets/ next to this script for compose.yaml: a market's bundle, and the database's
-# certificate and password.
+#!/usr/bin/env bash
+# Creates secrets/ next to this script for compose.yaml: a market's bundle, and the database's certificate and
+# password.
 #
 #   deploy/compose/secrets.sh certs/pki/market.tar
 #

@@ -1,5 +1,6 @@
-# !/bin/sh Runs on the host, in the folder that deploy/install.sh copied there: on-host.sh FOLDER [ROOT]. Installs the
-# files that differ, prints what it did, and removes the folder.
+#!/bin/sh
+# Runs on the host, in the folder that deploy/install.sh copied there: on-host.sh FOLDER [ROOT]. Installs the files
+# that differ, prints what it did, and removes the folder.
 set -eu
 
 folder=$1

@@ -1,6 +1,7 @@
-# !/usr/bin/env bash Tests deploy/install.sh with stubs of ssh and scp that stay on this machine and, if OpenSSH's
-# server is installed, with a real one on loopback. Everything is installed in a temporary folder. Uses the programs
-# in $SOUK_BIN (default target/debug).
+#!/usr/bin/env bash
+# Tests deploy/install.sh with stubs of ssh and scp that stay on this machine and, if OpenSSH's server is installed,
+# with a real one on loopback. Everything is installed in a temporary folder. Uses the programs in $SOUK_BIN (default
+# target/debug).
 set -euo pipefail
 
 here=$(CDPATH='' cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd)

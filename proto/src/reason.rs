@@ -12,7 +12,7 @@ use tonic_types::StatusExt as _;
 /// The domain of every `ErrorInfo` that Souk sends.
 pub const DOMAIN: &str = "shopping.v1";
 
-/// A status code as gRPC writes it, such as `NOT_FOUND`.
+/// Returns a status code as gRPC writes it, such as `NOT_FOUND`.
 pub const fn code_name(code: Code) -> &'static str {
     match code {
         Code::Ok => "OK",
@@ -46,22 +46,22 @@ macro_rules! reasons {
             /// Every reason, in the order of the table.
             pub const ALL: &[Self] = &[$(Self::$name,)+];
 
-            /// The reason as it stands in `ErrorInfo.reason`.
+            /// Returns the reason in the form used in `ErrorInfo.reason`.
             pub const fn as_str(self) -> &'static str {
                 match self { $(Self::$name => $text,)+ }
             }
 
-            /// What the reason means: one or more clauses, without a full stop.
+            /// Returns what the reason means: one or more clauses, without a full stop.
             pub fn meaning(self) -> &'static str {
                 match self { $(Self::$name => concat!($($doc),+).trim().trim_end_matches('.'),)+ }
             }
 
-            /// The gRPC status code that goes with it.
+            /// Returns the gRPC status code that goes with it.
             pub const fn code(self) -> Code {
                 match self { $(Self::$name => Code::$code,)+ }
             }
 
-            /// What the user can do about it.
+            /// Returns what the user can do about it.
             pub const fn hint(self) -> &'static str {
                 match self { $(Self::$name => $hint,)+ }
             }
@@ -74,94 +74,94 @@ reasons! {
     InvalidField = "INVALID_FIELD", InvalidArgument, "correct the named field and try again";
     /// The `request_id` was used before with other parameters.
     RequestIdReused = "REQUEST_ID_REUSED", InvalidArgument, "use a new request_id for a new request";
-    /// The page token is not one of this query's.
+    /// The page token does not belong to this query.
     PageTokenInvalid = "PAGE_TOKEN_INVALID", InvalidArgument, "start again from the first page, without a page token";
-    /// The callback address is one that the market does not call.
+    /// The market is not allowed to call the callback address.
     CallbackRefused = "CALLBACK_REFUSED", InvalidArgument, "listen on the address that you connect from, or ask the operator to allow the other host";
-    /// There is no such item for sale, or it is another seller's.
+    /// No such item is for sale, or it belongs to another seller.
     ItemNotFound = "ITEM_NOT_FOUND", NotFound, "check the item id: `buyer search` and `seller items` list them";
-    /// There is no such party; for operators.
+    /// No such party exists; only operators receive this.
     PartyNotFound = "PARTY_NOT_FOUND", NotFound, "check the UUID: `market admin parties` lists them";
-    /// There is no such order of the caller's.
+    /// The caller has no such order.
     OrderNotFound = "ORDER_NOT_FOUND", NotFound, "check the order id: `buyer orders` lists yours";
     /// The item is not on the caller's wishlist.
     WishNotFound = "WISH_NOT_FOUND", NotFound, "check the item id: `buyer wish list` shows your wishlist";
-    /// Fewer units are left than were asked for; metadata `available` tells how many.
+    /// Fewer units are in stock than requested; metadata `available` contains the number.
     OutOfStock = "OUT_OF_STOCK", FailedPrecondition, "buy fewer units, or put the item on your wishlist to be told when it changes";
-    /// The price is another than the buyer expected; metadata tells both.
+    /// The price differs from the expected price; metadata contains both.
     PriceChanged = "PRICE_CHANGED", FailedPrecondition, "look at the new price and buy again if it suits you";
-    /// Only a buyer of the item whose order stands may rate it.
+    /// The caller has no order of the item that was not cancelled, so it can't rate the item.
     NotPurchased = "NOT_PURCHASED", FailedPrecondition, "buy the item before rating it";
     /// The buyer has rated this item before.
     AlreadyRated = "ALREADY_RATED", AlreadyExists, "pass --update to replace your earlier rating";
-    /// The order is cancelled already, or too far on to be.
+    /// The order was already cancelled or shipped.
     NotCancellable = "NOT_CANCELLABLE", FailedPrecondition, "look at the order's status: only a placed order can be cancelled";
-    /// There is no such ride of the caller's.
+    /// The caller has no such ride.
     RideNotFound = "RIDE_NOT_FOUND", NotFound, "check the ride's id: `seller ride start` printed it";
-    /// The ride is over.
+    /// The ride has already ended.
     RideEnded = "RIDE_ENDED", FailedPrecondition, "start another ride";
-    /// Another of the seller's items on the market has this sku; metadata `item_id` tells which.
+    /// Another listed item of the seller has this SKU; metadata `item_id` names it.
     SkuTaken = "SKU_TAKEN", AlreadyExists, "update the item that has the sku, or choose another one";
-    /// An import did not come to its end; metadata `line` tells the last line that is in.
+    /// An import was interrupted; metadata `line` is the last line that was imported.
     ImportInterrupted = "IMPORT_INTERRUPTED", Unavailable, "send the rows after that line again, or all of them: those that are in change nothing";
-    /// The seller has no till of this name.
+    /// The seller has no till with this name.
     TillNotFound = "TILL_NOT_FOUND", NotFound, "check the name: `seller till list` lists yours";
-    /// The seller has as many tills as it may have.
+    /// The seller has the maximum number of tills.
     TooManyTills = "TOO_MANY_TILLS", FailedPrecondition, "remove one that is no longer used: `seller till rm NAME`";
-    /// A line of a till is not the one after the last; its acknowledgement tells which is expected.
+    /// A till's line does not follow the last one; its acknowledgement contains the expected number.
     LineOutOfOrder = "LINE_OUT_OF_ORDER", FailedPrecondition, "send the line that is expected, then go on from there";
-    /// A till's line came again with another content.
+    /// A till's line was repeated with different content.
     LineReused = "LINE_REUSED", InvalidArgument, "give each line a number of its own: the one after the last";
-    /// The order is not in the state that this needs; metadata tells both.
+    /// The order's status does not allow this step; metadata contains the current and the required status.
     OrderStatusConflict = "ORDER_STATUS_CONFLICT", FailedPrecondition, "look at the order's status: a placed order can be shipped, a shipped one delivered";
-    /// The item has another version than the caller expected.
+    /// The item's version differs from the expected version.
     VersionMismatch = "VERSION_MISMATCH", Aborted, "look at the item as it is now and repeat your change on it";
-    /// The change would take the stock below zero or above its limit.
+    /// The change would make the stock negative or exceed its limit.
     StockOutOfRange = "STOCK_OUT_OF_RANGE", FailedPrecondition, "look at the stock as it is now: it must stay between 0 and 1,000,000,000";
-    /// The market could not reach the callback address that was to be registered.
+    /// The market could not reach the callback address to be registered.
     CallbackUnreachable = "CALLBACK_UNREACHABLE", FailedPrecondition, "check that your callback server listens and no firewall is in between, or register without a callback and use Subscribe";
     /// The party has not registered yet.
     NotRegistered = "NOT_REGISTERED", FailedPrecondition, "register first: `seller register NAME` or `buyer register NAME`";
-    /// The connection carries no certificate that names a party.
+    /// The client has not presented a certificate that names a party.
     CertificateRequired = "CERTIFICATE_REQUIRED", Unauthenticated, "connect with a certificate that the market's authority signed (gen-certs.sh)";
-    /// The certificate has ended.
+    /// The certificate has expired.
     CertificateExpired = "CERTIFICATE_EXPIRED", Unauthenticated, "renew the certificate: `gen-certs.sh renew`";
     /// The certificate was revoked.
     CertificateRevoked = "CERTIFICATE_REVOKED", Unauthenticated, "ask the operator for a new certificate";
-    /// The metadata `x-party-id` is missing, repeated, malformed or another party's.
+    /// The metadata `x-party-id` is missing, repeated or malformed, or names another party.
     PartyIdInvalid = "PARTY_ID_INVALID", Unauthenticated, "send x-party-id once, with the UUID of your certificate in lower case";
     /// The call carries no token, more than one, or one that is too long.
     TokenRequired = "TOKEN_REQUIRED", Unauthenticated, "call IssueToken and send the token as `authorization: Bearer …`";
-    /// The token is not one that the market accepts from this caller.
+    /// The market does not accept the token from this caller.
     TokenInvalid = "TOKEN_INVALID", Unauthenticated, "call IssueToken over this very connection's certificate for a new token";
-    /// The token's time is over.
+    /// The token has expired.
     TokenExpired = "TOKEN_EXPIRED", Unauthenticated, "call IssueToken for a new token; check the clock if this happens often";
     /// The role in the certificate may not call this service.
     RoleDenied = "ROLE_DENIED", PermissionDenied, "use a certificate of the right role: a seller's to sell, a buyer's to buy";
     /// The operator has suspended the party.
     AccountSuspended = "ACCOUNT_SUSPENDED", PermissionDenied, "ask the market's operator why, and to be reinstated";
-    /// The caller sends more calls than its share.
+    /// The caller exceeds its rate limit.
     RateLimited = "RATE_LIMITED", ResourceExhausted, "slow down, and try again after the time given";
     /// A queue of the market is full.
     Overloaded = "OVERLOADED", ResourceExhausted, "try again after the time given";
-    /// Whether the change took place is not known.
+    /// It is unknown whether the change took effect.
     OutcomeUnknown = "OUTCOME_UNKNOWN", Unavailable, "repeat the call with the same request_id: it takes effect once";
-    /// The market is shutting down or its storage does not answer.
+    /// The market is shutting down, or its store does not respond.
     Unavailable = "UNAVAILABLE", Unavailable, "try again in a moment";
     /// Another stream of the same party took over.
     StreamReplaced = "STREAM_REPLACED", Aborted, "one stream for each mailbox: close the other one, or use it";
-    /// The client reads its stream more slowly than events come.
+    /// The client reads its stream more slowly than events arrive.
     StreamTooSlow = "STREAM_TOO_SLOW", ResourceExhausted, "begin again with the last cursor";
-    /// The callback was called by someone who is not the market.
+    /// The callback was called by a client other than the market.
     NotTheMarket = "NOT_THE_MARKET", PermissionDenied, "only the market may call a callback";
     /// The callback was called for another party.
     WrongRecipient = "WRONG_RECIPIENT", InvalidArgument, "the callback address belongs to another party; register again";
-    /// A defect in the market; its log has the details.
+    /// A bug in the market; its log contains the details.
     Internal = "INTERNAL", Internal, "this is a defect in the market: report it with the time of the call";
 }
 
 impl Reason {
-    /// The reason that a status carries, if it comes from Souk.
+    /// Returns the reason that a status carries, if it comes from Souk.
     pub fn of(status: &Status) -> Option<Self> {
         let info = status.get_details_error_info()?;
         if info.domain != DOMAIN {

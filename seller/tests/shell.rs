@@ -15,7 +15,7 @@ const PROMPT: &str = "seller>";
 /// More than any queue between the market and the terminal holds.
 const SALES: i64 = 1_000;
 
-/// Alice with a lamp to sell, Bob to buy it, and Alice's terminal.
+/// Opens a market with alice, who sells a lamp, bob, who can buy it, and alice's terminal.
 async fn shop() -> (LocalMarket, Actor, i64, Terminal) {
     let options = LocalMarketOptions { store: StoreKind::Memory, ..LocalMarketOptions::default() };
     let ground = LocalMarket::open(options).await.expect("a market");

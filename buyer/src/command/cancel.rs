@@ -5,7 +5,7 @@ use souk_cli::{CliSession, Failure, view::OrderView};
 use souk_client::error::required;
 use souk_proto::v1::CancelOrderRequest;
 
-/// Cancel an order; its units go back and the seller is told
+/// Cancel an order; its units go back and the seller is notified
 #[derive(Args)]
 pub(crate) struct Cancel {
     /// The order's id.

@@ -19,9 +19,9 @@ pub(crate) struct Track {
 
 /// How a stream ended.
 enum End {
-    /// The ride is over.
+    /// The ride has ended.
     Arrived,
-    /// It broke.
+    /// The stream broke.
     Broken(Error),
 }
 
@@ -60,7 +60,7 @@ impl Track {
         }
     }
 
-    /// One stream; what was seen before is not sent again.
+    /// Runs one stream. Positions up to the cursor are not sent again.
     async fn follow(&self, session: &CliSession, cursor: &mut i64, is_live: bool) -> Result<End, Failure> {
         let connection = session.connection().await?.clone();
         let request = WatchRideRequest { order_id: self.order, cursor: *cursor };

@@ -11,14 +11,14 @@ use tokio::time::sleep;
 
 use super::search::Filters;
 
-/// Search, and go on: show what is new, cheaper, back in stock or gone, until Ctrl-C
+/// Watch a search: show what is new, cheaper, back in stock or gone, until Ctrl-C
 #[derive(Args)]
 pub(crate) struct Watch {
     #[command(flatten)]
     filters: Filters,
 }
 
-/// A line of what is watched.
+/// A change, as a row or JSON object.
 #[derive(Serialize)]
 struct Line {
     kind: &'static str,
@@ -80,7 +80,7 @@ impl Watch {
     }
 }
 
-/// Begins again when the stream breaks: then all that matches comes once more.
+/// Restarts when the stream breaks. All matches are then sent again.
 async fn watch(session: &CliSession, request: WatchSearchRequest) -> Result<(), Failure> {
     let mut attempts = Attempts::default();
     loop {
@@ -94,7 +94,7 @@ async fn watch(session: &CliSession, request: WatchSearchRequest) -> Result<(), 
     }
 }
 
-/// One stream; answers why it ended.
+/// Runs one stream, and returns why it ended.
 async fn follow(session: &CliSession, request: WatchSearchRequest, came: &mut u64) -> Result<Error, Failure> {
     let connection = session.connection().await?.clone();
     let mut found = match connection.catalog().watch_search(request).await {

@@ -5,7 +5,7 @@ use souk_cli::{CliSession, Failure, Paging, view::WishView};
 use souk_client::error::required;
 use souk_proto::v1::{AddToWishlistRequest, ListWishlistRequest, RemoveFromWishlistRequest};
 
-/// Your wishlist: you are told when an item on it changes
+/// Your wishlist: you are notified when an item on it changes
 #[derive(Subcommand)]
 pub(crate) enum Wish {
     /// Put an item on it

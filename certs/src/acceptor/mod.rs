@@ -284,7 +284,7 @@ impl Acceptor {
     }
 }
 
-/// Why a connection was rejected. The peer learns no more than the TLS alert tells it.
+/// Why a connection was rejected. The peer learns no more than the TLS alert reveals.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum AcceptError {
@@ -332,7 +332,7 @@ pub enum AcceptError {
 
 impl AcceptError {
     /// Returns why the peer's certificate was rejected, or `None` if the connection failed for another
-    /// reason. The texts are fixed, so that a rejected peer cannot inject text of its own into logs.
+    /// reason. The texts are fixed, so that a rejected peer can't inject text into logs.
     #[must_use]
     pub fn about_identity(&self) -> Option<&'static str> {
         match self {

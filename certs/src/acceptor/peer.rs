@@ -1,15 +1,15 @@
-//! Who is at the other end of a connection.
+//! The peer of a connection.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use crate::identity::PeerCertificate;
 
-/// Who is at the other end. tonic puts it into the extensions of every request of the connection.
+/// The peer of a connection. tonic adds it to the extensions of every request on that connection.
 #[derive(Clone, Debug)]
 pub struct PeerInfo {
     /// The address that the connection came from.
     pub address: SocketAddr,
-    /// The certificate that it showed, parsed once.
+    /// The peer's verified leaf certificate, parsed once at the handshake and shared by all requests.
     pub certificate: Arc<PeerCertificate>,
 }

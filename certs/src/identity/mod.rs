@@ -200,7 +200,7 @@ pub enum IdentityError {
 }
 
 /// Parses a UUID in its canonical spelling. Rejects the nil and max UUIDs (RFC 9562 §5.9 and 5.10), which
-/// stand for "none" and identify no party.
+/// mean "none" and identify no party.
 fn canonical_uuid(text: &str) -> Result<Uuid, IdentityError> {
     Uuid::try_parse(text)
         .ok()

@@ -75,15 +75,16 @@ impl Rotation {
     /// Reloads the files and, if they are valid, adopts them. Blocks on file I/O; the files are small.
     ///
     /// # Errors
-    /// Those of [`Rotation::prepare`]; then nothing has changed.
+    /// Returns the errors of [`Rotation::prepare`]; the current credentials are then unchanged.
     pub fn reload(&mut self, now: OffsetDateTime) -> Result<&Arc<Credentials>, RotationError> {
         Ok(self.prepare(now)?.commit())
     }
 
-    /// Loads the files again and checks them, for [`Prepared::commit`] to take over. Blocking; the files are small.
+    /// Loads and checks the files without adopting them; [`Prepared::commit`] does that. Blocks on file I/O;
+    /// the files are small.
     ///
     /// # Errors
-    /// One variant of [`RotationError`] per reason.
+    /// Returns the reason as a variant of [`RotationError`].
     pub fn prepare(&mut self, now: OffsetDateTime) -> Result<Prepared<'_>, RotationError> {
         let next = Credentials::load_with(&self.files, &self.domain, self.stale_lists, now)?;
         // Tokens, registrations and open connections are bound to the identity, so it can't change at run
@@ -116,7 +117,8 @@ impl Rotation {
     }
 }
 
-/// Credentials that were loaded and may replace those in use. Dropped, it changes nothing.
+/// Credentials that were loaded and checked, and may replace the current ones. Dropping the value changes
+/// nothing.
 #[derive(Debug)]
 #[must_use = "nothing has changed until it is committed"]
 pub struct Prepared<'a> {
@@ -125,13 +127,13 @@ pub struct Prepared<'a> {
 }
 
 impl<'a> Prepared<'a> {
-    /// What would be in use.
+    /// Returns the credentials that [`Self::commit`] would adopt.
     #[must_use]
     pub fn credentials(&self) -> &Arc<Credentials> {
         &self.next
     }
 
-    /// Puts them into use.
+    /// Replaces the current credentials.
     #[must_use]
     pub fn commit(self) -> &'a Arc<Credentials> {
         self.rotation.current = self.next;

@@ -1,4 +1,4 @@
-//! The commands that all programs have, but for the shell.
+//! The commands that all programs share, except the shell.
 
 use std::io;
 
@@ -9,10 +9,10 @@ use super::{
     view::{MailboxView, WhoView},
 };
 
-/// Carries a command out. Answers the exit code. A shell is not opened here: one is open already.
+/// Runs a command and returns its exit code. The shell is rejected, because one is already open.
 ///
 /// # Errors
-/// Those of the command.
+/// Returns the error of the command.
 pub(super) async fn run<P: Program>(command: Shared, session: &CliSession) -> Result<u8, Failure> {
     match command {
         Shared::Listen => listen::listen(session).await.map(|()| exit::OK),
@@ -32,7 +32,7 @@ pub(super) async fn run<P: Program>(command: Shared, session: &CliSession) -> Re
     }
 }
 
-/// The error for a command that makes no sense within the shell.
+/// Returns the error for a command that makes no sense within the shell.
 pub(super) fn in_shell() -> Failure {
     Failure::usage("this is the shell already", "events appear above the line you type")
 }

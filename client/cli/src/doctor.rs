@@ -1,5 +1,5 @@
-//! An examination of everything between a certificate file and a delivered event, step by step, each with a
-//! remedy. A step that depends on one that failed is skipped.
+//! Checks everything between a certificate file and a delivered event, step by step, each with a remedy. A
+//! step that depends on a failed one is skipped.
 
 use std::{collections::VecDeque, time::Duration};
 
@@ -18,16 +18,16 @@ use tokio::{
 
 use crate::{exit, hint};
 
-/// From when on the end of a certificate is worth a warning.
+/// The remaining validity of a certificate below which a warning is issued.
 pub const EXPIRY_WARNING: time::Duration = time::Duration::days(14);
-/// How far the clocks of client and market may be apart.
+/// The maximum difference between the clocks of client and market.
 pub const CLOCK_TOLERANCE: time::Duration = time::Duration::seconds(30);
-/// How long a test event may take.
+/// How long to wait for a test event.
 const EVENT_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long a program of the same party that listens already has to take the test event, before the doctor listens itself
-/// and so ends that program's stream.
+/// How long another program of the same party has to take the test event. After that, the doctor listens
+/// itself, which ends that program's stream.
 const TAKEN_TIMEOUT: Duration = Duration::from_secs(3);
-/// How often to look whether it has.
+/// How often to check whether it has.
 const TAKEN_LOOK: Duration = Duration::from_millis(100);
 
 /// The result of one check.
@@ -35,9 +35,9 @@ const TAKEN_LOOK: Duration = Duration::from_millis(100);
 pub struct Finding {
     /// What was checked, in a word or two.
     pub check: &'static str,
-    /// How it went.
+    /// Whether the check passed.
     pub outcome: Outcome,
-    /// What was found.
+    /// A description of the result.
     pub detail: String,
     /// What to do, unless all is well.
     pub remedy: Option<String>,
@@ -46,29 +46,29 @@ pub struct Finding {
 /// How a check went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// Fine.
+    /// The check passed.
     Pass,
-    /// Works, but not for long or not well.
+    /// Works, but not well or not for long.
     Warn,
-    /// Does not work; with the exit code that says so.
+    /// Does not work, with the exit code for it.
     Fail(u8),
     /// Could not be checked because something before it failed.
     Skip,
 }
 
-/// Examines a client's settings, with each address of the market on its own.
+/// Checks a client's settings, including each address of the market.
 pub async fn examine(config: &ClientConfig) -> Vec<Finding> {
     let mut findings = Findings::new(&config.market);
     findings.run(config).await;
     findings.found
 }
 
-/// What is checked for each address.
+/// The checks of each address.
 const CHECKS_OF_ADDRESS: [&str; 4] = ["tcp", "tls", "clock", "identity"];
 
 struct Findings {
     found: Vec<Finding>,
-    /// What is to be checked yet, in order, and at which address; `None`: at none in particular.
+    /// The remaining checks, in order, each with its address; `None` if it does not concern an address.
     left: VecDeque<(&'static str, Option<Dial>)>,
     are_several: bool,
 }
@@ -84,7 +84,7 @@ impl Findings {
         Self { found: Vec::new(), left: left.collect(), are_several: market.only().is_none() }
     }
 
-    /// The result of the next check. It names its address when there are several.
+    /// Adds the result of the next check. It names the address if there are several.
     fn add(&mut self, outcome: Outcome, detail: impl Into<String>, remedy: Option<String>) {
         let Some((check, address)) = self.left.pop_front() else { return };
         let mut detail = detail.into();
@@ -101,7 +101,8 @@ impl Findings {
         self.add(Outcome::Pass, detail, None);
     }
 
-    /// Notes a failure, and skips what leans on it: all else, or what is left to be checked at that address.
+    /// Adds a failure, and skips the checks that depend on it: all remaining ones, or those of the same
+    /// address.
     fn fail(&mut self, failure: &Error) {
         let remedy = hint(failure).map(str::to_owned);
         let at = self.left.front().and_then(|(_, address)| address.clone());
@@ -138,7 +139,7 @@ impl Findings {
         }
     }
 
-    /// The checks of one address, which is the only one in these settings.
+    /// Runs the checks of one address, which is the only one in these settings.
     async fn address(&mut self, config: &ClientConfig, credentials: &Credentials) -> Result<(), Error> {
         self.tcp(config).await?;
         let connection = Connection::with_credentials(config, credentials)?;
@@ -174,7 +175,7 @@ impl Findings {
         }
     }
 
-    /// The first call is also the first to tell whether the market took the certificate (TLS 1.3).
+    /// Makes a first call. Only that shows whether the market accepted the certificate (TLS 1.3).
     async fn tls_and_clock(&mut self, connection: &Connection) -> Result<(), Error> {
         let request = v1::IssueTokenRequest {};
         let issued = connection.call(request).await;
@@ -185,7 +186,7 @@ impl Findings {
                 Ok(())
             }
             Err(failure) if failure.refusal().is_some() => {
-                // An answer of the market's means that the connection stands.
+                // An answer from the market means that the connection works.
                 self.pass("the market and you accept each other's certificates");
                 self.add(Outcome::Skip, "the market tells its time only to registered parties", None);
                 Err(failure)
@@ -213,7 +214,7 @@ impl Findings {
         Ok(())
     }
 
-    /// Has a test event sent, and waits for it where events are set up to come.
+    /// Requests a test event, and waits for it at the configured callback server or stream.
     async fn events(&mut self, config: &ClientConfig, credentials: &Credentials) -> Result<(), Error> {
         let connection = &Connection::with_credentials(config, credentials)?;
         let text = format!("doctor {}", connection.request_id());
@@ -245,7 +246,7 @@ impl Findings {
 
     /// Waits for the test event.
     async fn test_event(&mut self, text: &str, mut notices: tokio::sync::mpsc::Receiver<Notice>) {
-        // Other events are left alone: they are not taken, and so are delivered again.
+        // Other events are not taken, so they are delivered again.
         let mut others = Vec::new();
         let arrived = timeout(EVENT_TIMEOUT, async {
             while let Some(notice) = notices.recv().await {
@@ -281,8 +282,8 @@ async fn mailbox(connection: &Connection) -> Result<v1::MailboxStatusResponse, E
     connection.call(v1::MailboxStatusRequest {}).await
 }
 
-/// Whether everything that waits, the test event too, is acknowledged by somebody who is not the doctor. `before` is from
-/// before the event was sent.
+/// Returns whether another program acknowledges all pending events, including the test event. `before` is the
+/// state of the mailbox before the event was sent.
 async fn is_taken_elsewhere(connection: &Connection, before: &v1::MailboxStatusResponse) -> bool {
     let taken = async {
         let sent = mailbox(connection).await?;

@@ -1,4 +1,4 @@
-//! `doctor`: prints what the examination found.
+//! `doctor`: prints the results of the checks.
 
 use serde::Serialize;
 
@@ -40,8 +40,8 @@ impl Shown for FindingView {
     }
 }
 
-/// Examines everything from the files to the callback, and prints it. Answers the exit code: 0, or that of
-/// the first check that failed.
+/// Checks everything from the files to the callback, and prints the results. Returns the exit code: 0, or
+/// that of the first failed check.
 ///
 /// # Errors
 /// No certificate was named, or the result can't be written.

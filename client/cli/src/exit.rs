@@ -4,15 +4,15 @@ use souk_client::{Error, error::Refusal};
 use souk_proto::Reason;
 use tonic::Code;
 
-/// All went well.
+/// Success.
 pub const OK: u8 = 0;
-/// Something failed that no other code names.
+/// A failure without an exit code of its own.
 pub const ERROR: u8 = 1;
-/// The command or its values were wrong.
+/// An invalid command or value.
 pub const USAGE: u8 = 2;
-/// There is no such item, order or party.
+/// No such item, order or party.
 pub const NOT_FOUND: u8 = 3;
-/// Certificate, token, role or registration.
+/// A problem with the certificate, token, role or registration.
 pub const IDENTITY: u8 = 4;
 /// Out of stock, or in conflict with the current state.
 pub const CONFLICT: u8 = 5;
@@ -21,9 +21,9 @@ pub const UNAVAILABLE: u8 = 6;
 /// Ended by Ctrl-C.
 pub const INTERRUPTED: u8 = 130;
 
-/// The exit code of a command that the market refused for this reason.
+/// Returns the exit code of a command that the market refused for this reason.
 ///
-/// A reason of a later version of the contract has the code that its gRPC status has.
+/// A reason from a later version of the contract has the exit code of its gRPC status.
 ///
 /// # Examples
 /// ```
@@ -35,7 +35,7 @@ pub fn of_reason(reason: Reason) -> u8 {
     known(reason).unwrap_or_else(|| of_code(reason.code()))
 }
 
-/// `None` for a reason that this table does not have yet. A test holds it complete.
+/// Returns `None` for a reason that is missing from this table. A test checks that it is complete.
 fn known(reason: Reason) -> Option<u8> {
     use Reason::*;
     Some(match reason {
@@ -57,7 +57,7 @@ fn known(reason: Reason) -> Option<u8> {
     })
 }
 
-/// The exit code of a command that ends with this error.
+/// Returns the exit code of a command that fails with this error.
 pub fn of_error(error: &Error) -> u8 {
     match error {
         Error::Credentials(_) | Error::Tls(_) | Error::NotAParty(_) | Error::Untrusted { .. } => IDENTITY,

@@ -1,4 +1,4 @@
-//! Why a command failed, in words for the person at the terminal.
+//! The errors of commands, worded for the person at the terminal.
 
 use std::io;
 
@@ -15,7 +15,7 @@ use crate::exit;
 /// Why a command failed: an error of the client library, or something about the command itself.
 #[derive(Debug, thiserror::Error)]
 pub enum Failure {
-    /// The client library could not do what it was asked to.
+    /// The client library returned an error.
     #[error(transparent)]
     Client(#[from] Error),
     /// The command or a setting is wrong.
@@ -31,23 +31,23 @@ pub enum Failure {
     Io {
         /// What was to be done, such as "read `ca.pem`".
         action: String,
-        /// Why not.
+        /// The cause, from the operating system.
         source: io::Error,
     },
 }
 
 impl Failure {
-    /// A usage error with a hint.
+    /// Creates a usage error with a hint.
     pub fn usage(message: impl Into<String>, hint: impl Into<String>) -> Self {
         Self::Usage { message: message.into(), hint: Some(hint.into()) }
     }
 
-    /// An I/O error while doing `action`, such as "read `ca.pem`".
+    /// Creates an I/O error while doing `action`, such as "read `ca.pem`".
     pub fn io(action: impl Into<String>, source: io::Error) -> Self {
         Self::Io { action: action.into(), source }
     }
 
-    /// The exit code of a command that ends with it (see [`exit`]).
+    /// Returns the exit code of a command that fails with this error (see [`exit`]).
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Client(error) => exit::of_error(error),
@@ -56,7 +56,7 @@ impl Failure {
         }
     }
 
-    /// What to do about it; `None` if the message says so itself.
+    /// Returns what to do about it; `None` if the message says so itself.
     pub fn hint(&self) -> Option<&str> {
         match self {
             Self::Client(error) => hint(error),
@@ -65,7 +65,7 @@ impl Failure {
         }
     }
 
-    /// The market's refusal, if that is what it is.
+    /// Returns the market's refusal, if that is what it is.
     pub fn refusal(&self) -> Option<&Refusal> {
         match self {
             Self::Client(error) => error.refusal(),
@@ -74,7 +74,7 @@ impl Failure {
     }
 }
 
-/// What to do about an error of the client library: [`Error::hint`], with the names of the flags.
+/// Returns what to do about an error of the client library: [`Error::hint`], with the names of the flags.
 pub fn hint(error: &Error) -> Option<&str> {
     match error {
         Error::Unreachable { step: Step::Resolve, .. } => Some("check the host name in --market"),

@@ -1,4 +1,4 @@
-//! Which orders to list.
+//! Filters for lists of orders.
 
 use clap::{Args, ValueEnum};
 use souk_proto::{Timestamp, v1};
@@ -43,7 +43,7 @@ enum StatusFilter {
 }
 
 impl OrderFilter {
-    /// The status as it stands in a request.
+    /// Returns the status as its number in the contract.
     pub fn status(&self) -> i32 {
         let status = match self.status {
             None => v1::OrderStatus::Unspecified,
@@ -57,18 +57,18 @@ impl OrderFilter {
 }
 
 impl TimeFilter {
-    /// The beginning, if it is bounded.
+    /// Returns the beginning, if it is bounded.
     pub fn from(&self) -> Option<Timestamp> {
         self.from.map(wire)
     }
 
-    /// The end, if it is bounded.
+    /// Returns the end, if it is bounded.
     pub fn until(&self) -> Option<Timestamp> {
         self.until.map(wire)
     }
 }
 
-/// A time as it stands in a request.
+/// Converts a time to its message.
 pub fn wire(time: OffsetDateTime) -> Timestamp {
     Timestamp { seconds: time.unix_timestamp(), nanos: i32::try_from(time.nanosecond()).unwrap_or(0) }
 }

@@ -1,5 +1,5 @@
-//! Flags that every command has, and where their values come from: flag, then environment (`SOUK_*`), then
-//! the settings file, then the default.
+//! The common flags and the order in which their sources are consulted: flag, environment (`SOUK_*`),
+//! settings file, default.
 
 use std::{
     fs,
@@ -116,24 +116,24 @@ impl Default for Addresses {
     }
 }
 
-/// The values after all sources have been asked.
+/// The values after all sources have been consulted.
 #[derive(Clone, Debug)]
 pub struct Resolved {
-    /// For the connection; `None` when no certificate was named.
+    /// The settings of the connection; `None` if no certificate was named.
     pub client: Option<ClientConfig>,
     /// How results are written.
     pub output: Output,
     /// The currency of amounts without one.
     pub currency: Option<String>,
-    /// Whether colours are welcome.
+    /// Whether to use colours.
     pub color: bool,
 }
 
 impl CommonFlags {
-    /// Asks all sources. `program` names the default settings file.
+    /// Consults all sources. `program` determines the default settings file.
     ///
     /// # Errors
-    /// The settings file can't be read or holds something wrong, or a value is malformed.
+    /// The settings file can't be read or is invalid, or a value is malformed.
     pub fn resolve(&self, program: &str) -> Result<Resolved, Failure> {
         let settings = self.settings(program)?;
         let market = match (self.market.as_slice(), settings.market) {
@@ -187,7 +187,7 @@ impl CommonFlags {
     }
 }
 
-/// The market chose the id and the method is ours; all the same nothing but plain text goes to a terminal.
+/// Prints how long a call took. The request id comes from the market, so it is escaped for the terminal.
 fn tell(call: &CallTiming) {
     eprintln!("timing: {}", plain(&call.to_string()));
 }

@@ -1,23 +1,23 @@
-//! What can be typed: a program's own commands, those that all programs have, and the flags.
+//! The grammar of a command line: a program's own commands, the common commands, and the flags.
 
 use clap::{ArgMatches, Args as _, CommandFactory, Parser, Subcommand, parser::ValueSource};
 
 use super::{CliSession, CommonFlags, Failure, menu::Entry};
 
-/// One of the command lines.
+/// A command-line program.
 pub trait Program: Sized + Send + Sync + 'static {
-    /// Its own commands.
+    /// The program's own commands.
     type Command: Subcommand + Send;
-    /// Its name.
+    /// The program's name.
     const NAME: &'static str;
-    /// What it is for, in a line.
+    /// A one-line description.
     const ABOUT: &'static str;
-    /// How it is used.
+    /// Examples for the help text.
     const EXAMPLES: &'static str;
     /// The shell's numbered entries.
     const MENU: &'static [Entry];
 
-    /// Carries a command out.
+    /// Runs one of the program's own commands.
     fn carry_out(command: Self::Command, session: &CliSession) -> impl Future<Output = Result<(), Failure>>;
 }
 
@@ -60,12 +60,12 @@ pub(super) enum Either<C: Subcommand> {
     Shared(Shared),
 }
 
-/// The whole grammar of a program.
+/// Returns the whole grammar of a program.
 pub(super) fn grammar<P: Program>() -> clap::Command {
     Cli::<P::Command>::command().name(P::NAME).bin_name(P::NAME).about(P::ABOUT).after_help(P::EXAMPLES)
 }
 
-/// The common flags of a line that were typed in it; the others come from the environment.
+/// Returns the common flags that were typed on a line; the others come from the environment.
 pub(super) fn typed_flags(matches: &ArgMatches) -> Vec<String> {
     let common = CommonFlags::augment_args(clap::Command::new(""));
     let flags = common.get_arguments().map(|flag| flag.get_id().as_str());
@@ -73,7 +73,7 @@ pub(super) fn typed_flags(matches: &ArgMatches) -> Vec<String> {
     typed.map(|flag| flag.replace('_', "-")).collect()
 }
 
-/// The words that the shell completes.
+/// Returns the words that the shell completes.
 pub(super) fn vocabulary<P: Program>() -> Vec<String> {
     fn collect(command: &clap::Command, words: &mut Vec<String>) {
         for argument in command.get_arguments() {

@@ -1,17 +1,17 @@
-//! Ctrl-C and SIGTERM, for commands that go on until then.
+//! Ctrl-C and SIGTERM, for commands that run until interrupted.
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::Failure;
 
-/// Notices signals from its making on, also while nobody waits for them.
+/// Records signals from its creation on, even while nothing waits for them.
 pub struct Interrupt {
     interrupt: Signal,
     terminate: Signal,
 }
 
 impl Interrupt {
-    /// From now on.
+    /// Starts recording signals.
     ///
     /// # Errors
     /// Signals can't be watched.
@@ -20,7 +20,7 @@ impl Interrupt {
         Ok(Self { interrupt: on(SignalKind::interrupt())?, terminate: on(SignalKind::terminate())? })
     }
 
-    /// Waits for one, unless one has come meanwhile.
+    /// Waits for a signal. Returns at once if one has already arrived.
     pub async fn came(&mut self) {
         tokio::select! {
             _ = self.interrupt.recv() => {}

@@ -1,4 +1,4 @@
-//! What the two command lines share: flags, output, the shell, listening.
+//! The code shared by the two command-line programs: flags, output, the shell, listening.
 //!
 //! A program implements [`Program`]: its name, its commands (clap) and how to carry one out. The same
 //! code then runs as a subcommand, as a line in the interactive shell, and as a line of a script.

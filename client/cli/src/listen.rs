@@ -1,4 +1,4 @@
-//! Events as they come: to an own callback server with `--listen`, else by a stream.
+//! Receives events as they happen: through a callback server with `--listen`, otherwise through a stream.
 
 use souk_client::{
     Follower, Inbox, Notice, Renewal, follow::follow, inbox::InboxHandle, renewal::CredentialUsers,
@@ -12,7 +12,7 @@ use super::{
 };
 use crate::Failure;
 
-/// An open source of events that takes up renewed certificates.
+/// An open source of events that reloads renewed certificates.
 pub struct Listening {
     source: EventSource,
     _renewal: Renewal,
@@ -24,10 +24,10 @@ enum EventSource {
 }
 
 impl Listening {
-    /// Opens the source that the settings ask for: a callback server or a stream.
+    /// Opens the source selected by the settings: a callback server or a stream.
     ///
     /// # Errors
-    /// The certificate can't be used, or the address not be listened on.
+    /// The certificate can't be used, or the address can't be bound.
     pub async fn open(session: &CliSession) -> Result<(Self, mpsc::Receiver<Notice>), Failure> {
         let (seen, connection) = (session.seen().await?, session.connection().await?);
         let (source, notices) = match session.config()?.listen {
@@ -47,7 +47,7 @@ impl Listening {
         Ok((Self { source, _renewal: renewal }, notices))
     }
 
-    /// Acknowledges what was shown, and ends.
+    /// Acknowledges the events shown, and closes the source.
     pub async fn close(self) {
         match self.source {
             EventSource::Callback(inbox) => inbox.close().await,
@@ -55,7 +55,7 @@ impl Listening {
         }
     }
 
-    /// How the events come, in words.
+    /// Returns a description of the source.
     pub fn describe(&self) -> String {
         match &self.source {
             EventSource::Callback(inbox) => {
@@ -78,7 +78,7 @@ impl EventSource {
 /// Prints events until Ctrl-C or SIGTERM.
 ///
 /// # Errors
-/// Signals can't be watched, the source can't be opened, or the stream ended for good.
+/// Signals can't be watched, the source can't be opened, or the stream failed permanently.
 pub async fn listen(session: &CliSession) -> Result<(), Failure> {
     let mut interrupted = Interrupt::watch()?;
     let (listening, mut notices) = Listening::open(session).await?;
@@ -103,7 +103,7 @@ pub async fn listen(session: &CliSession) -> Result<(), Failure> {
 fn show(session: &CliSession, notice: Notice) -> Result<(), Failure> {
     match notice {
         Notice::Event(delivery) => {
-            // Shown first, then taken: what a crash in between leaves is shown again, not lost.
+            // Show first, then take: after a crash in between, the event is shown again instead of lost.
             let event = delivery.event();
             session.printer().event(&EventView::from(event), &sentence(event))?;
             delivery.take();
@@ -121,7 +121,7 @@ fn show(session: &CliSession, notice: Notice) -> Result<(), Failure> {
     }
 }
 
-/// A notice as a line above the one being typed; `None` for what is no news.
+/// Returns a notice as a line to print above the one being typed; `None` if there is nothing to show.
 pub(super) fn line(notice: &Notice) -> Option<String> {
     match notice {
         Notice::Event(delivery) => Some(format!("* {}", sentence(delivery.event()))),

@@ -1,46 +1,47 @@
-//! The numbered menu of the shell: each entry asks field by field and makes a command line of the answers.
+//! The numbered menu of the shell: each entry asks for its fields one by one and builds a command line from
+//! the answers.
 
 /// A numbered entry.
 #[derive(Clone, Copy, Debug)]
 pub struct Entry {
-    /// What it says.
+    /// The label shown in the menu.
     pub label: &'static str,
     /// The command, such as `&["wish", "add"]`.
     pub command: &'static [&'static str],
-    /// What it asks for.
+    /// The fields that it asks for.
     pub fields: &'static [Field],
 }
 
-/// A question.
+/// A question for one argument.
 #[derive(Clone, Copy, Debug)]
 pub struct Field {
-    /// The question.
+    /// The text of the question.
     pub prompt: &'static str,
-    /// The flag that the answer is for; empty: a positional argument.
+    /// The flag that takes the answer; empty for a positional argument.
     pub flag: &'static str,
-    /// Whether an empty answer leaves it out.
+    /// Whether the argument is omitted if the answer is empty.
     pub optional: bool,
 }
 
 impl Field {
-    /// A positional argument.
+    /// Creates a question for a positional argument.
     pub const fn argument(prompt: &'static str) -> Self {
         Self { prompt, flag: "", optional: false }
     }
 
-    /// A flag.
+    /// Creates a question for a flag.
     pub const fn flag(prompt: &'static str, flag: &'static str) -> Self {
         Self { prompt, flag, optional: false }
     }
 
-    /// The same, but an empty answer leaves it out.
+    /// Makes the answer optional.
     pub const fn or_nothing(self) -> Self {
         Self { optional: true, ..self }
     }
 }
 
 impl Entry {
-    /// The command line made of the answers, one for each field; `None` when one is missing.
+    /// Builds the command line from the answers, one for each field; `None` if one is missing.
     pub fn words(&self, answers: &[String]) -> Option<Vec<String>> {
         let mut words: Vec<String> = self.command.iter().map(|word| (*word).to_owned()).collect();
         let mut arguments = Vec::new();
@@ -49,7 +50,7 @@ impl Entry {
                 ("", true) => {}
                 ("", false) => return None,
                 (answer, _) if field.flag.is_empty() => arguments.push(answer.to_owned()),
-                // With "=", an answer may begin with a dash.
+                // With `=`, the answer may begin with a dash.
                 (answer, _) => words.push(format!("{}={answer}", field.flag)),
             }
         }

@@ -1,14 +1,14 @@
-//! Money as people write it: exact, never by way of floating-point numbers.
+//! Parses and formats money as people write it: exactly, without floating-point numbers.
 
 use iso_currency::Currency;
 use souk_proto::v1;
 
 use crate::Failure;
 
-/// Reads `12.50 GBP`, `12.50GBP`, `GBP 12.50`, or `12.50` in the default currency.
+/// Parses `12.50 GBP`, `12.50GBP`, `GBP 12.50`, or `12.50` in the default currency.
 ///
 /// # Errors
-/// The text is no amount, has more decimals than the currency, or no currency that exists.
+/// The text is not an amount, has more decimals than the currency, or names an unknown currency.
 pub fn parse_money(text: &str, default_currency: Option<&str>) -> Result<v1::Money, Failure> {
     let text = text.trim();
     let (digits, code) = split(text);
@@ -36,7 +36,7 @@ pub fn parse_money(text: &str, default_currency: Option<&str>) -> Result<v1::Mon
     Ok(v1::Money { amount_minor, currency_code: code })
 }
 
-/// Writes an amount with the currency's own number of decimals.
+/// Formats an amount with the number of decimals of its currency.
 pub fn format_money(money: Option<&v1::Money>) -> String {
     let Some(money) = money else { return "-".to_owned() };
     let currency = Currency::from_code(&money.currency_code);
@@ -48,7 +48,7 @@ pub fn format_money(money: Option<&v1::Money>) -> String {
     format!("{sign}{whole}{point}{part} {}", super::plain(&money.currency_code))
 }
 
-/// Amount and currency, whichever comes first.
+/// Splits the text into amount and currency, in either order.
 fn split(text: &str) -> (&str, &str) {
     let letters_first = text.starts_with(|c: char| c.is_ascii_alphabetic());
     let boundary = text.find(|c: char| c.is_ascii_alphabetic() != letters_first).unwrap_or(text.len());

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::Failure;
 
-/// How results are written.
+/// The format of results.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Output {
@@ -27,16 +27,16 @@ pub enum Output {
     Csv,
 }
 
-/// Something that can be shown: as a row of a table, and by its `Serialize` as JSON.
+/// A type that can be printed: as a row of a table, and through `Serialize` as JSON.
 pub trait Shown: Serialize {
     /// The columns' headings.
     const HEADINGS: &'static [&'static str];
 
-    /// The row.
+    /// Returns the cells of the row.
     fn cells(&self) -> Vec<String>;
 }
 
-/// Writes results.
+/// Prints results in one format.
 #[derive(Clone, Copy, Debug)]
 pub struct Printer {
     output: Output,
@@ -44,17 +44,17 @@ pub struct Printer {
 }
 
 impl Printer {
-    /// In this form; colours only on a terminal.
+    /// Creates a printer for this format. Colours are used only on a terminal.
     pub fn new(output: Output, color: bool) -> Self {
         Self { output, color: color && io::stdout().is_terminal() }
     }
 
-    /// The form.
+    /// Returns the format.
     pub fn output(&self) -> Output {
         self.output
     }
 
-    /// Several of a kind; in JSON an array.
+    /// Prints several values of a type; in JSON as an array.
     pub fn list<T: Shown>(&self, rows: &[T]) -> Result<(), Failure> {
         match self.output {
             Output::Table if rows.is_empty() => {
@@ -68,7 +68,7 @@ impl Printer {
         }
     }
 
-    /// One thing, as a table of one row.
+    /// Prints one value, as a table of one row.
     pub fn one<T: Shown>(&self, row: &T) -> Result<(), Failure> {
         match self.output {
             Output::Table => write(&self.table(std::slice::from_ref(row))),
@@ -78,7 +78,7 @@ impl Printer {
         }
     }
 
-    /// One thing with many fields, as lines of name and value.
+    /// Prints one value with many fields, as lines of name and value.
     pub fn card<T: Shown>(&self, row: &T) -> Result<(), Failure> {
         if self.output != Output::Table {
             return self.one(row);
@@ -90,12 +90,13 @@ impl Printer {
         Ok(())
     }
 
-    /// A sentence for people, which JSON readers don't see.
+    /// Prints a sentence for people, which is left out of JSON output.
     pub fn say(&self, sentence: &str) {
         eprintln!("{sentence}");
     }
 
-    /// A stream broke, and what is done about it after a time; with none it goes on at another address.
+    /// Reports that a stream broke and what happens next after `wait`. With a wait of zero, it continues at
+    /// another address.
     pub fn interrupted(&self, failure: &impl Display, then: &str, wait: Duration) {
         if wait.is_zero() {
             self.say(&format!("interrupted ({failure}); {then} at another address"));
@@ -104,7 +105,7 @@ impl Printer {
         }
     }
 
-    /// Something that happened, on one line.
+    /// Prints an event on one line.
     pub fn event<T: Shown>(&self, event: &T, sentence: &str) -> Result<(), Failure> {
         match self.output {
             Output::Table => write(sentence),
@@ -116,7 +117,7 @@ impl Printer {
     fn table<T: Shown>(&self, rows: &[T]) -> String {
         let mut table = Table::new();
         table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic);
-        // Bold by the table's own means: it would count escape sequences as characters.
+        // Bold by means of the table, because it would count escape sequences as characters.
         table.set_header(T::HEADINGS.iter().map(|heading| match Cell::new(heading) {
             cell if self.color => cell.add_attribute(Attribute::Bold),
             cell => cell,
@@ -133,7 +134,7 @@ impl Printer {
     }
 }
 
-/// Writes a failure and what to do about it on standard error.
+/// Prints a failure, and what to do about it, on standard error.
 pub fn report(failure: &Failure, output: Output) {
     let hint = failure.hint();
     if matches!(output, Output::Table | Output::Csv) {
@@ -170,7 +171,7 @@ fn csv<T: Shown>(headings: Option<&[&str]>, rows: &[T]) -> Result<(), Failure> {
     write(String::from_utf8_lossy(&bytes).trim_end_matches("\r\n"))
 }
 
-/// A reader that has gone away (`| head`) ends the program quietly.
+/// Writes to standard output. If the reader has gone away (`| head`), the program exits quietly.
 fn write(text: &str) -> Result<(), Failure> {
     let mut out = io::stdout().lock();
     match writeln!(out, "{text}").and_then(|()| out.flush()) {

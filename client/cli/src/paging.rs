@@ -1,4 +1,4 @@
-//! Lists that come in pages.
+//! Paginated lists.
 
 use clap::Args;
 
@@ -20,11 +20,11 @@ pub struct Paging {
 }
 
 impl Paging {
-    /// Fetches and shows a page, or all. `fetch` gets size and token and answers the rows and the next
-    /// token.
+    /// Fetches and shows one page, or all. `fetch` receives the page size and token, and returns the rows and
+    /// the next token.
     ///
     /// # Errors
-    /// Those of `fetch`, or the result can't be written.
+    /// Returns the errors of `fetch`, or one if the result can't be written.
     pub async fn pages<T: Shown>(
         &self,
         session: &CliSession,

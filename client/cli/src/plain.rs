@@ -1,7 +1,7 @@
-//! Text from other people, made harmless for a terminal.
+//! Escaping of untrusted text for terminals.
 
-/// Replaces control characters, which a terminal would obey, by `\u{…}`. Names in the market are free of
-/// them, but a client need not trust that.
+/// Replaces control characters, which a terminal would obey, by `\u{…}`. The market rejects names that
+/// contain them, but a client need not rely on that.
 pub fn plain(text: &str) -> String {
     if !text.chars().any(is_harmful) {
         return text.to_owned();

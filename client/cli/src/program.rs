@@ -1,4 +1,4 @@
-//! From the command line to an exit code.
+//! Runs a program, from its command line to its exit code.
 
 use std::{
     ffi::OsString,
@@ -32,7 +32,7 @@ pub async fn run<P: Program>(arguments: impl IntoIterator<Item = OsString>) -> E
     }
 }
 
-/// Only on request: SOUK_LOG=debug.
+/// Starts logging if `SOUK_LOG` is set, such as `SOUK_LOG=debug`.
 fn init_log() {
     if let Ok(filter) = tracing_subscriber::EnvFilter::try_from_env("SOUK_LOG") {
         tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).init();

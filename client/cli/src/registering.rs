@@ -1,4 +1,4 @@
-//! Registering with a callback server: it has to be there, since the market tries it at once.
+//! Registration with a callback server. The server must be running, because the market probes it at once.
 
 use souk_client::{Error, Inbox, Seen};
 use souk_proto::v1;
@@ -6,11 +6,11 @@ use souk_proto::v1;
 use super::CliSession;
 use crate::Failure;
 
-/// A callback server that is open while the market tries it.
+/// A callback server that is open while the market probes it.
 pub struct Probed(Option<Inbox>);
 
 impl Probed {
-    /// Closes it.
+    /// Closes the server.
     pub async fn close(self) {
         if let Some(inbox) = self.0 {
             inbox.close().await;
@@ -18,17 +18,17 @@ impl Probed {
     }
 }
 
-/// The callback address to register, by the settings, and a server that answers there for the moment. What
-/// the market might deliver meanwhile is not taken, and so comes again.
+/// Returns the callback address to register, from the settings, and a temporary server that listens there.
+/// Events that the market delivers meanwhile are not taken, so they are delivered again.
 ///
 /// # Errors
-/// The certificate can't be used, or --listen not be listened on.
+/// The certificate can't be used, or the address of --listen can't be bound.
 pub async fn callback(session: &CliSession) -> Result<(Option<v1::CallbackAddress>, Probed), Failure> {
     let config = session.config()?;
     let Some(address) = config.listen else { return Ok((None, Probed(None))) };
     let listener = match Inbox::bind(address).await {
         Ok(listener) => listener,
-        // The shell, or `listen` in another terminal, answers there already.
+        // The shell, or `listen` in another terminal, already listens there.
         Err(Error::Io { source, .. }) if source.kind() == std::io::ErrorKind::AddrInUse => {
             return Ok((Some(config.callback(address)), Probed(None)));
         }

@@ -1,4 +1,4 @@
-//! What a command works with: the settings, a connection that is opened at the first use, and a printer.
+//! The context of a command: the settings, a connection that is opened on first use, and a printer.
 
 use std::{path::PathBuf, sync::Arc};
 
@@ -11,7 +11,7 @@ use super::{Output, Printer, files, flags::Resolved};
 use crate::doctor::EXPIRY_WARNING;
 use crate::{Failure, hint};
 
-/// The settings of a run, and what hangs on them.
+/// The settings of a run, and what is derived from them.
 pub struct CliSession {
     program: &'static str,
     resolved: Resolved,
@@ -20,13 +20,13 @@ pub struct CliSession {
 }
 
 impl CliSession {
-    /// For one run of a program.
+    /// Creates the session of one run of a program.
     pub fn new(program: &'static str, resolved: Resolved) -> Self {
         let printer = Printer::new(resolved.output, resolved.color);
         Self { program, resolved, printer, connection: Arc::default() }
     }
 
-    /// The same session and connection, for a command that asks for another form or currency.
+    /// Returns a session with the same connection, for a command with another output format or currency.
     #[must_use]
     pub fn with(&self, output: Option<Output>, currency: Option<String>) -> Self {
         let mut resolved = self.resolved.clone();
@@ -36,27 +36,27 @@ impl CliSession {
         Self { connection, ..Self::new(self.program, resolved) }
     }
 
-    /// The program's name.
+    /// Returns the program's name.
     pub fn program(&self) -> &'static str {
         self.program
     }
 
-    /// Writes results.
+    /// Returns the printer of results.
     pub fn printer(&self) -> &Printer {
         &self.printer
     }
 
-    /// How results are written.
+    /// Returns the output format.
     pub fn output(&self) -> Output {
         self.resolved.output
     }
 
-    /// The currency of amounts without one.
+    /// Returns the currency of amounts without one.
     pub fn currency(&self) -> Option<&str> {
         self.resolved.currency.as_deref()
     }
 
-    /// The settings of the connection.
+    /// Returns the settings of the connection.
     ///
     /// # Errors
     /// No certificate was named.
@@ -69,7 +69,7 @@ impl CliSession {
         })
     }
 
-    /// The connection, opened at the first call.
+    /// Returns the connection, which is opened on first use.
     ///
     /// # Errors
     /// There is no certificate, or it can't be used.
@@ -99,18 +99,18 @@ impl CliSession {
         }
     }
 
-    /// Makes a call and sees it through (see [`Connection::call`]).
+    /// Makes a call, with retries (see [`Connection::call`]).
     ///
     /// # Errors
-    /// What the last attempt failed with.
+    /// Returns the error of the last attempt.
     pub async fn call<R: Unary>(&self, request: R) -> Result<R::Response, Failure> {
         Ok(self.connection().await?.call(request).await?)
     }
 
-    /// A new `request_id`, or the one that the user gave to repeat a call by hand.
+    /// Returns a new `request_id`, or the one that the user gave in order to repeat a call.
     ///
     /// # Errors
-    /// There is no connection to make one for.
+    /// The connection can't be opened.
     pub async fn request_id(&self, given: Option<&String>) -> Result<String, Failure> {
         match given {
             Some(given) => Ok(given.clone()),
@@ -118,7 +118,7 @@ impl CliSession {
         }
     }
 
-    /// The credentials, loaded anew, for a callback server.
+    /// Loads the credentials again, for a callback server.
     ///
     /// # Errors
     /// The files can't be used.
@@ -127,10 +127,10 @@ impl CliSession {
         Ok(Credentials::load(&config.credentials, &config.trust_domain, clock::now())?)
     }
 
-    /// Remembers across runs which events the user has had.
+    /// Opens the record of the events that the user has seen, which persists across runs.
     ///
     /// # Errors
-    /// The folder for it can't be used.
+    /// Its folder can't be used.
     pub async fn seen(&self) -> Result<Seen, Failure> {
         let Some(folder) = files::state_folder() else { return Ok(Seen::in_memory()) };
         let connection = self.connection().await?;
@@ -138,7 +138,7 @@ impl CliSession {
             .map_err(|error| Failure::io(format!("use the folder {}", folder.display()), error))
     }
 
-    /// Where the shell keeps its history, if anywhere.
+    /// Returns the path of the shell's history, if there is one.
     pub(super) fn history_file(&self) -> Option<PathBuf> {
         files::state_folder().map(|folder| folder.join(format!("{}-history.txt", self.program)))
     }

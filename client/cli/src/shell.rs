@@ -1,5 +1,5 @@
-//! The shell: commands as on the command line, a numbered menu, and notifications above the line being
-//! typed. Without a terminal it reads commands from standard input, line by line, and prompts nobody.
+//! The shell: commands as on the command line, a numbered menu, and notifications above the line being typed.
+//! Without a terminal, it reads commands from standard input, line by line, without prompts.
 
 use std::{
     borrow::Cow,
@@ -25,13 +25,13 @@ use super::{
     output,
 };
 
-/// The most notifications that are printed at once, above the line being typed.
+/// The maximum number of notifications that are printed at once above the line being typed.
 const NOTICES: usize = 64;
-/// Lines of history.
+/// The maximum number of lines in the history.
 const HISTORY: usize = 1_000;
 
-/// Runs until `quit` or the end of the input. Answers the exit code: on a terminal 0, in a script that of
-/// the last line that failed.
+/// Runs until `quit` or the end of the input. Returns the exit code: 0 on a terminal, and that of the last
+/// failed line in a script.
 pub(super) async fn run<P: Program>(session: &CliSession) -> Result<u8, Failure> {
     if io::stdin().is_terminal() && io::stdout().is_terminal() {
         interactive::<P>(session).await
@@ -70,7 +70,7 @@ async fn script<P: Program>(session: &CliSession) -> Result<u8, Failure> {
     Ok(last_failure)
 }
 
-/// Reads and carries out one line of the shell or of a script. Answers its exit code.
+/// Parses and runs one line of the shell or of a script. Returns its exit code.
 async fn carry_out<P: Program>(words: Vec<String>, session: &CliSession) -> u8 {
     let words = std::iter::once(P::NAME.to_owned()).chain(words);
     let parsed = grammar::<P>().try_get_matches_from(words).and_then(|matches| {
@@ -80,7 +80,7 @@ async fn carry_out<P: Program>(words: Vec<String>, session: &CliSession) -> u8 {
     let (cli, typed) = match parsed {
         Ok(parsed) => parsed,
         Err(error) => {
-            // Help is no error; it goes where help goes.
+            // Help is not an error; clap chooses the output stream.
             let _ = error.print();
             return if error.use_stderr() { exit::USAGE } else { exit::OK };
         }
@@ -116,7 +116,7 @@ fn is_quit(word: &str) -> bool {
     matches!(word, "quit" | "exit" | "q")
 }
 
-/// A question to the thread that edits lines.
+/// A request to the thread that edits lines.
 struct Ask {
     prompt: String,
     answer: oneshot::Sender<Answer>,
@@ -124,14 +124,15 @@ struct Ask {
 
 enum Answer {
     Line(String),
-    /// Ctrl-C: this line is given up.
+    /// Ctrl-C: the line is discarded.
     Cleared,
-    /// Ctrl-D.
+    /// Ctrl-D: the end of the input.
     End,
 }
 
 async fn interactive<P: Program>(session: &CliSession) -> Result<u8, Failure> {
-    // Without a queue: what is sent was taken by the editor, and so is printed before the next key is read.
+    // Without a queue, a line that has been sent was received by the editor, and so is printed before the
+    // next key is read.
     let printer = ExternalPrinter::new(0);
     let lines = printer.sender();
     let listening = match Listening::open(session).await {
@@ -187,8 +188,8 @@ async fn interactive<P: Program>(session: &CliSession) -> Result<u8, Failure> {
     Ok(exit::OK)
 }
 
-/// Prints news while a line is being edited, and takes it only then: during a command, or when the program
-/// ends before the editor is back, it stays in the mailbox.
+/// Prints notices while a line is being edited, and takes events only then. During a command, or if the
+/// program ends before the editor is back, they stay in the mailbox.
 fn print_above(mut news: mpsc::Receiver<Notice>, lines: &SyncSender<String>) {
     let mut notices = Vec::with_capacity(NOTICES);
     while news.blocking_recv_many(&mut notices, NOTICES) > 0 {
@@ -204,7 +205,7 @@ fn print_above(mut news: mpsc::Receiver<Notice>, lines: &SyncSender<String>) {
     }
 }
 
-/// The entry that a number stands for; `Some(None)` for the number of "quit".
+/// Returns the entry with a number; `Some(None)` for the number of "quit".
 fn numbered(menu: &'static [Entry], word: &str) -> Option<Option<&'static Entry>> {
     let number: usize = word.parse().ok()?;
     match number.checked_sub(1)? {
@@ -220,7 +221,7 @@ fn menu_text(menu: &[Entry]) -> String {
     format!("{}\nA number, or a command such as `help`:", lines.join("\n"))
 }
 
-/// Asks for the fields of an entry; `None` when the user gives up.
+/// Asks for the fields of an entry. Returns `None` if the user cancels.
 async fn fill_in(asks: &std::sync::mpsc::Sender<Ask>, entry: &Entry) -> Option<Vec<String>> {
     let mut answers = Vec::with_capacity(entry.fields.len());
     for field in entry.fields {

@@ -1,4 +1,4 @@
-//! Which address a call goes to, and which is dialled next. Pure: no clock, no socket.
+//! Chooses the address for a call, and the one to dial next. Pure: no clock, no socket.
 
 use std::time::Duration;
 
@@ -8,35 +8,35 @@ use tonic::transport::Channel;
 
 use super::member::{Link, Member};
 
-/// How long one address is waited for before the next is dialled beside it (RFC 8305, section 8).
+/// How long to wait for one address before dialling the next concurrently (RFC 8305, section 8).
 pub const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
 
-/// For how long a caller that makes one call after the other stays at the same address, and says at another that it was
-/// elsewhere: what it changed there is in everybody's searches by then.
+/// How long a caller that makes one call after another stays at the same address, and reports at another that
+/// it was elsewhere. After that, its changes show in every market's searches.
 pub const OWN_WRITES: Duration = Duration::from_secs(2);
 
-/// All addresses.
+/// The addresses of a market, and how they are doing.
 pub(super) struct Members {
     pub(super) list: Vec<Member>,
-    /// Where a call was answered last, and when.
+    /// Where and when a call was last answered.
     last: Option<(usize, Instant)>,
-    /// What this caller did before, in another process perhaps, is not known.
+    /// When the record began. What the caller did before, perhaps in another process, is unknown.
     since: Instant,
     random: fn() -> f64,
 }
 
 /// What a caller does next.
 pub(super) enum Plan {
-    /// Call there, and dial another address meanwhile, if one is named: the load is for more than one.
+    /// Send the call there, and meanwhile dial another address if one is named, because the load exceeds one.
     Use { place: usize, channel: Channel, connection: u64, dial: Option<usize>, was_elsewhere: bool },
-    /// Dial an address, if one is named, and look again at the next change, or at this time.
+    /// Dial an address if one is named, and plan again at the next change or at this time.
     Wait { dial: Option<usize>, until: Option<Instant> },
-    /// Every address was dialled without success since the caller came.
+    /// Every address has been dialled without success since the caller arrived.
     Nowhere,
 }
 
 impl Members {
-    /// `random` answers numbers from 0 to 1.
+    /// Creates the list of addresses. `random` returns numbers from 0 to 1.
     pub(super) fn new<'a>(
         addresses: impl Iterator<Item = &'a Dial>,
         now: Instant,
@@ -46,14 +46,15 @@ impl Members {
         Self { list, last: None, since: now, random }
     }
 
-    /// For a caller that came at `begun`. An address that it names to be dialled counts as being dialled.
+    /// Plans for a caller that arrived at `begun`. An address that the plan names to be dialled counts as
+    /// being dialled.
     pub(super) fn plan(&mut self, begun: Instant, now: Instant) -> Plan {
         if let Some(place) = self.least_loaded(now, |member| !member.is_left_out(now)) {
             let is_for_more = self.list[place].in_flight > 0 || !self.was_last(place, now);
             let dial = if is_for_more { self.undialled(|member| !member.is_left_out(now)) } else { None };
             return self.use_it(place, dial, now);
         }
-        // An address that answered UNAVAILABLE of late is better than none.
+        // An address that recently answered UNAVAILABLE is better than none.
         let makeshift = self.least_loaded(now, |_| true);
         let next = self.undialled(|member| !member.is_left_out(now)).or_else(|| {
             let untried = |member: &Member| !member.was_dialled_in_vain_since(begun);
@@ -73,12 +74,13 @@ impl Members {
         }
     }
 
-    /// Whether an address is not left out, so that a call that failed at another may be repeated at once.
+    /// Returns whether an address is available, so that a call that failed at another may be repeated at
+    /// once.
     pub(super) fn is_any_in(&self, now: Instant) -> bool {
         self.list.iter().any(|member| !member.is_left_out(now))
     }
 
-    /// A call that began at a time was answered.
+    /// Records that a call that began at `begun` was answered.
     pub(super) fn worked(&mut self, place: usize, begun: Instant, now: Instant) {
         self.list[place].worked(begun, now);
         self.last = Some((place, now));
@@ -100,7 +102,8 @@ impl Members {
         dial
     }
 
-    /// Among those that are connected. Of equals it is the last one, while that is recent, else any.
+    /// Returns the connected address with the fewest open calls. Of equals, it is the last one used if that
+    /// is recent, otherwise a random one.
     fn least_loaded(&self, now: Instant, may_be: impl Fn(&Member) -> bool) -> Option<usize> {
         let places = 0..self.list.len();
         places
@@ -108,22 +111,24 @@ impl Members {
             .min_by_key(|&place| (self.list[place].in_flight, !self.was_last(place, now), self.lot()))
     }
 
-    /// Any of those without a connection, so that the clients of a market begin at all of its addresses.
+    /// Returns a random address without a connection, so that the clients of a market spread over all of its
+    /// addresses.
     fn undialled(&self, may_be: impl Fn(&Member) -> bool) -> Option<usize> {
         let idle = |&place: &usize| matches!(self.list[place].link, Link::None) && may_be(&self.list[place]);
         (0..self.list.len()).filter(idle).min_by_key(|_| self.lot())
     }
 
-    /// Whether the caller may have changed something at another address that searches here do not show yet.
+    /// Returns whether the caller may have changed something at another address that searches here do not
+    /// show yet.
     fn was_elsewhere(&self, place: usize, now: Instant) -> bool {
         let is_recent = |at: Instant| now < at + OWN_WRITES;
         let mut others = self.list.iter().enumerate().filter(|(other, _)| *other != place);
         is_recent(self.since) || others.any(|(_, member)| member.answered_at.is_some_and(is_recent))
     }
 
-    /// Decides between equals.
+    /// Returns a random tie-breaker.
     fn lot(&self) -> u64 {
-        // Of the bits of a number from 0 to 1: they are in its order.
+        // The bits of numbers from 0 to 1 have the same order as the numbers.
         (self.random)().to_bits()
     }
 

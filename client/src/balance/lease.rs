@@ -1,4 +1,4 @@
-//! A call's place at an address, until its answer has been read to the end.
+//! Leases: each counts a call at an address until its answer has been read to the end.
 
 use std::{
     pin::Pin,
@@ -31,7 +31,7 @@ impl Lease {
         self.shared.members().list[self.place].address.clone()
     }
 
-    /// The address answered. UNAVAILABLE is what a market says that drains, or whose store is gone.
+    /// Records that the address answered. UNAVAILABLE means that the market is draining or its store is down.
     pub(super) fn answered(&self, status: &HeaderMap) {
         let now = Instant::now();
         let mut members = self.shared.members();
@@ -41,9 +41,9 @@ impl Lease {
         }
     }
 
-    /// The call broke off. The connection is no longer used: it may be gone.
+    /// Records that the call broke off. The connection is no longer used, because it may be gone.
     pub(super) fn broke(&self, error: BoxError) -> AtAddress {
-        // A call whose own time is over says nothing about the market.
+        // A call whose deadline has passed says nothing about the market.
         if !causes(error.as_ref()).any(|cause| cause.is::<TimeoutExpired>()) {
             let mut members = self.shared.members();
             let member = &mut members.list[self.place];
@@ -62,7 +62,7 @@ impl Drop for Lease {
     }
 }
 
-/// The body of an answer, which reports how it ends.
+/// The body of a response, which reports how it ends.
 pub(super) struct Watched {
     pub(super) body: Body,
     pub(super) lease: Lease,

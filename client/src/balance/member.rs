@@ -1,4 +1,4 @@
-//! One address of the market: its connection, its load, and whether calls go there at present.
+//! One address of the market: its connection, its load, and whether it currently receives calls.
 
 use std::{sync::Arc, time::Duration};
 
@@ -8,33 +8,34 @@ use tonic::transport::Channel;
 
 use crate::backoff::scaled;
 
-/// The longest time that an address is left out after a first failure; it doubles with each one after.
+/// The maximum time that an address is left out after a first failure; it doubles with each further one.
 pub const FIRST_LEFT_OUT: Duration = Duration::from_millis(100);
 
-/// The longest time that doubling leads to: then the address is tried again.
+/// The limit of the doubling, after which the address is tried again.
 pub const MAX_LEFT_OUT: Duration = Duration::from_secs(5);
 
-/// An address and how it stands.
+/// An address and its state.
 pub(super) struct Member {
     pub(super) address: Dial,
     pub(super) link: Link,
-    /// Calls that are open on it, streams included.
+    /// The number of open calls, including streams.
     pub(super) in_flight: usize,
-    /// Counts the connections, so that the end of an earlier one does not count against the present one.
+    /// The number of connections so far. It identifies the current one, so that the end of an earlier one is
+    /// ignored.
     pub(super) connections: u64,
-    /// When it was last dialled without success, and why; `None` since a dial went well.
+    /// When it was last dialled without success, and why; `None` since a dial succeeded.
     pub(super) dial_failure: Option<(Instant, Arc<DialError>)>,
-    /// When a call was last answered here, or broke off: it may have been carried out.
+    /// When a call was last answered here, or broke off, in which case it may have been executed.
     pub(super) answered_at: Option<Instant>,
     failures_in_a_row: u32,
     failed_at: Option<Instant>,
     left_out_until: Option<Instant>,
     is_distrust_told: bool,
-    /// From 0 to 1: the jitter of its pauses.
+    /// Returns numbers from 0 to 1, for the jitter of its pauses.
     random: fn() -> f64,
 }
 
-/// The connection to an address. There is one at most.
+/// The connection to an address; there is at most one.
 pub(super) enum Link {
     None,
     Dialling { since: Instant },
@@ -70,8 +71,8 @@ impl Member {
         self.dial_failure.as_ref().is_some_and(|(at, _)| *at >= begun)
     }
 
-    /// The dial went well. How often it failed before counts until a call has gone well too: a market that
-    /// lets connections in and no calls is left out longer and longer.
+    /// Records that a dial succeeded. Earlier failures count until a call succeeds too, so that a market that
+    /// accepts connections but no calls is left out for longer and longer.
     pub(super) fn connected(&mut self, channel: Channel) -> u64 {
         self.link = Link::Up(channel);
         self.connections += 1;
@@ -87,14 +88,14 @@ impl Member {
         self.leave_out(now);
     }
 
-    /// The connection has ended, which is no failure of itself.
+    /// Records that the connection has ended, which by itself is not a failure.
     pub(super) fn ended(&mut self, connection: u64) {
         if self.connections == connection && self.is_up() {
             self.link = Link::None;
         }
     }
 
-    /// A call that began at a time was answered.
+    /// Records that a call that began at `begun` was answered.
     pub(super) fn worked(&mut self, begun: Instant, now: Instant) {
         self.answered_at = Some(now);
         if self.failed_at.is_none_or(|failed_at| begun > failed_at) {
@@ -103,20 +104,20 @@ impl Member {
         }
     }
 
-    /// A call that began at a time failed. Calls that fail together, since the connection broke under all of
-    /// them, are one failure.
+    /// Records that a call that began at `begun` failed. Calls that fail together because their connection
+    /// broke count as one failure.
     pub(super) fn failed(&mut self, begun: Instant, now: Instant) {
         if self.failed_at.is_none_or(|failed_at| begun > failed_at) {
             self.leave_out(now);
         }
     }
 
-    /// Whether a rejected certificate has not been reported yet; from now on it counts as reported.
+    /// Returns whether a rejected certificate has not been reported yet, and marks it as reported.
     pub(super) fn is_news_of_distrust(&mut self) -> bool {
         !std::mem::replace(&mut self.is_distrust_told, true)
     }
 
-    /// Other credentials may fare better.
+    /// Clears the failure, because other credentials may succeed.
     pub(super) fn forgive(&mut self) {
         self.failures_in_a_row = 0;
         self.left_out_until = None;

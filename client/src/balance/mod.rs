@@ -1,15 +1,16 @@
 //! Calls to a market that has several addresses.
 //!
-//! Each address has one HTTP/2 connection at most, dialled when the first call needs one, and to further
-//! addresses when calls are open on it already. A call goes where fewest are open; calls one after the other
-//! stay at one address, whose searches know what its caller has just changed. One that goes elsewhere all the same says so,
-//! and the market there sees to it that its searches know too. An address where a dial or a
-//! call failed, or that answered UNAVAILABLE, is left out, and tried again after a pause that doubles. While
-//! none is connected, addresses are dialled one after the other, each a moment after the one before, and the
-//! first to answer gets the call ("happy eyeballs", RFC 8305): one that swallows packets costs that moment.
+//! Each address has at most one HTTP/2 connection. The first one is dialled when a call needs it, further
+//! ones when there are open calls already. A call goes to the address with the fewest open calls. Consecutive
+//! calls stay at one address, whose searches already reflect what their caller has just changed. A call that
+//! goes elsewhere says so, and the market there waits until its searches reflect the changes too. An address
+//! where a dial or a call failed, or that answered UNAVAILABLE, is left out and tried again after a pause
+//! that doubles. While none is connected, addresses are dialled one after another, each a moment after the
+//! one before, and the first to answer gets the call ("happy eyeballs", RFC 8305), so that an address that
+//! swallows packets costs only that moment.
 //!
-//! The call that failed is repeated by [`Connection::call`](crate::Connection::call), where it is whole.
-//! A rejected certificate at one address is reported even if the call succeeds at another.
+//! A failed call is repeated by [`Connection::call`](crate::Connection::call), which has the whole request. A
+//! rejected certificate at one address is reported even if the call succeeds at another.
 
 mod choice;
 mod lease;
@@ -47,29 +48,29 @@ pub use member::{FIRST_LEFT_OUT, MAX_LEFT_OUT};
 
 const WAS_ELSEWHERE: HeaderName = HeaderName::from_static(souk_proto::metadata::WAS_ELSEWHERE);
 
-/// How often a connection is checked while there are others to go on with, and how long the answer may take:
-/// so a market that has frozen holds a call up for as long as both together, and no longer.
+/// How often a connection is checked while there are others to use. Together with [`FROZEN_TIMEOUT`], it
+/// bounds how long a frozen market delays a call.
 pub const FROZEN_INTERVAL: Duration = Duration::from_secs(3);
-/// See [`FROZEN_INTERVAL`].
+/// How long such a check may take.
 pub const FROZEN_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Spreads calls over the addresses of a market. A clone shares connections and load.
+/// Spreads calls over the addresses of a market. Clones share connections and load.
 #[derive(Clone)]
 pub(crate) struct Balancer(Arc<Shared>);
 
 struct Shared {
     dialler: Dialler,
     members: Mutex<Members>,
-    /// Counts what becomes of dials.
+    /// Counts the results of dials.
     changes: watch::Sender<u64>,
-    /// Whom to report rejected certificates to.
+    /// Where to report rejected certificates.
     tell: Mutex<Option<Tell>>,
 }
 
-/// Tells somebody of a failure.
+/// Reports a failure.
 type Tell = Box<dyn Fn(&Error) + Send>;
 
-/// How all of the addresses are dialled.
+/// How to dial the addresses.
 #[derive(Clone)]
 struct Dialler {
     tls: ClientTls,
@@ -77,7 +78,7 @@ struct Dialler {
     options: ConnectOptions,
 }
 
-/// Which address answered a call; among the extensions of its response.
+/// The address that answered a call, as an extension of the response.
 #[derive(Clone, Debug)]
 pub(crate) struct AnsweredBy(pub(crate) Dial);
 
@@ -93,7 +94,7 @@ impl Balancer {
         Self(Arc::new(Shared { dialler, members, changes: watch::Sender::new(0), tell: Mutex::default() }))
     }
 
-    /// Makes a call at the address that suits best. Must be called inside a tokio runtime.
+    /// Sends a call to the most suitable address. Must be called inside a tokio runtime.
     pub(crate) async fn send(&self, mut request: Request<Body>) -> Result<Response<Body>, BoxError> {
         let (mut channel, lease) = self.0.lease().await?;
         if lease.was_elsewhere {
@@ -109,12 +110,12 @@ impl Balancer {
         Ok(response.map(|body| Body::new(Watched { body, lease })))
     }
 
-    /// Whether a call that just failed at one address may be repeated at another without waiting.
+    /// Returns whether a call that just failed at one address may be repeated at another without waiting.
     pub(crate) fn has_another(&self) -> bool {
         self.0.members().is_any_in(Instant::now())
     }
 
-    /// Addresses that turned the credentials down may accept others.
+    /// Makes addresses that rejected the credentials available again, because they may accept new ones.
     pub(crate) fn forgive(&self) {
         self.0.members().list.iter_mut().for_each(member::Member::forgive);
     }
@@ -126,7 +127,7 @@ impl Balancer {
 }
 
 impl Shared {
-    /// A place for a call, at an address that is connected.
+    /// Leases a connected address for a call.
     async fn lease(self: &Arc<Self>) -> Result<(Channel, Lease), Status> {
         let begun = Instant::now();
         let mut changes = self.changes.subscribe();
@@ -142,7 +143,8 @@ impl Shared {
                 }
                 Plan::Wait { dial, until } => {
                     self.dial(dial);
-                    // Whichever comes first, a change or the time, is looked at alike; the sender is here.
+                    // On a change and on the timeout alike, plan again. The sender can't be gone, because
+                    // `self` owns it.
                     match until {
                         Some(until) => drop(timeout_at(until, changes.changed()).await),
                         None => drop(changes.changed().await),
@@ -162,8 +164,8 @@ impl Shared {
         status
     }
 
-    /// Dials an address in a task of its own, so that a caller that gives up does not take the dial with it.
-    /// The task goes on until the connection ends, or nobody has the balancer any more.
+    /// Dials an address in a separate task, so that a caller that gives up does not abort the dial. The task
+    /// runs until the connection ends or the balancer has been dropped.
     fn dial(self: &Arc<Self>, place: Option<usize>) {
         let Some(place) = place else { return };
         let target = self.members().list[place].address.clone();
@@ -172,7 +174,7 @@ impl Shared {
             let dialled = dialler.dial(&target).await;
             let Some(connected) = dialled_to(&shared, place, dialled) else { return };
             let (connection, closed) = connected;
-            // Nothing is ever sent: it ends with the connection.
+            // Nothing is ever sent; the channel closes with the connection.
             let _ = closed.await;
             if let Some(shared) = shared.upgrade() {
                 shared.members().list[place].ended(connection);
@@ -181,7 +183,7 @@ impl Shared {
     }
 
     fn members(&self) -> MutexGuard<'_, Members> {
-        // Every critical section leaves the members whole, so a panic elsewhere does not spoil them.
+        // Every critical section leaves the members consistent, so a panic elsewhere does no harm.
         self.members.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -197,7 +199,7 @@ impl Shared {
     }
 }
 
-/// Notes what became of a dial. Answers the connection's number, and its end to be waited for.
+/// Records the result of a dial. Returns the connection's number, and a future that resolves at its end.
 fn dialled_to(
     shared: &Weak<Shared>,
     place: usize,
@@ -207,7 +209,7 @@ fn dialled_to(
     let connected = match dialled {
         Ok((channel, closed)) => Some((shared.members().list[place].connected(channel), closed)),
         Err(error) => {
-            // Before anybody can go on because of it.
+            // Report before any waiting caller wakes up.
             shared.tell_distrust(place, &error);
             shared.members().list[place].dialled_in_vain(Arc::new(error), Instant::now());
             None

@@ -1,14 +1,14 @@
-//! At which addresses a market is reached.
+//! The addresses of a market.
 
 use std::{fmt, net::SocketAddr, str::FromStr};
 
 use souk_certs::connector::{Dial, DialAddressError};
 
-/// The most addresses that a client takes for one market.
+/// The maximum number of addresses of one market.
 pub const MAX_ADDRESSES: usize = 16;
 
-/// The addresses of a market, each of which leads to all of its accounts, items and orders: one at least,
-/// [`MAX_ADDRESSES`] at most, none twice. Written `host:port,host:port`.
+/// The addresses of a market, each of which serves all of its accounts, items and orders. There is at least
+/// one and at most [`MAX_ADDRESSES`], without duplicates. Written `host:port,host:port`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MarketAddresses(Vec<Dial>);
 
@@ -36,18 +36,18 @@ impl MarketAddresses {
         Ok(Self(addresses))
     }
 
-    /// In the order in which they were given.
+    /// Returns the addresses in the order in which they were given.
     pub fn iter(&self) -> impl Iterator<Item = &Dial> {
         self.0.iter()
     }
 
-    /// How many there are.
+    /// Returns the number of addresses, at least 1.
     #[expect(clippy::len_without_is_empty, reason = "there is always one")]
     pub fn len(&self) -> usize {
         self.0.len()
     }
 
-    /// The only one, if there are not several.
+    /// Returns the address if there is only one.
     pub fn only(&self) -> Option<&Dial> {
         match self.0.as_slice() {
             [only] => Some(only),
@@ -55,13 +55,13 @@ impl MarketAddresses {
         }
     }
 
-    /// The one that was given first.
+    /// Returns the address that was given first.
     pub fn first(&self) -> &Dial {
         // There is always one.
         &self.0[0]
     }
 
-    /// The same addresses, whatever the order in which they were given, as one text.
+    /// Returns the addresses as one text, which does not depend on the order in which they were given.
     pub(crate) fn sorted(&self) -> String {
         let mut texts: Vec<_> = self.0.iter().map(ToString::to_string).collect();
         texts.sort_unstable();
@@ -125,7 +125,7 @@ impl fmt::Display for MarketAddresses {
     }
 }
 
-/// The text does not say where the market is.
+/// The market's addresses are malformed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AddressesError {
     /// One of the addresses is malformed.

@@ -2,10 +2,11 @@
 
 use std::{error::Error, io};
 
-/// An error of any kind, as a source.
+/// A boxed error of any kind, as a source.
 pub type BoxError = Box<dyn Error + Send + Sync>;
 
-/// The error and all that it was caused by. An `io::Error` hides the error that it wraps from `source`.
+/// Returns the error and everything that caused it. An `io::Error` does not return the error that it wraps
+/// from `source`, so it is unwrapped here.
 pub(crate) fn causes<'a>(
     error: &'a (dyn Error + 'static),
 ) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
@@ -19,7 +20,7 @@ fn cause<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a (dyn Error + 'stati
     }
 }
 
-/// The cause that says most: the last of the chain.
+/// Returns the most specific cause: the last of the chain.
 pub(super) fn innermost<'a>(error: &'a (dyn Error + 'static)) -> &'a (dyn Error + 'static) {
     causes(error).last().unwrap_or(error)
 }

@@ -19,22 +19,22 @@ pub enum Distrust {
 pub enum Objection {
     /// Another authority signed it.
     UnknownAuthority,
-    /// Its time is over, or has not come yet, by the judge's clock.
+    /// It has expired or is not valid yet, by the verifier's clock.
     OutOfDate,
     /// It was revoked.
     Revoked,
-    /// It names somebody else.
+    /// It names another party.
     WrongName,
-    /// There is none.
+    /// No certificate was presented.
     Missing,
-    /// The judge's revocation list is itself out of date, so that nothing can be judged.
+    /// The verifier's revocation list is out of date, so that no certificate can be verified.
     StaleRevocationList,
-    /// Something else, in the words of TLS.
+    /// Another reason, as the TLS library words it.
     Other(String),
 }
 
 impl Distrust {
-    /// Reads a TLS error; `None` when it is not about a certificate.
+    /// Converts a TLS error; `None` if it is not about a certificate.
     pub(super) fn from_tls(error: &rustls::Error) -> Option<Self> {
         match error {
             rustls::Error::AlertReceived(alert) => Objection::from_alert(*alert).map(Self::Ours),
@@ -95,10 +95,10 @@ impl fmt::Display for Objection {
 }
 
 impl Objection {
-    /// The mapping follows the alerts that RFC 8446, section 6.2, has for certificates.
+    /// Converts the alerts that RFC 8446, section 6.2, defines for certificates.
     fn from_alert(alert: AlertDescription) -> Option<Self> {
         Some(match alert {
-            // Two authorities of the same name differ in their key: the signature does not fit.
+            // Two authorities of the same name have different keys, so that the signature does not verify.
             AlertDescription::UnknownCA | AlertDescription::DecryptError => Self::UnknownAuthority,
             AlertDescription::CertificateExpired => Self::OutOfDate,
             AlertDescription::CertificateRevoked => Self::Revoked,

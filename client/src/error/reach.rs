@@ -1,4 +1,4 @@
-//! What a market of several addresses reports through tonic, as the source of a status.
+//! Errors of a market with several addresses, which travel through tonic as the source of a status.
 
 use std::{error::Error, sync::Arc};
 
@@ -15,7 +15,7 @@ pub(crate) struct AtAddress {
 }
 
 impl AtAddress {
-    /// The address at which a transport error happened, if it names one.
+    /// Returns the address at which a transport error happened, if it names one.
     pub(crate) fn of<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a Dial> {
         causes(error).find_map(|cause| cause.downcast_ref::<Self>()).map(|at| &at.market)
     }

@@ -1,4 +1,4 @@
-//! An error with which the market, or something in front of it, answered.
+//! An error status from the market, or from something in front of it.
 
 use std::{collections::BTreeMap, error::Error, fmt, time::Duration};
 
@@ -6,7 +6,7 @@ use souk_proto::{Reason, reason::DOMAIN};
 use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
 
-/// A gRPC status taken apart (AIP-193).
+/// A parsed gRPC status (AIP-193).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {
     code: Code,
@@ -26,13 +26,13 @@ pub struct Violation {
     pub description: String,
 }
 
-/// Whether a status carries the market's own `ErrorInfo`.
+/// Returns whether a status carries the market's own `ErrorInfo`.
 pub(super) fn comes_from_souk(status: &Status) -> bool {
     status.get_details_error_info().is_some_and(|info| info.domain == DOMAIN)
 }
 
 impl Refusal {
-    /// Takes a status apart. Control characters are replaced: the text goes to a terminal.
+    /// Parses a status. Control characters are replaced, because the text may be printed on a terminal.
     pub fn new(status: &Status) -> Self {
         let details = status.get_error_details();
         let violations = details.bad_request().map(|bad| {
@@ -55,42 +55,42 @@ impl Refusal {
         }
     }
 
-    /// The gRPC status code.
+    /// Returns the gRPC status code.
     pub fn code(&self) -> Code {
         self.code
     }
 
-    /// The market's reason; `None` when the status is not the market's, or of a later version of it.
+    /// Returns the market's reason; `None` when the status is not the market's, or of a later version of it.
     pub fn reason(&self) -> Option<Reason> {
         self.reason
     }
 
-    /// What the market said, for people.
+    /// Returns the market's message for people.
     pub fn message(&self) -> &str {
         &self.message
     }
 
-    /// What is wrong with the single fields of the request.
+    /// Returns what is wrong with the single fields of the request.
     pub fn violations(&self) -> &[Violation] {
         &self.violations
     }
 
-    /// How long to wait before trying again.
+    /// Returns how long to wait before trying again.
     pub fn retry_after(&self) -> Option<Duration> {
         self.retry_after
     }
 
-    /// The values that go with the reason, such as `available` with [`Reason::OutOfStock`].
+    /// Returns the values that go with the reason, such as `available` with [`Reason::OutOfStock`].
     pub fn metadata(&self) -> &BTreeMap<String, String> {
         &self.metadata
     }
 
-    /// Whether a new token may help.
+    /// Returns whether a new token may help.
     pub fn is_about_the_token(&self) -> bool {
         matches!(self.reason, Some(Reason::TokenRequired | Reason::TokenInvalid | Reason::TokenExpired))
     }
 
-    /// What to do about it.
+    /// Returns what to do about it.
     pub fn hint(&self) -> &'static str {
         match (self.reason, self.code) {
             (Some(reason), _) => reason.hint(),
@@ -115,7 +115,7 @@ impl fmt::Display for Refusal {
         } else {
             f.write_str(&self.message)?;
         }
-        // The market says them in its message as well; another server may not.
+        // The market's message includes them; another server's may not.
         for Violation { field, description } in &self.violations {
             if !self.message.contains(description.as_str()) {
                 write!(f, "; {field}: {description}")?;
@@ -127,7 +127,7 @@ impl fmt::Display for Refusal {
 
 impl Error for Refusal {}
 
-/// Text that can't move the cursor or ring the bell.
+/// Replaces control characters, so that the text can't move the cursor or ring the bell.
 fn printable(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
 }

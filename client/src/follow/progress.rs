@@ -1,4 +1,4 @@
-//! How far a subscription has come: what was sent, what the consumer took, what was acknowledged.
+//! The progress of a subscription: which events were sent, taken and acknowledged.
 
 use std::{collections::VecDeque, time::Duration};
 
@@ -6,41 +6,41 @@ use tokio::time::Instant;
 
 use crate::Seen;
 
-/// How many taken events are acknowledged at once at the latest.
+/// The maximum number of taken events that wait for an acknowledgement.
 pub(super) const ACKNOWLEDGE_COUNT: usize = 64;
 
-/// How long a taken event waits for its acknowledgement at most.
+/// The maximum time that a taken event waits for its acknowledgement.
 pub(super) const ACKNOWLEDGE_DELAY: Duration = Duration::from_secs(1);
 
-/// How many events may be neither taken nor acknowledged before the stream is left unread. Fewer than
-/// [`REMEMBERED`](crate::seen::REMEMBERED), so that none of them is forgotten.
+/// The maximum number of events that are neither taken nor acknowledged; with more, the stream is not read.
+/// Fewer than [`REMEMBERED`](crate::seen::REMEMBERED), so that none of them is forgotten.
 const MAX_PENDING: usize = 256;
 
 #[derive(Debug, Default)]
 pub(super) struct Progress {
-    /// What the present stream sent and the consumer has not taken, in order.
+    /// The events that the current stream sent and the consumer has not taken, in order.
     pending: VecDeque<(i64, String)>,
-    /// The consumer has everything up to here.
+    /// The sequence up to which the consumer has everything.
     cursor: i64,
-    /// How many taken events are not acknowledged.
+    /// The number of taken events that are not acknowledged.
     unacknowledged: usize,
-    /// When the first of them is to be acknowledged at the latest.
+    /// When the first of them must be acknowledged.
     due: Option<Instant>,
     messages: u64,
 }
 
 impl Progress {
-    /// A new stream sends again what is pending.
+    /// Forgets the pending events, because a new stream sends them again.
     pub(super) fn begin_stream(&mut self) {
         self.pending.clear();
     }
 
-    /// For Subscribe: everything up to it counts as acknowledged.
+    /// Returns the cursor for Subscribe, which acknowledges everything up to it.
     pub(super) fn cursor(&self) -> i64 {
         self.cursor
     }
 
-    /// How many messages came on all streams together.
+    /// Returns the number of messages received on all streams together.
     pub(super) fn messages(&self) -> u64 {
         self.messages
     }
@@ -49,7 +49,7 @@ impl Progress {
         self.messages += 1;
     }
 
-    /// The stream sent an event.
+    /// Records that the stream sent an event.
     pub(super) fn sent(&mut self, sequence: i64, event_id: &str) {
         self.pending.push_back((sequence, event_id.to_owned()));
     }
@@ -66,28 +66,28 @@ impl Progress {
         }
     }
 
-    /// Whether another event may be read.
+    /// Returns whether another event may be read.
     pub(super) fn has_room(&self) -> bool {
         self.pending.len() + self.unacknowledged < MAX_PENDING
     }
 
-    /// When to acknowledge; `None` while there is nothing to.
+    /// Returns when to acknowledge; `None` if there is nothing to acknowledge.
     pub(super) fn acknowledge_at(&self) -> Option<Instant> {
         self.due
     }
 
-    /// What to acknowledge; `None` when there is nothing.
+    /// Returns the sequence to acknowledge; `None` if there is none.
     pub(super) fn unacknowledged(&self) -> Option<i64> {
         (self.unacknowledged > 0).then_some(self.cursor)
     }
 
-    /// The market has taken note of the cursor.
+    /// Records that the market has received the acknowledgement.
     pub(super) fn acknowledged(&mut self) {
         self.unacknowledged = 0;
         self.due = None;
     }
 
-    /// An acknowledgement failed: try again after the usual delay.
+    /// Retries a failed acknowledgement after the usual delay.
     pub(super) fn postpone(&mut self, now: Instant) {
         self.due = Some(now + ACKNOWLEDGE_DELAY);
     }

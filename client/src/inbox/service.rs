@@ -21,11 +21,11 @@ use uuid::Uuid;
 use super::MAX_EVENTS;
 use crate::{Delivery, Notice, Seen, seen::Offer};
 
-/// How long a call waits for the consumer to take its events: a little less than the five seconds that
-/// the market gives a call.
+/// How long a call waits for the consumer to take its events: a little less than the market's timeout of five
+/// seconds.
 const TAKE_TIMEOUT: Duration = Duration::from_secs(4);
 
-/// What the market is asked to wait when the consumer took nothing in that time.
+/// The retry delay suggested to the market if the consumer took nothing in that time.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 #[derive(Debug)]
@@ -41,7 +41,7 @@ impl Notifications {
     }
 
     fn check<T>(&self, request: &Request<T>, message: &NotifyClientRequest) -> Result<(), Status> {
-        // The acceptor lets in nobody but the market; this holds if it is ever set up otherwise.
+        // The acceptor accepts only the market; this check still holds if it is ever configured otherwise.
         let peer = request.extensions().get::<PeerInfo>();
         if peer.is_none_or(|peer| peer.certificate.identity() != Identity::Market) {
             return Err(refusal(Reason::NotTheMarket, "only the market may call a callback"));
@@ -57,8 +57,8 @@ impl Notifications {
         Ok(())
     }
 
-    /// Gives the consumer what it has not had, waits until it took everything or the time is over, and
-    /// returns up to where it has: the highest sequence below which nothing is missing.
+    /// Offers the consumer the events that it has not received, waits until it took all of them or the time
+    /// is up, and returns the highest sequence below which none is missing.
     async fn deliver(&self, events: Vec<Event>) -> Result<i64, Status> {
         let deadline = Instant::now() + TAKE_TIMEOUT;
         let order: Vec<_> = events.iter().map(|event| (event.sequence, event.event_id.clone())).collect();
@@ -78,7 +78,7 @@ impl Notifications {
         let all_settled = async {
             while order.iter().any(|(_, id)| self.seen.is_waiting(id)) && changes.changed().await.is_ok() {}
         };
-        // Late or not: what was taken until now counts.
+        // On a timeout too, the events taken until now count.
         let _ = timeout_at(deadline, all_settled).await;
         let taken = order.iter().take_while(|(_, id)| self.seen.contains(id)).map(|(sequence, _)| *sequence);
         let highest = taken.max();
@@ -95,7 +95,7 @@ impl NotificationService for Notifications {
         self.check(&request, request.get_ref())?;
         let events = request.into_inner().events;
         if events.is_empty() {
-            // The market only looks whether the client is there: there is nothing to acknowledge.
+            // The market only probes whether the client is reachable, so there is nothing to acknowledge.
             return Ok(Response::new(NotifyClientResponse { acknowledged_sequence: 0 }));
         }
         let acknowledged_sequence = self.deliver(events).await?;

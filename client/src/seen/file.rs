@@ -1,4 +1,4 @@
-//! The file behind [`Seen`](super::Seen): small, replaced whole by a rename, without secrets.
+//! The file behind [`Seen`](super::Seen): small, without secrets, and replaced atomically by a rename.
 
 use std::{
     collections::VecDeque,
@@ -17,10 +17,10 @@ use super::REMEMBERED;
 /// The layout of the file; a file of another layout is replaced.
 const FORMAT: u32 = 1;
 
-/// The largest file that is read, in bytes: several times what [`REMEMBERED`] entries take.
+/// The maximum size of a file that is read, in bytes: several times the size of [`REMEMBERED`] entries.
 const MAX_BYTES: u64 = 512 * 1024;
 
-/// The longest file name but for its ending, in bytes: file systems take 255.
+/// The maximum length of the file name without its extension, in bytes: file systems allow 255.
 const MAX_NAME: usize = 200;
 
 /// An event that was taken.
@@ -46,12 +46,12 @@ struct Contents {
 }
 
 impl SeenFile {
-    /// The file of one market and party in `folder`.
+    /// Creates the handle for the file of one market and party in `folder`.
     pub(super) fn new(folder: &Path, market: String, party: Uuid) -> Self {
         Self { path: folder.join(file_name(&market, party)), market, party }
     }
 
-    /// What it holds; nothing when it is missing, damaged or of another layout.
+    /// Reads the entries; none if the file is missing, damaged or of another layout.
     pub(super) fn read(&self) -> io::Result<VecDeque<Entry>> {
         let file = match fs::File::open(&self.path) {
             Ok(file) => file,
@@ -69,17 +69,17 @@ impl SeenFile {
         Ok(contents.taken)
     }
 
-    /// Replaces it whole: a reader sees the old contents or the new ones.
+    /// Replaces the file atomically: a reader sees either the old contents or the new ones.
     pub(super) fn write(&self, taken: VecDeque<Entry>) -> io::Result<()> {
         let contents = Contents { format: FORMAT, market: self.market.clone(), party: self.party, taken };
         let bytes = serde_json::to_vec(&contents)?;
-        // The process id keeps two clients of one party from writing into one draft.
+        // The process id keeps two clients of one party from writing to the same temporary file.
         let draft = self.path.with_extension(format!("{}.tmp", std::process::id()));
         let mut file = fs::File::create(&draft)?;
         file.write_all(&bytes)?;
         file.sync_data()?;
         fs::rename(&draft, &self.path).inspect_err(|_| {
-            // Best effort: the failed rename is what the caller is told.
+            // Best effort: the error returned is that of the rename.
             let _ = fs::remove_file(&draft);
         })
     }
@@ -92,7 +92,7 @@ impl SeenFile {
     }
 }
 
-/// A name that no other market and party shares, whatever characters the host has.
+/// Returns a file name that is unique to the market and party, whatever characters the host contains.
 fn file_name(market: &str, party: Uuid) -> String {
     let mut name = format!("seen-{party}-");
     for byte in market.bytes() {

@@ -20,22 +20,22 @@ use tonic::Status;
 
 use super::Session;
 
-/// How long IssueToken may take. A call's own deadline may be nearer.
+/// The timeout of IssueToken. A call's own deadline may be earlier.
 const FETCH_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// An access token with its times on this machine's monotonic clock, so that a wrong wall clock does
-/// no harm.
+/// An access token with its times on this machine's monotonic clock, so that a wrong system clock does no
+/// harm.
 pub(crate) struct Token {
     bearer: HeaderValue,
     renew_at: Instant,
     end: Instant,
 }
 
-/// How a token stands at a moment.
+/// The state of a token at a given time.
 #[derive(Debug, PartialEq, Eq)]
 enum Standing {
     Fresh,
-    /// Two thirds of its life are over.
+    /// Two thirds of its lifetime have passed.
     Ageing,
     Over,
 }
@@ -43,8 +43,8 @@ enum Standing {
 type Fetched = Result<Arc<Token>, Status>;
 type Fetch = Shared<BoxFuture<'static, Fetched>>;
 
-/// Fetches a token when it is asked for one and has none that will do. Callers that need one at the same
-/// time share one IssueToken; no lock is held while it is under way.
+/// Fetches a token when one is needed and none is valid. Concurrent callers share one IssueToken; no lock is
+/// held while it is in progress.
 pub(crate) struct TokenKeeper {
     account: AccountServiceClient<Session>,
     state: Mutex<State>,
@@ -53,21 +53,21 @@ pub(crate) struct TokenKeeper {
 #[derive(Default)]
 struct State {
     token: Option<Arc<Token>>,
-    /// The fetch under way. It lives as long as a caller waits for it: when the last one gives up, it is
+    /// The fetch in progress. It lives as long as a caller waits for it: when the last one gives up, it is
     /// dropped, and the next caller starts another.
     fetch: Option<WeakShared<BoxFuture<'static, Fetched>>>,
 }
 
 impl TokenKeeper {
-    /// Keeps the token of the party whose session is given.
+    /// Creates a keeper for the token of the session's party.
     pub(crate) fn new(session: Session) -> Arc<Self> {
         Arc::new(Self { account: AccountServiceClient::new(session), state: Mutex::default() })
     }
 
-    /// A token that is accepted for a while yet.
+    /// Returns a token that will be valid for some time.
     ///
     /// # Errors
-    /// The status with which IssueToken failed, while no earlier token will do.
+    /// The status with which IssueToken failed, if there is no earlier token that is still valid.
     pub(crate) async fn token(self: &Arc<Self>) -> Fetched {
         let (fetch, ageing) = {
             let mut state = self.state();
@@ -75,7 +75,7 @@ impl TokenKeeper {
                 None => None,
                 Some(token) => match token.standing(Instant::now()) {
                     Standing::Fresh => return Ok(token),
-                    // One caller renews it; the others go on with what they have.
+                    // One caller renews it; the others keep using the current one.
                     Standing::Ageing if state.is_fetching() => return Ok(token),
                     Standing::Ageing => Some(token),
                     Standing::Over => None,
@@ -92,7 +92,7 @@ impl TokenKeeper {
         }
     }
 
-    /// Drops a token that the market refused, unless it was replaced meanwhile.
+    /// Drops a token that the market rejected, unless it has been replaced meanwhile.
     pub(crate) fn forget(&self, refused: &Arc<Token>) {
         let mut state = self.state();
         if state.token.as_ref().is_some_and(|token| Arc::ptr_eq(token, refused)) {
@@ -124,7 +124,7 @@ impl TokenKeeper {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        // Every critical section leaves the state whole, so a panic elsewhere does not spoil it.
+        // Every critical section leaves the state consistent, so a panic elsewhere does no harm.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -136,12 +136,12 @@ impl State {
 }
 
 impl Token {
-    /// As the value of `authorization`.
+    /// Returns the value of the `authorization` header.
     pub(crate) fn bearer(&self) -> &HeaderValue {
         &self.bearer
     }
 
-    /// Its life is counted from when it was asked for, which is earlier than when it was issued.
+    /// Converts the response. The lifetime is counted from the request, which is earlier than the issue.
     fn read(answer: &IssueTokenResponse, asked: Instant) -> Result<Self, Status> {
         let malformed = |what: &str| Status::internal(format!("the market issued a token {what}"));
         let mut bearer = HeaderValue::try_from(format!("{BEARER_PREFIX}{}", answer.access_token))
@@ -155,7 +155,8 @@ impl Token {
         let life = u64::try_from(seconds.saturating_mul(1_000).saturating_add(nanos / 1_000_000))
             .map(Duration::from_millis)
             .map_err(|_| malformed("that ends before it begins"))?;
-        // A life beyond what the clock can count is bounded by a day: then it is renewed early.
+        // The lifetime is capped at a day, because the clock can't represent very long ones. Then the token
+        // is renewed early.
         let life = life.min(Duration::from_secs(86_400));
         Ok(Self { bearer, renew_at: asked + life * 2 / 3, end: asked + life })
     }
@@ -172,7 +173,7 @@ impl Token {
 }
 
 impl fmt::Debug for TokenKeeper {
-    /// Without the token.
+    /// Leaves out the token.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("TokenKeeper").finish_non_exhaustive()
     }

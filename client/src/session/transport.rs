@@ -12,12 +12,12 @@ use tower::Service;
 
 use crate::{balance::Balancer, error::BoxError};
 
-/// What a call is sent on.
+/// The transport of calls.
 #[derive(Clone, Debug)]
 pub(crate) enum Transport {
     /// The market has one address.
     One(Channel),
-    /// It has several.
+    /// The market has several addresses.
     Many(Balancer),
 }
 
@@ -27,7 +27,7 @@ type ChannelError = <Channel as Service<Request<Body>>>::Error;
 impl Service<Request<Body>> for Transport {
     type Response = Response<Body>;
     type Error = BoxError;
-    /// Nothing is put around the call to the only address.
+    /// A call to the only address is not wrapped.
     type Future = Either<
         MapErr<ChannelFuture, fn(ChannelError) -> BoxError>,
         BoxFuture<'static, Result<Response<Body>, BoxError>>,
@@ -36,7 +36,7 @@ impl Service<Request<Body>> for Transport {
     fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
         match self {
             Self::One(channel) => channel.poll_ready(context).map_err(Into::into),
-            // An address is chosen in the call.
+            // The call itself chooses an address.
             Self::Many(_) => Poll::Ready(Ok(())),
         }
     }

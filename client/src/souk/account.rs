@@ -26,9 +26,9 @@ impl Account {
         Self { connection }
     }
 
-    /// Opens the account of a buyer, or changes its name and callback address. With an address, the market brings events
-    /// to the server there (see [`Inbox`](crate::Inbox)), and tries at once whether it answers; without one they come
-    /// by [`Souk::events`](crate::Souk::events).
+    /// Opens the account of a buyer, or changes its name and callback address. With an address, the market
+    /// delivers events to the server there (see [`Inbox`](crate::Inbox)), and probes it at once. Without one,
+    /// read them with [`Souk::events`](crate::Souk::events).
     ///
     /// # Errors
     /// Refused with [`RoleDenied`](crate::Reason::RoleDenied) if the certificate is a seller's, with
@@ -57,7 +57,7 @@ impl Account {
         required(self.connection.call(request).await?.account, "account")
     }
 
-    /// How many events wait in the mailbox, and how their delivery goes.
+    /// Returns how many events are pending in the mailbox, and the state of their delivery.
     ///
     /// # Errors
     /// The call failed.
@@ -65,7 +65,7 @@ impl Account {
         self.connection.call(MailboxStatusRequest {}).await
     }
 
-    /// Puts a test event into the caller's own mailbox. Answers its id.
+    /// Puts a test event into the caller's own mailbox. Returns its id.
     ///
     /// # Errors
     /// The call failed.

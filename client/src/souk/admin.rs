@@ -23,12 +23,12 @@ impl Admin {
         Self { connection }
     }
 
-    /// The registered parties.
+    /// Returns the registered parties.
     pub fn parties(&self) -> Pages<PartyRecord> {
         Pages::new(self.connection.clone(), ListPartiesRequest::default())
     }
 
-    /// Suspends a party: its tokens are void, its calls are refused, its items are off the market.
+    /// Suspends a party: its tokens become invalid, its calls are refused, and its items go off the market.
     ///
     /// # Errors
     /// Refused with [`PartyNotFound`](crate::Reason::PartyNotFound), or the call failed.

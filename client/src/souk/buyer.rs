@@ -8,9 +8,10 @@ use souk_proto::v1::{
 
 use crate::{Connection, Error, Pages, error::required};
 
-/// What buyers do, by one method for each RPC. Needs a buyer's certificate.
+/// The operations of buyers, one method per RPC. Requires a buyer's certificate.
 ///
-/// Every method makes one call (see [`Connection::call`]): it is repeated if it fails in passing, and takes effect once.
+/// Every method makes one call (see [`Connection::call`]): it is retried after transient failures, and takes
+/// effect once.
 ///
 /// # Examples
 /// ```no_run
@@ -30,7 +31,7 @@ impl Buyer {
         Self { connection }
     }
 
-    /// Buys units of an item at whatever price it has.
+    /// Buys units of an item at its current price.
     ///
     /// # Errors
     /// Refused with [`OutOfStock`](crate::Reason::OutOfStock) if there are fewer units left, with
@@ -60,7 +61,7 @@ impl Buyer {
         required(self.connection.call(request).await?.order, "order")
     }
 
-    /// Buys several items at once: all of the lines or none.
+    /// Buys several items at once; either all lines succeed or none.
     ///
     /// # Errors
     /// As [`buy`](Self::buy), for any of the lines.
@@ -81,17 +82,17 @@ impl Buyer {
         Ok(self.connection.call(request).await?.orders)
     }
 
-    /// The buyer's orders, the latest first.
+    /// Returns the buyer's orders, the latest first.
     pub fn orders(&self) -> Pages<Order> {
         self.orders_where(ListOrdersRequest::default())
     }
 
-    /// Those of the buyer's orders that a request selects, by status, item or time.
+    /// Returns those of the buyer's orders that a request selects, by status, item or time.
     pub fn orders_where(&self, request: ListOrdersRequest) -> Pages<Order> {
         Pages::new(self.connection.clone(), request)
     }
 
-    /// One of the buyer's orders, as it is now.
+    /// Returns one of the buyer's orders, as it is now.
     ///
     /// # Errors
     /// Refused with [`OrderNotFound`](crate::Reason::OrderNotFound), or the call failed.
@@ -126,12 +127,13 @@ impl Buyer {
         Ok(())
     }
 
-    /// The items on the wishlist.
+    /// Returns the items on the wishlist.
     pub fn wishes(&self) -> Pages<Wish> {
         Pages::new(self.connection.clone(), ListWishlistRequest::default())
     }
 
-    /// Rates an item that the buyer bought, with 1 to 5 stars. Answers the item's rating with it.
+    /// Rates an item that the buyer has bought, with 1 to 5 stars. Returns the item's rating summary,
+    /// including the new rating.
     ///
     /// # Errors
     /// Refused with [`NotPurchased`](crate::Reason::NotPurchased) or [`AlreadyRated`](crate::Reason::AlreadyRated), or

@@ -6,7 +6,7 @@ use souk_proto::v1::{
 
 use crate::{Connection, Error, Pages, error::required};
 
-/// Finding items, for sellers and buyers alike.
+/// The search for items, for sellers and buyers alike.
 ///
 /// # Examples
 /// ```no_run
@@ -27,12 +27,12 @@ impl Catalog {
         Self { connection }
     }
 
-    /// Items that match some words, the best match first. Typing errors are forgiven.
+    /// Returns items that match some words, best match first. Typos are forgiven.
     pub fn search(&self, words: impl Into<String>) -> Pages<Item> {
         self.search_where(SearchItemRequest { query: words.into(), ..Default::default() })
     }
 
-    /// Items that a request selects, by words, category, price, rating, seller and stock.
+    /// Returns items that a request selects by words, category, price, rating, seller and stock.
     ///
     /// # Examples
     /// ```no_run
@@ -47,7 +47,7 @@ impl Catalog {
         Pages::new(self.connection.clone(), request)
     }
 
-    /// One page of a search, with the number of all matches and their categories.
+    /// Returns one page of a search, with the number of all matches and their categories.
     ///
     /// # Errors
     /// Refused with [`InvalidField`](crate::Reason::InvalidField), or the call failed.
@@ -55,7 +55,7 @@ impl Catalog {
         self.connection.call(request).await
     }
 
-    /// An item, as it is now.
+    /// Returns an item, as it is now.
     ///
     /// # Errors
     /// Refused with [`ItemNotFound`](crate::Reason::ItemNotFound), or the call failed.
@@ -63,7 +63,7 @@ impl Catalog {
         required(self.connection.call(GetItemRequest { item_id }).await?.item, "item")
     }
 
-    /// The categories right below one, with the number of their items. An empty `parent` is the root.
+    /// Returns the categories right below one, with the number of their items. An empty `parent` is the root.
     pub fn categories(&self, parent: impl Into<String>) -> Pages<CategoryCount> {
         let request = ListCategoriesRequest { parent: parent.into(), ..Default::default() };
         Pages::new(self.connection.clone(), request)

@@ -1,4 +1,4 @@
-//! The front door: [`Souk`] and what it hands out.
+//! [`Souk`], the entry point of the library, and the services that it provides.
 
 mod account;
 mod admin;
@@ -23,7 +23,8 @@ use crate::{
     renewal::CredentialUsers, till,
 };
 
-/// A market, as seen by one of its parties. Cloning is cheap and shares connection, token and event memory.
+/// A market, as seen by one of its parties. Cloning is cheap and shares the connection, the token and the
+/// record of seen events.
 ///
 /// # Examples
 /// ```no_run
@@ -44,10 +45,10 @@ pub struct Souk {
 }
 
 impl Souk {
-    /// Prepares a connection to a market with the default [`Options`]. `market` is `host:port`, or several of them with
-    /// commas in between if the market has several addresses.
+    /// Prepares a connection to a market with the default [`Options`]. `market` is `host:port`, or several of
+    /// them separated by commas.
     ///
-    /// Nothing is sent yet: the connection is opened by the first call, and again whenever it broke.
+    /// Nothing is sent yet: the connection is opened by the first call, and again after it broke.
     ///
     /// # Errors
     /// The address is malformed, or the certificate is not a party's.
@@ -68,7 +69,7 @@ impl Souk {
         Self::connect_with(market, identity, Options::default()).await
     }
 
-    /// [`connect`](Self::connect) with options.
+    /// Like [`connect`](Self::connect), with options.
     ///
     /// # Errors
     /// As [`connect`](Self::connect), an option is out of bounds, or the folder of
@@ -101,7 +102,7 @@ impl Souk {
         Ok(Self { connection, identity, config, seen })
     }
 
-    /// What buyers do: buy, look at their orders, wish, rate.
+    /// Returns the operations of buyers: buying, orders, wishes and ratings.
     ///
     /// # Examples
     /// ```no_run
@@ -115,7 +116,7 @@ impl Souk {
         Buyer::new(self.connection.clone())
     }
 
-    /// What sellers do: list items, change them, ship orders.
+    /// Returns the operations of sellers: listing and changing items, and shipping orders.
     ///
     /// # Examples
     /// ```no_run
@@ -131,7 +132,7 @@ impl Souk {
         Seller::new(self.connection.clone())
     }
 
-    /// Finding items, for everybody.
+    /// Returns the search for items, which all parties can use.
     ///
     /// # Examples
     /// ```no_run
@@ -144,7 +145,7 @@ impl Souk {
         Catalog::new(self.connection.clone())
     }
 
-    /// The caller's account: registration and mailbox.
+    /// Returns the caller's account: registration and mailbox.
     ///
     /// # Examples
     /// ```no_run
@@ -157,7 +158,7 @@ impl Souk {
         Account::new(self.connection.clone())
     }
 
-    /// What operators do, with an operator's certificate.
+    /// Returns the operations of operators, which require an operator's certificate.
     ///
     /// # Examples
     /// ```no_run
@@ -172,7 +173,7 @@ impl Souk {
         Admin::new(self.connection.clone())
     }
 
-    /// The events of the caller's mailbox (see [`Events`] for what is guaranteed).
+    /// Returns the events of the caller's mailbox (see [`Events`] for what is guaranteed).
     ///
     /// Must be called within a tokio runtime.
     ///
@@ -190,9 +191,10 @@ impl Souk {
         Events::subscribe(self.connection.silent(), self.seen.clone())
     }
 
-    /// Opens a till: a stream in both directions that keeps the stock of a shop and of the market the same. Lines go in by
-    /// [`Till::send`] and take effect **exactly once**, known by their numbers; sales come out. `cursor` is the sequence of
-    /// the last event that was [taken in](Till::take_in) before, 0 at first.
+    /// Opens a till: a bidirectional stream that synchronizes the stock of a shop with the market. Lines are
+    /// sent by [`Till::send`] and take effect **exactly once**, recognised by their numbers; sales are
+    /// received. `cursor` is the sequence of the last event that was [confirmed](Till::take_in) before, 0 at
+    /// first.
     ///
     /// Must be called within a tokio runtime.
     ///
@@ -226,8 +228,8 @@ impl Souk {
         (till, ReceiverStream::new(notices))
     }
 
-    /// Makes any unary call of the contract. The type of the request decides the RPC; an empty `request_id` is filled in.
-    /// See [`Connection::call`] for deadline and repeats.
+    /// Makes any unary call of the contract. The type of the request decides the RPC; an empty `request_id`
+    /// is filled in. See [`Connection::call`] for the deadline and retries.
     ///
     /// # Errors
     /// The error of the last attempt.
@@ -245,21 +247,21 @@ impl Souk {
         self.connection.call(request).await
     }
 
-    /// The UUID that the market knows the caller by; it is in the certificate.
+    /// Returns the UUID that the market knows the caller by; it is in the certificate.
     #[must_use]
     pub fn party(&self) -> Uuid {
         self.connection.party()
     }
 
-    /// The connection underneath, for the streams of the contract (import, export, watches, rides) and everything else
-    /// that this type does not wrap.
+    /// Returns the underlying connection, for the streams of the contract (import, export, watches, rides)
+    /// and everything else that this type does not wrap.
     #[must_use]
     pub fn connection(&self) -> &Connection {
         &self.connection
     }
 
-    /// Takes up certificates and revocation lists when their files change, until the answer is dropped. Open connections
-    /// stay; new ones use the new files.
+    /// Reloads certificates and revocation lists when their files change, until the returned value is
+    /// dropped. Open connections stay open; new ones use the new files.
     ///
     /// Must be called within a tokio runtime.
     ///
@@ -277,13 +279,13 @@ impl Souk {
         Renewal::start(&self.config, users, |text| tracing::info!("{text}"))
     }
 
-    /// The identity that it was opened with.
+    /// Returns the identity that it was opened with.
     #[must_use]
     pub fn identity(&self) -> &Identity {
         &self.identity
     }
 
-    /// How the market sees the caller: certificate, token, account and address.
+    /// Returns how the market sees the caller: certificate, token, account and address.
     ///
     /// # Errors
     /// The call failed; for a party that has not registered with

@@ -1,4 +1,4 @@
-//! What may be chosen about a connection.
+//! The options of a connection.
 
 use std::{path::PathBuf, time::Duration};
 
@@ -20,14 +20,14 @@ pub struct Options {
 }
 
 impl Default for Options {
-    /// Ten seconds for a call; events are remembered for as long as the process lives.
+    /// Returns a timeout of ten seconds, and a record of events that lasts as long as the process.
     fn default() -> Self {
         Self { timeout: DEFAULT_TIMEOUT, timings: None, remember_events_in: None }
     }
 }
 
 impl Options {
-    /// How long a call may take with all of its repeats, 100 ms to an hour.
+    /// Sets the deadline of a call including all of its retries, 100 ms to an hour.
     #[must_use]
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
@@ -41,8 +41,9 @@ impl Options {
         self
     }
 
-    /// Keeps in a folder which events were taken, so that they do not come again after a restart, whatever had been
-    /// acknowledged by then. The folder is created if it is missing; several parties and markets may share it.
+    /// Records in a folder which events were taken, so that they are not delivered again after a restart,
+    /// even if they had not been acknowledged yet. The folder is created if it is missing; several parties
+    /// and markets may share it.
     #[must_use]
     pub fn remember_events_in(mut self, folder: impl Into<PathBuf>) -> Self {
         self.remember_events_in = Some(folder.into());

@@ -12,9 +12,10 @@ use souk_proto::{
 
 use crate::{Connection, Error, Pages, error::required};
 
-/// What sellers do, by one method for each RPC. Needs a seller's certificate.
+/// The operations of sellers, one method per RPC. Requires a seller's certificate.
 ///
-/// Every method makes one call (see [`Connection::call`]): it is repeated if it fails in passing, and takes effect once.
+/// Every method makes one call (see [`Connection::call`]): it is retried after transient failures, and takes
+/// effect once.
 ///
 /// # Examples
 /// ```no_run
@@ -84,11 +85,11 @@ impl Seller {
         self.update_with(UpdateItemRequest { item_id, item: Some(item), ..Default::default() }).await
     }
 
-    /// Adds units to the stock of an item, or takes some away, whatever is bought meanwhile.
+    /// Adds units to the stock of an item, or removes some. Concurrent purchases are not affected.
     ///
     /// # Errors
-    /// Refused with [`StockOutOfRange`](crate::Reason::StockOutOfRange) if less than nothing would be left, or the call
-    /// failed.
+    /// Refused with [`StockOutOfRange`](crate::Reason::StockOutOfRange) if the stock would become negative,
+    /// or the call failed.
     pub async fn add_stock(&self, item_id: i64, units: i64) -> Result<Item, Error> {
         let quantity_delta = Some(units);
         self.update_with(UpdateItemRequest { item_id, quantity_delta, ..Default::default() }).await
@@ -107,25 +108,26 @@ impl Seller {
         required(self.connection.call(request).await?.item, "item")
     }
 
-    /// The seller's items.
+    /// Returns the seller's items.
     pub fn items(&self) -> Pages<Item> {
         Pages::new(self.connection.clone(), DisplaySellerItemsRequest::default())
     }
 
-    /// The orders of the seller's items, the latest first.
+    /// Returns the orders of the seller's items, the latest first.
     pub fn sales(&self) -> Pages<Order> {
         self.sales_where(ListSalesRequest::default())
     }
 
-    /// Those orders that a request selects, by status, item or time.
+    /// Returns those orders that a request selects, by status, item or time.
     pub fn sales_where(&self, request: ListSalesRequest) -> Pages<Order> {
         Pages::new(self.connection.clone(), request)
     }
 
-    /// Sums the standing orders of a span of time up, by day and by item. `until` is not part of the span.
+    /// Sums up the orders in a time range that were not cancelled, by day and by item. `until` is exclusive.
     ///
     /// # Errors
-    /// Refused with [`InvalidField`](crate::Reason::InvalidField) if the span is too long, or the call failed.
+    /// Refused with [`InvalidField`](crate::Reason::InvalidField) if the range is too long, or the call
+    /// failed.
     pub async fn summarize_sales(
         &self,
         from: Timestamp,
@@ -154,7 +156,8 @@ impl Seller {
         required(self.connection.call(request).await?.order, "order")
     }
 
-    /// Cancels an order that was not shipped yet. Its units go back into stock, and its buyer reads the reason.
+    /// Cancels an order that was not shipped yet. Its units go back into stock, and the reason is shown to
+    /// its buyer.
     ///
     /// # Errors
     /// As [`ship`](Self::ship).
@@ -163,7 +166,7 @@ impl Seller {
         required(self.connection.call(request).await?.order, "order")
     }
 
-    /// The seller's tills (see [`Souk::till`](crate::Souk::till)).
+    /// Returns the seller's tills (see [`Souk::till`](crate::Souk::till)).
     ///
     /// # Errors
     /// The call failed.
@@ -189,7 +192,7 @@ impl Seller {
         required(self.connection.call(request).await?.ride, "ride")
     }
 
-    /// Ends a ride: what is still on its way counts as delivered.
+    /// Ends a ride; orders still on it count as delivered.
     ///
     /// # Errors
     /// Refused with [`RideNotFound`](crate::Reason::RideNotFound) or [`RideEnded`](crate::Reason::RideEnded), or the

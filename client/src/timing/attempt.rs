@@ -1,4 +1,4 @@
-//! One attempt: from its sending to the last byte of its answer.
+//! The timing of one attempt, from sending it to the last byte of its answer.
 
 use std::{
     fmt,
@@ -23,13 +23,13 @@ use super::{AttemptLog, CallTiming, Timings};
 pub struct Attempt {
     /// Service and method, without the package.
     pub method: String,
-    /// How it ended; `None`: without an answer, or given up before its end.
+    /// The status code; `None` if there was no answer or the attempt was cancelled.
     pub code: Option<Code>,
-    /// From its sending to the last byte of its answer.
+    /// The time from sending the request to the last byte of its answer.
     pub took: Duration,
-    /// How much of that the market took until its answer began, if it says so.
+    /// The part of that spent in the market until its answer began, if the market reports it.
     pub market: Option<Duration>,
-    /// By which the market's log knows the call, if it answered.
+    /// The id of the call in the market's log, if the market answered.
     pub request_id: Option<String>,
 }
 
@@ -48,7 +48,7 @@ impl fmt::Display for Attempt {
     }
 }
 
-/// Notes an attempt once: at its end, or when it is given up.
+/// Records an attempt once: at its end, or when it is cancelled.
 pub(crate) struct Recorder(Option<UnderWay>);
 
 struct UnderWay {
@@ -56,7 +56,7 @@ struct UnderWay {
     method: String,
     market: Option<Duration>,
     request_id: Option<String>,
-    /// `None`: a call that is not repeated, and reported by itself.
+    /// `None` for a call without retries, which is reported separately.
     log: Option<AttemptLog>,
     timings: Timings,
 }
@@ -69,7 +69,7 @@ impl Recorder {
         Self(Some(UnderWay { began: Instant::now(), method, market, request_id, log, timings }))
     }
 
-    /// Takes in what an answer's headers tell.
+    /// Records the information in an answer's headers.
     fn answered(&mut self, headers: &HeaderMap) {
         let Some(under_way) = &mut self.0 else { return };
         let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
@@ -99,7 +99,7 @@ impl Drop for Recorder {
     }
 }
 
-/// What a market reports by `server-timing: market;dur=MILLISECONDS`.
+/// Returns what a market reports by `server-timing: market;dur=MILLISECONDS`.
 fn market_time(text: &str) -> Option<Duration> {
     let millis: f64 = text.strip_prefix(MARKET_TIME)?.parse().ok()?;
     Duration::try_from_secs_f64(millis / 1_000.0).ok()
@@ -110,7 +110,7 @@ fn code_of(headers: &HeaderMap) -> Option<Code> {
 }
 
 pin_project! {
-    /// An attempt under way.
+    /// An attempt in progress.
     pub(crate) struct TimedCall<F> {
         #[pin]
         call: F,
@@ -135,7 +135,7 @@ where
         let response = std::task::ready!(this.call.poll(context))?;
         let Some(mut recorder) = this.recorder.take() else { return Poll::Ready(Ok(response)) };
         recorder.answered(response.headers());
-        // An answer without a body tells its outcome in the headers.
+        // An answer without a body has its status in the headers.
         if let Some(code) = code_of(response.headers()) {
             recorder.end(Some(code));
             return Poll::Ready(Ok(response));

@@ -1,4 +1,4 @@
-//! The doctor: the first thing that is wrong is found, and what leans on it skipped.
+//! The doctor finds the first problem, and skips the checks that depend on it.
 
 use souk_cli::doctor::{Finding, Outcome, examine};
 use souk_cli::exit;
@@ -12,7 +12,7 @@ fn finding<'a>(findings: &'a [Finding], check: &str) -> &'a Finding {
     findings.iter().find(|finding| finding.check == check).expect("every check is there")
 }
 
-/// Everything before `check` passes, `check` fails with a remedy, and the rest is skipped.
+/// Asserts that everything before `check` passes, `check` fails with a remedy, and the rest is skipped.
 fn assert_stops_at(findings: &[Finding], check: &str, exit_code: u8) {
     let place = findings.iter().position(|finding| finding.check == check).expect("every check is there");
     assert!(findings[..place].iter().all(|finding| finding.outcome == Outcome::Pass), "{findings:#?}");

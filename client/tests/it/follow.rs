@@ -97,7 +97,7 @@ async fn what_the_user_has_had_is_not_shown_again_after_a_restart() {
     notice_of(&mut notices).await.take();
     follower.close().await;
 
-    // The market did not get the acknowledgement, let us say, and sends it all.
+    // As if the acknowledgement had been lost, the market sends everything again.
     world.market.script().streams.push_back(vec![sent(a), sent(b)]);
     let (follower, mut notices) = follow(connection, remembered());
     assert_eq!(notice_of(&mut notices).await.take().event_id, "b");

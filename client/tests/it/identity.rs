@@ -1,4 +1,4 @@
-//! Certificates that one side does not accept: an identity failure, not a broken network.
+//! Rejected certificates are reported as identity failures, not as a broken network.
 
 use std::time::Duration;
 
@@ -37,7 +37,7 @@ async fn a_revoked_certificate_is_told_as_such() {
 #[tokio::test]
 async fn a_certificate_of_another_authority_is_told_as_such() {
     let (world, other) = (World::open().await, World::open().await);
-    // It accepts the market's authority, but its own certificate is another's.
+    // It trusts the market's authority, but its own certificate is from another.
     let stranger = other.party("seller/alice").trusting(&world);
     let failure = who_am_i(world.config(&stranger)).await;
     assert_distrust(&failure, &Distrust::Ours(Objection::UnknownAuthority));
@@ -83,7 +83,7 @@ async fn a_server_without_tls_is_a_matter_of_the_address() {
     let market = listener.local_addr().expect("an address").to_string().parse().expect("a dial");
     let server = tokio::spawn(async move {
         while let Ok((mut stream, _)) = listener.accept().await {
-            // The client may hang up first.
+            // The client may disconnect first.
             let _ = stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").await;
         }
     });

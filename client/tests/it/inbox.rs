@@ -1,4 +1,4 @@
-//! The callback server: who may call it, and what becomes of events.
+//! The callback server: who may call it, and how it handles events.
 
 use std::time::Duration;
 
@@ -148,7 +148,7 @@ async fn a_consumer_that_takes_nothing_makes_the_market_wait() {
     let request = batch(&alice, [test_notice(&alice, 1, "a")]);
     let status = notify(&market, request.clone()).await.expect_err("not taken");
     assert_eq!(Reason::of(&status), Some(Reason::Overloaded));
-    // It waits with the consumer still, so the repeat does not put it there twice.
+    // The event still waits with the consumer, so the repeat does not queue it twice.
     let call = tokio::spawn(async move { notify(&market, request).await });
     notice_of(&mut notices).await.take();
     assert_eq!(call.await.expect("no panic").expect("acknowledged"), 1);

@@ -1,4 +1,4 @@
-//! The client library against a small market of its own making, over real mutual TLS sockets.
+//! Tests of the client library against a scripted market, over real mutual TLS connections.
 
 #![expect(clippy::expect_used, reason = "a test that panics has failed")]
 

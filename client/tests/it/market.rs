@@ -1,4 +1,4 @@
-//! A market that does as it is told, to see how the client takes it.
+//! A scripted market, to test how the client reacts.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -30,25 +30,25 @@ use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
 use tonic::{Request, Response, Status, transport::Server};
 use tonic_types::{ErrorDetails, StatusExt as _};
 
-/// What the market does next, and what it has seen so far.
+/// The market's planned behaviour, and what it has received so far.
 pub(crate) struct Script {
-    /// How long a token lives.
+    /// The lifetime of tokens.
     pub(crate) token_life: Duration,
     /// Tokens from this one on are accepted; numbers count from 1.
     pub(crate) oldest_token: u32,
-    /// What IssueToken answers instead of a token.
+    /// The error that IssueToken returns instead of a token.
     pub(crate) issue_refused: Option<Status>,
-    /// How far ahead of the true time its clock is.
+    /// How far the market's clock is ahead.
     pub(crate) clock_ahead: time::Duration,
-    /// Answers of TestEvent before it succeeds.
+    /// The errors that TestEvent returns before it succeeds.
     pub(crate) test_event: VecDeque<Status>,
     /// What each Subscribe sends; a stream that ends without an error stays open.
     pub(crate) streams: VecDeque<Vec<Result<SubscribeResponse, Status>>>,
-    /// The answer of WhoAmI.
+    /// The account in WhoAmI's response.
     pub(crate) account: Result<Account, Status>,
     /// Whether TestEvent's event is delivered.
     pub(crate) echo_to_stream: bool,
-    /// What every Subscribe sends once more, as nobody has acknowledged it.
+    /// Unacknowledged events, which every Subscribe sends again.
     mailbox: Vec<Event>,
     pub(crate) issued: u32,
     pub(crate) calls: Vec<Call>,
@@ -69,7 +69,7 @@ struct State {
     script: Mutex<Script>,
     /// Counts everything that happens, for tests to wait on.
     changes: watch::Sender<u64>,
-    /// IssueToken answers only while it is true.
+    /// IssueToken responds only while this is true.
     issuing: watch::Sender<bool>,
     /// Events to be sent on open streams.
     live: tokio::sync::broadcast::Sender<Event>,
@@ -85,7 +85,7 @@ pub(crate) struct Market {
 struct Service(Arc<State>);
 
 impl Market {
-    /// Opens on a free port of the loopback interface.
+    /// Starts the market on a free loopback port.
     pub(crate) async fn open(credentials: &Credentials) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a socket");
         let address = listener.local_addr().expect("an address");
@@ -129,7 +129,7 @@ impl Market {
         self.state.script.lock().expect("the script")
     }
 
-    /// Lets IssueToken answer, or wait.
+    /// Lets IssueToken respond, or makes it wait.
     pub(crate) fn set_issuing(&self, issuing: bool) {
         self.state.issuing.send_replace(issuing);
     }
@@ -154,13 +154,13 @@ impl Drop for Market {
     }
 }
 
-/// A status as the market would make it.
+/// Creates a status as the market does.
 pub(crate) fn refusal(reason: Reason) -> Status {
     let details = ErrorDetails::with_error_info(reason.as_str(), DOMAIN, HashMap::new());
     Status::with_error_details(reason.code(), format!("refused with {reason}"), details)
 }
 
-/// The same with a time to wait.
+/// Creates a status with a retry delay.
 pub(crate) fn refusal_for(reason: Reason, wait: Duration) -> Status {
     let mut details = ErrorDetails::with_error_info(reason.as_str(), DOMAIN, HashMap::new());
     details.set_retry_info(Some(wait));
@@ -328,7 +328,7 @@ impl EventService for Service {
             let event =
                 Event { event_id: event_id.clone(), sequence: 1, recipient_id, kind, ..Event::default() };
             self.script().mailbox.push(event.clone());
-            // Without a stream open nobody is there to be told yet.
+            // This fails if no stream is open, and then the event need not be sent yet.
             let _ = self.0.live.send(event);
         }
         Ok(Response::new(TestEventResponse { event_id }))

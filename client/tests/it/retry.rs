@@ -1,4 +1,4 @@
-//! Repeats: what is repeated, how often, and with which id.
+//! Retries: what is retried, how often, and with which id.
 
 use std::{collections::HashSet, time::Duration};
 

@@ -1,4 +1,4 @@
-//! Tokens: fetched once, renewed, replaced when refused.
+//! Tokens: fetched once, renewed, and replaced when rejected.
 
 use std::time::Duration;
 
@@ -82,7 +82,7 @@ async fn a_refused_token_is_replaced_and_the_call_replayed_once() {
     let tokens: Vec<_> = world.market.script().calls.iter().map(|call| call.token.clone()).collect();
     assert_eq!(tokens, ["Bearer token-1", "Bearer token-2"]);
 
-    // A market that accepts no token at all is asked for one more, not for ever.
+    // If the market accepts no token at all, the client fetches one more and then gives up.
     world.market.script().oldest_token = u32::MAX;
     let refused = call().await.expect_err("refused");
     assert_eq!(refused.refusal().and_then(|r| r.reason()), Some(Reason::TokenExpired));

@@ -1,4 +1,4 @@
-//! A market of several addresses: calls are spread, and go on when one of them fails.
+//! A market with several addresses: calls are spread over them, and fail over when one fails.
 
 use std::{
     collections::HashSet,
@@ -32,14 +32,14 @@ use crate::{
     world::{Party, World, next, notice_of, test_notice},
 };
 
-/// What a call may take that has to wait for nothing, on a machine that does much else.
+/// The maximum duration of a call that need not wait for anything, on a busy machine.
 const SLACK: Duration = Duration::from_secs(1);
-/// How long a test waits for something that must happen.
+/// The deadline for something that must happen.
 const PATIENCE: Duration = Duration::from_secs(20);
-/// Fresh connections, each of which begins at any address: enough for all of them to be hit.
+/// Fresh connections, each of which starts at a random address: enough to hit all of them.
 const FRESH: usize = 32;
 
-/// Two markets that stand for two of one, each behind a gate.
+/// Two markets that act as two addresses of one, each behind a gate.
 struct Pair {
     world: World,
     other: Market,
@@ -64,7 +64,7 @@ impl Pair {
         connect(&self.world, &self.alice, &[self.gates[0].address, self.gates[1].address])
     }
 
-    /// How many calls each market had.
+    /// Returns the number of calls that each market has received.
     fn calls(&self) -> [usize; 2] {
         self.markets().map(|market| market.script().calls.len())
     }
@@ -98,7 +98,7 @@ async fn who_am_i(connection: &Connection) -> Result<(), Error> {
     connection.call(WhoAmIRequest {}).await.map(drop)
 }
 
-/// Makes a call that changes something, and answers its id.
+/// Makes a mutating call, and returns its id.
 async fn change(connection: &Connection) -> Result<String, Error> {
     let request_id = connection.request_id();
     let request = TestEventRequest { request_id: request_id.clone(), ..TestEventRequest::default() };
@@ -106,7 +106,7 @@ async fn change(connection: &Connection) -> Result<String, Error> {
     Ok(request_id)
 }
 
-/// So many callers make so many calls each, all of which must go well.
+/// Makes `calls` calls from each of `callers` concurrent callers, all of which must succeed.
 async fn load(connection: &Connection, callers: usize, calls: usize) {
     let callers = (0..callers).map(|_| async {
         for _ in 0..calls {
@@ -231,7 +231,7 @@ async fn a_market_that_drains_is_left_at_once_with_the_same_request_id() {
     let pair = Pair::open().await;
     let connection = pair.connect();
     pair.warm_up(&connection).await;
-    // Whoever waited for that would be told that the time is over.
+    // A caller that waited for that would run into its deadline.
     let draining = refusal_for(Reason::Unavailable, Duration::from_secs(3_600));
     for market in pair.markets() {
         market.script().calls.clear();
@@ -272,7 +272,7 @@ async fn a_stream_goes_on_at_the_other_address_with_its_cursor_and_without_a_pau
     let here = usize::from(pair.markets()[0].script().cursors.is_empty());
     pair.markets()[1 - here].script().streams = [sent(&pair.alice, 4, "b")].into();
     pair.gates[here].shut().await;
-    // Not a word of an interruption.
+    // No interruption is reported.
     assert_eq!(notice_of(&mut notices).await.take().event_id, "b");
     assert_eq!(pair.markets()[1 - here].script().cursors, [3]);
     pair.gates[1 - here].shut().await;

@@ -1,4 +1,4 @@
-//! How long calls take: each attempt by itself, told once the call is over.
+//! Timing: each attempt is measured, and reported when the call is over.
 
 use std::{
     sync::{Arc, Mutex},
@@ -35,7 +35,7 @@ async fn test_event(connection: &Connection) -> Result<TestEventResponse, Error>
     connection.call(request).await
 }
 
-/// The methods that were told of, and how their attempts ended.
+/// Returns the reported methods, and how their attempts ended.
 fn ends(told: &Reported) -> Vec<(String, Vec<Option<Code>>)> {
     let calls = told.lock().expect("the list");
     let ends = calls
@@ -66,7 +66,7 @@ async fn all_attempts_of_a_call_are_told_together() {
     let call = told.lock().expect("the list")[1].clone();
     let in_attempts: Duration = call.attempts.iter().map(|attempt| attempt.took).sum();
     assert!(call.took >= in_attempts + wait, "the waits in between count: {call}");
-    // This market tells neither.
+    // This market reports neither.
     assert!(call.attempts.iter().all(|attempt| attempt.market.is_none() && attempt.request_id.is_none()));
 }
 

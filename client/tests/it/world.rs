@@ -1,4 +1,4 @@
-//! An authority of its own for every test, with a market and as many parties as it takes.
+//! A separate authority for each test, with a market and any number of parties.
 
 use std::{
     collections::HashMap,
@@ -33,7 +33,7 @@ pub(crate) struct World {
     pub(crate) market: Market,
 }
 
-/// Somebody with a certificate.
+/// A party with a certificate.
 #[derive(Clone)]
 pub(crate) struct Party {
     pub(crate) id: Uuid,
@@ -47,7 +47,7 @@ impl World {
         Self::prepare(None).await
     }
 
-    /// With the certificate of a party, such as `seller/mallory`, revoked.
+    /// Like [`Self::open`], with the certificate of a party, such as `seller/mallory`, revoked.
     pub(crate) async fn open_with_revoked(name: &str) -> Self {
         Self::prepare(Some(name)).await
     }
@@ -60,7 +60,7 @@ impl World {
         let mut parties = HashMap::new();
         if let Some(name) = revoked {
             let mut party = mint(&folder, &authority, name);
-            // It has not heard of it yet: its own list is older than the market's.
+            // The party does not know of it yet: its own list is older than the market's.
             let old_list = folder.path().join("old-crl.pem");
             fs::copy(folder.path().join("crl.pem"), &old_list).expect("copied");
             party.files.crl = Some(old_list);
@@ -73,13 +73,13 @@ impl World {
         Self { folder, authority, parties: Mutex::new(parties), market_party, market }
     }
 
-    /// The party of a name such as `seller/alice`, the same one each time.
+    /// Returns the party of a name such as `seller/alice`, the same one each time.
     pub(crate) fn party(&self, name: &str) -> Party {
         let mut parties = self.parties.lock().expect("the parties");
         parties.entry(name.to_owned()).or_insert_with(|| mint(&self.folder, &self.authority, name)).clone()
     }
 
-    /// A seller, connected to the market.
+    /// Returns a seller, connected to the market.
     pub(crate) fn seller(&self, name: &str) -> Connection {
         self.connect(&self.party(&format!("seller/{name}")))
     }
@@ -98,7 +98,7 @@ impl World {
 }
 
 impl Party {
-    /// The same party, who accepts another world's authority besides its own.
+    /// Returns the same party, but also trusting another world's authority.
     pub(crate) fn trusting(&self, other: &World) -> Self {
         let own = self.files.cert.parent().expect("a folder");
         let joined = |name: &str, joined: &str| {
@@ -111,7 +111,7 @@ impl Party {
         Self { files: CredentialFiles { ca, crl, ..self.files.clone() }, ..self.clone() }
     }
 
-    /// A channel to the callback server of another party.
+    /// Returns a channel to the callback server of another party.
     pub(crate) fn call(&self, address: SocketAddr, server: &Party) -> Channel {
         let dial = address.to_string().parse().expect("an address to dial");
         let tls = ClientTls::new(&self.credentials).expect("a TLS configuration");
@@ -120,13 +120,13 @@ impl Party {
     }
 }
 
-/// The next notice, which must come within ten seconds.
+/// Waits for the next notice, which must arrive within ten seconds.
 pub(crate) async fn next(notices: &mut mpsc::Receiver<Notice>) -> Notice {
     let notice = tokio::time::timeout(Duration::from_secs(10), notices.recv()).await;
     notice.expect("a notice in time").expect("a notice")
 }
 
-/// The next notice, which must be an event.
+/// Waits for the next notice, which must be an event.
 pub(crate) async fn notice_of(notices: &mut mpsc::Receiver<Notice>) -> Delivery {
     match next(notices).await {
         Notice::Event(delivery) => delivery,
@@ -134,7 +134,7 @@ pub(crate) async fn notice_of(notices: &mut mpsc::Receiver<Notice>) -> Delivery 
     }
 }
 
-/// An event for a party.
+/// Returns an event for a party.
 pub(crate) fn test_notice(party: &Party, sequence: i64, event_id: &str) -> Event {
     Event {
         event_id: event_id.to_owned(),

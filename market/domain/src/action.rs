@@ -1,4 +1,4 @@
-//! Actions: every change that a party can ask for, each with the type of what comes of it.
+//! Actions: every change that a party can request, each with the type of its outcome.
 
 use std::fmt;
 
@@ -9,14 +9,16 @@ use super::{
     Wished,
 };
 
-/// A change that a party can ask for, and the type of what comes of it. Whoever submits a [`Buy`] gets an [`Order`]
-/// back; a rule that decided on it with anything else would not compile.
+/// A change that a party can request, together with the type of its outcome.
+///
+/// The types are checked at compile time: submitting a [`Buy`] yields an [`Order`], and a rule that decided
+/// it with any other outcome would not compile.
 pub trait Act: Into<Action> + Send {
-    /// What comes of it. Only the outcome of another kind of action fails to convert.
+    /// The outcome. Its conversion from [`Outcome`] fails only for the outcome of another kind of action.
     type Outcome: Into<Outcome> + TryFrom<Outcome, Error: fmt::Debug> + Send;
 }
 
-/// An action of which only the running program knows the kind, as it waits in a queue.
+/// An action whose kind is known only at run time, as in a queue.
 impl Act for Action {
     type Outcome = Outcome;
 }
@@ -24,7 +26,7 @@ impl Act for Action {
 /// The one table of actions and outcomes.
 macro_rules! actions {
     ($($action:ident -> $outcome:ty,)+) => {
-        /// What a command asks for.
+        /// The change that a command requests.
         #[derive(Clone, Debug, PartialEq, Eq)]
         pub enum Action {
             $(
@@ -73,7 +75,7 @@ actions! {
 }
 
 impl Action {
-    /// The RPC that asks for it.
+    /// Returns the name of the RPC that requests the action.
     pub fn name(&self) -> &'static str {
         match self {
             Self::Register(Register { role: Role::Seller, .. }) => "RegisterSeller",
@@ -102,8 +104,8 @@ impl Action {
         }
     }
 
-    /// Whether what it does is known when it comes again, without its request id: an import makes items as
-    /// they are given, a till is there already, and numbers its lines. Then no outcome is kept for the request.
+    /// Returns whether a repetition is recognised without the request id. An import sets absolute values, a
+    /// till that is open stays open, and a till numbers its lines. No outcome is stored for such requests.
     pub fn knows_repetitions(&self) -> bool {
         matches!(self, Self::Import(_) | Self::OpenTill(_) | Self::Sync(_))
     }
@@ -112,11 +114,11 @@ impl Action {
 /// Register the caller, or change its registration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Register {
-    /// The role in the caller's certificate.
+    /// The role from the caller's certificate.
     pub role: Role,
-    /// The name for others to see.
+    /// The name shown to other parties.
     pub display_name: DisplayName,
-    /// Where to call the party, already checked.
+    /// The callback address, already checked against the address policy.
     pub callback: Option<Callback>,
 }
 
@@ -124,27 +126,27 @@ pub struct Register {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Sell(pub ItemListing);
 
-/// Make items of the caller's as they are given.
+/// Bring the caller's items to the state of these rows, creating those that do not exist.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Import(pub Vec<ImportRow>);
 
-/// Change an item of the caller's.
+/// Change one of the caller's items.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Update {
-    /// The item.
+    /// The item to change.
     pub item: ItemId,
-    /// What to change.
+    /// The new values of the fields to change.
     pub patch: ItemPatch,
-    /// Only if the item has this version.
+    /// Refuse the change unless the item has this version.
     pub expected_version: Option<i64>,
 }
 
-/// Take an item of the caller's off the market.
+/// Take one of the caller's items off the market.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Delete {
-    /// The item.
+    /// The item to delete.
     pub item: ItemId,
-    /// Only if the item has this version.
+    /// Refuse the deletion unless the item has this version.
     pub expected_version: Option<i64>,
 }
 
@@ -152,120 +154,121 @@ pub struct Delete {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Buy(pub OrderLine);
 
-/// Buy units of several items, all or nothing.
+/// Buy units of several items; either all lines succeed or none.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Place(pub Vec<OrderLine>);
 
-/// Cancel an order of the caller's.
+/// Cancel an order as its buyer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cancel {
-    /// The order.
+    /// The order to cancel.
     pub order: OrderId,
 }
 
-/// Cancel an order of an item of the caller's.
+/// Cancel an order as its seller.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CancelSale {
-    /// The order.
+    /// The order to cancel.
     pub order: OrderId,
-    /// Why, for the buyer.
+    /// The reason, shown to the buyer.
     pub reason: CancelReason,
 }
 
-/// An order of an item of the caller's is on its way.
+/// Mark an order as shipped, as its seller.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ship {
-    /// The order.
+    /// The order, which must be placed.
     pub order: OrderId,
 }
 
-/// An order of an item of the caller's has reached its buyer.
+/// Mark an order as delivered, as its seller.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Deliver {
-    /// The order.
+    /// The order, which must be shipped.
     pub order: OrderId,
 }
 
-/// Start a ride with orders of the caller's items.
+/// Start a ride that carries some of the caller's orders, and ship them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StartRide(pub RidePlan);
 
-/// End a ride of the caller's.
+/// End one of the caller's rides, and deliver the orders still on it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EndRide {
-    /// The ride.
+    /// The ride to end.
     pub ride: RideId,
-    /// Its orders, as they were found before: those of a ride never change.
+    /// The ride's orders, read before the command is submitted so that their rows can be loaded with it. A
+    /// ride's orders never change.
     pub orders: Vec<OrderId>,
 }
 
-/// Open a till of the caller's, or find it open.
+/// Open a till for the caller. Opening one that is open changes nothing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OpenTill {
-    /// Its name.
+    /// The till's name, unique per seller.
     pub till: TillName,
 }
 
-/// Forget a till of the caller's.
+/// Remove one of the caller's tills.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RemoveTill {
-    /// Its name.
+    /// The name of the till to remove.
     pub till: TillName,
 }
 
-/// Carry out what a till of the caller's has counted.
+/// Apply the stock changes that one of the caller's tills reports.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Sync {
-    /// Its name.
+    /// The name of the reporting till.
     pub till: TillName,
-    /// Its lines; known by their numbers when they come again.
+    /// The lines in order. A repeated line is recognised by its number.
     pub lines: Vec<TillLine>,
 }
 
 /// Put an item on the caller's wishlist.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Wish {
-    /// The item.
+    /// The item to add.
     pub item: ItemId,
 }
 
 /// Take an item off the caller's wishlist.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unwish {
-    /// The item.
+    /// The item to remove.
     pub item: ItemId,
 }
 
 /// Rate an item that the caller has bought.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rate {
-    /// The item.
+    /// The item to rate.
     pub item: ItemId,
-    /// How many stars.
+    /// The rating, 1 to 5 stars.
     pub stars: Stars,
     /// Replace an earlier rating.
     pub update_existing: bool,
 }
 
-/// Put a harmless event into the caller's own mailbox.
+/// Put a test event into the caller's own mailbox.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Test {
-    /// What to write into it.
+    /// The text that the event carries.
     pub text: TestText,
 }
 
-/// Shut a party out. The caller is an operator.
+/// Suspend a party. The caller is an operator.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Suspend {
-    /// The party.
+    /// The party to suspend.
     pub party: PartyId,
-    /// Why.
+    /// The reason, kept for operators.
     pub reason: SuspensionReason,
 }
 
-/// Let a suspended party in again. The caller is an operator.
+/// Reinstate a suspended party. The caller is an operator.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reinstate {
-    /// The party.
+    /// The party to reinstate.
     pub party: PartyId,
 }

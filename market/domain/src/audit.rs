@@ -7,8 +7,8 @@ use super::{
     Timestamp, action,
 };
 
-/// One entry: who did what, when, from where. Never a token, key or rating secret; names and prices are in
-/// the rows that it points at.
+/// One entry: who did what, when, from where. It never contains a token or key; names and prices are in the
+/// rows that it refers to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AuditEntry {
     /// When the command was decided.

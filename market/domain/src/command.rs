@@ -1,4 +1,4 @@
-//! Commands: an action, who asks for it, and what makes it happen once only.
+//! Commands: an action with its caller and its idempotency key.
 
 use serde::{Deserialize, Serialize};
 
@@ -34,7 +34,7 @@ pub struct RequestKey {
 pub struct Fingerprint(pub [u8; 16]);
 
 impl<A: Act> Command<A> {
-    /// The same command, as it waits in a queue with those of other kinds.
+    /// Converts the command to the form in which commands of all kinds share a queue.
     pub fn queued(self) -> Command {
         let Self { caller, request, validate_only, action, origin } = self;
         Command { caller, request, validate_only, action: action.into(), origin }

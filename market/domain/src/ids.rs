@@ -38,13 +38,13 @@ macro_rules! uuid_id {
 }
 
 number_id! {
-    /// An item's number, given by the market from 1 upwards and never reused. 0 stands for an item that was
-    /// only validated (`validate_only`).
+    /// An item's number, given by the market from 1 upwards and never reused. 0 means an item that was only
+    /// validated (`validate_only`).
     ItemId
 }
 number_id! {
-    /// An order's number, given by the market from 1 upwards and never reused. 0 stands for an order that was
-    /// only validated (`validate_only`).
+    /// An order's number, given by the market from 1 upwards and never reused. 0 means an order that was only
+    /// validated (`validate_only`).
     OrderId
 }
 number_id! {

@@ -1,13 +1,14 @@
-//! What is wrong with a value from outside.
+//! The error for an invalid value in a request.
 
 use std::{borrow::Cow, fmt};
 
-/// What is wrong with one value, worded to follow the field's name: "is empty; give it some text".
+/// What is wrong with one value, worded to follow the field's name: "is empty; give it some text". The text
+/// goes to the client as it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Invalid(Cow<'static, str>);
 
 impl Invalid {
-    /// Says what is wrong and what to do.
+    /// Creates a message, which should say what is wrong and what to do about it.
     pub fn new(problem: impl Into<Cow<'static, str>>) -> Self {
         Self(problem.into())
     }

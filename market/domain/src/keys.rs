@@ -1,40 +1,46 @@
-//! The rows that commands need.
+//! Keys: which rows a batch of commands needs.
 
 use std::collections::BTreeSet;
 
 use super::{ItemId, OrderId, PartyId, RequestId, RideId, Sku, TillId};
 
-/// Names the rows that a batch needs. Ordered, so that a back end locks rows in the same order always.
+/// The keys of the rows that a batch reads.
+///
+/// The sets are ordered: a back end that locks rows does so in key order, so that two batches never wait for
+/// each other (no deadlock).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Keys {
-    /// Parties. A back end adds the sellers of the items.
+    /// Parties. A back end also loads the sellers of the items.
     pub parties: BTreeSet<PartyId>,
-    /// Items. A back end adds the items of the orders, and those found by their sellers' numbers.
+    /// Items. A back end also loads the items of the orders, and those found by SKU.
     pub items: BTreeSet<ItemId>,
-    /// Listed items by seller and its own number.
+    /// Listed items, by seller and SKU.
     pub skus: BTreeSet<(PartyId, Sku)>,
-    /// Orders.
+    /// Orders to be changed. New ones are counted in `new_orders`.
     pub orders: BTreeSet<OrderId>,
-    /// Rides.
+    /// Rides to be ended.
     pub rides: BTreeSet<RideId>,
-    /// Tills.
+    /// Tills to be opened, removed or advanced.
     pub tills: BTreeSet<TillId>,
-    /// Wishes.
+    /// Wishes, by buyer and item.
     pub wishes: BTreeSet<(PartyId, ItemId)>,
-    /// Ratings of a buyer for an item.
+    /// Ratings, by buyer and item.
     pub ratings: BTreeSet<(PartyId, ItemId)>,
-    /// The number of standing orders of a buyer for an item.
+    /// Buyers and items whose orders that were not cancelled are to be counted.
     pub purchases: BTreeSet<(PartyId, ItemId)>,
-    /// Requests that may have been carried out before.
+    /// Idempotency keys, to recognise requests that were carried out before.
     pub requests: BTreeSet<(PartyId, RequestId)>,
-    /// How many new item numbers may be needed.
+    /// The maximum number of new items, for which the back end reserves numbers.
     pub new_items: usize,
-    /// How many new order numbers may be needed.
+    /// The maximum number of new orders, for which the back end reserves numbers.
     pub new_orders: usize,
 }
 
 impl Keys {
-    /// Whether both name a row that writers take turns on, by the same key.
+    /// Returns whether both name a row that is locked for the batch.
+    ///
+    /// Parties and requests are left out on purpose: a back end guards them by revision and by unique key, so
+    /// two batches that share one need not wait for each other.
     pub fn contend(&self, other: &Self) -> bool {
         !(self.items.is_disjoint(&other.items)
             && self.skus.is_disjoint(&other.skus)

@@ -1,12 +1,12 @@
-//! Where commands come from.
+//! The origin of a command.
 
 use std::net::IpAddr;
 
-/// Who asks for a change, and from where. The audit log's; the rules don't look at it.
+/// The caller's role and address. Recorded in the audit log; the rules do not use it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Origin {
     /// The role in the caller's certificate.
     pub role: &'static str,
-    /// Where its connection comes from.
+    /// The peer address of the connection; `None` if it is not known.
     pub address: Option<IpAddr>,
 }

@@ -1,11 +1,11 @@
-//! What comes of commands.
+//! Outcomes: the results of commands.
 
 use serde::{Deserialize, Serialize};
 
 use super::{EventId, Imported, Item, LineAnswer, Order, Party, RatingSummary, Ride, Till, Wish};
 
-/// What came of a command that was carried out. Kept with the request id, so that a replay is answered
-/// with the very same.
+/// The result of a command that was carried out. It is stored under the request id, so that a replay returns
+/// the same result.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
@@ -13,9 +13,10 @@ pub enum Outcome {
     Registered(Party),
     /// The party as suspended or reinstated.
     Party(Party),
-    /// The item as listed, changed or deleted (its quantity then being what was withdrawn).
+    /// The item as listed, changed or deleted. For a deleted item, the quantity is the number of units that
+    /// the deletion withdrew.
     Item(Item),
-    /// What came of an import's rows.
+    /// How many of an import's rows created, changed or kept an item.
     Imported(Imported),
     /// The order as placed, shipped, delivered or cancelled.
     Order(Order),
@@ -23,40 +24,40 @@ pub enum Outcome {
     Orders(Vec<Order>),
     /// The ride as started or ended.
     Ride(Ride),
-    /// The till as it is.
+    /// The till as opened, or as it was if it was open.
     Till(Till),
-    /// The till is gone.
+    /// The till has been removed.
     TillRemoved,
-    /// The answers to a till's lines.
+    /// One answer for each line of the till, in order.
     Synced(Vec<LineAnswer>),
-    /// The wish, and the item that it is for.
+    /// The wish, and the item that was wished for.
     Wished(Wish, Item),
-    /// The wish is gone.
+    /// The item is no longer on the wishlist.
     Unwished,
-    /// All ratings of the item.
+    /// The item's rating summary, including the new rating.
     Rated(RatingSummary),
-    /// The event that is on its way.
+    /// The id of the test event.
     Tested(EventId),
 }
 
-/// A registration that was made or changed.
+/// The party after a registration that was made or changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Registered(pub Party);
 
-/// A till is gone.
+/// The outcome of removing a till.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TillRemoved;
 
-/// A wish, and the item that it is for.
+/// The wish, and the item that was wished for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Wished(pub Wish, pub Item);
 
-/// A wish is gone.
+/// The outcome of removing an item from the wishlist.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Unwished;
 
-/// Ties a type to a variant: the one place where outcomes are put together and taken apart. What is of another kind
-/// comes back whole.
+/// Implements the conversions between each outcome type and its variant of [`Outcome`]. A conversion from
+/// another variant returns the outcome unchanged as the error.
 macro_rules! outcomes {
     ($($type:ty: $value:tt $outcome:tt,)+) => {
         $(outcomes!(@ $type, $value, $outcome);)+

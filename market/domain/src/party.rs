@@ -42,7 +42,8 @@ pub struct Party {
     pub role: Role,
     /// The name shown to other parties.
     pub display_name: DisplayName,
-    /// Where the market delivers events. `None` if the party only reads them through Subscribe.
+    /// The address to which the market delivers events. `None` if the party only reads them through
+    /// Subscribe.
     pub callback: Option<Callback>,
     /// The time of the first registration.
     pub registered_at: Timestamp,

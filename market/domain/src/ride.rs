@@ -54,7 +54,7 @@ pub struct Ride {
     pub plan: RidePlan,
     /// When the ride started, which is when its orders were shipped.
     pub started_at: Timestamp,
-    /// When the ride ended; `None` while it is under way.
+    /// When the ride ended; `None` while it is in progress.
     pub ended_at: Option<Timestamp>,
 }
 

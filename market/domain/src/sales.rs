@@ -1,86 +1,86 @@
-//! What was sold in a time, and the sums by which accounts are checked.
+//! Sales summaries and store-wide totals.
 
 use super::{ItemId, Money, Timestamp};
 
-/// A span of time: from `from` on, up to but without `until`.
+/// A half-open span of time: `from` is included, `until` is not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TimeRange {
-    /// Its first moment.
+    /// The first instant of the range.
     pub from: Timestamp,
-    /// The first moment after it.
+    /// The first instant after the range.
     pub until: Timestamp,
 }
 
 impl TimeRange {
-    /// Whenever.
+    /// All of time, for queries without bounds.
     pub const ALL: Self = Self { from: Timestamp(i64::MIN), until: Timestamp(i64::MAX) };
 
-    /// Whether a time is in it.
+    /// Returns whether the range contains a time.
     pub fn contains(&self, time: Timestamp) -> bool {
         self.from <= time && time < self.until
     }
 }
 
-/// Standing orders, summed up; in one currency.
+/// Totals over orders that were not cancelled, in one currency.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Sales {
-    /// How many orders.
+    /// The number of orders.
     pub orders: i64,
-    /// Of how many units together.
+    /// The number of units sold.
     pub units: i64,
-    /// What they come to; 2⁶³−1 minor units when it is more.
+    /// The sum of the order totals, capped at 2⁶³−1 minor units.
     pub revenue: Money,
 }
 
-/// What was sold in one day.
+/// The sales of one day in one currency.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DaySales {
-    /// The day, in days since 1970 (UTC).
+    /// The day as the number of days since 1970-01-01 (UTC).
     pub day: i64,
-    /// Its sales.
+    /// The totals of the day.
     pub sales: Sales,
 }
 
-/// What was sold of one item.
+/// The sales of one item in one currency.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ItemSales {
-    /// The item.
+    /// The item that was sold.
     pub item: ItemId,
-    /// A name that it had in one of the orders.
+    /// The item's name in one of the orders: the last in byte order, so that every back end picks the same.
     pub name: String,
-    /// Its sales.
+    /// The totals of the item.
     pub sales: Sales,
 }
 
-/// What a seller took.
+/// A seller's sales in a time range.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SalesSummary {
-    /// By day and currency, earliest first.
+    /// The sales by day and currency, earliest first.
     pub days: Vec<DaySales>,
-    /// By item and currency, largest revenue first.
+    /// The sales by item and currency, largest revenue first.
     pub items: Vec<ItemSales>,
 }
 
-/// Sums over the whole store, by which the accounts can be checked: `supplied = sold + remaining +
-/// withdrawn`, and `sold = ordered`.
+/// Totals over the whole store, for consistency checks: `supplied = sold + remaining + withdrawn`, and `sold
+/// = ordered`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Totals {
-    /// Registered parties.
+    /// The number of registered parties.
     pub parties: i64,
-    /// Items, deleted ones included.
+    /// The number of items, including deleted ones.
     pub items: i64,
-    /// Orders, cancelled ones included.
+    /// The number of orders, including cancelled ones.
     pub orders: i64,
-    /// Units ever listed or restocked.
+    /// The units ever listed or restocked.
     pub supplied: i64,
-    /// Units sold, by the items.
+    /// The units sold, according to the items.
     pub sold: i64,
-    /// Units in standing orders, by the orders.
+    /// The units in orders that were not cancelled, according to the orders.
     pub ordered: i64,
-    /// Units for sale.
+    /// The units in stock.
     pub remaining: i64,
-    /// Units withdrawn.
+    /// The units that sellers removed.
     pub withdrawn: i64,
-    /// Deliveries waiting.
+    /// The number of pending deliveries.
     pub pending_deliveries: i64,
 }

@@ -9,7 +9,7 @@ use super::{
     RequestId, Ride, RideId, Sku, Stars, Till, TillId, Timestamp, Wish,
 };
 
-/// A request that was carried out, as it is kept for replays.
+/// A request that was carried out, as stored to answer replays.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Recorded {
     /// The hash of the request's parameters.

@@ -1,16 +1,16 @@
-//! What a search may ask for: values that were checked once, where they came in.
+//! Search criteria, which are validated once, when they are parsed.
 
 use souk_domain::{Invalid, Money};
 
-/// Words to search for. Empty, it leaves nothing out.
+/// Words to search for. An empty text matches everything.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SearchText(String);
 
 impl SearchText {
-    /// The longest text, in characters (Unicode scalar values).
+    /// The maximum length of the text, in characters (Unicode scalar values).
     pub const MAX_CHARS: usize = 500;
 
-    /// Takes a text over, or says what is wrong with it.
+    /// Validates a text, or returns what is wrong with it.
     pub fn parse(text: &str) -> Result<Self, Invalid> {
         if text.len() > Self::MAX_CHARS && text.chars().count() > Self::MAX_CHARS {
             let max = Self::MAX_CHARS;
@@ -19,13 +19,13 @@ impl SearchText {
         Ok(Self(text.to_owned()))
     }
 
-    /// The text.
+    /// Returns the text as it was typed.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 }
 
-/// A range of prices in one currency, its ends included; without an end, any price is good.
+/// A range of prices in one currency, including its ends. A range without ends contains every price.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PriceRange {
     min: Option<Money>,
@@ -33,7 +33,7 @@ pub struct PriceRange {
 }
 
 impl PriceRange {
-    /// Takes the ends over, or says what is wrong with the upper one.
+    /// Validates the ends, or returns what is wrong with the upper one.
     pub fn parse(min: Option<Money>, max: Option<Money>) -> Result<Self, Invalid> {
         match (min, max) {
             (Some(min), Some(max)) if min.currency_code() != max.currency_code() => {
@@ -46,17 +46,17 @@ impl PriceRange {
         }
     }
 
-    /// Any end, for the currency; `None` for a range without ends.
+    /// Returns either end, for its currency; `None` for a range without ends.
     pub(super) fn any_end(&self) -> Option<Money> {
         self.min.or(self.max)
     }
 
-    /// The lower end.
+    /// Returns the lower end.
     pub(super) fn min(&self) -> Option<Money> {
         self.min
     }
 
-    /// The upper end.
+    /// Returns the upper end.
     pub(super) fn max(&self) -> Option<Money> {
         self.max
     }

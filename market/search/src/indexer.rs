@@ -215,7 +215,8 @@ impl Indexer {
                 self.position = read_to;
                 uncommitted = 0;
                 live.reader.load().index.reload()?;
-                // After the reload: whoever waits for this position searches as soon as it is published.
+                // After the reload, because callers that wait for this position search as soon as it is
+                // published.
                 live.progress.send_modify(|progress| progress.indexed = read_to.max(progress.indexed));
             }
             if is_end {

@@ -83,7 +83,7 @@ pub struct CategoryQuery {
     pub limit: usize,
 }
 
-/// The place in the order at which a page ended.
+/// The position at which a page ended, for continuing after it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct SearchCursor(pub(super) Place);

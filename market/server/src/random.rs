@@ -1,10 +1,11 @@
-//! The market's randomness and new ids, handed to whatever needs them.
+//! The source of the market's random numbers and ids, passed to the components that need them.
 
 use souk_certs::random;
 use souk_domain::Timestamp;
 use uuid::Uuid;
 
-/// Makes random values. The rules and the tests take such values; long-running parts take this.
+/// A source of random values. The rules and the tests take values as parameters; long-running components take
+/// this source.
 #[derive(Clone, Copy, Debug)]
 pub struct Random {
     seed: fn() -> [u8; 32],
@@ -14,26 +15,26 @@ pub struct Random {
 }
 
 impl Random {
-    /// The machine's randomness.
+    /// The operating system's random number generator.
     pub const SYSTEM: Self =
         Self { seed: random::bytes, tail: random::bytes, unit: random::unit, uuid: random::uuid_v4 };
 
-    /// Seeds a generator of one's own.
+    /// Returns a seed for another generator.
     pub fn seed(&self) -> [u8; 32] {
         (self.seed)()
     }
 
-    /// A number from 0 up to 1, which it never reaches.
+    /// Returns a random number in the range [0, 1).
     pub fn unit(&self) -> f64 {
         (self.unit)()
     }
 
-    /// A random UUID.
+    /// Returns a random UUID (version 4).
     pub fn uuid_v4(&self) -> Uuid {
         (self.uuid)()
     }
 
-    /// A UUID that sorts by time.
+    /// Returns a UUID that sorts by time (version 7).
     pub fn uuid_v7(&self, at: Timestamp) -> Uuid {
         random::uuid_v7(at.into(), (self.tail)())
     }

@@ -28,7 +28,7 @@ pub struct FeedEntry {
     pub item: Item,
 }
 
-/// Which side of a trade asks.
+/// The side of a trade whose orders are queried.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OrdersOf {
     /// The purchases of this buyer.
@@ -54,7 +54,7 @@ pub struct OrderQuery {
     pub limit: usize,
 }
 
-/// The queries. None waits for a writer; each sees everything that was committed before it began.
+/// The queries. None waits for a writer, and each sees everything that was committed before it began.
 #[async_trait]
 pub trait Reads: Send + Sync {
     /// Returns a party; `None` if it has not registered.

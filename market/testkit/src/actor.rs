@@ -1,4 +1,4 @@
-//! A seller or a buyer of the demo: a certificate, a connection, and events by callback or stream.
+//! A seller or a buyer: a certificate, a connection, and events by callback or stream.
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -12,18 +12,18 @@ use tokio::{sync::mpsc, time::timeout};
 
 use super::local::LocalMarket;
 
-/// How long an event may take that must come.
+/// The deadline for an event that must arrive.
 pub const EVENT_PATIENCE: Duration = Duration::from_secs(10);
 
-/// Somebody who trades.
+/// A party that trades.
 pub struct Actor {
     /// The role in the certificate.
     pub role: Role,
-    /// The name that others see.
+    /// The name shown to other parties.
     pub name: String,
-    /// The settings that its command line would have.
+    /// The settings of its connection, as a command line would have them.
     pub config: ClientConfig,
-    /// Its connection.
+    /// Its connection to the market.
     pub connection: Connection,
 }
 
@@ -39,19 +39,19 @@ enum EventSource {
 }
 
 impl Actor {
-    /// Mints a certificate for somebody, and connects.
+    /// Mints a certificate for a party, and connects.
     pub async fn enter(ground: &LocalMarket, role: Role, name: &str) -> anyhow::Result<Self> {
         let config = ground.identity(role, name).await?;
         let connection = Connection::open(&config).await?;
         Ok(Self { role, name: name.to_owned(), config, connection })
     }
 
-    /// The party's UUID.
+    /// Returns the party's UUID.
     pub fn id(&self) -> String {
         self.connection.party().to_string()
     }
 
-    /// Registers, with a callback server at a port of this machine or without one.
+    /// Registers the party, with a callback server on a port of this machine or without one.
     pub async fn register(&self, callback_port: Option<u16>) -> Result<v1::Account, Error> {
         let callback =
             callback_port.map(|port| v1::CallbackAddress { host: String::new(), port: u32::from(port) });
@@ -78,7 +78,7 @@ impl Actor {
         Ok(EventReceiver { source: EventSource::Callback(inbox), notices })
     }
 
-    /// Follows the mailbox by a stream, as `listen` does behind NAT.
+    /// Follows the mailbox through a stream, as `listen` does behind NAT.
     pub fn follow(&self) -> EventReceiver {
         let (follower, notices) = follow(self.connection.clone(), Seen::in_memory());
         EventReceiver { source: EventSource::Stream(follower), notices }
@@ -115,19 +115,19 @@ impl Actor {
         required(deleted.item, "item")
     }
 
-    /// Buys units.
+    /// Buys units of an item.
     pub async fn buy(&self, item_id: i64, quantity: i64) -> Result<v1::Order, Error> {
         let request_id = self.connection.request_id();
         self.buy_by(v1::BuyItemRequest { request_id, item_id, quantity, ..Default::default() }).await
     }
 
-    /// Buys by a request of one's own.
+    /// Buys with a request that the caller has built.
     pub async fn buy_by(&self, request: v1::BuyItemRequest) -> Result<v1::Order, Error> {
         let bought = self.connection.call(request).await?;
         required(bought.order, "order")
     }
 
-    /// Wishes for an item.
+    /// Puts an item on the wishlist.
     pub async fn wish(&self, item_id: i64) -> Result<v1::Wish, Error> {
         let request_id = self.connection.request_id();
         let request = v1::AddToWishlistRequest { request_id, item_id, ..Default::default() };
@@ -143,19 +143,19 @@ impl Actor {
         required(rated.rating, "rating")
     }
 
-    /// Looks at an item.
+    /// Fetches an item.
     pub async fn item(&self, item_id: i64) -> Result<v1::Item, Error> {
         let request = v1::GetItemRequest { item_id };
         let found = self.connection.call(request).await?;
         required(found.item, "item")
     }
 
-    /// Searches.
+    /// Searches for items, one page.
     pub async fn search(&self, request: v1::SearchItemRequest) -> Result<v1::SearchItemResponse, Error> {
         self.connection.call(request).await
     }
 
-    /// Looks at the mailbox.
+    /// Fetches the state of the mailbox.
     pub async fn mailbox(&self) -> Result<v1::MailboxStatusResponse, Error> {
         let request = v1::MailboxStatusRequest {};
         self.connection.call(request).await
@@ -163,7 +163,7 @@ impl Actor {
 }
 
 impl EventReceiver {
-    /// The port of the callback server; `None` for a stream.
+    /// Returns the port of the callback server; `None` for a stream.
     pub fn port(&self) -> Option<u16> {
         match &self.source {
             EventSource::Callback(inbox) => Some(inbox.address().port()),
@@ -171,12 +171,12 @@ impl EventReceiver {
         }
     }
 
-    /// The next event, which has to come soon.
+    /// Waits for the next event, which must arrive within [`EVENT_PATIENCE`].
     pub async fn next(&mut self) -> anyhow::Result<v1::Event> {
         timeout(EVENT_PATIENCE, self.wait()).await.context("no event came in time")?
     }
 
-    /// The next event, whenever it comes.
+    /// Waits for the next event, without a deadline.
     pub async fn wait(&mut self) -> anyhow::Result<v1::Event> {
         loop {
             match self.notices.recv().await.context("no more events")? {
@@ -187,7 +187,7 @@ impl EventReceiver {
         }
     }
 
-    /// Whether an event is there already.
+    /// Returns whether no event has arrived.
     pub fn is_silent(&mut self) -> bool {
         !matches!(self.notices.try_recv(), Ok(Notice::Event(_)))
     }
@@ -212,12 +212,12 @@ pub fn refused<T>(result: Result<T, Error>, reason: Reason) -> anyhow::Result<()
     }
 }
 
-/// An amount in pence.
+/// Returns an amount given in pence.
 pub fn pounds(amount_minor: i64) -> Option<v1::Money> {
     Some(v1::Money { amount_minor, currency_code: "GBP".into() })
 }
 
-/// An item to list.
+/// Returns the draft of an item to list.
 pub fn draft(name: &str, category: &str, amount_minor: i64, quantity: i64) -> v1::ItemDraft {
     v1::ItemDraft {
         sku: None,

@@ -1,9 +1,8 @@
 //! A private PostgreSQL server in a temporary folder, for tests and measurements.
 //!
-//! It listens on a socket in its folder alone, unless it is told to on the network of this machine as well, and lets
-//! everybody in who can reach that. A shell beside it waits for
-//! the end of this process, whatever it is, by an end of file on its standard input; then it stops the server and
-//! removes the folder.
+//! It listens on a socket in its folder and, on request, on the network of this machine. It admits everyone
+//! who can reach these without a password. A shell next to it waits for the end of this process, however that
+//! happens, by reading its standard input until end of file. Then it stops the server and removes the folder.
 
 use std::{
     fs,
@@ -18,18 +17,19 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// The oldest version that is supported.
+/// The oldest supported version.
 pub const MIN_VERSION: u32 = 15;
-/// Who owns the databases.
+/// The role that owns the databases.
 const OWNER: &str = "souk";
 /// The port in the name of its socket, unless it listens on another one.
 const PORT: u16 = 5432;
-/// How long a server may take to start.
+/// The deadline for a server to start.
 const START_PATIENCE: Duration = Duration::from_secs(60);
-/// How often to look whether it has.
+/// How often to check whether it has.
 const START_LOOK: Duration = Duration::from_millis(20);
 
-/// Stops the server and removes its folder when this process has ended or lets go of it.
+/// The shell script that stops the server and removes its folder after this process has ended or closed the
+/// pipe.
 const WATCH: &str = r#"
 "$1"/postgres -D "$2"/data >"$2"/log 2>&1 &
 server=$!
@@ -40,26 +40,26 @@ wait $server
 rm -rf "$2"
 "#;
 
-/// A server. It ends with this value.
+/// A running server, which is stopped on drop.
 pub struct DatabaseServer {
     folder: PathBuf,
     port: u16,
     programs: PathBuf,
     account: Option<Account>,
-    /// Its standard input, when it is closed, tells the end.
+    /// The watching shell. Closing its standard input stops the server.
     watch: Child,
 }
 
-/// Where a server can be reached over TCP.
+/// Where a server listens on TCP.
 #[derive(Clone, Copy, Debug)]
 pub struct Network<'a> {
     /// An address of this machine.
     pub at: SocketAddr,
-    /// Its certificates and key, in PEM; without them it speaks in plain alone.
+    /// Its certificates and key, in PEM; `None` allows only unencrypted connections.
     pub tls: Option<(&'a str, &'a str)>,
 }
 
-/// Who the server runs as when this process runs as root, which PostgreSQL refuses.
+/// The account as which the server runs if this process runs as root, which PostgreSQL refuses.
 #[derive(Clone, Copy)]
 struct Account {
     user: u32,
@@ -67,7 +67,7 @@ struct Account {
 }
 
 impl DatabaseServer {
-    /// Makes an empty server with these settings (lines of `postgresql.conf`) and starts it.
+    /// Creates an empty server with these settings (lines of `postgresql.conf`) and starts it.
     ///
     /// # Errors
     /// PostgreSQL is not installed, or does not start.
@@ -75,7 +75,7 @@ impl DatabaseServer {
         Self::make(None, settings, init)
     }
 
-    /// The same, and listens on the network.
+    /// Like [`Self::start`], but also listens on the network.
     ///
     /// # Errors
     /// As [`Self::start`].
@@ -83,12 +83,12 @@ impl DatabaseServer {
         Self::make(Some(network), settings, init)
     }
 
-    /// Starts a standby that follows this server under a name.
+    /// Starts a standby of this server under a name.
     ///
     /// # Errors
     /// As [`Self::start`].
     pub fn start_standby(&self, name: &str, settings: &[&str]) -> io::Result<Self> {
-        // Whoever is promoted waits for nobody.
+        // After a promotion, there is no standby to wait for.
         let follow = format!(
             "synchronous_standby_names = ''\nprimary_conninfo = 'host={} port={} user={OWNER} application_name={name}'",
             self.folder.display(),
@@ -123,7 +123,7 @@ impl DatabaseServer {
         let file = folder.join("data/postgresql.conf");
         let own = reached_at(network, account, &folder)?;
         let lines = own.iter().map(String::as_str).chain(settings.iter().copied());
-        // The last of several lines for one setting counts.
+        // Of several lines for one setting, the last one applies.
         fs::write(
             &file,
             fs::read_to_string(&file)? + &lines.fold(String::new(), |text, line| text + line + "\n"),
@@ -131,7 +131,7 @@ impl DatabaseServer {
         let mut watch = command(Path::new("/bin/sh"), account);
         watch.args(["-c", WATCH, "sh"]).arg(&programs).arg(&folder);
         watch.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
-        // A Ctrl-C in the terminal is for this process; the server follows it.
+        // Ctrl-C in the terminal must reach only this process; the server stops after it.
         let watch = watch.process_group(0).spawn()?;
         let port = network.map_or(PORT, |network| network.at.port());
         let server = Self { folder, port, programs, account, watch };
@@ -151,12 +151,13 @@ impl DatabaseServer {
         Ok(())
     }
 
-    /// Where its socket and its files are.
+    /// Returns the folder of its socket and files.
     pub fn folder(&self) -> &Path {
         &self.folder
     }
 
-    /// A database's address. With a standby, one of the two that takes writes.
+    /// Returns the address of a database. With a standby, the client chooses the one of the two that accepts
+    /// writes.
     pub fn address(&self, database: &str, standby: Option<&Self>) -> String {
         let host = |server: &Self| {
             format!("{}:{}", server.folder.display().to_string().replace('/', "%2F"), server.port)
@@ -165,17 +166,17 @@ impl DatabaseServer {
         format!("postgres://{OWNER}@{}/{database}", hosts.join(","))
     }
 
-    /// One of PostgreSQL's programs, as a client of this server.
+    /// Returns a command that runs one of PostgreSQL's programs as a client of this server.
     pub fn program(&self, name: &str) -> Command {
         let mut program = command(&self.programs.join(name), self.account);
         program.env("PGHOST", &self.folder).env("PGPORT", self.port.to_string()).env("PGUSER", OWNER);
         program
     }
 
-    /// Carries SQL out as the owner; answers what it prints.
+    /// Runs SQL as the owner, and returns its output.
     ///
     /// # Errors
-    /// What is wrong with it, in PostgreSQL's words.
+    /// Returns PostgreSQL's error message.
     pub fn psql(&self, database: &str, sql: &str) -> Result<String, String> {
         let mut psql = self.program("psql");
         psql.args(["--no-psqlrc", "--quiet", "--tuples-only", "--no-align", "--set=ON_ERROR_STOP=1"]);
@@ -188,14 +189,14 @@ impl DatabaseServer {
     /// Changes a setting of the running server.
     ///
     /// # Errors
-    /// There is no such setting, or it can't have this value.
+    /// The setting does not exist, or rejects this value.
     pub fn set(&self, setting: &str, value: &str) -> io::Result<()> {
         let change = format!("ALTER SYSTEM SET {setting} = '{value}'");
         self.psql("postgres", &change).map_err(io::Error::other)?;
         done(self.program("pg_ctl").arg("reload").arg("-D").arg(self.folder.join("data")))
     }
 
-    /// Kills the server as a loss of its machine would, and everything that it runs.
+    /// Kills the server and all of its processes, which simulates the loss of its machine.
     ///
     /// # Errors
     /// It does not run.
@@ -203,8 +204,8 @@ impl DatabaseServer {
         self.signal("-KILL")
     }
 
-    /// Stops the server where it stands, as a machine that hangs would: connections are still taken, by the kernel,
-    /// and nothing is answered any more.
+    /// Freezes the server, which simulates a machine that hangs: the kernel still accepts connections, but
+    /// nothing responds.
     ///
     /// # Errors
     /// It does not run.
@@ -212,7 +213,7 @@ impl DatabaseServer {
         self.signal("-STOP")
     }
 
-    /// Lets a server go on that was frozen.
+    /// Resumes a frozen server.
     ///
     /// # Errors
     /// It does not run.
@@ -220,7 +221,7 @@ impl DatabaseServer {
         self.signal("-CONT")
     }
 
-    /// To the server and everything that it runs.
+    /// Sends a signal to the server and all of its processes.
     fn signal(&self, signal: &str) -> io::Result<()> {
         let pid = fs::read_to_string(self.folder.join("data/postmaster.pid"))?;
         let pid = pid.lines().next().unwrap_or_default();
@@ -228,10 +229,10 @@ impl DatabaseServer {
         done(Command::new("kill").arg(signal).arg(pid).args(children.split_whitespace()))
     }
 
-    /// Makes a standby the one that takes writes.
+    /// Promotes a standby to primary.
     ///
     /// # Errors
-    /// It is none.
+    /// It is not a standby.
     pub fn promote(&self) -> io::Result<()> {
         done(self.program("pg_ctl").arg("promote").arg("-D").arg(self.folder.join("data")))
     }
@@ -240,19 +241,19 @@ impl DatabaseServer {
 impl Drop for DatabaseServer {
     fn drop(&mut self) {
         drop(self.watch.stdin.take());
-        // It removes the folder, whatever became of the server.
+        // The shell removes the folder, in whatever state the server is.
         let _ = self.watch.wait();
     }
 }
 
-/// An empty server's files.
+/// Creates the files of an empty server.
 fn init(programs: &Path, account: Option<Account>, folder: &Path) -> io::Result<()> {
     let mut init = command(&programs.join("initdb"), account);
     init.args(["--auth=trust", "--encoding=UTF8", "--locale=C", "--no-sync", "--username", OWNER, "-D"]);
     done(init.arg(folder.join("data")))
 }
 
-/// The settings that say where the server listens, and the files that they need.
+/// Returns the settings of where the server listens, and writes the files that they need.
 fn reached_at(
     network: Option<Network<'_>>,
     account: Option<Account>,
@@ -266,8 +267,8 @@ fn reached_at(
     let Some(Network { at, tls }) = network else { return Ok(settings) };
     settings.push(format!("port = {}", at.port()));
     if let Some((certificates, key)) = tls {
-        // As PostgreSQL calls them when it is not told. It refuses a key that others can read, and one that is
-        // neither its own nor root's.
+        // PostgreSQL's default names. It refuses a key that others can read, and one that neither it nor root
+        // owns.
         for (name, text) in [("server.crt", certificates), ("server.key", key)] {
             let path = folder.join("data").join(name);
             let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path)?;
@@ -299,7 +300,7 @@ fn done(command: &mut Command) -> io::Result<()> {
     Err(io::Error::other(format!("{program}: {}", String::from_utf8_lossy(&stderr).trim())))
 }
 
-/// The account that PostgreSQL's package made, or nobody's.
+/// Returns the account that PostgreSQL's package has created, or `nobody`.
 fn unprivileged() -> io::Result<Account> {
     let accounts = fs::read_to_string("/etc/passwd")?;
     let of = |name: &str| {
@@ -312,7 +313,8 @@ fn unprivileged() -> io::Result<Account> {
         .ok_or_else(|| io::Error::other("there is no account without rights"))
 }
 
-/// Where the server's programs are: of the newest version that is installed as Debian does, or on the path.
+/// Returns the folder of the server's programs: those of the newest version that is installed as on Debian,
+/// or those on the path.
 fn programs() -> Option<PathBuf> {
     let installed = fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
     let versions = installed.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());

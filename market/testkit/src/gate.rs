@@ -1,4 +1,4 @@
-//! A way to a market that can be shut: an address of it that goes down, freezes and comes back.
+//! A gate in front of a market: an address that can go down, freeze and come back.
 
 #![expect(clippy::expect_used, reason = "a test whose ground gives way has failed")]
 
@@ -11,12 +11,12 @@ use tokio::{
     task::{JoinHandle, JoinSet},
 };
 
-/// Bytes that are passed on at a time.
+/// The maximum number of bytes forwarded at a time.
 const CHUNK: usize = 4_096;
 
-/// Passes connections on to a market.
+/// Forwards connections to a market.
 pub struct Gate {
-    /// Where it listens, at the same port after each [`reopen`](Self::reopen).
+    /// The address on which it listens; the port stays the same after each [`reopen`](Self::reopen).
     pub address: SocketAddr,
     market: SocketAddr,
     frozen: watch::Sender<bool>,
@@ -33,20 +33,20 @@ impl Gate {
         Self { address, market, frozen, passing }
     }
 
-    /// Ends every connection, and refuses further ones.
+    /// Closes every connection, and refuses further ones.
     pub async fn shut(&mut self) {
         self.passing.abort();
-        // It is gone, and its sockets with it, when this ends; what it ended with says nothing.
+        // Wait until the task has ended and its sockets are closed. Its result does not matter.
         let _ = (&mut self.passing).await;
     }
 
-    /// Lets connections in again, at the same address, after it was shut.
+    /// Accepts connections again, at the same address, after it was shut.
     pub async fn reopen(&mut self) {
         let listener = TcpListener::bind(self.address).await.expect("the same socket");
         self.passing = tokio::spawn(accept(listener, self.market, self.frozen.clone()));
     }
 
-    /// Accepts connections, and passes nothing on, in either direction, while it is frozen.
+    /// While frozen, it accepts connections but forwards nothing in either direction.
     pub fn freeze(&self, frozen: bool) {
         self.frozen.send_replace(frozen);
     }
@@ -66,7 +66,7 @@ async fn accept(listener: TcpListener, market: SocketAddr, frozen: watch::Sender
             let Ok(server) = TcpStream::connect(market).await else { return };
             let (from_client, to_client) = client.into_split();
             let (from_server, to_server) = server.into_split();
-            // Whichever ends first takes the other with it.
+            // When either direction ends, the other is dropped too.
             tokio::select! {
                 () = pass(from_client, to_server, frozen.clone()) => {}
                 () = pass(from_server, to_client, frozen) => {}

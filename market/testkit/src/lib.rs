@@ -9,7 +9,7 @@
 //! # Ok(()) }
 //! ```
 //!
-//! The modules below are what it is made of, and what the project's own tests use.
+//! The modules below are its building blocks, which the project's own tests use.
 //!
 //! | module | purpose |
 //! |---|---|
@@ -19,7 +19,7 @@
 //! | [`database`] | a private PostgreSQL server |
 //! | [`postgres`] | one empty database per test on a server that the tests of a process share |
 //! | [`gate`] | a TCP proxy in front of a market that can be closed or frozen |
-//! | [`terminal`] | the command lines in processes of their own, on pipes |
+//! | [`terminal`] | the command-line programs as child processes, on pipes |
 //! | `screen` | the same on a pseudo-terminal; feature `screen` |
 
 pub mod actor;
@@ -47,7 +47,7 @@ const CHECK_INTERVAL: Duration = Duration::from_millis(10);
 /// Waits until a condition holds.
 ///
 /// # Panics
-/// If it does not hold within [`PATIENCE`].
+/// Panics if it does not hold within [`PATIENCE`].
 pub async fn eventually<F: Future<Output = bool>>(what: &str, mut holds: impl FnMut() -> F) {
     let deadline = Instant::now() + PATIENCE;
     while !holds().await {

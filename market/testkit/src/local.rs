@@ -26,31 +26,32 @@ use tokio::{net::TcpListener, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Channel;
 
-/// Calls a second for each party: more than it can make.
+/// The rate limit of each party: more than it can reach.
 const CALLS_PER_SECOND: u32 = 100_000;
 
-/// Where the market keeps everything.
+/// The store of a market.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum StoreKind {
-    /// In memory.
+    /// A store in memory.
     Memory,
-    /// In a file of the folder.
+    /// A SQLite file in the folder.
     #[default]
     Sqlite,
-    /// In the PostgreSQL database with this address.
+    /// The PostgreSQL database with this address.
     Postgres(String),
 }
 
-/// What may be chosen.
+/// The options of a market.
 #[derive(Clone, Debug)]
 pub struct LocalMarketOptions {
-    /// The store.
+    /// Where the market keeps its data.
     pub store: StoreKind,
-    /// Where to listen.
+    /// The address to listen on.
     pub listen: SocketAddr,
-    /// Server threads.
+    /// The number of server threads.
     pub threads: usize,
-    /// What else to set; by default calls are hardly limited and callbacks may be on this machine.
+    /// Changes other settings. By default, calls are practically unlimited and callbacks to this machine are
+    /// allowed.
     pub adjust: fn(&mut Config),
 }
 
@@ -65,7 +66,7 @@ impl Default for LocalMarketOptions {
     }
 }
 
-/// An open market. Its folder goes with it.
+/// A running market. Its folder is deleted with it.
 pub struct LocalMarket {
     folder: Arc<TempDir>,
     pki: Arc<Mutex<Pki>>,
@@ -79,25 +80,25 @@ struct Running {
     served: JoinHandle<Result<(), ServeError>>,
 }
 
-/// Why a ground could not be opened or closed.
+/// Why a market could not be opened or closed.
 #[derive(Debug, thiserror::Error)]
 pub enum LocalMarketError {
-    /// A folder or a socket.
+    /// A folder or a socket could not be created.
     #[error("can't set up the market: {0}")]
     Io(#[from] io::Error),
-    /// A certificate.
+    /// A certificate could not be minted.
     #[error(transparent)]
     Pki(#[from] PkiError),
-    /// The settings.
+    /// The settings are invalid.
     #[error(transparent)]
     Config(#[from] souk_server::config::ConfigError),
-    /// The market itself.
+    /// The market could not be opened.
     #[error(transparent)]
     Open(#[from] OpenError),
-    /// The market ended badly.
+    /// The market failed while it was running.
     #[error(transparent)]
     Serve(#[from] ServeError),
-    /// A party's files.
+    /// A party's files could not be loaded.
     #[error(transparent)]
     Client(#[from] Error),
     /// The market's task panicked.
@@ -151,8 +152,8 @@ impl LocalMarket {
         Ok(())
     }
 
-    /// Opens another market beside this one, with the same certificates and on the same store, which must be one
-    /// that can be shared.
+    /// Opens another market with the same certificates on the same store, which must be one that can be
+    /// shared.
     pub async fn beside(&self) -> Result<Self, LocalMarketError> {
         let mut ground = Self {
             folder: Arc::clone(&self.folder),
@@ -179,30 +180,30 @@ impl LocalMarket {
         self.start().await
     }
 
-    /// Stops the market and removes everything.
+    /// Stops the market and removes its folder.
     pub async fn close(mut self) -> Result<(), LocalMarketError> {
         self.stop().await?;
-        // With the last of the markets that share it.
+        // The last of the markets that share the folder removes it.
         Arc::into_inner(self.folder).map_or(Ok(()), TempDir::close)?;
         Ok(())
     }
 
-    /// Where the market listens.
+    /// Returns the address on which the market listens.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// The folder with certificates and store.
+    /// Returns the folder with the certificates and the store.
     pub fn path(&self) -> &Path {
         self.folder.path()
     }
 
-    /// Changes the folder that the certificates are in, as `gen-certs` does.
+    /// Changes the certificate folder, as `gen-certs` does.
     pub fn change_pki<T>(&self, change: impl FnOnce(&mut Pki) -> T) -> T {
         change(&mut self.pki.lock().unwrap_or_else(std::sync::PoisonError::into_inner))
     }
 
-    /// A party's settings; its certificate is minted at the first call for its name.
+    /// Returns a party's settings. Its certificate is minted on the first call for its name.
     pub async fn identity(&self, role: Role, name: &str) -> Result<ClientConfig, LocalMarketError> {
         let slug = name.to_lowercase().replace(' ', "-");
         let mut pki = self.pki.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
@@ -213,12 +214,12 @@ impl LocalMarket {
         Ok(ClientConfig::new(self.address.into(), party.files()))
     }
 
-    /// A bare connection with a party's certificate, without the client library's session.
+    /// Opens a bare connection with a party's certificate, without the client library's session.
     pub async fn channel(&self, role: Role, name: &str) -> Result<Channel, LocalMarketError> {
         self.channel_with(&self.identity(role, name).await?.credentials)
     }
 
-    /// The same with any files.
+    /// Opens a bare connection with any certificate files.
     pub fn channel_with(&self, files: &CredentialFiles) -> Result<Channel, LocalMarketError> {
         let domain = TrustDomain::default();
         let credentials = Credentials::load(files, &domain, clock::now()).map_err(Error::from)?;

@@ -7,11 +7,11 @@ use souk_client::{Identity, Options, Souk};
 
 use crate::local::{LocalMarket, LocalMarketError, LocalMarketOptions, StoreKind};
 
-/// A complete market on a free loopback port, with its store in memory and certificates of its own, minted when it starts.
+/// A complete market on a free loopback port, with its store in memory and newly minted certificates.
 ///
-/// It is the real server: TLS on both sides, tokens, limits, search. Markets do not share anything, so that tests may run
-/// side by side. Must be used within a tokio runtime; dropping it ends it with the runtime, [`stop`](Self::stop) waits for
-/// its end.
+/// It is the real server: TLS on both sides, tokens, limits, search. Markets share nothing, so that tests can
+/// run concurrently. Must be used within a tokio runtime. A dropped market ends with the runtime;
+/// [`stop`](Self::stop) waits for its end.
 ///
 /// # Examples
 /// ```
@@ -40,7 +40,7 @@ pub struct Market {
     ground: LocalMarket,
 }
 
-/// Why a test market does not do what it should.
+/// The errors of a test market.
 #[derive(Debug, thiserror::Error)]
 pub enum MarketError {
     /// The market could not be set up or stopped.
@@ -68,12 +68,12 @@ impl Market {
         Ok(Self { ground: LocalMarket::open(options).await? })
     }
 
-    /// Where it listens, for [`Souk::connect`].
+    /// Returns the address on which it listens, for [`Souk::connect`].
     pub fn address(&self) -> SocketAddr {
         self.ground.address()
     }
 
-    /// A registered seller of this name, connected. The same name is the same party each time.
+    /// Returns a registered seller of this name, connected. The same name is the same party each time.
     ///
     /// # Errors
     /// Its certificate could not be minted, or its registration failed.
@@ -83,7 +83,7 @@ impl Market {
         Ok(souk)
     }
 
-    /// A registered buyer of this name, connected. The same name is the same party each time.
+    /// Returns a registered buyer of this name, connected. The same name is the same party each time.
     ///
     /// # Errors
     /// Its certificate could not be minted, or its registration failed.
@@ -93,7 +93,7 @@ impl Market {
         Ok(souk)
     }
 
-    /// The identity of a party that has not registered, for a connection with other options.
+    /// Returns the identity of a party that has not registered, for a connection with other options.
     ///
     /// # Errors
     /// Its certificate could not be minted.
@@ -107,10 +107,10 @@ impl Market {
         Ok(Souk::connect_with(self.address(), identity, Options::default()).await?)
     }
 
-    /// Ends the market and removes its certificates.
+    /// Stops the market and removes its certificates.
     ///
     /// # Errors
-    /// The market ended badly, or its folder can't be removed.
+    /// The market failed while it was running, or its folder can't be removed.
     pub async fn stop(self) -> Result<(), MarketError> {
         Ok(self.ground.close().await?)
     }

@@ -1,4 +1,4 @@
-//! PostgreSQL for the tests: one private server for each run, and a database of its own for each test.
+//! PostgreSQL for the tests: one private server per run, and one database per test.
 
 #![expect(clippy::unwrap_used, reason = "a test whose ground gives way has failed")]
 
@@ -12,11 +12,11 @@ use souk_store::{Store, postgres::PostgresOptions};
 
 use crate::database::DatabaseServer;
 
-/// Set to `skip` where PostgreSQL can't be had.
+/// The environment variable that is set to `skip` where PostgreSQL is not available.
 const SETTING: &str = "SOUK_TEST_POSTGRES";
-/// From which the databases of the tests are copied.
+/// The database from which those of the tests are copied.
 const TEMPLATE: &str = "souk_template";
-/// Nothing has to survive the tests.
+/// Settings without durability, which the tests do not need.
 pub const SETTINGS: [&str; 5] = [
     "fsync = off",
     "full_page_writes = off",
@@ -25,7 +25,8 @@ pub const SETTINGS: [&str; 5] = [
     "autovacuum_naptime = 10s",
 ];
 
-/// Whether there is a server to test on. Without one the tests fail, unless they were told to leave it out.
+/// Returns whether there is a server to test on. Without one the tests fail, unless `SOUK_TEST_POSTGRES` is
+/// set to `skip`.
 pub fn is_there() -> bool {
     let skipped = std::env::var(SETTING).is_ok_and(|setting| setting == "skip");
     if skipped {
@@ -34,7 +35,7 @@ pub fn is_there() -> bool {
     !skipped
 }
 
-/// A database for one test.
+/// A database for one test, which is dropped with this value.
 pub struct Database {
     server: Arc<DatabaseServer>,
     name: String,
@@ -44,17 +45,17 @@ pub struct Database {
 static SERVER: LazyLock<Arc<DatabaseServer>> = LazyLock::new(start);
 
 impl Database {
-    /// An empty market's.
+    /// Creates the database of an empty market.
     pub fn create() -> Self {
         Self::on(Arc::clone(&SERVER))
     }
 
-    /// The same, on a server of its own that may be set otherwise.
+    /// Like [`Self::create`], on a separate server whose settings may be changed.
     pub fn on_its_own_server() -> Self {
         Self::on(start())
     }
 
-    /// The same, on a server that was [made ready](ready).
+    /// Like [`Self::create`], on a server that was [prepared](ready).
     pub fn on(server: Arc<DatabaseServer>) -> Self {
         static COUNT: AtomicUsize = AtomicUsize::new(0);
         let name = format!("test_{}", COUNT.fetch_add(1, Ordering::SeqCst));
@@ -64,7 +65,7 @@ impl Database {
         Self { address: server.address(&name, None), server, name }
     }
 
-    /// One without any table.
+    /// Creates a database without any table.
     pub fn create_bare() -> Self {
         let database = Self::create();
         let bare =
@@ -76,29 +77,29 @@ impl Database {
         database
     }
 
-    /// Its name on the server.
+    /// Returns the database's name.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// Its address, as `--store` takes it.
+    /// Returns its address in the form that `--store` accepts.
     pub fn address(&self) -> &str {
         &self.address
     }
 
-    /// Opens it as a market does.
+    /// Opens the database as a market does.
     pub async fn open(&self) -> Store {
         souk_store::postgres::open(&self.address, &PostgresOptions::default(), random::uuid_v4())
             .await
             .unwrap()
     }
 
-    /// The server that it is on.
+    /// Returns the server of the database.
     pub fn server(&self) -> &DatabaseServer {
         &self.server
     }
 
-    /// Carries SQL out as the owner; answers what it prints.
+    /// Runs SQL as the owner, and returns its output.
     pub fn execute(&self, sql: &str) -> Result<String, String> {
         self.server.psql(&self.name, sql)
     }
@@ -106,21 +107,22 @@ impl Database {
 
 impl Drop for Database {
     fn drop(&mut self) {
-        // A server of its own goes whole, and may answer nobody any more.
+        // A separate server is removed as a whole, and may not respond any more.
         if Arc::strong_count(&self.server) == 1 {
             return;
         }
-        // The sessions of a market that was not closed are cut.
+        // Sessions of a market that was not closed are terminated.
         let drop = format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", self.name);
         let _ = in_turn(|| self.server.psql("postgres", &drop));
     }
 }
 
-/// Makes or removes one database at a time, and as quickly as can be. For as long as that takes, the server's oldest
-/// transaction is that one, and no market on it reads what was committed after; they wait for half a second only.
+/// Creates or drops one database at a time, as quickly as possible. Meanwhile that is the server's oldest
+/// transaction, so no market on the server reads what was committed after it began, and markets wait for that
+/// only half a second.
 fn in_turn<T>(work: impl FnOnce() -> T) -> T {
     static TURN: Mutex<()> = Mutex::new(());
-    // Whoever had it before may have failed; the next one's turn it is all the same.
+    // A poisoned lock is safe to use: an earlier holder may have failed, but left no state behind.
     let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
     work()
 }
@@ -131,11 +133,11 @@ fn start() -> Arc<DatabaseServer> {
     ready(server)
 }
 
-/// A server with the database that those of the tests are copied from.
+/// Prepares a server: creates the database from which those of the tests are copied.
 pub fn ready(server: DatabaseServer) -> Arc<DatabaseServer> {
     execute(&server, &format!("CREATE DATABASE {TEMPLATE} TEMPLATE template0 ENCODING UTF8"));
     let address = server.address(TEMPLATE, None);
-    // On a thread of its own: the caller may be in a runtime already.
+    // On a separate thread, because the caller may already be in a runtime.
     let migrated = std::thread::spawn(move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime

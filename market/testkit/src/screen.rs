@@ -1,4 +1,4 @@
-//! A screen and a keyboard for the tests of the shell: the real binary on a pseudo-terminal.
+//! A pseudo-terminal for the tests of the shell, on which the real binary runs.
 
 #![expect(clippy::expect_used, reason = "a test whose ground gives way has failed")]
 
@@ -15,19 +15,19 @@ use crate::terminal::{PATIENCE, Terminal};
 
 const ROWS: NonZero<u16> = NonZero::new(40).expect("not 0");
 const COLUMNS: NonZero<u16> = NonZero::new(120).expect("not 0");
-/// How many lines that have left the screen can still be read.
+/// The number of lines that remain readable after they have scrolled off the screen.
 const SCROLLBACK: usize = 2_000;
 
-/// The question where the cursor is (ECMA-48, DSR 6), which an editor of lines asks of its terminal.
+/// The query for the cursor position (ECMA-48, DSR 6), which a line editor sends to its terminal.
 const CURSOR_POSITION_REQUEST: &[u8] = b"\x1b[6n";
 
-/// A program on a terminal of its own.
+/// A program on its own terminal.
 pub struct Screen {
     child: Child,
     keyboard: OwnedWritePty,
     output: OwnedReadPty,
     parser: vt100::Parser,
-    /// The end of what was read, in which a request may have begun.
+    /// The end of the output read so far, which may contain the start of a request.
     tail: Vec<u8>,
 }
 
@@ -49,12 +49,12 @@ impl Screen {
         Self { child, keyboard, output, parser, tail: Vec::new() }
     }
 
-    /// Types keys.
+    /// Types keys on the keyboard.
     pub async fn press(&mut self, keys: &str) {
         self.keyboard.write_all(keys.as_bytes()).await.expect("typed");
     }
 
-    /// Waits until the text is as it should be, and answers it: the screen and what has scrolled off it.
+    /// Waits until the text satisfies a condition. Returns the text: the screen and what has scrolled off it.
     pub async fn until(&mut self, is_there: impl Fn(&str) -> bool) -> String {
         let waited = timeout(PATIENCE, async {
             loop {
@@ -68,7 +68,7 @@ impl Screen {
         waited.await.unwrap_or_else(|_| panic!("it never came: {}", self.text()))
     }
 
-    /// Waits for the program's end; answers its exit code.
+    /// Waits for the program to exit. Returns its exit code.
     pub async fn end(mut self) -> i32 {
         let ended = timeout(PATIENCE, async {
             while self.read().await {}
@@ -77,10 +77,10 @@ impl Screen {
         ended.await.expect("it ends in time").expect("it ran").code().expect("an exit code")
     }
 
-    /// Shows more of the output; `false` at its end.
+    /// Processes more of the output; returns `false` at its end.
     async fn read(&mut self) -> bool {
         let mut bytes = [0; 4_096];
-        // A terminal whose program has ended can't be read (EIO).
+        // Reading from a terminal whose program has exited fails with EIO.
         let Ok(count @ 1..) = self.output.read(&mut bytes).await else { return false };
         self.parser.process(&bytes[..count]);
         self.tail.extend(&bytes[..count]);

@@ -1,4 +1,5 @@
-//! A terminal for the tests of the two programs: the real binary, in a process and a home of its own.
+//! A terminal for the tests of the two programs: runs the real binary as a child process with its own home
+//! directory.
 
 #![expect(clippy::expect_used, reason = "a test whose ground gives way has failed")]
 
@@ -12,38 +13,38 @@ use tokio::{
     time::timeout,
 };
 
-/// How long a program may take that should end, or a line that should come.
+/// The deadline for a program to exit or print a line.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Where a program is run.
+/// The environment in which a program runs.
 pub struct Terminal {
     /// The path of the binary.
     pub program: &'static str,
     /// Its home directory, empty at first.
     pub home: TempDir,
-    /// Environment variables that are set for it; no others are.
+    /// The environment variables that the program gets; it inherits no others.
     pub variables: Vec<(&'static str, String)>,
 }
 
-/// How a program ended.
+/// The result of a program that has exited.
 #[derive(Debug)]
 pub struct Ran {
     /// The exit code.
     pub code: i32,
-    /// Standard output.
+    /// The text on standard output.
     pub out: String,
-    /// Standard error.
+    /// The text on standard error.
     pub err: String,
 }
 
 impl Terminal {
-    /// Without any setting.
+    /// Creates a terminal without any setting.
     pub fn bare(program: &'static str) -> Self {
         let home = tempfile::tempdir().expect("a folder");
         Self { program, home, variables: Vec::new() }
     }
 
-    /// With the certificate of a party and the address of its market.
+    /// Creates a terminal with the certificate of a party and the address of its market.
     pub fn of(program: &'static str, party: &ClientConfig) -> Self {
         let mut terminal = Self::bare(program);
         terminal.set("SOUK_MARKET", party.market.to_string());
@@ -56,7 +57,7 @@ impl Terminal {
         self.variables.push((variable, value.into()));
     }
 
-    /// A command that runs the program here; standard input is empty, output is piped.
+    /// Returns a command that runs the program here, with empty standard input and piped output.
     pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(self.program);
         command
@@ -71,12 +72,12 @@ impl Terminal {
         command
     }
 
-    /// Runs the program to its end.
+    /// Runs the program until it exits.
     pub async fn run(&self, arguments: &[&str]) -> Ran {
         finish(self.command(arguments).spawn().expect("the program")).await
     }
 
-    /// Runs it with lines to read.
+    /// Runs the program with these lines on standard input.
     pub async fn type_in(&self, arguments: &[&str], lines: &str) -> Ran {
         let mut child = self.command(arguments).stdin(Stdio::piped()).spawn().expect("the program");
         let mut input = child.stdin.take().expect("its input");
@@ -85,7 +86,7 @@ impl Terminal {
         finish(child).await
     }
 
-    /// Runs it and goes on.
+    /// Starts the program without waiting for it.
     pub fn start(&self, arguments: &[&str]) -> Running {
         let mut child = self.command(arguments).stderr(Stdio::inherit()).spawn().expect("the program");
         let lines = BufReader::new(child.stdout.take().expect("its output")).lines();
@@ -100,26 +101,26 @@ async fn finish(child: Child) -> Ran {
     Ran { code: ended.status.code().expect("an exit code"), out: text(ended.stdout), err: text(ended.stderr) }
 }
 
-/// A program that is still at it.
+/// A program that is still running.
 pub struct Running {
     child: Child,
     lines: Lines<BufReader<ChildStdout>>,
 }
 
 impl Running {
-    /// The next line that it prints.
+    /// Returns the next line of its output.
     pub async fn line(&mut self) -> String {
         let line = timeout(PATIENCE, self.lines.next_line()).await;
         line.expect("a line in time").expect("readable").expect("a line")
     }
 
-    /// Waits for its end by itself; answers the exit code.
+    /// Waits until it exits by itself. Returns the exit code.
     pub async fn end(mut self) -> i32 {
         let ended = timeout(PATIENCE, self.child.wait()).await.expect("it ends in time").expect("it ran");
         ended.code().expect("an exit code")
     }
 
-    /// What Ctrl-C does; answers the exit code.
+    /// Interrupts it as Ctrl-C does. Returns the exit code.
     pub async fn interrupt(self) -> i32 {
         let id = self.child.id().expect("it runs").to_string();
         let sent = Command::new("kill").args(["-INT", &id]).status().await.expect("kill");
@@ -129,13 +130,13 @@ impl Running {
 }
 
 impl Ran {
-    /// The one JSON document that it printed.
+    /// Returns the output, parsed as one JSON document.
     pub fn json(&self) -> serde_json::Value {
         assert_eq!(self.code, 0, "{self:?}");
         serde_json::from_str(&self.out).unwrap_or_else(|error| panic!("{error}: {self:?}"))
     }
 
-    /// Ended with a code, and said so on standard error, with what to do about it.
+    /// Asserts that the program exited with this code, and printed the error and a hint on standard error.
     #[track_caller]
     pub fn assert_fails(&self, code: i32, words: &[&str]) {
         assert_eq!(self.code, code, "{self:?}");

@@ -80,7 +80,7 @@ impl Fixture {
     }
 }
 
-/// Makes the call that a request stands for, with the fields given.
+/// Calls one RPC with the given fields and a new request id.
 macro_rules! call {
     ($party:expr, $request:ident { $($field:ident: $value:expr),* $(,)? }) => {{
         let connection = &$party.connection;

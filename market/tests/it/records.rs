@@ -1,5 +1,5 @@
-//! How many TLS records an answer takes. The market writes each record by a system call of its own, so this is also
-//! what an answer costs in system calls.
+//! How many TLS records an answer takes. The market writes each record with a separate system call, so this
+//! is also what an answer costs in system calls.
 
 use std::{
     net::SocketAddr,
@@ -60,7 +60,7 @@ async fn relay_records(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, count: A
             return;
         }
         if record[0] == APPLICATION_DATA {
-            // Before it is passed on: whoever has the answer may look at the count at once.
+            // Count before passing it on, because the receiver of the answer may read the count at once.
             count.fetch_add(1, Ordering::SeqCst);
         }
         if to.write_all(&record).await.is_err() {
@@ -86,7 +86,7 @@ async fn an_answer_takes_one_record_and_a_large_one_two() {
     let mut bytes = 0;
     let mut counts = Vec::new();
     for is_large in [false, true] {
-        // Connects, fetches the token, and warms up whatever there is.
+        // Connect, fetch the token, and fill the caches.
         who_am_i(&connection).await;
         let before = records.load(Ordering::SeqCst);
         for _ in 0..CALLS {

@@ -44,7 +44,7 @@ async fn refused_identities_are_logged() {
     assert_eq!((line["who"].as_str(), line["from"].as_str()), (Some("unknown"), Some("127.0.0.1")));
     logged(&store, "no certificate").await;
 
-    // Rejected by the guard, where the certificate tells the identity.
+    // Rejected by the guard, where the identity is known from the certificate.
     let bearer = format!("Bearer {}", fixture.token().await);
     for _ in 0..3 {
         let refused = sell_with(fixture.channel().await, &honest(&fixture.bob.id(), &bearer)).await;

@@ -26,19 +26,19 @@ pub(crate) struct KeyAndChain {
 /// An authority that signs certificates.
 pub(crate) type Root = Issuer<'static, KeyPair>;
 
-/// The market's own root, with the checks of the real authority left out.
+/// Returns the market's own root, with the checks of the real authority left out.
 pub(crate) fn own_root(fixture: &Fixture) -> Root {
     let pem = |file| fs::read_to_string(fixture.ground.path().join("pki").join(file)).unwrap();
     Issuer::from_ca_cert_pem(&pem("ca.pem"), KeyPair::from_pem(&pem("ca.key")).unwrap()).unwrap()
 }
 
-/// A root with the name and key identifier of the market's, but another key.
+/// Returns a root with the name and key identifier of the market's, but another key.
 pub(crate) fn namesake_root(fixture: &Fixture) -> Root {
     let pem = fs::read_to_string(fixture.ground.path().join("pki/ca.pem")).unwrap();
     Issuer::from_ca_cert_pem(&pem, KeyPair::generate().unwrap()).unwrap()
 }
 
-/// The root of another market.
+/// Returns the root of another market.
 pub(crate) fn foreign_root() -> Root {
     let mut params = CertificateParams::default();
     params.distinguished_name = DistinguishedName::new();
@@ -73,13 +73,13 @@ pub(crate) fn sign(root: &Root, params: &CertificateParams) -> KeyAndChain {
     KeyAndChain { chain: vec![leaf.der().clone()], key }
 }
 
-/// The chain and key in a party's files.
+/// Reads the certificate and key from a party's files.
 pub(crate) fn from_files(files: &CredentialFiles) -> KeyAndChain {
     let chain = CertificateDer::pem_file_iter(&files.cert).unwrap().map(Result::unwrap).collect();
     KeyAndChain { chain, key: PrivateKeyDer::from_pem_file(files.key_path()).unwrap() }
 }
 
-/// A client that trusts the market and shows a certificate or none.
+/// Configures a client that trusts the market and presents a certificate, or none.
 pub(crate) fn client(fixture: &Fixture, key_and_chain: Option<KeyAndChain>) -> ClientConfig {
     let mut roots = RootCertStore::empty();
     let root = fixture.ground.path().join("pki/ca.pem");

@@ -55,7 +55,7 @@ enum End {
     Alert(AlertDescription),
     /// Closed without any bytes.
     Closed,
-    /// The market began to speak HTTP/2.
+    /// The market started HTTP/2.
     Let,
 }
 
@@ -128,7 +128,7 @@ async fn certificate_not_yet_valid(fixture: &Fixture) {
     assert_eq!(end.await, End::Alert(AlertDescription::CertificateExpired));
 }
 
-/// Mallory's key_and_chain, and what tells when the market has taken their revocation over.
+/// Returns mallory's credentials, and a client that can tell when the market has applied their revocation.
 async fn mallory(fixture: &Fixture) -> (KeyAndChain, ClientConfig) {
     let config = fixture.ground.identity(Role::Seller, "Mallory").await.unwrap();
     (from_files(&config.credentials), client(fixture, Some(from_files(&config.credentials))))

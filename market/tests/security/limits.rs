@@ -226,8 +226,8 @@ async fn serves(fixture: &Fixture) {
     anew.item(fixture.lamp.item_id).await.unwrap();
 }
 
-/// A call with good key_and_chain whose body is these bytes, which the client library would not send. Answers the
-/// code of the status, which the market gives without any message.
+/// Makes a call with valid credentials and a body that the client library would not send. Returns the status
+/// code, which comes without a message.
 async fn with_body(fixture: &Fixture, encoding: &str, body: Vec<u8>) -> Code {
     let pass = pass(fixture).await;
     let (metadata, _, ()) = pass.request(()).into_parts();
@@ -332,7 +332,7 @@ async fn connections_of_everybody() {
         let tls = client(&fixture, Some(from_files(&mallory.config.credentials)));
         held.push(fixture.shake_hands(tls).await.unwrap());
     }
-    // Existing clients are served during the flood, and everybody after it.
+    // Existing clients are served during the flood, and new ones after it.
     fixture.bob.item(fixture.lamp.item_id).await.unwrap();
     drop(held);
     refused(fixture.bob.buy(1 << 40, 1).await, Reason::ItemNotFound).unwrap();

@@ -1,4 +1,4 @@
-//! Calls as bytes, with good key_and_chain but without the client library, which repeats and rewords.
+//! Raw calls with valid credentials, without the client library, which retries and rewrites errors.
 
 use bytes::{Buf as _, BufMut as _};
 use http::uri::PathAndQuery;
@@ -52,7 +52,7 @@ impl Pass {
         self.bearer.trim_start_matches("Bearer ")
     }
 
-    /// A message under these key_and_chain.
+    /// Builds a request with this party's metadata.
     pub(crate) fn request<T>(&self, message: T) -> Request<T> {
         let mut request = Request::new(message);
         for (name, value) in honest(&self.party, &self.bearer) {

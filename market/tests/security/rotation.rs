@@ -230,7 +230,7 @@ async fn root_changed() {
     let out = timeout(PATIENCE, async { while left_behind.mailbox().await.is_ok() {} });
     out.await.expect("the former root is no longer trusted");
     assert!(fixture.greet(old_papers).await.is_err());
-    // Whoever has new key_and_chain goes on as before; the same files, read again.
+    // Clients with new certificates continue: they read the same files again.
     for (role, name) in [(Role::Seller, "Alice"), (Role::Buyer, "Bob")] {
         let anew = Actor::enter(&fixture.ground, role, name).await.unwrap();
         assert_eq!(anew.item(fixture.lamp.item_id).await.unwrap(), fixture.lamp);

@@ -61,7 +61,7 @@ async fn suspended_on_every_call_with_a_live_token(fixture: &Fixture) {
     let path = "/shopping.v1.SessionService/WhoAmI";
     pass.call(path, Vec::new()).await.expect("the token is good");
     mallory.suspend().await;
-    // The very next call is refused, without any wait.
+    // The next call is refused immediately.
     for service in ["SessionService", "CatalogService", "SellerService", "EventService", "AccountService"] {
         for path in methods(service) {
             assert_eq!(reason(pass.call(&path, Vec::new()).await), Reason::AccountSuspended, "{path}");

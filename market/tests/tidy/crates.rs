@@ -9,7 +9,8 @@ use std::{
 
 use super::{assert_none, members, root};
 
-/// What each crate must not depend on, directly or through others. `*` stands for every other crate of the workspace.
+/// What each crate must not depend on, directly or through others. `*` means every other crate of the
+/// workspace.
 const MUST_NOT: [(&str, &[&str]); 7] = [
     ("souk-proto", &["*"]),
     ("souk-certs", &["rcgen", "tar", "clap", "anyhow"]),
@@ -20,14 +21,14 @@ const MUST_NOT: [(&str, &[&str]); 7] = [
     ("souk-server", &["souk-cli", "souk-testkit", "reedline"]),
 ];
 
-/// The name of the crate in a member's folder.
+/// Returns the name of the crate in a member's folder.
 fn name_of(member: &str) -> String {
     let manifest = fs::read_to_string(root().join(member).join("Cargo.toml")).unwrap();
     let manifest: toml::Table = manifest.parse().unwrap();
     manifest["package"]["name"].as_str().unwrap().to_owned()
 }
 
-/// Every crate that is built into `name`: its normal dependencies, and theirs.
+/// Returns every crate that `name` depends on through normal dependencies, directly or indirectly.
 fn below(name: &str) -> BTreeSet<String> {
     let output = Command::new(env!("CARGO"))
         .args(["tree", "--package", name, "--edges", "normal", "--prefix", "none", "--locked"])

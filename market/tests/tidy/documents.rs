@@ -1,4 +1,4 @@
-//! Documents that repeat what the code says are held equal to it.
+//! Checks that documents agree with the code that they describe.
 
 use std::{env, fmt::Write as _, fs};
 
@@ -9,7 +9,7 @@ use super::root;
 /// Set to write the documents instead of comparing them.
 const UPDATE: &str = "SOUK_UPDATE_DOCS";
 
-/// Compares the part of a document between two marker lines with what it should be, or writes it.
+/// Compares the part of a document between two marker lines with the expected text, or updates it.
 fn hold(document: &str, begin: &str, end: &str, expected: &str) {
     let path = root().join(document);
     let text = fs::read_to_string(&path).unwrap();

@@ -1,5 +1,5 @@
-//! Keeps the house in order: layering, sizes, and nothing in the repository that must not be there. A test program of
-//! its own, because it needs no market and so is built in seconds.
+//! Tidy tests: layering, file sizes, and nothing in the repository that must not be there. They are a
+//! separate test program because they need no market, so it builds in seconds.
 
 #![expect(clippy::unwrap_used, reason = "a test that panics has failed")]
 
@@ -59,7 +59,7 @@ fn rust_sources() -> Vec<Source> {
     sources().into_iter().filter(|source| source.path.extension().is_some_and(|e| e == "rs")).collect()
 }
 
-/// The folders of the workspace's crates, by paths from the root.
+/// Returns the folders of the workspace's crates, relative to the root.
 fn members() -> Vec<String> {
     let manifest: toml::Table = fs::read_to_string(root().join("Cargo.toml")).unwrap().parse().unwrap();
     let members = manifest["workspace"]["members"].as_array().unwrap();

@@ -4,14 +4,14 @@ use std::{fs, path::Path};
 
 use super::{Source, assert_none, members, root, rust_sources};
 
-/// Dependencies whose names stand in no source file, each with the reason why it is there.
+/// Dependencies that no source file names, each with the reason why it is needed.
 const UNNAMED: [(&str, &str, &str); 3] = [
     ("certs", "rustls-webpki", "keeps rustls at a version that checks revocation lists correctly"),
     ("proto", "prost", "named by the generated code"),
     ("proto", "tonic-prost", "named by the generated code"),
 ];
 
-/// Whether a path, a macro or an import in `text` begins with the crate's name.
+/// Returns whether a path, a macro or an import in `text` begins with the crate's name.
 fn names(text: &str, dependency: &str) -> bool {
     let name = dependency.replace('-', "_");
     text.match_indices(&name).any(|(at, _)| {
@@ -22,7 +22,7 @@ fn names(text: &str, dependency: &str) -> bool {
     })
 }
 
-/// The code of a crate, without that of the crates nested in its folder and without comments.
+/// Returns the code of a crate, without comments and without crates nested in its folder.
 fn code_of(member: &str, sources: &[Source]) -> String {
     let nested: Vec<_> = members()
         .into_iter()

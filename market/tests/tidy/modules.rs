@@ -67,7 +67,8 @@ impl Crate {
         self.files.insert(module, parsed);
     }
 
-    /// The module that a path names or that holds what it names; `None` if that is in another crate.
+    /// Returns the module that a path names or that contains the named item; `None` if it is in another
+    /// crate.
     fn resolve(&self, from: &Module, path: &[String]) -> Option<Module> {
         let (mut at, mut rest) = match path.first()?.as_str() {
             "crate" => (Vec::new(), &path[1..]),
@@ -103,7 +104,7 @@ impl Crate {
         Some(at)
     }
 
-    /// For each folder, which of its modules use which of their siblings, each with an example.
+    /// Returns, for each folder, which of its modules use which of their siblings, each with an example.
     fn sibling_edges(&self) -> BTreeMap<Module, BTreeMap<(String, String), String>> {
         let mut edges: BTreeMap<Module, BTreeMap<(String, String), String>> = BTreeMap::new();
         for (module, file) in &self.files {
@@ -123,7 +124,7 @@ impl Crate {
     }
 }
 
-/// Every path in a file, outside of tests.
+/// Collects every path in a file, except in tests.
 #[derive(Default)]
 struct Paths {
     found: BTreeSet<Vec<String>>,
@@ -158,7 +159,7 @@ fn is_for_tests(attributes: &[Attribute]) -> bool {
     })
 }
 
-/// The paths of a `use` declaration, each with the name that it brings in.
+/// Returns the paths of a `use` declaration, each with the name that it imports.
 fn leaves(tree: &UseTree) -> Vec<(Vec<String>, String)> {
     match tree {
         UseTree::Path(path) => {
@@ -183,7 +184,7 @@ fn leaves(tree: &UseTree) -> Vec<(Vec<String>, String)> {
     }
 }
 
-/// An order in which each module comes after those that it uses; or the modules of its cycles.
+/// Returns an order in which each module comes after those that it uses, or the modules of its cycles.
 fn order(edges: &BTreeMap<(String, String), String>) -> Result<Vec<String>, BTreeSet<String>> {
     let mut left: BTreeSet<_> = edges.keys().flat_map(|(one, other)| [one.clone(), other.clone()]).collect();
     let mut order = Vec::new();
@@ -200,7 +201,7 @@ fn order(edges: &BTreeMap<(String, String), String>) -> Result<Vec<String>, BTre
     Ok(order)
 }
 
-/// Without the modules that only use those of a cycle.
+/// Removes the modules that are not part of a cycle but only use those that are.
 fn cycles(mut left: BTreeSet<String>, edges: &BTreeMap<(String, String), String>) -> BTreeSet<String> {
     loop {
         let is_used = |name: &String| edges.keys().any(|(one, other)| other == name && left.contains(one));
@@ -219,7 +220,7 @@ fn modules_of_a_folder_form_no_cycle() {
         for (parent, edges) in Crate::load(&root().join(&member).join("src")).sibling_edges() {
             let place = [vec![member.clone()], parent].concat().join("/");
             match order(&edges) {
-                // Not through `println!`, which the test runner keeps to itself.
+                // Not through `println!`, which the test runner captures.
                 Ok(order) => writeln!(io::stdout(), "{place}: {}", order.join(" < ")).unwrap(),
                 Err(cycle) => {
                     offences.push(format!("{place}: these form a cycle:"));

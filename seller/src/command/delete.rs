@@ -5,7 +5,7 @@ use souk_cli::{CliSession, Failure, view::ItemView};
 use souk_client::error::required;
 use souk_proto::v1::DeleteItemRequest;
 
-/// Take an item off the market; its orders stay, wishing buyers are told
+/// Take an item off the market; its orders stay, wishing buyers are notified
 #[derive(Args)]
 pub(crate) struct Delete {
     /// The item's id.

@@ -24,7 +24,7 @@ pub(crate) struct Export {
     format: Option<Format>,
 }
 
-/// A row, with the fields of an import. Items with a sku are known by it, on any market; the others by their
+/// A row, with the fields of an import. Items with a SKU are identified by it on any market, others by their
 /// number on this one.
 #[derive(Serialize)]
 struct Row<'a> {

@@ -1,4 +1,4 @@
-//! What sellers do, one file for each command.
+//! The commands of sellers, one file each.
 
 mod delete;
 mod export;

@@ -5,7 +5,7 @@ use souk_cli::{CliSession, Failure, view::OrderView};
 use souk_client::error::required;
 use souk_proto::v1::{CancelSaleRequest, DeliverSaleRequest, ShipSaleRequest};
 
-/// Say that an order is on its way; the buyer is told
+/// Mark an order as shipped; the buyer is notified
 #[derive(Args)]
 pub(crate) struct Ship {
     /// The order's id.
@@ -15,7 +15,7 @@ pub(crate) struct Ship {
     request_id: Option<String>,
 }
 
-/// Say that a shipped order has reached its buyer, who is told
+/// Mark a shipped order as delivered; the buyer is notified
 #[derive(Args)]
 pub(crate) struct Deliver {
     /// The order's id.
@@ -25,7 +25,7 @@ pub(crate) struct Deliver {
     request_id: Option<String>,
 }
 
-/// Cancel an order that was not shipped yet; its units go back and the buyer is told why
+/// Cancel an order that was not shipped yet; its units go back and the buyer sees why
 #[derive(Args)]
 pub(crate) struct Cancel {
     /// The order's id.

@@ -22,7 +22,7 @@ pub(crate) enum Ride {
     End(End),
 }
 
-/// Start a ride: its orders are on their way from now on, and their buyers are told
+/// Start a ride: its orders are on their way from now on, and their buyers are notified
 #[derive(Args)]
 #[command(after_help = "Example:
   seller ride start 12@51.5014,-0.1419 --from 51.5074,-0.1278 --vehicle \"green van\" --driver Eve")]
@@ -47,7 +47,7 @@ pub(crate) struct Start {
     request_id: Option<String>,
 }
 
-/// End a ride: what is still on its way has arrived, and its buyers are told
+/// End a ride: orders still on it are delivered, and their buyers are notified
 #[derive(Args)]
 pub(crate) struct End {
     /// The ride's id.

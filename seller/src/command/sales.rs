@@ -10,7 +10,7 @@ use souk_cli::{
 use souk_proto::v1::{ListSalesRequest, SummarizeSalesRequest};
 use time::{Duration, OffsetDateTime};
 
-/// How far back a summary goes that is not told.
+/// The default period of a summary.
 const SUMMARY: Duration = Duration::days(30);
 
 /// List the orders of your items, latest first, or sum them up

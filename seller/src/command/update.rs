@@ -5,7 +5,7 @@ use souk_cli::{CliSession, Failure, parse_money, view::ItemView};
 use souk_client::error::required;
 use souk_proto::v1::{ItemDraft, UpdateItemRequest};
 
-/// Change an item: price, stock, name, description, category; wishing buyers are told
+/// Change an item: price, stock, name, description, category; notifies wishing buyers
 #[derive(Args)]
 pub(crate) struct Update {
     /// The item's id.

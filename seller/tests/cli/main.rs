@@ -34,7 +34,7 @@ async fn market() -> LocalMarket {
     LocalMarket::open(options).await.expect("a market")
 }
 
-/// Alice's terminal; she is not registered.
+/// Creates the terminal of alice, who is not registered.
 async fn alice(ground: &LocalMarket) -> Terminal {
     Terminal::of(SELLER, &ground.identity(Role::Seller, "alice").await.expect("a certificate"))
 }
@@ -46,7 +46,7 @@ async fn registered(ground: &LocalMarket) -> Terminal {
     alice
 }
 
-/// Lists a lantern and answers its id.
+/// Lists a lantern and returns its id.
 async fn list_lamp(alice: &Terminal) -> i64 {
     let ran = alice.run(&[&LAMP[..], &["--output", "json"]].concat()).await;
     ran.json()["item_id"].as_i64().expect("an id")
@@ -98,7 +98,7 @@ async fn credentials_that_do_not_work_are_an_identity_error() {
         let file = file.display().to_string();
         alice.run(&["items", "--cert", &file]).await.assert_fails(4, &["BEGIN CERTIFICATE"]);
     }
-    // Her own files are fine, but this is another authority's market.
+    // Her files are valid, but this market's certificate is from another authority.
     let market = other.address().to_string();
     alice.run(&["items", "--market", &market]).await.assert_fails(4, &["authority"]);
     // A buyer's certificate does not make a seller.
@@ -134,7 +134,7 @@ async fn several_addresses_of_a_market_stand_in_for_each_other() {
     alice.set("SOUK_MARKET", format!("{nobody},{here},{nobody}"));
     let who = alice.run(&["whoami"]).await;
     assert!(who.code == 0 && who.out.contains(&here), "{who:?}");
-    // The shell begins at any of them: sooner or later at the one that is not to be trusted.
+    // The shell starts at a random address, so sooner or later at the untrusted one.
     alice.set("SOUK_MARKET", format!("{foreign},{here}"));
     let warned = async {
         loop {
@@ -306,7 +306,7 @@ async fn the_doctor_leaves_a_running_listener_alone() {
     assert_eq!(listener.interrupt().await, 0);
 }
 
-/// The certificate that they began with is revoked at the same time, so that only the new one can be at work.
+/// The initial certificate is revoked at the same time, so that only the new one can work.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_running_listener_takes_a_renewed_certificate_up() {
     let ground = market().await;

@@ -1,4 +1,4 @@
-//! The program between two others that it is piped to, which may die.
+//! Runs the program between two others in a pipe, which may die.
 
 use std::process::Stdio;
 
@@ -10,12 +10,12 @@ use tokio::{
 
 use souk_testkit::terminal::{PATIENCE, Terminal};
 
-/// A program with a pipe on each side, and what it says beside.
+/// A program with piped standard input, output and error.
 pub(crate) struct Piped {
     child: Child,
-    /// `None`: it has come to its end.
+    /// `None` after it was closed.
     input: Option<ChildStdin>,
-    /// `None`: its reader has gone.
+    /// `None` after its reader has died.
     output: Option<Lines<BufReader<ChildStdout>>>,
     said: Lines<BufReader<ChildStderr>>,
 }
@@ -33,33 +33,33 @@ impl Piped {
         self.input.as_mut().expect("an input").write_all(text.as_bytes()).await.expect("it reads");
     }
 
-    /// Ends its input.
+    /// Closes its standard input.
     pub(crate) fn close(&mut self) {
         self.input = None;
     }
 
-    /// The next line that it passes on.
+    /// Returns the next line of its output.
     pub(crate) async fn line(&mut self) -> String {
         next(self.output.as_mut().expect("a reader")).await.expect("a line")
     }
 
-    /// Waits until it says something beside.
+    /// Waits until it prints these words on standard error.
     pub(crate) async fn says(&mut self, words: &str) {
         while !next(&mut self.said).await.expect("it says so").contains(words) {}
     }
 
-    /// The program that reads what this one passes on dies.
+    /// Simulates the death of the program that reads the output.
     pub(crate) fn lose_reader(&mut self) {
         self.output = None;
     }
 
-    /// What Ctrl-C does.
+    /// Interrupts it as Ctrl-C does.
     pub(crate) async fn interrupt(&self) {
         let id = self.child.id().expect("it runs").to_string();
         assert!(Command::new("kill").args(["-INT", &id]).status().await.expect("kill").success());
     }
 
-    /// Waits for its end; answers its exit code and what it still said beside.
+    /// Waits until it exits. Returns its exit code and the rest of standard error.
     pub(crate) async fn end(mut self) -> (i32, String) {
         let mut said = String::new();
         while let Some(line) = next(&mut self.said).await {

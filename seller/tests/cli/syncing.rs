@@ -13,7 +13,7 @@ use super::{SELLER, buy, list_lamp, market, piped::Piped, registered};
 
 const SYNC: [&str; 4] = ["sync", "--from-stdin", "--output", "ndjson"];
 
-/// What it printed, by kind.
+/// Returns the printed objects of one kind.
 fn of_kind(out: &str, kind: &str) -> Vec<Value> {
     let lines = out.lines().map(|line| serde_json::from_str::<Value>(line).expect("JSON"));
     lines.filter(|line| line["kind"] == kind).collect()
@@ -36,7 +36,7 @@ async fn a_till_counts_from_standard_input_and_hears_of_sales() {
     let told: Vec<_> = answers.iter().map(|answer| (&answer["line"], &answer["quantity"])).collect();
     assert_eq!(told, [(&json!(1), &json!(8)), (&json!(2), &json!(13))]);
 
-    // Sold meanwhile; and the program sends its last line again, which it numbered itself.
+    // A purchase in between, and the program repeats its last line, which it numbered itself.
     buy(&ground, lamp, 3).await;
     let numbered = |number: i64, delta: i64| line(delta).replace('{', &format!("{{\"line\": {number}, "));
     let second = alice.type_in(&SYNC, &(numbered(2, 5) + &numbered(3, 1))).await;
@@ -47,9 +47,9 @@ async fn a_till_counts_from_standard_input_and_hears_of_sales() {
     assert_eq!(told, [(&json!(2), &json!(true), &json!(13)), (&json!(3), &json!(false), &json!(11))]);
     assert_eq!(quantity(&alice).await, 11);
 
-    // What was sold is shown to whoever listens next, and to nobody after.
+    // The sale is shown to the next listener, and not again after that.
     let mut listening = alice.start(&["sync", "--output", "ndjson"]);
-    // Its first line: by then it heeds an interrupt, whatever is left to be shown.
+    // Wait for its first line. From then on it handles an interrupt, even if more remains to be shown.
     let mut printed = listening.line().await + "\n";
     while of_kind(&printed, "order_placed").is_empty() && of_kind(&second.out, "order_placed").is_empty() {
         printed = printed + &listening.line().await + "\n";
@@ -106,7 +106,7 @@ async fn lines_with_and_without_numbers_are_not_mixed_and_the_first_kind_is_in()
     assert_eq!(quantity(&alice).await, 14);
 }
 
-/// The next sale's sequence and order.
+/// Returns the next sale's sequence and order.
 async fn sale(sync: &mut Piped) -> (i64, Value) {
     loop {
         let line: Value = serde_json::from_str(&sync.line().await).expect("JSON");
@@ -123,7 +123,7 @@ async fn sales_that_a_dead_reader_did_not_confirm_are_told_again_by_the_next_run
     let lamp = list_lamp(&alice).await;
     let confirming = [&SYNC[..], &["--confirm"]].concat();
     let mut sync = Piped::start(&alice, &confirming);
-    // It is open: sales from now on are told to it.
+    // The till is open, so it receives sales from now on.
     sync.line().await;
     for _ in 0..3 {
         buy(&ground, lamp, 1).await;
@@ -136,7 +136,7 @@ async fn sales_that_a_dead_reader_did_not_confirm_are_told_again_by_the_next_run
     let confirmed = async { while pending().await != json!(2) {} };
     timeout(PATIENCE, confirmed).await.expect("the first is confirmed");
     sync.lose_reader();
-    // What it can't pass on ends it.
+    // It exits when it can't write an event to its output.
     buy(&ground, lamp, 1).await;
     sync.end().await;
 
@@ -163,7 +163,7 @@ async fn an_interrupt_tells_how_many_lines_are_unanswered_and_that_they_may_be_s
     sync.write(&line(1)).await;
     while of_kind(&sync.line().await, "acknowledged").is_empty() {}
     gate.freeze(true);
-    // When the last one is turned down, those before it are under way.
+    // When the last one is rejected, those before it are in progress.
     sync.write(&(line(2) + &line(3) + &line(4) + "nonsense\n")).await;
     sync.says("input line 5: ").await;
     sync.interrupt().await;

@@ -1,4 +1,4 @@
-//! Accounts, and how the market sees its caller.
+//! Views of accounts, and of how the market identifies its caller.
 
 use serde::Serialize;
 use souk_certs::connector::Dial;
@@ -75,7 +75,7 @@ pub struct WhoView {
 }
 
 impl WhoView {
-    /// As the market at this address answered.
+    /// Creates the view of an answer from the market at this address.
     ///
     /// # Errors
     /// The answer lacks the certificate.
@@ -129,7 +129,7 @@ impl Shown for WhoView {
     }
 }
 
-/// How a mailbox stands.
+/// The state of a mailbox.
 #[derive(Clone, Debug, Serialize)]
 pub struct MailboxView {
     pending_count: i64,

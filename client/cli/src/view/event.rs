@@ -1,4 +1,4 @@
-//! Events.
+//! Views of events.
 
 use serde::Serialize;
 use souk_proto::v1::{self, event::Kind};
@@ -6,7 +6,7 @@ use souk_proto::v1::{self, event::Kind};
 use super::{ItemView, MoneyView, OrderView, time};
 use crate::{money::format_money, output::Shown, plain};
 
-/// An event.
+/// An event, as a row or JSON object.
 #[derive(Clone, Debug, Serialize)]
 pub struct EventView {
     kind: &'static str,
@@ -121,7 +121,7 @@ impl Shown for EventView {
     }
 }
 
-/// The event in a sentence for people.
+/// Describes an event in a sentence for people.
 pub fn sentence(event: &v1::Event) -> String {
     match &event.kind {
         Some(Kind::OrderPlaced(placed)) => {
@@ -185,7 +185,7 @@ pub fn sentence(event: &v1::Event) -> String {
     }
 }
 
-/// An event that breaks the contract, in words.
+/// Describes an event that violates the contract because a field is missing.
 fn incomplete(field: &str) -> String {
     format!("the market sent an event without its {field}, which the contract requires")
 }

@@ -1,4 +1,4 @@
-//! Items, wishes, categories, ratings.
+//! Views of items, wishes, categories and ratings.
 
 use serde::Serialize;
 use souk_proto::v1;
@@ -6,7 +6,7 @@ use souk_proto::v1;
 use super::{MoneyView, or_dash, time};
 use crate::{money::format_money, output::Shown, plain};
 
-/// An item.
+/// An item, as a row or JSON object.
 #[derive(Clone, Debug, Serialize)]
 pub struct ItemView {
     item_id: i64,
@@ -66,7 +66,7 @@ impl Shown for ItemView {
 }
 
 impl ItemView {
-    /// Everything, as `show` prints it.
+    /// Adds all other fields, as `show` prints them.
     pub fn details(self) -> ItemDetails {
         ItemDetails(self)
     }

@@ -1,4 +1,4 @@
-//! How the contract's messages look to people (a row) and to programs (JSON).
+//! Views: the contract's messages as people (a row) and programs (JSON) see them.
 //!
 //! JSON: fields in snake_case as in the contract, ids as numbers (people type them, and they stay far below
 //! 2⁵³), times in RFC 3339 (UTC), money as `{"amount_minor", "currency_code"}`, nothing as `null`.
@@ -38,7 +38,7 @@ impl MoneyView {
     }
 }
 
-/// A time in RFC 3339, to the second.
+/// Formats a time in RFC 3339, to the second.
 pub fn time(time: Option<&souk_proto::Timestamp>) -> Option<String> {
     let time = OffsetDateTime::from_unix_timestamp(time?.seconds).ok()?;
     time.format(&Rfc3339).ok()

@@ -1,4 +1,4 @@
-//! Orders.
+//! Views of orders.
 
 use serde::Serialize;
 use souk_proto::v1;
@@ -59,7 +59,7 @@ impl From<&v1::Order> for OrderView {
     }
 }
 
-/// The status in one word.
+/// Returns the status as one word.
 fn status(status: v1::OrderStatus) -> &'static str {
     match status {
         v1::OrderStatus::Unspecified => "unknown",

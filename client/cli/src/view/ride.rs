@@ -1,4 +1,4 @@
-//! Rides.
+//! Views of rides.
 
 use serde::Serialize;
 use souk_proto::v1;
@@ -6,10 +6,10 @@ use souk_proto::v1;
 use super::{or_dash, time};
 use crate::{output::Shown, plain};
 
-/// Reads `LATITUDE,LONGITUDE` in degrees.
+/// Parses `LATITUDE,LONGITUDE` in degrees.
 ///
 /// # Errors
-/// Says what is wrong with it.
+/// Returns what is wrong with the text.
 pub fn parse_location(text: &str) -> Result<v1::Location, String> {
     let told = || format!("{text:?} is no place; write latitude and longitude in degrees, like 51.5,-0.1");
     let (latitude, longitude) = text.split_once(',').ok_or_else(told)?;
@@ -37,7 +37,7 @@ impl LocationView {
     }
 }
 
-/// A ride.
+/// A ride, as a row or JSON object.
 #[derive(Clone, Debug, Serialize)]
 pub struct RideView {
     ride_id: String,
@@ -87,7 +87,7 @@ impl Shown for RideView {
     }
 }
 
-/// What became of a stream of positions.
+/// The result of a stream of positions.
 #[derive(Clone, Debug, Serialize)]
 pub struct TrackingView {
     received_count: i64,
@@ -116,7 +116,7 @@ impl Shown for TrackingView {
     }
 }
 
-/// Where an order is.
+/// The current position of an order.
 #[derive(Clone, Debug, Serialize)]
 pub struct RidePositionView {
     sequence: i64,
@@ -139,7 +139,7 @@ impl From<&v1::RidePosition> for RidePositionView {
 }
 
 impl RidePositionView {
-    /// The position in a sentence.
+    /// Describes the position in a sentence.
     pub fn sentence(&self) -> String {
         let eta = match self.eta_seconds {
             Some(seconds) => format!(", about {} to go", minutes(seconds)),

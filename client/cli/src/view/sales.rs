@@ -1,4 +1,4 @@
-//! Sales, summed up.
+//! Views of sales summaries.
 
 use serde::Serialize;
 use souk_proto::v1;
@@ -6,10 +6,10 @@ use souk_proto::v1;
 use super::{MoneyView, time};
 use crate::{money::format_money, output::Shown, plain};
 
-/// How wide the longest bar of a chart is, in characters.
+/// The width of the longest bar of a chart, in characters.
 const BAR_WIDTH: i128 = 30;
 
-/// What was sold in one day, with a bar in proportion to the best one.
+/// The sales of one day, with a bar proportional to the best day's.
 #[derive(Clone, Debug, Serialize)]
 pub struct DaySalesView {
     day: String,
@@ -22,7 +22,7 @@ pub struct DaySalesView {
     bar: String,
 }
 
-/// What was sold of one item, with a bar in proportion to the best one.
+/// The sales of one item, with a bar proportional to the best item's.
 #[derive(Clone, Debug, Serialize)]
 pub struct ItemSalesView {
     item_id: i64,
@@ -37,7 +37,7 @@ pub struct ItemSalesView {
 }
 
 impl DaySalesView {
-    /// The days of a summary.
+    /// Returns the days of a summary.
     pub fn all(days: &[v1::DaySales]) -> Vec<Self> {
         let revenues: Vec<_> = days.iter().map(|day| day.revenue.as_ref()).collect();
         let view = |day: &v1::DaySales| Self {
@@ -53,7 +53,7 @@ impl DaySalesView {
 }
 
 impl ItemSalesView {
-    /// The items of a summary.
+    /// Returns the items of a summary.
     pub fn all(items: &[v1::ItemSales]) -> Vec<Self> {
         let revenues: Vec<_> = items.iter().map(|item| item.revenue.as_ref()).collect();
         let view = |item: &v1::ItemSales| Self {
@@ -69,7 +69,7 @@ impl ItemSalesView {
     }
 }
 
-/// Amounts in different currencies can't be compared, so each has a scale of its own.
+/// Draws a bar. Amounts in different currencies can't be compared, so each currency has its own scale.
 fn bar(of: Option<&v1::Money>, all: &[Option<&v1::Money>]) -> String {
     let Some(of) = of else { return String::new() };
     let same = all.iter().flatten().filter(|other| other.currency_code == of.currency_code);

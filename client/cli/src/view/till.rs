@@ -1,4 +1,4 @@
-//! Tills, and what becomes of their lines.
+//! Views of tills, and of the results of their lines.
 
 use serde::Serialize;
 use souk_proto::v1::{self, sync_acknowledgement::Result as Told};
@@ -6,7 +6,7 @@ use souk_proto::v1::{self, sync_acknowledgement::Result as Told};
 use super::{or_dash, time};
 use crate::{output::Shown, plain};
 
-/// A till.
+/// A till, as a row or JSON object.
 #[derive(Clone, Debug, Serialize)]
 pub struct TillView {
     name: String,
@@ -35,7 +35,7 @@ impl Shown for TillView {
     }
 }
 
-/// Where a till's stream goes on.
+/// The position at which a till's stream resumes.
 #[derive(Clone, Debug, Serialize)]
 pub struct ResumeView {
     kind: &'static str,
@@ -43,7 +43,7 @@ pub struct ResumeView {
 }
 
 impl ResumeView {
-    /// After this line.
+    /// Creates the view of a stream that resumes after this line.
     pub fn after(last_line: i64) -> Self {
         Self { kind: "resumed", last_line }
     }
@@ -57,7 +57,7 @@ impl Shown for ResumeView {
     }
 }
 
-/// What became of a line.
+/// The result of a line.
 #[derive(Clone, Debug, Serialize)]
 pub struct LineView {
     kind: &'static str,
@@ -99,12 +99,12 @@ impl From<&v1::SyncAcknowledgement> for LineView {
 }
 
 impl LineView {
-    /// Whether the market refused it.
+    /// Returns whether the market refused the line.
     pub fn is_refused(&self) -> bool {
         self.reason.is_some()
     }
 
-    /// In a sentence for people.
+    /// Describes the result in a sentence for people.
     pub fn sentence(&self) -> String {
         let before = if self.repeated { ", as it was before" } else { "" };
         let line = self.line;

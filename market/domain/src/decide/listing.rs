@@ -40,7 +40,7 @@ impl Rules<'_, '_> {
         }
     }
 
-    /// Updates an item. An update that changes no field keeps the version and notifies nobody.
+    /// Updates an item. An update that changes no field keeps the version and sends no notification.
     pub(super) fn update(
         &mut self,
         caller: &Party,

@@ -186,7 +186,7 @@ impl Rules<'_, '_> {
     }
 }
 
-/// The decision on an action, which must be of the type that the action declares.
+/// Returns the decision on an action, which must be of the type that the action declares.
 fn decided<A: Act>(_: &A, decision: Result<Decision<A::Outcome>, Refusal>) -> Result<Decision, Refusal> {
     decision.map(|Decision { outcome, effects }| Decision { outcome: outcome.into(), effects })
 }

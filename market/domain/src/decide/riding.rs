@@ -38,7 +38,7 @@ impl Rules<'_, '_> {
         Ok(Decision { outcome: ride, effects })
     }
 
-    /// Ends one of the caller's rides and marks the orders still under way as delivered.
+    /// Ends one of the caller's rides and marks the orders still in transit as delivered.
     pub(super) fn end_ride(&mut self, caller: &Party, id: RideId) -> Result<Decision<Ride>, Refusal> {
         let found = self.rows.rides.row(id).filter(|ride| ride.seller == caller.id);
         let mut ride = found.cloned().ok_or(Refusal::RideNotFound(id))?;

@@ -139,7 +139,7 @@ pub(super) fn order_of(outcome: Result<Outcome, Refusal>) -> Order {
     }
 }
 
-/// Everything that a back end would save.
+/// Returns everything that a back end would save, as text.
 pub(super) fn trace(rows: &WorkingSet) -> String {
     let WorkingSet { parties, items, orders, tills, wishes, ratings, requests, events, .. } = rows;
     format!("{parties:?} {items:?} {orders:?} {tills:?} {wishes:?} {ratings:?} {requests:?} {events:?}")

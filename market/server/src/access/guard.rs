@@ -229,7 +229,7 @@ fn bearer(metadata: &MetadataMap) -> Result<&str, Status> {
     })
 }
 
-/// Maps a fault to a status that tells the caller no more than it needs. The cause is in the market's log.
+/// Maps a fault to a status that reveals no more than the caller needs. The cause is in the market's log.
 fn refused(fault: TokenFault) -> Status {
     tracing::debug!(%fault, "token rejected");
     match fault {

@@ -18,7 +18,7 @@ use crate::config::TokenKeyFiles;
 /// Number of bytes of the public key's hash that form the key id.
 const KEY_ID_BYTES: usize = 12;
 
-/// The Ed25519 key that signs tokens, and those whose tokens are good.
+/// The Ed25519 key that signs tokens, and the keys that verify them.
 pub struct TokenKeys {
     pub(super) signing: EncodingKey,
     pub(super) signing_id: String,

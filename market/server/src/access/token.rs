@@ -157,7 +157,7 @@ impl Tokens {
         self.generation.load(Ordering::Acquire)
     }
 
-    /// Issues a token that is good together with this certificate only, under an id that no other has.
+    /// Issues a token that is valid only together with this certificate. The token has a unique id.
     pub fn issue(
         &self,
         certificate: &PeerCertificate,

@@ -57,7 +57,7 @@ impl EventService for EventApi {
     ) -> Result<Response<v1::TestEventResponse>, Status> {
         let caller = Caller::of(&request)?.clone();
         let event = self.0.carry_out(&caller, command::test_event(request.into_inner())?).await?;
-        // Whoever tries out its callback does not want to wait for the next attempt.
+        // A party that tests its callback should not have to wait for the back-off.
         self.0.parts.relay.probe(caller.party);
         Ok(Response::new(v1::TestEventResponse { event_id: event.to_string() }))
     }

@@ -66,7 +66,7 @@ pub struct Parts {
     pub suspended: Suspended,
     /// The clock for times in commands and responses.
     pub clock: Clock,
-    /// Makes ids.
+    /// The source of new ids.
     pub random: Random,
     /// Cancelled when the market shuts down. It ends the streams that have no end of their own.
     pub closing: CancellationToken,
@@ -113,7 +113,8 @@ impl Api {
         self.ledger.submit(command).await.map_err(|error| ledger_status(&error))
     }
 
-    /// One step of a stream to a party, unless the market closes or the party was shut out meanwhile.
+    /// Runs one step of a stream to a party. Fails if the market shuts down or the party has been suspended
+    /// meanwhile: the guard checks a call only at its start.
     async fn unless_shut_out<T>(
         &self,
         party: PartyId,

@@ -17,7 +17,7 @@ use crate::{
     wire::{self, command, query},
 };
 
-/// The most items of a summary.
+/// Maximum number of items in a summary.
 const MAX_SUMMARY_ITEMS: usize = 100;
 
 type Exported = Pin<Box<dyn Stream<Item = Result<v1::ExportItemsResponse, Status>> + Send>>;

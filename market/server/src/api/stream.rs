@@ -1,4 +1,4 @@
-//! What the calls have in common that take a stream.
+//! Functions shared by the calls that receive a stream.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use tonic::Status;
 
 use crate::wire;
 
-/// Carries a call through whether or not its caller waits for the end.
+/// Runs a call in a separate task, so that it completes even if its caller disconnects.
 pub(super) async fn in_its_own_task<T: Send + 'static>(
     call: impl Future<Output = Result<T, Status>> + Send + 'static,
 ) -> Result<T, Status> {
@@ -16,7 +16,7 @@ pub(super) async fn in_its_own_task<T: Send + 'static>(
     ended.unwrap_or_else(|error| Err(wire::internal(&error.to_string())))
 }
 
-/// Waits for a message. A sender that stops for ever does not keep the call open.
+/// Waits for a message with a timeout, so that a silent sender does not keep the call open.
 pub(super) async fn within<T>(
     limit: Duration,
     what: &str,
@@ -27,7 +27,7 @@ pub(super) async fn within<T>(
     waited.unwrap_or_else(|_| Err(Status::deadline_exceeded(told())))
 }
 
-/// A message of a stream that has no business where it came.
+/// Returns the status for a message at an unexpected point of a stream.
 pub(super) fn out_of_place(problem: &str) -> Status {
     wire::status(Reason::InvalidField, problem, [])
 }

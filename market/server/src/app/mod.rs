@@ -1,4 +1,4 @@
-//! Puts the market together: [`App::build`] opens everything, [`App::run`] serves until told to stop.
+//! Assembles the market: [`App::build`] opens all components, [`App::run`] serves until shutdown.
 
 mod metrics;
 mod replicas;
@@ -168,7 +168,7 @@ impl App {
         })
     }
 
-    /// Adds counts of the spans of calls to the metrics.
+    /// Adds the counts of sent and dropped spans to the metrics.
     #[must_use]
     pub fn with_span_counts(self, spans: Option<Arc<SpanCounts>>) -> Self {
         Self { spans, ..self }

@@ -76,13 +76,14 @@ impl StoreFreshness {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
     }
 
-    /// Whether it was seen within [`FRESH_FOR`].
+    /// Returns whether the store was reached within [`FRESH_FOR`].
     pub(super) fn is_fresh(&self) -> bool {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).elapsed() <= FRESH_FOR
     }
 }
 
-/// Starts to follow, until the market closes.
+/// Starts a task that follows the other markets until this one shuts down. Hints are only an optimisation: a
+/// lost one is made up for by the periodic poll, which arrives as a hint for everything.
 pub(super) fn start(
     replicas: Arc<dyn Replicas>,
     listener: ReplicaListener,

@@ -35,7 +35,7 @@ const SWEEP: Duration = Duration::from_secs(1);
 /// How often the certificates of open connections are fully verified.
 const REVIEW: Duration = Duration::from_secs(60);
 
-/// Follows the market's files.
+/// Reloads the market's files and replaces the credentials and keys of all components.
 pub(super) struct Rotator {
     pub(super) changes: Changes,
     pub(super) rotation: Rotation,
@@ -45,14 +45,14 @@ pub(super) struct Rotator {
     pub(super) clock: Clock,
 }
 
-/// What works with the credentials and token keys that are in use.
+/// The components that use the market's certificates and keys.
 pub(super) struct CredentialUsers {
     pub(super) acceptor: Acceptor,
     pub(super) outgoing: ClientTls,
     pub(super) access: Arc<Access>,
     pub(super) tokens: Arc<Tokens>,
     pub(super) relay: RelayHandle,
-    /// Those in use, for the metrics.
+    /// The current credentials, shared with the metrics.
     pub(super) present: Arc<ArcSwap<Credentials>>,
 }
 
@@ -130,7 +130,7 @@ impl Rotator {
         manager::reloaded();
     }
 
-    /// By serial number and time, which is quick.
+    /// Closes connections by serial number and expiry. That is cheap enough to run every second.
     fn sweep(&self) {
         let (now, revoked) = (self.clock.now().into(), self.rotation.current().revoked_serials());
         let cut = self
@@ -164,7 +164,8 @@ impl Rotator {
 }
 
 impl<'a> Prepared<'a> {
-    /// Loads and checks everything.
+    /// Loads and checks all files. Every step that can fail is here, so that no failure leaves old and new
+    /// files mixed.
     fn load(rotation: &'a mut Rotation, token_keys: &TokenKeyFiles, now: Timestamp) -> Result<Self, Refused> {
         let token_keys = TokenKeys::load(token_keys)?;
         let credentials = rotation.prepare(now.into())?;
@@ -173,7 +174,8 @@ impl<'a> Prepared<'a> {
         Ok(Self { credentials, incoming, outgoing, token_keys })
     }
 
-    /// Puts everything into use. Nothing here can fail.
+    /// Puts the new files into use, which can't fail. Calls with revoked certificates are rejected first,
+    /// then new handshakes; a handshake that overlaps the swap is rejected by the acceptor.
     fn commit(self, users: &CredentialUsers) {
         let next = Arc::clone(self.credentials.commit());
         users.outgoing.swap(self.outgoing);

@@ -183,7 +183,7 @@ impl Config {
         Self::load_under(file, StoreFlags::default())
     }
 
-    /// As [`Config::load`], with flags laid over where the store is.
+    /// Like [`Config::load`], with flags that override where the store is.
     pub fn load_under(file: Option<&Path>, store: StoreFlags) -> Result<Self, ConfigError> {
         let mut table: Table = Self::DEFAULTS.parse()?;
         if let Some(path) = file {
@@ -301,17 +301,17 @@ impl TlsConfig {
     }
 }
 
-/// Where the keys for signing tokens lie.
+/// The paths of the token keys.
 #[derive(Clone, Debug)]
 pub struct TokenKeyFiles {
-    /// The key that signs.
+    /// The key that signs new tokens.
     pub current: PathBuf,
-    /// The one that signed before it, when there is such a file: its tokens are good to their end.
+    /// The previous key, whose tokens are accepted until they expire. The file is optional.
     pub previous: PathBuf,
 }
 
 impl TokenKeyFiles {
-    /// The files, to be watched.
+    /// Returns both paths, to be watched for changes.
     pub fn paths(&self) -> [PathBuf; 2] {
         [self.current.clone(), self.previous.clone()]
     }

@@ -1,64 +1,64 @@
-//! Where everything is kept.
+//! Settings of the store and the search index.
 
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 use souk_store::postgres::{self, PostgresOptions};
 
-/// The path that stands for no store at all.
+/// The value of `store.path` for a store in memory.
 const MEMORY: &str = "memory";
 
-/// Where everything is kept, and where the search index is (`None`: in memory).
+/// The store, and the folder of the search index (`None` for an index in memory).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StoreConfig {
-    /// In memory: everything is lost when the market ends.
+    /// In memory; the contents are lost at shutdown.
     Memory {
-        /// The search index.
+        /// Folder of the search index.
         index: Option<PathBuf>,
     },
     /// In a SQLite file.
     Sqlite {
-        /// The file.
+        /// Path of the SQLite file.
         path: PathBuf,
-        /// The search index.
+        /// Folder of the search index.
         index: PathBuf,
     },
-    /// In a PostgreSQL database, which any number of markets share.
+    /// In a PostgreSQL database, which any number of markets can share.
     Postgres {
-        /// The database's address.
+        /// Address of the database.
         address: String,
-        /// The password, and who vouches for the server.
+        /// The password and the CA certificate of the database.
         options: PostgresOptions,
-        /// The search index.
+        /// Folder of the search index.
         index: Option<PathBuf>,
     },
 }
 
-/// What flags set of the store, over the settings file.
+/// Store settings given as flags, which override the settings file.
 #[derive(Clone, Debug, Default)]
 pub struct StoreFlags {
-    /// `store.path`.
+    /// Overrides `store.path`.
     pub path: Option<PathBuf>,
-    /// `store.password_file`.
+    /// Overrides `store.password_file`.
     pub password_file: Option<PathBuf>,
 }
 
-/// The `[store]` table as it is written.
+/// Section `[store]` as it is written in the file.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct StoreSettings {
-    /// A SQLite file, `memory`, or the address of a PostgreSQL database.
+    /// Path of a SQLite file, `memory`, or the address of a PostgreSQL database.
     path: PathBuf,
-    /// The search index, unless beside the SQLite file.
+    /// Folder of the search index. `None` means next to the SQLite file, or in memory with another store.
     index: Option<PathBuf>,
-    /// The database's password, unless in `PGPASSWORD`.
+    /// File with the database's password. `None` means the variable `PGPASSWORD`.
     password_file: Option<PathBuf>,
-    /// The authority of the database's certificate, unless the address names it.
+    /// CA certificate of the database. `None` if the address names it or none is needed.
     ca: Option<PathBuf>,
 }
 
 impl StoreSettings {
-    /// What they mean, with flags laid over them.
+    /// Converts the section to a store configuration, with flags that override it.
     pub(super) fn under(self, flags: StoreFlags) -> StoreConfig {
         let Self { path, index, password_file, ca } = self;
         let path = flags.path.unwrap_or(path);
@@ -68,7 +68,7 @@ impl StoreSettings {
 }
 
 impl StoreConfig {
-    /// The store at a place: a SQLite file, `memory`, or the address of a PostgreSQL database.
+    /// Creates the configuration for a SQLite file, `memory`, or the address of a PostgreSQL database.
     pub fn at(place: impl Into<PathBuf>) -> Self {
         Self::new(place.into(), None, PostgresOptions::default())
     }
@@ -86,12 +86,12 @@ impl StoreConfig {
         }
     }
 
-    /// Whether everything is forgotten at the end.
+    /// Returns whether the store is in memory, so that its contents are lost at shutdown.
     pub fn is_memory(&self) -> bool {
         matches!(self, Self::Memory { .. })
     }
 
-    /// Where the search index is kept; `None`: in memory.
+    /// Returns the folder of the search index, or `None` for an index in memory.
     pub fn index_directory(&self) -> Option<&Path> {
         match self {
             Self::Memory { index } | Self::Postgres { index, .. } => index.as_deref(),

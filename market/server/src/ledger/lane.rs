@@ -170,8 +170,9 @@ impl Runner {
             commands.iter().map(|command| rows.requests.row(command.key()).is_some()).collect();
         let replays = replayed.iter().filter(|replayed| **replayed).count();
         let decided = self.decide_all(&mut rows, commands).into_iter().zip(replayed);
-        // A replay changes nothing, but its answer must not be sent before the original commit is on the standby: so
-        // it is confirmed by a commit of its own. Only refusals and validations need no commit at all.
+        // A replay changes nothing, but its answer must not be sent before the original commit is on the
+        // standby: so it is confirmed by a separate commit. Only refusals and validations need no commit at
+        // all.
         let ended = if !rows.is_unchanged() {
             self.lane.save(&rows).await
         } else if replays > 0 {
@@ -258,7 +259,7 @@ impl From<BatchFailure> for LedgerError {
     }
 }
 
-/// The channel of a waiting caller, and the desk of its server thread.
+/// The channel of a waiting caller, and the answer queue of its server thread.
 type Caller = (oneshot::Sender<Answer>, Answers);
 
 /// The callers of a batch, indexed like its commands. `None` after a caller has been answered.
@@ -271,7 +272,8 @@ impl Callers {
     }
 }
 
-/// Sorts the answers by queue: there are only as many queues as server threads.
+/// Groups the answers by queue and hands each group back at once. A linear search suffices, because there are
+/// only as many queues as server threads.
 fn hand_back(answers: Vec<(Caller, Answer)>) {
     let mut batches: Vec<(Answers, Vec<_>)> = Vec::new();
     for ((caller, queue), answer) in answers {

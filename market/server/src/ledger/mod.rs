@@ -55,7 +55,7 @@ pub enum LedgerError {
     /// A stored row that the command needs can't be decoded. Nothing was changed.
     #[error("the ledger met something unreadable")]
     Corrupt,
-    /// What is stored for the request came of another kind of action, which only a defect can cause.
+    /// The outcome stored for the request belongs to another kind of action, which only a bug can cause.
     #[error("a command came to an outcome of another kind: {0}")]
     Mismatched(String),
     /// It is unknown whether the command took effect. Retrying with the same request id is safe.
@@ -105,13 +105,13 @@ impl Ledgers {
         })
     }
 
-    /// A ledger for the server thread whose queue this is.
+    /// Opens a ledger for the server thread of this queue.
     pub fn open(&self, queue: &AnswerQueue) -> Ledger {
         Ledger { queues: Arc::clone(&self.queues), answers: queue.answers() }
     }
 }
 
-/// Submits commands for one server thread, which is answered through its own [`AnswerQueue`].
+/// Submits commands from one server thread, which receives the answers through its [`AnswerQueue`].
 #[derive(Clone)]
 pub struct Ledger {
     queues: Arc<[mpsc::Sender<Job>]>,
@@ -179,7 +179,8 @@ impl Lanes {
 }
 
 impl Ledger {
-    /// Has a command carried out, and answers after the commit with what the action promises.
+    /// Submits a command and waits for its result, which is available only after the commit. Dropping the
+    /// future does not cancel the command.
     pub async fn submit<A: Act>(&self, command: Command<A>) -> Result<Done<A::Outcome>, LedgerError> {
         let Done { outcome, feed_position, replayed } = self.queue(command.queued()).await?;
         let outcome = A::Outcome::try_from(outcome);

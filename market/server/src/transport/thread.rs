@@ -20,9 +20,9 @@ use crate::{audit::Refusals, observe::AccessLogLayer, wire};
 /// HTTP/2 flow-control window of a stream: the bytes that may be unread here before its sender must wait. It bounds
 /// the memory of a stream whose handler is slower than its sender.
 const STREAM_WINDOW: u32 = 64 * 1024;
-/// HTTP/2 flow-control window of a connection with all of its streams. h2 closes a connection with ENHANCE_YOUR_CALM
-/// when small unread frames, each charged with an overhead of up to 256 bytes, take up half of this window. A stream
-/// of tiny messages, each in a frame of its own, must stay far below that.
+/// HTTP/2 flow-control window of a connection with all of its streams. h2 closes a connection with
+/// ENHANCE_YOUR_CALM when small unread frames, each charged with an overhead of up to 256 bytes, take up half
+/// of this window. A stream of tiny messages, each in a separate frame, must stay far below that.
 const CONNECTION_WINDOW: u32 = 8 * 1024 * 1024;
 /// Maximum number of connections queued for a thread, and of concurrent handshakes on it.
 const HANDSHAKES: usize = 128;

@@ -1,4 +1,4 @@
-//! Writes what a caller learns of its own account.
+//! Conversion of a caller's certificate and mailbox to messages.
 
 use data_encoding::HEXLOWER;
 use souk_certs::identity::PeerCertificate;
@@ -7,7 +7,7 @@ use souk_store::MailboxState;
 
 use super::show::{callback, timestamp};
 
-/// A caller's certificate.
+/// Converts a caller's certificate to its message.
 pub fn certificate(certificate: &PeerCertificate) -> v1::CertificateInfo {
     v1::CertificateInfo {
         spiffe_id: certificate.spiffe_id().to_owned(),
@@ -18,7 +18,7 @@ pub fn certificate(certificate: &PeerCertificate) -> v1::CertificateInfo {
     }
 }
 
-/// A mailbox as it stands.
+/// Converts the state of a mailbox to its message.
 pub fn mailbox_status(state: MailboxState) -> v1::MailboxStatusResponse {
     v1::MailboxStatusResponse {
         pending_count: state.pending,

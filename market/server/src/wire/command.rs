@@ -14,7 +14,7 @@ use super::parse::{Fields, fingerprint, request_key};
 pub use super::ride::{end_ride, fix, start_ride};
 pub use super::till::{remove_till, sync_hello, till_line};
 
-/// What both registrations ask for, before the callback address has been checked.
+/// A parsed RegisterSeller or RegisterBuyer request, whose callback address has not been checked yet.
 pub struct Registration {
     /// The idempotency key: the request id and the fingerprint of the parameters.
     pub request: RequestKey,

@@ -1,29 +1,29 @@
-//! What every mutating request has: an idempotency key, and whether it is only to be checked.
+//! The fields common to all mutating requests: the idempotency key, and whether only to validate.
 
 use souk_domain::{Command, Fingerprint, Origin, PartyId, RequestKey};
 use tonic::Status;
 
 use super::parse::{Fields, request_key};
 
-/// A mutating request, read: everything of a command but the caller.
+/// A parsed mutating request: a command without its caller.
 pub struct Parsed<A> {
-    /// The idempotency key.
+    /// The idempotency key: the request id and the fingerprint of the parameters.
     pub request: RequestKey,
-    /// Only check.
+    /// Whether to validate the request without changing anything.
     pub validate_only: bool,
-    /// What is asked for.
+    /// The change that is requested.
     pub action: A,
 }
 
 impl<A> Parsed<A> {
-    /// The command of a caller.
+    /// Adds the caller, which turns this into a command.
     pub fn by(self, caller: PartyId, origin: Origin) -> Command<A> {
         let Self { request, validate_only, action } = self;
         Command { caller, request, validate_only, action, origin }
     }
 }
 
-/// Takes the parts out of a request that every mutating request has.
+/// Moves the fields common to all mutating requests out of a request.
 macro_rules! mutating {
     ($request:ident, $method:literal) => {{
         let request_id = std::mem::take(&mut $request.request_id);
@@ -33,7 +33,7 @@ macro_rules! mutating {
 
 pub(super) use mutating;
 
-/// What every mutating request has.
+/// The fields common to all mutating requests.
 pub(super) struct Mutating {
     pub(super) request_id: String,
     pub(super) validate_only: bool,

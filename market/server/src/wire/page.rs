@@ -28,11 +28,11 @@ pub(super) fn page_size(requested: i32) -> Result<usize, Status> {
     }
 }
 
-/// One page of a query: how many rows, and from where.
+/// One page of a query: its size and where it starts.
 pub struct Page<C> {
     limit: usize,
     token: PageToken,
-    /// The last row of the page before; `None` on the first page.
+    /// The last row of the previous page; `None` on the first page.
     pub after: Option<C>,
 }
 
@@ -43,12 +43,14 @@ impl<C: Serialize + DeserializeOwned> Page<C> {
         Ok(Self { limit, token, after })
     }
 
-    /// How many rows to read: one more than the page holds, which tells whether there is a next page.
+    /// Returns the number of rows to read: one more than the page holds, to find out whether there is a next
+    /// page.
     pub fn rows(&self) -> usize {
         self.limit + 1
     }
 
-    /// Cuts what was read down to the page. Answers the token of the next page with it, which is empty on the last.
+    /// Truncates the rows to the page. Returns them with the token of the next page, which is empty on the
+    /// last one.
     pub fn cut<T>(&self, mut rows: Vec<T>, cursor: impl Fn(&T) -> C) -> (Vec<T>, String) {
         if rows.len() <= self.limit {
             return (rows, String::new());

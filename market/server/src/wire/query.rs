@@ -1,4 +1,4 @@
-//! Reads requests that only ask.
+//! Converts read-only requests to queries.
 
 use std::time::Duration;
 
@@ -15,38 +15,38 @@ use super::{
     parse::Fields,
 };
 
-/// The longest time that is summed up at once.
+/// Maximum period of a summary.
 const MAX_SUMMARY: Duration = Duration::from_secs(366 * 86_400);
 
-/// Reads the number of an item.
+/// Parses an item number.
 pub fn item_id(id: i64) -> Result<ItemId, Status> {
     let mut fields = Fields::new();
     let id = fields.id("item_id", id);
     fields.finish(id.map(ItemId))
 }
 
-/// Reads the number of an order.
+/// Parses an order number.
 pub fn order_id(id: i64) -> Result<OrderId, Status> {
     let mut fields = Fields::new();
     let id = fields.id("order_id", id);
     fields.finish(id.map(OrderId))
 }
 
-/// Reads the UUID of a ride.
+/// Parses the UUID of a ride.
 pub fn ride_id(id: &str) -> Result<RideId, Status> {
     let mut fields = Fields::new();
     let id = fields.ride("ride_id", id);
     fields.finish(id)
 }
 
-/// Reads a place in a mailbox.
+/// Parses a position in a mailbox.
 pub fn sequence(field: &str, sequence: i64) -> Result<Sequence, Status> {
     let mut fields = Fields::new();
     let sequence = fields.sequence(field, sequence);
     fields.finish(sequence)
 }
 
-/// Reads WatchRide: the order whose ride is watched, and the last position seen.
+/// Parses a WatchRide request into the order whose ride is watched, and the last position seen.
 pub fn watch_ride(request: &v1::WatchRideRequest) -> Result<(OrderId, i64), Status> {
     let mut fields = Fields::new();
     let id = fields.id("order_id", request.order_id);
@@ -56,21 +56,21 @@ pub fn watch_ride(request: &v1::WatchRideRequest) -> Result<(OrderId, i64), Stat
     fields.finish(id.map(|id| (OrderId(id), request.cursor)))
 }
 
-/// Reads ListParties.
+/// Converts a ListParties request to a page.
 pub fn list_parties(request: &v1::ListPartiesRequest) -> Result<Page<Uuid>, Status> {
     let limit = page_size(request.page_size)?;
     let token = PageToken::of(&[b"ListParties", &[u8::from(request.suspended_only)]]);
     Page::read(limit, &request.page_token, token)
 }
 
-/// Reads ListWishlist.
+/// Converts a ListWishlist request to a page.
 pub fn list_wishlist(buyer: PartyId, request: &v1::ListWishlistRequest) -> Result<Page<ItemId>, Status> {
     let limit = page_size(request.page_size)?;
     let token = PageToken::of(&[b"ListWishlist", party_bytes(&buyer)]);
     Page::read(limit, &request.page_token, token)
 }
 
-/// Reads DisplaySellerItems.
+/// Parses a DisplaySellerItems request.
 pub fn display_seller_items(
     seller: PartyId,
     request: &v1::DisplaySellerItemsRequest,
@@ -90,7 +90,7 @@ macro_rules! orders {
             let item = fields.optional_id("item_id", request.item_id).map(ItemId);
             let placed = fields.time_range(request.from_time.as_ref(), request.until_time.as_ref());
             fields.finish(Some(()))?;
-            // A token is good for the same request with any page size.
+            // The token is bound to every field except the page size, which may change.
             let query = v1::$request { page_size: 0, page_token: String::new(), ..request };
             let token = PageToken::of(&[$method, party_bytes(&party), &query.encode_to_vec()]);
             let page = Page::read(limit, &request.page_token, token)?;
@@ -101,15 +101,15 @@ macro_rules! orders {
 }
 
 orders! {
-    /// Reads ListOrders.
+    /// Converts a ListOrders request to a query.
     list_orders, ListOrdersRequest, b"ListOrders", Buyer
 }
 orders! {
-    /// Reads ListSales.
+    /// Converts a ListSales request to a query.
     list_sales, ListSalesRequest, b"ListSales", Seller
 }
 
-/// Reads SummarizeSales.
+/// Parses a SummarizeSales request into its time range.
 pub fn summarize_sales(request: &v1::SummarizeSalesRequest) -> Result<TimeRange, Status> {
     let mut fields = Fields::new();
     for (field, time) in [("from_time", &request.from_time), ("until_time", &request.until_time)] {
@@ -124,7 +124,7 @@ pub fn summarize_sales(request: &v1::SummarizeSalesRequest) -> Result<TimeRange,
     fields.finish(Some(placed))
 }
 
-/// Reads ListCategories. The sellers that are hidden are for the caller to add.
+/// Converts a ListCategories request to a query. The caller must add the hidden sellers.
 pub fn list_categories(
     request: &v1::ListCategoriesRequest,
 ) -> Result<(CategoryQuery, Page<Category>), Status> {
@@ -138,16 +138,16 @@ pub fn list_categories(
     Ok((CategoryQuery { parent, after, limit, ..CategoryQuery::default() }, page))
 }
 
-/// Reads SearchItem. The sellers that are hidden are for the caller to add.
+/// Converts a SearchItem request to a query. The caller must add the hidden sellers.
 pub fn search_item(request: &v1::SearchItemRequest) -> Result<(SearchQuery, PageToken), Status> {
-    // A token is good for the same request with any page size.
+    // The token is bound to every field except the page size, which may change.
     let query = v1::SearchItemRequest { page_size: 0, page_token: String::new(), ..request.clone() };
     let token = PageToken::of(&[b"SearchItem", &query.encode_to_vec()]);
     let after = token.read(&request.page_token)?;
     Ok((search_query(request, after)?, token))
 }
 
-/// Reads WatchSearch: the same search, asked for once.
+/// Converts a WatchSearch request to the query of the equivalent search.
 pub fn watch_search(request: v1::WatchSearchRequest) -> Result<SearchQuery, Status> {
     let v1::WatchSearchRequest { query, category, min_price, max_price, min_rating, seller_id, in_stock } =
         request;

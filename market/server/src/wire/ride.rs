@@ -49,7 +49,7 @@ fn stops(fields: &mut Fields, stops: &[v1::RideStop]) -> Option<Vec<RideStop>> {
     read.into_iter().collect()
 }
 
-/// Reads EndRide. The orders of the ride are still to be found.
+/// Converts an EndRide request to a command without its caller. The caller must look up the ride's orders.
 pub fn end_ride(mut request: v1::EndRideRequest) -> Result<Parsed<action::EndRide>, Status> {
     let call = mutating!(request, "EndRide");
     let mut fields = Fields::new();

@@ -22,7 +22,7 @@ pub fn timestamp(time: Timestamp) -> WireTime {
     WireTime { seconds: time.0.div_euclid(MICROS_PER_SECOND), nanos }
 }
 
-/// A price or a total.
+/// Converts an amount of money to its message.
 pub fn money(money: Money) -> v1::Money {
     v1::Money { amount_minor: money.amount_minor(), currency_code: money.currency_code().to_owned() }
 }
@@ -243,7 +243,7 @@ fn location(place: Place) -> v1::Location {
     v1::Location { latitude, longitude }
 }
 
-/// A page of what a search found.
+/// Converts a page of search results to the response.
 pub fn search_page(page: &SearchPage, token: &PageToken) -> v1::SearchItemResponse {
     v1::SearchItemResponse {
         items: page.items.iter().map(item).collect(),
@@ -253,7 +253,7 @@ pub fn search_page(page: &SearchPage, token: &PageToken) -> v1::SearchItemRespon
     }
 }
 
-/// How many items a category has.
+/// Converts a category and its number of items to their message.
 pub fn category_count((category, items): &(Category, u64)) -> v1::CategoryCount {
     v1::CategoryCount {
         category: category.as_str().to_owned(),

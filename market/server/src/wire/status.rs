@@ -80,8 +80,8 @@ pub fn store_error(error: &StoreError) -> Status {
 
 const STORE_RETRY_DELAY: Duration = Duration::from_secs(1);
 
-/// A status for a command that the rules refused. Every refusal is named here, so that a new one does not compile
-/// without a reason and a text.
+/// Creates the status for a command that the rules refused. The match is exhaustive, so that a new refusal
+/// does not compile without a reason and a text.
 pub fn refusal(refusal: &Refusal) -> Status {
     match refusal {
         Refusal::NotRegistered => {
@@ -131,7 +131,7 @@ pub fn suspended() -> Status {
     status(Reason::AccountSuspended, "your account is suspended; ask the market's operator", [])
 }
 
-/// A status for an order whose ride can't be watched, because it is on none.
+/// Creates the status for an order whose ride can't be watched because it is not on one.
 pub fn not_on_a_ride(order: &Order) -> Status {
     let (id, now) = (order.id, order.status.as_str());
     status(

@@ -1,8 +1,8 @@
-//! Tells the other markets what happened here, and listens to them.
+//! Hints: notifies the other markets of commits, and receives their notifications.
 //!
-//! A notification is never part of a lane's transaction: PostgreSQL lets only one transaction at a time commit that
-//! notifies, and keeps it so until the commit is on the disk. So hints are gathered for a moment and sent by
-//! themselves. One that gets lost costs the others [`POLL`] at the most.
+//! A notification is never part of a lane's transaction: PostgreSQL serializes the commits of transactions
+//! that notify, each until it is on disk. So hints are gathered for a moment and sent in a statement of their
+//! own. A lost hint delays the other markets by at most [`POLL`].
 
 use std::{
     sync::{Arc, Mutex, PoisonError},
@@ -29,9 +29,10 @@ use super::{
 };
 use crate::{Hint, LeaseEpoch, Look, Replicas, Standing, StoreError};
 
-/// How long hints are gathered.
+/// How long hints are gathered before they are sent.
 const GATHERING: Duration = Duration::from_millis(20);
-/// How often to look without a hint: twice within the second after which everything must hold everywhere.
+/// How often to poll the store in case a hint is lost: twice within the second after which a change must hold
+/// everywhere.
 const POLL: Duration = Duration::from_millis(400);
 
 const NOTIFY: &str = "SELECT pg_notify('souk', $1)";
@@ -40,14 +41,14 @@ const FEED_END: &str = "SELECT coalesce(max(feed_position), 0) FROM item";
 const STANDINGS: &str = "SELECT id, epoch, suspended_at IS NOT NULL FROM party WHERE epoch <> 0";
 const FOLLOWED: &str = "SELECT party, lease_epoch, last_sequence FROM mailbox WHERE party = ANY($1)";
 
-/// A hint on its way.
+/// A hint as sent in a notification.
 #[derive(Serialize, Deserialize)]
 struct Message {
     from: Uuid,
     hint: Hint,
 }
 
-/// Publishes what happens here. Clones share it; it ends with the last of them.
+/// Collects and publishes hints. Clones share one task, which ends when the last of them is dropped.
 #[derive(Clone)]
 pub(super) struct HintPublisher {
     gathered: Arc<Mutex<Hint>>,
@@ -55,7 +56,7 @@ pub(super) struct HintPublisher {
 }
 
 impl HintPublisher {
-    /// Begins to publish, on the present runtime, in the name of one market.
+    /// Starts publishing on the current runtime. `market` identifies the sender, which ignores its own hints.
     pub(super) fn start(market: Uuid, pool: Arc<Pool>) -> Self {
         let gathered = Arc::new(Mutex::new(Hint::default()));
         let (some, told) = mpsc::channel(1);
@@ -70,7 +71,7 @@ impl HintPublisher {
             add(&mut gathered);
             gathered.bound();
         }
-        // Full: it is known already that there is something.
+        // This fails if the channel is full, and then the task is about to wake anyway.
         let _ = self.some.try_send(());
     }
 }
@@ -87,7 +88,7 @@ async fn publish_gathered(
         if hint == Hint::default() {
             continue;
         }
-        // Names and flags can't fail to be written.
+        // Serializing names and flags can't fail.
         let Ok(message) = serde_json::to_string(&Message { from: market, hint }) else { continue };
         if let Err(failure) = pool.query(NOTIFY, || params![message.clone()]).await {
             tracing::debug!(%failure, "other markets were not told; they will look by themselves");
@@ -95,7 +96,7 @@ async fn publish_gathered(
     }
 }
 
-/// Follows the other markets.
+/// Follows the other markets, by notifications and by polling.
 pub(super) struct PostgresReplicas {
     market: Uuid,
     address: Arc<Address>,
@@ -104,10 +105,10 @@ pub(super) struct PostgresReplicas {
     subscription: AsyncMutex<Subscription>,
 }
 
-/// Where the others are heard.
+/// The listening session, and the time of the next poll.
 struct Subscription {
     session: Option<(Connection, mpsc::Receiver<String>)>,
-    /// When it is time to look at everything, however much is heard until then.
+    /// When to poll next, however many hints arrive until then.
     look_at: Instant,
 }
 
@@ -130,7 +131,7 @@ impl PostgresReplicas {
         Ok((connection, notifications))
     }
 
-    /// A hint; `None` when it is time to look, or when hints may have been missed.
+    /// Waits for a hint; `None` if it is time to poll or if hints may have been missed.
     async fn listen_once(&self, subscription: &mut Subscription) -> Option<Hint> {
         let Some((_, notifications)) = subscription.session.as_mut() else {
             match self.listen().await {
@@ -143,7 +144,8 @@ impl PostgresReplicas {
             return None;
         };
         let heard = timeout_at(subscription.look_at, self.next_hint(notifications)).await;
-        // Nothing is ever asked on this session, so that it does not find out by itself that the server is silent.
+        // This session never sends a statement, so it would not notice a server that has gone silent. The
+        // generation does: another session finds out and marks all of them.
         let is_over = subscription.session.as_ref().is_some_and(|(connection, _)| connection.is_closed());
         if is_over || matches!(heard, Ok(None)) {
             subscription.session = None;
@@ -151,14 +153,14 @@ impl PostgresReplicas {
         heard.ok().flatten()
     }
 
-    /// The next hint of another market's; `None` when the session has ended.
+    /// Waits for the next hint from another market; `None` if the session has ended.
     async fn next_hint(&self, notifications: &mut mpsc::Receiver<String>) -> Option<Hint> {
         loop {
             let message = notifications.recv().await?;
             match serde_json::from_str(&message) {
                 Ok(Message { from, .. }) if from == self.market => {}
                 Ok(Message { hint, .. }) => return Some(hint),
-                // Of a newer market, perhaps.
+                // Perhaps from a newer version of the market.
                 Err(_) => return Some(Hint { everything: true, ..Hint::default() }),
             }
         }
@@ -171,7 +173,7 @@ impl Replicas for PostgresReplicas {
         let mut subscription = self.subscription.lock().await;
         let heard = self.listen_once(&mut subscription).await;
         let mut hint = heard.unwrap_or(Hint { everything: true, ..Hint::default() });
-        // Also while hint comes upon hint: one of them may have been lost.
+        // Poll even while hints keep arriving, because one of them may have been lost.
         hint.everything |= Instant::now() >= subscription.look_at;
         if hint.everything {
             subscription.look_at = Instant::now() + POLL;

@@ -3,7 +3,7 @@
 //! A batch costs two round trips: one to load, one to save and commit. The session is driven by the runtime
 //! of the lane's own thread, so that a reply wakes the lane without crossing threads.
 //!
-//! The session is taken out of the lane while a statement is under way, and put back only when it has
+//! The session is taken out of the lane while a statement is in progress, and put back only when it has
 //! answered everything and is in a known state. So a future that is dropped half-way, or an error whose
 //! effect is unknown, can never leave a half-finished transaction behind for the next batch: the session is
 //! closed, and the server rolls back.
@@ -200,7 +200,7 @@ impl PostgresLane {
         pipeline.add_command("COMMIT");
         let indefinite = |failure: Failure| SaveError::Indefinite(failure.into_store_error());
         let mut answers = pipeline.run(PATIENCE).await.map_err(indefinite)?;
-        // The last reply is the commit's, but only those before it tell whether it was a commit or a
+        // The last reply is the commit's, but only those before it show whether it was a commit or a
         // rollback.
         let committed = answers.pop().unwrap_or_else(|| Ok(Vec::new()));
         let mut saved = Vec::with_capacity(answers.len());

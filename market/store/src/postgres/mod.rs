@@ -1,16 +1,18 @@
 //! The PostgreSQL back end: one database, any number of markets.
 //!
-//! - **Lanes** have a session each. A batch is a transaction of two ways there and back: one loads all rows, locked
-//!   in key order, one saves them in bulk and commits (`lane`). Statements see what was committed before they began
-//!   (READ COMMITTED); what was not there to be locked is held by unique keys, and what was read without a lock by
-//!   its revision. Who collides with another market is carried out anew ([`SaveError::Conflict`]).
-//! - **Commits** wait for the disk and for the synchronous standby, if there is one. An answer that does not come, or
-//!   comes with a warning, is never taken for a yes ([`SaveError::Indefinite`]).
-//! - **Places**: the item feed and the audit log are ordered by transaction, not by a sequence, whose numbers become
-//!   visible in any order; readers stop at the oldest transaction that is still open (`chain`).
-//! - **Mailboxes** and **tracks** commit without waiting (`mailboxes`); expanding is the exception.
-//! - **Other markets** are told of commits by hints, and look by themselves where none comes (`hints`).
-//! - **Reads** are single statements on sessions of a pool.
+//! - **Lanes** have a session each. A batch is one transaction of two round trips: the first loads all rows
+//!   and locks them in key order, the second saves them in bulk and commits (`lane`). The isolation level is
+//!   READ COMMITTED: a statement sees what was committed before it began. Rows that do not exist yet can't be
+//!   locked and are guarded by unique keys; rows that are read without a lock are guarded by their revision.
+//!   A batch that conflicts with another market's is loaded and decided again ([`SaveError::Conflict`]).
+//! - **Commits** wait for the disk and for the synchronous standby, if there is one. A reply that is missing,
+//!   or comes with a warning, never counts as success ([`SaveError::Indefinite`]).
+//! - **Places**: the item feed and the audit log are ordered by transaction id. A sequence would not do,
+//!   because its numbers become visible in any order. Readers stop at the oldest open transaction, the
+//!   horizon (`chain`).
+//! - **Mailboxes** and **tracks** commit without waiting for the disk (`mailboxes`), except for expansion.
+//! - **Other markets** are notified of commits by hints, and poll in case a hint is lost (`hints`).
+//! - **Reads** are single statements on pooled sessions.
 //!
 //! [`SaveError::Conflict`]: super::SaveError::Conflict
 //! [`SaveError::Indefinite`]: super::SaveError::Indefinite
@@ -65,8 +67,15 @@ const MAILBOX_SESSIONS: usize = 4;
 /// The maximum number of mailbox operations that wait for a session.
 const MAILBOX_QUEUE: usize = 1_024;
 
-/// Opens the store in a database, and brings its schema up to date. `market` is a random UUID that tells this market
-/// from the others on the database. Must be called on a runtime that outlives the store's users.
+/// Opens the store in a database and brings its schema up to date. `market` is a random UUID that identifies
+/// this market among those on the database.
+///
+/// Must be called on a runtime that outlives the store's users, because its background tasks run there.
+///
+/// # Errors
+///
+/// Fails if no host of the address can be used, or if the schema belongs to another program or a newer
+/// market.
 pub async fn open(address: &str, options: &PostgresOptions, market: Uuid) -> Result<Store, StoreError> {
     let address = Arc::new(Address::read(address, options)?);
     schema::migrate(&address).await?;

@@ -1,7 +1,7 @@
 //! A pool of sessions for queries and mailboxes.
 //!
 //! A session is returned only when it is known to be idle. In every other case (an error, a future that was
-//! dropped) it is closed, so that nobody continues another caller's transaction.
+//! dropped) it is closed, so that no caller continues another's transaction.
 
 use std::{
     ops::{Deref, DerefMut},

@@ -110,10 +110,10 @@ pub(super) const OPEN_MAILBOXES: &str = "INSERT INTO mailbox (party, role, callb
 /// Inserts or updates items whose change affects search, and returns the last of their feed positions. If a
 /// number belongs to another item, nothing is written and the batch fails.
 ///
-/// A transaction gets its id, and so its places, with its first row lock. It may then wait for an item that
-/// a transaction with a higher id has changed and moved further. `greatest` keeps the higher position, since
-/// an item must never move back past readers. That is safe: no reader gets as far as this transaction's
-/// places while it is open, so whoever reads the item at its position sees what this transaction leaves.
+/// A transaction gets its id, and so its places, with its first row lock. It may then wait for an item that a
+/// transaction with a higher id has changed and moved further. `greatest` keeps the higher position, since an
+/// item must never move back past readers. That is safe: no reader gets as far as this transaction's places
+/// while it is open, so a reader of the item at its position sees the result of this transaction.
 pub(super) const PUT_ITEMS: &str = "WITH put AS (INSERT INTO item (id, seller, name, category, amount_minor, currency, quantity, \
      supplied, sold, withdrawn, rating_count, rating_stars, version, created_at, updated_at, deleted_at, description, \
      sku, feed_position) \

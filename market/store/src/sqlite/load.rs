@@ -1,4 +1,4 @@
-//! Loads the rows that a batch names, by key. The write lock of the transaction stands for all row locks.
+//! Loads the rows that a batch names, by key. The write lock of the transaction takes the place of row locks.
 
 use rusqlite::{Connection, Error, OptionalExtension as _, Row, params};
 use souk_domain::{

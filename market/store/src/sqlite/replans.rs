@@ -67,7 +67,7 @@ fn buy() -> action::Buy {
     action::Buy(OrderLine { item: ITEM, quantity, expected_unit_price: None })
 }
 
-/// A seller, a buyer and an item.
+/// Creates a seller, a buyer and an item.
 async fn shop(lane: &mut Box<dyn Lane>) {
     for (number, party, role) in [(1, ALICE, Role::Seller), (2, BOB, Role::Buyer)] {
         let display_name = DisplayName::parse("party").unwrap();

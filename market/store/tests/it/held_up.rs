@@ -13,7 +13,7 @@ use uuid::Uuid;
 use super::{ALICE, BOB, Shop, buy, party, reprice};
 use souk_testkit::postgres::{Database, is_there};
 
-/// The longest delay that a host which hangs may cause.
+/// The maximum delay that a hanging host may cause.
 const HOST_PATIENCE: Duration = Duration::from_secs(9);
 
 #[tokio::test]

@@ -1,5 +1,5 @@
 //! Random trade: the back ends must agree with each other, however the commands are split into batches, and
-//! every unit must be accounted for at all times.
+//! every unit must always be accounted for.
 
 use proptest::{prelude::*, test_runner::TestRunner};
 use souk_domain::{Action, Command, ItemId, OrderId, Stars, action};

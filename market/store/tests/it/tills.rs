@@ -1,4 +1,4 @@
-//! Tills: saved together with the effects of their lines, with a mailbox of their own.
+//! Tills: saved together with the effects of their lines, each with a separate mailbox.
 
 use souk_domain::{
     Action, EventKind, ItemId, ItemRef, LineAnswer, LineChange, LineOutcome, LinePrint, Outcome, PartyId,

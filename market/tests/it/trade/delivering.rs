@@ -195,7 +195,7 @@ async fn purchase_does_not_wait_for_a_dead_callback(fixture: &Fixture) {
     for _ in 0..20 {
         bob.buy(lamp, 1).await.unwrap();
     }
-    // All purchases finish while the very first notification still waits for an answer.
+    // All purchases finish while the first notification still waits for an answer.
     let status = call!(alice, MailboxStatusRequest {}).unwrap();
     assert_eq!(status.pending_count, 20);
     drop(silent);

@@ -66,7 +66,7 @@ impl Format {
     }
 }
 
-/// How it went.
+/// The result of an import.
 #[derive(Debug, Default, Serialize)]
 struct Tally {
     rows: i64,
@@ -121,7 +121,7 @@ impl Import {
     }
 }
 
-/// Says what is wrong with a row.
+/// Prints what is wrong with a row.
 fn tell(session: &CliSession, error: &RowError) {
     let RowError { line, sku, message } = error;
     let sku = if sku.is_empty() { String::new() } else { format!(" ({})", souk_cli::plain(sku)) };

@@ -1,10 +1,10 @@
-//! A bar that shows how far an import is, on a terminal.
+//! A progress bar for imports, on a terminal.
 
 use std::{fs, io::IsTerminal as _, path::Path, time::Duration};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-/// How often it is drawn at most, per second.
+/// The maximum number of redraws per second.
 const DRAWS_PER_SECOND: u8 = 10;
 
 pub(super) fn bar(file: &Path) -> ProgressBar {

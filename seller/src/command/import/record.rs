@@ -1,4 +1,4 @@
-//! A row of a file, read as an item.
+//! Converts a row of a file to an item.
 
 use std::collections::{HashMap, hash_map::Entry};
 
@@ -7,7 +7,7 @@ use serde::Deserialize;
 use souk_cli::{Failure, parse_money};
 use souk_proto::v1::{ImportRow, ItemDraft};
 
-/// What a row may tell of an item.
+/// A field of a row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, ValueEnum)]
 #[value(rename_all = "snake_case")]
 pub(super) enum Field {
@@ -56,7 +56,7 @@ pub(super) enum Duplicates {
     Skip,
 }
 
-/// Reads `FIELD=TEXT`.
+/// Parses `FIELD=TEXT`.
 pub(super) fn assignment(text: &str) -> Result<(Field, String), String> {
     let names = || Field::ALL.map(Field::name).join(", ");
     let (name, value) =
@@ -66,7 +66,7 @@ pub(super) fn assignment(text: &str) -> Result<(Field, String), String> {
     Ok((field, value.to_owned()))
 }
 
-/// Where the fields of a row are, and what they are when they are not there.
+/// The columns of the fields, and the values of fields without a column.
 #[derive(Clone, Debug)]
 pub(super) struct Columns {
     headings: HashMap<Field, String>,
@@ -102,7 +102,7 @@ impl Columns {
         let headings: Vec<_> = header
             .iter()
             .enumerate()
-            // Spreadsheets begin a UTF-8 file with a byte order mark.
+            // Spreadsheets write a byte order mark at the beginning of a UTF-8 file.
             .map(
                 |(n, heading)| {
                     if n == 0 { heading.strip_prefix(b"\xef\xbb\xbf").unwrap_or(heading) } else { heading }
@@ -135,7 +135,7 @@ impl Columns {
         Ok(())
     }
 
-    /// Reads a record of a CSV file.
+    /// Converts a record of a CSV file.
     pub(super) fn read(&self, line: i64, record: &csv::ByteRecord) -> Result<ImportRow, String> {
         self.row(line, |field| {
             let Some(bytes) = self.places.get(&field).and_then(|place| record.get(*place)) else {
@@ -147,7 +147,7 @@ impl Columns {
         })
     }
 
-    /// Reads a line of an NDJSON file.
+    /// Converts a line of an NDJSON file.
     pub(super) fn read_json(&self, line: i64, text: &[u8]) -> Result<ImportRow, String> {
         let text =
             std::str::from_utf8(text).map_err(|_| "is not in UTF-8; save the file as UTF-8".to_owned())?;
@@ -220,14 +220,14 @@ impl JsonRow {
     }
 }
 
-/// Knows which skus have come, and where.
+/// Records which SKUs have occurred, and on which lines.
 #[derive(Default)]
 pub(super) struct Known {
     lines: HashMap<String, i64>,
 }
 
 impl Known {
-    /// The line in which the row's sku came before.
+    /// Returns the line on which the row's SKU occurred before, and records this one.
     pub(super) fn before(&mut self, row: &ImportRow) -> Option<i64> {
         let sku = row.item.as_ref().and_then(|item| item.sku.clone())?;
         match self.lines.entry(sku) {

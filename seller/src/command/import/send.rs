@@ -1,4 +1,4 @@
-//! Sends the rows of a file, and goes on after an interruption.
+//! Sends the rows of a file, and resumes after an interruption.
 
 use std::{path::PathBuf, thread};
 
@@ -22,9 +22,9 @@ use super::{
     tell,
 };
 
-/// Rows between the file and the connection.
+/// The capacity of the queue between the file and the connection, in rows.
 const QUEUE: usize = 256;
-/// The most wrong rows of the file that are told; all are counted.
+/// The maximum number of invalid rows that are printed. All are counted.
 const MAX_TOLD: i64 = 1_000;
 
 pub(super) struct Sender<'a> {
@@ -33,7 +33,7 @@ pub(super) struct Sender<'a> {
     tally: Tally,
 }
 
-/// What the thread that reads the file needs to know.
+/// The parameters of the thread that reads the file.
 #[derive(Clone)]
 struct Plan {
     file: PathBuf,
@@ -41,11 +41,11 @@ struct Plan {
     columns: Columns,
     duplicates: Duplicates,
     dry_run: bool,
-    /// Rows up to this line are in.
+    /// The last line that the market has already received.
     after: i64,
 }
 
-/// What came of reading a file.
+/// The result of reading a file.
 #[derive(Default)]
 struct ReadOut {
     rows: i64,
@@ -89,7 +89,7 @@ impl<'a> Sender<'a> {
                     }
                     Err(failure) => failure,
                 },
-                // The file is at fault; what came before is in.
+                // The file can't be read further; the rows before have been imported.
                 (answer, Err(failure)) => {
                     bar.finish_and_clear();
                     if let Ok(answer) = answer {
@@ -114,7 +114,7 @@ impl<'a> Sender<'a> {
         }
     }
 
-    /// One stream, from the first row that is not in yet.
+    /// Runs one stream, from the first row that has not been imported yet.
     async fn attempt(
         &self,
         connection: &Connection,
@@ -128,7 +128,7 @@ impl<'a> Sender<'a> {
             Ok(answer) => Ok(answer.into_inner()),
             Err(status) => Err(connection.explain(status).await),
         };
-        // The thread ends when the stream is dropped: its next message can't be sent.
+        // The thread ends when the stream is dropped, because its next message can't be sent.
         let joined = tokio::task::spawn_blocking(move || reading.join()).await;
         let read = match joined {
             Ok(Ok(read)) => read,
@@ -156,13 +156,13 @@ impl<'a> Sender<'a> {
     }
 }
 
-/// The line that the market says everything is in up to.
+/// Returns the line up to which the market has imported all rows, as reported in a failure.
 fn kept_up_to(failure: &Error) -> Option<i64> {
     let refusal = failure.refusal().filter(|refusal| refusal.reason() == Some(Reason::ImportInterrupted))?;
     refusal.metadata().get("line")?.parse().ok()
 }
 
-/// Reads the file and puts its rows into the stream, until its end or that of the stream.
+/// Reads the file and sends its rows to the stream, until either of them ends.
 fn read_out(
     plan: &Plan,
     messages: &mpsc::Sender<ImportItemsRequest>,

@@ -1,4 +1,4 @@
-//! Reads a file of items row by row, of whatever size.
+//! Reads a file of items row by row, in bounded memory.
 
 use std::{
     cell::Cell,
@@ -13,11 +13,11 @@ use souk_proto::v1::ImportRow;
 
 use super::{Format, record::Columns};
 
-/// The longest row, in bytes. Longer ones are mostly a quotation mark that is missing, and would take
-/// memory without end.
+/// The maximum length of a row, in bytes. A longer one is usually caused by a missing quotation mark, and
+/// would use memory without bound.
 const MAX_ROW_BYTES: u64 = 256 * 1024;
 
-/// A row, or what is wrong with it, and its line.
+/// A row, or its line number with what is wrong with it.
 pub(super) type Row = Result<ImportRow, (i64, String)>;
 
 /// The rows of a file.
@@ -32,14 +32,14 @@ enum Rows {
     Ndjson { reader: BufReader<Metered>, line: i64, text: Vec<u8> },
 }
 
-/// How many bytes were read, in all and since the last row.
+/// The number of bytes read, in total and since the last row.
 #[derive(Default)]
 struct Meter {
     all: Cell<u64>,
     row: Cell<u64>,
 }
 
-/// Fails when a row does not end.
+/// A reader that fails if a row exceeds [`MAX_ROW_BYTES`].
 struct Metered {
     file: Box<dyn Read>,
     meter: Rc<Meter>,
@@ -79,12 +79,12 @@ impl Source {
         Ok(Self { rows, columns, read })
     }
 
-    /// How many bytes were read so far.
+    /// Returns the number of bytes read so far.
     pub(super) fn position(&self) -> u64 {
         self.read.all.get()
     }
 
-    /// The next row; `None` at the end.
+    /// Returns the next row; `None` at the end.
     pub(super) fn next(&mut self, path: &Path) -> Result<Option<Row>, Failure> {
         self.read.row.set(0);
         let row = match &mut self.rows {

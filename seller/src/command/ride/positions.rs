@@ -25,9 +25,9 @@ use tokio::{
 };
 use tokio_stream::wrappers::ReceiverStream;
 
-/// Positions between their source and the connection.
+/// The capacity of the queue between the source and the connection.
 const QUEUE: usize = 64;
-/// How far apart two points of a GPX file are that does not tell.
+/// The time between two points of a GPX file without timestamps.
 const UNTIMED: Duration = Duration::from_secs(1);
 
 /// Say where a ride is, as it goes
@@ -46,7 +46,7 @@ pub(crate) struct Track {
     speed: f64,
 }
 
-/// A place, and how long after the beginning to be there.
+/// A place, and the time after the start at which it is reached.
 struct Point {
     place: Location,
     after: Duration,
@@ -119,7 +119,7 @@ fn read_lines(messages: &mpsc::Sender<TrackRideRequest>, refuse: impl Fn(&str)) 
     }
 }
 
-/// All points of all tracks and routes of a file.
+/// Returns all points of all tracks and routes of a file.
 fn read_gpx(file: &Path) -> Result<Vec<Point>, Failure> {
     let failed = |error: io::Error| Failure::io(format!("read {}", file.display()), error);
     let opened = File::open(file).map_err(failed)?;

@@ -1,4 +1,4 @@
-//! Standard input, line by line, in a thread of its own: a read of it can't be called off.
+//! Reads standard input line by line, in a separate thread because a read of it can't be cancelled.
 
 use std::{
     io::{self, BufRead, Read as _},
@@ -9,26 +9,26 @@ use serde::Deserialize;
 use souk_proto::v1::{SyncLine, sync_line};
 use tokio::sync::mpsc;
 
-/// The longest line, in bytes; what is longer is no line of a till.
+/// The maximum length of a line, in bytes. Longer lines are rejected.
 const MAX_LINE_BYTES: u64 = 64 * 1024;
-/// Lines that were read and wait to be sent.
+/// The capacity of the queue of lines to be sent.
 const QUEUE: usize = 64;
 
-/// What a line says, or what is wrong with it.
+/// A parsed line, or what is wrong with it.
 pub(super) type Line = Result<Said, String>;
 
-/// What a line says.
+/// The content of a line.
 #[derive(Debug)]
 pub(super) enum Said {
-    /// A count or a change. Its number is 0 when it gives none.
+    /// A count or a change. Its number is 0 if the line has none.
     Line(SyncLine),
-    /// Everything up to this event has been dealt with.
+    /// Confirms all events up to this one.
     TakenIn(i64),
 }
 
 pub(super) struct Input(mpsc::Receiver<Line>);
 
-/// A line as it is written.
+/// A line in its JSON form.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Written {
@@ -53,13 +53,13 @@ impl Input {
         Self(receiver)
     }
 
-    /// The next line; `None` at the end. Cancelling loses nothing.
+    /// Returns the next line; `None` at the end. Cancel-safe.
     pub(super) async fn next(&mut self) -> Option<Line> {
         self.0.recv().await
     }
 }
 
-/// Reads to the end, or until nobody wants more.
+/// Reads to the end, or until `send` returns `false`.
 fn read(mut from: impl BufRead, mut send: impl FnMut(Line) -> bool) {
     let mut text = Vec::new();
     let mut are_numbered = None;
@@ -113,7 +113,8 @@ fn parse(text: &[u8]) -> Line {
     Ok(Said::Line(SyncLine { line: line.unwrap_or(0), item: Some(item), change: Some(change) }))
 }
 
-/// Holds a line against the first: of mixed ones, one with a wrong number would take those after it along.
+/// Checks that all lines are numbered or none is. If they were mixed, a wrong number would also affect the
+/// unnumbered lines after it.
 fn alike(said: Said, are_numbered: &mut Option<bool>) -> Line {
     match &said {
         Said::Line(line) if *are_numbered.get_or_insert(line.line != 0) != (line.line != 0) => {
@@ -156,7 +157,7 @@ mod tests {
         let (bare, numbered) =
             ("{\"sku\":\"a\",\"quantity\":1}\n", "{\"line\":1,\"sku\":\"a\",\"quantity\":1}\n");
         for (first, other) in [(bare, numbered), (numbered, bare)] {
-            // What is no line of stock counts for neither.
+            // Inputs other than stock lines count as neither.
             let text = format!("nonsense\n{{\"taken_in\":1}}\n{first}{other}{first}");
             let read = lines(text.as_bytes());
             assert!(read[2].is_ok() && read[4].is_ok(), "{read:?}");

@@ -49,10 +49,10 @@ pub(crate) struct Sync {
     cursor: i64,
 }
 
-/// How long the last lines may take to be answered after Ctrl-C.
+/// How long to wait for the last acknowledgements after Ctrl-C.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// What the input has come to.
+/// The state of the input.
 #[derive(Default)]
 struct Tally {
     lines: usize,
@@ -99,17 +99,17 @@ impl Sync {
 
 struct Shop<'a> {
     session: &'a CliSession,
-    /// Closed when the input has ended.
+    /// `None` after the input has ended.
     till: Option<Till>,
     notices: mpsc::Receiver<TillNotice>,
     tally: Tally,
-    /// The number of the line before; known when the market has said where it stands.
+    /// The number of the previous line; known once the market has reported its position.
     last_line: Option<i64>,
     last_answered: i64,
     confirm: bool,
 }
 
-/// What comes next.
+/// The next thing to handle.
 #[expect(clippy::large_enum_variant, reason = "nearly all of them are notices")]
 enum Step {
     Notice(Option<TillNotice>),
@@ -139,13 +139,13 @@ impl Shop<'_> {
         }
     }
 
-    /// Lets what is under way be answered, for a moment.
+    /// Waits briefly for the acknowledgements of lines in progress.
     async fn close(&mut self) -> Result<(), Failure> {
         self.till = None;
         timeout(CLOSE_TIMEOUT, self.work(None, false)).await.unwrap_or(Ok(()))
     }
 
-    /// A line without a number gets the one after the line before.
+    /// Sends a line. A line without a number gets the number after the previous line's.
     fn send(&mut self, room: Room, line: input::Line) {
         self.tally.lines += 1;
         match line {
@@ -184,13 +184,14 @@ impl Shop<'_> {
                         "it was restored from a copy, or the till removed: start again, and send from there",
                     ));
                 }
-                // What is under way when a stream is opened again is beyond that already.
+                // When a stream is reopened, the lines in progress are already beyond that.
                 self.last_line = Some(self.last_line.unwrap_or(0).max(last_line));
                 printer.event(&ResumeView::after(last_line), &format!("going on after line {last_line}"))
             }
             TillNotice::Acknowledged(answer) => self.show_answer(&answer),
             TillNotice::Event(event) => {
-                // Shown first, then taken in: what a crash in between leaves is shown again, not lost.
+                // Show first, then confirm: after a crash in between, the event is shown again instead of
+                // lost.
                 printer.event(&EventView::from(&event), &sentence(&event))?;
                 if let Some(till) = self.till.as_ref().filter(|_| !self.confirm) {
                     till.take_in(event.sequence);
@@ -221,7 +222,7 @@ impl Shop<'_> {
     }
 }
 
-/// Waits for room first, so that a line that was read is never left in hand.
+/// Returns the next line. Waits for room first, so that no line is lost if the future is dropped.
 async fn next_line(till: Option<&Till>, input: Option<&mut Input>) -> Option<(Room, input::Line)> {
     let (till, input) = till.zip(input)?;
     let room = till.room().await.ok()?;

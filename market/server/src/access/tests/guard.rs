@@ -15,7 +15,7 @@ use crate::config::Config;
 
 const SELLERS: Admission = Admission::Token(&[Role::Seller]);
 
-/// The time of the test clock in microseconds, one per test thread.
+/// Returns the time of the test clock in microseconds, one per test thread.
 fn now() -> Timestamp {
     NOW.with(|now| Timestamp(now.load(Ordering::Relaxed)))
 }
