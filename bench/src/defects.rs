@@ -234,7 +234,7 @@ mod tests {
     fn every_defect_fits_the_sources() {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("defects");
-        let suites = [("security", 7), ("sync", 4), ("failover", 7), ("postgres", 15), ("speed", 3)];
+        let suites = [("security", 7), ("sync", 4), ("failover", 7), ("postgres", 15), ("speed", 4)];
         for (suite, count) in suites {
             assert_eq!(find(&folder.join(suite)).unwrap().len(), count, "{suite}");
         }

@@ -202,7 +202,7 @@ impl Error {
             Self::Credentials(_) => Some(
                 "a certificate, its key, ca.pem and crl.pem belong together in one folder; `gen-certs.sh bundle NAME` packs them",
             ),
-            Self::Tls(_) => Some("make the certificates anew with gen-certs.sh"),
+            Self::Tls(_) => Some("make the certificates again with gen-certs.sh"),
             Self::NotAParty(_) => Some("use a seller's, buyer's or operator's certificate"),
             Self::Config(error) => error.hint(),
             Self::Addresses(_) | Self::Io { .. } => None,

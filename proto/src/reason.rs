@@ -79,25 +79,25 @@ reasons! {
     /// The market is not allowed to call the callback address.
     CallbackRefused = "CALLBACK_REFUSED", InvalidArgument, "listen on the address that you connect from, or ask the operator to allow the other host";
     /// No such item is for sale, or it belongs to another seller.
-    ItemNotFound = "ITEM_NOT_FOUND", NotFound, "check the item id: `buyer search` and `seller items` list them";
+    ItemNotFound = "ITEM_NOT_FOUND", NotFound, "check the item id: SearchItem and DisplaySellerItems list the items";
     /// No such party exists; only operators receive this.
-    PartyNotFound = "PARTY_NOT_FOUND", NotFound, "check the UUID: `market admin parties` lists them";
+    PartyNotFound = "PARTY_NOT_FOUND", NotFound, "check the UUID: ListParties lists the parties";
     /// The caller has no such order.
-    OrderNotFound = "ORDER_NOT_FOUND", NotFound, "check the order id: `buyer orders` lists yours";
+    OrderNotFound = "ORDER_NOT_FOUND", NotFound, "check the order id: ListOrders lists your orders";
     /// The item is not on the caller's wishlist.
-    WishNotFound = "WISH_NOT_FOUND", NotFound, "check the item id: `buyer wish list` shows your wishlist";
+    WishNotFound = "WISH_NOT_FOUND", NotFound, "check the item id: ListWishlist shows your wishlist";
     /// Fewer units are in stock than requested; metadata `available` contains the number.
-    OutOfStock = "OUT_OF_STOCK", FailedPrecondition, "buy fewer units, or put the item on your wishlist to be told when it changes";
+    OutOfStock = "OUT_OF_STOCK", FailedPrecondition, "buy fewer units, or put the item on your wishlist to be notified when it changes";
     /// The price differs from the expected price; metadata contains both.
     PriceChanged = "PRICE_CHANGED", FailedPrecondition, "look at the new price and buy again if it suits you";
     /// The caller has no order of the item that was not cancelled, so it can't rate the item.
     NotPurchased = "NOT_PURCHASED", FailedPrecondition, "buy the item before rating it";
     /// The buyer has rated this item before.
-    AlreadyRated = "ALREADY_RATED", AlreadyExists, "pass --update to replace your earlier rating";
+    AlreadyRated = "ALREADY_RATED", AlreadyExists, "set update_existing to replace your earlier rating";
     /// The order was already cancelled or shipped.
     NotCancellable = "NOT_CANCELLABLE", FailedPrecondition, "look at the order's status: only a placed order can be cancelled";
     /// The caller has no such ride.
-    RideNotFound = "RIDE_NOT_FOUND", NotFound, "check the ride's id: `seller ride start` printed it";
+    RideNotFound = "RIDE_NOT_FOUND", NotFound, "check the ride's id: StartRide returned it";
     /// The ride has already ended.
     RideEnded = "RIDE_ENDED", FailedPrecondition, "start another ride";
     /// Another listed item of the seller has this SKU; metadata `item_id` names it.
@@ -105,9 +105,9 @@ reasons! {
     /// An import was interrupted; metadata `line` is the last line that was imported.
     ImportInterrupted = "IMPORT_INTERRUPTED", Unavailable, "send the rows after that line again, or all of them: those that are in change nothing";
     /// The seller has no till with this name.
-    TillNotFound = "TILL_NOT_FOUND", NotFound, "check the name: `seller till list` lists yours";
+    TillNotFound = "TILL_NOT_FOUND", NotFound, "check the name: ListTills lists your tills";
     /// The seller has the maximum number of tills.
-    TooManyTills = "TOO_MANY_TILLS", FailedPrecondition, "remove one that is no longer used: `seller till rm NAME`";
+    TooManyTills = "TOO_MANY_TILLS", FailedPrecondition, "remove a till that is no longer used with RemoveTill";
     /// A till's line does not follow the last one; its acknowledgement contains the expected number.
     LineOutOfOrder = "LINE_OUT_OF_ORDER", FailedPrecondition, "send the line that is expected, then go on from there";
     /// A till's line was repeated with different content.
@@ -121,11 +121,11 @@ reasons! {
     /// The market could not reach the callback address to be registered.
     CallbackUnreachable = "CALLBACK_UNREACHABLE", FailedPrecondition, "check that your callback server listens and no firewall is in between, or register without a callback and use Subscribe";
     /// The party has not registered yet.
-    NotRegistered = "NOT_REGISTERED", FailedPrecondition, "register first: `seller register NAME` or `buyer register NAME`";
+    NotRegistered = "NOT_REGISTERED", FailedPrecondition, "register first, with RegisterSeller or RegisterBuyer";
     /// The client has not presented a certificate that names a party.
-    CertificateRequired = "CERTIFICATE_REQUIRED", Unauthenticated, "connect with a certificate that the market's authority signed (gen-certs.sh)";
+    CertificateRequired = "CERTIFICATE_REQUIRED", Unauthenticated, "connect with a certificate that the market's authority signed";
     /// The certificate has expired.
-    CertificateExpired = "CERTIFICATE_EXPIRED", Unauthenticated, "renew the certificate: `gen-certs.sh renew`";
+    CertificateExpired = "CERTIFICATE_EXPIRED", Unauthenticated, "renew the certificate";
     /// The certificate was revoked.
     CertificateRevoked = "CERTIFICATE_REVOKED", Unauthenticated, "ask the operator for a new certificate";
     /// The metadata `x-party-id` is missing, repeated or malformed, or names another party.

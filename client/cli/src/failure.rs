@@ -8,6 +8,7 @@ use souk_client::{
     config::{AddressesError, ConfigError},
     error::{Distrust, Objection, Step},
 };
+use souk_proto::Reason;
 use tonic::Code;
 
 use crate::exit;
@@ -98,8 +99,29 @@ pub fn hint(error: &Error) -> Option<&str> {
         Error::Refused(refusal) if refusal.reason().is_none() && refusal.code() == Code::Unimplemented => {
             Some("check that --market is a Souk market, and of a version that knows this command")
         }
+        Error::Refused(refusal) => refusal.reason().and_then(command_hint).or_else(|| error.hint()),
         _ => error.hint(),
     }
+}
+
+/// Returns the hints that name a command or flag, in place of the RPC that [`Reason::hint`] names.
+fn command_hint(reason: Reason) -> Option<&'static str> {
+    Some(match reason {
+        Reason::ItemNotFound => "check the item id: `buyer search` and `seller items` list them",
+        Reason::PartyNotFound => "check the UUID: `market admin parties` lists them",
+        Reason::OrderNotFound => "check the order id: `buyer orders` lists yours",
+        Reason::WishNotFound => "check the item id: `buyer wish list` shows your wishlist",
+        Reason::AlreadyRated => "pass --update to replace your earlier rating",
+        Reason::RideNotFound => "check the ride's id: `seller ride start` printed it",
+        Reason::TillNotFound => "check the name: `seller till list` lists yours",
+        Reason::TooManyTills => "remove one that is no longer used: `seller till rm NAME`",
+        Reason::NotRegistered => "register first: `seller register NAME` or `buyer register NAME`",
+        Reason::CertificateRequired => {
+            "connect with a certificate that the market's authority signed (gen-certs.sh)"
+        }
+        Reason::CertificateExpired => "renew the certificate: `gen-certs.sh renew`",
+        _ => return None,
+    })
 }
 
 impl From<CredentialError> for Failure {

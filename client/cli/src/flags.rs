@@ -62,7 +62,7 @@ pub struct CommonFlags {
     /// How long a call may take with all repeats, such as 500ms, 10s or 2m [default: 10s].
     #[arg(long, global = true, env = "SOUK_TIMEOUT", value_name = "TIME", value_parser = timeout, help_heading = "Connection")]
     pub timeout: Option<Duration>,
-    /// Tell how long each call takes, its attempts and the market's share, on standard error.
+    /// Print how long each call takes, its attempts and the market's share, on standard error.
     #[arg(long, global = true, env = "SOUK_TIMINGS", help_heading = "Output")]
     pub timings: bool,
     /// How results are written [default: table].

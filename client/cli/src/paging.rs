@@ -11,7 +11,7 @@ pub struct Paging {
     /// How many rows to show at most, 1 to 200.
     #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(i32).range(1..=200))]
     page_size: i32,
-    /// Go on where an earlier page ended.
+    /// Continue where an earlier page ended.
     #[arg(long, value_name = "TOKEN", default_value = "", hide_default_value = true)]
     page_token: String,
     /// All pages.

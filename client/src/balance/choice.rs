@@ -57,7 +57,7 @@ impl Members {
         // An address that recently answered UNAVAILABLE is better than none.
         let makeshift = self.least_loaded(now, |_| true);
         let next = self.undialled(|member| !member.is_left_out(now)).or_else(|| {
-            let untried = |member: &Member| !member.was_dialled_in_vain_since(begun);
+            let untried = |member: &Member| !member.failed_to_dial_since(begun);
             if makeshift.is_none() { self.undialled(untried) } else { None }
         });
         let dialled = self.list.iter().filter_map(|member| match member.link {
@@ -158,7 +158,7 @@ mod tests {
     fn fail(members: &mut Members, place: usize, now: Instant) {
         let target = members.list[place].address.clone();
         let source = Box::new(io::Error::from(io::ErrorKind::ConnectionRefused));
-        members.list[place].dialled_in_vain(Arc::new(DialError { step: DialStep::Tcp, target, source }), now);
+        members.list[place].dial_failed(Arc::new(DialError { step: DialStep::Tcp, target, source }), now);
     }
 
     fn used(plan: Plan) -> (usize, Option<usize>) {

@@ -67,7 +67,7 @@ impl Member {
         self.left_out_until.is_some_and(|until| now < until)
     }
 
-    pub(super) fn was_dialled_in_vain_since(&self, begun: Instant) -> bool {
+    pub(super) fn failed_to_dial_since(&self, begun: Instant) -> bool {
         self.dial_failure.as_ref().is_some_and(|(at, _)| *at >= begun)
     }
 
@@ -82,7 +82,7 @@ impl Member {
         self.connections
     }
 
-    pub(super) fn dialled_in_vain(&mut self, error: Arc<DialError>, now: Instant) {
+    pub(super) fn dial_failed(&mut self, error: Arc<DialError>, now: Instant) {
         self.link = Link::None;
         self.dial_failure = Some((now, error));
         self.leave_out(now);

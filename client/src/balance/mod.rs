@@ -211,7 +211,7 @@ fn dialled_to(
         Err(error) => {
             // Report before any waiting caller wakes up.
             shared.tell_distrust(place, &error);
-            shared.members().list[place].dialled_in_vain(Arc::new(error), Instant::now());
+            shared.members().list[place].dial_failed(Arc::new(error), Instant::now());
             None
         }
     };

@@ -61,7 +61,7 @@ impl SeenFile {
         let mut bytes = Vec::new();
         file.take(MAX_BYTES).read_to_end(&mut bytes)?;
         let Some(mut contents) = self.parse(&bytes) else {
-            tracing::warn!(file = %self.path.display(), "started anew: what it held can't be read");
+            tracing::warn!(file = %self.path.display(), "started again: what it held can't be read");
             return Ok(VecDeque::new());
         };
         let surplus = contents.taken.len().saturating_sub(REMEMBERED);

@@ -102,7 +102,7 @@ impl PartyRow {
                 v1::Role::Operator => "operator",
                 v1::Role::Unspecified => "unknown",
             },
-            registered: time(account.register_time.as_ref()).unwrap_or_default(),
+            registered: required(time(account.register_time.as_ref()), "register_time")?,
             party_id: account.party_id,
             display_name: account.display_name,
             suspended: suspension.and_then(|suspension| time(suspension.suspend_time.as_ref())),

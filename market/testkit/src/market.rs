@@ -134,7 +134,7 @@ mod tests {
         let order = bob.buyer().buy(lamp.item_id, 2).await.expect("bought");
         let refused = bob.buyer().buy(lamp.item_id, 2).await.expect_err("one is left");
         assert_eq!(refused.reason(), Some(Reason::OutOfStock));
-        assert_eq!(alice.seller().sales().all().await.expect("listed"), [order.clone()]);
+        assert_eq!(alice.seller().sales().all().await.expect("listed"), std::slice::from_ref(&order));
 
         let delivery = events.next().await.expect("an event").expect("no error");
         match delivery.take().kind {

@@ -57,6 +57,24 @@ fn every_dependency_is_used() {
 }
 
 #[test]
+fn every_dependency_of_the_workspace_is_used_by_a_member() {
+    let manifest: toml::Table = fs::read_to_string(root().join("Cargo.toml")).unwrap().parse().unwrap();
+    let members: Vec<_> = members()
+        .iter()
+        .map(|member| fs::read_to_string(root().join(member).join("Cargo.toml")).unwrap())
+        .collect();
+    let is_used = |name: &str| {
+        let forms = [format!("{name}.workspace"), format!("{name} = ")];
+        members
+            .iter()
+            .any(|manifest| manifest.lines().any(|line| forms.iter().any(|form| line.starts_with(form))))
+    };
+    let dependencies = manifest["workspace"]["dependencies"].as_table().unwrap();
+    let unused = dependencies.keys().filter(|name| !is_used(name));
+    assert_none(unused.map(|name| format!("Cargo.toml: no member uses {name}")).collect());
+}
+
+#[test]
 fn a_name_counts_only_where_a_path_begins_with_it() {
     assert!(names("use time::Duration;", "time") && names("toml::from_str(x)", "toml"));
     assert!(names("pin_project! {", "pin-project") && names("use bytes as b;", "bytes"));

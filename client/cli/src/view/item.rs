@@ -154,7 +154,9 @@ impl Shown for WishView {
         &["ID", "NAME", "CATEGORY", "PRICE", "STOCK", "RATING", "SELLER", "SINCE"];
 
     fn cells(&self) -> Vec<String> {
-        let mut cells = self.item.as_ref().map(Shown::cells).unwrap_or_default();
+        // As many cells as there are headings, also for a wish whose item is missing.
+        let missing = || vec![or_dash(None); Self::HEADINGS.len() - 1];
+        let mut cells = self.item.as_ref().map_or_else(missing, Shown::cells);
         cells.push(or_dash(self.add_time.clone()));
         cells
     }

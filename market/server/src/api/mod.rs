@@ -115,7 +115,7 @@ impl Api {
 
     /// Runs one step of a stream to a party. Fails if the market shuts down or the party has been suspended
     /// meanwhile: the guard checks a call only at its start.
-    async fn unless_shut_out<T>(
+    async fn unless_suspended<T>(
         &self,
         party: PartyId,
         step: impl Future<Output = Result<T, Status>>,

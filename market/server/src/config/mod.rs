@@ -255,7 +255,7 @@ impl Config {
         }
         if self.traces.is_readable_by_others() {
             warnings
-                .push("traces.otlp_endpoint is plain http: whoever is on the way there can read the spans");
+                .push("traces.otlp_endpoint is plain http: anyone on the network path can read the spans");
         }
         warnings
     }

@@ -103,8 +103,8 @@ impl PageToken {
     /// Encodes the token of the page that follows the row `after`.
     pub fn write<C: Serialize>(&self, after: &C) -> String {
         let mut bytes = self.binding.to_vec();
-        // Cursors consist of numbers and short strings, which serde_json can always encode.
-        bytes.extend(serde_json::to_vec(after).unwrap_or_default());
+        #[expect(clippy::expect_used, reason = "cursors consist of numbers and short strings")]
+        bytes.extend(serde_json::to_vec(after).expect("a cursor can always be encoded"));
         URL_SAFE_NO_PAD.encode(bytes)
     }
 

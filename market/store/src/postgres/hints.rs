@@ -91,7 +91,7 @@ async fn publish_gathered(
         // Serializing names and flags can't fail.
         let Ok(message) = serde_json::to_string(&Message { from: market, hint }) else { continue };
         if let Err(failure) = pool.query(NOTIFY, || params![message.clone()]).await {
-            tracing::debug!(%failure, "other markets were not told; they will look by themselves");
+            tracing::debug!(%failure, "could not notify other markets; they poll");
         }
     }
 }
@@ -137,7 +137,7 @@ impl PostgresReplicas {
             match self.listen().await {
                 Ok(open) => subscription.session = Some(open),
                 Err(failure) => {
-                    tracing::debug!(%failure, "other markets are not heard; this one looks by itself");
+                    tracing::debug!(%failure, "no notifications from other markets; polling instead");
                     sleep(POLL).await;
                 }
             }

@@ -131,7 +131,7 @@ pub(super) async fn check(address: &Address) -> Result<(), StoreError> {
 
 async fn check_server(connection: &mut Connection, address: &Address) -> Result<(), StoreError> {
     let rows = connection.query(SERVER, Vec::new()).await?;
-    let Some(row) = rows.first() else { return Err(refused("the server does not tell its version")) };
+    let Some(row) = rows.first() else { return Err(refused("the server does not report its version")) };
     let (version, encoding): (i32, &str) = (get(row, 0)?, get(row, 1)?);
     if version < MIN_SERVER {
         return Err(refused(format!(

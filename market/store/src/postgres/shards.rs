@@ -1,4 +1,4 @@
-//! Checks the statements of the hot path against the shard plan (ARCHITECTURE.md): for every table that a
+//! Checks the statements of the hot path against the shard plan (docs/design.md): for every table that a
 //! statement touches, it must name a column that determines the shard.
 
 use super::{mailboxes, reads, statements};

@@ -160,3 +160,12 @@ async fn a_cached_statement_is_planned_once() {
     let replanned: Vec<_> = repeated.iter().filter(|(_, (_, replans))| *replans > 0).collect();
     assert!(replanned.is_empty(), "planned again: {replanned:#?}");
 }
+
+#[test]
+fn memory_statistics_are_off() {
+    // Set by `.cargo/config.toml` when the bundled SQLite is compiled.
+    let connection = Connection::open_in_memory().unwrap();
+    let sql = "SELECT count(*) FROM pragma_compile_options WHERE compile_options = 'DEFAULT_MEMSTATUS=0'";
+    let count: i64 = connection.query_row(sql, [], |row| row.get(0)).unwrap();
+    assert_eq!(count, 1, "SQLite counts its memory under one lock for all connections");
+}

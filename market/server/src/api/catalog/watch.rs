@@ -58,7 +58,7 @@ pub(super) fn follow(
     let watcher = Watcher { api, caller, query, position, known, is_synced: false };
     let steps = stream::try_unfold(watcher, |mut watcher| async move {
         let (api, caller) = (watcher.api.clone(), watcher.caller.party);
-        let messages = api.unless_shut_out(caller, watcher.step()).await?.into_iter();
+        let messages = api.unless_suspended(caller, watcher.step()).await?.into_iter();
         let messages =
             messages.map(|message| Ok::<_, Status>(v1::WatchSearchResponse { message: Some(message) }));
         Ok::<_, Status>(Some((stream::iter(messages), watcher)))

@@ -55,7 +55,7 @@ pub(super) fn positions(
     };
     let steps = stream::try_unfold(watcher, |mut watcher| async move {
         let (api, caller) = (watcher.api.clone(), watcher.caller);
-        match api.unless_shut_out(caller, watcher.step()).await? {
+        match api.unless_suspended(caller, watcher.step()).await? {
             Some(messages) => {
                 let messages = messages
                     .into_iter()
