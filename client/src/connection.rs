@@ -196,12 +196,12 @@ impl Connection {
         CatalogServiceClient::new(self.via(&self.shared.session))
     }
 
-    /// Returns the client of SellerService.
+    /// Returns the client of SellerService: listing items and fulfilling orders.
     pub fn seller(&self) -> SellerServiceClient<Session> {
         SellerServiceClient::new(self.via(&self.shared.session))
     }
 
-    /// Returns the client of BuyerService.
+    /// Returns the client of BuyerService: purchases, wishlist and ratings.
     pub fn buyer(&self) -> BuyerServiceClient<Session> {
         BuyerServiceClient::new(self.via(&self.shared.session))
     }
@@ -216,7 +216,7 @@ impl Connection {
         RideServiceClient::new(self.via(&self.shared.session))
     }
 
-    /// Returns the market's addresses.
+    /// Returns the market's addresses, in the order in which they were given.
     pub fn market(&self) -> &MarketAddresses {
         &self.shared.market
     }
@@ -236,7 +236,7 @@ impl Connection {
         }
     }
 
-    /// Returns the party that calls.
+    /// Returns the UUID of the calling party, which is in its certificate.
     pub fn party(&self) -> Uuid {
         self.shared.party
     }

@@ -28,7 +28,7 @@ pub enum Notice {
     },
     /// The stream broke for a transient reason and will be reopened (Subscribe only).
     Interrupted {
-        /// Why it broke.
+        /// The error that ended the stream, or the last attempt to open it.
         failure: Error,
         /// How long until the next attempt.
         retry_in: Duration,

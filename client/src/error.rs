@@ -59,7 +59,7 @@ pub enum Error {
     /// A setting is not usable.
     #[error(transparent)]
     Config(#[from] ConfigError),
-    /// The market's address is malformed.
+    /// The market's addresses are malformed, missing or too many.
     #[error(transparent)]
     Addresses(#[from] AddressesError),
     /// There is no connection, or it broke.
@@ -69,7 +69,7 @@ pub enum Error {
         step: Step,
         /// The address of the market.
         market: Dial,
-        /// Why it failed.
+        /// The error of the transport; `Display` shows only its innermost cause.
         source: BoxError,
     },
     /// One side rejected the other's certificate.
@@ -100,7 +100,7 @@ pub enum Error {
         /// The field, as in the contract.
         field: &'static str,
     },
-    /// Something on this machine failed.
+    /// An operation on a file or a socket of this machine failed.
     #[error("can't {action}: {source}")]
     Io {
         /// What was to be done, such as "listen on 127.0.0.1:7443".

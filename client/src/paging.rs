@@ -25,7 +25,7 @@ pub trait Paged: Unary {
     /// The type of the list's rows.
     type Row: Send + 'static;
 
-    /// Returns the request's page token.
+    /// Returns the request's page token, which is empty for the first page.
     fn page_token_mut(&mut self) -> &mut String;
 
     /// Splits an answer into its rows and the token of the next page, which is empty on the last one.

@@ -22,7 +22,8 @@ pub const MAX_RECONNECT: Duration = Duration::from_secs(30);
 /// replaced at that moment.
 const RENEWAL_GRACE: Duration = Duration::from_secs(2);
 
-/// Counts consecutive failures.
+/// Decides when to reopen a stream. Delays grow with consecutive failures until a stream delivers
+/// something.
 #[derive(Debug)]
 pub(crate) struct Reconnect {
     connection: Connection,

@@ -19,9 +19,9 @@ pub struct Renewal {
 
 /// The components that use the credentials.
 pub struct CredentialUsers {
-    /// The connection to the market.
+    /// The connection to the market, if there is one. Its next connections use the new credentials.
     pub connection: Option<Connection>,
-    /// The callback server.
+    /// The callback server; `None` if events come by a stream.
     pub inbox: Option<InboxHandle>,
 }
 

@@ -64,7 +64,7 @@ pub enum TillNotice {
     },
     /// The stream broke and will be reopened.
     Interrupted {
-        /// Why it broke.
+        /// The error that ended the stream, or the last attempt to open it.
         failure: Error,
         /// How long until the next attempt.
         retry_in: Duration,
@@ -144,7 +144,7 @@ impl Till {
 pub struct Room(mpsc::OwnedPermit<SyncLine>);
 
 impl Room {
-    /// Sends the line.
+    /// Sends the line without waiting. If the stream has ended meanwhile, the line is discarded.
     pub fn send(self, line: SyncLine) {
         self.0.send(line);
     }

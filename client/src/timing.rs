@@ -143,7 +143,7 @@ pub(crate) struct Timing<S> {
 }
 
 impl<S> Timing<S> {
-    /// Stops reporting calls.
+    /// Stops reporting the calls that start from now on. Clones made before keep reporting theirs.
     pub(crate) fn silence(&mut self) {
         self.timings = None;
     }

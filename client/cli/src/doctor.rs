@@ -37,7 +37,7 @@ pub struct Finding {
     pub check: &'static str,
     /// Whether the check passed.
     pub outcome: Outcome,
-    /// A description of the result.
+    /// What the check found, for the person who runs it.
     pub detail: String,
     /// What to do, unless all is well.
     pub remedy: Option<String>,
@@ -46,7 +46,7 @@ pub struct Finding {
 /// How a check went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// The check passed.
+    /// The check passed; there is no remedy to give.
     Pass,
     /// Works, but not well or not for long.
     Warn,

@@ -4,7 +4,7 @@ use souk_client::{Error, error::Refusal};
 use souk_proto::Reason;
 use tonic::Code;
 
-/// Success.
+/// The command succeeded, even if a list was empty.
 pub const OK: u8 = 0;
 /// A failure without an exit code of its own.
 pub const ERROR: u8 = 1;
@@ -18,7 +18,7 @@ pub const IDENTITY: u8 = 4;
 pub const CONFLICT: u8 = 5;
 /// The market can't be reached or is overloaded; try again.
 pub const UNAVAILABLE: u8 = 6;
-/// Ended by Ctrl-C.
+/// What a shell reports for a program that Ctrl-C ended: 128 + SIGINT. No command returns it itself.
 pub const INTERRUPTED: u8 = 130;
 
 /// Returns the exit code of a command that the market refused for this reason.

@@ -22,7 +22,7 @@ pub enum Failure {
     /// The command or a setting is wrong.
     #[error("{message}")]
     Usage {
-        /// What is wrong.
+        /// What is wrong with the command or setting, in one line.
         message: String,
         /// What to do about it; `None` if the message says so itself.
         hint: Option<String>,

@@ -4,17 +4,17 @@ use clap::{ArgMatches, Args as _, CommandFactory, Parser, Subcommand, parser::Va
 
 use super::{CliSession, CommonFlags, Failure, menu::Entry};
 
-/// A command-line program.
+/// A command-line program: what `buyer` and `seller` do not share. It is never instantiated.
 pub trait Program: Sized + Send + Sync + 'static {
     /// The program's own commands.
     type Command: Subcommand + Send;
-    /// The program's name.
+    /// The name of the binary, as typed. Help texts, completions and the shell use it.
     const NAME: &'static str;
-    /// A one-line description.
+    /// What the program is for, as the first line of its help text.
     const ABOUT: &'static str;
-    /// Examples for the help text.
+    /// The text below the flags in the help: examples, precedence of settings, exit codes.
     const EXAMPLES: &'static str;
-    /// The shell's numbered entries.
+    /// The entries of the menu that the shell shows, numbered from 1.
     const MENU: &'static [Entry];
 
     /// Runs one of the program's own commands.

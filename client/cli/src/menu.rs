@@ -1,7 +1,7 @@
 //! The numbered menu of the shell: each entry asks for its fields one by one and builds a command line from
 //! the answers.
 
-/// A numbered entry.
+/// An entry of the menu. Its number is its position in [`Program::MENU`](crate::Program::MENU).
 #[derive(Clone, Copy, Debug)]
 pub struct Entry {
     /// The label shown in the menu.
@@ -34,7 +34,7 @@ impl Field {
         Self { prompt, flag, optional: false }
     }
 
-    /// Makes the answer optional.
+    /// Makes the answer optional: an empty one omits the argument.
     pub const fn or_nothing(self) -> Self {
         Self { optional: true, ..self }
     }

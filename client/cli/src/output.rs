@@ -29,7 +29,7 @@ pub enum Output {
 
 /// A type that can be printed: as a row of a table, and through `Serialize` as JSON.
 pub trait Shown: Serialize {
-    /// The columns' headings.
+    /// The headings of the columns, one for each of the [`cells`](Self::cells), in the same order.
     const HEADINGS: &'static [&'static str];
 
     /// Returns the cells of the row.
@@ -49,7 +49,7 @@ impl Printer {
         Self { output, color: color && io::stdout().is_terminal() }
     }
 
-    /// Returns the format.
+    /// Returns the format that the printer was created with.
     pub fn output(&self) -> Output {
         self.output
     }

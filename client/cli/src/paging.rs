@@ -1,4 +1,4 @@
-//! Paginated lists.
+//! The flags of lists, and the loop that fetches one page or all of them.
 
 use clap::Args;
 

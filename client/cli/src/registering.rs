@@ -10,7 +10,7 @@ use crate::Failure;
 pub struct Probed(Option<Inbox>);
 
 impl Probed {
-    /// Closes the server.
+    /// Closes the server, once the market has answered the registration. Does nothing if none was opened.
     pub async fn close(self) {
         if let Some(inbox) = self.0 {
             inbox.close().await;

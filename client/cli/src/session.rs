@@ -36,7 +36,7 @@ impl CliSession {
         Self { connection, ..Self::new(self.program, resolved) }
     }
 
-    /// Returns the program's name.
+    /// Returns the name of the binary, [`Program::NAME`](crate::Program::NAME).
     pub fn program(&self) -> &'static str {
         self.program
     }
@@ -46,7 +46,7 @@ impl CliSession {
         &self.printer
     }
 
-    /// Returns the output format.
+    /// Returns the format in which the [`printer`](Self::printer) writes results.
     pub fn output(&self) -> Output {
         self.resolved.output
     }

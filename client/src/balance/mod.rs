@@ -67,7 +67,7 @@ struct Shared {
     tell: Mutex<Option<Tell>>,
 }
 
-/// Reports a failure.
+/// Called with the error that rejected a certificate; see [`Balancer::on_distrust`].
 type Tell = Box<dyn Fn(&Error) + Send>;
 
 /// How to dial the addresses.

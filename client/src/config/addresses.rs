@@ -1,4 +1,4 @@
-//! The addresses of a market.
+//! The addresses of a market, written `host:port,host:port`.
 
 use std::{fmt, net::SocketAddr, str::FromStr};
 

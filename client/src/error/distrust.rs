@@ -17,11 +17,11 @@ pub enum Distrust {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Objection {
-    /// Another authority signed it.
+    /// It was signed by an authority that the verifier does not trust.
     UnknownAuthority,
     /// It has expired or is not valid yet, by the verifier's clock.
     OutOfDate,
-    /// It was revoked.
+    /// It is on the verifier's revocation list.
     Revoked,
     /// It names another party.
     WrongName,

@@ -55,7 +55,7 @@ impl Refusal {
         }
     }
 
-    /// Returns the gRPC status code.
+    /// Returns the gRPC status code. It is set even if there is no [`reason`](Self::reason).
     pub fn code(&self) -> Code {
         self.code
     }

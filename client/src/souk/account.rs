@@ -1,4 +1,4 @@
-//! The caller's account.
+//! AccountService and the mailbox: registration, pending events, test events.
 
 use souk_proto::v1::{
     self, MailboxStatusRequest, MailboxStatusResponse, RegisterBuyerRequest, RegisterSellerRequest,

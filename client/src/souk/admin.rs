@@ -1,4 +1,4 @@
-//! What operators do.
+//! AdminService: listing, suspending and reinstating parties.
 
 use souk_proto::v1::{ListPartiesRequest, PartyRecord, ReinstateRequest, SuspendRequest};
 use uuid::Uuid;
@@ -23,7 +23,7 @@ impl Admin {
         Self { connection }
     }
 
-    /// Returns the registered parties.
+    /// Returns the registered parties, ordered by UUID.
     pub fn parties(&self) -> Pages<PartyRecord> {
         Pages::new(self.connection.clone(), ListPartiesRequest::default())
     }

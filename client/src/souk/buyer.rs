@@ -1,4 +1,4 @@
-//! What buyers do.
+//! BuyerService: purchases, orders, the wishlist and ratings.
 
 use souk_proto::v1::{
     AddToWishlistRequest, BuyItemRequest, CancelOrderRequest, GetOrderRequest, ListOrdersRequest,

@@ -1,4 +1,4 @@
-//! Finding items.
+//! CatalogService: search, single items and categories.
 
 use souk_proto::v1::{
     CategoryCount, GetItemRequest, Item, ListCategoriesRequest, SearchItemRequest, SearchItemResponse,

@@ -1,4 +1,4 @@
-//! The options of a connection.
+//! The settings of a connection that have a default.
 
 use std::{path::PathBuf, time::Duration};
 

@@ -1,4 +1,4 @@
-//! What sellers do.
+//! SellerService: items, sales, tills and rides.
 
 use souk_proto::{
     Timestamp,
@@ -108,7 +108,7 @@ impl Seller {
         required(self.connection.call(request).await?.item, "item")
     }
 
-    /// Returns the seller's items.
+    /// Returns the seller's items, ordered by id.
     pub fn items(&self) -> Pages<Item> {
         Pages::new(self.connection.clone(), DisplaySellerItemsRequest::default())
     }

@@ -246,7 +246,7 @@ pub struct Rate {
     pub item: ItemId,
     /// The rating, 1 to 5 stars.
     pub stars: Stars,
-    /// Replace an earlier rating.
+    /// Replace an earlier rating. Otherwise, a second one is refused.
     pub update_existing: bool,
 }
 

@@ -46,7 +46,7 @@ impl Actor {
         Ok(Self { role, name: name.to_owned(), config, connection })
     }
 
-    /// Returns the party's UUID.
+    /// Returns the UUID in the party's certificate, as text.
     pub fn id(&self) -> String {
         self.connection.party().to_string()
     }
@@ -84,7 +84,7 @@ impl Actor {
         EventReceiver { source: EventSource::Stream(follower), notices }
     }
 
-    /// Lists an item.
+    /// Lists an item, such as a [`draft`].
     pub async fn sell(&self, item: v1::ItemDraft) -> Result<v1::Item, Error> {
         let request = v1::SellItemRequest {
             request_id: self.connection.request_id(),
@@ -95,7 +95,7 @@ impl Actor {
         required(listed.item, "item")
     }
 
-    /// Changes an item.
+    /// Changes those fields of an item that the draft sets.
     pub async fn update(&self, item_id: i64, item: v1::ItemDraft) -> Result<v1::Item, Error> {
         let request = v1::UpdateItemRequest {
             request_id: self.connection.request_id(),
@@ -115,7 +115,7 @@ impl Actor {
         required(deleted.item, "item")
     }
 
-    /// Buys units of an item.
+    /// Buys units of an item at its current price.
     pub async fn buy(&self, item_id: i64, quantity: i64) -> Result<v1::Order, Error> {
         let request_id = self.connection.request_id();
         self.buy_by(v1::BuyItemRequest { request_id, item_id, quantity, ..Default::default() }).await
@@ -135,7 +135,7 @@ impl Actor {
         required(wished.wish, "wish")
     }
 
-    /// Rates an item.
+    /// Rates a purchased item with 1 to 5 stars. An earlier rating is not replaced: the call is refused.
     pub async fn rate(&self, item_id: i64, stars: i32) -> Result<v1::RatingSummary, Error> {
         let request_id = self.connection.request_id();
         let request = v1::RateItemRequest { request_id, item_id, stars, ..Default::default() };
@@ -143,7 +143,7 @@ impl Actor {
         required(rated.rating, "rating")
     }
 
-    /// Fetches an item.
+    /// Fetches an item, in stock or not. A deleted one is not found.
     pub async fn item(&self, item_id: i64) -> Result<v1::Item, Error> {
         let request = v1::GetItemRequest { item_id };
         let found = self.connection.call(request).await?;

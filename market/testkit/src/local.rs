@@ -46,9 +46,9 @@ pub enum StoreKind {
 pub struct LocalMarketOptions {
     /// Where the market keeps its data.
     pub store: StoreKind,
-    /// The address to listen on.
+    /// The address to listen on. Port 0, the default, picks a free one.
     pub listen: SocketAddr,
-    /// The number of server threads.
+    /// The number of threads that serve calls, 2 by default.
     pub threads: usize,
     /// Changes other settings. By default, calls are practically unlimited and callbacks to this machine are
     /// allowed.

@@ -29,7 +29,7 @@ pub struct Terminal {
 /// The result of a program that has exited.
 #[derive(Debug)]
 pub struct Ran {
-    /// The exit code.
+    /// The exit code. A program that was killed by a signal has none, and fails the test.
     pub code: i32,
     /// The text on standard output.
     pub out: String,

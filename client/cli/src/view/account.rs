@@ -24,7 +24,7 @@ fn address(address: Option<&v1::CallbackAddress>) -> Option<String> {
     })
 }
 
-/// A registered party.
+/// A registered party. `callback` is `None` if its events come by a stream.
 #[derive(Clone, Debug, Serialize)]
 pub struct AccountView {
     party_id: String,
@@ -60,7 +60,7 @@ impl Shown for AccountView {
     }
 }
 
-/// The answer to `whoami`.
+/// How the market identifies the caller. `account` is `None` before registration.
 #[derive(Clone, Debug, Serialize)]
 pub struct WhoView {
     account: Option<AccountView>,
@@ -129,7 +129,7 @@ impl Shown for WhoView {
     }
 }
 
-/// The state of a mailbox.
+/// The number of events that wait in a mailbox, and how their delivery goes.
 #[derive(Clone, Debug, Serialize)]
 pub struct MailboxView {
     pending_count: i64,

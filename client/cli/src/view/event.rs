@@ -1,4 +1,4 @@
-//! Views of events.
+//! Views of events. A table shows one sentence per event, JSON the fields that its kind has.
 
 use serde::Serialize;
 use souk_proto::v1::{self, event::Kind};

@@ -1,4 +1,4 @@
-//! Views of orders.
+//! Views of orders, the same for buyers and sellers.
 
 use serde::Serialize;
 use souk_proto::v1;

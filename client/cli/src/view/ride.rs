@@ -1,4 +1,4 @@
-//! Views of rides.
+//! Views of rides and positions, and the parser of `LATITUDE,LONGITUDE`.
 
 use serde::Serialize;
 use souk_proto::v1;
