@@ -1,4 +1,4 @@
-//! The `buyer` program.
+//! The `buyer` program. What it shares with `seller` is in `souk_cli`.
 
 mod command;
 

@@ -1,4 +1,4 @@
-//! The `seller` program.
+//! The `seller` program. Everything else is in the library, which the load generator uses too.
 
 use std::process::ExitCode;
 

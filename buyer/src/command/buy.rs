@@ -1,4 +1,4 @@
-//! `buyer buy`.
+//! `buyer buy`: one order of one item, at the expected price if one is given.
 
 use clap::Args;
 use souk_cli::{CliSession, Failure, parse_money, view::OrderView};

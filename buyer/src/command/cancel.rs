@@ -1,4 +1,4 @@
-//! `buyer cancel`.
+//! `buyer cancel`: the buyer's side of a cancellation. Sellers cancel with `seller cancel`.
 
 use clap::Args;
 use souk_cli::{CliSession, Failure, view::OrderView};

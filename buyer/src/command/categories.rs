@@ -1,4 +1,4 @@
-//! `buyer categories`.
+//! `buyer categories`: the categories below one, with the number of their items.
 
 use clap::Args;
 use souk_cli::{CliSession, Failure, Paging, view::CategoryView};

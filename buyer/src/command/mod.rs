@@ -16,7 +16,7 @@ mod wish;
 use clap::Subcommand;
 use souk_cli::{CliSession, Entry, Failure, Field, Program};
 
-/// The `buyer` program.
+/// Implements [`Program`] for `buyer`.
 pub(crate) struct Buyer;
 
 /// The buyer's own commands.

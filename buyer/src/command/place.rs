@@ -1,4 +1,4 @@
-//! `buyer place`.
+//! `buyer place`: several orders in one call, at the current prices.
 
 use std::str::FromStr;
 

@@ -1,4 +1,4 @@
-//! `buyer rate`.
+//! `buyer rate`: rates a purchased item, once unless --update is given.
 
 use clap::Args;
 use souk_cli::{CliSession, Failure, view::RatingView};

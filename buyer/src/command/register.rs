@@ -1,4 +1,4 @@
-//! `buyer register`.
+//! `buyer register`: the same as `seller register`, for the certificate of a buyer.
 
 use clap::Args;
 use souk_cli::{CliSession, Failure, registering, view::AccountView};

@@ -1,4 +1,4 @@
-//! `buyer search`.
+//! `buyer search`, and the filters that it shares with `buyer watch`.
 
 use clap::{Args, ValueEnum};
 use souk_cli::{CliSession, Failure, Paging, parse_money, view::ItemView};

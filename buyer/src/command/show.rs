@@ -1,4 +1,4 @@
-//! `buyer show`.
+//! `buyer show`: one item with all of its fields, those that lists leave out included.
 
 use clap::Args;
 use souk_cli::{CliSession, Failure, view::ItemView};

@@ -1,4 +1,4 @@
-//! `buyer track`.
+//! `buyer track`: follows the ride of an order, over broken streams too, until it has ended.
 
 use std::io::{self, IsTerminal as _, Write as _};
 

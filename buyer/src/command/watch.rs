@@ -1,4 +1,5 @@
-//! `buyer watch`.
+//! `buyer watch`: follows the result of a search until interrupted. After a broken stream, all matches come
+//! again.
 
 use clap::Args;
 use serde::Serialize;

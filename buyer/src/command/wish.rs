@@ -1,4 +1,4 @@
-//! `buyer wish`.
+//! `buyer wish`: adds to, removes from and shows the buyer's wishlist.
 
 use clap::Subcommand;
 use souk_cli::{CliSession, Failure, Paging, view::WishView};

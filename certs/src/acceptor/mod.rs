@@ -36,16 +36,17 @@ pub use incoming::incoming;
 pub use peer::PeerInfo;
 use registry::{Full, Registry};
 
-/// Default for [`AcceptorLimits::handshakes`].
+/// Default for [`AcceptorLimits::handshakes`]. Further connections wait for a permit.
 pub const HANDSHAKES: usize = 256;
 
-/// Default for [`AcceptorLimits::handshake_timeout`].
+/// Default for [`AcceptorLimits::handshake_timeout`], after which the connection is closed.
 pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Default for [`AcceptorLimits::connections`].
+/// Default for [`AcceptorLimits::connections`]. Further ones fail with [`AcceptError::Full`].
 pub const CONNECTIONS: usize = 16_384;
 
-/// Default for [`AcceptorLimits::connections_of_party`].
+/// Default for [`AcceptorLimits::connections_of_party`]. Further ones fail with
+/// [`AcceptError::TooManyOfOne`].
 pub const CONNECTIONS_OF_PARTY: usize = 64;
 
 /// How long a rejected connection is kept open so that the client can read the reason.

@@ -20,12 +20,13 @@ pub use address::{Dial, DialAddressError};
 pub use dial::{DialError, DialStep, Impostor, Secured, dial, dial_error, tls_error};
 pub use once::{Closed, ConnectionEnded, connect_once};
 
-/// Default for [`ConnectOptions::connect_timeout`].
+/// Default for [`ConnectOptions::connect_timeout`], for all addresses of a name together.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Default for [`ConnectOptions::keep_alive_interval`].
+/// Default for [`ConnectOptions::keep_alive_interval`]. A dead connection is noticed after this and
+/// [`KEEP_ALIVE_TIMEOUT`].
 pub const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(20);
-/// Default for [`ConnectOptions::keep_alive_timeout`].
+/// Default for [`ConnectOptions::keep_alive_timeout`], counted from the unanswered ping.
 pub const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The settings of a channel.

@@ -1,4 +1,4 @@
-//! SellerService: items, sales, tills and rides.
+//! SellerService, and the seller's part of RideService: items, sales, tills, rides.
 
 use souk_proto::{
     Timestamp,

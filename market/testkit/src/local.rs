@@ -48,7 +48,7 @@ pub struct LocalMarketOptions {
     pub store: StoreKind,
     /// The address to listen on. Port 0, the default, picks a free one.
     pub listen: SocketAddr,
-    /// The number of threads that serve calls, 2 by default.
+    /// The number of server threads, 2 by default; 0 means one per core.
     pub threads: usize,
     /// Changes other settings. By default, calls are practically unlimited and callbacks to this machine are
     /// allowed.

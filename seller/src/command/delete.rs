@@ -1,4 +1,4 @@
-//! `seller delete`.
+//! `seller delete`: withdraws one item, on condition of its version if the seller gives one.
 
 use clap::Args;
 use souk_cli::{CliSession, Failure, view::ItemView};

@@ -1,4 +1,5 @@
-//! `seller export`.
+//! `seller export`: streams the items to a file, one at a time, so that the catalogue need not fit in
+//! memory.
 
 use std::{
     fs::File,

@@ -1,4 +1,4 @@
-//! `seller items`.
+//! `seller items`: the seller's own items, ordered by id.
 
 use clap::Args;
 use souk_cli::{CliSession, Failure, Paging, view::ItemView};

@@ -16,7 +16,7 @@ mod update;
 use clap::Subcommand;
 use souk_cli::{CliSession, Entry, Failure, Field, Program};
 
-/// The `seller` program.
+/// Implements [`Program`] for `seller`.
 pub(crate) struct Seller;
 
 /// The seller's own commands.

@@ -1,4 +1,4 @@
-//! `seller register`.
+//! `seller register`: the same as `buyer register`, for the certificate of a seller.
 
 use clap::Args;
 use souk_cli::{CliSession, Failure, registering, view::AccountView};

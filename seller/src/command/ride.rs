@@ -1,4 +1,4 @@
-//! `seller ride`.
+//! `seller ride`: starts, tracks and ends a delivery. Buyers follow it with `buyer track`.
 
 mod positions;
 

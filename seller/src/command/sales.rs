@@ -1,4 +1,4 @@
-//! `seller sales`.
+//! `seller sales`: the orders of the seller's items, or their totals by day or item.
 
 use clap::{Args, ValueEnum};
 use souk_certs::clock;

@@ -1,4 +1,4 @@
-//! `seller sell`.
+//! `seller sell`: lists one item. `seller import` lists many.
 
 use clap::Args;
 use souk_cli::{CliSession, Failure, parse_money, view::ItemView};

@@ -1,4 +1,4 @@
-//! `seller till`.
+//! `seller till`: lists and removes the tills that `seller sync` has opened.
 
 use clap::Subcommand;
 use souk_cli::{CliSession, Failure, view::TillView};

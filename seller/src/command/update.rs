@@ -1,4 +1,4 @@
-//! `seller update`.
+//! `seller update`: changes the fields that have a flag. The stock is set, or changed by a signed number.
 
 use clap::Args;
 use souk_cli::{CliSession, Failure, parse_money, view::ItemView};

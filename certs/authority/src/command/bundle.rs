@@ -1,4 +1,4 @@
-//! `gen-certs bundle`
+//! `gen-certs bundle`: packs the files for one machine, among them the private key if it was made here.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};

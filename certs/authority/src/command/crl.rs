@@ -1,4 +1,4 @@
-//! `gen-certs crl`
+//! `gen-certs crl`: signs a new revocation list before the old one is out of date.
 
 use std::io::Write;
 use std::path::Path;

@@ -1,4 +1,4 @@
-//! `gen-certs init`
+//! `gen-certs init`: the first command in a new folder.
 
 use std::io::Write;
 use std::net::IpAddr;

@@ -1,4 +1,4 @@
-//! `gen-certs list`
+//! `gen-certs list`: prints the parties as a table or as JSON, and changes nothing.
 
 use std::io::Write;
 use std::path::Path;

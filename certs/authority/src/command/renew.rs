@@ -1,4 +1,4 @@
-//! `gen-certs renew`
+//! `gen-certs renew`: renews one party or all. A revoked one only on request.
 
 use std::io::Write;
 use std::path::Path;

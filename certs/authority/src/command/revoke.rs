@@ -1,4 +1,4 @@
-//! `gen-certs revoke`
+//! `gen-certs revoke`: takes effect on a machine when its copy of the revocation list is replaced.
 
 use std::io::Write;
 use std::path::Path;

@@ -1,4 +1,5 @@
-//! `gen-certs root`
+//! `gen-certs root`: replaces the authority in two steps, with a period in between in which both are
+//! trusted.
 
 use std::io::Write;
 use std::path::Path;

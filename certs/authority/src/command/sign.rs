@@ -1,4 +1,4 @@
-//! `gen-certs sign`
+//! `gen-certs sign`: issues a certificate to a party that keeps its private key to itself.
 
 use std::fs::File;
 use std::io::{Read, Write};

@@ -1,4 +1,4 @@
-//! `gen-certs token-key`
+//! `gen-certs token-key`: replaces the key that signs access tokens and keeps the previous one.
 
 use std::io::Write;
 use std::path::Path;

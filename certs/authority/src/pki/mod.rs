@@ -60,7 +60,8 @@ pub use party::{Party, PartyName, PartyNameError, Status};
 /// The party name reserved for the market; its files are `market.pem` and `market.key`.
 pub const MARKET: &str = "market";
 
-/// Options of [`Pki::init`].
+/// Options of [`Pki::init`]. By default, the market has no additional names, and an existing authority
+/// stays.
 #[derive(Clone, Debug, Default)]
 pub struct InitOptions {
     /// The trust domain of all identities in the folder.

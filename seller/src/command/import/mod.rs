@@ -1,4 +1,4 @@
-//! `seller import`.
+//! `seller import`: streams the rows of a file to the market and reports the ones that are rejected.
 
 mod progress;
 mod record;

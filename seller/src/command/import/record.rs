@@ -56,7 +56,7 @@ pub(super) enum Duplicates {
     Skip,
 }
 
-/// Parses `FIELD=TEXT`.
+/// Parses `FIELD=TEXT`, the value of --column and --default. The text may contain further `=`.
 pub(super) fn assignment(text: &str) -> Result<(Field, String), String> {
     let names = || Field::ALL.map(Field::name).join(", ");
     let (name, value) =

@@ -1,4 +1,4 @@
-//! `seller sync`.
+//! `seller sync`: passes a till's lines to the market, and the market's sales to the till, over one stream.
 
 mod input;
 
