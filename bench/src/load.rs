@@ -35,7 +35,7 @@ impl Measurement {
     }
 }
 
-/// The outcome of a call.
+/// Whether a call was carried out, or refused because of overload.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum CallOutcome {
     CarriedOut,

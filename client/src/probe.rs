@@ -21,7 +21,7 @@ use crate::{Error, config::ConfigError, error::Step};
 /// The timeout of each step of a probe.
 pub(crate) const STEP_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// The parameters of a probe.
+/// Repeats the steps of a connection one by one, to find the one that fails.
 #[derive(Clone, Debug)]
 pub(crate) struct Probe {
     market: Dial,

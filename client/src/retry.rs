@@ -15,7 +15,8 @@ use crate::{
     error::{Refusal, Step},
 };
 
-/// The maximum number of attempts.
+/// The maximum number of failed attempts of one call. A failure that leads to another address is not
+/// counted.
 pub const MAX_ATTEMPTS: u32 = 5;
 
 /// The maximum wait before the second attempt; it doubles with each further one.

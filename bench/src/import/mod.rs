@@ -99,7 +99,7 @@ pub(crate) async fn run(args: ImportArgs) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The result of an import.
+/// What the `seller import` process printed.
 struct Done {
     tally: Value,
     /// One error message per rejected row.

@@ -1,4 +1,4 @@
-//! `buyer categories`: the categories below one, with the number of their items.
+//! `buyer categories`: all categories that have items, or one and those below it.
 
 use clap::Args;
 use souk_cli::{CliSession, Failure, Paging, view::CategoryView};

@@ -1,4 +1,4 @@
-//! The peer of a connection.
+//! What the handlers of requests know about the peer of a connection.
 
 use std::net::SocketAddr;
 use std::sync::Arc;

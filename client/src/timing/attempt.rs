@@ -110,7 +110,7 @@ fn code_of(headers: &HeaderMap) -> Option<Code> {
 }
 
 pin_project! {
-    /// An attempt in progress.
+    /// An attempt in progress, which is recorded when its answer ends or when it is dropped.
     pub(crate) struct TimedCall<F> {
         #[pin]
         call: F,

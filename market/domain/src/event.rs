@@ -39,7 +39,7 @@ pub enum Audience {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum EventKind {
-    /// An item was bought.
+    /// An item was bought. Its seller and the seller's tills are notified.
     OrderPlaced {
         /// The order as placed.
         order: Order,
@@ -51,7 +51,7 @@ pub enum EventKind {
         #[serde(default)]
         sku: Option<Sku>,
     },
-    /// An order was cancelled.
+    /// An order was cancelled. The other side and the seller's tills are notified.
     OrderCancelled {
         /// The order as cancelled.
         order: Order,
@@ -63,17 +63,17 @@ pub enum EventKind {
         #[serde(default)]
         sku: Option<Sku>,
     },
-    /// An order was shipped.
+    /// An order was shipped, alone or on a ride. Its buyer is notified.
     OrderShipped {
         /// The order as shipped.
         order: Order,
     },
-    /// An order was delivered.
+    /// An order was delivered, alone or at the end of a ride. Its buyer is notified.
     OrderDelivered {
         /// The order as delivered.
         order: Order,
     },
-    /// An item was changed by its seller.
+    /// An item was changed by its seller. The buyers who wish for it are notified.
     ItemUpdated {
         /// The item after the change.
         item: Item,
@@ -86,7 +86,7 @@ pub enum EventKind {
         #[serde(default)]
         back_in_stock: bool,
     },
-    /// An item was taken off the market.
+    /// An item was taken off the market. The buyers who wish for it are notified.
     ItemWithdrawn {
         /// The item that was deleted.
         item: ItemId,

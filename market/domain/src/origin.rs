@@ -1,4 +1,4 @@
-//! The origin of a command.
+//! Where a command came from, for the audit log.
 
 use std::net::IpAddr;
 

@@ -32,7 +32,7 @@ pub struct RidePlan {
     pub vehicle: RideText,
     /// The driver's name, shown to the buyers.
     pub driver: RideText,
-    /// The position at the start.
+    /// Where the ride begins, as its seller gave it.
     pub start: Place,
     /// The orders on the ride: 1 to [`Self::MAX_STOPS`], each named once.
     pub stops: Vec<RideStop>,

@@ -115,7 +115,7 @@ pub enum ItemRef {
     Sku(Sku),
 }
 
-/// The answer to a line.
+/// The market's answer to a line of a till. It is stored, so that a repeated line gets the same outcome.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LineAnswer {
     /// The number of the line that is answered.
@@ -126,7 +126,7 @@ pub struct LineAnswer {
     pub outcome: LineOutcome,
 }
 
-/// The outcome of a line.
+/// Whether a line was applied, with the resulting stock, or why not.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum LineOutcome {

@@ -14,7 +14,7 @@ use tokio::{
 /// The maximum number of bytes forwarded at a time.
 const CHUNK: usize = 4_096;
 
-/// Forwards connections to a market.
+/// A TCP proxy in front of a market, which a test can shut, reopen and freeze.
 pub struct Gate {
     /// The address on which it listens; the port stays the same after each [`reopen`](Self::reopen).
     pub address: SocketAddr,

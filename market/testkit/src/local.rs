@@ -29,7 +29,7 @@ use tonic::transport::Channel;
 /// The rate limit of each party: more than it can reach.
 const CALLS_PER_SECOND: u32 = 100_000;
 
-/// The store of a market.
+/// Where a market keeps its data.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum StoreKind {
     /// A store in memory.
@@ -41,10 +41,10 @@ pub enum StoreKind {
     Postgres(String),
 }
 
-/// The options of a market.
+/// Options of [`LocalMarket::open`].
 #[derive(Clone, Debug)]
 pub struct LocalMarketOptions {
-    /// Where the market keeps its data.
+    /// The kind of store. A SQLite file is deleted with the market.
     pub store: StoreKind,
     /// The address to listen on. Port 0, the default, picks a free one.
     pub listen: SocketAddr,

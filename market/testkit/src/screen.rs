@@ -49,7 +49,7 @@ impl Screen {
         Self { child, keyboard, output, parser, tail: Vec::new() }
     }
 
-    /// Types keys on the keyboard.
+    /// Sends keys to the program's terminal, as UTF-8 and control characters.
     pub async fn press(&mut self, keys: &str) {
         self.keyboard.write_all(keys.as_bytes()).await.expect("typed");
     }

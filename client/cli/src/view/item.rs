@@ -109,7 +109,7 @@ impl Shown for ItemDetails {
     }
 }
 
-/// All ratings of an item.
+/// The number of ratings of an item, and their mean in stars.
 #[derive(Clone, Debug, Serialize)]
 pub struct RatingView {
     count: i64,
@@ -136,7 +136,7 @@ impl Shown for RatingView {
     }
 }
 
-/// An item on a wishlist.
+/// An item on a wishlist, as it is now, and since when it has been there.
 #[derive(Clone, Debug, Serialize)]
 pub struct WishView {
     item: Option<ItemView>,
@@ -162,7 +162,7 @@ impl Shown for WishView {
     }
 }
 
-/// A category in use.
+/// A category, with the number of items in it. Those in the categories below it are not counted.
 #[derive(Clone, Debug, Serialize)]
 pub struct CategoryView {
     category: String,

@@ -22,7 +22,7 @@ use souk_proto::v1;
 pub use till::{LineView, ResumeView, TillView};
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
-/// An amount in JSON.
+/// An amount in minor units, such as pence, with the three-letter code of its currency.
 #[derive(Clone, Debug, Serialize)]
 pub struct MoneyView {
     amount_minor: i64,

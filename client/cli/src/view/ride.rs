@@ -20,7 +20,7 @@ pub fn parse_location(text: &str) -> Result<v1::Location, String> {
     })
 }
 
-/// A place in JSON.
+/// A latitude and a longitude, in degrees.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub struct LocationView {
     latitude: f64,

@@ -1,4 +1,4 @@
-//! Views of sales summaries.
+//! Views of sales summaries. A table has a bar for each row, scaled to the largest.
 
 use serde::Serialize;
 use souk_proto::v1;

@@ -57,7 +57,7 @@ impl Shown for ResumeView {
     }
 }
 
-/// The result of a line.
+/// The market's answer to a line of a till: the resulting stock, or the reason of a refusal.
 #[derive(Clone, Debug, Serialize)]
 pub struct LineView {
     kind: &'static str,

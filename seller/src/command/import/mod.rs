@@ -66,7 +66,7 @@ impl Format {
     }
 }
 
-/// The result of an import.
+/// The number of rows by what the import did with them, and its speed.
 #[derive(Debug, Default, Serialize)]
 struct Tally {
     rows: i64,

@@ -20,7 +20,7 @@ const MAX_ROW_BYTES: u64 = 256 * 1024;
 /// A row, or its line number with what is wrong with it.
 pub(super) type Row = Result<ImportRow, (i64, String)>;
 
-/// The rows of a file.
+/// The rows of a file, read on demand.
 pub(super) struct Source {
     rows: Rows,
     columns: Columns,

@@ -52,7 +52,7 @@ pub(crate) struct Sync {
 /// How long to wait for the last acknowledgements after Ctrl-C.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The state of the input.
+/// The numbers of lines read, refused (here or by the market), sent and answered.
 #[derive(Default)]
 struct Tally {
     lines: usize,
