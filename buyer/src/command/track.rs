@@ -21,7 +21,7 @@ pub(crate) struct Track {
 enum End {
     /// The ride has ended.
     Arrived,
-    /// The stream broke, perhaps only for a while: the error decides whether to reopen it.
+    /// The stream broke or could not be opened. The error decides whether to try again.
     Broken(Error),
 }
 

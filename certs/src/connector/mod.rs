@@ -23,8 +23,8 @@ pub use once::{Closed, ConnectionEnded, connect_once};
 /// Default for [`ConnectOptions::connect_timeout`], for all addresses of a name together.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Default for [`ConnectOptions::keep_alive_interval`]. A dead connection is noticed after this and
-/// [`KEEP_ALIVE_TIMEOUT`].
+/// Default for [`ConnectOptions::keep_alive_interval`]. With [`KEEP_ALIVE_TIMEOUT`], it bounds how long a
+/// dead connection stays open.
 pub const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(20);
 /// Default for [`ConnectOptions::keep_alive_timeout`], counted from the unanswered ping.
 pub const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(10);

@@ -63,7 +63,8 @@ impl Catalog {
         required(self.connection.call(GetItemRequest { item_id }).await?.item, "item")
     }
 
-    /// Returns the categories right below one, with the number of their items. An empty `parent` is the root.
+    /// Returns `parent` and the categories below it, ordered by path, each with the number of items in it. An
+    /// empty `parent` returns all categories.
     pub fn categories(&self, parent: impl Into<String>) -> Pages<CategoryCount> {
         let request = ListCategoriesRequest { parent: parent.into(), ..Default::default() };
         Pages::new(self.connection.clone(), request)

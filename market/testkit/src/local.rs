@@ -41,7 +41,7 @@ pub enum StoreKind {
     Postgres(String),
 }
 
-/// Options of [`LocalMarket::open`].
+/// Options of [`LocalMarket::open`]. By default, the store is SQLite and the address a free loopback port.
 #[derive(Clone, Debug)]
 pub struct LocalMarketOptions {
     /// The kind of store. A SQLite file is deleted with the market.

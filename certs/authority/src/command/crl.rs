@@ -1,4 +1,4 @@
-//! `gen-certs crl`: signs a new revocation list before the old one is out of date.
+//! `gen-certs crl`: signs a new revocation list. The current one goes out of date after `CRL_VALIDITY`.
 
 use std::io::Write;
 use std::path::Path;

@@ -1,4 +1,4 @@
-//! `gen-certs renew`: renews one party or all. A revoked one only on request.
+//! `gen-certs renew`: renews one party, or all of them except those that are revoked.
 
 use std::io::Write;
 use std::path::Path;
