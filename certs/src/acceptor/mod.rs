@@ -226,6 +226,8 @@ impl Acceptor {
         // Kept for the comparison below: was this still the current configuration when the handshake ended?
         let config = self.shared.config.load_full();
         let tls = TlsAcceptor::from(Arc::clone(&config));
+        // `into_fallible` returns the socket with the error; dropping it at once could cost the client the
+        // alert.
         let stream = match timeout_at(deadline, tls.accept(tcp).into_fallible()).await {
             Err(_) => return Err(AcceptError::Timeout),
             Ok(Err((error, tcp))) => {
@@ -372,6 +374,7 @@ fn about_certificate(error: &rustls::Error) -> Option<&'static str> {
 /// on which the client discards what it has not read yet and sees only a broken connection.
 async fn linger(mut refused: impl AsyncRead + AsyncWrite + Unpin) {
     let drain = async {
+        // Sends FIN after the alert, then reads what the client still sends until it closes.
         refused.shutdown().await?;
         tokio::io::copy(&mut refused.take(LINGER_BYTES), &mut tokio::io::sink()).await
     };

@@ -99,16 +99,20 @@ impl Connection {
         for (place, host) in address.hosts() {
             let opening = async {
                 let notifications = notifications.clone();
+                // Read before connecting: if the server is mistrusted meanwhile, this session counts as past.
                 let generation = address.generation();
                 let mut opened = match &address.tls {
                     Some(tls) => Self::connect(host, tls.clone(), runtime, notifications, generation).await?,
                     None => Self::connect(host, NoTls, runtime, notifications, generation).await?,
                 };
                 let commits = if session.durable { DURABLE } else { FORGETFUL };
+                // Set by the session itself: the default of a server or a role must not decide whether a
+                // purchase is durable.
                 opened.client.batch_execute(commits).await?;
                 opened.prepare(session.prepare).await?;
                 Ok::<_, Failure>(opened)
             };
+            // On a timeout the half-open session is dropped with its future, which closes the socket.
             match timeout(OPEN_PATIENCE, opening).await {
                 Ok(Ok(mut opened)) => {
                     address.was_good(place);
@@ -146,6 +150,7 @@ impl Connection {
             while let Some(message) = poll_fn(|context| connection.poll_message(context)).await {
                 match message {
                     Ok(AsyncMessage::Notice(notice)) => {
+                        // The parsed severity: the text is translated into the language of the server.
                         if notice.parsed_severity() == Some(Severity::Warning) {
                             tracing::warn!(warning = notice.message(), "PostgreSQL sent a warning");
                             saw_warning.store(true, Ordering::SeqCst);
@@ -203,6 +208,7 @@ impl Connection {
             }
             Ok(self.client.query(&self.statements[sql], &borrowed(&params)).await?)
         };
+        // Not `statement_timeout`: it would also cancel a commit that waits for its standby.
         match timeout(PATIENCE, asked).await {
             Ok(answered) => answered,
             Err(_) => Err(self.fell_silent(PATIENCE)),

@@ -67,6 +67,7 @@ impl Numbers {
     /// Returns how many more a batch needs.
     fn missing(&mut self, needed: usize) -> usize {
         if self.since.is_some_and(|since| since.elapsed() > SPARE_NUMBERS_LIFE) {
+            // The numbers leave a gap. Ids are unique and grow, but nothing relies on their being dense.
             self.spare.clear();
         }
         needed.saturating_sub(self.spare.len())
@@ -128,6 +129,7 @@ impl PostgresLane {
     /// Loads once. On a failure the session is kept only if it is known to be idle again.
     async fn try_load(&mut self, keys: &Keys) -> Result<WorkingSet, Failure> {
         let connection = self.session().await?;
+        // Computed after `session()`, which may have discarded the spare numbers.
         let numbers = NewNumbers {
             items: self.items.missing(keys.new_items),
             orders: self.orders.missing(keys.new_orders),
@@ -142,6 +144,7 @@ impl PostgresLane {
                 Ok(rows)
             }
             Err(failure) => {
+                // A failed transaction rejects every statement but the end of it (SQLSTATE 25P02).
                 if !failure.is_disconnection() && connection.batch("ROLLBACK").await.is_ok() {
                     self.connection = Some(connection);
                 }
@@ -191,6 +194,7 @@ impl PostgresLane {
         let Some(connection) = self.connection.take() else {
             return Err(SaveError::Lost(StoreError::unavailable("there is no transaction to save in")));
         };
+        // A warning from loading must not be taken for one about this commit.
         connection.forget_warnings();
         // Statements and commit go out together. If a statement fails, the server rejects those after it and
         // turns the commit into a rollback.
@@ -224,6 +228,7 @@ impl PostgresLane {
                 )));
             }
             Ok(_) => self.connection = Some(connection),
+            // A server that shuts down also sends an error, possibly after it has written the commit.
             Err(failure) if failure.is_refusal() && !failure.is_disconnection() => return Err(lost(failure)),
             Err(failure) => return Err(indefinite(failure)),
         }
@@ -279,6 +284,7 @@ impl Lane for PostgresLane {
     }
 
     async fn save(&mut self, rows: &WorkingSet) -> Result<Receipt, SaveError> {
+        // Taken, so that the revisions of this batch can never be compared in the next one.
         let before = std::mem::take(&mut self.parties);
         let saved = self.commit(|pipeline| save::add_all(pipeline, rows, &before)).await;
         match &saved {
