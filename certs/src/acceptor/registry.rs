@@ -71,7 +71,10 @@ impl Registry {
         if *of_party >= limit_of_party {
             return Err(Full::Party);
         }
+        // Checked and counted under one lock, so that connections which arrive together can not exceed the
+        // limit.
         *of_party += 1;
+        // Never reused, so that the drop of an old connection can not remove the entry of a new one.
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         let cut = Arc::<Cut>::default();
         entries.open.insert(number, Entry { peer, leaf, cut: Arc::clone(&cut) });
@@ -125,6 +128,7 @@ impl Registered {
 
     /// Like [`Registered::is_cut`], and has the task woken when it becomes true.
     pub(super) fn poll_cut(&self, context: &Context<'_>) -> bool {
+        // Registered before the flag is read: a cut in between then wakes the reader.
         self.cut.reader.register(context.waker());
         self.is_cut()
     }

@@ -67,6 +67,7 @@ impl FileWatch {
 
 fn prints(paths: &[PathBuf]) -> Vec<Print> {
     let print = |path: &PathBuf| {
+        // `metadata` follows symbolic links. Any error counts as absent; loading reports what is wrong.
         let found = path.metadata().ok()?;
         Some((found.ino(), found.size(), found.mtime(), found.mtime_nsec()))
     };

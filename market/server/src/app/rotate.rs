@@ -101,6 +101,7 @@ impl Rotator {
     pub(super) async fn run(mut self, closing: CancellationToken) {
         let mut sweep = interval(SWEEP);
         sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        // The review repeats even without a change, since a root or a revocation list may expire meanwhile.
         let mut review = interval(REVIEW);
         review.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -147,6 +148,7 @@ impl Rotator {
         let (credentials, acceptor) = (Arc::clone(self.rotation.current()), self.users.acceptor.clone());
         let clock = self.clock;
         let review = move || acceptor.cut(|_, leaf| !credentials.accept(leaf, clock.now().into()));
+        // Verifies one signature per open connection, which would stall the runtime with thousands of them.
         match tokio::task::spawn_blocking(review).await {
             Ok(cut) => self.report(&cut, why),
             Err(error) => tracing::error!(%error, "open connections could not be verified"),
@@ -167,6 +169,8 @@ impl<'a> Prepared<'a> {
     /// Loads and checks all files. Every step that can fail is here, so that no failure leaves old and new
     /// files mixed.
     fn load(rotation: &'a mut Rotation, token_keys: &TokenKeyFiles, now: Timestamp) -> Result<Self, Refused> {
+        // Everything that can fail happens here. `commit` cannot fail, so there is no state with only some of
+        // the files adopted.
         let token_keys = TokenKeys::load(token_keys)?;
         let credentials = rotation.prepare(now.into())?;
         let incoming = server_config(credentials.credentials(), ClientPolicy::AnyParty)?;
@@ -179,12 +183,16 @@ impl<'a> Prepared<'a> {
     fn commit(self, users: &CredentialUsers) {
         let next = Arc::clone(self.credentials.commit());
         users.outgoing.swap(self.outgoing);
+        // Before the acceptor: from here on a revoked party is rejected at each call, even on a connection
+        // that is cut only later.
         users.access.revoke(next.revoked_serials());
         users.acceptor.swap(self.incoming);
         users.present.store(next);
+        // Only on a real change, because every cached token then needs its signature checked again.
         if users.tokens.replace_keys(self.token_keys) {
             users.access.forget_tokens();
         }
+        // After the swap of `outgoing`, or a new connection could be opened with the old certificate.
         users.relay.hang_up();
     }
 }

@@ -99,7 +99,6 @@ impl Connection {
         for (place, host) in address.hosts() {
             let opening = async {
                 let notifications = notifications.clone();
-                // Read before connecting: if the server is mistrusted meanwhile, this session counts as past.
                 let generation = address.generation();
                 let mut opened = match &address.tls {
                     Some(tls) => Self::connect(host, tls.clone(), runtime, notifications, generation).await?,
