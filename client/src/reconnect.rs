@@ -62,8 +62,8 @@ impl Reconnect {
             self.failures_in_a_row = 0;
             self.moves = 0;
         }
-        // Before the count of failures: another address is no back-off matter. The number of moves is bounded,
-        // so that markets which all fail do not cause a loop.
+        // Not counted as a failure, because another address needs no back-off. The moves are bounded, so that
+        // a market whose addresses all fail does not cause a loop.
         if self.connection.may_move(&failure, self.moves) {
             self.moves += 1;
             tracing::debug!(%failure, "the stream goes on at another address");

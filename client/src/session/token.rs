@@ -85,8 +85,7 @@ impl TokenKeeper {
             (self.join_fetch(&mut state), ageing)
         };
         match (fetch.await, ageing) {
-            // The old token is valid for another third of its life, so a failed renewal must not fail the
-            // call.
+            // The old token is still valid, so a failed renewal must not fail the call.
             (Err(status), Some(token)) => {
                 tracing::debug!(code = ?status.code(), "the token could not be renewed yet");
                 Ok(token)

@@ -67,6 +67,8 @@ impl Rules<'_, '_> {
     /// field has changed.
     pub(super) fn changed(&mut self, before: &Item, mut item: Item) -> Option<(Item, NewEvent)> {
         let changed_fields = changed_fields(before, &item);
+        // Neither a version nor an event: repeated imports of the same file would otherwise notify every
+        // buyer.
         if changed_fields.is_empty() {
             return None;
         }

@@ -70,8 +70,7 @@ impl Guard {
         let party = party_of(peer)?;
         self.access.rates.count(party, role).map_err(rate_limited)?;
         check_party_id(request.metadata(), party)?;
-        // After the party id, so that only the party itself learns that it is suspended, and before the token,
-        // which such a party can no longer renew.
+        // Before the token: a suspended party can no longer fetch one, and should learn why.
         if self.access.suspended.contains(party) {
             return Err(wire::suspended());
         }

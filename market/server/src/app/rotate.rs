@@ -101,7 +101,8 @@ impl Rotator {
     pub(super) async fn run(mut self, closing: CancellationToken) {
         let mut sweep = interval(SWEEP);
         sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        // The review repeats even without a change, since a root or a revocation list may expire meanwhile.
+        // Repeated even without a change: with `StaleLists::Refuse`, a revocation list may go out of date
+        // meanwhile.
         let mut review = interval(REVIEW);
         review.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {

@@ -92,8 +92,8 @@ async fn deliver(
     let verdict = send(&shared, &claim).await;
     // The receiver outlives all senders, so this can't fail.
     let _ = settlements.send(Settlement { recipient: claim.recipient, epoch: claim.epoch, verdict }).await;
-    // After the settlement is queued: a freed slot leads to the next claim, which should find this mailbox
-    // settled.
+    // Held until the settlement is queued: if the store is slow, the full queue thereby slows the claiming
+    // too.
     drop(slot);
 }
 

@@ -138,8 +138,8 @@ where
         match Place::take(&self.places, party) {
             Ok(place) => Either::Left(Admitted { call: self.inner.call(request), _place: place }),
             Err(told) => {
-                // A response rather than an error: a service error would close the connection with all of its
-                // calls.
+                // A response rather than an error: an error would reset the stream, and the client would learn
+                // no reason.
                 Either::Right(ready(Ok(wire::try_again(Reason::Overloaded, told, RETRY_DELAY).into_http())))
             }
         }

@@ -69,6 +69,8 @@ impl HintPublisher {
         {
             let mut gathered = self.gathered.lock().unwrap_or_else(PoisonError::into_inner);
             add(&mut gathered);
+            // A notification holds less than 8,000 bytes (PostgreSQL), and nothing takes the hints away while
+            // the database is unavailable.
             gathered.bound();
         }
         // This fails if the channel is full, and then the task is about to wake anyway.
@@ -84,6 +86,7 @@ async fn publish_gathered(
 ) {
     while told.recv().await.is_some() {
         sleep(GATHERING).await;
+        // Taken after the pause. A hint that is added later finds the channel empty and wakes the task again.
         let hint = std::mem::take(&mut *gathered.lock().unwrap_or_else(PoisonError::into_inner));
         if hint == Hint::default() {
             continue;
@@ -127,6 +130,7 @@ impl PostgresReplicas {
         let session = Session { prepare: &[], durable: false };
         let (connection, notifications) =
             Connection::open_listening(&self.address, &session, &self.runtime).await?;
+        // After it, the caller polls: what was notified before LISTEN is never delivered.
         connection.batch(LISTEN).await?;
         Ok((connection, notifications))
     }
@@ -158,6 +162,7 @@ impl PostgresReplicas {
         loop {
             let message = notifications.recv().await?;
             match serde_json::from_str(&message) {
+                // PostgreSQL also delivers a notification to the sessions of the market that sent it.
                 Ok(Message { from, .. }) if from == self.market => {}
                 Ok(Message { hint, .. }) => return Some(hint),
                 // Perhaps from a newer version of the market.

@@ -54,6 +54,7 @@ impl SqliteLane {
 #[async_trait]
 impl Lane for SqliteLane {
     async fn load(&mut self, keys: &Keys) -> Result<WorkingSet, StoreError> {
+        // Held across `await` points until the transaction ends, hence an owned guard of an async mutex.
         self.taken = Some(Arc::clone(&self.turn).lock_owned().await);
         // IMMEDIATE takes SQLite's write lock now. A deferred transaction would take it at the first write,
         // after it has read, and could fail there because its snapshot is out of date.
@@ -75,6 +76,8 @@ impl Lane for SqliteLane {
                 self.taken = None;
                 self.checkpointer.committed();
             }
+            // Also if the outcome is unknown: the connection must not stay in a transaction, and the turn has
+            // to be released.
             Err(_) => self.roll_back(),
         }
         saved

@@ -139,8 +139,8 @@ fn connect(path: &Path, synchronous: &str) -> Result<Connection, StoreError> {
     let at = |error: rusqlite::Error| error::named(path, &error);
     let mut connection = Connection::open(path).map_err(at)?;
     configure(&mut connection).map_err(at)?;
-    // WAL is stored in the file and permits readers beside a writer. It has to be on before `synchronous`
-    // matters: in WAL mode NORMAL skips the sync of the log at each commit, and FULL does not.
+    // WAL lets readers work beside a writer. In WAL mode `synchronous=NORMAL` syncs only at checkpoints, and
+    // FULL also at each commit.
     connection.pragma_update(None, "journal_mode", "WAL").map_err(at)?;
     connection.pragma_update(None, "synchronous", synchronous).map_err(at)?;
     // The checkpointer does it, outside of commits.

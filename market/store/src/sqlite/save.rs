@@ -77,7 +77,7 @@ fn save_parties(connection: &Connection, rows: &WorkingSet) -> Result<(), Error>
             reason,
             tills
         ])?;
-        // A suspended party has no open callback, so its mailbox is no longer due and the relay stops calling.
+        // A suspended party has no open callback, and mailboxes without one are never claimed for delivery.
         let (host, port) = party.open_callback().map(|c| (c.host.as_str(), c.port)).unzip();
         open.execute(params![blob(*id), role, host, port])?;
     }
