@@ -54,11 +54,13 @@ impl Incoming {
                 } => match accepted {
                     Ok((tcp, address)) => {
                         let acceptor = self.acceptor.clone();
+                        // A task for each handshake, so that a client that stalls delays nobody else.
                         self.handshakes.spawn(async move {
                             let accepted = acceptor.accept_in(slot, tcp, address).await;
                             accepted.inspect_err(|error| log_refusal(address, error)).ok()
                         });
                     }
+                    // The slot was dropped with the pattern, so a pause here holds no permit.
                     Err(error) => rest_after(&error).await,
                 },
             }

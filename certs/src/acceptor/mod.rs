@@ -119,6 +119,7 @@ impl Acceptor {
         policy: ClientPolicy,
         limits: AcceptorLimits,
     ) -> Self {
+        // At least 1: with 0, `slot` would wait forever.
         let slots = Arc::new(Semaphore::new(limits.handshakes.clamp(1, Semaphore::MAX_PERMITS)));
         let config = ArcSwap::from(config);
         Acceptor {
@@ -272,6 +273,8 @@ impl Acceptor {
         stream: &TlsStream<TcpStream>,
     ) -> Result<(PeerCertificate, CertificateDer<'static>), AcceptError> {
         let (_, session) = stream.get_ref();
+        // rustls completes the handshake if the client offers no ALPN at all (RFC 7301), so this has to be
+        // checked here.
         if session.alpn_protocol() != Some(ALPN_H2) {
             return Err(AcceptError::NotH2);
         }

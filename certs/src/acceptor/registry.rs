@@ -137,10 +137,12 @@ impl Registered {
 impl Drop for Registered {
     fn drop(&mut self) {
         let mut entries = self.registry.entries();
+        // `cut` leaves the entry: it counts until the connection is really gone.
         let Some(entry) = entries.open.remove(&self.number) else { return };
         let party = entry.peer.certificate.identity();
         if let Some(of_party) = entries.by_party.get_mut(&party) {
             *of_party -= 1;
+            // Removed at zero, so that the map does not grow with every party that ever connected.
             if *of_party == 0 {
                 entries.by_party.remove(&party);
             }

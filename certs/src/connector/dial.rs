@@ -193,6 +193,8 @@ async fn within<T>(deadline: Instant, work: impl Future<Output = io::Result<T>>)
 
 fn check(tls: &TlsStream<TcpStream>, expected: Identity, domain: &TrustDomain) -> Result<(), Impostor> {
     let (_, session) = tls.get_ref();
+    // A server without ALPN is no gRPC server. HTTP/2 would fail on it with a protocol error that explains
+    // nothing.
     if session.alpn_protocol() != Some(ALPN_H2) {
         return Err(Impostor::NotH2);
     }

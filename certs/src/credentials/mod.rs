@@ -261,6 +261,8 @@ impl Credentials {
             reason: source.to_string(),
         })?;
         let at = unix_time(now);
+        // Parties are clients of the market, and the market is one of callback servers, so every leaf must
+        // pass as a client.
         let Err(error) = verifier.verify_client_cert(&self.chain[0], &self.chain[1..], at) else {
             return Ok(());
         };

@@ -137,6 +137,7 @@ impl<'a> Prepared<'a> {
     /// Replaces the current credentials.
     #[must_use]
     pub fn commit(self) -> &'a Arc<Credentials> {
+        // Infallible, so that a caller can prepare several things and then switch all of them.
         self.rotation.current = self.next;
         &self.rotation.current
     }

@@ -109,6 +109,8 @@ impl IndexHome {
             (error, _) => error.into(),
         })?;
         let mut merging = LogMergePolicy::default();
+        // Bounded, since a merge competes with searches for the CPU and a huge one would delay the next
+        // commit.
         merging.set_max_docs_before_merge(MAX_DOCUMENTS_BEFORE_MERGE);
         merging.set_del_docs_ratio_before_merge(DELETED_SHARE_BEFORE_MERGE);
         writer.set_merge_policy(Box::new(merging));
@@ -123,6 +125,7 @@ pub(super) fn commit(writer: &mut IndexWriter, position: FeedPosition) -> Result
     let payload = serde_json::to_string(&Payload { version: schema::VERSION, position })
         .map_err(|error| TantivyError::InternalError(error.to_string()))?;
     let mut prepared = writer.prepare_commit()?;
+    // The payload is written with `meta.json`, which tantivy replaces atomically.
     prepared.set_payload(&payload);
     prepared.commit()?;
     Ok(())

@@ -66,6 +66,8 @@ impl Live {
     /// back.
     pub(super) fn raise(positions: &watch::Sender<FeedPosition>, position: FeedPosition) {
         positions.send_if_modified(|known| {
+            // Only an increase notifies the waiters; equal or lower reports are common and would wake them for
+            // nothing.
             let higher = position > *known;
             *known = position.max(*known);
             higher
@@ -109,6 +111,7 @@ async fn run(home: IndexHome, reads: Arc<dyn Reads>, ready: oneshot::Sender<Resu
         set_back: Notify::new(),
         closing: CancellationToken::new(),
     });
+    // The opener has gone, so nobody holds the index and there is nothing to follow for.
     if ready.send(Ok(Arc::clone(&live))).is_err() {
         return;
     }
@@ -234,6 +237,7 @@ impl Indexer {
     }
 
     fn write(&self, live: &Live, entries: &[FeedEntry]) -> Result<(), SearchError> {
+        // From the open index: after a rebuild, the fields belong to the new one.
         let fields = live.reader.load().fields;
         for FeedEntry { item, .. } in entries {
             // Delete and add, because tantivy has no update. Both become visible with the same commit.

@@ -243,6 +243,8 @@ impl Search {
             // others, for which a search must not fail, so a timeout alone is no error.
             let end = self.shared.reads.feed_end().await?;
             self.feed_moved(end);
+            // `level` is checked too: an index that has never caught up may lack anything, including the
+            // caller's own changes.
             let came = self.wait_until_indexed(end, VISIBILITY_WAIT).await;
             if !came && !self.progress().level {
                 return Err(SearchError::Behind);
@@ -273,7 +275,7 @@ impl Search {
         }
         let items = self.shared.reads.items(ids).await?;
         let mut listed: HashMap<_, _> =
-            // The index lags: an item that was sold out or deleted since then must not be shown.
+            // The index lags behind: an item that was deleted since then must not be shown.
             items.into_iter().filter(Item::is_listed).map(|item| (item.id, item)).collect();
         Ok(ids.iter().filter_map(|id| listed.remove(id)).collect())
     }
@@ -286,6 +288,7 @@ impl Search {
 impl Drop for Shared {
     /// Stops the indexer when the last handle is dropped.
     fn drop(&mut self) {
+        // Not joined here: dropping must not block, and the thread ends by itself after its current step.
         self.live.closing.cancel();
     }
 }

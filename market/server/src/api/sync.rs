@@ -97,7 +97,7 @@ impl Sync {
         let closing = self.api.parts.closing.clone();
         let mut chunks = messages.ready_chunks(Till::MAX_LINES_AT_ONCE);
         let mut events = pin!(events);
-        // First of all: the till must know which lines are in before it sends any.
+        // First of all: from it the client learns which of its lines the market has received.
         self.send(Answer::Resume(v1::SyncResume { last_line: self.till.last_line })).await?;
         loop {
             tokio::select! {

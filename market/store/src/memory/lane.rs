@@ -22,8 +22,8 @@ impl MemoryLane {
 #[async_trait]
 impl Lane for MemoryLane {
     async fn load(&mut self, keys: &Keys) -> Result<WorkingSet, StoreError> {
-        // The lock is not held until `save`: this is the only lane, and mailboxes touch no row that a batch
-        // decides on.
+        // The lock is not held until `save`: this is the only lane, so no other batch can change these rows in
+        // between.
         Ok(load(&self.memory.state(), keys))
     }
 

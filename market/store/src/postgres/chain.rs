@@ -77,6 +77,8 @@ pub(super) async fn link(pool: &Pool) -> Result<(), Failure> {
     }
     // A reader of the log must see the lines that were acknowledged before it asked, so these are waited for.
     horizon(pool).await?;
+    // In steps, so that the advisory lock is released in between and a long backlog is shared with the other
+    // markets.
     while link_some(pool).await? {}
     Ok(())
 }

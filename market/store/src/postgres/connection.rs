@@ -277,6 +277,8 @@ impl Pipeline<'_> {
     pub(super) fn add(&mut self, sql: &'static str, params: Vec<Param>) -> usize {
         let Connection { client, statements, .. } = self.connection;
         self.sent.push(Box::pin(async move {
+            // Preparing here would wait for a reply in the middle of the pipeline and break the order of what
+            // is sent.
             let Some(statement) = statements.get(sql) else {
                 return Err(Failure::NoConnection(format!("not prepared: {sql}")));
             };
@@ -289,6 +291,7 @@ impl Pipeline<'_> {
     pub(super) fn add_command(&mut self, sql: &'static str) {
         let client = &self.connection.client;
         self.sent.push(Box::pin(async move {
+            // The simple query protocol: it needs no prepared statement, and one round trip like the others.
             client.batch_execute(sql).await?;
             Ok(Vec::new())
         }));

@@ -69,8 +69,8 @@ impl HintPublisher {
         {
             let mut gathered = self.gathered.lock().unwrap_or_else(PoisonError::into_inner);
             add(&mut gathered);
-            // A notification holds less than 8,000 bytes (PostgreSQL), and nothing takes the hints away while
-            // the database is unavailable.
+            // The payload of a notification must stay below 8,000 bytes (PostgreSQL), and hints pile up while
+            // the database does not respond.
             gathered.bound();
         }
         // This fails if the channel is full, and then the task is about to wake anyway.

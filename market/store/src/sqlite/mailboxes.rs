@@ -142,6 +142,7 @@ impl Mailboxes for SqliteMailboxes {
     }
 
     async fn state(&self, recipient: PartyId) -> Result<Option<MailboxState>, StoreError> {
+        // One statement, so that the counts and the mailbox come from one snapshot.
         let sql = "SELECT (SELECT count(*) FROM delivery WHERE recipient = ?1), \
                    (SELECT min(occurred_at) FROM delivery WHERE recipient = ?1), \
                    acknowledged, last_sequence, callback_host, callback_port, failures, next_attempt, last_failure \
