@@ -45,6 +45,7 @@ pub fn server_config(credentials: &Credentials, policy: ClientPolicy) -> Result<
         .with_client_cert_verifier(verifier)
         .with_single_cert(credentials.chain(), credentials.key())?;
     config.alpn_protocols = vec![ALPN_H2.to_vec()];
+    // Both are needed: rustls resumes from its storage and from tickets independently.
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.send_tls13_tickets = 0;
     Ok(Arc::new(config))

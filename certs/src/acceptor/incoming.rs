@@ -60,7 +60,6 @@ impl Incoming {
                             accepted.inspect_err(|error| log_refusal(address, error)).ok()
                         });
                     }
-                    // The slot was dropped with the pattern, so a pause here holds no permit.
                     Err(error) => rest_after(&error).await,
                 },
             }

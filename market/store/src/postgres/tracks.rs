@@ -76,6 +76,7 @@ impl Tracks for PostgresMailboxes {
                 ended => break ended?,
             }
         }
+        // After the commit: a market that gets the hint reads the points at once.
         self.hints().publish(|hint| {
             hint.rides.insert(ride);
         });
