@@ -92,6 +92,7 @@ fn run(
     query: &dyn Query,
     best: &BestPlaces,
 ) -> tantivy::Result<(Best, HashMap<String, u64>)> {
+    // At least 1, which the collector requires.
     let limit = usize::try_from(searcher.num_docs()).unwrap_or(usize::MAX).clamp(1, best.limit);
     // The collector allocates twice the limit for each segment; a small index does not need that much.
     let best = BestPlaces { limit, ..*best };

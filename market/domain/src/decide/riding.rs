@@ -30,6 +30,7 @@ impl Rules<'_, '_> {
         for mut order in orders {
             order.status = OrderStatus::Shipped;
             order.shipped_at = Some(self.context.now);
+            // The buyer finds the ride through the order.
             order.ride = Some(id);
             let event = EventKind::OrderShipped { order: order.clone() };
             let event = self.event(Audience::Party(order.buyer), event);
@@ -48,6 +49,8 @@ impl Rules<'_, '_> {
         ride.ended_at = Some(self.context.now);
         let mut effects = vec![Effect::PutRide(ride.clone())];
         for stop in &ride.plan.stops {
+            // Cannot be missing, since orders are never erased. If it were, ending the ride for the others
+            // matters more.
             let Some(mut order) = self.rows.orders.row(stop.order).cloned() else { continue };
             if order.status != OrderStatus::Shipped {
                 // Delivered on its own during the ride.

@@ -177,6 +177,7 @@ pub(super) fn export(
     let pages = stream::try_unfold((api, Some(None)), move |(api, after)| async move {
         let Some(after): Option<Option<ItemId>> = after else { return Ok(None) };
         let items = read(api.reads().seller_items(seller, after, EXPORT_PAGE).await)?;
+        // Continues by item number: items that are listed meanwhile neither shift a page nor appear twice.
         let next = (items.len() == EXPORT_PAGE).then(|| items.last().map(|item| item.id));
         let page: Vec<_> =
             items.iter().map(|item| Ok(v1::ExportItemsResponse { item: Some(wire::item(item)) })).collect();

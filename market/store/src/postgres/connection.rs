@@ -307,6 +307,7 @@ impl Pipeline<'_> {
         let all = poll_fn(move |context| {
             let mut is_done = true;
             for (future, answer) in sent.iter_mut().zip(answers.iter_mut()) {
+                // A future that has completed must not be polled again.
                 if answer.is_none() {
                     match future.as_mut().poll(context) {
                         Poll::Ready(done) => *answer = Some(done),

@@ -181,6 +181,7 @@ impl Replicas for PostgresReplicas {
         // Poll even while hints keep arriving, because one of them may have been lost.
         hint.everything |= Instant::now() >= subscription.look_at;
         if hint.everything {
+            // Counted from this poll, so that a slow database is not polled in a burst afterwards.
             subscription.look_at = Instant::now() + POLL;
         }
         hint
@@ -188,6 +189,8 @@ impl Replicas for PostgresReplicas {
 
     async fn look(&self, followed: &[PartyId]) -> Result<Look, StoreError> {
         let end = self.pool.query(FEED_END, Vec::new).await?;
+        // All of them, not only the changes: a market that missed a hint, or has just started, needs no
+        // history.
         let standings = self.pool.query(STANDINGS, Vec::new).await?;
         let standing = |row: &tokio_postgres::Row| {
             Ok(Standing {

@@ -76,6 +76,7 @@ impl Numbers {
     /// Hands out all spare numbers together with the new ones.
     fn hand_out(&mut self, taken: &IdRange) -> IdRange {
         let all: Vec<i64> = self.spare.drain(..).chain(taken.left().iter().copied()).collect();
+        // Remembered, because the working set that holds them is dropped if the batch is refused.
         self.handed.clone_from(&all);
         IdRange::of(all)
     }
@@ -121,6 +122,8 @@ impl PostgresLane {
                 // know of them.
                 self.items.forget();
                 self.orders.forget();
+                // The current runtime is that of the lane: I/O and rules share one thread, and a reply needs
+                // no wake-up across threads.
                 Connection::open(&self.address, &SESSION, &Handle::current()).await
             }
         }
@@ -163,6 +166,8 @@ impl PostgresLane {
         let Some(mut connection) = self.connection.take() else { return };
         let deadline = Instant::now() + chain::HORIZON_PATIENCE;
         let mut wanted = None;
+        // An error ends the wait and drops the session. The commit stands in any case, so the caller is
+        // answered.
         while let Ok(rows) = connection.query(chain::HORIZON, Vec::new()).await {
             let horizon = convert::first(&rows, |row| Ok((convert::get(row, 0)?, convert::get(row, 1)?)));
             let (known, taken): (i64, i64) = horizon.ok().flatten().unwrap_or((0, 0));
@@ -293,6 +298,7 @@ impl Lane for PostgresLane {
                 self.hints.publish(|hint| hint.add(receipt));
                 self.items.take_back(rows.item_ids.left());
                 self.orders.take_back(rows.order_ids.left());
+                // Only parties that existed: nobody can have decided anything about a new one.
                 let mut changes = rows.parties.changes().filter_map(|(id, now)| before.get(&id).zip(now));
                 if changes.any(|(before, now)| before.weighs_otherwise_than(now)) {
                     self.outlast_others().await;

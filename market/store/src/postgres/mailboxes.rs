@@ -120,6 +120,7 @@ impl Mailboxes for PostgresMailboxes {
             // Loaded after the claim and without a lock: the lease keeps other markets away, and lanes only
             // add to the end.
             claim.deliveries = waiting.remove(&claim.recipient).unwrap_or_default();
+            // A claim without deliveries would stay due and be claimed again after each lease.
             if claim.deliveries.is_empty() { empty.push(claim) } else { claims.push(claim) }
         }
         if !empty.is_empty() {

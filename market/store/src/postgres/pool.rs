@@ -99,6 +99,8 @@ impl Pool {
                 // back.
                 Err(failure) if tried < ATTEMPTS && failure.is_collision() => {}
                 Err(failure) => {
+                    // The statement was refused, but the session is idle: outside a transaction an error
+                    // leaves nothing open.
                     if !failure.is_disconnection() {
                         seat.give_back();
                     }

@@ -74,6 +74,7 @@ impl Lane for SqliteLane {
             Ok(_) => {
                 // The turn is released first, so that a waiting mailbox operation is not delayed.
                 self.taken = None;
+                // Only counts. A checkpoint here would make the next batch wait for it.
                 self.checkpointer.committed();
             }
             // Also if the outcome is unknown: the connection must not stay in a transaction, and the turn has

@@ -74,6 +74,8 @@ impl Watcher {
             return self.begin().await;
         }
         loop {
+            // Waits for the index rather than for the feed: a change that is not indexed yet could not be
+            // matched.
             self.api.parts.search.wait_past(self.position).await;
             let changes = self.changes().await?;
             if !changes.is_empty() {

@@ -174,6 +174,7 @@ impl Tracking {
         if ride.seller != self.seller {
             return Err(wire::refusal(&Refusal::RideNotFound(self.ride)));
         }
+        // Checked for each batch, because the ride may end while its courier keeps sending.
         if ride.ended_at.is_some() {
             return Err(wire::refusal(&Refusal::RideEnded(self.ride)));
         }
