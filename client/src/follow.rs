@@ -215,8 +215,8 @@ impl Subscription {
     async fn acknowledge(&mut self) -> Result<(), Error> {
         self.progress.settle(&self.seen, Instant::now());
         let Some(sequence) = self.progress.unacknowledged() else { return Ok(()) };
-        // On disk before the market is told: it deletes what is acknowledged, and only the record then
-        // recognises a repetition.
+        // On disk before the acknowledgement: the market deletes what is acknowledged, and only this record
+        // then recognises a repetition.
         let kept = self.seen.save().await;
         kept.map_err(|error| Error::io("keep what was seen", error))?;
         let request = AcknowledgeRequest { sequence };

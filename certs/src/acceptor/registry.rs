@@ -71,10 +71,9 @@ impl Registry {
         if *of_party >= limit_of_party {
             return Err(Full::Party);
         }
-        // Checked and counted under one lock, so that connections which arrive together can not exceed the
-        // limit.
+        // Checked and counted under one lock, so that concurrent connections cannot exceed the limit.
         *of_party += 1;
-        // Never reused, so that the drop of an old connection can not remove the entry of a new one.
+        // Never reused, so that the drop of an old connection cannot remove the entry of a new one.
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         let cut = Arc::<Cut>::default();
         entries.open.insert(number, Entry { peer, leaf, cut: Arc::clone(&cut) });

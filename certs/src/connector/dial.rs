@@ -53,7 +53,7 @@ pub async fn dial(
     let mut tls = within(deadline, TlsConnector::from(config).connect(name, tcp))
         .await
         .map_err(failed(DialStep::Tls))?;
-    // Before a byte is sent: rustls has verified the chain and the DNS name, but not the role and the SPIFFE
+    // Before any call is sent: rustls has verified the chain and the DNS name, but not the role and the SPIFFE
     // ID.
     if let Err(impostor) = check(&tls, server, domain) {
         return Err(DialError { step: DialStep::Tls, target: target.clone(), source: Box::new(impostor) });

@@ -224,7 +224,7 @@ fn dialled_to(
             None
         }
     };
-    // After the members are updated, since whoever wakes up plans with them.
+    // After the members are updated, since the callers that wake up plan with them.
     shared.changes.send_modify(|count| *count += 1);
     connected
 }

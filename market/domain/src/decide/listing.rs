@@ -99,6 +99,7 @@ impl Rules<'_, '_> {
         item.set_quantity(0);
         item.version += 1;
         item.updated_at = self.context.now;
+        // The row stays: orders, ratings and the feed refer to it.
         item.deleted_at = Some(self.context.now);
         // The outcome shows how many units the deletion withdrew, so its quantity is the one before.
         let mut shown = item.clone();
@@ -115,6 +116,8 @@ impl Rules<'_, '_> {
 
 fn check_version(item: &Item, expected: Option<i64>) -> Result<(), Refusal> {
     match expected {
+        // The row is locked or revised together with this check, so no change can come between the check and
+        // the write.
         Some(expected) if expected != item.version => {
             Err(Refusal::VersionMismatch { expected, actual: item.version })
         }

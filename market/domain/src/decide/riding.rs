@@ -43,6 +43,7 @@ impl Rules<'_, '_> {
     pub(super) fn end_ride(&mut self, caller: &Party, id: RideId) -> Result<Decision<Ride>, Refusal> {
         let found = self.rows.rides.row(id).filter(|ride| ride.seller == caller.id);
         let mut ride = found.cloned().ok_or(Refusal::RideNotFound(id))?;
+        // A replay of the same request never gets here: it returns the stored outcome before any rule runs.
         if ride.ended_at.is_some() {
             return Err(Refusal::RideEnded(id));
         }

@@ -179,6 +179,7 @@ impl Rules<'_, '_> {
     }
 
     fn moved(&mut self, order: Order, kind: EventKind) -> Decision<Order> {
+        // Tills are not notified: shipping and delivery do not change the stock.
         let event = self.event(Audience::Party(order.buyer), kind);
         Decision { outcome: order.clone(), effects: vec![Effect::PutOrder(order), Effect::Emit(event)] }
     }

@@ -242,8 +242,8 @@ impl VerifiedToken {
         if now.0.saturating_add(leeway) < self.not_before.0 {
             return Err(TokenFault::NotYet);
         }
-        // Lower, not unequal: another market may have raised the epoch and issued this token before we hear of
-        // it.
+        // Lower, not unequal: another market may have raised the epoch and issued this token before this
+        // market is notified.
         if self.epoch < epoch {
             return Err(TokenFault::Epoch);
         }

@@ -170,8 +170,6 @@ impl<'a> Prepared<'a> {
     /// Loads and checks all files. Every step that can fail is here, so that no failure leaves old and new
     /// files mixed.
     fn load(rotation: &'a mut Rotation, token_keys: &TokenKeyFiles, now: Timestamp) -> Result<Self, Refused> {
-        // Everything that can fail happens here. `commit` cannot fail, so there is no state with only some of
-        // the files adopted.
         let token_keys = TokenKeys::load(token_keys)?;
         let credentials = rotation.prepare(now.into())?;
         let incoming = server_config(credentials.credentials(), ClientPolicy::AnyParty)?;

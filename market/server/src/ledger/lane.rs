@@ -147,8 +147,8 @@ impl Runner {
             callers.answer(&tried, done);
             left = others;
         }
-        // Answers every remaining caller. A caller dropped without an answer would be told that the outcome is
-        // unknown.
+        // Answers every remaining caller. One that is dropped without an answer would report an unknown
+        // outcome.
         callers.answer(&left, failed_all(&of(&left), BatchFailure::Held));
     }
 

@@ -69,7 +69,7 @@ async fn claim(
             return Ok(next.map_or(POLL, |next| until(next, now).min(POLL)));
         }
         for claim in claims {
-            // Does not wait in practice: only this task takes slots, and no more was claimed than were free.
+            // Does not wait: only this task takes slots, and it claims no more mailboxes than are free.
             let Ok(slot) = Arc::clone(slots).acquire_owned().await else { return Ok(POLL) };
             tokio::spawn(deliver(Arc::clone(shared), claim, settlements.clone(), slot));
         }

@@ -157,7 +157,7 @@ impl Server {
 
     /// Rejects new calls, waits for those in progress for at most the drain time, and stops the threads. Blocks.
     pub fn stop(self) {
-        // All threads are told before the first is joined, so that their drain times run in parallel.
+        // Signals all threads before the first is joined, so that their drain times run in parallel.
         self.stop.cancel();
         for thread in self.threads {
             thread.join();
