@@ -116,8 +116,8 @@ impl Rules<'_, '_> {
 
 fn check_version(item: &Item, expected: Option<i64>) -> Result<(), Refusal> {
     match expected {
-        // The row is locked or revised together with this check, so no change can come between the check and
-        // the write.
+        // The item stays locked, or belongs to the only lane, until the batch is saved: no change can come in
+        // between.
         Some(expected) if expected != item.version => {
             Err(Refusal::VersionMismatch { expected, actual: item.version })
         }

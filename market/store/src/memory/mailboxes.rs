@@ -161,7 +161,8 @@ fn settle(state: &mut State, settlement: &Settlement) -> bool {
         Verdict::Failed { retry_at, reason } => {
             mailbox.failures += 1;
             mailbox.last_failure.clone_from(reason);
-            // Nothing is pending any more if the events expired meanwhile; then there is no retry.
+            // Nothing is pending any more if the recipient has acknowledged everything meanwhile; then there
+            // is no retry.
             mailbox.next_attempt = mailbox.next_attempt.map(|_| *retry_at);
         }
         Verdict::Released => mailbox.give_back(),
