@@ -118,7 +118,7 @@ impl Mailboxes for PostgresMailboxes {
         let (mut claims, mut empty) = (Vec::with_capacity(claimed.len()), Vec::new());
         for (_, mut claim) in claimed {
             // Loaded after the claim and without a lock: the lease keeps other markets away, and lanes only
-            // add to the end.
+            // add to the end or remove superseded events.
             claim.deliveries = waiting.remove(&claim.recipient).unwrap_or_default();
             // A claim without deliveries would stay due and be claimed again after each lease.
             if claim.deliveries.is_empty() { empty.push(claim) } else { claims.push(claim) }
