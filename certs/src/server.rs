@@ -45,6 +45,8 @@ pub fn server_config(credentials: &Credentials, policy: ClientPolicy) -> Result<
         .with_client_cert_verifier(verifier)
         .with_single_cert(credentials.chain(), credentials.key())?;
     config.alpn_protocols = vec![ALPN_H2.to_vec()];
+    // Either setting prevents resumption in TLS 1.3. Both are set, so that a change of one default does not
+    // bring it back.
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.send_tls13_tickets = 0;
     Ok(Arc::new(config))

@@ -41,7 +41,10 @@ impl<S: AsyncWrite + Unpin> WriteBuffer<S> {
     fn poll_drain(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while self.written < self.waiting.len() {
             match ready!(Pin::new(&mut self.stream).poll_write(cx, &self.waiting[self.written..]))? {
+                // A stream that accepts nothing would otherwise be polled in an endless loop.
                 0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                // Kept in `self`: if the next write is pending, the drain resumes here and sends no byte
+                // twice.
                 count => self.written += count,
             }
         }

@@ -302,6 +302,7 @@ impl Connection {
         mut message: R,
     ) -> Result<tonic::Response<R::Response>, Error> {
         if let Some(request_id) = message.request_id_mut().filter(|request_id| request_id.is_empty()) {
+            // Before the loop: every attempt has to carry the same id.
             *request_id = self.request_id();
         }
         let attempts = self.shared.timings.as_ref().filter(|_| !self.is_silent).map(Timings::begin);
@@ -337,6 +338,7 @@ impl Connection {
                 }
                 _ => return Err(failure),
             };
+            // The real failure now says more than a timeout later.
             if Instant::now() + wait >= deadline {
                 return Err(failure);
             }
@@ -370,6 +372,7 @@ impl Connection {
         if !matches!(failure, Error::Unreachable { step: Step::Call, .. }) {
             return failure;
         }
+        // Does not wait: another probe is about to report the cause.
         let Ok(_permit) = probing.try_acquire() else { return failure };
         match probe.run().await {
             Err(verdict @ Error::Untrusted { .. }) => verdict,

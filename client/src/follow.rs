@@ -166,6 +166,8 @@ impl Subscription {
         loop {
             self.progress.settle(&self.seen, Instant::now());
             let due = self.progress.acknowledge_at();
+            // Not reading lets the HTTP/2 window fill up, so a slow consumer slows the market instead of
+            // filling memory here.
             let may_read = held.is_none() && self.progress.has_room();
             tokio::select! {
                 message = stream.message(), if may_read => match message {
@@ -177,11 +179,14 @@ impl Subscription {
                     (Ok(room), Some(notice)) => room.send(notice),
                     _ => return ControlFlow::Break(Stopped),
                 },
+                // Watched as well, since a quiet stream would otherwise stay open after its consumer has gone.
                 () = notices.closed() => return ControlFlow::Break(Stopped),
                 _ = self.changes.changed() => {}
                 () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => {
                     if let Err(failure) = self.acknowledge().await {
                         tracing::warn!(%failure, "an acknowledgement failed and will be repeated");
+                        // Postponed, or this branch would be ready again at once and spin while the market is
+                        // down.
                         self.progress.postpone(Instant::now());
                     }
                 }
@@ -198,6 +203,7 @@ impl Subscription {
     }
 
     fn receive_event(&mut self, event: Event) -> Option<Notice> {
+        // Even if it is a repetition: its sequence has to be acknowledged like the first.
         self.progress.sent(event.sequence, &event.event_id);
         match Delivery::of(event, &self.own, &self.seen) {
             Ok(delivery) => Some(Notice::Event(delivery)),
@@ -209,6 +215,8 @@ impl Subscription {
     async fn acknowledge(&mut self) -> Result<(), Error> {
         self.progress.settle(&self.seen, Instant::now());
         let Some(sequence) = self.progress.unacknowledged() else { return Ok(()) };
+        // On disk before the acknowledgement: the market deletes what is acknowledged, and only this record
+        // then recognises a repetition.
         let kept = self.seen.save().await;
         kept.map_err(|error| Error::io("keep what was seen", error))?;
         let request = AcknowledgeRequest { sequence };

@@ -150,6 +150,7 @@ impl InboxHandle {
     /// # Errors
     /// TLS can't be set up with them; the current credentials are then unchanged.
     pub fn take_up(&self, credentials: &Credentials) -> Result<(), Error> {
+        // Swap before cut: a handshake that ends in between is then either cut or rejected as overtaken.
         self.acceptor.swap(server_config(credentials, ClientPolicy::MarketOnly).map_err(Error::Tls)?);
         self.acceptor.cut(|_, leaf| !credentials.accept(leaf, clock::now()));
         Ok(())

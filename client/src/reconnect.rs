@@ -52,6 +52,7 @@ impl Reconnect {
 
     /// Records that a stream is about to be opened.
     pub(crate) fn begin(&mut self) {
+        // A renewal before this stream is already in use. Only a later one is a reason to try again.
         self.renewals.mark_unchanged();
     }
 
@@ -62,6 +63,8 @@ impl Reconnect {
             self.failures_in_a_row = 0;
             self.moves = 0;
         }
+        // Not counted as a failure, because another address needs no back-off. The moves are bounded, so that
+        // a market whose addresses all fail does not cause a loop.
         if self.connection.may_move(&failure, self.moves) {
             self.moves += 1;
             tracing::debug!(%failure, "the stream goes on at another address");
@@ -70,6 +73,8 @@ impl Reconnect {
         self.moves = 0;
         self.failures_in_a_row += 1;
         let refused_token = failure.refusal().is_some_and(Refusal::is_about_the_token);
+        // Once: a token that is refused right after it was issued is refused for another reason, such as
+        // clocks that differ.
         if refused_token && self.failures_in_a_row == 1 {
             // The session has dropped the token and fetches another.
             return Next::Now;
@@ -110,6 +115,7 @@ impl Attempts {
         }
         self.moves = 0;
         self.failed_in_a_row += 1;
+        // Bounded, unlike a background stream: somebody waits for this one.
         let again = self.failed_in_a_row < MAX_ATTEMPTS && failure.is_transient();
         again.then(|| backoff(self.failed_in_a_row, 1.0))
     }

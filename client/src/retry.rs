@@ -62,6 +62,7 @@ pub fn verdict(failure: &Error) -> Verdict {
         }
         Error::NoneReached(failures) => {
             let mut verdicts = failures.iter().map(verdict);
+            // One address that may recover is enough: an impostor at another must not end the attempts.
             verdicts.find(|verdict| *verdict != Verdict::GiveUp).unwrap_or(Verdict::GiveUp)
         }
         _ => Verdict::GiveUp,
@@ -74,6 +75,7 @@ fn refused(refusal: &Refusal) -> Verdict {
         (Code::Unavailable, wait) => Verdict::Repeat { at_least: wait.unwrap_or(Duration::ZERO) },
         // Without a retry time, it is a limit that waiting does not lift, such as that of the message size.
         (Code::ResourceExhausted, Some(wait)) => Verdict::Repeat { at_least: wait },
+        // Other causes concern the certificate or the party id, which a new token does not change.
         (Code::Unauthenticated, _) if refusal.is_about_the_token() => Verdict::Renew,
         _ => Verdict::GiveUp,
     }

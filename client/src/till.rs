@@ -226,6 +226,8 @@ impl Stream {
         self.passed_over = false;
         let cursor = *self.taken_in.borrow_and_update();
         self.forget_taken_in(cursor);
+        // The hello and the lines are queued before the stream is opened, so they go out with its first bytes.
+        // The queue has room for them.
         put(&messages, Message::Hello(SyncHello { till: self.name.clone(), cursor }));
         for line in &self.under_way {
             put(&messages, Message::Line(line.clone()));
@@ -331,6 +333,8 @@ impl Stream {
             Some(Answer::Event(event)) => {
                 self.messages += 1;
                 let before = self.handed_out.insert(event.sequence, event.event_id.clone());
+                // The market sends unconfirmed events again on each stream. The id tells a repetition from an
+                // event of a market that was set up again.
                 if before.as_ref() != Some(&event.event_id) {
                     self.notify(TillNotice::Event(event)).await;
                 }

@@ -61,6 +61,7 @@ impl AsyncRead for TlsConnection {
 
 impl AsyncWrite for TlsConnection {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        // A write could otherwise still answer a revoked party until the next read.
         if self.registered.is_cut() {
             return Poll::Ready(Err(cut()));
         }

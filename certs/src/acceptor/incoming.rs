@@ -54,6 +54,7 @@ impl Incoming {
                 } => match accepted {
                     Ok((tcp, address)) => {
                         let acceptor = self.acceptor.clone();
+                        // A task for each handshake, so that a client that stalls delays nobody else.
                         self.handshakes.spawn(async move {
                             let accepted = acceptor.accept_in(slot, tcp, address).await;
                             accepted.inspect_err(|error| log_refusal(address, error)).ok()

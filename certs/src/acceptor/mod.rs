@@ -120,6 +120,7 @@ impl Acceptor {
         policy: ClientPolicy,
         limits: AcceptorLimits,
     ) -> Self {
+        // At least 1: with 0, `slot` would wait forever.
         let slots = Arc::new(Semaphore::new(limits.handshakes.clamp(1, Semaphore::MAX_PERMITS)));
         let config = ArcSwap::from(config);
         Acceptor {
@@ -227,6 +228,8 @@ impl Acceptor {
         // Kept for the comparison below: was this still the current configuration when the handshake ended?
         let config = self.shared.config.load_full();
         let tls = TlsAcceptor::from(Arc::clone(&config));
+        // `into_fallible` returns the socket with the error; dropping it at once could cost the client the
+        // alert.
         let stream = match timeout_at(deadline, tls.accept(tcp).into_fallible()).await {
             Err(_) => return Err(AcceptError::Timeout),
             Ok(Err((error, tcp))) => {
@@ -271,6 +274,8 @@ impl Acceptor {
         stream: &TlsStream<TcpStream>,
     ) -> Result<(PeerCertificate, CertificateDer<'static>), AcceptError> {
         let (_, session) = stream.get_ref();
+        // rustls completes the handshake if the client offers no ALPN at all (RFC 7301), so this has to be
+        // checked here.
         if session.alpn_protocol() != Some(ALPN_H2) {
             return Err(AcceptError::NotH2);
         }
@@ -373,6 +378,7 @@ fn about_certificate(error: &rustls::Error) -> Option<&'static str> {
 /// on which the client discards what it has not read yet and sees only a broken connection.
 async fn linger(mut refused: impl AsyncRead + AsyncWrite + Unpin) {
     let drain = async {
+        // Sends FIN after the alert, then reads what the client still sends until it closes.
         refused.shutdown().await?;
         tokio::io::copy(&mut refused.take(LINGER_BYTES), &mut tokio::io::sink()).await
     };

@@ -71,7 +71,9 @@ impl Registry {
         if *of_party >= limit_of_party {
             return Err(Full::Party);
         }
+        // Checked and counted under one lock, so that concurrent connections cannot exceed the limit.
         *of_party += 1;
+        // Never reused, so that the drop of an old connection cannot remove the entry of a new one.
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         let cut = Arc::<Cut>::default();
         entries.open.insert(number, Entry { peer, leaf, cut: Arc::clone(&cut) });
@@ -125,6 +127,7 @@ impl Registered {
 
     /// Like [`Registered::is_cut`], and has the task woken when it becomes true.
     pub(super) fn poll_cut(&self, context: &Context<'_>) -> bool {
+        // Registered before the flag is read: a cut in between then wakes the reader.
         self.cut.reader.register(context.waker());
         self.is_cut()
     }
@@ -133,10 +136,12 @@ impl Registered {
 impl Drop for Registered {
     fn drop(&mut self) {
         let mut entries = self.registry.entries();
+        // `cut` leaves the entry: it counts until the connection is really gone.
         let Some(entry) = entries.open.remove(&self.number) else { return };
         let party = entry.peer.certificate.identity();
         if let Some(of_party) = entries.by_party.get_mut(&party) {
             *of_party -= 1;
+            // Removed at zero, so that the map does not grow with every party that ever connected.
             if *of_party == 0 {
                 entries.by_party.remove(&party);
             }

@@ -46,12 +46,15 @@ pub async fn dial(
         |step| move |source: io::Error| DialError { step, target: target.clone(), source: Box::new(source) };
     let addresses = within(deadline, resolve(target)).await.map_err(failed(DialStep::Resolve))?;
     let tcp = connect(&addresses, deadline).await.map_err(failed(DialStep::Tcp))?;
+    // Nagle's algorithm would hold back a small call until the previous one is acknowledged.
     tcp.set_nodelay(true).map_err(failed(DialStep::Tcp))?;
     let name = ServerName::try_from(server.dns_name(domain))
         .map_err(|error| failed(DialStep::Tls)(io::Error::new(io::ErrorKind::InvalidInput, error)))?;
     let mut tls = within(deadline, TlsConnector::from(config).connect(name, tcp))
         .await
         .map_err(failed(DialStep::Tls))?;
+    // Before any call is sent: rustls has verified the chain and the DNS name, but not the role and the SPIFFE
+    // ID.
     if let Err(impostor) = check(&tls, server, domain) {
         return Err(DialError { step: DialStep::Tls, target: target.clone(), source: Box::new(impostor) });
     }
@@ -152,6 +155,7 @@ async fn resolve(target: &Dial) -> io::Result<Vec<SocketAddr>> {
 async fn connect(addresses: &[SocketAddr], deadline: Instant) -> io::Result<TcpStream> {
     let mut last = io::Error::from(io::ErrorKind::NotFound);
     for (tried, address) in addresses.iter().enumerate() {
+        // Shares are computed again for each address, so that time which one did not use goes to the others.
         let left = deadline.saturating_duration_since(Instant::now());
         let addresses_left = u32::try_from(addresses.len() - tried).unwrap_or(u32::MAX);
         match within(Instant::now() + left / addresses_left, TcpStream::connect(address)).await {
@@ -171,6 +175,7 @@ async fn connect(addresses: &[SocketAddr], deadline: Instant) -> io::Result<TcpS
 /// [`ADMISSION_WAIT`].
 async fn admission(tls: &mut TlsStream<TcpStream>, deadline: Instant) -> io::Result<()> {
     let deadline = deadline.min(Instant::now() + ADMISSION_WAIT);
+    // `fill_buf` consumes nothing: HTTP/2 has to see these bytes again.
     match timeout_at(deadline, tls.fill_buf()).await {
         Ok(Ok([])) => Err(io::Error::new(
             io::ErrorKind::ConnectionAborted,
@@ -188,6 +193,8 @@ async fn within<T>(deadline: Instant, work: impl Future<Output = io::Result<T>>)
 
 fn check(tls: &TlsStream<TcpStream>, expected: Identity, domain: &TrustDomain) -> Result<(), Impostor> {
     let (_, session) = tls.get_ref();
+    // A server without ALPN is no gRPC server. HTTP/2 would fail on it with a protocol error that explains
+    // nothing.
     if session.alpn_protocol() != Some(ALPN_H2) {
         return Err(Impostor::NotH2);
     }

@@ -68,6 +68,7 @@ pub fn channel(
     let name = server.dns_name(domain);
     let domain = domain.clone();
     let connect = tower::service_fn(move |_: Uri| {
+        // Loaded for each dial, so that renewed credentials apply to the next connection.
         let (target, config, domain) = (target.clone(), tls.load(), domain.clone());
         async move {
             let secured = dial(&target, server, config, &domain, options.connect_timeout).await?;
@@ -86,6 +87,7 @@ fn endpoint(name: &str, options: ConnectOptions) -> Endpoint {
     let (plain, origin) = (uri("http").expect("a valid URI"), uri("https").expect("a valid URI"));
     Endpoint::from(plain)
         .origin(origin)
+        // Otherwise a dead path is noticed only by the next call, which then waits for its deadline.
         .keep_alive_while_idle(true)
         .http2_keep_alive_interval(options.keep_alive_interval)
         .keep_alive_timeout(options.keep_alive_timeout)

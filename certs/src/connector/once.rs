@@ -43,6 +43,8 @@ pub async fn connect_once(
 ) -> Result<(Channel, Closed), DialError> {
     let stream = dial(target, server, config, domain, options.connect_timeout).await?;
     let (held, closed) = oneshot::channel();
+    // Taken by the first connect. When tonic tries to reconnect, it gets an error instead of a second
+    // connection.
     let mut stream = Some(TokioIo::new(Held { stream, _until_dropped: held }));
     let connect = tower::service_fn(move |_: Uri| std::future::ready(stream.take().ok_or(ConnectionEnded)));
     let channel = endpoint(&server.dns_name(domain), options).connect_with_connector(connect).await;

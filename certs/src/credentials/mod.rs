@@ -113,6 +113,8 @@ impl Credentials {
         let key = files.read_key()?;
         let (roots, roots_end) = files.read_roots()?;
         let crls = files.read_crls()?;
+        // Without any list rustls skips revocation altogether, so a lost file would silently readmit
+        // everybody.
         if crls.is_empty() && leaf.identity() == Identity::Market {
             return Err(CredentialError::Missing { file: FileRole::Crl, path: files.crl_path() });
         }
@@ -188,6 +190,7 @@ impl Credentials {
         let builder = WebPkiClientVerifier::builder_with_provider(self.roots(), provider())
             .with_crls(self.crls.iter().cloned());
         match self.stale_lists {
+            // The default of rustls ignores `nextUpdate`.
             StaleLists::Warn => builder.build(),
             StaleLists::Refuse => builder.enforce_revocation_expiration().build(),
         }
@@ -244,6 +247,7 @@ impl Credentials {
     }
 
     fn check_key(&self, files: &CredentialFiles) -> Result<(), CredentialError> {
+        // Compares the public keys, so a key of another certificate is found here and not by a peer.
         CertifiedKey::from_der(self.chain.clone(), self.key.clone_key(), &provider())
             .map(drop)
             .map_err(|_| CredentialError::KeyMismatch { cert: files.cert.clone(), key: files.key_path() })
@@ -257,6 +261,8 @@ impl Credentials {
             reason: source.to_string(),
         })?;
         let at = unix_time(now);
+        // Parties are clients of the market, and the market is one of callback servers, so every leaf must
+        // pass as a client.
         let Err(error) = verifier.verify_client_cert(&self.chain[0], &self.chain[1..], at) else {
             return Ok(());
         };
@@ -297,6 +303,7 @@ fn read_lists(
             number: list.crl_number().map(BigUint::to_bytes_be).unwrap_or_default(),
             next_update: list.next_update().map(|next| next.to_datetime()),
         });
+        // Canonical, because DER adds a zero byte to a serial whose highest bit is set.
         revoked.extend(list.iter_revoked_certificates().map(|entry| canonical_serial(entry.raw_serial())));
     }
     Ok((lists, revoked))

@@ -112,6 +112,7 @@ impl Rotation {
         }
         self.current.lists().iter().any(|old| {
             let successor = next.lists().iter().find(|new| new.issuer == old.issuer);
+            // Equal numbers pass: certificate or key may change while the list stays.
             successor.is_some_and(|new| number(&new.number) < number(&old.number))
         })
     }
@@ -136,6 +137,7 @@ impl<'a> Prepared<'a> {
     /// Replaces the current credentials.
     #[must_use]
     pub fn commit(self) -> &'a Arc<Credentials> {
+        // Infallible, so that a caller can prepare several things and then switch all of them.
         self.rotation.current = self.next;
         &self.rotation.current
     }

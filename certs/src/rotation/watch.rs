@@ -45,6 +45,7 @@ impl FileWatch {
     /// # Errors
     /// Returns an error if the thread can't be started.
     pub fn start(mut self) -> io::Result<mpsc::Receiver<()>> {
+        // Capacity 1 merges the changes that occur while a reload is in progress.
         let (changed, receiver) = mpsc::channel(1);
         thread::Builder::new().name("file-watch".to_owned()).spawn(move || {
             let mut last = self.known.clone();
@@ -67,6 +68,7 @@ impl FileWatch {
 
 fn prints(paths: &[PathBuf]) -> Vec<Print> {
     let print = |path: &PathBuf| {
+        // `metadata` follows symbolic links. Any error counts as absent; loading reports what is wrong.
         let found = path.metadata().ok()?;
         Some((found.ino(), found.size(), found.mtime(), found.mtime_nsec()))
     };

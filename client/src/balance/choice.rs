@@ -50,6 +50,8 @@ impl Members {
     /// being dialled.
     pub(super) fn plan(&mut self, begun: Instant, now: Instant) -> Plan {
         if let Some(place) = self.least_loaded(now, |member| !member.is_left_out(now)) {
+            // A second connection only under load or after a switch: a short-lived command makes one
+            // handshake.
             let is_for_more = self.list[place].in_flight > 0 || !self.was_last(place, now);
             let dial = if is_for_more { self.undialled(|member| !member.is_left_out(now)) } else { None };
             return self.use_it(place, dial, now);
@@ -57,6 +59,8 @@ impl Members {
         // An address that recently answered UNAVAILABLE is better than none.
         let makeshift = self.least_loaded(now, |_| true);
         let next = self.undialled(|member| !member.is_left_out(now)).or_else(|| {
+            // Back-off must not make a call fail that could succeed: if every address is left out, each is
+            // tried once per caller.
             let untried = |member: &Member| !member.failed_to_dial_since(begun);
             if makeshift.is_none() { self.undialled(untried) } else { None }
         });
@@ -66,7 +70,10 @@ impl Members {
         });
         let soon = dialled.max().map(|since| since + ATTEMPT_DELAY);
         match (next, soon, makeshift) {
+            // No timeout: each dial ends by itself (`connect_timeout`), and its end wakes the caller.
             (None, Some(_), None) => Plan::Wait { dial: None, until: None },
+            // Even if a makeshift is connected: a dial in progress may yield a healthy address within the
+            // moment.
             (_, Some(soon), _) if now < soon => Plan::Wait { dial: None, until: Some(soon) },
             (Some(_), ..) => Plan::Wait { dial: self.dialling(next, now), until: Some(now + ATTEMPT_DELAY) },
             (None, _, Some(place)) => self.use_it(place, None, now),
@@ -91,12 +98,14 @@ impl Members {
         let was_elsewhere = self.was_elsewhere(place, now);
         let member = &mut self.list[place];
         let Link::Up(channel) = &member.link else { return Plan::Nowhere };
+        // Counted here, not when the call starts: callers that plan at once must see each other.
         member.in_flight += 1;
         Plan::Use { place, channel: channel.clone(), connection: member.connections, dial, was_elsewhere }
     }
 
     fn dialling(&mut self, dial: Option<usize>, now: Instant) -> Option<usize> {
         if let Some(place) = dial {
+            // Marked under the lock of the plan, so that two callers never dial one address at once.
             self.list[place].link = Link::Dialling { since: now };
         }
         dial

@@ -49,6 +49,7 @@ impl Lease {
             let member = &mut members.list[self.place];
             let now = Instant::now();
             member.failed(self.begun, now);
+            // The change may have been made before the call broke off, so searches elsewhere must wait for it.
             member.answered_at = Some(now);
             member.ended(self.connection);
         }
@@ -79,6 +80,8 @@ impl http_body::Body for Watched {
         Poll::Ready(match ready!(Pin::new(&mut self.body).poll_frame(cx)) {
             Some(Ok(frame)) => {
                 if let Some(trailers) = frame.trailers_ref() {
+                    // The real status of a call with a body. The headers have only shown that the market is
+                    // there.
                     self.lease.answered(trailers);
                 }
                 Some(Ok(frame))

@@ -90,6 +90,7 @@ impl Member {
 
     /// Records that the connection has ended, which by itself is not a failure.
     pub(super) fn ended(&mut self, connection: u64) {
+        // A dial in progress or a newer connection is not affected by the end of an old one.
         if self.connections == connection && self.is_up() {
             self.link = Link::None;
         }
@@ -114,6 +115,7 @@ impl Member {
 
     /// Returns whether a rejected certificate has not been reported yet, and marks it as reported.
     pub(super) fn is_news_of_distrust(&mut self) -> bool {
+        // An address with a wrong certificate is dialled again every few seconds; one report is enough.
         !std::mem::replace(&mut self.is_distrust_told, true)
     }
 

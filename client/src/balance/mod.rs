@@ -100,11 +100,13 @@ impl Balancer {
         if lease.was_elsewhere {
             request.headers_mut().insert(WAS_ELSEWHERE, HeaderValue::from_static("1"));
         }
+        // The lease is held across the call. If the caller gives up, dropping it uncounts the open call.
         let answer = match channel.ready().await {
             Ok(channel) => channel.call(request).await,
             Err(error) => Err(error),
         };
         let mut response = answer.map_err(|error| lease.broke(error.into()))?;
+        // The headers suffice: a failure without a body has its `grpc-status` there (trailers-only response).
         lease.answered(response.headers());
         response.extensions_mut().insert(AnsweredBy(lease.address()));
         Ok(response.map(|body| Body::new(Watched { body, lease })))
@@ -130,9 +132,13 @@ impl Shared {
     /// Leases a connected address for a call.
     async fn lease(self: &Arc<Self>) -> Result<(Channel, Lease), Status> {
         let begun = Instant::now();
+        // Subscribed before planning: a dial that ends between the plan and the wait is then still seen.
         let mut changes = self.changes.subscribe();
         loop {
+            // Marked before the plan, for the same reason; after it, a result in between would be lost.
             changes.mark_unchanged();
+            // A statement of its own, so that the lock is released before the match: its arms lock again and
+            // await.
             let plan = self.members().plan(begun, Instant::now());
             match plan {
                 Plan::Use { place, channel, connection, dial, was_elsewhere } => {
@@ -160,6 +166,7 @@ impl Shared {
         let failures = members.list.iter().filter_map(|member| member.dial_failure.as_ref());
         let none = NoneReached(failures.map(|(_, error)| Arc::clone(error)).collect());
         let mut status = Status::unavailable(none.to_string());
+        // Kept as the source, so that the caller can tell a rejected certificate from an unreachable host.
         status.set_source(Arc::new(none));
         status
     }
@@ -169,6 +176,7 @@ impl Shared {
     fn dial(self: &Arc<Self>, place: Option<usize>) {
         let Some(place) = place else { return };
         let target = self.members().list[place].address.clone();
+        // Weak: a task that lives as long as its connection must not keep the balancer alive.
         let (shared, dialler) = (Arc::downgrade(self), self.dialler.clone());
         tokio::spawn(async move {
             let dialled = dialler.dial(&target).await;
@@ -177,6 +185,7 @@ impl Shared {
             // Nothing is ever sent; the channel closes with the connection.
             let _ = closed.await;
             if let Some(shared) = shared.upgrade() {
+                // By number: a newer connection of this address may have been made since.
                 shared.members().list[place].ended(connection);
             }
         });
@@ -215,6 +224,7 @@ fn dialled_to(
             None
         }
     };
+    // After the members are updated, since the callers that wake up plan with them.
     shared.changes.send_modify(|count| *count += 1);
     connected
 }

@@ -62,6 +62,8 @@ impl Notifications {
     async fn deliver(&self, events: Vec<Event>) -> Result<i64, Status> {
         let deadline = Instant::now() + TAKE_TIMEOUT;
         let order: Vec<_> = events.iter().map(|event| (event.sequence, event.event_id.clone())).collect();
+        // Subscribed before the events are offered, so that a consumer that is faster than this task is not
+        // missed.
         let mut changes = self.seen.changes();
         for event in events {
             match Delivery::of(event, &self.own, &self.seen) {

@@ -69,6 +69,7 @@ impl TokenKeeper {
     /// # Errors
     /// The status with which IssueToken failed, if there is no earlier token that is still valid.
     pub(crate) async fn token(self: &Arc<Self>) -> Fetched {
+        // A block, so that the lock is released before the fetch is awaited.
         let (fetch, ageing) = {
             let mut state = self.state();
             let ageing = match state.token.clone() {
@@ -84,6 +85,7 @@ impl TokenKeeper {
             (self.join_fetch(&mut state), ageing)
         };
         match (fetch.await, ageing) {
+            // The old token is still valid, so a failed renewal must not fail the call.
             (Err(status), Some(token)) => {
                 tracing::debug!(code = ?status.code(), "the token could not be renewed yet");
                 Ok(token)
@@ -95,6 +97,7 @@ impl TokenKeeper {
     /// Drops a token that the market rejected, unless it has been replaced meanwhile.
     pub(crate) fn forget(&self, refused: &Arc<Token>) {
         let mut state = self.state();
+        // Calls that failed together all report the same token. The later ones must not drop its successor.
         if state.token.as_ref().is_some_and(|token| Arc::ptr_eq(token, refused)) {
             state.token = None;
         }
@@ -105,6 +108,7 @@ impl TokenKeeper {
             return fetch;
         }
         let fetch = Arc::clone(self).fetch().boxed().shared();
+        // Weak, because the state belongs to the keeper, which the fetch holds: a strong one would be a cycle.
         state.fetch = fetch.downgrade();
         fetch
     }
@@ -116,6 +120,7 @@ impl TokenKeeper {
         let answer = self.account.clone().issue_token(request).await;
         let fetched = answer.and_then(|answer| Token::read(&answer.into_inner(), asked)).map(Arc::new);
         let mut state = self.state();
+        // Cleared with the token under one lock; in between, a caller would start a second fetch.
         state.fetch = None;
         if let Ok(token) = &fetched {
             state.token = Some(Arc::clone(token));
@@ -146,10 +151,12 @@ impl Token {
         let malformed = |what: &str| Status::internal(format!("the market issued a token {what}"));
         let mut bearer = HeaderValue::try_from(format!("{BEARER_PREFIX}{}", answer.access_token))
             .map_err(|_| malformed("that is no text"))?;
+        // Keeps it out of debug output and out of the HPACK table (RFC 7541, section 7.1.3).
         bearer.set_sensitive(true);
         let (Some(issued), Some(expires)) = (&answer.issue_time, &answer.expire_time) else {
             return Err(malformed("without its times"));
         };
+        // Only the difference of the two times is used, so the clocks of market and client need not agree.
         let seconds = expires.seconds.saturating_sub(issued.seconds);
         let nanos = i64::from(expires.nanos) - i64::from(issued.nanos);
         let life = u64::try_from(seconds.saturating_mul(1_000).saturating_add(nanos / 1_000_000))

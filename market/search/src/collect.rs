@@ -40,6 +40,8 @@ impl Collector for BestPlaces {
             places: Places::open(segment, self.order, self.has_words)?,
             after: self.after,
             limit: self.limit,
+            // Twice the limit: cutting down takes linear time and then happens once per `limit` matches, so a
+            // match costs constant time on average.
             best: Vec::with_capacity(2 * self.limit),
             worst: None,
             total: 0,
@@ -83,6 +85,7 @@ impl SegmentCollector for BestPlacesOfSegment {
         if self.after.is_some_and(|after| place <= after) {
             return;
         }
+        // Already beaten by a full page; most matches of a broad search end here.
         if self.worst.is_some_and(|worst| place > worst) {
             return;
         }

@@ -49,6 +49,7 @@ impl Reader {
             // One more than requested, to find out whether there is a next page.
             limit: limit + 1,
         };
+        // Only relevance orders by score. There, near misses rank below exact matches and do no harm.
         let ranks_matches = query.order == SearchOrder::Relevance && !query.is_exact;
         let mut found = run(&searcher, &*matching.query(ranks_matches), &best)?;
         if found.0.total == 0 && !ranks_matches && !query.is_exact && matching.can_forgive() {
@@ -72,10 +73,13 @@ impl Reader {
             None => Box::new(AllQuery),
         };
         if let Some(hidden) = hidden(hidden_sellers, &self.fields) {
+            // Hidden in the query rather than in the result, so that the counts leave them out too.
             query = Box::new(BooleanQuery::new(vec![(Occur::Must, query), (Occur::MustNot, hidden)]));
         }
         let counts = self.index.searcher().search(&query, &CountByCategory)?;
         let mut counts = named(counts);
+        // Filtered after counting: one pass counts all categories anyway, and there are few compared with
+        // items.
         counts.retain(|(category, _)| after.as_ref().is_none_or(|after| category > after));
         counts.sort_unstable();
         counts.truncate(*limit);
@@ -88,6 +92,7 @@ fn run(
     query: &dyn Query,
     best: &BestPlaces,
 ) -> tantivy::Result<(Best, HashMap<String, u64>)> {
+    // At least 1, which the collector requires.
     let limit = usize::try_from(searcher.num_docs()).unwrap_or(usize::MAX).clamp(1, best.limit);
     // The collector allocates twice the limit for each segment; a small index does not need that much.
     let best = BestPlaces { limit, ..*best };
@@ -97,6 +102,7 @@ fn run(
 fn most_first(counts: HashMap<String, u64>) -> Vec<(Category, u64)> {
     let mut counts = named(counts);
     counts.sort_unstable_by(|(category, count), (other, others)| others.cmp(count).then(category.cmp(other)));
+    // The rarest are cut off, and ties go by path, so that the same search always shows the same ones.
     counts.truncate(SearchPage::MAX_CATEGORIES);
     counts
 }

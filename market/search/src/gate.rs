@@ -32,6 +32,7 @@ impl Default for Gate {
 impl Gate {
     /// Admits a search, or refuses it immediately.
     pub(super) fn enter(&self) -> Result<OwnedSemaphorePermit, SearchError> {
+        // Owned permits, because they move to a blocking thread, which may outlive the call.
         Arc::clone(&self.places).try_acquire_owned().map_err(|_| SearchError::Overloaded)
     }
 
@@ -45,6 +46,7 @@ impl Gate {
 
     /// Returns the number of searches in progress, including those that wait.
     pub(super) fn taken(&self) -> usize {
+        // Cannot underflow: permits are only ever taken and returned, never added.
         MAX_SEARCHES - self.places.available_permits()
     }
 }

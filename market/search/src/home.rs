@@ -79,6 +79,7 @@ impl IndexHome {
         if !items.exists() {
             return Ok(None);
         }
+        // Before validation, whose failure leads to clearing the folder, possibly under another market.
         refuse_if_in_use(&items)?;
         // An unusable index is rebuilt rather than reported: it is derived data, and the market must start.
         let existing = usable(&items).and_then(|(index, position)| match self.opened(index, position) {
@@ -108,6 +109,8 @@ impl IndexHome {
             (error, _) => error.into(),
         })?;
         let mut merging = LogMergePolicy::default();
+        // Bounded, since a merge competes with searches for the CPU and a huge one would delay the next
+        // commit.
         merging.set_max_docs_before_merge(MAX_DOCUMENTS_BEFORE_MERGE);
         merging.set_del_docs_ratio_before_merge(DELETED_SHARE_BEFORE_MERGE);
         writer.set_merge_policy(Box::new(merging));
@@ -122,6 +125,7 @@ pub(super) fn commit(writer: &mut IndexWriter, position: FeedPosition) -> Result
     let payload = serde_json::to_string(&Payload { version: schema::VERSION, position })
         .map_err(|error| TantivyError::InternalError(error.to_string()))?;
     let mut prepared = writer.prepare_commit()?;
+    // The payload is written with `meta.json`, which tantivy replaces atomically.
     prepared.set_payload(&payload);
     prepared.commit()?;
     Ok(())
@@ -143,6 +147,7 @@ fn folder(home: &Path) -> PathBuf {
 
 fn clear(items: &Path) -> io::Result<()> {
     match fs::remove_dir_all(items) {
+        // A missing folder is the goal.
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
     }
@@ -157,9 +162,12 @@ fn usable(items: &Path) -> Result<(Index, FeedPosition), String> {
         .as_deref()
         .and_then(|payload| serde_json::from_str(payload).ok())
         .ok_or("it was never committed")?;
+    // The version also covers changes that the schema does not show, such as those of the tokenizer.
     if payload.version != schema::VERSION || index.schema() != schema::schema().0 {
         return Err("it is of another version".to_owned());
     }
+    // Reads all files once at start-up. A damaged one would otherwise surface as a wrong answer or a panic in
+    // some search.
     let damaged = index.validate_checksum().map_err(|error| error.to_string())?;
     if !damaged.is_empty() {
         return Err(format!("{} of its files are damaged", damaged.len()));

@@ -66,6 +66,8 @@ impl Live {
     /// back.
     pub(super) fn raise(positions: &watch::Sender<FeedPosition>, position: FeedPosition) {
         positions.send_if_modified(|known| {
+            // Only an increase notifies the waiters; equal or lower reports are common and would wake them for
+            // nothing.
             let higher = position > *known;
             *known = position.max(*known);
             higher
@@ -109,6 +111,7 @@ async fn run(home: IndexHome, reads: Arc<dyn Reads>, ready: oneshot::Sender<Resu
         set_back: Notify::new(),
         closing: CancellationToken::new(),
     });
+    // The opener has gone, so nobody holds the index and there is nothing to follow for.
     if ready.send(Ok(Arc::clone(&live))).is_err() {
         return;
     }
@@ -125,6 +128,7 @@ async fn run(home: IndexHome, reads: Arc<dyn Reads>, ready: oneshot::Sender<Resu
             Ok(Err(error)) => tracing::error!(error = %error, "the search index failed; reopening it"),
             Err(_) => tracing::error!("the search index panicked; reopening it"),
         }
+        // Not level until it has caught up again: searches wait rather than use an index of unknown state.
         live.progress.send_replace(Progress::default());
         // Must be dropped before it is opened again, because the writer holds a lock.
         drop(indexer);
@@ -140,6 +144,8 @@ async fn reopen(home: &IndexHome, reads: &Arc<dyn Reads>, live: &Live) -> Option
     loop {
         tokio::select! {
             () = live.closing.cancelled() => return None,
+            // Before the first attempt as well: an index that fails on every commit would otherwise be
+            // reopened in a tight loop.
             () = time::sleep(REOPEN_DELAY) => {}
         }
         match Indexer::open(home, reads).await {
@@ -208,6 +214,7 @@ impl Indexer {
             self.write(live, &entries)?;
             uncommitted += entries.len();
             read_to = entries.last().map_or(read_to, |entry| entry.position);
+            // A short page is the end. Asking again until one is empty would cost a query for each commit.
             let is_end = entries.len() < FEED_PAGE;
             if uncommitted >= COMMIT_EVERY || (is_end && uncommitted > 0) {
                 home::commit(&mut self.writer, read_to)?;
@@ -230,6 +237,7 @@ impl Indexer {
     }
 
     fn write(&self, live: &Live, entries: &[FeedEntry]) -> Result<(), SearchError> {
+        // From the open index: after a rebuild, the fields belong to the new one.
         let fields = live.reader.load().fields;
         for FeedEntry { item, .. } in entries {
             // Delete and add, because tantivy has no update. Both become visible with the same commit.
@@ -248,6 +256,7 @@ impl Indexer {
 /// The last entry of a feed never disappears: an item stays in it, at its latest change. So a feed that has
 /// ever reached a position has an entry there or later.
 async fn is_ahead(position: FeedPosition, reads: &dyn Reads) -> Result<bool, SearchError> {
+    // The feed is read after a position, so one less asks for this entry or a later one.
     let before = FeedPosition(position.0 - 1);
     Ok(position > FeedPosition(0) && reads.item_feed(before, 1).await?.is_empty())
 }

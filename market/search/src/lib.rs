@@ -156,10 +156,13 @@ impl Search {
         // Callers act on "no hits" rather than search again, so it must be true for everything listed by now.
         if hits.total == 0 && self.progress().indexed < listed_by_now {
             self.wait_until_indexed(listed_by_now, NOTHING_WAIT).await;
+            // Without `was_elsewhere`: the first attempt has already waited for that.
             hits = self.find(caller.party.into(), query).await?;
         }
         let ids: Vec<_> = hits.places.iter().map(|place| ItemId(place.item)).collect();
         let next = hits.places.last().filter(|_| hits.more).map(|last| SearchCursor(*last));
+        // `next` comes from the index, not from these items: one that was just deleted must not end the
+        // paging.
         let items = self.complete(&ids).await?;
         Ok(SearchPage { items, next, total: hits.total, categories: hits.categories })
     }
@@ -195,6 +198,7 @@ impl Search {
     /// Stops the indexer and waits for it. Other handles can still search the index in its last state.
     pub async fn close(self) {
         self.shared.live.closing.cancel();
+        // Taken in a statement of its own, so that the lock is not held while the thread is joined.
         let thread = self.shared.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
         let Some(thread) = thread else {
             return;
@@ -216,6 +220,7 @@ impl Search {
         caller: Searcher,
         question: impl FnOnce(&Reader) -> tantivy::Result<T> + Send + 'static,
     ) -> Result<T, SearchError> {
+        // Entered before waiting, so that waiting searches count towards the limit too.
         let entered = self.shared.gate.enter()?;
         // The seat comes after the wait, so that waiting searches don't occupy threads.
         self.wait_until_visible(caller).await?;
@@ -238,6 +243,8 @@ impl Search {
             // others, for which a search must not fail, so a timeout alone is no error.
             let end = self.shared.reads.feed_end().await?;
             self.feed_moved(end);
+            // `level` is checked too: an index that has never caught up may lack anything, including the
+            // caller's own changes.
             let came = self.wait_until_indexed(end, VISIBILITY_WAIT).await;
             if !came && !self.progress().level {
                 return Err(SearchError::Behind);
@@ -254,6 +261,7 @@ impl Search {
         if is_there(&self.progress()) {
             return true;
         }
+        // Cuts the gathering short; without it, each search after an own write would wait for it.
         Live::raise(&self.shared.live.wanted, position);
         // Subscribed before waiting: `wait_for` looks at the current value first, so no progress is missed.
         let mut progress = self.shared.live.progress.subscribe();
@@ -267,6 +275,7 @@ impl Search {
         }
         let items = self.shared.reads.items(ids).await?;
         let mut listed: HashMap<_, _> =
+            // The index lags behind: an item that was deleted since then must not be shown.
             items.into_iter().filter(Item::is_listed).map(|item| (item.id, item)).collect();
         Ok(ids.iter().filter_map(|id| listed.remove(id)).collect())
     }
@@ -279,6 +288,7 @@ impl Search {
 impl Drop for Shared {
     /// Stops the indexer when the last handle is dropped.
     fn drop(&mut self) {
+        // Not joined here: dropping must not block, and the thread ends by itself after its current step.
         self.live.closing.cancel();
     }
 }

@@ -73,6 +73,7 @@ impl<'a> Matching<'a> {
             let is_last = number + 1 == self.words.len();
             clauses.push((Occur::Must, self.word(word, is_last, forgiving)));
         }
+        // Filters score 0, or they would change the order of the hits.
         clauses.extend(self.filters().into_iter().map(|filter| (Occur::Must, scored(filter, 0.0))));
         let hidden = hidden(&self.query.hidden_sellers, &self.fields);
         if clauses.is_empty() {
@@ -94,6 +95,7 @@ impl<'a> Matching<'a> {
     fn word(&self, word: &str, is_last: bool, forgiving: bool) -> Box<dyn Query> {
         let Fields { name, description, .. } = self.fields;
         let mut ways = vec![whole(name, word, NAME_WORD), whole(description, word, DESCRIPTION_WORD)];
+        // The last word may be unfinished, because clients search while the user types.
         if is_last {
             ways.push(beginning(name, word, NAME_BEGINNING));
             ways.push(beginning(description, word, DESCRIPTION_BEGINNING));
@@ -105,6 +107,8 @@ impl<'a> Matching<'a> {
                 ways.push(with_typos(description, word, typos, DESCRIPTION_TYPOS[number]));
             }
         }
+        // The maximum, not the sum: a word in both name and description must not outrank a better match of all
+        // words.
         Box::new(DisjunctionMaxQuery::new(ways))
     }
 

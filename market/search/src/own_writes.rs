@@ -38,6 +38,7 @@ impl OwnWrites {
         if state.positions.len() >= Self::CAPACITY && !state.positions.contains_key(&caller) {
             state.make_room(indexed);
         }
+        // The highest position counts: concurrent writes of a caller may be acknowledged in any order.
         let latest = state.positions.entry(caller).or_default();
         *latest = position.max(*latest);
     }
@@ -65,6 +66,7 @@ impl OwnWrites {
 
 impl State {
     fn make_room(&mut self, indexed: FeedPosition) {
+        // Positions that are indexed by now cost nothing to forget, so they go first.
         self.positions.retain(|_, position| *position > indexed);
         // Free at least half of the capacity, or each of the next calls would scan the map again.
         if self.positions.len() > OwnWrites::CAPACITY / 2 {

@@ -69,9 +69,12 @@ impl Places {
         let (group, rank) = match &self.by {
             By::Match { name_words } => {
                 let brevity = NAME_LENGTHS - 1 - name_words.get_val(document).min(NAME_LENGTHS - 1);
+                // Scores are whole numbers, so the cast loses nothing. A shorter name wins among equals, since
+                // the words make up more of it.
                 (0, descending(score as u64 * NAME_LENGTHS + brevity))
             }
             By::Price { currency, amount, dearest_first } => {
+                // Prices are never negative, so the unsigned value sorts like the signed one.
                 let amount = amount.get_val(document).unsigned_abs();
                 let rank = if *dearest_first { descending(amount) } else { amount };
                 (u32::try_from(currency.get_val(document)).unwrap_or(u32::MAX), rank)

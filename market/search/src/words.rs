@@ -17,6 +17,7 @@ pub(super) fn analyzer() -> TextAnalyzer {
 /// full-width letters (NFKC, Unicode UAX #15). The analyzer's own folding knows only Latin letters, but also
 /// those like ø that are not a letter with a mark.
 pub(super) fn fold(text: &str) -> String {
+    // ASCII has neither accents nor compatibility forms, and most texts are ASCII.
     if text.is_ascii() {
         return text.to_owned();
     }

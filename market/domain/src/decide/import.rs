@@ -15,6 +15,7 @@ impl Rules<'_, '_> {
         let mut effects: Vec<Effect> = Vec::with_capacity(rows.len());
         for row in rows {
             match self.named(caller, row, &effects) {
+                // Not a refusal: it would undo the other rows of the batch.
                 Err(()) => imported.not_found.push(row.line),
                 Ok(None) => {
                     let item = self.new_item(caller, &row.listing);
@@ -38,6 +39,7 @@ impl Rules<'_, '_> {
     fn named(&self, caller: &Party, row: &ImportRow, effects: &[Effect]) -> Result<Option<Item>, ()> {
         let is_meant = |item: &Item| match row.item {
             Some(id) => item.id == id,
+            // Rows without SKU never match: two such rows are two items, not one.
             None => item.sku.is_some() && item.sku == row.listing.sku,
         };
         let written = effects.iter().rev().find_map(|effect| match effect {
@@ -55,6 +57,7 @@ impl Rules<'_, '_> {
                 Some(id) => by_number(*id),
                 None => Ok(None),
             },
+            // Without number and SKU nothing identifies the item, so sending such a row again lists it again.
             (None, None) => Ok(None),
         }
     }
@@ -71,6 +74,7 @@ fn as_listed(before: &Item, listing: &ItemListing) -> Item {
         stock: None,
     };
     patch_details(&mut item, &patch);
+    // The quantity is absolute, so importing a file twice changes nothing the second time.
     item.set_quantity(quantity.units());
     item
 }

@@ -67,6 +67,8 @@ impl Rules<'_, '_> {
     /// field has changed.
     pub(super) fn changed(&mut self, before: &Item, mut item: Item) -> Option<(Item, NewEvent)> {
         let changed_fields = changed_fields(before, &item);
+        // Neither a version nor an event: repeated imports of the same file would otherwise notify every
+        // buyer.
         if changed_fields.is_empty() {
             return None;
         }
@@ -97,6 +99,7 @@ impl Rules<'_, '_> {
         item.set_quantity(0);
         item.version += 1;
         item.updated_at = self.context.now;
+        // The row stays: orders, ratings and the feed refer to it.
         item.deleted_at = Some(self.context.now);
         // The outcome shows how many units the deletion withdrew, so its quantity is the one before.
         let mut shown = item.clone();
@@ -113,6 +116,8 @@ impl Rules<'_, '_> {
 
 fn check_version(item: &Item, expected: Option<i64>) -> Result<(), Refusal> {
     match expected {
+        // The item stays locked, or belongs to the only lane, until the batch is saved: no change can come in
+        // between.
         Some(expected) if expected != item.version => {
             Err(Refusal::VersionMismatch { expected, actual: item.version })
         }

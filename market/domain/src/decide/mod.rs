@@ -93,6 +93,7 @@ pub fn decide(
         };
     }
     let mut rules = Rules { rows: &mut *rows, context: &mut *context, validate_only: command.validate_only };
+    // A refusal returns here, before any effect: a batch goes on with the rows as they were.
     let decision = rules.rule(command)?;
     if !command.validate_only {
         // Computed before the effects are moved out. A repetition of an import or of till lines is not audited
@@ -110,6 +111,7 @@ pub fn decide(
         if is_news {
             rows.audit.push(AuditEntry::of(command, &decision.outcome, context.now));
         }
+        // The time that the store writes with requests and deliveries, so that all rows of a batch agree.
         rows.decided_at = context.now;
     }
     Ok(decision.outcome)
@@ -195,6 +197,7 @@ fn apply(rows: &mut WorkingSet, effect: Effect) {
     match effect {
         Effect::PutParty(party) => rows.parties.put(party.id, party),
         Effect::PutItem(item) => {
+            // The invariant behind "no unit is sold twice": supplied = quantity + sold + withdrawn.
             debug_assert!(item.is_balanced(), "every unit is accounted for: {item:?}");
             rows.put_item(item);
         }

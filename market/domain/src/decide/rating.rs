@@ -15,15 +15,20 @@ impl Rules<'_, '_> {
     ) -> Result<Decision<RatingSummary>, Refusal> {
         let mut item = self.listed(id)?;
         let key = (caller.id, id);
+        // Counted by the store over all orders that were not cancelled; the working set holds only the orders
+        // of this batch.
         if self.rows.purchases.get(&key).copied().unwrap_or(0) < 1 {
             return Err(Refusal::NotPurchased(id));
         }
+        // Includes a rating that an earlier command of this batch has made.
         let earlier = self.rows.ratings.row(key).copied();
         if let Some(stars) = earlier
             && !update_existing
         {
             return Err(Refusal::AlreadyRated { item: id, stars });
         }
+        // The sum is adjusted by the difference, so no rating is ever counted twice and none has to be read
+        // again.
         item.rating = item.rating.with(stars, earlier);
         item.version += 1;
         Ok(Decision {

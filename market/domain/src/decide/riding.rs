@@ -30,6 +30,7 @@ impl Rules<'_, '_> {
         for mut order in orders {
             order.status = OrderStatus::Shipped;
             order.shipped_at = Some(self.context.now);
+            // The buyer finds the ride through the order.
             order.ride = Some(id);
             let event = EventKind::OrderShipped { order: order.clone() };
             let event = self.event(Audience::Party(order.buyer), event);
@@ -42,12 +43,15 @@ impl Rules<'_, '_> {
     pub(super) fn end_ride(&mut self, caller: &Party, id: RideId) -> Result<Decision<Ride>, Refusal> {
         let found = self.rows.rides.row(id).filter(|ride| ride.seller == caller.id);
         let mut ride = found.cloned().ok_or(Refusal::RideNotFound(id))?;
+        // A replay of the same request never gets here: it returns the stored outcome before any rule runs.
         if ride.ended_at.is_some() {
             return Err(Refusal::RideEnded(id));
         }
         ride.ended_at = Some(self.context.now);
         let mut effects = vec![Effect::PutRide(ride.clone())];
         for stop in &ride.plan.stops {
+            // Cannot be missing, since orders are never erased. If it were, ending the ride for the others
+            // matters more.
             let Some(mut order) = self.rows.orders.row(stop.order).cloned() else { continue };
             if order.status != OrderStatus::Shipped {
                 // Delivered on its own during the ride.

@@ -11,6 +11,7 @@ impl Rules<'_, '_> {
         reason: &SuspensionReason,
     ) -> Result<Decision<Party>, Refusal> {
         let mut party = self.registered(party)?;
+        // Suspending again replaces the reason, but not the time since when the party has been shut out.
         let since = party.suspension.as_ref().map_or(self.context.now, |suspension| suspension.since);
         party.suspension = Some(Suspension { since, reason: reason.clone() });
         party.epoch += 1;
@@ -20,6 +21,7 @@ impl Rules<'_, '_> {
     /// Reinstates a party. It keeps everything except its tokens.
     pub(super) fn reinstate(&self, party: PartyId) -> Result<Decision<Party>, Refusal> {
         let mut party = self.registered(party)?;
+        // The epoch is not lowered: tokens from before the suspension must stay invalid.
         party.suspension = None;
         Ok(put(party))
     }

@@ -16,11 +16,14 @@ impl Rules<'_, '_> {
         if let Some(till) = self.rows.tills.row(id) {
             return Ok(Decision { outcome: till.clone(), effects: Vec::new() });
         }
+        // Each sale creates an event per till, so the number of tills bounds the cost of a purchase.
         if caller.tills.len() >= Till::MAX_OF_SELLER {
             return Err(Refusal::TooManyTills);
         }
+        // The id derives from seller and name, so a till that is opened again gets its old mailbox back.
         let till = Till::open(caller.id, name, self.context.now);
         let mut party = caller.clone();
+        // Listed in the party as well, which every purchase loads: finding the tills then costs no query.
         party.tills.push(id);
         Ok(Decision { outcome: till.clone(), effects: vec![Effect::PutTill(till), Effect::PutParty(party)] })
     }
@@ -60,6 +63,7 @@ impl Rules<'_, '_> {
             let (repeated, outcome) = match till.standing(line) {
                 LineStanding::Next => {
                     let outcome = match &line.asks {
+                        // A line that fails leaves no effects: `count` adds them last.
                         Ok(change) => self.count(caller, change, &mut effects),
                         Err(problem) => LineOutcome::Invalid(problem.to_string()),
                     };
@@ -68,6 +72,7 @@ impl Rules<'_, '_> {
                     till.take(line, outcome.clone());
                     (false, outcome)
                 }
+                // Only a taken line is a repetition: one that came too early was never applied.
                 LineStanding::Answered(outcome) => (outcome.is_taken(), outcome),
             };
             answers.push(LineAnswer { number: line.number, repeated, outcome });
@@ -106,6 +111,7 @@ impl Rules<'_, '_> {
 
     /// Returns one of the caller's items, with the pending effects applied.
     fn latest(&self, caller: &Party, id: ItemId, effects: &[Effect]) -> Option<Item> {
+        // In reverse: of several changes to one item in this message, the last is the current state.
         let written = effects.iter().rev().find_map(|effect| match effect {
             Effect::PutItem(item) if item.id == id => Some(item.clone()),
             _ => None,

@@ -50,9 +50,12 @@ impl Rules<'_, '_> {
         {
             return Err(Refusal::PriceChanged { expected, actual: item.unit_price });
         }
+        // The price comes before the stock: a buyer who expects another price should learn the new one even
+        // when the item is sold out.
         if item.quantity < units {
             return Err(Refusal::OutOfStock { item: item.id, requested: units, available: item.quantity });
         }
+        // Checked, because price and quantity are each bounded, but their product may exceed 63 bits.
         let total_price = item.unit_price.times(units).ok_or_else(total_too_large)?;
         item.quantity -= units;
         item.sold += units;
@@ -63,6 +66,7 @@ impl Rules<'_, '_> {
         let order = Order {
             id: self.next_order_id(),
             buyer: caller.id,
+            // Names and price are copied: an order shows what was agreed on, whatever changes later.
             buyer_name: caller.display_name.clone(),
             seller: item.seller,
             seller_name: item.seller_name.clone(),
@@ -116,11 +120,14 @@ impl Rules<'_, '_> {
         by: Role,
         reason: Option<CancelReason>,
     ) -> Result<Decision<Order>, Refusal> {
+        // Also keeps the units from being returned twice: a cancelled order is not `Placed`.
         if order.status != OrderStatus::Placed {
             return Err(Refusal::NotCancellable { order: order.id, status: order.status });
         }
         // Can't fail: the store loads the item of every order, and items are never erased.
         let mut item = self.rows.items.row(order.item).cloned().ok_or(Refusal::OrderNotFound(order.id))?;
+        // Cannot go below zero: these units were added when the order was placed, and an order is cancelled at
+        // most once.
         item.sold -= order.quantity;
         if item.is_listed() {
             // This may exceed `Quantity::MAX` if the seller has restocked since. Refusing the cancellation
@@ -134,6 +141,7 @@ impl Rules<'_, '_> {
         order.cancelled_at = Some(self.context.now);
         order.cancelled_by = Some(by);
         order.cancel_reason = reason;
+        // Only the other side is notified; the party that cancels has the answer to its call.
         let other_side = match by {
             Role::Buyer => order.seller,
             Role::Seller => order.buyer,
@@ -171,6 +179,7 @@ impl Rules<'_, '_> {
     }
 
     fn moved(&mut self, order: Order, kind: EventKind) -> Decision<Order> {
+        // Tills are not notified: shipping and delivery do not change the stock.
         let event = self.event(Audience::Party(order.buyer), kind);
         Decision { outcome: order.clone(), effects: vec![Effect::PutOrder(order), Effect::Emit(event)] }
     }
@@ -201,6 +210,8 @@ fn summed_up(lines: &[OrderLine]) -> Result<Vec<OrderLine>, Refusal> {
             None => summed.push(*line),
             Some(earlier) => {
                 let units = earlier.quantity.units() + line.quantity.units();
+                // Parsed again, because the sum of two valid quantities may exceed the maximum. It cannot
+                // overflow: each is bounded far below `i64::MAX`.
                 earlier.quantity = OrderQuantity::parse(units)
                     .map_err(|problem| Refusal::InvalidField { field: "lines", problem })?;
                 earlier.expected_unit_price =

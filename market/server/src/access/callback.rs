@@ -41,18 +41,21 @@ impl CallbackPolicy {
     /// the IP address of `peer`.
     pub async fn resolve(&self, host: &str, port: u32, peer: SocketAddr) -> Result<Callback, Status> {
         let port = u16::try_from(port).ok().filter(|port| *port != 0).ok_or_else(refused)?;
+        // Canonical, so that ::ffff:a.b.c.d cannot evade the rules for a.b.c.d.
         let source = peer.ip().to_canonical();
         let address = if host.is_empty() { source } else { look_up(host, port).await?.to_canonical() };
         let from_elsewhere = address != source && !self.allowed.iter().any(|net| net.contains(&address));
         if from_elsewhere || self.is_forbidden(address, port) {
             return Err(refused());
         }
+        // The address, never the name: a name could resolve to another host by the time of the call.
         Ok(Callback { host: address.to_string(), port })
     }
 
     /// Returns whether a registered address may still be called. It is checked again before each dial, because the
     /// settings may have changed since the registration.
     pub fn permits(&self, callback: &Callback) -> bool {
+        // A host that is no address was not stored by `resolve`, so it is rejected rather than resolved.
         let address: Option<IpAddr> = callback.host.parse().ok();
         address.is_some_and(|address| !self.is_forbidden(address.to_canonical(), callback.port))
     }
@@ -122,6 +125,7 @@ fn is_local(address: IpAddr) -> bool {
 /// Resolves a name to its first address.
 async fn look_up(host: &str, port: u16) -> Result<IpAddr, Status> {
     let bare = host.trim_start_matches('[').trim_end_matches(']');
+    // An IPv6 literal may come in brackets (RFC 3986). The brackets are removed for parsing only.
     if let Ok(address) = bare.parse() {
         return Ok(address);
     }
@@ -130,6 +134,7 @@ async fn look_up(host: &str, port: u16) -> Result<IpAddr, Status> {
     }
     let found = tokio::time::timeout(RESOLVE_TIMEOUT, tokio::net::lookup_host((host, port))).await;
     let mut addresses = found.map_err(|_| refused())?.map_err(|_| refused())?;
+    // Only the first: trying several would let a name with many records scan for one that is permitted.
     addresses.next().map(|address| address.ip()).ok_or_else(refused)
 }
 

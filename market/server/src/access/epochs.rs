@@ -23,6 +23,8 @@ impl Epochs {
         self.0.rcu(|before| {
             let mut after = HashMap::clone(before);
             let current = after.entry(party).or_insert(epoch);
+            // Reports arrive from commits here and from polling, in any order. An older one must not revive
+            // tokens.
             *current = epoch.max(*current);
             after
         });

@@ -70,6 +70,7 @@ impl Guard {
         let party = party_of(peer)?;
         self.access.rates.count(party, role).map_err(rate_limited)?;
         check_party_id(request.metadata(), party)?;
+        // Before the token: a suspended party can no longer fetch one, and should learn why.
         if self.access.suspended.contains(party) {
             return Err(wire::suspended());
         }
@@ -77,6 +78,7 @@ impl Guard {
             None => None,
             Some(roles) => {
                 let info = self.check_token(request.metadata(), peer, now)?;
+                // Last: a caller without a valid token learns nothing about the roles of a service.
                 if !roles.contains(&role) {
                     return Err(role_denied(role.as_str()));
                 }
@@ -84,6 +86,7 @@ impl Guard {
             }
         };
         let certificate = Arc::clone(&peer.certificate);
+        // Not verified, and need not be: a false claim only makes the caller itself wait longer.
         let was_elsewhere = request.metadata().contains_key(WAS_ELSEWHERE);
         Ok(Caller { party, role, certificate, peer: peer.address, token, was_elsewhere })
     }
@@ -198,6 +201,7 @@ fn check_party_id(metadata: &MetadataMap, party: PartyId) -> Result<(), Status> 
     let (first, second) = (values.next(), values.next());
     let is_own = match (first.map(|value| value.to_str()), second) {
         (Some(Ok(text)), None) => {
+            // Compared as text: parsing would also admit upper case, braces and `urn:uuid:`.
             let mut canonical = Uuid::encode_buffer();
             text == party.0.hyphenated().encode_lower(&mut canonical)
         }
@@ -220,6 +224,7 @@ fn bearer(metadata: &MetadataMap) -> Result<&str, Status> {
         (Some(Ok(text)), None) => text.strip_prefix(BEARER_PREFIX),
         _ => None,
     };
+    // Bounded before hashing, which every call with a token pays for.
     token.filter(|token| !token.is_empty() && token.len() <= MAX_TOKEN_BYTES).ok_or_else(|| {
         wire::status(
             Reason::TokenRequired,

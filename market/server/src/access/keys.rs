@@ -57,6 +57,7 @@ impl TokenKeys {
             Ok(pem) => {
                 keys.verifying.extend(Self::from_pem(&pem).ok_or_else(|| not_a_key(previous))?.verifying)
             }
+            // Usual: a previous key exists only for the lifetime of the tokens that it signed.
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(source) => return Err(unreadable(previous, source)),
         }
@@ -65,12 +66,15 @@ impl TokenKeys {
 
     /// Returns whether both verify the same tokens.
     pub(super) fn accepts_the_same_as(&self, other: &Self) -> bool {
+        // The id is a hash of the public key, so equal ids mean equal keys.
         let ids = |keys: &Self| keys.verifying.iter().map(|(id, _)| id.clone()).collect::<Vec<_>>();
         ids(self) == ids(other)
     }
 
     pub(super) fn from_pem(pem: &[u8]) -> Option<Self> {
         let der = PrivatePkcs8KeyDer::from_pem_slice(pem).ok()?;
+        // Maybe unchecked: keys made by openssl lack the public half (PKCS#8 version 1), and the checked form
+        // rejects them.
         let pair = Ed25519KeyPair::from_pkcs8_maybe_unchecked(der.secret_pkcs8_der()).ok()?;
         let public = pair.public_key().as_ref();
         let signing_id = key_id(public);

@@ -50,6 +50,8 @@ impl Rates {
                     Role::Buyer => self.buyers,
                 };
                 let fresh = Arc::new(RateLimiter::direct_with_clock(quota, self.clock.clone()));
+                // Two threads may both insert at first contact. The later one wins, which costs at most one
+                // burst and saves a lock on every call.
                 self.limiters.insert(party, Arc::clone(&fresh));
                 fresh
             }

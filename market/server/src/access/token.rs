@@ -147,6 +147,8 @@ impl Tokens {
 
     /// Replaces the keys. Returns whether tokens that were valid before may be invalid now.
     pub fn replace_keys(&self, keys: TokenKeys) -> bool {
+        // The keys before the generation: a verification that starts with the new generation then uses the new
+        // keys. The other order could cache a result of the old keys as one of the new.
         let before = self.keys.swap(Arc::new(keys));
         self.generation.fetch_add(1, Ordering::Release);
         !before.accepts_the_same_as(&self.keys.load())
@@ -166,6 +168,7 @@ impl Tokens {
         epoch: i64,
         (now, id): (Timestamp, Uuid),
     ) -> Result<IssuedToken, TokenError> {
+        // Whole seconds, as other JWT libraries expect. Rounded down, so that a token is valid at once.
         let iat = now.0.div_euclid(MICROS_PER_SECOND);
         let exp = iat + TOKEN_LIFE.as_secs().cast_signed();
         let claims = Claims {
@@ -208,6 +211,8 @@ impl Tokens {
         {
             return Err(TokenFault::Binding);
         }
+        // A longer life than this market would grant means that the key was misused or is shared with another
+        // issuer.
         let life = claims.exp.checked_sub(claims.iat);
         let is_ours = life.is_some_and(|life| (0..=TOKEN_LIFE.as_secs().cast_signed()).contains(&life));
         if claims.nbf > claims.exp || !is_ours {
@@ -230,12 +235,15 @@ impl VerifiedToken {
     /// Checks what changes over time: whether the token is valid at `now` and not of an earlier epoch than `epoch`.
     pub fn is_good_at(&self, now: Timestamp, epoch: i64) -> Result<(), TokenFault> {
         let leeway = LEEWAY_SECONDS * MICROS_PER_SECOND;
+        // Leeway on both ends: another market may have issued the token, and its clock may differ from ours.
         if now.0 >= self.info.expires_at.0.saturating_add(leeway) {
             return Err(TokenFault::Expired);
         }
         if now.0.saturating_add(leeway) < self.not_before.0 {
             return Err(TokenFault::NotYet);
         }
+        // Lower, not unequal: another market may have raised the epoch and issued this token before this
+        // market is notified.
         if self.epoch < epoch {
             return Err(TokenFault::Epoch);
         }

@@ -110,6 +110,7 @@ impl Import {
 
     fn fail(&mut self, line: i64, sku: &str, message: String) {
         self.done.failed_count += 1;
+        // The count goes on, but not the list: the response has to stay below the limit of a message.
         if self.done.errors.len() < MAX_ERRORS {
             let sku = sku.chars().take(MAX_SHOWN_SKU_CHARS).collect();
             self.done.errors.push(v1::RowError { line, sku, message });
@@ -121,6 +122,7 @@ impl Import {
         if self.batch.is_empty() {
             return Ok(());
         }
+        // Rejected rows are not in the batch, so one wrong row does not fail the 199 others.
         let rows = std::mem::replace(&mut self.batch, Vec::with_capacity(ImportRow::MAX_AT_ONCE));
         let (last, skus) = (rows.last().map_or(0, |row| row.line), skus_by_line(&rows));
         let parsed = Parsed { validate_only: self.validate_only, ..self.api.parsed(action::Import(rows)) };
@@ -133,6 +135,7 @@ impl Import {
             let sku = skus.iter().find(|(of, _)| *of == line).map_or("", |(_, sku)| sku);
             self.fail(line, sku, "item_id names no item of yours; check it, or leave it out".to_owned());
         }
+        // Only after the commit: an interrupted client resumes after this line.
         self.line = last;
         Ok(())
     }
@@ -150,6 +153,7 @@ impl Import {
             Some(reason) => {
                 wire::status(reason, format!("{}; {kept}", status.message()), [("line", line.to_string())])
             }
+            // Nobody reads it: the client has gone.
             None if status.code() == Code::Cancelled => status.clone(),
             None => Status::new(status.code(), format!("{}; {kept}", status.message())),
         }
@@ -173,6 +177,7 @@ pub(super) fn export(
     let pages = stream::try_unfold((api, Some(None)), move |(api, after)| async move {
         let Some(after): Option<Option<ItemId>> = after else { return Ok(None) };
         let items = read(api.reads().seller_items(seller, after, EXPORT_PAGE).await)?;
+        // Continues by item number: items that are listed meanwhile neither shift a page nor appear twice.
         let next = (items.len() == EXPORT_PAGE).then(|| items.last().map(|item| item.id));
         let page: Vec<_> =
             items.iter().map(|item| Ok(v1::ExportItemsResponse { item: Some(wire::item(item)) })).collect();

@@ -70,6 +70,7 @@ pub(super) async fn open(
         return Err(out_of_place("the first message of the stream must be its hello"));
     };
     let (name, cursor) = command::sync_hello(&hello)?;
+    // Opened through the ledger, so that its mailbox exists before the subscription below claims it.
     let till = api.carry_out(&caller, api.parsed(action::OpenTill { till: name })).await?;
     let events = api.parts.relay.subscribe_till(till.id, caller.party, cursor).await;
     let events = events.map_err(|end| subscribe_end(&end))?;
@@ -96,6 +97,7 @@ impl Sync {
         let closing = self.api.parts.closing.clone();
         let mut chunks = messages.ready_chunks(Till::MAX_LINES_AT_ONCE);
         let mut events = pin!(events);
+        // First of all: from it the client learns which of its lines the market has received.
         self.send(Answer::Resume(v1::SyncResume { last_line: self.till.last_line })).await?;
         loop {
             tokio::select! {
@@ -130,6 +132,8 @@ impl Sync {
                 break;
             }
         }
+        // Lines before the confirmation, and both before a wrong message: what came before it on the stream
+        // still counts.
         self.carry_out(lines).await?;
         if let Some(taken_in) = taken_in {
             self.acknowledge(taken_in).await?;
@@ -162,6 +166,8 @@ impl Sync {
         loop {
             let action = action::Sync { till: self.till.name.clone(), lines: lines.to_vec() };
             match self.api.carry_out(&self.caller, self.api.parsed(action)).await {
+                // Retried here, not by the till: nothing was changed, and a new stream would send all
+                // unacknowledged lines again.
                 Err(status) if Reason::of(&status) == Some(Reason::Overloaded) && attempts < MAX_ATTEMPTS => {
                     attempts += 1;
                     sleep(OVERLOAD_RETRY_DELAY).await;
@@ -193,6 +199,7 @@ impl Sync {
 
     /// Distinguishes a removed till from a stream that was replaced: both invalidate the lease in the same way.
     async fn or_removed(&self, end: SubscribeEnd) -> SubscribeEnd {
+        // Removing a till raises the epoch of its lease, which other markets see as a replacement.
         let is_gone = matches!(end, SubscribeEnd::Replaced) && self.is_gone().await;
         if is_gone { SubscribeEnd::Removed } else { end }
     }
@@ -208,6 +215,8 @@ impl Sync {
         &self,
         mut events: Pin<&mut impl Stream<Item = Result<SubscribeItem, SubscribeEnd>>>,
     ) -> Result<(), End> {
+        // Only what is ready: the till has closed its side, and its sales stay in the mailbox for the next
+        // stream.
         while let Some(Some(item)) = events.next().now_or_never() {
             match item {
                 Ok(_) | Err(SubscribeEnd::TooSlow) => {}

@@ -105,6 +105,7 @@ impl App {
         let index = config.store.index_directory().map(Path::to_owned);
         let home = index.map_or(IndexHome::Memory, IndexHome::Directory);
         let search = Search::open(home, Arc::clone(&reads)).await?;
+        // Loaded before the port is served, so that no suspended party gets a call through at start-up.
         let suspended = Suspended::new(suspended_parties(&*reads).await?);
         let trust_domain = config.tls.trust_domain.clone();
         let callbacks = CallbackPolicy::new(&config.callbacks, listener.local_addr()?);
@@ -266,6 +267,8 @@ async fn suspended_parties(reads: &dyn Reads) -> Result<Vec<PartyId>, StoreError
 /// order, whether or not the callers still wait for the outcome.
 fn on_commit(relay: RelayHandle, search: Search, access: Arc<Access>, notes: StandingNotes) -> OnCommit {
     Box::new(move |receipt: &Receipt| {
+        // Before the streams end: a suspended party that reconnects at once must meet the list, not a new
+        // stream.
         notes.take(&access, &receipt.standings);
         for standing in &receipt.standings {
             if standing.is_suspended {

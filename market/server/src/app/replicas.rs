@@ -27,6 +27,8 @@ impl StandingNotes {
     /// Applies the standings changed by a commit of this market.
     pub(super) fn take(&self, access: &Access, standings: &[Standing]) {
         if !standings.is_empty() {
+            // Held while the standings are applied: `take_if` must see either both the count and the standings
+            // or neither.
             let mut commits = self.lock();
             *commits += 1;
             standings.iter().for_each(|standing| access.note_standing(standing));
@@ -41,6 +43,8 @@ impl StandingNotes {
     /// since. Returns whether they were applied.
     fn take_if(&self, commits: u64, access: &Access, standings: &[Standing]) -> bool {
         let present = self.lock();
+        // If this market committed a standing after the look began, the look may be older and would undo it.
+        // The next one will do.
         let is_current = *present == commits;
         if is_current {
             standings.iter().for_each(|standing| access.note_standing(standing));
@@ -109,11 +113,13 @@ async fn follow(
         listener.pass_on(&hint);
         if hint.everything || hint.feed || hint.standings {
             let followed = if hint.everything { listener.relay.followed() } else { Vec::new() };
+            // Both are read before the look, because they are compared with what it returns.
             let commits = listener.notes.commits();
             let moved = listener.search.load().moved;
             match replicas.look(&followed).await {
                 Ok(look) => {
                     freshness.note();
+                    // A feed never ends earlier than before, unless a standby that lacks commits was promoted.
                     if look.feed_end < moved {
                         listener.search.was_set_back();
                     }
@@ -156,12 +162,15 @@ impl ReplicaListener {
         let mut present = HashMap::with_capacity(look.mailboxes.len());
         for (mailbox, epoch, last) in &look.mailboxes {
             self.relay.overtaken(*mailbox, *epoch);
+            // A stream is woken only if its mailbox has moved; waking all of them would cost a query each,
+            // every poll.
             if known.get(mailbox) != Some(last) {
                 moved.push(*mailbox);
             }
             present.insert(*mailbox, *last);
         }
         self.relay.wake_streams(&moved);
+        // Replaced, not merged, so that mailboxes whose streams have ended are dropped.
         *known = present;
     }
 }

@@ -101,6 +101,8 @@ impl Rotator {
     pub(super) async fn run(mut self, closing: CancellationToken) {
         let mut sweep = interval(SWEEP);
         sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        // Repeated even without a change: with `StaleLists::Refuse`, a revocation list may go out of date
+        // meanwhile.
         let mut review = interval(REVIEW);
         review.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -147,6 +149,7 @@ impl Rotator {
         let (credentials, acceptor) = (Arc::clone(self.rotation.current()), self.users.acceptor.clone());
         let clock = self.clock;
         let review = move || acceptor.cut(|_, leaf| !credentials.accept(leaf, clock.now().into()));
+        // Verifies one signature per open connection, which would stall the runtime with thousands of them.
         match tokio::task::spawn_blocking(review).await {
             Ok(cut) => self.report(&cut, why),
             Err(error) => tracing::error!(%error, "open connections could not be verified"),
@@ -179,12 +182,16 @@ impl<'a> Prepared<'a> {
     fn commit(self, users: &CredentialUsers) {
         let next = Arc::clone(self.credentials.commit());
         users.outgoing.swap(self.outgoing);
+        // Before the acceptor: from here on a revoked party is rejected at each call, even on a connection
+        // that is cut only later.
         users.access.revoke(next.revoked_serials());
         users.acceptor.swap(self.incoming);
         users.present.store(next);
+        // Only on a real change, because every cached token then needs its signature checked again.
         if users.tokens.replace_keys(self.token_keys) {
             users.access.forget_tokens();
         }
+        // After the swap of `outgoing`, or a new connection could be opened with the old certificate.
         users.relay.hang_up();
     }
 }

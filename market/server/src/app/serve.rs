@@ -80,6 +80,7 @@ impl App {
             () = shutdown.cancelled() => Ok(()),
             () = lane_failure(&self.lanes) => Err(ServeError::LedgerFailed),
         };
+        // Closed first, so that clients get a refused connection at once and turn to another market.
         drop(self.listener);
         // The drain order follows from who depends on whom: the listener first, then calls and streams, then the
         // refusals that they may still cause, then the lanes that write those, and the search index last.
@@ -95,6 +96,7 @@ impl App {
         // No call can be rejected any more. Write the refusals of the drain while the lanes still run.
         served.cancel();
         let noted = noting.await;
+        // `join` blocks, and the search and the health check still need the runtime.
         let ended = tokio::task::spawn_blocking(move || self.lanes.join()).await;
         for error in [closed.err(), noted.err(), ended.err()].into_iter().flatten() {
             tracing::error!(%error, "the market did not shut down cleanly");
@@ -126,6 +128,8 @@ async fn report_head(parts: &Parts, what: &str) {
 
 async fn lane_failure(lanes: &Lanes) {
     let mut watch = time::interval(LANE_WATCH);
+    // Polled, because a thread that panics notifies nobody. A lane that is gone would leave its share of the
+    // commands unanswered.
     while !lanes.has_failed() {
         watch.tick().await;
     }

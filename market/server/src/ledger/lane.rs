@@ -42,6 +42,7 @@ enum BatchFailure {
 
 impl Runner {
     pub(super) fn new(lane: Box<dyn Lane>, clock: Clock, random: Random, on_commit: OnCommit) -> Self {
+        // A generator of its own per lane, so that lanes share no lock for their event ids.
         let random = StdRng::from_seed(random.seed());
         Self { lane, clock, on_commit, random, notes: Vec::new() }
     }
@@ -80,6 +81,7 @@ impl Runner {
             tracing::error!(
                 "the store is unavailable: some rejected identities are missing from the audit log"
             );
+            // Keeps the oldest entries: they show how a flood of rejected identities began.
             self.notes.truncate(NOTES);
         }
     }
@@ -98,6 +100,8 @@ impl Runner {
                 }
             }
             Err(BatchFailure::Held) => self.carry_out_around(&commands, callers).await,
+            // Not retried one by one: after an unknown outcome that is for the clients to do, with their
+            // request ids.
             Err(failure) => callers.answer(&all, failed_all(&commands, failure)),
         }
     }
@@ -143,6 +147,8 @@ impl Runner {
             callers.answer(&tried, done);
             left = others;
         }
+        // Answers every remaining caller. One that is dropped without an answer would report an unknown
+        // outcome.
         callers.answer(&left, failed_all(&of(&left), BatchFailure::Held));
     }
 
@@ -165,7 +171,10 @@ impl Runner {
         commands: &[&Command],
     ) -> Result<Option<Vec<Answer>>, BatchFailure> {
         let mut rows = self.lane.load(keys).await.map_err(|error| failed("load", &error))?;
+        // Cloned, not moved: if this attempt fails, the notes go into the next one. They are cleared after a
+        // commit.
         rows.audit.clone_from(&self.notes);
+        // Must be read before deciding, which adds the new requests to the same rows.
         let replayed: Vec<_> =
             commands.iter().map(|command| rows.requests.row(command.key()).is_some()).collect();
         let replays = replayed.iter().filter(|replayed| **replayed).count();
@@ -178,6 +187,7 @@ impl Runner {
         } else if replays > 0 {
             self.lane.confirm(replays).await.map(|()| Receipt::default())
         } else {
+            // The transaction has been open since `load`, and would hold its row locks until the next batch.
             self.lane.abandon().await;
             Ok(Receipt::default())
         };
@@ -207,6 +217,7 @@ impl Runner {
     }
 
     fn decide_all(&mut self, rows: &mut WorkingSet, commands: &[&Command]) -> Vec<Result<Outcome, Refusal>> {
+        // One time for the whole batch: it is one transaction, and its commands take effect together.
         let now = self.clock.now();
         let random = &mut self.random;
         let mut event_ids = || event_id(now, random);

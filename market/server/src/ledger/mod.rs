@@ -99,6 +99,7 @@ impl Ledgers {
     /// # Errors
     /// Returns the entries if the queue is full or the lane has ended.
     pub fn note(&self, entries: Vec<AuditEntry>) -> Result<(), Vec<AuditEntry>> {
+        // Always the first lane: notes belong to no row, and one lane is enough for the few that there are.
         self.queues[0].try_send(Job::Notes(entries)).map_err(|error| match error.into_inner() {
             Job::Notes(entries) => entries,
             Job::Command { .. } => Vec::new(),
@@ -169,6 +170,7 @@ impl Lanes {
     /// Waits until all queued commands have been executed. Blocks. All ledgers must have been dropped before, or it
     /// never returns.
     pub fn join(self) {
+        // The lanes end when the last sender is gone, so this one has to go before the threads are joined.
         drop(self.queues);
         for thread in self.threads {
             if thread.join().is_err() {
@@ -192,6 +194,8 @@ impl Ledger {
         let (caller, answered) = oneshot::channel();
         let queue = &self.queues[lane_of(&command, self.queues.len())];
         let job = Job::Command { command, caller, answers: self.answers.clone() };
+        // Never waits for room: a full queue is already a delay of several batches, and a caller that waits
+        // here would still hold its admission permit.
         queue.try_send(job).map_err(|error| match error {
             mpsc::error::TrySendError::Full(_) => LedgerError::Overloaded,
             mpsc::error::TrySendError::Closed(_) => LedgerError::Unavailable,
@@ -211,7 +215,11 @@ fn lane_of(command: &Command, lanes: usize) -> usize {
         | Action::Wish(action::Wish { item })
         | Action::Unwish(action::Unwish { item })
         | Action::Rate(action::Rate { item, .. }) => item.0 as u128,
+        // The lines may name items of several lanes. Any lane gives a correct result, because row locks
+        // decide; the first item is merely the best guess.
         Action::Place(action::Place(lines)) => lines.first().map_or(0, |line| line.item.0 as u128),
+        // Commands of one caller share a lane, because they contend for the same rows: its party, tills and
+        // rides.
         Action::Register(_)
         | Action::Sell(_)
         | Action::Import(_)

@@ -76,6 +76,8 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
+        // Only a plain id: it is copied into the log, where line breaks or escape sequences could forge
+        // entries.
         let given = request.headers().get(REQUEST_ID).filter(|id| is_plain(id)).cloned();
         let id = given.unwrap_or_else(|| new_id(self.layer.random.uuid_v4()));
         let line = Line {
@@ -99,6 +101,7 @@ fn is_plain(id: &HeaderValue) -> bool {
 fn new_id(id: Uuid) -> HeaderValue {
     let mut buffer = Uuid::encode_buffer();
     let id = id.simple().encode_lower(&mut buffer);
+    // Cannot fail: hexadecimal digits are valid in a header.
     HeaderValue::from_str(id).unwrap_or(HeaderValue::from_static("none"))
 }
 
@@ -123,6 +126,7 @@ impl Line {
         let took = self.began.elapsed();
         self.span.end(outcome.code());
         self.layer.times.add(self.path.path(), outcome.code(), took);
+        // After the metrics, which do not depend on the log level.
         if !tracing::enabled!(tracing::Level::INFO) {
             return;
         }
@@ -215,6 +219,8 @@ where
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
         let mut response = std::task::ready!(this.call.poll(context))?;
+        // Moved into the body. If the call is dropped before this point, the drop of the future logs it as
+        // abandoned.
         let mut line = LineAtEnd(this.line.0.take());
         if let LineAtEnd(Some(line)) = &line {
             let headers = response.headers_mut();
@@ -272,6 +278,7 @@ impl<A: Body> Body for LoggedBody<A> {
                 }
             }
             Some(Err(_)) => this.line.write(Outcome::Abandoned),
+            // Does nothing if the trailers were logged: `write` takes the line, so a call is logged once.
             None => this.line.write(Outcome::Ended(Code::Ok)),
         }
         Poll::Ready(frame)

@@ -71,9 +71,12 @@ impl Default for CallTimes {
 impl CallTimes {
     /// Records a call that has ended. Without a code, it was abandoned by its caller.
     pub fn add(&self, path: &str, code: Option<Code>, took: Duration) {
+        // Unknown paths share one series; otherwise a client could create any number of them.
         let method = self.by_path.get(path).unwrap_or(&self.other);
+        // 17 status codes, and one place for abandoned calls.
         let outcome = code.map_or(OUTCOMES - 1, |code| code as usize);
         let Some(histogram) = method.outcomes.get(outcome) else { return };
+        // Cached, because a lookup in the family takes a lock and builds the labels, for every call.
         histogram.get_or_init(|| self.series(method, code)).observe(took.as_secs_f64());
     }
 

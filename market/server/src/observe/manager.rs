@@ -15,6 +15,7 @@ pub fn opened(address: Option<SocketAddr>) {
 /// Reports that changed files are being loaded. [`reloaded`] must follow in any case.
 pub fn reloading() {
     match NotifyState::monotonic_usec_now() {
+        // `Type=notify-reload` requires the time with the state, to tell this reload from an earlier one.
         Ok(now) => tell(&[NotifyState::Reloading, now]),
         Err(error) => tracing::debug!(%error, "cannot notify the service manager of the reload"),
     }
@@ -32,6 +33,7 @@ pub fn closing() {
 
 /// Returns the interval of watchdog notifications, half of the manager's timeout. `None` without a watchdog.
 pub fn watchdog() -> Option<Duration> {
+    // Half of the time, as sd_watchdog_enabled(3) recommends.
     sd_notify::watchdog_enabled().map(|patience| patience / 2).filter(|pause| !pause.is_zero())
 }
 

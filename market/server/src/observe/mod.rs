@@ -56,6 +56,8 @@ pub fn init(config: &LogConfig, traces: Option<&Traces>) -> Result<WorkerGuard, 
     // Spans are for the collector only. In the log, they would repeat what the line of each call says.
     let no_spans: Directive =
         format!("{}=off", traces::TARGET).parse().map_err(|error: ParseError| wrong(error.to_string()))?;
+    // Without blocking: if stderr is a pipe that nobody reads, lines are dropped instead of stopping all
+    // calls.
     let (writer, guard) =
         NonBlockingBuilder::default().buffered_lines_limit(WAITING_LINES).finish(io::stderr());
     let lines = fmt::layer().with_writer(writer);

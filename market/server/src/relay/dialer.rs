@@ -94,6 +94,8 @@ impl Dialer {
     ) -> Result<(), ProbeFailure> {
         let route = Route { party, role, host: callback.host.clone(), port: callback.port };
         self.channels.remove(&route);
+        // Without the cached channel, because the probe has to prove that the address answers now. An empty
+        // batch changes nothing at the recipient.
         self.notify(&route, Vec::new(), PROBE_TIMEOUT).await.map(|_| ()).map_err(|status| {
             tracing::debug!(%party, %status, "callback probe failed");
             ProbeFailure
@@ -106,6 +108,7 @@ impl Dialer {
         events: Vec<v1::Event>,
         timeout: Duration,
     ) -> Result<Sequence, Status> {
+        // A limit on the response, because the recipient is not trusted: it could answer with megabytes.
         let mut client =
             NotificationServiceClient::new(self.channel(route)).max_decoding_message_size(MAX_ANSWER_BYTES);
         let request = v1::NotifyClientRequest { recipient_id: route.party.to_string(), events };
@@ -124,6 +127,8 @@ impl Dialer {
         };
         let target = Dial { host: route.host.clone(), port: route.port };
         let options = ConnectOptions { connect_timeout: CONNECT_TIMEOUT, ..ConnectOptions::default() };
+        // Lazy: nothing is dialled before the first call, so a channel that loses a race for the cache costs
+        // nothing.
         let channel = connector::channel(target, identity, self.tls.clone(), &self.domain, options);
         self.channels.insert(route.clone(), channel.clone());
         channel

@@ -21,6 +21,7 @@ pub(super) async fn expand(shared: Arc<Shared>) {
         match shared.mailboxes.expand(STEP).await {
             Ok(expansion) => {
                 shared.wake(&expansion.recipients);
+                // Without a pause, but in a new transaction, so that purchases come in between.
                 if expansion.more && !shared.stop.is_cancelled() {
                     continue;
                 }
@@ -29,6 +30,7 @@ pub(super) async fn expand(shared: Arc<Shared>) {
         }
         tokio::select! {
             () = shared.stop.cancelled() => return,
+            // `Notify` stores one permit, so a notification during the expansion above is not lost.
             () = shared.expand.notified() => {}
             () = time::sleep(POLL) => {}
         }
@@ -39,9 +41,12 @@ pub(super) async fn clean(shared: Arc<Shared>) {
     loop {
         let now = shared.clock.now();
         let dropped = shared.mailboxes.expire(now, RETENTION, STEP).await;
+        // All three run even if one fails: a defect in one table must not let the others grow.
         let forgotten = shared.mailboxes.forget_requests(now.minus(REQUEST_RETENTION), STEP).await;
         let passed = shared.tracks.forget(now.minus(TRACK_RETENTION), STEP).await;
         let more = match (dropped, forgotten, passed) {
+            // A full step means that there may be more. The log is one line per round even if the store is
+            // down.
             (Ok(dropped), Ok(forgotten), Ok(passed)) => [dropped, forgotten, passed].contains(&STEP),
             (Err(error), ..) | (_, Err(error), _) | (.., Err(error)) => {
                 tracing::warn!(%error, "cannot delete expired data; trying again");

@@ -110,6 +110,8 @@ impl Relay {
             suspended: parts.suspended,
             clock: parts.clock,
             random: parts.random,
+            // New at each start: after a crash the leases of the previous process are foreign and run out,
+            // instead of being taken for our own.
             owner: LeaseOwner(parts.random.uuid_v4()),
             subscribers: Subscribers::default(),
             due: Notify::new(),
@@ -133,6 +135,7 @@ impl Relay {
     /// Ends all streams, stops claiming mailboxes, and waits at most `patience` for deliveries in progress.
     pub async fn shut_down(self, patience: Duration) {
         self.stop.cancel();
+        // `wait` returns only once the tracker is closed.
         self.tasks.close();
         if time::timeout(patience, self.tasks.wait()).await.is_err() {
             tracing::warn!("some deliveries were still in progress; they will be repeated");
@@ -232,6 +235,7 @@ impl Shared {
     fn wake(&self, recipients: &[PartyId]) {
         let mut by_callback = false;
         for recipient in recipients {
+            // Not `any`, which would stop at the first callback and leave the remaining streams asleep.
             by_callback |= !self.subscribers.wake(*recipient);
         }
         if by_callback {

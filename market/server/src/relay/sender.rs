@@ -24,6 +24,7 @@ const STORE_PAUSE: Duration = Duration::from_secs(1);
 pub(super) async fn run(shared: Arc<Shared>) {
     let slots = Arc::new(Semaphore::new(SENDING));
     let (settlements, settling) = mpsc::channel(SENDING);
+    // A task of its own, so that settlements of many deliveries share transactions while more are sent.
     let settler = tokio::spawn(settle(Arc::clone(&shared), settling));
     loop {
         let pause = match claim(&shared, &slots, &settlements).await {
@@ -39,6 +40,7 @@ pub(super) async fn run(shared: Arc<Shared>) {
             () = time::sleep(pause) => {}
         }
     }
+    // The settler ends when the last sender is gone, so ours goes first and those of deliveries follow.
     drop(settlements);
     if let Err(error) = settler.await {
         tracing::error!(%error, "the settling task failed");
@@ -67,6 +69,7 @@ async fn claim(
             return Ok(next.map_or(POLL, |next| until(next, now).min(POLL)));
         }
         for claim in claims {
+            // Does not wait: only this task takes slots, and it claims no more mailboxes than are free.
             let Ok(slot) = Arc::clone(slots).acquire_owned().await else { return Ok(POLL) };
             tokio::spawn(deliver(Arc::clone(shared), claim, settlements.clone(), slot));
         }
@@ -89,6 +92,8 @@ async fn deliver(
     let verdict = send(&shared, &claim).await;
     // The receiver outlives all senders, so this can't fail.
     let _ = settlements.send(Settlement { recipient: claim.recipient, epoch: claim.epoch, verdict }).await;
+    // Held until the settlement is queued: if the store is slow, the full queue thereby slows the claiming
+    // too.
     drop(slot);
 }
 
@@ -102,8 +107,12 @@ async fn send(shared: &Shared, claim: &Claim) -> Verdict {
     let sent = shared.dialer.send(callback, claim.role, claim.recipient, events).await;
     let first = claim.deliveries.first().map_or(Sequence(0), |delivery| delivery.sequence);
     match sent {
+        // A recipient may acknowledge a part of the batch. Nothing at all counts as a failure, or the same
+        // batch would be sent again at once, forever.
         Ok(taken) if taken >= first => {
             tracing::debug!(recipient = %claim.recipient, count, "delivered");
+            // Capped at what was sent: an acknowledgement beyond it would remove events that the recipient
+            // never got.
             Verdict::Delivered(taken.min(last))
         }
         Ok(_) => failed(shared, claim, "the callback answered but took nothing".to_owned()),

@@ -156,9 +156,11 @@ impl Follower {
             let waiting = waiting.map_err(|error| Some(error.into()))?;
             let page = waiting.len();
             for delivery in waiting {
+                // Only within this stream. After a break, the client continues from its own cursor.
                 self.sent = delivery.sequence;
                 self.send(SubscribeItem::Delivery(delivery)).await?;
             }
+            // A short page means that the mailbox is read to its end; what arrives later wakes the stream.
             if page < BATCH_EVENTS {
                 return Ok(());
             }

@@ -76,6 +76,8 @@ pub(super) struct Place {
 
 impl Place {
     fn take(places: &Arc<Places>, party: Option<Identity>) -> Result<Self, &'static str> {
+        // The total comes first: it is one atomic operation, and a flood is rejected without taking the lock.
+        // On an early return below, dropping the permit gives the place back.
         let Ok(permit) = places.all.try_acquire() else {
             return Err("the market is as busy as it may be; try again in a moment");
         };
@@ -99,11 +101,13 @@ impl Drop for Place {
             let mut by_party = self.places.by_party();
             if let Some(count) = by_party.get_mut(&party) {
                 *count -= 1;
+                // Removed at zero; otherwise the map would grow by every party that ever called.
                 if *count == 0 {
                     by_party.remove(&party);
                 }
             }
         }
+        // Replaces the permit that `take` forgot. Without this, each call would lower the limit for good.
         self.places.all.add_permits(1);
     }
 }
@@ -129,10 +133,13 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
+        // By the certificate, not by `x-party-id`: the guard has not run yet, so metadata is still unverified.
         let party = request.extensions().get::<PeerInfo>().map(|peer| peer.certificate.identity());
         match Place::take(&self.places, party) {
             Ok(place) => Either::Left(Admitted { call: self.inner.call(request), _place: place }),
             Err(told) => {
+                // A response rather than an error: an error would reset the stream, and the client would learn
+                // no reason.
                 Either::Right(ready(Ok(wire::try_again(Reason::Overloaded, told, RETRY_DELAY).into_http())))
             }
         }

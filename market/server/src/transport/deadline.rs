@@ -85,8 +85,10 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
+        // A malformed timeout is ignored here, as tonic does; the limit of the market still applies.
         let asked = request.headers().get(GRPC_TIMEOUT).and_then(asked_for);
         let own = (!self.layer.unbounded.contains(request.uri().path())).then_some(self.layer.longest);
+        // Boxed, because it moves from the call into the body, and a polled `Sleep` must not move.
         let until_end = asked.map(|asked| Box::pin(sleep(asked.saturating_sub(AHEAD_OF_TONIC))));
         Bounded { call: self.inner.call(request), until_answer: own.map(sleep), until_end }
     }
@@ -134,6 +136,8 @@ where
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
+        // The call is polled before the timers: if both are ready, a change that took effect should be
+        // reported as such.
         if let Poll::Ready(answered) = this.call.poll(context) {
             let until_end = this.until_end.take();
             return Poll::Ready(answered.map(|answer| answer.map(|body| BoundedBody { body, until_end })));
@@ -169,12 +173,16 @@ impl<A: Body> Body for BoundedBody<A> {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
         let this = self.project();
+        // A frame that is ready is sent even after the deadline. The timer is polled only when the body has
+        // nothing, so it cannot cut off trailers that are already there.
         if let Poll::Ready(frame) = this.body.poll_frame(context) {
             return Poll::Ready(frame);
         }
         if !this.until_end.as_mut().is_some_and(|sleep| sleep.as_mut().poll(context).is_ready()) {
             return Poll::Pending;
         }
+        // gRPC reports the status of a stream in the trailers. Ending the body without them would reach the
+        // client as a protocol error, not as DEADLINE_EXCEEDED.
         let mut trailers = HeaderMap::new();
         match over().add_header(&mut trailers) {
             Ok(()) => Poll::Ready(Some(Ok(Frame::trailers(trailers)))),

@@ -123,6 +123,8 @@ impl Server {
         loop {
             match listener.accept().await {
                 Ok((stream, address)) => {
+                    // Advances even if the connection is dropped; otherwise a thread with a full queue would
+                    // be offered each new connection first.
                     turn = (turn + 1) % self.threads.len();
                     let taken = self.sources.enter(address.ip()).is_some_and(|place| {
                         self.offer(turn, Dealt { stream, address, since: Instant::now(), place })
@@ -132,6 +134,8 @@ impl Server {
                     }
                 }
                 Err(error) => {
+                    // Never fatal: EMFILE passes when connections close, and ECONNABORTED concerns only one
+                    // client.
                     tracing::warn!(%error, "cannot accept connections; trying again shortly");
                     time::sleep(ACCEPT_PAUSE).await;
                 }
@@ -153,6 +157,7 @@ impl Server {
 
     /// Rejects new calls, waits for those in progress for at most the drain time, and stops the threads. Blocks.
     pub fn stop(self) {
+        // Signals all threads before the first is joined, so that their drain times run in parallel.
         self.stop.cancel();
         for thread in self.threads {
             thread.join();

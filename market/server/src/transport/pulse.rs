@@ -33,6 +33,7 @@ impl Pulses {
     /// Records heartbeats of a thread until the future is dropped.
     pub(super) async fn beat(self, thread: usize) {
         let mut beats = interval(BEAT);
+        // The default would make up for missed beats with a burst, which proves nothing about the thread now.
         beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             beats.tick().await;
@@ -48,6 +49,7 @@ impl Pulses {
     /// Returns whether every thread has a recent heartbeat or has ended because of a shutdown.
     pub fn are_well(&self) -> bool {
         let oldest = self.now().saturating_sub(millis(STALLED));
+        // Relaxed suffices: each beat is a number of its own, and no other memory is read because of it.
         self.beats.iter().all(|beat| beat.load(Ordering::Relaxed) >= oldest)
     }
 
@@ -63,6 +65,7 @@ impl Pulses {
 }
 
 fn millis(time: Duration) -> u64 {
+    // Stays below `ENDED`, so that no time can be mistaken for the mark of a shutdown.
     u64::try_from(time.as_millis()).unwrap_or(ENDED - 1)
 }
 

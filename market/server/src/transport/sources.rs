@@ -51,6 +51,7 @@ impl Drop for Place {
         let mut under_way = self.sources.lock();
         if let Some(count) = under_way.get_mut(&self.source) {
             *count -= 1;
+            // Removed at zero: the map must not grow with the number of addresses ever seen.
             if *count == 0 {
                 under_way.remove(&self.source);
             }
@@ -61,6 +62,8 @@ impl Drop for Place {
 /// Maps an address to its source: the IPv4 address, or the /64 prefix of an IPv6 address, within which a host chooses
 /// its addresses freely (RFC 4291, RFC 8981).
 fn prefix(address: IpAddr) -> IpAddr {
+    // On a dual-stack socket IPv4 clients appear as ::ffff:a.b.c.d (RFC 4291, section 2.5.5.2). Without this,
+    // all of them would share one /64.
     match address.to_canonical() {
         IpAddr::V4(v4) => IpAddr::V4(v4),
         IpAddr::V6(v6) => IpAddr::V6(Ipv6Addr::from(u128::from(v6) & !u128::from(u64::MAX))),

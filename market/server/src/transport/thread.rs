@@ -55,6 +55,7 @@ impl ServerThread {
         R: Future<Output = Result<Routes, tonic_reflection::server::Error>>,
     {
         let (connections, dealt) = mpsc::channel(HANDSHAKES);
+        // Built by the caller, so that a failure is returned from `start` and not lost on the thread.
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let thread = thread::Builder::new().name(format!("souk-server-{number}")).spawn(move || {
             let ended = stop.clone();
@@ -79,6 +80,7 @@ impl ServerThread {
 
     /// Assigns a connection to the thread. Returns it if the thread's queue is full.
     pub(super) fn offer(&self, dealt: Dealt) -> Option<Dealt> {
+        // Reserves before taking the stream apart, so that a full queue returns it intact for the next thread.
         let Ok(permit) = self.connections.try_reserve() else { return Some(dealt) };
         let Dealt { stream, address, since, place } = dealt;
         // Deregister the stream from this runtime; the thread registers it with its own.
@@ -127,6 +129,8 @@ async fn serve(
         .layer(DeadlineLayer::new(CALL_TIMEOUT))
         .serve_with_incoming_shutdown(routes, handshakes(options.acceptor, options.refusals, dealt), stopped);
     let overdue = async move {
+        // The sender is dropped without a value when serving ends by itself; then `serving` decides the
+        // select.
         if drain_begins.await.is_err() {
             std::future::pending::<()>().await;
         }
@@ -160,11 +164,15 @@ fn handshakes(
             let (acceptor, refusals) = (acceptor.clone(), refusals.clone());
             async move {
                 let accepted = acceptor.accept_since(since, TcpStream::from_std(stream)?, address).await;
+                // The permit covers handshakes only. From here on the limits of the registry bound the
+                // connection.
                 drop(place);
                 accepted.map_err(|error| {
                     let about_identity = error.about_identity();
                     let cause = about_identity.unwrap_or_default();
                     tracing::info!(peer = %address, cause, "connection rejected: {error}");
+                    // Only rejected identities are audited. Timeouts and broken sockets say nothing about a
+                    // party, and a port scan would fill the audit log.
                     if let Some(why) = about_identity {
                         refusals.add(None, Some(address.ip()), why);
                     }
@@ -172,6 +180,9 @@ fn handshakes(
                 })
             }
         })
+        // Unordered, so that a client which stalls its handshake does not hold up those accepted after it.
         .buffer_unordered(HANDSHAKES)
+        // tonic would treat an error of this stream as one of the listener, so failed handshakes never reach
+        // it.
         .filter_map(|accepted| std::future::ready(accepted.ok().map(Ok)))
 }

@@ -22,6 +22,8 @@ impl MemoryLane {
 #[async_trait]
 impl Lane for MemoryLane {
     async fn load(&mut self, keys: &Keys) -> Result<WorkingSet, StoreError> {
+        // The lock is not held until `save`: this is the only lane, so no other batch can change these rows in
+        // between.
         Ok(load(&self.memory.state(), keys))
     }
 
@@ -62,6 +64,8 @@ fn load(state: &State, keys: &Keys) -> WorkingSet {
             rows.items.load(id, item);
         }
     }
+    // After the items, because only these name their sellers. The rules need them to tell whether an item is
+    // on the market.
     let sellers: Vec<_> =
         rows.items.keys().filter_map(|id| rows.items.row(id)).map(|item| item.seller).collect();
     for id in keys.parties.iter().copied().chain(sellers) {
@@ -118,6 +122,7 @@ fn save(state: &mut State, rows: &WorkingSet) -> Receipt {
             if item.is_listed() {
                 state.skus.insert(key, id);
             } else {
+                // The SKU of a deleted item is free again, as the partial index of the SQL back ends has it.
                 state.skus.remove(&key);
             }
         }
@@ -130,6 +135,7 @@ fn save(state: &mut State, rows: &WorkingSet) -> Receipt {
         state.rides.extend(ride.map(|ride| (id, ride.clone())));
     }
     for (id, till) in rows.tills.changes() {
+        // Kept when the till is removed: one that is opened again must not assign the same sequences twice.
         state.mailboxes.entry(id.mailbox()).or_default();
         match till {
             Some(till) => state.tills.insert(id, till.clone()),
@@ -148,6 +154,7 @@ fn save(state: &mut State, rows: &WorkingSet) -> Receipt {
     for (key, recorded) in rows.requests.changes() {
         state.requests.extend(recorded.map(|recorded| (key, (recorded.clone(), rows.decided_at))));
     }
+    // `max`, because the range of a batch without new items is empty and begins at 0.
     state.last_item = state.last_item.max(rows.item_ids.next() - 1);
     state.last_order = state.last_order.max(rows.order_ids.next() - 1);
     let feed_position = state.move_in_feed(&rows.search_changes);

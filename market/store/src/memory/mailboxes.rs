@@ -24,6 +24,7 @@ impl Mailboxes for Memory {
             .filter(|(id, mailbox)| parties.get(id).is_some_and(|party| mailbox.is_due(party, query.now)))
             .map(|(id, mailbox)| (mailbox.next_attempt, *id))
             .collect();
+        // The longest overdue first; otherwise a small batch size would starve mailboxes with high ids.
         due.sort_unstable();
         let until = query.now.plus(query.lease);
         let mut claims = Vec::new();
@@ -113,6 +114,7 @@ impl Mailboxes for Memory {
     async fn probe(&self, recipient: PartyId, now: Timestamp) -> Result<bool, StoreError> {
         let mut state = self.state();
         let Some(mailbox) = state.mailboxes.get_mut(&recipient) else { return Ok(false) };
+        // Only what is pending becomes due. A mailbox without deliveries would be claimed for nothing.
         mailbox.next_attempt = mailbox.next_attempt.map(|_| now);
         Ok(mailbox.next_attempt.is_some())
     }
@@ -159,6 +161,8 @@ fn settle(state: &mut State, settlement: &Settlement) -> bool {
         Verdict::Failed { retry_at, reason } => {
             mailbox.failures += 1;
             mailbox.last_failure.clone_from(reason);
+            // Nothing is pending any more if the recipient has acknowledged everything meanwhile; then there
+            // is no retry.
             mailbox.next_attempt = mailbox.next_attempt.map(|_| *retry_at);
         }
         Verdict::Released => mailbox.give_back(),
@@ -191,6 +195,7 @@ fn wishers<V>(
     item: ItemId,
     after: Option<PartyId>,
 ) -> impl Iterator<Item = PartyId> {
+    // The highest item id of that buyer, so that the range begins with the next buyer.
     let from = after.map_or(Bound::Unbounded, |after| Bound::Excluded((after, ItemId(i64::MAX))));
     wishes
         .range((from, Bound::Unbounded))

@@ -69,6 +69,8 @@ impl Mailbox {
         self.last_sequence += 1;
         self.waiting.insert(Sequence(self.last_sequence), event);
         self.next_attempt = Some(match self.next_attempt {
+            // A new event does not end the back-off, or a busy seller with a dead callback would be called for
+            // each purchase.
             Some(next) if self.failures > 0 => next,
             Some(next) => next.min(now),
             None => now,
@@ -78,10 +80,13 @@ impl Mailbox {
     /// Removes everything up to a sequence and resets the failures. A sequence that was never assigned has
     /// no effect.
     pub(super) fn take_out(&mut self, through: Sequence) {
+        // A cursor of another market or of an earlier store would otherwise discard events that were never
+        // delivered.
         if through.0 > self.last_sequence {
             return;
         }
         self.waiting.retain(|sequence, _| *sequence > through);
+        // An acknowledgement may arrive late and name less than an earlier one.
         self.acknowledged = self.acknowledged.max(through.0);
         self.failures = 0;
         self.last_failure.clear();
@@ -161,6 +166,7 @@ impl State {
     pub(super) fn item(&self, id: ItemId) -> Option<Item> {
         let mut item = self.items.get(&id)?.clone();
         if let Some(seller) = self.parties.get(&item.seller) {
+            // Joined when read: a rename must not rewrite all items of a seller.
             item.seller_name = seller.display_name.clone();
         }
         Some(item)

@@ -181,6 +181,7 @@ fn one_by_one(config: &Config) -> Result<Vec<Config>, String> {
     if !addresses.is_empty() && addresses.len() != names.len() {
         return Err("give as many hostaddr as hosts, or none".into());
     }
+    // The rules of libpq, which operators know from other programs.
     if ports.len() > 1 && ports.len() != names.len() {
         return Err("give each host its port, or one for all".into());
     }
@@ -235,6 +236,7 @@ fn split(address: &str) -> (String, Ours) {
     let mut theirs = Vec::new();
     for parameter in parameters.split('&') {
         match parameter.split_once('=') {
+            // Taken out, because `tokio-postgres` rejects `verify-full` and does not know `sslrootcert`.
             Some(("sslmode", mode)) => ours.sslmode = Some(mode.to_owned()),
             Some(("sslrootcert", file)) => ours.sslrootcert = Some(file.replace("%2F", "/").into()),
             _ => theirs.push(parameter),
@@ -252,12 +254,15 @@ fn password(options: &PostgresOptions) -> Result<Option<String>, StoreError> {
             file.display()
         ))
     })?;
+    // Only line ends are removed: a password may end with a space.
     Ok(Some(text.trim_end_matches(['\n', '\r']).to_owned()))
 }
 
 fn is_on_this_machine(config: &Config) -> bool {
     config.get_hosts().iter().all(|host| match host {
         Host::Tcp(name) => {
+            // Other names are not resolved: what they point to may change later, and plain text would then
+            // leave the machine.
             name == "localhost" || name.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
         }
         Host::Unix(_) => true,
@@ -278,6 +283,8 @@ fn tls(ca: Option<&PathBuf>) -> Result<MakeRustlsConnect, StoreError> {
         let certificate = certificate.map_err(|error| unusable(error.to_string()))?;
         roots.add(certificate).map_err(|error| unusable(error.to_string()))?;
     }
+    // A file without a certificate is no error to the parser, and would reject every server with a misleading
+    // reason.
     if roots.is_empty() {
         return Err(unusable("it holds no certificate".into()));
     }

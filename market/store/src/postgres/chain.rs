@@ -71,16 +71,21 @@ pub(super) async fn horizon(pool: &Pool) -> Result<FeedPosition, Failure> {
 
 /// Chains all lines up to the horizon.
 pub(super) async fn link(pool: &Pool) -> Result<(), Failure> {
+    // Without a lock, since usually nothing is new and every market asks each second.
     if pool.query(UNLINKED, Vec::new).await?.is_empty() {
         return Ok(());
     }
+    // A reader of the log must see the lines that were acknowledged before it asked, so these are waited for.
     horizon(pool).await?;
+    // In steps, so that the advisory lock is released in between and a long backlog is shared with the other
+    // markets.
     while link_some(pool).await? {}
     Ok(())
 }
 
 /// Chains up to [`STEP`] lines, and returns whether there may be more.
 async fn link_some(pool: &Pool) -> Result<bool, Failure> {
+    // On an error below, the seat is dropped, which closes the session and so releases the lock.
     let mut seat = pool.take().await?;
     seat.batch("BEGIN").await?;
     seat.query(LOCK, Vec::new()).await?;
@@ -116,6 +121,7 @@ pub(super) async fn keep_linked(pool: Weak<Pool>, market: Uuid) {
         if let Err(failure) = link(&pool).await {
             tracing::warn!(%failure, "can't chain the audit log; retrying");
         }
+        // Not held while sleeping: the task must not keep the store open.
         drop(pool);
         sleep(PERIOD).await;
     }

@@ -105,10 +105,13 @@ impl Connection {
                     None => Self::connect(host, NoTls, runtime, notifications, generation).await?,
                 };
                 let commits = if session.durable { DURABLE } else { FORGETFUL };
+                // Set by the session itself: the default of a server or a role must not decide whether a
+                // purchase is durable.
                 opened.client.batch_execute(commits).await?;
                 opened.prepare(session.prepare).await?;
                 Ok::<_, Failure>(opened)
             };
+            // On a timeout the half-open session is dropped with its future, which closes the socket.
             match timeout(OPEN_PATIENCE, opening).await {
                 Ok(Ok(mut opened)) => {
                     address.was_good(place);
@@ -146,6 +149,7 @@ impl Connection {
             while let Some(message) = poll_fn(|context| connection.poll_message(context)).await {
                 match message {
                     Ok(AsyncMessage::Notice(notice)) => {
+                        // The parsed severity: the text is translated into the language of the server.
                         if notice.parsed_severity() == Some(Severity::Warning) {
                             tracing::warn!(warning = notice.message(), "PostgreSQL sent a warning");
                             saw_warning.store(true, Ordering::SeqCst);
@@ -203,6 +207,7 @@ impl Connection {
             }
             Ok(self.client.query(&self.statements[sql], &borrowed(&params)).await?)
         };
+        // Not `statement_timeout`: it would also cancel a commit that waits for its standby.
         match timeout(PATIENCE, asked).await {
             Ok(answered) => answered,
             Err(_) => Err(self.fell_silent(PATIENCE)),
@@ -272,6 +277,8 @@ impl Pipeline<'_> {
     pub(super) fn add(&mut self, sql: &'static str, params: Vec<Param>) -> usize {
         let Connection { client, statements, .. } = self.connection;
         self.sent.push(Box::pin(async move {
+            // Preparing here would wait for a reply in the middle of the pipeline and break the order of what
+            // is sent.
             let Some(statement) = statements.get(sql) else {
                 return Err(Failure::NoConnection(format!("not prepared: {sql}")));
             };
@@ -284,6 +291,7 @@ impl Pipeline<'_> {
     pub(super) fn add_command(&mut self, sql: &'static str) {
         let client = &self.connection.client;
         self.sent.push(Box::pin(async move {
+            // The simple query protocol: it needs no prepared statement, and one round trip like the others.
             client.batch_execute(sql).await?;
             Ok(Vec::new())
         }));
@@ -299,6 +307,7 @@ impl Pipeline<'_> {
         let all = poll_fn(move |context| {
             let mut is_done = true;
             for (future, answer) in sent.iter_mut().zip(answers.iter_mut()) {
+                // A future that has completed must not be polled again.
                 if answer.is_none() {
                     match future.as_mut().poll(context) {
                         Poll::Ready(done) => *answer = Some(done),

@@ -34,6 +34,7 @@ pub(super) enum Failure {
 /// Formats an error together with the server's message, which the error's own text leaves out.
 fn told(error: &Error) -> String {
     match error.as_db_error() {
+        // Without the detail of the error, which may contain values of rows.
         Some(refusal) => format!("PostgreSQL: {} ({})", refusal.message(), refusal.code().code()),
         None => match error.source() {
             Some(cause) => untrusted(cause).unwrap_or_else(|| format!("{error}: {cause}")),
@@ -53,6 +54,7 @@ fn untrusted(cause: &(dyn std::error::Error + 'static)) -> Option<String> {
             "the {NO_TLS}; turn ssl on there, or give sslmode=disable for a trusted network"
         ));
     }
+    // tokio-rustls wraps the error of rustls in an `io::Error`.
     let tls = cause.downcast_ref::<io::Error>()?.get_ref()?.downcast_ref::<rustls::Error>()?;
     let rustls::Error::InvalidCertificate(problem) = tls else { return None };
     Some(match problem {
@@ -80,6 +82,8 @@ impl Failure {
                 SqlState::T_R_SERIALIZATION_FAILURE,
                 SqlState::T_R_DEADLOCK_DETECTED,
                 SqlState::LOCK_NOT_AVAILABLE,
+                // Another market inserted the same request, SKU or party. After a reload, the rules see its
+                // row and decide again.
                 SqlState::UNIQUE_VIOLATION,
             ]
             .contains(code)
@@ -135,6 +139,8 @@ fn ends_the_session(error: &DbError) -> bool {
     // statements are gone (a pooler in between has swapped its server session) can't execute them.
     let is_useless =
         [SqlState::READ_ONLY_SQL_TRANSACTION, SqlState::INVALID_SQL_STATEMENT_NAME].contains(error.code());
+    // FATAL and PANIC end the session; ERROR ends only the transaction. An unknown severity is treated as the
+    // worse.
     is_useless || !matches!(error.parsed_severity(), Some(Severity::Error))
 }
 

@@ -69,6 +69,8 @@ impl HintPublisher {
         {
             let mut gathered = self.gathered.lock().unwrap_or_else(PoisonError::into_inner);
             add(&mut gathered);
+            // The payload of a notification must stay below 8,000 bytes (PostgreSQL), and hints pile up while
+            // the database does not respond.
             gathered.bound();
         }
         // This fails if the channel is full, and then the task is about to wake anyway.
@@ -84,6 +86,7 @@ async fn publish_gathered(
 ) {
     while told.recv().await.is_some() {
         sleep(GATHERING).await;
+        // Taken after the pause. A hint that is added later finds the channel empty and wakes the task again.
         let hint = std::mem::take(&mut *gathered.lock().unwrap_or_else(PoisonError::into_inner));
         if hint == Hint::default() {
             continue;
@@ -127,6 +130,7 @@ impl PostgresReplicas {
         let session = Session { prepare: &[], durable: false };
         let (connection, notifications) =
             Connection::open_listening(&self.address, &session, &self.runtime).await?;
+        // After it, the caller polls: what was notified before LISTEN is never delivered.
         connection.batch(LISTEN).await?;
         Ok((connection, notifications))
     }
@@ -158,6 +162,7 @@ impl PostgresReplicas {
         loop {
             let message = notifications.recv().await?;
             match serde_json::from_str(&message) {
+                // PostgreSQL also delivers a notification to the sessions of the market that sent it.
                 Ok(Message { from, .. }) if from == self.market => {}
                 Ok(Message { hint, .. }) => return Some(hint),
                 // Perhaps from a newer version of the market.
@@ -176,6 +181,7 @@ impl Replicas for PostgresReplicas {
         // Poll even while hints keep arriving, because one of them may have been lost.
         hint.everything |= Instant::now() >= subscription.look_at;
         if hint.everything {
+            // Counted from this poll, so that a slow database is not polled in a burst afterwards.
             subscription.look_at = Instant::now() + POLL;
         }
         hint
@@ -183,6 +189,8 @@ impl Replicas for PostgresReplicas {
 
     async fn look(&self, followed: &[PartyId]) -> Result<Look, StoreError> {
         let end = self.pool.query(FEED_END, Vec::new).await?;
+        // All of them, not only the changes: a market that missed a hint, or has just started, needs no
+        // history.
         let standings = self.pool.query(STANDINGS, Vec::new).await?;
         let standing = |row: &tokio_postgres::Row| {
             Ok(Standing {

@@ -67,6 +67,7 @@ impl Numbers {
     /// Returns how many more a batch needs.
     fn missing(&mut self, needed: usize) -> usize {
         if self.since.is_some_and(|since| since.elapsed() > SPARE_NUMBERS_LIFE) {
+            // The numbers leave a gap. Ids are unique and grow, but nothing relies on their being dense.
             self.spare.clear();
         }
         needed.saturating_sub(self.spare.len())
@@ -75,6 +76,7 @@ impl Numbers {
     /// Hands out all spare numbers together with the new ones.
     fn hand_out(&mut self, taken: &IdRange) -> IdRange {
         let all: Vec<i64> = self.spare.drain(..).chain(taken.left().iter().copied()).collect();
+        // Remembered, because the working set that holds them is dropped if the batch is refused.
         self.handed.clone_from(&all);
         IdRange::of(all)
     }
@@ -120,6 +122,8 @@ impl PostgresLane {
                 // know of them.
                 self.items.forget();
                 self.orders.forget();
+                // The current runtime is that of the lane: I/O and rules share one thread, and a reply needs
+                // no wake-up across threads.
                 Connection::open(&self.address, &SESSION, &Handle::current()).await
             }
         }
@@ -128,6 +132,7 @@ impl PostgresLane {
     /// Loads once. On a failure the session is kept only if it is known to be idle again.
     async fn try_load(&mut self, keys: &Keys) -> Result<WorkingSet, Failure> {
         let connection = self.session().await?;
+        // Computed after `session()`, which may have discarded the spare numbers.
         let numbers = NewNumbers {
             items: self.items.missing(keys.new_items),
             orders: self.orders.missing(keys.new_orders),
@@ -142,6 +147,7 @@ impl PostgresLane {
                 Ok(rows)
             }
             Err(failure) => {
+                // A failed transaction rejects every statement but the end of it (SQLSTATE 25P02).
                 if !failure.is_disconnection() && connection.batch("ROLLBACK").await.is_ok() {
                     self.connection = Some(connection);
                 }
@@ -160,6 +166,8 @@ impl PostgresLane {
         let Some(mut connection) = self.connection.take() else { return };
         let deadline = Instant::now() + chain::HORIZON_PATIENCE;
         let mut wanted = None;
+        // An error ends the wait and drops the session. The commit stands in any case, so the caller is
+        // answered.
         while let Ok(rows) = connection.query(chain::HORIZON, Vec::new()).await {
             let horizon = convert::first(&rows, |row| Ok((convert::get(row, 0)?, convert::get(row, 1)?)));
             let (known, taken): (i64, i64) = horizon.ok().flatten().unwrap_or((0, 0));
@@ -191,6 +199,7 @@ impl PostgresLane {
         let Some(connection) = self.connection.take() else {
             return Err(SaveError::Lost(StoreError::unavailable("there is no transaction to save in")));
         };
+        // A warning from loading must not be taken for one about this commit.
         connection.forget_warnings();
         // Statements and commit go out together. If a statement fails, the server rejects those after it and
         // turns the commit into a rollback.
@@ -224,6 +233,7 @@ impl PostgresLane {
                 )));
             }
             Ok(_) => self.connection = Some(connection),
+            // A server that shuts down also sends an error, possibly after it has written the commit.
             Err(failure) if failure.is_refusal() && !failure.is_disconnection() => return Err(lost(failure)),
             Err(failure) => return Err(indefinite(failure)),
         }
@@ -279,6 +289,7 @@ impl Lane for PostgresLane {
     }
 
     async fn save(&mut self, rows: &WorkingSet) -> Result<Receipt, SaveError> {
+        // Taken, so that the revisions of this batch can never be compared in the next one.
         let before = std::mem::take(&mut self.parties);
         let saved = self.commit(|pipeline| save::add_all(pipeline, rows, &before)).await;
         match &saved {
@@ -287,6 +298,7 @@ impl Lane for PostgresLane {
                 self.hints.publish(|hint| hint.add(receipt));
                 self.items.take_back(rows.item_ids.left());
                 self.orders.take_back(rows.order_ids.left());
+                // Only parties that existed: nobody can have decided anything about a new one.
                 let mut changes = rows.parties.changes().filter_map(|(id, now)| before.get(&id).zip(now));
                 if changes.any(|(before, now)| before.weighs_otherwise_than(now)) {
                     self.outlast_others().await;

@@ -55,6 +55,7 @@ pub(super) async fn held(connection: &mut Connection, keys: &Keys) -> Result<Key
         held.orders.insert(OrderId(get(&row, 0)?));
     }
     let mut items: Vec<i64> = keys.items.iter().map(|id| id.0).collect();
+    // The item of a SKU is what gets locked, so SKUs are looked up before the items.
     for row in connection.query(sql::FIND_SKUS, params![sellers, skus]).await? {
         items.push(get(&row, 0)?);
     }
@@ -109,6 +110,8 @@ pub(super) async fn load(
 ) -> Result<Loaded, Failure> {
     let mut rows = WorkingSet::default();
     let mut items: BTreeSet<ItemId> = keys.items.clone();
+    // In a fixed order of tables: rides, tills, orders, then items. Two batches that lock in different orders
+    // would deadlock.
     let has_begun = find(connection, keys, &mut rows, &mut items).await?;
     let answers = ask(connection, keys, &items, numbers, !has_begun).await?;
     for row in &answers.items {
@@ -125,6 +128,8 @@ pub(super) async fn load(
     let mut parties = BTreeMap::new();
     for row in &answers.parties {
         let party = convert::party(row)?;
+        // The revision is compared when the party is saved. A row lock would make every purchase from one
+        // seller wait for the others already while loading.
         parties.insert(party.id, Before::of(&party, get(row, convert::AFTER_PARTY)?));
         rows.parties.load(party.id, party);
     }
@@ -161,6 +166,7 @@ async fn find(
     }
     for row in &answers[orders] {
         let order = convert::order(row)?;
+        // Cancelling returns units to the item, so its row has to be locked as well.
         items.insert(order.item);
         rows.orders.load(order.id, order);
     }
@@ -203,6 +209,7 @@ async fn ask(
         asked.push((pipeline.add(sql::LOAD_ITEMS, params![items.clone()]), &mut answers.items));
     }
     let parties: Vec<Uuid> = keys.parties.iter().map(|id| id.0).collect();
+    // Always asked, even without parties among the keys: the sellers of the items are parties too.
     asked.push((pipeline.add(sql::LOAD_PARTIES, params![parties, items]), &mut answers.parties));
     let pairs = [
         (sql::LOAD_WISHES, &keys.wishes, &mut answers.wishes),
@@ -222,6 +229,7 @@ async fn ask(
         asked.push((pipeline.add(sql::LOAD_REQUESTS, params![ids, parties]), &mut answers.requests));
     }
     let taken = [
+        // From a sequence: it is not part of the transaction, so no batch waits for the numbers of another.
         (sql::TAKE_ITEM_NUMBERS, numbers.items, &mut answers.item_numbers),
         (sql::TAKE_ORDER_NUMBERS, numbers.orders, &mut answers.order_numbers),
     ];

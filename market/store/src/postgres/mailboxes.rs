@@ -99,6 +99,8 @@ impl Mailboxes for PostgresMailboxes {
     async fn claim_due(&self, query: &DueQuery) -> Result<Vec<Claim>, StoreError> {
         let (now, until) = (query.now.0, query.now.plus(query.lease).0);
         let claim = || params![now, at_most(query.mailboxes), query.owner.0, until];
+        // May run twice if a session is cut. A claim that was made by the first run has a lease that nobody
+        // renews, and runs out.
         let rows = self.pool.query(CLAIM_DUE, claim).await?;
         if rows.is_empty() {
             return Ok(Vec::new());
@@ -115,7 +117,10 @@ impl Mailboxes for PostgresMailboxes {
         }
         let (mut claims, mut empty) = (Vec::with_capacity(claimed.len()), Vec::new());
         for (_, mut claim) in claimed {
+            // Loaded after the claim and without a lock: the lease keeps other markets away, and lanes only
+            // add to the end or remove superseded events.
             claim.deliveries = waiting.remove(&claim.recipient).unwrap_or_default();
+            // A claim without deliveries would stay due and be claimed again after each lease.
             if claim.deliveries.is_empty() { empty.push(claim) } else { claims.push(claim) }
         }
         if !empty.is_empty() {
@@ -136,10 +141,12 @@ impl Mailboxes for PostgresMailboxes {
         owner: LeaseOwner,
         until: Timestamp,
     ) -> Result<Option<Claim>, StoreError> {
+        // Waits for the row lock instead of skipping it: the latest subscriber must get the mailbox.
         let rows = self.pool.query(TAKE_OVER, || params![recipient.0, owner.0, until.0]).await?;
         let claim = first(&rows, claim_of)?;
         if let Some(claim) = &claim {
             self.hints.publish(|hint| {
+                // Ends the stream at the other market early. Without the hint it ends when that market polls.
                 hint.taken.insert(recipient, claim.epoch);
             });
         }
@@ -184,6 +191,7 @@ impl Mailboxes for PostgresMailboxes {
     async fn expand(&self, limit: usize) -> Result<Expansion, StoreError> {
         let expansion: Result<Expansion, StoreError> = with_patience!(settle::expand(&self.pool, limit));
         if let Ok(Expansion { recipients, .. }) = &expansion {
+            // After the commit, so that a woken stream finds the deliveries.
             self.hints.publish(|hint| hint.filled.extend(recipients));
         }
         expansion

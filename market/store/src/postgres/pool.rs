@@ -59,6 +59,7 @@ impl Pool {
 
     /// Borrows a session, opening one if none is idle.
     pub(super) async fn take(&self) -> Result<Seat<'_>, Failure> {
+        // Bounds the queue: a caller that would wait behind it is better off with an error at once.
         let place = self.places.try_acquire().map_err(|_| Failure::Overloaded)?;
         // Can't fail: the semaphore is never closed.
         let seat = self.seats.acquire().await.map_err(|_| Failure::Overloaded)?;
@@ -91,11 +92,15 @@ impl Pool {
                     seat.give_back();
                     return Ok(rows);
                 }
+                // A restart of the server cuts all sessions, so the others are discarded too instead of
+                // failing one by one.
                 Err(failure) if tried < ATTEMPTS && failure.is_cut() => seat.mistrust(),
                 // A single statement is its own transaction, so after a conflict nothing is left to roll
                 // back.
                 Err(failure) if tried < ATTEMPTS && failure.is_collision() => {}
                 Err(failure) => {
+                    // The statement was refused, but the session is idle: outside a transaction an error
+                    // leaves nothing open.
                     if !failure.is_disconnection() {
                         seat.give_back();
                     }

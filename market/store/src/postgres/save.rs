@@ -307,6 +307,7 @@ fn add_mailboxes(
     });
     let locked: BTreeSet<PartyId> =
         parties.iter().map(|party| party.id).chain(removed.iter().copied()).chain(recipients).collect();
+    // Parties and removed tills are locked although they get no event: the statements below change their rows.
     if !locked.is_empty() {
         pipeline.add(sql::LOCK_MAILBOXES, params![column!(locked, |mailbox| mailbox.0)]);
     }

@@ -110,6 +110,8 @@ pub(super) async fn settle(pool: &Pool, settlements: &[Settlement]) -> Result<Ve
     // deliverer.
     if !held.is_empty() {
         let all: Vec<Uuid> = held.iter().map(|(party, _)| party.0).collect();
+        // The rows stay locked until the commit, so nobody can claim a mailbox whose result is not applied
+        // yet.
         seat.query(END_LEASES, params![all]).await?;
         let ended: Vec<_> =
             settlements.iter().filter(|ended| held.contains(&(ended.recipient, ended.epoch))).collect();
@@ -191,9 +193,12 @@ pub(super) async fn expand(pool: &Pool, limit: usize) -> Result<Expansion, Failu
         return Ok(Expansion::default());
     }
     let mut seat = pool.take().await?;
+    // The session may carry the warning of an earlier user.
     seat.forget_warnings();
     seat.batch("BEGIN; SET LOCAL synchronous_commit = on").await?;
+    // The lock ends with the transaction, so a market that crashes in the middle does not stop the others.
     seat.query(EXPAND_LOCK, Vec::new()).await?;
+    // Read after taking the lock: another market may have finished this event meanwhile.
     let oldest = seat.query(OLDEST_EVENT, Vec::new()).await?;
     let Some(row) = oldest.first() else {
         seat.batch("ROLLBACK").await?;
@@ -213,6 +218,7 @@ pub(super) async fn expand(pool: &Pool, limit: usize) -> Result<Expansion, Failu
     if !wishers.is_empty() {
         deliver(&seat, &wishers, seq, &event).await?;
     }
+    // `None` only on the last, empty step, which marks the event as done.
     let cursor = wishers.last().map(|last| last.0);
     seat.query(MOVE_ON, params![seq, cursor, wishers.len() < limit]).await?;
     let more = !seat.query(MORE_EVENTS, Vec::new()).await?.is_empty();

@@ -34,12 +34,15 @@ fn point(row: &Row) -> Result<TrackPoint, Failure> {
 }
 
 async fn lengthen(pool: &Pool, ride: RideId, fixes: &[Fix]) -> Result<(), Failure> {
+    // On an error, the seat is dropped with its session. The server then rolls back and releases the lock.
     let mut seat = pool.take().await?;
     seat.batch("BEGIN").await?;
     seat.query(LOCK, params![ride.0]).await?;
     let mut end = first(&seat.query(LAST, params![ride.0, 1_i64]).await?, point)?;
     let mut new = Vec::with_capacity(fixes.len());
     for fix in fixes {
+        // Checked under the lock: a retry, or a courier at another market, may have stored these points
+        // already.
         if end.is_none_or(|end| fix.at > end.fix.at) {
             let point = TrackPoint::after(end, *fix);
             new.push(point);
@@ -73,6 +76,7 @@ impl Tracks for PostgresMailboxes {
                 ended => break ended?,
             }
         }
+        // After the commit: a market that gets the hint reads the points at once.
         self.hints().publish(|hint| {
             hint.rides.insert(ride);
         });
@@ -81,6 +85,7 @@ impl Tracks for PostgresMailboxes {
 
     async fn last(&self, ride: RideId, count: usize) -> Result<Vec<TrackPoint>, StoreError> {
         let mut points = all(&self.pool().query(LAST, || params![ride.0, at_most(count)]).await?, point)?;
+        // The query goes backwards through the index to find the last points; callers want them by time.
         points.reverse();
         Ok(points)
     }

@@ -39,7 +39,10 @@ impl Checkpointer {
         let thread = thread::Builder::new().name("souk-checkpoint".into()).spawn(move || {
             let mut done = 0;
             while stopped.recv_timeout(INTERVAL) == Err(std::sync::mpsc::RecvTimeoutError::Timeout) {
+                // Read before the checkpoint: a commit during it counts as new and is copied the next time.
+                // Relaxed, since the counter guards no other memory.
                 let now = seen.load(Ordering::Relaxed);
+                // An idle market runs no checkpoint and lets the disk sleep.
                 if now != done {
                     done = now;
                     checkpoint(&connection, &turn);

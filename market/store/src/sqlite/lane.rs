@@ -54,6 +54,7 @@ impl SqliteLane {
 #[async_trait]
 impl Lane for SqliteLane {
     async fn load(&mut self, keys: &Keys) -> Result<WorkingSet, StoreError> {
+        // Held across `await` points until the transaction ends, hence an owned guard of an async mutex.
         self.taken = Some(Arc::clone(&self.turn).lock_owned().await);
         // IMMEDIATE takes SQLite's write lock now. A deferred transaction would take it at the first write,
         // after it has read, and could fail there because its snapshot is out of date.
@@ -73,8 +74,11 @@ impl Lane for SqliteLane {
             Ok(_) => {
                 // The turn is released first, so that a waiting mailbox operation is not delayed.
                 self.taken = None;
+                // Only counts. A checkpoint here would make the next batch wait for it.
                 self.checkpointer.committed();
             }
+            // Also if the outcome is unknown: the connection must not stay in a transaction, and the turn has
+            // to be released.
             Err(_) => self.roll_back(),
         }
         saved

@@ -10,6 +10,7 @@ use super::convert::{self, ITEM, ORDER, PARTY, blob, unreadable};
 
 pub(super) fn load(connection: &Connection, keys: &Keys) -> Result<WorkingSet, Error> {
     let mut rows = WorkingSet::default();
+    // The order matters: orders and SKUs name further items, and items name the sellers to load.
     load_rides(connection, keys, &mut rows)?;
     load_tills(connection, keys, &mut rows)?;
     load_orders(connection, keys, &mut rows)?;
@@ -81,6 +82,7 @@ fn load_skus(connection: &Connection, keys: &Keys, rows: &mut WorkingSet) -> Res
     for (seller, sku) in &keys.skus {
         let found = one.query_row(params![blob(*seller), sku.as_str()], |row| row.get(0)).optional()?;
         if let Some(id) = found {
+            // The write lock is held, so no other listing can take the SKU before this batch is saved.
             rows.skus.insert((*seller, sku.clone()), ItemId(id));
         }
     }

@@ -58,6 +58,8 @@ impl SqliteMailboxes {
                 // The connection is ours until the job ends, so no other operation runs with the wrong
                 // setting. FULL syncs the log at the commit; NORMAL leaves that to the next sync.
                 connection.pragma_update(None, "synchronous", "FULL")?;
+                // No `?` before the setting is restored; otherwise a failure would leave the connection on
+                // FULL for good.
                 let done = in_turn(connection, &turn, work);
                 connection.pragma_update(None, "synchronous", "NORMAL")?;
                 done
@@ -79,6 +81,7 @@ impl Mailboxes for SqliteMailboxes {
     }
 
     async fn next_due(&self) -> Result<Option<Timestamp>, StoreError> {
+        // A mailbox is due when it is both past its back-off and free of a lease, hence the later of the two.
         let sql = "SELECT min(max(next_attempt, lease_until)) FROM mailbox \
                    WHERE next_attempt IS NOT NULL AND callback_port IS NOT NULL";
         self.pool
@@ -102,6 +105,7 @@ impl Mailboxes for SqliteMailboxes {
         epoch: LeaseEpoch,
         until: Timestamp,
     ) -> Result<bool, StoreError> {
+        // The epoch is the fence: it grows with each claim, so a holder that was replaced can renew nothing.
         let sql = "UPDATE mailbox SET lease_until = ?3 WHERE party = ?1 AND lease_epoch = ?2";
         self.write(move |transaction| {
             let renewed =
@@ -138,6 +142,7 @@ impl Mailboxes for SqliteMailboxes {
     }
 
     async fn state(&self, recipient: PartyId) -> Result<Option<MailboxState>, StoreError> {
+        // One statement, so that the counts and the mailbox come from one snapshot.
         let sql = "SELECT (SELECT count(*) FROM delivery WHERE recipient = ?1), \
                    (SELECT min(occurred_at) FROM delivery WHERE recipient = ?1), \
                    acknowledged, last_sequence, callback_host, callback_port, failures, next_attempt, last_failure \

@@ -71,6 +71,7 @@ type Turn = Arc<Mutex<()>>;
 /// Fails if another market has the file open, or if the file is damaged, belongs to another program, or was
 /// written by a newer market.
 pub fn open(path: &Path) -> Result<Store, StoreError> {
+    // Before anything opens the database: two markets must never migrate it at the same time.
     let lock = lock(path)?;
     // Migrations run on the durable connection, before any other is opened.
     let mut connection = connect(path, "FULL")?;
@@ -121,6 +122,9 @@ fn lock(path: &Path) -> Result<File, StoreError> {
             name.display()
         ))
     })?;
+    // A separate file, because SQLite uses POSIX locks on the database itself: those belong to the process,
+    // and closing any descriptor of the file releases them all. The kernel releases this lock even after a
+    // crash.
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => Err(StoreError::unavailable(format!(
@@ -135,16 +139,20 @@ fn connect(path: &Path, synchronous: &str) -> Result<Connection, StoreError> {
     let at = |error: rusqlite::Error| error::named(path, &error);
     let mut connection = Connection::open(path).map_err(at)?;
     configure(&mut connection).map_err(at)?;
+    // WAL lets readers work beside a writer. In WAL mode `synchronous=NORMAL` syncs only at checkpoints, and
+    // FULL also at each commit.
     connection.pragma_update(None, "journal_mode", "WAL").map_err(at)?;
     connection.pragma_update(None, "synchronous", synchronous).map_err(at)?;
     // The checkpointer does it, outside of commits.
     connection.pragma_update(None, "wal_autocheckpoint", 0).map_err(at)?;
+    // SQLite leaves foreign keys off unless each connection asks for them.
     connection.pragma_update(None, "foreign_keys", true).map_err(at)?;
     Ok(connection)
 }
 
 fn connect_read_only(path: &Path) -> Result<Connection, StoreError> {
     let at = |error: rusqlite::Error| error::named(path, &error);
+    // NO_MUTEX: each connection stays on one thread of the pool, so SQLite need not lock it.
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let mut connection = Connection::open_with_flags(path, flags).map_err(at)?;
     configure(&mut connection).map_err(at)?;
@@ -163,5 +171,6 @@ fn configure(connection: &mut Connection) -> Result<(), rusqlite::Error> {
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     connection.pragma_update(None, "cache_size", -CACHE_KIB)?;
     connection.pragma_update(None, "mmap_size", MMAP_BYTES)?;
+    // Sorting must not depend on a writable folder for temporary files, nor wait for its disk.
     connection.pragma_update(None, "temp_store", "MEMORY")
 }

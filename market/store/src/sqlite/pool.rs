@@ -55,6 +55,7 @@ impl Pool {
         });
         let ended = || StoreError::unavailable("the store's threads have ended");
         let jobs = self.jobs.as_ref().ok_or_else(ended)?;
+        // Never blocks: this runs on a server thread, whose other calls would wait too.
         jobs.try_send(job).map_err(|error| match error {
             TrySendError::Full(_) => StoreError::Overloaded,
             TrySendError::Disconnected(_) => ended(),
@@ -68,6 +69,7 @@ impl Pool {
 
 impl Drop for Pool {
     fn drop(&mut self) {
+        // Before the joins: the threads end when the last sender is gone.
         self.jobs = None;
         for thread in self.threads.drain(..) {
             if thread.join().is_err() {
@@ -81,6 +83,7 @@ fn work_off(waiting: &Receiver<Job>, mut connection: Connection, together: usize
     let mut batch = Vec::with_capacity(together);
     while let Ok(first) = waiting.recv() {
         batch.push(first);
+        // Takes only what is queued: waiting for more would delay a single query.
         batch.extend(waiting.try_iter().take(together - 1));
         // The snapshot is taken at the first query, after all of these jobs were queued, so that each of
         // them sees what its caller has written before.

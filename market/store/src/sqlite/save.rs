@@ -15,6 +15,7 @@ use crate::{
 };
 
 pub(super) fn save(connection: &Connection, rows: &WorkingSet) -> Result<Receipt, Error> {
+    // Parties and tills come before events: they open the mailboxes to which the events are delivered.
     save_parties(connection, rows)?;
     let feed_position = save_items(connection, rows)?;
     save_orders(connection, rows)?;
@@ -76,6 +77,7 @@ fn save_parties(connection: &Connection, rows: &WorkingSet) -> Result<(), Error>
             reason,
             tills
         ])?;
+        // A suspended party has no open callback, and mailboxes without one are never claimed for delivery.
         let (host, port) = party.open_callback().map(|c| (c.host.as_str(), c.port)).unzip();
         open.execute(params![blob(*id), role, host, port])?;
     }
@@ -98,6 +100,7 @@ fn save_items(connection: &Connection, rows: &WorkingSet) -> Result<Option<FeedP
         "UPDATE item SET quantity = ?, supplied = ?, sold = ?, withdrawn = ?, version = ?, updated_at = ? \
          WHERE id = ?",
     )?;
+    // Most batches only change stock. They must not touch the counter, or each would also write its page.
     let mut position = match rows.search_changes.len() {
         0 => None,
         _ => Some(last_number(connection, "feed")?),
@@ -271,6 +274,8 @@ fn save_events(connection: &Connection, rows: &WorkingSet, receipt: &mut Receipt
                 put_delivery(connection, recipient, *sequence, seq, event)?;
             }
             Audience::Wishers(item) => {
+                // One row per event now, one per wisher later: a popular item may have any number of wishers,
+                // and a purchase must not wait for them. The relay expands these events in small transactions.
                 let seq = put_event(connection, event, true)?;
                 let withdraws = matches!(event.kind, EventKind::ItemWithdrawn { .. });
                 fan_out.execute(params![seq, item.0, withdraws])?;
@@ -278,6 +283,7 @@ fn save_events(connection: &Connection, rows: &WorkingSet, receipt: &mut Receipt
             }
         }
     }
+    // Once per mailbox and batch rather than per event: a popular seller gets many events in one batch.
     for (recipient, sequence) in mailboxes {
         put_into_mailbox(connection, recipient, sequence, rows.decided_at)?;
         receipt.recipients.push(recipient);

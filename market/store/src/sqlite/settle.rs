@@ -85,6 +85,7 @@ fn fan_out(row: &Row<'_>) -> Result<FanOut, Error> {
 ///
 /// The cursor is the last buyer served, so that the next step continues after it.
 pub(super) fn expand(transaction: &Connection, limit: usize) -> Result<Expansion, Error> {
+    // Oldest first, and one event at a time: the versions of an item then never go back for a recipient.
     let oldest = "SELECT fan_out.event, item, withdraws, cursor, body FROM fan_out \
                   JOIN event ON event.seq = fan_out.event ORDER BY fan_out.event LIMIT 1";
     let Some(fan_out) = transaction.prepare_cached(oldest)?.query_row([], fan_out).optional()? else {
@@ -99,6 +100,8 @@ pub(super) fn expand(transaction: &Connection, limit: usize) -> Result<Expansion
         deliver(transaction, recipient, &fan_out)?;
     }
     match recipients.last() {
+        // A full step: there may be more buyers. The cursor is committed with the deliveries, so a crash
+        // neither repeats nor skips one.
         Some(last) if recipients.len() >= limit => {
             let on = "UPDATE fan_out SET cursor = ? WHERE event = ?";
             transaction.prepare_cached(on)?.execute(params![blob(*last), fan_out.seq])?;
@@ -113,6 +116,7 @@ pub(super) fn expand(transaction: &Connection, limit: usize) -> Result<Expansion
 
 fn deliver(transaction: &Connection, recipient: PartyId, fan_out: &FanOut) -> Result<(), Error> {
     if fan_out.withdraws {
+        // In the transaction of the delivery, so that a wish never ends without its buyer being notified.
         let wish = "DELETE FROM wish WHERE buyer = ? AND item = ?";
         transaction.prepare_cached(wish)?.execute(params![blob(recipient), fan_out.item])?;
     }

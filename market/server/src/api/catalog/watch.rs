@@ -69,10 +69,13 @@ pub(super) fn follow(
 impl Watcher {
     async fn step(&mut self) -> Result<Vec<Message>, Status> {
         if !self.is_synced {
+            // Set before `begin` is awaited; if it fails, the stream ends anyway.
             self.is_synced = true;
             return self.begin().await;
         }
         loop {
+            // Waits for the index rather than for the feed: a change that is not indexed yet could not be
+            // matched.
             self.api.parts.search.wait_past(self.position).await;
             let changes = self.changes().await?;
             if !changes.is_empty() {
@@ -88,6 +91,7 @@ impl Watcher {
         self.query.hidden_sellers = self.api.parts.suspended.all();
         let search = &self.api.parts.search;
         let page = search.search(self.caller, &self.query).await.map_err(search_status)?;
+        // An incomplete list would report the items beyond it as new as soon as they change.
         if page.total > MAX_MATCHES as u64 {
             let mut fields = Fields::new();
             fields.wrong("query", format!("finds {} items; narrow it to {MAX_MATCHES} at most", page.total));
@@ -136,6 +140,7 @@ impl Watcher {
         let now = Known::of(&item);
         let before = self.known.insert(item.id, now);
         let kind = match &before {
+            // An entry that was examined before, or one that the first search had already included.
             Some(before) if before.version >= item.version && before.matches => return Ok(None),
             Some(before) if !before.is_in_stock && item.quantity > 0 => BackInStock,
             Some(before) if before.unit_price.is_above(item.unit_price) => PriceDown,
@@ -160,6 +165,8 @@ impl Watcher {
     }
 
     fn went(&mut self, item: &Item) -> Option<v1::SearchChange> {
+        // Reported only if it was a match that the client has seen. Most changes in the feed concern other
+        // items.
         let known = self.known.get_mut(&item.id).filter(|known| known.matches)?;
         known.matches = false;
         known.is_in_stock = item.quantity > 0;

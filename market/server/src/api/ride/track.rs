@@ -60,6 +60,7 @@ impl Tracking {
             return Err(out_of_place("the first message of the stream must be the ride's id"));
         };
         let ride = query::ride_id(&id)?;
+        // From the store, because an earlier stream of this ride may have ended at another market.
         let last = read(api.parts.tracks.last(ride, 1).await)?.pop().map(|point| point.fix);
         let mut tracking = Tracking {
             api,
@@ -124,6 +125,7 @@ impl Tracking {
                 if self.kept.is_none_or(|kept| fix.at >= kept.plus(KEPT_EVERY)) {
                     self.kept = Some(fix.at);
                     self.batch.push(fix);
+                    // Counted from the first position of a batch; a later one must not postpone it.
                     self.due.get_or_insert_with(|| Instant::now() + FLUSH);
                 }
             }
@@ -139,6 +141,8 @@ impl Tracking {
 
     fn check(&self, position: &v1::TrackedPosition) -> Result<Fix, String> {
         let fix = command::fix(position)?;
+        // Order is required because the distance is summed up, and a courier that resumes must not add a part
+        // twice.
         if self.last.is_some_and(|last| fix.at <= last.at) {
             return Err(
                 "time is not later than that of the position before; send them in their order".to_owned()
@@ -159,6 +163,7 @@ impl Tracking {
         read(self.api.parts.tracks.lengthen(self.ride, &self.batch).await)?;
         self.done.kept_count += i64::try_from(self.batch.len()).unwrap_or(0);
         self.batch.clear();
+        // After the positions are stored, since watchers read them from the store.
         self.api.parts.rides.notify(self.ride);
         Ok(())
     }
@@ -169,6 +174,7 @@ impl Tracking {
         if ride.seller != self.seller {
             return Err(wire::refusal(&Refusal::RideNotFound(self.ride)));
         }
+        // Checked for each batch, because the ride may end while its courier keeps sending.
         if ride.ended_at.is_some() {
             return Err(wire::refusal(&Refusal::RideEnded(self.ride)));
         }

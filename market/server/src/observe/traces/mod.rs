@@ -113,6 +113,7 @@ impl Traces {
         let sending = queue::send(queued, exporter, Arc::clone(&counts), closing.clone());
         let provider = SdkTracerProvider::builder()
             .with_resource(resource)
+            // The decision of the caller counts, so that a trace is complete or absent, never partial.
             .with_sampler(Sampler::ParentBased(Box::new(Sampler::TraceIdRatioBased(sample_ratio))))
             .with_span_processor(Queue::new(spans, Arc::clone(&counts)))
             .build();

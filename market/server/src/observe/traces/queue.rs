@@ -40,6 +40,7 @@ impl SpanProcessor for Queue {
     fn on_start(&self, _: &mut Span, _: &Context) {}
 
     fn on_end(&self, span: SpanData) {
+        // Never waits: this runs on a server thread when a call ends.
         if span.span_context.is_sampled() && self.spans.try_send(span).is_err() {
             self.counts.add_dropped(1);
         }
@@ -109,6 +110,7 @@ async fn gather(
         let room = BATCH - batch.len();
         tokio::select! {
             biased;
+            // First, because of `biased`: spans that are ready are taken even while the market closes.
             _ = spans.recv_many(batch, room) => {}
             () = &mut enough => return,
             () = closing.cancelled() => spans.close(),
