@@ -38,7 +38,7 @@ async fn a_caller_that_gives_up_does_not_take_the_fetch_with_it() {
     let gave_up = hasty.call(WhoAmIRequest {}).await;
     assert!(matches!(gave_up, Err(Error::TimedOut { .. })), "{gave_up:?}");
     world.market.set_issuing(true);
-    alice.call(WhoAmIRequest {}).await.expect("the next caller starts anew");
+    alice.call(WhoAmIRequest {}).await.expect("the next caller starts again");
 }
 
 #[tokio::test]

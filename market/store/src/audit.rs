@@ -290,7 +290,7 @@ mod tests {
         assert_eq!(verify(&log[..3], noted), Err(Broken::CutOff { found: 3, noted: 5 }));
         // An attacker rewrites the entries and recomputes all hashes.
         let mut link = Link::after(Head::START);
-        let anew: Vec<_> = (0..5)
+        let rewritten: Vec<_> = (0..5)
             .map(|number| {
                 let entry = AuditEntry {
                     at: Timestamp(number),
@@ -304,7 +304,7 @@ mod tests {
                 link.next(&entry)
             })
             .collect();
-        assert!(verify(&anew, None).is_ok());
-        assert_eq!(verify(&anew, noted), Err(Broken::Rewritten(5)));
+        assert!(verify(&rewritten, None).is_ok());
+        assert_eq!(verify(&rewritten, noted), Err(Broken::Rewritten(5)));
     }
 }

@@ -51,8 +51,8 @@ impl Fixture {
         let request = v1::DisplaySellerItemsRequest::default();
         let items = self.alice.connection.call(request).await.unwrap().items;
         assert_eq!(items, [self.lamp], "alice's items are as they were");
-        let anew = Actor::enter(&self.ground, Role::Buyer, "Bob").await.unwrap();
-        anew.item(items[0].item_id).await.unwrap();
+        let fresh = Actor::enter(&self.ground, Role::Buyer, "Bob").await.unwrap();
+        fresh.item(items[0].item_id).await.unwrap();
         for mailbox in [self.alice.mailbox().await.unwrap(), self.bob.mailbox().await.unwrap()] {
             assert_eq!(mailbox.pending_count, 0, "nobody was told anything");
         }

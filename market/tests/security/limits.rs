@@ -222,8 +222,8 @@ async fn serves(fixture: &Fixture) {
     for _ in 0..20 {
         fixture.bob.item(fixture.lamp.item_id).await.unwrap();
     }
-    let anew = Actor::enter(&fixture.ground, Role::Buyer, "Bob").await.unwrap();
-    anew.item(fixture.lamp.item_id).await.unwrap();
+    let fresh = Actor::enter(&fixture.ground, Role::Buyer, "Bob").await.unwrap();
+    fresh.item(fixture.lamp.item_id).await.unwrap();
 }
 
 /// Makes a call with valid credentials and a body that the client library would not send. Returns the status

@@ -79,8 +79,8 @@ async fn stays_out(fixture: &Fixture, actor: &Actor) {
     while Instant::now() < end {
         assert!(actor.mailbox().await.is_err(), "the old connection does not work again");
         // Without the client library, which checks the list itself.
-        let anew = client(fixture, Some(from_files(&actor.config.credentials)));
-        assert!(fixture.greet(anew).await.is_err(), "nor does a new one");
+        let fresh = client(fixture, Some(from_files(&actor.config.credentials)));
+        assert!(fixture.greet(fresh).await.is_err(), "nor does a new one");
     }
 }
 
@@ -232,8 +232,8 @@ async fn root_changed() {
     assert!(fixture.greet(old_papers).await.is_err());
     // Clients with new certificates continue: they read the same files again.
     for (role, name) in [(Role::Seller, "Alice"), (Role::Buyer, "Bob")] {
-        let anew = Actor::enter(&fixture.ground, role, name).await.unwrap();
-        assert_eq!(anew.item(fixture.lamp.item_id).await.unwrap(), fixture.lamp);
+        let fresh = Actor::enter(&fixture.ground, role, name).await.unwrap();
+        assert_eq!(fresh.item(fixture.lamp.item_id).await.unwrap(), fixture.lamp);
     }
 }
 

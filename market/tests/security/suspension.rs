@@ -72,10 +72,10 @@ async fn suspended_on_every_call_with_a_live_token(fixture: &Fixture) {
 async fn suspended_account_gets_no_new_token(fixture: &Fixture) {
     let mallory = Mallory::enter(fixture).await;
     mallory.suspend().await;
-    let anew = Actor::enter(&fixture.ground, Role::Seller, "Mallory").await.unwrap();
-    let issued = anew.connection.call(v1::IssueTokenRequest {}).await;
+    let fresh = Actor::enter(&fixture.ground, Role::Seller, "Mallory").await.unwrap();
+    let issued = fresh.connection.call(v1::IssueTokenRequest {}).await;
     refused(issued, Reason::AccountSuspended).unwrap();
-    refused(anew.register(None).await, Reason::AccountSuspended).unwrap();
+    refused(fresh.register(None).await, Reason::AccountSuspended).unwrap();
     // A new certificate of the same party does not help.
     fixture.ground.change_pki(|pki| pki.renew("mallory", false, souk_certs::clock::now()).unwrap());
     let renewed = Actor::enter(&fixture.ground, Role::Seller, "Mallory").await.unwrap();

@@ -2,12 +2,11 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fs,
     io::{self, Write as _},
     process::Command,
 };
 
-use super::{assert_none, members, root};
+use super::{assert_none, manifest, members, root};
 
 /// What each crate must not depend on, directly or through others. `*` means every other crate of the
 /// workspace.
@@ -23,9 +22,7 @@ const MUST_NOT: [(&str, &[&str]); 7] = [
 
 /// Returns the name of the crate in a member's folder.
 fn name_of(member: &str) -> String {
-    let manifest = fs::read_to_string(root().join(member).join("Cargo.toml")).unwrap();
-    let manifest: toml::Table = manifest.parse().unwrap();
-    manifest["package"]["name"].as_str().unwrap().to_owned()
+    manifest(member)["package"]["name"].as_str().unwrap().to_owned()
 }
 
 /// Returns every crate that `name` depends on through normal dependencies, directly or indirectly.

@@ -59,9 +59,14 @@ fn rust_sources() -> Vec<Source> {
     sources().into_iter().filter(|source| source.path.extension().is_some_and(|e| e == "rs")).collect()
 }
 
+/// Returns the manifest in a folder, which is relative to the root.
+fn manifest(folder: &str) -> toml::Table {
+    fs::read_to_string(root().join(folder).join("Cargo.toml")).unwrap().parse().unwrap()
+}
+
 /// Returns the folders of the workspace's crates, relative to the root.
 fn members() -> Vec<String> {
-    let manifest: toml::Table = fs::read_to_string(root().join("Cargo.toml")).unwrap().parse().unwrap();
+    let manifest = manifest("");
     let members = manifest["workspace"]["members"].as_array().unwrap();
     members.iter().map(|member| member.as_str().unwrap().to_owned()).collect()
 }

@@ -1,8 +1,8 @@
 //! No manifest names a dependency that its crate does not use.
 
-use std::{fs, path::Path};
+use std::{collections::BTreeSet, path::Path};
 
-use super::{Source, assert_none, members, root, rust_sources};
+use super::{Source, assert_none, manifest, members, rust_sources};
 
 /// Dependencies that no source file names, each with the reason why it is needed.
 const UNNAMED: [(&str, &str, &str); 3] = [
@@ -35,21 +35,26 @@ fn code_of(member: &str, sources: &[Source]) -> String {
     own.flat_map(|source| source.text.lines()).filter(is_code).collect::<Vec<_>>().join("\n")
 }
 
+/// Returns the dependencies that a member's manifest names, each with its section.
+fn dependencies_of(member: &str) -> Vec<(&'static str, String)> {
+    let manifest = manifest(member);
+    let named = |section: &'static str| {
+        let table = manifest.get(section).and_then(toml::Value::as_table);
+        table.into_iter().flat_map(toml::Table::keys).map(move |name| (section, name.clone()))
+    };
+    ["dependencies", "dev-dependencies", "build-dependencies"].into_iter().flat_map(named).collect()
+}
+
 #[test]
 fn every_dependency_is_used() {
     let sources = rust_sources();
     let mut offences = Vec::new();
     for member in members() {
-        let manifest = fs::read_to_string(root().join(&member).join("Cargo.toml")).unwrap();
-        let manifest: toml::Table = manifest.parse().unwrap();
         let code = code_of(&member, &sources);
-        for section in ["dependencies", "dev-dependencies", "build-dependencies"] {
-            let table = manifest.get(section).and_then(toml::Value::as_table);
-            for dependency in table.into_iter().flat_map(toml::Table::keys) {
-                let is_excused = UNNAMED.iter().any(|(of, name, _)| *of == member && name == dependency);
-                if !is_excused && !names(&code, dependency) {
-                    offences.push(format!("{member}/Cargo.toml: {dependency} ({section}) is not used"));
-                }
+        for (section, dependency) in dependencies_of(&member) {
+            let is_excused = UNNAMED.iter().any(|(of, name, _)| *of == member && *name == dependency);
+            if !is_excused && !names(&code, &dependency) {
+                offences.push(format!("{member}/Cargo.toml: {dependency} ({section}) is not used"));
             }
         }
     }
@@ -58,19 +63,11 @@ fn every_dependency_is_used() {
 
 #[test]
 fn every_dependency_of_the_workspace_is_used_by_a_member() {
-    let manifest: toml::Table = fs::read_to_string(root().join("Cargo.toml")).unwrap().parse().unwrap();
-    let members: Vec<_> = members()
-        .iter()
-        .map(|member| fs::read_to_string(root().join(member).join("Cargo.toml")).unwrap())
-        .collect();
-    let is_used = |name: &str| {
-        let forms = [format!("{name}.workspace"), format!("{name} = ")];
-        members
-            .iter()
-            .any(|manifest| manifest.lines().any(|line| forms.iter().any(|form| line.starts_with(form))))
-    };
+    let used: BTreeSet<_> =
+        members().iter().flat_map(|member| dependencies_of(member)).map(|(_, name)| name).collect();
+    let manifest = manifest("");
     let dependencies = manifest["workspace"]["dependencies"].as_table().unwrap();
-    let unused = dependencies.keys().filter(|name| !is_used(name));
+    let unused = dependencies.keys().filter(|name| !used.contains(*name));
     assert_none(unused.map(|name| format!("Cargo.toml: no member uses {name}")).collect());
 }
 

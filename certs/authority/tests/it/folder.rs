@@ -81,8 +81,8 @@ fn starting_anew_keeps_what_was_there_in_a_subfolder() {
     let alice = world.party("alice", Role::Seller);
     let old_key = fs::read(world.path("ca.key")).unwrap();
     fs::write(world.path("notes.txt"), "mine").unwrap();
-    let anew = InitOptions { force: true, ..InitOptions::default() };
-    let pki = Pki::init(world.pki.dir(), &anew, clock::now()).unwrap();
+    let options = InitOptions { force: true, ..InitOptions::default() };
+    let pki = Pki::init(world.pki.dir(), &options, clock::now()).unwrap();
     assert_eq!(pki.parties().len(), 1);
     assert!(!alice.cert.exists() && world.path("notes.txt").exists());
     let replaced =

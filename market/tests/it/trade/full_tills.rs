@@ -151,7 +151,7 @@ async fn removed_till_with_full_windows_is_notified() {
         };
         assert_eq!(reason::<()>(Err(ended)), Reason::TillNotFound);
         drop(till);
-        assert_eq!(call!(alice, ListTillsRequest {}).unwrap().tills, [], "it is not opened anew");
+        assert_eq!(call!(alice, ListTillsRequest {}).unwrap().tills, [], "it is not opened again");
     }
     fixture.close().await;
 }
