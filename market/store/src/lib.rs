@@ -13,6 +13,7 @@
 //! Every back end passes the same conformance suite, `tests/it` of this crate.
 
 pub mod audit;
+mod check;
 mod error;
 mod mailbox;
 pub mod memory;
@@ -27,6 +28,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use souk_domain::{Keys, Party, PartyId, TillId, WorkingSet};
 
+pub use check::Finding;
 pub use error::{SaveError, StoreError};
 pub use mailbox::{
     Claim, Delivery, DueQuery, Expansion, LeaseEpoch, LeaseOwner, MailboxState, Mailboxes, Retention,

@@ -19,6 +19,7 @@
 
 mod address;
 mod chain;
+mod check;
 mod connection;
 mod convert;
 mod error;
@@ -45,6 +46,7 @@ use std::sync::Arc;
 use uuid::Uuid;
 
 pub use address::{PostgresOptions, is_address};
+pub use check::check;
 
 use super::{Lane, Reads, Store, StoreError};
 use address::Address;

@@ -9,6 +9,8 @@
 //!   writer.
 //! - **Checkpoints** run in the background (`checkpoint`), never in a commit.
 
+mod backup;
+mod check;
 mod checkpoint;
 mod convert;
 mod error;
@@ -19,6 +21,7 @@ mod pool;
 mod reads;
 #[cfg(test)]
 mod replans;
+mod restore;
 mod rows;
 mod save;
 mod schema;
@@ -35,6 +38,10 @@ use std::{
 
 use rusqlite::{Connection, OpenFlags, config::DbConfig};
 use tokio::sync::Mutex;
+
+pub use backup::{BackupProgress, backup};
+pub use check::check;
+pub use restore::{Restored, SKIPPED_NUMBERS, restore};
 
 use super::{Reads, Store, StoreError};
 use checkpoint::Checkpointer;

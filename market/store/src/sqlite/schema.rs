@@ -78,6 +78,14 @@ pub(super) fn check(connection: &Connection) -> Result<(), SchemaProblem> {
     if version(connection)? < MIGRATIONS.len() { Err(SchemaProblem::Older) } else { Ok(()) }
 }
 
+/// Checks that the file is a market's, of this version or an older one.
+pub(super) fn known(connection: &Connection) -> Result<(), SchemaProblem> {
+    match version(connection)? {
+        0 => Err(SchemaProblem::Foreign),
+        _ => Ok(()),
+    }
+}
+
 /// Returns the number of migrations applied.
 fn version(connection: &Connection) -> Result<usize, SchemaProblem> {
     let version: u32 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
