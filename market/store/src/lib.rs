@@ -8,6 +8,7 @@
 //! - [`Reads`]: queries. They never wait for a writer.
 //! - [`Mailboxes`]: pending deliveries, and the leases of those who deliver them (the server's `relay`).
 //! - [`Tracks`]: the positions of rides.
+//! - [`Upkeep`]: work that no call waits for, such as compacting the audit log.
 //! - [`Replicas`]: the other markets on the same database.
 //!
 //! Every back end passes the same conformance suite, `tests/it` of this crate.
@@ -22,6 +23,7 @@ mod query;
 mod replicas;
 pub mod sqlite;
 mod track;
+mod upkeep;
 
 use std::sync::Arc;
 
@@ -38,6 +40,7 @@ pub use query::{FeedEntry, FeedPosition, OrderQuery, OrdersOf, Reads};
 
 pub use replicas::{Hint, Look, Replicas};
 pub use track::{Fix, TrackPoint, Tracks};
+pub use upkeep::Upkeep;
 
 /// An open store: one object for each role.
 pub struct Store {
@@ -49,6 +52,8 @@ pub struct Store {
     pub mailboxes: Arc<dyn Mailboxes>,
     /// The positions of rides.
     pub tracks: Arc<dyn Tracks>,
+    /// Work that no call waits for.
+    pub upkeep: Arc<dyn Upkeep>,
     /// The other markets on the same store; `None` if the back end can't be shared.
     pub replicas: Option<Arc<dyn Replicas>>,
 }

@@ -37,7 +37,8 @@ pub fn open() -> Store {
         lanes: vec![Box::new(MemoryLane::new(memory.clone()))],
         reads: Arc::new(memory.clone()),
         mailboxes: Arc::new(memory.clone()),
-        tracks: Arc::new(memory),
+        tracks: Arc::new(memory.clone()),
+        upkeep: Arc::new(memory),
         replicas: None,
     }
 }

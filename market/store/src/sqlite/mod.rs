@@ -9,6 +9,7 @@
 //!   writer.
 //! - **Checkpoints** run in the background (`checkpoint`), never in a commit.
 
+mod audit;
 mod backup;
 mod check;
 mod checkpoint;
@@ -99,7 +100,8 @@ pub fn open(path: &Path) -> Result<Store, StoreError> {
         lanes: vec![Box::new(lane)],
         reads: Arc::new(SqliteReads::new(reads)),
         mailboxes: mailboxes.clone(),
-        tracks: mailboxes,
+        tracks: mailboxes.clone(),
+        upkeep: mailboxes,
         replicas: None,
     })
 }

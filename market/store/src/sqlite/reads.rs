@@ -8,6 +8,7 @@ use souk_domain::{
 };
 
 use super::{
+    audit,
     convert::{self, ITEM, ORDER, PARTY, blob},
     load,
     pool::Pool,
@@ -73,8 +74,7 @@ impl Reads for SqliteReads {
     }
 
     async fn audit(&self, after: i64, limit: usize) -> Result<Vec<AuditRow>, StoreError> {
-        let sql = "SELECT sequence, hash, line FROM audit WHERE sequence > ? ORDER BY sequence LIMIT ?";
-        self.pool.run(move |c| many(c, sql, params![after, at_most(limit)], convert::audit_row)).await
+        self.pool.run(move |c| audit::entries(c, after, limit)).await
     }
 
     async fn audit_head(&self) -> Result<Head, StoreError> {
