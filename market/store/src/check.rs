@@ -73,6 +73,15 @@ pub(crate) const CONDITIONS: &[Condition] = &[
                     WHERE item.rating_count <> coalesce(ratings.given, 0) OR item.rating_stars <> coalesce(ratings.stars, 0)",
     },
     Condition {
+        invariant: "I1",
+        holds: "each item: the sums of its sales are those of its orders",
+        violators: "SELECT coalesce(placed.item, kept.item) AS violator FROM (SELECT item, count(*) AS orders, \
+                    sum(quantity) AS units FROM orders WHERE status <> 'cancelled' GROUP BY item) AS placed \
+                    FULL JOIN (SELECT item, sum(orders) AS orders, sum(units) AS units FROM sales GROUP BY item) AS kept \
+                    ON kept.item = placed.item WHERE coalesce(placed.orders, 0) <> coalesce(kept.orders, 0) \
+                    OR coalesce(placed.units, 0) <> coalesce(kept.units, 0)",
+    },
+    Condition {
         invariant: "I5",
         holds: "each delivery has its event",
         violators: "SELECT delivery.sequence AS violator FROM delivery LEFT JOIN event ON event.seq = delivery.event \

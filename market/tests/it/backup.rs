@@ -171,6 +171,8 @@ async fn check_names_what_does_not_hold() {
         ("UPDATE orders SET total_minor = 1", "total = price"),
         ("UPDATE orders SET cancelled_at = 1", "times of its status"),
         ("UPDATE item SET rating_count = 7 WHERE id = 1", "ratings are those"),
+        ("UPDATE sales SET units = units + 1", "sums of its sales"),
+        ("UPDATE total SET parties = 0", "the totals are"),
         ("DELETE FROM event", "delivery has its event"),
         ("DELETE FROM mailbox", "one mailbox"),
         ("UPDATE delivery SET sequence = 99", "assigned its sequence"),

@@ -25,8 +25,10 @@ struct Migration {
 }
 
 /// All migrations in order. A released one must never change, because its checksum is recorded in databases.
-const MIGRATIONS: &[Migration] =
-    &[Migration { sql: include_str!("migrations/0001_initial.sql"), min_reader: 1 }];
+const MIGRATIONS: &[Migration] = &[
+    Migration { sql: include_str!("migrations/0001_initial.sql"), min_reader: 1 },
+    Migration { sql: include_str!("migrations/0002_sums.sql"), min_reader: 1 },
+];
 
 /// The oldest supported server version, in the format of `server_version_num`.
 const MIN_SERVER: i32 = 150_000;

@@ -13,6 +13,15 @@ use crate::{
 /// The conditions on tables that only this back end has.
 const OWN_CONDITIONS: &[Condition] = &[
     Condition {
+        invariant: "I1",
+        holds: "the totals are those of the rows",
+        violators: "SELECT 1 AS violator FROM total WHERE parties <> (SELECT count(*) FROM party) \
+                    OR items <> (SELECT count(*) FROM item) OR orders <> (SELECT count(*) FROM orders) \
+                    OR (supplied, sold, remaining, withdrawn) <> (SELECT coalesce(sum(supplied), 0), \
+                    coalesce(sum(sold), 0), coalesce(sum(quantity), 0), coalesce(sum(withdrawn), 0) FROM item) \
+                    OR ordered <> (SELECT coalesce(sum(quantity), 0) FROM orders WHERE status <> 'cancelled')",
+    },
+    Condition {
         invariant: "I3",
         holds: "no number of an order or item lies beyond the last one assigned",
         violators: "SELECT id AS violator FROM orders WHERE id > (SELECT value FROM counter WHERE name = 'order') \

@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use rusqlite::{Connection, Error, OptionalExtension as _, Params, Row, params};
 use souk_domain::{
-    Item, ItemId, Order, OrderId, OrderStatus, Party, PartyId, Recorded, RequestId, Ride, RideId,
+    Item, ItemId, Order, OrderId, OrderStatus, Party, PartyId, Recorded, RequestId, Ride, RideId, Sales,
     SalesSummary, Till, TimeRange, Timestamp, Totals, Wish,
 };
 
@@ -209,28 +209,11 @@ impl Reads for SqliteReads {
     }
 
     async fn totals(&self) -> Result<Totals, StoreError> {
-        let sql = "SELECT (SELECT count(*) FROM party), (SELECT count(*) FROM item), (SELECT count(*) FROM orders), \
-                   (SELECT coalesce(sum(supplied), 0) FROM item), (SELECT coalesce(sum(sold), 0) FROM item), \
-                   (SELECT coalesce(sum(quantity), 0) FROM orders WHERE status <> 'cancelled'), \
-                   (SELECT coalesce(sum(quantity), 0) FROM item), (SELECT coalesce(sum(withdrawn), 0) FROM item), \
-                   (SELECT count(*) FROM delivery)";
-        self.pool
-            .run(move |c| {
-                c.query_row(sql, [], |row| {
-                    Ok(Totals {
-                        parties: row.get(0)?,
-                        items: row.get(1)?,
-                        orders: row.get(2)?,
-                        supplied: row.get(3)?,
-                        sold: row.get(4)?,
-                        ordered: row.get(5)?,
-                        remaining: row.get(6)?,
-                        withdrawn: row.get(7)?,
-                        pending_deliveries: row.get(8)?,
-                    })
-                })
-            })
-            .await
+        self.pool.run(|c| summary::totals(c)).await
+    }
+
+    async fn revenue(&self) -> Result<Vec<Sales>, StoreError> {
+        self.pool.run(|c| summary::revenue(c)).await
     }
 }
 

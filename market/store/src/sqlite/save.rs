@@ -8,7 +8,10 @@ use souk_domain::{
     Timestamp, Topic, WorkingSet,
 };
 
-use super::convert::{self, blob};
+use super::{
+    convert::{self, blob},
+    summary,
+};
 use crate::{
     FeedPosition, Receipt,
     audit::{AuditRow, Head, Link},
@@ -19,6 +22,7 @@ pub(super) fn save(connection: &Connection, rows: &WorkingSet) -> Result<Receipt
     save_parties(connection, rows)?;
     let feed_position = save_items(connection, rows)?;
     save_orders(connection, rows)?;
+    summary::save(connection, &rows.tally)?;
     save_rides(connection, rows)?;
     save_tills(connection, rows)?;
     save_wishes_and_ratings(connection, rows)?;

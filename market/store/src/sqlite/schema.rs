@@ -20,6 +20,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0006_rides.sql"),
     include_str!("migrations/0007_tills.sql"),
     include_str!("migrations/0008_audit_blocks.sql"),
+    include_str!("migrations/0009_sums.sql"),
 ];
 
 /// Why the schema can't be brought up to date.
