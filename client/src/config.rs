@@ -5,7 +5,7 @@ mod addresses;
 
 use std::{fmt, net::SocketAddr, str::FromStr, time::Duration};
 
-use souk_certs::{credentials::CredentialFiles, identity::TrustDomain};
+use souk_certs::{clock::Clock, credentials::CredentialFiles, identity::TrustDomain, random::Random};
 use souk_proto::v1;
 
 pub use addresses::{AddressesError, MAX_ADDRESSES, MarketAddresses};
@@ -43,6 +43,10 @@ pub struct ClientConfig {
     pub advertise: Option<CallbackAddress>,
     /// Receives how long calls take; `None` disables the timing.
     pub timings: Option<Timings>,
+    /// The clock by which certificates are judged and request ids are made; by default the system's.
+    pub clock: Clock,
+    /// The source of request ids and of the jitter of waits; by default the system's.
+    pub random: Random,
 }
 
 impl ClientConfig {
@@ -56,6 +60,8 @@ impl ClientConfig {
             listen: None,
             advertise: None,
             timings: None,
+            clock: Clock::SYSTEM,
+            random: Random::SYSTEM,
         }
     }
 

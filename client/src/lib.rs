@@ -101,7 +101,7 @@ pub use reconnect::{Attempts, FIRST_RECONNECT, MAX_RECONNECT};
 pub use renewal::Renewal;
 pub use seen::Seen;
 pub use souk::{Account, Admin, Buyer, Catalog, Options, Seller, Souk};
-pub use souk_certs::{credentials::CredentialFiles, identity::TrustDomain};
+pub use souk_certs::{clock::Clock, credentials::CredentialFiles, identity::TrustDomain, random::Random};
 pub use souk_proto::{Reason, Timestamp, Unary, v1};
 pub use till::{Till, TillNotice};
 pub use timing::Timings;
