@@ -25,6 +25,21 @@ pub const MAX_TIMEOUT: Duration = Duration::from_secs(3_600);
 const MAX_HOST_LENGTH: usize = 253;
 
 /// The settings of one party at one market.
+///
+/// # Examples
+/// ```no_run
+/// use std::time::Duration;
+///
+/// use souk_client::{ClientConfig, Connection, CredentialFiles};
+///
+/// # async fn example() -> Result<(), souk_client::Error> {
+/// let config = ClientConfig {
+///     timeout: Duration::from_secs(3),
+///     ..ClientConfig::new("localhost:7443".parse()?, CredentialFiles::beside("bob.pem"))
+/// };
+/// let connection = Connection::open(&config).await?;
+/// # Ok(()) }
+/// ```
 #[derive(Clone, Debug)]
 pub struct ClientConfig {
     /// Where the market listens. With several addresses, calls are spread over them, and fail over to the

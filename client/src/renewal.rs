@@ -12,6 +12,18 @@ use tokio::task::JoinHandle;
 use crate::{ClientConfig, Connection, Error, inbox::InboxHandle};
 
 /// Follows a party's files until it is dropped.
+///
+/// # Examples
+/// ```no_run
+/// use souk_client::{Identity, Souk};
+///
+/// # async fn example() -> Result<(), souk_client::Error> {
+/// let souk = Souk::connect("localhost:7443", Identity::from_file("bob.pem")?).await?;
+/// // While this value lives, `gen-certs.sh renew bob` takes effect without a restart.
+/// let _renewal = souk.follow_certificate_files()?;
+/// souk.buyer().orders().all().await?;
+/// # Ok(()) }
+/// ```
 #[derive(Debug)]
 pub struct Renewal {
     task: JoinHandle<()>,
