@@ -276,8 +276,7 @@ impl Findings {
 }
 
 async fn send_test_event(connection: &Connection, text: &str) -> Result<(), Error> {
-    let request_id = connection.request_id();
-    let request = v1::TestEventRequest { request_id, text: text.to_owned(), ..Default::default() };
+    let request = v1::TestEventRequest { text: text.to_owned(), ..Default::default() };
     connection.call(request).await.map(|_| ())
 }
 

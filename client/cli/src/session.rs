@@ -112,17 +112,6 @@ impl CliSession {
         Ok(self.connection().await?.call(request).await?)
     }
 
-    /// Returns a new `request_id`, or the one that the user gave in order to repeat a call.
-    ///
-    /// # Errors
-    /// The connection can't be opened.
-    pub async fn request_id(&self, given: Option<&String>) -> Result<String, Failure> {
-        match given {
-            Some(given) => Ok(given.clone()),
-            None => Ok(self.connection().await?.request_id()),
-        }
-    }
-
     /// Loads the credentials again, for a callback server.
     ///
     /// # Errors

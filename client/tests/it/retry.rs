@@ -16,8 +16,7 @@ use crate::{
 };
 
 async fn test_event(connection: &Connection) -> Result<TestEventResponse, Error> {
-    let request = TestEventRequest { request_id: connection.request_id(), ..TestEventRequest::default() };
-    connection.call(request).await
+    connection.call(TestEventRequest::default()).await
 }
 
 #[tokio::test]
