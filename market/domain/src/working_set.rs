@@ -70,9 +70,9 @@ impl<K: Ord + Copy, V> Table<K, V> {
 
 /// Everything that one batch of commands reads and writes.
 ///
-/// The contract of a lane is load, decide, save: a back end loads the rows of [`Keys`], the rules decide the
-/// commands one after another, each seeing the changes of those before it, and the back end saves all changes
-/// in one transaction. Nothing is answered before that transaction has committed.
+/// The contract of a lane is load, decide, save: a back end loads the rows of [`Keys`](crate::Keys), the rules
+/// decide the commands one after another, each seeing the changes of those before it, and the back end saves
+/// all changes in one transaction. Nothing is answered before that transaction has committed.
 #[derive(Clone, Debug, Default)]
 pub struct WorkingSet {
     /// Parties. Saving one also opens its mailbox and sets the mailbox's callback.
