@@ -128,6 +128,8 @@ pub struct Receipt {
     pub standings: Vec<Standing>,
     /// The tills that were removed, whose streams must end.
     pub removed_tills: Vec<TillId>,
+    /// The number of orders that were placed.
+    pub orders: u64,
 }
 
 /// Whether a party may use the market, and with which tokens.
@@ -149,6 +151,8 @@ impl Receipt {
         Self {
             standings: changed.map(Standing::of).collect(),
             removed_tills: removed.collect(),
+            // Never negative: orders are not removed.
+            orders: u64::try_from(rows.tally.totals.orders).unwrap_or(0),
             ..Self::default()
         }
     }

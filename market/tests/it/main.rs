@@ -18,6 +18,7 @@ mod records;
 mod replicas;
 mod several;
 mod site;
+mod stats;
 mod till;
 mod tracing;
 mod trade;

@@ -38,6 +38,7 @@ use crate::{
     access::{CallbackPolicy, Caller, Suspended, Tokens},
     clock::Clock,
     ledger::{Done, Ledger, LedgerError, OVERLOAD_RETRY_DELAY},
+    observe::Activity,
     random::Random,
     relay::RelayHandle,
     rides::RideNews,
@@ -70,6 +71,10 @@ pub struct Parts {
     pub random: Random,
     /// Cancelled when the market shuts down. It ends the streams that have no end of their own.
     pub closing: CancellationToken,
+    /// The orders of the last hour.
+    pub activity: Activity,
+    /// Returns the number of commands that wait for the ledger.
+    pub queued: Box<dyn Fn() -> usize + Send + Sync>,
 }
 
 /// The state that the services share on one server thread.

@@ -32,7 +32,7 @@ use crate::{
     clock::Clock,
     config::{Config, StoreConfig, TokenKeyFiles},
     ledger::{Lanes, OnCommit},
-    observe::{CallTimes, SpanCounts},
+    observe::{Activity, CallTimes, SpanCounts},
     random::Random,
     relay::{Dialer, Relay, RelayHandle, RelayParts},
     rides::RideNews,
@@ -131,8 +131,9 @@ impl App {
         };
         let access = Arc::new(Access::open(access));
         let notes = StandingNotes::default();
+        let activity = Activity::start(clock.now());
         let lanes = Lanes::start(lanes, clock, random, || {
-            on_commit(relay.handle(), search.clone(), Arc::clone(&access), notes.clone())
+            on_commit((relay.handle(), search.clone()), Arc::clone(&access), notes.clone(), activity.clone())
         })?;
         let rotator = credentials.into_rotator(Arc::clone(&access), relay.handle(), refusals.clone(), clock);
         let parts = Arc::new(Parts {
@@ -148,6 +149,8 @@ impl App {
             clock,
             random,
             closing: CancellationToken::new(),
+            activity,
+            queued: Box::new(lanes.queued()),
         });
         tokio::spawn(upkeep::run(upkeep, parts.closing.clone()));
         let freshness = replicas.map(|replicas| {
@@ -268,8 +271,14 @@ async fn suspended_parties(reads: &dyn Reads) -> Result<Vec<PartyId>, StoreError
 
 /// Returns the hook that notifies the guard, the search index and the relay of each commit. A lane calls it in commit
 /// order, whether or not the callers still wait for the outcome.
-fn on_commit(relay: RelayHandle, search: Search, access: Arc<Access>, notes: StandingNotes) -> OnCommit {
+fn on_commit(
+    (relay, search): (RelayHandle, Search),
+    access: Arc<Access>,
+    notes: StandingNotes,
+    activity: Activity,
+) -> OnCommit {
     Box::new(move |receipt: &Receipt| {
+        activity.placed(receipt.orders);
         // Before the streams end: a suspended party that reconnects at once must meet the list, not a new
         // stream.
         notes.take(&access, &receipt.standings);
