@@ -230,9 +230,9 @@ impl Connection {
     /// Registers a function that is called when a certificate is rejected at one of several addresses. Calls
     /// then succeed at the others, so that the rejection might go unnoticed. It is called once per address
     /// until a connection there succeeds again.
-    pub fn on_distrust(&self, tell: impl Fn(&Error) + Send + 'static) {
+    pub fn on_distrust(&self, report: impl Fn(&Error) + Send + 'static) {
         if let Reach::Many(balancer) = &self.shared.reach {
-            balancer.on_distrust(tell);
+            balancer.on_distrust(report);
         }
     }
 

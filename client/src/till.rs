@@ -279,7 +279,7 @@ impl Stream {
                 }
             }
             // There is always room for lines. A confirmation waits for room, or is covered by the next one.
-            let may_tell = messages.as_ref().is_some_and(|messages| messages.capacity() > WINDOW);
+            let may_confirm = messages.as_ref().is_some_and(|messages| messages.capacity() > WINDOW);
             // After the till was closed, no more events are handed out. Acknowledgements must be read even if
             // events are unconfirmed, because lines may be queued before the confirmations.
             let may_read = self.room() > 0 || !self.under_way.is_empty() || self.is_closed || is_behind;
@@ -302,7 +302,7 @@ impl Stream {
                     Some(line) => self.held = Some(line),
                     None => self.is_closed = true,
                 },
-                sequence = next(&mut self.taken_in), if may_tell => {
+                sequence = next(&mut self.taken_in), if may_confirm => {
                     self.forget_taken_in(sequence);
                     if let Some(messages) = &messages {
                         put(messages, Message::TakenIn(SyncTakenIn { sequence }));

@@ -50,7 +50,7 @@ pub struct CommonFlags {
     /// Open a callback server here for notifications; without it they come by a stream (behind NAT).
     #[arg(long, global = true, env = "SOUK_LISTEN", value_name = "IP:PORT", help_heading = "Connection")]
     pub listen: Option<SocketAddr>,
-    /// What to tell the market of the callback server's address [default: where you connect from].
+    /// The callback server's address that is registered at the market [default: where you connect from].
     #[arg(
         long,
         global = true,
@@ -167,7 +167,7 @@ impl CommonFlags {
             timeout,
             listen: self.listen.or(settings.listen),
             advertise: self.advertise.clone().or(advertise),
-            timings: (self.timings || settings.timings).then(|| Timings::new(tell)),
+            timings: (self.timings || settings.timings).then(|| Timings::new(print_timing)),
         });
         Ok(Resolved {
             client,
@@ -188,7 +188,7 @@ impl CommonFlags {
 }
 
 /// Prints how long a call took. The request id comes from the market, so it is escaped for the terminal.
-fn tell(call: &CallTiming) {
+fn print_timing(call: &CallTiming) {
     eprintln!("timing: {}", plain(&call.to_string()));
 }
 

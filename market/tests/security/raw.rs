@@ -40,7 +40,7 @@ impl Pass {
 
     /// Opens another connection with an existing token.
     pub(crate) async fn of_token(fixture: &Fixture, actor: &Actor, token: &str) -> Self {
-        let channel = fixture.ground.channel(actor.role, &actor.name).await.unwrap();
+        let channel = fixture.market.channel(actor.role, &actor.name).await.unwrap();
         Self { channel, party: actor.id(), bearer: format!("Bearer {token}") }
     }
 

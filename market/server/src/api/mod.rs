@@ -123,8 +123,8 @@ impl Api {
         let taken = tokio::select! {
             taken = step => taken?,
             () = self.parts.closing.cancelled() => {
-                let told = "the market is shutting down; begin again in a moment";
-                return Err(wire::try_again(Reason::Unavailable, told, OVERLOAD_RETRY_DELAY));
+                let message = "the market is shutting down; begin again in a moment";
+                return Err(wire::try_again(Reason::Unavailable, message, OVERLOAD_RETRY_DELAY));
             }
         };
         if self.parts.suspended.contains(party) { Err(wire::suspended()) } else { Ok(taken) }

@@ -137,10 +137,12 @@ where
         let party = request.extensions().get::<PeerInfo>().map(|peer| peer.certificate.identity());
         match Place::take(&self.places, party) {
             Ok(place) => Either::Left(Admitted { call: self.inner.call(request), _place: place }),
-            Err(told) => {
+            Err(message) => {
                 // A response rather than an error: an error would reset the stream, and the client would learn
                 // no reason.
-                Either::Right(ready(Ok(wire::try_again(Reason::Overloaded, told, RETRY_DELAY).into_http())))
+                Either::Right(ready(
+                    Ok(wire::try_again(Reason::Overloaded, message, RETRY_DELAY).into_http()),
+                ))
             }
         }
     }
@@ -175,7 +177,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn one_call_too_many_is_refused_at_once_and_told_when_to_come_back() {
+    async fn one_call_too_many_is_refused_at_once_with_a_retry_delay() {
         let done = Arc::new(Notify::new());
         let waiting = Arc::clone(&done);
         let slow = service_fn(move |_: Request<()>| {

@@ -112,8 +112,8 @@ fn asked_for(value: &HeaderValue) -> Option<Duration> {
 }
 
 fn over() -> Status {
-    let told = "the deadline is over; whether a change took effect is not known";
-    Status::new(Code::DeadlineExceeded, told)
+    let message = "the deadline is over; whether a change took effect is not known";
+    Status::new(Code::DeadlineExceeded, message)
 }
 
 pin_project! {

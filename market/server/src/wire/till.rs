@@ -8,7 +8,7 @@ use souk_domain::{
 };
 use souk_proto::{
     Reason,
-    v1::{self, sync_acknowledgement::Result as Told, sync_line},
+    v1::{self, sync_acknowledgement::Result as SyncResult, sync_line},
 };
 use tonic::Status;
 
@@ -73,7 +73,7 @@ fn print(line: &v1::SyncLine) -> LinePrint {
 pub fn sync_acknowledgement(answer: &LineAnswer, line: &TillLine) -> v1::SyncAcknowledgement {
     let LineAnswer { number, repeated, outcome } = answer;
     let result = match outcome {
-        LineOutcome::Stock { item, quantity, version } => Some(Told::Stock(v1::SyncedStock {
+        LineOutcome::Stock { item, quantity, version } => Some(SyncResult::Stock(v1::SyncedStock {
             item_id: item.0,
             quantity: *quantity,
             item_version: *version,
@@ -105,8 +105,8 @@ fn not_found(line: &TillLine) -> String {
     }
 }
 
-fn error(reason: Reason, message: impl Into<String>) -> Told {
-    Told::Error(v1::SyncError { reason: reason.as_str().to_owned(), message: message.into() })
+fn error(reason: Reason, message: impl Into<String>) -> SyncResult {
+    SyncResult::Error(v1::SyncError { reason: reason.as_str().to_owned(), message: message.into() })
 }
 
 /// Converts a till and the number of its pending events to their message.

@@ -27,10 +27,10 @@ const ANY_PORT: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4
 
 /// The parties of the tour, and what they trade.
 struct Cast {
-    ground: LocalMarket,
+    market: LocalMarket,
     /// A seller with a callback server.
     alice: Actor,
-    alice_hears: EventReceiver,
+    alice_events: EventReceiver,
     /// A seller behind NAT, without one.
     carol: Actor,
     /// A buyer that receives events by a stream.
@@ -43,16 +43,16 @@ struct Cast {
 
 impl Cast {
     async fn set() -> anyhow::Result<Self> {
-        let ground = LocalMarket::open(LocalMarketOptions::default()).await?;
-        let alice = Actor::enter(&ground, Role::Seller, "Alice").await?;
+        let market = LocalMarket::open(LocalMarketOptions::default()).await?;
+        let alice = Actor::enter(&market, Role::Seller, "Alice").await?;
         Ok(Self {
-            alice_hears: alice.listen(ANY_PORT).await?,
-            carol: Actor::enter(&ground, Role::Seller, "Carol").await?,
-            bob: Actor::enter(&ground, Role::Buyer, "Bob").await?,
-            dave: Actor::enter(&ground, Role::Buyer, "Dave").await?,
+            alice_events: alice.listen(ANY_PORT).await?,
+            carol: Actor::enter(&market, Role::Seller, "Carol").await?,
+            bob: Actor::enter(&market, Role::Buyer, "Bob").await?,
+            dave: Actor::enter(&market, Role::Buyer, "Dave").await?,
             lamp: 0,
             alice,
-            ground,
+            market,
         })
     }
 }
@@ -101,11 +101,11 @@ pub async fn run() -> anyhow::Result<bool> {
     infrastructure::tour(&mut log, &mut cast).await;
     let covered = log.covered.clone();
     log.step("every call of the contract was tried", &[], async { check_coverage(&covered) }).await;
-    let Cast { ground, alice_hears, .. } = cast;
-    alice_hears.close().await;
+    let Cast { market, alice_events, .. } = cast;
+    alice_events.close().await;
     log.step("the market drained, and its folder is gone", &[], async {
-        let folder = ground.path().to_owned();
-        ground.close().await?;
+        let folder = market.path().to_owned();
+        market.close().await?;
         if folder.exists() { bail!("{} is still there", folder.display()) } else { Ok(()) }
     })
     .await;

@@ -44,16 +44,22 @@ async fn place(cast: &Cast) -> anyhow::Result<()> {
 async fn deliver(cast: &Cast) -> anyhow::Result<()> {
     let kettle = cast.alice.sell(draft("Kettle", "home/kitchen", 2_900, 2)).await?.item_id;
     let order_id = cast.bob.buy(kettle, 1).await?.order_id;
-    let mut hears = cast.bob.follow();
+    let mut events = cast.bob.follow();
     let alice = &cast.alice.connection;
     let ship = v1::ShipSaleRequest { request_id: alice.request_id(), order_id, ..Default::default() };
     alice.call(ship).await?;
-    ensure!(matches!(hears.next().await?.kind, Some(Kind::OrderShipped(_))), "bob was not told");
+    ensure!(
+        matches!(events.next().await?.kind, Some(Kind::OrderShipped(_))),
+        "bob was not notified of the shipping"
+    );
     let deliver = v1::DeliverSaleRequest { request_id: alice.request_id(), order_id, ..Default::default() };
     let delivered = alice.call(deliver.clone()).await?.order.context("an order")?;
     ensure!(delivered.status() == v1::OrderStatus::Delivered, "{delivered:?}");
-    ensure!(matches!(hears.next().await?.kind, Some(Kind::OrderDelivered(_))), "bob was not told");
-    hears.close().await;
+    ensure!(
+        matches!(events.next().await?.kind, Some(Kind::OrderDelivered(_))),
+        "bob was not notified of the delivery"
+    );
+    events.close().await;
     let again = v1::DeliverSaleRequest { request_id: alice.request_id(), ..deliver };
     refused(alice.call(again).await, Reason::OrderStatusConflict)
 }

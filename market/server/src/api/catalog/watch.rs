@@ -124,15 +124,15 @@ impl Watcher {
         let found =
             self.api.parts.search.search(self.caller.party, &query).await.map_err(search_status)?.items;
         let mut found: HashMap<_, _> = found.into_iter().map(|item| (item.id, item)).collect();
-        let mut told = Vec::new();
+        let mut messages = Vec::new();
         for entry in entries {
             let change = match found.remove(&entry.item.id) {
                 Some(item) => self.came(item)?,
                 None => self.went(&entry.item),
             };
-            told.extend(change.map(Message::Change));
+            messages.extend(change.map(Message::Change));
         }
-        Ok(told)
+        Ok(messages)
     }
 
     fn came(&mut self, item: Item) -> Result<Option<v1::SearchChange>, Status> {
