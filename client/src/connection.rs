@@ -125,7 +125,7 @@ impl Connection {
                 let options = ConnectOptions::default();
                 let channel =
                     connector::channel(only.clone(), Identity::Market, tls.clone(), domain, options);
-                let probe = Probe::new(only.clone(), Identity::Market.dns_name(domain), tls.clone())?;
+                let probe = Probe::new(only.clone(), domain, tls.clone());
                 (Transport::One(channel), Reach::One { probe, probing: Semaphore::new(1) })
             }
             None => {

@@ -99,8 +99,8 @@ async fn credentials_that_do_not_work_are_an_identity_error() {
         alice.run(&["items", "--cert", &file]).await.assert_fails(4, &["BEGIN CERTIFICATE"]);
     }
     // Her files are valid, but this market's certificate is from another authority.
-    let market = other.address().to_string();
-    alice.run(&["items", "--market", &market]).await.assert_fails(4, &["authority"]);
+    let address = other.address().to_string();
+    alice.run(&["items", "--market", &address]).await.assert_fails(4, &["authority"]);
     // A buyer's certificate does not make a seller.
     let bob = market.identity(Role::Buyer, "bob").await.expect("a certificate");
     let bob = Terminal::of(SELLER, &bob).run(&["register", "Bob"]).await;

@@ -37,7 +37,7 @@ use tonic::Status;
 use crate::{
     access::{CallbackPolicy, Caller, Suspended, Tokens},
     clock::Clock,
-    ledger::{Done, Ledger, LedgerError, OVERLOAD_RETRY_DELAY},
+    ledger::{Done, Ledger, OVERLOAD_RETRY_DELAY},
     random::Random,
     relay::RelayHandle,
     rides::RideNews,
@@ -110,7 +110,7 @@ impl Api {
     }
 
     async fn submit<A: Act>(&self, command: Command<A>) -> Result<Done<A::Outcome>, Status> {
-        self.ledger.submit(command).await.map_err(|error| ledger_status(&error))
+        self.ledger.submit(command).await.map_err(|error| wire::ledger_error(&error))
     }
 
     /// Runs one step of a stream to a party. Fails if the market shuts down or the party has been suspended
@@ -137,27 +137,4 @@ impl Api {
 
 fn read<T>(result: Result<T, StoreError>) -> Result<T, Status> {
     result.map_err(|error| wire::store_error(&error))
-}
-
-fn ledger_status(error: &LedgerError) -> Status {
-    match error {
-        LedgerError::Refused(refusal) => wire::refusal(refusal),
-        LedgerError::Overloaded => wire::try_again(
-            Reason::Overloaded,
-            "the market has more orders waiting than it takes; try again in a moment",
-            OVERLOAD_RETRY_DELAY,
-        ),
-        LedgerError::Unavailable => wire::try_again(
-            Reason::Unavailable,
-            "the market can't write at the moment; nothing was changed",
-            OVERLOAD_RETRY_DELAY,
-        ),
-        LedgerError::Indefinite => wire::status(
-            Reason::OutcomeUnknown,
-            "whether the change took effect is not known; repeat the call with the same request_id",
-            [],
-        ),
-        LedgerError::Corrupt => wire::internal("a batch met something unreadable"),
-        LedgerError::Mismatched(_) => wire::internal(&error.to_string()),
-    }
 }

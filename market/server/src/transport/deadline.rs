@@ -18,9 +18,6 @@ use std::{
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response};
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
-use prost::Message as _;
-use prost_types::FileDescriptorSet;
-use souk_proto::FILE_DESCRIPTOR_SET;
 use tokio::time::{Sleep, sleep};
 use tonic::{Code, Status};
 use tower::{Layer, Service};
@@ -45,15 +42,8 @@ impl DeadlineLayer {
 
 /// Returns the paths of the calls with a request stream.
 fn request_streams() -> HashSet<String> {
-    #[expect(clippy::expect_used, reason = "our own build script has written the set")]
-    let files = FileDescriptorSet::decode(FILE_DESCRIPTOR_SET).expect("a descriptor set").file;
-    let services =
-        files.iter().flat_map(|file| file.service.iter().map(move |service| (file.package(), service)));
-    let methods = services.flat_map(|(package, service)| {
-        let streams = service.method.iter().filter(|method| method.client_streaming());
-        streams.map(move |method| format!("/{package}.{}/{}", service.name(), method.name()))
-    });
-    methods.collect()
+    let methods = souk_proto::methods();
+    methods.iter().filter(|method| method.has_request_stream).map(souk_proto::Method::path).collect()
 }
 
 impl<S> Layer<S> for DeadlineLayer {
