@@ -97,6 +97,7 @@ impl Members {
         let dial = self.dialling(dial, now);
         let was_elsewhere = self.was_elsewhere(place, now);
         let member = &mut self.list[place];
+        // Always up: the callers choose among connected addresses, under the same lock.
         let Link::Up(channel) = &member.link else { return Plan::Nowhere };
         // Counted here, not when the call starts: callers that plan at once must see each other.
         member.in_flight += 1;

@@ -129,6 +129,7 @@ impl Balancer {
 
     /// Reports rejected certificates, once for each address until it is reached again.
     pub(crate) fn on_distrust(&self, on_distrust: impl Fn(&Error) + Send + 'static) {
+        // A callback that panicked has poisoned the lock, but the option is whole.
         *self.0.on_distrust.lock().unwrap_or_else(PoisonError::into_inner) = Some(Box::new(on_distrust));
     }
 }
@@ -147,6 +148,8 @@ impl Shared {
             let plan = self.members().plan(begun, Instant::now());
             match plan {
                 Plan::Use { place, channel, connection, dial, was_elsewhere } => {
+                    // No await between the plan, which has counted the call, and the lease, which uncounts it on drop: a caller that
+                    // gives up there would leave the address loaded for good.
                     let (shared, begun) = (Arc::clone(self), Instant::now());
                     let lease = Lease { shared, place, connection, begun, was_elsewhere };
                     self.dial(dial);
@@ -185,6 +188,7 @@ impl Shared {
         let (shared, dialler) = (Arc::downgrade(self), self.dialler.clone());
         tokio::spawn(async move {
             let dialled = dialler.dial(&target).await;
+            // A failed dial is not repeated here: the next call plans it, after the pause of its address.
             let Some(connected) = dialled_to(&shared, place, dialled) else { return };
             let (connection, closed) = connected;
             // Nothing is ever sent; the channel closes with the connection.

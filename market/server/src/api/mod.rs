@@ -96,6 +96,7 @@ impl Api {
             None if replayed => Some(read(self.reads().feed_end().await)?),
             position => position,
         };
+        // Before the answer is returned: the caller's next search may arrive as soon as it has it.
         if let Some(position) = feed_position {
             self.parts.search.remember(caller.party, position);
         }

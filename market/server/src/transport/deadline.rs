@@ -129,6 +129,7 @@ where
         // The call is polled before the timers: if both are ready, a change that took effect should be
         // reported as such.
         if let Poll::Ready(answered) = this.call.poll(context) {
+            // The market's own limit ends here: a response stream may last longer. The client's deadline goes on to its last byte.
             let until_end = this.until_end.take();
             return Poll::Ready(answered.map(|answer| answer.map(|body| BoundedBody { body, until_end })));
         }

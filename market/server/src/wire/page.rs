@@ -14,6 +14,7 @@ const DEFAULT_PAGE_SIZE: usize = 50;
 const MAX_PAGE_SIZE: usize = 200;
 /// Maximum length of a page token. The market issues none that is longer.
 const MAX_TOKEN_BYTES: usize = 1024;
+/// Length of the hash of the query in a token. Short, because it has to detect mistakes, not attacks.
 const BINDING_BYTES: usize = 8;
 
 /// Returns the number of rows for a page from the request's `page_size`.

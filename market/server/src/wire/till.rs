@@ -64,6 +64,7 @@ pub fn till_line(line: &v1::SyncLine) -> TillLine {
 fn print(line: &v1::SyncLine) -> LinePrint {
     let content = v1::SyncLine { line: 0, ..line.clone() };
     let hash = digest::digest(&digest::SHA256, &content.encode_to_vec());
+    // 64 bits are enough: this detects a till that numbers wrongly, and a till that forges a match deceives only itself.
     let mut short = [0; 8];
     short.copy_from_slice(&hash.as_ref()[..8]);
     LinePrint(u64::from_be_bytes(short))
