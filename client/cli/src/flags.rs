@@ -25,8 +25,8 @@ const DEFAULT_MARKET: &str = "localhost:7443";
 /// Flags of every command.
 #[derive(Args, Clone, Debug, Default)]
 pub struct CommonFlags {
-    /// Where the market listens; several addresses, with commas or the flag repeated, share the calls and stand
-    /// in for each other [default: localhost:7443].
+    /// Where the market listens; several addresses, with commas or the flag repeated, share the calls, and
+    /// replace one that fails [default: localhost:7443].
     #[arg(
         long,
         global = true,
