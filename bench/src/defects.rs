@@ -262,8 +262,8 @@ fn has_run_any(output: &str) -> bool {
 }
 
 /// Returns the names in lines such as `test tokens::attack::payload_exchanged ... FAILED`.
-fn failed_cases(told: &str) -> Vec<String> {
-    let failed = told.lines().filter_map(|line| line.strip_prefix("test ")?.strip_suffix(" ... FAILED"));
+fn failed_cases(output: &str) -> Vec<String> {
+    let failed = output.lines().filter_map(|line| line.strip_prefix("test ")?.strip_suffix(" ... FAILED"));
     failed.map(str::to_owned).collect()
 }
 
@@ -273,9 +273,9 @@ mod tests {
 
     #[test]
     fn failed_cases_are_read_from_what_the_tests_say() {
-        let told =
+        let output =
             "test a::b ... ok\ntest c::d ... FAILED\n\nfailures:\n    c::d\ntest result: FAILED. 1 passed";
-        assert_eq!(failed_cases(told), ["c::d"]);
+        assert_eq!(failed_cases(output), ["c::d"]);
     }
 
     /// A change of the sources that breaks a patch must be noticed at once, not at the next run of `bench defects`.

@@ -191,7 +191,7 @@ impl Findings {
             Err(failure) if failure.refusal().is_some() => {
                 // An answer from the market means that the connection works.
                 self.pass("the market and you accept each other's certificates");
-                self.add(Outcome::Skip, "the market tells its time only to registered parties", None);
+                self.add(Outcome::Skip, "only a registered party can ask the market for its time", None);
                 Err(failure)
             }
             Err(failure) => Err(failure),

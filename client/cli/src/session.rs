@@ -86,7 +86,8 @@ impl CliSession {
                 let printer = self.printer;
                 connection.on_distrust(move |failure| {
                     let hint = hint(failure).unwrap_or_default();
-                    printer.say(&format!("warning: {failure}; {hint}; until then other addresses stand in"));
+                    printer
+                        .say(&format!("warning: {failure}; {hint}; until then the other addresses are used"));
                 });
                 self.warn_of_expiry(connection.certificate());
                 Ok(connection)

@@ -170,5 +170,5 @@ async fn stop_on_signal(shutdown: CancellationToken) {
         _ = interrupt.recv() => {}
     }
     tracing::warn!("received a second signal: stopping without a drain");
-    std::process::exit(130);
+    std::process::exit(i32::from(souk_cli::exit::INTERRUPTED));
 }

@@ -12,7 +12,7 @@ use souk_testkit::{
 
 /// A running market with its database, if it has one.
 pub(crate) struct Fixture {
-    pub(crate) ground: LocalMarket,
+    pub(crate) market: LocalMarket,
     /// Dropped after the market.
     database: Option<Database>,
 }
@@ -24,9 +24,9 @@ pub(crate) struct Party {
 
 impl Fixture {
     pub(crate) async fn open(store: StoreKind) -> Self {
-        let ground =
+        let market =
             LocalMarket::open(LocalMarketOptions { store, ..LocalMarketOptions::default() }).await.unwrap();
-        Self { ground, database: None }
+        Self { market, database: None }
     }
 
     /// Opens a market on its own PostgreSQL database.
@@ -38,7 +38,7 @@ impl Fixture {
 
     /// Opens another market on the same database.
     pub(crate) async fn beside(&self) -> Self {
-        Self { ground: self.ground.beside().await.unwrap(), database: None }
+        Self { market: self.market.beside().await.unwrap(), database: None }
     }
 
     /// Returns the market's database, so that tests can manipulate it.
@@ -65,12 +65,12 @@ impl Fixture {
 
     /// Connects a party with a certificate that has not registered.
     pub(crate) async fn stranger(&self, role: Role, name: &str) -> Party {
-        let config = self.ground.identity(role, name).await.unwrap();
+        let config = self.market.identity(role, name).await.unwrap();
         Party { connection: Connection::open(&config).await.unwrap() }
     }
 
     pub(crate) async fn close(self) {
-        self.ground.close().await.unwrap();
+        self.market.close().await.unwrap();
     }
 }
 

@@ -91,7 +91,7 @@ impl Site {
         let mut child = command.spawn().unwrap();
         let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
         let address = loop {
-            let line = lines.next().expect("the market tells where it listens").unwrap();
+            let line = lines.next().expect("the market prints where it listens").unwrap();
             if let Some(address) = listening(&line) {
                 break address;
             }

@@ -43,7 +43,7 @@ fn files_beside_the_certificate_are_found() {
 }
 
 #[test]
-fn files_elsewhere_are_found_where_they_are_said_to_be() {
+fn files_elsewhere_are_found_at_their_configured_paths() {
     let (world, alice) = seller();
     let place = |file: &str| {
         let to = world.outside(&format!("other-{file}"));
@@ -100,7 +100,7 @@ fn a_folder_in_place_of_a_file_cannot_be_read() {
 }
 
 #[test]
-fn a_file_without_a_certificate_is_told_from_one_with() {
+fn a_file_without_a_certificate_is_distinguished_from_one_with() {
     let (world, alice) = seller();
     let key_as_certificate =
         CredentialFiles { cert: world.path("alice.key"), key: alice.key.clone(), ..alice.files() };

@@ -119,15 +119,15 @@ fn tills_are_notified_of_sales_and_of_cancellations_by_either_side() {
     fixture.act(BOB, Action::Cancel(action::Cancel { order: one.id })).unwrap();
     let reason = CancelReason::parse("broken").unwrap();
     fixture.act(ALICE, Action::CancelSale(action::CancelSale { order: other.id, reason })).unwrap();
-    let told = fixture.rows.events.iter().filter(|new| new.audience == Audience::Party(till.id.mailbox()));
-    let told: Vec<_> = told
+    let notices = fixture.rows.events.iter().filter(|new| new.audience == Audience::Party(till.id.mailbox()));
+    let notices: Vec<_> = notices
         .map(|new| match &new.event.kind {
             EventKind::OrderPlaced { remaining_quantity, .. } => ("placed", *remaining_quantity),
             EventKind::OrderCancelled { remaining_quantity, .. } => ("cancelled", *remaining_quantity),
             other => panic!("{other:?}"),
         })
         .collect();
-    assert_eq!(told, [("placed", 4), ("placed", 2), ("cancelled", 3), ("cancelled", 5)]);
+    assert_eq!(notices, [("placed", 4), ("placed", 2), ("cancelled", 3), ("cancelled", 5)]);
 }
 
 #[test]

@@ -68,6 +68,7 @@ impl TokenKeys {
     pub(super) fn accepts_the_same_as(&self, other: &Self) -> bool {
         // The id is a hash of the public key, so equal ids mean equal keys.
         let ids = |keys: &Self| keys.verifying.iter().map(|(id, _)| id.clone()).collect::<Vec<_>>();
+        // In order: keys that have only changed places count as a change, which costs no more than a cleared cache.
         ids(self) == ids(other)
     }
 
@@ -87,6 +88,7 @@ impl TokenKeys {
 
     /// Returns the verification key with an id, or `None` if tokens of that key are not accepted.
     pub(super) fn verifying(&self, id: &str) -> Option<&DecodingKey> {
+        // A scan, because there are at most two: the current and the previous key.
         self.verifying.iter().find(|(known, _)| known == id).map(|(_, key)| key)
     }
 }

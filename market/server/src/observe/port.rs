@@ -39,13 +39,19 @@ pub async fn serve(
 ) -> io::Result<()> {
     let router = Router::new()
         .route("/metrics", get(text))
-        .route("/livez", get(async |State(admin): State<Arc<Admin>>| told((admin.health.is_alive)())))
-        .route("/readyz", get(async |State(admin): State<Arc<Admin>>| told((admin.health.is_ready)())))
+        .route(
+            "/livez",
+            get(async |State(admin): State<Arc<Admin>>| probe_response((admin.health.is_alive)())),
+        )
+        .route(
+            "/readyz",
+            get(async |State(admin): State<Arc<Admin>>| probe_response((admin.health.is_ready)())),
+        )
         .with_state(Arc::new(Admin { metrics, health }));
     axum::serve(listener, router).with_graceful_shutdown(closing.cancelled_owned()).await
 }
 
-fn told(is_well: bool) -> (StatusCode, &'static str) {
+fn probe_response(is_well: bool) -> (StatusCode, &'static str) {
     if is_well { (StatusCode::OK, "ok\n") } else { (StatusCode::SERVICE_UNAVAILABLE, "not now\n") }
 }
 

@@ -24,6 +24,7 @@ pub use show::{
 };
 pub use stats::stats;
 pub use status::{
-    internal, invalid_fields, not_on_a_ride, refusal, status, store_error, suspended, try_again, with_message,
+    import_interrupted, internal, invalid_fields, ledger_error, not_on_a_ride, refusal, search_error, status,
+    store_error, suspended, try_again, with_message,
 };
 pub use till::{sync_acknowledgement, till};

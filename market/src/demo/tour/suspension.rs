@@ -29,7 +29,7 @@ async fn list(actor: &Actor) -> Result<v1::ListPartiesResponse, souk_client::Err
 }
 
 async fn operator(cast: &Cast) -> anyhow::Result<Actor> {
-    Actor::enter(&cast.ground, Role::Operator, "Olga").await
+    Actor::enter(&cast.market, Role::Operator, "Olga").await
 }
 
 async fn sees_figures(cast: &Cast) -> anyhow::Result<()> {

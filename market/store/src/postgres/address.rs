@@ -320,7 +320,7 @@ mod tests {
 
     #[test]
     fn remote_hosts_need_verified_tls() {
-        for (address, told) in [
+        for (address, message) in [
             ("postgres://souk@db.example/souk", "sslrootcert"),
             ("postgres://souk@localhost,db.example/souk", "sslrootcert"),
             ("postgres://souk@db.example/souk?sslmode=require", "verify-full"),
@@ -329,7 +329,7 @@ mod tests {
             ("postgres:///souk", "host"),
         ] {
             let refused = refusal(address);
-            assert!(refused.contains(told), "{address}: {refused}");
+            assert!(refused.contains(message), "{address}: {refused}");
         }
     }
 

@@ -15,7 +15,7 @@ use crate::StoreError;
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Failure {
     /// The server refused the statement, or the connection broke.
-    #[error("{}", told(.0))]
+    #[error("{}", describe(.0))]
     Postgres(#[from] Error),
     /// There was no reply in time. It is unknown whether the statement was executed.
     #[error("PostgreSQL did not answer within {} s; look for what holds it up", .0.as_secs())]
@@ -32,7 +32,7 @@ pub(super) enum Failure {
 }
 
 /// Formats an error together with the server's message, which the error's own text leaves out.
-fn told(error: &Error) -> String {
+fn describe(error: &Error) -> String {
     match error.as_db_error() {
         // Without the detail of the error, which may contain values of rows.
         Some(refusal) => format!("PostgreSQL: {} ({})", refusal.message(), refusal.code().code()),
@@ -104,7 +104,7 @@ impl Failure {
         }
     }
 
-    /// Returns whether the server said that it did not execute the statement. Otherwise this is unknown.
+    /// Returns whether the server reported that it did not execute the statement. Otherwise this is unknown.
     pub(super) fn is_refusal(&self) -> bool {
         matches!(self, Self::Postgres(error) if error.as_db_error().is_some())
     }

@@ -54,12 +54,12 @@ impl Shop {
     }
 
     async fn expand_all(&self) -> Vec<souk_domain::PartyId> {
-        let mut told = Vec::new();
+        let mut recipients = Vec::new();
         loop {
             let step = self.store.mailboxes.expand(1).await.unwrap();
-            told.extend(step.recipients);
+            recipients.extend(step.recipients);
             if !step.more {
-                return told;
+                return recipients;
             }
         }
     }
