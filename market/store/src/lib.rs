@@ -14,6 +14,7 @@
 
 pub mod audit;
 mod error;
+mod health;
 mod mailbox;
 pub mod memory;
 pub mod postgres;
@@ -28,6 +29,7 @@ use async_trait::async_trait;
 use souk_domain::{Keys, Party, PartyId, TillId, WorkingSet};
 
 pub use error::{SaveError, StoreError};
+pub use health::{Health, HealthState};
 pub use mailbox::{
     Claim, Delivery, DueQuery, Expansion, LeaseEpoch, LeaseOwner, MailboxState, Mailboxes, Retention,
     Settlement, Verdict,
@@ -49,6 +51,8 @@ pub struct Store {
     pub tracks: Arc<dyn Tracks>,
     /// The other markets on the same store; `None` if the back end can't be shared.
     pub replicas: Option<Arc<dyn Replicas>>,
+    /// Whether the store can keep its promises.
+    pub health: Health,
 }
 
 /// One writer.

@@ -12,7 +12,7 @@ mod tracks;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::Store;
+use super::{Health, Store};
 use lane::MemoryLane;
 use state::State;
 
@@ -39,5 +39,6 @@ pub fn open() -> Store {
         mailboxes: Arc::new(memory.clone()),
         tracks: Arc::new(memory),
         replicas: None,
+        health: Health::default(),
     }
 }

@@ -46,7 +46,7 @@ use uuid::Uuid;
 
 pub use address::{PostgresOptions, is_address};
 
-use super::{Lane, Reads, Store, StoreError};
+use super::{Health, Lane, Reads, Replicas, Store, StoreError};
 use address::Address;
 use connection::Session;
 use hints::{HintPublisher, PostgresReplicas};
@@ -95,7 +95,8 @@ pub async fn open(address: &str, options: &PostgresOptions, market: Uuid) -> Res
     tokio::spawn(chain::keep_linked(Arc::downgrade(&readers), market));
     let reads = Arc::new(PostgresReads::new(readers));
     let tracks = Arc::clone(&mailboxes);
-    Ok(Store { lanes, reads, mailboxes, tracks, replicas: Some(Arc::new(replicas)) })
+    let replicas: Option<Arc<dyn Replicas>> = Some(Arc::new(replicas));
+    Ok(Store { lanes, reads, mailboxes, tracks, replicas, health: Health::default() })
 }
 
 /// Opens only the queries, alongside markets that may have the database open.

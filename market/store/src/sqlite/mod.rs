@@ -36,7 +36,7 @@ use std::{
 use rusqlite::{Connection, OpenFlags, config::DbConfig};
 use tokio::sync::Mutex;
 
-use super::{Reads, Store, StoreError};
+use super::{Health, Reads, Store, StoreError};
 use checkpoint::Checkpointer;
 use lane::SqliteLane;
 use mailboxes::SqliteMailboxes;
@@ -94,6 +94,7 @@ pub fn open(path: &Path) -> Result<Store, StoreError> {
         mailboxes: mailboxes.clone(),
         tracks: mailboxes,
         replicas: None,
+        health: Health::default(),
     })
 }
 
