@@ -20,8 +20,10 @@ pub mod memory;
 pub mod postgres;
 mod query;
 mod replicas;
+mod space;
 pub mod sqlite;
 mod track;
+mod write_ahead_log;
 
 use std::sync::Arc;
 
@@ -38,6 +40,7 @@ pub use query::{FeedEntry, FeedPosition, OrderQuery, OrdersOf, Reads};
 
 pub use replicas::{Hint, Look, Replicas};
 pub use track::{Fix, TrackPoint, Tracks};
+pub use write_ahead_log::WriteAheadLog;
 
 /// An open store: one object for each role.
 pub struct Store {
@@ -53,6 +56,8 @@ pub struct Store {
     pub replicas: Option<Arc<dyn Replicas>>,
     /// Whether the store can keep its promises.
     pub health: Health,
+    /// The size of the write-ahead log; `None` for a back end that has none of its own.
+    pub log: Option<WriteAheadLog>,
 }
 
 /// One writer.

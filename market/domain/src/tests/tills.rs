@@ -70,7 +70,8 @@ fn cancelled_order_of_a_deleted_item_leaves_the_sku_to_its_new_owner() {
 
     assert_eq!(fixture.act(ALICE, sell_as("7", 1)), Err(Refusal::SkuTaken(new)));
     let asks = LineChange { item: ItemRef::Sku(Sku::parse("7").unwrap()), stock: StockChange::By(-1) };
-    let answers = sync(&mut fixture, ALICE, vec![TillLine { number: 1, print: LinePrint(1), asks: Ok(asks) }]);
+    let answers =
+        sync(&mut fixture, ALICE, vec![TillLine { number: 1, print: LinePrint(1), asks: Ok(asks) }]);
     assert_eq!(answers[0].outcome, stock(new, 4, 2));
 }
 

@@ -145,11 +145,13 @@ impl Import {
         let (line, changed) = (self.line, self.done.created_count + self.done.updated_count);
         let kept = format!("the rows up to line {line} are in, {changed} of them changed something");
         match Reason::of(status) {
-            Some(Reason::Overloaded | Reason::Unavailable | Reason::OutcomeUnknown) => wire::status(
-                Reason::ImportInterrupted,
-                format!("{}; {kept}", status.message()),
-                [("line", line.to_string())],
-            ),
+            Some(Reason::Overloaded | Reason::Unavailable | Reason::StorageFull | Reason::OutcomeUnknown) => {
+                wire::status(
+                    Reason::ImportInterrupted,
+                    format!("{}; {kept}", status.message()),
+                    [("line", line.to_string())],
+                )
+            }
             Some(reason) => {
                 wire::status(reason, format!("{}; {kept}", status.message()), [("line", line.to_string())])
             }

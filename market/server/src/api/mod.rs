@@ -157,6 +157,7 @@ fn ledger_status(error: &LedgerError) -> Status {
             "whether the change took effect is not known; repeat the call with the same request_id",
             [],
         ),
+        LedgerError::StorageFull => wire::storage_full(),
         LedgerError::Corrupt => wire::internal("a batch met something unreadable"),
         LedgerError::Mismatched(_) => wire::internal(&error.to_string()),
     }

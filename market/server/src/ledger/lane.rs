@@ -37,7 +37,18 @@ enum BatchFailure {
     /// Other markets hold locks on rows that the batch needs.
     Held,
     Corrupt,
+    /// A constraint of the database rejected a row.
+    Rejected,
+    /// The disk of the store is full.
+    Full,
     Indefinite,
+}
+
+/// The end of one attempt at a batch.
+enum Attempt {
+    Done(Vec<Answer>),
+    /// It conflicted with another market: nothing was changed, and a retry with freshly loaded rows may succeed.
+    Conflict(BatchFailure),
 }
 
 impl Runner {
@@ -91,8 +102,8 @@ impl Runner {
         let all: Vec<usize> = (0..commands.len()).collect();
         match self.carry_out(&commands).await {
             Ok(answers) => callers.answer(&all, answers),
-            // One unreadable row must not fail unrelated commands, so run each command separately.
-            Err(BatchFailure::Corrupt) if commands.len() > 1 => {
+            // One unreadable or rejected row must not fail unrelated commands, so run each command separately.
+            Err(BatchFailure::Corrupt | BatchFailure::Rejected) if commands.len() > 1 => {
                 for (place, command) in commands.iter().enumerate() {
                     let alone = self.carry_out(&[*command]).await;
                     let answers = alone.unwrap_or_else(|failure| vec![Err(failure.into())]);
@@ -154,22 +165,20 @@ impl Runner {
 
     async fn carry_out(&mut self, commands: &[&Command]) -> Result<Vec<Answer>, BatchFailure> {
         let keys = keys_of(commands);
-        for _ in 1..ATTEMPTS {
+        let mut failure = BatchFailure::Unavailable;
+        for _ in 0..ATTEMPTS {
             match self.attempt(&keys, commands).await? {
-                Some(answers) => return Ok(answers),
-                None => tracing::debug!(commands = commands.len(), "retrying a batch"),
+                Attempt::Done(answers) => return Ok(answers),
+                Attempt::Conflict(persisting) => failure = persisting,
             }
+            tracing::debug!(commands = commands.len(), "a batch conflicts with another market");
         }
-        self.attempt(&keys, commands).await?.ok_or(BatchFailure::Unavailable)
+        // A command that is alone can only have met another market's rows, however often it was retried.
+        Err(if commands.len() > 1 { failure } else { BatchFailure::Unavailable })
     }
 
-    /// Executes the commands in one transaction. Returns `None` on a conflict with another market, after which
-    /// nothing has changed and the batch can be retried with freshly loaded rows.
-    async fn attempt(
-        &mut self,
-        keys: &Keys,
-        commands: &[&Command],
-    ) -> Result<Option<Vec<Answer>>, BatchFailure> {
+    /// Executes the commands in one transaction.
+    async fn attempt(&mut self, keys: &Keys, commands: &[&Command]) -> Result<Attempt, BatchFailure> {
         let mut rows = self.lane.load(keys).await.map_err(|error| failed("load", &error))?;
         // Cloned, not moved: if this attempt fails, the notes go into the next one. They are cleared after a
         // commit.
@@ -198,10 +207,11 @@ impl Runner {
                 tracing::debug!(%error, "a batch timed out waiting for rows locked by another market");
                 return Err(BatchFailure::Held);
             }
-            Err(SaveError::Conflict(error)) => {
-                tracing::debug!(%error, "a batch conflicts with another market");
-                return Ok(None);
+            // The row may be another market's, or one of the batch itself.
+            Err(SaveError::Conflict(StoreError::Rejected(_))) => {
+                return Ok(Attempt::Conflict(BatchFailure::Rejected));
             }
+            Err(SaveError::Conflict(_)) => return Ok(Attempt::Conflict(BatchFailure::Unavailable)),
             Err(SaveError::Lost(error)) => return Err(failed("save", &error)),
             Err(SaveError::Indefinite(error)) => {
                 // The notes are kept: writing them twice is better than losing them.
@@ -213,7 +223,7 @@ impl Runner {
             self.notes.clear();
             (self.on_commit)(&receipt);
         }
-        Ok(Some(decided.map(|decided| answer(decided, receipt.feed_position)).collect()))
+        Ok(Attempt::Done(decided.map(|decided| answer(decided, receipt.feed_position)).collect()))
     }
 
     fn decide_all(&mut self, rows: &mut WorkingSet, commands: &[&Command]) -> Vec<Result<Outcome, Refusal>> {
@@ -252,11 +262,16 @@ fn answer(
 }
 
 fn failed(step: &str, error: &StoreError) -> BatchFailure {
-    tracing::error!(step, %error, "a batch failed");
+    // The store logs a full disk itself, at most once a minute; here it would be a line for each batch.
+    if !matches!(error, StoreError::Full(_)) {
+        tracing::error!(step, %error, "a batch failed");
+    }
     match error {
         StoreError::Unavailable(_) | StoreError::Overloaded => BatchFailure::Unavailable,
         StoreError::Held(_) => BatchFailure::Held,
         StoreError::Corrupt(_) => BatchFailure::Corrupt,
+        StoreError::Rejected(_) => BatchFailure::Rejected,
+        StoreError::Full(_) => BatchFailure::Full,
     }
 }
 
@@ -264,7 +279,8 @@ impl From<BatchFailure> for LedgerError {
     fn from(failure: BatchFailure) -> Self {
         match failure {
             BatchFailure::Unavailable | BatchFailure::Held => Self::Unavailable,
-            BatchFailure::Corrupt => Self::Corrupt,
+            BatchFailure::Corrupt | BatchFailure::Rejected => Self::Corrupt,
+            BatchFailure::Full => Self::StorageFull,
             BatchFailure::Indefinite => Self::Indefinite,
         }
     }

@@ -52,7 +52,11 @@ pub enum LedgerError {
     /// The store is unavailable, or the market is shutting down. Nothing was changed.
     #[error("the ledger does not answer")]
     Unavailable,
-    /// A stored row that the command needs can't be decoded. Nothing was changed.
+    /// The disk of the store is full. Nothing was changed.
+    #[error("the disk of the store is full")]
+    StorageFull,
+    /// A stored row that the command needs can't be decoded, or the store rejected a row that the rules let through.
+    /// Nothing was changed.
     #[error("the ledger met something unreadable")]
     Corrupt,
     /// The outcome stored for the request belongs to another kind of action, which only a bug can cause.

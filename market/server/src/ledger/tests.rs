@@ -18,6 +18,12 @@ use super::*;
 /// A party whose row can't be read.
 const UNREADABLE: u128 = u128::MAX;
 
+/// A party whose row the database's constraints reject, if it is saved together with others or alone.
+const REJECTED: u128 = u128::MAX - 1;
+
+/// A party that is rejected only together with others: its row contradicts another row of the batch.
+const QUARRELSOME: u128 = u128::MAX - 2;
+
 /// An item whose row is locked by another market.
 const HELD: ItemId = ItemId(7);
 
@@ -27,6 +33,10 @@ const HELD: ItemId = ItemId(7);
 enum Ending {
     Well,
     Lost,
+    /// The disk is full.
+    Full,
+    /// Every commit collides with a row that another market, or the batch itself, has inserted.
+    Rejected,
     /// The commit happens, but its outcome is reported as unknown.
     CommittedUnconfirmed,
     /// One conflict with another market, and then success.
@@ -69,10 +79,25 @@ impl Lane for Faulty {
     }
 
     async fn save(&mut self, rows: &WorkingSet) -> Result<Receipt, SaveError> {
+        let new: Vec<_> = rows.parties.changes().map(|(id, _)| id).collect();
+        let is_rejected =
+            new.contains(&party(REJECTED)) || new.contains(&party(QUARRELSOME)) && new.len() > 1;
+        if is_rejected {
+            self.inner.abandon().await;
+            return Err(SaveError::Lost(StoreError::Rejected("UNIQUE constraint failed".into())));
+        }
         match self.controls.ending.load(Ordering::SeqCst) {
             lost if lost == Ending::Lost as u8 => {
                 self.inner.abandon().await;
                 Err(SaveError::Lost(StoreError::unavailable("the disk is full")))
+            }
+            full if full == Ending::Full as u8 => {
+                self.inner.abandon().await;
+                Err(SaveError::Lost(StoreError::Full("no space left".into())))
+            }
+            rejected if rejected == Ending::Rejected as u8 && new.len() > 1 => {
+                self.inner.abandon().await;
+                Err(SaveError::Conflict(StoreError::Rejected("duplicate key".into())))
             }
             collides if collides == Ending::Collides as u8 => {
                 self.controls.ending.store(Ending::Well as u8, Ordering::SeqCst);
@@ -228,6 +253,45 @@ async fn one_unreadable_row_does_not_fail_the_others() {
     before.await.unwrap().unwrap();
     assert!(matches!(unreadable.await.unwrap(), Err(LedgerError::Corrupt)));
     after.await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn one_rejected_row_does_not_fail_the_others() {
+    let ground = LocalMarket::open(0);
+    let first = ground.keep_busy(register(1)).await;
+    let batch = ground.queue([2, REJECTED, 3, QUARRELSOME].map(register)).await;
+    ground.controls.loads.add_permits(100);
+    first.await.unwrap().unwrap();
+    let [before, rejected, after, quarrelsome] = batch.try_into().unwrap();
+    before.await.unwrap().unwrap();
+    assert!(matches!(rejected.await.unwrap(), Err(LedgerError::Corrupt)));
+    after.await.unwrap().unwrap();
+    quarrelsome.await.unwrap().unwrap();
+}
+
+/// On a database that several markets share, such a conflict is retried first: the row may be another market's.
+#[tokio::test]
+async fn batch_that_collides_with_itself_is_executed_command_by_command() {
+    let ground = LocalMarket::open(0);
+    ground.end(Ending::Rejected);
+    let first = ground.keep_busy(register(1)).await;
+    let batch = ground.queue([2, 3].map(register)).await;
+    ground.controls.loads.add_permits(100);
+    first.await.unwrap().unwrap();
+    for answer in batch {
+        answer.await.unwrap().unwrap();
+    }
+}
+
+#[tokio::test]
+async fn full_disk_is_reported_as_such_and_changes_nothing() {
+    let ground = LocalMarket::open(100);
+    ground.end(Ending::Full);
+    let full = ground.ledger.submit(register(1)).await;
+    assert!(matches!(full, Err(LedgerError::StorageFull)), "{full:?}");
+    ground.end(Ending::Well);
+    let done = ground.ledger.submit(register(1)).await.unwrap();
+    assert!(!done.replayed);
 }
 
 #[tokio::test]

@@ -22,6 +22,7 @@ pub use show::{
     ride_position, role, sales_summary, search_page, timestamp, wish,
 };
 pub use status::{
-    internal, invalid_fields, not_on_a_ride, refusal, status, store_error, suspended, try_again, with_message,
+    internal, invalid_fields, not_on_a_ride, refusal, status, storage_full, store_error, suspended,
+    try_again, with_message,
 };
 pub use till::{sync_acknowledgement, till};

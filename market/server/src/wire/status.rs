@@ -74,11 +74,24 @@ pub fn store_error(error: &StoreError) -> Status {
             "the market has more waiting for its storage than it takes; try again in a moment",
             STORE_RETRY_DELAY,
         ),
-        StoreError::Corrupt(_) => internal(&error.to_string()),
+        StoreError::Full(_) => storage_full(),
+        StoreError::Corrupt(_) | StoreError::Rejected(_) => internal(&error.to_string()),
     }
 }
 
+/// Creates the status for a change that the full disk did not take.
+pub fn storage_full() -> Status {
+    try_again(
+        Reason::StorageFull,
+        "the market's disk is full; nothing was changed, and reading still works",
+        FULL_RETRY_DELAY,
+    )
+}
+
 const STORE_RETRY_DELAY: Duration = Duration::from_secs(1);
+
+/// Suggested to callers while the disk is full, which passes only when an operator makes space.
+const FULL_RETRY_DELAY: Duration = Duration::from_secs(30);
 
 /// Creates the status for a command that the rules refused. The match is exhaustive, so that a new refusal
 /// does not compile without a reason and a text.

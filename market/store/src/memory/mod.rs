@@ -40,5 +40,6 @@ pub fn open() -> Store {
         tracks: Arc::new(memory),
         replicas: None,
         health: Health::default(),
+        log: None,
     }
 }

@@ -96,7 +96,7 @@ pub async fn open(address: &str, options: &PostgresOptions, market: Uuid) -> Res
     let reads = Arc::new(PostgresReads::new(readers));
     let tracks = Arc::clone(&mailboxes);
     let replicas: Option<Arc<dyn Replicas>> = Some(Arc::new(replicas));
-    Ok(Store { lanes, reads, mailboxes, tracks, replicas, health: Health::default() })
+    Ok(Store { lanes, reads, mailboxes, tracks, replicas, health: Health::default(), log: None })
 }
 
 /// Opens only the queries, alongside markets that may have the database open.

@@ -2,29 +2,47 @@
 //!
 //! The ledger runs each lane on its own thread, so blocking calls are fine here.
 
-use std::{fs::File, sync::Arc};
+use std::fs::File;
 
 use async_trait::async_trait;
 use rusqlite::Connection;
 use souk_domain::{Keys, WorkingSet};
-use tokio::sync::OwnedMutexGuard;
 
-use super::{Turn, checkpoint::Checkpointer, error::unavailable, load, save};
-use crate::{Lane, Receipt, SaveError, StoreError};
+use super::{
+    checkpoint::Checkpointer,
+    error::{self, unavailable},
+    load,
+    mailboxes::Writer,
+    save,
+    turn::{Taken, Turn, begin_interruptibly},
+};
+use crate::{Lane, Receipt, SaveError, StoreError, space::Space};
 
 pub(super) struct SqliteLane {
     connection: Connection,
     turn: Turn,
     /// The writers' turn, held from the beginning of a transaction to its end.
-    taken: Option<OwnedMutexGuard<()>>,
-    checkpointer: Checkpointer,
+    taken: Option<Taken>,
+    space: Space,
+    /// Ends with the lane.
+    _checkpointer: Checkpointer,
     /// The lock on the store's file, released when the lane is dropped.
     _lock: File,
 }
 
 impl SqliteLane {
-    pub(super) fn new(connection: Connection, turn: Turn, checkpointer: Checkpointer, lock: File) -> Self {
-        Self { connection, turn, taken: None, checkpointer, _lock: lock }
+    pub(super) fn new(
+        connection: Connection,
+        Writer { turn, space }: Writer,
+        checkpointer: Checkpointer,
+        lock: File,
+    ) -> Self {
+        Self { connection, turn, taken: None, space, _checkpointer: checkpointer, _lock: lock }
+    }
+
+    async fn begin(&mut self, keys: &Keys) -> Result<WorkingSet, rusqlite::Error> {
+        begin_interruptibly(&mut self.connection).await?;
+        load::load(&self.connection, keys)
     }
 
     fn roll_back(&mut self) {
@@ -35,18 +53,18 @@ impl SqliteLane {
         self.taken = None;
     }
 
+    fn note_space(&self, error: &StoreError) {
+        if let StoreError::Full(error) = error {
+            self.space.ran_out(error);
+        }
+    }
+
     fn commit(&mut self, rows: &WorkingSet) -> Result<Receipt, SaveError> {
         let saved =
             save::save(&self.connection, rows).map_err(|error| SaveError::Lost(unavailable(error)))?;
-        self.connection.execute_batch("COMMIT").map_err(|error| {
-            // If the transaction is still open, nothing has been committed. If it has ended, the error may
-            // have come after the write to the log, and it is unknown whether the commit survives.
-            if self.connection.is_autocommit() {
-                SaveError::Indefinite(unavailable(error))
-            } else {
-                SaveError::Lost(unavailable(error))
-            }
-        })?;
+        self.connection
+            .execute_batch("COMMIT")
+            .map_err(|error| error::at_commit(error, self.connection.is_autocommit()))?;
         Ok(saved)
     }
 }
@@ -55,31 +73,29 @@ impl SqliteLane {
 impl Lane for SqliteLane {
     async fn load(&mut self, keys: &Keys) -> Result<WorkingSet, StoreError> {
         // Held across `await` points until the transaction ends, hence an owned guard of an async mutex.
-        self.taken = Some(Arc::clone(&self.turn).lock_owned().await);
-        // IMMEDIATE takes SQLite's write lock now. A deferred transaction would take it at the first write,
-        // after it has read, and could fail there because its snapshot is out of date.
-        let loaded = self
-            .connection
-            .execute_batch("BEGIN IMMEDIATE")
-            .and_then(|()| load::load(&self.connection, keys));
+        self.taken = Some(self.turn.take().await);
+        let loaded = self.begin(keys).await;
         loaded.map_err(|error| {
             self.roll_back();
-            unavailable(error)
+            let error = unavailable(error);
+            self.note_space(&error);
+            error
         })
     }
 
     async fn save(&mut self, rows: &WorkingSet) -> Result<Receipt, SaveError> {
         let saved = self.commit(rows);
-        match saved {
+        match &saved {
             Ok(_) => {
-                // The turn is released first, so that a waiting mailbox operation is not delayed.
                 self.taken = None;
-                // Only counts. A checkpoint here would make the next batch wait for it.
-                self.checkpointer.committed();
+                self.space.sufficed();
             }
             // Also if the outcome is unknown: the connection must not stay in a transaction, and the turn has
             // to be released.
-            Err(_) => self.roll_back(),
+            Err(SaveError::Lost(error) | SaveError::Conflict(error) | SaveError::Indefinite(error)) => {
+                self.roll_back();
+                self.note_space(error);
+            }
         }
         saved
     }

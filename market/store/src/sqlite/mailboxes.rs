@@ -1,31 +1,44 @@
 //! Mailboxes: claims, leases and pending deliveries.
 
-use std::sync::Arc;
-
 use async_trait::async_trait;
-use rusqlite::{Connection, Error, OptionalExtension as _, Row, TransactionBehavior, params};
+use rusqlite::{Connection, Error, OptionalExtension as _, Row, params};
 use souk_domain::{PartyId, Sequence, Timestamp};
 
 use super::{
-    Turn,
     convert::{self, blob},
+    error::{Class, classify},
     pool::Pool,
     rows::at_most,
     settle,
+    turn::Turn,
 };
 use crate::{
     Claim, Delivery, DueQuery, Expansion, LeaseEpoch, LeaseOwner, MailboxState, Mailboxes, Retention,
-    Settlement, StoreError,
+    Settlement, StoreError, space::Space,
 };
 
 pub(super) struct SqliteMailboxes {
     pool: Pool,
-    turn: Turn,
+    writer: Writer,
+}
+
+/// What a write needs beside its connection.
+#[derive(Clone)]
+pub(super) struct Writer {
+    pub(super) turn: Turn,
+    pub(super) space: Space,
+}
+
+impl Drop for SqliteMailboxes {
+    fn drop(&mut self) {
+        // Before the pool waits for its thread, which may be waiting for another process.
+        self.writer.turn.close();
+    }
 }
 
 impl SqliteMailboxes {
-    pub(super) fn new(pool: Pool, turn: Turn) -> Self {
-        Self { pool, turn }
+    pub(super) fn new(pool: Pool, writer: Writer) -> Self {
+        Self { pool, writer }
     }
 
     /// Runs `work` in a write transaction, in turn with the lane.
@@ -34,8 +47,8 @@ impl SqliteMailboxes {
         T: Send + 'static,
         F: FnOnce(&Connection) -> Result<T, Error> + Send + 'static,
     {
-        let turn = Arc::clone(&self.turn);
-        self.pool.run(move |connection| in_turn(connection, &turn, work)).await
+        let writer = self.writer.clone();
+        self.pool.run(move |connection| writer.write(connection, work)).await
     }
 
     pub(super) async fn read<T, F>(&self, work: F) -> Result<T, StoreError>
@@ -52,7 +65,7 @@ impl SqliteMailboxes {
         T: Send + 'static,
         F: FnOnce(&Connection) -> Result<T, Error> + Send + 'static,
     {
-        let turn = Arc::clone(&self.turn);
+        let writer = self.writer.clone();
         self.pool
             .run(move |connection| {
                 // The connection is ours until the job ends, so no other operation runs with the wrong
@@ -60,7 +73,7 @@ impl SqliteMailboxes {
                 connection.pragma_update(None, "synchronous", "FULL")?;
                 // No `?` before the setting is restored; otherwise a failure would leave the connection on
                 // FULL for good.
-                let done = in_turn(connection, &turn, work);
+                let done = writer.write(connection, work);
                 connection.pragma_update(None, "synchronous", "NORMAL")?;
                 done
             })
@@ -189,18 +202,47 @@ impl Mailboxes for SqliteMailboxes {
     }
 }
 
-fn in_turn<T>(
-    connection: &mut Connection,
-    turn: &Turn,
-    work: impl FnOnce(&Connection) -> Result<T, Error>,
-) -> Result<T, Error> {
-    // Blocking is fine: this is the thread of the mailboxes' connection, and the lane holds the turn only
-    // for a batch.
-    let _turn = turn.blocking_lock();
-    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    let done = work(&transaction)?;
-    transaction.commit()?;
-    Ok(done)
+impl Writer {
+    /// Runs `work` in a transaction of its own, in turn with the other writers.
+    fn write<T>(
+        &self,
+        connection: &Connection,
+        work: impl FnOnce(&Connection) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        let before = connection.total_changes();
+        let done = self.in_turn(connection, work);
+        match &done {
+            // Many transactions find nothing to do, and those need no space.
+            Ok(_) if connection.total_changes() != before => self.space.sufficed(),
+            Ok(_) => {}
+            Err(error) if classify(error) == Class::Full => self.space.ran_out(error),
+            Err(_) => {}
+        }
+        done
+    }
+
+    fn in_turn<T>(
+        &self,
+        connection: &Connection,
+        work: impl FnOnce(&Connection) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        // Blocking is fine: this is the thread of the mailboxes' connection, and the lane holds the turn only
+        // for a batch.
+        let _turn = self.turn.take_blocking();
+        self.turn.begin_blocking(connection)?;
+        let done = work(connection).and_then(|done| {
+            connection.prepare_cached("COMMIT")?.execute([])?;
+            Ok(done)
+        });
+        // After a write that failed, SQLite may have rolled back by itself.
+        if done.is_err()
+            && !connection.is_autocommit()
+            && let Err(error) = connection.execute_batch("ROLLBACK")
+        {
+            tracing::error!(%error, "can't roll back a transaction of the mailboxes");
+        }
+        done
+    }
 }
 
 fn due(connection: &Connection, query: &DueQuery) -> Result<Vec<PartyId>, Error> {

@@ -4,7 +4,7 @@
 //!   a power loss.
 //! - **Mailboxes** and **tracks** write through a second connection with `synchronous=NORMAL`: its commits
 //!   are not synced, and what a power loss forgets is delivered again. The two connections take turns
-//!   (`Turn`), so that neither meets the other's lock inside SQLite, where waiting means polling.
+//!   (`turn`), so that neither meets the other's lock inside SQLite, where waiting means polling.
 //! - **Reads** run on read-only connections with their own threads. In WAL mode they never wait for a
 //!   writer.
 //! - **Checkpoints** run in the background (`checkpoint`), never in a commit.
@@ -14,6 +14,7 @@ mod convert;
 mod error;
 mod lane;
 mod load;
+mod log_readers;
 mod mailboxes;
 mod pool;
 mod reads;
@@ -25,6 +26,7 @@ mod schema;
 mod settle;
 mod summary;
 mod tracks;
+mod turn;
 
 use std::{
     fs::{File, OpenOptions, TryLockError},
@@ -34,14 +36,14 @@ use std::{
 };
 
 use rusqlite::{Connection, OpenFlags, config::DbConfig};
-use tokio::sync::Mutex;
 
-use super::{Health, Reads, Store, StoreError};
-use checkpoint::Checkpointer;
+use super::{Health, Reads, Store, StoreError, WriteAheadLog, space::Space};
+use checkpoint::{Checkpointer, Limits};
 use lane::SqliteLane;
-use mailboxes::SqliteMailboxes;
-use pool::Pool;
+use mailboxes::{SqliteMailboxes, Writer};
+use pool::{Pool, QueryWatch};
 use reads::SqliteReads;
+use turn::{BUSY_SLICE, Turn};
 
 /// The number of read-only connections, each with its own thread.
 const READERS: usize = 2;
@@ -57,12 +59,8 @@ const CACHE_KIB: i64 = 32 * 1024;
 const MMAP_BYTES: i64 = 1 << 30;
 /// The number of prepared statements that each connection caches.
 const STATEMENTS: usize = 64;
-/// How long SQLite waits for a lock. The writers take turns outside it, so they wait at most for a
-/// checkpoint.
-const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// The right to write. Tokio's mutex is fair, so the lane waits for one mailbox operation at most.
-type Turn = Arc<Mutex<()>>;
+/// How long a reader waits for a lock. In WAL mode readers meet one only while the log is recovered.
+const READ_BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Opens the store in a file, creating it if it does not exist, and brings its schema up to date.
 ///
@@ -71,30 +69,47 @@ type Turn = Arc<Mutex<()>>;
 /// Fails if another market has the file open, or if the file is damaged, belongs to another program, or was
 /// written by a newer market.
 pub fn open(path: &Path) -> Result<Store, StoreError> {
+    open_with(path, Limits::DEFAULT)
+}
+
+fn open_with(path: &Path, limits: Limits) -> Result<Store, StoreError> {
     // Before anything opens the database: two markets must never migrate it at the same time.
     let lock = lock(path)?;
     // Migrations run on the durable connection, before any other is opened.
-    let mut connection = connect(path, "FULL")?;
+    let mut connection = connect(path, "FULL", BUSY_SLICE)?;
     schema::migrate(&mut connection).map_err(|problem| problem.at(path))?;
-    let turn = Turn::default();
-    let mailbox_writer = connect(path, "NORMAL")?;
+    let (health, log, turn) = (Health::default(), WriteAheadLog::default(), Turn::default());
+    let writer = Writer { turn: turn.clone(), space: Space::new(health.clone()) };
+    let mailbox_writer = connect(path, "NORMAL", BUSY_SLICE)?;
+    limits.apply_to(&[&connection, &mailbox_writer]).map_err(StoreError::unavailable)?;
     let readers = (0..READERS).map(|_| connect_read_only(path)).collect::<Result<Vec<_>, _>>()?;
-    let checkpointer =
-        Checkpointer::start(connect(path, "NORMAL")?, Arc::clone(&turn)).map_err(StoreError::unavailable)?;
-    let reads =
-        Pool::start("souk-reader", readers, READ_QUEUE, READS_TOGETHER).map_err(StoreError::unavailable)?;
-    let mailboxes = Pool::start("souk-mailbox", vec![mailbox_writer], MAILBOX_QUEUE, 1)
+    let watch = QueryWatch::of(&readers);
+    let checkpointer = Checkpointer::start(checkpoint::Parts {
+        // It must never wait: it holds the writers' turn.
+        connection: connect(path, "NORMAL", Duration::ZERO)?,
+        path: path.to_owned(),
+        writer: writer.clone(),
+        queries: watch.clone(),
+        log: log.clone(),
+        limits,
+    })
+    .map_err(StoreError::unavailable)?;
+    let reads = Pool::start("souk-reader", readers, READ_QUEUE, (READS_TOGETHER, watch))
         .map_err(StoreError::unavailable)?;
+    let mailboxes =
+        Pool::start("souk-mailbox", vec![mailbox_writer], MAILBOX_QUEUE, (1, QueryWatch::default()))
+            .map_err(StoreError::unavailable)?;
     // The lane holds the file's lock and the checkpointer, because it is dropped last.
-    let lane = SqliteLane::new(connection, Arc::clone(&turn), checkpointer, lock);
-    let mailboxes = Arc::new(SqliteMailboxes::new(mailboxes, turn));
+    let lane = SqliteLane::new(connection, writer.clone(), checkpointer, lock);
+    let mailboxes = Arc::new(SqliteMailboxes::new(mailboxes, writer));
     Ok(Store {
         lanes: vec![Box::new(lane)],
         reads: Arc::new(SqliteReads::new(reads)),
         mailboxes: mailboxes.clone(),
         tracks: mailboxes,
         replicas: None,
-        health: Health::default(),
+        health,
+        log: Some(log),
     })
 }
 
@@ -106,8 +121,8 @@ pub fn open(path: &Path) -> Result<Store, StoreError> {
 pub fn open_reads(path: &Path) -> Result<Arc<dyn Reads>, StoreError> {
     let connection = connect_read_only(path)?;
     schema::check(&connection).map_err(|problem| problem.at(path))?;
-    let pool =
-        Pool::start("souk-reader", vec![connection], READ_QUEUE, 1).map_err(StoreError::unavailable)?;
+    let pool = Pool::start("souk-reader", vec![connection], READ_QUEUE, (1, QueryWatch::default()))
+        .map_err(StoreError::unavailable)?;
     Ok(Arc::new(SqliteReads::new(pool)))
 }
 
@@ -136,7 +151,7 @@ fn lock(path: &Path) -> Result<File, StoreError> {
     }
 }
 
-fn connect(path: &Path, synchronous: &str) -> Result<Connection, StoreError> {
+fn connect(path: &Path, synchronous: &str, busy_timeout: Duration) -> Result<Connection, StoreError> {
     let at = |error: rusqlite::Error| error::named(path, &error);
     let mut connection = Connection::open(path).map_err(at)?;
     configure(&mut connection).map_err(at)?;
@@ -148,6 +163,8 @@ fn connect(path: &Path, synchronous: &str) -> Result<Connection, StoreError> {
     connection.pragma_update(None, "wal_autocheckpoint", 0).map_err(at)?;
     // SQLite leaves foreign keys off unless each connection asks for them.
     connection.pragma_update(None, "foreign_keys", true).map_err(at)?;
+    // Only now: opening may have to wait for a process that recovers the log.
+    connection.busy_timeout(busy_timeout).map_err(at)?;
     Ok(connection)
 }
 
@@ -164,7 +181,7 @@ fn connect_read_only(path: &Path) -> Result<Connection, StoreError> {
 fn configure(connection: &mut Connection) -> Result<(), rusqlite::Error> {
     #[cfg(test)]
     replans::watch(connection);
-    connection.busy_timeout(BUSY_TIMEOUT)?;
+    connection.busy_timeout(READ_BUSY_TIMEOUT)?;
     connection.set_prepared_statement_cache_capacity(STATEMENTS);
     // The query planner stability guarantee. rusqlite clears the bindings of a statement that goes back to its cache;
     // without QPSG, SQLite then considers the plan out of date wherever a bound value might have influenced it, and

@@ -16,8 +16,8 @@ use std::{path::PathBuf, time::Duration};
 
 use souk_domain::{
     Action, Callback, Category, Command, Context, Description, DisplayName, EventId, Fingerprint, ImportRow,
-    Item, ItemId, ItemListing, ItemName, Keys, Money, OrderLine, OrderQuantity, Origin, Outcome, PartyId, Quantity,
-    Refusal, RequestId, RequestKey, Role, Sku, Timestamp, action, decide,
+    Item, ItemId, ItemListing, ItemName, Keys, Money, OrderLine, OrderQuantity, Origin, Outcome, PartyId,
+    Quantity, Refusal, RequestId, RequestKey, Role, Sku, Timestamp, action, decide,
 };
 use souk_store::{Lane, LeaseOwner, Receipt, Store};
 use tempfile::TempDir;

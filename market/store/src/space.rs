@@ -1,0 +1,89 @@
+//! Reports a full disk in the store's health, and that there is space again.
+
+use std::{
+    fmt::Display,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use crate::{Health, HealthState};
+
+/// How often a full disk is logged at most.
+const REPORT_INTERVAL: Duration = Duration::from_secs(60);
+
+/// What the writers of a store know about the space on its disk. Clones share it.
+#[derive(Clone)]
+pub(crate) struct Space {
+    health: Health,
+    shared: Arc<Shared>,
+}
+
+#[derive(Default)]
+struct Shared {
+    /// The number of writes that failed since the last one that succeeded. 0 while there is space.
+    failed: AtomicU64,
+    reported: Mutex<Option<Instant>>,
+}
+
+impl Space {
+    pub(crate) fn new(health: Health) -> Self {
+        Self { health, shared: Arc::default() }
+    }
+
+    /// Notes a write for which there was no space. It has changed nothing.
+    pub(crate) fn ran_out(&self, error: &dyn Display) {
+        self.health.set(HealthState::Full);
+        let failed = self.shared.failed.fetch_add(1, Ordering::Relaxed) + 1;
+        let mut reported = self.shared.reported.lock().unwrap_or_else(PoisonError::into_inner);
+        if reported.is_none_or(|at| at.elapsed() >= REPORT_INTERVAL) {
+            *reported = Some(Instant::now());
+            tracing::error!(
+                %error,
+                failed,
+                "the disk of the store is full: changes are refused and nothing is lost; free some space, and the \
+                 market continues by itself"
+            );
+        }
+    }
+
+    /// Notes a write that succeeded. It must have written something: an empty transaction needs no space.
+    pub(crate) fn sufficed(&self) {
+        // A load for nearly every commit; the exchange makes one of several writers report the change.
+        if self.is_used_up() && self.shared.failed.swap(0, Ordering::Relaxed) > 0 {
+            if self.health.state() == HealthState::Full {
+                self.health.set(HealthState::Healthy);
+            }
+            tracing::info!("the disk of the store has space again");
+        }
+    }
+
+    /// Returns whether the last write failed for want of space.
+    pub(crate) fn is_used_up(&self) -> bool {
+        self.shared.failed.load(Ordering::Relaxed) > 0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn health_follows_the_space_and_other_states_stay() {
+        let health = Health::default();
+        let space = Space::new(health.clone());
+        space.sufficed();
+        space.ran_out(&"no space left");
+        space.ran_out(&"no space left");
+        assert_eq!(health.state(), HealthState::Full);
+        space.sufficed();
+        assert_eq!(health.state(), HealthState::Healthy);
+        space.ran_out(&"no space left");
+        let failed = HealthState::Failed { reason: "sync".into() };
+        health.set(failed.clone());
+        space.sufficed();
+        assert_eq!(health.state(), failed);
+    }
+}
