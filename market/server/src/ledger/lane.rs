@@ -203,6 +203,10 @@ impl Runner {
                 return Ok(None);
             }
             Err(SaveError::Lost(error)) => return Err(failed("save", &error)),
+            Err(SaveError::Indefinite(error @ StoreError::Stopped(_))) => {
+                tracing::debug!(%error, "the outcome of a commit is unknown");
+                return Err(BatchFailure::Indefinite);
+            }
             Err(SaveError::Indefinite(error)) => {
                 // The notes are kept: writing them twice is better than losing them.
                 tracing::error!(%error, "the outcome of a commit is unknown");
@@ -252,9 +256,15 @@ fn answer(
 }
 
 fn failed(step: &str, error: &StoreError) -> BatchFailure {
-    tracing::error!(step, %error, "a batch failed");
     match error {
-        StoreError::Unavailable(_) | StoreError::Overloaded => BatchFailure::Unavailable,
+        // The store has logged the reason once. A line for each batch would hide it.
+        StoreError::Stopped(_) => tracing::debug!(step, %error, "a batch failed"),
+        _ => tracing::error!(step, %error, "a batch failed"),
+    }
+    match error {
+        StoreError::Stopped(_) | StoreError::Unavailable(_) | StoreError::Overloaded => {
+            BatchFailure::Unavailable
+        }
         StoreError::Held(_) => BatchFailure::Held,
         StoreError::Corrupt(_) => BatchFailure::Corrupt,
     }

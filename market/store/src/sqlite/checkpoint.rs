@@ -17,7 +17,7 @@ use std::{
 
 use rusqlite::Connection;
 
-use super::Turn;
+use super::{Turn, open_files::OpenFiles};
 
 /// How often to check for new commits.
 const INTERVAL: Duration = Duration::from_millis(500);
@@ -32,22 +32,28 @@ pub(super) struct Checkpointer {
 }
 
 impl Checkpointer {
-    pub(super) fn start(connection: Connection, turn: Turn) -> io::Result<Self> {
+    pub(super) fn start(connection: Connection, turn: Turn, files: Arc<OpenFiles>) -> io::Result<Self> {
         let commits = Arc::new(AtomicU64::new(0));
         let (stop, stopped) = std::sync::mpsc::channel();
         let seen = Arc::clone(&commits);
         let thread = thread::Builder::new().name("souk-checkpoint".into()).spawn(move || {
             let mut done = 0;
             while stopped.recv_timeout(INTERVAL) == Err(std::sync::mpsc::RecvTimeoutError::Timeout) {
+                // Also on an idle market, so that its readiness does not depend on writes.
+                files.look();
                 // Read before the checkpoint: a commit during it counts as new and is copied the next time.
                 // Relaxed, since the counter guards no other memory.
                 let now = seen.load(Ordering::Relaxed);
                 // An idle market runs no checkpoint and lets the disk sleep.
-                if now != done {
+                if now != done && files.may_write().is_ok() {
                     done = now;
-                    checkpoint(&connection, &turn);
+                    checkpoint(&connection, &turn, &files);
                 }
             }
+            files.before_close(&connection);
+            // Closed before the files are, which the other order would leave without locks.
+            drop(connection);
+            drop(files);
         })?;
         Ok(Self { commits, stop: Some(stop), thread: Some(thread) })
     }
@@ -68,18 +74,22 @@ impl Drop for Checkpointer {
     }
 }
 
-fn checkpoint(connection: &Connection, turn: &Turn) {
+fn checkpoint(connection: &Connection, turn: &Turn, files: &OpenFiles) {
     match run(connection, "PASSIVE") {
         Ok(pages) if pages > LOG_PAGES_MAX => {
             // With the turn held no writer can begin, so the checkpoint reaches the end of the log, and only
             // a reader can keep it from restarting.
             let _turn = turn.blocking_lock();
             if let Err(error) = run(connection, "RESTART") {
+                let error = files.judge(error);
                 tracing::debug!(%error, "can't restart the write-ahead log yet: a reader is in the way");
             }
         }
         Ok(_) => {}
-        Err(error) => tracing::warn!(%error, "a checkpoint failed; retrying"),
+        Err(error) => {
+            let error = files.judge(error);
+            tracing::warn!(%error, "a checkpoint failed; retrying");
+        }
     }
 }
 

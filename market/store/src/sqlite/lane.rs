@@ -2,14 +2,14 @@
 //!
 //! The ledger runs each lane on its own thread, so blocking calls are fine here.
 
-use std::{fs::File, sync::Arc};
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use rusqlite::Connection;
 use souk_domain::{Keys, WorkingSet};
 use tokio::sync::OwnedMutexGuard;
 
-use super::{Turn, checkpoint::Checkpointer, error::unavailable, load, save};
+use super::{Turn, checkpoint::Checkpointer, load, open_files::OpenFiles, save};
 use crate::{Lane, Receipt, SaveError, StoreError};
 
 pub(super) struct SqliteLane {
@@ -18,13 +18,18 @@ pub(super) struct SqliteLane {
     /// The writers' turn, held from the beginning of a transaction to its end.
     taken: Option<OwnedMutexGuard<()>>,
     checkpointer: Checkpointer,
-    /// The lock on the store's file, released when the lane is dropped.
-    _lock: File,
+    /// After the connection, which must be closed before.
+    files: Arc<OpenFiles>,
 }
 
 impl SqliteLane {
-    pub(super) fn new(connection: Connection, turn: Turn, checkpointer: Checkpointer, lock: File) -> Self {
-        Self { connection, turn, taken: None, checkpointer, _lock: lock }
+    pub(super) fn new(
+        connection: Connection,
+        turn: Turn,
+        checkpointer: Checkpointer,
+        files: Arc<OpenFiles>,
+    ) -> Self {
+        Self { connection, turn, taken: None, checkpointer, files }
     }
 
     fn roll_back(&mut self) {
@@ -36,17 +41,20 @@ impl SqliteLane {
     }
 
     fn commit(&mut self, rows: &WorkingSet) -> Result<Receipt, SaveError> {
-        let saved =
-            save::save(&self.connection, rows).map_err(|error| SaveError::Lost(unavailable(error)))?;
+        let lost = |error| SaveError::Lost(self.files.judge(error));
+        let saved = save::save(&self.connection, rows).map_err(lost)?;
         self.connection.execute_batch("COMMIT").map_err(|error| {
             // If the transaction is still open, nothing has been committed. If it has ended, the error may
             // have come after the write to the log, and it is unknown whether the commit survives.
             if self.connection.is_autocommit() {
-                SaveError::Indefinite(unavailable(error))
+                self.files.judge_durable(&error);
+                SaveError::Indefinite(self.files.judge(error))
             } else {
-                SaveError::Lost(unavailable(error))
+                lost(error)
             }
         })?;
+        // Not `Lost`: if the file comes back, the commit is in it.
+        self.files.may_acknowledge().map_err(SaveError::Indefinite)?;
         Ok(saved)
     }
 }
@@ -54,6 +62,7 @@ impl SqliteLane {
 #[async_trait]
 impl Lane for SqliteLane {
     async fn load(&mut self, keys: &Keys) -> Result<WorkingSet, StoreError> {
+        self.files.may_write()?;
         // Held across `await` points until the transaction ends, hence an owned guard of an async mutex.
         self.taken = Some(Arc::clone(&self.turn).lock_owned().await);
         // IMMEDIATE takes SQLite's write lock now. A deferred transaction would take it at the first write,
@@ -64,7 +73,7 @@ impl Lane for SqliteLane {
             .and_then(|()| load::load(&self.connection, keys));
         loaded.map_err(|error| {
             self.roll_back();
-            unavailable(error)
+            self.files.judge(error)
         })
     }
 
@@ -86,5 +95,17 @@ impl Lane for SqliteLane {
 
     async fn abandon(&mut self) {
         self.roll_back();
+    }
+
+    async fn confirm(&mut self, _replays: usize) -> Result<(), SaveError> {
+        self.roll_back();
+        // A replay acknowledges the first commit once more.
+        self.files.may_acknowledge().map_err(SaveError::Lost)
+    }
+}
+
+impl Drop for SqliteLane {
+    fn drop(&mut self) {
+        self.files.before_close(&self.connection);
     }
 }

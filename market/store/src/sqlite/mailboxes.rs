@@ -9,6 +9,7 @@ use souk_domain::{PartyId, Sequence, Timestamp};
 use super::{
     Turn,
     convert::{self, blob},
+    open_files::OpenFiles,
     pool::Pool,
     rows::at_most,
     settle,
@@ -21,11 +22,12 @@ use crate::{
 pub(super) struct SqliteMailboxes {
     pool: Pool,
     turn: Turn,
+    files: Arc<OpenFiles>,
 }
 
 impl SqliteMailboxes {
-    pub(super) fn new(pool: Pool, turn: Turn) -> Self {
-        Self { pool, turn }
+    pub(super) fn new(pool: Pool, turn: Turn, files: Arc<OpenFiles>) -> Self {
+        Self { pool, turn, files }
     }
 
     /// Runs `work` in a write transaction, in turn with the lane.
@@ -35,7 +37,10 @@ impl SqliteMailboxes {
         F: FnOnce(&Connection) -> Result<T, Error> + Send + 'static,
     {
         let turn = Arc::clone(&self.turn);
-        self.pool.run(move |connection| in_turn(connection, &turn, work)).await
+        self.files.may_write()?;
+        let done = self.pool.run(move |connection| in_turn(connection, &turn, work)).await?;
+        self.files.may_acknowledge()?;
+        Ok(done)
     }
 
     pub(super) async fn read<T, F>(&self, work: F) -> Result<T, StoreError>
@@ -52,19 +57,23 @@ impl SqliteMailboxes {
         T: Send + 'static,
         F: FnOnce(&Connection) -> Result<T, Error> + Send + 'static,
     {
-        let turn = Arc::clone(&self.turn);
-        self.pool
+        let (turn, files) = (Arc::clone(&self.turn), Arc::clone(&self.files));
+        self.files.may_write()?;
+        let done = self
+            .pool
             .run(move |connection| {
                 // The connection is ours until the job ends, so no other operation runs with the wrong
                 // setting. FULL syncs the log at the commit; NORMAL leaves that to the next sync.
                 connection.pragma_update(None, "synchronous", "FULL")?;
                 // No `?` before the setting is restored; otherwise a failure would leave the connection on
                 // FULL for good.
-                let done = in_turn(connection, &turn, work);
+                let done = in_turn(connection, &turn, work).inspect_err(|error| files.judge_durable(error));
                 connection.pragma_update(None, "synchronous", "NORMAL")?;
                 done
             })
-            .await
+            .await?;
+        self.files.may_acknowledge()?;
+        Ok(done)
     }
 }
 

@@ -1,15 +1,18 @@
 //! Threads with one connection each, which take jobs from one bounded queue.
 
-use std::{io, thread};
+use std::{io, sync::Arc, thread};
 
 use crossbeam_channel::{Receiver, Sender, TrySendError};
 use rusqlite::Connection;
 use tokio::sync::oneshot;
 
-use super::error::unavailable;
+use super::{error::unavailable, open_files::OpenFiles};
 use crate::StoreError;
 
 type Job = Box<dyn FnOnce(&mut Connection) + Send>;
+
+/// The files of the connections; `None` for a reader beside a market, which acknowledges nothing.
+type Files = Option<Arc<OpenFiles>>;
 
 /// A queue of jobs for connections. Dropping it waits for the running jobs and closes the connections, so
 /// that the file can be moved or deleted afterwards.
@@ -17,6 +20,7 @@ pub(super) struct Pool {
     /// `Some` until the pool is dropped. Dropping the sender ends the threads.
     jobs: Option<Sender<Job>>,
     threads: Vec<thread::JoinHandle<()>>,
+    files: Files,
 }
 
 impl Pool {
@@ -29,17 +33,18 @@ impl Pool {
         connections: Vec<Connection>,
         queue: usize,
         together: usize,
+        files: &Files,
     ) -> io::Result<Self> {
         let (jobs, waiting) = crossbeam_channel::bounded(queue);
         let mut threads = Vec::with_capacity(connections.len());
         for (number, connection) in connections.into_iter().enumerate() {
-            let waiting = waiting.clone();
+            let (waiting, files) = (waiting.clone(), files.clone());
             let thread = thread::Builder::new()
                 .name(format!("{name}-{number}"))
-                .spawn(move || work_off(&waiting, connection, together))?;
+                .spawn(move || work_off(&waiting, connection, together, files))?;
             threads.push(thread);
         }
-        Ok(Self { jobs: Some(jobs), threads })
+        Ok(Self { jobs: Some(jobs), threads, files: files.clone() })
     }
 
     /// Runs `work` on one of the connections. Dropping the future does not cancel it.
@@ -61,7 +66,7 @@ impl Pool {
             TrySendError::Disconnected(_) => ended(),
         })?;
         match answered.await {
-            Ok(result) => result.map_err(unavailable),
+            Ok(result) => result.map_err(|error| judge(&self.files, error)),
             Err(_) => Err(StoreError::unavailable("a thread of the store has ended")),
         }
     }
@@ -79,7 +84,7 @@ impl Drop for Pool {
     }
 }
 
-fn work_off(waiting: &Receiver<Job>, mut connection: Connection, together: usize) {
+fn work_off(waiting: &Receiver<Job>, mut connection: Connection, together: usize, files: Files) {
     let mut batch = Vec::with_capacity(together);
     while let Ok(first) = waiting.recv() {
         batch.push(first);
@@ -94,6 +99,19 @@ fn work_off(waiting: &Receiver<Job>, mut connection: Connection, together: usize
         if shared {
             end(&connection);
         }
+    }
+    if let Some(files) = &files {
+        files.before_close(&connection);
+    }
+    // In this order: see `OpenFiles`.
+    drop(connection);
+    drop(files);
+}
+
+fn judge(files: &Files, error: rusqlite::Error) -> StoreError {
+    match files {
+        Some(files) => files.judge(error),
+        None => unavailable(error),
     }
 }
 
