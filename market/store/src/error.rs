@@ -11,6 +11,10 @@ pub enum StoreError {
     /// The queue to the store is full; nothing was changed.
     #[error("the queue to the store is full")]
     Overloaded,
+    /// The store acknowledges nothing any more, for a reason that its [`Health`](crate::Health) reports and
+    /// that has been logged.
+    #[error("the store has stopped: {0}")]
+    Stopped(String),
     /// Other writers hold locks on the rows for longer than the lock timeout; nothing was changed.
     #[error("rows are locked by other writers: {0}")]
     Held(#[source] Box<dyn StdError + Send + Sync>),

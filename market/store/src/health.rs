@@ -61,6 +61,20 @@ impl Health {
             true
         })
     }
+
+    /// Returns why nothing may be acknowledged: the file is not where it should be, or a sync has failed.
+    pub(crate) fn stopped(&self) -> Option<String> {
+        match &*self.state.borrow() {
+            HealthState::Healthy | HealthState::Full => None,
+            HealthState::Detached { reason } | HealthState::Failed { reason } => Some(reason.clone()),
+        }
+    }
+
+    /// Leaves [`HealthState::Detached`], and returns whether that was the state.
+    pub(crate) fn attach(&self) -> bool {
+        // Read first, because this is called for each batch, and writing excludes readers.
+        matches!(&*self.state.borrow(), HealthState::Detached { .. }) && self.set(HealthState::Healthy)
+    }
 }
 
 #[cfg(test)]

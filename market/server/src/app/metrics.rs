@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use souk_store::HealthState;
+
 use super::{App, replicas::StoreFreshness};
 use crate::{
     observe::{Memory, Metrics, SpanCounts, port::Health},
@@ -40,16 +42,17 @@ impl App {
     }
 
     /// Returns the liveness and readiness checks. The market is ready if its ledger works, its index is up to date,
-    /// it is not shutting down, and a shared database can be reached.
+    /// its store acknowledges changes, it is not shutting down, and a shared database can be reached.
     pub(super) fn health(&self) -> impl FnOnce(Pulses) -> Health + use<> {
         let (has_failed, ledger) = (self.lanes.failure(), self.lanes.failure());
         let (search, closing) = (self.parts.search.clone(), self.parts.closing.clone());
-        let freshness = self.freshness.clone();
+        let (freshness, store) = (self.freshness.clone(), self.store_health.clone());
         move |threads| Health {
             is_alive: Box::new(move || !has_failed() && threads.are_well()),
             is_ready: Box::new(move || {
                 let is_fresh = freshness.as_ref().is_none_or(StoreFreshness::is_fresh);
-                !ledger() && is_fresh && search.load().level && !closing.is_cancelled()
+                let acknowledges = store.state() == HealthState::Healthy;
+                !ledger() && is_fresh && acknowledges && search.load().level && !closing.is_cancelled()
             }),
         }
     }

@@ -12,7 +12,7 @@ use rotate::{Changes, CredentialUsers, Rotator};
 pub use serve::ServeError;
 use souk_domain::PartyId;
 use souk_search::{IndexHome, Search, SearchError};
-use souk_store::{Reads, Receipt, Store, StoreError};
+use souk_store::{Health, Reads, Receipt, Store, StoreError, WriteAheadLog};
 
 use arc_swap::ArcSwap;
 use souk_certs::{
@@ -57,6 +57,8 @@ pub struct App {
     spans: Option<Arc<SpanCounts>>,
     /// When the shared store was last reached. `None` for a store that only this market uses.
     freshness: Option<StoreFreshness>,
+    store_health: Health,
+    log: Option<WriteAheadLog>,
 }
 
 /// Why the market could not be opened.
@@ -101,7 +103,7 @@ impl App {
     ) -> Result<Self, OpenError> {
         let credentials = MarketCredentials::open(&config, clock)?;
         let (acceptor, tokens) = (credentials.acceptor.clone(), Arc::clone(&credentials.tokens));
-        let Store { lanes, reads, mailboxes, tracks, replicas, health: _, log: _ } =
+        let Store { lanes, reads, mailboxes, tracks, replicas, health: store_health, log } =
             open_store(&config.store, random).await?;
         let index = config.store.index_directory().map(Path::to_owned);
         let home = index.map_or(IndexHome::Memory, IndexHome::Directory);
@@ -167,6 +169,8 @@ impl App {
             times: Arc::default(),
             spans: None,
             freshness,
+            store_health,
+            log,
         })
     }
 

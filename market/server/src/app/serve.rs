@@ -2,6 +2,7 @@
 
 use std::{io, sync::Arc, time::Duration};
 
+use souk_store::HealthState;
 use tokio::{task::JoinHandle, time};
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
@@ -19,6 +20,9 @@ use crate::{
 /// How often the lanes are checked for failure.
 const LANE_WATCH: Duration = Duration::from_secs(1);
 
+/// How long callers may take to receive their answers after the store has failed.
+const FAILED_DRAIN: Duration = Duration::from_secs(1);
+
 /// Why a market stopped serving.
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
@@ -28,6 +32,12 @@ pub enum ServeError {
     /// A ledger lane has failed. Acknowledged changes are safe; the market must be restarted.
     #[error("the ledger has failed; everything acknowledged is safe: start the market again")]
     LedgerFailed,
+    /// The store has failed, and it is unknown what is on its disk. Nothing was acknowledged since. The
+    /// process must end at once, without closing the store.
+    #[error(
+        "{0}: the market stops, because changes that it acknowledges now could be lost; everything acknowledged before is safe once the market has started again: check the disk and start it again"
+    )]
+    StoreFailed(String),
 }
 
 impl App {
@@ -79,9 +89,19 @@ impl App {
             () = server.deal(&self.listener) => Ok(()),
             () = shutdown.cancelled() => Ok(()),
             () = lane_failure(&self.lanes) => Err(ServeError::LedgerFailed),
+            reason = store_failure(&self.store_health) => Err(ServeError::StoreFailed(reason)),
         };
         // Closed first, so that clients get a refused connection at once and turn to another market.
         drop(self.listener);
+        if let Err(ServeError::StoreFailed(_)) = &outcome {
+            shutdown.cancel();
+            parts.closing.cancel();
+            // Nothing can be written any more, so there is nothing to drain, only answers to send: the batch's
+            // outcome is unknown, and the lane refuses the commands that are queued.
+            let closing = tokio::task::spawn_blocking(move || server.stop());
+            let _ = time::timeout(FAILED_DRAIN, closing).await;
+            return outcome;
+        }
         // The drain order follows from who depends on whom: the listener first, then calls and streams, then the
         // refusals that they may still cause, then the lanes that write those, and the search index last.
         // Certificates are no longer reloaded.
@@ -123,6 +143,20 @@ async fn report_head(parts: &Parts, what: &str) {
     match parts.reads.audit_head().await {
         Ok(head) => tracing::info!(%head, "{what}"),
         Err(error) => tracing::error!(%error, "cannot read the head of the audit log"),
+    }
+}
+
+/// Waits until the store can't go on, and returns the reason.
+async fn store_failure(health: &souk_store::Health) -> String {
+    let mut changes = health.changed();
+    loop {
+        if let HealthState::Failed { reason } = &*changes.borrow_and_update() {
+            return reason.clone();
+        }
+        if changes.changed().await.is_err() {
+            // Can't happen while `health` exists, which holds the sender.
+            std::future::pending::<()>().await;
+        }
     }
 }
 

@@ -213,6 +213,10 @@ impl Runner {
             }
             Err(SaveError::Conflict(_)) => return Ok(Attempt::Conflict(BatchFailure::Unavailable)),
             Err(SaveError::Lost(error)) => return Err(failed("save", &error)),
+            Err(SaveError::Indefinite(error @ StoreError::Stopped(_))) => {
+                tracing::debug!(%error, "the outcome of a commit is unknown");
+                return Err(BatchFailure::Indefinite);
+            }
             Err(SaveError::Indefinite(error)) => {
                 // The notes are kept: writing them twice is better than losing them.
                 tracing::error!(%error, "the outcome of a commit is unknown");
@@ -262,12 +266,15 @@ fn answer(
 }
 
 fn failed(step: &str, error: &StoreError) -> BatchFailure {
-    // The store logs a full disk itself, at most once a minute; here it would be a line for each batch.
-    if !matches!(error, StoreError::Full(_)) {
-        tracing::error!(step, %error, "a batch failed");
+    match error {
+        // The store has logged the reason, rarely. A line for each batch would hide it.
+        StoreError::Stopped(_) | StoreError::Full(_) => tracing::debug!(step, %error, "a batch failed"),
+        _ => tracing::error!(step, %error, "a batch failed"),
     }
     match error {
-        StoreError::Unavailable(_) | StoreError::Overloaded => BatchFailure::Unavailable,
+        StoreError::Stopped(_) | StoreError::Unavailable(_) | StoreError::Overloaded => {
+            BatchFailure::Unavailable
+        }
         StoreError::Held(_) => BatchFailure::Held,
         StoreError::Corrupt(_) => BatchFailure::Corrupt,
         StoreError::Rejected(_) => BatchFailure::Rejected,

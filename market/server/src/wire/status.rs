@@ -61,8 +61,11 @@ pub fn internal(what: &str) -> Status {
 /// Creates a status for a failed read from the store.
 pub fn store_error(error: &StoreError) -> Status {
     match error {
-        StoreError::Unavailable(_) | StoreError::Held(_) => {
-            tracing::warn!(%error, "cannot read from the store");
+        StoreError::Unavailable(_) | StoreError::Held(_) | StoreError::Stopped(_) => {
+            // The store has logged why it stopped, once.
+            if !matches!(error, StoreError::Stopped(_)) {
+                tracing::warn!(%error, "cannot read from the store");
+            }
             try_again(
                 Reason::Unavailable,
                 "the market's storage does not answer; try again in a moment",

@@ -12,10 +12,12 @@
 mod tests;
 
 use std::{
-    ffi::OsStr,
     fs, io,
-    path::{Path, PathBuf},
-    sync::mpsc::{self, RecvTimeoutError},
+    path::PathBuf,
+    sync::{
+        Arc,
+        mpsc::{self, RecvTimeoutError},
+    },
     thread,
     time::{Duration, Instant},
 };
@@ -23,10 +25,12 @@ use std::{
 use rusqlite::Connection;
 
 use super::{
+    database_file::companion,
     error::{Class, classify},
     log_readers,
-    mailboxes::Writer,
+    open_files::OpenFiles,
     pool::{QUERY_MAX, QueryWatch},
+    turn::Turn,
 };
 use crate::WriteAheadLog;
 
@@ -71,7 +75,9 @@ pub(super) struct Parts {
     pub(super) connection: Connection,
     /// The database file.
     pub(super) path: PathBuf,
-    pub(super) writer: Writer,
+    pub(super) turn: Turn,
+    /// After the connection, which must be closed before.
+    pub(super) files: Arc<OpenFiles>,
     pub(super) queries: QueryWatch,
     pub(super) log: WriteAheadLog,
     pub(super) limits: Limits,
@@ -133,7 +139,7 @@ struct Rounds {
 
 impl Rounds {
     fn new(parts: Parts) -> Self {
-        let (wal, shm) = (beside(&parts.path, "-wal"), beside(&parts.path, "-shm"));
+        let (wal, shm) = (companion(&parts.path, "-wal"), companion(&parts.path, "-shm"));
         let last = Progress::default();
         Self { parts, wal, shm, last, has_failed: false, has_warned: false, probed: Instant::now() }
     }
@@ -143,15 +149,21 @@ impl Rounds {
         let mut is_settled = true;
         while stopped.recv_timeout(self.parts.limits.interval) == Err(RecvTimeoutError::Timeout) {
             self.parts.queries.interrupt_after(QUERY_MAX);
+            // Also on an idle market, so that its readiness does not depend on writes.
+            self.parts.files.look();
+            if self.parts.files.may_write().is_err() {
+                continue;
+            }
             self.probe_space();
             // Read before the checkpoint: what is written during it counts as new and is copied the next time.
-            let ended = self.parts.writer.turn.ended();
+            let ended = self.parts.turn.ended();
             // An idle market runs no checkpoint and lets the disk sleep, once everything is copied.
             if ended != seen || !is_settled {
                 seen = ended;
                 is_settled = self.checkpoint();
             }
         }
+        self.parts.files.before_close(&self.parts.connection);
     }
 
     /// Runs a checkpoint. Returns whether nothing is left to do until somebody writes again.
@@ -166,7 +178,7 @@ impl Rounds {
             let mode = if self.bytes() > kept_bytes { "TRUNCATE" } else { "RESTART" };
             // With the turn held no writer can begin, so the checkpoint reaches the end of the log, and only
             // a reader can keep it from starting again.
-            let turn = self.parts.writer.turn.pause();
+            let turn = self.parts.turn.pause();
             now = self.copy(mode).unwrap_or(now);
             drop(turn);
         }
@@ -192,9 +204,8 @@ impl Rounds {
                 Some(progress)
             }
             Err(error) => {
-                if classify(&error) == Class::Full {
-                    self.parts.writer.space.ran_out(&error);
-                } else if !self.has_failed {
+                self.parts.files.note(&error);
+                if classify(&error) != Class::Full && !self.has_failed {
                     tracing::warn!(%error, "a checkpoint failed; retrying");
                 }
                 self.has_failed = true;
@@ -223,21 +234,15 @@ impl Rounds {
     /// While the disk is full, writes a page that is not changed by it. A market that is not ready gets no calls, so
     /// nothing else may ever find out that there is space again.
     fn probe_space(&mut self) {
-        if !self.parts.writer.space.is_used_up() || self.probed.elapsed() < SPACE_PROBE {
+        let space = self.parts.files.space();
+        if !space.is_used_up() || self.probed.elapsed() < SPACE_PROBE {
             return;
         }
         self.probed = Instant::now();
-        let _turn = self.parts.writer.turn.take_blocking();
+        let _turn = self.parts.turn.take_blocking();
         match self.parts.connection.execute("UPDATE counter SET value = value WHERE name = 'feed'", []) {
-            Ok(_) => self.parts.writer.space.sufficed(),
+            Ok(_) => space.sufficed(),
             Err(error) => tracing::debug!(%error, "there is still no space on the disk"),
         }
     }
-}
-
-/// Returns the path of a file that belongs to the database.
-fn beside(path: &Path, suffix: &str) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(OsStr::new(suffix));
-    name.into()
 }

@@ -2,7 +2,7 @@
 //!
 //! The ledger runs each lane on its own thread, so blocking calls are fine here.
 
-use std::fs::File;
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use rusqlite::Connection;
@@ -10,34 +10,32 @@ use souk_domain::{Keys, WorkingSet};
 
 use super::{
     checkpoint::Checkpointer,
-    error::{self, unavailable},
-    load,
-    mailboxes::Writer,
+    error, load,
+    open_files::OpenFiles,
     save,
     turn::{Taken, Turn, begin_interruptibly},
 };
-use crate::{Lane, Receipt, SaveError, StoreError, space::Space};
+use crate::{Lane, Receipt, SaveError, StoreError};
 
 pub(super) struct SqliteLane {
     connection: Connection,
     turn: Turn,
     /// The writers' turn, held from the beginning of a transaction to its end.
     taken: Option<Taken>,
-    space: Space,
     /// Ends with the lane.
     _checkpointer: Checkpointer,
-    /// The lock on the store's file, released when the lane is dropped.
-    _lock: File,
+    /// After the connection, which must be closed before.
+    files: Arc<OpenFiles>,
 }
 
 impl SqliteLane {
     pub(super) fn new(
         connection: Connection,
-        Writer { turn, space }: Writer,
+        turn: Turn,
         checkpointer: Checkpointer,
-        lock: File,
+        files: Arc<OpenFiles>,
     ) -> Self {
-        Self { connection, turn, taken: None, space, _checkpointer: checkpointer, _lock: lock }
+        Self { connection, turn, taken: None, _checkpointer: checkpointer, files }
     }
 
     async fn begin(&mut self, keys: &Keys) -> Result<WorkingSet, rusqlite::Error> {
@@ -53,18 +51,19 @@ impl SqliteLane {
         self.taken = None;
     }
 
-    fn note_space(&self, error: &StoreError) {
-        if let StoreError::Full(error) = error {
-            self.space.ran_out(error);
-        }
-    }
-
     fn commit(&mut self, rows: &WorkingSet) -> Result<Receipt, SaveError> {
         let saved =
-            save::save(&self.connection, rows).map_err(|error| SaveError::Lost(unavailable(error)))?;
-        self.connection
-            .execute_batch("COMMIT")
-            .map_err(|error| error::at_commit(error, self.connection.is_autocommit()))?;
+            save::save(&self.connection, rows).map_err(|error| SaveError::Lost(self.files.judge(error)))?;
+        self.connection.execute_batch("COMMIT").map_err(|error| {
+            let is_over = self.connection.is_autocommit();
+            if is_over {
+                self.files.judge_durable(&error);
+            }
+            self.files.note(&error);
+            error::at_commit(error, is_over)
+        })?;
+        // Not `Lost`: if the file comes back, the commit is in it.
+        self.files.may_acknowledge().map_err(SaveError::Indefinite)?;
         Ok(saved)
     }
 }
@@ -73,34 +72,41 @@ impl SqliteLane {
 impl Lane for SqliteLane {
     async fn load(&mut self, keys: &Keys) -> Result<WorkingSet, StoreError> {
         // Held across `await` points until the transaction ends, hence an owned guard of an async mutex.
+        self.files.may_write()?;
         self.taken = Some(self.turn.take().await);
         let loaded = self.begin(keys).await;
         loaded.map_err(|error| {
             self.roll_back();
-            let error = unavailable(error);
-            self.note_space(&error);
-            error
+            self.files.judge(error)
         })
     }
 
     async fn save(&mut self, rows: &WorkingSet) -> Result<Receipt, SaveError> {
         let saved = self.commit(rows);
-        match &saved {
+        match saved {
             Ok(_) => {
                 self.taken = None;
-                self.space.sufficed();
+                self.files.space().sufficed();
             }
             // Also if the outcome is unknown: the connection must not stay in a transaction, and the turn has
             // to be released.
-            Err(SaveError::Lost(error) | SaveError::Conflict(error) | SaveError::Indefinite(error)) => {
-                self.roll_back();
-                self.note_space(error);
-            }
+            Err(_) => self.roll_back(),
         }
         saved
     }
 
     async fn abandon(&mut self) {
         self.roll_back();
+    }
+    async fn confirm(&mut self, _replays: usize) -> Result<(), SaveError> {
+        self.roll_back();
+        // A replay acknowledges the first commit once more.
+        self.files.may_acknowledge().map_err(SaveError::Lost)
+    }
+}
+
+impl Drop for SqliteLane {
+    fn drop(&mut self) {
+        self.files.before_close(&self.connection);
     }
 }

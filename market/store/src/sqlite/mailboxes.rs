@@ -1,12 +1,14 @@
 //! Mailboxes: claims, leases and pending deliveries.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use rusqlite::{Connection, Error, OptionalExtension as _, Row, params};
 use souk_domain::{PartyId, Sequence, Timestamp};
 
 use super::{
     convert::{self, blob},
-    error::{Class, classify},
+    open_files::OpenFiles,
     pool::Pool,
     rows::at_most,
     settle,
@@ -14,7 +16,7 @@ use super::{
 };
 use crate::{
     Claim, Delivery, DueQuery, Expansion, LeaseEpoch, LeaseOwner, MailboxState, Mailboxes, Retention,
-    Settlement, StoreError, space::Space,
+    Settlement, StoreError,
 };
 
 pub(super) struct SqliteMailboxes {
@@ -26,7 +28,7 @@ pub(super) struct SqliteMailboxes {
 #[derive(Clone)]
 pub(super) struct Writer {
     pub(super) turn: Turn,
-    pub(super) space: Space,
+    pub(super) files: Arc<OpenFiles>,
 }
 
 impl Drop for SqliteMailboxes {
@@ -48,7 +50,10 @@ impl SqliteMailboxes {
         F: FnOnce(&Connection) -> Result<T, Error> + Send + 'static,
     {
         let writer = self.writer.clone();
-        self.pool.run(move |connection| writer.write(connection, work)).await
+        self.writer.files.may_write()?;
+        let done = self.pool.run(move |connection| writer.write(connection, work)).await?;
+        self.writer.files.may_acknowledge()?;
+        Ok(done)
     }
 
     pub(super) async fn read<T, F>(&self, work: F) -> Result<T, StoreError>
@@ -66,18 +71,23 @@ impl SqliteMailboxes {
         F: FnOnce(&Connection) -> Result<T, Error> + Send + 'static,
     {
         let writer = self.writer.clone();
-        self.pool
+        self.writer.files.may_write()?;
+        let done = self
+            .pool
             .run(move |connection| {
                 // The connection is ours until the job ends, so no other operation runs with the wrong
                 // setting. FULL syncs the log at the commit; NORMAL leaves that to the next sync.
                 connection.pragma_update(None, "synchronous", "FULL")?;
                 // No `?` before the setting is restored; otherwise a failure would leave the connection on
                 // FULL for good.
-                let done = writer.write(connection, work);
+                let done =
+                    writer.write(connection, work).inspect_err(|error| writer.files.judge_durable(error));
                 connection.pragma_update(None, "synchronous", "NORMAL")?;
                 done
             })
-            .await
+            .await?;
+        self.writer.files.may_acknowledge()?;
+        Ok(done)
     }
 }
 
@@ -211,12 +221,10 @@ impl Writer {
     ) -> Result<T, Error> {
         let before = connection.total_changes();
         let done = self.in_turn(connection, work);
-        match &done {
-            // Many transactions find nothing to do, and those need no space.
-            Ok(_) if connection.total_changes() != before => self.space.sufficed(),
-            Ok(_) => {}
-            Err(error) if classify(error) == Class::Full => self.space.ran_out(error),
-            Err(_) => {}
+        // Many transactions find nothing to do, and those need no space. Errors are reported where they are
+        // converted, in the pool.
+        if done.is_ok() && connection.total_changes() != before {
+            self.files.space().sufficed();
         }
         done
     }

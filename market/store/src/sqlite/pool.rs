@@ -14,7 +14,7 @@ use crossbeam_channel::{Receiver, Sender, TrySendError};
 use rusqlite::{Connection, Error, ErrorCode, InterruptHandle};
 use tokio::sync::oneshot;
 
-use super::error::unavailable;
+use super::{error::unavailable, open_files::OpenFiles};
 use crate::StoreError;
 
 /// How long queued queries share a snapshot at most. While it lasts, the write-ahead log can't start again from its
@@ -24,6 +24,9 @@ const SNAPSHOT_MAX: Duration = Duration::from_secs(1);
 pub(super) const QUERY_MAX: Duration = Duration::from_secs(10);
 
 type Job = Box<dyn FnOnce(&mut Connection) + Send>;
+
+/// The files of the connections; `None` for a reader beside a market, which acknowledges nothing.
+pub(super) type Files = Option<Arc<OpenFiles>>;
 
 /// Watches the queries of a pool.
 #[derive(Clone, Default)]
@@ -69,6 +72,7 @@ pub(super) struct Pool {
     jobs: Option<Sender<Job>>,
     threads: Vec<thread::JoinHandle<()>>,
     closing: Arc<AtomicBool>,
+    files: Files,
 }
 
 impl Pool {
@@ -81,6 +85,7 @@ impl Pool {
         connections: Vec<Connection>,
         queue: usize,
         (together, watch): (usize, QueryWatch),
+        files: &Files,
     ) -> io::Result<Self> {
         let closing = Arc::new(AtomicBool::new(false));
         let (jobs, waiting) = crossbeam_channel::bounded(queue);
@@ -91,13 +96,14 @@ impl Pool {
                 closing: Arc::clone(&closing),
                 connection,
                 watch: (watch.clone(), number),
+                files: files.clone(),
             };
             let thread = thread::Builder::new()
                 .name(format!("{name}-{number}"))
                 .spawn(move || worker.work_off(together))?;
             threads.push(thread);
         }
-        Ok(Self { jobs: Some(jobs), threads, closing })
+        Ok(Self { jobs: Some(jobs), threads, closing, files: files.clone() })
     }
 
     /// Runs `work` on one of the connections. Dropping the future does not cancel it.
@@ -122,7 +128,10 @@ impl Pool {
             Ok(Err(error)) if is_interrupted(&error) => {
                 Err(StoreError::unavailable(format!("a query took longer than {} s", QUERY_MAX.as_secs())))
             }
-            Ok(result) => result.map_err(unavailable),
+            Ok(result) => result.map_err(|error| match &self.files {
+                Some(files) => files.judge(error),
+                None => unavailable(error),
+            }),
             Err(_) => Err(StoreError::unavailable("a thread of the store has ended")),
         }
     }
@@ -151,6 +160,8 @@ struct Worker {
     closing: Arc<AtomicBool>,
     connection: Connection,
     watch: (QueryWatch, usize),
+    /// After the connection, which must be closed before.
+    files: Files,
 }
 
 impl Worker {
@@ -164,6 +175,9 @@ impl Worker {
             // Takes only what is queued: waiting for more would delay a single query.
             batch.extend(self.waiting.try_iter().take(together - 1));
             self.run(&mut batch);
+        }
+        if let Some(files) = &self.files {
+            files.before_close(&self.connection);
         }
     }
 

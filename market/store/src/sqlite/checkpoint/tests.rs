@@ -69,7 +69,7 @@ impl Shop {
     }
 
     fn file_bytes(&self) -> u64 {
-        fs::metadata(beside(&self.path, "-wal")).unwrap().len()
+        fs::metadata(companion(&self.path, "-wal")).unwrap().len()
     }
 }
 
