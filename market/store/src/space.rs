@@ -3,7 +3,7 @@
 use std::{
     fmt::Display,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
     time::{Duration, Instant},
@@ -25,7 +25,14 @@ pub(crate) struct Space {
 struct Shared {
     /// The number of writes that failed since the last one that succeeded. 0 while there is space.
     failed: AtomicU64,
-    reported: Mutex<Option<Instant>>,
+    reports: Mutex<Reports>,
+}
+
+#[derive(Default)]
+struct Reports {
+    last: Option<Instant>,
+    /// Whether the present want of space has been logged, so that its end is logged too.
+    is_open: bool,
 }
 
 impl Space {
@@ -37,9 +44,9 @@ impl Space {
     pub(crate) fn ran_out(&self, error: &dyn Display) {
         self.health.set(HealthState::Full);
         let failed = self.shared.failed.fetch_add(1, Ordering::Relaxed) + 1;
-        let mut reported = self.shared.reported.lock().unwrap_or_else(PoisonError::into_inner);
-        if reported.is_none_or(|at| at.elapsed() >= REPORT_INTERVAL) {
-            *reported = Some(Instant::now());
+        let mut reports = self.reports();
+        if reports.last.is_none_or(|at| at.elapsed() >= REPORT_INTERVAL) {
+            *reports = Reports { last: Some(Instant::now()), is_open: true };
             tracing::error!(
                 %error,
                 failed,
@@ -56,8 +63,15 @@ impl Space {
             if self.health.state() == HealthState::Full {
                 self.health.set(HealthState::Healthy);
             }
-            tracing::info!("the disk of the store has space again");
+            // Space that comes and goes does not make a line each time.
+            if std::mem::take(&mut self.reports().is_open) {
+                tracing::info!("the disk of the store has space again");
+            }
         }
+    }
+
+    fn reports(&self) -> MutexGuard<'_, Reports> {
+        self.shared.reports.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Returns whether the last write failed for want of space.

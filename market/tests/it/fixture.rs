@@ -119,6 +119,12 @@ impl Party {
         Ok(registered.account.unwrap())
     }
 
+    pub(crate) async fn register_as_buyer(&self, name: &str) -> Result<v1::Account, Error> {
+        let registered =
+            call!(self, RegisterBuyerRequest { request_id: self.request_id(), display_name: name.into() })?;
+        Ok(registered.account.unwrap())
+    }
+
     pub(crate) async fn sell(&self, item: v1::ItemDraft) -> Result<v1::Item, Error> {
         let sold = call!(self, SellItemRequest { request_id: self.request_id(), item: Some(item) })?;
         Ok(sold.item.unwrap())
@@ -135,6 +141,18 @@ impl Party {
             UpdateItemRequest { request_id: self.request_id(), item_id: item_id, item: Some(item) }
         )?;
         Ok(updated.item.unwrap())
+    }
+
+    /// Sets an item's price, in pence.
+    pub(crate) async fn reprice_as(
+        &self,
+        request_id: String,
+        item_id: i64,
+        amount_minor: i64,
+    ) -> Result<v1::Item, Error> {
+        let item = v1::ItemDraft { unit_price: pounds(amount_minor), ..Default::default() };
+        let request = v1::UpdateItemRequest { request_id, item_id, item: Some(item), ..Default::default() };
+        Ok(self.connection.call(request).await?.item.unwrap())
     }
 
     pub(crate) async fn delete(&self, item_id: i64) -> Result<v1::Item, Error> {

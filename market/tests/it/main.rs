@@ -12,6 +12,8 @@ mod crash;
 mod deploying;
 mod encrypted;
 mod fixture;
+mod full_disk;
+mod held_store;
 mod observing;
 mod records;
 mod replicas;

@@ -34,10 +34,14 @@ impl Drop for Process {
 }
 
 impl Process {
+    pub(crate) fn signal(&self, signal: &str) {
+        let id = self.child.id().to_string();
+        assert!(Command::new("kill").args([signal, &id]).status().unwrap().success());
+    }
+
     /// Stops the market with a signal, as an operator does, and waits until it has ended.
     pub(crate) async fn end(mut self) {
-        let id = self.child.id().to_string();
-        assert!(Command::new("kill").args(["-TERM", &id]).status().unwrap().success());
+        self.signal("-TERM");
         let ended = tokio::task::spawn_blocking(move || self.child.wait().unwrap());
         let status = tokio::time::timeout(PATIENCE, ended).await.expect("it ends in time").unwrap();
         assert!(status.success(), "{status}");
@@ -113,7 +117,7 @@ impl Site {
 }
 
 /// Returns the address from the log line that reports that the market is open.
-fn listening(line: &str) -> Option<SocketAddr> {
+pub(crate) fn listening(line: &str) -> Option<SocketAddr> {
     let line: serde_json::Value = serde_json::from_str(line).ok()?;
     line["fields"]["listen"].as_str()?.parse().ok()
 }

@@ -1,5 +1,6 @@
 //! Assembles the market: [`App::build`] opens all components, [`App::run`] serves until shutdown.
 
+mod drain;
 mod metrics;
 mod replicas;
 mod rotate;

@@ -7,10 +7,13 @@ use tokio::{task::JoinHandle, time};
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 
-use super::App;
+use super::{
+    App,
+    drain::{DrainPhases, Draining, report_head},
+};
 use crate::{
     access::Access,
-    api::{self, Api, Parts},
+    api::{self, Api},
     audit,
     ledger::{AnswerQueue, Lanes},
     observe::{self, manager, port::Health},
@@ -55,11 +58,12 @@ impl App {
     {
         let (metrics, health) = (self.metrics(), self.health());
         let (parts, config) = (self.parts, self.config);
+        let phases = DrainPhases::of(config.server.drain());
         report_head(&parts, "the audit log goes on from").await;
         let options = ServerOptions {
             acceptor: self.acceptor,
             threads: config.server.thread_count(),
-            drain: config.server.drain(),
+            drain: phases.calls,
             handshakes_of_address: config.limits.handshakes_of_address,
             calls: config.limits.calls_under_way,
             calls_of_party: config.limits.calls_of_party,
@@ -102,27 +106,14 @@ impl App {
             let _ = time::timeout(FAILED_DRAIN, closing).await;
             return outcome;
         }
-        // The drain order follows from who depends on whom: the listener first, then calls and streams, then the
-        // refusals that they may still cause, then the lanes that write those, and the search index last.
         // Certificates are no longer reloaded.
         rotating.abort();
         tracing::info!("shutting down");
         manager::closing();
         shutdown.cancel();
         parts.closing.cancel();
-        // Concurrently, because the server waits for open streams and it is the relay that ends them.
-        let closing = tokio::task::spawn_blocking(move || server.stop());
-        let (closed, ()) = tokio::join!(closing, self.relay.shut_down(config.server.drain()));
-        // No call can be rejected any more. Write the refusals of the drain while the lanes still run.
-        served.cancel();
-        let noted = noting.await;
-        // `join` blocks, and the search and the health check still need the runtime.
-        let ended = tokio::task::spawn_blocking(move || self.lanes.join()).await;
-        for error in [closed.err(), noted.err(), ended.err()].into_iter().flatten() {
-            tracing::error!(%error, "the market did not shut down cleanly");
-        }
-        report_head(&parts, "the audit log ends at").await;
-        parts.search.clone().close().await;
+        let draining = Draining { server, relay: self.relay, lanes: self.lanes, noting, served };
+        draining.run(phases, &parts).await;
         if let Some(watching) = watching {
             watching.abort();
         }
@@ -135,15 +126,6 @@ impl App {
 fn feed_watchdog(health: &Arc<Health>) -> Option<JoinHandle<()>> {
     let health = Arc::clone(health);
     manager::watchdog().map(|pause| tokio::spawn(manager::keep_alive(pause, move || (health.is_alive)())))
-}
-
-/// Writes the head of the audit log's hash chain to the market's own log, which is stored elsewhere. With it, `market
-/// audit verify --head` detects a truncated audit log, which the chain alone can't.
-async fn report_head(parts: &Parts, what: &str) {
-    match parts.reads.audit_head().await {
-        Ok(head) => tracing::info!(%head, "{what}"),
-        Err(error) => tracing::error!(%error, "cannot read the head of the audit log"),
-    }
 }
 
 /// Waits until the store can't go on, and returns the reason.

@@ -7,6 +7,7 @@ use souk_domain::{
 };
 use souk_store::{FeedPosition, Lane, Receipt, SaveError, StoreError};
 use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
 
 use super::{Answer, Done, Job, LANE_BATCH, LedgerError, OnCommit, answers::Answers};
 use crate::{clock::Clock, random::Random};
@@ -18,6 +19,10 @@ pub(super) struct Runner {
     random: StdRng,
     /// Audit entries that belong to no command. They are kept until a commit has written them.
     notes: Vec<AuditEntry>,
+    /// Cancelled when the market ends and the store has held up what is queued for too long.
+    refuse: CancellationToken,
+    /// Whether a commit has been sent and not answered.
+    is_committing: bool,
 }
 
 /// Maximum number of audit notes kept while the store is unavailable. Further ones are dropped and logged as such.
@@ -52,10 +57,15 @@ enum Attempt {
 }
 
 impl Runner {
-    pub(super) fn new(lane: Box<dyn Lane>, clock: Clock, random: Random, on_commit: OnCommit) -> Self {
+    pub(super) fn new(
+        lane: Box<dyn Lane>,
+        (clock, random): (Clock, Random),
+        on_commit: OnCommit,
+        refuse: CancellationToken,
+    ) -> Self {
         // A generator of its own per lane, so that lanes share no lock for their event ids.
         let random = StdRng::from_seed(random.seed());
-        Self { lane, clock, on_commit, random, notes: Vec::new() }
+        Self { lane, clock, on_commit, random, notes: Vec::new(), refuse, is_committing: false }
     }
 
     /// Runs until all ledgers have been dropped and the queue is empty.
@@ -82,8 +92,37 @@ impl Runner {
                     Job::Notes(entries) => self.keep(entries),
                 }
             }
-            self.answer(&commands, Callers(callers)).await;
+            self.execute(&commands, Callers(callers)).await;
         }
+        if !self.notes.is_empty() {
+            tracing::error!(
+                entries = self.notes.len(),
+                "the store was unavailable until the end: rejected identities are missing from the audit log"
+            );
+        }
+    }
+
+    /// Executes a batch, unless the market can't wait for the store any more. Then nothing is begun, and a batch in
+    /// progress is abandoned: whether it took effect is unknown if its commit was sent.
+    async fn execute(&mut self, commands: &[Command], mut callers: Callers) {
+        let refuse = self.refuse.clone();
+        if !refuse.is_cancelled() {
+            tokio::select! {
+                // First, so that a store which does not block costs no look at the token.
+                biased;
+                () = self.answer(commands, &mut callers) => return,
+                () = refuse.cancelled() => {}
+            }
+            tracing::warn!(
+                commands = commands.len(),
+                "gave up waiting for the store, because the market ends"
+            );
+            // Releases the locks of the batch for other writers.
+            self.lane.abandon().await;
+        }
+        let failure = if self.is_committing { BatchFailure::Indefinite } else { BatchFailure::Unavailable };
+        self.is_committing = false;
+        callers.answer_rest(failure);
     }
 
     fn keep(&mut self, entries: Vec<AuditEntry>) {
@@ -97,7 +136,7 @@ impl Runner {
         }
     }
 
-    async fn answer(&mut self, commands: &[Command], mut callers: Callers) {
+    async fn answer(&mut self, commands: &[Command], callers: &mut Callers) {
         let commands: Vec<&Command> = commands.iter().collect();
         let all: Vec<usize> = (0..commands.len()).collect();
         match self.carry_out(&commands).await {
@@ -122,7 +161,7 @@ impl Runner {
     /// Commands that do not need the locked rows run first, as one batch. The others are grouped by contended row, so
     /// that no command waits for a row that it does not need. After [`HELD_WAITS`] waits the rest fails as
     /// unavailable.
-    async fn carry_out_around(&mut self, commands: &[&Command], mut callers: Callers) {
+    async fn carry_out_around(&mut self, commands: &[&Command], callers: &mut Callers) {
         let of = |places: &[usize]| -> Vec<&Command> { places.iter().map(|at| commands[*at]).collect() };
         let keys = |place: &usize| keys_of(&[commands[*place]]);
         let mut left: Vec<usize> = (0..commands.len()).collect();
@@ -191,6 +230,7 @@ impl Runner {
         // A replay changes nothing, but its answer must not be sent before the original commit is on the
         // standby: so it is confirmed by a separate commit. Only refusals and validations need no commit at
         // all.
+        self.is_committing = true;
         let ended = if !rows.is_unchanged() {
             self.lane.save(&rows).await
         } else if replays > 0 {
@@ -200,6 +240,7 @@ impl Runner {
             self.lane.abandon().await;
             Ok(Receipt::default())
         };
+        self.is_committing = false;
         let receipt = match ended {
             Ok(receipt) => receipt,
             // Some rows, such as mailboxes, are locked only when they are saved.
@@ -303,6 +344,12 @@ impl Callers {
     fn answer(&mut self, places: &[usize], answers: Vec<Answer>) {
         let waiting = places.iter().map(|place| self.0[*place].take());
         hand_back(waiting.zip(answers).filter_map(|(caller, answer)| Some((caller?, answer))).collect());
+    }
+
+    /// Answers everybody who still waits.
+    fn answer_rest(&mut self, failure: BatchFailure) {
+        let waiting = self.0.iter_mut().filter_map(Option::take);
+        hand_back(waiting.map(|caller| (caller, Err(failure.into()))).collect());
     }
 }
 

@@ -23,6 +23,11 @@ const SNAPSHOT_MAX: Duration = Duration::from_secs(1);
 /// How long a single query may take. It is interrupted then, because the write-ahead log grows meanwhile.
 pub(super) const QUERY_MAX: Duration = Duration::from_secs(10);
 
+/// How long a pool that is dropped waits for its jobs in progress. Longer than a query may take to be interrupted.
+const END_PATIENCE: Duration = Duration::from_millis(500);
+/// How often it looks whether they have ended.
+const END_LOOK: Duration = Duration::from_millis(1);
+
 type Job = Box<dyn FnOnce(&mut Connection) + Send>;
 
 /// The files of the connections; `None` for a reader beside a market, which acknowledges nothing.
@@ -72,6 +77,7 @@ pub(super) struct Pool {
     jobs: Option<Sender<Job>>,
     threads: Vec<thread::JoinHandle<()>>,
     closing: Arc<AtomicBool>,
+    watch: QueryWatch,
     files: Files,
 }
 
@@ -103,7 +109,7 @@ impl Pool {
                 .spawn(move || worker.work_off(together))?;
             threads.push(thread);
         }
-        Ok(Self { jobs: Some(jobs), threads, closing, files: files.clone() })
+        Ok(Self { jobs: Some(jobs), threads, closing, watch, files: files.clone() })
     }
 
     /// Runs `work` on one of the connections. Dropping the future does not cancel it.
@@ -139,10 +145,21 @@ impl Pool {
 
 impl Drop for Pool {
     fn drop(&mut self) {
+        self.watch.interrupt_after(Duration::ZERO);
         self.closing.store(true, Ordering::Relaxed);
         // Before the joins: the threads end when the last sender is gone.
         self.jobs = None;
+        let deadline = Instant::now() + END_PATIENCE;
+        while self.threads.iter().any(|thread| !thread.is_finished()) && Instant::now() < deadline {
+            thread::sleep(END_LOOK);
+        }
         for thread in self.threads.drain(..) {
+            if !thread.is_finished() {
+                tracing::error!(
+                    "the disk or another process blocks a thread of the store: ending without it"
+                );
+                continue;
+            }
             if thread.join().is_err() {
                 tracing::error!("a thread of the store panicked");
             }
