@@ -56,10 +56,10 @@ impl Space {
         }
     }
 
-    /// Notes a write that succeeded. It must have written something: an empty transaction needs no space.
-    pub(crate) fn sufficed(&self) {
-        // A load for nearly every commit; the exchange makes one of several writers report the change.
-        if self.is_used_up() && self.shared.failed.swap(0, Ordering::Relaxed) > 0 {
+    /// Notes that there is space again. Not for each write that succeeds: a small one may find room where most do
+    /// not, and the market would be ready one moment and not the next.
+    pub(crate) fn is_back(&self) {
+        if self.shared.failed.swap(0, Ordering::Relaxed) > 0 {
             if self.health.state() == HealthState::Full {
                 self.health.set(HealthState::Healthy);
             }
@@ -88,16 +88,16 @@ mod tests {
     fn health_follows_the_space_and_other_states_stay() {
         let health = Health::default();
         let space = Space::new(health.clone());
-        space.sufficed();
+        space.is_back();
         space.ran_out(&"no space left");
         space.ran_out(&"no space left");
         assert_eq!(health.state(), HealthState::Full);
-        space.sufficed();
+        space.is_back();
         assert_eq!(health.state(), HealthState::Healthy);
         space.ran_out(&"no space left");
         let failed = HealthState::Failed { reason: "sync".into() };
         health.set(failed.clone());
-        space.sufficed();
+        space.is_back();
         assert_eq!(health.state(), failed);
     }
 }

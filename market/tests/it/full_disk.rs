@@ -20,7 +20,7 @@ use crate::{
 };
 
 /// The size of the disk: room for the store and its log, not for much trade.
-const DISK: &str = "size=6m";
+const DISK: &str = "size=32m";
 
 /// Mounts a small disk that only the command sees, and runs the command: as root, or in a user namespace.
 const ON_A_SMALL_DISK: &str = r#"mount -t tmpfs -o "$0" tmpfs "$1" && shift && exec "$@""#;

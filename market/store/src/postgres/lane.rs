@@ -199,10 +199,8 @@ impl PostgresLane {
         fill: impl FnOnce(&mut super::connection::Pipeline<'_>) -> Result<Saving, Failure>,
     ) -> Result<Receipt, SaveError> {
         let committed = self.try_commit(fill).await;
-        match &committed {
-            Ok(_) => self.space.sufficed(),
-            Err(SaveError::Lost(StoreError::Full(error))) => self.space.ran_out(error),
-            Err(_) => {}
+        if let Err(SaveError::Lost(StoreError::Full(error))) = &committed {
+            self.space.ran_out(error);
         }
         committed
     }

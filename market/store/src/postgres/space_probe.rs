@@ -21,7 +21,7 @@ pub(super) async fn run(pool: Weak<Pool>, space: Space, market: Uuid) {
             continue;
         }
         match pool.query(sql::COUNT_REPLAYS, || params![market, 0_i64]).await {
-            Ok(_) => space.sufficed(),
+            Ok(_) => space.is_back(),
             Err(failure) => tracing::debug!(%failure, "the disk of the database is still full"),
         }
     }

@@ -23,6 +23,7 @@ use std::{
 };
 
 use rusqlite::Connection;
+use rustix::fs::statvfs;
 
 use super::{
     database_file::companion,
@@ -34,8 +35,11 @@ use super::{
 };
 use crate::WriteAheadLog;
 
-/// How often a writer that ran out of space is imitated, to find out whether there is some again.
+/// How often to look whether a full disk has space again.
 const SPACE_PROBE: Duration = Duration::from_secs(2);
+/// The free space in bytes from which on the disk is not full any more: enough for a few large batches. With less, a
+/// small change may still find room, and the state would alternate.
+const SPACE_MIN: u64 = 16 << 20;
 
 /// The limits of the log. A page has 4 KiB.
 #[derive(Clone, Copy)]
@@ -204,8 +208,11 @@ impl Rounds {
                 Some(progress)
             }
             Err(error) => {
-                self.parts.files.note(&error);
-                if classify(&error) != Class::Full && !self.has_failed {
+                // Want of space is not noted: as long as the log takes changes, nothing is refused.
+                if classify(&error) != Class::Full {
+                    self.parts.files.note(&error);
+                }
+                if !self.has_failed {
                     tracing::warn!(%error, "a checkpoint failed; retrying");
                 }
                 self.has_failed = true;
@@ -231,17 +238,22 @@ impl Rounds {
         }
     }
 
-    /// While the disk is full, writes a page that is not changed by it. A market that is not ready gets no calls, so
-    /// nothing else may ever find out that there is space again.
+    /// While the disk is full, looks whether there is space again, and writes a page without changing it to be sure.
+    /// A market that is not ready gets no calls, so nothing else may ever find out.
     fn probe_space(&mut self) {
         let space = self.parts.files.space();
         if !space.is_used_up() || self.probed.elapsed() < SPACE_PROBE {
             return;
         }
         self.probed = Instant::now();
+        let is_enough = statvfs(&self.parts.path)
+            .is_ok_and(|disk| disk.f_bavail.saturating_mul(disk.f_frsize) >= SPACE_MIN);
+        if !is_enough {
+            return;
+        }
         let _turn = self.parts.turn.take_blocking();
         match self.parts.connection.execute("UPDATE counter SET value = value WHERE name = 'feed'", []) {
-            Ok(_) => space.sufficed(),
+            Ok(_) => space.is_back(),
             Err(error) => tracing::debug!(%error, "there is still no space on the disk"),
         }
     }

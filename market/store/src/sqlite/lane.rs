@@ -84,10 +84,7 @@ impl Lane for SqliteLane {
     async fn save(&mut self, rows: &WorkingSet) -> Result<Receipt, SaveError> {
         let saved = self.commit(rows);
         match saved {
-            Ok(_) => {
-                self.taken = None;
-                self.files.space().sufficed();
-            }
+            Ok(_) => self.taken = None,
             // Also if the outcome is unknown: the connection must not stay in a transaction, and the turn has
             // to be released.
             Err(_) => self.roll_back(),

@@ -219,21 +219,6 @@ impl Writer {
         connection: &Connection,
         work: impl FnOnce(&Connection) -> Result<T, Error>,
     ) -> Result<T, Error> {
-        let before = connection.total_changes();
-        let done = self.in_turn(connection, work);
-        // Many transactions find nothing to do, and those need no space. Errors are reported where they are
-        // converted, in the pool.
-        if done.is_ok() && connection.total_changes() != before {
-            self.files.space().sufficed();
-        }
-        done
-    }
-
-    fn in_turn<T>(
-        &self,
-        connection: &Connection,
-        work: impl FnOnce(&Connection) -> Result<T, Error>,
-    ) -> Result<T, Error> {
         // Blocking is fine: this is the thread of the mailboxes' connection, and the lane holds the turn only
         // for a batch.
         let _turn = self.turn.take_blocking();
