@@ -77,3 +77,41 @@ pub(super) fn named(path: &Path, error: &Error) -> StoreError {
 fn is_damage(error: &Error) -> bool {
     classify(error) == Class::Damage
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn error(code: i32) -> Error {
+        Error::SqliteFailure(ffi::Error::new(code), None)
+    }
+
+    #[test]
+    fn codes_are_told_apart() {
+        for (code, class) in [
+            (ffi::SQLITE_FULL, Class::Full),
+            (ffi::SQLITE_IOERR_SHMSIZE, Class::Full),
+            (ffi::SQLITE_IOERR_FSYNC, Class::SyncFailed),
+            (ffi::SQLITE_IOERR_DIR_FSYNC, Class::SyncFailed),
+            (ffi::SQLITE_CORRUPT_INDEX, Class::Damage),
+            (ffi::SQLITE_CONSTRAINT_UNIQUE, Class::Constraint),
+            (ffi::SQLITE_IOERR_WRITE, Class::Other),
+            (ffi::SQLITE_BUSY, Class::Other),
+        ] {
+            assert_eq!(classify(&error(code)), class, "{code}");
+        }
+    }
+
+    #[test]
+    fn only_a_commit_that_wrote_nothing_is_lost() {
+        let full = at_commit(error(ffi::SQLITE_FULL), true);
+        assert!(matches!(full, SaveError::Lost(StoreError::Full(_))), "{full}");
+        // The frames of the commit are in the log already.
+        let after = at_commit(error(ffi::SQLITE_IOERR_SHMSIZE), true);
+        assert!(matches!(after, SaveError::Indefinite(StoreError::Full(_))), "{after}");
+        let unsynced = at_commit(error(ffi::SQLITE_IOERR_FSYNC), true);
+        assert!(matches!(unsynced, SaveError::Indefinite(StoreError::Unavailable(_))), "{unsynced}");
+        let open = at_commit(error(ffi::SQLITE_BUSY), false);
+        assert!(matches!(open, SaveError::Lost(StoreError::Unavailable(_))), "{open}");
+    }
+}

@@ -234,3 +234,32 @@ fn end(connection: &Connection) {
         tracing::error!(%error, "a reader can't end its snapshot");
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn query_that_takes_too_long_is_interrupted() {
+        let connections = vec![Connection::open_in_memory().unwrap()];
+        let watch = QueryWatch::of(&connections);
+        let pool = Pool::start("test", connections, 1, (1, watch.clone()), &None).unwrap();
+        let endless =
+            "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n";
+        let query = pool.run(move |connection| connection.query_row(endless, [], |row| row.get::<_, i64>(0)));
+        let interrupting = async {
+            // Again and again, because the query may not have begun yet.
+            loop {
+                watch.interrupt_after(Duration::ZERO);
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        };
+        let ended = tokio::select! {
+            ended = query => ended,
+            () = interrupting => unreachable!(),
+        };
+        assert!(ended.unwrap_err().to_string().contains("took longer"));
+        let one = pool.run(|connection| connection.query_row("SELECT 1", [], |row| row.get::<_, i64>(0)));
+        assert_eq!(one.await.unwrap(), 1, "the connection goes on");
+    }
+}

@@ -8,6 +8,7 @@ mod files;
 mod held_up;
 mod lane;
 mod model;
+mod rejections;
 mod rides;
 mod shared_database;
 mod tills;
