@@ -23,11 +23,11 @@ use crate::fixture::eventually;
 
 /// A free port for one test. It is found by binding a listener, which is closed before the market binds the
 /// port.
-type Port = OnceLock<SocketAddr>;
+pub(crate) type Port = OnceLock<SocketAddr>;
 static ADMIN: Port = Port::new();
 static ADMIN_ON_POSTGRES: Port = Port::new();
 
-fn pick(port: &Port) {
+pub(crate) fn pick(port: &Port) {
     let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     port.set(free.local_addr().unwrap()).unwrap();
 }
@@ -36,7 +36,7 @@ async fn get(path: &str) -> String {
     get_from(&ADMIN, path).await
 }
 
-async fn get_from(port: &Port, path: &str) -> String {
+pub(crate) async fn get_from(port: &Port, path: &str) -> String {
     let mut tcp = TcpStream::connect(port.get().unwrap()).await.unwrap();
     let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
     tcp.write_all(request.as_bytes()).await.unwrap();
