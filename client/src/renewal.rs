@@ -45,6 +45,7 @@ impl Renewal {
             while changed.recv().await.is_some() {
                 let taken = rotation.reload(clock::now()).map_err(|error| error.to_string());
                 let taken = taken.and_then(|credentials| {
+                    credentials.warnings().iter().for_each(|warning| tell(format!("warning: {warning}")));
                     users.take_up(credentials).map_err(|failure| failure.to_string())
                 });
                 match taken {

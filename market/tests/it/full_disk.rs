@@ -3,11 +3,10 @@
 
 use std::{
     fs::{self, File},
-    io::{BufRead as _, BufReader, Write as _},
+    io::Write as _,
     net::SocketAddr,
     path::PathBuf,
-    process::Command,
-    sync::{Arc, Mutex},
+    process::{Command, Stdio},
 };
 
 use souk_certs::identity::Role;
@@ -16,7 +15,7 @@ use souk_proto::Reason;
 use crate::{
     fixture::{call, eventually, reason},
     observing::{free_port, get_at},
-    site::{Process, Site, listening},
+    site::{Process, Site},
 };
 
 /// The size of the disk: room for the store and its log, not for much trade.
@@ -25,10 +24,9 @@ const DISK: &str = "size=32m";
 /// Mounts a small disk that only the command sees, and runs the command: as root, or in a user namespace.
 const ON_A_SMALL_DISK: &str = r#"mount -t tmpfs -o "$0" tmpfs "$1" && shift && exec "$@""#;
 
-/// A market on a small disk, with its log.
+/// A market on a small disk.
 struct Small {
     process: Process,
-    log: Arc<Mutex<Vec<String>>>,
     admin: SocketAddr,
     disk: PathBuf,
 }
@@ -53,22 +51,18 @@ impl Small {
         let settings =
             format!("[store]\nindex = {:?}\n[server]\nadmin_listen = \"{admin}\"\n", site.path("index"));
         fs::write(site.path("market.toml"), settings).unwrap();
+        let store = folder.join("souk.db");
         let serve = site.serve();
+        let own_store = site.path("souk.db");
         let mut command = Command::new("unshare");
-        command.args(flags).args(["sh", "-c", ON_A_SMALL_DISK, DISK]).arg(&folder);
-        command.arg(serve.get_program()).args(serve.get_args());
-        command.args(["--config".into(), site.path("market.toml")]);
-        command.args(["--store".into(), folder.join("souk.db")]);
-        command.current_dir(site.path("")).stderr(std::process::Stdio::piped());
-        let mut child = command.spawn().unwrap();
-        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines().map_while(Result::ok);
-        let address = lines.find_map(|line| listening(&line)).expect("the market tells where it listens");
-        let log = Arc::new(Mutex::new(Vec::new()));
-        let kept = Arc::clone(&log);
-        std::thread::spawn(move || lines.for_each(|line| kept.lock().unwrap().push(line)));
+        command.args(flags).args(["sh", "-c", ON_A_SMALL_DISK, DISK]).arg(&folder).arg(serve.get_program());
+        command.args(serve.get_args().map(|arg| if arg == own_store { store.as_os_str() } else { arg }));
+        command.arg("--config").arg(site.path("market.toml"));
+        command.current_dir(site.path("")).stdout(Stdio::null()).stderr(Stdio::piped());
+        let process = Site::start_as(&mut command);
         // `exec` and `unshare` without a fork keep the process id, through which the disk can be reached.
-        let disk = PathBuf::from(format!("/proc/{}/root{}", child.id(), folder.display()));
-        Some(Self { process: Process { child, address }, log, admin, disk })
+        let disk = PathBuf::from(format!("/proc/{}/root{}", process.child.id(), folder.display()));
+        Some(Self { process, admin, disk })
     }
 
     /// Takes all space that is left.
@@ -79,16 +73,12 @@ impl Small {
             while filler.write_all(&vec![0; piece]).is_ok() {}
         }
     }
-
-    fn lines_with(&self, text: &str) -> usize {
-        self.log.lock().unwrap().iter().filter(|line| line.contains(text)).count()
-    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn full_disk_refuses_changes_as_such_and_recovers_by_itself() {
     let mut site = Site::new();
-    let Some(small) = Small::start(&site) else {
+    let Some(mut small) = Small::start(&site) else {
         eprintln!("skipped: no disk can be mounted here (needs root or user namespaces)");
         return;
     };
@@ -119,13 +109,15 @@ async fn full_disk_refuses_changes_as_such_and_recovers_by_itself() {
     }
     let item = call!(alice, GetItemRequest { item_id: lamp }).unwrap().item.unwrap();
     assert_ne!(item.unit_price.unwrap().amount_minor, 7, "reading goes on, and nothing took effect");
-    assert_eq!(small.lines_with("the disk of the store is full"), 1, "{:#?}", small.log);
-    assert_eq!(small.lines_with("\"ERROR\""), 1, "{:#?}", small.log);
-
     fs::remove_file(small.disk.join("filler")).unwrap();
     // No call but this: a market that is not ready gets none.
     eventually("the market is ready again", async || ready().await.starts_with("HTTP/1.1 200")).await;
     let again = alice.reprice_as(refused.0, lamp, 7).await.unwrap();
     assert_eq!(again.version, item.version + 1, "the refused change takes effect once");
-    small.process.end().await;
+    small.process.signal("-TERM");
+    assert!(small.process.child.wait().unwrap().success());
+    let log = small.process.log();
+    let lines_with = |text: &str| log.lines().filter(|line| line.contains(text)).count();
+    assert_eq!((lines_with("the disk of the store is full"), lines_with("\"ERROR\"")), (1, 1), "{log}");
+    assert_eq!(lines_with("the disk of the store has space again"), 1, "{log}");
 }

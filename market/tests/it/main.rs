@@ -19,6 +19,7 @@ mod records;
 mod replicas;
 mod several;
 mod site;
+mod storage;
 mod till;
 mod tracing;
 mod trade;

@@ -23,11 +23,11 @@ use crate::fixture::eventually;
 
 /// A free port for one test. It is found by binding a listener, which is closed before the market binds the
 /// port.
-type Port = OnceLock<SocketAddr>;
+pub(crate) type Port = OnceLock<SocketAddr>;
 static ADMIN: Port = Port::new();
 static ADMIN_ON_POSTGRES: Port = Port::new();
 
-fn pick(port: &Port) {
+pub(crate) fn pick(port: &Port) {
     port.set(free_port()).unwrap();
 }
 
@@ -40,7 +40,7 @@ async fn get(path: &str) -> String {
     get_from(&ADMIN, path).await
 }
 
-async fn get_from(port: &Port, path: &str) -> String {
+pub(crate) async fn get_from(port: &Port, path: &str) -> String {
     get_at(*port.get().unwrap(), path).await
 }
 

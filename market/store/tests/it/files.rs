@@ -224,6 +224,20 @@ async fn start_writes_the_log_to_a_new_file() {
     }
 }
 
+/// In a mapped file, a read error of the disk is a signal that kills the process.
+#[tokio::test]
+async fn database_is_not_mapped_into_memory() {
+    let mut shop = Shop::sqlite().await;
+    let lamp = shop.lamp(ALICE, 5).await;
+    let path = path_in(shop.folder.as_ref());
+    // Reopened, so that the rows are in the database and not in the log.
+    let shop = shop.reopen().await;
+    shop.store.reads.item(lamp).await.unwrap().unwrap();
+    let maps = fs::read_to_string("/proc/self/maps").unwrap();
+    let name = path.to_str().unwrap();
+    assert!(!maps.lines().any(|line| line.ends_with(name)), "{maps}");
+}
+
 /// Who may read what of the store's files.
 fn mode(path: &Path) -> u32 {
     fs::metadata(path).unwrap().permissions().mode() & 0o777
