@@ -58,6 +58,7 @@ impl Renewal {
                 let now = clock.now();
                 let taken = rotation.reload(now).map_err(|error| error.to_string());
                 let taken = taken.and_then(|credentials| {
+                    credentials.warnings().iter().for_each(|warning| report(format!("warning: {warning}")));
                     users.take_up(credentials, now).map_err(|failure| failure.to_string())
                 });
                 match taken {

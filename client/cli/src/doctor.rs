@@ -120,10 +120,12 @@ impl Findings {
             Ok(credentials) => credentials,
             Err(error) => return self.fail(&error.into()),
         };
-        self.pass(format!(
-            "{} fits its key and was signed by the authority",
-            config.credentials.cert.display()
-        ));
+        let fits =
+            format!("{} fits its key and was signed by the authority", config.credentials.cert.display());
+        match credentials.warnings() {
+            [] => self.pass(fits),
+            warnings => self.add(Outcome::Warn, format!("{fits}; but {}", warnings.join("; ")), None),
+        }
         self.expiry(credentials.identity().not_after());
         let mut good = Vec::new();
         for address in config.market.iter() {

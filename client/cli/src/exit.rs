@@ -50,9 +50,8 @@ fn known(reason: Reason) -> Option<u8> {
         NotRegistered | CertificateRequired | CertificateExpired | CertificateRevoked | PartyIdInvalid
         | TokenRequired | TokenInvalid | TokenExpired | RoleDenied | AccountSuspended | NotTheMarket
         | WrongRecipient => IDENTITY,
-        ImportInterrupted | RateLimited | Overloaded | OutcomeUnknown | Unavailable | StreamTooSlow => {
-            UNAVAILABLE
-        }
+        ImportInterrupted | RateLimited | Overloaded | OutcomeUnknown | Unavailable | StorageFull
+        | StreamTooSlow => UNAVAILABLE,
         Internal => ERROR,
         _ => return None,
     })

@@ -16,14 +16,17 @@
 pub mod audit;
 mod check;
 mod error;
+mod health;
 mod mailbox;
 pub mod memory;
 pub mod postgres;
 mod query;
 mod replicas;
+mod space;
 pub mod sqlite;
 mod track;
 mod upkeep;
+mod write_ahead_log;
 
 use std::sync::Arc;
 
@@ -32,6 +35,7 @@ use souk_domain::{Keys, Party, PartyId, TillId, WorkingSet};
 
 pub use check::Finding;
 pub use error::{SaveError, StoreError};
+pub use health::{Health, HealthState};
 pub use mailbox::{
     Claim, Delivery, DueQuery, Expansion, LeaseEpoch, LeaseOwner, MailboxState, Mailboxes, Retention,
     Settlement, Verdict,
@@ -41,6 +45,7 @@ pub use query::{FeedEntry, FeedPosition, OrderQuery, OrdersOf, Reads};
 pub use replicas::{Hint, Look, Replicas};
 pub use track::{Fix, TrackPoint, Tracks};
 pub use upkeep::Upkeep;
+pub use write_ahead_log::WriteAheadLog;
 
 /// An open store: one object for each role.
 pub struct Store {
@@ -56,6 +61,10 @@ pub struct Store {
     pub upkeep: Arc<dyn Upkeep>,
     /// The other markets on the same store; `None` if the back end can't be shared.
     pub replicas: Option<Arc<dyn Replicas>>,
+    /// Whether the store can keep its promises.
+    pub health: Health,
+    /// The size of the write-ahead log; `None` for a back end that has none of its own.
+    pub log: Option<WriteAheadLog>,
 }
 
 /// One writer.

@@ -29,6 +29,11 @@ impl Fixture {
         Self { market, database: None }
     }
 
+    /// Uses a market that is already open.
+    pub(crate) fn over(market: LocalMarket) -> Self {
+        Self { market, database: None }
+    }
+
     /// Opens a market on its own PostgreSQL database.
     pub(crate) async fn on_postgres() -> Self {
         let database = Database::create();
@@ -121,6 +126,12 @@ impl Party {
         Account::new(self.connection.clone()).register_seller(name, None).await
     }
 
+    pub(crate) async fn register_as_buyer(&self, name: &str) -> Result<v1::Account, Error> {
+        let registered =
+            call!(self, RegisterBuyerRequest { request_id: self.request_id(), display_name: name.into() })?;
+        Ok(registered.account.unwrap())
+    }
+
     pub(crate) async fn sell(&self, item: v1::ItemDraft) -> Result<v1::Item, Error> {
         self.as_seller().sell(item).await
     }
@@ -132,6 +143,18 @@ impl Party {
 
     pub(crate) async fn update(&self, item_id: i64, item: v1::ItemDraft) -> Result<v1::Item, Error> {
         self.as_seller().update(item_id, item).await
+    }
+
+    /// Sets an item's price, in pence.
+    pub(crate) async fn reprice_as(
+        &self,
+        request_id: String,
+        item_id: i64,
+        amount_minor: i64,
+    ) -> Result<v1::Item, Error> {
+        let item = v1::ItemDraft { unit_price: pounds(amount_minor), ..Default::default() };
+        let request = v1::UpdateItemRequest { request_id, item_id, item: Some(item), ..Default::default() };
+        Ok(self.connection.call(request).await?.item.unwrap())
     }
 
     pub(crate) async fn delete(&self, item_id: i64) -> Result<v1::Item, Error> {

@@ -23,21 +23,30 @@ use crate::fixture::eventually;
 
 /// A free port for one test. It is found by binding a listener, which is closed before the market binds the
 /// port.
-type Port = OnceLock<SocketAddr>;
+pub(crate) type Port = OnceLock<SocketAddr>;
 static ADMIN: Port = Port::new();
 static ADMIN_ON_POSTGRES: Port = Port::new();
 
-fn pick(port: &Port) {
-    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    port.set(free.local_addr().unwrap()).unwrap();
+pub(crate) fn pick(port: &Port) {
+    port.set(free_port()).unwrap();
+}
+
+/// Returns the address of a port that is free at the moment.
+pub(crate) fn free_port() -> SocketAddr {
+    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
 }
 
 async fn get(path: &str) -> String {
     get_from(&ADMIN, path).await
 }
 
-async fn get_from(port: &Port, path: &str) -> String {
-    let mut tcp = TcpStream::connect(port.get().unwrap()).await.unwrap();
+pub(crate) async fn get_from(port: &Port, path: &str) -> String {
+    get_at(*port.get().unwrap(), path).await
+}
+
+/// Returns the admin port's answer, with its head.
+pub(crate) async fn get_at(address: SocketAddr, path: &str) -> String {
+    let mut tcp = TcpStream::connect(address).await.unwrap();
     let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
     tcp.write_all(request.as_bytes()).await.unwrap();
     let mut answer = String::new();
@@ -54,6 +63,8 @@ async fn health_and_call_times_are_exposed() {
     assert!(get("/livez").await.starts_with("HTTP/1.1 200"));
     // The index catches up a moment after the market listens.
     eventually("the market is ready", async || get("/readyz").await.starts_with("HTTP/1.1 200")).await;
+    let checks = ["ledger: ok", "store: ok", "database: ok", "search: ok", "shutdown: ok"];
+    assert!(get("/readyz").await.ends_with(&(checks.join("\n") + "\n")));
     assert!(get("/elsewhere").await.starts_with("HTTP/1.1 404"));
 
     let alice = Actor::enter(&market, Role::Seller, "Alice").await.unwrap();
@@ -69,6 +80,11 @@ async fn health_and_call_times_are_exposed() {
     };
     assert_eq!(count("SellItem", "0"), Some("1".to_owned()), "{figures}");
     assert_eq!(count("SellItem", "3"), Some("1".to_owned()), "{figures}");
+    for figure in
+        ["souk_store_state 0", "souk_wal_bytes ", "souk_wal_pending_pages ", "souk_wal_checkpoints_total "]
+    {
+        assert!(figures.lines().any(|line| line.starts_with(figure)), "{figure}: {figures}");
+    }
     for part in ["souk_memory_anonymous_bytes ", "souk_memory_file_bytes "] {
         let bytes: u64 = figures.lines().find_map(|line| line.strip_prefix(part)).unwrap().parse().unwrap();
         assert!(bytes > 1_000_000, "{part}{bytes}");

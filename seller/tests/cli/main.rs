@@ -107,6 +107,22 @@ async fn credentials_that_do_not_work_are_an_identity_error() {
     assert_eq!(bob.code, 4, "{bob:?}");
 }
 
+/// Nobody reads the log of a command line.
+#[tokio::test(flavor = "multi_thread")]
+async fn warnings_about_credentials_are_printed() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let ground = market().await;
+    let config = ground.identity(Role::Seller, "alice").await.expect("a certificate");
+    let alice = Terminal::of(SELLER, &config);
+    let key = config.credentials.key_path();
+    fs::set_permissions(&key, fs::Permissions::from_mode(0o644)).expect("changed");
+    let ran = alice.run(&["register", "Alice"]).await;
+    assert_eq!(ran.code, 0, "{ran:?}");
+    let warning =
+        format!("warning: other users can read the private key {0}; run: chmod 600 {0}", key.display());
+    assert_eq!(ran.err.matches(&warning).count(), 1, "{ran:?}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_market_that_is_not_there_is_an_error_of_the_network() {
     let market = market().await;

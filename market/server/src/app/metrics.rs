@@ -2,9 +2,14 @@
 
 use std::sync::Arc;
 
+use souk_store::HealthState;
+
 use super::{App, replicas::StoreFreshness};
 use crate::{
-    observe::{Memory, Metrics, SpanCounts, port::Health},
+    observe::{
+        Memory, Metrics, SpanCounts,
+        port::{Check, Health},
+    },
     transport::Pulses,
 };
 
@@ -31,6 +36,7 @@ impl App {
         metrics.counter("souk_refused_identities", "Handshakes and calls refused for who asked", move || {
             refusals.total()
         });
+        self.add_store(&mut metrics);
         add_memory(&mut metrics);
         metrics.call_times(&self.times);
         if let Some(spans) = &self.spans {
@@ -40,18 +46,54 @@ impl App {
     }
 
     /// Returns the liveness and readiness checks. The market is ready if its ledger works, its index is up to date,
-    /// it is not shutting down, and a shared database can be reached.
+    /// its store acknowledges changes, it is not shutting down, and a shared database can be reached.
     pub(super) fn health(&self) -> impl FnOnce(Pulses) -> Health + use<> {
         let (has_failed, ledger) = (self.lanes.failure(), self.lanes.failure());
         let (search, closing) = (self.parts.search.clone(), self.parts.closing.clone());
-        let freshness = self.freshness.clone();
+        let (freshness, store) = (self.freshness.clone(), self.store_health.clone());
         move |threads| Health {
             is_alive: Box::new(move || !has_failed() && threads.are_well()),
-            is_ready: Box::new(move || {
+            // Always all checks in the same order, so that two failures never hide each other.
+            readiness: Box::new(move || {
                 let is_fresh = freshness.as_ref().is_none_or(StoreFreshness::is_fresh);
-                !ledger() && is_fresh && search.load().level && !closing.is_cancelled()
+                vec![
+                    Check::of("ledger", !ledger(), "a lane has failed; restart the market"),
+                    Check { name: "store", problem: store_problem(store.state()) },
+                    Check::of("database", is_fresh, "it has not answered for 3 s"),
+                    Check::of("search", search.load().level, "the index is being brought up to date"),
+                    Check::of("shutdown", !closing.is_cancelled(), "the market is shutting down"),
+                ]
             }),
         }
+    }
+
+    fn add_store(&self, metrics: &mut Metrics) {
+        let health = self.store_health.clone();
+        metrics.gauge(
+            "souk_store_state",
+            "What the store can do: 0 everything, 1 only read (disk full), 2 only read (file lost), 3 nothing (failed)",
+            move || match health.state() {
+                HealthState::Healthy => 0,
+                HealthState::Full => 1,
+                HealthState::Detached { .. } => 2,
+                HealthState::Failed { .. } => 3,
+            },
+        );
+        let Some(log) = &self.log else { return };
+        let bytes = log.clone();
+        metrics.gauge("souk_wal_bytes", "Size of the store's write-ahead log", move || {
+            i64::try_from(bytes.bytes()).unwrap_or(i64::MAX)
+        });
+        let pages = log.clone();
+        metrics.gauge(
+            "souk_wal_pending_pages",
+            "Pages of the write-ahead log that are not yet in the database file",
+            move || i64::try_from(pages.pending_pages()).unwrap_or(i64::MAX),
+        );
+        let checkpoints = log.clone();
+        metrics.counter("souk_wal_checkpoints", "Checkpoints of the write-ahead log", move || {
+            checkpoints.checkpoints()
+        });
     }
 
     fn add_expiries(&self, metrics: &mut Metrics) {
@@ -100,6 +142,15 @@ fn add_memory(metrics: &mut Metrics) {
         "Resident parts of files: database, search index, program (RssFile); the kernel takes them back at need",
         bytes(|memory| memory.of_files),
     );
+}
+
+/// Returns why the store acknowledges nothing; `None` if it does.
+fn store_problem(state: HealthState) -> Option<String> {
+    match state {
+        HealthState::Healthy => None,
+        HealthState::Full => Some("the disk is full: changes are refused".to_owned()),
+        HealthState::Detached { reason } | HealthState::Failed { reason } => Some(reason),
+    }
 }
 
 fn add_spans(spans: &Arc<SpanCounts>, metrics: &mut Metrics) {

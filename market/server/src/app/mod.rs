@@ -1,5 +1,6 @@
 //! Assembles the market: [`App::build`] opens all components, [`App::run`] serves until shutdown.
 
+mod drain;
 mod metrics;
 mod replicas;
 mod rotate;
@@ -12,7 +13,7 @@ use rotate::{Changes, CredentialUsers, Rotator};
 pub use serve::ServeError;
 use souk_domain::PartyId;
 use souk_search::{IndexHome, Search, SearchError};
-use souk_store::{Reads, Receipt, Store, StoreError};
+use souk_store::{Health, Reads, Receipt, Store, StoreError, WriteAheadLog};
 
 use arc_swap::ArcSwap;
 use souk_certs::{
@@ -58,6 +59,8 @@ pub struct App {
     spans: Option<Arc<SpanCounts>>,
     /// When the shared store was last reached. `None` for a store that only this market uses.
     freshness: Option<StoreFreshness>,
+    store_health: Health,
+    log: Option<WriteAheadLog>,
 }
 
 /// Why the market could not be opened.
@@ -102,7 +105,7 @@ impl App {
     ) -> Result<Self, OpenError> {
         let credentials = MarketCredentials::open(&config, clock)?;
         let (acceptor, tokens) = (credentials.acceptor.clone(), Arc::clone(&credentials.tokens));
-        let Store { lanes, reads, mailboxes, tracks, upkeep, replicas } =
+        let Store { lanes, reads, mailboxes, tracks, upkeep, replicas, health: store_health, log } =
             open_store(&config.store, random).await?;
         let index = config.store.index_directory().map(Path::to_owned);
         let home = index.map_or(IndexHome::Memory, IndexHome::Directory);
@@ -172,6 +175,8 @@ impl App {
             times: Arc::default(),
             spans: None,
             freshness,
+            store_health,
+            log,
         })
     }
 

@@ -25,6 +25,6 @@ pub use show::{
 pub use stats::stats;
 pub use status::{
     import_interrupted, internal, invalid_fields, ledger_error, not_on_a_ride, refusal, search_error, status,
-    store_error, suspended, try_again, with_message,
+    storage_full, store_error, suspended, try_again, with_message,
 };
 pub use till::{sync_acknowledgement, till};

@@ -64,8 +64,11 @@ pub fn internal(what: &str) -> Status {
 /// Creates a status for a failed read from the store.
 pub fn store_error(error: &StoreError) -> Status {
     match error {
-        StoreError::Unavailable(_) | StoreError::Held(_) => {
-            tracing::warn!(%error, "cannot read from the store");
+        StoreError::Unavailable(_) | StoreError::Held(_) | StoreError::Stopped(_) => {
+            // The store has logged why it stopped, once.
+            if !matches!(error, StoreError::Stopped(_)) {
+                tracing::warn!(%error, "cannot read from the store");
+            }
             try_again(
                 Reason::Unavailable,
                 "the market's storage does not answer; try again in a moment",
@@ -77,11 +80,24 @@ pub fn store_error(error: &StoreError) -> Status {
             "the market has more waiting for its storage than it takes; try again in a moment",
             STORE_RETRY_DELAY,
         ),
-        StoreError::Corrupt(_) => internal(&error.to_string()),
+        StoreError::Full(_) => storage_full(),
+        StoreError::Corrupt(_) | StoreError::Rejected(_) => internal(&error.to_string()),
     }
 }
 
+/// Creates the status for a change that the full disk did not take.
+pub fn storage_full() -> Status {
+    try_again(
+        Reason::StorageFull,
+        "the market's disk is full; nothing was changed, and reading still works",
+        FULL_RETRY_DELAY,
+    )
+}
+
 const STORE_RETRY_DELAY: Duration = Duration::from_secs(1);
+
+/// Suggested to callers while the disk is full, which passes only when an operator makes space.
+const FULL_RETRY_DELAY: Duration = Duration::from_secs(30);
 
 /// Creates a status for a command that the ledger did not carry out.
 pub fn ledger_error(error: &LedgerError) -> Status {
@@ -102,6 +118,7 @@ pub fn ledger_error(error: &LedgerError) -> Status {
             "whether the change took effect is not known; repeat the call with the same request_id",
             [],
         ),
+        LedgerError::StorageFull => storage_full(),
         LedgerError::Corrupt => internal("a batch met something unreadable"),
         LedgerError::Mismatched(_) => internal(&error.to_string()),
     }
@@ -199,7 +216,7 @@ pub fn import_interrupted(cause: &Status, line: i64, changed: i64) -> Status {
     );
     let metadata = [("line", line.to_string())];
     match Reason::of(cause) {
-        Some(Reason::Overloaded | Reason::Unavailable | Reason::OutcomeUnknown) => {
+        Some(Reason::Overloaded | Reason::Unavailable | Reason::StorageFull | Reason::OutcomeUnknown) => {
             status(Reason::ImportInterrupted, message, metadata)
         }
         Some(reason) => status(reason, message, metadata),

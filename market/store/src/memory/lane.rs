@@ -121,8 +121,9 @@ fn save(state: &mut State, rows: &WorkingSet) -> Receipt {
             let key = (item.seller, sku.clone());
             if item.is_listed() {
                 state.skus.insert(key, id);
-            } else {
-                // The SKU of a deleted item is free again, as the partial index of the SQL back ends has it.
+            } else if state.skus.get(&key) == Some(&id) {
+                // The SKU of a deleted item is free again, as the partial index of the SQL back ends has it. But
+                // another item may have it by now, and the deleted one changes when an old order is cancelled.
                 state.skus.remove(&key);
             }
         }

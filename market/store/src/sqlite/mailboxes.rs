@@ -3,15 +3,16 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use rusqlite::{Connection, Error, OptionalExtension as _, Row, TransactionBehavior, params};
+use rusqlite::{Connection, Error, OptionalExtension as _, Row, params};
 use souk_domain::{PartyId, Sequence, Timestamp};
 
 use super::{
-    Turn,
     convert::{self, blob},
+    open_files::OpenFiles,
     pool::Pool,
     rows::at_most,
     settle,
+    turn::Turn,
 };
 use crate::{
     Claim, Delivery, DueQuery, Expansion, LeaseEpoch, LeaseOwner, MailboxState, Mailboxes, Retention,
@@ -20,12 +21,26 @@ use crate::{
 
 pub(super) struct SqliteMailboxes {
     pool: Pool,
-    turn: Turn,
+    writer: Writer,
+}
+
+/// What a write needs beside its connection.
+#[derive(Clone)]
+pub(super) struct Writer {
+    pub(super) turn: Turn,
+    pub(super) files: Arc<OpenFiles>,
+}
+
+impl Drop for SqliteMailboxes {
+    fn drop(&mut self) {
+        // Before the pool waits for its thread, which may be waiting for another process.
+        self.writer.turn.close();
+    }
 }
 
 impl SqliteMailboxes {
-    pub(super) fn new(pool: Pool, turn: Turn) -> Self {
-        Self { pool, turn }
+    pub(super) fn new(pool: Pool, writer: Writer) -> Self {
+        Self { pool, writer }
     }
 
     /// Runs `work` in a write transaction, in turn with the lane.
@@ -34,8 +49,11 @@ impl SqliteMailboxes {
         T: Send + 'static,
         F: FnOnce(&Connection) -> Result<T, Error> + Send + 'static,
     {
-        let turn = Arc::clone(&self.turn);
-        self.pool.run(move |connection| in_turn(connection, &turn, work)).await
+        let writer = self.writer.clone();
+        self.writer.files.may_write()?;
+        let done = self.pool.run(move |connection| writer.write(connection, work)).await?;
+        self.writer.files.may_acknowledge()?;
+        Ok(done)
     }
 
     pub(super) async fn read<T, F>(&self, work: F) -> Result<T, StoreError>
@@ -52,19 +70,24 @@ impl SqliteMailboxes {
         T: Send + 'static,
         F: FnOnce(&Connection) -> Result<T, Error> + Send + 'static,
     {
-        let turn = Arc::clone(&self.turn);
-        self.pool
+        let writer = self.writer.clone();
+        self.writer.files.may_write()?;
+        let done = self
+            .pool
             .run(move |connection| {
                 // The connection is ours until the job ends, so no other operation runs with the wrong
                 // setting. FULL syncs the log at the commit; NORMAL leaves that to the next sync.
                 connection.pragma_update(None, "synchronous", "FULL")?;
                 // No `?` before the setting is restored; otherwise a failure would leave the connection on
                 // FULL for good.
-                let done = in_turn(connection, &turn, work);
+                let done =
+                    writer.write(connection, work).inspect_err(|error| writer.files.judge_durable(error));
                 connection.pragma_update(None, "synchronous", "NORMAL")?;
                 done
             })
-            .await
+            .await?;
+        self.writer.files.may_acknowledge()?;
+        Ok(done)
     }
 }
 
@@ -189,18 +212,30 @@ impl Mailboxes for SqliteMailboxes {
     }
 }
 
-fn in_turn<T>(
-    connection: &mut Connection,
-    turn: &Turn,
-    work: impl FnOnce(&Connection) -> Result<T, Error>,
-) -> Result<T, Error> {
-    // Blocking is fine: this is the thread of the mailboxes' connection, and the lane holds the turn only
-    // for a batch.
-    let _turn = turn.blocking_lock();
-    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    let done = work(&transaction)?;
-    transaction.commit()?;
-    Ok(done)
+impl Writer {
+    /// Runs `work` in a transaction of its own, in turn with the other writers.
+    fn write<T>(
+        &self,
+        connection: &Connection,
+        work: impl FnOnce(&Connection) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        // Blocking is fine: this is the thread of the mailboxes' connection, and the lane holds the turn only
+        // for a batch.
+        let _turn = self.turn.take_blocking();
+        self.turn.begin_blocking(connection)?;
+        let done = work(connection).and_then(|done| {
+            connection.prepare_cached("COMMIT")?.execute([])?;
+            Ok(done)
+        });
+        // After a write that failed, SQLite may have rolled back by itself.
+        if done.is_err()
+            && !connection.is_autocommit()
+            && let Err(error) = connection.execute_batch("ROLLBACK")
+        {
+            tracing::error!(%error, "can't roll back a transaction of the mailboxes");
+        }
+        done
+    }
 }
 
 fn due(connection: &Connection, query: &DueQuery) -> Result<Vec<PartyId>, Error> {
