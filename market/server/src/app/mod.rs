@@ -59,7 +59,12 @@ pub struct App {
     spans: Option<Arc<SpanCounts>>,
     /// When the shared store was last reached. `None` for a store that only this market uses.
     freshness: Option<StoreFreshness>,
-    store_health: Health,
+    store: StoreState,
+}
+
+/// What operators follow of the store.
+struct StoreState {
+    health: Health,
     log: Option<WriteAheadLog>,
 }
 
@@ -105,11 +110,9 @@ impl App {
     ) -> Result<Self, OpenError> {
         let credentials = MarketCredentials::open(&config, clock)?;
         let (acceptor, tokens) = (credentials.acceptor.clone(), Arc::clone(&credentials.tokens));
-        let Store { lanes, reads, mailboxes, tracks, upkeep, replicas, health: store_health, log } =
+        let Store { lanes, reads, mailboxes, tracks, upkeep, replicas, health, log } =
             open_store(&config.store, random).await?;
-        let index = config.store.index_directory().map(Path::to_owned);
-        let home = index.map_or(IndexHome::Memory, IndexHome::Directory);
-        let search = Search::open(home, Arc::clone(&reads)).await?;
+        let search = Search::open(index_home(&config.store), Arc::clone(&reads)).await?;
         // Loaded before the port is served, so that no suspended party gets a call through at start-up.
         let suspended = Suspended::new(suspended_parties(&*reads).await?);
         let trust_domain = config.tls.trust_domain.clone();
@@ -175,8 +178,7 @@ impl App {
             times: Arc::default(),
             spans: None,
             freshness,
-            store_health,
-            log,
+            store: StoreState { health, log },
         })
     }
 
@@ -249,6 +251,10 @@ async fn listen(address: Option<SocketAddr>) -> io::Result<Option<TcpListener>> 
         Some(address) => TcpListener::bind(address).await.map(Some),
         None => Ok(None),
     }
+}
+
+fn index_home(config: &StoreConfig) -> IndexHome {
+    config.index_directory().map(Path::to_owned).map_or(IndexHome::Memory, IndexHome::Directory)
 }
 
 async fn open_store(config: &StoreConfig, random: Random) -> Result<Store, StoreError> {
