@@ -1,16 +1,21 @@
 //! Benchmarks of the market. Each figure is reported together with an upper limit measured in the same run.
 
 mod compare;
+mod crash;
 mod database;
 mod defects;
+mod disk;
 mod echo;
 mod failover;
 mod fixture;
 mod import;
 mod load;
+mod power_cut;
 mod process;
 mod report;
+mod site;
 mod sync;
+mod trade;
 mod unguarded;
 mod workload;
 
@@ -32,6 +37,8 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     Compare(compare::CompareArgs),
+    Crash(crash::CrashArgs),
+    PowerCut(power_cut::PowerCutArgs),
     Defects(defects::DefectArgs),
     Failover(failover::FailoverArgs),
     Sync(sync::SyncArgs),
@@ -54,6 +61,8 @@ enum Command {
 async fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Compare(args) => compare::run(args).await,
+        Command::Crash(args) => crash::run(args).await,
+        Command::PowerCut(args) => power_cut::run(args).await,
         Command::Defects(args) => defects::run(&args),
         Command::Failover(args) => failover::run(args).await,
         Command::Sync(args) => sync::run(args).await,

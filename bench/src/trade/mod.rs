@@ -1,0 +1,224 @@
+//! Trade that goes on while the market fails: buyers buy and cancel, sellers restock. A call whose outcome is unknown is
+//! repeated with the same `request_id` until it is known; every acknowledgement is written into a journal first.
+
+mod audit;
+pub(crate) mod call;
+mod journal;
+mod listeners;
+mod traders;
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use anyhow::Context as _;
+use souk_certs::identity::Role;
+use souk_client::Connection;
+use souk_proto::v1;
+use tokio::task::JoinSet;
+
+use crate::site::Site;
+pub(crate) use audit::Findings;
+use journal::Journal;
+pub(crate) use listeners::{Arrivals, Listener};
+
+/// The number of buyers, and of calls that each has in flight.
+const BUYERS: usize = 8;
+pub(crate) const CALLS_OF_BUYER: usize = 2;
+/// The first items sell out again and again, and are restocked.
+const SCARCE: usize = 4;
+const SCARCE_STOCK: i64 = 5;
+/// Units of the other items, more than a run buys.
+const STOCK: i64 = 10_000_000;
+
+/// What to set up.
+#[derive(Clone, Copy)]
+pub(crate) struct TradeOptions {
+    /// The number of sellers, each with one item.
+    pub(crate) sellers: usize,
+    /// Whether the sellers have callback servers.
+    pub(crate) callbacks: bool,
+    /// The seed of what the parties do.
+    pub(crate) seed: u64,
+}
+
+/// The parties and what they know.
+pub(crate) struct Trade {
+    parties: Arc<Parties>,
+    running: JoinSet<anyhow::Result<()>>,
+    seed: u64,
+    listeners: Vec<Listener>,
+}
+
+struct Parties {
+    sellers: Vec<Connection>,
+    buyers: Vec<Connection>,
+    /// The item of each seller.
+    items: Vec<i64>,
+    /// The units of each item at the beginning.
+    stock: HashMap<i64, i64>,
+    journal: Journal,
+    arrivals: Arrivals,
+    progress: Progress,
+}
+
+/// What the traders count.
+#[derive(Default)]
+struct Progress {
+    stop: AtomicBool,
+    refused: AtomicU64,
+    /// Calls that were in flight when the market went away.
+    cut_off: AtomicU64,
+}
+
+impl Trade {
+    /// Registers the parties and lists the items at a market that is open.
+    pub(crate) async fn open(site: &mut Site, options: TradeOptions) -> anyhow::Result<Self> {
+        let arrivals = Arrivals::default();
+        let (mut sellers, mut buyers, mut items) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut stock, mut listeners) = (HashMap::new(), Vec::new());
+        for number in 0..options.sellers {
+            let (seller, config) =
+                site.connect(&format!("seller-{number}"), Role::Seller, site.address).await?;
+            let mut callback = None;
+            if options.callbacks {
+                let listener = Listener::open(&config, arrivals.clone()).await?;
+                callback = Some(v1::CallbackAddress { host: String::new(), port: listener.port().into() });
+                listeners.push(listener);
+            }
+            let units = if number < SCARCE { SCARCE_STOCK } else { STOCK };
+            let item = open_shop(&seller, number, callback, units).await?;
+            stock.insert(item, units);
+            items.push(item);
+            sellers.push(seller);
+        }
+        for number in 0..BUYERS {
+            let (buyer, _) = site.connect(&format!("buyer-{number}"), Role::Buyer, site.address).await?;
+            let display_name = format!("buyer {number}");
+            buyer.call(v1::RegisterBuyerRequest { display_name, ..Default::default() }).await?;
+            buyers.push(buyer);
+        }
+        let journal = Journal::create(&site.path().join("journal"))?;
+        let progress = Progress::default();
+        let parties = Parties { sellers, buyers, items, stock, journal, arrivals, progress };
+        Ok(Self { parties: Arc::new(parties), running: JoinSet::new(), seed: options.seed, listeners })
+    }
+
+    /// Starts the traders.
+    pub(crate) fn start(&mut self) {
+        self.parties.progress.stop.store(false, Ordering::SeqCst);
+        for slot in 0..BUYERS * CALLS_OF_BUYER {
+            self.running.spawn(traders::buy(Arc::clone(&self.parties), slot, self.seed));
+        }
+        self.running.spawn(traders::restock(Arc::clone(&self.parties), SCARCE, self.seed));
+        // Other runs of the traders do other things.
+        self.seed += 1;
+    }
+
+    /// Lets every trader finish its call, until its outcome is known.
+    pub(crate) async fn stop(&mut self) -> anyhow::Result<()> {
+        self.parties.progress.stop.store(true, Ordering::SeqCst);
+        while let Some(ended) = self.running.join_next().await {
+            ended.context("a trader panicked")??;
+        }
+        Ok(())
+    }
+
+    /// Stops the traders, whatever becomes of their calls. What they do not know is not in the journal.
+    pub(crate) async fn abandon(&mut self) {
+        self.running.shutdown().await;
+    }
+
+    /// Returns an error if a trader has given up.
+    pub(crate) fn check(&mut self) -> anyhow::Result<()> {
+        self.running.try_join_next().map_or(Ok(()), |ended| ended.context("a trader panicked")?)
+    }
+
+    /// Returns the number of acknowledgements.
+    pub(crate) fn acked(&self) -> usize {
+        self.parties.journal.len()
+    }
+
+    /// Returns the number of refusals for lack of stock.
+    pub(crate) fn refused(&self) -> u64 {
+        self.parties.progress.refused.load(Ordering::Relaxed)
+    }
+
+    /// Returns the number of calls that were in flight when the market went away.
+    pub(crate) fn cut_off(&self) -> u64 {
+        self.parties.progress.cut_off.load(Ordering::Relaxed)
+    }
+
+    /// Returns what has arrived at the sellers' callback servers.
+    pub(crate) fn arrivals(&self) -> &Arrivals {
+        &self.parties.arrivals
+    }
+
+    /// Returns the ports of the sellers' callback servers.
+    pub(crate) fn ports(&self) -> Vec<u16> {
+        self.listeners.iter().map(Listener::port).collect()
+    }
+
+    /// Checks the acknowledgements after the first `skipped` while trade goes on, and repeats their requests.
+    pub(crate) async fn recheck(&self, skipped: usize) -> anyhow::Result<Findings> {
+        audit::recheck(&self.parties, skipped).await
+    }
+
+    /// Compares all that the market has with all that was acknowledged. The traders must have stopped by themselves.
+    pub(crate) async fn audit(&self) -> anyhow::Result<Findings> {
+        audit::compare(&self.parties).await
+    }
+
+    /// Waits for the notifications of all acknowledged orders. Returns the number of those that have not come in time.
+    pub(crate) async fn undelivered(&self, patience: Duration) -> usize {
+        audit::undelivered(&self.parties, patience).await
+    }
+
+    /// Buys one unit of an item that never sells out.
+    pub(crate) async fn buy_once(&self) -> Result<v1::Order, souk_client::Error> {
+        let request = v1::BuyItemRequest {
+            item_id: self.parties.items.last().copied().unwrap_or(0),
+            quantity: 1,
+            request_id: self.parties.buyers[0].request_id(),
+            ..Default::default()
+        };
+        let bought = self.parties.buyers[0].call(request.clone()).await?;
+        let order = souk_client::error::required(bought.order, "order")?;
+        let entry = journal::Entry::Bought { buyer: 0, request, order: order.clone() };
+        let noted = self.parties.journal.acknowledge(entry);
+        noted.map_err(|error| souk_client::Error::io("write the journal", error))?;
+        Ok(order)
+    }
+
+    /// Reads an item. Returns whether the market answered.
+    pub(crate) async fn can_read(&self) -> bool {
+        let item_id = self.parties.items.last().copied().unwrap_or(0);
+        self.parties.buyers[0].call(v1::GetItemRequest { item_id }).await.is_ok()
+    }
+}
+
+/// Registers a seller and lists its item.
+async fn open_shop(
+    seller: &Connection,
+    number: usize,
+    callback: Option<v1::CallbackAddress>,
+    units: i64,
+) -> anyhow::Result<i64> {
+    let display_name = format!("seller {number}");
+    let request = v1::RegisterSellerRequest { display_name, callback, ..Default::default() };
+    seller.call(request).await?;
+    let item = v1::ItemDraft {
+        name: Some(format!("good {number}")),
+        category: Some("goods".into()),
+        unit_price: Some(v1::Money { amount_minor: 100, currency_code: "GBP".into() }),
+        quantity: Some(units),
+        ..Default::default()
+    };
+    let listed = seller.call(v1::SellItemRequest { item: Some(item), ..Default::default() }).await?;
+    Ok(listed.item.context("an item")?.item_id)
+}
