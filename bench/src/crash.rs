@@ -83,7 +83,7 @@ pub(crate) async fn run(args: CrashArgs) -> anyhow::Result<()> {
     let mut trade = Trade::open(&mut site, options).await?;
     let makes_backups = can_back_up(&site).await;
     trade.start();
-    let (mut findings, mut checked, mut points, mut backups) = (Findings::default(), 0, 0, 0);
+    let (mut findings, mut points, mut backups) = (Findings::default(), 0, 0);
     for kill in 1..=args.kills {
         let acked = trade.acked();
         let has_traded = until(ACKS_PATIENCE, || trade.acked() >= acked + ACKS_PER_KILL).await;
@@ -97,19 +97,19 @@ pub(crate) async fn run(args: CrashArgs) -> anyhow::Result<()> {
             // It must end by itself, whatever its outcome.
             timeout(ACKS_PATIENCE, backup.wait()).await.context("a backup outlives its market")??;
         }
+        let newest = trade.newest();
         site.disk.forget()?;
         site.start().await?;
         ensure!(
             until(ACKS_PATIENCE, || trade.cut_off() > cut_off).await,
             "no call was in flight at kill {kill}, at {point:?}"
         );
-        findings.add(trade.recheck(checked).await?);
-        checked = acked;
+        findings.add(trade.recheck(newest).await?);
     }
     trade.stop().await?;
     // Before the requests are repeated: those of lost orders would place them again.
     findings.add(trade.audit().await?);
-    findings.add(trade.recheck(0).await?);
+    findings.add(trade.repeat_all().await?);
     let undelivered = trade.undelivered(DELIVERY_PATIENCE).await;
     println!(
         "kills={} acked={} in_flight_at_kill={} lost={} doubled={} oversold={} imbalance={} undelivered={undelivered}; \

@@ -3,15 +3,19 @@
 mod compare;
 mod crash;
 mod database;
+mod dead_callbacks;
 mod defects;
 mod disk;
 mod echo;
 mod failover;
+mod faults;
 mod fixture;
+mod histories;
 mod import;
 mod load;
 mod power_cut;
 mod process;
+mod proxy;
 mod report;
 mod site;
 mod sync;
@@ -39,6 +43,9 @@ enum Command {
     Compare(compare::CompareArgs),
     Crash(crash::CrashArgs),
     PowerCut(power_cut::PowerCutArgs),
+    Faults(faults::FaultsArgs),
+    DeadCallbacks(dead_callbacks::DeadCallbacksArgs),
+    Histories(histories::HistoriesArgs),
     Defects(defects::DefectArgs),
     Failover(failover::FailoverArgs),
     Sync(sync::SyncArgs),
@@ -63,6 +70,9 @@ async fn main() -> ExitCode {
         Command::Compare(args) => compare::run(args).await,
         Command::Crash(args) => crash::run(args).await,
         Command::PowerCut(args) => power_cut::run(args).await,
+        Command::Faults(args) => faults::run(args).await,
+        Command::DeadCallbacks(args) => dead_callbacks::run(args).await,
+        Command::Histories(args) => histories::run(args).await,
         Command::Defects(args) => defects::run(&args),
         Command::Failover(args) => failover::run(args).await,
         Command::Sync(args) => sync::run(args).await,

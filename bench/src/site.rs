@@ -42,6 +42,8 @@ pub(crate) struct Site {
     pki: Pki,
     program: PathBuf,
     pub(crate) disk: Disk,
+    /// Whether the market's files are on `disk`, instead of on the machine's.
+    has_disk: bool,
     store: String,
     pub(crate) address: SocketAddr,
     admin: SocketAddr,
@@ -80,7 +82,22 @@ impl Site {
         let store = disk.folder().join("souk.db").display().to_string();
         std::fs::write(folder.path().join("market.toml"), SETTINGS)?;
         let (address, admin) = (free_address().await?, free_address().await?);
-        Ok(Self { program: market_program()?, folder, pki, disk, store, address, admin, process: None })
+        Ok(Self {
+            program: market_program()?,
+            folder,
+            pki,
+            disk,
+            store,
+            address,
+            admin,
+            has_disk: true,
+            process: None,
+        })
+    }
+
+    /// Like [`Site::new`], with the files on the machine's own disk, for measurements.
+    pub(crate) async fn on_real_disk() -> anyhow::Result<Self> {
+        Ok(Self { has_disk: false, ..Self::new().await? })
     }
 
     /// Returns the folder that holds everything; files outside of the disk's folder are never dropped.
@@ -96,11 +113,10 @@ impl Site {
     /// Returns a command of the `market` program on the same disk as the market.
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(&self.program);
-        command
-            .args(arguments)
-            .envs(self.disk.variables())
-            .current_dir(self.folder.path())
-            .kill_on_drop(true);
+        command.args(arguments).current_dir(self.folder.path()).kill_on_drop(true);
+        if self.has_disk {
+            command.envs(self.disk.variables());
+        }
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command
     }

@@ -100,7 +100,7 @@ pub(super) async fn run(cuts: u32, seed: u64) -> anyhow::Result<()> {
     site.start().await?;
     let mut trade = Trade::open(&mut site, TradeOptions { sellers: SELLERS, callbacks: false, seed }).await?;
     trade.start();
-    let (mut findings, mut toll, mut checked) = (Findings::default(), Toll::default(), 0);
+    let (mut findings, mut toll) = (Findings::default(), Toll::default());
     while toll.cuts < cuts {
         let acked = trade.acked();
         let has_traded = until(ACKS_PATIENCE, || trade.acked() >= acked + ACKS_PER_CUT).await;
@@ -113,17 +113,17 @@ pub(super) async fn run(cuts: u32, seed: u64) -> anyhow::Result<()> {
         };
         database.disk.obey(rules)?;
         sleep(Duration::from_millis(random.random_range(0..CUT_WITHIN_MILLIS))).await;
+        let newest = trade.newest();
         if !database.cut(&mut random, &mut toll).await? {
             toll.corrupt += 1;
             break;
         }
-        findings.add(trade.recheck(checked).await?);
-        checked = acked;
+        findings.add(trade.recheck(newest).await?);
     }
     if toll.corrupt == 0 {
         trade.stop().await?;
         findings.add(trade.audit().await?);
-        findings.add(trade.recheck(0).await?);
+        findings.add(trade.repeat_all().await?);
         site.stop().await?;
     }
     report(&trade, &findings, &toll)

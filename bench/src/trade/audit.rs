@@ -44,13 +44,14 @@ impl Findings {
     }
 }
 
-/// Looks up acknowledged orders, and then repeats their requests: each must be answered with the same order.
-pub(super) async fn recheck(parties: &Parties, skipped: usize) -> anyhow::Result<Findings> {
-    let entries = parties.journal.since(skipped);
-    // In this order: a repeated request of a lost order would place it again.
-    let lost = count(entries.iter().map(|entry| is_lost(parties, entry))).await?;
-    let doubled = count(entries.iter().map(|entry| is_doubled(parties, entry))).await?;
-    Ok(Findings { lost, doubled, ..Default::default() })
+/// Returns how many acknowledged orders and cancellations are not there.
+pub(super) async fn lost(parties: &Parties, entries: &[Entry]) -> anyhow::Result<usize> {
+    count(entries.iter().map(|entry| is_lost(parties, entry))).await
+}
+
+/// Repeats the requests, and returns how many are not answered as before.
+pub(super) async fn doubled(parties: &Parties, entries: &[Entry]) -> anyhow::Result<usize> {
+    count(entries.iter().map(|entry| is_doubled(parties, entry))).await
 }
 
 /// Counts how often a check finds something wrong.
@@ -142,18 +143,29 @@ pub(super) async fn compare(parties: &Parties) -> anyhow::Result<Findings> {
     Ok(findings)
 }
 
-/// Waits for the notification of each acknowledged purchase and cancellation.
+/// Returns the notifications that the sellers must get: of each acknowledged purchase and cancellation.
+fn notifications(parties: &Parties) -> HashSet<OrderEvent> {
+    let entries = parties.journal.since(0);
+    let events = entries.iter().filter_map(|entry| match entry {
+        Entry::Bought { order, .. } => Some((order.order_id, false)),
+        Entry::Cancelled { order, .. } => Some((order.order_id, true)),
+        Entry::Restocked { .. } => None,
+    });
+    events.collect()
+}
+
+/// Waits for the notifications at the sellers' callback servers. Returns the number of those that have not come.
 pub(super) async fn undelivered(parties: &Parties, patience: Duration) -> usize {
-    let expected: HashSet<OrderEvent> = parties
-        .journal
-        .since(0)
-        .iter()
-        .filter_map(|entry| match entry {
-            Entry::Bought { order, .. } => Some((order.order_id, false)),
-            Entry::Cancelled { order, .. } => Some((order.order_id, true)),
-            Entry::Restocked { .. } => None,
-        })
-        .collect();
+    let expected = notifications(parties);
     until(patience, || parties.arrivals.missing(&expected) == 0).await;
     parties.arrivals.missing(&expected)
+}
+
+/// Returns how many notifications are not in the sellers' mailboxes.
+pub(super) async fn lost_events(parties: &Parties) -> anyhow::Result<usize> {
+    let mut waiting = 0;
+    for seller in &parties.sellers {
+        waiting += seller.call(v1::MailboxStatusRequest::default()).await?.pending_count;
+    }
+    Ok(notifications(parties).len().saturating_sub(usize::try_from(waiting)?))
 }

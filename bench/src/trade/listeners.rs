@@ -1,7 +1,7 @@
 //! The callback servers of the sellers, which note every event that arrives.
 
 use std::{
-    collections::HashSet,
+    collections::{HashMap, HashSet},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
@@ -11,6 +11,7 @@ use souk_proto::v1::event::Kind;
 use tokio::{
     sync::{mpsc, oneshot},
     task::JoinHandle,
+    time::Instant,
 };
 
 /// An order event: the order, and whether it was cancelled.
@@ -24,7 +25,8 @@ pub(crate) struct Arrivals {
 
 #[derive(Default)]
 struct State {
-    events: HashSet<OrderEvent>,
+    /// The events, each with the stock after it and the time of its first arrival.
+    events: HashMap<OrderEvent, (i64, Instant)>,
     /// Notified at the next event, which is then kept back until the answer.
     hold: Option<(oneshot::Sender<()>, oneshot::Receiver<()>)>,
 }
@@ -41,7 +43,18 @@ impl Arrivals {
 
     /// Returns how many of these events have not arrived.
     pub(crate) fn missing(&self, expected: &HashSet<OrderEvent>) -> usize {
-        expected.difference(&self.state().events).count()
+        let state = self.state();
+        expected.iter().filter(|event| !state.events.contains_key(event)).count()
+    }
+
+    /// Returns the stock after an order, as its event reported it; `None` if the event has not arrived.
+    pub(crate) fn stock_after(&self, event: OrderEvent) -> Option<i64> {
+        self.state().events.get(&event).map(|(stock, _)| *stock)
+    }
+
+    /// Returns when an event first arrived.
+    pub(crate) fn arrival(&self, event: OrderEvent) -> Option<Instant> {
+        self.state().events.get(&event).map(|(_, at)| *at)
     }
 
     /// Keeps back the next event: it has been sent and is not acknowledged. Returns what is notified of it, and what
@@ -96,10 +109,16 @@ async fn take(mut notices: mpsc::Receiver<Notice>, arrivals: Arrivals) {
             let _ = resumed.await;
         }
         let event = match delivery.take().kind {
-            Some(Kind::OrderPlaced(placed)) => placed.order.map(|order| (order.order_id, false)),
-            Some(Kind::OrderCancelled(cancelled)) => cancelled.order.map(|order| (order.order_id, true)),
+            Some(Kind::OrderPlaced(placed)) => {
+                placed.order.map(|order| ((order.order_id, false), placed.remaining_quantity))
+            }
+            Some(Kind::OrderCancelled(cancelled)) => {
+                cancelled.order.map(|order| ((order.order_id, true), cancelled.remaining_quantity))
+            }
             _ => None,
         };
-        arrivals.state().events.extend(event);
+        if let Some((event, stock)) = event {
+            arrivals.state().events.entry(event).or_insert((stock, Instant::now()));
+        }
     }
 }

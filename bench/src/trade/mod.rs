@@ -24,7 +24,7 @@ use tokio::task::JoinSet;
 
 use crate::site::Site;
 pub(crate) use audit::Findings;
-use journal::Journal;
+use journal::{Entry, Journal};
 pub(crate) use listeners::{Arrivals, Listener};
 
 /// The number of buyers, and of calls that each has in flight.
@@ -35,6 +35,9 @@ const SCARCE: usize = 4;
 const SCARCE_STOCK: i64 = 5;
 /// Units of the other items, more than a run buys.
 const STOCK: i64 = 10_000_000;
+
+/// The number of acknowledgements that are checked after each restart. All are checked at the end.
+const NEWEST: usize = 64;
 
 /// What to set up.
 #[derive(Clone, Copy)]
@@ -129,11 +132,6 @@ impl Trade {
         Ok(())
     }
 
-    /// Stops the traders, whatever becomes of their calls. What they do not know is not in the journal.
-    pub(crate) async fn abandon(&mut self) {
-        self.running.shutdown().await;
-    }
-
     /// Returns an error if a trader has given up.
     pub(crate) fn check(&mut self) -> anyhow::Result<()> {
         self.running.try_join_next().map_or(Ok(()), |ended| ended.context("a trader panicked")?)
@@ -164,9 +162,24 @@ impl Trade {
         self.listeners.iter().map(Listener::port).collect()
     }
 
-    /// Checks the acknowledgements after the first `skipped` while trade goes on, and repeats their requests.
-    pub(crate) async fn recheck(&self, skipped: usize) -> anyhow::Result<Findings> {
-        audit::recheck(&self.parties, skipped).await
+    /// Returns the newest acknowledgements, which a fault would hit first.
+    pub(crate) fn newest(&self) -> Vec<Entry> {
+        self.parties.journal.since(self.acked().saturating_sub(NEWEST))
+    }
+
+    /// Looks up acknowledged changes while trade goes on, and then repeats their requests.
+    pub(crate) async fn recheck(&self, entries: Vec<Entry>) -> anyhow::Result<Findings> {
+        // In this order: a repeated request of a lost order would place it again.
+        let lost = audit::lost(&self.parties, &entries).await?;
+        let doubled = audit::doubled(&self.parties, &entries).await?;
+        Ok(Findings { lost, doubled, ..Findings::default() })
+    }
+
+    /// Repeats the request of every acknowledged change: each must be answered as before. After [`audit`](Self::audit),
+    /// because the request of a lost order would place it again.
+    pub(crate) async fn repeat_all(&self) -> anyhow::Result<Findings> {
+        let doubled = audit::doubled(&self.parties, &self.parties.journal.since(0)).await?;
+        Ok(Findings { doubled, ..Findings::default() })
     }
 
     /// Compares all that the market has with all that was acknowledged. The traders must have stopped by themselves.
@@ -179,20 +192,10 @@ impl Trade {
         audit::undelivered(&self.parties, patience).await
     }
 
-    /// Buys one unit of an item that never sells out.
-    pub(crate) async fn buy_once(&self) -> Result<v1::Order, souk_client::Error> {
-        let request = v1::BuyItemRequest {
-            item_id: self.parties.items.last().copied().unwrap_or(0),
-            quantity: 1,
-            request_id: self.parties.buyers[0].request_id(),
-            ..Default::default()
-        };
-        let bought = self.parties.buyers[0].call(request.clone()).await?;
-        let order = souk_client::error::required(bought.order, "order")?;
-        let entry = journal::Entry::Bought { buyer: 0, request, order: order.clone() };
-        let noted = self.parties.journal.acknowledge(entry);
-        noted.map_err(|error| souk_client::Error::io("write the journal", error))?;
-        Ok(order)
+    /// Returns how many notifications of acknowledged orders are in no seller's mailbox. Only for sellers without
+    /// callbacks, who take none out.
+    pub(crate) async fn lost_events(&self) -> anyhow::Result<usize> {
+        audit::lost_events(&self.parties).await
     }
 
     /// Reads an item. Returns whether the market answered.
@@ -203,7 +206,7 @@ impl Trade {
 }
 
 /// Registers a seller and lists its item.
-async fn open_shop(
+pub(crate) async fn open_shop(
     seller: &Connection,
     number: usize,
     callback: Option<v1::CallbackAddress>,
