@@ -75,24 +75,57 @@ static int fail_with(int error) {
     return -1;
 }
 
+/* Signals wait meanwhile: a handler that writes would wait for the turn of the thread that it interrupts. */
+static __thread sigset_t signals;
+
 static void take_turn(void) {
+    sigset_t all, before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_BLOCK, &all, &before);
     /* The last holder was killed. What it left is consistent, because every step is. */
     if (pthread_mutex_lock(mutex) == EOWNERDEAD) pthread_mutex_consistent(mutex);
+    signals = before;
 }
 
 static void end_turn(void) {
     int error = errno;
+    sigset_t before = signals;
     pthread_mutex_unlock(mutex);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
     errno = error;
 }
 
-static void *map_file(const char *path, size_t size) {
-    int fd = raw_open(path, O_RDWR | O_CREAT, 0600);
-    if (fd < 0 || syscall(SYS_ftruncate, fd, size) < 0) abort();
+/* Maps a file. A new one is filled by `fill` before it gets its name, since the process may be killed at any time. */
+static void *map_file(const char *path, size_t size, void (*fill)(void *, const struct stat *), const struct stat *of) {
+    char made[320];
+    bool is_new = access(path, F_OK) != 0;
+    snprintf(made, sizeof made, "%s.%d", path, (int)syscall(SYS_gettid));
+    int fd = raw_open(is_new ? made : path, O_RDWR | O_CREAT, 0600);
+    if (fd < 0 || (is_new && syscall(SYS_ftruncate, fd, size) < 0)) abort();
     void *at = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
     if (at == MAP_FAILED) abort();
     syscall(SYS_close, fd);
+    if (is_new) {
+        fill(at, of);
+        if (syscall(SYS_renameat2, AT_FDCWD, made, AT_FDCWD, path, 0) < 0) abort();
+    }
     return at;
+}
+
+static void fill_mutex(void *at, const struct stat *of) {
+    pthread_mutexattr_t kind;
+    (void)of;
+    pthread_mutexattr_init(&kind);
+    pthread_mutexattr_setpshared(&kind, PTHREAD_PROCESS_SHARED);
+    pthread_mutexattr_setrobust(&kind, PTHREAD_MUTEX_ROBUST);
+    pthread_mutex_init(at, &kind);
+}
+
+/* A file that was there before this library saw it is on the disk as it is. */
+static void fill_map(void *at, const struct stat *of) {
+    struct map *map = at;
+    map->durable_length = of->st_size;
+    map->low = UNITS;
 }
 
 __attribute__((constructor)) static void start(void) {
@@ -105,16 +138,7 @@ __attribute__((constructor)) static void start(void) {
     }
     char path[300];
     snprintf(path, sizeof path, "%s/lock", undo);
-    bool is_first = access(path, F_OK) != 0;
-    pthread_mutex_t *shared = map_file(path, sizeof *shared);
-    if (is_first) {
-        pthread_mutexattr_t kind;
-        pthread_mutexattr_init(&kind);
-        pthread_mutexattr_setpshared(&kind, PTHREAD_PROCESS_SHARED);
-        pthread_mutexattr_setrobust(&kind, PTHREAD_MUTEX_ROBUST);
-        pthread_mutex_init(shared, &kind);
-    }
-    mutex = shared;
+    mutex = map_file(path, sizeof *mutex, fill_mutex, NULL);
 }
 
 /* Appends a line to UNDO/names. */
@@ -174,7 +198,7 @@ static struct file *file_of(int fd, struct stat *now) {
     return file->inode ? file : NULL;
 }
 
-static void track(int fd, const char *inside, bool is_new) {
+static void track(int fd, const char *inside) {
     struct stat now;
     if (syscall(SYS_fstat, fd, &now) < 0) return;
     if (!S_ISREG(now.st_mode) && !S_ISDIR(now.st_mode)) return;
@@ -183,10 +207,7 @@ static void track(int fd, const char *inside, bool is_new) {
     if (S_ISREG(now.st_mode) && !file->map) {
         char path[300];
         snprintf(path, sizeof path, "%s/%lu.map", undo, (unsigned long)now.st_ino);
-        bool is_known = access(path, F_OK) == 0;
-        file->map = map_file(path, sizeof *file->map);
-        /* A file that was there before this library saw it is on the disk as it is. */
-        if (!is_known) file->map->durable_length = is_new ? 0 : (uint64_t)now.st_size, file->map->low = UNITS;
+        file->map = map_file(path, sizeof *file->map, fill_map, &now);
     }
     file->folder = S_ISDIR(now.st_mode);
     file->inode = now.st_ino;
@@ -310,7 +331,7 @@ static int open_file(int folder, const char *path, int flags, mode_t mode) {
     bool is_new = syscall(SYS_newfstatat, folder, path, &now, 0) < 0, writes = (flags & O_ACCMODE) != O_RDONLY;
     int fd = read_only && writes ? fail_with(EROFS) : syscall(SYS_openat, folder, path, flags & ~O_TRUNC, mode);
     if (fd >= 0) {
-        track(fd, inside, is_new);
+        track(fd, inside);
         if (is_new) note("create\t%s\n", inside);
     }
     end_turn();

@@ -15,7 +15,7 @@ use tokio::{
     time::{Instant, sleep, timeout},
 };
 
-use super::{ACKS_PATIENCE, ACKS_PER_CUT, CUT_WITHIN_MILLIS, Prelude, SELLERS, Toll, report};
+use super::{ACKS_PATIENCE, ACKS_PER_CUT, CUT_WITHIN_MILLIS, SELLERS, Toll, report};
 use crate::{
     database::ran,
     disk::Disk,
@@ -106,12 +106,13 @@ pub(super) async fn run(cuts: u32, seed: u64) -> anyhow::Result<()> {
         let has_traded = until(ACKS_PATIENCE, || trade.acked() >= acked + ACKS_PER_CUT).await;
         trade.check()?;
         ensure!(has_traded, "only {} acknowledgements: {}", trade.acked() - acked, site.last_words());
-        // PostgreSQL names its log by position; a failed sync makes it panic and recover by itself.
-        let rules = match Prelude::ALL[toll.cuts as usize % Prelude::ALL.len()] {
-            Prelude::FailedSync | Prelude::FailingSyncs => "chance sync * 20 0",
-            _ => "",
-        };
-        database.disk.obey(rules)?;
+        let fails = toll.cuts % 2 == 1;
+        if fails {
+            // PostgreSQL names its log by position. It panics after a failed sync, and recovers by itself.
+            let pass = random.random_range(0..20);
+            database.disk.obey(&format!("fail sync * {pass} 1"))?;
+            until(ACKS_PATIENCE, || database.disk.failed_syncs().is_ok_and(|failed| failed > 0)).await;
+        }
         sleep(Duration::from_millis(random.random_range(0..CUT_WITHIN_MILLIS))).await;
         let newest = trade.newest();
         if !database.cut(&mut random, &mut toll).await? {

@@ -8,9 +8,9 @@ mod listeners;
 mod traders;
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
@@ -19,7 +19,7 @@ use std::{
 use anyhow::Context as _;
 use souk_certs::identity::Role;
 use souk_client::Connection;
-use souk_proto::v1;
+use souk_proto::{Reason, v1};
 use tokio::task::JoinSet;
 
 use crate::site::Site;
@@ -77,6 +77,15 @@ struct Progress {
     refused: AtomicU64,
     /// Calls that were in flight when the market went away.
     cut_off: AtomicU64,
+    /// The reasons with which the market has rejected calls for the time being.
+    reasons: Mutex<BTreeSet<&'static str>>,
+}
+
+impl Progress {
+    fn note(&self, failure: &souk_client::Error) {
+        let mut reasons = self.reasons.lock().unwrap_or_else(PoisonError::into_inner);
+        reasons.extend(failure.reason().map(Reason::as_str));
+    }
 }
 
 impl Trade {
@@ -145,6 +154,12 @@ impl Trade {
     /// Returns the number of refusals for lack of stock.
     pub(crate) fn refused(&self) -> u64 {
         self.parties.progress.refused.load(Ordering::Relaxed)
+    }
+
+    /// Returns the reasons with which the market has rejected calls for the time being.
+    pub(crate) fn reasons(&self) -> Vec<&'static str> {
+        let reasons = self.parties.progress.reasons.lock().unwrap_or_else(PoisonError::into_inner);
+        reasons.iter().copied().collect()
     }
 
     /// Returns the number of calls that were in flight when the market went away.

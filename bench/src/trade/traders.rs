@@ -51,6 +51,7 @@ async fn settle<T, F: Future<Output = Attempt<T>>>(
                 bail!("a call still fails after {PATIENCE:?}: {failure}")
             }
             Attempt::Unknown(failure) => {
+                parties.progress.note(&failure);
                 if std::mem::replace(was_served, false) && !was_not_sent(&failure) {
                     parties.progress.cut_off.fetch_add(1, Ordering::Relaxed);
                 }
