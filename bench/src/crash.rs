@@ -186,7 +186,7 @@ async fn kill_migrations() -> anyhow::Result<u64> {
     }
     site.disk.obey("")?;
     site.start().await.context("after its migrations were killed")?;
-    site.stop().await?;
+    site.kill().await?;
     Ok(reached)
 }
 

@@ -15,7 +15,7 @@ use tokio::{
     time::{Instant, sleep, timeout},
 };
 
-use super::{ACKS_PATIENCE, ACKS_PER_CUT, CUT_WITHIN_MILLIS, SELLERS, Toll, report};
+use super::{ACKS_PATIENCE, ACKS_PER_CUT, CUT_WITHIN_MILLIS, PowerCutArgs, SELLERS, Toll, report};
 use crate::{
     database::ran,
     disk::Disk,
@@ -92,22 +92,22 @@ fn spawn(server: &DatabaseServer, disk: &Disk) -> anyhow::Result<Child> {
     Ok(Command::from(command).kill_on_drop(true).spawn()?)
 }
 
-pub(super) async fn run(cuts: u32, seed: u64) -> anyhow::Result<()> {
-    let mut random = StdRng::seed_from_u64(seed);
+pub(super) async fn run(args: &PowerCutArgs) -> anyhow::Result<()> {
+    let mut random = StdRng::seed_from_u64(args.seed);
     let mut database = Database::start().await?;
     let mut site = Site::new().await?;
     site.on_store(database.server.address("souk", None));
     site.start().await?;
-    let mut trade = Trade::open(&mut site, TradeOptions { sellers: SELLERS, callbacks: false, seed }).await?;
+    let mut trade =
+        Trade::open(&mut site, TradeOptions { sellers: SELLERS, callbacks: false, seed: args.seed }).await?;
     trade.start();
     let (mut findings, mut toll) = (Findings::default(), Toll::default());
-    while toll.cuts < cuts {
+    while toll.cuts < args.cuts {
         let acked = trade.acked();
         let has_traded = until(ACKS_PATIENCE, || trade.acked() >= acked + ACKS_PER_CUT).await;
         trade.check()?;
         ensure!(has_traded, "only {} acknowledgements: {}", trade.acked() - acked, site.last_words());
-        let fails = toll.cuts % 2 == 1;
-        if fails {
+        if toll.cuts % 2 == 1 && !args.reliable_syncs {
             // PostgreSQL names its log by position. It panics after a failed sync, and recovers by itself.
             let pass = random.random_range(0..20);
             database.disk.obey(&format!("fail sync * {pass} 1"))?;
@@ -127,5 +127,5 @@ pub(super) async fn run(cuts: u32, seed: u64) -> anyhow::Result<()> {
         findings.add(trade.repeat_all().await?);
         site.stop().await?;
     }
-    report(&trade, &findings, &toll)
+    report(args, &trade, &findings, &toll)
 }
