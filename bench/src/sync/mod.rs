@@ -1,7 +1,6 @@
 //! `bench sync`: repeatedly cuts a till's stream, restarts the till and kills the market. Afterwards it verifies that
 //! every line took effect exactly once and every sale was reported exactly once.
 
-mod proxy;
 mod shop;
 
 use std::{path::Path, time::Duration};
@@ -20,8 +19,8 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::process::ServerProcess;
-use proxy::Proxy;
+use crate::{process::ServerProcess, proxy::Proxy};
+
 use shop::{Shop, sku};
 
 /// Cut a till's stream at random points, and verify that no line and no sale is lost or duplicated
