@@ -31,7 +31,7 @@ impl Mailboxes for Memory {
         for (_, id) in due.into_iter().take(query.mailboxes) {
             let (Some(party), Some(mailbox)) = (parties.get(&id), mailboxes.get_mut(&id)) else { continue };
             let mut claim = mailbox.claim(&Holder::of(party), query.owner, until);
-            claim.deliveries = mailbox.after(Sequence(0), query.deliveries);
+            claim.deliveries = mailbox.hand_out(Sequence(0), query.deliveries);
             if claim.deliveries.is_empty() {
                 // What was pending has expired; without this the mailbox would stay due and be claimed again
                 // and again.
@@ -82,6 +82,17 @@ impl Mailboxes for Memory {
     ) -> Result<Vec<Delivery>, StoreError> {
         let state = self.state();
         Ok(state.mailboxes.get(&recipient).map_or_else(Vec::new, |mailbox| mailbox.after(after, limit)))
+    }
+
+    async fn hand_out(
+        &self,
+        recipient: PartyId,
+        after: Sequence,
+        limit: usize,
+    ) -> Result<Vec<Delivery>, StoreError> {
+        let mut state = self.state();
+        let mailbox = state.mailboxes.get_mut(&recipient);
+        Ok(mailbox.map_or_else(Vec::new, |mailbox| mailbox.hand_out(after, limit)))
     }
 
     async fn settle(&self, settlements: &[Settlement]) -> Result<Vec<bool>, StoreError> {

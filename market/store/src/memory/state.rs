@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use souk_domain::{
     Callback, Event, Item, ItemId, Order, OrderId, Party, PartyId, Recorded, RequestId, Ride, RideId, Role,
-    Sequence, Sku, Stars, Till, TillId, Timestamp, Wish,
+    Sequence, Sku, Stars, Till, TillId, Timestamp, Topic, Wish,
 };
 
 use crate::{
@@ -47,8 +47,12 @@ pub(super) struct FanOut {
 #[derive(Default)]
 pub(super) struct Mailbox {
     pub(super) waiting: BTreeMap<Sequence, Event>,
+    /// The last sequence of each topic that updates coalesce by.
+    topics: BTreeMap<Topic, Sequence>,
     pub(super) last_sequence: i64,
     pub(super) acknowledged: i64,
+    /// The highest sequence that was handed out among those that could be merged.
+    pub(super) handed_out: i64,
     pub(super) failures: u32,
     pub(super) last_failure: String,
     /// When to deliver; `None` if nothing is pending.
@@ -59,15 +63,20 @@ pub(super) struct Mailbox {
 }
 
 impl Mailbox {
-    /// Adds an event. The mailbox becomes due now, unless it is in back-off.
-    pub(super) fn put(&mut self, event: Event, now: Timestamp) {
-        if let Some(topic) = event.kind.coalesces_by() {
-            // The new event gets a new sequence. Under the old one, a delivery of the older event that is in
-            // flight would take this one out when it is settled.
-            self.waiting.retain(|_, waiting| waiting.kind.coalesces_by() != Some(topic));
-        }
+    /// Adds an event, with which an older one on its topic is merged if nobody can have received that. The
+    /// mailbox becomes due now, unless it is in back-off.
+    pub(super) fn put(&mut self, mut event: Event, now: Timestamp) {
         self.last_sequence += 1;
-        self.waiting.insert(Sequence(self.last_sequence), event);
+        let sequence = Sequence(self.last_sequence);
+        if let Some(topic) = event.kind.coalesces_by() {
+            let received = self.received_through();
+            let older = self.topics.insert(topic, sequence).filter(|older| *older > received);
+            if let Some(older) = older.and_then(|older| self.waiting.remove(&older)) {
+                event = event.merge(&older);
+            }
+        }
+        // A new sequence: a recipient that has acknowledged the older one must get the result too.
+        self.waiting.insert(sequence, event);
         self.next_attempt = Some(match self.next_attempt {
             // A new event does not end the back-off, or a busy seller with a dead callback would be called for
             // each purchase.
@@ -75,6 +84,20 @@ impl Mailbox {
             Some(next) => next.min(now),
             None => now,
         });
+    }
+
+    /// Returns the sequence up to which somebody may have received the deliveries. They stay as they are.
+    fn received_through(&self) -> Sequence {
+        Sequence(self.acknowledged.max(self.handed_out))
+    }
+
+    /// Returns the deliveries after a sequence, which are about to be sent.
+    pub(super) fn hand_out(&mut self, after: Sequence, limit: usize) -> Vec<Delivery> {
+        let handed = self.after(after, limit);
+        if let Some(last) = Delivery::last_mergeable(&handed) {
+            self.handed_out = self.handed_out.max(last.0);
+        }
+        handed
     }
 
     /// Removes everything up to a sequence and resets the failures. A sequence that was never assigned has
@@ -85,11 +108,14 @@ impl Mailbox {
         if through.0 > self.last_sequence {
             return;
         }
-        self.waiting.retain(|sequence, _| *sequence > through);
+        self.waiting = self.waiting.split_off(&Sequence(through.0.saturating_add(1)));
         // An acknowledgement may arrive late and name less than an earlier one.
         self.acknowledged = self.acknowledged.max(through.0);
         self.failures = 0;
         self.last_failure.clear();
+        if self.waiting.is_empty() {
+            self.topics.clear();
+        }
         self.next_attempt = (!self.waiting.is_empty()).then_some(Timestamp(0));
     }
 

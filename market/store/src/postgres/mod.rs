@@ -21,6 +21,7 @@ mod address;
 mod chain;
 mod connection;
 mod convert;
+mod deliveries;
 mod error;
 mod hints;
 mod lane;

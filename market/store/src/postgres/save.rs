@@ -11,6 +11,7 @@ use uuid::Uuid;
 use super::{
     connection::{Pipeline, params},
     convert::to_json,
+    deliveries::{Content, NewDelivery, put_deliveries},
     error::Failure,
     load::Before,
     statements as sql,
@@ -282,15 +283,6 @@ fn add_events(pipeline: &mut Pipeline<'_>, rows: &WorkingSet, receipt: &mut Rece
     Ok(())
 }
 
-/// A delivery whose sequence is not known yet.
-pub(super) struct NewDelivery<'a> {
-    pub(super) recipient: PartyId,
-    pub(super) event: &'a Event,
-    /// The distance of its sequence from the last one that the mailbox assigns in this batch. The server
-    /// computes the sequence from it, so that no round trip is needed to read the mailbox first.
-    pub(super) behind: i64,
-}
-
 /// Adds everything that changes mailboxes. One statement locks all of them first, in key order, so that
 /// batches which do different things to the same mailboxes can't deadlock.
 fn add_mailboxes(
@@ -340,7 +332,8 @@ fn add_deliveries(
 ) -> Result<(), Failure> {
     let mut counts: BTreeMap<PartyId, i64> = BTreeMap::new();
     let (mut later, mut deliveries): (BTreeSet<(PartyId, Topic)>, _) = (BTreeSet::new(), Vec::new());
-    // In reverse, so that of several events on one topic the last one is kept.
+    // In reverse, so that of several events on one topic the last one is kept. The only such events for a
+    // single party are test events, which replace each other without being merged (`Event::merge`).
     for NewEvent { event, audience } in rows.events.iter().rev() {
         let Audience::Party(recipient) = *audience else { continue };
         let count = counts.entry(recipient).or_default();
@@ -348,48 +341,14 @@ fn add_deliveries(
         // Counted even if the event is coalesced away: sequences may have gaps, and the server need not know.
         *count += 1;
         if event.kind.coalesces_by().is_none_or(|topic| later.insert((recipient, topic))) {
-            deliveries.push(NewDelivery { recipient, event, behind });
+            deliveries.push(NewDelivery { recipient, event, content: Content::Own(to_json(event)?), behind });
         }
     }
     if counts.is_empty() {
         return Ok(());
     }
-    let bodies = deliveries.iter().map(|new| to_json(new.event).map(Some)).collect::<Result<Vec<_>, _>>()?;
-    let events = column!(deliveries, |_| None::<i64>);
     receipt.recipients = counts.keys().copied().collect();
     let counts: Vec<_> = counts.into_iter().collect();
-    put_deliveries(pipeline, &counts, &deliveries, (events, bodies), rows.decided_at.0);
+    put_deliveries(pipeline, &counts, deliveries, rows.decided_at.0);
     Ok(())
-}
-
-/// Raises the last sequence of each locked mailbox by its count, and adds the deliveries. `contents` holds
-/// for each delivery either the number of a shared event or its own body.
-pub(super) fn put_deliveries(
-    pipeline: &mut Pipeline<'_>,
-    counts: &[(PartyId, i64)],
-    deliveries: &[NewDelivery<'_>],
-    contents: (Vec<Option<i64>>, Vec<Option<String>>),
-    now: i64,
-) {
-    let recipients = column!(counts, |(recipient, _)| recipient.0);
-    pipeline.add(sql::FILL_MAILBOXES, params![recipients, column!(counts, |(_, count)| *count), now]);
-    let topic = |new: &NewDelivery<'_>| new.event.kind.coalesces_by().map(Topic::number);
-    let coalescing = deliveries.iter().filter_map(|new| Some((new.recipient.0, topic(new)?)));
-    let (recipients, topics): (Vec<Uuid>, Vec<i64>) = coalescing.unzip();
-    if !recipients.is_empty() {
-        pipeline.add(sql::REMOVE_OLDER_DELIVERIES, params![recipients, topics]);
-    }
-    let (events, bodies) = contents;
-    pipeline.add(
-        sql::ADD_DELIVERIES,
-        params![
-            column!(deliveries, |new| new.recipient.0),
-            column!(deliveries, |new| new.behind),
-            events,
-            bodies,
-            column!(deliveries, topic),
-            column!(deliveries, |new| new.event.kind.is_order()),
-            column!(deliveries, |new| new.event.occurred_at.0),
-        ],
-    );
 }

@@ -10,12 +10,12 @@ use tokio_postgres::Row;
 use uuid::Uuid;
 
 use super::{
-    connection::{PATIENCE, params},
+    connection::params,
     convert::{self, first, get},
+    deliveries::{self, Shared},
     error::Failure,
     pool::{Pool, Seat},
     rows::at_most,
-    save::{self, NewDelivery},
     statements,
 };
 use crate::{Claim, Expansion, LeaseEpoch, Retention, Settlement, Verdict};
@@ -76,11 +76,13 @@ pub(super) const PREPARED: &[&str] = &[
     statements::FILL_MAILBOXES,
     statements::REMOVE_OLDER_DELIVERIES,
     statements::ADD_DELIVERIES,
+    deliveries::MERGEABLE,
 ];
 
 /// The statements whose plans are checked for scans.
 #[cfg(test)]
 pub(super) const PLANNED: &[&str] = &[
+    deliveries::MERGEABLE,
     HELD,
     END_LEASES,
     FAIL,
@@ -216,7 +218,10 @@ pub(super) async fn expand(pool: &Pool, limit: usize) -> Result<Expansion, Failu
         seat.query(REMOVE_WISHES_FOR, params![item, buyers]).await?;
     }
     if !wishers.is_empty() {
-        deliver(&seat, &wishers, seq, &event).await?;
+        let now = event.occurred_at.0;
+        let shared = Shared { number: seq, event };
+        let puts: Vec<_> = wishers.iter().map(|recipient| (*recipient, &shared)).collect();
+        deliveries::deliver(&seat, &puts, now).await?;
     }
     // `None` only on the last, empty step, which marks the event as done.
     let cursor = wishers.last().map(|last| last.0);
@@ -232,19 +237,6 @@ pub(super) async fn expand(pool: &Pool, limit: usize) -> Result<Expansion, Failu
     }
     seat.give_back();
     Ok(Expansion { recipients: wishers, more })
-}
-
-async fn deliver(seat: &Seat<'_>, wishers: &[PartyId], seq: i64, event: &Event) -> Result<(), Failure> {
-    let counts: Vec<_> = wishers.iter().map(|recipient| (*recipient, 1)).collect();
-    let deliveries: Vec<_> =
-        wishers.iter().map(|recipient| NewDelivery { recipient: *recipient, event, behind: 0 }).collect();
-    let contents = (vec![Some(seq); wishers.len()], vec![None; wishers.len()]);
-    let mut pipeline = seat.pipeline();
-    pipeline
-        .add(statements::LOCK_MAILBOXES, params![wishers.iter().map(|wisher| wisher.0).collect::<Vec<_>>()]);
-    save::put_deliveries(&mut pipeline, &counts, &deliveries, contents, event.occurred_at.0);
-    pipeline.run_all(PATIENCE).await?;
-    Ok(())
 }
 
 /// Drops deliveries whose retention is over, and returns how many.

@@ -205,11 +205,27 @@ pub(super) const FILL_MAILBOXES: &str = "WITH filled AS (UPDATE mailbox SET last
      FROM unnest($1::UUID[], $2::BIGINT[]) AS new (party, count) WHERE mailbox.party = new.party \
      RETURNING 1) SELECT must_be(count(*), cardinality($1)) FROM filled";
 
-/// Coalesces: of several undelivered events on one topic only the last is kept, under a new sequence. An
-/// older one may be in flight, and settling it must not remove the new one with it.
-pub(super) const REMOVE_OLDER_DELIVERIES: &str = "DELETE FROM delivery \
-     USING unnest($1::UUID[], $2::BIGINT[]) AS new (recipient, coalesces) \
-     WHERE delivery.recipient = new.recipient AND delivery.coalesces = new.coalesces";
+/// The sequence up to which somebody may have received a mailbox's deliveries. They stay as they are; later
+/// ones may still be merged.
+macro_rules! received_through {
+    ($mailbox:literal) => {
+        concat!(
+            "(SELECT greatest(mailbox.acknowledged, mailbox.handed_out) FROM mailbox WHERE mailbox.party = ",
+            $mailbox,
+            ")"
+        )
+    };
+}
+pub(super) use received_through;
+
+/// Coalesces: of several events on one topic that nobody can have received, only the last is kept, with the
+/// others merged into it. It has a new sequence: an older one may be acknowledged meanwhile, which must not
+/// remove the new one with it.
+pub(super) const REMOVE_OLDER_DELIVERIES: &str = concat!(
+    "DELETE FROM delivery USING unnest($1::UUID[], $2::BIGINT[]) AS new (recipient, coalesces) \
+     WHERE delivery.recipient = new.recipient AND delivery.coalesces = new.coalesces AND delivery.sequence > ",
+    received_through!("new.recipient")
+);
 
 /// Adds deliveries. `behind` counts back from the mailbox's last sequence, which has been raised before.
 pub(super) const ADD_DELIVERIES: &str = "INSERT INTO delivery (recipient, sequence, event, body, coalesces, is_order, \

@@ -9,6 +9,7 @@ use souk_domain::{PartyId, Sequence, Timestamp};
 use super::{
     Turn,
     convert::{self, blob},
+    deliveries,
     pool::Pool,
     rows::at_most,
     settle,
@@ -121,7 +122,22 @@ impl Mailboxes for SqliteMailboxes {
         after: Sequence,
         limit: usize,
     ) -> Result<Vec<Delivery>, StoreError> {
-        self.pool.run(move |connection| waiting(connection, recipient, after, limit)).await
+        self.pool.run(move |connection| deliveries::waiting(connection, recipient, after, limit)).await
+    }
+
+    async fn hand_out(
+        &self,
+        recipient: PartyId,
+        after: Sequence,
+        limit: usize,
+    ) -> Result<Vec<Delivery>, StoreError> {
+        // Read without taking a turn first, because usually there is nothing to record.
+        let waiting = self.pending(recipient, after, limit).await?;
+        if Delivery::last_mergeable(&waiting).is_none() {
+            return Ok(waiting);
+        }
+        // Read again: a merge in between may have replaced some of them.
+        self.write(move |transaction| deliveries::hand_out(transaction, recipient, after, limit)).await
     }
 
     async fn settle(&self, settlements: &[Settlement]) -> Result<Vec<bool>, StoreError> {
@@ -222,7 +238,7 @@ fn claim_all(transaction: &Connection, due: &[PartyId], query: &DueQuery) -> Res
             continue;
         }
         let mut claim = claim(transaction, recipient, query.owner, until)?;
-        claim.deliveries = waiting(transaction, recipient, Sequence(0), query.deliveries)?;
+        claim.deliveries = deliveries::hand_out(transaction, recipient, Sequence(0), query.deliveries)?;
         if claim.deliveries.is_empty() {
             // The pending deliveries have expired in the meantime.
             settle::give_back(transaction, recipient)?;
@@ -255,18 +271,6 @@ fn claim(
             })
         },
     )
-}
-
-fn waiting(
-    connection: &Connection,
-    recipient: PartyId,
-    after: Sequence,
-    limit: usize,
-) -> Result<Vec<Delivery>, Error> {
-    let sql = "SELECT sequence, body FROM delivery JOIN event ON event.seq = delivery.event \
-               WHERE recipient = ? AND sequence > ? ORDER BY sequence LIMIT ?";
-    let mut waiting = connection.prepare_cached(sql)?;
-    waiting.query_map(params![blob(recipient), after.0, at_most(limit)], convert::delivery)?.collect()
 }
 
 fn state(row: &Row<'_>) -> Result<MailboxState, Error> {

@@ -11,6 +11,7 @@
 
 mod checkpoint;
 mod convert;
+mod deliveries;
 mod error;
 mod lane;
 mod load;

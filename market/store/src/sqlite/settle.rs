@@ -5,8 +5,8 @@ use souk_domain::{Event, PartyId, Sequence, Timestamp};
 
 use super::{
     convert::{self, blob, unreadable},
+    deliveries::{last_sequence, put_delivery, put_into_mailbox},
     rows::at_most,
-    save::{last_sequence, put_delivery, put_into_mailbox},
 };
 use crate::{Expansion, Retention, Settlement, Verdict};
 
@@ -121,7 +121,7 @@ fn deliver(transaction: &Connection, recipient: PartyId, fan_out: &FanOut) -> Re
         transaction.prepare_cached(wish)?.execute(params![blob(recipient), fan_out.item])?;
     }
     let sequence = last_sequence(transaction, recipient)? + 1;
-    put_delivery(transaction, recipient, sequence, fan_out.seq, &fan_out.event)?;
+    put_delivery(transaction, recipient, sequence, Some(fan_out.seq), &fan_out.event)?;
     put_into_mailbox(transaction, recipient, sequence, fan_out.event.occurred_at)
 }
 

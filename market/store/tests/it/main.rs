@@ -7,6 +7,7 @@ mod deliveries;
 mod files;
 mod held_up;
 mod lane;
+mod merging;
 mod model;
 mod rides;
 mod shared_database;

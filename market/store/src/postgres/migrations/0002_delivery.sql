@@ -1,0 +1,10 @@
+-- The highest sequence that was handed to a delivery attempt or a stream among those that could be merged: somebody
+-- may have received what lies up to it.
+ALTER TABLE mailbox ADD COLUMN handed_out BIGINT NOT NULL DEFAULT 0;
+
+-- No longer unique: what may have been received stays, and a later update of the item waits beside it.
+DROP INDEX delivery_coalescing;
+CREATE INDEX delivery_coalescing ON delivery (recipient, coalesces, sequence) WHERE coalesces IS NOT NULL;
+
+-- Which of what waits had been handed out was not recorded.
+UPDATE mailbox SET handed_out = last_sequence;
