@@ -116,10 +116,13 @@ pub struct Retention {
     pub orders: Duration,
 }
 
+/// The maximum number of sellers whose events share an expansion step.
+pub(crate) const SELLERS_A_STEP: usize = 16;
+
 /// The result of one expansion step.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Expansion {
-    /// The parties whose mailboxes got a delivery.
+    /// The parties whose mailboxes got a delivery. May contain duplicates.
     pub recipients: Vec<PartyId>,
     /// Whether more events are queued for expansion.
     pub more: bool,
@@ -212,8 +215,12 @@ pub trait Mailboxes: Send + Sync {
     /// pending.
     async fn probe(&self, recipient: PartyId, now: Timestamp) -> Result<bool, StoreError>;
 
-    /// Expands the oldest queued event for wishers into up to `limit` deliveries, continuing where the last
-    /// step stopped.
+    /// Expands queued events for wishers into up to `limit` deliveries, in one transaction, continuing where
+    /// the last step stopped.
+    ///
+    /// A seller's events are expanded in their order, hence those of an item too. A step is shared between up
+    /// to 16 sellers in rotation, so that a seller that changes very many items does not delay the events of
+    /// the others.
     ///
     /// Updates of one item coalesce: one that nobody can have received yet, because it was neither handed out
     /// nor acknowledged, is merged into the next ([`Event::merge`]), under a new sequence. The withdrawal of

@@ -1,11 +1,15 @@
 //! The state: every row, in maps by key.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    ops::Bound,
+};
 
 use souk_domain::{
     Callback, Event, Item, ItemId, Order, OrderId, Party, PartyId, Recorded, RequestId, Ride, RideId, Role,
     Sequence, Sku, Stars, Till, TillId, Timestamp, Topic, Wish,
 };
+use uuid::Uuid;
 
 use crate::{
     Claim, Delivery, FeedPosition, LeaseEpoch, LeaseOwner, TrackPoint,
@@ -26,10 +30,15 @@ pub(super) struct State {
     pub(super) tills: BTreeMap<TillId, Till>,
     pub(super) tracks: BTreeMap<RideId, Vec<TrackPoint>>,
     pub(super) wishes: BTreeMap<(PartyId, ItemId), Wish>,
+    /// The same wishes by item.
+    pub(super) wishers: BTreeSet<(ItemId, PartyId)>,
     pub(super) ratings: BTreeMap<(PartyId, ItemId), Stars>,
     pub(super) requests: BTreeMap<(PartyId, RequestId), (Recorded, Timestamp)>,
     pub(super) mailboxes: BTreeMap<PartyId, Mailbox>,
-    pub(super) fan_outs: Vec<FanOut>,
+    /// The events for wishers that are to be expanded, in their order, by seller. None is empty.
+    pub(super) fan_outs: BTreeMap<PartyId, VecDeque<FanOut>>,
+    /// The seller whose events were expanded last.
+    pub(super) expanded: Option<PartyId>,
     pub(super) audit: Vec<AuditRow>,
     pub(super) last_item: i64,
     pub(super) last_order: i64,
@@ -181,6 +190,24 @@ impl State {
                 callback: None,
             }),
         }
+    }
+
+    /// Returns the buyers who wish for an item, starting after a party.
+    pub(super) fn wishers(&self, item: ItemId, after: Option<PartyId>) -> impl Iterator<Item = PartyId> {
+        let from = after
+            .map_or(Bound::Included((item, PartyId(Uuid::nil()))), |after| Bound::Excluded((item, after)));
+        let of_item = self.wishers.range((from, Bound::Unbounded));
+        of_item.take_while(move |(of, _)| *of == item).map(|(_, buyer)| *buyer)
+    }
+
+    pub(super) fn put_wish(&mut self, key: (PartyId, ItemId), wish: Wish) {
+        self.wishes.insert(key, wish);
+        self.wishers.insert((key.1, key.0));
+    }
+
+    pub(super) fn remove_wish(&mut self, key: (PartyId, ItemId)) {
+        self.wishes.remove(&key);
+        self.wishers.remove(&(key.1, key.0));
     }
 
     /// Returns the end of the audit log.

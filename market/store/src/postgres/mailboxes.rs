@@ -1,20 +1,25 @@
 //! Mailboxes: claims, leases and pending deliveries.
 //!
 //! These sessions commit without waiting for the disk or a standby: if a commit is lost, an event is
-//! delivered again. Expansion is the exception, see `settle`. A claim may be lost as well, so `next_epoch`
+//! delivered again. Expansion is the exception, see `expand`. A claim may be lost as well, so `next_epoch`
 //! takes the clock into account: a forgotten epoch must not be assigned twice, or it would not fence.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use async_trait::async_trait;
 use souk_domain::{PartyId, Sequence, Timestamp};
 use tokio_postgres::Row;
+use uuid::Uuid;
 
 use super::{
     connection::params,
     convert::{self, first, get, unreadable},
     deliveries,
     error::Failure,
+    expand,
     hints::HintPublisher,
     pool::{ATTEMPTS, Pool},
     rows::{all, at_most},
@@ -28,6 +33,8 @@ use crate::{
 pub(super) struct PostgresMailboxes {
     pool: Arc<Pool>,
     hints: HintPublisher,
+    /// The seller whose events were expanded last. Not shared: each market has its own rotation.
+    expanded: Mutex<PartyId>,
 }
 
 /// Claims due mailboxes. SKIP LOCKED, so that a claim never waits for a mailbox that another market works on.
@@ -66,7 +73,7 @@ pub(super) const PLANNED: &[&str] = &[CLAIM_DUE, NEXT_DUE, FORGET_REQUESTS];
 
 impl PostgresMailboxes {
     pub(super) fn new(pool: Arc<Pool>, hints: HintPublisher) -> Self {
-        Self { pool, hints }
+        Self { pool, hints, expanded: Mutex::new(PartyId(Uuid::nil())) }
     }
 
     pub(super) fn hints(&self) -> &HintPublisher {
@@ -190,12 +197,13 @@ impl Mailboxes for PostgresMailboxes {
     }
 
     async fn expand(&self, limit: usize) -> Result<Expansion, StoreError> {
-        let expansion: Result<Expansion, StoreError> = with_patience!(settle::expand(&self.pool, limit));
-        if let Ok(Expansion { recipients, .. }) = &expansion {
-            // After the commit, so that a woken stream finds the deliveries.
-            self.hints.publish(|hint| hint.filled.extend(recipients));
-        }
-        expansion
+        let last = *self.expanded.lock().unwrap_or_else(PoisonError::into_inner);
+        let expanded: Result<_, StoreError> = with_patience!(expand::expand(&self.pool, last, limit));
+        let (expansion, last) = expanded?;
+        *self.expanded.lock().unwrap_or_else(PoisonError::into_inner) = last;
+        // After the commit, so that a woken stream finds the deliveries.
+        self.hints.publish(|hint| hint.filled.extend(&expansion.recipients));
+        Ok(expansion)
     }
 
     async fn expire(&self, now: Timestamp, retention: Retention, limit: usize) -> Result<usize, StoreError> {

@@ -30,6 +30,8 @@ pub(super) struct Saving {
     pub(super) receipt: Receipt,
     /// The index of the reply that holds the feed positions; `None` if no change affects search.
     pub(super) feed: Option<usize>,
+    /// The index of the reply that holds a row for each event to expand; `None` if there are none.
+    pub(super) queued: Option<usize>,
 }
 
 /// Adds the statements for all changes; `before` holds the parties as loaded. The mailboxes come last, so
@@ -48,9 +50,9 @@ pub(super) fn add_all(
     add_requests(pipeline, rows)?;
     add_audit(pipeline, rows);
     let mut receipt = Receipt::of(rows);
-    add_events(pipeline, rows, &mut receipt)?;
+    let queued = add_events(pipeline, rows)?;
     add_mailboxes(pipeline, rows, &mut receipt)?;
-    Ok(Saving { receipt, feed })
+    Ok(Saving { receipt, feed, queued })
 }
 
 fn add_parties(
@@ -259,28 +261,29 @@ fn add_audit(pipeline: &mut Pipeline<'_>, rows: &WorkingSet) {
     }
 }
 
-/// Adds the events for wishers, which are expanded into deliveries later.
-fn add_events(pipeline: &mut Pipeline<'_>, rows: &WorkingSet, receipt: &mut Receipt) -> Result<(), Failure> {
+/// Adds the events for wishers, which are expanded into deliveries later. Returns the index of the reply that
+/// will hold a row for each event that somebody waits for.
+fn add_events(pipeline: &mut Pipeline<'_>, rows: &WorkingSet) -> Result<Option<usize>, Failure> {
     let of_wishers = rows.events.iter().filter_map(|NewEvent { event, audience }| match audience {
-        Audience::Wishers(item) => Some((event, item.0)),
+        Audience::Wishers(item) => Some((event, rows.items.row(*item)?)),
         Audience::Party(_) => None,
     });
-    let events: Vec<(&Event, i64)> = of_wishers.collect();
+    let events: Vec<(&Event, &Item)> = of_wishers.collect();
     if events.is_empty() {
-        return Ok(());
+        return Ok(None);
     }
-    receipt.needs_expansion = true;
     let bodies = events.iter().map(|(event, _)| to_json(event)).collect::<Result<Vec<_>, _>>()?;
-    pipeline.add(
+    let place = pipeline.add(
         sql::ADD_EVENTS,
         params![
             column!(events, |(event, _)| event.occurred_at.0),
             bodies,
-            column!(events, |(_, item)| *item),
+            column!(events, |(_, item)| item.id.0),
             column!(events, |(event, _)| matches!(event.kind, EventKind::ItemWithdrawn { .. })),
+            column!(events, |(_, item)| item.seller.0),
         ],
     );
-    Ok(())
+    Ok(Some(place))
 }
 
 /// Adds everything that changes mailboxes. One statement locks all of them first, in key order, so that

@@ -236,10 +236,14 @@ pub(super) const ADD_DELIVERIES: &str = "INSERT INTO delivery (recipient, sequen
      AS new (recipient, behind, event, body, coalesces, is_order, occurred_at) \
      JOIN mailbox ON mailbox.party = new.recipient";
 
-pub(super) const ADD_EVENTS: &str = "INSERT INTO event (occurred_at, body, item, withdraws) \
-     SELECT occurred_at, body, item, withdraws \
-     FROM unnest($1::BIGINT[], $2::TEXT[], $3::BIGINT[], $4::BOOLEAN[]) WITH ORDINALITY \
-     AS new (occurred_at, body, item, withdraws, place) ORDER BY place";
+/// Queues events for expansion, except those of items that nobody wishes for. Returns a row for each queued
+/// one. A subquery with LIMIT 1 rather than EXISTS, for which the planner would scan all wishes as long as
+/// statistics say that there are few.
+pub(super) const ADD_EVENTS: &str = "INSERT INTO event (occurred_at, body, item, withdraws, seller) \
+     SELECT occurred_at, body, item, withdraws, seller \
+     FROM unnest($1::BIGINT[], $2::TEXT[], $3::BIGINT[], $4::BOOLEAN[], $5::UUID[]) WITH ORDINALITY \
+     AS new (occurred_at, body, item, withdraws, seller, place) \
+     WHERE (SELECT true FROM wish WHERE wish.item = new.item LIMIT 1) ORDER BY place RETURNING 1";
 
 pub(super) const COUNT_REPLAYS: &str = "INSERT INTO replay (lane, answers) VALUES ($1, $2) \
      ON CONFLICT (lane) DO UPDATE SET answers = replay.answers + excluded.answers";

@@ -1,15 +1,16 @@
 //! Mailboxes: claims, leases and pending deliveries.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use rusqlite::{Connection, Error, OptionalExtension as _, Row, TransactionBehavior, params};
 use souk_domain::{PartyId, Sequence, Timestamp};
+use uuid::Uuid;
 
 use super::{
     Turn,
     convert::{self, blob},
-    deliveries,
+    deliveries, expand,
     pool::Pool,
     rows::at_most,
     settle,
@@ -22,11 +23,13 @@ use crate::{
 pub(super) struct SqliteMailboxes {
     pool: Pool,
     turn: Turn,
+    /// The seller whose events were expanded last. Not stored: after a restart the rotation begins again.
+    expanded: Mutex<PartyId>,
 }
 
 impl SqliteMailboxes {
     pub(super) fn new(pool: Pool, turn: Turn) -> Self {
-        Self { pool, turn }
+        Self { pool, turn, expanded: Mutex::new(PartyId(Uuid::nil())) }
     }
 
     /// Runs `work` in a write transaction, in turn with the lane.
@@ -188,7 +191,11 @@ impl Mailboxes for SqliteMailboxes {
     }
 
     async fn expand(&self, limit: usize) -> Result<Expansion, StoreError> {
-        self.write_durably(move |transaction| settle::expand(transaction, limit)).await
+        let last = *self.expanded.lock().unwrap_or_else(PoisonError::into_inner);
+        let (expansion, last) =
+            self.write_durably(move |transaction| expand::expand(transaction, last, limit)).await?;
+        *self.expanded.lock().unwrap_or_else(PoisonError::into_inner) = last;
+        Ok(expansion)
     }
 
     async fn expire(&self, now: Timestamp, retention: Retention, limit: usize) -> Result<usize, StoreError> {

@@ -13,6 +13,7 @@ mod checkpoint;
 mod convert;
 mod deliveries;
 mod error;
+mod expand;
 mod lane;
 mod load;
 mod mailboxes;

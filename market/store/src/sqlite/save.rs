@@ -259,8 +259,9 @@ fn save_requests(connection: &Connection, rows: &WorkingSet) -> Result<(), Error
 
 /// Saves the events, their deliveries, and the state of the mailboxes that they go to.
 fn save_events(connection: &Connection, rows: &WorkingSet, receipt: &mut Receipt) -> Result<(), Error> {
-    let mut fan_out =
-        connection.prepare_cached("INSERT INTO fan_out (event, item, withdraws) VALUES (?, ?, ?)")?;
+    let mut is_wished = connection.prepare_cached("SELECT 1 FROM wish WHERE item = ? LIMIT 1")?;
+    let mut fan_out = connection
+        .prepare_cached("INSERT INTO fan_out (event, item, withdraws, seller) VALUES (?, ?, ?, ?)")?;
     let mut mailboxes = BTreeMap::new();
     for NewEvent { event, audience } in &rows.events {
         match *audience {
@@ -275,11 +276,16 @@ fn save_events(connection: &Connection, rows: &WorkingSet, receipt: &mut Receipt
                 put_delivery(connection, recipient, *sequence, None, event)?;
             }
             Audience::Wishers(item) => {
+                let Some(seller) = rows.items.row(item).map(|item| item.seller) else { continue };
+                // Most items are wished for by nobody, and an import changes thousands of them.
+                if !is_wished.exists([item.0])? {
+                    continue;
+                }
                 // One row per event now, one per wisher later: a popular item may have any number of wishers,
                 // and a purchase must not wait for them. The relay expands these events in small transactions.
                 let seq = put_event(connection, event, true)?;
                 let withdraws = matches!(event.kind, EventKind::ItemWithdrawn { .. });
-                fan_out.execute(params![seq, item.0, withdraws])?;
+                fan_out.execute(params![seq, item.0, withdraws, blob(seller)])?;
                 receipt.needs_expansion = true;
             }
         }

@@ -4,6 +4,7 @@
 
 mod audit;
 mod deliveries;
+mod expanding;
 mod files;
 mod held_up;
 mod lane;

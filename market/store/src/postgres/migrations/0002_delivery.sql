@@ -8,3 +8,8 @@ CREATE INDEX delivery_coalescing ON delivery (recipient, coalesces, sequence) WH
 
 -- Which of what waits had been handed out was not recorded.
 UPDATE mailbox SET handed_out = last_sequence;
+
+-- The item's seller, because sellers take turns. Markets of the version before leave it empty (the nil UUID); it is
+-- filled in before their events are expanded.
+ALTER TABLE event ADD COLUMN seller UUID NOT NULL DEFAULT '00000000-0000-0000-0000-000000000000';
+CREATE INDEX event_to_expand_by_seller ON event (seller, seq) WHERE NOT is_done;

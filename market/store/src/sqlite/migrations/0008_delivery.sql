@@ -8,3 +8,8 @@ CREATE INDEX delivery_coalescing ON delivery (recipient, coalesces, sequence) WH
 
 -- Which of what waits had been handed out was not recorded.
 UPDATE mailbox SET handed_out = last_sequence;
+
+-- By seller, because sellers take turns.
+ALTER TABLE fan_out ADD COLUMN seller BLOB NOT NULL DEFAULT x'';
+UPDATE fan_out SET seller = (SELECT seller FROM item WHERE item.id = fan_out.item);
+CREATE INDEX fan_out_by_seller ON fan_out (seller, event);
