@@ -29,8 +29,8 @@ use souk_domain::{Keys, Party, PartyId, TillId, WorkingSet};
 
 pub use error::{SaveError, StoreError};
 pub use mailbox::{
-    Claim, Delivery, DueQuery, Expansion, LeaseEpoch, LeaseOwner, MailboxState, Mailboxes, Retention,
-    Settlement, Verdict,
+    ByReliability, Claim, Delivery, DueQuery, Expansion, LeaseEpoch, LeaseOwner, MailboxState, Mailboxes,
+    Reliability, Retention, Settlement, Verdict,
 };
 pub use query::{FeedEntry, FeedPosition, OrderQuery, OrdersOf, Reads};
 

@@ -12,8 +12,9 @@ use souk_domain::{
 use uuid::Uuid;
 
 use crate::{
-    Claim, Delivery, FeedPosition, LeaseEpoch, LeaseOwner, TrackPoint,
+    Claim, Delivery, FeedPosition, LeaseEpoch, LeaseOwner, Reliability, TrackPoint,
     audit::{AuditRow, Head},
+    mailbox::TakenBy,
 };
 
 /// All rows of the store.
@@ -53,7 +54,6 @@ pub(super) struct FanOut {
 }
 
 /// The mailbox of a party or a till.
-#[derive(Default)]
 pub(super) struct Mailbox {
     pub(super) waiting: BTreeMap<Sequence, Event>,
     /// The last sequence of each topic that updates coalesce by.
@@ -62,6 +62,9 @@ pub(super) struct Mailbox {
     pub(super) acknowledged: i64,
     /// The highest sequence that was handed out among those that could be merged.
     pub(super) handed_out: i64,
+    /// The sequence of the last order event.
+    pub(super) last_order: i64,
+    pub(super) reliability: Reliability,
     pub(super) failures: u32,
     pub(super) last_failure: String,
     /// When to deliver; `None` if nothing is pending.
@@ -69,6 +72,26 @@ pub(super) struct Mailbox {
     pub(super) lease_owner: Option<LeaseOwner>,
     pub(super) lease_epoch: i64,
     pub(super) lease_until: Timestamp,
+}
+
+impl Default for Mailbox {
+    fn default() -> Self {
+        Self {
+            waiting: BTreeMap::new(),
+            topics: BTreeMap::new(),
+            last_sequence: 0,
+            acknowledged: 0,
+            handed_out: 0,
+            last_order: 0,
+            reliability: Reliability::Unproven,
+            failures: 0,
+            last_failure: String::new(),
+            next_attempt: None,
+            lease_owner: None,
+            lease_epoch: 0,
+            lease_until: Timestamp(0),
+        }
+    }
 }
 
 impl Mailbox {
@@ -83,6 +106,9 @@ impl Mailbox {
             if let Some(older) = older.and_then(|older| self.waiting.remove(&older)) {
                 event = event.merge(&older);
             }
+        }
+        if event.kind.is_order() {
+            self.last_order = self.last_sequence;
         }
         // A new sequence: a recipient that has acknowledged the older one must get the result too.
         self.waiting.insert(sequence, event);
@@ -111,7 +137,7 @@ impl Mailbox {
 
     /// Removes everything up to a sequence and resets the failures. A sequence that was never assigned has
     /// no effect.
-    pub(super) fn take_out(&mut self, through: Sequence) {
+    pub(super) fn take_out(&mut self, through: Sequence, by: TakenBy) {
         // A cursor of another market or of an earlier store would otherwise discard events that were never
         // delivered.
         if through.0 > self.last_sequence {
@@ -121,6 +147,7 @@ impl Mailbox {
         // An acknowledgement may arrive late and name less than an earlier one.
         self.acknowledged = self.acknowledged.max(through.0);
         self.failures = 0;
+        self.reliability = by.reliability(self.reliability);
         self.last_failure.clear();
         if self.waiting.is_empty() {
             self.topics.clear();
@@ -134,6 +161,11 @@ impl Mailbox {
         self.lease_until = Timestamp(0);
         self.next_attempt =
             if self.waiting.is_empty() { None } else { Some(self.next_attempt.unwrap_or_default()) };
+    }
+
+    /// Returns whether no order event is pending. Such mailboxes are served last.
+    pub(super) fn is_quiet(&self) -> bool {
+        self.last_order <= self.acknowledged
     }
 
     pub(super) fn is_due(&self, party: &Party, now: Timestamp) -> bool {
@@ -153,6 +185,7 @@ impl Mailbox {
             epoch: LeaseEpoch(self.lease_epoch),
             last_sequence: Sequence(self.last_sequence),
             failures: self.failures,
+            reliability: self.reliability,
             deliveries: Vec::new(),
         }
     }

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that panics has failed")]
 
 mod audit;
+mod cleaning;
 mod deliveries;
 mod expanding;
 mod files;
@@ -10,6 +11,7 @@ mod held_up;
 mod lane;
 mod merging;
 mod model;
+mod reliability;
 mod rides;
 mod shared_database;
 mod tills;
