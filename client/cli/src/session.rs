@@ -82,7 +82,8 @@ impl CliSession {
         let config = self.config()?;
         self.connection
             .get_or_try_init(async || {
-                let credentials = Credentials::load(&config.credentials, &config.trust_domain, config.clock.now())?;
+                let credentials =
+                    Credentials::load(&config.credentials, &config.trust_domain, config.clock.now())?;
                 // Without SOUK_LOG nobody sees the log, where the library has written them.
                 for warning in credentials.warnings() {
                     self.printer.say(&format!("warning: {warning}"));

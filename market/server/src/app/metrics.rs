@@ -10,6 +10,7 @@ use crate::{
         Memory, Metrics, SpanCounts,
         port::{Check, Health},
     },
+    relay::RelayHandle,
     transport::Pulses,
 };
 
@@ -28,6 +29,7 @@ impl App {
         });
         let relay = self.relay.handle();
         metrics.gauge("souk_subscribers", "Open Subscribe streams", move || count(relay.subscribers()));
+        add_deliveries(&self.relay.handle(), &mut metrics);
         let suspended = self.parts.suspended.clone();
         metrics.gauge("souk_suspended_parties", "Parties that are shut out", move || {
             count(suspended.all().len())
@@ -122,6 +124,59 @@ impl App {
             move || present.load().expiries().revocation_list.map_or(0, |end| end.unix_timestamp()),
         );
     }
+}
+
+/// Adds metrics of callbacks and of the clean-up.
+fn add_deliveries(relay: &RelayHandle, metrics: &mut Metrics) {
+    let read = |value: fn(&RelayHandle) -> usize| {
+        let relay = relay.clone();
+        move || count(value(&relay))
+    };
+    metrics.gauge(
+        "souk_deliveries_proven",
+        "Deliveries in progress to callbacks whose last attempt was received; at most 64",
+        read(|relay| relay.in_progress().in_slots.proven),
+    );
+    metrics.gauge(
+        "souk_deliveries_unproven",
+        "Deliveries in progress to callbacks at which nothing was received yet; at most 16",
+        read(|relay| relay.in_progress().in_slots.unproven),
+    );
+    metrics.gauge(
+        "souk_deliveries_failing",
+        "Deliveries in progress to callbacks whose last attempt failed; at most 16",
+        read(|relay| relay.in_progress().in_slots.failing),
+    );
+    metrics.gauge(
+        "souk_deliveries_slow",
+        "Deliveries to proven callbacks that have taken longer than 250 ms; at most 64 count apart",
+        read(|relay| relay.in_progress().slow),
+    );
+    metrics.gauge(
+        "souk_due_mailboxes_proven",
+        "Mailboxes that wait for a slot, with callbacks whose last attempt was received",
+        read(|relay| relay.due().proven),
+    );
+    metrics.gauge(
+        "souk_due_mailboxes_unproven",
+        "Mailboxes that wait for a slot, with callbacks at which nothing was received yet",
+        read(|relay| relay.due().unproven),
+    );
+    metrics.gauge(
+        "souk_due_mailboxes_failing",
+        "Mailboxes that wait for a slot, with callbacks whose last attempt failed",
+        read(|relay| relay.due().failing),
+    );
+    let relay_of = relay.clone();
+    metrics.counter("souk_cleaned_rows", "Expired and acknowledged rows that were deleted", move || {
+        relay_of.cleaned_rows()
+    });
+    let relay_of = relay.clone();
+    metrics.gauge(
+        "souk_cleaning_backlog_seconds",
+        "For how long rows past their retention have been waiting to be deleted; 0: none is left",
+        move || i64::try_from(relay_of.cleaning_backlog().as_secs()).unwrap_or(i64::MAX),
+    );
 }
 
 /// Adds memory metrics, on systems that have `/proc`.

@@ -3,6 +3,7 @@
 //! One state behind a mutex that is never held across an await. A lane loads copies and applies all changes
 //! in one call when it saves, so no reader sees a partial batch.
 
+mod expand;
 mod lane;
 mod mailboxes;
 mod reads;

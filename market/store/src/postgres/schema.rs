@@ -28,7 +28,14 @@ struct Migration {
 const MIGRATIONS: &[Migration] = &[
     Migration { sql: include_str!("migrations/0001_initial.sql"), min_reader: 1 },
     Migration { sql: include_str!("migrations/0002_sums.sql"), min_reader: 1 },
+    Migration { sql: include_str!("migrations/0003_delivery.sql"), min_reader: 1 },
 ];
+
+/// Returns the SQL of all migrations.
+#[cfg(test)]
+pub(super) fn all() -> impl Iterator<Item = &'static str> {
+    MIGRATIONS.iter().map(|migration| migration.sql)
+}
 
 /// The oldest supported server version, in the format of `server_version_num`.
 const MIN_SERVER: i32 = 150_000;

@@ -3,12 +3,16 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that panics has failed")]
 
 mod audit;
+mod cleaning;
 mod deliveries;
+mod expanding;
 mod files;
 mod held_up;
 mod lane;
+mod merging;
 mod model;
 mod rejections;
+mod reliability;
 mod rides;
 mod shared_database;
 mod tills;

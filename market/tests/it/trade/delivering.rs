@@ -30,17 +30,27 @@ on_every_store!(
     registration_replay_returns_the_first_outcome,
 );
 
-const ANY_PORT: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 0);
+pub(super) const ANY_PORT: SocketAddr =
+    SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 0);
 
 /// Opens a callback server for a party, as `seller listen --listen` does.
-async fn inbox(fixture: &Fixture, name: &str, role: Role, at: SocketAddr) -> (Inbox, mpsc::Receiver<Notice>) {
+pub(super) async fn inbox(
+    fixture: &Fixture,
+    name: &str,
+    role: Role,
+    at: SocketAddr,
+) -> (Inbox, mpsc::Receiver<Notice>) {
     let config = fixture.market.identity(role, name).await.unwrap();
     let credentials = Credentials::load(&config.credentials, &config.trust_domain, clock::now()).unwrap();
     let listener = Inbox::bind(at).await.unwrap();
     Inbox::open(listener, &credentials, Seen::in_memory()).unwrap()
 }
 
-async fn register_with_callback(party: &Party, name: &str, port: u16) -> Result<(), souk_client::Error> {
+pub(super) async fn register_with_callback(
+    party: &Party,
+    name: &str,
+    port: u16,
+) -> Result<(), souk_client::Error> {
     let callback = v1::CallbackAddress { host: String::new(), port: u32::from(port) };
     call!(party, RegisterSellerRequest { display_name: name.into(), callback: Some(callback) }).map(|_| ())
 }
@@ -58,7 +68,7 @@ pub(super) async fn next(notices: &mut mpsc::Receiver<Notice>) -> Kind {
     }
 }
 
-fn order_of(kind: Kind) -> i64 {
+pub(super) fn order_of(kind: Kind) -> i64 {
     match kind {
         Kind::OrderPlaced(placed) => placed.order.unwrap().order_id,
         other => panic!("not a purchase: {other:?}"),
