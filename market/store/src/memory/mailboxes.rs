@@ -28,8 +28,8 @@ impl Mailboxes for Memory {
         let until = query.now.plus(query.lease);
         let mut claims = Vec::new();
         let of_kind = |kind| due.iter().filter(move |(of, ..)| *of == kind).take(query.mailboxes.of(kind));
-        for (.., id) in Reliability::ALL.into_iter().flat_map(of_kind).copied() {
-            let (Some(party), Some(mailbox)) = (parties.get(&id), mailboxes.get_mut(&id)) else { continue };
+        for (.., id) in Reliability::ALL.into_iter().flat_map(of_kind) {
+            let (Some(party), Some(mailbox)) = (parties.get(id), mailboxes.get_mut(id)) else { continue };
             let mut claim = mailbox.claim(&Holder::of(party), query.owner, until);
             claim.deliveries = mailbox.hand_out(Sequence(0), query.deliveries);
             if claim.deliveries.is_empty() {
