@@ -104,9 +104,7 @@ impl App {
         let (acceptor, tokens) = (credentials.acceptor.clone(), Arc::clone(&credentials.tokens));
         let Store { lanes, reads, mailboxes, tracks, replicas, health: store_health } =
             open_store(&config.store, random).await?;
-        let index = config.store.index_directory().map(Path::to_owned);
-        let home = index.map_or(IndexHome::Memory, IndexHome::Directory);
-        let search = Search::open(home, Arc::clone(&reads)).await?;
+        let search = Search::open(index_home(&config.store), Arc::clone(&reads)).await?;
         // Loaded before the port is served, so that no suspended party gets a call through at start-up.
         let suspended = Suspended::new(suspended_parties(&*reads).await?);
         let trust_domain = config.tls.trust_domain.clone();
@@ -251,6 +249,10 @@ async fn open_store(config: &StoreConfig, random: Random) -> Result<Store, Store
             souk_store::postgres::open(address, options, random.uuid_v4()).await
         }
     }
+}
+
+fn index_home(config: &StoreConfig) -> IndexHome {
+    config.index_directory().map(Path::to_owned).map_or(IndexHome::Memory, IndexHome::Directory)
 }
 
 /// Reads all suspended parties, a page at a time.
