@@ -267,6 +267,10 @@ async fn open_store(config: &StoreConfig, random: Random) -> Result<Store, Store
     }
 }
 
+fn index_home(config: &StoreConfig) -> IndexHome {
+    config.index_directory().map(Path::to_owned).map_or(IndexHome::Memory, IndexHome::Directory)
+}
+
 /// Reads all suspended parties, a page at a time.
 async fn suspended_parties(reads: &dyn Reads) -> Result<Vec<PartyId>, StoreError> {
     let mut found = Vec::new();
