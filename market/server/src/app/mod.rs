@@ -115,18 +115,17 @@ impl App {
         let search = Search::open(index_home(&config.store), Arc::clone(&reads)).await?;
         // Loaded before the port is served, so that no suspended party gets a call through at start-up.
         let suspended = Suspended::new(suspended_parties(&*reads).await?);
-        let trust_domain = config.tls.trust_domain.clone();
         let callbacks = CallbackPolicy::new(&config.callbacks, listener.local_addr()?);
         let relay = Relay::start(RelayParts {
             mailboxes: Arc::clone(&mailboxes),
             tracks: Arc::clone(&tracks),
-            dialer: Dialer::new(credentials.outgoing.clone(), trust_domain, callbacks.clone()),
+            dialer: credentials.dialer(&config, &callbacks),
             suspended: suspended.clone(),
             clock,
             random,
         });
-        let refusals = Refusals::default();
-        let access = AccessParts {
+        let (refusals, notes) = (Refusals::default(), StandingNotes::default());
+        let access = Arc::new(Access::open(AccessParts {
             tokens: Arc::clone(&tokens),
             revoked: credentials.rotation.current().revoked_serials(),
             epochs: reads.raised_epochs().await?,
@@ -134,9 +133,7 @@ impl App {
             rates: config.limits,
             refusals: refusals.clone(),
             clock,
-        };
-        let access = Arc::new(Access::open(access));
-        let notes = StandingNotes::default();
+        }));
         let activity = Activity::start(clock.now());
         let lanes = Lanes::start(lanes, clock, random, || {
             on_commit((relay.handle(), search.clone()), Arc::clone(&access), notes.clone(), activity.clone())
@@ -157,14 +154,15 @@ impl App {
             closing: CancellationToken::new(),
             activity,
             queued: Box::new(lanes.queued()),
+            log: log.clone(),
         });
         tokio::spawn(upkeep::run(upkeep, parts.closing.clone()));
         let freshness = replicas.map(|replicas| {
             let listener = ReplicaListener::of(&parts, Arc::clone(&access), notes);
             replicas::start(replicas, listener, parts.closing.clone())
         });
-        let admin = listen(config.server.admin_listen).await?;
         Ok(Self {
+            admin: listen(config.server.admin_listen).await?,
             config,
             listener,
             acceptor,
@@ -174,7 +172,6 @@ impl App {
             lanes,
             relay,
             refusals,
-            admin,
             times: Arc::default(),
             spans: None,
             freshness,
@@ -210,6 +207,11 @@ struct MarketCredentials {
 }
 
 impl MarketCredentials {
+    /// Creates the connector to callback servers.
+    fn dialer(&self, config: &Config, callbacks: &CallbackPolicy) -> Dialer {
+        Dialer::new(self.outgoing.clone(), config.tls.trust_domain.clone(), callbacks.clone())
+    }
+
     fn open(config: &Config, clock: Clock) -> Result<Self, OpenError> {
         let trust_domain = config.tls.trust_domain.clone();
         let (files, stale_lists) = (config.tls.files(), config.tls.stale_lists());
@@ -265,10 +267,6 @@ async fn open_store(config: &StoreConfig, random: Random) -> Result<Store, Store
             souk_store::postgres::open(address, options, random.uuid_v4()).await
         }
     }
-}
-
-fn index_home(config: &StoreConfig) -> IndexHome {
-    config.index_directory().map(Path::to_owned).map_or(IndexHome::Memory, IndexHome::Directory)
 }
 
 /// Reads all suspended parties, a page at a time.
