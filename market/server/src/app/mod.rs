@@ -116,6 +116,7 @@ impl App {
             tracks: Arc::clone(&tracks),
             dialer: Dialer::new(credentials.outgoing.clone(), trust_domain, callbacks.clone()),
             suspended: suspended.clone(),
+            retention: config.retention,
             clock,
             random,
         });

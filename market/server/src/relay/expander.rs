@@ -7,7 +7,7 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::time;
 
-use super::{REQUEST_RETENTION, RETENTION, Shared, TRACK_RETENTION};
+use super::Shared;
 
 /// Maximum number of rows per step.
 const STEP: usize = 256;
@@ -38,12 +38,13 @@ pub(super) async fn expand(shared: Arc<Shared>) {
 }
 
 pub(super) async fn clean(shared: Arc<Shared>) {
+    let kept = shared.retention;
     loop {
         let now = shared.clock.now();
-        let dropped = shared.mailboxes.expire(now, RETENTION, STEP).await;
+        let dropped = shared.mailboxes.expire(now, kept.events, STEP).await;
         // All three run even if one fails: a defect in one table must not let the others grow.
-        let forgotten = shared.mailboxes.forget_requests(now.minus(REQUEST_RETENTION), STEP).await;
-        let passed = shared.tracks.forget(now.minus(TRACK_RETENTION), STEP).await;
+        let forgotten = shared.mailboxes.forget_requests(now.minus(kept.requests), STEP).await;
+        let passed = shared.tracks.forget(now.minus(kept.tracks), STEP).await;
         let more = match (dropped, forgotten, passed) {
             // A full step means that there may be more. The log is one line per round even if the store is
             // down.
