@@ -102,7 +102,7 @@ impl App {
     ) -> Result<Self, OpenError> {
         let credentials = MarketCredentials::open(&config, clock)?;
         let (acceptor, tokens) = (credentials.acceptor.clone(), Arc::clone(&credentials.tokens));
-        let Store { lanes, reads, mailboxes, tracks, upkeep, replicas } =
+        let Store { lanes, reads, mailboxes, tracks, upkeep, archive, replicas } =
             open_store(&config.store, random).await?;
         let index = config.store.index_directory().map(Path::to_owned);
         let home = index.map_or(IndexHome::Memory, IndexHome::Directory);
@@ -140,6 +140,8 @@ impl App {
             reads,
             mailboxes,
             tracks,
+            archive,
+            retention: config.retention,
             rides: RideNews::default(),
             search,
             relay: relay.handle(),

@@ -28,6 +28,7 @@ struct Migration {
 const MIGRATIONS: &[Migration] = &[
     Migration { sql: include_str!("migrations/0001_initial.sql"), min_reader: 1 },
     Migration { sql: include_str!("migrations/0002_sums.sql"), min_reader: 1 },
+    Migration { sql: include_str!("migrations/0003_archive.sql"), min_reader: 1 },
 ];
 
 /// The oldest supported server version, in the format of `server_version_num`.

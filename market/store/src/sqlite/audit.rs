@@ -3,11 +3,13 @@
 use async_trait::async_trait;
 use rusqlite::{Connection, Error, OptionalExtension as _, Row, params};
 
+use souk_domain::AuditEntry;
+
 use super::{convert, mailboxes::SqliteMailboxes, rows::at_most};
 use crate::{
-    StoreError, Upkeep,
+    AUDIT_STEP, StoreError, Upkeep,
     audit::{
-        AuditHash, AuditRow, Head,
+        AuditHash, AuditRow, Head, Link,
         block::{BLOCK_ENTRIES, Block, BlockError},
     },
 };
@@ -16,6 +18,20 @@ use crate::{
 const ROWS_KEPT: i64 = 4_096;
 
 const BLOCK: &str = "SELECT first, last, bytes, lines, marks, end_hash FROM audit_block";
+
+/// Appends entries to the log. The end of the chain is read in the write transaction, so nothing can come in between.
+pub(super) fn append(transaction: &Connection, entries: &[AuditEntry]) -> Result<(), Error> {
+    let mut put = transaction.prepare_cached("INSERT INTO audit (sequence, line, hash) VALUES (?, ?, ?)")?;
+    let mut last =
+        transaction.prepare_cached("SELECT sequence, hash FROM audit ORDER BY sequence DESC LIMIT 1")?;
+    let head = last.query_row([], convert::audit_head).optional()?.unwrap_or(Head::START);
+    let mut link = Link::after(head);
+    for entry in entries {
+        let AuditRow { sequence, line, hash } = link.next(entry);
+        put.execute(params![sequence, line, hash.0])?;
+    }
+    Ok(())
+}
 
 /// Returns entries in order, starting after a number.
 pub(super) fn entries(connection: &mut Connection, after: i64, limit: usize) -> Result<Vec<AuditRow>, Error> {
@@ -55,8 +71,75 @@ fn in_blocks(connection: &Connection, after: i64, limit: usize) -> Result<Vec<Au
 fn hash_before(connection: &Connection, first: i64) -> Result<AuditHash, Error> {
     let sql = "SELECT end_hash FROM audit_block WHERE last = ?";
     let before = connection.prepare_cached(sql)?.query_row([first - 1], |row| row.get(0)).optional()?;
+    if let Some(before) = before {
+        return Ok(AuditHash(before));
+    }
+    let base = base(connection)?;
     // A block that is missing is detected by the numbers.
-    Ok(before.map_or(AuditHash::START, AuditHash))
+    Ok(if base.sequence == first - 1 { base.hash } else { AuditHash::START })
+}
+
+/// Returns the last entry that was pruned.
+pub(super) fn base(connection: &Connection) -> Result<Head, Error> {
+    let sql = "SELECT sequence, hash FROM audit_base";
+    let base = connection.prepare_cached(sql)?.query_row([], convert::audit_head).optional()?;
+    Ok(base.unwrap_or(Head::START))
+}
+
+/// Deletes up to [`AUDIT_STEP`] of the oldest entries, none after number `through` and not the newest one. Returns the
+/// number of the first and the base that the last one is now; `None` if there are none to delete.
+pub(super) fn prune(transaction: &Connection, through: i64) -> Result<Option<(i64, Head)>, Error> {
+    let newest = "SELECT coalesce(max(sequence), 0) FROM audit";
+    let newest: i64 = transaction.prepare_cached(newest)?.query_row([], |row| row.get(0))?;
+    let through = through.min(newest - 1);
+    let first = base(transaction)?.sequence + 1;
+    let oldest = format!("{BLOCK} ORDER BY first LIMIT 1");
+    let pruned = match transaction.prepare_cached(&oldest)?.query_row([], block).optional()? {
+        Some(block) if block.first > through => None,
+        Some(block) => Some(prune_block(transaction, &block, through)?),
+        None => prune_rows(transaction, through)?,
+    };
+    if let Some(Head { sequence, hash }) = pruned {
+        let put = "INSERT INTO audit_base (is_only, sequence, hash) VALUES (1, ?1, ?2) \
+                   ON CONFLICT DO UPDATE SET sequence = ?1, hash = ?2";
+        transaction.prepare_cached(put)?.execute(params![sequence, hash.0])?;
+    }
+    Ok(pruned.map(|base| (first, base)))
+}
+
+/// Deletes the block. If only a part of it goes, seals the rest in a new one.
+fn prune_block(transaction: &Connection, block: &Block, through: i64) -> Result<Head, Error> {
+    let delete = |transaction: &Connection| {
+        let sql = "DELETE FROM audit_block WHERE first = ?";
+        transaction.prepare_cached(sql)?.execute([block.first])
+    };
+    if block.end.sequence <= through {
+        delete(transaction)?;
+        return Ok(block.end);
+    }
+    let mut rows = block.open(hash_before(transaction, block.first)?).map_err(unreadable)?;
+    let rest = rows.split_off(rows.partition_point(|row| row.sequence <= through));
+    let base = rows.last().map(|last| Head { sequence: last.sequence, hash: last.hash });
+    let base =
+        base.ok_or_else(|| convert::unreadable(3, "a block of the audit log is shorter than it says"))?;
+    // Fails if the rest was altered, and then nothing is pruned: the alteration must not be sealed.
+    let rest = Block::seal(base, &rest).map_err(unreadable)?;
+    delete(transaction)?;
+    rest.map_or(Ok(0), |rest| store(transaction, &rest))?;
+    Ok(base)
+}
+
+fn prune_rows(transaction: &Connection, through: i64) -> Result<Option<Head>, Error> {
+    let sql = "SELECT sequence, hash FROM (SELECT sequence, hash FROM audit WHERE sequence <= ? ORDER BY sequence LIMIT ?) \
+               ORDER BY sequence DESC LIMIT 1";
+    let last = transaction
+        .prepare_cached(sql)?
+        .query_row(params![through, at_most(AUDIT_STEP)], convert::audit_head)
+        .optional()?;
+    if let Some(last) = last {
+        transaction.prepare_cached("DELETE FROM audit WHERE sequence <= ?")?.execute([last.sequence])?;
+    }
+    Ok(last)
 }
 
 fn block(row: &Row<'_>) -> Result<Block, Error> {

@@ -9,6 +9,7 @@
 //!   writer.
 //! - **Checkpoints** run in the background (`checkpoint`), never in a commit.
 
+mod archive;
 mod audit;
 mod backup;
 mod check;
@@ -101,7 +102,8 @@ pub fn open(path: &Path) -> Result<Store, StoreError> {
         reads: Arc::new(SqliteReads::new(reads)),
         mailboxes: mailboxes.clone(),
         tracks: mailboxes.clone(),
-        upkeep: mailboxes,
+        upkeep: mailboxes.clone(),
+        archive: mailboxes,
         replicas: None,
     })
 }

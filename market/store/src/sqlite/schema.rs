@@ -21,6 +21,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0007_tills.sql"),
     include_str!("migrations/0008_audit_blocks.sql"),
     include_str!("migrations/0009_sums.sql"),
+    include_str!("migrations/0010_archive.sql"),
 ];
 
 /// Why the schema can't be brought up to date.
