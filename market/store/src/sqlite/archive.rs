@@ -11,6 +11,7 @@ use super::{
     convert::{self, ORDER, blob},
     mailboxes::SqliteMailboxes,
     rows::at_most,
+    upkeep,
 };
 use crate::{Archive, DueOrders, ORDERS_STEP, PrunedBy, StoreError, archive::PrunedOrders};
 
@@ -38,7 +39,7 @@ impl Archive for SqliteMailboxes {
     async fn prune_audit(&self, through: i64, by: &PrunedBy) -> Result<usize, StoreError> {
         let by = by.clone();
         self.write_durably(move |transaction| {
-            let Some((first, base)) = audit::prune(transaction, through)? else { return Ok(0) };
+            let Some((first, base)) = upkeep::prune(transaction, through)? else { return Ok(0) };
             audit::append(transaction, &[by.audit(first, base)])?;
             Ok(usize::try_from(base.sequence - first + 1).unwrap_or(usize::MAX))
         })

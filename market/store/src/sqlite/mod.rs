@@ -30,6 +30,7 @@ mod schema;
 mod settle;
 mod summary;
 mod tracks;
+mod upkeep;
 
 use std::{
     fs::{File, OpenOptions, TryLockError},
