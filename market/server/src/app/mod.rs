@@ -30,7 +30,7 @@ use crate::{
     api::Parts,
     audit::Refusals,
     clock::Clock,
-    config::{Config, StoreConfig, TokenKeyFiles},
+    config::{Config, LimitConfig, StoreConfig, TokenKeyFiles},
     ledger::{Lanes, OnCommit},
     observe::{CallTimes, SpanCounts},
     random::Random,
@@ -121,16 +121,8 @@ impl App {
             random,
         });
         let refusals = Refusals::default();
-        let access = AccessParts {
-            tokens: Arc::clone(&tokens),
-            revoked: credentials.rotation.current().revoked_serials(),
-            epochs: reads.raised_epochs().await?,
-            suspended: suspended.clone(),
-            rates: config.limits,
-            refusals: refusals.clone(),
-            clock,
-        };
-        let access = Arc::new(Access::open(access));
+        let epochs = reads.raised_epochs().await?;
+        let access = credentials.access(epochs, suspended.clone(), config.limits, refusals.clone(), clock);
         let notes = StandingNotes::default();
         let lanes = Lanes::start(lanes, clock, random, || {
             on_commit(relay.handle(), search.clone(), Arc::clone(&access), notes.clone())
@@ -223,6 +215,20 @@ impl MarketCredentials {
         let tokens = Arc::new(Tokens::new(TokenKeys::load(&token_keys)?, &trust_domain));
         let outgoing = ClientTls::new(&loaded)?;
         Ok(Self { changes, rotation, token_keys, acceptor, tokens, outgoing })
+    }
+
+    /// Opens the guard.
+    fn access(
+        &self,
+        epochs: Vec<(PartyId, i64)>,
+        suspended: Suspended,
+        rates: LimitConfig,
+        refusals: Refusals,
+        clock: Clock,
+    ) -> Arc<Access> {
+        let revoked = self.rotation.current().revoked_serials();
+        let tokens = Arc::clone(&self.tokens);
+        Arc::new(Access::open(AccessParts { tokens, revoked, epochs, suspended, rates, refusals, clock }))
     }
 
     fn into_rotator(
