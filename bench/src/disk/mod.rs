@@ -28,7 +28,7 @@ pub(crate) struct Disk {
     /// What the library keeps about them: see `shim/disk.c`.
     undo: PathBuf,
     rules: PathBuf,
-    library: PathBuf,
+    shim: PathBuf,
 }
 
 /// What a power cut took.
@@ -52,12 +52,12 @@ impl Disk {
         for (name, text) in SOURCES {
             fs::write(sources.join(name), text)?;
         }
-        let library = parent.join("disk.so");
+        let shim = parent.join("disk.so");
         let mut cc = Command::new("cc");
-        cc.args(["-shared", "-fPIC", "-O2", "-o"]).arg(&library).arg(sources.join("libc.c")).arg("-lpthread");
+        cc.args(["-shared", "-fPIC", "-O2", "-o"]).arg(&shim).arg(sources.join("libc.c")).arg("-lpthread");
         let built = cc.output().context("a C compiler is needed: install cc (Debian: gcc)")?;
         ensure!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
-        let disk = Self { folder, undo, rules: parent.join("rules"), library };
+        let disk = Self { folder, undo, rules: parent.join("rules"), shim };
         disk.obey("")?;
         Ok(disk)
     }
@@ -70,7 +70,7 @@ impl Disk {
     /// Returns the variables that put a process on the disk.
     pub(crate) fn variables(&self) -> [(&'static str, &Path); 4] {
         [
-            ("LD_PRELOAD", &self.library),
+            ("LD_PRELOAD", &self.shim),
             ("SOUK_DISK_ROOT", &self.folder),
             ("SOUK_DISK_UNDO", &self.undo),
             ("SOUK_DISK_CONTROL", &self.rules),

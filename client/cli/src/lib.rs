@@ -34,7 +34,7 @@ pub use interrupt::Interrupt;
 pub use listen::listen;
 pub use menu::{Entry, Field};
 pub use money::{format_money, parse_money};
-pub use output::{Output, Printer, Shown, report};
+pub use output::{Output, Printer, Shown, ended};
 pub use paging::Paging;
 pub use plain::plain;
 pub use program::run;

@@ -3,6 +3,7 @@
 use std::{
     fmt::Display,
     io::{self, IsTerminal as _, Write as _},
+    process::ExitCode,
     time::Duration,
 };
 
@@ -134,8 +135,19 @@ impl Printer {
     }
 }
 
+/// Ends a program: reports its failure, if it has failed, and returns its exit code.
+pub fn ended(outcome: Result<(), Failure>, output: Output) -> ExitCode {
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            report(&failure, output);
+            ExitCode::from(failure.exit_code())
+        }
+    }
+}
+
 /// Prints a failure, and what to do about it, on standard error.
-pub fn report(failure: &Failure, output: Output) {
+pub(super) fn report(failure: &Failure, output: Output) {
     let hint = failure.hint();
     if matches!(output, Output::Table | Output::Csv) {
         let label = |text, color: Color| {

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
-use souk_cli::{CliSession, CommonFlags, Failure, Paging, Shown, report, view::time};
+use souk_cli::{CliSession, CommonFlags, Failure, Paging, Shown, ended, view::time};
 use souk_client::{Error, error::required};
 use souk_proto::v1;
 
@@ -52,13 +52,7 @@ enum AdminCommand {
 
 pub(super) async fn run(args: AdminArgs) -> ExitCode {
     let output = args.flags.output.unwrap_or_default();
-    match carry_out(args).await {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => {
-            report(&failure, output);
-            ExitCode::from(failure.exit_code())
-        }
-    }
+    ended(carry_out(args).await, output)
 }
 
 async fn carry_out(args: AdminArgs) -> Result<(), Failure> {

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::Args;
-use souk_cli::{CliSession, CommonFlags, Failure, Shown, format_money, report, view::time};
+use souk_cli::{CliSession, CommonFlags, Failure, Shown, ended, format_money, view::time};
 use souk_client::{Error, error::required};
 use souk_proto::v1;
 
@@ -17,13 +17,7 @@ pub(super) struct StatsArgs {
 
 pub(super) async fn run(args: StatsArgs) -> ExitCode {
     let output = args.flags.output.unwrap_or_default();
-    match show(args).await {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => {
-            report(&failure, output);
-            ExitCode::from(failure.exit_code())
-        }
-    }
+    ended(show(args).await, output)
 }
 
 async fn show(args: StatsArgs) -> Result<(), Failure> {

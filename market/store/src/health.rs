@@ -21,7 +21,7 @@ pub enum HealthState {
     Full,
     /// The file that the store has open is no longer the one at its path. Nothing is acknowledged.
     Detached {
-        /// What has become of the file, for operators.
+        /// What happened to the file, for operators.
         reason: String,
     },
     /// It is unknown what is on the disk. Nothing is acknowledged, and the process must end: only a new start

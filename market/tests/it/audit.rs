@@ -4,24 +4,20 @@ use std::path::{Path, PathBuf};
 
 use assert_cmd::Command;
 use rusqlite::Connection;
-use souk_certs::identity::Role;
 use souk_testkit::{
-    actor::{Actor, draft},
+    actor::draft,
     local::{LocalMarket, LocalMarketOptions, StoreKind},
 };
 
 use crate::{
-    fixture::Fixture,
+    fixture::{Fixture, registered},
     till::{Raw, by},
 };
 
 /// Opens a market that has traded and keeps running.
 async fn traded() -> LocalMarket {
     let market = LocalMarket::open(LocalMarketOptions::default()).await.unwrap();
-    let alice = Actor::enter(&market, Role::Seller, "Alice").await.unwrap();
-    let bob = Actor::enter(&market, Role::Buyer, "Bob").await.unwrap();
-    alice.register(None).await.unwrap();
-    bob.register(None).await.unwrap();
+    let (alice, bob) = registered(&market).await;
     let lamp = alice.sell(draft("Lamp", "home/light", 1_250, 10)).await.unwrap();
     bob.buy(lamp.item_id, 2).await.unwrap();
     bob.rate(lamp.item_id, 5).await.unwrap();

@@ -20,6 +20,8 @@ use souk_testkit::{
 };
 use tokio_util::sync::CancellationToken;
 
+use crate::fixture::registered;
+
 /// A market with a seller, a buyer and an item.
 struct Traded {
     market: LocalMarket,
@@ -30,10 +32,7 @@ struct Traded {
 async fn traded(store: StoreKind) -> Traded {
     let market =
         LocalMarket::open(LocalMarketOptions { store, ..LocalMarketOptions::default() }).await.unwrap();
-    let alice = Actor::enter(&market, Role::Seller, "Alice").await.unwrap();
-    let bob = Actor::enter(&market, Role::Buyer, "Bob").await.unwrap();
-    alice.register(None).await.unwrap();
-    bob.register(None).await.unwrap();
+    let (alice, bob) = registered(&market).await;
     let lamp = alice.sell(draft("Lamp", "home/light", 1_250, 1_000_000)).await.unwrap().item_id;
     alice.sell(draft("Chair", "home", 4_900, 3)).await.unwrap();
     bob.buy(lamp, 2).await.unwrap();

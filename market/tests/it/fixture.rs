@@ -6,6 +6,7 @@ use souk_client::{Account, Buyer, Catalog, Connection, Error, Seller};
 use souk_proto::{Reason, v1};
 pub(crate) use souk_testkit::{PATIENCE, eventually};
 use souk_testkit::{
+    actor::Actor,
     local::{LocalMarket, LocalMarketOptions, StoreKind},
     postgres::Database,
 };
@@ -20,6 +21,15 @@ pub(crate) struct Fixture {
 /// A registered seller or buyer with its own connection.
 pub(crate) struct Party {
     pub(crate) connection: Connection,
+}
+
+/// Registers Alice, who sells, and Bob, who buys, at a market.
+pub(crate) async fn registered(market: &LocalMarket) -> (Actor, Actor) {
+    let alice = Actor::enter(market, Role::Seller, "Alice").await.unwrap();
+    let bob = Actor::enter(market, Role::Buyer, "Bob").await.unwrap();
+    alice.register(None).await.unwrap();
+    bob.register(None).await.unwrap();
+    (alice, bob)
 }
 
 impl Fixture {

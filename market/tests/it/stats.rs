@@ -3,18 +3,17 @@
 use assert_cmd::Command;
 use souk_certs::identity::Role;
 use souk_testkit::{
-    actor::{Actor, draft},
+    actor::draft,
     local::{LocalMarket, LocalMarketOptions, StoreKind},
     postgres::{self, Database},
 };
 
+use crate::fixture::registered;
+
 async fn figures(store: StoreKind) -> serde_json::Value {
     let market =
         LocalMarket::open(LocalMarketOptions { store, ..LocalMarketOptions::default() }).await.unwrap();
-    let alice = Actor::enter(&market, Role::Seller, "Alice").await.unwrap();
-    let bob = Actor::enter(&market, Role::Buyer, "Bob").await.unwrap();
-    alice.register(None).await.unwrap();
-    bob.register(None).await.unwrap();
+    let (alice, bob) = registered(&market).await;
     let lamp = alice.sell(draft("Lamp", "home/light", 1_250, 10)).await.unwrap().item_id;
     let vase = alice.sell(draft("Vase", "home", 300, 5)).await.unwrap().item_id;
     bob.buy(lamp, 2).await.unwrap();

@@ -52,7 +52,7 @@ impl App {
     pub(super) fn health(&self) -> impl FnOnce(Pulses) -> Health + use<> {
         let (has_failed, ledger) = (self.lanes.failure(), self.lanes.failure());
         let (search, closing) = (self.parts.search.clone(), self.parts.closing.clone());
-        let (freshness, store) = (self.freshness.clone(), self.store.health.clone());
+        let (freshness, store) = (self.freshness.clone(), self.store_health.clone());
         move |threads| Health {
             is_alive: Box::new(move || !has_failed() && threads.are_well()),
             // Always all checks in the same order, so that two failures never hide each other.
@@ -70,7 +70,7 @@ impl App {
     }
 
     fn add_store(&self, metrics: &mut Metrics) {
-        let health = self.store.health.clone();
+        let health = self.store_health.clone();
         metrics.gauge(
             "souk_store_state",
             "What the store can do: 0 everything, 1 only read (disk full), 2 only read (file lost), 3 nothing (failed)",
@@ -81,7 +81,7 @@ impl App {
                 HealthState::Failed { .. } => 3,
             },
         );
-        let Some(log) = &self.store.log else { return };
+        let Some(log) = &self.parts.log else { return };
         let bytes = log.clone();
         metrics.gauge("souk_wal_bytes", "Size of the store's write-ahead log", move || {
             i64::try_from(bytes.bytes()).unwrap_or(i64::MAX)

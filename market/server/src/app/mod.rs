@@ -13,7 +13,7 @@ use rotate::{Changes, CredentialUsers, Rotator};
 pub use serve::ServeError;
 use souk_domain::PartyId;
 use souk_search::{IndexHome, Search, SearchError};
-use souk_store::{Health, Reads, Receipt, Store, StoreError, WriteAheadLog};
+use souk_store::{Health, Reads, Receipt, Store, StoreError};
 
 use arc_swap::ArcSwap;
 use souk_certs::{
@@ -59,13 +59,8 @@ pub struct App {
     spans: Option<Arc<SpanCounts>>,
     /// When the shared store was last reached. `None` for a store that only this market uses.
     freshness: Option<StoreFreshness>,
-    store: StoreState,
-}
-
-/// What operators follow of the store.
-struct StoreState {
-    health: Health,
-    log: Option<WriteAheadLog>,
+    /// Whether the store can keep its promises.
+    store_health: Health,
 }
 
 /// Why the market could not be opened.
@@ -150,7 +145,7 @@ impl App {
             closing: CancellationToken::new(),
             activity,
             queued: Box::new(lanes.queued()),
-            log: log.clone(),
+            log,
         });
         tokio::spawn(upkeep::run(upkeep, parts.closing.clone()));
         let freshness = replicas.map(|replicas| {
@@ -171,7 +166,7 @@ impl App {
             times: Arc::default(),
             spans: None,
             freshness,
-            store: StoreState { health, log },
+            store_health: health,
         })
     }
 

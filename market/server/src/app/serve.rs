@@ -93,7 +93,7 @@ impl App {
             () = server.deal(&self.listener) => Ok(()),
             () = shutdown.cancelled() => Ok(()),
             () = lane_failure(&self.lanes) => Err(ServeError::LedgerFailed),
-            reason = store_failure(&self.store.health) => Err(ServeError::StoreFailed(reason)),
+            reason = store_failure(&self.store_health) => Err(ServeError::StoreFailed(reason)),
         };
         // Closed first, so that clients get a refused connection at once and turn to another market.
         drop(self.listener);

@@ -84,9 +84,9 @@ async fn claim(shared: &Arc<Shared>, settlements: &mpsc::Sender<Settlement>) -> 
             return Ok(next.map_or(POLL, |next| until(next, now).min(POLL)));
         }
         for claim in claims {
-            // Usually there is one: only this task takes slots, and it claims no more mailboxes than are free. But a
-            // mailbox may have become of another kind while it was claimed. It is released: its lease would
-            // otherwise keep it, and all claims after it, from being delivered until it runs out.
+            // Usually there is one: only this task takes slots, and it claims no more mailboxes than are free. But the
+            // kind of a mailbox may change while it is claimed. It is released: otherwise its lease, and those of
+            // all claims after it, would delay their deliveries until they expire.
             let Some(slot) = shared.slots.take(claim.reliability) else {
                 let Claim { recipient, epoch, .. } = claim;
                 let _ = settlements.send(Settlement { recipient, epoch, verdict: Verdict::Released }).await;

@@ -1,6 +1,6 @@
 //! Deliveries: what is pending in a mailbox, and how updates of one item are merged there.
 //!
-//! A mailbox's row lock guards its deliveries: whoever adds, merges or hands out any holds it.
+//! A mailbox's row lock guards its deliveries: a transaction that adds, merges or hands out any holds it.
 
 use std::collections::BTreeMap;
 

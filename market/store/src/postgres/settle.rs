@@ -247,7 +247,7 @@ async fn drop_some(pool: &Pool, old: &[Row]) -> Result<usize, Failure> {
     let parties: BTreeSet<Uuid> = found.iter().map(|(party, _)| *party).collect();
     let mut seat = pool.take().await?;
     seat.batch("BEGIN").await?;
-    // First, as everywhere: whoever holds a mailbox may wait for its deliveries, but not the other way round.
+    // First, as everywhere: a transaction that holds a mailbox may wait for its deliveries, but not the other way round.
     let free = seat.query(LOCK_FREE, params![parties.into_iter().collect::<Vec<_>>()]).await?;
     let free: BTreeSet<Uuid> = free.iter().map(|row| get(row, 0)).collect::<Result<_, _>>()?;
     let (parties, sequences): (Vec<Uuid>, Vec<i64>) =

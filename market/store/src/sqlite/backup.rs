@@ -4,10 +4,9 @@
 //! writer needs. Meanwhile the write-ahead log can't be truncated, so it grows by what is written.
 
 use std::{
-    fs::{self, File, OpenOptions},
+    fs::{self, File},
     io,
-    os::unix::fs::OpenOptionsExt as _,
-    path::{Path, PathBuf},
+    path::Path,
 };
 
 use rusqlite::{
@@ -15,13 +14,15 @@ use rusqlite::{
     backup::{Backup, StepResult},
 };
 
-use super::{beside, error::named};
+use super::{
+    beside,
+    database_file::{companion, owner_only, remove_if_there, sync_folder},
+    error::named,
+};
 use crate::StoreError;
 
 /// The number of pages (of 4 KiB, so 4 MiB) that are copied between two reports of progress.
 const STEP_PAGES: i32 = 1_024;
-/// Only the owner may read a copy, which contains everything that the store does.
-const OWNER_ONLY: u32 = 0o600;
 
 /// How far a backup has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,7 +46,7 @@ pub fn backup(from: &Path, to: &Path, mut progress: impl FnMut(BackupProgress)) 
         return Err(StoreError::unavailable(format!("{} exists; choose another file", to.display())));
     }
     let source = beside::open(from)?;
-    let partial = with_suffix(to, ".partial");
+    let partial = companion(to, ".partial");
     create_private(&partial)?;
     let copied = copy(&source, from, &partial, &mut progress);
     let finished = copied.and_then(|bytes| publish(&partial, to).map(|()| bytes));
@@ -93,30 +94,15 @@ fn copy(
 
 /// Creates an empty file that only the owner can read, replacing a leftover.
 pub(super) fn create_private(path: &Path) -> Result<(), StoreError> {
-    let at = |error| at_file(path, &error);
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(at(error)),
-        _ => {}
-    }
-    OpenOptions::new().write(true).create_new(true).mode(OWNER_ONLY).open(path).map(|_| ()).map_err(at)
+    let created = remove_if_there(path).and_then(|()| owner_only().create_new(true).open(path));
+    created.map(|_| ()).map_err(|error| at_file(path, &error))
 }
 
 /// Syncs a finished file and gives it its name, durably.
 pub(super) fn publish(partial: &Path, to: &Path) -> Result<(), StoreError> {
-    let sync = |path: &Path| File::open(path).and_then(|file| file.sync_all());
-    sync(partial).map_err(|error| at_file(partial, &error))?;
-    let folder = match to.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => folder,
-        _ => Path::new("."),
-    };
-    // The rename itself is durable only when the folder is synced.
-    fs::rename(partial, to).and_then(|()| sync(folder)).map_err(|error| at_file(to, &error))
-}
-
-pub(super) fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(suffix);
-    PathBuf::from(name)
+    let synced = File::open(partial).and_then(|file| file.sync_all());
+    synced.map_err(|error| at_file(partial, &error))?;
+    fs::rename(partial, to).and_then(|()| sync_folder(to)).map_err(|error| at_file(to, &error))
 }
 
 pub(super) fn at_file(path: &Path, error: &io::Error) -> StoreError {

@@ -100,6 +100,24 @@ pub(super) fn owner_only() -> OpenOptions {
     options
 }
 
+/// Removes a file; a missing one is no error.
+pub(super) fn remove_if_there(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// Syncs the folder of a file, which makes the file's name durable.
+pub(super) fn sync_folder(path: &Path) -> io::Result<()> {
+    match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => File::open(folder)?.sync_all(),
+        // A bare name is in the working directory.
+        Some(_) => File::open(".")?.sync_all(),
+        None => Ok(()),
+    }
+}
+
 fn open_or_create(path: &Path) -> io::Result<File> {
     owner_only().create(true).truncate(false).open(path)
 }

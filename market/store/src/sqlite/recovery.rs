@@ -20,7 +20,7 @@ use rustix::{
 };
 
 use super::{
-    database_file::{DatabaseFile, owner_only},
+    database_file::{DatabaseFile, owner_only, remove_if_there, sync_folder},
     error,
 };
 use crate::StoreError;
@@ -121,19 +121,5 @@ fn rewrite(log: &Path) -> io::Result<()> {
         file.seek(SeekFrom::Start(at))?;
         file.write_all(&piece[..length])?;
         at += length as u64;
-    }
-}
-
-fn sync_folder(path: &Path) -> io::Result<()> {
-    match path.parent() {
-        Some(folder) => File::open(folder)?.sync_all(),
-        None => Ok(()),
-    }
-}
-
-fn remove_if_there(path: &Path) -> io::Result<()> {
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
     }
 }

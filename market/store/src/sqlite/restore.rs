@@ -12,8 +12,8 @@ use std::{
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 
 use super::{
-    backup::{at_file, create_private, publish, with_suffix},
-    database_file::DatabaseFile,
+    backup::{at_file, create_private, publish},
+    database_file::{DatabaseFile, companion},
     error::named,
     schema,
 };
@@ -55,7 +55,7 @@ pub fn restore(from: &Path, to: &Path, aside: Option<&str>) -> Result<Restored, 
         )));
     }
     verify(from)?;
-    let partial = with_suffix(to, ".restoring");
+    let partial = companion(to, ".restoring");
     create_private(&partial)?;
     let prepared = prepare(from, &partial);
     let finished = prepared.and_then(|(orders, mailboxes)| {
@@ -120,9 +120,9 @@ fn move_aside(store: &Path, suffix: &str) -> Result<Vec<PathBuf>, StoreError> {
     let mut moved = Vec::new();
     // The log first: a crash after the store itself was moved must not leave a log that belongs to no store, which
     // the next one would replay.
-    for companion in COMPANIONS.into_iter().chain([""]) {
-        let file = with_suffix(store, companion);
-        let target = with_suffix(&with_suffix(store, suffix), companion);
+    for name in COMPANIONS.into_iter().chain([""]) {
+        let file = companion(store, name);
+        let target = companion(&companion(store, suffix), name);
         if target.exists() {
             let exists = format!("{} exists; move it away first", target.display());
             return Err(StoreError::unavailable(exists));

@@ -1,4 +1,4 @@
-//! What the database refuses to write is told apart, so that the ledger knows what to do.
+//! What the database refuses to write is classified, so that the ledger knows what to do.
 
 use std::time::{Duration, Instant};
 
