@@ -2,6 +2,7 @@
 
 mod admin;
 mod audit;
+mod clock;
 mod demo;
 mod serve;
 
@@ -23,6 +24,7 @@ enum Command {
     Demo(demo::DemoArgs),
     Admin(Box<admin::AdminArgs>),
     Audit(audit::AuditArgs),
+    Clock(Box<clock::ClockArgs>),
 }
 
 impl Cli {
@@ -32,6 +34,7 @@ impl Cli {
             Command::Serve(args) => serve::run(*args).await,
             Command::Demo(args) => demo::run(args).await,
             Command::Audit(args) => audit::run(args).await,
+            Command::Clock(args) => clock::run(*args).await,
             Command::Admin(args) => Ok(admin::run(*args).await),
         }
     }

@@ -8,14 +8,17 @@
 //! - [`Reads`]: queries. They never wait for a writer.
 //! - [`Mailboxes`]: pending deliveries, and the leases of those who deliver them (the server's `relay`).
 //! - [`Tracks`]: the positions of rides.
+//! - [`Clocks`]: the market's steady time.
 //! - [`Replicas`]: the other markets on the same database.
 //!
 //! Every back end passes the same conformance suite, `tests/it` of this crate.
 
 pub mod audit;
+mod clock;
 mod error;
 mod mailbox;
 pub mod memory;
+mod opening;
 pub mod postgres;
 mod query;
 mod replicas;
@@ -27,14 +30,16 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use souk_domain::{Keys, Party, PartyId, TillId, WorkingSet};
 
+pub use clock::{ClockFinding, ClockMark, ClockReport, Clocks, DueBounds};
 pub use error::{SaveError, StoreError};
 pub use mailbox::{
     Claim, Delivery, DueQuery, Expansion, LeaseEpoch, LeaseOwner, MailboxState, Mailboxes, Retention,
     Settlement, Verdict,
 };
+pub use opening::{Migrating, OpeningProgress};
 pub use query::{FeedEntry, FeedPosition, OrderQuery, OrdersOf, Reads};
 
-pub use replicas::{Hint, Look, Replicas};
+pub use replicas::{Hint, HorizonState, Look, Replicas};
 pub use track::{Fix, TrackPoint, Tracks};
 
 /// An open store: one object for each role.
@@ -47,6 +52,8 @@ pub struct Store {
     pub mailboxes: Arc<dyn Mailboxes>,
     /// The positions of rides.
     pub tracks: Arc<dyn Tracks>,
+    /// The market's steady time.
+    pub clocks: Arc<dyn Clocks>,
     /// The other markets on the same store; `None` if the back end can't be shared.
     pub replicas: Option<Arc<dyn Replicas>>,
 }

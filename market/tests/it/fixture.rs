@@ -29,6 +29,11 @@ impl Fixture {
         Self { ground, database: None }
     }
 
+    /// Wraps a market that was opened with other options.
+    pub(crate) fn over(ground: LocalMarket) -> Self {
+        Self { ground, database: None }
+    }
+
     /// Opens a market on its own PostgreSQL database.
     pub(crate) async fn on_postgres() -> Self {
         let database = Database::create();

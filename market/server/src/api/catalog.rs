@@ -5,7 +5,7 @@ mod watch;
 use std::pin::Pin;
 
 use futures::Stream;
-use souk_domain::Refusal;
+use souk_domain::{Refusal, Timestamp};
 use souk_proto::{
     Reason,
     v1::{self, catalog_service_server::CatalogService},
@@ -45,8 +45,9 @@ impl CatalogService for CatalogApi {
         let caller = searcher(&request)?;
         let (mut query, token) = query::search_item(&request.into_inner())?;
         query.hidden_sellers = self.0.parts.suspended.all();
+        let as_of = self.as_of();
         let page = self.0.parts.search.search(caller, &query).await.map_err(search_status)?;
-        Ok(Response::new(wire::search_page(&page, &token)))
+        Ok(Response::new(wire::search_page(&page, &token, as_of)))
     }
 
     async fn get_item(
@@ -67,10 +68,20 @@ impl CatalogService for CatalogApi {
         let caller = searcher(&request)?;
         let (mut query, page) = query::list_categories(&request.into_inner())?;
         query.hidden_sellers = self.0.parts.suspended.all();
+        let as_of_time = self.as_of().map(wire::timestamp);
         let found = self.0.parts.search.categories(caller, query).await.map_err(search_status)?;
         let (found, next_page_token) = page.cut(found, |(category, _)| category.clone());
         let categories = found.iter().map(wire::category_count).collect();
-        Ok(Response::new(v1::ListCategoriesResponse { categories, next_page_token }))
+        Ok(Response::new(v1::ListCategoriesResponse { categories, next_page_token, as_of_time }))
+    }
+}
+
+impl CatalogApi {
+    /// Returns the time up to which answers contain everything, if the index can't follow at present. Read before the
+    /// search: an answer may then contain more than it says, but never less.
+    fn as_of(&self) -> Option<Timestamp> {
+        let lag = self.0.parts.search.stale_for()?;
+        Some(self.0.parts.clock.now().minus(lag))
     }
 }
 

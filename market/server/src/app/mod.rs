@@ -1,18 +1,22 @@
 //! Assembles the market: [`App::build`] opens all components, [`App::run`] serves until shutdown.
 
 mod metrics;
+mod opening;
 mod replicas;
 mod rotate;
 mod serve;
+mod stored_clock;
 
 use std::{io, net::SocketAddr, path::Path, sync::Arc};
 
+use opening::{OpenPort, refusing_calls};
 use replicas::{ReplicaListener, StandingNotes, StoreFreshness};
 use rotate::{Changes, CredentialUsers, Rotator};
 pub use serve::ServeError;
 use souk_domain::PartyId;
 use souk_search::{IndexHome, Search, SearchError};
-use souk_store::{Reads, Receipt, Store, StoreError};
+use souk_store::{OpeningProgress, Reads, Receipt, Replicas, Store, StoreError};
+pub use stored_clock::{accept_stored_clock, stored_clock};
 
 use arc_swap::ArcSwap;
 use souk_certs::{
@@ -29,7 +33,7 @@ use crate::{
     access::{Access, AccessParts, CallbackPolicy, Suspended, TokenKeys, Tokens},
     api::Parts,
     audit::Refusals,
-    clock::Clock,
+    clock::{Clock, Monotonic, SteadyClock},
     config::{Config, StoreConfig, TokenKeyFiles},
     ledger::{Lanes, OnCommit},
     observe::{CallTimes, SpanCounts},
@@ -52,11 +56,13 @@ pub struct App {
     lanes: Lanes,
     relay: Relay,
     refusals: Refusals,
-    admin: Option<TcpListener>,
+    admin: Option<OpenPort>,
     times: Arc<CallTimes>,
     spans: Option<Arc<SpanCounts>>,
     /// When the shared store was last reached. `None` for a store that only this market uses.
     freshness: Option<StoreFreshness>,
+    /// The other markets on a shared store.
+    replicas: Option<Arc<dyn Replicas>>,
 }
 
 /// Why the market could not be opened.
@@ -101,7 +107,15 @@ impl App {
     ) -> Result<Self, OpenError> {
         let credentials = MarketCredentials::open(&config, clock)?;
         let (acceptor, tokens) = (credentials.acceptor.clone(), Arc::clone(&credentials.tokens));
-        let Store { lanes, reads, mailboxes, tracks, replicas } = open_store(&config.store, random).await?;
+        let progress = OpeningProgress::default();
+        let admin = match config.server.admin_listen {
+            Some(address) => Some(OpenPort::open(address, &progress).await?),
+            None => None,
+        };
+        let opening = open_store(&config.store, random, &progress);
+        let opened = refusing_calls(&listener, &acceptor, &progress, opening).await?;
+        let Store { lanes, reads, mailboxes, tracks, clocks, replicas } = opened;
+        let steady = SteadyClock::open(Arc::clone(&clocks), clock, Monotonic::SYSTEM).await?;
         let index = config.store.index_directory().map(Path::to_owned);
         let home = index.map_or(IndexHome::Memory, IndexHome::Directory);
         let search = Search::open(home, Arc::clone(&reads)).await?;
@@ -114,7 +128,8 @@ impl App {
             tracks: Arc::clone(&tracks),
             dialer: Dialer::new(credentials.outgoing.clone(), trust_domain, callbacks.clone()),
             suspended: suspended.clone(),
-            clock,
+            clock: steady.clone(),
+            clocks,
             random,
         });
         let refusals = Refusals::default();
@@ -129,7 +144,7 @@ impl App {
         };
         let access = Arc::new(Access::open(access));
         let notes = StandingNotes::default();
-        let lanes = Lanes::start(lanes, clock, random, || {
+        let lanes = Lanes::start(lanes, &steady, random, || {
             on_commit(relay.handle(), search.clone(), Arc::clone(&access), notes.clone())
         })?;
         let rotator = credentials.into_rotator(Arc::clone(&access), relay.handle(), refusals.clone(), clock);
@@ -144,14 +159,15 @@ impl App {
             callbacks,
             suspended,
             clock,
+            steady: steady.clone(),
             random,
             closing: CancellationToken::new(),
         });
-        let freshness = replicas.map(|replicas| {
+        tokio::spawn(steady.run(parts.closing.clone()));
+        let freshness = replicas.clone().map(|replicas| {
             let listener = ReplicaListener::of(&parts, Arc::clone(&access), notes);
             replicas::start(replicas, listener, parts.closing.clone())
         });
-        let admin = listen(config.server.admin_listen).await?;
         Ok(Self {
             config,
             listener,
@@ -166,6 +182,7 @@ impl App {
             times: Arc::default(),
             spans: None,
             freshness,
+            replicas,
         })
     }
 
@@ -182,7 +199,7 @@ impl App {
 
     /// Returns the address of the metrics and health endpoint. `None` if it is not configured.
     pub fn admin_addr(&self) -> Option<SocketAddr> {
-        self.admin.as_ref()?.local_addr().ok()
+        self.admin.as_ref().map(|admin| admin.address)
     }
 }
 
@@ -233,19 +250,21 @@ impl MarketCredentials {
     }
 }
 
-async fn listen(address: Option<SocketAddr>) -> io::Result<Option<TcpListener>> {
-    match address {
-        Some(address) => TcpListener::bind(address).await.map(Some),
-        None => Ok(None),
-    }
-}
-
-async fn open_store(config: &StoreConfig, random: Random) -> Result<Store, StoreError> {
+async fn open_store(
+    config: &StoreConfig,
+    random: Random,
+    progress: &OpeningProgress,
+) -> Result<Store, StoreError> {
     match config {
         StoreConfig::Memory { .. } => Ok(souk_store::memory::open()),
-        StoreConfig::Sqlite { path, .. } => souk_store::sqlite::open(path),
+        StoreConfig::Sqlite { path, .. } => {
+            let (path, progress) = (path.clone(), progress.clone());
+            // It may migrate for minutes, and meanwhile calls are refused on this runtime.
+            let opening = move || souk_store::sqlite::open_reporting(&path, &progress);
+            tokio::task::spawn_blocking(opening).await.map_err(StoreError::unavailable)?
+        }
         StoreConfig::Postgres { address, options, .. } => {
-            souk_store::postgres::open(address, options, random.uuid_v4()).await
+            souk_store::postgres::open_reporting(address, options, random.uuid_v4(), progress).await
         }
     }
 }

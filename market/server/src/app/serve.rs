@@ -12,7 +12,7 @@ use crate::{
     api::{self, Api, Parts},
     audit,
     ledger::{AnswerQueue, Lanes},
-    observe::{self, manager, port::Health},
+    observe::{manager, port::Health},
     transport::{Server, ServerOptions},
 };
 
@@ -67,8 +67,8 @@ impl App {
         };
         let health = Arc::new(health(server.pulses()));
         let watching = feed_watchdog(&health);
-        if let Some(admin) = self.admin {
-            tokio::spawn(observe::port::serve(admin, metrics, health, shutdown.clone()));
+        if let Some(admin) = &self.admin {
+            admin.port.opened(metrics, health);
         }
         let served = CancellationToken::new();
         let noting =
@@ -89,6 +89,8 @@ impl App {
         tracing::info!("shutting down");
         manager::closing();
         shutdown.cancel();
+        // Its port closes at the beginning of the drain.
+        drop(self.admin);
         parts.closing.cancel();
         // Concurrently, because the server waits for open streams and it is the relay that ends them.
         let closing = tokio::task::spawn_blocking(move || server.stop());
@@ -100,6 +102,9 @@ impl App {
         let ended = tokio::task::spawn_blocking(move || self.lanes.join()).await;
         for error in [closed.err(), noted.err(), ended.err()].into_iter().flatten() {
             tracing::error!(%error, "the market did not shut down cleanly");
+        }
+        if let Err(error) = parts.steady.report().await {
+            tracing::warn!(%error, "cannot write the steady clock; it continues a few seconds earlier");
         }
         report_head(&parts, "the audit log ends at").await;
         parts.search.clone().close().await;

@@ -9,11 +9,11 @@ use souk_store::{FeedPosition, Lane, Receipt, SaveError, StoreError};
 use tokio::sync::{mpsc, oneshot};
 
 use super::{Answer, Done, Job, LANE_BATCH, LedgerError, OnCommit, answers::Answers};
-use crate::{clock::Clock, random::Random};
+use crate::{clock::SteadyClock, random::Random};
 
 pub(super) struct Runner {
     lane: Box<dyn Lane>,
-    clock: Clock,
+    clock: SteadyClock,
     on_commit: OnCommit,
     random: StdRng,
     /// Audit entries that belong to no command. They are kept until a commit has written them.
@@ -41,7 +41,7 @@ enum BatchFailure {
 }
 
 impl Runner {
-    pub(super) fn new(lane: Box<dyn Lane>, clock: Clock, random: Random, on_commit: OnCommit) -> Self {
+    pub(super) fn new(lane: Box<dyn Lane>, clock: SteadyClock, random: Random, on_commit: OnCommit) -> Self {
         // A generator of its own per lane, so that lanes share no lock for their event ids.
         let random = StdRng::from_seed(random.seed());
         Self { lane, clock, on_commit, random, notes: Vec::new() }
@@ -216,10 +216,10 @@ impl Runner {
 
     fn decide_all(&mut self, rows: &mut WorkingSet, commands: &[&Command]) -> Vec<Result<Outcome, Refusal>> {
         // One time for the whole batch: it is one transaction, and its commands take effect together.
-        let now = self.clock.now();
+        let (now, steady_now) = (self.clock.wall().now(), self.clock.now());
         let random = &mut self.random;
         let mut event_ids = || event_id(now, random);
-        let mut context = Context { now, event_ids: &mut event_ids };
+        let mut context = Context { now, steady_now, event_ids: &mut event_ids };
         commands.iter().map(|command| decide(rows, command, &mut context)).collect()
     }
 }

@@ -15,6 +15,7 @@ use tokio::sync::Semaphore;
 use uuid::Uuid;
 
 use super::*;
+use crate::clock::Clock;
 
 /// A party whose row can't be read.
 const UNREADABLE: u128 = u128::MAX;
@@ -151,8 +152,9 @@ impl LocalMarket {
             largest: AtomicUsize::new(0),
         });
         let inner = memory::open().lanes.remove(0);
+        let clock = SteadyClock::unstored(Clock::SYSTEM);
         let lane: Box<dyn Lane> = Box::new(Faulty { inner, controls: Arc::clone(&controls) });
-        let lanes = Lanes::start(vec![lane], Clock::SYSTEM, Random::SYSTEM, || Box::new(|_| {})).unwrap();
+        let lanes = Lanes::start(vec![lane], &clock, Random::SYSTEM, || Box::new(|_| {})).unwrap();
         let ledger = lanes.ledgers().open(&AnswerQueue::open());
         Self { lanes, ledger, controls }
     }

@@ -2,6 +2,7 @@
 
 mod access_log;
 mod calls;
+pub mod checks;
 pub mod manager;
 mod memory;
 mod metrics;

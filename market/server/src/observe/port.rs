@@ -3,6 +3,7 @@
 
 use std::{io, sync::Arc};
 
+use arc_swap::ArcSwapOption;
 use axum::{
     Router,
     extract::State,
@@ -13,7 +14,10 @@ use axum::{
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use super::Metrics;
+use super::{
+    Metrics,
+    checks::{self, Check},
+};
 
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
@@ -21,8 +25,19 @@ const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset
 pub struct Health {
     /// Liveness: if it returns false, the market should be restarted.
     pub is_alive: Box<dyn Fn() -> bool + Send + Sync>,
-    /// Readiness: while it returns false, calls should be routed to other markets.
-    pub is_ready: Box<dyn Fn() -> bool + Send + Sync>,
+    /// Readiness: while one of the checks fails, calls should be routed to other markets.
+    pub checks: Box<dyn Fn() -> Vec<Check> + Send + Sync>,
+}
+
+/// What the admin port shows. Clones share it.
+#[derive(Clone)]
+pub struct AdminPort(Arc<Shown>);
+
+struct Shown {
+    /// `None` until the market is open.
+    market: ArcSwapOption<Admin>,
+    /// The checks until then.
+    opening: Box<dyn Fn() -> Vec<Check> + Send + Sync>,
 }
 
 struct Admin {
@@ -30,26 +45,51 @@ struct Admin {
     health: Arc<Health>,
 }
 
+impl AdminPort {
+    /// Creates the port of a market that is being opened: it is alive, and not ready for the reasons in the checks.
+    pub fn opening(checks: impl Fn() -> Vec<Check> + Send + Sync + 'static) -> Self {
+        Self(Arc::new(Shown { market: ArcSwapOption::empty(), opening: Box::new(checks) }))
+    }
+
+    /// Shows the metrics and checks of the market, which is open now.
+    pub fn opened(&self, metrics: Metrics, health: Arc<Health>) {
+        self.0.market.store(Some(Arc::new(Admin { metrics, health })));
+    }
+}
+
 /// Serves `/metrics`, `/livez` and `/readyz` until the market shuts down.
-pub async fn serve(
-    listener: TcpListener,
-    metrics: Metrics,
-    health: Arc<Health>,
-    closing: CancellationToken,
-) -> io::Result<()> {
+pub async fn serve(listener: TcpListener, port: AdminPort, closing: CancellationToken) -> io::Result<()> {
     let router = Router::new()
         .route("/metrics", get(text))
-        .route("/livez", get(async |State(admin): State<Arc<Admin>>| told((admin.health.is_alive)())))
-        .route("/readyz", get(async |State(admin): State<Arc<Admin>>| told((admin.health.is_ready)())))
-        .with_state(Arc::new(Admin { metrics, health }));
+        .route("/livez", get(alive))
+        .route("/readyz", get(ready))
+        .with_state(port);
     axum::serve(listener, router).with_graceful_shutdown(closing.cancelled_owned()).await
+}
+
+async fn alive(State(port): State<AdminPort>) -> (StatusCode, &'static str) {
+    // A market that is being opened is alive: to start it again would not help.
+    told(port.0.market.load().as_deref().is_none_or(|admin| (admin.health.is_alive)()))
+}
+
+async fn ready(State(port): State<AdminPort>) -> (StatusCode, String) {
+    let checks = match port.0.market.load().as_deref() {
+        Some(admin) => (admin.health.checks)(),
+        None => (port.0.opening)(),
+    };
+    let status = if checks::are_well(&checks) { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    (status, checks::text(&checks))
 }
 
 fn told(is_well: bool) -> (StatusCode, &'static str) {
     if is_well { (StatusCode::OK, "ok\n") } else { (StatusCode::SERVICE_UNAVAILABLE, "not now\n") }
 }
 
-async fn text(State(admin): State<Arc<Admin>>) -> Response {
+async fn text(State(port): State<AdminPort>) -> Response {
+    let market = port.0.market.load();
+    let Some(admin) = market.as_deref() else {
+        return (StatusCode::SERVICE_UNAVAILABLE, "the market is not open yet\n").into_response();
+    };
     match admin.metrics.text() {
         Ok(text) => ([(CONTENT_TYPE, OPEN_METRICS)], text).into_response(),
         Err(error) => {

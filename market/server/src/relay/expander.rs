@@ -5,9 +5,10 @@
 
 use std::{sync::Arc, time::Duration};
 
+use souk_store::DueBounds;
 use tokio::time;
 
-use super::{REQUEST_RETENTION, RETENTION, Shared, TRACK_RETENTION};
+use super::{LEASE, REQUEST_RETENTION, RETENTION, Shared, TRACK_RETENTION, backoff};
 
 /// Maximum number of rows per step.
 const STEP: usize = 256;
@@ -37,8 +38,30 @@ pub(super) async fn expand(shared: Arc<Shared>) {
     }
 }
 
+/// Lowers due times that no market can have set by the present clock.
+async fn clamp(shared: &Shared) {
+    let now = shared.clock.now();
+    let bounds = DueBounds { next_attempt: now.plus(backoff::LONGEST), lease_until: now.plus(LEASE) };
+    match shared.clocks.clamp_due_times(bounds).await {
+        Ok(0) => {}
+        Ok(mailboxes) => {
+            tracing::warn!(mailboxes, "lowered due times that were too far in the future");
+            shared.due.notify_one();
+        }
+        Err(error) => tracing::warn!(%error, "cannot check the due times of mailboxes; trying again"),
+    }
+}
+
 pub(super) async fn clean(shared: Arc<Shared>) {
     loop {
+        clamp(&shared).await;
+        if shared.clock.is_paused() {
+            // Ages are right all the same. But something is wrong with the clocks, and what is deleted is gone.
+            tokio::select! {
+                () = shared.stop.cancelled() => return,
+                () = time::sleep(CLEANING) => continue,
+            }
+        }
         let now = shared.clock.now();
         let dropped = shared.mailboxes.expire(now, RETENTION, STEP).await;
         // All three run even if one fails: a defect in one table must not let the others grow.

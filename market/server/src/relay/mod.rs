@@ -25,7 +25,7 @@ use std::{sync::Arc, time::Duration};
 
 pub use dialer::{Dialer, ProbeFailure};
 use souk_domain::{Callback, PartyId, Role, Sequence, TillId};
-use souk_store::{LeaseEpoch, LeaseOwner, Mailboxes, Retention, Tracks};
+use souk_store::{Clocks, LeaseEpoch, LeaseOwner, Mailboxes, Retention, Tracks};
 pub use subscribe::{SubscribeEnd, SubscribeItem};
 use tokio::{
     sync::{Notify, mpsc},
@@ -33,7 +33,7 @@ use tokio::{
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use crate::{access::Suspended, clock::Clock, random::Random};
+use crate::{access::Suspended, clock::SteadyClock, random::Random};
 use subscribers::Subscribers;
 
 /// Maximum number of events in a batch, and of events that a stream reads at a time.
@@ -65,8 +65,10 @@ pub struct RelayParts {
     pub dialer: Dialer,
     /// The suspended parties, which can't open a stream.
     pub suspended: Suspended,
-    /// The clock for leases, retries and retention.
-    pub clock: Clock,
+    /// The clock for leases, retries and retention: no reading of the wall clock expires or postpones anything.
+    pub clock: SteadyClock,
+    /// The store's side of the clock, which lowers due times from before it.
+    pub clocks: Arc<dyn Clocks>,
     /// Makes ids, and spreads attempts.
     pub random: Random,
 }
@@ -90,7 +92,8 @@ struct Shared {
     tracks: Arc<dyn Tracks>,
     dialer: Dialer,
     suspended: Suspended,
-    clock: Clock,
+    clock: SteadyClock,
+    clocks: Arc<dyn Clocks>,
     random: Random,
     owner: LeaseOwner,
     subscribers: Subscribers,
@@ -109,6 +112,7 @@ impl Relay {
             dialer: parts.dialer,
             suspended: parts.suspended,
             clock: parts.clock,
+            clocks: parts.clocks,
             random: parts.random,
             // New at each start: after a crash the leases of the previous process are foreign and run out,
             // instead of being taken for our own.

@@ -244,12 +244,13 @@ fn location(place: Place) -> v1::Location {
 }
 
 /// Converts a page of search results to the response.
-pub fn search_page(page: &SearchPage, token: &PageToken) -> v1::SearchItemResponse {
+pub fn search_page(page: &SearchPage, token: &PageToken, as_of: Option<Timestamp>) -> v1::SearchItemResponse {
     v1::SearchItemResponse {
         items: page.items.iter().map(item).collect(),
         next_page_token: page.next.map(|next| token.write(&next)).unwrap_or_default(),
         total_size: i64::try_from(page.total).unwrap_or(i64::MAX),
         categories: page.categories.iter().map(category_count).collect(),
+        as_of_time: as_of.map(timestamp),
     }
 }
 

@@ -175,7 +175,7 @@ fn save_event(state: &mut State, new: &NewEvent, rows: &WorkingSet, receipt: &mu
             receipt.recipients.push(recipient);
         }
         Audience::Wishers(item) => {
-            state.fan_outs.push(FanOut { event: event.clone(), item, cursor: None });
+            state.fan_outs.push(FanOut { event: event.clone(), since: rows.decided_at, item, cursor: None });
             receipt.needs_expansion = true;
         }
     }

@@ -3,6 +3,7 @@
 //! One state behind a mutex that is never held across an await. A lane loads copies and applies all changes
 //! in one call when it saves, so no reader sees a partial batch.
 
+mod clock;
 mod lane;
 mod mailboxes;
 mod reads;
@@ -37,7 +38,8 @@ pub fn open() -> Store {
         lanes: vec![Box::new(MemoryLane::new(memory.clone()))],
         reads: Arc::new(memory.clone()),
         mailboxes: Arc::new(memory.clone()),
-        tracks: Arc::new(memory),
+        tracks: Arc::new(memory.clone()),
+        clocks: Arc::new(memory),
         replicas: None,
     }
 }

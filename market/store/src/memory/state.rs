@@ -8,7 +8,7 @@ use souk_domain::{
 };
 
 use crate::{
-    Claim, Delivery, FeedPosition, LeaseEpoch, LeaseOwner, TrackPoint,
+    Claim, ClockMark, Delivery, FeedPosition, LeaseEpoch, LeaseOwner, TrackPoint,
     audit::{AuditRow, Head},
 };
 
@@ -24,13 +24,15 @@ pub(super) struct State {
     pub(super) orders: BTreeMap<OrderId, Order>,
     pub(super) rides: BTreeMap<RideId, Ride>,
     pub(super) tills: BTreeMap<TillId, Till>,
-    pub(super) tracks: BTreeMap<RideId, Vec<TrackPoint>>,
+    /// The points of each ride, with the steady time at which they were stored.
+    pub(super) tracks: BTreeMap<RideId, Vec<(TrackPoint, Timestamp)>>,
     pub(super) wishes: BTreeMap<(PartyId, ItemId), Wish>,
     pub(super) ratings: BTreeMap<(PartyId, ItemId), Stars>,
     pub(super) requests: BTreeMap<(PartyId, RequestId), (Recorded, Timestamp)>,
     pub(super) mailboxes: BTreeMap<PartyId, Mailbox>,
     pub(super) fan_outs: Vec<FanOut>,
     pub(super) audit: Vec<AuditRow>,
+    pub(super) clock: Option<ClockMark>,
     pub(super) last_item: i64,
     pub(super) last_order: i64,
     pub(super) last_feed: i64,
@@ -39,14 +41,23 @@ pub(super) struct State {
 /// An event for wishers, and how far it has been expanded.
 pub(super) struct FanOut {
     pub(super) event: Event,
+    /// The steady time of the event.
+    pub(super) since: Timestamp,
     pub(super) item: ItemId,
     pub(super) cursor: Option<PartyId>,
+}
+
+/// An event that waits in a mailbox.
+pub(super) struct Waiting {
+    pub(super) event: Event,
+    /// The steady time of the event, from which its age counts.
+    pub(super) since: Timestamp,
 }
 
 /// The mailbox of a party or a till.
 #[derive(Default)]
 pub(super) struct Mailbox {
-    pub(super) waiting: BTreeMap<Sequence, Event>,
+    pub(super) waiting: BTreeMap<Sequence, Waiting>,
     pub(super) last_sequence: i64,
     pub(super) acknowledged: i64,
     pub(super) failures: u32,
@@ -64,10 +75,10 @@ impl Mailbox {
         if let Some(topic) = event.kind.coalesces_by() {
             // The new event gets a new sequence. Under the old one, a delivery of the older event that is in
             // flight would take this one out when it is settled.
-            self.waiting.retain(|_, waiting| waiting.kind.coalesces_by() != Some(topic));
+            self.waiting.retain(|_, waiting| waiting.event.kind.coalesces_by() != Some(topic));
         }
         self.last_sequence += 1;
-        self.waiting.insert(Sequence(self.last_sequence), event);
+        self.waiting.insert(Sequence(self.last_sequence), Waiting { event, since: now });
         self.next_attempt = Some(match self.next_attempt {
             // A new event does not end the back-off, or a busy seller with a dead callback would be called for
             // each purchase.
@@ -126,7 +137,7 @@ impl Mailbox {
         self.waiting
             .range(Sequence(after.0.saturating_add(1))..)
             .take(limit)
-            .map(|(sequence, event)| Delivery { sequence: *sequence, event: event.clone() })
+            .map(|(sequence, waiting)| Delivery { sequence: *sequence, event: waiting.event.clone() })
             .collect()
     }
 }

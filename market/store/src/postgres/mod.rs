@@ -19,10 +19,12 @@
 
 mod address;
 mod chain;
+mod clock;
 mod connection;
 mod convert;
 mod error;
 mod hints;
+mod horizon;
 mod lane;
 mod load;
 mod mailboxes;
@@ -45,8 +47,9 @@ use std::sync::Arc;
 use uuid::Uuid;
 
 pub use address::{PostgresOptions, is_address};
+pub use clock::clock_mark;
 
-use super::{Lane, Reads, Store, StoreError};
+use super::{Lane, OpeningProgress, Reads, Store, StoreError};
 use address::Address;
 use connection::Session;
 use hints::{HintPublisher, PostgresReplicas};
@@ -77,8 +80,22 @@ const MAILBOX_QUEUE: usize = 1_024;
 /// Fails if no host of the address can be used, or if the schema belongs to another program or a newer
 /// market.
 pub async fn open(address: &str, options: &PostgresOptions, market: Uuid) -> Result<Store, StoreError> {
+    open_reporting(address, options, market, &OpeningProgress::default()).await
+}
+
+/// Does the same, and reports how far a migration has come.
+///
+/// # Errors
+///
+/// Fails like [`open`].
+pub async fn open_reporting(
+    address: &str,
+    options: &PostgresOptions,
+    market: Uuid,
+    progress: &OpeningProgress,
+) -> Result<Store, StoreError> {
     let address = Arc::new(Address::read(address, options)?);
-    schema::migrate(&address).await?;
+    schema::migrate(&address, progress).await?;
     let session = Session { prepare: settle::PREPARED, durable: false };
     // Hints are sent on these sessions as well: a notification needs no durable commit.
     let writers = Arc::new(Pool::new(Arc::clone(&address), session, MAILBOX_SESSIONS, MAILBOX_QUEUE));
@@ -94,8 +111,8 @@ pub async fn open(address: &str, options: &PostgresOptions, market: Uuid) -> Res
     // Weak, so that the task does not keep the sessions open after the store is dropped.
     tokio::spawn(chain::keep_linked(Arc::downgrade(&readers), market));
     let reads = Arc::new(PostgresReads::new(readers));
-    let tracks = Arc::clone(&mailboxes);
-    Ok(Store { lanes, reads, mailboxes, tracks, replicas: Some(Arc::new(replicas)) })
+    let (tracks, clocks) = (Arc::clone(&mailboxes), Arc::clone(&mailboxes));
+    Ok(Store { lanes, reads, mailboxes, tracks, clocks, replicas: Some(Arc::new(replicas)) })
 }
 
 /// Opens only the queries, alongside markets that may have the database open.

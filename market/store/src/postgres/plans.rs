@@ -43,6 +43,7 @@ fn no_statement_of_the_hot_path_scans_a_whole_table() {
     let server = DatabaseServer::start(&["fsync = off"]).unwrap();
     server.psql("postgres", "CREATE DATABASE souk TEMPLATE template0 ENCODING UTF8").unwrap();
     server.psql("souk", include_str!("migrations/0001_initial.sql")).unwrap();
+    server.psql("souk", include_str!("migrations/0002_clock.sql")).unwrap();
     let held =
         [statements::HELD_RIDES, statements::HELD_TILLS, statements::HELD_ORDERS, statements::HELD_ITEMS];
     let all = statements::LANE.iter().chain(reads::HOT).chain(mailboxes::HOT);

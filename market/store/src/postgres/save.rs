@@ -273,7 +273,7 @@ fn add_events(pipeline: &mut Pipeline<'_>, rows: &WorkingSet, receipt: &mut Rece
     pipeline.add(
         sql::ADD_EVENTS,
         params![
-            column!(events, |(event, _)| event.occurred_at.0),
+            column!(events, |_| rows.decided_at.0),
             bodies,
             column!(events, |(_, item)| *item),
             column!(events, |(event, _)| matches!(event.kind, EventKind::ItemWithdrawn { .. })),
@@ -363,7 +363,8 @@ fn add_deliveries(
 }
 
 /// Raises the last sequence of each locked mailbox by its count, and adds the deliveries. `contents` holds
-/// for each delivery either the number of a shared event or its own body.
+/// for each delivery either the number of a shared event or its own body. `now` is the steady time, from which their
+/// age counts.
 pub(super) fn put_deliveries(
     pipeline: &mut Pipeline<'_>,
     counts: &[(PartyId, i64)],
@@ -389,7 +390,7 @@ pub(super) fn put_deliveries(
             bodies,
             column!(deliveries, topic),
             column!(deliveries, |new| new.event.kind.is_order()),
-            column!(deliveries, |new| new.event.occurred_at.0),
+            column!(deliveries, |_| now),
         ],
     );
 }

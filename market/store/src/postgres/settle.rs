@@ -51,8 +51,7 @@ const COUNT: &str = "SELECT count(*) FROM delivery WHERE recipient = $1";
 
 /// One market expands at a time, so that an event can't overtake an earlier one of the same item.
 const EXPAND_LOCK: &str = "SELECT pg_advisory_xact_lock(1936682347, 3)";
-const OLDEST_EVENT: &str =
-    "SELECT seq, item, withdraws, cursor, body FROM event WHERE NOT is_done ORDER BY seq LIMIT 1";
+const OLDEST_EVENT: &str = "SELECT seq, item, withdraws, cursor, body, occurred_at FROM event WHERE NOT is_done ORDER BY seq LIMIT 1";
 const WISHERS: &str = "SELECT buyer FROM wish WHERE item = $1 AND ($2::UUID IS NULL OR buyer > $2) \
      ORDER BY buyer LIMIT $3";
 const REMOVE_WISHES_FOR: &str = "DELETE FROM wish WHERE item = $1 AND buyer = ANY($2)";
@@ -216,7 +215,7 @@ pub(super) async fn expand(pool: &Pool, limit: usize) -> Result<Expansion, Failu
         seat.query(REMOVE_WISHES_FOR, params![item, buyers]).await?;
     }
     if !wishers.is_empty() {
-        deliver(&seat, &wishers, seq, &event).await?;
+        deliver(&seat, &wishers, (seq, &event, get(row, 5)?)).await?;
     }
     // `None` only on the last, empty step, which marks the event as done.
     let cursor = wishers.last().map(|last| last.0);
@@ -234,7 +233,12 @@ pub(super) async fn expand(pool: &Pool, limit: usize) -> Result<Expansion, Failu
     Ok(Expansion { recipients: wishers, more })
 }
 
-async fn deliver(seat: &Seat<'_>, wishers: &[PartyId], seq: i64, event: &Event) -> Result<(), Failure> {
+/// Adds the deliveries of a shared event, which is given with its number and its steady time.
+async fn deliver(
+    seat: &Seat<'_>,
+    wishers: &[PartyId],
+    (seq, event, since): (i64, &Event, i64),
+) -> Result<(), Failure> {
     let counts: Vec<_> = wishers.iter().map(|recipient| (*recipient, 1)).collect();
     let deliveries: Vec<_> =
         wishers.iter().map(|recipient| NewDelivery { recipient: *recipient, event, behind: 0 }).collect();
@@ -242,7 +246,7 @@ async fn deliver(seat: &Seat<'_>, wishers: &[PartyId], seq: i64, event: &Event) 
     let mut pipeline = seat.pipeline();
     pipeline
         .add(statements::LOCK_MAILBOXES, params![wishers.iter().map(|wisher| wisher.0).collect::<Vec<_>>()]);
-    save::put_deliveries(&mut pipeline, &counts, &deliveries, contents, event.occurred_at.0);
+    save::put_deliveries(&mut pipeline, &counts, &deliveries, contents, since);
     pipeline.run_all(PATIENCE).await?;
     Ok(())
 }

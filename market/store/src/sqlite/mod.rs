@@ -10,11 +10,14 @@
 //! - **Checkpoints** run in the background (`checkpoint`), never in a commit.
 
 mod checkpoint;
+mod clock;
 mod convert;
 mod error;
 mod lane;
 mod load;
 mod mailboxes;
+mod migrate;
+mod order_states;
 mod pool;
 mod reads;
 #[cfg(test)]
@@ -36,8 +39,9 @@ use std::{
 use rusqlite::{Connection, OpenFlags, config::DbConfig};
 use tokio::sync::Mutex;
 
-use super::{Reads, Store, StoreError};
+use super::{OpeningProgress, Reads, Store, StoreError};
 use checkpoint::Checkpointer;
+pub use clock::clock_mark;
 use lane::SqliteLane;
 use mailboxes::SqliteMailboxes;
 use pool::Pool;
@@ -71,11 +75,20 @@ type Turn = Arc<Mutex<()>>;
 /// Fails if another market has the file open, or if the file is damaged, belongs to another program, or was
 /// written by a newer market.
 pub fn open(path: &Path) -> Result<Store, StoreError> {
+    open_reporting(path, &OpeningProgress::default())
+}
+
+/// Does the same, and reports how far a migration has come. Blocks, possibly for minutes.
+///
+/// # Errors
+///
+/// Fails like [`open`].
+pub fn open_reporting(path: &Path, progress: &OpeningProgress) -> Result<Store, StoreError> {
     // Before anything opens the database: two markets must never migrate it at the same time.
     let lock = lock(path)?;
     // Migrations run on the durable connection, before any other is opened.
     let mut connection = connect(path, "FULL")?;
-    schema::migrate(&mut connection).map_err(|problem| problem.at(path))?;
+    schema::migrate(&mut connection, progress).map_err(|problem| problem.at(path))?;
     let turn = Turn::default();
     let mailbox_writer = connect(path, "NORMAL")?;
     let readers = (0..READERS).map(|_| connect_read_only(path)).collect::<Result<Vec<_>, _>>()?;
@@ -92,7 +105,8 @@ pub fn open(path: &Path) -> Result<Store, StoreError> {
         lanes: vec![Box::new(lane)],
         reads: Arc::new(SqliteReads::new(reads)),
         mailboxes: mailboxes.clone(),
-        tracks: mailboxes,
+        tracks: mailboxes.clone(),
+        clocks: mailboxes,
         replicas: None,
     })
 }

@@ -270,13 +270,13 @@ fn save_events(connection: &Connection, rows: &WorkingSet, receipt: &mut Receipt
                     Entry::Vacant(first) => first.insert(last_sequence(connection, recipient)?),
                 };
                 *sequence += 1;
-                let seq = put_event(connection, event, false)?;
-                put_delivery(connection, recipient, *sequence, seq, event)?;
+                let seq = put_event(connection, event, rows.decided_at, false)?;
+                put_delivery(connection, recipient, *sequence, seq, event, rows.decided_at)?;
             }
             Audience::Wishers(item) => {
                 // One row per event now, one per wisher later: a popular item may have any number of wishers,
                 // and a purchase must not wait for them. The relay expands these events in small transactions.
-                let seq = put_event(connection, event, true)?;
+                let seq = put_event(connection, event, rows.decided_at, true)?;
                 let withdraws = matches!(event.kind, EventKind::ItemWithdrawn { .. });
                 fan_out.execute(params![seq, item.0, withdraws])?;
                 receipt.needs_expansion = true;
@@ -291,11 +291,12 @@ fn save_events(connection: &Connection, rows: &WorkingSet, receipt: &mut Receipt
     Ok(())
 }
 
-fn put_event(connection: &Connection, event: &Event, fans_out: bool) -> Result<i64, Error> {
+/// Adds an event. The column `occurred_at` is for its age and holds the steady time; the body has the wall time.
+fn put_event(connection: &Connection, event: &Event, since: Timestamp, fans_out: bool) -> Result<i64, Error> {
     let mut put = connection
         .prepare_cached("INSERT INTO event (id, occurred_at, body, fans_out) VALUES (?, ?, ?, ?)")?;
     let id = event.id.0.into_bytes();
-    put.insert(params![id, event.occurred_at.0, json(event)?, fans_out])
+    put.insert(params![id, since.0, json(event)?, fans_out])
 }
 
 /// Returns the last sequence that a mailbox has assigned.
@@ -312,6 +313,7 @@ pub(super) fn put_delivery(
     sequence: i64,
     seq: i64,
     event: &Event,
+    since: Timestamp,
 ) -> Result<(), Error> {
     let coalesces = event.kind.coalesces_by().map(Topic::number);
     if coalesces.is_some() {
@@ -326,8 +328,7 @@ pub(super) fn put_delivery(
         "INSERT INTO delivery (recipient, sequence, event, coalesces, is_order, occurred_at) \
          VALUES (?, ?, ?, ?, ?, ?)",
     )?;
-    let (is_order, occurred_at) = (event.kind.is_order(), event.occurred_at.0);
-    put.execute(params![blob(recipient), sequence, seq, coalesces, is_order, occurred_at])?;
+    put.execute(params![blob(recipient), sequence, seq, coalesces, event.kind.is_order(), since.0])?;
     Ok(())
 }
 

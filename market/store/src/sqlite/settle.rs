@@ -68,6 +68,8 @@ struct FanOut {
     withdraws: bool,
     cursor: Vec<u8>,
     event: Event,
+    /// The steady time of the event.
+    since: Timestamp,
 }
 
 fn fan_out(row: &Row<'_>) -> Result<FanOut, Error> {
@@ -78,6 +80,7 @@ fn fan_out(row: &Row<'_>) -> Result<FanOut, Error> {
         withdraws: row.get(2)?,
         cursor: row.get(3)?,
         event: serde_json::from_str(body).map_err(|error| unreadable(4, error))?,
+        since: Timestamp(row.get(5)?),
     })
 }
 
@@ -86,7 +89,7 @@ fn fan_out(row: &Row<'_>) -> Result<FanOut, Error> {
 /// The cursor is the last buyer served, so that the next step continues after it.
 pub(super) fn expand(transaction: &Connection, limit: usize) -> Result<Expansion, Error> {
     // Oldest first, and one event at a time: the versions of an item then never go back for a recipient.
-    let oldest = "SELECT fan_out.event, item, withdraws, cursor, body FROM fan_out \
+    let oldest = "SELECT fan_out.event, item, withdraws, cursor, body, occurred_at FROM fan_out \
                   JOIN event ON event.seq = fan_out.event ORDER BY fan_out.event LIMIT 1";
     let Some(fan_out) = transaction.prepare_cached(oldest)?.query_row([], fan_out).optional()? else {
         return Ok(Expansion::default());
@@ -121,8 +124,8 @@ fn deliver(transaction: &Connection, recipient: PartyId, fan_out: &FanOut) -> Re
         transaction.prepare_cached(wish)?.execute(params![blob(recipient), fan_out.item])?;
     }
     let sequence = last_sequence(transaction, recipient)? + 1;
-    put_delivery(transaction, recipient, sequence, fan_out.seq, &fan_out.event)?;
-    put_into_mailbox(transaction, recipient, sequence, fan_out.event.occurred_at)
+    put_delivery(transaction, recipient, sequence, fan_out.seq, &fan_out.event, fan_out.since)?;
+    put_into_mailbox(transaction, recipient, sequence, fan_out.since)
 }
 
 /// Drops deliveries whose retention is over, and returns how many.
