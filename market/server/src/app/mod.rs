@@ -106,21 +106,26 @@ impl App {
         (clock, random): (Clock, Random),
     ) -> Result<Self, OpenError> {
         let credentials = MarketCredentials::open(&config, clock)?;
-        let (acceptor, tokens) = (credentials.acceptor.clone(), Arc::clone(&credentials.tokens));
         let progress = OpeningProgress::default();
         let admin = match config.server.admin_listen {
             Some(address) => Some(OpenPort::open(address, &progress).await?),
             None => None,
         };
-        let opening = open_store(&config.store, random, &progress);
-        let opened = refusing_calls(&listener, &acceptor, &progress, opening).await?;
-        let Store { lanes, reads, mailboxes, tracks, clocks, replicas } = opened;
-        let steady = SteadyClock::open(Arc::clone(&clocks), clock, Monotonic::SYSTEM).await?;
-        let index = config.store.index_directory().map(Path::to_owned);
-        let home = index.map_or(IndexHome::Memory, IndexHome::Directory);
-        let search = Search::open(home, Arc::clone(&reads)).await?;
-        // Loaded before the port is served, so that no suspended party gets a call through at start-up.
-        let suspended = Suspended::new(suspended_parties(&*reads).await?);
+        let data = Data::open(&config.store, (clock, random), &progress);
+        let data = refusing_calls(&listener, &credentials.acceptor, &progress, data).await?;
+        Self::assemble(config, (listener, admin), (credentials, data), (clock, random))
+    }
+
+    /// Builds the components on top of the data.
+    fn assemble(
+        config: Config,
+        (listener, admin): (TcpListener, Option<OpenPort>),
+        (credentials, data): (MarketCredentials, Data),
+        (clock, random): (Clock, Random),
+    ) -> Result<Self, OpenError> {
+        let (acceptor, tokens) = (credentials.acceptor.clone(), Arc::clone(&credentials.tokens));
+        let Data { store, steady, search, suspended, epochs } = data;
+        let Store { lanes, reads, mailboxes, tracks, clocks, replicas } = store;
         let trust_domain = config.tls.trust_domain.clone();
         let callbacks = CallbackPolicy::new(&config.callbacks, listener.local_addr()?);
         let relay = Relay::start(RelayParts {
@@ -136,7 +141,7 @@ impl App {
         let access = AccessParts {
             tokens: Arc::clone(&tokens),
             revoked: credentials.rotation.current().revoked_serials(),
-            epochs: reads.raised_epochs().await?,
+            epochs,
             suspended: suspended.clone(),
             rates: config.limits,
             refusals: refusals.clone(),
@@ -200,6 +205,33 @@ impl App {
     /// Returns the address of the metrics and health endpoint. `None` if it is not configured.
     pub fn admin_addr(&self) -> Option<SocketAddr> {
         self.admin.as_ref().map(|admin| admin.address)
+    }
+}
+
+/// The store, and what is read from it before anything is served.
+struct Data {
+    store: Store,
+    steady: SteadyClock,
+    search: Search,
+    suspended: Suspended,
+    epochs: Vec<(PartyId, i64)>,
+}
+
+impl Data {
+    async fn open(
+        config: &StoreConfig,
+        (clock, random): (Clock, Random),
+        progress: &OpeningProgress,
+    ) -> Result<Self, OpenError> {
+        let store = open_store(config, random, progress).await?;
+        let steady = SteadyClock::open(Arc::clone(&store.clocks), clock, Monotonic::SYSTEM).await?;
+        let index = config.index_directory().map(Path::to_owned);
+        let home = index.map_or(IndexHome::Memory, IndexHome::Directory);
+        let search = Search::open(home, Arc::clone(&store.reads)).await?;
+        // Loaded before the port is served, so that no suspended party gets a call through at start-up.
+        let suspended = Suspended::new(suspended_parties(&*store.reads).await?);
+        let epochs = store.reads.raised_epochs().await?;
+        Ok(Self { store, steady, search, suspended, epochs })
     }
 }
 
