@@ -19,7 +19,7 @@ const VISIBLE_WITHIN: Duration = Duration::from_secs(10);
 
 /// A market with a seller who has listed ten lanterns.
 struct Shop {
-    ground: LocalMarket,
+    market: LocalMarket,
     alice: Actor,
     lamp: i64,
 }
@@ -27,15 +27,15 @@ struct Shop {
 impl Shop {
     async fn open() -> Self {
         let options = LocalMarketOptions { store: StoreKind::Memory, ..LocalMarketOptions::default() };
-        let ground = LocalMarket::open(options).await.expect("a market");
-        let alice = Actor::enter(&ground, Role::Seller, "Alice").await.expect("a seller");
+        let market = LocalMarket::open(options).await.expect("a market");
+        let alice = Actor::enter(&market, Role::Seller, "Alice").await.expect("a seller");
         alice.register(None).await.expect("registered");
         let lamp = alice.sell(draft("Brass lantern", "home/light", 1_250, 10)).await.expect("listed").item_id;
-        Self { ground, alice, lamp }
+        Self { market, alice, lamp }
     }
 
     async fn terminal(&self) -> Terminal {
-        Terminal::of(BUYER, &self.ground.identity(Role::Buyer, "bob").await.expect("a certificate"))
+        Terminal::of(BUYER, &self.market.identity(Role::Buyer, "bob").await.expect("a certificate"))
     }
 
     async fn bob(&self) -> Terminal {
@@ -213,7 +213,6 @@ async fn an_order_is_watched_until_it_is_there() {
     let alice = &shop.alice.connection;
     let place = |longitude| Some(v1::Location { latitude: 51.5, longitude });
     let start = v1::StartRideRequest {
-        request_id: alice.request_id(),
         kind: v1::RideKind::Regular.into(),
         vehicle: "green van".into(),
         driver: "Eve".into(),
@@ -240,8 +239,7 @@ async fn an_order_is_watched_until_it_is_there() {
         assert!(line["sequence"].as_i64() > Some(seen), "{line}");
         seen = line["sequence"].as_i64().expect("a number");
     }
-    let request_id = alice.request_id();
-    let end = v1::EndRideRequest { request_id, ride_id, ..Default::default() };
+    let end = v1::EndRideRequest { ride_id, ..Default::default() };
     alice.call(end).await.expect("ended");
     assert_eq!(watching.end().await, 0);
     let after = bob.run(&["track", &order]).await;
@@ -251,7 +249,7 @@ async fn an_order_is_watched_until_it_is_there() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_search_goes_on_and_tells_what_is_cheaper_and_what_is_gone() {
+async fn a_watched_search_reports_price_cuts_and_sold_out_items() {
     let shop = Shop::open().await;
     let bob = shop.bob().await;
     search(&bob, &["lantern"]).await;

@@ -9,11 +9,11 @@ use std::{net::SocketAddr, time::Duration};
 
 use souk_certs::{
     acceptor::{self, Acceptor, AcceptorLimits},
-    clock,
     credentials::Credentials,
     server::{ClientPolicy, server_config},
 };
 use souk_proto::v1::notification_service_server::NotificationServiceServer;
+use time::OffsetDateTime;
 use tokio::{
     net::TcpListener,
     sync::{mpsc, oneshot},
@@ -68,7 +68,7 @@ impl Inbox {
     }
 
     /// Serves the party of `credentials` on a bound socket. Events come out of the receiver, which holds
-    /// [`QUEUE`] of them; while it is full, the market is told to retry later.
+    /// [`QUEUE`] of them; while it is full, the market is asked to retry later.
     ///
     /// The market calls the address that the party registered: see
     /// [`Account::register_buyer`](crate::Account::register_buyer).
@@ -145,14 +145,14 @@ pub struct InboxHandle {
 
 impl InboxHandle {
     /// Uses other credentials of the same party from now on, and closes the connections of a market whose
-    /// certificate they no longer accept.
+    /// certificate they no longer accept at the time `now`.
     ///
     /// # Errors
     /// TLS can't be set up with them; the current credentials are then unchanged.
-    pub fn take_up(&self, credentials: &Credentials) -> Result<(), Error> {
+    pub fn take_up(&self, credentials: &Credentials, now: OffsetDateTime) -> Result<(), Error> {
         // Swap before cut: a handshake that ends in between is then either cut or rejected as overtaken.
         self.acceptor.swap(server_config(credentials, ClientPolicy::MarketOnly).map_err(Error::Tls)?);
-        self.acceptor.cut(|_, leaf| !credentials.accept(leaf, clock::now()));
+        self.acceptor.cut(|_, leaf| !credentials.accept(leaf, now));
         Ok(())
     }
 }

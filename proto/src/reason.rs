@@ -148,6 +148,8 @@ reasons! {
     OutcomeUnknown = "OUTCOME_UNKNOWN", Unavailable, "repeat the call with the same request_id: it takes effect once";
     /// The market is shutting down, or its store does not respond.
     Unavailable = "UNAVAILABLE", Unavailable, "try again in a moment";
+    /// The market's disk is full; nothing was changed, and reading still works.
+    StorageFull = "STORAGE_FULL", Unavailable, "tell the market's operator that its disk is full, and try again later";
     /// Another stream of the same party took over.
     StreamReplaced = "STREAM_REPLACED", Aborted, "one stream for each mailbox: close the other one, or use it";
     /// The client reads its stream more slowly than events arrive.

@@ -1,7 +1,6 @@
 //! `bench sync`: repeatedly cuts a till's stream, restarts the till and kills the market. Afterwards it verifies that
 //! every line took effect exactly once and every sale was reported exactly once.
 
-mod proxy;
 mod shop;
 
 use std::{path::Path, time::Duration};
@@ -20,8 +19,8 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::process::ServerProcess;
-use proxy::Proxy;
+use crate::{process::ServerProcess, proxy::Proxy};
+
 use shop::{Shop, sku};
 
 /// Cut a till's stream at random points, and verify that no line and no sale is lost or duplicated
@@ -148,11 +147,9 @@ async fn connect(pki: &mut Pki, name: &str, role: Role, by: &Proxy) -> anyhow::R
 
 /// Registers both parties, lists one item for each line, and lists the goods. Returns the goods' ids.
 async fn set_up(seller: &Connection, buyer: &Connection, lines: i64) -> anyhow::Result<Vec<i64>> {
-    let (request_id, display_name) = (seller.request_id(), "seller".to_owned());
-    let request = v1::RegisterSellerRequest { request_id, display_name, ..Default::default() };
+    let request = v1::RegisterSellerRequest { display_name: "seller".to_owned(), ..Default::default() };
     seller.call(request).await?;
-    let (request_id, display_name) = (buyer.request_id(), "buyer".to_owned());
-    let request = v1::RegisterBuyerRequest { request_id, display_name, ..Default::default() };
+    let request = v1::RegisterBuyerRequest { display_name: "buyer".to_owned(), ..Default::default() };
     buyer.call(request).await?;
     let header = Message::Header(v1::ImportHeader { validate_only: false });
     let rows = (1..=lines).map(|line| Message::Row(row(line, sku(line), 1)));
@@ -163,7 +160,7 @@ async fn set_up(seller: &Connection, buyer: &Connection, lines: i64) -> anyhow::
     let mut goods = Vec::new();
     for number in 0..GOODS {
         let item = row(0, format!("good-{number}"), STOCK).item;
-        let request = v1::SellItemRequest { request_id: seller.request_id(), validate_only: false, item };
+        let request = v1::SellItemRequest { item, ..Default::default() };
         let listed = seller.call(request).await?;
         goods.push(listed.item.context("an item")?.item_id);
     }
@@ -192,17 +189,12 @@ async fn shopping(
     let mut random = StdRng::seed_from_u64(seed);
     while !stop.is_cancelled() {
         let item_id = goods[random.random_range(0..goods.len())];
-        let request = v1::BuyItemRequest {
-            request_id: buyer.request_id(),
-            item_id,
-            quantity: random.random_range(1..4),
-            ..Default::default()
-        };
+        let request =
+            v1::BuyItemRequest { item_id, quantity: random.random_range(1..4), ..Default::default() };
         let bought = buyer.call(request).await?;
         let order_id = bought.order.context("an order")?.order_id;
         if random.random_range(0..3) == 0 {
-            let request_id = buyer.request_id();
-            let request = v1::CancelOrderRequest { request_id, order_id, ..Default::default() };
+            let request = v1::CancelOrderRequest { order_id, ..Default::default() };
             buyer.call(request).await?;
         }
         sleep(PAUSE).await;
@@ -225,7 +217,7 @@ async fn settle(seller: &Connection, shop: &Shop, lines: i64) -> anyhow::Result<
         }
     }
     ensure!(found == lines, "only {found} of {lines} items exist");
-    let mut told = std::mem::take(&mut shop.disk().events);
+    let mut reported = std::mem::take(&mut shop.disk().events);
     let (mut sales, mut cancelled, mut page_token) = (0_u64, 0_u64, String::new());
     loop {
         let request = v1::ListSalesRequest { page_size: 200, page_token, ..Default::default() };
@@ -235,7 +227,7 @@ async fn settle(seller: &Connection, shop: &Shop, lines: i64) -> anyhow::Result<
             sales += 1;
             cancelled += u64::from(is_cancelled);
             for key in [Some((order.order_id, false)), is_cancelled.then_some((order.order_id, true))] {
-                let times = key.map_or(1, |key| told.remove(&key).unwrap_or(0));
+                let times = key.map_or(1, |key| reported.remove(&key).unwrap_or(0));
                 lost += i64::from(times == 0);
                 doubled += i64::from(times > 1);
             }
@@ -248,10 +240,13 @@ async fn settle(seller: &Connection, shop: &Shop, lines: i64) -> anyhow::Result<
     let disk = shop.disk();
     let unanswered = (1..=lines).filter(|line| disk.answers.get(line) != Some(&1)).count();
     println!("{lines} lines, {unanswered} of them not acknowledged exactly once, {} rejected", disk.refused);
-    println!("{sales} sales and {cancelled} cancellations, and {} reported that do not exist", told.len());
+    println!(
+        "{sales} sales and {cancelled} cancellations, and {} reported that do not exist",
+        reported.len()
+    );
     println!("lost={lost} doubled={doubled}");
     ensure!(
-        lost == 0 && doubled == 0 && unanswered == 0 && disk.refused == 0 && told.is_empty(),
+        lost == 0 && doubled == 0 && unanswered == 0 && disk.refused == 0 && reported.is_empty(),
         "lines or sales were lost, duplicated or rejected"
     );
     Ok(())

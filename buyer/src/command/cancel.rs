@@ -8,7 +8,7 @@ use souk_proto::v1::CancelOrderRequest;
 /// Cancel an order; its units go back and the seller is notified
 #[derive(Args)]
 pub(crate) struct Cancel {
-    /// The order's id.
+    /// The order's id, as `orders` shows it.
     order: i64,
     /// Repeat an earlier call by its request id.
     #[arg(long, value_name = "UUID")]
@@ -18,7 +18,7 @@ pub(crate) struct Cancel {
 impl Cancel {
     pub(super) async fn run(self, session: &CliSession) -> Result<(), Failure> {
         let request = CancelOrderRequest {
-            request_id: session.request_id(self.request_id.as_ref()).await?,
+            request_id: self.request_id.unwrap_or_default(),
             order_id: self.order,
             ..Default::default()
         };

@@ -13,7 +13,7 @@ use tokio::time::sleep;
 /// On a terminal the position is one line that changes; otherwise, and in JSON, each is a line of its own.
 #[derive(Args)]
 pub(crate) struct Track {
-    /// The order's id.
+    /// The order's id, as `orders` shows it.
     order: i64,
 }
 

@@ -8,17 +8,17 @@ use souk_proto::v1::{AddToWishlistRequest, ListWishlistRequest, RemoveFromWishli
 /// Your wishlist: you are notified when an item on it changes
 #[derive(Subcommand)]
 pub(crate) enum Wish {
-    /// Put an item on it
+    /// Put an item on your wishlist
     Add {
-        /// The item's id.
+        /// The item's id, as `search` shows it.
         item: i64,
     },
-    /// Take an item off it
+    /// Take an item off your wishlist
     Rm {
-        /// The item's id.
+        /// The item's id, as `wish list` shows it.
         item: i64,
     },
-    /// Show it
+    /// List the items on your wishlist
     List {
         #[command(flatten)]
         paging: Paging,
@@ -36,15 +36,13 @@ impl Wish {
 }
 
 async fn add(session: &CliSession, item_id: i64) -> Result<(), Failure> {
-    let request_id = session.request_id(None).await?;
-    let request = AddToWishlistRequest { request_id, item_id, ..Default::default() };
+    let request = AddToWishlistRequest { item_id, ..Default::default() };
     let added = session.call(request).await?;
     session.printer().one(&WishView::from(&required(added.wish, "wish")?))
 }
 
 async fn remove(session: &CliSession, item_id: i64) -> Result<(), Failure> {
-    let request_id = session.request_id(None).await?;
-    let request = RemoveFromWishlistRequest { request_id, item_id, ..Default::default() };
+    let request = RemoveFromWishlistRequest { item_id, ..Default::default() };
     session.call(request).await?;
     session.printer().say(&format!("item {item_id} is off your wishlist"));
     Ok(())

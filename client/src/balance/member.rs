@@ -2,7 +2,10 @@
 
 use std::{sync::Arc, time::Duration};
 
-use souk_certs::connector::{Dial, DialError};
+use souk_certs::{
+    connector::{Dial, DialError},
+    random::Random,
+};
 use tokio::time::Instant;
 use tonic::transport::Channel;
 
@@ -30,9 +33,9 @@ pub(super) struct Member {
     failures_in_a_row: u32,
     failed_at: Option<Instant>,
     left_out_until: Option<Instant>,
-    is_distrust_told: bool,
+    is_distrust_reported: bool,
     /// Returns numbers from 0 to 1, for the jitter of its pauses.
-    random: fn() -> f64,
+    random: Random,
 }
 
 /// The connection to an address; there is at most one.
@@ -43,7 +46,7 @@ pub(super) enum Link {
 }
 
 impl Member {
-    pub(super) fn new(address: Dial, random: fn() -> f64) -> Self {
+    pub(super) fn new(address: Dial, random: Random) -> Self {
         Self {
             address,
             link: Link::None,
@@ -54,7 +57,7 @@ impl Member {
             failures_in_a_row: 0,
             failed_at: None,
             left_out_until: None,
-            is_distrust_told: false,
+            is_distrust_reported: false,
             random,
         }
     }
@@ -78,7 +81,7 @@ impl Member {
         self.connections += 1;
         self.dial_failure = None;
         self.left_out_until = None;
-        self.is_distrust_told = false;
+        self.is_distrust_reported = false;
         self.connections
     }
 
@@ -116,7 +119,7 @@ impl Member {
     /// Returns whether a rejected certificate has not been reported yet, and marks it as reported.
     pub(super) fn is_news_of_distrust(&mut self) -> bool {
         // An address with a wrong certificate is dialled again every few seconds; one report is enough.
-        !std::mem::replace(&mut self.is_distrust_told, true)
+        !std::mem::replace(&mut self.is_distrust_reported, true)
     }
 
     /// Clears the failure, because other credentials may succeed.
@@ -128,7 +131,7 @@ impl Member {
     fn leave_out(&mut self, now: Instant) {
         self.failures_in_a_row = self.failures_in_a_row.saturating_add(1);
         self.failed_at = Some(now);
-        let pause = scaled(FIRST_LEFT_OUT, MAX_LEFT_OUT, self.failures_in_a_row, (self.random)());
+        let pause = scaled(FIRST_LEFT_OUT, MAX_LEFT_OUT, self.failures_in_a_row, self.random.unit());
         self.left_out_until = Some(now + pause);
     }
 }

@@ -2,6 +2,8 @@
 
 use std::{path::PathBuf, time::Duration};
 
+use souk_certs::{clock::Clock, random::Random};
+
 use crate::{ClientConfig, Identity, MarketAddresses, Timings, config::DEFAULT_TIMEOUT};
 
 /// Options of [`Souk::connect_with`](crate::Souk::connect_with).
@@ -16,13 +18,21 @@ use crate::{ClientConfig, Identity, MarketAddresses, Timings, config::DEFAULT_TI
 pub struct Options {
     timeout: Duration,
     timings: Option<Timings>,
+    clock: Clock,
+    random: Random,
     pub(super) remember_events_in: Option<PathBuf>,
 }
 
 impl Default for Options {
     /// Returns a timeout of ten seconds, and a record of events that lasts as long as the process.
     fn default() -> Self {
-        Self { timeout: DEFAULT_TIMEOUT, timings: None, remember_events_in: None }
+        Self {
+            timeout: DEFAULT_TIMEOUT,
+            timings: None,
+            clock: Clock::SYSTEM,
+            random: Random::SYSTEM,
+            remember_events_in: None,
+        }
     }
 }
 
@@ -41,6 +51,21 @@ impl Options {
         self
     }
 
+    /// Replaces the system's clock, by which certificates are judged and request ids are made, for tests and
+    /// simulations. Deadlines and waits follow tokio's time.
+    #[must_use]
+    pub fn clock(mut self, clock: Clock) -> Self {
+        self.clock = clock;
+        self
+    }
+
+    /// Replaces the system's source of request ids and of the jitter of waits, for tests and simulations.
+    #[must_use]
+    pub fn random(mut self, random: Random) -> Self {
+        self.random = random;
+        self
+    }
+
     /// Records in a folder which events were taken, so that they are not delivered again after a restart,
     /// even if they had not been acknowledged yet. The folder is created if it is missing; several parties
     /// and markets may share it.
@@ -55,6 +80,8 @@ impl Options {
             trust_domain: identity.trust_domain.clone(),
             timeout: self.timeout,
             timings: self.timings.clone(),
+            clock: self.clock,
+            random: self.random,
             ..ClientConfig::new(market, identity.files.clone())
         }
     }

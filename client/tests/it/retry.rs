@@ -2,11 +2,12 @@
 
 use std::{collections::HashSet, time::Duration};
 
-use souk_client::{Connection, Error, retry::MAX_ATTEMPTS};
+use souk_client::{ClientConfig, Clock, Connection, Error, Random, retry::MAX_ATTEMPTS};
 use souk_proto::{
     Reason,
     v1::{TestEventRequest, TestEventResponse},
 };
+use time::macros::datetime;
 use tonic::Status;
 
 use crate::{
@@ -15,8 +16,7 @@ use crate::{
 };
 
 async fn test_event(connection: &Connection) -> Result<TestEventResponse, Error> {
-    let request = TestEventRequest { request_id: connection.request_id(), ..TestEventRequest::default() };
-    connection.call(request).await
+    connection.call(TestEventRequest::default()).await
 }
 
 #[tokio::test]
@@ -41,6 +41,19 @@ async fn a_passing_failure_is_repeated_with_the_same_request_id() {
 }
 
 #[tokio::test]
+async fn request_ids_are_made_of_the_given_clock_and_source_of_randomness() {
+    let world = World::open().await;
+    let alice = world.party("seller/alice");
+    let config = ClientConfig {
+        clock: Clock::new(|| datetime!(2026-01-01 00:00:00.001 UTC)),
+        random: Random::new(|bytes| bytes.fill(0)),
+        ..world.config(&alice)
+    };
+    let connection = Connection::with_credentials(&config, &alice.credentials).expect("a connection");
+    assert_eq!(connection.request_id(), "019b76da-a801-7000-8000-000000000000");
+}
+
+#[tokio::test]
 async fn a_lasting_refusal_is_not_repeated() {
     let world = World::open().await;
     let alice = world.seller("alice");
@@ -55,7 +68,7 @@ async fn a_lasting_refusal_is_not_repeated() {
 }
 
 #[tokio::test]
-async fn attempts_are_bounded_and_the_last_failure_is_told() {
+async fn attempts_are_bounded_and_the_last_failure_is_returned() {
     let world = World::open().await;
     let alice = world.seller("alice");
     let attempts = MAX_ATTEMPTS as usize;

@@ -2,9 +2,14 @@
 
 mod admin;
 mod audit;
+mod backup;
+mod check;
 mod clock;
 mod demo;
+mod restore;
 mod serve;
+mod stats;
+mod store;
 
 use std::process::ExitCode;
 
@@ -25,6 +30,10 @@ enum Command {
     Admin(Box<admin::AdminArgs>),
     Audit(audit::AuditArgs),
     Clock(Box<clock::ClockArgs>),
+    Backup(backup::BackupArgs),
+    Restore(restore::RestoreArgs),
+    Check(check::CheckArgs),
+    Stats(Box<stats::StatsArgs>),
 }
 
 impl Cli {
@@ -35,6 +44,10 @@ impl Cli {
             Command::Demo(args) => demo::run(args).await,
             Command::Audit(args) => audit::run(args).await,
             Command::Clock(args) => clock::run(*args).await,
+            Command::Backup(args) => backup::run(args),
+            Command::Restore(args) => restore::run(args),
+            Command::Check(args) => check::run(args).await,
+            Command::Stats(args) => Ok(stats::run(*args).await),
             Command::Admin(args) => Ok(admin::run(*args).await),
         }
     }

@@ -5,8 +5,9 @@ use std::{net::SocketAddr, path::PathBuf, process::ExitCode};
 use anyhow::Context as _;
 use clap::Args;
 use ipnet::IpNet;
+use souk_cli::exit;
 use souk_server::{
-    app::App,
+    app::{App, ServeError},
     clock::Clock,
     config::{Config, LogFormat, StoreFlags},
     observe::{self, Traces},
@@ -94,7 +95,7 @@ pub(super) async fn run(args: ServeArgs) -> anyhow::Result<ExitCode> {
     let config = args.settings()?;
     let traces = Traces::open(&config.traces)?;
     // Logging starts only now, because its settings come from the configuration; errors before go to stderr.
-    let _log = observe::init(&config.log, traces.as_ref())?;
+    let log = observe::init(&config.log, traces.as_ref())?;
     for warning in config.warnings() {
         tracing::warn!("{warning}");
     }
@@ -112,6 +113,14 @@ pub(super) async fn run(args: ServeArgs) -> anyhow::Result<ExitCode> {
     // Also after a failure, so that the last spans are sent.
     if let Some(traces) = traces {
         traces.close().await;
+    }
+    if let Err(error @ ServeError::StoreFailed(_)) = &outcome {
+        // Writes what is still buffered.
+        drop(log);
+        eprintln!("error: {error}");
+        // Not by returning, which would wait for threads and close the store: after a failed sync, SQLite must
+        // not touch its files any more.
+        std::process::exit(exit::ERROR.into());
     }
     outcome?;
     tracing::info!("the market is closed");
@@ -170,5 +179,5 @@ async fn stop_on_signal(shutdown: CancellationToken) {
         _ = interrupt.recv() => {}
     }
     tracing::warn!("received a second signal: stopping without a drain");
-    std::process::exit(130);
+    std::process::exit(i32::from(souk_cli::exit::INTERRUPTED));
 }

@@ -9,38 +9,48 @@
 //! - [`Mailboxes`]: pending deliveries, and the leases of those who deliver them (the server's `relay`).
 //! - [`Tracks`]: the positions of rides.
 //! - [`Clocks`]: the market's steady time.
+//! - [`Upkeep`]: work that no call waits for, such as compacting the audit log.
 //! - [`Replicas`]: the other markets on the same database.
 //!
 //! Every back end passes the same conformance suite, `tests/it` of this crate.
 
 pub mod audit;
+mod check;
 mod clock;
 mod error;
+mod health;
 mod mailbox;
 pub mod memory;
 mod opening;
 pub mod postgres;
 mod query;
 mod replicas;
+mod space;
 pub mod sqlite;
 mod track;
+mod upkeep;
+mod write_ahead_log;
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use souk_domain::{Keys, Party, PartyId, TillId, WorkingSet};
 
+pub use check::Finding;
 pub use clock::{ClockFinding, ClockMark, ClockReport, Clocks, DueBounds};
 pub use error::{SaveError, StoreError};
+pub use health::{Health, HealthState};
 pub use mailbox::{
-    Claim, Delivery, DueQuery, Expansion, LeaseEpoch, LeaseOwner, MailboxState, Mailboxes, Retention,
-    Settlement, Verdict,
+    ByReliability, Claim, Delivery, DueQuery, Expansion, LeaseEpoch, LeaseOwner, MailboxState, Mailboxes,
+    Reliability, Retention, Settlement, Verdict,
 };
 pub use opening::{Migrating, OpeningProgress};
 pub use query::{FeedEntry, FeedPosition, OrderQuery, OrdersOf, Reads};
 
 pub use replicas::{Hint, HorizonState, Look, Replicas};
 pub use track::{Fix, TrackPoint, Tracks};
+pub use upkeep::Upkeep;
+pub use write_ahead_log::WriteAheadLog;
 
 /// An open store: one object for each role.
 pub struct Store {
@@ -54,8 +64,14 @@ pub struct Store {
     pub tracks: Arc<dyn Tracks>,
     /// The market's steady time.
     pub clocks: Arc<dyn Clocks>,
+    /// Work that no call waits for.
+    pub upkeep: Arc<dyn Upkeep>,
     /// The other markets on the same store; `None` if the back end can't be shared.
     pub replicas: Option<Arc<dyn Replicas>>,
+    /// Whether the store can keep its promises.
+    pub health: Health,
+    /// The size of the write-ahead log; `None` for a back end that has none of its own.
+    pub log: Option<WriteAheadLog>,
 }
 
 /// One writer.
@@ -91,7 +107,9 @@ pub trait Lane: Send {
     /// - an item in `search_changes` also moves it to the next [`FeedPosition`],
     /// - an event for a party also puts a delivery into its mailbox, under the next sequence, and makes the
     ///   mailbox due (unless it is in back-off),
-    /// - an event for wishers also queues it for expansion ([`Mailboxes::expand`]).
+    /// - an event for wishers also queues it for expansion ([`Mailboxes::expand`]), unless nobody wishes for
+    ///   the item. A wish that was committed before this transaction began counts, and so does one of this
+    ///   batch: both lock the item, so none can be committed in between.
     ///
     /// Events are an outbox: they are committed in the transaction of the change that they describe.
     ///
@@ -128,6 +146,8 @@ pub struct Receipt {
     pub standings: Vec<Standing>,
     /// The tills that were removed, whose streams must end.
     pub removed_tills: Vec<TillId>,
+    /// The number of orders that were placed.
+    pub orders: u64,
 }
 
 /// Whether a party may use the market, and with which tokens.
@@ -149,6 +169,8 @@ impl Receipt {
         Self {
             standings: changed.map(Standing::of).collect(),
             removed_tills: removed.collect(),
+            // Never negative: orders are not removed.
+            orders: u64::try_from(rows.tally.totals.orders).unwrap_or(0),
             ..Self::default()
         }
     }

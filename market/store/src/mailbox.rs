@@ -36,6 +36,100 @@ pub struct Delivery {
     pub event: Event,
 }
 
+impl Delivery {
+    /// Returns the last of these sequences whose event a later one may be merged with; `None` if there is
+    /// none.
+    pub(crate) fn last_mergeable(deliveries: &[Self]) -> Option<Sequence> {
+        let mut from_last = deliveries.iter().rev();
+        from_last.find(|delivery| delivery.event.kind.coalesces_by().is_some()).map(|last| last.sequence)
+    }
+}
+
+/// How a mailbox's callback has behaved. Callbacks of each kind are called in slots of their own, so that those
+/// that never answer can't delay the others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Reliability {
+    /// The last attempt was received.
+    Proven = 0,
+    /// Nothing has been received there since the callback was registered or, after a failure, since the
+    /// recipient registered it again or was active otherwise.
+    Unproven = 1,
+    /// The last attempt failed.
+    Failing = 2,
+}
+
+impl Reliability {
+    /// All kinds, in the order of their numbers.
+    pub const ALL: [Self; 3] = [Self::Proven, Self::Unproven, Self::Failing];
+
+    /// Returns the kind that is stored under a number. An unknown one is treated like a failing callback.
+    pub(crate) fn of(number: i64) -> Self {
+        Self::ALL.into_iter().find(|kind| *kind as i64 == number).unwrap_or(Self::Failing)
+    }
+}
+
+/// How deliveries were received.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum TakenBy {
+    /// By the callback.
+    Callback,
+    /// In another way, which shows nothing about the callback.
+    Acknowledgement,
+}
+
+impl TakenBy {
+    /// Returns how the callback counts from now on. The SQL back ends do the same in SQL.
+    pub(crate) fn reliability(self, before: Reliability) -> Reliability {
+        match (self, before) {
+            (Self::Callback, _) => Reliability::Proven,
+            (Self::Acknowledgement, Reliability::Failing) => Reliability::Unproven,
+            (Self::Acknowledgement, before) => before,
+        }
+    }
+}
+
+/// A number for each kind of callback.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ByReliability {
+    /// For those whose last attempt was received.
+    pub proven: usize,
+    /// For those at which nothing has been received yet.
+    pub unproven: usize,
+    /// For those whose last attempt failed.
+    pub failing: usize,
+}
+
+impl ByReliability {
+    /// Returns the same number for each kind.
+    pub fn each(number: usize) -> Self {
+        Self { proven: number, unproven: number, failing: number }
+    }
+
+    /// Returns the number for a kind.
+    pub fn of(&self, kind: Reliability) -> usize {
+        match kind {
+            Reliability::Proven => self.proven,
+            Reliability::Unproven => self.unproven,
+            Reliability::Failing => self.failing,
+        }
+    }
+
+    /// Sets the number for a kind.
+    pub(crate) fn set(&mut self, kind: Reliability, number: usize) {
+        match kind {
+            Reliability::Proven => self.proven = number,
+            Reliability::Unproven => self.unproven = number,
+            Reliability::Failing => self.failing = number,
+        }
+    }
+
+    /// Returns the kinds whose number is not 0.
+    pub(crate) fn kinds(&self) -> impl Iterator<Item = Reliability> {
+        let numbers = *self;
+        Reliability::ALL.into_iter().filter(move |kind| numbers.of(*kind) > 0)
+    }
+}
+
 /// A claimed mailbox, under lease.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Claim {
@@ -51,6 +145,8 @@ pub struct Claim {
     pub last_sequence: Sequence,
     /// The number of failed attempts since the last success.
     pub failures: u32,
+    /// How the callback has behaved until now.
+    pub reliability: Reliability,
     /// The first pending deliveries, ordered by sequence.
     pub deliveries: Vec<Delivery>,
 }
@@ -64,8 +160,8 @@ pub struct DueQuery {
     pub now: Timestamp,
     /// The duration of the leases.
     pub lease: Duration,
-    /// The maximum number of mailboxes to claim.
-    pub mailboxes: usize,
+    /// The maximum number of mailboxes to claim, for each kind of callback.
+    pub mailboxes: ByReliability,
     /// The maximum number of deliveries to return for each mailbox.
     pub deliveries: usize,
 }
@@ -107,10 +203,16 @@ pub struct Retention {
     pub orders: Duration,
 }
 
+/// The maximum number of sequences whose deliveries are removed in one transaction. More than any batch has.
+pub(crate) const REMOVAL_STEP: i64 = 1_024;
+
+/// The maximum number of sellers whose events share an expansion step.
+pub(crate) const SELLERS_A_STEP: usize = 16;
+
 /// The result of one expansion step.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Expansion {
-    /// The parties whose mailboxes got a delivery.
+    /// The parties whose mailboxes got a delivery. May contain duplicates.
     pub recipients: Vec<PartyId>,
     /// Whether more events are queued for expansion.
     pub more: bool,
@@ -121,7 +223,7 @@ pub struct Expansion {
 pub struct MailboxState {
     /// The number of pending deliveries.
     pub pending: i64,
-    /// The time of the oldest pending event; `None` if nothing is pending.
+    /// The time of the first pending event; `None` if nothing is pending.
     pub oldest: Option<Timestamp>,
     /// The highest sequence that was delivered or acknowledged.
     pub acknowledged: i64,
@@ -140,13 +242,21 @@ pub struct MailboxState {
 /// The pending deliveries of all parties, and the leases on them.
 #[async_trait]
 pub trait Mailboxes: Send + Sync {
-    /// Claims mailboxes that have deliveries and a callback, are due, and are not under a live lease. The
-    /// longest overdue come first.
+    /// Claims mailboxes that have deliveries and a callback, are due, and are not under a live lease. Of each
+    /// kind of callback, mailboxes with order events come first, then the longest overdue.
     async fn claim_due(&self, query: &DueQuery) -> Result<Vec<Claim>, StoreError>;
 
     /// Returns the earliest time at which a mailbox becomes due, by its next attempt or by the end of its
-    /// lease. `None` if nothing is pending.
-    async fn next_due(&self) -> Result<Option<Timestamp>, StoreError>;
+    /// lease, among the kinds of callbacks that have `slots` and the attempts before a time. `None` if there
+    /// is none.
+    async fn next_due(
+        &self,
+        slots: ByReliability,
+        before: Timestamp,
+    ) -> Result<Option<Timestamp>, StoreError>;
+
+    /// Returns the number of mailboxes that are due and not under a lease, for each kind of callback.
+    async fn due(&self, now: Timestamp) -> Result<ByReliability, StoreError>;
 
     /// Claims one party's mailbox regardless of any lease, for Subscribe. The epoch rises, so settlements of
     /// an earlier holder have no effect from then on. The claim contains no deliveries. `None` for an
@@ -175,11 +285,25 @@ pub trait Mailboxes: Send + Sync {
         limit: usize,
     ) -> Result<Vec<Delivery>, StoreError>;
 
+    /// Returns the pending deliveries after a sequence, in order, for sending them. From then on the recipient
+    /// may have received them, so a later update is not merged with them. [`Mailboxes::claim_due`] records
+    /// the same for the deliveries of its claims.
+    async fn hand_out(
+        &self,
+        recipient: PartyId,
+        after: Sequence,
+        limit: usize,
+    ) -> Result<Vec<Delivery>, StoreError>;
+
     /// Ends claims. Returns for each whether it was still the latest; one that was not has no effect.
     async fn settle(&self, settlements: &[Settlement]) -> Result<Vec<bool>, StoreError>;
 
     /// Removes everything up to a sequence from a mailbox, regardless of any lease, and resets the failure
     /// count. Returns the number of deliveries still pending.
+    ///
+    /// The recipient's cursor moves at once. Very many deliveries are deleted in several transactions, so that
+    /// none holds up the lanes; if the caller gives up in between,
+    /// [`remove_acknowledged`](Self::remove_acknowledged) deletes the rest.
     ///
     /// Has no effect if the mailbox never assigned that sequence. The recipient then remembers a sequence
     /// from before the store was restored from an older backup, and events that it has not seen would be
@@ -193,15 +317,28 @@ pub trait Mailboxes: Send + Sync {
     /// pending.
     async fn probe(&self, recipient: PartyId, now: Timestamp) -> Result<bool, StoreError>;
 
-    /// Expands the oldest queued event for wishers into up to `limit` deliveries, continuing where the last
-    /// step stopped.
+    /// Expands queued events for wishers into up to `limit` deliveries, in one transaction, continuing where
+    /// the last step stopped.
     ///
-    /// Updates of one item coalesce: of several in one mailbox only the last is kept, under its new
-    /// sequence. The withdrawal of an item also removes it from the wishlist.
+    /// A seller's events are expanded in their order, hence those of an item too. A step is shared between up
+    /// to 16 sellers in rotation, so that a seller that changes very many items does not delay the events of
+    /// the others.
+    ///
+    /// Updates of one item coalesce: one that nobody can have received yet, because it was neither handed out
+    /// nor acknowledged, is merged into the next ([`Event::merge`]), under a new sequence. The withdrawal of
+    /// an item also removes it from the wishlist.
     async fn expand(&self, limit: usize) -> Result<Expansion, StoreError>;
 
     /// Drops up to `limit` deliveries whose retention is over, and returns how many.
     async fn expire(&self, now: Timestamp, retention: Retention, limit: usize) -> Result<usize, StoreError>;
+
+    /// Deletes up to `limit` events from before a time that were expanded and that no delivery refers to, and
+    /// returns how many. Deliveries have the time of their event.
+    async fn forget_events(&self, before: Timestamp, limit: usize) -> Result<usize, StoreError>;
+
+    /// Deletes deliveries that were acknowledged but not removed yet, from up to `limit` sequences. Returns
+    /// the number of these sequences; 0 if nothing is left.
+    async fn remove_acknowledged(&self, limit: usize) -> Result<usize, StoreError>;
 
     /// Deletes up to `limit` idempotency records from before a time, and returns how many. A later replay of
     /// such a request would be carried out again.

@@ -144,7 +144,7 @@ impl LocalMarket {
         config.limits.buyer_calls_per_second = CALLS_PER_SECOND;
         config.limits.burst_calls = CALLS_PER_SECOND;
         (options.adjust)(&mut config);
-        let mut ground = Self {
+        let mut market = Self {
             folder: Arc::new(folder),
             pki: Arc::new(Mutex::new(pki)),
             config,
@@ -153,11 +153,12 @@ impl LocalMarket {
             issued_ago: options.issued_ago,
             running: None,
         };
-        ground.start().await?;
-        Ok(ground)
+        market.start().await?;
+        Ok(market)
     }
 
-    async fn start(&mut self) -> Result<(), LocalMarketError> {
+    /// Opens the market again at the same address and on the same store, after [`LocalMarket::stop`].
+    pub async fn start(&mut self) -> Result<(), LocalMarketError> {
         let listener = TcpListener::bind(self.address).await?;
         self.address = listener.local_addr()?;
         let app = App::build(self.config.clone(), listener, (self.clock, Random::SYSTEM)).await?;
@@ -170,7 +171,7 @@ impl LocalMarket {
     /// Opens another market with the same certificates on the same store, which must be one that can be
     /// shared.
     pub async fn beside(&self) -> Result<Self, LocalMarketError> {
-        let mut ground = Self {
+        let mut market = Self {
             folder: Arc::clone(&self.folder),
             pki: Arc::clone(&self.pki),
             config: self.config.clone(),
@@ -179,8 +180,8 @@ impl LocalMarket {
             issued_ago: self.issued_ago,
             running: None,
         };
-        ground.start().await?;
-        Ok(ground)
+        market.start().await?;
+        Ok(market)
     }
 
     /// Stops the market, and keeps its folder.

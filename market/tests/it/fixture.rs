@@ -2,7 +2,7 @@
 //! library, as the command lines do.
 
 use souk_certs::identity::Role;
-use souk_client::{Connection, Error};
+use souk_client::{Account, Buyer, Catalog, Connection, Error, Seller};
 use souk_proto::{Reason, v1};
 pub(crate) use souk_testkit::{PATIENCE, eventually};
 use souk_testkit::{
@@ -12,7 +12,7 @@ use souk_testkit::{
 
 /// A running market with its database, if it has one.
 pub(crate) struct Fixture {
-    pub(crate) ground: LocalMarket,
+    pub(crate) market: LocalMarket,
     /// Dropped after the market.
     database: Option<Database>,
 }
@@ -24,14 +24,14 @@ pub(crate) struct Party {
 
 impl Fixture {
     pub(crate) async fn open(store: StoreKind) -> Self {
-        let ground =
+        let market =
             LocalMarket::open(LocalMarketOptions { store, ..LocalMarketOptions::default() }).await.unwrap();
-        Self { ground, database: None }
+        Self { market, database: None }
     }
 
-    /// Wraps a market that was opened with other options.
-    pub(crate) fn over(ground: LocalMarket) -> Self {
-        Self { ground, database: None }
+    /// Uses a market that is already open.
+    pub(crate) fn over(market: LocalMarket) -> Self {
+        Self { market, database: None }
     }
 
     /// Opens a market on its own PostgreSQL database.
@@ -43,7 +43,7 @@ impl Fixture {
 
     /// Opens another market on the same database.
     pub(crate) async fn beside(&self) -> Self {
-        Self { ground: self.ground.beside().await.unwrap(), database: None }
+        Self { market: self.market.beside().await.unwrap(), database: None }
     }
 
     /// Returns the market's database, so that tests can manipulate it.
@@ -64,24 +64,18 @@ impl Fixture {
 
     pub(crate) async fn buyer(&self, name: &str) -> Party {
         let party = self.stranger(Role::Buyer, name).await;
-        let connection = &party.connection;
-        let request = v1::RegisterBuyerRequest {
-            request_id: connection.request_id(),
-            display_name: name.into(),
-            ..Default::default()
-        };
-        connection.call(request).await.unwrap();
+        Account::new(party.connection.clone()).register_buyer(name, None).await.unwrap();
         party
     }
 
     /// Connects a party with a certificate that has not registered.
     pub(crate) async fn stranger(&self, role: Role, name: &str) -> Party {
-        let config = self.ground.identity(role, name).await.unwrap();
+        let config = self.market.identity(role, name).await.unwrap();
         Party { connection: Connection::open(&config).await.unwrap() }
     }
 
     pub(crate) async fn close(self) {
-        self.ground.close().await.unwrap();
+        self.market.close().await.unwrap();
     }
 }
 
@@ -118,15 +112,28 @@ impl Party {
         self.connection.request_id()
     }
 
+    /// Returns the operations of sellers, which the market refuses to others.
+    pub(crate) fn as_seller(&self) -> Seller {
+        Seller::new(self.connection.clone())
+    }
+
+    /// Returns the operations of buyers, which the market refuses to others.
+    pub(crate) fn as_buyer(&self) -> Buyer {
+        Buyer::new(self.connection.clone())
+    }
+
     pub(crate) async fn register_as_seller(&self, name: &str) -> Result<v1::Account, Error> {
+        Account::new(self.connection.clone()).register_seller(name, None).await
+    }
+
+    pub(crate) async fn register_as_buyer(&self, name: &str) -> Result<v1::Account, Error> {
         let registered =
-            call!(self, RegisterSellerRequest { request_id: self.request_id(), display_name: name.into() })?;
+            call!(self, RegisterBuyerRequest { request_id: self.request_id(), display_name: name.into() })?;
         Ok(registered.account.unwrap())
     }
 
     pub(crate) async fn sell(&self, item: v1::ItemDraft) -> Result<v1::Item, Error> {
-        let sold = call!(self, SellItemRequest { request_id: self.request_id(), item: Some(item) })?;
-        Ok(sold.item.unwrap())
+        self.as_seller().sell(item).await
     }
 
     /// Lists a lamp at 12.50 GBP and returns its number.
@@ -135,20 +142,27 @@ impl Party {
     }
 
     pub(crate) async fn update(&self, item_id: i64, item: v1::ItemDraft) -> Result<v1::Item, Error> {
-        let updated = call!(
-            self,
-            UpdateItemRequest { request_id: self.request_id(), item_id: item_id, item: Some(item) }
-        )?;
-        Ok(updated.item.unwrap())
+        self.as_seller().update(item_id, item).await
+    }
+
+    /// Sets an item's price, in pence.
+    pub(crate) async fn reprice_as(
+        &self,
+        request_id: String,
+        item_id: i64,
+        amount_minor: i64,
+    ) -> Result<v1::Item, Error> {
+        let item = v1::ItemDraft { unit_price: pounds(amount_minor), ..Default::default() };
+        let request = v1::UpdateItemRequest { request_id, item_id, item: Some(item), ..Default::default() };
+        Ok(self.connection.call(request).await?.item.unwrap())
     }
 
     pub(crate) async fn delete(&self, item_id: i64) -> Result<v1::Item, Error> {
-        let deleted = call!(self, DeleteItemRequest { request_id: self.request_id(), item_id: item_id })?;
-        Ok(deleted.item.unwrap())
+        self.as_seller().delete(item_id).await
     }
 
     pub(crate) async fn buy(&self, item_id: i64, quantity: i64) -> Result<v1::Order, Error> {
-        self.buy_as(self.request_id(), item_id, quantity).await
+        self.as_buyer().buy(item_id, quantity).await
     }
 
     pub(crate) async fn buy_as(
@@ -163,19 +177,15 @@ impl Party {
     }
 
     pub(crate) async fn rate(&self, item_id: i64, stars: i32) -> Result<v1::RatingSummary, Error> {
-        let rated =
-            call!(self, RateItemRequest { request_id: self.request_id(), item_id: item_id, stars: stars })?;
-        Ok(rated.rating.unwrap())
+        self.as_buyer().rate(item_id, stars).await
     }
 
     pub(crate) async fn wish(&self, item_id: i64) -> Result<v1::Wish, Error> {
-        let wished = call!(self, AddToWishlistRequest { request_id: self.request_id(), item_id: item_id })?;
-        Ok(wished.wish.unwrap())
+        self.as_buyer().wish(item_id).await
     }
 
     pub(crate) async fn item(&self, item_id: i64) -> Result<v1::Item, Error> {
-        let found = call!(self, GetItemRequest { item_id: item_id })?;
-        Ok(found.item.unwrap())
+        Catalog::new(self.connection.clone()).item(item_id).await
     }
 
     pub(crate) async fn search(&self, query: &str, category: &str) -> Vec<v1::Item> {
@@ -184,7 +194,7 @@ impl Party {
     }
 
     pub(crate) async fn pending(&self) -> i64 {
-        call!(self, MailboxStatusRequest {}).unwrap().pending_count
+        Account::new(self.connection.clone()).mailbox().await.unwrap().pending_count
     }
 }
 

@@ -8,10 +8,13 @@
 )]
 
 mod audit;
+mod backup;
 mod crash;
 mod deploying;
 mod encrypted;
 mod fixture;
+mod full_disk;
+mod held_store;
 mod horizon;
 mod migrating;
 mod observing;
@@ -19,6 +22,8 @@ mod records;
 mod replicas;
 mod several;
 mod site;
+mod stats;
+mod storage;
 mod till;
 mod tracing;
 mod trade;

@@ -53,8 +53,8 @@ async fn token_of_one_market_is_valid_at_the_other(fixture: &Fixture, beside: &F
     let bob = fixture.buyer("bob").await;
     let there = beside.known(Role::Buyer, "bob").await;
     let here = call!(bob, WhoAmIRequest {}).unwrap();
-    let told = call!(there, WhoAmIRequest {}).unwrap();
-    assert_eq!(told.account, here.account);
+    let answer = call!(there, WhoAmIRequest {}).unwrap();
+    assert_eq!(answer.account, here.account);
 }
 
 async fn stock_is_sold_once_across_both(fixture: &Fixture, beside: &Fixture) {
@@ -103,7 +103,7 @@ async fn own_writes_at_either_are_in_the_next_search_at_both(fixture: &Fixture, 
     const ROUNDS: usize = 12;
     fixture.seller("alice").await;
     let alice =
-        at(fixture, [fixture, beside].map(|fixture| fixture.ground.address()), Role::Seller, "alice").await;
+        at(fixture, [fixture, beside].map(|fixture| fixture.market.address()), Role::Seller, "alice").await;
     for round in 1..=ROUNDS {
         alice.lamp(1).await;
         let (one, other) = tokio::join!(alice.search("lamp", ""), alice.search("lamp", ""));
@@ -156,7 +156,7 @@ async fn stream_at_the_other_market_replaces_this_one(fixture: &Fixture, beside:
     let mut second = followed(&there).await;
     let ended = timeout(SECOND, first.message()).await.expect("within a second").unwrap_err();
     assert_eq!(Reason::of(&ended), Some(Reason::StreamReplaced));
-    call!(bob, TestEventRequest { request_id: bob.request_id(), text: "hello".into() }).unwrap();
+    call!(bob, TestEventRequest { text: "hello".into() }).unwrap();
     let message = timeout(PATIENCE, second.message()).await.expect("in time").unwrap().unwrap();
     assert!(matches!(message.message, Some(Message::Event(_))));
 }
@@ -167,12 +167,11 @@ async fn suspension_takes_effect_at_the_other_market_within_a_second(fixture: &F
     call!(there, WhoAmIRequest {}).unwrap();
     let mut stream = followed(&there).await;
     let olga = fixture.stranger(Role::Operator, "olga").await;
-    call!(olga, SuspendRequest { request_id: olga.request_id(), party_id: bob.id(), reason: "tests".into() })
-        .unwrap();
+    call!(olga, SuspendRequest { party_id: bob.id(), reason: "tests".into() }).unwrap();
     let ended = timeout(SECOND, stream.message()).await.expect("within a second").unwrap_err();
     assert_eq!(Reason::of(&ended), Some(Reason::AccountSuspended));
     assert_eq!(reason(call!(there, WhoAmIRequest {})), Reason::AccountSuspended);
-    call!(olga, ReinstateRequest { request_id: olga.request_id(), party_id: bob.id() }).unwrap();
+    call!(olga, ReinstateRequest { party_id: bob.id() }).unwrap();
     let is_in = || async { call!(there, WhoAmIRequest {}).is_ok() };
     eventually("he is let in again everywhere", is_in).await;
 }

@@ -60,14 +60,14 @@ async fn nothing_is_deleted_on_the_word_of_a_clock(store: StoreKind) {
     let order = bob.buy_as(request_id.clone(), lamp, 2).await.unwrap();
 
     // To the market this is the same as 40 days without running, which are not age either.
-    fixture.ground.restart_at(AHEAD).await.unwrap();
+    fixture.market.restart_at(AHEAD).await.unwrap();
     remembers(&fixture, &request_id, &order).await;
     let olga = fixture.stranger(Role::Operator, "olga").await;
     assert!(!clock(&olga).await.paused);
 
     // The clock is corrected, and then set back as far.
     for wall in [Clock::SYSTEM, BEHIND] {
-        fixture.ground.restart_at(wall).await.unwrap();
+        fixture.market.restart_at(wall).await.unwrap();
         remembers(&fixture, &request_id, &order).await;
         let olga = fixture.stranger(Role::Operator, "olga").await;
         let state = clock(&olga).await;
@@ -124,8 +124,8 @@ async fn jump_of_a_running_market_is_noticed_and_ages_nothing() {
 async fn clock_is_accepted_on_the_store_of_a_market_that_is_stopped() {
     let mut fixture = open(StoreKind::Sqlite, AHEAD).await;
     fixture.seller("alice").await;
-    fixture.ground.restart_at(Clock::SYSTEM).await.unwrap();
-    let store = fixture.ground.path().join("souk.db");
+    fixture.market.restart_at(Clock::SYSTEM).await.unwrap();
+    let store = fixture.market.path().join("souk.db");
     let market = |args: &[&str]| {
         let mut command = Command::new(env!("CARGO_BIN_EXE_market"));
         command.args(["clock", "--output", "json"]).args(args).arg("--store").arg(&store).assert()
@@ -138,7 +138,7 @@ async fn clock_is_accepted_on_the_store_of_a_market_that_is_stopped() {
     let refused = market(&["accept"]).failure();
     let told = String::from_utf8_lossy(&refused.get_output().stderr).into_owned();
     assert!(told.contains("leave --store out"), "{told}");
-    fixture.ground.stop().await.unwrap();
+    fixture.market.stop().await.unwrap();
     assert_eq!(said(&market(&["accept"]).success())["paused"], false);
     assert_eq!(said(&market(&["show"]).success())["paused"], false);
     let mut audit = Command::new(env!("CARGO_BIN_EXE_market"));

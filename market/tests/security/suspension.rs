@@ -28,15 +28,14 @@ struct Mallory {
 
 impl Mallory {
     async fn enter(fixture: &Fixture) -> Self {
-        let olga = Actor::enter(&fixture.ground, Role::Operator, "Olga").await.unwrap();
-        let actor = Actor::enter(&fixture.ground, Role::Seller, "Mallory").await.unwrap();
+        let olga = Actor::enter(&fixture.market, Role::Operator, "Olga").await.unwrap();
+        let actor = Actor::enter(&fixture.market, Role::Seller, "Mallory").await.unwrap();
         actor.register(None).await.unwrap();
         Self { olga, actor }
     }
 
     async fn suspend(&self) {
         let request = v1::SuspendRequest {
-            request_id: self.olga.connection.request_id(),
             party_id: self.actor.id(),
             reason: "sells what is not theirs".into(),
             ..Default::default()
@@ -46,11 +45,7 @@ impl Mallory {
     }
 
     async fn reinstate(&self) {
-        let request = v1::ReinstateRequest {
-            request_id: self.olga.connection.request_id(),
-            party_id: self.actor.id(),
-            ..Default::default()
-        };
+        let request = v1::ReinstateRequest { party_id: self.actor.id(), ..Default::default() };
         self.olga.connection.call(request).await.unwrap();
     }
 }
@@ -72,13 +67,13 @@ async fn suspended_on_every_call_with_a_live_token(fixture: &Fixture) {
 async fn suspended_account_gets_no_new_token(fixture: &Fixture) {
     let mallory = Mallory::enter(fixture).await;
     mallory.suspend().await;
-    let fresh = Actor::enter(&fixture.ground, Role::Seller, "Mallory").await.unwrap();
+    let fresh = Actor::enter(&fixture.market, Role::Seller, "Mallory").await.unwrap();
     let issued = fresh.connection.call(v1::IssueTokenRequest {}).await;
     refused(issued, Reason::AccountSuspended).unwrap();
     refused(fresh.register(None).await, Reason::AccountSuspended).unwrap();
     // A new certificate of the same party does not help.
-    fixture.ground.change_pki(|pki| pki.renew("mallory", false, souk_certs::clock::now()).unwrap());
-    let renewed = Actor::enter(&fixture.ground, Role::Seller, "Mallory").await.unwrap();
+    fixture.market.change_pki(|pki| pki.renew("mallory", false, souk_certs::clock::now()).unwrap());
+    let renewed = Actor::enter(&fixture.market, Role::Seller, "Mallory").await.unwrap();
     refused(renewed.register(None).await, Reason::AccountSuspended).unwrap();
 }
 
@@ -86,9 +81,7 @@ async fn suspended_accounts_stream_ends(fixture: &Fixture) {
     let mallory = Mallory::enter(fixture).await;
     let mut stream = mallory.actor.follow();
     // The test event proves that the stream is open.
-    let request =
-        v1::TestEventRequest { request_id: mallory.actor.connection.request_id(), ..Default::default() };
-    mallory.actor.connection.call(request).await.unwrap();
+    mallory.actor.connection.call(v1::TestEventRequest::default()).await.unwrap();
     stream.next().await.unwrap();
     mallory.suspend().await;
     assert!(stream.next().await.is_err(), "the stream ends");

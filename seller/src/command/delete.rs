@@ -8,7 +8,7 @@ use souk_proto::v1::DeleteItemRequest;
 /// Take an item off the market; its orders stay, wishing buyers are notified
 #[derive(Args)]
 pub(crate) struct Delete {
-    /// The item's id.
+    /// The item's id, as `items` shows it.
     item: i64,
     /// Only if the item still has this version.
     #[arg(long, value_name = "VERSION")]
@@ -21,7 +21,7 @@ pub(crate) struct Delete {
 impl Delete {
     pub(super) async fn run(self, session: &CliSession) -> Result<(), Failure> {
         let request = DeleteItemRequest {
-            request_id: session.request_id(self.request_id.as_ref()).await?,
+            request_id: self.request_id.unwrap_or_default(),
             item_id: self.item,
             expected_version: self.expect_version,
             ..Default::default()

@@ -8,7 +8,7 @@ use souk_proto::v1::{CancelSaleRequest, DeliverSaleRequest, ShipSaleRequest};
 /// Mark an order as shipped; the buyer is notified
 #[derive(Args)]
 pub(crate) struct Ship {
-    /// The order's id.
+    /// The order's id, as `sales` shows it.
     order: i64,
     /// Repeat an earlier call by its request id.
     #[arg(long, value_name = "UUID")]
@@ -18,7 +18,7 @@ pub(crate) struct Ship {
 /// Mark a shipped order as delivered; the buyer is notified
 #[derive(Args)]
 pub(crate) struct Deliver {
-    /// The order's id.
+    /// The order's id, as `sales` shows it.
     order: i64,
     /// Repeat an earlier call by its request id.
     #[arg(long, value_name = "UUID")]
@@ -28,7 +28,7 @@ pub(crate) struct Deliver {
 /// Cancel an order that was not shipped yet; its units go back and the buyer sees why
 #[derive(Args)]
 pub(crate) struct Cancel {
-    /// The order's id.
+    /// The order's id, as `sales` shows it.
     order: i64,
     /// Why, for the buyer; up to 200 characters.
     #[arg(long)]
@@ -40,8 +40,11 @@ pub(crate) struct Cancel {
 
 impl Ship {
     pub(super) async fn run(self, session: &CliSession) -> Result<(), Failure> {
-        let request_id = session.request_id(self.request_id.as_ref()).await?;
-        let request = ShipSaleRequest { request_id, order_id: self.order, ..Default::default() };
+        let request = ShipSaleRequest {
+            request_id: self.request_id.unwrap_or_default(),
+            order_id: self.order,
+            ..Default::default()
+        };
         let shipped = session.call(request).await?;
         session.printer().one(&OrderView::from(&required(shipped.order, "order")?))
     }
@@ -49,8 +52,11 @@ impl Ship {
 
 impl Deliver {
     pub(super) async fn run(self, session: &CliSession) -> Result<(), Failure> {
-        let request_id = session.request_id(self.request_id.as_ref()).await?;
-        let request = DeliverSaleRequest { request_id, order_id: self.order, ..Default::default() };
+        let request = DeliverSaleRequest {
+            request_id: self.request_id.unwrap_or_default(),
+            order_id: self.order,
+            ..Default::default()
+        };
         let delivered = session.call(request).await?;
         session.printer().one(&OrderView::from(&required(delivered.order, "order")?))
     }
@@ -59,7 +65,7 @@ impl Deliver {
 impl Cancel {
     pub(super) async fn run(self, session: &CliSession) -> Result<(), Failure> {
         let request = CancelSaleRequest {
-            request_id: session.request_id(self.request_id.as_ref()).await?,
+            request_id: self.request_id.unwrap_or_default(),
             order_id: self.order,
             reason: self.reason,
             ..Default::default()

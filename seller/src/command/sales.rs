@@ -1,7 +1,6 @@
 //! `seller sales`: the orders of the seller's items, or their totals by day or item.
 
 use clap::{Args, ValueEnum};
-use souk_certs::clock;
 use souk_cli::{
     CliSession, Failure, OrderFilter, Paging,
     view::{DaySalesView, ItemSalesView, OrderView},
@@ -13,11 +12,11 @@ use time::{Duration, OffsetDateTime};
 /// The default period of a summary.
 const SUMMARY: Duration = Duration::days(30);
 
-/// List the orders of your items, latest first, or sum them up
+/// List the orders of your items, latest first, or summarize them
 #[derive(Args)]
 pub(crate) struct Sales {
-    /// Sum standing orders up instead, by day or by item, with a chart; the last 30 days unless --from and
-    /// --until say otherwise.
+    /// Summarize the orders that were not cancelled, by day or by item, with a chart. Covers the last 30 days
+    /// unless --from or --until is given.
     #[arg(long, value_name = "BY", num_args = 0..=1, default_missing_value = "day",
           conflicts_with_all = ["item", "status", "all", "page_token"])]
     summary: Option<By>,
@@ -29,9 +28,9 @@ pub(crate) struct Sales {
 
 #[derive(Clone, Copy, ValueEnum)]
 enum By {
-    /// Days (UTC).
+    /// By calendar day, in UTC.
     Day,
-    /// The 100 items of the largest revenue.
+    /// By item: the 100 items with the largest revenue.
     Item,
 }
 
@@ -62,7 +61,7 @@ impl Sales {
     }
 
     async fn sum_up(self, session: &CliSession, by: By) -> Result<(), Failure> {
-        let now = clock::now();
+        let now = session.clock().now();
         let until = self.filter.time.until().unwrap_or_else(|| wire_time(now + Duration::SECOND));
         let first = OffsetDateTime::from_unix_timestamp(until.seconds).unwrap_or(now) - SUMMARY;
         let from =

@@ -77,6 +77,17 @@ impl AdminService for AdminApi {
         read(steady.accept().await)?;
         Ok(Response::new(v1::AcceptClockResponse { clock: Some(wire::clock_state(steady)) }))
     }
+
+    async fn stats(&self, request: Request<v1::StatsRequest>) -> Result<Response<v1::StatsResponse>, Status> {
+        Operator::of(&request)?;
+        let totals = read(self.api.reads().totals().await)?;
+        let revenue = read(self.api.reads().revenue().await)?;
+        let parts = &self.api.parts;
+        let queued_command_count = i64::try_from((parts.queued)()).unwrap_or(i64::MAX);
+        let subscriber_count = i32::try_from(parts.relay.subscribers()).unwrap_or(i32::MAX);
+        let stats = wire::stats(&totals, &revenue, parts.activity.started(), parts.activity.orders());
+        Ok(Response::new(v1::StatsResponse { queued_command_count, subscriber_count, ..stats }))
+    }
 }
 
 impl AdminApi {

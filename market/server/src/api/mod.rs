@@ -38,6 +38,7 @@ use crate::{
     access::{CallbackPolicy, Caller, Operator, Suspended, Tokens},
     clock::{Clock, SteadyClock},
     ledger::{Done, Ledger, LedgerError, OVERLOAD_RETRY_DELAY},
+    observe::Activity,
     random::Random,
     relay::RelayHandle,
     rides::RideNews,
@@ -72,6 +73,10 @@ pub struct Parts {
     pub random: Random,
     /// Cancelled when the market shuts down. It ends the streams that have no end of their own.
     pub closing: CancellationToken,
+    /// The orders of the last hour.
+    pub activity: Activity,
+    /// Returns the number of commands that wait for the ledger.
+    pub queued: Box<dyn Fn() -> usize + Send + Sync>,
 }
 
 /// The state that the services share on one server thread.
@@ -98,6 +103,7 @@ impl Api {
             None if replayed => Some(read(self.reads().feed_end().await)?),
             position => position,
         };
+        // Before the answer is returned: the caller's next search may arrive as soon as it has it.
         if let Some(position) = feed_position {
             self.parts.search.remember(caller.party, position);
         }
@@ -123,11 +129,11 @@ impl Api {
             count: 1,
             request: None,
         };
-        if self.ledger.note(entry) { Ok(()) } else { Err(ledger_status(&LedgerError::Overloaded)) }
+        if self.ledger.note(entry) { Ok(()) } else { Err(wire::ledger_error(&LedgerError::Overloaded)) }
     }
 
     async fn submit<A: Act>(&self, command: Command<A>) -> Result<Done<A::Outcome>, Status> {
-        self.ledger.submit(command).await.map_err(|error| ledger_status(&error))
+        self.ledger.submit(command).await.map_err(|error| wire::ledger_error(&error))
     }
 
     /// Runs one step of a stream to a party. Fails if the market shuts down or the party has been suspended
@@ -140,8 +146,8 @@ impl Api {
         let taken = tokio::select! {
             taken = step => taken?,
             () = self.parts.closing.cancelled() => {
-                let told = "the market is shutting down; begin again in a moment";
-                return Err(wire::try_again(Reason::Unavailable, told, OVERLOAD_RETRY_DELAY));
+                let message = "the market is shutting down; begin again in a moment";
+                return Err(wire::try_again(Reason::Unavailable, message, OVERLOAD_RETRY_DELAY));
             }
         };
         if self.parts.suspended.contains(party) { Err(wire::suspended()) } else { Ok(taken) }
@@ -154,27 +160,4 @@ impl Api {
 
 fn read<T>(result: Result<T, StoreError>) -> Result<T, Status> {
     result.map_err(|error| wire::store_error(&error))
-}
-
-fn ledger_status(error: &LedgerError) -> Status {
-    match error {
-        LedgerError::Refused(refusal) => wire::refusal(refusal),
-        LedgerError::Overloaded => wire::try_again(
-            Reason::Overloaded,
-            "the market has more orders waiting than it takes; try again in a moment",
-            OVERLOAD_RETRY_DELAY,
-        ),
-        LedgerError::Unavailable => wire::try_again(
-            Reason::Unavailable,
-            "the market can't write at the moment; nothing was changed",
-            OVERLOAD_RETRY_DELAY,
-        ),
-        LedgerError::Indefinite => wire::status(
-            Reason::OutcomeUnknown,
-            "whether the change took effect is not known; repeat the call with the same request_id",
-            [],
-        ),
-        LedgerError::Corrupt => wire::internal("a batch met something unreadable"),
-        LedgerError::Mismatched(_) => wire::internal(&error.to_string()),
-    }
 }

@@ -1,15 +1,13 @@
-//! The market's metrics and health.
+//! The market's metrics.
 
 use std::{sync::Arc, time::Duration};
 
-use souk_search::Search;
-use souk_store::HorizonState;
+use souk_store::HealthState;
 
-use super::{App, replicas::StoreFreshness};
+use super::App;
 use crate::{
-    clock::SteadyClock,
-    observe::{Memory, Metrics, SpanCounts, checks::Check, port::Health},
-    transport::Pulses,
+    observe::{Memory, Metrics, SpanCounts},
+    relay::RelayHandle,
 };
 
 impl App {
@@ -27,6 +25,7 @@ impl App {
         });
         let relay = self.relay.handle();
         metrics.gauge("souk_subscribers", "Open Subscribe streams", move || count(relay.subscribers()));
+        add_deliveries(&self.relay.handle(), &mut metrics);
         let suspended = self.parts.suspended.clone();
         metrics.gauge("souk_suspended_parties", "Parties that are shut out", move || {
             count(suspended.all().len())
@@ -35,6 +34,7 @@ impl App {
         metrics.counter("souk_refused_identities", "Handshakes and calls refused for who asked", move || {
             refusals.total()
         });
+        self.add_store(&mut metrics);
         self.add_clock(&mut metrics);
         self.add_search(&mut metrics);
         add_memory(&mut metrics);
@@ -45,37 +45,33 @@ impl App {
         metrics
     }
 
-    /// Returns the liveness and readiness checks.
-    pub(super) fn health(&self) -> impl FnOnce(Pulses) -> Health + use<> {
-        let has_failed = self.lanes.failure();
-        let checks = self.checks();
-        move |threads| Health {
-            is_alive: Box::new(move || !has_failed() && threads.are_well()),
-            checks: Box::new(checks),
-        }
-    }
-
-    /// Returns the readiness checks. The market is ready if its ledger works, its index has caught up since the start,
-    /// it is not shutting down, and a shared database can be reached.
-    fn checks(&self) -> impl Fn() -> Vec<Check> + Send + Sync + use<> {
-        let (ledger, closing) = (self.lanes.failure(), self.parts.closing.clone());
-        let (search, steady) = (self.parts.search.clone(), self.parts.steady.clone());
-        let (freshness, replicas) = (self.freshness.clone(), self.replicas.clone());
-        move || {
-            let is_fresh = freshness.as_ref().is_none_or(StoreFreshness::is_fresh);
-            let mut checks = vec![
-                Check::that("serving", !closing.is_cancelled(), "shutting down"),
-                Check::that("ledger", !ledger(), "a lane has failed; start the market again"),
-                Check::that("store", is_fresh, "the database has not been reached for 3 s"),
-                Check::that("search", search.load().level, "the index is catching up"),
-                Check::notice("index", index_notice(&search)),
-                Check::notice("clock", clock_notice(&steady)),
-            ];
-            if let Some(replicas) = &replicas {
-                checks.push(Check::notice("horizon", horizon_notice(&replicas.horizon())));
-            }
-            checks
-        }
+    fn add_store(&self, metrics: &mut Metrics) {
+        let health = self.store.health.clone();
+        metrics.gauge(
+            "souk_store_state",
+            "What the store can do: 0 everything, 1 only read (disk full), 2 only read (file lost), 3 nothing (failed)",
+            move || match health.state() {
+                HealthState::Healthy => 0,
+                HealthState::Full => 1,
+                HealthState::Detached { .. } => 2,
+                HealthState::Failed { .. } => 3,
+            },
+        );
+        let Some(log) = &self.store.log else { return };
+        let bytes = log.clone();
+        metrics.gauge("souk_wal_bytes", "Size of the store's write-ahead log", move || {
+            i64::try_from(bytes.bytes()).unwrap_or(i64::MAX)
+        });
+        let pages = log.clone();
+        metrics.gauge(
+            "souk_wal_pending_pages",
+            "Pages of the write-ahead log that are not yet in the database file",
+            move || i64::try_from(pages.pending_pages()).unwrap_or(i64::MAX),
+        );
+        let checkpoints = log.clone();
+        metrics.counter("souk_wal_checkpoints", "Checkpoints of the write-ahead log", move || {
+            checkpoints.checkpoints()
+        });
     }
 
     fn add_search(&self, metrics: &mut Metrics) {
@@ -131,6 +127,59 @@ impl App {
     }
 }
 
+/// Adds metrics of callbacks and of the clean-up.
+fn add_deliveries(relay: &RelayHandle, metrics: &mut Metrics) {
+    let read = |value: fn(&RelayHandle) -> usize| {
+        let relay = relay.clone();
+        move || count(value(&relay))
+    };
+    metrics.gauge(
+        "souk_deliveries_proven",
+        "Deliveries in progress to callbacks whose last attempt was received; at most 64",
+        read(|relay| relay.in_progress().in_slots.proven),
+    );
+    metrics.gauge(
+        "souk_deliveries_unproven",
+        "Deliveries in progress to callbacks at which nothing was received yet; at most 16",
+        read(|relay| relay.in_progress().in_slots.unproven),
+    );
+    metrics.gauge(
+        "souk_deliveries_failing",
+        "Deliveries in progress to callbacks whose last attempt failed; at most 16",
+        read(|relay| relay.in_progress().in_slots.failing),
+    );
+    metrics.gauge(
+        "souk_deliveries_slow",
+        "Deliveries to proven callbacks that have taken longer than 250 ms; at most 64 count apart",
+        read(|relay| relay.in_progress().slow),
+    );
+    metrics.gauge(
+        "souk_due_mailboxes_proven",
+        "Mailboxes that wait for a slot, with callbacks whose last attempt was received",
+        read(|relay| relay.due().proven),
+    );
+    metrics.gauge(
+        "souk_due_mailboxes_unproven",
+        "Mailboxes that wait for a slot, with callbacks at which nothing was received yet",
+        read(|relay| relay.due().unproven),
+    );
+    metrics.gauge(
+        "souk_due_mailboxes_failing",
+        "Mailboxes that wait for a slot, with callbacks whose last attempt failed",
+        read(|relay| relay.due().failing),
+    );
+    let relay_of = relay.clone();
+    metrics.counter("souk_cleaned_rows", "Expired and acknowledged rows that were deleted", move || {
+        relay_of.cleaned_rows()
+    });
+    let relay_of = relay.clone();
+    metrics.gauge(
+        "souk_cleaning_backlog_seconds",
+        "For how long rows past their retention have been waiting to be deleted; 0: none is left",
+        move || i64::try_from(relay_of.cleaning_backlog().as_secs()).unwrap_or(i64::MAX),
+    );
+}
+
 /// Adds memory metrics, on systems that have `/proc`.
 fn add_memory(metrics: &mut Metrics) {
     if Memory::own().is_err() {
@@ -165,26 +214,4 @@ fn count(number: usize) -> i64 {
 
 fn seconds(time: Duration) -> i64 {
     i64::try_from(time.as_secs()).unwrap_or(i64::MAX)
-}
-
-fn index_notice(search: &Search) -> Option<String> {
-    let stale = search.stale_for().map(|lag| format!("answers are {} s old", lag.as_secs()));
-    let failing = search.failure().map(|reason| format!("it can't be written: {reason}"));
-    let notices: Vec<String> = failing.into_iter().chain(stale).collect();
-    (!notices.is_empty()).then(|| notices.join("; "))
-}
-
-fn clock_notice(steady: &SteadyClock) -> Option<String> {
-    let (mark, is_paused) = (steady.mark(), steady.is_paused());
-    is_paused.then(|| {
-        let (jump, left) = (mark.jump_seconds, mark.pause_left().as_secs());
-        format!(
-            "clean-up is paused for {left} s more: the wall clock jumped by {jump} s; see market clock accept"
-        )
-    })
-}
-
-fn horizon_notice(horizon: &HorizonState) -> Option<String> {
-    let holders = horizon.held_by.as_ref()?;
-    Some(format!("{} s old, held by {holders}", horizon.age.as_secs()))
 }

@@ -1,21 +1,24 @@
 //! Assembles the market: [`App::build`] opens all components, [`App::run`] serves until shutdown.
 
+mod data;
+mod drain;
 mod metrics;
 mod opening;
+mod readiness;
 mod replicas;
 mod rotate;
 mod serve;
 mod stored_clock;
 
-use std::{io, net::SocketAddr, path::Path, sync::Arc};
+use std::{io, net::SocketAddr, sync::Arc};
 
+use data::Data;
 use opening::{OpenPort, refusing_calls};
 use replicas::{ReplicaListener, StandingNotes, StoreFreshness};
 use rotate::{Changes, CredentialUsers, Rotator};
 pub use serve::ServeError;
-use souk_domain::PartyId;
-use souk_search::{IndexHome, Search, SearchError};
-use souk_store::{OpeningProgress, Reads, Receipt, Replicas, Store, StoreError};
+use souk_search::{Search, SearchError};
+use souk_store::{Health, OpeningProgress, Receipt, Replicas, Store, StoreError, WriteAheadLog};
 pub use stored_clock::{accept_stored_clock, stored_clock};
 
 use arc_swap::ArcSwap;
@@ -30,20 +33,18 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    access::{Access, AccessParts, CallbackPolicy, Suspended, TokenKeys, Tokens},
+    access::{Access, AccessParts, CallbackPolicy, TokenKeys, Tokens},
     api::Parts,
     audit::Refusals,
-    clock::{Clock, Monotonic, SteadyClock},
-    config::{Config, StoreConfig, TokenKeyFiles},
+    clock::Clock,
+    config::{Config, TokenKeyFiles},
     ledger::{Lanes, OnCommit},
-    observe::{CallTimes, SpanCounts},
+    observe::{Activity, CallTimes, SpanCounts},
     random::Random,
     relay::{Dialer, Relay, RelayHandle, RelayParts},
     rides::RideNews,
+    upkeep,
 };
-
-/// Number of suspended parties read from the store at a time.
-const SUSPENDED_PAGE: usize = 1_000;
 
 /// A market with all components open and its listener bound, which does not serve yet.
 pub struct App {
@@ -63,6 +64,13 @@ pub struct App {
     freshness: Option<StoreFreshness>,
     /// The other markets on a shared store.
     replicas: Option<Arc<dyn Replicas>>,
+    store: StoreState,
+}
+
+/// What operators follow of the store.
+struct StoreState {
+    health: Health,
+    log: Option<WriteAheadLog>,
 }
 
 /// Why the market could not be opened.
@@ -125,7 +133,7 @@ impl App {
     ) -> Result<Self, OpenError> {
         let (acceptor, tokens) = (credentials.acceptor.clone(), Arc::clone(&credentials.tokens));
         let Data { store, steady, search, suspended, epochs } = data;
-        let Store { lanes, reads, mailboxes, tracks, clocks, replicas } = store;
+        let Store { lanes, reads, mailboxes, tracks, clocks, upkeep, replicas, health, log } = store;
         let trust_domain = config.tls.trust_domain.clone();
         let callbacks = CallbackPolicy::new(&config.callbacks, listener.local_addr()?);
         let relay = Relay::start(RelayParts {
@@ -149,8 +157,9 @@ impl App {
         };
         let access = Arc::new(Access::open(access));
         let notes = StandingNotes::default();
+        let activity = Activity::start(clock.now());
         let lanes = Lanes::start(lanes, &steady, random, || {
-            on_commit(relay.handle(), search.clone(), Arc::clone(&access), notes.clone())
+            on_commit((relay.handle(), search.clone()), Arc::clone(&access), notes.clone(), activity.clone())
         })?;
         let rotator = credentials.into_rotator(Arc::clone(&access), relay.handle(), refusals.clone(), clock);
         let parts = Arc::new(Parts {
@@ -167,8 +176,11 @@ impl App {
             steady: steady.clone(),
             random,
             closing: CancellationToken::new(),
+            activity,
+            queued: Box::new(lanes.queued()),
         });
         tokio::spawn(steady.run(parts.closing.clone()));
+        tokio::spawn(upkeep::run(upkeep, parts.closing.clone()));
         let freshness = replicas.clone().map(|replicas| {
             let listener = ReplicaListener::of(&parts, Arc::clone(&access), notes);
             replicas::start(replicas, listener, parts.closing.clone())
@@ -188,6 +200,7 @@ impl App {
             spans: None,
             freshness,
             replicas,
+            store: StoreState { health, log },
         })
     }
 
@@ -205,33 +218,6 @@ impl App {
     /// Returns the address of the metrics and health endpoint. `None` if it is not configured.
     pub fn admin_addr(&self) -> Option<SocketAddr> {
         self.admin.as_ref().map(|admin| admin.address)
-    }
-}
-
-/// The store, and what is read from it before anything is served.
-struct Data {
-    store: Store,
-    steady: SteadyClock,
-    search: Search,
-    suspended: Suspended,
-    epochs: Vec<(PartyId, i64)>,
-}
-
-impl Data {
-    async fn open(
-        config: &StoreConfig,
-        (clock, random): (Clock, Random),
-        progress: &OpeningProgress,
-    ) -> Result<Self, OpenError> {
-        let store = open_store(config, random, progress).await?;
-        let steady = SteadyClock::open(Arc::clone(&store.clocks), clock, Monotonic::SYSTEM).await?;
-        let index = config.index_directory().map(Path::to_owned);
-        let home = index.map_or(IndexHome::Memory, IndexHome::Directory);
-        let search = Search::open(home, Arc::clone(&store.reads)).await?;
-        // Loaded before the port is served, so that no suspended party gets a call through at start-up.
-        let suspended = Suspended::new(suspended_parties(&*store.reads).await?);
-        let epochs = store.reads.raised_epochs().await?;
-        Ok(Self { store, steady, search, suspended, epochs })
     }
 }
 
@@ -282,42 +268,16 @@ impl MarketCredentials {
     }
 }
 
-async fn open_store(
-    config: &StoreConfig,
-    random: Random,
-    progress: &OpeningProgress,
-) -> Result<Store, StoreError> {
-    match config {
-        StoreConfig::Memory { .. } => Ok(souk_store::memory::open()),
-        StoreConfig::Sqlite { path, .. } => {
-            let (path, progress) = (path.clone(), progress.clone());
-            // It may migrate for minutes, and meanwhile calls are refused on this runtime.
-            let opening = move || souk_store::sqlite::open_reporting(&path, &progress);
-            tokio::task::spawn_blocking(opening).await.map_err(StoreError::unavailable)?
-        }
-        StoreConfig::Postgres { address, options, .. } => {
-            souk_store::postgres::open_reporting(address, options, random.uuid_v4(), progress).await
-        }
-    }
-}
-
-/// Reads all suspended parties, a page at a time.
-async fn suspended_parties(reads: &dyn Reads) -> Result<Vec<PartyId>, StoreError> {
-    let mut found = Vec::new();
-    loop {
-        let page = reads.parties(found.last().copied(), true, SUSPENDED_PAGE).await?;
-        let is_last = page.len() < SUSPENDED_PAGE;
-        found.extend(page.iter().map(|party| party.id));
-        if is_last {
-            return Ok(found);
-        }
-    }
-}
-
 /// Returns the hook that notifies the guard, the search index and the relay of each commit. A lane calls it in commit
 /// order, whether or not the callers still wait for the outcome.
-fn on_commit(relay: RelayHandle, search: Search, access: Arc<Access>, notes: StandingNotes) -> OnCommit {
+fn on_commit(
+    (relay, search): (RelayHandle, Search),
+    access: Arc<Access>,
+    notes: StandingNotes,
+    activity: Activity,
+) -> OnCommit {
     Box::new(move |receipt: &Receipt| {
+        activity.placed(receipt.orders);
         // Before the streams end: a suspended party that reconnects at once must meet the list, not a new
         // stream.
         notes.take(&access, &receipt.standings);

@@ -3,7 +3,7 @@
 use souk_domain::{AuditEntry, Keys};
 use souk_store::{ClockFinding, ClockMark, ClockReport, Lane, OpeningProgress, Store, StoreError};
 
-use super::open_store;
+use super::data::open_store;
 use crate::{clock::Clock, config::StoreConfig, random::Random};
 
 /// Reads the clock of a store. `None` if no market has run on it yet, or if it is in memory.

@@ -25,8 +25,12 @@ pub enum CheckState {
 impl Check {
     /// Creates a check that fails for a reason, unless it is well.
     pub fn that(name: &'static str, is_well: bool, reason: &str) -> Self {
-        let state = if is_well { CheckState::Ok } else { CheckState::Failed(reason.to_owned()) };
-        Self { name, state }
+        Self::unless(name, (!is_well).then(|| reason.to_owned()))
+    }
+
+    /// Creates a check that fails if there is a problem.
+    pub fn unless(name: &'static str, problem: Option<String>) -> Self {
+        Self { name, state: problem.map_or(CheckState::Ok, CheckState::Failed) }
     }
 
     /// Creates a check that never fails, with what an operator should know.

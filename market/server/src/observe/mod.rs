@@ -1,6 +1,7 @@
 //! Observability: the log with one line per call, metrics, and spans.
 
 mod access_log;
+mod activity;
 mod calls;
 pub mod checks;
 pub mod manager;
@@ -12,6 +13,7 @@ mod traces;
 use std::io;
 
 pub use access_log::{AccessLog, AccessLogLayer};
+pub use activity::Activity;
 pub use calls::CallTimes;
 pub use memory::Memory;
 pub use metrics::Metrics;

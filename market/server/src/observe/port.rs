@@ -69,7 +69,7 @@ pub async fn serve(listener: TcpListener, port: AdminPort, closing: Cancellation
 
 async fn alive(State(port): State<AdminPort>) -> (StatusCode, &'static str) {
     // A market that is being opened is alive: to start it again would not help.
-    told(port.0.market.load().as_deref().is_none_or(|admin| (admin.health.is_alive)()))
+    probe_response(port.0.market.load().as_deref().is_none_or(|admin| (admin.health.is_alive)()))
 }
 
 async fn ready(State(port): State<AdminPort>) -> (StatusCode, String) {
@@ -77,11 +77,15 @@ async fn ready(State(port): State<AdminPort>) -> (StatusCode, String) {
         Some(admin) => (admin.health.checks)(),
         None => (port.0.opening)(),
     };
-    let status = if checks::are_well(&checks) { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    (status, checks::text(&checks))
+    readiness(&checks)
 }
 
-fn told(is_well: bool) -> (StatusCode, &'static str) {
+fn readiness(checks: &[Check]) -> (StatusCode, String) {
+    let status = if checks::are_well(checks) { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    (status, checks::text(checks))
+}
+
+fn probe_response(is_well: bool) -> (StatusCode, &'static str) {
     if is_well { (StatusCode::OK, "ok\n") } else { (StatusCode::SERVICE_UNAVAILABLE, "not now\n") }
 }
 
@@ -96,5 +100,19 @@ async fn text(State(port): State<AdminPort>) -> Response {
             tracing::error!(%error, "cannot encode the metrics");
             StatusCode::INTERNAL_SERVER_ERROR.into_response()
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn readiness_lists_each_check_on_a_line() {
+        let well = || Check::that("ledger", true, "it has failed");
+        assert_eq!(readiness(&[well()]), (StatusCode::OK, "ledger: ok\n".to_owned()));
+        let all = [well(), Check::that("store", false, "the disk is full")];
+        let expected = "ledger: ok\nstore: the disk is full\n".to_owned();
+        assert_eq!(readiness(&all), (StatusCode::SERVICE_UNAVAILABLE, expected));
     }
 }

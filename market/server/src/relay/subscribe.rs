@@ -152,7 +152,7 @@ impl Follower {
     async fn send_waiting(&mut self) -> Result<(), Option<SubscribeEnd>> {
         loop {
             let recipient = self.claim.recipient;
-            let waiting = self.shared.mailboxes.pending(recipient, self.sent, BATCH_EVENTS).await;
+            let waiting = self.shared.mailboxes.hand_out(recipient, self.sent, BATCH_EVENTS).await;
             let waiting = waiting.map_err(|error| Some(error.into()))?;
             let page = waiting.len();
             for delivery in waiting {

@@ -31,6 +31,7 @@ impl Sources {
     pub(super) fn enter(&self, address: IpAddr) -> Option<Place> {
         let source = prefix(address);
         let mut under_way = self.lock();
+        // A rejected source has an entry already, as the limit is at least 1, so rejections do not grow the map.
         let count = under_way.entry(source).or_default();
         if *count >= self.most {
             return None;

@@ -8,10 +8,10 @@ use souk_domain::{
     PartyId, Place, RatingSummary, Ride, RideKind, Role, SalesSummary, Sku, Timestamp, Wish,
 };
 use souk_proto::v1;
-use souk_search::SearchPage;
+use souk_search::{SearchCursor, SearchPage};
 use souk_store::{Delivery, TrackPoint};
 
-use super::page::PageToken;
+use super::page::Page;
 
 const MICROS_PER_SECOND: i64 = 1_000_000;
 const SECONDS_PER_DAY: i64 = 86_400;
@@ -167,7 +167,7 @@ fn event_kind(event: &Event) -> v1::event::Kind {
                 sku: shown_sku(sku.as_ref()),
             })
         }
-        EventKind::ItemUpdated { item: updated, changed_fields, previous_price, back_in_stock } => {
+        EventKind::ItemUpdated { item: updated, changed_fields, previous_price, back_in_stock, .. } => {
             Kind::ItemUpdated(v1::ItemUpdated {
                 item: Some(item(updated)),
                 changed_fields: changed_fields.clone(),
@@ -243,13 +243,17 @@ fn location(place: Place) -> v1::Location {
     v1::Location { latitude, longitude }
 }
 
-/// Converts a page of search results to the response.
-pub fn search_page(page: &SearchPage, token: &PageToken, as_of: Option<Timestamp>) -> v1::SearchItemResponse {
+/// Converts a page of search results to the response. `page` is the page that was asked for.
+pub fn search_page(
+    found: &SearchPage,
+    page: &Page<SearchCursor>,
+    as_of: Option<Timestamp>,
+) -> v1::SearchItemResponse {
     v1::SearchItemResponse {
-        items: page.items.iter().map(item).collect(),
-        next_page_token: page.next.map(|next| token.write(&next)).unwrap_or_default(),
-        total_size: i64::try_from(page.total).unwrap_or(i64::MAX),
-        categories: page.categories.iter().map(category_count).collect(),
+        items: found.items.iter().map(item).collect(),
+        next_page_token: page.next_token(found.next.as_ref()),
+        total_size: i64::try_from(found.total).unwrap_or(i64::MAX),
+        categories: found.categories.iter().map(category_count).collect(),
         as_of_time: as_of.map(timestamp),
     }
 }

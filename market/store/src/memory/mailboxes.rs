@@ -1,17 +1,15 @@
 //! Mailboxes: claims, leases and pending deliveries.
 
-use std::ops::Bound;
-
 use async_trait::async_trait;
-use souk_domain::{EventKind, ItemId, PartyId, Sequence, Timestamp};
+use souk_domain::{PartyId, Sequence, Timestamp};
 
 use super::{
-    Memory,
+    Memory, expand,
     state::{Holder, Mailbox, State},
 };
 use crate::{
-    Claim, Delivery, DueQuery, Expansion, LeaseEpoch, LeaseOwner, MailboxState, Mailboxes, Retention,
-    Settlement, StoreError, Verdict,
+    ByReliability, Claim, Delivery, DueQuery, Expansion, LeaseEpoch, LeaseOwner, MailboxState, Mailboxes,
+    Reliability, Retention, Settlement, StoreError, Verdict, mailbox::TakenBy,
 };
 
 #[async_trait]
@@ -22,16 +20,18 @@ impl Mailboxes for Memory {
         let mut due: Vec<_> = mailboxes
             .iter()
             .filter(|(id, mailbox)| parties.get(id).is_some_and(|party| mailbox.is_due(party, query.now)))
-            .map(|(id, mailbox)| (mailbox.next_attempt, *id))
+            .map(|(id, mailbox)| (mailbox.reliability, mailbox.is_quiet(), mailbox.next_attempt, *id))
             .collect();
-        // The longest overdue first; otherwise a small batch size would starve mailboxes with high ids.
+        // Orders first, then the longest overdue; otherwise a small batch size would starve mailboxes with
+        // high ids.
         due.sort_unstable();
         let until = query.now.plus(query.lease);
         let mut claims = Vec::new();
-        for (_, id) in due.into_iter().take(query.mailboxes) {
-            let (Some(party), Some(mailbox)) = (parties.get(&id), mailboxes.get_mut(&id)) else { continue };
+        let of_kind = |kind| due.iter().filter(move |(of, ..)| *of == kind).take(query.mailboxes.of(kind));
+        for (.., id) in Reliability::ALL.into_iter().flat_map(of_kind) {
+            let (Some(party), Some(mailbox)) = (parties.get(id), mailboxes.get_mut(id)) else { continue };
             let mut claim = mailbox.claim(&Holder::of(party), query.owner, until);
-            claim.deliveries = mailbox.after(Sequence(0), query.deliveries);
+            claim.deliveries = mailbox.hand_out(Sequence(0), query.deliveries);
             if claim.deliveries.is_empty() {
                 // What was pending has expired; without this the mailbox would stay due and be claimed again
                 // and again.
@@ -43,13 +43,30 @@ impl Mailboxes for Memory {
         Ok(claims)
     }
 
-    async fn next_due(&self) -> Result<Option<Timestamp>, StoreError> {
+    async fn next_due(
+        &self,
+        slots: ByReliability,
+        before: Timestamp,
+    ) -> Result<Option<Timestamp>, StoreError> {
         let state = self.state();
         let waiting = state
             .mailboxes
             .iter()
-            .filter(|(id, _)| state.parties.get(id).is_some_and(|party| party.open_callback().is_some()));
-        Ok(waiting.filter_map(|(_, m)| m.next_attempt.map(|next| next.max(m.lease_until))).min())
+            .filter(|(id, _)| state.parties.get(id).is_some_and(|party| party.open_callback().is_some()))
+            .filter(|(_, mailbox)| slots.of(mailbox.reliability) > 0);
+        let next = waiting.filter_map(|(_, m)| m.next_attempt.map(|next| (next, m.lease_until)));
+        Ok(next.filter(|(next, _)| *next <= before).map(|(next, lease)| next.max(lease)).min())
+    }
+
+    async fn due(&self, now: Timestamp) -> Result<ByReliability, StoreError> {
+        let state = self.state();
+        let mut due = ByReliability::default();
+        for (id, mailbox) in &state.mailboxes {
+            if state.parties.get(id).is_some_and(|party| mailbox.is_due(party, now)) {
+                due.set(mailbox.reliability, due.of(mailbox.reliability) + 1);
+            }
+        }
+        Ok(due)
     }
 
     async fn take_over(
@@ -84,6 +101,17 @@ impl Mailboxes for Memory {
         Ok(state.mailboxes.get(&recipient).map_or_else(Vec::new, |mailbox| mailbox.after(after, limit)))
     }
 
+    async fn hand_out(
+        &self,
+        recipient: PartyId,
+        after: Sequence,
+        limit: usize,
+    ) -> Result<Vec<Delivery>, StoreError> {
+        let mut state = self.state();
+        let mailbox = state.mailboxes.get_mut(&recipient);
+        Ok(mailbox.map_or_else(Vec::new, |mailbox| mailbox.hand_out(after, limit)))
+    }
+
     async fn settle(&self, settlements: &[Settlement]) -> Result<Vec<bool>, StoreError> {
         let mut state = self.state();
         Ok(settlements.iter().map(|settlement| settle(&mut state, settlement)).collect())
@@ -92,7 +120,7 @@ impl Mailboxes for Memory {
     async fn acknowledge(&self, recipient: PartyId, through: Sequence) -> Result<i64, StoreError> {
         let mut state = self.state();
         let Some(mailbox) = state.mailboxes.get_mut(&recipient) else { return Ok(0) };
-        mailbox.take_out(through);
+        mailbox.take_out(through, TakenBy::Acknowledgement);
         Ok(i64::try_from(mailbox.waiting.len()).unwrap_or(i64::MAX))
     }
 
@@ -101,7 +129,7 @@ impl Mailboxes for Memory {
         let found = state.holder(recipient).zip(state.mailboxes.get(&recipient));
         Ok(found.map(|(holder, mailbox)| MailboxState {
             pending: i64::try_from(mailbox.waiting.len()).unwrap_or(i64::MAX),
-            oldest: mailbox.waiting.values().map(|waiting| waiting.since).min(),
+            oldest: mailbox.waiting.values().map(|waiting| waiting.since).next(),
             acknowledged: mailbox.acknowledged,
             last_sequence: mailbox.last_sequence,
             callback: holder.callback,
@@ -120,7 +148,7 @@ impl Mailboxes for Memory {
     }
 
     async fn expand(&self, limit: usize) -> Result<Expansion, StoreError> {
-        Ok(expand(&mut self.state(), limit))
+        Ok(expand::expand(&mut self.state(), limit))
     }
 
     async fn expire(&self, now: Timestamp, retention: Retention, limit: usize) -> Result<usize, StoreError> {
@@ -134,6 +162,16 @@ impl Mailboxes for Memory {
             });
         }
         Ok(limit - left)
+    }
+
+    async fn forget_events(&self, _: Timestamp, _: usize) -> Result<usize, StoreError> {
+        // Each delivery holds its event, and an expanded one is gone.
+        Ok(0)
+    }
+
+    async fn remove_acknowledged(&self, _: usize) -> Result<usize, StoreError> {
+        // Removed at once.
+        Ok(0)
     }
 
     async fn forget_requests(&self, before: Timestamp, limit: usize) -> Result<usize, StoreError> {
@@ -157,9 +195,10 @@ fn settle(state: &mut State, settlement: &Settlement) -> bool {
     mailbox.lease_owner = None;
     mailbox.lease_until = Timestamp(0);
     match &settlement.verdict {
-        Verdict::Delivered(through) => mailbox.take_out(*through),
+        Verdict::Delivered(through) => mailbox.take_out(*through, TakenBy::Callback),
         Verdict::Failed { retry_at, reason } => {
             mailbox.failures += 1;
+            mailbox.reliability = Reliability::Failing;
             mailbox.last_failure.clone_from(reason);
             // Nothing is pending any more if the recipient has acknowledged everything meanwhile; then there
             // is no retry.
@@ -168,37 +207,4 @@ fn settle(state: &mut State, settlement: &Settlement) -> bool {
         Verdict::Released => mailbox.give_back(),
     }
     true
-}
-
-fn expand(state: &mut State, limit: usize) -> Expansion {
-    let State { fan_outs, wishes, mailboxes, .. } = state;
-    let Some(fan_out) = fan_outs.first_mut() else { return Expansion::default() };
-    let recipients: Vec<PartyId> = wishers(wishes, fan_out.item, fan_out.cursor).take(limit).collect();
-    for recipient in &recipients {
-        if matches!(fan_out.event.kind, EventKind::ItemWithdrawn { .. }) {
-            wishes.remove(&(*recipient, fan_out.item));
-        }
-        mailboxes.entry(*recipient).or_default().put(fan_out.event.clone(), fan_out.since);
-    }
-    fan_out.cursor = recipients.last().copied();
-    if recipients.len() < limit {
-        // The last buyer has been reached. An event is removed only now, so that the steps of one are never
-        // mixed with those of a later event of the same item.
-        fan_outs.remove(0);
-    }
-    Expansion { recipients, more: !fan_outs.is_empty() }
-}
-
-/// Returns the buyers who wished for an item, starting after a party.
-fn wishers<V>(
-    wishes: &std::collections::BTreeMap<(PartyId, ItemId), V>,
-    item: ItemId,
-    after: Option<PartyId>,
-) -> impl Iterator<Item = PartyId> {
-    // The highest item id of that buyer, so that the range begins with the next buyer.
-    let from = after.map_or(Bound::Unbounded, |after| Bound::Excluded((after, ItemId(i64::MAX))));
-    wishes
-        .range((from, Bound::Unbounded))
-        .filter(move |((_, of), _)| *of == item)
-        .map(|((buyer, _), _)| *buyer)
 }

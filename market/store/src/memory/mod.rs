@@ -4,6 +4,7 @@
 //! in one call when it saves, so no reader sees a partial batch.
 
 mod clock;
+mod expand;
 mod lane;
 mod mailboxes;
 mod reads;
@@ -13,7 +14,7 @@ mod tracks;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::Store;
+use super::{Health, Store};
 use lane::MemoryLane;
 use state::State;
 
@@ -39,7 +40,10 @@ pub fn open() -> Store {
         reads: Arc::new(memory.clone()),
         mailboxes: Arc::new(memory.clone()),
         tracks: Arc::new(memory.clone()),
-        clocks: Arc::new(memory),
+        clocks: Arc::new(memory.clone()),
+        upkeep: Arc::new(memory),
         replicas: None,
+        health: Health::default(),
+        log: None,
     }
 }

@@ -1,15 +1,20 @@
 //! The state: every row, in maps by key.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    ops::Bound,
+};
 
 use souk_domain::{
     Callback, Event, Item, ItemId, Order, OrderId, Party, PartyId, Recorded, RequestId, Ride, RideId, Role,
-    Sequence, Sku, Stars, Till, TillId, Timestamp, Wish,
+    Sequence, Sku, Stars, Till, TillId, Timestamp, Topic, Wish,
 };
+use uuid::Uuid;
 
 use crate::{
-    Claim, ClockMark, Delivery, FeedPosition, LeaseEpoch, LeaseOwner, TrackPoint,
+    Claim, ClockMark, Delivery, FeedPosition, LeaseEpoch, LeaseOwner, Reliability, TrackPoint,
     audit::{AuditRow, Head},
+    mailbox::TakenBy,
 };
 
 /// All rows of the store.
@@ -27,10 +32,15 @@ pub(super) struct State {
     /// The points of each ride, with the steady time at which they were stored.
     pub(super) tracks: BTreeMap<RideId, Vec<(TrackPoint, Timestamp)>>,
     pub(super) wishes: BTreeMap<(PartyId, ItemId), Wish>,
+    /// The same wishes by item.
+    pub(super) wishers: BTreeSet<(ItemId, PartyId)>,
     pub(super) ratings: BTreeMap<(PartyId, ItemId), Stars>,
     pub(super) requests: BTreeMap<(PartyId, RequestId), (Recorded, Timestamp)>,
     pub(super) mailboxes: BTreeMap<PartyId, Mailbox>,
-    pub(super) fan_outs: Vec<FanOut>,
+    /// The events for wishers that are to be expanded, in their order, by seller. None is empty.
+    pub(super) fan_outs: BTreeMap<PartyId, VecDeque<FanOut>>,
+    /// The seller whose events were expanded last.
+    pub(super) expanded: Option<PartyId>,
     pub(super) audit: Vec<AuditRow>,
     pub(super) clock: Option<ClockMark>,
     pub(super) last_item: i64,
@@ -55,11 +65,17 @@ pub(super) struct Waiting {
 }
 
 /// The mailbox of a party or a till.
-#[derive(Default)]
 pub(super) struct Mailbox {
     pub(super) waiting: BTreeMap<Sequence, Waiting>,
+    /// The last sequence of each topic that updates coalesce by.
+    topics: BTreeMap<Topic, Sequence>,
     pub(super) last_sequence: i64,
     pub(super) acknowledged: i64,
+    /// The highest sequence that was handed out among those that could be merged.
+    pub(super) handed_out: i64,
+    /// The sequence of the last order event.
+    pub(super) last_order: i64,
+    pub(super) reliability: Reliability,
     pub(super) failures: u32,
     pub(super) last_failure: String,
     /// When to deliver; `None` if nothing is pending.
@@ -69,16 +85,44 @@ pub(super) struct Mailbox {
     pub(super) lease_until: Timestamp,
 }
 
-impl Mailbox {
-    /// Adds an event. The mailbox becomes due now, unless it is in back-off.
-    pub(super) fn put(&mut self, event: Event, now: Timestamp) {
-        if let Some(topic) = event.kind.coalesces_by() {
-            // The new event gets a new sequence. Under the old one, a delivery of the older event that is in
-            // flight would take this one out when it is settled.
-            self.waiting.retain(|_, waiting| waiting.event.kind.coalesces_by() != Some(topic));
+impl Default for Mailbox {
+    fn default() -> Self {
+        Self {
+            waiting: BTreeMap::new(),
+            topics: BTreeMap::new(),
+            last_sequence: 0,
+            acknowledged: 0,
+            handed_out: 0,
+            last_order: 0,
+            reliability: Reliability::Unproven,
+            failures: 0,
+            last_failure: String::new(),
+            next_attempt: None,
+            lease_owner: None,
+            lease_epoch: 0,
+            lease_until: Timestamp(0),
         }
+    }
+}
+
+impl Mailbox {
+    /// Adds an event, with which an older one on its topic is merged if nobody can have received that. The
+    /// mailbox becomes due now, unless it is in back-off.
+    pub(super) fn put(&mut self, mut event: Event, now: Timestamp) {
         self.last_sequence += 1;
-        self.waiting.insert(Sequence(self.last_sequence), Waiting { event, since: now });
+        let sequence = Sequence(self.last_sequence);
+        if let Some(topic) = event.kind.coalesces_by() {
+            let received = self.received_through();
+            let older = self.topics.insert(topic, sequence).filter(|older| *older > received);
+            if let Some(older) = older.and_then(|older| self.waiting.remove(&older)) {
+                event = event.merge(&older.event);
+            }
+        }
+        if event.kind.is_order() {
+            self.last_order = self.last_sequence;
+        }
+        // A new sequence: a recipient that has acknowledged the older one must get the result too.
+        self.waiting.insert(sequence, Waiting { event, since: now });
         self.next_attempt = Some(match self.next_attempt {
             // A new event does not end the back-off, or a busy seller with a dead callback would be called for
             // each purchase.
@@ -88,19 +132,37 @@ impl Mailbox {
         });
     }
 
+    /// Returns the sequence up to which somebody may have received the deliveries. They stay as they are.
+    fn received_through(&self) -> Sequence {
+        Sequence(self.acknowledged.max(self.handed_out))
+    }
+
+    /// Returns the deliveries after a sequence, which are about to be sent.
+    pub(super) fn hand_out(&mut self, after: Sequence, limit: usize) -> Vec<Delivery> {
+        let handed = self.after(after, limit);
+        if let Some(last) = Delivery::last_mergeable(&handed) {
+            self.handed_out = self.handed_out.max(last.0);
+        }
+        handed
+    }
+
     /// Removes everything up to a sequence and resets the failures. A sequence that was never assigned has
     /// no effect.
-    pub(super) fn take_out(&mut self, through: Sequence) {
+    pub(super) fn take_out(&mut self, through: Sequence, by: TakenBy) {
         // A cursor of another market or of an earlier store would otherwise discard events that were never
         // delivered.
         if through.0 > self.last_sequence {
             return;
         }
-        self.waiting.retain(|sequence, _| *sequence > through);
+        self.waiting = self.waiting.split_off(&Sequence(through.0.saturating_add(1)));
         // An acknowledgement may arrive late and name less than an earlier one.
         self.acknowledged = self.acknowledged.max(through.0);
         self.failures = 0;
+        self.reliability = by.reliability(self.reliability);
         self.last_failure.clear();
+        if self.waiting.is_empty() {
+            self.topics.clear();
+        }
         self.next_attempt = (!self.waiting.is_empty()).then_some(Timestamp(0));
     }
 
@@ -110,6 +172,11 @@ impl Mailbox {
         self.lease_until = Timestamp(0);
         self.next_attempt =
             if self.waiting.is_empty() { None } else { Some(self.next_attempt.unwrap_or_default()) };
+    }
+
+    /// Returns whether no order event is pending. Such mailboxes are served last.
+    pub(super) fn is_quiet(&self) -> bool {
+        self.last_order <= self.acknowledged
     }
 
     pub(super) fn is_due(&self, party: &Party, now: Timestamp) -> bool {
@@ -129,6 +196,7 @@ impl Mailbox {
             epoch: LeaseEpoch(self.lease_epoch),
             last_sequence: Sequence(self.last_sequence),
             failures: self.failures,
+            reliability: self.reliability,
             deliveries: Vec::new(),
         }
     }
@@ -166,6 +234,24 @@ impl State {
                 callback: None,
             }),
         }
+    }
+
+    /// Returns the buyers who wish for an item, starting after a party.
+    pub(super) fn wishers(&self, item: ItemId, after: Option<PartyId>) -> impl Iterator<Item = PartyId> {
+        let from = after
+            .map_or(Bound::Included((item, PartyId(Uuid::nil()))), |after| Bound::Excluded((item, after)));
+        let of_item = self.wishers.range((from, Bound::Unbounded));
+        of_item.take_while(move |(of, _)| *of == item).map(|(_, buyer)| *buyer)
+    }
+
+    pub(super) fn put_wish(&mut self, key: (PartyId, ItemId), wish: Wish) {
+        self.wishes.insert(key, wish);
+        self.wishers.insert((key.1, key.0));
+    }
+
+    pub(super) fn remove_wish(&mut self, key: (PartyId, ItemId)) {
+        self.wishes.remove(&key);
+        self.wishers.remove(&(key.1, key.0));
     }
 
     /// Returns the end of the audit log.

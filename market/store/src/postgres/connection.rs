@@ -157,9 +157,9 @@ impl Connection {
                     }
                     Ok(AsyncMessage::Notification(notification)) => {
                         // If the receiver can't keep up, the hint is dropped, and polling makes up for it.
-                        let told =
-                            notifications.as_ref().map(|n| n.try_send(notification.payload().to_owned()));
-                        let _ = told;
+                        if let Some(notifications) = &notifications {
+                            let _ = notifications.try_send(notification.payload().to_owned());
+                        }
                     }
                     Ok(_) => {}
                     Err(error) => {
@@ -223,6 +223,12 @@ impl Connection {
     pub(super) async fn batch_within(&self, patience: Duration, sql: &str) -> Result<(), Failure> {
         let done = timeout(patience, self.client.batch_execute(sql)).await;
         Ok(done.map_err(|_| self.fell_silent(patience))??)
+    }
+
+    /// Executes a statement without parameters that may read whole tables, and returns its only row.
+    pub(super) async fn scan(&self, patience: Duration, sql: &str) -> Result<Row, Failure> {
+        let scanned = timeout(patience, self.client.query_one(sql, &[])).await;
+        Ok(scanned.map_err(|_| self.fell_silent(patience))??)
     }
 
     /// Creates an empty pipeline. Only statements that were prepared when the session opened can be added.

@@ -29,7 +29,7 @@ use super::{
     save::{self, Saving},
     statements as sql,
 };
-use crate::{Lane, Receipt, SaveError, StoreError};
+use crate::{Lane, Receipt, SaveError, StoreError, space::Space};
 
 /// How often loading is attempted if it meets a deadlock or a session that has ended.
 const LOAD_ATTEMPTS: usize = 4;
@@ -42,6 +42,7 @@ const SESSION: Session = Session { prepare: sql::LANE, durable: true };
 pub(super) struct PostgresLane {
     address: Arc<Address>,
     hints: HintPublisher,
+    space: Space,
     /// The key of this lane's row in `replay`. One row per lane, so that lanes do not wait for each other's.
     id: Uuid,
     /// Present while it is known to be idle, or in the transaction of the current batch.
@@ -101,10 +102,11 @@ impl Numbers {
 }
 
 impl PostgresLane {
-    pub(super) fn new(address: Arc<Address>, hints: HintPublisher, id: Uuid) -> Self {
+    pub(super) fn new(address: Arc<Address>, hints: HintPublisher, id: Uuid, space: Space) -> Self {
         Self {
             address,
             hints,
+            space,
             id,
             connection: None,
             parties: BTreeMap::new(),
@@ -197,6 +199,17 @@ impl PostgresLane {
         &mut self,
         fill: impl FnOnce(&mut super::connection::Pipeline<'_>) -> Result<Saving, Failure>,
     ) -> Result<Receipt, SaveError> {
+        let committed = self.try_commit(fill).await;
+        if let Err(SaveError::Lost(StoreError::Full(error))) = &committed {
+            self.space.ran_out(error);
+        }
+        committed
+    }
+
+    async fn try_commit(
+        &mut self,
+        fill: impl FnOnce(&mut super::connection::Pipeline<'_>) -> Result<Saving, Failure>,
+    ) -> Result<Receipt, SaveError> {
         let Some(connection) = self.connection.take() else {
             return Err(SaveError::Lost(StoreError::unavailable("there is no transaction to save in")));
         };
@@ -205,7 +218,7 @@ impl PostgresLane {
         // Statements and commit go out together. If a statement fails, the server rejects those after it and
         // turns the commit into a rollback.
         let mut pipeline = connection.pipeline();
-        let Saving { mut receipt, feed } =
+        let Saving { mut receipt, feed, queued } =
             fill(&mut pipeline).map_err(|failure| SaveError::Lost(failure.into_store_error()))?;
         pipeline.add_command("COMMIT");
         let indefinite = |failure: Failure| SaveError::Indefinite(failure.into_store_error());
@@ -238,6 +251,7 @@ impl PostgresLane {
             Err(failure) if failure.is_refusal() && !failure.is_disconnection() => return Err(lost(failure)),
             Err(failure) => return Err(indefinite(failure)),
         }
+        receipt.needs_expansion = queued.is_some_and(|place| !saved[place].is_empty());
         let positions = feed.map_or(&[][..], |place| &saved[place]);
         for row in positions {
             // The commit stands even if a position can't be read: the feed position only speeds up the
@@ -333,7 +347,7 @@ impl Lane for PostgresLane {
         let (id, count) = (self.id, i64::try_from(replays).unwrap_or(i64::MAX));
         let fill = |pipeline: &mut super::connection::Pipeline<'_>| {
             pipeline.add(sql::COUNT_REPLAYS, params![id, count]);
-            Ok(Saving { receipt: Receipt::default(), feed: None })
+            Ok(Saving { receipt: Receipt::default(), feed: None, queued: None })
         };
         self.commit(fill).await.map(|_| ())
     }

@@ -19,10 +19,13 @@
 
 mod address;
 mod chain;
+mod check;
 mod clock;
 mod connection;
 mod convert;
+mod deliveries;
 mod error;
+mod expand;
 mod hints;
 mod horizon;
 mod lane;
@@ -38,6 +41,7 @@ mod schema;
 mod settle;
 #[cfg(test)]
 mod shards;
+mod space_probe;
 mod statements;
 mod summary;
 mod tracks;
@@ -47,9 +51,10 @@ use std::sync::Arc;
 use uuid::Uuid;
 
 pub use address::{PostgresOptions, is_address};
+pub use check::check;
 pub use clock::clock_mark;
 
-use super::{Lane, OpeningProgress, Reads, Store, StoreError};
+use super::{Health, Lane, OpeningProgress, Reads, Replicas, Store, StoreError, space::Space};
 use address::Address;
 use connection::Session;
 use hints::{HintPublisher, PostgresReplicas};
@@ -96,13 +101,17 @@ pub async fn open_reporting(
 ) -> Result<Store, StoreError> {
     let address = Arc::new(Address::read(address, options)?);
     schema::migrate(&address, progress).await?;
-    let session = Session { prepare: settle::PREPARED, durable: false };
+    let session = Session { prepare: expand::PREPARED, durable: false };
     // Hints are sent on these sessions as well: a notification needs no durable commit.
     let writers = Arc::new(Pool::new(Arc::clone(&address), session, MAILBOX_SESSIONS, MAILBOX_QUEUE));
     let hints = HintPublisher::start(market, Arc::clone(&writers));
+    let health = Health::default();
+    let space = Space::new(health.clone());
+    tokio::spawn(space_probe::run(Arc::downgrade(&writers), space.clone(), market));
     let lane = |number: u8| {
         let id = Uuid::new_v5(&market, &[number]);
-        Box::new(PostgresLane::new(Arc::clone(&address), hints.clone(), id)) as Box<dyn Lane>
+        let lane = PostgresLane::new(Arc::clone(&address), hints.clone(), id, space.clone());
+        Box::new(lane) as Box<dyn Lane>
     };
     let lanes = (0..LANES).map(lane).collect();
     let mailboxes = Arc::new(PostgresMailboxes::new(writers, hints));
@@ -111,8 +120,9 @@ pub async fn open_reporting(
     // Weak, so that the task does not keep the sessions open after the store is dropped.
     tokio::spawn(chain::keep_linked(Arc::downgrade(&readers), market));
     let reads = Arc::new(PostgresReads::new(readers));
-    let (tracks, clocks) = (Arc::clone(&mailboxes), Arc::clone(&mailboxes));
-    Ok(Store { lanes, reads, mailboxes, tracks, clocks, replicas: Some(Arc::new(replicas)) })
+    let [tracks, clocks, upkeep] = [0; 3].map(|_| Arc::clone(&mailboxes));
+    let replicas: Option<Arc<dyn Replicas>> = Some(Arc::new(replicas));
+    Ok(Store { lanes, reads, mailboxes, tracks, clocks, upkeep, replicas, health, log: None })
 }
 
 /// Opens only the queries, alongside markets that may have the database open.

@@ -50,8 +50,16 @@ impl Migration {
 /// All migrations in order. A released one must never change, because its checksum is recorded in databases.
 const MIGRATIONS: &[Migration] = &[
     Migration { sql: include_str!("migrations/0001_initial.sql"), steps: None, min_reader: 1 },
-    Migration { sql: include_str!("migrations/0002_clock.sql"), steps: None, min_reader: 1 },
+    Migration { sql: include_str!("migrations/0002_sums.sql"), steps: None, min_reader: 1 },
+    Migration { sql: include_str!("migrations/0003_delivery.sql"), steps: None, min_reader: 1 },
+    Migration { sql: include_str!("migrations/0004_clock.sql"), steps: None, min_reader: 1 },
 ];
+
+/// Returns the SQL of all migrations.
+#[cfg(test)]
+pub(super) fn all() -> impl Iterator<Item = &'static str> {
+    MIGRATIONS.iter().map(|migration| migration.sql)
+}
 
 /// The oldest supported server version, in the format of `server_version_num`.
 const MIN_SERVER: i32 = 150_000;
@@ -197,7 +205,7 @@ fn report(progress: &OpeningProgress, number: i32, (done, all): (i64, i64)) {
 
 async fn take_turn(connection: &mut Connection, address: &Address) -> Result<(), StoreError> {
     let deadline = Instant::now() + MIGRATION_PATIENCE;
-    let mut was_told = false;
+    let mut was_logged = false;
     loop {
         let rows = connection.query(LOCK, Vec::new()).await?;
         if rows.first().map_or(Ok(false), |row| get(row, 0))? {
@@ -205,13 +213,13 @@ async fn take_turn(connection: &mut Connection, address: &Address) -> Result<(),
         }
         if Instant::now() >= deadline {
             return Err(StoreError::unavailable(format!(
-                "another market has been bringing {} forward for an hour; look what holds it up",
+                "another market has been migrating {} for an hour; check that it still makes progress",
                 address.shown
             )));
         }
-        if !was_told {
+        if !was_logged {
             tracing::info!("another market is migrating the database; waiting for it");
-            was_told = true;
+            was_logged = true;
         }
         sleep(LOCK_LOOK).await;
     }

@@ -1,24 +1,22 @@
-//! Settles claims, removes delivered events, and expands events for wishers into deliveries.
+//! Settles claims, and removes deliveries that were received or have expired.
 //!
-//! All of this happens under the mailbox's row lock, and these locks are taken in key order. Only expiry
-//! works without it: it deletes the oldest deliveries and skips those that are being removed at the moment.
+//! All of this happens under the mailbox's row lock, and these locks are taken in key order.
 
 use std::collections::BTreeSet;
 
-use souk_domain::{Event, PartyId, Sequence, Timestamp};
+use souk_domain::{PartyId, Sequence, Timestamp};
 use tokio_postgres::Row;
 use uuid::Uuid;
 
 use super::{
-    connection::{PATIENCE, params},
+    connection::params,
     convert::{self, first, get},
     error::Failure,
     pool::{Pool, Seat},
     rows::at_most,
-    save::{self, NewDelivery},
     statements,
 };
-use crate::{Claim, Expansion, LeaseEpoch, Retention, Settlement, Verdict};
+use crate::{Claim, LeaseEpoch, Retention, Settlement, Verdict, mailbox::REMOVAL_STEP};
 
 /// Selects and locks the claims that are still the latest. The comparison of epochs is the fence, and the
 /// lock keeps it valid until the commit.
@@ -27,55 +25,71 @@ const HELD: &str = "SELECT mailbox.party, mailbox.lease_epoch FROM mailbox \
      ON mailbox.party = ended.party AND mailbox.lease_epoch = ended.epoch \
      ORDER BY mailbox.party FOR NO KEY UPDATE OF mailbox";
 const END_LEASES: &str = "UPDATE mailbox SET lease_owner = NULL, lease_until = 0 WHERE party = ANY($1)";
-const FAIL: &str = "UPDATE mailbox SET failures = failures + 1, last_failure = ended.reason, \
+const FAIL: &str = "UPDATE mailbox SET failures = failures + 1, last_failure = ended.reason, reliability = 2, \
      next_attempt = CASE WHEN next_attempt IS NULL THEN NULL ELSE ended.retry_at END \
      FROM unnest($1::UUID[], $2::TEXT[], $3::BIGINT[]) AS ended (party, reason, retry_at) \
      WHERE mailbox.party = ended.party";
 /// Releases mailboxes, which stay due only if something is pending. A subquery with LIMIT 1 rather than
 /// EXISTS, for which the planner would scan all deliveries as long as statistics say that there are few.
 const GIVE_BACK: &str = "UPDATE mailbox SET next_attempt = CASE WHEN \
-     (SELECT true FROM delivery WHERE recipient = mailbox.party LIMIT 1) THEN coalesce(next_attempt, 0) END \
+     (SELECT true FROM delivery WHERE recipient = mailbox.party AND sequence > mailbox.acknowledged LIMIT 1) \
+     THEN coalesce(next_attempt, 0) END \
      WHERE party = ANY($1)";
-/// Deletes deliveries, but only up to a sequence that the mailbox has assigned. The body of an event for one
-/// recipient is in its delivery; a shared event is deleted when its retention is over.
-const TAKE_OUT: &str = "DELETE FROM delivery USING unnest($1::UUID[], $2::BIGINT[]) AS taken (recipient, through), \
-     mailbox WHERE mailbox.party = taken.recipient AND taken.through <= mailbox.last_sequence \
-     AND delivery.recipient = taken.recipient AND delivery.sequence <= taken.through";
-/// Records that the recipient has responded: its failures are reset, and what is pending is due at once.
-const ACKNOWLEDGE: &str = "UPDATE mailbox SET acknowledged = greatest(acknowledged, taken.through), failures = 0, \
-     last_failure = '', \
-     next_attempt = CASE WHEN (SELECT true FROM delivery WHERE recipient = mailbox.party LIMIT 1) THEN 0 END \
-     FROM unnest($1::UUID[], $2::BIGINT[]) AS taken (recipient, through) \
-     WHERE mailbox.party = taken.recipient AND taken.through <= mailbox.last_sequence";
-const COUNT: &str = "SELECT count(*) FROM delivery WHERE recipient = $1";
+/// Moves the cursors of recipients, but only up to a sequence that the mailbox has assigned, and deletes the
+/// deliveries of at most `$3` sequences; [`REMOVE_SOME`] deletes the rest. The failures are reset, because the
+/// recipient has responded, and what is pending is due at once. The body of an event for one recipient is in
+/// its delivery; a shared event is deleted when its retention is over.
+const TAKE_OUT: &str = "WITH taken AS (SELECT mailbox.party, mailbox.removed, mailbox.acknowledged, named.through, \
+     least(named.through, mailbox.removed + $3) AS bound \
+     FROM unnest($1::UUID[], $2::BIGINT[]) AS named (recipient, through) \
+     JOIN mailbox ON mailbox.party = named.recipient AND named.through <= mailbox.last_sequence), \
+     gone AS (DELETE FROM delivery USING taken WHERE delivery.recipient = taken.party \
+     AND delivery.sequence > taken.removed AND delivery.sequence <= taken.bound RETURNING delivery.recipient), \
+     counted AS (SELECT recipient, count(*) AS count FROM gone GROUP BY recipient) \
+     UPDATE mailbox SET acknowledged = greatest(mailbox.acknowledged, taken.through), \
+     removed = greatest(mailbox.removed, taken.bound), \
+     quiet = last_order <= greatest(mailbox.acknowledged, taken.through), failures = 0, last_failure = '', \
+     reliability = CASE WHEN $4 THEN 0 WHEN reliability = 2 THEN 1 ELSE reliability END, \
+     pending = CASE WHEN rest.is_pending \
+     THEN greatest(1, pending - coalesce((SELECT counted.count FROM counted WHERE counted.recipient = taken.party), 0)) \
+     ELSE 0 END, \
+     next_attempt = CASE WHEN rest.is_pending THEN 0 END \
+     FROM taken CROSS JOIN LATERAL (SELECT (SELECT true FROM delivery WHERE delivery.recipient = taken.party \
+     AND delivery.sequence > greatest(taken.acknowledged, taken.through) LIMIT 1) AS is_pending) AS rest \
+     WHERE mailbox.party = taken.party";
+/// Deletes acknowledged deliveries of at most `$2` sequences from mailboxes.
+const REMOVE_SOME: &str = "WITH old AS (SELECT mailbox.party, mailbox.removed, \
+     least(mailbox.acknowledged, mailbox.removed + $2) AS bound FROM mailbox WHERE mailbox.party = ANY($1)), \
+     gone AS (DELETE FROM delivery USING old WHERE delivery.recipient = old.party \
+     AND delivery.sequence > old.removed AND delivery.sequence <= old.bound RETURNING delivery.recipient), \
+     counted AS (SELECT recipient, count(*) AS count FROM gone GROUP BY recipient) \
+     UPDATE mailbox SET removed = greatest(mailbox.removed, old.bound), pending = greatest(0, \
+     pending - coalesce((SELECT counted.count FROM counted WHERE counted.recipient = old.party), 0)) \
+     FROM old WHERE mailbox.party = old.party RETURNING old.bound - old.removed";
+/// Mailboxes with acknowledged deliveries that were not removed yet.
+const TO_EMPTY: &str = "SELECT party FROM mailbox WHERE removed < acknowledged LIMIT 1";
+/// The number of pending deliveries, which are counted only while acknowledged ones are being removed.
+const PENDING_COUNT: &str =
+    "SELECT CASE WHEN removed >= acknowledged THEN pending END FROM mailbox WHERE party = $1";
 
-/// One market expands at a time, so that an event can't overtake an earlier one of the same item.
-const EXPAND_LOCK: &str = "SELECT pg_advisory_xact_lock(1936682347, 3)";
-const OLDEST_EVENT: &str = "SELECT seq, item, withdraws, cursor, body, occurred_at FROM event WHERE NOT is_done ORDER BY seq LIMIT 1";
-const WISHERS: &str = "SELECT buyer FROM wish WHERE item = $1 AND ($2::UUID IS NULL OR buyer > $2) \
-     ORDER BY buyer LIMIT $3";
-const REMOVE_WISHES_FOR: &str = "DELETE FROM wish WHERE item = $1 AND buyer = ANY($2)";
-const MOVE_ON: &str = "UPDATE event SET cursor = $2, is_done = $3 WHERE seq = $1";
-const MORE_EVENTS: &str = "SELECT 1 FROM event WHERE NOT is_done LIMIT 1";
-
-const EXPIRE: &str = "DELETE FROM delivery WHERE (recipient, sequence) IN \
-     (SELECT recipient, sequence FROM delivery WHERE is_order = $1 AND occurred_at < $2 ORDER BY occurred_at LIMIT $3 \
-     FOR UPDATE SKIP LOCKED) RETURNING 1";
-/// Deletes shared events that no delivery refers to. Shared events are never about orders, and deliveries of
-/// this age have just been dropped, so that few are left to search.
-const EXPIRE_EVENTS: &str = "DELETE FROM event WHERE seq IN \
-     (SELECT seq FROM event WHERE is_done AND occurred_at < $1 \
-     AND NOT EXISTS (SELECT 1 FROM delivery WHERE delivery.event = event.seq AND NOT delivery.is_order \
-     AND delivery.occurred_at < $1) \
-     ORDER BY occurred_at LIMIT $2 FOR UPDATE SKIP LOCKED)";
-
-/// Prepared when a session opens, because pipelines can only send prepared statements.
-pub(super) const PREPARED: &[&str] = &[
-    statements::LOCK_MAILBOXES,
-    statements::FILL_MAILBOXES,
-    statements::REMOVE_OLDER_DELIVERIES,
-    statements::ADD_DELIVERIES,
-];
+/// Finds deliveries whose retention is over.
+const OLD: &str = "SELECT recipient, sequence FROM delivery WHERE is_order = $1 AND occurred_at < $2 \
+     ORDER BY occurred_at LIMIT $3";
+/// Locks mailboxes, except those that others work on.
+const LOCK_FREE: &str =
+    "SELECT party FROM mailbox WHERE party = ANY($1) ORDER BY party FOR NO KEY UPDATE SKIP LOCKED";
+const DROP: &str = "WITH gone AS (DELETE FROM delivery USING unnest($1::UUID[], $2::BIGINT[]) AS old (recipient, sequence) \
+     WHERE delivery.recipient = old.recipient AND delivery.sequence = old.sequence RETURNING delivery.recipient), \
+     counted AS (SELECT recipient, count(*) AS count FROM gone GROUP BY recipient) \
+     UPDATE mailbox SET pending = greatest(0, pending - counted.count) FROM counted \
+     WHERE mailbox.party = counted.recipient RETURNING counted.count";
+/// Deletes shared events that were expanded and that no delivery refers to. Shared events are never about
+/// orders, and a delivery has the time of its event, by which it is found.
+const FORGET_EVENTS: &str = "DELETE FROM event WHERE seq IN \
+     (SELECT seq FROM event AS old WHERE is_done AND occurred_at < $1 \
+     AND (SELECT true FROM delivery WHERE NOT delivery.is_order AND delivery.occurred_at = old.occurred_at \
+     AND delivery.event = old.seq LIMIT 1) IS NULL \
+     ORDER BY occurred_at LIMIT $2 FOR UPDATE SKIP LOCKED) RETURNING 1";
 
 /// The statements whose plans are checked for scans.
 #[cfg(test)]
@@ -85,15 +99,13 @@ pub(super) const PLANNED: &[&str] = &[
     FAIL,
     GIVE_BACK,
     TAKE_OUT,
-    ACKNOWLEDGE,
-    COUNT,
-    OLDEST_EVENT,
-    WISHERS,
-    REMOVE_WISHES_FOR,
-    MOVE_ON,
-    MORE_EVENTS,
-    EXPIRE,
-    EXPIRE_EVENTS,
+    REMOVE_SOME,
+    TO_EMPTY,
+    PENDING_COUNT,
+    OLD,
+    LOCK_FREE,
+    DROP,
+    FORGET_EVENTS,
 ];
 
 /// Ends claims, and returns for each whether it was still the latest.
@@ -141,7 +153,8 @@ async fn apply(seat: &mut Seat<'_>, ended: &[&Settlement]) -> Result<(), Failure
         }
     }
     if !taken.0.is_empty() {
-        take_out(seat, taken.0, taken.1).await?;
+        let (recipients, through) = taken;
+        seat.query(TAKE_OUT, params![recipients, through, REMOVAL_STEP, true]).await?;
     }
     if !failed.0.is_empty() {
         seat.query(FAIL, params![failed.0, failed.1, failed.2]).await?;
@@ -149,13 +162,6 @@ async fn apply(seat: &mut Seat<'_>, ended: &[&Settlement]) -> Result<(), Failure
     if !released.is_empty() {
         seat.query(GIVE_BACK, params![released]).await?;
     }
-    Ok(())
-}
-
-async fn take_out(seat: &mut Seat<'_>, recipients: Vec<Uuid>, through: Vec<i64>) -> Result<(), Failure> {
-    // In this order, because the second statement looks at what is left.
-    seat.query(TAKE_OUT, params![recipients.clone(), through.clone()]).await?;
-    seat.query(ACKNOWLEDGE, params![recipients, through]).await?;
     Ok(())
 }
 
@@ -169,89 +175,55 @@ pub(super) async fn give_back(pool: &Pool, claims: &[Claim]) -> Result<(), Failu
     settle(pool, &released.collect::<Vec<_>>()).await.map(|_| ())
 }
 
-/// Removes everything up to a sequence, regardless of any lease, and returns the number of pending
-/// deliveries.
-pub(super) async fn acknowledge(pool: &Pool, recipient: PartyId, through: Sequence) -> Result<i64, Failure> {
+/// Removes everything up to a sequence, regardless of any lease. Returns the number of pending deliveries;
+/// `None` while acknowledged ones are still to be removed.
+pub(super) async fn acknowledge(
+    pool: &Pool,
+    recipient: PartyId,
+    through: Sequence,
+) -> Result<Option<i64>, Failure> {
     let mut seat = pool.take().await?;
     seat.batch("BEGIN").await?;
     seat.query(statements::LOCK_MAILBOXES, params![vec![recipient.0]]).await?;
-    take_out(&mut seat, vec![recipient.0], vec![through.0]).await?;
-    let left = seat.query(COUNT, params![recipient.0]).await?;
+    seat.query(TAKE_OUT, params![vec![recipient.0], vec![through.0], REMOVAL_STEP, false]).await?;
+    let left = seat.query(PENDING_COUNT, params![recipient.0]).await?;
     seat.batch("COMMIT").await?;
     seat.give_back();
-    Ok(first(&left, |row| get(row, 0))?.unwrap_or(0))
+    // A party without a mailbox has nothing pending.
+    Ok(first(&left, |row| get(row, 0))?.unwrap_or(Some(0)))
 }
 
-/// Expands the oldest event for wishers into up to `limit` deliveries, in the order of the buyers' ids.
-///
-/// Its commit waits for the disk and the standby, because it assigns sequences: after a failover, a sequence
-/// that a recipient has seen must not be assigned to another event.
-pub(super) async fn expand(pool: &Pool, limit: usize) -> Result<Expansion, Failure> {
-    // Check without a lock first, because usually there is nothing to expand.
-    if pool.query(MORE_EVENTS, Vec::new).await?.is_empty() {
-        return Ok(Expansion::default());
-    }
+/// Removes acknowledged deliveries of a bounded number of sequences from a mailbox. Returns the number of these
+/// sequences, and of the pending deliveries as [`acknowledge`] does.
+pub(super) async fn remove_some(
+    pool: &Pool,
+    recipient: PartyId,
+    limit: i64,
+) -> Result<(usize, Option<i64>), Failure> {
     let mut seat = pool.take().await?;
-    // The session may carry the warning of an earlier user.
-    seat.forget_warnings();
-    seat.batch("BEGIN; SET LOCAL synchronous_commit = on").await?;
-    // The lock ends with the transaction, so a market that crashes in the middle does not stop the others.
-    seat.query(EXPAND_LOCK, Vec::new()).await?;
-    // Read after taking the lock: another market may have finished this event meanwhile.
-    let oldest = seat.query(OLDEST_EVENT, Vec::new()).await?;
-    let Some(row) = oldest.first() else {
-        seat.batch("ROLLBACK").await?;
-        seat.give_back();
-        return Ok(Expansion::default());
-    };
-    let (seq, item, withdraws): (i64, i64, bool) = (get(row, 0)?, get(row, 1)?, get(row, 2)?);
-    let (cursor, event): (Option<Uuid>, Event) = (get(row, 3)?, convert::json(row, 4)?);
-    let wishers = seat.query(WISHERS, params![item, cursor, at_most(limit)]).await?;
-    let wishers: Vec<PartyId> =
-        wishers.iter().map(|row| convert::party_id(row, 0)).collect::<Result<_, _>>()?;
-    if withdraws && !wishers.is_empty() {
-        // Before the mailboxes, which is the lock order of lanes.
-        let buyers: Vec<Uuid> = wishers.iter().map(|buyer| buyer.0).collect();
-        seat.query(REMOVE_WISHES_FOR, params![item, buyers]).await?;
-    }
-    if !wishers.is_empty() {
-        deliver(&seat, &wishers, (seq, &event, get(row, 5)?)).await?;
-    }
-    // `None` only on the last, empty step, which marks the event as done.
-    let cursor = wishers.last().map(|last| last.0);
-    seat.query(MOVE_ON, params![seq, cursor, wishers.len() < limit]).await?;
-    let more = !seat.query(MORE_EVENTS, Vec::new()).await?.is_empty();
+    seat.batch("BEGIN").await?;
+    seat.query(statements::LOCK_MAILBOXES, params![vec![recipient.0]]).await?;
+    let removed = seat.query(REMOVE_SOME, params![vec![recipient.0], limit]).await?;
+    let left = seat.query(PENDING_COUNT, params![recipient.0]).await?;
     seat.batch("COMMIT").await?;
-    if seat.was_warned() {
-        // As in a lane, the commit may be on the primary only. Dropping the seat closes the session; the
-        // deliveries are found by the next poll.
-        return Err(Failure::NoConnection(
-            "PostgreSQL warned while it committed: the standby may not have it".into(),
-        ));
-    }
     seat.give_back();
-    Ok(Expansion { recipients: wishers, more })
+    let removed: i64 = first(&removed, |row| get(row, 0))?.unwrap_or(0);
+    Ok((usize::try_from(removed).unwrap_or(0), first(&left, |row| get(row, 0))?.unwrap_or(Some(0))))
 }
 
-/// Adds the deliveries of a shared event, which is given with its number and its steady time.
-async fn deliver(
-    seat: &Seat<'_>,
-    wishers: &[PartyId],
-    (seq, event, since): (i64, &Event, i64),
-) -> Result<(), Failure> {
-    let counts: Vec<_> = wishers.iter().map(|recipient| (*recipient, 1)).collect();
-    let deliveries: Vec<_> =
-        wishers.iter().map(|recipient| NewDelivery { recipient: *recipient, event, behind: 0 }).collect();
-    let contents = (vec![Some(seq); wishers.len()], vec![None; wishers.len()]);
-    let mut pipeline = seat.pipeline();
-    pipeline
-        .add(statements::LOCK_MAILBOXES, params![wishers.iter().map(|wisher| wisher.0).collect::<Vec<_>>()]);
-    save::put_deliveries(&mut pipeline, &counts, &deliveries, contents, since);
-    pipeline.run_all(PATIENCE).await?;
-    Ok(())
+/// Does the same for any mailboxes, and returns the number of sequences.
+pub(super) async fn remove_acknowledged(pool: &Pool, limit: usize) -> Result<usize, Failure> {
+    let mut done = 0;
+    while done < limit {
+        let rows = pool.query(TO_EMPTY, Vec::new).await?;
+        let Some(mailbox) = first(&rows, |row| convert::party_id(row, 0))? else { break };
+        done += remove_some(pool, mailbox, at_most(limit - done)).await?.0;
+    }
+    Ok(done)
 }
 
-/// Drops deliveries whose retention is over, and returns how many.
+/// Drops deliveries whose retention is over, and returns how many. Mailboxes that others work on are left for
+/// the next time.
 pub(super) async fn expire(
     pool: &Pool,
     now: Timestamp,
@@ -261,9 +233,33 @@ pub(super) async fn expire(
     let mut dropped = 0;
     for (is_order, kept) in [(false, retention.updates), (true, retention.orders)] {
         let (cutoff, left) = (now.minus(kept).0, at_most(limit - dropped));
-        dropped += pool.query(EXPIRE, || params![is_order, cutoff, left]).await?.len();
+        let old = pool.query(OLD, || params![is_order, cutoff, left]).await?;
+        if !old.is_empty() {
+            dropped += drop_some(pool, &old).await?;
+        }
     }
-    let cutoff = now.minus(retention.updates).0;
-    pool.query(EXPIRE_EVENTS, || params![cutoff, at_most(limit)]).await?;
     Ok(dropped)
+}
+
+async fn drop_some(pool: &Pool, old: &[Row]) -> Result<usize, Failure> {
+    let found = old.iter().map(|row| Ok((get(row, 0)?, get(row, 1)?)));
+    let found: Vec<(Uuid, i64)> = found.collect::<Result<_, Failure>>()?;
+    let parties: BTreeSet<Uuid> = found.iter().map(|(party, _)| *party).collect();
+    let mut seat = pool.take().await?;
+    seat.batch("BEGIN").await?;
+    // First, as everywhere: whoever holds a mailbox may wait for its deliveries, but not the other way round.
+    let free = seat.query(LOCK_FREE, params![parties.into_iter().collect::<Vec<_>>()]).await?;
+    let free: BTreeSet<Uuid> = free.iter().map(|row| get(row, 0)).collect::<Result<_, _>>()?;
+    let (parties, sequences): (Vec<Uuid>, Vec<i64>) =
+        found.into_iter().filter(|(party, _)| free.contains(party)).unzip();
+    let dropped = seat.query(DROP, params![parties, sequences]).await?;
+    let counts = dropped.iter().map(|row| get::<i64>(row, 0)).collect::<Result<Vec<_>, _>>()?;
+    seat.batch("COMMIT").await?;
+    seat.give_back();
+    Ok(counts.into_iter().filter_map(|count| usize::try_from(count).ok()).sum())
+}
+
+/// Deletes shared events that no delivery refers to, and returns how many.
+pub(super) async fn forget_events(pool: &Pool, before: Timestamp, limit: usize) -> Result<usize, Failure> {
+    Ok(pool.query(FORGET_EVENTS, || params![before.0, at_most(limit)]).await?.len())
 }

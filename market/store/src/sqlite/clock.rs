@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use rusqlite::{Connection, Error, params};
 use souk_domain::Timestamp;
 
-use super::{connect_read_only, error, mailboxes::SqliteMailboxes, schema};
+use super::{beside, error, mailboxes::SqliteMailboxes};
 use crate::{ClockMark, ClockReport, Clocks, DueBounds, StoreError};
 
 /// The row. Before the first start it holds only the newest stamp of an older version, if there is one.
@@ -43,8 +43,7 @@ impl Row {
 ///
 /// Fails if the file can't be read, or if its schema is not up to date.
 pub fn clock_mark(path: &Path) -> Result<Option<ClockMark>, StoreError> {
-    let connection = connect_read_only(path)?;
-    schema::check(&connection).map_err(|problem| problem.at(path))?;
+    let connection = beside::open(path)?;
     Row::read(&connection).map(|row| row.mark()).map_err(|error| error::named(path, &error))
 }
 

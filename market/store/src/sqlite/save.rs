@@ -4,11 +4,14 @@ use std::collections::{BTreeMap, btree_map::Entry};
 
 use rusqlite::{CachedStatement, Connection, Error, OptionalExtension as _, params};
 use souk_domain::{
-    Audience, CancelReason, Event, EventKind, IdRange, Item, NewEvent, Order, Party, PartyId, Role, Sku,
-    Timestamp, Topic, WorkingSet,
+    Audience, CancelReason, EventKind, IdRange, Item, NewEvent, Order, Party, Role, Sku, WorkingSet,
 };
 
-use super::convert::{self, blob};
+use super::{
+    convert::{self, blob, to_json},
+    deliveries::{Added, last_sequence, put_delivery, put_event, put_into_mailbox},
+    summary,
+};
 use crate::{
     FeedPosition, Receipt,
     audit::{AuditRow, Head, Link},
@@ -19,6 +22,7 @@ pub(super) fn save(connection: &Connection, rows: &WorkingSet) -> Result<Receipt
     save_parties(connection, rows)?;
     let feed_position = save_items(connection, rows)?;
     save_orders(connection, rows)?;
+    summary::save(connection, &rows.tally)?;
     save_rides(connection, rows)?;
     save_tills(connection, rows)?;
     save_wishes_and_ratings(connection, rows)?;
@@ -56,6 +60,7 @@ fn save_parties(connection: &Connection, rows: &WorkingSet) -> Result<(), Error>
     let mut open = connection.prepare_cached(
         "INSERT INTO mailbox (party, role, callback_host, callback_port) VALUES (?1, ?2, ?3, ?4) \
          ON CONFLICT (party) DO UPDATE SET callback_host = ?3, callback_port = ?4, failures = 0, last_failure = '', \
+         reliability = CASE WHEN reliability = 0 AND callback_host IS ?3 AND callback_port IS ?4 THEN 0 ELSE 1 END, \
          next_attempt = CASE WHEN next_attempt IS NULL THEN NULL ELSE 0 END",
     )?;
     for (_, party) in rows.parties.changes() {
@@ -64,7 +69,7 @@ fn save_parties(connection: &Connection, rows: &WorkingSet) -> Result<(), Error>
         let (host, port) = callback.as_ref().map(|c| (c.host.as_str(), c.port)).unzip();
         let (name, role) = (display_name.as_str(), role.as_str());
         let (since, reason) = suspension.as_ref().map(|s| (s.since.0, s.reason.as_str())).unzip();
-        let tills = if tills.is_empty() { None } else { Some(json(tills)?) };
+        let tills = if tills.is_empty() { None } else { Some(to_json(tills)?) };
         put.execute(params![
             blob(*id),
             role,
@@ -171,7 +176,7 @@ fn save_rides(connection: &Connection, rows: &WorkingSet) -> Result<(), Error> {
     )?;
     for (id, ride) in rows.rides.changes() {
         let Some(ride) = ride else { continue };
-        put.execute(params![id.0.into_bytes(), blob(ride.seller), json(ride)?])?;
+        put.execute(params![id.0.into_bytes(), blob(ride.seller), to_json(ride)?])?;
     }
     Ok(())
 }
@@ -190,7 +195,7 @@ fn save_tills(connection: &Connection, rows: &WorkingSet) -> Result<(), Error> {
             remove.execute([id.0.into_bytes()])?;
             continue;
         };
-        put.execute(params![id.0.into_bytes(), blob(till.seller), json(till)?])?;
+        put.execute(params![id.0.into_bytes(), blob(till.seller), to_json(till)?])?;
         open.execute(params![blob(id.mailbox()), Role::Seller.as_str()])?;
     }
     Ok(())
@@ -248,7 +253,7 @@ fn save_requests(connection: &Connection, rows: &WorkingSet) -> Result<(), Error
     )?;
     for ((party, request), recorded) in rows.requests.changes() {
         let Some(recorded) = recorded else { continue };
-        let outcome = json(&recorded.outcome)?;
+        let outcome = to_json(&recorded.outcome)?;
         let id = request.0.into_bytes();
         put.execute(params![id, blob(party), recorded.fingerprint.0, outcome, rows.decided_at.0])?;
     }
@@ -257,98 +262,50 @@ fn save_requests(connection: &Connection, rows: &WorkingSet) -> Result<(), Error
 
 /// Saves the events, their deliveries, and the state of the mailboxes that they go to.
 fn save_events(connection: &Connection, rows: &WorkingSet, receipt: &mut Receipt) -> Result<(), Error> {
-    let mut fan_out =
-        connection.prepare_cached("INSERT INTO fan_out (event, item, withdraws) VALUES (?, ?, ?)")?;
+    let mut is_wished = connection.prepare_cached("SELECT 1 FROM wish WHERE item = ? LIMIT 1")?;
+    let mut fan_out = connection
+        .prepare_cached("INSERT INTO fan_out (event, item, withdraws, seller) VALUES (?, ?, ?, ?)")?;
     let mut mailboxes = BTreeMap::new();
     for NewEvent { event, audience } in &rows.events {
         match *audience {
             Audience::Party(recipient) => {
-                let sequence = match mailboxes.entry(recipient) {
+                let added = match mailboxes.entry(recipient) {
                     // Read once per mailbox and batch; the transaction's write lock keeps others from
                     // assigning sequences.
-                    Entry::Occupied(taken) => taken.into_mut(),
-                    Entry::Vacant(first) => first.insert(last_sequence(connection, recipient)?),
+                    Entry::Occupied(added) => added.into_mut(),
+                    Entry::Vacant(first) => {
+                        let sequence = last_sequence(connection, recipient)?;
+                        first.insert(Added { sequence, last_order: 0, count: 0 })
+                    }
                 };
-                *sequence += 1;
-                let seq = put_event(connection, event, rows.decided_at, false)?;
-                put_delivery(connection, recipient, *sequence, seq, event, rows.decided_at)?;
+                added.sequence += 1;
+                if event.kind.is_order() {
+                    added.last_order = added.sequence;
+                }
+                added.count +=
+                    put_delivery(connection, recipient, added.sequence, None, event, rows.decided_at)?;
             }
             Audience::Wishers(item) => {
+                let Some(seller) = rows.items.row(item).map(|item| item.seller) else { continue };
+                // Most items are wished for by nobody, and an import changes thousands of them.
+                if !is_wished.exists([item.0])? {
+                    continue;
+                }
                 // One row per event now, one per wisher later: a popular item may have any number of wishers,
                 // and a purchase must not wait for them. The relay expands these events in small transactions.
                 let seq = put_event(connection, event, rows.decided_at, true)?;
                 let withdraws = matches!(event.kind, EventKind::ItemWithdrawn { .. });
-                fan_out.execute(params![seq, item.0, withdraws])?;
+                fan_out.execute(params![seq, item.0, withdraws, blob(seller)])?;
                 receipt.needs_expansion = true;
             }
         }
     }
     // Once per mailbox and batch rather than per event: a popular seller gets many events in one batch.
-    for (recipient, sequence) in mailboxes {
-        put_into_mailbox(connection, recipient, sequence, rows.decided_at)?;
+    for (recipient, added) in mailboxes {
+        put_into_mailbox(connection, recipient, &added, rows.decided_at)?;
         receipt.recipients.push(recipient);
     }
     Ok(())
-}
-
-/// Adds an event. The column `occurred_at` is for its age and holds the steady time; the body has the wall time.
-fn put_event(connection: &Connection, event: &Event, since: Timestamp, fans_out: bool) -> Result<i64, Error> {
-    let mut put = connection
-        .prepare_cached("INSERT INTO event (id, occurred_at, body, fans_out) VALUES (?, ?, ?, ?)")?;
-    let id = event.id.0.into_bytes();
-    put.insert(params![id, since.0, json(event)?, fans_out])
-}
-
-/// Returns the last sequence that a mailbox has assigned.
-pub(super) fn last_sequence(connection: &Connection, recipient: PartyId) -> Result<i64, Error> {
-    let mut last = connection.prepare_cached("SELECT last_sequence FROM mailbox WHERE party = ?")?;
-    last.query_row([blob(recipient)], |row| row.get(0))
-}
-
-/// Adds a delivery. Of several undelivered events on one topic only the last is kept, under a new sequence:
-/// an older one may be in flight, and settling it must not remove the new one with it.
-pub(super) fn put_delivery(
-    connection: &Connection,
-    recipient: PartyId,
-    sequence: i64,
-    seq: i64,
-    event: &Event,
-    since: Timestamp,
-) -> Result<(), Error> {
-    let coalesces = event.kind.coalesces_by().map(Topic::number);
-    if coalesces.is_some() {
-        // Events before deliveries, because they are found through them.
-        let own = "DELETE FROM event WHERE fans_out = 0 AND seq IN \
-                   (SELECT event FROM delivery WHERE recipient = ? AND coalesces = ?)";
-        connection.prepare_cached(own)?.execute(params![blob(recipient), coalesces])?;
-        let older = "DELETE FROM delivery WHERE recipient = ? AND coalesces = ?";
-        connection.prepare_cached(older)?.execute(params![blob(recipient), coalesces])?;
-    }
-    let mut put = connection.prepare_cached(
-        "INSERT INTO delivery (recipient, sequence, event, coalesces, is_order, occurred_at) \
-         VALUES (?, ?, ?, ?, ?, ?)",
-    )?;
-    put.execute(params![blob(recipient), sequence, seq, coalesces, event.kind.is_order(), since.0])?;
-    Ok(())
-}
-
-/// Records that something new is pending. The mailbox becomes due now, unless it is in back-off.
-pub(super) fn put_into_mailbox(
-    connection: &Connection,
-    recipient: PartyId,
-    sequence: i64,
-    now: Timestamp,
-) -> Result<(), Error> {
-    let mut put = connection.prepare_cached(
-        "UPDATE mailbox SET last_sequence = ?2, next_attempt = CASE WHEN next_attempt IS NULL THEN ?3 \
-         WHEN failures = 0 THEN min(next_attempt, ?3) ELSE next_attempt END WHERE party = ?1",
-    )?;
-    put.execute(params![blob(recipient), sequence, now.0])?;
-    Ok(())
-}
-
-fn json(value: &impl serde::Serialize) -> Result<String, Error> {
-    serde_json::to_string(value).map_err(|error| Error::ToSqlConversionFailure(error.into()))
 }
 
 fn last_number(connection: &Connection, name: &str) -> Result<i64, Error> {

@@ -5,6 +5,7 @@ use rusqlite::Connection;
 use super::{
     migrate::{self, Migration, SchemaProblem},
     order_states::ORDER_STATES,
+    sums::SUMS,
 };
 use crate::OpeningProgress;
 
@@ -17,7 +18,10 @@ const MIGRATIONS: &[Migration] = &[
     Migration::Script(include_str!("migrations/0005_sku.sql")),
     Migration::Script(include_str!("migrations/0006_rides.sql")),
     Migration::Script(include_str!("migrations/0007_tills.sql")),
-    Migration::Script(include_str!("migrations/0008_clock.sql")),
+    Migration::Script(include_str!("migrations/0008_audit_blocks.sql")),
+    Migration::Steps(SUMS),
+    Migration::Script(include_str!("migrations/0010_delivery.sql")),
+    Migration::Script(include_str!("migrations/0011_clock.sql")),
 ];
 
 /// Brings the file up to date. A market that was killed in between continues where it was.
@@ -32,11 +36,58 @@ pub(super) fn check(connection: &Connection) -> Result<(), SchemaProblem> {
     if version == MIGRATIONS.len() { Ok(()) } else { Err(SchemaProblem::Older) }
 }
 
+/// Checks that the file is a market's, of this version or an older one.
+pub(super) fn known(connection: &Connection) -> Result<(), SchemaProblem> {
+    match migrate::version(connection, MIGRATIONS.len())? {
+        0 => Err(SchemaProblem::Foreign),
+        _ => Ok(()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
+    use std::{
+        collections::BTreeSet,
+        sync::atomic::{AtomicBool, Ordering},
+    };
+
+    use rusqlite::TransactionBehavior;
 
     use super::*;
+
+    /// Two openers whose lock fails to keep them apart must not apply a migration twice.
+    #[test]
+    fn version_is_read_in_the_transaction_that_migrates() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("shop.db");
+        let mut first = Connection::open(&path).unwrap();
+        first.pragma_update(None, "journal_mode", "WAL").unwrap();
+        let (before, last) = MIGRATIONS.split_at(MIGRATIONS.len() - 1);
+        assert!(migrate::migrate(&mut first, before, &OpeningProgress::default()).is_ok());
+        let [Migration::Script(last)] = last else { panic!("a script") };
+        let transaction = first.transaction_with_behavior(TransactionBehavior::Immediate).unwrap();
+        transaction.execute_batch(last).unwrap();
+        transaction.pragma_update(None, "user_version", MIGRATIONS.len() as i64).unwrap();
+        let second = std::thread::spawn(move || {
+            let mut second = Connection::open(&path).unwrap();
+            second.busy_handler(Some(is_blocked)).unwrap();
+            migrate(&mut second, &OpeningProgress::default()).is_ok()
+        });
+        // The second opener has now read all that it reads before its transaction.
+        while !BLOCKED.load(Ordering::Relaxed) && !second.is_finished() {
+            std::thread::yield_now();
+        }
+        transaction.commit().unwrap();
+        assert!(second.join().unwrap(), "migrated twice");
+    }
+
+    static BLOCKED: AtomicBool = AtomicBool::new(false);
+
+    fn is_blocked(_attempts: i32) -> bool {
+        BLOCKED.store(true, Ordering::Relaxed);
+        std::thread::yield_now();
+        true
+    }
 
     const ORDERS: i64 = 12_345;
 
@@ -56,24 +107,37 @@ mod tests {
                  INSERT INTO item SELECT 1, id, 'Lamp', 'home', 100, 'GBP', 7, 9, 2, 0, 0, 0, 3, 1, 1, NULL, 1, ''
                      FROM party;
                  WITH RECURSIVE n (i) AS (VALUES (1) UNION ALL SELECT i + 1 FROM n WHERE i < {ORDERS})
-                 INSERT INTO orders SELECT 3 * i, id, 'Bob', id, 'Alice', 1, 'Lamp', 100, 'GBP', 2, 200,
-                     iif(i % 7, 'placed', 'cancelled'), i, iif(i % 7, NULL, i + 1) FROM n, party;"
+                 INSERT INTO orders SELECT 3 * i, id, 'Bob', id, 'Alice', 1, 'Lamp', 3000000000, 'GBP', 2,
+                     6000000000, iif(i % 7, 'placed', 'cancelled'), 40000000 * i, iif(i % 7, NULL, i + 1)
+                     FROM n, party;"
             ))
             .unwrap();
         connection
     }
 
+    fn lines(connection: &Connection, sql: &str) -> Vec<String> {
+        let mut rows = connection.prepare(sql).unwrap();
+        rows.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect()
+    }
+
     /// Returns everything in a file, except random ids.
     fn contents(connection: &Connection) -> BTreeSet<String> {
-        let lines = |sql: &str| -> Vec<String> {
-            let mut rows = connection.prepare(sql).unwrap();
-            rows.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect()
-        };
+        let lines = |sql| lines(connection, sql);
         let schema = lines("SELECT type || ' ' || name || ' ' || coalesce(sql, '') FROM sqlite_schema");
         let orders = lines(
-            "SELECT id || status || total_minor || placed_at || coalesce(cancelled_at, '-') ||              coalesce(cancelled_by, '-') FROM orders",
+            "SELECT id || status || total_minor || placed_at || coalesce(cancelled_at, '-') || \
+             coalesce(cancelled_by, '-') FROM orders",
         );
-        schema.into_iter().chain(orders).collect()
+        schema.into_iter().chain(orders).chain(sums(connection)).collect()
+    }
+
+    /// Returns the sums that are kept.
+    fn sums(connection: &Connection) -> Vec<String> {
+        lines(
+            connection,
+            "SELECT concat_ws(' ', day, item, currency, orders, units, amount_high, amount_low) FROM sales UNION ALL \
+             SELECT concat_ws(' ', parties, items, orders, supplied, sold, ordered, remaining, withdrawn) FROM total",
+        )
     }
 
     /// Migrates as released markets did: 0004 as one script.
@@ -92,14 +156,42 @@ mod tests {
         assert!(migrate(&mut connection, &OpeningProgress::default()).is_ok());
         assert_eq!(migrate::version(&connection, MIGRATIONS.len()).ok(), Some(MIGRATIONS.len()));
         let contents = contents(&connection);
-        assert!(contents.iter().any(|line| line.starts_with("3placed2001--")), "{}", contents.len());
-        assert!(contents.iter().any(|line| line.starts_with("21cancelled20078buyer")), "{}", contents.len());
+        assert!(
+            contents.iter().any(|line| line.starts_with("3placed600000000040000000--")),
+            "{}",
+            contents.len()
+        );
+        assert!(
+            contents.iter().any(|line| line.starts_with("21cancelled60000000002800000008buyer")),
+            "{}",
+            contents.len()
+        );
         assert_eq!(contents, migrated_as_released());
+    }
+
+    /// The sums are those of all orders, whatever steps they were added in.
+    #[test]
+    fn migration_in_steps_adds_up_all_orders() {
+        let mut connection = old_file();
+        assert!(migrate(&mut connection, &OpeningProgress::default()).is_ok());
+        let expected = lines(
+            &connection,
+            "SELECT concat_ws(' ', placed_at / 86400000000, item, currency, count(*), sum(quantity), \
+             sum(total_minor >> 32), sum(total_minor & 4294967295)) \
+             FROM orders WHERE status <> 'cancelled' GROUP BY seller, placed_at / 86400000000, item, currency UNION ALL \
+             SELECT concat_ws(' ', (SELECT count(*) FROM party), count(*), (SELECT count(*) FROM orders), sum(supplied), \
+             sum(sold), (SELECT sum(quantity) FROM orders WHERE status <> 'cancelled'), sum(quantity), sum(withdrawn)) \
+             FROM item",
+        );
+        assert_eq!(expected.len(), 7, "six days and the total");
+        assert_eq!(sums(&connection), expected);
     }
 
     /// Interrupted after each step: what was not committed is rolled back, and the rest continues.
     #[test]
     fn interrupted_migration_continues_where_it_was() {
+        // The beginning, three parts of the table, its end, the scripts, and the end; and all others.
+        const ALL: usize = (1 + 3 + 1 + 4 + 1) + (1 + 3 + 1 + 1) + (MIGRATIONS.len() - 3 - 2);
         let mut connection = old_file();
         let (mut steps, mut seen) = (0, Vec::new());
         loop {
@@ -111,11 +203,10 @@ mod tests {
             steps += 1;
             seen.extend(progress.migrating());
             let is_usable = check(&connection).is_ok();
-            assert_eq!(is_usable, steps == 14, "a reader refuses a file that is half migrated");
+            assert_eq!(is_usable, steps == ALL, "a reader refuses a file that is half migrated");
         }
-        // 0004: the beginning, three parts of the table and its end, four scripts, and the end. Four more migrations.
-        assert_eq!(steps, 1 + 4 + 4 + 1 + 4);
-        assert!(seen.is_sorted_by_key(|state| state.percent) && seen[1].percent > 30, "{seen:?}");
+        assert_eq!(steps, ALL);
+        assert!(seen.is_sorted_by_key(|state| (state.number, state.percent)), "{seen:?}");
         assert_eq!(seen[1].to_string(), "migrating: 0004 40 %");
         assert_eq!(contents(&connection), migrated_as_released());
     }

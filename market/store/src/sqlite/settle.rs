@@ -1,14 +1,18 @@
-//! Settles claims, removes delivered events, and expands events for wishers into deliveries.
+//! Settles claims, and removes deliveries that were received or have expired.
 
-use rusqlite::{Connection, Error, OptionalExtension as _, Row, params};
-use souk_domain::{Event, PartyId, Sequence, Timestamp};
+use std::collections::BTreeMap;
+
+use rusqlite::{Connection, Error, OptionalExtension as _, params};
+use souk_domain::{PartyId, Sequence, Timestamp};
 
 use super::{
-    convert::{self, blob, unreadable},
+    convert::{self, blob},
     rows::at_most,
-    save::{last_sequence, put_delivery, put_into_mailbox},
 };
-use crate::{Expansion, Retention, Settlement, Verdict};
+use crate::{
+    Retention, Settlement, Verdict,
+    mailbox::{REMOVAL_STEP, TakenBy},
+};
 
 /// Ends one claim, and returns whether it was still the latest.
 pub(super) fn settle(transaction: &Connection, settlement: &Settlement) -> Result<bool, Error> {
@@ -19,9 +23,9 @@ pub(super) fn settle(transaction: &Connection, settlement: &Settlement) -> Resul
         return Ok(false);
     }
     match verdict {
-        Verdict::Delivered(through) => take_out(transaction, *recipient, *through)?,
+        Verdict::Delivered(through) => take_out(transaction, *recipient, *through, TakenBy::Callback)?,
         Verdict::Failed { retry_at, reason } => {
-            let failed = "UPDATE mailbox SET failures = failures + 1, last_failure = ?2, \
+            let failed = "UPDATE mailbox SET failures = failures + 1, last_failure = ?2, reliability = 2, \
                           next_attempt = CASE WHEN next_attempt IS NULL THEN NULL ELSE ?3 END WHERE party = ?1";
             let params = params![blob(*recipient), reason, retry_at.0];
             transaction.prepare_cached(failed)?.execute(params)?;
@@ -33,99 +37,88 @@ pub(super) fn settle(transaction: &Connection, settlement: &Settlement) -> Resul
 
 /// Removes everything up to a sequence and resets the failures, because the recipient has responded. A
 /// sequence that the mailbox never assigned has no effect.
-pub(super) fn take_out(transaction: &Connection, recipient: PartyId, through: Sequence) -> Result<(), Error> {
-    if through.0 > last_sequence(transaction, recipient)? {
+///
+/// The cursor moves at once. Of very many deliveries a part is left for [`remove_some`].
+pub(super) fn take_out(
+    transaction: &Connection,
+    recipient: PartyId,
+    through: Sequence,
+    by: TakenBy,
+) -> Result<(), Error> {
+    let assigned = "SELECT last_sequence, removed FROM mailbox WHERE party = ?";
+    let (last, removed): (i64, i64) = transaction
+        .prepare_cached(assigned)?
+        .query_row([blob(recipient)], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    if through.0 > last {
         return Ok(());
     }
-    // An event for one recipient is deleted with its delivery; a shared one when its retention is over.
-    // Events before deliveries, because they are found through them.
-    let events = "DELETE FROM event WHERE fans_out = 0 AND seq IN \
-                  (SELECT event FROM delivery WHERE recipient = ? AND sequence <= ?)";
-    transaction.prepare_cached(events)?.execute(params![blob(recipient), through.0])?;
-    let deliveries = "DELETE FROM delivery WHERE recipient = ? AND sequence <= ?";
-    transaction.prepare_cached(deliveries)?.execute(params![blob(recipient), through.0])?;
-    let mailbox = "UPDATE mailbox SET acknowledged = max(acknowledged, ?2), failures = 0, last_failure = '' \
-                    WHERE party = ?1";
-    transaction.prepare_cached(mailbox)?.execute(params![blob(recipient), through.0])?;
-    let due = "UPDATE mailbox SET next_attempt = CASE WHEN EXISTS (SELECT 1 FROM delivery WHERE recipient = ?1) \
+    let bound = through.0.min(removed + REMOVAL_STEP);
+    let count = remove(transaction, recipient, removed, bound)?;
+    let mailbox = "UPDATE mailbox SET acknowledged = max(acknowledged, ?2), removed = max(removed, ?3), \
+                   pending = pending - ?4, quiet = last_order <= max(acknowledged, ?2), failures = 0, \
+                   last_failure = '', reliability = CASE WHEN ?5 THEN 0 WHEN reliability = 2 THEN 1 \
+                   ELSE reliability END WHERE party = ?1";
+    let by_callback = by == TakenBy::Callback;
+    let params = params![blob(recipient), through.0, bound, count, by_callback];
+    transaction.prepare_cached(mailbox)?.execute(params)?;
+    let due = "UPDATE mailbox SET next_attempt = CASE WHEN EXISTS \
+               (SELECT 1 FROM delivery WHERE recipient = ?1 AND sequence > acknowledged) \
                THEN min(coalesce(next_attempt, 0), 0) END WHERE party = ?1";
     transaction.prepare_cached(due)?.execute([blob(recipient)])?;
     Ok(())
 }
 
+/// Removes the deliveries of some sequences, and returns how many there were.
+fn remove(transaction: &Connection, recipient: PartyId, after: i64, through: i64) -> Result<i64, Error> {
+    // An event for one recipient is deleted with its delivery; a shared one when its retention is over.
+    // Events before deliveries, because they are found through them.
+    let events = "DELETE FROM event WHERE fans_out = 0 AND seq IN \
+                  (SELECT event FROM delivery WHERE recipient = ? AND sequence > ? AND sequence <= ?)";
+    transaction.prepare_cached(events)?.execute(params![blob(recipient), after, through])?;
+    let deliveries = "DELETE FROM delivery WHERE recipient = ? AND sequence > ? AND sequence <= ?";
+    let count = transaction.prepare_cached(deliveries)?.execute(params![blob(recipient), after, through])?;
+    Ok(at_most(count))
+}
+
+/// Returns the number of pending deliveries; `None` while acknowledged ones are still to be removed.
+pub(super) fn pending(connection: &Connection, recipient: PartyId) -> Result<Option<i64>, Error> {
+    let sql = "SELECT CASE WHEN removed >= acknowledged THEN pending END FROM mailbox WHERE party = ?";
+    connection.prepare_cached(sql)?.query_row([blob(recipient)], |row| row.get(0))
+}
+
+/// Removes acknowledged deliveries of up to `limit` sequences from a mailbox. Returns the number of these
+/// sequences.
+pub(super) fn remove_some(transaction: &Connection, recipient: PartyId, limit: i64) -> Result<usize, Error> {
+    let marks = "SELECT removed, acknowledged FROM mailbox WHERE party = ?";
+    let (removed, acknowledged): (i64, i64) = transaction
+        .prepare_cached(marks)?
+        .query_row([blob(recipient)], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    let bound = acknowledged.min(removed + limit);
+    let count = remove(transaction, recipient, removed, bound)?;
+    let mailbox = "UPDATE mailbox SET removed = max(removed, ?2), pending = pending - ?3 WHERE party = ?1";
+    transaction.prepare_cached(mailbox)?.execute(params![blob(recipient), bound, count])?;
+    Ok(usize::try_from(bound - removed).unwrap_or(0))
+}
+
+/// Does the same for any mailboxes.
+pub(super) fn remove_acknowledged(transaction: &Connection, limit: usize) -> Result<usize, Error> {
+    let mut next =
+        transaction.prepare_cached("SELECT party FROM mailbox WHERE removed < acknowledged LIMIT 1")?;
+    let mut done = 0;
+    while done < limit {
+        let Some(mailbox) = next.query_row([], |row| convert::party_id(row, 0)).optional()? else { break };
+        done += remove_some(transaction, mailbox, at_most(limit - done))?;
+    }
+    Ok(done)
+}
+
 /// Ends a lease. The mailbox stays due only if something is pending.
 pub(super) fn give_back(transaction: &Connection, recipient: PartyId) -> Result<(), Error> {
     let sql = "UPDATE mailbox SET lease_owner = NULL, lease_until = 0, next_attempt = CASE WHEN EXISTS \
-               (SELECT 1 FROM delivery WHERE recipient = ?1) THEN coalesce(next_attempt, 0) END WHERE party = ?1";
+               (SELECT 1 FROM delivery WHERE recipient = ?1 AND sequence > acknowledged) \
+               THEN coalesce(next_attempt, 0) END WHERE party = ?1";
     transaction.prepare_cached(sql)?.execute([blob(recipient)])?;
     Ok(())
-}
-
-/// An event for wishers that is being expanded.
-struct FanOut {
-    seq: i64,
-    item: i64,
-    withdraws: bool,
-    cursor: Vec<u8>,
-    event: Event,
-    /// The steady time of the event.
-    since: Timestamp,
-}
-
-fn fan_out(row: &Row<'_>) -> Result<FanOut, Error> {
-    let body = row.get_ref(4)?.as_str()?;
-    Ok(FanOut {
-        seq: row.get(0)?,
-        item: row.get(1)?,
-        withdraws: row.get(2)?,
-        cursor: row.get(3)?,
-        event: serde_json::from_str(body).map_err(|error| unreadable(4, error))?,
-        since: Timestamp(row.get(5)?),
-    })
-}
-
-/// Expands the oldest event for wishers into up to `limit` deliveries, in the order of the buyers' ids.
-///
-/// The cursor is the last buyer served, so that the next step continues after it.
-pub(super) fn expand(transaction: &Connection, limit: usize) -> Result<Expansion, Error> {
-    // Oldest first, and one event at a time: the versions of an item then never go back for a recipient.
-    let oldest = "SELECT fan_out.event, item, withdraws, cursor, body, occurred_at FROM fan_out \
-                  JOIN event ON event.seq = fan_out.event ORDER BY fan_out.event LIMIT 1";
-    let Some(fan_out) = transaction.prepare_cached(oldest)?.query_row([], fan_out).optional()? else {
-        return Ok(Expansion::default());
-    };
-    let wishers = "SELECT buyer FROM wish WHERE item = ? AND buyer > ? ORDER BY buyer LIMIT ?";
-    let recipients: Vec<PartyId> = transaction
-        .prepare_cached(wishers)?
-        .query_map(params![fan_out.item, fan_out.cursor, at_most(limit)], |row| convert::party_id(row, 0))?
-        .collect::<Result<_, _>>()?;
-    for recipient in recipients.iter().copied() {
-        deliver(transaction, recipient, &fan_out)?;
-    }
-    match recipients.last() {
-        // A full step: there may be more buyers. The cursor is committed with the deliveries, so a crash
-        // neither repeats nor skips one.
-        Some(last) if recipients.len() >= limit => {
-            let on = "UPDATE fan_out SET cursor = ? WHERE event = ?";
-            transaction.prepare_cached(on)?.execute(params![blob(*last), fan_out.seq])?;
-        }
-        _ => {
-            transaction.prepare_cached("DELETE FROM fan_out WHERE event = ?")?.execute([fan_out.seq])?;
-        }
-    }
-    let more = transaction.prepare_cached("SELECT 1 FROM fan_out")?.exists([])?;
-    Ok(Expansion { recipients, more })
-}
-
-fn deliver(transaction: &Connection, recipient: PartyId, fan_out: &FanOut) -> Result<(), Error> {
-    if fan_out.withdraws {
-        // In the transaction of the delivery, so that a wish never ends without its buyer being notified.
-        let wish = "DELETE FROM wish WHERE buyer = ? AND item = ?";
-        transaction.prepare_cached(wish)?.execute(params![blob(recipient), fan_out.item])?;
-    }
-    let sequence = last_sequence(transaction, recipient)? + 1;
-    put_delivery(transaction, recipient, sequence, fan_out.seq, &fan_out.event, fan_out.since)?;
-    put_into_mailbox(transaction, recipient, sequence, fan_out.since)
 }
 
 /// Drops deliveries whose retention is over, and returns how many.
@@ -136,6 +129,7 @@ pub(super) fn expire(
     limit: usize,
 ) -> Result<usize, Error> {
     let mut dropped = 0;
+    let mut lost: BTreeMap<PartyId, i64> = BTreeMap::new();
     for (is_order, kept) in [(false, retention.updates), (true, retention.orders)] {
         let old = "SELECT recipient, sequence, event FROM delivery WHERE is_order = ? AND occurred_at < ? \
                    ORDER BY occurred_at LIMIT ?";
@@ -151,12 +145,27 @@ pub(super) fn expire(
             transaction.prepare_cached(delivery)?.execute(params![blob(*recipient), sequence])?;
             let own = "DELETE FROM event WHERE seq = ? AND fans_out = 0";
             transaction.prepare_cached(own)?.execute([event])?;
+            *lost.entry(*recipient).or_default() += 1;
         }
         dropped += found.len();
     }
-    let fanned_out = "DELETE FROM event WHERE seq IN (SELECT seq FROM event WHERE fans_out = 1 AND occurred_at < ? \
-                      AND seq NOT IN (SELECT event FROM fan_out) LIMIT ?)";
-    let cutoff = now.minus(retention.updates).0;
-    transaction.prepare_cached(fanned_out)?.execute(params![cutoff, at_most(limit)])?;
+    let mut count = transaction.prepare_cached("UPDATE mailbox SET pending = pending - ? WHERE party = ?")?;
+    for (recipient, lost) in lost {
+        count.execute(params![lost, blob(recipient)])?;
+    }
     Ok(dropped)
+}
+
+/// Deletes shared events that were expanded and that no delivery refers to, and returns how many. A delivery has
+/// the time of its event, by which it is found.
+pub(super) fn forget_events(
+    transaction: &Connection,
+    before: Timestamp,
+    limit: usize,
+) -> Result<usize, Error> {
+    let sql = "DELETE FROM event WHERE seq IN (SELECT seq FROM event AS old WHERE fans_out = 1 AND occurred_at < ? \
+               AND NOT EXISTS (SELECT 1 FROM fan_out WHERE fan_out.event = old.seq) \
+               AND NOT EXISTS (SELECT 1 FROM delivery WHERE is_order = 0 AND delivery.occurred_at = old.occurred_at \
+               AND delivery.event = old.seq) ORDER BY occurred_at LIMIT ?)";
+    transaction.prepare_cached(sql)?.execute(params![before.0, at_most(limit)])
 }

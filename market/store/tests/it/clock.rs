@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
-use souk_domain::{Outcome, Role, Sequence, Timestamp};
+use souk_domain::{Action, Outcome, Role, Sequence, Timestamp, action};
 use souk_store::{
-    ClockFinding, ClockMark, ClockReport, DueBounds, DueQuery, LeaseOwner, Retention, Settlement, Verdict,
+    ByReliability, ClockFinding, ClockMark, ClockReport, DueBounds, DueQuery, LeaseOwner, Retention,
+    Settlement, Verdict,
 };
 
-use super::{ALICE, BOB, HOUR, Shop, buy, on_every_back_end, owner, party};
+use super::{ALICE, BOB, HOUR, Shop, buy, on_every_back_end, owner, party, reprice};
 
 const FORTY_DAYS: Duration = Duration::from_secs(40 * 24 * 3_600);
 const RETENTION: Retention =
@@ -16,6 +17,7 @@ const RETENTION: Retention =
 on_every_back_end!(
     mark_only_grows_and_remembers_a_pause,
     events_and_requests_age_by_steady_time,
+    shared_events_age_by_steady_time,
     due_times_beyond_the_bounds_are_lowered,
 );
 
@@ -61,6 +63,26 @@ async fn events_and_requests_age_by_steady_time(mut shop: Shop) {
     assert_eq!(mailboxes.expire(shop.now.plus(FORTY_DAYS), RETENTION, 10).await.unwrap(), 2, "both are old");
 }
 
+async fn shared_events_age_by_steady_time(mut shop: Shop) {
+    for wall_ahead in [Duration::ZERO, FORTY_DAYS] {
+        shop.wall_ahead = wall_ahead;
+        let lamp = shop.lamp(ALICE, 5).await;
+        shop.act(BOB, Action::Wish(action::Wish { item: lamp })).await.unwrap();
+        shop.act(ALICE, reprice(lamp, 900)).await.unwrap();
+    }
+    let mailboxes = &shop.store.mailboxes;
+    while mailboxes.expand(10).await.unwrap().more {}
+    let state = mailboxes.state(party(BOB)).await.unwrap().unwrap();
+    assert!(state.pending == 2 && state.oldest.unwrap() <= shop.now, "{state:?}");
+    assert_eq!(mailboxes.expire(shop.now.plus(HOUR), RETENTION, 10).await.unwrap(), 0);
+    let later = shop.now.plus(FORTY_DAYS);
+    assert_eq!(mailboxes.forget_events(later, 10).await.unwrap(), 0, "deliveries refer to them");
+    assert_eq!(mailboxes.expire(later, RETENTION, 10).await.unwrap(), 2);
+    assert_eq!(mailboxes.forget_events(shop.now.minus(HOUR), 10).await.unwrap(), 0);
+    let forgotten = mailboxes.forget_events(later, 10).await.unwrap();
+    assert_eq!(forgotten, if shop.keeps_shared_events() { 2 } else { 0 });
+}
+
 async fn due_times_beyond_the_bounds_are_lowered(mut shop: Shop) {
     shop.with_callback(ALICE, Role::Seller).await;
     let lamp = shop.lamp(ALICE, 5).await;
@@ -70,7 +92,7 @@ async fn due_times_beyond_the_bounds_are_lowered(mut shop: Shop) {
         owner,
         now,
         lease: Duration::from_secs(30),
-        mailboxes: 9,
+        mailboxes: ByReliability::each(9),
         deliveries: 9,
     };
     let bounds = DueBounds { next_attempt: shop.now.plus(HOUR), lease_until: shop.now.plus(HOUR / 2) };

@@ -9,7 +9,7 @@ use std::{
 };
 
 use clap::Args;
-use souk_certs::clock;
+use souk_certs::clock::Clock;
 use souk_cli::{
     CliSession, Failure,
     view::{TrackingView, parse_location},
@@ -30,18 +30,18 @@ const QUEUE: usize = 64;
 /// The time between two points of a GPX file without timestamps.
 const UNTIMED: Duration = Duration::from_secs(1);
 
-/// Say where a ride is, as it goes
+/// Report the position of a ride while it is on its way
 ///
-/// Without --gpx, positions are read from standard input, one `LATITUDE,LONGITUDE` a line, each sent as it
-/// comes: any program that knows where the courier is can be put before it.
+/// Without --gpx, positions are read from standard input, one `LATITUDE,LONGITUDE` per line, and sent at once,
+/// so that any program that knows the courier's position can be piped into this command.
 #[derive(Args)]
 pub(crate) struct Track {
-    /// The ride's id.
+    /// The ride's id, as `ride start` printed it.
     ride: String,
     /// Drive along a recorded track, at the pace at which it was recorded.
     #[arg(long, value_name = "FILE")]
     gpx: Option<std::path::PathBuf>,
-    /// How many times as fast.
+    /// Play the track this many times as fast as it was recorded.
     #[arg(long, value_name = "TIMES", default_value_t = 1.0, requires = "gpx")]
     speed: f64,
 }
@@ -64,11 +64,12 @@ impl Track {
         let first = TrackRideRequest { message: Some(Message::RideId(self.ride.clone())) };
         // There is room: the channel is new.
         let _ = messages.try_send(first);
+        let clock = session.clock();
         let sending = match &self.gpx {
-            Some(file) => tokio::spawn(drive(read_gpx(file)?, self.speed, messages)),
+            Some(file) => tokio::spawn(drive(read_gpx(file)?, self.speed, clock, messages)),
             None => {
                 let refusals = session.printer().to_owned();
-                thread::spawn(move || read_lines(&messages, |problem| refusals.say(problem)));
+                thread::spawn(move || read_lines(&messages, clock, |problem| refusals.say(problem)));
                 tokio::spawn(async {})
             }
         };
@@ -76,43 +77,43 @@ impl Track {
         let answer = connection.rides().track_ride(ReceiverStream::new(stream)).await;
         sending.abort();
         match answer {
-            Ok(answer) => tell(session, &answer.into_inner()),
+            Ok(answer) => print_errors(session, &answer.into_inner()),
             Err(status) => Err(connection.explain(status).await.into()),
         }
     }
 }
 
-fn tell(session: &CliSession, done: &TrackRideResponse) -> Result<(), Failure> {
+fn print_errors(session: &CliSession, done: &TrackRideResponse) -> Result<(), Failure> {
     for error in &done.errors {
         session.printer().say(&format!("position {}: {}", error.number, souk_cli::plain(&error.message)));
     }
     session.printer().one(&TrackingView::from(done))
 }
 
-fn message(place: Location) -> TrackRideRequest {
-    let time = Some(wire_time(clock::now()));
+fn message(place: Location, at: OffsetDateTime) -> TrackRideRequest {
+    let time = Some(wire_time(at));
     TrackRideRequest { message: Some(Message::Position(TrackedPosition { location: Some(place), time })) }
 }
 
 /// Sends each point when its time has come.
-async fn drive(points: Vec<Point>, speed: f64, messages: mpsc::Sender<TrackRideRequest>) {
+async fn drive(points: Vec<Point>, speed: f64, clock: Clock, messages: mpsc::Sender<TrackRideRequest>) {
     let began = Instant::now();
     for Point { place, after } in points {
         sleep_until(began + after.div_f64(speed)).await;
-        if messages.send(message(place)).await.is_err() {
+        if messages.send(message(place, clock.now())).await.is_err() {
             return;
         }
     }
 }
 
-fn read_lines(messages: &mpsc::Sender<TrackRideRequest>, refuse: impl Fn(&str)) {
+fn read_lines(messages: &mpsc::Sender<TrackRideRequest>, clock: Clock, refuse: impl Fn(&str)) {
     for line in io::stdin().lock().lines() {
         let Ok(line) = line else { return };
         if line.trim().is_empty() {
             continue;
         }
         match parse_location(line.trim()) {
-            Ok(place) if messages.blocking_send(message(place)).is_err() => return,
+            Ok(place) if messages.blocking_send(message(place, clock.now())).is_err() => return,
             Ok(_) => {}
             Err(problem) => refuse(&format!("{line:?} was left out: {problem}")),
         }
