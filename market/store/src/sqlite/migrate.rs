@@ -34,7 +34,7 @@ pub(super) struct Steps {
     /// Statements before the first step.
     pub(super) begin: &'static str,
     /// Rewrites the next rows after a key, at most [`Self::ROWS`], and returns the last one's key; `None` if there are
-    /// no more. Its transaction also stores that key.
+    /// no more. Its transaction also stores that key. Its statements are not cached: the next migration changes the schema.
     pub(super) step: fn(&Connection, after: i64) -> Result<Option<i64>, Error>,
     /// A query for the highest key, to tell how far it is.
     pub(super) last: &'static str,

@@ -43,7 +43,7 @@ CREATE TABLE orders_anew (
 fn copy(connection: &Connection, after: i64) -> Result<Option<i64>, Error> {
     let last = "SELECT max(id) FROM (SELECT id FROM orders WHERE id > ? ORDER BY id LIMIT ?)";
     let last: Option<i64> = connection
-        .prepare_cached(last)?
+        .prepare(last)?
         .query_row([after, Steps::ROWS], |row| row.get(0))
         .optional()?
         .flatten();
@@ -53,6 +53,6 @@ fn copy(connection: &Connection, after: i64) -> Result<Option<i64>, Error> {
                 SELECT id, buyer, buyer_name, seller, seller_name, item, item_name, amount_minor, currency, quantity, \
                 total_minor, status, placed_at, cancelled_at, CASE status WHEN 'cancelled' THEN 'buyer' END \
                 FROM orders WHERE id > ? AND id <= ?";
-    connection.prepare_cached(copy)?.execute(params![after, last])?;
+    connection.prepare(copy)?.execute(params![after, last])?;
     Ok(Some(last))
 }

@@ -15,7 +15,7 @@ pub(super) const SUMS: Steps = Steps {
 fn add(connection: &Connection, after: i64) -> Result<Option<i64>, Error> {
     let last = "SELECT max(id) FROM (SELECT id FROM orders WHERE id > ? ORDER BY id LIMIT ?)";
     let last: Option<i64> = connection
-        .prepare_cached(last)?
+        .prepare(last)?
         .query_row([after, Steps::ROWS], |row| row.get(0))
         .optional()?
         .flatten();
@@ -25,11 +25,11 @@ fn add(connection: &Connection, after: i64) -> Result<Option<i64>, Error> {
                  FROM orders WHERE id > ? AND id <= ? AND status <> 'cancelled' GROUP BY 1, 2, 3, 4 \
                  ON CONFLICT DO UPDATE SET orders = orders + excluded.orders, units = units + excluded.units, \
                  amount_high = amount_high + excluded.amount_high, amount_low = amount_low + excluded.amount_low";
-    connection.prepare_cached(sales)?.execute(params![after, last])?;
+    connection.prepare(sales)?.execute(params![after, last])?;
     let total = "UPDATE total SET (orders, ordered) = \
                  (SELECT total.orders + count(*), \
                  total.ordered + coalesce(sum(CASE WHEN status <> 'cancelled' THEN quantity END), 0) \
                  FROM orders WHERE id > ? AND id <= ?)";
-    connection.prepare_cached(total)?.execute(params![after, last])?;
+    connection.prepare(total)?.execute(params![after, last])?;
     Ok(Some(last))
 }
