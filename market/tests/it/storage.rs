@@ -45,11 +45,19 @@ fn shim(site: &Site) -> Option<PathBuf> {
 
 /// Waits until the market has ended by itself.
 async fn ended(mut process: Process) -> (ExitStatus, String) {
-    let waiting = tokio::task::spawn_blocking(move || {
-        let status = process.child.wait().unwrap();
-        (status, process.log())
-    });
-    tokio::time::timeout(PATIENCE, waiting).await.expect("the market ends").unwrap()
+    let id = process.child.id();
+    in_time(id, move || (process.child.wait().unwrap(), process.log())).await
+}
+
+/// Waits for the end of a process, and kills it if that takes too long.
+async fn in_time<T: Send + 'static>(id: u32, wait: impl FnOnce() -> T + Send + 'static) -> T {
+    match tokio::time::timeout(PATIENCE, tokio::task::spawn_blocking(wait)).await {
+        Ok(done) => done.unwrap(),
+        Err(_) => {
+            Command::new("kill").args(["-KILL", &id.to_string()]).status().unwrap();
+            panic!("the market goes on");
+        }
+    }
 }
 
 /// Buys one lamp after another until the market is gone. Returns the acknowledged orders, and the requests whose
@@ -143,7 +151,8 @@ async fn failed_sync_at_start_keeps_the_market_closed() {
         }
         let mut command = site.serve();
         command.env("LD_PRELOAD", &shim).env("SOUK_FAIL_SYNC", site.path("control"));
-        let output = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
+        let child = command.spawn().unwrap();
+        let output = in_time(child.id(), move || child.wait_with_output().unwrap()).await;
         let told = String::from_utf8(output.stderr).unwrap();
         assert_eq!(output.status.code(), Some(1), "{file}: {told}");
         assert!(told.contains("souk.db"), "{file}: {told}");

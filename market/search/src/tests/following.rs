@@ -249,15 +249,15 @@ async fn damage_is_found_without_the_list_of_files() {
     let shop = closed_index(home.path()).await;
     let items = home.path().join("items");
     fs::write(items.join(".managed.json"), "[]").unwrap();
-    let store = fs::read_dir(&items).unwrap().map(|entry| entry.unwrap().path());
-    for path in store.filter(|path| path.extension().is_some_and(|kind| kind == "term")) {
-        let mut bytes = fs::read(&path).unwrap();
-        bytes[0] ^= 0x40;
-        fs::remove_file(&path).unwrap();
-        fs::write(&path, bytes).unwrap();
-    }
+    let damaged = segment_file(&items);
+    let mut bytes = fs::read(&damaged).unwrap();
+    bytes[0] ^= 0x40;
+    fs::remove_file(&damaged).unwrap();
+    fs::write(&damaged, bytes).unwrap();
     let market = Market::open(shop, directory(home.path())).await;
     assert_eq!(market.finds("lamp").await, [1, 2, 3]);
+    // A rebuilt index has other files.
+    assert!(!damaged.exists());
     market.search.close().await;
 }
 
