@@ -290,7 +290,7 @@ impl Copy {
             Trial::Driver(_) if output.status.success() => Vec::new(),
             Trial::Driver(arguments) => {
                 let said = String::from_utf8_lossy(&output.stdout);
-                let figures = said.lines().filter(|line| line.contains('=')).last().unwrap_or("no figures");
+                let figures = said.lines().rfind(|line| line.contains('=')).unwrap_or("no figures");
                 vec![format!("bench {}: {figures}", arguments.join(" "))]
             }
         })

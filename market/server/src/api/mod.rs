@@ -30,7 +30,7 @@ pub use session::SessionApi;
 use souk_domain::{Act, AuditEntry, Command, Fingerprint, Origin, PartyId, RequestId, RequestKey};
 use souk_proto::Reason;
 use souk_search::Search;
-use souk_store::{Mailboxes, Reads, StoreError, Tracks};
+use souk_store::{Mailboxes, Reads, StoreError, Tracks, WriteAheadLog};
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
 
@@ -77,6 +77,8 @@ pub struct Parts {
     pub activity: Activity,
     /// Returns the number of commands that wait for the ledger.
     pub queued: Box<dyn Fn() -> usize + Send + Sync>,
+    /// The size of the store's write-ahead log; `None` if it has none of its own.
+    pub log: Option<WriteAheadLog>,
 }
 
 /// The state that the services share on one server thread.

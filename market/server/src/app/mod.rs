@@ -134,19 +134,18 @@ impl App {
         let (acceptor, tokens) = (credentials.acceptor.clone(), Arc::clone(&credentials.tokens));
         let Data { store, steady, search, suspended, epochs } = data;
         let Store { lanes, reads, mailboxes, tracks, clocks, upkeep, replicas, health, log } = store;
-        let trust_domain = config.tls.trust_domain.clone();
         let callbacks = CallbackPolicy::new(&config.callbacks, listener.local_addr()?);
         let relay = Relay::start(RelayParts {
             mailboxes: Arc::clone(&mailboxes),
             tracks: Arc::clone(&tracks),
-            dialer: Dialer::new(credentials.outgoing.clone(), trust_domain, callbacks.clone()),
+            dialer: credentials.dialer(&config, &callbacks),
             suspended: suspended.clone(),
             clock: steady.clone(),
             clocks,
             random,
         });
-        let refusals = Refusals::default();
-        let access = AccessParts {
+        let (refusals, notes) = (Refusals::default(), StandingNotes::default());
+        let access = Arc::new(Access::open(AccessParts {
             tokens: Arc::clone(&tokens),
             revoked: credentials.rotation.current().revoked_serials(),
             epochs,
@@ -154,9 +153,7 @@ impl App {
             rates: config.limits,
             refusals: refusals.clone(),
             clock,
-        };
-        let access = Arc::new(Access::open(access));
-        let notes = StandingNotes::default();
+        }));
         let activity = Activity::start(clock.now());
         let lanes = Lanes::start(lanes, &steady, random, || {
             on_commit((relay.handle(), search.clone()), Arc::clone(&access), notes.clone(), activity.clone())
@@ -178,6 +175,7 @@ impl App {
             closing: CancellationToken::new(),
             activity,
             queued: Box::new(lanes.queued()),
+            log: log.clone(),
         });
         tokio::spawn(steady.run(parts.closing.clone()));
         tokio::spawn(upkeep::run(upkeep, parts.closing.clone()));
@@ -186,6 +184,7 @@ impl App {
             replicas::start(replicas, listener, parts.closing.clone())
         });
         Ok(Self {
+            admin,
             config,
             listener,
             acceptor,
@@ -195,7 +194,6 @@ impl App {
             lanes,
             relay,
             refusals,
-            admin,
             times: Arc::default(),
             spans: None,
             freshness,
@@ -232,6 +230,11 @@ struct MarketCredentials {
 }
 
 impl MarketCredentials {
+    /// Creates the connector to callback servers.
+    fn dialer(&self, config: &Config, callbacks: &CallbackPolicy) -> Dialer {
+        Dialer::new(self.outgoing.clone(), config.tls.trust_domain.clone(), callbacks.clone())
+    }
+
     fn open(config: &Config, clock: Clock) -> Result<Self, OpenError> {
         let trust_domain = config.tls.trust_domain.clone();
         let (files, stale_lists) = (config.tls.files(), config.tls.stale_lists());

@@ -42,11 +42,8 @@ CREATE TABLE orders_anew (
 
 fn copy(connection: &Connection, after: i64) -> Result<Option<i64>, Error> {
     let last = "SELECT max(id) FROM (SELECT id FROM orders WHERE id > ? ORDER BY id LIMIT ?)";
-    let last: Option<i64> = connection
-        .prepare(last)?
-        .query_row([after, Steps::ROWS], |row| row.get(0))
-        .optional()?
-        .flatten();
+    let last: Option<i64> =
+        connection.prepare(last)?.query_row([after, Steps::ROWS], |row| row.get(0)).optional()?.flatten();
     let Some(last) = last else { return Ok(None) };
     let copy = "INSERT INTO orders_anew (id, buyer, buyer_name, seller, seller_name, item, item_name, amount_minor, \
                 currency, quantity, total_minor, status, placed_at, cancelled_at, cancelled_by) \

@@ -52,12 +52,12 @@ async fn second_opener_is_refused_by_any_name() {
     let around = folder.join("..").join(folder.file_name().unwrap()).join("shop.db");
     let linked_folder = tempfile::tempdir().unwrap();
     symlink(folder, linked_folder.path().join("folder")).unwrap();
-    assert!(!folder.join("shop.db.lock").exists(), "a lock file invites its deletion");
     for name in [link, around, linked_folder.path().join("folder/shop.db")] {
         let refused = refusal(&name);
         assert!(refused.contains("another market has"), "{refused}");
         assert!(refused.contains("shop.db open"), "names the real file: {refused}");
     }
+    assert!(!folder.join("shop.db.lock").exists(), "a lock file invites its deletion");
 }
 
 #[tokio::test]
