@@ -93,20 +93,20 @@ impl Starting {
         Some(answer)
     }
 
-    /// Returns how far the migration is, according to `/readyz`.
-    fn percent(&self) -> Option<u8> {
+    /// Returns how far a migration is, according to `/readyz`.
+    fn percent(&self, migration: &str) -> Option<u8> {
         let answer = self.get("/readyz")?;
-        let (_, state) = answer.split_once("store: migrating: 0004 ")?;
+        let (_, state) = answer.split_once(&format!("store: migrating: {migration} "))?;
         assert!(answer.starts_with("HTTP/1.1 503"), "{answer}");
         state.split_once(" %")?.0.parse().ok()
     }
 
-    fn percent_above(&self, least: u8) -> u8 {
+    fn percent_above(&self, migration: &str, least: u8) -> u8 {
         let deadline = Instant::now() + PATIENCE;
         loop {
-            match self.percent() {
+            match self.percent(migration) {
                 Some(percent) if percent > least => return percent,
-                _ => assert!(Instant::now() < deadline, "the migration gets no further than {least} %"),
+                _ => assert!(Instant::now() < deadline, "{migration} gets no further than {least} %"),
             }
         }
     }
@@ -132,18 +132,21 @@ impl Starting {
 async fn killed_migration_continues_and_the_market_says_how_far_it_is() {
     let mut site = Site::new();
     write_old(&site.path("souk.db"));
-    let mut reached = 0;
-    for kill in 0..KILLS {
-        let starting = Starting::of(&site);
-        let first = starting.percent_above(0);
-        assert!(first >= reached, "it begins at {first} %, although {reached} % were done");
-        assert!(starting.get("/livez").unwrap().starts_with("HTTP/1.1 200"), "starting again would not help");
-        if kill == 0 {
-            let refused = starting.call(&mut site).await;
-            assert_eq!(refused.code(), Code::Unavailable, "{refused:?}");
-            assert!(refused.message().contains("migrating: 0004"), "{refused:?}");
+    for migration in ["0004", "0009"] {
+        let mut reached = 0;
+        for kill in 0..KILLS {
+            let starting = Starting::of(&site);
+            let first = starting.percent_above(migration, 0);
+            assert!(first >= reached, "{migration} begins at {first} %, although {reached} % were done");
+            let alive = starting.get("/livez").unwrap();
+            assert!(alive.starts_with("HTTP/1.1 200"), "starting again would not help");
+            if (migration, kill) == ("0004", 0) {
+                let refused = starting.call(&mut site).await;
+                assert_eq!(refused.code(), Code::Unavailable, "{refused:?}");
+                assert!(refused.message().contains("migrating: 0004"), "{refused:?}");
+            }
+            reached = starting.percent_above(migration, first);
         }
-        reached = starting.percent_above(first);
     }
     let last = Starting::of(&site);
     eventually("the market is open", async || {
@@ -154,5 +157,7 @@ async fn killed_migration_continues_and_the_market_says_how_far_it_is() {
     let migrated = Connection::open(site.path("souk.db")).unwrap();
     let count = |sql: &str| migrated.query_row::<i64, _, _>(sql, [], |row| row.get(0)).unwrap();
     assert_eq!(count("SELECT count(*) FROM orders WHERE total_minor = 200 AND status = 'placed'"), ORDERS);
+    assert_eq!(count("SELECT sum(orders) FROM sales"), ORDERS);
+    assert_eq!(count("SELECT ordered FROM total"), 2 * ORDERS);
     assert_eq!(count("SELECT count(*) FROM sqlite_schema WHERE name IN ('migration', 'orders_anew')"), 0);
 }
