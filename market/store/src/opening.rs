@@ -44,10 +44,10 @@ impl OpeningProgress {
         }
     }
 
-    /// Reports that the schema is up to date.
-    pub(crate) fn end(&self) {
-        if let Some(Migrating { number, .. }) = self.lock().take() {
-            tracing::info!("migrated to schema {number}");
+    /// Reports that the schema is up to date, at a version.
+    pub(crate) fn end(&self, version: usize) {
+        if self.lock().take().is_some() {
+            tracing::info!("migrated to schema {version}");
         }
     }
 

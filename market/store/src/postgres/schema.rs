@@ -134,7 +134,7 @@ async fn migrate_with(
         while step(&mut connection, number, migration, progress).await? {}
         tracing::info!(version = number, "migrated the database schema");
     }
-    progress.end();
+    progress.end(migrations.len());
     connection.query(REBASE, Vec::new()).await?;
     connection.query(UNLOCK, Vec::new()).await?;
     Ok(())

@@ -111,7 +111,7 @@ pub(super) fn migrate(
             connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()))?;
         }
     }
-    progress.end();
+    progress.end(migrations.len());
     Ok(())
 }
 
@@ -140,7 +140,6 @@ pub(super) fn step(
                  INSERT INTO migration VALUES (0, 0)",
             )?;
             set_version(&transaction, UNFINISHED + number)?;
-            progress.report(number, 0, 1);
         }
         (Some(Migration::Steps(steps)), Some(_)) => resume(&transaction, number, steps, progress)?,
     }
@@ -163,14 +162,19 @@ fn resume(
         let next = (steps.step)(transaction, last)?;
         let (stage, last) = next.map_or((1, last), |next| (0, next));
         transaction.execute("UPDATE migration SET stage = ?, last = ?", params![stage, last])?;
-        progress.report(number, last, all.unwrap_or(0));
+        // Not of an empty table, such as that of a new store: nobody waits for it.
+        if let Some(all) = all {
+            progress.report(number, last, all);
+        }
         return Ok(());
     }
     match steps.finish.get(stage as usize - 1) {
         Some(script) => {
             transaction.execute_batch(script)?;
             transaction.execute("UPDATE migration SET stage = stage + 1", [])?;
-            progress.report(number, 99, 100);
+            if last > 0 {
+                progress.report(number, 99, 100);
+            }
         }
         None => {
             transaction.execute_batch("DROP TABLE migration")?;

@@ -141,7 +141,7 @@ fn open_with(path: &Path, limits: Limits, progress: &OpeningProgress) -> Result<
     let mailboxes = Arc::new(SqliteMailboxes::new(mailboxes, Writer { turn, files }));
     Ok(Store {
         lanes: vec![Box::new(lane)],
-        reads: Arc::new(SqliteReads::new(reads)),
+        reads: Arc::new(SqliteReads::new(reads, Some(mailboxes.clone()))),
         mailboxes: mailboxes.clone(),
         tracks: mailboxes.clone(),
         clocks: mailboxes.clone(),
@@ -163,7 +163,7 @@ pub fn open_reads(path: &Path) -> Result<Arc<dyn Reads>, StoreError> {
     let connection = beside::open(path)?;
     let pool = Pool::start("souk-reader", vec![connection], READ_QUEUE, (1, QueryWatch::default()), &None)
         .map_err(StoreError::unavailable)?;
-    Ok(Arc::new(SqliteReads::new(pool)))
+    Ok(Arc::new(SqliteReads::new(pool, None)))
 }
 
 fn connect(path: &Path, synchronous: &str, busy_timeout: Duration) -> Result<Connection, StoreError> {

@@ -207,7 +207,7 @@ mod tests {
         }
         assert_eq!(steps, ALL);
         assert!(seen.is_sorted_by_key(|state| (state.number, state.percent)), "{seen:?}");
-        assert_eq!(seen[1].to_string(), "migrating: 0004 40 %");
+        assert_eq!(seen[0].to_string(), "migrating: 0004 40 %");
         assert_eq!(contents(&connection), migrated_as_released());
     }
 

@@ -74,6 +74,27 @@ async fn file_with_two_hard_links_is_refused() {
     drop(sqlite::open(&path).unwrap());
 }
 
+/// A clean end leaves one file that is complete by itself, whichever part of the store is dropped last.
+#[tokio::test]
+async fn log_is_copied_into_the_file_whatever_is_dropped_last() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("shop.db");
+    for reads_last in [false, true] {
+        let souk_store::Store { lanes, reads, mailboxes, .. } = sqlite::open(&path).unwrap();
+        drop(lanes);
+        let parts: [Box<dyn std::any::Any>; 2] = if reads_last {
+            [Box::new(mailboxes), Box::new(reads)]
+        } else {
+            [Box::new(reads), Box::new(mailboxes)]
+        };
+        for part in parts {
+            assert!(beside(&path, "-wal").exists(), "it is in use");
+            drop(part);
+        }
+        assert!(!beside(&path, "-wal").exists(), "reads last: {reads_last}");
+    }
+}
+
 /// Markets before this version locked a file of its own.
 #[test]
 fn older_market_keeps_its_file_and_leaves_no_lock_behind() {
