@@ -50,15 +50,23 @@ impl Migration {
 /// All migrations in order. A released one must never change, because its checksum is recorded in databases.
 const MIGRATIONS: &[Migration] = &[
     Migration { sql: include_str!("migrations/0001_initial.sql"), steps: None, min_reader: 1 },
-    Migration { sql: include_str!("migrations/0002_sums.sql"), steps: None, min_reader: 1 },
+    Migration { sql: include_str!("migrations/0002_sums.sql"), steps: Some(SUMS), min_reader: 1 },
     Migration { sql: include_str!("migrations/0003_delivery.sql"), steps: None, min_reader: 1 },
     Migration { sql: include_str!("migrations/0004_clock.sql"), steps: None, min_reader: 1 },
 ];
 
-/// Returns the SQL of all migrations.
+/// Adds up the present orders. All of them have to be read, and there may be any number.
+const SUMS: Steps = Steps {
+    step: "SELECT add_sums($1)",
+    last: "SELECT max(id) FROM orders",
+    finish: include_str!("migrations/0002_sums_finish.sql"),
+};
+
+/// Returns the SQL of all migrations, as it is carried out on an empty database.
 #[cfg(test)]
 pub(super) fn all() -> impl Iterator<Item = &'static str> {
-    MIGRATIONS.iter().map(|migration| migration.sql)
+    let finish = |migration: &'static Migration| migration.steps.as_ref().map(|steps| steps.finish);
+    MIGRATIONS.iter().flat_map(move |migration| [migration.sql].into_iter().chain(finish(migration)))
 }
 
 /// The oldest supported server version, in the format of `server_version_num`.
@@ -318,68 +326,4 @@ async fn versions(
 }
 
 #[cfg(test)]
-mod tests {
-    use souk_testkit::database::DatabaseServer;
-
-    use super::*;
-    use crate::postgres::PostgresOptions;
-
-    const ROWS: i64 = 40_000;
-
-    /// Rewrites a table in steps of 100 rows, and counts how often each row was rewritten.
-    const TEST_MIGRATIONS: &[Migration] = &[
-        Migration { sql: include_str!("migrations/0001_initial.sql"), steps: None, min_reader: 1 },
-        Migration {
-            sql: "CREATE TABLE old_row AS SELECT generate_series(1, 40000)::BIGINT AS id; \
-                  CREATE TABLE new_row (id BIGINT NOT NULL)",
-            steps: Some(Steps {
-                step: "WITH part AS (SELECT id FROM old_row WHERE id > $1 ORDER BY id LIMIT 100), \
-                       moved AS (INSERT INTO new_row SELECT id FROM part) SELECT max(id) FROM part",
-                last: "SELECT max(id) FROM old_row",
-                finish: "DROP TABLE old_row; ALTER TABLE new_row ADD PRIMARY KEY (id)",
-            }),
-            min_reader: 1,
-        },
-    ];
-
-    /// Two markets start at once, and the one that migrates is killed again and again.
-    #[tokio::test]
-    async fn interrupted_migration_continues_where_it_was_and_runs_once() {
-        if std::env::var("SOUK_TEST_POSTGRES").is_ok_and(|setting| setting == "skip") {
-            eprintln!("skipped: SOUK_TEST_POSTGRES=skip, because PostgreSQL can't be had");
-            return;
-        }
-        let server = DatabaseServer::start(&["fsync = off"]).unwrap();
-        server.psql("postgres", "CREATE DATABASE souk TEMPLATE template0 ENCODING UTF8").unwrap();
-        let address = server.address("souk", None);
-        let open = || Address::read(&address, &PostgresOptions::default()).unwrap();
-        let mut reached = 0;
-        for kill in 1..=4 {
-            let (address, progress) = (open(), OpeningProgress::default());
-            let seen = progress.clone();
-            let migrating =
-                tokio::spawn(async move { migrate_with(&address, TEST_MIGRATIONS, &progress).await });
-            // Each time a little further.
-            while seen.migrating().is_none_or(|state| state.number < 2 || state.percent < kill * 5) {
-                tokio::task::yield_now().await;
-            }
-            migrating.abort();
-            assert!(migrating.await.is_err_and(|error| error.is_cancelled()));
-            let last = server.psql("souk", "SELECT last FROM migration").unwrap().parse::<i64>().unwrap();
-            assert!(last > reached && last < ROWS, "{last} after {reached}");
-            reached = last;
-        }
-        let (one, other, progress) = (open(), open(), OpeningProgress::default());
-        let (one, other) = tokio::join!(
-            migrate_with(&one, TEST_MIGRATIONS, &progress),
-            migrate_with(&other, TEST_MIGRATIONS, &progress)
-        );
-        one.unwrap();
-        other.unwrap();
-        // The primary key, which was added at the end, also proves that no row was rewritten twice.
-        assert_eq!(server.psql("souk", "SELECT count(*) FROM new_row").unwrap(), ROWS.to_string());
-        assert_eq!(server.psql("souk", "SELECT count(*) FROM schema_version").unwrap(), "2");
-        assert_eq!(server.psql("souk", "SELECT count(*) FROM migration").unwrap(), "0");
-        assert_eq!(progress.migrating(), None);
-    }
-}
+mod tests;
