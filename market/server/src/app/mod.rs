@@ -17,6 +17,7 @@ use opening::{OpenPort, refusing_calls};
 use replicas::{ReplicaListener, StandingNotes, StoreFreshness};
 use rotate::{Changes, CredentialUsers, Rotator};
 pub use serve::ServeError;
+use souk_domain::PartyId;
 use souk_search::{Search, SearchError};
 use souk_store::{Health, OpeningProgress, Receipt, Replicas, Store, StoreError, WriteAheadLog};
 pub use stored_clock::{accept_stored_clock, stored_clock};
@@ -33,11 +34,11 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    access::{Access, AccessParts, CallbackPolicy, TokenKeys, Tokens},
+    access::{Access, AccessParts, CallbackPolicy, Suspended, TokenKeys, Tokens},
     api::Parts,
     audit::Refusals,
     clock::Clock,
-    config::{Config, TokenKeyFiles},
+    config::{Config, LimitConfig, TokenKeyFiles},
     ledger::{Lanes, OnCommit},
     observe::{Activity, CallTimes, SpanCounts},
     random::Random,
@@ -133,27 +134,20 @@ impl App {
     ) -> Result<Self, OpenError> {
         let (acceptor, tokens) = (credentials.acceptor.clone(), Arc::clone(&credentials.tokens));
         let Data { store, steady, search, suspended, epochs } = data;
-        let Store { lanes, reads, mailboxes, tracks, clocks, upkeep, replicas, health, log } = store;
+        let Store { lanes, reads, mailboxes, tracks, clocks, upkeep, archive, replicas, health, log } = store;
         let callbacks = CallbackPolicy::new(&config.callbacks, listener.local_addr()?);
         let relay = Relay::start(RelayParts {
             mailboxes: Arc::clone(&mailboxes),
             tracks: Arc::clone(&tracks),
             dialer: credentials.dialer(&config, &callbacks),
             suspended: suspended.clone(),
+            retention: config.retention,
             clock: steady.clone(),
             clocks,
             random,
         });
         let (refusals, notes) = (Refusals::default(), StandingNotes::default());
-        let access = Arc::new(Access::open(AccessParts {
-            tokens: Arc::clone(&tokens),
-            revoked: credentials.rotation.current().revoked_serials(),
-            epochs,
-            suspended: suspended.clone(),
-            rates: config.limits,
-            refusals: refusals.clone(),
-            clock,
-        }));
+        let access = credentials.access(epochs, suspended.clone(), config.limits, refusals.clone(), clock);
         let activity = Activity::start(clock.now());
         let lanes = Lanes::start(lanes, &steady, random, || {
             on_commit((relay.handle(), search.clone()), Arc::clone(&access), notes.clone(), activity.clone())
@@ -163,6 +157,8 @@ impl App {
             reads,
             mailboxes,
             tracks,
+            archive,
+            retention: config.retention,
             rides: RideNews::default(),
             search,
             relay: relay.handle(),
@@ -255,6 +251,20 @@ impl MarketCredentials {
         let tokens = Arc::new(Tokens::new(TokenKeys::load(&token_keys)?, &trust_domain));
         let outgoing = ClientTls::new(&loaded)?;
         Ok(Self { changes, rotation, token_keys, acceptor, tokens, outgoing })
+    }
+
+    /// Opens the guard.
+    fn access(
+        &self,
+        epochs: Vec<(PartyId, i64)>,
+        suspended: Suspended,
+        rates: LimitConfig,
+        refusals: Refusals,
+        clock: Clock,
+    ) -> Arc<Access> {
+        let revoked = self.rotation.current().revoked_serials();
+        let tokens = Arc::clone(&self.tokens);
+        Arc::new(Access::open(AccessParts { tokens, revoked, epochs, suspended, rates, refusals, clock }))
     }
 
     fn into_rotator(

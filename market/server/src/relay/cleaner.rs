@@ -19,7 +19,8 @@ use souk_domain::Timestamp;
 use souk_store::{DueBounds, StoreError};
 use tokio::time::{self, Instant};
 
-use super::{LEASE, REQUEST_RETENTION, RETENTION, Shared, TRACK_RETENTION, backoff};
+use super::{LEASE, Shared, backoff};
+use crate::config::RetentionConfig;
 
 /// Maximum number of rows per step and table.
 const STEP: usize = 256;
@@ -62,12 +63,12 @@ struct Cutoffs {
 
 impl Cutoffs {
     /// Computes the times from the clock that ages are judged by.
-    fn at(now: Timestamp) -> Self {
+    fn at(now: Timestamp, kept: &RetentionConfig) -> Self {
         Self {
             now,
-            updates: now.minus(RETENTION.updates),
-            requests: now.minus(REQUEST_RETENTION),
-            tracks: now.minus(TRACK_RETENTION),
+            updates: now.minus(kept.events.updates),
+            requests: now.minus(kept.requests),
+            tracks: now.minus(kept.tracks),
         }
     }
 }
@@ -130,9 +131,9 @@ async fn step(shared: &Shared) -> (usize, Option<StoreError>) {
     let acknowledged = mailboxes.remove_acknowledged(STEP).await;
     let mut results = vec![acknowledged];
     if !shared.clock.is_paused() {
-        let cutoffs = Cutoffs::at(shared.clock.now());
+        let cutoffs = Cutoffs::at(shared.clock.now(), &shared.retention);
         results.extend([
-            mailboxes.expire(cutoffs.now, RETENTION, STEP).await,
+            mailboxes.expire(cutoffs.now, shared.retention.events, STEP).await,
             // After the deliveries that refer to them.
             mailboxes.forget_events(cutoffs.updates, STEP).await,
             mailboxes.forget_requests(cutoffs.requests, STEP).await,

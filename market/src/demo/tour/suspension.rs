@@ -1,4 +1,4 @@
-//! Operators: suspending and reinstating a party, and the market's clock.
+//! Operators: suspending and reinstating a party, the market's clock, and the archive.
 
 use anyhow::ensure;
 use souk_certs::identity::Role;
@@ -24,6 +24,12 @@ pub(super) async fn tour(log: &mut Log, cast: &mut Cast) {
     log.step("a reinstated seller can trade again", &["AdminService/Reinstate"], reinstates(cast)).await;
     let calls = &["AdminService/GetClock", "AdminService/AcceptClock"];
     log.step("an operator looks at the clock and accepts it", calls, accepts_clock(cast)).await;
+    log.step(
+        "nothing is archived or removed as long as the market keeps it for good",
+        &["AdminService/Archive", "AdminService/PruneArchived"],
+        archives_nothing(cast),
+    )
+    .await;
 }
 
 async fn list(actor: &Actor) -> Result<v1::ListPartiesResponse, souk_client::Error> {
@@ -86,5 +92,18 @@ async fn accepts_clock(cast: &Cast) -> anyhow::Result<()> {
     ensure!(!clock.paused, "the clock has jumped");
     let clock = required(olga.connection.call(v1::AcceptClockRequest {}).await?.clock, "clock")?;
     ensure!(!clock.paused, "it was not accepted");
+    Ok(())
+}
+
+async fn archives_nothing(cast: &Cast) -> anyhow::Result<()> {
+    let olga = operator(cast).await?;
+    let request = v1::ArchiveRequest { table: v1::ArchiveTable::Audit.into(), ..Default::default() };
+    let mut due = olga.connection.admin().archive(request).await?.into_inner();
+    let first = due.message().await?;
+    ensure!(first.is_some_and(|first| first.retention.is_none()), "there is a retention");
+    ensure!(due.message().await?.is_none(), "something is due");
+    let request = v1::PruneArchivedRequest { order_ids: vec![1], ..Default::default() };
+    let pruned = olga.connection.call(request).await?;
+    ensure!(pruned.pruned_order_count == 0, "an order is gone");
     Ok(())
 }

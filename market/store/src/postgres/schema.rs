@@ -52,7 +52,8 @@ const MIGRATIONS: &[Migration] = &[
     Migration { sql: include_str!("migrations/0001_initial.sql"), steps: None, min_reader: 1 },
     Migration { sql: include_str!("migrations/0002_sums.sql"), steps: Some(SUMS), min_reader: 1 },
     Migration { sql: include_str!("migrations/0003_delivery.sql"), steps: None, min_reader: 1 },
-    Migration { sql: include_str!("migrations/0004_clock.sql"), steps: None, min_reader: 1 },
+    Migration { sql: include_str!("migrations/0004_archive.sql"), steps: None, min_reader: 1 },
+    Migration { sql: include_str!("migrations/0005_clock.sql"), steps: None, min_reader: 1 },
 ];
 
 /// Adds up the present orders. All of them have to be read, and there may be any number.

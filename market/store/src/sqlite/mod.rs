@@ -12,6 +12,7 @@
 //!   files are still there and that no sync has failed (`open_files`). The next start writes the log again
 //!   (`recovery`).
 
+mod archive;
 mod audit;
 mod backup;
 mod beside;
@@ -44,6 +45,7 @@ mod summary;
 mod sums;
 mod tracks;
 mod turn;
+mod upkeep;
 
 use std::{path::Path, sync::Arc, time::Duration};
 
@@ -145,7 +147,8 @@ fn open_with(path: &Path, limits: Limits, progress: &OpeningProgress) -> Result<
         mailboxes: mailboxes.clone(),
         tracks: mailboxes.clone(),
         clocks: mailboxes.clone(),
-        upkeep: mailboxes,
+        upkeep: mailboxes.clone(),
+        archive: mailboxes,
         replicas: None,
         health,
         log: Some(log),

@@ -21,7 +21,8 @@ const MIGRATIONS: &[Migration] = &[
     Migration::Script(include_str!("migrations/0008_audit_blocks.sql")),
     Migration::Steps(SUMS),
     Migration::Script(include_str!("migrations/0010_delivery.sql")),
-    Migration::Script(include_str!("migrations/0011_clock.sql")),
+    Migration::Script(include_str!("migrations/0011_archive.sql")),
+    Migration::Script(include_str!("migrations/0012_clock.sql")),
 ];
 
 /// Brings the file up to date. A market that was killed in between continues where it was.
