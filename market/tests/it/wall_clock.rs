@@ -8,7 +8,7 @@ use std::{
 use assert_cmd::Command;
 use souk_certs::identity::Role;
 use souk_proto::v1;
-use souk_server::clock::Clock;
+use souk_server::{clock::Clock, config::Config};
 use souk_testkit::{
     eventually,
     local::{LocalMarket, LocalMarketOptions, StoreKind},
@@ -117,6 +117,29 @@ async fn jump_of_a_running_market_is_noticed_and_ages_nothing() {
     let status = mailbox(&alice).await;
     assert_eq!((before.pending_count, status.pending_count), (0, 1));
     assert!(status.oldest_time.unwrap().seconds > steady + 80_000, "shown as the wall time: {status:?}");
+    fixture.close().await;
+}
+
+/// What the archive removes is dated by the wall clock, but not old because of a reading of it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn jump_makes_nothing_due_for_the_archive() {
+    static DAYS_AHEAD: AtomicU32 = AtomicU32::new(0);
+    let clock = Clock::new(|| Clock::SYSTEM.now().plus(DAY * DAYS_AHEAD.load(Ordering::SeqCst)));
+    let adjust = |config: &mut Config| config.retention.audit = Some(DAY);
+    let options =
+        LocalMarketOptions { clock, issued_ago: ISSUED_AGO, adjust, ..LocalMarketOptions::default() };
+    let fixture = Fixture::over(LocalMarket::open(options).await.unwrap());
+    let alice = fixture.seller("alice").await;
+    alice.lamp(9).await;
+    alice.lamp(9).await;
+    let olga = fixture.stranger(Role::Operator, "olga").await;
+    DAYS_AHEAD.store(2, Ordering::SeqCst);
+    let request = v1::ArchiveRequest { table: v1::ArchiveTable::Audit.into(), ..Default::default() };
+    let mut due = olga.connection.admin().archive(request).await.unwrap().into_inner();
+    assert!(due.message().await.unwrap().unwrap().retention.is_some());
+    while let Some(message) = due.message().await.unwrap() {
+        assert_eq!(message.due_count, 0, "{message:?}");
+    }
     fixture.close().await;
 }
 
