@@ -1,7 +1,10 @@
 //! `buyer search`, and the filters that it shares with `buyer watch`.
 
 use clap::{Args, ValueEnum};
-use souk_cli::{CliSession, Failure, Paging, parse_money, view::ItemView};
+use souk_cli::{
+    CliSession, Failure, Paging, parse_money,
+    view::{ItemView, time},
+};
 use souk_proto::v1::{self, SearchItemRequest};
 
 /// Search items; without words, everything
@@ -90,6 +93,10 @@ impl Search {
                 let request = SearchItemRequest { page_size, page_token, ..query.clone() };
                 let page = session.call(request).await?;
                 session.printer().say(&format!("{} found", page.total_size));
+                if let Some(as_of) = time(page.as_of_time.as_ref()) {
+                    let told = "newer changes may be missing: the market's index can't follow at present";
+                    session.printer().say(&format!("as of {as_of}; {told}"));
+                }
                 Ok((page.items.iter().map(ItemView::from).collect(), page.next_page_token))
             })
             .await

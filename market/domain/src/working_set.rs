@@ -103,7 +103,8 @@ pub struct WorkingSet {
     pub events: Vec<NewEvent>,
     /// New audit entries, in the order of the commands.
     pub audit: Vec<AuditEntry>,
-    /// When the batch was decided. Meaningless if nothing was changed.
+    /// When the batch was decided, by the market's steady clock: the age of requests, events and deliveries counts
+    /// from here. Meaningless if nothing was changed.
     pub decided_at: Timestamp,
     /// Numbers reserved for new items.
     pub item_ids: IdRange,

@@ -119,6 +119,10 @@ impl IndexHome {
             (TantivyError::LockFailure(LockError::LockBusy, _), Self::Directory(home)) => {
                 SearchError::InUse(folder(home))
             }
+            (TantivyError::LockFailure(LockError::IoError(error), _), Self::Directory(home)) => {
+                // Not damage: what is there stays, and can be read.
+                SearchError::Home { directory: folder(home), error: io::Error::other(error) }
+            }
             (error, _) => error.into(),
         })?;
         let mut merging = LogMergePolicy::default();

@@ -12,13 +12,13 @@ use std::{
     time::Duration,
 };
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use futures::FutureExt as _;
 use souk_store::{FeedEntry, FeedPosition, Reads};
 use tantivy::IndexWriter;
 use tokio::{
     sync::{Notify, oneshot, watch},
-    time,
+    time::{self, Instant},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -37,6 +37,8 @@ const FEED_PAGE: usize = 500;
 const COMMIT_EVERY: usize = 20_000;
 /// The back-off after a failure before the index is opened again.
 const REOPEN_DELAY: Duration = Duration::from_secs(1);
+/// The back-off grows to this: opening verifies all files, which is work that a failing disk should not get each second.
+const REOPEN_DELAY_MAX: Duration = Duration::from_secs(8);
 
 /// The progress of the index.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -46,12 +48,21 @@ pub(super) struct Progress {
     /// Whether the index has reached the end of the feed since it was opened. Until then it may lack any
     /// item, so that searches must wait.
     pub(super) level: bool,
+    /// Since when the index lacks changes that were reported. `None` if it has everything.
+    pub(super) behind_since: Option<Instant>,
+}
+
+/// Why the index can't be written at the moment.
+pub(super) struct Failing {
+    pub(super) reason: String,
 }
 
 /// The state that the indexer shares with the searches.
 pub(super) struct Live {
     pub(super) reader: ArcSwap<Reader>,
     pub(super) progress: watch::Sender<Progress>,
+    /// Set while the index can't be written. Searches then use the last state that was.
+    pub(super) failing: ArcSwapOption<Failing>,
     /// The end of the feed, as far as it was reported.
     pub(super) moved: watch::Sender<FeedPosition>,
     /// The highest position that a search waits for. It cuts [`GATHERING`] short.
@@ -62,6 +73,40 @@ pub(super) struct Live {
 }
 
 impl Live {
+    /// Records a failure, with one line in the log for each series of them.
+    fn fail(&self, reason: String) {
+        match self.failing.load().as_deref() {
+            None => tracing::error!(
+                reason,
+                "the search index failed; searches show its last state until it works"
+            ),
+            Some(before) if before.reason != reason => tracing::warn!(reason, "the search index still fails"),
+            Some(_) => tracing::debug!(reason, "the search index still fails"),
+        }
+        self.failing.store(Some(Arc::new(Failing { reason })));
+        self.note_lag();
+    }
+
+    /// Makes searches wait until the index has caught up again.
+    fn forget_progress(&self) {
+        self.progress.send_replace(Progress::default());
+    }
+
+    fn recover(&self) {
+        if self.failing.swap(None).is_some() {
+            tracing::info!("the search index works again");
+        }
+    }
+
+    /// Notes that changes may be missing from now on, unless they already were.
+    fn note_lag(&self) {
+        // No waiter looks at this, so none is woken.
+        self.progress.send_if_modified(|progress| {
+            progress.behind_since.get_or_insert_with(Instant::now);
+            false
+        });
+    }
+
     /// Raises a position, and wakes the indexer if it was lower. Positions arrive in any order and never go
     /// back.
     pub(super) fn raise(positions: &watch::Sender<FeedPosition>, position: FeedPosition) {
@@ -95,8 +140,8 @@ pub(super) async fn start(
 }
 
 async fn run(home: IndexHome, reads: Arc<dyn Reads>, ready: oneshot::Sender<Result<Arc<Live>, SearchError>>) {
-    let (mut indexer, reader) = match Indexer::open(&home, &reads).await {
-        Ok(opened) => opened,
+    let mut indexer = match Indexer::open(&home, &reads).await {
+        Ok((opened, _)) => opened,
         Err(error) => {
             // Fails only if the caller has gone away, and then no one needs the index.
             let _ = ready.send(Err(error));
@@ -104,8 +149,9 @@ async fn run(home: IndexHome, reads: Arc<dyn Reads>, ready: oneshot::Sender<Resu
         }
     };
     let live = Arc::new(Live {
-        reader: ArcSwap::from_pointee(reader),
+        reader: ArcSwap::new(Arc::clone(&indexer.reader)),
         progress: watch::Sender::new(Progress::default()),
+        failing: ArcSwapOption::empty(),
         moved: watch::Sender::new(indexer.position),
         wanted: watch::Sender::default(),
         set_back: Notify::new(),
@@ -115,6 +161,7 @@ async fn run(home: IndexHome, reads: Arc<dyn Reads>, ready: oneshot::Sender<Resu
     if ready.send(Ok(Arc::clone(&live))).is_err() {
         return;
     }
+    let mut delay = REOPEN_DELAY / 2;
     loop {
         // A panic in the index library must not end the thread, or searches would silently become stale.
         match AssertUnwindSafe(indexer.follow(&live)).catch_unwind().await {
@@ -125,14 +172,22 @@ async fn run(home: IndexHome, reads: Arc<dyn Reads>, ready: oneshot::Sender<Resu
                 }
                 return;
             }
-            Ok(Err(error)) => tracing::error!(error = %error, "the search index failed; reopening it"),
-            Err(_) => tracing::error!("the search index panicked; reopening it"),
+            Ok(Err(error @ SearchError::SetBack)) => {
+                tracing::warn!("{error}; reopening the search index");
+                live.forget_progress();
+            }
+            // What was committed before is whole, and better than nothing for those who have changed nothing since.
+            Ok(Err(error)) => live.fail(error.to_string()),
+            Err(_) => {
+                live.fail("it panicked".to_owned());
+                // Searches wait rather than use an index of unknown state.
+                live.forget_progress();
+            }
         }
-        // Not level until it has caught up again: searches wait rather than use an index of unknown state.
-        live.progress.send_replace(Progress::default());
         // Must be dropped before it is opened again, because the writer holds a lock.
         drop(indexer);
-        let Some(reopened) = reopen(&home, &reads, &live).await else {
+        delay = if live.failing.load().is_some() { (delay * 2).min(REOPEN_DELAY_MAX) } else { REOPEN_DELAY };
+        let Some(reopened) = reopen(&home, &reads, &live, delay).await else {
             return;
         };
         indexer = reopened;
@@ -140,26 +195,37 @@ async fn run(home: IndexHome, reads: Arc<dyn Reads>, ready: oneshot::Sender<Resu
 }
 
 /// Opens the index again, retrying until it succeeds; `None` if the market closes.
-async fn reopen(home: &IndexHome, reads: &Arc<dyn Reads>, live: &Live) -> Option<Indexer> {
+async fn reopen(
+    home: &IndexHome,
+    reads: &Arc<dyn Reads>,
+    live: &Live,
+    mut delay: Duration,
+) -> Option<Indexer> {
     loop {
         tokio::select! {
             () = live.closing.cancelled() => return None,
             // Before the first attempt as well: an index that fails on every commit would otherwise be
             // reopened in a tight loop.
-            () = time::sleep(REOPEN_DELAY) => {}
+            () = time::sleep(delay) => {}
         }
+        delay = (delay * 2).min(REOPEN_DELAY_MAX);
         match Indexer::open(home, reads).await {
-            Ok((indexer, reader)) => {
-                live.reader.store(Arc::new(reader));
-                // Positions of a feed that has been set back may never be reached, and waiting for them
-                // would never end.
-                live.moved.send_replace(indexer.position);
-                live.wanted.send_replace(FeedPosition::default());
+            Ok((indexer, was_set_back)) => {
+                if was_set_back {
+                    live.forget_progress();
+                }
+                if !live.progress.borrow().level {
+                    // Positions of a feed that has been set back may never be reached, and waiting for them
+                    // would never end.
+                    live.moved.send_replace(indexer.position);
+                    live.wanted.send_replace(FeedPosition::default());
+                    live.reader.store(Arc::clone(&indexer.reader));
+                }
                 // Clears further notifications of the same incident, which would reopen the index again.
                 let _ = live.set_back.notified().now_or_never();
                 return Some(indexer);
             }
-            Err(error) => tracing::error!(error = %error, "the search index can't be opened"),
+            Err(error) => live.fail(error.to_string()),
         }
     }
 }
@@ -167,21 +233,25 @@ async fn reopen(home: &IndexHome, reads: &Arc<dyn Reads>, live: &Live) -> Option
 struct Indexer {
     reads: Arc<dyn Reads>,
     writer: IndexWriter,
+    /// What searches see once it has caught up.
+    reader: Arc<Reader>,
     /// The feed position up to which everything is committed.
     position: FeedPosition,
 }
 
 impl Indexer {
-    async fn open(home: &IndexHome, reads: &Arc<dyn Reads>) -> Result<(Self, Reader), SearchError> {
+    /// Opens the index. Also returns whether the store had been set back, so that the index was rebuilt.
+    async fn open(home: &IndexHome, reads: &Arc<dyn Reads>) -> Result<(Self, bool), SearchError> {
         let mut opened = home.open()?;
-        if is_ahead(opened.position, &**reads).await? {
+        let was_set_back = is_ahead(opened.position, &**reads).await?;
+        if was_set_back {
             tracing::warn!("the search index is ahead of the store; rebuilding it");
             // Must be closed before the folder is cleared.
             drop(opened);
             opened = home.create()?;
         }
         let Opened { reader, writer, position } = opened;
-        Ok((Self { reads: Arc::clone(reads), writer, position }, reader))
+        Ok((Self { reads: Arc::clone(reads), writer, reader: Arc::new(reader), position }, was_set_back))
     }
 
     /// Follows the feed until the market closes, or the store turns out to be set back.
@@ -195,7 +265,7 @@ impl Indexer {
             tokio::select! {
                 () = live.closing.cancelled() => return Ok(()),
                 () = live.set_back.notified() => return Err(SearchError::SetBack),
-                _ = moved.wait_for(|moved| *moved > shown) => {}
+                _ = moved.wait_for(|moved| *moved > shown) => live.note_lag(),
             }
             tokio::select! {
                 () = live.closing.cancelled() => return Ok(()),
@@ -207,11 +277,11 @@ impl Indexer {
 
     /// Brings the index up to the end of the feed.
     async fn catch_up(&mut self, live: &Live) -> Result<(), SearchError> {
-        let mut read_to = self.position;
+        let (mut read_to, target) = (self.position, *live.moved.borrow());
         let mut uncommitted = 0;
         while !live.closing.is_cancelled() {
             let entries = self.reads.item_feed(read_to, FEED_PAGE).await?;
-            self.write(live, &entries)?;
+            self.write(&entries)?;
             uncommitted += entries.len();
             read_to = entries.last().map_or(read_to, |entry| entry.position);
             // A short page is the end. Asking again until one is empty would cost a query for each commit.
@@ -221,24 +291,34 @@ impl Indexer {
                 // Only now: if the commit had failed, reading would have to resume from the old position.
                 self.position = read_to;
                 uncommitted = 0;
-                live.reader.load().index.reload()?;
+                self.reader.index.reload()?;
                 // After the reload, because callers that wait for this position search as soon as it is
-                // published.
-                live.progress.send_modify(|progress| progress.indexed = read_to.max(progress.indexed));
+                // published. An index that was reopened after a failure replaces the last state only when it has
+                // caught up: rebuilt from nothing, it would show less.
+                if Arc::ptr_eq(&live.reader.load(), &self.reader) {
+                    live.progress.send_modify(|progress| progress.indexed = read_to.max(progress.indexed));
+                }
             }
             if is_end {
                 // Not to the reported end of the feed, only to what was read. After a failover, the database
                 // may assign positions again that were never committed on the old primary.
-                live.progress.send_replace(Progress { indexed: read_to, level: true });
+                if !Arc::ptr_eq(&live.reader.load(), &self.reader) {
+                    live.reader.store(Arc::clone(&self.reader));
+                }
+                live.recover();
+                live.progress.send_modify(|progress| {
+                    // A feed can end before its reported end: at the horizon of a shared database.
+                    let behind_since = progress.behind_since.filter(|_| read_to < target);
+                    *progress = Progress { indexed: read_to, level: true, behind_since };
+                });
                 return Ok(());
             }
         }
         Ok(())
     }
 
-    fn write(&self, live: &Live, entries: &[FeedEntry]) -> Result<(), SearchError> {
-        // From the open index: after a rebuild, the fields belong to the new one.
-        let fields = live.reader.load().fields;
+    fn write(&self, entries: &[FeedEntry]) -> Result<(), SearchError> {
+        let fields = self.reader.fields;
         for FeedEntry { item, .. } in entries {
             // Delete and add, because tantivy has no update. Both become visible with the same commit.
             self.writer.delete_term(fields.item_term(item.id.0));

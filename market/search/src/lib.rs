@@ -51,6 +51,9 @@ pub const VISIBILITY_WAIT: Duration = Duration::from_secs(2);
 /// How long a search without hits waits for changes that are not indexed yet, before it reports that.
 const NOTHING_WAIT: Duration = Duration::from_secs(1);
 
+/// How long the index may lag behind before its answers count as stale. Longer than searches wait for it.
+pub const STALE_AFTER: Duration = Duration::from_secs(3);
+
 /// The caller of a search.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Searcher {
@@ -88,7 +91,7 @@ pub struct SearchLoad {
     pub indexed: FeedPosition,
     /// The end of the feed, as far as it was reported. The index lags if this is higher than `indexed`.
     pub moved: FeedPosition,
-    /// Whether the index has caught up with the store since it was opened. Until then searches wait.
+    /// Whether the index has caught up with the store since the market was opened. Until then searches wait.
     pub level: bool,
     /// The number of searches in progress, including those that wait.
     pub searches: usize,
@@ -156,7 +159,8 @@ impl Search {
         let listed_by_now = self.load().moved;
         let mut hits = self.find(caller, query).await?;
         // Callers act on "no hits" rather than search again, so it must be true for everything listed by now.
-        if hits.total == 0 && self.progress().indexed < listed_by_now {
+        // If the index can't follow at present, waiting would not help.
+        if hits.total == 0 && self.progress().indexed < listed_by_now && self.stale_for().is_none() {
             self.wait_until_indexed(listed_by_now, NOTHING_WAIT).await;
             // Without `was_elsewhere`: the first attempt has already waited for that.
             hits = self.find(caller.party.into(), query).await?;
@@ -192,9 +196,23 @@ impl Search {
 
     /// Returns the lag of the index and the number of searches in progress.
     pub fn load(&self) -> SearchLoad {
-        let Progress { indexed, level } = self.progress();
+        let Progress { indexed, level, .. } = self.progress();
         let moved = *self.shared.live.moved.borrow();
         SearchLoad { indexed, moved: moved.max(indexed), level, searches: self.shared.gate.taken() }
+    }
+
+    /// Returns for how long searches may have lacked changes, if that is longer than [`STALE_AFTER`]: the index can't
+    /// be written, or a transaction that is left open hides what was committed after it. `None` if they are current.
+    pub fn stale_for(&self) -> Option<Duration> {
+        let progress = self.progress();
+        let is_behind = progress.level && progress.indexed < *self.shared.live.moved.borrow();
+        let lag = progress.behind_since.filter(|_| is_behind)?.elapsed();
+        (lag > STALE_AFTER).then_some(lag)
+    }
+
+    /// Returns why the index can't be written at the moment; `None` if it can.
+    pub fn failure(&self) -> Option<String> {
+        self.shared.live.failing.load().as_deref().map(|failing| failing.reason.clone())
     }
 
     /// Stops the indexer and waits for it. Other handles can still search the index in its last state.

@@ -6,6 +6,7 @@ mod archived;
 mod audit;
 mod backup;
 mod check;
+mod clock;
 mod demo;
 mod restore;
 mod serve;
@@ -30,6 +31,7 @@ enum Command {
     Demo(demo::DemoArgs),
     Admin(Box<admin::AdminArgs>),
     Audit(audit::AuditArgs),
+    Clock(Box<clock::ClockArgs>),
     Backup(backup::BackupArgs),
     Restore(restore::RestoreArgs),
     Check(check::CheckArgs),
@@ -43,6 +45,7 @@ impl Cli {
             Command::Serve(args) => serve::run(*args).await,
             Command::Demo(args) => demo::run(args).await,
             Command::Audit(args) => audit::run(args).await,
+            Command::Clock(args) => clock::run(*args).await,
             Command::Backup(args) => backup::run(args),
             Command::Restore(args) => restore::run(args),
             Command::Check(args) => check::run(args).await,

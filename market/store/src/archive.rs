@@ -74,7 +74,8 @@ impl PrunedBy {
 pub trait Archive: Send + Sync {
     /// Returns those of the next [`ORDERS_STEP`] orders after a number that are due: delivered or cancelled before a
     /// time, and no longer referred to. A ride under way, an undelivered order event, or the stored outcome of a
-    /// request that is as old as the end of the order keeps it from being due.
+    /// request that is as old as the end of the order keeps it from being due. These have steady stamps, which lie before
+    /// the wall time of the same moment unless the wall clock was behind, so that more is kept rather than less.
     async fn due_orders(&self, before: Timestamp, after: OrderId) -> Result<DueOrders, StoreError>;
 
     /// Deletes those of up to [`ORDERS_STEP`] orders that are due, and returns how many.

@@ -8,6 +8,7 @@
 //! - [`Reads`]: queries. They never wait for a writer.
 //! - [`Mailboxes`]: pending deliveries, and the leases of those who deliver them (the server's `relay`).
 //! - [`Tracks`]: the positions of rides.
+//! - [`Clocks`]: the market's steady time.
 //! - [`Upkeep`]: work that no call waits for, such as compacting the audit log.
 //! - [`Archive`]: removal of old orders and audit entries that an operator has copied to files.
 //! - [`Replicas`]: the other markets on the same database.
@@ -17,10 +18,12 @@
 mod archive;
 pub mod audit;
 mod check;
+mod clock;
 mod error;
 mod health;
 mod mailbox;
 pub mod memory;
+mod opening;
 pub mod postgres;
 mod query;
 mod replicas;
@@ -37,15 +40,17 @@ use souk_domain::{Keys, Party, PartyId, TillId, WorkingSet};
 
 pub use archive::{AUDIT_STEP, Archive, DueOrders, ORDERS_STEP, PrunedBy};
 pub use check::Finding;
+pub use clock::{ClockFinding, ClockMark, ClockReport, Clocks, DueBounds};
 pub use error::{SaveError, StoreError};
 pub use health::{Health, HealthState};
 pub use mailbox::{
     ByReliability, Claim, Delivery, DueQuery, Expansion, LeaseEpoch, LeaseOwner, MailboxState, Mailboxes,
     Reliability, Retention, Settlement, Verdict,
 };
+pub use opening::{Migrating, OpeningProgress};
 pub use query::{FeedEntry, FeedPosition, OrderQuery, OrdersOf, Reads};
 
-pub use replicas::{Hint, Look, Replicas};
+pub use replicas::{Hint, HorizonState, Look, Replicas};
 pub use track::{Fix, TrackPoint, Tracks};
 pub use upkeep::Upkeep;
 pub use write_ahead_log::WriteAheadLog;
@@ -60,6 +65,8 @@ pub struct Store {
     pub mailboxes: Arc<dyn Mailboxes>,
     /// The positions of rides.
     pub tracks: Arc<dyn Tracks>,
+    /// The market's steady time.
+    pub clocks: Arc<dyn Clocks>,
     /// Work that no call waits for.
     pub upkeep: Arc<dyn Upkeep>,
     /// Removal of what operators have archived.

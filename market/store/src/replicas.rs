@@ -1,6 +1,9 @@
 //! Other markets on the same store: the hints that they exchange, and the state to poll when no hint arrives.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
@@ -58,6 +61,16 @@ pub struct Look {
     pub mailboxes: Vec<(PartyId, LeaseEpoch, Sequence)>,
 }
 
+/// The horizon of a shared store: the oldest transaction that is still open. What was committed after it began is not
+/// in the item feed and the audit chain yet, because it could still put something in between.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct HorizonState {
+    /// For how long the horizon has lagged behind. About a second at most if nothing holds it.
+    pub age: Duration,
+    /// The transactions that hold it, in words. `None` unless it is so old that they were looked for.
+    pub held_by: Option<String>,
+}
+
 /// The other markets on a store.
 #[async_trait]
 pub trait Replicas: Send + Sync {
@@ -67,4 +80,7 @@ pub trait Replicas: Send + Sync {
 
     /// Reads the current state, including the mailboxes that streams of this market follow.
     async fn look(&self, followed: &[PartyId]) -> Result<Look, StoreError>;
+
+    /// Returns the horizon as it was a moment ago. Does not access the store.
+    fn horizon(&self) -> HorizonState;
 }

@@ -44,7 +44,9 @@ impl TrackPoint {
 pub trait Tracks: Send + Sync {
     /// Appends fixes to a track. A fix that is not later than the last point is skipped, so that two
     /// couriers of one ride, or a retry, can't make the track go backwards.
-    async fn lengthen(&self, ride: RideId, fixes: &[Fix]) -> Result<(), StoreError>;
+    ///
+    /// `stored_at` is the steady time, from which the age of the points counts.
+    async fn lengthen(&self, ride: RideId, fixes: &[Fix], stored_at: Timestamp) -> Result<(), StoreError>;
 
     /// Returns the last `count` points of a track, earliest first.
     async fn last(&self, ride: RideId, count: usize) -> Result<Vec<TrackPoint>, StoreError>;
@@ -52,6 +54,6 @@ pub trait Tracks: Send + Sync {
     /// Returns up to `limit` points after a sequence, earliest first.
     async fn after(&self, ride: RideId, after: i64, limit: usize) -> Result<Vec<TrackPoint>, StoreError>;
 
-    /// Deletes up to `limit` points from before a time, and returns how many.
+    /// Deletes up to `limit` points that were stored before a steady time, and returns how many.
     async fn forget(&self, before: Timestamp, limit: usize) -> Result<usize, StoreError>;
 }

@@ -5,6 +5,7 @@ use std::{
     net::SocketAddr,
     path::Path,
     sync::{Arc, Mutex},
+    time::Duration,
 };
 
 use souk_authority::pki::{InitOptions, IssueOptions, Pki, PkiError};
@@ -50,6 +51,10 @@ pub struct LocalMarketOptions {
     pub listen: SocketAddr,
     /// The number of server threads, 2 by default; 0 means one per core.
     pub threads: usize,
+    /// The market's wall clock.
+    pub clock: Clock,
+    /// How long ago the certificates were issued.
+    pub issued_ago: Duration,
     /// Changes other settings. By default, calls are practically unlimited and callbacks to this machine are
     /// allowed.
     pub adjust: fn(&mut Config),
@@ -61,6 +66,8 @@ impl Default for LocalMarketOptions {
             store: StoreKind::default(),
             listen: SocketAddr::from(([127, 0, 0, 1], 0)),
             threads: 2,
+            clock: Clock::SYSTEM,
+            issued_ago: Duration::ZERO,
             adjust: |_| (),
         }
     }
@@ -72,6 +79,8 @@ pub struct LocalMarket {
     pki: Arc<Mutex<Pki>>,
     config: Config,
     address: SocketAddr,
+    clock: Clock,
+    issued_ago: Duration,
     running: Option<Running>,
 }
 
@@ -116,7 +125,11 @@ impl LocalMarket {
     /// Mints an authority and opens a market.
     pub async fn open(options: LocalMarketOptions) -> Result<Self, LocalMarketError> {
         let folder = tempfile::Builder::new().prefix("souk-").tempdir()?;
-        let pki = Pki::init(&folder.path().join("pki"), &InitOptions::default(), clock::now())?;
+        let pki = Pki::init(
+            &folder.path().join("pki"),
+            &InitOptions::default(),
+            clock::now() - options.issued_ago,
+        )?;
         let mut config = Config::load(None)?;
         config.server.listen = options.listen;
         config.server.threads = options.threads;
@@ -136,6 +149,8 @@ impl LocalMarket {
             pki: Arc::new(Mutex::new(pki)),
             config,
             address: options.listen,
+            clock: options.clock,
+            issued_ago: options.issued_ago,
             running: None,
         };
         market.start().await?;
@@ -146,7 +161,7 @@ impl LocalMarket {
     pub async fn start(&mut self) -> Result<(), LocalMarketError> {
         let listener = TcpListener::bind(self.address).await?;
         self.address = listener.local_addr()?;
-        let app = App::build(self.config.clone(), listener, (Clock::SYSTEM, Random::SYSTEM)).await?;
+        let app = App::build(self.config.clone(), listener, (self.clock, Random::SYSTEM)).await?;
         let stop = CancellationToken::new();
         let served = tokio::spawn(app.run(stop.clone()));
         self.running = Some(Running { stop, served });
@@ -161,13 +176,15 @@ impl LocalMarket {
             pki: Arc::clone(&self.pki),
             config: self.config.clone(),
             address: SocketAddr::new(self.address.ip(), 0),
+            clock: self.clock,
+            issued_ago: self.issued_ago,
             running: None,
         };
         market.start().await?;
         Ok(market)
     }
 
-    /// Stops the market and keeps its folder.
+    /// Stops the market, and keeps its folder.
     pub async fn stop(&mut self) -> Result<(), LocalMarketError> {
         if let Some(running) = self.running.take() {
             running.stop.cancel();
@@ -180,6 +197,12 @@ impl LocalMarket {
     pub async fn restart(&mut self) -> Result<(), LocalMarketError> {
         self.stop().await?;
         self.start().await
+    }
+
+    /// Like [`Self::restart`], under another wall clock.
+    pub async fn restart_at(&mut self, clock: Clock) -> Result<(), LocalMarketError> {
+        self.clock = clock;
+        self.restart().await
     }
 
     /// Stops the market and removes its folder.
@@ -211,7 +234,7 @@ impl LocalMarket {
         let mut pki = self.pki.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         let party = match pki.find(&slug) {
             Ok(party) => party,
-            Err(_) => pki.issue(&slug, role, &IssueOptions::default(), clock::now())?,
+            Err(_) => pki.issue(&slug, role, &IssueOptions::default(), clock::now() - self.issued_ago)?,
         };
         Ok(ClientConfig::new(self.address.into(), party.files()))
     }

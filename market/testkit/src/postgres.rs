@@ -17,12 +17,13 @@ const SETTING: &str = "SOUK_TEST_POSTGRES";
 /// The database from which those of the tests are copied.
 const TEMPLATE: &str = "souk_template";
 /// Settings without durability, which the tests do not need.
-pub const SETTINGS: [&str; 5] = [
+pub const SETTINGS: [&str; 6] = [
     "fsync = off",
     "full_page_writes = off",
     "max_connections = 400",
     "shared_buffers = 64MB",
     "autovacuum_naptime = 10s",
+    "max_prepared_transactions = 10",
 ];
 
 /// Returns whether there is a server to test on. Without one the tests fail, unless `SOUK_TEST_POSTGRES` is

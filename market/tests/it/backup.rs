@@ -106,6 +106,29 @@ async fn backup_during_trade_is_a_consistent_point() {
     assert!(!traded.market.path().join("copy.db.partial").exists());
 }
 
+/// Time between a backup and its restore is not age, and no jump either.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn restored_market_goes_on_at_the_steady_time_of_the_backup() {
+    let mut traded = traded(StoreKind::Sqlite).await;
+    let (store, copy) = (traded.store(), traded.market.path().join("copy.db"));
+    market(&["backup", text(&copy)], &store).success();
+    // Stopping writes how far the clock has come since.
+    traded.market.stop().await.unwrap();
+    let clock = |path: &Path| {
+        let shown = market(&["clock", "show", "--output", "json"], path).success();
+        serde_json::from_slice::<serde_json::Value>(&shown.get_output().stdout).unwrap()
+    };
+    let of_backup = clock(&copy);
+    assert_ne!(clock(&store)["steady_time"], of_backup["steady_time"]);
+    market(&["restore", text(&copy), "--replace"], &store).success();
+    assert_eq!(clock(&store), of_backup);
+    traded.market.start().await.unwrap();
+    traded.market.stop().await.unwrap();
+    let after = clock(&store);
+    assert_eq!(after["paused"], false, "{after}");
+    assert!(after["steady_time"].as_str() > of_backup["steady_time"].as_str(), "{after} after {of_backup}");
+}
+
 /// A restored market continues at numbers that it has never assigned, and keeps what it replaced.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn restored_market_assigns_no_number_twice() {

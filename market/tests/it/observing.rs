@@ -63,8 +63,8 @@ async fn health_and_call_times_are_exposed() {
     assert!(get("/livez").await.starts_with("HTTP/1.1 200"));
     // The index catches up a moment after the market listens.
     eventually("the market is ready", async || get("/readyz").await.starts_with("HTTP/1.1 200")).await;
-    let checks = ["ledger: ok", "store: ok", "database: ok", "search: ok", "shutdown: ok"];
-    assert!(get("/readyz").await.ends_with(&(checks.join("\n") + "\n")));
+    let checks = "ledger: ok\nstore: ok\ndatabase: ok\nsearch: ok\nshutdown: ok\nindex: ok\nclock: ok\n";
+    assert!(get("/readyz").await.ends_with(checks));
     assert!(get("/elsewhere").await.starts_with("HTTP/1.1 404"));
 
     let alice = Actor::enter(&market, Role::Seller, "Alice").await.unwrap();

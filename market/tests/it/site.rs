@@ -74,7 +74,7 @@ impl Site {
         self.serve_at("127.0.0.1:0", cert)
     }
 
-    fn serve_at(&self, listen: &str, cert: &Path) -> Command {
+    pub(crate) fn serve_at(&self, listen: &str, cert: &Path) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_market"));
         command
             .args(["serve", "--listen", listen, "--log-format", "json"])

@@ -22,8 +22,11 @@ use super::{
 
 /// The inputs that would make the rules impure: the time and new ids.
 pub struct Context<'a> {
-    /// The time of the decision.
+    /// The time of the decision by the wall clock, for what people see: orders, items, events, the audit log.
     pub now: Timestamp,
+    /// The time of the decision by the market's steady clock, from which the store counts ages and due times. It can
+    /// lie far from `now`.
+    pub steady_now: Timestamp,
     /// Creates a unique id for an event or a ride.
     pub event_ids: &'a mut dyn FnMut() -> EventId,
 }
@@ -111,8 +114,9 @@ pub fn decide(
         if is_news {
             rows.audit.push(AuditEntry::of(command, &decision.outcome, context.now));
         }
-        // The time that the store writes with requests and deliveries, so that all rows of a batch agree.
-        rows.decided_at = context.now;
+        // The time that the store writes with requests and deliveries, so that all rows of a batch agree. Not the wall
+        // clock: what a wrong reading of that stamps would expire at once, or never.
+        rows.decided_at = context.steady_now;
     }
     Ok(decision.outcome)
 }

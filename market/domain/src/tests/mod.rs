@@ -75,7 +75,11 @@ impl Fixture {
         self.rows.order_ids = IdRange::new(self.rows.order_ids.next().max(1), keys.new_orders);
         self.count_purchases(&keys);
         let mut event_ids = || EventId(Uuid::nil());
-        decide(&mut self.rows, &command, &mut Context { now: self.now, event_ids: &mut event_ids })
+        decide(
+            &mut self.rows,
+            &command,
+            &mut Context { now: self.now, steady_now: self.now, event_ids: &mut event_ids },
+        )
     }
 
     fn count_purchases(&mut self, keys: &Keys) {

@@ -317,6 +317,38 @@ async fn opening_fails_when_the_store_does() {
     assert!(matches!(opened, Err(SearchError::Store(_))));
 }
 
+/// A file in the place of its folder keeps the index from being written, for every user and on every file system. The
+/// files that are open can still be read.
+#[tokio::test]
+async fn searches_go_on_while_the_index_can_not_be_written() {
+    let home = tempfile::tempdir().unwrap();
+    let market = Market::open(Arc::default(), directory(home.path())).await;
+    market.put(item(1, "Lamp"));
+    assert_eq!(market.finds("lamp").await, [1]);
+    let (items, away) = (home.path().join("items"), home.path().join("away"));
+    fs::rename(&items, &away).unwrap();
+    fs::write(&items, "").unwrap();
+    market.put(item(2, "Lamp"));
+    eventually("the failure is known", async || market.search.failure().is_some()).await;
+
+    let query = SearchQuery { text: text("lamp"), ..SearchQuery::default() };
+    assert_eq!(numbers(&market.search.search(bob(), &query).await.unwrap()), [1], "the last state");
+    let chairs = SearchQuery { text: text("chair"), ..SearchQuery::default() };
+    let refused = market.search.search(alice(), &query).await;
+    assert!(matches!(refused, Err(SearchError::Behind)), "Alice has seen her own change acknowledged");
+    eventually("the answers are known to be stale", async || market.search.stale_for().is_some()).await;
+    let asked = tokio::time::Instant::now();
+    assert_eq!(market.search.search(bob(), &chairs).await.unwrap().total, 0);
+    assert!(asked.elapsed() < Duration::from_millis(900), "nobody waits for what can't come");
+
+    fs::remove_file(&items).unwrap();
+    fs::rename(&away, &items).unwrap();
+    eventually("the index is written again", async || market.search.failure().is_none()).await;
+    assert_eq!(market.finds("lamp").await, [1, 2]);
+    assert_eq!(market.search.stale_for(), None);
+    market.search.close().await;
+}
+
 #[tokio::test]
 async fn index_is_compared_with_the_store() {
     let home = tempfile::tempdir().unwrap();

@@ -63,6 +63,27 @@ impl AdminService for AdminApi {
         Ok(Response::new(v1::ReinstateResponse { party: Some(wire::party_record(&party)) }))
     }
 
+    async fn get_clock(
+        &self,
+        request: Request<v1::GetClockRequest>,
+    ) -> Result<Response<v1::GetClockResponse>, Status> {
+        Operator::of(&request)?;
+        let clock = Some(wire::clock_state(&self.api.parts.steady));
+        Ok(Response::new(v1::GetClockResponse { clock }))
+    }
+
+    async fn accept_clock(
+        &self,
+        request: Request<v1::AcceptClockRequest>,
+    ) -> Result<Response<v1::AcceptClockResponse>, Status> {
+        let operator = Operator::of(&request)?;
+        let steady = &self.api.parts.steady;
+        // Noted first: a pause must not end without a trace because the queue is full.
+        self.api.note(operator, "AcceptClock", "the wall clock is right")?;
+        read(steady.accept().await)?;
+        Ok(Response::new(v1::AcceptClockResponse { clock: Some(wire::clock_state(steady)) }))
+    }
+
     async fn stats(&self, request: Request<v1::StatsRequest>) -> Result<Response<v1::StatsResponse>, Status> {
         Operator::of(&request)?;
         let totals = read(self.api.reads().totals().await)?;

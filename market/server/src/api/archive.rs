@@ -32,6 +32,12 @@ const PAUSE: Duration = Duration::from_millis(20);
 
 pub(super) type Archived = Pin<Box<dyn Stream<Item = Result<v1::ArchiveResponse, Status>> + Send>>;
 
+/// Returns the time before which orders and entries are old. They are dated by the wall clock, so the lower of both clocks
+/// counts: one reading of a wall clock that is ahead makes nothing old.
+fn old(api: &Api, kept: Duration) -> Timestamp {
+    api.parts.clock.now().min(api.parts.steady.now()).minus(kept)
+}
+
 /// Begins the stream of what is due.
 pub(super) async fn open(api: Api, request: v1::ArchiveRequest) -> Result<Archived, Status> {
     let kept = match request.table() {
@@ -45,7 +51,7 @@ pub(super) async fn open(api: Api, request: v1::ArchiveRequest) -> Result<Archiv
     let first = v1::ArchiveResponse { retention, ..Default::default() };
     let begin = stream::iter([Ok(first)]);
     let Some(kept) = kept else { return Ok(Box::pin(begin)) };
-    let before = api.parts.clock.now().minus(kept);
+    let before = old(&api, kept);
     let count_only = request.count_only;
     let messages: Archived = match request.table() {
         v1::ArchiveTable::Orders => Box::pin(orders(api, before, OrderId(request.after))),
@@ -165,7 +171,7 @@ impl Pruning {
             if pruned > 0 {
                 sleep(PAUSE).await;
             }
-            let before = self.by.at.minus(kept);
+            let before = old(&self.api, kept);
             pruned += read(self.api.parts.archive.prune_orders(step, before, &self.by).await)?;
         }
         Ok(count(pruned))
@@ -183,7 +189,7 @@ impl Pruning {
             return wrong("audit_through", "is not an entry of this market's audit log; archive it again");
         };
         // The entries before it are older, or were written under a clock that was ahead.
-        if written_at(&found.line).is_none_or(|at| at >= self.by.at.minus(kept).0) {
+        if written_at(&found.line).is_none_or(|at| at >= old(&self.api, kept).0) {
             return Ok(0);
         }
         let mut pruned = 0;

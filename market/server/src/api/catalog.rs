@@ -5,7 +5,7 @@ mod watch;
 use std::pin::Pin;
 
 use futures::Stream;
-use souk_domain::Refusal;
+use souk_domain::{Refusal, Timestamp};
 use souk_proto::v1::{self, catalog_service_server::CatalogService};
 use souk_search::Searcher;
 use tonic::{Request, Response, Status, async_trait};
@@ -41,9 +41,10 @@ impl CatalogService for CatalogApi {
         let caller = searcher(&request)?;
         let (mut query, page) = query::search_item(&request.into_inner())?;
         query.hidden_sellers = self.0.parts.suspended.all();
+        let as_of = self.as_of();
         let found = self.0.parts.search.search(caller, &query).await;
         let found = found.map_err(|error| wire::search_error(&error))?;
-        Ok(Response::new(wire::search_page(&found, &page)))
+        Ok(Response::new(wire::search_page(&found, &page, as_of)))
     }
 
     async fn get_item(
@@ -64,11 +65,21 @@ impl CatalogService for CatalogApi {
         let caller = searcher(&request)?;
         let (mut query, page) = query::list_categories(&request.into_inner())?;
         query.hidden_sellers = self.0.parts.suspended.all();
+        let as_of_time = self.as_of().map(wire::timestamp);
         let found = self.0.parts.search.categories(caller, query).await;
         let found = found.map_err(|error| wire::search_error(&error))?;
         let (found, next_page_token) = page.cut(found, |(category, _)| category.clone());
         let categories = found.iter().map(wire::category_count).collect();
-        Ok(Response::new(v1::ListCategoriesResponse { categories, next_page_token }))
+        Ok(Response::new(v1::ListCategoriesResponse { categories, next_page_token, as_of_time }))
+    }
+}
+
+impl CatalogApi {
+    /// Returns the time up to which answers contain everything, if the index can't follow at present. Read before the
+    /// search: an answer may then contain more than it says, but never less.
+    fn as_of(&self) -> Option<Timestamp> {
+        let lag = self.0.parts.search.stale_for()?;
+        Some(self.0.parts.clock.now().minus(lag))
     }
 }
 

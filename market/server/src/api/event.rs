@@ -69,7 +69,7 @@ impl EventService for EventApi {
         let caller = Caller::of(&request)?.party;
         let state = read(self.0.parts.mailboxes.state(caller).await)?
             .ok_or_else(|| wire::refusal(&Refusal::NotRegistered))?;
-        Ok(Response::new(wire::mailbox_status(state)))
+        Ok(Response::new(wire::mailbox_status(state, &self.0.parts.steady)))
     }
 }
 

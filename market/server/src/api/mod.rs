@@ -28,7 +28,7 @@ pub use ride::RideApi;
 pub use routes::routes;
 pub use seller::SellerApi;
 pub use session::SessionApi;
-use souk_domain::{Act, Command, Fingerprint, PartyId, RequestId, RequestKey};
+use souk_domain::{Act, AuditEntry, Command, Fingerprint, Origin, PartyId, RequestId, RequestKey};
 use souk_proto::Reason;
 use souk_search::Search;
 use souk_store::{Archive, Mailboxes, Reads, StoreError, Tracks, WriteAheadLog};
@@ -36,10 +36,10 @@ use tokio_util::sync::CancellationToken;
 use tonic::Status;
 
 use crate::{
-    access::{CallbackPolicy, Caller, Suspended, Tokens},
-    clock::Clock,
+    access::{CallbackPolicy, Caller, Operator, Suspended, Tokens},
+    clock::{Clock, SteadyClock},
     config::RetentionConfig,
-    ledger::{Done, Ledger, OVERLOAD_RETRY_DELAY},
+    ledger::{Done, Ledger, LedgerError, OVERLOAD_RETRY_DELAY},
     observe::Activity,
     random::Random,
     relay::RelayHandle,
@@ -71,8 +71,10 @@ pub struct Parts {
     pub callbacks: CallbackPolicy,
     /// The suspended parties, whose items are left out of search results.
     pub suspended: Suspended,
-    /// The clock for times in commands and responses.
+    /// The wall clock for times in commands and responses.
     pub clock: Clock,
+    /// The steady clock, by which data ages.
+    pub steady: SteadyClock,
     /// The source of new ids.
     pub random: Random,
     /// Cancelled when the market shuts down. It ends the streams that have no end of their own.
@@ -121,6 +123,21 @@ impl Api {
         let id = self.parts.random.uuid_v7(self.parts.clock.now());
         let request = RequestKey { id: RequestId(id), fingerprint: Fingerprint([0; 16]) };
         Parsed { request, validate_only: false, action }
+    }
+
+    /// Adds an entry to the audit log for what an operator does without a command.
+    fn note(&self, operator: Operator, did: &'static str, what: &str) -> Result<(), Status> {
+        let Origin { role, address } = operator.origin();
+        let entry = AuditEntry {
+            at: self.parts.clock.now(),
+            who: format!("{role}/{}", operator.id),
+            from: address,
+            did,
+            what: what.to_owned(),
+            count: 1,
+            request: None,
+        };
+        if self.ledger.note(entry) { Ok(()) } else { Err(wire::ledger_error(&LedgerError::Overloaded)) }
     }
 
     async fn submit<A: Act>(&self, command: Command<A>) -> Result<Done<A::Outcome>, Status> {

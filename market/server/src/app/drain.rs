@@ -32,7 +32,7 @@ impl DrainPhases {
 }
 
 /// What a drain ends. The order follows from who depends on whom: calls and streams first, then the refusals that
-/// they may still cause, then the lanes that write those, and the search index last.
+/// they may still cause, then the lanes that write those, and the search index and the clock last.
 pub(super) struct Draining {
     pub(super) server: Server,
     pub(super) relay: Relay,
@@ -62,6 +62,9 @@ impl Draining {
         let closing = async {
             report_head(parts, "the audit log ends at").await;
             parts.search.clone().close().await;
+            if let Err(error) = parts.steady.report().await {
+                tracing::warn!(%error, "cannot write the steady clock; it continues a few seconds earlier");
+            }
         };
         if time::timeout_at(begin + phases.closed, closing).await.is_err() {
             tracing::error!("the store does not answer: ending without it");

@@ -1,17 +1,13 @@
-//! The market's metrics and health.
+//! The market's metrics.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use souk_store::HealthState;
 
-use super::{App, replicas::StoreFreshness};
+use super::App;
 use crate::{
-    observe::{
-        Memory, Metrics, SpanCounts,
-        port::{Check, Health},
-    },
+    observe::{Memory, Metrics, SpanCounts},
     relay::RelayHandle,
-    transport::Pulses,
 };
 
 impl App {
@@ -39,34 +35,14 @@ impl App {
             refusals.total()
         });
         self.add_store(&mut metrics);
+        self.add_clock(&mut metrics);
+        self.add_search(&mut metrics);
         add_memory(&mut metrics);
         metrics.call_times(&self.times);
         if let Some(spans) = &self.spans {
             add_spans(spans, &mut metrics);
         }
         metrics
-    }
-
-    /// Returns the liveness and readiness checks. The market is ready if its ledger works, its index is up to date,
-    /// its store acknowledges changes, it is not shutting down, and a shared database can be reached.
-    pub(super) fn health(&self) -> impl FnOnce(Pulses) -> Health + use<> {
-        let (has_failed, ledger) = (self.lanes.failure(), self.lanes.failure());
-        let (search, closing) = (self.parts.search.clone(), self.parts.closing.clone());
-        let (freshness, store) = (self.freshness.clone(), self.store_health.clone());
-        move |threads| Health {
-            is_alive: Box::new(move || !has_failed() && threads.are_well()),
-            // Always all checks in the same order, so that two failures never hide each other.
-            readiness: Box::new(move || {
-                let is_fresh = freshness.as_ref().is_none_or(StoreFreshness::is_fresh);
-                vec![
-                    Check::of("ledger", !ledger(), "a lane has failed; restart the market"),
-                    Check { name: "store", problem: store_problem(store.state()) },
-                    Check::of("database", is_fresh, "it has not answered for 3 s"),
-                    Check::of("search", search.load().level, "the index is being brought up to date"),
-                    Check::of("shutdown", !closing.is_cancelled(), "the market is shutting down"),
-                ]
-            }),
-        }
     }
 
     fn add_store(&self, metrics: &mut Metrics) {
@@ -96,6 +72,31 @@ impl App {
         metrics.counter("souk_wal_checkpoints", "Checkpoints of the write-ahead log", move || {
             checkpoints.checkpoints()
         });
+    }
+
+    fn add_search(&self, metrics: &mut Metrics) {
+        let search = self.parts.search.clone();
+        let help = "1 while the search index can't be written and searches show its last state, otherwise 0";
+        metrics.gauge("souk_search_failing", help, move || i64::from(search.failure().is_some()));
+        let search = self.parts.search.clone();
+        let help = "For how long searches may have lacked changes; 0: they are current";
+        metrics.gauge("souk_search_stale_seconds", help, move || {
+            seconds(search.stale_for().unwrap_or_default())
+        });
+        if let Some(replicas) = self.replicas.clone() {
+            let help =
+                "Age of the oldest transaction that hides later commits from searches and the audit log";
+            metrics.gauge("souk_horizon_age_seconds", help, move || seconds(replicas.horizon().age));
+        }
+    }
+
+    fn add_clock(&self, metrics: &mut Metrics) {
+        let steady = self.parts.steady.clone();
+        let help = "1 while nothing is cleaned up because the clocks disagree, otherwise 0";
+        metrics.gauge("souk_clock_paused", help, move || i64::from(steady.is_paused()));
+        let steady = self.parts.steady.clone();
+        let help = "By how much the wall clock last jumped; negative: back; 0: it never did";
+        metrics.gauge("souk_clock_jump_seconds", help, move || steady.mark().jump_seconds);
     }
 
     fn add_expiries(&self, metrics: &mut Metrics) {
@@ -199,15 +200,6 @@ fn add_memory(metrics: &mut Metrics) {
     );
 }
 
-/// Returns why the store acknowledges nothing; `None` if it does.
-fn store_problem(state: HealthState) -> Option<String> {
-    match state {
-        HealthState::Healthy => None,
-        HealthState::Full => Some("the disk is full: changes are refused".to_owned()),
-        HealthState::Detached { reason } | HealthState::Failed { reason } => Some(reason),
-    }
-}
-
 fn add_spans(spans: &Arc<SpanCounts>, metrics: &mut Metrics) {
     let counts = Arc::clone(spans);
     metrics.counter("souk_spans_sent", "Spans that the collector has taken", move || counts.sent());
@@ -218,4 +210,8 @@ fn add_spans(spans: &Arc<SpanCounts>, metrics: &mut Metrics) {
 
 fn count(number: usize) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+fn seconds(time: Duration) -> i64 {
+    i64::try_from(time.as_secs()).unwrap_or(i64::MAX)
 }

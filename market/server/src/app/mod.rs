@@ -1,19 +1,26 @@
 //! Assembles the market: [`App::build`] opens all components, [`App::run`] serves until shutdown.
 
+mod data;
 mod drain;
 mod metrics;
+mod opening;
+mod readiness;
 mod replicas;
 mod rotate;
 mod serve;
+mod stored_clock;
 
-use std::{io, net::SocketAddr, path::Path, sync::Arc};
+use std::{io, net::SocketAddr, sync::Arc};
 
+use data::Data;
+use opening::{OpenPort, refusing_calls};
 use replicas::{ReplicaListener, StandingNotes, StoreFreshness};
 use rotate::{Changes, CredentialUsers, Rotator};
 pub use serve::ServeError;
 use souk_domain::PartyId;
-use souk_search::{IndexHome, Search, SearchError};
-use souk_store::{Health, Reads, Receipt, Store, StoreError};
+use souk_search::{Search, SearchError};
+use souk_store::{Health, OpeningProgress, Receipt, Replicas, Store, StoreError};
+pub use stored_clock::{accept_stored_clock, stored_clock};
 
 use arc_swap::ArcSwap;
 use souk_certs::{
@@ -31,7 +38,7 @@ use crate::{
     api::Parts,
     audit::Refusals,
     clock::Clock,
-    config::{Config, LimitConfig, StoreConfig, TokenKeyFiles},
+    config::{Config, LimitConfig, TokenKeyFiles},
     ledger::{Lanes, OnCommit},
     observe::{Activity, CallTimes, SpanCounts},
     random::Random,
@@ -39,9 +46,6 @@ use crate::{
     rides::RideNews,
     upkeep,
 };
-
-/// Number of suspended parties read from the store at a time.
-const SUSPENDED_PAGE: usize = 1_000;
 
 /// A market with all components open and its listener bound, which does not serve yet.
 pub struct App {
@@ -54,11 +58,13 @@ pub struct App {
     lanes: Lanes,
     relay: Relay,
     refusals: Refusals,
-    admin: Option<TcpListener>,
+    admin: Option<OpenPort>,
     times: Arc<CallTimes>,
     spans: Option<Arc<SpanCounts>>,
     /// When the shared store was last reached. `None` for a store that only this market uses.
     freshness: Option<StoreFreshness>,
+    /// The other markets on a shared store.
+    replicas: Option<Arc<dyn Replicas>>,
     /// Whether the store can keep its promises.
     store_health: Health,
 }
@@ -104,12 +110,26 @@ impl App {
         (clock, random): (Clock, Random),
     ) -> Result<Self, OpenError> {
         let credentials = MarketCredentials::open(&config, clock)?;
+        let progress = OpeningProgress::default();
+        let admin = match config.server.admin_listen {
+            Some(address) => Some(OpenPort::open(address, &progress).await?),
+            None => None,
+        };
+        let data = Data::open(&config.store, (clock, random), &progress);
+        let data = refusing_calls(&listener, &credentials.acceptor, &progress, data).await?;
+        Self::assemble(config, (listener, admin), (credentials, data), (clock, random))
+    }
+
+    /// Builds the components on top of the data.
+    fn assemble(
+        config: Config,
+        (listener, admin): (TcpListener, Option<OpenPort>),
+        (credentials, data): (MarketCredentials, Data),
+        (clock, random): (Clock, Random),
+    ) -> Result<Self, OpenError> {
         let (acceptor, tokens) = (credentials.acceptor.clone(), Arc::clone(&credentials.tokens));
-        let Store { lanes, reads, mailboxes, tracks, upkeep, archive, replicas, health, log } =
-            open_store(&config.store, random).await?;
-        let search = Search::open(index_home(&config.store), Arc::clone(&reads)).await?;
-        // Loaded before the port is served, so that no suspended party gets a call through at start-up.
-        let suspended = Suspended::new(suspended_parties(&*reads).await?);
+        let Data { store, steady, search, suspended, epochs } = data;
+        let Store { lanes, reads, mailboxes, tracks, clocks, upkeep, archive, replicas, health, log } = store;
         let callbacks = CallbackPolicy::new(&config.callbacks, listener.local_addr()?);
         let relay = Relay::start(RelayParts {
             mailboxes: Arc::clone(&mailboxes),
@@ -117,14 +137,14 @@ impl App {
             dialer: credentials.dialer(&config, &callbacks),
             suspended: suspended.clone(),
             retention: config.retention,
-            clock,
+            clock: steady.clone(),
+            clocks,
             random,
         });
         let (refusals, notes) = (Refusals::default(), StandingNotes::default());
-        let epochs = reads.raised_epochs().await?;
         let access = credentials.access(epochs, suspended.clone(), config.limits, refusals.clone(), clock);
         let activity = Activity::start(clock.now());
-        let lanes = Lanes::start(lanes, clock, random, || {
+        let lanes = Lanes::start(lanes, &steady, random, || {
             on_commit((relay.handle(), search.clone()), Arc::clone(&access), notes.clone(), activity.clone())
         })?;
         let rotator = credentials.into_rotator(Arc::clone(&access), relay.handle(), refusals.clone(), clock);
@@ -141,19 +161,21 @@ impl App {
             callbacks,
             suspended,
             clock,
+            steady: steady.clone(),
             random,
             closing: CancellationToken::new(),
             activity,
             queued: Box::new(lanes.queued()),
             log,
         });
+        tokio::spawn(steady.run(parts.closing.clone()));
         tokio::spawn(upkeep::run(upkeep, parts.closing.clone()));
-        let freshness = replicas.map(|replicas| {
+        let freshness = replicas.clone().map(|replicas| {
             let listener = ReplicaListener::of(&parts, Arc::clone(&access), notes);
             replicas::start(replicas, listener, parts.closing.clone())
         });
         Ok(Self {
-            admin: listen(config.server.admin_listen).await?,
+            admin,
             config,
             listener,
             acceptor,
@@ -166,6 +188,7 @@ impl App {
             times: Arc::default(),
             spans: None,
             freshness,
+            replicas,
             store_health: health,
         })
     }
@@ -183,7 +206,7 @@ impl App {
 
     /// Returns the address of the metrics and health endpoint. `None` if it is not configured.
     pub fn admin_addr(&self) -> Option<SocketAddr> {
-        self.admin.as_ref()?.local_addr().ok()
+        self.admin.as_ref().map(|admin| admin.address)
     }
 }
 
@@ -250,40 +273,6 @@ impl MarketCredentials {
         let present = Arc::new(ArcSwap::from(Arc::clone(rotation.current())));
         let users = CredentialUsers { acceptor, outgoing, access, tokens, relay, present };
         Rotator { changes, rotation, token_keys, users, refusals, clock }
-    }
-}
-
-async fn listen(address: Option<SocketAddr>) -> io::Result<Option<TcpListener>> {
-    match address {
-        Some(address) => TcpListener::bind(address).await.map(Some),
-        None => Ok(None),
-    }
-}
-
-fn index_home(config: &StoreConfig) -> IndexHome {
-    config.index_directory().map(Path::to_owned).map_or(IndexHome::Memory, IndexHome::Directory)
-}
-
-async fn open_store(config: &StoreConfig, random: Random) -> Result<Store, StoreError> {
-    match config {
-        StoreConfig::Memory { .. } => Ok(souk_store::memory::open()),
-        StoreConfig::Sqlite { path, .. } => souk_store::sqlite::open(path),
-        StoreConfig::Postgres { address, options, .. } => {
-            souk_store::postgres::open(address, options, random.uuid_v4()).await
-        }
-    }
-}
-
-/// Reads all suspended parties, a page at a time.
-async fn suspended_parties(reads: &dyn Reads) -> Result<Vec<PartyId>, StoreError> {
-    let mut found = Vec::new();
-    loop {
-        let page = reads.parties(found.last().copied(), true, SUSPENDED_PAGE).await?;
-        let is_last = page.len() < SUSPENDED_PAGE;
-        found.extend(page.iter().map(|party| party.id));
-        if is_last {
-            return Ok(found);
-        }
     }
 }
 

@@ -16,7 +16,7 @@ use crate::{
     api::{self, Api},
     audit,
     ledger::{AnswerQueue, Lanes},
-    observe::{self, manager, port::Health},
+    observe::{manager, port::Health},
     transport::{Server, ServerOptions},
 };
 
@@ -81,8 +81,8 @@ impl App {
         };
         let health = Arc::new(health(server.pulses()));
         let watching = feed_watchdog(&health);
-        if let Some(admin) = self.admin {
-            tokio::spawn(observe::port::serve(admin, metrics, health, shutdown.clone()));
+        if let Some(admin) = &self.admin {
+            admin.port.opened(metrics, health);
         }
         let served = CancellationToken::new();
         let noting =
@@ -111,6 +111,8 @@ impl App {
         tracing::info!("shutting down");
         manager::closing();
         shutdown.cancel();
+        // Its port closes at the beginning of the drain.
+        drop(self.admin);
         parts.closing.cancel();
         let draining = Draining { server, relay: self.relay, lanes: self.lanes, noting, served };
         draining.run(phases, &parts).await;

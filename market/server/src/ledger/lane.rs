@@ -10,11 +10,11 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use super::{Answer, Done, Job, LANE_BATCH, LedgerError, OnCommit, answers::Answers};
-use crate::{clock::Clock, random::Random};
+use crate::{clock::SteadyClock, random::Random};
 
 pub(super) struct Runner {
     lane: Box<dyn Lane>,
-    clock: Clock,
+    clock: SteadyClock,
     on_commit: OnCommit,
     random: StdRng,
     /// Audit entries that belong to no command. They are kept until a commit has written them.
@@ -59,7 +59,7 @@ enum Attempt {
 impl Runner {
     pub(super) fn new(
         lane: Box<dyn Lane>,
-        (clock, random): (Clock, Random),
+        (clock, random): (SteadyClock, Random),
         on_commit: OnCommit,
         refuse: CancellationToken,
     ) -> Self {
@@ -225,16 +225,14 @@ impl Runner {
         // Must be read before deciding, which adds the new requests to the same rows.
         let replayed: Vec<_> =
             commands.iter().map(|command| rows.requests.row(command.key()).is_some()).collect();
-        let replays = replayed.iter().filter(|replayed| **replayed).count();
-        let decided = self.decide_all(&mut rows, commands).into_iter().zip(replayed);
-        // A replay changes nothing, but its answer must not be sent before the original commit is on the
-        // standby: so it is confirmed by a separate commit. Only refusals and validations need no commit at
-        // all.
+        let decided = self.decide_all(&mut rows, commands);
+        let reported = commands.iter().zip(&decided).zip(&replayed).filter(reports_the_past).count();
+        let decided = decided.into_iter().zip(replayed);
         self.is_committing = true;
         let ended = if !rows.is_unchanged() {
             self.lane.save(&rows).await
-        } else if replays > 0 {
-            self.lane.confirm(replays).await.map(|()| Receipt::default())
+        } else if reported > 0 {
+            self.lane.confirm(reported).await.map(|()| Receipt::default())
         } else {
             // The transaction has been open since `load`, and would hold its row locks until the next batch.
             self.lane.abandon().await;
@@ -273,12 +271,24 @@ impl Runner {
 
     fn decide_all(&mut self, rows: &mut WorkingSet, commands: &[&Command]) -> Vec<Result<Outcome, Refusal>> {
         // One time for the whole batch: it is one transaction, and its commands take effect together.
-        let now = self.clock.now();
+        let (now, steady_now) = (self.clock.wall().now(), self.clock.now());
         let random = &mut self.random;
         let mut event_ids = || event_id(now, random);
-        let mut context = Context { now, event_ids: &mut event_ids };
+        let mut context = Context { now, steady_now, event_ids: &mut event_ids };
         commands.iter().map(|command| decide(rows, command, &mut context)).collect()
     }
+}
+
+/// Returns whether the answer to a command reports what an earlier commit has done, if this batch changes nothing.
+///
+/// Such an answer must not be sent before that commit is on the standby, so it is confirmed by a separate commit. That
+/// holds for every accepted command, not only for the replay of a request id: a till that is opened again skips the
+/// lines up to the number in the answer, and an importer the rows that are in already. Refusals and validations promise
+/// nothing and need no commit.
+fn reports_the_past(
+    ((command, decided), replayed): &((&&Command, &Result<Outcome, Refusal>), &bool),
+) -> bool {
+    decided.is_ok() && (!command.validate_only || **replayed)
 }
 
 fn keys_of(commands: &[&Command]) -> Keys {

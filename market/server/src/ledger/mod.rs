@@ -23,7 +23,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::{clock::Clock, random::Random};
+use crate::{clock::SteadyClock, random::Random};
 use answers::Answers;
 
 /// Maximum number of commands queued for a lane. Further ones are rejected at once with [`LedgerError::Overloaded`].
@@ -134,7 +134,7 @@ impl Lanes {
     /// Starts one thread per lane.
     pub fn start(
         lanes: Vec<Box<dyn Lane>>,
-        clock: Clock,
+        clock: &SteadyClock,
         random: Random,
         on_commit: impl Fn() -> OnCommit,
     ) -> std::io::Result<Self> {
@@ -143,7 +143,7 @@ impl Lanes {
         let mut threads = Vec::with_capacity(lanes.len());
         for (number, lane) in lanes.into_iter().enumerate() {
             let (queue, jobs) = mpsc::channel(LANE_QUEUE);
-            let runner = lane::Runner::new(lane, (clock, random), on_commit(), refuse.clone());
+            let runner = lane::Runner::new(lane, (clock.clone(), random), on_commit(), refuse.clone());
             queues.push(queue);
             threads.push(
                 thread::Builder::new().name(format!("souk-lane-{number}")).spawn(move || runner.run(jobs))?,
@@ -209,6 +209,11 @@ impl Lanes {
 }
 
 impl Ledger {
+    /// Queues an audit entry that belongs to no command. Returns whether it was taken: not if the queue is full.
+    pub fn note(&self, entry: AuditEntry) -> bool {
+        self.queues[0].try_send(Job::Notes(vec![entry])).is_ok()
+    }
+
     /// Submits a command and waits for its result, which is available only after the commit. Dropping the
     /// future does not cancel the command.
     pub async fn submit<A: Act>(&self, command: Command<A>) -> Result<Done<A::Outcome>, LedgerError> {

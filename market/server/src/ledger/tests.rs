@@ -9,13 +9,15 @@ use std::sync::{
 
 use async_trait::async_trait;
 use souk_domain::{
-    DisplayName, Fingerprint, ItemId, Keys, Origin, PartyId, RequestId, RequestKey, Role, WorkingSet,
+    DisplayName, Fingerprint, ItemId, Keys, Origin, PartyId, RequestId, RequestKey, Role, TillName,
+    WorkingSet,
 };
 use souk_store::{SaveError, StoreError, memory};
 use tokio::sync::Semaphore;
 use uuid::Uuid;
 
 use super::*;
+use crate::clock::Clock;
 
 /// A party whose row can't be read.
 const UNREADABLE: u128 = u128::MAX;
@@ -158,6 +160,14 @@ fn wish(number: u128, item: ItemId) -> Command {
     Command { action: Action::Wish(action::Wish { item }), ..register(number) }
 }
 
+/// Returns a command of a registered party, which opens its till, with a request id of its own as every stream has.
+fn open_till(number: u128, request: u128) -> Command {
+    let till = TillName::parse("counter-1").unwrap();
+    let registered = register(number);
+    let request = RequestKey { id: RequestId(Uuid::from_u128(request)), ..registered.request };
+    Command { request, action: Action::OpenTill(action::OpenTill { till }), ..registered }
+}
+
 struct LocalMarket {
     lanes: Lanes,
     ledger: Ledger,
@@ -175,8 +185,9 @@ impl LocalMarket {
             largest: AtomicUsize::new(0),
         });
         let inner = memory::open().lanes.remove(0);
+        let clock = SteadyClock::unstored(Clock::SYSTEM);
         let lane: Box<dyn Lane> = Box::new(Faulty { inner, controls: Arc::clone(&controls) });
-        let lanes = Lanes::start(vec![lane], Clock::SYSTEM, Random::SYSTEM, || Box::new(|_| {})).unwrap();
+        let lanes = Lanes::start(vec![lane], &clock, Random::SYSTEM, || Box::new(|_| {})).unwrap();
         let ledger = lanes.ledgers().open(&AnswerQueue::open());
         Self { lanes, ledger, controls }
     }
@@ -324,4 +335,17 @@ async fn a_replay_is_answered_when_it_is_confirmed() {
     assert!(matches!(unknown, Err(LedgerError::Indefinite)), "{unknown:?}");
     ground.end(Ending::Well);
     ground.ledger.submit(register(1)).await.unwrap();
+}
+
+/// A till skips the lines up to the number in the answer, so the standby must have them.
+#[tokio::test]
+async fn a_till_that_is_opened_again_is_answered_when_it_is_confirmed() {
+    let ground = LocalMarket::open(100);
+    ground.ledger.submit(register(1)).await.unwrap();
+    ground.ledger.submit(open_till(1, 10)).await.unwrap();
+    ground.end(Ending::CommittedUnconfirmed);
+    let unknown = ground.ledger.submit(open_till(1, 11)).await;
+    assert!(matches!(unknown, Err(LedgerError::Indefinite)), "{unknown:?}");
+    ground.end(Ending::Well);
+    ground.ledger.submit(open_till(1, 12)).await.unwrap();
 }

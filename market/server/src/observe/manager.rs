@@ -12,6 +12,13 @@ pub fn opened(address: Option<SocketAddr>) {
     notify(&[NotifyState::Ready, NotifyState::Status(&status)]);
 }
 
+/// Reports that the market is still being opened, and asks for more time: it must not be killed in the middle of a
+/// migration because it takes longer than the manager's timeout for a start.
+pub fn opening(state: &str, patience: Duration) {
+    let micros = u32::try_from(patience.as_micros()).unwrap_or(u32::MAX);
+    notify(&[NotifyState::Status(state), NotifyState::ExtendTimeoutUsec(micros)]);
+}
+
 /// Reports that changed files are being loaded. [`reloaded`] must follow in any case.
 pub fn reloading() {
     match NotifyState::monotonic_usec_now() {

@@ -3,6 +3,7 @@
 mod access_log;
 mod activity;
 mod calls;
+pub mod checks;
 pub mod manager;
 mod memory;
 mod metrics;

@@ -3,6 +3,7 @@
 
 use std::{io, sync::Arc};
 
+use arc_swap::ArcSwapOption;
 use axum::{
     Router,
     extract::State,
@@ -13,7 +14,10 @@ use axum::{
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use super::Metrics;
+use super::{
+    Metrics,
+    checks::{self, Check},
+};
 
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
@@ -21,23 +25,19 @@ const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset
 pub struct Health {
     /// Liveness: if it returns false, the market should be restarted.
     pub is_alive: Box<dyn Fn() -> bool + Send + Sync>,
-    /// Readiness: while any check has a problem, calls should be routed to other markets.
-    pub readiness: Box<dyn Fn() -> Vec<Check> + Send + Sync>,
+    /// Readiness: while one of the checks fails, calls should be routed to other markets.
+    pub checks: Box<dyn Fn() -> Vec<Check> + Send + Sync>,
 }
 
-/// One check of the readiness.
-pub struct Check {
-    /// What is checked.
-    pub name: &'static str,
-    /// Why it is not ready, for operators; `None` if it is.
-    pub problem: Option<String>,
-}
+/// What the admin port shows. Clones share it.
+#[derive(Clone)]
+pub struct AdminPort(Arc<Shown>);
 
-impl Check {
-    /// Returns a check that has a problem unless `is_well`.
-    pub fn of(name: &'static str, is_well: bool, problem: &str) -> Self {
-        Self { name, problem: (!is_well).then(|| problem.to_owned()) }
-    }
+struct Shown {
+    /// `None` until the market is open.
+    market: ArcSwapOption<Admin>,
+    /// The checks until then.
+    opening: Box<dyn Fn() -> Vec<Check> + Send + Sync>,
 }
 
 struct Admin {
@@ -45,37 +45,55 @@ struct Admin {
     health: Arc<Health>,
 }
 
+impl AdminPort {
+    /// Creates the port of a market that is being opened: it is alive, and not ready for the reasons in the checks.
+    pub fn opening(checks: impl Fn() -> Vec<Check> + Send + Sync + 'static) -> Self {
+        Self(Arc::new(Shown { market: ArcSwapOption::empty(), opening: Box::new(checks) }))
+    }
+
+    /// Shows the metrics and checks of the market, which is open now.
+    pub fn opened(&self, metrics: Metrics, health: Arc<Health>) {
+        self.0.market.store(Some(Arc::new(Admin { metrics, health })));
+    }
+}
+
 /// Serves `/metrics`, `/livez` and `/readyz` until the market shuts down.
-pub async fn serve(
-    listener: TcpListener,
-    metrics: Metrics,
-    health: Arc<Health>,
-    closing: CancellationToken,
-) -> io::Result<()> {
+pub async fn serve(listener: TcpListener, port: AdminPort, closing: CancellationToken) -> io::Result<()> {
     let router = Router::new()
         .route("/metrics", get(text))
-        .route(
-            "/livez",
-            get(async |State(admin): State<Arc<Admin>>| probe_response((admin.health.is_alive)())),
-        )
-        .route("/readyz", get(async |State(admin): State<Arc<Admin>>| checks(&(admin.health.readiness)())))
-        .with_state(Arc::new(Admin { metrics, health }));
+        .route("/livez", get(alive))
+        .route("/readyz", get(ready))
+        .with_state(port);
     axum::serve(listener, router).with_graceful_shutdown(closing.cancelled_owned()).await
+}
+
+async fn alive(State(port): State<AdminPort>) -> (StatusCode, &'static str) {
+    // A market that is being opened is alive: to start it again would not help.
+    probe_response(port.0.market.load().as_deref().is_none_or(|admin| (admin.health.is_alive)()))
+}
+
+async fn ready(State(port): State<AdminPort>) -> (StatusCode, String) {
+    let checks = match port.0.market.load().as_deref() {
+        Some(admin) => (admin.health.checks)(),
+        None => (port.0.opening)(),
+    };
+    readiness(&checks)
+}
+
+fn readiness(checks: &[Check]) -> (StatusCode, String) {
+    let status = if checks::are_well(checks) { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    (status, checks::text(checks))
 }
 
 fn probe_response(is_well: bool) -> (StatusCode, &'static str) {
     if is_well { (StatusCode::OK, "ok\n") } else { (StatusCode::SERVICE_UNAVAILABLE, "not now\n") }
 }
 
-/// Formats each check as a line `name: ok` or `name: reason`.
-fn checks(checks: &[Check]) -> (StatusCode, String) {
-    let is_ready = checks.iter().all(|check| check.problem.is_none());
-    let line = |check: &Check| format!("{}: {}\n", check.name, check.problem.as_deref().unwrap_or("ok"));
-    let code = if is_ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    (code, checks.iter().map(line).collect())
-}
-
-async fn text(State(admin): State<Arc<Admin>>) -> Response {
+async fn text(State(port): State<AdminPort>) -> Response {
+    let market = port.0.market.load();
+    let Some(admin) = market.as_deref() else {
+        return (StatusCode::SERVICE_UNAVAILABLE, "the market is not open yet\n").into_response();
+    };
     match admin.metrics.text() {
         Ok(text) => ([(CONTENT_TYPE, OPEN_METRICS)], text).into_response(),
         Err(error) => {
@@ -91,10 +109,10 @@ mod tests {
 
     #[test]
     fn readiness_lists_each_check_on_a_line() {
-        let well = Check::of("ledger", true, "it has failed");
-        assert_eq!(checks(&[well]), (StatusCode::OK, "ledger: ok\n".to_owned()));
-        let all = [Check::of("ledger", true, "it has failed"), Check::of("store", false, "the disk is full")];
+        let well = || Check::that("ledger", true, "it has failed");
+        assert_eq!(readiness(&[well()]), (StatusCode::OK, "ledger: ok\n".to_owned()));
+        let all = [well(), Check::that("store", false, "the disk is full")];
         let expected = "ledger: ok\nstore: the disk is full\n".to_owned();
-        assert_eq!(checks(&all), (StatusCode::SERVICE_UNAVAILABLE, expected));
+        assert_eq!(readiness(&all), (StatusCode::SERVICE_UNAVAILABLE, expected));
     }
 }

@@ -9,6 +9,9 @@ const DELAYS_SECONDS: [u64; 9] = [0, 1, 5, 30, 2 * MINUTE, 10 * MINUTE, 30 * MIN
 /// Relative jitter in either direction, so that recipients that failed together are not all retried together.
 const JITTER: f64 = 0.2;
 
+/// The longest delay that [`delay`] returns.
+pub(super) const LONGEST: Duration = Duration::from_secs(4 * HOUR * 12 / 10);
+
 /// Returns the delay after a failure that follows `failures` consecutive failures. `chance` is a random number in
 /// 0..1.
 pub(super) fn delay(failures: u32, chance: f64) -> Duration {
@@ -27,5 +30,6 @@ mod tests {
         assert_eq!(middle, [1, 5, 30, 120, 600, 1_800, 3_600, 14_400, 14_400, 14_400]);
         assert_eq!(delay(u32::MAX, 0.0), Duration::from_secs(4 * HOUR).mul_f64(0.8));
         assert_eq!(delay(2, 1.0), Duration::from_secs(36));
+        assert!(delay(u32::MAX, 1.0) <= LONGEST);
     }
 }

@@ -3,6 +3,9 @@
 //! A round works through all tables until nothing that is past its retention is left, in small transactions.
 //! After each step it pauses for as long as the step took, so that it keeps up with any rate at which rows are
 //! written and yet leaves half of the store's time to purchases.
+//!
+//! Ages count steady time, so no reading of the wall clock makes a row look old. While the clocks disagree nothing is
+//! deleted by its age all the same, because what is deleted is gone.
 
 use std::{
     sync::{
@@ -13,10 +16,10 @@ use std::{
 };
 
 use souk_domain::Timestamp;
-use souk_store::StoreError;
+use souk_store::{DueBounds, StoreError};
 use tokio::time::{self, Instant};
 
-use super::Shared;
+use super::{LEASE, Shared, backoff};
 use crate::config::RetentionConfig;
 
 /// Maximum number of rows per step and table.
@@ -72,11 +75,26 @@ impl Cutoffs {
 
 pub(super) async fn clean(shared: Arc<Shared>) {
     loop {
+        clamp(&shared).await;
         round(&shared).await;
         tokio::select! {
             () = shared.stop.cancelled() => return,
             () = time::sleep(CLEANING) => {}
         }
+    }
+}
+
+/// Lowers due times that no market can have set by the present clock.
+async fn clamp(shared: &Shared) {
+    let now = shared.clock.now();
+    let bounds = DueBounds { next_attempt: now.plus(backoff::LONGEST), lease_until: now.plus(LEASE) };
+    match shared.clocks.clamp_due_times(bounds).await {
+        Ok(0) => {}
+        Ok(mailboxes) => {
+            tracing::warn!(mailboxes, "lowered due times that were too far in the future");
+            shared.due.notify_one();
+        }
+        Err(error) => tracing::warn!(%error, "cannot check the due times of mailboxes; trying again"),
     }
 }
 
@@ -108,16 +126,20 @@ async fn round(shared: &Shared) {
 /// Deletes a step's worth from each table. Returns how much that was, and the first failure: one table that fails
 /// must not let the others grow.
 async fn step(shared: &Shared) -> (usize, Option<StoreError>) {
-    let cutoffs = Cutoffs::at(shared.clock.now(), &shared.retention);
     let mailboxes = &shared.mailboxes;
-    let results = [
-        mailboxes.expire(cutoffs.now, shared.retention.events, STEP).await,
-        mailboxes.remove_acknowledged(STEP).await,
-        // After the deliveries that refer to them.
-        mailboxes.forget_events(cutoffs.updates, STEP).await,
-        mailboxes.forget_requests(cutoffs.requests, STEP).await,
-        shared.tracks.forget(cutoffs.tracks, STEP).await,
-    ];
+    // Whatever their age.
+    let acknowledged = mailboxes.remove_acknowledged(STEP).await;
+    let mut results = vec![acknowledged];
+    if !shared.clock.is_paused() {
+        let cutoffs = Cutoffs::at(shared.clock.now(), &shared.retention);
+        results.extend([
+            mailboxes.expire(cutoffs.now, shared.retention.events, STEP).await,
+            // After the deliveries that refer to them.
+            mailboxes.forget_events(cutoffs.updates, STEP).await,
+            mailboxes.forget_requests(cutoffs.requests, STEP).await,
+            shared.tracks.forget(cutoffs.tracks, STEP).await,
+        ]);
+    }
     let (mut deleted, mut failure) = (0, None);
     for result in results {
         match result {

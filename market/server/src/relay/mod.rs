@@ -30,7 +30,7 @@ use arc_swap::ArcSwap;
 pub use dialer::{Dialer, ProbeFailure};
 pub use slots::InProgress;
 use souk_domain::{Callback, PartyId, Role, Sequence, TillId};
-use souk_store::{ByReliability, LeaseEpoch, LeaseOwner, Mailboxes, Tracks};
+use souk_store::{ByReliability, Clocks, LeaseEpoch, LeaseOwner, Mailboxes, Tracks};
 pub use subscribe::{SubscribeEnd, SubscribeItem};
 use tokio::{
     sync::{Notify, mpsc},
@@ -38,7 +38,7 @@ use tokio::{
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use crate::{access::Suspended, clock::Clock, config::RetentionConfig, random::Random};
+use crate::{access::Suspended, clock::SteadyClock, config::RetentionConfig, random::Random};
 use subscribers::Subscribers;
 
 /// Maximum number of events in a batch, and of events that a stream reads at a time.
@@ -63,8 +63,10 @@ pub struct RelayParts {
     pub suspended: Suspended,
     /// How long events, requests and positions are kept.
     pub retention: RetentionConfig,
-    /// The clock for leases, retries and retention.
-    pub clock: Clock,
+    /// The clock for leases, retries and retention: no reading of the wall clock expires or postpones anything.
+    pub clock: SteadyClock,
+    /// The store's side of the clock, which lowers due times from before it.
+    pub clocks: Arc<dyn Clocks>,
     /// Makes ids, and spreads attempts.
     pub random: Random,
 }
@@ -89,7 +91,8 @@ struct Shared {
     dialer: Dialer,
     suspended: Suspended,
     retention: RetentionConfig,
-    clock: Clock,
+    clock: SteadyClock,
+    clocks: Arc<dyn Clocks>,
     random: Random,
     owner: LeaseOwner,
     subscribers: Subscribers,
@@ -113,6 +116,7 @@ impl Relay {
             suspended: parts.suspended,
             retention: parts.retention,
             clock: parts.clock,
+            clocks: parts.clocks,
             random: parts.random,
             // New at each start: after a crash the leases of the previous process are foreign and run out,
             // instead of being taken for our own.

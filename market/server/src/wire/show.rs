@@ -244,12 +244,17 @@ fn location(place: Place) -> v1::Location {
 }
 
 /// Converts a page of search results to the response. `page` is the page that was asked for.
-pub fn search_page(found: &SearchPage, page: &Page<SearchCursor>) -> v1::SearchItemResponse {
+pub fn search_page(
+    found: &SearchPage,
+    page: &Page<SearchCursor>,
+    as_of: Option<Timestamp>,
+) -> v1::SearchItemResponse {
     v1::SearchItemResponse {
         items: found.items.iter().map(item).collect(),
         next_page_token: page.next_token(found.next.as_ref()),
         total_size: i64::try_from(found.total).unwrap_or(i64::MAX),
         categories: found.categories.iter().map(category_count).collect(),
+        as_of_time: as_of.map(timestamp),
     }
 }
 

@@ -1,4 +1,4 @@
-//! Operators: suspending and reinstating a party, and the archive.
+//! Operators: suspending and reinstating a party, the market's clock, and the archive.
 
 use anyhow::ensure;
 use souk_certs::identity::Role;
@@ -22,6 +22,8 @@ pub(super) async fn tour(log: &mut Log, cast: &mut Cast) {
     )
     .await;
     log.step("a reinstated seller can trade again", &["AdminService/Reinstate"], reinstates(cast)).await;
+    let calls = &["AdminService/GetClock", "AdminService/AcceptClock"];
+    log.step("an operator looks at the clock and accepts it", calls, accepts_clock(cast)).await;
     log.step(
         "nothing is archived or removed as long as the market keeps it for good",
         &["AdminService/Archive", "AdminService/PruneArchived"],
@@ -82,6 +84,15 @@ async fn reinstates(cast: &Cast) -> anyhow::Result<()> {
     ensure!(party.suspension.is_none(), "she is still suspended");
     ensure!(cast.alice.item(cast.lamp).await?.item_id == cast.lamp, "another item");
     cast.bob.buy(cast.lamp, 1).await?;
+    Ok(())
+}
+
+async fn accepts_clock(cast: &Cast) -> anyhow::Result<()> {
+    let olga = operator(cast).await?;
+    let clock = required(olga.connection.call(v1::GetClockRequest {}).await?.clock, "clock")?;
+    ensure!(!clock.paused, "the clock has jumped");
+    let clock = required(olga.connection.call(v1::AcceptClockRequest {}).await?.clock, "clock")?;
+    ensure!(!clock.paused, "it was not accepted");
     Ok(())
 }
 

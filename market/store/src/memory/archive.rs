@@ -69,7 +69,7 @@ impl Archive for Memory {
 fn horizon(state: &State, before: Timestamp) -> Timestamp {
     let outcomes = state.requests.values().map(|(_, done_at)| *done_at);
     let events = state.mailboxes.values().flat_map(|mailbox| mailbox.waiting.values());
-    let events = events.filter(|event| event.kind.is_order()).map(|event| event.occurred_at);
+    let events = events.filter(|waiting| waiting.event.kind.is_order()).map(|waiting| waiting.since);
     outcomes.chain(events).fold(before, Timestamp::min)
 }
 

@@ -46,7 +46,7 @@ fn expand_some(state: &mut State, seller: PartyId, share: usize, recipients: &mu
                 state.remove_wish((*recipient, fan_out.item));
             }
             let mailbox = state.mailboxes.entry(*recipient).or_default();
-            mailbox.put(fan_out.event.clone(), fan_out.event.occurred_at);
+            mailbox.put(fan_out.event.clone(), fan_out.since);
         }
         let is_full = wishers.len() >= share - used;
         used += wishers.len().max(1);

@@ -185,7 +185,8 @@ fn save_event(state: &mut State, new: &NewEvent, rows: &WorkingSet, receipt: &mu
             let (Some(item), Some(_)) = (state.items.get(&item), state.wishers(item, None).next()) else {
                 return;
             };
-            let fan_out = FanOut { event: event.clone(), item: item.id, cursor: None };
+            let (event, since) = (event.clone(), rows.decided_at);
+            let fan_out = FanOut { event, since, item: item.id, cursor: None };
             state.fan_outs.entry(item.seller).or_default().push_back(fan_out);
             receipt.needs_expansion = true;
         }

@@ -129,7 +129,7 @@ impl Mailboxes for Memory {
         let found = state.holder(recipient).zip(state.mailboxes.get(&recipient));
         Ok(found.map(|(holder, mailbox)| MailboxState {
             pending: i64::try_from(mailbox.waiting.len()).unwrap_or(i64::MAX),
-            oldest: mailbox.waiting.values().map(|event| event.occurred_at).next(),
+            oldest: mailbox.waiting.values().map(|waiting| waiting.since).next(),
             acknowledged: mailbox.acknowledged,
             last_sequence: mailbox.last_sequence,
             callback: holder.callback,
@@ -154,9 +154,9 @@ impl Mailboxes for Memory {
     async fn expire(&self, now: Timestamp, retention: Retention, limit: usize) -> Result<usize, StoreError> {
         let mut left = limit;
         for mailbox in self.state().mailboxes.values_mut() {
-            mailbox.waiting.retain(|_, event| {
-                let kept = if event.kind.is_order() { retention.orders } else { retention.updates };
-                let drop = left > 0 && event.occurred_at < now.minus(kept);
+            mailbox.waiting.retain(|_, waiting| {
+                let kept = if waiting.event.kind.is_order() { retention.orders } else { retention.updates };
+                let drop = left > 0 && waiting.since < now.minus(kept);
                 left -= usize::from(drop);
                 !drop
             });

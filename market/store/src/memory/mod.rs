@@ -4,6 +4,7 @@
 //! in one call when it saves, so no reader sees a partial batch.
 
 mod archive;
+mod clock;
 mod expand;
 mod lane;
 mod mailboxes;
@@ -40,6 +41,7 @@ pub fn open() -> Store {
         reads: Arc::new(memory.clone()),
         mailboxes: Arc::new(memory.clone()),
         tracks: Arc::new(memory.clone()),
+        clocks: Arc::new(memory.clone()),
         upkeep: Arc::new(memory.clone()),
         archive: Arc::new(memory),
         replicas: None,

@@ -12,7 +12,7 @@ use souk_domain::{
 use uuid::Uuid;
 
 use crate::{
-    Claim, Delivery, FeedPosition, LeaseEpoch, LeaseOwner, Reliability, TrackPoint,
+    Claim, ClockMark, Delivery, FeedPosition, LeaseEpoch, LeaseOwner, Reliability, TrackPoint,
     audit::{AuditRow, Head},
     mailbox::TakenBy,
 };
@@ -29,7 +29,8 @@ pub(super) struct State {
     pub(super) orders: BTreeMap<OrderId, Order>,
     pub(super) rides: BTreeMap<RideId, Ride>,
     pub(super) tills: BTreeMap<TillId, Till>,
-    pub(super) tracks: BTreeMap<RideId, Vec<TrackPoint>>,
+    /// The points of each ride, with the steady time at which they were stored.
+    pub(super) tracks: BTreeMap<RideId, Vec<(TrackPoint, Timestamp)>>,
     pub(super) wishes: BTreeMap<(PartyId, ItemId), Wish>,
     /// The same wishes by item.
     pub(super) wishers: BTreeSet<(ItemId, PartyId)>,
@@ -41,6 +42,7 @@ pub(super) struct State {
     /// The seller whose events were expanded last.
     pub(super) expanded: Option<PartyId>,
     pub(super) audit: Vec<AuditRow>,
+    pub(super) clock: Option<ClockMark>,
     pub(super) archived: Archived,
     pub(super) last_item: i64,
     pub(super) last_order: i64,
@@ -66,13 +68,22 @@ impl Default for Archived {
 /// An event for wishers, and how far it has been expanded.
 pub(super) struct FanOut {
     pub(super) event: Event,
+    /// The steady time of the event.
+    pub(super) since: Timestamp,
     pub(super) item: ItemId,
     pub(super) cursor: Option<PartyId>,
 }
 
+/// An event that waits in a mailbox.
+pub(super) struct Waiting {
+    pub(super) event: Event,
+    /// The steady time of the event, from which its age counts.
+    pub(super) since: Timestamp,
+}
+
 /// The mailbox of a party or a till.
 pub(super) struct Mailbox {
-    pub(super) waiting: BTreeMap<Sequence, Event>,
+    pub(super) waiting: BTreeMap<Sequence, Waiting>,
     /// The last sequence of each topic that updates coalesce by.
     topics: BTreeMap<Topic, Sequence>,
     pub(super) last_sequence: i64,
@@ -121,14 +132,14 @@ impl Mailbox {
             let received = self.received_through();
             let older = self.topics.insert(topic, sequence).filter(|older| *older > received);
             if let Some(older) = older.and_then(|older| self.waiting.remove(&older)) {
-                event = event.merge(&older);
+                event = event.merge(&older.event);
             }
         }
         if event.kind.is_order() {
             self.last_order = self.last_sequence;
         }
         // A new sequence: a recipient that has acknowledged the older one must get the result too.
-        self.waiting.insert(sequence, event);
+        self.waiting.insert(sequence, Waiting { event, since: now });
         self.next_attempt = Some(match self.next_attempt {
             // A new event does not end the back-off, or a busy seller with a dead callback would be called for
             // each purchase.
@@ -211,7 +222,7 @@ impl Mailbox {
         self.waiting
             .range(Sequence(after.0.saturating_add(1))..)
             .take(limit)
-            .map(|(sequence, event)| Delivery { sequence: *sequence, event: event.clone() })
+            .map(|(sequence, waiting)| Delivery { sequence: *sequence, event: waiting.event.clone() })
             .collect()
     }
 }

@@ -8,13 +8,13 @@ use crate::{Fix, StoreError, TrackPoint, Tracks, Upkeep};
 
 #[async_trait]
 impl Tracks for Memory {
-    async fn lengthen(&self, ride: RideId, fixes: &[Fix]) -> Result<(), StoreError> {
+    async fn lengthen(&self, ride: RideId, fixes: &[Fix], stored_at: Timestamp) -> Result<(), StoreError> {
         let mut state = self.state();
         let track = state.tracks.entry(ride).or_default();
         for fix in fixes {
-            let end = track.last().copied();
+            let end = track.last().map(|(point, _)| *point);
             if end.is_none_or(|end| fix.at > end.fix.at) {
-                track.push(TrackPoint::after(end, *fix));
+                track.push((TrackPoint::after(end, *fix), stored_at));
             }
         }
         Ok(())
@@ -23,20 +23,21 @@ impl Tracks for Memory {
     async fn last(&self, ride: RideId, count: usize) -> Result<Vec<TrackPoint>, StoreError> {
         let state = self.state();
         let track = state.tracks.get(&ride).map_or(&[][..], Vec::as_slice);
-        Ok(track[track.len().saturating_sub(count)..].to_vec())
+        Ok(track[track.len().saturating_sub(count)..].iter().map(|(point, _)| *point).collect())
     }
 
     async fn after(&self, ride: RideId, after: i64, limit: usize) -> Result<Vec<TrackPoint>, StoreError> {
         let state = self.state();
         let track = state.tracks.get(&ride).into_iter().flatten();
-        Ok(track.filter(|point| point.sequence > after).take(limit).copied().collect())
+        let points = track.map(|(point, _)| *point);
+        Ok(points.filter(|point| point.sequence > after).take(limit).collect())
     }
 
     async fn forget(&self, before: Timestamp, limit: usize) -> Result<usize, StoreError> {
         let mut left = limit;
         for track in self.state().tracks.values_mut() {
-            track.retain(|point| {
-                let drop = left > 0 && point.fix.at < before;
+            track.retain(|(_, stored_at)| {
+                let drop = left > 0 && *stored_at < before;
                 left -= usize::from(drop);
                 !drop
             });

@@ -48,6 +48,8 @@ pub(super) struct NewDelivery<'a> {
     /// The distance of its sequence from the last one that the mailbox assigns in this batch. The server
     /// computes the sequence from it, so that no round trip is needed to read the mailbox first.
     pub(super) behind: i64,
+    /// The steady time from which its age counts, which is that of a shared event.
+    pub(super) since: i64,
 }
 
 /// Where the body of a delivery's event is.
@@ -89,7 +91,7 @@ pub(super) fn put_deliveries(
     let behind: Vec<i64> = deliveries.iter().map(|new| new.behind).collect();
     let topics: Vec<Option<i64>> = deliveries.iter().map(topic).collect();
     let of_orders: Vec<bool> = deliveries.iter().map(|new| new.event.kind.is_order()).collect();
-    let times: Vec<i64> = deliveries.iter().map(|new| new.event.occurred_at.0).collect();
+    let times: Vec<i64> = deliveries.iter().map(|new| new.since).collect();
     let contents = deliveries.into_iter().map(|new| match new.content {
         Content::Shared(number) => (Some(number), None),
         Content::Own(body) => (None, Some(body)),
@@ -102,6 +104,8 @@ pub(super) fn put_deliveries(
 pub(super) struct Shared {
     pub(super) number: i64,
     pub(super) event: Event,
+    /// The steady time of the event.
+    pub(super) since: i64,
 }
 
 /// Puts shared events into mailboxes, in the given order, and merges each with what nobody can have received
@@ -127,7 +131,8 @@ pub(super) async fn deliver(seat: &Seat<'_>, puts: &[(PartyId, &Shared)], now: i
             Content::Own(to_json(&merged)?)
         };
         let behind = counts[recipient] - *place;
-        let new = NewDelivery { recipient: *recipient, event: &shared.event, content, behind };
+        let (event, since) = (&shared.event, shared.since);
+        let new = NewDelivery { recipient: *recipient, event, content, behind, since };
         // Of several events on one topic only the last is put, merged with those before it. The sequences of
         // the others are skipped.
         older.insert((*recipient, topic), merged);

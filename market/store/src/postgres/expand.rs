@@ -31,7 +31,7 @@ const NEXT_SELLERS: &str = "WITH RECURSIVE queued (seller) AS ( \
      SELECT seller FROM queued WHERE seller IS NOT NULL LIMIT $2";
 /// The oldest events of each seller.
 const OLDEST_EVENTS: &str = "SELECT queued.* FROM unnest($1::UUID[]) AS next (seller) CROSS JOIN LATERAL \
-     (SELECT event.seller, seq, item, withdraws, cursor, body FROM event WHERE NOT is_done \
+     (SELECT event.seller, seq, item, withdraws, cursor, body, occurred_at FROM event WHERE NOT is_done \
      AND event.seller = next.seller ORDER BY event.seller, seq LIMIT $2) AS queued";
 /// The next wishers of each event's item. A cursor is the last buyer served.
 const WISHERS: &str = "SELECT asked.seq, found.buyer FROM unnest($1::BIGINT[], $2::BIGINT[], $3::UUID[]) \
@@ -215,7 +215,7 @@ impl Step {
             seat.query(sql::REMOVE_WISHES, params![buyers, items]).await?;
         }
         let puts: Vec<_> = pairs().map(|(to, event)| (to, &event.shared)).collect();
-        let now = self.expanded.iter().map(|(event, ..)| event.shared.event.occurred_at.0).min();
+        let now = self.expanded.iter().map(|(event, ..)| event.shared.since).min();
         if let Some(now) = now.filter(|_| !puts.is_empty()) {
             deliveries::deliver(seat, &puts, now).await?;
         }
@@ -232,7 +232,7 @@ impl Step {
 fn fan_out(row: &Row) -> Result<FanOut, Failure> {
     let event: Event = convert::json(row, 5)?;
     Ok(FanOut {
-        shared: Shared { number: get(row, 1)?, event },
+        shared: Shared { number: get(row, 1)?, event, since: get(row, 6)? },
         item: get(row, 2)?,
         withdraws: get(row, 3)?,
         cursor: get::<Option<Uuid>>(row, 4)?.unwrap_or_default(),

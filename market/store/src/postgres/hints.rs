@@ -24,10 +24,11 @@ use super::{
     connection::{Connection, Session, params},
     convert::{self, first, get},
     error::Failure,
+    horizon::HorizonWatch,
     pool::Pool,
     rows::all,
 };
-use crate::{Hint, LeaseEpoch, Look, Replicas, Standing, StoreError};
+use crate::{Hint, HorizonState, LeaseEpoch, Look, Replicas, Standing, StoreError};
 
 /// How long hints are gathered before they are sent.
 const GATHERING: Duration = Duration::from_millis(20);
@@ -106,6 +107,7 @@ pub(super) struct PostgresReplicas {
     pool: Arc<Pool>,
     runtime: Handle,
     subscription: AsyncMutex<Subscription>,
+    horizon: HorizonWatch,
 }
 
 /// The listening session, and the time of the next poll.
@@ -116,13 +118,16 @@ struct Subscription {
 }
 
 impl PostgresReplicas {
+    /// Creates it, and starts to watch the horizon on the current runtime.
     pub(super) fn new(market: Uuid, address: Arc<Address>, pool: Arc<Pool>) -> Self {
+        let horizon = HorizonWatch::start(&pool);
         Self {
             market,
             address,
             pool,
             runtime: Handle::current(),
             subscription: AsyncMutex::new(Subscription { session: None, look_at: Instant::now() }),
+            horizon,
         }
     }
 
@@ -212,5 +217,9 @@ impl Replicas for PostgresReplicas {
             })?;
         }
         Ok(look)
+    }
+
+    fn horizon(&self) -> HorizonState {
+        self.horizon.state()
     }
 }

@@ -21,12 +21,14 @@ mod address;
 mod archive;
 mod chain;
 mod check;
+mod clock;
 mod connection;
 mod convert;
 mod deliveries;
 mod error;
 mod expand;
 mod hints;
+mod horizon;
 mod lane;
 mod load;
 mod mailboxes;
@@ -51,8 +53,9 @@ use uuid::Uuid;
 
 pub use address::{PostgresOptions, is_address};
 pub use check::check;
+pub use clock::clock_mark;
 
-use super::{Health, Lane, Reads, Replicas, Store, StoreError, space::Space};
+use super::{Health, Lane, OpeningProgress, Reads, Replicas, Store, StoreError, space::Space};
 use address::Address;
 use connection::Session;
 use hints::{HintPublisher, PostgresReplicas};
@@ -83,8 +86,22 @@ const MAILBOX_QUEUE: usize = 1_024;
 /// Fails if no host of the address can be used, or if the schema belongs to another program or a newer
 /// market.
 pub async fn open(address: &str, options: &PostgresOptions, market: Uuid) -> Result<Store, StoreError> {
+    open_reporting(address, options, market, &OpeningProgress::default()).await
+}
+
+/// Does the same, and reports how far a migration has come.
+///
+/// # Errors
+///
+/// Fails like [`open`].
+pub async fn open_reporting(
+    address: &str,
+    options: &PostgresOptions,
+    market: Uuid,
+    progress: &OpeningProgress,
+) -> Result<Store, StoreError> {
     let address = Arc::new(Address::read(address, options)?);
-    schema::migrate(&address).await?;
+    schema::migrate(&address, progress).await?;
     let session = Session { prepare: expand::PREPARED, durable: false };
     // Hints are sent on these sessions as well: a notification needs no durable commit.
     let writers = Arc::new(Pool::new(Arc::clone(&address), session, MAILBOX_SESSIONS, MAILBOX_QUEUE));
@@ -109,6 +126,7 @@ pub async fn open(address: &str, options: &PostgresOptions, market: Uuid) -> Res
         lanes,
         reads,
         tracks: mailboxes.clone(),
+        clocks: mailboxes.clone(),
         upkeep: mailboxes.clone(),
         archive: mailboxes.clone(),
         mailboxes,

@@ -276,7 +276,7 @@ fn add_events(pipeline: &mut Pipeline<'_>, rows: &WorkingSet) -> Result<Option<u
     let place = pipeline.add(
         sql::ADD_EVENTS,
         params![
-            column!(events, |(event, _)| event.occurred_at.0),
+            column!(events, |_| rows.decided_at.0),
             bodies,
             column!(events, |(_, item)| item.id.0),
             column!(events, |(event, _)| matches!(event.kind, EventKind::ItemWithdrawn { .. })),
@@ -344,7 +344,8 @@ fn add_deliveries(
         // Counted even if the event is coalesced away: sequences may have gaps, and the server need not know.
         *count += 1;
         if event.kind.coalesces_by().is_none_or(|topic| later.insert((recipient, topic))) {
-            deliveries.push(NewDelivery { recipient, event, content: Content::Own(to_json(event)?), behind });
+            let (content, since) = (Content::Own(to_json(event)?), rows.decided_at.0);
+            deliveries.push(NewDelivery { recipient, event, content, behind, since });
         }
     }
     if counts.is_empty() {

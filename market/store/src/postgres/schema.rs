@@ -1,7 +1,8 @@
 //! The database schema and its migrations.
 //!
-//! Migrations are numbered, and each is one transaction under an advisory lock: markets that start together
-//! take turns, and if one is killed half-way, the next continues. A market accepts a newer schema if that
+//! Migrations are numbered and run under an advisory lock: markets that start together take turns. A small migration is
+//! one transaction. One that rewrites a table does so in steps of bounded size, each a transaction that also stores how
+//! far it has come; if a market is killed half-way, the next one continues there. A market accepts a newer schema if that
 //! schema allows it (`min_reader`). So a change takes two releases: a migration first *expands* (adds what
 //! older markets can ignore), and a later one *contracts*, when no older market runs any more.
 
@@ -11,31 +12,67 @@ use tokio::time::{Instant, sleep};
 
 use super::{
     address::Address,
-    connection::{Connection, Session},
-    convert::get,
+    connection::{Connection, Session, params},
+    convert::{first, get},
     error::Failure,
 };
-use crate::StoreError;
+use crate::{OpeningProgress, StoreError};
 
 /// One step of the schema.
 struct Migration {
     sql: &'static str,
+    /// The steps that follow `sql`, which then only begins the migration.
+    steps: Option<Steps>,
     /// The oldest schema version whose markets can work with the result.
     min_reader: i32,
 }
 
+/// A table that is rewritten in steps. Older markets may be running meanwhile, so whatever they write must end up in the
+/// new form as well, by a trigger for example.
+struct Steps {
+    /// A statement that rewrites the next rows after the key `$1`, a bounded number of them, and returns the key of the
+    /// last one, or NULL if there are no more.
+    step: &'static str,
+    /// A query for the highest key, to tell how far it is.
+    last: &'static str,
+    /// Statements after the last step.
+    finish: &'static str,
+}
+
+impl Migration {
+    /// Returns everything that the migration does, for its checksum.
+    fn text(&self) -> String {
+        let steps = self.steps.iter().flat_map(|steps| [steps.step, steps.finish]);
+        std::iter::once(self.sql).chain(steps).collect::<Vec<_>>().join("\n")
+    }
+}
+
 /// All migrations in order. A released one must never change, because its checksum is recorded in databases.
 const MIGRATIONS: &[Migration] = &[
-    Migration { sql: include_str!("migrations/0001_initial.sql"), min_reader: 1 },
-    Migration { sql: include_str!("migrations/0002_sums.sql"), min_reader: 1 },
-    Migration { sql: include_str!("migrations/0003_delivery.sql"), min_reader: 1 },
-    Migration { sql: include_str!("migrations/0004_archive.sql"), min_reader: 1 },
+    Migration { sql: include_str!("migrations/0001_initial.sql"), steps: None, min_reader: 1 },
+    Migration { sql: include_str!("migrations/0002_sums.sql"), steps: Some(SUMS), min_reader: 1 },
+    Migration { sql: include_str!("migrations/0003_delivery.sql"), steps: None, min_reader: 1 },
+    Migration { sql: include_str!("migrations/0004_archive.sql"), steps: None, min_reader: 1 },
+    Migration { sql: include_str!("migrations/0005_clock.sql"), steps: None, min_reader: 1 },
 ];
 
-/// Returns the SQL of all migrations.
+/// Checksums of earlier texts of migrations that lead to the same schema: those of databases that were made between two
+/// releases. The sums were once added up in one transaction.
+const EARLIER_CHECKSUMS: &[(i32, &str)] =
+    &[(2, "7e6871591f56a533ea917eef270dbc0422a6591b990ac1a0e7c93f3cb5126fec")];
+
+/// Adds up the present orders. All of them have to be read, and there may be any number.
+const SUMS: Steps = Steps {
+    step: "SELECT add_sums($1)",
+    last: "SELECT max(id) FROM orders",
+    finish: include_str!("migrations/0002_sums_finish.sql"),
+};
+
+/// Returns the SQL of all migrations, as it is carried out on an empty database.
 #[cfg(test)]
 pub(super) fn all() -> impl Iterator<Item = &'static str> {
-    MIGRATIONS.iter().map(|migration| migration.sql)
+    let finish = |migration: &'static Migration| migration.steps.as_ref().map(|steps| steps.finish);
+    MIGRATIONS.iter().flat_map(move |migration| [migration.sql].into_iter().chain(finish(migration)))
 }
 
 /// The oldest supported server version, in the format of `server_version_num`.
@@ -60,6 +97,18 @@ const TABLES: &str = "SELECT count(*), count(*) FILTER (WHERE relname = 'schema_
 const BEGIN_LEDGER: &str = "CREATE TABLE schema_version (version INTEGER PRIMARY KEY, min_reader INTEGER NOT NULL, \
                             checksum TEXT NOT NULL, applied_at TIMESTAMPTZ NOT NULL DEFAULT now())";
 
+/// How far the migration whose steps are under way has come; no row if there is none.
+const BEGIN_STEPS: &str =
+    "CREATE TABLE IF NOT EXISTS migration (version INTEGER PRIMARY KEY, last BIGINT NOT NULL)";
+const STEPS_TABLE: &str =
+    "SELECT 1 FROM pg_class WHERE relnamespace = current_schema()::REGNAMESPACE AND relname = 'migration'";
+const FIRST_STEP: &str = "INSERT INTO migration (version, last) VALUES ($1, 0)";
+const STEP_DONE: &str = "SELECT last FROM migration WHERE version = $1 FOR UPDATE";
+const NEXT_STEP: &str = "UPDATE migration SET last = $2 WHERE version = $1";
+const LAST_STEP: &str = "DELETE FROM migration WHERE version = $1";
+/// Whether a migration has been applied, read in the transaction that is about to.
+const IS_APPLIED: &str = "SELECT 1 FROM schema_version WHERE version = $1";
+
 const VERSIONS: &str = "SELECT version, min_reader, checksum FROM schema_version ORDER BY version";
 
 const NOTE: &str = "INSERT INTO schema_version (version, min_reader, checksum) \
@@ -80,26 +129,92 @@ fn refused(problem: impl Into<String>) -> StoreError {
 }
 
 /// Applies all missing migrations.
-pub(super) async fn migrate(address: &Address) -> Result<(), StoreError> {
+pub(super) async fn migrate(address: &Address, progress: &OpeningProgress) -> Result<(), StoreError> {
+    migrate_with(address, MIGRATIONS, progress).await
+}
+
+async fn migrate_with(
+    address: &Address,
+    migrations: &[Migration],
+    progress: &OpeningProgress,
+) -> Result<(), StoreError> {
     let session = Session { prepare: &[], durable: true };
     let mut connection = Connection::open(address, &session, &tokio::runtime::Handle::current()).await?;
     check_server(&mut connection, address).await?;
     // A session lock: it is released when the session ends, even if this market is killed.
     take_turn(&mut connection, address).await?;
-    let known = versions(&mut connection, address).await?;
-    for (number, migration) in (1_i32..).zip(MIGRATIONS).skip(known) {
-        connection.batch("BEGIN").await?;
-        // The migration and its record are one transaction (DDL is transactional in PostgreSQL), so that a
-        // kill in between leaves neither.
-        connection.batch_within(MIGRATION_PATIENCE, migration.sql).await?;
-        let noted = super::connection::params![number, migration.min_reader, migration.sql];
-        connection.query(NOTE, noted).await?;
-        connection.batch("COMMIT").await?;
+    let known = versions(&mut connection, address, migrations).await?;
+    for (number, migration) in (1_i32..).zip(migrations).skip(known) {
+        while step(&mut connection, number, migration, progress).await? {}
         tracing::info!(version = number, "migrated the database schema");
     }
+    progress.end(migrations.len());
     connection.query(REBASE, Vec::new()).await?;
     connection.query(UNLOCK, Vec::new()).await?;
     Ok(())
+}
+
+/// Takes the next step of a migration in one transaction (DDL is transactional in PostgreSQL), and returns whether there
+/// are more.
+async fn step(
+    connection: &mut Connection,
+    number: i32,
+    migration: &Migration,
+    progress: &OpeningProgress,
+) -> Result<bool, StoreError> {
+    connection.batch("BEGIN").await?;
+    // Under the advisory lock nobody else migrates. But that lock is held by a session, and this is what must not
+    // happen twice, so it is checked where it happens.
+    if !connection.query(IS_APPLIED, params![number]).await?.is_empty() {
+        connection.batch("ROLLBACK").await?;
+        return Ok(false);
+    }
+    let done = match &migration.steps {
+        None => None,
+        Some(_) if connection.query(STEPS_TABLE, Vec::new()).await?.is_empty() => None,
+        Some(_) => first(&connection.query(STEP_DONE, params![number]).await?, |row| get(row, 0))?,
+    };
+    let mut more = false;
+    match (&migration.steps, done) {
+        (None, _) => connection.batch_within(MIGRATION_PATIENCE, migration.sql).await?,
+        (Some(_), None) => {
+            connection.batch_within(MIGRATION_PATIENCE, migration.sql).await?;
+            connection.batch(BEGIN_STEPS).await?;
+            connection.query(FIRST_STEP, params![number]).await?;
+            more = true;
+            report(progress, number, (0, 1));
+        }
+        (Some(steps), Some(done)) => more = take_step(connection, (number, done), steps, progress).await?,
+    }
+    if !more {
+        connection.query(NOTE, params![number, migration.min_reader, migration.text()]).await?;
+    }
+    connection.batch("COMMIT").await?;
+    Ok(more)
+}
+
+/// Rewrites the next rows, or finishes the migration if there are none. Returns whether there are more.
+async fn take_step(
+    connection: &mut Connection,
+    (number, done): (i32, i64),
+    steps: &Steps,
+    progress: &OpeningProgress,
+) -> Result<bool, StoreError> {
+    let rows = connection.query(steps.step, params![done]).await?;
+    let next: Option<i64> = first(&rows, |row| get::<Option<i64>>(row, 0))?.flatten();
+    let Some(next) = next else {
+        connection.batch_within(MIGRATION_PATIENCE, steps.finish).await?;
+        connection.query(LAST_STEP, params![number]).await?;
+        return Ok(false);
+    };
+    connection.query(NEXT_STEP, params![number, next]).await?;
+    let all = first(&connection.query(steps.last, Vec::new()).await?, |row| get::<Option<i64>>(row, 0))?;
+    report(progress, number, (next, all.flatten().unwrap_or(0)));
+    Ok(true)
+}
+
+fn report(progress: &OpeningProgress, number: i32, (done, all): (i64, i64)) {
+    progress.report(usize::try_from(number).unwrap_or(0), done, all);
 }
 
 async fn take_turn(connection: &mut Connection, address: &Address) -> Result<(), StoreError> {
@@ -130,7 +245,7 @@ pub(super) async fn check(address: &Address) -> Result<(), StoreError> {
     let mut connection = Connection::open(address, &session, &tokio::runtime::Handle::current()).await?;
     let tables = connection.query(TABLES, Vec::new()).await?;
     let ours: i64 = tables.first().map_or(Ok(0), |row| get(row, 1))?;
-    if ours == 0 || versions(&mut connection, address).await? < MIGRATIONS.len() {
+    if ours == 0 || versions(&mut connection, address, MIGRATIONS).await? < MIGRATIONS.len() {
         return Err(refused(format!(
             "{} was not brought up to date; start a market of this version on it once",
             address.shown
@@ -160,7 +275,11 @@ async fn check_server(connection: &mut Connection, address: &Address) -> Result<
 }
 
 /// Returns how many of the migrations that this market knows have been applied, and checks their checksums.
-async fn versions(connection: &mut Connection, address: &Address) -> Result<usize, StoreError> {
+async fn versions(
+    connection: &mut Connection,
+    address: &Address,
+    migrations: &[Migration],
+) -> Result<usize, StoreError> {
     let tables = connection.query(TABLES, Vec::new()).await?;
     let (all, ours): (i64, i64) = tables
         .first()
@@ -179,13 +298,13 @@ async fn versions(connection: &mut Connection, address: &Address) -> Result<usiz
     for row in connection.query(VERSIONS, Vec::new()).await? {
         let (version, min_reader, checksum): (i32, i32, &str) = (get(&row, 0)?, get(&row, 1)?, get(&row, 2)?);
         let place = usize::try_from(version - 1).unwrap_or(usize::MAX);
-        match MIGRATIONS.get(place) {
+        match migrations.get(place) {
             Some(migration) => {
                 // Computed by the server, like the recorded one, so that the two can't differ for another
                 // reason.
-                let own = connection.query(CHECKSUM, super::connection::params![migration.sql]).await?;
+                let own = connection.query(CHECKSUM, params![migration.text()]).await?;
                 let own: &str = own.first().map_or(Ok(""), |row| get(row, 0))?;
-                if own != checksum {
+                if own != checksum && !EARLIER_CHECKSUMS.contains(&(version, checksum)) {
                     return Err(refused(format!(
                         "migration {version} of {} is not the one that this market knows; use the version that wrote it",
                         address.shown
@@ -193,7 +312,7 @@ async fn versions(connection: &mut Connection, address: &Address) -> Result<usiz
                 }
                 done = place + 1;
             }
-            None if usize::try_from(min_reader).is_ok_and(|least| least <= MIGRATIONS.len()) => {
+            None if usize::try_from(min_reader).is_ok_and(|least| least <= migrations.len()) => {
                 tracing::info!(
                     version,
                     "the database schema is newer than this market, and compatible with it"
@@ -204,10 +323,13 @@ async fn versions(connection: &mut Connection, address: &Address) -> Result<usiz
                     "{} was brought forward by a newer market (schema {version}, for markets of schema {min_reader} or \
                      later, this one knows {}); use that version",
                     address.shown,
-                    MIGRATIONS.len()
+                    migrations.len()
                 )));
             }
         }
     }
     Ok(done)
 }
+
+#[cfg(test)]
+mod tests;

@@ -20,10 +20,11 @@ const LAST: &str = "SELECT sequence, latitude, longitude, at, meters FROM track 
                     ORDER BY sequence DESC LIMIT $2";
 const AFTER: &str = "SELECT sequence, latitude, longitude, at, meters FROM track WHERE ride = $1 AND sequence > $2 \
                      ORDER BY sequence LIMIT $3";
-const ADD: &str = "INSERT INTO track (ride, sequence, latitude, longitude, at, meters) \
-     SELECT $1, new.* FROM unnest($2::BIGINT[], $3::BIGINT[], $4::BIGINT[], $5::BIGINT[], $6::DOUBLE PRECISION[]) AS new";
+const ADD: &str = "INSERT INTO track (ride, sequence, latitude, longitude, at, meters, stored_at) \
+     SELECT $1, new.*, $7 FROM unnest($2::BIGINT[], $3::BIGINT[], $4::BIGINT[], $5::BIGINT[], $6::DOUBLE PRECISION[]) AS new";
 const FORGET: &str = "DELETE FROM track WHERE (ride, sequence) IN \
-     (SELECT ride, sequence FROM track WHERE at < $1 ORDER BY at LIMIT $2 FOR UPDATE SKIP LOCKED) RETURNING 1";
+     (SELECT ride, sequence FROM track WHERE coalesce(stored_at, at) < $1 ORDER BY coalesce(stored_at, at) LIMIT $2 \
+     FOR UPDATE SKIP LOCKED) RETURNING 1";
 
 fn point(row: &Row) -> Result<TrackPoint, Failure> {
     Ok(TrackPoint {
@@ -33,7 +34,7 @@ fn point(row: &Row) -> Result<TrackPoint, Failure> {
     })
 }
 
-async fn lengthen(pool: &Pool, ride: RideId, fixes: &[Fix]) -> Result<(), Failure> {
+async fn lengthen(pool: &Pool, ride: RideId, fixes: &[Fix], stored_at: Timestamp) -> Result<(), Failure> {
     // On an error, the seat is dropped with its session. The server then rolls back and releases the lock.
     let mut seat = pool.take().await?;
     seat.batch("BEGIN").await?;
@@ -58,6 +59,7 @@ async fn lengthen(pool: &Pool, ride: RideId, fixes: &[Fix]) -> Result<(), Failur
             column(|point| point.fix.place.e7().1),
             column(|point| point.fix.at.0),
             new.iter().map(|point| point.meters).collect::<Vec<f64>>(),
+            stored_at.0,
         ];
         seat.query(ADD, added).await?;
     }
@@ -68,10 +70,10 @@ async fn lengthen(pool: &Pool, ride: RideId, fixes: &[Fix]) -> Result<(), Failur
 
 #[async_trait]
 impl Tracks for PostgresMailboxes {
-    async fn lengthen(&self, ride: RideId, fixes: &[Fix]) -> Result<(), StoreError> {
+    async fn lengthen(&self, ride: RideId, fixes: &[Fix], stored_at: Timestamp) -> Result<(), StoreError> {
         let mut attempt = 1;
         loop {
-            match lengthen(self.pool(), ride, fixes).await {
+            match lengthen(self.pool(), ride, fixes, stored_at).await {
                 Err(failure) if attempt < ATTEMPTS && failure.is_collision() => attempt += 1,
                 ended => break ended?,
             }

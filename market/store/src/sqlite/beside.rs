@@ -8,11 +8,7 @@ use std::{
 
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
-use super::{
-    connect_read_only,
-    database_file::companion,
-    schema::{self, SchemaProblem},
-};
+use super::{connect_read_only, database_file::companion, migrate::SchemaProblem, schema};
 use crate::StoreError;
 
 /// Opens a file for reading and checks that its schema is up to date.

@@ -10,11 +10,18 @@ use super::{
 use crate::Delivery;
 
 /// Saves an event and returns its number. One that fans out is shared by the deliveries to its recipients.
-pub(super) fn put_event(connection: &Connection, event: &Event, fans_out: bool) -> Result<i64, Error> {
+///
+/// `since` is the steady time from which its age counts, in the column `occurred_at`; the body has the wall time.
+pub(super) fn put_event(
+    connection: &Connection,
+    event: &Event,
+    since: Timestamp,
+    fans_out: bool,
+) -> Result<i64, Error> {
     let mut put = connection
         .prepare_cached("INSERT INTO event (id, occurred_at, body, fans_out) VALUES (?, ?, ?, ?)")?;
     let id = event.id.0.into_bytes();
-    put.insert(params![id, event.occurred_at.0, to_json(event)?, fans_out])
+    put.insert(params![id, since.0, to_json(event)?, fans_out])
 }
 
 /// Returns the last sequence that a mailbox has assigned.
@@ -30,7 +37,8 @@ fn received_through(connection: &Connection, recipient: PartyId) -> Result<i64, 
     connection.prepare_cached(sql)?.query_row([blob(recipient)], |row| row.get(0))
 }
 
-/// Adds a delivery of an event, which is either shared, under the given number, or this delivery's own.
+/// Adds a delivery of an event, which is either shared, under the given number, or this delivery's own. Its age counts
+/// from the steady time `since`, which is that of a shared event.
 ///
 /// An older one on the same topic that nobody can have received is merged into it. The result has a new
 /// sequence, because a recipient that has acknowledged the older sequence must get it too. Returns by how many
@@ -41,6 +49,7 @@ pub(super) fn put_delivery(
     sequence: i64,
     shared: Option<i64>,
     event: &Event,
+    since: Timestamp,
 ) -> Result<i64, Error> {
     let coalesces = event.kind.coalesces_by().map(Topic::number);
     let (merged, added) = match coalesces {
@@ -50,14 +59,13 @@ pub(super) fn put_delivery(
     let number = match (&merged, shared) {
         (None, Some(shared)) => shared,
         // A merged event is this recipient's own: others may have received what it is merged from.
-        (merged, _) => put_event(connection, merged.as_ref().unwrap_or(event), false)?,
+        (merged, _) => put_event(connection, merged.as_ref().unwrap_or(event), since, false)?,
     };
     let mut put = connection.prepare_cached(
         "INSERT INTO delivery (recipient, sequence, event, coalesces, is_order, occurred_at) \
          VALUES (?, ?, ?, ?, ?, ?)",
     )?;
-    let (is_order, occurred_at) = (event.kind.is_order(), event.occurred_at.0);
-    put.execute(params![blob(recipient), sequence, number, coalesces, is_order, occurred_at])?;
+    put.execute(params![blob(recipient), sequence, number, coalesces, event.kind.is_order(), since.0])?;
     Ok(added)
 }
 

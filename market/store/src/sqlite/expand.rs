@@ -1,7 +1,7 @@
 //! Expands events for wishers into deliveries, in rotation between sellers.
 
 use rusqlite::{Connection, Error, OptionalExtension as _, Row, params};
-use souk_domain::{Event, PartyId};
+use souk_domain::{Event, PartyId, Timestamp};
 use uuid::Uuid;
 
 use super::{
@@ -62,6 +62,8 @@ struct FanOut {
     withdraws: bool,
     cursor: Vec<u8>,
     event: Event,
+    /// The steady time of the event.
+    since: Timestamp,
 }
 
 fn fan_out(row: &Row<'_>) -> Result<FanOut, Error> {
@@ -72,6 +74,7 @@ fn fan_out(row: &Row<'_>) -> Result<FanOut, Error> {
         withdraws: row.get(2)?,
         cursor: row.get(3)?,
         event: serde_json::from_str(body).map_err(|error| unreadable(4, error))?,
+        since: Timestamp(row.get(5)?),
     })
 }
 
@@ -85,7 +88,7 @@ fn expand_some(
 ) -> Result<usize, Error> {
     // Oldest first, and one event at a time: the versions of an item then never go back for a recipient.
     let mut oldest = transaction.prepare_cached(
-        "SELECT fan_out.event, item, withdraws, cursor, body FROM fan_out \
+        "SELECT fan_out.event, item, withdraws, cursor, body, occurred_at FROM fan_out \
          JOIN event ON event.seq = fan_out.event WHERE seller = ? ORDER BY fan_out.event LIMIT 1",
     )?;
     // The cursor is the last buyer served, so that the next step continues after it.
@@ -125,7 +128,8 @@ fn deliver(transaction: &Connection, recipient: PartyId, fan_out: &FanOut) -> Re
         transaction.prepare_cached(wish)?.execute(params![blob(recipient), fan_out.item])?;
     }
     let sequence = last_sequence(transaction, recipient)? + 1;
-    let count = put_delivery(transaction, recipient, sequence, Some(fan_out.seq), &fan_out.event)?;
+    let (shared, since) = (Some(fan_out.seq), fan_out.since);
+    let count = put_delivery(transaction, recipient, sequence, shared, &fan_out.event, since)?;
     let added = Added { sequence, last_order: 0, count };
-    put_into_mailbox(transaction, recipient, &added, fan_out.event.occurred_at)
+    put_into_mailbox(transaction, recipient, &added, since)
 }

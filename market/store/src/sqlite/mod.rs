@@ -18,6 +18,7 @@ mod backup;
 mod beside;
 mod check;
 mod checkpoint;
+mod clock;
 mod convert;
 mod database_file;
 mod deliveries;
@@ -27,7 +28,9 @@ mod lane;
 mod load;
 mod log_readers;
 mod mailboxes;
+mod migrate;
 mod open_files;
+mod order_states;
 mod pool;
 mod reads;
 mod recovery;
@@ -39,6 +42,7 @@ mod save;
 mod schema;
 mod settle;
 mod summary;
+mod sums;
 mod tracks;
 mod turn;
 mod upkeep;
@@ -49,17 +53,18 @@ use rusqlite::{Connection, OpenFlags, config::DbConfig};
 
 pub use backup::{BackupProgress, backup};
 pub use check::check;
+pub use clock::clock_mark;
 pub use restore::{Restored, SKIPPED_NUMBERS, restore};
 
-use super::{Health, Reads, Store, StoreError, WriteAheadLog};
+use super::{Health, OpeningProgress, Reads, Store, StoreError, WriteAheadLog};
 use checkpoint::{Checkpointer, Limits};
 use database_file::DatabaseFile;
 use lane::SqliteLane;
 use mailboxes::{SqliteMailboxes, Writer};
+use migrate::SchemaProblem;
 use open_files::OpenFiles;
 use pool::{Pool, QueryWatch};
 use reads::SqliteReads;
-use schema::SchemaProblem;
 use turn::{BUSY_SLICE, Turn};
 
 /// The number of read-only connections, each with its own thread.
@@ -85,10 +90,19 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// Fails if another market has the file open, or if the file is damaged, belongs to another program, or was
 /// written by a newer market.
 pub fn open(path: &Path) -> Result<Store, StoreError> {
-    open_with(path, Limits::DEFAULT)
+    open_reporting(path, &OpeningProgress::default())
 }
 
-fn open_with(path: &Path, limits: Limits) -> Result<Store, StoreError> {
+/// Does the same, and reports how far a migration has come. Blocks, possibly for minutes.
+///
+/// # Errors
+///
+/// Fails like [`open`].
+pub fn open_reporting(path: &Path, progress: &OpeningProgress) -> Result<Store, StoreError> {
+    open_with(path, Limits::DEFAULT, progress)
+}
+
+fn open_with(path: &Path, limits: Limits, progress: &OpeningProgress) -> Result<Store, StoreError> {
     // Before anything opens the database: two markets must never migrate it at the same time. Dropped last,
     // also if opening fails.
     let database = DatabaseFile::open(path)?;
@@ -98,7 +112,7 @@ fn open_with(path: &Path, limits: Limits) -> Result<Store, StoreError> {
     // Migrations run on the durable connection, before any other is opened.
     let mut connection = connect(path, "FULL", BUSY_TIMEOUT)?;
     recovery::checkpoint(&database, &connection)?;
-    schema::migrate(&mut connection).map_err(|problem| problem.at(path))?;
+    schema::migrate(&mut connection, progress).map_err(|problem| problem.at(path))?;
     connection.busy_timeout(BUSY_SLICE).map_err(StoreError::unavailable)?;
     let mailbox_writer = connect(path, "NORMAL", BUSY_SLICE)?;
     limits.apply_to(&[&connection, &mailbox_writer]).map_err(StoreError::unavailable)?;
@@ -129,9 +143,10 @@ fn open_with(path: &Path, limits: Limits) -> Result<Store, StoreError> {
     let mailboxes = Arc::new(SqliteMailboxes::new(mailboxes, Writer { turn, files }));
     Ok(Store {
         lanes: vec![Box::new(lane)],
-        reads: Arc::new(SqliteReads::new(reads)),
+        reads: Arc::new(SqliteReads::new(reads, Some(mailboxes.clone()))),
         mailboxes: mailboxes.clone(),
         tracks: mailboxes.clone(),
+        clocks: mailboxes.clone(),
         upkeep: mailboxes.clone(),
         archive: mailboxes,
         replicas: None,
@@ -151,7 +166,7 @@ pub fn open_reads(path: &Path) -> Result<Arc<dyn Reads>, StoreError> {
     let connection = beside::open(path)?;
     let pool = Pool::start("souk-reader", vec![connection], READ_QUEUE, (1, QueryWatch::default()), &None)
         .map_err(StoreError::unavailable)?;
-    Ok(Arc::new(SqliteReads::new(pool)))
+    Ok(Arc::new(SqliteReads::new(pool, None)))
 }
 
 fn connect(path: &Path, synchronous: &str, busy_timeout: Duration) -> Result<Connection, StoreError> {

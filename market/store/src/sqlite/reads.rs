@@ -1,5 +1,7 @@
 //! Queries, on pooled read-only connections.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use rusqlite::{Connection, Error, OptionalExtension as _, Params, Row, params};
 use souk_domain::{
@@ -11,6 +13,7 @@ use super::{
     audit,
     convert::{self, ITEM, ORDER, PARTY, blob},
     load,
+    mailboxes::SqliteMailboxes,
     pool::Pool,
     rows::at_most,
     summary,
@@ -22,11 +25,15 @@ use crate::{
 
 pub(super) struct SqliteReads {
     pool: Pool,
+    /// Dropped after the pool: only a connection that can write copies the log into the file when it is the last one
+    /// to close.
+    _writer: Option<Arc<SqliteMailboxes>>,
 }
 
 impl SqliteReads {
-    pub(super) fn new(pool: Pool) -> Self {
-        Self { pool }
+    /// Creates the queries of an open store, or with `None` those beside it.
+    pub(super) fn new(pool: Pool, writer: Option<Arc<SqliteMailboxes>>) -> Self {
+        Self { pool, _writer: writer }
     }
 }
 

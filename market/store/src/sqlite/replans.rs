@@ -58,7 +58,8 @@ async fn act(lane: &mut Box<dyn Lane>, number: u128, caller: PartyId, action: im
         events += 1;
         EventId(Uuid::from_u128(number << 32 | events))
     };
-    decide(&mut rows, &command, &mut Context { now: NOW, event_ids: &mut event_ids }).unwrap();
+    decide(&mut rows, &command, &mut Context { now: NOW, steady_now: NOW, event_ids: &mut event_ids })
+        .unwrap();
     lane.save(&rows).await.unwrap();
 }
 
@@ -139,7 +140,7 @@ async fn deliver(store: &Store) {
     mailboxes.due(NOW).await.unwrap();
     let ride = RideId(Uuid::from_u128(9));
     let place = Place::parse(48.0, 11.0).unwrap();
-    store.tracks.lengthen(ride, &[Fix { place, at: NOW }]).await.unwrap();
+    store.tracks.lengthen(ride, &[Fix { place, at: NOW }], NOW).await.unwrap();
     store.tracks.last(ride, 10).await.unwrap();
     store.tracks.after(ride, 0, 10).await.unwrap();
     store.tracks.forget(Timestamp(0), 10).await.unwrap();

@@ -99,7 +99,8 @@ fn prepare(from: &Path, to: &Path) -> Result<(i64, i64), StoreError> {
     transaction
         .execute("UPDATE counter SET value = value + ? WHERE name IN ('item', 'order')", skipped)
         .and_then(|_| {
-            // Leases and back-offs are those of a market that is gone.
+            // Leases and back-offs are those of a market that is gone. The steady clock stays as it is: it goes on from
+            // the backup, so that what waited then is not older now.
             transaction.execute(
                 "UPDATE mailbox SET last_sequence = last_sequence + ?, failures = 0, lease_until = 0, \
                  next_attempt = CASE WHEN next_attempt IS NULL THEN NULL ELSE 0 END",

@@ -265,7 +265,8 @@ fn save_events(connection: &Connection, rows: &WorkingSet, receipt: &mut Receipt
                 if event.kind.is_order() {
                     added.last_order = added.sequence;
                 }
-                added.count += put_delivery(connection, recipient, added.sequence, None, event)?;
+                added.count +=
+                    put_delivery(connection, recipient, added.sequence, None, event, rows.decided_at)?;
             }
             Audience::Wishers(item) => {
                 let Some(seller) = rows.items.row(item).map(|item| item.seller) else { continue };
@@ -275,7 +276,7 @@ fn save_events(connection: &Connection, rows: &WorkingSet, receipt: &mut Receipt
                 }
                 // One row per event now, one per wisher later: a popular item may have any number of wishers,
                 // and a purchase must not wait for them. The relay expands these events in small transactions.
-                let seq = put_event(connection, event, true)?;
+                let seq = put_event(connection, event, rows.decided_at, true)?;
                 let withdraws = matches!(event.kind, EventKind::ItemWithdrawn { .. });
                 fan_out.execute(params![seq, item.0, withdraws, blob(seller)])?;
                 receipt.needs_expansion = true;

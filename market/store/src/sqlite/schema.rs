@@ -1,115 +1,58 @@
-//! The database schema and its migrations. The file's `user_version` is the number of migrations applied.
+//! The database schema: the list of its migrations. The file's `user_version` is the number of migrations applied.
 
-use std::path::Path;
+use rusqlite::Connection;
 
-use rusqlite::{Connection, TransactionBehavior};
+use super::{
+    migrate::{self, Migration, SchemaProblem},
+    order_states::ORDER_STATES,
+    sums::SUMS,
+};
+use crate::OpeningProgress;
 
-use super::error;
-use crate::StoreError;
-
-/// The file's `application_id`, which marks it as a market's ("Souk" in ASCII).
-const APPLICATION_ID: i64 = 0x536f_756b;
-
-/// All migrations in order. A released one must never change, because files were written with it.
-const MIGRATIONS: &[&str] = &[
-    include_str!("migrations/0001_initial.sql"),
-    include_str!("migrations/0002_suspension.sql"),
-    include_str!("migrations/0003_audit.sql"),
-    include_str!("migrations/0004_order_states.sql"),
-    include_str!("migrations/0005_sku.sql"),
-    include_str!("migrations/0006_rides.sql"),
-    include_str!("migrations/0007_tills.sql"),
-    include_str!("migrations/0008_audit_blocks.sql"),
-    include_str!("migrations/0009_sums.sql"),
-    include_str!("migrations/0010_delivery.sql"),
-    include_str!("migrations/0011_archive.sql"),
+/// All migrations in order. A released one must never change what it makes of a file.
+const MIGRATIONS: &[Migration] = &[
+    Migration::Script(include_str!("migrations/0001_initial.sql")),
+    Migration::Script(include_str!("migrations/0002_suspension.sql")),
+    Migration::Script(include_str!("migrations/0003_audit.sql")),
+    Migration::Steps(ORDER_STATES),
+    Migration::Script(include_str!("migrations/0005_sku.sql")),
+    Migration::Script(include_str!("migrations/0006_rides.sql")),
+    Migration::Script(include_str!("migrations/0007_tills.sql")),
+    Migration::Script(include_str!("migrations/0008_audit_blocks.sql")),
+    Migration::Steps(SUMS),
+    Migration::Script(include_str!("migrations/0010_delivery.sql")),
+    Migration::Script(include_str!("migrations/0011_archive.sql")),
+    Migration::Script(include_str!("migrations/0012_clock.sql")),
 ];
 
-/// Why the schema can't be brought up to date.
-pub(super) enum SchemaProblem {
-    Sqlite(rusqlite::Error),
-    /// The file belongs to another program.
-    Foreign,
-    /// The file was written by a newer market.
-    Newer {
-        found: usize,
-    },
-    /// The file was written by an older market, and is opened for reading only.
-    Older,
-}
-
-impl From<rusqlite::Error> for SchemaProblem {
-    fn from(error: rusqlite::Error) -> Self {
-        Self::Sqlite(error)
-    }
-}
-
-impl SchemaProblem {
-    pub(super) fn at(self, path: &Path) -> StoreError {
-        let file = path.display();
-        match self {
-            Self::Sqlite(error) => error::named(path, &error),
-            Self::Foreign => {
-                StoreError::corrupt(format!("{file} belongs to another program; use another file"))
-            }
-            Self::Older => StoreError::corrupt(format!(
-                "{file} was written by an older market; start this one on it once to bring it up to date"
-            )),
-            Self::Newer { found } => StoreError::corrupt(format!(
-                "{file} was written by a newer market (schema {found}, this one knows {}); use that version",
-                MIGRATIONS.len()
-            )),
-        }
-    }
-}
-
-/// Applies all missing migrations. Each is one transaction, so that a market that was killed in between
-/// resumes.
-pub(super) fn migrate(connection: &mut Connection) -> Result<(), SchemaProblem> {
-    loop {
-        let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        // Read in the transaction that migrates: a version read before may be out of date by now, and the
-        // migration would be applied twice.
-        let done = version(&transaction)?;
-        let Some(migration) = MIGRATIONS.get(done) else { return Ok(()) };
-        transaction.execute_batch(migration)?;
-        transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
-        transaction.pragma_update(None, "user_version", (done + 1) as i64)?;
-        transaction.commit()?;
-    }
+/// Brings the file up to date. A market that was killed in between continues where it was.
+pub(super) fn migrate(connection: &mut Connection, progress: &OpeningProgress) -> Result<(), SchemaProblem> {
+    migrate::migrate(connection, MIGRATIONS, progress)
 }
 
 /// Checks that the file can be read as it is.
 pub(super) fn check(connection: &Connection) -> Result<(), SchemaProblem> {
-    if version(connection)? < MIGRATIONS.len() { Err(SchemaProblem::Older) } else { Ok(()) }
+    let version = migrate::version(connection, MIGRATIONS.len())?;
+    // A file whose migration is under way has a higher version, but is as little of use.
+    if version == MIGRATIONS.len() { Ok(()) } else { Err(SchemaProblem::Older) }
 }
 
 /// Checks that the file is a market's, of this version or an older one.
 pub(super) fn known(connection: &Connection) -> Result<(), SchemaProblem> {
-    match version(connection)? {
+    match migrate::version(connection, MIGRATIONS.len())? {
         0 => Err(SchemaProblem::Foreign),
         _ => Ok(()),
     }
 }
 
-/// Returns the number of migrations applied.
-fn version(connection: &Connection) -> Result<usize, SchemaProblem> {
-    let version: u32 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
-    let version = version as usize;
-    let application: i64 = connection.pragma_query_value(None, "application_id", |row| row.get(0))?;
-    let tables: i64 = connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
-    if application != APPLICATION_ID && tables > 0 {
-        return Err(SchemaProblem::Foreign);
-    }
-    if version > MIGRATIONS.len() {
-        return Err(SchemaProblem::Newer { found: version });
-    }
-    Ok(version)
-}
-
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::{
+        collections::BTreeSet,
+        sync::atomic::{AtomicBool, Ordering},
+    };
+
+    use rusqlite::TransactionBehavior;
 
     use super::*;
 
@@ -120,16 +63,16 @@ mod tests {
         let path = folder.path().join("shop.db");
         let mut first = Connection::open(&path).unwrap();
         first.pragma_update(None, "journal_mode", "WAL").unwrap();
+        let (before, last) = MIGRATIONS.split_at(MIGRATIONS.len() - 1);
+        assert!(migrate::migrate(&mut first, before, &OpeningProgress::default()).is_ok());
+        let [Migration::Script(last)] = last else { panic!("a script") };
         let transaction = first.transaction_with_behavior(TransactionBehavior::Immediate).unwrap();
-        for migration in MIGRATIONS {
-            transaction.execute_batch(migration).unwrap();
-        }
-        transaction.pragma_update(None, "application_id", APPLICATION_ID).unwrap();
+        transaction.execute_batch(last).unwrap();
         transaction.pragma_update(None, "user_version", MIGRATIONS.len() as i64).unwrap();
         let second = std::thread::spawn(move || {
             let mut second = Connection::open(&path).unwrap();
             second.busy_handler(Some(is_blocked)).unwrap();
-            migrate(&mut second).is_ok()
+            migrate(&mut second, &OpeningProgress::default()).is_ok()
         });
         // The second opener has now read all that it reads before its transaction.
         while !BLOCKED.load(Ordering::Relaxed) && !second.is_finished() {
@@ -147,35 +90,139 @@ mod tests {
         true
     }
 
-    /// A file of the first three migrations, with one placed order and one that was cancelled.
-    #[test]
-    fn migration_keeps_the_orders_of_an_older_market() {
-        let mut connection = Connection::open_in_memory().unwrap();
+    const ORDERS: i64 = 12_345;
+
+    /// Creates a file of the first three migrations with an item and many orders, some of them cancelled, and gaps.
+    fn old_file() -> Connection {
+        let connection = Connection::open_in_memory().unwrap();
         for migration in &MIGRATIONS[..3] {
-            connection.execute_batch(migration).unwrap();
+            let Migration::Script(sql) = migration else { panic!("a script") };
+            connection.execute_batch(sql).unwrap();
         }
         connection
-            .execute_batch(
+            .execute_batch(&format!(
                 "PRAGMA user_version = 3;
                  PRAGMA application_id = 0x536f756b;
                  INSERT INTO party (id, role, display_name, registered_at, epoch)
                      VALUES (randomblob(16), 'seller', 'Alice', 1, 0);
                  INSERT INTO item SELECT 1, id, 'Lamp', 'home', 100, 'GBP', 7, 9, 2, 0, 0, 0, 3, 1, 1, NULL, 1, ''
                      FROM party;
-                 INSERT INTO orders SELECT 1, id, 'Bob', id, 'Alice', 1, 'Lamp', 100, 'GBP', 2, 200, 'placed', 5, NULL
-                     FROM party;
-                 INSERT INTO orders SELECT 2, id, 'Bob', id, 'Alice', 1, 'Lamp', 100, 'GBP', 1, 100, 'cancelled', 6, 7
-                     FROM party;",
-            )
+                 WITH RECURSIVE n (i) AS (VALUES (1) UNION ALL SELECT i + 1 FROM n WHERE i < {ORDERS})
+                 INSERT INTO orders SELECT 3 * i, id, 'Bob', id, 'Alice', 1, 'Lamp', 3000000000, 'GBP', 2,
+                     6000000000, iif(i % 7, 'placed', 'cancelled'), 40000000 * i, iif(i % 7, NULL, i + 1)
+                     FROM n, party;"
+            ))
             .unwrap();
-        assert!(migrate(&mut connection).is_ok());
-        assert_eq!(version(&connection).ok(), Some(MIGRATIONS.len()));
-        let mut rows = connection
-            .prepare(
-                "SELECT id || status || total_minor || coalesce(cancelled_by, '-') FROM orders ORDER BY id",
-            )
-            .unwrap();
-        let rows: Vec<String> = rows.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect();
-        assert_eq!(rows, ["1placed200-", "2cancelled100buyer"]);
+        connection
+    }
+
+    fn lines(connection: &Connection, sql: &str) -> Vec<String> {
+        let mut rows = connection.prepare(sql).unwrap();
+        rows.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect()
+    }
+
+    /// Returns everything in a file, except random ids.
+    fn contents(connection: &Connection) -> BTreeSet<String> {
+        let lines = |sql| lines(connection, sql);
+        let schema = lines("SELECT type || ' ' || name || ' ' || coalesce(sql, '') FROM sqlite_schema");
+        let orders = lines(
+            "SELECT id || status || total_minor || placed_at || coalesce(cancelled_at, '-') || \
+             coalesce(cancelled_by, '-') FROM orders",
+        );
+        schema.into_iter().chain(orders).chain(sums(connection)).collect()
+    }
+
+    /// Returns the sums that are kept.
+    fn sums(connection: &Connection) -> Vec<String> {
+        lines(
+            connection,
+            "SELECT concat_ws(' ', day, item, currency, orders, units, amount_high, amount_low) FROM sales UNION ALL \
+             SELECT concat_ws(' ', parties, items, orders, supplied, sold, ordered, remaining, withdrawn) FROM total",
+        )
+    }
+
+    /// Migrates as released markets did: 0004 as one script.
+    fn migrated_as_released() -> BTreeSet<String> {
+        let connection = old_file();
+        connection.execute_batch(include_str!("migrations/0004_order_states.sql")).unwrap();
+        connection.pragma_update(None, "user_version", 4).unwrap();
+        let mut connection = connection;
+        assert!(migrate(&mut connection, &OpeningProgress::default()).is_ok());
+        contents(&connection)
+    }
+
+    #[test]
+    fn migration_in_steps_makes_what_the_released_one_made() {
+        let mut connection = old_file();
+        assert!(migrate(&mut connection, &OpeningProgress::default()).is_ok());
+        assert_eq!(migrate::version(&connection, MIGRATIONS.len()).ok(), Some(MIGRATIONS.len()));
+        let contents = contents(&connection);
+        assert!(
+            contents.iter().any(|line| line.starts_with("3placed600000000040000000--")),
+            "{}",
+            contents.len()
+        );
+        assert!(
+            contents.iter().any(|line| line.starts_with("21cancelled60000000002800000008buyer")),
+            "{}",
+            contents.len()
+        );
+        assert_eq!(contents, migrated_as_released());
+    }
+
+    /// The sums are those of all orders, whatever steps they were added in.
+    #[test]
+    fn migration_in_steps_adds_up_all_orders() {
+        let mut connection = old_file();
+        assert!(migrate(&mut connection, &OpeningProgress::default()).is_ok());
+        let expected = lines(
+            &connection,
+            "SELECT concat_ws(' ', placed_at / 86400000000, item, currency, count(*), sum(quantity), \
+             sum(total_minor >> 32), sum(total_minor & 4294967295)) \
+             FROM orders WHERE status <> 'cancelled' GROUP BY seller, placed_at / 86400000000, item, currency UNION ALL \
+             SELECT concat_ws(' ', (SELECT count(*) FROM party), count(*), (SELECT count(*) FROM orders), sum(supplied), \
+             sum(sold), (SELECT sum(quantity) FROM orders WHERE status <> 'cancelled'), sum(quantity), sum(withdrawn)) \
+             FROM item",
+        );
+        assert_eq!(expected.len(), 7, "six days and the total");
+        assert_eq!(sums(&connection), expected);
+    }
+
+    /// Interrupted after each step: what was not committed is rolled back, and the rest continues.
+    #[test]
+    fn interrupted_migration_continues_where_it_was() {
+        // The beginning, three parts of the table, its end, the scripts, and the end; and all others.
+        const ALL: usize = (1 + 3 + 1 + 4 + 1) + (1 + 3 + 1 + 1) + (MIGRATIONS.len() - 3 - 2);
+        let mut connection = old_file();
+        let (mut steps, mut seen) = (0, Vec::new());
+        loop {
+            // As a new process, which knows nothing of the steps before.
+            let progress = OpeningProgress::default();
+            if !migrate::step(&mut connection, MIGRATIONS, &progress).ok().unwrap() {
+                break;
+            }
+            steps += 1;
+            seen.extend(progress.migrating());
+            let is_usable = check(&connection).is_ok();
+            assert_eq!(is_usable, steps == ALL, "a reader refuses a file that is half migrated");
+        }
+        assert_eq!(steps, ALL);
+        assert!(seen.is_sorted_by_key(|state| (state.number, state.percent)), "{seen:?}");
+        assert_eq!(seen[0].to_string(), "migrating: 0004 40 %");
+        assert_eq!(contents(&connection), migrated_as_released());
+    }
+
+    /// Released markets know up to seven migrations.
+    #[test]
+    fn older_market_refuses_a_file_that_is_half_migrated() {
+        let mut connection = old_file();
+        for _ in 0..3 {
+            assert!(
+                migrate::step(&mut connection, MIGRATIONS, &OpeningProgress::default())
+                    .is_ok_and(|more| more)
+            );
+        }
+        let version: u32 = connection.pragma_query_value(None, "user_version", |row| row.get(0)).unwrap();
+        assert!(version > 1_000, "it takes it for the file of a newer market: {version}");
     }
 }

@@ -24,12 +24,13 @@ fn last(connection: &Connection, ride: RideId) -> Result<Option<TrackPoint>, Err
 
 #[async_trait]
 impl Tracks for SqliteMailboxes {
-    async fn lengthen(&self, ride: RideId, fixes: &[Fix]) -> Result<(), StoreError> {
+    async fn lengthen(&self, ride: RideId, fixes: &[Fix], stored_at: Timestamp) -> Result<(), StoreError> {
         let fixes = fixes.to_vec();
         self.write(move |transaction| {
             let mut end = last(transaction, ride)?;
             let mut put = transaction.prepare_cached(
-                "INSERT INTO track (ride, sequence, latitude, longitude, at, meters) VALUES (?, ?, ?, ?, ?, ?)",
+                "INSERT INTO track (ride, sequence, latitude, longitude, at, meters, stored_at) \
+                 VALUES (?, ?, ?, ?, ?, ?, ?)",
             )?;
             for fix in fixes {
                 if end.is_some_and(|end| fix.at <= end.fix.at) {
@@ -38,7 +39,8 @@ impl Tracks for SqliteMailboxes {
                 let point = TrackPoint::after(end, fix);
                 let (latitude, longitude) = fix.place.e7();
                 let id = ride.0.into_bytes();
-                put.execute(params![id, point.sequence, latitude, longitude, fix.at.0, point.meters])?;
+                let (at, meters) = (fix.at.0, point.meters);
+                put.execute(params![id, point.sequence, latitude, longitude, at, meters, stored_at.0])?;
                 end = Some(point);
             }
             Ok(())
@@ -70,7 +72,8 @@ impl Tracks for SqliteMailboxes {
 
     async fn forget(&self, before: Timestamp, limit: usize) -> Result<usize, StoreError> {
         let sql = "DELETE FROM track WHERE (ride, sequence) IN \
-                   (SELECT ride, sequence FROM track WHERE at < ? ORDER BY at LIMIT ?)";
+                   (SELECT ride, sequence FROM track WHERE coalesce(stored_at, at) < ? \
+                   ORDER BY coalesce(stored_at, at) LIMIT ?)";
         self.write(move |transaction| {
             transaction.prepare_cached(sql)?.execute(params![before.0, at_most(limit)])
         })

@@ -132,12 +132,13 @@ mod tests {
 
     use super::super::schema;
     use super::*;
+    use crate::OpeningProgress;
 
     /// The entries are sealed outside of the writers' turn, and may be pruned in between.
     #[test]
     fn pruned_entries_do_not_come_back_in_a_block() {
         let mut connection = Connection::open_in_memory().unwrap();
-        assert!(schema::migrate(&mut connection).is_ok());
+        assert!(schema::migrate(&mut connection, &OpeningProgress::default()).is_ok());
         let entry = AuditEntry {
             at: Timestamp(7),
             who: "buyer/x".into(),

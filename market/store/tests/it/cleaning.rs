@@ -46,7 +46,7 @@ impl Shop {
         lamps
     }
 
-    fn keeps_shared_events(&self) -> bool {
+    pub(super) fn keeps_shared_events(&self) -> bool {
         self.folder.is_some() || self.database.is_some()
     }
 }

@@ -74,6 +74,27 @@ async fn file_with_two_hard_links_is_refused() {
     drop(sqlite::open(&path).unwrap());
 }
 
+/// A clean end leaves one file that is complete by itself, whichever part of the store is dropped last.
+#[tokio::test]
+async fn log_is_copied_into_the_file_whatever_is_dropped_last() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("shop.db");
+    for reads_last in [false, true] {
+        let souk_store::Store { lanes, reads, mailboxes, .. } = sqlite::open(&path).unwrap();
+        drop(lanes);
+        let parts: [Box<dyn std::any::Any>; 2] = if reads_last {
+            [Box::new(mailboxes), Box::new(reads)]
+        } else {
+            [Box::new(reads), Box::new(mailboxes)]
+        };
+        for part in parts {
+            assert!(beside(&path, "-wal").exists(), "it is in use");
+            drop(part);
+        }
+        assert!(!beside(&path, "-wal").exists(), "reads last: {reads_last}");
+    }
+}
+
 /// Markets before this version locked a file of its own.
 #[test]
 fn older_market_keeps_its_file_and_leaves_no_lock_behind() {
@@ -95,7 +116,12 @@ async fn attempt(shop: &mut Shop, caller: u128, action: Action) -> Result<(), Sa
     command.add_keys(&mut keys);
     let mut rows = shop.lane.load(&keys).await.map_err(SaveError::Lost)?;
     let mut event_ids = || EventId(Uuid::from_u128(u128::MAX - command.request.id.0.as_u128()));
-    decide(&mut rows, &command, &mut Context { now: shop.now, event_ids: &mut event_ids }).unwrap();
+    decide(
+        &mut rows,
+        &command,
+        &mut Context { now: shop.now, steady_now: shop.now, event_ids: &mut event_ids },
+    )
+    .unwrap();
     shop.lane.save(&rows).await.map(drop)
 }
 
@@ -137,7 +163,7 @@ async fn changes_to_a_file_that_is_gone_are_not_acknowledged() {
         assert!(mailbox.is_err(), "{name}: {mailbox:?}");
         let fix = Fix { place: souk_domain::Place::trusted(0, 0), at: shop.now };
         let ride = souk_domain::RideId(Uuid::from_u128(1));
-        assert!(shop.store.tracks.lengthen(ride, &[fix]).await.is_err(), "{name}");
+        assert!(shop.store.tracks.lengthen(ride, &[fix], fix.at).await.is_err(), "{name}");
         let HealthState::Detached { reason } = shop.store.health.state() else { panic!("{name}") };
         assert!(reason.contains("shop.db"), "{name}: {reason}");
     }

@@ -5,10 +5,12 @@
 mod archive;
 mod audit;
 mod cleaning;
+mod clock;
 mod deliveries;
 mod expanding;
 mod files;
 mod held_up;
+mod horizon;
 mod lane;
 mod merging;
 mod model;
@@ -36,6 +38,8 @@ pub(crate) struct Shop {
     store: Store,
     lane: Box<dyn Lane>,
     now: Timestamp,
+    /// How far the wall clock is ahead of the steady one.
+    wall_ahead: Duration,
     requests: u128,
     events: u128,
     folder: Option<TempDir>,
@@ -99,7 +103,16 @@ impl Shop {
 
     fn over(mut store: Store, folder: Option<TempDir>) -> Self {
         let lane = store.lanes.remove(0);
-        Self { store, lane, now: Timestamp(1_000_000), requests: 0, events: 0, folder, database: None }
+        Self {
+            store,
+            lane,
+            now: Timestamp(1_000_000),
+            wall_ahead: Duration::ZERO,
+            requests: 0,
+            events: 0,
+            folder,
+            database: None,
+        }
     }
 
     /// Closes the store and reopens its file.
@@ -137,7 +150,8 @@ impl Shop {
             *events += 1;
             EventId(Uuid::from_u128(*events))
         };
-        let mut context = Context { now: self.now, event_ids: &mut event_ids };
+        let now = self.now.plus(self.wall_ahead);
+        let mut context = Context { now, steady_now: self.now, event_ids: &mut event_ids };
         let outcomes = commands.iter().map(|command| decide(&mut rows, command, &mut context)).collect();
         if rows.is_unchanged() {
             self.lane.abandon().await;

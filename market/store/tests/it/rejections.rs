@@ -16,7 +16,12 @@ async fn try_to_sell(shop: &mut Shop) -> Result<Receipt, SaveError> {
     command.add_keys(&mut keys);
     let mut rows = shop.lane.load(&keys).await.unwrap();
     let mut event_ids = || EventId(Uuid::nil());
-    decide(&mut rows, &command, &mut Context { now: shop.now, event_ids: &mut event_ids }).unwrap();
+    decide(
+        &mut rows,
+        &command,
+        &mut Context { now: shop.now, steady_now: shop.now, event_ids: &mut event_ids },
+    )
+    .unwrap();
     shop.lane.save(&rows).await
 }
 

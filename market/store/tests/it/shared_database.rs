@@ -61,7 +61,7 @@ impl Shop {
             *events += 1;
             EventId(Uuid::from_u128(*events))
         };
-        let mut context = Context { now: self.now, event_ids: &mut event_ids };
+        let mut context = Context { now: self.now, steady_now: self.now, event_ids: &mut event_ids };
         decide(&mut rows, command, &mut context).unwrap();
         rows
     }
@@ -172,7 +172,7 @@ async fn item_never_moves_back_in_the_feed() {
     let (loaded, end) = tokio::join!(early.lane.load(&keys), after_late);
     let mut rows = loaded.unwrap();
     let mut event_ids = || EventId(Uuid::from_u128(1 << 100));
-    let mut context = Context { now: early.now, event_ids: &mut event_ids };
+    let mut context = Context { now: early.now, steady_now: early.now, event_ids: &mut event_ids };
     decide(&mut rows, &command, &mut context).unwrap();
     early.lane.save(&rows).await.unwrap();
 

@@ -161,7 +161,8 @@ impl Tracking {
             return Ok(());
         }
         self.check_ride().await?;
-        read(self.api.parts.tracks.lengthen(self.ride, &self.batch).await)?;
+        let stored_at = self.api.parts.steady.now();
+        read(self.api.parts.tracks.lengthen(self.ride, &self.batch, stored_at).await)?;
         self.done.kept_count += i64::try_from(self.batch.len()).unwrap_or(0);
         self.batch.clear();
         // After the positions are stored, since watchers read them from the store.

@@ -21,7 +21,8 @@ CREATE FUNCTION count_new_orders() RETURNS TRIGGER LANGUAGE plpgsql AS $$
 BEGIN
     INSERT INTO sales AS kept
     SELECT seller, placed_at / 86400000000, item, currency, count(*), sum(quantity), sum(total_minor)
-    FROM new_orders WHERE status <> 'cancelled' GROUP BY 1, 2, 3, 4 ORDER BY 1, 2, 3, 4
+    FROM new_orders WHERE status <> 'cancelled' AND id <= (SELECT last FROM migration WHERE version = 2)
+    GROUP BY 1, 2, 3, 4 ORDER BY 1, 2, 3, 4
     ON CONFLICT (seller, day, item, currency) DO UPDATE SET orders = kept.orders + excluded.orders,
         units = kept.units + excluded.units, amount_minor = kept.amount_minor + excluded.amount_minor;
     RETURN NULL;
@@ -33,20 +34,34 @@ BEGIN
     INSERT INTO sales AS kept
     SELECT seller, placed_at / 86400000000, item, currency, sum(sign), sum(sign * quantity), sum(sign * total_minor)
     FROM (SELECT 1 AS sign, * FROM new_orders UNION ALL SELECT -1, * FROM old_orders) AS changed
-    WHERE status <> 'cancelled' GROUP BY 1, 2, 3, 4 HAVING sum(sign) <> 0 ORDER BY 1, 2, 3, 4
+    WHERE status <> 'cancelled' AND id <= (SELECT last FROM migration WHERE version = 2)
+    GROUP BY 1, 2, 3, 4 HAVING sum(sign) <> 0 ORDER BY 1, 2, 3, 4
     ON CONFLICT (seller, day, item, currency) DO UPDATE SET orders = kept.orders + excluded.orders,
         units = kept.units + excluded.units, amount_minor = kept.amount_minor + excluded.amount_minor;
     RETURN NULL;
 END
 $$;
 
--- Also keeps other markets from placing orders until the sums of the present ones are complete.
 CREATE TRIGGER sales_of_new_orders AFTER INSERT ON orders REFERENCING NEW TABLE AS new_orders
     FOR EACH STATEMENT EXECUTE FUNCTION count_new_orders();
 CREATE TRIGGER sales_of_changed_orders AFTER UPDATE ON orders
     REFERENCING NEW TABLE AS new_orders OLD TABLE AS old_orders
     FOR EACH STATEMENT EXECUTE FUNCTION count_changed_orders();
 
-INSERT INTO sales
-SELECT seller, placed_at / 86400000000, item, currency, count(*), sum(quantity), sum(total_minor)
-FROM orders WHERE status <> 'cancelled' GROUP BY 1, 2, 3, 4;
+-- Adds the next present orders, and returns the number of the last one, or NULL if there are no more. Until then the
+-- triggers count only changes of orders that were added: the others are added as they are by then. The lock keeps other
+-- markets from changing orders in between, and after the last step until the triggers count all of them.
+CREATE FUNCTION add_sums(after BIGINT) RETURNS BIGINT LANGUAGE plpgsql AS $$
+DECLARE
+    through BIGINT;
+BEGIN
+    LOCK TABLE orders IN SHARE ROW EXCLUSIVE MODE;
+    SELECT max(id) INTO through FROM (SELECT id FROM orders WHERE id > after ORDER BY id LIMIT 5000) AS next_orders;
+    INSERT INTO sales AS kept
+    SELECT seller, placed_at / 86400000000, item, currency, count(*), sum(quantity), sum(total_minor)
+    FROM orders WHERE id > after AND id <= through AND status <> 'cancelled' GROUP BY 1, 2, 3, 4
+    ON CONFLICT (seller, day, item, currency) DO UPDATE SET orders = kept.orders + excluded.orders,
+        units = kept.units + excluded.units, amount_minor = kept.amount_minor + excluded.amount_minor;
+    RETURN through;
+END
+$$;

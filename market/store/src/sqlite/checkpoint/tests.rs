@@ -7,7 +7,7 @@ use souk_domain::{Place, RideId, Timestamp};
 use uuid::Uuid;
 
 use super::*;
-use crate::{Fix, Store, sqlite::open_with};
+use crate::{Fix, OpeningProgress, Store, sqlite::open_with};
 
 /// Small limits, so that few writes exceed them.
 const SMALL: Limits =
@@ -31,7 +31,7 @@ impl Shop {
     fn open() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("shop.db");
-        let store = open_with(&path, SMALL).unwrap();
+        let store = open_with(&path, SMALL, &OpeningProgress::default()).unwrap();
         Self { store, path, at: 0, slowest: Duration::ZERO, _folder: folder }
     }
 
@@ -43,7 +43,7 @@ impl Shop {
         let began = Instant::now();
         // Another ride each time, so that each write changes pages of its own.
         let ride = RideId(Uuid::from_u128((self.at as u128) << 64));
-        self.store.tracks.lengthen(ride, &fixes).await.unwrap();
+        self.store.tracks.lengthen(ride, &fixes, Timestamp(0)).await.unwrap();
         self.slowest = self.slowest.max(began.elapsed());
     }
 

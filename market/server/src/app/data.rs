@@ -1,0 +1,79 @@
+//! Opens the store, and what is read from it before anything is served.
+
+use std::{path::Path, sync::Arc};
+
+use souk_domain::PartyId;
+use souk_search::{IndexHome, Search};
+use souk_store::{OpeningProgress, Reads, Store, StoreError};
+
+use super::OpenError;
+use crate::{
+    access::Suspended,
+    clock::{Clock, Monotonic, SteadyClock},
+    config::StoreConfig,
+    random::Random,
+};
+
+/// Number of suspended parties read from the store at a time.
+const SUSPENDED_PAGE: usize = 1_000;
+
+/// The open store, and the components that continue from what it holds.
+pub(super) struct Data {
+    pub(super) store: Store,
+    pub(super) steady: SteadyClock,
+    pub(super) search: Search,
+    pub(super) suspended: Suspended,
+    pub(super) epochs: Vec<(PartyId, i64)>,
+}
+
+impl Data {
+    pub(super) async fn open(
+        config: &StoreConfig,
+        (clock, random): (Clock, Random),
+        progress: &OpeningProgress,
+    ) -> Result<Self, OpenError> {
+        let store = open_store(config, random, progress).await?;
+        let steady = SteadyClock::open(Arc::clone(&store.clocks), clock, Monotonic::SYSTEM).await?;
+        let search = Search::open(index_home(config), Arc::clone(&store.reads)).await?;
+        // Loaded before the port is served, so that no suspended party gets a call through at start-up.
+        let suspended = Suspended::new(suspended_parties(&*store.reads).await?);
+        let epochs = store.reads.raised_epochs().await?;
+        Ok(Self { store, steady, search, suspended, epochs })
+    }
+}
+
+fn index_home(config: &StoreConfig) -> IndexHome {
+    config.index_directory().map(Path::to_owned).map_or(IndexHome::Memory, IndexHome::Directory)
+}
+
+pub(super) async fn open_store(
+    config: &StoreConfig,
+    random: Random,
+    progress: &OpeningProgress,
+) -> Result<Store, StoreError> {
+    match config {
+        StoreConfig::Memory { .. } => Ok(souk_store::memory::open()),
+        StoreConfig::Sqlite { path, .. } => {
+            let (path, progress) = (path.clone(), progress.clone());
+            // It may migrate for minutes, and meanwhile calls are refused on this runtime.
+            let opening = move || souk_store::sqlite::open_reporting(&path, &progress);
+            tokio::task::spawn_blocking(opening).await.map_err(StoreError::unavailable)?
+        }
+        StoreConfig::Postgres { address, options, .. } => {
+            souk_store::postgres::open_reporting(address, options, random.uuid_v4(), progress).await
+        }
+    }
+}
+
+/// Reads all suspended parties, a page at a time.
+async fn suspended_parties(reads: &dyn Reads) -> Result<Vec<PartyId>, StoreError> {
+    let mut found = Vec::new();
+    loop {
+        let page = reads.parties(found.last().copied(), true, SUSPENDED_PAGE).await?;
+        let is_last = page.len() < SUSPENDED_PAGE;
+        found.extend(page.iter().map(|party| party.id));
+        if is_last {
+            return Ok(found);
+        }
+    }
+}
