@@ -148,6 +148,12 @@ reasons! {
     OutcomeUnknown = "OUTCOME_UNKNOWN", Unavailable, "repeat the call with the same request_id: it takes effect once";
     /// The market is shutting down, or its store does not respond.
     Unavailable = "UNAVAILABLE", Unavailable, "try again in a moment";
+    /// The mailbox has the maximum number of consumers; the message lists their names.
+    TooManyConsumers = "TOO_MANY_CONSUMERS", FailedPrecondition, "subscribe with one of the names in use, or wait: a name that is not used for 7 days is dropped";
+    /// The mailbox has no consumer with this name.
+    ConsumerNotFound = "CONSUMER_NOT_FOUND", NotFound, "subscribe with the name first: that creates the consumer";
+    /// The stream was not kept because another client had the name, which is free now.
+    ConsumerFree = "CONSUMER_FREE", Unavailable, "subscribe again with the same name and stream_id";
     /// Another stream of the same party took over.
     StreamReplaced = "STREAM_REPLACED", Aborted, "one stream for each mailbox: close the other one, or use it";
     /// The client reads its stream more slowly than events arrive.

@@ -279,7 +279,7 @@ async fn send_test_event(connection: &Connection, text: &str) -> Result<(), Erro
 }
 
 async fn mailbox(connection: &Connection) -> Result<v1::MailboxStatusResponse, Error> {
-    connection.call(v1::MailboxStatusRequest {}).await
+    connection.call(v1::MailboxStatusRequest::default()).await
 }
 
 /// Returns whether another program acknowledges all pending events, including the test event. `before` is the

@@ -1,10 +1,6 @@
 //! Results on standard output, everything else on standard error.
 
-use std::{
-    fmt::Display,
-    io::{self, IsTerminal as _, Write as _},
-    time::Duration,
-};
+use std::io::{self, IsTerminal as _, Write as _};
 
 use comfy_table::{Attribute, Cell, ContentArrangement, Table, presets};
 use nu_ansi_term::{Color, Style};
@@ -93,16 +89,6 @@ impl Printer {
     /// Prints a sentence for people, which is left out of JSON output.
     pub fn say(&self, sentence: &str) {
         eprintln!("{sentence}");
-    }
-
-    /// Reports that a stream broke and what happens next after `wait`. With a wait of zero, it continues at
-    /// another address.
-    pub fn interrupted(&self, failure: &impl Display, then: &str, wait: Duration) {
-        if wait.is_zero() {
-            self.say(&format!("interrupted ({failure}); {then} at another address"));
-        } else {
-            self.say(&format!("interrupted ({failure}); {then} in {wait:.1?}"));
-        }
     }
 
     /// Prints an event on one line.

@@ -7,12 +7,14 @@
 //!   names, decide the commands, [`Lane::save`] what they changed.
 //! - [`Reads`]: queries. They never wait for a writer.
 //! - [`Mailboxes`]: pending deliveries, and the leases of those who deliver them (the server's `relay`).
+//! - [`Consumers`]: the named consumers of a mailbox, each with a cursor of its own.
 //! - [`Tracks`]: the positions of rides.
 //! - [`Replicas`]: the other markets on the same database.
 //!
 //! Every back end passes the same conformance suite, `tests/it` of this crate.
 
 pub mod audit;
+mod consumer;
 mod error;
 mod mailbox;
 pub mod memory;
@@ -27,6 +29,9 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use souk_domain::{Keys, Party, PartyId, TillId, WorkingSet};
 
+pub use consumer::{
+    CONSUMER_RETENTION, ConsumerOpening, ConsumerState, ConsumerStream, Consumers, MAX_CONSUMERS, MAX_COUNTED,
+};
 pub use error::{SaveError, StoreError};
 pub use mailbox::{
     Claim, Delivery, DueQuery, Expansion, LeaseEpoch, LeaseOwner, MailboxState, Mailboxes, Retention,
@@ -45,6 +50,8 @@ pub struct Store {
     pub reads: Arc<dyn Reads>,
     /// The mailboxes, for the relay.
     pub mailboxes: Arc<dyn Mailboxes>,
+    /// The named consumers of mailboxes, for the relay.
+    pub consumers: Arc<dyn Consumers>,
     /// The positions of rides.
     pub tracks: Arc<dyn Tracks>,
     /// The other markets on the same store; `None` if the back end can't be shared.

@@ -47,6 +47,9 @@ pub struct Claim {
     pub callback: Option<Callback>,
     /// The fencing token for settlements under this claim.
     pub epoch: LeaseEpoch,
+    /// The unnamed consumer has everything up to here. Events before it may still be in the mailbox, for
+    /// [`Consumers`](crate::Consumers).
+    pub acknowledged: Sequence,
     /// The highest sequence ever assigned in the mailbox.
     pub last_sequence: Sequence,
     /// The number of failed attempts since the last success.
@@ -84,7 +87,7 @@ pub struct Settlement {
 /// The result of a delivery attempt.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// The recipient has everything up to this sequence: remove it from the mailbox and reset the
+    /// The recipient has everything up to this sequence: remove what every consumer has, and reset the
     /// failure count. The mailbox is due again at once if more is pending.
     Delivered(Sequence),
     /// The recipient was unreachable or refused: count a failure and retry at the given time.
@@ -119,7 +122,7 @@ pub struct Expansion {
 /// The state of a mailbox, for MailboxStatus and operators.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct MailboxState {
-    /// The number of pending deliveries.
+    /// The number of deliveries that wait for the unnamed consumer.
     pub pending: i64,
     /// The time of the oldest pending event; `None` if nothing is pending.
     pub oldest: Option<Timestamp>,
@@ -178,8 +181,8 @@ pub trait Mailboxes: Send + Sync {
     /// Ends claims. Returns for each whether it was still the latest; one that was not has no effect.
     async fn settle(&self, settlements: &[Settlement]) -> Result<Vec<bool>, StoreError>;
 
-    /// Removes everything up to a sequence from a mailbox, regardless of any lease, and resets the failure
-    /// count. Returns the number of deliveries still pending.
+    /// Moves the unnamed consumer's cursor to a sequence, regardless of any lease, removes what every consumer
+    /// has, and resets the failure count. Returns the number of deliveries that wait for it.
     ///
     /// Has no effect if the mailbox never assigned that sequence. The recipient then remembers a sequence
     /// from before the store was restored from an older backup, and events that it has not seen would be

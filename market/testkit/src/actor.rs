@@ -157,7 +157,7 @@ impl Actor {
 
     /// Fetches the state of the mailbox.
     pub async fn mailbox(&self) -> Result<v1::MailboxStatusResponse, Error> {
-        let request = v1::MailboxStatusRequest {};
+        let request = v1::MailboxStatusRequest::default();
         self.connection.call(request).await
     }
 }
@@ -181,7 +181,7 @@ impl EventReceiver {
         loop {
             match self.notices.recv().await.context("no more events")? {
                 Notice::Event(delivery) => return Ok(delivery.take()),
-                Notice::CaughtUp { .. } | Notice::Interrupted { .. } => {}
+                Notice::Opened { .. } | Notice::CaughtUp { .. } | Notice::Interrupted { .. } => {}
                 Notice::Ended(failure) => bail!("no more events: {failure}"),
             }
         }

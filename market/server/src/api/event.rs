@@ -3,11 +3,12 @@
 use std::pin::Pin;
 
 use futures::{Stream, StreamExt as _};
-use souk_domain::{PartyId, Refusal};
+use souk_domain::{ConsumerName, PartyId, Refusal, Sequence};
 use souk_proto::{
     Reason,
     v1::{self, event_service_server::EventService},
 };
+use souk_store::{ConsumerStream, MAX_CONSUMERS};
 use tonic::{Request, Response, Status, async_trait};
 
 use super::{Api, read};
@@ -32,8 +33,11 @@ impl EventService for EventApi {
         request: Request<v1::SubscribeRequest>,
     ) -> Result<Response<Self::SubscribeStream>, Status> {
         let caller = Caller::of(&request)?.party;
-        let cursor = query::sequence("cursor", request.into_inner().cursor)?;
-        let stream = self.0.parts.relay.subscribe(caller, cursor).await.map_err(|end| subscribe_end(&end))?;
+        let (name, stream_id, cursor) = query::subscribe(request.get_ref())?;
+        let holder = || stream_id.unwrap_or_else(|| self.0.parts.random.uuid_v4());
+        let consumer = name.map(|name| ConsumerStream { recipient: caller, name, holder: holder() });
+        let stream = self.0.parts.relay.subscribe(caller, consumer, cursor).await;
+        let stream = stream.map_err(|end| subscribe_end(&end))?;
         let messages = stream.map(move |item| match item {
             Ok(item) => Ok(subscribe_message(caller, &item)),
             Err(end) => Err(subscribe_end(&end)),
@@ -46,8 +50,15 @@ impl EventService for EventApi {
         request: Request<v1::AcknowledgeRequest>,
     ) -> Result<Response<v1::AcknowledgeResponse>, Status> {
         let caller = Caller::of(&request)?.party;
-        let through = query::sequence("sequence", request.into_inner().sequence)?;
-        let pending_count = read(self.0.parts.mailboxes.acknowledge(caller, through).await)?;
+        let parts = &self.0.parts;
+        let pending_count = match query::acknowledge(request.get_ref())? {
+            (None, through) => read(parts.mailboxes.acknowledge(caller, through).await)?,
+            (Some(name), through) => {
+                let now = parts.clock.now();
+                let pending = parts.consumers.acknowledge_consumer(caller, &name, through, now).await;
+                read(pending)?.ok_or_else(|| no_such_consumer(&name))?
+            }
+        };
         Ok(Response::new(v1::AcknowledgeResponse { pending_count }))
     }
 
@@ -67,15 +78,46 @@ impl EventService for EventApi {
         request: Request<v1::MailboxStatusRequest>,
     ) -> Result<Response<v1::MailboxStatusResponse>, Status> {
         let caller = Caller::of(&request)?.party;
-        let state = read(self.0.parts.mailboxes.state(caller).await)?
-            .ok_or_else(|| wire::refusal(&Refusal::NotRegistered))?;
-        Ok(Response::new(wire::mailbox_status(state)))
+        let name = query::consumer(&request.get_ref().consumer)?;
+        let parts = &self.0.parts;
+        let state = read(parts.mailboxes.state(caller).await)?;
+        let mut state = state.ok_or_else(|| wire::refusal(&Refusal::NotRegistered))?;
+        let consumers = read(parts.consumers.consumers(caller).await)?;
+        if let Some(name) = name {
+            let found = consumers.iter().find(|consumer| consumer.name == name);
+            let consumer = found.ok_or_else(|| no_such_consumer(&name))?;
+            (state.pending, state.acknowledged) = (consumer.pending, consumer.acknowledged);
+            let first = parts.mailboxes.pending(caller, Sequence(consumer.acknowledged), 1).await;
+            state.oldest = read(first)?.first().map(|delivery| delivery.event.occurred_at);
+        }
+        Ok(Response::new(wire::mailbox_status(state, &consumers, parts.clock.now())))
     }
+
+    async fn announce_inbox(
+        &self,
+        request: Request<v1::AnnounceInboxRequest>,
+    ) -> Result<Response<v1::AnnounceInboxResponse>, Status> {
+        let caller = Caller::of(&request)?.party;
+        let parts = &self.0.parts;
+        let state = read(parts.mailboxes.state(caller).await)?;
+        let state = state.ok_or_else(|| wire::refusal(&Refusal::NotRegistered))?;
+        parts.relay.announce(caller);
+        Ok(Response::new(v1::AnnounceInboxResponse { pending_count: state.pending, ..Default::default() }))
+    }
+}
+
+fn no_such_consumer(name: &ConsumerName) -> Status {
+    let message = format!("your mailbox has no consumer {name}");
+    wire::status(Reason::ConsumerNotFound, message, [])
 }
 
 fn subscribe_message(recipient: PartyId, item: &SubscribeItem) -> v1::SubscribeResponse {
     use v1::subscribe_response::Message;
     let message = match item {
+        SubscribeItem::Opened { kept, after } => {
+            let (kept, after_sequence) = (*kept, after.0);
+            Message::Opened(v1::StreamOpened { kept, after_sequence, ..Default::default() })
+        }
         SubscribeItem::Delivery(delivery) => Message::Event(wire::event(recipient, delivery)),
         SubscribeItem::CaughtUp(sequence) => Message::CaughtUp(v1::CaughtUp { sequence: sequence.0 }),
     };
@@ -92,6 +134,24 @@ pub(super) fn subscribe_end(end: &SubscribeEnd) -> Status {
         SubscribeEnd::LeaseLost => wire::try_again(
             Reason::Unavailable,
             "the market lost hold of your mailbox; begin again with your last cursor",
+            OVERLOAD_RETRY_DELAY,
+        ),
+        SubscribeEnd::NameFree => wire::try_again(
+            Reason::ConsumerFree,
+            "the consumer's name is free; subscribe again to have it",
+            OVERLOAD_RETRY_DELAY,
+        ),
+        SubscribeEnd::TooManyConsumers(names) => {
+            let names: Vec<_> = names.iter().map(ConsumerName::as_str).collect();
+            let message = format!(
+                "a mailbox has at most {MAX_CONSUMERS} consumers, one of them without a name; the others are {}",
+                names.join(", ")
+            );
+            wire::status(Reason::TooManyConsumers, message, [])
+        }
+        SubscribeEnd::TooManyStreams => wire::try_again(
+            Reason::Overloaded,
+            "your mailbox has too many streams open; close some of them",
             OVERLOAD_RETRY_DELAY,
         ),
         SubscribeEnd::TooSlow => wire::try_again(

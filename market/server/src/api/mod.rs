@@ -30,7 +30,7 @@ pub use session::SessionApi;
 use souk_domain::{Act, Command, Fingerprint, PartyId, RequestId, RequestKey};
 use souk_proto::Reason;
 use souk_search::Search;
-use souk_store::{Mailboxes, Reads, StoreError, Tracks};
+use souk_store::{Consumers, Mailboxes, Reads, StoreError, Tracks};
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
 
@@ -50,6 +50,8 @@ pub struct Parts {
     pub reads: Arc<dyn Reads>,
     /// The mailboxes with pending deliveries.
     pub mailboxes: Arc<dyn Mailboxes>,
+    /// The named consumers of the mailboxes.
+    pub consumers: Arc<dyn Consumers>,
     /// The recorded positions of rides.
     pub tracks: Arc<dyn Tracks>,
     /// Wakes the watchers of a ride when there are new positions.

@@ -101,7 +101,8 @@ impl App {
     ) -> Result<Self, OpenError> {
         let credentials = MarketCredentials::open(&config, clock)?;
         let (acceptor, tokens) = (credentials.acceptor.clone(), Arc::clone(&credentials.tokens));
-        let Store { lanes, reads, mailboxes, tracks, replicas } = open_store(&config.store, random).await?;
+        let Store { lanes, reads, mailboxes, consumers, tracks, replicas } =
+            open_store(&config.store, random).await?;
         let index = config.store.index_directory().map(Path::to_owned);
         let home = index.map_or(IndexHome::Memory, IndexHome::Directory);
         let search = Search::open(home, Arc::clone(&reads)).await?;
@@ -111,6 +112,7 @@ impl App {
         let callbacks = CallbackPolicy::new(&config.callbacks, listener.local_addr()?);
         let relay = Relay::start(RelayParts {
             mailboxes: Arc::clone(&mailboxes),
+            consumers: Arc::clone(&consumers),
             tracks: Arc::clone(&tracks),
             dialer: Dialer::new(credentials.outgoing.clone(), trust_domain, callbacks.clone()),
             suspended: suspended.clone(),
@@ -136,6 +138,7 @@ impl App {
         let parts = Arc::new(Parts {
             reads,
             mailboxes,
+            consumers,
             tracks,
             rides: RideNews::default(),
             search,

@@ -7,7 +7,7 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::time;
 
-use super::{REQUEST_RETENTION, RETENTION, Shared, TRACK_RETENTION};
+use super::{CONSUMER_RETENTION, REQUEST_RETENTION, RETENTION, Shared, TRACK_RETENTION};
 
 /// Maximum number of rows per step.
 const STEP: usize = 256;
@@ -41,14 +41,17 @@ pub(super) async fn clean(shared: Arc<Shared>) {
     loop {
         let now = shared.clock.now();
         let dropped = shared.mailboxes.expire(now, RETENTION, STEP).await;
-        // All three run even if one fails: a defect in one table must not let the others grow.
+        // All of them run even if one fails: a defect in one table must not let the others grow.
         let forgotten = shared.mailboxes.forget_requests(now.minus(REQUEST_RETENTION), STEP).await;
+        let unseen = shared.consumers.drop_consumers(now.minus(CONSUMER_RETENTION), STEP).await;
         let passed = shared.tracks.forget(now.minus(TRACK_RETENTION), STEP).await;
-        let more = match (dropped, forgotten, passed) {
+        let more = match (dropped, forgotten, unseen, passed) {
             // A full step means that there may be more. The log is one line per round even if the store is
             // down.
-            (Ok(dropped), Ok(forgotten), Ok(passed)) => [dropped, forgotten, passed].contains(&STEP),
-            (Err(error), ..) | (_, Err(error), _) | (.., Err(error)) => {
+            (Ok(dropped), Ok(forgotten), Ok(unseen), Ok(passed)) => {
+                [dropped, forgotten, unseen, passed].contains(&STEP)
+            }
+            (Err(error), ..) | (_, Err(error), ..) | (_, _, Err(error), _) | (.., Err(error)) => {
                 tracing::warn!(%error, "cannot delete expired data; trying again");
                 false
             }

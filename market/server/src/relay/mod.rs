@@ -5,6 +5,10 @@
 //! sequences; hence per recipient and item, versions never go back. An event has the same id in every delivery, so
 //! that clients can drop duplicates.
 //!
+//! **Consumers.** All of this holds for each consumer of a mailbox. The unnamed consumer is the callback or a stream
+//! without a name, and works under the mailbox's lease. Named consumers are streams with cursors and leases of their
+//! own. An event is removed when every consumer has acknowledged it.
+//!
 //! **Mechanism.** Events are committed to mailboxes together with the change that they report (a transactional
 //! outbox). The relay *claims* a due mailbox under a lease, *sends* one batch, and *settles* under the claim's epoch.
 //! No transaction is open while it waits for the network. Only events that the recipient has acknowledged are
@@ -17,6 +21,7 @@
 mod backoff;
 mod dialer;
 mod expander;
+mod hold;
 mod sender;
 mod subscribe;
 mod subscribers;
@@ -25,7 +30,9 @@ use std::{sync::Arc, time::Duration};
 
 pub use dialer::{Dialer, ProbeFailure};
 use souk_domain::{Callback, PartyId, Role, Sequence, TillId};
-use souk_store::{LeaseEpoch, LeaseOwner, Mailboxes, Retention, Tracks};
+use souk_store::{
+    CONSUMER_RETENTION, ConsumerStream, Consumers, LeaseEpoch, LeaseOwner, Mailboxes, Retention, Tracks,
+};
 pub use subscribe::{SubscribeEnd, SubscribeItem};
 use tokio::{
     sync::{Notify, mpsc},
@@ -34,6 +41,7 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{access::Suspended, clock::Clock, random::Random};
+use subscribe::Reading;
 use subscribers::Subscribers;
 
 /// Maximum number of events in a batch, and of events that a stream reads at a time.
@@ -59,6 +67,8 @@ const PROBES: usize = 1_024;
 pub struct RelayParts {
     /// The mailboxes with the events to deliver.
     pub mailboxes: Arc<dyn Mailboxes>,
+    /// The named consumers of the mailboxes.
+    pub consumers: Arc<dyn Consumers>,
     /// The positions of rides, of which the relay deletes expired ones.
     pub tracks: Arc<dyn Tracks>,
     /// Connects to callback servers.
@@ -87,6 +97,7 @@ pub struct RelayHandle {
 
 struct Shared {
     mailboxes: Arc<dyn Mailboxes>,
+    consumers: Arc<dyn Consumers>,
     tracks: Arc<dyn Tracks>,
     dialer: Dialer,
     suspended: Suspended,
@@ -105,6 +116,7 @@ impl Relay {
         let stop = CancellationToken::new();
         let shared = Arc::new(Shared {
             mailboxes: parts.mailboxes,
+            consumers: parts.consumers,
             tracks: parts.tracks,
             dialer: parts.dialer,
             suspended: parts.suspended,
@@ -160,6 +172,11 @@ impl RelayHandle {
         let _ = self.probes.try_send(party);
     }
 
+    /// Delivers to a party's callback now, because the party has announced that its server is listening.
+    pub fn announce(&self, party: PartyId) {
+        self.probe(party);
+    }
+
     /// Wakes the streams of these mailboxes, to which another market has added events. That market delivers to
     /// callbacks.
     pub fn wake_streams(&self, mailboxes: &[PartyId]) {
@@ -203,18 +220,20 @@ impl RelayHandle {
         self.shared.dialer.probe(callback, role, party).await
     }
 
-    /// Streams a party's mailbox, after removing the events up to `cursor`. Ends an earlier stream of the party. Its
-    /// callback is not called while the stream is open.
+    /// Streams a party's mailbox to one of its consumers, after moving the consumer's cursor to `cursor`. Without a
+    /// consumer, ends an earlier stream without one, and the callback is not called while the stream is open.
     pub async fn subscribe(
         &self,
         party: PartyId,
+        consumer: Option<ConsumerStream>,
         cursor: Sequence,
     ) -> Result<impl futures::Stream<Item = Result<SubscribeItem, SubscribeEnd>> + Send + use<>, SubscribeEnd>
     {
-        subscribe::open(Arc::clone(&self.shared), party, party, cursor).await
+        let reading = Reading { mailbox: party, owner: party, consumer, cursor };
+        subscribe::open(Arc::clone(&self.shared), reading).await
     }
 
-    /// Like [`RelayHandle::subscribe`], for the mailbox of a seller's till.
+    /// Like [`RelayHandle::subscribe`], for the mailbox of a seller's till, which has only the unnamed consumer.
     pub async fn subscribe_till(
         &self,
         till: TillId,
@@ -222,7 +241,8 @@ impl RelayHandle {
         cursor: Sequence,
     ) -> Result<impl futures::Stream<Item = Result<SubscribeItem, SubscribeEnd>> + Send + use<>, SubscribeEnd>
     {
-        subscribe::open(Arc::clone(&self.shared), till.mailbox(), seller, cursor).await
+        let reading = Reading { mailbox: till.mailbox(), owner: seller, consumer: None, cursor };
+        subscribe::open(Arc::clone(&self.shared), reading).await
     }
 
     /// Returns the number of open streams.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use prost::Message as _;
-use souk_domain::{Category, ItemId, OrderId, PartyId, RideId, Sequence, TimeRange};
+use souk_domain::{Category, ConsumerName, ItemId, OrderId, PartyId, RideId, Sequence, TimeRange};
 use souk_proto::v1;
 use souk_search::{CategoryQuery, PriceRange, SearchCursor, SearchOrder, SearchQuery, SearchText};
 use souk_store::{OrderQuery, OrdersOf};
@@ -44,6 +44,41 @@ pub fn sequence(field: &str, sequence: i64) -> Result<Sequence, Status> {
     let mut fields = Fields::new();
     let sequence = fields.sequence(field, sequence);
     fields.finish(sequence)
+}
+
+/// Parses a Subscribe request into the consumer, the client's stream id, and the cursor.
+pub fn subscribe(
+    request: &v1::SubscribeRequest,
+) -> Result<(Option<ConsumerName>, Option<Uuid>, Sequence), Status> {
+    let mut fields = Fields::new();
+    let consumer = consumer_name(&mut fields, &request.consumer);
+    let mut stream_id = None;
+    if !request.stream_id.is_empty() {
+        let parsed =
+            Uuid::try_parse(&request.stream_id).map_err(|_| "is not a UUID; make one when the client starts");
+        stream_id = fields.take("stream_id", parsed);
+    }
+    let cursor = fields.sequence("cursor", request.cursor);
+    fields.finish(cursor.map(|cursor| (consumer, stream_id, cursor)))
+}
+
+/// Parses an Acknowledge request into the consumer and the sequence.
+pub fn acknowledge(request: &v1::AcknowledgeRequest) -> Result<(Option<ConsumerName>, Sequence), Status> {
+    let mut fields = Fields::new();
+    let consumer = consumer_name(&mut fields, &request.consumer);
+    let sequence = fields.sequence("sequence", request.sequence);
+    fields.finish(sequence.map(|sequence| (consumer, sequence)))
+}
+
+/// Parses the name of a consumer; `None` for the unnamed one.
+pub fn consumer(name: &str) -> Result<Option<ConsumerName>, Status> {
+    let mut fields = Fields::new();
+    let consumer = consumer_name(&mut fields, name);
+    fields.finish(Some(consumer))
+}
+
+fn consumer_name(fields: &mut Fields, name: &str) -> Option<ConsumerName> {
+    if name.is_empty() { None } else { fields.take("consumer", ConsumerName::parse(name)) }
 }
 
 /// Parses a WatchRide request into the order whose ride is watched, and the last position seen.

@@ -31,7 +31,7 @@ impl Mailboxes for Memory {
         for (_, id) in due.into_iter().take(query.mailboxes) {
             let (Some(party), Some(mailbox)) = (parties.get(&id), mailboxes.get_mut(&id)) else { continue };
             let mut claim = mailbox.claim(&Holder::of(party), query.owner, until);
-            claim.deliveries = mailbox.after(Sequence(0), query.deliveries);
+            claim.deliveries = mailbox.after(claim.acknowledged, query.deliveries);
             if claim.deliveries.is_empty() {
                 // What was pending has expired; without this the mailbox would stay due and be claimed again
                 // and again.
@@ -60,7 +60,10 @@ impl Mailboxes for Memory {
     ) -> Result<Option<Claim>, StoreError> {
         let mut state = self.state();
         let found = state.holder(recipient).zip(state.mailboxes.get_mut(&recipient));
-        Ok(found.map(|(holder, mailbox)| mailbox.claim(&holder, owner, until)))
+        Ok(found.map(|(holder, mailbox)| {
+            mailbox.stream_until = until;
+            mailbox.claim(&holder, owner, until)
+        }))
     }
 
     async fn renew(
@@ -71,7 +74,8 @@ impl Mailboxes for Memory {
     ) -> Result<bool, StoreError> {
         let mut state = self.state();
         let held = held(&mut state, recipient, epoch);
-        Ok(held.map(|mailbox| mailbox.lease_until = until).is_some())
+        let renewed = held.map(|mailbox| (mailbox.lease_until, mailbox.stream_until) = (until, until));
+        Ok(renewed.is_some())
     }
 
     async fn pending(
@@ -93,15 +97,15 @@ impl Mailboxes for Memory {
         let mut state = self.state();
         let Some(mailbox) = state.mailboxes.get_mut(&recipient) else { return Ok(0) };
         mailbox.take_out(through);
-        Ok(i64::try_from(mailbox.waiting.len()).unwrap_or(i64::MAX))
+        Ok(mailbox.pending(mailbox.acknowledged))
     }
 
     async fn state(&self, recipient: PartyId) -> Result<Option<MailboxState>, StoreError> {
         let state = Memory::state(self);
         let found = state.holder(recipient).zip(state.mailboxes.get(&recipient));
         Ok(found.map(|(holder, mailbox)| MailboxState {
-            pending: i64::try_from(mailbox.waiting.len()).unwrap_or(i64::MAX),
-            oldest: mailbox.waiting.values().map(|event| event.occurred_at).min(),
+            pending: mailbox.pending(mailbox.acknowledged),
+            oldest: mailbox.oldest(),
             acknowledged: mailbox.acknowledged,
             last_sequence: mailbox.last_sequence,
             callback: holder.callback,

@@ -3,6 +3,7 @@
 //! One state behind a mutex that is never held across an await. A lane loads copies and applies all changes
 //! in one call when it saves, so no reader sees a partial batch.
 
+mod consumers;
 mod lane;
 mod mailboxes;
 mod reads;
@@ -37,6 +38,7 @@ pub fn open() -> Store {
         lanes: vec![Box::new(MemoryLane::new(memory.clone()))],
         reads: Arc::new(memory.clone()),
         mailboxes: Arc::new(memory.clone()),
+        consumers: Arc::new(memory.clone()),
         tracks: Arc::new(memory),
         replicas: None,
     }

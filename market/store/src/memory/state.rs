@@ -7,6 +7,7 @@ use souk_domain::{
     Sequence, Sku, Stars, Till, TillId, Timestamp, Wish,
 };
 
+use super::consumers::Named;
 use crate::{
     Claim, Delivery, FeedPosition, LeaseEpoch, LeaseOwner, TrackPoint,
     audit::{AuditRow, Head},
@@ -56,6 +57,10 @@ pub(super) struct Mailbox {
     pub(super) lease_owner: Option<LeaseOwner>,
     pub(super) lease_epoch: i64,
     pub(super) lease_until: Timestamp,
+    /// The end of the last lease of an unnamed stream; 0 if there was none.
+    pub(super) stream_until: Timestamp,
+    /// The named consumers.
+    pub(super) consumers: Named,
 }
 
 impl Mailbox {
@@ -77,20 +82,33 @@ impl Mailbox {
         });
     }
 
-    /// Removes everything up to a sequence and resets the failures. A sequence that was never assigned has
-    /// no effect.
+    /// Moves the unnamed consumer's cursor to a sequence, removes what every consumer has, and resets the
+    /// failures. A sequence that was never assigned has no effect.
     pub(super) fn take_out(&mut self, through: Sequence) {
         // A cursor of another market or of an earlier store would otherwise discard events that were never
         // delivered.
         if through.0 > self.last_sequence {
             return;
         }
-        self.waiting.retain(|sequence, _| *sequence > through);
         // An acknowledgement may arrive late and name less than an earlier one.
         self.acknowledged = self.acknowledged.max(through.0);
+        self.remove_received(Some(self.acknowledged));
         self.failures = 0;
         self.last_failure.clear();
-        self.next_attempt = (!self.waiting.is_empty()).then_some(Timestamp(0));
+        self.next_attempt = self.has_pending().then_some(Timestamp(0));
+    }
+
+    /// Removes what every consumer has. `unnamed` is the cursor of the unnamed consumer, if it counts.
+    pub(super) fn remove_received(&mut self, unnamed: Option<i64>) {
+        let cursors = unnamed.into_iter().chain(self.consumers.cursors());
+        if let Some(through) = cursors.min() {
+            self.waiting.retain(|sequence, _| sequence.0 > through);
+        }
+    }
+
+    /// Returns whether events wait for the unnamed consumer.
+    fn has_pending(&self) -> bool {
+        self.waiting.keys().next_back().is_some_and(|last| last.0 > self.acknowledged)
     }
 
     /// Ends a lease. The mailbox stays due only if something is pending.
@@ -98,7 +116,19 @@ impl Mailbox {
         self.lease_owner = None;
         self.lease_until = Timestamp(0);
         self.next_attempt =
-            if self.waiting.is_empty() { None } else { Some(self.next_attempt.unwrap_or_default()) };
+            if self.has_pending() { Some(self.next_attempt.unwrap_or_default()) } else { None };
+    }
+
+    /// Returns the number of events after a cursor.
+    pub(super) fn pending(&self, cursor: i64) -> i64 {
+        let after = self.waiting.range(Sequence(cursor.saturating_add(1))..);
+        i64::try_from(after.count()).unwrap_or(i64::MAX)
+    }
+
+    /// Returns when the oldest event occurred that waits for the unnamed consumer.
+    pub(super) fn oldest(&self) -> Option<Timestamp> {
+        let after = self.waiting.range(Sequence(self.acknowledged.saturating_add(1))..);
+        after.map(|(_, event)| event.occurred_at).min()
     }
 
     pub(super) fn is_due(&self, party: &Party, now: Timestamp) -> bool {
@@ -116,6 +146,7 @@ impl Mailbox {
             role: of.role,
             callback: of.callback.clone(),
             epoch: LeaseEpoch(self.lease_epoch),
+            acknowledged: Sequence(self.acknowledged),
             last_sequence: Sequence(self.last_sequence),
             failures: self.failures,
             deliveries: Vec::new(),

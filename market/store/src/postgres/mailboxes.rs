@@ -36,22 +36,25 @@ const CLAIM_DUE: &str = "WITH due AS (SELECT party, next_attempt FROM mailbox WH
      FOR NO KEY UPDATE SKIP LOCKED) \
      UPDATE mailbox SET lease_owner = $3, lease_epoch = next_epoch(mailbox.lease_epoch), lease_until = $4 FROM due \
      WHERE mailbox.party = due.party \
-     RETURNING mailbox.party, role, callback_host, callback_port, lease_epoch, failures, last_sequence, \
+     RETURNING mailbox.party, role, callback_host, callback_port, lease_epoch, failures, last_sequence, acknowledged, \
      due.next_attempt";
-const FIRST_DELIVERIES: &str = "SELECT waiting.* FROM unnest($1::UUID[]) AS claimed (party) CROSS JOIN LATERAL \
+const FIRST_DELIVERIES: &str = "SELECT waiting.* FROM unnest($1::UUID[]) AS claimed (party) \
+     JOIN mailbox ON mailbox.party = claimed.party CROSS JOIN LATERAL \
      (SELECT delivery.recipient, delivery.sequence, coalesce(delivery.body, event.body) FROM delivery \
      LEFT JOIN event ON event.seq = delivery.event WHERE delivery.recipient = claimed.party \
-     ORDER BY delivery.sequence LIMIT $2) AS waiting";
+     AND delivery.sequence > mailbox.acknowledged ORDER BY delivery.sequence LIMIT $2) AS waiting";
 const NEXT_DUE: &str = "SELECT min(greatest(next_attempt, lease_until)) FROM mailbox \
      WHERE next_attempt IS NOT NULL AND callback_port IS NOT NULL";
-const TAKE_OVER: &str = "UPDATE mailbox SET lease_owner = $2, lease_epoch = next_epoch(mailbox.lease_epoch), lease_until = $3 \
-     WHERE party = $1 RETURNING party, role, callback_host, callback_port, lease_epoch, failures, last_sequence";
-const RENEW: &str = "UPDATE mailbox SET lease_until = $3 WHERE party = $1 AND lease_epoch = $2 RETURNING 1";
+const TAKE_OVER: &str = "UPDATE mailbox SET lease_owner = $2, lease_epoch = next_epoch(mailbox.lease_epoch), lease_until = $3, \
+     stream_until = $3 \
+     WHERE party = $1 RETURNING party, role, callback_host, callback_port, lease_epoch, failures, last_sequence, \
+     acknowledged";
+const RENEW: &str = "UPDATE mailbox SET lease_until = $3, stream_until = $3 WHERE party = $1 AND lease_epoch = $2 RETURNING 1";
 const PENDING: &str = "SELECT delivery.sequence, coalesce(delivery.body, event.body) FROM delivery \
      LEFT JOIN event ON event.seq = delivery.event WHERE delivery.recipient = $1 AND delivery.sequence > $2 \
      ORDER BY delivery.sequence LIMIT $3";
-const STATE: &str = "SELECT (SELECT count(*) FROM delivery WHERE delivery.recipient = $1), \
-     (SELECT min(occurred_at) FROM delivery WHERE delivery.recipient = $1), \
+const STATE: &str = "SELECT (SELECT count(*) FROM delivery WHERE delivery.recipient = $1 AND delivery.sequence > acknowledged), \
+     (SELECT min(occurred_at) FROM delivery WHERE delivery.recipient = $1 AND delivery.sequence > acknowledged), \
      acknowledged, last_sequence, callback_host, callback_port, failures, next_attempt, last_failure \
      FROM mailbox WHERE mailbox.party = $1";
 const PROBE: &str =
@@ -105,7 +108,7 @@ impl Mailboxes for PostgresMailboxes {
         if rows.is_empty() {
             return Ok(Vec::new());
         }
-        let mut claimed = all(&rows, |row| Ok((get::<i64>(row, 7)?, claim_of(row)?)))?;
+        let mut claimed = all(&rows, |row| Ok((get::<i64>(row, 8)?, claim_of(row)?)))?;
         // UPDATE … RETURNING has no defined order.
         claimed.sort_by_key(|(due, claim)| (*due, claim.recipient));
         let recipients: Vec<Uuid> = claimed.iter().map(|(_, claim)| claim.recipient.0).collect();
@@ -214,6 +217,7 @@ fn claim_of(row: &Row) -> Result<Claim, Failure> {
         epoch: LeaseEpoch(get(row, 4)?),
         failures: failures(row, 5)?,
         last_sequence: Sequence(get(row, 6)?),
+        acknowledged: Sequence(get(row, 7)?),
         deliveries: Vec::new(),
     })
 }

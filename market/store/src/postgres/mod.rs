@@ -20,6 +20,7 @@
 mod address;
 mod chain;
 mod connection;
+mod consumers;
 mod convert;
 mod error;
 mod hints;
@@ -94,8 +95,8 @@ pub async fn open(address: &str, options: &PostgresOptions, market: Uuid) -> Res
     // Weak, so that the task does not keep the sessions open after the store is dropped.
     tokio::spawn(chain::keep_linked(Arc::downgrade(&readers), market));
     let reads = Arc::new(PostgresReads::new(readers));
-    let tracks = Arc::clone(&mailboxes);
-    Ok(Store { lanes, reads, mailboxes, tracks, replicas: Some(Arc::new(replicas)) })
+    let (consumers, tracks) = (Arc::clone(&mailboxes), Arc::clone(&mailboxes));
+    Ok(Store { lanes, reads, mailboxes, consumers, tracks, replicas: Some(Arc::new(replicas)) })
 }
 
 /// Opens only the queries, alongside markets that may have the database open.

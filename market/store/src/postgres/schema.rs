@@ -25,8 +25,11 @@ struct Migration {
 }
 
 /// All migrations in order. A released one must never change, because its checksum is recorded in databases.
-const MIGRATIONS: &[Migration] =
-    &[Migration { sql: include_str!("migrations/0001_initial.sql"), min_reader: 1 }];
+const MIGRATIONS: &[Migration] = &[
+    Migration { sql: include_str!("migrations/0001_initial.sql"), min_reader: 1 },
+    // An older market would remove events that a named consumer has not received.
+    Migration { sql: include_str!("migrations/0002_consumers.sql"), min_reader: 2 },
+];
 
 /// The oldest supported server version, in the format of `server_version_num`.
 const MIN_SERVER: i32 = 150_000;

@@ -34,20 +34,23 @@ const FAIL: &str = "UPDATE mailbox SET failures = failures + 1, last_failure = e
 /// Releases mailboxes, which stay due only if something is pending. A subquery with LIMIT 1 rather than
 /// EXISTS, for which the planner would scan all deliveries as long as statistics say that there are few.
 const GIVE_BACK: &str = "UPDATE mailbox SET next_attempt = CASE WHEN \
-     (SELECT true FROM delivery WHERE recipient = mailbox.party LIMIT 1) THEN coalesce(next_attempt, 0) END \
-     WHERE party = ANY($1)";
-/// Deletes deliveries, but only up to a sequence that the mailbox has assigned. The body of an event for one
-/// recipient is in its delivery; a shared event is deleted when its retention is over.
-const TAKE_OUT: &str = "DELETE FROM delivery USING unnest($1::UUID[], $2::BIGINT[]) AS taken (recipient, through), \
-     mailbox WHERE mailbox.party = taken.recipient AND taken.through <= mailbox.last_sequence \
-     AND delivery.recipient = taken.recipient AND delivery.sequence <= taken.through";
-/// Records that the recipient has responded: its failures are reset, and what is pending is due at once.
+     (SELECT true FROM delivery WHERE recipient = mailbox.party AND sequence > mailbox.acknowledged LIMIT 1) \
+     THEN coalesce(next_attempt, 0) END WHERE party = ANY($1)";
+/// Moves the unnamed consumer's cursor, but only to a sequence that the mailbox has assigned, and records that the
+/// recipient has responded: its failures are reset, and what is pending is due at once.
 const ACKNOWLEDGE: &str = "UPDATE mailbox SET acknowledged = greatest(acknowledged, taken.through), failures = 0, \
      last_failure = '', \
-     next_attempt = CASE WHEN (SELECT true FROM delivery WHERE recipient = mailbox.party LIMIT 1) THEN 0 END \
+     next_attempt = CASE WHEN (SELECT true FROM delivery WHERE recipient = mailbox.party \
+     AND sequence > greatest(mailbox.acknowledged, taken.through) LIMIT 1) THEN 0 END \
      FROM unnest($1::UUID[], $2::BIGINT[]) AS taken (recipient, through) \
      WHERE mailbox.party = taken.recipient AND taken.through <= mailbox.last_sequence";
-const COUNT: &str = "SELECT count(*) FROM delivery WHERE recipient = $1";
+/// Deletes the deliveries that every consumer has. The body of an event for one recipient is in its delivery; a
+/// shared event is deleted when its retention is over.
+const TAKE_OUT: &str = "DELETE FROM delivery USING mailbox WHERE mailbox.party = ANY($1) \
+     AND delivery.recipient = mailbox.party AND delivery.sequence <= least(mailbox.acknowledged, \
+     (SELECT min(consumer.acknowledged) FROM consumer WHERE consumer.party = mailbox.party))";
+const COUNT: &str = "SELECT count(*) FROM mailbox JOIN delivery ON delivery.recipient = mailbox.party \
+     AND delivery.sequence > mailbox.acknowledged WHERE mailbox.party = $1";
 
 /// One market expands at a time, so that an event can't overtake an earlier one of the same item.
 const EXPAND_LOCK: &str = "SELECT pg_advisory_xact_lock(1936682347, 3)";
@@ -154,9 +157,9 @@ async fn apply(seat: &mut Seat<'_>, ended: &[&Settlement]) -> Result<(), Failure
 }
 
 async fn take_out(seat: &mut Seat<'_>, recipients: Vec<Uuid>, through: Vec<i64>) -> Result<(), Failure> {
-    // In this order, because the second statement looks at what is left.
-    seat.query(TAKE_OUT, params![recipients.clone(), through.clone()]).await?;
-    seat.query(ACKNOWLEDGE, params![recipients, through]).await?;
+    // In this order, because the second statement looks at the cursor.
+    seat.query(ACKNOWLEDGE, params![recipients.clone(), through]).await?;
+    seat.query(TAKE_OUT, params![recipients]).await?;
     Ok(())
 }
 
@@ -170,8 +173,8 @@ pub(super) async fn give_back(pool: &Pool, claims: &[Claim]) -> Result<(), Failu
     settle(pool, &released.collect::<Vec<_>>()).await.map(|_| ())
 }
 
-/// Removes everything up to a sequence, regardless of any lease, and returns the number of pending
-/// deliveries.
+/// Moves the unnamed consumer's cursor, regardless of any lease, and returns the number of deliveries that wait
+/// for it.
 pub(super) async fn acknowledge(pool: &Pool, recipient: PartyId, through: Sequence) -> Result<i64, Failure> {
     let mut seat = pool.take().await?;
     seat.batch("BEGIN").await?;

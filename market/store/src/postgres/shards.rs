@@ -1,7 +1,7 @@
 //! Checks the statements of the hot path against the shard plan (docs/design.md): for every table that a
 //! statement touches, it must name a column that determines the shard.
 
-use super::{mailboxes, reads, statements};
+use super::{consumers, mailboxes, reads, statements};
 
 /// The tables, and the columns that determine a row's shard. Item and order numbers are planned to contain
 /// their seller's shard, so that the number alone is enough.
@@ -9,6 +9,7 @@ const KEYS: &[(&str, &[&str])] = &[
     ("party", &["id"]),
     ("mailbox", &["party"]),
     ("delivery", &["recipient"]),
+    ("consumer", &["party"]),
     ("item", &["id", "seller"]),
     ("orders", &["id", "item", "seller"]),
     ("rating", &["item"]),
@@ -70,7 +71,7 @@ fn offence(sql: &str) -> Option<String> {
 
 #[test]
 fn every_statement_of_the_hot_path_determines_its_shard() {
-    let all = statements::LANE.iter().chain(reads::HOT).chain(mailboxes::HOT);
+    let all = statements::LANE.iter().chain(reads::HOT).chain(mailboxes::HOT).chain(consumers::HOT);
     let offences: Vec<_> = all.filter_map(|sql| offence(sql)).collect();
     assert!(offences.is_empty(), "\n{}\n", offences.join("\n"));
 }
@@ -95,7 +96,8 @@ fn statement_without_a_shard_key_is_detected() {
 
 #[test]
 fn every_table_has_a_shard_key_or_is_known_to_need_none() {
-    let schema = include_str!("migrations/0001_initial.sql");
+    let schema =
+        concat!(include_str!("migrations/0001_initial.sql"), include_str!("migrations/0002_consumers.sql"));
     // A single row; written only when the chain is linked; not part of any trade.
     let apart = ["place_base", "audit", "track"];
     for table in schema.split("CREATE TABLE ").skip(1).filter_map(|rest| rest.split(' ').next()) {

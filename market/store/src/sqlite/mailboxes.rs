@@ -47,7 +47,7 @@ impl SqliteMailboxes {
     }
 
     /// Runs `work` like [`Self::write`], in a transaction that survives a power loss.
-    async fn write_durably<T, F>(&self, work: F) -> Result<T, StoreError>
+    pub(super) async fn write_durably<T, F>(&self, work: F) -> Result<T, StoreError>
     where
         T: Send + 'static,
         F: FnOnce(&Connection) -> Result<T, Error> + Send + 'static,
@@ -96,7 +96,12 @@ impl Mailboxes for SqliteMailboxes {
         owner: LeaseOwner,
         until: Timestamp,
     ) -> Result<Option<Claim>, StoreError> {
-        self.write(move |transaction| claim(transaction, recipient, owner, until).optional()).await
+        let sql = "UPDATE mailbox SET stream_until = ? WHERE party = ?";
+        self.write(move |transaction| {
+            transaction.prepare_cached(sql)?.execute(params![until.0, blob(recipient)])?;
+            claim(transaction, recipient, owner, until).optional()
+        })
+        .await
     }
 
     async fn renew(
@@ -106,7 +111,8 @@ impl Mailboxes for SqliteMailboxes {
         until: Timestamp,
     ) -> Result<bool, StoreError> {
         // The epoch is the fence: it grows with each claim, so a holder that was replaced can renew nothing.
-        let sql = "UPDATE mailbox SET lease_until = ?3 WHERE party = ?1 AND lease_epoch = ?2";
+        let sql =
+            "UPDATE mailbox SET lease_until = ?3, stream_until = ?3 WHERE party = ?1 AND lease_epoch = ?2";
         self.write(move |transaction| {
             let renewed =
                 transaction.prepare_cached(sql)?.execute(params![blob(recipient), epoch.0, until.0])?;
@@ -135,7 +141,8 @@ impl Mailboxes for SqliteMailboxes {
     async fn acknowledge(&self, recipient: PartyId, through: Sequence) -> Result<i64, StoreError> {
         self.write(move |transaction| {
             settle::take_out(transaction, recipient, through)?;
-            let sql = "SELECT count(*) FROM delivery WHERE recipient = ?";
+            let sql = "SELECT count(*) FROM mailbox JOIN delivery ON recipient = party AND sequence > acknowledged \
+                       WHERE party = ?";
             transaction.prepare_cached(sql)?.query_row([blob(recipient)], |row| row.get(0))
         })
         .await
@@ -143,8 +150,8 @@ impl Mailboxes for SqliteMailboxes {
 
     async fn state(&self, recipient: PartyId) -> Result<Option<MailboxState>, StoreError> {
         // One statement, so that the counts and the mailbox come from one snapshot.
-        let sql = "SELECT (SELECT count(*) FROM delivery WHERE recipient = ?1), \
-                   (SELECT min(occurred_at) FROM delivery WHERE recipient = ?1), \
+        let sql = "SELECT (SELECT count(*) FROM delivery WHERE recipient = ?1 AND sequence > acknowledged), \
+                   (SELECT min(occurred_at) FROM delivery WHERE recipient = ?1 AND sequence > acknowledged), \
                    acknowledged, last_sequence, callback_host, callback_port, failures, next_attempt, last_failure \
                    FROM mailbox WHERE party = ?1";
         self.pool
@@ -222,7 +229,7 @@ fn claim_all(transaction: &Connection, due: &[PartyId], query: &DueQuery) -> Res
             continue;
         }
         let mut claim = claim(transaction, recipient, query.owner, until)?;
-        claim.deliveries = waiting(transaction, recipient, Sequence(0), query.deliveries)?;
+        claim.deliveries = waiting(transaction, recipient, claim.acknowledged, query.deliveries)?;
         if claim.deliveries.is_empty() {
             // The pending deliveries have expired in the meantime.
             settle::give_back(transaction, recipient)?;
@@ -240,7 +247,7 @@ fn claim(
     until: Timestamp,
 ) -> Result<Claim, Error> {
     let sql = "UPDATE mailbox SET lease_owner = ?2, lease_epoch = lease_epoch + 1, lease_until = ?3 WHERE party = ?1 \
-               RETURNING role, callback_host, callback_port, lease_epoch, failures, last_sequence";
+               RETURNING role, callback_host, callback_port, lease_epoch, failures, last_sequence, acknowledged";
     transaction.prepare_cached(sql)?.query_row(
         params![blob(recipient), owner.0.into_bytes(), until.0],
         |row| {
@@ -251,6 +258,7 @@ fn claim(
                 epoch: LeaseEpoch(row.get(3)?),
                 failures: row.get(4)?,
                 last_sequence: Sequence(row.get(5)?),
+                acknowledged: Sequence(row.get(6)?),
                 deliveries: Vec::new(),
             })
         },

@@ -10,6 +10,7 @@
 //! - **Checkpoints** run in the background (`checkpoint`), never in a commit.
 
 mod checkpoint;
+mod consumers;
 mod convert;
 mod error;
 mod lane;
@@ -17,6 +18,7 @@ mod load;
 mod mailboxes;
 mod pool;
 mod reads;
+mod received;
 #[cfg(test)]
 mod replans;
 mod rows;
@@ -92,6 +94,7 @@ pub fn open(path: &Path) -> Result<Store, StoreError> {
         lanes: vec![Box::new(lane)],
         reads: Arc::new(SqliteReads::new(reads)),
         mailboxes: mailboxes.clone(),
+        consumers: mailboxes.clone(),
         tracks: mailboxes,
         replicas: None,
     })

@@ -5,6 +5,7 @@ use souk_domain::{Event, PartyId, Sequence, Timestamp};
 
 use super::{
     convert::{self, blob, unreadable},
+    received::remove_received,
     rows::at_most,
     save::{last_sequence, put_delivery, put_into_mailbox},
 };
@@ -31,32 +32,29 @@ pub(super) fn settle(transaction: &Connection, settlement: &Settlement) -> Resul
     Ok(true)
 }
 
-/// Removes everything up to a sequence and resets the failures, because the recipient has responded. A
-/// sequence that the mailbox never assigned has no effect.
+/// Moves the unnamed consumer's cursor to a sequence, removes what every consumer has, and resets the failures,
+/// because the recipient has responded. A sequence that the mailbox never assigned has no effect.
 pub(super) fn take_out(transaction: &Connection, recipient: PartyId, through: Sequence) -> Result<(), Error> {
     if through.0 > last_sequence(transaction, recipient)? {
         return Ok(());
     }
-    // An event for one recipient is deleted with its delivery; a shared one when its retention is over.
-    // Events before deliveries, because they are found through them.
-    let events = "DELETE FROM event WHERE fans_out = 0 AND seq IN \
-                  (SELECT event FROM delivery WHERE recipient = ? AND sequence <= ?)";
-    transaction.prepare_cached(events)?.execute(params![blob(recipient), through.0])?;
-    let deliveries = "DELETE FROM delivery WHERE recipient = ? AND sequence <= ?";
-    transaction.prepare_cached(deliveries)?.execute(params![blob(recipient), through.0])?;
     let mailbox = "UPDATE mailbox SET acknowledged = max(acknowledged, ?2), failures = 0, last_failure = '' \
-                    WHERE party = ?1";
-    transaction.prepare_cached(mailbox)?.execute(params![blob(recipient), through.0])?;
-    let due = "UPDATE mailbox SET next_attempt = CASE WHEN EXISTS (SELECT 1 FROM delivery WHERE recipient = ?1) \
-               THEN min(coalesce(next_attempt, 0), 0) END WHERE party = ?1";
-    transaction.prepare_cached(due)?.execute([blob(recipient)])?;
+                    WHERE party = ?1 RETURNING acknowledged";
+    let acknowledged: i64 = transaction
+        .prepare_cached(mailbox)?
+        .query_row(params![blob(recipient), through.0], |row| row.get(0))?;
+    remove_received(transaction, recipient, Some(acknowledged))?;
+    let due = "UPDATE mailbox SET next_attempt = CASE WHEN EXISTS (SELECT 1 FROM delivery WHERE recipient = ?1 \
+               AND sequence > ?2) THEN min(coalesce(next_attempt, 0), 0) END WHERE party = ?1";
+    transaction.prepare_cached(due)?.execute(params![blob(recipient), acknowledged])?;
     Ok(())
 }
 
 /// Ends a lease. The mailbox stays due only if something is pending.
 pub(super) fn give_back(transaction: &Connection, recipient: PartyId) -> Result<(), Error> {
     let sql = "UPDATE mailbox SET lease_owner = NULL, lease_until = 0, next_attempt = CASE WHEN EXISTS \
-               (SELECT 1 FROM delivery WHERE recipient = ?1) THEN coalesce(next_attempt, 0) END WHERE party = ?1";
+               (SELECT 1 FROM delivery WHERE recipient = ?1 AND sequence > mailbox.acknowledged) \
+               THEN coalesce(next_attempt, 0) END WHERE party = ?1";
     transaction.prepare_cached(sql)?.execute([blob(recipient)])?;
     Ok(())
 }

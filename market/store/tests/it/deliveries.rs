@@ -39,12 +39,12 @@ impl Shop {
         lamp
     }
 
-    async fn claim(&self, by: u128, now: Timestamp) -> Vec<Claim> {
+    pub(crate) async fn claim(&self, by: u128, now: Timestamp) -> Vec<Claim> {
         let query = DueQuery { owner: owner(by), now, lease: HOUR, mailboxes: 10, deliveries: 64 };
         self.store.mailboxes.claim_due(&query).await.unwrap()
     }
 
-    async fn settle(&self, claim: &Claim, verdict: Verdict) -> bool {
+    pub(crate) async fn settle(&self, claim: &Claim, verdict: Verdict) -> bool {
         let settlement = Settlement { recipient: claim.recipient, epoch: claim.epoch, verdict };
         self.store.mailboxes.settle(&[settlement]).await.unwrap()[0]
     }

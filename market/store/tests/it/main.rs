@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that panics has failed")]
 
 mod audit;
+mod consumers;
 mod deliveries;
 mod files;
 mod held_up;

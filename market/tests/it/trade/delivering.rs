@@ -30,17 +30,27 @@ on_every_store!(
     registration_replay_returns_the_first_outcome,
 );
 
-const ANY_PORT: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 0);
+pub(super) const ANY_PORT: SocketAddr =
+    SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 0);
 
 /// Opens a callback server for a party, as `seller listen --listen` does.
-async fn inbox(fixture: &Fixture, name: &str, role: Role, at: SocketAddr) -> (Inbox, mpsc::Receiver<Notice>) {
+pub(super) async fn inbox(
+    fixture: &Fixture,
+    name: &str,
+    role: Role,
+    at: SocketAddr,
+) -> (Inbox, mpsc::Receiver<Notice>) {
     let config = fixture.ground.identity(role, name).await.unwrap();
     let credentials = Credentials::load(&config.credentials, &config.trust_domain, clock::now()).unwrap();
     let listener = Inbox::bind(at).await.unwrap();
     Inbox::open(listener, &credentials, Seen::in_memory()).unwrap()
 }
 
-async fn register_with_callback(party: &Party, name: &str, port: u16) -> Result<(), souk_client::Error> {
+pub(super) async fn register_with_callback(
+    party: &Party,
+    name: &str,
+    port: u16,
+) -> Result<(), souk_client::Error> {
     let callback = v1::CallbackAddress { host: String::new(), port: u32::from(port) };
     call!(
         party,
@@ -61,12 +71,12 @@ pub(super) async fn next(notices: &mut mpsc::Receiver<Notice>) -> Kind {
         match timeout(left, notices.recv()).await.expect("an event in time").expect("an open stream") {
             Notice::Event(delivery) => return delivery.take().kind.unwrap(),
             Notice::Ended(failure) => panic!("the stream ended: {failure}"),
-            Notice::CaughtUp { .. } | Notice::Interrupted { .. } => {}
+            Notice::Opened { .. } | Notice::CaughtUp { .. } | Notice::Interrupted { .. } => {}
         }
     }
 }
 
-fn order_of(kind: Kind) -> i64 {
+pub(super) fn order_of(kind: Kind) -> i64 {
     match kind {
         Kind::OrderPlaced(placed) => placed.order.unwrap().order_id,
         other => panic!("not a purchase: {other:?}"),
@@ -258,13 +268,14 @@ async fn cursor_ahead_of_the_mailbox_loses_no_event(fixture: &Fixture) {
     bob.buy(lamp, 1).await.unwrap();
     let acknowledged = call!(alice, AcknowledgeRequest { sequence: 50 }).unwrap();
     assert_eq!(acknowledged.pending_count, 1);
-    let ahead = v1::SubscribeRequest { cursor: 50 };
+    let ahead = v1::SubscribeRequest { cursor: 50, ..Default::default() };
     let mut stream = alice.connection.events().subscribe(ahead).await.unwrap().into_inner();
     for sequence in [1, 2] {
         let event = loop {
             match stream.message().await.unwrap().unwrap().message.unwrap() {
                 v1::subscribe_response::Message::Event(event) => break event,
-                v1::subscribe_response::Message::CaughtUp(_) => {}
+                v1::subscribe_response::Message::CaughtUp(_) | v1::subscribe_response::Message::Opened(_) => {
+                }
             }
         };
         assert_eq!(event.sequence, sequence);

@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod buying;
+mod consumers;
 mod delivering;
 mod fulfilling;
 mod full_tills;
