@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{EventId, Item, ItemId, Money, Order, PartyId, Sku, Timestamp};
+use super::{EventId, Item, ItemBefore, ItemId, Money, Order, PartyId, Sku, Timestamp};
 
 /// An event as created by the rules, before it is delivered to any mailbox.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -85,6 +85,10 @@ pub enum EventKind {
         /// Whether the item was sold out before the change and is in stock after it.
         #[serde(default)]
         back_in_stock: bool,
+        /// The state before the change, against which a later update is compared if it is merged with this
+        /// one. `None` in events of markets that did not record it. Not shown to recipients.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        before: Option<ItemBefore>,
     },
     /// An item was taken off the market. The buyers who wish for it are notified.
     ItemWithdrawn {
@@ -102,8 +106,8 @@ pub enum EventKind {
     },
 }
 
-/// What an event is about, for coalescing: a later event on the same topic supersedes an undelivered earlier
-/// one.
+/// What an event is about, for coalescing: a later event on the same topic is merged with an undelivered
+/// earlier one ([`Event::merge`]).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Topic {
     /// The current state of an item.
@@ -125,8 +129,8 @@ impl Topic {
 impl EventKind {
     /// Returns the topic by which the event coalesces; `None` if it is always delivered.
     ///
-    /// Of several undelivered updates of one item, or test events, a recipient needs only the last. Every
-    /// order event is delivered.
+    /// Of several undelivered updates of one item, or test events, a recipient needs only one. Every order
+    /// event is delivered.
     pub fn coalesces_by(&self) -> Option<Topic> {
         match self {
             Self::ItemUpdated { item, .. } => Some(Topic::Item(item.id)),

@@ -19,6 +19,7 @@ mod ids;
 mod invalid;
 mod item;
 mod keys;
+mod merge;
 mod money;
 mod order;
 mod origin;
@@ -46,6 +47,7 @@ pub use ids::{EventId, IdRange, ItemId, OrderId, PartyId, RequestId, RideId, Seq
 pub use invalid::Invalid;
 pub use item::{ImportRow, Imported, Item, ItemListing, ItemPatch, StockChange};
 pub use keys::Keys;
+pub use merge::ItemBefore;
 pub use money::{Money, MoneyError};
 pub use order::{Order, OrderLine, OrderStatus};
 pub use origin::Origin;

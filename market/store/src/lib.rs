@@ -91,7 +91,9 @@ pub trait Lane: Send {
     /// - an item in `search_changes` also moves it to the next [`FeedPosition`],
     /// - an event for a party also puts a delivery into its mailbox, under the next sequence, and makes the
     ///   mailbox due (unless it is in back-off),
-    /// - an event for wishers also queues it for expansion ([`Mailboxes::expand`]).
+    /// - an event for wishers also queues it for expansion ([`Mailboxes::expand`]), unless nobody wishes for
+    ///   the item. A wish that was committed before this transaction began counts, and so does one of this
+    ///   batch: both lock the item, so none can be committed in between.
     ///
     /// Events are an outbox: they are committed in the transaction of the change that they describe.
     ///

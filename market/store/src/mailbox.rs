@@ -36,6 +36,15 @@ pub struct Delivery {
     pub event: Event,
 }
 
+impl Delivery {
+    /// Returns the last of these sequences whose event a later one may be merged with; `None` if there is
+    /// none.
+    pub(crate) fn last_mergeable(deliveries: &[Self]) -> Option<Sequence> {
+        let mut from_last = deliveries.iter().rev();
+        from_last.find(|delivery| delivery.event.kind.coalesces_by().is_some()).map(|last| last.sequence)
+    }
+}
+
 /// A claimed mailbox, under lease.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Claim {
@@ -110,10 +119,13 @@ pub struct Retention {
     pub orders: Duration,
 }
 
+/// The maximum number of sellers whose events share an expansion step.
+pub(crate) const SELLERS_A_STEP: usize = 16;
+
 /// The result of one expansion step.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Expansion {
-    /// The parties whose mailboxes got a delivery.
+    /// The parties whose mailboxes got a delivery. May contain duplicates.
     pub recipients: Vec<PartyId>,
     /// Whether more events are queued for expansion.
     pub more: bool,
@@ -178,6 +190,16 @@ pub trait Mailboxes: Send + Sync {
         limit: usize,
     ) -> Result<Vec<Delivery>, StoreError>;
 
+    /// Returns the pending deliveries after a sequence, in order, for sending them. From then on the recipient
+    /// may have received them, so a later update is not merged with them. [`Mailboxes::claim_due`] records
+    /// the same for the deliveries of its claims.
+    async fn hand_out(
+        &self,
+        recipient: PartyId,
+        after: Sequence,
+        limit: usize,
+    ) -> Result<Vec<Delivery>, StoreError>;
+
     /// Ends claims. Returns for each whether it was still the latest; one that was not has no effect.
     async fn settle(&self, settlements: &[Settlement]) -> Result<Vec<bool>, StoreError>;
 
@@ -196,11 +218,16 @@ pub trait Mailboxes: Send + Sync {
     /// pending.
     async fn probe(&self, recipient: PartyId, now: Timestamp) -> Result<bool, StoreError>;
 
-    /// Expands the oldest queued event for wishers into up to `limit` deliveries, continuing where the last
-    /// step stopped.
+    /// Expands queued events for wishers into up to `limit` deliveries, in one transaction, continuing where
+    /// the last step stopped.
     ///
-    /// Updates of one item coalesce: of several in one mailbox only the last is kept, under its new
-    /// sequence. The withdrawal of an item also removes it from the wishlist.
+    /// A seller's events are expanded in their order, hence those of an item too. A step is shared between up
+    /// to 16 sellers in rotation, so that a seller that changes very many items does not delay the events of
+    /// the others.
+    ///
+    /// Updates of one item coalesce: one that nobody can have received yet, because it was neither handed out
+    /// nor acknowledged, is merged into the next ([`Event::merge`]), under a new sequence. The withdrawal of
+    /// an item also removes it from the wishlist.
     async fn expand(&self, limit: usize) -> Result<Expansion, StoreError>;
 
     /// Drops up to `limit` deliveries whose retention is over, and returns how many.

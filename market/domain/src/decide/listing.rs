@@ -2,8 +2,8 @@
 
 use super::{Decision, Effect, Rules};
 use crate::{
-    Audience, EventKind, Item, ItemId, ItemListing, ItemPatch, NewEvent, Party, Quantity, RatingSummary,
-    Refusal, StockChange,
+    Audience, EventKind, Item, ItemBefore, ItemId, ItemListing, ItemPatch, NewEvent, Party, Quantity,
+    RatingSummary, Refusal, StockChange,
 };
 
 impl Rules<'_, '_> {
@@ -74,13 +74,7 @@ impl Rules<'_, '_> {
         }
         item.version += 1;
         item.updated_at = self.context.now;
-        let kind = EventKind::ItemUpdated {
-            item: item.clone(),
-            changed_fields,
-            // Only a reduction is announced with the old price: that is what wishing buyers wait for.
-            previous_price: before.unit_price.is_above(item.unit_price).then_some(before.unit_price),
-            back_in_stock: before.quantity == 0 && item.quantity > 0,
-        };
+        let kind = EventKind::item_updated(ItemBefore::of(before), item.clone(), changed_fields);
         let event = self.event(Audience::Wishers(item.id), kind);
         Some((item, event))
     }

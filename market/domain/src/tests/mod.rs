@@ -1,6 +1,7 @@
 //! Tests of the rules: examples of each, and properties of any sequence of commands.
 
 mod examples;
+mod merging;
 mod properties;
 mod tills;
 mod values;

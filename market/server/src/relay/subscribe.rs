@@ -246,7 +246,7 @@ impl Follower {
     async fn send_waiting(&mut self) -> Result<(), Option<SubscribeEnd>> {
         loop {
             let after = self.sent.max(self.after);
-            let waiting = self.shared.mailboxes.pending(self.mailbox, after, BATCH_EVENTS).await;
+            let waiting = self.shared.mailboxes.hand_out(self.mailbox, after, BATCH_EVENTS).await;
             let waiting = waiting.map_err(|error| Some(error.into()))?;
             let page = waiting.len();
             for delivery in waiting {

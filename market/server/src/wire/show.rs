@@ -167,7 +167,7 @@ fn event_kind(event: &Event) -> v1::event::Kind {
                 sku: shown_sku(sku.as_ref()),
             })
         }
-        EventKind::ItemUpdated { item: updated, changed_fields, previous_price, back_in_stock } => {
+        EventKind::ItemUpdated { item: updated, changed_fields, previous_price, back_in_stock, .. } => {
             Kind::ItemUpdated(v1::ItemUpdated {
                 item: Some(item(updated)),
                 changed_fields: changed_fields.clone(),

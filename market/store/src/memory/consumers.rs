@@ -102,6 +102,8 @@ impl Consumers for Memory {
             consumer.acknowledged = consumer.acknowledged.max(through.0);
         }
         let cursor = consumer.acknowledged;
+        // What a consumer has received must not be merged any more.
+        mailbox.handed_out = mailbox.handed_out.max(cursor);
         let counts = has_callback || mailbox.stream_until > now.minus(CONSUMER_RETENTION);
         mailbox.remove_received(counts.then_some(mailbox.acknowledged));
         Ok(Some(counted(mailbox.pending(cursor))))

@@ -144,9 +144,9 @@ fn save(state: &mut State, rows: &WorkingSet) -> Receipt {
     }
     for (key, wish) in rows.wishes.changes() {
         match wish {
-            Some(wish) => state.wishes.insert(key, *wish),
-            None => state.wishes.remove(&key),
-        };
+            Some(wish) => state.put_wish(key, *wish),
+            None => state.remove_wish(key),
+        }
     }
     for (key, stars) in rows.ratings.changes() {
         state.ratings.extend(stars.map(|stars| (key, *stars)));
@@ -175,7 +175,11 @@ fn save_event(state: &mut State, new: &NewEvent, rows: &WorkingSet, receipt: &mu
             receipt.recipients.push(recipient);
         }
         Audience::Wishers(item) => {
-            state.fan_outs.push(FanOut { event: event.clone(), item, cursor: None });
+            let (Some(item), Some(_)) = (state.items.get(&item), state.wishers(item, None).next()) else {
+                return;
+            };
+            let fan_out = FanOut { event: event.clone(), item: item.id, cursor: None };
+            state.fan_outs.entry(item.seller).or_default().push_back(fan_out);
             receipt.needs_expansion = true;
         }
     }

@@ -1,12 +1,10 @@
 //! Mailboxes: claims, leases and pending deliveries.
 
-use std::ops::Bound;
-
 use async_trait::async_trait;
-use souk_domain::{EventKind, ItemId, PartyId, Sequence, Timestamp};
+use souk_domain::{PartyId, Sequence, Timestamp};
 
 use super::{
-    Memory,
+    Memory, expand,
     state::{Holder, Mailbox, State},
 };
 use crate::{
@@ -31,7 +29,7 @@ impl Mailboxes for Memory {
         for (_, id) in due.into_iter().take(query.mailboxes) {
             let (Some(party), Some(mailbox)) = (parties.get(&id), mailboxes.get_mut(&id)) else { continue };
             let mut claim = mailbox.claim(&Holder::of(party), query.owner, until);
-            claim.deliveries = mailbox.after(claim.acknowledged, query.deliveries);
+            claim.deliveries = mailbox.hand_out(claim.acknowledged, query.deliveries);
             if claim.deliveries.is_empty() {
                 // What was pending has expired; without this the mailbox would stay due and be claimed again
                 // and again.
@@ -88,6 +86,17 @@ impl Mailboxes for Memory {
         Ok(state.mailboxes.get(&recipient).map_or_else(Vec::new, |mailbox| mailbox.after(after, limit)))
     }
 
+    async fn hand_out(
+        &self,
+        recipient: PartyId,
+        after: Sequence,
+        limit: usize,
+    ) -> Result<Vec<Delivery>, StoreError> {
+        let mut state = self.state();
+        let mailbox = state.mailboxes.get_mut(&recipient);
+        Ok(mailbox.map_or_else(Vec::new, |mailbox| mailbox.hand_out(after, limit)))
+    }
+
     async fn settle(&self, settlements: &[Settlement]) -> Result<Vec<bool>, StoreError> {
         let mut state = self.state();
         Ok(settlements.iter().map(|settlement| settle(&mut state, settlement)).collect())
@@ -124,7 +133,7 @@ impl Mailboxes for Memory {
     }
 
     async fn expand(&self, limit: usize) -> Result<Expansion, StoreError> {
-        Ok(expand(&mut self.state(), limit))
+        Ok(expand::expand(&mut self.state(), limit))
     }
 
     async fn expire(&self, now: Timestamp, retention: Retention, limit: usize) -> Result<usize, StoreError> {
@@ -172,37 +181,4 @@ fn settle(state: &mut State, settlement: &Settlement) -> bool {
         Verdict::Released => mailbox.give_back(),
     }
     true
-}
-
-fn expand(state: &mut State, limit: usize) -> Expansion {
-    let State { fan_outs, wishes, mailboxes, .. } = state;
-    let Some(fan_out) = fan_outs.first_mut() else { return Expansion::default() };
-    let recipients: Vec<PartyId> = wishers(wishes, fan_out.item, fan_out.cursor).take(limit).collect();
-    for recipient in &recipients {
-        if matches!(fan_out.event.kind, EventKind::ItemWithdrawn { .. }) {
-            wishes.remove(&(*recipient, fan_out.item));
-        }
-        mailboxes.entry(*recipient).or_default().put(fan_out.event.clone(), fan_out.event.occurred_at);
-    }
-    fan_out.cursor = recipients.last().copied();
-    if recipients.len() < limit {
-        // The last buyer has been reached. An event is removed only now, so that the steps of one are never
-        // mixed with those of a later event of the same item.
-        fan_outs.remove(0);
-    }
-    Expansion { recipients, more: !fan_outs.is_empty() }
-}
-
-/// Returns the buyers who wished for an item, starting after a party.
-fn wishers<V>(
-    wishes: &std::collections::BTreeMap<(PartyId, ItemId), V>,
-    item: ItemId,
-    after: Option<PartyId>,
-) -> impl Iterator<Item = PartyId> {
-    // The highest item id of that buyer, so that the range begins with the next buyer.
-    let from = after.map_or(Bound::Unbounded, |after| Bound::Excluded((after, ItemId(i64::MAX))));
-    wishes
-        .range((from, Bound::Unbounded))
-        .filter(move |((_, of), _)| *of == item)
-        .map(|((buyer, _), _)| *buyer)
 }

@@ -4,6 +4,7 @@
 //! in one call when it saves, so no reader sees a partial batch.
 
 mod consumers;
+mod expand;
 mod lane;
 mod mailboxes;
 mod reads;

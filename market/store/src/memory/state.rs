@@ -1,11 +1,15 @@
 //! The state: every row, in maps by key.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    ops::Bound,
+};
 
 use souk_domain::{
     Callback, Event, Item, ItemId, Order, OrderId, Party, PartyId, Recorded, RequestId, Ride, RideId, Role,
-    Sequence, Sku, Stars, Till, TillId, Timestamp, Wish,
+    Sequence, Sku, Stars, Till, TillId, Timestamp, Topic, Wish,
 };
+use uuid::Uuid;
 
 use super::consumers::Named;
 use crate::{
@@ -27,10 +31,15 @@ pub(super) struct State {
     pub(super) tills: BTreeMap<TillId, Till>,
     pub(super) tracks: BTreeMap<RideId, Vec<TrackPoint>>,
     pub(super) wishes: BTreeMap<(PartyId, ItemId), Wish>,
+    /// The same wishes by item.
+    pub(super) wishers: BTreeSet<(ItemId, PartyId)>,
     pub(super) ratings: BTreeMap<(PartyId, ItemId), Stars>,
     pub(super) requests: BTreeMap<(PartyId, RequestId), (Recorded, Timestamp)>,
     pub(super) mailboxes: BTreeMap<PartyId, Mailbox>,
-    pub(super) fan_outs: Vec<FanOut>,
+    /// The events for wishers that are to be expanded, in their order, by seller. None is empty.
+    pub(super) fan_outs: BTreeMap<PartyId, VecDeque<FanOut>>,
+    /// The seller whose events were expanded last.
+    pub(super) expanded: Option<PartyId>,
     pub(super) audit: Vec<AuditRow>,
     pub(super) last_item: i64,
     pub(super) last_order: i64,
@@ -48,8 +57,12 @@ pub(super) struct FanOut {
 #[derive(Default)]
 pub(super) struct Mailbox {
     pub(super) waiting: BTreeMap<Sequence, Event>,
+    /// The last sequence of each topic that updates coalesce by.
+    topics: BTreeMap<Topic, Sequence>,
     pub(super) last_sequence: i64,
     pub(super) acknowledged: i64,
+    /// The highest sequence that was handed out among those that could be merged.
+    pub(super) handed_out: i64,
     pub(super) failures: u32,
     pub(super) last_failure: String,
     /// When to deliver; `None` if nothing is pending.
@@ -64,15 +77,20 @@ pub(super) struct Mailbox {
 }
 
 impl Mailbox {
-    /// Adds an event. The mailbox becomes due now, unless it is in back-off.
-    pub(super) fn put(&mut self, event: Event, now: Timestamp) {
-        if let Some(topic) = event.kind.coalesces_by() {
-            // The new event gets a new sequence. Under the old one, a delivery of the older event that is in
-            // flight would take this one out when it is settled.
-            self.waiting.retain(|_, waiting| waiting.kind.coalesces_by() != Some(topic));
-        }
+    /// Adds an event, with which an older one on its topic is merged if nobody can have received that. The
+    /// mailbox becomes due now, unless it is in back-off.
+    pub(super) fn put(&mut self, mut event: Event, now: Timestamp) {
         self.last_sequence += 1;
-        self.waiting.insert(Sequence(self.last_sequence), event);
+        let sequence = Sequence(self.last_sequence);
+        if let Some(topic) = event.kind.coalesces_by() {
+            let received = self.received_through();
+            let older = self.topics.insert(topic, sequence).filter(|older| *older > received);
+            if let Some(older) = older.and_then(|older| self.waiting.remove(&older)) {
+                event = event.merge(&older);
+            }
+        }
+        // A new sequence: a recipient that has acknowledged the older one must get the result too.
+        self.waiting.insert(sequence, event);
         self.next_attempt = Some(match self.next_attempt {
             // A new event does not end the back-off, or a busy seller with a dead callback would be called for
             // each purchase.
@@ -80,6 +98,20 @@ impl Mailbox {
             Some(next) => next.min(now),
             None => now,
         });
+    }
+
+    /// Returns the sequence up to which somebody may have received the deliveries. They stay as they are.
+    fn received_through(&self) -> Sequence {
+        Sequence(self.acknowledged.max(self.handed_out))
+    }
+
+    /// Returns the deliveries after a sequence, which are about to be sent.
+    pub(super) fn hand_out(&mut self, after: Sequence, limit: usize) -> Vec<Delivery> {
+        let handed = self.after(after, limit);
+        if let Some(last) = Delivery::last_mergeable(&handed) {
+            self.handed_out = self.handed_out.max(last.0);
+        }
+        handed
     }
 
     /// Moves the unnamed consumer's cursor to a sequence, removes what every consumer has, and resets the
@@ -102,7 +134,10 @@ impl Mailbox {
     pub(super) fn remove_received(&mut self, unnamed: Option<i64>) {
         let cursors = unnamed.into_iter().chain(self.consumers.cursors());
         if let Some(through) = cursors.min() {
-            self.waiting.retain(|sequence, _| sequence.0 > through);
+            self.waiting = self.waiting.split_off(&Sequence(through.saturating_add(1)));
+        }
+        if self.waiting.is_empty() {
+            self.topics.clear();
         }
     }
 
@@ -186,6 +221,24 @@ impl State {
                 callback: None,
             }),
         }
+    }
+
+    /// Returns the buyers who wish for an item, starting after a party.
+    pub(super) fn wishers(&self, item: ItemId, after: Option<PartyId>) -> impl Iterator<Item = PartyId> {
+        let from = after
+            .map_or(Bound::Included((item, PartyId(Uuid::nil()))), |after| Bound::Excluded((item, after)));
+        let of_item = self.wishers.range((from, Bound::Unbounded));
+        of_item.take_while(move |(of, _)| *of == item).map(|(_, buyer)| *buyer)
+    }
+
+    pub(super) fn put_wish(&mut self, key: (PartyId, ItemId), wish: Wish) {
+        self.wishes.insert(key, wish);
+        self.wishers.insert((key.1, key.0));
+    }
+
+    pub(super) fn remove_wish(&mut self, key: (PartyId, ItemId)) {
+        self.wishes.remove(&key);
+        self.wishers.remove(&(key.1, key.0));
     }
 
     /// Returns the end of the audit log.

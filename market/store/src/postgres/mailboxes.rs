@@ -1,10 +1,13 @@
 //! Mailboxes: claims, leases and pending deliveries.
 //!
 //! These sessions commit without waiting for the disk or a standby: if a commit is lost, an event is
-//! delivered again. Expansion is the exception, see `settle`. A claim may be lost as well, so `next_epoch`
+//! delivered again. Expansion is the exception, see `expand`. A claim may be lost as well, so `next_epoch`
 //! takes the clock into account: a forgotten epoch must not be assigned twice, or it would not fence.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use async_trait::async_trait;
 use souk_domain::{PartyId, Sequence, Timestamp};
@@ -14,7 +17,9 @@ use uuid::Uuid;
 use super::{
     connection::params,
     convert::{self, first, get, unreadable},
+    deliveries,
     error::Failure,
+    expand,
     hints::HintPublisher,
     pool::{ATTEMPTS, Pool},
     rows::{all, at_most},
@@ -28,6 +33,8 @@ use crate::{
 pub(super) struct PostgresMailboxes {
     pool: Arc<Pool>,
     hints: HintPublisher,
+    /// The seller whose events were expanded last. Not shared: each market has its own rotation.
+    expanded: Mutex<PartyId>,
 }
 
 /// Claims due mailboxes. SKIP LOCKED, so that a claim never waits for a mailbox that another market works on.
@@ -38,11 +45,6 @@ const CLAIM_DUE: &str = "WITH due AS (SELECT party, next_attempt FROM mailbox WH
      WHERE mailbox.party = due.party \
      RETURNING mailbox.party, role, callback_host, callback_port, lease_epoch, failures, last_sequence, acknowledged, \
      due.next_attempt";
-const FIRST_DELIVERIES: &str = "SELECT waiting.* FROM unnest($1::UUID[]) AS claimed (party) \
-     JOIN mailbox ON mailbox.party = claimed.party CROSS JOIN LATERAL \
-     (SELECT delivery.recipient, delivery.sequence, coalesce(delivery.body, event.body) FROM delivery \
-     LEFT JOIN event ON event.seq = delivery.event WHERE delivery.recipient = claimed.party \
-     AND delivery.sequence > mailbox.acknowledged ORDER BY delivery.sequence LIMIT $2) AS waiting";
 const NEXT_DUE: &str = "SELECT min(greatest(next_attempt, lease_until)) FROM mailbox \
      WHERE next_attempt IS NOT NULL AND callback_port IS NOT NULL";
 const TAKE_OVER: &str = "UPDATE mailbox SET lease_owner = $2, lease_epoch = next_epoch(mailbox.lease_epoch), lease_until = $3, \
@@ -64,7 +66,8 @@ const FORGET_REQUESTS: &str = "DELETE FROM request WHERE (id, party) IN \
 
 /// The statements that most deliveries need, which are checked against the shard plan.
 #[cfg(test)]
-pub(super) const HOT: &[&str] = &[FIRST_DELIVERIES, TAKE_OVER, RENEW, PENDING, STATE, PROBE];
+pub(super) const HOT: &[&str] =
+    &[deliveries::FIRST_DELIVERIES, deliveries::HAND_OUT, TAKE_OVER, RENEW, PENDING, STATE, PROBE];
 
 /// The statements over all mailboxes, whose plans are checked for scans.
 #[cfg(test)]
@@ -72,7 +75,7 @@ pub(super) const PLANNED: &[&str] = &[CLAIM_DUE, NEXT_DUE, FORGET_REQUESTS];
 
 impl PostgresMailboxes {
     pub(super) fn new(pool: Arc<Pool>, hints: HintPublisher) -> Self {
-        Self { pool, hints }
+        Self { pool, hints, expanded: Mutex::new(PartyId(Uuid::nil())) }
     }
 
     pub(super) fn hints(&self) -> &HintPublisher {
@@ -111,17 +114,11 @@ impl Mailboxes for PostgresMailboxes {
         let mut claimed = all(&rows, |row| Ok((get::<i64>(row, 8)?, claim_of(row)?)))?;
         // UPDATE … RETURNING has no defined order.
         claimed.sort_by_key(|(due, claim)| (*due, claim.recipient));
-        let recipients: Vec<Uuid> = claimed.iter().map(|(_, claim)| claim.recipient.0).collect();
-        let limit = at_most(query.deliveries);
-        let rows = self.pool.query(FIRST_DELIVERIES, || params![recipients.clone(), limit]).await?;
-        let mut waiting: BTreeMap<PartyId, Vec<Delivery>> = BTreeMap::new();
-        for row in &rows {
-            waiting.entry(convert::party_id(row, 0)?).or_default().push(convert::delivery(row, 1)?);
-        }
+        let asked: Vec<_> = claimed.iter().map(|(_, claim)| (claim.recipient, claim.acknowledged)).collect();
+        let mut waiting = self.handed_out(&asked, query.deliveries).await?;
         let (mut claims, mut empty) = (Vec::with_capacity(claimed.len()), Vec::new());
         for (_, mut claim) in claimed {
-            // Loaded after the claim and without a lock: the lease keeps other markets away, and lanes only
-            // add to the end or remove superseded events.
+            // Loaded after the claim: the lease keeps other markets away, and lanes only add to the end.
             claim.deliveries = waiting.remove(&claim.recipient).unwrap_or_default();
             // A claim without deliveries would stay due and be claimed again after each lease.
             if claim.deliveries.is_empty() { empty.push(claim) } else { claims.push(claim) }
@@ -175,6 +172,16 @@ impl Mailboxes for PostgresMailboxes {
         all(&rows, |row| convert::delivery(row, 0))
     }
 
+    async fn hand_out(
+        &self,
+        recipient: PartyId,
+        after: Sequence,
+        limit: usize,
+    ) -> Result<Vec<Delivery>, StoreError> {
+        let mut handed = self.handed_out(&[(recipient, after)], limit).await?;
+        Ok(handed.remove(&recipient).unwrap_or_default())
+    }
+
     async fn settle(&self, settlements: &[Settlement]) -> Result<Vec<bool>, StoreError> {
         with_patience!(settle::settle(&self.pool, settlements))
     }
@@ -192,12 +199,13 @@ impl Mailboxes for PostgresMailboxes {
     }
 
     async fn expand(&self, limit: usize) -> Result<Expansion, StoreError> {
-        let expansion: Result<Expansion, StoreError> = with_patience!(settle::expand(&self.pool, limit));
-        if let Ok(Expansion { recipients, .. }) = &expansion {
-            // After the commit, so that a woken stream finds the deliveries.
-            self.hints.publish(|hint| hint.filled.extend(recipients));
-        }
-        expansion
+        let last = *self.expanded.lock().unwrap_or_else(PoisonError::into_inner);
+        let expanded: Result<_, StoreError> = with_patience!(expand::expand(&self.pool, last, limit));
+        let (expansion, last) = expanded?;
+        *self.expanded.lock().unwrap_or_else(PoisonError::into_inner) = last;
+        // After the commit, so that a woken stream finds the deliveries.
+        self.hints.publish(|hint| hint.filled.extend(&expansion.recipients));
+        Ok(expansion)
     }
 
     async fn expire(&self, now: Timestamp, retention: Retention, limit: usize) -> Result<usize, StoreError> {
@@ -206,6 +214,16 @@ impl Mailboxes for PostgresMailboxes {
 
     async fn forget_requests(&self, before: Timestamp, limit: usize) -> Result<usize, StoreError> {
         Ok(self.pool.query(FORGET_REQUESTS, || params![before.0, at_most(limit)]).await?.len())
+    }
+}
+
+impl PostgresMailboxes {
+    async fn handed_out(
+        &self,
+        asked: &[(PartyId, Sequence)],
+        limit: usize,
+    ) -> Result<BTreeMap<PartyId, Vec<Delivery>>, StoreError> {
+        with_patience!(deliveries::hand_out(&self.pool, asked, limit))
     }
 }
 

@@ -22,7 +22,9 @@ mod chain;
 mod connection;
 mod consumers;
 mod convert;
+mod deliveries;
 mod error;
+mod expand;
 mod hints;
 mod lane;
 mod load;
@@ -80,7 +82,7 @@ const MAILBOX_QUEUE: usize = 1_024;
 pub async fn open(address: &str, options: &PostgresOptions, market: Uuid) -> Result<Store, StoreError> {
     let address = Arc::new(Address::read(address, options)?);
     schema::migrate(&address).await?;
-    let session = Session { prepare: settle::PREPARED, durable: false };
+    let session = Session { prepare: expand::PREPARED, durable: false };
     // Hints are sent on these sessions as well: a notification needs no durable commit.
     let writers = Arc::new(Pool::new(Arc::clone(&address), session, MAILBOX_SESSIONS, MAILBOX_QUEUE));
     let hints = HintPublisher::start(market, Arc::clone(&writers));

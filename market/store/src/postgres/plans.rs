@@ -3,7 +3,7 @@
 
 use souk_testkit::database::DatabaseServer;
 
-use super::{address::SESSION, consumers, mailboxes, reads, settle, statements};
+use super::{address::SESSION, consumers, expand, mailboxes, reads, schema, settle, statements};
 
 /// Returns the server's generic plan of a statement, one line for each step.
 fn plan(server: &DatabaseServer, sql: &str) -> String {
@@ -42,17 +42,14 @@ fn no_statement_of_the_hot_path_scans_a_whole_table() {
     }
     let server = DatabaseServer::start(&["fsync = off"]).unwrap();
     server.psql("postgres", "CREATE DATABASE souk TEMPLATE template0 ENCODING UTF8").unwrap();
-    server.psql("souk", include_str!("migrations/0001_initial.sql")).unwrap();
-    server.psql("souk", include_str!("migrations/0002_consumers.sql")).unwrap();
+    for migration in schema::all() {
+        server.psql("souk", migration).unwrap();
+    }
     let held =
         [statements::HELD_RIDES, statements::HELD_TILLS, statements::HELD_ORDERS, statements::HELD_ITEMS];
     let all = statements::LANE.iter().chain(reads::HOT).chain(mailboxes::HOT);
-    let all = all
-        .chain(mailboxes::PLANNED)
-        .chain(consumers::HOT)
-        .chain(consumers::PLANNED)
-        .chain(settle::PLANNED)
-        .chain(&held);
+    let all = all.chain(mailboxes::PLANNED).chain(consumers::HOT).chain(consumers::PLANNED);
+    let all = all.chain(settle::PLANNED).chain(expand::PLANNED).chain(&held);
     let offences: Vec<_> = all
         .filter_map(|sql| {
             let plan = plan(&server, sql);

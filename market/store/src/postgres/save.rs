@@ -11,6 +11,7 @@ use uuid::Uuid;
 use super::{
     connection::{Pipeline, params},
     convert::to_json,
+    deliveries::{Content, NewDelivery, put_deliveries},
     error::Failure,
     load::Before,
     statements as sql,
@@ -29,6 +30,8 @@ pub(super) struct Saving {
     pub(super) receipt: Receipt,
     /// The index of the reply that holds the feed positions; `None` if no change affects search.
     pub(super) feed: Option<usize>,
+    /// The index of the reply that holds a row for each event to expand; `None` if there are none.
+    pub(super) queued: Option<usize>,
 }
 
 /// Adds the statements for all changes; `before` holds the parties as loaded. The mailboxes come last, so
@@ -47,9 +50,9 @@ pub(super) fn add_all(
     add_requests(pipeline, rows)?;
     add_audit(pipeline, rows);
     let mut receipt = Receipt::of(rows);
-    add_events(pipeline, rows, &mut receipt)?;
+    let queued = add_events(pipeline, rows)?;
     add_mailboxes(pipeline, rows, &mut receipt)?;
-    Ok(Saving { receipt, feed })
+    Ok(Saving { receipt, feed, queued })
 }
 
 fn add_parties(
@@ -258,37 +261,29 @@ fn add_audit(pipeline: &mut Pipeline<'_>, rows: &WorkingSet) {
     }
 }
 
-/// Adds the events for wishers, which are expanded into deliveries later.
-fn add_events(pipeline: &mut Pipeline<'_>, rows: &WorkingSet, receipt: &mut Receipt) -> Result<(), Failure> {
+/// Adds the events for wishers, which are expanded into deliveries later. Returns the index of the reply that
+/// will hold a row for each event that somebody waits for.
+fn add_events(pipeline: &mut Pipeline<'_>, rows: &WorkingSet) -> Result<Option<usize>, Failure> {
     let of_wishers = rows.events.iter().filter_map(|NewEvent { event, audience }| match audience {
-        Audience::Wishers(item) => Some((event, item.0)),
+        Audience::Wishers(item) => Some((event, rows.items.row(*item)?)),
         Audience::Party(_) => None,
     });
-    let events: Vec<(&Event, i64)> = of_wishers.collect();
+    let events: Vec<(&Event, &Item)> = of_wishers.collect();
     if events.is_empty() {
-        return Ok(());
+        return Ok(None);
     }
-    receipt.needs_expansion = true;
     let bodies = events.iter().map(|(event, _)| to_json(event)).collect::<Result<Vec<_>, _>>()?;
-    pipeline.add(
+    let place = pipeline.add(
         sql::ADD_EVENTS,
         params![
             column!(events, |(event, _)| event.occurred_at.0),
             bodies,
-            column!(events, |(_, item)| *item),
+            column!(events, |(_, item)| item.id.0),
             column!(events, |(event, _)| matches!(event.kind, EventKind::ItemWithdrawn { .. })),
+            column!(events, |(_, item)| item.seller.0),
         ],
     );
-    Ok(())
-}
-
-/// A delivery whose sequence is not known yet.
-pub(super) struct NewDelivery<'a> {
-    pub(super) recipient: PartyId,
-    pub(super) event: &'a Event,
-    /// The distance of its sequence from the last one that the mailbox assigns in this batch. The server
-    /// computes the sequence from it, so that no round trip is needed to read the mailbox first.
-    pub(super) behind: i64,
+    Ok(Some(place))
 }
 
 /// Adds everything that changes mailboxes. One statement locks all of them first, in key order, so that
@@ -340,7 +335,8 @@ fn add_deliveries(
 ) -> Result<(), Failure> {
     let mut counts: BTreeMap<PartyId, i64> = BTreeMap::new();
     let (mut later, mut deliveries): (BTreeSet<(PartyId, Topic)>, _) = (BTreeSet::new(), Vec::new());
-    // In reverse, so that of several events on one topic the last one is kept.
+    // In reverse, so that of several events on one topic the last one is kept. The only such events for a
+    // single party are test events, which replace each other without being merged (`Event::merge`).
     for NewEvent { event, audience } in rows.events.iter().rev() {
         let Audience::Party(recipient) = *audience else { continue };
         let count = counts.entry(recipient).or_default();
@@ -348,48 +344,14 @@ fn add_deliveries(
         // Counted even if the event is coalesced away: sequences may have gaps, and the server need not know.
         *count += 1;
         if event.kind.coalesces_by().is_none_or(|topic| later.insert((recipient, topic))) {
-            deliveries.push(NewDelivery { recipient, event, behind });
+            deliveries.push(NewDelivery { recipient, event, content: Content::Own(to_json(event)?), behind });
         }
     }
     if counts.is_empty() {
         return Ok(());
     }
-    let bodies = deliveries.iter().map(|new| to_json(new.event).map(Some)).collect::<Result<Vec<_>, _>>()?;
-    let events = column!(deliveries, |_| None::<i64>);
     receipt.recipients = counts.keys().copied().collect();
     let counts: Vec<_> = counts.into_iter().collect();
-    put_deliveries(pipeline, &counts, &deliveries, (events, bodies), rows.decided_at.0);
+    put_deliveries(pipeline, &counts, deliveries, rows.decided_at.0);
     Ok(())
-}
-
-/// Raises the last sequence of each locked mailbox by its count, and adds the deliveries. `contents` holds
-/// for each delivery either the number of a shared event or its own body.
-pub(super) fn put_deliveries(
-    pipeline: &mut Pipeline<'_>,
-    counts: &[(PartyId, i64)],
-    deliveries: &[NewDelivery<'_>],
-    contents: (Vec<Option<i64>>, Vec<Option<String>>),
-    now: i64,
-) {
-    let recipients = column!(counts, |(recipient, _)| recipient.0);
-    pipeline.add(sql::FILL_MAILBOXES, params![recipients, column!(counts, |(_, count)| *count), now]);
-    let topic = |new: &NewDelivery<'_>| new.event.kind.coalesces_by().map(Topic::number);
-    let coalescing = deliveries.iter().filter_map(|new| Some((new.recipient.0, topic(new)?)));
-    let (recipients, topics): (Vec<Uuid>, Vec<i64>) = coalescing.unzip();
-    if !recipients.is_empty() {
-        pipeline.add(sql::REMOVE_OLDER_DELIVERIES, params![recipients, topics]);
-    }
-    let (events, bodies) = contents;
-    pipeline.add(
-        sql::ADD_DELIVERIES,
-        params![
-            column!(deliveries, |new| new.recipient.0),
-            column!(deliveries, |new| new.behind),
-            events,
-            bodies,
-            column!(deliveries, topic),
-            column!(deliveries, |new| new.event.kind.is_order()),
-            column!(deliveries, |new| new.event.occurred_at.0),
-        ],
-    );
 }

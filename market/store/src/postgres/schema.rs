@@ -27,9 +27,16 @@ struct Migration {
 /// All migrations in order. A released one must never change, because its checksum is recorded in databases.
 const MIGRATIONS: &[Migration] = &[
     Migration { sql: include_str!("migrations/0001_initial.sql"), min_reader: 1 },
+    Migration { sql: include_str!("migrations/0002_delivery.sql"), min_reader: 1 },
     // An older market would remove events that a named consumer has not received.
-    Migration { sql: include_str!("migrations/0002_consumers.sql"), min_reader: 2 },
+    Migration { sql: include_str!("migrations/0003_consumers.sql"), min_reader: 3 },
 ];
+
+/// Returns the SQL of all migrations.
+#[cfg(test)]
+pub(super) fn all() -> impl Iterator<Item = &'static str> {
+    MIGRATIONS.iter().map(|migration| migration.sql)
+}
 
 /// The oldest supported server version, in the format of `server_version_num`.
 const MIN_SERVER: i32 = 150_000;

@@ -1,24 +1,23 @@
-//! Settles claims, removes delivered events, and expands events for wishers into deliveries.
+//! Settles claims, and removes deliveries that were received or have expired.
 //!
 //! All of this happens under the mailbox's row lock, and these locks are taken in key order. Only expiry
 //! works without it: it deletes the oldest deliveries and skips those that are being removed at the moment.
 
 use std::collections::BTreeSet;
 
-use souk_domain::{Event, PartyId, Sequence, Timestamp};
+use souk_domain::{PartyId, Sequence, Timestamp};
 use tokio_postgres::Row;
 use uuid::Uuid;
 
 use super::{
-    connection::{PATIENCE, params},
+    connection::params,
     convert::{self, first, get},
     error::Failure,
     pool::{Pool, Seat},
     rows::at_most,
-    save::{self, NewDelivery},
     statements,
 };
-use crate::{Claim, Expansion, LeaseEpoch, Retention, Settlement, Verdict};
+use crate::{Claim, LeaseEpoch, Retention, Settlement, Verdict};
 
 /// Selects and locks the claims that are still the latest. The comparison of epochs is the fence, and the
 /// lock keeps it valid until the commit.
@@ -52,16 +51,6 @@ const TAKE_OUT: &str = "DELETE FROM delivery USING mailbox WHERE mailbox.party =
 const COUNT: &str = "SELECT count(*) FROM mailbox JOIN delivery ON delivery.recipient = mailbox.party \
      AND delivery.sequence > mailbox.acknowledged WHERE mailbox.party = $1";
 
-/// One market expands at a time, so that an event can't overtake an earlier one of the same item.
-const EXPAND_LOCK: &str = "SELECT pg_advisory_xact_lock(1936682347, 3)";
-const OLDEST_EVENT: &str =
-    "SELECT seq, item, withdraws, cursor, body FROM event WHERE NOT is_done ORDER BY seq LIMIT 1";
-const WISHERS: &str = "SELECT buyer FROM wish WHERE item = $1 AND ($2::UUID IS NULL OR buyer > $2) \
-     ORDER BY buyer LIMIT $3";
-const REMOVE_WISHES_FOR: &str = "DELETE FROM wish WHERE item = $1 AND buyer = ANY($2)";
-const MOVE_ON: &str = "UPDATE event SET cursor = $2, is_done = $3 WHERE seq = $1";
-const MORE_EVENTS: &str = "SELECT 1 FROM event WHERE NOT is_done LIMIT 1";
-
 const EXPIRE: &str = "DELETE FROM delivery WHERE (recipient, sequence) IN \
      (SELECT recipient, sequence FROM delivery WHERE is_order = $1 AND occurred_at < $2 ORDER BY occurred_at LIMIT $3 \
      FOR UPDATE SKIP LOCKED) RETURNING 1";
@@ -73,32 +62,10 @@ const EXPIRE_EVENTS: &str = "DELETE FROM event WHERE seq IN \
      AND delivery.occurred_at < $1) \
      ORDER BY occurred_at LIMIT $2 FOR UPDATE SKIP LOCKED)";
 
-/// Prepared when a session opens, because pipelines can only send prepared statements.
-pub(super) const PREPARED: &[&str] = &[
-    statements::LOCK_MAILBOXES,
-    statements::FILL_MAILBOXES,
-    statements::REMOVE_OLDER_DELIVERIES,
-    statements::ADD_DELIVERIES,
-];
-
 /// The statements whose plans are checked for scans.
 #[cfg(test)]
-pub(super) const PLANNED: &[&str] = &[
-    HELD,
-    END_LEASES,
-    FAIL,
-    GIVE_BACK,
-    TAKE_OUT,
-    ACKNOWLEDGE,
-    COUNT,
-    OLDEST_EVENT,
-    WISHERS,
-    REMOVE_WISHES_FOR,
-    MOVE_ON,
-    MORE_EVENTS,
-    EXPIRE,
-    EXPIRE_EVENTS,
-];
+pub(super) const PLANNED: &[&str] =
+    &[HELD, END_LEASES, FAIL, GIVE_BACK, TAKE_OUT, ACKNOWLEDGE, COUNT, EXPIRE, EXPIRE_EVENTS];
 
 /// Ends claims, and returns for each whether it was still the latest.
 pub(super) async fn settle(pool: &Pool, settlements: &[Settlement]) -> Result<Vec<bool>, Failure> {
@@ -184,70 +151,6 @@ pub(super) async fn acknowledge(pool: &Pool, recipient: PartyId, through: Sequen
     seat.batch("COMMIT").await?;
     seat.give_back();
     Ok(first(&left, |row| get(row, 0))?.unwrap_or(0))
-}
-
-/// Expands the oldest event for wishers into up to `limit` deliveries, in the order of the buyers' ids.
-///
-/// Its commit waits for the disk and the standby, because it assigns sequences: after a failover, a sequence
-/// that a recipient has seen must not be assigned to another event.
-pub(super) async fn expand(pool: &Pool, limit: usize) -> Result<Expansion, Failure> {
-    // Check without a lock first, because usually there is nothing to expand.
-    if pool.query(MORE_EVENTS, Vec::new).await?.is_empty() {
-        return Ok(Expansion::default());
-    }
-    let mut seat = pool.take().await?;
-    // The session may carry the warning of an earlier user.
-    seat.forget_warnings();
-    seat.batch("BEGIN; SET LOCAL synchronous_commit = on").await?;
-    // The lock ends with the transaction, so a market that crashes in the middle does not stop the others.
-    seat.query(EXPAND_LOCK, Vec::new()).await?;
-    // Read after taking the lock: another market may have finished this event meanwhile.
-    let oldest = seat.query(OLDEST_EVENT, Vec::new()).await?;
-    let Some(row) = oldest.first() else {
-        seat.batch("ROLLBACK").await?;
-        seat.give_back();
-        return Ok(Expansion::default());
-    };
-    let (seq, item, withdraws): (i64, i64, bool) = (get(row, 0)?, get(row, 1)?, get(row, 2)?);
-    let (cursor, event): (Option<Uuid>, Event) = (get(row, 3)?, convert::json(row, 4)?);
-    let wishers = seat.query(WISHERS, params![item, cursor, at_most(limit)]).await?;
-    let wishers: Vec<PartyId> =
-        wishers.iter().map(|row| convert::party_id(row, 0)).collect::<Result<_, _>>()?;
-    if withdraws && !wishers.is_empty() {
-        // Before the mailboxes, which is the lock order of lanes.
-        let buyers: Vec<Uuid> = wishers.iter().map(|buyer| buyer.0).collect();
-        seat.query(REMOVE_WISHES_FOR, params![item, buyers]).await?;
-    }
-    if !wishers.is_empty() {
-        deliver(&seat, &wishers, seq, &event).await?;
-    }
-    // `None` only on the last, empty step, which marks the event as done.
-    let cursor = wishers.last().map(|last| last.0);
-    seat.query(MOVE_ON, params![seq, cursor, wishers.len() < limit]).await?;
-    let more = !seat.query(MORE_EVENTS, Vec::new()).await?.is_empty();
-    seat.batch("COMMIT").await?;
-    if seat.was_warned() {
-        // As in a lane, the commit may be on the primary only. Dropping the seat closes the session; the
-        // deliveries are found by the next poll.
-        return Err(Failure::NoConnection(
-            "PostgreSQL warned while it committed: the standby may not have it".into(),
-        ));
-    }
-    seat.give_back();
-    Ok(Expansion { recipients: wishers, more })
-}
-
-async fn deliver(seat: &Seat<'_>, wishers: &[PartyId], seq: i64, event: &Event) -> Result<(), Failure> {
-    let counts: Vec<_> = wishers.iter().map(|recipient| (*recipient, 1)).collect();
-    let deliveries: Vec<_> =
-        wishers.iter().map(|recipient| NewDelivery { recipient: *recipient, event, behind: 0 }).collect();
-    let contents = (vec![Some(seq); wishers.len()], vec![None; wishers.len()]);
-    let mut pipeline = seat.pipeline();
-    pipeline
-        .add(statements::LOCK_MAILBOXES, params![wishers.iter().map(|wisher| wisher.0).collect::<Vec<_>>()]);
-    save::put_deliveries(&mut pipeline, &counts, &deliveries, contents, event.occurred_at.0);
-    pipeline.run_all(PATIENCE).await?;
-    Ok(())
 }
 
 /// Drops deliveries whose retention is over, and returns how many.

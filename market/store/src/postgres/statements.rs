@@ -205,11 +205,27 @@ pub(super) const FILL_MAILBOXES: &str = "WITH filled AS (UPDATE mailbox SET last
      FROM unnest($1::UUID[], $2::BIGINT[]) AS new (party, count) WHERE mailbox.party = new.party \
      RETURNING 1) SELECT must_be(count(*), cardinality($1)) FROM filled";
 
-/// Coalesces: of several undelivered events on one topic only the last is kept, under a new sequence. An
-/// older one may be in flight, and settling it must not remove the new one with it.
-pub(super) const REMOVE_OLDER_DELIVERIES: &str = "DELETE FROM delivery \
-     USING unnest($1::UUID[], $2::BIGINT[]) AS new (recipient, coalesces) \
-     WHERE delivery.recipient = new.recipient AND delivery.coalesces = new.coalesces";
+/// The sequence up to which somebody may have received a mailbox's deliveries. They stay as they are; later
+/// ones may still be merged.
+macro_rules! received_through {
+    ($mailbox:literal) => {
+        concat!(
+            "(SELECT greatest(mailbox.acknowledged, mailbox.handed_out) FROM mailbox WHERE mailbox.party = ",
+            $mailbox,
+            ")"
+        )
+    };
+}
+pub(super) use received_through;
+
+/// Coalesces: of several events on one topic that nobody can have received, only the last is kept, with the
+/// others merged into it. It has a new sequence: an older one may be acknowledged meanwhile, which must not
+/// remove the new one with it.
+pub(super) const REMOVE_OLDER_DELIVERIES: &str = concat!(
+    "DELETE FROM delivery USING unnest($1::UUID[], $2::BIGINT[]) AS new (recipient, coalesces) \
+     WHERE delivery.recipient = new.recipient AND delivery.coalesces = new.coalesces AND delivery.sequence > ",
+    received_through!("new.recipient")
+);
 
 /// Adds deliveries. `behind` counts back from the mailbox's last sequence, which has been raised before.
 pub(super) const ADD_DELIVERIES: &str = "INSERT INTO delivery (recipient, sequence, event, body, coalesces, is_order, \
@@ -220,10 +236,14 @@ pub(super) const ADD_DELIVERIES: &str = "INSERT INTO delivery (recipient, sequen
      AS new (recipient, behind, event, body, coalesces, is_order, occurred_at) \
      JOIN mailbox ON mailbox.party = new.recipient";
 
-pub(super) const ADD_EVENTS: &str = "INSERT INTO event (occurred_at, body, item, withdraws) \
-     SELECT occurred_at, body, item, withdraws \
-     FROM unnest($1::BIGINT[], $2::TEXT[], $3::BIGINT[], $4::BOOLEAN[]) WITH ORDINALITY \
-     AS new (occurred_at, body, item, withdraws, place) ORDER BY place";
+/// Queues events for expansion, except those of items that nobody wishes for. Returns a row for each queued
+/// one. A subquery with LIMIT 1 rather than EXISTS, for which the planner would scan all wishes as long as
+/// statistics say that there are few.
+pub(super) const ADD_EVENTS: &str = "INSERT INTO event (occurred_at, body, item, withdraws, seller) \
+     SELECT occurred_at, body, item, withdraws, seller \
+     FROM unnest($1::BIGINT[], $2::TEXT[], $3::BIGINT[], $4::BOOLEAN[], $5::UUID[]) WITH ORDINALITY \
+     AS new (occurred_at, body, item, withdraws, seller, place) \
+     WHERE (SELECT true FROM wish WHERE wish.item = new.item LIMIT 1) ORDER BY place RETURNING 1";
 
 pub(super) const COUNT_REPLAYS: &str = "INSERT INTO replay (lane, answers) VALUES ($1, $2) \
      ON CONFLICT (lane) DO UPDATE SET answers = replay.answers + excluded.answers";

@@ -156,6 +156,9 @@ fn acknowledge(
         .query_row(params![blob(recipient), name.as_str(), through, now.0], |row| row.get(0))
         .optional()?;
     let Some(cursor) = cursor else { return Ok(None) };
+    // What a consumer has received must not be merged any more.
+    let received = "UPDATE mailbox SET handed_out = ?2 WHERE party = ?1 AND handed_out < ?2";
+    transaction.prepare_cached(received)?.execute(params![blob(recipient), cursor])?;
     remove_received(transaction, recipient, unnamed_counts.then_some(unnamed))?;
     let waiting =
         "SELECT count(*) FROM (SELECT 1 FROM delivery WHERE recipient = ? AND sequence > ? LIMIT ?)";

@@ -157,6 +157,10 @@ fn status(row: &Row<'_>, column: usize) -> Result<OrderStatus, Error> {
     known.ok_or_else(|| unreadable(column, format!("no status: {word}")))
 }
 
+pub(super) fn to_json(value: &impl serde::Serialize) -> Result<String, Error> {
+    serde_json::to_string(value).map_err(|error| Error::ToSqlConversionFailure(error.into()))
+}
+
 /// Converts a sequence and the body of its event.
 pub(super) fn delivery(row: &Row<'_>) -> Result<Delivery, Error> {
     let body = row.get_ref(1)?.as_str()?;

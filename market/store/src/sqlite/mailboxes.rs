@@ -1,14 +1,16 @@
 //! Mailboxes: claims, leases and pending deliveries.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use rusqlite::{Connection, Error, OptionalExtension as _, Row, TransactionBehavior, params};
 use souk_domain::{PartyId, Sequence, Timestamp};
+use uuid::Uuid;
 
 use super::{
     Turn,
     convert::{self, blob},
+    deliveries, expand,
     pool::Pool,
     rows::at_most,
     settle,
@@ -21,11 +23,13 @@ use crate::{
 pub(super) struct SqliteMailboxes {
     pool: Pool,
     turn: Turn,
+    /// The seller whose events were expanded last. Not stored: after a restart the rotation begins again.
+    expanded: Mutex<PartyId>,
 }
 
 impl SqliteMailboxes {
     pub(super) fn new(pool: Pool, turn: Turn) -> Self {
-        Self { pool, turn }
+        Self { pool, turn, expanded: Mutex::new(PartyId(Uuid::nil())) }
     }
 
     /// Runs `work` in a write transaction, in turn with the lane.
@@ -127,7 +131,22 @@ impl Mailboxes for SqliteMailboxes {
         after: Sequence,
         limit: usize,
     ) -> Result<Vec<Delivery>, StoreError> {
-        self.pool.run(move |connection| waiting(connection, recipient, after, limit)).await
+        self.pool.run(move |connection| deliveries::waiting(connection, recipient, after, limit)).await
+    }
+
+    async fn hand_out(
+        &self,
+        recipient: PartyId,
+        after: Sequence,
+        limit: usize,
+    ) -> Result<Vec<Delivery>, StoreError> {
+        // Read without taking a turn first, because usually there is nothing to record.
+        let waiting = self.pending(recipient, after, limit).await?;
+        if Delivery::last_mergeable(&waiting).is_none() {
+            return Ok(waiting);
+        }
+        // Read again: a merge in between may have replaced some of them.
+        self.write(move |transaction| deliveries::hand_out(transaction, recipient, after, limit)).await
     }
 
     async fn settle(&self, settlements: &[Settlement]) -> Result<Vec<bool>, StoreError> {
@@ -179,7 +198,11 @@ impl Mailboxes for SqliteMailboxes {
     }
 
     async fn expand(&self, limit: usize) -> Result<Expansion, StoreError> {
-        self.write_durably(move |transaction| settle::expand(transaction, limit)).await
+        let last = *self.expanded.lock().unwrap_or_else(PoisonError::into_inner);
+        let (expansion, last) =
+            self.write_durably(move |transaction| expand::expand(transaction, last, limit)).await?;
+        *self.expanded.lock().unwrap_or_else(PoisonError::into_inner) = last;
+        Ok(expansion)
     }
 
     async fn expire(&self, now: Timestamp, retention: Retention, limit: usize) -> Result<usize, StoreError> {
@@ -229,7 +252,7 @@ fn claim_all(transaction: &Connection, due: &[PartyId], query: &DueQuery) -> Res
             continue;
         }
         let mut claim = claim(transaction, recipient, query.owner, until)?;
-        claim.deliveries = waiting(transaction, recipient, claim.acknowledged, query.deliveries)?;
+        claim.deliveries = deliveries::hand_out(transaction, recipient, claim.acknowledged, query.deliveries)?;
         if claim.deliveries.is_empty() {
             // The pending deliveries have expired in the meantime.
             settle::give_back(transaction, recipient)?;
@@ -263,18 +286,6 @@ fn claim(
             })
         },
     )
-}
-
-fn waiting(
-    connection: &Connection,
-    recipient: PartyId,
-    after: Sequence,
-    limit: usize,
-) -> Result<Vec<Delivery>, Error> {
-    let sql = "SELECT sequence, body FROM delivery JOIN event ON event.seq = delivery.event \
-               WHERE recipient = ? AND sequence > ? ORDER BY sequence LIMIT ?";
-    let mut waiting = connection.prepare_cached(sql)?;
-    waiting.query_map(params![blob(recipient), after.0, at_most(limit)], convert::delivery)?.collect()
 }
 
 fn state(row: &Row<'_>) -> Result<MailboxState, Error> {

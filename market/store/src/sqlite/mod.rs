@@ -12,7 +12,9 @@
 mod checkpoint;
 mod consumers;
 mod convert;
+mod deliveries;
 mod error;
+mod expand;
 mod lane;
 mod load;
 mod mailboxes;

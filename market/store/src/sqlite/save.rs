@@ -4,11 +4,13 @@ use std::collections::{BTreeMap, btree_map::Entry};
 
 use rusqlite::{CachedStatement, Connection, Error, OptionalExtension as _, params};
 use souk_domain::{
-    Audience, CancelReason, Event, EventKind, IdRange, Item, NewEvent, Order, Party, PartyId, Role, Sku,
-    Timestamp, Topic, WorkingSet,
+    Audience, CancelReason, EventKind, IdRange, Item, NewEvent, Order, Party, Role, Sku, WorkingSet,
 };
 
-use super::convert::{self, blob};
+use super::{
+    convert::{self, blob, to_json},
+    deliveries::{last_sequence, put_delivery, put_event, put_into_mailbox},
+};
 use crate::{
     FeedPosition, Receipt,
     audit::{AuditRow, Head, Link},
@@ -64,7 +66,7 @@ fn save_parties(connection: &Connection, rows: &WorkingSet) -> Result<(), Error>
         let (host, port) = callback.as_ref().map(|c| (c.host.as_str(), c.port)).unzip();
         let (name, role) = (display_name.as_str(), role.as_str());
         let (since, reason) = suspension.as_ref().map(|s| (s.since.0, s.reason.as_str())).unzip();
-        let tills = if tills.is_empty() { None } else { Some(json(tills)?) };
+        let tills = if tills.is_empty() { None } else { Some(to_json(tills)?) };
         put.execute(params![
             blob(*id),
             role,
@@ -171,7 +173,7 @@ fn save_rides(connection: &Connection, rows: &WorkingSet) -> Result<(), Error> {
     )?;
     for (id, ride) in rows.rides.changes() {
         let Some(ride) = ride else { continue };
-        put.execute(params![id.0.into_bytes(), blob(ride.seller), json(ride)?])?;
+        put.execute(params![id.0.into_bytes(), blob(ride.seller), to_json(ride)?])?;
     }
     Ok(())
 }
@@ -190,7 +192,7 @@ fn save_tills(connection: &Connection, rows: &WorkingSet) -> Result<(), Error> {
             remove.execute([id.0.into_bytes()])?;
             continue;
         };
-        put.execute(params![id.0.into_bytes(), blob(till.seller), json(till)?])?;
+        put.execute(params![id.0.into_bytes(), blob(till.seller), to_json(till)?])?;
         open.execute(params![blob(id.mailbox()), Role::Seller.as_str()])?;
     }
     Ok(())
@@ -248,7 +250,7 @@ fn save_requests(connection: &Connection, rows: &WorkingSet) -> Result<(), Error
     )?;
     for ((party, request), recorded) in rows.requests.changes() {
         let Some(recorded) = recorded else { continue };
-        let outcome = json(&recorded.outcome)?;
+        let outcome = to_json(&recorded.outcome)?;
         let id = request.0.into_bytes();
         put.execute(params![id, blob(party), recorded.fingerprint.0, outcome, rows.decided_at.0])?;
     }
@@ -257,8 +259,9 @@ fn save_requests(connection: &Connection, rows: &WorkingSet) -> Result<(), Error
 
 /// Saves the events, their deliveries, and the state of the mailboxes that they go to.
 fn save_events(connection: &Connection, rows: &WorkingSet, receipt: &mut Receipt) -> Result<(), Error> {
-    let mut fan_out =
-        connection.prepare_cached("INSERT INTO fan_out (event, item, withdraws) VALUES (?, ?, ?)")?;
+    let mut is_wished = connection.prepare_cached("SELECT 1 FROM wish WHERE item = ? LIMIT 1")?;
+    let mut fan_out = connection
+        .prepare_cached("INSERT INTO fan_out (event, item, withdraws, seller) VALUES (?, ?, ?, ?)")?;
     let mut mailboxes = BTreeMap::new();
     for NewEvent { event, audience } in &rows.events {
         match *audience {
@@ -270,15 +273,19 @@ fn save_events(connection: &Connection, rows: &WorkingSet, receipt: &mut Receipt
                     Entry::Vacant(first) => first.insert(last_sequence(connection, recipient)?),
                 };
                 *sequence += 1;
-                let seq = put_event(connection, event, false)?;
-                put_delivery(connection, recipient, *sequence, seq, event)?;
+                put_delivery(connection, recipient, *sequence, None, event)?;
             }
             Audience::Wishers(item) => {
+                let Some(seller) = rows.items.row(item).map(|item| item.seller) else { continue };
+                // Most items are wished for by nobody, and an import changes thousands of them.
+                if !is_wished.exists([item.0])? {
+                    continue;
+                }
                 // One row per event now, one per wisher later: a popular item may have any number of wishers,
                 // and a purchase must not wait for them. The relay expands these events in small transactions.
                 let seq = put_event(connection, event, true)?;
                 let withdraws = matches!(event.kind, EventKind::ItemWithdrawn { .. });
-                fan_out.execute(params![seq, item.0, withdraws])?;
+                fan_out.execute(params![seq, item.0, withdraws, blob(seller)])?;
                 receipt.needs_expansion = true;
             }
         }
@@ -289,65 +296,6 @@ fn save_events(connection: &Connection, rows: &WorkingSet, receipt: &mut Receipt
         receipt.recipients.push(recipient);
     }
     Ok(())
-}
-
-fn put_event(connection: &Connection, event: &Event, fans_out: bool) -> Result<i64, Error> {
-    let mut put = connection
-        .prepare_cached("INSERT INTO event (id, occurred_at, body, fans_out) VALUES (?, ?, ?, ?)")?;
-    let id = event.id.0.into_bytes();
-    put.insert(params![id, event.occurred_at.0, json(event)?, fans_out])
-}
-
-/// Returns the last sequence that a mailbox has assigned.
-pub(super) fn last_sequence(connection: &Connection, recipient: PartyId) -> Result<i64, Error> {
-    let mut last = connection.prepare_cached("SELECT last_sequence FROM mailbox WHERE party = ?")?;
-    last.query_row([blob(recipient)], |row| row.get(0))
-}
-
-/// Adds a delivery. Of several undelivered events on one topic only the last is kept, under a new sequence:
-/// an older one may be in flight, and settling it must not remove the new one with it.
-pub(super) fn put_delivery(
-    connection: &Connection,
-    recipient: PartyId,
-    sequence: i64,
-    seq: i64,
-    event: &Event,
-) -> Result<(), Error> {
-    let coalesces = event.kind.coalesces_by().map(Topic::number);
-    if coalesces.is_some() {
-        // Events before deliveries, because they are found through them.
-        let own = "DELETE FROM event WHERE fans_out = 0 AND seq IN \
-                   (SELECT event FROM delivery WHERE recipient = ? AND coalesces = ?)";
-        connection.prepare_cached(own)?.execute(params![blob(recipient), coalesces])?;
-        let older = "DELETE FROM delivery WHERE recipient = ? AND coalesces = ?";
-        connection.prepare_cached(older)?.execute(params![blob(recipient), coalesces])?;
-    }
-    let mut put = connection.prepare_cached(
-        "INSERT INTO delivery (recipient, sequence, event, coalesces, is_order, occurred_at) \
-         VALUES (?, ?, ?, ?, ?, ?)",
-    )?;
-    let (is_order, occurred_at) = (event.kind.is_order(), event.occurred_at.0);
-    put.execute(params![blob(recipient), sequence, seq, coalesces, is_order, occurred_at])?;
-    Ok(())
-}
-
-/// Records that something new is pending. The mailbox becomes due now, unless it is in back-off.
-pub(super) fn put_into_mailbox(
-    connection: &Connection,
-    recipient: PartyId,
-    sequence: i64,
-    now: Timestamp,
-) -> Result<(), Error> {
-    let mut put = connection.prepare_cached(
-        "UPDATE mailbox SET last_sequence = ?2, next_attempt = CASE WHEN next_attempt IS NULL THEN ?3 \
-         WHEN failures = 0 THEN min(next_attempt, ?3) ELSE next_attempt END WHERE party = ?1",
-    )?;
-    put.execute(params![blob(recipient), sequence, now.0])?;
-    Ok(())
-}
-
-fn json(value: &impl serde::Serialize) -> Result<String, Error> {
-    serde_json::to_string(value).map_err(|error| Error::ToSqlConversionFailure(error.into()))
 }
 
 fn last_number(connection: &Connection, name: &str) -> Result<i64, Error> {

@@ -19,7 +19,8 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0005_sku.sql"),
     include_str!("migrations/0006_rides.sql"),
     include_str!("migrations/0007_tills.sql"),
-    include_str!("migrations/0008_consumers.sql"),
+    include_str!("migrations/0008_delivery.sql"),
+    include_str!("migrations/0009_consumers.sql"),
 ];
 
 /// Why the schema can't be brought up to date.

@@ -1,15 +1,15 @@
-//! Settles claims, removes delivered events, and expands events for wishers into deliveries.
+//! Settles claims, and removes deliveries that were received or have expired.
 
-use rusqlite::{Connection, Error, OptionalExtension as _, Row, params};
-use souk_domain::{Event, PartyId, Sequence, Timestamp};
+use rusqlite::{Connection, Error, params};
+use souk_domain::{PartyId, Sequence, Timestamp};
 
 use super::{
-    convert::{self, blob, unreadable},
+    convert::{self, blob},
+    deliveries::last_sequence,
     received::remove_received,
     rows::at_most,
-    save::{last_sequence, put_delivery, put_into_mailbox},
 };
-use crate::{Expansion, Retention, Settlement, Verdict};
+use crate::{Retention, Settlement, Verdict};
 
 /// Ends one claim, and returns whether it was still the latest.
 pub(super) fn settle(transaction: &Connection, settlement: &Settlement) -> Result<bool, Error> {
@@ -57,70 +57,6 @@ pub(super) fn give_back(transaction: &Connection, recipient: PartyId) -> Result<
                THEN coalesce(next_attempt, 0) END WHERE party = ?1";
     transaction.prepare_cached(sql)?.execute([blob(recipient)])?;
     Ok(())
-}
-
-/// An event for wishers that is being expanded.
-struct FanOut {
-    seq: i64,
-    item: i64,
-    withdraws: bool,
-    cursor: Vec<u8>,
-    event: Event,
-}
-
-fn fan_out(row: &Row<'_>) -> Result<FanOut, Error> {
-    let body = row.get_ref(4)?.as_str()?;
-    Ok(FanOut {
-        seq: row.get(0)?,
-        item: row.get(1)?,
-        withdraws: row.get(2)?,
-        cursor: row.get(3)?,
-        event: serde_json::from_str(body).map_err(|error| unreadable(4, error))?,
-    })
-}
-
-/// Expands the oldest event for wishers into up to `limit` deliveries, in the order of the buyers' ids.
-///
-/// The cursor is the last buyer served, so that the next step continues after it.
-pub(super) fn expand(transaction: &Connection, limit: usize) -> Result<Expansion, Error> {
-    // Oldest first, and one event at a time: the versions of an item then never go back for a recipient.
-    let oldest = "SELECT fan_out.event, item, withdraws, cursor, body FROM fan_out \
-                  JOIN event ON event.seq = fan_out.event ORDER BY fan_out.event LIMIT 1";
-    let Some(fan_out) = transaction.prepare_cached(oldest)?.query_row([], fan_out).optional()? else {
-        return Ok(Expansion::default());
-    };
-    let wishers = "SELECT buyer FROM wish WHERE item = ? AND buyer > ? ORDER BY buyer LIMIT ?";
-    let recipients: Vec<PartyId> = transaction
-        .prepare_cached(wishers)?
-        .query_map(params![fan_out.item, fan_out.cursor, at_most(limit)], |row| convert::party_id(row, 0))?
-        .collect::<Result<_, _>>()?;
-    for recipient in recipients.iter().copied() {
-        deliver(transaction, recipient, &fan_out)?;
-    }
-    match recipients.last() {
-        // A full step: there may be more buyers. The cursor is committed with the deliveries, so a crash
-        // neither repeats nor skips one.
-        Some(last) if recipients.len() >= limit => {
-            let on = "UPDATE fan_out SET cursor = ? WHERE event = ?";
-            transaction.prepare_cached(on)?.execute(params![blob(*last), fan_out.seq])?;
-        }
-        _ => {
-            transaction.prepare_cached("DELETE FROM fan_out WHERE event = ?")?.execute([fan_out.seq])?;
-        }
-    }
-    let more = transaction.prepare_cached("SELECT 1 FROM fan_out")?.exists([])?;
-    Ok(Expansion { recipients, more })
-}
-
-fn deliver(transaction: &Connection, recipient: PartyId, fan_out: &FanOut) -> Result<(), Error> {
-    if fan_out.withdraws {
-        // In the transaction of the delivery, so that a wish never ends without its buyer being notified.
-        let wish = "DELETE FROM wish WHERE buyer = ? AND item = ?";
-        transaction.prepare_cached(wish)?.execute(params![blob(recipient), fan_out.item])?;
-    }
-    let sequence = last_sequence(transaction, recipient)? + 1;
-    put_delivery(transaction, recipient, sequence, fan_out.seq, &fan_out.event)?;
-    put_into_mailbox(transaction, recipient, sequence, fan_out.event.occurred_at)
 }
 
 /// Drops deliveries whose retention is over, and returns how many.

@@ -5,9 +5,11 @@
 mod audit;
 mod consumers;
 mod deliveries;
+mod expanding;
 mod files;
 mod held_up;
 mod lane;
+mod merging;
 mod model;
 mod rides;
 mod shared_database;

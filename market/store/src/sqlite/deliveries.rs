@@ -1,0 +1,133 @@
+//! Deliveries: what is pending in a mailbox, and how updates of one item are merged there.
+
+use rusqlite::{Connection, Error, OptionalExtension as _, params};
+use souk_domain::{Event, PartyId, Sequence, Timestamp, Topic};
+
+use super::{
+    convert::{self, blob, to_json, unreadable},
+    rows::at_most,
+};
+use crate::Delivery;
+
+/// Saves an event and returns its number. One that fans out is shared by the deliveries to its recipients.
+pub(super) fn put_event(connection: &Connection, event: &Event, fans_out: bool) -> Result<i64, Error> {
+    let mut put = connection
+        .prepare_cached("INSERT INTO event (id, occurred_at, body, fans_out) VALUES (?, ?, ?, ?)")?;
+    let id = event.id.0.into_bytes();
+    put.insert(params![id, event.occurred_at.0, to_json(event)?, fans_out])
+}
+
+/// Returns the last sequence that a mailbox has assigned.
+pub(super) fn last_sequence(connection: &Connection, recipient: PartyId) -> Result<i64, Error> {
+    let mut last = connection.prepare_cached("SELECT last_sequence FROM mailbox WHERE party = ?")?;
+    last.query_row([blob(recipient)], |row| row.get(0))
+}
+
+/// Returns the sequence up to which somebody may have received the mailbox's deliveries. They stay as they
+/// are; later ones may still be merged.
+fn received_through(connection: &Connection, recipient: PartyId) -> Result<i64, Error> {
+    let sql = "SELECT max(acknowledged, handed_out) FROM mailbox WHERE party = ?";
+    connection.prepare_cached(sql)?.query_row([blob(recipient)], |row| row.get(0))
+}
+
+/// Adds a delivery of an event, which is either shared, under the given number, or this delivery's own.
+///
+/// An older one on the same topic that nobody can have received is merged into it. The result has a new
+/// sequence, because a recipient that has acknowledged the older sequence must get it too.
+pub(super) fn put_delivery(
+    connection: &Connection,
+    recipient: PartyId,
+    sequence: i64,
+    shared: Option<i64>,
+    event: &Event,
+) -> Result<(), Error> {
+    let coalesces = event.kind.coalesces_by().map(Topic::number);
+    let merged = match coalesces {
+        Some(topic) => merge(connection, recipient, topic, event)?,
+        None => None,
+    };
+    let number = match (&merged, shared) {
+        (None, Some(shared)) => shared,
+        // A merged event is this recipient's own: others may have received what it is merged from.
+        (merged, _) => put_event(connection, merged.as_ref().unwrap_or(event), false)?,
+    };
+    let mut put = connection.prepare_cached(
+        "INSERT INTO delivery (recipient, sequence, event, coalesces, is_order, occurred_at) \
+         VALUES (?, ?, ?, ?, ?, ?)",
+    )?;
+    let (is_order, occurred_at) = (event.kind.is_order(), event.occurred_at.0);
+    put.execute(params![blob(recipient), sequence, number, coalesces, is_order, occurred_at])?;
+    Ok(())
+}
+
+/// Removes the delivery that an event on its topic is merged with, and returns the merged event; `None` if
+/// that is the event itself.
+fn merge(
+    connection: &Connection,
+    recipient: PartyId,
+    topic: i64,
+    event: &Event,
+) -> Result<Option<Event>, Error> {
+    let after = received_through(connection, recipient)?;
+    // At most one, because each was merged with those before it when it was put here.
+    let older = "SELECT sequence, event, body FROM delivery JOIN event ON event.seq = delivery.event \
+                 WHERE recipient = ? AND coalesces = ? AND sequence > ?";
+    let older: Option<(i64, i64, Event)> = connection
+        .prepare_cached(older)?
+        .query_row(params![blob(recipient), topic, after], |row| {
+            let older = serde_json::from_str(row.get_ref(2)?.as_str()?);
+            Ok((row.get(0)?, row.get(1)?, older.map_err(|error| unreadable(2, error))?))
+        })
+        .optional()?;
+    let Some((sequence, number, older)) = older else { return Ok(None) };
+    let own = "DELETE FROM event WHERE seq = ? AND fans_out = 0";
+    connection.prepare_cached(own)?.execute([number])?;
+    let delivery = "DELETE FROM delivery WHERE recipient = ? AND sequence = ?";
+    connection.prepare_cached(delivery)?.execute(params![blob(recipient), sequence])?;
+    let merged = event.clone().merge(&older);
+    Ok((merged != *event).then_some(merged))
+}
+
+/// Records that something new is pending. The mailbox becomes due now, unless it is in back-off.
+pub(super) fn put_into_mailbox(
+    connection: &Connection,
+    recipient: PartyId,
+    sequence: i64,
+    now: Timestamp,
+) -> Result<(), Error> {
+    let mut put = connection.prepare_cached(
+        "UPDATE mailbox SET last_sequence = ?2, next_attempt = CASE WHEN next_attempt IS NULL THEN ?3 \
+         WHEN failures = 0 THEN min(next_attempt, ?3) ELSE next_attempt END WHERE party = ?1",
+    )?;
+    put.execute(params![blob(recipient), sequence, now.0])?;
+    Ok(())
+}
+
+/// Returns the pending deliveries after a sequence, in order.
+pub(super) fn waiting(
+    connection: &Connection,
+    recipient: PartyId,
+    after: Sequence,
+    limit: usize,
+) -> Result<Vec<Delivery>, Error> {
+    let sql = "SELECT sequence, body FROM delivery JOIN event ON event.seq = delivery.event \
+               WHERE recipient = ? AND sequence > ? ORDER BY sequence LIMIT ?";
+    let mut waiting = connection.prepare_cached(sql)?;
+    waiting.query_map(params![blob(recipient), after.0, at_most(limit)], convert::delivery)?.collect()
+}
+
+/// Does the same, for deliveries that are about to be sent: records that they may have been received.
+pub(super) fn hand_out(
+    transaction: &Connection,
+    recipient: PartyId,
+    after: Sequence,
+    limit: usize,
+) -> Result<Vec<Delivery>, Error> {
+    let handed = waiting(transaction, recipient, after, limit)?;
+    // Orders are never merged, so most batches need no record.
+    if let Some(last) = Delivery::last_mergeable(&handed) {
+        let sql = "UPDATE mailbox SET handed_out = max(handed_out, ?2) WHERE party = ?1";
+        transaction.prepare_cached(sql)?.execute(params![blob(recipient), last.0])?;
+    }
+    Ok(handed)
+}
