@@ -63,11 +63,7 @@ impl Markets {
                 buyers.push(connect(&mut pki, Role::Buyer, &format!("buyer-{number}"), server).await?);
             }
             let buyer = &buyers[0][number - 1];
-            let request = v1::RegisterBuyerRequest {
-                request_id: buyer.request_id(),
-                display_name: "buyer".into(),
-                ..Default::default()
-            };
+            let request = v1::RegisterBuyerRequest { display_name: "buyer".into(), ..Default::default() };
             buyer.call(request).await?;
         }
         let mut listed = Vec::new();
@@ -94,11 +90,7 @@ async fn connect(
 }
 
 async fn list(seller: &Connection, items: usize, stock: i64) -> anyhow::Result<Vec<i64>> {
-    let request = v1::RegisterSellerRequest {
-        request_id: seller.request_id(),
-        display_name: "seller".into(),
-        ..Default::default()
-    };
+    let request = v1::RegisterSellerRequest { display_name: "seller".into(), ..Default::default() };
     seller.call(request).await?;
     let listed = stream::iter(0..items).map(|number| async move {
         let item = v1::ItemDraft {
@@ -108,8 +100,7 @@ async fn list(seller: &Connection, items: usize, stock: i64) -> anyhow::Result<V
             quantity: Some(stock),
             ..Default::default()
         };
-        let request =
-            v1::SellItemRequest { request_id: seller.request_id(), item: Some(item), ..Default::default() };
+        let request = v1::SellItemRequest { item: Some(item), ..Default::default() };
         let listed = seller.call(request).await?;
         anyhow::Ok(listed.item.context("an item")?.item_id)
     });

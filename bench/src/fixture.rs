@@ -73,21 +73,13 @@ pub(crate) async fn connect(party: &Party, server: &ServerProcess) -> anyhow::Re
 }
 
 async fn register_buyer(buyer: &Connection, name: &str) -> anyhow::Result<()> {
-    let request = v1::RegisterBuyerRequest {
-        request_id: buyer.request_id(),
-        display_name: name.into(),
-        ..Default::default()
-    };
+    let request = v1::RegisterBuyerRequest { display_name: name.into(), ..Default::default() };
     buyer.call(request).await?;
     Ok(())
 }
 
 pub(crate) async fn register_seller(seller: &Connection) -> anyhow::Result<()> {
-    let request = v1::RegisterSellerRequest {
-        request_id: seller.request_id(),
-        display_name: "seller".into(),
-        ..Default::default()
-    };
+    let request = v1::RegisterSellerRequest { display_name: "seller".into(), ..Default::default() };
     seller.call(request).await?;
     Ok(())
 }
@@ -104,11 +96,7 @@ async fn list_items(seller: &Connection) -> anyhow::Result<Vec<i64>> {
                 quantity: Some(STOCK),
                 ..Default::default()
             };
-            let request = v1::SellItemRequest {
-                request_id: seller.request_id(),
-                item: Some(item),
-                ..Default::default()
-            };
+            let request = v1::SellItemRequest { item: Some(item), ..Default::default() };
             let listed = seller.call(request).await?;
             anyhow::Ok(listed.item.context("an item")?.item_id)
         })

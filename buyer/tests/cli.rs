@@ -213,7 +213,6 @@ async fn an_order_is_watched_until_it_is_there() {
     let alice = &shop.alice.connection;
     let place = |longitude| Some(v1::Location { latitude: 51.5, longitude });
     let start = v1::StartRideRequest {
-        request_id: alice.request_id(),
         kind: v1::RideKind::Regular.into(),
         vehicle: "green van".into(),
         driver: "Eve".into(),
@@ -240,8 +239,7 @@ async fn an_order_is_watched_until_it_is_there() {
         assert!(line["sequence"].as_i64() > Some(seen), "{line}");
         seen = line["sequence"].as_i64().expect("a number");
     }
-    let request_id = alice.request_id();
-    let end = v1::EndRideRequest { request_id, ride_id, ..Default::default() };
+    let end = v1::EndRideRequest { ride_id, ..Default::default() };
     alice.call(end).await.expect("ended");
     assert_eq!(watching.end().await, 0);
     let after = bob.run(&["track", &order]).await;

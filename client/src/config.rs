@@ -5,7 +5,7 @@ mod addresses;
 
 use std::{fmt, net::SocketAddr, str::FromStr, time::Duration};
 
-use souk_certs::{credentials::CredentialFiles, identity::TrustDomain};
+use souk_certs::{clock::Clock, credentials::CredentialFiles, identity::TrustDomain, random::Random};
 use souk_proto::v1;
 
 pub use addresses::{AddressesError, MAX_ADDRESSES, MarketAddresses};
@@ -25,6 +25,21 @@ pub const MAX_TIMEOUT: Duration = Duration::from_secs(3_600);
 const MAX_HOST_LENGTH: usize = 253;
 
 /// The settings of one party at one market.
+///
+/// # Examples
+/// ```no_run
+/// use std::time::Duration;
+///
+/// use souk_client::{ClientConfig, Connection, CredentialFiles};
+///
+/// # async fn example() -> Result<(), souk_client::Error> {
+/// let config = ClientConfig {
+///     timeout: Duration::from_secs(3),
+///     ..ClientConfig::new("localhost:7443".parse()?, CredentialFiles::beside("bob.pem"))
+/// };
+/// let connection = Connection::open(&config).await?;
+/// # Ok(()) }
+/// ```
 #[derive(Clone, Debug)]
 pub struct ClientConfig {
     /// Where the market listens. With several addresses, calls are spread over them, and fail over to the
@@ -43,6 +58,10 @@ pub struct ClientConfig {
     pub advertise: Option<CallbackAddress>,
     /// Receives how long calls take; `None` disables the timing.
     pub timings: Option<Timings>,
+    /// The clock by which certificates are judged and request ids are made; by default the system's.
+    pub clock: Clock,
+    /// The source of request ids and of the jitter of waits; by default the system's.
+    pub random: Random,
 }
 
 impl ClientConfig {
@@ -56,6 +75,8 @@ impl ClientConfig {
             listen: None,
             advertise: None,
             timings: None,
+            clock: Clock::SYSTEM,
+            random: Random::SYSTEM,
         }
     }
 

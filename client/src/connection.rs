@@ -1,32 +1,28 @@
 //! The connection of one party to a market.
 
+mod call;
+
 use std::{sync::Arc, time::Duration};
 
-use http::uri::PathAndQuery;
 use souk_certs::{
     client::ClientTls,
-    clock,
+    clock::Clock,
     connector::{self, ConnectOptions, Dial},
     credentials::Credentials,
     identity::{Identity, PeerCertificate},
-    random,
+    random::Random,
 };
-use souk_proto::{
-    Unary,
-    v1::{
-        account_service_client::AccountServiceClient, account_service_server,
-        admin_service_client::AdminServiceClient, admin_service_server,
-        buyer_service_client::BuyerServiceClient, catalog_service_client::CatalogServiceClient,
-        event_service_client::EventServiceClient, ride_service_client::RideServiceClient,
-        seller_service_client::SellerServiceClient, session_service_client::SessionServiceClient,
-    },
+use souk_proto::v1::{
+    account_service_client::AccountServiceClient, admin_service_client::AdminServiceClient,
+    buyer_service_client::BuyerServiceClient, catalog_service_client::CatalogServiceClient,
+    event_service_client::EventServiceClient, ride_service_client::RideServiceClient,
+    seller_service_client::SellerServiceClient, session_service_client::SessionServiceClient,
 };
 use tokio::{
     sync::{Semaphore, watch},
-    time::{Instant, sleep, timeout, timeout_at},
+    time::timeout,
 };
-use tonic::{GrpcMethod, Status};
-use tonic_prost::ProstCodec;
+use tonic::Status;
 use tower::Layer as _;
 use uuid::Uuid;
 
@@ -36,13 +32,9 @@ use crate::{
     config,
     error::Step,
     probe::Probe,
-    retry::{self, Verdict},
     session::{Session, TokenKeeper, Transport},
     timing::{TimingLayer, Timings},
 };
-
-/// The services that take no access token: one issues it, the other is for operators.
-const WITHOUT_TOKEN: [&str; 2] = [account_service_server::SERVICE_NAME, admin_service_server::SERVICE_NAME];
 
 /// A handle to a market: one HTTP/2 connection over mutual TLS per address, and the session of one party on
 /// them. A connection is opened when a call needs it, and again after it broke. Cloning is cheap and shares
@@ -67,6 +59,8 @@ struct Shared {
     session: Session,
     tls: ClientTls,
     timings: Option<Timings>,
+    clock: Clock,
+    random: Random,
     reach: Reach,
     /// How many times the credentials have been replaced.
     renewals: watch::Sender<u64>,
@@ -103,7 +97,7 @@ impl Connection {
     /// # Errors
     /// The files can't be used, the certificate names no party, or the timeout is out of bounds.
     pub async fn open(config: &ClientConfig) -> Result<Self, Error> {
-        let credentials = Credentials::load(&config.credentials, &config.trust_domain, clock::now())?;
+        let credentials = Credentials::load(&config.credentials, &config.trust_domain, config.clock.now())?;
         Self::with_credentials(config, &credentials)
     }
 
@@ -129,17 +123,29 @@ impl Connection {
                 (Transport::One(channel), Reach::One { probe, probing: Semaphore::new(1) })
             }
             None => {
-                let balancer = Balancer::new(&market, tls.clone(), domain);
+                let balancer = Balancer::new(&market, tls.clone(), domain, config.random);
                 (Transport::Many(balancer.clone()), Reach::Many(balancer))
             }
         };
-        let timings = config.timings.clone();
+        let (timings, clock, random) = (config.timings.clone(), config.clock, config.random);
         let transport = TimingLayer::new(timings.clone()).layer(transport);
         let account = Session::without_token(transport, party);
         let session = account.with_tokens(TokenKeeper::new(account.clone()));
         let renewals = watch::Sender::new(0);
-        let shared = Shared { market, certificate, party, account, session, tls, timings, reach, renewals };
-        Ok(Self { shared: Arc::new(shared), timeout, is_silent: false })
+        let shared = Arc::new(Shared {
+            market,
+            certificate,
+            party,
+            account,
+            session,
+            tls,
+            timings,
+            clock,
+            random,
+            reach,
+            renewals,
+        });
+        Ok(Self { shared, timeout, is_silent: false })
     }
 
     /// Uses other credentials of the same party from the next connection on. Open connections stay.
@@ -251,9 +257,16 @@ impl Connection {
         self.timeout
     }
 
-    /// Returns a new `request_id`. Use one per intended change, not per attempt.
+    /// Returns a new `request_id`. Use one per intended change, not per attempt. It is a UUIDv7 (RFC 9562), so
+    /// that ids made one after another are stored next to each other.
     pub fn request_id(&self) -> String {
-        retry::request_id(clock::now()).to_string()
+        let Shared { clock, random, .. } = &*self.shared;
+        random.uuid_v7(clock.now()).to_string()
+    }
+
+    /// Returns a random number in the range [0, 1), which spreads the waits of clients that failed together.
+    pub(crate) fn jitter(&self) -> f64 {
+        self.shared.random.unit()
     }
 
     /// Waits for a stream to open. The timeout applies only to that, and is not sent to the market.
@@ -266,102 +279,6 @@ impl Connection {
             Ok(Err(status)) => Err(self.explain(status).await),
             Err(_) => Err(Error::TimedOut { market: self.market().clone(), after: self.timeout }),
         }
-    }
-
-    /// Makes a unary call, with a deadline and retries. The type of the request decides the RPC.
-    ///
-    /// - The deadline ([`timeout`](Self::timeout)) covers everything and goes to the market as `grpc-timeout`.
-    /// - An empty `request_id` is filled in once, before the first attempt. A retry sends the identical
-    ///   message, so that the call takes effect once whatever happened to the first attempt (AIP-155).
-    /// - A transient failure is retried after a back-off (see [`retry`]), or at once while the market has
-    ///   another address that is not known to fail. A rejected token is renewed once.
-    ///
-    /// # Examples
-    /// ```no_run
-    /// # async fn buy(connection: souk_client::Connection) -> Result<(), souk_client::Error> {
-    /// use souk_proto::v1::BuyItemRequest;
-    ///
-    /// let request = BuyItemRequest { item_id: 7, quantity: 1, ..Default::default() };
-    /// let bought = connection.call(request).await?;
-    /// # Ok(()) }
-    /// ```
-    ///
-    /// # Errors
-    /// The failure of the last attempt.
-    pub async fn call<R: Unary>(&self, request: R) -> Result<R::Response, Error> {
-        Ok(self.call_with_metadata(request).await?.into_inner())
-    }
-
-    /// Like [`call`](Self::call), but also returns the metadata of the answer, for example for
-    /// [`answered_by`](Self::answered_by).
-    ///
-    /// # Errors
-    /// The failure of the last attempt.
-    pub async fn call_with_metadata<R: Unary>(
-        &self,
-        mut message: R,
-    ) -> Result<tonic::Response<R::Response>, Error> {
-        if let Some(request_id) = message.request_id_mut().filter(|request_id| request_id.is_empty()) {
-            // Before the loop: every attempt has to carry the same id.
-            *request_id = self.request_id();
-        }
-        let attempts = self.shared.timings.as_ref().filter(|_| !self.is_silent).map(Timings::begin);
-        let deadline = Instant::now() + self.timeout;
-        let mut failed_attempts = 0;
-        let mut moves = 0;
-        let mut renewed = false;
-        loop {
-            let mut request = tonic::Request::new(message.clone());
-            request.set_timeout(deadline.saturating_duration_since(Instant::now()));
-            if let Some(attempts) = &attempts {
-                request.extensions_mut().insert(attempts.log());
-            }
-            let failure = match timeout_at(deadline, self.send(request)).await {
-                Ok(Ok(response)) => return Ok(response),
-                Ok(Err(status)) => self.explain(status).await,
-                Err(_) => Error::TimedOut { market: self.market().clone(), after: self.timeout },
-            };
-            if self.may_move(&failure, moves) {
-                moves += 1;
-                tracing::debug!(%failure, moves, "going on at another address");
-                continue;
-            }
-            moves = 0;
-            failed_attempts += 1;
-            let wait = match retry::verdict(&failure) {
-                Verdict::Renew if !renewed => {
-                    renewed = true;
-                    continue;
-                }
-                Verdict::Repeat { at_least } if failed_attempts < retry::MAX_ATTEMPTS => {
-                    at_least.max(retry::backoff(failed_attempts, random::unit()))
-                }
-                _ => return Err(failure),
-            };
-            // The real failure now says more than a timeout later.
-            if Instant::now() + wait >= deadline {
-                return Err(failure);
-            }
-            tracing::debug!(%failure, ?wait, failed_attempts, "trying again");
-            sleep(wait).await;
-        }
-    }
-
-    /// Makes one attempt, as the generated clients do.
-    async fn send<R: Unary>(
-        &self,
-        mut request: tonic::Request<R>,
-    ) -> Result<tonic::Response<R::Response>, Status> {
-        let session =
-            if WITHOUT_TOKEN.contains(&R::SERVICE) { &self.shared.account } else { &self.shared.session };
-        let mut client = tonic::client::Grpc::new(self.via(session));
-        client
-            .ready()
-            .await
-            .map_err(|error| Status::unknown(format!("the connection is not ready: {error}")))?;
-        request.extensions_mut().insert(GrpcMethod::new(R::SERVICE, R::METHOD));
-        let codec = ProstCodec::<R, R::Response>::default();
-        client.unary(request, PathAndQuery::from_static(R::PATH), codec).await
     }
 
     /// Converts the status of a failed call to an error. If the connection broke during the call, a probe

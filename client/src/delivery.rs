@@ -59,6 +59,18 @@ pub struct Missed {
 /// An event, not yet marked as seen.
 ///
 /// Dropping it without [`take`](Self::take) leaves it in the mailbox: it is delivered again later.
+///
+/// # Examples
+/// ```no_run
+/// # async fn example(souk: souk_client::Souk) -> Result<(), Box<dyn std::error::Error>> {
+/// if let Some(delivery) = souk.events().next().await {
+///     let delivery = delivery?;
+///     // If this fails, the event is dropped untaken and comes again.
+///     std::fs::write("last-event.txt", format!("{:?}", delivery.event()))?;
+///     delivery.take();
+/// }
+/// # Ok(()) }
+/// ```
 #[derive(Debug)]
 pub struct Delivery {
     event: Box<v1::Event>,

@@ -3,10 +3,11 @@
 use std::{path::PathBuf, sync::Arc};
 
 use souk_certs::{
-    clock,
+    clock::Clock,
     credentials::{CredentialFiles, Credentials},
     identity::TrustDomain,
 };
+use time::OffsetDateTime;
 
 use crate::Error;
 
@@ -71,7 +72,16 @@ impl Identity {
     /// # Errors
     /// As [`from_file`](Self::from_file), or the certificate names another trust domain.
     pub fn in_trust_domain(files: CredentialFiles, trust_domain: TrustDomain) -> Result<Self, Error> {
-        let credentials = Arc::new(Credentials::load(&files, &trust_domain, clock::now())?);
+        Self::at(Clock::SYSTEM.now(), files, trust_domain)
+    }
+
+    /// Loads files and checks their validity at the time `now`, for simulations whose time is not the
+    /// system's.
+    ///
+    /// # Errors
+    /// As [`in_trust_domain`](Self::in_trust_domain).
+    pub fn at(now: OffsetDateTime, files: CredentialFiles, trust_domain: TrustDomain) -> Result<Self, Error> {
+        let credentials = Arc::new(Credentials::load(&files, &trust_domain, now)?);
         Ok(Self { files, trust_domain, credentials })
     }
 }

@@ -10,11 +10,11 @@ use std::{net::SocketAddr, time::Duration};
 
 use souk_certs::{
     acceptor::{self, Acceptor, AcceptorLimits},
-    clock,
     credentials::Credentials,
     server::{ClientPolicy, server_config},
 };
 use souk_proto::v1::notification_service_server::NotificationServiceServer;
+use time::OffsetDateTime;
 use tokio::{
     net::TcpListener,
     sync::{mpsc, oneshot},
@@ -163,14 +163,14 @@ pub struct InboxHandle {
 
 impl InboxHandle {
     /// Uses other credentials of the same party from now on, and closes the connections of a market whose
-    /// certificate they no longer accept.
+    /// certificate they no longer accept at the time `now`.
     ///
     /// # Errors
     /// TLS can't be set up with them; the current credentials are then unchanged.
-    pub fn take_up(&self, credentials: &Credentials) -> Result<(), Error> {
+    pub fn take_up(&self, credentials: &Credentials, now: OffsetDateTime) -> Result<(), Error> {
         // Swap before cut: a handshake that ends in between is then either cut or rejected as overtaken.
         self.acceptor.swap(server_config(credentials, ClientPolicy::MarketOnly).map_err(Error::Tls)?);
-        self.acceptor.cut(|_, leaf| !credentials.accept(leaf, clock::now()));
+        self.acceptor.cut(|_, leaf| !credentials.accept(leaf, now));
         Ok(())
     }
 }

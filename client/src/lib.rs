@@ -28,10 +28,14 @@
 //!
 //! - A call that [`Souk::call`] or a typed method makes takes effect **at most once**, and **exactly once** if it succeeds,
 //!   however many attempts it took.
-//! - Repeated: `UNAVAILABLE`, a broken connection, `RESOURCE_EXHAUSTED` with a retry time, at most
-//!   [`MAX_ATTEMPTS`](retry::MAX_ATTEMPTS) times and never past the [timeout](Options::timeout), which also goes to the
-//!   market as the call's deadline. With several addresses the repeat goes to another one at once. An expired token is
-//!   renewed and the call repeated once. Every other refusal is final.
+//! - After `UNAVAILABLE`, a refused or broken connection, or `RESOURCE_EXHAUSTED` with a retry time, the call is
+//!   repeated after a back-off. The call fails when [`MAX_ATTEMPTS`](retry::MAX_ATTEMPTS) attempts have failed, or
+//!   earlier if the next one would begin past the [timeout](Options::timeout), which also goes to the market as the
+//!   call's deadline.
+//! - With several addresses, a call that failed at one of them is first repeated at another without a wait, until as
+//!   many attempts in a row have failed as there are addresses. Only the last of them counts towards the maximum.
+//! - After a rejected token, such as an expired one, the call is repeated once, at once, with a new token.
+//! - Every other refusal is final.
 //! - After [`Error::TimedOut`] the outcome is unknown. To find out, repeat the call with the same `request_id`, by
 //!   [`Souk::call`] with an id of your own.
 //!
@@ -101,7 +105,7 @@ pub use reconnect::{Attempts, FIRST_RECONNECT, MAX_RECONNECT};
 pub use renewal::Renewal;
 pub use seen::Seen;
 pub use souk::{Account, Admin, Buyer, Catalog, Options, Seller, Souk};
-pub use souk_certs::{credentials::CredentialFiles, identity::TrustDomain};
+pub use souk_certs::{clock::Clock, credentials::CredentialFiles, identity::TrustDomain, random::Random};
 pub use souk_proto::{Reason, Timestamp, Unary, v1};
 pub use till::{Till, TillNotice};
 pub use timing::Timings;

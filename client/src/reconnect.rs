@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use souk_certs::random;
 use souk_proto::Reason;
 use tokio::{sync::watch, time::timeout};
 
@@ -95,7 +94,7 @@ impl Reconnect {
         if !failure.is_transient() && reason(&failure) != Some(Reason::AccountSuspended) {
             return Next::Never(failure);
         }
-        let wait = scaled(FIRST_RECONNECT, MAX_RECONNECT, self.failures_in_a_row, random::unit());
+        let wait = scaled(FIRST_RECONNECT, MAX_RECONNECT, self.failures_in_a_row, self.connection.jitter());
         Next::After(failure, wait)
     }
 }

@@ -3,15 +3,27 @@
 use std::sync::Arc;
 
 use souk_certs::{
-    clock,
     credentials::{Credentials, StaleLists},
     rotation::{FileWatch, Rotation},
 };
+use time::OffsetDateTime;
 use tokio::task::JoinHandle;
 
 use crate::{ClientConfig, Connection, Error, inbox::InboxHandle};
 
 /// Follows a party's files until it is dropped.
+///
+/// # Examples
+/// ```no_run
+/// use souk_client::{Identity, Souk};
+///
+/// # async fn example() -> Result<(), souk_client::Error> {
+/// let souk = Souk::connect("localhost:7443", Identity::from_file("bob.pem")?).await?;
+/// // While this value lives, `gen-certs.sh renew bob` takes effect without a restart.
+/// let _renewal = souk.follow_certificate_files()?;
+/// souk.buyer().orders().all().await?;
+/// # Ok(()) }
+/// ```
 #[derive(Debug)]
 pub struct Renewal {
     task: JoinHandle<()>,
@@ -36,16 +48,17 @@ impl Renewal {
         users: CredentialUsers,
         tell: impl Fn(String) + Send + 'static,
     ) -> Result<Self, Error> {
-        let (files, domain) = (config.credentials.clone(), config.trust_domain.clone());
+        let (files, domain, clock) = (config.credentials.clone(), config.trust_domain.clone(), config.clock);
         // Start watching before the first load, so that no change in between is missed.
         let watch = FileWatch::new(files.paths());
         let mut changed = watch.start().map_err(|error| Error::io("watch the certificate's files", error))?;
-        let mut rotation = Rotation::begin(files, domain, StaleLists::Warn, clock::now())?;
+        let mut rotation = Rotation::begin(files, domain, StaleLists::Warn, clock.now())?;
         let task = tokio::spawn(async move {
             while changed.recv().await.is_some() {
-                let taken = rotation.reload(clock::now()).map_err(|error| error.to_string());
+                let now = clock.now();
+                let taken = rotation.reload(now).map_err(|error| error.to_string());
                 let taken = taken.and_then(|credentials| {
-                    users.take_up(credentials).map_err(|failure| failure.to_string())
+                    users.take_up(credentials, now).map_err(|failure| failure.to_string())
                 });
                 match taken {
                     Ok(until) => tell(format!("new certificates were taken up, valid until {until}")),
@@ -59,12 +72,12 @@ impl Renewal {
 
 impl CredentialUsers {
     /// Replaces the credentials of all users. Returns until when the new ones are valid.
-    fn take_up(&self, credentials: &Arc<Credentials>) -> Result<time::Date, Error> {
+    fn take_up(&self, credentials: &Arc<Credentials>, now: OffsetDateTime) -> Result<time::Date, Error> {
         if let Some(connection) = &self.connection {
             connection.take_up(credentials)?;
         }
         if let Some(inbox) = &self.inbox {
-            inbox.take_up(credentials)?;
+            inbox.take_up(credentials, now)?;
         }
         Ok(credentials.identity().not_after().date())
     }

@@ -5,10 +5,6 @@
 
 use std::time::Duration;
 
-use souk_certs::random;
-use time::OffsetDateTime;
-use uuid::Uuid;
-
 use crate::{
     Error,
     backoff::scaled,
@@ -24,12 +20,6 @@ pub const FIRST_DELAY: Duration = Duration::from_millis(100);
 
 /// The limit of the doubling. The market may ask for a longer wait.
 pub const MAX_DELAY: Duration = Duration::from_secs(2);
-
-/// Generates the id of a new mutating request: a UUIDv7 (RFC 9562), so that ids generated one after another
-/// are stored next to each other.
-pub fn request_id(now: OffsetDateTime) -> Uuid {
-    random::uuid_v7(now, random::bytes())
-}
 
 /// Returns how long to wait after the given number of failed attempts (from 1). `jitter` between 0 and 1
 /// picks a point in the upper half of the interval, so that clients which failed together do not return
@@ -84,18 +74,8 @@ fn refused(refusal: &Refusal) -> Verdict {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
-    use time::macros::datetime;
 
     use super::*;
-
-    #[test]
-    fn request_ids_are_of_version_7_and_in_the_order_of_time() {
-        let early = request_id(datetime!(2026-01-01 00:00:00 UTC));
-        let late = request_id(datetime!(2026-01-01 00:00:00.001 UTC));
-        assert_eq!(early.get_version_num(), 7);
-        assert!(early < late);
-        assert_ne!(late, request_id(datetime!(2026-01-01 00:00:00.001 UTC)));
-    }
 
     #[test]
     fn back_off_doubles_up_to_its_limit() {

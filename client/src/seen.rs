@@ -31,6 +31,19 @@ use file::{Entry, SeenFile};
 pub const REMEMBERED: usize = 1_024;
 
 /// The events that one party has received, in memory or on disk. Clones share the state.
+///
+/// # Examples
+/// ```no_run
+/// use std::path::Path;
+///
+/// use souk_client::{Seen, follow::follow};
+///
+/// # async fn example(connection: souk_client::Connection) -> std::io::Result<()> {
+/// let folder = Path::new("/var/lib/shop/seen");
+/// let seen = Seen::open(folder, connection.market(), connection.party())?;
+/// let (follower, notices) = follow(connection, seen);
+/// # Ok(()) }
+/// ```
 #[derive(Clone, Debug)]
 pub struct Seen {
     shared: Arc<Shared>,

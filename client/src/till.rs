@@ -77,6 +77,22 @@ pub enum TillNotice {
 
 /// The sending end of the stream. When it is dropped, the lines already handed in are still sent, and then
 /// the stream is closed.
+///
+/// # Examples
+/// ```no_run
+/// use souk_client::v1;
+/// use tokio_stream::StreamExt as _;
+///
+/// # async fn example(souk: souk_client::Souk) -> Result<(), Box<dyn std::error::Error>> {
+/// let (till, mut notices) = souk.till("shop", 0);
+/// let sold = Some(v1::sync_line::Change::QuantityDelta(-1));
+/// till.send(v1::SyncLine { line: 1, item: Some(v1::sync_line::Item::Sku("L-1".into())), change: sold }).await?;
+/// drop(till);
+/// while let Some(notice) = notices.next().await {
+///     println!("{notice:?}");
+/// }
+/// # Ok(()) }
+/// ```
 #[derive(Debug)]
 pub struct Till {
     lines: mpsc::Sender<SyncLine>,

@@ -51,6 +51,17 @@ impl fmt::Display for CallTiming {
 }
 
 /// Receives the reports of completed calls.
+///
+/// # Examples
+/// ```no_run
+/// use souk_client::{Identity, Options, Souk, Timings};
+///
+/// # async fn example() -> Result<(), souk_client::Error> {
+/// let options = Options::default().timings(Timings::new(|call| eprintln!("{call}")));
+/// let souk = Souk::connect_with("localhost:7443", Identity::from_file("bob.pem")?, options).await?;
+/// souk.buyer().buy(7, 1).await?; // BuyerService/BuyItem: OK in 2.1 ms, market 0.4 ms [4711]
+/// # Ok(()) }
+/// ```
 #[derive(Clone)]
 pub struct Timings(Arc<dyn Fn(&CallTiming) + Send + Sync>);
 

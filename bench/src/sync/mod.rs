@@ -148,11 +148,9 @@ async fn connect(pki: &mut Pki, name: &str, role: Role, by: &Proxy) -> anyhow::R
 
 /// Registers both parties, lists one item for each line, and lists the goods. Returns the goods' ids.
 async fn set_up(seller: &Connection, buyer: &Connection, lines: i64) -> anyhow::Result<Vec<i64>> {
-    let (request_id, display_name) = (seller.request_id(), "seller".to_owned());
-    let request = v1::RegisterSellerRequest { request_id, display_name, ..Default::default() };
+    let request = v1::RegisterSellerRequest { display_name: "seller".to_owned(), ..Default::default() };
     seller.call(request).await?;
-    let (request_id, display_name) = (buyer.request_id(), "buyer".to_owned());
-    let request = v1::RegisterBuyerRequest { request_id, display_name, ..Default::default() };
+    let request = v1::RegisterBuyerRequest { display_name: "buyer".to_owned(), ..Default::default() };
     buyer.call(request).await?;
     let header = Message::Header(v1::ImportHeader { validate_only: false });
     let rows = (1..=lines).map(|line| Message::Row(row(line, sku(line), 1)));
@@ -163,7 +161,7 @@ async fn set_up(seller: &Connection, buyer: &Connection, lines: i64) -> anyhow::
     let mut goods = Vec::new();
     for number in 0..GOODS {
         let item = row(0, format!("good-{number}"), STOCK).item;
-        let request = v1::SellItemRequest { request_id: seller.request_id(), validate_only: false, item };
+        let request = v1::SellItemRequest { item, ..Default::default() };
         let listed = seller.call(request).await?;
         goods.push(listed.item.context("an item")?.item_id);
     }
@@ -192,17 +190,12 @@ async fn shopping(
     let mut random = StdRng::seed_from_u64(seed);
     while !stop.is_cancelled() {
         let item_id = goods[random.random_range(0..goods.len())];
-        let request = v1::BuyItemRequest {
-            request_id: buyer.request_id(),
-            item_id,
-            quantity: random.random_range(1..4),
-            ..Default::default()
-        };
+        let request =
+            v1::BuyItemRequest { item_id, quantity: random.random_range(1..4), ..Default::default() };
         let bought = buyer.call(request).await?;
         let order_id = bought.order.context("an order")?.order_id;
         if random.random_range(0..3) == 0 {
-            let request_id = buyer.request_id();
-            let request = v1::CancelOrderRequest { request_id, order_id, ..Default::default() };
+            let request = v1::CancelOrderRequest { order_id, ..Default::default() };
             buyer.call(request).await?;
         }
         sleep(PAUSE).await;

@@ -28,7 +28,7 @@ impl Buy {
     pub(super) async fn run(self, session: &CliSession) -> Result<(), Failure> {
         let price = self.expect_price.as_deref().map(|price| parse_money(price, session.currency()));
         let request = BuyItemRequest {
-            request_id: session.request_id(self.request_id.as_ref()).await?,
+            request_id: self.request_id.unwrap_or_default(),
             validate_only: self.dry_run,
             item_id: self.item,
             quantity: self.quantity,

@@ -18,7 +18,7 @@ pub(crate) struct Cancel {
 impl Cancel {
     pub(super) async fn run(self, session: &CliSession) -> Result<(), Failure> {
         let request = CancelOrderRequest {
-            request_id: session.request_id(self.request_id.as_ref()).await?,
+            request_id: self.request_id.unwrap_or_default(),
             order_id: self.order,
             ..Default::default()
         };

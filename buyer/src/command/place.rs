@@ -44,7 +44,7 @@ impl Place {
             expected_unit_price: None,
         });
         let request = PlaceOrderRequest {
-            request_id: session.request_id(self.request_id.as_ref()).await?,
+            request_id: self.request_id.unwrap_or_default(),
             validate_only: self.dry_run,
             lines: lines.collect(),
         };

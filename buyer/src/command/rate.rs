@@ -24,7 +24,7 @@ pub(crate) struct Rate {
 impl Rate {
     pub(super) async fn run(self, session: &CliSession) -> Result<(), Failure> {
         let request = RateItemRequest {
-            request_id: session.request_id(self.request_id.as_ref()).await?,
+            request_id: self.request_id.unwrap_or_default(),
             item_id: self.item,
             stars: self.stars,
             update_existing: self.update,

@@ -36,15 +36,13 @@ impl Wish {
 }
 
 async fn add(session: &CliSession, item_id: i64) -> Result<(), Failure> {
-    let request_id = session.request_id(None).await?;
-    let request = AddToWishlistRequest { request_id, item_id, ..Default::default() };
+    let request = AddToWishlistRequest { item_id, ..Default::default() };
     let added = session.call(request).await?;
     session.printer().one(&WishView::from(&required(added.wish, "wish")?))
 }
 
 async fn remove(session: &CliSession, item_id: i64) -> Result<(), Failure> {
-    let request_id = session.request_id(None).await?;
-    let request = RemoveFromWishlistRequest { request_id, item_id, ..Default::default() };
+    let request = RemoveFromWishlistRequest { item_id, ..Default::default() };
     session.call(request).await?;
     session.printer().say(&format!("item {item_id} is off your wishlist"));
     Ok(())

@@ -13,13 +13,13 @@ use crate::identity::CertificateError;
 /// Which of a party's credential files an error is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FileRole {
-    /// The party's certificate chain, [`CredentialFiles::cert`].
+    /// The party's certificate chain, [`CredentialFiles::cert`](super::CredentialFiles::cert).
     Certificate,
-    /// The party's private key, [`CredentialFiles::key`].
+    /// The party's private key, [`CredentialFiles::key`](super::CredentialFiles::key).
     Key,
-    /// The authority's root certificates, [`CredentialFiles::ca`].
+    /// The authority's root certificates, [`CredentialFiles::ca`](super::CredentialFiles::ca).
     Ca,
-    /// The authority's revocation lists, [`CredentialFiles::crl`].
+    /// The authority's revocation lists, [`CredentialFiles::crl`](super::CredentialFiles::crl).
     Crl,
 }
 

@@ -3,7 +3,7 @@
 
 use std::{collections::VecDeque, time::Duration};
 
-use souk_certs::{clock, connector::Dial, credentials::Credentials};
+use souk_certs::{clock::Clock, connector::Dial, credentials::Credentials};
 use souk_client::{
     ClientConfig, Connection, Error, Inbox, MarketAddresses, Notice, Seen,
     error::{Step, required},
@@ -58,7 +58,7 @@ pub enum Outcome {
 
 /// Checks a client's settings, including each address of the market.
 pub async fn examine(config: &ClientConfig) -> Vec<Finding> {
-    let mut findings = Findings::new(&config.market);
+    let mut findings = Findings::new(config);
     findings.run(config).await;
     findings.found
 }
@@ -71,17 +71,19 @@ struct Findings {
     /// The remaining checks, in order, each with its address; `None` if it does not concern an address.
     left: VecDeque<(&'static str, Option<Dial>)>,
     are_several: bool,
+    clock: Clock,
 }
 
 impl Findings {
-    fn new(market: &MarketAddresses) -> Self {
+    fn new(config: &ClientConfig) -> Self {
+        let (market, clock) = (&config.market, config.clock);
         let general = |check| (check, None);
         let of_addresses = market.iter().flat_map(|address| {
             CHECKS_OF_ADDRESS.into_iter().map(move |check| (check, Some(address.clone())))
         });
         let left =
             ["files", "expiry"].map(general).into_iter().chain(of_addresses).chain([general("events")]);
-        Self { found: Vec::new(), left: left.collect(), are_several: market.only().is_none() }
+        Self { found: Vec::new(), left: left.collect(), are_several: market.only().is_none(), clock }
     }
 
     /// Adds the result of the next check. It names the address if there are several.
@@ -113,7 +115,8 @@ impl Findings {
     }
 
     async fn run(&mut self, config: &ClientConfig) {
-        let credentials = match Credentials::load(&config.credentials, &config.trust_domain, clock::now()) {
+        let credentials = match Credentials::load(&config.credentials, &config.trust_domain, self.clock.now())
+        {
             Ok(credentials) => credentials,
             Err(error) => return self.fail(&error.into()),
         };
@@ -148,7 +151,7 @@ impl Findings {
     }
 
     fn expiry(&mut self, not_after: OffsetDateTime) {
-        let left = not_after - clock::now();
+        let left = not_after - self.clock.now();
         let detail = format!("valid until {}, for {} days", not_after.date(), left.whole_days());
         if left < EXPIRY_WARNING {
             let remedy = "renew it: `gen-certs.sh renew NAME`, and copy the new files here";
@@ -196,7 +199,7 @@ impl Findings {
     }
 
     fn clock(&mut self, market_seconds: i64) {
-        let apart = time::Duration::seconds(clock::now().unix_timestamp() - market_seconds);
+        let apart = time::Duration::seconds(self.clock.now().unix_timestamp() - market_seconds);
         let detail = format!("{} s apart from the market's", apart.whole_seconds().abs());
         if apart.abs() > CLOCK_TOLERANCE {
             let remedy = "set this machine's clock, by NTP for instance (`timedatectl set-ntp true`)";
@@ -273,8 +276,7 @@ impl Findings {
 }
 
 async fn send_test_event(connection: &Connection, text: &str) -> Result<(), Error> {
-    let request_id = connection.request_id();
-    let request = v1::TestEventRequest { request_id, text: text.to_owned(), ..Default::default() };
+    let request = v1::TestEventRequest { text: text.to_owned(), ..Default::default() };
     connection.call(request).await.map(|_| ())
 }
 

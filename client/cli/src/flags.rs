@@ -10,7 +10,7 @@ use std::{
 
 use clap::Args;
 use serde::Deserialize;
-use souk_certs::{credentials::CredentialFiles, identity::TrustDomain};
+use souk_certs::{clock::Clock, credentials::CredentialFiles, identity::TrustDomain, random::Random};
 use souk_client::{
     CallbackAddress, ClientConfig,
     config::{self, MarketAddresses, parse_timeout},
@@ -175,6 +175,8 @@ impl CommonFlags {
             listen: self.listen.or(settings.listen),
             advertise: self.advertise.clone().or(advertise),
             timings: (self.timings || settings.timings).then(|| Timings::new(tell)),
+            clock: Clock::SYSTEM,
+            random: Random::SYSTEM,
         });
         let consumer = self.consumer.clone().or(settings.consumer);
         Ok(Resolved {

@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, sync::Arc};
 
-use souk_certs::{clock, credentials::Credentials, identity::PeerCertificate};
+use souk_certs::{clock::Clock, credentials::Credentials, identity::PeerCertificate};
 use souk_client::{ClientConfig, Connection, Seen};
 use souk_proto::Unary;
 use tokio::sync::OnceCell;
@@ -56,6 +56,11 @@ impl CliSession {
         self.resolved.currency.as_deref()
     }
 
+    /// Returns the clock of the connection's settings; without any, the system's.
+    pub fn clock(&self) -> Clock {
+        self.resolved.client.as_ref().map_or(Clock::SYSTEM, |client| client.clock)
+    }
+
     /// Returns the settings of the connection.
     ///
     /// # Errors
@@ -90,7 +95,7 @@ impl CliSession {
     }
 
     fn warn_of_expiry(&self, certificate: &PeerCertificate) {
-        let left = certificate.not_after() - clock::now();
+        let left = certificate.not_after() - self.clock().now();
         if left < EXPIRY_WARNING {
             let (until, days) = (certificate.not_after().date(), left.whole_days());
             self.printer.say(&format!(
@@ -107,24 +112,13 @@ impl CliSession {
         Ok(self.connection().await?.call(request).await?)
     }
 
-    /// Returns a new `request_id`, or the one that the user gave in order to repeat a call.
-    ///
-    /// # Errors
-    /// The connection can't be opened.
-    pub async fn request_id(&self, given: Option<&String>) -> Result<String, Failure> {
-        match given {
-            Some(given) => Ok(given.clone()),
-            None => Ok(self.connection().await?.request_id()),
-        }
-    }
-
     /// Loads the credentials again, for a callback server.
     ///
     /// # Errors
     /// The files can't be used.
     pub fn credentials(&self) -> Result<Credentials, Failure> {
         let config = self.config()?;
-        Ok(Credentials::load(&config.credentials, &config.trust_domain, clock::now())?)
+        Ok(Credentials::load(&config.credentials, &config.trust_domain, config.clock.now())?)
     }
 
     /// Returns the name under which a stream follows the mailbox.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use souk_certs::connector::Dial;
+use souk_certs::{connector::Dial, random::Random};
 use tokio::time::Instant;
 use tonic::transport::Channel;
 
@@ -22,7 +22,7 @@ pub(super) struct Members {
     last: Option<(usize, Instant)>,
     /// When the record began. What the caller did before, perhaps in another process, is unknown.
     since: Instant,
-    random: fn() -> f64,
+    random: Random,
 }
 
 /// What a caller does next.
@@ -36,12 +36,8 @@ pub(super) enum Plan {
 }
 
 impl Members {
-    /// Creates the list of addresses. `random` returns numbers from 0 to 1.
-    pub(super) fn new<'a>(
-        addresses: impl Iterator<Item = &'a Dial>,
-        now: Instant,
-        random: fn() -> f64,
-    ) -> Self {
+    /// Creates the list of addresses. `random` breaks ties and spreads the pauses.
+    pub(super) fn new<'a>(addresses: impl Iterator<Item = &'a Dial>, now: Instant, random: Random) -> Self {
         let list = addresses.cloned().map(|address| Member::new(address, random)).collect();
         Self { list, last: None, since: now, random }
     }
@@ -138,7 +134,7 @@ impl Members {
     /// Returns a random tie-breaker.
     fn lot(&self) -> u64 {
         // The bits of numbers from 0 to 1 have the same order as the numbers.
-        (self.random)().to_bits()
+        self.random.unit().to_bits()
     }
 
     fn was_last(&self, place: usize, now: Instant) -> bool {
@@ -157,7 +153,7 @@ mod tests {
 
     fn members(count: u16) -> Members {
         let addresses: Vec<_> = (1..=count).map(|port| Dial { host: "a".into(), port }).collect();
-        Members::new(addresses.iter(), Instant::now(), souk_certs::random::unit)
+        Members::new(addresses.iter(), Instant::now(), Random::SYSTEM)
     }
 
     fn channel() -> Channel {

@@ -2,7 +2,10 @@
 
 use std::{sync::Arc, time::Duration};
 
-use souk_certs::connector::{Dial, DialError};
+use souk_certs::{
+    connector::{Dial, DialError},
+    random::Random,
+};
 use tokio::time::Instant;
 use tonic::transport::Channel;
 
@@ -32,7 +35,7 @@ pub(super) struct Member {
     left_out_until: Option<Instant>,
     is_distrust_told: bool,
     /// Returns numbers from 0 to 1, for the jitter of its pauses.
-    random: fn() -> f64,
+    random: Random,
 }
 
 /// The connection to an address; there is at most one.
@@ -43,7 +46,7 @@ pub(super) enum Link {
 }
 
 impl Member {
-    pub(super) fn new(address: Dial, random: fn() -> f64) -> Self {
+    pub(super) fn new(address: Dial, random: Random) -> Self {
         Self {
             address,
             link: Link::None,
@@ -128,7 +131,7 @@ impl Member {
     fn leave_out(&mut self, now: Instant) {
         self.failures_in_a_row = self.failures_in_a_row.saturating_add(1);
         self.failed_at = Some(now);
-        let pause = scaled(FIRST_LEFT_OUT, MAX_LEFT_OUT, self.failures_in_a_row, (self.random)());
+        let pause = scaled(FIRST_LEFT_OUT, MAX_LEFT_OUT, self.failures_in_a_row, self.random.unit());
         self.left_out_until = Some(now + pause);
     }
 }

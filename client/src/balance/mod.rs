@@ -27,7 +27,7 @@ use souk_certs::{
     client::ClientTls,
     connector::{Closed, ConnectOptions, Dial, DialError, connect_once},
     identity::{Identity, TrustDomain},
-    random,
+    random::Random,
 };
 use tokio::{
     sync::watch,
@@ -83,14 +83,19 @@ struct Dialler {
 pub(crate) struct AnsweredBy(pub(crate) Dial);
 
 impl Balancer {
-    pub(crate) fn new(market: &MarketAddresses, tls: ClientTls, domain: &TrustDomain) -> Self {
+    pub(crate) fn new(
+        market: &MarketAddresses,
+        tls: ClientTls,
+        domain: &TrustDomain,
+        random: Random,
+    ) -> Self {
         let options = ConnectOptions {
             keep_alive_interval: FROZEN_INTERVAL,
             keep_alive_timeout: FROZEN_TIMEOUT,
             ..ConnectOptions::default()
         };
         let dialler = Dialler { tls, domain: domain.clone(), options };
-        let members = Mutex::new(Members::new(market.iter(), Instant::now(), random::unit));
+        let members = Mutex::new(Members::new(market.iter(), Instant::now(), random));
         Self(Arc::new(Shared { dialler, members, changes: watch::Sender::new(0), tell: Mutex::default() }))
     }
 

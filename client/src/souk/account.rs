@@ -22,7 +22,19 @@ pub struct Account {
 }
 
 impl Account {
-    pub(super) fn new(connection: Connection) -> Self {
+    /// Returns the operations over a connection that is not a [`Souk`](crate::Souk)'s, such as one with another
+    /// timeout.
+    ///
+    /// # Examples
+    /// ```no_run
+    /// # async fn example(souk: souk_client::Souk) -> Result<(), souk_client::Error> {
+    /// let patient = souk.connection().with_timeout(std::time::Duration::from_secs(60));
+    /// let account = souk_client::Account::new(patient);
+    /// let mailbox = account.mailbox().await?;
+    /// # Ok(()) }
+    /// ```
+    #[must_use]
+    pub fn new(connection: Connection) -> Self {
         Self { connection }
     }
 
@@ -33,6 +45,16 @@ impl Account {
     /// # Errors
     /// Refused with [`RoleDenied`](crate::Reason::RoleDenied) if the certificate is a seller's, with
     /// [`CallbackUnreachable`](crate::Reason::CallbackUnreachable), or the call failed.
+    ///
+    /// # Examples
+    /// ```no_run
+    /// # async fn example(souk: souk_client::Souk) -> Result<(), souk_client::Error> {
+    /// // The market calls back to this address; without one, read the events with `Souk::events`.
+    /// let callback = "bob.example.org:7444".parse()?;
+    /// let account = souk.account().register_buyer("Bob", Some(&callback)).await?;
+    /// println!("{}", account.party_id);
+    /// # Ok(()) }
+    /// ```
     pub async fn register_buyer(
         &self,
         display_name: impl Into<String>,
@@ -47,6 +69,14 @@ impl Account {
     ///
     /// # Errors
     /// As [`register_buyer`](Self::register_buyer), with the roles exchanged.
+    ///
+    /// # Examples
+    /// ```no_run
+    /// # async fn example(souk: souk_client::Souk) -> Result<(), souk_client::Error> {
+    /// let account = souk.account().register_seller("Alice's lamps", None).await?;
+    /// println!("{}", account.party_id);
+    /// # Ok(()) }
+    /// ```
     pub async fn register_seller(
         &self,
         display_name: impl Into<String>,
@@ -61,6 +91,14 @@ impl Account {
     ///
     /// # Errors
     /// The call failed.
+    ///
+    /// # Examples
+    /// ```no_run
+    /// # async fn example(souk: souk_client::Souk) -> Result<(), souk_client::Error> {
+    /// let mailbox = souk.account().mailbox().await?;
+    /// println!("{} events pending, last failure: {}", mailbox.pending_count, mailbox.last_failure);
+    /// # Ok(()) }
+    /// ```
     pub async fn mailbox(&self) -> Result<MailboxStatusResponse, Error> {
         self.connection.call(MailboxStatusRequest::default()).await
     }
@@ -69,6 +107,16 @@ impl Account {
     ///
     /// # Errors
     /// The call failed.
+    ///
+    /// # Examples
+    /// ```no_run
+    /// # async fn example(souk: souk_client::Souk) -> Result<(), souk_client::Error> {
+    /// let sent = souk.account().send_test_event("hello").await?;
+    /// if let Some(delivery) = souk.events().next().await {
+    ///     assert_eq!(delivery?.take().event_id, sent);
+    /// }
+    /// # Ok(()) }
+    /// ```
     pub async fn send_test_event(&self, text: impl Into<String>) -> Result<String, Error> {
         let request = TestEventRequest { text: text.into(), ..Default::default() };
         Ok(self.connection.call(request).await?.event_id)

@@ -19,11 +19,34 @@ pub struct Admin {
 }
 
 impl Admin {
-    pub(super) fn new(connection: Connection) -> Self {
+    /// Returns the operations over a connection that is not a [`Souk`](crate::Souk)'s, such as one with another
+    /// timeout.
+    ///
+    /// # Examples
+    /// ```no_run
+    /// # async fn example(souk: souk_client::Souk) -> Result<(), souk_client::Error> {
+    /// let patient = souk.connection().with_timeout(std::time::Duration::from_secs(60));
+    /// let admin = souk_client::Admin::new(patient);
+    /// let parties = admin.parties().all().await?;
+    /// # Ok(()) }
+    /// ```
+    #[must_use]
+    pub fn new(connection: Connection) -> Self {
         Self { connection }
     }
 
     /// Returns the registered parties, ordered by UUID.
+    ///
+    /// # Examples
+    /// ```no_run
+    /// # async fn example(souk: souk_client::Souk) -> Result<(), souk_client::Error> {
+    /// let mut parties = souk.admin().parties();
+    /// while let Some(party) = parties.next().await {
+    ///     let party = party?;
+    ///     println!("{:?}, suspended: {}", party.account, party.suspension.is_some());
+    /// }
+    /// # Ok(()) }
+    /// ```
     pub fn parties(&self) -> Pages<PartyRecord> {
         Pages::new(self.connection.clone(), ListPartiesRequest::default())
     }
@@ -32,6 +55,14 @@ impl Admin {
     ///
     /// # Errors
     /// Refused with [`PartyNotFound`](crate::Reason::PartyNotFound), or the call failed.
+    ///
+    /// # Examples
+    /// ```no_run
+    /// # async fn example(souk: souk_client::Souk, party: souk_client::Uuid) -> Result<(), souk_client::Error> {
+    /// let record = souk.admin().suspend(party, "sells what it does not have").await?;
+    /// println!("{:?}", record.suspension);
+    /// # Ok(()) }
+    /// ```
     pub async fn suspend(&self, party: Uuid, reason: impl Into<String>) -> Result<PartyRecord, Error> {
         let (party_id, reason) = (party.to_string(), reason.into());
         let request = SuspendRequest { party_id, reason, ..Default::default() };
@@ -42,6 +73,13 @@ impl Admin {
     ///
     /// # Errors
     /// Refused with [`PartyNotFound`](crate::Reason::PartyNotFound), or the call failed.
+    ///
+    /// # Examples
+    /// ```no_run
+    /// # async fn example(souk: souk_client::Souk, party: souk_client::Uuid) -> Result<(), souk_client::Error> {
+    /// souk.admin().reinstate(party).await?;
+    /// # Ok(()) }
+    /// ```
     pub async fn reinstate(&self, party: Uuid) -> Result<PartyRecord, Error> {
         let request = ReinstateRequest { party_id: party.to_string(), ..Default::default() };
         required(self.connection.call(request).await?.party, "party")

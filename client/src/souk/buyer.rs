@@ -27,7 +27,19 @@ pub struct Buyer {
 }
 
 impl Buyer {
-    pub(super) fn new(connection: Connection) -> Self {
+    /// Returns the operations over a connection that is not a [`Souk`](crate::Souk)'s, such as one with another
+    /// timeout.
+    ///
+    /// # Examples
+    /// ```no_run
+    /// # async fn example(souk: souk_client::Souk) -> Result<(), souk_client::Error> {
+    /// let patient = souk.connection().with_timeout(std::time::Duration::from_secs(60));
+    /// let buyer = souk_client::Buyer::new(patient);
+    /// buyer.buy(7, 2).await?;
+    /// # Ok(()) }
+    /// ```
+    #[must_use]
+    pub fn new(connection: Connection) -> Self {
         Self { connection }
     }
 
@@ -52,6 +64,19 @@ impl Buyer {
     ///
     /// # Errors
     /// Refused with [`PriceChanged`](crate::Reason::PriceChanged) if the price differs; else as [`buy`](Self::buy).
+    ///
+    /// # Examples
+    /// ```no_run
+    /// use souk_client::{Reason, v1::Money};
+    ///
+    /// # async fn example(souk: souk_client::Souk) -> Result<(), souk_client::Error> {
+    /// let shown = Money { amount_minor: 1_250, currency_code: "GBP".into() };
+    /// match souk.buyer().buy_at(7, 1, shown).await {
+    ///     Err(error) if error.reason() == Some(Reason::PriceChanged) => println!("ask the user again"),
+    ///     bought => println!("order {}", bought?.order_id),
+    /// }
+    /// # Ok(()) }
+    /// ```
     pub async fn buy_at(&self, item_id: i64, quantity: i64, unit_price: Money) -> Result<Order, Error> {
         let expected_unit_price = Some(unit_price);
         self.buy_with(BuyItemRequest { item_id, quantity, expected_unit_price, ..Default::default() }).await
@@ -83,11 +108,31 @@ impl Buyer {
     }
 
     /// Returns the buyer's orders, the latest first.
+    ///
+    /// # Examples
+    /// ```no_run
+    /// # async fn example(souk: souk_client::Souk) -> Result<(), souk_client::Error> {
+    /// for order in souk.buyer().orders().all().await? {
+    ///     println!("{}: {} × {}", order.order_id, order.quantity, order.item_name);
+    /// }
+    /// # Ok(()) }
+    /// ```
     pub fn orders(&self) -> Pages<Order> {
         self.orders_where(ListOrdersRequest::default())
     }
 
     /// Returns those of the buyer's orders that a request selects, by status, item or time.
+    ///
+    /// # Examples
+    /// ```no_run
+    /// use souk_client::v1::{ListOrdersRequest, OrderStatus};
+    ///
+    /// # async fn example(souk: souk_client::Souk) -> Result<(), souk_client::Error> {
+    /// let under_way = ListOrdersRequest { status: OrderStatus::Shipped.into(), ..Default::default() };
+    /// let orders = souk.buyer().orders_where(under_way).all().await?;
+    /// println!("{} parcels are on their way", orders.len());
+    /// # Ok(()) }
+    /// ```
     pub fn orders_where(&self, request: ListOrdersRequest) -> Pages<Order> {
         Pages::new(self.connection.clone(), request)
     }
@@ -96,6 +141,14 @@ impl Buyer {
     ///
     /// # Errors
     /// Refused with [`OrderNotFound`](crate::Reason::OrderNotFound), or the call failed.
+    ///
+    /// # Examples
+    /// ```no_run
+    /// # async fn example(souk: souk_client::Souk) -> Result<(), souk_client::Error> {
+    /// let order = souk.buyer().order(42).await?;
+    /// println!("{:?}", order.status());
+    /// # Ok(()) }
+    /// ```
     pub async fn order(&self, order_id: i64) -> Result<Order, Error> {
         required(self.connection.call(GetOrderRequest { order_id }).await?.order, "order")
     }
@@ -104,6 +157,18 @@ impl Buyer {
     ///
     /// # Errors
     /// Refused with [`NotCancellable`](crate::Reason::NotCancellable) if it is too late, or the call failed.
+    ///
+    /// # Examples
+    /// ```no_run
+    /// use souk_client::Reason;
+    ///
+    /// # async fn example(souk: souk_client::Souk) -> Result<(), souk_client::Error> {
+    /// match souk.buyer().cancel(42).await {
+    ///     Err(error) if error.reason() == Some(Reason::NotCancellable) => println!("it was shipped"),
+    ///     cancelled => println!("{:?}", cancelled?.status()),
+    /// }
+    /// # Ok(()) }
+    /// ```
     pub async fn cancel(&self, order_id: i64) -> Result<Order, Error> {
         let request = CancelOrderRequest { order_id, ..Default::default() };
         required(self.connection.call(request).await?.order, "order")
@@ -113,6 +178,16 @@ impl Buyer {
     ///
     /// # Errors
     /// Refused with [`ItemNotFound`](crate::Reason::ItemNotFound), or the call failed.
+    ///
+    /// # Examples
+    /// ```no_run
+    /// # async fn example(souk: souk_client::Souk) -> Result<(), souk_client::Error> {
+    /// souk.buyer().wish(7).await?;
+    /// if let Some(delivery) = souk.events().next().await {
+    ///     println!("{:?}", delivery?.take().kind);
+    /// }
+    /// # Ok(()) }
+    /// ```
     pub async fn wish(&self, item_id: i64) -> Result<Wish, Error> {
         let request = AddToWishlistRequest { item_id, ..Default::default() };
         required(self.connection.call(request).await?.wish, "wish")
@@ -122,12 +197,28 @@ impl Buyer {
     ///
     /// # Errors
     /// Refused with [`WishNotFound`](crate::Reason::WishNotFound), or the call failed.
+    ///
+    /// # Examples
+    /// ```no_run
+    /// # async fn example(souk: souk_client::Souk) -> Result<(), souk_client::Error> {
+    /// souk.buyer().unwish(7).await?;
+    /// # Ok(()) }
+    /// ```
     pub async fn unwish(&self, item_id: i64) -> Result<(), Error> {
         self.connection.call(RemoveFromWishlistRequest { item_id, ..Default::default() }).await?;
         Ok(())
     }
 
     /// Returns the items on the wishlist.
+    ///
+    /// # Examples
+    /// ```no_run
+    /// # async fn example(souk: souk_client::Souk) -> Result<(), souk_client::Error> {
+    /// for wish in souk.buyer().wishes().all().await? {
+    ///     println!("{:?}", wish.item);
+    /// }
+    /// # Ok(()) }
+    /// ```
     pub fn wishes(&self) -> Pages<Wish> {
         Pages::new(self.connection.clone(), ListWishlistRequest::default())
     }
@@ -138,6 +229,14 @@ impl Buyer {
     /// # Errors
     /// Refused with [`NotPurchased`](crate::Reason::NotPurchased) or [`AlreadyRated`](crate::Reason::AlreadyRated), or
     /// the call failed.
+    ///
+    /// # Examples
+    /// ```no_run
+    /// # async fn example(souk: souk_client::Souk) -> Result<(), souk_client::Error> {
+    /// let rating = souk.buyer().rate(7, 5).await?;
+    /// println!("{:.1} stars from {} buyers", rating.mean, rating.count);
+    /// # Ok(()) }
+    /// ```
     pub async fn rate(&self, item_id: i64, stars: i32) -> Result<RatingSummary, Error> {
         self.rate_with(RateItemRequest { item_id, stars, ..Default::default() }).await
     }
@@ -146,6 +245,14 @@ impl Buyer {
     ///
     /// # Errors
     /// Refused with [`NotPurchased`](crate::Reason::NotPurchased), or the call failed.
+    ///
+    /// # Examples
+    /// ```no_run
+    /// # async fn example(souk: souk_client::Souk) -> Result<(), souk_client::Error> {
+    /// souk.buyer().rate(7, 5).await?;
+    /// souk.buyer().rate_again(7, 2).await?;
+    /// # Ok(()) }
+    /// ```
     pub async fn rate_again(&self, item_id: i64, stars: i32) -> Result<RatingSummary, Error> {
         self.rate_with(RateItemRequest { item_id, stars, update_existing: true, ..Default::default() }).await
     }

@@ -2,6 +2,8 @@
 
 use std::{path::PathBuf, time::Duration};
 
+use souk_certs::{clock::Clock, random::Random};
+
 use crate::{ClientConfig, Identity, MarketAddresses, Timings, config::DEFAULT_TIMEOUT};
 
 /// Options of [`Souk::connect_with`](crate::Souk::connect_with).
@@ -16,6 +18,8 @@ use crate::{ClientConfig, Identity, MarketAddresses, Timings, config::DEFAULT_TI
 pub struct Options {
     timeout: Duration,
     timings: Option<Timings>,
+    clock: Clock,
+    random: Random,
     pub(super) remember_events_in: Option<PathBuf>,
     pub(super) consumer: String,
 }
@@ -24,7 +28,14 @@ impl Default for Options {
     /// Returns a timeout of ten seconds, a record of events that lasts as long as the process, and no name for the
     /// consumer.
     fn default() -> Self {
-        Self { timeout: DEFAULT_TIMEOUT, timings: None, remember_events_in: None, consumer: String::new() }
+        Self {
+            timeout: DEFAULT_TIMEOUT,
+            timings: None,
+            clock: Clock::SYSTEM,
+            random: Random::SYSTEM,
+            remember_events_in: None,
+            consumer: String::new(),
+        }
     }
 }
 
@@ -40,6 +51,21 @@ impl Options {
     #[must_use]
     pub fn timings(mut self, timings: Timings) -> Self {
         self.timings = Some(timings);
+        self
+    }
+
+    /// Replaces the system's clock, by which certificates are judged and request ids are made, for tests and
+    /// simulations. Deadlines and waits follow tokio's time.
+    #[must_use]
+    pub fn clock(mut self, clock: Clock) -> Self {
+        self.clock = clock;
+        self
+    }
+
+    /// Replaces the system's source of request ids and of the jitter of waits, for tests and simulations.
+    #[must_use]
+    pub fn random(mut self, random: Random) -> Self {
+        self.random = random;
         self
     }
 
@@ -66,6 +92,8 @@ impl Options {
             trust_domain: identity.trust_domain.clone(),
             timeout: self.timeout,
             timings: self.timings.clone(),
+            clock: self.clock,
+            random: self.random,
             ..ClientConfig::new(market, identity.files.clone())
         }
     }

@@ -39,7 +39,19 @@ pub struct Seller {
 }
 
 impl Seller {
-    pub(super) fn new(connection: Connection) -> Self {
+    /// Returns the operations over a connection that is not a [`Souk`](crate::Souk)'s, such as one with another
+    /// timeout.
+    ///
+    /// # Examples
+    /// ```no_run
+    /// # async fn example(souk: souk_client::Souk) -> Result<(), souk_client::Error> {
+    /// let patient = souk.connection().with_timeout(std::time::Duration::from_secs(60));
+    /// let seller = souk_client::Seller::new(patient);
+    /// seller.ship(42).await?;
+    /// # Ok(()) }
+    /// ```
+    #[must_use]
+    pub fn new(connection: Connection) -> Self {
         Self { connection }
     }
 
@@ -81,6 +93,20 @@ impl Seller {
     /// # Errors
     /// Refused with [`ItemNotFound`](crate::Reason::ItemNotFound) or
     /// [`InvalidField`](crate::Reason::InvalidField), or the call failed.
+    ///
+    /// # Examples
+    /// ```no_run
+    /// use souk_client::v1::{ItemDraft, Money};
+    ///
+    /// # async fn example(souk: souk_client::Souk) -> Result<(), souk_client::Error> {
+    /// let cheaper = ItemDraft {
+    ///     unit_price: Some(Money { amount_minor: 999, currency_code: "GBP".into() }),
+    ///     ..ItemDraft::default()
+    /// };
+    /// let item = souk.seller().update(7, cheaper).await?;
+    /// println!("version {}", item.version);
+    /// # Ok(()) }
+    /// ```
     pub async fn update(&self, item_id: i64, item: ItemDraft) -> Result<Item, Error> {
         self.update_with(UpdateItemRequest { item_id, item: Some(item), ..Default::default() }).await
     }
@@ -90,6 +116,14 @@ impl Seller {
     /// # Errors
     /// Refused with [`StockOutOfRange`](crate::Reason::StockOutOfRange) if the stock would become negative,
     /// or the call failed.
+    ///
+    /// # Examples
+    /// ```no_run
+    /// # async fn example(souk: souk_client::Souk) -> Result<(), souk_client::Error> {
+    /// let item = souk.seller().add_stock(7, 20).await?;
+    /// println!("{} in stock", item.quantity);
+    /// # Ok(()) }
+    /// ```
     pub async fn add_stock(&self, item_id: i64, units: i64) -> Result<Item, Error> {
         let quantity_delta = Some(units);
         self.update_with(UpdateItemRequest { item_id, quantity_delta, ..Default::default() }).await
@@ -103,22 +137,61 @@ impl Seller {
     ///
     /// # Errors
     /// Refused with [`ItemNotFound`](crate::Reason::ItemNotFound), or the call failed.
+    ///
+    /// # Examples
+    /// ```no_run
+    /// # async fn example(souk: souk_client::Souk) -> Result<(), souk_client::Error> {
+    /// let item = souk.seller().delete(7).await?;
+    /// println!("{} is off the market", item.name);
+    /// # Ok(()) }
+    /// ```
     pub async fn delete(&self, item_id: i64) -> Result<Item, Error> {
         let request = DeleteItemRequest { item_id, ..Default::default() };
         required(self.connection.call(request).await?.item, "item")
     }
 
     /// Returns the seller's items, ordered by id.
+    ///
+    /// # Examples
+    /// ```no_run
+    /// # async fn example(souk: souk_client::Souk) -> Result<(), souk_client::Error> {
+    /// for item in souk.seller().items().all().await? {
+    ///     println!("{}: {}, {} in stock", item.item_id, item.name, item.quantity);
+    /// }
+    /// # Ok(()) }
+    /// ```
     pub fn items(&self) -> Pages<Item> {
         Pages::new(self.connection.clone(), DisplaySellerItemsRequest::default())
     }
 
     /// Returns the orders of the seller's items, the latest first.
+    ///
+    /// # Examples
+    /// ```no_run
+    /// # async fn example(souk: souk_client::Souk) -> Result<(), souk_client::Error> {
+    /// if let Some(latest) = souk.seller().sales().next().await {
+    ///     println!("latest: {}", latest?.item_name);
+    /// }
+    /// # Ok(()) }
+    /// ```
     pub fn sales(&self) -> Pages<Order> {
         self.sales_where(ListSalesRequest::default())
     }
 
     /// Returns those orders that a request selects, by status, item or time.
+    ///
+    /// # Examples
+    /// ```no_run
+    /// use souk_client::v1::{ListSalesRequest, OrderStatus};
+    ///
+    /// # async fn example(souk: souk_client::Souk) -> Result<(), souk_client::Error> {
+    /// let to_ship = ListSalesRequest { status: OrderStatus::Placed.into(), ..Default::default() };
+    /// let mut orders = souk.seller().sales_where(to_ship);
+    /// while let Some(order) = orders.next().await {
+    ///     println!("order {} awaits shipping", order?.order_id);
+    /// }
+    /// # Ok(()) }
+    /// ```
     pub fn sales_where(&self, request: ListSalesRequest) -> Pages<Order> {
         Pages::new(self.connection.clone(), request)
     }
@@ -128,6 +201,20 @@ impl Seller {
     /// # Errors
     /// Refused with [`InvalidField`](crate::Reason::InvalidField) if the range is too long, or the call
     /// failed.
+    ///
+    /// # Examples
+    /// ```no_run
+    /// use souk_client::Timestamp;
+    ///
+    /// # async fn example(souk: souk_client::Souk) -> Result<(), souk_client::Error> {
+    /// let midnight = |seconds| Timestamp { seconds, nanos: 0 };
+    /// let (monday, next_monday) = (midnight(1_767_571_200), midnight(1_768_176_000));
+    /// let summary = souk.seller().summarize_sales(monday, next_monday).await?;
+    /// for day in summary.days {
+    ///     println!("{} orders", day.order_count);
+    /// }
+    /// # Ok(()) }
+    /// ```
     pub async fn summarize_sales(
         &self,
         from: Timestamp,
@@ -142,6 +229,14 @@ impl Seller {
     /// # Errors
     /// Refused with [`OrderStatusConflict`](crate::Reason::OrderStatusConflict) if it can't be shipped now, or the call
     /// failed.
+    ///
+    /// # Examples
+    /// ```no_run
+    /// # async fn example(souk: souk_client::Souk) -> Result<(), souk_client::Error> {
+    /// let order = souk.seller().ship(42).await?;
+    /// println!("on its way to {}", order.buyer_name);
+    /// # Ok(()) }
+    /// ```
     pub async fn ship(&self, order_id: i64) -> Result<Order, Error> {
         let request = ShipSaleRequest { order_id, ..Default::default() };
         required(self.connection.call(request).await?.order, "order")
@@ -151,6 +246,14 @@ impl Seller {
     ///
     /// # Errors
     /// As [`ship`](Self::ship).
+    ///
+    /// # Examples
+    /// ```no_run
+    /// # async fn example(souk: souk_client::Souk) -> Result<(), souk_client::Error> {
+    /// souk.seller().ship(42).await?;
+    /// souk.seller().deliver(42).await?;
+    /// # Ok(()) }
+    /// ```
     pub async fn deliver(&self, order_id: i64) -> Result<Order, Error> {
         let request = DeliverSaleRequest { order_id, ..Default::default() };
         required(self.connection.call(request).await?.order, "order")
@@ -161,6 +264,13 @@ impl Seller {
     ///
     /// # Errors
     /// As [`ship`](Self::ship).
+    ///
+    /// # Examples
+    /// ```no_run
+    /// # async fn example(souk: souk_client::Souk) -> Result<(), souk_client::Error> {
+    /// souk.seller().cancel(42, "broken in the warehouse").await?;
+    /// # Ok(()) }
+    /// ```
     pub async fn cancel(&self, order_id: i64, reason: impl Into<String>) -> Result<Order, Error> {
         let request = CancelSaleRequest { order_id, reason: reason.into(), ..Default::default() };
         required(self.connection.call(request).await?.order, "order")
@@ -170,6 +280,15 @@ impl Seller {
     ///
     /// # Errors
     /// The call failed.
+    ///
+    /// # Examples
+    /// ```no_run
+    /// # async fn example(souk: souk_client::Souk) -> Result<(), souk_client::Error> {
+    /// for till in souk.seller().tills().await? {
+    ///     println!("{}: {} lines, {} events pending", till.name, till.last_line, till.pending_count);
+    /// }
+    /// # Ok(()) }
+    /// ```
     pub async fn tills(&self) -> Result<Vec<Till>, Error> {
         Ok(self.connection.call(ListTillsRequest {}).await?.tills)
     }
@@ -178,6 +297,13 @@ impl Seller {
     ///
     /// # Errors
     /// Refused with [`TillNotFound`](crate::Reason::TillNotFound), or the call failed.
+    ///
+    /// # Examples
+    /// ```no_run
+    /// # async fn example(souk: souk_client::Souk) -> Result<(), souk_client::Error> {
+    /// souk.seller().remove_till("market stall").await?;
+    /// # Ok(()) }
+    /// ```
     pub async fn remove_till(&self, name: impl Into<String>) -> Result<(), Error> {
         self.connection.call(RemoveTillRequest { till: name.into(), ..Default::default() }).await?;
         Ok(())
@@ -188,6 +314,23 @@ impl Seller {
     /// # Errors
     /// Refused with [`OrderStatusConflict`](crate::Reason::OrderStatusConflict) for an order that can't be shipped now,
     /// or the call failed.
+    ///
+    /// # Examples
+    /// ```no_run
+    /// use souk_client::v1::{Location, RideKind, RideStop, StartRideRequest};
+    ///
+    /// # async fn example(souk: souk_client::Souk) -> Result<(), souk_client::Error> {
+    /// let stop = RideStop { order_id: 42, destination: Some(Location { latitude: 51.5, longitude: -0.1 }) };
+    /// let request = StartRideRequest {
+    ///     kind: RideKind::Regular.into(),
+    ///     vehicle: "bicycle".into(),
+    ///     stops: vec![stop],
+    ///     ..Default::default()
+    /// };
+    /// let ride = souk.seller().start_ride(request).await?;
+    /// println!("ride {}", ride.ride_id);
+    /// # Ok(()) }
+    /// ```
     pub async fn start_ride(&self, request: StartRideRequest) -> Result<Ride, Error> {
         required(self.connection.call(request).await?.ride, "ride")
     }
@@ -197,6 +340,14 @@ impl Seller {
     /// # Errors
     /// Refused with [`RideNotFound`](crate::Reason::RideNotFound) or [`RideEnded`](crate::Reason::RideEnded), or the
     /// call failed.
+    ///
+    /// # Examples
+    /// ```no_run
+    /// # async fn example(souk: souk_client::Souk, request: souk_client::v1::StartRideRequest) -> Result<(), souk_client::Error> {
+    /// let ride = souk.seller().start_ride(request).await?;
+    /// souk.seller().end_ride(ride.ride_id).await?;
+    /// # Ok(()) }
+    /// ```
     pub async fn end_ride(&self, ride_id: impl Into<String>) -> Result<Ride, Error> {
         let request = EndRideRequest { ride_id: ride_id.into(), ..Default::default() };
         required(self.connection.call(request).await?.ride, "ride")

@@ -2,11 +2,12 @@
 
 use std::{collections::HashSet, time::Duration};
 
-use souk_client::{Connection, Error, retry::MAX_ATTEMPTS};
+use souk_client::{ClientConfig, Clock, Connection, Error, Random, retry::MAX_ATTEMPTS};
 use souk_proto::{
     Reason,
     v1::{TestEventRequest, TestEventResponse},
 };
+use time::macros::datetime;
 use tonic::Status;
 
 use crate::{
@@ -15,8 +16,7 @@ use crate::{
 };
 
 async fn test_event(connection: &Connection) -> Result<TestEventResponse, Error> {
-    let request = TestEventRequest { request_id: connection.request_id(), ..TestEventRequest::default() };
-    connection.call(request).await
+    connection.call(TestEventRequest::default()).await
 }
 
 #[tokio::test]
@@ -38,6 +38,19 @@ async fn a_passing_failure_is_repeated_with_the_same_request_id() {
     test_event(&alice).await.expect("answered");
     let calls = world.market.script().calls.clone();
     assert_ne!(calls[4].request_id, calls[3].request_id, "a new wish has a new id");
+}
+
+#[tokio::test]
+async fn request_ids_are_made_of_the_given_clock_and_source_of_randomness() {
+    let world = World::open().await;
+    let alice = world.party("seller/alice");
+    let config = ClientConfig {
+        clock: Clock::new(|| datetime!(2026-01-01 00:00:00.001 UTC)),
+        random: Random::new(|bytes| bytes.fill(0)),
+        ..world.config(&alice)
+    };
+    let connection = Connection::with_credentials(&config, &alice.credentials).expect("a connection");
+    assert_eq!(connection.request_id(), "019b76da-a801-7000-8000-000000000000");
 }
 
 #[tokio::test]

@@ -72,10 +72,7 @@ async fn while_renewing_fails_the_old_token_serves_to_its_end() {
 async fn a_refused_token_is_replaced_and_the_call_replayed_once() {
     let world = World::open().await;
     let alice = world.seller("alice");
-    let call = || {
-        let request = TestEventRequest { request_id: alice.request_id(), ..TestEventRequest::default() };
-        alice.call(request)
-    };
+    let call = || alice.call(TestEventRequest::default());
     call().await.expect("answered");
     world.market.script().oldest_token = 2;
     call().await.expect("answered with the second token");
@@ -95,8 +92,7 @@ async fn a_refusal_that_is_not_about_the_token_is_not_replayed() {
     let world = World::open().await;
     let alice = world.seller("alice");
     world.market.script().test_event.push_back(refusal(Reason::CertificateRevoked));
-    let request = TestEventRequest { request_id: alice.request_id(), ..TestEventRequest::default() };
-    let refused = alice.call(request).await;
+    let refused = alice.call(TestEventRequest::default()).await;
     assert_eq!(souk_cli::exit::of_error(&refused.expect_err("refused")), 4);
     assert_eq!(world.market.script().calls.len(), 1);
 }

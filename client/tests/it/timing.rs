@@ -31,8 +31,7 @@ fn timed(world: &World) -> (Connection, Reported) {
 }
 
 async fn test_event(connection: &Connection) -> Result<TestEventResponse, Error> {
-    let request = TestEventRequest { request_id: connection.request_id(), ..TestEventRequest::default() };
-    connection.call(request).await
+    connection.call(TestEventRequest::default()).await
 }
 
 /// Returns the reported methods, and how their attempts ended.

@@ -15,6 +15,7 @@ use souk_certs::{
     connector::{self, ConnectOptions, Dial},
     credentials::{CredentialFiles, Credentials},
     identity::{Identity, Role, TrustDomain},
+    random::Random,
 };
 use souk_client::{ClientConfig, Connection, Delivery, Notice};
 use souk_proto::v1::{Event, TestNotice, event::Kind};
@@ -54,7 +55,8 @@ impl World {
 
     async fn prepare(revoked: Option<&str>) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
-        let authority = Authority::create(&TrustDomain::default(), clock::now()).expect("an authority");
+        let authority =
+            Authority::create(&TrustDomain::default(), clock::now(), Random::SYSTEM).expect("an authority");
         fs::write(folder.path().join("ca.pem"), authority.certificate_pem()).expect("written");
         write_crl(&folder, &authority, &[]);
         let mut parties = HashMap::new();
@@ -154,7 +156,7 @@ fn write_crl(folder: &TempDir, authority: &Authority, revoked: &[Revocation]) {
 fn mint(folder: &TempDir, authority: &Authority, name: &str) -> Party {
     let (role, name) = name.split_once('/').unwrap_or((name, name));
     let role: Role = role.parse().expect("a role");
-    let id = souk_client::retry::request_id(clock::now());
+    let id = Random::SYSTEM.uuid_v4();
     let identity = Identity::new(role, id);
     let (issued, key) = authority.issue(&identity, &LeafOptions::default(), clock::now()).expect("issued");
     let cert = folder.path().join(format!("{role}-{name}.pem"));

@@ -30,6 +30,7 @@ mod rating;
 mod refusal;
 mod ride;
 mod sales;
+mod tally;
 mod text;
 mod till;
 mod wishlist;
@@ -58,6 +59,7 @@ pub use rating::{RatingSummary, Stars};
 pub use refusal::Refusal;
 pub use ride::{Ride, RideKind, RidePlan, RideStop};
 pub use sales::{DaySales, ItemSales, Sales, SalesSummary, TimeRange, Totals};
+pub use tally::{DAY_MICROS, SalesChange, SalesKey, Tally, day_of};
 pub use text::{CancelReason, Description, DisplayName, ItemName, RideText, Sku, SuspensionReason, TestText};
 use till::LineStanding;
 pub use till::{

@@ -1,6 +1,9 @@
 //! Sales summaries and store-wide totals.
 
-use super::{ItemId, Money, Timestamp};
+use super::{
+    ItemId, Money, Timestamp,
+    tally::{DAY_MICROS, day_of},
+};
 
 /// A half-open span of time: `from` is included, `until` is not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,6 +17,13 @@ pub struct TimeRange {
 impl TimeRange {
     /// All of time, for queries without bounds.
     pub const ALL: Self = Self { from: Timestamp(i64::MIN), until: Timestamp(i64::MAX) };
+
+    /// Returns the days of the range, from the first to before the last, if it consists of whole days (UTC).
+    pub fn whole_days(&self) -> Option<(i64, i64)> {
+        let is_whole = |time: Timestamp, bound: i64| time.0 == bound || time.0.rem_euclid(DAY_MICROS) == 0;
+        let is_made_of_days = is_whole(self.from, i64::MIN) && is_whole(self.until, i64::MAX);
+        is_made_of_days.then(|| (day_of(self.from), day_of(self.until)))
+    }
 
     /// Returns whether the range contains a time.
     pub fn contains(&self, time: Timestamp) -> bool {
@@ -46,7 +56,7 @@ pub struct DaySales {
 pub struct ItemSales {
     /// The item that was sold.
     pub item: ItemId,
-    /// The item's name in one of the orders: the last in byte order, so that every back end picks the same.
+    /// The item's present name.
     pub name: String,
     /// The totals of the item.
     pub sales: Sales,

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     AuditEntry, Fingerprint, IdRange, Item, ItemId, NewEvent, Order, OrderId, Outcome, Party, PartyId,
-    RequestId, Ride, RideId, Sku, Stars, Till, TillId, Timestamp, Wish,
+    RequestId, Ride, RideId, Sku, Stars, Tally, Till, TillId, Timestamp, Wish,
 };
 
 /// A request that was carried out, as stored to answer replays.
@@ -70,9 +70,9 @@ impl<K: Ord + Copy, V> Table<K, V> {
 
 /// Everything that one batch of commands reads and writes.
 ///
-/// The contract of a lane is load, decide, save: a back end loads the rows of [`Keys`], the rules decide the
-/// commands one after another, each seeing the changes of those before it, and the back end saves all changes
-/// in one transaction. Nothing is answered before that transaction has committed.
+/// The contract of a lane is load, decide, save: a back end loads the rows of [`Keys`](crate::Keys), the rules
+/// decide the commands one after another, each seeing the changes of those before it, and the back end saves
+/// all changes in one transaction. Nothing is answered before that transaction has committed.
 #[derive(Clone, Debug, Default)]
 pub struct WorkingSet {
     /// Parties. Saving one also opens its mailbox and sets the mailbox's callback.
@@ -97,6 +97,8 @@ pub struct WorkingSet {
     pub requests: Table<(PartyId, RequestId), Recorded>,
     /// Items whose change affects search, to be appended to the item feed.
     pub search_changes: BTreeSet<ItemId>,
+    /// What the changes add to the sums that are kept. Saved as increments.
+    pub tally: Tally,
     /// New events, in the order in which they happened.
     pub events: Vec<NewEvent>,
     /// New audit entries, in the order of the commands.
@@ -119,7 +121,13 @@ impl WorkingSet {
             && self.audit.is_empty()
     }
 
+    pub(super) fn put_party(&mut self, party: Party) {
+        self.tally.add_party(self.parties.row(party.id).is_none());
+        self.parties.put(party.id, party);
+    }
+
     pub(super) fn put_item(&mut self, item: Item) {
+        self.tally.add_item(self.items.row(item.id), &item);
         // Compared with the row as the batch sees it now: of several changes, each that affects search
         // counts.
         if self.items.row(item.id).is_none_or(|before| before.search_differs(&item)) {
@@ -139,6 +147,7 @@ impl WorkingSet {
     }
 
     pub(super) fn put_order(&mut self, order: Order) {
+        self.tally.add_order(self.orders.row(order.id), &order);
         let stood = self.orders.row(order.id).is_some_and(|before| before.status.stands());
         // The count exists only if a command of the batch asked for it; a later rating must see this order.
         if let Some(count) = self.purchases.get_mut(&(order.buyer, order.item)) {

@@ -139,6 +139,25 @@ fn reader(index: &Index) -> tantivy::Result<Reader> {
     Ok(Reader { index, fields })
 }
 
+/// Opens the index in a directory for reading, with its position. `None` if there is none.
+pub(super) fn existing(home: &Path) -> Result<Option<(Index, FeedPosition)>, SearchError> {
+    let items = folder(home);
+    if !items.exists() {
+        return Ok(None);
+    }
+    let index = Index::open_in_dir(&items)?;
+    let position = position(&index)?;
+    Ok(Some((index, position)))
+}
+
+/// Returns the feed position up to which an index is complete.
+pub(super) fn position(index: &Index) -> Result<FeedPosition, SearchError> {
+    let payload = index.load_metas()?.payload;
+    let payload: Option<Payload> = payload.as_deref().and_then(|payload| serde_json::from_str(payload).ok());
+    // An index that was never committed contains nothing.
+    Ok(payload.map_or(FeedPosition(0), |payload| payload.position))
+}
+
 /// Returns the only folder that is ever cleared. It is a subfolder, so that a wrong setting can't delete
 /// other files.
 fn folder(home: &Path) -> PathBuf {

@@ -7,6 +7,7 @@
 mod collect;
 mod criteria;
 mod error;
+mod examine;
 mod find;
 mod gate;
 mod home;
@@ -34,6 +35,7 @@ use tokio::time::timeout;
 
 pub use criteria::{PriceRange, SearchText};
 pub use error::SearchError;
+pub use examine::{Agreement, examine};
 pub use home::IndexHome;
 pub use order::SearchOrder;
 pub use query::{CategoryQuery, SearchCursor, SearchPage, SearchQuery};

@@ -28,4 +28,5 @@ pub mod random;
 pub mod relay;
 pub mod rides;
 pub mod transport;
+mod upkeep;
 pub mod wire;

@@ -66,14 +66,12 @@ async fn carry_out(args: AdminArgs) -> Result<(), Failure> {
                 .await
         }
         AdminCommand::Suspend { party, reason } => {
-            let request_id = session.request_id(None).await?;
-            let request = v1::SuspendRequest { request_id, validate_only: false, party_id: party, reason };
+            let request = v1::SuspendRequest { party_id: party, reason, ..Default::default() };
             let answer = session.call(request).await?;
             session.printer().one(&PartyRow::of(&required(answer.party, "party")?)?)
         }
         AdminCommand::Reinstate { party } => {
-            let request_id = session.request_id(None).await?;
-            let request = v1::ReinstateRequest { request_id, validate_only: false, party_id: party };
+            let request = v1::ReinstateRequest { party_id: party, ..Default::default() };
             let answer = session.call(request).await?;
             session.printer().one(&PartyRow::of(&required(answer.party, "party")?)?)
         }

@@ -2,20 +2,19 @@
 
 use std::{
     io::{self, Write as _},
-    path::PathBuf,
     process::ExitCode,
-    sync::Arc,
 };
 
 use clap::{Args, Subcommand};
 use serde::{Deserialize, Serialize};
 use souk_cli::exit;
-use souk_server::config::{Config, StoreConfig, StoreFlags};
 use souk_store::{
-    self, Reads,
-    audit::{AuditRow, Head, Verifier},
+    Reads,
+    audit::{AuditRow, Broken, Head, Verifier},
 };
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
+
+use super::store::{self, StoreArgs};
 
 /// The number of rows that are read at a time.
 const PAGE: usize = 1_000;
@@ -24,12 +23,8 @@ const PAGE: usize = 1_000;
 #[derive(Args)]
 #[command(after_help = "Example:\n  market audit verify --store souk.db --head 4711:9f86d081884c7d65…")]
 pub(super) struct AuditArgs {
-    /// Settings file (TOML), which names the store.
-    #[arg(long, env = "SOUK_CONFIG", value_name = "FILE", global = true)]
-    config: Option<PathBuf>,
-    /// The SQLite file, or the address of the PostgreSQL database [default: souk.db].
-    #[arg(long, env = "SOUK_STORE", value_name = "STORE", global = true)]
-    store: Option<PathBuf>,
+    #[command(flatten)]
+    store: StoreArgs,
     #[command(subcommand)]
     command: AuditCommand,
 }
@@ -57,44 +52,24 @@ enum AuditCommand {
 }
 
 pub(super) async fn run(args: AuditArgs) -> anyhow::Result<ExitCode> {
-    let store = StoreFlags { path: args.store, ..StoreFlags::default() };
-    let reads = match Config::load_under(args.config.as_deref(), store)?.store {
-        StoreConfig::Memory { .. } => anyhow::bail!("a market in memory keeps its audit log to itself"),
-        StoreConfig::Sqlite { path, .. } => souk_store::sqlite::open_reads(&path)?,
-        StoreConfig::Postgres { address, options, .. } => {
-            souk_store::postgres::open_reads(&address, &options).await?
-        }
-    };
+    let reads = store::open_reads(&args.store.settings()?).await?;
     match args.command {
-        AuditCommand::Verify { head } => verify(&reads, &head).await,
+        AuditCommand::Verify { head } => verify(&*reads, &head).await,
         AuditCommand::Head => {
             println!("{}", reads.audit_head().await?);
             Ok(ExitCode::SUCCESS)
         }
-        AuditCommand::List { after, limit } => list(&reads, after, limit).await,
+        AuditCommand::List { after, limit } => list(&*reads, after, limit).await,
     }
 }
 
-async fn verify(reads: &Arc<dyn Reads>, noted: &[Head]) -> anyhow::Result<ExitCode> {
-    // One pass over the log for all heads, or for the chain alone if there are none.
-    let mut verifiers: Vec<_> = match noted {
-        [] => vec![Verifier::new(None)],
-        noted => noted.iter().map(|head| Verifier::new(Some(*head))).collect(),
-    };
-    // Start below the first valid number, because an inserted entry may have any.
-    let checked = pages(reads, i64::MIN, usize::MAX, |row| {
-        verifiers.iter_mut().try_for_each(|verifier| verifier.check(row)).map_err(anyhow::Error::from)
-    });
-    let mut end = checked.await.map(|()| Head::START);
-    for verifier in verifiers {
-        end = end.and_then(|_| verifier.finish().map_err(anyhow::Error::from));
-    }
-    match end {
+async fn verify(reads: &dyn Reads, noted: &[Head]) -> anyhow::Result<ExitCode> {
+    match verified(reads, noted).await {
         Ok(end) => {
             println!("the audit log is as it was written: {} entries, head {end}", end.sequence);
             Ok(ExitCode::SUCCESS)
         }
-        Err(broken) if broken.is::<souk_store::audit::Broken>() => {
+        Err(broken) if broken.is::<Broken>() => {
             eprintln!("error: the audit log was tampered with: {broken}");
             Ok(ExitCode::from(exit::CONFLICT))
         }
@@ -102,7 +77,26 @@ async fn verify(reads: &Arc<dyn Reads>, noted: &[Head]) -> anyhow::Result<ExitCo
     }
 }
 
-async fn list(reads: &Arc<dyn Reads>, after: i64, limit: usize) -> anyhow::Result<ExitCode> {
+/// Verifies the whole log and returns its head. Fails with [`Broken`] if it is not as it was written.
+pub(super) async fn verified(reads: &dyn Reads, noted: &[Head]) -> anyhow::Result<Head> {
+    // One pass over the log for all heads, or for the chain alone if there are none.
+    let mut verifiers: Vec<_> = match noted {
+        [] => vec![Verifier::new(None)],
+        noted => noted.iter().map(|head| Verifier::new(Some(*head))).collect(),
+    };
+    // Start below the first valid number, because an inserted entry may have any.
+    pages(reads, i64::MIN, usize::MAX, |row| {
+        verifiers.iter_mut().try_for_each(|verifier| verifier.check(row)).map_err(anyhow::Error::from)
+    })
+    .await?;
+    let mut end = Head::START;
+    for verifier in verifiers {
+        end = verifier.finish()?;
+    }
+    Ok(end)
+}
+
+async fn list(reads: &dyn Reads, after: i64, limit: usize) -> anyhow::Result<ExitCode> {
     let listed = pages(reads, after, limit, |row| {
         writeln!(io::stdout(), "{}", serde_json::to_string(&Shown::of(row)?)?)?;
         Ok(())
@@ -120,7 +114,7 @@ fn is_broken_pipe(error: &io::Error) -> bool {
 }
 
 async fn pages(
-    reads: &Arc<dyn Reads>,
+    reads: &dyn Reads,
     mut after: i64,
     mut limit: usize,
     mut each: impl FnMut(&AuditRow) -> anyhow::Result<()>,

@@ -2,8 +2,12 @@
 
 mod admin;
 mod audit;
+mod backup;
+mod check;
 mod demo;
+mod restore;
 mod serve;
+mod store;
 
 use std::process::ExitCode;
 
@@ -23,6 +27,9 @@ enum Command {
     Demo(demo::DemoArgs),
     Admin(Box<admin::AdminArgs>),
     Audit(audit::AuditArgs),
+    Backup(backup::BackupArgs),
+    Restore(restore::RestoreArgs),
+    Check(check::CheckArgs),
 }
 
 impl Cli {
@@ -32,6 +39,9 @@ impl Cli {
             Command::Serve(args) => serve::run(*args).await,
             Command::Demo(args) => demo::run(args).await,
             Command::Audit(args) => audit::run(args).await,
+            Command::Backup(args) => backup::run(args),
+            Command::Restore(args) => restore::run(args),
+            Command::Check(args) => check::run(args).await,
             Command::Admin(args) => Ok(admin::run(*args).await),
         }
     }

@@ -6,6 +6,8 @@
 //! that someone with write access to the store rewrote the whole log. For that, note the head
 //! (`market audit head`, also in the market's own log) on another machine and compare it.
 
+pub(crate) mod block;
+
 use std::{fmt, net::IpAddr, str::FromStr};
 
 use aws_lc_rs::digest::{Context, SHA256};
@@ -21,6 +23,8 @@ pub struct AuditHash(pub [u8; 32]);
 impl AuditHash {
     /// The hash that the first entry is chained to: all zeros.
     pub const START: Self = Self([0; 32]);
+    /// The hash of an entry that is known to be altered. No entry has it.
+    pub(crate) const ALTERED: Self = Self([0xff; 32]);
 
     fn of(before: Self, sequence: i64, line: &str) -> Self {
         let mut hash = Context::new(&SHA256);
@@ -179,6 +183,11 @@ impl Verifier {
     /// Creates a verifier that also compares the log with a head noted earlier, if there is one.
     pub fn new(noted: Option<Head>) -> Self {
         Self { end: Head::START, expected: noted.filter(|noted| noted.sequence > 0) }
+    }
+
+    /// Creates a verifier of a part of the log that follows on `start`.
+    pub(crate) fn after(start: Head) -> Self {
+        Self { end: start, expected: None }
     }
 
     /// Checks the next entry.

@@ -9,11 +9,13 @@
 //! - [`Mailboxes`]: pending deliveries, and the leases of those who deliver them (the server's `relay`).
 //! - [`Consumers`]: the named consumers of a mailbox, each with a cursor of its own.
 //! - [`Tracks`]: the positions of rides.
+//! - [`Upkeep`]: work that no call waits for, such as compacting the audit log.
 //! - [`Replicas`]: the other markets on the same database.
 //!
 //! Every back end passes the same conformance suite, `tests/it` of this crate.
 
 pub mod audit;
+mod check;
 mod consumer;
 mod error;
 mod mailbox;
@@ -23,12 +25,14 @@ mod query;
 mod replicas;
 pub mod sqlite;
 mod track;
+mod upkeep;
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use souk_domain::{Keys, Party, PartyId, TillId, WorkingSet};
 
+pub use check::Finding;
 pub use consumer::{
     CONSUMER_RETENTION, ConsumerOpening, ConsumerState, ConsumerStream, Consumers, MAX_CONSUMERS, MAX_COUNTED,
 };
@@ -41,6 +45,7 @@ pub use query::{FeedEntry, FeedPosition, OrderQuery, OrdersOf, Reads};
 
 pub use replicas::{Hint, Look, Replicas};
 pub use track::{Fix, TrackPoint, Tracks};
+pub use upkeep::Upkeep;
 
 /// An open store: one object for each role.
 pub struct Store {
@@ -54,6 +59,8 @@ pub struct Store {
     pub consumers: Arc<dyn Consumers>,
     /// The positions of rides.
     pub tracks: Arc<dyn Tracks>,
+    /// Work that no call waits for.
+    pub upkeep: Arc<dyn Upkeep>,
     /// The other markets on the same store; `None` if the back end can't be shared.
     pub replicas: Option<Arc<dyn Replicas>>,
 }

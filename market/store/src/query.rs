@@ -4,7 +4,7 @@
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use souk_domain::{
-    Item, ItemId, Order, OrderId, OrderStatus, Party, PartyId, Recorded, RequestId, Ride, RideId,
+    Item, ItemId, Order, OrderId, OrderStatus, Party, PartyId, Recorded, RequestId, Ride, RideId, Sales,
     SalesSummary, Till, TimeRange, Totals, Wish,
 };
 
@@ -130,6 +130,9 @@ pub trait Reads: Send + Sync {
     /// deleted.
     async fn request(&self, party: PartyId, id: RequestId) -> Result<Option<Recorded>, StoreError>;
 
-    /// Returns totals over the whole store. Scans all rows.
+    /// Returns totals over the whole store.
     async fn totals(&self) -> Result<Totals, StoreError>;
+
+    /// Returns the sales of the whole store by currency, in the order of the codes.
+    async fn revenue(&self) -> Result<Vec<Sales>, StoreError>;
 }

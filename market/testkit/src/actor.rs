@@ -5,7 +5,8 @@ use std::{net::SocketAddr, time::Duration};
 use anyhow::{Context as _, bail};
 use souk_certs::{clock, credentials::Credentials, identity::Role};
 use souk_client::{
-    ClientConfig, Connection, Error, Follower, Inbox, Notice, Seen, error::required, follow::follow,
+    Account, Buyer, Catalog, ClientConfig, Connection, Error, Follower, Inbox, Notice, Seen, Seller,
+    error::required, follow::follow,
 };
 use souk_proto::{Reason, v1};
 use tokio::{sync::mpsc, time::timeout};
@@ -55,15 +56,12 @@ impl Actor {
     pub async fn register(&self, callback_port: Option<u16>) -> Result<v1::Account, Error> {
         let callback =
             callback_port.map(|port| v1::CallbackAddress { host: String::new(), port: u32::from(port) });
-        let request_id = self.connection.request_id();
         let display_name = self.name.clone();
         let account = if self.role == Role::Seller {
-            let request =
-                v1::RegisterSellerRequest { request_id, display_name, callback, ..Default::default() };
+            let request = v1::RegisterSellerRequest { display_name, callback, ..Default::default() };
             self.connection.call(request).await?.account
         } else {
-            let request =
-                v1::RegisterBuyerRequest { request_id, display_name, callback, ..Default::default() };
+            let request = v1::RegisterBuyerRequest { display_name, callback, ..Default::default() };
             self.connection.call(request).await?.account
         };
         required(account, "account")
@@ -84,41 +82,34 @@ impl Actor {
         EventReceiver { source: EventSource::Stream(follower), notices }
     }
 
+    /// Returns the operations of sellers.
+    pub fn seller(&self) -> Seller {
+        Seller::new(self.connection.clone())
+    }
+
+    /// Returns the operations of buyers.
+    pub fn buyer(&self) -> Buyer {
+        Buyer::new(self.connection.clone())
+    }
+
     /// Lists an item, such as a [`draft`].
     pub async fn sell(&self, item: v1::ItemDraft) -> Result<v1::Item, Error> {
-        let request = v1::SellItemRequest {
-            request_id: self.connection.request_id(),
-            item: Some(item),
-            ..Default::default()
-        };
-        let listed = self.connection.call(request).await?;
-        required(listed.item, "item")
+        self.seller().sell(item).await
     }
 
     /// Changes those fields of an item that the draft sets.
     pub async fn update(&self, item_id: i64, item: v1::ItemDraft) -> Result<v1::Item, Error> {
-        let request = v1::UpdateItemRequest {
-            request_id: self.connection.request_id(),
-            item_id,
-            item: Some(item),
-            ..Default::default()
-        };
-        let updated = self.connection.call(request).await?;
-        required(updated.item, "item")
+        self.seller().update(item_id, item).await
     }
 
     /// Takes an item off the market.
     pub async fn delete(&self, item_id: i64) -> Result<v1::Item, Error> {
-        let request_id = self.connection.request_id();
-        let request = v1::DeleteItemRequest { request_id, item_id, ..Default::default() };
-        let deleted = self.connection.call(request).await?;
-        required(deleted.item, "item")
+        self.seller().delete(item_id).await
     }
 
     /// Buys units of an item at its current price.
     pub async fn buy(&self, item_id: i64, quantity: i64) -> Result<v1::Order, Error> {
-        let request_id = self.connection.request_id();
-        self.buy_by(v1::BuyItemRequest { request_id, item_id, quantity, ..Default::default() }).await
+        self.buyer().buy(item_id, quantity).await
     }
 
     /// Buys with a request that the caller has built.
@@ -129,36 +120,27 @@ impl Actor {
 
     /// Puts an item on the wishlist.
     pub async fn wish(&self, item_id: i64) -> Result<v1::Wish, Error> {
-        let request_id = self.connection.request_id();
-        let request = v1::AddToWishlistRequest { request_id, item_id, ..Default::default() };
-        let wished = self.connection.call(request).await?;
-        required(wished.wish, "wish")
+        self.buyer().wish(item_id).await
     }
 
     /// Rates a purchased item with 1 to 5 stars. An earlier rating is not replaced: the call is refused.
     pub async fn rate(&self, item_id: i64, stars: i32) -> Result<v1::RatingSummary, Error> {
-        let request_id = self.connection.request_id();
-        let request = v1::RateItemRequest { request_id, item_id, stars, ..Default::default() };
-        let rated = self.connection.call(request).await?;
-        required(rated.rating, "rating")
+        self.buyer().rate(item_id, stars).await
     }
 
     /// Fetches an item, in stock or not. A deleted one is not found.
     pub async fn item(&self, item_id: i64) -> Result<v1::Item, Error> {
-        let request = v1::GetItemRequest { item_id };
-        let found = self.connection.call(request).await?;
-        required(found.item, "item")
+        Catalog::new(self.connection.clone()).item(item_id).await
     }
 
     /// Searches for items, one page.
     pub async fn search(&self, request: v1::SearchItemRequest) -> Result<v1::SearchItemResponse, Error> {
-        self.connection.call(request).await
+        Catalog::new(self.connection.clone()).search_page(request).await
     }
 
     /// Fetches the state of the mailbox.
     pub async fn mailbox(&self) -> Result<v1::MailboxStatusResponse, Error> {
-        let request = v1::MailboxStatusRequest::default();
-        self.connection.call(request).await
+        Account::new(self.connection.clone()).mailbox().await
     }
 }
 

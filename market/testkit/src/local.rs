@@ -142,7 +142,8 @@ impl LocalMarket {
         Ok(ground)
     }
 
-    async fn start(&mut self) -> Result<(), LocalMarketError> {
+    /// Opens the market again at the same address and on the same store, after [`LocalMarket::stop`].
+    pub async fn start(&mut self) -> Result<(), LocalMarketError> {
         let listener = TcpListener::bind(self.address).await?;
         self.address = listener.local_addr()?;
         let app = App::build(self.config.clone(), listener, (Clock::SYSTEM, Random::SYSTEM)).await?;
@@ -166,7 +167,8 @@ impl LocalMarket {
         Ok(ground)
     }
 
-    async fn stop(&mut self) -> Result<(), LocalMarketError> {
+    /// Stops the market and keeps its folder.
+    pub async fn stop(&mut self) -> Result<(), LocalMarketError> {
         if let Some(running) = self.running.take() {
             running.stop.cancel();
             running.served.await??;

@@ -18,8 +18,7 @@ use crate::{
 };
 
 async fn register_buyer(party: &Party) {
-    call!(party, RegisterBuyerRequest { request_id: party.request_id(), display_name: "bob".into() })
-        .unwrap();
+    call!(party, RegisterBuyerRequest { display_name: "bob".into() }).unwrap();
 }
 
 const BUYERS: usize = 8;

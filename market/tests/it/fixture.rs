@@ -2,7 +2,7 @@
 //! library, as the command lines do.
 
 use souk_certs::identity::Role;
-use souk_client::{Connection, Error};
+use souk_client::{Account, Buyer, Catalog, Connection, Error, Seller};
 use souk_proto::{Reason, v1};
 pub(crate) use souk_testkit::{PATIENCE, eventually};
 use souk_testkit::{
@@ -59,13 +59,7 @@ impl Fixture {
 
     pub(crate) async fn buyer(&self, name: &str) -> Party {
         let party = self.stranger(Role::Buyer, name).await;
-        let connection = &party.connection;
-        let request = v1::RegisterBuyerRequest {
-            request_id: connection.request_id(),
-            display_name: name.into(),
-            ..Default::default()
-        };
-        connection.call(request).await.unwrap();
+        Account::new(party.connection.clone()).register_buyer(name, None).await.unwrap();
         party
     }
 
@@ -113,15 +107,22 @@ impl Party {
         self.connection.request_id()
     }
 
+    /// Returns the operations of sellers, which the market refuses to others.
+    pub(crate) fn as_seller(&self) -> Seller {
+        Seller::new(self.connection.clone())
+    }
+
+    /// Returns the operations of buyers, which the market refuses to others.
+    pub(crate) fn as_buyer(&self) -> Buyer {
+        Buyer::new(self.connection.clone())
+    }
+
     pub(crate) async fn register_as_seller(&self, name: &str) -> Result<v1::Account, Error> {
-        let registered =
-            call!(self, RegisterSellerRequest { request_id: self.request_id(), display_name: name.into() })?;
-        Ok(registered.account.unwrap())
+        Account::new(self.connection.clone()).register_seller(name, None).await
     }
 
     pub(crate) async fn sell(&self, item: v1::ItemDraft) -> Result<v1::Item, Error> {
-        let sold = call!(self, SellItemRequest { request_id: self.request_id(), item: Some(item) })?;
-        Ok(sold.item.unwrap())
+        self.as_seller().sell(item).await
     }
 
     /// Lists a lamp at 12.50 GBP and returns its number.
@@ -130,20 +131,15 @@ impl Party {
     }
 
     pub(crate) async fn update(&self, item_id: i64, item: v1::ItemDraft) -> Result<v1::Item, Error> {
-        let updated = call!(
-            self,
-            UpdateItemRequest { request_id: self.request_id(), item_id: item_id, item: Some(item) }
-        )?;
-        Ok(updated.item.unwrap())
+        self.as_seller().update(item_id, item).await
     }
 
     pub(crate) async fn delete(&self, item_id: i64) -> Result<v1::Item, Error> {
-        let deleted = call!(self, DeleteItemRequest { request_id: self.request_id(), item_id: item_id })?;
-        Ok(deleted.item.unwrap())
+        self.as_seller().delete(item_id).await
     }
 
     pub(crate) async fn buy(&self, item_id: i64, quantity: i64) -> Result<v1::Order, Error> {
-        self.buy_as(self.request_id(), item_id, quantity).await
+        self.as_buyer().buy(item_id, quantity).await
     }
 
     pub(crate) async fn buy_as(
@@ -158,19 +154,15 @@ impl Party {
     }
 
     pub(crate) async fn rate(&self, item_id: i64, stars: i32) -> Result<v1::RatingSummary, Error> {
-        let rated =
-            call!(self, RateItemRequest { request_id: self.request_id(), item_id: item_id, stars: stars })?;
-        Ok(rated.rating.unwrap())
+        self.as_buyer().rate(item_id, stars).await
     }
 
     pub(crate) async fn wish(&self, item_id: i64) -> Result<v1::Wish, Error> {
-        let wished = call!(self, AddToWishlistRequest { request_id: self.request_id(), item_id: item_id })?;
-        Ok(wished.wish.unwrap())
+        self.as_buyer().wish(item_id).await
     }
 
     pub(crate) async fn item(&self, item_id: i64) -> Result<v1::Item, Error> {
-        let found = call!(self, GetItemRequest { item_id: item_id })?;
-        Ok(found.item.unwrap())
+        Catalog::new(self.connection.clone()).item(item_id).await
     }
 
     pub(crate) async fn search(&self, query: &str, category: &str) -> Vec<v1::Item> {
@@ -179,7 +171,7 @@ impl Party {
     }
 
     pub(crate) async fn pending(&self) -> i64 {
-        call!(self, MailboxStatusRequest {}).unwrap().pending_count
+        Account::new(self.connection.clone()).mailbox().await.unwrap().pending_count
     }
 }
 

@@ -8,6 +8,7 @@
 )]
 
 mod audit;
+mod backup;
 mod crash;
 mod deploying;
 mod encrypted;

@@ -156,7 +156,7 @@ async fn stream_at_the_other_market_replaces_this_one(fixture: &Fixture, beside:
     let mut second = followed(&there).await;
     let ended = timeout(SECOND, first.message()).await.expect("within a second").unwrap_err();
     assert_eq!(Reason::of(&ended), Some(Reason::StreamReplaced));
-    call!(bob, TestEventRequest { request_id: bob.request_id(), text: "hello".into() }).unwrap();
+    call!(bob, TestEventRequest { text: "hello".into() }).unwrap();
     let message = timeout(PATIENCE, second.message()).await.expect("in time").unwrap().unwrap();
     assert!(matches!(message.message, Some(Message::Event(_))));
 }
@@ -167,12 +167,11 @@ async fn suspension_takes_effect_at_the_other_market_within_a_second(fixture: &F
     call!(there, WhoAmIRequest {}).unwrap();
     let mut stream = followed(&there).await;
     let olga = fixture.stranger(Role::Operator, "olga").await;
-    call!(olga, SuspendRequest { request_id: olga.request_id(), party_id: bob.id(), reason: "tests".into() })
-        .unwrap();
+    call!(olga, SuspendRequest { party_id: bob.id(), reason: "tests".into() }).unwrap();
     let ended = timeout(SECOND, stream.message()).await.expect("within a second").unwrap_err();
     assert_eq!(Reason::of(&ended), Some(Reason::AccountSuspended));
     assert_eq!(reason(call!(there, WhoAmIRequest {})), Reason::AccountSuspended);
-    call!(olga, ReinstateRequest { request_id: olga.request_id(), party_id: bob.id() }).unwrap();
+    call!(olga, ReinstateRequest { party_id: bob.id() }).unwrap();
     let is_in = || async { call!(there, WhoAmIRequest {}).is_ok() };
     eventually("he is let in again everywhere", is_in).await;
 }

@@ -46,7 +46,6 @@ const HERE: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOS
 
 async fn register_at(actor: &Actor, host: &str, port: u32) -> Result<v1::Account, Error> {
     let request = v1::RegisterSellerRequest {
-        request_id: actor.connection.request_id(),
         display_name: actor.name.clone(),
         callback: Some(v1::CallbackAddress { host: host.into(), port }),
         ..Default::default()

@@ -36,7 +36,6 @@ impl Mallory {
 
     async fn suspend(&self) {
         let request = v1::SuspendRequest {
-            request_id: self.olga.connection.request_id(),
             party_id: self.actor.id(),
             reason: "sells what is not theirs".into(),
             ..Default::default()
@@ -46,11 +45,7 @@ impl Mallory {
     }
 
     async fn reinstate(&self) {
-        let request = v1::ReinstateRequest {
-            request_id: self.olga.connection.request_id(),
-            party_id: self.actor.id(),
-            ..Default::default()
-        };
+        let request = v1::ReinstateRequest { party_id: self.actor.id(), ..Default::default() };
         self.olga.connection.call(request).await.unwrap();
     }
 }
@@ -86,9 +81,7 @@ async fn suspended_accounts_stream_ends(fixture: &Fixture) {
     let mallory = Mallory::enter(fixture).await;
     let mut stream = mallory.actor.follow();
     // The test event proves that the stream is open.
-    let request =
-        v1::TestEventRequest { request_id: mallory.actor.connection.request_id(), ..Default::default() };
-    mallory.actor.connection.call(request).await.unwrap();
+    mallory.actor.connection.call(v1::TestEventRequest::default()).await.unwrap();
     stream.next().await.unwrap();
     mallory.suspend().await;
     assert!(stream.next().await.is_err(), "the stream ends");

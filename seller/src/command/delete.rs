@@ -21,7 +21,7 @@ pub(crate) struct Delete {
 impl Delete {
     pub(super) async fn run(self, session: &CliSession) -> Result<(), Failure> {
         let request = DeleteItemRequest {
-            request_id: session.request_id(self.request_id.as_ref()).await?,
+            request_id: self.request_id.unwrap_or_default(),
             item_id: self.item,
             expected_version: self.expect_version,
             ..Default::default()

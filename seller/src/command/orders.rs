@@ -40,8 +40,11 @@ pub(crate) struct Cancel {
 
 impl Ship {
     pub(super) async fn run(self, session: &CliSession) -> Result<(), Failure> {
-        let request_id = session.request_id(self.request_id.as_ref()).await?;
-        let request = ShipSaleRequest { request_id, order_id: self.order, ..Default::default() };
+        let request = ShipSaleRequest {
+            request_id: self.request_id.unwrap_or_default(),
+            order_id: self.order,
+            ..Default::default()
+        };
         let shipped = session.call(request).await?;
         session.printer().one(&OrderView::from(&required(shipped.order, "order")?))
     }
@@ -49,8 +52,11 @@ impl Ship {
 
 impl Deliver {
     pub(super) async fn run(self, session: &CliSession) -> Result<(), Failure> {
-        let request_id = session.request_id(self.request_id.as_ref()).await?;
-        let request = DeliverSaleRequest { request_id, order_id: self.order, ..Default::default() };
+        let request = DeliverSaleRequest {
+            request_id: self.request_id.unwrap_or_default(),
+            order_id: self.order,
+            ..Default::default()
+        };
         let delivered = session.call(request).await?;
         session.printer().one(&OrderView::from(&required(delivered.order, "order")?))
     }
@@ -59,7 +65,7 @@ impl Deliver {
 impl Cancel {
     pub(super) async fn run(self, session: &CliSession) -> Result<(), Failure> {
         let request = CancelSaleRequest {
-            request_id: session.request_id(self.request_id.as_ref()).await?,
+            request_id: self.request_id.unwrap_or_default(),
             order_id: self.order,
             reason: self.reason,
             ..Default::default()

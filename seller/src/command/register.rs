@@ -22,7 +22,7 @@ impl Register {
     pub(super) async fn run(self, session: &CliSession) -> Result<(), Failure> {
         let (callback, inbox) = registering::callback(session).await?;
         let request = RegisterSellerRequest {
-            request_id: session.request_id(self.request_id.as_ref()).await?,
+            request_id: self.request_id.unwrap_or_default(),
             display_name: self.name,
             callback,
             ..Default::default()

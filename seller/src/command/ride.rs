@@ -87,7 +87,7 @@ impl Start {
     async fn run(self, session: &CliSession) -> Result<(), Failure> {
         let kind = if self.pooled { RideKind::Pooled } else { RideKind::Regular };
         let request = StartRideRequest {
-            request_id: session.request_id(self.request_id.as_ref()).await?,
+            request_id: self.request_id.unwrap_or_default(),
             validate_only: false,
             kind: kind.into(),
             vehicle: self.vehicle,
@@ -102,8 +102,11 @@ impl Start {
 
 impl End {
     async fn run(self, session: &CliSession) -> Result<(), Failure> {
-        let request_id = session.request_id(self.request_id.as_ref()).await?;
-        let request = EndRideRequest { request_id, ride_id: self.ride, ..Default::default() };
+        let request = EndRideRequest {
+            request_id: self.request_id.unwrap_or_default(),
+            ride_id: self.ride,
+            ..Default::default()
+        };
         let ended = session.call(request).await?;
         session.printer().card(&RideView::from(&required(ended.ride, "ride")?))
     }

@@ -1,7 +1,6 @@
 //! `seller sales`: the orders of the seller's items, or their totals by day or item.
 
 use clap::{Args, ValueEnum};
-use souk_certs::clock;
 use souk_cli::{
     CliSession, Failure, OrderFilter, Paging,
     view::{DaySalesView, ItemSalesView, OrderView},
@@ -62,7 +61,7 @@ impl Sales {
     }
 
     async fn sum_up(self, session: &CliSession, by: By) -> Result<(), Failure> {
-        let now = clock::now();
+        let now = session.clock().now();
         let until = self.filter.time.until().unwrap_or_else(|| wire_time(now + Duration::SECOND));
         let first = OffsetDateTime::from_unix_timestamp(until.seconds).unwrap_or(now) - SUMMARY;
         let from =

@@ -45,7 +45,7 @@ impl Sell {
             quantity: Some(self.quantity),
         };
         let request = SellItemRequest {
-            request_id: session.request_id(self.request_id.as_ref()).await?,
+            request_id: self.request_id.unwrap_or_default(),
             validate_only: self.dry_run,
             item: Some(item),
         };

@@ -26,8 +26,7 @@ impl Till {
                 session.printer().list(&tills)
             }
             Self::Rm { till } => {
-                let request_id = session.request_id(None).await?;
-                let request = RemoveTillRequest { request_id, till: till.clone(), validate_only: false };
+                let request = RemoveTillRequest { till: till.clone(), ..Default::default() };
                 session.call(request).await?;
                 session.printer().say(&format!("till {till} is forgotten"));
                 Ok(())

@@ -49,7 +49,7 @@ impl Update {
         let unit_price =
             self.price.as_deref().map(|price| parse_money(price, session.currency())).transpose()?;
         let request = UpdateItemRequest {
-            request_id: session.request_id(self.request_id.as_ref()).await?,
+            request_id: self.request_id.unwrap_or_default(),
             validate_only: self.dry_run,
             item_id: self.item,
             item: Some(ItemDraft {

@@ -84,7 +84,7 @@ impl Authority {
         let mut params = CertificateParams::default();
         params.not_before = whole_second(now - BACKDATE);
         params.not_after = whole_second(now + options.validity).min(self.not_after);
-        params.serial_number = Some(random_serial());
+        params.serial_number = Some(random_serial(self.random));
         params.distinguished_name = common_name(&self.subject(identity, options));
         params.subject_alt_names = self.names(identity, options)?;
         params.is_ca = IsCa::ExplicitNoCa;

@@ -9,7 +9,7 @@ use super::*;
 const NOW: OffsetDateTime = datetime!(2026-03-01 12:00 UTC);
 
 fn authority() -> Authority {
-    Authority::create(&TrustDomain::default(), NOW).unwrap()
+    Authority::create(&TrustDomain::default(), NOW, Random::SYSTEM).unwrap()
 }
 
 fn seller() -> Identity {
@@ -78,9 +78,20 @@ fn a_root_may_sign_leaves_and_lists_and_nothing_else() {
 }
 
 #[test]
+fn serial_numbers_are_drawn_from_the_given_source() {
+    let chosen = Random::new(|bytes| bytes.fill(0xff));
+    let authority = Authority::create(&TrustDomain::default(), NOW, chosen).unwrap();
+    let (issued, _) = authority.issue(&seller(), &LeafOptions::default(), NOW).unwrap();
+    let mut serial = [0xff; SERIAL_LENGTH];
+    serial[0] = 0x7f;
+    assert_eq!(issued.peer.serial(), serial);
+}
+
+#[test]
 fn a_loaded_authority_signs_like_the_one_that_was_made() {
     let made = authority();
-    let loaded = Authority::load(&TrustDomain::default(), made.certificate_pem(), &made.key_pem()).unwrap();
+    let (domain, certificate, key) = (TrustDomain::default(), made.certificate_pem(), made.key_pem());
+    let loaded = Authority::load(&domain, certificate, &key, Random::SYSTEM).unwrap();
     let (issued, _) = loaded.issue(&seller(), &LeafOptions::default(), NOW).unwrap();
     assert_profile(&made, &issued, seller());
 }
@@ -89,7 +100,7 @@ fn a_loaded_authority_signs_like_the_one_that_was_made() {
 fn a_damaged_or_mismatched_authority_is_refused() {
     let (ours, other) = (authority(), authority());
     let load = |certificate: &str, key: &str| {
-        Authority::load(&TrustDomain::default(), certificate, key).map(drop).unwrap_err()
+        Authority::load(&TrustDomain::default(), certificate, key, Random::SYSTEM).map(drop).unwrap_err()
     };
     assert!(matches!(load("", &ours.key_pem()), AuthorityError::Certificate));
     assert!(matches!(load(ours.certificate_pem(), "nonsense"), AuthorityError::Key));

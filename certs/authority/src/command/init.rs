@@ -34,6 +34,7 @@ impl Args {
             dns: self.dns.clone(),
             ip: self.ip.clone(),
             force: self.force,
+            ..InitOptions::default()
         };
         let pki = Pki::init(dir, &options, now)?;
         writeln!(out, "authority    {}", dir.join("ca.pem").display())?;

@@ -7,7 +7,7 @@ use std::path::Path;
 use souk_certs::identity::Role;
 use time::OffsetDateTime;
 
-use super::folder::{self, Secrecy};
+use super::folder::Secrecy;
 use super::{Party, Pki, PkiError, Status};
 
 impl Pki {
@@ -36,7 +36,7 @@ impl Pki {
             return Err(PkiError::FileInTheWay { path: out.to_owned() });
         }
         let contents = self.pack(&party, now)?;
-        folder::write(out, &contents, Secrecy::Secret)?;
+        self.write(out, &contents, Secrecy::Secret)?;
         Ok(party)
     }
 

@@ -1,8 +1,9 @@
 //! Changes to the folder. Each one takes the lock, rereads the index, writes the index first and the files
 //! after it.
 
+use std::path::Path;
+
 use souk_certs::identity::{Identity, Role};
-use souk_certs::random;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
@@ -29,7 +30,7 @@ impl Pki {
         let name = party_name(name, role)?;
         self.change(|pki| {
             pki.check_free(&name, options)?;
-            let identity = Identity::new(role, options.uuid.unwrap_or_else(random::uuid_v4));
+            let identity = Identity::new(role, options.uuid.unwrap_or_else(|| pki.random.uuid_v4()));
             pki.mint(&name, identity, options.validity, now)
         })
     }
@@ -53,7 +54,8 @@ impl Pki {
             pki.check_free(&name, options)?;
             let current =
                 pki.index.current(&name).filter(|record| record.role.0 == role).map(|record| record.uuid);
-            let identity = Identity::new(role, options.uuid.or(current).unwrap_or_else(random::uuid_v4));
+            let uuid = options.uuid.or(current).unwrap_or_else(|| pki.random.uuid_v4());
+            let identity = Identity::new(role, uuid);
             let leaf = pki.leaf_options(&name, options.validity);
             let signed = pki.authority.sign_csr(request_pem, &identity, &leaf, now)?;
             pki.put(&name, identity, &leaf, &signed, None, now)
@@ -118,8 +120,8 @@ impl Pki {
             let (current, previous) = (pki.token_key_path(), pki.previous_token_key_path());
             // Copied, not moved, so that there is a current key at every moment.
             let contents = folder::read(&current)?;
-            folder::write(&previous, contents.as_bytes(), Secrecy::Secret)?;
-            folder::write(&current, begin::token_key()?.as_bytes(), Secrecy::Secret)
+            pki.write(&previous, contents.as_bytes(), Secrecy::Secret)?;
+            pki.write(&current, begin::token_key()?.as_bytes(), Secrecy::Secret)
         })
     }
 
@@ -151,7 +153,7 @@ impl Pki {
         if let Some(retiring) = &self.retiring {
             lists += &retiring.crl(number, &revocations, now)?;
         }
-        folder::write(&self.path("crl.pem"), lists.as_bytes(), Secrecy::Public)
+        self.write(&self.path("crl.pem"), lists.as_bytes(), Secrecy::Public)
     }
 
     /// Runs a change under the lock, on freshly read files: another process may have changed the folder since
@@ -161,12 +163,17 @@ impl Pki {
         change: impl FnOnce(&mut Self) -> Result<T, PkiError>,
     ) -> Result<T, PkiError> {
         let _lock = folder::lock(&self.dir)?;
-        *self = Self::open(&self.dir)?;
+        *self = Self::open_with(&self.dir, self.random)?;
         change(self)
     }
 
+    /// Replaces a file atomically.
+    pub(super) fn write(&self, path: &Path, contents: &[u8], secrecy: Secrecy) -> Result<(), PkiError> {
+        folder::write(path, contents, secrecy, self.random.uuid_v4())
+    }
+
     fn save(&self) -> Result<(), PkiError> {
-        folder::write(&self.path("index.json"), self.index.to_json()?.as_bytes(), Secrecy::Secret)
+        self.write(&self.path("index.json"), self.index.to_json()?.as_bytes(), Secrecy::Secret)
     }
 
     fn check_free(&self, name: &PartyName, options: &IssueOptions) -> Result<(), PkiError> {
@@ -254,9 +261,9 @@ impl Pki {
         }
         // The certificate comes last: once `NAME.pem` exists, so do its key and its index entry.
         if let (Some(path), Some(key)) = (&party.key, key) {
-            folder::write(path, key.as_bytes(), Secrecy::Secret)?;
+            self.write(path, key.as_bytes(), Secrecy::Secret)?;
         }
-        folder::write(&party.cert, signed.certificate_pem.as_bytes(), Secrecy::Public)?;
+        self.write(&party.cert, signed.certificate_pem.as_bytes(), Secrecy::Public)?;
         Ok(party)
     }
 }

@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use uuid::Uuid;
+
 use super::PkiError;
 
 /// How long a change waits for another process to release the lock.
@@ -43,9 +45,10 @@ pub(super) fn create(dir: &Path) -> Result<(), PkiError> {
     builder.create(dir).map_err(PkiError::io(dir))
 }
 
-/// Replaces `path` atomically: a reader sees the old file or the new one, even after a crash.
-pub(super) fn write(path: &Path, contents: &[u8], secrecy: Secrecy) -> Result<(), PkiError> {
-    let temporary = temporary_beside(path);
+/// Replaces `path` atomically: a reader sees the old file or the new one, even after a crash. `unique` is a new
+/// id, for the name of the temporary file.
+pub(super) fn write(path: &Path, contents: &[u8], secrecy: Secrecy, unique: Uuid) -> Result<(), PkiError> {
+    let temporary = temporary_beside(path, unique);
     let written = write_new(&temporary, contents, secrecy).and_then(|()| fs::rename(&temporary, path));
     if written.is_err() {
         // Best effort: the error of the write is the one to report.
@@ -109,9 +112,9 @@ fn write_new(path: &Path, contents: &[u8], secrecy: Secrecy) -> io::Result<()> {
 
 /// Returns an unused path in the same folder. It must be on the same file system, because `rename` is atomic
 /// only there, and must differ from what a killed process may have left behind.
-fn temporary_beside(path: &Path) -> PathBuf {
+fn temporary_beside(path: &Path, unique: Uuid) -> PathBuf {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
-    path.with_file_name(format!(".{name}.{}", souk_certs::random::uuid_v4().simple()))
+    path.with_file_name(format!(".{name}.{}", unique.simple()))
 }
 
 /// Flushes the parent directory, without which a rename may be lost in a crash.

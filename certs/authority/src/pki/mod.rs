@@ -47,6 +47,7 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use souk_certs::identity::TrustDomain;
+use souk_certs::random::Random;
 use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
 
@@ -72,6 +73,8 @@ pub struct InitOptions {
     pub ip: Vec<IpAddr>,
     /// Replace an existing authority. Its files are moved to a subfolder `replaced-TIME`.
     pub force: bool,
+    /// The source of serial numbers, UUIDs and names of temporary files, as of [`Pki::open_with`].
+    pub random: Random,
 }
 
 /// Options of [`Pki::issue`] and [`Pki::sign_csr`].
@@ -101,6 +104,7 @@ pub struct Pki {
     /// The retiring root, during a change of root.
     retiring: Option<Authority>,
     index: Index,
+    random: Random,
 }
 
 impl Pki {
@@ -114,12 +118,13 @@ impl Pki {
         folder::create(dir)?;
         let lock = folder::lock(dir)?;
         begin::make_room(dir, options.force, now)?;
-        let authority = Authority::create(&options.trust_domain, now)?;
+        let random = options.random;
+        let authority = Authority::create(&options.trust_domain, now, random)?;
         let index = Index::new(options.trust_domain.clone());
-        let mut pki = Pki { dir: dir.to_owned(), authority, retiring: None, index };
-        folder::write(&pki.path("token.key"), begin::token_key()?.as_bytes(), Secrecy::Secret)?;
-        folder::write(&pki.path("ca.key"), pki.authority.key_pem().as_bytes(), Secrecy::Secret)?;
-        folder::write(&pki.path("ca.pem"), pki.authority.certificate_pem().as_bytes(), Secrecy::Public)?;
+        let mut pki = Pki { dir: dir.to_owned(), authority, retiring: None, index, random };
+        pki.write(&pki.path("token.key"), begin::token_key()?.as_bytes(), Secrecy::Secret)?;
+        pki.write(&pki.path("ca.key"), pki.authority.key_pem().as_bytes(), Secrecy::Secret)?;
+        pki.write(&pki.path("ca.pem"), pki.authority.certificate_pem().as_bytes(), Secrecy::Public)?;
         pki.write_crl(now)?;
         pki.issue_market(options, now)?;
         drop(lock);
@@ -132,18 +137,26 @@ impl Pki {
     /// Returns [`PkiError::NotInitialised`] if the folder contains no authority, and other variants if a file
     /// can't be read or is damaged.
     pub fn open(dir: &Path) -> Result<Self, PkiError> {
+        Self::open_with(dir, Random::SYSTEM)
+    }
+
+    /// Like [`open`](Self::open), with another source of serial numbers, UUIDs and names of temporary files.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub fn open_with(dir: &Path, random: Random) -> Result<Self, PkiError> {
         if !dir.join("ca.pem").exists() {
             return Err(PkiError::NotInitialised { dir: dir.to_owned() });
         }
         let index = Index::parse(&folder::read(&dir.join("index.json"))?)?;
         let load = |certificate: &str, key: &str| {
             let (certificate, key) = (folder::read(&dir.join(certificate))?, folder::read(&dir.join(key))?);
-            Ok::<_, PkiError>(Authority::load(&index.trust_domain, &certificate, &key)?)
+            Ok::<_, PkiError>(Authority::load(&index.trust_domain, &certificate, &key, random)?)
         };
         let authority = load("ca.pem", "ca.key")?;
         let (cert, key) = roots::RETIRING;
         let retiring = if dir.join(cert).exists() { Some(load(cert, key)?) } else { None };
-        Ok(Pki { dir: dir.to_owned(), authority, retiring, index })
+        Ok(Pki { dir: dir.to_owned(), authority, retiring, index, random })
     }
 
     /// Returns the path of the folder.

@@ -9,7 +9,7 @@ use rustls_pki_types::pem::PemObject;
 use time::OffsetDateTime;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
-use super::folder::{self, Secrecy};
+use super::folder::Secrecy;
 use super::{Party, Pki, PkiError, Status};
 use crate::authority::Authority;
 
@@ -28,14 +28,14 @@ impl Pki {
             if pki.retiring.is_some() {
                 return Err(PkiError::RootRetiring);
             }
-            let next = Authority::create(pki.authority.trust_domain(), now)?;
+            let next = Authority::create(pki.authority.trust_domain(), now, pki.random)?;
             let (cert, key) = RETIRING;
             // Save the old key under its new name before `ca.key` is overwritten, so that it is never lost.
-            folder::write(&pki.path(key), pki.authority.key_pem().as_bytes(), Secrecy::Secret)?;
-            folder::write(&pki.path(cert), pki.authority.certificate_pem().as_bytes(), Secrecy::Public)?;
+            pki.write(&pki.path(key), pki.authority.key_pem().as_bytes(), Secrecy::Secret)?;
+            pki.write(&pki.path(cert), pki.authority.certificate_pem().as_bytes(), Secrecy::Public)?;
             let both = format!("{}{}", next.certificate_pem(), pki.authority.certificate_pem());
-            folder::write(&pki.path("ca.key"), next.key_pem().as_bytes(), Secrecy::Secret)?;
-            folder::write(&pki.path("ca.pem"), both.as_bytes(), Secrecy::Public)?;
+            pki.write(&pki.path("ca.key"), next.key_pem().as_bytes(), Secrecy::Secret)?;
+            pki.write(&pki.path("ca.pem"), both.as_bytes(), Secrecy::Public)?;
             pki.retiring = Some(std::mem::replace(&mut pki.authority, next));
             pki.write_crl(now)
         })
@@ -60,7 +60,7 @@ impl Pki {
                 return Err(PkiError::SignedByRetiring { names: left.join(", ") });
             }
             let own = pki.authority.certificate_pem().to_owned();
-            folder::write(&pki.path("ca.pem"), own.as_bytes(), Secrecy::Public)?;
+            pki.write(&pki.path("ca.pem"), own.as_bytes(), Secrecy::Public)?;
             pki.retiring = None;
             pki.write_crl(now)?;
             let (cert, key) = RETIRING;

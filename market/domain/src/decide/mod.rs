@@ -195,7 +195,7 @@ fn decided<A: Act>(_: &A, decision: Result<Decision<A::Outcome>, Refusal>) -> Re
 
 fn apply(rows: &mut WorkingSet, effect: Effect) {
     match effect {
-        Effect::PutParty(party) => rows.parties.put(party.id, party),
+        Effect::PutParty(party) => rows.put_party(party),
         Effect::PutItem(item) => {
             // The invariant behind "no unit is sold twice": supplied = quantity + sold + withdrawn.
             debug_assert!(item.is_balanced(), "every unit is accounted for: {item:?}");

@@ -9,7 +9,8 @@ use std::{
 use async_trait::async_trait;
 use souk_domain::{
     Category, Description, DisplayName, Item, ItemId, ItemName, Money, Order, OrderId, Party, PartyId,
-    RatingSummary, Recorded, RequestId, Ride, RideId, SalesSummary, Till, TimeRange, Timestamp, Totals, Wish,
+    RatingSummary, Recorded, RequestId, Ride, RideId, Sales, SalesSummary, Till, TimeRange, Timestamp,
+    Totals, Wish,
 };
 use souk_store::{
     FeedEntry, FeedPosition, OrderQuery, Reads, StoreError,
@@ -183,6 +184,10 @@ impl Reads for Shop {
 
     async fn request(&self, _: PartyId, _: RequestId) -> Result<Option<Recorded>, StoreError> {
         Ok(None)
+    }
+
+    async fn revenue(&self) -> Result<Vec<Sales>, StoreError> {
+        unreachable!("a search asks for no revenue")
     }
 
     async fn totals(&self) -> Result<Totals, StoreError> {

@@ -36,6 +36,7 @@ use crate::{
     random::Random,
     relay::{Dialer, Relay, RelayHandle, RelayParts},
     rides::RideNews,
+    upkeep,
 };
 
 /// Number of suspended parties read from the store at a time.
@@ -101,7 +102,7 @@ impl App {
     ) -> Result<Self, OpenError> {
         let credentials = MarketCredentials::open(&config, clock)?;
         let (acceptor, tokens) = (credentials.acceptor.clone(), Arc::clone(&credentials.tokens));
-        let Store { lanes, reads, mailboxes, consumers, tracks, replicas } =
+        let Store { lanes, reads, mailboxes, consumers, tracks, upkeep, replicas } =
             open_store(&config.store, random).await?;
         let index = config.store.index_directory().map(Path::to_owned);
         let home = index.map_or(IndexHome::Memory, IndexHome::Directory);
@@ -150,6 +151,7 @@ impl App {
             random,
             closing: CancellationToken::new(),
         });
+        tokio::spawn(upkeep::run(upkeep, parts.closing.clone()));
         let freshness = replicas.map(|replicas| {
             let listener = ReplicaListener::of(&parts, Arc::clone(&access), notes);
             replicas::start(replicas, listener, parts.closing.clone())

@@ -100,7 +100,6 @@ impl Trade {
         let item_id = self.listed.get(&purchase.stock_code).context("the item was not listed")?.item_id;
         let customer = self.customer(&purchase.customer).await?;
         let request = v1::BuyItemRequest {
-            request_id: customer.connection.request_id(),
             item_id,
             quantity: purchase.quantity,
             // A failed price change must show up as an error here, not as other totals at the end.

@@ -115,11 +115,7 @@ async fn offline_and_back(cast: &mut Cast) -> anyhow::Result<()> {
 }
 
 async fn test_event(cast: &mut Cast) -> anyhow::Result<()> {
-    let request = v1::TestEventRequest {
-        request_id: cast.alice.connection.request_id(),
-        text: "is anybody there?".into(),
-        ..Default::default()
-    };
+    let request = v1::TestEventRequest { text: "is anybody there?".into(), ..Default::default() };
     let sent = cast.alice.connection.call(request).await?;
     let came = cast.alice_hears.next().await?;
     ensure!(came.event_id == sent.event_id, "another event: {came:?}");
@@ -127,11 +123,7 @@ async fn test_event(cast: &mut Cast) -> anyhow::Result<()> {
 }
 
 async fn acknowledge(cast: &Cast) -> anyhow::Result<()> {
-    let request = v1::TestEventRequest {
-        request_id: cast.dave.connection.request_id(),
-        text: "for nobody".into(),
-        ..Default::default()
-    };
+    let request = v1::TestEventRequest { text: "for nobody".into(), ..Default::default() };
     cast.dave.connection.call(request).await?;
     ensure!(cast.dave.mailbox().await?.pending_count == 1, "the event does not wait");
     let request = v1::AcknowledgeRequest { sequence: 1, ..Default::default() };

@@ -28,14 +28,10 @@ fn line(item_id: i64, quantity: i64) -> v1::OrderLine {
 async fn place(cast: &Cast) -> anyhow::Result<()> {
     let teapot = cast.alice.sell(draft("Teapot", "home/kitchen", 1_800, 4)).await?.item_id;
     let stool = cast.carol.sell(draft("Stool", "home", 4_500, 4)).await?.item_id;
-    let place = async |lines| {
-        let request_id = cast.dave.connection.request_id();
-        let request = v1::PlaceOrderRequest { request_id, lines, ..Default::default() };
-        cast.dave.connection.call(request).await
-    };
-    refused(place(vec![line(stool, 1), line(teapot, 3), line(teapot, 2)]).await, Reason::OutOfStock)?;
+    let dave = cast.dave.buyer();
+    refused(dave.place([line(stool, 1), line(teapot, 3), line(teapot, 2)]).await, Reason::OutOfStock)?;
     ensure!(cast.dave.item(stool).await?.quantity == 4, "a refused basket sold something");
-    let orders = place(vec![line(teapot, 1), line(stool, 2)]).await?.orders;
+    let orders = dave.place([line(teapot, 1), line(stool, 2)]).await?;
     let sellers: Vec<_> = orders.iter().map(|order| order.seller_name.as_str()).collect();
     ensure!(sellers == ["Alice", "Carol"], "{orders:?}");
     Ok(())
@@ -45,31 +41,20 @@ async fn deliver(cast: &Cast) -> anyhow::Result<()> {
     let kettle = cast.alice.sell(draft("Kettle", "home/kitchen", 2_900, 2)).await?.item_id;
     let order_id = cast.bob.buy(kettle, 1).await?.order_id;
     let mut hears = cast.bob.follow();
-    let alice = &cast.alice.connection;
-    let ship = v1::ShipSaleRequest { request_id: alice.request_id(), order_id, ..Default::default() };
-    alice.call(ship).await?;
+    let alice = cast.alice.seller();
+    alice.ship(order_id).await?;
     ensure!(matches!(hears.next().await?.kind, Some(Kind::OrderShipped(_))), "bob was not told");
-    let deliver = v1::DeliverSaleRequest { request_id: alice.request_id(), order_id, ..Default::default() };
-    let delivered = alice.call(deliver.clone()).await?.order.context("an order")?;
+    let delivered = alice.deliver(order_id).await?;
     ensure!(delivered.status() == v1::OrderStatus::Delivered, "{delivered:?}");
     ensure!(matches!(hears.next().await?.kind, Some(Kind::OrderDelivered(_))), "bob was not told");
     hears.close().await;
-    let again = v1::DeliverSaleRequest { request_id: alice.request_id(), ..deliver };
-    refused(alice.call(again).await, Reason::OrderStatusConflict)
+    refused(alice.deliver(order_id).await, Reason::OrderStatusConflict)
 }
 
 async fn cancel_sale(cast: &Cast) -> anyhow::Result<()> {
     let jug = cast.alice.sell(draft("Jug", "home/kitchen", 900, 3)).await?.item_id;
     let order_id = cast.dave.buy(jug, 3).await?.order_id;
-    let alice = &cast.alice.connection;
-    let request = v1::CancelSaleRequest {
-        request_id: alice.request_id(),
-        order_id,
-        reason: "cracked".into(),
-        ..Default::default()
-    };
-    let cancelled = alice.call(request).await?;
-    let cancelled = cancelled.order.context("an order")?;
+    let cancelled = cast.alice.seller().cancel(order_id, "cracked").await?;
     ensure!(
         cancelled.cancelled_by() == v1::Role::Seller && cancelled.cancel_reason == "cracked",
         "{cancelled:?}"

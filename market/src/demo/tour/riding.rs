@@ -21,7 +21,6 @@ async fn ride(cast: &Cast) -> anyhow::Result<()> {
     let order_id = cast.bob.buy(basket, 1).await?.order_id;
     let alice = &cast.alice.connection;
     let start = v1::StartRideRequest {
-        request_id: alice.request_id(),
         kind: v1::RideKind::Regular.into(),
         vehicle: "cargo bike".into(),
         driver: "Eve".into(),
@@ -43,9 +42,7 @@ async fn ride(cast: &Cast) -> anyhow::Result<()> {
     let messages: Vec<_> = messages.map(|message| v1::TrackRideRequest { message: Some(message) }).collect();
     let done = alice.rides().track_ride(futures::stream::iter(messages)).await?.into_inner();
     ensure!((done.received_count, done.kept_count) == (5, 5), "{done:?}");
-    let request_id = alice.request_id();
-    let end = v1::EndRideRequest { request_id, ride_id, ..Default::default() };
-    alice.call(end).await?;
+    cast.alice.seller().end_ride(ride_id).await?;
 
     let mut last = None;
     while let Some(message) = watched.message().await? {

@@ -88,12 +88,7 @@ async fn update(cast: &Cast) -> anyhow::Result<()> {
     let change = v1::ItemDraft { unit_price: pounds(1_000), ..Default::default() };
     let changed = cast.alice.update(cast.lamp, change).await?;
     ensure!(changed.unit_price == pounds(1_000) && changed.quantity == 10, "{changed:?}");
-    let request = v1::UpdateItemRequest {
-        request_id: cast.alice.connection.request_id(),
-        item_id: cast.lamp,
-        quantity_delta: Some(5),
-        ..Default::default()
-    };
+    let request = v1::UpdateItemRequest { item_id: cast.lamp, quantity_delta: Some(5), ..Default::default() };
     let restocked = required(cast.alice.connection.call(request).await?.item, "item")?;
     ensure!(restocked.quantity == 15, "{restocked:?}");
     Ok(())
@@ -101,7 +96,6 @@ async fn update(cast: &Cast) -> anyhow::Result<()> {
 
 async fn stale_version(cast: &Cast) -> anyhow::Result<()> {
     let request = v1::UpdateItemRequest {
-        request_id: cast.alice.connection.request_id(),
         item_id: cast.lamp,
         quantity_delta: Some(1),
         expected_version: Some(1),

@@ -42,7 +42,6 @@ async fn suspends(cast: &Cast) -> anyhow::Result<()> {
     let olga = operator(cast).await?;
     let mut stream = cast.alice.follow();
     let request = v1::SuspendRequest {
-        request_id: olga.connection.request_id(),
         party_id: cast.alice.id(),
         reason: "sells what is not hers".into(),
         ..Default::default()
@@ -62,11 +61,7 @@ async fn suspends(cast: &Cast) -> anyhow::Result<()> {
 
 async fn reinstates(cast: &Cast) -> anyhow::Result<()> {
     let olga = operator(cast).await?;
-    let request = v1::ReinstateRequest {
-        request_id: olga.connection.request_id(),
-        party_id: cast.alice.id(),
-        ..Default::default()
-    };
+    let request = v1::ReinstateRequest { party_id: cast.alice.id(), ..Default::default() };
     let party = required(olga.connection.call(request).await?.party, "party")?;
     ensure!(party.suspension.is_none(), "she is still suspended");
     ensure!(cast.alice.item(cast.lamp).await?.item_id == cast.lamp, "another item");

@@ -78,14 +78,9 @@ async fn sync(cast: &mut Cast) -> anyhow::Result<()> {
 }
 
 async fn remove(cast: &Cast) -> anyhow::Result<()> {
-    let carol = &cast.carol.connection;
-    let listed = carol.call(v1::ListTillsRequest {}).await?.tills;
+    let carol = cast.carol.seller();
+    let listed = carol.tills().await?;
     ensure!(listed.len() == 1 && listed[0].last_line == 2, "{listed:?}");
-    let request = || v1::RemoveTillRequest {
-        request_id: carol.request_id(),
-        validate_only: false,
-        till: "shop".into(),
-    };
-    carol.call(request()).await?;
-    refused(carol.call(request()).await, Reason::TillNotFound)
+    carol.remove_till("shop").await?;
+    refused(carol.remove_till("shop").await, Reason::TillNotFound)
 }

@@ -1,7 +1,6 @@
 //! Buying items, wishing for them and rating them.
 
 use anyhow::ensure;
-use souk_client::error::required;
 use souk_proto::{Reason, v1};
 use souk_testkit::actor::{draft, pounds, refused};
 use tokio::task::JoinSet;
@@ -53,7 +52,6 @@ async fn buy_once(cast: &Cast) -> anyhow::Result<()> {
 
 async fn price_changed(cast: &Cast) -> anyhow::Result<()> {
     let request = v1::BuyItemRequest {
-        request_id: cast.bob.connection.request_id(),
         item_id: cast.lamp,
         quantity: 1,
         expected_unit_price: pounds(1),
@@ -71,8 +69,7 @@ async fn no_oversell(cast: &Cast) -> anyhow::Result<()> {
     for _ in 0..ATTEMPTS {
         let connection = cast.dave.connection.clone();
         attempts.spawn(async move {
-            let request_id = connection.request_id();
-            let request = v1::BuyItemRequest { request_id, item_id: rare, quantity: 1, ..Default::default() };
+            let request = v1::BuyItemRequest { item_id: rare, quantity: 1, ..Default::default() };
             connection.call(request).await
         });
     }
@@ -110,9 +107,7 @@ async fn sales(cast: &Cast) -> anyhow::Result<()> {
 async fn cancel(cast: &Cast) -> anyhow::Result<()> {
     let before = cast.dave.item(cast.lamp).await?.quantity;
     let order_id = cast.dave.buy(cast.lamp, 3).await?.order_id;
-    let request_id = cast.dave.connection.request_id();
-    let request = v1::CancelOrderRequest { request_id, order_id, ..Default::default() };
-    let cancelled = required(cast.dave.connection.call(request).await?.order, "order")?;
+    let cancelled = cast.dave.buyer().cancel(order_id).await?;
     ensure!(cancelled.status() == v1::OrderStatus::Cancelled, "{cancelled:?}");
     ensure!(cast.dave.item(cast.lamp).await?.quantity == before, "the units are not back");
     Ok(())
@@ -130,12 +125,7 @@ async fn wishes(cast: &Cast) -> anyhow::Result<()> {
     let request = v1::ListWishlistRequest::default();
     let listed = cast.dave.connection.call(request.clone()).await?.wishes.len();
     ensure!(listed == 1, "{listed} wishes");
-    let remove = v1::RemoveFromWishlistRequest {
-        request_id: cast.dave.connection.request_id(),
-        item_id: cast.lamp,
-        ..Default::default()
-    };
-    cast.dave.connection.call(remove).await?;
+    cast.dave.buyer().unwish(cast.lamp).await?;
     let left = cast.dave.connection.call(request).await?.wishes.len();
     ensure!(left == 0, "{left} wishes are left");
     Ok(())

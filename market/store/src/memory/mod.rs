@@ -40,7 +40,8 @@ pub fn open() -> Store {
         reads: Arc::new(memory.clone()),
         mailboxes: Arc::new(memory.clone()),
         consumers: Arc::new(memory.clone()),
-        tracks: Arc::new(memory),
+        tracks: Arc::new(memory.clone()),
+        upkeep: Arc::new(memory),
         replicas: None,
     }
 }

@@ -2,8 +2,8 @@
 
 use async_trait::async_trait;
 use souk_domain::{
-    Item, ItemId, Order, OrderId, Party, PartyId, Recorded, RequestId, Ride, RideId, SalesSummary, Till,
-    TimeRange, Totals, Wish,
+    Item, ItemId, Order, OrderId, Party, PartyId, Recorded, RequestId, Ride, RideId, Sales, SalesSummary,
+    Till, TimeRange, Totals, Wish,
 };
 
 use super::{Memory, summary};
@@ -107,7 +107,14 @@ impl Reads for Memory {
         let standing = state.orders.values().filter(|order| {
             order.seller == seller && order.status.stands() && placed.contains(order.placed_at)
         });
-        Ok(summary::of(standing, items))
+        let name =
+            |item| state.items.get(&item).map_or_else(String::new, |item| item.name.as_str().to_owned());
+        Ok(summary::of(standing, items, name))
+    }
+
+    async fn revenue(&self) -> Result<Vec<Sales>, StoreError> {
+        let state = self.state();
+        Ok(summary::by_currency(state.orders.values().filter(|order| order.status.stands())))
     }
 
     async fn wishlist(

@@ -2,9 +2,7 @@
 
 use std::{cmp::Reverse, collections::BTreeMap};
 
-use souk_domain::{DaySales, ItemSales, Money, Order, Sales, SalesSummary};
-
-const DAY_MICROS: i64 = 86_400_000_000;
+use souk_domain::{DaySales, ItemId, ItemSales, Money, Order, Sales, SalesSummary, day_of};
 
 #[derive(Default)]
 struct Sum {
@@ -27,26 +25,34 @@ impl Sum {
     }
 }
 
-/// Sums up orders, which must not include cancelled ones.
-pub(super) fn of<'a>(orders: impl Iterator<Item = &'a Order>, items: usize) -> SalesSummary {
-    let (mut by_day, mut by_item) = (BTreeMap::<_, Sum>::new(), BTreeMap::<_, (Sum, String)>::new());
+/// Sums up orders, which must not include cancelled ones. `name` returns the present name of an item.
+pub(super) fn of<'a>(
+    orders: impl Iterator<Item = &'a Order>,
+    items: usize,
+    name: impl Fn(ItemId) -> String,
+) -> SalesSummary {
+    let (mut by_day, mut by_item) = (BTreeMap::<_, Sum>::new(), BTreeMap::<_, Sum>::new());
     for order in orders {
         let currency = order.unit_price.currency_code();
-        by_day.entry((order.placed_at.0.div_euclid(DAY_MICROS), currency)).or_default().add(order);
-        let (sum, name) = by_item.entry((order.item, currency)).or_default();
-        sum.add(order);
-        let named = order.item_name.as_str();
-        if named > name.as_str() {
-            named.clone_into(name);
-        }
+        by_day.entry((day_of(order.placed_at), currency)).or_default().add(order);
+        by_item.entry((order.item, currency)).or_default().add(order);
     }
     let days = by_day
         .into_iter()
         .filter_map(|((day, currency), sum)| sum.sales(currency).map(|sales| DaySales { day, sales }));
     let mut best: Vec<_> = by_item.into_iter().collect();
-    best.sort_by_key(|(_, (sum, _))| Reverse(sum.amount_minor));
-    let best = best.into_iter().take(items).filter_map(|((item, currency), (sum, name))| {
-        sum.sales(currency).map(|sales| ItemSales { item, name, sales })
+    best.sort_by_key(|(_, sum)| Reverse(sum.amount_minor));
+    let best = best.into_iter().take(items).filter_map(|((item, currency), sum)| {
+        sum.sales(currency).map(|sales| ItemSales { item, name: name(item), sales })
     });
     SalesSummary { days: days.collect(), items: best.collect() }
+}
+
+/// Sums up orders by currency; they must not include cancelled ones.
+pub(super) fn by_currency<'a>(orders: impl Iterator<Item = &'a Order>) -> Vec<Sales> {
+    let mut sums = BTreeMap::<_, Sum>::new();
+    for order in orders {
+        sums.entry(order.unit_price.currency_code()).or_default().add(order);
+    }
+    sums.into_iter().filter_map(|(currency, sum)| sum.sales(currency)).collect()
 }

@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use souk_domain::{RideId, Timestamp};
 
 use super::Memory;
-use crate::{Fix, StoreError, TrackPoint, Tracks};
+use crate::{Fix, StoreError, TrackPoint, Tracks, Upkeep};
 
 #[async_trait]
 impl Tracks for Memory {
@@ -44,3 +44,5 @@ impl Tracks for Memory {
         Ok(limit - left)
     }
 }
+
+impl Upkeep for Memory {}

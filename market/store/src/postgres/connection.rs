@@ -225,6 +225,12 @@ impl Connection {
         Ok(done.map_err(|_| self.fell_silent(patience))??)
     }
 
+    /// Executes a statement without parameters that may read whole tables, and returns its only row.
+    pub(super) async fn scan(&self, patience: Duration, sql: &str) -> Result<Row, Failure> {
+        let scanned = timeout(patience, self.client.query_one(sql, &[])).await;
+        Ok(scanned.map_err(|_| self.fell_silent(patience))??)
+    }
+
     /// Creates an empty pipeline. Only statements that were prepared when the session opened can be added.
     pub(super) fn pipeline(&self) -> Pipeline<'_> {
         Pipeline { connection: self, sent: Vec::new() }

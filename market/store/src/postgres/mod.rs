@@ -19,6 +19,7 @@
 
 mod address;
 mod chain;
+mod check;
 mod connection;
 mod consumers;
 mod convert;
@@ -48,6 +49,7 @@ use std::sync::Arc;
 use uuid::Uuid;
 
 pub use address::{PostgresOptions, is_address};
+pub use check::check;
 
 use super::{Lane, Reads, Store, StoreError};
 use address::Address;
@@ -97,8 +99,9 @@ pub async fn open(address: &str, options: &PostgresOptions, market: Uuid) -> Res
     // Weak, so that the task does not keep the sessions open after the store is dropped.
     tokio::spawn(chain::keep_linked(Arc::downgrade(&readers), market));
     let reads = Arc::new(PostgresReads::new(readers));
-    let (consumers, tracks) = (Arc::clone(&mailboxes), Arc::clone(&mailboxes));
-    Ok(Store { lanes, reads, mailboxes, consumers, tracks, replicas: Some(Arc::new(replicas)) })
+    let consumers = Arc::clone(&mailboxes);
+    let (tracks, upkeep) = (Arc::clone(&mailboxes), Arc::clone(&mailboxes));
+    Ok(Store { lanes, reads, mailboxes, consumers, tracks, upkeep, replicas: Some(Arc::new(replicas)) })
 }
 
 /// Opens only the queries, alongside markets that may have the database open.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use souk_domain::{
-    Item, ItemId, Order, OrderId, OrderStatus, Party, PartyId, Recorded, RequestId, Ride, RideId,
+    Item, ItemId, Order, OrderId, OrderStatus, Party, PartyId, Recorded, RequestId, Ride, RideId, Sales,
     SalesSummary, Till, TimeRange, Timestamp, Totals, Wish,
 };
 use tokio_postgres::Row;
@@ -235,6 +235,10 @@ impl Reads for PostgresReads {
     async fn request(&self, party: PartyId, id: RequestId) -> Result<Option<Recorded>, StoreError> {
         let rows = self.pool.query(REQUEST, || params![id.0, party.0]).await?;
         one(&rows, |row| convert::recorded(row, 0))
+    }
+
+    async fn revenue(&self) -> Result<Vec<Sales>, StoreError> {
+        summary::revenue(&self.pool).await
     }
 
     async fn totals(&self) -> Result<Totals, StoreError> {

@@ -28,8 +28,9 @@ struct Migration {
 const MIGRATIONS: &[Migration] = &[
     Migration { sql: include_str!("migrations/0001_initial.sql"), min_reader: 1 },
     Migration { sql: include_str!("migrations/0002_delivery.sql"), min_reader: 1 },
+    Migration { sql: include_str!("migrations/0003_sums.sql"), min_reader: 1 },
     // An older market would remove events that a named consumer has not received.
-    Migration { sql: include_str!("migrations/0003_consumers.sql"), min_reader: 3 },
+    Migration { sql: include_str!("migrations/0004_consumers.sql"), min_reader: 4 },
 ];
 
 /// Returns the SQL of all migrations.

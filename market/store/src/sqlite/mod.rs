@@ -9,6 +9,9 @@
 //!   writer.
 //! - **Checkpoints** run in the background (`checkpoint`), never in a commit.
 
+mod audit;
+mod backup;
+mod check;
 mod checkpoint;
 mod consumers;
 mod convert;
@@ -23,6 +26,7 @@ mod reads;
 mod received;
 #[cfg(test)]
 mod replans;
+mod restore;
 mod rows;
 mod save;
 mod schema;
@@ -39,6 +43,10 @@ use std::{
 
 use rusqlite::{Connection, OpenFlags, config::DbConfig};
 use tokio::sync::Mutex;
+
+pub use backup::{BackupProgress, backup};
+pub use check::check;
+pub use restore::{Restored, SKIPPED_NUMBERS, restore};
 
 use super::{Reads, Store, StoreError};
 use checkpoint::Checkpointer;
@@ -97,7 +105,8 @@ pub fn open(path: &Path) -> Result<Store, StoreError> {
         reads: Arc::new(SqliteReads::new(reads)),
         mailboxes: mailboxes.clone(),
         consumers: mailboxes.clone(),
-        tracks: mailboxes,
+        tracks: mailboxes.clone(),
+        upkeep: mailboxes,
         replicas: None,
     })
 }

@@ -3,11 +3,12 @@
 use async_trait::async_trait;
 use rusqlite::{Connection, Error, OptionalExtension as _, Params, Row, params};
 use souk_domain::{
-    Item, ItemId, Order, OrderId, OrderStatus, Party, PartyId, Recorded, RequestId, Ride, RideId,
+    Item, ItemId, Order, OrderId, OrderStatus, Party, PartyId, Recorded, RequestId, Ride, RideId, Sales,
     SalesSummary, Till, TimeRange, Timestamp, Totals, Wish,
 };
 
 use super::{
+    audit,
     convert::{self, ITEM, ORDER, PARTY, blob},
     load,
     pool::Pool,
@@ -73,8 +74,7 @@ impl Reads for SqliteReads {
     }
 
     async fn audit(&self, after: i64, limit: usize) -> Result<Vec<AuditRow>, StoreError> {
-        let sql = "SELECT sequence, hash, line FROM audit WHERE sequence > ? ORDER BY sequence LIMIT ?";
-        self.pool.run(move |c| many(c, sql, params![after, at_most(limit)], convert::audit_row)).await
+        self.pool.run(move |c| audit::entries(c, after, limit)).await
     }
 
     async fn audit_head(&self) -> Result<Head, StoreError> {
@@ -209,28 +209,11 @@ impl Reads for SqliteReads {
     }
 
     async fn totals(&self) -> Result<Totals, StoreError> {
-        let sql = "SELECT (SELECT count(*) FROM party), (SELECT count(*) FROM item), (SELECT count(*) FROM orders), \
-                   (SELECT coalesce(sum(supplied), 0) FROM item), (SELECT coalesce(sum(sold), 0) FROM item), \
-                   (SELECT coalesce(sum(quantity), 0) FROM orders WHERE status <> 'cancelled'), \
-                   (SELECT coalesce(sum(quantity), 0) FROM item), (SELECT coalesce(sum(withdrawn), 0) FROM item), \
-                   (SELECT count(*) FROM delivery)";
-        self.pool
-            .run(move |c| {
-                c.query_row(sql, [], |row| {
-                    Ok(Totals {
-                        parties: row.get(0)?,
-                        items: row.get(1)?,
-                        orders: row.get(2)?,
-                        supplied: row.get(3)?,
-                        sold: row.get(4)?,
-                        ordered: row.get(5)?,
-                        remaining: row.get(6)?,
-                        withdrawn: row.get(7)?,
-                        pending_deliveries: row.get(8)?,
-                    })
-                })
-            })
-            .await
+        self.pool.run(|c| summary::totals(c)).await
+    }
+
+    async fn revenue(&self) -> Result<Vec<Sales>, StoreError> {
+        self.pool.run(|c| summary::revenue(c)).await
     }
 }
 

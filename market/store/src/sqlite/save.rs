@@ -10,6 +10,7 @@ use souk_domain::{
 use super::{
     convert::{self, blob, to_json},
     deliveries::{last_sequence, put_delivery, put_event, put_into_mailbox},
+    summary,
 };
 use crate::{
     FeedPosition, Receipt,
@@ -21,6 +22,7 @@ pub(super) fn save(connection: &Connection, rows: &WorkingSet) -> Result<Receipt
     save_parties(connection, rows)?;
     let feed_position = save_items(connection, rows)?;
     save_orders(connection, rows)?;
+    summary::save(connection, &rows.tally)?;
     save_rides(connection, rows)?;
     save_tills(connection, rows)?;
     save_wishes_and_ratings(connection, rows)?;

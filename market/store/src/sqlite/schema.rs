@@ -19,8 +19,10 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0005_sku.sql"),
     include_str!("migrations/0006_rides.sql"),
     include_str!("migrations/0007_tills.sql"),
-    include_str!("migrations/0008_delivery.sql"),
-    include_str!("migrations/0009_consumers.sql"),
+    include_str!("migrations/0008_audit_blocks.sql"),
+    include_str!("migrations/0009_sums.sql"),
+    include_str!("migrations/0010_delivery.sql"),
+    include_str!("migrations/0011_consumers.sql"),
 ];
 
 /// Why the schema can't be brought up to date.
@@ -78,6 +80,14 @@ pub(super) fn migrate(connection: &mut Connection) -> Result<(), SchemaProblem> 
 /// Checks that the file can be read as it is.
 pub(super) fn check(connection: &Connection) -> Result<(), SchemaProblem> {
     if version(connection)? < MIGRATIONS.len() { Err(SchemaProblem::Older) } else { Ok(()) }
+}
+
+/// Checks that the file is a market's, of this version or an older one.
+pub(super) fn known(connection: &Connection) -> Result<(), SchemaProblem> {
+    match version(connection)? {
+        0 => Err(SchemaProblem::Foreign),
+        _ => Ok(()),
+    }
 }
 
 /// Returns the number of migrations applied.

@@ -9,6 +9,7 @@ on_every_back_end!(
     every_change_has_its_entry_and_a_refusal_has_none,
     chain_continues_across_batches,
     entries_without_a_change_are_saved,
+    compacted_log_has_the_same_entries,
     parties_are_listed_by_id_and_by_suspension,
 );
 
@@ -81,6 +82,41 @@ async fn entries_without_a_change_are_saved(mut shop: Shop) {
     let expected =
         r#"{"at":7,"who":"unknown","from":"192.0.2.7","did":"Refused","what":"no certificate","count":12}"#;
     assert_eq!(line, serde_json::from_str::<serde_json::Value>(expected).unwrap());
+}
+
+async fn compacted_log_has_the_same_entries(mut shop: Shop) {
+    const ENTRIES: usize = 6_000;
+    let mut rows = shop.lane.load(&Keys::default()).await.unwrap();
+    rows.audit.extend((0..ENTRIES).map(|number| AuditEntry {
+        at: Timestamp(7),
+        who: format!("buyer/{}", party(BOB)),
+        from: Some([192, 0, 2, 7].into()),
+        did: "BuyItem",
+        what: format!("order {number}: 1 of item 1"),
+        count: 1,
+        request: None,
+    }));
+    shop.lane.save(&rows).await.unwrap();
+    let reads = shop.store.reads.clone();
+    let all = async || reads.audit(i64::MIN, 2 * ENTRIES).await.unwrap();
+    let (log, head) = (all().await, reads.audit_head().await.unwrap());
+    let mut compacted = 0;
+    while let entries @ 1.. = shop.store.upkeep.compact_audit().await.unwrap() {
+        compacted += entries;
+        assert_eq!(all().await, log);
+    }
+    // Memory has no blocks, and on PostgreSQL the log is two tables.
+    assert_eq!(compacted > 1_000, shop.folder.is_some(), "{compacted} entries");
+    assert_eq!(reads.audit_head().await.unwrap(), head);
+    let mut pages = Vec::new();
+    while let page @ [_, ..] = &*reads.audit(pages.len() as i64, 700).await.unwrap() {
+        pages.extend_from_slice(page);
+    }
+    assert_eq!(pages, log);
+    shop.lamp(ALICE, 1).await;
+    let mut verifier = Verifier::new(Some(head));
+    all().await.iter().try_for_each(|row| verifier.check(row)).unwrap();
+    assert_eq!(verifier.finish().unwrap().sequence, head.sequence + 1);
 }
 
 async fn parties_are_listed_by_id_and_by_suspension(mut shop: Shop) {

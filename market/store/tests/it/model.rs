@@ -2,9 +2,9 @@
 //! every unit must always be accounted for.
 
 use proptest::{prelude::*, test_runner::TestRunner};
-use souk_domain::{Action, Command, ItemId, OrderId, Stars, action};
+use souk_domain::{Action, Command, ItemId, OrderId, Stars, TimeRange, Timestamp, action};
 
-use super::{ALICE, BOB, CAROL, DAVE, Shop, buy, reprice, sell};
+use super::{ALICE, BOB, CAROL, DAVE, Shop, buy, party, reprice, sell};
 
 /// The number of random sequences of commands.
 const SERIES: u32 = 24;
@@ -52,15 +52,30 @@ fn back_ends_and_batch_sizes_agree() {
                 let totals = one_by_one.store.reads.totals().await.unwrap();
                 assert_eq!(totals.supplied, totals.sold + totals.remaining + totals.withdrawn);
                 assert_eq!(totals.sold, totals.ordered);
-                assert_eq!(batched.store.reads.totals().await.unwrap(), totals);
-                assert_eq!(on_disk.store.reads.totals().await.unwrap(), totals);
-                if let Some(shop) = &in_database {
+                let sums = sums(&one_by_one).await;
+                for shop in [&batched, &on_disk].into_iter().chain(&in_database) {
                     assert_eq!(shop.store.reads.totals().await.unwrap(), totals);
+                    assert_eq!(self::sums(shop).await, sums);
                 }
             });
             Ok(())
         })
         .unwrap();
+}
+
+/// Returns the sums of all sales: by day and item for each seller, and by currency. The memory store counts its orders,
+/// the others keep sums. A range that does not consist of whole days must give the same.
+async fn sums(shop: &Shop) -> Vec<String> {
+    let reads = &shop.store.reads;
+    let mut sums = vec![format!("{:?}", reads.revenue().await.unwrap())];
+    for seller in [ALICE, CAROL] {
+        let kept = reads.sales_summary(party(seller), TimeRange::ALL, 10).await.unwrap();
+        let nearly_all = TimeRange { from: Timestamp(-1), until: Timestamp(i64::MAX) };
+        let counted = reads.sales_summary(party(seller), nearly_all, 10).await.unwrap();
+        assert_eq!(kept, counted);
+        sums.push(format!("{kept:?}"));
+    }
+    sums
 }
 
 /// Builds the commands, some of which repeat the one before.

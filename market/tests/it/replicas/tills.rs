@@ -66,8 +66,7 @@ async fn removed_tills_stream_ends_at_the_other_market(fixture: &Fixture, beside
     let alice = fixture.seller("alice").await;
     let there = beside.known(Role::Seller, "alice").await;
     let (mut shop, _) = Raw::begin(&there, 0).await;
-    let request_id = alice.request_id();
-    call!(alice, RemoveTillRequest { request_id: request_id, till: "shop".into() }).unwrap();
+    call!(alice, RemoveTillRequest { till: "shop".into() }).unwrap();
     let ended = timeout(SECOND, shop.failure(&there.connection)).await.expect("within a second");
     assert_eq!(reason::<()>(Err(ended)), Reason::TillNotFound);
 }

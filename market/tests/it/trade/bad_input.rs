@@ -94,7 +94,6 @@ async fn update_with_nothing_to_change_is_refused(fixture: &Fixture) {
     let both = call!(
         alice,
         UpdateItemRequest {
-            request_id: alice.request_id(),
             item_id: lamp,
             item: Some(v1::ItemDraft { quantity: Some(1), ..Default::default() }),
             quantity_delta: Some(1),

@@ -87,15 +87,8 @@ async fn changed_price_is_refused(fixture: &Fixture) {
     let lamp = alice.lamp(5).await;
     let dearer = v1::ItemDraft { unit_price: pounds(2_000), ..Default::default() };
     alice.update(lamp, dearer).await.unwrap();
-    let purchase = call!(
-        bob,
-        BuyItemRequest {
-            request_id: bob.request_id(),
-            item_id: lamp,
-            quantity: 1,
-            expected_unit_price: pounds(1_250),
-        }
-    );
+    let purchase =
+        call!(bob, BuyItemRequest { item_id: lamp, quantity: 1, expected_unit_price: pounds(1_250) });
     assert_eq!(reason(purchase), Reason::PriceChanged);
     assert_eq!(bob.item(lamp).await.unwrap().quantity, 5);
 }
@@ -112,8 +105,7 @@ async fn cancelled_order_returns_to_stock_once(fixture: &Fixture) {
     let (alice, bob) = (fixture.seller("alice").await, fixture.buyer("bob").await);
     let lamp = alice.lamp(5).await;
     let order_id = bob.buy(lamp, 2).await.unwrap().order_id;
-    let cancel =
-        || async { call!(&bob, CancelOrderRequest { request_id: bob.request_id(), order_id: order_id }) };
+    let cancel = || async { call!(&bob, CancelOrderRequest { order_id: order_id }) };
     let cancelled = cancel().await.unwrap().order.unwrap();
     assert_eq!(cancelled.status(), v1::OrderStatus::Cancelled);
     assert!(cancelled.cancel_time.is_some());
@@ -128,7 +120,7 @@ async fn another_buyers_order_looks_like_none(fixture: &Fixture) {
     let order_id = bob.buy(lamp, 1).await.unwrap().order_id;
     let shown = call!(dave, GetOrderRequest { order_id: order_id });
     assert_eq!(reason(shown), Reason::OrderNotFound);
-    let cancelled = call!(dave, CancelOrderRequest { request_id: dave.request_id(), order_id: order_id });
+    let cancelled = call!(dave, CancelOrderRequest { order_id: order_id });
     assert_eq!(reason(cancelled), Reason::OrderNotFound);
     assert_eq!(bob.item(lamp).await.unwrap().quantity, 4);
 }

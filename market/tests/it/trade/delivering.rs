@@ -52,15 +52,7 @@ pub(super) async fn register_with_callback(
     port: u16,
 ) -> Result<(), souk_client::Error> {
     let callback = v1::CallbackAddress { host: String::new(), port: u32::from(port) };
-    call!(
-        party,
-        RegisterSellerRequest {
-            request_id: party.request_id(),
-            display_name: name.into(),
-            callback: Some(callback),
-        }
-    )
-    .map(|_| ())
+    call!(party, RegisterSellerRequest { display_name: name.into(), callback: Some(callback) }).map(|_| ())
 }
 
 /// Waits for the next event.
@@ -106,7 +98,7 @@ async fn seller_is_notified_of_a_purchase_by_subscribe(fixture: &Fixture) {
     let lamp = alice.lamp(5).await;
     let order = bob.buy(lamp, 1).await.unwrap();
     assert_eq!(order_of(next(&mut told).await), order.order_id);
-    let cancelled = call!(bob, CancelOrderRequest { request_id: bob.request_id(), order_id: order.order_id });
+    let cancelled = call!(bob, CancelOrderRequest { order_id: order.order_id });
     cancelled.unwrap();
     assert!(matches!(next(&mut told).await, Kind::OrderCancelled(told) if told.remaining_quantity == 5));
     eventually("the mailbox is empty", || async { alice.pending().await == 0 }).await;
@@ -250,7 +242,7 @@ async fn registration_replay_returns_the_first_outcome(fixture: &Fixture) {
 
 async fn test_event_arrives_and_shows_in_mailbox_status(fixture: &Fixture) {
     let bob = fixture.buyer("bob").await;
-    let sent = call!(bob, TestEventRequest { request_id: bob.request_id(), text: "hello".into() });
+    let sent = call!(bob, TestEventRequest { text: "hello".into() });
     assert!(!sent.unwrap().event_id.is_empty());
     assert_eq!(bob.pending().await, 1);
     let (follower, mut told) = follow(bob.connection.clone(), Seen::in_memory());

@@ -25,8 +25,7 @@ fn line(item_id: i64, quantity: i64) -> v1::OrderLine {
 }
 
 async fn place(buyer: &Party, lines: Vec<v1::OrderLine>) -> Result<Vec<v1::Order>, souk_client::Error> {
-    let placed = call!(buyer, PlaceOrderRequest { request_id: buyer.request_id(), lines: lines });
-    placed.map(|placed| placed.orders)
+    buyer.as_buyer().place(lines).await
 }
 
 async fn basket_is_bought_all_or_nothing(fixture: &Fixture) {
@@ -58,15 +57,11 @@ async fn every_wrong_line_of_a_basket_is_named(fixture: &Fixture) {
 }
 
 async fn ship(seller: &Party, order_id: i64) -> Result<v1::Order, souk_client::Error> {
-    let request_id = seller.request_id();
-    call!(seller, ShipSaleRequest { request_id: request_id, order_id: order_id })
-        .map(|shipped| shipped.order.unwrap())
+    seller.as_seller().ship(order_id).await
 }
 
 async fn deliver(seller: &Party, order_id: i64) -> Result<v1::Order, souk_client::Error> {
-    let request_id = seller.request_id();
-    call!(seller, DeliverSaleRequest { request_id: request_id, order_id: order_id })
-        .map(|delivered| delivered.order.unwrap())
+    seller.as_seller().deliver(order_id).await
 }
 
 async fn sale_is_shipped_and_delivered_and_its_buyer_notified(fixture: &Fixture) {
@@ -78,24 +73,11 @@ async fn sale_is_shipped_and_delivered_and_its_buyer_notified(fixture: &Fixture)
     assert!(ship(&alice, order_id).await.unwrap().ship_time.is_some());
     let Kind::OrderShipped(shipped) = next(&mut told).await else { panic!("not told of shipping") };
     assert_eq!(shipped.order.unwrap().order_id, order_id);
-    let cancel = CancelOrder { bob: &bob, order_id };
-    assert_eq!(reason(cancel.send().await), Reason::NotCancellable);
+    assert_eq!(reason(bob.as_buyer().cancel(order_id).await), Reason::NotCancellable);
     assert_eq!(deliver(&alice, order_id).await.unwrap().status(), v1::OrderStatus::Delivered);
     assert!(matches!(next(&mut told).await, Kind::OrderDelivered(_)));
     assert_eq!(bob.item(lamp).await.unwrap().quantity, 3);
     follower.close().await;
-}
-
-struct CancelOrder<'a> {
-    bob: &'a Party,
-    order_id: i64,
-}
-
-impl CancelOrder<'_> {
-    async fn send(&self) -> Result<v1::CancelOrderResponse, souk_client::Error> {
-        let request_id = self.bob.request_id();
-        call!(self.bob, CancelOrderRequest { request_id: request_id, order_id: self.order_id })
-    }
 }
 
 async fn only_the_seller_moves_an_order(fixture: &Fixture) {
@@ -112,15 +94,8 @@ async fn seller_cancels_with_a_reason(fixture: &Fixture) {
     let (alice, bob) = (fixture.seller("alice").await, fixture.buyer("bob").await);
     let lamp = alice.lamp(5).await;
     let order_id = bob.buy(lamp, 2).await.unwrap().order_id;
-    let cancel = async |reason: &str| {
-        let request_id = alice.request_id();
-        call!(
-            alice,
-            CancelSaleRequest { request_id: request_id, order_id: order_id, reason: reason.to_owned() }
-        )
-    };
-    assert_eq!(reason(cancel("").await), Reason::InvalidField);
-    cancel("cracked").await.unwrap();
+    assert_eq!(reason(alice.as_seller().cancel(order_id, "").await), Reason::InvalidField);
+    alice.as_seller().cancel(order_id, "cracked").await.unwrap();
     let (follower, mut told) = follow(bob.connection.clone(), Seen::in_memory());
     let Kind::OrderCancelled(cancelled) = next(&mut told).await else { panic!("not told") };
     let order = cancelled.order.unwrap();

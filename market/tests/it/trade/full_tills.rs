@@ -26,8 +26,7 @@ async fn wordy(fixture: &Fixture) -> (Party, Vec<i64>, Party) {
     let name = WIDE.repeat(100);
     let (alice, bob) = (fixture.seller("alice").await, fixture.buyer("bob").await);
     alice.register_as_seller(&name).await.unwrap();
-    let (request_id, display_name) = (bob.request_id(), name.clone());
-    call!(bob, RegisterBuyerRequest { request_id: request_id, display_name: display_name }).unwrap();
+    call!(bob, RegisterBuyerRequest { display_name: name.clone() }).unwrap();
     let mut lamps = Vec::new();
     for _ in 0..BASKET {
         lamps.push(alice.sell(draft(&WIDE.repeat(200), "home/light", 1_250, 1_000)).await.unwrap().item_id);
@@ -39,14 +38,12 @@ async fn sell_many(bob: &Party, lamps: &[i64]) {
     for _ in 0..BASKETS {
         let line =
             |item_id: &i64| v1::OrderLine { item_id: *item_id, quantity: 1, expected_unit_price: None };
-        let (request_id, lines) = (bob.request_id(), lamps.iter().map(line).collect());
-        call!(bob, PlaceOrderRequest { request_id: request_id, lines: lines }).unwrap();
+        call!(bob, PlaceOrderRequest { lines: lamps.iter().map(line).collect() }).unwrap();
     }
 }
 
 async fn remove(alice: &Party, till: &str) {
-    let request_id = alice.request_id();
-    call!(alice, RemoveTillRequest { request_id: request_id, till: till.into() }).unwrap();
+    call!(alice, RemoveTillRequest { till: till.into() }).unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -48,7 +48,6 @@ async fn stale_version_is_refused(fixture: &Fixture) {
     let stale = call!(
         alice,
         UpdateItemRequest {
-            request_id: alice.request_id(),
             item_id: lamp,
             item: Some(v1::ItemDraft { quantity: Some(5), ..Default::default() }),
             expected_version: Some(1),
@@ -63,10 +62,7 @@ async fn quantity_delta_keeps_a_purchase_in_between(fixture: &Fixture) {
     let lamp = alice.lamp(5).await;
     let (alice, lamp) = (&alice, lamp);
     let delta = |units: i64| async move {
-        call!(
-            &alice,
-            UpdateItemRequest { request_id: alice.request_id(), item_id: lamp, quantity_delta: Some(units) }
-        )
+        call!(&alice, UpdateItemRequest { item_id: lamp, quantity_delta: Some(units) })
     };
     let (_, bought) = tokio::join!(async { delta(10).await.unwrap() }, bob.buy(lamp, 2));
     bought.unwrap();
@@ -81,7 +77,6 @@ async fn update_changes_only_the_masked_fields(fixture: &Fixture) {
     let updated = call!(
         alice,
         UpdateItemRequest {
-            request_id: alice.request_id(),
             item_id: lamp,
             item: Some(draft("Other", "garden", 999, 7)),
             update_mask: Some(prost_types::FieldMask { paths: vec!["unit_price".into()] }),
@@ -92,7 +87,6 @@ async fn update_changes_only_the_masked_fields(fixture: &Fixture) {
     let unknown = call!(
         alice,
         UpdateItemRequest {
-            request_id: alice.request_id(),
             item_id: lamp,
             update_mask: Some(prost_types::FieldMask { paths: vec!["seller_id".into()] }),
         }
@@ -151,14 +145,8 @@ async fn sales_are_listed_latest_first(fixture: &Fixture) {
 
 async fn validate_only_lists_nothing(fixture: &Fixture) {
     let alice = fixture.seller("alice").await;
-    let checked = call!(
-        alice,
-        SellItemRequest {
-            request_id: alice.request_id(),
-            validate_only: true,
-            item: Some(draft("Lamp", "home", 1, 1)),
-        }
-    );
+    let checked =
+        call!(alice, SellItemRequest { validate_only: true, item: Some(draft("Lamp", "home", 1, 1)) });
     assert_eq!(checked.unwrap().item.unwrap().item_id, 0);
     let shown = call!(alice, DisplaySellerItemsRequest {}).unwrap();
     assert!(shown.items.is_empty());

@@ -24,8 +24,7 @@ async fn rating_after_a_cancelled_purchase_is_refused(fixture: &Fixture) {
     let (alice, bob) = (fixture.seller("alice").await, fixture.buyer("bob").await);
     let lamp = alice.lamp(5).await;
     let order_id = bob.buy(lamp, 1).await.unwrap().order_id;
-    let request_id = bob.request_id();
-    call!(bob, CancelOrderRequest { request_id: request_id, order_id: order_id }).unwrap();
+    call!(bob, CancelOrderRequest { order_id: order_id }).unwrap();
     assert_eq!(reason(bob.rate(lamp, 5).await), Reason::NotPurchased);
 }
 
@@ -35,10 +34,7 @@ async fn rating_twice_is_refused_unless_it_replaces(fixture: &Fixture) {
     bob.buy(lamp, 1).await.unwrap();
     bob.rate(lamp, 5).await.unwrap();
     assert_eq!(reason(bob.rate(lamp, 1).await), Reason::AlreadyRated);
-    let replaced = call!(
-        bob,
-        RateItemRequest { request_id: bob.request_id(), item_id: lamp, stars: 2, update_existing: true }
-    );
+    let replaced = call!(bob, RateItemRequest { item_id: lamp, stars: 2, update_existing: true });
     let rating = replaced.unwrap().rating.unwrap();
     assert_eq!((rating.count, rating.mean), (1, 2.0));
 }

@@ -63,8 +63,7 @@ impl Delivery {
     }
 
     async fn end(&self) -> Result<v1::EndRideResponse, Error> {
-        let (request_id, ride_id) = (self.alice.request_id(), self.ride_id.clone());
-        call!(self.alice, EndRideRequest { request_id: request_id, ride_id: ride_id })
+        call!(self.alice, EndRideRequest { ride_id: self.ride_id.clone() })
     }
 }
 
@@ -76,7 +75,6 @@ async fn start(seller: &Party, stops: Vec<v1::RideStop>) -> Result<v1::Ride, Err
     let started = call!(
         seller,
         StartRideRequest {
-            request_id: seller.request_id(),
             kind: v1::RideKind::Regular.into(),
             vehicle: "green van".into(),
             driver: "Eve".into(),
@@ -231,7 +229,7 @@ async fn wrong_rides_are_refused(fixture: &Fixture) {
     let off =
         v1::RideStop { destination: Some(v1::Location { latitude: f64::NAN, longitude: 0.0 }), ..stop(1) };
     assert_eq!(reason(start(&delivery.alice, vec![off]).await), Reason::InvalidField);
-    let nothing = call!(delivery.alice, StartRideRequest { request_id: delivery.alice.request_id() });
+    let nothing = call!(delivery.alice, StartRideRequest {});
     assert_eq!(nothing.unwrap_err().refusal().unwrap().violations().len(), 5);
     for first in [vec![], vec![delivery.position(0.0, 0)], vec![Message::RideId("no-such".into())]] {
         assert_eq!(reason(track(&delivery.alice.connection, first).await), Reason::InvalidField);

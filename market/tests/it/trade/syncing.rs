@@ -62,7 +62,7 @@ async fn till_sends_lines_and_gets_sales_on_one_stream(fixture: &Fixture) {
         },
         other => panic!("{other:?}"),
     }
-    call!(bob, CancelOrderRequest { request_id: bob.request_id(), order_id: order.order_id }).unwrap();
+    call!(bob, CancelOrderRequest { order_id: order.order_id }).unwrap();
     match next(&mut notices).await {
         TillNotice::Event(v1::Event { kind: Some(Kind::OrderCancelled(told)), sequence: 2, .. }) => {
             assert_eq!(told.remaining_quantity, 3);
@@ -224,10 +224,7 @@ async fn tills_are_listed_and_removed_and_belong_to_their_seller(fixture: &Fixtu
     let lamp = alice.lamp(5).await;
     let (mut shop, _) = Raw::begin(&alice, 0).await;
     shop.answers_to(vec![by(1, lamp, 1)]).await;
-    let remove = async |seller: &Party| {
-        let request_id = seller.request_id();
-        call!(seller, RemoveTillRequest { request_id: request_id, till: "shop".into() })
-    };
+    let remove = async |seller: &Party| call!(seller, RemoveTillRequest { till: "shop".into() });
     assert_eq!(reason(remove(&carol).await), Reason::TillNotFound);
     remove(&alice).await.unwrap();
     assert_eq!(reason(remove(&alice).await), Reason::TillNotFound);
@@ -244,8 +241,7 @@ async fn suspended_seller_tills_are_cut_off(fixture: &Fixture) {
     let alice = fixture.seller("alice").await;
     let (mut shop, _) = Raw::begin(&alice, 0).await;
     let olga = fixture.stranger(souk_certs::identity::Role::Operator, "olga").await;
-    let (request_id, party_id) = (olga.request_id(), alice.id());
-    call!(olga, SuspendRequest { request_id: request_id, party_id: party_id, reason: "why".into() }).unwrap();
+    call!(olga, SuspendRequest { party_id: alice.id(), reason: "why".into() }).unwrap();
     let ended = shop.failure(&alice.connection).await;
     assert_eq!(reason::<()>(Err(ended)), Reason::AccountSuspended);
 }

@@ -35,8 +35,7 @@ async fn removed_wish_is_gone_and_removing_it_again_is_refused(fixture: &Fixture
     let (alice, bob) = (fixture.seller("alice").await, fixture.buyer("bob").await);
     let lamp = alice.lamp(5).await;
     bob.wish(lamp).await.unwrap();
-    let remove =
-        || async { call!(&bob, RemoveFromWishlistRequest { request_id: bob.request_id(), item_id: lamp }) };
+    let remove = || async { call!(&bob, RemoveFromWishlistRequest { item_id: lamp }) };
     remove().await.unwrap();
     assert!(wishes(&bob).await.is_empty());
     assert_eq!(reason(remove().await), Reason::WishNotFound);

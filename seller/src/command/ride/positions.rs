@@ -10,7 +10,7 @@ use std::{
 };
 
 use clap::Args;
-use souk_certs::clock;
+use souk_certs::clock::Clock;
 use souk_cli::{
     CliSession, Failure, Persistence,
     view::{TrackingView, parse_location},
@@ -63,11 +63,12 @@ impl Track {
             ));
         }
         let (messages, positions) = mpsc::channel(QUEUE);
+        let clock = session.clock();
         let sending = match &self.gpx {
-            Some(file) => tokio::spawn(drive(read_gpx(file)?, self.speed, messages)),
+            Some(file) => tokio::spawn(drive(read_gpx(file)?, self.speed, clock, messages)),
             None => {
                 let refusals = session.printer().to_owned();
-                thread::spawn(move || read_lines(&messages, |problem| refusals.say(problem)));
+                thread::spawn(move || read_lines(&messages, clock, |problem| refusals.say(problem)));
                 tokio::spawn(async {})
             }
         };
@@ -140,30 +141,30 @@ fn tell(session: &CliSession, done: &TrackRideResponse) -> Result<(), Failure> {
     session.printer().one(&TrackingView::from(done))
 }
 
-fn message(place: Location) -> TrackRideRequest {
-    let time = Some(wire_time(clock::now()));
+fn message(place: Location, at: OffsetDateTime) -> TrackRideRequest {
+    let time = Some(wire_time(at));
     TrackRideRequest { message: Some(Message::Position(TrackedPosition { location: Some(place), time })) }
 }
 
 /// Sends each point when its time has come.
-async fn drive(points: Vec<Point>, speed: f64, messages: mpsc::Sender<TrackRideRequest>) {
+async fn drive(points: Vec<Point>, speed: f64, clock: Clock, messages: mpsc::Sender<TrackRideRequest>) {
     let began = Instant::now();
     for Point { place, after } in points {
         sleep_until(began + after.div_f64(speed)).await;
-        if messages.send(message(place)).await.is_err() {
+        if messages.send(message(place, clock.now())).await.is_err() {
             return;
         }
     }
 }
 
-fn read_lines(messages: &mpsc::Sender<TrackRideRequest>, refuse: impl Fn(&str)) {
+fn read_lines(messages: &mpsc::Sender<TrackRideRequest>, clock: Clock, refuse: impl Fn(&str)) {
     for line in io::stdin().lock().lines() {
         let Ok(line) = line else { return };
         if line.trim().is_empty() {
             continue;
         }
         match parse_location(line.trim()) {
-            Ok(place) if messages.blocking_send(message(place)).is_err() => return,
+            Ok(place) if messages.blocking_send(message(place, clock.now())).is_err() => return,
             Ok(_) => {}
             Err(problem) => refuse(&format!("{line:?} was left out: {problem}")),
         }

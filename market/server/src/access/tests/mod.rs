@@ -16,7 +16,7 @@ use base64::{
 use souk_authority::{Authority, LeafOptions};
 use souk_certs::{
     identity::{Identity, PeerCertificate, TrustDomain},
-    random,
+    random::{self, Random},
 };
 use souk_domain::{Role, Timestamp};
 use time::OffsetDateTime;
@@ -43,7 +43,7 @@ impl Chain {
     fn new() -> Self {
         let domain = TrustDomain::default();
         let begin = OffsetDateTime::from_unix_timestamp(BEGIN).unwrap();
-        let authority = Authority::create(&domain, begin).unwrap();
+        let authority = Authority::create(&domain, begin, Random::SYSTEM).unwrap();
         Self { authority, tokens: Arc::new(Tokens::new(new_keys(), &domain)) }
     }
 
