@@ -85,12 +85,25 @@ impl Seen {
         Self::with(None, State::default())
     }
 
-    /// Remembers events in a file in `folder`, one per market, party and consumer; an empty name stands for the
-    /// unnamed consumer. The folder is created if it is missing. A damaged file is replaced by an empty one; at worst, an event is then shown twice.
+    /// Remembers events in a file in `folder`, one per market and party. The folder is created if it is
+    /// missing. A damaged file is replaced by an empty one; at worst, an event is then shown twice.
     ///
     /// # Errors
     /// The folder can't be created, or the file can't be read.
-    pub fn open(folder: &Path, market: &MarketAddresses, party: Uuid, consumer: &str) -> io::Result<Self> {
+    pub fn open(folder: &Path, market: &MarketAddresses, party: Uuid) -> io::Result<Self> {
+        Self::open_as(folder, market, party, "")
+    }
+
+    /// Like [`open`](Self::open), with a file for each consumer; an empty name stands for the unnamed one.
+    ///
+    /// # Errors
+    /// The folder can't be created, or the file can't be read.
+    pub fn open_as(
+        folder: &Path,
+        market: &MarketAddresses,
+        party: Uuid,
+        consumer: &str,
+    ) -> io::Result<Self> {
         fs::create_dir_all(folder)?;
         let file = SeenFile::new(folder, market.sorted(), party, consumer);
         let taken = file.read()?;
@@ -244,35 +257,35 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let (here, there) = (dial("souk.example:50051"), dial("souk.example:50052"));
         let (alice, bob) = (Uuid::from_u128(1), Uuid::from_u128(2));
-        give(&Seen::open(folder.path(), &here, alice, "").expect("opened"), 7, "a").await;
+        give(&Seen::open(folder.path(), &here, alice).expect("opened"), 7, "a").await;
 
-        let again = Seen::open(folder.path(), &here, alice, "").expect("opened");
+        let again = Seen::open(folder.path(), &here, alice).expect("opened");
         assert_eq!(again.offer("a"), Offer::Acknowledged);
         assert_eq!(again.watermark(), 7);
-        assert!(!Seen::open(folder.path(), &there, alice, "").expect("opened").contains("a"));
-        assert!(!Seen::open(folder.path(), &here, bob, "").expect("opened").contains("a"));
+        assert!(!Seen::open(folder.path(), &there, alice).expect("opened").contains("a"));
+        assert!(!Seen::open(folder.path(), &here, bob).expect("opened").contains("a"));
     }
 
     #[tokio::test]
     async fn each_consumer_has_its_own_record() {
         let folder = tempfile::tempdir().expect("a folder");
         let (market, party) = (dial("souk.example:50051"), Uuid::from_u128(1));
-        give(&Seen::open(folder.path(), &market, party, "a").expect("opened"), 1, "x").await;
-        assert!(Seen::open(folder.path(), &market, party, "a").expect("opened").contains("x"));
-        assert!(!Seen::open(folder.path(), &market, party, "b").expect("opened").contains("x"));
-        assert!(!Seen::open(folder.path(), &market, party, "").expect("opened").contains("x"));
+        give(&Seen::open_as(folder.path(), &market, party, "a").expect("opened"), 1, "x").await;
+        assert!(Seen::open_as(folder.path(), &market, party, "a").expect("opened").contains("x"));
+        assert!(!Seen::open_as(folder.path(), &market, party, "b").expect("opened").contains("x"));
+        assert!(!Seen::open(folder.path(), &market, party).expect("opened").contains("x"));
     }
 
     #[tokio::test]
     async fn what_was_only_offered_comes_again_after_a_restart() {
         let folder = tempfile::tempdir().expect("a folder");
         let (market, party) = (dial("souk.example:50051"), Uuid::from_u128(1));
-        let seen = Seen::open(folder.path(), &market, party, "").expect("opened");
+        let seen = Seen::open(folder.path(), &market, party).expect("opened");
         give(&seen, 1, "a").await;
         assert_eq!(seen.offer("b"), Offer::New);
         seen.save().await.expect("saved");
 
-        let again = Seen::open(folder.path(), &market, party, "").expect("opened");
+        let again = Seen::open(folder.path(), &market, party).expect("opened");
         assert_eq!(again.offer("b"), Offer::New);
     }
 }

@@ -134,7 +134,7 @@ impl CliSession {
     pub async fn seen(&self, consumer: &str) -> Result<Seen, Failure> {
         let Some(folder) = files::state_folder() else { return Ok(Seen::in_memory()) };
         let connection = self.connection().await?;
-        Seen::open(&folder.join("seen"), connection.market(), connection.party(), consumer)
+        Seen::open_as(&folder.join("seen"), connection.market(), connection.party(), consumer)
             .map_err(|error| Failure::io(format!("use the folder {}", folder.display()), error))
     }
 

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use souk_certs::random;
 use souk_proto::v1::AnnounceInboxRequest;
 use tokio::{sync::mpsc, time::sleep};
 use tonic::Code;
@@ -34,7 +33,7 @@ pub(super) async fn announce(connection: Connection, notices: mpsc::Sender<Notic
             }
             Err(failure) => {
                 failures_in_a_row = failures_in_a_row.saturating_add(1);
-                let wait = scaled(FIRST_RECONNECT, MAX_RECONNECT, failures_in_a_row, random::unit());
+                let wait = scaled(FIRST_RECONNECT, MAX_RECONNECT, failures_in_a_row, connection.jitter());
                 (Some(Notice::Interrupted { failure, retry_in: wait }), wait)
             }
         };

@@ -96,7 +96,7 @@ impl Souk {
         let config = options.config(market.try_into()?, &identity);
         let connection = Connection::with_credentials(&config, &identity.credentials)?;
         let seen = match &options.remember_events_in {
-            Some(folder) => Seen::open(folder, connection.market(), connection.party(), &options.consumer)
+            Some(folder) => Seen::open_as(folder, connection.market(), connection.party(), &options.consumer)
                 .map_err(|error| Error::io(format!("use the folder {}", folder.display()), error))?,
             None => Seen::in_memory(),
         };

