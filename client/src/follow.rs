@@ -180,7 +180,7 @@ impl Subscription {
         let cursor = if self.seen.save().await.is_ok() { self.progress.cursor() } else { 0 };
         let connection = self.connection.clone();
         let (consumer, stream_id) = (self.consumer.clone(), self.stream_id.clone());
-        let request = SubscribeRequest { cursor, consumer, stream_id };
+        let request = SubscribeRequest { cursor, consumer, stream_id, watch_only: false };
         let opening = async { connection.events().subscribe(request).await };
         let stream = match connection.open_stream(opening).await {
             Ok(stream) => stream,

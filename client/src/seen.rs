@@ -98,12 +98,7 @@ impl Seen {
     ///
     /// # Errors
     /// The folder can't be created, or the file can't be read.
-    pub fn open_as(
-        folder: &Path,
-        market: &MarketAddresses,
-        party: Uuid,
-        consumer: &str,
-    ) -> io::Result<Self> {
+    pub fn open_as(folder: &Path, market: &MarketAddresses, party: Uuid, consumer: &str) -> io::Result<Self> {
         fs::create_dir_all(folder)?;
         let file = SeenFile::new(folder, market.sorted(), party, consumer);
         let taken = file.read()?;

@@ -19,7 +19,7 @@ pub const ANNOUNCE_EVERY: Duration = Duration::from_secs(180);
 pub(super) async fn announce(connection: Connection, notices: mpsc::Sender<Notice>) {
     let (mut failures_in_a_row, mut is_first) = (0_u32, true);
     loop {
-        let (notice, wait) = match connection.call(AnnounceInboxRequest {}).await {
+        let (notice, wait) = match connection.call(AnnounceInboxRequest { probe_only: false }).await {
             Ok(answer) => {
                 let missed =
                     Missed { orders: answer.missed_order_count, updates: answer.missed_update_count };

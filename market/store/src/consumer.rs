@@ -27,6 +27,12 @@ pub const MAX_CONSUMERS: usize = 8;
 /// How long a consumer is kept after it was last seen.
 pub const CONSUMER_RETENTION: Duration = Duration::from_secs(7 * 24 * 3_600);
 
+/// Returns the time after which an unnamed stream must have been open for the unnamed consumer to count. A mailbox that
+/// never had one has the time 0.
+pub(crate) fn unnamed_since(now: Timestamp) -> Timestamp {
+    now.minus(CONSUMER_RETENTION).max(Timestamp(0))
+}
+
 /// The highest number of pending events that is counted for a named consumer. Counting more would cost more
 /// than the acknowledgement that reports it.
 pub const MAX_COUNTED: usize = 10_000;

@@ -38,8 +38,8 @@ pub use consumer::{
 };
 pub use error::{SaveError, StoreError};
 pub use mailbox::{
-    Claim, Delivery, DueQuery, Expansion, LeaseEpoch, LeaseOwner, MailboxState, Mailboxes, Retention,
-    Settlement, Verdict,
+    Claim, Delivery, DueQuery, Expansion, LeaseEpoch, LeaseOwner, MailboxState, Mailboxes, ORDER_PATIENCE,
+    Retention, Settlement, Verdict,
 };
 pub use query::{FeedEntry, FeedPosition, OrderQuery, OrdersOf, Reads};
 

@@ -17,6 +17,10 @@ use uuid::Uuid;
 
 use super::StoreError;
 
+/// How soon a mailbox in back-off is attempted again at the latest after an order has come in. Long enough that a busy
+/// seller with a dead callback is not called for each purchase.
+pub const ORDER_PATIENCE: Duration = Duration::from_secs(60);
+
 /// The identity of a deliverer, such as a market's relay. Informational: the epoch is what fences.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct LeaseOwner(pub Uuid);
@@ -99,7 +103,9 @@ pub enum Verdict {
     /// The recipient has everything up to this sequence: remove what every consumer has, and reset the
     /// failure count. The mailbox is due again at once if more is pending.
     Delivered(Sequence),
-    /// The recipient was unreachable or refused: count a failure and retry at the given time.
+    /// The recipient was unreachable or refused: count a failure and retry at the given time, or within
+    /// [`ORDER_PATIENCE`] of an order that has come in since the attempt began. If the attempt was a probe, the
+    /// failure is not counted and the mailbox stays due at its regular time.
     Failed {
         /// The time of the next attempt, computed by the relay's back-off.
         retry_at: Timestamp,
@@ -214,8 +220,8 @@ pub trait Mailboxes: Send + Sync {
     /// Returns the state of a mailbox; `None` for an unknown party.
     async fn state(&self, recipient: PartyId) -> Result<Option<MailboxState>, StoreError>;
 
-    /// Ends a mailbox's back-off, because its owner has just been active. Returns whether anything is
-    /// pending.
+    /// Makes a mailbox due now, because its owner has just been active. If the attempt fails, the back-off goes on
+    /// as it was. A probe during an attempt follows that attempt. Returns whether anything is pending.
     async fn probe(&self, recipient: PartyId, now: Timestamp) -> Result<bool, StoreError>;
 
     /// Expands queued events for wishers into up to `limit` deliveries, in one transaction, continuing where

@@ -16,6 +16,7 @@ mod fixture;
 mod observing;
 mod records;
 mod replicas;
+mod rush;
 mod several;
 mod site;
 mod till;

@@ -3,7 +3,7 @@
 use std::pin::Pin;
 
 use futures::{Stream, StreamExt as _};
-use souk_domain::{ConsumerName, PartyId, Refusal, Sequence};
+use souk_domain::{Callback, ConsumerName, PartyId, Refusal, Sequence};
 use souk_proto::{
     Reason,
     v1::{self, event_service_server::EventService},
@@ -15,7 +15,7 @@ use super::{Api, read};
 use crate::{
     access::Caller,
     ledger::OVERLOAD_RETRY_DELAY,
-    relay::{SubscribeEnd, SubscribeItem},
+    relay::{Reader, SubscribeEnd, SubscribeItem},
     wire::{self, command, query},
 };
 
@@ -35,8 +35,12 @@ impl EventService for EventApi {
         let caller = Caller::of(&request)?.party;
         let (name, stream_id, cursor) = query::subscribe(request.get_ref())?;
         let holder = || stream_id.unwrap_or_else(|| self.0.parts.random.uuid_v4());
-        let consumer = name.map(|name| ConsumerStream { recipient: caller, name, holder: holder() });
-        let stream = self.0.parts.relay.subscribe(caller, consumer, cursor).await;
+        let reader = match name {
+            _ if request.get_ref().watch_only => Reader::Watcher,
+            Some(name) => Reader::Named(ConsumerStream { recipient: caller, name, holder: holder() }),
+            None => Reader::Unnamed,
+        };
+        let stream = self.0.parts.relay.subscribe(caller, reader, cursor).await;
         let stream = stream.map_err(|end| subscribe_end(&end))?;
         let messages = stream.map(move |item| match item {
             Ok(item) => Ok(subscribe_message(caller, &item)),
@@ -67,9 +71,13 @@ impl EventService for EventApi {
         request: Request<v1::TestEventRequest>,
     ) -> Result<Response<v1::TestEventResponse>, Status> {
         let caller = Caller::of(&request)?.clone();
-        let event = self.0.carry_out(&caller, command::test_event(request.into_inner())?).await?;
-        // A party that tests its callback should not have to wait for the back-off.
-        self.0.parts.relay.probe(caller.party);
+        let parsed = command::test_event(request.into_inner())?;
+        let validate_only = parsed.validate_only;
+        let event = self.0.carry_out(&caller, parsed).await?;
+        if !validate_only {
+            // A party that tests its callback should not have to wait for the back-off.
+            self.0.parts.relay.probe(caller.party);
+        }
         Ok(Response::new(v1::TestEventResponse { event_id: event.to_string() }))
     }
 
@@ -101,8 +109,27 @@ impl EventService for EventApi {
         let parts = &self.0.parts;
         let state = read(parts.mailboxes.state(caller).await)?;
         let state = state.ok_or_else(|| wire::refusal(&Refusal::NotRegistered))?;
-        parts.relay.announce(caller);
+        if request.get_ref().probe_only {
+            self.probe(state.callback.as_ref(), Caller::of(&request)?).await?;
+        } else {
+            read(parts.relay.announce(caller).await)?;
+        }
         Ok(Response::new(v1::AnnounceInboxResponse { pending_count: state.pending, ..Default::default() }))
+    }
+}
+
+impl EventApi {
+    /// Calls a party's registered callback server with an empty batch.
+    async fn probe(&self, callback: Option<&Callback>, caller: &Caller) -> Result<(), Status> {
+        let unreachable = |told: String| wire::status(Reason::CallbackUnreachable, told, []);
+        let Some(callback) = callback else {
+            return Err(unreachable("you have not registered a callback address".to_owned()));
+        };
+        let probed = self.0.parts.relay.probe_callback(callback, caller.role, caller.party).await;
+        probed.map_err(|failure| {
+            let at = format!("{}:{}", callback.host, callback.port);
+            unreachable(format!("your callback server at {at} did not answer: {failure}"))
+        })
     }
 }
 

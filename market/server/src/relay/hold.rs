@@ -13,6 +13,8 @@ pub(super) enum Hold {
     Name { stream: ConsumerStream, epoch: LeaseEpoch },
     /// None: another client has the name.
     Guest { stream: ConsumerStream },
+    /// None: the stream only watches.
+    Watcher,
 }
 
 /// Whether a hold goes on.
@@ -37,7 +39,7 @@ impl Hold {
                 let (consumers, now) = (&shared.consumers, shared.clock.now());
                 consumers.acknowledge_consumer(stream.recipient, &stream.name, through, now).await.map(|_| ())
             }
-            Self::Guest { .. } => Ok(()),
+            Self::Guest { .. } | Self::Watcher => Ok(()),
         }
     }
 
@@ -58,6 +60,7 @@ impl Hold {
                 shared.consumers.release_consumer(stream, epoch).await?;
                 return Ok(Renewal::Free);
             }
+            Self::Watcher => true,
         };
         Ok(if is_held { Renewal::Held } else { Renewal::Lost })
     }
@@ -71,7 +74,7 @@ impl Hold {
                 shared.mailboxes.settle(&[released]).await.map(|_| ())
             }
             Self::Name { stream, epoch } => shared.consumers.release_consumer(stream, *epoch).await,
-            Self::Guest { .. } => Ok(()),
+            Self::Guest { .. } | Self::Watcher => Ok(()),
         }
     }
 }

@@ -31,9 +31,9 @@ use std::{sync::Arc, time::Duration};
 pub use dialer::{Dialer, ProbeFailure};
 use souk_domain::{Callback, PartyId, Role, Sequence, TillId};
 use souk_store::{
-    CONSUMER_RETENTION, ConsumerStream, Consumers, LeaseEpoch, LeaseOwner, Mailboxes, Retention, Tracks,
+    CONSUMER_RETENTION, Consumers, LeaseEpoch, LeaseOwner, Mailboxes, Retention, StoreError, Tracks,
 };
-pub use subscribe::{SubscribeEnd, SubscribeItem};
+pub use subscribe::{Reader, SubscribeEnd, SubscribeItem};
 use tokio::{
     sync::{Notify, mpsc},
     time,
@@ -172,9 +172,14 @@ impl RelayHandle {
         let _ = self.probes.try_send(party);
     }
 
-    /// Delivers to a party's callback now, because the party has announced that its server is listening.
-    pub fn announce(&self, party: PartyId) {
-        self.probe(party);
+    /// Delivers to a party's callback now, because the party has announced that its server is listening. Unlike
+    /// [`probe`](Self::probe), it does not depend on room in a queue.
+    pub async fn announce(&self, party: PartyId) -> Result<(), StoreError> {
+        let shared = &self.shared;
+        if shared.mailboxes.probe(party, shared.clock.now()).await? {
+            shared.due.notify_one();
+        }
+        Ok(())
     }
 
     /// Wakes the streams of these mailboxes, to which another market has added events. That market delivers to
@@ -220,16 +225,16 @@ impl RelayHandle {
         self.shared.dialer.probe(callback, role, party).await
     }
 
-    /// Streams a party's mailbox to one of its consumers, after moving the consumer's cursor to `cursor`. Without a
-    /// consumer, ends an earlier stream without one, and the callback is not called while the stream is open.
+    /// Streams a party's mailbox to one of its consumers, after moving the consumer's cursor to `cursor`. The
+    /// unnamed one ends its earlier stream, and the callback is not called while the stream is open.
     pub async fn subscribe(
         &self,
         party: PartyId,
-        consumer: Option<ConsumerStream>,
+        reader: Reader,
         cursor: Sequence,
     ) -> Result<impl futures::Stream<Item = Result<SubscribeItem, SubscribeEnd>> + Send + use<>, SubscribeEnd>
     {
-        let reading = Reading { mailbox: party, owner: party, consumer, cursor };
+        let reading = Reading { mailbox: party, owner: party, reader, cursor };
         subscribe::open(Arc::clone(&self.shared), reading).await
     }
 
@@ -241,7 +246,7 @@ impl RelayHandle {
         cursor: Sequence,
     ) -> Result<impl futures::Stream<Item = Result<SubscribeItem, SubscribeEnd>> + Send + use<>, SubscribeEnd>
     {
-        let reading = Reading { mailbox: till.mailbox(), owner: seller, consumer: None, cursor };
+        let reading = Reading { mailbox: till.mailbox(), owner: seller, reader: Reader::Unnamed, cursor };
         subscribe::open(Arc::clone(&self.shared), reading).await
     }
 

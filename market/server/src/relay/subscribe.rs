@@ -92,10 +92,21 @@ pub(super) struct Reading {
     pub(super) mailbox: PartyId,
     /// The party to which the mailbox or its till belongs.
     pub(super) owner: PartyId,
-    /// The named consumer; `None` for the unnamed one.
-    pub(super) consumer: Option<ConsumerStream>,
+    /// The consumer.
+    pub(super) reader: Reader,
     /// The sequence of the last event that the client has processed.
     pub(super) cursor: Sequence,
+}
+
+/// For whom a stream reads.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reader {
+    /// The unnamed consumer.
+    Unnamed,
+    /// A named consumer.
+    Named(ConsumerStream),
+    /// Nobody: the stream starts at the mailbox's end and is not kept.
+    Watcher,
 }
 
 /// What opening found in the store.
@@ -117,11 +128,12 @@ pub(super) async fn open(
     if shared.stop.is_cancelled() {
         return Err(SubscribeEnd::ShuttingDown);
     }
-    let Reading { mailbox, owner, consumer, cursor } = reading;
+    let Reading { mailbox, owner, reader, cursor } = reading;
     let until = shared.clock.now().plus(LEASE);
-    let opened = match consumer {
-        None => open_mailbox(&shared, mailbox, until).await?,
-        Some(stream) => open_name(&shared, stream, until).await?,
+    let opened = match reader {
+        Reader::Unnamed => open_mailbox(&shared, mailbox, until).await?,
+        Reader::Named(stream) => open_name(&shared, stream, until).await?,
+        Reader::Watcher => watch(&shared, mailbox).await?,
     };
     let Opened { hold, place, greeting, after, last_sequence } = opened;
     let entered = shared.subscribers.enter(mailbox, owner, place);
@@ -157,6 +169,18 @@ async fn open_mailbox(shared: &Shared, mailbox: PartyId, until: Timestamp) -> Re
         // What the unnamed consumer has may still be in the mailbox, for the others.
         after: claim.acknowledged,
         last_sequence: claim.last_sequence,
+    })
+}
+
+async fn watch(shared: &Shared, mailbox: PartyId) -> Result<Opened, SubscribeEnd> {
+    let state = shared.mailboxes.state(mailbox).await?.ok_or(SubscribeEnd::NotRegistered)?;
+    let last_sequence = Sequence(state.last_sequence);
+    Ok(Opened {
+        hold: Hold::Watcher,
+        place: Place::Guest,
+        greeting: Some(SubscribeItem::Opened { kept: false, after: last_sequence }),
+        after: last_sequence,
+        last_sequence,
     })
 }
 

@@ -14,6 +14,9 @@ use super::parse::{Fields, fingerprint, request_key};
 pub use super::ride::{end_ride, fix, start_ride};
 pub use super::till::{remove_till, sync_hello, till_line};
 
+/// Maximum length of a host name (RFC 1035 §2.3.4).
+const MAX_HOST_BYTES: usize = 253;
+
 /// A parsed RegisterSeller or RegisterBuyer request, whose callback address has not been checked yet.
 pub struct Registration {
     /// The idempotency key: the request id and the fingerprint of the parameters.
@@ -35,6 +38,9 @@ macro_rules! registration {
             let display_name = fields.take("display_name", DisplayName::parse(&request.display_name));
             let key = request_key(&mut fields, &call.request_id, call.print);
             let callback = request.callback;
+            if let Some(callback) = &callback {
+                callback_address(&mut fields, callback);
+            }
             fields.finish(key.zip(display_name).map(|(request, display_name)| Registration {
                 request,
                 validate_only: call.validate_only,
@@ -43,6 +49,21 @@ macro_rules! registration {
             }))
         }
     };
+}
+
+/// Checks what can be checked of a callback address without looking it up.
+fn callback_address(fields: &mut Fields, callback: &v1::CallbackAddress) {
+    let port = callback.port;
+    if !(1..=u32::from(u16::MAX)).contains(&port) {
+        fields.wrong(
+            "callback.port",
+            format!("is {port}; give the port on which your server listens, 1 to 65535"),
+        );
+    }
+    if callback.host.len() > MAX_HOST_BYTES {
+        let problem = format!("is longer than {MAX_HOST_BYTES} bytes; give a host, or nothing");
+        fields.wrong("callback.host", problem);
+    }
 }
 
 registration! {

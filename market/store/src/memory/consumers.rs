@@ -8,8 +8,8 @@ use uuid::Uuid;
 
 use super::Memory;
 use crate::{
-    CONSUMER_RETENTION, ConsumerOpening, ConsumerState, ConsumerStream, Consumers, LeaseEpoch, MAX_CONSUMERS,
-    MAX_COUNTED, StoreError,
+    ConsumerOpening, ConsumerState, ConsumerStream, Consumers, LeaseEpoch, MAX_CONSUMERS, MAX_COUNTED,
+    StoreError, consumer::unnamed_since,
 };
 
 /// The named consumers of one mailbox.
@@ -104,7 +104,7 @@ impl Consumers for Memory {
         let cursor = consumer.acknowledged;
         // What a consumer has received must not be merged any more.
         mailbox.handed_out = mailbox.handed_out.max(cursor);
-        let counts = has_callback || mailbox.stream_until > now.minus(CONSUMER_RETENTION);
+        let counts = has_callback || mailbox.stream_until > unnamed_since(now);
         mailbox.remove_received(counts.then_some(mailbox.acknowledged));
         Ok(Some(counted(mailbox.pending(cursor))))
     }

@@ -109,10 +109,9 @@ fn save(state: &mut State, rows: &WorkingSet) -> Receipt {
         let Some(party) = party else { continue };
         state.parties.insert(id, party.clone());
         let mailbox = state.mailboxes.entry(id).or_default();
-        mailbox.failures = 0;
         // A registration ends the back-off, as [`Lane::save`] promises, but makes nothing due that is not
         // pending.
-        mailbox.last_failure.clear();
+        mailbox.end_back_off();
         mailbox.next_attempt = mailbox.next_attempt.map(|_| Default::default());
     }
     for (id, item) in rows.items.changes() {

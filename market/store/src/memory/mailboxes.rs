@@ -128,8 +128,7 @@ impl Mailboxes for Memory {
         let mut state = self.state();
         let Some(mailbox) = state.mailboxes.get_mut(&recipient) else { return Ok(false) };
         // Only what is pending becomes due. A mailbox without deliveries would be claimed for nothing.
-        mailbox.next_attempt = mailbox.next_attempt.map(|_| now);
-        Ok(mailbox.next_attempt.is_some())
+        Ok(mailbox.probe(now))
     }
 
     async fn expand(&self, limit: usize) -> Result<Expansion, StoreError> {
@@ -171,13 +170,7 @@ fn settle(state: &mut State, settlement: &Settlement) -> bool {
     mailbox.lease_until = Timestamp(0);
     match &settlement.verdict {
         Verdict::Delivered(through) => mailbox.take_out(*through),
-        Verdict::Failed { retry_at, reason } => {
-            mailbox.failures += 1;
-            mailbox.last_failure.clone_from(reason);
-            // Nothing is pending any more if the recipient has acknowledged everything meanwhile; then there
-            // is no retry.
-            mailbox.next_attempt = mailbox.next_attempt.map(|_| *retry_at);
-        }
+        Verdict::Failed { retry_at, reason } => mailbox.fail(*retry_at, reason),
         Verdict::Released => mailbox.give_back(),
     }
     true

@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use super::consumers::Named;
 use crate::{
-    Claim, Delivery, FeedPosition, LeaseEpoch, LeaseOwner, TrackPoint,
+    Claim, Delivery, FeedPosition, LeaseEpoch, LeaseOwner, ORDER_PATIENCE, TrackPoint,
     audit::{AuditRow, Head},
 };
 
@@ -70,6 +70,12 @@ pub(super) struct Mailbox {
     pub(super) lease_owner: Option<LeaseOwner>,
     pub(super) lease_epoch: i64,
     pub(super) lease_until: Timestamp,
+    /// When the regular attempt is due that a probe has preceded.
+    pub(super) regular_attempt: Option<Timestamp>,
+    /// Whether a probe was asked for while an attempt was under way.
+    pub(super) is_probed: bool,
+    /// When to attempt at the latest, because an order has come since the last attempt began.
+    latest_attempt: Option<Timestamp>,
     /// The end of the last lease of an unnamed stream; 0 if there was none.
     pub(super) stream_until: Timestamp,
     /// The named consumers.
@@ -89,12 +95,23 @@ impl Mailbox {
                 event = event.merge(&older);
             }
         }
+        let latest = now.plus(ORDER_PATIENCE);
+        let is_order = event.kind.is_order();
+        if is_order {
+            self.latest_attempt = Some(latest);
+        }
         // A new sequence: a recipient that has acknowledged the older one must get the result too.
         self.waiting.insert(sequence, event);
         self.next_attempt = Some(match self.next_attempt {
             // A new event does not end the back-off, or a busy seller with a dead callback would be called for
-            // each purchase.
-            Some(next) if self.failures > 0 => next,
+            // each purchase. An order shortens it.
+            Some(next) if self.failures > 0 => {
+                if is_order {
+                    next.min(latest)
+                } else {
+                    next
+                }
+            }
             Some(next) => next.min(now),
             None => now,
         });
@@ -125,9 +142,46 @@ impl Mailbox {
         // An acknowledgement may arrive late and name less than an earlier one.
         self.acknowledged = self.acknowledged.max(through.0);
         self.remove_received(Some(self.acknowledged));
+        self.end_back_off();
+        self.next_attempt = self.has_pending().then_some(Timestamp(0));
+    }
+
+    /// Forgets the failures, because the recipient has responded or has another address.
+    pub(super) fn end_back_off(&mut self) {
         self.failures = 0;
         self.last_failure.clear();
-        self.next_attempt = self.has_pending().then_some(Timestamp(0));
+        self.regular_attempt = None;
+        self.is_probed = false;
+    }
+
+    /// Makes the mailbox due now. A probe whose attempt fails leaves the back-off as it is.
+    pub(super) fn probe(&mut self, now: Timestamp) -> bool {
+        let Some(next) = self.next_attempt else { return false };
+        if self.lease_until > now {
+            self.is_probed = true;
+        } else if self.failures > 0 && next > now {
+            self.regular_attempt.get_or_insert(next);
+        }
+        self.next_attempt = Some(now);
+        true
+    }
+
+    /// Records a failed attempt.
+    pub(super) fn fail(&mut self, retry_at: Timestamp, reason: &str) {
+        let retry_at = self.latest_attempt.take().map_or(retry_at, |latest| latest.min(retry_at));
+        let regular = match self.regular_attempt.take() {
+            Some(regular) => regular,
+            None => {
+                self.failures += 1;
+                retry_at
+            }
+        };
+        reason.clone_into(&mut self.last_failure);
+        let is_probed = std::mem::take(&mut self.is_probed);
+        // Nothing is pending any more if the recipient has acknowledged everything meanwhile; then there is no
+        // retry.
+        self.next_attempt = self.next_attempt.map(|_| if is_probed { Timestamp(0) } else { regular });
+        self.regular_attempt = is_probed.then_some(regular);
     }
 
     /// Removes what every consumer has. `unnamed` is the cursor of the unnamed consumer, if it counts.
@@ -176,6 +230,9 @@ impl Mailbox {
         self.lease_owner = Some(owner);
         self.lease_epoch += 1;
         self.lease_until = until;
+        // The attempt under this claim takes in what has come until now.
+        self.latest_attempt = None;
+        self.is_probed = false;
         Claim {
             recipient: of.mailbox,
             role: of.role,

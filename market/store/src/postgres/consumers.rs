@@ -15,8 +15,8 @@ use super::{
     rows::{all, at_most},
 };
 use crate::{
-    CONSUMER_RETENTION, ConsumerOpening, ConsumerState, ConsumerStream, Consumers, LeaseEpoch, MAX_CONSUMERS,
-    MAX_COUNTED, StoreError,
+    ConsumerOpening, ConsumerState, ConsumerStream, Consumers, LeaseEpoch, MAX_CONSUMERS, MAX_COUNTED,
+    StoreError, consumer::unnamed_since,
 };
 
 const MAILBOX: &str = "SELECT last_sequence, acknowledged, callback_port IS NOT NULL OR stream_until > $2 \
@@ -48,7 +48,8 @@ const DROP: &str = "DELETE FROM consumer WHERE (party, name) IN \
 
 /// The statements that name a mailbox, which are checked against the shard plan and for scans.
 #[cfg(test)]
-pub(super) const HOT: &[&str] = &[MAILBOX, NAMES, TAKE, RENEW, RELEASE, MOVE, RECEIVED, REMOVE_RECEIVED, COUNT, STATES];
+pub(super) const HOT: &[&str] =
+    &[MAILBOX, NAMES, TAKE, RENEW, RELEASE, MOVE, RECEIVED, REMOVE_RECEIVED, COUNT, STATES];
 
 /// The statements over all mailboxes, whose plans are checked for scans.
 #[cfg(test)]
@@ -174,7 +175,7 @@ async fn acknowledge(
 ) -> Result<Option<i64>, Failure> {
     let mut seat = pool.take().await?;
     seat.batch("BEGIN").await?;
-    let since = now.minus(CONSUMER_RETENTION);
+    let since = unnamed_since(now);
     let mailbox = seat.query(MAILBOX, params![recipient.0, since.0]).await?;
     let mailbox =
         first(&mailbox, |row| Ok((get::<i64>(row, 0)?, get::<i64>(row, 1)?, get::<bool>(row, 2)?)))?;

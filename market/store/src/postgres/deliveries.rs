@@ -2,9 +2,9 @@
 //!
 //! A mailbox's row lock guards its deliveries: whoever adds, merges or hands out any holds it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use souk_domain::{Event, PartyId, Sequence, Topic};
+use souk_domain::{Event, PartyId, Sequence, Timestamp, Topic};
 use uuid::Uuid;
 
 use super::{
@@ -15,7 +15,7 @@ use super::{
     rows::at_most,
     statements as sql,
 };
-use crate::Delivery;
+use crate::{Delivery, ORDER_PATIENCE};
 
 /// The first pending deliveries of each mailbox after a sequence.
 pub(super) const FIRST_DELIVERIES: &str = "SELECT waiting.* FROM unnest($1::UUID[], $2::BIGINT[]) AS asked (party, after) \
@@ -65,9 +65,14 @@ pub(super) fn put_deliveries(
     deliveries: Vec<NewDelivery<'_>>,
     now: i64,
 ) {
+    let of_orders = deliveries.iter().filter(|new| new.event.kind.is_order());
+    let with_orders: BTreeSet<PartyId> = of_orders.map(|new| new.recipient).collect();
+    let order_by = Timestamp(now).plus(ORDER_PATIENCE).0;
+    let latest: Vec<Option<i64>> =
+        counts.iter().map(|(recipient, _)| with_orders.contains(recipient).then_some(order_by)).collect();
     let (recipients, counts): (Vec<Uuid>, Vec<i64>) =
         counts.iter().map(|(recipient, count)| (recipient.0, *count)).unzip();
-    pipeline.add(sql::FILL_MAILBOXES, params![recipients, counts, now]);
+    pipeline.add(sql::FILL_MAILBOXES, params![recipients, counts, now, latest]);
     let topic = |new: &NewDelivery<'_>| new.event.kind.coalesces_by().map(Topic::number);
     let coalescing = deliveries.iter().filter_map(|new| Some((new.recipient.0, topic(new)?)));
     let (recipients, topics): (Vec<Uuid>, Vec<i64>) = coalescing.unzip();

@@ -41,7 +41,8 @@ pub(super) struct PostgresMailboxes {
 const CLAIM_DUE: &str = "WITH due AS (SELECT party, next_attempt FROM mailbox WHERE next_attempt IS NOT NULL \
      AND callback_port IS NOT NULL AND next_attempt <= $1 AND lease_until <= $1 ORDER BY next_attempt LIMIT $2 \
      FOR NO KEY UPDATE SKIP LOCKED) \
-     UPDATE mailbox SET lease_owner = $3, lease_epoch = next_epoch(mailbox.lease_epoch), lease_until = $4 FROM due \
+     UPDATE mailbox SET lease_owner = $3, lease_epoch = next_epoch(mailbox.lease_epoch), lease_until = $4, \
+     is_probed = false, latest_attempt = NULL FROM due \
      WHERE mailbox.party = due.party \
      RETURNING mailbox.party, role, callback_host, callback_port, lease_epoch, failures, last_sequence, acknowledged, \
      due.next_attempt";
@@ -59,8 +60,10 @@ const STATE: &str = "SELECT (SELECT count(*) FROM delivery WHERE delivery.recipi
      (SELECT min(occurred_at) FROM delivery WHERE delivery.recipient = $1 AND delivery.sequence > acknowledged), \
      acknowledged, last_sequence, callback_host, callback_port, failures, next_attempt, last_failure \
      FROM mailbox WHERE mailbox.party = $1";
-const PROBE: &str =
-    "UPDATE mailbox SET next_attempt = $2 WHERE party = $1 AND next_attempt IS NOT NULL RETURNING 1";
+const PROBE: &str = "UPDATE mailbox SET is_probed = is_probed OR lease_until > $2, \
+     regular_attempt = CASE WHEN lease_until <= $2 AND failures > 0 AND next_attempt > $2 \
+     THEN coalesce(regular_attempt, next_attempt) ELSE regular_attempt END, \
+     next_attempt = $2 WHERE party = $1 AND next_attempt IS NOT NULL RETURNING 1";
 const FORGET_REQUESTS: &str = "DELETE FROM request WHERE (id, party) IN \
      (SELECT id, party FROM request WHERE done_at < $1 ORDER BY done_at LIMIT $2 FOR UPDATE SKIP LOCKED) RETURNING 1";
 

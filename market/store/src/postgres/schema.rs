@@ -31,6 +31,7 @@ const MIGRATIONS: &[Migration] = &[
     Migration { sql: include_str!("migrations/0003_delivery.sql"), min_reader: 1 },
     // An older market would remove events that a named consumer has not received.
     Migration { sql: include_str!("migrations/0004_consumers.sql"), min_reader: 4 },
+    Migration { sql: include_str!("migrations/0005_back_off.sql"), min_reader: 4 },
 ];
 
 /// Returns the SQL of all migrations.

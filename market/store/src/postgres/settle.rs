@@ -26,8 +26,14 @@ const HELD: &str = "SELECT mailbox.party, mailbox.lease_epoch FROM mailbox \
      ON mailbox.party = ended.party AND mailbox.lease_epoch = ended.epoch \
      ORDER BY mailbox.party FOR NO KEY UPDATE OF mailbox";
 const END_LEASES: &str = "UPDATE mailbox SET lease_owner = NULL, lease_until = 0 WHERE party = ANY($1)";
-const FAIL: &str = "UPDATE mailbox SET failures = failures + 1, last_failure = ended.reason, \
-     next_attempt = CASE WHEN next_attempt IS NULL THEN NULL ELSE ended.retry_at END \
+/// Records failures. The regular time of the next attempt is that before a probe, or else the retry's, unless an
+/// order has come. If a probe was asked for meanwhile, it comes first.
+const FAIL: &str = "UPDATE mailbox SET failures = failures + CASE WHEN regular_attempt IS NULL THEN 1 ELSE 0 END, \
+     last_failure = ended.reason, \
+     next_attempt = CASE WHEN next_attempt IS NULL THEN NULL WHEN is_probed THEN 0 \
+     ELSE coalesce(regular_attempt, least(ended.retry_at, latest_attempt)) END, \
+     regular_attempt = CASE WHEN is_probed THEN coalesce(regular_attempt, least(ended.retry_at, latest_attempt)) END, \
+     is_probed = false, latest_attempt = NULL \
      FROM unnest($1::UUID[], $2::TEXT[], $3::BIGINT[]) AS ended (party, reason, retry_at) \
      WHERE mailbox.party = ended.party";
 /// Releases mailboxes, which stay due only if something is pending. A subquery with LIMIT 1 rather than
@@ -38,7 +44,7 @@ const GIVE_BACK: &str = "UPDATE mailbox SET next_attempt = CASE WHEN \
 /// Moves the unnamed consumer's cursor, but only to a sequence that the mailbox has assigned, and records that the
 /// recipient has responded: its failures are reset, and what is pending is due at once.
 const ACKNOWLEDGE: &str = "UPDATE mailbox SET acknowledged = greatest(acknowledged, taken.through), failures = 0, \
-     last_failure = '', \
+     last_failure = '', regular_attempt = NULL, is_probed = false, \
      next_attempt = CASE WHEN (SELECT true FROM delivery WHERE recipient = mailbox.party \
      AND sequence > greatest(mailbox.acknowledged, taken.through) LIMIT 1) THEN 0 END \
      FROM unnest($1::UUID[], $2::BIGINT[]) AS taken (recipient, through) \

@@ -104,7 +104,7 @@ pub(super) const CHANGE_PARTIES: &str = "WITH changed AS (UPDATE party SET displ
 pub(super) const OPEN_MAILBOXES: &str = "INSERT INTO mailbox (party, role, callback_host, callback_port) \
      SELECT * FROM unnest($1::UUID[], $2::TEXT[], $3::TEXT[], $4::INTEGER[]) \
      ON CONFLICT (party) DO UPDATE SET callback_host = excluded.callback_host, callback_port = excluded.callback_port, \
-     failures = 0, last_failure = '', \
+     failures = 0, last_failure = '', regular_attempt = NULL, is_probed = false, \
      next_attempt = CASE WHEN mailbox.next_attempt IS NULL THEN NULL ELSE 0 END";
 
 /// Inserts or updates items whose change affects search, and returns the last of their feed positions. If a
@@ -198,11 +198,11 @@ pub(super) const LOCK_MAILBOXES: &str =
     "SELECT party FROM mailbox WHERE party = ANY($1) ORDER BY party FOR NO KEY UPDATE";
 
 /// Assigns sequences under the mailbox's lock, so that a lower one is never committed after a higher one.
-/// The mailbox becomes due now, unless it is in back-off.
+/// The mailbox becomes due now, unless it is in back-off; an order shortens that.
 pub(super) const FILL_MAILBOXES: &str = "WITH filled AS (UPDATE mailbox SET last_sequence = last_sequence + new.count, \
      next_attempt = CASE WHEN next_attempt IS NULL THEN $3 WHEN failures = 0 THEN least(next_attempt, $3) \
-     ELSE next_attempt END \
-     FROM unnest($1::UUID[], $2::BIGINT[]) AS new (party, count) WHERE mailbox.party = new.party \
+     ELSE least(next_attempt, new.latest) END, latest_attempt = coalesce(new.latest, latest_attempt) \
+     FROM unnest($1::UUID[], $2::BIGINT[], $4::BIGINT[]) AS new (party, count, latest) WHERE mailbox.party = new.party \
      RETURNING 1) SELECT must_be(count(*), cardinality($1)) FROM filled";
 
 /// The sequence up to which somebody may have received a mailbox's deliveries. They stay as they are; later

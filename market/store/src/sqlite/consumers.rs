@@ -11,8 +11,8 @@ use super::{
     rows::at_most,
 };
 use crate::{
-    CONSUMER_RETENTION, ConsumerOpening, ConsumerState, ConsumerStream, Consumers, LeaseEpoch, MAX_CONSUMERS,
-    MAX_COUNTED, StoreError,
+    ConsumerOpening, ConsumerState, ConsumerStream, Consumers, LeaseEpoch, MAX_CONSUMERS, MAX_COUNTED,
+    StoreError, consumer::unnamed_since,
 };
 
 #[async_trait]
@@ -139,7 +139,7 @@ fn acknowledge(
 ) -> Result<Option<i64>, Error> {
     let mailbox = "SELECT last_sequence, acknowledged, callback_port IS NOT NULL OR stream_until > ?2 \
                    FROM mailbox WHERE party = ?1";
-    let since = now.minus(CONSUMER_RETENTION);
+    let since = unnamed_since(now);
     let mailbox = transaction
         .prepare_cached(mailbox)?
         .query_row(params![blob(recipient), since.0], |row| {

@@ -7,7 +7,7 @@ use super::{
     convert::{self, blob, to_json, unreadable},
     rows::at_most,
 };
-use crate::Delivery;
+use crate::{Delivery, ORDER_PATIENCE};
 
 /// Saves an event and returns its number. One that fans out is shared by the deliveries to its recipients.
 pub(super) fn put_event(connection: &Connection, event: &Event, fans_out: bool) -> Result<i64, Error> {
@@ -88,18 +88,22 @@ fn merge(
     Ok((merged != *event).then_some(merged))
 }
 
-/// Records that something new is pending. The mailbox becomes due now, unless it is in back-off.
+/// Records that something new is pending. The mailbox becomes due now, unless it is in back-off; an order shortens
+/// that.
 pub(super) fn put_into_mailbox(
     connection: &Connection,
     recipient: PartyId,
     sequence: i64,
+    has_order: bool,
     now: Timestamp,
 ) -> Result<(), Error> {
     let mut put = connection.prepare_cached(
         "UPDATE mailbox SET last_sequence = ?2, next_attempt = CASE WHEN next_attempt IS NULL THEN ?3 \
-         WHEN failures = 0 THEN min(next_attempt, ?3) ELSE next_attempt END WHERE party = ?1",
+         WHEN failures = 0 THEN min(next_attempt, ?3) ELSE min(next_attempt, coalesce(?4, next_attempt)) END, \
+         latest_attempt = coalesce(?4, latest_attempt) WHERE party = ?1",
     )?;
-    put.execute(params![blob(recipient), sequence, now.0])?;
+    let latest = has_order.then(|| now.plus(ORDER_PATIENCE).0);
+    put.execute(params![blob(recipient), sequence, now.0, latest])?;
     Ok(())
 }
 

@@ -126,5 +126,5 @@ fn deliver(transaction: &Connection, recipient: PartyId, fan_out: &FanOut) -> Re
     }
     let sequence = last_sequence(transaction, recipient)? + 1;
     put_delivery(transaction, recipient, sequence, Some(fan_out.seq), &fan_out.event)?;
-    put_into_mailbox(transaction, recipient, sequence, fan_out.event.occurred_at)
+    put_into_mailbox(transaction, recipient, sequence, false, fan_out.event.occurred_at)
 }

@@ -190,7 +190,10 @@ impl Mailboxes for SqliteMailboxes {
         if !waits {
             return Ok(false);
         }
-        let sql = "UPDATE mailbox SET next_attempt = ?2 WHERE party = ?1 AND next_attempt IS NOT NULL";
+        let sql = "UPDATE mailbox SET is_probed = is_probed OR lease_until > ?2, \
+                   regular_attempt = CASE WHEN lease_until <= ?2 AND failures > 0 AND next_attempt > ?2 \
+                   THEN coalesce(regular_attempt, next_attempt) ELSE regular_attempt END, \
+                   next_attempt = ?2 WHERE party = ?1 AND next_attempt IS NOT NULL";
         self.write(move |transaction| {
             Ok(transaction.prepare_cached(sql)?.execute(params![blob(recipient), now.0])? > 0)
         })
@@ -252,7 +255,8 @@ fn claim_all(transaction: &Connection, due: &[PartyId], query: &DueQuery) -> Res
             continue;
         }
         let mut claim = claim(transaction, recipient, query.owner, until)?;
-        claim.deliveries = deliveries::hand_out(transaction, recipient, claim.acknowledged, query.deliveries)?;
+        claim.deliveries =
+            deliveries::hand_out(transaction, recipient, claim.acknowledged, query.deliveries)?;
         if claim.deliveries.is_empty() {
             // The pending deliveries have expired in the meantime.
             settle::give_back(transaction, recipient)?;
@@ -269,7 +273,8 @@ fn claim(
     owner: LeaseOwner,
     until: Timestamp,
 ) -> Result<Claim, Error> {
-    let sql = "UPDATE mailbox SET lease_owner = ?2, lease_epoch = lease_epoch + 1, lease_until = ?3 WHERE party = ?1 \
+    let sql = "UPDATE mailbox SET lease_owner = ?2, lease_epoch = lease_epoch + 1, lease_until = ?3, \
+               is_probed = 0, latest_attempt = NULL WHERE party = ?1 \
                RETURNING role, callback_host, callback_port, lease_epoch, failures, last_sequence, acknowledged";
     transaction.prepare_cached(sql)?.query_row(
         params![blob(recipient), owner.0.into_bytes(), until.0],

@@ -1,6 +1,6 @@
 //! Saves the changes of a batch, row by row with cached statements.
 
-use std::collections::{BTreeMap, btree_map::Entry};
+use std::collections::{BTreeMap, BTreeSet, btree_map::Entry};
 
 use rusqlite::{CachedStatement, Connection, Error, OptionalExtension as _, params};
 use souk_domain::{
@@ -60,7 +60,7 @@ fn save_parties(connection: &Connection, rows: &WorkingSet) -> Result<(), Error>
     let mut open = connection.prepare_cached(
         "INSERT INTO mailbox (party, role, callback_host, callback_port) VALUES (?1, ?2, ?3, ?4) \
          ON CONFLICT (party) DO UPDATE SET callback_host = ?3, callback_port = ?4, failures = 0, last_failure = '', \
-         next_attempt = CASE WHEN next_attempt IS NULL THEN NULL ELSE 0 END",
+         regular_attempt = NULL, is_probed = 0, next_attempt = CASE WHEN next_attempt IS NULL THEN NULL ELSE 0 END",
     )?;
     for (_, party) in rows.parties.changes() {
         let Some(party) = party else { continue };
@@ -264,7 +264,7 @@ fn save_events(connection: &Connection, rows: &WorkingSet, receipt: &mut Receipt
     let mut is_wished = connection.prepare_cached("SELECT 1 FROM wish WHERE item = ? LIMIT 1")?;
     let mut fan_out = connection
         .prepare_cached("INSERT INTO fan_out (event, item, withdraws, seller) VALUES (?, ?, ?, ?)")?;
-    let mut mailboxes = BTreeMap::new();
+    let (mut mailboxes, mut with_orders) = (BTreeMap::new(), BTreeSet::new());
     for NewEvent { event, audience } in &rows.events {
         match *audience {
             Audience::Party(recipient) => {
@@ -275,6 +275,9 @@ fn save_events(connection: &Connection, rows: &WorkingSet, receipt: &mut Receipt
                     Entry::Vacant(first) => first.insert(last_sequence(connection, recipient)?),
                 };
                 *sequence += 1;
+                if event.kind.is_order() {
+                    with_orders.insert(recipient);
+                }
                 put_delivery(connection, recipient, *sequence, None, event)?;
             }
             Audience::Wishers(item) => {
@@ -294,7 +297,7 @@ fn save_events(connection: &Connection, rows: &WorkingSet, receipt: &mut Receipt
     }
     // Once per mailbox and batch rather than per event: a popular seller gets many events in one batch.
     for (recipient, sequence) in mailboxes {
-        put_into_mailbox(connection, recipient, sequence, rows.decided_at)?;
+        put_into_mailbox(connection, recipient, sequence, with_orders.contains(&recipient), rows.decided_at)?;
         receipt.recipients.push(recipient);
     }
     Ok(())

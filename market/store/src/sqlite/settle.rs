@@ -22,8 +22,14 @@ pub(super) fn settle(transaction: &Connection, settlement: &Settlement) -> Resul
     match verdict {
         Verdict::Delivered(through) => take_out(transaction, *recipient, *through)?,
         Verdict::Failed { retry_at, reason } => {
-            let failed = "UPDATE mailbox SET failures = failures + 1, last_failure = ?2, \
-                          next_attempt = CASE WHEN next_attempt IS NULL THEN NULL ELSE ?3 END WHERE party = ?1";
+            // The regular time is that before the probe, or else the retry's, unless an order has come. If a probe
+            // was asked for meanwhile, it comes first. All right-hand sides read the row as it was.
+            let failed = "UPDATE mailbox SET failures = failures + (regular_attempt IS NULL), last_failure = ?2, \
+                          next_attempt = CASE WHEN next_attempt IS NULL THEN NULL WHEN is_probed THEN 0 \
+                          ELSE coalesce(regular_attempt, min(?3, coalesce(latest_attempt, ?3))) END, \
+                          regular_attempt = CASE WHEN is_probed \
+                          THEN coalesce(regular_attempt, min(?3, coalesce(latest_attempt, ?3))) END, \
+                          is_probed = 0, latest_attempt = NULL WHERE party = ?1";
             let params = params![blob(*recipient), reason, retry_at.0];
             transaction.prepare_cached(failed)?.execute(params)?;
         }
@@ -38,8 +44,8 @@ pub(super) fn take_out(transaction: &Connection, recipient: PartyId, through: Se
     if through.0 > last_sequence(transaction, recipient)? {
         return Ok(());
     }
-    let mailbox = "UPDATE mailbox SET acknowledged = max(acknowledged, ?2), failures = 0, last_failure = '' \
-                    WHERE party = ?1 RETURNING acknowledged";
+    let mailbox = "UPDATE mailbox SET acknowledged = max(acknowledged, ?2), failures = 0, last_failure = '', \
+                    regular_attempt = NULL, is_probed = 0 WHERE party = ?1 RETURNING acknowledged";
     let acknowledged: i64 = transaction
         .prepare_cached(mailbox)?
         .query_row(params![blob(recipient), through.0], |row| row.get(0))?;

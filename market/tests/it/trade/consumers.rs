@@ -29,7 +29,8 @@ pub(crate) async fn subscribed(
     consumer: &str,
     stream_id: &str,
 ) -> Result<Streaming<v1::SubscribeResponse>, souk_client::Error> {
-    let request = v1::SubscribeRequest { cursor: 0, consumer: consumer.into(), stream_id: stream_id.into() };
+    let request =
+        v1::SubscribeRequest { consumer: consumer.into(), stream_id: stream_id.into(), ..Default::default() };
     match party.connection.events().subscribe(request).await {
         Ok(stream) => Ok(stream.into_inner()),
         Err(status) => Err(party.connection.explain(status).await),

@@ -1,5 +1,6 @@
 //! Trade over real sockets, on every back end. Many tests are named after a weakness of classic solutions.
 
+mod announcing;
 mod bad_input;
 mod buying;
 mod consumers;

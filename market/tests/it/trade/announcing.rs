@@ -1,0 +1,89 @@
+//! Callback servers that come back after an outage, and what does and does not disturb the market's back-off.
+
+use std::time::Duration;
+
+use souk_certs::identity::Role;
+use souk_proto::Reason;
+use tokio::{
+    net::TcpListener,
+    time::{Instant, timeout},
+};
+
+use super::delivering::{ANY_PORT, inbox, next, order_of, register_with_callback};
+use crate::fixture::{Fixture, PATIENCE, Party, call, eventually, on_every_store, reason};
+
+on_every_store!(
+    server_that_comes_back_gets_everything_when_it_says_so,
+    probe_says_whether_the_callback_answers,
+    validate_only_test_event_does_not_disturb_the_back_off,
+);
+
+/// Registers a callback server, closes it, and returns its address.
+async fn outage(fixture: &Fixture, party: &Party, name: &str) -> std::net::SocketAddr {
+    let (inbox, _told) = inbox(fixture, name, Role::Seller, ANY_PORT).await;
+    register_with_callback(party, name, inbox.address().port()).await.unwrap();
+    let address = inbox.address();
+    inbox.close().await;
+    address
+}
+
+/// Waits until the market has failed so often that its next attempt is seconds away.
+async fn in_back_off(party: &Party) {
+    eventually("the market backs off", || async {
+        call!(party, MailboxStatusRequest {}).unwrap().failure_count >= 2
+    })
+    .await;
+}
+
+async fn server_that_comes_back_gets_everything_when_it_says_so(fixture: &Fixture) {
+    let (alice, bob) = (fixture.seller("alice").await, fixture.buyer("bob").await);
+    let address = outage(fixture, &alice, "alice").await;
+    let lamp = alice.lamp(5).await;
+    let order = bob.buy(lamp, 1).await.unwrap();
+    in_back_off(&alice).await;
+    let (mut inbox, mut told) = inbox(fixture, "alice", Role::Seller, address).await;
+    let back = Instant::now();
+    inbox.announce(alice.connection.clone());
+    assert_eq!(order_of(next(&mut told).await), order.order_id);
+    // The third attempt would come after four seconds at the earliest.
+    assert!(back.elapsed() < Duration::from_secs(3), "after {:?}", back.elapsed());
+    inbox.close().await;
+}
+
+async fn probe_says_whether_the_callback_answers(fixture: &Fixture) {
+    let alice = fixture.seller("alice").await;
+    assert_eq!(
+        reason(call!(alice, AnnounceInboxRequest { probe_only: true })),
+        Reason::CallbackUnreachable,
+        "none is registered"
+    );
+    let address = outage(fixture, &alice, "alice").await;
+    let silent = call!(alice, AnnounceInboxRequest { probe_only: true });
+    assert_eq!(reason(silent), Reason::CallbackUnreachable);
+    let (inbox, _told) = inbox(fixture, "alice", Role::Seller, address).await;
+    call!(alice, AnnounceInboxRequest { probe_only: true }).unwrap();
+    inbox.close().await;
+}
+
+async fn validate_only_test_event_does_not_disturb_the_back_off(fixture: &Fixture) {
+    let (alice, carol) = (fixture.seller("alice").await, fixture.seller("carol").await);
+    let bob = fixture.buyer("bob").await;
+    outage(fixture, &alice, "alice").await;
+    let carols = outage(fixture, &carol, "carol").await;
+    let lamp = alice.lamp(5).await;
+    bob.buy(lamp, 1).await.unwrap();
+    in_back_off(&alice).await;
+    let listener = TcpListener::bind(carols).await.unwrap();
+    let before = call!(alice, MailboxStatusRequest {}).unwrap();
+    let text = || "hello".to_owned();
+    call!(alice, TestEventRequest { request_id: alice.request_id(), validate_only: true, text: text() })
+        .unwrap();
+    // Probes are carried out in order, so when carol's has led to a call, alice's would have been carried out too.
+    call!(carol, TestEventRequest { request_id: carol.request_id(), text: text() }).unwrap();
+    timeout(PATIENCE, listener.accept()).await.expect("in time").unwrap();
+    let after = call!(alice, MailboxStatusRequest {}).unwrap();
+    assert_eq!(
+        (after.failure_count, after.next_attempt_time),
+        (before.failure_count, before.next_attempt_time)
+    );
+}
