@@ -52,7 +52,7 @@ pub struct Follower {
 ///     match notice {
 ///         Notice::Event(delivery) => println!("{:?}", delivery.take().kind),
 ///         Notice::CaughtUp { .. } => break,
-///         Notice::Interrupted { .. } => {}
+///         Notice::Opened { .. } | Notice::Interrupted { .. } => {}
 ///         Notice::Ended(error) => return Err(error),
 ///     }
 /// }

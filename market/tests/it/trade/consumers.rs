@@ -66,6 +66,8 @@ async fn each_name_gets_every_event(fixture: &Fixture) {
     let before = bob.buy(lamp, 1).await.unwrap();
     let (shell, mut in_shell) = follow_as(alice.connection.clone(), Seen::in_memory(), "shell".into());
     assert_eq!(order_of(next(&mut in_shell).await), before.order_id);
+    // A new name starts with what is in the mailbox.
+    eventually("the first is removed", || async { alice.pending().await == 0 }).await;
     let (listen, mut in_listen) = follow_as(alice.connection.clone(), Seen::in_memory(), "listen".into());
     for _ in 0..3 {
         let order = bob.buy(lamp, 1).await.unwrap();
