@@ -146,6 +146,18 @@ fn opened(kept: bool) -> Result<SubscribeResponse, Status> {
 async fn a_stream_that_is_not_kept_acknowledges_nothing() {
     let world = World::open().await;
     let (alice, connection) = connect(&world);
+    world.market.script().streams.push_back(vec![opened(false), sent(test_notice(&alice, 8, "a"))]);
+    let (follower, mut notices) = follow_as(connection, Seen::in_memory(), "shell".into());
+    assert!(matches!(next(&mut notices).await, Notice::Opened { kept: false, .. }));
+    notice_of(&mut notices).await.take();
+    follower.close().await;
+    assert!(world.market.script().acknowledged.is_empty());
+}
+
+#[tokio::test]
+async fn a_stream_that_was_not_kept_goes_on_from_the_consumers_cursor() {
+    let world = World::open().await;
+    let (alice, connection) = connect(&world);
     let [a, b] = [(8, "a"), (5, "b")].map(|(sequence, id)| test_notice(&alice, sequence, id));
     world.market.script().streams.extend([
         vec![opened(false), sent(a), Err(refusal(Reason::ConsumerFree))],

@@ -16,7 +16,6 @@ mod fixture;
 mod observing;
 mod records;
 mod replicas;
-mod rush;
 mod several;
 mod site;
 mod till;
