@@ -132,6 +132,14 @@ else
     "$bin/bench" failover --seconds 2 --freeze
 fi
 
+step "faults: kills, power cuts, failing disks, dead callbacks, histories"
+# Counts only, no latencies: lost and doubled orders, wrong acknowledgements, missing notifications.
+"$bin/bench" crash --kills 6
+"$bin/bench" power-cut --cuts 12
+"$bin/bench" faults --seconds 3
+"$bin/bench" dead-callbacks --endpoints 200 --pairs 1 --seconds 3
+"$bin/bench" histories --ops 4000
+
 step "tour: every call of every service over real mutual TLS"
 "$bin/market" demo --tour
 

@@ -16,8 +16,8 @@ set -euo pipefail
 shopt -s inherit_errexit
 
 deploy=$(CDPATH='' cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd)
-# shellcheck source=hosts/ground.sh
-. "$deploy/hosts/ground.sh"
+# shellcheck source=hosts/network.sh
+. "$deploy/hosts/network.sh"
 # shellcheck source=hosts/trade.sh
 . "$deploy/hosts/trade.sh"
 # shellcheck source=hosts/faults.sh
@@ -33,7 +33,7 @@ esac
 refuse_where_impossible
 find_programs "$profile"
 limit_time
-take_ground
+set_up
 
 printf '\n== the hosts\n'
 first "an authority, and a bundle for each host" mint_bundles
@@ -47,11 +47,11 @@ first "every party registers, half of them with a callback port" register_partie
 step "files, clock, network, TLS, identity and events are well on every host" doctor_everywhere
 step "two parties listen at a port of theirs, two follow a stream" listen_everywhere
 step "listed at one market, found at the other, bought, wished and rated" trade
-step "sellers and wishing buyers are told, by callback and by stream" everybody_is_told
+step "sellers and wishing buyers are notified, by callback and by stream" all_are_notified
 step "two markets sell the last units, and not one more" sell_out
 
 printf '\n== faults\n'
-step "a seller's link is cut: purchases go on, the seller hears of them afterwards" cut_sellers_link
+step "a seller's link is cut: purchases go on, the seller is notified afterwards" cut_sellers_link
 step "delay and loss between all hosts" slow_and_lossy
 step "a market is killed (-9) under load" kill_market
 step "it is started again, and knows what it missed" start_killed_market
@@ -72,10 +72,10 @@ step "a backup that is taken under load opens as a market" back_up
 step "a revoked certificate is shut out at both markets" revoke_buyer
 
 printf '\n== the books\n'
-step "every order is told to its seller, once" count_notifications
+step "every order is reported to its seller, once" count_notifications
 step "supplied = sold + left, for every item, and no order twice" balance_books
 
-leave_ground
+tear_down
 step "the namespaces are as before" ground_is_clean
 
 printf '\n%s steps, %s ok\n' "$steps" "$steps_ok"

@@ -222,9 +222,9 @@ fn pgbench(server: &DatabaseServer, is_hot: bool, duration: Duration) -> anyhow:
     let (sellers, seconds) = (format!("sellers={SELLERS}"), duration.as_secs().to_string());
     let mut command = server.program("pgbench");
     command.args(["-n", "-M", "prepared", "-j", "2", "-c", &clients, "-T", &seconds, "-f", &purchase]);
-    let told = ran(command.args(["-D", &items, "-D", &sellers, "by_hand"]))?;
-    let rate = told.lines().find_map(|line| line.strip_prefix("tps = ")?.split(' ').next()?.parse().ok());
-    rate.with_context(|| format!("pgbench printed no rate: {told}"))
+    let output = ran(command.args(["-D", &items, "-D", &sellers, "by_hand"]))?;
+    let rate = output.lines().find_map(|line| line.strip_prefix("tps = ")?.split(' ').next()?.parse().ok());
+    rate.with_context(|| format!("pgbench printed no rate: {output}"))
 }
 
 /// Measures orders per second at one market, or at two with half of the clients each.

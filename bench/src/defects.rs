@@ -102,9 +102,18 @@ struct Defect {
     name: String,
     /// The description of the defect: the text before the first `diff` of the patch.
     about: String,
-    /// The tests to run, from a line such as `Tests: -p souk-store --test it -- deliveries` in that text.
-    tests: Tests,
+    /// What has to fail with it, from lines such as `Tests: -p souk-store --test it -- deliveries` and
+    /// `Driver: crash --kills 3` in that text.
+    trials: Vec<Trial>,
     patch: PathBuf,
+}
+
+/// What is run on the sources with a defect.
+#[derive(Clone, PartialEq, Eq)]
+enum Trial {
+    Tests(Tests),
+    /// A command of this program with its arguments, run on the real programs.
+    Driver(Vec<String>),
 }
 
 /// What `cargo test` is to run.
@@ -146,30 +155,37 @@ pub(crate) fn run(args: &DefectArgs) -> anyhow::Result<()> {
     );
     let copy = Copy::of(root)?;
     println!("building without a defect (the first build includes all dependencies)");
-    let mut seen_to_pass: Vec<&Tests> = Vec::new();
+    let mut seen_to_pass: Vec<&Trial> = Vec::new();
     let mut caught = 0;
     for defect in &defects {
-        let (begun, tests) = (Instant::now(), &defect.tests);
-        if !seen_to_pass.contains(&tests) {
-            copy.build(tests)?;
-            let clean = copy.test(tests)?;
-            ensure!(
-                clean.status.success(),
-                "tests fail even without a defect; fix them first:\n{}",
-                text(&clean)
-            );
-            ensure!(has_run_any(&text(&clean)), "{}: its tests do not exist; correct its patch", defect.name);
-            seen_to_pass.push(tests);
+        let begun = Instant::now();
+        for trial in &defect.trials {
+            if !seen_to_pass.contains(&trial) {
+                copy.build(trial)?;
+                let clean = copy.run(trial)?;
+                ensure!(
+                    clean.status.success(),
+                    "fails even without a defect; fix it first:\n{}",
+                    text(&clean)
+                );
+                ensure!(
+                    trial.has_run(&text(&clean)),
+                    "{}: its tests do not exist; correct its patch",
+                    defect.name
+                );
+                seen_to_pass.push(trial);
+            }
         }
         copy.patch(&defect.patch, &[])?;
-        copy.build(tests).with_context(|| format!("{} can't be built", defect.name))?;
-        let tested = copy.test(tests)?;
+        let found =
+            defect.trials.iter().map(|trial| copy.failures(trial)).collect::<anyhow::Result<Vec<_>>>();
+        let found = found.with_context(|| format!("{} can't be built", defect.name))?;
         copy.patch(&defect.patch, &["--reverse"])?;
-        let failed = failed_cases(&text(&tested));
-        let verdict = if failed.is_empty() { "NOT CAUGHT" } else { "caught" };
-        caught += usize::from(!failed.is_empty());
+        let is_caught = found.iter().all(|failures| !failures.is_empty());
+        let verdict = if is_caught { "caught" } else { "NOT CAUGHT" };
+        caught += usize::from(is_caught);
         println!("{verdict}: {} ({:.0} s) {}", defect.name, begun.elapsed().as_secs_f64(), defect.about);
-        for case in &failed {
+        for case in found.iter().flatten() {
             println!("    by {case}");
         }
     }
@@ -189,11 +205,13 @@ fn find(folder: &Path, suite: Suite) -> anyhow::Result<Vec<Defect>> {
         let name = stem.to_string_lossy().into_owned();
         let content = fs::read_to_string(&patch)?;
         let header = content.split("\ndiff ").next().unwrap_or_default();
-        let tests = header.lines().find_map(|line| line.strip_prefix("Tests: "));
-        let tests = tests.map_or_else(|| Tests::of(suite), Tests::parse);
-        let about = header.lines().filter(|line| !line.starts_with("Tests: "));
+        let mut trials: Vec<_> = header.lines().filter_map(Trial::parse).collect();
+        if trials.is_empty() {
+            trials.push(Trial::Tests(Tests::of(suite)));
+        }
+        let about = header.lines().filter(|line| Trial::parse(line).is_none());
         let about = about.flat_map(str::split_whitespace).collect::<Vec<_>>().join(" ");
-        defects.push(Defect { name, about, tests, patch });
+        defects.push(Defect { name, about, trials, patch });
     }
     defects.sort_by(|one, other| one.name.cmp(&other.name));
     Ok(defects)
@@ -231,24 +249,70 @@ impl Copy {
         Ok(())
     }
 
-    fn cargo(&self, tests: &Tests) -> Command {
+    fn cargo(&self, arguments: &[&str]) -> Command {
         let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-        cargo.arg("test").args(&tests.programs).current_dir(self.folder.path());
+        cargo.args(arguments).current_dir(self.folder.path());
         cargo.env("CARGO_TARGET_DIR", &self.target).env("RUST_BACKTRACE", "0");
         cargo
     }
 
-    fn build(&self, tests: &Tests) -> anyhow::Result<()> {
-        let built = self.cargo(tests).args(["--no-run", "--quiet"]).output()?;
+    fn build(&self, trial: &Trial) -> anyhow::Result<()> {
+        let built = match trial {
+            Trial::Tests(tests) => {
+                self.cargo(&["test"]).args(&tests.programs).args(["--no-run", "--quiet"]).output()?
+            }
+            // Both packages at once: singly, cargo would choose other features and compile everything again.
+            Trial::Driver(_) => self.cargo(&["build", "--quiet", "-p", "market", "-p", "bench"]).output()?,
+        };
         ensure!(built.status.success(), "the build fails:\n{}", text(&built));
         Ok(())
     }
 
-    fn test(&self, tests: &Tests) -> anyhow::Result<Output> {
-        let mut cargo = self.cargo(tests);
-        // Run all test binaries even if the first one fails, to list every test that catches the defect.
-        cargo.args(["--no-fail-fast", "--"]).args(&tests.cases);
-        Ok(cargo.output()?)
+    fn run(&self, trial: &Trial) -> anyhow::Result<Output> {
+        Ok(match trial {
+            // Run all test binaries even if the first one fails, to list every test that catches the defect.
+            Trial::Tests(tests) => {
+                let mut cargo = self.cargo(&["test"]);
+                cargo.args(&tests.programs).args(["--no-fail-fast", "--"]).args(&tests.cases).output()?
+            }
+            Trial::Driver(arguments) => {
+                Command::new(self.target.join("debug/bench")).args(arguments).output()?
+            }
+        })
+    }
+
+    /// Runs a trial on the sources as they are now. Returns what failed.
+    fn failures(&self, trial: &Trial) -> anyhow::Result<Vec<String>> {
+        self.build(trial)?;
+        let output = self.run(trial)?;
+        Ok(match trial {
+            Trial::Tests(_) => failed_cases(&text(&output)),
+            Trial::Driver(_) if output.status.success() => Vec::new(),
+            Trial::Driver(arguments) => {
+                let said = String::from_utf8_lossy(&output.stdout);
+                let figures = said.lines().rfind(|line| line.contains('=')).unwrap_or("no figures");
+                vec![format!("bench {}: {figures}", arguments.join(" "))]
+            }
+        })
+    }
+}
+
+impl Trial {
+    /// Reads a `Tests:` or `Driver:` line.
+    fn parse(line: &str) -> Option<Self> {
+        let tests = line.strip_prefix("Tests: ").map(|line| Self::Tests(Tests::parse(line)));
+        tests.or_else(|| {
+            let arguments = line.strip_prefix("Driver: ")?;
+            Some(Self::Driver(arguments.split_whitespace().map(str::to_owned).collect()))
+        })
+    }
+
+    /// Returns whether anything was run: a filter that matches no test would pass with and without the defect.
+    fn has_run(&self, output: &str) -> bool {
+        match self {
+            Self::Tests(_) => has_run_any(output),
+            Self::Driver(_) => true,
+        }
     }
 }
 
@@ -256,14 +320,14 @@ fn text(output: &Output) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
 }
 
-/// Whether at least one test was run: a filter that matches nothing would pass with and without the defect.
+/// Whether at least one test was run.
 fn has_run_any(output: &str) -> bool {
     output.lines().any(|line| line.starts_with("test ") && line.ends_with(" ... ok"))
 }
 
 /// Returns the names in lines such as `test tokens::attack::payload_exchanged ... FAILED`.
-fn failed_cases(told: &str) -> Vec<String> {
-    let failed = told.lines().filter_map(|line| line.strip_prefix("test ")?.strip_suffix(" ... FAILED"));
+fn failed_cases(output: &str) -> Vec<String> {
+    let failed = output.lines().filter_map(|line| line.strip_prefix("test ")?.strip_suffix(" ... FAILED"));
     failed.map(str::to_owned).collect()
 }
 
@@ -273,9 +337,9 @@ mod tests {
 
     #[test]
     fn failed_cases_are_read_from_what_the_tests_say() {
-        let told =
+        let output =
             "test a::b ... ok\ntest c::d ... FAILED\n\nfailures:\n    c::d\ntest result: FAILED. 1 passed";
-        assert_eq!(failed_cases(told), ["c::d"]);
+        assert_eq!(failed_cases(output), ["c::d"]);
     }
 
     /// A change of the sources that breaks a patch must be noticed at once, not at the next run of `bench defects`.

@@ -1,16 +1,25 @@
 //! Benchmarks of the market. Each figure is reported together with an upper limit measured in the same run.
 
 mod compare;
+mod crash;
 mod database;
+mod dead_callbacks;
 mod defects;
+mod disk;
 mod echo;
 mod failover;
+mod faults;
 mod fixture;
+mod histories;
 mod import;
 mod load;
+mod power_cut;
 mod process;
+mod proxy;
 mod report;
+mod site;
 mod sync;
+mod trade;
 mod unguarded;
 mod workload;
 
@@ -32,6 +41,11 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     Compare(compare::CompareArgs),
+    Crash(crash::CrashArgs),
+    PowerCut(power_cut::PowerCutArgs),
+    Faults(faults::FaultsArgs),
+    DeadCallbacks(dead_callbacks::DeadCallbacksArgs),
+    Histories(histories::HistoriesArgs),
     Defects(defects::DefectArgs),
     Failover(failover::FailoverArgs),
     Sync(sync::SyncArgs),
@@ -54,6 +68,11 @@ enum Command {
 async fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Compare(args) => compare::run(args).await,
+        Command::Crash(args) => crash::run(args).await,
+        Command::PowerCut(args) => power_cut::run(args).await,
+        Command::Faults(args) => faults::run(args).await,
+        Command::DeadCallbacks(args) => dead_callbacks::run(args).await,
+        Command::Histories(args) => histories::run(args).await,
         Command::Defects(args) => defects::run(&args),
         Command::Failover(args) => failover::run(args).await,
         Command::Sync(args) => sync::run(args).await,

@@ -20,7 +20,7 @@ const VISIBLE_WITHIN: Duration = Duration::from_secs(10);
 
 /// A market with a seller who has listed ten lanterns.
 struct Shop {
-    ground: LocalMarket,
+    market: LocalMarket,
     alice: Actor,
     lamp: i64,
 }
@@ -28,15 +28,15 @@ struct Shop {
 impl Shop {
     async fn open() -> Self {
         let options = LocalMarketOptions { store: StoreKind::Memory, ..LocalMarketOptions::default() };
-        let ground = LocalMarket::open(options).await.expect("a market");
-        let alice = Actor::enter(&ground, Role::Seller, "Alice").await.expect("a seller");
+        let market = LocalMarket::open(options).await.expect("a market");
+        let alice = Actor::enter(&market, Role::Seller, "Alice").await.expect("a seller");
         alice.register(None).await.expect("registered");
         let lamp = alice.sell(draft("Brass lantern", "home/light", 1_250, 10)).await.expect("listed").item_id;
-        Self { ground, alice, lamp }
+        Self { market, alice, lamp }
     }
 
     async fn terminal(&self) -> Terminal {
-        Terminal::of(BUYER, &self.ground.identity(Role::Buyer, "bob").await.expect("a certificate"))
+        Terminal::of(BUYER, &self.market.identity(Role::Buyer, "bob").await.expect("a certificate"))
     }
 
     async fn bob(&self) -> Terminal {
@@ -274,7 +274,7 @@ async fn a_watch_outlives_an_outage_and_says_so_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_search_goes_on_and_tells_what_is_cheaper_and_what_is_gone() {
+async fn a_watched_search_reports_price_cuts_and_sold_out_items() {
     let shop = Shop::open().await;
     let bob = shop.bob().await;
     search(&bob, &["lantern"]).await;

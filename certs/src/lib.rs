@@ -7,6 +7,7 @@
 //! | [`server`], [`client`] | rustls configurations: TLS 1.3, ALPN `h2`, certificates on both sides, no resumption |
 //! | [`acceptor`], [`connector`] | the two ends of a connection, for tonic |
 //! | [`rotation`] | reloading credentials when their files change |
+//! | [`pem`] | a check that no block of a PEM file is skipped |
 //! | [`clock`], [`random`] | the only places that read the system clock, and that generate random bytes and
 //! ids |
 //!
@@ -20,6 +21,7 @@ pub mod clock;
 pub mod connector;
 pub mod credentials;
 pub mod identity;
+pub mod pem;
 pub mod random;
 pub mod rotation;
 pub mod server;

@@ -185,16 +185,6 @@ pub enum ConfigError {
         "`{0}` is not a callback address: write it like 192.0.2.7:7443, [2001:db8::7]:7443 or host.example:7443"
     )]
     CallbackMalformed(String),
-    /// The trust domain is not valid in a certificate.
-    #[error("{0}")]
-    TrustDomain(String),
-}
-
-impl ConfigError {
-    /// Returns what to do about it; `None` if the message says so itself.
-    pub(crate) fn hint(&self) -> Option<&'static str> {
-        matches!(self, Self::TrustDomain(_)).then_some("check the trust domain")
-    }
 }
 
 fn is_host_name(text: &str) -> bool {

@@ -119,7 +119,7 @@ impl Connection {
                 let options = ConnectOptions::default();
                 let channel =
                     connector::channel(only.clone(), Identity::Market, tls.clone(), domain, options);
-                let probe = Probe::new(only.clone(), Identity::Market.dns_name(domain), tls.clone())?;
+                let probe = Probe::new(only.clone(), domain, tls.clone());
                 (Transport::One(channel), Reach::One { probe, probing: Semaphore::new(1) })
             }
             None => {
@@ -236,9 +236,9 @@ impl Connection {
     /// Registers a function that is called when a certificate is rejected at one of several addresses. Calls
     /// then succeed at the others, so that the rejection might go unnoticed. It is called once per address
     /// until a connection there succeeds again.
-    pub fn on_distrust(&self, tell: impl Fn(&Error) + Send + 'static) {
+    pub fn on_distrust(&self, report: impl Fn(&Error) + Send + 'static) {
         if let Reach::Many(balancer) = &self.shared.reach {
-            balancer.on_distrust(tell);
+            balancer.on_distrust(report);
         }
     }
 

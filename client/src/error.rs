@@ -204,8 +204,8 @@ impl Error {
             ),
             Self::Tls(_) => Some("make the certificates again with gen-certs.sh"),
             Self::NotAParty(_) => Some("use a seller's, buyer's or operator's certificate"),
-            Self::Config(error) => error.hint(),
-            Self::Addresses(_) | Self::Io { .. } => None,
+            // These messages say what to do themselves.
+            Self::Config(_) | Self::Addresses(_) | Self::Io { .. } => None,
             Self::Unreachable { step, .. } => Some(step.hint()),
             Self::NoneReached(_) => self.decisive().and_then(Self::hint),
             Self::Untrusted { distrust, .. } => Some(distrust.hint()),

@@ -72,7 +72,7 @@ impl Inbox {
     }
 
     /// Serves the party of `credentials` on a bound socket. Events come out of the receiver, which holds
-    /// [`QUEUE`] of them; while it is full, the market is told to retry later.
+    /// [`QUEUE`] of them; while it is full, the market is asked to retry later.
     ///
     /// The market calls the address that the party registered: see
     /// [`Account::register_buyer`](crate::Account::register_buyer).

@@ -8,7 +8,11 @@
 use std::{io, time::Duration};
 
 use rustls::pki_types::ServerName;
-use souk_certs::{client::ClientTls, connector::Dial};
+use souk_certs::{
+    client::ClientTls,
+    connector::Dial,
+    identity::{Identity, TrustDomain},
+};
 use tokio::{
     io::AsyncReadExt as _,
     net::{TcpStream, lookup_host},
@@ -16,7 +20,7 @@ use tokio::{
 };
 use tokio_rustls::{TlsConnector, client::TlsStream};
 
-use crate::{Error, config::ConfigError, error::Step};
+use crate::{Error, error::Step};
 
 /// The timeout of each step of a probe.
 pub(crate) const STEP_TIMEOUT: Duration = Duration::from_secs(3);
@@ -30,10 +34,15 @@ pub(crate) struct Probe {
 }
 
 impl Probe {
-    pub(crate) fn new(market: Dial, server: String, tls: ClientTls) -> Result<Self, Error> {
+    /// Creates a probe of the market at this address. Nothing is sent before [`run`](Self::run).
+    pub(crate) fn new(market: Dial, domain: &TrustDomain, tls: ClientTls) -> Self {
+        #[expect(
+            clippy::expect_used,
+            reason = "a trust domain consists of DNS labels, and its length is bounded"
+        )]
         let server =
-            ServerName::try_from(server).map_err(|error| ConfigError::TrustDomain(error.to_string()))?;
-        Ok(Self { market, server, tls })
+            ServerName::try_from(Identity::Market.dns_name(domain)).expect("the market has a DNS name");
+        Self { market, server, tls }
     }
 
     /// Runs all steps in order.

@@ -46,7 +46,7 @@ impl Renewal {
     pub fn start(
         config: &ClientConfig,
         users: CredentialUsers,
-        tell: impl Fn(String) + Send + 'static,
+        report: impl Fn(String) + Send + 'static,
     ) -> Result<Self, Error> {
         let (files, domain, clock) = (config.credentials.clone(), config.trust_domain.clone(), config.clock);
         // Start watching before the first load, so that no change in between is missed.
@@ -58,11 +58,12 @@ impl Renewal {
                 let now = clock.now();
                 let taken = rotation.reload(now).map_err(|error| error.to_string());
                 let taken = taken.and_then(|credentials| {
+                    credentials.warnings().iter().for_each(|warning| report(format!("warning: {warning}")));
                     users.take_up(credentials, now).map_err(|failure| failure.to_string())
                 });
                 match taken {
-                    Ok(until) => tell(format!("new certificates were taken up, valid until {until}")),
-                    Err(reason) => tell(format!("changed certificates were not taken up: {reason}")),
+                    Ok(until) => report(format!("new certificates were taken up, valid until {until}")),
+                    Err(reason) => report(format!("changed certificates were not taken up: {reason}")),
                 }
             }
         });

@@ -229,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn a_market_that_counts_anew_is_listened_to() {
+    fn events_of_a_market_that_counts_from_one_again_are_accepted() {
         let seen = Seen::in_memory();
         seen.take(9_000, "before");
         assert_eq!(seen.offer("after"), Offer::New, "its sequence 1 is below the watermark");

@@ -72,12 +72,14 @@ impl Service<Request<Body>> for Session {
 
     fn call(&mut self, mut request: Request<Body>) -> Self::Future {
         let Self { mut transport, party_id, tokens } = self.clone();
+        // Replaces rather than appends: the market rejects a call in which it occurs twice.
         request.headers_mut().insert(PARTY_ID_HEADER, party_id);
         Box::pin(async move {
             let Some(tokens) = tokens else { return send(&mut transport, request).await };
             let token = tokens.token().await?;
             request.headers_mut().insert(AUTHORIZATION, token.bearer().clone());
             let response = send(&mut transport, request).await?;
+            // Dropped at once, not by the caller of the call: all calls in progress share the token, and one rejection is enough.
             if is_unauthenticated(&response) {
                 tokens.forget(&token);
             }

@@ -147,6 +147,7 @@ impl Till {
 
     /// Confirms that every event up to this one has been processed, so that none of them is delivered again.
     pub fn take_in(&self, sequence: i64) {
+        // A watch, not a queue: a confirmation covers all before it, so only the highest counts, and this never waits.
         self.taken_in.send_if_modified(|taken_in| {
             let is_news = sequence > *taken_in;
             *taken_in = sequence.max(*taken_in);
@@ -245,6 +246,8 @@ impl Stream {
         // The hello and the lines are queued before the stream is opened, so they go out with its first bytes.
         // The queue has room for them.
         put(&messages, Message::Hello(SyncHello { till: self.name.clone(), cursor }));
+        // All of them, in order and under their old numbers: which of them the market has is unknown until it resumes, and it
+        // acknowledges a repeated line without applying it again.
         for line in &self.under_way {
             put(&messages, Message::Line(line.clone()));
         }
@@ -295,11 +298,13 @@ impl Stream {
                 }
             }
             // There is always room for lines. A confirmation waits for room, or is covered by the next one.
-            let may_tell = messages.as_ref().is_some_and(|messages| messages.capacity() > WINDOW);
+            let may_confirm = messages.as_ref().is_some_and(|messages| messages.capacity() > WINDOW);
             // After the till was closed, no more events are handed out. Acknowledgements must be read even if
             // events are unconfirmed, because lines may be queued before the confirmations.
             let may_read = self.room() > 0 || !self.under_way.is_empty() || self.is_closed || is_behind;
             let may_hold = !self.is_closed && self.held.is_none();
+            // Every branch may be dropped half-way without a loss: a message stays in the decoder, a line in its channel, and a
+            // confirmation in the watch.
             tokio::select! {
                 message = stream.message(), if may_read => match message {
                     Ok(Some(message)) => self.receive(message).await,
@@ -318,7 +323,7 @@ impl Stream {
                     Some(line) => self.held = Some(line),
                     None => self.is_closed = true,
                 },
-                sequence = next(&mut self.taken_in), if may_tell => {
+                sequence = next(&mut self.taken_in), if may_confirm => {
                     self.forget_taken_in(sequence);
                     if let Some(messages) = &messages {
                         put(messages, Message::TakenIn(SyncTakenIn { sequence }));

@@ -66,9 +66,9 @@ impl fmt::Display for CallTiming {
 pub struct Timings(Arc<dyn Fn(&CallTiming) + Send + Sync>);
 
 impl Timings {
-    /// Creates a receiver. `tell` is called at the end of each call, on any thread.
-    pub fn new(tell: impl Fn(&CallTiming) + Send + Sync + 'static) -> Self {
-        Self(Arc::new(tell))
+    /// Creates a receiver. `report` is called at the end of each call, on any thread.
+    pub fn new(report: impl Fn(&CallTiming) + Send + Sync + 'static) -> Self {
+        Self(Arc::new(report))
     }
 
     /// Begins a call of several attempts. It is reported when the returned value is dropped.
@@ -197,15 +197,15 @@ mod tests {
         }
     }
 
-    fn told(attempts: Vec<Attempt>) -> String {
+    fn line(attempts: Vec<Attempt>) -> String {
         let took = Duration::from_millis(351);
         CallTiming { method: "BuyerService/BuyItem".into(), took, attempts }.to_string()
     }
 
     #[test]
-    fn a_call_is_told_on_one_line() {
+    fn a_call_is_reported_on_one_line() {
         assert_eq!(
-            told(vec![attempt(Some(Code::Ok), Some(1_300), Some("4711"))]),
+            line(vec![attempt(Some(Code::Ok), Some(1_300), Some("4711"))]),
             "BuyerService/BuyItem: OK in 14.2 ms, market 1.3 ms [4711]"
         );
         let several = vec![
@@ -214,7 +214,7 @@ mod tests {
             attempt(Some(Code::Ok), Some(900), Some("4712")),
         ];
         assert_eq!(
-            told(several),
+            line(several),
             "BuyerService/BuyItem: 3 attempts in 351.0 ms: no answer in 14.2 ms; UNAVAILABLE in 14.2 ms; \
              OK in 14.2 ms, market 0.9 ms [4712]"
         );

@@ -28,4 +28,4 @@ for await (const event of souk.subscribe()) {
   break;
 }
 souk.close();
-console.log(`node: bought order ${order.order_id} from ${order.seller_name}, and was told by a stream: ok`);
+console.log(`node: bought order ${order.order_id} from ${order.seller_name}, and received the event on a stream: ok`);

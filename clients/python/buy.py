@@ -26,10 +26,10 @@ def main(market, cert, name):
     order = souk.buyer.BuyItem(request).order
     assert order.total_price.amount_minor == 2500, order
 
-    told = next(souk.subscribe())
-    assert told.item_updated.previous_unit_price.amount_minor == 1250, told
+    event = next(souk.subscribe())
+    assert event.item_updated.previous_unit_price.amount_minor == 1250, event
     souk.close()
-    print(f"python: bought order {order.order_id} from {order.seller_name}, and was told by a stream: ok")
+    print(f"python: bought order {order.order_id} from {order.seller_name}, and received the event on a stream: ok")
 
 
 if __name__ == "__main__":

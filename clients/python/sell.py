@@ -19,9 +19,9 @@ def main(market, cert, name):
     draft = item.ItemDraft(name=name, category="home/light", unit_price=pounds(1250), quantity=10)
     listed = souk.seller.SellItem(seller.SellItemRequest(request_id=new_request_id(), item=draft)).item
 
-    told = inbox.queue.get(timeout=60)
-    order = told.order_placed.order
-    assert (order.item_id, order.quantity) == (listed.item_id, 2), told
+    event = inbox.queue.get(timeout=60)
+    order = event.order_placed.order
+    assert (order.item_id, order.quantity) == (listed.item_id, 2), event
     cheaper = item.ItemDraft(unit_price=pounds(999))
     request = seller.UpdateItemRequest(request_id=new_request_id(), item_id=listed.item_id, item=cheaper)
     souk.seller.UpdateItem(request)

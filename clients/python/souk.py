@@ -148,11 +148,11 @@ class Inbox(notification_grpc.NotificationServiceServicer):
         if request.recipient_id != self._party_id:
             context.abort(grpc.StatusCode.INVALID_ARGUMENT, "these events are for somebody else")
         last = 0
-        for told in request.events:
-            if told.event_id not in self._seen:
-                self.queue.put(told, timeout=3)
-                self._seen.add(told.event_id)
-            last = told.sequence
+        for event in request.events:
+            if event.event_id not in self._seen:
+                self.queue.put(event, timeout=3)
+                self._seen.add(event.event_id)
+            last = event.sequence
         return notification.NotifyClientResponse(acknowledged_sequence=last)
 
     def close(self):

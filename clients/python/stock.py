@@ -34,7 +34,7 @@ def main(market, cert, items):
     done = souk.seller.ImportItems(rows(count))
     assert (done.created_count, done.failed_count) == (count, 0), done
     answers = [
-        told.acknowledgement for told in souk.seller.SyncInventory(lines(count)) if told.HasField("acknowledgement")
+        answer.acknowledgement for answer in souk.seller.SyncInventory(lines(count)) if answer.HasField("acknowledgement")
     ]
     assert [answer.line for answer in answers] == list(range(1, count + 1))
     assert all(answer.stock.quantity == 2 for answer in answers), answers[-1]

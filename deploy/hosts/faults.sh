@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# shellcheck disable=SC2154 # what ground.sh sets
+# shellcheck disable=SC2154 # what network.sh sets
 # The faults that deploy/hosts.sh injects, and the checks after each of them.
 
 # A bad link between hosts: delay and jitter in milliseconds and loss in percent, in each direction.
@@ -15,7 +15,7 @@ readonly DRAIN_LIMIT=10
 load() { load_through "$1" "$MARKET_1" "$MARKET_2"; }
 
 load_through() {
-    rm -f "$ground/stop-load"
+    rm -f "$scratch/stop-load"
     local item=$1 lane
     lanes=()
     for lane in "bob $2 $3" "dave $3 $2"; do
@@ -23,8 +23,8 @@ load_through() {
             set +e
             # shellcheck disable=SC2086 # three words
             set -- $lane
-            while [ -e "$ground" ] && [ ! -e "$ground/stop-load" ]; do
-                purchase "$1" "$item" "$2" "$3" >>"$ground/acked-$item" || printf 'failed %s\n' "$?" >>"$ground/failed-$item"
+            while [ -e "$scratch" ] && [ ! -e "$scratch/stop-load" ]; do
+                purchase "$1" "$item" "$2" "$3" >>"$scratch/acked-$item" || printf 'failed %s\n' "$?" >>"$scratch/failed-$item"
             done
         ) &
         lanes+=("$!")
@@ -32,25 +32,25 @@ load_through() {
 }
 
 load_ends() {
-    touch "$ground/stop-load"
+    touch "$scratch/stop-load"
     wait "${lanes[@]}"
 }
 
-acked() { if [ -e "$ground/acked-$1" ]; then wc -l <"$ground/acked-$1"; else printf 0; fi; }
+acked() { if [ -e "$scratch/acked-$1" ]; then wc -l <"$scratch/acked-$1"; else printf 0; fi; }
 acked_more() { [ "$(acked "$1")" -gt "$2" ]; }
 
 # settle ITEM: compares acknowledged orders with existing ones: none lost, none duplicated, none of unknown origin.
 settle() {
     local item=$1 buyer
-    awk '{ print $1 }' "$ground/acked-$item" | sort -n >"$ground/told"
+    awk '{ print $1 }' "$scratch/acked-$item" | sort -n >"$scratch/acknowledged"
     for buyer in bob dave; do
         as "$buyer" "$MARKET_2" orders --item "$item" --all
-    done | jq -r .order_id | sort -n >"$ground/there"
+    done | jq -r .order_id | sort -n >"$scratch/there"
     local lost duplicated
-    lost=$(comm -23 <(sort -u "$ground/told") <(sort -u "$ground/there") | wc -l)
-    duplicated=$(($(wc -l <"$ground/there") - $(awk '{ print $2 }' "$ground/acked-$item" | sort -u | wc -l)))
-    printf 'acked=%s lost=%s duplicated=%s' "$(wc -l <"$ground/told")" "$lost" "$duplicated"
-    [ ! -s "$ground/failed-$item" ] && [ "$lost" = 0 ] && [ "$duplicated" = 0 ]
+    lost=$(comm -23 <(sort -u "$scratch/acknowledged") <(sort -u "$scratch/there") | wc -l)
+    duplicated=$(($(wc -l <"$scratch/there") - $(awk '{ print $2 }' "$scratch/acked-$item" | sort -u | wc -l)))
+    printf 'acked=%s lost=%s duplicated=%s' "$(wc -l <"$scratch/acknowledged")" "$lost" "$duplicated"
+    [ ! -s "$scratch/failed-$item" ] && [ "$lost" = 0 ] && [ "$duplicated" = 0 ]
 }
 
 cut_sellers_link() {
@@ -58,17 +58,17 @@ cut_sellers_link() {
     item=$(list alice "$MARKET_1" "Copper kettle" 5)
     cut alice
     began=$(now)
-    purchase bob "$item" "$MARKET_1" "$MARKET_2" >>"$ground/acked-$item"
+    purchase bob "$item" "$MARKET_1" "$MARKET_2" >>"$scratch/acked-$item"
     took=$(since "$began")
     sleep 2
-    if told alice order_placed "$item" >/dev/null; then
+    if notified alice order_placed "$item" >/dev/null; then
         echo "the link was not cut"
         return 1
     fi
-    mend alice
+    restore_link alice
     began=$(now)
-    await "alice hears of it" told alice order_placed "$item"
-    printf 'bought in %s s, told %s s after the link was back' "$took" "$(since "$began")"
+    await "alice is notified of it" notified alice order_placed "$item"
+    printf 'bought in %s s, notified %s s after the link was back' "$took" "$(since "$began")"
     awk -v took="$took" -v most="$UNDISTURBED" 'BEGIN { exit !(took <= most) }'
 }
 
@@ -79,9 +79,9 @@ slow_and_lossy() {
     for host in market-1 database bob; do worsen "$host"; done
     began=$(now)
     for i in 1 2 3 4; do
-        purchase bob "$item" "$MARKET_1" "$MARKET_2" >>"$ground/acked-$item" &
+        purchase bob "$item" "$MARKET_1" "$MARKET_2" >>"$scratch/acked-$item" &
         buying=$!
-        purchase dave "$item" "$MARKET_2" "$MARKET_1" >>"$ground/acked-$item" &
+        purchase dave "$item" "$MARKET_2" "$MARKET_1" >>"$scratch/acked-$item" &
         wait "$buying" "$!"
     done
     local took
@@ -104,7 +104,7 @@ under_load() {
     back_after "$item" "$when"
     load_ends
     books=$(settle "$item") || { printf '%s\n' "$books"; return 1; }
-    printf '%s, back after %s s' "$books" "$(cat "$ground/back")"
+    printf '%s, back after %s s' "$books" "$(cat "$scratch/back")"
 }
 
 # back_after ITEM TIME: waits until purchases succeed again, and records how long after TIME that was.
@@ -114,9 +114,9 @@ back_after() {
     # One purchase per lane may have been in progress at the time of the fault, so only the third one started after
     # it.
     await "trade goes on after it" acked_more "$1" $((before + 2))
-    awk -v from="$2" -v skip="$before" 'NR == skip + 3 { printf "%.1f", $3 - from }' "$ground/acked-$1" >"$ground/back"
+    awk -v from="$2" -v skip="$before" 'NR == skip + 3 { printf "%.1f", $3 - from }' "$scratch/acked-$1" >"$scratch/back"
     await "trade goes on for a while" acked_more "$1" $((before + 8))
-    awk -v back="$(cat "$ground/back")" -v most="$BACK_WITHIN" 'BEGIN { exit !(back <= most) }'
+    awk -v back="$(cat "$scratch/back")" -v most="$BACK_WITHIN" 'BEGIN { exit !(back <= most) }'
 }
 
 kill_market() { under_load "Iron stove" kill_market_1; }
@@ -148,10 +148,10 @@ cut_off_market() {
     item=$(list carol "$MARKET_1" "Oak chest" 5)
     inside database ip route add blackhole "${ADDRESS[market-2]}/32"
     began=$(now)
-    as dave "$MARKET_2" --timeout 6s buy "$item" >/dev/null 2>"$ground/log/cut-off.err" || code=$?
+    as dave "$MARKET_2" --timeout 6s buy "$item" >/dev/null 2>"$scratch/log/cut-off.err" || code=$?
     local refused
     refused=$(since "$began")
-    purchase dave "$item" "$MARKET_2" "$MARKET_1" >>"$ground/acked-$item"
+    purchase dave "$item" "$MARKET_2" "$MARKET_1" >>"$scratch/acked-$item"
     inside database ip route del blackhole "${ADDRESS[market-2]}/32"
     began=$(now)
     await "market 2 serves again" as dave "$MARKET_2" --timeout 4s buy "$item" --dry-run
@@ -172,8 +172,8 @@ fail_over_by_themselves() {
     start_market market-1
     await "market 1 is ready" probe market-1 /readyz
     books=$(settle "$item") || { printf '%s\n' "$books"; return 1; }
-    tries=$(awk '$4 > 1' "$ground/acked-$item" | wc -l)
-    printf '%s, %s commands had to be repeated, back after %s s' "$books" "$tries" "$(cat "$ground/back")"
+    tries=$(awk '$4 > 1' "$scratch/acked-$item" | wc -l)
+    printf '%s, %s commands had to be repeated, back after %s s' "$books" "$tries" "$(cat "$scratch/back")"
     [ "$tries" = 0 ]
 }
 
@@ -191,9 +191,9 @@ stop_and_start_market_2() {
 # The shipped configuration, with host names replaced by addresses.
 balance() {
     local item began books
-    mkdir -p "$ground/balancer"
+    mkdir -p "$scratch/balancer"
     sed "s/market-1:7443/$MARKET_1/; s/market-2:7443/$MARKET_2/; s/init-addr [a-z,]*//; s/resolvers system *//" \
-        "$deploy/haproxy/haproxy.cfg" | sed '/^ *parse-resolv-conf/d; /^ *hold valid/d' >"$ground/balancer/haproxy.cfg"
+        "$deploy/haproxy/haproxy.cfg" | sed '/^ *parse-resolv-conf/d; /^ *hold valid/d' >"$scratch/balancer/haproxy.cfg"
     start balancer balancer haproxy -db -f haproxy.cfg
     item=$(list alice "$MARKET_1" "Wax candle" 100)
     await "the balancer answers" as bob "$BALANCER" --timeout 2s whoami
@@ -206,7 +206,7 @@ balance() {
     start_market market-1
     await "market 1 is ready" probe market-1 /readyz
     books=$(settle "$item") || { printf '%s\n' "$books"; return 1; }
-    printf '%s, back after %s s' "$books" "$(cat "$ground/back")"
+    printf '%s, back after %s s' "$books" "$(cat "$scratch/back")"
 }
 
 # A dump taken under load and restored into another database must be consistent: a market on it has balanced books.
@@ -215,13 +215,13 @@ back_up() {
     item=$(list carol "$MARKET_1" "Felt hat" 500)
     load "$item"
     await "trade goes on" acked_more "$item" 5
-    PGPASSWORD=$(cat "$ground/market-1/postgres-password") inside market-1 "$postgres/pg_dump" --format custom \
-        --file "$ground/souk.dump" \
-        "host=${ADDRESS[database]} user=souk dbname=souk sslmode=verify-full sslrootcert=$ground/market-1/postgres-ca.pem"
+    PGPASSWORD=$(cat "$scratch/market-1/postgres-password") inside market-1 "$postgres/pg_dump" --format custom \
+        --file "$scratch/souk.dump" \
+        "host=${ADDRESS[database]} user=souk dbname=souk sslmode=verify-full sslrootcert=$scratch/market-1/postgres-ca.pem"
     await "trade goes on for a while" acked_more "$item" $(($(acked "$item") + 3))
     load_ends
     as_owner "$postgres/createdb" --owner souk --encoding UTF8 --template template0 restored
-    as_owner "$postgres/pg_restore" --no-owner --role souk --exit-on-error --dbname restored "$ground/souk.dump"
+    as_owner "$postgres/pg_restore" --no-owner --role souk --exit-on-error --dbname restored "$scratch/souk.dump"
     start market-2 market-restored "$bin/market" serve --config market.toml --listen "0.0.0.0:${copy#*:}" \
         --admin-listen 127.0.0.1:9465 --store "postgres://souk@${ADDRESS[database]}/restored?sslmode=verify-full"
     await "a market opens on the copy" probe market-2 /readyz 9465
@@ -234,9 +234,9 @@ back_up() {
 
 revoke_buyer() {
     local market began
-    "$bin/gen-certs" --dir "$ground/pki" revoke dave >/dev/null
+    "$bin/gen-certs" --dir "$scratch/pki" revoke dave >/dev/null
     for market in "${MARKETS[@]}"; do
-        cp "$ground/pki/crl.pem" "$ground/$market/market/crl.pem"
+        cp "$scratch/pki/crl.pem" "$scratch/$market/market/crl.pem"
     done
     began=$(now)
     for market in "$MARKET_1" "$MARKET_2"; do
@@ -256,38 +256,38 @@ is_refused() {
 count_notifications() {
     local item _ seller orders=0 found
     while read -r item _ seller; do
-        [ -e "$ground/acked-$item" ] || continue
-        await "$seller hears of all orders of item $item" all_told "$seller" "$item"
+        [ -e "$scratch/acked-$item" ] || continue
+        await "$seller is notified of all orders of item $item" all_notified "$seller" "$item"
         orders=$((orders + $(acked "$item")))
-    done <"$ground/supplied"
-    found=$(cat "$ground"/log/{alice,carol}-events.out | jq -r 'select(.kind == "order_placed") | .event_id' | sort | uniq -d | wc -l)
-    printf '%s orders, %s told twice' "$orders" "$found"
+    done <"$scratch/supplied"
+    found=$(cat "$scratch"/log/{alice,carol}-events.out | jq -r 'select(.kind == "order_placed") | .event_id' | sort | uniq -d | wc -l)
+    printf '%s orders, %s reported twice' "$orders" "$found"
 }
 
 # The orders reported to the seller must be the acknowledged ones.
-all_told() {
-    cmp -s <(awk '{ print $1 }' "$ground/acked-$2" | sort -u) <(
+all_notified() {
+    cmp -s <(awk '{ print $1 }' "$scratch/acked-$2" | sort -u) <(
         jq -r --argjson item "$2" 'select(.kind == "order_placed" and .order.item_id == $item) | .order.order_id' \
-            "$ground/log/$1-events.out" | sort -u)
+            "$scratch/log/$1-events.out" | sort -u)
 }
 
 balance_books() {
     local item supplied seller left sold all
     for seller in alice carol; do
         as "$seller" "$MARKET_1" items --all
-    done >"$ground/items"
+    done >"$scratch/items"
     for seller in alice carol; do
         as "$seller" "$MARKET_2" sales --all
-    done >"$ground/sales"
+    done >"$scratch/sales"
     while read -r item supplied seller; do
-        left=$(jq --argjson item "$item" 'select(.item_id == $item) | .quantity' "$ground/items")
-        sold=$(jq -s --argjson item "$item" '[.[] | select(.item_id == $item) | .quantity] | add // 0' "$ground/sales")
+        left=$(jq --argjson item "$item" 'select(.item_id == $item) | .quantity' "$scratch/items")
+        sold=$(jq -s --argjson item "$item" '[.[] | select(.item_id == $item) | .quantity] | add // 0' "$scratch/sales")
         if [ "$supplied" != $((sold + left)) ] || [ "$left" -lt 0 ]; then
             printf 'item %s: supplied %s, sold %s, left %s\n' "$item" "$supplied" "$sold" "$left"
             return 1
         fi
-    done <"$ground/supplied"
-    all=$(jq -r .order_id "$ground/sales" | wc -l)
-    [ "$all" = "$(jq -r .order_id "$ground/sales" | sort -u | wc -l)" ]
-    printf '%s items, %s orders' "$(wc -l <"$ground/supplied")" "$all"
+    done <"$scratch/supplied"
+    all=$(jq -r .order_id "$scratch/sales" | wc -l)
+    [ "$all" = "$(jq -r .order_id "$scratch/sales" | sort -u | wc -l)" ]
+    printf '%s items, %s orders' "$(wc -l <"$scratch/supplied")" "$all"
 }

@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# shellcheck disable=SC2154 # what ground.sh sets
+# shellcheck disable=SC2154 # what network.sh sets
 # The part of deploy/hosts.sh without faults: starts the database and the markets, and trades.
 
 # Ports for callbacks to alice and dave. carol and bob open no port and use a stream.
@@ -11,13 +11,13 @@ readonly SCARCE=12 RACERS=24
 as() {
     local party=$1 market=$2
     shift 2
-    inside "$party" timeout 25 "$bin/${ROLE[$party]}" --market "$market" --cert "$ground/$party/$party/$party.pem" \
+    inside "$party" timeout 25 "$bin/${ROLE[$party]}" --market "$market" --cert "$scratch/$party/$party/$party.pem" \
         --output ndjson "$@"
 }
 
 # Installs the files named in deploy/hosts/market.toml: the database's CA certificate and password, for each market.
 open_database() {
-    local folder=$ground/database account=postgres market
+    local folder=$scratch/database account=postgres market
     id "$account" >/dev/null 2>&1 || account=nobody
     mkdir -p "$folder/tls"
     (
@@ -36,14 +36,14 @@ open_database() {
         openssl rand -hex 24 >owner-password
         chmod 600 ./*
         for market in "${MARKETS[@]}"; do
-            install -m 600 password "$ground/$market/postgres-password"
-            install -m 644 ca.pem "$ground/$market/postgres-ca.pem"
+            install -m 600 password "$scratch/$market/postgres-password"
+            install -m 644 ca.pem "$scratch/$market/postgres-ca.pem"
         done
-    ) >/dev/null 2>"$ground/log/openssl.err"
+    ) >/dev/null 2>"$scratch/log/openssl.err"
     chown -R "$account:" "$folder"
     as_postgres() { inside database setpriv --reuid "$account" --regid "$account" --clear-groups "$@"; }
     as_postgres "$postgres/initdb" --auth=scram-sha-256 --encoding=UTF8 --locale=C --username=owner \
-        --pwfile="$folder/tls/owner-password" -D "$folder/data" >"$ground/log/initdb.out"
+        --pwfile="$folder/tls/owner-password" -D "$folder/data" >"$scratch/log/initdb.out"
     cat >>"$folder/data/postgresql.conf" <<-END
 	listen_addresses = '${ADDRESS[database]}'
 	unix_socket_directories = '$folder'
@@ -54,7 +54,7 @@ open_database() {
 	shared_buffers = 64MB
 	END
     printf 'local all owner scram-sha-256\nhostssl all souk 10.77.0.0/24 scram-sha-256\n' >"$folder/data/pg_hba.conf"
-    printf '%s' "$account" >"$ground/account"
+    printf '%s' "$account" >"$scratch/account"
     start_database
     printf '*:*:*:owner:%s\n' "$(cat "$folder/tls/owner-password")" >"$folder/tls/pgpass"
     chmod 600 "$folder/tls/pgpass"
@@ -63,17 +63,17 @@ open_database() {
     printf "CREATE ROLE souk LOGIN PASSWORD '%s';\nCREATE DATABASE souk OWNER souk;\n" \
         "$(cat "$folder/tls/password")" | as_owner "$postgres/psql" -qX -v ON_ERROR_STOP=1 -d postgres
     refuses_plain
-    as_market_of_database "sslmode=verify-full sslrootcert=$ground/market-1/postgres-ca.pem" \
+    as_market_of_database "sslmode=verify-full sslrootcert=$scratch/market-1/postgres-ca.pem" \
         "SELECT version || ', ' || cipher FROM pg_stat_ssl WHERE pid = pg_backend_pid()"
 }
 
 # as_owner PROGRAM…: runs a PostgreSQL program on the database's host, as the owner of the database.
 as_owner() {
-    PGPASSFILE=$ground/database/tls/pgpass PGHOST=$ground/database PGUSER=owner "$@"
+    PGPASSFILE=$scratch/database/tls/pgpass PGHOST=$scratch/database PGUSER=owner "$@"
 }
 
 as_market_of_database() {
-    PGPASSWORD=$(cat "$ground/market-1/postgres-password") inside market-1 \
+    PGPASSWORD=$(cat "$scratch/market-1/postgres-password") inside market-1 \
         "$postgres/psql" -qXAt "host=${ADDRESS[database]} user=souk dbname=souk $1" -c "$2"
 }
 
@@ -85,8 +85,8 @@ refuses_plain() {
 }
 
 start_database() {
-    start database postgres setpriv --reuid "$(cat "$ground/account")" --regid "$(cat "$ground/account")" \
-        --clear-groups "$postgres/postgres" -D "$ground/database/data"
+    start database postgres setpriv --reuid "$(cat "$scratch/account")" --regid "$(cat "$scratch/account")" \
+        --clear-groups "$postgres/postgres" -D "$scratch/database/data"
 }
 
 start_market() { start "$1" "$1" "$bin/market" serve --config market.toml; }
@@ -132,18 +132,18 @@ listen_everywhere() {
             --cert "$party/$party.pem" --output ndjson "${listen[@]}" listen
     done
     for party in alice dave; do
-        await "$party listens" grep -q "listening on" "$ground/log/$party-events.err"
+        await "$party listens" grep -q "listening on" "$scratch/log/$party-events.err"
     done
     for party in carol bob; do
-        await "$party follows" grep -q "following your mailbox" "$ground/log/$party-events.err"
+        await "$party follows" grep -q "following your mailbox" "$scratch/log/$party-events.err"
     done
 }
 
 doctor_everywhere() {
     local party market=$MARKET_1 checks=0
     for party in alice carol bob dave; do
-        as "$party" "$market" doctor >"$ground/log/$party-doctor.out"
-        checks=$((checks + $(wc -l <"$ground/log/$party-doctor.out")))
+        as "$party" "$market" doctor >"$scratch/log/$party-doctor.out"
+        checks=$((checks + $(wc -l <"$scratch/log/$party-doctor.out")))
         market=$MARKET_2
     done
     printf '%s checks' "$checks"
@@ -153,7 +153,7 @@ doctor_everywhere() {
 list() {
     local item
     item=$(as "$1" "$2" sell --name "$3" --category home/light --price "12.50 GBP" --quantity "$4" | jq -r .item_id)
-    printf '%s %s %s\n' "$item" "$4" "$1" >>"$ground/supplied"
+    printf '%s %s %s\n' "$item" "$4" "$1" >>"$scratch/supplied"
     printf '%s' "$item"
 }
 
@@ -166,26 +166,26 @@ trade() {
     await "market 2 finds what was listed at market 1" found_at "Brass lantern" "$MARKET_2"
     await "market 1 finds what was listed at market 2" found_at "Bronze bell" "$MARKET_1"
     as dave "$MARKET_1" wish add "$lantern" >/dev/null
-    purchase bob "$lantern" "$MARKET_2" "$MARKET_1" >>"$ground/acked-$lantern"
-    purchase dave "$bell" "$MARKET_1" "$MARKET_2" >>"$ground/acked-$bell"
+    purchase bob "$lantern" "$MARKET_2" "$MARKET_1" >>"$scratch/acked-$lantern"
+    purchase dave "$bell" "$MARKET_1" "$MARKET_2" >>"$scratch/acked-$bell"
     as bob "$MARKET_1" rate "$lantern" 5 >/dev/null
     as alice "$MARKET_2" update "$lantern" --price "11.00 GBP" >/dev/null
-    printf '%s %s\n' "$lantern" "$bell" >"$ground/first-items"
+    printf '%s %s\n' "$lantern" "$bell" >"$scratch/first-items"
     [ "$(as dave "$MARKET_2" show "$lantern" | jq -r '[.rating.mean, .unit_price.amount_minor] | @csv')" = 5,1100 ]
 }
 
-# told PARTY KIND ITEM: succeeds if the party received the event. Events are delivered at least once.
-told() {
+# notified PARTY KIND ITEM: succeeds if the party received the event. Events are delivered at least once.
+notified() {
     jq -es --arg kind "$2" --argjson item "$3" \
-        'any(.kind == $kind and (.order.item_id // .item.item_id) == $item)' "$ground/log/$1-events.out"
+        'any(.kind == $kind and (.order.item_id // .item.item_id) == $item)' "$scratch/log/$1-events.out"
 }
 
-everybody_is_told() {
+all_are_notified() {
     local lantern bell
-    read -r lantern bell <"$ground/first-items"
-    await "alice (callback) hears of the order" told alice order_placed "$lantern"
-    await "carol (stream) hears of the order" told carol order_placed "$bell"
-    await "dave (callback) hears of the new price" told dave item_updated "$lantern"
+    read -r lantern bell <"$scratch/first-items"
+    await "alice (callback) is notified of the order" notified alice order_placed "$lantern"
+    await "carol (stream) is notified of the order" notified carol order_placed "$bell"
+    await "dave (callback) is notified of the new price" notified dave item_updated "$lantern"
 }
 
 # purchase BUYER ITEM MARKET OTHER: buys one unit. If a market does not respond, the same request is sent to the
@@ -195,7 +195,7 @@ purchase() {
     request=$(cat /proc/sys/kernel/random/uuid)
     for try in {1..40}; do
         code=0
-        order=$(as "$buyer" "$market" --timeout 4s buy "$item" --request-id "$request" 2>>"$ground/log/purchase.err") ||
+        order=$(as "$buyer" "$market" --timeout 4s buy "$item" --request-id "$request" 2>>"$scratch/log/purchase.err") ||
             code=$?
         case $code in
             0)
@@ -222,16 +222,16 @@ race() {
 }
 
 sell_out() {
-    local item codes=$ground/race
+    local item codes=$scratch/race
     item=$(list carol "$MARKET_1" "Last lamps" "$SCARCE")
     local racing=()
-    race bob "$MARKET_1" "$MARKET_2" "$item" $((RACERS / 4)) "$ground/acked-$item" >"$codes-1" &
+    race bob "$MARKET_1" "$MARKET_2" "$item" $((RACERS / 4)) "$scratch/acked-$item" >"$codes-1" &
     racing+=("$!")
-    race dave "$MARKET_2" "$MARKET_1" "$item" $((RACERS / 4)) "$ground/acked-$item" >"$codes-2" &
+    race dave "$MARKET_2" "$MARKET_1" "$item" $((RACERS / 4)) "$scratch/acked-$item" >"$codes-2" &
     racing+=("$!")
-    race bob "$MARKET_2" "$MARKET_1" "$item" $((RACERS / 4)) "$ground/acked-$item" >"$codes-3" &
+    race bob "$MARKET_2" "$MARKET_1" "$item" $((RACERS / 4)) "$scratch/acked-$item" >"$codes-3" &
     racing+=("$!")
-    race dave "$MARKET_1" "$MARKET_2" "$item" $((RACERS / 4)) "$ground/acked-$item" >"$codes-4" &
+    race dave "$MARKET_1" "$MARKET_2" "$item" $((RACERS / 4)) "$scratch/acked-$item" >"$codes-4" &
     racing+=("$!")
     wait "${racing[@]}"
     local bought sold_out

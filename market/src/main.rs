@@ -1,24 +1,34 @@
 //! The `market` program: parses the command line and runs the command.
 
-use std::process::ExitCode;
+use std::{process::ExitCode, time::Duration};
 
 use clap::Parser as _;
 use market::command::Cli;
 use souk_cli::exit;
 use souk_server::{app::OpenError, config::ConfigError};
+use tokio::runtime::Builder;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-#[tokio::main(flavor = "current_thread")]
-async fn main() -> ExitCode {
-    match Cli::parse().run().await {
-        Ok(code) => code,
-        Err(error) => {
-            eprintln!("error: {}", in_words(&error));
-            ExitCode::from(exit_code(&error))
-        }
-    }
+/// How long the process waits for threads that a system call blocks.
+const END_PATIENCE: Duration = Duration::from_millis(200);
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let runtime = match Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return failed(&error.into()),
+    };
+    let code = runtime.block_on(cli.run()).unwrap_or_else(|error| failed(&error));
+    // Dropping the runtime would wait forever for a look-up of a name, or for a disk that does not answer.
+    runtime.shutdown_timeout(END_PATIENCE);
+    code
+}
+
+fn failed(error: &anyhow::Error) -> ExitCode {
+    eprintln!("error: {}", in_words(error));
+    ExitCode::from(exit_code(error))
 }
 
 /// Formats an error with its causes, leaving out those that are already part of the text before.

@@ -5,9 +5,11 @@
 //! code from them.
 
 pub mod metadata;
+mod methods;
 pub mod reason;
 mod unary;
 
+pub use methods::{Method, methods};
 pub use prost_types::{FieldMask, Timestamp};
 pub use reason::Reason;
 pub use unary::Unary;

@@ -148,6 +148,8 @@ reasons! {
     OutcomeUnknown = "OUTCOME_UNKNOWN", Unavailable, "repeat the call with the same request_id: it takes effect once";
     /// The market is shutting down, or its store does not respond.
     Unavailable = "UNAVAILABLE", Unavailable, "try again in a moment";
+    /// The market's disk is full; nothing was changed, and reading still works.
+    StorageFull = "STORAGE_FULL", Unavailable, "tell the market's operator that its disk is full, and try again later";
     /// The mailbox has the maximum number of consumers; the message lists their names.
     TooManyConsumers = "TOO_MANY_CONSUMERS", FailedPrecondition, "subscribe with one of the names in use, or wait: a name that is not used for 7 days is dropped";
     /// The mailbox has no consumer with this name.

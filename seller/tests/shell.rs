@@ -18,15 +18,15 @@ const SALES: i64 = 1_000;
 /// Opens a market with alice, who sells a lamp, bob, who can buy it, and alice's terminal.
 async fn shop() -> (LocalMarket, Actor, i64, Terminal) {
     let options = LocalMarketOptions { store: StoreKind::Memory, ..LocalMarketOptions::default() };
-    let ground = LocalMarket::open(options).await.expect("a market");
-    let alice = Actor::enter(&ground, Role::Seller, "alice").await.expect("a seller");
+    let market = LocalMarket::open(options).await.expect("a market");
+    let alice = Actor::enter(&market, Role::Seller, "alice").await.expect("a seller");
     alice.register(None).await.expect("registered");
     let lamp = alice.sell(draft("Brass lantern", "home/light", 1_250, 10_000)).await.expect("listed");
-    let bob = Actor::enter(&ground, Role::Buyer, "Bob").await.expect("a buyer");
+    let bob = Actor::enter(&market, Role::Buyer, "Bob").await.expect("a buyer");
     bob.register(None).await.expect("registered");
     let terminal =
-        Terminal::of(SELLER, &ground.identity(Role::Seller, "alice").await.expect("a certificate"));
-    (ground, bob, lamp.item_id, terminal)
+        Terminal::of(SELLER, &market.identity(Role::Seller, "alice").await.expect("a certificate"));
+    (market, bob, lamp.item_id, terminal)
 }
 
 fn sales_in(text: &str) -> usize {
@@ -35,7 +35,7 @@ fn sales_in(text: &str) -> usize {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn everything_that_happened_meanwhile_is_shown_and_then_acknowledged() {
-    let (ground, bob, lamp, terminal) = shop().await;
+    let (market, bob, lamp, terminal) = shop().await;
     for _ in 0..SALES {
         bob.buy(lamp, 1).await.expect("bought");
     }
@@ -43,8 +43,8 @@ async fn everything_that_happened_meanwhile_is_shown_and_then_acknowledged() {
     screen.until(|text| sales_in(text) == SALES as usize).await;
     screen.press("quit\r").await;
     assert_eq!(screen.end().await, 0);
-    let alice = Actor::enter(&ground, Role::Seller, "alice").await.expect("connected");
-    assert_eq!(alice.mailbox().await.expect("told").pending_count, 0);
+    let alice = Actor::enter(&market, Role::Seller, "alice").await.expect("connected");
+    assert_eq!(alice.mailbox().await.expect("its mailbox").pending_count, 0);
 
     let mut again = Screen::start(&terminal, &["shell"]);
     bob.buy(lamp, 2).await.expect("bought");
@@ -54,7 +54,7 @@ async fn everything_that_happened_meanwhile_is_shown_and_then_acknowledged() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_notification_leaves_the_line_being_typed_alone() {
-    let (_ground, bob, lamp, terminal) = shop().await;
+    let (_market, bob, lamp, terminal) = shop().await;
     let mut screen = Screen::start(&terminal, &["shell"]);
     screen.until(|text| text.ends_with(PROMPT)).await;
     screen.press("ite").await;

@@ -124,10 +124,10 @@ async fn import(
         .kill_on_drop(true)
         .output()
         .await?;
-    let told = String::from_utf8_lossy(&output.stderr);
+    let stderr = String::from_utf8_lossy(&output.stderr);
     let tally =
-        serde_json::from_slice(&output.stdout).with_context(|| format!("the import failed: {told}"))?;
-    let problems = told.lines().filter(|line| line.starts_with("line ")).map(str::to_owned).collect();
+        serde_json::from_slice(&output.stdout).with_context(|| format!("the import failed: {stderr}"))?;
+    let problems = stderr.lines().filter(|line| line.starts_with("line ")).map(str::to_owned).collect();
     Ok(Done { tally, problems })
 }
 

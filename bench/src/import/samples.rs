@@ -92,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn what_grows_is_told_from_what_goes_up_and_down() {
+    fn growth_is_distinguished_from_fluctuation() {
         assert!(samples([100; 40]).print());
         assert!(samples((0..40).map(|look| 100 + look % 2 * 200)).print(), "a peak now and then");
         assert!(!samples((0..40).map(|look| 100 + look * 5)).print());

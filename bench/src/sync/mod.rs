@@ -1,7 +1,6 @@
 //! `bench sync`: repeatedly cuts a till's stream, restarts the till and kills the market. Afterwards it verifies that
 //! every line took effect exactly once and every sale was reported exactly once.
 
-mod proxy;
 mod shop;
 
 use std::{path::Path, time::Duration};
@@ -20,8 +19,8 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::process::ServerProcess;
-use proxy::Proxy;
+use crate::{process::ServerProcess, proxy::Proxy};
+
 use shop::{Shop, sku};
 
 /// Cut a till's stream at random points, and verify that no line and no sale is lost or duplicated
@@ -218,7 +217,7 @@ async fn settle(seller: &Connection, shop: &Shop, lines: i64) -> anyhow::Result<
         }
     }
     ensure!(found == lines, "only {found} of {lines} items exist");
-    let mut told = std::mem::take(&mut shop.disk().events);
+    let mut reported = std::mem::take(&mut shop.disk().events);
     let (mut sales, mut cancelled, mut page_token) = (0_u64, 0_u64, String::new());
     loop {
         let request = v1::ListSalesRequest { page_size: 200, page_token, ..Default::default() };
@@ -228,7 +227,7 @@ async fn settle(seller: &Connection, shop: &Shop, lines: i64) -> anyhow::Result<
             sales += 1;
             cancelled += u64::from(is_cancelled);
             for key in [Some((order.order_id, false)), is_cancelled.then_some((order.order_id, true))] {
-                let times = key.map_or(1, |key| told.remove(&key).unwrap_or(0));
+                let times = key.map_or(1, |key| reported.remove(&key).unwrap_or(0));
                 lost += i64::from(times == 0);
                 doubled += i64::from(times > 1);
             }
@@ -241,10 +240,13 @@ async fn settle(seller: &Connection, shop: &Shop, lines: i64) -> anyhow::Result<
     let disk = shop.disk();
     let unanswered = (1..=lines).filter(|line| disk.answers.get(line) != Some(&1)).count();
     println!("{lines} lines, {unanswered} of them not acknowledged exactly once, {} rejected", disk.refused);
-    println!("{sales} sales and {cancelled} cancellations, and {} reported that do not exist", told.len());
+    println!(
+        "{sales} sales and {cancelled} cancellations, and {} reported that do not exist",
+        reported.len()
+    );
     println!("lost={lost} doubled={doubled}");
     ensure!(
-        lost == 0 && doubled == 0 && unanswered == 0 && disk.refused == 0 && told.is_empty(),
+        lost == 0 && doubled == 0 && unanswered == 0 && disk.refused == 0 && reported.is_empty(),
         "lines or sales were lost, duplicated or rejected"
     );
     Ok(())

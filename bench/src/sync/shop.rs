@@ -7,7 +7,7 @@ use std::{
 
 use anyhow::bail;
 use souk_client::{Connection, Till, TillNotice, till};
-use souk_proto::v1::{SyncLine, event::Kind, sync_acknowledgement::Result as Told, sync_line};
+use souk_proto::v1::{SyncLine, event::Kind, sync_acknowledgement::Result as SyncResult, sync_line};
 use tokio::sync::{mpsc, watch};
 
 /// The state that survives a restart of the till.
@@ -117,7 +117,7 @@ impl Shop {
                 disk.answered = disk.answered.max(answer.line);
                 *disk.answers.entry(answer.line).or_default() += 1;
                 disk.repeated_answers += u64::from(answer.repeated);
-                disk.refused += u64::from(matches!(answer.result, Some(Told::Error(_))));
+                disk.refused += u64::from(matches!(answer.result, Some(SyncResult::Error(_))));
             }
             TillNotice::Event(event) => {
                 let (order, is_cancelled) = match event.kind {

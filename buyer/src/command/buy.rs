@@ -8,9 +8,9 @@ use souk_proto::v1::BuyItemRequest;
 /// Buy units of an item
 #[derive(Args)]
 pub(crate) struct Buy {
-    /// The item's id.
+    /// The item's id, as `search` shows it.
     item: i64,
-    /// Units, 1 to 1,000,000.
+    /// How many units to buy, 1 to 1,000,000.
     #[arg(long, default_value_t = 1, allow_negative_numbers = true)]
     quantity: i64,
     /// Only at this price of a unit, such as "12.50 GBP".

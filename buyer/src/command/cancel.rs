@@ -8,7 +8,7 @@ use souk_proto::v1::CancelOrderRequest;
 /// Cancel an order; its units go back and the seller is notified
 #[derive(Args)]
 pub(crate) struct Cancel {
-    /// The order's id.
+    /// The order's id, as `orders` shows it.
     order: i64,
     /// Repeat an earlier call by its request id.
     #[arg(long, value_name = "UUID")]

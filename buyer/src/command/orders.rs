@@ -17,7 +17,7 @@ pub(crate) struct Orders {
 /// Show one of your orders
 #[derive(Args)]
 pub(crate) struct Order {
-    /// The order's id.
+    /// The order's id, as `orders` shows it.
     order: i64,
 }
 

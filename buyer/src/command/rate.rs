@@ -8,9 +8,9 @@ use souk_proto::v1::RateItemRequest;
 /// Rate an item that you have bought
 #[derive(Args)]
 pub(crate) struct Rate {
-    /// The item's id.
+    /// The item's id, as `search` shows it.
     item: i64,
-    /// 1 to 5.
+    /// The number of stars, 1 to 5.
     #[arg(allow_negative_numbers = true)]
     stars: i32,
     /// Replace your earlier rating.

@@ -8,7 +8,7 @@ use souk_proto::v1::GetItemRequest;
 /// Show everything about an item
 #[derive(Args)]
 pub(crate) struct Show {
-    /// The item's id.
+    /// The item's id, as `search` shows it.
     item: i64,
 }
 

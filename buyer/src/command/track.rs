@@ -12,7 +12,7 @@ use souk_proto::v1::{WatchRideRequest, watch_ride_response::Message};
 /// On a terminal the position is one line that changes; otherwise, and in JSON, each is a line of its own.
 #[derive(Args)]
 pub(crate) struct Track {
-    /// The order's id.
+    /// The order's id, as `orders` shows it.
     order: i64,
 }
 

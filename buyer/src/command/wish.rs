@@ -8,17 +8,17 @@ use souk_proto::v1::{AddToWishlistRequest, ListWishlistRequest, RemoveFromWishli
 /// Your wishlist: you are notified when an item on it changes
 #[derive(Subcommand)]
 pub(crate) enum Wish {
-    /// Put an item on it
+    /// Put an item on your wishlist
     Add {
-        /// The item's id.
+        /// The item's id, as `search` shows it.
         item: i64,
     },
-    /// Take an item off it
+    /// Take an item off your wishlist
     Rm {
-        /// The item's id.
+        /// The item's id, as `wish list` shows it.
         item: i64,
     },
-    /// Show it
+    /// List the items on your wishlist
     List {
         #[command(flatten)]
         paging: Paging,

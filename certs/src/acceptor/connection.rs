@@ -69,6 +69,7 @@ impl AsyncWrite for TlsConnection {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        // Allowed after a cut, like shutdown: bytes accepted before it may leave, and TLS can still send `close_notify`.
         Pin::new(&mut self.stream).poll_flush(cx)
     }
 
@@ -82,7 +83,7 @@ fn cut() -> io::Error {
     io::Error::new(io::ErrorKind::ConnectionAborted, reason)
 }
 
-/// Increments a counter while it is alive.
+/// Increments a counter while it is alive. A guard, because a handshake is a future that may be dropped at any await.
 #[derive(Debug)]
 pub(super) struct Counted(Arc<AtomicUsize>);
 

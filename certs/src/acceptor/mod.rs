@@ -49,7 +49,8 @@ pub const CONNECTIONS: usize = 16_384;
 /// [`AcceptError::TooManyOfOne`].
 pub const CONNECTIONS_OF_PARTY: usize = 64;
 
-/// How long a rejected connection is kept open so that the client can read the reason.
+/// How long a rejected connection is kept open so that the client can read the reason. It holds its handshake permit
+/// meanwhile, so this has to be short: a round trip to nearly every client.
 const LINGER: Duration = Duration::from_millis(250);
 /// How many bytes are read from a rejected connection, and discarded, before it is closed.
 const LINGER_BYTES: u64 = 64 * 1024;
@@ -161,6 +162,7 @@ impl Acceptor {
     /// Returns the number of handshakes in progress, at most [`AcceptorLimits::handshakes`].
     #[must_use]
     pub fn handshakes(&self) -> usize {
+        // Relaxed suffices for a metric. The limit itself is kept by the semaphore.
         self.shared.handshaking.load(Ordering::Relaxed)
     }
 
@@ -279,6 +281,7 @@ impl Acceptor {
         if session.alpn_protocol() != Some(ALPN_H2) {
             return Err(AcceptError::NotH2);
         }
+        // Present whenever the configuration asks for it; checked all the same, so that a wrong configuration fails closed.
         let leaf = session.peer_certificates().and_then(<[_]>::first).ok_or(AcceptError::NoCertificate)?;
         let certificate = PeerCertificate::from_der(leaf, &self.shared.domain)?;
         match (self.shared.policy, certificate.identity()) {

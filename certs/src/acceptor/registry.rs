@@ -67,6 +67,7 @@ impl Registry {
         if entries.open.len() >= limit {
             return Err(Full::All);
         }
+        // Unless the limit is 0, a rejected party has an entry already, so rejections do not grow the map.
         let of_party = entries.by_party.entry(peer.certificate.identity()).or_default();
         if *of_party >= limit_of_party {
             return Err(Full::Party);
@@ -95,6 +96,8 @@ impl Registry {
             .values()
             .map(|entry| (entry.peer.clone(), entry.leaf.clone(), Arc::clone(&entry.cut)))
             .collect();
+        // A connection that registers after the copy is not missed: its acceptor compares the configuration once more after
+        // registering.
         let over = open.into_iter().filter(|(peer, leaf, _)| is_over(peer, leaf));
         over.map(|(peer, _, cut)| {
             cut.now();

@@ -9,6 +9,7 @@ use thiserror::Error;
 use time::OffsetDateTime;
 
 use crate::identity::CertificateError;
+use crate::pem::PemError;
 
 /// Which of a party's credential files an error is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,6 +68,16 @@ pub enum CredentialError {
         /// The error of the file system.
         source: io::Error,
     },
+    /// The file contains a block that would be skipped.
+    #[error("the {file} {} can't be used: {problem}", path.display())]
+    Pem {
+        /// The kind of file.
+        file: FileRole,
+        /// Path of the file.
+        path: PathBuf,
+        /// The line and what is wrong with it.
+        problem: PemError,
+    },
     /// The file contains no certificate in PEM.
     #[error("{} holds no {file} in PEM (a block -----BEGIN CERTIFICATE-----); {}", path.display(), file.remedy())]
     NoCertificate {
@@ -96,6 +107,22 @@ pub enum CredentialError {
         cert: PathBuf,
         /// Path of the root certificates.
         ca: PathBuf,
+    },
+    /// The `notAfter` of every root has passed.
+    #[error("the CA certificate {} expired on {}; ask the market's operator for the new ca.pem", path.display(), day(*not_after))]
+    ExpiredCa {
+        /// Path of the root certificates.
+        path: PathBuf,
+        /// The last second of validity of the root that expired last.
+        not_after: OffsetDateTime,
+    },
+    /// A root has no revocation list, although other roots have one.
+    #[error("the revocation list {} has no list of the CA {root}, whose certificates would all be rejected; copy crl.pem and ca.pem from the same folder", path.display())]
+    NoCrlOfRoot {
+        /// Path of the revocation lists.
+        path: PathBuf,
+        /// The root's subject.
+        root: String,
     },
     /// The certificate's `notAfter` has passed.
     #[error("the certificate {} expired on {}; renew it with: gen-certs.sh renew {name}", path.display(), day(*not_after))]
@@ -177,7 +204,7 @@ impl CredentialError {
 }
 
 /// Formats a time for people: date, hour and minute in UTC.
-fn day(time: OffsetDateTime) -> String {
+pub(super) fn day(time: OffsetDateTime) -> String {
     let (date, hour, minute) = (time.date(), time.hour(), time.minute());
     format!("{date} {hour:02}:{minute:02} UTC")
 }

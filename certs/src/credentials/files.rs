@@ -10,7 +10,8 @@ use rustls_pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyD
 use time::OffsetDateTime;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
-use super::{CredentialError, FileRole};
+use super::error::{self, CredentialError, FileRole};
+use crate::pem;
 
 /// Maximum size of a credential file: enough for a CRL of about 100,000 entries. The bound keeps a wrong
 /// path, such as one to a database or a device, from filling memory.
@@ -72,27 +73,54 @@ impl CredentialFiles {
         read_certificates(FileRole::Certificate, &self.cert)
     }
 
-    pub(super) fn read_key(&self) -> Result<PrivateKeyDer<'static>, CredentialError> {
+    /// Reads the private key. Adds a warning if other users can read it too.
+    pub(super) fn read_key(
+        &self,
+        warnings: &mut Vec<String>,
+    ) -> Result<PrivateKeyDer<'static>, CredentialError> {
         let path = self.key_path();
         let pem = read(FileRole::Key, &path)?;
         let key =
             PrivateKeyDer::from_pem_slice(&pem).map_err(|_| CredentialError::NoKey { path: path.clone() })?;
-        warn_if_others_may_read(&path);
+        if others_may_read(&path) {
+            let path = path.display();
+            warnings.push(format!("other users can read the private key {path}; run: chmod 600 {path}"));
+        }
         Ok(key)
     }
 
-    /// Reads the root certificates. Also returns the earliest `notAfter` among them.
-    pub(super) fn read_roots(&self) -> Result<(RootCertStore, OffsetDateTime), CredentialError> {
+    /// Reads the root certificates that have not expired. Adds a warning for each that has.
+    pub(super) fn read_roots(
+        &self,
+        now: OffsetDateTime,
+        warnings: &mut Vec<String>,
+    ) -> Result<Roots, CredentialError> {
         let path = self.ca_path();
         let refused = || CredentialError::NoCertificate { file: FileRole::Ca, path: path.clone() };
-        let (mut roots, mut first_end) = (RootCertStore::empty(), None);
+        let mut roots = Roots { store: RootCertStore::empty(), ends: Vec::new(), subjects: Vec::new() };
+        let mut last_end = None;
         for certificate in read_certificates(FileRole::Ca, &path)? {
             let (_, parsed) = X509Certificate::from_der(&certificate).map_err(|_| refused())?;
-            let end = parsed.validity().not_after.to_datetime();
-            first_end = Some(first_end.map_or(end, |first: OffsetDateTime| first.min(end)));
-            roots.add(certificate.clone()).map_err(|_| refused())?;
+            let (end, subject) = (parsed.validity().not_after.to_datetime(), parsed.subject());
+            last_end = last_end.max(Some(end));
+            // rustls does not look at the validity of a root.
+            if end < now {
+                let path = path.display();
+                let end = error::day(end);
+                warnings.push(format!(
+                    "the CA {subject} in {path} expired on {end} and is not trusted any more; remove it"
+                ));
+                continue;
+            }
+            roots.ends.push(end);
+            roots.subjects.push((subject.as_raw().to_vec(), subject.to_string()));
+            roots.store.add(certificate.clone()).map_err(|_| refused())?;
         }
-        Ok((roots, first_end.ok_or_else(refused)?))
+        match last_end {
+            Some(not_after) if roots.ends.is_empty() => Err(CredentialError::ExpiredCa { path, not_after }),
+            Some(_) => Ok(roots),
+            None => Err(refused()),
+        }
     }
 
     /// Reads the revocation lists. Returns an empty list only if none was named and the default file does not
@@ -111,6 +139,15 @@ impl CredentialFiles {
             .map_err(|_| refused("it is not well-formed PEM"))?;
         if crls.is_empty() { Err(refused("there is none in the file")) } else { Ok(crls) }
     }
+}
+
+/// The roots that are trusted, in the order of the file.
+pub(super) struct Roots {
+    pub(super) store: RootCertStore,
+    /// The `notAfter` of each.
+    pub(super) ends: Vec<OffsetDateTime>,
+    /// The subject of each: DER-encoded, and for people.
+    pub(super) subjects: Vec<(Vec<u8>, String)>,
 }
 
 fn read_certificates(file: FileRole, path: &Path) -> Result<Vec<CertificateDer<'static>>, CredentialError> {
@@ -132,17 +169,18 @@ fn read(file: FileRole, path: &Path) -> Result<Vec<u8>, CredentialError> {
     if bytes.len() as u64 > MAX_FILE_BYTES {
         return Err(unreadable(io::Error::new(io::ErrorKind::FileTooLarge, "the file is larger than 4 MiB")));
     }
+    pem::check(&bytes).map_err(|problem| CredentialError::Pem { file, path: path.to_owned(), problem })?;
     Ok(bytes)
 }
 
 #[cfg(unix)]
-fn warn_if_others_may_read(path: &Path) {
+fn others_may_read(path: &Path) -> bool {
     use std::os::unix::fs::PermissionsExt;
     const GROUP_AND_OTHERS: u32 = 0o077;
-    if std::fs::metadata(path).is_ok_and(|metadata| metadata.permissions().mode() & GROUP_AND_OTHERS != 0) {
-        tracing::warn!(path = %path.display(), "other users can read this private key; run chmod 600 on it");
-    }
+    std::fs::metadata(path).is_ok_and(|metadata| metadata.permissions().mode() & GROUP_AND_OTHERS != 0)
 }
 
 #[cfg(not(unix))]
-fn warn_if_others_may_read(_path: &Path) {}
+fn others_may_read(_path: &Path) -> bool {
+    false
+}

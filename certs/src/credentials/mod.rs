@@ -22,6 +22,7 @@ use crate::tls::provider;
 
 pub use error::{CredentialError, FileRole};
 pub use files::CredentialFiles;
+use files::Roots;
 
 /// Validated credentials: when they were loaded, the key matched the certificate, which was signed by a root,
 /// within its validity, not revoked, and named a party of the trust domain.
@@ -31,11 +32,12 @@ pub struct Credentials {
     chain: Vec<CertificateDer<'static>>,
     key: PrivateKeyDer<'static>,
     roots: Arc<RootCertStore>,
-    roots_end: OffsetDateTime,
+    roots_ends: Vec<OffsetDateTime>,
     crls: Vec<CertificateRevocationListDer<'static>>,
     lists: Vec<ListInfo>,
     revoked: Arc<HashSet<Vec<u8>>>,
     stale_lists: StaleLists,
+    warnings: Vec<String>,
 }
 
 /// What to do with a revocation list that is past its `nextUpdate`.
@@ -83,8 +85,9 @@ impl Expiries {
 impl Credentials {
     /// Reads and validates the files. Blocks on file I/O; the files are small.
     ///
-    /// A private key that other users can read and a CRL past its `nextUpdate` are logged as warnings. The
-    /// CRL is optional except for the market, which must be able to reject revoked certificates.
+    /// A private key that other users can read, an expired root among others and a CRL past its `nextUpdate`
+    /// are logged as warnings, and returned by [`Credentials::warnings`]. The CRL is optional except for the
+    /// market, which must be able to reject revoked certificates.
     ///
     /// # Errors
     /// Returns the mistake as a variant of [`CredentialError`], with the path and what to do.
@@ -110,8 +113,9 @@ impl Credentials {
         let chain = files.read_chain()?;
         let leaf = PeerCertificate::from_der(&chain[0], domain)
             .map_err(|source| CredentialError::WrongIdentity { path: files.cert.clone(), source })?;
-        let key = files.read_key()?;
-        let (roots, roots_end) = files.read_roots()?;
+        let mut warnings = Vec::new();
+        let key = files.read_key(&mut warnings)?;
+        let Roots { store, ends, subjects } = files.read_roots(now, &mut warnings)?;
         let crls = files.read_crls()?;
         // Without any list rustls skips revocation altogether, so a lost file would silently readmit
         // everybody.
@@ -121,23 +125,37 @@ impl Credentials {
         let (lists, revoked) = read_lists(files, &crls)?;
         // From the specific to the general: the verifier in `check_signature` would report a stale list, an
         // expired certificate or a wrong key as well, but only as one rustls error without a path.
-        let credentials = Credentials {
+        let mut credentials = Credentials {
             domain: domain.clone(),
             leaf,
             chain,
             key,
-            roots: Arc::new(roots),
-            roots_end,
+            roots: Arc::new(store),
+            roots_ends: ends,
             crls,
             lists,
             revoked: Arc::new(revoked),
             stale_lists,
+            warnings,
         };
         credentials.check_lists(files, now)?;
         credentials.check_validity(files, now)?;
         credentials.check_key(files)?;
         credentials.check_signature(files, now)?;
+        // After the signature: of a list that is another authority's, that check says so.
+        credentials.check_roots_have_lists(files, &subjects)?;
+        for warning in &credentials.warnings {
+            tracing::warn!("{warning}");
+        }
         Ok(credentials)
+    }
+
+    /// Returns what is not right with the files although they can be used, each with what to do.
+    ///
+    /// They have been logged. A program that shows no log must print them.
+    #[must_use]
+    pub fn warnings(&self) -> &[String] {
+        &self.warnings
     }
 
     /// Returns the party's own certificate, parsed.
@@ -165,7 +183,7 @@ impl Credentials {
     pub fn expiries(&self) -> Expiries {
         Expiries {
             certificate: self.leaf.not_after(),
-            authority: self.roots_end,
+            authority: self.roots_ends.iter().copied().min().unwrap_or(self.leaf.not_after()),
             revocation_list: self.lists.iter().filter_map(|list| list.next_update).min(),
         }
     }
@@ -200,7 +218,7 @@ impl Credentials {
         self.stale_lists
     }
 
-    fn check_lists(&self, files: &CredentialFiles, now: OffsetDateTime) -> Result<(), CredentialError> {
+    fn check_lists(&mut self, files: &CredentialFiles, now: OffsetDateTime) -> Result<(), CredentialError> {
         let is_stale = |list: &ListInfo| list.next_update.is_some_and(|next| next < now);
         if !self.lists.iter().any(is_stale) {
             return Ok(());
@@ -209,12 +227,28 @@ impl Credentials {
         match self.stale_lists {
             StaleLists::Refuse => Err(CredentialError::StaleCrl { path }),
             StaleLists::Warn => {
-                tracing::warn!(
-                    path = %path.display(),
-                    "the revocation list is out of date; refresh it with gen-certs.sh crl and copy it here"
-                );
+                self.warnings.push(format!(
+                    "the revocation list {} is out of date; refresh it with gen-certs.sh crl and copy it here",
+                    path.display()
+                ));
                 Ok(())
             }
+        }
+    }
+
+    /// Checks that there is a list of each root, if there is any. rustls rejects certificates that no list covers, so
+    /// that every party of that root would be turned away later.
+    fn check_roots_have_lists(
+        &self,
+        files: &CredentialFiles,
+        roots: &[(Vec<u8>, String)],
+    ) -> Result<(), CredentialError> {
+        let has_list = |subject: &[u8]| self.lists.iter().any(|list| list.issuer == subject);
+        match roots.iter().find(|(subject, _)| !self.lists.is_empty() && !has_list(subject)) {
+            Some((_, root)) => {
+                Err(CredentialError::NoCrlOfRoot { path: files.crl_path(), root: root.clone() })
+            }
+            None => Ok(()),
         }
     }
 

@@ -103,8 +103,8 @@ impl Rotation {
         Ok(Prepared { next: Arc::new(next), rotation: self })
     }
 
-    /// Returns whether a list in `next` is older than the list of the same issuer in use. A root whose list
-    /// is missing from `next` is harmless: rustls rejects certificates that no list covers.
+    /// Returns whether a list in `next` is older than the list of the same issuer in use. A list that is
+    /// missing from `next` belongs to a root that is missing too, or `next` would not have been loaded.
     fn goes_back_with(&self, next: &Credentials) -> bool {
         // With no list at all, however, rustls checks nothing.
         if next.lists().is_empty() && !self.current.lists().is_empty() {

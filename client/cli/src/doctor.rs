@@ -114,10 +114,12 @@ impl Findings {
             Ok(credentials) => credentials,
             Err(error) => return self.fail(&error.into()),
         };
-        self.pass(format!(
-            "{} fits its key and was signed by the authority",
-            config.credentials.cert.display()
-        ));
+        let fits =
+            format!("{} fits its key and was signed by the authority", config.credentials.cert.display());
+        match credentials.warnings() {
+            [] => self.pass(fits),
+            warnings => self.add(Outcome::Warn, format!("{fits}; but {}", warnings.join("; ")), None),
+        }
         self.expiry(credentials.identity().not_after());
         let mut good = Vec::new();
         for address in config.market.iter() {
@@ -185,7 +187,7 @@ impl Findings {
             Err(failure) if failure.refusal().is_some() => {
                 // An answer from the market means that the connection works.
                 self.pass("the market and you accept each other's certificates");
-                self.add(Outcome::Skip, "the market tells its time only to registered parties", None);
+                self.add(Outcome::Skip, "only a registered party can ask the market for its time", None);
                 Err(failure)
             }
             Err(failure) => Err(failure),

@@ -18,7 +18,8 @@ pub const IDENTITY: u8 = 4;
 pub const CONFLICT: u8 = 5;
 /// The market can't be reached or is overloaded; try again.
 pub const UNAVAILABLE: u8 = 6;
-/// What a shell reports for a program that Ctrl-C ended: 128 + SIGINT. No command returns it itself.
+/// Ended by Ctrl-C: what a shell reports for it, 128 + SIGINT. `market serve` returns it after a second signal;
+/// other commands leave it to the shell.
 pub const INTERRUPTED: u8 = 130;
 
 /// Returns the exit code of a command that the market refused for this reason.
@@ -48,8 +49,8 @@ fn known(reason: Reason) -> Option<u8> {
         NotRegistered | CertificateRequired | CertificateExpired | CertificateRevoked | PartyIdInvalid
         | TokenRequired | TokenInvalid | TokenExpired | RoleDenied | AccountSuspended | NotTheMarket
         | WrongRecipient => IDENTITY,
-        ImportInterrupted | RateLimited | Overloaded | OutcomeUnknown | Unavailable | StreamTooSlow
-        | ConsumerFree => UNAVAILABLE,
+        ImportInterrupted | RateLimited | Overloaded | OutcomeUnknown | Unavailable | StorageFull
+        | StreamTooSlow | ConsumerFree => UNAVAILABLE,
         Internal => ERROR,
         _ => return None,
     })

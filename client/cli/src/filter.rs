@@ -34,9 +34,9 @@ pub struct TimeFilter {
 enum StatusFilter {
     /// Bought, and still with the seller.
     Placed,
-    /// On its way.
+    /// Sent by the seller, and not delivered yet.
     Shipped,
-    /// With the buyer.
+    /// Handed over to the buyer.
     Delivered,
     /// Cancelled before it was shipped.
     Cancelled,

@@ -25,8 +25,8 @@ const DEFAULT_MARKET: &str = "localhost:7443";
 /// Flags of every command.
 #[derive(Args, Clone, Debug, Default)]
 pub struct CommonFlags {
-    /// Where the market listens; several addresses, with commas or the flag repeated, share the calls and stand
-    /// in for each other [default: localhost:7443].
+    /// Where the market listens; several addresses, with commas or the flag repeated, share the calls, and
+    /// replace one that fails [default: localhost:7443].
     #[arg(
         long,
         global = true,
@@ -50,7 +50,7 @@ pub struct CommonFlags {
     /// Open a callback server here for notifications; without it they come by a stream (behind NAT).
     #[arg(long, global = true, env = "SOUK_LISTEN", value_name = "IP:PORT", help_heading = "Connection")]
     pub listen: Option<SocketAddr>,
-    /// What to tell the market of the callback server's address [default: where you connect from].
+    /// The callback server's address that is registered at the market [default: where you connect from].
     #[arg(
         long,
         global = true,
@@ -174,7 +174,7 @@ impl CommonFlags {
             timeout,
             listen: self.listen.or(settings.listen),
             advertise: self.advertise.clone().or(advertise),
-            timings: (self.timings || settings.timings).then(|| Timings::new(tell)),
+            timings: (self.timings || settings.timings).then(|| Timings::new(print_timing)),
             clock: Clock::SYSTEM,
             random: Random::SYSTEM,
         });
@@ -199,7 +199,7 @@ impl CommonFlags {
 }
 
 /// Prints how long a call took. The request id comes from the market, so it is escaped for the terminal.
-fn tell(call: &CallTiming) {
+fn print_timing(call: &CallTiming) {
     eprintln!("timing: {}", plain(&call.to_string()));
 }
 

@@ -36,7 +36,7 @@ pub enum Shared {
     Shell,
     /// Print a completion script for your shell
     Completions {
-        /// Which shell.
+        /// The shell that will read the script.
         shell: clap_complete::Shell,
     },
     /// Print the manual page (roff)

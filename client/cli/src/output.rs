@@ -15,9 +15,9 @@ pub enum Output {
     /// A table for people.
     #[default]
     Table,
-    /// One JSON document.
+    /// One JSON document (a list is an array).
     Json,
-    /// One JSON object a line.
+    /// One JSON object per line.
     Ndjson,
     /// The table's columns, separated by commas (RFC 4180).
     Csv,

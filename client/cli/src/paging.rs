@@ -14,7 +14,7 @@ pub struct Paging {
     /// Continue where an earlier page ended.
     #[arg(long, value_name = "TOKEN", default_value = "", hide_default_value = true)]
     page_token: String,
-    /// All pages.
+    /// Fetch all pages, each of --page-size rows.
     #[arg(long)]
     all: bool,
 }

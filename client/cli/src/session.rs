@@ -82,11 +82,18 @@ impl CliSession {
         let config = self.config()?;
         self.connection
             .get_or_try_init(async || {
-                let connection = Connection::open(config).await?;
+                let credentials =
+                    Credentials::load(&config.credentials, &config.trust_domain, config.clock.now())?;
+                // Without SOUK_LOG nobody sees the log, where the library has written them.
+                for warning in credentials.warnings() {
+                    self.printer.say(&format!("warning: {warning}"));
+                }
+                let connection = Connection::with_credentials(config, &credentials)?;
                 let printer = self.printer;
                 connection.on_distrust(move |failure| {
                     let hint = hint(failure).unwrap_or_default();
-                    printer.say(&format!("warning: {failure}; {hint}; until then other addresses stand in"));
+                    printer
+                        .say(&format!("warning: {failure}; {hint}; until then the other addresses are used"));
                 });
                 self.warn_of_expiry(connection.certificate());
                 Ok(connection)

@@ -93,6 +93,7 @@ impl Members {
         let dial = self.dialling(dial, now);
         let was_elsewhere = self.was_elsewhere(place, now);
         let member = &mut self.list[place];
+        // Always up: the callers choose among connected addresses, under the same lock.
         let Link::Up(channel) = &member.link else { return Plan::Nowhere };
         // Counted here, not when the call starts: callers that plan at once must see each other.
         member.in_flight += 1;
@@ -200,7 +201,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_caller_gives_up_when_each_was_dialled_in_vain_and_the_next_tries_anew() {
+    async fn a_caller_gives_up_when_every_dial_failed_and_the_next_tries_again() {
         let (mut members, begun) = (members(2), Instant::now());
         for _ in 0..2 {
             let place = dialled(&members.plan(begun, begun));
@@ -237,27 +238,27 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_address_is_told_that_the_caller_was_elsewhere_as_long_as_that_matters() {
+    async fn an_address_learns_that_the_caller_was_elsewhere_as_long_as_that_matters() {
         let (mut members, begun) = (members(2), Instant::now());
         for member in &mut members.list {
             member.connected(channel());
         }
-        let told = |members: &mut Members, at: Instant| match members.plan(at, at) {
+        let plan = |members: &mut Members, at: Instant| match members.plan(at, at) {
             Plan::Use { place, was_elsewhere, .. } => {
                 members.list[place].in_flight = 0;
                 (place, was_elsewhere)
             }
             Plan::Wait { .. } | Plan::Nowhere => panic!("no address is used"),
         };
-        assert!(told(&mut members, begun).1, "another process may have been somewhere");
+        assert!(plan(&mut members, begun).1, "another process may have been somewhere");
         let later = begun + OWN_WRITES;
-        assert!(!told(&mut members, later).1);
+        assert!(!plan(&mut members, later).1);
         members.worked(0, later, later);
-        assert_eq!(told(&mut members, later), (0, false), "it was there and nowhere else");
+        assert_eq!(plan(&mut members, later), (0, false), "it was there and nowhere else");
         members.list[0].in_flight = 1;
-        assert_eq!(told(&mut members, later), (1, true));
+        assert_eq!(plan(&mut members, later), (1, true));
         members.list[0].in_flight = 1;
-        assert_eq!(told(&mut members, later + OWN_WRITES), (1, false));
+        assert_eq!(plan(&mut members, later + OWN_WRITES), (1, false));
     }
 
     #[tokio::test]
@@ -293,7 +294,7 @@ mod tests {
         assert!(!members.is_any_in(now));
         used(members.plan(now, now));
         members.worked(0, now - Duration::from_millis(1), now);
-        assert!(members.list[0].is_left_out(now), "an answer to what was asked before tells nothing");
+        assert!(members.list[0].is_left_out(now), "an answer to an earlier call proves nothing");
         members.worked(0, now + Duration::from_millis(1), now);
         assert!(members.is_any_in(now));
     }

@@ -59,6 +59,7 @@ impl Lease {
 
 impl Drop for Lease {
     fn drop(&mut self) {
+        // Cannot underflow: every lease comes from one `Plan::Use`, which has counted it.
         self.shared.members().list[self.place].in_flight -= 1;
     }
 }
@@ -87,6 +88,7 @@ impl http_body::Body for Watched {
                 Some(Ok(frame))
             }
             Some(Err(status)) => Some(Err(self.lease.broke(status.into()))),
+            // A stream that just ends was judged by its trailers. Dropping the body drops the lease.
             None => None,
         })
     }

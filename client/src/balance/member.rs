@@ -33,7 +33,7 @@ pub(super) struct Member {
     failures_in_a_row: u32,
     failed_at: Option<Instant>,
     left_out_until: Option<Instant>,
-    is_distrust_told: bool,
+    is_distrust_reported: bool,
     /// Returns numbers from 0 to 1, for the jitter of its pauses.
     random: Random,
 }
@@ -57,7 +57,7 @@ impl Member {
             failures_in_a_row: 0,
             failed_at: None,
             left_out_until: None,
-            is_distrust_told: false,
+            is_distrust_reported: false,
             random,
         }
     }
@@ -81,7 +81,7 @@ impl Member {
         self.connections += 1;
         self.dial_failure = None;
         self.left_out_until = None;
-        self.is_distrust_told = false;
+        self.is_distrust_reported = false;
         self.connections
     }
 
@@ -119,7 +119,7 @@ impl Member {
     /// Returns whether a rejected certificate has not been reported yet, and marks it as reported.
     pub(super) fn is_news_of_distrust(&mut self) -> bool {
         // An address with a wrong certificate is dialled again every few seconds; one report is enough.
-        !std::mem::replace(&mut self.is_distrust_told, true)
+        !std::mem::replace(&mut self.is_distrust_reported, true)
     }
 
     /// Clears the failure, because other credentials may succeed.

@@ -64,11 +64,11 @@ struct Shared {
     /// Counts the results of dials.
     changes: watch::Sender<u64>,
     /// Where to report rejected certificates.
-    tell: Mutex<Option<Tell>>,
+    on_distrust: Mutex<Option<DistrustCallback>>,
 }
 
 /// Called with the error that rejected a certificate; see [`Balancer::on_distrust`].
-type Tell = Box<dyn Fn(&Error) + Send>;
+type DistrustCallback = Box<dyn Fn(&Error) + Send>;
 
 /// How to dial the addresses.
 #[derive(Clone)]
@@ -96,7 +96,12 @@ impl Balancer {
         };
         let dialler = Dialler { tls, domain: domain.clone(), options };
         let members = Mutex::new(Members::new(market.iter(), Instant::now(), random));
-        Self(Arc::new(Shared { dialler, members, changes: watch::Sender::new(0), tell: Mutex::default() }))
+        Self(Arc::new(Shared {
+            dialler,
+            members,
+            changes: watch::Sender::new(0),
+            on_distrust: Mutex::default(),
+        }))
     }
 
     /// Sends a call to the most suitable address. Must be called inside a tokio runtime.
@@ -128,8 +133,9 @@ impl Balancer {
     }
 
     /// Reports rejected certificates, once for each address until it is reached again.
-    pub(crate) fn on_distrust(&self, tell: impl Fn(&Error) + Send + 'static) {
-        *self.0.tell.lock().unwrap_or_else(PoisonError::into_inner) = Some(Box::new(tell));
+    pub(crate) fn on_distrust(&self, on_distrust: impl Fn(&Error) + Send + 'static) {
+        // A callback that panicked has poisoned the lock, but the option is whole.
+        *self.0.on_distrust.lock().unwrap_or_else(PoisonError::into_inner) = Some(Box::new(on_distrust));
     }
 }
 
@@ -147,6 +153,8 @@ impl Shared {
             let plan = self.members().plan(begun, Instant::now());
             match plan {
                 Plan::Use { place, channel, connection, dial, was_elsewhere } => {
+                    // No await between the plan, which has counted the call, and the lease, which uncounts it on drop: a caller that
+                    // gives up there would leave the address loaded for good.
                     let (shared, begun) = (Arc::clone(self), Instant::now());
                     let lease = Lease { shared, place, connection, begun, was_elsewhere };
                     self.dial(dial);
@@ -185,6 +193,7 @@ impl Shared {
         let (shared, dialler) = (Arc::downgrade(self), self.dialler.clone());
         tokio::spawn(async move {
             let dialled = dialler.dial(&target).await;
+            // A failed dial is not repeated here: the next call plans it, after the pause of its address.
             let Some(connected) = dialled_to(&shared, place, dialled) else { return };
             let (connection, closed) = connected;
             // Nothing is ever sent; the channel closes with the connection.
@@ -201,14 +210,14 @@ impl Shared {
         self.members.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn tell_distrust(&self, place: usize, error: &DialError) {
+    fn report_distrust(&self, place: usize, error: &DialError) {
         let failure = Error::from_transport(error, &error.target);
         if !failure.is_about_the_certificate() || !self.members().list[place].is_news_of_distrust() {
             return;
         }
         tracing::warn!(%failure, "an address of the market is left out");
-        if let Some(tell) = self.tell.lock().unwrap_or_else(PoisonError::into_inner).as_ref() {
-            tell(&failure);
+        if let Some(on_distrust) = self.on_distrust.lock().unwrap_or_else(PoisonError::into_inner).as_ref() {
+            on_distrust(&failure);
         }
     }
 }
@@ -224,7 +233,7 @@ fn dialled_to(
         Ok((channel, closed)) => Some((shared.members().list[place].connected(channel), closed)),
         Err(error) => {
             // Report before any waiting caller wakes up.
-            shared.tell_distrust(place, &error);
+            shared.report_distrust(place, &error);
             shared.members().list[place].dial_failed(Arc::new(error), Instant::now());
             None
         }

@@ -59,12 +59,12 @@ impl Distrust {
                 "check the market's address, and that the ca.pem is of that market: connect only if you trust who gave it to you"
             }
             Self::Theirs(OutOfDate) => {
-                "check this machine's clock; if it is right, tell the market's operator"
+                "check this machine's clock; if it is right, report this to the market's operator"
             }
             Self::Theirs(StaleRevocationList) => {
                 "get a new crl.pem from the operator (`gen-certs.sh` writes it)"
             }
-            Self::Theirs(Revoked) => "do not trust it: tell the operator",
+            Self::Theirs(Revoked) => "do not trust it: report this to the operator",
             Self::Theirs(_) => "check that the address is the market's and not another server's",
         }
     }
@@ -135,7 +135,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn alerts_about_certificates_are_told_from_all_others() {
+    fn alerts_about_certificates_are_distinguished_from_all_others() {
         let read = |alert| Distrust::from_tls(&rustls::Error::AlertReceived(alert));
         assert_eq!(read(AlertDescription::CertificateRevoked), Some(Distrust::Ours(Objection::Revoked)));
         assert_eq!(read(AlertDescription::UnknownCA), Some(Distrust::Ours(Objection::UnknownAuthority)));
@@ -147,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_with_the_markets_certificate_is_said() {
+    fn the_problem_with_the_markets_certificate_is_reported() {
         let read = |error| Distrust::from_tls(&rustls::Error::InvalidCertificate(error));
         assert_eq!(
             read(CertificateError::UnknownIssuer),

@@ -101,6 +101,8 @@ impl NotificationService for Notifications {
             return Ok(Response::new(NotifyClientResponse { acknowledged_sequence: 0 }));
         }
         let acknowledged_sequence = self.deliver(events).await?;
+        // Before the acknowledgement: the market forgets what is acknowledged, so a crash in between must repeat events rather
+        // than lose the record of them.
         self.seen.save().await.map_err(|error| {
             tracing::warn!(%error, "what was seen can't be kept, so it will come again");
             refusal(Reason::Unavailable, "the client can't keep what it has seen")

@@ -126,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn a_damaged_file_is_started_anew() {
+    fn a_damaged_file_is_replaced() {
         let folder = tempfile::tempdir().expect("a folder");
         let file = SeenFile::new(folder.path(), "souk.example:50051".into(), Uuid::from_u128(1), "");
         for damage in ["", "{", r#"{"format":2,"market":"souk.example:50051","party":null,"taken":[]}"#] {

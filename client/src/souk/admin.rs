@@ -1,6 +1,8 @@
-//! AdminService: listing, suspending and reinstating parties.
+//! AdminService: parties, and the figures of the market.
 
-use souk_proto::v1::{ListPartiesRequest, PartyRecord, ReinstateRequest, SuspendRequest};
+use souk_proto::v1::{
+    ListPartiesRequest, PartyRecord, ReinstateRequest, StatsRequest, StatsResponse, SuspendRequest,
+};
 use uuid::Uuid;
 
 use crate::{Connection, Error, Pages, error::required};
@@ -83,5 +85,21 @@ impl Admin {
     pub async fn reinstate(&self, party: Uuid) -> Result<PartyRecord, Error> {
         let request = ReinstateRequest { party_id: party.to_string(), ..Default::default() };
         required(self.connection.call(request).await?.party, "party")
+    }
+
+    /// Returns figures of the whole market: parties, items, orders, revenue by currency, backlog and recent activity.
+    ///
+    /// # Errors
+    /// The call failed.
+    ///
+    /// # Examples
+    /// ```no_run
+    /// # async fn example(souk: souk_client::Souk) -> Result<(), souk_client::Error> {
+    /// let stats = souk.admin().stats().await?;
+    /// println!("{} orders, {} in the last hour", stats.order_count, stats.orders_last_hour);
+    /// # Ok(()) }
+    /// ```
+    pub async fn stats(&self) -> Result<StatsResponse, Error> {
+        self.connection.call(StatsRequest {}).await
     }
 }

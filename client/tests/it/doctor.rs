@@ -78,7 +78,7 @@ async fn a_clock_that_is_off_is_warned_about() {
 }
 
 #[tokio::test]
-async fn a_party_without_an_account_is_told_to_register() {
+async fn a_party_without_an_account_is_asked_to_register() {
     let world = World::open().await;
     world.market.script().account = Err(refusal(Reason::NotRegistered));
     let findings = examine(&world.config(&world.party("seller/alice"))).await;

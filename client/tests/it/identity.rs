@@ -27,7 +27,7 @@ fn assert_distrust(failure: &Error, expected: &Distrust) {
 }
 
 #[tokio::test]
-async fn a_revoked_certificate_is_told_as_such() {
+async fn a_revoked_certificate_is_reported_as_such() {
     let world = World::open_with_revoked("seller/mallory").await;
     let mallory = world.party("seller/mallory");
     let failure = who_am_i(world.config(&mallory)).await;
@@ -35,7 +35,7 @@ async fn a_revoked_certificate_is_told_as_such() {
 }
 
 #[tokio::test]
-async fn a_certificate_of_another_authority_is_told_as_such() {
+async fn a_certificate_of_another_authority_is_reported_as_such() {
     let (world, other) = (World::open().await, World::open().await);
     // It trusts the market's authority, but its own certificate is from another.
     let stranger = other.party("seller/alice").trusting(&world);

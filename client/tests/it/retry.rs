@@ -68,7 +68,7 @@ async fn a_lasting_refusal_is_not_repeated() {
 }
 
 #[tokio::test]
-async fn attempts_are_bounded_and_the_last_failure_is_told() {
+async fn attempts_are_bounded_and_the_last_failure_is_returned() {
     let world = World::open().await;
     let alice = world.seller("alice");
     let attempts = MAX_ATTEMPTS as usize;

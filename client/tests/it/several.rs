@@ -293,22 +293,25 @@ async fn a_stream_goes_on_at_the_other_address_with_its_cursor_and_without_a_pau
 }
 
 #[tokio::test]
-async fn distrust_at_one_address_is_told_while_the_other_answers() {
+async fn distrust_at_one_address_is_reported_while_the_other_answers() {
     let (world, stranger) = (World::open().await, World::open().await);
     let alice = world.party("seller/alice");
-    let told = Arc::new(Mutex::new(Vec::new()));
+    let failures = Arc::new(Mutex::new(Vec::new()));
     for _ in 0..FRESH {
         let connection = connect(&world, &alice, &[stranger.market.address, world.market.address]);
-        let telling = Arc::clone(&told);
-        connection.on_distrust(move |failure| telling.lock().expect("told").push(failure.to_string()));
+        let reported = Arc::clone(&failures);
+        connection.on_distrust(move |failure| reported.lock().expect("the list").push(failure.to_string()));
         for _ in 0..2 {
             who_am_i(&connection).await.expect("the other address answers");
         }
     }
-    let told = told.lock().expect("told");
-    assert!(!told.is_empty() && told.len() <= FRESH, "once for each connection: {}", told.len());
+    let failures = failures.lock().expect("the list");
+    assert!(!failures.is_empty() && failures.len() <= FRESH, "once for each connection: {}", failures.len());
     let address = stranger.market.address.to_string();
-    assert!(told.iter().all(|text| text.contains(&address) && text.contains("authority")), "{told:?}");
+    assert!(
+        failures.iter().all(|text| text.contains(&address) && text.contains("authority")),
+        "{failures:?}"
+    );
 }
 
 #[tokio::test]

@@ -20,14 +20,14 @@ use crate::{
 type Reported = Arc<Mutex<Vec<CallTiming>>>;
 
 fn timed(world: &World) -> (Connection, Reported) {
-    let told = Reported::default();
+    let reported = Reported::default();
     let timings = {
-        let told = Arc::clone(&told);
-        Timings::new(move |call: &CallTiming| told.lock().expect("the list").push(call.clone()))
+        let reported = Arc::clone(&reported);
+        Timings::new(move |call: &CallTiming| reported.lock().expect("the list").push(call.clone()))
     };
     let alice = world.party("seller/alice");
     let config = ClientConfig { timings: Some(timings), ..world.config(&alice) };
-    (Connection::with_credentials(&config, &alice.credentials).expect("opened"), told)
+    (Connection::with_credentials(&config, &alice.credentials).expect("opened"), reported)
 }
 
 async fn test_event(connection: &Connection) -> Result<TestEventResponse, Error> {
@@ -35,8 +35,8 @@ async fn test_event(connection: &Connection) -> Result<TestEventResponse, Error>
 }
 
 /// Returns the reported methods, and how their attempts ended.
-fn ends(told: &Reported) -> Vec<(String, Vec<Option<Code>>)> {
-    let calls = told.lock().expect("the list");
+fn ends(reported: &Reported) -> Vec<(String, Vec<Option<Code>>)> {
+    let calls = reported.lock().expect("the list");
     let ends = calls
         .iter()
         .map(|call| (call.method.clone(), call.attempts.iter().map(|attempt| attempt.code).collect()));
@@ -44,9 +44,9 @@ fn ends(told: &Reported) -> Vec<(String, Vec<Option<Code>>)> {
 }
 
 #[tokio::test]
-async fn all_attempts_of_a_call_are_told_together() {
+async fn all_attempts_of_a_call_are_reported_together() {
     let world = World::open().await;
-    let (alice, told) = timed(&world);
+    let (alice, reported) = timed(&world);
     let wait = Duration::from_millis(20);
     world
         .market
@@ -56,13 +56,13 @@ async fn all_attempts_of_a_call_are_told_together() {
     test_event(&alice).await.expect("the third attempt succeeds");
     let attempts = vec![Some(Code::Unavailable), Some(Code::ResourceExhausted), Some(Code::Ok)];
     assert_eq!(
-        ends(&told),
+        ends(&reported),
         [
             ("AccountService/IssueToken".to_owned(), vec![Some(Code::Ok)]),
             ("EventService/TestEvent".to_owned(), attempts),
         ]
     );
-    let call = told.lock().expect("the list")[1].clone();
+    let call = reported.lock().expect("the list")[1].clone();
     let in_attempts: Duration = call.attempts.iter().map(|attempt| attempt.took).sum();
     assert!(call.took >= in_attempts + wait, "the waits in between count: {call}");
     // This market reports neither.
@@ -70,28 +70,28 @@ async fn all_attempts_of_a_call_are_told_together() {
 }
 
 #[tokio::test]
-async fn a_call_that_is_given_up_is_told_as_without_an_answer() {
+async fn a_call_that_is_given_up_is_reported_without_an_answer() {
     let world = World::open().await;
-    let (alice, told) = timed(&world);
+    let (alice, reported) = timed(&world);
     world.market.set_issuing(false);
     test_event(&alice.with_timeout(Duration::from_millis(300))).await.expect_err("timed out");
-    assert_eq!(ends(&told), [("AccountService/IssueToken".to_owned(), vec![None])]);
+    assert_eq!(ends(&reported), [("AccountService/IssueToken".to_owned(), vec![None])]);
 }
 
 #[tokio::test]
-async fn what_goes_on_in_the_background_is_not_told() {
+async fn background_calls_are_not_reported() {
     let world = World::open().await;
-    let (alice, told) = timed(&world);
+    let (alice, reported) = timed(&world);
     test_event(&alice.silent()).await.expect("answered");
-    assert!(ends(&told).iter().all(|(method, _)| method == "AccountService/IssueToken"));
+    assert!(ends(&reported).iter().all(|(method, _)| method == "AccountService/IssueToken"));
 }
 
 #[tokio::test]
-async fn a_stream_is_told_at_its_end() {
+async fn a_stream_is_reported_at_its_end() {
     let world = World::open().await;
-    let (alice, told) = timed(&world);
+    let (alice, reported) = timed(&world);
     let stream = alice.events().subscribe(SubscribeRequest::default()).await.expect("opened");
-    assert_eq!(ends(&told).len(), 1, "only the token so far");
+    assert_eq!(ends(&reported).len(), 1, "only the token so far");
     drop(stream);
-    assert_eq!(ends(&told)[1], ("EventService/Subscribe".to_owned(), vec![None]));
+    assert_eq!(ends(&reported)[1], ("EventService/Subscribe".to_owned(), vec![None]));
 }

@@ -88,6 +88,23 @@ impl Item {
     }
 }
 
+/// What an update is compared with: the part of an item's state before it that decides what the update
+/// reports.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ItemBefore {
+    /// The price; `None` if it is unknown, because an older market wrote the event. Then no reduction is
+    /// reported.
+    pub unit_price: Option<Money>,
+    /// Whether no unit was for sale.
+    pub is_sold_out: bool,
+}
+
+impl ItemBefore {
+    pub(super) fn of(item: &Item) -> Self {
+        Self { unit_price: Some(item.unit_price), is_sold_out: item.quantity == 0 }
+    }
+}
+
 /// A new item, as its seller describes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ItemListing {

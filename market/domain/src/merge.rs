@@ -3,30 +3,11 @@
 //! The rule: a merged update reports the difference between the item's state before the first of the updates
 //! and its state now, so that nothing is lost and nothing is invented, whatever happened in between.
 
-use serde::{Deserialize, Serialize};
-
-use super::{Event, EventKind, Item, Money};
+use super::{Event, EventKind, Item, ItemBefore};
 
 /// The fields of an item that an update can change, by their names in the contract and in its order.
 const FIELDS: [&str; 5] = ["name", "description", "category", UNIT_PRICE, "quantity"];
 const UNIT_PRICE: &str = "unit_price";
-
-/// What an update is compared with: the part of an item's state before it that decides what the update
-/// reports.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ItemBefore {
-    /// The price; `None` if it is unknown, because an older market wrote the event. Then no reduction is
-    /// reported.
-    pub unit_price: Option<Money>,
-    /// Whether no unit was for sale.
-    pub is_sold_out: bool,
-}
-
-impl ItemBefore {
-    pub(super) fn of(item: &Item) -> Self {
-        Self { unit_price: Some(item.unit_price), is_sold_out: item.quantity == 0 }
-    }
-}
 
 impl EventKind {
     /// Creates the event of an update that has changed some fields of an item.

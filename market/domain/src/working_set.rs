@@ -139,7 +139,9 @@ impl WorkingSet {
             let key = (item.seller, sku.clone());
             if item.is_listed() {
                 self.skus.insert(key, item.id);
-            } else {
+            } else if self.skus.get(&key) == Some(&item.id) {
+                // Only its owner frees it: a deleted item still changes when an old order of it is cancelled,
+                // and by then another item may have its SKU.
                 self.skus.remove(&key);
             }
         }

@@ -1,7 +1,10 @@
 //! The location of the index, and opening it: as it was left, or empty if that can't be used.
 
 use std::{
-    fs, io,
+    fs::{self, DirBuilder, File, Permissions},
+    io,
+    os::unix::fs::{DirBuilderExt as _, PermissionsExt as _},
+    panic,
     path::{Path, PathBuf},
 };
 
@@ -43,6 +46,10 @@ pub(super) struct Opened {
 
 /// The writer's memory budget in bytes; the minimum that tantivy accepts.
 const WRITER_MEMORY_BYTES: usize = 15_000_000;
+/// The permissions of the index's folders.
+const OWNER_ONLY: u32 = 0o700;
+/// The permissions that others must not have.
+const OTHERS: u32 = 0o077;
 /// Segments with a larger share of deleted documents than this are merged.
 const DELETED_SHARE_BEFORE_MERGE: f32 = 0.3;
 /// Segments with more documents than this are not merged any more, which bounds the time of a merge.
@@ -81,11 +88,17 @@ impl IndexHome {
         }
         // Before validation, whose failure leads to clearing the folder, possibly under another market.
         refuse_if_in_use(&items)?;
+        close_to_others(&items).map_err(|error| SearchError::Home { directory: items.clone(), error })?;
         // An unusable index is rebuilt rather than reported: it is derived data, and the market must start.
-        let existing = usable(&items).and_then(|(index, position)| match self.opened(index, position) {
-            Err(SearchError::Index(error)) => Err(error.to_string()),
-            other => Ok(other),
-        });
+        // The index library panics on some damage that its checksums do not cover.
+        let opening = || {
+            usable(&items).and_then(|(index, position)| match self.opened(index, position) {
+                Err(SearchError::Index(error)) => Err(error.to_string()),
+                other => Ok(other),
+            })
+        };
+        let existing = panic::catch_unwind(opening)
+            .unwrap_or_else(|_| Err("the index library panicked on it".to_owned()));
         match existing {
             Ok(opened) => opened.map(Some),
             Err(reason) => {
@@ -170,7 +183,20 @@ fn clear(items: &Path) -> io::Result<()> {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
     }
-    fs::create_dir_all(items)
+    // The mode applies to the folders above too, if they are new.
+    DirBuilder::new().recursive(true).mode(OWNER_ONLY).create(items)
+}
+
+/// Takes an existing folder from other users of this machine, if they have access.
+fn close_to_others(items: &Path) -> io::Result<()> {
+    let mode = fs::metadata(items)?.permissions().mode() & 0o7777;
+    if mode & OTHERS == 0 {
+        return Ok(());
+    }
+    fs::set_permissions(items, Permissions::from_mode(mode & !OTHERS))?;
+    let path = items.display();
+    tracing::warn!(%path, "other users had access to this folder (mode {mode:o}); now only its owner has");
+    Ok(())
 }
 
 /// Opens an index and returns it with its position, or why it can't be used.
@@ -185,13 +211,35 @@ fn usable(items: &Path) -> Result<(Index, FeedPosition), String> {
     if payload.version != schema::VERSION || index.schema() != schema::schema().0 {
         return Err("it is of another version".to_owned());
     }
-    // Reads all files once at start-up. A damaged one would otherwise surface as a wrong answer or a panic in
-    // some search.
-    let damaged = index.validate_checksum().map_err(|error| error.to_string())?;
-    if !damaged.is_empty() {
-        return Err(format!("{} of its files are damaged", damaged.len()));
-    }
+    check_files(&index, items)?;
     Ok((index, payload.position))
+}
+
+/// Checks the lengths and checksums of all files, once at start-up (measured: 0.7 GB/s for files in the kernel's cache). A damaged
+/// file would otherwise surface as a wrong answer or a panic in some search.
+fn check_files(index: &Index, items: &Path) -> Result<(), String> {
+    let metas = index.load_metas().map_err(|error| error.to_string())?;
+    let segments: Vec<String> = metas.segments.iter().map(|segment| segment.id().uuid_string()).collect();
+    let entries = fs::read_dir(items).map_err(|error| error.to_string())?;
+    for entry in entries {
+        let name = entry.map_err(|error| error.to_string())?.file_name();
+        // The names of a segment's files begin with its id. A file that is missing fails when it is opened.
+        // `Index::validate_checksum` would check only the files in tantivy's list, which may be lost itself.
+        if !segments.iter().any(|id| name.to_string_lossy().starts_with(id)) {
+            continue;
+        }
+        let shown = name.display();
+        // Read, not mapped: where the disk can't read a page, reading fails, but touching the mapped page would kill
+        // the process (SIGBUS), again at every start. What was read here stays in memory for the mapping.
+        File::open(items.join(&name))
+            .and_then(|mut file| io::copy(&mut file, &mut io::sink()))
+            .map_err(|error| format!("its file {shown} can't be read: {error}"))?;
+        let is_intact = index.directory().validate_checksum(Path::new(&name));
+        if !is_intact.map_err(|error| error.to_string())? {
+            return Err(format!("its file {shown} is damaged"));
+        }
+    }
+    Ok(())
 }
 
 /// Checks that no other process uses the index, before anything is cleared.

@@ -60,6 +60,7 @@ impl OwnWrites {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
+        // A poisoned lock is safe to use: no update under it can panic half-way.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

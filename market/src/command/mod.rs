@@ -7,6 +7,7 @@ mod check;
 mod demo;
 mod restore;
 mod serve;
+mod stats;
 mod store;
 
 use std::process::ExitCode;
@@ -30,6 +31,7 @@ enum Command {
     Backup(backup::BackupArgs),
     Restore(restore::RestoreArgs),
     Check(check::CheckArgs),
+    Stats(Box<stats::StatsArgs>),
 }
 
 impl Cli {
@@ -42,6 +44,7 @@ impl Cli {
             Command::Backup(args) => backup::run(args),
             Command::Restore(args) => restore::run(args),
             Command::Check(args) => check::run(args).await,
+            Command::Stats(args) => Ok(stats::run(*args).await),
             Command::Admin(args) => Ok(admin::run(*args).await),
         }
     }

@@ -5,8 +5,9 @@ use std::{net::SocketAddr, path::PathBuf, process::ExitCode};
 use anyhow::Context as _;
 use clap::Args;
 use ipnet::IpNet;
+use souk_cli::exit;
 use souk_server::{
-    app::App,
+    app::{App, ServeError},
     clock::Clock,
     config::{Config, LogFormat, StoreFlags},
     observe::{self, Traces},
@@ -94,7 +95,7 @@ pub(super) async fn run(args: ServeArgs) -> anyhow::Result<ExitCode> {
     let config = args.settings()?;
     let traces = Traces::open(&config.traces)?;
     // Logging starts only now, because its settings come from the configuration; errors before go to stderr.
-    let _log = observe::init(&config.log, traces.as_ref())?;
+    let log = observe::init(&config.log, traces.as_ref())?;
     for warning in config.warnings() {
         tracing::warn!("{warning}");
     }
@@ -102,16 +103,26 @@ pub(super) async fn run(args: ServeArgs) -> anyhow::Result<ExitCode> {
     let listener = TcpListener::bind(config.server.listen)
         .await
         .with_context(|| format!("can't listen on {}; choose another --listen", config.server.listen))?;
-    let app = App::build(config, listener, (Clock::SYSTEM, Random::SYSTEM))
-        .await?
-        .with_span_counts(traces.as_ref().map(Traces::counts));
-    tracing::info!(listen = %app.local_addr()?, "the market is open");
     let shutdown = CancellationToken::new();
-    tokio::spawn(stop_on_signal(shutdown.clone()));
+    stop_on_signal(shutdown.clone());
+    let app = tokio::select! {
+        app = App::build(config, listener, (Clock::SYSTEM, Random::SYSTEM)) => app?,
+        () = shutdown.cancelled() => return Ok(ExitCode::SUCCESS),
+    };
+    let app = app.with_span_counts(traces.as_ref().map(Traces::counts));
+    tracing::info!(listen = %app.local_addr()?, "the market is open");
     let outcome = app.run(shutdown).await;
     // Also after a failure, so that the last spans are sent.
     if let Some(traces) = traces {
         traces.close().await;
+    }
+    if let Err(error @ ServeError::StoreFailed(_)) = &outcome {
+        // Writes what is still buffered.
+        drop(log);
+        eprintln!("error: {error}");
+        // Not by returning, which would wait for threads and close the store: after a failed sync, SQLite must
+        // not touch its files any more.
+        std::process::exit(exit::ERROR.into());
     }
     outcome?;
     tracing::info!("the market is closed");
@@ -154,21 +165,24 @@ fn set<T>(setting: &mut T, given: Option<T>) {
 }
 
 /// Drains the market at the first signal, and exits at once at the second.
-async fn stop_on_signal(shutdown: CancellationToken) {
+fn stop_on_signal(shutdown: CancellationToken) {
+    // Registered before the function returns: until then, a signal would end the process without a drain.
     let (Ok(mut terminate), Ok(mut interrupt)) =
         (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
     else {
         tracing::warn!("can't handle signals: the market will stop without a drain");
         return;
     };
-    tokio::select! {
-        _ = terminate.recv() => shutdown.cancel(),
-        _ = interrupt.recv() => shutdown.cancel(),
-    }
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
-    }
-    tracing::warn!("received a second signal: stopping without a drain");
-    std::process::exit(130);
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = terminate.recv() => shutdown.cancel(),
+            _ = interrupt.recv() => shutdown.cancel(),
+        }
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        tracing::warn!("received a second signal: stopping without a drain");
+        std::process::exit(i32::from(souk_cli::exit::INTERRUPTED));
+    });
 }

@@ -5,15 +5,27 @@ use std::error::Error as StdError;
 /// A store operation failed.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// The back end can't be reached, is full or is shutting down; nothing was changed.
+    /// The back end can't be reached or is shutting down; nothing was changed.
     #[error("the store is unavailable: {0}")]
     Unavailable(#[source] Box<dyn StdError + Send + Sync>),
     /// The queue to the store is full; nothing was changed.
     #[error("the queue to the store is full")]
     Overloaded,
+    /// The store acknowledges nothing any more, for a reason that its [`Health`](crate::Health) reports and
+    /// that has been logged.
+    #[error("the store has stopped: {0}")]
+    Stopped(String),
     /// Other writers hold locks on the rows for longer than the lock timeout; nothing was changed.
     #[error("rows are locked by other writers: {0}")]
     Held(#[source] Box<dyn StdError + Send + Sync>),
+    /// The disk is full; nothing was changed. The back end has reported it in its [`Health`](crate::Health) and in
+    /// the log, so callers need not log it again.
+    #[error("the disk is full: {0}")]
+    Full(#[source] Box<dyn StdError + Send + Sync>),
+    /// A constraint of the database rejected a row; nothing was changed. The commands of the batch contradict
+    /// each other or the stored rows, which only a defect or another market can cause.
+    #[error("a constraint rejected a row: {0}")]
+    Rejected(#[source] Box<dyn StdError + Send + Sync>),
     /// A stored value can't be read, because of damage or a defect.
     #[error("the store can't be used: {0}")]
     Corrupt(#[source] Box<dyn StdError + Send + Sync>),

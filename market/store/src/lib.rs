@@ -18,14 +18,17 @@ pub mod audit;
 mod check;
 mod consumer;
 mod error;
+mod health;
 mod mailbox;
 pub mod memory;
 pub mod postgres;
 mod query;
 mod replicas;
+mod space;
 pub mod sqlite;
 mod track;
 mod upkeep;
+mod write_ahead_log;
 
 use std::sync::Arc;
 
@@ -37,15 +40,17 @@ pub use consumer::{
     CONSUMER_RETENTION, ConsumerOpening, ConsumerState, ConsumerStream, Consumers, MAX_CONSUMERS, MAX_COUNTED,
 };
 pub use error::{SaveError, StoreError};
+pub use health::{Health, HealthState};
 pub use mailbox::{
-    Claim, Delivery, DueQuery, Expansion, LeaseEpoch, LeaseOwner, MailboxState, Mailboxes, ORDER_PATIENCE,
-    Retention, Settlement, Verdict,
+    ByReliability, Claim, Delivery, DueQuery, Expansion, LeaseEpoch, LeaseOwner, MailboxState, Mailboxes,
+    ORDER_PATIENCE, Reliability, Retention, Settlement, Verdict,
 };
 pub use query::{FeedEntry, FeedPosition, OrderQuery, OrdersOf, Reads};
 
 pub use replicas::{Hint, Look, Replicas};
 pub use track::{Fix, TrackPoint, Tracks};
 pub use upkeep::Upkeep;
+pub use write_ahead_log::WriteAheadLog;
 
 /// An open store: one object for each role.
 pub struct Store {
@@ -63,6 +68,10 @@ pub struct Store {
     pub upkeep: Arc<dyn Upkeep>,
     /// The other markets on the same store; `None` if the back end can't be shared.
     pub replicas: Option<Arc<dyn Replicas>>,
+    /// Whether the store can keep its promises.
+    pub health: Health,
+    /// The size of the write-ahead log; `None` for a back end that has none of its own.
+    pub log: Option<WriteAheadLog>,
 }
 
 /// One writer.
@@ -137,6 +146,8 @@ pub struct Receipt {
     pub standings: Vec<Standing>,
     /// The tills that were removed, whose streams must end.
     pub removed_tills: Vec<TillId>,
+    /// The number of orders that were placed.
+    pub orders: u64,
 }
 
 /// Whether a party may use the market, and with which tokens.
@@ -158,6 +169,8 @@ impl Receipt {
         Self {
             standings: changed.map(Standing::of).collect(),
             removed_tills: removed.collect(),
+            // Never negative: orders are not removed.
+            orders: u64::try_from(rows.tally.totals.orders).unwrap_or(0),
             ..Self::default()
         }
     }

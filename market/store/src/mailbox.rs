@@ -49,6 +49,91 @@ impl Delivery {
     }
 }
 
+/// How a mailbox's callback has behaved. Callbacks of each kind are called in slots of their own, so that those
+/// that never answer can't delay the others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Reliability {
+    /// The last attempt was received.
+    Proven = 0,
+    /// Nothing has been received there since the callback was registered or, after a failure, since the
+    /// recipient registered it again or was active otherwise.
+    Unproven = 1,
+    /// The last attempt failed.
+    Failing = 2,
+}
+
+impl Reliability {
+    /// All kinds, in the order of their numbers.
+    pub const ALL: [Self; 3] = [Self::Proven, Self::Unproven, Self::Failing];
+
+    /// Returns the kind that is stored under a number. An unknown one is treated like a failing callback.
+    pub(crate) fn of(number: i64) -> Self {
+        Self::ALL.into_iter().find(|kind| *kind as i64 == number).unwrap_or(Self::Failing)
+    }
+}
+
+/// How deliveries were received.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum TakenBy {
+    /// By the callback.
+    Callback,
+    /// In another way, which shows nothing about the callback.
+    Acknowledgement,
+}
+
+impl TakenBy {
+    /// Returns how the callback counts from now on. The SQL back ends do the same in SQL.
+    pub(crate) fn reliability(self, before: Reliability) -> Reliability {
+        match (self, before) {
+            (Self::Callback, _) => Reliability::Proven,
+            (Self::Acknowledgement, Reliability::Failing) => Reliability::Unproven,
+            (Self::Acknowledgement, before) => before,
+        }
+    }
+}
+
+/// A number for each kind of callback.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ByReliability {
+    /// For those whose last attempt was received.
+    pub proven: usize,
+    /// For those at which nothing has been received yet.
+    pub unproven: usize,
+    /// For those whose last attempt failed.
+    pub failing: usize,
+}
+
+impl ByReliability {
+    /// Returns the same number for each kind.
+    pub fn each(number: usize) -> Self {
+        Self { proven: number, unproven: number, failing: number }
+    }
+
+    /// Returns the number for a kind.
+    pub fn of(&self, kind: Reliability) -> usize {
+        match kind {
+            Reliability::Proven => self.proven,
+            Reliability::Unproven => self.unproven,
+            Reliability::Failing => self.failing,
+        }
+    }
+
+    /// Sets the number for a kind.
+    pub(crate) fn set(&mut self, kind: Reliability, number: usize) {
+        match kind {
+            Reliability::Proven => self.proven = number,
+            Reliability::Unproven => self.unproven = number,
+            Reliability::Failing => self.failing = number,
+        }
+    }
+
+    /// Returns the kinds whose number is not 0.
+    pub(crate) fn kinds(&self) -> impl Iterator<Item = Reliability> {
+        let numbers = *self;
+        Reliability::ALL.into_iter().filter(move |kind| numbers.of(*kind) > 0)
+    }
+}
+
 /// A claimed mailbox, under lease.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Claim {
@@ -67,6 +152,8 @@ pub struct Claim {
     pub last_sequence: Sequence,
     /// The number of failed attempts since the last success.
     pub failures: u32,
+    /// How the callback has behaved until now.
+    pub reliability: Reliability,
     /// The first pending deliveries, ordered by sequence.
     pub deliveries: Vec<Delivery>,
 }
@@ -80,8 +167,8 @@ pub struct DueQuery {
     pub now: Timestamp,
     /// The duration of the leases.
     pub lease: Duration,
-    /// The maximum number of mailboxes to claim.
-    pub mailboxes: usize,
+    /// The maximum number of mailboxes to claim, for each kind of callback.
+    pub mailboxes: ByReliability,
     /// The maximum number of deliveries to return for each mailbox.
     pub deliveries: usize,
 }
@@ -125,6 +212,9 @@ pub struct Retention {
     pub orders: Duration,
 }
 
+/// The maximum number of sequences whose deliveries are removed in one transaction. More than any batch has.
+pub(crate) const REMOVAL_STEP: i64 = 1_024;
+
 /// The maximum number of sellers whose events share an expansion step.
 pub(crate) const SELLERS_A_STEP: usize = 16;
 
@@ -142,7 +232,7 @@ pub struct Expansion {
 pub struct MailboxState {
     /// The number of deliveries that wait for the unnamed consumer.
     pub pending: i64,
-    /// The time of the oldest pending event; `None` if nothing is pending.
+    /// The time of the first pending event; `None` if nothing is pending.
     pub oldest: Option<Timestamp>,
     /// The highest sequence that was delivered or acknowledged.
     pub acknowledged: i64,
@@ -161,13 +251,21 @@ pub struct MailboxState {
 /// The pending deliveries of all parties, and the leases on them.
 #[async_trait]
 pub trait Mailboxes: Send + Sync {
-    /// Claims mailboxes that have deliveries and a callback, are due, and are not under a live lease. The
-    /// longest overdue come first.
+    /// Claims mailboxes that have deliveries and a callback, are due, and are not under a live lease. Of each
+    /// kind of callback, mailboxes with order events come first, then the longest overdue.
     async fn claim_due(&self, query: &DueQuery) -> Result<Vec<Claim>, StoreError>;
 
     /// Returns the earliest time at which a mailbox becomes due, by its next attempt or by the end of its
-    /// lease. `None` if nothing is pending.
-    async fn next_due(&self) -> Result<Option<Timestamp>, StoreError>;
+    /// lease, among the kinds of callbacks that have `slots` and the attempts before a time. `None` if there
+    /// is none.
+    async fn next_due(
+        &self,
+        slots: ByReliability,
+        before: Timestamp,
+    ) -> Result<Option<Timestamp>, StoreError>;
+
+    /// Returns the number of mailboxes that are due and not under a lease, for each kind of callback.
+    async fn due(&self, now: Timestamp) -> Result<ByReliability, StoreError>;
 
     /// Claims one party's mailbox regardless of any lease, for Subscribe. The epoch rises, so settlements of
     /// an earlier holder have no effect from then on. The claim contains no deliveries. `None` for an
@@ -212,6 +310,10 @@ pub trait Mailboxes: Send + Sync {
     /// Moves the unnamed consumer's cursor to a sequence, regardless of any lease, removes what every consumer
     /// has, and resets the failure count. Returns the number of deliveries that wait for it.
     ///
+    /// The recipient's cursor moves at once. Very many deliveries are deleted in several transactions, so that
+    /// none holds up the lanes; if the caller gives up in between,
+    /// [`remove_acknowledged`](Self::remove_acknowledged) deletes the rest.
+    ///
     /// Has no effect if the mailbox never assigned that sequence. The recipient then remembers a sequence
     /// from before the store was restored from an older backup, and events that it has not seen would be
     /// lost.
@@ -238,6 +340,14 @@ pub trait Mailboxes: Send + Sync {
 
     /// Drops up to `limit` deliveries whose retention is over, and returns how many.
     async fn expire(&self, now: Timestamp, retention: Retention, limit: usize) -> Result<usize, StoreError>;
+
+    /// Deletes up to `limit` events from before a time that were expanded and that no delivery refers to, and
+    /// returns how many. Deliveries have the time of their event.
+    async fn forget_events(&self, before: Timestamp, limit: usize) -> Result<usize, StoreError>;
+
+    /// Deletes deliveries that were acknowledged but not removed yet, from up to `limit` sequences. Returns
+    /// the number of these sequences; 0 if nothing is left.
+    async fn remove_acknowledged(&self, limit: usize) -> Result<usize, StoreError>;
 
     /// Deletes up to `limit` idempotency records from before a time, and returns how many. A later replay of
     /// such a request would be carried out again.

@@ -41,8 +41,8 @@ enum EventSource {
 
 impl Actor {
     /// Mints a certificate for a party, and connects.
-    pub async fn enter(ground: &LocalMarket, role: Role, name: &str) -> anyhow::Result<Self> {
-        let config = ground.identity(role, name).await?;
+    pub async fn enter(market: &LocalMarket, role: Role, name: &str) -> anyhow::Result<Self> {
+        let config = market.identity(role, name).await?;
         let connection = Connection::open(&config).await?;
         Ok(Self { role, name: name.to_owned(), config, connection })
     }

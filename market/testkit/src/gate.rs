@@ -1,6 +1,6 @@
 //! A gate in front of a market: an address that can go down, freeze and come back.
 
-#![expect(clippy::expect_used, reason = "a test whose ground gives way has failed")]
+#![expect(clippy::expect_used, reason = "a test whose setup fails has failed")]
 
 use std::net::SocketAddr;
 

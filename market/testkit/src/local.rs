@@ -131,15 +131,15 @@ impl LocalMarket {
         config.limits.buyer_calls_per_second = CALLS_PER_SECOND;
         config.limits.burst_calls = CALLS_PER_SECOND;
         (options.adjust)(&mut config);
-        let mut ground = Self {
+        let mut market = Self {
             folder: Arc::new(folder),
             pki: Arc::new(Mutex::new(pki)),
             config,
             address: options.listen,
             running: None,
         };
-        ground.start().await?;
-        Ok(ground)
+        market.start().await?;
+        Ok(market)
     }
 
     /// Opens the market again at the same address and on the same store, after [`LocalMarket::stop`].
@@ -156,15 +156,15 @@ impl LocalMarket {
     /// Opens another market with the same certificates on the same store, which must be one that can be
     /// shared.
     pub async fn beside(&self) -> Result<Self, LocalMarketError> {
-        let mut ground = Self {
+        let mut market = Self {
             folder: Arc::clone(&self.folder),
             pki: Arc::clone(&self.pki),
             config: self.config.clone(),
             address: SocketAddr::new(self.address.ip(), 0),
             running: None,
         };
-        ground.start().await?;
-        Ok(ground)
+        market.start().await?;
+        Ok(market)
     }
 
     /// Stops the market and keeps its folder.

@@ -37,7 +37,7 @@ use crate::local::{LocalMarket, LocalMarketError, LocalMarketOptions, StoreKind}
 /// ```
 #[derive(Debug)]
 pub struct Market {
-    ground: LocalMarket,
+    local: LocalMarket,
 }
 
 /// The errors of a test market.
@@ -65,12 +65,12 @@ impl Market {
     /// ```
     pub async fn start() -> Result<Self, MarketError> {
         let options = LocalMarketOptions { store: StoreKind::Memory, ..LocalMarketOptions::default() };
-        Ok(Self { ground: LocalMarket::open(options).await? })
+        Ok(Self { local: LocalMarket::open(options).await? })
     }
 
     /// Returns the address on which it listens, for [`Souk::connect`].
     pub fn address(&self) -> SocketAddr {
-        self.ground.address()
+        self.local.address()
     }
 
     /// Returns a registered seller of this name, connected. The same name is the same party each time.
@@ -98,7 +98,7 @@ impl Market {
     /// # Errors
     /// Its certificate could not be minted.
     pub async fn identity(&self, role: Role, name: &str) -> Result<Identity, MarketError> {
-        let config = self.ground.identity(role, name).await?;
+        let config = self.local.identity(role, name).await?;
         Ok(Identity::from_files(config.credentials)?)
     }
 
@@ -112,7 +112,7 @@ impl Market {
     /// # Errors
     /// The market failed while it was running, or its folder can't be removed.
     pub async fn stop(self) -> Result<(), MarketError> {
-        Ok(self.ground.close().await?)
+        Ok(self.local.close().await?)
     }
 }
 

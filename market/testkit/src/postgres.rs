@@ -1,6 +1,6 @@
 //! PostgreSQL for the tests: one private server per run, and one database per test.
 
-#![expect(clippy::unwrap_used, reason = "a test whose ground gives way has failed")]
+#![expect(clippy::unwrap_used, reason = "a test whose setup fails has failed")]
 
 use std::sync::{
     Arc, LazyLock, Mutex, PoisonError,

@@ -1,6 +1,6 @@
 //! A pseudo-terminal for the tests of the shell, on which the real binary runs.
 
-#![expect(clippy::expect_used, reason = "a test whose ground gives way has failed")]
+#![expect(clippy::expect_used, reason = "a test whose setup fails has failed")]
 
 use std::num::NonZero;
 

@@ -1,7 +1,7 @@
 //! A terminal for the tests of the two programs: runs the real binary as a child process with its own home
 //! directory.
 
-#![expect(clippy::expect_used, reason = "a test whose ground gives way has failed")]
+#![expect(clippy::expect_used, reason = "a test whose setup fails has failed")]
 
 use std::{process::Stdio, time::Duration};
 

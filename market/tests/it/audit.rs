@@ -17,15 +17,15 @@ use crate::{
 
 /// Opens a market that has traded and keeps running.
 async fn traded() -> LocalMarket {
-    let ground = LocalMarket::open(LocalMarketOptions::default()).await.unwrap();
-    let alice = Actor::enter(&ground, Role::Seller, "Alice").await.unwrap();
-    let bob = Actor::enter(&ground, Role::Buyer, "Bob").await.unwrap();
+    let market = LocalMarket::open(LocalMarketOptions::default()).await.unwrap();
+    let alice = Actor::enter(&market, Role::Seller, "Alice").await.unwrap();
+    let bob = Actor::enter(&market, Role::Buyer, "Bob").await.unwrap();
     alice.register(None).await.unwrap();
     bob.register(None).await.unwrap();
     let lamp = alice.sell(draft("Lamp", "home/light", 1_250, 10)).await.unwrap();
     bob.buy(lamp.item_id, 2).await.unwrap();
     bob.rate(lamp.item_id, 5).await.unwrap();
-    ground
+    market
 }
 
 fn audit(store: &Path, args: &[&str]) -> assert_cmd::assert::Assert {
@@ -33,15 +33,15 @@ fn audit(store: &Path, args: &[&str]) -> assert_cmd::assert::Assert {
     command.arg("audit").args(args).arg("--store").arg(store).assert()
 }
 
-fn said(assert: &assert_cmd::assert::Assert) -> String {
+fn stdout(assert: &assert_cmd::assert::Assert) -> String {
     String::from_utf8(assert.get_output().stdout.clone()).unwrap()
 }
 
 /// Copies the store and tampers with the copy.
-async fn tampered(ground: &LocalMarket, sql: &str) -> PathBuf {
-    let copy = ground.path().join("tampered.db");
+async fn tampered(market: &LocalMarket, sql: &str) -> PathBuf {
+    let copy = market.path().join("tampered.db");
     let _ = std::fs::remove_file(&copy);
-    let whole = Connection::open(ground.path().join("souk.db")).unwrap();
+    let whole = Connection::open(market.path().join("souk.db")).unwrap();
     whole.execute("VACUUM INTO ?", [copy.to_str().unwrap()]).unwrap();
     assert_eq!(Connection::open(&copy).unwrap().execute(sql, []).unwrap(), 1, "{sql}");
     copy
@@ -49,9 +49,9 @@ async fn tampered(ground: &LocalMarket, sql: &str) -> PathBuf {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn log_of_a_running_market_is_read_and_verified() {
-    let ground = traded().await;
-    let store = ground.path().join("souk.db");
-    let listed = said(&audit(&store, &["list"]).success());
+    let market = traded().await;
+    let store = market.path().join("souk.db");
+    let listed = stdout(&audit(&store, &["list"]).success());
     let did: Vec<_> = listed
         .lines()
         .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap()["did"].clone())
@@ -61,17 +61,20 @@ async fn log_of_a_running_market_is_read_and_verified() {
     for secret in ["Bearer", "eyJ", "PRIVATE", "Lamp"] {
         assert!(!listed.contains(secret), "{secret} in {listed}");
     }
-    let head = said(&audit(&store, &["head"]).success());
-    let verified = said(&audit(&store, &["verify", "--head", head.trim()]).success());
+    let head = stdout(&audit(&store, &["head"]).success());
+    let verified = stdout(&audit(&store, &["verify", "--head", head.trim()]).success());
     assert!(verified.contains("5 entries"), "{verified}");
-    assert_eq!(said(&audit(&store, &["list", "--after", "3", "--limit", "1"]).success()).lines().count(), 1);
-    ground.close().await.unwrap();
+    assert_eq!(
+        stdout(&audit(&store, &["list", "--after", "3", "--limit", "1"]).success()).lines().count(),
+        1
+    );
+    market.close().await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn any_tampering_with_the_log_is_detected() {
-    let ground = traded().await;
-    let head = said(&audit(&ground.path().join("souk.db"), &["head"]).success());
+    let market = traded().await;
+    let head = stdout(&audit(&market.path().join("souk.db"), &["head"]).success());
     for sql in [
         "UPDATE audit SET line = replace(line, 'BuyItem', 'TestEvent') WHERE sequence = 4",
         "UPDATE audit SET hash = zeroblob(32) WHERE sequence = 2",
@@ -81,21 +84,21 @@ async fn any_tampering_with_the_log_is_detected() {
         "INSERT INTO audit SELECT 0, line, hash FROM audit WHERE sequence = 3",
         "INSERT INTO audit SELECT -5, line, hash FROM audit WHERE sequence = 3",
     ] {
-        let copy = tampered(&ground, sql).await;
+        let copy = tampered(&market, sql).await;
         let found = audit(&copy, &["verify"]).code(5);
-        let told = String::from_utf8_lossy(&found.get_output().stderr).into_owned();
-        assert!(told.contains("tampered with"), "{sql}: {told}");
+        let stderr = String::from_utf8_lossy(&found.get_output().stderr).into_owned();
+        assert!(stderr.contains("tampered with"), "{sql}: {stderr}");
     }
     // A missing end is detected only with a head that was noted elsewhere.
-    let copy = tampered(&ground, "DELETE FROM audit WHERE sequence = 5").await;
+    let copy = tampered(&market, "DELETE FROM audit WHERE sequence = 5").await;
     audit(&copy, &["verify"]).success();
     audit(&copy, &["verify", "--head", head.trim()]).code(5);
-    ground.close().await.unwrap();
+    market.close().await.unwrap();
 }
 
 /// Returns what the log's entries say about a till's lines.
 fn synced(fixture: &Fixture) -> Vec<String> {
-    let listed = said(&audit(&fixture.ground.path().join("souk.db"), &["list"]).success());
+    let listed = stdout(&audit(&fixture.market.path().join("souk.db"), &["list"]).success());
     listed.lines().filter(|line| line.contains("SyncInventory")).map(str::to_owned).collect()
 }
 
@@ -116,7 +119,7 @@ async fn repeated_till_lines_add_nothing_to_the_log() {
     // A new line gets an entry, even if repetitions come with it.
     shop.answers_to(vec![by(2, lamp, -100), by(3, lamp, 1)]).await;
     assert_eq!(synced(&fixture).len(), once.len() + 1);
-    audit(&fixture.ground.path().join("souk.db"), &["verify"]).success();
+    audit(&fixture.market.path().join("souk.db"), &["verify"]).success();
     fixture.close().await;
 }
 
@@ -125,8 +128,8 @@ fn file_that_is_not_a_store_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("nothing.db");
     let refused = audit(&file, &["verify"]).failure();
-    let told = String::from_utf8_lossy(&refused.get_output().stderr).into_owned();
-    assert!(told.contains("nothing.db"), "{told}");
+    let stderr = String::from_utf8_lossy(&refused.get_output().stderr).into_owned();
+    assert!(stderr.contains("nothing.db"), "{stderr}");
     assert!(!file.exists(), "reading makes nothing");
     audit(&file, &["verify", "--head", "what"]).code(2);
 }

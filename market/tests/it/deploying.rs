@@ -31,7 +31,7 @@ impl Manager {
 
     fn next(&self) -> String {
         let mut buffer = [0; 4096];
-        let length = self.socket.recv(&mut buffer).expect("the market tells something in time");
+        let length = self.socket.recv(&mut buffer).expect("the market sends a message in time");
         String::from_utf8(buffer[..length].to_vec()).unwrap()
     }
 
@@ -39,10 +39,13 @@ impl Manager {
     fn await_line(&self, line: &str) -> String {
         loop {
             let message = self.next();
-            if message.lines().any(|told| told == line) {
+            if message.lines().any(|received| received == line) {
                 return message;
             }
-            assert!(Instant::now() < self.deadline, "{line} was not told; the last was {message:?}");
+            assert!(
+                Instant::now() < self.deadline,
+                "{line} was not received; the last message was {message:?}"
+            );
         }
     }
 }

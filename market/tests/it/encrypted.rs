@@ -132,18 +132,18 @@ async fn market_trades_over_verified_tls() {
 #[tokio::test]
 async fn database_of_another_authority_is_refused() {
     if is_there() {
-        let told = ENCRYPTED.refusal(NAME, "namesake.pem").await;
-        assert!(told.contains("another authority") && told.contains("sslrootcert"), "{told}");
+        let message = ENCRYPTED.refusal(NAME, "namesake.pem").await;
+        assert!(message.contains("another authority") && message.contains("sslrootcert"), "{message}");
     }
 }
 
 #[tokio::test]
 async fn database_with_another_name_is_refused_and_both_names_are_reported() {
     if is_there() {
-        let told = ENCRYPTED.refusal(ANOTHER_NAME, "authority.pem").await;
-        assert!(told.contains(&format!("not valid for name \"{ANOTHER_NAME}\"")), "{told}");
-        assert!(told.contains(&format!("only valid for DnsName(\"{NAME}\")")), "{told}");
-        assert!(told.contains("in the address"), "{told}");
+        let message = ENCRYPTED.refusal(ANOTHER_NAME, "authority.pem").await;
+        assert!(message.contains(&format!("not valid for name \"{ANOTHER_NAME}\"")), "{message}");
+        assert!(message.contains(&format!("only valid for DnsName(\"{NAME}\")")), "{message}");
+        assert!(message.contains("in the address"), "{message}");
     }
 }
 
@@ -157,8 +157,8 @@ async fn database_without_tls_is_refused_if_the_address_requires_it() {
     let file = server.folder().join("authority.pem");
     fs::write(&file, authority("Databases").certificate).unwrap();
     let address = address(NAME, at, "postgres") + &format!("&sslrootcert={}", file.display());
-    let told = refusal(&address).await;
-    assert!(told.contains("does not support TLS") && told.contains("turn ssl on"), "{told}");
+    let message = refusal(&address).await;
+    assert!(message.contains("does not support TLS") && message.contains("turn ssl on"), "{message}");
     // The database was not touched: it has no table of a market.
     let tables = server.psql("postgres", "SELECT count(*) FROM pg_class WHERE relname = 'schema_version'");
     assert_eq!(tables.unwrap(), "0");

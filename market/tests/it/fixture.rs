@@ -12,7 +12,7 @@ use souk_testkit::{
 
 /// A running market with its database, if it has one.
 pub(crate) struct Fixture {
-    pub(crate) ground: LocalMarket,
+    pub(crate) market: LocalMarket,
     /// Dropped after the market.
     database: Option<Database>,
 }
@@ -24,9 +24,14 @@ pub(crate) struct Party {
 
 impl Fixture {
     pub(crate) async fn open(store: StoreKind) -> Self {
-        let ground =
+        let market =
             LocalMarket::open(LocalMarketOptions { store, ..LocalMarketOptions::default() }).await.unwrap();
-        Self { ground, database: None }
+        Self { market, database: None }
+    }
+
+    /// Uses a market that is already open.
+    pub(crate) fn over(market: LocalMarket) -> Self {
+        Self { market, database: None }
     }
 
     /// Opens a market on its own PostgreSQL database.
@@ -38,7 +43,7 @@ impl Fixture {
 
     /// Opens another market on the same database.
     pub(crate) async fn beside(&self) -> Self {
-        Self { ground: self.ground.beside().await.unwrap(), database: None }
+        Self { market: self.market.beside().await.unwrap(), database: None }
     }
 
     /// Returns the market's database, so that tests can manipulate it.
@@ -65,12 +70,12 @@ impl Fixture {
 
     /// Connects a party with a certificate that has not registered.
     pub(crate) async fn stranger(&self, role: Role, name: &str) -> Party {
-        let config = self.ground.identity(role, name).await.unwrap();
+        let config = self.market.identity(role, name).await.unwrap();
         Party { connection: Connection::open(&config).await.unwrap() }
     }
 
     pub(crate) async fn close(self) {
-        self.ground.close().await.unwrap();
+        self.market.close().await.unwrap();
     }
 }
 
@@ -121,6 +126,12 @@ impl Party {
         Account::new(self.connection.clone()).register_seller(name, None).await
     }
 
+    pub(crate) async fn register_as_buyer(&self, name: &str) -> Result<v1::Account, Error> {
+        let registered =
+            call!(self, RegisterBuyerRequest { request_id: self.request_id(), display_name: name.into() })?;
+        Ok(registered.account.unwrap())
+    }
+
     pub(crate) async fn sell(&self, item: v1::ItemDraft) -> Result<v1::Item, Error> {
         self.as_seller().sell(item).await
     }
@@ -132,6 +143,18 @@ impl Party {
 
     pub(crate) async fn update(&self, item_id: i64, item: v1::ItemDraft) -> Result<v1::Item, Error> {
         self.as_seller().update(item_id, item).await
+    }
+
+    /// Sets an item's price, in pence.
+    pub(crate) async fn reprice_as(
+        &self,
+        request_id: String,
+        item_id: i64,
+        amount_minor: i64,
+    ) -> Result<v1::Item, Error> {
+        let item = v1::ItemDraft { unit_price: pounds(amount_minor), ..Default::default() };
+        let request = v1::UpdateItemRequest { request_id, item_id, item: Some(item), ..Default::default() };
+        Ok(self.connection.call(request).await?.item.unwrap())
     }
 
     pub(crate) async fn delete(&self, item_id: i64) -> Result<v1::Item, Error> {

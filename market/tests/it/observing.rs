@@ -23,21 +23,30 @@ use crate::fixture::eventually;
 
 /// A free port for one test. It is found by binding a listener, which is closed before the market binds the
 /// port.
-type Port = OnceLock<SocketAddr>;
+pub(crate) type Port = OnceLock<SocketAddr>;
 static ADMIN: Port = Port::new();
 static ADMIN_ON_POSTGRES: Port = Port::new();
 
-fn pick(port: &Port) {
-    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    port.set(free.local_addr().unwrap()).unwrap();
+pub(crate) fn pick(port: &Port) {
+    port.set(free_port()).unwrap();
+}
+
+/// Returns the address of a port that is free at the moment.
+pub(crate) fn free_port() -> SocketAddr {
+    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
 }
 
 async fn get(path: &str) -> String {
     get_from(&ADMIN, path).await
 }
 
-async fn get_from(port: &Port, path: &str) -> String {
-    let mut tcp = TcpStream::connect(port.get().unwrap()).await.unwrap();
+pub(crate) async fn get_from(port: &Port, path: &str) -> String {
+    get_at(*port.get().unwrap(), path).await
+}
+
+/// Returns the admin port's answer, with its head.
+pub(crate) async fn get_at(address: SocketAddr, path: &str) -> String {
+    let mut tcp = TcpStream::connect(address).await.unwrap();
     let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
     tcp.write_all(request.as_bytes()).await.unwrap();
     let mut answer = String::new();
@@ -49,14 +58,16 @@ async fn get_from(port: &Port, path: &str) -> String {
 async fn health_and_call_times_are_exposed() {
     pick(&ADMIN);
     let adjust = |config: &mut Config| config.server.admin_listen = ADMIN.get().copied();
-    let ground =
+    let market =
         LocalMarket::open(LocalMarketOptions { adjust, ..LocalMarketOptions::default() }).await.unwrap();
     assert!(get("/livez").await.starts_with("HTTP/1.1 200"));
     // The index catches up a moment after the market listens.
     eventually("the market is ready", async || get("/readyz").await.starts_with("HTTP/1.1 200")).await;
+    let checks = ["ledger: ok", "store: ok", "database: ok", "search: ok", "shutdown: ok"];
+    assert!(get("/readyz").await.ends_with(&(checks.join("\n") + "\n")));
     assert!(get("/elsewhere").await.starts_with("HTTP/1.1 404"));
 
-    let alice = Actor::enter(&ground, Role::Seller, "Alice").await.unwrap();
+    let alice = Actor::enter(&market, Role::Seller, "Alice").await.unwrap();
     alice.register(None).await.unwrap();
     alice.sell(draft("Lamp", "home", 100, 1)).await.unwrap();
     alice.sell(draft("", "home", 100, 1)).await.unwrap_err();
@@ -69,11 +80,16 @@ async fn health_and_call_times_are_exposed() {
     };
     assert_eq!(count("SellItem", "0"), Some("1".to_owned()), "{figures}");
     assert_eq!(count("SellItem", "3"), Some("1".to_owned()), "{figures}");
+    for figure in
+        ["souk_store_state 0", "souk_wal_bytes ", "souk_wal_pending_pages ", "souk_wal_checkpoints_total "]
+    {
+        assert!(figures.lines().any(|line| line.starts_with(figure)), "{figure}: {figures}");
+    }
     for part in ["souk_memory_anonymous_bytes ", "souk_memory_file_bytes "] {
         let bytes: u64 = figures.lines().find_map(|line| line.strip_prefix(part)).unwrap().parse().unwrap();
         assert!(bytes > 1_000_000, "{part}{bytes}");
     }
-    ground.close().await.unwrap();
+    market.close().await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -88,7 +104,7 @@ async fn market_is_not_ready_while_its_database_hangs() {
         adjust: |config| config.server.admin_listen = ADMIN_ON_POSTGRES.get().copied(),
         ..LocalMarketOptions::default()
     };
-    let ground = LocalMarket::open(options).await.unwrap();
+    let market = LocalMarket::open(options).await.unwrap();
     let answers = async |path: &str, code: &str| {
         get_from(&ADMIN_ON_POSTGRES, path).await.starts_with(&format!("HTTP/1.1 {code}"))
     };
@@ -98,24 +114,24 @@ async fn market_is_not_ready_while_its_database_hangs() {
     assert!(answers("/livez", "200").await, "starting it again would not help");
     database.server().thaw().unwrap();
     eventually("the market is ready again", || answers("/readyz", "200")).await;
-    ground.close().await.unwrap();
+    market.close().await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn client_gets_the_server_timing_and_the_request_id() {
-    let ground = LocalMarket::open(LocalMarketOptions::default()).await.unwrap();
-    let told = Arc::new(Mutex::new(Vec::new()));
+    let market = LocalMarket::open(LocalMarketOptions::default()).await.unwrap();
+    let reported = Arc::new(Mutex::new(Vec::new()));
     let timings = {
-        let told = Arc::clone(&told);
-        Timings::new(move |call: &CallTiming| told.lock().unwrap().push(call.clone()))
+        let reported = Arc::clone(&reported);
+        Timings::new(move |call: &CallTiming| reported.lock().unwrap().push(call.clone()))
     };
-    let config = ground.identity(Role::Seller, "Alice").await.unwrap();
+    let config = market.identity(Role::Seller, "Alice").await.unwrap();
     let connection =
         Connection::open(&ClientConfig { timings: Some(timings), ..config.clone() }).await.unwrap();
     let alice = Actor { role: Role::Seller, name: "Alice".into(), config, connection };
     alice.register(None).await.unwrap();
     alice.sell(draft("", "home", 100, 1)).await.unwrap_err();
-    let calls = told.lock().unwrap().clone();
+    let calls = reported.lock().unwrap().clone();
     let methods: Vec<_> = calls.iter().map(|call| call.method.as_str()).collect();
     assert_eq!(
         methods,
@@ -127,13 +143,13 @@ async fn client_gets_the_server_timing_and_the_request_id() {
         assert_eq!(attempt.request_id.as_ref().unwrap().len(), 32);
     }
     assert_eq!(calls[2].attempts[0].code, Some(tonic::Code::InvalidArgument));
-    ground.close().await.unwrap();
+    market.close().await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_call_is_logged_with_its_request_id() {
-    let ground = LocalMarket::open(LocalMarketOptions::default()).await.unwrap();
-    let alice = Actor::enter(&ground, Role::Seller, "Alice").await.unwrap();
+    let market = LocalMarket::open(LocalMarketOptions::default()).await.unwrap();
+    let alice = Actor::enter(&market, Role::Seller, "Alice").await.unwrap();
     alice.register(None).await.unwrap();
     let ask = async |id: Option<&str>| {
         let mut request = tonic::Request::new(v1::ListCategoriesRequest::default());
@@ -151,5 +167,5 @@ async fn every_call_is_logged_with_its_request_id() {
     for odd in ["two words", "a\"b", "", &long] {
         assert_eq!(ask(Some(odd)).await.len(), 32, "{odd}");
     }
-    ground.close().await.unwrap();
+    market.close().await.unwrap();
 }

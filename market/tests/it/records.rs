@@ -72,13 +72,13 @@ async fn relay_records(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, count: A
 #[tokio::test]
 async fn an_answer_takes_one_record_and_a_large_one_two() {
     let options = LocalMarketOptions { store: StoreKind::Memory, ..LocalMarketOptions::default() };
-    let ground = LocalMarket::open(options).await.unwrap();
-    let alice = Actor::enter(&ground, Role::Seller, "Alice").await.unwrap();
+    let market = LocalMarket::open(options).await.unwrap();
+    let alice = Actor::enter(&market, Role::Seller, "Alice").await.unwrap();
     alice.register(None).await.unwrap();
     for number in 0..ITEMS {
         alice.sell(draft(&format!("Lamp {number}"), "home/light", 900, 1)).await.unwrap();
     }
-    let (relay, records) = counting_relay(ground.address()).await;
+    let (relay, records) = counting_relay(market.address()).await;
     let mut config = alice.config.clone();
     config.market = relay.into();
     let connection = Connection::open(&config).await.unwrap();
@@ -98,7 +98,7 @@ async fn an_answer_takes_one_record_and_a_large_one_two() {
     assert!(small <= 1_024 && large > 4_096, "answers of {small} and {large} bytes");
     assert!((CALLS..=CALLS + OTHER_RECORDS).contains(&of_small), "{of_small} records for {CALLS} answers");
     assert!(of_large <= 2 * CALLS + OTHER_RECORDS, "{of_large} records for {CALLS} large answers");
-    ground.close().await.unwrap();
+    market.close().await.unwrap();
 }
 
 async fn who_am_i(connection: &Connection) -> usize {

@@ -53,8 +53,8 @@ async fn token_of_one_market_is_valid_at_the_other(fixture: &Fixture, beside: &F
     let bob = fixture.buyer("bob").await;
     let there = beside.known(Role::Buyer, "bob").await;
     let here = call!(bob, WhoAmIRequest {}).unwrap();
-    let told = call!(there, WhoAmIRequest {}).unwrap();
-    assert_eq!(told.account, here.account);
+    let answer = call!(there, WhoAmIRequest {}).unwrap();
+    assert_eq!(answer.account, here.account);
 }
 
 async fn stock_is_sold_once_across_both(fixture: &Fixture, beside: &Fixture) {
@@ -103,7 +103,7 @@ async fn own_writes_at_either_are_in_the_next_search_at_both(fixture: &Fixture, 
     const ROUNDS: usize = 12;
     fixture.seller("alice").await;
     let alice =
-        at(fixture, [fixture, beside].map(|fixture| fixture.ground.address()), Role::Seller, "alice").await;
+        at(fixture, [fixture, beside].map(|fixture| fixture.market.address()), Role::Seller, "alice").await;
     for round in 1..=ROUNDS {
         alice.lamp(1).await;
         let (one, other) = tokio::join!(alice.search("lamp", ""), alice.search("lamp", ""));

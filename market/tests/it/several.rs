@@ -33,14 +33,14 @@ async fn at_both(fixture: &Fixture, gates: &[Gate; 2], role: Role, name: &str) -
 }
 
 pub(crate) async fn at(fixture: &Fixture, addresses: [SocketAddr; 2], role: Role, name: &str) -> Party {
-    let config = fixture.ground.identity(role, name).await.unwrap();
+    let config = fixture.market.identity(role, name).await.unwrap();
     let market = MarketAddresses::parse(addresses.map(|address| address.to_string())).unwrap();
     let config = ClientConfig { market, ..config };
     Party { connection: Connection::open(&config).await.unwrap() }
 }
 
 async fn two_gates(fixture: &Fixture) -> [Gate; 2] {
-    [Gate::open(fixture.ground.address()).await, Gate::open(fixture.ground.address()).await]
+    [Gate::open(fixture.market.address()).await, Gate::open(fixture.market.address()).await]
 }
 
 /// Buyers that keep buying until the trade is ended.
@@ -119,12 +119,12 @@ async fn no_order_fails_while_one_of_two_markets_restarts() {
     let mut beside = fixture.beside().await;
     let lamp = fixture.seller("Alice").await.lamp(STOCK).await;
     fixture.buyer("Bob").await;
-    let both = [fixture.ground.address(), beside.ground.address()];
+    let both = [fixture.market.address(), beside.market.address()];
     let bob = Arc::new(at(&fixture, both, Role::Buyer, "Bob").await);
     let trade = Trade::begin(&bob, lamp);
     for _ in 0..3 {
         trade.goes_on().await;
-        beside.ground.restart().await.unwrap();
+        beside.market.restart().await.unwrap();
     }
     trade.goes_on().await;
     let orders = trade.end(&bob).await;

@@ -5,6 +5,7 @@ use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
+    thread,
 };
 
 use souk_authority::pki::{InitOptions, IssueOptions, Pki};
@@ -23,6 +24,7 @@ pub(crate) struct Site {
 pub(crate) struct Process {
     pub(crate) child: Child,
     pub(crate) address: SocketAddr,
+    log: Option<thread::JoinHandle<String>>,
 }
 
 impl Drop for Process {
@@ -34,10 +36,19 @@ impl Drop for Process {
 }
 
 impl Process {
+    pub(crate) fn signal(&self, signal: &str) {
+        let id = self.child.id().to_string();
+        assert!(Command::new("kill").args([signal, &id]).status().unwrap().success());
+    }
+
+    /// Returns what the market wrote to stderr after it had opened. Waits until it has ended.
+    pub(crate) fn log(&mut self) -> String {
+        self.log.take().expect("not read before").join().unwrap()
+    }
+
     /// Stops the market with a signal, as an operator does, and waits until it has ended.
     pub(crate) async fn end(mut self) {
-        let id = self.child.id().to_string();
-        assert!(Command::new("kill").args(["-TERM", &id]).status().unwrap().success());
+        self.signal("-TERM");
         let ended = tokio::task::spawn_blocking(move || self.child.wait().unwrap());
         let status = tokio::time::timeout(PATIENCE, ended).await.expect("it ends in time").unwrap();
         assert!(status.success(), "{status}");
@@ -91,14 +102,14 @@ impl Site {
         let mut child = command.spawn().unwrap();
         let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
         let address = loop {
-            let line = lines.next().expect("the market tells where it listens").unwrap();
+            let line = lines.next().expect("the market prints where it listens").unwrap();
             if let Some(address) = listening(&line) {
                 break address;
             }
         };
         // Keep reading, or the market would block when its log fills the pipe.
-        std::thread::spawn(move || lines.for_each(drop));
-        Process { child, address }
+        let log = thread::spawn(move || lines.map_while(Result::ok).collect::<Vec<_>>().join("\n"));
+        Process { child, address, log: Some(log) }
     }
 
     pub(crate) async fn party(&mut self, name: &str, role: Role, process: &Process) -> Party {

@@ -2,7 +2,7 @@
 
 use souk_client::{Connection, Error};
 use souk_proto::v1::{
-    self, SyncAcknowledgement, SyncLine, sync_acknowledgement::Result as Told,
+    self, SyncAcknowledgement, SyncLine, sync_acknowledgement::Result as SyncResult,
     sync_inventory_request::Message, sync_inventory_response::Message as Answer, sync_line,
 };
 use tokio::{sync::mpsc, time::timeout};
@@ -105,14 +105,14 @@ impl Raw {
 
 pub(crate) fn stock(answer: &SyncAcknowledgement) -> i64 {
     match &answer.result {
-        Some(Told::Stock(stock)) => stock.quantity,
+        Some(SyncResult::Stock(stock)) => stock.quantity,
         other => panic!("refused: {other:?}"),
     }
 }
 
 pub(crate) fn refused_for(answer: &SyncAcknowledgement) -> &str {
     match &answer.result {
-        Some(Told::Error(error)) => &error.reason,
+        Some(SyncResult::Error(error)) => &error.reason,
         other => panic!("not refused: {other:?}"),
     }
 }

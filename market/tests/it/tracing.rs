@@ -94,7 +94,7 @@ impl Collector {
 }
 
 fn is_of(id: &str, span: &Span) -> bool {
-    told(&span.attributes, "souk.request_id").as_deref() == Some(id)
+    value_of(&span.attributes, "souk.request_id").as_deref() == Some(id)
 }
 
 /// Returns the spans of an export, each with the attributes of its resource.
@@ -109,7 +109,7 @@ fn spans(export: ExportTraceServiceRequest) -> Vec<(Span, Vec<KeyValue>)> {
 }
 
 /// Returns an attribute as text.
-fn told(attributes: &[KeyValue], key: &str) -> Option<String> {
+fn value_of(attributes: &[KeyValue], key: &str) -> Option<String> {
     let attribute = attributes.iter().find(|attribute| attribute.key == key)?;
     match attribute.value.clone()?.value? {
         Value::StringValue(text) => Some(text),
@@ -156,7 +156,7 @@ async fn each_call_has_a_span_in_its_callers_trace() {
     sell(&alice, "", "call-2", None).await.unwrap_err();
 
     let (span, market) = collector.span("call-1").await;
-    assert_eq!(told(&market, "service.name").as_deref(), Some("souk-market"));
+    assert_eq!(value_of(&market, "service.name").as_deref(), Some("souk-market"));
     assert_eq!(span.name, "shopping.v1.SellerService/SellItem");
     assert_eq!(span.kind(), SpanKind::Server);
     assert_eq!(
@@ -167,7 +167,7 @@ async fn each_call_has_a_span_in_its_callers_trace() {
     let mut attributes: Vec<_> = span
         .attributes
         .iter()
-        .map(|attribute| (attribute.key.as_str(), told(&span.attributes, &attribute.key).unwrap()))
+        .map(|attribute| (attribute.key.as_str(), value_of(&span.attributes, &attribute.key).unwrap()))
         .collect();
     attributes.sort();
     // Exactly these attributes: everything else about a call is its caller's private data.
@@ -186,7 +186,7 @@ async fn each_call_has_a_span_in_its_callers_trace() {
     let spans = collector.all();
     assert!(spans.iter().any(|span| is_of("call-3", span)), "{spans:?}");
     let refused = spans.iter().find(|span| is_of("call-2", span)).unwrap();
-    assert_eq!(told(&refused.attributes, "rpc.grpc.status_code").as_deref(), Some("3"));
+    assert_eq!(value_of(&refused.attributes, "rpc.grpc.status_code").as_deref(), Some("3"));
     // A mistake of the caller is not an error of the market.
     assert_eq!(refused.status.clone().unwrap_or_default().code(), StatusCode::Unset);
     assert!(refused.parent_span_id.is_empty() && hexadecimal(&refused.trace_id) != TRACE);
@@ -205,7 +205,7 @@ async fn ratio_of_zero_leaves_sampling_to_callers() {
     sell(&alice, "Table", "asked-for", traceparent(true)).await.unwrap();
     process.end().await;
     let spans = collector.all();
-    let ids: Vec<_> = spans.iter().filter_map(|span| told(&span.attributes, "souk.request_id")).collect();
+    let ids: Vec<_> = spans.iter().filter_map(|span| value_of(&span.attributes, "souk.request_id")).collect();
     assert_eq!(ids, ["asked-for"]);
 }
 
@@ -251,6 +251,7 @@ async fn figure(admin: SocketAddr, name: &str) -> u64 {
     tcp.write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await.unwrap();
     let mut answer = String::new();
     tcp.read_to_string(&mut answer).await.unwrap();
-    let line = answer.lines().find(|line| line.split(' ').next() == Some(name)).expect("it is told");
+    let line =
+        answer.lines().find(|line| line.split(' ').next() == Some(name)).expect("it is in the metrics");
     line.rsplit(' ').next().unwrap().parse().unwrap()
 }

@@ -88,13 +88,13 @@ async fn market_refuses_a_contracted_database_and_names_the_version_to_use() {
     fixture.database().execute(EXPANSION).unwrap();
     fixture.beside().await.close().await;
     fixture.database().execute(CONTRACTION).unwrap();
-    let told = match fixture.ground.beside().await {
+    let message = match fixture.market.beside().await {
         Ok(_) => panic!("it was opened"),
         Err(error) => error.to_string(),
     };
     for part in ["was brought forward by a newer market", "this one knows", "use that version"] {
-        assert!(told.contains(part), "{told}");
+        assert!(message.contains(part), "{message}");
     }
-    assert!(!told.contains("unreadable"), "nothing is damaged: {told}");
+    assert!(!message.contains("unreadable"), "nothing is damaged: {message}");
     fixture.close().await;
 }

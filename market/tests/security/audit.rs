@@ -33,7 +33,7 @@ async fn logged(store: &Path, what: &str) -> serde_json::Value {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn refused_identities_are_logged() {
     let fixture = Fixture::with_store(LocalMarketOptions::default(), StoreKind::Sqlite).await;
-    let store = fixture.ground.path().join("souk.db");
+    let store = fixture.market.path().join("souk.db");
     let alice = format!("seller/{}", fixture.alice.id());
 
     // Rejected at the handshake, where the identity is unknown.
@@ -56,10 +56,10 @@ async fn refused_identities_are_logged() {
     assert_eq!(logged(&store, "ROLE_DENIED").await["who"], alice.as_str());
 
     // A connection that is cut after a revocation.
-    let mallory = fixture.ground.identity(Role::Seller, "Mallory").await.unwrap();
+    let mallory = fixture.market.identity(Role::Seller, "Mallory").await.unwrap();
     let mut held =
         fixture.shake_hands(client(&fixture, Some(from_files(&mallory.credentials)))).await.unwrap();
-    fixture.ground.change_pki(|pki| pki.revoke("mallory", clock::now())).unwrap();
+    fixture.market.change_pki(|pki| pki.revoke("mallory", clock::now())).unwrap();
     let ended = timeout(PATIENCE, tokio::io::copy(&mut held, &mut tokio::io::sink())).await;
     let _ = ended.expect("the connection is cut");
     logged(&store, "connection cut").await;

@@ -51,7 +51,7 @@ fn delimited(number: u32, bytes: &[u8]) -> Vec<u8> {
 const SELL: &str = "/shopping.v1.SellerService/SellItem";
 
 async fn mallory(fixture: &Fixture) -> Pass {
-    let mallory = Actor::enter(&fixture.ground, Role::Seller, "Mallory").await.unwrap();
+    let mallory = Actor::enter(&fixture.market, Role::Seller, "Mallory").await.unwrap();
     mallory.register(None).await.unwrap();
     Pass::of(fixture, &mallory).await
 }
@@ -269,7 +269,7 @@ async fn mutations_10_000_of_every_request() {
     let fixture = Fixture::open().await;
     let contract = Contract::load();
     let enter = async |role, name| {
-        let actor = Actor::enter(&fixture.ground, role, name).await.unwrap();
+        let actor = Actor::enter(&fixture.market, role, name).await.unwrap();
         if role != Role::Operator {
             actor.register(None).await.unwrap();
         }
@@ -331,5 +331,5 @@ async fn mutations_10_000_of_every_request() {
     assert_eq!(panics.load(Ordering::Relaxed), 0, "seed {seed}");
     fixture.bob.item(fixture.lamp.item_id).await.unwrap();
     fixture.alice.sell(draft("Another lamp", "home/light", 900, 1)).await.unwrap();
-    fixture.ground.close().await.unwrap();
+    fixture.market.close().await.unwrap();
 }

@@ -54,22 +54,22 @@ async fn register_at(actor: &Actor, host: &str, port: u32) -> Result<v1::Account
 }
 
 async fn mallory(fixture: &Fixture) -> Actor {
-    Actor::enter(&fixture.ground, Role::Seller, "Mallory").await.unwrap()
+    Actor::enter(&fixture.market, Role::Seller, "Mallory").await.unwrap()
 }
 
 async fn honest_callback_registers_or_the_cases_would_prove_nothing(fixture: &Fixture) {
     let mallory = mallory(fixture).await;
-    let mut ears = mallory.listen(HERE).await.unwrap();
-    mallory.register(ears.port()).await.unwrap();
+    let mut events = mallory.listen(HERE).await.unwrap();
+    mallory.register(events.port()).await.unwrap();
     sell_one(fixture, &mallory).await;
-    ears.next().await.unwrap();
-    ears.close().await;
+    events.next().await.unwrap();
+    events.close().await;
 }
 
 /// Lets another party buy one of this seller's items.
 async fn sell_one(fixture: &Fixture, seller: &Actor) {
     let item = seller.sell(draft("Vase", "home", 900, 5)).await.unwrap();
-    let carol = Actor::enter(&fixture.ground, Role::Buyer, "Carol").await.unwrap();
+    let carol = Actor::enter(&fixture.market, Role::Buyer, "Carol").await.unwrap();
     carol.register(None).await.unwrap();
     carol.buy(item.item_id, 1).await.unwrap();
 }
@@ -77,18 +77,18 @@ async fn sell_one(fixture: &Fixture, seller: &Actor) {
 async fn callback_with_another_partys_certificate(fixture: &Fixture) {
     let mallory = mallory(fixture).await;
     // Alice's own server, which mallory wants the market to call.
-    let ears = fixture.alice.listen(HERE).await.unwrap();
-    let registered = mallory.register(ears.port()).await;
+    let events = fixture.alice.listen(HERE).await.unwrap();
+    let registered = mallory.register(events.port()).await;
     refused(registered, Reason::CallbackUnreachable).unwrap();
-    ears.close().await;
+    events.close().await;
 }
 
 async fn callback_taken_over_by_another_party(fixture: &Fixture) {
     let mallory = mallory(fixture).await;
-    let ears = mallory.listen(HERE).await.unwrap();
-    let at = SocketAddr::new(HERE.ip(), ears.port().unwrap());
-    mallory.register(ears.port()).await.unwrap();
-    ears.close().await;
+    let events = mallory.listen(HERE).await.unwrap();
+    let at = SocketAddr::new(HERE.ip(), events.port().unwrap());
+    mallory.register(events.port()).await.unwrap();
+    events.close().await;
     let mut others = fixture.alice.listen(at).await.unwrap();
     sell_one(fixture, &mallory).await;
     failed_delivery(&mallory).await;
@@ -99,23 +99,23 @@ async fn callback_taken_over_by_another_party(fixture: &Fixture) {
 async fn callback_with_a_revoked_certificate(fixture: &Fixture) {
     let before = mallory(fixture).await;
     // The server keeps presenting the certificate that it started with.
-    let ears = before.listen(HERE).await.unwrap();
-    before.register(ears.port()).await.unwrap();
-    fixture.ground.change_pki(|pki| {
+    let events = before.listen(HERE).await.unwrap();
+    before.register(events.port()).await.unwrap();
+    fixture.market.change_pki(|pki| {
         pki.revoke("mallory", souk_certs::clock::now()).unwrap();
         pki.renew("mallory", true, souk_certs::clock::now()).unwrap();
     });
     let after = mallory(fixture).await;
     let refused = timeout(PATIENCE, async {
         loop {
-            if let Err(failure) = after.register(ears.port()).await {
+            if let Err(failure) = after.register(events.port()).await {
                 return failure;
             }
         }
     });
     let failure = refused.await.expect("the market's outgoing side has the new list too");
     assert_eq!(failure.refusal().and_then(|refusal| refusal.reason()), Some(Reason::CallbackUnreachable));
-    ears.close().await;
+    events.close().await;
 }
 
 /// Waits until a delivery to this party has failed.
@@ -136,8 +136,8 @@ async fn refusals_sound_the_same_whatever_is_there(fixture: &Fixture) {
     // Nothing listens; a server without TLS listens; another party's server listens.
     let free = TcpListener::bind(HERE).await.unwrap().local_addr().unwrap();
     let silent = TcpListener::bind(HERE).await.unwrap();
-    let ears = fixture.alice.listen(HERE).await.unwrap();
-    let ports = [free.port(), silent.local_addr().unwrap().port(), ears.port().unwrap()];
+    let events = fixture.alice.listen(HERE).await.unwrap();
+    let ports = [free.port(), silent.local_addr().unwrap().port(), events.port().unwrap()];
     let mut answers = Vec::new();
     for port in ports {
         let failure = mallory.register(Some(port)).await.unwrap_err();
@@ -145,17 +145,17 @@ async fn refusals_sound_the_same_whatever_is_there(fixture: &Fixture) {
     }
     assert_eq!(answers[0], answers[1]);
     assert_eq!(answers[0], answers[2]);
-    ears.close().await;
+    events.close().await;
 }
 
 async fn name_is_stored_as_the_address_that_was_checked(fixture: &Fixture) {
     let mallory = mallory(fixture).await;
-    let ears = mallory.listen(HERE).await.unwrap();
-    let port = u32::from(ears.port().unwrap());
+    let events = mallory.listen(HERE).await.unwrap();
+    let port = u32::from(events.port().unwrap());
     register_at(&mallory, "localhost", port).await.unwrap();
     let stored = mallory.mailbox().await.unwrap().callback.unwrap();
     assert!(stored.host.parse::<std::net::IpAddr>().is_ok(), "no name is left to resolve: {}", stored.host);
-    ears.close().await;
+    events.close().await;
 }
 
 /// Registers a seller whose callback server misbehaves.
@@ -227,7 +227,7 @@ fn to_callback(files: &CredentialFiles, recipient: &Actor, port: u16) -> Channel
 }
 
 fn market(fixture: &Fixture) -> CredentialFiles {
-    CredentialFiles::beside(fixture.ground.path().join("pki/market.pem"))
+    CredentialFiles::beside(fixture.market.path().join("pki/market.pem"))
 }
 
 fn notice(recipient: &Actor, sequence: i64, id: Uuid) -> v1::Event {
@@ -241,14 +241,14 @@ fn notice(recipient: &Actor, sequence: i64, id: Uuid) -> v1::Event {
 }
 
 async fn turned_away(fixture: &Fixture, files: &CredentialFiles) {
-    let mut ears = fixture.alice.listen(HERE).await.unwrap();
+    let mut events = fixture.alice.listen(HERE).await.unwrap();
     let lie = notice(&fixture.alice, 1, souk_certs::random::uuid_v4());
-    let status = notify(files, &fixture.alice, ears.port().unwrap(), vec![lie])
+    let status = notify(files, &fixture.alice, events.port().unwrap(), vec![lie])
         .await
         .expect_err("only the market gets in");
     assert_eq!(status.code(), tonic::Code::Unavailable, "there is no connection: {status:?}");
-    assert!(ears.is_silent());
-    ears.close().await;
+    assert!(events.is_silent());
+    events.close().await;
 }
 
 async fn buyer_calls_a_sellers_callback(fixture: &Fixture) {
@@ -263,16 +263,16 @@ async fn market_impostor_of_another_authority_calls_a_callback(fixture: &Fixture
     let elsewhere = Fixture::open().await;
     // It trusts alice's authority, but its own certificate is from another one.
     let files = CredentialFiles {
-        ca: Some(fixture.ground.path().join("pki/ca.pem")),
-        crl: Some(fixture.ground.path().join("pki/crl.pem")),
+        ca: Some(fixture.market.path().join("pki/ca.pem")),
+        crl: Some(fixture.market.path().join("pki/crl.pem")),
         ..market(&elsewhere)
     };
     let loaded =
         souk_certs::credentials::Credentials::load(&files, &TrustDomain::default(), souk_certs::clock::now());
     assert!(loaded.is_err(), "the library does not even load such files");
-    let ears = fixture.alice.listen(HERE).await.unwrap();
+    let events = fixture.alice.listen(HERE).await.unwrap();
     let tls = crate::forge::client(fixture, Some(crate::forge::from_files(&files)));
-    let target = SocketAddr::new(HERE.ip(), ears.port().unwrap()).into();
+    let target = SocketAddr::new(HERE.ip(), events.port().unwrap()).into();
     let identity = Identity::Seller(fixture.alice.connection.party());
     let tls = std::sync::Arc::new(tls).into();
     let channel =
@@ -280,40 +280,40 @@ async fn market_impostor_of_another_authority_calls_a_callback(fixture: &Fixture
     let request = v1::NotifyClientRequest { recipient_id: fixture.alice.id(), events: Vec::new() };
     let status = NotificationServiceClient::new(channel).notify_client(request).await.unwrap_err();
     assert_eq!(status.code(), tonic::Code::Unavailable, "{status:?}");
-    ears.close().await;
+    events.close().await;
 }
 
 async fn events_replayed_to_a_callback(fixture: &Fixture) {
-    let mut ears = fixture.alice.listen(HERE).await.unwrap();
+    let mut events = fixture.alice.listen(HERE).await.unwrap();
     let event = notice(&fixture.alice, 1, souk_certs::random::uuid_v4());
-    let (port, files) = (ears.port().unwrap(), market(fixture));
+    let (port, files) = (events.port().unwrap(), market(fixture));
     let first = notify(&files, &fixture.alice, port, vec![event.clone()]);
-    let (acknowledged, seen) = tokio::join!(first, ears.next());
+    let (acknowledged, seen) = tokio::join!(first, events.next());
     assert_eq!((acknowledged.unwrap(), seen.unwrap()), (1, event.clone()));
     for replay in [vec![event.clone()], vec![event.clone(); 3]] {
         assert_eq!(notify(&files, &fixture.alice, port, replay).await.unwrap(), 1, "it is had already");
-        assert!(ears.is_silent(), "the user is not told again");
+        assert!(events.is_silent(), "the user is not notified again");
     }
-    ears.close().await;
+    events.close().await;
 }
 
 async fn events_reordered_to_a_callback(fixture: &Fixture) {
-    let mut ears = fixture.alice.listen(HERE).await.unwrap();
-    let (port, files) = (ears.port().unwrap(), market(fixture));
+    let mut inbox = fixture.alice.listen(HERE).await.unwrap();
+    let (port, files) = (inbox.port().unwrap(), market(fixture));
     let events = [1, 2].map(|sequence| notice(&fixture.alice, sequence, souk_certs::random::uuid_v4()));
     for event in events.iter().rev() {
         let sending = notify(&files, &fixture.alice, port, vec![event.clone()]);
-        let (acknowledged, seen) = tokio::join!(sending, ears.next());
+        let (acknowledged, seen) = tokio::join!(sending, inbox.next());
         assert_eq!((acknowledged.unwrap(), &seen.unwrap()), (event.sequence, event));
     }
     notify(&files, &fixture.alice, port, events.to_vec()).await.unwrap();
-    assert!(ears.is_silent(), "each came once, in whatever order");
-    ears.close().await;
+    assert!(inbox.is_silent(), "each came once, in whatever order");
+    inbox.close().await;
 }
 
 async fn events_for_somebody_else_to_a_callback(fixture: &Fixture) {
-    let mut ears = fixture.alice.listen(HERE).await.unwrap();
-    let (port, files) = (ears.port().unwrap(), market(fixture));
+    let mut events = fixture.alice.listen(HERE).await.unwrap();
+    let (port, files) = (events.port().unwrap(), market(fixture));
     let for_bob = notice(&fixture.bob, 1, souk_certs::random::uuid_v4());
     let misled = v1::NotifyClientRequest { recipient_id: fixture.bob.id(), events: vec![for_bob.clone()] };
     let channel = to_callback(&files, &fixture.alice, port);
@@ -321,8 +321,8 @@ async fn events_for_somebody_else_to_a_callback(fixture: &Fixture) {
     assert_eq!(Reason::of(&refused), Some(Reason::WrongRecipient));
     // It is dropped, and does not block alice's own events around it.
     notify(&files, &fixture.alice, port, vec![for_bob]).await.unwrap();
-    assert!(ears.is_silent());
-    ears.close().await;
+    assert!(events.is_silent());
+    events.close().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -356,7 +356,7 @@ async fn addresses_that_are_never_called() {
             .unwrap_or_else(|error| panic!("{host}: {error}"));
     }
     for port in [0, 65_536, u32::MAX] {
-        refused(register_at(&mallory, "192.0.2.7", port).await, Reason::CallbackRefused).unwrap();
+        refused(register_at(&mallory, "192.0.2.7", port).await, Reason::InvalidField).unwrap();
     }
     fixture.hold().await;
 }

@@ -21,7 +21,7 @@ use tonic::{Request, Status, metadata::MetadataValue, transport::Channel};
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
 pub(crate) struct Fixture {
-    pub(crate) ground: LocalMarket,
+    pub(crate) market: LocalMarket,
     pub(crate) alice: Actor,
     pub(crate) bob: Actor,
     pub(crate) lamp: v1::Item,
@@ -37,13 +37,13 @@ impl Fixture {
     }
 
     pub(crate) async fn with_store(options: LocalMarketOptions, store: StoreKind) -> Self {
-        let ground = LocalMarket::open(LocalMarketOptions { store, ..options }).await.unwrap();
-        let alice = Actor::enter(&ground, Role::Seller, "Alice").await.unwrap();
-        let bob = Actor::enter(&ground, Role::Buyer, "Bob").await.unwrap();
+        let market = LocalMarket::open(LocalMarketOptions { store, ..options }).await.unwrap();
+        let alice = Actor::enter(&market, Role::Seller, "Alice").await.unwrap();
+        let bob = Actor::enter(&market, Role::Buyer, "Bob").await.unwrap();
         alice.register(None).await.unwrap();
         bob.register(None).await.unwrap();
         let lamp = alice.sell(draft("Lamp", "home/light", 1_250, 10)).await.unwrap();
-        Self { ground, alice, bob, lamp }
+        Self { market, alice, bob, lamp }
     }
 
     /// Checks that the attack had no effect, and that the market serves old and new connections.
@@ -51,17 +51,17 @@ impl Fixture {
         let request = v1::DisplaySellerItemsRequest::default();
         let items = self.alice.connection.call(request).await.unwrap().items;
         assert_eq!(items, [self.lamp], "alice's items are as they were");
-        let fresh = Actor::enter(&self.ground, Role::Buyer, "Bob").await.unwrap();
+        let fresh = Actor::enter(&self.market, Role::Buyer, "Bob").await.unwrap();
         fresh.item(items[0].item_id).await.unwrap();
         for mailbox in [self.alice.mailbox().await.unwrap(), self.bob.mailbox().await.unwrap()] {
-            assert_eq!(mailbox.pending_count, 0, "nobody was told anything");
+            assert_eq!(mailbox.pending_count, 0, "nobody was notified of anything");
         }
-        self.ground.close().await.unwrap();
+        self.market.close().await.unwrap();
     }
 
     /// Opens a connection of alice without the client library.
     pub(crate) async fn channel(&self) -> Channel {
-        self.ground.channel(Role::Seller, "Alice").await.unwrap()
+        self.market.channel(Role::Seller, "Alice").await.unwrap()
     }
 
     /// Returns a valid token of alice.
@@ -84,7 +84,7 @@ impl Fixture {
         &self,
         tls: ClientConfig,
     ) -> Result<TlsStream<TcpStream>, std::io::Error> {
-        let tcp = TcpStream::connect(self.ground.address()).await?;
+        let tcp = TcpStream::connect(self.market.address()).await?;
         let name = ServerName::try_from("market.souk.internal").unwrap();
         timeout(PATIENCE, TlsConnector::from(Arc::new(tls)).connect(name, tcp)).await.expect("in time")
     }

@@ -28,13 +28,13 @@ pub(crate) type Root = Issuer<'static, KeyPair>;
 
 /// Returns the market's own root, with the checks of the real authority left out.
 pub(crate) fn own_root(fixture: &Fixture) -> Root {
-    let pem = |file| fs::read_to_string(fixture.ground.path().join("pki").join(file)).unwrap();
+    let pem = |file| fs::read_to_string(fixture.market.path().join("pki").join(file)).unwrap();
     Issuer::from_ca_cert_pem(&pem("ca.pem"), KeyPair::from_pem(&pem("ca.key")).unwrap()).unwrap()
 }
 
 /// Returns a root with the name and key identifier of the market's, but another key.
 pub(crate) fn namesake_root(fixture: &Fixture) -> Root {
-    let pem = fs::read_to_string(fixture.ground.path().join("pki/ca.pem")).unwrap();
+    let pem = fs::read_to_string(fixture.market.path().join("pki/ca.pem")).unwrap();
     Issuer::from_ca_cert_pem(&pem, KeyPair::generate().unwrap()).unwrap()
 }
 
@@ -82,7 +82,7 @@ pub(crate) fn from_files(files: &CredentialFiles) -> KeyAndChain {
 /// Configures a client that trusts the market and presents a certificate, or none.
 pub(crate) fn client(fixture: &Fixture, key_and_chain: Option<KeyAndChain>) -> ClientConfig {
     let mut roots = RootCertStore::empty();
-    let root = fixture.ground.path().join("pki/ca.pem");
+    let root = fixture.market.path().join("pki/ca.pem");
     roots.add(CertificateDer::from_pem_file(root).unwrap()).unwrap();
     let builder = ClientConfig::builder_with_provider(Arc::new(default_provider()))
         .with_protocol_versions(&[&TLS13])

@@ -131,7 +131,7 @@ async fn certificate_not_yet_valid(fixture: &Fixture) {
 
 /// Returns mallory's credentials, and a client that can tell when the market has applied their revocation.
 async fn mallory(fixture: &Fixture) -> (KeyAndChain, ClientConfig) {
-    let config = fixture.ground.identity(Role::Seller, "Mallory").await.unwrap();
+    let config = fixture.market.identity(Role::Seller, "Mallory").await.unwrap();
     (from_files(&config.credentials), client(fixture, Some(from_files(&config.credentials))))
 }
 
@@ -139,7 +139,7 @@ async fn certificate_revoked(fixture: &Fixture) {
     let (key_and_chain, _) = mallory(fixture).await;
     let again = client(fixture, Some(key_and_chain));
     assert_eq!(attempt(fixture, again.clone()).await, End::Let);
-    fixture.ground.change_pki(|pki| pki.revoke("mallory", clock::now())).unwrap();
+    fixture.market.change_pki(|pki| pki.revoke("mallory", clock::now())).unwrap();
     assert_eq!(refused_at_last(fixture, &again).await, AlertDescription::CertificateRevoked);
 }
 
@@ -170,7 +170,7 @@ async fn certificate_revoked_with_an_old_session_ticket(fixture: &Fixture) {
         assert_eq!(stream.get_ref().1.handshake_kind(), Some(HandshakeKind::Full), "nothing is resumed");
         assert_eq!(stream.get_ref().1.tls13_tickets_received(), 0, "there is no ticket to come back with");
     }
-    fixture.ground.change_pki(|pki| pki.revoke("mallory", clock::now())).unwrap();
+    fixture.market.change_pki(|pki| pki.revoke("mallory", clock::now())).unwrap();
     assert_eq!(refused_at_last(fixture, &tls_again).await, AlertDescription::CertificateRevoked);
 }
 
@@ -189,7 +189,7 @@ async fn certificate_for_signing_code_only(fixture: &Fixture) {
 }
 
 async fn certificate_of_the_authority_as_leaf(fixture: &Fixture) {
-    let pki = fixture.ground.path().join("pki");
+    let pki = fixture.market.path().join("pki");
     let files = souk_certs::credentials::CredentialFiles {
         key: Some(pki.join("ca.key")),
         ..souk_certs::credentials::CredentialFiles::beside(pki.join("ca.pem"))
@@ -199,7 +199,7 @@ async fn certificate_of_the_authority_as_leaf(fixture: &Fixture) {
 }
 
 async fn certificate_signed_by_a_leaf(fixture: &Fixture) {
-    let config = fixture.ground.identity(Role::Seller, "Mallory").await.unwrap();
+    let config = fixture.market.identity(Role::Seller, "Mallory").await.unwrap();
     let own = from_files(&config.credentials);
     let key = rcgen::KeyPair::try_from(own.key.secret_der()).unwrap();
     let below = rcgen::Issuer::from_ca_cert_der(&own.chain[0], key).unwrap();
@@ -299,7 +299,7 @@ fn hello_of_tls_1_2() -> Vec<u8> {
 
 /// Returns the market's answer to bytes that are not TLS 1.3. It must close within its handshake timeout.
 async fn answer_to(fixture: &Fixture, bytes: &[u8]) -> Vec<u8> {
-    let mut tcp = TcpStream::connect(fixture.ground.address()).await.unwrap();
+    let mut tcp = TcpStream::connect(fixture.market.address()).await.unwrap();
     tcp.write_all(bytes).await.unwrap();
     let mut answer = Vec::new();
     let read = timeout(PATIENCE, tcp.read_to_end(&mut answer)).await.expect("the market closes");
@@ -352,7 +352,7 @@ async fn client_whose_address_has_all_its_handshakes_under_way(fixture: &Fixture
     let mut silent = Vec::new();
     // As many as the default of `limits.handshakes_of_address`.
     for _ in 0..64 {
-        silent.push(TcpStream::connect(fixture.ground.address()).await.unwrap());
+        silent.push(TcpStream::connect(fixture.market.address()).await.unwrap());
     }
     let (_, tls) = mallory(fixture).await;
     assert_eq!(attempt(fixture, tls).await, End::Let);
@@ -403,5 +403,5 @@ async fn silent_sockets_that_come_again(fixture: &Fixture) {
 async fn another_host(fixture: &Fixture) -> TcpStream {
     let socket = TcpSocket::new_v4().unwrap();
     socket.bind("127.0.0.2:0".parse().unwrap()).unwrap();
-    socket.connect(fixture.ground.address()).await.unwrap()
+    socket.connect(fixture.market.address()).await.unwrap()
 }

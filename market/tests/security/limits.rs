@@ -41,7 +41,7 @@ attacks!(
 );
 
 async fn enter(fixture: &Fixture) -> Actor {
-    let mallory = Actor::enter(&fixture.ground, Role::Seller, "Mallory").await.unwrap();
+    let mallory = Actor::enter(&fixture.market, Role::Seller, "Mallory").await.unwrap();
     mallory.register(None).await.unwrap();
     mallory
 }
@@ -222,7 +222,7 @@ async fn serves(fixture: &Fixture) {
     for _ in 0..20 {
         fixture.bob.item(fixture.lamp.item_id).await.unwrap();
     }
-    let fresh = Actor::enter(&fixture.ground, Role::Buyer, "Bob").await.unwrap();
+    let fresh = Actor::enter(&fixture.market, Role::Buyer, "Bob").await.unwrap();
     fresh.item(fixture.lamp.item_id).await.unwrap();
 }
 
@@ -278,7 +278,7 @@ async fn over_quota() {
         config.limits.burst_calls = 10;
     };
     let fixture = Fixture::with(LocalMarketOptions { adjust, ..LocalMarketOptions::default() }).await;
-    let mallory = Actor::enter(&fixture.ground, Role::Seller, "Mallory").await.unwrap();
+    let mallory = Actor::enter(&fixture.market, Role::Seller, "Mallory").await.unwrap();
     mallory.register(None).await.unwrap();
     let pass = Pass::of(&fixture, &mallory).await;
     let mut last = Ok(Vec::new());
@@ -300,7 +300,7 @@ async fn over_quota() {
 async fn connections_of_one_party() {
     let adjust = |config: &mut souk_server::config::Config| config.limits.connections_of_party = 4;
     let fixture = Fixture::with(LocalMarketOptions { adjust, ..LocalMarketOptions::default() }).await;
-    let config = fixture.ground.identity(Role::Seller, "Mallory").await.unwrap();
+    let config = fixture.market.identity(Role::Seller, "Mallory").await.unwrap();
     let open = || async {
         let tls = client(&fixture, Some(from_files(&config.credentials)));
         let mut stream = fixture.shake_hands(tls).await.unwrap();
@@ -326,7 +326,7 @@ async fn connections_of_one_party() {
 async fn connections_of_everybody() {
     let adjust = |config: &mut souk_server::config::Config| config.limits.connections = 8;
     let fixture = Fixture::with(LocalMarketOptions { adjust, ..LocalMarketOptions::default() }).await;
-    let mallory = Actor::enter(&fixture.ground, Role::Seller, "Mallory").await.unwrap();
+    let mallory = Actor::enter(&fixture.market, Role::Seller, "Mallory").await.unwrap();
     let mut held = Vec::new();
     for _ in 0..8 {
         let tls = client(&fixture, Some(from_files(&mallory.config.credentials)));
@@ -345,7 +345,7 @@ async fn calls_that_never_send_their_message(fixture: &Fixture) {
     let pass = pass(fixture).await;
     let mut held = tokio::task::JoinSet::new();
     for _ in 0..3 {
-        let channel = fixture.ground.channel(Role::Seller, "Mallory").await.unwrap();
+        let channel = fixture.market.channel(Role::Seller, "Mallory").await.unwrap();
         for _ in 0..CALLS {
             let (metadata, _, ()) = pass.request(()).into_parts();
             let silent = http_body_util::StreamBody::new(futures::stream::pending::<

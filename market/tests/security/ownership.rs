@@ -23,7 +23,7 @@ attacks!(
     anothers_order_is_like_none_to_look_at,
     anothers_order_is_like_none_to_cancel,
     anothers_mailbox_can_not_be_acknowledged,
-    anothers_request_id_tells_nothing,
+    anothers_request_id_reveals_nothing,
     identity_in_a_request_body_is_ignored,
 );
 
@@ -63,14 +63,14 @@ async fn outsider(channel: Channel, id: &str, services: &[&str]) {
 }
 
 async fn operator_on_every_trade_call(fixture: &Fixture) {
-    let channel = fixture.ground.channel(Role::Operator, "Olga").await.unwrap();
-    let id = fixture.ground.change_pki(|pki| pki.find("olga").unwrap().identity.uuid().unwrap().to_string());
+    let channel = fixture.market.channel(Role::Operator, "Olga").await.unwrap();
+    let id = fixture.market.change_pki(|pki| pki.find("olga").unwrap().identity.uuid().unwrap().to_string());
     outsider(channel, &id, &TRADE).await;
 }
 
 async fn market_certificate_on_every_call(fixture: &Fixture) {
-    let market = CredentialFiles::beside(fixture.ground.path().join("pki/market.pem"));
-    let channel = fixture.ground.channel_with(&market).unwrap();
+    let market = CredentialFiles::beside(fixture.market.path().join("pki/market.pem"));
+    let channel = fixture.market.channel_with(&market).unwrap();
     outsider(channel.clone(), &Uuid::nil().to_string(), &TRADE).await;
     outsider(channel, &fixture.alice.id(), &["AdminService"]).await;
 }
@@ -108,13 +108,13 @@ async fn like_none<M: Message>(pass: &Pass, path: &str, anothers: i64, message: 
 }
 
 async fn other_seller(fixture: &Fixture) -> Pass {
-    let eve = souk_testkit::actor::Actor::enter(&fixture.ground, Role::Seller, "Eve").await.unwrap();
+    let eve = souk_testkit::actor::Actor::enter(&fixture.market, Role::Seller, "Eve").await.unwrap();
     eve.register(None).await.unwrap();
     Pass::of(fixture, &eve).await
 }
 
 async fn other_buyer(fixture: &Fixture) -> Pass {
-    let eve = souk_testkit::actor::Actor::enter(&fixture.ground, Role::Buyer, "Eve").await.unwrap();
+    let eve = souk_testkit::actor::Actor::enter(&fixture.market, Role::Buyer, "Eve").await.unwrap();
     eve.register(None).await.unwrap();
     Pass::of(fixture, &eve).await
 }
@@ -142,7 +142,7 @@ async fn anothers_item_is_like_none_to_delete(fixture: &Fixture) {
 
 /// Places an order between other parties. The seller is not alice, whose mailbox must stay empty.
 async fn anothers_order(fixture: &Fixture) -> i64 {
-    let enter = |role, name| souk_testkit::actor::Actor::enter(&fixture.ground, role, name);
+    let enter = |role, name| souk_testkit::actor::Actor::enter(&fixture.market, role, name);
     let sam = enter(Role::Seller, "Sam").await.unwrap();
     sam.register(None).await.unwrap();
     let carol = enter(Role::Buyer, "Carol").await.unwrap();
@@ -168,7 +168,7 @@ async fn anothers_order_is_like_none_to_cancel(fixture: &Fixture) {
 }
 
 async fn anothers_mailbox_can_not_be_acknowledged(fixture: &Fixture) {
-    let enter = |role, name| souk_testkit::actor::Actor::enter(&fixture.ground, role, name);
+    let enter = |role, name| souk_testkit::actor::Actor::enter(&fixture.market, role, name);
     let sam = enter(Role::Seller, "Sam").await.unwrap();
     sam.register(None).await.unwrap();
     let carol = enter(Role::Buyer, "Carol").await.unwrap();
@@ -183,8 +183,8 @@ async fn anothers_mailbox_can_not_be_acknowledged(fixture: &Fixture) {
     assert_eq!(sam.mailbox().await.unwrap().pending_count, 1);
 }
 
-async fn anothers_request_id_tells_nothing(fixture: &Fixture) {
-    let enter = |role, name| souk_testkit::actor::Actor::enter(&fixture.ground, role, name);
+async fn anothers_request_id_reveals_nothing(fixture: &Fixture) {
+    let enter = |role, name| souk_testkit::actor::Actor::enter(&fixture.market, role, name);
     let sam = enter(Role::Seller, "Sam").await.unwrap();
     sam.register(None).await.unwrap();
     let vase = sam.sell(souk_testkit::actor::draft("Vase", "home", 900, 2)).await.unwrap();

@@ -2,8 +2,6 @@
 
 use bytes::{Buf as _, BufMut as _};
 use http::uri::PathAndQuery;
-use prost::Message;
-use souk_proto::FILE_DESCRIPTOR_SET;
 use souk_testkit::actor::Actor;
 use tonic::{
     Request, Status,
@@ -16,13 +14,10 @@ use crate::fixture::{Fixture, honest, token};
 
 /// Returns the full paths of a service's methods, read from the contract.
 pub(crate) fn methods(service: &str) -> Vec<String> {
-    let files = prost_types::FileDescriptorSet::decode(FILE_DESCRIPTOR_SET).unwrap().file;
-    let found = files
-        .iter()
-        .flat_map(|file| &file.service)
-        .find(|found| found.name() == service)
-        .unwrap_or_else(|| panic!("no service {service}"));
-    found.method.iter().map(|method| format!("/shopping.v1.{service}/{}", method.name())).collect()
+    let mut methods = souk_proto::methods();
+    methods.retain(|method| method.service.strip_prefix("shopping.v1.") == Some(service));
+    assert!(!methods.is_empty(), "no service {service}");
+    methods.iter().map(souk_proto::Method::path).collect()
 }
 
 /// A party's connection and token.
@@ -40,7 +35,7 @@ impl Pass {
 
     /// Opens another connection with an existing token.
     pub(crate) async fn of_token(fixture: &Fixture, actor: &Actor, token: &str) -> Self {
-        let channel = fixture.ground.channel(actor.role, &actor.name).await.unwrap();
+        let channel = fixture.market.channel(actor.role, &actor.name).await.unwrap();
         Self { channel, party: actor.id(), bearer: format!("Bearer {token}") }
     }
 

@@ -34,18 +34,18 @@ attacks!(
 );
 
 async fn enter(fixture: &Fixture, name: &str) -> Actor {
-    let actor = Actor::enter(&fixture.ground, Role::Seller, name).await.unwrap();
+    let actor = Actor::enter(&fixture.market, Role::Seller, name).await.unwrap();
     actor.register(None).await.unwrap();
     actor
 }
 
 async fn revoked_while_streaming(fixture: &Fixture) {
     let mallory = enter(fixture, "Mallory").await;
-    let channel = fixture.ground.channel(Role::Seller, "Mallory").await.unwrap();
+    let channel = fixture.market.channel(Role::Seller, "Mallory").await.unwrap();
     let pass = Pass::of(fixture, &mallory).await;
     let request = pass.request(v1::SubscribeRequest::default());
     let mut stream = EventServiceClient::new(channel).subscribe(request).await.unwrap().into_inner();
-    fixture.ground.change_pki(|pki| pki.revoke("mallory", clock::now())).unwrap();
+    fixture.market.change_pki(|pki| pki.revoke("mallory", clock::now())).unwrap();
     let changed = Instant::now();
     let end = timeout(PATIENCE, async {
         // Messages that were in flight may still arrive.
@@ -61,7 +61,7 @@ async fn revoked_while_streaming(fixture: &Fixture) {
 
 async fn revoked_with_an_open_connection(fixture: &Fixture) {
     let mallory = enter(fixture, "Mallory").await;
-    fixture.ground.change_pki(|pki| pki.revoke("mallory", clock::now())).unwrap();
+    fixture.market.change_pki(|pki| pki.revoke("mallory", clock::now())).unwrap();
     shut_out(fixture, &mallory).await;
 }
 
@@ -86,9 +86,9 @@ async fn stays_out(fixture: &Fixture, actor: &Actor) {
 
 async fn with_list_after_revocation(fixture: &Fixture, change: impl FnOnce(&std::path::Path, Vec<u8>)) {
     let mallory = enter(fixture, "Mallory").await;
-    let list = fixture.ground.path().join("pki/crl.pem");
+    let list = fixture.market.path().join("pki/crl.pem");
     let old = fs::read(&list).unwrap();
-    fixture.ground.change_pki(|pki| pki.revoke("mallory", clock::now())).unwrap();
+    fixture.market.change_pki(|pki| pki.revoke("mallory", clock::now())).unwrap();
     shut_out(fixture, &mallory).await;
     let newest = fs::read(&list).unwrap();
     change(&list, old);
@@ -110,7 +110,7 @@ async fn list_taken_away(fixture: &Fixture) {
 
 /// Returns the certificate that the market presents to a new connection.
 async fn shown(fixture: &Fixture) -> CertificateDer<'static> {
-    let config = fixture.ground.identity(Role::Seller, "Alice").await.unwrap();
+    let config = fixture.market.identity(Role::Seller, "Alice").await.unwrap();
     let tls = client(fixture, Some(from_files(&config.credentials)));
     let stream = fixture.shake_hands(tls).await.unwrap();
     stream.get_ref().1.peer_certificates().unwrap()[0].clone().into_owned()
@@ -118,9 +118,9 @@ async fn shown(fixture: &Fixture) -> CertificateDer<'static> {
 
 async fn files_that_do_not_fit_together(fixture: &Fixture) {
     let before = shown(fixture).await;
-    let [cert, key] = ["pki/market.pem", "pki/market.key"].map(|name| fixture.ground.path().join(name));
+    let [cert, key] = ["pki/market.pem", "pki/market.key"].map(|name| fixture.market.path().join(name));
     let (old_cert, old_key) = (fs::read(&cert).unwrap(), fs::read(&key).unwrap());
-    fixture.ground.change_pki(|pki| pki.renew("market", false, clock::now())).unwrap();
+    fixture.market.change_pki(|pki| pki.renew("market", false, clock::now())).unwrap();
     // Half of the change is undone before the files have been stable for long enough to be read.
     fs::write(&key, &old_key).unwrap();
     let end = Instant::now() + Duration::from_secs(1);
@@ -164,7 +164,7 @@ async fn market_certificate_renewed_under_load(fixture: &Fixture) {
         async { timeout(PATIENCE, enough).await.expect("the calls go on") }
     };
     calls(500).await;
-    fixture.ground.change_pki(|pki| pki.renew("market", false, clock::now())).unwrap();
+    fixture.market.change_pki(|pki| pki.renew("market", false, clock::now())).unwrap();
     let renewed = timeout(PATIENCE, async { while shown(fixture).await == before {} });
     renewed.await.expect("the renewed certificate is shown");
     calls(500).await;
@@ -180,9 +180,9 @@ async fn market_certificate_renewed_under_load(fixture: &Fixture) {
 async fn token_key_changed(fixture: &Fixture) {
     let pass = Pass::of(fixture, &fixture.alice).await;
     let who = "/shopping.v1.SessionService/WhoAmI";
-    let rotate = || fixture.ground.change_pki(souk_authority::pki::Pki::rotate_token_key).unwrap();
+    let rotate = || fixture.market.change_pki(souk_authority::pki::Pki::rotate_token_key).unwrap();
     let kid = |pass: &Pass| jsonwebtoken::decode_header(pass.token()).unwrap().kid;
-    let signed_anew = async |before: Option<String>| {
+    let newly_signed = async |before: Option<String>| {
         let changed = timeout(PATIENCE, async {
             loop {
                 let pass = Pass::of(fixture, &fixture.alice).await;
@@ -194,11 +194,11 @@ async fn token_key_changed(fixture: &Fixture) {
         changed.await.expect("the new key is in use")
     };
     rotate();
-    let second = signed_anew(kid(&pass)).await;
+    let second = newly_signed(kid(&pass)).await;
     pass.call(who, Vec::new()).await.expect("the key before the change is good still");
     second.call(who, Vec::new()).await.unwrap();
     rotate();
-    let third = signed_anew(kid(&second)).await;
+    let third = newly_signed(kid(&second)).await;
     assert_eq!(reason(pass.call(who, Vec::new()).await), Reason::TokenInvalid, "the one before that is not");
     second.call(who, Vec::new()).await.unwrap();
     third.call(who, Vec::new()).await.unwrap();
@@ -213,26 +213,26 @@ async fn root_changed() {
     let fixture = &Fixture::open().await;
     let left_behind = enter(fixture, "Mallory").await;
     let old_papers = client(fixture, Some(from_files(&left_behind.config.credentials)));
-    fixture.ground.change_pki(|pki| pki.new_root(clock::now())).unwrap();
+    fixture.market.change_pki(|pki| pki.new_root(clock::now())).unwrap();
     let renewed = ["market", "alice", "bob"].map(|name| {
-        fixture.ground.change_pki(|pki| pki.renew(name, false, clock::now())).unwrap().name.to_string()
+        fixture.market.change_pki(|pki| pki.renew(name, false, clock::now())).unwrap().name.to_string()
     });
     assert_eq!(renewed.len(), 3);
     // The market presents its certificate of the new root, and still accepts one of the old root.
-    let config = fixture.ground.identity(Role::Seller, "Alice").await.unwrap();
+    let config = fixture.market.identity(Role::Seller, "Alice").await.unwrap();
     let taken = timeout(PATIENCE, async {
         let connect = || client(fixture, Some(from_files(&config.credentials)));
         while fixture.greet(connect()).await.is_err() {}
     });
     taken.await.expect("the new root is trusted");
     left_behind.mailbox().await.unwrap();
-    fixture.ground.change_pki(|pki| pki.retire_root(true, clock::now())).unwrap();
+    fixture.market.change_pki(|pki| pki.retire_root(true, clock::now())).unwrap();
     let out = timeout(PATIENCE, async { while left_behind.mailbox().await.is_ok() {} });
     out.await.expect("the former root is no longer trusted");
     assert!(fixture.greet(old_papers).await.is_err());
     // Clients with new certificates continue: they read the same files again.
     for (role, name) in [(Role::Seller, "Alice"), (Role::Buyer, "Bob")] {
-        let fresh = Actor::enter(&fixture.ground, role, name).await.unwrap();
+        let fresh = Actor::enter(&fixture.market, role, name).await.unwrap();
         assert_eq!(fresh.item(fixture.lamp.item_id).await.unwrap(), fixture.lamp);
     }
 }
@@ -242,8 +242,8 @@ mod at_the_start {
 
     async fn refused_to_start(change: impl FnOnce(&std::path::Path)) -> String {
         let mut fixture = Fixture::with(souk_testkit::local::LocalMarketOptions::default()).await;
-        change(&fixture.ground.path().join("pki/crl.pem"));
-        let error = fixture.ground.restart().await.expect_err("it does not start");
+        change(&fixture.market.path().join("pki/crl.pem"));
+        let error = fixture.market.restart().await.expect_err("it does not start");
         error.to_string()
     }
 
@@ -264,7 +264,7 @@ mod at_the_start {
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn list_of_another_authority() {
         let elsewhere = Fixture::open().await;
-        let foreign = fs::read(elsewhere.ground.path().join("pki/crl.pem")).unwrap();
+        let foreign = fs::read(elsewhere.market.path().join("pki/crl.pem")).unwrap();
         let error = refused_to_start(|list| fs::write(list, foreign).unwrap()).await;
         assert!(error.contains("crl.pem"), "{error}");
     }
@@ -273,7 +273,7 @@ mod at_the_start {
 /// Waits until a metric has the expected value.
 async fn figure_of(address: std::net::SocketAddr, name: &str, is_right: impl Fn(i64) -> bool) {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-    let told = timeout(PATIENCE, async {
+    let reached = timeout(PATIENCE, async {
         loop {
             let mut tcp = tokio::net::TcpStream::connect(address).await.unwrap();
             tcp.write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await.unwrap();
@@ -285,7 +285,7 @@ async fn figure_of(address: std::net::SocketAddr, name: &str, is_right: impl Fn(
             }
         }
     });
-    told.await.unwrap_or_else(|_| panic!("{name} does not become right"));
+    reached.await.unwrap_or_else(|_| panic!("{name} does not become right"));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -300,7 +300,7 @@ async fn soonest_expiry_is_exposed_and_follows_a_renewal() {
     let fixture = Fixture::with(options).await;
     let address = *ADMIN.get().unwrap();
     let end = |fixture: &Fixture| {
-        let market = fixture.ground.change_pki(|pki| pki.market().unwrap());
+        let market = fixture.market.change_pki(|pki| pki.market().unwrap());
         let now = clock::now();
         let domain = souk_certs::identity::TrustDomain::default();
         let loaded = souk_certs::credentials::Credentials::load(&market.files(), &domain, now).unwrap();
@@ -308,12 +308,12 @@ async fn soonest_expiry_is_exposed_and_follows_a_renewal() {
     };
     let (soonest, certificate) = end(&fixture);
     assert!(soonest < certificate, "the revocation list is the first to end");
-    figure_of(address, "souk_soonest_expiry_timestamp_seconds", |told| told == soonest).await;
-    figure_of(address, "souk_certificate_expiry_timestamp_seconds", |told| told == certificate).await;
-    fixture.ground.change_pki(|pki| pki.refresh_crl(clock::now() + time::Duration::days(5))).unwrap();
+    figure_of(address, "souk_soonest_expiry_timestamp_seconds", |value| value == soonest).await;
+    figure_of(address, "souk_certificate_expiry_timestamp_seconds", |value| value == certificate).await;
+    fixture.market.change_pki(|pki| pki.refresh_crl(clock::now() + time::Duration::days(5))).unwrap();
     let (later, _) = end(&fixture);
     assert!(later > soonest);
-    figure_of(address, "souk_soonest_expiry_timestamp_seconds", |told| told == later).await;
-    figure_of(address, "souk_connections", |told| told > 0).await;
+    figure_of(address, "souk_soonest_expiry_timestamp_seconds", |value| value == later).await;
+    figure_of(address, "souk_connections", |value| value > 0).await;
     fixture.hold().await;
 }

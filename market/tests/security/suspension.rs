@@ -28,8 +28,8 @@ struct Mallory {
 
 impl Mallory {
     async fn enter(fixture: &Fixture) -> Self {
-        let olga = Actor::enter(&fixture.ground, Role::Operator, "Olga").await.unwrap();
-        let actor = Actor::enter(&fixture.ground, Role::Seller, "Mallory").await.unwrap();
+        let olga = Actor::enter(&fixture.market, Role::Operator, "Olga").await.unwrap();
+        let actor = Actor::enter(&fixture.market, Role::Seller, "Mallory").await.unwrap();
         actor.register(None).await.unwrap();
         Self { olga, actor }
     }
@@ -67,13 +67,13 @@ async fn suspended_on_every_call_with_a_live_token(fixture: &Fixture) {
 async fn suspended_account_gets_no_new_token(fixture: &Fixture) {
     let mallory = Mallory::enter(fixture).await;
     mallory.suspend().await;
-    let fresh = Actor::enter(&fixture.ground, Role::Seller, "Mallory").await.unwrap();
+    let fresh = Actor::enter(&fixture.market, Role::Seller, "Mallory").await.unwrap();
     let issued = fresh.connection.call(v1::IssueTokenRequest {}).await;
     refused(issued, Reason::AccountSuspended).unwrap();
     refused(fresh.register(None).await, Reason::AccountSuspended).unwrap();
     // A new certificate of the same party does not help.
-    fixture.ground.change_pki(|pki| pki.renew("mallory", false, souk_certs::clock::now()).unwrap());
-    let renewed = Actor::enter(&fixture.ground, Role::Seller, "Mallory").await.unwrap();
+    fixture.market.change_pki(|pki| pki.renew("mallory", false, souk_certs::clock::now()).unwrap());
+    let renewed = Actor::enter(&fixture.market, Role::Seller, "Mallory").await.unwrap();
     refused(renewed.register(None).await, Reason::AccountSuspended).unwrap();
 }
 

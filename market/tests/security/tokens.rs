@@ -62,7 +62,7 @@ struct Forge<'a> {
 
 impl<'a> Forge<'a> {
     async fn new(fixture: &'a Fixture) -> Self {
-        let key_pem = std::fs::read(fixture.ground.path().join("pki/token.key")).unwrap();
+        let key_pem = std::fs::read(fixture.market.path().join("pki/token.key")).unwrap();
         Self { fixture, genuine: fixture.token().await, key_pem }
     }
 
@@ -128,9 +128,9 @@ async fn a_forged_token_that_is_right_in_everything_passes_or_the_cases_would_pr
 
 async fn stolen_under_another_sellers_certificate(fixture: &Fixture) {
     let bearer = format!("Bearer {}", fixture.token().await);
-    let mallory = souk_testkit::actor::Actor::enter(&fixture.ground, Role::Seller, "Mallory").await.unwrap();
+    let mallory = souk_testkit::actor::Actor::enter(&fixture.market, Role::Seller, "Mallory").await.unwrap();
     mallory.register(None).await.unwrap();
-    let channel = fixture.ground.channel(Role::Seller, "Mallory").await.unwrap();
+    let channel = fixture.market.channel(Role::Seller, "Mallory").await.unwrap();
     for claims_to_be in [mallory.id(), fixture.alice.id()] {
         let refused = reason(sell_with(channel.clone(), &honest(&claims_to_be, &bearer)).await);
         assert!(matches!(refused, Reason::TokenInvalid | Reason::PartyIdInvalid), "{refused:?}");
@@ -143,7 +143,7 @@ async fn stolen_under_another_sellers_certificate(fixture: &Fixture) {
 
 async fn stolen_under_a_newer_certificate_of_the_same_party(fixture: &Fixture) {
     let bearer = format!("Bearer {}", fixture.token().await);
-    fixture.ground.change_pki(|pki| pki.renew("alice", false, souk_certs::clock::now()).unwrap());
+    fixture.market.change_pki(|pki| pki.renew("alice", false, souk_certs::clock::now()).unwrap());
     let refused = sell_with(fixture.channel().await, &honest(&fixture.alice.id(), &bearer)).await;
     assert_eq!(reason(refused), Reason::TokenInvalid);
 }

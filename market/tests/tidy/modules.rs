@@ -2,7 +2,13 @@
 //! those before it.
 //!
 //! An edge leads from the module of a file to the module that a path in it names: in `use` declarations, types and
-//! expressions, through re-exports. A child that uses its parent's own items makes no edge, nor do tests.
+//! expressions, through re-exports. Tests make no edges.
+//!
+//! What the check does not see:
+//! - uses between a parent and its child, in either direction: edges exist only between siblings;
+//! - paths in the bodies and arguments of macros, which are tokens to the parser;
+//! - names that a glob import (`use x::*`) brings into scope;
+//! - names that an ordinary `use` brought into scope are attributed to that `use`, wherever they are written.
 
 use std::{
     collections::{BTreeMap, BTreeSet},

@@ -8,7 +8,7 @@ use souk_proto::v1::DeleteItemRequest;
 /// Take an item off the market; its orders stay, wishing buyers are notified
 #[derive(Args)]
 pub(crate) struct Delete {
-    /// The item's id.
+    /// The item's id, as `items` shows it.
     item: i64,
     /// Only if the item still has this version.
     #[arg(long, value_name = "VERSION")]

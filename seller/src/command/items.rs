@@ -4,7 +4,7 @@ use clap::Args;
 use souk_cli::{CliSession, Failure, Paging, view::ItemView};
 use souk_proto::v1::DisplaySellerItemsRequest;
 
-/// Display your items
+/// List the items that you sell
 #[derive(Args)]
 pub(crate) struct Items {
     #[command(flatten)]

@@ -8,7 +8,7 @@ use souk_proto::v1::{CancelSaleRequest, DeliverSaleRequest, ShipSaleRequest};
 /// Mark an order as shipped; the buyer is notified
 #[derive(Args)]
 pub(crate) struct Ship {
-    /// The order's id.
+    /// The order's id, as `sales` shows it.
     order: i64,
     /// Repeat an earlier call by its request id.
     #[arg(long, value_name = "UUID")]
@@ -18,7 +18,7 @@ pub(crate) struct Ship {
 /// Mark a shipped order as delivered; the buyer is notified
 #[derive(Args)]
 pub(crate) struct Deliver {
-    /// The order's id.
+    /// The order's id, as `sales` shows it.
     order: i64,
     /// Repeat an earlier call by its request id.
     #[arg(long, value_name = "UUID")]
@@ -28,7 +28,7 @@ pub(crate) struct Deliver {
 /// Cancel an order that was not shipped yet; its units go back and the buyer sees why
 #[derive(Args)]
 pub(crate) struct Cancel {
-    /// The order's id.
+    /// The order's id, as `sales` shows it.
     order: i64,
     /// Why, for the buyer; up to 200 characters.
     #[arg(long)]

@@ -14,7 +14,7 @@ use souk_proto::v1::{EndRideRequest, Location, RideKind, RideStop, StartRideRequ
 
 use positions::Track;
 
-/// Start a ride with orders, say where it is, end it
+/// Start a ride with orders, report its position, and end it
 #[derive(Subcommand)]
 pub(crate) enum Ride {
     Start(Start),
@@ -33,10 +33,10 @@ pub(crate) struct Start {
     /// Where the ride begins, in degrees.
     #[arg(long, value_name = "LAT,LON", value_parser = parse_location, allow_hyphen_values = true)]
     from: Location,
-    /// What drives.
+    /// The vehicle, in words that the buyers will see.
     #[arg(long)]
     vehicle: String,
-    /// Who drives.
+    /// The driver's name, which the buyers will see.
     #[arg(long)]
     driver: String,
     /// Take orders of several buyers along.
@@ -50,7 +50,7 @@ pub(crate) struct Start {
 /// End a ride: orders still on it are delivered, and their buyers are notified
 #[derive(Args)]
 pub(crate) struct End {
-    /// The ride's id.
+    /// The ride's id, as `ride start` printed it.
     ride: String,
     /// Repeat an earlier call by its request id.
     #[arg(long, value_name = "UUID")]

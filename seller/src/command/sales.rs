@@ -12,11 +12,11 @@ use time::{Duration, OffsetDateTime};
 /// The default period of a summary.
 const SUMMARY: Duration = Duration::days(30);
 
-/// List the orders of your items, latest first, or sum them up
+/// List the orders of your items, latest first, or summarize them
 #[derive(Args)]
 pub(crate) struct Sales {
-    /// Sum standing orders up instead, by day or by item, with a chart; the last 30 days unless --from and
-    /// --until say otherwise.
+    /// Summarize the orders that were not cancelled, by day or by item, with a chart. Covers the last 30 days
+    /// unless --from or --until is given.
     #[arg(long, value_name = "BY", num_args = 0..=1, default_missing_value = "day",
           conflicts_with_all = ["item", "status", "all", "page_token"])]
     summary: Option<By>,
@@ -28,9 +28,9 @@ pub(crate) struct Sales {
 
 #[derive(Clone, Copy, ValueEnum)]
 enum By {
-    /// Days (UTC).
+    /// By calendar day, in UTC.
     Day,
-    /// The 100 items of the largest revenue.
+    /// By item: the 100 items with the largest revenue.
     Item,
 }
 

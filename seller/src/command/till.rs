@@ -7,11 +7,11 @@ use souk_proto::v1::{ListTillsRequest, RemoveTillRequest};
 /// Your tills: the programs that keep count of stock with `seller sync`
 #[derive(Subcommand)]
 pub(crate) enum Till {
-    /// Show them
+    /// List your tills
     List,
-    /// Forget one, and its count of lines
+    /// Remove a till, with its count of lines
     Rm {
-        /// The till's name.
+        /// The till's name, as `till list` shows it.
         till: String,
     },
 }

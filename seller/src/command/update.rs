@@ -8,15 +8,15 @@ use souk_proto::v1::{ItemDraft, UpdateItemRequest};
 /// Change an item: price, stock, name, description, category; notifies wishing buyers
 #[derive(Args)]
 pub(crate) struct Update {
-    /// The item's id.
+    /// The item's id, as `items` shows it.
     item: i64,
-    /// New name.
+    /// The new name, 1 to 200 characters.
     #[arg(long)]
     name: Option<String>,
-    /// New description.
+    /// The new description; empty removes it.
     #[arg(long)]
     description: Option<String>,
-    /// Another category.
+    /// The new category, such as electronics/audio.
     #[arg(long)]
     category: Option<String>,
     /// New price, such as "9.99 GBP".
@@ -25,7 +25,7 @@ pub(crate) struct Update {
     /// New stock (5), or a change of it (+3, -2) that keeps purchases in between.
     #[arg(long, allow_hyphen_values = true)]
     quantity: Option<String>,
-    /// Only if the item still has this version (`items` in JSON tells it).
+    /// Only if the item still has this version (`seller items --output json` shows it).
     #[arg(long, value_name = "VERSION")]
     expect_version: Option<i64>,
     /// Only check, change nothing.

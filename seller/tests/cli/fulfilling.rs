@@ -8,11 +8,11 @@ use super::{buy, list_lamp, market, registered};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn orders_are_shipped_delivered_cancelled_and_summed_up() {
-    let ground = market().await;
-    let alice = registered(&ground).await;
+    let market = market().await;
+    let alice = registered(&market).await;
     let lamp = list_lamp(&alice).await;
     for units in [3, 1, 2] {
-        buy(&ground, lamp, units).await;
+        buy(&market, lamp, units).await;
     }
     assert_eq!(alice.run(&["ship", "1"]).await.code, 0);
     alice.run(&["ship", "1"]).await.assert_fails(5, &["shipped", "hint"]);
@@ -45,8 +45,8 @@ async fn orders_are_shipped_delivered_cancelled_and_summed_up() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_catalogue_is_imported_exported_and_imported_again() {
-    let ground = market().await;
-    let alice = registered(&ground).await;
+    let market = market().await;
+    let alice = registered(&market).await;
     let file = |name: &str, text: &[u8]| {
         let path = alice.home.path().join(name);
         fs::write(&path, text).expect("written");
@@ -96,10 +96,10 @@ async fn a_catalogue_is_imported_exported_and_imported_again() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_ride_is_started_driven_along_a_recorded_track_and_ended() {
-    let ground = market().await;
-    let alice = registered(&ground).await;
+    let market = market().await;
+    let alice = registered(&market).await;
     let lamp = list_lamp(&alice).await;
-    buy(&ground, lamp, 1).await;
+    buy(&market, lamp, 1).await;
     let start = |order: &'static str| {
         [
             "ride",

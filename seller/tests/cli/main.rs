@@ -37,12 +37,12 @@ async fn market() -> LocalMarket {
 }
 
 /// Creates the terminal of alice, who is not registered.
-async fn alice(ground: &LocalMarket) -> Terminal {
-    Terminal::of(SELLER, &ground.identity(Role::Seller, "alice").await.expect("a certificate"))
+async fn alice(market: &LocalMarket) -> Terminal {
+    Terminal::of(SELLER, &market.identity(Role::Seller, "alice").await.expect("a certificate"))
 }
 
-async fn registered(ground: &LocalMarket) -> Terminal {
-    let alice = alice(ground).await;
+async fn registered(market: &LocalMarket) -> Terminal {
+    let alice = alice(market).await;
     let ran = alice.run(&["register", "Alice"]).await;
     assert_eq!(ran.code, 0, "{ran:?}");
     alice
@@ -54,8 +54,8 @@ async fn list_lamp(alice: &Terminal) -> i64 {
     ran.json()["item_id"].as_i64().expect("an id")
 }
 
-async fn buy(ground: &LocalMarket, item_id: i64, quantity: i64) {
-    let bob = Actor::enter(ground, Role::Buyer, "Bob").await.expect("a buyer");
+async fn buy(market: &LocalMarket, item_id: i64, quantity: i64) {
+    let bob = Actor::enter(market, Role::Buyer, "Bob").await.expect("a buyer");
     bob.register(None).await.expect("registered");
     bob.buy(item_id, quantity).await.expect("bought");
 }
@@ -84,10 +84,10 @@ async fn a_wrong_command_line_is_a_usage_error_that_says_what_is_meant() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn credentials_that_do_not_work_are_an_identity_error() {
-    let ground = market().await;
-    let alice = alice(&ground).await;
-    let carol = ground.identity(Role::Seller, "carol").await.expect("a certificate");
-    let (other, key) = (market().await, carol.credentials.key_path().display().to_string());
+    let market = market().await;
+    let alice = alice(&market).await;
+    let carol = market.identity(Role::Seller, "carol").await.expect("a certificate");
+    let (other, key) = (self::market().await, carol.credentials.key_path().display().to_string());
     let foreign_ca = other.path().join("pki/ca.pem").display().to_string();
     let (empty, not_pem) = (alice.home.path().join("empty.pem"), alice.home.path().join("text.pem"));
     fs::write(&empty, "").expect("written");
@@ -101,18 +101,34 @@ async fn credentials_that_do_not_work_are_an_identity_error() {
         alice.run(&["items", "--cert", &file]).await.assert_fails(4, &["BEGIN CERTIFICATE"]);
     }
     // Her files are valid, but this market's certificate is from another authority.
-    let market = other.address().to_string();
-    alice.run(&["items", "--market", &market]).await.assert_fails(4, &["authority"]);
+    let address = other.address().to_string();
+    alice.run(&["items", "--market", &address]).await.assert_fails(4, &["authority"]);
     // A buyer's certificate does not make a seller.
-    let bob = ground.identity(Role::Buyer, "bob").await.expect("a certificate");
+    let bob = market.identity(Role::Buyer, "bob").await.expect("a certificate");
     let bob = Terminal::of(SELLER, &bob).run(&["register", "Bob"]).await;
     assert_eq!(bob.code, 4, "{bob:?}");
 }
 
+/// Nobody reads the log of a command line.
+#[tokio::test(flavor = "multi_thread")]
+async fn warnings_about_credentials_are_printed() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let ground = market().await;
+    let config = ground.identity(Role::Seller, "alice").await.expect("a certificate");
+    let alice = Terminal::of(SELLER, &config);
+    let key = config.credentials.key_path();
+    fs::set_permissions(&key, fs::Permissions::from_mode(0o644)).expect("changed");
+    let ran = alice.run(&["register", "Alice"]).await;
+    assert_eq!(ran.code, 0, "{ran:?}");
+    let warning =
+        format!("warning: other users can read the private key {0}; run: chmod 600 {0}", key.display());
+    assert_eq!(ran.err.matches(&warning).count(), 1, "{ran:?}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_market_that_is_not_there_is_an_error_of_the_network() {
-    let ground = market().await;
-    let mut alice = alice(&ground).await;
+    let market = market().await;
+    let mut alice = alice(&market).await;
     alice.set("SOUK_TIMEOUT", "1s");
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("bound");
     let nobody = listener.local_addr().expect("an address").to_string();
@@ -124,12 +140,12 @@ async fn a_market_that_is_not_there_is_an_error_of_the_network() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn several_addresses_of_a_market_stand_in_for_each_other() {
-    let (ground, other) = (market().await, market().await);
-    let mut alice = registered(&ground).await;
+    let (market, other) = (market().await, market().await);
+    let mut alice = registered(&market).await;
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("bound");
     let nobody = listener.local_addr().expect("an address").to_string();
     drop(listener);
-    let (here, foreign) = (ground.address().to_string(), other.address().to_string());
+    let (here, foreign) = (market.address().to_string(), other.address().to_string());
 
     let who = alice.run(&["whoami", "--market", &nobody, "--market", &here, "--output", "json"]).await;
     assert_eq!((who.code, who.json()["market"].as_str()), (0, Some(here.as_str())), "{who:?}");
@@ -161,17 +177,17 @@ async fn several_addresses_of_a_market_stand_in_for_each_other() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_sellers_day() {
-    let ground = market().await;
-    let alice = alice(&ground).await;
+    let market = market().await;
+    let alice = alice(&market).await;
     alice.run(&["items"]).await.assert_fails(4, &["register"]);
     let alice = {
         drop(alice);
-        registered(&ground).await
+        registered(&market).await
     };
 
     let lamp = list_lamp(&alice).await;
     let id = lamp.to_string();
-    buy(&ground, lamp, 3).await;
+    buy(&market, lamp, 3).await;
 
     let items = alice.run(&["items", "--output", "json"]).await.json();
     assert_eq!((&items[0]["item_id"], &items[0]["quantity"]), (&json!(lamp), &json!(7)));
@@ -199,8 +215,8 @@ async fn a_sellers_day() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_out_of_bounds_is_refused_by_name_and_nothing_is_listed() {
-    let ground = market().await;
-    let alice = registered(&ground).await;
+    let market = market().await;
+    let alice = registered(&market).await;
     let long = "x".repeat(100_000);
     for (flag, value, word) in [
         ("--quantity", "0", "quantity"),
@@ -226,8 +242,8 @@ async fn what_is_out_of_bounds_is_refused_by_name_and_nothing_is_listed() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_flag_goes_before_the_environment_and_that_before_the_file() {
-    let ground = market().await;
-    let mut alice = registered(&ground).await;
+    let market = market().await;
+    let mut alice = registered(&market).await;
     list_lamp(&alice).await;
     let folder = alice.home.path().join(".config/souk");
     fs::create_dir_all(&folder).expect("a folder");
@@ -243,8 +259,8 @@ async fn a_flag_goes_before_the_environment_and_that_before_the_file() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_shell_without_a_terminal_reads_a_script() {
-    let ground = market().await;
-    let alice = alice(&ground).await;
+    let market = market().await;
+    let alice = alice(&market).await;
     let script = "# opening the shop\n\
                   register Alice\n\
                   sell --name 'Brass lantern' --category home/light --price '12.50 GBP' --quantity 10\n\
@@ -264,8 +280,8 @@ async fn a_shell_without_a_terminal_reads_a_script() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_running_listener_takes_a_renewed_certificate_up() {
-    let ground = market().await;
-    let alice = registered(&ground).await;
+    let market = market().await;
+    let alice = registered(&market).await;
     let lamp = list_lamp(&alice).await;
     let free = std::net::TcpListener::bind("127.0.0.1:0").expect("bound");
     let listen = free.local_addr().expect("an address").to_string();
@@ -276,18 +292,18 @@ async fn a_running_listener_takes_a_renewed_certificate_up() {
             let ran = alice.run(&["register", "Alice", "--listen", &listen]).await;
             assert_eq!(ran.code, 0, "{ran:?}");
         }
-        let before = Actor::enter(&ground, Role::Seller, "alice").await.expect("connected");
+        let before = Actor::enter(&market, Role::Seller, "alice").await.expect("connected");
         let mut listener = alice.start(way);
-        buy(&ground, lamp, 1).await;
+        buy(&market, lamp, 1).await;
         listener.line().await;
-        ground.change_pki(|pki| {
+        market.change_pki(|pki| {
             let now = souk_certs::clock::now();
             pki.revoke("alice", now).expect("revoked");
             pki.renew("alice", true, now).expect("renewed");
         });
         let shut_out = async { while before.mailbox().await.is_ok() {} };
         tokio::time::timeout(PATIENCE, shut_out).await.expect("the old certificate is out");
-        buy(&ground, lamp, 2).await;
+        buy(&market, lamp, 2).await;
         let sentence = listener.line().await;
         assert!(sentence.contains("Brass lantern"), "{sentence}");
         assert_eq!(listener.interrupt().await, 0);
@@ -296,8 +312,8 @@ async fn a_running_listener_takes_a_renewed_certificate_up() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_doctor_and_the_pages_that_a_program_makes_of_itself() {
-    let ground = market().await;
-    let alice = registered(&ground).await;
+    let market = market().await;
+    let alice = registered(&market).await;
     let findings = alice.run(&["doctor", "--output", "json"]).await.json();
     let findings = findings.as_array().expect("a list");
     assert!(

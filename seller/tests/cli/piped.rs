@@ -17,7 +17,7 @@ pub(crate) struct Piped {
     input: Option<ChildStdin>,
     /// `None` after its reader has died.
     output: Option<Lines<BufReader<ChildStdout>>>,
-    said: Lines<BufReader<ChildStderr>>,
+    stderr: Lines<BufReader<ChildStderr>>,
 }
 
 impl Piped {
@@ -25,8 +25,8 @@ impl Piped {
         let mut child = terminal.command(arguments).stdin(Stdio::piped()).spawn().expect("the program");
         let input = child.stdin.take();
         let output = Some(BufReader::new(child.stdout.take().expect("its output")).lines());
-        let said = BufReader::new(child.stderr.take().expect("its errors")).lines();
-        Self { child, input, output, said }
+        let stderr = BufReader::new(child.stderr.take().expect("its errors")).lines();
+        Self { child, input, output, stderr }
     }
 
     pub(crate) async fn write(&mut self, text: &str) {
@@ -45,7 +45,7 @@ impl Piped {
 
     /// Waits until it prints these words on standard error.
     pub(crate) async fn says(&mut self, words: &str) {
-        while !next(&mut self.said).await.expect("it says so").contains(words) {}
+        while !next(&mut self.stderr).await.expect("it says so").contains(words) {}
     }
 
     /// Simulates the death of the program that reads the output.
@@ -61,12 +61,12 @@ impl Piped {
 
     /// Waits until it exits. Returns its exit code and the rest of standard error.
     pub(crate) async fn end(mut self) -> (i32, String) {
-        let mut said = String::new();
-        while let Some(line) = next(&mut self.said).await {
-            said = said + &line + "\n";
+        let mut stderr = String::new();
+        while let Some(line) = next(&mut self.stderr).await {
+            stderr = stderr + &line + "\n";
         }
         let ended = timeout(PATIENCE, self.child.wait()).await.expect("it ends in time").expect("it ran");
-        (ended.code().expect("an exit code"), said)
+        (ended.code().expect("an exit code"), stderr)
     }
 }
 

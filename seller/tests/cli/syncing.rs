@@ -24,27 +24,27 @@ async fn quantity(alice: &Terminal) -> i64 {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_till_counts_from_standard_input_and_hears_of_sales() {
-    let ground = market().await;
-    let alice = registered(&ground).await;
+async fn a_till_counts_from_standard_input_and_receives_sales() {
+    let market = market().await;
+    let alice = registered(&market).await;
     let lamp = list_lamp(&alice).await;
     let line = |delta: i64| format!("{{\"item_id\": {lamp}, \"quantity_delta\": {delta}}}\n");
     let first = alice.type_in(&SYNC, &(line(-2) + "\n" + &line(5))).await;
     assert_eq!(first.code, 0, "{first:?}");
     assert_eq!(of_kind(&first.out, "resumed")[0]["last_line"], json!(0));
     let answers = of_kind(&first.out, "acknowledged");
-    let told: Vec<_> = answers.iter().map(|answer| (&answer["line"], &answer["quantity"])).collect();
-    assert_eq!(told, [(&json!(1), &json!(8)), (&json!(2), &json!(13))]);
+    let reported: Vec<_> = answers.iter().map(|answer| (&answer["line"], &answer["quantity"])).collect();
+    assert_eq!(reported, [(&json!(1), &json!(8)), (&json!(2), &json!(13))]);
 
     // A purchase in between, and the program repeats its last line, which it numbered itself.
-    buy(&ground, lamp, 3).await;
+    buy(&market, lamp, 3).await;
     let numbered = |number: i64, delta: i64| line(delta).replace('{', &format!("{{\"line\": {number}, "));
     let second = alice.type_in(&SYNC, &(numbered(2, 5) + &numbered(3, 1))).await;
     assert_eq!(of_kind(&second.out, "resumed")[0]["last_line"], json!(2));
     let answers = of_kind(&second.out, "acknowledged");
-    let told: Vec<_> =
+    let reported: Vec<_> =
         answers.iter().map(|answer| (&answer["line"], &answer["repeated"], &answer["quantity"])).collect();
-    assert_eq!(told, [(&json!(2), &json!(true), &json!(13)), (&json!(3), &json!(false), &json!(11))]);
+    assert_eq!(reported, [(&json!(2), &json!(true), &json!(13)), (&json!(3), &json!(false), &json!(11))]);
     assert_eq!(quantity(&alice).await, 11);
 
     // The sale is shown to the next listener, and not again after that.
@@ -62,9 +62,9 @@ async fn a_till_counts_from_standard_input_and_hears_of_sales() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn wrong_lines_are_told_and_the_others_are_in() {
-    let ground = market().await;
-    let alice = registered(&ground).await;
+async fn wrong_lines_are_reported_and_the_others_are_applied() {
+    let market = market().await;
+    let alice = registered(&market).await;
     let lamp = list_lamp(&alice).await;
     let good = format!("{{\"item_id\": {lamp}, \"quantity_delta\": 1}}\n");
     let sent = alice
@@ -79,8 +79,8 @@ async fn wrong_lines_are_told_and_the_others_are_in() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn lines_with_and_without_numbers_are_not_mixed_and_the_first_kind_is_in() {
-    let ground = market().await;
-    let alice = registered(&ground).await;
+    let market = market().await;
+    let alice = registered(&market).await;
     let lamp = list_lamp(&alice).await;
     let bare = format!("{{\"item_id\": {lamp}, \"quantity_delta\": 1}}\n");
     let numbered = |number: i64| bare.replace('{', &format!("{{\"line\": {number}, "));
@@ -117,19 +117,19 @@ async fn sale(sync: &mut Piped) -> (i64, Value) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn sales_that_a_dead_reader_did_not_confirm_are_told_again_by_the_next_run() {
-    let ground = market().await;
-    let alice = registered(&ground).await;
+async fn sales_that_a_dead_reader_did_not_confirm_are_reported_again_by_the_next_run() {
+    let market = market().await;
+    let alice = registered(&market).await;
     let lamp = list_lamp(&alice).await;
     let confirming = [&SYNC[..], &["--confirm"]].concat();
     let mut sync = Piped::start(&alice, &confirming);
     // The till is open, so it receives sales from now on.
     sync.line().await;
     for _ in 0..3 {
-        buy(&ground, lamp, 1).await;
+        buy(&market, lamp, 1).await;
     }
-    let told = [sale(&mut sync).await, sale(&mut sync).await, sale(&mut sync).await];
-    sync.write(&format!("{{\"taken_in\": {}}}\n", told[0].0)).await;
+    let reported = [sale(&mut sync).await, sale(&mut sync).await, sale(&mut sync).await];
+    sync.write(&format!("{{\"taken_in\": {}}}\n", reported[0].0)).await;
     let pending = || async {
         alice.run(&["till", "list", "--output", "json"]).await.json()[0]["pending_count"].clone()
     };
@@ -137,13 +137,13 @@ async fn sales_that_a_dead_reader_did_not_confirm_are_told_again_by_the_next_run
     timeout(PATIENCE, confirmed).await.expect("the first is confirmed");
     sync.lose_reader();
     // It exits when it can't write an event to its output.
-    buy(&ground, lamp, 1).await;
+    buy(&market, lamp, 1).await;
     sync.end().await;
 
     let mut sync = Piped::start(&alice, &confirming);
     let again = [sale(&mut sync).await, sale(&mut sync).await, sale(&mut sync).await];
-    assert_eq!(again[..2], told[1..], "printed before, and not confirmed");
-    assert_eq!(again[2].0, told[2].0 + 1, "it came while nobody read");
+    assert_eq!(again[..2], reported[1..], "printed before, and not confirmed");
+    assert_eq!(again[2].0, reported[2].0 + 1, "it came while nobody read");
     sync.write(&format!("{{\"taken_in\": {}}}\n", again[2].0)).await;
     sync.close();
     assert_eq!(sync.end().await.0, 0);
@@ -151,12 +151,12 @@ async fn sales_that_a_dead_reader_did_not_confirm_are_told_again_by_the_next_run
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_interrupt_tells_how_many_lines_are_unanswered_and_that_they_may_be_sent_again() {
-    let ground = market().await;
-    let alice = registered(&ground).await;
+async fn an_interrupt_reports_how_many_lines_are_unanswered_and_that_they_may_be_sent_again() {
+    let market = market().await;
+    let alice = registered(&market).await;
     let lamp = list_lamp(&alice).await;
-    let gate = Gate::open(ground.address()).await;
-    let mut through = Terminal::of(SELLER, &ground.identity(Role::Seller, "alice").await.expect("known"));
+    let gate = Gate::open(market.address()).await;
+    let mut through = Terminal::of(SELLER, &market.identity(Role::Seller, "alice").await.expect("known"));
     through.set("SOUK_MARKET", gate.address.to_string());
     let line = |number: i64| format!("{{\"line\": {number}, \"item_id\": {lamp}, \"quantity_delta\": 1}}\n");
     let mut sync = Piped::start(&through, &SYNC);
@@ -167,9 +167,9 @@ async fn an_interrupt_tells_how_many_lines_are_unanswered_and_that_they_may_be_s
     sync.write(&(line(2) + &line(3) + &line(4) + "nonsense\n")).await;
     sync.says("input line 5: ").await;
     sync.interrupt().await;
-    let (code, said) = sync.end().await;
-    assert_eq!(code, 6, "{said}");
-    assert!(said.contains("3 lines were not answered; send them again under the same numbers"), "{said}");
+    let (code, stderr) = sync.end().await;
+    assert_eq!(code, 6, "{stderr}");
+    assert!(stderr.contains("3 lines were not answered; send them again under the same numbers"), "{stderr}");
     gate.freeze(false);
 
     let again = alice.type_in(&SYNC, &(line(2) + &line(3) + &line(4))).await;

@@ -16,6 +16,7 @@ use rcgen::{
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
 use souk_certs::identity::{CertificateError, TrustDomain};
+use souk_certs::pem::{self, PemError};
 use souk_certs::random::Random;
 use thiserror::Error;
 use time::{Duration, OffsetDateTime};
@@ -89,6 +90,9 @@ impl Authority {
         key_pem: &str,
         random: Random,
     ) -> Result<Self, AuthorityError> {
+        for (file, text) in [("ca.pem", certificate_pem), ("ca.key", key_pem)] {
+            pem::check(text.as_bytes()).map_err(|problem| AuthorityError::Pem { file, problem })?;
+        }
         let certificate = CertificateDer::from_pem_slice(certificate_pem.as_bytes())
             .map_err(|_| AuthorityError::Certificate)?;
         let key = KeyPair::from_pem(key_pem).map_err(|_| AuthorityError::Key)?;
@@ -167,6 +171,14 @@ pub enum AuthorityError {
         "the CA certificate is not one; restore ca.pem from a backup or start over with gen-certs.sh init --force"
     )]
     Certificate,
+    /// A file contains a block that would be skipped.
+    #[error("{file}: {problem}")]
+    Pem {
+        /// Which file.
+        file: &'static str,
+        /// The line and what is wrong with it.
+        problem: PemError,
+    },
     /// The root's private key doesn't parse.
     #[error(
         "the CA key is not a private key in PEM; restore ca.key from a backup or start over with gen-certs.sh init --force"

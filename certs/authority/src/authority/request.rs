@@ -5,6 +5,7 @@ use rcgen::PublicKeyData;
 use rustls_pki_types::CertificateSigningRequestDer;
 use rustls_pki_types::pem::PemObject;
 use souk_certs::identity::Identity;
+use souk_certs::pem;
 use time::OffsetDateTime;
 use x509_parser::certification_request::X509CertificationRequest;
 use x509_parser::prelude::FromDer;
@@ -28,6 +29,8 @@ impl Authority {
         options: &LeafOptions,
         now: OffsetDateTime,
     ) -> Result<Issued, AuthorityError> {
+        pem::check(request_pem.as_bytes())
+            .map_err(|problem| AuthorityError::Pem { file: "the signing request", problem })?;
         let der = CertificateSigningRequestDer::from_pem_slice(request_pem.as_bytes())
             .map_err(|_| AuthorityError::Request)?;
         self.sign(identity, &proven_key(&der)?, options, now)

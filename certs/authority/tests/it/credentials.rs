@@ -43,7 +43,7 @@ fn files_beside_the_certificate_are_found() {
 }
 
 #[test]
-fn files_elsewhere_are_found_where_they_are_said_to_be() {
+fn files_elsewhere_are_found_at_their_configured_paths() {
     let (world, alice) = seller();
     let place = |file: &str| {
         let to = world.outside(&format!("other-{file}"));
@@ -100,7 +100,7 @@ fn a_folder_in_place_of_a_file_cannot_be_read() {
 }
 
 #[test]
-fn a_file_without_a_certificate_is_told_from_one_with() {
+fn a_file_without_a_certificate_is_distinguished_from_one_with() {
     let (world, alice) = seller();
     let key_as_certificate =
         CredentialFiles { cert: world.path("alice.key"), key: alice.key.clone(), ..alice.files() };
@@ -164,6 +164,87 @@ fn a_damaged_revocation_list_is_refused_and_not_taken_for_an_empty_one() {
         let error = refusal(&alice.files());
         assert!(matches!(error, CredentialError::BadCrl { .. }), "{error:?}");
     }
+}
+
+/// A block that a parser would skip is an error with its file and line, in every file.
+#[test]
+fn no_block_of_a_file_is_skipped_silently() {
+    let (world, alice) = seller();
+    let bom = |text: &str| format!("\u{feff}{text}");
+    let indented = |text: &str| format!("# ours\n  {text}");
+    for file in ["alice.pem", "alice.key", "ca.pem", "crl.pem"] {
+        let path = world.path(file);
+        let good = fs::read_to_string(&path).unwrap();
+        for (text, line) in [
+            (bom(&good), 1),
+            (indented(&good), 2),
+            // The first block is good, so a parser is content with it.
+            (format!("{good}{}", bom(&good)), good.lines().count() + 1),
+        ] {
+            fs::write(&path, text).unwrap();
+            let error = refusal(&alice.files());
+            assert!(matches!(error, CredentialError::Pem { .. }), "{file}: {error:?}");
+            assert_says(&error, &path, &format!("line {line} "));
+        }
+        fs::write(&path, good).unwrap();
+    }
+    world.load(&alice);
+}
+
+/// A root's own validity is not looked at by TLS libraries.
+#[test]
+fn an_expired_root_is_not_trusted() {
+    let (world, alice) = seller();
+    let ca = fs::read_to_string(world.path("ca.pem")).unwrap();
+    let key = KeyPair::generate().unwrap();
+    let mut params = CertificateParams::default();
+    params.distinguished_name.push(rcgen::DnType::CommonName, "Souk of old");
+    params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Constrained(0));
+    params.not_before = clock::now() - Duration::days(20);
+    params.not_after = clock::now() - Duration::days(1);
+    let expired = params.self_signed(&key).unwrap().pem();
+
+    fs::write(world.path("ca.pem"), format!("{ca}{expired}")).unwrap();
+    let credentials = world.load(&alice);
+    let [warning] = credentials.warnings() else { panic!("{:?}", credentials.warnings()) };
+    assert!(warning.contains("Souk of old") && warning.contains("expired"), "{warning}");
+    let mut leaf = CertificateParams::default();
+    let uri = Identity::Market.spiffe_id(&TrustDomain::default());
+    leaf.subject_alt_names = vec![SanType::URI(uri.as_str().try_into().unwrap())];
+    leaf.extended_key_usages = vec![rcgen::ExtendedKeyUsagePurpose::ClientAuth];
+    let leaf_key = KeyPair::generate().unwrap();
+    let forged = leaf.signed_by(&leaf_key, &rcgen::Issuer::from_ca_cert_pem(&expired, key).unwrap()).unwrap();
+    assert!(!credentials.accept(forged.der(), clock::now()));
+
+    fs::write(world.path("ca.pem"), expired).unwrap();
+    let error = refusal(&alice.files());
+    assert!(matches!(error, CredentialError::ExpiredCa { .. }), "{error:?}");
+    assert_says(&error, &world.path("ca.pem"), "new ca.pem");
+}
+
+/// Otherwise every party of the root without a list would be rejected later, one by one.
+#[test]
+fn a_list_is_demanded_for_each_root() {
+    let (mut world, alice) = seller();
+    let one_list = fs::read(world.path("crl.pem")).unwrap();
+    world.pki.new_root(clock::now()).unwrap();
+    world.load(&alice);
+    fs::write(world.path("crl.pem"), one_list).unwrap();
+    let error = refusal(&alice.files());
+    assert!(matches!(error, CredentialError::NoCrlOfRoot { .. }), "{error:?}");
+    assert_says(&error, &world.path("crl.pem"), "from the same folder");
+}
+
+#[test]
+fn warnings_are_returned_for_programs_without_a_log() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let (world, alice) = seller();
+    assert_eq!(world.load(&alice).warnings(), &[] as &[String]);
+    fs::set_permissions(world.path("alice.key"), fs::Permissions::from_mode(0o644)).unwrap();
+    let loaded = load_at(&alice.files(), clock::now() + Duration::days(31)).unwrap();
+    let [key, list] = loaded.warnings() else { panic!("{:?}", loaded.warnings()) };
+    assert!(key.contains("chmod 600") && key.contains("alice.key"), "{key}");
+    assert!(list.contains("out of date") && list.contains("crl.pem"), "{list}");
 }
 
 #[test]

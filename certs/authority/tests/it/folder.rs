@@ -76,7 +76,7 @@ fn force_replaces_a_party_by_another_and_revokes_the_former() {
 }
 
 #[test]
-fn starting_anew_keeps_what_was_there_in_a_subfolder() {
+fn init_with_force_keeps_the_old_files_in_a_subfolder() {
     let mut world = World::new();
     let alice = world.party("alice", Role::Seller);
     let old_key = fs::read(world.path("ca.key")).unwrap();
@@ -152,7 +152,7 @@ fn revocation_covers_every_certificate_of_the_party_and_the_number_grows() {
 }
 
 #[test]
-fn a_revoked_party_comes_back_only_when_told_and_with_a_new_key() {
+fn a_revoked_party_comes_back_only_on_request_and_with_a_new_key() {
     let mut world = World::new();
     let alice = world.party("alice", Role::Seller);
     world.pki.revoke("alice", clock::now()).unwrap();

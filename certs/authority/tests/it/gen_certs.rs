@@ -90,7 +90,7 @@ fn a_market_is_set_up_in_three_commands() {
 }
 
 #[test]
-fn exit_codes_tell_what_went_wrong() {
+fn exit_codes_show_what_went_wrong() {
     let terminal = Terminal::new();
     assert!(terminal.fails(3, &["seller", "alice"]).contains("gen-certs.sh init"));
     terminal.ok(&["init"]);
@@ -227,7 +227,7 @@ fn no_command_prints_a_key() {
 }
 
 #[test]
-fn the_script_runs_the_program_on_the_folder_it_is_told() {
+fn the_script_runs_the_program_on_the_given_folder() {
     let terminal = Terminal::new();
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).unwrap().join("gen-certs.sh");
     let mut command = Command::new(script);

@@ -108,7 +108,7 @@ fn a_stale_list_is_a_matter_of_policy() {
 }
 
 #[tokio::test]
-async fn a_watch_tells_of_a_change_once_it_is_at_rest() {
+async fn a_watch_reports_a_change_once_it_is_at_rest() {
     let folder = tempfile::tempdir().unwrap();
     let [there, later] = ["there", "later"].map(|name| folder.path().join(name));
     fs::write(&there, "1").unwrap();
@@ -181,8 +181,8 @@ async fn two_roots_are_trusted_at_once_while_the_root_changes() {
     let (alice, folder) = (old.party("alice", Role::Seller), tempfile::tempdir().unwrap());
     let mut new = Pki::init(&folder.path().join("pki"), &InitOptions::default(), clock::now()).unwrap();
     let same = IssueOptions { uuid: alice.identity.uuid(), ..IssueOptions::default() };
-    let alice_anew = new.issue("alice", Role::Seller, &same, clock::now()).unwrap();
-    assert_eq!(alice_anew.identity, alice.identity, "she keeps her account");
+    let renewed_alice = new.issue("alice", Role::Seller, &same, clock::now()).unwrap();
+    assert_eq!(renewed_alice.identity, alice.identity, "she keeps her account");
 
     let market = old.pki.market().unwrap();
     let mut rotation = begin(market.files());
@@ -198,7 +198,7 @@ async fn two_roots_are_trusted_at_once_while_the_root_changes() {
     for name in ["ca.pem", "crl.pem"] {
         fs::copy(old.path(name), new.dir().join(name)).unwrap();
     }
-    for party in [&alice, &alice_anew] {
+    for party in [&alice, &renewed_alice] {
         let seen = ask(server.address.into(), Identity::Market, old.client(party)).await.unwrap();
         assert_eq!(seen, alice.identity.spiffe_id(&TrustDomain::default()));
     }
@@ -206,8 +206,8 @@ async fn two_roots_are_trusted_at_once_while_the_root_changes() {
         use rustls_pki_types::{CertificateDer, pem::PemObject as _};
         CertificateDer::from_pem_file(&party.cert).unwrap()
     };
-    assert!(both.accept(&leaf(&alice), clock::now()) && both.accept(&leaf(&alice_anew), clock::now()));
-    assert!(!old_only(&old).accept(&leaf(&alice_anew), clock::now()));
+    assert!(both.accept(&leaf(&alice), clock::now()) && both.accept(&leaf(&renewed_alice), clock::now()));
+    assert!(!old_only(&old).accept(&leaf(&renewed_alice), clock::now()));
 }
 
 /// Returns the market's credentials from before the change, with only the first root.

@@ -11,12 +11,12 @@ use crate::{output::Shown, plain};
 /// # Errors
 /// Returns what is wrong with the text.
 pub fn parse_location(text: &str) -> Result<v1::Location, String> {
-    let told = || format!("{text:?} is no place; write latitude and longitude in degrees, like 51.5,-0.1");
-    let (latitude, longitude) = text.split_once(',').ok_or_else(told)?;
+    let problem = || format!("{text:?} is no place; write latitude and longitude in degrees, like 51.5,-0.1");
+    let (latitude, longitude) = text.split_once(',').ok_or_else(problem)?;
     let degrees = |text: &str| text.trim().parse::<f64>().ok().filter(|degrees| degrees.is_finite());
     Ok(v1::Location {
-        latitude: degrees(latitude).ok_or_else(told)?,
-        longitude: degrees(longitude).ok_or_else(told)?,
+        latitude: degrees(latitude).ok_or_else(problem)?,
+        longitude: degrees(longitude).ok_or_else(problem)?,
     })
 }
 

@@ -1,7 +1,7 @@
 //! Views of tills, and of the results of their lines.
 
 use serde::Serialize;
-use souk_proto::v1::{self, sync_acknowledgement::Result as Told};
+use souk_proto::v1::{self, sync_acknowledgement::Result as SyncResult};
 
 use super::{or_dash, time};
 use crate::{output::Shown, plain};
@@ -78,11 +78,11 @@ pub struct LineView {
 impl From<&v1::SyncAcknowledgement> for LineView {
     fn from(answer: &v1::SyncAcknowledgement) -> Self {
         let stock = match &answer.result {
-            Some(Told::Stock(stock)) => Some(stock),
+            Some(SyncResult::Stock(stock)) => Some(stock),
             _ => None,
         };
         let error = match &answer.result {
-            Some(Told::Error(error)) => Some(error),
+            Some(SyncResult::Error(error)) => Some(error),
             _ => None,
         };
         Self {

@@ -24,8 +24,8 @@ impl Rules<'_, '_> {
                 }
                 Ok(Some(before)) => match self.changed(&before, as_listed(&before, &row.listing)) {
                     None => imported.unchanged += 1,
-                    Some((item, told)) => {
-                        effects.extend([Effect::PutItem(item), Effect::Emit(told)]);
+                    Some((item, event)) => {
+                        effects.extend([Effect::PutItem(item), Effect::Emit(event)]);
                         imported.updated += 1;
                     }
                 },

@@ -57,8 +57,8 @@ impl Rules<'_, '_> {
         }
         Ok(match self.changed(&before, item) {
             None => Decision { outcome: before, effects: Vec::new() },
-            Some((item, told)) => {
-                Decision { outcome: item.clone(), effects: vec![Effect::PutItem(item), Effect::Emit(told)] }
+            Some((item, event)) => {
+                Decision { outcome: item.clone(), effects: vec![Effect::PutItem(item), Effect::Emit(event)] }
             }
         })
     }

@@ -101,8 +101,8 @@ impl Rules<'_, '_> {
         }
         let item = match self.changed(&before, item) {
             None => before,
-            Some((item, told)) => {
-                effects.extend([Effect::PutItem(item.clone()), Effect::Emit(told)]);
+            Some((item, event)) => {
+                effects.extend([Effect::PutItem(item.clone()), Effect::Emit(event)]);
                 item
             }
         };
@@ -120,7 +120,7 @@ impl Rules<'_, '_> {
     }
 
     /// Creates one event for each till of the item's seller, about a sale or a cancellation.
-    pub(super) fn tell_tills(&mut self, item: &Item, kind: &EventKind) -> Vec<NewEvent> {
+    pub(super) fn notify_tills(&mut self, item: &Item, kind: &EventKind) -> Vec<NewEvent> {
         // The store loads the seller of every item, so its tills are known here.
         let tills = self.rows.parties.row(item.seller).map(|seller| seller.tills.clone()).unwrap_or_default();
         tills.into_iter().map(|till| self.event(Audience::Party(till.mailbox()), kind.clone())).collect()

@@ -10,13 +10,13 @@ use crate::{
 struct Purchase {
     order: Order,
     item: Item,
-    told: Vec<NewEvent>,
+    events: Vec<NewEvent>,
 }
 
 impl Purchase {
     fn effects(self) -> impl Iterator<Item = Effect> {
         let written = [Effect::PutItem(self.item), Effect::PutOrder(self.order)];
-        written.into_iter().chain(self.told.into_iter().map(Effect::Emit))
+        written.into_iter().chain(self.events.into_iter().map(Effect::Emit))
     }
 }
 
@@ -90,9 +90,9 @@ impl Rules<'_, '_> {
             item_version: item.version,
             sku: item.sku.clone(),
         };
-        let mut told = self.tell_tills(&item, &kind);
-        told.push(self.event(Audience::Party(item.seller), kind));
-        Ok(Purchase { order, item, told })
+        let mut events = self.notify_tills(&item, &kind);
+        events.push(self.event(Audience::Party(item.seller), kind));
+        Ok(Purchase { order, item, events })
     }
 
     /// Cancels an order as its buyer.
@@ -152,10 +152,10 @@ impl Rules<'_, '_> {
             item_version: item.version,
             sku: item.sku.clone(),
         };
-        let mut told = self.tell_tills(&item, &kind);
-        told.push(self.event(Audience::Party(other_side), kind));
+        let mut events = self.notify_tills(&item, &kind);
+        events.push(self.event(Audience::Party(other_side), kind));
         let outcome = order.clone();
-        Ok(Decision { outcome, effects: Purchase { order, item, told }.effects().collect() })
+        Ok(Decision { outcome, effects: Purchase { order, item, events }.effects().collect() })
     }
 
     /// Marks an order as shipped, as its seller.

@@ -43,10 +43,10 @@ fn purchase_notifies_the_seller_and_keeps_a_snapshot() {
     let lamp = fixture.lamp(ALICE, 5);
     let order = order_of(fixture.act(BOB, buy(lamp, 3)));
     assert_eq!(order.total_price.amount_minor(), 3_750);
-    let told = fixture.rows.events.last().unwrap();
-    assert_eq!(told.audience, Audience::Party(party(ALICE)));
+    let notices = fixture.rows.events.last().unwrap();
+    assert_eq!(notices.audience, Audience::Party(party(ALICE)));
     assert!(matches!(
-        &told.event.kind,
+        &notices.event.kind,
         EventKind::OrderPlaced { remaining_quantity: 2, item_version: 2, .. }
     ));
     let patch = ItemPatch { unit_price: Some(Money::price(9_900, "GBP").unwrap()), ..ItemPatch::default() };
@@ -203,10 +203,10 @@ fn order_is_shipped_then_delivered_and_neither_can_be_cancelled() {
     assert!(delivered.status == OrderStatus::Delivered && delivered.delivered_at.is_some());
     // A delivered order still counts as a purchase, so the item may be rated.
     fixture.act(BOB, rate(lamp, 5)).unwrap();
-    let told: Vec<_> =
+    let notices: Vec<_> =
         fixture.rows.events.iter().map(|new| (new.audience, new.event.kind.as_str())).collect();
     let bob = Audience::Party(party(BOB));
-    assert_eq!(told[told.len() - 2..], [(bob, "order_shipped"), (bob, "order_delivered")]);
+    assert_eq!(notices[notices.len() - 2..], [(bob, "order_shipped"), (bob, "order_delivered")]);
 }
 
 #[test]

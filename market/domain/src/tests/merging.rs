@@ -31,7 +31,7 @@ impl Away {
         let before = self.fixture.item(self.item).clone();
         let seen = self.fixture.rows.events.len();
         let _ = self.fixture.act(caller, action);
-        for mut new in self.fixture.rows.events[seen..].to_vec() {
+        for mut new in self.fixture.rows.events[seen..].iter().cloned() {
             self.events += 1;
             new.event.id = EventId(Uuid::from_u128(self.events));
             if new.audience != Audience::Wishers(self.item) {

@@ -106,14 +106,31 @@ impl Fixture {
 }
 
 pub(super) fn sell(name: &str, amount_minor: i64, units: i64) -> Action {
-    Action::Sell(action::Sell(ItemListing {
+    Action::Sell(action::Sell(listing(name, amount_minor, units)))
+}
+
+fn listing(name: &str, amount_minor: i64, units: i64) -> ItemListing {
+    ItemListing {
         sku: None,
         name: ItemName::parse(name).unwrap(),
         description: Description::parse("").unwrap(),
         category: Category::parse("home/light").unwrap(),
         unit_price: Money::price(amount_minor, "GBP").unwrap(),
-        quantity: Quantity::parse_listing(units).unwrap(),
-    }))
+        quantity: Quantity::parse(units).unwrap(),
+    }
+}
+
+/// Lists an item under a SKU.
+pub(super) fn sell_as(sku: &str, units: i64) -> Action {
+    let sku = Some(Sku::parse(sku).unwrap());
+    Action::Sell(action::Sell(ItemListing { sku, ..listing("Thing", 100, units) }))
+}
+
+/// Brings the item with a SKU to a stock.
+pub(super) fn import(sku: &str, units: i64) -> Action {
+    let sku = Some(Sku::parse(sku).unwrap());
+    let listing = ItemListing { sku, ..listing("Thing", 100, units) };
+    Action::Import(action::Import(vec![ImportRow { line: 1, item: None, listing }]))
 }
 
 pub(super) fn buy(item: ItemId, units: i64) -> Action {

@@ -1,5 +1,7 @@
 //! Properties that hold for any sequence of commands by any callers.
 
+use std::collections::BTreeMap;
+
 use proptest::prelude::*;
 
 use super::*;
@@ -8,6 +10,9 @@ fn any_action() -> impl Strategy<Value = Action> {
     let item = (1..6_i64).prop_map(ItemId);
     prop_oneof![
         (1..20_i64).prop_map(|units| sell("Thing", 100, units)),
+        // Few SKUs, so that they are taken, freed by a deletion and used again.
+        (1..3_u8, 1..20_i64).prop_map(|(sku, units)| sell_as(&sku.to_string(), units)),
+        (1..3_u8, 0..9_i64).prop_map(|(sku, units)| import(&sku.to_string(), units)),
         (item.clone(), 1..9_i64).prop_map(|(item, units)| buy(item, units)),
         (item.clone(), -9..9_i64).prop_map(|(item, delta)| restock(item, delta)),
         (item.clone(), 0..9_i64).prop_map(|(item, units)| {
@@ -83,10 +88,34 @@ proptest! {
                 prop_assert_eq!(&trace(&fixture.rows), &before);
                 continue;
             }
+            // An import is not recorded: sent again, it finds that nothing is left to do.
+            if matches!(action, Action::Import(_)) {
+                continue;
+            }
             let after = trace(&fixture.rows);
             let again = fixture.send(caller, request, 1, validate_only, action);
             prop_assert_eq!(first, again);
             prop_assert_eq!(trace(&fixture.rows), after);
+        }
+    }
+
+    /// What the working set derives from its rows agrees with them, in whatever order items leave the market,
+    /// their SKUs are used again, and their old orders change.
+    #[test]
+    fn derived_indexes_agree_with_the_rows(steps in prop::collection::vec((any_caller(), any_action()), 1..60)) {
+        let mut fixture = Fixture::open();
+        for (caller, action) in steps {
+            let _ = fixture.act(caller, action);
+            let rows = &fixture.rows;
+            let items = rows.items.keys().filter_map(|id| rows.items.row(id)).filter(|item| item.is_listed());
+            let listed: BTreeMap<_, _> =
+                items.filter_map(|item| Some(((item.seller, item.sku.clone()?), item.id))).collect();
+            prop_assert_eq!(&rows.skus, &listed);
+            for ((buyer, item), count) in &rows.purchases {
+                let orders = rows.orders.keys().filter_map(|id| rows.orders.row(id));
+                let of_buyer = orders.filter(|order| order.buyer == *buyer && order.item == *item);
+                prop_assert_eq!(of_buyer.filter(|order| order.status.stands()).count() as i64, *count);
+            }
         }
     }
 

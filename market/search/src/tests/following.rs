@@ -217,6 +217,64 @@ async fn two_markets_can_not_share_an_index() {
     market.search.close().await;
 }
 
+/// A file system that was full or lost power leaves files of any length.
+#[tokio::test]
+async fn index_with_a_truncated_file_is_rebuilt() {
+    let home = tempfile::tempdir().unwrap();
+    let shop = closed_index(home.path()).await;
+    let items = home.path().join("items");
+    let names = |items: &Path| -> Vec<_> {
+        fs::read_dir(items).unwrap().map(|entry| entry.unwrap().file_name()).collect()
+    };
+    for number in 0..names(&items).len() {
+        for keep in [0, 3, 40] {
+            // Rebuilding gives the files other names.
+            let mut files = names(&items);
+            files.sort();
+            let Some(file) = files.get(number) else { continue };
+            let path = items.join(file);
+            let length = fs::metadata(&path).unwrap().len();
+            fs::File::options().write(true).open(&path).unwrap().set_len(keep.min(length)).unwrap();
+            let market = Market::open(shop.clone(), directory(home.path())).await;
+            assert_eq!(market.finds("lamp").await, [1, 2, 3], "{file:?} of {keep} bytes");
+            market.search.close().await;
+        }
+    }
+}
+
+/// tantivy checks only the files in a list of its own.
+#[tokio::test]
+async fn damage_is_found_without_the_list_of_files() {
+    let home = tempfile::tempdir().unwrap();
+    let shop = closed_index(home.path()).await;
+    let items = home.path().join("items");
+    fs::write(items.join(".managed.json"), "[]").unwrap();
+    let damaged = segment_file(&items);
+    let mut bytes = fs::read(&damaged).unwrap();
+    bytes[0] ^= 0x40;
+    fs::remove_file(&damaged).unwrap();
+    fs::write(&damaged, bytes).unwrap();
+    let market = Market::open(shop, directory(home.path())).await;
+    assert_eq!(market.finds("lamp").await, [1, 2, 3]);
+    // A rebuilt index has other files.
+    assert!(!damaged.exists());
+    market.search.close().await;
+}
+
+#[tokio::test]
+async fn index_belongs_to_its_owner_only() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    let folder = tempfile::tempdir().unwrap();
+    let home = folder.path().join("souk.index");
+    let shop = closed_index(&home).await;
+    let items = home.join("items");
+    assert_eq!((mode(&home), mode(&items)), (0o700, 0o700));
+    fs::set_permissions(&items, fs::Permissions::from_mode(0o755)).unwrap();
+    Market::open(shop, directory(&home)).await.search.close().await;
+    assert_eq!(mode(&items), 0o700, "tightened");
+}
+
 #[tokio::test]
 async fn unusable_directory_is_named() {
     let home = tempfile::tempdir().unwrap();

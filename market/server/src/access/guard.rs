@@ -17,7 +17,8 @@ use super::{
 };
 use crate::{audit, wire};
 
-/// Maximum length of a token in bytes. Longer ones are rejected before they are hashed or parsed.
+/// Maximum length of a token in bytes. Longer ones are rejected before they are hashed or parsed. The market's own stay
+/// below it even with a trust domain of the maximum length, which occurs in two claims.
 const MAX_TOKEN_BYTES: usize = 2_048;
 
 /// The callers that a service admits.
@@ -93,6 +94,8 @@ impl Guard {
 
     fn admit_operator(&self, request: &Request<()>) -> Result<Operator, Status> {
         let (peer, _) = self.check_certificate(request)?;
+        // Neither counted nor checked for a suspension: operators have no account, and must be able to act while parties
+        // flood the market.
         let role = peer.certificate.identity().role();
         let id = party_of(peer)?;
         if role != identity::Role::Operator {
@@ -107,6 +110,7 @@ impl Guard {
         match Reason::of(status) {
             None | Some(Reason::RateLimited) => {}
             Some(reason) => {
+                // From the certificate: the metadata of a rejected call may be forged, and would put the blame on another.
                 let peer = request.extensions().get::<PeerInfo>();
                 let who = peer.map(|peer| audit::name(peer.certificate.identity()));
                 self.access.refusals.add(who, peer.map(|peer| peer.address.ip()), reason.as_str());
@@ -119,6 +123,7 @@ impl Guard {
     fn check_certificate<'a>(&self, request: &'a Request<()>) -> Result<(&'a PeerInfo, Timestamp), Status> {
         let peer = request.extensions().get::<PeerInfo>().ok_or_else(certificate_required)?;
         let (certificate, now) = (&peer.certificate, self.access.clock.now());
+        // Only the end: the handshake has checked the beginning, and time goes on.
         if now > Timestamp::from(certificate.not_after()) {
             return Err(wire::status(
                 Reason::CertificateExpired,
@@ -150,6 +155,7 @@ impl Guard {
             Some(verified) => verified,
             None => {
                 let verified = self.access.tokens.verify(token, &peer.certificate).map_err(refused)?;
+                // Only successes are cached: forged tokens, of which a caller can send any number, would evict them.
                 let verified = Arc::new(verified);
                 self.access.verified.insert(print, Arc::clone(&verified));
                 verified

@@ -13,6 +13,8 @@ use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use jsonwebtoken::{DecodingKey, EncodingKey};
 use rustls::pki_types::{PrivatePkcs8KeyDer, pem::PemObject as _};
 
+use souk_certs::pem::{self, PemError};
+
 use crate::config::TokenKeyFiles;
 
 /// Number of bytes of the public key's hash that form the key id.
@@ -36,6 +38,14 @@ pub enum TokenKeyError {
         /// The error of the file system.
         source: io::Error,
     },
+    /// The file contains a block that would be skipped.
+    #[error("the token key {} can't be used: {problem}", path.display())]
+    Pem {
+        /// Path of the file.
+        path: PathBuf,
+        /// The line and what is wrong with it.
+        problem: PemError,
+    },
     /// The file does not contain an Ed25519 key in PKCS#8.
     #[error("{} holds no Ed25519 private key (PKCS#8 PEM); gen-certs.sh init makes one", path.display())]
     NotAKey {
@@ -51,12 +61,14 @@ impl TokenKeys {
         let unreadable = |path: &Path, source| TokenKeyError::Unreadable { path: path.to_owned(), source };
         let not_a_key = |path: &Path| TokenKeyError::NotAKey { path: path.to_owned() };
         let pem = fs::read(current).map_err(|source| unreadable(current, source))?;
-        let mut keys = Self::from_pem(&pem).ok_or_else(|| not_a_key(current))?;
+        let read = |path: &Path, pem: &[u8]| {
+            pem::check(pem).map_err(|problem| TokenKeyError::Pem { path: path.to_owned(), problem })?;
+            Self::from_pem(pem).ok_or_else(|| not_a_key(path))
+        };
+        let mut keys = read(current, &pem)?;
         let previous = files.previous.as_path();
         match fs::read(previous) {
-            Ok(pem) => {
-                keys.verifying.extend(Self::from_pem(&pem).ok_or_else(|| not_a_key(previous))?.verifying)
-            }
+            Ok(pem) => keys.verifying.extend(read(previous, &pem)?.verifying),
             // Usual: a previous key exists only for the lifetime of the tokens that it signed.
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(source) => return Err(unreadable(previous, source)),
@@ -68,6 +80,7 @@ impl TokenKeys {
     pub(super) fn accepts_the_same_as(&self, other: &Self) -> bool {
         // The id is a hash of the public key, so equal ids mean equal keys.
         let ids = |keys: &Self| keys.verifying.iter().map(|(id, _)| id.clone()).collect::<Vec<_>>();
+        // In order: keys that have only changed places count as a change, which costs no more than a cleared cache.
         ids(self) == ids(other)
     }
 
@@ -87,6 +100,7 @@ impl TokenKeys {
 
     /// Returns the verification key with an id, or `None` if tokens of that key are not accepted.
     pub(super) fn verifying(&self, id: &str) -> Option<&DecodingKey> {
+        // A scan, because there are at most two: the current and the previous key.
         self.verifying.iter().find(|(known, _)| known == id).map(|(_, key)| key)
     }
 }

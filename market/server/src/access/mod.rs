@@ -97,6 +97,7 @@ impl Access {
 
     /// Clears the cache of verified tokens, after a change of keys.
     pub fn forget_tokens(&self) {
+        // Only frees memory: the key generation is part of the cache key, so old results can no longer be found.
         self.verified.clear();
     }
 
@@ -104,6 +105,7 @@ impl Access {
     /// standings may arrive in any order.
     pub fn note_standing(&self, standing: &Standing) {
         let Standing { party, epoch, is_suspended } = *standing;
+        // Compared first, because a change copies the whole map, and polling reports the same standings again and again.
         if epoch > self.epochs.current(party) {
             self.epochs.raise(party, epoch);
         }

@@ -42,6 +42,7 @@ impl Rates {
 
     /// Counts a call. Returns the time to wait if it exceeds the limit.
     pub(super) fn count(&self, party: PartyId, role: Role) -> Result<(), Duration> {
+        // A bounded cache of single limiters. The keyed limiter of `governor` grows with every key until somebody shrinks it.
         let limiter = match self.limiters.get(&party) {
             Some(limiter) => limiter,
             None => {

@@ -23,7 +23,7 @@ use uuid::Uuid;
 
 use super::{TokenInfo, TokenKeys};
 
-/// Lifetime of a token.
+/// Lifetime of a token. A replaced signing key must be kept for verification this long.
 pub const TOKEN_LIFE: Duration = Duration::from_secs(600);
 /// Tolerated difference between the clocks of two markets, in seconds.
 const LEEWAY_SECONDS: i64 = 30;
@@ -205,6 +205,7 @@ impl Tokens {
             return Err(TokenFault::Audience);
         }
         let bound = URL_SAFE_NO_PAD.encode(certificate.thumbprint());
+        // The thumbprint implies party and role. They are compared too, so that no claim can contradict the certificate.
         if claims.cnf.thumbprint != bound
             || certificate.identity().uuid() != Some(claims.sub)
             || certificate.identity().role().as_str() != claims.role.as_str()
@@ -285,6 +286,7 @@ fn check_header(header: &Header) -> Result<(), TokenFault> {
 /// module against the time that is passed in.
 fn validation() -> Validation {
     let mut validation = Validation::new(Algorithm::EdDSA);
+    // `Claims` itself makes every claim mandatory.
     validation.required_spec_claims.clear();
     validation.validate_exp = false;
     validation.validate_nbf = false;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use souk_domain::{Act, Party, PartyId};
 use souk_proto::v1::{self, admin_service_server::AdminService};
-use souk_store::Standing;
+use souk_store::{Standing, WriteAheadLog};
 use tonic::{Request, Response, Status, async_trait};
 
 use super::{Api, read};
@@ -55,6 +55,24 @@ impl AdminService for AdminApi {
         let operator = Operator::of(&request)?;
         let party = self.change(operator, command::reinstate(request.into_inner())?).await?;
         Ok(Response::new(v1::ReinstateResponse { party: Some(wire::party_record(&party)) }))
+    }
+
+    async fn stats(&self, request: Request<v1::StatsRequest>) -> Result<Response<v1::StatsResponse>, Status> {
+        Operator::of(&request)?;
+        let totals = read(self.api.reads().totals().await)?;
+        let revenue = read(self.api.reads().revenue().await)?;
+        let parts = &self.api.parts;
+        let queued_command_count = i64::try_from((parts.queued)()).unwrap_or(i64::MAX);
+        let subscriber_count = i32::try_from(parts.relay.subscribers()).unwrap_or(i32::MAX);
+        let log = parts.log.as_ref().map_or(0, WriteAheadLog::bytes);
+        let write_ahead_log_bytes = i64::try_from(log).unwrap_or(i64::MAX);
+        let stats = wire::stats(&totals, &revenue, parts.activity.started(), parts.activity.orders());
+        Ok(Response::new(v1::StatsResponse {
+            queued_command_count,
+            subscriber_count,
+            write_ahead_log_bytes,
+            ..stats
+        }))
     }
 }
 

@@ -6,17 +6,13 @@ use std::pin::Pin;
 
 use futures::Stream;
 use souk_domain::Refusal;
-use souk_proto::{
-    Reason,
-    v1::{self, catalog_service_server::CatalogService},
-};
-use souk_search::{SearchError, Searcher};
+use souk_proto::v1::{self, catalog_service_server::CatalogService};
+use souk_search::Searcher;
 use tonic::{Request, Response, Status, async_trait};
 
 use super::{Api, read};
 use crate::{
     access::Caller,
-    ledger::OVERLOAD_RETRY_DELAY,
     wire::{self, query},
 };
 
@@ -43,10 +39,11 @@ impl CatalogService for CatalogApi {
         request: Request<v1::SearchItemRequest>,
     ) -> Result<Response<v1::SearchItemResponse>, Status> {
         let caller = searcher(&request)?;
-        let (mut query, token) = query::search_item(&request.into_inner())?;
+        let (mut query, page) = query::search_item(&request.into_inner())?;
         query.hidden_sellers = self.0.parts.suspended.all();
-        let page = self.0.parts.search.search(caller, &query).await.map_err(search_status)?;
-        Ok(Response::new(wire::search_page(&page, &token)))
+        let found = self.0.parts.search.search(caller, &query).await;
+        let found = found.map_err(|error| wire::search_error(&error))?;
+        Ok(Response::new(wire::search_page(&found, &page)))
     }
 
     async fn get_item(
@@ -67,7 +64,8 @@ impl CatalogService for CatalogApi {
         let caller = searcher(&request)?;
         let (mut query, page) = query::list_categories(&request.into_inner())?;
         query.hidden_sellers = self.0.parts.suspended.all();
-        let found = self.0.parts.search.categories(caller, query).await.map_err(search_status)?;
+        let found = self.0.parts.search.categories(caller, query).await;
+        let found = found.map_err(|error| wire::search_error(&error))?;
         let (found, next_page_token) = page.cut(found, |(category, _)| category.clone());
         let categories = found.iter().map(wire::category_count).collect();
         Ok(Response::new(v1::ListCategoriesResponse { categories, next_page_token }))
@@ -77,25 +75,4 @@ impl CatalogService for CatalogApi {
 fn searcher<T>(request: &Request<T>) -> Result<Searcher, Status> {
     let caller = Caller::of(request)?;
     Ok(Searcher { party: caller.party, was_elsewhere: caller.was_elsewhere })
-}
-
-fn search_status(error: SearchError) -> Status {
-    match error {
-        SearchError::Overloaded => wire::try_again(
-            Reason::Overloaded,
-            "more searches are waiting than the market takes; try again in a moment",
-            OVERLOAD_RETRY_DELAY,
-        ),
-        SearchError::Behind => wire::try_again(
-            Reason::Unavailable,
-            "the search index is still catching up; try again in a moment",
-            OVERLOAD_RETRY_DELAY,
-        ),
-        SearchError::Store(error) => wire::store_error(&error),
-        defect @ (SearchError::SetBack
-        | SearchError::InUse(_)
-        | SearchError::Home { .. }
-        | SearchError::Index(_)
-        | SearchError::Thread(_)) => wire::internal(&defect.to_string()),
-    }
 }

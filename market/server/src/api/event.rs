@@ -151,6 +151,7 @@ fn subscribe_message(recipient: PartyId, item: &SubscribeItem) -> v1::SubscribeR
     v1::SubscribeResponse { message: Some(message) }
 }
 
+/// Converts the end of an event stream to its status. Not in `wire`, because the relay itself uses `wire`.
 pub(super) fn subscribe_end(end: &SubscribeEnd) -> Status {
     match end {
         SubscribeEnd::Replaced => wire::status(

@@ -4,11 +4,8 @@ use std::time::Duration;
 
 use futures::{Stream, stream};
 use souk_domain::{ImportRow, Imported, ItemId, PartyId, action};
-use souk_proto::{
-    Reason,
-    v1::{self, import_items_request::Message},
-};
-use tonic::{Code, Status, Streaming};
+use souk_proto::v1::{self, import_items_request::Message};
+use tonic::{Status, Streaming};
 
 use super::{
     Api, read,
@@ -74,7 +71,11 @@ impl Import {
         };
         match import.take(&mut rows).await {
             Ok(()) => Ok(import.done),
-            Err(status) => Err(import.interrupted(&status)),
+            Err(status) => {
+                let done = &import.done;
+                let changed = done.created_count + done.updated_count;
+                Err(wire::import_interrupted(&status, import.line, changed))
+            }
         }
     }
 
@@ -138,25 +139,6 @@ impl Import {
         // Only after the commit: an interrupted client resumes after this line.
         self.line = last;
         Ok(())
-    }
-
-    /// Adds to a status which rows have been imported, and for retryable errors from where to continue.
-    fn interrupted(&self, status: &Status) -> Status {
-        let (line, changed) = (self.line, self.done.created_count + self.done.updated_count);
-        let kept = format!("the rows up to line {line} are in, {changed} of them changed something");
-        match Reason::of(status) {
-            Some(Reason::Overloaded | Reason::Unavailable | Reason::OutcomeUnknown) => wire::status(
-                Reason::ImportInterrupted,
-                format!("{}; {kept}", status.message()),
-                [("line", line.to_string())],
-            ),
-            Some(reason) => {
-                wire::status(reason, format!("{}; {kept}", status.message()), [("line", line.to_string())])
-            }
-            // Nobody reads it: the client has gone.
-            None if status.code() == Code::Cancelled => status.clone(),
-            None => Status::new(status.code(), format!("{}; {kept}", status.message())),
-        }
     }
 }
 

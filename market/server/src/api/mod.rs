@@ -30,14 +30,15 @@ pub use session::SessionApi;
 use souk_domain::{Act, Command, Fingerprint, PartyId, RequestId, RequestKey};
 use souk_proto::Reason;
 use souk_search::Search;
-use souk_store::{Consumers, Mailboxes, Reads, StoreError, Tracks};
+use souk_store::{Consumers, Mailboxes, Reads, StoreError, Tracks, WriteAheadLog};
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
 
 use crate::{
     access::{CallbackPolicy, Caller, Suspended, Tokens},
     clock::Clock,
-    ledger::{Done, Ledger, LedgerError, OVERLOAD_RETRY_DELAY},
+    ledger::{Done, Ledger, OVERLOAD_RETRY_DELAY},
+    observe::Activity,
     random::Random,
     relay::RelayHandle,
     rides::RideNews,
@@ -72,6 +73,12 @@ pub struct Parts {
     pub random: Random,
     /// Cancelled when the market shuts down. It ends the streams that have no end of their own.
     pub closing: CancellationToken,
+    /// The orders of the last hour.
+    pub activity: Activity,
+    /// Returns the number of commands that wait for the ledger.
+    pub queued: Box<dyn Fn() -> usize + Send + Sync>,
+    /// The size of the store's write-ahead log; `None` if it has none of its own.
+    pub log: Option<WriteAheadLog>,
 }
 
 /// The state that the services share on one server thread.
@@ -98,6 +105,7 @@ impl Api {
             None if replayed => Some(read(self.reads().feed_end().await)?),
             position => position,
         };
+        // Before the answer is returned: the caller's next search may arrive as soon as it has it.
         if let Some(position) = feed_position {
             self.parts.search.remember(caller.party, position);
         }
@@ -112,7 +120,7 @@ impl Api {
     }
 
     async fn submit<A: Act>(&self, command: Command<A>) -> Result<Done<A::Outcome>, Status> {
-        self.ledger.submit(command).await.map_err(|error| ledger_status(&error))
+        self.ledger.submit(command).await.map_err(|error| wire::ledger_error(&error))
     }
 
     /// Runs one step of a stream to a party. Fails if the market shuts down or the party has been suspended
@@ -125,8 +133,8 @@ impl Api {
         let taken = tokio::select! {
             taken = step => taken?,
             () = self.parts.closing.cancelled() => {
-                let told = "the market is shutting down; begin again in a moment";
-                return Err(wire::try_again(Reason::Unavailable, told, OVERLOAD_RETRY_DELAY));
+                let message = "the market is shutting down; begin again in a moment";
+                return Err(wire::try_again(Reason::Unavailable, message, OVERLOAD_RETRY_DELAY));
             }
         };
         if self.parts.suspended.contains(party) { Err(wire::suspended()) } else { Ok(taken) }
@@ -139,27 +147,4 @@ impl Api {
 
 fn read<T>(result: Result<T, StoreError>) -> Result<T, Status> {
     result.map_err(|error| wire::store_error(&error))
-}
-
-fn ledger_status(error: &LedgerError) -> Status {
-    match error {
-        LedgerError::Refused(refusal) => wire::refusal(refusal),
-        LedgerError::Overloaded => wire::try_again(
-            Reason::Overloaded,
-            "the market has more orders waiting than it takes; try again in a moment",
-            OVERLOAD_RETRY_DELAY,
-        ),
-        LedgerError::Unavailable => wire::try_again(
-            Reason::Unavailable,
-            "the market can't write at the moment; nothing was changed",
-            OVERLOAD_RETRY_DELAY,
-        ),
-        LedgerError::Indefinite => wire::status(
-            Reason::OutcomeUnknown,
-            "whether the change took effect is not known; repeat the call with the same request_id",
-            [],
-        ),
-        LedgerError::Corrupt => wire::internal("a batch met something unreadable"),
-        LedgerError::Mismatched(_) => wire::internal(&error.to_string()),
-    }
 }

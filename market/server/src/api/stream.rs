@@ -23,8 +23,8 @@ pub(super) async fn within<T>(
     message: impl Future<Output = Result<T, Status>>,
 ) -> Result<T, Status> {
     let waited = timeout(limit, message).await;
-    let told = || format!("no {what} came for {} seconds", limit.as_secs());
-    waited.unwrap_or_else(|_| Err(Status::deadline_exceeded(told())))
+    let message = || format!("no {what} came for {} seconds", limit.as_secs());
+    waited.unwrap_or_else(|_| Err(Status::deadline_exceeded(message())))
 }
 
 /// Returns the status for a message at an unexpected point of a stream.

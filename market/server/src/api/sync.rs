@@ -100,6 +100,8 @@ impl Sync {
         // First of all: from it the client learns which of its lines the market has received.
         self.send(Answer::Resume(v1::SyncResume { last_line: self.till.last_line })).await?;
         loop {
+            // A branch that loses has consumed nothing: `ReadyChunks` keeps no messages between polls. While a handler below runs,
+            // nothing is read, which is what slows the till down.
             tokio::select! {
                 chunk = chunks.next() => match chunk {
                     Some(chunk) => self.take(chunk).await?,
@@ -108,8 +110,8 @@ impl Sync {
                 item = events.next() => self.pass_on(item).await?,
                 () = self.answers.closed() => return Err(None),
                 () = closing.cancelled() => {
-                    let told = "the market is shutting down; begin again in a moment";
-                    return Err(self.kept(&wire::try_again(Reason::Unavailable, told, OVERLOAD_RETRY_DELAY)));
+                    let message = "the market is shutting down; begin again in a moment";
+                    return Err(self.kept(&wire::try_again(Reason::Unavailable, message, OVERLOAD_RETRY_DELAY)));
                 }
             }
         }
@@ -151,11 +153,11 @@ impl Sync {
         }
         let answers = self.submit(&lines).await.map_err(|status| self.kept(&status))?;
         for (answer, line) in answers.iter().zip(&lines) {
-            let told = wire::sync_acknowledgement(answer, line);
+            let acknowledgement = wire::sync_acknowledgement(answer, line);
             if answer.outcome.is_taken() {
                 self.till.last_line = self.till.last_line.max(answer.number);
             }
-            self.send(Answer::Acknowledgement(told)).await?;
+            self.send(Answer::Acknowledgement(acknowledgement)).await?;
         }
         Ok(())
     }
@@ -247,7 +249,10 @@ impl Sync {
         if last == 0 {
             return Some(status.clone());
         }
-        Some(wire::with_message(status, &format!("{}; the lines up to {last} are in", status.message())))
+        Some(wire::with_message(
+            status,
+            &format!("{}; the lines up to {last} were applied", status.message()),
+        ))
     }
 }
 

@@ -2,9 +2,15 @@
 
 use std::sync::Arc;
 
+use souk_store::HealthState;
+
 use super::{App, replicas::StoreFreshness};
 use crate::{
-    observe::{Memory, Metrics, SpanCounts, port::Health},
+    observe::{
+        Memory, Metrics, SpanCounts,
+        port::{Check, Health},
+    },
+    relay::RelayHandle,
     transport::Pulses,
 };
 
@@ -23,6 +29,7 @@ impl App {
         });
         let relay = self.relay.handle();
         metrics.gauge("souk_subscribers", "Open Subscribe streams", move || count(relay.subscribers()));
+        add_deliveries(&self.relay.handle(), &mut metrics);
         let suspended = self.parts.suspended.clone();
         metrics.gauge("souk_suspended_parties", "Parties that are shut out", move || {
             count(suspended.all().len())
@@ -31,6 +38,7 @@ impl App {
         metrics.counter("souk_refused_identities", "Handshakes and calls refused for who asked", move || {
             refusals.total()
         });
+        self.add_store(&mut metrics);
         add_memory(&mut metrics);
         metrics.call_times(&self.times);
         if let Some(spans) = &self.spans {
@@ -40,18 +48,54 @@ impl App {
     }
 
     /// Returns the liveness and readiness checks. The market is ready if its ledger works, its index is up to date,
-    /// it is not shutting down, and a shared database can be reached.
+    /// its store acknowledges changes, it is not shutting down, and a shared database can be reached.
     pub(super) fn health(&self) -> impl FnOnce(Pulses) -> Health + use<> {
         let (has_failed, ledger) = (self.lanes.failure(), self.lanes.failure());
         let (search, closing) = (self.parts.search.clone(), self.parts.closing.clone());
-        let freshness = self.freshness.clone();
+        let (freshness, store) = (self.freshness.clone(), self.store.health.clone());
         move |threads| Health {
             is_alive: Box::new(move || !has_failed() && threads.are_well()),
-            is_ready: Box::new(move || {
+            // Always all checks in the same order, so that two failures never hide each other.
+            readiness: Box::new(move || {
                 let is_fresh = freshness.as_ref().is_none_or(StoreFreshness::is_fresh);
-                !ledger() && is_fresh && search.load().level && !closing.is_cancelled()
+                vec![
+                    Check::of("ledger", !ledger(), "a lane has failed; restart the market"),
+                    Check { name: "store", problem: store_problem(store.state()) },
+                    Check::of("database", is_fresh, "it has not answered for 3 s"),
+                    Check::of("search", search.load().level, "the index is being brought up to date"),
+                    Check::of("shutdown", !closing.is_cancelled(), "the market is shutting down"),
+                ]
             }),
         }
+    }
+
+    fn add_store(&self, metrics: &mut Metrics) {
+        let health = self.store.health.clone();
+        metrics.gauge(
+            "souk_store_state",
+            "What the store can do: 0 everything, 1 only read (disk full), 2 only read (file lost), 3 nothing (failed)",
+            move || match health.state() {
+                HealthState::Healthy => 0,
+                HealthState::Full => 1,
+                HealthState::Detached { .. } => 2,
+                HealthState::Failed { .. } => 3,
+            },
+        );
+        let Some(log) = &self.store.log else { return };
+        let bytes = log.clone();
+        metrics.gauge("souk_wal_bytes", "Size of the store's write-ahead log", move || {
+            i64::try_from(bytes.bytes()).unwrap_or(i64::MAX)
+        });
+        let pages = log.clone();
+        metrics.gauge(
+            "souk_wal_pending_pages",
+            "Pages of the write-ahead log that are not yet in the database file",
+            move || i64::try_from(pages.pending_pages()).unwrap_or(i64::MAX),
+        );
+        let checkpoints = log.clone();
+        metrics.counter("souk_wal_checkpoints", "Checkpoints of the write-ahead log", move || {
+            checkpoints.checkpoints()
+        });
     }
 
     fn add_expiries(&self, metrics: &mut Metrics) {
@@ -82,6 +126,59 @@ impl App {
     }
 }
 
+/// Adds metrics of callbacks and of the clean-up.
+fn add_deliveries(relay: &RelayHandle, metrics: &mut Metrics) {
+    let read = |value: fn(&RelayHandle) -> usize| {
+        let relay = relay.clone();
+        move || count(value(&relay))
+    };
+    metrics.gauge(
+        "souk_deliveries_proven",
+        "Deliveries in progress to callbacks whose last attempt was received; at most 64",
+        read(|relay| relay.in_progress().in_slots.proven),
+    );
+    metrics.gauge(
+        "souk_deliveries_unproven",
+        "Deliveries in progress to callbacks at which nothing was received yet; at most 16",
+        read(|relay| relay.in_progress().in_slots.unproven),
+    );
+    metrics.gauge(
+        "souk_deliveries_failing",
+        "Deliveries in progress to callbacks whose last attempt failed; at most 16",
+        read(|relay| relay.in_progress().in_slots.failing),
+    );
+    metrics.gauge(
+        "souk_deliveries_slow",
+        "Deliveries to proven callbacks that have taken longer than 250 ms; at most 64 count apart",
+        read(|relay| relay.in_progress().slow),
+    );
+    metrics.gauge(
+        "souk_due_mailboxes_proven",
+        "Mailboxes that wait for a slot, with callbacks whose last attempt was received",
+        read(|relay| relay.due().proven),
+    );
+    metrics.gauge(
+        "souk_due_mailboxes_unproven",
+        "Mailboxes that wait for a slot, with callbacks at which nothing was received yet",
+        read(|relay| relay.due().unproven),
+    );
+    metrics.gauge(
+        "souk_due_mailboxes_failing",
+        "Mailboxes that wait for a slot, with callbacks whose last attempt failed",
+        read(|relay| relay.due().failing),
+    );
+    let relay_of = relay.clone();
+    metrics.counter("souk_cleaned_rows", "Expired and acknowledged rows that were deleted", move || {
+        relay_of.cleaned_rows()
+    });
+    let relay_of = relay.clone();
+    metrics.gauge(
+        "souk_cleaning_backlog_seconds",
+        "For how long rows past their retention have been waiting to be deleted; 0: none is left",
+        move || i64::try_from(relay_of.cleaning_backlog().as_secs()).unwrap_or(i64::MAX),
+    );
+}
+
 /// Adds memory metrics, on systems that have `/proc`.
 fn add_memory(metrics: &mut Metrics) {
     if Memory::own().is_err() {
@@ -100,6 +197,15 @@ fn add_memory(metrics: &mut Metrics) {
         "Resident parts of files: database, search index, program (RssFile); the kernel takes them back at need",
         bytes(|memory| memory.of_files),
     );
+}
+
+/// Returns why the store acknowledges nothing; `None` if it does.
+fn store_problem(state: HealthState) -> Option<String> {
+    match state {
+        HealthState::Healthy => None,
+        HealthState::Full => Some("the disk is full: changes are refused".to_owned()),
+        HealthState::Detached { reason } | HealthState::Failed { reason } => Some(reason),
+    }
 }
 
 fn add_spans(spans: &Arc<SpanCounts>, metrics: &mut Metrics) {

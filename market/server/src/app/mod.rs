@@ -1,5 +1,6 @@
 //! Assembles the market: [`App::build`] opens all components, [`App::run`] serves until shutdown.
 
+mod drain;
 mod metrics;
 mod replicas;
 mod rotate;
@@ -12,7 +13,7 @@ use rotate::{Changes, CredentialUsers, Rotator};
 pub use serve::ServeError;
 use souk_domain::PartyId;
 use souk_search::{IndexHome, Search, SearchError};
-use souk_store::{Reads, Receipt, Store, StoreError};
+use souk_store::{Health, Reads, Receipt, Store, StoreError, WriteAheadLog};
 
 use arc_swap::ArcSwap;
 use souk_certs::{
@@ -32,7 +33,7 @@ use crate::{
     clock::Clock,
     config::{Config, StoreConfig, TokenKeyFiles},
     ledger::{Lanes, OnCommit},
-    observe::{CallTimes, SpanCounts},
+    observe::{Activity, CallTimes, SpanCounts},
     random::Random,
     relay::{Dialer, Relay, RelayHandle, RelayParts},
     rides::RideNews,
@@ -58,6 +59,13 @@ pub struct App {
     spans: Option<Arc<SpanCounts>>,
     /// When the shared store was last reached. `None` for a store that only this market uses.
     freshness: Option<StoreFreshness>,
+    store: StoreState,
+}
+
+/// What operators follow of the store.
+struct StoreState {
+    health: Health,
+    log: Option<WriteAheadLog>,
 }
 
 /// Why the market could not be opened.
@@ -102,26 +110,23 @@ impl App {
     ) -> Result<Self, OpenError> {
         let credentials = MarketCredentials::open(&config, clock)?;
         let (acceptor, tokens) = (credentials.acceptor.clone(), Arc::clone(&credentials.tokens));
-        let Store { lanes, reads, mailboxes, consumers, tracks, upkeep, replicas } =
+        let Store { lanes, reads, mailboxes, consumers, tracks, upkeep, replicas, health, log } =
             open_store(&config.store, random).await?;
-        let index = config.store.index_directory().map(Path::to_owned);
-        let home = index.map_or(IndexHome::Memory, IndexHome::Directory);
-        let search = Search::open(home, Arc::clone(&reads)).await?;
+        let search = Search::open(index_home(&config.store), Arc::clone(&reads)).await?;
         // Loaded before the port is served, so that no suspended party gets a call through at start-up.
         let suspended = Suspended::new(suspended_parties(&*reads).await?);
-        let trust_domain = config.tls.trust_domain.clone();
         let callbacks = CallbackPolicy::new(&config.callbacks, listener.local_addr()?);
         let relay = Relay::start(RelayParts {
             mailboxes: Arc::clone(&mailboxes),
             consumers: Arc::clone(&consumers),
             tracks: Arc::clone(&tracks),
-            dialer: Dialer::new(credentials.outgoing.clone(), trust_domain, callbacks.clone()),
+            dialer: credentials.dialer(&config, &callbacks),
             suspended: suspended.clone(),
             clock,
             random,
         });
-        let refusals = Refusals::default();
-        let access = AccessParts {
+        let (refusals, notes) = (Refusals::default(), StandingNotes::default());
+        let access = Arc::new(Access::open(AccessParts {
             tokens: Arc::clone(&tokens),
             revoked: credentials.rotation.current().revoked_serials(),
             epochs: reads.raised_epochs().await?,
@@ -129,11 +134,10 @@ impl App {
             rates: config.limits,
             refusals: refusals.clone(),
             clock,
-        };
-        let access = Arc::new(Access::open(access));
-        let notes = StandingNotes::default();
+        }));
+        let activity = Activity::start(clock.now());
         let lanes = Lanes::start(lanes, clock, random, || {
-            on_commit(relay.handle(), search.clone(), Arc::clone(&access), notes.clone())
+            on_commit((relay.handle(), search.clone()), Arc::clone(&access), notes.clone(), activity.clone())
         })?;
         let rotator = credentials.into_rotator(Arc::clone(&access), relay.handle(), refusals.clone(), clock);
         let parts = Arc::new(Parts {
@@ -150,14 +154,17 @@ impl App {
             clock,
             random,
             closing: CancellationToken::new(),
+            activity,
+            queued: Box::new(lanes.queued()),
+            log: log.clone(),
         });
         tokio::spawn(upkeep::run(upkeep, parts.closing.clone()));
         let freshness = replicas.map(|replicas| {
             let listener = ReplicaListener::of(&parts, Arc::clone(&access), notes);
             replicas::start(replicas, listener, parts.closing.clone())
         });
-        let admin = listen(config.server.admin_listen).await?;
         Ok(Self {
+            admin: listen(config.server.admin_listen).await?,
             config,
             listener,
             acceptor,
@@ -167,10 +174,10 @@ impl App {
             lanes,
             relay,
             refusals,
-            admin,
             times: Arc::default(),
             spans: None,
             freshness,
+            store: StoreState { health, log },
         })
     }
 
@@ -202,6 +209,11 @@ struct MarketCredentials {
 }
 
 impl MarketCredentials {
+    /// Creates the connector to callback servers.
+    fn dialer(&self, config: &Config, callbacks: &CallbackPolicy) -> Dialer {
+        Dialer::new(self.outgoing.clone(), config.tls.trust_domain.clone(), callbacks.clone())
+    }
+
     fn open(config: &Config, clock: Clock) -> Result<Self, OpenError> {
         let trust_domain = config.tls.trust_domain.clone();
         let (files, stale_lists) = (config.tls.files(), config.tls.stale_lists());
@@ -270,8 +282,14 @@ async fn suspended_parties(reads: &dyn Reads) -> Result<Vec<PartyId>, StoreError
 
 /// Returns the hook that notifies the guard, the search index and the relay of each commit. A lane calls it in commit
 /// order, whether or not the callers still wait for the outcome.
-fn on_commit(relay: RelayHandle, search: Search, access: Arc<Access>, notes: StandingNotes) -> OnCommit {
+fn on_commit(
+    (relay, search): (RelayHandle, Search),
+    access: Arc<Access>,
+    notes: StandingNotes,
+    activity: Activity,
+) -> OnCommit {
     Box::new(move |receipt: &Receipt| {
+        activity.placed(receipt.orders);
         // Before the streams end: a suspended party that reconnects at once must meet the list, not a new
         // stream.
         notes.take(&access, &receipt.standings);

@@ -2,14 +2,18 @@
 
 use std::{io, sync::Arc, time::Duration};
 
+use souk_store::HealthState;
 use tokio::{task::JoinHandle, time};
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 
-use super::App;
+use super::{
+    App,
+    drain::{DrainPhases, Draining, report_head},
+};
 use crate::{
     access::Access,
-    api::{self, Api, Parts},
+    api::{self, Api},
     audit,
     ledger::{AnswerQueue, Lanes},
     observe::{self, manager, port::Health},
@@ -18,6 +22,9 @@ use crate::{
 
 /// How often the lanes are checked for failure.
 const LANE_WATCH: Duration = Duration::from_secs(1);
+
+/// How long callers may take to receive their answers after the store has failed.
+const FAILED_DRAIN: Duration = Duration::from_secs(1);
 
 /// Why a market stopped serving.
 #[derive(Debug, thiserror::Error)]
@@ -28,6 +35,12 @@ pub enum ServeError {
     /// A ledger lane has failed. Acknowledged changes are safe; the market must be restarted.
     #[error("the ledger has failed; everything acknowledged is safe: start the market again")]
     LedgerFailed,
+    /// The store has failed, and it is unknown what is on its disk. Nothing was acknowledged since. The
+    /// process must end at once, without closing the store.
+    #[error(
+        "{0}: the market stops, because changes that it acknowledges now could be lost; everything acknowledged before is safe once the market has started again: check the disk and start it again"
+    )]
+    StoreFailed(String),
 }
 
 impl App {
@@ -45,11 +58,12 @@ impl App {
     {
         let (mut metrics, health) = (self.metrics(), self.health());
         let (parts, config) = (self.parts, self.config);
+        let phases = DrainPhases::of(config.server.drain());
         report_head(&parts, "the audit log goes on from").await;
         let options = ServerOptions {
             acceptor: self.acceptor,
             threads: config.server.thread_count(),
-            drain: config.server.drain(),
+            drain: phases.calls,
             handshakes_of_address: config.limits.handshakes_of_address,
             calls: config.limits.calls_under_way,
             calls_of_party: config.limits.calls_of_party,
@@ -85,30 +99,27 @@ impl App {
             () = server.deal(&self.listener) => Ok(()),
             () = shutdown.cancelled() => Ok(()),
             () = lane_failure(&self.lanes) => Err(ServeError::LedgerFailed),
+            reason = store_failure(&self.store.health) => Err(ServeError::StoreFailed(reason)),
         };
         // Closed first, so that clients get a refused connection at once and turn to another market.
         drop(self.listener);
-        // The drain order follows from who depends on whom: the listener first, then calls and streams, then the
-        // refusals that they may still cause, then the lanes that write those, and the search index last.
+        if let Err(ServeError::StoreFailed(_)) = &outcome {
+            shutdown.cancel();
+            parts.closing.cancel();
+            // Nothing can be written any more, so there is nothing to drain, only answers to send: the batch's
+            // outcome is unknown, and the lane refuses the commands that are queued.
+            let closing = tokio::task::spawn_blocking(move || server.stop());
+            let _ = time::timeout(FAILED_DRAIN, closing).await;
+            return outcome;
+        }
         // Certificates are no longer reloaded.
         rotating.abort();
         tracing::info!("shutting down");
         manager::closing();
         shutdown.cancel();
         parts.closing.cancel();
-        // Concurrently, because the server waits for open streams and it is the relay that ends them.
-        let closing = tokio::task::spawn_blocking(move || server.stop());
-        let (closed, ()) = tokio::join!(closing, self.relay.shut_down(config.server.drain()));
-        // No call can be rejected any more. Write the refusals of the drain while the lanes still run.
-        served.cancel();
-        let noted = noting.await;
-        // `join` blocks, and the search and the health check still need the runtime.
-        let ended = tokio::task::spawn_blocking(move || self.lanes.join()).await;
-        for error in [closed.err(), noted.err(), ended.err()].into_iter().flatten() {
-            tracing::error!(%error, "the market did not shut down cleanly");
-        }
-        report_head(&parts, "the audit log ends at").await;
-        parts.search.clone().close().await;
+        let draining = Draining { server, relay: self.relay, lanes: self.lanes, noting, served };
+        draining.run(phases, &parts).await;
         if let Some(watching) = watching {
             watching.abort();
         }
@@ -123,12 +134,17 @@ fn feed_watchdog(health: &Arc<Health>) -> Option<JoinHandle<()>> {
     manager::watchdog().map(|pause| tokio::spawn(manager::keep_alive(pause, move || (health.is_alive)())))
 }
 
-/// Writes the head of the audit log's hash chain to the market's own log, which is stored elsewhere. With it, `market
-/// audit verify --head` detects a truncated audit log, which the chain alone can't.
-async fn report_head(parts: &Parts, what: &str) {
-    match parts.reads.audit_head().await {
-        Ok(head) => tracing::info!(%head, "{what}"),
-        Err(error) => tracing::error!(%error, "cannot read the head of the audit log"),
+/// Waits until the store can't go on, and returns the reason.
+async fn store_failure(health: &souk_store::Health) -> String {
+    let mut changes = health.changed();
+    loop {
+        if let HealthState::Failed { reason } = &*changes.borrow_and_update() {
+            return reason.clone();
+        }
+        if changes.changed().await.is_err() {
+            // Can't happen while `health` exists, which holds the sender.
+            std::future::pending::<()>().await;
+        }
     }
 }
 

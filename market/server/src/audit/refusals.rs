@@ -61,7 +61,7 @@ impl Kinds {
     }
 
     fn into_counted(self) -> impl Iterator<Item = (Kind, u32)> {
-        let rest = Kind { who: "various".into(), from: None, why: "too many kinds to tell apart".into() };
+        let rest = Kind { who: "various".into(), from: None, why: "too many kinds to list".into() };
         let others = (self.others > 0).then_some((rest, self.others));
         self.apart.into_iter().chain(others)
     }
@@ -150,7 +150,7 @@ mod tests {
         assert_eq!(entries.iter().map(|entry| entry.count).sum::<u32>(), 1_201, "none is forgotten");
         assert!(
             entries.iter().any(|entry| entry.who == "seller/x"),
-            "those we know are told apart all the same"
+            "known kinds are still counted separately"
         );
         assert_eq!(entries.iter().map(|entry| entry.count).max(), Some(1_000));
         assert!(refusals.take(Clock::SYSTEM).is_empty());

@@ -37,9 +37,9 @@ pub enum StoreConfig {
 /// Store settings given as flags, which override the settings file.
 #[derive(Clone, Debug, Default)]
 pub struct StoreFlags {
-    /// Overrides `store.path`.
+    /// Overrides `store.path` in the settings file.
     pub path: Option<PathBuf>,
-    /// Overrides `store.password_file`.
+    /// Overrides `store.password_file` in the settings file.
     pub password_file: Option<PathBuf>,
 }
 

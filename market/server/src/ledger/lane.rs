@@ -7,6 +7,7 @@ use souk_domain::{
 };
 use souk_store::{FeedPosition, Lane, Receipt, SaveError, StoreError};
 use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
 
 use super::{Answer, Done, Job, LANE_BATCH, LedgerError, OnCommit, answers::Answers};
 use crate::{clock::Clock, random::Random};
@@ -18,6 +19,10 @@ pub(super) struct Runner {
     random: StdRng,
     /// Audit entries that belong to no command. They are kept until a commit has written them.
     notes: Vec<AuditEntry>,
+    /// Cancelled when the market ends and the store has held up what is queued for too long.
+    refuse: CancellationToken,
+    /// Whether a commit has been sent and not answered.
+    is_committing: bool,
 }
 
 /// Maximum number of audit notes kept while the store is unavailable. Further ones are dropped and logged as such.
@@ -37,14 +42,30 @@ enum BatchFailure {
     /// Other markets hold locks on rows that the batch needs.
     Held,
     Corrupt,
+    /// A constraint of the database rejected a row.
+    Rejected,
+    /// The disk of the store is full.
+    Full,
     Indefinite,
 }
 
+/// The end of one attempt at a batch.
+enum Attempt {
+    Done(Vec<Answer>),
+    /// It conflicted with another market: nothing was changed, and a retry with freshly loaded rows may succeed.
+    Conflict(BatchFailure),
+}
+
 impl Runner {
-    pub(super) fn new(lane: Box<dyn Lane>, clock: Clock, random: Random, on_commit: OnCommit) -> Self {
+    pub(super) fn new(
+        lane: Box<dyn Lane>,
+        (clock, random): (Clock, Random),
+        on_commit: OnCommit,
+        refuse: CancellationToken,
+    ) -> Self {
         // A generator of its own per lane, so that lanes share no lock for their event ids.
         let random = StdRng::from_seed(random.seed());
-        Self { lane, clock, on_commit, random, notes: Vec::new() }
+        Self { lane, clock, on_commit, random, notes: Vec::new(), refuse, is_committing: false }
     }
 
     /// Runs until all ledgers have been dropped and the queue is empty.
@@ -71,8 +92,37 @@ impl Runner {
                     Job::Notes(entries) => self.keep(entries),
                 }
             }
-            self.answer(&commands, Callers(callers)).await;
+            self.execute(&commands, Callers(callers)).await;
         }
+        if !self.notes.is_empty() {
+            tracing::error!(
+                entries = self.notes.len(),
+                "the store was unavailable until the end: rejected identities are missing from the audit log"
+            );
+        }
+    }
+
+    /// Executes a batch, unless the market can't wait for the store any more. Then nothing is begun, and a batch in
+    /// progress is abandoned: whether it took effect is unknown if its commit was sent.
+    async fn execute(&mut self, commands: &[Command], mut callers: Callers) {
+        let refuse = self.refuse.clone();
+        if !refuse.is_cancelled() {
+            tokio::select! {
+                // First, so that a store which does not block costs no look at the token.
+                biased;
+                () = self.answer(commands, &mut callers) => return,
+                () = refuse.cancelled() => {}
+            }
+            tracing::warn!(
+                commands = commands.len(),
+                "gave up waiting for the store, because the market ends"
+            );
+            // Releases the locks of the batch for other writers.
+            self.lane.abandon().await;
+        }
+        let failure = if self.is_committing { BatchFailure::Indefinite } else { BatchFailure::Unavailable };
+        self.is_committing = false;
+        callers.answer_rest(failure);
     }
 
     fn keep(&mut self, entries: Vec<AuditEntry>) {
@@ -86,13 +136,13 @@ impl Runner {
         }
     }
 
-    async fn answer(&mut self, commands: &[Command], mut callers: Callers) {
+    async fn answer(&mut self, commands: &[Command], callers: &mut Callers) {
         let commands: Vec<&Command> = commands.iter().collect();
         let all: Vec<usize> = (0..commands.len()).collect();
         match self.carry_out(&commands).await {
             Ok(answers) => callers.answer(&all, answers),
-            // One unreadable row must not fail unrelated commands, so run each command separately.
-            Err(BatchFailure::Corrupt) if commands.len() > 1 => {
+            // One unreadable or rejected row must not fail unrelated commands, so run each command separately.
+            Err(BatchFailure::Corrupt | BatchFailure::Rejected) if commands.len() > 1 => {
                 for (place, command) in commands.iter().enumerate() {
                     let alone = self.carry_out(&[*command]).await;
                     let answers = alone.unwrap_or_else(|failure| vec![Err(failure.into())]);
@@ -111,7 +161,7 @@ impl Runner {
     /// Commands that do not need the locked rows run first, as one batch. The others are grouped by contended row, so
     /// that no command waits for a row that it does not need. After [`HELD_WAITS`] waits the rest fails as
     /// unavailable.
-    async fn carry_out_around(&mut self, commands: &[&Command], mut callers: Callers) {
+    async fn carry_out_around(&mut self, commands: &[&Command], callers: &mut Callers) {
         let of = |places: &[usize]| -> Vec<&Command> { places.iter().map(|at| commands[*at]).collect() };
         let keys = |place: &usize| keys_of(&[commands[*place]]);
         let mut left: Vec<usize> = (0..commands.len()).collect();
@@ -154,22 +204,20 @@ impl Runner {
 
     async fn carry_out(&mut self, commands: &[&Command]) -> Result<Vec<Answer>, BatchFailure> {
         let keys = keys_of(commands);
-        for _ in 1..ATTEMPTS {
+        let mut failure = BatchFailure::Unavailable;
+        for _ in 0..ATTEMPTS {
             match self.attempt(&keys, commands).await? {
-                Some(answers) => return Ok(answers),
-                None => tracing::debug!(commands = commands.len(), "retrying a batch"),
+                Attempt::Done(answers) => return Ok(answers),
+                Attempt::Conflict(persisting) => failure = persisting,
             }
+            tracing::debug!(commands = commands.len(), "a batch conflicts with another market");
         }
-        self.attempt(&keys, commands).await?.ok_or(BatchFailure::Unavailable)
+        // A command that is alone can only have met another market's rows, however often it was retried.
+        Err(if commands.len() > 1 { failure } else { BatchFailure::Unavailable })
     }
 
-    /// Executes the commands in one transaction. Returns `None` on a conflict with another market, after which
-    /// nothing has changed and the batch can be retried with freshly loaded rows.
-    async fn attempt(
-        &mut self,
-        keys: &Keys,
-        commands: &[&Command],
-    ) -> Result<Option<Vec<Answer>>, BatchFailure> {
+    /// Executes the commands in one transaction.
+    async fn attempt(&mut self, keys: &Keys, commands: &[&Command]) -> Result<Attempt, BatchFailure> {
         let mut rows = self.lane.load(keys).await.map_err(|error| failed("load", &error))?;
         // Cloned, not moved: if this attempt fails, the notes go into the next one. They are cleared after a
         // commit.
@@ -182,6 +230,7 @@ impl Runner {
         // A replay changes nothing, but its answer must not be sent before the original commit is on the
         // standby: so it is confirmed by a separate commit. Only refusals and validations need no commit at
         // all.
+        self.is_committing = true;
         let ended = if !rows.is_unchanged() {
             self.lane.save(&rows).await
         } else if replays > 0 {
@@ -191,6 +240,7 @@ impl Runner {
             self.lane.abandon().await;
             Ok(Receipt::default())
         };
+        self.is_committing = false;
         let receipt = match ended {
             Ok(receipt) => receipt,
             // Some rows, such as mailboxes, are locked only when they are saved.
@@ -198,11 +248,16 @@ impl Runner {
                 tracing::debug!(%error, "a batch timed out waiting for rows locked by another market");
                 return Err(BatchFailure::Held);
             }
-            Err(SaveError::Conflict(error)) => {
-                tracing::debug!(%error, "a batch conflicts with another market");
-                return Ok(None);
+            // The row may be another market's, or one of the batch itself.
+            Err(SaveError::Conflict(StoreError::Rejected(_))) => {
+                return Ok(Attempt::Conflict(BatchFailure::Rejected));
             }
+            Err(SaveError::Conflict(_)) => return Ok(Attempt::Conflict(BatchFailure::Unavailable)),
             Err(SaveError::Lost(error)) => return Err(failed("save", &error)),
+            Err(SaveError::Indefinite(error @ StoreError::Stopped(_))) => {
+                tracing::debug!(%error, "the outcome of a commit is unknown");
+                return Err(BatchFailure::Indefinite);
+            }
             Err(SaveError::Indefinite(error)) => {
                 // The notes are kept: writing them twice is better than losing them.
                 tracing::error!(%error, "the outcome of a commit is unknown");
@@ -213,7 +268,7 @@ impl Runner {
             self.notes.clear();
             (self.on_commit)(&receipt);
         }
-        Ok(Some(decided.map(|decided| answer(decided, receipt.feed_position)).collect()))
+        Ok(Attempt::Done(decided.map(|decided| answer(decided, receipt.feed_position)).collect()))
     }
 
     fn decide_all(&mut self, rows: &mut WorkingSet, commands: &[&Command]) -> Vec<Result<Outcome, Refusal>> {
@@ -252,11 +307,19 @@ fn answer(
 }
 
 fn failed(step: &str, error: &StoreError) -> BatchFailure {
-    tracing::error!(step, %error, "a batch failed");
     match error {
-        StoreError::Unavailable(_) | StoreError::Overloaded => BatchFailure::Unavailable,
+        // The store has logged the reason, rarely. A line for each batch would hide it.
+        StoreError::Stopped(_) | StoreError::Full(_) => tracing::debug!(step, %error, "a batch failed"),
+        _ => tracing::error!(step, %error, "a batch failed"),
+    }
+    match error {
+        StoreError::Stopped(_) | StoreError::Unavailable(_) | StoreError::Overloaded => {
+            BatchFailure::Unavailable
+        }
         StoreError::Held(_) => BatchFailure::Held,
         StoreError::Corrupt(_) => BatchFailure::Corrupt,
+        StoreError::Rejected(_) => BatchFailure::Rejected,
+        StoreError::Full(_) => BatchFailure::Full,
     }
 }
 
@@ -264,7 +327,8 @@ impl From<BatchFailure> for LedgerError {
     fn from(failure: BatchFailure) -> Self {
         match failure {
             BatchFailure::Unavailable | BatchFailure::Held => Self::Unavailable,
-            BatchFailure::Corrupt => Self::Corrupt,
+            BatchFailure::Corrupt | BatchFailure::Rejected => Self::Corrupt,
+            BatchFailure::Full => Self::StorageFull,
             BatchFailure::Indefinite => Self::Indefinite,
         }
     }
@@ -280,6 +344,12 @@ impl Callers {
     fn answer(&mut self, places: &[usize], answers: Vec<Answer>) {
         let waiting = places.iter().map(|place| self.0[*place].take());
         hand_back(waiting.zip(answers).filter_map(|(caller, answer)| Some((caller?, answer))).collect());
+    }
+
+    /// Answers everybody who still waits.
+    fn answer_rest(&mut self, failure: BatchFailure) {
+        let waiting = self.0.iter_mut().filter_map(Option::take);
+        hand_back(waiting.map(|caller| (caller, Err(failure.into()))).collect());
     }
 }
 

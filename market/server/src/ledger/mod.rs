@@ -17,7 +17,11 @@ use std::{sync::Arc, thread, time::Duration};
 pub use answers::AnswerQueue;
 use souk_domain::{Act, Action, AuditEntry, Command, OrderLine, Outcome, Refusal, action};
 use souk_store::{FeedPosition, Lane, Receipt};
-use tokio::sync::{mpsc, oneshot};
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::{self, Instant},
+};
+use tokio_util::sync::CancellationToken;
 
 use crate::{clock::Clock, random::Random};
 use answers::Answers;
@@ -28,6 +32,8 @@ pub const LANE_QUEUE: usize = 4_096;
 pub const LANE_BATCH: usize = 256;
 /// Retry delay suggested to a rejected caller. By then a full queue has been processed.
 pub const OVERLOAD_RETRY_DELAY: Duration = Duration::from_millis(250);
+/// How often to look whether the lanes have ended.
+const END_LOOK: Duration = Duration::from_millis(5);
 
 /// The result of an executed command.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,7 +58,11 @@ pub enum LedgerError {
     /// The store is unavailable, or the market is shutting down. Nothing was changed.
     #[error("the ledger does not answer")]
     Unavailable,
-    /// A stored row that the command needs can't be decoded. Nothing was changed.
+    /// The disk of the store is full. Nothing was changed.
+    #[error("the disk of the store is full")]
+    StorageFull,
+    /// A stored row that the command needs can't be decoded, or the store rejected a row that the rules let through.
+    /// Nothing was changed.
     #[error("the ledger met something unreadable")]
     Corrupt,
     /// The outcome stored for the request belongs to another kind of action, which only a bug can cause.
@@ -85,6 +95,7 @@ type Answer = Result<Done, LedgerError>;
 pub struct Lanes {
     queues: Arc<[mpsc::Sender<Job>]>,
     threads: Vec<thread::JoinHandle<()>>,
+    refuse: CancellationToken,
 }
 
 /// Opens [`Ledger`]s on the lanes.
@@ -127,17 +138,18 @@ impl Lanes {
         random: Random,
         on_commit: impl Fn() -> OnCommit,
     ) -> std::io::Result<Self> {
+        let refuse = CancellationToken::new();
         let mut queues = Vec::with_capacity(lanes.len());
         let mut threads = Vec::with_capacity(lanes.len());
         for (number, lane) in lanes.into_iter().enumerate() {
             let (queue, jobs) = mpsc::channel(LANE_QUEUE);
-            let runner = lane::Runner::new(lane, clock, random, on_commit());
+            let runner = lane::Runner::new(lane, (clock, random), on_commit(), refuse.clone());
             queues.push(queue);
             threads.push(
                 thread::Builder::new().name(format!("souk-lane-{number}")).spawn(move || runner.run(jobs))?,
             );
         }
-        Ok(Self { queues: queues.into(), threads })
+        Ok(Self { queues: queues.into(), threads, refuse })
     }
 
     /// Returns the handle with which server threads open their ledgers.
@@ -167,12 +179,28 @@ impl Lanes {
         self.threads.iter().any(thread::JoinHandle::is_finished)
     }
 
-    /// Waits until all queued commands have been executed. Blocks. All ledgers must have been dropped before, or it
-    /// never returns.
-    pub fn join(self) {
-        // The lanes end when the last sender is gone, so this one has to go before the threads are joined.
+    /// Returns the token whose cancellation makes the lanes refuse everything that is queued, and abandon the batch
+    /// in progress as soon as the store lets them. For the end of the market, when the store holds it up.
+    pub fn refusal(&self) -> CancellationToken {
+        self.refuse.clone()
+    }
+
+    /// Waits until all queued commands have been executed or refused. All ledgers must have been dropped before.
+    ///
+    /// A lane that a system call of the store still blocks at the deadline is left behind: its last batch has no
+    /// known outcome, and none of it was acknowledged.
+    pub async fn end(self, deadline: Instant) {
+        // The lanes end when the last sender is gone, so this one has to go before the threads are waited for.
         drop(self.queues);
-        for thread in self.threads {
+        let mut looks = time::interval(END_LOOK);
+        while self.threads.iter().any(|thread| !thread.is_finished()) {
+            if Instant::now() >= deadline {
+                tracing::error!("the store blocks a lane of the ledger: ending without it");
+                break;
+            }
+            looks.tick().await;
+        }
+        for thread in self.threads.into_iter().filter(thread::JoinHandle::is_finished) {
             if thread.join().is_err() {
                 tracing::error!("a lane of the ledger panicked");
             }

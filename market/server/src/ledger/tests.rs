@@ -1,5 +1,7 @@
 //! Tests of a lane whose store is slow, full, unreadable or does not respond.
 
+mod store_failures;
+
 use std::sync::{
     Arc,
     atomic::{AtomicU8, AtomicUsize, Ordering},
@@ -18,6 +20,12 @@ use super::*;
 /// A party whose row can't be read.
 const UNREADABLE: u128 = u128::MAX;
 
+/// A party whose row the database's constraints reject, if it is saved together with others or alone.
+const REJECTED: u128 = u128::MAX - 1;
+
+/// A party that is rejected only together with others: its row contradicts another row of the batch.
+const QUARRELSOME: u128 = u128::MAX - 2;
+
 /// An item whose row is locked by another market.
 const HELD: ItemId = ItemId(7);
 
@@ -27,8 +35,14 @@ const HELD: ItemId = ItemId(7);
 enum Ending {
     Well,
     Lost,
+    /// The disk is full.
+    Full,
+    /// Every commit collides with a row that another market, or the batch itself, has inserted.
+    Rejected,
     /// The commit happens, but its outcome is reported as unknown.
     CommittedUnconfirmed,
+    /// The commit is sent, and nothing comes back.
+    NeverAnswers,
     /// One conflict with another market, and then success.
     Collides,
 }
@@ -39,6 +53,7 @@ struct Controls {
     /// Each load takes one permit, so that a test controls when it happens.
     loads: Semaphore,
     batches: AtomicUsize,
+    saves: AtomicUsize,
     largest: AtomicUsize,
 }
 
@@ -69,10 +84,27 @@ impl Lane for Faulty {
     }
 
     async fn save(&mut self, rows: &WorkingSet) -> Result<Receipt, SaveError> {
+        self.controls.saves.fetch_add(1, Ordering::SeqCst);
+        let new: Vec<_> = rows.parties.changes().map(|(id, _)| id).collect();
+        let is_rejected =
+            new.contains(&party(REJECTED)) || new.contains(&party(QUARRELSOME)) && new.len() > 1;
+        if is_rejected {
+            self.inner.abandon().await;
+            return Err(SaveError::Lost(StoreError::Rejected("UNIQUE constraint failed".into())));
+        }
         match self.controls.ending.load(Ordering::SeqCst) {
             lost if lost == Ending::Lost as u8 => {
                 self.inner.abandon().await;
                 Err(SaveError::Lost(StoreError::unavailable("the disk is full")))
+            }
+            silent if silent == Ending::NeverAnswers as u8 => std::future::pending().await,
+            full if full == Ending::Full as u8 => {
+                self.inner.abandon().await;
+                Err(SaveError::Lost(StoreError::Full("no space left".into())))
+            }
+            rejected if rejected == Ending::Rejected as u8 && new.len() > 1 => {
+                self.inner.abandon().await;
+                Err(SaveError::Conflict(StoreError::Rejected("duplicate key".into())))
             }
             collides if collides == Ending::Collides as u8 => {
                 self.controls.ending.store(Ending::Well as u8, Ordering::SeqCst);
@@ -139,6 +171,7 @@ impl LocalMarket {
             ending: AtomicU8::new(Ending::Well as u8),
             loads: Semaphore::new(loads),
             batches: AtomicUsize::new(0),
+            saves: AtomicUsize::new(0),
             largest: AtomicUsize::new(0),
         });
         let inner = memory::open().lanes.remove(0);
@@ -218,36 +251,6 @@ async fn a_full_queue_refuses_at_once_and_loses_nothing() {
 }
 
 #[tokio::test]
-async fn one_unreadable_row_does_not_fail_the_others() {
-    let ground = LocalMarket::open(0);
-    let first = ground.keep_busy(register(1)).await;
-    let batch = ground.queue([2, UNREADABLE, 3].map(register)).await;
-    ground.controls.loads.add_permits(100);
-    first.await.unwrap().unwrap();
-    let [before, unreadable, after] = batch.try_into().unwrap();
-    before.await.unwrap().unwrap();
-    assert!(matches!(unreadable.await.unwrap(), Err(LedgerError::Corrupt)));
-    after.await.unwrap().unwrap();
-}
-
-#[tokio::test]
-async fn one_row_that_another_market_holds_does_not_fail_the_others() {
-    let ground = LocalMarket::open(0);
-    let first = ground.keep_busy(register(1)).await;
-    let batch = [register(2), wish(3, HELD), register(4), wish(5, ItemId(8))];
-    let batch = ground.queue(batch).await;
-    ground.controls.loads.add_permits(100);
-    first.await.unwrap().unwrap();
-    let [before, held, after, other] = batch.try_into().unwrap();
-    before.await.unwrap().unwrap();
-    assert!(matches!(held.await.unwrap(), Err(LedgerError::Unavailable)));
-    after.await.unwrap().unwrap();
-    assert!(matches!(other.await.unwrap(), Err(LedgerError::Refused(_))), "there is no such item");
-    // Loads: the first command, the whole batch, the commands without locked rows, and the rest once more.
-    assert_eq!(ground.controls.batches.load(Ordering::SeqCst), 4);
-}
-
-#[tokio::test]
 async fn a_lost_batch_says_so_and_can_be_sent_again() {
     let ground = LocalMarket::open(100);
     ground.end(Ending::Lost);
@@ -297,7 +300,11 @@ async fn a_store_that_is_gone_fails_the_call_and_the_queue_is_worked_off_before_
     for accepted in waiting {
         accepted.await.unwrap().unwrap();
     }
-    tokio::task::spawn_blocking(|| lanes.join()).await.unwrap();
+    lanes.end(soon()).await;
+}
+
+fn soon() -> Instant {
+    Instant::now() + Duration::from_secs(20)
 }
 
 #[tokio::test]

@@ -7,9 +7,6 @@ use prometheus_client::{
     metrics::{family::Family, histogram::Histogram},
     registry::{Registry, Unit},
 };
-use prost::Message as _;
-use prost_types::FileDescriptorSet;
-use souk_proto::FILE_DESCRIPTOR_SET;
 use tonic::Code;
 
 /// Upper bounds of the buckets in seconds, from the duration of a read to that of a deadline.
@@ -41,27 +38,17 @@ struct Method {
 }
 
 impl Method {
-    fn new(service: &str, name: &str) -> Self {
-        let (service, name) = (service.to_owned(), name.to_owned());
+    fn new(service: impl Into<String>, name: impl Into<String>) -> Self {
+        let (service, name) = (service.into(), name.into());
         Self { service, name, outcomes: [const { OnceLock::new() }; OUTCOMES] }
     }
 }
 
 impl Default for CallTimes {
     fn default() -> Self {
-        #[expect(clippy::expect_used, reason = "our own build script has written the set")]
-        let files = FileDescriptorSet::decode(FILE_DESCRIPTOR_SET).expect("a descriptor set").file;
-        let services =
-            files.iter().flat_map(|file| file.service.iter().map(move |service| (file.package(), service)));
-        let methods = services.flat_map(|(package, service)| {
-            let full = format!("{package}.{}", service.name());
-            service
-                .method
-                .iter()
-                .map(move |method| (format!("/{full}/{}", method.name()), Method::new(&full, method.name())))
-        });
+        let methods = souk_proto::methods().into_iter();
         Self {
-            by_path: methods.collect(),
+            by_path: methods.map(|found| (found.path(), Method::new(found.service, found.name))).collect(),
             other: Method::new(OTHER[0], OTHER[1]),
             times: Family::new_with_constructor(|| Histogram::new(BUCKETS)),
         }

@@ -9,26 +9,26 @@ use tokio::time::{MissedTickBehavior, interval};
 /// Reports that the market is ready to serve at `address`.
 pub fn opened(address: Option<SocketAddr>) {
     let status = address.map_or_else(String::new, |address| format!("open on {address}"));
-    tell(&[NotifyState::Ready, NotifyState::Status(&status)]);
+    notify(&[NotifyState::Ready, NotifyState::Status(&status)]);
 }
 
 /// Reports that changed files are being loaded. [`reloaded`] must follow in any case.
 pub fn reloading() {
     match NotifyState::monotonic_usec_now() {
         // `Type=notify-reload` requires the time with the state, to tell this reload from an earlier one.
-        Ok(now) => tell(&[NotifyState::Reloading, now]),
+        Ok(now) => notify(&[NotifyState::Reloading, now]),
         Err(error) => tracing::debug!(%error, "cannot notify the service manager of the reload"),
     }
 }
 
 /// Reports that the reload has ended. Whether the files were adopted or rejected, the market keeps running.
 pub fn reloaded() {
-    tell(&[NotifyState::Ready]);
+    notify(&[NotifyState::Ready]);
 }
 
 /// Reports that the market is shutting down.
 pub fn closing() {
-    tell(&[NotifyState::Stopping, NotifyState::Status("draining")]);
+    notify(&[NotifyState::Stopping, NotifyState::Status("draining")]);
 }
 
 /// Returns the interval of watchdog notifications, half of the manager's timeout. `None` without a watchdog.
@@ -39,23 +39,23 @@ pub fn watchdog() -> Option<Duration> {
 
 /// Sends watchdog notifications while `is_alive` returns true. When they stop, the manager restarts the market.
 pub async fn keep_alive(pause: Duration, is_alive: impl Fn() -> bool) {
-    ping(pause, is_alive, || tell(&[NotifyState::Watchdog])).await;
+    ping(pause, is_alive, || notify(&[NotifyState::Watchdog])).await;
 }
 
-async fn ping(pause: Duration, is_alive: impl Fn() -> bool, tell: impl Fn()) {
+async fn ping(pause: Duration, is_alive: impl Fn() -> bool, notify: impl Fn()) {
     let mut ticks = interval(pause);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
         if is_alive() {
-            tell();
+            notify();
         } else {
             tracing::error!("the market is not healthy: withholding watchdog notifications");
         }
     }
 }
 
-fn tell(states: &[NotifyState<'_>]) {
+fn notify(states: &[NotifyState<'_>]) {
     if let Err(error) = sd_notify::notify(states) {
         tracing::warn!(%error, "cannot notify the service manager; check NOTIFY_SOCKET");
     }

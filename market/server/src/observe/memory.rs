@@ -31,7 +31,7 @@ impl Memory {
 
     fn read(process: &str) -> io::Result<Self> {
         let status = fs::read_to_string(format!("/proc/{process}/status"))?;
-        Self::parse(&status).ok_or_else(|| io::Error::other("/proc tells no RssAnon and RssFile"))
+        Self::parse(&status).ok_or_else(|| io::Error::other("/proc/self/status has no RssAnon or RssFile"))
     }
 
     fn parse(status: &str) -> Option<Self> {

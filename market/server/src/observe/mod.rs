@@ -1,6 +1,7 @@
 //! Observability: the log with one line per call, metrics, and spans.
 
 mod access_log;
+mod activity;
 mod calls;
 pub mod manager;
 mod memory;
@@ -11,6 +12,7 @@ mod traces;
 use std::io;
 
 pub use access_log::{AccessLog, AccessLogLayer};
+pub use activity::Activity;
 pub use calls::CallTimes;
 pub use memory::Memory;
 pub use metrics::Metrics;

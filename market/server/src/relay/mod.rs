@@ -16,22 +16,28 @@
 //! a late settlement void (a fencing token).
 //!
 //! **Cost.** A commit merely [wakes](RelayHandle::wake) the relay, which never blocks. A dead callback occupies one
-//! sending slot for a bounded time and is then retried at growing intervals.
+//! sending slot for a bounded time and is then retried at growing intervals, in slots apart from those of callbacks
+//! that answer (`slots`).
 
 mod backoff;
+mod cleaner;
 mod dialer;
 mod expander;
 mod hold;
 mod sender;
+mod slots;
 mod subscribe;
 mod subscribers;
 
 use std::{sync::Arc, time::Duration};
 
+use arc_swap::ArcSwap;
 pub use dialer::{Dialer, ProbeFailure};
+pub use slots::InProgress;
 use souk_domain::{Callback, PartyId, Role, Sequence, TillId};
 use souk_store::{
-    CONSUMER_RETENTION, Consumers, LeaseEpoch, LeaseOwner, Mailboxes, Retention, StoreError, Tracks,
+    ByReliability, CONSUMER_RETENTION, Consumers, LeaseEpoch, LeaseOwner, Mailboxes, Retention, StoreError,
+    Tracks,
 };
 pub use subscribe::{Reader, SubscribeEnd, SubscribeItem};
 use tokio::{
@@ -50,8 +56,6 @@ pub const BATCH_EVENTS: usize = 64;
 pub const BATCH_BYTES: usize = 256 * 1024;
 /// Duration of a lease on a mailbox. Longer than any delivery attempt.
 pub const LEASE: Duration = Duration::from_secs(30);
-/// Maximum number of concurrent deliveries.
-pub const SENDING: usize = 64;
 /// How long undelivered events are kept.
 pub const RETENTION: Retention =
     Retention { updates: Duration::from_secs(72 * 3_600), orders: Duration::from_secs(30 * 24 * 3_600) };
@@ -105,6 +109,10 @@ struct Shared {
     random: Random,
     owner: LeaseOwner,
     subscribers: Subscribers,
+    slots: slots::Slots,
+    /// The number of mailboxes that were due when they were counted last.
+    due_mailboxes: ArcSwap<ByReliability>,
+    cleaning: cleaner::Progress,
     due: Notify,
     expand: Notify,
     stop: CancellationToken,
@@ -126,6 +134,9 @@ impl Relay {
             // instead of being taken for our own.
             owner: LeaseOwner(parts.random.uuid_v4()),
             subscribers: Subscribers::default(),
+            slots: slots::Slots::new(),
+            due_mailboxes: ArcSwap::default(),
+            cleaning: cleaner::Progress::default(),
             due: Notify::new(),
             expand: Notify::new(),
             stop: stop.clone(),
@@ -134,7 +145,7 @@ impl Relay {
         let tasks = TaskTracker::new();
         tasks.spawn(sender::run(Arc::clone(&shared)));
         tasks.spawn(expander::expand(Arc::clone(&shared)));
-        tasks.spawn(expander::clean(Arc::clone(&shared)));
+        tasks.spawn(cleaner::clean(Arc::clone(&shared)));
         tasks.spawn(probe(Arc::clone(&shared), probed));
         Self { handle: RelayHandle { shared, probes }, stop, tasks }
     }
@@ -248,6 +259,26 @@ impl RelayHandle {
     {
         let reading = Reading { mailbox: till.mailbox(), owner: seller, reader: Reader::Unnamed, cursor };
         subscribe::open(Arc::clone(&self.shared), reading).await
+    }
+
+    /// Returns the number of deliveries in progress.
+    pub fn in_progress(&self) -> InProgress {
+        self.shared.slots.in_progress()
+    }
+
+    /// Returns the number of mailboxes that were due a few seconds ago, for each kind of callback.
+    pub fn due(&self) -> ByReliability {
+        **self.shared.due_mailboxes.load()
+    }
+
+    /// Returns the number of expired rows deleted since the start.
+    pub fn cleaned_rows(&self) -> u64 {
+        self.shared.cleaning.deleted()
+    }
+
+    /// Returns for how long rows past their retention have been waiting to be deleted.
+    pub fn cleaning_backlog(&self) -> Duration {
+        self.shared.cleaning.backlog()
     }
 
     /// Returns the number of open streams.

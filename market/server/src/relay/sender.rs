@@ -6,11 +6,14 @@ use prost::Message as _;
 use souk_domain::{Sequence, Timestamp};
 use souk_store::{Claim, DueQuery, Settlement, StoreError, Verdict};
 use tokio::{
-    sync::{OwnedSemaphorePermit, Semaphore, mpsc},
-    time,
+    sync::mpsc,
+    time::{self, Instant},
 };
 
-use super::{BATCH_BYTES, BATCH_EVENTS, LEASE, SENDING, Shared, backoff};
+use super::{
+    BATCH_BYTES, BATCH_EVENTS, LEASE, Shared, backoff,
+    slots::{self, SLOW_AFTER, Slot},
+};
 use crate::wire;
 
 /// Polling interval for due mailboxes without a notification: those filled by other markets, or from before a
@@ -19,15 +22,22 @@ const POLL: Duration = Duration::from_secs(1);
 /// Pause after a failed claim, before the store is tried again.
 const STORE_PAUSE: Duration = Duration::from_secs(1);
 
+/// How often the mailboxes that are due are counted, for the metrics.
+const COUNTING: Duration = Duration::from_secs(5);
+
 /// Claims and sends until the relay shuts down, then waits for deliveries in progress. They end when every sender of
 /// settlements has been dropped.
 pub(super) async fn run(shared: Arc<Shared>) {
-    let slots = Arc::new(Semaphore::new(SENDING));
-    let (settlements, settling) = mpsc::channel(SENDING);
+    let (settlements, settling) = mpsc::channel(slots::ALL);
     // A task of its own, so that settlements of many deliveries share transactions while more are sent.
     let settler = tokio::spawn(settle(Arc::clone(&shared), settling));
+    let mut counted = None;
     loop {
-        let pause = match claim(&shared, &slots, &settlements).await {
+        if counted.is_none_or(|counted: Instant| counted.elapsed() >= COUNTING) {
+            counted = Some(Instant::now());
+            count_due(&shared).await;
+        }
+        let pause = match claim(&shared, &settlements).await {
             Ok(pause) => pause,
             Err(error) => {
                 tracing::warn!(%error, "cannot claim due mailboxes; trying again");
@@ -47,16 +57,20 @@ pub(super) async fn run(shared: Arc<Shared>) {
     }
 }
 
+/// Counts the mailboxes that are due, for the metrics.
+async fn count_due(shared: &Shared) {
+    match shared.mailboxes.due(shared.clock.now()).await {
+        Ok(due) => shared.due_mailboxes.store(Arc::new(due)),
+        Err(error) => tracing::debug!(%error, "cannot count the mailboxes that are due"),
+    }
+}
+
 /// Claims as many mailboxes as there are free slots, and starts their deliveries. Returns how long to wait before the
 /// next claim. No more is claimed than can be sent at once, because the lease of a waiting claim would run out.
-async fn claim(
-    shared: &Arc<Shared>,
-    slots: &Arc<Semaphore>,
-    settlements: &mpsc::Sender<Settlement>,
-) -> Result<Duration, StoreError> {
+async fn claim(shared: &Arc<Shared>, settlements: &mpsc::Sender<Settlement>) -> Result<Duration, StoreError> {
     loop {
-        let free = slots.available_permits();
-        if free == 0 {
+        let free = shared.slots.free();
+        if free == Default::default() {
             // A finished delivery notifies `due`.
             return Ok(POLL);
         }
@@ -65,12 +79,13 @@ async fn claim(
             DueQuery { owner: shared.owner, now, lease: LEASE, mailboxes: free, deliveries: BATCH_EVENTS };
         let claims = shared.mailboxes.claim_due(&query).await?;
         if claims.is_empty() {
-            let next = shared.mailboxes.next_due().await?;
+            // Only of kinds with free slots: others are due, but have to wait for one.
+            let next = shared.mailboxes.next_due(free, now.plus(POLL)).await?;
             return Ok(next.map_or(POLL, |next| until(next, now).min(POLL)));
         }
         for claim in claims {
-            // Does not wait: only this task takes slots, and it claims no more mailboxes than are free.
-            let Ok(slot) = Arc::clone(slots).acquire_owned().await else { return Ok(POLL) };
+            // There is one: only this task takes slots, and it claims no more mailboxes than are free.
+            let Some(slot) = shared.slots.take(claim.reliability) else { return Ok(POLL) };
             tokio::spawn(deliver(Arc::clone(shared), claim, settlements.clone(), slot));
         }
     }
@@ -83,13 +98,17 @@ fn until(next: Timestamp, now: Timestamp) -> Duration {
     u64::try_from(next.0 - now.0).map_or(LEAST, |micros| Duration::from_micros(micros).max(LEAST))
 }
 
-async fn deliver(
-    shared: Arc<Shared>,
-    claim: Claim,
-    settlements: mpsc::Sender<Settlement>,
-    slot: OwnedSemaphorePermit,
-) {
-    let verdict = send(&shared, &claim).await;
+async fn deliver(shared: Arc<Shared>, claim: Claim, settlements: mpsc::Sender<Settlement>, mut slot: Slot) {
+    let mut sending = std::pin::pin!(send(&shared, &claim));
+    let verdict = match time::timeout(SLOW_AFTER, &mut sending).await {
+        Ok(verdict) => verdict,
+        Err(_) => {
+            if shared.slots.move_aside(&mut slot) {
+                shared.due.notify_one();
+            }
+            sending.await
+        }
+    };
     // The receiver outlives all senders, so this can't fail.
     let _ = settlements.send(Settlement { recipient: claim.recipient, epoch: claim.epoch, verdict }).await;
     // Held until the settlement is queued: if the store is slow, the full queue thereby slows the claiming
@@ -144,8 +163,8 @@ fn batch(claim: &Claim) -> (Vec<souk_proto::v1::Event>, Option<Sequence>) {
 
 /// Settles finished deliveries in groups, each in one transaction.
 async fn settle(shared: Arc<Shared>, mut settling: mpsc::Receiver<Settlement>) {
-    let mut batch = Vec::with_capacity(SENDING);
-    while settling.recv_many(&mut batch, SENDING).await > 0 {
+    let mut batch = Vec::with_capacity(slots::ALL);
+    while settling.recv_many(&mut batch, slots::ALL).await > 0 {
         match shared.mailboxes.settle(&batch).await {
             Ok(held) => {
                 let void = held.iter().filter(|held| !**held).count();

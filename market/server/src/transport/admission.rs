@@ -40,6 +40,7 @@ impl AdmissionLayer {
     /// Creates a layer that admits this many concurrent calls in total and per party. Clones share the limits.
     pub(super) fn new(calls: usize, calls_of_party: usize) -> Self {
         let places = Places {
+            // `Semaphore::new` panics above this number.
             all: Semaphore::new(calls.min(Semaphore::MAX_PERMITS)),
             most_of_party: u32::try_from(calls_of_party).unwrap_or(u32::MAX),
             by_party: Mutex::default(),
@@ -83,6 +84,7 @@ impl Place {
         };
         if let Some(party) = party {
             let mut by_party = places.by_party();
+            // A rejected party has an entry already, as the limit is at least 1, so rejections do not grow the map.
             let count = by_party.entry(party).or_default();
             if *count >= places.most_of_party {
                 return Err("as many of your calls are under way as may be; wait for some to be answered");
@@ -137,10 +139,12 @@ where
         let party = request.extensions().get::<PeerInfo>().map(|peer| peer.certificate.identity());
         match Place::take(&self.places, party) {
             Ok(place) => Either::Left(Admitted { call: self.inner.call(request), _place: place }),
-            Err(told) => {
+            Err(message) => {
                 // A response rather than an error: an error would reset the stream, and the client would learn
                 // no reason.
-                Either::Right(ready(Ok(wire::try_again(Reason::Overloaded, told, RETRY_DELAY).into_http())))
+                Either::Right(ready(
+                    Ok(wire::try_again(Reason::Overloaded, message, RETRY_DELAY).into_http()),
+                ))
             }
         }
     }
@@ -175,7 +179,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn one_call_too_many_is_refused_at_once_and_told_when_to_come_back() {
+    async fn one_call_too_many_is_refused_at_once_with_a_retry_delay() {
         let done = Arc::new(Notify::new());
         let waiting = Arc::clone(&done);
         let slow = service_fn(move |_: Request<()>| {

@@ -18,9 +18,6 @@ use std::{
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response};
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
-use prost::Message as _;
-use prost_types::FileDescriptorSet;
-use souk_proto::FILE_DESCRIPTOR_SET;
 use tokio::time::{Sleep, sleep};
 use tonic::{Code, Status};
 use tower::{Layer, Service};
@@ -45,15 +42,8 @@ impl DeadlineLayer {
 
 /// Returns the paths of the calls with a request stream.
 fn request_streams() -> HashSet<String> {
-    #[expect(clippy::expect_used, reason = "our own build script has written the set")]
-    let files = FileDescriptorSet::decode(FILE_DESCRIPTOR_SET).expect("a descriptor set").file;
-    let services =
-        files.iter().flat_map(|file| file.service.iter().map(move |service| (file.package(), service)));
-    let methods = services.flat_map(|(package, service)| {
-        let streams = service.method.iter().filter(|method| method.client_streaming());
-        streams.map(move |method| format!("/{package}.{}/{}", service.name(), method.name()))
-    });
-    methods.collect()
+    let methods = souk_proto::methods();
+    methods.iter().filter(|method| method.has_request_stream).map(souk_proto::Method::path).collect()
 }
 
 impl<S> Layer<S> for DeadlineLayer {
@@ -112,8 +102,8 @@ fn asked_for(value: &HeaderValue) -> Option<Duration> {
 }
 
 fn over() -> Status {
-    let told = "the deadline is over; whether a change took effect is not known";
-    Status::new(Code::DeadlineExceeded, told)
+    let message = "the deadline is over; whether a change took effect is not known";
+    Status::new(Code::DeadlineExceeded, message)
 }
 
 pin_project! {
@@ -139,6 +129,7 @@ where
         // The call is polled before the timers: if both are ready, a change that took effect should be
         // reported as such.
         if let Poll::Ready(answered) = this.call.poll(context) {
+            // The market's own limit ends here: a response stream may last longer. The client's deadline goes on to its last byte.
             let until_end = this.until_end.take();
             return Poll::Ready(answered.map(|answer| answer.map(|body| BoundedBody { body, until_end })));
         }

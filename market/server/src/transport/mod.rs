@@ -50,16 +50,16 @@ struct Dealt<S = TcpStream> {
 /// Counts the connections dropped before their handshake, for the log.
 struct Dropped {
     count: u64,
-    told: Instant,
+    reported_at: Instant,
 }
 
 impl Dropped {
     fn one(&mut self, address: SocketAddr) {
         self.count += 1;
-        if self.told.elapsed() >= DROPPED_REPORT {
+        if self.reported_at.elapsed() >= DROPPED_REPORT {
             let count = std::mem::take(&mut self.count);
             tracing::warn!(count, last = %address.ip(), "dropped connections: too many handshakes in progress");
-            self.told = Instant::now();
+            self.reported_at = Instant::now();
         }
     }
 }
@@ -72,7 +72,7 @@ pub struct Server {
     stop: CancellationToken,
 }
 
-/// Options of [`Server::start`].
+/// Options of [`Server::start`]: TLS, threads and limits.
 #[derive(Clone)]
 pub struct ServerOptions {
     /// Performs the TLS handshakes.
@@ -124,7 +124,7 @@ impl Server {
     /// Accepts connections and distributes them round robin. Never returns.
     pub async fn deal(&self, listener: &TcpListener) {
         let mut turn = 0;
-        let mut dropped = Dropped { count: 0, told: Instant::now() };
+        let mut dropped = Dropped { count: 0, reported_at: Instant::now() };
         // Connections whose turn has come. Their number is bounded by that of the waiting ones.
         let (called, mut calls) = mpsc::unbounded_channel();
         loop {

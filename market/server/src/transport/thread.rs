@@ -28,9 +28,10 @@ const CONNECTION_WINDOW: u32 = 8 * 1024 * 1024;
 const HANDSHAKES: usize = 128;
 /// Maximum number of concurrent calls on one connection. tonic's default is unlimited.
 const CONCURRENT_STREAMS: u32 = 256;
-/// Maximum size of request metadata in bytes.
+/// Maximum size of request metadata in bytes: a token of 2 KiB, trace context, and room for what proxies add.
 const HEADER_LIST_BYTES: u32 = 16 * 1024;
-/// Interval of HTTP/2 pings on an idle connection, and timeout for the reply.
+/// Interval of HTTP/2 pings on an idle connection, and timeout for the reply. A peer that has vanished so loses its place
+/// among the open connections within twice this time.
 const KEEP_ALIVE: Duration = Duration::from_secs(20);
 /// Maximum time until a call's response begins, regardless of the client's deadline. Response streams may last
 /// longer.

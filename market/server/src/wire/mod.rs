@@ -11,6 +11,7 @@ mod parse;
 pub mod query;
 mod ride;
 mod show;
+mod stats;
 mod status;
 mod till;
 
@@ -21,7 +22,9 @@ pub use show::{
     account, callback, category_count, event, item, money, order, order_status, party_record, rating, ride,
     ride_position, role, sales_summary, search_page, timestamp, wish,
 };
+pub use stats::stats;
 pub use status::{
-    internal, invalid_fields, not_on_a_ride, refusal, status, store_error, suspended, try_again, with_message,
+    import_interrupted, internal, invalid_fields, ledger_error, not_on_a_ride, refusal, search_error, status,
+    storage_full, store_error, suspended, try_again, with_message,
 };
 pub use till::{sync_acknowledgement, till};

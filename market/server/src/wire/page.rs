@@ -14,10 +14,11 @@ const DEFAULT_PAGE_SIZE: usize = 50;
 const MAX_PAGE_SIZE: usize = 200;
 /// Maximum length of a page token. The market issues none that is longer.
 const MAX_TOKEN_BYTES: usize = 1024;
+/// Length of the hash of the query in a token. Short, because it has to detect mistakes, not attacks.
 const BINDING_BYTES: usize = 8;
 
 /// Returns the number of rows for a page from the request's `page_size`.
-pub(super) fn page_size(requested: i32) -> Result<usize, Status> {
+fn page_size(requested: i32) -> Result<usize, Status> {
     match usize::try_from(requested) {
         Ok(0) => Ok(DEFAULT_PAGE_SIZE),
         Ok(size) => Ok(size.min(MAX_PAGE_SIZE)),
@@ -37,16 +38,28 @@ pub struct Page<C> {
 }
 
 impl<C: Serialize + DeserializeOwned> Page<C> {
-    /// The page that a request asks for: its size (`page_size`), its `page_token`, and how tokens of its query look.
-    pub fn read(limit: usize, page_token: &str, token: PageToken) -> Result<Self, Status> {
+    /// Parses the page that a request asks for by its `page_size` and `page_token`. `token` decodes the tokens
+    /// of the request's query.
+    pub fn read(requested: i32, page_token: &str, token: PageToken) -> Result<Self, Status> {
+        let limit = page_size(requested)?;
         let after = token.read(page_token)?;
         Ok(Self { limit, token, after })
+    }
+
+    /// Returns the maximum number of rows on the page.
+    pub fn size(&self) -> usize {
+        self.limit
     }
 
     /// Returns the number of rows to read: one more than the page holds, to find out whether there is a next
     /// page.
     pub fn rows(&self) -> usize {
         self.limit + 1
+    }
+
+    /// Returns the token of the page that starts after `last`, or an empty one if there is no such page.
+    pub fn next_token(&self, last: Option<&C>) -> String {
+        last.map(|last| self.token.write(last)).unwrap_or_default()
     }
 
     /// Truncates the rows to the page. Returns them with the token of the next page, which is empty on the
@@ -56,7 +69,7 @@ impl<C: Serialize + DeserializeOwned> Page<C> {
             return (rows, String::new());
         }
         rows.truncate(self.limit);
-        let next = rows.last().map(|row| self.token.write(&cursor(row))).unwrap_or_default();
+        let next = self.next_token(rows.last().map(cursor).as_ref());
         (rows, next)
     }
 }

@@ -11,7 +11,7 @@ use tonic::Status;
 use uuid::Uuid;
 
 use super::{
-    page::{Page, PageToken, page_size},
+    page::{Page, PageToken},
     parse::Fields,
 };
 
@@ -93,16 +93,14 @@ pub fn watch_ride(request: &v1::WatchRideRequest) -> Result<(OrderId, i64), Stat
 
 /// Converts a ListParties request to a page.
 pub fn list_parties(request: &v1::ListPartiesRequest) -> Result<Page<Uuid>, Status> {
-    let limit = page_size(request.page_size)?;
     let token = PageToken::of(&[b"ListParties", &[u8::from(request.suspended_only)]]);
-    Page::read(limit, &request.page_token, token)
+    Page::read(request.page_size, &request.page_token, token)
 }
 
 /// Converts a ListWishlist request to a page.
 pub fn list_wishlist(buyer: PartyId, request: &v1::ListWishlistRequest) -> Result<Page<ItemId>, Status> {
-    let limit = page_size(request.page_size)?;
     let token = PageToken::of(&[b"ListWishlist", party_bytes(&buyer)]);
-    Page::read(limit, &request.page_token, token)
+    Page::read(request.page_size, &request.page_token, token)
 }
 
 /// Parses a DisplaySellerItems request.
@@ -110,16 +108,14 @@ pub fn display_seller_items(
     seller: PartyId,
     request: &v1::DisplaySellerItemsRequest,
 ) -> Result<Page<ItemId>, Status> {
-    let limit = page_size(request.page_size)?;
     let token = PageToken::of(&[b"DisplaySellerItems", party_bytes(&seller)]);
-    Page::read(limit, &request.page_token, token)
+    Page::read(request.page_size, &request.page_token, token)
 }
 
 macro_rules! orders {
     ($(#[$doc:meta])* $name:ident, $request:ident, $method:literal, $of:ident) => {
         $(#[$doc])*
         pub fn $name(party: PartyId, request: v1::$request) -> Result<(OrderQuery, Page<OrderId>), Status> {
-            let limit = page_size(request.page_size)?;
             let mut fields = Fields::new();
             let status = fields.order_status("status", request.status);
             let item = fields.optional_id("item_id", request.item_id).map(ItemId);
@@ -128,7 +124,7 @@ macro_rules! orders {
             // The token is bound to every field except the page size, which may change.
             let query = v1::$request { page_size: 0, page_token: String::new(), ..request };
             let token = PageToken::of(&[$method, party_bytes(&party), &query.encode_to_vec()]);
-            let page = Page::read(limit, &request.page_token, token)?;
+            let page = Page::read(request.page_size, &request.page_token, token)?;
             let (of, before, limit) = (OrdersOf::$of(party), page.after, page.rows());
             Ok((OrderQuery { of, item, status, placed, before, limit }, page))
         }
@@ -163,26 +159,27 @@ pub fn summarize_sales(request: &v1::SummarizeSalesRequest) -> Result<TimeRange,
 pub fn list_categories(
     request: &v1::ListCategoriesRequest,
 ) -> Result<(CategoryQuery, Page<Category>), Status> {
-    let limit = page_size(request.page_size)?;
     let mut fields = Fields::new();
     let parent = fields.optional_category("parent", &request.parent);
     fields.finish(Some(()))?;
     let token = PageToken::of(&[b"ListCategories", request.parent.as_bytes()]);
-    let page = Page::read(limit, &request.page_token, token)?;
+    let page = Page::read(request.page_size, &request.page_token, token)?;
     let (after, limit) = (page.after.clone(), page.rows());
     Ok((CategoryQuery { parent, after, limit, ..CategoryQuery::default() }, page))
 }
 
 /// Converts a SearchItem request to a query. The caller must add the hidden sellers.
-pub fn search_item(request: &v1::SearchItemRequest) -> Result<(SearchQuery, PageToken), Status> {
+pub fn search_item(request: &v1::SearchItemRequest) -> Result<(SearchQuery, Page<SearchCursor>), Status> {
     // The token is bound to every field except the page size, which may change.
     let query = v1::SearchItemRequest { page_size: 0, page_token: String::new(), ..request.clone() };
     let token = PageToken::of(&[b"SearchItem", &query.encode_to_vec()]);
-    let after = token.read(&request.page_token)?;
-    Ok((search_query(request, after)?, token))
+    let page = Page::read(request.page_size, &request.page_token, token)?;
+    // Not `rows()`: the search itself finds out whether there is a next page.
+    let (limit, after) = (page.size(), page.after);
+    Ok((SearchQuery { limit, after, ..search_query(request)? }, page))
 }
 
-/// Converts a WatchSearch request to the query of the equivalent search.
+/// Converts a WatchSearch request to the query of the equivalent search. The caller must set the limit.
 pub fn watch_search(request: v1::WatchSearchRequest) -> Result<SearchQuery, Status> {
     let v1::WatchSearchRequest { query, category, min_price, max_price, min_rating, seller_id, in_stock } =
         request;
@@ -196,10 +193,11 @@ pub fn watch_search(request: v1::WatchSearchRequest) -> Result<SearchQuery, Stat
         in_stock,
         ..Default::default()
     };
-    search_query(&search, None)
+    search_query(&search)
 }
 
-fn search_query(request: &v1::SearchItemRequest, after: Option<SearchCursor>) -> Result<SearchQuery, Status> {
+/// Converts the conditions and the order of a search, without its page.
+fn search_query(request: &v1::SearchItemRequest) -> Result<SearchQuery, Status> {
     let mut fields = Fields::new();
     let text = fields.take("query", SearchText::parse(&request.query));
     let category = fields.optional_category("category", &request.category);
@@ -220,8 +218,6 @@ fn search_query(request: &v1::SearchItemRequest, after: Option<SearchCursor>) ->
         seller,
         in_stock: request.in_stock,
         order,
-        limit: page_size(request.page_size)?,
-        after,
         ..SearchQuery::default()
     })
 }

@@ -8,10 +8,10 @@ use souk_domain::{
     PartyId, Place, RatingSummary, Ride, RideKind, Role, SalesSummary, Sku, Timestamp, Wish,
 };
 use souk_proto::v1;
-use souk_search::SearchPage;
+use souk_search::{SearchCursor, SearchPage};
 use souk_store::{Delivery, TrackPoint};
 
-use super::page::PageToken;
+use super::page::Page;
 
 const MICROS_PER_SECOND: i64 = 1_000_000;
 const SECONDS_PER_DAY: i64 = 86_400;
@@ -243,13 +243,13 @@ fn location(place: Place) -> v1::Location {
     v1::Location { latitude, longitude }
 }
 
-/// Converts a page of search results to the response.
-pub fn search_page(page: &SearchPage, token: &PageToken) -> v1::SearchItemResponse {
+/// Converts a page of search results to the response. `page` is the page that was asked for.
+pub fn search_page(found: &SearchPage, page: &Page<SearchCursor>) -> v1::SearchItemResponse {
     v1::SearchItemResponse {
-        items: page.items.iter().map(item).collect(),
-        next_page_token: page.next.map(|next| token.write(&next)).unwrap_or_default(),
-        total_size: i64::try_from(page.total).unwrap_or(i64::MAX),
-        categories: page.categories.iter().map(category_count).collect(),
+        items: found.items.iter().map(item).collect(),
+        next_page_token: page.next_token(found.next.as_ref()),
+        total_size: i64::try_from(found.total).unwrap_or(i64::MAX),
+        categories: found.categories.iter().map(category_count).collect(),
     }
 }
 

@@ -7,9 +7,12 @@ use std::{collections::HashMap, time::Duration};
 
 use souk_domain::{ItemId, Money, Order, OrderId, OrderStatus, Refusal, Stars, Till};
 use souk_proto::{Reason, reason::DOMAIN};
+use souk_search::SearchError;
 use souk_store::StoreError;
-use tonic::Status;
+use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, FieldViolation, StatusExt as _};
+
+use crate::ledger::{LedgerError, OVERLOAD_RETRY_DELAY};
 
 /// Creates a status for a reason, with metadata for `ErrorInfo`.
 pub fn status<const N: usize>(
@@ -61,8 +64,11 @@ pub fn internal(what: &str) -> Status {
 /// Creates a status for a failed read from the store.
 pub fn store_error(error: &StoreError) -> Status {
     match error {
-        StoreError::Unavailable(_) | StoreError::Held(_) => {
-            tracing::warn!(%error, "cannot read from the store");
+        StoreError::Unavailable(_) | StoreError::Held(_) | StoreError::Stopped(_) => {
+            // The store has logged why it stopped, once.
+            if !matches!(error, StoreError::Stopped(_)) {
+                tracing::warn!(%error, "cannot read from the store");
+            }
             try_again(
                 Reason::Unavailable,
                 "the market's storage does not answer; try again in a moment",
@@ -74,11 +80,71 @@ pub fn store_error(error: &StoreError) -> Status {
             "the market has more waiting for its storage than it takes; try again in a moment",
             STORE_RETRY_DELAY,
         ),
-        StoreError::Corrupt(_) => internal(&error.to_string()),
+        StoreError::Full(_) => storage_full(),
+        StoreError::Corrupt(_) | StoreError::Rejected(_) => internal(&error.to_string()),
     }
 }
 
+/// Creates the status for a change that the full disk did not take.
+pub fn storage_full() -> Status {
+    try_again(
+        Reason::StorageFull,
+        "the market's disk is full; nothing was changed, and reading still works",
+        FULL_RETRY_DELAY,
+    )
+}
+
 const STORE_RETRY_DELAY: Duration = Duration::from_secs(1);
+
+/// Suggested to callers while the disk is full, which passes only when an operator makes space.
+const FULL_RETRY_DELAY: Duration = Duration::from_secs(30);
+
+/// Creates a status for a command that the ledger did not carry out.
+pub fn ledger_error(error: &LedgerError) -> Status {
+    match error {
+        LedgerError::Refused(why) => refusal(why),
+        LedgerError::Overloaded => try_again(
+            Reason::Overloaded,
+            "the market has more orders waiting than it takes; try again in a moment",
+            OVERLOAD_RETRY_DELAY,
+        ),
+        LedgerError::Unavailable => try_again(
+            Reason::Unavailable,
+            "the market can't write at the moment; nothing was changed",
+            OVERLOAD_RETRY_DELAY,
+        ),
+        LedgerError::Indefinite => status(
+            Reason::OutcomeUnknown,
+            "whether the change took effect is not known; repeat the call with the same request_id",
+            [],
+        ),
+        LedgerError::StorageFull => storage_full(),
+        LedgerError::Corrupt => internal("a batch met something unreadable"),
+        LedgerError::Mismatched(_) => internal(&error.to_string()),
+    }
+}
+
+/// Creates a status for a failed search.
+pub fn search_error(error: &SearchError) -> Status {
+    match error {
+        SearchError::Overloaded => try_again(
+            Reason::Overloaded,
+            "more searches are waiting than the market takes; try again in a moment",
+            OVERLOAD_RETRY_DELAY,
+        ),
+        SearchError::Behind => try_again(
+            Reason::Unavailable,
+            "the search index is still catching up; try again in a moment",
+            OVERLOAD_RETRY_DELAY,
+        ),
+        SearchError::Store(error) => store_error(error),
+        defect @ (SearchError::SetBack
+        | SearchError::InUse(_)
+        | SearchError::Home { .. }
+        | SearchError::Index(_)
+        | SearchError::Thread(_)) => internal(&defect.to_string()),
+    }
+}
 
 /// Creates the status for a command that the rules refused. The match is exhaustive, so that a new refusal
 /// does not compile without a reason and a text.
@@ -139,6 +205,25 @@ pub fn not_on_a_ride(order: &Order) -> Status {
         format!("order {id} is {now} and on no ride; there is nothing to watch"),
         [("order_id", id.to_string()), ("status", now.to_owned())],
     )
+}
+
+/// Adds to the status of an interrupted import which rows have been imported, and for retryable errors from where
+/// to continue.
+pub fn import_interrupted(cause: &Status, line: i64, changed: i64) -> Status {
+    let message = format!(
+        "{}; the rows up to line {line} are in, {changed} of them changed something",
+        cause.message()
+    );
+    let metadata = [("line", line.to_string())];
+    match Reason::of(cause) {
+        Some(Reason::Overloaded | Reason::Unavailable | Reason::StorageFull | Reason::OutcomeUnknown) => {
+            status(Reason::ImportInterrupted, message, metadata)
+        }
+        Some(reason) => status(reason, message, metadata),
+        // Nobody reads it: the client has gone.
+        None if cause.code() == Code::Cancelled => cause.clone(),
+        None => Status::new(cause.code(), message),
+    }
 }
 
 fn on_item(reason: Reason, item: ItemId, message: String) -> Status {

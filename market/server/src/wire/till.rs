@@ -8,7 +8,7 @@ use souk_domain::{
 };
 use souk_proto::{
     Reason,
-    v1::{self, sync_acknowledgement::Result as Told, sync_line},
+    v1::{self, sync_acknowledgement::Result as SyncResult, sync_line},
 };
 use tonic::Status;
 
@@ -64,6 +64,7 @@ pub fn till_line(line: &v1::SyncLine) -> TillLine {
 fn print(line: &v1::SyncLine) -> LinePrint {
     let content = v1::SyncLine { line: 0, ..line.clone() };
     let hash = digest::digest(&digest::SHA256, &content.encode_to_vec());
+    // 64 bits are enough: this detects a till that numbers wrongly, and a till that forges a match deceives only itself.
     let mut short = [0; 8];
     short.copy_from_slice(&hash.as_ref()[..8]);
     LinePrint(u64::from_be_bytes(short))
@@ -73,7 +74,7 @@ fn print(line: &v1::SyncLine) -> LinePrint {
 pub fn sync_acknowledgement(answer: &LineAnswer, line: &TillLine) -> v1::SyncAcknowledgement {
     let LineAnswer { number, repeated, outcome } = answer;
     let result = match outcome {
-        LineOutcome::Stock { item, quantity, version } => Some(Told::Stock(v1::SyncedStock {
+        LineOutcome::Stock { item, quantity, version } => Some(SyncResult::Stock(v1::SyncedStock {
             item_id: item.0,
             quantity: *quantity,
             item_version: *version,
@@ -105,8 +106,8 @@ fn not_found(line: &TillLine) -> String {
     }
 }
 
-fn error(reason: Reason, message: impl Into<String>) -> Told {
-    Told::Error(v1::SyncError { reason: reason.as_str().to_owned(), message: message.into() })
+fn error(reason: Reason, message: impl Into<String>) -> SyncResult {
+    SyncResult::Error(v1::SyncError { reason: reason.as_str().to_owned(), message: message.into() })
 }
 
 /// Converts a till and the number of its pending events to their message.

@@ -205,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn dirty_lines_are_told_by_number_and_the_rest_is_traded() {
+    fn dirty_lines_are_reported_by_number_and_the_rest_is_traded() {
         let text = "InvoiceNo,StockCode,Description,Quantity,InvoiceDate,UnitPrice,CustomerID,Country\n\
                     1,22229,BUNNY,3,2/20/11 11:39,0.85,16466,UK\n\
                     2,POST,POSTAGE,1,2/20/11 11:39,18.00,16466,UK\n\

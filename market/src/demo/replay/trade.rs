@@ -25,7 +25,7 @@ const CATEGORY: &str = "gifts";
 
 /// A market, its sellers, and the most recent customers.
 pub(super) struct Trade {
-    ground: LocalMarket,
+    market: LocalMarket,
     sellers: Vec<Actor>,
     listed: BTreeMap<String, Listed>,
     customers: BTreeMap<String, Actor>,
@@ -44,15 +44,15 @@ fn seller_of(stock_code: &str) -> usize {
 
 impl Trade {
     pub(super) async fn open() -> anyhow::Result<Self> {
-        let ground = LocalMarket::open(LocalMarketOptions::default()).await?;
+        let market = LocalMarket::open(LocalMarketOptions::default()).await?;
         let mut sellers = Vec::with_capacity(SELLERS);
         for number in 1..=SELLERS {
-            let seller = Actor::enter(&ground, Role::Seller, &format!("Seller {number}")).await?;
+            let seller = Actor::enter(&market, Role::Seller, &format!("Seller {number}")).await?;
             seller.register(None).await?;
             sellers.push(seller);
         }
         Ok(Self {
-            ground,
+            market,
             sellers,
             listed: BTreeMap::new(),
             customers: BTreeMap::new(),
@@ -129,7 +129,7 @@ impl Trade {
             {
                 self.customers.remove(&gone);
             }
-            let customer = Actor::enter(&self.ground, Role::Buyer, &format!("Customer {number}")).await?;
+            let customer = Actor::enter(&self.market, Role::Buyer, &format!("Customer {number}")).await?;
             customer.register(None).await?;
             self.customers.insert(number.to_owned(), customer);
         } else {
@@ -178,6 +178,6 @@ impl Trade {
     }
 
     pub(super) async fn close(self) -> anyhow::Result<()> {
-        Ok(self.ground.close().await?)
+        Ok(self.market.close().await?)
     }
 }

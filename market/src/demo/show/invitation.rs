@@ -15,7 +15,7 @@ use souk_testkit::local::LocalMarket;
 /// The guests for whom certificates are minted.
 const GUESTS: [(Role, &str); 2] = [(Role::Seller, "guest-seller"), (Role::Buyer, "guest-buyer")];
 
-/// A file that tells the user's other terminals how to reach the demo. It contains paths and no secrets, but
+/// A file from which the user's other terminals learn how to reach the demo. It contains paths and no secrets, but
 /// it is readable only by the user nevertheless.
 pub(super) struct Invitation {
     file: PathBuf,
@@ -24,10 +24,10 @@ pub(super) struct Invitation {
 
 impl Invitation {
     /// Mints the guests' certificates, and writes the file for `market demo --env`.
-    pub(super) async fn write(ground: &LocalMarket) -> anyhow::Result<Self> {
+    pub(super) async fn write(market: &LocalMarket) -> anyhow::Result<Self> {
         let mut guests = Vec::new();
         for (role, name) in GUESTS {
-            guests.push((role, ground.identity(role, name).await?));
+            guests.push((role, market.identity(role, name).await?));
         }
         let invitation = Self { file: note_file(), guests };
         let mut lines = String::new();

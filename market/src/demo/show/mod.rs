@@ -17,7 +17,7 @@ const PACE: Duration = Duration::from_millis(1_500);
 pub async fn run(listen: SocketAddr) -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     let script = Script::set(listen).await?;
-    let invitation = Invitation::write(script.ground()).await?;
+    let invitation = Invitation::write(script.market()).await?;
     let showing = async {
         script.opening(PACE).await?;
         println!("\n{}", invitation.text());

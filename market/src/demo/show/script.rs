@@ -22,7 +22,7 @@ const SEED: u64 = 7;
 
 /// The demo's market and its parties.
 pub(super) struct Script {
-    ground: LocalMarket,
+    market: LocalMarket,
     sellers: Vec<Actor>,
     buyers: Vec<Actor>,
     items: Vec<v1::Item>,
@@ -32,9 +32,9 @@ pub(super) struct Script {
 impl Script {
     /// Opens the market, registers the parties and lists the items.
     pub(super) async fn set(listen: SocketAddr) -> anyhow::Result<Self> {
-        let ground =
+        let market =
             LocalMarket::open(LocalMarketOptions { listen, ..LocalMarketOptions::default() }).await?;
-        println!("a market is open at {}, with certificates made just for it", ground.address());
+        println!("a market is open at {}, with certificates made just for it", market.address());
         let (mut sellers, mut buyers, mut listeners) = (Vec::new(), Vec::new(), JoinSet::new());
         for (role, name, has_callback) in [
             (Role::Seller, "Alice", true),
@@ -44,18 +44,18 @@ impl Script {
             (Role::Buyer, "Dave", false),
             (Role::Buyer, "Frank", false),
         ] {
-            let actor = Actor::enter(&ground, role, name).await?;
-            let ears = if has_callback {
-                let ears = actor.listen(ANY_PORT).await?;
-                actor.register(ears.port()).await?;
-                ears
+            let actor = Actor::enter(&market, role, name).await?;
+            let events = if has_callback {
+                let events = actor.listen(ANY_PORT).await?;
+                actor.register(events.port()).await?;
+                events
             } else {
                 actor.register(None).await?;
                 actor.follow()
             };
             let way = if has_callback { "a callback server" } else { "a stream" };
             println!("{name}, a {role}, has registered and gets events by {way}");
-            listeners.spawn(hear(name, ears));
+            listeners.spawn(print_events(name, events));
             if role == Role::Seller { &mut sellers } else { &mut buyers }.push(actor);
         }
         let mut items = Vec::new();
@@ -63,11 +63,11 @@ impl Script {
             items.push(sellers[number % sellers.len()].sell(draft).await?);
         }
         println!("{} items are listed; {}", items.len(), catalogue::ATTRIBUTION);
-        Ok(Self { ground, sellers, buyers, items, listeners })
+        Ok(Self { market, sellers, buyers, items, listeners })
     }
 
-    pub(super) fn ground(&self) -> &LocalMarket {
-        &self.ground
+    pub(super) fn market(&self) -> &LocalMarket {
+        &self.market
     }
 
     /// Shows one of each: a search, a purchase, a wish, a price change, a sold-out item, a rating.
@@ -135,12 +135,12 @@ impl Script {
 
     pub(super) async fn close(self) -> anyhow::Result<()> {
         drop(self.listeners);
-        Ok(self.ground.close().await?)
+        Ok(self.market.close().await?)
     }
 }
 
-async fn hear(name: &'static str, mut ears: EventReceiver) {
-    while let Ok(event) = ears.wait().await {
+async fn print_events(name: &'static str, mut events: EventReceiver) {
+    while let Ok(event) = events.wait().await {
         println!("    → {name} is notified: {}", sentence(&event));
     }
 }

@@ -36,7 +36,7 @@ pub(super) async fn tour(log: &mut Log, cast: &mut Cast) {
 }
 
 async fn register_sellers(cast: &Cast) -> anyhow::Result<()> {
-    let alice = cast.alice.register(cast.alice_hears.port()).await?;
+    let alice = cast.alice.register(cast.alice_events.port()).await?;
     ensure!(alice.callback.is_some(), "the callback was not registered");
     let carol = cast.carol.register(None).await?;
     ensure!(carol.party_id == cast.carol.id(), "another identity: {}", carol.party_id);
@@ -69,7 +69,7 @@ async fn who_am_i(cast: &Cast) -> anyhow::Result<()> {
 }
 
 async fn without_token(cast: &Cast) -> anyhow::Result<()> {
-    let channel = cast.ground.channel(Role::Buyer, "Bob").await?;
+    let channel = cast.market.channel(Role::Buyer, "Bob").await?;
     let mut request = tonic::Request::new(v1::WhoAmIRequest {});
     request.metadata_mut().insert(souk_proto::metadata::PARTY_ID, cast.bob.id().parse()?);
     match SessionServiceClient::new(channel).who_am_i(request).await {
@@ -80,14 +80,14 @@ async fn without_token(cast: &Cast) -> anyhow::Result<()> {
 
 /// Tries a certificate that another authority has signed, which must be rejected like none at all.
 async fn without_certificate(cast: &Cast) -> anyhow::Result<()> {
-    let plain = format!("http://{}", cast.ground.address());
+    let plain = format!("http://{}", cast.market.address());
     let channel = tonic::transport::Endpoint::from_shared(plain)?.connect_lazy();
     let refused = SessionServiceClient::new(channel).who_am_i(v1::WhoAmIRequest {}).await;
     ensure!(refused.is_err(), "the market spoke without TLS");
     let elsewhere = souk_testkit::local::LocalMarket::open(Default::default()).await?;
     let stranger = Actor::enter(&elsewhere, Role::Buyer, "Mallory").await?;
     let mut config = stranger.config.clone();
-    config.market = cast.ground.address().into();
+    config.market = cast.market.address().into();
     let mallory = souk_client::Connection::open(&config).await?;
     let refused = mallory.call(v1::IssueTokenRequest {}).await;
     elsewhere.close().await?;

@@ -19,7 +19,7 @@ pub(super) async fn tour(log: &mut Log, cast: &mut Cast) {
 }
 
 async fn health(cast: &Cast) -> anyhow::Result<()> {
-    let channel = cast.ground.channel(Role::Buyer, "Bob").await?;
+    let channel = cast.market.channel(Role::Buyer, "Bob").await?;
     let request = HealthCheckRequest { service: "shopping.v1.BuyerService".into() };
     let answer = HealthClient::new(channel).check(request).await?.into_inner();
     ensure!(answer.status() == ServingStatus::Serving, "{answer:?}");
@@ -27,7 +27,7 @@ async fn health(cast: &Cast) -> anyhow::Result<()> {
 }
 
 async fn reflection(cast: &Cast) -> anyhow::Result<()> {
-    let channel = cast.ground.channel(Role::Buyer, "Bob").await?;
+    let channel = cast.market.channel(Role::Buyer, "Bob").await?;
     let request = ServerReflectionRequest {
         host: String::new(),
         message_request: Some(MessageRequest::ListServices(String::new())),

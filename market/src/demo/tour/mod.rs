@@ -13,10 +13,7 @@ mod trading;
 use std::{collections::BTreeSet, future::Future, net::SocketAddr};
 
 use anyhow::bail;
-use prost::Message as _;
-use prost_types::FileDescriptorSet;
 use souk_certs::identity::Role;
-use souk_proto::FILE_DESCRIPTOR_SET;
 use souk_testkit::{
     actor::{Actor, EventReceiver},
     local::{LocalMarket, LocalMarketOptions},
@@ -27,10 +24,10 @@ const ANY_PORT: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4
 
 /// The parties of the tour, and what they trade.
 struct Cast {
-    ground: LocalMarket,
+    market: LocalMarket,
     /// A seller with a callback server.
     alice: Actor,
-    alice_hears: EventReceiver,
+    alice_events: EventReceiver,
     /// A seller behind NAT, without one.
     carol: Actor,
     /// A buyer that receives events by a stream.
@@ -43,16 +40,16 @@ struct Cast {
 
 impl Cast {
     async fn set() -> anyhow::Result<Self> {
-        let ground = LocalMarket::open(LocalMarketOptions::default()).await?;
-        let alice = Actor::enter(&ground, Role::Seller, "Alice").await?;
+        let market = LocalMarket::open(LocalMarketOptions::default()).await?;
+        let alice = Actor::enter(&market, Role::Seller, "Alice").await?;
         Ok(Self {
-            alice_hears: alice.listen(ANY_PORT).await?,
-            carol: Actor::enter(&ground, Role::Seller, "Carol").await?,
-            bob: Actor::enter(&ground, Role::Buyer, "Bob").await?,
-            dave: Actor::enter(&ground, Role::Buyer, "Dave").await?,
+            alice_events: alice.listen(ANY_PORT).await?,
+            carol: Actor::enter(&market, Role::Seller, "Carol").await?,
+            bob: Actor::enter(&market, Role::Buyer, "Bob").await?,
+            dave: Actor::enter(&market, Role::Buyer, "Dave").await?,
             lamp: 0,
             alice,
-            ground,
+            market,
         })
     }
 }
@@ -101,11 +98,11 @@ pub async fn run() -> anyhow::Result<bool> {
     infrastructure::tour(&mut log, &mut cast).await;
     let covered = log.covered.clone();
     log.step("every call of the contract was tried", &[], async { check_coverage(&covered) }).await;
-    let Cast { ground, alice_hears, .. } = cast;
-    alice_hears.close().await;
+    let Cast { market, alice_events, .. } = cast;
+    alice_events.close().await;
     log.step("the market drained, and its folder is gone", &[], async {
-        let folder = ground.path().to_owned();
-        ground.close().await?;
+        let folder = market.path().to_owned();
+        market.close().await?;
         if folder.exists() { bail!("{} is still there", folder.display()) } else { Ok(()) }
     })
     .await;
@@ -114,17 +111,15 @@ pub async fn run() -> anyhow::Result<bool> {
 }
 
 /// Returns every RPC in the contract, as `Service/Method`.
-fn contract() -> anyhow::Result<Vec<String>> {
-    let files = FileDescriptorSet::decode(FILE_DESCRIPTOR_SET)?.file;
-    let services = files.iter().filter(|file| file.package() == "shopping.v1").flat_map(|file| &file.service);
-    let calls = services.flat_map(|service| {
-        service.method.iter().map(|method| format!("{}/{}", service.name(), method.name()))
-    });
-    Ok(calls.collect())
+fn contract() -> Vec<String> {
+    let calls = souk_proto::methods().into_iter();
+    calls
+        .filter_map(|call| Some(format!("{}/{}", call.service.strip_prefix("shopping.v1.")?, call.name)))
+        .collect()
 }
 
 fn check_coverage(covered: &BTreeSet<&'static str>) -> anyhow::Result<()> {
-    let mut missing = contract()?;
+    let mut missing = contract();
     missing.retain(|call| !covered.contains(call.as_str()));
     if missing.is_empty() { Ok(()) } else { bail!("not tried: {}", missing.join(", ")) }
 }

@@ -40,14 +40,20 @@ async fn place(cast: &Cast) -> anyhow::Result<()> {
 async fn deliver(cast: &Cast) -> anyhow::Result<()> {
     let kettle = cast.alice.sell(draft("Kettle", "home/kitchen", 2_900, 2)).await?.item_id;
     let order_id = cast.bob.buy(kettle, 1).await?.order_id;
-    let mut hears = cast.bob.follow();
+    let mut events = cast.bob.follow();
     let alice = cast.alice.seller();
     alice.ship(order_id).await?;
-    ensure!(matches!(hears.next().await?.kind, Some(Kind::OrderShipped(_))), "bob was not told");
+    ensure!(
+        matches!(events.next().await?.kind, Some(Kind::OrderShipped(_))),
+        "bob was not notified of the shipping"
+    );
     let delivered = alice.deliver(order_id).await?;
     ensure!(delivered.status() == v1::OrderStatus::Delivered, "{delivered:?}");
-    ensure!(matches!(hears.next().await?.kind, Some(Kind::OrderDelivered(_))), "bob was not told");
-    hears.close().await;
+    ensure!(
+        matches!(events.next().await?.kind, Some(Kind::OrderDelivered(_))),
+        "bob was not notified of the delivery"
+    );
+    events.close().await;
     refused(alice.deliver(order_id).await, Reason::OrderStatusConflict)
 }
 

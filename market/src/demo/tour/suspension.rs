@@ -10,6 +10,7 @@ use super::{Cast, Log};
 
 pub(super) async fn tour(log: &mut Log, cast: &mut Cast) {
     log.step("an operator lists the parties", &["AdminService/ListParties"], lists(cast)).await;
+    log.step("and sees the figures of the market", &["AdminService/Stats"], sees_figures(cast)).await;
     log.step("a seller can't do what operators do", &[], async {
         refused(list(&cast.carol).await, Reason::RoleDenied)
     })
@@ -28,7 +29,15 @@ async fn list(actor: &Actor) -> Result<v1::ListPartiesResponse, souk_client::Err
 }
 
 async fn operator(cast: &Cast) -> anyhow::Result<Actor> {
-    Actor::enter(&cast.ground, Role::Operator, "Olga").await
+    Actor::enter(&cast.market, Role::Operator, "Olga").await
+}
+
+async fn sees_figures(cast: &Cast) -> anyhow::Result<()> {
+    let stats = operator(cast).await?.connection.call(v1::StatsRequest {}).await?;
+    ensure!(stats.party_count == 4, "{} parties", stats.party_count);
+    ensure!(stats.order_count > 0 && stats.orders_last_hour == stats.order_count, "{stats:?}");
+    ensure!(!stats.sales.is_empty(), "no sales");
+    Ok(())
 }
 
 async fn lists(cast: &Cast) -> anyhow::Result<()> {

@@ -4,7 +4,7 @@ use anyhow::{bail, ensure};
 use souk_client::{TillNotice, till};
 use souk_proto::{
     Reason,
-    v1::{self, SyncLine, sync_acknowledgement::Result as Told, sync_line},
+    v1::{self, SyncLine, sync_acknowledgement::Result as SyncResult, sync_line},
 };
 use souk_testkit::actor::{EVENT_PATIENCE, draft, refused};
 use tokio::{sync::mpsc, time::timeout};
@@ -36,7 +36,7 @@ async fn answer(notices: &mut mpsc::Receiver<TillNotice>) -> anyhow::Result<(i64
     loop {
         match timeout(EVENT_PATIENCE, notices.recv()).await? {
             Some(TillNotice::Acknowledged(answer)) => match answer.result {
-                Some(Told::Stock(stock)) => return Ok((stock.quantity, answer.repeated)),
+                Some(SyncResult::Stock(stock)) => return Ok((stock.quantity, answer.repeated)),
                 other => bail!("{other:?}"),
             },
             Some(TillNotice::Ended(failure)) => bail!("the stream ended: {failure}"),
@@ -63,12 +63,12 @@ async fn sync(cast: &mut Cast) -> anyhow::Result<()> {
     till.send(line(1, kettle, -3)).await?;
     ensure!(answer(&mut notices).await? == (7, false), "the first line");
     cast.bob.buy(kettle, 2).await?;
-    let told = sale(&mut notices).await?;
+    let sold = sale(&mut notices).await?;
     drop((till, notices));
     // The till has not acknowledged the sale, and does not know whether its line took effect.
     let (till, mut notices) = till::open(cast.carol.connection.clone(), "shop".into(), 0);
     let again = sale(&mut notices).await?;
-    ensure!(again == told, "{again:?}");
+    ensure!(again == sold, "{again:?}");
     till.take_in(again.sequence);
     till.send(line(1, kettle, -3)).await?;
     till.send(line(2, kettle, 10)).await?;

@@ -7,7 +7,7 @@ use super::{
     Memory,
     state::{FanOut, State},
 };
-use crate::{Lane, Receipt, SaveError, StoreError, audit::Link};
+use crate::{Lane, Receipt, Reliability, SaveError, StoreError, audit::Link};
 
 pub(super) struct MemoryLane {
     memory: Memory,
@@ -107,8 +107,12 @@ fn load(state: &State, keys: &Keys) -> WorkingSet {
 fn save(state: &mut State, rows: &WorkingSet) -> Receipt {
     for (id, party) in rows.parties.changes() {
         let Some(party) = party else { continue };
-        state.parties.insert(id, party.clone());
+        let before = state.parties.insert(id, party.clone());
         let mailbox = state.mailboxes.entry(id).or_default();
+        let callback_stays = before.is_some_and(|before| before.open_callback() == party.open_callback());
+        if !callback_stays || mailbox.reliability != Reliability::Proven {
+            mailbox.reliability = Reliability::Unproven;
+        }
         // A registration ends the back-off, as [`Lane::save`] promises, but makes nothing due that is not
         // pending.
         mailbox.end_back_off();
@@ -120,8 +124,9 @@ fn save(state: &mut State, rows: &WorkingSet) -> Receipt {
             let key = (item.seller, sku.clone());
             if item.is_listed() {
                 state.skus.insert(key, id);
-            } else {
-                // The SKU of a deleted item is free again, as the partial index of the SQL back ends has it.
+            } else if state.skus.get(&key) == Some(&id) {
+                // The SKU of a deleted item is free again, as the partial index of the SQL back ends has it. But
+                // another item may have it by now, and the deleted one changes when an old order is cancelled.
                 state.skus.remove(&key);
             }
         }

@@ -8,8 +8,8 @@ use super::{
     state::{Holder, Mailbox, State},
 };
 use crate::{
-    Claim, Delivery, DueQuery, Expansion, LeaseEpoch, LeaseOwner, MailboxState, Mailboxes, Retention,
-    Settlement, StoreError, Verdict,
+    ByReliability, Claim, Delivery, DueQuery, Expansion, LeaseEpoch, LeaseOwner, MailboxState, Mailboxes,
+    Reliability, Retention, Settlement, StoreError, Verdict, mailbox::TakenBy,
 };
 
 #[async_trait]
@@ -20,14 +20,16 @@ impl Mailboxes for Memory {
         let mut due: Vec<_> = mailboxes
             .iter()
             .filter(|(id, mailbox)| parties.get(id).is_some_and(|party| mailbox.is_due(party, query.now)))
-            .map(|(id, mailbox)| (mailbox.next_attempt, *id))
+            .map(|(id, mailbox)| (mailbox.reliability, mailbox.is_quiet(), mailbox.next_attempt, *id))
             .collect();
-        // The longest overdue first; otherwise a small batch size would starve mailboxes with high ids.
+        // Orders first, then the longest overdue; otherwise a small batch size would starve mailboxes with
+        // high ids.
         due.sort_unstable();
         let until = query.now.plus(query.lease);
         let mut claims = Vec::new();
-        for (_, id) in due.into_iter().take(query.mailboxes) {
-            let (Some(party), Some(mailbox)) = (parties.get(&id), mailboxes.get_mut(&id)) else { continue };
+        let of_kind = |kind| due.iter().filter(move |(of, ..)| *of == kind).take(query.mailboxes.of(kind));
+        for (.., id) in Reliability::ALL.into_iter().flat_map(of_kind) {
+            let (Some(party), Some(mailbox)) = (parties.get(id), mailboxes.get_mut(id)) else { continue };
             let mut claim = mailbox.claim(&Holder::of(party), query.owner, until);
             claim.deliveries = mailbox.hand_out(claim.acknowledged, query.deliveries);
             if claim.deliveries.is_empty() {
@@ -41,13 +43,30 @@ impl Mailboxes for Memory {
         Ok(claims)
     }
 
-    async fn next_due(&self) -> Result<Option<Timestamp>, StoreError> {
+    async fn next_due(
+        &self,
+        slots: ByReliability,
+        before: Timestamp,
+    ) -> Result<Option<Timestamp>, StoreError> {
         let state = self.state();
         let waiting = state
             .mailboxes
             .iter()
-            .filter(|(id, _)| state.parties.get(id).is_some_and(|party| party.open_callback().is_some()));
-        Ok(waiting.filter_map(|(_, m)| m.next_attempt.map(|next| next.max(m.lease_until))).min())
+            .filter(|(id, _)| state.parties.get(id).is_some_and(|party| party.open_callback().is_some()))
+            .filter(|(_, mailbox)| slots.of(mailbox.reliability) > 0);
+        let next = waiting.filter_map(|(_, m)| m.next_attempt.map(|next| (next, m.lease_until)));
+        Ok(next.filter(|(next, _)| *next <= before).map(|(next, lease)| next.max(lease)).min())
+    }
+
+    async fn due(&self, now: Timestamp) -> Result<ByReliability, StoreError> {
+        let state = self.state();
+        let mut due = ByReliability::default();
+        for (id, mailbox) in &state.mailboxes {
+            if state.parties.get(id).is_some_and(|party| mailbox.is_due(party, now)) {
+                due.set(mailbox.reliability, due.of(mailbox.reliability) + 1);
+            }
+        }
+        Ok(due)
     }
 
     async fn take_over(
@@ -105,7 +124,7 @@ impl Mailboxes for Memory {
     async fn acknowledge(&self, recipient: PartyId, through: Sequence) -> Result<i64, StoreError> {
         let mut state = self.state();
         let Some(mailbox) = state.mailboxes.get_mut(&recipient) else { return Ok(0) };
-        mailbox.take_out(through);
+        mailbox.take_out(through, TakenBy::Acknowledgement);
         Ok(mailbox.pending(mailbox.acknowledged))
     }
 
@@ -148,6 +167,16 @@ impl Mailboxes for Memory {
         Ok(limit - left)
     }
 
+    async fn forget_events(&self, _: Timestamp, _: usize) -> Result<usize, StoreError> {
+        // Each delivery holds its event, and an expanded one is gone.
+        Ok(0)
+    }
+
+    async fn remove_acknowledged(&self, _: usize) -> Result<usize, StoreError> {
+        // Removed at once.
+        Ok(0)
+    }
+
     async fn forget_requests(&self, before: Timestamp, limit: usize) -> Result<usize, StoreError> {
         let mut left = limit;
         self.state().requests.retain(|_, (_, done_at)| {
@@ -169,7 +198,7 @@ fn settle(state: &mut State, settlement: &Settlement) -> bool {
     mailbox.lease_owner = None;
     mailbox.lease_until = Timestamp(0);
     match &settlement.verdict {
-        Verdict::Delivered(through) => mailbox.take_out(*through),
+        Verdict::Delivered(through) => mailbox.take_out(*through, TakenBy::Callback),
         Verdict::Failed { retry_at, reason } => mailbox.fail(*retry_at, reason),
         Verdict::Released => mailbox.give_back(),
     }

@@ -14,7 +14,7 @@ mod tracks;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::Store;
+use super::{Health, Store};
 use lane::MemoryLane;
 use state::State;
 
@@ -43,5 +43,7 @@ pub fn open() -> Store {
         tracks: Arc::new(memory.clone()),
         upkeep: Arc::new(memory),
         replicas: None,
+        health: Health::default(),
+        log: None,
     }
 }

@@ -13,8 +13,9 @@ use uuid::Uuid;
 
 use super::consumers::Named;
 use crate::{
-    Claim, Delivery, FeedPosition, LeaseEpoch, LeaseOwner, ORDER_PATIENCE, TrackPoint,
+    Claim, Delivery, FeedPosition, LeaseEpoch, LeaseOwner, ORDER_PATIENCE, Reliability, TrackPoint,
     audit::{AuditRow, Head},
+    mailbox::TakenBy,
 };
 
 /// All rows of the store.
@@ -54,7 +55,6 @@ pub(super) struct FanOut {
 }
 
 /// The mailbox of a party or a till.
-#[derive(Default)]
 pub(super) struct Mailbox {
     pub(super) waiting: BTreeMap<Sequence, Event>,
     /// The last sequence of each topic that updates coalesce by.
@@ -63,6 +63,9 @@ pub(super) struct Mailbox {
     pub(super) acknowledged: i64,
     /// The highest sequence that was handed out among those that could be merged.
     pub(super) handed_out: i64,
+    /// The sequence of the last order event.
+    pub(super) last_order: i64,
+    pub(super) reliability: Reliability,
     pub(super) failures: u32,
     pub(super) last_failure: String,
     /// When to deliver; `None` if nothing is pending.
@@ -71,15 +74,40 @@ pub(super) struct Mailbox {
     pub(super) lease_epoch: i64,
     pub(super) lease_until: Timestamp,
     /// When the regular attempt is due that a probe has preceded.
-    pub(super) regular_attempt: Option<Timestamp>,
+    regular_attempt: Option<Timestamp>,
     /// Whether a probe was asked for while an attempt was under way.
-    pub(super) is_probed: bool,
+    is_probed: bool,
     /// When to attempt at the latest, because an order has come since the last attempt began.
     latest_attempt: Option<Timestamp>,
     /// The end of the last lease of an unnamed stream; 0 if there was none.
     pub(super) stream_until: Timestamp,
     /// The named consumers.
     pub(super) consumers: Named,
+}
+
+impl Default for Mailbox {
+    fn default() -> Self {
+        Self {
+            waiting: BTreeMap::new(),
+            topics: BTreeMap::new(),
+            last_sequence: 0,
+            acknowledged: 0,
+            handed_out: 0,
+            last_order: 0,
+            reliability: Reliability::Unproven,
+            failures: 0,
+            last_failure: String::new(),
+            next_attempt: None,
+            lease_owner: None,
+            lease_epoch: 0,
+            lease_until: Timestamp(0),
+            regular_attempt: None,
+            is_probed: false,
+            latest_attempt: None,
+            stream_until: Timestamp(0),
+            consumers: Named::default(),
+        }
+    }
 }
 
 impl Mailbox {
@@ -98,6 +126,7 @@ impl Mailbox {
         let latest = now.plus(ORDER_PATIENCE);
         let is_order = event.kind.is_order();
         if is_order {
+            self.last_order = self.last_sequence;
             self.latest_attempt = Some(latest);
         }
         // A new sequence: a recipient that has acknowledged the older one must get the result too.
@@ -133,7 +162,7 @@ impl Mailbox {
 
     /// Moves the unnamed consumer's cursor to a sequence, removes what every consumer has, and resets the
     /// failures. A sequence that was never assigned has no effect.
-    pub(super) fn take_out(&mut self, through: Sequence) {
+    pub(super) fn take_out(&mut self, through: Sequence, by: TakenBy) {
         // A cursor of another market or of an earlier store would otherwise discard events that were never
         // delivered.
         if through.0 > self.last_sequence {
@@ -142,8 +171,37 @@ impl Mailbox {
         // An acknowledgement may arrive late and name less than an earlier one.
         self.acknowledged = self.acknowledged.max(through.0);
         self.remove_received(Some(self.acknowledged));
+        self.reliability = by.reliability(self.reliability);
         self.end_back_off();
         self.next_attempt = self.has_pending().then_some(Timestamp(0));
+    }
+
+    /// Removes what every consumer has. `unnamed` is the cursor of the unnamed consumer, if it counts.
+    pub(super) fn remove_received(&mut self, unnamed: Option<i64>) {
+        let cursors = unnamed.into_iter().chain(self.consumers.cursors());
+        if let Some(through) = cursors.min() {
+            self.waiting = self.waiting.split_off(&Sequence(through.saturating_add(1)));
+        }
+        if self.waiting.is_empty() {
+            self.topics.clear();
+        }
+    }
+
+    /// Returns whether events wait for the unnamed consumer.
+    fn has_pending(&self) -> bool {
+        self.waiting.keys().next_back().is_some_and(|last| last.0 > self.acknowledged)
+    }
+
+    /// Returns the number of events after a cursor.
+    pub(super) fn pending(&self, cursor: i64) -> i64 {
+        let after = self.waiting.range(Sequence(cursor.saturating_add(1))..);
+        i64::try_from(after.count()).unwrap_or(i64::MAX)
+    }
+
+    /// Returns when the first event occurred that waits for the unnamed consumer.
+    pub(super) fn oldest(&self) -> Option<Timestamp> {
+        let mut after = self.waiting.range(Sequence(self.acknowledged.saturating_add(1))..);
+        after.next().map(|(_, event)| event.occurred_at)
     }
 
     /// Forgets the failures, because the recipient has responded or has another address.
@@ -176,6 +234,7 @@ impl Mailbox {
                 retry_at
             }
         };
+        self.reliability = Reliability::Failing;
         reason.clone_into(&mut self.last_failure);
         let is_probed = std::mem::take(&mut self.is_probed);
         // Nothing is pending any more if the recipient has acknowledged everything meanwhile; then there is no
@@ -184,40 +243,16 @@ impl Mailbox {
         self.regular_attempt = is_probed.then_some(regular);
     }
 
-    /// Removes what every consumer has. `unnamed` is the cursor of the unnamed consumer, if it counts.
-    pub(super) fn remove_received(&mut self, unnamed: Option<i64>) {
-        let cursors = unnamed.into_iter().chain(self.consumers.cursors());
-        if let Some(through) = cursors.min() {
-            self.waiting = self.waiting.split_off(&Sequence(through.saturating_add(1)));
-        }
-        if self.waiting.is_empty() {
-            self.topics.clear();
-        }
-    }
-
-    /// Returns whether events wait for the unnamed consumer.
-    fn has_pending(&self) -> bool {
-        self.waiting.keys().next_back().is_some_and(|last| last.0 > self.acknowledged)
-    }
-
     /// Ends a lease. The mailbox stays due only if something is pending.
     pub(super) fn give_back(&mut self) {
         self.lease_owner = None;
         self.lease_until = Timestamp(0);
-        self.next_attempt =
-            if self.has_pending() { Some(self.next_attempt.unwrap_or_default()) } else { None };
+        self.next_attempt = self.has_pending().then(|| self.next_attempt.unwrap_or_default());
     }
 
-    /// Returns the number of events after a cursor.
-    pub(super) fn pending(&self, cursor: i64) -> i64 {
-        let after = self.waiting.range(Sequence(cursor.saturating_add(1))..);
-        i64::try_from(after.count()).unwrap_or(i64::MAX)
-    }
-
-    /// Returns when the oldest event occurred that waits for the unnamed consumer.
-    pub(super) fn oldest(&self) -> Option<Timestamp> {
-        let after = self.waiting.range(Sequence(self.acknowledged.saturating_add(1))..);
-        after.map(|(_, event)| event.occurred_at).min()
+    /// Returns whether no order event is pending. Such mailboxes are served last.
+    pub(super) fn is_quiet(&self) -> bool {
+        self.last_order <= self.acknowledged
     }
 
     pub(super) fn is_due(&self, party: &Party, now: Timestamp) -> bool {
@@ -241,6 +276,7 @@ impl Mailbox {
             acknowledged: Sequence(self.acknowledged),
             last_sequence: Sequence(self.last_sequence),
             failures: self.failures,
+            reliability: self.reliability,
             deliveries: Vec::new(),
         }
     }

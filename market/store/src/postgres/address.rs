@@ -269,6 +269,15 @@ fn is_on_this_machine(config: &Config) -> bool {
     }) && config.get_hostaddrs().iter().all(IpAddr::is_loopback)
 }
 
+const BEGIN: &str = "-----BEGIN CERTIFICATE-----";
+
+/// Returns the number of the first line that begins a block which the parser skips.
+fn skipped(pem: &[u8]) -> Option<usize> {
+    let text = String::from_utf8_lossy(pem);
+    let is_skipped = |line: &str| line.contains("-----BEGIN") && !line.starts_with(BEGIN);
+    text.lines().position(is_skipped).map(|line| line + 1)
+}
+
 fn tls(ca: Option<&PathBuf>) -> Result<MakeRustlsConnect, StoreError> {
     let ca = ca.ok_or_else(|| {
         StoreError::unavailable(
@@ -279,7 +288,8 @@ fn tls(ca: Option<&PathBuf>) -> Result<MakeRustlsConnect, StoreError> {
         StoreError::unavailable(format!("can't use the database's authority {}: {problem}", ca.display()))
     };
     let mut roots = RootCertStore::empty();
-    for certificate in CertificateDer::pem_file_iter(ca).map_err(|error| unusable(error.to_string()))? {
+    let pem = std::fs::read(ca).map_err(|error| unusable(error.to_string()))?;
+    for certificate in CertificateDer::pem_slice_iter(&pem) {
         let certificate = certificate.map_err(|error| unusable(error.to_string()))?;
         roots.add(certificate).map_err(|error| unusable(error.to_string()))?;
     }
@@ -287,6 +297,11 @@ fn tls(ca: Option<&PathBuf>) -> Result<MakeRustlsConnect, StoreError> {
     // reason.
     if roots.is_empty() {
         return Err(unusable("it holds no certificate".into()));
+    }
+    if let Some(line) = skipped(&pem) {
+        return Err(unusable(format!(
+            "line {line} must begin with {BEGIN}, without a byte order mark or spaces"
+        )));
     }
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let config = ClientConfig::builder_with_provider(provider)
@@ -320,7 +335,7 @@ mod tests {
 
     #[test]
     fn remote_hosts_need_verified_tls() {
-        for (address, told) in [
+        for (address, message) in [
             ("postgres://souk@db.example/souk", "sslrootcert"),
             ("postgres://souk@localhost,db.example/souk", "sslrootcert"),
             ("postgres://souk@db.example/souk?sslmode=require", "verify-full"),
@@ -329,7 +344,7 @@ mod tests {
             ("postgres:///souk", "host"),
         ] {
             let refused = refusal(address);
-            assert!(refused.contains(told), "{address}: {refused}");
+            assert!(refused.contains(message), "{address}: {refused}");
         }
     }
 

@@ -157,9 +157,9 @@ impl Connection {
                     }
                     Ok(AsyncMessage::Notification(notification)) => {
                         // If the receiver can't keep up, the hint is dropped, and polling makes up for it.
-                        let told =
-                            notifications.as_ref().map(|n| n.try_send(notification.payload().to_owned()));
-                        let _ = told;
+                        if let Some(notifications) = &notifications {
+                            let _ = notifications.try_send(notification.payload().to_owned());
+                        }
                     }
                     Ok(_) => {}
                     Err(error) => {

@@ -13,10 +13,11 @@ use super::{
     mailboxes::PostgresMailboxes,
     pool::{ATTEMPTS, Pool},
     rows::{all, at_most},
+    settle,
 };
 use crate::{
     ConsumerOpening, ConsumerState, ConsumerStream, Consumers, LeaseEpoch, MAX_CONSUMERS, MAX_COUNTED,
-    StoreError, consumer::unnamed_since,
+    StoreError, consumer::unnamed_since, mailbox::REMOVAL_STEP,
 };
 
 const MAILBOX: &str = "SELECT last_sequence, acknowledged, callback_port IS NOT NULL OR stream_until > $2 \
@@ -34,11 +35,11 @@ const RELEASE: &str =
     "UPDATE consumer SET lease_until = 0 WHERE party = $1 AND name = $2 AND lease_epoch = $3";
 const MOVE: &str = "UPDATE consumer SET acknowledged = greatest(acknowledged, $3), seen_at = greatest(seen_at, $4) \
      WHERE party = $1 AND name = $2 RETURNING acknowledged";
-/// Records that what a consumer has received must not be merged any more.
-const RECEIVED: &str = "UPDATE mailbox SET handed_out = $2 WHERE party = $1 AND handed_out < $2";
-/// Removes what every consumer has. `$2` is the cursor of the unnamed consumer, NULL if it does not count.
-const REMOVE_RECEIVED: &str = "DELETE FROM delivery WHERE recipient = $1 AND sequence <= \
-     least($2::BIGINT, (SELECT min(consumer.acknowledged) FROM consumer WHERE consumer.party = $1))";
+/// Releases what every consumer has, for removal, and records that what this one has received must not be merged any
+/// more. `$2` is the cursor of the unnamed consumer, NULL if it does not count.
+const RELEASE_RECEIVED: &str = "UPDATE mailbox SET handed_out = greatest(handed_out, $3), \
+     released = greatest(released, least($2::BIGINT, \
+     (SELECT min(consumer.acknowledged) FROM consumer WHERE consumer.party = mailbox.party))) WHERE mailbox.party = $1";
 const COUNT: &str = "SELECT count(*) FROM (SELECT 1 FROM delivery WHERE recipient = $1 AND sequence > $2 LIMIT $3) AS waiting";
 const STATES: &str = "SELECT name, acknowledged, seen_at, lease_until, (SELECT count(*) FROM (SELECT 1 FROM delivery \
      WHERE delivery.recipient = consumer.party AND delivery.sequence > consumer.acknowledged LIMIT $2) AS waiting) \
@@ -49,7 +50,7 @@ const DROP: &str = "DELETE FROM consumer WHERE (party, name) IN \
 /// The statements that name a mailbox, which are checked against the shard plan and for scans.
 #[cfg(test)]
 pub(super) const HOT: &[&str] =
-    &[MAILBOX, NAMES, TAKE, RENEW, RELEASE, MOVE, RECEIVED, REMOVE_RECEIVED, COUNT, STATES];
+    &[MAILBOX, NAMES, TAKE, RENEW, RELEASE, MOVE, RELEASE_RECEIVED, COUNT, STATES];
 
 /// The statements over all mailboxes, whose plans are checked for scans.
 #[cfg(test)]
@@ -185,9 +186,9 @@ async fn acknowledge(
         let through = if through.0 > last { 0 } else { through.0 };
         let moved = seat.query(MOVE, params![recipient.0, name.to_string(), through, now.0]).await?;
         if let Some(cursor) = first(&moved, |row| get::<i64>(row, 0))? {
-            seat.query(RECEIVED, params![recipient.0, cursor]).await?;
             let unnamed = unnamed_counts.then_some(unnamed);
-            seat.query(REMOVE_RECEIVED, params![recipient.0, unnamed]).await?;
+            seat.query(RELEASE_RECEIVED, params![recipient.0, unnamed, cursor]).await?;
+            seat.query(settle::REMOVE_SOME, params![vec![recipient.0], REMOVAL_STEP]).await?;
             let count = seat.query(COUNT, params![recipient.0, cursor, at_most(MAX_COUNTED)]).await?;
             pending = first(&count, |row| get(row, 0))?;
         }

@@ -2,7 +2,7 @@
 //!
 //! A mailbox's row lock guards its deliveries: whoever adds, merges or hands out any holds it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use souk_domain::{Event, PartyId, Sequence, Timestamp, Topic};
 use uuid::Uuid;
@@ -22,7 +22,8 @@ pub(super) const FIRST_DELIVERIES: &str = "SELECT waiting.* FROM unnest($1::UUID
      CROSS JOIN LATERAL \
      (SELECT delivery.recipient, delivery.sequence, coalesce(delivery.body, event.body) FROM delivery \
      LEFT JOIN event ON event.seq = delivery.event \
-     WHERE delivery.recipient = asked.party AND delivery.sequence > asked.after \
+     WHERE delivery.recipient = asked.party AND delivery.sequence > greatest(asked.after, \
+     (SELECT mailbox.acknowledged FROM mailbox WHERE mailbox.party = asked.party)) \
      ORDER BY delivery.sequence LIMIT $3) AS waiting";
 /// Records that somebody may have received what was handed out.
 pub(super) const HAND_OUT: &str = "UPDATE mailbox SET handed_out = greatest(handed_out, handed.last) \
@@ -65,14 +66,20 @@ pub(super) fn put_deliveries(
     deliveries: Vec<NewDelivery<'_>>,
     now: i64,
 ) {
-    let of_orders = deliveries.iter().filter(|new| new.event.kind.is_order());
-    let with_orders: BTreeSet<PartyId> = of_orders.map(|new| new.recipient).collect();
     let order_by = Timestamp(now).plus(ORDER_PATIENCE).0;
-    let latest: Vec<Option<i64>> =
-        counts.iter().map(|(recipient, _)| with_orders.contains(recipient).then_some(order_by)).collect();
-    let (recipients, counts): (Vec<Uuid>, Vec<i64>) =
-        counts.iter().map(|(recipient, count)| (recipient.0, *count)).unzip();
-    pipeline.add(sql::FILL_MAILBOXES, params![recipients, counts, now, latest]);
+    let (recipients, counts): (Vec<PartyId>, Vec<i64>) = counts.iter().copied().unzip();
+    let mut added: BTreeMap<PartyId, (i64, Option<i64>)> = BTreeMap::new();
+    for new in &deliveries {
+        let (count, order_behind) = added.entry(new.recipient).or_default();
+        *count += 1;
+        if new.event.kind.is_order() {
+            *order_behind = Some(order_behind.map_or(new.behind, |behind| behind.min(new.behind)));
+        }
+    }
+    let of = |recipient| added.get(recipient).copied().unwrap_or_default();
+    let (added, orders): (Vec<i64>, Vec<Option<i64>>) = recipients.iter().map(of).unzip();
+    let recipients: Vec<Uuid> = recipients.iter().map(|recipient| recipient.0).collect();
+    pipeline.add(sql::FILL_MAILBOXES, params![recipients, counts, now, added, orders, order_by]);
     let topic = |new: &NewDelivery<'_>| new.event.kind.coalesces_by().map(Topic::number);
     let coalescing = deliveries.iter().filter_map(|new| Some((new.recipient.0, topic(new)?)));
     let (recipients, topics): (Vec<Uuid>, Vec<i64>) = coalescing.unzip();

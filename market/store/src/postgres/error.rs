@@ -15,7 +15,7 @@ use crate::StoreError;
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Failure {
     /// The server refused the statement, or the connection broke.
-    #[error("{}", told(.0))]
+    #[error("{}", describe(.0))]
     Postgres(#[from] Error),
     /// There was no reply in time. It is unknown whether the statement was executed.
     #[error("PostgreSQL did not answer within {} s; look for what holds it up", .0.as_secs())]
@@ -32,7 +32,7 @@ pub(super) enum Failure {
 }
 
 /// Formats an error together with the server's message, which the error's own text leaves out.
-fn told(error: &Error) -> String {
+fn describe(error: &Error) -> String {
     match error.as_db_error() {
         // Without the detail of the error, which may contain values of rows.
         Some(refusal) => format!("PostgreSQL: {} ({})", refusal.message(), refusal.code().code()),
@@ -76,23 +76,34 @@ impl Failure {
     /// Returns whether a retry may succeed, because the failure was a conflict with other transactions: a
     /// serialization failure, a deadlock, a lock timeout, or a unique violation.
     pub(super) fn is_collision(&self) -> bool {
-        let Self::Postgres(error) = self else { return false };
-        error.code().is_some_and(|code| {
-            [
-                SqlState::T_R_SERIALIZATION_FAILURE,
-                SqlState::T_R_DEADLOCK_DETECTED,
-                SqlState::LOCK_NOT_AVAILABLE,
-                // Another market inserted the same request, SKU or party. After a reload, the rules see its
-                // row and decide again.
-                SqlState::UNIQUE_VIOLATION,
-            ]
-            .contains(code)
-        })
+        self.has_code(&[
+            SqlState::T_R_SERIALIZATION_FAILURE,
+            SqlState::T_R_DEADLOCK_DETECTED,
+            SqlState::LOCK_NOT_AVAILABLE,
+            // Another market inserted the same request, SKU or party. After a reload, the rules see its row and
+            // decide again.
+            SqlState::UNIQUE_VIOLATION,
+        ])
+    }
+
+    /// Returns whether a constraint rejected a row.
+    fn is_constraint(&self) -> bool {
+        self.has_code(&[
+            SqlState::UNIQUE_VIOLATION,
+            SqlState::CHECK_VIOLATION,
+            SqlState::FOREIGN_KEY_VIOLATION,
+            SqlState::NOT_NULL_VIOLATION,
+            SqlState::EXCLUSION_VIOLATION,
+        ])
+    }
+
+    fn has_code(&self, codes: &[SqlState]) -> bool {
+        matches!(self, Self::Postgres(error) if error.code().is_some_and(|code| codes.contains(code)))
     }
 
     /// Returns whether a lock timeout expired.
     pub(super) fn is_held(&self) -> bool {
-        matches!(self, Self::Postgres(error) if error.code() == Some(&SqlState::LOCK_NOT_AVAILABLE))
+        self.has_code(&[SqlState::LOCK_NOT_AVAILABLE])
     }
 
     /// Returns whether the session is lost, or about to be.
@@ -104,7 +115,7 @@ impl Failure {
         }
     }
 
-    /// Returns whether the server said that it did not execute the statement. Otherwise this is unknown.
+    /// Returns whether the server reported that it did not execute the statement. Otherwise this is unknown.
     pub(super) fn is_refusal(&self) -> bool {
         matches!(self, Self::Postgres(error) if error.as_db_error().is_some())
     }
@@ -122,12 +133,15 @@ impl Failure {
         if self.is_held() {
             return StoreError::Held(Box::new(self));
         }
+        if self.has_code(&[SqlState::DISK_FULL]) {
+            return StoreError::Full(Box::new(self));
+        }
+        if self.is_constraint() {
+            return StoreError::Rejected(Box::new(self));
+        }
         let is_damage = match &self {
             Self::Unreadable(_) => true,
-            Self::Postgres(error) => error
-                .code()
-                .is_some_and(|code| [SqlState::DATA_CORRUPTED, SqlState::INDEX_CORRUPTED].contains(code)),
-            _ => false,
+            _ => self.has_code(&[SqlState::DATA_CORRUPTED, SqlState::INDEX_CORRUPTED]),
         };
         if is_damage { StoreError::corrupt(self) } else { StoreError::unavailable(self) }
     }

@@ -52,16 +52,16 @@ struct Message {
 #[derive(Clone)]
 pub(super) struct HintPublisher {
     gathered: Arc<Mutex<Hint>>,
-    some: mpsc::Sender<()>,
+    wake: mpsc::Sender<()>,
 }
 
 impl HintPublisher {
     /// Starts publishing on the current runtime. `market` identifies the sender, which ignores its own hints.
     pub(super) fn start(market: Uuid, pool: Arc<Pool>) -> Self {
         let gathered = Arc::new(Mutex::new(Hint::default()));
-        let (some, told) = mpsc::channel(1);
-        tokio::spawn(publish_gathered(market, pool, Arc::clone(&gathered), told));
-        Self { gathered, some }
+        let (wake, wakeups) = mpsc::channel(1);
+        tokio::spawn(publish_gathered(market, pool, Arc::clone(&gathered), wakeups));
+        Self { gathered, wake }
     }
 
     /// Adds to the next hint. Never blocks.
@@ -74,7 +74,7 @@ impl HintPublisher {
             gathered.bound();
         }
         // This fails if the channel is full, and then the task is about to wake anyway.
-        let _ = self.some.try_send(());
+        let _ = self.wake.try_send(());
     }
 }
 
@@ -82,9 +82,9 @@ async fn publish_gathered(
     market: Uuid,
     pool: Arc<Pool>,
     gathered: Arc<Mutex<Hint>>,
-    mut told: mpsc::Receiver<()>,
+    mut wakeups: mpsc::Receiver<()>,
 ) {
-    while told.recv().await.is_some() {
+    while wakeups.recv().await.is_some() {
         sleep(GATHERING).await;
         // Taken after the pause. A hint that is added later finds the channel empty and wakes the task again.
         let hint = std::mem::take(&mut *gathered.lock().unwrap_or_else(PoisonError::into_inner));
@@ -147,14 +147,14 @@ impl PostgresReplicas {
             }
             return None;
         };
-        let heard = timeout_at(subscription.look_at, self.next_hint(notifications)).await;
+        let received = timeout_at(subscription.look_at, self.next_hint(notifications)).await;
         // This session never sends a statement, so it would not notice a server that has gone silent. The
         // generation does: another session finds out and marks all of them.
         let is_over = subscription.session.as_ref().is_some_and(|(connection, _)| connection.is_closed());
-        if is_over || matches!(heard, Ok(None)) {
+        if is_over || matches!(received, Ok(None)) {
             subscription.session = None;
         }
-        heard.ok().flatten()
+        received.ok().flatten()
     }
 
     /// Waits for the next hint from another market; `None` if the session has ended.
@@ -176,8 +176,8 @@ impl PostgresReplicas {
 impl Replicas for PostgresReplicas {
     async fn hint(&self) -> Hint {
         let mut subscription = self.subscription.lock().await;
-        let heard = self.listen_once(&mut subscription).await;
-        let mut hint = heard.unwrap_or(Hint { everything: true, ..Hint::default() });
+        let received = self.listen_once(&mut subscription).await;
+        let mut hint = received.unwrap_or(Hint { everything: true, ..Hint::default() });
         // Poll even while hints keep arriving, because one of them may have been lost.
         hint.everything |= Instant::now() >= subscription.look_at;
         if hint.everything {

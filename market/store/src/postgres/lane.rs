@@ -29,7 +29,7 @@ use super::{
     save::{self, Saving},
     statements as sql,
 };
-use crate::{Lane, Receipt, SaveError, StoreError};
+use crate::{Lane, Receipt, SaveError, StoreError, space::Space};
 
 /// How often loading is attempted if it meets a deadlock or a session that has ended.
 const LOAD_ATTEMPTS: usize = 4;
@@ -42,6 +42,7 @@ const SESSION: Session = Session { prepare: sql::LANE, durable: true };
 pub(super) struct PostgresLane {
     address: Arc<Address>,
     hints: HintPublisher,
+    space: Space,
     /// The key of this lane's row in `replay`. One row per lane, so that lanes do not wait for each other's.
     id: Uuid,
     /// Present while it is known to be idle, or in the transaction of the current batch.
@@ -101,10 +102,11 @@ impl Numbers {
 }
 
 impl PostgresLane {
-    pub(super) fn new(address: Arc<Address>, hints: HintPublisher, id: Uuid) -> Self {
+    pub(super) fn new(address: Arc<Address>, hints: HintPublisher, id: Uuid, space: Space) -> Self {
         Self {
             address,
             hints,
+            space,
             id,
             connection: None,
             parties: BTreeMap::new(),
@@ -193,6 +195,17 @@ impl PostgresLane {
     /// From the first byte of the commit on, a broken connection means [`SaveError::Indefinite`]: the server
     /// may have committed without the reply arriving.
     async fn commit(
+        &mut self,
+        fill: impl FnOnce(&mut super::connection::Pipeline<'_>) -> Result<Saving, Failure>,
+    ) -> Result<Receipt, SaveError> {
+        let committed = self.try_commit(fill).await;
+        if let Err(SaveError::Lost(StoreError::Full(error))) = &committed {
+            self.space.ran_out(error);
+        }
+        committed
+    }
+
+    async fn try_commit(
         &mut self,
         fill: impl FnOnce(&mut super::connection::Pipeline<'_>) -> Result<Saving, Failure>,
     ) -> Result<Receipt, SaveError> {

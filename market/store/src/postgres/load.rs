@@ -256,6 +256,8 @@ fn take_over_rest(answers: &Answers, keys: &Keys, rows: &mut WorkingSet) -> Resu
         rows.ratings.load(pair(row)?, Stars::parse(get(row, 2)?).map_err(unreadable)?);
     }
     // The query returns no row for a buyer without orders.
+    // First, so that the rows that were found replace these zeros. An entry has to exist: an order
+    // of the same batch adds to the count only where there is one.
     rows.purchases.extend(keys.purchases.iter().map(|purchase| (*purchase, 0)));
     for row in &answers.purchases {
         rows.purchases.insert(pair(row)?, get(row, 2)?);

@@ -26,8 +26,8 @@ use super::{
     settle,
 };
 use crate::{
-    Claim, Delivery, DueQuery, Expansion, LeaseEpoch, LeaseOwner, MailboxState, Mailboxes, Retention,
-    Settlement, StoreError,
+    ByReliability, Claim, Delivery, DueQuery, Expansion, LeaseEpoch, LeaseOwner, MailboxState, Mailboxes,
+    Reliability, Retention, Settlement, StoreError, mailbox::REMOVAL_STEP,
 };
 
 pub(super) struct PostgresMailboxes {
@@ -37,27 +37,40 @@ pub(super) struct PostgresMailboxes {
     expanded: Mutex<PartyId>,
 }
 
-/// Claims due mailboxes. SKIP LOCKED, so that a claim never waits for a mailbox that another market works on.
-const CLAIM_DUE: &str = "WITH due AS (SELECT party, next_attempt FROM mailbox WHERE next_attempt IS NOT NULL \
-     AND callback_port IS NOT NULL AND next_attempt <= $1 AND lease_until <= $1 ORDER BY next_attempt LIMIT $2 \
-     FOR NO KEY UPDATE SKIP LOCKED) \
-     UPDATE mailbox SET lease_owner = $3, lease_epoch = next_epoch(mailbox.lease_epoch), lease_until = $4, \
+/// Claims due mailboxes: for each kind of callback as many as are asked for, those with orders first. SKIP
+/// LOCKED, so that a claim never waits for a mailbox that another market works on.
+const CLAIM_DUE: &str = "WITH found AS (SELECT wanted.slots, wanted.quiet, free.* \
+     FROM unnest($2::INTEGER[], $3::BOOLEAN[], $4::BIGINT[]) AS wanted (reliability, quiet, slots) CROSS JOIN LATERAL \
+     (SELECT mailbox.party, mailbox.reliability, mailbox.next_attempt FROM mailbox \
+     WHERE mailbox.reliability = wanted.reliability AND mailbox.quiet = wanted.quiet \
+     AND mailbox.next_attempt IS NOT NULL AND mailbox.callback_port IS NOT NULL AND mailbox.next_attempt <= $1 \
+     AND mailbox.lease_until <= $1 ORDER BY mailbox.next_attempt LIMIT wanted.slots \
+     FOR NO KEY UPDATE SKIP LOCKED) AS free), \
+     due AS (SELECT * FROM (SELECT *, \
+     row_number() OVER (PARTITION BY reliability ORDER BY quiet, next_attempt) AS place FROM found) AS ranked \
+     WHERE place <= slots) \
+     UPDATE mailbox SET lease_owner = $5, lease_epoch = next_epoch(mailbox.lease_epoch), lease_until = $6, \
      is_probed = false, latest_attempt = NULL FROM due \
      WHERE mailbox.party = due.party \
-     RETURNING mailbox.party, role, callback_host, callback_port, lease_epoch, failures, last_sequence, acknowledged, \
-     due.next_attempt";
+     RETURNING mailbox.party, role, callback_host, callback_port, lease_epoch, failures, last_sequence, \
+     mailbox.reliability, acknowledged, due.quiet, due.next_attempt";
 const NEXT_DUE: &str = "SELECT min(greatest(next_attempt, lease_until)) FROM mailbox \
-     WHERE next_attempt IS NOT NULL AND callback_port IS NOT NULL";
+     WHERE next_attempt IS NOT NULL AND callback_port IS NOT NULL AND reliability = ANY($1) AND next_attempt <= $2";
+const DUE: &str = "SELECT reliability, count(*) FROM mailbox WHERE next_attempt IS NOT NULL \
+     AND callback_port IS NOT NULL AND next_attempt <= $1 AND lease_until <= $1 GROUP BY reliability";
 const TAKE_OVER: &str = "UPDATE mailbox SET lease_owner = $2, lease_epoch = next_epoch(mailbox.lease_epoch), lease_until = $3, \
-     stream_until = $3 \
-     WHERE party = $1 RETURNING party, role, callback_host, callback_port, lease_epoch, failures, last_sequence, \
-     acknowledged";
+     stream_until = $3 WHERE party = $1 RETURNING party, role, callback_host, callback_port, lease_epoch, failures, \
+     last_sequence, reliability, acknowledged";
 const RENEW: &str = "UPDATE mailbox SET lease_until = $3, stream_until = $3 WHERE party = $1 AND lease_epoch = $2 RETURNING 1";
 const PENDING: &str = "SELECT delivery.sequence, coalesce(delivery.body, event.body) FROM delivery \
-     LEFT JOIN event ON event.seq = delivery.event WHERE delivery.recipient = $1 AND delivery.sequence > $2 \
+     LEFT JOIN event ON event.seq = delivery.event WHERE delivery.recipient = $1 AND delivery.sequence > greatest($2, \
+     (SELECT mailbox.released FROM mailbox WHERE mailbox.party = $1)) \
      ORDER BY delivery.sequence LIMIT $3";
-const STATE: &str = "SELECT (SELECT count(*) FROM delivery WHERE delivery.recipient = $1 AND delivery.sequence > acknowledged), \
-     (SELECT min(occurred_at) FROM delivery WHERE delivery.recipient = $1 AND delivery.sequence > acknowledged), \
+/// Deliveries are counted only while acknowledged ones are being removed or held back by a named consumer.
+const STATE: &str = "SELECT CASE WHEN removed >= acknowledged THEN pending ELSE (SELECT count(*) FROM delivery \
+     WHERE delivery.recipient = $1 AND delivery.sequence > mailbox.acknowledged) END, \
+     (SELECT occurred_at FROM delivery WHERE delivery.recipient = $1 AND delivery.sequence > mailbox.acknowledged \
+     ORDER BY delivery.sequence LIMIT 1), \
      acknowledged, last_sequence, callback_host, callback_port, failures, next_attempt, last_failure \
      FROM mailbox WHERE mailbox.party = $1";
 const PROBE: &str = "UPDATE mailbox SET is_probed = is_probed OR lease_until > $2, \
@@ -74,7 +87,7 @@ pub(super) const HOT: &[&str] =
 
 /// The statements over all mailboxes, whose plans are checked for scans.
 #[cfg(test)]
-pub(super) const PLANNED: &[&str] = &[CLAIM_DUE, NEXT_DUE, FORGET_REQUESTS];
+pub(super) const PLANNED: &[&str] = &[CLAIM_DUE, NEXT_DUE, DUE, FORGET_REQUESTS];
 
 impl PostgresMailboxes {
     pub(super) fn new(pool: Arc<Pool>, hints: HintPublisher) -> Self {
@@ -107,16 +120,24 @@ macro_rules! with_patience {
 impl Mailboxes for PostgresMailboxes {
     async fn claim_due(&self, query: &DueQuery) -> Result<Vec<Claim>, StoreError> {
         let (now, until) = (query.now.0, query.now.plus(query.lease).0);
-        let claim = || params![now, at_most(query.mailboxes), query.owner.0, until];
+        let wanted: Vec<(Reliability, bool)> =
+            query.mailboxes.kinds().flat_map(|kind| [(kind, false), (kind, true)]).collect();
+        let claim = || {
+            let kinds: Vec<i32> = wanted.iter().map(|(kind, _)| *kind as i32).collect();
+            let quiet: Vec<bool> = wanted.iter().map(|(_, quiet)| *quiet).collect();
+            let slots: Vec<i64> = wanted.iter().map(|(kind, _)| at_most(query.mailboxes.of(*kind))).collect();
+            params![now, kinds, quiet, slots, query.owner.0, until]
+        };
         // May run twice if a session is cut. A claim that was made by the first run has a lease that nobody
         // renews, and runs out.
         let rows = self.pool.query(CLAIM_DUE, claim).await?;
         if rows.is_empty() {
             return Ok(Vec::new());
         }
-        let mut claimed = all(&rows, |row| Ok((get::<i64>(row, 8)?, claim_of(row)?)))?;
+        let place = |row: &Row| Ok::<_, Failure>((get::<bool>(row, 9)?, get::<i64>(row, 10)?));
+        let mut claimed = all(&rows, |row| Ok((place(row)?, claim_of(row)?)))?;
         // UPDATE … RETURNING has no defined order.
-        claimed.sort_by_key(|(due, claim)| (*due, claim.recipient));
+        claimed.sort_by_key(|(place, claim)| (claim.reliability, *place, claim.recipient));
         let asked: Vec<_> = claimed.iter().map(|(_, claim)| (claim.recipient, claim.acknowledged)).collect();
         let mut waiting = self.handed_out(&asked, query.deliveries).await?;
         let (mut claims, mut empty) = (Vec::with_capacity(claimed.len()), Vec::new());
@@ -133,9 +154,23 @@ impl Mailboxes for PostgresMailboxes {
         Ok(claims)
     }
 
-    async fn next_due(&self) -> Result<Option<Timestamp>, StoreError> {
-        let rows = self.pool.query(NEXT_DUE, Vec::new).await?;
+    async fn next_due(
+        &self,
+        slots: ByReliability,
+        before: Timestamp,
+    ) -> Result<Option<Timestamp>, StoreError> {
+        let kinds: Vec<i32> = slots.kinds().map(|kind| kind as i32).collect();
+        let rows = self.pool.query(NEXT_DUE, || params![kinds.clone(), before.0]).await?;
         Ok(first(&rows, |row| convert::optional_time(row, 0))?.flatten())
+    }
+
+    async fn due(&self, now: Timestamp) -> Result<ByReliability, StoreError> {
+        let mut due = ByReliability::default();
+        for row in &self.pool.query(DUE, || params![now.0]).await? {
+            let count = usize::try_from(get::<i64>(row, 1)?).unwrap_or(usize::MAX);
+            due.set(Reliability::of(get::<i32>(row, 0)?.into()), count);
+        }
+        Ok(due)
     }
 
     async fn take_over(
@@ -190,7 +225,16 @@ impl Mailboxes for PostgresMailboxes {
     }
 
     async fn acknowledge(&self, recipient: PartyId, through: Sequence) -> Result<i64, StoreError> {
-        with_patience!(settle::acknowledge(&self.pool, recipient, through))
+        let left: Result<_, StoreError> = with_patience!(settle::acknowledge(&self.pool, recipient, through));
+        let mut left = left?;
+        loop {
+            if let Some(pending) = left {
+                return Ok(pending);
+            }
+            let step: Result<_, StoreError> =
+                with_patience!(settle::remove_some(&self.pool, recipient, REMOVAL_STEP));
+            (_, left) = step?;
+        }
     }
 
     async fn state(&self, recipient: PartyId) -> Result<Option<MailboxState>, StoreError> {
@@ -212,7 +256,15 @@ impl Mailboxes for PostgresMailboxes {
     }
 
     async fn expire(&self, now: Timestamp, retention: Retention, limit: usize) -> Result<usize, StoreError> {
-        Ok(settle::expire(&self.pool, now, retention, limit).await?)
+        with_patience!(settle::expire(&self.pool, now, retention, limit))
+    }
+
+    async fn forget_events(&self, before: Timestamp, limit: usize) -> Result<usize, StoreError> {
+        Ok(settle::forget_events(&self.pool, before, limit).await?)
+    }
+
+    async fn remove_acknowledged(&self, limit: usize) -> Result<usize, StoreError> {
+        with_patience!(settle::remove_acknowledged(&self.pool, limit))
     }
 
     async fn forget_requests(&self, before: Timestamp, limit: usize) -> Result<usize, StoreError> {
@@ -238,7 +290,8 @@ fn claim_of(row: &Row) -> Result<Claim, Failure> {
         epoch: LeaseEpoch(get(row, 4)?),
         failures: failures(row, 5)?,
         last_sequence: Sequence(get(row, 6)?),
-        acknowledged: Sequence(get(row, 7)?),
+        reliability: Reliability::of(get::<i32>(row, 7)?.into()),
+        acknowledged: Sequence(get(row, 8)?),
         deliveries: Vec::new(),
     })
 }

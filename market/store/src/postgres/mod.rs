@@ -40,6 +40,7 @@ mod schema;
 mod settle;
 #[cfg(test)]
 mod shards;
+mod space_probe;
 mod statements;
 mod summary;
 mod tracks;
@@ -51,7 +52,7 @@ use uuid::Uuid;
 pub use address::{PostgresOptions, is_address};
 pub use check::check;
 
-use super::{Lane, Reads, Store, StoreError};
+use super::{Health, Lane, Reads, Replicas, Store, StoreError, space::Space};
 use address::Address;
 use connection::Session;
 use hints::{HintPublisher, PostgresReplicas};
@@ -88,9 +89,13 @@ pub async fn open(address: &str, options: &PostgresOptions, market: Uuid) -> Res
     // Hints are sent on these sessions as well: a notification needs no durable commit.
     let writers = Arc::new(Pool::new(Arc::clone(&address), session, MAILBOX_SESSIONS, MAILBOX_QUEUE));
     let hints = HintPublisher::start(market, Arc::clone(&writers));
+    let health = Health::default();
+    let space = Space::new(health.clone());
+    tokio::spawn(space_probe::run(Arc::downgrade(&writers), space.clone(), market));
     let lane = |number: u8| {
         let id = Uuid::new_v5(&market, &[number]);
-        Box::new(PostgresLane::new(Arc::clone(&address), hints.clone(), id)) as Box<dyn Lane>
+        let lane = PostgresLane::new(Arc::clone(&address), hints.clone(), id, space.clone());
+        Box::new(lane) as Box<dyn Lane>
     };
     let lanes = (0..LANES).map(lane).collect();
     let mailboxes = Arc::new(PostgresMailboxes::new(writers, hints));
@@ -101,7 +106,8 @@ pub async fn open(address: &str, options: &PostgresOptions, market: Uuid) -> Res
     let reads = Arc::new(PostgresReads::new(readers));
     let consumers = Arc::clone(&mailboxes);
     let (tracks, upkeep) = (Arc::clone(&mailboxes), Arc::clone(&mailboxes));
-    Ok(Store { lanes, reads, mailboxes, consumers, tracks, upkeep, replicas: Some(Arc::new(replicas)) })
+    let replicas: Option<Arc<dyn Replicas>> = Some(Arc::new(replicas));
+    Ok(Store { lanes, reads, mailboxes, consumers, tracks, upkeep, replicas, health, log: None })
 }
 
 /// Opens only the queries, alongside markets that may have the database open.

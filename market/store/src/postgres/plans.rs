@@ -24,8 +24,9 @@ fn offence(plan: &str) -> Option<&str> {
     let mut steps = lines.iter().enumerate().filter(|(_, line)| line.contains("Scan"));
     let is_whole = |(at, line): &(usize, &&str)| {
         // A table of one row, and partial indexes that contain only pending work.
-        let is_short =
-            ["place_base", "mailbox_due", "event_to_expand"].iter().any(|name| line.contains(name));
+        let is_short = ["place_base", "mailbox_due", "mailbox_to_empty", "event_to_expand"]
+            .iter()
+            .any(|name| line.contains(name));
         let is_whole_table = line.contains("Seq Scan on ");
         let is_of_index = ["Index Scan using", "Index Only Scan", "Bitmap Index Scan"];
         let is_bounded = lines.get(at + 1).is_some_and(|next| next.trim_start().starts_with("Index Cond:"));

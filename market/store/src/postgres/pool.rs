@@ -39,6 +39,8 @@ pub(super) struct Pool {
 /// pool.
 pub(super) struct Seat<'a> {
     pool: &'a Pool,
+    // Before the permits, since fields are dropped in this order: a session is closed before its seat is free, so
+    // there are never more sessions than seats.
     connection: Connection,
     _seat: SemaphorePermit<'a>,
     _place: SemaphorePermit<'a>,
@@ -114,6 +116,8 @@ impl Pool {
 impl Seat<'_> {
     /// Returns the session to the pool. It must have answered everything and be in no transaction.
     pub(super) fn give_back(self) {
+        // The permits stay in `self` and are released at the end, after the session is back. The other order would let the next
+        // caller find no idle session and open one too many.
         let Self { pool, connection, .. } = self;
         pool.idle.lock().unwrap_or_else(PoisonError::into_inner).push(connection);
     }

@@ -133,7 +133,7 @@ fn add_items(pipeline: &mut Pipeline<'_>, rows: &WorkingSet) -> Option<usize> {
     let changed = rows.items.changes().filter_map(|(_, item)| item);
     // Most purchases change only the stock. Writing those separately keeps the wide row, its indexes and the
     // feed out of the hot path.
-    let (found_anew, in_stock): (Vec<&Item>, Vec<&Item>) =
+    let (searchable, in_stock): (Vec<&Item>, Vec<&Item>) =
         changed.partition(|item| rows.search_changes.contains(&item.id));
     if !in_stock.is_empty() {
         pipeline.add(
@@ -149,28 +149,28 @@ fn add_items(pipeline: &mut Pipeline<'_>, rows: &WorkingSet) -> Option<usize> {
             ],
         );
     }
-    (!found_anew.is_empty()).then(|| {
+    (!searchable.is_empty()).then(|| {
         pipeline.add(
             sql::PUT_ITEMS,
             params![
-                column!(found_anew, |item| item.id.0),
-                column!(found_anew, |item| item.seller.0),
-                column!(found_anew, |item| item.name.as_str().to_owned()),
-                column!(found_anew, |item| item.category.as_str().to_owned()),
-                column!(found_anew, |item| item.unit_price.amount_minor()),
-                column!(found_anew, |item| item.unit_price.currency_code().to_owned()),
-                column!(found_anew, |item| item.quantity),
-                column!(found_anew, |item| item.supplied),
-                column!(found_anew, |item| item.sold),
-                column!(found_anew, |item| item.withdrawn),
-                column!(found_anew, |item| item.rating.count),
-                column!(found_anew, |item| item.rating.total_stars),
-                column!(found_anew, |item| item.version),
-                column!(found_anew, |item| item.created_at.0),
-                column!(found_anew, |item| item.updated_at.0),
-                column!(found_anew, |item| item.deleted_at.map(|time| time.0)),
-                column!(found_anew, |item| item.description.as_str().to_owned()),
-                column!(found_anew, |item| item.sku.as_ref().map(Sku::as_str).map(str::to_owned)),
+                column!(searchable, |item| item.id.0),
+                column!(searchable, |item| item.seller.0),
+                column!(searchable, |item| item.name.as_str().to_owned()),
+                column!(searchable, |item| item.category.as_str().to_owned()),
+                column!(searchable, |item| item.unit_price.amount_minor()),
+                column!(searchable, |item| item.unit_price.currency_code().to_owned()),
+                column!(searchable, |item| item.quantity),
+                column!(searchable, |item| item.supplied),
+                column!(searchable, |item| item.sold),
+                column!(searchable, |item| item.withdrawn),
+                column!(searchable, |item| item.rating.count),
+                column!(searchable, |item| item.rating.total_stars),
+                column!(searchable, |item| item.version),
+                column!(searchable, |item| item.created_at.0),
+                column!(searchable, |item| item.updated_at.0),
+                column!(searchable, |item| item.deleted_at.map(|time| time.0)),
+                column!(searchable, |item| item.description.as_str().to_owned()),
+                column!(searchable, |item| item.sku.as_ref().map(Sku::as_str).map(str::to_owned)),
             ],
         )
     })

@@ -106,7 +106,7 @@ pub(super) async fn migrate(address: &Address) -> Result<(), StoreError> {
 
 async fn take_turn(connection: &mut Connection, address: &Address) -> Result<(), StoreError> {
     let deadline = Instant::now() + MIGRATION_PATIENCE;
-    let mut was_told = false;
+    let mut was_logged = false;
     loop {
         let rows = connection.query(LOCK, Vec::new()).await?;
         if rows.first().map_or(Ok(false), |row| get(row, 0))? {
@@ -114,13 +114,13 @@ async fn take_turn(connection: &mut Connection, address: &Address) -> Result<(),
         }
         if Instant::now() >= deadline {
             return Err(StoreError::unavailable(format!(
-                "another market has been bringing {} forward for an hour; look what holds it up",
+                "another market has been migrating {} for an hour; check that it still makes progress",
                 address.shown
             )));
         }
-        if !was_told {
+        if !was_logged {
             tracing::info!("another market is migrating the database; waiting for it");
-            was_told = true;
+            was_logged = true;
         }
         sleep(LOCK_LOOK).await;
     }

@@ -1,7 +1,6 @@
 //! Settles claims, and removes deliveries that were received or have expired.
 //!
-//! All of this happens under the mailbox's row lock, and these locks are taken in key order. Only expiry
-//! works without it: it deletes the oldest deliveries and skips those that are being removed at the moment.
+//! All of this happens under the mailbox's row lock, and these locks are taken in key order.
 
 use std::collections::BTreeSet;
 
@@ -17,7 +16,7 @@ use super::{
     rows::at_most,
     statements,
 };
-use crate::{Claim, LeaseEpoch, Retention, Settlement, Verdict};
+use crate::{Claim, LeaseEpoch, MAX_COUNTED, Retention, Settlement, Verdict, mailbox::REMOVAL_STEP};
 
 /// Selects and locks the claims that are still the latest. The comparison of epochs is the fence, and the
 /// lock keeps it valid until the commit.
@@ -29,7 +28,7 @@ const END_LEASES: &str = "UPDATE mailbox SET lease_owner = NULL, lease_until = 0
 /// Records failures. The regular time of the next attempt is that before a probe, or else the retry's, unless an
 /// order has come. If a probe was asked for meanwhile, it comes first.
 const FAIL: &str = "UPDATE mailbox SET failures = failures + CASE WHEN regular_attempt IS NULL THEN 1 ELSE 0 END, \
-     last_failure = ended.reason, \
+     last_failure = ended.reason, reliability = 2, \
      next_attempt = CASE WHEN next_attempt IS NULL THEN NULL WHEN is_probed THEN 0 \
      ELSE coalesce(regular_attempt, least(ended.retry_at, latest_attempt)) END, \
      regular_attempt = CASE WHEN is_probed THEN coalesce(regular_attempt, least(ended.retry_at, latest_attempt)) END, \
@@ -40,38 +39,87 @@ const FAIL: &str = "UPDATE mailbox SET failures = failures + CASE WHEN regular_a
 /// EXISTS, for which the planner would scan all deliveries as long as statistics say that there are few.
 const GIVE_BACK: &str = "UPDATE mailbox SET next_attempt = CASE WHEN \
      (SELECT true FROM delivery WHERE recipient = mailbox.party AND sequence > mailbox.acknowledged LIMIT 1) \
-     THEN coalesce(next_attempt, 0) END WHERE party = ANY($1)";
-/// Moves the unnamed consumer's cursor, but only to a sequence that the mailbox has assigned, and records that the
-/// recipient has responded: its failures are reset, and what is pending is due at once.
-const ACKNOWLEDGE: &str = "UPDATE mailbox SET acknowledged = greatest(acknowledged, taken.through), failures = 0, \
+     THEN coalesce(next_attempt, 0) END \
+     WHERE party = ANY($1)";
+/// Moves the cursors of unnamed consumers, but only up to a sequence that the mailbox has assigned, releases what
+/// every consumer has, and deletes the deliveries of at most `$3` sequences of that; [`REMOVE_SOME`] deletes the rest. The failures are reset, because the
+/// recipient has responded, and what is pending is due at once. The body of an event for one recipient is in
+/// its delivery; a shared event is deleted when its retention is over.
+const TAKE_OUT: &str = "WITH moved AS (SELECT mailbox.party, mailbox.removed, \
+     greatest(mailbox.acknowledged, named.through) AS cursor, \
+     greatest(mailbox.released, least(greatest(mailbox.acknowledged, named.through), \
+     (SELECT min(consumer.acknowledged) FROM consumer WHERE consumer.party = mailbox.party))) AS released \
+     FROM unnest($1::UUID[], $2::BIGINT[]) AS named (recipient, through) \
+     JOIN mailbox ON mailbox.party = named.recipient AND named.through <= mailbox.last_sequence), \
+     taken AS (SELECT *, least(released, removed + $3) AS bound FROM moved), \
+     gone AS (DELETE FROM delivery USING taken WHERE delivery.recipient = taken.party \
+     AND delivery.sequence > taken.removed AND delivery.sequence <= taken.bound RETURNING delivery.recipient), \
+     counted AS (SELECT recipient, count(*) AS count FROM gone GROUP BY recipient) \
+     UPDATE mailbox SET acknowledged = taken.cursor, released = taken.released, \
+     removed = greatest(mailbox.removed, taken.bound), quiet = last_order <= taken.cursor, failures = 0, \
      last_failure = '', regular_attempt = NULL, is_probed = false, \
-     next_attempt = CASE WHEN (SELECT true FROM delivery WHERE recipient = mailbox.party \
-     AND sequence > greatest(mailbox.acknowledged, taken.through) LIMIT 1) THEN 0 END \
-     FROM unnest($1::UUID[], $2::BIGINT[]) AS taken (recipient, through) \
-     WHERE mailbox.party = taken.recipient AND taken.through <= mailbox.last_sequence";
-/// Deletes the deliveries that every consumer has. The body of an event for one recipient is in its delivery; a
-/// shared event is deleted when its retention is over.
-const TAKE_OUT: &str = "DELETE FROM delivery USING mailbox WHERE mailbox.party = ANY($1) \
-     AND delivery.recipient = mailbox.party AND delivery.sequence <= least(mailbox.acknowledged, \
-     (SELECT min(consumer.acknowledged) FROM consumer WHERE consumer.party = mailbox.party))";
-const COUNT: &str = "SELECT count(*) FROM mailbox JOIN delivery ON delivery.recipient = mailbox.party \
-     AND delivery.sequence > mailbox.acknowledged WHERE mailbox.party = $1";
+     reliability = CASE WHEN $4 THEN 0 WHEN reliability = 2 THEN 1 ELSE reliability END, \
+     pending = CASE WHEN rest.is_any \
+     THEN greatest(1, pending - coalesce((SELECT counted.count FROM counted WHERE counted.recipient = taken.party), 0)) \
+     ELSE 0 END, \
+     next_attempt = CASE WHEN rest.is_pending THEN 0 END \
+     FROM taken CROSS JOIN LATERAL (SELECT (SELECT true FROM delivery WHERE delivery.recipient = taken.party \
+     AND delivery.sequence > taken.cursor LIMIT 1) AS is_pending, \
+     (SELECT true FROM delivery WHERE delivery.recipient = taken.party \
+     AND delivery.sequence > taken.bound LIMIT 1) AS is_any) AS rest \
+     WHERE mailbox.party = taken.party";
+/// Deletes released deliveries of at most `$2` sequences from mailboxes.
+pub(super) const REMOVE_SOME: &str = "WITH old AS (SELECT mailbox.party, mailbox.removed, \
+     least(mailbox.released, mailbox.removed + $2) AS bound FROM mailbox WHERE mailbox.party = ANY($1)), \
+     gone AS (DELETE FROM delivery USING old WHERE delivery.recipient = old.party \
+     AND delivery.sequence > old.removed AND delivery.sequence <= old.bound RETURNING delivery.recipient), \
+     counted AS (SELECT recipient, count(*) AS count FROM gone GROUP BY recipient) \
+     UPDATE mailbox SET removed = greatest(mailbox.removed, old.bound), pending = greatest(0, \
+     pending - coalesce((SELECT counted.count FROM counted WHERE counted.recipient = old.party), 0)) \
+     FROM old WHERE mailbox.party = old.party RETURNING old.bound - old.removed";
+/// Mailboxes with released deliveries that were not removed yet.
+const TO_EMPTY: &str = "SELECT party FROM mailbox WHERE removed < released LIMIT 1";
+/// The number of deliveries that wait for the unnamed consumer; NULL while released ones are still to be removed. They
+/// are counted, up to `$2`, only while a named consumer holds others back.
+const PENDING_COUNT: &str = "SELECT CASE WHEN removed < released THEN NULL WHEN removed >= acknowledged THEN pending \
+     ELSE (SELECT count(*) FROM (SELECT 1 FROM delivery WHERE delivery.recipient = $1 \
+     AND delivery.sequence > mailbox.acknowledged LIMIT $2) AS waiting) END FROM mailbox WHERE mailbox.party = $1";
 
-const EXPIRE: &str = "DELETE FROM delivery WHERE (recipient, sequence) IN \
-     (SELECT recipient, sequence FROM delivery WHERE is_order = $1 AND occurred_at < $2 ORDER BY occurred_at LIMIT $3 \
-     FOR UPDATE SKIP LOCKED) RETURNING 1";
-/// Deletes shared events that no delivery refers to. Shared events are never about orders, and deliveries of
-/// this age have just been dropped, so that few are left to search.
-const EXPIRE_EVENTS: &str = "DELETE FROM event WHERE seq IN \
-     (SELECT seq FROM event WHERE is_done AND occurred_at < $1 \
-     AND NOT EXISTS (SELECT 1 FROM delivery WHERE delivery.event = event.seq AND NOT delivery.is_order \
-     AND delivery.occurred_at < $1) \
-     ORDER BY occurred_at LIMIT $2 FOR UPDATE SKIP LOCKED)";
+/// Finds deliveries whose retention is over.
+const OLD: &str = "SELECT recipient, sequence FROM delivery WHERE is_order = $1 AND occurred_at < $2 \
+     ORDER BY occurred_at LIMIT $3";
+/// Locks mailboxes, except those that others work on.
+const LOCK_FREE: &str =
+    "SELECT party FROM mailbox WHERE party = ANY($1) ORDER BY party FOR NO KEY UPDATE SKIP LOCKED";
+const DROP: &str = "WITH gone AS (DELETE FROM delivery USING unnest($1::UUID[], $2::BIGINT[]) AS old (recipient, sequence) \
+     WHERE delivery.recipient = old.recipient AND delivery.sequence = old.sequence RETURNING delivery.recipient), \
+     counted AS (SELECT recipient, count(*) AS count FROM gone GROUP BY recipient) \
+     UPDATE mailbox SET pending = greatest(0, pending - counted.count) FROM counted \
+     WHERE mailbox.party = counted.recipient RETURNING counted.count";
+/// Deletes shared events that were expanded and that no delivery refers to. Shared events are never about
+/// orders, and a delivery has the time of its event, by which it is found.
+const FORGET_EVENTS: &str = "DELETE FROM event WHERE seq IN \
+     (SELECT seq FROM event AS old WHERE is_done AND occurred_at < $1 \
+     AND (SELECT true FROM delivery WHERE NOT delivery.is_order AND delivery.occurred_at = old.occurred_at \
+     AND delivery.event = old.seq LIMIT 1) IS NULL \
+     ORDER BY occurred_at LIMIT $2 FOR UPDATE SKIP LOCKED) RETURNING 1";
 
 /// The statements whose plans are checked for scans.
 #[cfg(test)]
-pub(super) const PLANNED: &[&str] =
-    &[HELD, END_LEASES, FAIL, GIVE_BACK, TAKE_OUT, ACKNOWLEDGE, COUNT, EXPIRE, EXPIRE_EVENTS];
+pub(super) const PLANNED: &[&str] = &[
+    HELD,
+    END_LEASES,
+    FAIL,
+    GIVE_BACK,
+    TAKE_OUT,
+    REMOVE_SOME,
+    TO_EMPTY,
+    PENDING_COUNT,
+    OLD,
+    LOCK_FREE,
+    DROP,
+    FORGET_EVENTS,
+];
 
 /// Ends claims, and returns for each whether it was still the latest.
 pub(super) async fn settle(pool: &Pool, settlements: &[Settlement]) -> Result<Vec<bool>, Failure> {
@@ -118,7 +166,8 @@ async fn apply(seat: &mut Seat<'_>, ended: &[&Settlement]) -> Result<(), Failure
         }
     }
     if !taken.0.is_empty() {
-        take_out(seat, taken.0, taken.1).await?;
+        let (recipients, through) = taken;
+        seat.query(TAKE_OUT, params![recipients, through, REMOVAL_STEP, true]).await?;
     }
     if !failed.0.is_empty() {
         seat.query(FAIL, params![failed.0, failed.1, failed.2]).await?;
@@ -126,13 +175,6 @@ async fn apply(seat: &mut Seat<'_>, ended: &[&Settlement]) -> Result<(), Failure
     if !released.is_empty() {
         seat.query(GIVE_BACK, params![released]).await?;
     }
-    Ok(())
-}
-
-async fn take_out(seat: &mut Seat<'_>, recipients: Vec<Uuid>, through: Vec<i64>) -> Result<(), Failure> {
-    // In this order, because the second statement looks at the cursor.
-    seat.query(ACKNOWLEDGE, params![recipients.clone(), through]).await?;
-    seat.query(TAKE_OUT, params![recipients]).await?;
     Ok(())
 }
 
@@ -146,20 +188,55 @@ pub(super) async fn give_back(pool: &Pool, claims: &[Claim]) -> Result<(), Failu
     settle(pool, &released.collect::<Vec<_>>()).await.map(|_| ())
 }
 
-/// Moves the unnamed consumer's cursor, regardless of any lease, and returns the number of deliveries that wait
-/// for it.
-pub(super) async fn acknowledge(pool: &Pool, recipient: PartyId, through: Sequence) -> Result<i64, Failure> {
+/// Removes everything up to a sequence, regardless of any lease. Returns the number of pending deliveries;
+/// `None` while acknowledged ones are still to be removed.
+pub(super) async fn acknowledge(
+    pool: &Pool,
+    recipient: PartyId,
+    through: Sequence,
+) -> Result<Option<i64>, Failure> {
     let mut seat = pool.take().await?;
     seat.batch("BEGIN").await?;
     seat.query(statements::LOCK_MAILBOXES, params![vec![recipient.0]]).await?;
-    take_out(&mut seat, vec![recipient.0], vec![through.0]).await?;
-    let left = seat.query(COUNT, params![recipient.0]).await?;
+    seat.query(TAKE_OUT, params![vec![recipient.0], vec![through.0], REMOVAL_STEP, false]).await?;
+    let left = seat.query(PENDING_COUNT, params![recipient.0, at_most(MAX_COUNTED)]).await?;
     seat.batch("COMMIT").await?;
     seat.give_back();
-    Ok(first(&left, |row| get(row, 0))?.unwrap_or(0))
+    // A party without a mailbox has nothing pending.
+    Ok(first(&left, |row| get(row, 0))?.unwrap_or(Some(0)))
 }
 
-/// Drops deliveries whose retention is over, and returns how many.
+/// Removes acknowledged deliveries of a bounded number of sequences from a mailbox. Returns the number of these
+/// sequences, and of the pending deliveries as [`acknowledge`] does.
+pub(super) async fn remove_some(
+    pool: &Pool,
+    recipient: PartyId,
+    limit: i64,
+) -> Result<(usize, Option<i64>), Failure> {
+    let mut seat = pool.take().await?;
+    seat.batch("BEGIN").await?;
+    seat.query(statements::LOCK_MAILBOXES, params![vec![recipient.0]]).await?;
+    let removed = seat.query(REMOVE_SOME, params![vec![recipient.0], limit]).await?;
+    let left = seat.query(PENDING_COUNT, params![recipient.0, at_most(MAX_COUNTED)]).await?;
+    seat.batch("COMMIT").await?;
+    seat.give_back();
+    let removed: i64 = first(&removed, |row| get(row, 0))?.unwrap_or(0);
+    Ok((usize::try_from(removed).unwrap_or(0), first(&left, |row| get(row, 0))?.unwrap_or(Some(0))))
+}
+
+/// Does the same for any mailboxes, and returns the number of sequences.
+pub(super) async fn remove_acknowledged(pool: &Pool, limit: usize) -> Result<usize, Failure> {
+    let mut done = 0;
+    while done < limit {
+        let rows = pool.query(TO_EMPTY, Vec::new).await?;
+        let Some(mailbox) = first(&rows, |row| convert::party_id(row, 0))? else { break };
+        done += remove_some(pool, mailbox, at_most(limit - done)).await?.0;
+    }
+    Ok(done)
+}
+
+/// Drops deliveries whose retention is over, and returns how many. Mailboxes that others work on are left for
+/// the next time.
 pub(super) async fn expire(
     pool: &Pool,
     now: Timestamp,
@@ -169,9 +246,33 @@ pub(super) async fn expire(
     let mut dropped = 0;
     for (is_order, kept) in [(false, retention.updates), (true, retention.orders)] {
         let (cutoff, left) = (now.minus(kept).0, at_most(limit - dropped));
-        dropped += pool.query(EXPIRE, || params![is_order, cutoff, left]).await?.len();
+        let old = pool.query(OLD, || params![is_order, cutoff, left]).await?;
+        if !old.is_empty() {
+            dropped += drop_some(pool, &old).await?;
+        }
     }
-    let cutoff = now.minus(retention.updates).0;
-    pool.query(EXPIRE_EVENTS, || params![cutoff, at_most(limit)]).await?;
     Ok(dropped)
+}
+
+async fn drop_some(pool: &Pool, old: &[Row]) -> Result<usize, Failure> {
+    let found = old.iter().map(|row| Ok((get(row, 0)?, get(row, 1)?)));
+    let found: Vec<(Uuid, i64)> = found.collect::<Result<_, Failure>>()?;
+    let parties: BTreeSet<Uuid> = found.iter().map(|(party, _)| *party).collect();
+    let mut seat = pool.take().await?;
+    seat.batch("BEGIN").await?;
+    // First, as everywhere: whoever holds a mailbox may wait for its deliveries, but not the other way round.
+    let free = seat.query(LOCK_FREE, params![parties.into_iter().collect::<Vec<_>>()]).await?;
+    let free: BTreeSet<Uuid> = free.iter().map(|row| get(row, 0)).collect::<Result<_, _>>()?;
+    let (parties, sequences): (Vec<Uuid>, Vec<i64>) =
+        found.into_iter().filter(|(party, _)| free.contains(party)).unzip();
+    let dropped = seat.query(DROP, params![parties, sequences]).await?;
+    let counts = dropped.iter().map(|row| get::<i64>(row, 0)).collect::<Result<Vec<_>, _>>()?;
+    seat.batch("COMMIT").await?;
+    seat.give_back();
+    Ok(counts.into_iter().filter_map(|count| usize::try_from(count).ok()).sum())
+}
+
+/// Deletes shared events that no delivery refers to, and returns how many.
+pub(super) async fn forget_events(pool: &Pool, before: Timestamp, limit: usize) -> Result<usize, Failure> {
+    Ok(pool.query(FORGET_EVENTS, || params![before.0, at_most(limit)]).await?.len())
 }

@@ -105,6 +105,8 @@ pub(super) const OPEN_MAILBOXES: &str = "INSERT INTO mailbox (party, role, callb
      SELECT * FROM unnest($1::UUID[], $2::TEXT[], $3::TEXT[], $4::INTEGER[]) \
      ON CONFLICT (party) DO UPDATE SET callback_host = excluded.callback_host, callback_port = excluded.callback_port, \
      failures = 0, last_failure = '', regular_attempt = NULL, is_probed = false, \
+     reliability = CASE WHEN mailbox.reliability = 0 AND mailbox.callback_host IS NOT DISTINCT FROM excluded.callback_host \
+     AND mailbox.callback_port IS NOT DISTINCT FROM excluded.callback_port THEN 0 ELSE 1 END, \
      next_attempt = CASE WHEN mailbox.next_attempt IS NULL THEN NULL ELSE 0 END";
 
 /// Inserts or updates items whose change affects search, and returns the last of their feed positions. If a
@@ -198,11 +200,16 @@ pub(super) const LOCK_MAILBOXES: &str =
     "SELECT party FROM mailbox WHERE party = ANY($1) ORDER BY party FOR NO KEY UPDATE";
 
 /// Assigns sequences under the mailbox's lock, so that a lower one is never committed after a higher one.
-/// The mailbox becomes due now, unless it is in back-off; an order shortens that.
+/// The mailbox becomes due now, unless it is in back-off, which an order shortens to `$6`. `order_behind` counts the last order event back from
+/// the new last sequence; NULL if there is none.
 pub(super) const FILL_MAILBOXES: &str = "WITH filled AS (UPDATE mailbox SET last_sequence = last_sequence + new.count, \
+     pending = pending + new.added, quiet = quiet AND new.order_behind IS NULL, \
+     last_order = coalesce(last_sequence + new.count - new.order_behind, last_order), \
      next_attempt = CASE WHEN next_attempt IS NULL THEN $3 WHEN failures = 0 THEN least(next_attempt, $3) \
-     ELSE least(next_attempt, new.latest) END, latest_attempt = coalesce(new.latest, latest_attempt) \
-     FROM unnest($1::UUID[], $2::BIGINT[], $4::BIGINT[]) AS new (party, count, latest) WHERE mailbox.party = new.party \
+     WHEN new.order_behind IS NULL THEN next_attempt ELSE least(next_attempt, $6) END, \
+     latest_attempt = CASE WHEN new.order_behind IS NULL THEN latest_attempt ELSE $6 END \
+     FROM unnest($1::UUID[], $2::BIGINT[], $4::BIGINT[], $5::BIGINT[]) AS new (party, count, added, order_behind) \
+     WHERE mailbox.party = new.party \
      RETURNING 1) SELECT must_be(count(*), cardinality($1)) FROM filled";
 
 /// The sequence up to which somebody may have received a mailbox's deliveries. They stay as they are; later
@@ -222,9 +229,12 @@ pub(super) use received_through;
 /// others merged into it. It has a new sequence: an older one may be acknowledged meanwhile, which must not
 /// remove the new one with it.
 pub(super) const REMOVE_OLDER_DELIVERIES: &str = concat!(
-    "DELETE FROM delivery USING unnest($1::UUID[], $2::BIGINT[]) AS new (recipient, coalesces) \
+    "WITH gone AS (DELETE FROM delivery USING unnest($1::UUID[], $2::BIGINT[]) AS new (recipient, coalesces) \
      WHERE delivery.recipient = new.recipient AND delivery.coalesces = new.coalesces AND delivery.sequence > ",
-    received_through!("new.recipient")
+    received_through!("new.recipient"),
+    " RETURNING delivery.recipient), \
+     counted AS (SELECT recipient, count(*) AS count FROM gone GROUP BY recipient) \
+     UPDATE mailbox SET pending = pending - counted.count FROM counted WHERE mailbox.party = counted.recipient"
 );
 
 /// Adds deliveries. `behind` counts back from the mailbox's last sequence, which has been raised before.

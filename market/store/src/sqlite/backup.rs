@@ -15,7 +15,7 @@ use rusqlite::{
     backup::{Backup, StepResult},
 };
 
-use super::{connect_read_only, error::named, schema};
+use super::{beside, error::named};
 use crate::StoreError;
 
 /// The number of pages (of 4 KiB, so 4 MiB) that are copied between two reports of progress.
@@ -44,8 +44,7 @@ pub fn backup(from: &Path, to: &Path, mut progress: impl FnMut(BackupProgress)) 
     if to.exists() {
         return Err(StoreError::unavailable(format!("{} exists; choose another file", to.display())));
     }
-    let source = connect_read_only(from)?;
-    schema::check(&source).map_err(|problem| problem.at(from))?;
+    let source = beside::open(from)?;
     let partial = with_suffix(to, ".partial");
     create_private(&partial)?;
     let copied = copy(&source, from, &partial, &mut progress);

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use rusqlite::Connection;
 
-use super::{connect_read_only, error::named, schema};
+use super::{beside, error::named};
 use crate::{
     StoreError,
     check::{CONDITIONS, Condition, Finding},
@@ -42,8 +42,7 @@ const OWN_CONDITIONS: &[Condition] = &[
 /// Fails if the file can't be read at all, or its schema is not up to date.
 pub fn check(path: &Path, mut begin: impl FnMut(&'static str)) -> Result<Vec<Finding>, StoreError> {
     let at = |error: rusqlite::Error| named(path, &error);
-    let connection = connect_read_only(path)?;
-    schema::check(&connection).map_err(|problem| problem.at(path))?;
+    let connection = beside::open(path)?;
     // One snapshot for all conditions, because a market may be trading.
     connection.execute_batch("BEGIN").map_err(at)?;
     let mut findings = Vec::new();

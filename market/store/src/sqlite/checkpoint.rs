@@ -2,59 +2,104 @@
 //!
 //! SQLite's automatic checkpoint would run inside a commit, and that commit would wait for it. A passive
 //! checkpoint on another thread blocks nobody, but while commits keep arriving it never catches up, and the
-//! log grows. So above a size limit the checkpointer takes the writers' turn once, copies the rest, and the
-//! log restarts from its beginning.
+//! log grows. So above a size limit the checkpointer takes the writers' turn and copies what is left.
+//!
+//! **It never waits while it holds the turn.** Its connection has no busy timeout: a reader that still uses the log,
+//! such as a backup, makes the checkpoint give up at once, and the log grows until the reader is done. A warning
+//! names it then. Every writer counts, whichever part of the market it belongs to (see [`super::turn`]).
+
+#[cfg(test)]
+mod tests;
 
 use std::{
-    io,
+    fs, io,
+    path::PathBuf,
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        mpsc::{self, RecvTimeoutError},
     },
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use rusqlite::Connection;
+use rustix::fs::statvfs;
 
-use super::Turn;
+use super::{
+    database_file::companion,
+    error::{Class, classify},
+    log_readers,
+    open_files::OpenFiles,
+    pool::{QUERY_MAX, QueryWatch},
+    turn::Turn,
+};
+use crate::WriteAheadLog;
 
-/// How often to check for new commits.
-const INTERVAL: Duration = Duration::from_millis(500);
-/// The number of pages in the log (of 4 KiB, so 64 MiB) above which the writers have to wait once.
-const LOG_PAGES_MAX: i64 = 16_384;
+/// How often to look whether a full disk has space again.
+const SPACE_PROBE: Duration = Duration::from_secs(2);
+/// The free space in bytes from which on the disk is not full any more: enough for a few large batches. With less, a
+/// small change may still find room, and the state would alternate.
+const SPACE_MIN: u64 = 16 << 20;
+
+/// The limits of the log. A page has 4 KiB.
+#[derive(Clone, Copy)]
+pub(super) struct Limits {
+    /// How often to look for what was written.
+    interval: Duration,
+    /// The number of pages in the log above which the writers have to pause for a checkpoint.
+    pages: u64,
+    /// The size in bytes to which the file shrinks when the log starts again. Twice the other limit, so that in
+    /// normal operation it keeps its size: overwriting is cheaper to sync than appending.
+    kept_bytes: u64,
+    /// The size in bytes above which there is a warning.
+    warned_bytes: u64,
+}
+
+impl Limits {
+    pub(super) const DEFAULT: Self = Self {
+        interval: Duration::from_millis(500),
+        pages: 16_384,
+        kept_bytes: 128 << 20,
+        warned_bytes: 256 << 20,
+    };
+
+    /// Sets the size to which each of these writers shrinks the log when it starts it again.
+    pub(super) fn apply_to(self, writers: &[&Connection]) -> Result<(), rusqlite::Error> {
+        let bytes = i64::try_from(self.kept_bytes).unwrap_or(i64::MAX);
+        let mut writers = writers.iter();
+        writers.try_for_each(|writer| {
+            writer.query_row(&format!("PRAGMA journal_size_limit = {bytes}"), [], |_| Ok(()))
+        })
+    }
+}
+
+/// What the checkpoint thread works with.
+pub(super) struct Parts {
+    /// A connection without a busy timeout.
+    pub(super) connection: Connection,
+    /// The database file.
+    pub(super) path: PathBuf,
+    pub(super) turn: Turn,
+    /// After the connection, which must be closed before.
+    pub(super) files: Arc<OpenFiles>,
+    pub(super) queries: QueryWatch,
+    pub(super) log: WriteAheadLog,
+    pub(super) limits: Limits,
+}
 
 /// The checkpoint thread. Dropping this ends it and waits for it.
 pub(super) struct Checkpointer {
-    commits: Arc<AtomicU64>,
-    stop: Option<std::sync::mpsc::Sender<()>>,
+    stop: Option<mpsc::Sender<()>>,
     thread: Option<thread::JoinHandle<()>>,
 }
 
 impl Checkpointer {
-    pub(super) fn start(connection: Connection, turn: Turn) -> io::Result<Self> {
-        let commits = Arc::new(AtomicU64::new(0));
-        let (stop, stopped) = std::sync::mpsc::channel();
-        let seen = Arc::clone(&commits);
-        let thread = thread::Builder::new().name("souk-checkpoint".into()).spawn(move || {
-            let mut done = 0;
-            while stopped.recv_timeout(INTERVAL) == Err(std::sync::mpsc::RecvTimeoutError::Timeout) {
-                // Read before the checkpoint: a commit during it counts as new and is copied the next time.
-                // Relaxed, since the counter guards no other memory.
-                let now = seen.load(Ordering::Relaxed);
-                // An idle market runs no checkpoint and lets the disk sleep.
-                if now != done {
-                    done = now;
-                    checkpoint(&connection, &turn);
-                }
-            }
-        })?;
-        Ok(Self { commits, stop: Some(stop), thread: Some(thread) })
-    }
-
-    /// Records a commit, so that the next look runs a checkpoint.
-    pub(super) fn committed(&self) {
-        self.commits.fetch_add(1, Ordering::Relaxed);
+    pub(super) fn start(parts: Parts) -> io::Result<Self> {
+        let (stop, stopped) = mpsc::channel();
+        let rounds = Rounds::new(parts);
+        let thread =
+            thread::Builder::new().name("souk-checkpoint".into()).spawn(move || rounds.run(&stopped))?;
+        Ok(Self { stop: Some(stop), thread: Some(thread) })
     }
 }
 
@@ -68,22 +113,148 @@ impl Drop for Checkpointer {
     }
 }
 
-fn checkpoint(connection: &Connection, turn: &Turn) {
-    match run(connection, "PASSIVE") {
-        Ok(pages) if pages > LOG_PAGES_MAX => {
-            // With the turn held no writer can begin, so the checkpoint reaches the end of the log, and only
-            // a reader can keep it from restarting.
-            let _turn = turn.blocking_lock();
-            if let Err(error) = run(connection, "RESTART") {
-                tracing::debug!(%error, "can't restart the write-ahead log yet: a reader is in the way");
-            }
-        }
-        Ok(_) => {}
-        Err(error) => tracing::warn!(%error, "a checkpoint failed; retrying"),
+/// The state of the log after a checkpoint.
+#[derive(Clone, Copy, Default)]
+struct Progress {
+    /// Whether a reader or another process kept the checkpoint from completing.
+    is_blocked: bool,
+    /// The number of pages in the log.
+    pages: u64,
+    /// The number of those that are in the database file.
+    copied: u64,
+}
+
+impl Progress {
+    fn pending(self) -> u64 {
+        self.pages.saturating_sub(self.copied)
     }
 }
 
-/// Runs a checkpoint and returns the number of pages in the log.
-fn run(connection: &Connection, mode: &str) -> Result<i64, rusqlite::Error> {
-    connection.query_row(&format!("PRAGMA wal_checkpoint({mode})"), [], |row| row.get(1))
+struct Rounds {
+    parts: Parts,
+    wal: PathBuf,
+    shm: PathBuf,
+    last: Progress,
+    /// Whether the last checkpoint failed, so that a failure is logged once.
+    has_failed: bool,
+    has_warned: bool,
+    probed: Instant,
+}
+
+impl Rounds {
+    fn new(parts: Parts) -> Self {
+        let (wal, shm) = (companion(&parts.path, "-wal"), companion(&parts.path, "-shm"));
+        let last = Progress::default();
+        Self { parts, wal, shm, last, has_failed: false, has_warned: false, probed: Instant::now() }
+    }
+
+    fn run(mut self, stopped: &mpsc::Receiver<()>) {
+        let mut seen = 0;
+        let mut is_settled = true;
+        while stopped.recv_timeout(self.parts.limits.interval) == Err(RecvTimeoutError::Timeout) {
+            self.parts.queries.interrupt_after(QUERY_MAX);
+            // Also on an idle market, so that its readiness does not depend on writes.
+            self.parts.files.look();
+            if self.parts.files.may_write().is_err() {
+                continue;
+            }
+            self.probe_space();
+            // Read before the checkpoint: what is written during it counts as new and is copied the next time.
+            let ended = self.parts.turn.ended();
+            // An idle market runs no checkpoint and lets the disk sleep, once everything is copied.
+            if ended != seen || !is_settled {
+                seen = ended;
+                is_settled = self.checkpoint();
+            }
+        }
+        self.parts.files.before_close(&self.parts.connection);
+    }
+
+    /// Runs a checkpoint. Returns whether nothing is left to do until somebody writes again.
+    fn checkpoint(&mut self) -> bool {
+        let Limits { pages: most, kept_bytes, .. } = self.parts.limits;
+        let Some(mut now) = self.copy("PASSIVE") else { return false };
+        // A reader pins the log at the page where its snapshot ends. Nothing after it can be copied while the
+        // reader is there, so taking the turn would only cost the writers time.
+        let is_pinned = now.pending() > 0 && now.copied == self.last.copied && self.last.pages > now.copied;
+        if now.pages > most && !is_pinned {
+            // RESTART makes the next writer begin again at the start of the file. TRUNCATE also empties it.
+            let mode = if self.bytes() > kept_bytes { "TRUNCATE" } else { "RESTART" };
+            // With the turn held no writer can begin, so the checkpoint reaches the end of the log, and only
+            // a reader can keep it from starting again.
+            let turn = self.parts.turn.pause();
+            now = self.copy(mode).unwrap_or(now);
+            drop(turn);
+        }
+        self.last = now;
+        let bytes = self.bytes();
+        self.parts.log.note(bytes, now.pending());
+        self.warn(bytes);
+        now.pending() == 0 && bytes <= kept_bytes
+    }
+
+    /// Runs a checkpoint in a mode; `None` if it failed.
+    fn copy(&mut self, mode: &str) -> Option<Progress> {
+        let pages = |row: &rusqlite::Row<'_>, column| row.get(column).map(|pages: i64| pages.max(0) as u64);
+        let copied = self.parts.connection.query_row(&format!("PRAGMA wal_checkpoint({mode})"), [], |row| {
+            Ok(Progress { is_blocked: row.get(0)?, pages: pages(row, 1)?, copied: pages(row, 2)? })
+        });
+        match copied {
+            Ok(progress) => {
+                self.has_failed = false;
+                if progress.is_blocked {
+                    tracing::debug!(mode, "a reader is in the way of a checkpoint");
+                }
+                Some(progress)
+            }
+            Err(error) => {
+                // Want of space is not noted: as long as the log takes changes, nothing is refused.
+                if classify(&error) != Class::Full {
+                    self.parts.files.note(&error);
+                }
+                if !self.has_failed {
+                    tracing::warn!(%error, "a checkpoint failed; retrying");
+                }
+                self.has_failed = true;
+                None
+            }
+        }
+    }
+
+    /// Returns the size of the log's file. 0 if it can't be read; this is only a matter of reporting.
+    fn bytes(&self) -> u64 {
+        fs::metadata(&self.wal).map_or(0, |file| file.len())
+    }
+
+    fn warn(&mut self, bytes: u64) {
+        let megabytes = bytes >> 20;
+        if bytes > self.parts.limits.warned_bytes && !self.has_warned {
+            self.has_warned = true;
+            let cause = log_readers::describe(&self.shm);
+            tracing::warn!(megabytes, "the write-ahead log of the store keeps growing: {cause}");
+        } else if bytes <= self.parts.limits.kept_bytes && self.has_warned {
+            self.has_warned = false;
+            tracing::info!(megabytes, "the write-ahead log of the store has shrunk again");
+        }
+    }
+
+    /// While the disk is full, looks whether there is space again, and writes a page without changing it to be sure.
+    /// A market that is not ready gets no calls, so nothing else may ever find out.
+    fn probe_space(&mut self) {
+        let space = self.parts.files.space();
+        if !space.is_used_up() || self.probed.elapsed() < SPACE_PROBE {
+            return;
+        }
+        self.probed = Instant::now();
+        let is_enough = statvfs(&self.parts.path)
+            .is_ok_and(|disk| disk.f_bavail.saturating_mul(disk.f_frsize) >= SPACE_MIN);
+        if !is_enough {
+            return;
+        }
+        let _turn = self.parts.turn.take_blocking();
+        match self.parts.connection.execute("UPDATE counter SET value = value WHERE name = 'feed'", []) {
+            Ok(_) => space.is_back(),
+            Err(error) => tracing::debug!(%error, "there is still no space on the disk"),
+        }
+    }
 }

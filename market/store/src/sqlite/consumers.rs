@@ -7,12 +7,12 @@ use souk_domain::{ConsumerName, PartyId, Sequence, Timestamp};
 use super::{
     convert::{blob, unreadable},
     mailboxes::SqliteMailboxes,
-    received::remove_received,
     rows::at_most,
+    settle,
 };
 use crate::{
     ConsumerOpening, ConsumerState, ConsumerStream, Consumers, LeaseEpoch, MAX_CONSUMERS, MAX_COUNTED,
-    StoreError, consumer::unnamed_since,
+    StoreError, consumer::unnamed_since, mailbox::REMOVAL_STEP,
 };
 
 #[async_trait]
@@ -159,7 +159,8 @@ fn acknowledge(
     // What a consumer has received must not be merged any more.
     let received = "UPDATE mailbox SET handed_out = ?2 WHERE party = ?1 AND handed_out < ?2";
     transaction.prepare_cached(received)?.execute(params![blob(recipient), cursor])?;
-    remove_received(transaction, recipient, unnamed_counts.then_some(unnamed))?;
+    settle::release(transaction, recipient, unnamed_counts.then_some(unnamed))?;
+    settle::remove_some(transaction, recipient, REMOVAL_STEP)?;
     let waiting =
         "SELECT count(*) FROM (SELECT 1 FROM delivery WHERE recipient = ? AND sequence > ? LIMIT ?)";
     let params = params![blob(recipient), cursor, at_most(MAX_COUNTED)];

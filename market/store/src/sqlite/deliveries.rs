@@ -33,18 +33,19 @@ fn received_through(connection: &Connection, recipient: PartyId) -> Result<i64, 
 /// Adds a delivery of an event, which is either shared, under the given number, or this delivery's own.
 ///
 /// An older one on the same topic that nobody can have received is merged into it. The result has a new
-/// sequence, because a recipient that has acknowledged the older sequence must get it too.
+/// sequence, because a recipient that has acknowledged the older sequence must get it too. Returns by how many
+/// the mailbox has more deliveries.
 pub(super) fn put_delivery(
     connection: &Connection,
     recipient: PartyId,
     sequence: i64,
     shared: Option<i64>,
     event: &Event,
-) -> Result<(), Error> {
+) -> Result<i64, Error> {
     let coalesces = event.kind.coalesces_by().map(Topic::number);
-    let merged = match coalesces {
+    let (merged, added) = match coalesces {
         Some(topic) => merge(connection, recipient, topic, event)?,
-        None => None,
+        None => (None, 1),
     };
     let number = match (&merged, shared) {
         (None, Some(shared)) => shared,
@@ -57,17 +58,17 @@ pub(super) fn put_delivery(
     )?;
     let (is_order, occurred_at) = (event.kind.is_order(), event.occurred_at.0);
     put.execute(params![blob(recipient), sequence, number, coalesces, is_order, occurred_at])?;
-    Ok(())
+    Ok(added)
 }
 
-/// Removes the delivery that an event on its topic is merged with, and returns the merged event; `None` if
-/// that is the event itself.
+/// Removes the delivery that an event on its topic is merged with, and returns the merged event, which is
+/// `None` if it is the event itself, and by how many the mailbox will have more deliveries.
 fn merge(
     connection: &Connection,
     recipient: PartyId,
     topic: i64,
     event: &Event,
-) -> Result<Option<Event>, Error> {
+) -> Result<(Option<Event>, i64), Error> {
     let after = received_through(connection, recipient)?;
     // At most one, because each was merged with those before it when it was put here.
     let older = "SELECT sequence, event, body FROM delivery JOIN event ON event.seq = delivery.event \
@@ -79,31 +80,40 @@ fn merge(
             Ok((row.get(0)?, row.get(1)?, older.map_err(|error| unreadable(2, error))?))
         })
         .optional()?;
-    let Some((sequence, number, older)) = older else { return Ok(None) };
+    let Some((sequence, number, older)) = older else { return Ok((None, 1)) };
     let own = "DELETE FROM event WHERE seq = ? AND fans_out = 0";
     connection.prepare_cached(own)?.execute([number])?;
     let delivery = "DELETE FROM delivery WHERE recipient = ? AND sequence = ?";
     connection.prepare_cached(delivery)?.execute(params![blob(recipient), sequence])?;
     let merged = event.clone().merge(&older);
-    Ok((merged != *event).then_some(merged))
+    Ok(((merged != *event).then_some(merged), 0))
 }
 
-/// Records that something new is pending. The mailbox becomes due now, unless it is in back-off; an order shortens
-/// that.
+/// What a batch has added to a mailbox.
+pub(super) struct Added {
+    /// The last sequence that was assigned.
+    pub(super) sequence: i64,
+    /// The sequence of the last order event; 0 if there is none.
+    pub(super) last_order: i64,
+    /// By how many the mailbox has more deliveries.
+    pub(super) count: i64,
+}
+
+/// Records that something new is pending. The mailbox becomes due now, unless it is in back-off; an order
+/// shortens that.
 pub(super) fn put_into_mailbox(
     connection: &Connection,
     recipient: PartyId,
-    sequence: i64,
-    has_order: bool,
+    added: &Added,
     now: Timestamp,
 ) -> Result<(), Error> {
     let mut put = connection.prepare_cached(
         "UPDATE mailbox SET last_sequence = ?2, next_attempt = CASE WHEN next_attempt IS NULL THEN ?3 \
-         WHEN failures = 0 THEN min(next_attempt, ?3) ELSE min(next_attempt, coalesce(?4, next_attempt)) END, \
-         latest_attempt = coalesce(?4, latest_attempt) WHERE party = ?1",
+         WHEN failures = 0 THEN min(next_attempt, ?3) ELSE min(next_attempt, coalesce(?6, next_attempt)) END, \
+         latest_attempt = coalesce(?6, latest_attempt), last_order = max(last_order, ?4), quiet = quiet AND ?4 = 0, pending = pending + ?5 WHERE party = ?1",
     )?;
-    let latest = has_order.then(|| now.plus(ORDER_PATIENCE).0);
-    put.execute(params![blob(recipient), sequence, now.0, latest])?;
+    let latest = (added.last_order > 0).then(|| now.plus(ORDER_PATIENCE).0);
+    put.execute(params![blob(recipient), added.sequence, now.0, added.last_order, added.count, latest])?;
     Ok(())
 }
 
@@ -115,7 +125,8 @@ pub(super) fn waiting(
     limit: usize,
 ) -> Result<Vec<Delivery>, Error> {
     let sql = "SELECT sequence, body FROM delivery JOIN event ON event.seq = delivery.event \
-               WHERE recipient = ? AND sequence > ? ORDER BY sequence LIMIT ?";
+               WHERE recipient = ?1 AND sequence > max(?2, (SELECT released FROM mailbox WHERE party = ?1)) \
+               ORDER BY sequence LIMIT ?3";
     let mut waiting = connection.prepare_cached(sql)?;
     waiting.query_map(params![blob(recipient), after.0, at_most(limit)], convert::delivery)?.collect()
 }

@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use super::{
     convert::{self, blob, unreadable},
-    deliveries::{last_sequence, put_delivery, put_into_mailbox},
+    deliveries::{Added, last_sequence, put_delivery, put_into_mailbox},
     rows::at_most,
 };
 use crate::{Expansion, mailbox::SELLERS_A_STEP};
@@ -125,6 +125,7 @@ fn deliver(transaction: &Connection, recipient: PartyId, fan_out: &FanOut) -> Re
         transaction.prepare_cached(wish)?.execute(params![blob(recipient), fan_out.item])?;
     }
     let sequence = last_sequence(transaction, recipient)? + 1;
-    put_delivery(transaction, recipient, sequence, Some(fan_out.seq), &fan_out.event)?;
-    put_into_mailbox(transaction, recipient, sequence, false, fan_out.event.occurred_at)
+    let count = put_delivery(transaction, recipient, sequence, Some(fan_out.seq), &fan_out.event)?;
+    let added = Added { sequence, last_order: 0, count };
+    put_into_mailbox(transaction, recipient, &added, fan_out.event.occurred_at)
 }

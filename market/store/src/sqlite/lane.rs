@@ -2,29 +2,45 @@
 //!
 //! The ledger runs each lane on its own thread, so blocking calls are fine here.
 
-use std::{fs::File, sync::Arc};
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use rusqlite::Connection;
 use souk_domain::{Keys, WorkingSet};
-use tokio::sync::OwnedMutexGuard;
 
-use super::{Turn, checkpoint::Checkpointer, error::unavailable, load, save};
+use super::{
+    checkpoint::Checkpointer,
+    error, load,
+    open_files::OpenFiles,
+    save,
+    turn::{Taken, Turn, begin_interruptibly},
+};
 use crate::{Lane, Receipt, SaveError, StoreError};
 
 pub(super) struct SqliteLane {
     connection: Connection,
     turn: Turn,
     /// The writers' turn, held from the beginning of a transaction to its end.
-    taken: Option<OwnedMutexGuard<()>>,
-    checkpointer: Checkpointer,
-    /// The lock on the store's file, released when the lane is dropped.
-    _lock: File,
+    taken: Option<Taken>,
+    /// Ends with the lane.
+    _checkpointer: Checkpointer,
+    /// After the connection, which must be closed before.
+    files: Arc<OpenFiles>,
 }
 
 impl SqliteLane {
-    pub(super) fn new(connection: Connection, turn: Turn, checkpointer: Checkpointer, lock: File) -> Self {
-        Self { connection, turn, taken: None, checkpointer, _lock: lock }
+    pub(super) fn new(
+        connection: Connection,
+        turn: Turn,
+        checkpointer: Checkpointer,
+        files: Arc<OpenFiles>,
+    ) -> Self {
+        Self { connection, turn, taken: None, _checkpointer: checkpointer, files }
+    }
+
+    async fn begin(&mut self, keys: &Keys) -> Result<WorkingSet, rusqlite::Error> {
+        begin_interruptibly(&mut self.connection).await?;
+        load::load(&self.connection, keys)
     }
 
     fn roll_back(&mut self) {
@@ -37,16 +53,17 @@ impl SqliteLane {
 
     fn commit(&mut self, rows: &WorkingSet) -> Result<Receipt, SaveError> {
         let saved =
-            save::save(&self.connection, rows).map_err(|error| SaveError::Lost(unavailable(error)))?;
+            save::save(&self.connection, rows).map_err(|error| SaveError::Lost(self.files.judge(error)))?;
         self.connection.execute_batch("COMMIT").map_err(|error| {
-            // If the transaction is still open, nothing has been committed. If it has ended, the error may
-            // have come after the write to the log, and it is unknown whether the commit survives.
-            if self.connection.is_autocommit() {
-                SaveError::Indefinite(unavailable(error))
-            } else {
-                SaveError::Lost(unavailable(error))
+            let is_over = self.connection.is_autocommit();
+            if is_over {
+                self.files.judge_durable(&error);
             }
+            self.files.note(&error);
+            error::at_commit(error, is_over)
         })?;
+        // Not `Lost`: if the file comes back, the commit is in it.
+        self.files.may_acknowledge().map_err(SaveError::Indefinite)?;
         Ok(saved)
     }
 }
@@ -55,28 +72,19 @@ impl SqliteLane {
 impl Lane for SqliteLane {
     async fn load(&mut self, keys: &Keys) -> Result<WorkingSet, StoreError> {
         // Held across `await` points until the transaction ends, hence an owned guard of an async mutex.
-        self.taken = Some(Arc::clone(&self.turn).lock_owned().await);
-        // IMMEDIATE takes SQLite's write lock now. A deferred transaction would take it at the first write,
-        // after it has read, and could fail there because its snapshot is out of date.
-        let loaded = self
-            .connection
-            .execute_batch("BEGIN IMMEDIATE")
-            .and_then(|()| load::load(&self.connection, keys));
+        self.files.may_write()?;
+        self.taken = Some(self.turn.take().await);
+        let loaded = self.begin(keys).await;
         loaded.map_err(|error| {
             self.roll_back();
-            unavailable(error)
+            self.files.judge(error)
         })
     }
 
     async fn save(&mut self, rows: &WorkingSet) -> Result<Receipt, SaveError> {
         let saved = self.commit(rows);
         match saved {
-            Ok(_) => {
-                // The turn is released first, so that a waiting mailbox operation is not delayed.
-                self.taken = None;
-                // Only counts. A checkpoint here would make the next batch wait for it.
-                self.checkpointer.committed();
-            }
+            Ok(_) => self.taken = None,
             // Also if the outcome is unknown: the connection must not stay in a transaction, and the turn has
             // to be released.
             Err(_) => self.roll_back(),
@@ -86,5 +94,16 @@ impl Lane for SqliteLane {
 
     async fn abandon(&mut self) {
         self.roll_back();
+    }
+    async fn confirm(&mut self, _replays: usize) -> Result<(), SaveError> {
+        self.roll_back();
+        // A replay acknowledges the first commit once more.
+        self.files.may_acknowledge().map_err(SaveError::Lost)
+    }
+}
+
+impl Drop for SqliteLane {
+    fn drop(&mut self) {
+        self.files.before_close(&self.connection);
     }
 }

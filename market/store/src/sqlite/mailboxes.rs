@@ -3,33 +3,49 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
-use rusqlite::{Connection, Error, OptionalExtension as _, Row, TransactionBehavior, params};
+use rusqlite::{Connection, Error, OptionalExtension as _, Row, params};
 use souk_domain::{PartyId, Sequence, Timestamp};
 use uuid::Uuid;
 
 use super::{
-    Turn,
     convert::{self, blob},
     deliveries, expand,
+    open_files::OpenFiles,
     pool::Pool,
     rows::at_most,
     settle,
+    turn::Turn,
 };
 use crate::{
-    Claim, Delivery, DueQuery, Expansion, LeaseEpoch, LeaseOwner, MailboxState, Mailboxes, Retention,
-    Settlement, StoreError,
+    ByReliability, Claim, Delivery, DueQuery, Expansion, LeaseEpoch, LeaseOwner, MailboxState, Mailboxes,
+    Reliability, Retention, Settlement, StoreError,
+    mailbox::{REMOVAL_STEP, TakenBy},
 };
 
 pub(super) struct SqliteMailboxes {
     pool: Pool,
-    turn: Turn,
+    writer: Writer,
     /// The seller whose events were expanded last. Not stored: after a restart the rotation begins again.
     expanded: Mutex<PartyId>,
 }
 
+/// What a write needs beside its connection.
+#[derive(Clone)]
+pub(super) struct Writer {
+    pub(super) turn: Turn,
+    pub(super) files: Arc<OpenFiles>,
+}
+
+impl Drop for SqliteMailboxes {
+    fn drop(&mut self) {
+        // Before the pool waits for its thread, which may be waiting for another process.
+        self.writer.turn.close();
+    }
+}
+
 impl SqliteMailboxes {
-    pub(super) fn new(pool: Pool, turn: Turn) -> Self {
-        Self { pool, turn, expanded: Mutex::new(PartyId(Uuid::nil())) }
+    pub(super) fn new(pool: Pool, writer: Writer) -> Self {
+        Self { pool, writer, expanded: Mutex::new(PartyId(Uuid::nil())) }
     }
 
     /// Runs `work` in a write transaction, in turn with the lane.
@@ -38,8 +54,11 @@ impl SqliteMailboxes {
         T: Send + 'static,
         F: FnOnce(&Connection) -> Result<T, Error> + Send + 'static,
     {
-        let turn = Arc::clone(&self.turn);
-        self.pool.run(move |connection| in_turn(connection, &turn, work)).await
+        let writer = self.writer.clone();
+        self.writer.files.may_write()?;
+        let done = self.pool.run(move |connection| writer.write(connection, work)).await?;
+        self.writer.files.may_acknowledge()?;
+        Ok(done)
     }
 
     pub(super) async fn read<T, F>(&self, work: F) -> Result<T, StoreError>
@@ -56,19 +75,24 @@ impl SqliteMailboxes {
         T: Send + 'static,
         F: FnOnce(&Connection) -> Result<T, Error> + Send + 'static,
     {
-        let turn = Arc::clone(&self.turn);
-        self.pool
+        let writer = self.writer.clone();
+        self.writer.files.may_write()?;
+        let done = self
+            .pool
             .run(move |connection| {
                 // The connection is ours until the job ends, so no other operation runs with the wrong
                 // setting. FULL syncs the log at the commit; NORMAL leaves that to the next sync.
                 connection.pragma_update(None, "synchronous", "FULL")?;
                 // No `?` before the setting is restored; otherwise a failure would leave the connection on
                 // FULL for good.
-                let done = in_turn(connection, &turn, work);
+                let done =
+                    writer.write(connection, work).inspect_err(|error| writer.files.judge_durable(error));
                 connection.pragma_update(None, "synchronous", "NORMAL")?;
                 done
             })
-            .await
+            .await?;
+        self.writer.files.may_acknowledge()?;
+        Ok(done)
     }
 }
 
@@ -84,14 +108,39 @@ impl Mailboxes for SqliteMailboxes {
         self.write(move |transaction| claim_all(transaction, &due, &query)).await
     }
 
-    async fn next_due(&self) -> Result<Option<Timestamp>, StoreError> {
+    async fn next_due(
+        &self,
+        slots: ByReliability,
+        before: Timestamp,
+    ) -> Result<Option<Timestamp>, StoreError> {
         // A mailbox is due when it is both past its back-off and free of a lease, hence the later of the two.
-        let sql = "SELECT min(max(next_attempt, lease_until)) FROM mailbox \
-                   WHERE next_attempt IS NOT NULL AND callback_port IS NOT NULL";
+        let sql = "SELECT min(max(next_attempt, lease_until)) FROM mailbox WHERE next_attempt IS NOT NULL \
+                   AND callback_port IS NOT NULL AND reliability = ? AND quiet IN (0, 1) AND next_attempt <= ?";
         self.pool
-            .run(move |connection| connection.prepare_cached(sql)?.query_row([], |row| row.get(0)))
+            .run(move |connection| {
+                let mut next = connection.prepare_cached(sql)?;
+                let mut of_kind = |kind: Reliability| {
+                    next.query_row(params![kind as i64, before.0], |row| row.get::<_, Option<i64>>(0))
+                };
+                let times = slots.kinds().map(&mut of_kind).collect::<Result<Vec<_>, _>>()?;
+                Ok(times.into_iter().flatten().min().map(Timestamp))
+            })
             .await
-            .map(|time: Option<i64>| time.map(Timestamp))
+    }
+
+    async fn due(&self, now: Timestamp) -> Result<ByReliability, StoreError> {
+        let sql = "SELECT count(*) FROM mailbox WHERE next_attempt IS NOT NULL AND callback_port IS NOT NULL \
+                   AND reliability = ?1 AND quiet IN (0, 1) AND next_attempt <= ?2 AND lease_until <= ?2";
+        self.pool
+            .run(move |connection| {
+                let (mut count, mut due) = (connection.prepare_cached(sql)?, ByReliability::default());
+                for kind in Reliability::ALL {
+                    let number: i64 = count.query_row(params![kind as i64, now.0], |row| row.get(0))?;
+                    due.set(kind, usize::try_from(number).unwrap_or(0));
+                }
+                Ok(due)
+            })
+            .await
     }
 
     async fn take_over(
@@ -158,19 +207,33 @@ impl Mailboxes for SqliteMailboxes {
     }
 
     async fn acknowledge(&self, recipient: PartyId, through: Sequence) -> Result<i64, StoreError> {
-        self.write(move |transaction| {
-            settle::take_out(transaction, recipient, through)?;
-            let sql = "SELECT count(*) FROM mailbox JOIN delivery ON recipient = party AND sequence > acknowledged \
-                       WHERE party = ?";
-            transaction.prepare_cached(sql)?.query_row([blob(recipient)], |row| row.get(0))
-        })
-        .await
+        let mut left = self
+            .write(move |transaction| {
+                settle::take_out(transaction, recipient, through, TakenBy::Acknowledgement)?;
+                settle::pending(transaction, recipient)
+            })
+            .await?;
+        loop {
+            if let Some(pending) = left {
+                return Ok(pending);
+            }
+            // Each step is a turn of its own, in between which the lane has its own.
+            left = self
+                .write(move |transaction| {
+                    settle::remove_some(transaction, recipient, REMOVAL_STEP)?;
+                    settle::pending(transaction, recipient)
+                })
+                .await?;
+        }
     }
 
     async fn state(&self, recipient: PartyId) -> Result<Option<MailboxState>, StoreError> {
-        // One statement, so that the counts and the mailbox come from one snapshot.
-        let sql = "SELECT (SELECT count(*) FROM delivery WHERE recipient = ?1 AND sequence > acknowledged), \
-                   (SELECT min(occurred_at) FROM delivery WHERE recipient = ?1 AND sequence > acknowledged), \
+        // One statement, so that the counts and the mailbox come from one snapshot. Deliveries are counted only
+        // while acknowledged ones are being removed or held back by a named consumer.
+        let sql = "SELECT CASE WHEN removed >= acknowledged THEN pending ELSE \
+                   (SELECT count(*) FROM delivery WHERE recipient = ?1 AND sequence > acknowledged) END, \
+                   (SELECT occurred_at FROM delivery WHERE recipient = ?1 AND sequence > acknowledged \
+                   ORDER BY sequence LIMIT 1), \
                    acknowledged, last_sequence, callback_host, callback_port, failures, next_attempt, last_failure \
                    FROM mailbox WHERE party = ?1";
         self.pool
@@ -212,6 +275,14 @@ impl Mailboxes for SqliteMailboxes {
         self.write(move |transaction| settle::expire(transaction, now, retention, limit)).await
     }
 
+    async fn forget_events(&self, before: Timestamp, limit: usize) -> Result<usize, StoreError> {
+        self.write(move |transaction| settle::forget_events(transaction, before, limit)).await
+    }
+
+    async fn remove_acknowledged(&self, limit: usize) -> Result<usize, StoreError> {
+        self.write(move |transaction| settle::remove_acknowledged(transaction, limit)).await
+    }
+
     async fn forget_requests(&self, before: Timestamp, limit: usize) -> Result<usize, StoreError> {
         let sql = "DELETE FROM request WHERE (id, party) IN \
                    (SELECT id, party FROM request WHERE done_at < ? ORDER BY done_at LIMIT ?)";
@@ -222,25 +293,52 @@ impl Mailboxes for SqliteMailboxes {
     }
 }
 
-fn in_turn<T>(
-    connection: &mut Connection,
-    turn: &Turn,
-    work: impl FnOnce(&Connection) -> Result<T, Error>,
-) -> Result<T, Error> {
-    // Blocking is fine: this is the thread of the mailboxes' connection, and the lane holds the turn only
-    // for a batch.
-    let _turn = turn.blocking_lock();
-    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    let done = work(&transaction)?;
-    transaction.commit()?;
-    Ok(done)
+impl Writer {
+    /// Runs `work` in a transaction of its own, in turn with the other writers.
+    fn write<T>(
+        &self,
+        connection: &Connection,
+        work: impl FnOnce(&Connection) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        // Blocking is fine: this is the thread of the mailboxes' connection, and the lane holds the turn only
+        // for a batch.
+        let _turn = self.turn.take_blocking();
+        self.turn.begin_blocking(connection)?;
+        let done = work(connection).and_then(|done| {
+            connection.prepare_cached("COMMIT")?.execute([])?;
+            Ok(done)
+        });
+        // After a write that failed, SQLite may have rolled back by itself.
+        if done.is_err()
+            && !connection.is_autocommit()
+            && let Err(error) = connection.execute_batch("ROLLBACK")
+        {
+            tracing::error!(%error, "can't roll back a transaction of the mailboxes");
+        }
+        done
+    }
 }
 
+/// Returns mailboxes that are due: for each kind of callback as many as are asked for, those with orders first.
 fn due(connection: &Connection, query: &DueQuery) -> Result<Vec<PartyId>, Error> {
     let sql = "SELECT party FROM mailbox WHERE next_attempt IS NOT NULL AND callback_port IS NOT NULL \
-               AND next_attempt <= ?1 AND lease_until <= ?1 ORDER BY next_attempt LIMIT ?2";
-    let mut due = connection.prepare_cached(sql)?;
-    due.query_map(params![query.now.0, at_most(query.mailboxes)], |row| convert::party_id(row, 0))?.collect()
+               AND reliability = ?1 AND quiet = ?2 AND next_attempt <= ?3 AND lease_until <= ?3 \
+               ORDER BY next_attempt LIMIT ?4";
+    let mut of_kind = connection.prepare_cached(sql)?;
+    let mut due = Vec::new();
+    for kind in query.mailboxes.kinds() {
+        let mut left = query.mailboxes.of(kind);
+        for quiet in [false, true] {
+            let params = params![kind as i64, quiet, query.now.0, at_most(left)];
+            let found = of_kind.query_map(params, |row| convert::party_id(row, 0))?;
+            let before = due.len();
+            for party in found {
+                due.push(party?);
+            }
+            left -= due.len() - before;
+        }
+    }
+    Ok(due)
 }
 
 /// Claims the mailboxes that are still due.
@@ -275,7 +373,7 @@ fn claim(
 ) -> Result<Claim, Error> {
     let sql = "UPDATE mailbox SET lease_owner = ?2, lease_epoch = lease_epoch + 1, lease_until = ?3, \
                is_probed = 0, latest_attempt = NULL WHERE party = ?1 \
-               RETURNING role, callback_host, callback_port, lease_epoch, failures, last_sequence, acknowledged";
+               RETURNING role, callback_host, callback_port, lease_epoch, failures, last_sequence, reliability, acknowledged";
     transaction.prepare_cached(sql)?.query_row(
         params![blob(recipient), owner.0.into_bytes(), until.0],
         |row| {
@@ -286,7 +384,8 @@ fn claim(
                 epoch: LeaseEpoch(row.get(3)?),
                 failures: row.get(4)?,
                 last_sequence: Sequence(row.get(5)?),
-                acknowledged: Sequence(row.get(6)?),
+                reliability: Reliability::of(row.get(6)?),
+                acknowledged: Sequence(row.get(7)?),
                 deliveries: Vec::new(),
             })
         },

@@ -1,22 +1,84 @@
 //! Threads with one connection each, which take jobs from one bounded queue.
 
-use std::{io, thread};
+use std::{
+    io,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+    time::{Duration, Instant},
+};
 
 use crossbeam_channel::{Receiver, Sender, TrySendError};
-use rusqlite::Connection;
+use rusqlite::{Connection, Error, ErrorCode, InterruptHandle};
 use tokio::sync::oneshot;
 
-use super::error::unavailable;
+use super::{error::unavailable, open_files::OpenFiles};
 use crate::StoreError;
+
+/// How long queued queries share a snapshot at most. While it lasts, the write-ahead log can't start again from its
+/// beginning.
+const SNAPSHOT_MAX: Duration = Duration::from_secs(1);
+/// How long a single query may take. It is interrupted then, because the write-ahead log grows meanwhile.
+pub(super) const QUERY_MAX: Duration = Duration::from_secs(10);
+
+/// How long a pool that is dropped waits for its jobs in progress. Longer than a query may take to be interrupted.
+const END_PATIENCE: Duration = Duration::from_millis(500);
+/// How often it looks whether they have ended.
+const END_LOOK: Duration = Duration::from_millis(1);
 
 type Job = Box<dyn FnOnce(&mut Connection) + Send>;
 
-/// A queue of jobs for connections. Dropping it waits for the running jobs and closes the connections, so
-/// that the file can be moved or deleted afterwards.
+/// The files of the connections; `None` for a reader beside a market, which acknowledges nothing.
+pub(super) type Files = Option<Arc<OpenFiles>>;
+
+/// Watches the queries of a pool.
+#[derive(Clone, Default)]
+pub(super) struct QueryWatch(Arc<Vec<Watched>>);
+
+struct Watched {
+    interrupt: InterruptHandle,
+    /// When the query in progress began.
+    since: Mutex<Option<Instant>>,
+}
+
+impl QueryWatch {
+    pub(super) fn of(connections: &[Connection]) -> Self {
+        let watched = connections.iter().map(|connection| Watched {
+            interrupt: connection.get_interrupt_handle(),
+            since: Mutex::new(None),
+        });
+        Self(Arc::new(watched.collect()))
+    }
+
+    /// Interrupts queries that take too long.
+    pub(super) fn interrupt_after(&self, longest: Duration) {
+        for Watched { interrupt, since } in self.0.iter() {
+            let since = since.lock().unwrap_or_else(PoisonError::into_inner);
+            if since.is_some_and(|since| since.elapsed() > longest) {
+                // Under the lock, so that the interrupt meets this query and not the next.
+                interrupt.interrupt();
+            }
+        }
+    }
+
+    fn set(&self, number: usize, now: Option<Instant>) {
+        if let Some(watched) = self.0.get(number) {
+            *watched.since.lock().unwrap_or_else(PoisonError::into_inner) = now;
+        }
+    }
+}
+
+/// A queue of jobs for connections. Dropping it waits for the running jobs, drops the queued ones, for which
+/// nobody waits any more, and closes the connections, so that the file can be moved or deleted afterwards.
 pub(super) struct Pool {
     /// `Some` until the pool is dropped. Dropping the sender ends the threads.
     jobs: Option<Sender<Job>>,
     threads: Vec<thread::JoinHandle<()>>,
+    closing: Arc<AtomicBool>,
+    watch: QueryWatch,
+    files: Files,
 }
 
 impl Pool {
@@ -28,18 +90,26 @@ impl Pool {
         name: &str,
         connections: Vec<Connection>,
         queue: usize,
-        together: usize,
+        (together, watch): (usize, QueryWatch),
+        files: &Files,
     ) -> io::Result<Self> {
+        let closing = Arc::new(AtomicBool::new(false));
         let (jobs, waiting) = crossbeam_channel::bounded(queue);
         let mut threads = Vec::with_capacity(connections.len());
         for (number, connection) in connections.into_iter().enumerate() {
-            let waiting = waiting.clone();
+            let worker = Worker {
+                waiting: waiting.clone(),
+                closing: Arc::clone(&closing),
+                connection,
+                watch: (watch.clone(), number),
+                files: files.clone(),
+            };
             let thread = thread::Builder::new()
                 .name(format!("{name}-{number}"))
-                .spawn(move || work_off(&waiting, connection, together))?;
+                .spawn(move || worker.work_off(together))?;
             threads.push(thread);
         }
-        Ok(Self { jobs: Some(jobs), threads })
+        Ok(Self { jobs: Some(jobs), threads, closing, watch, files: files.clone() })
     }
 
     /// Runs `work` on one of the connections. Dropping the future does not cancel it.
@@ -61,7 +131,13 @@ impl Pool {
             TrySendError::Disconnected(_) => ended(),
         })?;
         match answered.await {
-            Ok(result) => result.map_err(unavailable),
+            Ok(Err(error)) if is_interrupted(&error) => {
+                Err(StoreError::unavailable(format!("a query took longer than {} s", QUERY_MAX.as_secs())))
+            }
+            Ok(result) => result.map_err(|error| match &self.files {
+                Some(files) => files.judge(error),
+                None => unavailable(error),
+            }),
             Err(_) => Err(StoreError::unavailable("a thread of the store has ended")),
         }
     }
@@ -69,9 +145,21 @@ impl Pool {
 
 impl Drop for Pool {
     fn drop(&mut self) {
+        self.watch.interrupt_after(Duration::ZERO);
+        self.closing.store(true, Ordering::Relaxed);
         // Before the joins: the threads end when the last sender is gone.
         self.jobs = None;
+        let deadline = Instant::now() + END_PATIENCE;
+        while self.threads.iter().any(|thread| !thread.is_finished()) && Instant::now() < deadline {
+            thread::sleep(END_LOOK);
+        }
         for thread in self.threads.drain(..) {
+            if !thread.is_finished() {
+                tracing::error!(
+                    "the disk or another process blocks a thread of the store: ending without it"
+                );
+                continue;
+            }
             if thread.join().is_err() {
                 tracing::error!("a thread of the store panicked");
             }
@@ -79,20 +167,55 @@ impl Drop for Pool {
     }
 }
 
-fn work_off(waiting: &Receiver<Job>, mut connection: Connection, together: usize) {
-    let mut batch = Vec::with_capacity(together);
-    while let Ok(first) = waiting.recv() {
-        batch.push(first);
-        // Takes only what is queued: waiting for more would delay a single query.
-        batch.extend(waiting.try_iter().take(together - 1));
-        // The snapshot is taken at the first query, after all of these jobs were queued, so that each of
-        // them sees what its caller has written before.
-        let shared = batch.len() > 1 && begin(&connection);
+fn is_interrupted(error: &Error) -> bool {
+    error.sqlite_error_code() == Some(ErrorCode::OperationInterrupted)
+}
+
+/// A thread of a pool.
+struct Worker {
+    waiting: Receiver<Job>,
+    closing: Arc<AtomicBool>,
+    connection: Connection,
+    watch: (QueryWatch, usize),
+    /// After the connection, which must be closed before.
+    files: Files,
+}
+
+impl Worker {
+    fn work_off(mut self, together: usize) {
+        let mut batch = Vec::with_capacity(together);
+        while let Ok(first) = self.waiting.recv() {
+            if self.closing.load(Ordering::Relaxed) {
+                continue;
+            }
+            batch.push(first);
+            // Takes only what is queued: waiting for more would delay a single query.
+            batch.extend(self.waiting.try_iter().take(together - 1));
+            self.run(&mut batch);
+        }
+        if let Some(files) = &self.files {
+            files.before_close(&self.connection);
+        }
+    }
+
+    /// Runs jobs in one snapshot, which is taken at the first query, after all of the jobs were queued: each of
+    /// them sees what its caller has written before.
+    fn run(&mut self, batch: &mut Vec<Job>) {
+        let mut shared = batch.len() > 1 && begin(&self.connection);
+        let mut began = Instant::now();
         for job in batch.drain(..) {
-            job(&mut connection);
+            if shared && began.elapsed() > SNAPSHOT_MAX {
+                end(&self.connection);
+                shared = begin(&self.connection);
+                began = Instant::now();
+            }
+            let (watch, number) = &self.watch;
+            watch.set(*number, Some(Instant::now()));
+            job(&mut self.connection);
+            watch.set(*number, None);
         }
         if shared {
-            end(&connection);
+            end(&self.connection);
         }
     }
 }
@@ -103,7 +226,40 @@ fn begin(connection: &Connection) -> bool {
 }
 
 fn end(connection: &Connection) {
+    // An interrupted query may have ended the snapshot.
+    if connection.is_autocommit() {
+        return;
+    }
     if let Err(error) = connection.prepare_cached("COMMIT").and_then(|mut commit| commit.execute([])) {
         tracing::error!(%error, "a reader can't end its snapshot");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn query_that_takes_too_long_is_interrupted() {
+        let connections = vec![Connection::open_in_memory().unwrap()];
+        let watch = QueryWatch::of(&connections);
+        let pool = Pool::start("test", connections, 1, (1, watch.clone()), &None).unwrap();
+        let endless =
+            "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n";
+        let query = pool.run(move |connection| connection.query_row(endless, [], |row| row.get::<_, i64>(0)));
+        let interrupting = async {
+            // Again and again, because the query may not have begun yet.
+            loop {
+                watch.interrupt_after(Duration::ZERO);
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        };
+        let ended = tokio::select! {
+            ended = query => ended,
+            () = interrupting => unreachable!(),
+        };
+        assert!(ended.unwrap_err().to_string().contains("took longer"));
+        let one = pool.run(|connection| connection.query_row("SELECT 1", [], |row| row.get::<_, i64>(0)));
+        assert_eq!(one.await.unwrap(), 1, "the connection goes on");
     }
 }

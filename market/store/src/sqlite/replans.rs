@@ -19,8 +19,8 @@ use uuid::Uuid;
 
 use super::open;
 use crate::{
-    DueQuery, FeedPosition, Fix, Lane, LeaseOwner, OrderQuery, OrdersOf, Retention, Settlement, Store,
-    Verdict,
+    ByReliability, DueQuery, FeedPosition, Fix, Lane, LeaseOwner, OrderQuery, OrdersOf, Retention,
+    Settlement, Store, Verdict,
 };
 
 /// By statement: how often it ran, and how often it was planned again.
@@ -121,19 +121,22 @@ async fn read(store: &Store) {
 async fn deliver(store: &Store) {
     let mailboxes = &store.mailboxes;
     let owner = LeaseOwner(Uuid::from_u128(7));
-    let due = DueQuery { owner, now: NOW, lease: LONG, mailboxes: 10, deliveries: 10 };
+    let due = DueQuery { owner, now: NOW, lease: LONG, mailboxes: ByReliability::each(10), deliveries: 10 };
     for claim in mailboxes.claim_due(&due).await.unwrap() {
         let verdict = Verdict::Released;
         let settlement = Settlement { recipient: claim.recipient, epoch: claim.epoch, verdict };
         mailboxes.settle(&[settlement]).await.unwrap();
     }
-    mailboxes.next_due().await.unwrap();
+    mailboxes.next_due(ByReliability::each(1), NOW).await.unwrap();
     mailboxes.acknowledge(ALICE, Sequence(1)).await.unwrap();
     mailboxes.state(ALICE).await.unwrap();
     mailboxes.probe(ALICE, NOW).await.unwrap();
     mailboxes.expand(10).await.unwrap();
     mailboxes.expire(NOW, Retention { updates: LONG, orders: LONG }, 10).await.unwrap();
     mailboxes.forget_requests(Timestamp(0), 10).await.unwrap();
+    mailboxes.forget_events(Timestamp(0), 10).await.unwrap();
+    mailboxes.remove_acknowledged(10).await.unwrap();
+    mailboxes.due(NOW).await.unwrap();
     let ride = RideId(Uuid::from_u128(9));
     let place = Place::parse(48.0, 11.0).unwrap();
     store.tracks.lengthen(ride, &[Fix { place, at: NOW }]).await.unwrap();

@@ -13,8 +13,9 @@ use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 
 use super::{
     backup::{at_file, create_private, publish, with_suffix},
+    database_file::DatabaseFile,
     error::named,
-    lock, schema,
+    schema,
 };
 use crate::StoreError;
 
@@ -46,7 +47,7 @@ pub struct Restored {
 /// the backup is damaged, not a market's, or of a newer market.
 pub fn restore(from: &Path, to: &Path, aside: Option<&str>) -> Result<Restored, StoreError> {
     // Locked while it is moved aside, so that no market opens it in between.
-    let locked = if to.exists() { Some(lock(to)?) } else { None };
+    let locked = if to.exists() { Some(DatabaseFile::open(to)?) } else { None };
     if locked.is_some() && aside.is_none() {
         return Err(StoreError::unavailable(format!(
             "{} exists; add --replace to move it aside first, or name another --store",

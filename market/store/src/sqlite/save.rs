@@ -1,6 +1,6 @@
 //! Saves the changes of a batch, row by row with cached statements.
 
-use std::collections::{BTreeMap, BTreeSet, btree_map::Entry};
+use std::collections::{BTreeMap, btree_map::Entry};
 
 use rusqlite::{CachedStatement, Connection, Error, OptionalExtension as _, params};
 use souk_domain::{
@@ -9,7 +9,7 @@ use souk_domain::{
 
 use super::{
     convert::{self, blob, to_json},
-    deliveries::{last_sequence, put_delivery, put_event, put_into_mailbox},
+    deliveries::{Added, last_sequence, put_delivery, put_event, put_into_mailbox},
     summary,
 };
 use crate::{
@@ -60,7 +60,9 @@ fn save_parties(connection: &Connection, rows: &WorkingSet) -> Result<(), Error>
     let mut open = connection.prepare_cached(
         "INSERT INTO mailbox (party, role, callback_host, callback_port) VALUES (?1, ?2, ?3, ?4) \
          ON CONFLICT (party) DO UPDATE SET callback_host = ?3, callback_port = ?4, failures = 0, last_failure = '', \
-         regular_attempt = NULL, is_probed = 0, next_attempt = CASE WHEN next_attempt IS NULL THEN NULL ELSE 0 END",
+         regular_attempt = NULL, is_probed = 0, \
+         reliability = CASE WHEN reliability = 0 AND callback_host IS ?3 AND callback_port IS ?4 THEN 0 ELSE 1 END, \
+         next_attempt = CASE WHEN next_attempt IS NULL THEN NULL ELSE 0 END",
     )?;
     for (_, party) in rows.parties.changes() {
         let Some(party) = party else { continue };
@@ -264,21 +266,24 @@ fn save_events(connection: &Connection, rows: &WorkingSet, receipt: &mut Receipt
     let mut is_wished = connection.prepare_cached("SELECT 1 FROM wish WHERE item = ? LIMIT 1")?;
     let mut fan_out = connection
         .prepare_cached("INSERT INTO fan_out (event, item, withdraws, seller) VALUES (?, ?, ?, ?)")?;
-    let (mut mailboxes, mut with_orders) = (BTreeMap::new(), BTreeSet::new());
+    let mut mailboxes = BTreeMap::new();
     for NewEvent { event, audience } in &rows.events {
         match *audience {
             Audience::Party(recipient) => {
-                let sequence = match mailboxes.entry(recipient) {
+                let added = match mailboxes.entry(recipient) {
                     // Read once per mailbox and batch; the transaction's write lock keeps others from
                     // assigning sequences.
-                    Entry::Occupied(taken) => taken.into_mut(),
-                    Entry::Vacant(first) => first.insert(last_sequence(connection, recipient)?),
+                    Entry::Occupied(added) => added.into_mut(),
+                    Entry::Vacant(first) => {
+                        let sequence = last_sequence(connection, recipient)?;
+                        first.insert(Added { sequence, last_order: 0, count: 0 })
+                    }
                 };
-                *sequence += 1;
+                added.sequence += 1;
                 if event.kind.is_order() {
-                    with_orders.insert(recipient);
+                    added.last_order = added.sequence;
                 }
-                put_delivery(connection, recipient, *sequence, None, event)?;
+                added.count += put_delivery(connection, recipient, added.sequence, None, event)?;
             }
             Audience::Wishers(item) => {
                 let Some(seller) = rows.items.row(item).map(|item| item.seller) else { continue };
@@ -296,8 +301,8 @@ fn save_events(connection: &Connection, rows: &WorkingSet, receipt: &mut Receipt
         }
     }
     // Once per mailbox and batch rather than per event: a popular seller gets many events in one batch.
-    for (recipient, sequence) in mailboxes {
-        put_into_mailbox(connection, recipient, sequence, with_orders.contains(&recipient), rows.decided_at)?;
+    for (recipient, added) in mailboxes {
+        put_into_mailbox(connection, recipient, &added, rows.decided_at)?;
         receipt.recipients.push(recipient);
     }
     Ok(())

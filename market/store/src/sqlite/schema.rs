@@ -67,15 +67,17 @@ impl SchemaProblem {
 /// Applies all missing migrations. Each is one transaction, so that a market that was killed in between
 /// resumes.
 pub(super) fn migrate(connection: &mut Connection) -> Result<(), SchemaProblem> {
-    let version = version(connection)?;
-    for (done, migration) in MIGRATIONS.iter().enumerate().skip(version) {
+    loop {
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        // Read in the transaction that migrates: a version read before may be out of date by now, and the
+        // migration would be applied twice.
+        let done = version(&transaction)?;
+        let Some(migration) = MIGRATIONS.get(done) else { return Ok(()) };
         transaction.execute_batch(migration)?;
         transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
         transaction.pragma_update(None, "user_version", (done + 1) as i64)?;
         transaction.commit()?;
     }
-    Ok(())
 }
 
 /// Checks that the file can be read as it is.
@@ -108,7 +110,43 @@ fn version(connection: &Connection) -> Result<usize, SchemaProblem> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
     use super::*;
+
+    /// Two openers whose lock fails to keep them apart must not apply a migration twice.
+    #[test]
+    fn version_is_read_in_the_transaction_that_migrates() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("shop.db");
+        let mut first = Connection::open(&path).unwrap();
+        first.pragma_update(None, "journal_mode", "WAL").unwrap();
+        let transaction = first.transaction_with_behavior(TransactionBehavior::Immediate).unwrap();
+        for migration in MIGRATIONS {
+            transaction.execute_batch(migration).unwrap();
+        }
+        transaction.pragma_update(None, "application_id", APPLICATION_ID).unwrap();
+        transaction.pragma_update(None, "user_version", MIGRATIONS.len() as i64).unwrap();
+        let second = std::thread::spawn(move || {
+            let mut second = Connection::open(&path).unwrap();
+            second.busy_handler(Some(is_blocked)).unwrap();
+            migrate(&mut second).is_ok()
+        });
+        // The second opener has now read all that it reads before its transaction.
+        while !BLOCKED.load(Ordering::Relaxed) && !second.is_finished() {
+            std::thread::yield_now();
+        }
+        transaction.commit().unwrap();
+        assert!(second.join().unwrap(), "migrated twice");
+    }
+
+    static BLOCKED: AtomicBool = AtomicBool::new(false);
+
+    fn is_blocked(_attempts: i32) -> bool {
+        BLOCKED.store(true, Ordering::Relaxed);
+        std::thread::yield_now();
+        true
+    }
 
     /// A file of the first three migrations, with one placed order and one that was cancelled.
     #[test]

@@ -1,15 +1,18 @@
 //! Settles claims, and removes deliveries that were received or have expired.
 
-use rusqlite::{Connection, Error, params};
+use std::collections::BTreeMap;
+
+use rusqlite::{Connection, Error, OptionalExtension as _, params};
 use souk_domain::{PartyId, Sequence, Timestamp};
 
 use super::{
     convert::{self, blob},
-    deliveries::last_sequence,
-    received::remove_received,
     rows::at_most,
 };
-use crate::{Retention, Settlement, Verdict};
+use crate::{
+    MAX_COUNTED, Retention, Settlement, Verdict,
+    mailbox::{REMOVAL_STEP, TakenBy},
+};
 
 /// Ends one claim, and returns whether it was still the latest.
 pub(super) fn settle(transaction: &Connection, settlement: &Settlement) -> Result<bool, Error> {
@@ -20,11 +23,12 @@ pub(super) fn settle(transaction: &Connection, settlement: &Settlement) -> Resul
         return Ok(false);
     }
     match verdict {
-        Verdict::Delivered(through) => take_out(transaction, *recipient, *through)?,
+        Verdict::Delivered(through) => take_out(transaction, *recipient, *through, TakenBy::Callback)?,
         Verdict::Failed { retry_at, reason } => {
             // The regular time is that before the probe, or else the retry's, unless an order has come. If a probe
             // was asked for meanwhile, it comes first. All right-hand sides read the row as it was.
             let failed = "UPDATE mailbox SET failures = failures + (regular_attempt IS NULL), last_failure = ?2, \
+                          reliability = 2, \
                           next_attempt = CASE WHEN next_attempt IS NULL THEN NULL WHEN is_probed THEN 0 \
                           ELSE coalesce(regular_attempt, min(?3, coalesce(latest_attempt, ?3))) END, \
                           regular_attempt = CASE WHEN is_probed \
@@ -40,26 +44,106 @@ pub(super) fn settle(transaction: &Connection, settlement: &Settlement) -> Resul
 
 /// Moves the unnamed consumer's cursor to a sequence, removes what every consumer has, and resets the failures,
 /// because the recipient has responded. A sequence that the mailbox never assigned has no effect.
-pub(super) fn take_out(transaction: &Connection, recipient: PartyId, through: Sequence) -> Result<(), Error> {
-    if through.0 > last_sequence(transaction, recipient)? {
+///
+/// The cursor moves at once. Of very many deliveries a part is left for [`remove_some`].
+pub(super) fn take_out(
+    transaction: &Connection,
+    recipient: PartyId,
+    through: Sequence,
+    by: TakenBy,
+) -> Result<(), Error> {
+    let marks = "SELECT last_sequence, acknowledged FROM mailbox WHERE party = ?";
+    let (last, acknowledged): (i64, i64) = transaction
+        .prepare_cached(marks)?
+        .query_row([blob(recipient)], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    if through.0 > last {
         return Ok(());
     }
-    let mailbox = "UPDATE mailbox SET acknowledged = max(acknowledged, ?2), failures = 0, last_failure = '', \
-                    regular_attempt = NULL, is_probed = 0 WHERE party = ?1 RETURNING acknowledged";
-    let acknowledged: i64 = transaction
-        .prepare_cached(mailbox)?
-        .query_row(params![blob(recipient), through.0], |row| row.get(0))?;
-    remove_received(transaction, recipient, Some(acknowledged))?;
-    let due = "UPDATE mailbox SET next_attempt = CASE WHEN EXISTS (SELECT 1 FROM delivery WHERE recipient = ?1 \
-               AND sequence > ?2) THEN min(coalesce(next_attempt, 0), 0) END WHERE party = ?1";
-    transaction.prepare_cached(due)?.execute(params![blob(recipient), acknowledged])?;
+    let acknowledged = acknowledged.max(through.0);
+    let mailbox = "UPDATE mailbox SET acknowledged = ?2, quiet = last_order <= ?2, failures = 0, last_failure = '', \
+                   regular_attempt = NULL, is_probed = 0, reliability = CASE WHEN ?3 THEN 0 \
+                   WHEN reliability = 2 THEN 1 ELSE reliability END WHERE party = ?1";
+    let by_callback = by == TakenBy::Callback;
+    transaction.prepare_cached(mailbox)?.execute(params![blob(recipient), acknowledged, by_callback])?;
+    release(transaction, recipient, Some(acknowledged))?;
+    remove_some(transaction, recipient, REMOVAL_STEP)?;
+    let due = "UPDATE mailbox SET next_attempt = CASE WHEN EXISTS \
+               (SELECT 1 FROM delivery WHERE recipient = ?1 AND sequence > acknowledged) \
+               THEN min(coalesce(next_attempt, 0), 0) END WHERE party = ?1";
+    transaction.prepare_cached(due)?.execute([blob(recipient)])?;
     Ok(())
+}
+
+/// Releases what every consumer has, for removal. `unnamed` is the cursor of the unnamed consumer, if it counts.
+pub(super) fn release(
+    transaction: &Connection,
+    recipient: PartyId,
+    unnamed: Option<i64>,
+) -> Result<(), Error> {
+    let least = "SELECT min(acknowledged) FROM consumer WHERE party = ?";
+    let named: Option<i64> =
+        transaction.prepare_cached(least)?.query_row([blob(recipient)], |row| row.get(0))?;
+    if let Some(through) = unnamed.into_iter().chain(named).min() {
+        let sql = "UPDATE mailbox SET released = ?2 WHERE party = ?1 AND released < ?2";
+        transaction.prepare_cached(sql)?.execute(params![blob(recipient), through])?;
+    }
+    Ok(())
+}
+
+/// Removes the deliveries of some sequences, and returns how many there were.
+fn remove(transaction: &Connection, recipient: PartyId, after: i64, through: i64) -> Result<i64, Error> {
+    // An event for one recipient is deleted with its delivery; a shared one when its retention is over.
+    // Events before deliveries, because they are found through them.
+    let events = "DELETE FROM event WHERE fans_out = 0 AND seq IN \
+                  (SELECT event FROM delivery WHERE recipient = ? AND sequence > ? AND sequence <= ?)";
+    transaction.prepare_cached(events)?.execute(params![blob(recipient), after, through])?;
+    let deliveries = "DELETE FROM delivery WHERE recipient = ? AND sequence > ? AND sequence <= ?";
+    let count = transaction.prepare_cached(deliveries)?.execute(params![blob(recipient), after, through])?;
+    Ok(at_most(count))
+}
+
+/// Returns the number of deliveries that wait for the unnamed consumer; `None` while released ones are still to be
+/// removed. They are counted, up to [`MAX_COUNTED`], only while a named consumer holds others back.
+pub(super) fn pending(connection: &Connection, recipient: PartyId) -> Result<Option<i64>, Error> {
+    let sql = "SELECT CASE WHEN removed < released THEN NULL WHEN removed >= acknowledged THEN pending ELSE \
+               (SELECT count(*) FROM (SELECT 1 FROM delivery WHERE recipient = ?1 AND sequence > acknowledged LIMIT ?2)) \
+               END FROM mailbox WHERE party = ?1";
+    let params = params![blob(recipient), at_most(MAX_COUNTED)];
+    connection.prepare_cached(sql)?.query_row(params, |row| row.get(0))
+}
+
+/// Removes released deliveries of up to `limit` sequences from a mailbox. Returns the number of these sequences.
+pub(super) fn remove_some(transaction: &Connection, recipient: PartyId, limit: i64) -> Result<usize, Error> {
+    let marks = "SELECT removed, released FROM mailbox WHERE party = ?";
+    let (removed, released): (i64, i64) = transaction
+        .prepare_cached(marks)?
+        .query_row([blob(recipient)], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    let bound = released.min(removed + limit);
+    if bound <= removed {
+        return Ok(0);
+    }
+    let count = remove(transaction, recipient, removed, bound)?;
+    let mailbox = "UPDATE mailbox SET removed = ?2, pending = pending - ?3 WHERE party = ?1";
+    transaction.prepare_cached(mailbox)?.execute(params![blob(recipient), bound, count])?;
+    Ok(usize::try_from(bound - removed).unwrap_or(0))
+}
+
+/// Does the same for any mailboxes.
+pub(super) fn remove_acknowledged(transaction: &Connection, limit: usize) -> Result<usize, Error> {
+    let mut next =
+        transaction.prepare_cached("SELECT party FROM mailbox WHERE removed < released LIMIT 1")?;
+    let mut done = 0;
+    while done < limit {
+        let Some(mailbox) = next.query_row([], |row| convert::party_id(row, 0)).optional()? else { break };
+        done += remove_some(transaction, mailbox, at_most(limit - done))?;
+    }
+    Ok(done)
 }
 
 /// Ends a lease. The mailbox stays due only if something is pending.
 pub(super) fn give_back(transaction: &Connection, recipient: PartyId) -> Result<(), Error> {
     let sql = "UPDATE mailbox SET lease_owner = NULL, lease_until = 0, next_attempt = CASE WHEN EXISTS \
-               (SELECT 1 FROM delivery WHERE recipient = ?1 AND sequence > mailbox.acknowledged) \
+               (SELECT 1 FROM delivery WHERE recipient = ?1 AND sequence > acknowledged) \
                THEN coalesce(next_attempt, 0) END WHERE party = ?1";
     transaction.prepare_cached(sql)?.execute([blob(recipient)])?;
     Ok(())
@@ -73,6 +157,7 @@ pub(super) fn expire(
     limit: usize,
 ) -> Result<usize, Error> {
     let mut dropped = 0;
+    let mut lost: BTreeMap<PartyId, i64> = BTreeMap::new();
     for (is_order, kept) in [(false, retention.updates), (true, retention.orders)] {
         let old = "SELECT recipient, sequence, event FROM delivery WHERE is_order = ? AND occurred_at < ? \
                    ORDER BY occurred_at LIMIT ?";
@@ -88,12 +173,27 @@ pub(super) fn expire(
             transaction.prepare_cached(delivery)?.execute(params![blob(*recipient), sequence])?;
             let own = "DELETE FROM event WHERE seq = ? AND fans_out = 0";
             transaction.prepare_cached(own)?.execute([event])?;
+            *lost.entry(*recipient).or_default() += 1;
         }
         dropped += found.len();
     }
-    let fanned_out = "DELETE FROM event WHERE seq IN (SELECT seq FROM event WHERE fans_out = 1 AND occurred_at < ? \
-                      AND seq NOT IN (SELECT event FROM fan_out) LIMIT ?)";
-    let cutoff = now.minus(retention.updates).0;
-    transaction.prepare_cached(fanned_out)?.execute(params![cutoff, at_most(limit)])?;
+    let mut count = transaction.prepare_cached("UPDATE mailbox SET pending = pending - ? WHERE party = ?")?;
+    for (recipient, lost) in lost {
+        count.execute(params![lost, blob(recipient)])?;
+    }
     Ok(dropped)
+}
+
+/// Deletes shared events that were expanded and that no delivery refers to, and returns how many. A delivery has
+/// the time of its event, by which it is found.
+pub(super) fn forget_events(
+    transaction: &Connection,
+    before: Timestamp,
+    limit: usize,
+) -> Result<usize, Error> {
+    let sql = "DELETE FROM event WHERE seq IN (SELECT seq FROM event AS old WHERE fans_out = 1 AND occurred_at < ? \
+               AND NOT EXISTS (SELECT 1 FROM fan_out WHERE fan_out.event = old.seq) \
+               AND NOT EXISTS (SELECT 1 FROM delivery WHERE is_order = 0 AND delivery.occurred_at = old.occurred_at \
+               AND delivery.event = old.seq) ORDER BY occurred_at LIMIT ?)";
+    transaction.prepare_cached(sql)?.execute(params![before.0, at_most(limit)])
 }

@@ -38,13 +38,13 @@ async fn every_change_has_its_entry_and_a_refusal_has_none(mut shop: Shop) {
     shop.batch(&[purchase.clone(), purchase.clone(), second]).await;
     shop.batch(&[purchase]).await;
     let log = lines(&shop).await.split_off(usize::try_from(before).unwrap());
-    let told: Vec<_> = log
+    let entries: Vec<_> = log
         .iter()
         .map(|line| format!("{} {} {}", line["who"], line["did"], line["what"]).replace('"', ""))
         .collect();
     let who = |number| party(number).to_string();
     assert_eq!(
-        told,
+        entries,
         [
             format!("party/{} SellItem item {lamp} version 1", who(ALICE)),
             format!("party/{} BuyItem order 1: 1 of item {lamp}", who(BOB)),

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use souk_domain::{Action, EventKind, ItemId, Role, Sequence, TestText, Timestamp, action};
-use souk_store::{Claim, Delivery, DueQuery, ORDER_PATIENCE, Retention, Settlement, Verdict};
+use souk_store::{ByReliability, Claim, Delivery, DueQuery, ORDER_PATIENCE, Retention, Settlement, Verdict};
 
 use super::{ALICE, BOB, DAVE, HOUR, Shop, buy, on_every_back_end, owner, party, reprice};
 
@@ -44,8 +44,19 @@ impl Shop {
     }
 
     pub(crate) async fn claim(&self, by: u128, now: Timestamp) -> Vec<Claim> {
-        let query = DueQuery { owner: owner(by), now, lease: HOUR, mailboxes: 10, deliveries: 64 };
+        let query = DueQuery {
+            owner: owner(by),
+            now,
+            lease: HOUR,
+            mailboxes: ByReliability::each(10),
+            deliveries: 64,
+        };
         self.store.mailboxes.claim_due(&query).await.unwrap()
+    }
+
+    async fn next_due(&self) -> Option<Timestamp> {
+        let later = self.now.plus(HOUR * 24);
+        self.store.mailboxes.next_due(ByReliability::each(1), later).await.unwrap()
     }
 
     pub(crate) async fn settle(&self, claim: &Claim, verdict: Verdict) -> bool {
@@ -58,12 +69,12 @@ impl Shop {
     }
 
     async fn expand_all(&self) -> Vec<souk_domain::PartyId> {
-        let mut told = Vec::new();
+        let mut recipients = Vec::new();
         loop {
             let step = self.store.mailboxes.expand(1).await.unwrap();
-            told.extend(step.recipients);
+            recipients.extend(step.recipients);
             if !step.more {
-                return told;
+                return recipients;
             }
         }
     }
@@ -210,7 +221,7 @@ async fn mailbox_without_callback_is_never_due(mut shop: Shop) {
     let lamp = shop.lamp(ALICE, 5).await;
     shop.act(BOB, buy(lamp, 1)).await.unwrap();
     assert!(shop.claim(1, shop.now.plus(HOUR)).await.is_empty());
-    assert_eq!(shop.store.mailboxes.next_due().await.unwrap(), None);
+    assert_eq!(shop.next_due().await, None);
     // The pending deliveries are due as soon as there is a callback.
     shop.with_callback(ALICE, Role::Seller).await;
     assert_eq!(shop.claim(1, shop.now).await.len(), 1);
@@ -347,14 +358,14 @@ async fn test_events_coalesce(mut shop: Shop) {
 }
 
 async fn next_due_time_is_reported(mut shop: Shop) {
-    assert_eq!(shop.store.mailboxes.next_due().await.unwrap(), None);
+    assert_eq!(shop.next_due().await, None);
     shop.alice_sold(1).await;
-    let due = shop.store.mailboxes.next_due().await.unwrap().unwrap();
+    let due = shop.next_due().await.unwrap();
     assert!(due <= shop.now);
     let claim = shop.claim(1, shop.now).await.remove(0);
-    let leased = shop.store.mailboxes.next_due().await.unwrap().unwrap();
+    let leased = shop.next_due().await.unwrap();
     assert_eq!(leased, shop.now.plus(HOUR), "the end of the lease");
     let retry_at = shop.now.plus(HOUR * 3);
     shop.settle(&claim, Verdict::Failed { retry_at, reason: String::new() }).await;
-    assert_eq!(shop.store.mailboxes.next_due().await.unwrap(), Some(retry_at));
+    assert_eq!(shop.next_due().await, Some(retry_at));
 }

@@ -7,7 +7,9 @@ use souk_domain::{
 };
 use souk_store::{FeedPosition, OrderQuery, OrdersOf};
 
-use super::{ALICE, BOB, CAROL, DAVE, Shop, buy, line, on_every_back_end, party, reprice, sell};
+use super::{
+    ALICE, BOB, CAROL, DAVE, Shop, buy, import, line, on_every_back_end, party, reprice, sell, sell_as,
+};
 
 on_every_back_end!(
     batch_sees_its_own_changes_and_is_saved_as_a_whole,
@@ -20,6 +22,7 @@ on_every_back_end!(
     orders_are_found_by_time_and_summed_up_by_day_and_item,
     renamed_seller_has_its_new_name_on_all_items,
     totals_add_up,
+    sku_of_a_deleted_item_stays_with_its_new_owner,
 );
 
 async fn batch_sees_its_own_changes_and_is_saved_as_a_whole(mut shop: Shop) {
@@ -213,4 +216,36 @@ async fn totals_add_up(mut shop: Shop) {
     assert_eq!(totals.supplied, totals.sold + totals.remaining + totals.withdrawn);
     assert_eq!((totals.supplied, totals.sold, totals.ordered, totals.withdrawn), (10, 1, 1, 9));
     assert_eq!((totals.parties, totals.items, totals.orders), (4, 1, 2));
+}
+
+/// A deleted item changes once more when an old order of it is cancelled. Its SKU belongs to another item then.
+async fn sku_of_a_deleted_item_stays_with_its_new_owner(mut shop: Shop) {
+    let item = |outcome| match outcome {
+        Ok(Outcome::Item(item)) => item.id,
+        other => panic!("{other:?}"),
+    };
+    let old = item(shop.act(ALICE, sell_as(1, 5)).await);
+    let Outcome::Order(order) = shop.act(BOB, buy(old, 1)).await.unwrap() else { panic!("no order") };
+    let delete = shop.command(ALICE, Action::Delete(action::Delete { item: old, expected_version: None }));
+    let relist = shop.command(ALICE, sell_as(1, 5));
+    let (outcomes, _) = shop.batch(&[delete, relist]).await;
+    let new = item(outcomes.into_iter().nth(1).unwrap());
+    // In a batch of its own, and together with commands that name the SKU.
+    let cancel = shop.command(BOB, Action::Cancel(action::Cancel { order: order.id }));
+    shop.batch(&[cancel]).await.0.remove(0).unwrap();
+    assert_eq!(shop.act(ALICE, sell_as(1, 5)).await, Err(Refusal::SkuTaken(new)));
+
+    let Outcome::Order(order) = shop.act(BOB, buy(new, 1)).await.unwrap() else { panic!("no order") };
+    let delete = Action::Delete(action::Delete { item: new, expected_version: None });
+    shop.act(ALICE, delete).await.unwrap();
+    let newest = item(shop.act(ALICE, sell_as(1, 5)).await);
+    let commands = [
+        shop.command(BOB, Action::Cancel(action::Cancel { order: order.id })),
+        shop.command(ALICE, sell_as(1, 5)),
+        shop.command(ALICE, import(1, 7)),
+    ];
+    let (outcomes, _) = shop.batch(&commands).await;
+    assert_eq!(outcomes[1], Err(Refusal::SkuTaken(newest)));
+    let Ok(Outcome::Imported(imported)) = &outcomes[2] else { panic!("{outcomes:?}") };
+    assert_eq!((imported.created, imported.updated), (0, 1));
 }

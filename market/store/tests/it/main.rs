@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that panics has failed")]
 
 mod audit;
+mod cleaning;
 mod consumers;
 mod deliveries;
 mod expanding;
@@ -11,6 +12,8 @@ mod held_up;
 mod lane;
 mod merging;
 mod model;
+mod rejections;
+mod reliability;
 mod rides;
 mod shared_database;
 mod tills;
@@ -18,9 +21,9 @@ mod tills;
 use std::{path::PathBuf, time::Duration};
 
 use souk_domain::{
-    Action, Callback, Category, Command, Context, Description, DisplayName, EventId, Fingerprint, Item,
-    ItemId, ItemListing, ItemName, Keys, Money, OrderLine, OrderQuantity, Origin, Outcome, PartyId, Quantity,
-    Refusal, RequestId, RequestKey, Role, Timestamp, action, decide,
+    Action, Callback, Category, Command, Context, Description, DisplayName, EventId, Fingerprint, ImportRow,
+    Item, ItemId, ItemListing, ItemName, Keys, Money, OrderLine, OrderQuantity, Origin, Outcome, PartyId,
+    Quantity, Refusal, RequestId, RequestKey, Role, Sku, Timestamp, action, decide,
 };
 use souk_store::{Lane, LeaseOwner, Receipt, Store};
 use tempfile::TempDir;
@@ -172,14 +175,33 @@ fn register(role: Role, number: u128) -> Action {
 }
 
 fn sell(name: &str, units: i64) -> Action {
-    Action::Sell(action::Sell(ItemListing {
+    Action::Sell(action::Sell(listing(name, units)))
+}
+
+fn listing(name: &str, units: i64) -> ItemListing {
+    ItemListing {
         sku: None,
         name: ItemName::parse(name).unwrap(),
         description: Description::parse("").unwrap(),
         category: Category::parse("home/light").unwrap(),
         unit_price: Money::price(1_250, "GBP").unwrap(),
         quantity: Quantity::parse_listing(units).unwrap(),
-    }))
+    }
+}
+
+fn sku(number: u8) -> Sku {
+    Sku::parse(&format!("SKU-{number}")).unwrap()
+}
+
+/// Lists an item under a SKU.
+fn sell_as(number: u8, units: i64) -> Action {
+    Action::Sell(action::Sell(ItemListing { sku: Some(sku(number)), ..listing("Thing", units) }))
+}
+
+/// Brings the item with a SKU to a stock.
+fn import(number: u8, units: i64) -> Action {
+    let listing = ItemListing { sku: Some(sku(number)), ..listing("Thing", units) };
+    Action::Import(action::Import(vec![ImportRow { line: 1, item: None, listing }]))
 }
 
 fn buy(item: ItemId, units: i64) -> Action {

@@ -7,7 +7,7 @@ use souk_domain::{
     Action, EventId, EventKind, Item, ItemId, ItemName, ItemPatch, Money, Quantity, Role, Sequence,
     StockChange, action,
 };
-use souk_store::{Delivery, DueQuery, Settlement, Verdict};
+use souk_store::{ByReliability, Delivery, DueQuery, Settlement, Verdict};
 
 use super::{ALICE, BOB, DAVE, HOUR, Shop, buy, on_every_back_end, owner, party, reprice};
 
@@ -88,7 +88,13 @@ async fn update_that_was_handed_out_stays_as_it_is(mut shop: Shop) {
 
 impl Shop {
     async fn claim_of_bob(&self) -> souk_store::Claim {
-        let query = DueQuery { owner: owner(1), now: self.now, lease: HOUR, mailboxes: 10, deliveries: 64 };
+        let query = DueQuery {
+            owner: owner(1),
+            now: self.now,
+            lease: HOUR,
+            mailboxes: ByReliability::each(10),
+            deliveries: 64,
+        };
         self.store.mailboxes.claim_due(&query).await.unwrap().remove(0)
     }
 
@@ -216,6 +222,8 @@ async fn series(shop: &mut Shop, steps: Vec<Step>) {
             }
             Step::Attempt { .. } => {}
         }
+        let state = shop.store.mailboxes.state(party(BOB)).await.unwrap().unwrap();
+        assert_eq!(state.pending as usize, shop.all_pending(BOB).await.len());
     }
     while shop.store.mailboxes.expand(8).await.unwrap().more {}
     receive_all(shop, &mut bob).await;

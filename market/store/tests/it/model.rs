@@ -2,20 +2,39 @@
 //! every unit must always be accounted for.
 
 use proptest::{prelude::*, test_runner::TestRunner};
-use souk_domain::{Action, Command, ItemId, OrderId, Stars, TimeRange, Timestamp, action};
+use souk_domain::{
+    Action, Command, ItemId, ItemRef, LineChange, LinePrint, OrderId, Stars, StockChange, TillLine, TillName,
+    TimeRange, Timestamp, action,
+};
 
-use super::{ALICE, BOB, CAROL, DAVE, Shop, buy, party, reprice, sell};
+use super::{ALICE, BOB, CAROL, DAVE, Shop, buy, import, party, reprice, sell, sell_as, sku};
 
 /// The number of random sequences of commands.
 const SERIES: u32 = 24;
 
+fn till() -> TillName {
+    TillName::parse("shop").unwrap()
+}
+
+/// A line of a till, which is taken if its number is the next.
+fn till_line(number: i64, sku_of: u8, delta: i64) -> Action {
+    let asks = Ok(LineChange { item: ItemRef::Sku(sku(sku_of)), stock: StockChange::By(delta) });
+    let line = TillLine { number, print: LinePrint(u64::from(sku_of)), asks };
+    Action::Sync(action::Sync { till: till(), lines: vec![line] })
+}
+
 fn any_action() -> impl Strategy<Value = Action> {
     let item = (1..5_i64).prop_map(ItemId);
     prop_oneof![
+        // Few SKUs, so that they are freed by deletions and used again, beside orders of their earlier items.
+        3 => (1..3_u8, 1..9_i64).prop_map(|(of, units)| sell_as(of, units)),
+        1 => (1..3_u8, 1..9_i64).prop_map(|(of, units)| import(of, units)),
+        1 => Just(Action::OpenTill(action::OpenTill { till: till() })),
+        2 => (1..4_i64, 1..3_u8, -2..3_i64).prop_map(|(number, of, delta)| till_line(number, of, delta)),
         2 => (1..9_i64).prop_map(|units| sell("Thing", units)),
         6 => (item.clone(), 1..4_i64).prop_map(|(item, units)| buy(item, units)),
         2 => (item.clone(), 1..9_i64).prop_map(|(item, pounds)| reprice(item, pounds * 100)),
-        1 => item.clone().prop_map(|item| Action::Delete(action::Delete { item, expected_version: None })),
+        3 => item.clone().prop_map(|item| Action::Delete(action::Delete { item, expected_version: None })),
         2 => (1..9_i64).prop_map(|order| Action::Cancel(action::Cancel { order: OrderId(order) })),
         2 => item.clone().prop_map(|item| Action::Wish(action::Wish { item })),
         1 => item.clone().prop_map(|item| Action::Unwish(action::Unwish { item })),

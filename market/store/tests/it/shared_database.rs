@@ -190,10 +190,10 @@ async fn market_polls_even_if_hints_keep_arriving() {
     let lamp = other.lamp(ALICE, 1_000_000).await;
     let replicas = shop.store.replicas.clone().unwrap();
     assert!(replicas.hint().await.everything, "it has just begun to listen");
-    let mut heard = 0;
+    let mut received = 0;
     let looks = async {
         while !replicas.hint().await.everything {
-            heard += 1;
+            received += 1;
         }
     };
     let trade = async {
@@ -208,7 +208,7 @@ async fn market_polls_even_if_hints_keep_arriving() {
         }
     };
     tokio::time::timeout(Duration::from_secs(3), looked).await.expect("it looks");
-    assert!(heard > 3, "it was told of sales, {heard} times");
+    assert!(received > 3, "it was notified of sales, {received} times");
 }
 
 async fn chain_is_unbroken_across_two_markets() {

@@ -50,8 +50,8 @@ async fn till_lines_take_effect_once_after_a_switch_to_the_other_market(fixture:
     let all = ANSWERED + UNANSWERED + NEW;
     let answers = second.answers_to(lines(ANSWERED + 1..=all)).await;
     // Each line took effect at the market that received it first, with the stock at that moment.
-    let told: Vec<_> = answers.iter().map(|answer| (answer.line, stock(answer))).collect();
-    assert_eq!(told, (ANSWERED + 1..=all).map(|line| (line, line + 1)).collect::<Vec<_>>());
+    let stocks: Vec<_> = answers.iter().map(|answer| (answer.line, stock(answer))).collect();
+    assert_eq!(stocks, (ANSWERED + 1..=all).map(|line| (line, line + 1)).collect::<Vec<_>>());
     let is_new = |answer: &&SyncAcknowledgement| answer.line > ANSWERED + UNANSWERED;
     assert!(answers.iter().filter(is_new).all(|answer| !answer.repeated));
     assert_eq!(alice.item(lamp).await.unwrap().quantity, 1 + all);
@@ -92,7 +92,7 @@ async fn sale_is_delivered_once_to_the_till_at_the_other_market(fixture: &Fixtur
     assert_eq!(ids.len() as i64, SALES + 1, "each is an event of its own");
     // Events that were acknowledged at one market are not delivered again by either.
     shop.send(Message::TakenIn(v1::SyncTakenIn { sequence: last.sequence }));
-    eventually("it is taken in", || async { pending(&alice).await == 0 }).await;
+    eventually("the event is confirmed", || async { pending(&alice).await == 0 }).await;
     let (mut shop, _) = Raw::begin(&beside.known(Role::Seller, "alice").await, 0).await;
     let order = dave.buy(lamp, 1).await.unwrap();
     assert_eq!(sold(&shop.next_event().await).order_id, order.order_id);

@@ -40,7 +40,7 @@ pub(super) async fn inbox(
     role: Role,
     at: SocketAddr,
 ) -> (Inbox, mpsc::Receiver<Notice>) {
-    let config = fixture.ground.identity(role, name).await.unwrap();
+    let config = fixture.market.identity(role, name).await.unwrap();
     let credentials = Credentials::load(&config.credentials, &config.trust_domain, clock::now()).unwrap();
     let listener = Inbox::bind(at).await.unwrap();
     Inbox::open(listener, &credentials, Seen::in_memory()).unwrap()
@@ -77,11 +77,11 @@ pub(super) fn order_of(kind: Kind) -> i64 {
 
 async fn seller_is_notified_of_a_purchase_by_callback(fixture: &Fixture) {
     let (alice, bob) = (fixture.seller("alice").await, fixture.buyer("bob").await);
-    let (inbox, mut told) = inbox(fixture, "alice", Role::Seller, ANY_PORT).await;
+    let (inbox, mut events) = inbox(fixture, "alice", Role::Seller, ANY_PORT).await;
     register_with_callback(&alice, "alice", inbox.address().port()).await.unwrap();
     let lamp = alice.lamp(5).await;
     let order = bob.buy(lamp, 2).await.unwrap();
-    match next(&mut told).await {
+    match next(&mut events).await {
         Kind::OrderPlaced(placed) => {
             assert_eq!(placed.order.unwrap(), order);
             assert_eq!(placed.remaining_quantity, 3);
@@ -94,13 +94,15 @@ async fn seller_is_notified_of_a_purchase_by_callback(fixture: &Fixture) {
 
 async fn seller_is_notified_of_a_purchase_by_subscribe(fixture: &Fixture) {
     let (alice, bob) = (fixture.seller("alice").await, fixture.buyer("bob").await);
-    let (follower, mut told) = follow(alice.connection.clone(), Seen::in_memory());
+    let (follower, mut events) = follow(alice.connection.clone(), Seen::in_memory());
     let lamp = alice.lamp(5).await;
     let order = bob.buy(lamp, 1).await.unwrap();
-    assert_eq!(order_of(next(&mut told).await), order.order_id);
+    assert_eq!(order_of(next(&mut events).await), order.order_id);
     let cancelled = call!(bob, CancelOrderRequest { order_id: order.order_id });
     cancelled.unwrap();
-    assert!(matches!(next(&mut told).await, Kind::OrderCancelled(told) if told.remaining_quantity == 5));
+    assert!(
+        matches!(next(&mut events).await, Kind::OrderCancelled(cancelled) if cancelled.remaining_quantity == 5)
+    );
     eventually("the mailbox is empty", || async { alice.pending().await == 0 }).await;
     follower.close().await;
 }
@@ -110,10 +112,10 @@ async fn wishing_buyers_are_notified_of_an_update_and_others_are_not(fixture: &F
     let (bob, dave) = (fixture.buyer("bob").await, fixture.buyer("dave").await);
     let lamp = alice.lamp(5).await;
     bob.wish(lamp).await.unwrap();
-    let (follower, mut told) = follow(bob.connection.clone(), Seen::in_memory());
+    let (follower, mut events) = follow(bob.connection.clone(), Seen::in_memory());
     let cheaper = v1::ItemDraft { unit_price: pounds(999), ..Default::default() };
     alice.update(lamp, cheaper).await.unwrap();
-    match next(&mut told).await {
+    match next(&mut events).await {
         Kind::ItemUpdated(updated) => {
             assert_eq!(updated.changed_fields, ["unit_price"]);
             assert_eq!(updated.item.unwrap().unit_price, pounds(999));
@@ -126,11 +128,11 @@ async fn wishing_buyers_are_notified_of_an_update_and_others_are_not(fixture: &F
 
 async fn offline_seller_gets_everything_once_when_it_comes_back(fixture: &Fixture) {
     let (alice, bob) = (fixture.seller("alice").await, fixture.buyer("bob").await);
-    let (first, told) = inbox(fixture, "alice", Role::Seller, ANY_PORT).await;
+    let (first, events) = inbox(fixture, "alice", Role::Seller, ANY_PORT).await;
     let address = first.address();
     register_with_callback(&alice, "alice", address.port()).await.unwrap();
     let lamp = alice.lamp(9).await;
-    drop(told);
+    drop(events);
     first.close().await;
     let mut placed = Vec::new();
     for _ in 0..5 {
@@ -141,14 +143,14 @@ async fn offline_seller_gets_everything_once_when_it_comes_back(fixture: &Fixtur
         status.pending_count == 5 && status.failure_count > 0
     })
     .await;
-    let (again, mut told) = inbox(fixture, "alice", Role::Seller, address).await;
+    let (again, mut events) = inbox(fixture, "alice", Role::Seller, address).await;
     // Registering or fetching a token ends the back-off.
     register_with_callback(&alice, "alice", address.port()).await.unwrap();
     for order in &placed {
-        assert_eq!(order_of(next(&mut told).await), *order);
+        assert_eq!(order_of(next(&mut events).await), *order);
     }
     eventually("the mailbox is empty", || async { alice.pending().await == 0 }).await;
-    assert!(told.try_recv().is_err(), "nothing came twice");
+    assert!(events.try_recv().is_err(), "nothing came twice");
     again.close().await;
 }
 
@@ -161,10 +163,10 @@ async fn pending_updates_of_one_item_coalesce(fixture: &Fixture) {
         alice.update(lamp, cheaper).await.unwrap();
     }
     eventually("the fan-out is done", || async { bob.pending().await >= 1 }).await;
-    let (follower, mut told) = follow(bob.connection.clone(), Seen::in_memory());
+    let (follower, mut events) = follow(bob.connection.clone(), Seen::in_memory());
     let mut last_version = 0;
     loop {
-        let Kind::ItemUpdated(updated) = next(&mut told).await else { panic!("not an update") };
+        let Kind::ItemUpdated(updated) = next(&mut events).await else { panic!("not an update") };
         let item = updated.item.unwrap();
         assert!(item.version > last_version, "versions never go back");
         last_version = item.version;
@@ -179,15 +181,15 @@ async fn wishing_buyers_are_notified_of_a_withdrawal(fixture: &Fixture) {
     let (alice, bob) = (fixture.seller("alice").await, fixture.buyer("bob").await);
     let lamp = alice.lamp(5).await;
     bob.wish(lamp).await.unwrap();
-    let (follower, mut told) = follow(bob.connection.clone(), Seen::in_memory());
+    let (follower, mut events) = follow(bob.connection.clone(), Seen::in_memory());
     alice.delete(lamp).await.unwrap();
-    assert!(matches!(next(&mut told).await, Kind::ItemWithdrawn(gone) if gone.item_id == lamp));
+    assert!(matches!(next(&mut events).await, Kind::ItemWithdrawn(gone) if gone.item_id == lamp));
     follower.close().await;
 }
 
 async fn purchase_does_not_wait_for_a_dead_callback(fixture: &Fixture) {
     let (alice, bob) = (fixture.seller("alice").await, fixture.buyer("bob").await);
-    let (inbox, _told) = inbox(fixture, "alice", Role::Seller, ANY_PORT).await;
+    let (inbox, _events) = inbox(fixture, "alice", Role::Seller, ANY_PORT).await;
     register_with_callback(&alice, "alice", inbox.address().port()).await.unwrap();
     let address = inbox.address();
     inbox.close().await;
@@ -210,7 +212,7 @@ async fn callback_that_does_not_answer_is_not_registered(fixture: &Fixture) {
     drop(nobody);
     assert_eq!(reason(register_with_callback(&alice, "alice", port).await), Reason::CallbackUnreachable);
     // Another party's callback server is not accepted as alice's either.
-    let (carols, _told) = inbox(fixture, "carol", Role::Seller, ANY_PORT).await;
+    let (carols, _events) = inbox(fixture, "carol", Role::Seller, ANY_PORT).await;
     let at_carols = register_with_callback(&alice, "alice", carols.address().port()).await;
     assert_eq!(reason(at_carols), Reason::CallbackUnreachable);
     carols.close().await;
@@ -220,7 +222,7 @@ async fn callback_that_does_not_answer_is_not_registered(fixture: &Fixture) {
 /// outcome.
 async fn registration_replay_returns_the_first_outcome(fixture: &Fixture) {
     let alice = fixture.seller("alice").await;
-    let (inbox, _told) = inbox(fixture, "alice", Role::Seller, ANY_PORT).await;
+    let (inbox, _events) = inbox(fixture, "alice", Role::Seller, ANY_PORT).await;
     let address = inbox.address();
     let callback = v1::CallbackAddress { host: String::new(), port: u32::from(address.port()) };
     let request_id = alice.request_id();
@@ -245,8 +247,8 @@ async fn test_event_arrives_and_shows_in_mailbox_status(fixture: &Fixture) {
     let sent = call!(bob, TestEventRequest { text: "hello".into() });
     assert!(!sent.unwrap().event_id.is_empty());
     assert_eq!(bob.pending().await, 1);
-    let (follower, mut told) = follow(bob.connection.clone(), Seen::in_memory());
-    assert!(matches!(next(&mut told).await, Kind::TestNotice(test) if test.text == "hello"));
+    let (follower, mut events) = follow(bob.connection.clone(), Seen::in_memory());
+    assert!(matches!(next(&mut events).await, Kind::TestNotice(test) if test.text == "hello"));
     eventually("it is acknowledged", || async { bob.pending().await == 0 }).await;
     let status = call!(bob, MailboxStatusRequest {}).unwrap();
     assert_eq!((status.acknowledged_sequence, status.oldest_time), (1, None));

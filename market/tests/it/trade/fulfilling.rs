@@ -68,14 +68,16 @@ async fn sale_is_shipped_and_delivered_and_its_buyer_notified(fixture: &Fixture)
     let (alice, bob) = (fixture.seller("alice").await, fixture.buyer("bob").await);
     let lamp = alice.lamp(5).await;
     let order_id = bob.buy(lamp, 2).await.unwrap().order_id;
-    let (follower, mut told) = follow(bob.connection.clone(), Seen::in_memory());
+    let (follower, mut events) = follow(bob.connection.clone(), Seen::in_memory());
     assert_eq!(reason(deliver(&alice, order_id).await), Reason::OrderStatusConflict);
     assert!(ship(&alice, order_id).await.unwrap().ship_time.is_some());
-    let Kind::OrderShipped(shipped) = next(&mut told).await else { panic!("not told of shipping") };
+    let Kind::OrderShipped(shipped) = next(&mut events).await else {
+        panic!("no notification of the shipping")
+    };
     assert_eq!(shipped.order.unwrap().order_id, order_id);
     assert_eq!(reason(bob.as_buyer().cancel(order_id).await), Reason::NotCancellable);
     assert_eq!(deliver(&alice, order_id).await.unwrap().status(), v1::OrderStatus::Delivered);
-    assert!(matches!(next(&mut told).await, Kind::OrderDelivered(_)));
+    assert!(matches!(next(&mut events).await, Kind::OrderDelivered(_)));
     assert_eq!(bob.item(lamp).await.unwrap().quantity, 3);
     follower.close().await;
 }
@@ -96,8 +98,10 @@ async fn seller_cancels_with_a_reason(fixture: &Fixture) {
     let order_id = bob.buy(lamp, 2).await.unwrap().order_id;
     assert_eq!(reason(alice.as_seller().cancel(order_id, "").await), Reason::InvalidField);
     alice.as_seller().cancel(order_id, "cracked").await.unwrap();
-    let (follower, mut told) = follow(bob.connection.clone(), Seen::in_memory());
-    let Kind::OrderCancelled(cancelled) = next(&mut told).await else { panic!("not told") };
+    let (follower, mut events) = follow(bob.connection.clone(), Seen::in_memory());
+    let Kind::OrderCancelled(cancelled) = next(&mut events).await else {
+        panic!("no notification of the cancellation")
+    };
     let order = cancelled.order.unwrap();
     assert_eq!((order.cancelled_by(), order.cancel_reason.as_str()), (v1::Role::Seller, "cracked"));
     assert_eq!(bob.item(lamp).await.unwrap().quantity, 5);

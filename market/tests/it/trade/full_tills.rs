@@ -62,10 +62,10 @@ async fn lines_are_answered_while_a_tills_window_is_full_and_no_sale_is_lost() {
         }
         till
     });
-    let (mut told, mut answered) = (Vec::new(), 0);
-    while answered < LINES || told.len() < till::MAX_HANDED_OUT {
+    let (mut sequences, mut answered) = (Vec::new(), 0);
+    while answered < LINES || sequences.len() < till::MAX_HANDED_OUT {
         match next(&mut notices).await {
-            TillNotice::Event(event) => told.push(event.sequence),
+            TillNotice::Event(event) => sequences.push(event.sequence),
             TillNotice::Acknowledged(answer) => {
                 answered += 1;
                 assert_eq!((answer.line, answer.repeated), (answered, false));
@@ -74,20 +74,20 @@ async fn lines_are_answered_while_a_tills_window_is_full_and_no_sale_is_lost() {
             other => panic!("{other:?}"),
         }
     }
-    assert_eq!(told.len(), till::MAX_HANDED_OUT, "no more is handed out");
+    assert_eq!(sequences.len(), till::MAX_HANDED_OUT, "no more is handed out");
     let till = sender.await.unwrap();
-    while told.len() < BASKETS * BASKET {
-        if told.len() == till::MAX_HANDED_OUT || told.len() % AT_ONCE == 0 {
-            till.take_in(told[told.len() - 1]);
+    while sequences.len() < BASKETS * BASKET {
+        if sequences.len() == till::MAX_HANDED_OUT || sequences.len() % AT_ONCE == 0 {
+            till.take_in(sequences[sequences.len() - 1]);
         }
         match next(&mut notices).await {
-            TillNotice::Event(event) => told.push(event.sequence),
+            TillNotice::Event(event) => sequences.push(event.sequence),
             // Events that were skipped arrive by another stream.
             TillNotice::Resumed { last_line: LINES } | TillNotice::CaughtUp { .. } => {}
             other => panic!("{other:?}"),
         }
     }
-    assert_eq!(told, (1..=(BASKETS * BASKET) as i64).collect::<Vec<_>>(), "each once, and in order");
+    assert_eq!(sequences, (1..=(BASKETS * BASKET) as i64).collect::<Vec<_>>(), "each once, and in order");
     drop(till);
     while !matches!(next(&mut notices).await, TillNotice::Done) {}
     fixture.close().await;
@@ -104,7 +104,7 @@ async fn removed_till_that_does_not_read_is_notified_once_it_reads() {
     sell_many(&bob, &lamps).await;
     remove(&alice, "shop").await;
     let ended = shop.failure(&alice.connection).await;
-    assert!(ended.to_string().contains("the lines up to 64 are in"), "{ended}");
+    assert!(ended.to_string().contains("the lines up to 64 were applied"), "{ended}");
     assert_eq!(reason::<()>(Err(ended)), Reason::TillNotFound);
     fixture.close().await;
 }

@@ -9,7 +9,7 @@ use crate::fixture::{Fixture, call, on_every_store, reason};
 on_every_store!(
     client_that_registers_again_keeps_its_identity,
     identity_comes_from_the_certificate,
-    unregistered_party_is_told_to_register,
+    unregistered_party_is_asked_to_register,
     buyer_can_not_sell_and_seller_can_not_buy,
     call_without_token_or_party_id_is_refused,
     another_partys_token_is_refused,
@@ -36,7 +36,7 @@ async fn identity_comes_from_the_certificate(fixture: &Fixture) {
     assert!(who.token.is_some());
 }
 
-async fn unregistered_party_is_told_to_register(fixture: &Fixture) {
+async fn unregistered_party_is_asked_to_register(fixture: &Fixture) {
     let stranger = fixture.stranger(Role::Buyer, "stranger").await;
     let refused = call!(stranger, WhoAmIRequest {});
     assert_eq!(reason(refused), Reason::NotRegistered);
@@ -53,7 +53,7 @@ async fn buyer_can_not_sell_and_seller_can_not_buy(fixture: &Fixture) {
 
 async fn call_without_token_or_party_id_is_refused(fixture: &Fixture) {
     let bob = fixture.buyer("bob").await;
-    let channel = fixture.ground.channel(Role::Buyer, "bob").await.unwrap();
+    let channel = fixture.market.channel(Role::Buyer, "bob").await.unwrap();
     let mut bare = v1::session_service_client::SessionServiceClient::new(channel.clone());
     let refused = bare.who_am_i(v1::WhoAmIRequest {}).await.unwrap_err();
     assert_eq!(Reason::of(&refused), Some(Reason::PartyIdInvalid));
@@ -67,7 +67,7 @@ async fn another_partys_token_is_refused(fixture: &Fixture) {
     let (bob, dave) = (fixture.buyer("bob").await, fixture.buyer("dave").await);
     let issued = call!(bob, IssueTokenRequest {}).unwrap();
     // Dave's certificate and UUID with bob's token.
-    let channel = fixture.ground.channel(Role::Buyer, "dave").await.unwrap();
+    let channel = fixture.market.channel(Role::Buyer, "dave").await.unwrap();
     let mut request = tonic::Request::new(v1::WhoAmIRequest {});
     request.metadata_mut().insert("x-party-id", dave.id().parse().unwrap());
     let bearer = format!("Bearer {}", issued.access_token);

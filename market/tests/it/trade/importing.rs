@@ -93,8 +93,8 @@ async fn wrong_rows_are_reported_and_the_others_take_effect(fixture: &Fixture) {
     let rows = vec![row(1, "A", 100, 1), nameless, row(3, "C", -1, 1), row(4, "D", 100, -1), bare, empty];
     let answer = import(&alice, rows).await;
     assert_eq!(counts(&answer), (1, 0, 0, 5));
-    let told: Vec<_> = answer.errors.iter().map(|error| (error.line, error.sku.as_str())).collect();
-    assert_eq!(told, [(2, "B"), (3, "C"), (4, "D"), (5, ""), (6, "")]);
+    let rejected: Vec<_> = answer.errors.iter().map(|error| (error.line, error.sku.as_str())).collect();
+    assert_eq!(rejected, [(2, "B"), (3, "C"), (4, "D"), (5, ""), (6, "")]);
     for (error, word) in answer.errors.iter().zip(["name", "unit_price", "quantity", "sku", "sku"]) {
         assert!(error.message.contains(word), "{error:?}");
     }

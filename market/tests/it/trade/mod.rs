@@ -13,6 +13,7 @@ mod listing;
 mod rating;
 mod riding;
 mod searching;
+mod silent;
 mod syncing;
 mod watching;
 mod wishing;

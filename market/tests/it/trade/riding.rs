@@ -169,8 +169,8 @@ async fn wrong_positions_are_reported_and_the_others_kept(fixture: &Fixture) {
     ];
     let done = delivery.track(positions).await.unwrap();
     assert_eq!((done.received_count, done.kept_count, done.failed_count), (7, 3, 4));
-    let told: Vec<_> = done.errors.iter().map(|error| error.number).collect();
-    assert_eq!(told, [3, 4, 5, 6]);
+    let numbers: Vec<_> = done.errors.iter().map(|error| error.number).collect();
+    assert_eq!(numbers, [3, 4, 5, 6]);
     for (error, word) in done.errors.iter().zip(["latitude", "not later", "future", "missing"]) {
         assert!(error.message.contains(word), "{error:?}");
     }

@@ -4,8 +4,8 @@ use souk_client::{TillNotice, till};
 use souk_proto::{
     Reason,
     v1::{
-        self, SyncLine, event::Kind, sync_acknowledgement::Result as Told, sync_inventory_request::Message,
-        sync_inventory_response::Message as Answer,
+        self, SyncLine, event::Kind, sync_acknowledgement::Result as SyncResult,
+        sync_inventory_request::Message, sync_inventory_response::Message as Answer,
     },
 };
 use tokio::{sync::mpsc, time::timeout};
@@ -64,8 +64,8 @@ async fn till_sends_lines_and_gets_sales_on_one_stream(fixture: &Fixture) {
     }
     call!(bob, CancelOrderRequest { order_id: order.order_id }).unwrap();
     match next(&mut notices).await {
-        TillNotice::Event(v1::Event { kind: Some(Kind::OrderCancelled(told)), sequence: 2, .. }) => {
-            assert_eq!(told.remaining_quantity, 3);
+        TillNotice::Event(v1::Event { kind: Some(Kind::OrderCancelled(cancelled)), sequence: 2, .. }) => {
+            assert_eq!(cancelled.remaining_quantity, 3);
         }
         other => panic!("{other:?}"),
     }
@@ -115,7 +115,8 @@ async fn wrong_lines_are_reported_and_the_others_take_effect(fixture: &Fixture) 
     let (not_found, invalid) = ("ITEM_NOT_FOUND", "INVALID_FIELD");
     assert_eq!(refused, [not_found, not_found, invalid, not_found, invalid, invalid, "STOCK_OUT_OF_RANGE"]);
     // Another seller's item is answered like one that does not exist.
-    let (Some(Told::Error(others)), Some(Told::Error(gone))) = (&answers[0].result, &answers[1].result)
+    let (Some(SyncResult::Error(others)), Some(SyncResult::Error(gone))) =
+        (&answers[0].result, &answers[1].result)
     else {
         panic!("{answers:?}")
     };
@@ -128,7 +129,7 @@ async fn wrong_lines_are_reported_and_the_others_take_effect(fixture: &Fixture) 
         (6, "LINE_OUT_OF_ORDER", 7)
     );
     match &answers[8].result {
-        Some(Told::Error(error)) => assert!(error.message.contains("line 9 is expected"), "{error:?}"),
+        Some(SyncResult::Error(error)) => assert!(error.message.contains("line 9 is expected"), "{error:?}"),
         other => panic!("{other:?}"),
     }
     assert_eq!(carol.item(foreign).await.unwrap().quantity, 5);
@@ -157,7 +158,7 @@ async fn stream_resumes_where_both_sides_left_off(fixture: &Fixture) {
         }
         other => panic!("{other:?}"),
     }
-    assert!(matches!(shop.next().await, Some(Answer::CaughtUp(told)) if told.sequence == seen + 1));
+    assert!(matches!(shop.next().await, Some(Answer::CaughtUp(caught_up)) if caught_up.sequence == seen + 1));
     assert_eq!(stock(&shop.answers_to(vec![by(3, lamp, 1)]).await[0]), 5);
 }
 
@@ -199,7 +200,7 @@ async fn lines_before_a_broken_message_take_effect_and_are_acknowledged(fixture:
         let messages = vec![hello("shop", 0), Message::Line(by(line, lamp, 1)), early, last];
         let mut shop = raw(&alice.connection, messages).await.unwrap();
         let ended = shop.failure(&alice.connection).await;
-        let kept = format!("the lines up to {line} are in");
+        let kept = format!("the lines up to {line} were applied");
         assert!(ended.to_string().contains(&kept), "{ended}");
         assert_eq!(reason::<()>(Err(ended)), Reason::InvalidField);
         assert_eq!(alice.item(lamp).await.unwrap().quantity, 5 + line);
@@ -230,7 +231,7 @@ async fn tills_are_listed_and_removed_and_belong_to_their_seller(fixture: &Fixtu
     assert_eq!(reason(remove(&alice).await), Reason::TillNotFound);
     // The removal ends its stream.
     let ended = shop.failure(&alice.connection).await;
-    assert!(ended.to_string().contains("the lines up to 1 are in"), "{ended}");
+    assert!(ended.to_string().contains("the lines up to 1 were applied"), "{ended}");
     assert_eq!(reason::<()>(Err(ended)), Reason::TillNotFound);
     // If it is opened again, its lines start from the beginning.
     let (_shop, last_line) = Raw::begin(&alice, 0).await;

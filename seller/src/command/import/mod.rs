@@ -39,7 +39,7 @@ pub(crate) struct Import {
     /// A field's value where the file has none. May be repeated.
     #[arg(long, value_name = "FIELD=VALUE", value_parser = record::assignment)]
     default: Vec<(record::Field, String)>,
-    /// What to do about a sku that comes more than once.
+    /// What to do if the input contains a SKU more than once.
     #[arg(long, default_value = "error")]
     duplicates: Duplicates,
     /// Only check the rows and count what they would do; nothing is changed.
@@ -114,7 +114,7 @@ impl Import {
         match tally.failed_count {
             0 => Ok(()),
             failed => Err(Failure::usage(
-                format!("{failed} of {} rows were left out; the others are in", tally.rows),
+                format!("{failed} of {} rows were left out; the others were imported", tally.rows),
                 "correct the lines above and import the file again: rows that are in change nothing",
             )),
         }
@@ -122,7 +122,7 @@ impl Import {
 }
 
 /// Prints what is wrong with a row.
-fn tell(session: &CliSession, error: &RowError) {
+fn print_error(session: &CliSession, error: &RowError) {
     let RowError { line, sku, message } = error;
     let sku = if sku.is_empty() { String::new() } else { format!(" ({})", souk_cli::plain(sku)) };
     session.printer().say(&format!("line {line}{sku}: {}", souk_cli::plain(message)));

@@ -47,7 +47,7 @@ impl Field {
     }
 }
 
-/// What to do about a sku that comes more than once.
+/// What to do if the input contains a SKU more than once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(super) enum Duplicates {
     /// Leave all but the first out, as wrong.
@@ -179,14 +179,14 @@ impl Columns {
             name: Some(value(Field::Name)?),
             description: Some(value(Field::Description)?),
             category: Some(value(Field::Category)?),
-            unit_price: Some(parse_money(&price, currency).map_err(|failure| told(&failure))?),
+            unit_price: Some(parse_money(&price, currency).map_err(|failure| one_line(&failure))?),
             quantity: Some(number(Field::Quantity, value(Field::Quantity)?)?),
         };
         Ok(ImportRow { line, item_id, item: Some(item) })
     }
 }
 
-fn told(failure: &Failure) -> String {
+fn one_line(failure: &Failure) -> String {
     match failure.hint() {
         Some(hint) => format!("{failure}; {hint}"),
         None => failure.to_string(),
@@ -262,7 +262,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_with_a_row_is_told() {
+    fn the_problem_with_a_row_is_reported() {
         let columns = columns(&HEADER);
         let read = |record: Vec<&[u8]>| columns.read(2, &csv::ByteRecord::from(record)).unwrap_err();
         assert!(read(vec![b"L-1", b"Lamp", b"home", b"12,5", b"3"]).contains("comma"));

@@ -16,16 +16,15 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 
 use super::{
-    Format, Tally, progress,
+    Format, Tally, print_error, progress,
     record::{Columns, Duplicates, Known},
     source::Source,
-    tell,
 };
 
 /// The capacity of the queue between the file and the connection, in rows.
 const QUEUE: usize = 256;
 /// The maximum number of invalid rows that are printed. All are counted.
-const MAX_TOLD: i64 = 1_000;
+const MAX_PRINTED: i64 = 1_000;
 
 pub(super) struct Sender<'a> {
     session: &'a CliSession,
@@ -149,7 +148,7 @@ impl<'a> Sender<'a> {
         let mut errors: Vec<_> = read.errors.iter().chain(&answer.errors).collect();
         errors.sort_by_key(|error| error.line);
         for error in &errors {
-            tell(self.session, error);
+            print_error(self.session, error);
         }
         let untold = self.tally.failed_count - i64::try_from(errors.len()).unwrap_or(0);
         if untold > 0 {
@@ -225,7 +224,7 @@ impl ReadOut {
 
     fn fail(&mut self, line: i64, sku: String, message: String) {
         self.failed += 1;
-        if self.failed <= MAX_TOLD {
+        if self.failed <= MAX_PRINTED {
             self.errors.push(RowError { line, sku, message });
         }
     }

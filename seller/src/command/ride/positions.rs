@@ -32,18 +32,18 @@ const QUEUE: usize = 64;
 /// The time between two points of a GPX file without timestamps.
 const UNTIMED: Duration = Duration::from_secs(1);
 
-/// Say where a ride is, as it goes
+/// Report the position of a ride while it is on its way
 ///
-/// Without --gpx, positions are read from standard input, one `LATITUDE,LONGITUDE` a line, each sent as it
-/// comes: any program that knows where the courier is can be put before it.
+/// Without --gpx, positions are read from standard input, one `LATITUDE,LONGITUDE` per line, and sent at once,
+/// so that any program that knows the courier's position can be piped into this command.
 #[derive(Args)]
 pub(crate) struct Track {
-    /// The ride's id.
+    /// The ride's id, as `ride start` printed it.
     ride: String,
     /// Drive along a recorded track, at the pace at which it was recorded.
     #[arg(long, value_name = "FILE")]
     gpx: Option<std::path::PathBuf>,
-    /// How many times as fast.
+    /// Play the track this many times as fast as it was recorded.
     #[arg(long, value_name = "TIMES", default_value_t = 1.0, requires = "gpx")]
     speed: f64,
 }
@@ -74,7 +74,7 @@ impl Track {
         };
         let outcome = self.send_all(session, positions).await;
         sending.abort();
-        tell(session, &outcome?)
+        print_errors(session, &outcome?)
     }
 
     /// Sends the positions over one stream after another, until their source ends. Those that were under way when a
@@ -134,7 +134,7 @@ impl Track {
     }
 }
 
-fn tell(session: &CliSession, done: &TrackRideResponse) -> Result<(), Failure> {
+fn print_errors(session: &CliSession, done: &TrackRideResponse) -> Result<(), Failure> {
     for error in &done.errors {
         session.printer().say(&format!("position {}: {}", error.number, souk_cli::plain(&error.message)));
     }

@@ -15,11 +15,11 @@ const MAX_LINE_BYTES: u64 = 64 * 1024;
 const QUEUE: usize = 64;
 
 /// A parsed line, or what is wrong with it.
-pub(super) type Line = Result<Said, String>;
+pub(super) type Line = Result<Content, String>;
 
 /// The content of a line.
 #[derive(Debug)]
-pub(super) enum Said {
+pub(super) enum Content {
     /// A count or a change. Its number is 0 if the line has none.
     Line(SyncLine),
     /// Confirms all events up to this one.
@@ -73,7 +73,7 @@ fn read(mut from: impl BufRead, mut send: impl FnMut(Line) -> bool) {
             }
             Ok(_) if text.trim_ascii().is_empty() => continue,
             Ok(_) => parse(text.trim_ascii())
-                .and_then(|said| alike(said, &mut are_numbered))
+                .and_then(|content| alike(content, &mut are_numbered))
                 .map_err(|problem| format!("input line {number}: {problem}")),
             Err(error) => {
                 let _ = send(Err(format!("input line {number} can't be read: {error}; reading ends there")));
@@ -93,7 +93,7 @@ fn parse(text: &[u8]) -> Line {
         })?;
     if let Some(sequence) = taken_in {
         return match (line, sku, item_id, quantity, quantity_delta) {
-            (None, None, None, None, None) if sequence >= 0 => Ok(Said::TakenIn(sequence)),
+            (None, None, None, None, None) if sequence >= 0 => Ok(Content::TakenIn(sequence)),
             _ => Err("write \"taken_in\" alone, with the sequence of an event".to_owned()),
         };
     }
@@ -110,20 +110,20 @@ fn parse(text: &[u8]) -> Line {
         (None, Some(delta)) => sync_line::Change::QuantityDelta(delta),
         _ => return Err("give either \"quantity\" or \"quantity_delta\"".to_owned()),
     };
-    Ok(Said::Line(SyncLine { line: line.unwrap_or(0), item: Some(item), change: Some(change) }))
+    Ok(Content::Line(SyncLine { line: line.unwrap_or(0), item: Some(item), change: Some(change) }))
 }
 
 /// Checks that all lines are numbered or none is. If they were mixed, a wrong number would also affect the
 /// unnumbered lines after it.
-fn alike(said: Said, are_numbered: &mut Option<bool>) -> Line {
-    match &said {
-        Said::Line(line) if *are_numbered.get_or_insert(line.line != 0) != (line.line != 0) => {
+fn alike(content: Content, are_numbered: &mut Option<bool>) -> Line {
+    match &content {
+        Content::Line(line) if *are_numbered.get_or_insert(line.line != 0) != (line.line != 0) => {
             let (this, first) = if line.line == 0 { ("no", "has one") } else { ("a", "has none") };
             Err(format!(
                 "it has {this} \"line\" number, and the first line {first}; number every line, or none"
             ))
         }
-        _ => Ok(said),
+        _ => Ok(content),
     }
 }
 
@@ -143,7 +143,7 @@ mod tests {
     #[test]
     fn lines_are_read_with_or_without_a_number() {
         let read = |text: &[u8]| match lines(text).remove(0) {
-            Ok(Said::Line(line)) => line,
+            Ok(Content::Line(line)) => line,
             other => panic!("{other:?}"),
         };
         let bare = read(b"\n{\"sku\":\"L-1\",\"quantity\":5}\n");
@@ -161,16 +161,16 @@ mod tests {
             let text = format!("nonsense\n{{\"taken_in\":1}}\n{first}{other}{first}");
             let read = lines(text.as_bytes());
             assert!(read[2].is_ok() && read[4].is_ok(), "{read:?}");
-            let told = read[3].as_ref().unwrap_err();
+            let parsed = read[3].as_ref().unwrap_err();
             assert!(
-                told.starts_with("input line 4: ") && told.contains("number every line, or none"),
-                "{told}"
+                parsed.starts_with("input line 4: ") && parsed.contains("number every line, or none"),
+                "{parsed}"
             );
         }
     }
 
     #[test]
-    fn wrong_lines_are_told_with_their_place_and_the_others_read() {
+    fn wrong_lines_are_reported_with_their_place_and_the_others_read() {
         let text = b"nonsense\n{\"sku\":\"a\",\"item_id\":1,\"quantity\":1}\n{\"sku\":\"a\"}\n\
             {\"line\":0,\"sku\":\"a\",\"quantity\":1}\n{\"sku\":\"a\",\"quantity\":1,\"price\":2}\n\
             {\"sku\":\"\xff\",\"quantity\":1}\n{\"sku\":\"a\",\"quantity\":1.5}\n{\"sku\":\"a\",\"quantity\":1}\n";
@@ -182,9 +182,9 @@ mod tests {
     }
 
     #[test]
-    fn what_was_taken_in_is_said_alone() {
+    fn a_confirmation_stands_alone() {
         let read = lines(b"{\"taken_in\": 7}\n{\"taken_in\": 7, \"line\": 1}\n{\"taken_in\": -1}\n");
-        assert!(matches!(read[0], Ok(Said::TakenIn(7))), "{read:?}");
+        assert!(matches!(read[0], Ok(Content::TakenIn(7))), "{read:?}");
         assert!(read[1].is_err() && read[2].is_err(), "{read:?}");
     }
 
@@ -196,12 +196,15 @@ mod tests {
                 Err(io::Error::other("is a directory"))
             }
         }
-        let mut told = Vec::new();
+        let mut parsed = Vec::new();
         read(io::BufReader::new(Broken), |line| {
-            told.push(line);
+            parsed.push(line);
             true
         });
-        assert!(told.len() == 1 && told[0].as_ref().unwrap_err().contains("is a directory"), "{told:?}");
+        assert!(
+            parsed.len() == 1 && parsed[0].as_ref().unwrap_err().contains("is a directory"),
+            "{parsed:?}"
+        );
     }
 
     #[test]

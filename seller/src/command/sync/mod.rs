@@ -16,15 +16,15 @@ use souk_client::{
 use souk_proto::v1::SyncAcknowledgement;
 use tokio::{sync::mpsc, time::timeout};
 
-use input::{Input, Said};
+use input::{Content, Input};
 
-/// Keep a till's or warehouse's stock and the market's the same
+/// Keep the stock at the market in step with a till or warehouse
 ///
-/// Each line of standard input is a JSON object with sku or item_id, and either quantity (there are this many
-/// units) or quantity_delta (this many came or, negative, went). Lines are numbered from where the market
-/// has come to; a program that may be interrupted gives each its own "line" number, from 1 without a gap, and
-/// after a restart simply sends again what was not answered. Answers, sales and cancellations are written to
-/// standard output. The connection is kept up until the input ends or Ctrl-C.
+/// Each line of standard input is a JSON object with sku or item_id, and either quantity (the units in stock)
+/// or quantity_delta (the units added or, if negative, removed). Lines without a number continue after the
+/// last line that the market has. A program that may be interrupted gives each line its own "line" number,
+/// from 1 without a gap, and after a restart sends the unanswered lines again. Answers, sales and
+/// cancellations are written to standard output. The connection stays open until the input ends or Ctrl-C.
 #[derive(Args)]
 #[command(after_help = "Examples:
   echo '{\"sku\": \"L-1\", \"quantity_delta\": -2}' | seller sync --from-stdin
@@ -36,14 +36,14 @@ pub(crate) struct Sync {
     /// Read lines from standard input. Without it, only sales and cancellations are shown.
     #[arg(long)]
     from_stdin: bool,
-    /// Count a sale or a cancellation as dealt with only when the input says so, by {"taken_in": SEQUENCE}, instead of
-    /// when it was printed: for a program that must miss none when it dies. Up to 1,024 may be open.
+    /// Confirm a sale or a cancellation only when the input contains {"taken_in": SEQUENCE}, not when it is printed.
+    /// For a program that must not miss one if it crashes. At most 1,024 may be unconfirmed.
     #[arg(long, requires = "from_stdin")]
     confirm: bool,
     /// Go on showing sales and cancellations when the input has ended.
     #[arg(long)]
     follow: bool,
-    /// The sequence of the last sale or cancellation that you have dealt with; those up to it are not shown
+    /// The sequence of the last sale or cancellation that you have processed; those up to it are not shown
     /// again.
     #[arg(long, default_value_t = 0)]
     cursor: i64,
@@ -84,15 +84,15 @@ impl Sync {
         match shop.tally {
             Tally { sent, answered, .. } if answered < sent => {
                 session.printer().say(&format!(
-                    "{} lines were not answered; send them again under the same numbers: what is in takes no effect again",
+                    "{} lines were not answered; send them again under the same numbers: a line that was already applied has no second effect",
                     sent - answered
                 ));
                 Err(Error::TimedOut { market: session.config()?.market.clone(), after: CLOSE_TIMEOUT }.into())
             }
             Tally { refused: 0, .. } => Ok(()),
             Tally { refused, lines, .. } => Err(Failure::usage(
-                format!("{refused} of {lines} lines were refused; the others are in"),
-                "look at what was said of each; a line that was out of order may be sent again in its turn, others under new numbers",
+                format!("{refused} of {lines} lines were refused; the others were applied"),
+                "see the error of each line; send a line that was out of order again in its turn, and others under new numbers",
             )),
         }
     }
@@ -151,13 +151,13 @@ impl Shop<'_> {
     fn send(&mut self, room: Room, line: input::Line) {
         self.tally.lines += 1;
         match line {
-            Ok(Said::TakenIn(sequence)) => {
+            Ok(Content::TakenIn(sequence)) => {
                 self.tally.lines -= 1;
                 if let Some(till) = &self.till {
                     till.take_in(sequence);
                 }
             }
-            Ok(Said::Line(mut line)) => {
+            Ok(Content::Line(mut line)) => {
                 if line.line == 0 {
                     line.line = self.last_line.unwrap_or(0).saturating_add(1);
                 }
@@ -182,14 +182,14 @@ impl Shop<'_> {
                 if last_line < self.last_answered {
                     return Err(Failure::usage(
                         format!(
-                            "the market has this till's lines up to {last_line} only, and had more before"
+                            "the market has this till's lines only up to {last_line}, but had more before"
                         ),
-                        "it was restored from a copy, or the till removed: start again, and send from there",
+                        "it was restored from a backup, or the till was removed: start again, and send the lines after that one",
                     ));
                 }
                 // When a stream is reopened, the lines in progress are already beyond that.
                 self.last_line = Some(self.last_line.unwrap_or(0).max(last_line));
-                printer.event(&ResumeView::after(last_line), &format!("going on after line {last_line}"))
+                printer.event(&ResumeView::after(last_line), &format!("continuing after line {last_line}"))
             }
             TillNotice::Acknowledged(answer) => self.show_answer(&answer),
             TillNotice::Event(event) => {

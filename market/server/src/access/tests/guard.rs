@@ -271,8 +271,8 @@ fn a_refusal_holds_nothing_of_the_token() {
     let token = gate.chain.token(&gate.chain.certificate(Identity::Seller(BOB)), 0, 0);
     let call = Call::over(&alice).party(&ALICE.to_string()).token(&token);
     let status = Guard::new(Arc::clone(&gate.access), SELLERS).call(call.0).unwrap_err();
-    let told = format!("{status:?}");
-    assert!(token.split('.').all(|part| !told.contains(part)), "{told}");
+    let text = format!("{status:?}");
+    assert!(token.split('.').all(|part| !text.contains(part)), "{text}");
 }
 
 proptest! {

@@ -95,7 +95,7 @@ fn a_claim_about_somebody_else_is_refused() {
 }
 
 #[test]
-fn a_header_that_tells_how_to_check_it_is_refused() {
+fn a_header_that_names_its_own_key_is_refused() {
     let forge = Forge::new();
     let claims = forge.claims();
     let change = |change: fn(&mut Header)| {

@@ -9,7 +9,7 @@ use souk_search::{SearchOrder, SearchQuery, Searcher};
 use souk_store::FeedPosition;
 use tonic::Status;
 
-use super::{Api, read, search_status};
+use super::{Api, read};
 use crate::wire::{self, Fields};
 
 /// Maximum number of items that a watched search may match.
@@ -90,7 +90,8 @@ impl Watcher {
         self.position = self.api.parts.search.load().indexed;
         self.query.hidden_sellers = self.api.parts.suspended.all();
         let search = &self.api.parts.search;
-        let page = search.search(self.caller, &self.query).await.map_err(search_status)?;
+        let page = search.search(self.caller, &self.query).await;
+        let page = page.map_err(|error| wire::search_error(&error))?;
         // An incomplete list would report the items beyond it as new as soon as they change.
         if page.total > MAX_MATCHES as u64 {
             let mut fields = Fields::new();
@@ -121,18 +122,18 @@ impl Watcher {
             hidden_sellers: self.api.parts.suspended.all(),
             ..self.query.clone()
         };
-        let found =
-            self.api.parts.search.search(self.caller.party, &query).await.map_err(search_status)?.items;
+        let found = self.api.parts.search.search(self.caller.party, &query).await;
+        let found = found.map_err(|error| wire::search_error(&error))?.items;
         let mut found: HashMap<_, _> = found.into_iter().map(|item| (item.id, item)).collect();
-        let mut told = Vec::new();
+        let mut messages = Vec::new();
         for entry in entries {
             let change = match found.remove(&entry.item.id) {
                 Some(item) => self.came(item)?,
                 None => self.went(&entry.item),
             };
-            told.extend(change.map(Message::Change));
+            messages.extend(change.map(Message::Change));
         }
-        Ok(told)
+        Ok(messages)
     }
 
     fn came(&mut self, item: Item) -> Result<Option<v1::SearchChange>, Status> {

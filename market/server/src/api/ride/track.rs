@@ -88,6 +88,7 @@ impl Tracking {
                     None => std::future::pending().await,
                 }
             };
+            // A message that is half received stays in `positions`. Only the idle time starts again, at most once per batch.
             let message = tokio::select! {
                 message = within(IDLE, "position", positions.message()) => message,
                 () = flush => {

@@ -6,8 +6,28 @@ ALTER TABLE mailbox ADD COLUMN handed_out INTEGER NOT NULL DEFAULT 0;
 DROP INDEX delivery_coalescing;
 CREATE INDEX delivery_coalescing ON delivery (recipient, coalesces, sequence) WHERE coalesces IS NOT NULL;
 
--- Which of what waits had been handed out was not recorded.
-UPDATE mailbox SET handed_out = last_sequence;
+-- How many of its deliveries there are, so that nobody has to count them.
+ALTER TABLE mailbox ADD COLUMN pending INTEGER NOT NULL DEFAULT 0;
+-- Up to where deliveries were removed. Less than what is acknowledged while a large part is being removed.
+ALTER TABLE mailbox ADD COLUMN removed INTEGER NOT NULL DEFAULT 0;
+CREATE INDEX mailbox_to_empty ON mailbox (party) WHERE removed < acknowledged;
+
+-- How the callback has behaved: 0 proven, 1 unproven, 2 failing.
+ALTER TABLE mailbox ADD COLUMN reliability INTEGER NOT NULL DEFAULT 1;
+-- The sequence of the last order event, and whether none is pending.
+ALTER TABLE mailbox ADD COLUMN last_order INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE mailbox ADD COLUMN quiet INTEGER NOT NULL DEFAULT 1;
+
+DROP INDEX mailbox_due;
+CREATE INDEX mailbox_due ON mailbox (reliability, quiet, next_attempt, lease_until)
+    WHERE next_attempt IS NOT NULL AND callback_port IS NOT NULL;
+
+-- Which of what waits had been handed out was not recorded, nor whether a callback ever answered.
+UPDATE mailbox SET handed_out = last_sequence, removed = acknowledged,
+    pending = (SELECT count(*) FROM delivery WHERE recipient = party),
+    reliability = CASE WHEN failures > 0 THEN 2 WHEN acknowledged > 0 THEN 0 ELSE 1 END,
+    last_order = coalesce((SELECT max(sequence) FROM delivery WHERE recipient = party AND is_order = 1), 0);
+UPDATE mailbox SET quiet = last_order <= acknowledged;
 
 -- By seller, because sellers take turns.
 ALTER TABLE fan_out ADD COLUMN seller BLOB NOT NULL DEFAULT x'';

@@ -17,3 +17,9 @@ CREATE INDEX consumer_by_age ON consumer (seen_at);
 
 -- The end of the last lease of an unnamed stream; 0 if there was none.
 ALTER TABLE mailbox ADD COLUMN stream_until INTEGER NOT NULL DEFAULT 0;
+
+-- Every consumer has the deliveries up to here, so that they can be removed.
+ALTER TABLE mailbox ADD COLUMN released INTEGER NOT NULL DEFAULT 0;
+UPDATE mailbox SET released = acknowledged;
+DROP INDEX mailbox_to_empty;
+CREATE INDEX mailbox_to_empty ON mailbox (party) WHERE removed < released;

@@ -20,7 +20,7 @@ readonly MARKET_1=10.77.0.21:7443 MARKET_2=10.77.0.22:7443 BALANCER=10.77.0.30:7
 
 steps=0
 steps_ok=0
-ground=
+scratch=
 running=
 namespaces_before=
 
@@ -38,7 +38,7 @@ cannot() {
 # step TEXT FUNCTION: runs a step in a subshell and reports its result with its last line of output. The subshell runs
 # in the background, because bash handles a signal only after a foreground command has ended.
 step() {
-    local text=$1 code=0 notes=${ground:-$(mktemp -d)} detail
+    local text=$1 code=0 notes=${scratch:-$(mktemp -d)} detail
     steps=$((steps + 1))
     (
         set -e
@@ -56,7 +56,7 @@ step() {
         tail -n 5 "$notes/step.out" | sed 's/^/         /'
         tail -n 15 "$notes/step.err" | sed 's/^/         /'
     fi
-    [ -n "$ground" ] || rm -rf "$notes"
+    [ -n "$scratch" ] || rm -rf "$notes"
 }
 
 # Like step, but a failure ends the run, because the following steps depend on it.
@@ -126,20 +126,20 @@ end_namespace() {
     ip netns del "$1" 2>/dev/null || true
 }
 
-take_ground() {
+set_up() {
     sweep_leftovers
     namespaces_before=$(ip netns list | sort)
-    ground=$(mktemp -d "${TMPDIR:-/tmp}/souk-hosts.$$.XXXXXX")
+    scratch=$(mktemp -d "${TMPDIR:-/tmp}/souk-hosts.$$.XXXXXX")
     # The database's user must be able to traverse the folder.
-    chmod 711 "$ground"
-    mkdir "$ground/log"
+    chmod 711 "$scratch"
+    mkdir "$scratch/log"
     trap 'exit 130' INT TERM
-    trap leave_ground EXIT
+    trap tear_down EXIT
 }
 
 # Ends every process in the namespaces, then the namespaces, then the files. May be called twice.
-leave_ground() {
-    [ -n "$ground" ] || return 0
+tear_down() {
+    [ -n "$scratch" ] || return 0
     local name
     if [ -n "$running" ]; then
         { kill -9 "$running" && wait "$running"; } 2>/dev/null || true
@@ -149,12 +149,12 @@ leave_ground() {
     done
     if [ -n "${SOUK_KEEP_LOGS-}" ]; then
         mkdir -p "$SOUK_KEEP_LOGS"
-        cp -r "$ground/log/." "$SOUK_KEEP_LOGS" || true
+        cp -r "$scratch/log/." "$SOUK_KEEP_LOGS" || true
     fi
-    rm -rf "$ground"
+    rm -rf "$scratch"
     trap - EXIT
-    left=$ground
-    ground=
+    left=$scratch
+    scratch=
 }
 
 ground_is_clean() {
@@ -175,13 +175,13 @@ start() {
     local host=$1 name=$2
     shift 2
     (
-        cd "$ground/$host"
-        exec ip netns exec "$(namespace "$host")" "$@" </dev/null >>"$ground/log/$name.out" 2>>"$ground/log/$name.err"
+        cd "$scratch/$host"
+        exec ip netns exec "$(namespace "$host")" "$@" </dev/null >>"$scratch/log/$name.out" 2>>"$scratch/log/$name.err"
     ) &
-    printf '%s\n' "$!" >"$ground/$name.pid"
+    printf '%s\n' "$!" >"$scratch/$name.pid"
 }
 
-pid_of() { cat "$ground/$1.pid"; }
+pid_of() { cat "$scratch/$1.pid"; }
 
 # await TEXT COMMAND…: waits until the command succeeds, with a deadline.
 await() {
@@ -198,20 +198,20 @@ now() { date +%s.%3N; }
 since() { awk -v a="$1" -v b="$(now)" 'BEGIN { printf "%.1f", b - a }'; }
 
 mint_bundles() {
-    local pki=$ground/pki party
+    local pki=$scratch/pki party
     mint() { "$bin/gen-certs" --dir "$pki" "$@" >/dev/null; }
     mint init
     for party in alice carol; do mint seller "$party"; done
     for party in bob dave; do mint buyer "$party"; done
     for party in market alice carol bob dave; do mint bundle "$party"; done
     for party in "${MARKETS[@]}"; do
-        mkdir "$ground/$party"
-        tar -xpf "$pki/market.tar" -C "$ground/$party"
-        cp "$deploy/hosts/market.toml" "$ground/$party/market.toml"
+        mkdir "$scratch/$party"
+        tar -xpf "$pki/market.tar" -C "$scratch/$party"
+        cp "$deploy/hosts/market.toml" "$scratch/$party/market.toml"
     done
     for party in alice carol bob dave; do
-        mkdir "$ground/$party"
-        tar -xpf "$pki/$party.tar" -C "$ground/$party"
+        mkdir "$scratch/$party"
+        tar -xpf "$pki/$party.tar" -C "$scratch/$party"
     done
     printf '%s bundles' "$(find "$pki" -name '*.tar' | wc -l)"
 }
@@ -238,26 +238,26 @@ raise_hosts() {
 look_for_keys() {
     local host keys
     for host in "${!ROLE[@]}"; do
-        keys=$(find "$ground/$host" -name '*.key' -printf '%f ')
+        keys=$(find "$scratch/$host" -name '*.key' -printf '%f ')
         [ "$keys" = "$host.key " ] || { printf '%s holds %s\n' "$host" "$keys"; return 1; }
     done
     for host in "${MARKETS[@]}"; do
-        keys=$(find "$ground/$host" -name '*.key' -printf '%f\n' | sort | tr '\n' ' ')
+        keys=$(find "$scratch/$host" -name '*.key' -printf '%f\n' | sort | tr '\n' ' ')
         [ "$keys" = "market.key token.key " ] || { printf '%s holds %s\n' "$host" "$keys"; return 1; }
     done
 }
 
 cut() { ip -n "$(namespace switch)" link set "p-$1" down; }
-mend() { ip -n "$(namespace switch)" link set "p-$1" up; }
+restore_link() { ip -n "$(namespace switch)" link set "p-$1" up; }
 
 has_netem() {
-    [ -e "$ground/netem" ] && return 0
-    [ -e "$ground/no-netem" ] && return 1
+    [ -e "$scratch/netem" ] && return 0
+    [ -e "$scratch/no-netem" ] && return 1
     if ip netns exec "$(namespace switch)" tc qdisc add dev lo root netem delay 1ms 2>/dev/null; then
         ip netns exec "$(namespace switch)" tc qdisc del dev lo root
-        touch "$ground/netem"
+        touch "$scratch/netem"
     else
-        touch "$ground/no-netem"
+        touch "$scratch/no-netem"
         return 1
     fi
 }
@@ -276,8 +276,8 @@ worsen() {
         ip -n "$switch" link set "w-$host" promisc on up
         ip -n "$switch" link set "x-$host" master switch up
         ip netns exec "$switch" python3 "$deploy/hosts/wire.py" "p-$host" "w-$host" \
-            "$WIRE_DELAY" "$WIRE_JITTER" "$WIRE_LOSS" </dev/null >>"$ground/log/wire.out" 2>>"$ground/log/wire.err" &
-        printf '%s\n' "$!" >"$ground/wire-$host.pid"
+            "$WIRE_DELAY" "$WIRE_JITTER" "$WIRE_LOSS" </dev/null >>"$scratch/log/wire.out" 2>>"$scratch/log/wire.err" &
+        printf '%s\n' "$!" >"$scratch/wire-$host.pid"
     fi
 }
 
@@ -289,7 +289,7 @@ better() {
         ip netns exec "$switch" tc qdisc del dev "p-$host" root
         inside "$host" tc qdisc del dev eth0 root
     else
-        kill "$(cat "$ground/wire-$host.pid")"
+        kill "$(cat "$scratch/wire-$host.pid")"
         ip -n "$switch" link del "w-$host"
         ip -n "$switch" link set "p-$host" promisc off master switch
     fi
