@@ -257,6 +257,10 @@ async fn listen(address: Option<SocketAddr>) -> io::Result<Option<TcpListener>> 
     }
 }
 
+fn index_home(config: &StoreConfig) -> IndexHome {
+    config.index_directory().map(Path::to_owned).map_or(IndexHome::Memory, IndexHome::Directory)
+}
+
 async fn open_store(config: &StoreConfig, random: Random) -> Result<Store, StoreError> {
     match config {
         StoreConfig::Memory { .. } => Ok(souk_store::memory::open()),
