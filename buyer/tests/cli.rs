@@ -255,7 +255,7 @@ const TURNED_AWAY: usize = 6;
 #[tokio::test(flavor = "multi_thread")]
 async fn a_watch_outlives_an_outage_and_says_so_once() {
     let shop = Shop::open().await;
-    let mut gate = Gate::open(shop.ground.address()).await;
+    let mut gate = Gate::open(shop.market.address()).await;
     let mut bob = shop.bob().await;
     search(&bob, &["lantern"]).await;
     bob.set("SOUK_MARKET", gate.address.to_string());

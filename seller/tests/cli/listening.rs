@@ -8,12 +8,12 @@ use super::{LAMP, buy, list_lamp, market, registered};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn sales_are_told_by_stream_and_by_callback() {
-    let ground = market().await;
-    let alice = registered(&ground).await;
+    let market = market().await;
+    let alice = registered(&market).await;
     let lamp = list_lamp(&alice).await;
 
     let mut stream = alice.start(&["listen", "--output", "ndjson"]);
-    buy(&ground, lamp, 1).await;
+    buy(&market, lamp, 1).await;
     let event: Value = serde_json::from_str(&stream.line().await).expect("JSON");
     assert_eq!(event["kind"], json!("order_placed"), "{event}");
     assert_eq!(stream.interrupt().await, 0);
@@ -24,7 +24,7 @@ async fn sales_are_told_by_stream_and_by_callback() {
     let ran = alice.run(&["register", "Alice", "--listen", &listen]).await;
     assert_eq!(ran.code, 0, "{ran:?}");
     let mut callback = alice.start(&["listen", "--listen", &listen]);
-    buy(&ground, lamp, 2).await;
+    buy(&market, lamp, 2).await;
     let sentence = callback.line().await;
     assert!(sentence.contains("Bob") && sentence.contains("Brass lantern"), "{sentence}");
     assert_eq!(callback.interrupt().await, 0);
@@ -32,11 +32,11 @@ async fn sales_are_told_by_stream_and_by_callback() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_doctor_leaves_a_running_listener_alone() {
-    let ground = market().await;
-    let alice = registered(&ground).await;
+    let market = market().await;
+    let alice = registered(&market).await;
     let lamp = list_lamp(&alice).await;
     let mut listener = alice.start(&["listen", "--output", "ndjson"]);
-    buy(&ground, lamp, 1).await;
+    buy(&market, lamp, 1).await;
     listener.line().await;
 
     let doctor = alice.run(&["doctor", "--output", "json"]).await.json();
@@ -45,7 +45,7 @@ async fn the_doctor_leaves_a_running_listener_alone() {
     assert_eq!(events["outcome"], json!("pass"), "{events}");
     let event: Value = serde_json::from_str(&listener.line().await).expect("JSON");
     assert_eq!(event["kind"], json!("test"), "{event}");
-    buy(&ground, lamp, 1).await;
+    buy(&market, lamp, 1).await;
     let event: Value = serde_json::from_str(&listener.line().await).expect("JSON");
     assert_eq!(event["kind"], json!("order_placed"), "{event}");
     assert_eq!(listener.interrupt().await, 0);
@@ -56,8 +56,8 @@ async fn the_doctor_leaves_a_running_listener_alone() {
 async fn the_doctor_passes_with_a_backlog_and_leaves_it_alone() {
     /// More than the client library reads ahead, and than the market sends at a time.
     const SALES: i64 = 300;
-    let ground = market().await;
-    let alice = registered(&ground).await;
+    let market = market().await;
+    let alice = registered(&market).await;
     let free = std::net::TcpListener::bind("127.0.0.1:0").expect("bound");
     let listen = free.local_addr().expect("an address").to_string();
     drop(free);
@@ -67,7 +67,7 @@ async fn the_doctor_passes_with_a_backlog_and_leaves_it_alone() {
     let lamp = ran.json()["item_id"].as_i64().expect("an id");
     let ran = alice.run(&["update", &lamp.to_string(), "--quantity", "1000"]).await;
     assert_eq!(ran.code, 0, "{ran:?}");
-    let bob = Actor::enter(&ground, Role::Buyer, "Bob").await.expect("a buyer");
+    let bob = Actor::enter(&market, Role::Buyer, "Bob").await.expect("a buyer");
     bob.register(None).await.expect("registered");
     for _ in 0..SALES {
         bob.buy(lamp, 1).await.expect("bought");
@@ -85,11 +85,11 @@ async fn the_doctor_passes_with_a_backlog_and_leaves_it_alone() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_second_terminal_takes_nothing_from_the_first() {
-    let ground = market().await;
-    let alice = registered(&ground).await;
+    let market = market().await;
+    let alice = registered(&market).await;
     let lamp = list_lamp(&alice).await;
     let mut first = alice.start(&["listen", "--output", "ndjson", "--consumer", "shop"]);
-    buy(&ground, lamp, 1).await;
+    buy(&market, lamp, 1).await;
     first.line().await;
     // Under the same name, it gets what happens from now on; under one of its own, everything that is left.
     let mut same = alice.start(&["listen", "--output", "ndjson", "--consumer", "shop"]);
@@ -99,7 +99,7 @@ async fn a_second_terminal_takes_nothing_from_the_first() {
         mailbox["consumers"].as_array().is_some_and(|consumers| consumers.len() == 2)
     })
     .await;
-    buy(&ground, lamp, 2).await;
+    buy(&market, lamp, 2).await;
     for terminal in [&mut first, &mut same, &mut other] {
         loop {
             let line = terminal.line().await;
