@@ -20,6 +20,7 @@ const KEYS: &[(&str, &[&str])] = &[
     ("request", &["party"]),
     ("replay", &["lane"]),
     ("audit_line", &["place"]),
+    ("sales", &["seller", "item"]),
 ];
 
 /// Splits a statement into words, without punctuation except the dots in names.
