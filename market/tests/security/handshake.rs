@@ -44,7 +44,6 @@ attacks!(
     alpn_none,
     plaintext_http_2,
     garbage,
-    client_whose_address_has_all_its_handshakes_under_way,
     silent_sockets_500,
     silent_sockets_that_come_again,
 );
@@ -347,18 +346,6 @@ async fn garbage(fixture: &Fixture) {
 
 /// More sockets than the market handles handshakes. They come from one host, which gets no more than its
 /// share.
-/// Many clients may share one address: those beyond the limit wait for their turn instead of being closed.
-async fn client_whose_address_has_all_its_handshakes_under_way(fixture: &Fixture) {
-    let mut silent = Vec::new();
-    // As many as the default of `limits.handshakes_of_address`.
-    for _ in 0..64 {
-        silent.push(TcpStream::connect(fixture.market.address()).await.unwrap());
-    }
-    let (_, tls) = mallory(fixture).await;
-    assert_eq!(attempt(fixture, tls).await, End::Let);
-    drop(silent);
-}
-
 async fn silent_sockets_500(fixture: &Fixture) {
     let mut silent = Vec::new();
     for _ in 0..500 {

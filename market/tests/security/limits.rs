@@ -25,6 +25,7 @@ use crate::{
 };
 
 attacks!(
+    handshakes_of_one_address,
     message_of_one_mebibyte,
     message_that_says_it_has_four_gibibytes,
     message_cut_off,
@@ -367,4 +368,16 @@ async fn calls_that_never_send_their_message(fixture: &Fixture) {
     assert!(matches!(Reason::of(&status), Some(Reason::Overloaded | Reason::RateLimited)), "{status:?}");
     serves(fixture).await;
     held.abort_all();
+}
+
+/// Many clients may share one address: those beyond the limit wait for their turn instead of being closed.
+async fn handshakes_of_one_address(fixture: &Fixture) {
+    // As many as the default of `limits.handshakes_of_address`, and silent.
+    let mut silent = Vec::new();
+    for _ in 0..64 {
+        silent.push(TcpStream::connect(fixture.market.address()).await.unwrap());
+    }
+    let patient = Actor::enter(&fixture.market, Role::Seller, "Patient").await.unwrap();
+    patient.register(None).await.unwrap();
+    drop(silent);
 }

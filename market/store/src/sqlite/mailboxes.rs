@@ -8,6 +8,7 @@ use souk_domain::{PartyId, Sequence, Timestamp};
 use uuid::Uuid;
 
 use super::{
+    claims,
     convert::{self, blob},
     deliveries, expand,
     open_files::OpenFiles,
@@ -101,11 +102,11 @@ impl Mailboxes for SqliteMailboxes {
     async fn claim_due(&self, query: &DueQuery) -> Result<Vec<Claim>, StoreError> {
         let query = *query;
         // Check without taking a turn first, because usually nothing is due. `claim_all` checks again.
-        let due = self.pool.run(move |connection| due(connection, &query)).await?;
+        let due = self.pool.run(move |connection| claims::due(connection, &query)).await?;
         if due.is_empty() {
             return Ok(Vec::new());
         }
-        self.write(move |transaction| claim_all(transaction, &due, &query)).await
+        self.write(move |transaction| claims::claim_all(transaction, &due, &query)).await
     }
 
     async fn next_due(
@@ -152,7 +153,7 @@ impl Mailboxes for SqliteMailboxes {
         let sql = "UPDATE mailbox SET stream_until = ? WHERE party = ?";
         self.write(move |transaction| {
             transaction.prepare_cached(sql)?.execute(params![until.0, blob(recipient)])?;
-            claim(transaction, recipient, owner, until).optional()
+            claims::claim(transaction, recipient, owner, until).optional()
         })
         .await
     }
@@ -317,79 +318,6 @@ impl Writer {
         }
         done
     }
-}
-
-/// Returns mailboxes that are due: for each kind of callback as many as are asked for, those with orders first.
-fn due(connection: &Connection, query: &DueQuery) -> Result<Vec<PartyId>, Error> {
-    let sql = "SELECT party FROM mailbox WHERE next_attempt IS NOT NULL AND callback_port IS NOT NULL \
-               AND reliability = ?1 AND quiet = ?2 AND next_attempt <= ?3 AND lease_until <= ?3 \
-               ORDER BY next_attempt LIMIT ?4";
-    let mut of_kind = connection.prepare_cached(sql)?;
-    let mut due = Vec::new();
-    for kind in query.mailboxes.kinds() {
-        let mut left = query.mailboxes.of(kind);
-        for quiet in [false, true] {
-            let params = params![kind as i64, quiet, query.now.0, at_most(left)];
-            let found = of_kind.query_map(params, |row| convert::party_id(row, 0))?;
-            let before = due.len();
-            for party in found {
-                due.push(party?);
-            }
-            left -= due.len() - before;
-        }
-    }
-    Ok(due)
-}
-
-/// Claims the mailboxes that are still due.
-fn claim_all(transaction: &Connection, due: &[PartyId], query: &DueQuery) -> Result<Vec<Claim>, Error> {
-    let sql = "SELECT 1 FROM mailbox WHERE party = ?1 AND next_attempt <= ?2 AND lease_until <= ?2 \
-               AND callback_port IS NOT NULL";
-    let mut still_due = transaction.prepare_cached(sql)?;
-    let until = query.now.plus(query.lease);
-    let mut claims = Vec::with_capacity(due.len());
-    for recipient in due.iter().copied() {
-        if !still_due.exists(params![blob(recipient), query.now.0])? {
-            continue;
-        }
-        let mut claim = claim(transaction, recipient, query.owner, until)?;
-        claim.deliveries =
-            deliveries::hand_out(transaction, recipient, claim.acknowledged, query.deliveries)?;
-        if claim.deliveries.is_empty() {
-            // The pending deliveries have expired in the meantime.
-            settle::give_back(transaction, recipient)?;
-        } else {
-            claims.push(claim);
-        }
-    }
-    Ok(claims)
-}
-
-fn claim(
-    transaction: &Connection,
-    recipient: PartyId,
-    owner: LeaseOwner,
-    until: Timestamp,
-) -> Result<Claim, Error> {
-    let sql = "UPDATE mailbox SET lease_owner = ?2, lease_epoch = lease_epoch + 1, lease_until = ?3, \
-               is_probed = 0, latest_attempt = NULL WHERE party = ?1 \
-               RETURNING role, callback_host, callback_port, lease_epoch, failures, last_sequence, reliability, acknowledged";
-    transaction.prepare_cached(sql)?.query_row(
-        params![blob(recipient), owner.0.into_bytes(), until.0],
-        |row| {
-            Ok(Claim {
-                recipient,
-                role: convert::role(row, 0)?,
-                callback: convert::callback(row, 1, 2)?,
-                epoch: LeaseEpoch(row.get(3)?),
-                failures: row.get(4)?,
-                last_sequence: Sequence(row.get(5)?),
-                reliability: Reliability::of(row.get(6)?),
-                acknowledged: Sequence(row.get(7)?),
-                deliveries: Vec::new(),
-            })
-        },
-    )
 }
 
 fn state(row: &Row<'_>) -> Result<MailboxState, Error> {

@@ -17,6 +17,7 @@ mod backup;
 mod beside;
 mod check;
 mod checkpoint;
+mod claims;
 mod consumers;
 mod convert;
 mod database_file;
