@@ -1,8 +1,8 @@
 //! The relay: delivers events to their recipients.
 //!
-//! **Guarantee.** An event in a mailbox reaches its recipient *at least once* within its retention (orders 30 days,
-//! item updates 72 hours), despite failures in between. Per recipient, first deliveries are in the order of their
-//! sequences; hence per recipient and item, versions never go back. An event has the same id in every delivery, so
+//! **Guarantee.** An event in a mailbox reaches its recipient *at least once* within its retention (at least 30 days for
+//! orders, 72 hours for item updates), despite failures in between. Per recipient, first deliveries are in the order of
+//! their sequences; hence per recipient and item, versions never go back. An event has the same id in every delivery, so
 //! that clients can drop duplicates.
 //!
 //! **Mechanism.** Events are committed to mailboxes together with the change that they report (a transactional
@@ -30,7 +30,7 @@ use arc_swap::ArcSwap;
 pub use dialer::{Dialer, ProbeFailure};
 pub use slots::InProgress;
 use souk_domain::{Callback, PartyId, Role, Sequence, TillId};
-use souk_store::{ByReliability, LeaseEpoch, LeaseOwner, Mailboxes, Retention, Tracks};
+use souk_store::{ByReliability, LeaseEpoch, LeaseOwner, Mailboxes, Tracks};
 pub use subscribe::{SubscribeEnd, SubscribeItem};
 use tokio::{
     sync::{Notify, mpsc},
@@ -38,7 +38,7 @@ use tokio::{
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use crate::{access::Suspended, clock::Clock, random::Random};
+use crate::{access::Suspended, clock::Clock, config::RetentionConfig, random::Random};
 use subscribers::Subscribers;
 
 /// Maximum number of events in a batch, and of events that a stream reads at a time.
@@ -47,13 +47,6 @@ pub const BATCH_EVENTS: usize = 64;
 pub const BATCH_BYTES: usize = 256 * 1024;
 /// Duration of a lease on a mailbox. Longer than any delivery attempt.
 pub const LEASE: Duration = Duration::from_secs(30);
-/// How long undelivered events are kept.
-pub const RETENTION: Retention =
-    Retention { updates: Duration::from_secs(72 * 3_600), orders: Duration::from_secs(30 * 24 * 3_600) };
-/// How long request ids are kept for replays. The contract promises 30 days.
-pub const REQUEST_RETENTION: Duration = Duration::from_secs(31 * 24 * 3_600);
-/// How long the positions of rides are kept.
-pub const TRACK_RETENTION: Duration = Duration::from_secs(30 * 24 * 3_600);
 /// Capacity of the queue of parties whose mailboxes are to be made due early. If it is full, a party waits for its
 /// regular next attempt.
 const PROBES: usize = 1_024;
@@ -68,6 +61,8 @@ pub struct RelayParts {
     pub dialer: Dialer,
     /// The suspended parties, which can't open a stream.
     pub suspended: Suspended,
+    /// How long events, requests and positions are kept.
+    pub retention: RetentionConfig,
     /// The clock for leases, retries and retention.
     pub clock: Clock,
     /// Makes ids, and spreads attempts.
@@ -93,6 +88,7 @@ struct Shared {
     tracks: Arc<dyn Tracks>,
     dialer: Dialer,
     suspended: Suspended,
+    retention: RetentionConfig,
     clock: Clock,
     random: Random,
     owner: LeaseOwner,
@@ -115,6 +111,7 @@ impl Relay {
             tracks: parts.tracks,
             dialer: parts.dialer,
             suspended: parts.suspended,
+            retention: parts.retention,
             clock: parts.clock,
             random: parts.random,
             // New at each start: after a crash the leases of the previous process are foreign and run out,

@@ -3,6 +3,7 @@
 //! One state behind a mutex that is never held across an await. A lane loads copies and applies all changes
 //! in one call when it saves, so no reader sees a partial batch.
 
+mod archive;
 mod expand;
 mod lane;
 mod mailboxes;
@@ -39,7 +40,8 @@ pub fn open() -> Store {
         reads: Arc::new(memory.clone()),
         mailboxes: Arc::new(memory.clone()),
         tracks: Arc::new(memory.clone()),
-        upkeep: Arc::new(memory),
+        upkeep: Arc::new(memory.clone()),
+        archive: Arc::new(memory),
         replicas: None,
         health: Health::default(),
         log: None,

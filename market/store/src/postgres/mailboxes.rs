@@ -111,6 +111,7 @@ macro_rules! with_patience {
         }
     }};
 }
+pub(super) use with_patience;
 
 #[async_trait]
 impl Mailboxes for PostgresMailboxes {

@@ -29,6 +29,7 @@ const MIGRATIONS: &[Migration] = &[
     Migration { sql: include_str!("migrations/0001_initial.sql"), min_reader: 1 },
     Migration { sql: include_str!("migrations/0002_sums.sql"), min_reader: 1 },
     Migration { sql: include_str!("migrations/0003_delivery.sql"), min_reader: 1 },
+    Migration { sql: include_str!("migrations/0004_archive.sql"), min_reader: 1 },
 ];
 
 /// Returns the SQL of all migrations.

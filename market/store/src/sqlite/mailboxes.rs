@@ -70,7 +70,7 @@ impl SqliteMailboxes {
     }
 
     /// Runs `work` like [`Self::write`], in a transaction that survives a power loss.
-    async fn write_durably<T, F>(&self, work: F) -> Result<T, StoreError>
+    pub(super) async fn write_durably<T, F>(&self, work: F) -> Result<T, StoreError>
     where
         T: Send + 'static,
         F: FnOnce(&Connection) -> Result<T, Error> + Send + 'static,

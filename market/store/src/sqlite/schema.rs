@@ -22,6 +22,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0008_audit_blocks.sql"),
     include_str!("migrations/0009_sums.sql"),
     include_str!("migrations/0010_delivery.sql"),
+    include_str!("migrations/0011_archive.sql"),
 ];
 
 /// Why the schema can't be brought up to date.
