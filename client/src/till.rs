@@ -242,7 +242,7 @@ impl Stream {
         let (messages, outgoing) = mpsc::channel(OUTGOING);
         self.passed_over = false;
         let cursor = *self.taken_in.borrow_and_update();
-        self.forget_taken_in(cursor);
+        self.handed_out = self.handed_out.split_off(&cursor.saturating_add(1));
         // The hello and the lines are queued before the stream is opened, so they go out with its first bytes.
         // The queue has room for them.
         put(&messages, Message::Hello(SyncHello { till: self.name.clone(), cursor }));
@@ -324,7 +324,7 @@ impl Stream {
                     None => self.is_closed = true,
                 },
                 sequence = next(&mut self.taken_in), if may_confirm => {
-                    self.forget_taken_in(sequence);
+                    self.handed_out = self.handed_out.split_off(&sequence.saturating_add(1));
                     if let Some(messages) = &messages {
                         put(messages, Message::TakenIn(SyncTakenIn { sequence }));
                     }
@@ -382,10 +382,6 @@ impl Stream {
     /// because it costs a new stream, on which all unconfirmed events are sent again.
     fn may_catch_up(&self) -> bool {
         self.passed_over && !self.is_closed && self.room() >= MAX_HANDED_OUT / 2
-    }
-
-    fn forget_taken_in(&mut self, through: i64) {
-        self.handed_out = self.handed_out.split_off(&through.saturating_add(1));
     }
 }
 

@@ -57,8 +57,8 @@ pub use quantity::{OrderQuantity, Quantity};
 pub use rating::{RatingSummary, Stars};
 pub use refusal::Refusal;
 pub use ride::{Ride, RideKind, RidePlan, RideStop};
-pub use sales::{DaySales, ItemSales, Sales, SalesSummary, TimeRange, Totals};
-pub use tally::{DAY_MICROS, SalesChange, SalesKey, Tally, day_of};
+pub use sales::{DAY_MICROS, DaySales, ItemSales, Sales, SalesSummary, TimeRange, Totals, day_of};
+pub use tally::{SalesChange, SalesKey, Tally};
 pub use text::{CancelReason, Description, DisplayName, ItemName, RideText, Sku, SuspensionReason, TestText};
 use till::LineStanding;
 pub use till::{

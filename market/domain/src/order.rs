@@ -99,6 +99,17 @@ pub struct OrderLine {
     pub expected_unit_price: Option<Money>,
 }
 
+impl Order {
+    /// Returns when the order reached its final state; `None` before that.
+    pub fn finished_at(&self) -> Option<Timestamp> {
+        match self.status {
+            OrderStatus::Placed | OrderStatus::Shipped => None,
+            OrderStatus::Delivered => self.delivered_at,
+            OrderStatus::Cancelled => self.cancelled_at,
+        }
+    }
+}
+
 impl OrderLine {
     /// The maximum number of lines in one command. With all its rows, such a command is still a small part
     /// of a batch.

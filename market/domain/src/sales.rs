@@ -1,9 +1,14 @@
 //! Sales summaries and store-wide totals.
 
-use super::{
-    ItemId, Money, Timestamp,
-    tally::{DAY_MICROS, day_of},
-};
+use super::{ItemId, Money, Timestamp};
+
+/// The microseconds of a day, by which sales are summed up (UTC).
+pub const DAY_MICROS: i64 = 86_400_000_000;
+
+/// Returns the day of a time as the number of days since 1970-01-01 (UTC).
+pub fn day_of(time: Timestamp) -> i64 {
+    time.0.div_euclid(DAY_MICROS)
+}
 
 /// A half-open span of time: `from` is included, `until` is not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -2,10 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Item, ItemId, Order, PartyId, Timestamp, Totals};
-
-/// The microseconds of a day, by which sales are summed up (UTC).
-pub const DAY_MICROS: i64 = 86_400_000_000;
+use super::{Item, ItemId, Order, PartyId, Totals, day_of};
 
 /// One sum of sales. In this order, which is the order in which rows are locked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -74,9 +71,4 @@ impl Tally {
         sum.units += orders * after.quantity;
         sum.amount_minor += i128::from(orders) * i128::from(after.total_price.amount_minor());
     }
-}
-
-/// Returns the day of a time as the number of days since 1970-01-01 (UTC).
-pub fn day_of(time: Timestamp) -> i64 {
-    time.0.div_euclid(DAY_MICROS)
 }

@@ -7,6 +7,8 @@ use souk_cli::{CliSession, CommonFlags, Failure, Paging, Shown, report, view::ti
 use souk_client::{Error, error::required};
 use souk_proto::v1;
 
+use super::archive::Archive;
+
 /// Manage the parties of a market, with an operator's certificate (gen-certs.sh operator NAME)
 #[derive(Args)]
 pub(super) struct AdminArgs {
@@ -39,6 +41,13 @@ enum AdminCommand {
         /// The UUID of the party to reinstate.
         party: String,
     },
+    /// Write orders and audit entries past their retention to files, then remove them from the market
+    ///
+    /// Writes DIR/orders-TIME.ndjson and DIR/audit-TIME.ndjson, one JSON object per line, readable only by their owner.
+    /// The market removes what is in them once they are on disk. If the command is interrupted, run it again: nothing is
+    /// lost, and some records may be in two files. The market's section [retention] says what is old enough; by default
+    /// nothing is.
+    Archive(Archive),
 }
 
 pub(super) async fn run(args: AdminArgs) -> ExitCode {
@@ -65,6 +74,7 @@ async fn carry_out(args: AdminArgs) -> Result<(), Failure> {
                 })
                 .await
         }
+        AdminCommand::Archive(archive) => archive.run(&session).await,
         AdminCommand::Suspend { party, reason } => {
             let request = v1::SuspendRequest { party_id: party, reason, ..Default::default() };
             let answer = session.call(request).await?;

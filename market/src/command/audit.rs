@@ -1,7 +1,9 @@
 //! `market audit`: reads and verifies the audit log, whether or not the market is running.
 
 use std::{
+    fmt,
     io::{self, Write as _},
+    path::PathBuf,
     process::ExitCode,
 };
 
@@ -14,7 +16,10 @@ use souk_store::{
 };
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
-use super::store::{self, StoreArgs};
+use super::{
+    archived::{self, ArchivedParts},
+    store::{self, StoreArgs},
+};
 
 /// The number of rows that are read at a time.
 const PAGE: usize = 1_000;
@@ -37,6 +42,10 @@ enum AuditCommand {
         /// be repeated.
         #[arg(long, value_name = "SEQUENCE:HASH")]
         head: Vec<Head>,
+        /// A file of archived entries (audit-TIME.ndjson of `market admin archive`), to be verified too. May be
+        /// repeated, in any order.
+        #[arg(long, value_name = "FILE", num_args = 1..)]
+        archive: Vec<PathBuf>,
     },
     /// Print the log's current head, to be noted on another machine
     Head,
@@ -54,7 +63,7 @@ enum AuditCommand {
 pub(super) async fn run(args: AuditArgs) -> anyhow::Result<ExitCode> {
     let reads = store::open_reads(&args.store.settings()?).await?;
     match args.command {
-        AuditCommand::Verify { head } => verify(&*reads, &head).await,
+        AuditCommand::Verify { head, archive } => verify(&*reads, &head, &archive).await,
         AuditCommand::Head => {
             println!("{}", reads.audit_head().await?);
             Ok(ExitCode::SUCCESS)
@@ -63,10 +72,10 @@ pub(super) async fn run(args: AuditArgs) -> anyhow::Result<ExitCode> {
     }
 }
 
-async fn verify(reads: &dyn Reads, noted: &[Head]) -> anyhow::Result<ExitCode> {
-    match verified(reads, noted).await {
-        Ok(end) => {
-            println!("the audit log is as it was written: {} entries, head {end}", end.sequence);
+async fn verify(reads: &dyn Reads, noted: &[Head], files: &[PathBuf]) -> anyhow::Result<ExitCode> {
+    match verified(reads, noted, files).await {
+        Ok(verified) => {
+            println!("the audit log is as it was written: {verified}");
             Ok(ExitCode::SUCCESS)
         }
         Err(broken) if broken.is::<Broken>() => {
@@ -77,13 +86,78 @@ async fn verify(reads: &dyn Reads, noted: &[Head]) -> anyhow::Result<ExitCode> {
     }
 }
 
-/// Verifies the whole log and returns its head. Fails with [`Broken`] if it is not as it was written.
-pub(super) async fn verified(reads: &dyn Reads, noted: &[Head]) -> anyhow::Result<Head> {
-    // One pass over the log for all heads, or for the chain alone if there are none.
-    let mut verifiers: Vec<_> = match noted {
-        [] => vec![Verifier::new(None)],
-        noted => noted.iter().map(|head| Verifier::new(Some(*head))).collect(),
-    };
+/// A log that is as it was written.
+pub(super) struct Verified {
+    base: Head,
+    end: Head,
+    archived: Option<ArchivedParts>,
+}
+
+impl fmt::Display for Verified {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { base, end, archived } = self;
+        write!(f, "{} entries", end.sequence - base.sequence)?;
+        match archived {
+            Some(ArchivedParts { first: 1, end }) => {
+                write!(f, " and the archived ones, 1 to {}", end.sequence)?
+            }
+            Some(ArchivedParts { first, end }) => write!(
+                f,
+                " and the archived ones, {first} to {} (entry {first} itself can't be verified without the one before)",
+                end.sequence
+            )?,
+            None if *base != Head::START => {
+                write!(f, " after entry {}; those up to it were archived", base.sequence)?;
+            }
+            None => {}
+        }
+        write!(f, ", head {end}")
+    }
+}
+
+/// Verifies the whole log, and archived parts of it. Fails with [`Broken`] if it is not as it was written.
+pub(super) async fn verified(
+    reads: &dyn Reads,
+    noted: &[Head],
+    files: &[PathBuf],
+) -> anyhow::Result<Verified> {
+    loop {
+        let base = reads.audit_base().await?;
+        match verified_from(reads, base, noted, files).await {
+            // A market that is running may prune while this reads.
+            Err(error) if error.is::<Broken>() && reads.audit_base().await? != base => {}
+            ended => return ended,
+        }
+    }
+}
+
+async fn verified_from(
+    reads: &dyn Reads,
+    base: Head,
+    noted: &[Head],
+    files: &[PathBuf],
+) -> anyhow::Result<Verified> {
+    let archived = if files.is_empty() { None } else { Some(archived::verify(files, base, noted)?) };
+    let first = archived.as_ref().map_or(base.sequence, |archived| archived.first);
+    if let Some(early) = noted.iter().find(|head| head.sequence < first) {
+        anyhow::bail!(
+            "entry {} was archived; add --archive FILE for each file of archived entries from there on",
+            early.sequence
+        );
+    }
+    // One pass over the log for all heads, or for the chain alone if there are none. The end of the archive is a head
+    // too: entries that are in both must be the same.
+    let end = archived.as_ref().map(|archived| archived.end);
+    let mut verifiers = noted
+        .iter()
+        .copied()
+        .chain(end)
+        .filter(|head| head.sequence >= base.sequence)
+        .map(|head| Verifier::from_base(base, Some(head)))
+        .collect::<Result<Vec<_>, _>>()?;
+    if verifiers.is_empty() {
+        verifiers.push(Verifier::from_base(base, None)?);
+    }
     // Start below the first valid number, because an inserted entry may have any.
     pages(reads, i64::MIN, usize::MAX, |row| {
         verifiers.iter_mut().try_for_each(|verifier| verifier.check(row)).map_err(anyhow::Error::from)
@@ -93,7 +167,7 @@ pub(super) async fn verified(reads: &dyn Reads, noted: &[Head]) -> anyhow::Resul
     for verifier in verifiers {
         end = verifier.finish()?;
     }
-    Ok(end)
+    Ok(Verified { base, end, archived })
 }
 
 async fn list(reads: &dyn Reads, after: i64, limit: usize) -> anyhow::Result<ExitCode> {

@@ -72,12 +72,9 @@ fn report(finding: &Finding) -> bool {
 
 async fn audit_holds(reads: &dyn Reads) -> anyhow::Result<bool> {
     announce("the audit log is as it was written");
-    match verified(reads, &[]).await {
-        Ok(end) => {
-            println!(
-                "ok      I9     the audit log is as it was written: {} entries, head {end}",
-                end.sequence
-            );
+    match verified(reads, &[], &[]).await {
+        Ok(verified) => {
+            println!("ok      I9     the audit log is as it was written: {verified}");
             Ok(true)
         }
         Err(error) if error.is::<Broken>() => {

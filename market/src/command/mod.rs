@@ -1,6 +1,8 @@
 //! The commands of the `market` program, one file each.
 
 mod admin;
+mod archive;
+mod archived;
 mod audit;
 mod backup;
 mod check;

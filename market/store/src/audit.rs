@@ -5,7 +5,11 @@
 //! whether an entry was changed, removed, inserted or moved. It can't detect that the *end* was cut off, or
 //! that someone with write access to the store rewrote the whole log. For that, note the head
 //! (`market audit head`, also in the market's own log) on another machine and compare it.
+//!
+//! The oldest entries may have been archived and pruned. Then the chain begins after a *base*, the last of them, and an
+//! entry about the pruning names that base. So a beginning that was cut off is detected too.
 
+mod archived;
 pub(crate) mod block;
 
 use std::{fmt, net::IpAddr, str::FromStr};
@@ -15,6 +19,9 @@ use data_encoding::HEXLOWER;
 use serde::Serialize;
 use souk_domain::AuditEntry;
 use uuid::Uuid;
+
+pub(crate) use archived::PRUNED;
+pub use archived::{archived_line, read_archived, written_at};
 
 /// SHA-256 over the previous entry's hash, the entry's number (8 bytes, big-endian), and its line.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -70,7 +77,7 @@ pub struct Head {
 }
 
 impl Head {
-    /// The head of an empty log.
+    /// The head of an empty log, and the base of one of which nothing was pruned.
     pub const START: Self = Self { sequence: 0, hash: AuditHash::START };
 }
 
@@ -150,6 +157,8 @@ pub fn line(entry: &AuditEntry) -> String {
 pub struct Verifier {
     end: Head,
     expected: Option<Head>,
+    /// The base that an entry has yet to attest.
+    unattested: Option<Head>,
 }
 
 /// The first inconsistency that was found in a log.
@@ -174,6 +183,9 @@ pub enum Broken {
         /// The number of the noted entry.
         noted: i64,
     },
+    /// The log begins after a base that none of its entries attests.
+    #[error("no entry says that entry {0} and those before it were archived: the beginning was cut off")]
+    Unattested(i64),
     /// The log was rewritten: its chain is consistent, but it is not the log that was noted.
     #[error("entry {0} is not the one that was noted: the log was rewritten")]
     Rewritten(i64),
@@ -182,12 +194,37 @@ pub enum Broken {
 impl Verifier {
     /// Creates a verifier that also compares the log with a head noted earlier, if there is one.
     pub fn new(noted: Option<Head>) -> Self {
-        Self { end: Head::START, expected: noted.filter(|noted| noted.sequence > 0) }
+        Self { end: Head::START, expected: noted.filter(|noted| noted.sequence > 0), unattested: None }
+    }
+
+    /// Creates a verifier of a log whose entries up to `base` were pruned ([`Head::START`]: none were). It compares the
+    /// log with a noted head if that is one of the entries which are left.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`Broken::Rewritten`] if the base itself is not the entry that was noted.
+    pub fn from_base(base: Head, noted: Option<Head>) -> Result<Self, Broken> {
+        if let Some(noted) = noted
+            && noted.sequence == base.sequence
+            && noted.hash != base.hash
+        {
+            return Err(Broken::Rewritten(base.sequence));
+        }
+        Ok(Self {
+            end: base,
+            expected: noted.filter(|noted| noted.sequence > base.sequence),
+            unattested: Some(base).filter(|base| *base != Head::START),
+        })
     }
 
     /// Creates a verifier of a part of the log that follows on `start`.
-    pub(crate) fn after(start: Head) -> Self {
-        Self { end: start, expected: None }
+    pub fn after(start: Head) -> Self {
+        Self { end: start, expected: None, unattested: None }
+    }
+
+    /// Returns the last entry that was checked.
+    pub fn end(&self) -> Head {
+        self.end
     }
 
     /// Checks the next entry.
@@ -204,6 +241,9 @@ impl Verifier {
             return Err(Broken::Altered(row.sequence));
         }
         self.end = Head { sequence: row.sequence, hash: row.hash };
+        if self.unattested.is_some() && archived::attested(&row.line) == self.unattested {
+            self.unattested = None;
+        }
         match self.expected {
             Some(noted) if noted.sequence == row.sequence && noted.hash != row.hash => {
                 Err(Broken::Rewritten(row.sequence))
@@ -216,8 +256,12 @@ impl Verifier {
     ///
     /// # Errors
     ///
-    /// Returns [`Broken::CutOff`] if the log ends before the noted head, which the chain alone can't show.
+    /// Returns [`Broken::CutOff`] if the log ends before the noted head, which the chain alone can't show, and
+    /// [`Broken::Unattested`] if no entry attests its base.
     pub fn finish(self) -> Result<Head, Broken> {
+        if let Some(base) = self.unattested {
+            return Err(Broken::Unattested(base.sequence));
+        }
         match self.expected {
             Some(noted) if noted.sequence > self.end.sequence => {
                 Err(Broken::CutOff { found: self.end.sequence, noted: noted.sequence })

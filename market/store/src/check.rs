@@ -74,12 +74,29 @@ pub(crate) const CONDITIONS: &[Condition] = &[
     },
     Condition {
         invariant: "I1",
-        holds: "each item: the sums of its sales are those of its orders",
-        violators: "SELECT coalesce(placed.item, kept.item) AS violator FROM (SELECT item, count(*) AS orders, \
-                    sum(quantity) AS units FROM orders WHERE status <> 'cancelled' GROUP BY item) AS placed \
+        holds: "each item: the sums of its sales are those of its orders, present and archived",
+        violators: "SELECT coalesce(placed.item, kept.item) AS violator FROM (SELECT item, sum(orders) AS orders, \
+                    sum(units) AS units FROM (SELECT item, count(*) AS orders, sum(quantity) AS units FROM orders \
+                    WHERE status <> 'cancelled' GROUP BY item UNION ALL SELECT item, orders, units FROM archived) AS parts \
+                    GROUP BY item) AS placed \
                     FULL JOIN (SELECT item, sum(orders) AS orders, sum(units) AS units FROM sales GROUP BY item) AS kept \
                     ON kept.item = placed.item WHERE coalesce(placed.orders, 0) <> coalesce(kept.orders, 0) \
                     OR coalesce(placed.units, 0) <> coalesce(kept.units, 0)",
+    },
+    Condition {
+        invariant: "I1",
+        holds: "each item: its units sold are those of its sales",
+        violators: "SELECT item.id AS violator FROM item LEFT JOIN (SELECT item, sum(units) AS units FROM sales \
+                    GROUP BY item) AS kept ON kept.item = item.id WHERE item.sold <> coalesce(kept.units, 0)",
+    },
+    Condition {
+        invariant: "I1",
+        holds: "each archived order and purchase is of an item that exists",
+        violators: "SELECT archived.item AS violator FROM archived LEFT JOIN item ON item.id = archived.item \
+                    WHERE item.id IS NULL OR archived.orders < 0 OR archived.units < archived.orders \
+                    OR archived.cancelled < 0 \
+                    UNION ALL SELECT bought.item FROM bought LEFT JOIN archived ON archived.item = bought.item \
+                    WHERE archived.item IS NULL",
     },
     Condition {
         invariant: "I5",

@@ -10,10 +10,12 @@
 //! - [`Consumers`]: the named consumers of a mailbox, each with a cursor of its own.
 //! - [`Tracks`]: the positions of rides.
 //! - [`Upkeep`]: work that no call waits for, such as compacting the audit log.
+//! - [`Archive`]: removal of old orders and audit entries that an operator has copied to files.
 //! - [`Replicas`]: the other markets on the same database.
 //!
 //! Every back end passes the same conformance suite, `tests/it` of this crate.
 
+mod archive;
 pub mod audit;
 mod check;
 mod consumer;
@@ -35,6 +37,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use souk_domain::{Keys, Party, PartyId, TillId, WorkingSet};
 
+pub use archive::{AUDIT_STEP, Archive, DueOrders, ORDERS_STEP, PrunedBy};
 pub use check::Finding;
 pub use consumer::{
     CONSUMER_RETENTION, ConsumerOpening, ConsumerState, ConsumerStream, Consumers, MAX_CONSUMERS, MAX_COUNTED,
@@ -66,6 +69,8 @@ pub struct Store {
     pub tracks: Arc<dyn Tracks>,
     /// Work that no call waits for.
     pub upkeep: Arc<dyn Upkeep>,
+    /// Removal of what operators have archived.
+    pub archive: Arc<dyn Archive>,
     /// The other markets on the same store; `None` if the back end can't be shared.
     pub replicas: Option<Arc<dyn Replicas>>,
     /// Whether the store can keep its promises.

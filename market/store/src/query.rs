@@ -75,6 +75,10 @@ pub trait Reads: Send + Sync {
     /// Returns entries of the audit log in order, starting after number `after`.
     async fn audit(&self, after: i64, limit: usize) -> Result<Vec<AuditRow>, StoreError>;
 
+    /// Returns the last entry of the audit log that was archived and pruned, on which the log's first entry follows.
+    /// [`Head::START`] if the log is complete.
+    async fn audit_base(&self) -> Result<Head, StoreError>;
+
     /// Returns the end of the audit log.
     async fn audit_head(&self) -> Result<Head, StoreError>;
 

@@ -91,7 +91,8 @@ async fn full_disk_refuses_changes_as_such_and_recovers_by_itself() {
     small.fill();
     // The log may have room left for some more changes, and small ones find some when others do not. Whatever is
     // refused is refused as such, and took no effect.
-    let (mut price, mut tried, mut refused) = (0, 100, Vec::new());
+    let before = alice.item(lamp).await.unwrap().unit_price.unwrap().amount_minor;
+    let (mut price, mut tried, mut refused) = (before, 100, Vec::new());
     while refused.len() < 20 {
         tried += 1;
         let request_id = alice.request_id();

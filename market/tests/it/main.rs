@@ -7,6 +7,7 @@
     reason = "a test that panics has failed; `call!` fills in whatever fields are left"
 )]
 
+mod archive;
 mod audit;
 mod backup;
 mod crash;

@@ -50,8 +50,8 @@ impl Rules<'_, '_> {
         ride.ended_at = Some(self.context.now);
         let mut effects = vec![Effect::PutRide(ride.clone())];
         for stop in &ride.plan.stops {
-            // Cannot be missing, since orders are never erased. If it were, ending the ride for the others
-            // matters more.
+            // Cannot be missing, since the orders of a ride under way are never archived. If it were, ending the
+            // ride for the others matters more.
             let Some(mut order) = self.rows.orders.row(stop.order).cloned() else { continue };
             if order.status != OrderStatus::Shipped {
                 // Delivered on its own during the ride.

@@ -111,6 +111,10 @@ impl Reads for Shop {
         Ok(Vec::new())
     }
 
+    async fn audit_base(&self) -> Result<Head, StoreError> {
+        Ok(Head::START)
+    }
+
     async fn audit_head(&self) -> Result<Head, StoreError> {
         Ok(Head::START)
     }

@@ -7,7 +7,11 @@ use souk_proto::v1::{self, admin_service_server::AdminService};
 use souk_store::{Standing, WriteAheadLog};
 use tonic::{Request, Response, Status, async_trait};
 
-use super::{Api, read};
+use super::{
+    Api,
+    archive::{self, Archived},
+    read,
+};
 use crate::{
     access::{Access, Operator},
     wire::{
@@ -25,6 +29,8 @@ pub struct AdminApi {
 
 #[async_trait]
 impl AdminService for AdminApi {
+    type ArchiveStream = Archived;
+
     async fn list_parties(
         &self,
         request: Request<v1::ListPartiesRequest>,
@@ -73,6 +79,22 @@ impl AdminService for AdminApi {
             write_ahead_log_bytes,
             ..stats
         }))
+    }
+
+    async fn archive(
+        &self,
+        request: Request<v1::ArchiveRequest>,
+    ) -> Result<Response<Self::ArchiveStream>, Status> {
+        Operator::of(&request)?;
+        archive::open(self.api.clone(), request.into_inner()).await.map(Response::new)
+    }
+
+    async fn prune_archived(
+        &self,
+        request: Request<v1::PruneArchivedRequest>,
+    ) -> Result<Response<v1::PruneArchivedResponse>, Status> {
+        let operator = Operator::of(&request)?;
+        archive::prune(self.api.clone(), operator, request.into_inner()).await.map(Response::new)
     }
 }
 

@@ -5,6 +5,7 @@
 
 mod account;
 mod admin;
+mod archive;
 mod buyer;
 mod catalog;
 mod event;
@@ -30,13 +31,14 @@ pub use session::SessionApi;
 use souk_domain::{Act, Command, Fingerprint, PartyId, RequestId, RequestKey};
 use souk_proto::Reason;
 use souk_search::Search;
-use souk_store::{Consumers, Mailboxes, Reads, StoreError, Tracks, WriteAheadLog};
+use souk_store::{Archive, Consumers, Mailboxes, Reads, StoreError, Tracks, WriteAheadLog};
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
 
 use crate::{
     access::{CallbackPolicy, Caller, Suspended, Tokens},
     clock::Clock,
+    config::RetentionConfig,
     ledger::{Done, Ledger, OVERLOAD_RETRY_DELAY},
     observe::Activity,
     random::Random,
@@ -55,6 +57,10 @@ pub struct Parts {
     pub consumers: Arc<dyn Consumers>,
     /// The recorded positions of rides.
     pub tracks: Arc<dyn Tracks>,
+    /// Removal of what operators have archived.
+    pub archive: Arc<dyn Archive>,
+    /// How long finished orders and audit entries are kept.
+    pub retention: RetentionConfig,
     /// Wakes the watchers of a ride when there are new positions.
     pub rides: RideNews,
     /// The search index of this market.

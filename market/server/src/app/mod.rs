@@ -31,7 +31,7 @@ use crate::{
     api::Parts,
     audit::Refusals,
     clock::Clock,
-    config::{Config, StoreConfig, TokenKeyFiles},
+    config::{Config, LimitConfig, StoreConfig, TokenKeyFiles},
     ledger::{Lanes, OnCommit},
     observe::{Activity, CallTimes, SpanCounts},
     random::Random,
@@ -110,7 +110,7 @@ impl App {
     ) -> Result<Self, OpenError> {
         let credentials = MarketCredentials::open(&config, clock)?;
         let (acceptor, tokens) = (credentials.acceptor.clone(), Arc::clone(&credentials.tokens));
-        let Store { lanes, reads, mailboxes, consumers, tracks, upkeep, replicas, health, log } =
+        let Store { lanes, reads, mailboxes, consumers, tracks, upkeep, archive, replicas, health, log } =
             open_store(&config.store, random).await?;
         let search = Search::open(index_home(&config.store), Arc::clone(&reads)).await?;
         // Loaded before the port is served, so that no suspended party gets a call through at start-up.
@@ -122,19 +122,13 @@ impl App {
             tracks: Arc::clone(&tracks),
             dialer: credentials.dialer(&config, &callbacks),
             suspended: suspended.clone(),
+            retention: config.retention,
             clock,
             random,
         });
         let (refusals, notes) = (Refusals::default(), StandingNotes::default());
-        let access = Arc::new(Access::open(AccessParts {
-            tokens: Arc::clone(&tokens),
-            revoked: credentials.rotation.current().revoked_serials(),
-            epochs: reads.raised_epochs().await?,
-            suspended: suspended.clone(),
-            rates: config.limits,
-            refusals: refusals.clone(),
-            clock,
-        }));
+        let epochs = reads.raised_epochs().await?;
+        let access = credentials.access(epochs, suspended.clone(), config.limits, refusals.clone(), clock);
         let activity = Activity::start(clock.now());
         let lanes = Lanes::start(lanes, clock, random, || {
             on_commit((relay.handle(), search.clone()), Arc::clone(&access), notes.clone(), activity.clone())
@@ -145,6 +139,8 @@ impl App {
             mailboxes,
             consumers,
             tracks,
+            archive,
+            retention: config.retention,
             rides: RideNews::default(),
             search,
             relay: relay.handle(),
@@ -234,6 +230,20 @@ impl MarketCredentials {
         let tokens = Arc::new(Tokens::new(TokenKeys::load(&token_keys)?, &trust_domain));
         let outgoing = ClientTls::new(&loaded)?;
         Ok(Self { changes, rotation, token_keys, acceptor, tokens, outgoing })
+    }
+
+    /// Opens the guard.
+    fn access(
+        &self,
+        epochs: Vec<(PartyId, i64)>,
+        suspended: Suspended,
+        rates: LimitConfig,
+        refusals: Refusals,
+        clock: Clock,
+    ) -> Arc<Access> {
+        let revoked = self.rotation.current().revoked_serials();
+        let tokens = Arc::clone(&self.tokens);
+        Arc::new(Access::open(AccessParts { tokens, revoked, epochs, suspended, rates, refusals, clock }))
     }
 
     fn into_rotator(

@@ -19,9 +19,11 @@ use souk_certs::{
 };
 use toml::{Table, Value};
 
+mod retention;
 mod store;
 mod traces;
 
+pub use retention::RetentionConfig;
 use store::StoreSettings;
 pub use store::{StoreConfig, StoreFlags};
 pub use traces::TraceConfig;
@@ -44,6 +46,8 @@ pub struct Config {
     pub callbacks: CallbackConfig,
     /// Section `[limits]`: bounds on rates, calls, connections and handshakes.
     pub limits: LimitConfig,
+    /// Section `[retention]`: how long rows are kept.
+    pub retention: RetentionConfig,
     /// Section `[log]`: format and level of the log.
     pub log: LogConfig,
     /// Section `[traces]`: the export of spans.
@@ -59,6 +63,7 @@ struct Settings {
     store: StoreSettings,
     callbacks: CallbackConfig,
     limits: LimitConfig,
+    retention: RetentionConfig,
     log: LogConfig,
     traces: TraceConfig,
 }
@@ -198,6 +203,7 @@ impl Config {
             store: settings.store.under(store),
             callbacks: settings.callbacks,
             limits: settings.limits,
+            retention: settings.retention,
             log: settings.log,
             traces: settings.traces,
         };
@@ -233,6 +239,7 @@ impl Config {
                 return wrong(key, "give 1 or more".into());
             }
         }
+        self.retention.check()?;
         self.traces.check()
     }
 

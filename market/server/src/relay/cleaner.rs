@@ -16,7 +16,8 @@ use souk_domain::Timestamp;
 use souk_store::StoreError;
 use tokio::time::{self, Instant};
 
-use super::{CONSUMER_RETENTION, REQUEST_RETENTION, RETENTION, Shared, TRACK_RETENTION};
+use super::{CONSUMER_RETENTION, Shared};
+use crate::config::RetentionConfig;
 
 /// Maximum number of rows per step and table.
 const STEP: usize = 256;
@@ -60,13 +61,13 @@ struct Cutoffs {
 
 impl Cutoffs {
     /// Computes the times from the clock that ages are judged by.
-    fn at(now: Timestamp) -> Self {
+    fn at(now: Timestamp, kept: &RetentionConfig) -> Self {
         Self {
             now,
-            updates: now.minus(RETENTION.updates),
-            requests: now.minus(REQUEST_RETENTION),
+            updates: now.minus(kept.events.updates),
+            requests: now.minus(kept.requests),
             consumers: now.minus(CONSUMER_RETENTION),
-            tracks: now.minus(TRACK_RETENTION),
+            tracks: now.minus(kept.tracks),
         }
     }
 }
@@ -109,10 +110,10 @@ async fn round(shared: &Shared) {
 /// Deletes a step's worth from each table. Returns how much that was, and the first failure: one table that fails
 /// must not let the others grow.
 async fn step(shared: &Shared) -> (usize, Option<StoreError>) {
-    let cutoffs = Cutoffs::at(shared.clock.now());
+    let cutoffs = Cutoffs::at(shared.clock.now(), &shared.retention);
     let mailboxes = &shared.mailboxes;
     let results = [
-        mailboxes.expire(cutoffs.now, RETENTION, STEP).await,
+        mailboxes.expire(cutoffs.now, shared.retention.events, STEP).await,
         mailboxes.remove_acknowledged(STEP).await,
         // After the deliveries that refer to them.
         mailboxes.forget_events(cutoffs.updates, STEP).await,

@@ -1,8 +1,8 @@
 //! The relay: delivers events to their recipients.
 //!
-//! **Guarantee.** An event in a mailbox reaches its recipient *at least once* within its retention (orders 30 days,
-//! item updates 72 hours), despite failures in between. Per recipient, first deliveries are in the order of their
-//! sequences; hence per recipient and item, versions never go back. An event has the same id in every delivery, so
+//! **Guarantee.** An event in a mailbox reaches its recipient *at least once* within its retention (at least 30 days for
+//! orders, 72 hours for item updates), despite failures in between. Per recipient, first deliveries are in the order of
+//! their sequences; hence per recipient and item, versions never go back. An event has the same id in every delivery, so
 //! that clients can drop duplicates.
 //!
 //! **Consumers.** All of this holds for each consumer of a mailbox. The unnamed consumer is the callback or a stream
@@ -36,8 +36,7 @@ pub use dialer::{Dialer, ProbeFailure};
 pub use slots::InProgress;
 use souk_domain::{Callback, PartyId, Role, Sequence, TillId};
 use souk_store::{
-    ByReliability, CONSUMER_RETENTION, Consumers, LeaseEpoch, LeaseOwner, Mailboxes, Retention, StoreError,
-    Tracks,
+    ByReliability, CONSUMER_RETENTION, Consumers, LeaseEpoch, LeaseOwner, Mailboxes, StoreError, Tracks,
 };
 pub use subscribe::{Reader, SubscribeEnd, SubscribeItem};
 use tokio::{
@@ -46,7 +45,7 @@ use tokio::{
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use crate::{access::Suspended, clock::Clock, random::Random};
+use crate::{access::Suspended, clock::Clock, config::RetentionConfig, random::Random};
 use subscribe::Reading;
 use subscribers::Subscribers;
 
@@ -56,13 +55,6 @@ pub const BATCH_EVENTS: usize = 64;
 pub const BATCH_BYTES: usize = 256 * 1024;
 /// Duration of a lease on a mailbox. Longer than any delivery attempt.
 pub const LEASE: Duration = Duration::from_secs(30);
-/// How long undelivered events are kept.
-pub const RETENTION: Retention =
-    Retention { updates: Duration::from_secs(72 * 3_600), orders: Duration::from_secs(30 * 24 * 3_600) };
-/// How long request ids are kept for replays. The contract promises 30 days.
-pub const REQUEST_RETENTION: Duration = Duration::from_secs(31 * 24 * 3_600);
-/// How long the positions of rides are kept.
-pub const TRACK_RETENTION: Duration = Duration::from_secs(30 * 24 * 3_600);
 /// Capacity of the queue of parties whose mailboxes are to be made due early. If it is full, a party waits for its
 /// regular next attempt.
 const PROBES: usize = 1_024;
@@ -79,6 +71,8 @@ pub struct RelayParts {
     pub dialer: Dialer,
     /// The suspended parties, which can't open a stream.
     pub suspended: Suspended,
+    /// How long events, requests and positions are kept.
+    pub retention: RetentionConfig,
     /// The clock for leases, retries and retention.
     pub clock: Clock,
     /// Makes ids, and spreads attempts.
@@ -105,6 +99,7 @@ struct Shared {
     tracks: Arc<dyn Tracks>,
     dialer: Dialer,
     suspended: Suspended,
+    retention: RetentionConfig,
     clock: Clock,
     random: Random,
     owner: LeaseOwner,
@@ -128,6 +123,7 @@ impl Relay {
             tracks: parts.tracks,
             dialer: parts.dialer,
             suspended: parts.suspended,
+            retention: parts.retention,
             clock: parts.clock,
             random: parts.random,
             // New at each start: after a crash the leases of the previous process are foreign and run out,

@@ -1,4 +1,4 @@
-//! Operators: suspending and reinstating a party.
+//! Operators: suspending and reinstating a party, and the archive.
 
 use anyhow::ensure;
 use souk_certs::identity::Role;
@@ -22,6 +22,12 @@ pub(super) async fn tour(log: &mut Log, cast: &mut Cast) {
     )
     .await;
     log.step("a reinstated seller can trade again", &["AdminService/Reinstate"], reinstates(cast)).await;
+    log.step(
+        "nothing is archived or removed as long as the market keeps it for good",
+        &["AdminService/Archive", "AdminService/PruneArchived"],
+        archives_nothing(cast),
+    )
+    .await;
 }
 
 async fn list(actor: &Actor) -> Result<v1::ListPartiesResponse, souk_client::Error> {
@@ -75,5 +81,18 @@ async fn reinstates(cast: &Cast) -> anyhow::Result<()> {
     ensure!(party.suspension.is_none(), "she is still suspended");
     ensure!(cast.alice.item(cast.lamp).await?.item_id == cast.lamp, "another item");
     cast.bob.buy(cast.lamp, 1).await?;
+    Ok(())
+}
+
+async fn archives_nothing(cast: &Cast) -> anyhow::Result<()> {
+    let olga = operator(cast).await?;
+    let request = v1::ArchiveRequest { table: v1::ArchiveTable::Audit.into(), ..Default::default() };
+    let mut due = olga.connection.admin().archive(request).await?.into_inner();
+    let first = due.message().await?;
+    ensure!(first.is_some_and(|first| first.retention.is_none()), "there is a retention");
+    ensure!(due.message().await?.is_none(), "something is due");
+    let request = v1::PruneArchivedRequest { order_ids: vec![1], ..Default::default() };
+    let pruned = olga.connection.call(request).await?;
+    ensure!(pruned.pruned_order_count == 0, "an order is gone");
     Ok(())
 }

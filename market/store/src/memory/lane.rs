@@ -87,7 +87,9 @@ fn load(state: &State, keys: &Keys) -> WorkingSet {
         let orders = state.orders.values();
         let standing =
             orders.filter(|order| order.buyer == buyer && order.item == item && order.status.stands());
-        rows.purchases.insert((buyer, item), i64::try_from(standing.count()).unwrap_or(i64::MAX));
+        let archived = usize::from(state.archived.bought.contains(&(buyer, item)));
+        let purchases = standing.count() + archived;
+        rows.purchases.insert((buyer, item), i64::try_from(purchases).unwrap_or(i64::MAX));
     }
     for key in &keys.requests {
         if let Some((recorded, _)) = state.requests.get(key) {

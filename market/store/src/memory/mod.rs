@@ -3,6 +3,7 @@
 //! One state behind a mutex that is never held across an await. A lane loads copies and applies all changes
 //! in one call when it saves, so no reader sees a partial batch.
 
+mod archive;
 mod consumers;
 mod expand;
 mod lane;
@@ -41,7 +42,8 @@ pub fn open() -> Store {
         mailboxes: Arc::new(memory.clone()),
         consumers: Arc::new(memory.clone()),
         tracks: Arc::new(memory.clone()),
-        upkeep: Arc::new(memory),
+        upkeep: Arc::new(memory.clone()),
+        archive: Arc::new(memory),
         replicas: None,
         health: Health::default(),
         log: None,

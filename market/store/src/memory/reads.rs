@@ -43,6 +43,10 @@ impl Reads for Memory {
         Ok(state.audit.iter().filter(|row| row.sequence > after).take(limit).cloned().collect())
     }
 
+    async fn audit_base(&self) -> Result<Head, StoreError> {
+        Ok(self.state().archived.audit_base)
+    }
+
     async fn audit_head(&self) -> Result<Head, StoreError> {
         Ok(self.state().audit_head())
     }
@@ -109,12 +113,18 @@ impl Reads for Memory {
         });
         let name =
             |item| state.items.get(&item).map_or_else(String::new, |item| item.name.as_str().to_owned());
-        Ok(summary::of(standing, items, name))
+        // As in the other back ends, whole days are summed up from the sums that are kept, and other ranges from the
+        // orders that are left.
+        let days = placed.whole_days().map_or(0..0, |(from, until)| from..until);
+        let archived = state.archived.sales.iter();
+        let archived = archived.filter(|(key, _)| key.seller == seller && days.contains(&key.day));
+        Ok(summary::of(standing, archived, items, name))
     }
 
     async fn revenue(&self) -> Result<Vec<Sales>, StoreError> {
         let state = self.state();
-        Ok(summary::by_currency(state.orders.values().filter(|order| order.status.stands())))
+        let standing = state.orders.values().filter(|order| order.status.stands());
+        Ok(summary::by_currency(standing, state.archived.sales.iter()))
     }
 
     async fn wishlist(
@@ -152,13 +162,15 @@ impl Reads for Memory {
         let state = self.state();
         let items = || state.items.values();
         let standing = state.orders.values().filter(|order| order.status.stands());
+        let archived = || state.archived.sales.values();
+        let archived_orders = archived().map(|sum| sum.orders).sum::<i64>() + state.archived.cancelled;
         Ok(Totals {
             parties: count(state.parties.len()),
             items: count(state.items.len()),
-            orders: count(state.orders.len()),
+            orders: count(state.orders.len()) + archived_orders,
             supplied: items().map(|item| item.supplied).sum(),
             sold: items().map(|item| item.sold).sum(),
-            ordered: standing.map(|order| order.quantity).sum(),
+            ordered: standing.map(|order| order.quantity).chain(archived().map(|sum| sum.units)).sum(),
             remaining: items().map(|item| item.quantity).sum(),
             withdrawn: items().map(|item| item.withdrawn).sum(),
             pending_deliveries: state.mailboxes.values().map(|mailbox| count(mailbox.waiting.len())).sum(),

@@ -7,7 +7,7 @@ use std::{
 
 use souk_domain::{
     Callback, Event, Item, ItemId, Order, OrderId, Party, PartyId, Recorded, RequestId, Ride, RideId, Role,
-    Sequence, Sku, Stars, Till, TillId, Timestamp, Topic, Wish,
+    SalesChange, SalesKey, Sequence, Sku, Stars, Till, TillId, Timestamp, Topic, Wish,
 };
 use uuid::Uuid;
 
@@ -42,9 +42,26 @@ pub(super) struct State {
     /// The seller whose events were expanded last.
     pub(super) expanded: Option<PartyId>,
     pub(super) audit: Vec<AuditRow>,
+    pub(super) archived: Archived,
     pub(super) last_item: i64,
     pub(super) last_order: i64,
     pub(super) last_feed: i64,
+}
+
+/// What is kept of pruned orders and audit entries.
+pub(super) struct Archived {
+    /// The sums of the orders that were not cancelled.
+    pub(super) sales: BTreeMap<SalesKey, SalesChange>,
+    pub(super) cancelled: i64,
+    /// The buyers of listed items.
+    pub(super) bought: BTreeSet<(PartyId, ItemId)>,
+    pub(super) audit_base: Head,
+}
+
+impl Default for Archived {
+    fn default() -> Self {
+        Self { sales: BTreeMap::new(), cancelled: 0, bought: BTreeSet::new(), audit_base: Head::START }
+    }
 }
 
 /// An event for wishers, and how far it has been expanded.
@@ -336,7 +353,9 @@ impl State {
 
     /// Returns the end of the audit log.
     pub(super) fn audit_head(&self) -> Head {
-        self.audit.last().map_or(Head::START, |last| Head { sequence: last.sequence, hash: last.hash })
+        self.audit
+            .last()
+            .map_or(self.archived.audit_base, |last| Head { sequence: last.sequence, hash: last.hash })
     }
 
     /// Returns an item with its seller's current name.

@@ -115,6 +115,7 @@ macro_rules! with_patience {
         }
     }};
 }
+pub(super) use with_patience;
 
 #[async_trait]
 impl Mailboxes for PostgresMailboxes {

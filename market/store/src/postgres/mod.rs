@@ -18,6 +18,7 @@
 //! [`SaveError::Indefinite`]: super::SaveError::Indefinite
 
 mod address;
+mod archive;
 mod chain;
 mod check;
 mod connection;
@@ -104,10 +105,19 @@ pub async fn open(address: &str, options: &PostgresOptions, market: Uuid) -> Res
     // Weak, so that the task does not keep the sessions open after the store is dropped.
     tokio::spawn(chain::keep_linked(Arc::downgrade(&readers), market));
     let reads = Arc::new(PostgresReads::new(readers));
-    let consumers = Arc::clone(&mailboxes);
-    let (tracks, upkeep) = (Arc::clone(&mailboxes), Arc::clone(&mailboxes));
     let replicas: Option<Arc<dyn Replicas>> = Some(Arc::new(replicas));
-    Ok(Store { lanes, reads, mailboxes, consumers, tracks, upkeep, replicas, health, log: None })
+    Ok(Store {
+        lanes,
+        reads,
+        consumers: mailboxes.clone(),
+        tracks: mailboxes.clone(),
+        upkeep: mailboxes.clone(),
+        archive: mailboxes.clone(),
+        mailboxes,
+        replicas,
+        health,
+        log: None,
+    })
 }
 
 /// Opens only the queries, alongside markets that may have the database open.

@@ -50,6 +50,7 @@ const SUSPENDED: &str = concat!(
 const AUDIT: &str = "SELECT sequence, hash, line FROM audit JOIN audit_line USING (place) WHERE sequence > $1 \
                      ORDER BY sequence LIMIT $2";
 const AUDIT_HEAD: &str = "SELECT sequence, hash FROM audit ORDER BY sequence DESC LIMIT 1";
+const AUDIT_BASE: &str = "SELECT sequence, hash FROM audit_base";
 const ITEMS: &str = concat!(
     "SELECT ",
     item_columns!(),
@@ -92,9 +93,11 @@ const FEED: &str = concat!(
 );
 const FEED_END: &str = "SELECT coalesce(max(feed_position), 0) FROM item";
 const REQUEST: &str = "SELECT fingerprint, outcome FROM request WHERE id = $1 AND party = $2";
-const TOTALS: &str = "SELECT (SELECT count(*) FROM party), (SELECT count(*) FROM item), (SELECT count(*) FROM orders), \
+const TOTALS: &str = "SELECT (SELECT count(*) FROM party), (SELECT count(*) FROM item), \
+     (SELECT count(*) FROM orders) + (SELECT coalesce(sum(orders + cancelled), 0)::BIGINT FROM archived), \
      (SELECT coalesce(sum(supplied), 0)::BIGINT FROM item), (SELECT coalesce(sum(sold), 0)::BIGINT FROM item), \
-     (SELECT coalesce(sum(quantity), 0)::BIGINT FROM orders WHERE status <> 'cancelled'), \
+     (SELECT coalesce(sum(quantity), 0)::BIGINT FROM orders WHERE status <> 'cancelled') \
+     + (SELECT coalesce(sum(units), 0)::BIGINT FROM archived), \
      (SELECT coalesce(sum(quantity), 0)::BIGINT FROM item), (SELECT coalesce(sum(withdrawn), 0)::BIGINT FROM item), \
      (SELECT count(*) FROM delivery)";
 
@@ -136,6 +139,11 @@ impl Reads for PostgresReads {
             let Head { sequence, hash } = convert::audit_head(row)?;
             Ok(AuditRow { sequence, line: get(row, 2)?, hash })
         })
+    }
+
+    async fn audit_base(&self) -> Result<Head, StoreError> {
+        let base = one(&self.pool.query(AUDIT_BASE, Vec::new).await?, convert::audit_head)?;
+        Ok(base.unwrap_or(Head::START))
     }
 
     async fn audit_head(&self) -> Result<Head, StoreError> {

@@ -29,9 +29,10 @@ const MIGRATIONS: &[Migration] = &[
     Migration { sql: include_str!("migrations/0001_initial.sql"), min_reader: 1 },
     Migration { sql: include_str!("migrations/0002_sums.sql"), min_reader: 1 },
     Migration { sql: include_str!("migrations/0003_delivery.sql"), min_reader: 1 },
+    Migration { sql: include_str!("migrations/0004_archive.sql"), min_reader: 1 },
     // An older market would remove events that a named consumer has not received.
-    Migration { sql: include_str!("migrations/0004_consumers.sql"), min_reader: 4 },
-    Migration { sql: include_str!("migrations/0005_back_off.sql"), min_reader: 4 },
+    Migration { sql: include_str!("migrations/0005_consumers.sql"), min_reader: 5 },
+    Migration { sql: include_str!("migrations/0006_back_off.sql"), min_reader: 5 },
 ];
 
 /// Returns the SQL of all migrations.

@@ -69,9 +69,13 @@ pub(super) const LOAD_WISHES: &str = "SELECT buyer, item, added_at FROM wish \
 pub(super) const LOAD_RATINGS: &str = "SELECT buyer, item, stars FROM rating \
      JOIN unnest($1::UUID[], $2::BIGINT[]) AS named (buyer, item) USING (buyer, item)";
 
-pub(super) const LOAD_PURCHASES: &str = "SELECT buyer, item, count(*) FROM orders \
+/// Counts the orders that were not cancelled. Those that were pruned count as one.
+pub(super) const LOAD_PURCHASES: &str = "SELECT buyer, item, sum(orders)::BIGINT FROM \
+     (SELECT buyer, item, count(*) AS orders FROM orders \
      JOIN unnest($1::UUID[], $2::BIGINT[]) AS named (buyer, item) USING (buyer, item) \
-     WHERE status <> 'cancelled' GROUP BY buyer, item";
+     WHERE status <> 'cancelled' GROUP BY buyer, item \
+     UNION ALL SELECT buyer, item, 1 FROM bought \
+     JOIN unnest($1::UUID[], $2::BIGINT[]) AS named (buyer, item) USING (buyer, item)) AS purchases GROUP BY buyer, item";
 
 pub(super) const LOAD_REQUESTS: &str = "SELECT id, party, fingerprint, outcome FROM request \
      JOIN unnest($1::UUID[], $2::UUID[]) AS named (id, party) USING (id, party)";

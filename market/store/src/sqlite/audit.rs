@@ -1,21 +1,30 @@
 //! The audit log: recent entries as rows, older ones in blocks.
 
-use async_trait::async_trait;
 use rusqlite::{Connection, Error, OptionalExtension as _, Row, params};
+use souk_domain::AuditEntry;
 
-use super::{convert, mailboxes::SqliteMailboxes, rows::at_most};
-use crate::{
-    StoreError, Upkeep,
-    audit::{
-        AuditHash, AuditRow, Head,
-        block::{BLOCK_ENTRIES, Block, BlockError},
-    },
+use super::{convert, rows::at_most};
+use crate::audit::{
+    AuditHash, AuditRow, Head, Link,
+    block::{Block, BlockError},
 };
 
-/// The number of recent entries that stay rows. Appending reads the last one, and operators read the last few.
-const ROWS_KEPT: i64 = 4_096;
+/// Selects blocks.
+pub(super) const BLOCK: &str = "SELECT first, last, bytes, lines, marks, end_hash FROM audit_block";
 
-const BLOCK: &str = "SELECT first, last, bytes, lines, marks, end_hash FROM audit_block";
+/// Appends entries to the log. The end of the chain is read in the write transaction, so nothing can come in between.
+pub(super) fn append(transaction: &Connection, entries: &[AuditEntry]) -> Result<(), Error> {
+    let mut put = transaction.prepare_cached("INSERT INTO audit (sequence, line, hash) VALUES (?, ?, ?)")?;
+    let mut last =
+        transaction.prepare_cached("SELECT sequence, hash FROM audit ORDER BY sequence DESC LIMIT 1")?;
+    let head = last.query_row([], convert::audit_head).optional()?.unwrap_or(Head::START);
+    let mut link = Link::after(head);
+    for entry in entries {
+        let AuditRow { sequence, line, hash } = link.next(entry);
+        put.execute(params![sequence, line, hash.0])?;
+    }
+    Ok(())
+}
 
 /// Returns entries in order, starting after a number.
 pub(super) fn entries(connection: &mut Connection, after: i64, limit: usize) -> Result<Vec<AuditRow>, Error> {
@@ -30,7 +39,7 @@ pub(super) fn entries(connection: &mut Connection, after: i64, limit: usize) -> 
     Ok(found)
 }
 
-fn in_rows(connection: &Connection, after: i64, limit: usize) -> Result<Vec<AuditRow>, Error> {
+pub(super) fn in_rows(connection: &Connection, after: i64, limit: usize) -> Result<Vec<AuditRow>, Error> {
     let sql = "SELECT sequence, hash, line FROM audit WHERE sequence > ? ORDER BY sequence LIMIT ?";
     connection.prepare_cached(sql)?.query_map(params![after, at_most(limit)], convert::audit_row)?.collect()
 }
@@ -52,14 +61,25 @@ fn in_blocks(connection: &Connection, after: i64, limit: usize) -> Result<Vec<Au
 }
 
 /// Returns the hash that the block beginning at `first` is chained to.
-fn hash_before(connection: &Connection, first: i64) -> Result<AuditHash, Error> {
+pub(super) fn hash_before(connection: &Connection, first: i64) -> Result<AuditHash, Error> {
     let sql = "SELECT end_hash FROM audit_block WHERE last = ?";
     let before = connection.prepare_cached(sql)?.query_row([first - 1], |row| row.get(0)).optional()?;
+    if let Some(before) = before {
+        return Ok(AuditHash(before));
+    }
+    let base = base(connection)?;
     // A block that is missing is detected by the numbers.
-    Ok(before.map_or(AuditHash::START, AuditHash))
+    Ok(if base.sequence == first - 1 { base.hash } else { AuditHash::START })
 }
 
-fn block(row: &Row<'_>) -> Result<Block, Error> {
+/// Returns the last entry that was pruned.
+pub(super) fn base(connection: &Connection) -> Result<Head, Error> {
+    let sql = "SELECT sequence, hash FROM audit_base";
+    let base = connection.prepare_cached(sql)?.query_row([], convert::audit_head).optional()?;
+    Ok(base.unwrap_or(Head::START))
+}
+
+pub(super) fn block(row: &Row<'_>) -> Result<Block, Error> {
     let bytes: i64 = row.get(2)?;
     Ok(Block {
         first: row.get(0)?,
@@ -70,48 +90,6 @@ fn block(row: &Row<'_>) -> Result<Block, Error> {
     })
 }
 
-fn unreadable(error: BlockError) -> Error {
+pub(super) fn unreadable(error: BlockError) -> Error {
     convert::unreadable(3, error)
-}
-
-#[async_trait]
-impl Upkeep for SqliteMailboxes {
-    async fn compact_audit(&self) -> Result<usize, StoreError> {
-        // Compressed outside of the writers' turn: entries never change.
-        let Some(block) = self.read(next_block).await? else { return Ok(0) };
-        self.write(move |transaction| store(transaction, &block)).await
-    }
-}
-
-/// Seals the oldest rows, if there are more than those that stay. `None` also if they are not a consistent part of the
-/// log: then they stay as they are, for verification to report.
-fn next_block(connection: &Connection) -> Result<Option<Block>, Error> {
-    let sql = "SELECT min(sequence), max(sequence) FROM audit";
-    let ends: (Option<i64>, Option<i64>) =
-        connection.prepare_cached(sql)?.query_row([], |row| Ok((row.get(0)?, row.get(1)?)))?;
-    let (Some(first), Some(last)) = ends else { return Ok(None) };
-    if last - first < ROWS_KEPT + at_most(BLOCK_ENTRIES) {
-        return Ok(None);
-    }
-    let rows = in_rows(connection, first - 1, BLOCK_ENTRIES)?;
-    let start = Head { sequence: first - 1, hash: hash_before(connection, first)? };
-    match Block::seal(start, &rows) {
-        Ok(block) => Ok(block),
-        Err(error @ BlockError::Broken(_)) => {
-            tracing::debug!(%error, "a part of the audit log stays uncompressed");
-            Ok(None)
-        }
-        Err(error) => Err(unreadable(error)),
-    }
-}
-
-fn store(transaction: &Connection, block: &Block) -> Result<usize, Error> {
-    let Block { first, end, bytes, lines, marks } = block;
-    let sql =
-        "INSERT INTO audit_block (first, last, bytes, lines, marks, end_hash) VALUES (?, ?, ?, ?, ?, ?)";
-    let bytes = at_most(*bytes);
-    let values = params![first, end.sequence, bytes, lines, marks, end.hash.0];
-    transaction.prepare_cached(sql)?.execute(values)?;
-    let sql = "DELETE FROM audit WHERE sequence BETWEEN ? AND ?";
-    transaction.prepare_cached(sql)?.execute(params![first, end.sequence])
 }

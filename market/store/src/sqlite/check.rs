@@ -16,10 +16,12 @@ const OWN_CONDITIONS: &[Condition] = &[
         invariant: "I1",
         holds: "the totals are those of the rows",
         violators: "SELECT 1 AS violator FROM total WHERE parties <> (SELECT count(*) FROM party) \
-                    OR items <> (SELECT count(*) FROM item) OR orders <> (SELECT count(*) FROM orders) \
+                    OR items <> (SELECT count(*) FROM item) OR orders <> (SELECT count(*) FROM orders) + \
+                    (SELECT coalesce(sum(archived.orders + archived.cancelled), 0) FROM archived) \
                     OR (supplied, sold, remaining, withdrawn) <> (SELECT coalesce(sum(supplied), 0), \
                     coalesce(sum(sold), 0), coalesce(sum(quantity), 0), coalesce(sum(withdrawn), 0) FROM item) \
-                    OR ordered <> (SELECT coalesce(sum(quantity), 0) FROM orders WHERE status <> 'cancelled')",
+                    OR ordered <> (SELECT coalesce(sum(quantity), 0) FROM orders WHERE status <> 'cancelled') \
+                    + (SELECT coalesce(sum(units), 0) FROM archived)",
     },
     Condition {
         invariant: "I3",

@@ -120,7 +120,8 @@ fn load_wishes_and_ratings(connection: &Connection, keys: &Keys, rows: &mut Work
         }
     }
     let mut standing = connection.prepare_cached(
-        "SELECT count(*) FROM orders WHERE buyer = ? AND item = ? AND status <> 'cancelled'",
+        "SELECT (SELECT count(*) FROM orders WHERE buyer = ?1 AND item = ?2 AND status <> 'cancelled') \
+         + (SELECT count(*) FROM bought WHERE buyer = ?1 AND item = ?2)",
     )?;
     for (buyer, item) in keys.purchases.iter().copied() {
         let count = standing.query_row(params![blob(buyer), item.0], |row| row.get(0))?;

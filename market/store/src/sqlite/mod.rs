@@ -12,6 +12,7 @@
 //!   files are still there and that no sync has failed (`open_files`). The next start writes the log again
 //!   (`recovery`).
 
+mod archive;
 mod audit;
 mod backup;
 mod beside;
@@ -42,6 +43,7 @@ mod settle;
 mod summary;
 mod tracks;
 mod turn;
+mod upkeep;
 
 use std::{path::Path, sync::Arc, time::Duration};
 
@@ -133,7 +135,8 @@ fn open_with(path: &Path, limits: Limits) -> Result<Store, StoreError> {
         mailboxes: mailboxes.clone(),
         consumers: mailboxes.clone(),
         tracks: mailboxes.clone(),
-        upkeep: mailboxes,
+        upkeep: mailboxes.clone(),
+        archive: mailboxes,
         replicas: None,
         health,
         log: Some(log),

@@ -77,6 +77,10 @@ impl Reads for SqliteReads {
         self.pool.run(move |c| audit::entries(c, after, limit)).await
     }
 
+    async fn audit_base(&self) -> Result<Head, StoreError> {
+        self.pool.run(|c| audit::base(c)).await
+    }
+
     async fn audit_head(&self) -> Result<Head, StoreError> {
         let sql = "SELECT sequence, hash FROM audit ORDER BY sequence DESC LIMIT 1";
         let head = self.pool.run(move |c| one(c, sql, [], convert::audit_head)).await?;

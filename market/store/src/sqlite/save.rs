@@ -2,20 +2,18 @@
 
 use std::collections::{BTreeMap, btree_map::Entry};
 
-use rusqlite::{CachedStatement, Connection, Error, OptionalExtension as _, params};
+use rusqlite::{CachedStatement, Connection, Error, params};
 use souk_domain::{
     Audience, CancelReason, EventKind, IdRange, Item, NewEvent, Order, Party, Role, Sku, WorkingSet,
 };
 
 use super::{
-    convert::{self, blob, to_json},
+    audit,
+    convert::{blob, to_json},
     deliveries::{Added, last_sequence, put_delivery, put_event, put_into_mailbox},
     summary,
 };
-use crate::{
-    FeedPosition, Receipt,
-    audit::{AuditRow, Head, Link},
-};
+use crate::{FeedPosition, Receipt};
 
 pub(super) fn save(connection: &Connection, rows: &WorkingSet) -> Result<Receipt, Error> {
     // Parties and tills come before events: they open the mailboxes to which the events are delivered.
@@ -31,23 +29,8 @@ pub(super) fn save(connection: &Connection, rows: &WorkingSet) -> Result<Receipt
     save_number(connection, "order", &rows.order_ids)?;
     let mut receipt = Receipt { feed_position, ..Receipt::of(rows) };
     save_events(connection, rows, &mut receipt)?;
-    save_audit(connection, rows)?;
+    audit::append(connection, &rows.audit)?;
     Ok(receipt)
-}
-
-/// Appends to the audit log. The end of the chain is read in the write transaction, so nothing can come in
-/// between.
-fn save_audit(connection: &Connection, rows: &WorkingSet) -> Result<(), Error> {
-    let mut put = connection.prepare_cached("INSERT INTO audit (sequence, line, hash) VALUES (?, ?, ?)")?;
-    let mut last =
-        connection.prepare_cached("SELECT sequence, hash FROM audit ORDER BY sequence DESC LIMIT 1")?;
-    let head = last.query_row([], convert::audit_head).optional()?.unwrap_or(Head::START);
-    let mut link = Link::after(head);
-    for entry in &rows.audit {
-        let AuditRow { sequence, line, hash } = link.next(entry);
-        put.execute(params![sequence, line, hash.0])?;
-    }
-    Ok(())
 }
 
 fn save_parties(connection: &Connection, rows: &WorkingSet) -> Result<(), Error> {

@@ -22,8 +22,9 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0008_audit_blocks.sql"),
     include_str!("migrations/0009_sums.sql"),
     include_str!("migrations/0010_delivery.sql"),
-    include_str!("migrations/0011_consumers.sql"),
-    include_str!("migrations/0012_back_off.sql"),
+    include_str!("migrations/0011_archive.sql"),
+    include_str!("migrations/0012_consumers.sql"),
+    include_str!("migrations/0013_back_off.sql"),
 ];
 
 /// Why the schema can't be brought up to date.
