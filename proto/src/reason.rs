@@ -82,6 +82,8 @@ reasons! {
     ItemNotFound = "ITEM_NOT_FOUND", NotFound, "check the item id: SearchItem and DisplaySellerItems list the items";
     /// No such party exists; only operators receive this.
     PartyNotFound = "PARTY_NOT_FOUND", NotFound, "check the UUID: ListParties lists the parties";
+    /// No such dead letter is kept; only operators receive this.
+    DeadLetterNotFound = "DEAD_LETTER_NOT_FOUND", NotFound, "check the number: ListDeadLetters lists those that are kept";
     /// The caller has no such order.
     OrderNotFound = "ORDER_NOT_FOUND", NotFound, "check the order id: ListOrders lists your orders";
     /// The item is not on the caller's wishlist.

@@ -42,7 +42,7 @@ fn known(reason: Reason) -> Option<u8> {
     Some(match reason {
         InvalidField | RequestIdReused | PageTokenInvalid | CallbackRefused | LineReused => USAGE,
         ItemNotFound | PartyNotFound | OrderNotFound | WishNotFound | RideNotFound | TillNotFound
-        | ConsumerNotFound => NOT_FOUND,
+        | ConsumerNotFound | DeadLetterNotFound => NOT_FOUND,
         OutOfStock | PriceChanged | NotPurchased | AlreadyRated | NotCancellable | RideEnded | SkuTaken
         | TooManyTills | TooManyConsumers | LineOutOfOrder | OrderStatusConflict | VersionMismatch
         | StockOutOfRange | CallbackUnreachable | StreamReplaced => CONFLICT,

@@ -8,6 +8,7 @@
 //! - [`Reads`]: queries. They never wait for a writer.
 //! - [`Mailboxes`]: pending deliveries, and the leases of those who deliver them (the server's `relay`).
 //! - [`Consumers`]: the named consumers of a mailbox, each with a cursor of its own.
+//! - [`DeadLetters`]: what mailboxes have dropped.
 //! - [`Tracks`]: the positions of rides.
 //! - [`Upkeep`]: work that no call waits for, such as compacting the audit log.
 //! - [`Archive`]: removal of old orders and audit entries that an operator has copied to files.
@@ -19,6 +20,7 @@ mod archive;
 pub mod audit;
 mod check;
 mod consumer;
+mod dead_letter;
 mod error;
 mod health;
 mod mailbox;
@@ -41,6 +43,9 @@ pub use archive::{AUDIT_STEP, Archive, DueOrders, ORDERS_STEP, PrunedBy};
 pub use check::Finding;
 pub use consumer::{
     CONSUMER_RETENTION, ConsumerOpening, ConsumerState, ConsumerStream, Consumers, MAX_CONSUMERS, MAX_COUNTED,
+};
+pub use dead_letter::{
+    DEAD_LETTER_RETENTION, DeadLetterQuery, DeadLetters, Dropped, MAX_DEAD_LETTERS, MailboxRecord,
 };
 pub use error::{SaveError, StoreError};
 pub use health::{Health, HealthState};
@@ -65,6 +70,8 @@ pub struct Store {
     pub mailboxes: Arc<dyn Mailboxes>,
     /// The named consumers of mailboxes, for the relay.
     pub consumers: Arc<dyn Consumers>,
+    /// What mailboxes have dropped.
+    pub dead_letters: Arc<dyn DeadLetters>,
     /// The positions of rides.
     pub tracks: Arc<dyn Tracks>,
     /// Work that no call waits for.

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use souk_domain::{Callback, Event, PartyId, Role, Sequence, Timestamp};
 use uuid::Uuid;
 
-use super::StoreError;
+use super::{Dropped, StoreError};
 
 /// How soon a mailbox in back-off is attempted again at the latest after an order has come in. Long enough that a busy
 /// seller with a dead callback is not called for each purchase.
@@ -152,6 +152,8 @@ pub struct Claim {
     pub last_sequence: Sequence,
     /// The number of failed attempts since the last success.
     pub failures: u32,
+    /// How many attempts the recipient has answered with an error since the last success.
+    pub refusals: u32,
     /// How the callback has behaved until now.
     pub reliability: Reliability,
     /// The first pending deliveries, ordered by sequence.
@@ -198,6 +200,23 @@ pub enum Verdict {
         retry_at: Timestamp,
         /// A description of the failure, shown by MailboxStatus.
         reason: String,
+    },
+    /// The recipient was reached and answered with an error: as `Failed`, and count a refusal.
+    Refused {
+        /// The time of the next attempt, computed by the relay's back-off.
+        retry_at: Timestamp,
+        /// A description of the error, shown by MailboxStatus.
+        reason: String,
+    },
+    /// The recipient has refused this delivery too often: drop it, keep it as a dead letter if it is about an order,
+    /// and go on with the next one.
+    Dead {
+        /// The delivery, the first that is pending.
+        sequence: Sequence,
+        /// Why, for operators.
+        reason: String,
+        /// The current time.
+        at: Timestamp,
     },
     /// Nothing was attempted: release the lease and leave the mailbox as it was.
     Released,
@@ -246,6 +265,12 @@ pub struct MailboxState {
     pub next_attempt: Option<Timestamp>,
     /// Why the last attempt failed; empty if it did not.
     pub last_failure: String,
+    /// What was dropped.
+    pub dropped: Dropped,
+    /// When something was last dropped; `None` if nothing ever was.
+    pub last_dropped: Option<Timestamp>,
+    /// The number of dead letters.
+    pub dead_letters: i64,
 }
 
 /// The pending deliveries of all parties, and the leases on them.

@@ -8,7 +8,7 @@ use souk_proto::{
     Reason,
     v1::{self, event_service_server::EventService},
 };
-use souk_store::{ConsumerStream, MAX_CONSUMERS};
+use souk_store::{ConsumerStream, Dropped, MAX_CONSUMERS};
 use tonic::{Request, Response, Status, async_trait};
 
 use super::{Api, read};
@@ -109,12 +109,18 @@ impl EventService for EventApi {
         let parts = &self.0.parts;
         let state = read(parts.mailboxes.state(caller).await)?;
         let state = state.ok_or_else(|| wire::refusal(&Refusal::NotRegistered))?;
-        if request.get_ref().probe_only {
+        let missed = if request.get_ref().probe_only {
             self.probe(state.callback.as_ref(), Caller::of(&request)?).await?;
+            Dropped::default()
         } else {
             read(parts.relay.announce(caller).await)?;
-        }
-        Ok(Response::new(v1::AnnounceInboxResponse { pending_count: state.pending, ..Default::default() }))
+            read(parts.dead_letters.take_missed(caller, None).await)?
+        };
+        Ok(Response::new(v1::AnnounceInboxResponse {
+            pending_count: state.pending,
+            missed_order_count: missed.orders,
+            missed_update_count: missed.updates,
+        }))
     }
 }
 
@@ -141,10 +147,12 @@ fn no_such_consumer(name: &ConsumerName) -> Status {
 fn subscribe_message(recipient: PartyId, item: &SubscribeItem) -> v1::SubscribeResponse {
     use v1::subscribe_response::Message;
     let message = match item {
-        SubscribeItem::Opened { kept, after } => {
-            let (kept, after_sequence) = (*kept, after.0);
-            Message::Opened(v1::StreamOpened { kept, after_sequence, ..Default::default() })
-        }
+        SubscribeItem::Opened { kept, after, missed } => Message::Opened(v1::StreamOpened {
+            kept: *kept,
+            after_sequence: after.0,
+            missed_order_count: missed.orders,
+            missed_update_count: missed.updates,
+        }),
         SubscribeItem::Delivery(delivery) => Message::Event(wire::event(recipient, delivery)),
         SubscribeItem::CaughtUp(sequence) => Message::CaughtUp(v1::CaughtUp { sequence: sequence.0 }),
     };

@@ -110,16 +110,16 @@ impl App {
     ) -> Result<Self, OpenError> {
         let credentials = MarketCredentials::open(&config, clock)?;
         let (acceptor, tokens) = (credentials.acceptor.clone(), Arc::clone(&credentials.tokens));
-        let Store { lanes, reads, mailboxes, consumers, tracks, upkeep, archive, replicas, health, log } =
-            open_store(&config.store, random).await?;
-        let search = Search::open(index_home(&config.store), Arc::clone(&reads)).await?;
+        let store = open_store(&config.store, random).await?;
+        let search = Search::open(index_home(&config.store), Arc::clone(&store.reads)).await?;
         // Loaded before the port is served, so that no suspended party gets a call through at start-up.
-        let suspended = Suspended::new(suspended_parties(&*reads).await?);
+        let suspended = Suspended::new(suspended_parties(&*store.reads).await?);
         let callbacks = CallbackPolicy::new(&config.callbacks, listener.local_addr()?);
         let relay = Relay::start(RelayParts {
-            mailboxes: Arc::clone(&mailboxes),
-            consumers: Arc::clone(&consumers),
-            tracks: Arc::clone(&tracks),
+            mailboxes: Arc::clone(&store.mailboxes),
+            consumers: Arc::clone(&store.consumers),
+            dead_letters: Arc::clone(&store.dead_letters),
+            tracks: Arc::clone(&store.tracks),
             dialer: credentials.dialer(&config, &callbacks),
             suspended: suspended.clone(),
             retention: config.retention,
@@ -127,19 +127,20 @@ impl App {
             random,
         });
         let (refusals, notes) = (Refusals::default(), StandingNotes::default());
-        let epochs = reads.raised_epochs().await?;
+        let epochs = store.reads.raised_epochs().await?;
         let access = credentials.access(epochs, suspended.clone(), config.limits, refusals.clone(), clock);
         let activity = Activity::start(clock.now());
-        let lanes = Lanes::start(lanes, clock, random, || {
+        let lanes = Lanes::start(store.lanes, clock, random, || {
             on_commit((relay.handle(), search.clone()), Arc::clone(&access), notes.clone(), activity.clone())
         })?;
         let rotator = credentials.into_rotator(Arc::clone(&access), relay.handle(), refusals.clone(), clock);
         let parts = Arc::new(Parts {
-            reads,
-            mailboxes,
-            consumers,
-            tracks,
-            archive,
+            reads: store.reads,
+            mailboxes: store.mailboxes,
+            consumers: store.consumers,
+            dead_letters: store.dead_letters,
+            tracks: store.tracks,
+            archive: store.archive,
             retention: config.retention,
             rides: RideNews::default(),
             search,
@@ -152,10 +153,10 @@ impl App {
             closing: CancellationToken::new(),
             activity,
             queued: Box::new(lanes.queued()),
-            log: log.clone(),
+            log: store.log.clone(),
         });
-        tokio::spawn(upkeep::run(upkeep, parts.closing.clone()));
-        let freshness = replicas.map(|replicas| {
+        tokio::spawn(upkeep::run(store.upkeep, parts.closing.clone()));
+        let freshness = store.replicas.map(|replicas| {
             let listener = ReplicaListener::of(&parts, Arc::clone(&access), notes);
             replicas::start(replicas, listener, parts.closing.clone())
         });
@@ -173,7 +174,7 @@ impl App {
             times: Arc::default(),
             spans: None,
             freshness,
-            store: StoreState { health, log },
+            store: StoreState { health: store.health, log: store.log },
         })
     }
 

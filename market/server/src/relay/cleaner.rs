@@ -16,7 +16,7 @@ use souk_domain::Timestamp;
 use souk_store::StoreError;
 use tokio::time::{self, Instant};
 
-use super::{CONSUMER_RETENTION, Shared};
+use super::{CONSUMER_RETENTION, DEAD_LETTER_RETENTION, Shared};
 use crate::config::RetentionConfig;
 
 /// Maximum number of rows per step and table.
@@ -56,6 +56,7 @@ struct Cutoffs {
     updates: Timestamp,
     requests: Timestamp,
     consumers: Timestamp,
+    dead_letters: Timestamp,
     tracks: Timestamp,
 }
 
@@ -67,6 +68,7 @@ impl Cutoffs {
             updates: now.minus(kept.events.updates),
             requests: now.minus(kept.requests),
             consumers: now.minus(CONSUMER_RETENTION),
+            dead_letters: now.minus(DEAD_LETTER_RETENTION),
             tracks: now.minus(kept.tracks),
         }
     }
@@ -119,6 +121,7 @@ async fn step(shared: &Shared) -> (usize, Option<StoreError>) {
         mailboxes.forget_events(cutoffs.updates, STEP).await,
         mailboxes.forget_requests(cutoffs.requests, STEP).await,
         shared.consumers.drop_consumers(cutoffs.consumers, STEP).await,
+        shared.dead_letters.forget_dead_letters(cutoffs.dead_letters, STEP).await,
         shared.tracks.forget(cutoffs.tracks, STEP).await,
     ];
     let (mut deleted, mut failure) = (0, None);

@@ -36,7 +36,8 @@ pub use dialer::{Dialer, ProbeFailure};
 pub use slots::InProgress;
 use souk_domain::{Callback, PartyId, Role, Sequence, TillId};
 use souk_store::{
-    ByReliability, CONSUMER_RETENTION, Consumers, LeaseEpoch, LeaseOwner, Mailboxes, StoreError, Tracks,
+    ByReliability, CONSUMER_RETENTION, Consumers, DEAD_LETTER_RETENTION, DeadLetters, LeaseEpoch, LeaseOwner,
+    Mailboxes, StoreError, Tracks,
 };
 pub use subscribe::{Reader, SubscribeEnd, SubscribeItem};
 use tokio::{
@@ -65,6 +66,8 @@ pub struct RelayParts {
     pub mailboxes: Arc<dyn Mailboxes>,
     /// The named consumers of the mailboxes.
     pub consumers: Arc<dyn Consumers>,
+    /// What the mailboxes have dropped.
+    pub dead_letters: Arc<dyn DeadLetters>,
     /// The positions of rides, of which the relay deletes expired ones.
     pub tracks: Arc<dyn Tracks>,
     /// Connects to callback servers.
@@ -96,6 +99,7 @@ pub struct RelayHandle {
 struct Shared {
     mailboxes: Arc<dyn Mailboxes>,
     consumers: Arc<dyn Consumers>,
+    dead_letters: Arc<dyn DeadLetters>,
     tracks: Arc<dyn Tracks>,
     dialer: Dialer,
     suspended: Suspended,
@@ -120,6 +124,7 @@ impl Relay {
         let shared = Arc::new(Shared {
             mailboxes: parts.mailboxes,
             consumers: parts.consumers,
+            dead_letters: parts.dead_letters,
             tracks: parts.tracks,
             dialer: parts.dialer,
             suspended: parts.suspended,

@@ -9,7 +9,7 @@ use std::{convert::Infallible, sync::Arc, time::Duration};
 
 use futures::{Stream, StreamExt as _, stream};
 use souk_domain::{ConsumerName, PartyId, Sequence, Timestamp};
-use souk_store::{ConsumerOpening, ConsumerStream, Delivery, StoreError};
+use souk_store::{ConsumerOpening, ConsumerStream, Delivery, Dropped, StoreError};
 use tokio::{
     sync::{mpsc, oneshot},
     time::{self, Instant},
@@ -39,6 +39,8 @@ pub enum SubscribeItem {
         kept: bool,
         /// The stream starts after this sequence.
         after: Sequence,
+        /// What was dropped since the consumer's last stream.
+        missed: Dropped,
     },
     /// An event from the mailbox.
     Delivery(Delivery),
@@ -178,7 +180,11 @@ async fn watch(shared: &Shared, mailbox: PartyId) -> Result<Opened, SubscribeEnd
     Ok(Opened {
         hold: Hold::Watcher,
         place: Place::Guest,
-        greeting: Some(SubscribeItem::Opened { kept: false, after: last_sequence }),
+        greeting: Some(SubscribeItem::Opened {
+            kept: false,
+            after: last_sequence,
+            missed: Dropped::default(),
+        }),
         after: last_sequence,
         last_sequence,
     })
@@ -190,17 +196,24 @@ async fn open_name(
     until: Timestamp,
 ) -> Result<Opened, SubscribeEnd> {
     match shared.consumers.open_consumer(&stream, shared.clock.now(), until).await? {
-        ConsumerOpening::Held { epoch, acknowledged, last_sequence } => Ok(Opened {
-            place: Place::Named(stream.name.clone(), epoch),
-            hold: Hold::Name { stream, epoch },
-            greeting: Some(SubscribeItem::Opened { kept: true, after: acknowledged }),
-            after: acknowledged,
-            last_sequence,
-        }),
+        ConsumerOpening::Held { epoch, acknowledged, last_sequence } => {
+            let missed = shared.dead_letters.take_missed(stream.recipient, Some(&stream.name)).await?;
+            Ok(Opened {
+                place: Place::Named(stream.name.clone(), epoch),
+                hold: Hold::Name { stream, epoch },
+                greeting: Some(SubscribeItem::Opened { kept: true, after: acknowledged, missed }),
+                after: acknowledged,
+                last_sequence,
+            })
+        }
         ConsumerOpening::Guest { last_sequence } => Ok(Opened {
             hold: Hold::Guest { stream },
             place: Place::Guest,
-            greeting: Some(SubscribeItem::Opened { kept: false, after: last_sequence }),
+            greeting: Some(SubscribeItem::Opened {
+                kept: false,
+                after: last_sequence,
+                missed: Dropped::default(),
+            }),
             after: last_sequence,
             last_sequence,
         }),

@@ -2,11 +2,11 @@
 
 use data_encoding::HEXLOWER;
 use souk_certs::identity::PeerCertificate;
-use souk_domain::Timestamp;
+use souk_domain::{DeadLetter, Sequence, Timestamp};
 use souk_proto::v1;
-use souk_store::{ConsumerState, MailboxState};
+use souk_store::{ConsumerState, Delivery, MailboxRecord, MailboxState};
 
-use super::show::{callback, timestamp};
+use super::show::{callback, event, role, timestamp};
 
 /// Converts a caller's certificate to its message.
 pub fn certificate(certificate: &PeerCertificate) -> v1::CertificateInfo {
@@ -46,7 +46,31 @@ pub fn mailbox_status(
         failure_count: i32::try_from(state.failures).unwrap_or(i32::MAX),
         next_attempt_time: state.next_attempt.map(timestamp),
         last_failure: state.last_failure,
+        dropped_order_count: state.dropped.orders,
+        dropped_update_count: state.dropped.updates,
+        last_drop_time: state.last_dropped.map(timestamp),
+        dead_letter_count: state.dead_letters,
         consumers: consumers.iter().map(|state| consumer(state, now)).collect(),
-        ..Default::default()
+    }
+}
+
+/// Converts a mailbox to its message for operators.
+pub fn mailbox_record(record: MailboxRecord, now: Timestamp) -> v1::MailboxRecord {
+    v1::MailboxRecord {
+        owner_id: record.owner.to_string(),
+        role: role(record.role).into(),
+        status: Some(mailbox_status(record.state, &[], now)),
+    }
+}
+
+/// Converts a dead letter to its message.
+pub fn dead_letter(letter: &DeadLetter) -> v1::DeadLetter {
+    let delivery = Delivery { sequence: Sequence(0), event: letter.event.clone() };
+    v1::DeadLetter {
+        dead_letter_id: letter.id.0,
+        recipient_id: letter.recipient.to_string(),
+        event: Some(event(letter.recipient, &delivery)),
+        reason: letter.reason.clone(),
+        drop_time: Some(timestamp(letter.died_at)),
     }
 }

@@ -1,8 +1,8 @@
 //! Converts mutating requests to commands.
 
 use souk_domain::{
-    CancelReason, Category, Description, DisplayName, ImportRow, Invalid, ItemId, ItemListing, ItemName,
-    ItemPatch, OrderId, OrderLine, OrderQuantity, Quantity, RequestKey, Sku, Stars, StockChange,
+    CancelReason, Category, DeadLetterId, Description, DisplayName, ImportRow, Invalid, ItemId, ItemListing,
+    ItemName, ItemPatch, OrderId, OrderLine, OrderQuantity, Quantity, RequestKey, Sku, Stars, StockChange,
     SuspensionReason, TestText, action,
 };
 use souk_proto::v1;
@@ -326,6 +326,38 @@ pub fn suspend(mut request: v1::SuspendRequest) -> Result<Parsed<action::Suspend
     let party = fields.party("party_id", &request.party_id);
     let reason = fields.take("reason", SuspensionReason::parse(&request.reason));
     call.finish(fields, party.zip(reason).map(|(party, reason)| action::Suspend { party, reason }))
+}
+
+/// Maximum number of dead letters that are redelivered together.
+const MAX_REDELIVERED: usize = 200;
+
+/// A parsed Redeliver request, whose dead letters have not been looked up yet.
+pub struct Redelivery {
+    /// The idempotency key: the request id and the fingerprint of the parameters.
+    pub request: RequestKey,
+    /// Whether to validate the request without changing anything.
+    pub validate_only: bool,
+    /// The dead letters.
+    pub letters: Vec<DeadLetterId>,
+}
+
+/// Parses a Redeliver request.
+pub fn redeliver(mut request: v1::RedeliverRequest) -> Result<Redelivery, Status> {
+    let call = mutating!(request, "Redeliver");
+    let mut fields = Fields::new();
+    let count = request.dead_letter_ids.len();
+    if !(1..=MAX_REDELIVERED).contains(&count) {
+        let problem = format!("has {count} numbers; give 1 to {MAX_REDELIVERED}");
+        fields.wrong("dead_letter_ids", problem);
+    }
+    let letters: Option<Vec<_>> = request
+        .dead_letter_ids
+        .iter()
+        .map(|id| fields.id("dead_letter_ids", *id).map(DeadLetterId))
+        .collect();
+    let key = request_key(&mut fields, &call.request_id, call.print);
+    let validate_only = call.validate_only;
+    fields.finish(key.zip(letters).map(|(request, letters)| Redelivery { request, validate_only, letters }))
 }
 
 /// Converts a Reinstate request to a command without its caller.

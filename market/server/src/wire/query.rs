@@ -91,6 +91,26 @@ pub fn watch_ride(request: &v1::WatchRideRequest) -> Result<(OrderId, i64), Stat
     fields.finish(id.map(|id| (OrderId(id), request.cursor)))
 }
 
+/// Converts a ListMailboxes request to a page.
+pub fn list_mailboxes(request: &v1::ListMailboxesRequest) -> Result<Page<Uuid>, Status> {
+    let token = PageToken::of(&[b"ListMailboxes", &[u8::from(request.backlog_only)]]);
+    Page::read(request.page_size, &request.page_token, token)
+}
+
+/// Converts a ListDeadLetters request to a page and the mailbox, `None` for all.
+pub fn list_dead_letters(
+    request: &v1::ListDeadLettersRequest,
+) -> Result<(Page<i64>, Option<PartyId>), Status> {
+    let mut fields = Fields::new();
+    let recipient = match request.recipient_id.as_str() {
+        "" => Some(None),
+        id => fields.party("recipient_id", id).map(Some),
+    };
+    let recipient = fields.finish(recipient)?;
+    let token = PageToken::of(&[b"ListDeadLetters", request.recipient_id.as_bytes()]);
+    Ok((Page::read(request.page_size, &request.page_token, token)?, recipient))
+}
+
 /// Converts a ListParties request to a page.
 pub fn list_parties(request: &v1::ListPartiesRequest) -> Result<Page<Uuid>, Status> {
     let token = PageToken::of(&[b"ListParties", &[u8::from(request.suspended_only)]]);

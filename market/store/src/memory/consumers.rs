@@ -8,8 +8,8 @@ use uuid::Uuid;
 
 use super::Memory;
 use crate::{
-    ConsumerOpening, ConsumerState, ConsumerStream, Consumers, LeaseEpoch, MAX_CONSUMERS, MAX_COUNTED,
-    StoreError, consumer::unnamed_since,
+    ConsumerOpening, ConsumerState, ConsumerStream, Consumers, Dropped, LeaseEpoch, MAX_CONSUMERS,
+    MAX_COUNTED, StoreError, consumer::unnamed_since,
 };
 
 /// The named consumers of one mailbox.
@@ -23,12 +23,25 @@ struct Consumer {
     holder: Uuid,
     lease_epoch: i64,
     lease_until: Timestamp,
+    missed: Dropped,
 }
 
 impl Named {
     /// Returns the cursors of all consumers.
     pub(super) fn cursors(&self) -> impl Iterator<Item = i64> {
         self.0.values().map(|consumer| consumer.acknowledged)
+    }
+
+    /// Counts a dropped delivery for the consumers that miss it.
+    pub(super) fn miss(&mut self, sequence: Sequence, is_order: bool) {
+        for consumer in self.0.values_mut().filter(|consumer| consumer.acknowledged < sequence.0) {
+            consumer.missed.add(is_order);
+        }
+    }
+
+    /// Returns what a consumer has missed, and forgets it.
+    pub(super) fn take_missed(&mut self, name: &ConsumerName) -> Dropped {
+        self.0.get_mut(name).map(|consumer| std::mem::take(&mut consumer.missed)).unwrap_or_default()
     }
 
     fn held(&mut self, stream: &ConsumerStream, epoch: LeaseEpoch) -> Option<&mut Consumer> {

@@ -165,6 +165,9 @@ fn save(state: &mut State, rows: &WorkingSet) -> Receipt {
     state.last_order = state.last_order.max(rows.order_ids.next() - 1);
     let feed_position = state.move_in_feed(&rows.search_changes);
     let mut receipt = Receipt { feed_position, ..Receipt::of(rows) };
+    for letter in &rows.exhumed {
+        state.dead_letters.remove(letter);
+    }
     for event in &rows.events {
         save_event(state, event, rows, &mut receipt);
     }

@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use souk_domain::{PartyId, Sequence, Timestamp};
 
 use super::{
-    Memory, expand,
+    Memory, dead_letters, expand,
     state::{Holder, Mailbox, State},
 };
 use crate::{
@@ -140,6 +140,9 @@ impl Mailboxes for Memory {
             failures: mailbox.failures,
             next_attempt: mailbox.next_attempt,
             last_failure: mailbox.last_failure.clone(),
+            dropped: mailbox.dropped,
+            last_dropped: mailbox.last_dropped,
+            dead_letters: dead_letters::count(&state, recipient),
         }))
     }
 
@@ -155,16 +158,7 @@ impl Mailboxes for Memory {
     }
 
     async fn expire(&self, now: Timestamp, retention: Retention, limit: usize) -> Result<usize, StoreError> {
-        let mut left = limit;
-        for mailbox in self.state().mailboxes.values_mut() {
-            mailbox.waiting.retain(|_, event| {
-                let kept = if event.kind.is_order() { retention.orders } else { retention.updates };
-                let drop = left > 0 && event.occurred_at < now.minus(kept);
-                left -= usize::from(drop);
-                !drop
-            });
-        }
-        Ok(limit - left)
+        Ok(dead_letters::expire(&mut self.state(), now, retention, limit))
     }
 
     async fn forget_events(&self, _: Timestamp, _: usize) -> Result<usize, StoreError> {
@@ -200,6 +194,14 @@ fn settle(state: &mut State, settlement: &Settlement) -> bool {
     match &settlement.verdict {
         Verdict::Delivered(through) => mailbox.take_out(*through, TakenBy::Callback),
         Verdict::Failed { retry_at, reason } => mailbox.fail(*retry_at, reason),
+        Verdict::Refused { retry_at, reason } => {
+            mailbox.fail(*retry_at, reason);
+            mailbox.refusals += 1;
+        }
+        Verdict::Dead { sequence, reason, at } => {
+            let (recipient, sequence, at) = (settlement.recipient, *sequence, *at);
+            dead_letters::bury_one(state, recipient, sequence, reason, at);
+        }
         Verdict::Released => mailbox.give_back(),
     }
     true

@@ -5,6 +5,7 @@
 
 mod archive;
 mod consumers;
+mod dead_letters;
 mod expand;
 mod lane;
 mod mailboxes;
@@ -41,6 +42,7 @@ pub fn open() -> Store {
         reads: Arc::new(memory.clone()),
         mailboxes: Arc::new(memory.clone()),
         consumers: Arc::new(memory.clone()),
+        dead_letters: Arc::new(memory.clone()),
         tracks: Arc::new(memory.clone()),
         upkeep: Arc::new(memory.clone()),
         archive: Arc::new(memory),

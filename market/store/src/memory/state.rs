@@ -6,14 +6,16 @@ use std::{
 };
 
 use souk_domain::{
-    Callback, Event, Item, ItemId, Order, OrderId, Party, PartyId, Recorded, RequestId, Ride, RideId, Role,
-    SalesChange, SalesKey, Sequence, Sku, Stars, Till, TillId, Timestamp, Topic, Wish,
+    Callback, DeadLetter, DeadLetterId, Event, Item, ItemId, Order, OrderId, Party, PartyId, Recorded,
+    RequestId, Ride, RideId, Role, SalesChange, SalesKey, Sequence, Sku, Stars, Till, TillId, Timestamp,
+    Topic, Wish,
 };
 use uuid::Uuid;
 
 use super::consumers::Named;
 use crate::{
-    Claim, Delivery, FeedPosition, LeaseEpoch, LeaseOwner, ORDER_PATIENCE, Reliability, TrackPoint,
+    Claim, Delivery, Dropped, FeedPosition, LeaseEpoch, LeaseOwner, ORDER_PATIENCE, Reliability, Retention,
+    TrackPoint,
     audit::{AuditRow, Head},
     mailbox::TakenBy,
 };
@@ -41,6 +43,8 @@ pub(super) struct State {
     pub(super) fan_outs: BTreeMap<PartyId, VecDeque<FanOut>>,
     /// The seller whose events were expanded last.
     pub(super) expanded: Option<PartyId>,
+    pub(super) dead_letters: BTreeMap<DeadLetterId, DeadLetter>,
+    pub(super) last_dead_letter: i64,
     pub(super) audit: Vec<AuditRow>,
     pub(super) archived: Archived,
     pub(super) last_item: i64,
@@ -100,6 +104,13 @@ pub(super) struct Mailbox {
     pub(super) stream_until: Timestamp,
     /// The named consumers.
     pub(super) consumers: Named,
+    /// From when the retention of deliveries counts that are younger than their events.
+    kept_from: BTreeMap<Sequence, Timestamp>,
+    pub(super) refusals: u32,
+    pub(super) dropped: Dropped,
+    pub(super) last_dropped: Option<Timestamp>,
+    /// What the unnamed consumer has missed and not been told.
+    pub(super) missed: Dropped,
 }
 
 impl Default for Mailbox {
@@ -123,6 +134,11 @@ impl Default for Mailbox {
             latest_attempt: None,
             stream_until: Timestamp(0),
             consumers: Named::default(),
+            kept_from: BTreeMap::new(),
+            refusals: 0,
+            dropped: Dropped::default(),
+            last_dropped: None,
+            missed: Dropped::default(),
         }
     }
 }
@@ -147,6 +163,9 @@ impl Mailbox {
             self.latest_attempt = Some(latest);
         }
         // A new sequence: a recipient that has acknowledged the older one must get the result too.
+        if event.occurred_at < now {
+            self.kept_from.insert(sequence, now);
+        }
         self.waiting.insert(sequence, event);
         self.next_attempt = Some(match self.next_attempt {
             // A new event does not end the back-off, or a busy seller with a dead callback would be called for
@@ -201,7 +220,34 @@ impl Mailbox {
         }
         if self.waiting.is_empty() {
             self.topics.clear();
+            self.kept_from.clear();
         }
+    }
+
+    /// Removes up to `limit` deliveries whose retention is over, and returns their events.
+    pub(super) fn expire(
+        &mut self,
+        now: Timestamp,
+        retention: Retention,
+        limit: usize,
+    ) -> Vec<(Sequence, Event)> {
+        let is_over = |(sequence, event): &(&Sequence, &Event)| {
+            let kept = if event.kind.is_order() { retention.orders } else { retention.updates };
+            *self.kept_from.get(*sequence).unwrap_or(&event.occurred_at) < now.minus(kept)
+        };
+        let over: Vec<Sequence> =
+            self.waiting.iter().filter(is_over).map(|(sequence, _)| *sequence).take(limit).collect();
+        over.into_iter().filter_map(|sequence| Some((sequence, self.waiting.remove(&sequence)?))).collect()
+    }
+
+    /// Counts a dropped delivery, for the mailbox and for the consumers that miss it.
+    pub(super) fn count_dropped(&mut self, sequence: Sequence, is_order: bool, now: Timestamp) {
+        self.dropped.add(is_order);
+        self.last_dropped = Some(now);
+        if sequence.0 > self.acknowledged {
+            self.missed.add(is_order);
+        }
+        self.consumers.miss(sequence, is_order);
     }
 
     /// Returns whether events wait for the unnamed consumer.
@@ -224,6 +270,7 @@ impl Mailbox {
     /// Forgets the failures, because the recipient has responded or has another address.
     pub(super) fn end_back_off(&mut self) {
         self.failures = 0;
+        self.refusals = 0;
         self.last_failure.clear();
         self.regular_attempt = None;
         self.is_probed = false;
@@ -293,6 +340,7 @@ impl Mailbox {
             acknowledged: Sequence(self.acknowledged),
             last_sequence: Sequence(self.last_sequence),
             failures: self.failures,
+            refusals: self.refusals,
             reliability: self.reliability,
             deliveries: Vec::new(),
         }
@@ -310,7 +358,7 @@ impl Mailbox {
 /// The owner of a mailbox: a party, or a till, which has no callback.
 pub(super) struct Holder {
     mailbox: PartyId,
-    role: Role,
+    pub(super) role: Role,
     pub(super) callback: Option<Callback>,
 }
 

@@ -48,6 +48,8 @@ pub(super) struct NewDelivery<'a> {
     /// The distance of its sequence from the last one that the mailbox assigns in this batch. The server
     /// computes the sequence from it, so that no round trip is needed to read the mailbox first.
     pub(super) behind: i64,
+    /// From when its retention counts. A redelivered event is kept as long as a new one.
+    pub(super) kept_from: Timestamp,
 }
 
 /// Where the body of a delivery's event is.
@@ -90,7 +92,7 @@ pub(super) fn put_deliveries(
     let behind: Vec<i64> = deliveries.iter().map(|new| new.behind).collect();
     let topics: Vec<Option<i64>> = deliveries.iter().map(topic).collect();
     let of_orders: Vec<bool> = deliveries.iter().map(|new| new.event.kind.is_order()).collect();
-    let times: Vec<i64> = deliveries.iter().map(|new| new.event.occurred_at.0).collect();
+    let times: Vec<i64> = deliveries.iter().map(|new| new.kept_from.0).collect();
     let contents = deliveries.into_iter().map(|new| match new.content {
         Content::Shared(number) => (Some(number), None),
         Content::Own(body) => (None, Some(body)),
@@ -128,7 +130,8 @@ pub(super) async fn deliver(seat: &Seat<'_>, puts: &[(PartyId, &Shared)], now: i
             Content::Own(to_json(&merged)?)
         };
         let behind = counts[recipient] - *place;
-        let new = NewDelivery { recipient: *recipient, event: &shared.event, content, behind };
+        let (event, kept_from) = (&shared.event, shared.event.occurred_at);
+        let new = NewDelivery { recipient: *recipient, event, content, behind, kept_from };
         // Of several events on one topic only the last is put, merged with those before it. The sequences of
         // the others are skipped.
         older.insert((*recipient, topic), merged);

@@ -24,6 +24,7 @@ mod check;
 mod connection;
 mod consumers;
 mod convert;
+mod dead_letters;
 mod deliveries;
 mod error;
 mod expand;
@@ -110,6 +111,7 @@ pub async fn open(address: &str, options: &PostgresOptions, market: Uuid) -> Res
         lanes,
         reads,
         consumers: mailboxes.clone(),
+        dead_letters: mailboxes.clone(),
         tracks: mailboxes.clone(),
         upkeep: mailboxes.clone(),
         archive: mailboxes.clone(),

@@ -51,6 +51,9 @@ pub(super) fn add_all(
     add_audit(pipeline, rows);
     let mut receipt = Receipt::of(rows);
     let queued = add_events(pipeline, rows)?;
+    if !rows.exhumed.is_empty() {
+        pipeline.add(sql::EXHUME, params![column!(rows.exhumed, |letter| letter.0)]);
+    }
     add_mailboxes(pipeline, rows, &mut receipt)?;
     Ok(Saving { receipt, feed, queued })
 }
@@ -344,7 +347,8 @@ fn add_deliveries(
         // Counted even if the event is coalesced away: sequences may have gaps, and the server need not know.
         *count += 1;
         if event.kind.coalesces_by().is_none_or(|topic| later.insert((recipient, topic))) {
-            deliveries.push(NewDelivery { recipient, event, content: Content::Own(to_json(event)?), behind });
+            let content = Content::Own(to_json(event)?);
+            deliveries.push(NewDelivery { recipient, event, content, behind, kept_from: rows.decided_at });
         }
     }
     if counts.is_empty() {

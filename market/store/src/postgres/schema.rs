@@ -33,6 +33,7 @@ const MIGRATIONS: &[Migration] = &[
     // An older market would remove events that a named consumer has not received.
     Migration { sql: include_str!("migrations/0005_consumers.sql"), min_reader: 5 },
     Migration { sql: include_str!("migrations/0006_back_off.sql"), min_reader: 5 },
+    Migration { sql: include_str!("migrations/0007_dead_letters.sql"), min_reader: 5 },
 ];
 
 /// Returns the SQL of all migrations.

@@ -16,7 +16,10 @@ use super::{
     rows::at_most,
     statements,
 };
-use crate::{Claim, LeaseEpoch, MAX_COUNTED, Retention, Settlement, Verdict, mailbox::REMOVAL_STEP};
+use crate::{
+    Claim, LeaseEpoch, MAX_COUNTED, MAX_DEAD_LETTERS, Retention, Settlement, Verdict, dead_letter::EXPIRED,
+    mailbox::REMOVAL_STEP,
+};
 
 /// Selects and locks the claims that are still the latest. The comparison of epochs is the fence, and the
 /// lock keeps it valid until the commit.
@@ -57,7 +60,7 @@ const TAKE_OUT: &str = "WITH moved AS (SELECT mailbox.party, mailbox.removed, \
      counted AS (SELECT recipient, count(*) AS count FROM gone GROUP BY recipient) \
      UPDATE mailbox SET acknowledged = taken.cursor, released = taken.released, \
      removed = greatest(mailbox.removed, taken.bound), quiet = last_order <= taken.cursor, failures = 0, \
-     last_failure = '', regular_attempt = NULL, is_probed = false, \
+     last_failure = '', refusals = 0, regular_attempt = NULL, is_probed = false, \
      reliability = CASE WHEN $4 THEN 0 WHEN reliability = 2 THEN 1 ELSE reliability END, \
      pending = CASE WHEN rest.is_any \
      THEN greatest(1, pending - coalesce((SELECT counted.count FROM counted WHERE counted.recipient = taken.party), 0)) \
@@ -91,11 +94,34 @@ const OLD: &str = "SELECT recipient, sequence FROM delivery WHERE is_order = $1 
 /// Locks mailboxes, except those that others work on.
 const LOCK_FREE: &str =
     "SELECT party FROM mailbox WHERE party = ANY($1) ORDER BY party FOR NO KEY UPDATE SKIP LOCKED";
+/// Drops deliveries, counts them for their mailboxes and for the consumers that miss them, and keeps those about orders
+/// as dead letters. An order event is in its delivery, because it is for one recipient.
 const DROP: &str = "WITH gone AS (DELETE FROM delivery USING unnest($1::UUID[], $2::BIGINT[]) AS old (recipient, sequence) \
-     WHERE delivery.recipient = old.recipient AND delivery.sequence = old.sequence RETURNING delivery.recipient), \
-     counted AS (SELECT recipient, count(*) AS count FROM gone GROUP BY recipient) \
-     UPDATE mailbox SET pending = greatest(0, pending - counted.count) FROM counted \
+     WHERE delivery.recipient = old.recipient AND delivery.sequence = old.sequence \
+     RETURNING delivery.recipient, delivery.sequence, delivery.is_order, delivery.body), \
+     dead AS (INSERT INTO dead_letter (recipient, body, reason, died_at) \
+     SELECT recipient, body, $3, $4 FROM gone WHERE is_order AND body IS NOT NULL ORDER BY recipient, sequence), \
+     missed AS (UPDATE consumer SET missed_orders = missed_orders + told.orders, \
+     missed_updates = missed_updates + told.updates FROM (SELECT consumer.party, consumer.name, \
+     count(*) FILTER (WHERE gone.is_order) AS orders, count(*) FILTER (WHERE NOT gone.is_order) AS updates \
+     FROM gone JOIN consumer ON consumer.party = gone.recipient AND consumer.acknowledged < gone.sequence \
+     GROUP BY consumer.party, consumer.name) AS told \
+     WHERE consumer.party = told.party AND consumer.name = told.name), \
+     counted AS (SELECT gone.recipient, count(*) AS count, count(*) FILTER (WHERE gone.is_order) AS orders, \
+     count(*) FILTER (WHERE gone.is_order AND gone.sequence > mailbox.acknowledged) AS missed_orders, \
+     count(*) FILTER (WHERE NOT gone.is_order AND gone.sequence > mailbox.acknowledged) AS missed_updates \
+     FROM gone JOIN mailbox ON mailbox.party = gone.recipient GROUP BY gone.recipient) \
+     UPDATE mailbox SET pending = greatest(0, pending - counted.count), \
+     dropped_orders = dropped_orders + counted.orders, \
+     dropped_updates = dropped_updates + counted.count - counted.orders, last_dropped = $4, \
+     missed_orders = mailbox.missed_orders + counted.missed_orders, \
+     missed_updates = mailbox.missed_updates + counted.missed_updates FROM counted \
      WHERE mailbox.party = counted.recipient RETURNING counted.count";
+/// Deletes the oldest dead letters of mailboxes that have more than `$2`.
+const PRUNE_DEAD: &str = "DELETE FROM dead_letter WHERE id IN (SELECT surplus.id FROM unnest($1::UUID[]) AS named (party) \
+     CROSS JOIN LATERAL (SELECT id FROM dead_letter WHERE dead_letter.recipient = named.party \
+     ORDER BY id DESC OFFSET $2) AS surplus)";
+const COUNT_REFUSALS: &str = "UPDATE mailbox SET refusals = refusals + 1 WHERE party = ANY($1)";
 /// Deletes shared events that were expanded and that no delivery refers to. Shared events are never about
 /// orders, and a delivery has the time of its event, by which it is found.
 const FORGET_EVENTS: &str = "DELETE FROM event WHERE seq IN \
@@ -118,6 +144,8 @@ pub(super) const PLANNED: &[&str] = &[
     OLD,
     LOCK_FREE,
     DROP,
+    PRUNE_DEAD,
+    COUNT_REFUSALS,
     FORGET_EVENTS,
 ];
 
@@ -150,13 +178,18 @@ pub(super) async fn settle(pool: &Pool, settlements: &[Settlement]) -> Result<Ve
 async fn apply(seat: &mut Seat<'_>, ended: &[&Settlement]) -> Result<(), Failure> {
     let (mut taken, mut released) = ((Vec::new(), Vec::new()), Vec::new());
     let mut failed = (Vec::new(), Vec::new(), Vec::new());
+    let (mut refused, mut dead) = (Vec::new(), Vec::new());
     for Settlement { recipient, verdict, .. } in ended {
         match verdict {
             Verdict::Delivered(through) => {
                 taken.0.push(recipient.0);
                 taken.1.push(through.0);
             }
-            Verdict::Failed { retry_at, reason } => {
+            Verdict::Dead { sequence, reason, at } => dead.push((*recipient, *sequence, reason, *at)),
+            Verdict::Failed { retry_at, reason } | Verdict::Refused { retry_at, reason } => {
+                if matches!(verdict, Verdict::Refused { .. }) {
+                    refused.push(recipient.0);
+                }
                 failed.0.push(recipient.0);
                 // PostgreSQL does not allow NUL in text.
                 failed.1.push(reason.replace('\0', " "));
@@ -172,10 +205,31 @@ async fn apply(seat: &mut Seat<'_>, ended: &[&Settlement]) -> Result<(), Failure
     if !failed.0.is_empty() {
         seat.query(FAIL, params![failed.0, failed.1, failed.2]).await?;
     }
+    if !refused.is_empty() {
+        seat.query(COUNT_REFUSALS, params![refused]).await?;
+    }
+    // One after another: a recipient refuses an event for good only rarely.
+    for (recipient, sequence, reason, at) in dead {
+        let (recipient, reason) = (vec![recipient.0], reason.replace('\0', " "));
+        bury(seat, (recipient.clone(), vec![sequence.0]), &reason, at).await?;
+        seat.query(TAKE_OUT, params![recipient, vec![sequence.0], REMOVAL_STEP, false]).await?;
+    }
     if !released.is_empty() {
         seat.query(GIVE_BACK, params![released]).await?;
     }
     Ok(())
+}
+
+/// Drops deliveries, whose mailboxes are locked. Returns the number for each mailbox.
+async fn bury(
+    seat: &mut Seat<'_>,
+    (parties, sequences): (Vec<Uuid>, Vec<i64>),
+    reason: &str,
+    now: Timestamp,
+) -> Result<Vec<Row>, Failure> {
+    let dropped = seat.query(DROP, params![parties.clone(), sequences, reason.to_owned(), now.0]).await?;
+    seat.query(PRUNE_DEAD, params![parties, at_most(MAX_DEAD_LETTERS)]).await?;
+    Ok(dropped)
 }
 
 /// Releases claims of mailboxes in which nothing is pending.
@@ -248,13 +302,13 @@ pub(super) async fn expire(
         let (cutoff, left) = (now.minus(kept).0, at_most(limit - dropped));
         let old = pool.query(OLD, || params![is_order, cutoff, left]).await?;
         if !old.is_empty() {
-            dropped += drop_some(pool, &old).await?;
+            dropped += drop_some(pool, &old, now).await?;
         }
     }
     Ok(dropped)
 }
 
-async fn drop_some(pool: &Pool, old: &[Row]) -> Result<usize, Failure> {
+async fn drop_some(pool: &Pool, old: &[Row], now: Timestamp) -> Result<usize, Failure> {
     let found = old.iter().map(|row| Ok((get(row, 0)?, get(row, 1)?)));
     let found: Vec<(Uuid, i64)> = found.collect::<Result<_, Failure>>()?;
     let parties: BTreeSet<Uuid> = found.iter().map(|(party, _)| *party).collect();
@@ -265,7 +319,7 @@ async fn drop_some(pool: &Pool, old: &[Row]) -> Result<usize, Failure> {
     let free: BTreeSet<Uuid> = free.iter().map(|row| get(row, 0)).collect::<Result<_, _>>()?;
     let (parties, sequences): (Vec<Uuid>, Vec<i64>) =
         found.into_iter().filter(|(party, _)| free.contains(party)).unzip();
-    let dropped = seat.query(DROP, params![parties, sequences]).await?;
+    let dropped = bury(&mut seat, (parties, sequences), EXPIRED, now).await?;
     let counts = dropped.iter().map(|row| get::<i64>(row, 0)).collect::<Result<Vec<_>, _>>()?;
     seat.batch("COMMIT").await?;
     seat.give_back();

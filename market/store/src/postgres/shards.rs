@@ -10,6 +10,7 @@ const KEYS: &[(&str, &[&str])] = &[
     ("mailbox", &["party"]),
     ("delivery", &["recipient"]),
     ("consumer", &["party"]),
+    ("dead_letter", &["recipient", "id"]),
     ("item", &["id", "seller"]),
     ("orders", &["id", "item", "seller"]),
     ("rating", &["item"]),

@@ -108,7 +108,7 @@ pub(super) const CHANGE_PARTIES: &str = "WITH changed AS (UPDATE party SET displ
 pub(super) const OPEN_MAILBOXES: &str = "INSERT INTO mailbox (party, role, callback_host, callback_port) \
      SELECT * FROM unnest($1::UUID[], $2::TEXT[], $3::TEXT[], $4::INTEGER[]) \
      ON CONFLICT (party) DO UPDATE SET callback_host = excluded.callback_host, callback_port = excluded.callback_port, \
-     failures = 0, last_failure = '', regular_attempt = NULL, is_probed = false, \
+     failures = 0, last_failure = '', refusals = 0, regular_attempt = NULL, is_probed = false, \
      reliability = CASE WHEN mailbox.reliability = 0 AND mailbox.callback_host IS NOT DISTINCT FROM excluded.callback_host \
      AND mailbox.callback_port IS NOT DISTINCT FROM excluded.callback_port THEN 0 ELSE 1 END, \
      next_attempt = CASE WHEN mailbox.next_attempt IS NULL THEN NULL ELSE 0 END";
@@ -259,6 +259,8 @@ pub(super) const ADD_EVENTS: &str = "INSERT INTO event (occurred_at, body, item,
      AS new (occurred_at, body, item, withdraws, seller, place) \
      WHERE (SELECT true FROM wish WHERE wish.item = new.item LIMIT 1) ORDER BY place RETURNING 1";
 
+pub(super) const EXHUME: &str = "DELETE FROM dead_letter WHERE id = ANY($1)";
+
 pub(super) const COUNT_REPLAYS: &str = "INSERT INTO replay (lane, answers) VALUES ($1, $2) \
      ON CONFLICT (lane) DO UPDATE SET answers = replay.answers + excluded.answers";
 
@@ -327,6 +329,7 @@ pub(super) const LANE: &[&str] = &[
     REMOVE_OLDER_DELIVERIES,
     ADD_DELIVERIES,
     ADD_EVENTS,
+    EXHUME,
     COUNT_REPLAYS,
     super::chain::HORIZON,
 ];

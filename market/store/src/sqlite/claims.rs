@@ -69,7 +69,7 @@ pub(super) fn claim(
 ) -> Result<Claim, Error> {
     let sql = "UPDATE mailbox SET lease_owner = ?2, lease_epoch = lease_epoch + 1, lease_until = ?3, \
                is_probed = 0, latest_attempt = NULL WHERE party = ?1 \
-               RETURNING role, callback_host, callback_port, lease_epoch, failures, last_sequence, reliability, acknowledged";
+               RETURNING role, callback_host, callback_port, lease_epoch, failures, last_sequence, reliability, acknowledged, refusals";
     transaction.prepare_cached(sql)?.query_row(
         params![blob(recipient), owner.0.into_bytes(), until.0],
         |row| {
@@ -79,6 +79,7 @@ pub(super) fn claim(
                 callback: convert::callback(row, 1, 2)?,
                 epoch: LeaseEpoch(row.get(3)?),
                 failures: row.get(4)?,
+                refusals: row.get(8)?,
                 last_sequence: Sequence(row.get(5)?),
                 reliability: Reliability::of(row.get(6)?),
                 acknowledged: Sequence(row.get(7)?),

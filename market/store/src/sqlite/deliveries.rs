@@ -37,10 +37,10 @@ fn received_through(connection: &Connection, recipient: PartyId) -> Result<i64, 
 /// the mailbox has more deliveries.
 pub(super) fn put_delivery(
     connection: &Connection,
-    recipient: PartyId,
-    sequence: i64,
+    (recipient, sequence): (PartyId, i64),
     shared: Option<i64>,
     event: &Event,
+    kept_from: Timestamp,
 ) -> Result<i64, Error> {
     let coalesces = event.kind.coalesces_by().map(Topic::number);
     let (merged, added) = match coalesces {
@@ -56,7 +56,8 @@ pub(super) fn put_delivery(
         "INSERT INTO delivery (recipient, sequence, event, coalesces, is_order, occurred_at) \
          VALUES (?, ?, ?, ?, ?, ?)",
     )?;
-    let (is_order, occurred_at) = (event.kind.is_order(), event.occurred_at.0);
+    // A redelivered event is kept as long as a new one.
+    let (is_order, occurred_at) = (event.kind.is_order(), kept_from.0);
     put.execute(params![blob(recipient), sequence, number, coalesces, is_order, occurred_at])?;
     Ok(added)
 }

@@ -125,7 +125,13 @@ fn deliver(transaction: &Connection, recipient: PartyId, fan_out: &FanOut) -> Re
         transaction.prepare_cached(wish)?.execute(params![blob(recipient), fan_out.item])?;
     }
     let sequence = last_sequence(transaction, recipient)? + 1;
-    let count = put_delivery(transaction, recipient, sequence, Some(fan_out.seq), &fan_out.event)?;
+    let count = put_delivery(
+        transaction,
+        (recipient, sequence),
+        Some(fan_out.seq),
+        &fan_out.event,
+        fan_out.event.occurred_at,
+    )?;
     let added = Added { sequence, last_order: 0, count };
     put_into_mailbox(transaction, recipient, &added, fan_out.event.occurred_at)
 }

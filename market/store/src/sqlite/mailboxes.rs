@@ -18,10 +18,22 @@ use super::{
     turn::Turn,
 };
 use crate::{
-    ByReliability, Claim, Delivery, DueQuery, Expansion, LeaseEpoch, LeaseOwner, MailboxState, Mailboxes,
-    Reliability, Retention, Settlement, StoreError,
+    ByReliability, Claim, Delivery, Dropped, DueQuery, Expansion, LeaseEpoch, LeaseOwner, MailboxState,
+    Mailboxes, Reliability, Retention, Settlement, StoreError,
     mailbox::{REMOVAL_STEP, TakenBy},
 };
+
+/// The columns that [`state`] reads from `mailbox`. Deliveries are counted only while acknowledged ones are being
+/// removed or held back by a named consumer.
+pub(super) const STATE: &str = "CASE WHEN removed >= acknowledged THEN pending ELSE \
+     (SELECT count(*) FROM delivery WHERE recipient = mailbox.party AND sequence > mailbox.acknowledged) END, \
+     (SELECT occurred_at FROM delivery WHERE recipient = mailbox.party AND sequence > mailbox.acknowledged \
+     ORDER BY sequence LIMIT 1), \
+     acknowledged, last_sequence, callback_host, callback_port, failures, next_attempt, last_failure, \
+     dropped_orders, dropped_updates, last_dropped, \
+     (SELECT count(*) FROM dead_letter WHERE dead_letter.recipient = mailbox.party)";
+/// The number of these columns.
+pub(super) const STATE_COLUMNS: usize = 13;
 
 pub(super) struct SqliteMailboxes {
     pool: Pool,
@@ -229,17 +241,11 @@ impl Mailboxes for SqliteMailboxes {
     }
 
     async fn state(&self, recipient: PartyId) -> Result<Option<MailboxState>, StoreError> {
-        // One statement, so that the counts and the mailbox come from one snapshot. Deliveries are counted only
-        // while acknowledged ones are being removed or held back by a named consumer.
-        let sql = "SELECT CASE WHEN removed >= acknowledged THEN pending ELSE \
-                   (SELECT count(*) FROM delivery WHERE recipient = ?1 AND sequence > acknowledged) END, \
-                   (SELECT occurred_at FROM delivery WHERE recipient = ?1 AND sequence > acknowledged \
-                   ORDER BY sequence LIMIT 1), \
-                   acknowledged, last_sequence, callback_host, callback_port, failures, next_attempt, last_failure \
-                   FROM mailbox WHERE party = ?1";
+        // One statement, so that the counts and the mailbox come from one snapshot.
+        let sql = format!("SELECT {STATE} FROM mailbox WHERE party = ?1");
         self.pool
             .run(move |connection| {
-                connection.prepare_cached(sql)?.query_row([blob(recipient)], state).optional()
+                connection.prepare_cached(&sql)?.query_row([blob(recipient)], state).optional()
             })
             .await
     }
@@ -320,7 +326,7 @@ impl Writer {
     }
 }
 
-fn state(row: &Row<'_>) -> Result<MailboxState, Error> {
+pub(super) fn state(row: &Row<'_>) -> Result<MailboxState, Error> {
     Ok(MailboxState {
         pending: row.get(0)?,
         oldest: row.get::<_, Option<i64>>(1)?.map(Timestamp),
@@ -330,5 +336,8 @@ fn state(row: &Row<'_>) -> Result<MailboxState, Error> {
         failures: row.get(6)?,
         next_attempt: row.get::<_, Option<i64>>(7)?.map(Timestamp),
         last_failure: row.get(8)?,
+        dropped: Dropped { orders: row.get(9)?, updates: row.get(10)? },
+        last_dropped: row.get::<_, Option<i64>>(11)?.map(Timestamp),
+        dead_letters: row.get(12)?,
     })
 }

@@ -16,12 +16,14 @@ mod archive;
 mod audit;
 mod backup;
 mod beside;
+mod burial;
 mod check;
 mod checkpoint;
 mod claims;
 mod consumers;
 mod convert;
 mod database_file;
+mod dead_letters;
 mod deliveries;
 mod error;
 mod expand;
@@ -134,6 +136,7 @@ fn open_with(path: &Path, limits: Limits) -> Result<Store, StoreError> {
         reads: Arc::new(SqliteReads::new(reads)),
         mailboxes: mailboxes.clone(),
         consumers: mailboxes.clone(),
+        dead_letters: mailboxes.clone(),
         tracks: mailboxes.clone(),
         upkeep: mailboxes.clone(),
         archive: mailboxes,

@@ -25,6 +25,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0011_archive.sql"),
     include_str!("migrations/0012_consumers.sql"),
     include_str!("migrations/0013_back_off.sql"),
+    include_str!("migrations/0014_dead_letters.sql"),
 ];
 
 /// Why the schema can't be brought up to date.

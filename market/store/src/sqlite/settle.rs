@@ -6,11 +6,13 @@ use rusqlite::{Connection, Error, OptionalExtension as _, params};
 use souk_domain::{PartyId, Sequence, Timestamp};
 
 use super::{
+    burial::{Doomed, bury},
     convert::{self, blob},
     rows::at_most,
 };
 use crate::{
     MAX_COUNTED, Retention, Settlement, Verdict,
+    dead_letter::EXPIRED,
     mailbox::{REMOVAL_STEP, TakenBy},
 };
 
@@ -24,22 +26,56 @@ pub(super) fn settle(transaction: &Connection, settlement: &Settlement) -> Resul
     }
     match verdict {
         Verdict::Delivered(through) => take_out(transaction, *recipient, *through, TakenBy::Callback)?,
-        Verdict::Failed { retry_at, reason } => {
-            // The regular time is that before the probe, or else the retry's, unless an order has come. If a probe
-            // was asked for meanwhile, it comes first. All right-hand sides read the row as it was.
-            let failed = "UPDATE mailbox SET failures = failures + (regular_attempt IS NULL), last_failure = ?2, \
-                          reliability = 2, \
-                          next_attempt = CASE WHEN next_attempt IS NULL THEN NULL WHEN is_probed THEN 0 \
-                          ELSE coalesce(regular_attempt, min(?3, coalesce(latest_attempt, ?3))) END, \
-                          regular_attempt = CASE WHEN is_probed \
-                          THEN coalesce(regular_attempt, min(?3, coalesce(latest_attempt, ?3))) END, \
-                          is_probed = 0, latest_attempt = NULL WHERE party = ?1";
-            let params = params![blob(*recipient), reason, retry_at.0];
-            transaction.prepare_cached(failed)?.execute(params)?;
+        Verdict::Failed { retry_at, reason } => fail(transaction, *recipient, *retry_at, reason)?,
+        Verdict::Refused { retry_at, reason } => {
+            fail(transaction, *recipient, *retry_at, reason)?;
+            let refused = "UPDATE mailbox SET refusals = refusals + 1 WHERE party = ?";
+            transaction.prepare_cached(refused)?.execute([blob(*recipient)])?;
         }
+        Verdict::Dead { sequence, reason, at } => drop_one(transaction, *recipient, *sequence, reason, *at)?,
         Verdict::Released => give_back(transaction, *recipient)?,
     }
     Ok(true)
+}
+
+/// Records a failed attempt.
+fn fail(
+    transaction: &Connection,
+    recipient: PartyId,
+    retry_at: Timestamp,
+    reason: &str,
+) -> Result<(), Error> {
+    // The regular time is that before the probe, or else the retry's, unless an order has come. If a probe
+    // was asked for meanwhile, it comes first. All right-hand sides read the row as it was.
+    let failed = "UPDATE mailbox SET failures = failures + (regular_attempt IS NULL), last_failure = ?2, \
+                  reliability = 2, \
+                  next_attempt = CASE WHEN next_attempt IS NULL THEN NULL WHEN is_probed THEN 0 \
+                  ELSE coalesce(regular_attempt, min(?3, coalesce(latest_attempt, ?3))) END, \
+                  regular_attempt = CASE WHEN is_probed \
+                  THEN coalesce(regular_attempt, min(?3, coalesce(latest_attempt, ?3))) END, \
+                  is_probed = 0, latest_attempt = NULL WHERE party = ?1";
+    let params = params![blob(recipient), reason, retry_at.0];
+    transaction.prepare_cached(failed)?.execute(params)?;
+    Ok(())
+}
+
+/// Drops a delivery that was refused too often.
+fn drop_one(
+    transaction: &Connection,
+    recipient: PartyId,
+    sequence: Sequence,
+    reason: &str,
+    now: Timestamp,
+) -> Result<(), Error> {
+    let sql = "SELECT event, is_order FROM delivery WHERE recipient = ? AND sequence = ?";
+    let found = transaction
+        .prepare_cached(sql)?
+        .query_row(params![blob(recipient), sequence.0], |row| Ok((row.get(0)?, row.get(1)?)))
+        .optional()?;
+    if let Some((event, is_order)) = found {
+        bury(transaction, &Doomed { recipient, sequence: sequence.0, event, is_order }, reason, now)?;
+    }
+    take_out(transaction, recipient, sequence, TakenBy::Acknowledgement)
 }
 
 /// Moves the unnamed consumer's cursor to a sequence, removes what every consumer has, and resets the failures,
@@ -61,7 +97,7 @@ pub(super) fn take_out(
     }
     let acknowledged = acknowledged.max(through.0);
     let mailbox = "UPDATE mailbox SET acknowledged = ?2, quiet = last_order <= ?2, failures = 0, last_failure = '', \
-                   regular_attempt = NULL, is_probed = 0, reliability = CASE WHEN ?3 THEN 0 \
+                   refusals = 0, regular_attempt = NULL, is_probed = 0, reliability = CASE WHEN ?3 THEN 0 \
                    WHEN reliability = 2 THEN 1 ELSE reliability END WHERE party = ?1";
     let by_callback = by == TakenBy::Callback;
     transaction.prepare_cached(mailbox)?.execute(params![blob(recipient), acknowledged, by_callback])?;
@@ -169,6 +205,8 @@ pub(super) fn expire(
             })?
             .collect::<Result<_, _>>()?;
         for (recipient, sequence, event) in &found {
+            let (sequence, event) = (*sequence, *event);
+            bury(transaction, &Doomed { recipient: *recipient, sequence, event, is_order }, EXPIRED, now)?;
             let delivery = "DELETE FROM delivery WHERE recipient = ? AND sequence = ?";
             transaction.prepare_cached(delivery)?.execute(params![blob(*recipient), sequence])?;
             let own = "DELETE FROM event WHERE seq = ? AND fans_out = 0";
