@@ -6,6 +6,7 @@ mod archived;
 mod audit;
 mod backup;
 mod check;
+mod dead_letters;
 mod demo;
 mod restore;
 mod serve;

@@ -172,3 +172,27 @@ fn in_words(status: &Status) -> String {
         code => format!("the callback answered with an error: {code:?}"),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_an_answer_about_the_events_is_a_refusal() {
+        for code in [Code::Internal, Code::InvalidArgument, Code::FailedPrecondition, Code::Unknown] {
+            assert!(is_refusal(code), "{code:?}");
+        }
+        // Not reached, busy, or unwilling to talk to the market at all.
+        for code in [
+            Code::Unavailable,
+            Code::DeadlineExceeded,
+            Code::ResourceExhausted,
+            Code::PermissionDenied,
+            Code::Unauthenticated,
+            Code::Cancelled,
+            Code::Aborted,
+        ] {
+            assert!(!is_refusal(code), "{code:?}");
+        }
+    }
+}

@@ -196,3 +196,39 @@ async fn settle(shared: Arc<Shared>, mut settling: mpsc::Receiver<Settlement>) {
         shared.due.notify_one();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use souk_domain::{Event, EventId, EventKind, PartyId, Role};
+    use souk_store::{Delivery, LeaseEpoch, Reliability};
+    use uuid::Uuid;
+
+    use super::*;
+
+    fn claim(refusals: u32) -> Claim {
+        let delivery = |number: i64| {
+            let kind = EventKind::Test { text: "hello".into() };
+            let event = Event { id: EventId(Uuid::from_u128(1)), occurred_at: Timestamp(0), kind };
+            Delivery { sequence: Sequence(number), event }
+        };
+        Claim {
+            recipient: PartyId(Uuid::from_u128(1)),
+            role: Role::Seller,
+            callback: None,
+            epoch: LeaseEpoch(1),
+            acknowledged: Sequence(0),
+            last_sequence: Sequence(3),
+            failures: refusals,
+            refusals,
+            reliability: Reliability::Unproven,
+            deliveries: (1..=3).map(delivery).collect(),
+        }
+    }
+
+    #[test]
+    fn events_are_sent_alone_after_repeated_refusals() {
+        let sent = |refusals| batch(&claim(refusals)).1;
+        assert_eq!((sent(0), sent(ALONE_AFTER - 1)), (Some(Sequence(3)), Some(Sequence(3))));
+        assert_eq!((sent(ALONE_AFTER), sent(DEAD_AFTER)), (Some(Sequence(1)), Some(Sequence(1))));
+    }
+}

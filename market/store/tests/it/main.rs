@@ -6,6 +6,7 @@ mod archive;
 mod audit;
 mod cleaning;
 mod consumers;
+mod dead_letters;
 mod deliveries;
 mod expanding;
 mod files;

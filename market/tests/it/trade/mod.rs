@@ -3,7 +3,7 @@
 mod announcing;
 mod bad_input;
 mod buying;
-mod consumers;
+pub(crate) mod consumers;
 mod delivering;
 mod fulfilling;
 mod full_tills;
