@@ -9,7 +9,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use souk_domain::{ConsumerName, DeadLetter, DeadLetterId, PartyId, Role, Timestamp};
 
-use super::{MailboxState, StoreError};
+use super::{Dropped, MailboxState, StoreError};
 
 /// How long dead letters are kept.
 pub const DEAD_LETTER_RETENTION: Duration = Duration::from_secs(90 * 24 * 3_600);
@@ -19,26 +19,6 @@ pub const MAX_DEAD_LETTERS: usize = 1_000;
 
 /// Why a delivery whose retention is over was dropped.
 pub(crate) const EXPIRED: &str = "it waited for longer than its retention";
-
-/// The numbers of dropped deliveries.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Dropped {
-    /// Events about orders.
-    pub orders: i64,
-    /// Item updates and other events.
-    pub updates: i64,
-}
-
-impl Dropped {
-    /// Counts one more.
-    pub(crate) fn add(&mut self, is_order: bool) {
-        if is_order {
-            self.orders += 1;
-        } else {
-            self.updates += 1;
-        }
-    }
-}
 
 /// A mailbox, as operators see it.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -44,14 +44,12 @@ pub use check::Finding;
 pub use consumer::{
     CONSUMER_RETENTION, ConsumerOpening, ConsumerState, ConsumerStream, Consumers, MAX_CONSUMERS, MAX_COUNTED,
 };
-pub use dead_letter::{
-    DEAD_LETTER_RETENTION, DeadLetterQuery, DeadLetters, Dropped, MAX_DEAD_LETTERS, MailboxRecord,
-};
+pub use dead_letter::{DEAD_LETTER_RETENTION, DeadLetterQuery, DeadLetters, MAX_DEAD_LETTERS, MailboxRecord};
 pub use error::{SaveError, StoreError};
 pub use health::{Health, HealthState};
 pub use mailbox::{
-    ByReliability, Claim, Delivery, DueQuery, Expansion, LeaseEpoch, LeaseOwner, MailboxState, Mailboxes,
-    ORDER_PATIENCE, Reliability, Retention, Settlement, Verdict,
+    ByReliability, Claim, Delivery, Dropped, DueQuery, Expansion, LeaseEpoch, LeaseOwner, MailboxState,
+    Mailboxes, ORDER_PATIENCE, Reliability, Retention, Settlement, Verdict,
 };
 pub use query::{FeedEntry, FeedPosition, OrderQuery, OrdersOf, Reads};
 

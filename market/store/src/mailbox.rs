@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use souk_domain::{Callback, Event, PartyId, Role, Sequence, Timestamp};
 use uuid::Uuid;
 
-use super::{Dropped, StoreError};
+use super::StoreError;
 
 /// How soon a mailbox in back-off is attempted again at the latest after an order has come in. Long enough that a busy
 /// seller with a dead callback is not called for each purchase.
@@ -244,6 +244,26 @@ pub struct Expansion {
     pub recipients: Vec<PartyId>,
     /// Whether more events are queued for expansion.
     pub more: bool,
+}
+
+/// The numbers of dropped deliveries.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Dropped {
+    /// Events about orders.
+    pub orders: i64,
+    /// Item updates and other events.
+    pub updates: i64,
+}
+
+impl Dropped {
+    /// Counts one more.
+    pub(crate) fn add(&mut self, is_order: bool) {
+        if is_order {
+            self.orders += 1;
+        } else {
+            self.updates += 1;
+        }
+    }
 }
 
 /// The state of a mailbox, for MailboxStatus and operators.

@@ -5,7 +5,8 @@ use souk_domain::{PartyId, Sequence, Timestamp};
 
 use super::{
     Memory, dead_letters, expand,
-    state::{Holder, Mailbox, State},
+    mailbox::{Holder, Mailbox},
+    state::State,
 };
 use crate::{
     ByReliability, Claim, Delivery, DueQuery, Expansion, LeaseEpoch, LeaseOwner, MailboxState, Mailboxes,

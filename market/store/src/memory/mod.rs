@@ -8,6 +8,7 @@ mod consumers;
 mod dead_letters;
 mod expand;
 mod lane;
+mod mailbox;
 mod mailboxes;
 mod reads;
 mod state;
