@@ -91,8 +91,14 @@ async fn claim(shared: &Arc<Shared>, settlements: &mpsc::Sender<Settlement>) -> 
             return Ok(next.map_or(POLL, |next| until(next, now).min(POLL)));
         }
         for claim in claims {
-            // There is one: only this task takes slots, and it claims no more mailboxes than are free.
-            let Some(slot) = shared.slots.take(claim.reliability) else { return Ok(POLL) };
+            // Usually there is one: only this task takes slots, and it claims no more mailboxes than are free. But a
+            // mailbox may have become of another kind while it was claimed. It is released: its lease would
+            // otherwise keep it, and all claims after it, from being delivered until it runs out.
+            let Some(slot) = shared.slots.take(claim.reliability) else {
+                let Claim { recipient, epoch, .. } = claim;
+                let _ = settlements.send(Settlement { recipient, epoch, verdict: Verdict::Released }).await;
+                continue;
+            };
             tokio::spawn(deliver(Arc::clone(shared), claim, settlements.clone(), slot));
         }
     }

@@ -41,7 +41,8 @@ async fn operator(cast: &Cast) -> anyhow::Result<Actor> {
 async fn sees_figures(cast: &Cast) -> anyhow::Result<()> {
     let stats = operator(cast).await?.connection.call(v1::StatsRequest {}).await?;
     ensure!(stats.party_count == 4, "{} parties", stats.party_count);
-    ensure!(stats.order_count > 0 && stats.orders_last_hour == stats.order_count, "{stats:?}");
+    // The market was started again during the tour, and counts its recent orders from then.
+    ensure!(stats.order_count > 0 && stats.orders_last_hour <= stats.order_count, "{stats:?}");
     ensure!(!stats.sales.is_empty(), "no sales");
     Ok(())
 }
