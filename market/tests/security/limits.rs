@@ -377,7 +377,9 @@ async fn handshakes_of_one_address(fixture: &Fixture) {
     for _ in 0..64 {
         silent.push(TcpStream::connect(fixture.market.address()).await.unwrap());
     }
-    let patient = Actor::enter(&fixture.market, Role::Seller, "Patient").await.unwrap();
-    patient.register(None).await.unwrap();
+    let config = fixture.market.identity(Role::Seller, "Patient").await.unwrap();
+    let patient = client(fixture, Some(from_files(&config.credentials)));
+    // Its turn comes when the silent ones have used up their time.
+    assert!(!fixture.greet(patient).await.unwrap().is_empty(), "the market starts HTTP/2");
     drop(silent);
 }
