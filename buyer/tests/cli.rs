@@ -9,6 +9,7 @@ use souk_certs::identity::Role;
 use souk_proto::v1::{self, ItemDraft, track_ride_request::Message};
 use souk_testkit::{
     actor::{Actor, draft},
+    gate::Gate,
     local::{LocalMarket, LocalMarketOptions, StoreKind},
     terminal::Terminal,
 };
@@ -246,6 +247,30 @@ async fn an_order_is_watched_until_it_is_there() {
     assert!(after.code == 0 && after.out.contains("to go") && after.err.contains("arrived"), "{after:?}");
     let shown = bob.run(&["order", &order, "--output", "json"]).await.json();
     assert_eq!(shown["status"], json!("delivered"));
+}
+
+/// More failed attempts than after which a single call gives up.
+const TURNED_AWAY: usize = 6;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_watch_outlives_an_outage_and_says_so_once() {
+    let shop = Shop::open().await;
+    let mut gate = Gate::open(shop.market.address()).await;
+    let mut bob = shop.bob().await;
+    search(&bob, &["lantern"]).await;
+    bob.set("SOUK_MARKET", gate.address.to_string());
+    let mut watching = bob.start_with_errors(&["watch", "lantern", "--output", "ndjson"]);
+    watching.line().await;
+    assert!(watching.error_line().await.contains("changes follow"));
+    gate.shut().await;
+    gate.reopen_after(TURNED_AWAY).await;
+    // Everything comes again, after one line for each end of the outage.
+    let line: Value = serde_json::from_str(&watching.line().await).expect("JSON");
+    assert_eq!(line["kind"], json!("match"), "{line}");
+    let (cut, back) = (watching.error_line().await, watching.error_line().await);
+    assert!(cut.starts_with("disconnected (") && back == "reconnected", "{cut}\n{back}");
+    assert!(watching.error_line().await.contains("changes follow"));
+    assert_eq!(watching.interrupt().await, 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]

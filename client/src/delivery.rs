@@ -21,12 +21,22 @@ pub const QUEUE: usize = 64;
 pub enum Notice {
     /// An event that the user has not received yet.
     Event(Delivery),
+    /// The stream of a named consumer is open, or the market has been told of the callback server. Sent again after
+    /// each reconnection.
+    Opened {
+        /// Whether the market keeps the stream. If not, another client follows under the same name, and this one
+        /// gets only new events.
+        kept: bool,
+        /// What was dropped since the last time.
+        missed: Missed,
+    },
     /// Everything that was in the mailbox when the stream began has been sent (Subscribe only).
     CaughtUp {
         /// The highest sequence sent so far; 0 if none was.
         sequence: i64,
     },
-    /// The stream broke for a transient reason and will be reopened (Subscribe only).
+    /// The stream broke for a transient reason and will be reopened, or the market could not be told of the
+    /// callback server.
     Interrupted {
         /// The error that ended the stream, or the last attempt to open it.
         failure: Error,
@@ -35,6 +45,15 @@ pub enum Notice {
     },
     /// The stream failed permanently (Subscribe only). This is the last notice.
     Ended(Error),
+}
+
+/// The numbers of events that the market dropped because they waited for longer than their retention.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Missed {
+    /// Events about orders.
+    pub orders: i64,
+    /// Item updates and other events.
+    pub updates: i64,
 }
 
 /// An event, not yet marked as seen.

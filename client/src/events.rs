@@ -8,7 +8,7 @@ use std::{
 use futures::stream::{Stream, StreamExt};
 use tokio::sync::mpsc;
 
-use crate::{Connection, Delivery, Error, Follower, Notice, Seen, follow::follow};
+use crate::{Connection, Delivery, Error, Follower, Missed, Notice, Seen, follow::follow_as};
 
 /// The events of the party's mailbox: first the pending ones, then new ones as they happen.
 ///
@@ -17,8 +17,10 @@ use crate::{Connection, Delivery, Error, Follower, Notice, Seen, follow::follow}
 /// the next stream.
 ///
 /// When the connection breaks, the stream reconnects and continues where it was. It ends after a permanent
-/// error, such as a revoked certificate. A mailbox has one stream at a time: the market ends the older one
-/// with [`Reason::StreamReplaced`](crate::Reason::StreamReplaced).
+/// error, such as a revoked certificate; a suspension it sits out. Several programs of one party each get every event
+/// under names of their own: see [`Options::consumer`](crate::Options::consumer). Without a name, a mailbox has one
+/// stream at a time: the market ends the older one with
+/// [`Reason::StreamReplaced`](crate::Reason::StreamReplaced).
 ///
 /// # Examples
 /// ```no_run
@@ -40,9 +42,9 @@ pub struct Events {
 }
 
 impl Events {
-    /// Subscribes to the mailbox. `seen` remembers which events were taken.
-    pub(crate) fn subscribe(connection: Connection, seen: Seen) -> Self {
-        let (follower, notices) = follow(connection, seen);
+    /// Subscribes to the mailbox as a consumer. `seen` remembers which events were taken.
+    pub(crate) fn subscribe(connection: Connection, seen: Seen, consumer: String) -> Self {
+        let (follower, notices) = follow_as(connection, seen, consumer);
         Self { follower, notices }
     }
 
@@ -69,6 +71,19 @@ impl Stream for Events {
                 Some(Notice::Ended(error)) => Some(Err(error)),
                 Some(Notice::Interrupted { failure, retry_in }) => {
                     tracing::info!(%failure, ?retry_in, "the stream of events broke and will be opened again");
+                    continue;
+                }
+                Some(Notice::Opened { kept, missed }) => {
+                    if !kept {
+                        tracing::warn!("another client follows under the same name; only new events come");
+                    }
+                    if missed != Missed::default() {
+                        tracing::warn!(
+                            missed.orders,
+                            missed.updates,
+                            "events waited too long and were dropped"
+                        );
+                    }
                     continue;
                 }
                 Some(Notice::CaughtUp { .. }) => continue,

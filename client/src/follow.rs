@@ -22,7 +22,7 @@ use tonic::{Status, Streaming};
 
 use crate::{
     Connection, Delivery, Error, Notice, Seen,
-    delivery::QUEUE,
+    delivery::{Missed, QUEUE},
     reconnect::{Next, Reconnect},
     seen::Offer,
 };
@@ -52,7 +52,7 @@ pub struct Follower {
 ///     match notice {
 ///         Notice::Event(delivery) => println!("{:?}", delivery.take().kind),
 ///         Notice::CaughtUp { .. } => break,
-///         Notice::Interrupted { .. } => {}
+///         Notice::Opened { .. } | Notice::Interrupted { .. } => {}
 ///         Notice::Ended(error) => return Err(error),
 ///     }
 /// }
@@ -60,12 +60,32 @@ pub struct Follower {
 /// # Ok(()) }
 /// ```
 pub fn follow(connection: Connection, seen: Seen) -> (Follower, mpsc::Receiver<Notice>) {
+    follow_as(connection, seen, String::new())
+}
+
+/// Like [`follow`], as the consumer with this name, which gets every event whatever other consumers of the party
+/// acknowledge. The record in `seen` must be this consumer's own. An empty name stands for the unnamed consumer.
+///
+/// If another client follows under the name, the stream gets only new events and acknowledges none
+/// ([`Notice::Opened`] says so) until the name is free.
+pub fn follow_as(connection: Connection, seen: Seen, consumer: String) -> (Follower, mpsc::Receiver<Notice>) {
     let (notices, receiver) = mpsc::channel(QUEUE);
     let (stop, stopped) = oneshot::channel();
     let own = connection.party().to_string();
     let changes = seen.changes();
     let progress = Progress::default();
-    let subscription = Subscription { connection, own, seen, changes, notices, progress };
+    let stream_id = if consumer.is_empty() { String::new() } else { connection.request_id() };
+    let subscription = Subscription {
+        connection,
+        own,
+        consumer,
+        stream_id,
+        is_kept: true,
+        seen,
+        changes,
+        notices,
+        progress,
+    };
     let task = tokio::spawn(subscription.run(stopped));
     (Follower { stop: Some(stop), task }, receiver)
 }
@@ -90,6 +110,12 @@ impl Drop for Follower {
 struct Subscription {
     connection: Connection,
     own: String,
+    /// The consumer's name; empty for the unnamed one.
+    consumer: String,
+    /// Tells the market which earlier stream under the name is this client's.
+    stream_id: String,
+    /// Whether the market keeps the stream. If not, its events are neither acknowledged nor recorded on disk.
+    is_kept: bool,
     seen: Seen,
     changes: watch::Receiver<u64>,
     notices: mpsc::Sender<Notice>,
@@ -144,11 +170,18 @@ impl Subscription {
         // Events taken since the last stream broke must not be requested again.
         self.progress.settle(&self.seen, Instant::now());
         self.progress.begin_stream();
+        if !self.is_kept {
+            // What was received without the name says nothing about the events before it.
+            self.progress.forget();
+            self.is_kept = true;
+        }
         // The cursor acknowledges everything up to it, which must therefore be on disk. 0 requests everything
         // that is not acknowledged.
         let cursor = if self.seen.save().await.is_ok() { self.progress.cursor() } else { 0 };
         let connection = self.connection.clone();
-        let opening = async { connection.events().subscribe(SubscribeRequest { cursor }).await };
+        let (consumer, stream_id) = (self.consumer.clone(), self.stream_id.clone());
+        let request = SubscribeRequest { cursor, consumer, stream_id, watch_only: false };
+        let opening = async { connection.events().subscribe(request).await };
         let stream = match connection.open_stream(opening).await {
             Ok(stream) => stream,
             Err(failure) => return ControlFlow::Continue(failure),
@@ -197,6 +230,11 @@ impl Subscription {
     fn receive(&mut self, message: SubscribeResponse) -> Option<Notice> {
         self.progress.count_message();
         match message.message? {
+            Message::Opened(opened) => {
+                self.is_kept = opened.kept;
+                let (orders, updates) = (opened.missed_order_count, opened.missed_update_count);
+                Some(Notice::Opened { kept: opened.kept, missed: Missed { orders, updates } })
+            }
             Message::Event(event) => self.receive_event(event),
             Message::CaughtUp(caught_up) => Some(Notice::CaughtUp { sequence: caught_up.sequence }),
         }
@@ -215,11 +253,15 @@ impl Subscription {
     async fn acknowledge(&mut self) -> Result<(), Error> {
         self.progress.settle(&self.seen, Instant::now());
         let Some(sequence) = self.progress.unacknowledged() else { return Ok(()) };
+        if !self.is_kept {
+            self.progress.acknowledged();
+            return Ok(());
+        }
         // On disk before the acknowledgement: the market deletes what is acknowledged, and only this record
         // then recognises a repetition.
         let kept = self.seen.save().await;
         kept.map_err(|error| Error::io("keep what was seen", error))?;
-        let request = AcknowledgeRequest { sequence };
+        let request = AcknowledgeRequest { sequence, consumer: self.consumer.clone() };
         self.connection.call(request).await?;
         self.progress.acknowledged();
         Ok(())

@@ -3,6 +3,7 @@
 //! It accepts only the market, which it identifies by its certificate. For the handling of events and the
 //! guarantees, see [`delivery`](crate::delivery).
 
+mod announce;
 mod service;
 
 use std::{net::SocketAddr, time::Duration};
@@ -22,7 +23,8 @@ use tokio::{
 };
 use tonic::transport::Server;
 
-use crate::{Error, Notice, Seen, delivery::QUEUE};
+use crate::{Connection, Error, Notice, Seen, delivery::QUEUE};
+pub use announce::ANNOUNCE_EVERY;
 
 /// The maximum size of a message, in bytes. The market sends at most 256 KiB.
 pub const MAX_MESSAGE_BYTES: usize = 512 * 1024;
@@ -54,8 +56,10 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 pub struct Inbox {
     address: SocketAddr,
     acceptor: Acceptor,
+    notices: mpsc::Sender<Notice>,
     stop: Option<oneshot::Sender<()>>,
     server: JoinHandle<()>,
+    announcements: Option<JoinHandle<()>>,
 }
 
 impl Inbox {
@@ -111,10 +115,21 @@ impl Inbox {
         };
         let acceptor = Acceptor::new(tls, credentials.trust_domain().clone(), policy, limits);
         let (notices, receiver) = mpsc::channel(QUEUE);
-        let service = service::Notifications::new(party, notices, seen);
+        let service = service::Notifications::new(party, notices.clone(), seen);
         let (stop, stopped) = oneshot::channel();
         let server = tokio::spawn(serve(listener, acceptor.clone(), service, stopped));
-        Ok((Self { address, acceptor, stop: Some(stop), server }, receiver))
+        let inbox = Self { address, acceptor, notices, stop: Some(stop), server, announcements: None };
+        Ok((inbox, receiver))
+    }
+
+    /// Tells the market that the server is listening, now and every [`ANNOUNCE_EVERY`], so that what waits is
+    /// delivered at once instead of when the market's back-off ends. [`Notice::Opened`] reports each time that the
+    /// market is reached after it was not, and [`Notice::Interrupted`] each failure.
+    pub fn announce(&mut self, connection: Connection) {
+        let task = tokio::spawn(announce::announce(connection, self.notices.clone()));
+        if let Some(earlier) = self.announcements.replace(task) {
+            earlier.abort();
+        }
     }
 
     /// Returns the address on which it listens.
@@ -129,6 +144,9 @@ impl Inbox {
 
     /// Rejects further calls, waits a few seconds for those in progress, and stops.
     pub async fn close(mut self) {
+        if let Some(announcements) = self.announcements.take() {
+            announcements.abort();
+        }
         // This fails only if the server has already ended.
         let _ = self.stop.take().map(|stop| stop.send(()));
         if timeout(CLOSE_TIMEOUT, &mut self.server).await.is_err() {
@@ -159,6 +177,7 @@ impl InboxHandle {
 
 impl Drop for Inbox {
     fn drop(&mut self) {
+        self.announcements.iter().for_each(JoinHandle::abort);
         self.server.abort();
     }
 }

@@ -94,7 +94,7 @@ pub mod timing;
 
 pub use config::{CallbackAddress, ClientConfig, MarketAddresses};
 pub use connection::Connection;
-pub use delivery::{Delivery, Notice};
+pub use delivery::{Delivery, Missed, Notice};
 pub use error::{Error, Refusal, Violation};
 pub use events::Events;
 pub use follow::Follower;

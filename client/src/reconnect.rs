@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use souk_proto::Reason;
 use tokio::{sync::watch, time::timeout};
 
 use crate::{
@@ -71,6 +72,10 @@ impl Reconnect {
         }
         self.moves = 0;
         self.failures_in_a_row += 1;
+        if reason(&failure) == Some(Reason::ConsumerFree) {
+            // The market says so only to a stream that it has not kept for a while.
+            return Next::Now;
+        }
         let refused_token = failure.refusal().is_some_and(Refusal::is_about_the_token);
         // Once: a token that is refused right after it was issued is refused for another reason, such as
         // clocks that differ.
@@ -85,7 +90,8 @@ impl Reconnect {
                 return Next::Now;
             }
         }
-        if !failure.is_transient() {
+        // A party may be reinstated while its program runs.
+        if !failure.is_transient() && reason(&failure) != Some(Reason::AccountSuspended) {
             return Next::Never(failure);
         }
         let wait = scaled(FIRST_RECONNECT, MAX_RECONNECT, self.failures_in_a_row, self.connection.jitter());
@@ -93,28 +99,42 @@ impl Reconnect {
     }
 }
 
-/// Counts the attempts at something longer than a call, such as a stream that is displayed.
+fn reason(failure: &Error) -> Option<Reason> {
+    failure.refusal().and_then(Refusal::reason)
+}
+
+/// Counts the attempts at something longer than a call, such as a stream that is displayed. Before it first got
+/// anywhere, it gives up after a few; afterwards it never gives up on a failure that may pass.
 #[derive(Debug, Default)]
 pub struct Attempts {
     failed_in_a_row: u32,
     moves: usize,
+    ever_came: bool,
 }
 
 impl Attempts {
+    /// Records that the market has answered, so that from now on only a permanent failure is a reason to give up.
+    pub fn reached(&mut self) {
+        self.ever_came = true;
+    }
+
     /// Returns how long to wait before the next attempt after a failed one, or `None` to give up. The wait is
     /// zero if the attempt continues at another address of the market. `came` is whether this attempt got any
     /// further than the one before.
     pub fn after(&mut self, failure: &Error, came: bool, connection: &Connection) -> Option<Duration> {
         if came {
-            *self = Self::default();
+            *self = Self { ever_came: true, ..Self::default() };
         }
         if connection.may_move(failure, self.moves) {
             self.moves += 1;
             return Some(Duration::ZERO);
         }
         self.moves = 0;
-        self.failed_in_a_row += 1;
-        // Bounded, unlike a background stream: somebody waits for this one.
+        self.failed_in_a_row = self.failed_in_a_row.saturating_add(1);
+        if self.ever_came {
+            let may_pass = failure.is_transient() || reason(failure) == Some(Reason::AccountSuspended);
+            return may_pass.then(|| scaled(FIRST_RECONNECT, MAX_RECONNECT, self.failed_in_a_row, 1.0));
+        }
         let again = self.failed_in_a_row < MAX_ATTEMPTS && failure.is_transient();
         again.then(|| backoff(self.failed_in_a_row, 1.0))
     }

@@ -91,8 +91,16 @@ impl Seen {
     /// # Errors
     /// The folder can't be created, or the file can't be read.
     pub fn open(folder: &Path, market: &MarketAddresses, party: Uuid) -> io::Result<Self> {
+        Self::open_as(folder, market, party, "")
+    }
+
+    /// Like [`open`](Self::open), with a file for each consumer; an empty name stands for the unnamed one.
+    ///
+    /// # Errors
+    /// The folder can't be created, or the file can't be read.
+    pub fn open_as(folder: &Path, market: &MarketAddresses, party: Uuid, consumer: &str) -> io::Result<Self> {
         fs::create_dir_all(folder)?;
-        let file = SeenFile::new(folder, market.sorted(), party);
+        let file = SeenFile::new(folder, market.sorted(), party, consumer);
         let taken = file.read()?;
         let taken_ids = taken.iter().map(|entry| Arc::clone(&entry.event_id)).collect();
         Ok(Self::with(Some(file), State { taken, taken_ids, ..State::default() }))
@@ -251,6 +259,16 @@ mod tests {
         assert_eq!(again.watermark(), 7);
         assert!(!Seen::open(folder.path(), &there, alice).expect("opened").contains("a"));
         assert!(!Seen::open(folder.path(), &here, bob).expect("opened").contains("a"));
+    }
+
+    #[tokio::test]
+    async fn each_consumer_has_its_own_record() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (market, party) = (dial("souk.example:50051"), Uuid::from_u128(1));
+        give(&Seen::open_as(folder.path(), &market, party, "a").expect("opened"), 1, "x").await;
+        assert!(Seen::open_as(folder.path(), &market, party, "a").expect("opened").contains("x"));
+        assert!(!Seen::open_as(folder.path(), &market, party, "b").expect("opened").contains("x"));
+        assert!(!Seen::open(folder.path(), &market, party).expect("opened").contains("x"));
     }
 
     #[tokio::test]

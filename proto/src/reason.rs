@@ -82,6 +82,8 @@ reasons! {
     ItemNotFound = "ITEM_NOT_FOUND", NotFound, "check the item id: SearchItem and DisplaySellerItems list the items";
     /// No such party exists; only operators receive this.
     PartyNotFound = "PARTY_NOT_FOUND", NotFound, "check the UUID: ListParties lists the parties";
+    /// No such dead letter is kept; only operators receive this.
+    DeadLetterNotFound = "DEAD_LETTER_NOT_FOUND", NotFound, "check the number: ListDeadLetters lists those that are kept";
     /// The caller has no such order.
     OrderNotFound = "ORDER_NOT_FOUND", NotFound, "check the order id: ListOrders lists your orders";
     /// The item is not on the caller's wishlist.
@@ -150,6 +152,12 @@ reasons! {
     Unavailable = "UNAVAILABLE", Unavailable, "try again in a moment";
     /// The market's disk is full; nothing was changed, and reading still works.
     StorageFull = "STORAGE_FULL", Unavailable, "tell the market's operator that its disk is full, and try again later";
+    /// The mailbox has the maximum number of consumers; the message lists their names.
+    TooManyConsumers = "TOO_MANY_CONSUMERS", FailedPrecondition, "subscribe with one of the names in use, or wait: a name that is not used for 7 days is dropped";
+    /// The mailbox has no consumer with this name.
+    ConsumerNotFound = "CONSUMER_NOT_FOUND", NotFound, "subscribe with the name first: that creates the consumer";
+    /// The stream was not kept because another client had the name, which is free now.
+    ConsumerFree = "CONSUMER_FREE", Unavailable, "subscribe again with the same name and stream_id";
     /// Another stream of the same party took over.
     StreamReplaced = "STREAM_REPLACED", Aborted, "one stream for each mailbox: close the other one, or use it";
     /// The client reads its stream more slowly than events arrive.

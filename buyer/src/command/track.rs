@@ -3,10 +3,9 @@
 use std::io::{self, IsTerminal as _, Write as _};
 
 use clap::Args;
-use souk_cli::{CliSession, Failure, Interrupt, Output, view::RidePositionView};
-use souk_client::{Attempts, Error};
+use souk_cli::{CliSession, Failure, Interrupt, Output, Persistence, view::RidePositionView};
+use souk_client::Error;
 use souk_proto::v1::{WatchRideRequest, watch_ride_response::Message};
-use tokio::time::sleep;
 
 /// Watch an order on its way to you, until it is there
 ///
@@ -36,10 +35,10 @@ impl Track {
 
     async fn watch(&self, session: &CliSession) -> Result<(), Failure> {
         let is_live = session.output() == Output::Table && io::stdout().is_terminal();
-        let (mut cursor, mut attempts) = (0, Attempts::default());
+        let (mut cursor, mut persistence) = (0, Persistence::default());
         loop {
             let before = cursor;
-            let end = self.follow(session, &mut cursor, is_live).await?;
+            let end = self.follow(session, &mut cursor, &mut persistence, is_live).await?;
             if is_live {
                 println!();
             }
@@ -49,25 +48,29 @@ impl Track {
                     return Ok(());
                 }
                 End::Broken(failure) => {
-                    let connection = session.connection().await?;
-                    let Some(wait) = attempts.after(&failure, cursor > before, connection) else {
-                        return Err(failure.into());
-                    };
-                    session.printer().interrupted(&failure, "trying again", wait);
-                    sleep(wait).await;
+                    let say = |news: &str| session.printer().say(news);
+                    persistence.wait(session, failure, cursor > before, say).await?;
                 }
             }
         }
     }
 
     /// Runs one stream. Positions up to the cursor are not sent again.
-    async fn follow(&self, session: &CliSession, cursor: &mut i64, is_live: bool) -> Result<End, Failure> {
+    async fn follow(
+        &self,
+        session: &CliSession,
+        cursor: &mut i64,
+        persistence: &mut Persistence,
+        is_live: bool,
+    ) -> Result<End, Failure> {
         let connection = session.connection().await?.clone();
         let request = WatchRideRequest { order_id: self.order, cursor: *cursor };
         let mut positions = match connection.rides().watch_ride(request).await {
             Ok(positions) => positions.into_inner(),
             Err(status) => return Ok(End::Broken(connection.explain(status).await)),
         };
+        // Opened, though there may be no new position for a while.
+        persistence.came(|news| session.printer().say(news));
         loop {
             match positions.message().await {
                 Ok(Some(message)) => match message.message {

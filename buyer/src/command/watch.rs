@@ -3,12 +3,11 @@
 
 use clap::Args;
 use serde::Serialize;
-use souk_cli::{CliSession, Failure, Interrupt, Shown, format_money, plain, view::ItemView};
-use souk_client::{Attempts, Error, error::required};
+use souk_cli::{CliSession, Failure, Interrupt, Persistence, Shown, format_money, plain, view::ItemView};
+use souk_client::{Error, error::required};
 use souk_proto::v1::{
     self, SearchChange, SearchChangeKind, WatchSearchRequest, watch_search_response::Message,
 };
-use tokio::time::sleep;
 
 use super::search::Filters;
 
@@ -83,20 +82,22 @@ impl Watch {
 
 /// Restarts when the stream breaks. All matches are then sent again.
 async fn watch(session: &CliSession, request: WatchSearchRequest) -> Result<(), Failure> {
-    let mut attempts = Attempts::default();
+    let mut persistence = Persistence::default();
+    let say = |news: &str| session.printer().say(news);
     loop {
         let mut came = 0_u64;
-        let failure = follow(session, request.clone(), &mut came).await?;
-        let Some(wait) = attempts.after(&failure, came > 0, session.connection().await?) else {
-            return Err(failure.into());
-        };
-        session.printer().interrupted(&failure, "beginning again", wait);
-        sleep(wait).await;
+        let failure = follow(session, request.clone(), &mut came, &mut persistence).await?;
+        persistence.wait(session, failure, came > 0, say).await?;
     }
 }
 
 /// Runs one stream, and returns why it ended.
-async fn follow(session: &CliSession, request: WatchSearchRequest, came: &mut u64) -> Result<Error, Failure> {
+async fn follow(
+    session: &CliSession,
+    request: WatchSearchRequest,
+    came: &mut u64,
+    persistence: &mut Persistence,
+) -> Result<Error, Failure> {
     let connection = session.connection().await?.clone();
     let mut found = match connection.catalog().watch_search(request).await {
         Ok(found) => found.into_inner(),
@@ -112,6 +113,7 @@ async fn follow(session: &CliSession, request: WatchSearchRequest, came: &mut u6
             Err(status) => return Ok(connection.explain(status).await),
         };
         *came += 1;
+        persistence.came(|news| session.printer().say(news));
         match message {
             Some(Message::Match(item)) => {
                 let line = Line::new("match", &item, "");

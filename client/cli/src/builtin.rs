@@ -45,7 +45,7 @@ async fn who_am_i(session: &CliSession) -> Result<(), Failure> {
 }
 
 async fn mailbox(session: &CliSession) -> Result<(), Failure> {
-    let request = souk_proto::v1::MailboxStatusRequest {};
+    let request = souk_proto::v1::MailboxStatusRequest::default();
     let status = session.call(request).await?;
     session.printer().card(&MailboxView::from(&status))
 }

@@ -1,19 +1,18 @@
 //! Checks everything between a certificate file and a delivered event, step by step, each with a remedy. A
 //! step that depends on a failed one is skipped.
 
-use std::{collections::VecDeque, time::Duration};
+use std::{collections::VecDeque, io, net::SocketAddr, time::Duration};
 
 use souk_certs::{clock::Clock, connector::Dial, credentials::Credentials};
 use souk_client::{
-    ClientConfig, Connection, Error, Inbox, MarketAddresses, Notice, Seen,
+    ClientConfig, Connection, Error, Inbox, MarketAddresses, Refusal, Seen,
     error::{Step, required},
-    follow::follow,
 };
-use souk_proto::v1;
+use souk_proto::{Reason, v1};
 use time::OffsetDateTime;
 use tokio::{
-    net::TcpStream,
-    time::{sleep, timeout},
+    net::{TcpListener, TcpStream},
+    time::timeout,
 };
 
 use crate::{exit, hint};
@@ -24,11 +23,6 @@ pub const EXPIRY_WARNING: time::Duration = time::Duration::days(14);
 pub const CLOCK_TOLERANCE: time::Duration = time::Duration::seconds(30);
 /// How long to wait for a test event.
 const EVENT_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long another program of the same party has to take the test event. After that, the doctor listens
-/// itself, which ends that program's stream.
-const TAKEN_TIMEOUT: Duration = Duration::from_secs(3);
-/// How often to check whether it has.
-const TAKEN_LOOK: Duration = Duration::from_millis(100);
 
 /// The result of one check.
 #[derive(Clone, Debug)]
@@ -219,89 +213,91 @@ impl Findings {
         Ok(())
     }
 
-    /// Requests a test event, and waits for it at the configured callback server or stream.
+    /// Checks that events can arrive: the market's call at the configured callback server, or a test event by a
+    /// stream. What waits in the mailbox stays as it is, and other programs of the party are left alone.
     async fn events(&mut self, config: &ClientConfig, credentials: &Credentials) -> Result<(), Error> {
         let connection = &Connection::with_credentials(config, credentials)?;
-        let text = format!("doctor {}", connection.request_id());
         match config.listen {
-            Some(address) => {
-                let listener = Inbox::bind(address).await?;
-                let (inbox, notices) = Inbox::open(listener, credentials, Seen::in_memory())?;
-                let sent = send_test_event(connection, &text).await;
-                if sent.is_ok() {
-                    self.test_event(&text, notices).await;
-                }
-                inbox.close().await;
-                sent
-            }
-            None => {
-                let before = mailbox(connection).await?;
-                send_test_event(connection, &text).await?;
-                if is_taken_elsewhere(connection, &before).await {
-                    self.pass("a test event was taken by a program of yours that listens");
-                    return Ok(());
-                }
-                let (follower, notices) = follow(connection.clone(), Seen::in_memory());
-                self.test_event(&text, notices).await;
-                follower.close().await;
-                Ok(())
-            }
+            Some(address) => self.callback(connection, credentials, address).await,
+            None => self.stream(connection).await,
         }
     }
 
-    /// Waits for the test event.
-    async fn test_event(&mut self, text: &str, mut notices: tokio::sync::mpsc::Receiver<Notice>) {
-        // Other events are not taken, so they are delivered again.
-        let mut others = Vec::new();
+    /// Has the market call the registered address, where this program listens unless another one of the party does.
+    async fn callback(
+        &mut self,
+        connection: &Connection,
+        credentials: &Credentials,
+        address: SocketAddr,
+    ) -> Result<(), Error> {
+        let (listening, others) = match TcpListener::bind(address).await {
+            Ok(listener) => (Some(Inbox::open(listener, credentials, Seen::in_memory())?), ""),
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse => (None, " of another program"),
+            Err(error) => return Err(Error::io(format!("listen on {address}"), error)),
+        };
+        let probed = connection.call(v1::AnnounceInboxRequest { probe_only: true }).await;
+        if let Some((inbox, _)) = listening {
+            inbox.close().await;
+        }
+        match probed {
+            Ok(answer) => self.pass(format!(
+                "the market reached the callback server{others}; {} events wait for it",
+                answer.pending_count
+            )),
+            Err(failure)
+                if failure.refusal().and_then(Refusal::reason) == Some(Reason::CallbackUnreachable) =>
+            {
+                let remedy = "check that the port of --listen is open to the market, and register again with it; \
+                              or leave --listen out to get events by a stream";
+                let failed = Outcome::Fail(exit::UNAVAILABLE);
+                self.add(failed, failure.to_string(), Some(remedy.to_owned()));
+            }
+            Err(failure) => return Err(failure),
+        }
+        Ok(())
+    }
+
+    /// Sends a test event and waits for it on a stream that only watches.
+    async fn stream(&mut self, connection: &Connection) -> Result<(), Error> {
+        let text = format!("doctor {}", connection.request_id());
+        let watching = v1::SubscribeRequest { watch_only: true, ..Default::default() };
+        let mut stream = match connection.events().subscribe(watching).await {
+            Ok(stream) => stream.into_inner(),
+            Err(status) => return Err(connection.explain(status).await),
+        };
+        // Sent when the stream is open, so that it can't be missed.
+        send_test_event(connection, &text).await?;
         let arrived = timeout(EVENT_TIMEOUT, async {
-            while let Some(notice) = notices.recv().await {
-                match notice {
-                    Notice::Event(delivery) if is_test(delivery.event(), text) => {
-                        delivery.take();
-                        return true;
-                    }
-                    Notice::Event(delivery) => others.push(delivery),
-                    _ => {}
+            loop {
+                match stream.message().await {
+                    Ok(Some(message)) if is_test(&message, &text) => return Ok(true),
+                    Ok(Some(_)) => {}
+                    Ok(None) => return Ok(false),
+                    Err(status) => return Err(status),
                 }
             }
-            false
         });
-        if arrived.await.unwrap_or(false) {
-            self.pass("a test event arrived");
-        } else {
-            let remedy = "check that the port of --listen is open to the market, and register again with it; \
-                          or leave --listen out to get events by a stream";
-            let detail = format!("a test event did not arrive within {} s", EVENT_TIMEOUT.as_secs());
-            self.add(Outcome::Fail(exit::UNAVAILABLE), detail, Some(remedy.to_owned()));
+        match arrived.await {
+            Ok(Ok(true)) => self.pass("a test event arrived by a stream"),
+            Ok(Err(status)) => return Err(connection.explain(status).await),
+            Ok(Ok(false)) | Err(_) => {
+                let remedy = "try again; if it happens again, look at the market's log";
+                let detail = format!("a test event did not arrive within {} s", EVENT_TIMEOUT.as_secs());
+                self.add(Outcome::Fail(exit::UNAVAILABLE), detail, Some(remedy.to_owned()));
+            }
         }
+        Ok(())
     }
 }
 
 async fn send_test_event(connection: &Connection, text: &str) -> Result<(), Error> {
-    let request = v1::TestEventRequest { text: text.to_owned(), ..Default::default() };
+    let request_id = connection.request_id();
+    let request = v1::TestEventRequest { request_id, text: text.to_owned(), ..Default::default() };
     connection.call(request).await.map(|_| ())
 }
 
-async fn mailbox(connection: &Connection) -> Result<v1::MailboxStatusResponse, Error> {
-    connection.call(v1::MailboxStatusRequest {}).await
-}
-
-/// Returns whether another program acknowledges all pending events, including the test event. `before` is the
-/// state of the mailbox before the event was sent.
-async fn is_taken_elsewhere(connection: &Connection, before: &v1::MailboxStatusResponse) -> bool {
-    let taken = async {
-        let sent = mailbox(connection).await?;
-        let mut acknowledged = sent.acknowledged_sequence;
-        while sent.last_sequence <= before.last_sequence || acknowledged < sent.last_sequence {
-            sleep(TAKEN_LOOK).await;
-            acknowledged = mailbox(connection).await?.acknowledged_sequence;
-        }
-        Ok::<_, Error>(())
-    };
-    matches!(timeout(TAKEN_TIMEOUT, taken).await, Ok(Ok(())))
-}
-
-fn is_test(event: &v1::Event, text: &str) -> bool {
+fn is_test(message: &v1::SubscribeResponse, text: &str) -> bool {
+    let Some(v1::subscribe_response::Message::Event(event)) = &message.message else { return false };
     matches!(&event.kind, Some(v1::event::Kind::TestNotice(notice)) if notice.text == text)
 }
 

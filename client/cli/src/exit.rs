@@ -41,17 +41,16 @@ fn known(reason: Reason) -> Option<u8> {
     use Reason::*;
     Some(match reason {
         InvalidField | RequestIdReused | PageTokenInvalid | CallbackRefused | LineReused => USAGE,
-        ItemNotFound | PartyNotFound | OrderNotFound | WishNotFound | RideNotFound | TillNotFound => {
-            NOT_FOUND
-        }
+        ItemNotFound | PartyNotFound | OrderNotFound | WishNotFound | RideNotFound | TillNotFound
+        | ConsumerNotFound | DeadLetterNotFound => NOT_FOUND,
         OutOfStock | PriceChanged | NotPurchased | AlreadyRated | NotCancellable | RideEnded | SkuTaken
-        | TooManyTills | LineOutOfOrder | OrderStatusConflict | VersionMismatch | StockOutOfRange
-        | CallbackUnreachable | StreamReplaced => CONFLICT,
+        | TooManyTills | TooManyConsumers | LineOutOfOrder | OrderStatusConflict | VersionMismatch
+        | StockOutOfRange | CallbackUnreachable | StreamReplaced => CONFLICT,
         NotRegistered | CertificateRequired | CertificateExpired | CertificateRevoked | PartyIdInvalid
         | TokenRequired | TokenInvalid | TokenExpired | RoleDenied | AccountSuspended | NotTheMarket
         | WrongRecipient => IDENTITY,
         ImportInterrupted | RateLimited | Overloaded | OutcomeUnknown | Unavailable | StorageFull
-        | StreamTooSlow => UNAVAILABLE,
+        | StreamTooSlow | ConsumerFree => UNAVAILABLE,
         Internal => ERROR,
         _ => return None,
     })

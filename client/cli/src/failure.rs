@@ -115,6 +115,10 @@ fn command_hint(reason: Reason) -> Option<&'static str> {
         Reason::RideNotFound => "check the ride's id: `seller ride start` printed it",
         Reason::TillNotFound => "check the name: `seller till list` lists yours",
         Reason::TooManyTills => "remove one that is no longer used: `seller till rm NAME`",
+        Reason::DeadLetterNotFound => "check the number: `market admin dead-letters` lists them",
+        Reason::TooManyConsumers => {
+            "pass --consumer NAME with one of the names in use; `seller mailbox` or `buyer mailbox` lists them"
+        }
         Reason::NotRegistered => "register first: `seller register NAME` or `buyer register NAME`",
         Reason::CertificateRequired => {
             "connect with a certificate that the market's authority signed (gen-certs.sh)"

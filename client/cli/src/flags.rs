@@ -17,7 +17,7 @@ use souk_client::{
     timing::{CallTiming, Timings},
 };
 
-use super::{Output, files, plain};
+use super::{Output, consumer, files, plain};
 use crate::Failure;
 
 const DEFAULT_MARKET: &str = "localhost:7443";
@@ -59,6 +59,10 @@ pub struct CommonFlags {
         help_heading = "Connection"
     )]
     pub advertise: Option<CallbackAddress>,
+    /// The name under which this program follows your mailbox. Each name gets every event; a second program under the
+    /// same name gets only new ones [default: program@host].
+    #[arg(long, global = true, env = "SOUK_CONSUMER", value_name = "NAME", help_heading = "Connection")]
+    pub consumer: Option<String>,
     /// How long a call may take with all repeats, such as 500ms, 10s or 2m [default: 10s].
     #[arg(long, global = true, env = "SOUK_TIMEOUT", value_name = "TIME", value_parser = timeout, help_heading = "Connection")]
     pub timeout: Option<Duration>,
@@ -95,6 +99,7 @@ struct Settings {
     crl: Option<PathBuf>,
     listen: Option<SocketAddr>,
     advertise: Option<String>,
+    consumer: Option<String>,
     timeout: Option<String>,
     output: Option<Output>,
     currency: Option<String>,
@@ -121,6 +126,8 @@ impl Default for Addresses {
 pub struct Resolved {
     /// The settings of the connection; `None` if no certificate was named.
     pub client: Option<ClientConfig>,
+    /// The name under which the mailbox is followed.
+    pub consumer: String,
     /// How results are written.
     pub output: Output,
     /// The currency of amounts without one.
@@ -171,8 +178,10 @@ impl CommonFlags {
             clock: Clock::SYSTEM,
             random: Random::SYSTEM,
         });
+        let consumer = self.consumer.clone().or(settings.consumer);
         Ok(Resolved {
             client,
+            consumer: consumer.unwrap_or_else(|| consumer::default_name(program)),
             output: self.output.or(settings.output).unwrap_or_default(),
             currency: self.currency.clone().or(settings.currency),
             color: !self.no_color && std::env::var_os("NO_COLOR").is_none(),
@@ -200,7 +209,7 @@ fn read(path: &Path) -> Result<Settings, Failure> {
     toml::from_str(&text).map_err(|error| {
         Failure::usage(
             format!("the settings file {} is wrong: {}", path.display(), error.to_string().trim_end()),
-            "its keys are: market, cert, key, ca, crl, listen, advertise, timeout, output, currency, timings",
+            "its keys are: market, cert, key, ca, crl, listen, advertise, consumer, timeout, output, currency, timings",
         )
     })
 }

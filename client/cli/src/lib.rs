@@ -4,6 +4,7 @@
 //! code then runs as a subcommand, as a line in the interactive shell, and as a line of a script.
 
 mod builtin;
+mod consumer;
 pub mod doctor;
 mod examine;
 pub mod exit;
@@ -16,6 +17,7 @@ mod interrupt;
 pub mod listen;
 mod menu;
 mod money;
+mod outage;
 mod output;
 mod paging;
 mod plain;
@@ -34,6 +36,7 @@ pub use interrupt::Interrupt;
 pub use listen::listen;
 pub use menu::{Entry, Field};
 pub use money::{format_money, parse_money};
+pub use outage::{Outage, Persistence};
 pub use output::{Output, Printer, Shown, ended};
 pub use paging::Paging;
 pub use plain::plain;

@@ -1,10 +1,8 @@
 //! Results on standard output, everything else on standard error.
 
 use std::{
-    fmt::Display,
     io::{self, IsTerminal as _, Write as _},
     process::ExitCode,
-    time::Duration,
 };
 
 use comfy_table::{Attribute, Cell, ContentArrangement, Table, presets};
@@ -94,16 +92,6 @@ impl Printer {
     /// Prints a sentence for people, which is left out of JSON output.
     pub fn say(&self, sentence: &str) {
         eprintln!("{sentence}");
-    }
-
-    /// Reports that a stream broke and what happens next after `wait`. With a wait of zero, it continues at
-    /// another address.
-    pub fn interrupted(&self, failure: &impl Display, then: &str, wait: Duration) {
-        if wait.is_zero() {
-            self.say(&format!("interrupted ({failure}); {then} at another address"));
-        } else {
-            self.say(&format!("interrupted ({failure}); {then} in {wait:.1?}"));
-        }
     }
 
     /// Prints an event on one line.

@@ -128,14 +128,20 @@ impl CliSession {
         Ok(Credentials::load(&config.credentials, &config.trust_domain, config.clock.now())?)
     }
 
-    /// Opens the record of the events that the user has seen, which persists across runs.
+    /// Returns the name under which a stream follows the mailbox.
+    pub fn consumer(&self) -> &str {
+        &self.resolved.consumer
+    }
+
+    /// Opens the record of the events that the user has seen as this consumer, which persists across runs. An empty
+    /// name stands for the callback server.
     ///
     /// # Errors
     /// Its folder can't be used.
-    pub async fn seen(&self) -> Result<Seen, Failure> {
+    pub async fn seen(&self, consumer: &str) -> Result<Seen, Failure> {
         let Some(folder) = files::state_folder() else { return Ok(Seen::in_memory()) };
         let connection = self.connection().await?;
-        Seen::open(&folder.join("seen"), connection.market(), connection.party())
+        Seen::open_as(&folder.join("seen"), connection.market(), connection.party(), consumer)
             .map_err(|error| Failure::io(format!("use the folder {}", folder.display()), error))
     }
 

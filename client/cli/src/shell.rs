@@ -20,7 +20,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::{
     CliSession, Failure, builtin, exit,
     grammar::{Cli, Either, Program, Shared, grammar, typed_flags, vocabulary},
-    listen::{self, Listening},
+    listen::{Feed, Listening},
     menu::Entry,
     output,
 };
@@ -192,8 +192,9 @@ async fn interactive<P: Program>(session: &CliSession) -> Result<u8, Failure> {
 /// program ends before the editor is back, they stay in the mailbox.
 fn print_above(mut news: mpsc::Receiver<Notice>, lines: &SyncSender<String>) {
     let mut notices = Vec::with_capacity(NOTICES);
+    let mut feed = Feed::default();
     while news.blocking_recv_many(&mut notices, NOTICES) > 0 {
-        let text: Vec<_> = notices.iter().filter_map(listen::line).collect();
+        let text: Vec<_> = notices.iter().flat_map(|notice| feed.lines_above(notice)).collect();
         if !text.is_empty() && lines.send(text.join("\n")).is_err() {
             return;
         }

@@ -35,6 +35,11 @@ impl Progress {
         self.pending.clear();
     }
 
+    /// Forgets what was taken on streams that the market did not keep.
+    pub(super) fn forget(&mut self) {
+        *self = Self { messages: self.messages, ..Self::default() };
+    }
+
     /// Returns the cursor for Subscribe, which acknowledges everything up to it.
     pub(super) fn cursor(&self) -> i64 {
         self.cursor

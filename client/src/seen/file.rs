@@ -33,6 +33,7 @@ pub(super) struct Entry {
 #[derive(Debug)]
 pub(super) struct SeenFile {
     path: PathBuf,
+    /// The market's addresses, and the name of the consumer if it has one.
     market: String,
     party: Uuid,
 }
@@ -46,8 +47,10 @@ struct Contents {
 }
 
 impl SeenFile {
-    /// Creates the handle for the file of one market and party in `folder`.
-    pub(super) fn new(folder: &Path, market: String, party: Uuid) -> Self {
+    /// Creates the handle for the file of one market, party and consumer in `folder`. The file of the unnamed
+    /// consumer is the one that clients wrote before there were names.
+    pub(super) fn new(folder: &Path, market: String, party: Uuid, consumer: &str) -> Self {
+        let market = if consumer.is_empty() { market } else { format!("{market} {consumer}") };
         Self { path: folder.join(file_name(&market, party)), market, party }
     }
 
@@ -125,7 +128,7 @@ mod tests {
     #[test]
     fn a_damaged_file_is_replaced() {
         let folder = tempfile::tempdir().expect("a folder");
-        let file = SeenFile::new(folder.path(), "souk.example:50051".into(), Uuid::from_u128(1));
+        let file = SeenFile::new(folder.path(), "souk.example:50051".into(), Uuid::from_u128(1), "");
         for damage in ["", "{", r#"{"format":2,"market":"souk.example:50051","party":null,"taken":[]}"#] {
             fs::write(&file.path, damage).expect("written");
             assert_eq!(file.read().expect("read"), VecDeque::new());
@@ -135,7 +138,7 @@ mod tests {
     #[test]
     fn what_is_written_reads_back_and_leaves_no_draft() {
         let folder = tempfile::tempdir().expect("a folder");
-        let file = SeenFile::new(folder.path(), "souk.example:50051".into(), Uuid::from_u128(1));
+        let file = SeenFile::new(folder.path(), "souk.example:50051".into(), Uuid::from_u128(1), "");
         let taken = VecDeque::from([Entry { sequence: 3, event_id: "c".into() }]);
         file.write(taken.clone()).expect("written");
         assert_eq!(file.read().expect("read"), taken);

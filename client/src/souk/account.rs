@@ -100,7 +100,7 @@ impl Account {
     /// # Ok(()) }
     /// ```
     pub async fn mailbox(&self) -> Result<MailboxStatusResponse, Error> {
-        self.connection.call(MailboxStatusRequest {}).await
+        self.connection.call(MailboxStatusRequest::default()).await
     }
 
     /// Puts a test event into the caller's own mailbox. Returns its id.

@@ -42,6 +42,7 @@ pub struct Souk {
     identity: Identity,
     config: ClientConfig,
     seen: Seen,
+    consumer: String,
 }
 
 impl Souk {
@@ -95,11 +96,11 @@ impl Souk {
         let config = options.config(market.try_into()?, &identity);
         let connection = Connection::with_credentials(&config, &identity.credentials)?;
         let seen = match &options.remember_events_in {
-            Some(folder) => Seen::open(folder, connection.market(), connection.party())
+            Some(folder) => Seen::open_as(folder, connection.market(), connection.party(), &options.consumer)
                 .map_err(|error| Error::io(format!("use the folder {}", folder.display()), error))?,
             None => Seen::in_memory(),
         };
-        Ok(Self { connection, identity, config, seen })
+        Ok(Self { connection, identity, config, seen, consumer: options.consumer })
     }
 
     /// Returns the operations of buyers: buying, orders, wishes and ratings.
@@ -188,7 +189,7 @@ impl Souk {
     /// # Ok(()) }
     /// ```
     pub fn events(&self) -> Events {
-        Events::subscribe(self.connection.silent(), self.seen.clone())
+        Events::subscribe(self.connection.silent(), self.seen.clone(), self.consumer.clone())
     }
 
     /// Opens a till: a bidirectional stream that synchronizes the stock of a shop with the market. Lines are

@@ -21,10 +21,12 @@ pub struct Options {
     clock: Clock,
     random: Random,
     pub(super) remember_events_in: Option<PathBuf>,
+    pub(super) consumer: String,
 }
 
 impl Default for Options {
-    /// Returns a timeout of ten seconds, and a record of events that lasts as long as the process.
+    /// Returns a timeout of ten seconds, a record of events that lasts as long as the process, and no name for the
+    /// consumer.
     fn default() -> Self {
         Self {
             timeout: DEFAULT_TIMEOUT,
@@ -32,6 +34,7 @@ impl Default for Options {
             clock: Clock::SYSTEM,
             random: Random::SYSTEM,
             remember_events_in: None,
+            consumer: String::new(),
         }
     }
 }
@@ -72,6 +75,15 @@ impl Options {
     #[must_use]
     pub fn remember_events_in(mut self, folder: impl Into<PathBuf>) -> Self {
         self.remember_events_in = Some(folder.into());
+        self
+    }
+
+    /// Follows the mailbox as a consumer with a name of its own, 1 to 64 characters from `a-z 0-9 . - _ @`. Each
+    /// consumer of a party gets every event. Use the same name for each run of a program, and different names for
+    /// programs that run at the same time; a party has at most seven.
+    #[must_use]
+    pub fn consumer(mut self, name: impl Into<String>) -> Self {
+        self.consumer = name.into();
         self
     }
 

@@ -1,9 +1,12 @@
 //! Events by Subscribe: in order, once, over streams that break.
 
-use souk_client::{Connection, Notice, Seen, follow::follow};
+use souk_client::{
+    Connection, Notice, Seen,
+    follow::{follow, follow_as},
+};
 use souk_proto::{
     Reason,
-    v1::{CaughtUp, Event, SubscribeResponse, subscribe_response::Message},
+    v1::{CaughtUp, Event, StreamOpened, SubscribeResponse, subscribe_response::Message},
 };
 use tokio::sync::mpsc;
 use tonic::Status;
@@ -131,5 +134,62 @@ async fn a_stream_that_was_replaced_ends_for_good() {
     }
     assert!(notices.recv().await.is_none());
     assert_eq!(world.market.script().cursors.len(), 1);
+    follower.close().await;
+}
+
+fn opened(kept: bool) -> Result<SubscribeResponse, Status> {
+    let opened = StreamOpened { kept, ..Default::default() };
+    Ok(SubscribeResponse { message: Some(Message::Opened(opened)) })
+}
+
+#[tokio::test]
+async fn a_stream_that_is_not_kept_acknowledges_nothing() {
+    let world = World::open().await;
+    let (alice, connection) = connect(&world);
+    world.market.script().streams.push_back(vec![opened(false), sent(test_notice(&alice, 8, "a"))]);
+    let (follower, mut notices) = follow_as(connection, Seen::in_memory(), "shell".into());
+    assert!(matches!(next(&mut notices).await, Notice::Opened { kept: false, .. }));
+    notice_of(&mut notices).await.take();
+    follower.close().await;
+    assert!(world.market.script().acknowledged.is_empty());
+}
+
+#[tokio::test]
+async fn a_stream_that_was_not_kept_goes_on_from_the_consumers_cursor() {
+    let world = World::open().await;
+    let (alice, connection) = connect(&world);
+    let [a, b] = [(8, "a"), (5, "b")].map(|(sequence, id)| test_notice(&alice, sequence, id));
+    world.market.script().streams.extend([
+        vec![opened(false), sent(a), Err(refusal(Reason::ConsumerFree))],
+        vec![opened(true), sent(b), caught_up(5)],
+    ]);
+    let (follower, mut notices) = follow_as(connection, Seen::in_memory(), "shell".into());
+    assert!(matches!(next(&mut notices).await, Notice::Opened { kept: false, .. }));
+    notice_of(&mut notices).await.take();
+    // It goes on without a word, from the consumer's own cursor.
+    assert!(matches!(next(&mut notices).await, Notice::Opened { kept: true, .. }));
+    notice_of(&mut notices).await.take();
+    assert!(matches!(next(&mut notices).await, Notice::CaughtUp { sequence: 5 }));
+    follower.close().await;
+    let script = world.market.script();
+    assert_eq!((&*script.cursors, &*script.acknowledged), (&[0, 0][..], &[5][..]));
+    assert_eq!(script.consumers[0], script.consumers[1], "the same client");
+    assert_eq!(script.consumers[0].0, "shell");
+}
+
+#[tokio::test]
+async fn a_suspended_party_is_followed_again_when_it_is_reinstated() {
+    let world = World::open().await;
+    let (alice, connection) = connect(&world);
+    world.market.script().streams.extend([
+        vec![Err(refusal(Reason::AccountSuspended))],
+        vec![Err(refusal(Reason::AccountSuspended))],
+        vec![sent(test_notice(&alice, 1, "a"))],
+    ]);
+    let (follower, mut notices) = follow(connection, Seen::in_memory());
+    for _ in 0..2 {
+        assert!(matches!(next(&mut notices).await, Notice::Interrupted { .. }));
+    }
+    assert_eq!(notice_of(&mut notices).await.take().event_id, "a");
     follower.close().await;
 }

@@ -54,6 +54,10 @@ pub(crate) struct Script {
     pub(crate) calls: Vec<Call>,
     pub(crate) cursors: Vec<i64>,
     pub(crate) acknowledged: Vec<i64>,
+    /// The number of AnnounceInbox calls.
+    pub(crate) announced: u32,
+    /// The consumer and the stream id of each Subscribe.
+    pub(crate) consumers: Vec<(String, String)>,
 }
 
 /// A call of TestEvent.
@@ -103,6 +107,8 @@ impl Market {
             calls: Vec::new(),
             cursors: Vec::new(),
             acknowledged: Vec::new(),
+            announced: 0,
+            consumers: Vec::new(),
         };
         let state = Arc::new(State {
             script: Mutex::new(script),
@@ -284,6 +290,8 @@ impl EventService for Service {
         let messages = {
             let mut script = self.script();
             script.cursors.push(request.get_ref().cursor);
+            let SubscribeRequest { consumer, stream_id, .. } = request.get_ref().clone();
+            script.consumers.push((consumer, stream_id));
             let waiting: Vec<_> = script.mailbox.iter().cloned().map(event_message).collect();
             let scripted = script.streams.pop_front().unwrap_or_default();
             scripted.into_iter().chain(waiting)
@@ -340,5 +348,15 @@ impl EventService for Service {
     ) -> Result<Response<MailboxStatusResponse>, Status> {
         self.authenticate(&request)?;
         Ok(Response::new(MailboxStatusResponse::default()))
+    }
+
+    async fn announce_inbox(
+        &self,
+        request: Request<AnnounceInboxRequest>,
+    ) -> Result<Response<AnnounceInboxResponse>, Status> {
+        self.authenticate(&request)?;
+        self.script().announced += 1;
+        self.changed();
+        Ok(Response::new(AnnounceInboxResponse { missed_order_count: 2, ..Default::default() }))
     }
 }

@@ -3,10 +3,10 @@
 use std::fmt;
 
 use super::{
-    Callback, CancelReason, DisplayName, EventId, ImportRow, Imported, Item, ItemId, ItemListing, ItemPatch,
-    LineAnswer, Order, OrderId, OrderLine, Outcome, Party, PartyId, RatingSummary, Registered, Ride, RideId,
-    RidePlan, Role, Stars, SuspensionReason, TestText, Till, TillLine, TillName, TillRemoved, Unwished,
-    Wished,
+    Callback, CancelReason, DeadLetter, DisplayName, EventId, ImportRow, Imported, Item, ItemId, ItemListing,
+    ItemPatch, LineAnswer, Order, OrderId, OrderLine, Outcome, Party, PartyId, RatingSummary, Redelivered,
+    Registered, Ride, RideId, RidePlan, Role, Stars, SuspensionReason, TestText, Till, TillLine, TillName,
+    TillRemoved, Unwished, Wished,
 };
 
 /// A change that a party can request, together with the type of its outcome.
@@ -72,6 +72,7 @@ actions! {
     Test -> EventId,
     Suspend -> Party,
     Reinstate -> Party,
+    Redeliver -> Redelivered,
 }
 
 impl Action {
@@ -101,6 +102,7 @@ impl Action {
             Self::Test(_) => "TestEvent",
             Self::Suspend(_) => "Suspend",
             Self::Reinstate(_) => "Reinstate",
+            Self::Redeliver(_) => "Redeliver",
         }
     }
 
@@ -271,4 +273,11 @@ pub struct Suspend {
 pub struct Reinstate {
     /// The party to reinstate.
     pub party: PartyId,
+}
+
+/// Put dead letters back into their mailboxes. The caller is an operator.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Redeliver {
+    /// The letters, as they are kept.
+    pub letters: Vec<DeadLetter>,
 }

@@ -91,8 +91,15 @@ fn subject(command: &Command, outcome: &Outcome) -> String {
         ) => {
             format!("item {item}")
         }
+        (Outcome::Redelivered(_), Action::Redeliver(action::Redeliver { letters })) => {
+            let letters: Vec<_> =
+                letters.iter().map(|letter| format!("{} to {}", letter.event.id, letter.recipient)).collect();
+            letters.join(", ")
+        }
         (Outcome::Tested(event), _) => format!("event {}", event.0),
-        (Outcome::Till(_) | Outcome::TillRemoved | Outcome::Synced(_), _) => String::new(),
+        (Outcome::Till(_) | Outcome::TillRemoved | Outcome::Synced(_) | Outcome::Redelivered(_), _) => {
+            String::new()
+        }
         (Outcome::Imported(_) | Outcome::Wished(..) | Outcome::Unwished | Outcome::Rated(_), _) => {
             String::new()
         }

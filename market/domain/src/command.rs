@@ -54,7 +54,7 @@ impl Command {
         keys.parties.insert(self.caller);
         keys.requests.insert(self.key());
         match &self.action {
-            Action::Register(_) | Action::Test(_) => {}
+            Action::Register(_) | Action::Test(_) | Action::Redeliver(_) => {}
             Action::Suspend(action::Suspend { party, .. })
             | Action::Reinstate(action::Reinstate { party }) => {
                 keys.parties.insert(*party);

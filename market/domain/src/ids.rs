@@ -53,6 +53,10 @@ number_id! {
     Sequence
 }
 number_id! {
+    /// The number of a dead letter, given by the store and never reused.
+    DeadLetterId
+}
+number_id! {
     /// A point in time, in microseconds since 1970-01-01T00:00:00Z.
     Timestamp
 }

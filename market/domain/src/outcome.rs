@@ -38,6 +38,8 @@ pub enum Outcome {
     Rated(RatingSummary),
     /// The id of the test event.
     Tested(EventId),
+    /// The number of dead letters that were redelivered.
+    Redelivered(i64),
 }
 
 /// The party after a registration that was made or changed.
@@ -55,6 +57,10 @@ pub struct Wished(pub Wish, pub Item);
 /// The outcome of removing an item from the wishlist.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Unwished;
+
+/// The number of dead letters that were redelivered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Redelivered(pub i64);
 
 /// Implements the conversions between each outcome type and its variant of [`Outcome`]. A conversion from
 /// another variant returns the outcome unchanged as the error.
@@ -97,4 +103,5 @@ outcomes! {
     Unwished: (Unwished) (Unwished),
     RatingSummary: (rating) (Rated(rating)),
     EventId: (event) (Tested(event)),
+    Redelivered: (Redelivered(count)) (Redelivered(count)),
 }

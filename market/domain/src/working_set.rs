@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    AuditEntry, Fingerprint, IdRange, Item, ItemId, NewEvent, Order, OrderId, Outcome, Party, PartyId,
-    RequestId, Ride, RideId, Sku, Stars, Tally, Till, TillId, Timestamp, Wish,
+    AuditEntry, DeadLetterId, Fingerprint, IdRange, Item, ItemId, NewEvent, Order, OrderId, Outcome, Party,
+    PartyId, RequestId, Ride, RideId, Sku, Stars, Tally, Till, TillId, Timestamp, Wish,
 };
 
 /// A request that was carried out, as stored to answer replays.
@@ -101,6 +101,8 @@ pub struct WorkingSet {
     pub tally: Tally,
     /// New events, in the order in which they happened.
     pub events: Vec<NewEvent>,
+    /// Dead letters that are redelivered by `events`, to be deleted.
+    pub exhumed: Vec<DeadLetterId>,
     /// New audit entries, in the order of the commands.
     pub audit: Vec<AuditEntry>,
     /// When the batch was decided, by the market's steady clock: the age of requests, events and deliveries counts

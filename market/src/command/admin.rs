@@ -7,7 +7,10 @@ use souk_cli::{CliSession, CommonFlags, Failure, Paging, Shown, ended, view::tim
 use souk_client::{Error, error::required};
 use souk_proto::v1;
 
-use super::archive::Archive;
+use super::{
+    archive::Archive,
+    dead_letters::{DeadLetters, Mailboxes, Redeliver},
+};
 
 /// Manage the parties of a market, with an operator's certificate (gen-certs.sh operator NAME)
 #[derive(Args)]
@@ -28,6 +31,9 @@ enum AdminCommand {
         #[command(flatten)]
         paging: Paging,
     },
+    Mailboxes(Mailboxes),
+    DeadLetters(DeadLetters),
+    Redeliver(Redeliver),
     /// Suspend a party: its tokens become invalid, its calls are refused, its items go off the market
     Suspend {
         /// The UUID of the party to suspend.
@@ -68,6 +74,9 @@ async fn carry_out(args: AdminArgs) -> Result<(), Failure> {
                 })
                 .await
         }
+        AdminCommand::Mailboxes(mailboxes) => mailboxes.run(&session).await,
+        AdminCommand::DeadLetters(letters) => letters.run(&session).await,
+        AdminCommand::Redeliver(redeliver) => redeliver.run(&session).await,
         AdminCommand::Archive(archive) => archive.run(&session).await,
         AdminCommand::Suspend { party, reason } => {
             let request = v1::SuspendRequest { party_id: party, reason, ..Default::default() };

@@ -7,6 +7,7 @@ mod audit;
 mod backup;
 mod check;
 mod clock;
+mod dead_letters;
 mod demo;
 mod restore;
 mod serve;

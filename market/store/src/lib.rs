@@ -7,6 +7,8 @@
 //!   names, decide the commands, [`Lane::save`] what they changed.
 //! - [`Reads`]: queries. They never wait for a writer.
 //! - [`Mailboxes`]: pending deliveries, and the leases of those who deliver them (the server's `relay`).
+//! - [`Consumers`]: the named consumers of a mailbox, each with a cursor of its own.
+//! - [`DeadLetters`]: what mailboxes have dropped.
 //! - [`Tracks`]: the positions of rides.
 //! - [`Clocks`]: the market's steady time.
 //! - [`Upkeep`]: work that no call waits for, such as compacting the audit log.
@@ -19,6 +21,8 @@ mod archive;
 pub mod audit;
 mod check;
 mod clock;
+mod consumer;
+mod dead_letter;
 mod error;
 mod health;
 mod mailbox;
@@ -41,11 +45,15 @@ use souk_domain::{Keys, Party, PartyId, TillId, WorkingSet};
 pub use archive::{AUDIT_STEP, Archive, DueOrders, ORDERS_STEP, PrunedBy};
 pub use check::Finding;
 pub use clock::{ClockFinding, ClockMark, ClockReport, Clocks, DueBounds};
+pub use consumer::{
+    CONSUMER_RETENTION, ConsumerOpening, ConsumerState, ConsumerStream, Consumers, MAX_CONSUMERS, MAX_COUNTED,
+};
+pub use dead_letter::{DEAD_LETTER_RETENTION, DeadLetterQuery, DeadLetters, MAX_DEAD_LETTERS, MailboxRecord};
 pub use error::{SaveError, StoreError};
 pub use health::{Health, HealthState};
 pub use mailbox::{
-    ByReliability, Claim, Delivery, DueQuery, Expansion, LeaseEpoch, LeaseOwner, MailboxState, Mailboxes,
-    Reliability, Retention, Settlement, Verdict,
+    ByReliability, Claim, Delivery, Dropped, DueQuery, Expansion, LeaseEpoch, LeaseOwner, MailboxState,
+    Mailboxes, ORDER_PATIENCE, Reliability, Retention, Settlement, Verdict,
 };
 pub use opening::{Migrating, OpeningProgress};
 pub use query::{FeedEntry, FeedPosition, OrderQuery, OrdersOf, Reads};
@@ -63,6 +71,10 @@ pub struct Store {
     pub reads: Arc<dyn Reads>,
     /// The mailboxes, for the relay.
     pub mailboxes: Arc<dyn Mailboxes>,
+    /// The named consumers of mailboxes, for the relay.
+    pub consumers: Arc<dyn Consumers>,
+    /// What mailboxes have dropped.
+    pub dead_letters: Arc<dyn DeadLetters>,
     /// The positions of rides.
     pub tracks: Arc<dyn Tracks>,
     /// The market's steady time.

@@ -17,6 +17,10 @@ use uuid::Uuid;
 
 use super::StoreError;
 
+/// How soon a mailbox in back-off is attempted again at the latest after an order has come in. Long enough that a busy
+/// seller with a dead callback is not called for each purchase.
+pub const ORDER_PATIENCE: Duration = Duration::from_secs(60);
+
 /// The identity of a deliverer, such as a market's relay. Informational: the epoch is what fences.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct LeaseOwner(pub Uuid);
@@ -141,10 +145,15 @@ pub struct Claim {
     pub callback: Option<Callback>,
     /// The fencing token for settlements under this claim.
     pub epoch: LeaseEpoch,
+    /// The unnamed consumer has everything up to here. Events before it may still be in the mailbox, for
+    /// [`Consumers`](crate::Consumers).
+    pub acknowledged: Sequence,
     /// The highest sequence ever assigned in the mailbox.
     pub last_sequence: Sequence,
     /// The number of failed attempts since the last success.
     pub failures: u32,
+    /// How many attempts the recipient has answered with an error since the last success.
+    pub refusals: u32,
     /// How the callback has behaved until now.
     pub reliability: Reliability,
     /// The first pending deliveries, ordered by sequence.
@@ -180,15 +189,34 @@ pub struct Settlement {
 /// The result of a delivery attempt.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// The recipient has everything up to this sequence: remove it from the mailbox and reset the
+    /// The recipient has everything up to this sequence: remove what every consumer has, and reset the
     /// failure count. The mailbox is due again at once if more is pending.
     Delivered(Sequence),
-    /// The recipient was unreachable or refused: count a failure and retry at the given time.
+    /// The recipient was unreachable or refused: count a failure and retry at the given time, or within
+    /// [`ORDER_PATIENCE`] of an order that has come in since the attempt began. If the attempt was a probe, the
+    /// failure is not counted and the mailbox stays due at its regular time.
     Failed {
         /// The time of the next attempt, computed by the relay's back-off.
         retry_at: Timestamp,
         /// A description of the failure, shown by MailboxStatus.
         reason: String,
+    },
+    /// The recipient was reached and answered with an error: as `Failed`, and count a refusal.
+    Refused {
+        /// The time of the next attempt, computed by the relay's back-off.
+        retry_at: Timestamp,
+        /// A description of the error, shown by MailboxStatus.
+        reason: String,
+    },
+    /// The recipient has refused this delivery too often: drop it, keep it as a dead letter if it is about an order,
+    /// and go on with the next one.
+    Dead {
+        /// The delivery, the first that is pending.
+        sequence: Sequence,
+        /// Why, for operators.
+        reason: String,
+        /// The current time.
+        at: Timestamp,
     },
     /// Nothing was attempted: release the lease and leave the mailbox as it was.
     Released,
@@ -218,10 +246,30 @@ pub struct Expansion {
     pub more: bool,
 }
 
+/// The numbers of dropped deliveries.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Dropped {
+    /// Events about orders.
+    pub orders: i64,
+    /// Item updates and other events.
+    pub updates: i64,
+}
+
+impl Dropped {
+    /// Counts one more.
+    pub(crate) fn add(&mut self, is_order: bool) {
+        if is_order {
+            self.orders += 1;
+        } else {
+            self.updates += 1;
+        }
+    }
+}
+
 /// The state of a mailbox, for MailboxStatus and operators.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct MailboxState {
-    /// The number of pending deliveries.
+    /// The number of deliveries that wait for the unnamed consumer.
     pub pending: i64,
     /// The time of the first pending event; `None` if nothing is pending.
     pub oldest: Option<Timestamp>,
@@ -237,6 +285,12 @@ pub struct MailboxState {
     pub next_attempt: Option<Timestamp>,
     /// Why the last attempt failed; empty if it did not.
     pub last_failure: String,
+    /// What was dropped.
+    pub dropped: Dropped,
+    /// When something was last dropped; `None` if nothing ever was.
+    pub last_dropped: Option<Timestamp>,
+    /// The number of dead letters.
+    pub dead_letters: i64,
 }
 
 /// The pending deliveries of all parties, and the leases on them.
@@ -298,8 +352,8 @@ pub trait Mailboxes: Send + Sync {
     /// Ends claims. Returns for each whether it was still the latest; one that was not has no effect.
     async fn settle(&self, settlements: &[Settlement]) -> Result<Vec<bool>, StoreError>;
 
-    /// Removes everything up to a sequence from a mailbox, regardless of any lease, and resets the failure
-    /// count. Returns the number of deliveries still pending.
+    /// Moves the unnamed consumer's cursor to a sequence, regardless of any lease, removes what every consumer
+    /// has, and resets the failure count. Returns the number of deliveries that wait for it.
     ///
     /// The recipient's cursor moves at once. Very many deliveries are deleted in several transactions, so that
     /// none holds up the lanes; if the caller gives up in between,
@@ -313,8 +367,8 @@ pub trait Mailboxes: Send + Sync {
     /// Returns the state of a mailbox; `None` for an unknown party.
     async fn state(&self, recipient: PartyId) -> Result<Option<MailboxState>, StoreError>;
 
-    /// Ends a mailbox's back-off, because its owner has just been active. Returns whether anything is
-    /// pending.
+    /// Makes a mailbox due now, because its owner has just been active. If the attempt fails, the back-off goes on
+    /// as it was. A probe during an attempt follows that attempt. Returns whether anything is pending.
     async fn probe(&self, recipient: PartyId, now: Timestamp) -> Result<bool, StoreError>;
 
     /// Expands queued events for wishers into up to `limit` deliveries, in one transaction, continuing where

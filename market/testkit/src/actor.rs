@@ -163,7 +163,7 @@ impl EventReceiver {
         loop {
             match self.notices.recv().await.context("no more events")? {
                 Notice::Event(delivery) => return Ok(delivery.take()),
-                Notice::CaughtUp { .. } | Notice::Interrupted { .. } => {}
+                Notice::Opened { .. } | Notice::CaughtUp { .. } | Notice::Interrupted { .. } => {}
                 Notice::Ended(failure) => bail!("no more events: {failure}"),
             }
         }

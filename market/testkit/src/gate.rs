@@ -46,6 +46,16 @@ impl Gate {
         self.passing = tokio::spawn(accept(listener, self.market, self.frozen.clone()));
     }
 
+    /// Reopens after it was shut, when it has turned away this many connections.
+    pub async fn reopen_after(&mut self, turned_away: usize) {
+        let listener = TcpListener::bind(self.address).await.expect("the same socket");
+        for _ in 0..turned_away {
+            drop(listener.accept().await.expect("a connection"));
+        }
+        drop(listener);
+        self.reopen().await;
+    }
+
     /// While frozen, it accepts connections but forwards nothing in either direction.
     pub fn freeze(&self, frozen: bool) {
         self.frozen.send_replace(frozen);

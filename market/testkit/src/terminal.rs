@@ -9,7 +9,7 @@ use souk_client::ClientConfig;
 use tempfile::TempDir;
 use tokio::{
     io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, Lines},
-    process::{Child, ChildStdout, Command},
+    process::{Child, ChildStderr, ChildStdout, Command},
     time::timeout,
 };
 
@@ -90,7 +90,15 @@ impl Terminal {
     pub fn start(&self, arguments: &[&str]) -> Running {
         let mut child = self.command(arguments).stderr(Stdio::inherit()).spawn().expect("the program");
         let lines = BufReader::new(child.stdout.take().expect("its output")).lines();
-        Running { child, lines }
+        Running { child, lines, errors: None }
+    }
+
+    /// Starts the program, whose standard error is then read by [`Running::error_line`].
+    pub fn start_with_errors(&self, arguments: &[&str]) -> Running {
+        let mut child = self.command(arguments).spawn().expect("the program");
+        let lines = BufReader::new(child.stdout.take().expect("its output")).lines();
+        let errors = BufReader::new(child.stderr.take().expect("its errors")).lines();
+        Running { child, lines, errors: Some(errors) }
     }
 }
 
@@ -105,12 +113,20 @@ async fn finish(child: Child) -> Ran {
 pub struct Running {
     child: Child,
     lines: Lines<BufReader<ChildStdout>>,
+    errors: Option<Lines<BufReader<ChildStderr>>>,
 }
 
 impl Running {
     /// Returns the next line of its output.
     pub async fn line(&mut self) -> String {
         let line = timeout(PATIENCE, self.lines.next_line()).await;
+        line.expect("a line in time").expect("readable").expect("a line")
+    }
+
+    /// Returns the next line of its standard error.
+    pub async fn error_line(&mut self) -> String {
+        let errors = self.errors.as_mut().expect("started with errors");
+        let line = timeout(PATIENCE, errors.next_line()).await;
         line.expect("a line in time").expect("readable").expect("a line")
     }
 

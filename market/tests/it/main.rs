@@ -11,6 +11,7 @@ mod archive;
 mod audit;
 mod backup;
 mod crash;
+mod dead_letters;
 mod deploying;
 mod encrypted;
 mod fixture;

@@ -356,7 +356,7 @@ async fn addresses_that_are_never_called() {
             .unwrap_or_else(|error| panic!("{host}: {error}"));
     }
     for port in [0, 65_536, u32::MAX] {
-        refused(register_at(&mallory, "192.0.2.7", port).await, Reason::CallbackRefused).unwrap();
+        refused(register_at(&mallory, "192.0.2.7", port).await, Reason::InvalidField).unwrap();
     }
     fixture.hold().await;
 }

@@ -25,6 +25,7 @@ use crate::{
 };
 
 attacks!(
+    handshakes_of_one_address,
     message_of_one_mebibyte,
     message_that_says_it_has_four_gibibytes,
     message_cut_off,
@@ -367,4 +368,18 @@ async fn calls_that_never_send_their_message(fixture: &Fixture) {
     assert!(matches!(Reason::of(&status), Some(Reason::Overloaded | Reason::RateLimited)), "{status:?}");
     serves(fixture).await;
     held.abort_all();
+}
+
+/// Many clients may share one address: those beyond the limit wait for their turn instead of being closed.
+async fn handshakes_of_one_address(fixture: &Fixture) {
+    // As many as the default of `limits.handshakes_of_address`, and silent.
+    let mut silent = Vec::new();
+    for _ in 0..64 {
+        silent.push(TcpStream::connect(fixture.market.address()).await.unwrap());
+    }
+    let config = fixture.market.identity(Role::Seller, "Patient").await.unwrap();
+    let patient = client(fixture, Some(from_files(&config.credentials)));
+    // Its turn comes when the silent ones have used up their time.
+    assert!(!fixture.greet(patient).await.unwrap().is_empty(), "the market starts HTTP/2");
+    drop(silent);
 }

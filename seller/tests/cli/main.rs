@@ -3,6 +3,8 @@
 #![expect(clippy::expect_used, reason = "a test that panics has failed")]
 
 mod fulfilling;
+mod listening;
+mod outages;
 mod piped;
 mod syncing;
 
@@ -276,53 +278,6 @@ async fn a_shell_without_a_terminal_reads_a_script() {
     assert!(ran.err.contains("--market holds for the whole shell"), "{ran:?}");
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn sales_are_reported_by_stream_and_by_callback() {
-    let market = market().await;
-    let alice = registered(&market).await;
-    let lamp = list_lamp(&alice).await;
-
-    let mut stream = alice.start(&["listen", "--output", "ndjson"]);
-    buy(&market, lamp, 1).await;
-    let event: Value = serde_json::from_str(&stream.line().await).expect("JSON");
-    assert_eq!(event["kind"], json!("order_placed"), "{event}");
-    assert_eq!(stream.interrupt().await, 0);
-
-    let free = std::net::TcpListener::bind("127.0.0.1:0").expect("bound");
-    let listen = free.local_addr().expect("an address").to_string();
-    drop(free);
-    let ran = alice.run(&["register", "Alice", "--listen", &listen]).await;
-    assert_eq!(ran.code, 0, "{ran:?}");
-    let mut callback = alice.start(&["listen", "--listen", &listen]);
-    buy(&market, lamp, 2).await;
-    let sentence = callback.line().await;
-    assert!(sentence.contains("Bob") && sentence.contains("Brass lantern"), "{sentence}");
-    assert_eq!(callback.interrupt().await, 0);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn the_doctor_leaves_a_running_listener_alone() {
-    let market = market().await;
-    let alice = registered(&market).await;
-    let lamp = list_lamp(&alice).await;
-    let mut listener = alice.start(&["listen", "--output", "ndjson"]);
-    buy(&market, lamp, 1).await;
-    listener.line().await;
-
-    let doctor = alice.run(&["doctor", "--output", "json"]).await.json();
-    let findings = doctor.as_array().expect("a list");
-    let events = findings.iter().find(|found| found["check"] == json!("events")).expect("it is checked");
-    assert_eq!(events["outcome"], json!("pass"), "{events}");
-    assert!(events["detail"].as_str().is_some_and(|detail| detail.contains("listens")), "{events}");
-    let event: Value = serde_json::from_str(&listener.line().await).expect("JSON");
-    assert_eq!(event["kind"], json!("test"), "{event}");
-    buy(&market, lamp, 1).await;
-    let event: Value = serde_json::from_str(&listener.line().await).expect("JSON");
-    assert_eq!(event["kind"], json!("order_placed"), "{event}");
-    assert_eq!(listener.interrupt().await, 0);
-}
-
-/// The initial certificate is revoked at the same time, so that only the new one can work.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_running_listener_takes_a_renewed_certificate_up() {
     let market = market().await;

@@ -139,6 +139,40 @@ pub struct MailboxView {
     failure_count: i32,
     next_attempt_time: Option<String>,
     last_failure: String,
+    consumers: Vec<ConsumerView>,
+}
+
+/// A consumer of the mailbox that has a name.
+#[derive(Clone, Debug, Serialize)]
+struct ConsumerView {
+    name: String,
+    acknowledged_sequence: i64,
+    pending_count: i64,
+    seen_time: Option<String>,
+    connected: bool,
+}
+
+impl From<&v1::Consumer> for ConsumerView {
+    fn from(consumer: &v1::Consumer) -> Self {
+        Self {
+            name: plain(&consumer.name),
+            acknowledged_sequence: consumer.acknowledged_sequence,
+            pending_count: consumer.pending_count,
+            seen_time: time(consumer.seen_time.as_ref()),
+            connected: consumer.connected,
+        }
+    }
+}
+
+impl ConsumerView {
+    fn sentence(&self) -> String {
+        let state = match &self.seen_time {
+            _ if self.connected => "connected".to_owned(),
+            Some(time) => format!("last seen {time}"),
+            None => "not connected".to_owned(),
+        };
+        format!("{}: {} waiting, {state}", self.name, self.pending_count)
+    }
 }
 
 impl From<&v1::MailboxStatusResponse> for MailboxView {
@@ -151,13 +185,22 @@ impl From<&v1::MailboxStatusResponse> for MailboxView {
             failure_count: status.failure_count,
             next_attempt_time: time(status.next_attempt_time.as_ref()),
             last_failure: plain(&status.last_failure),
+            consumers: status.consumers.iter().map(ConsumerView::from).collect(),
         }
     }
 }
 
 impl Shown for MailboxView {
-    const HEADINGS: &'static [&'static str] =
-        &["waiting", "oldest", "delivered up to", "callback", "failures", "next attempt", "last failure"];
+    const HEADINGS: &'static [&'static str] = &[
+        "waiting",
+        "oldest",
+        "delivered up to",
+        "callback",
+        "failures",
+        "next attempt",
+        "last failure",
+        "consumers",
+    ];
 
     fn cells(&self) -> Vec<String> {
         vec![
@@ -168,6 +211,7 @@ impl Shown for MailboxView {
             self.failure_count.to_string(),
             or_dash(self.next_attempt_time.clone()),
             self.last_failure.clone(),
+            self.consumers.iter().map(ConsumerView::sentence).collect::<Vec<_>>().join("; "),
         ]
     }
 }

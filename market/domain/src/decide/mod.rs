@@ -8,6 +8,7 @@ mod account;
 mod import;
 mod listing;
 mod rating;
+mod redelivery;
 mod riding;
 mod suspension;
 mod tills;
@@ -15,9 +16,9 @@ mod trade;
 mod wishlist;
 
 use super::{
-    Act, Action, Audience, AuditEntry, Command, Event, EventId, EventKind, Item, ItemId, NewEvent, Order,
-    OrderId, Outcome, Party, PartyId, Recorded, Refusal, Ride, Stars, Till, TillId, Timestamp, Wish,
-    WorkingSet,
+    Act, Action, Audience, AuditEntry, Command, DeadLetterId, Event, EventId, EventKind, Item, ItemId,
+    NewEvent, Order, OrderId, Outcome, Party, PartyId, Recorded, Refusal, Ride, Stars, Till, TillId,
+    Timestamp, Wish, WorkingSet,
 };
 
 /// The inputs that would make the rules impure: the time and new ids.
@@ -43,6 +44,7 @@ enum Effect {
     RemoveWish(Wish),
     PutRating { buyer: PartyId, item: ItemId, stars: Stars },
     Emit(NewEvent),
+    Exhume(DeadLetterId),
 }
 
 /// A rule's result for a command that it accepts.
@@ -131,6 +133,7 @@ impl Rules<'_, '_> {
         }
         match &command.action {
             Action::Suspend(of) => decided(of, self.suspend(of.party, &of.reason)),
+            Action::Redeliver(of) => decided(of, Ok(redelivery::redeliver(&of.letters))),
             Action::Reinstate(of) => decided(of, self.reinstate(of.party)),
             Action::Register(of) => {
                 let callback = of.callback.as_ref();
@@ -213,5 +216,6 @@ fn apply(rows: &mut WorkingSet, effect: Effect) {
         Effect::RemoveWish(wish) => rows.wishes.remove((wish.buyer, wish.item)),
         Effect::PutRating { buyer, item, stars } => rows.ratings.put((buyer, item), stars),
         Effect::Emit(event) => rows.events.push(event),
+        Effect::Exhume(letter) => rows.exhumed.push(letter),
     }
 }

@@ -45,6 +45,30 @@ impl AdminService for AdminApi {
         Ok(Response::new(v1::ListPartiesResponse { parties, next_page_token }))
     }
 
+    async fn list_mailboxes(
+        &self,
+        request: Request<v1::ListMailboxesRequest>,
+    ) -> Result<Response<v1::ListMailboxesResponse>, Status> {
+        Operator::of(&request)?;
+        Ok(Response::new(self.api.list_mailboxes(request.get_ref()).await?))
+    }
+
+    async fn list_dead_letters(
+        &self,
+        request: Request<v1::ListDeadLettersRequest>,
+    ) -> Result<Response<v1::ListDeadLettersResponse>, Status> {
+        Operator::of(&request)?;
+        Ok(Response::new(self.api.list_dead_letters(request.get_ref()).await?))
+    }
+
+    async fn redeliver(
+        &self,
+        request: Request<v1::RedeliverRequest>,
+    ) -> Result<Response<v1::RedeliverResponse>, Status> {
+        let operator = Operator::of(&request)?;
+        Ok(Response::new(self.api.redeliver(operator, request.into_inner()).await?))
+    }
+
     async fn suspend(
         &self,
         request: Request<v1::SuspendRequest>,

@@ -3,18 +3,19 @@
 use std::pin::Pin;
 
 use futures::{Stream, StreamExt as _};
-use souk_domain::{PartyId, Refusal};
+use souk_domain::{Callback, ConsumerName, PartyId, Refusal, Sequence};
 use souk_proto::{
     Reason,
     v1::{self, event_service_server::EventService},
 };
+use souk_store::{ConsumerStream, Dropped, MAX_CONSUMERS};
 use tonic::{Request, Response, Status, async_trait};
 
 use super::{Api, read};
 use crate::{
     access::Caller,
     ledger::OVERLOAD_RETRY_DELAY,
-    relay::{SubscribeEnd, SubscribeItem},
+    relay::{Reader, SubscribeEnd, SubscribeItem},
     wire::{self, command, query},
 };
 
@@ -32,8 +33,15 @@ impl EventService for EventApi {
         request: Request<v1::SubscribeRequest>,
     ) -> Result<Response<Self::SubscribeStream>, Status> {
         let caller = Caller::of(&request)?.party;
-        let cursor = query::sequence("cursor", request.into_inner().cursor)?;
-        let stream = self.0.parts.relay.subscribe(caller, cursor).await.map_err(|end| subscribe_end(&end))?;
+        let (name, stream_id, cursor) = query::subscribe(request.get_ref())?;
+        let holder = || stream_id.unwrap_or_else(|| self.0.parts.random.uuid_v4());
+        let reader = match name {
+            _ if request.get_ref().watch_only => Reader::Watcher,
+            Some(name) => Reader::Named(ConsumerStream { recipient: caller, name, holder: holder() }),
+            None => Reader::Unnamed,
+        };
+        let stream = self.0.parts.relay.subscribe(caller, reader, cursor).await;
+        let stream = stream.map_err(|end| subscribe_end(&end))?;
         let messages = stream.map(move |item| match item {
             Ok(item) => Ok(subscribe_message(caller, &item)),
             Err(end) => Err(subscribe_end(&end)),
@@ -46,8 +54,15 @@ impl EventService for EventApi {
         request: Request<v1::AcknowledgeRequest>,
     ) -> Result<Response<v1::AcknowledgeResponse>, Status> {
         let caller = Caller::of(&request)?.party;
-        let through = query::sequence("sequence", request.into_inner().sequence)?;
-        let pending_count = read(self.0.parts.mailboxes.acknowledge(caller, through).await)?;
+        let parts = &self.0.parts;
+        let pending_count = match query::acknowledge(request.get_ref())? {
+            (None, through) => read(parts.mailboxes.acknowledge(caller, through).await)?,
+            (Some(name), through) => {
+                let now = parts.steady.now();
+                let pending = parts.consumers.acknowledge_consumer(caller, &name, through, now).await;
+                read(pending)?.ok_or_else(|| no_such_consumer(&name))?
+            }
+        };
         Ok(Response::new(v1::AcknowledgeResponse { pending_count }))
     }
 
@@ -56,9 +71,13 @@ impl EventService for EventApi {
         request: Request<v1::TestEventRequest>,
     ) -> Result<Response<v1::TestEventResponse>, Status> {
         let caller = Caller::of(&request)?.clone();
-        let event = self.0.carry_out(&caller, command::test_event(request.into_inner())?).await?;
-        // A party that tests its callback should not have to wait for the back-off.
-        self.0.parts.relay.probe(caller.party);
+        let parsed = command::test_event(request.into_inner())?;
+        let validate_only = parsed.validate_only;
+        let event = self.0.carry_out(&caller, parsed).await?;
+        if !validate_only {
+            // A party that tests its callback should not have to wait for the back-off.
+            self.0.parts.relay.probe(caller.party);
+        }
         Ok(Response::new(v1::TestEventResponse { event_id: event.to_string() }))
     }
 
@@ -67,15 +86,73 @@ impl EventService for EventApi {
         request: Request<v1::MailboxStatusRequest>,
     ) -> Result<Response<v1::MailboxStatusResponse>, Status> {
         let caller = Caller::of(&request)?.party;
-        let state = read(self.0.parts.mailboxes.state(caller).await)?
-            .ok_or_else(|| wire::refusal(&Refusal::NotRegistered))?;
-        Ok(Response::new(wire::mailbox_status(state, &self.0.parts.steady)))
+        let name = query::consumer(&request.get_ref().consumer)?;
+        let parts = &self.0.parts;
+        let state = read(parts.mailboxes.state(caller).await)?;
+        let mut state = state.ok_or_else(|| wire::refusal(&Refusal::NotRegistered))?;
+        let consumers = read(parts.consumers.consumers(caller).await)?;
+        if let Some(name) = name {
+            let found = consumers.iter().find(|consumer| consumer.name == name);
+            let consumer = found.ok_or_else(|| no_such_consumer(&name))?;
+            (state.pending, state.acknowledged) = (consumer.pending, consumer.acknowledged);
+            let first = parts.mailboxes.pending(caller, Sequence(consumer.acknowledged), 1).await;
+            state.oldest = read(first)?.first().map(|delivery| delivery.event.occurred_at);
+        }
+        Ok(Response::new(wire::mailbox_status(state, &consumers, &parts.steady)))
     }
+
+    async fn announce_inbox(
+        &self,
+        request: Request<v1::AnnounceInboxRequest>,
+    ) -> Result<Response<v1::AnnounceInboxResponse>, Status> {
+        let caller = Caller::of(&request)?.party;
+        let parts = &self.0.parts;
+        let state = read(parts.mailboxes.state(caller).await)?;
+        let state = state.ok_or_else(|| wire::refusal(&Refusal::NotRegistered))?;
+        let missed = if request.get_ref().probe_only {
+            self.probe(state.callback.as_ref(), Caller::of(&request)?).await?;
+            Dropped::default()
+        } else {
+            read(parts.relay.announce(caller).await)?;
+            read(parts.dead_letters.take_missed(caller, None).await)?
+        };
+        Ok(Response::new(v1::AnnounceInboxResponse {
+            pending_count: state.pending,
+            missed_order_count: missed.orders,
+            missed_update_count: missed.updates,
+        }))
+    }
+}
+
+impl EventApi {
+    /// Calls a party's registered callback server with an empty batch.
+    async fn probe(&self, callback: Option<&Callback>, caller: &Caller) -> Result<(), Status> {
+        let unreachable = |told: String| wire::status(Reason::CallbackUnreachable, told, []);
+        let Some(callback) = callback else {
+            return Err(unreachable("you have not registered a callback address".to_owned()));
+        };
+        let probed = self.0.parts.relay.probe_callback(callback, caller.role, caller.party).await;
+        probed.map_err(|failure| {
+            let at = format!("{}:{}", callback.host, callback.port);
+            unreachable(format!("your callback server at {at} did not answer: {failure}"))
+        })
+    }
+}
+
+fn no_such_consumer(name: &ConsumerName) -> Status {
+    let message = format!("your mailbox has no consumer {name}");
+    wire::status(Reason::ConsumerNotFound, message, [])
 }
 
 fn subscribe_message(recipient: PartyId, item: &SubscribeItem) -> v1::SubscribeResponse {
     use v1::subscribe_response::Message;
     let message = match item {
+        SubscribeItem::Opened { kept, after, missed } => Message::Opened(v1::StreamOpened {
+            kept: *kept,
+            after_sequence: after.0,
+            missed_order_count: missed.orders,
+            missed_update_count: missed.updates,
+        }),
         SubscribeItem::Delivery(delivery) => Message::Event(wire::event(recipient, delivery)),
         SubscribeItem::CaughtUp(sequence) => Message::CaughtUp(v1::CaughtUp { sequence: sequence.0 }),
     };
@@ -93,6 +170,24 @@ pub(super) fn subscribe_end(end: &SubscribeEnd) -> Status {
         SubscribeEnd::LeaseLost => wire::try_again(
             Reason::Unavailable,
             "the market lost hold of your mailbox; begin again with your last cursor",
+            OVERLOAD_RETRY_DELAY,
+        ),
+        SubscribeEnd::NameFree => wire::try_again(
+            Reason::ConsumerFree,
+            "the consumer's name is free; subscribe again to have it",
+            OVERLOAD_RETRY_DELAY,
+        ),
+        SubscribeEnd::TooManyConsumers(names) => {
+            let names: Vec<_> = names.iter().map(ConsumerName::as_str).collect();
+            let message = format!(
+                "a mailbox has at most {MAX_CONSUMERS} consumers, one of them without a name; the others are {}",
+                names.join(", ")
+            );
+            wire::status(Reason::TooManyConsumers, message, [])
+        }
+        SubscribeEnd::TooManyStreams => wire::try_again(
+            Reason::Overloaded,
+            "your mailbox has too many streams open; close some of them",
             OVERLOAD_RETRY_DELAY,
         ),
         SubscribeEnd::TooSlow => wire::try_again(

@@ -8,6 +8,7 @@ mod admin;
 mod archive;
 mod buyer;
 mod catalog;
+mod dead_letters;
 mod event;
 mod import;
 mod ride;
@@ -31,7 +32,7 @@ pub use session::SessionApi;
 use souk_domain::{Act, AuditEntry, Command, Fingerprint, Origin, PartyId, RequestId, RequestKey};
 use souk_proto::Reason;
 use souk_search::Search;
-use souk_store::{Archive, Mailboxes, Reads, StoreError, Tracks, WriteAheadLog};
+use souk_store::{Archive, Consumers, DeadLetters, Mailboxes, Reads, StoreError, Tracks, WriteAheadLog};
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
 
@@ -53,6 +54,10 @@ pub struct Parts {
     pub reads: Arc<dyn Reads>,
     /// The mailboxes with pending deliveries.
     pub mailboxes: Arc<dyn Mailboxes>,
+    /// The named consumers of the mailboxes.
+    pub consumers: Arc<dyn Consumers>,
+    /// What the mailboxes have dropped.
+    pub dead_letters: Arc<dyn DeadLetters>,
     /// The recorded positions of rides.
     pub tracks: Arc<dyn Tracks>,
     /// Removal of what operators have archived.

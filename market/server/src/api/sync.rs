@@ -193,6 +193,8 @@ impl Sync {
             Some(Ok(SubscribeItem::CaughtUp(sequence))) => {
                 Answer::CaughtUp(v1::SyncCaughtUp { sequence: sequence.0 })
             }
+            // Only streams with a name are greeted.
+            Some(Ok(SubscribeItem::Opened { .. })) => return Ok(()),
             Some(Err(end)) => return Err(self.kept(&subscribe_end(&self.or_removed(end).await))),
             None => return Err(self.kept(&too_slow())),
         };

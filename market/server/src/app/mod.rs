@@ -19,7 +19,7 @@ use rotate::{Changes, CredentialUsers, Rotator};
 pub use serve::ServeError;
 use souk_domain::PartyId;
 use souk_search::{Search, SearchError};
-use souk_store::{Health, OpeningProgress, Receipt, Replicas, Store, StoreError};
+use souk_store::{Health, OpeningProgress, Receipt, Replicas, StoreError};
 pub use stored_clock::{accept_stored_clock, stored_clock};
 
 use arc_swap::ArcSwap;
@@ -129,30 +129,33 @@ impl App {
     ) -> Result<Self, OpenError> {
         let (acceptor, tokens) = (credentials.acceptor.clone(), Arc::clone(&credentials.tokens));
         let Data { store, steady, search, suspended, epochs } = data;
-        let Store { lanes, reads, mailboxes, tracks, clocks, upkeep, archive, replicas, health, log } = store;
         let callbacks = CallbackPolicy::new(&config.callbacks, listener.local_addr()?);
         let relay = Relay::start(RelayParts {
-            mailboxes: Arc::clone(&mailboxes),
-            tracks: Arc::clone(&tracks),
+            mailboxes: Arc::clone(&store.mailboxes),
+            consumers: Arc::clone(&store.consumers),
+            dead_letters: Arc::clone(&store.dead_letters),
+            tracks: Arc::clone(&store.tracks),
             dialer: credentials.dialer(&config, &callbacks),
             suspended: suspended.clone(),
             retention: config.retention,
             clock: steady.clone(),
-            clocks,
+            clocks: store.clocks,
             random,
         });
         let (refusals, notes) = (Refusals::default(), StandingNotes::default());
         let access = credentials.access(epochs, suspended.clone(), config.limits, refusals.clone(), clock);
         let activity = Activity::start(clock.now());
-        let lanes = Lanes::start(lanes, &steady, random, || {
+        let lanes = Lanes::start(store.lanes, &steady, random, || {
             on_commit((relay.handle(), search.clone()), Arc::clone(&access), notes.clone(), activity.clone())
         })?;
         let rotator = credentials.into_rotator(Arc::clone(&access), relay.handle(), refusals.clone(), clock);
         let parts = Arc::new(Parts {
-            reads,
-            mailboxes,
-            tracks,
-            archive,
+            reads: store.reads,
+            mailboxes: store.mailboxes,
+            consumers: store.consumers,
+            dead_letters: store.dead_letters,
+            tracks: store.tracks,
+            archive: store.archive,
             retention: config.retention,
             rides: RideNews::default(),
             search,
@@ -166,11 +169,11 @@ impl App {
             closing: CancellationToken::new(),
             activity,
             queued: Box::new(lanes.queued()),
-            log,
+            log: store.log,
         });
         tokio::spawn(steady.run(parts.closing.clone()));
-        tokio::spawn(upkeep::run(upkeep, parts.closing.clone()));
-        let freshness = replicas.clone().map(|replicas| {
+        tokio::spawn(upkeep::run(store.upkeep, parts.closing.clone()));
+        let freshness = store.replicas.clone().map(|replicas| {
             let listener = ReplicaListener::of(&parts, Arc::clone(&access), notes);
             replicas::start(replicas, listener, parts.closing.clone())
         });
@@ -188,8 +191,8 @@ impl App {
             times: Arc::default(),
             spans: None,
             freshness,
-            replicas,
-            store_health: health,
+            replicas: store.replicas,
+            store_health: store.health,
         })
     }
 

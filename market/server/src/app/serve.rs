@@ -56,7 +56,7 @@ impl App {
         F: Fn(Arc<Access>, Api) -> R + Send + Sync + 'static,
         R: Future<Output = Result<Routes, tonic_reflection::server::Error>>,
     {
-        let (metrics, health) = (self.metrics(), self.health());
+        let (mut metrics, health) = (self.metrics(), self.health());
         let (parts, config) = (self.parts, self.config);
         let phases = DrainPhases::of(config.server.drain());
         report_head(&parts, "the audit log goes on from").await;
@@ -79,6 +79,12 @@ impl App {
                 routes(Arc::clone(&access), api)
             })?
         };
+        let waiting = server.waiting();
+        metrics.gauge(
+            "souk_handshakes_waiting",
+            "Connections that wait because their address has as many TLS handshakes under way as it may",
+            move || i64::try_from(waiting()).unwrap_or(i64::MAX),
+        );
         let health = Arc::new(health(server.pulses()));
         let watching = feed_watchdog(&health);
         if let Some(admin) = &self.admin {

@@ -265,7 +265,8 @@ fn lane_of(command: &Command, lanes: usize) -> usize {
         | Action::CancelSale(_)
         | Action::Ship(_)
         | Action::Deliver(_)
-        | Action::Test(_) => command.caller.0.as_u128(),
+        | Action::Test(_)
+        | Action::Redeliver(_) => command.caller.0.as_u128(),
         Action::Suspend(action::Suspend { party, .. }) | Action::Reinstate(action::Reinstate { party }) => {
             party.0.as_u128()
         }

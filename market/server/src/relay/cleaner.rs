@@ -19,7 +19,7 @@ use souk_domain::Timestamp;
 use souk_store::{DueBounds, StoreError};
 use tokio::time::{self, Instant};
 
-use super::{LEASE, Shared, backoff};
+use super::{CONSUMER_RETENTION, DEAD_LETTER_RETENTION, LEASE, Shared, backoff};
 use crate::config::RetentionConfig;
 
 /// Maximum number of rows per step and table.
@@ -58,6 +58,8 @@ struct Cutoffs {
     now: Timestamp,
     updates: Timestamp,
     requests: Timestamp,
+    consumers: Timestamp,
+    dead_letters: Timestamp,
     tracks: Timestamp,
 }
 
@@ -68,6 +70,8 @@ impl Cutoffs {
             now,
             updates: now.minus(kept.events.updates),
             requests: now.minus(kept.requests),
+            consumers: now.minus(CONSUMER_RETENTION),
+            dead_letters: now.minus(DEAD_LETTER_RETENTION),
             tracks: now.minus(kept.tracks),
         }
     }
@@ -137,6 +141,8 @@ async fn step(shared: &Shared) -> (usize, Option<StoreError>) {
             // After the deliveries that refer to them.
             mailboxes.forget_events(cutoffs.updates, STEP).await,
             mailboxes.forget_requests(cutoffs.requests, STEP).await,
+            shared.consumers.drop_consumers(cutoffs.consumers, STEP).await,
+            shared.dead_letters.forget_dead_letters(cutoffs.dead_letters, STEP).await,
             shared.tracks.forget(cutoffs.tracks, STEP).await,
         ]);
     }

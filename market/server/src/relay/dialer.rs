@@ -50,6 +50,13 @@ struct Route {
 #[error("nobody answered there with your certificate in time")]
 pub struct ProbeFailure;
 
+/// Why a batch was not delivered.
+pub(super) struct SendFailure {
+    pub(super) reason: String,
+    /// Whether the recipient's program answered with an error.
+    pub(super) is_refusal: bool,
+}
+
 impl Dialer {
     /// Creates a dialer that presents the market's certificate from `tls`.
     pub fn new(tls: ClientTls, domain: TrustDomain, policy: CallbackPolicy) -> Self {
@@ -65,17 +72,18 @@ impl Dialer {
     /// Delivers a batch. Returns the last sequence that the recipient has processed.
     ///
     /// # Errors
-    /// Returns the reason as a text for `MailboxStatus`.
+    /// Returns the reason as a text for `MailboxStatus`, and whether the recipient's program gave it.
     pub(super) async fn send(
         &self,
         callback: &Callback,
         role: Role,
         recipient: PartyId,
         events: Vec<v1::Event>,
-    ) -> Result<Sequence, String> {
+    ) -> Result<Sequence, SendFailure> {
         // The operator's policy may have changed since the party registered.
         if !self.policy.permits(callback) {
-            return Err("the market calls this address no more; register another one".to_owned());
+            let reason = "the market calls this address no more; register another one".to_owned();
+            return Err(SendFailure { reason, is_refusal: false });
         }
         let route = Route { party: recipient, role, host: callback.host.clone(), port: callback.port };
         let sent = self.notify(&route, events, SEND_TIMEOUT).await;
@@ -83,7 +91,10 @@ impl Dialer {
             // The connection may be the problem, so the next attempt opens a new one.
             self.channels.remove(&route);
         }
-        sent.map_err(|status| in_words(&status))
+        sent.map_err(|status| SendFailure {
+            reason: in_words(&status),
+            is_refusal: is_refusal(status.code()),
+        })
     }
 
     pub(super) async fn probe(
@@ -135,6 +146,23 @@ impl Dialer {
     }
 }
 
+/// Returns whether a recipient's program has refused the events, rather than been unreachable, busy, or unwilling to
+/// talk to the market. Only such an answer may concern the events themselves.
+fn is_refusal(code: Code) -> bool {
+    matches!(
+        code,
+        Code::Unknown
+            | Code::InvalidArgument
+            | Code::NotFound
+            | Code::AlreadyExists
+            | Code::FailedPrecondition
+            | Code::OutOfRange
+            | Code::Unimplemented
+            | Code::Internal
+            | Code::DataLoss
+    )
+}
+
 /// Describes a failure without revealing more than the recipient knows itself: whether it was reached, and its status
 /// code.
 fn in_words(status: &Status) -> String {
@@ -142,5 +170,29 @@ fn in_words(status: &Status) -> String {
         Code::DeadlineExceeded => "no answer in time".to_owned(),
         Code::Unavailable => "could not connect to the callback with the party's certificate".to_owned(),
         code => format!("the callback answered with an error: {code:?}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_an_answer_about_the_events_is_a_refusal() {
+        for code in [Code::Internal, Code::InvalidArgument, Code::FailedPrecondition, Code::Unknown] {
+            assert!(is_refusal(code), "{code:?}");
+        }
+        // Not reached, busy, or unwilling to talk to the market at all.
+        for code in [
+            Code::Unavailable,
+            Code::DeadlineExceeded,
+            Code::ResourceExhausted,
+            Code::PermissionDenied,
+            Code::Unauthenticated,
+            Code::Cancelled,
+            Code::Aborted,
+        ] {
+            assert!(!is_refusal(code), "{code:?}");
+        }
     }
 }

@@ -5,6 +5,10 @@
 //! their sequences; hence per recipient and item, versions never go back. An event has the same id in every delivery, so
 //! that clients can drop duplicates.
 //!
+//! **Consumers.** All of this holds for each consumer of a mailbox. The unnamed consumer is the callback or a stream
+//! without a name, and works under the mailbox's lease. Named consumers are streams with cursors and leases of their
+//! own. An event is removed when every consumer has acknowledged it.
+//!
 //! **Mechanism.** Events are committed to mailboxes together with the change that they report (a transactional
 //! outbox). The relay *claims* a due mailbox under a lease, *sends* one batch, and *settles* under the claim's epoch.
 //! No transaction is open while it waits for the network. Only events that the recipient has acknowledged are
@@ -19,6 +23,7 @@ mod backoff;
 mod cleaner;
 mod dialer;
 mod expander;
+mod hold;
 mod sender;
 mod slots;
 mod subscribe;
@@ -30,8 +35,11 @@ use arc_swap::ArcSwap;
 pub use dialer::{Dialer, ProbeFailure};
 pub use slots::InProgress;
 use souk_domain::{Callback, PartyId, Role, Sequence, TillId};
-use souk_store::{ByReliability, Clocks, LeaseEpoch, LeaseOwner, Mailboxes, Tracks};
-pub use subscribe::{SubscribeEnd, SubscribeItem};
+use souk_store::{
+    ByReliability, CONSUMER_RETENTION, Clocks, Consumers, DEAD_LETTER_RETENTION, DeadLetters, LeaseEpoch,
+    LeaseOwner, Mailboxes, StoreError, Tracks,
+};
+pub use subscribe::{Reader, SubscribeEnd, SubscribeItem};
 use tokio::{
     sync::{Notify, mpsc},
     time,
@@ -39,6 +47,7 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{access::Suspended, clock::SteadyClock, config::RetentionConfig, random::Random};
+use subscribe::Reading;
 use subscribers::Subscribers;
 
 /// Maximum number of events in a batch, and of events that a stream reads at a time.
@@ -55,6 +64,10 @@ const PROBES: usize = 1_024;
 pub struct RelayParts {
     /// The mailboxes with the events to deliver.
     pub mailboxes: Arc<dyn Mailboxes>,
+    /// The named consumers of the mailboxes.
+    pub consumers: Arc<dyn Consumers>,
+    /// What the mailboxes have dropped.
+    pub dead_letters: Arc<dyn DeadLetters>,
     /// The positions of rides, of which the relay deletes expired ones.
     pub tracks: Arc<dyn Tracks>,
     /// Connects to callback servers.
@@ -87,6 +100,8 @@ pub struct RelayHandle {
 
 struct Shared {
     mailboxes: Arc<dyn Mailboxes>,
+    consumers: Arc<dyn Consumers>,
+    dead_letters: Arc<dyn DeadLetters>,
     tracks: Arc<dyn Tracks>,
     dialer: Dialer,
     suspended: Suspended,
@@ -111,6 +126,8 @@ impl Relay {
         let stop = CancellationToken::new();
         let shared = Arc::new(Shared {
             mailboxes: parts.mailboxes,
+            consumers: parts.consumers,
+            dead_letters: parts.dead_letters,
             tracks: parts.tracks,
             dialer: parts.dialer,
             suspended: parts.suspended,
@@ -171,6 +188,16 @@ impl RelayHandle {
         let _ = self.probes.try_send(party);
     }
 
+    /// Delivers to a party's callback now, because the party has announced that its server is listening. Unlike
+    /// [`probe`](Self::probe), it does not depend on room in a queue.
+    pub async fn announce(&self, party: PartyId) -> Result<(), StoreError> {
+        let shared = &self.shared;
+        if shared.mailboxes.probe(party, shared.clock.now()).await? {
+            shared.due.notify_one();
+        }
+        Ok(())
+    }
+
     /// Wakes the streams of these mailboxes, to which another market has added events. That market delivers to
     /// callbacks.
     pub fn wake_streams(&self, mailboxes: &[PartyId]) {
@@ -214,18 +241,20 @@ impl RelayHandle {
         self.shared.dialer.probe(callback, role, party).await
     }
 
-    /// Streams a party's mailbox, after removing the events up to `cursor`. Ends an earlier stream of the party. Its
-    /// callback is not called while the stream is open.
+    /// Streams a party's mailbox to one of its consumers, after moving the consumer's cursor to `cursor`. The
+    /// unnamed one ends its earlier stream, and the callback is not called while the stream is open.
     pub async fn subscribe(
         &self,
         party: PartyId,
+        reader: Reader,
         cursor: Sequence,
     ) -> Result<impl futures::Stream<Item = Result<SubscribeItem, SubscribeEnd>> + Send + use<>, SubscribeEnd>
     {
-        subscribe::open(Arc::clone(&self.shared), party, party, cursor).await
+        let reading = Reading { mailbox: party, owner: party, reader, cursor };
+        subscribe::open(Arc::clone(&self.shared), reading).await
     }
 
-    /// Like [`RelayHandle::subscribe`], for the mailbox of a seller's till.
+    /// Like [`RelayHandle::subscribe`], for the mailbox of a seller's till, which has only the unnamed consumer.
     pub async fn subscribe_till(
         &self,
         till: TillId,
@@ -233,7 +262,8 @@ impl RelayHandle {
         cursor: Sequence,
     ) -> Result<impl futures::Stream<Item = Result<SubscribeItem, SubscribeEnd>> + Send + use<>, SubscribeEnd>
     {
-        subscribe::open(Arc::clone(&self.shared), till.mailbox(), seller, cursor).await
+        let reading = Reading { mailbox: till.mailbox(), owner: seller, reader: Reader::Unnamed, cursor };
+        subscribe::open(Arc::clone(&self.shared), reading).await
     }
 
     /// Returns the number of deliveries in progress.

@@ -12,6 +12,7 @@ use tokio::{
 
 use super::{
     BATCH_BYTES, BATCH_EVENTS, LEASE, Shared, backoff,
+    dialer::SendFailure,
     slots::{self, SLOW_AFTER, Slot},
 };
 use crate::wire;
@@ -24,6 +25,12 @@ const STORE_PAUSE: Duration = Duration::from_secs(1);
 
 /// How often the mailboxes that are due are counted, for the metrics.
 const COUNTING: Duration = Duration::from_secs(5);
+
+/// The number of refusals in a row after which events are sent one at a time, to find the one that is refused.
+const ALONE_AFTER: u32 = 3;
+/// The number of refusals in a row after which the first event is given up. With the back-off, it takes over 13 hours to
+/// get there.
+const DEAD_AFTER: u32 = 10;
 
 /// Claims and sends until the relay shuts down, then waits for deliveries in progress. They end when every sender of
 /// settlements has been dropped.
@@ -141,7 +148,15 @@ async fn send(shared: &Shared, claim: &Claim) -> Verdict {
             Verdict::Delivered(taken.min(last))
         }
         Ok(_) => failed(shared, claim, "the callback answered but took nothing".to_owned()),
-        Err(reason) => failed(shared, claim, reason),
+        Err(SendFailure { reason, is_refusal: false }) => failed(shared, claim, reason),
+        Err(SendFailure { reason, .. }) if claim.refusals + 1 >= DEAD_AFTER => {
+            tracing::info!(recipient = %claim.recipient, %reason, "gave up an event that was refused repeatedly");
+            Verdict::Dead { sequence: first, reason, at: shared.clock.now() }
+        }
+        Err(SendFailure { reason, .. }) => match failed(shared, claim, reason) {
+            Verdict::Failed { retry_at, reason } => Verdict::Refused { retry_at, reason },
+            other => other,
+        },
     }
 }
 
@@ -155,7 +170,8 @@ fn failed(shared: &Shared, claim: &Claim, reason: String) -> Verdict {
 /// itself is sent alone, so that it can't block the mailbox.
 fn batch(claim: &Claim) -> (Vec<souk_proto::v1::Event>, Option<Sequence>) {
     let (mut events, mut last, mut bytes) = (Vec::with_capacity(claim.deliveries.len()), None, 0);
-    for delivery in &claim.deliveries {
+    let most = if claim.refusals >= ALONE_AFTER { 1 } else { claim.deliveries.len() };
+    for delivery in claim.deliveries.iter().take(most) {
         let event = wire::event(claim.recipient, delivery);
         bytes += event.encoded_len();
         if bytes > BATCH_BYTES && !events.is_empty() {
@@ -184,5 +200,41 @@ async fn settle(shared: Arc<Shared>, mut settling: mpsc::Receiver<Settlement>) {
         batch.clear();
         // The same mailboxes may contain more events, and slots have become free.
         shared.due.notify_one();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use souk_domain::{Event, EventId, EventKind, PartyId, Role};
+    use souk_store::{Delivery, LeaseEpoch, Reliability};
+    use uuid::Uuid;
+
+    use super::*;
+
+    fn claim(refusals: u32) -> Claim {
+        let delivery = |number: i64| {
+            let kind = EventKind::Test { text: "hello".into() };
+            let event = Event { id: EventId(Uuid::from_u128(1)), occurred_at: Timestamp(0), kind };
+            Delivery { sequence: Sequence(number), event }
+        };
+        Claim {
+            recipient: PartyId(Uuid::from_u128(1)),
+            role: Role::Seller,
+            callback: None,
+            epoch: LeaseEpoch(1),
+            acknowledged: Sequence(0),
+            last_sequence: Sequence(3),
+            failures: refusals,
+            refusals,
+            reliability: Reliability::Unproven,
+            deliveries: (1..=3).map(delivery).collect(),
+        }
+    }
+
+    #[test]
+    fn events_are_sent_alone_after_repeated_refusals() {
+        let sent = |refusals| batch(&claim(refusals)).1;
+        assert_eq!((sent(0), sent(ALONE_AFTER - 1)), (Some(Sequence(3)), Some(Sequence(3))));
+        assert_eq!((sent(ALONE_AFTER), sent(DEAD_AFTER)), (Some(Sequence(1)), Some(Sequence(1))));
     }
 }

@@ -16,6 +16,7 @@ use std::{future::Future, io, net::SocketAddr, sync::Arc, time::Duration};
 use souk_certs::acceptor::Acceptor;
 use tokio::{
     net::{TcpListener, TcpStream},
+    sync::mpsc,
     time::{self, Instant},
 };
 use tokio_util::sync::CancellationToken;
@@ -24,11 +25,14 @@ use tonic::service::Routes;
 use crate::{audit::Refusals, config::LogFormat, observe::CallTimes, random::Random};
 use admission::AdmissionLayer;
 pub use pulse::Pulses;
-use sources::{Place, Sources};
+use sources::{Entry, Place, Sources};
 use thread::ServerThread;
 
 /// How long to wait after a failed `accept` (such as EMFILE), which would otherwise fail again at once.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Maximum time that a connection waits because its address has reached its limit of concurrent handshakes.
+const WAITING_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Minimum interval between log lines about dropped connections, so that a flood does not fill the log.
 const DROPPED_REPORT: Duration = Duration::from_secs(1);
@@ -37,7 +41,8 @@ const DROPPED_REPORT: Duration = Duration::from_secs(1);
 struct Dealt<S = TcpStream> {
     stream: S,
     address: SocketAddr,
-    /// When it was accepted. The handshake timeout counts from here, including the wait in the thread's queue.
+    /// When it was accepted, or its turn came. The handshake timeout counts from here, including the wait in the
+    /// thread's queue.
     since: Instant,
     place: Place,
 }
@@ -120,17 +125,34 @@ impl Server {
     pub async fn deal(&self, listener: &TcpListener) {
         let mut turn = 0;
         let mut dropped = Dropped { count: 0, reported_at: Instant::now() };
+        // Connections whose turn has come. Their number is bounded by that of the waiting ones.
+        let (called, mut calls) = mpsc::unbounded_channel();
         loop {
-            match listener.accept().await {
+            let accepted = tokio::select! {
+                accepted = listener.accept() => accepted,
+                // Can't be `None`: `called` is alive.
+                Some(dealt) = calls.recv() => {
+                    self.deal_one(&mut turn, dealt, &mut dropped);
+                    continue;
+                }
+            };
+            match accepted {
                 Ok((stream, address)) => {
-                    // Advances even if the connection is dropped; otherwise a thread with a full queue would
-                    // be offered each new connection first.
-                    turn = (turn + 1) % self.threads.len();
-                    let taken = self.sources.enter(address.ip()).is_some_and(|place| {
-                        self.offer(turn, Dealt { stream, address, since: Instant::now(), place })
-                    });
-                    if !taken {
-                        dropped.one(address);
+                    let since = Instant::now();
+                    match self.sources.enter(address.ip()) {
+                        Entry::Place(place) => {
+                            self.deal_one(&mut turn, Dealt { stream, address, since, place }, &mut dropped);
+                        }
+                        Entry::Wait(its_turn) => {
+                            let called = called.clone();
+                            tokio::spawn(async move {
+                                if let Ok(Ok(place)) = time::timeout(WAITING_TIMEOUT, its_turn).await {
+                                    let _ =
+                                        called.send(Dealt { stream, address, since: Instant::now(), place });
+                                }
+                            });
+                        }
+                        Entry::Full => dropped.one(address),
                     }
                 }
                 Err(error) => {
@@ -141,6 +163,24 @@ impl Server {
                 }
             }
         }
+    }
+
+    /// Offers a connection to the next thread.
+    fn deal_one(&self, turn: &mut usize, dealt: Dealt, dropped: &mut Dropped) {
+        // Advances even if the connection is dropped; otherwise a thread with a full queue would be offered each
+        // new connection first.
+        *turn = (*turn + 1) % self.threads.len();
+        let address = dealt.address;
+        if !self.offer(*turn, dealt) {
+            dropped.one(address);
+        }
+    }
+
+    /// Returns a function that counts the connections that wait for their handshake because their address has
+    /// reached its limit.
+    pub fn waiting(&self) -> impl Fn() -> usize + Send + Sync + 'static + use<> {
+        let sources = self.sources.clone();
+        move || sources.waiting()
     }
 
     /// Offers a connection to a thread, and to the others if its queue is full. Returns whether one of them took it.

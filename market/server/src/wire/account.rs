@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use data_encoding::HEXLOWER;
 use souk_certs::identity::PeerCertificate;
+use souk_domain::{DeadLetter, Sequence};
 use souk_proto::v1;
-use souk_store::MailboxState;
+use souk_store::{ConsumerState, Delivery, MailboxRecord, MailboxState};
 
-use super::show::{callback, timestamp};
+use super::show::{callback, event, role, timestamp};
 use crate::clock::SteadyClock;
 
 /// Converts a caller's certificate to its message.
@@ -21,9 +22,26 @@ pub fn certificate(certificate: &PeerCertificate) -> v1::CertificateInfo {
     }
 }
 
-/// Converts the state of a mailbox to its message.
-/// Its times are kept in steady time, and shown as the wall times that people compare them with.
-pub fn mailbox_status(state: MailboxState, clock: &SteadyClock) -> v1::MailboxStatusResponse {
+/// Converts a named consumer to its message, as it is now.
+fn consumer(state: &ConsumerState, clock: &SteadyClock) -> v1::Consumer {
+    let now = clock.now();
+    v1::Consumer {
+        name: state.name.to_string(),
+        acknowledged_sequence: state.acknowledged,
+        pending_count: state.pending,
+        // The end of the lease while a stream is open.
+        seen_time: Some(timestamp(clock.shown(state.seen_at.min(now)))),
+        connected: state.lease_until > now,
+    }
+}
+
+/// Converts the state of a mailbox and its named consumers to its message, as they are now. Its times are kept in steady
+/// time, and shown as the wall times that people compare them with.
+pub fn mailbox_status(
+    state: MailboxState,
+    consumers: &[ConsumerState],
+    clock: &SteadyClock,
+) -> v1::MailboxStatusResponse {
     let now = clock.now();
     // What is due already is shown as due now: the store may hold 0 for it.
     let next_attempt = state.next_attempt.map(|next| next.max(now));
@@ -36,6 +54,32 @@ pub fn mailbox_status(state: MailboxState, clock: &SteadyClock) -> v1::MailboxSt
         failure_count: i32::try_from(state.failures).unwrap_or(i32::MAX),
         next_attempt_time: next_attempt.map(|next| timestamp(clock.shown(next))),
         last_failure: state.last_failure,
+        dropped_order_count: state.dropped.orders,
+        dropped_update_count: state.dropped.updates,
+        last_drop_time: state.last_dropped.map(|dropped| timestamp(clock.shown(dropped))),
+        dead_letter_count: state.dead_letters,
+        consumers: consumers.iter().map(|state| consumer(state, clock)).collect(),
+    }
+}
+
+/// Converts a mailbox to its message for operators.
+pub fn mailbox_record(record: MailboxRecord, clock: &SteadyClock) -> v1::MailboxRecord {
+    v1::MailboxRecord {
+        owner_id: record.owner.to_string(),
+        role: role(record.role).into(),
+        status: Some(mailbox_status(record.state, &[], clock)),
+    }
+}
+
+/// Converts a dead letter to its message.
+pub fn dead_letter(letter: &DeadLetter, clock: &SteadyClock) -> v1::DeadLetter {
+    let delivery = Delivery { sequence: Sequence(0), event: letter.event.clone() };
+    v1::DeadLetter {
+        dead_letter_id: letter.id.0,
+        recipient_id: letter.recipient.to_string(),
+        event: Some(event(letter.recipient, &delivery)),
+        reason: letter.reason.clone(),
+        drop_time: Some(timestamp(clock.shown(letter.died_at))),
     }
 }
 

@@ -1,8 +1,8 @@
 //! Converts mutating requests to commands.
 
 use souk_domain::{
-    CancelReason, Category, Description, DisplayName, ImportRow, Invalid, ItemId, ItemListing, ItemName,
-    ItemPatch, OrderId, OrderLine, OrderQuantity, Quantity, RequestKey, Sku, Stars, StockChange,
+    CancelReason, Category, DeadLetterId, Description, DisplayName, ImportRow, Invalid, ItemId, ItemListing,
+    ItemName, ItemPatch, OrderId, OrderLine, OrderQuantity, Quantity, RequestKey, Sku, Stars, StockChange,
     SuspensionReason, TestText, action,
 };
 use souk_proto::v1;
@@ -13,6 +13,9 @@ use super::mutation::{Mutating, mutating};
 use super::parse::{Fields, fingerprint, request_key};
 pub use super::ride::{end_ride, fix, start_ride};
 pub use super::till::{remove_till, sync_hello, till_line};
+
+/// Maximum length of a host name (RFC 1035 §2.3.4).
+const MAX_HOST_BYTES: usize = 253;
 
 /// A parsed RegisterSeller or RegisterBuyer request, whose callback address has not been checked yet.
 pub struct Registration {
@@ -35,6 +38,9 @@ macro_rules! registration {
             let display_name = fields.take("display_name", DisplayName::parse(&request.display_name));
             let key = request_key(&mut fields, &call.request_id, call.print);
             let callback = request.callback;
+            if let Some(callback) = &callback {
+                callback_address(&mut fields, callback);
+            }
             fields.finish(key.zip(display_name).map(|(request, display_name)| Registration {
                 request,
                 validate_only: call.validate_only,
@@ -43,6 +49,21 @@ macro_rules! registration {
             }))
         }
     };
+}
+
+/// Checks what can be checked of a callback address without looking it up.
+fn callback_address(fields: &mut Fields, callback: &v1::CallbackAddress) {
+    let port = callback.port;
+    if !(1..=u32::from(u16::MAX)).contains(&port) {
+        fields.wrong(
+            "callback.port",
+            format!("is {port}; give the port on which your server listens, 1 to 65535"),
+        );
+    }
+    if callback.host.len() > MAX_HOST_BYTES {
+        let problem = format!("is longer than {MAX_HOST_BYTES} bytes; give a host, or nothing");
+        fields.wrong("callback.host", problem);
+    }
 }
 
 registration! {
@@ -305,6 +326,38 @@ pub fn suspend(mut request: v1::SuspendRequest) -> Result<Parsed<action::Suspend
     let party = fields.party("party_id", &request.party_id);
     let reason = fields.take("reason", SuspensionReason::parse(&request.reason));
     call.finish(fields, party.zip(reason).map(|(party, reason)| action::Suspend { party, reason }))
+}
+
+/// Maximum number of dead letters that are redelivered together.
+const MAX_REDELIVERED: usize = 200;
+
+/// A parsed Redeliver request, whose dead letters have not been looked up yet.
+pub struct Redelivery {
+    /// The idempotency key: the request id and the fingerprint of the parameters.
+    pub request: RequestKey,
+    /// Whether to validate the request without changing anything.
+    pub validate_only: bool,
+    /// The dead letters.
+    pub letters: Vec<DeadLetterId>,
+}
+
+/// Parses a Redeliver request.
+pub fn redeliver(mut request: v1::RedeliverRequest) -> Result<Redelivery, Status> {
+    let call = mutating!(request, "Redeliver");
+    let mut fields = Fields::new();
+    let count = request.dead_letter_ids.len();
+    if !(1..=MAX_REDELIVERED).contains(&count) {
+        let problem = format!("has {count} numbers; give 1 to {MAX_REDELIVERED}");
+        fields.wrong("dead_letter_ids", problem);
+    }
+    let letters: Option<Vec<_>> = request
+        .dead_letter_ids
+        .iter()
+        .map(|id| fields.id("dead_letter_ids", *id).map(DeadLetterId))
+        .collect();
+    let key = request_key(&mut fields, &call.request_id, call.print);
+    let validate_only = call.validate_only;
+    fields.finish(key.zip(letters).map(|(request, letters)| Redelivery { request, validate_only, letters }))
 }
 
 /// Converts a Reinstate request to a command without its caller.

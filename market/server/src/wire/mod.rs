@@ -15,7 +15,7 @@ mod stats;
 mod status;
 mod till;
 
-pub use account::{certificate, clock_state, mailbox_status};
+pub use account::{certificate, clock_state, dead_letter, mailbox_record, mailbox_status};
 pub use page::{Page, PageError, PageToken};
 pub use parse::Fields;
 pub use show::{

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use prost::Message as _;
-use souk_domain::{Category, ItemId, OrderId, PartyId, RideId, Sequence, TimeRange};
+use souk_domain::{Category, ConsumerName, ItemId, OrderId, PartyId, RideId, Sequence, TimeRange};
 use souk_proto::v1;
 use souk_search::{CategoryQuery, PriceRange, SearchCursor, SearchOrder, SearchQuery, SearchText};
 use souk_store::{OrderQuery, OrdersOf};
@@ -46,6 +46,41 @@ pub fn sequence(field: &str, sequence: i64) -> Result<Sequence, Status> {
     fields.finish(sequence)
 }
 
+/// Parses a Subscribe request into the consumer, the client's stream id, and the cursor.
+pub fn subscribe(
+    request: &v1::SubscribeRequest,
+) -> Result<(Option<ConsumerName>, Option<Uuid>, Sequence), Status> {
+    let mut fields = Fields::new();
+    let consumer = consumer_name(&mut fields, &request.consumer);
+    let mut stream_id = None;
+    if !request.stream_id.is_empty() {
+        let parsed =
+            Uuid::try_parse(&request.stream_id).map_err(|_| "is not a UUID; make one when the client starts");
+        stream_id = fields.take("stream_id", parsed);
+    }
+    let cursor = fields.sequence("cursor", request.cursor);
+    fields.finish(cursor.map(|cursor| (consumer, stream_id, cursor)))
+}
+
+/// Parses an Acknowledge request into the consumer and the sequence.
+pub fn acknowledge(request: &v1::AcknowledgeRequest) -> Result<(Option<ConsumerName>, Sequence), Status> {
+    let mut fields = Fields::new();
+    let consumer = consumer_name(&mut fields, &request.consumer);
+    let sequence = fields.sequence("sequence", request.sequence);
+    fields.finish(sequence.map(|sequence| (consumer, sequence)))
+}
+
+/// Parses the name of a consumer; `None` for the unnamed one.
+pub fn consumer(name: &str) -> Result<Option<ConsumerName>, Status> {
+    let mut fields = Fields::new();
+    let consumer = consumer_name(&mut fields, name);
+    fields.finish(Some(consumer))
+}
+
+fn consumer_name(fields: &mut Fields, name: &str) -> Option<ConsumerName> {
+    if name.is_empty() { None } else { fields.take("consumer", ConsumerName::parse(name)) }
+}
+
 /// Parses a WatchRide request into the order whose ride is watched, and the last position seen.
 pub fn watch_ride(request: &v1::WatchRideRequest) -> Result<(OrderId, i64), Status> {
     let mut fields = Fields::new();
@@ -54,6 +89,26 @@ pub fn watch_ride(request: &v1::WatchRideRequest) -> Result<(OrderId, i64), Stat
         fields.wrong("cursor", "is negative; give the sequence of a position, or 0");
     }
     fields.finish(id.map(|id| (OrderId(id), request.cursor)))
+}
+
+/// Converts a ListMailboxes request to a page.
+pub fn list_mailboxes(request: &v1::ListMailboxesRequest) -> Result<Page<Uuid>, Status> {
+    let token = PageToken::of(&[b"ListMailboxes", &[u8::from(request.backlog_only)]]);
+    Page::read(request.page_size, &request.page_token, token)
+}
+
+/// Converts a ListDeadLetters request to a page and the mailbox, `None` for all.
+pub fn list_dead_letters(
+    request: &v1::ListDeadLettersRequest,
+) -> Result<(Page<i64>, Option<PartyId>), Status> {
+    let mut fields = Fields::new();
+    let recipient = match request.recipient_id.as_str() {
+        "" => Some(None),
+        id => fields.party("recipient_id", id).map(Some),
+    };
+    let recipient = fields.finish(recipient)?;
+    let token = PageToken::of(&[b"ListDeadLetters", request.recipient_id.as_bytes()]);
+    Ok((Page::read(request.page_size, &request.page_token, token)?, recipient))
 }
 
 /// Converts a ListParties request to a page.

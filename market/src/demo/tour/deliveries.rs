@@ -126,7 +126,7 @@ async fn acknowledge(cast: &Cast) -> anyhow::Result<()> {
     let request = v1::TestEventRequest { text: "for nobody".into(), ..Default::default() };
     cast.dave.connection.call(request).await?;
     ensure!(cast.dave.mailbox().await?.pending_count == 1, "the event does not wait");
-    let request = v1::AcknowledgeRequest { sequence: 1 };
+    let request = v1::AcknowledgeRequest { sequence: 1, ..Default::default() };
     let left = cast.dave.connection.call(request).await?.pending_count;
     ensure!(left == 0, "{left} events are left");
     Ok(())

@@ -115,10 +115,9 @@ fn save(state: &mut State, rows: &WorkingSet) -> Receipt {
         if !callback_stays || mailbox.reliability != Reliability::Proven {
             mailbox.reliability = Reliability::Unproven;
         }
-        mailbox.failures = 0;
         // A registration ends the back-off, as [`Lane::save`] promises, but makes nothing due that is not
         // pending.
-        mailbox.last_failure.clear();
+        mailbox.end_back_off();
         mailbox.next_attempt = mailbox.next_attempt.map(|_| Default::default());
     }
     for (id, item) in rows.items.changes() {
@@ -166,6 +165,9 @@ fn save(state: &mut State, rows: &WorkingSet) -> Receipt {
     state.last_order = state.last_order.max(rows.order_ids.next() - 1);
     let feed_position = state.move_in_feed(&rows.search_changes);
     let mut receipt = Receipt { feed_position, ..Receipt::of(rows) };
+    for letter in &rows.exhumed {
+        state.dead_letters.remove(letter);
+    }
     for event in &rows.events {
         save_event(state, event, rows, &mut receipt);
     }

@@ -4,8 +4,9 @@ use async_trait::async_trait;
 use souk_domain::{PartyId, Sequence, Timestamp};
 
 use super::{
-    Memory, expand,
-    state::{Holder, Mailbox, State},
+    Memory, dead_letters, expand,
+    mailbox::{Holder, Mailbox},
+    state::State,
 };
 use crate::{
     ByReliability, Claim, Delivery, DueQuery, Expansion, LeaseEpoch, LeaseOwner, MailboxState, Mailboxes,
@@ -31,7 +32,7 @@ impl Mailboxes for Memory {
         for (.., id) in Reliability::ALL.into_iter().flat_map(of_kind) {
             let (Some(party), Some(mailbox)) = (parties.get(id), mailboxes.get_mut(id)) else { continue };
             let mut claim = mailbox.claim(&Holder::of(party), query.owner, until);
-            claim.deliveries = mailbox.hand_out(Sequence(0), query.deliveries);
+            claim.deliveries = mailbox.hand_out(claim.acknowledged, query.deliveries);
             if claim.deliveries.is_empty() {
                 // What was pending has expired; without this the mailbox would stay due and be claimed again
                 // and again.
@@ -77,7 +78,10 @@ impl Mailboxes for Memory {
     ) -> Result<Option<Claim>, StoreError> {
         let mut state = self.state();
         let found = state.holder(recipient).zip(state.mailboxes.get_mut(&recipient));
-        Ok(found.map(|(holder, mailbox)| mailbox.claim(&holder, owner, until)))
+        Ok(found.map(|(holder, mailbox)| {
+            mailbox.stream_until = until;
+            mailbox.claim(&holder, owner, until)
+        }))
     }
 
     async fn renew(
@@ -88,7 +92,8 @@ impl Mailboxes for Memory {
     ) -> Result<bool, StoreError> {
         let mut state = self.state();
         let held = held(&mut state, recipient, epoch);
-        Ok(held.map(|mailbox| mailbox.lease_until = until).is_some())
+        let renewed = held.map(|mailbox| (mailbox.lease_until, mailbox.stream_until) = (until, until));
+        Ok(renewed.is_some())
     }
 
     async fn pending(
@@ -121,21 +126,24 @@ impl Mailboxes for Memory {
         let mut state = self.state();
         let Some(mailbox) = state.mailboxes.get_mut(&recipient) else { return Ok(0) };
         mailbox.take_out(through, TakenBy::Acknowledgement);
-        Ok(i64::try_from(mailbox.waiting.len()).unwrap_or(i64::MAX))
+        Ok(mailbox.pending(mailbox.acknowledged))
     }
 
     async fn state(&self, recipient: PartyId) -> Result<Option<MailboxState>, StoreError> {
         let state = Memory::state(self);
         let found = state.holder(recipient).zip(state.mailboxes.get(&recipient));
         Ok(found.map(|(holder, mailbox)| MailboxState {
-            pending: i64::try_from(mailbox.waiting.len()).unwrap_or(i64::MAX),
-            oldest: mailbox.waiting.values().map(|waiting| waiting.since).next(),
+            pending: mailbox.pending(mailbox.acknowledged),
+            oldest: mailbox.oldest(),
             acknowledged: mailbox.acknowledged,
             last_sequence: mailbox.last_sequence,
             callback: holder.callback,
             failures: mailbox.failures,
             next_attempt: mailbox.next_attempt,
             last_failure: mailbox.last_failure.clone(),
+            dropped: mailbox.dropped,
+            last_dropped: mailbox.last_dropped,
+            dead_letters: dead_letters::count(&state, recipient),
         }))
     }
 
@@ -143,8 +151,7 @@ impl Mailboxes for Memory {
         let mut state = self.state();
         let Some(mailbox) = state.mailboxes.get_mut(&recipient) else { return Ok(false) };
         // Only what is pending becomes due. A mailbox without deliveries would be claimed for nothing.
-        mailbox.next_attempt = mailbox.next_attempt.map(|_| now);
-        Ok(mailbox.next_attempt.is_some())
+        Ok(mailbox.probe(now))
     }
 
     async fn expand(&self, limit: usize) -> Result<Expansion, StoreError> {
@@ -152,16 +159,7 @@ impl Mailboxes for Memory {
     }
 
     async fn expire(&self, now: Timestamp, retention: Retention, limit: usize) -> Result<usize, StoreError> {
-        let mut left = limit;
-        for mailbox in self.state().mailboxes.values_mut() {
-            mailbox.waiting.retain(|_, waiting| {
-                let kept = if waiting.event.kind.is_order() { retention.orders } else { retention.updates };
-                let drop = left > 0 && waiting.since < now.minus(kept);
-                left -= usize::from(drop);
-                !drop
-            });
-        }
-        Ok(limit - left)
+        Ok(dead_letters::expire(&mut self.state(), now, retention, limit))
     }
 
     async fn forget_events(&self, _: Timestamp, _: usize) -> Result<usize, StoreError> {
@@ -196,13 +194,14 @@ fn settle(state: &mut State, settlement: &Settlement) -> bool {
     mailbox.lease_until = Timestamp(0);
     match &settlement.verdict {
         Verdict::Delivered(through) => mailbox.take_out(*through, TakenBy::Callback),
-        Verdict::Failed { retry_at, reason } => {
-            mailbox.failures += 1;
-            mailbox.reliability = Reliability::Failing;
-            mailbox.last_failure.clone_from(reason);
-            // Nothing is pending any more if the recipient has acknowledged everything meanwhile; then there
-            // is no retry.
-            mailbox.next_attempt = mailbox.next_attempt.map(|_| *retry_at);
+        Verdict::Failed { retry_at, reason } => mailbox.fail(*retry_at, reason),
+        Verdict::Refused { retry_at, reason } => {
+            mailbox.fail(*retry_at, reason);
+            mailbox.refusals += 1;
+        }
+        Verdict::Dead { sequence, reason, at } => {
+            let (recipient, sequence, at) = (settlement.recipient, *sequence, *at);
+            dead_letters::bury_one(state, recipient, sequence, reason, at);
         }
         Verdict::Released => mailbox.give_back(),
     }

@@ -5,8 +5,11 @@
 
 mod archive;
 mod clock;
+mod consumers;
+mod dead_letters;
 mod expand;
 mod lane;
+mod mailbox;
 mod mailboxes;
 mod reads;
 mod state;
@@ -40,6 +43,8 @@ pub fn open() -> Store {
         lanes: vec![Box::new(MemoryLane::new(memory.clone()))],
         reads: Arc::new(memory.clone()),
         mailboxes: Arc::new(memory.clone()),
+        consumers: Arc::new(memory.clone()),
+        dead_letters: Arc::new(memory.clone()),
         tracks: Arc::new(memory.clone()),
         clocks: Arc::new(memory.clone()),
         upkeep: Arc::new(memory.clone()),

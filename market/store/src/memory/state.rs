@@ -6,15 +6,15 @@ use std::{
 };
 
 use souk_domain::{
-    Callback, Event, Item, ItemId, Order, OrderId, Party, PartyId, Recorded, RequestId, Ride, RideId, Role,
-    SalesChange, SalesKey, Sequence, Sku, Stars, Till, TillId, Timestamp, Topic, Wish,
+    DeadLetter, DeadLetterId, Event, Item, ItemId, Order, OrderId, Party, PartyId, Recorded, RequestId, Ride,
+    RideId, Role, SalesChange, SalesKey, Sku, Stars, Till, TillId, Timestamp, Wish,
 };
 use uuid::Uuid;
 
+use super::mailbox::{Holder, Mailbox};
 use crate::{
-    Claim, ClockMark, Delivery, FeedPosition, LeaseEpoch, LeaseOwner, Reliability, TrackPoint,
+    ClockMark, FeedPosition, TrackPoint,
     audit::{AuditRow, Head},
-    mailbox::TakenBy,
 };
 
 /// All rows of the store.
@@ -41,6 +41,8 @@ pub(super) struct State {
     pub(super) fan_outs: BTreeMap<PartyId, VecDeque<FanOut>>,
     /// The seller whose events were expanded last.
     pub(super) expanded: Option<PartyId>,
+    pub(super) dead_letters: BTreeMap<DeadLetterId, DeadLetter>,
+    pub(super) last_dead_letter: i64,
     pub(super) audit: Vec<AuditRow>,
     pub(super) clock: Option<ClockMark>,
     pub(super) archived: Archived,
@@ -72,172 +74,6 @@ pub(super) struct FanOut {
     pub(super) since: Timestamp,
     pub(super) item: ItemId,
     pub(super) cursor: Option<PartyId>,
-}
-
-/// An event that waits in a mailbox.
-pub(super) struct Waiting {
-    pub(super) event: Event,
-    /// The steady time of the event, from which its age counts.
-    pub(super) since: Timestamp,
-}
-
-/// The mailbox of a party or a till.
-pub(super) struct Mailbox {
-    pub(super) waiting: BTreeMap<Sequence, Waiting>,
-    /// The last sequence of each topic that updates coalesce by.
-    topics: BTreeMap<Topic, Sequence>,
-    pub(super) last_sequence: i64,
-    pub(super) acknowledged: i64,
-    /// The highest sequence that was handed out among those that could be merged.
-    pub(super) handed_out: i64,
-    /// The sequence of the last order event.
-    pub(super) last_order: i64,
-    pub(super) reliability: Reliability,
-    pub(super) failures: u32,
-    pub(super) last_failure: String,
-    /// When to deliver; `None` if nothing is pending.
-    pub(super) next_attempt: Option<Timestamp>,
-    pub(super) lease_owner: Option<LeaseOwner>,
-    pub(super) lease_epoch: i64,
-    pub(super) lease_until: Timestamp,
-}
-
-impl Default for Mailbox {
-    fn default() -> Self {
-        Self {
-            waiting: BTreeMap::new(),
-            topics: BTreeMap::new(),
-            last_sequence: 0,
-            acknowledged: 0,
-            handed_out: 0,
-            last_order: 0,
-            reliability: Reliability::Unproven,
-            failures: 0,
-            last_failure: String::new(),
-            next_attempt: None,
-            lease_owner: None,
-            lease_epoch: 0,
-            lease_until: Timestamp(0),
-        }
-    }
-}
-
-impl Mailbox {
-    /// Adds an event, with which an older one on its topic is merged if nobody can have received that. The
-    /// mailbox becomes due now, unless it is in back-off.
-    pub(super) fn put(&mut self, mut event: Event, now: Timestamp) {
-        self.last_sequence += 1;
-        let sequence = Sequence(self.last_sequence);
-        if let Some(topic) = event.kind.coalesces_by() {
-            let received = self.received_through();
-            let older = self.topics.insert(topic, sequence).filter(|older| *older > received);
-            if let Some(older) = older.and_then(|older| self.waiting.remove(&older)) {
-                event = event.merge(&older.event);
-            }
-        }
-        if event.kind.is_order() {
-            self.last_order = self.last_sequence;
-        }
-        // A new sequence: a recipient that has acknowledged the older one must get the result too.
-        self.waiting.insert(sequence, Waiting { event, since: now });
-        self.next_attempt = Some(match self.next_attempt {
-            // A new event does not end the back-off, or a busy seller with a dead callback would be called for
-            // each purchase.
-            Some(next) if self.failures > 0 => next,
-            Some(next) => next.min(now),
-            None => now,
-        });
-    }
-
-    /// Returns the sequence up to which somebody may have received the deliveries. They stay as they are.
-    fn received_through(&self) -> Sequence {
-        Sequence(self.acknowledged.max(self.handed_out))
-    }
-
-    /// Returns the deliveries after a sequence, which are about to be sent.
-    pub(super) fn hand_out(&mut self, after: Sequence, limit: usize) -> Vec<Delivery> {
-        let handed = self.after(after, limit);
-        if let Some(last) = Delivery::last_mergeable(&handed) {
-            self.handed_out = self.handed_out.max(last.0);
-        }
-        handed
-    }
-
-    /// Removes everything up to a sequence and resets the failures. A sequence that was never assigned has
-    /// no effect.
-    pub(super) fn take_out(&mut self, through: Sequence, by: TakenBy) {
-        // A cursor of another market or of an earlier store would otherwise discard events that were never
-        // delivered.
-        if through.0 > self.last_sequence {
-            return;
-        }
-        self.waiting = self.waiting.split_off(&Sequence(through.0.saturating_add(1)));
-        // An acknowledgement may arrive late and name less than an earlier one.
-        self.acknowledged = self.acknowledged.max(through.0);
-        self.failures = 0;
-        self.reliability = by.reliability(self.reliability);
-        self.last_failure.clear();
-        if self.waiting.is_empty() {
-            self.topics.clear();
-        }
-        self.next_attempt = (!self.waiting.is_empty()).then_some(Timestamp(0));
-    }
-
-    /// Ends a lease. The mailbox stays due only if something is pending.
-    pub(super) fn give_back(&mut self) {
-        self.lease_owner = None;
-        self.lease_until = Timestamp(0);
-        self.next_attempt =
-            if self.waiting.is_empty() { None } else { Some(self.next_attempt.unwrap_or_default()) };
-    }
-
-    /// Returns whether no order event is pending. Such mailboxes are served last.
-    pub(super) fn is_quiet(&self) -> bool {
-        self.last_order <= self.acknowledged
-    }
-
-    pub(super) fn is_due(&self, party: &Party, now: Timestamp) -> bool {
-        party.open_callback().is_some()
-            && self.next_attempt.is_some_and(|next| next <= now)
-            && self.lease_until <= now
-    }
-
-    pub(super) fn claim(&mut self, of: &Holder, owner: LeaseOwner, until: Timestamp) -> Claim {
-        self.lease_owner = Some(owner);
-        self.lease_epoch += 1;
-        self.lease_until = until;
-        Claim {
-            recipient: of.mailbox,
-            role: of.role,
-            callback: of.callback.clone(),
-            epoch: LeaseEpoch(self.lease_epoch),
-            last_sequence: Sequence(self.last_sequence),
-            failures: self.failures,
-            reliability: self.reliability,
-            deliveries: Vec::new(),
-        }
-    }
-
-    pub(super) fn after(&self, after: Sequence, limit: usize) -> Vec<Delivery> {
-        self.waiting
-            .range(Sequence(after.0.saturating_add(1))..)
-            .take(limit)
-            .map(|(sequence, waiting)| Delivery { sequence: *sequence, event: waiting.event.clone() })
-            .collect()
-    }
-}
-
-/// The owner of a mailbox: a party, or a till, which has no callback.
-pub(super) struct Holder {
-    mailbox: PartyId,
-    role: Role,
-    pub(super) callback: Option<Callback>,
-}
-
-impl Holder {
-    pub(super) fn of(party: &Party) -> Self {
-        Self { mailbox: party.id, role: party.role, callback: party.open_callback().cloned() }
-    }
 }
 
 impl State {

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use souk_domain::{Event, PartyId, Sequence, Topic};
+use souk_domain::{Event, PartyId, Sequence, Timestamp, Topic};
 use uuid::Uuid;
 
 use super::{
@@ -15,7 +15,7 @@ use super::{
     rows::at_most,
     statements as sql,
 };
-use crate::Delivery;
+use crate::{Delivery, ORDER_PATIENCE};
 
 /// The first pending deliveries of each mailbox after a sequence.
 pub(super) const FIRST_DELIVERIES: &str = "SELECT waiting.* FROM unnest($1::UUID[], $2::BIGINT[]) AS asked (party, after) \
@@ -48,7 +48,7 @@ pub(super) struct NewDelivery<'a> {
     /// The distance of its sequence from the last one that the mailbox assigns in this batch. The server
     /// computes the sequence from it, so that no round trip is needed to read the mailbox first.
     pub(super) behind: i64,
-    /// The steady time from which its age counts, which is that of a shared event.
+    /// The steady time from which its age counts: that of a shared event, or that of its redelivery.
     pub(super) since: i64,
 }
 
@@ -68,6 +68,7 @@ pub(super) fn put_deliveries(
     deliveries: Vec<NewDelivery<'_>>,
     now: i64,
 ) {
+    let order_by = Timestamp(now).plus(ORDER_PATIENCE).0;
     let (recipients, counts): (Vec<PartyId>, Vec<i64>) = counts.iter().copied().unzip();
     let mut added: BTreeMap<PartyId, (i64, Option<i64>)> = BTreeMap::new();
     for new in &deliveries {
@@ -80,7 +81,7 @@ pub(super) fn put_deliveries(
     let of = |recipient| added.get(recipient).copied().unwrap_or_default();
     let (added, orders): (Vec<i64>, Vec<Option<i64>>) = recipients.iter().map(of).unzip();
     let recipients: Vec<Uuid> = recipients.iter().map(|recipient| recipient.0).collect();
-    pipeline.add(sql::FILL_MAILBOXES, params![recipients, counts, now, added, orders]);
+    pipeline.add(sql::FILL_MAILBOXES, params![recipients, counts, now, added, orders, order_by]);
     let topic = |new: &NewDelivery<'_>| new.event.kind.coalesces_by().map(Topic::number);
     let coalescing = deliveries.iter().filter_map(|new| Some((new.recipient.0, topic(new)?)));
     let (recipients, topics): (Vec<Uuid>, Vec<i64>) = coalescing.unzip();

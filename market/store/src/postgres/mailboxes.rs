@@ -26,8 +26,8 @@ use super::{
     settle,
 };
 use crate::{
-    ByReliability, Claim, Delivery, DueQuery, Expansion, LeaseEpoch, LeaseOwner, MailboxState, Mailboxes,
-    Reliability, Retention, Settlement, StoreError, mailbox::REMOVAL_STEP,
+    ByReliability, Claim, Delivery, Dropped, DueQuery, Expansion, LeaseEpoch, LeaseOwner, MailboxState,
+    Mailboxes, Reliability, Retention, Settlement, StoreError, mailbox::REMOVAL_STEP,
 };
 
 pub(super) struct PostgresMailboxes {
@@ -49,30 +49,44 @@ const CLAIM_DUE: &str = "WITH found AS (SELECT wanted.slots, wanted.quiet, free.
      due AS (SELECT * FROM (SELECT *, \
      row_number() OVER (PARTITION BY reliability ORDER BY quiet, next_attempt) AS place FROM found) AS ranked \
      WHERE place <= slots) \
-     UPDATE mailbox SET lease_owner = $5, lease_epoch = next_epoch(mailbox.lease_epoch), lease_until = $6 FROM due \
+     UPDATE mailbox SET lease_owner = $5, lease_epoch = next_epoch(mailbox.lease_epoch), lease_until = $6, \
+     is_probed = false, latest_attempt = NULL FROM due \
      WHERE mailbox.party = due.party \
      RETURNING mailbox.party, role, callback_host, callback_port, lease_epoch, failures, last_sequence, \
-     mailbox.reliability, due.quiet, due.next_attempt";
+     mailbox.reliability, acknowledged, refusals, due.quiet, due.next_attempt";
 const NEXT_DUE: &str = "SELECT min(greatest(next_attempt, lease_until)) FROM mailbox \
      WHERE next_attempt IS NOT NULL AND callback_port IS NOT NULL AND reliability = ANY($1) AND next_attempt <= $2";
 const DUE: &str = "SELECT reliability, count(*) FROM mailbox WHERE next_attempt IS NOT NULL \
      AND callback_port IS NOT NULL AND next_attempt <= $1 AND lease_until <= $1 GROUP BY reliability";
-const TAKE_OVER: &str = "UPDATE mailbox SET lease_owner = $2, lease_epoch = next_epoch(mailbox.lease_epoch), lease_until = $3 \
-     WHERE party = $1 RETURNING party, role, callback_host, callback_port, lease_epoch, failures, last_sequence, reliability";
-const RENEW: &str = "UPDATE mailbox SET lease_until = $3 WHERE party = $1 AND lease_epoch = $2 RETURNING 1";
+const TAKE_OVER: &str = "UPDATE mailbox SET lease_owner = $2, lease_epoch = next_epoch(mailbox.lease_epoch), lease_until = $3, \
+     stream_until = $3 WHERE party = $1 RETURNING party, role, callback_host, callback_port, lease_epoch, failures, \
+     last_sequence, reliability, acknowledged, refusals";
+const RENEW: &str = "UPDATE mailbox SET lease_until = $3, stream_until = $3 WHERE party = $1 AND lease_epoch = $2 RETURNING 1";
 const PENDING: &str = "SELECT delivery.sequence, coalesce(delivery.body, event.body) FROM delivery \
      LEFT JOIN event ON event.seq = delivery.event WHERE delivery.recipient = $1 AND delivery.sequence > greatest($2, \
-     (SELECT mailbox.acknowledged FROM mailbox WHERE mailbox.party = $1)) \
+     (SELECT mailbox.released FROM mailbox WHERE mailbox.party = $1)) \
      ORDER BY delivery.sequence LIMIT $3";
-/// Deliveries are counted only while acknowledged ones are being removed.
-const STATE: &str = "SELECT CASE WHEN removed >= acknowledged THEN pending ELSE (SELECT count(*) FROM delivery \
-     WHERE delivery.recipient = $1 AND delivery.sequence > mailbox.acknowledged) END, \
-     (SELECT occurred_at FROM delivery WHERE delivery.recipient = $1 AND delivery.sequence > mailbox.acknowledged \
-     ORDER BY delivery.sequence LIMIT 1), \
-     acknowledged, last_sequence, callback_host, callback_port, failures, next_attempt, last_failure \
-     FROM mailbox WHERE mailbox.party = $1";
-const PROBE: &str =
-    "UPDATE mailbox SET next_attempt = $2 WHERE party = $1 AND next_attempt IS NOT NULL RETURNING 1";
+/// The columns that [`state`] reads from `mailbox`. Deliveries are counted only while acknowledged ones are being
+/// removed or held back by a named consumer.
+macro_rules! state_columns {
+    () => {
+        "CASE WHEN removed >= acknowledged THEN pending ELSE (SELECT count(*) FROM delivery \
+         WHERE delivery.recipient = mailbox.party AND delivery.sequence > mailbox.acknowledged) END, \
+         (SELECT occurred_at FROM delivery WHERE delivery.recipient = mailbox.party \
+         AND delivery.sequence > mailbox.acknowledged ORDER BY delivery.sequence LIMIT 1), \
+         acknowledged, last_sequence, callback_host, callback_port, failures, next_attempt, last_failure, \
+         dropped_orders, dropped_updates, last_dropped, \
+         (SELECT count(*) FROM dead_letter WHERE dead_letter.recipient = mailbox.party)"
+    };
+}
+pub(super) use state_columns;
+/// The number of these columns.
+pub(super) const STATE_COLUMNS: usize = 13;
+const STATE: &str = concat!("SELECT ", state_columns!(), " FROM mailbox WHERE mailbox.party = $1");
+const PROBE: &str = "UPDATE mailbox SET is_probed = is_probed OR lease_until > $2, \
+     regular_attempt = CASE WHEN lease_until <= $2 AND failures > 0 AND next_attempt > $2 \
+     THEN coalesce(regular_attempt, next_attempt) ELSE regular_attempt END, \
+     next_attempt = $2 WHERE party = $1 AND next_attempt IS NOT NULL RETURNING 1";
 const FORGET_REQUESTS: &str = "DELETE FROM request WHERE (id, party) IN \
      (SELECT id, party FROM request WHERE done_at < $1 ORDER BY done_at LIMIT $2 FOR UPDATE SKIP LOCKED) RETURNING 1";
 
@@ -131,11 +145,11 @@ impl Mailboxes for PostgresMailboxes {
         if rows.is_empty() {
             return Ok(Vec::new());
         }
-        let place = |row: &Row| Ok::<_, Failure>((get::<bool>(row, 8)?, get::<i64>(row, 9)?));
+        let place = |row: &Row| Ok::<_, Failure>((get::<bool>(row, 10)?, get::<i64>(row, 11)?));
         let mut claimed = all(&rows, |row| Ok((place(row)?, claim_of(row)?)))?;
         // UPDATE … RETURNING has no defined order.
         claimed.sort_by_key(|(place, claim)| (claim.reliability, *place, claim.recipient));
-        let asked: Vec<_> = claimed.iter().map(|(_, claim)| (claim.recipient, Sequence(0))).collect();
+        let asked: Vec<_> = claimed.iter().map(|(_, claim)| (claim.recipient, claim.acknowledged)).collect();
         let mut waiting = self.handed_out(&asked, query.deliveries).await?;
         let (mut claims, mut empty) = (Vec::with_capacity(claimed.len()), Vec::new());
         for (_, mut claim) in claimed {
@@ -286,8 +300,10 @@ fn claim_of(row: &Row) -> Result<Claim, Failure> {
         callback: convert::callback(row, 2, 3)?,
         epoch: LeaseEpoch(get(row, 4)?),
         failures: failures(row, 5)?,
+        refusals: failures(row, 9)?,
         last_sequence: Sequence(get(row, 6)?),
         reliability: Reliability::of(get::<i32>(row, 7)?.into()),
+        acknowledged: Sequence(get(row, 8)?),
         deliveries: Vec::new(),
     })
 }
@@ -296,7 +312,7 @@ fn failures(row: &Row, column: usize) -> Result<u32, Failure> {
     u32::try_from(get::<i32>(row, column)?).map_err(unreadable)
 }
 
-fn state(row: &Row) -> Result<MailboxState, Failure> {
+pub(super) fn state(row: &Row) -> Result<MailboxState, Failure> {
     Ok(MailboxState {
         pending: get(row, 0)?,
         oldest: convert::optional_time(row, 1)?,
@@ -306,5 +322,8 @@ fn state(row: &Row) -> Result<MailboxState, Failure> {
         failures: failures(row, 6)?,
         next_attempt: convert::optional_time(row, 7)?,
         last_failure: get(row, 8)?,
+        dropped: Dropped { orders: get(row, 9)?, updates: get(row, 10)? },
+        last_dropped: convert::optional_time(row, 11)?,
+        dead_letters: get(row, 12)?,
     })
 }

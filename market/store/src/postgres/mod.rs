@@ -23,7 +23,9 @@ mod chain;
 mod check;
 mod clock;
 mod connection;
+mod consumers;
 mod convert;
+mod dead_letters;
 mod deliveries;
 mod error;
 mod expand;
@@ -125,6 +127,8 @@ pub async fn open_reporting(
     Ok(Store {
         lanes,
         reads,
+        consumers: mailboxes.clone(),
+        dead_letters: mailboxes.clone(),
         tracks: mailboxes.clone(),
         clocks: mailboxes.clone(),
         upkeep: mailboxes.clone(),

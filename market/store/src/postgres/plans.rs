@@ -3,7 +3,9 @@
 
 use souk_testkit::database::DatabaseServer;
 
-use super::{address::SESSION, expand, mailboxes, reads, schema, settle, statements};
+use super::{
+    address::SESSION, consumers, dead_letters, expand, mailboxes, reads, schema, settle, statements,
+};
 
 /// Returns the server's generic plan of a statement, one line for each step.
 fn plan(server: &DatabaseServer, sql: &str) -> String {
@@ -49,7 +51,12 @@ fn no_statement_of_the_hot_path_scans_a_whole_table() {
     let held =
         [statements::HELD_RIDES, statements::HELD_TILLS, statements::HELD_ORDERS, statements::HELD_ITEMS];
     let all = statements::LANE.iter().chain(reads::HOT).chain(mailboxes::HOT);
-    let all = all.chain(mailboxes::PLANNED).chain(settle::PLANNED).chain(expand::PLANNED).chain(&held);
+    let all = all
+        .chain(mailboxes::PLANNED)
+        .chain(consumers::HOT)
+        .chain(consumers::PLANNED)
+        .chain(dead_letters::PLANNED);
+    let all = all.chain(settle::PLANNED).chain(expand::PLANNED).chain(&held);
     let offences: Vec<_> = all
         .filter_map(|sql| {
             let plan = plan(&server, sql);

@@ -51,6 +51,9 @@ pub(super) fn add_all(
     add_audit(pipeline, rows);
     let mut receipt = Receipt::of(rows);
     let queued = add_events(pipeline, rows)?;
+    if !rows.exhumed.is_empty() {
+        pipeline.add(sql::EXHUME, params![column!(rows.exhumed, |letter| letter.0)]);
+    }
     add_mailboxes(pipeline, rows, &mut receipt)?;
     Ok(Saving { receipt, feed, queued })
 }

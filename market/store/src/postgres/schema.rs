@@ -54,6 +54,10 @@ const MIGRATIONS: &[Migration] = &[
     Migration { sql: include_str!("migrations/0003_delivery.sql"), steps: None, min_reader: 1 },
     Migration { sql: include_str!("migrations/0004_archive.sql"), steps: None, min_reader: 1 },
     Migration { sql: include_str!("migrations/0005_clock.sql"), steps: None, min_reader: 1 },
+    // An older market would remove events that a named consumer has not received.
+    Migration { sql: include_str!("migrations/0006_consumers.sql"), steps: None, min_reader: 6 },
+    Migration { sql: include_str!("migrations/0007_back_off.sql"), steps: None, min_reader: 6 },
+    Migration { sql: include_str!("migrations/0008_dead_letters.sql"), steps: None, min_reader: 6 },
 ];
 
 /// Checksums of earlier texts of migrations that lead to the same schema: those of databases that were made between two

@@ -16,7 +16,10 @@ use super::{
     rows::at_most,
     statements,
 };
-use crate::{Claim, LeaseEpoch, Retention, Settlement, Verdict, mailbox::REMOVAL_STEP};
+use crate::{
+    Claim, LeaseEpoch, MAX_COUNTED, MAX_DEAD_LETTERS, Retention, Settlement, Verdict, dead_letter::EXPIRED,
+    mailbox::REMOVAL_STEP,
+};
 
 /// Selects and locks the claims that are still the latest. The comparison of epochs is the fence, and the
 /// lock keeps it valid until the commit.
@@ -25,8 +28,14 @@ const HELD: &str = "SELECT mailbox.party, mailbox.lease_epoch FROM mailbox \
      ON mailbox.party = ended.party AND mailbox.lease_epoch = ended.epoch \
      ORDER BY mailbox.party FOR NO KEY UPDATE OF mailbox";
 const END_LEASES: &str = "UPDATE mailbox SET lease_owner = NULL, lease_until = 0 WHERE party = ANY($1)";
-const FAIL: &str = "UPDATE mailbox SET failures = failures + 1, last_failure = ended.reason, reliability = 2, \
-     next_attempt = CASE WHEN next_attempt IS NULL THEN NULL ELSE ended.retry_at END \
+/// Records failures. The regular time of the next attempt is that before a probe, or else the retry's, unless an
+/// order has come. If a probe was asked for meanwhile, it comes first.
+const FAIL: &str = "UPDATE mailbox SET failures = failures + CASE WHEN regular_attempt IS NULL THEN 1 ELSE 0 END, \
+     last_failure = ended.reason, reliability = 2, \
+     next_attempt = CASE WHEN next_attempt IS NULL THEN NULL WHEN is_probed THEN 0 \
+     ELSE coalesce(regular_attempt, least(ended.retry_at, latest_attempt)) END, \
+     regular_attempt = CASE WHEN is_probed THEN coalesce(regular_attempt, least(ended.retry_at, latest_attempt)) END, \
+     is_probed = false, latest_attempt = NULL \
      FROM unnest($1::UUID[], $2::TEXT[], $3::BIGINT[]) AS ended (party, reason, retry_at) \
      WHERE mailbox.party = ended.party";
 /// Releases mailboxes, which stay due only if something is pending. A subquery with LIMIT 1 rather than
@@ -35,42 +44,49 @@ const GIVE_BACK: &str = "UPDATE mailbox SET next_attempt = CASE WHEN \
      (SELECT true FROM delivery WHERE recipient = mailbox.party AND sequence > mailbox.acknowledged LIMIT 1) \
      THEN coalesce(next_attempt, 0) END \
      WHERE party = ANY($1)";
-/// Moves the cursors of recipients, but only up to a sequence that the mailbox has assigned, and deletes the
-/// deliveries of at most `$3` sequences; [`REMOVE_SOME`] deletes the rest. The failures are reset, because the
+/// Moves the cursors of unnamed consumers, but only up to a sequence that the mailbox has assigned, releases what
+/// every consumer has, and deletes the deliveries of at most `$3` sequences of that; [`REMOVE_SOME`] deletes the rest. The failures are reset, because the
 /// recipient has responded, and what is pending is due at once. The body of an event for one recipient is in
 /// its delivery; a shared event is deleted when its retention is over.
-const TAKE_OUT: &str = "WITH taken AS (SELECT mailbox.party, mailbox.removed, mailbox.acknowledged, named.through, \
-     least(named.through, mailbox.removed + $3) AS bound \
+const TAKE_OUT: &str = "WITH moved AS (SELECT mailbox.party, mailbox.removed, \
+     greatest(mailbox.acknowledged, named.through) AS cursor, \
+     greatest(mailbox.released, least(greatest(mailbox.acknowledged, named.through), \
+     (SELECT min(consumer.acknowledged) FROM consumer WHERE consumer.party = mailbox.party))) AS released \
      FROM unnest($1::UUID[], $2::BIGINT[]) AS named (recipient, through) \
      JOIN mailbox ON mailbox.party = named.recipient AND named.through <= mailbox.last_sequence), \
+     taken AS (SELECT *, least(released, removed + $3) AS bound FROM moved), \
      gone AS (DELETE FROM delivery USING taken WHERE delivery.recipient = taken.party \
      AND delivery.sequence > taken.removed AND delivery.sequence <= taken.bound RETURNING delivery.recipient), \
      counted AS (SELECT recipient, count(*) AS count FROM gone GROUP BY recipient) \
-     UPDATE mailbox SET acknowledged = greatest(mailbox.acknowledged, taken.through), \
-     removed = greatest(mailbox.removed, taken.bound), \
-     quiet = last_order <= greatest(mailbox.acknowledged, taken.through), failures = 0, last_failure = '', \
+     UPDATE mailbox SET acknowledged = taken.cursor, released = taken.released, \
+     removed = greatest(mailbox.removed, taken.bound), quiet = last_order <= taken.cursor, failures = 0, \
+     last_failure = '', refusals = 0, regular_attempt = NULL, is_probed = false, \
      reliability = CASE WHEN $4 THEN 0 WHEN reliability = 2 THEN 1 ELSE reliability END, \
-     pending = CASE WHEN rest.is_pending \
+     pending = CASE WHEN rest.is_any \
      THEN greatest(1, pending - coalesce((SELECT counted.count FROM counted WHERE counted.recipient = taken.party), 0)) \
      ELSE 0 END, \
      next_attempt = CASE WHEN rest.is_pending THEN 0 END \
      FROM taken CROSS JOIN LATERAL (SELECT (SELECT true FROM delivery WHERE delivery.recipient = taken.party \
-     AND delivery.sequence > greatest(taken.acknowledged, taken.through) LIMIT 1) AS is_pending) AS rest \
+     AND delivery.sequence > taken.cursor LIMIT 1) AS is_pending, \
+     (SELECT true FROM delivery WHERE delivery.recipient = taken.party \
+     AND delivery.sequence > taken.bound LIMIT 1) AS is_any) AS rest \
      WHERE mailbox.party = taken.party";
-/// Deletes acknowledged deliveries of at most `$2` sequences from mailboxes.
-const REMOVE_SOME: &str = "WITH old AS (SELECT mailbox.party, mailbox.removed, \
-     least(mailbox.acknowledged, mailbox.removed + $2) AS bound FROM mailbox WHERE mailbox.party = ANY($1)), \
+/// Deletes released deliveries of at most `$2` sequences from mailboxes.
+pub(super) const REMOVE_SOME: &str = "WITH old AS (SELECT mailbox.party, mailbox.removed, \
+     least(mailbox.released, mailbox.removed + $2) AS bound FROM mailbox WHERE mailbox.party = ANY($1)), \
      gone AS (DELETE FROM delivery USING old WHERE delivery.recipient = old.party \
      AND delivery.sequence > old.removed AND delivery.sequence <= old.bound RETURNING delivery.recipient), \
      counted AS (SELECT recipient, count(*) AS count FROM gone GROUP BY recipient) \
      UPDATE mailbox SET removed = greatest(mailbox.removed, old.bound), pending = greatest(0, \
      pending - coalesce((SELECT counted.count FROM counted WHERE counted.recipient = old.party), 0)) \
      FROM old WHERE mailbox.party = old.party RETURNING old.bound - old.removed";
-/// Mailboxes with acknowledged deliveries that were not removed yet.
-const TO_EMPTY: &str = "SELECT party FROM mailbox WHERE removed < acknowledged LIMIT 1";
-/// The number of pending deliveries, which are counted only while acknowledged ones are being removed.
-const PENDING_COUNT: &str =
-    "SELECT CASE WHEN removed >= acknowledged THEN pending END FROM mailbox WHERE party = $1";
+/// Mailboxes with released deliveries that were not removed yet.
+const TO_EMPTY: &str = "SELECT party FROM mailbox WHERE removed < released LIMIT 1";
+/// The number of deliveries that wait for the unnamed consumer; NULL while released ones are still to be removed. They
+/// are counted, up to `$2`, only while a named consumer holds others back.
+const PENDING_COUNT: &str = "SELECT CASE WHEN removed < released THEN NULL WHEN removed >= acknowledged THEN pending \
+     ELSE (SELECT count(*) FROM (SELECT 1 FROM delivery WHERE delivery.recipient = $1 \
+     AND delivery.sequence > mailbox.acknowledged LIMIT $2) AS waiting) END FROM mailbox WHERE mailbox.party = $1";
 
 /// Finds deliveries whose retention is over.
 const OLD: &str = "SELECT recipient, sequence FROM delivery WHERE is_order = $1 AND occurred_at < $2 \
@@ -78,11 +94,34 @@ const OLD: &str = "SELECT recipient, sequence FROM delivery WHERE is_order = $1 
 /// Locks mailboxes, except those that others work on.
 const LOCK_FREE: &str =
     "SELECT party FROM mailbox WHERE party = ANY($1) ORDER BY party FOR NO KEY UPDATE SKIP LOCKED";
+/// Drops deliveries, counts them for their mailboxes and for the consumers that miss them, and keeps those about orders
+/// as dead letters. An order event is in its delivery, because it is for one recipient.
 const DROP: &str = "WITH gone AS (DELETE FROM delivery USING unnest($1::UUID[], $2::BIGINT[]) AS old (recipient, sequence) \
-     WHERE delivery.recipient = old.recipient AND delivery.sequence = old.sequence RETURNING delivery.recipient), \
-     counted AS (SELECT recipient, count(*) AS count FROM gone GROUP BY recipient) \
-     UPDATE mailbox SET pending = greatest(0, pending - counted.count) FROM counted \
+     WHERE delivery.recipient = old.recipient AND delivery.sequence = old.sequence \
+     RETURNING delivery.recipient, delivery.sequence, delivery.is_order, delivery.body), \
+     dead AS (INSERT INTO dead_letter (recipient, body, reason, died_at) \
+     SELECT recipient, body, $3, $4 FROM gone WHERE is_order AND body IS NOT NULL ORDER BY recipient, sequence), \
+     missed AS (UPDATE consumer SET missed_orders = missed_orders + told.orders, \
+     missed_updates = missed_updates + told.updates FROM (SELECT consumer.party, consumer.name, \
+     count(*) FILTER (WHERE gone.is_order) AS orders, count(*) FILTER (WHERE NOT gone.is_order) AS updates \
+     FROM gone JOIN consumer ON consumer.party = gone.recipient AND consumer.acknowledged < gone.sequence \
+     GROUP BY consumer.party, consumer.name) AS told \
+     WHERE consumer.party = told.party AND consumer.name = told.name), \
+     counted AS (SELECT gone.recipient, count(*) AS count, count(*) FILTER (WHERE gone.is_order) AS orders, \
+     count(*) FILTER (WHERE gone.is_order AND gone.sequence > mailbox.acknowledged) AS missed_orders, \
+     count(*) FILTER (WHERE NOT gone.is_order AND gone.sequence > mailbox.acknowledged) AS missed_updates \
+     FROM gone JOIN mailbox ON mailbox.party = gone.recipient GROUP BY gone.recipient) \
+     UPDATE mailbox SET pending = greatest(0, pending - counted.count), \
+     dropped_orders = dropped_orders + counted.orders, \
+     dropped_updates = dropped_updates + counted.count - counted.orders, last_dropped = $4, \
+     missed_orders = mailbox.missed_orders + counted.missed_orders, \
+     missed_updates = mailbox.missed_updates + counted.missed_updates FROM counted \
      WHERE mailbox.party = counted.recipient RETURNING counted.count";
+/// Deletes the oldest dead letters of mailboxes that have more than `$2`.
+const PRUNE_DEAD: &str = "DELETE FROM dead_letter WHERE id IN (SELECT surplus.id FROM unnest($1::UUID[]) AS named (party) \
+     CROSS JOIN LATERAL (SELECT id FROM dead_letter WHERE dead_letter.recipient = named.party \
+     ORDER BY id DESC OFFSET $2) AS surplus)";
+const COUNT_REFUSALS: &str = "UPDATE mailbox SET refusals = refusals + 1 WHERE party = ANY($1)";
 /// Deletes shared events that were expanded and that no delivery refers to. Shared events are never about
 /// orders, and a delivery has the time of its event, by which it is found.
 const FORGET_EVENTS: &str = "DELETE FROM event WHERE seq IN \
@@ -105,6 +144,8 @@ pub(super) const PLANNED: &[&str] = &[
     OLD,
     LOCK_FREE,
     DROP,
+    PRUNE_DEAD,
+    COUNT_REFUSALS,
     FORGET_EVENTS,
 ];
 
@@ -137,13 +178,18 @@ pub(super) async fn settle(pool: &Pool, settlements: &[Settlement]) -> Result<Ve
 async fn apply(seat: &mut Seat<'_>, ended: &[&Settlement]) -> Result<(), Failure> {
     let (mut taken, mut released) = ((Vec::new(), Vec::new()), Vec::new());
     let mut failed = (Vec::new(), Vec::new(), Vec::new());
+    let (mut refused, mut dead) = (Vec::new(), Vec::new());
     for Settlement { recipient, verdict, .. } in ended {
         match verdict {
             Verdict::Delivered(through) => {
                 taken.0.push(recipient.0);
                 taken.1.push(through.0);
             }
-            Verdict::Failed { retry_at, reason } => {
+            Verdict::Dead { sequence, reason, at } => dead.push((*recipient, *sequence, reason, *at)),
+            Verdict::Failed { retry_at, reason } | Verdict::Refused { retry_at, reason } => {
+                if matches!(verdict, Verdict::Refused { .. }) {
+                    refused.push(recipient.0);
+                }
                 failed.0.push(recipient.0);
                 // PostgreSQL does not allow NUL in text.
                 failed.1.push(reason.replace('\0', " "));
@@ -159,10 +205,31 @@ async fn apply(seat: &mut Seat<'_>, ended: &[&Settlement]) -> Result<(), Failure
     if !failed.0.is_empty() {
         seat.query(FAIL, params![failed.0, failed.1, failed.2]).await?;
     }
+    if !refused.is_empty() {
+        seat.query(COUNT_REFUSALS, params![refused]).await?;
+    }
+    // One after another: a recipient refuses an event for good only rarely.
+    for (recipient, sequence, reason, at) in dead {
+        let (recipient, reason) = (vec![recipient.0], reason.replace('\0', " "));
+        bury(seat, (recipient.clone(), vec![sequence.0]), &reason, at).await?;
+        seat.query(TAKE_OUT, params![recipient, vec![sequence.0], REMOVAL_STEP, false]).await?;
+    }
     if !released.is_empty() {
         seat.query(GIVE_BACK, params![released]).await?;
     }
     Ok(())
+}
+
+/// Drops deliveries, whose mailboxes are locked. Returns the number for each mailbox.
+async fn bury(
+    seat: &mut Seat<'_>,
+    (parties, sequences): (Vec<Uuid>, Vec<i64>),
+    reason: &str,
+    now: Timestamp,
+) -> Result<Vec<Row>, Failure> {
+    let dropped = seat.query(DROP, params![parties.clone(), sequences, reason.to_owned(), now.0]).await?;
+    seat.query(PRUNE_DEAD, params![parties, at_most(MAX_DEAD_LETTERS)]).await?;
+    Ok(dropped)
 }
 
 /// Releases claims of mailboxes in which nothing is pending.
@@ -186,7 +253,7 @@ pub(super) async fn acknowledge(
     seat.batch("BEGIN").await?;
     seat.query(statements::LOCK_MAILBOXES, params![vec![recipient.0]]).await?;
     seat.query(TAKE_OUT, params![vec![recipient.0], vec![through.0], REMOVAL_STEP, false]).await?;
-    let left = seat.query(PENDING_COUNT, params![recipient.0]).await?;
+    let left = seat.query(PENDING_COUNT, params![recipient.0, at_most(MAX_COUNTED)]).await?;
     seat.batch("COMMIT").await?;
     seat.give_back();
     // A party without a mailbox has nothing pending.
@@ -204,7 +271,7 @@ pub(super) async fn remove_some(
     seat.batch("BEGIN").await?;
     seat.query(statements::LOCK_MAILBOXES, params![vec![recipient.0]]).await?;
     let removed = seat.query(REMOVE_SOME, params![vec![recipient.0], limit]).await?;
-    let left = seat.query(PENDING_COUNT, params![recipient.0]).await?;
+    let left = seat.query(PENDING_COUNT, params![recipient.0, at_most(MAX_COUNTED)]).await?;
     seat.batch("COMMIT").await?;
     seat.give_back();
     let removed: i64 = first(&removed, |row| get(row, 0))?.unwrap_or(0);
@@ -235,13 +302,13 @@ pub(super) async fn expire(
         let (cutoff, left) = (now.minus(kept).0, at_most(limit - dropped));
         let old = pool.query(OLD, || params![is_order, cutoff, left]).await?;
         if !old.is_empty() {
-            dropped += drop_some(pool, &old).await?;
+            dropped += drop_some(pool, &old, now).await?;
         }
     }
     Ok(dropped)
 }
 
-async fn drop_some(pool: &Pool, old: &[Row]) -> Result<usize, Failure> {
+async fn drop_some(pool: &Pool, old: &[Row], now: Timestamp) -> Result<usize, Failure> {
     let found = old.iter().map(|row| Ok((get(row, 0)?, get(row, 1)?)));
     let found: Vec<(Uuid, i64)> = found.collect::<Result<_, Failure>>()?;
     let parties: BTreeSet<Uuid> = found.iter().map(|(party, _)| *party).collect();
@@ -252,7 +319,7 @@ async fn drop_some(pool: &Pool, old: &[Row]) -> Result<usize, Failure> {
     let free: BTreeSet<Uuid> = free.iter().map(|row| get(row, 0)).collect::<Result<_, _>>()?;
     let (parties, sequences): (Vec<Uuid>, Vec<i64>) =
         found.into_iter().filter(|(party, _)| free.contains(party)).unzip();
-    let dropped = seat.query(DROP, params![parties, sequences]).await?;
+    let dropped = bury(&mut seat, (parties, sequences), EXPIRED, now).await?;
     let counts = dropped.iter().map(|row| get::<i64>(row, 0)).collect::<Result<Vec<_>, _>>()?;
     seat.batch("COMMIT").await?;
     seat.give_back();

@@ -1,7 +1,7 @@
 //! Checks the statements of the hot path against the shard plan (docs/design.md): for every table that a
 //! statement touches, it must name a column that determines the shard.
 
-use super::{mailboxes, reads, schema, statements};
+use super::{consumers, mailboxes, reads, schema, statements};
 
 /// The tables, and the columns that determine a row's shard. Item and order numbers are planned to contain
 /// their seller's shard, so that the number alone is enough.
@@ -9,6 +9,8 @@ const KEYS: &[(&str, &[&str])] = &[
     ("party", &["id"]),
     ("mailbox", &["party"]),
     ("delivery", &["recipient"]),
+    ("consumer", &["party"]),
+    ("dead_letter", &["recipient", "id"]),
     ("item", &["id", "seller"]),
     ("orders", &["id", "item", "seller"]),
     ("sales", &["seller"]),
@@ -22,6 +24,7 @@ const KEYS: &[(&str, &[&str])] = &[
     ("request", &["party"]),
     ("replay", &["lane"]),
     ("audit_line", &["place"]),
+    ("sales", &["seller", "item"]),
 ];
 
 /// Splits a statement into words, without punctuation except the dots in names.
@@ -73,7 +76,7 @@ fn offence(sql: &str) -> Option<String> {
 
 #[test]
 fn every_statement_of_the_hot_path_determines_its_shard() {
-    let all = statements::LANE.iter().chain(reads::HOT).chain(mailboxes::HOT);
+    let all = statements::LANE.iter().chain(reads::HOT).chain(mailboxes::HOT).chain(consumers::HOT);
     let offences: Vec<_> = all.filter_map(|sql| offence(sql)).collect();
     assert!(offences.is_empty(), "\n{}\n", offences.join("\n"));
 }

@@ -108,7 +108,7 @@ pub(super) const CHANGE_PARTIES: &str = "WITH changed AS (UPDATE party SET displ
 pub(super) const OPEN_MAILBOXES: &str = "INSERT INTO mailbox (party, role, callback_host, callback_port) \
      SELECT * FROM unnest($1::UUID[], $2::TEXT[], $3::TEXT[], $4::INTEGER[]) \
      ON CONFLICT (party) DO UPDATE SET callback_host = excluded.callback_host, callback_port = excluded.callback_port, \
-     failures = 0, last_failure = '', \
+     failures = 0, last_failure = '', refusals = 0, regular_attempt = NULL, is_probed = false, \
      reliability = CASE WHEN mailbox.reliability = 0 AND mailbox.callback_host IS NOT DISTINCT FROM excluded.callback_host \
      AND mailbox.callback_port IS NOT DISTINCT FROM excluded.callback_port THEN 0 ELSE 1 END, \
      next_attempt = CASE WHEN mailbox.next_attempt IS NULL THEN NULL ELSE 0 END";
@@ -204,13 +204,14 @@ pub(super) const LOCK_MAILBOXES: &str =
     "SELECT party FROM mailbox WHERE party = ANY($1) ORDER BY party FOR NO KEY UPDATE";
 
 /// Assigns sequences under the mailbox's lock, so that a lower one is never committed after a higher one.
-/// The mailbox becomes due now, unless it is in back-off. `order_behind` counts the last order event back from
+/// The mailbox becomes due now, unless it is in back-off, which an order shortens to `$6`. `order_behind` counts the last order event back from
 /// the new last sequence; NULL if there is none.
 pub(super) const FILL_MAILBOXES: &str = "WITH filled AS (UPDATE mailbox SET last_sequence = last_sequence + new.count, \
      pending = pending + new.added, quiet = quiet AND new.order_behind IS NULL, \
      last_order = coalesce(last_sequence + new.count - new.order_behind, last_order), \
      next_attempt = CASE WHEN next_attempt IS NULL THEN $3 WHEN failures = 0 THEN least(next_attempt, $3) \
-     ELSE next_attempt END \
+     WHEN new.order_behind IS NULL THEN next_attempt ELSE least(next_attempt, $6) END, \
+     latest_attempt = CASE WHEN new.order_behind IS NULL THEN latest_attempt ELSE $6 END \
      FROM unnest($1::UUID[], $2::BIGINT[], $4::BIGINT[], $5::BIGINT[]) AS new (party, count, added, order_behind) \
      WHERE mailbox.party = new.party \
      RETURNING 1) SELECT must_be(count(*), cardinality($1)) FROM filled";
@@ -257,6 +258,8 @@ pub(super) const ADD_EVENTS: &str = "INSERT INTO event (occurred_at, body, item,
      FROM unnest($1::BIGINT[], $2::TEXT[], $3::BIGINT[], $4::BOOLEAN[], $5::UUID[]) WITH ORDINALITY \
      AS new (occurred_at, body, item, withdraws, seller, place) \
      WHERE (SELECT true FROM wish WHERE wish.item = new.item LIMIT 1) ORDER BY place RETURNING 1";
+
+pub(super) const EXHUME: &str = "DELETE FROM dead_letter WHERE id = ANY($1)";
 
 pub(super) const COUNT_REPLAYS: &str = "INSERT INTO replay (lane, answers) VALUES ($1, $2) \
      ON CONFLICT (lane) DO UPDATE SET answers = replay.answers + excluded.answers";
@@ -326,6 +329,7 @@ pub(super) const LANE: &[&str] = &[
     REMOVE_OLDER_DELIVERIES,
     ADD_DELIVERIES,
     ADD_EVENTS,
+    EXHUME,
     COUNT_REPLAYS,
     super::chain::HORIZON,
 ];

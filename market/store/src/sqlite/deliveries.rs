@@ -7,7 +7,7 @@ use super::{
     convert::{self, blob, to_json, unreadable},
     rows::at_most,
 };
-use crate::Delivery;
+use crate::{Delivery, ORDER_PATIENCE};
 
 /// Saves an event and returns its number. One that fans out is shared by the deliveries to its recipients.
 ///
@@ -45,8 +45,7 @@ fn received_through(connection: &Connection, recipient: PartyId) -> Result<i64, 
 /// the mailbox has more deliveries.
 pub(super) fn put_delivery(
     connection: &Connection,
-    recipient: PartyId,
-    sequence: i64,
+    (recipient, sequence): (PartyId, i64),
     shared: Option<i64>,
     event: &Event,
     since: Timestamp,
@@ -65,7 +64,8 @@ pub(super) fn put_delivery(
         "INSERT INTO delivery (recipient, sequence, event, coalesces, is_order, occurred_at) \
          VALUES (?, ?, ?, ?, ?, ?)",
     )?;
-    put.execute(params![blob(recipient), sequence, number, coalesces, event.kind.is_order(), since.0])?;
+    let (is_order, since) = (event.kind.is_order(), since.0);
+    put.execute(params![blob(recipient), sequence, number, coalesces, is_order, since])?;
     Ok(added)
 }
 
@@ -107,7 +107,8 @@ pub(super) struct Added {
     pub(super) count: i64,
 }
 
-/// Records that something new is pending. The mailbox becomes due now, unless it is in back-off.
+/// Records that something new is pending. The mailbox becomes due now, unless it is in back-off; an order
+/// shortens that.
 pub(super) fn put_into_mailbox(
     connection: &Connection,
     recipient: PartyId,
@@ -116,10 +117,11 @@ pub(super) fn put_into_mailbox(
 ) -> Result<(), Error> {
     let mut put = connection.prepare_cached(
         "UPDATE mailbox SET last_sequence = ?2, next_attempt = CASE WHEN next_attempt IS NULL THEN ?3 \
-         WHEN failures = 0 THEN min(next_attempt, ?3) ELSE next_attempt END, \
-         last_order = max(last_order, ?4), quiet = quiet AND ?4 = 0, pending = pending + ?5 WHERE party = ?1",
+         WHEN failures = 0 THEN min(next_attempt, ?3) ELSE min(next_attempt, coalesce(?6, next_attempt)) END, \
+         latest_attempt = coalesce(?6, latest_attempt), last_order = max(last_order, ?4), quiet = quiet AND ?4 = 0, pending = pending + ?5 WHERE party = ?1",
     )?;
-    put.execute(params![blob(recipient), added.sequence, now.0, added.last_order, added.count])?;
+    let latest = (added.last_order > 0).then(|| now.plus(ORDER_PATIENCE).0);
+    put.execute(params![blob(recipient), added.sequence, now.0, added.last_order, added.count, latest])?;
     Ok(())
 }
 
@@ -131,7 +133,7 @@ pub(super) fn waiting(
     limit: usize,
 ) -> Result<Vec<Delivery>, Error> {
     let sql = "SELECT sequence, body FROM delivery JOIN event ON event.seq = delivery.event \
-               WHERE recipient = ?1 AND sequence > max(?2, (SELECT acknowledged FROM mailbox WHERE party = ?1)) \
+               WHERE recipient = ?1 AND sequence > max(?2, (SELECT released FROM mailbox WHERE party = ?1)) \
                ORDER BY sequence LIMIT ?3";
     let mut waiting = connection.prepare_cached(sql)?;
     waiting.query_map(params![blob(recipient), after.0, at_most(limit)], convert::delivery)?.collect()

@@ -129,7 +129,7 @@ fn deliver(transaction: &Connection, recipient: PartyId, fan_out: &FanOut) -> Re
     }
     let sequence = last_sequence(transaction, recipient)? + 1;
     let (shared, since) = (Some(fan_out.seq), fan_out.since);
-    let count = put_delivery(transaction, recipient, sequence, shared, &fan_out.event, since)?;
+    let count = put_delivery(transaction, (recipient, sequence), shared, &fan_out.event, since)?;
     let added = Added { sequence, last_order: 0, count };
     put_into_mailbox(transaction, recipient, &added, since)
 }

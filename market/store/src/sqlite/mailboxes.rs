@@ -8,6 +8,7 @@ use souk_domain::{PartyId, Sequence, Timestamp};
 use uuid::Uuid;
 
 use super::{
+    claims,
     convert::{self, blob},
     deliveries, expand,
     open_files::OpenFiles,
@@ -17,10 +18,22 @@ use super::{
     turn::Turn,
 };
 use crate::{
-    ByReliability, Claim, Delivery, DueQuery, Expansion, LeaseEpoch, LeaseOwner, MailboxState, Mailboxes,
-    Reliability, Retention, Settlement, StoreError,
+    ByReliability, Claim, Delivery, Dropped, DueQuery, Expansion, LeaseEpoch, LeaseOwner, MailboxState,
+    Mailboxes, Reliability, Retention, Settlement, StoreError,
     mailbox::{REMOVAL_STEP, TakenBy},
 };
+
+/// The columns that [`state`] reads from `mailbox`. Deliveries are counted only while acknowledged ones are being
+/// removed or held back by a named consumer.
+pub(super) const STATE: &str = "CASE WHEN removed >= acknowledged THEN pending ELSE \
+     (SELECT count(*) FROM delivery WHERE recipient = mailbox.party AND sequence > mailbox.acknowledged) END, \
+     (SELECT occurred_at FROM delivery WHERE recipient = mailbox.party AND sequence > mailbox.acknowledged \
+     ORDER BY sequence LIMIT 1), \
+     acknowledged, last_sequence, callback_host, callback_port, failures, next_attempt, last_failure, \
+     dropped_orders, dropped_updates, last_dropped, \
+     (SELECT count(*) FROM dead_letter WHERE dead_letter.recipient = mailbox.party)";
+/// The number of these columns.
+pub(super) const STATE_COLUMNS: usize = 13;
 
 pub(super) struct SqliteMailboxes {
     pool: Pool,
@@ -101,11 +114,11 @@ impl Mailboxes for SqliteMailboxes {
     async fn claim_due(&self, query: &DueQuery) -> Result<Vec<Claim>, StoreError> {
         let query = *query;
         // Check without taking a turn first, because usually nothing is due. `claim_all` checks again.
-        let due = self.pool.run(move |connection| due(connection, &query)).await?;
+        let due = self.pool.run(move |connection| claims::due(connection, &query)).await?;
         if due.is_empty() {
             return Ok(Vec::new());
         }
-        self.write(move |transaction| claim_all(transaction, &due, &query)).await
+        self.write(move |transaction| claims::claim_all(transaction, &due, &query)).await
     }
 
     async fn next_due(
@@ -149,7 +162,12 @@ impl Mailboxes for SqliteMailboxes {
         owner: LeaseOwner,
         until: Timestamp,
     ) -> Result<Option<Claim>, StoreError> {
-        self.write(move |transaction| claim(transaction, recipient, owner, until).optional()).await
+        let sql = "UPDATE mailbox SET stream_until = ? WHERE party = ?";
+        self.write(move |transaction| {
+            transaction.prepare_cached(sql)?.execute(params![until.0, blob(recipient)])?;
+            claims::claim(transaction, recipient, owner, until).optional()
+        })
+        .await
     }
 
     async fn renew(
@@ -159,7 +177,8 @@ impl Mailboxes for SqliteMailboxes {
         until: Timestamp,
     ) -> Result<bool, StoreError> {
         // The epoch is the fence: it grows with each claim, so a holder that was replaced can renew nothing.
-        let sql = "UPDATE mailbox SET lease_until = ?3 WHERE party = ?1 AND lease_epoch = ?2";
+        let sql =
+            "UPDATE mailbox SET lease_until = ?3, stream_until = ?3 WHERE party = ?1 AND lease_epoch = ?2";
         self.write(move |transaction| {
             let renewed =
                 transaction.prepare_cached(sql)?.execute(params![blob(recipient), epoch.0, until.0])?;
@@ -222,17 +241,11 @@ impl Mailboxes for SqliteMailboxes {
     }
 
     async fn state(&self, recipient: PartyId) -> Result<Option<MailboxState>, StoreError> {
-        // One statement, so that the counts and the mailbox come from one snapshot. Deliveries are counted only
-        // while acknowledged ones are being removed.
-        let sql = "SELECT CASE WHEN removed >= acknowledged THEN pending ELSE \
-                   (SELECT count(*) FROM delivery WHERE recipient = ?1 AND sequence > acknowledged) END, \
-                   (SELECT occurred_at FROM delivery WHERE recipient = ?1 AND sequence > acknowledged \
-                   ORDER BY sequence LIMIT 1), \
-                   acknowledged, last_sequence, callback_host, callback_port, failures, next_attempt, last_failure \
-                   FROM mailbox WHERE party = ?1";
+        // One statement, so that the counts and the mailbox come from one snapshot.
+        let sql = format!("SELECT {STATE} FROM mailbox WHERE party = ?1");
         self.pool
             .run(move |connection| {
-                connection.prepare_cached(sql)?.query_row([blob(recipient)], state).optional()
+                connection.prepare_cached(&sql)?.query_row([blob(recipient)], state).optional()
             })
             .await
     }
@@ -247,7 +260,10 @@ impl Mailboxes for SqliteMailboxes {
         if !waits {
             return Ok(false);
         }
-        let sql = "UPDATE mailbox SET next_attempt = ?2 WHERE party = ?1 AND next_attempt IS NOT NULL";
+        let sql = "UPDATE mailbox SET is_probed = is_probed OR lease_until > ?2, \
+                   regular_attempt = CASE WHEN lease_until <= ?2 AND failures > 0 AND next_attempt > ?2 \
+                   THEN coalesce(regular_attempt, next_attempt) ELSE regular_attempt END, \
+                   next_attempt = ?2 WHERE party = ?1 AND next_attempt IS NOT NULL";
         self.write(move |transaction| {
             Ok(transaction.prepare_cached(sql)?.execute(params![blob(recipient), now.0])? > 0)
         })
@@ -310,77 +326,7 @@ impl Writer {
     }
 }
 
-/// Returns mailboxes that are due: for each kind of callback as many as are asked for, those with orders first.
-fn due(connection: &Connection, query: &DueQuery) -> Result<Vec<PartyId>, Error> {
-    let sql = "SELECT party FROM mailbox WHERE next_attempt IS NOT NULL AND callback_port IS NOT NULL \
-               AND reliability = ?1 AND quiet = ?2 AND next_attempt <= ?3 AND lease_until <= ?3 \
-               ORDER BY next_attempt LIMIT ?4";
-    let mut of_kind = connection.prepare_cached(sql)?;
-    let mut due = Vec::new();
-    for kind in query.mailboxes.kinds() {
-        let mut left = query.mailboxes.of(kind);
-        for quiet in [false, true] {
-            let params = params![kind as i64, quiet, query.now.0, at_most(left)];
-            let found = of_kind.query_map(params, |row| convert::party_id(row, 0))?;
-            let before = due.len();
-            for party in found {
-                due.push(party?);
-            }
-            left -= due.len() - before;
-        }
-    }
-    Ok(due)
-}
-
-/// Claims the mailboxes that are still due.
-fn claim_all(transaction: &Connection, due: &[PartyId], query: &DueQuery) -> Result<Vec<Claim>, Error> {
-    let sql = "SELECT 1 FROM mailbox WHERE party = ?1 AND next_attempt <= ?2 AND lease_until <= ?2 \
-               AND callback_port IS NOT NULL";
-    let mut still_due = transaction.prepare_cached(sql)?;
-    let until = query.now.plus(query.lease);
-    let mut claims = Vec::with_capacity(due.len());
-    for recipient in due.iter().copied() {
-        if !still_due.exists(params![blob(recipient), query.now.0])? {
-            continue;
-        }
-        let mut claim = claim(transaction, recipient, query.owner, until)?;
-        claim.deliveries = deliveries::hand_out(transaction, recipient, Sequence(0), query.deliveries)?;
-        if claim.deliveries.is_empty() {
-            // The pending deliveries have expired in the meantime.
-            settle::give_back(transaction, recipient)?;
-        } else {
-            claims.push(claim);
-        }
-    }
-    Ok(claims)
-}
-
-fn claim(
-    transaction: &Connection,
-    recipient: PartyId,
-    owner: LeaseOwner,
-    until: Timestamp,
-) -> Result<Claim, Error> {
-    let sql = "UPDATE mailbox SET lease_owner = ?2, lease_epoch = lease_epoch + 1, lease_until = ?3 WHERE party = ?1 \
-               RETURNING role, callback_host, callback_port, lease_epoch, failures, last_sequence, reliability";
-    transaction.prepare_cached(sql)?.query_row(
-        params![blob(recipient), owner.0.into_bytes(), until.0],
-        |row| {
-            Ok(Claim {
-                recipient,
-                role: convert::role(row, 0)?,
-                callback: convert::callback(row, 1, 2)?,
-                epoch: LeaseEpoch(row.get(3)?),
-                failures: row.get(4)?,
-                last_sequence: Sequence(row.get(5)?),
-                reliability: Reliability::of(row.get(6)?),
-                deliveries: Vec::new(),
-            })
-        },
-    )
-}
-
-fn state(row: &Row<'_>) -> Result<MailboxState, Error> {
+pub(super) fn state(row: &Row<'_>) -> Result<MailboxState, Error> {
     Ok(MailboxState {
         pending: row.get(0)?,
         oldest: row.get::<_, Option<i64>>(1)?.map(Timestamp),
@@ -390,5 +336,8 @@ fn state(row: &Row<'_>) -> Result<MailboxState, Error> {
         failures: row.get(6)?,
         next_attempt: row.get::<_, Option<i64>>(7)?.map(Timestamp),
         last_failure: row.get(8)?,
+        dropped: Dropped { orders: row.get(9)?, updates: row.get(10)? },
+        last_dropped: row.get::<_, Option<i64>>(11)?.map(Timestamp),
+        dead_letters: row.get(12)?,
     })
 }

@@ -16,11 +16,15 @@ mod archive;
 mod audit;
 mod backup;
 mod beside;
+mod burial;
 mod check;
 mod checkpoint;
+mod claims;
 mod clock;
+mod consumers;
 mod convert;
 mod database_file;
+mod dead_letters;
 mod deliveries;
 mod error;
 mod expand;
@@ -145,6 +149,8 @@ fn open_with(path: &Path, limits: Limits, progress: &OpeningProgress) -> Result<
         lanes: vec![Box::new(lane)],
         reads: Arc::new(SqliteReads::new(reads, Some(mailboxes.clone()))),
         mailboxes: mailboxes.clone(),
+        consumers: mailboxes.clone(),
+        dead_letters: mailboxes.clone(),
         tracks: mailboxes.clone(),
         clocks: mailboxes.clone(),
         upkeep: mailboxes.clone(),

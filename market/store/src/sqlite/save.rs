@@ -29,6 +29,9 @@ pub(super) fn save(connection: &Connection, rows: &WorkingSet) -> Result<Receipt
     save_number(connection, "order", &rows.order_ids)?;
     let mut receipt = Receipt { feed_position, ..Receipt::of(rows) };
     save_events(connection, rows, &mut receipt)?;
+    for letter in &rows.exhumed {
+        connection.prepare_cached("DELETE FROM dead_letter WHERE id = ?")?.execute([letter.0])?;
+    }
     audit::append(connection, &rows.audit)?;
     Ok(receipt)
 }
@@ -43,6 +46,7 @@ fn save_parties(connection: &Connection, rows: &WorkingSet) -> Result<(), Error>
     let mut open = connection.prepare_cached(
         "INSERT INTO mailbox (party, role, callback_host, callback_port) VALUES (?1, ?2, ?3, ?4) \
          ON CONFLICT (party) DO UPDATE SET callback_host = ?3, callback_port = ?4, failures = 0, last_failure = '', \
+         refusals = 0, regular_attempt = NULL, is_probed = 0, \
          reliability = CASE WHEN reliability = 0 AND callback_host IS ?3 AND callback_port IS ?4 THEN 0 ELSE 1 END, \
          next_attempt = CASE WHEN next_attempt IS NULL THEN NULL ELSE 0 END",
     )?;
@@ -266,7 +270,7 @@ fn save_events(connection: &Connection, rows: &WorkingSet, receipt: &mut Receipt
                     added.last_order = added.sequence;
                 }
                 added.count +=
-                    put_delivery(connection, recipient, added.sequence, None, event, rows.decided_at)?;
+                    put_delivery(connection, (recipient, added.sequence), None, event, rows.decided_at)?;
             }
             Audience::Wishers(item) => {
                 let Some(seller) = rows.items.row(item).map(|item| item.seller) else { continue };

@@ -23,6 +23,9 @@ const MIGRATIONS: &[Migration] = &[
     Migration::Script(include_str!("migrations/0010_delivery.sql")),
     Migration::Script(include_str!("migrations/0011_archive.sql")),
     Migration::Script(include_str!("migrations/0012_clock.sql")),
+    Migration::Script(include_str!("migrations/0013_consumers.sql")),
+    Migration::Script(include_str!("migrations/0014_back_off.sql")),
+    Migration::Script(include_str!("migrations/0015_dead_letters.sql")),
 ];
 
 /// Brings the file up to date. A market that was killed in between continues where it was.

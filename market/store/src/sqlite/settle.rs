@@ -6,11 +6,13 @@ use rusqlite::{Connection, Error, OptionalExtension as _, params};
 use souk_domain::{PartyId, Sequence, Timestamp};
 
 use super::{
+    burial::{Doomed, bury},
     convert::{self, blob},
     rows::at_most,
 };
 use crate::{
-    Retention, Settlement, Verdict,
+    MAX_COUNTED, Retention, Settlement, Verdict,
+    dead_letter::EXPIRED,
     mailbox::{REMOVAL_STEP, TakenBy},
 };
 
@@ -24,19 +26,60 @@ pub(super) fn settle(transaction: &Connection, settlement: &Settlement) -> Resul
     }
     match verdict {
         Verdict::Delivered(through) => take_out(transaction, *recipient, *through, TakenBy::Callback)?,
-        Verdict::Failed { retry_at, reason } => {
-            let failed = "UPDATE mailbox SET failures = failures + 1, last_failure = ?2, reliability = 2, \
-                          next_attempt = CASE WHEN next_attempt IS NULL THEN NULL ELSE ?3 END WHERE party = ?1";
-            let params = params![blob(*recipient), reason, retry_at.0];
-            transaction.prepare_cached(failed)?.execute(params)?;
+        Verdict::Failed { retry_at, reason } => fail(transaction, *recipient, *retry_at, reason)?,
+        Verdict::Refused { retry_at, reason } => {
+            fail(transaction, *recipient, *retry_at, reason)?;
+            let refused = "UPDATE mailbox SET refusals = refusals + 1 WHERE party = ?";
+            transaction.prepare_cached(refused)?.execute([blob(*recipient)])?;
         }
+        Verdict::Dead { sequence, reason, at } => drop_one(transaction, *recipient, *sequence, reason, *at)?,
         Verdict::Released => give_back(transaction, *recipient)?,
     }
     Ok(true)
 }
 
-/// Removes everything up to a sequence and resets the failures, because the recipient has responded. A
-/// sequence that the mailbox never assigned has no effect.
+/// Records a failed attempt.
+fn fail(
+    transaction: &Connection,
+    recipient: PartyId,
+    retry_at: Timestamp,
+    reason: &str,
+) -> Result<(), Error> {
+    // The regular time is that before the probe, or else the retry's, unless an order has come. If a probe
+    // was asked for meanwhile, it comes first. All right-hand sides read the row as it was.
+    let failed = "UPDATE mailbox SET failures = failures + (regular_attempt IS NULL), last_failure = ?2, \
+                  reliability = 2, \
+                  next_attempt = CASE WHEN next_attempt IS NULL THEN NULL WHEN is_probed THEN 0 \
+                  ELSE coalesce(regular_attempt, min(?3, coalesce(latest_attempt, ?3))) END, \
+                  regular_attempt = CASE WHEN is_probed \
+                  THEN coalesce(regular_attempt, min(?3, coalesce(latest_attempt, ?3))) END, \
+                  is_probed = 0, latest_attempt = NULL WHERE party = ?1";
+    let params = params![blob(recipient), reason, retry_at.0];
+    transaction.prepare_cached(failed)?.execute(params)?;
+    Ok(())
+}
+
+/// Drops a delivery that was refused too often.
+fn drop_one(
+    transaction: &Connection,
+    recipient: PartyId,
+    sequence: Sequence,
+    reason: &str,
+    now: Timestamp,
+) -> Result<(), Error> {
+    let sql = "SELECT event, is_order FROM delivery WHERE recipient = ? AND sequence = ?";
+    let found = transaction
+        .prepare_cached(sql)?
+        .query_row(params![blob(recipient), sequence.0], |row| Ok((row.get(0)?, row.get(1)?)))
+        .optional()?;
+    if let Some((event, is_order)) = found {
+        bury(transaction, &Doomed { recipient, sequence: sequence.0, event, is_order }, reason, now)?;
+    }
+    take_out(transaction, recipient, sequence, TakenBy::Acknowledgement)
+}
+
+/// Moves the unnamed consumer's cursor to a sequence, removes what every consumer has, and resets the failures,
+/// because the recipient has responded. A sequence that the mailbox never assigned has no effect.
 ///
 /// The cursor moves at once. Of very many deliveries a part is left for [`remove_some`].
 pub(super) fn take_out(
@@ -45,26 +88,41 @@ pub(super) fn take_out(
     through: Sequence,
     by: TakenBy,
 ) -> Result<(), Error> {
-    let assigned = "SELECT last_sequence, removed FROM mailbox WHERE party = ?";
-    let (last, removed): (i64, i64) = transaction
-        .prepare_cached(assigned)?
+    let marks = "SELECT last_sequence, acknowledged FROM mailbox WHERE party = ?";
+    let (last, acknowledged): (i64, i64) = transaction
+        .prepare_cached(marks)?
         .query_row([blob(recipient)], |row| Ok((row.get(0)?, row.get(1)?)))?;
     if through.0 > last {
         return Ok(());
     }
-    let bound = through.0.min(removed + REMOVAL_STEP);
-    let count = remove(transaction, recipient, removed, bound)?;
-    let mailbox = "UPDATE mailbox SET acknowledged = max(acknowledged, ?2), removed = max(removed, ?3), \
-                   pending = pending - ?4, quiet = last_order <= max(acknowledged, ?2), failures = 0, \
-                   last_failure = '', reliability = CASE WHEN ?5 THEN 0 WHEN reliability = 2 THEN 1 \
-                   ELSE reliability END WHERE party = ?1";
+    let acknowledged = acknowledged.max(through.0);
+    let mailbox = "UPDATE mailbox SET acknowledged = ?2, quiet = last_order <= ?2, failures = 0, last_failure = '', \
+                   refusals = 0, regular_attempt = NULL, is_probed = 0, reliability = CASE WHEN ?3 THEN 0 \
+                   WHEN reliability = 2 THEN 1 ELSE reliability END WHERE party = ?1";
     let by_callback = by == TakenBy::Callback;
-    let params = params![blob(recipient), through.0, bound, count, by_callback];
-    transaction.prepare_cached(mailbox)?.execute(params)?;
+    transaction.prepare_cached(mailbox)?.execute(params![blob(recipient), acknowledged, by_callback])?;
+    release(transaction, recipient, Some(acknowledged))?;
+    remove_some(transaction, recipient, REMOVAL_STEP)?;
     let due = "UPDATE mailbox SET next_attempt = CASE WHEN EXISTS \
                (SELECT 1 FROM delivery WHERE recipient = ?1 AND sequence > acknowledged) \
                THEN min(coalesce(next_attempt, 0), 0) END WHERE party = ?1";
     transaction.prepare_cached(due)?.execute([blob(recipient)])?;
+    Ok(())
+}
+
+/// Releases what every consumer has, for removal. `unnamed` is the cursor of the unnamed consumer, if it counts.
+pub(super) fn release(
+    transaction: &Connection,
+    recipient: PartyId,
+    unnamed: Option<i64>,
+) -> Result<(), Error> {
+    let least = "SELECT min(acknowledged) FROM consumer WHERE party = ?";
+    let named: Option<i64> =
+        transaction.prepare_cached(least)?.query_row([blob(recipient)], |row| row.get(0))?;
+    if let Some(through) = unnamed.into_iter().chain(named).min() {
+        let sql = "UPDATE mailbox SET released = ?2 WHERE party = ?1 AND released < ?2";
+        transaction.prepare_cached(sql)?.execute(params![blob(recipient), through])?;
+    }
     Ok(())
 }
 
@@ -80,22 +138,28 @@ fn remove(transaction: &Connection, recipient: PartyId, after: i64, through: i64
     Ok(at_most(count))
 }
 
-/// Returns the number of pending deliveries; `None` while acknowledged ones are still to be removed.
+/// Returns the number of deliveries that wait for the unnamed consumer; `None` while released ones are still to be
+/// removed. They are counted, up to [`MAX_COUNTED`], only while a named consumer holds others back.
 pub(super) fn pending(connection: &Connection, recipient: PartyId) -> Result<Option<i64>, Error> {
-    let sql = "SELECT CASE WHEN removed >= acknowledged THEN pending END FROM mailbox WHERE party = ?";
-    connection.prepare_cached(sql)?.query_row([blob(recipient)], |row| row.get(0))
+    let sql = "SELECT CASE WHEN removed < released THEN NULL WHEN removed >= acknowledged THEN pending ELSE \
+               (SELECT count(*) FROM (SELECT 1 FROM delivery WHERE recipient = ?1 AND sequence > acknowledged LIMIT ?2)) \
+               END FROM mailbox WHERE party = ?1";
+    let params = params![blob(recipient), at_most(MAX_COUNTED)];
+    connection.prepare_cached(sql)?.query_row(params, |row| row.get(0))
 }
 
-/// Removes acknowledged deliveries of up to `limit` sequences from a mailbox. Returns the number of these
-/// sequences.
+/// Removes released deliveries of up to `limit` sequences from a mailbox. Returns the number of these sequences.
 pub(super) fn remove_some(transaction: &Connection, recipient: PartyId, limit: i64) -> Result<usize, Error> {
-    let marks = "SELECT removed, acknowledged FROM mailbox WHERE party = ?";
-    let (removed, acknowledged): (i64, i64) = transaction
+    let marks = "SELECT removed, released FROM mailbox WHERE party = ?";
+    let (removed, released): (i64, i64) = transaction
         .prepare_cached(marks)?
         .query_row([blob(recipient)], |row| Ok((row.get(0)?, row.get(1)?)))?;
-    let bound = acknowledged.min(removed + limit);
+    let bound = released.min(removed + limit);
+    if bound <= removed {
+        return Ok(0);
+    }
     let count = remove(transaction, recipient, removed, bound)?;
-    let mailbox = "UPDATE mailbox SET removed = max(removed, ?2), pending = pending - ?3 WHERE party = ?1";
+    let mailbox = "UPDATE mailbox SET removed = ?2, pending = pending - ?3 WHERE party = ?1";
     transaction.prepare_cached(mailbox)?.execute(params![blob(recipient), bound, count])?;
     Ok(usize::try_from(bound - removed).unwrap_or(0))
 }
@@ -103,7 +167,7 @@ pub(super) fn remove_some(transaction: &Connection, recipient: PartyId, limit: i
 /// Does the same for any mailboxes.
 pub(super) fn remove_acknowledged(transaction: &Connection, limit: usize) -> Result<usize, Error> {
     let mut next =
-        transaction.prepare_cached("SELECT party FROM mailbox WHERE removed < acknowledged LIMIT 1")?;
+        transaction.prepare_cached("SELECT party FROM mailbox WHERE removed < released LIMIT 1")?;
     let mut done = 0;
     while done < limit {
         let Some(mailbox) = next.query_row([], |row| convert::party_id(row, 0)).optional()? else { break };
@@ -141,6 +205,8 @@ pub(super) fn expire(
             })?
             .collect::<Result<_, _>>()?;
         for (recipient, sequence, event) in &found {
+            let (sequence, event) = (*sequence, *event);
+            bury(transaction, &Doomed { recipient: *recipient, sequence, event, is_order }, EXPIRED, now)?;
             let delivery = "DELETE FROM delivery WHERE recipient = ? AND sequence = ?";
             transaction.prepare_cached(delivery)?.execute(params![blob(*recipient), sequence])?;
             let own = "DELETE FROM event WHERE seq = ? AND fans_out = 0";

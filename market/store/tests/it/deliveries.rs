@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use souk_domain::{Action, EventKind, ItemId, Role, Sequence, TestText, Timestamp, action};
-use souk_store::{ByReliability, Claim, Delivery, DueQuery, Retention, Settlement, Verdict};
+use souk_store::{ByReliability, Claim, Delivery, DueQuery, ORDER_PATIENCE, Retention, Settlement, Verdict};
 
 use super::{ALICE, BOB, DAVE, HOUR, Shop, buy, on_every_back_end, owner, party, reprice};
 
@@ -12,8 +12,12 @@ on_every_back_end!(
     mailbox_is_claimed_by_one_at_a_time,
     expired_lease_can_be_claimed_and_late_settlements_have_no_effect,
     delivered_events_are_removed_and_the_rest_is_due_at_once,
-    failure_puts_the_mailbox_in_back_off_even_if_more_arrives,
-    probe_ends_the_back_off,
+    failure_puts_the_mailbox_in_back_off,
+    probe_makes_a_mailbox_in_back_off_due,
+    failed_probe_leaves_the_back_off_as_it_is,
+    probe_during_an_attempt_follows_it,
+    order_shortens_the_back_off_and_an_update_does_not,
+    order_during_an_attempt_shortens_the_next_wait,
     mailbox_without_callback_is_never_due,
     take_over_fences_off_the_holder,
     updates_coalesce_under_a_new_sequence,
@@ -39,7 +43,7 @@ impl Shop {
         lamp
     }
 
-    async fn claim(&self, by: u128, now: Timestamp) -> Vec<Claim> {
+    pub(crate) async fn claim(&self, by: u128, now: Timestamp) -> Vec<Claim> {
         let query = DueQuery {
             owner: owner(by),
             now,
@@ -55,7 +59,7 @@ impl Shop {
         self.store.mailboxes.next_due(ByReliability::each(1), later).await.unwrap()
     }
 
-    async fn settle(&self, claim: &Claim, verdict: Verdict) -> bool {
+    pub(crate) async fn settle(&self, claim: &Claim, verdict: Verdict) -> bool {
         let settlement = Settlement { recipient: claim.recipient, epoch: claim.epoch, verdict };
         self.store.mailboxes.settle(&[settlement]).await.unwrap()[0]
     }
@@ -121,12 +125,11 @@ async fn delivered_events_are_removed_and_the_rest_is_due_at_once(mut shop: Shop
     assert_eq!((state.pending, state.acknowledged, state.last_sequence), (1, 2, 3));
 }
 
-async fn failure_puts_the_mailbox_in_back_off_even_if_more_arrives(mut shop: Shop) {
-    let lamp = shop.alice_sold(1).await;
+async fn failure_puts_the_mailbox_in_back_off(mut shop: Shop) {
+    shop.alice_sold(2).await;
     let claim = shop.claim(1, shop.now).await.remove(0);
     let retry_at = shop.now.plus(HOUR);
     assert!(shop.settle(&claim, Verdict::Failed { retry_at, reason: "nobody there".into() }).await);
-    shop.act(BOB, buy(lamp, 1)).await.unwrap();
     assert!(shop.claim(1, shop.now).await.is_empty());
     let state = shop.store.mailboxes.state(party(ALICE)).await.unwrap().unwrap();
     assert_eq!((state.failures, state.next_attempt), (1, Some(retry_at)));
@@ -138,7 +141,74 @@ async fn failure_puts_the_mailbox_in_back_off_even_if_more_arrives(mut shop: Sho
     assert_eq!((state.failures, state.next_attempt, state.last_failure.as_str()), (0, None, ""));
 }
 
-async fn probe_ends_the_back_off(mut shop: Shop) {
+/// The failures and the time of the next attempt.
+async fn back_off(shop: &Shop) -> (u32, Option<Timestamp>) {
+    let state = shop.store.mailboxes.state(party(ALICE)).await.unwrap().unwrap();
+    (state.failures, state.next_attempt)
+}
+
+fn in_hours(shop: &Shop, hours: u32) -> Verdict {
+    Verdict::Failed { retry_at: shop.now.plus(HOUR * hours), reason: "nobody there".into() }
+}
+
+async fn failed_probe_leaves_the_back_off_as_it_is(mut shop: Shop) {
+    shop.alice_sold(1).await;
+    let claim = shop.claim(1, shop.now).await.remove(0);
+    shop.settle(&claim, in_hours(&shop, 3)).await;
+    let as_it_was = back_off(&shop).await;
+    for _ in 0..3 {
+        assert!(shop.store.mailboxes.probe(party(ALICE), shop.now).await.unwrap());
+        // A second one before the attempt changes nothing.
+        assert!(shop.store.mailboxes.probe(party(ALICE), shop.now).await.unwrap());
+        let probe = shop.claim(1, shop.now).await.remove(0);
+        shop.settle(&probe, in_hours(&shop, 9)).await;
+        assert_eq!(back_off(&shop).await, as_it_was);
+    }
+    // The regular attempt counts again.
+    shop.now = shop.now.plus(HOUR * 3);
+    let claim = shop.claim(1, shop.now).await.remove(0);
+    shop.settle(&claim, in_hours(&shop, 9)).await;
+    assert_eq!(back_off(&shop).await, (2, Some(shop.now.plus(HOUR * 9))));
+}
+
+async fn probe_during_an_attempt_follows_it(mut shop: Shop) {
+    shop.alice_sold(1).await;
+    let claim = shop.claim(1, shop.now).await.remove(0);
+    assert!(shop.store.mailboxes.probe(party(ALICE), shop.now).await.unwrap());
+    shop.settle(&claim, in_hours(&shop, 3)).await;
+    let probe = shop.claim(1, shop.now).await.remove(0);
+    shop.settle(&probe, in_hours(&shop, 9)).await;
+    assert_eq!(back_off(&shop).await, (1, Some(shop.now.plus(HOUR * 3))));
+}
+
+async fn order_shortens_the_back_off_and_an_update_does_not(mut shop: Shop) {
+    let lamp = shop.alice_sold(1).await;
+    let claim = shop.claim(1, shop.now).await.remove(0);
+    let retry_at = shop.now.plus(HOUR * 3);
+    shop.settle(&claim, in_hours(&shop, 3)).await;
+    let text = TestText::parse("hello").unwrap();
+    shop.act(ALICE, Action::Test(action::Test { text })).await.unwrap();
+    assert_eq!(back_off(&shop).await, (1, Some(retry_at)));
+    shop.act(BOB, buy(lamp, 1)).await.unwrap();
+    let due = shop.now.plus(ORDER_PATIENCE);
+    assert_eq!(back_off(&shop).await, (1, Some(due)));
+    assert!(shop.claim(1, shop.now).await.is_empty(), "not at once");
+    // The attempt counts, and the order has had its effect.
+    shop.now = due;
+    let claim = shop.claim(1, shop.now).await.remove(0);
+    shop.settle(&claim, in_hours(&shop, 9)).await;
+    assert_eq!(back_off(&shop).await, (2, Some(shop.now.plus(HOUR * 9))));
+}
+
+async fn order_during_an_attempt_shortens_the_next_wait(mut shop: Shop) {
+    let lamp = shop.alice_sold(1).await;
+    let claim = shop.claim(1, shop.now).await.remove(0);
+    shop.act(BOB, buy(lamp, 1)).await.unwrap();
+    shop.settle(&claim, in_hours(&shop, 3)).await;
+    assert_eq!(back_off(&shop).await, (1, Some(shop.now.plus(ORDER_PATIENCE))));
+}
+
+async fn probe_makes_a_mailbox_in_back_off_due(mut shop: Shop) {
     shop.alice_sold(1).await;
     let claim = shop.claim(1, shop.now).await.remove(0);
     shop.settle(&claim, Verdict::Failed { retry_at: shop.now.plus(HOUR), reason: String::new() }).await;

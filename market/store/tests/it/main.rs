@@ -6,6 +6,8 @@ mod archive;
 mod audit;
 mod cleaning;
 mod clock;
+mod consumers;
+mod dead_letters;
 mod deliveries;
 mod expanding;
 mod files;

@@ -11,6 +11,7 @@ on_every_store!(
     one_mebibyte_of_name_is_refused,
     malformed_ids_and_request_ids_are_refused,
     update_with_nothing_to_change_is_refused,
+    wrong_callback_addresses_are_named_with_the_other_fields,
     page_sizes_and_search_filters_out_of_bounds_are_refused,
 );
 
@@ -124,4 +125,29 @@ async fn page_sizes_and_search_filters_out_of_bounds_are_refused(fixture: &Fixtu
     }
     let lost = v1::SearchItemRequest { page_token: "?".into(), ..base };
     assert_eq!(reason(ask(lost).await), Reason::PageTokenInvalid);
+}
+
+async fn wrong_callback_addresses_are_named_with_the_other_fields(fixture: &Fixture) {
+    let alice = fixture.seller("alice").await;
+    for (host, port, wrong) in [
+        (String::new(), 0, "callback.port"),
+        (String::new(), 65_536, "callback.port"),
+        ("h".repeat(254), 7_444, "callback.host"),
+    ] {
+        let callback = v1::CallbackAddress { host, port };
+        let registered = call!(
+            alice,
+            RegisterSellerRequest { request_id: alice.request_id(), callback: Some(callback.clone()) }
+        );
+        assert_eq!(wrong_fields(registered), ["display_name", wrong]);
+        let registered = call!(
+            alice,
+            RegisterSellerRequest {
+                request_id: alice.request_id(),
+                display_name: "Alice".into(),
+                callback: Some(callback),
+            }
+        );
+        assert_eq!(wrong_fields(registered), [wrong]);
+    }
 }

@@ -63,7 +63,7 @@ pub(super) async fn next(notices: &mut mpsc::Receiver<Notice>) -> Kind {
         match timeout(left, notices.recv()).await.expect("an event in time").expect("an open stream") {
             Notice::Event(delivery) => return delivery.take().kind.unwrap(),
             Notice::Ended(failure) => panic!("the stream ended: {failure}"),
-            Notice::CaughtUp { .. } | Notice::Interrupted { .. } => {}
+            Notice::Opened { .. } | Notice::CaughtUp { .. } | Notice::Interrupted { .. } => {}
         }
     }
 }
@@ -262,13 +262,14 @@ async fn cursor_ahead_of_the_mailbox_loses_no_event(fixture: &Fixture) {
     bob.buy(lamp, 1).await.unwrap();
     let acknowledged = call!(alice, AcknowledgeRequest { sequence: 50 }).unwrap();
     assert_eq!(acknowledged.pending_count, 1);
-    let ahead = v1::SubscribeRequest { cursor: 50 };
+    let ahead = v1::SubscribeRequest { cursor: 50, ..Default::default() };
     let mut stream = alice.connection.events().subscribe(ahead).await.unwrap().into_inner();
     for sequence in [1, 2] {
         let event = loop {
             match stream.message().await.unwrap().unwrap().message.unwrap() {
                 v1::subscribe_response::Message::Event(event) => break event,
-                v1::subscribe_response::Message::CaughtUp(_) => {}
+                v1::subscribe_response::Message::CaughtUp(_) | v1::subscribe_response::Message::Opened(_) => {
+                }
             }
         };
         assert_eq!(event.sequence, sequence);

@@ -1,7 +1,9 @@
 //! Trade over real sockets, on every back end. Many tests are named after a weakness of classic solutions.
 
+mod announcing;
 mod bad_input;
 mod buying;
+pub(crate) mod consumers;
 mod delivering;
 mod fulfilling;
 mod full_tills;

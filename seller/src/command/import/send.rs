@@ -3,8 +3,8 @@
 use std::{path::PathBuf, thread};
 
 use indicatif::ProgressBar;
-use souk_cli::{CliSession, Failure};
-use souk_client::{Attempts, Connection, Error};
+use souk_cli::{CliSession, Failure, Persistence};
+use souk_client::{Connection, Error};
 use souk_proto::{
     Reason,
     v1::{
@@ -12,7 +12,7 @@ use souk_proto::{
         import_items_request::Message,
     },
 };
-use tokio::{sync::mpsc, time::sleep};
+use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 
 use super::{
@@ -76,8 +76,13 @@ impl<'a> Sender<'a> {
     async fn send_all(&mut self) -> Result<(), Failure> {
         let connection = self.session.connection().await?.clone();
         let bar = progress::bar(&self.plan.file);
-        let mut attempts = Attempts::default();
+        let mut persistence = Persistence::default();
+        let session = self.session;
+        let say = |news: &str| bar.suspend(|| session.printer().say(news));
         loop {
+            // Rows are sent before the market answers anything, so that a stream alone does not tell whether the
+            // market is there.
+            persistence.reach(session, say).await.inspect_err(|_| bar.finish_and_clear())?;
             let (answer, read) = self.attempt(&connection, &bar).await;
             let failure = match (answer, read) {
                 (answer, Ok(read)) => match answer {
@@ -100,16 +105,13 @@ impl<'a> Sender<'a> {
             let line = kept_up_to(&failure);
             let got_further = line.is_some_and(|line| line > self.plan.after);
             self.plan.after = line.unwrap_or(self.plan.after);
-            let wait = attempts.after(&failure, got_further, &connection);
-            let Some(wait) = wait.filter(|_| self.plan.file.as_os_str() != "-") else {
+            // What was read from standard input can't be read again.
+            if self.plan.file.as_os_str() == "-" {
                 bar.finish_and_clear();
                 return Err(failure.into());
-            };
-            bar.suspend(|| {
-                let then = format!("continuing after line {}", self.plan.after);
-                self.session.printer().interrupted(&failure, &then, wait);
-            });
-            sleep(wait).await;
+            }
+            let waited = persistence.wait(session, failure, got_further, say);
+            waited.await.inspect_err(|_| bar.finish_and_clear())?;
         }
     }
 

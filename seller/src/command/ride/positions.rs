@@ -4,6 +4,7 @@ use std::{
     fs::File,
     io::{self, BufRead as _, BufReader},
     path::Path,
+    pin::pin,
     thread,
     time::Duration,
 };
@@ -11,10 +12,11 @@ use std::{
 use clap::Args;
 use souk_certs::clock::Clock;
 use souk_cli::{
-    CliSession, Failure,
+    CliSession, Failure, Persistence,
     view::{TrackingView, parse_location},
     wire_time,
 };
+use souk_client::{Connection, Error};
 use souk_proto::v1::{
     Location, TrackRideRequest, TrackRideResponse, TrackedPosition, track_ride_request::Message,
 };
@@ -60,10 +62,7 @@ impl Track {
                 "give 1 for the recorded pace, 10 for ten times it",
             ));
         }
-        let (messages, stream) = mpsc::channel(QUEUE);
-        let first = TrackRideRequest { message: Some(Message::RideId(self.ride.clone())) };
-        // There is room: the channel is new.
-        let _ = messages.try_send(first);
+        let (messages, positions) = mpsc::channel(QUEUE);
         let clock = session.clock();
         let sending = match &self.gpx {
             Some(file) => tokio::spawn(drive(read_gpx(file)?, self.speed, clock, messages)),
@@ -73,12 +72,64 @@ impl Track {
                 tokio::spawn(async {})
             }
         };
-        let connection = session.connection().await?;
-        let answer = connection.rides().track_ride(ReceiverStream::new(stream)).await;
+        let outcome = self.send_all(session, positions).await;
         sending.abort();
-        match answer {
-            Ok(answer) => print_errors(session, &answer.into_inner()),
-            Err(status) => Err(connection.explain(status).await.into()),
+        print_errors(session, &outcome?)
+    }
+
+    /// Sends the positions over one stream after another, until their source ends. Those that were under way when a
+    /// stream broke are lost; those that come meanwhile wait.
+    async fn send_all(
+        &self,
+        session: &CliSession,
+        mut positions: mpsc::Receiver<TrackRideRequest>,
+    ) -> Result<TrackRideResponse, Failure> {
+        let mut persistence = Persistence::default();
+        let say = |news: &str| session.printer().say(news);
+        loop {
+            persistence.reach(session, say).await?;
+            match self.send(session.connection().await?, &mut positions).await {
+                Ok(done) => return Ok(done),
+                Err(failure) => persistence.wait(session, failure, false, say).await?,
+            }
+        }
+    }
+
+    async fn send(
+        &self,
+        connection: &Connection,
+        positions: &mut mpsc::Receiver<TrackRideRequest>,
+    ) -> Result<TrackRideResponse, Error> {
+        let (messages, stream) = mpsc::channel(QUEUE);
+        let first = TrackRideRequest { message: Some(Message::RideId(self.ride.clone())) };
+        // There is room: the channel is new.
+        let _ = messages.try_send(first);
+        let mut rides = connection.rides();
+        let mut answer = pin!(rides.track_ride(ReceiverStream::new(stream)));
+        let mut messages = Some(messages);
+        loop {
+            let room = async {
+                match &messages {
+                    // Fails only after the stream has ended, which the answer reports.
+                    Some(messages) => messages.reserve().await.ok(),
+                    None => None,
+                }
+            };
+            tokio::select! {
+                answer = &mut answer => return match answer {
+                    Ok(done) => Ok(done.into_inner()),
+                    Err(status) => Err(connection.explain(status).await),
+                },
+                // Room first, so that no position is taken from the source without it.
+                position = async {
+                    match room.await {
+                        Some(room) => positions.recv().await.map(|position| room.send(position)),
+                        None => std::future::pending().await,
+                    }
+                } => if position.is_none() {
+                    messages = None;
+                },
+            }
         }
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use clap::Args;
 use souk_cli::{
-    CliSession, Failure, Interrupt,
+    CliSession, Failure, Interrupt, Outage,
     view::{EventView, LineView, ResumeView, sentence},
 };
 use souk_client::{
@@ -74,6 +74,7 @@ impl Sync {
             tally: Tally::default(),
             last_line: None,
             last_answered: 0,
+            outage: Outage::default(),
         };
         let input = self.from_stdin.then(Input::open);
         tokio::select! {
@@ -107,6 +108,7 @@ struct Shop<'a> {
     last_line: Option<i64>,
     last_answered: i64,
     confirm: bool,
+    outage: Outage,
 }
 
 /// The next thing to handle.
@@ -176,6 +178,7 @@ impl Shop<'_> {
         let printer = self.session.printer();
         match notice {
             TillNotice::Resumed { last_line } => {
+                self.outage.end().iter().for_each(|news| printer.say(news));
                 if last_line < self.last_answered {
                     return Err(Failure::usage(
                         format!(
@@ -202,8 +205,8 @@ impl Shop<'_> {
                 printer.say("you have seen every sale; new ones follow");
                 Ok(())
             }
-            TillNotice::Interrupted { failure, retry_in } => {
-                printer.say(&format!("interrupted ({failure}); trying again in {retry_in:.1?}"));
+            TillNotice::Interrupted { failure, .. } => {
+                self.outage.begin(&failure).iter().for_each(|news| printer.say(news));
                 Ok(())
             }
             TillNotice::Ended(failure) => Err(failure.into()),

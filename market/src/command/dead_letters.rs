@@ -1,0 +1,230 @@
+//! `market admin mailboxes`, `dead-letters` and `redeliver`: what waits for its recipients, and what did not reach them.
+
+use clap::Args;
+use souk_cli::{
+    CliSession, Failure, Paging, Shown, plain,
+    view::{sentence, time},
+};
+use souk_client::{Error, error::required};
+use souk_proto::v1;
+
+/// The maximum number of dead letters in one call.
+const TOGETHER: usize = 200;
+
+/// List the mailboxes of parties and tills: what waits, and how its delivery goes
+#[derive(Args)]
+pub(super) struct Mailboxes {
+    /// List only mailboxes that hold events.
+    #[arg(long)]
+    backlog: bool,
+    #[command(flatten)]
+    paging: Paging,
+}
+
+/// List dead letters: order events that expired in their mailbox or that a callback refused repeatedly
+#[derive(Args)]
+pub(super) struct DeadLetters {
+    /// List only those of this party or till.
+    #[arg(long, value_name = "UUID")]
+    party: Option<String>,
+    #[command(flatten)]
+    paging: Paging,
+}
+
+/// Put dead letters back into their mailboxes
+#[derive(Args)]
+pub(super) struct Redeliver {
+    /// The numbers of the dead letters.
+    #[arg(required_unless_present = "party")]
+    letters: Vec<i64>,
+    /// Redeliver all of this party or till.
+    #[arg(long, value_name = "UUID", conflicts_with = "letters")]
+    party: Option<String>,
+}
+
+impl Mailboxes {
+    pub(super) async fn run(self, session: &CliSession) -> Result<(), Failure> {
+        let backlog_only = self.backlog;
+        self.paging
+            .pages(session, async |page_size, page_token| {
+                let request = v1::ListMailboxesRequest { page_size, page_token, backlog_only };
+                let page = session.call(request).await?;
+                let rows: Result<_, _> = page.mailboxes.iter().map(MailboxRow::of).collect();
+                Ok((rows?, page.next_page_token))
+            })
+            .await
+    }
+}
+
+impl DeadLetters {
+    pub(super) async fn run(self, session: &CliSession) -> Result<(), Failure> {
+        let recipient_id = self.party.unwrap_or_default();
+        self.paging
+            .pages(session, async |page_size, page_token| {
+                let recipient_id = recipient_id.clone();
+                let request = v1::ListDeadLettersRequest { page_size, page_token, recipient_id };
+                let page = session.call(request).await?;
+                let rows: Result<_, _> = page.dead_letters.iter().map(LetterRow::of).collect();
+                Ok((rows?, page.next_page_token))
+            })
+            .await
+    }
+}
+
+impl Redeliver {
+    pub(super) async fn run(self, session: &CliSession) -> Result<(), Failure> {
+        let letters = match self.party {
+            Some(party) => all_of(session, party).await?,
+            None => self.letters,
+        };
+        let mut redelivered = Redelivered { redelivered_count: 0 };
+        for some in letters.chunks(TOGETHER) {
+            let request = v1::RedeliverRequest { dead_letter_ids: some.to_vec(), ..Default::default() };
+            redelivered.redelivered_count += session.call(request).await?.redelivered_count;
+        }
+        session.printer().one(&redelivered)
+    }
+}
+
+/// Returns the numbers of all dead letters of a party. Collected first, because redelivery removes them.
+async fn all_of(session: &CliSession, party: String) -> Result<Vec<i64>, Failure> {
+    let (mut letters, mut page_token) = (Vec::new(), String::new());
+    loop {
+        let request = v1::ListDeadLettersRequest { page_size: 0, page_token, recipient_id: party.clone() };
+        let page = session.call(request).await?;
+        letters.extend(page.dead_letters.iter().map(|letter| letter.dead_letter_id));
+        if page.next_page_token.is_empty() {
+            return Ok(letters);
+        }
+        page_token = page.next_page_token;
+    }
+}
+
+/// A mailbox as shown to operators.
+#[derive(serde::Serialize)]
+struct MailboxRow {
+    owner_id: String,
+    role: &'static str,
+    pending_count: i64,
+    oldest: Option<String>,
+    callback: Option<String>,
+    failure_count: i32,
+    next_attempt: Option<String>,
+    last_failure: String,
+    dropped_order_count: i64,
+    dropped_update_count: i64,
+    last_drop: Option<String>,
+    dead_letter_count: i64,
+}
+
+impl MailboxRow {
+    fn of(mailbox: &v1::MailboxRecord) -> Result<Self, Error> {
+        let status = required(mailbox.status.as_ref(), "status")?;
+        Ok(Self {
+            owner_id: mailbox.owner_id.clone(),
+            role: match mailbox.role() {
+                v1::Role::Seller => "seller",
+                v1::Role::Buyer => "buyer",
+                v1::Role::Operator | v1::Role::Unspecified => "unknown",
+            },
+            pending_count: status.pending_count,
+            oldest: time(status.oldest_time.as_ref()),
+            callback: status.callback.as_ref().map(|at| format!("{}:{}", plain(&at.host), at.port)),
+            failure_count: status.failure_count,
+            next_attempt: time(status.next_attempt_time.as_ref()),
+            last_failure: plain(&status.last_failure),
+            dropped_order_count: status.dropped_order_count,
+            dropped_update_count: status.dropped_update_count,
+            last_drop: time(status.last_drop_time.as_ref()),
+            dead_letter_count: status.dead_letter_count,
+        })
+    }
+}
+
+impl Shown for MailboxRow {
+    const HEADINGS: &'static [&'static str] = &[
+        "MAILBOX",
+        "ROLE",
+        "WAITING",
+        "OLDEST",
+        "CALLBACK",
+        "FAILURES",
+        "NEXT ATTEMPT",
+        "LAST FAILURE",
+        "DROPPED ORDERS",
+        "DROPPED OTHERS",
+        "LAST DROPPED",
+        "DEAD LETTERS",
+    ];
+
+    fn cells(&self) -> Vec<String> {
+        let or_empty = |text: &Option<String>| text.clone().unwrap_or_default();
+        vec![
+            self.owner_id.clone(),
+            self.role.to_owned(),
+            self.pending_count.to_string(),
+            or_empty(&self.oldest),
+            or_empty(&self.callback),
+            self.failure_count.to_string(),
+            or_empty(&self.next_attempt),
+            self.last_failure.clone(),
+            self.dropped_order_count.to_string(),
+            self.dropped_update_count.to_string(),
+            or_empty(&self.last_drop),
+            self.dead_letter_count.to_string(),
+        ]
+    }
+}
+
+/// A dead letter as shown to operators.
+#[derive(serde::Serialize)]
+struct LetterRow {
+    dead_letter_id: i64,
+    recipient_id: String,
+    event_id: String,
+    event: String,
+    reason: String,
+    dropped: Option<String>,
+}
+
+impl LetterRow {
+    fn of(letter: &v1::DeadLetter) -> Result<Self, Error> {
+        let event = required(letter.event.as_ref(), "event")?;
+        Ok(Self {
+            dead_letter_id: letter.dead_letter_id,
+            recipient_id: letter.recipient_id.clone(),
+            event_id: event.event_id.clone(),
+            event: sentence(event),
+            reason: plain(&letter.reason),
+            dropped: time(letter.drop_time.as_ref()),
+        })
+    }
+}
+
+impl Shown for LetterRow {
+    const HEADINGS: &'static [&'static str] = &["LETTER", "MAILBOX", "EVENT", "REASON", "DROPPED"];
+
+    fn cells(&self) -> Vec<String> {
+        vec![
+            self.dead_letter_id.to_string(),
+            self.recipient_id.clone(),
+            self.event.clone(),
+            self.reason.clone(),
+            self.dropped.clone().unwrap_or_default(),
+        ]
+    }
+}
+
+/// The number of dead letters that were redelivered.
+#[derive(serde::Serialize)]
+struct Redelivered {
+    redelivered_count: i64,
+}
+
+impl Shown for Redelivered {
+    const HEADINGS: &'static [&'static str] = &["REDELIVERED"];
+
+    fn cells(&self) -> Vec<String> {
+        vec![self.redelivered_count.to_string()]
+    }
+}

@@ -1,0 +1,45 @@
+//! Drops deliveries, counts them, and keeps those about orders as dead letters.
+
+use rusqlite::{Connection, Error, params};
+use souk_domain::{PartyId, Timestamp};
+
+use super::{convert::blob, rows::at_most};
+use crate::MAX_DEAD_LETTERS;
+
+/// A delivery to drop, whose event is still there.
+pub(super) struct Doomed {
+    pub(super) recipient: PartyId,
+    pub(super) sequence: i64,
+    pub(super) event: i64,
+    pub(super) is_order: bool,
+}
+
+/// Counts a delivery that is about to be dropped, for its mailbox and for the consumers that miss it, and keeps its
+/// event as a dead letter if it is about an order.
+pub(super) fn bury(
+    transaction: &Connection,
+    doomed: &Doomed,
+    reason: &str,
+    now: Timestamp,
+) -> Result<(), Error> {
+    let Doomed { recipient, sequence, event, is_order } = *doomed;
+    let (orders, updates) = (i64::from(is_order), i64::from(!is_order));
+    let mailbox = "UPDATE mailbox SET dropped_orders = dropped_orders + ?2, dropped_updates = dropped_updates + ?3, \
+                   last_dropped = ?4, missed_orders = missed_orders + iif(acknowledged < ?5, ?2, 0), \
+                   missed_updates = missed_updates + iif(acknowledged < ?5, ?3, 0) WHERE party = ?1";
+    let values = params![blob(recipient), orders, updates, now.0, sequence];
+    transaction.prepare_cached(mailbox)?.execute(values)?;
+    let consumers = "UPDATE consumer SET missed_orders = missed_orders + ?2, missed_updates = missed_updates + ?3 \
+                     WHERE party = ?1 AND acknowledged < ?4";
+    transaction.prepare_cached(consumers)?.execute(params![blob(recipient), orders, updates, sequence])?;
+    if is_order {
+        let letter = "INSERT INTO dead_letter (recipient, body, reason, died_at) \
+                      SELECT ?1, body, ?2, ?3 FROM event WHERE seq = ?4";
+        transaction.prepare_cached(letter)?.execute(params![blob(recipient), reason, now.0, event])?;
+        let surplus = "DELETE FROM dead_letter WHERE id IN (SELECT id FROM dead_letter WHERE recipient = ? \
+                       ORDER BY id DESC LIMIT -1 OFFSET ?)";
+        let most = at_most(MAX_DEAD_LETTERS);
+        transaction.prepare_cached(surplus)?.execute(params![blob(recipient), most])?;
+    }
+    Ok(())
+}
