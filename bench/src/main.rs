@@ -1,5 +1,6 @@
 //! Benchmarks of the market. Each figure is reported together with an upper limit measured in the same run.
 
+mod backups;
 mod compare;
 mod crash;
 mod database;

@@ -11,6 +11,7 @@ use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 use tokio::time::{sleep, timeout};
 
 use crate::{
+    backups::Backup,
     disk::Cut,
     site::{Site, until},
     trade::{Findings, Trade, TradeOptions},
@@ -66,21 +67,24 @@ enum Prelude {
     FailingSyncs,
     /// The cut comes during a checkpoint.
     Checkpoint,
+    /// The cut comes during a backup.
+    Backup,
 }
 
 impl Prelude {
-    const ALL: [Self; 6] = [
+    const ALL: [Self; 7] = [
         Self::None,
         Self::FailedSync,
         Self::BeforeSync,
         Self::FailingSyncs,
         Self::AfterSync,
         Self::Checkpoint,
+        Self::Backup,
     ];
 
     fn rules(self, pass: u32) -> String {
         match self {
-            Self::None => String::new(),
+            Self::None | Self::Backup => String::new(),
             Self::BeforeSync => format!("before sync souk.db-wal {pass} 0"),
             Self::AfterSync => format!("after sync souk.db-wal {pass} 0"),
             Self::FailedSync => format!("fail sync souk.db-wal {pass} 1"),
@@ -99,6 +103,9 @@ struct Toll {
     corrupt: u32,
     /// Cuts during the start after another cut.
     during_recovery: u32,
+    /// Cuts during a backup, and after how many of those the file under its name was not complete.
+    during_backup: u32,
+    broken_backups: u32,
 }
 
 impl Toll {
@@ -130,8 +137,13 @@ pub(crate) async fn run(args: PowerCutArgs) -> anyhow::Result<()> {
             prelude = Prelude::None;
         }
         round += 1;
+        let backup = matches!(prelude, Prelude::Backup).then(|| Backup::start(&site, site.disk.folder()));
+        let mut backup = backup.transpose()?;
         wait_for(prelude, &mut site, &mut random).await?;
         site.kill().await?;
+        if let Some(backup) = &mut backup {
+            backup.kill().await?;
+        }
         let newest = trade.newest();
         site.disk.obey("")?;
         toll.add(site.disk.cut(&mut random)?);
@@ -143,6 +155,10 @@ pub(crate) async fn run(args: PowerCutArgs) -> anyhow::Result<()> {
                 site.last_words()
             );
             break;
+        }
+        if let Some(backup) = backup {
+            toll.during_backup += 1;
+            toll.broken_backups += u32::from(!backup.is_whole(&site).await?);
         }
         let found = trade.recheck(newest).await?;
         if !found.is_clean() {
@@ -162,7 +178,7 @@ pub(crate) async fn run(args: PowerCutArgs) -> anyhow::Result<()> {
 fn report(args: &PowerCutArgs, trade: &Trade, findings: &Findings, toll: &Toll) -> anyhow::Result<()> {
     println!(
         "cuts={} acked={} dropped_bytes={} failed_syncs={} lost={} doubled={} corrupt={}; oversold={} imbalance={} \
-         during_recovery={}",
+         during_recovery={} during_backup={} broken_backups={}",
         toll.cuts,
         trade.acked(),
         toll.dropped_bytes,
@@ -173,10 +189,12 @@ fn report(args: &PowerCutArgs, trade: &Trade, findings: &Findings, toll: &Toll) 
         findings.oversold,
         findings.imbalance,
         toll.during_recovery,
+        toll.during_backup,
+        toll.broken_backups,
     );
     ensure!(
-        findings.is_clean() && toll.corrupt == 0,
-        "acknowledged changes were lost, or the store was damaged"
+        findings.is_clean() && toll.corrupt == 0 && toll.broken_backups == 0,
+        "acknowledged changes were lost, or the store or a backup was damaged"
     );
     ensure!(toll.dropped_bytes > 0, "no write was dropped");
     ensure!(toll.failed_syncs > 0 || args.reliable_syncs, "no sync failed");
@@ -188,7 +206,7 @@ async fn wait_for(prelude: Prelude, site: &mut Site, random: &mut StdRng) -> any
     let moment = Duration::from_millis(random.random_range(0..CUT_WITHIN_MILLIS));
     site.disk.obey(&prelude.rules(random.random_range(1..=20)))?;
     match prelude {
-        Prelude::None => sleep(moment).await,
+        Prelude::None | Prelude::Backup => sleep(moment).await,
         Prelude::BeforeSync | Prelude::AfterSync | Prelude::Checkpoint => {
             // If the point is not reached, the cut comes now.
             let _ = timeout(POINT_PATIENCE, site.ended()).await;

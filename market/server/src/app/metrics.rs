@@ -140,7 +140,7 @@ fn add_deliveries(relay: &RelayHandle, metrics: &mut Metrics) {
     );
     metrics.gauge(
         "souk_deliveries_unproven",
-        "Deliveries in progress to callbacks at which nothing was received yet; at most 16",
+        "Deliveries in progress to callbacks at which nothing was received yet; at most 32",
         read(|relay| relay.in_progress().in_slots.unproven),
     );
     metrics.gauge(
@@ -152,6 +152,11 @@ fn add_deliveries(relay: &RelayHandle, metrics: &mut Metrics) {
         "souk_deliveries_slow",
         "Deliveries to proven callbacks that have taken longer than 250 ms; at most 64 count apart",
         read(|relay| relay.in_progress().slow),
+    );
+    metrics.gauge(
+        "souk_deliveries_silent",
+        "Deliveries to unproven callbacks that have taken longer than 250 ms; at most 256",
+        read(|relay| relay.in_progress().silent),
     );
     metrics.gauge(
         "souk_due_mailboxes_proven",

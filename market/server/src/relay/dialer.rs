@@ -29,6 +29,9 @@ const PROBE_TIMEOUT: Duration = Duration::from_secs(3);
 /// Maximum size of a response in bytes. A valid one has about a dozen.
 const MAX_ANSWER_BYTES: usize = 4 * 1024;
 
+/// The reason of a failure, if the recipient was too slow.
+pub(super) const NO_ANSWER: &str = "no answer in time";
+
 /// Connects to callback servers.
 pub struct Dialer {
     tls: ClientTls,
@@ -124,7 +127,7 @@ impl Dialer {
             NotificationServiceClient::new(self.channel(route)).max_decoding_message_size(MAX_ANSWER_BYTES);
         let request = v1::NotifyClientRequest { recipient_id: route.party.to_string(), events };
         let answer = tokio::time::timeout(timeout, client.notify_client(request)).await;
-        let answer = answer.map_err(|_| Status::deadline_exceeded("no answer in time"))??;
+        let answer = answer.map_err(|_| Status::deadline_exceeded(NO_ANSWER))??;
         Ok(Sequence(answer.into_inner().acknowledged_sequence))
     }
 
@@ -167,7 +170,7 @@ fn is_refusal(code: Code) -> bool {
 /// code.
 fn in_words(status: &Status) -> String {
     match status.code() {
-        Code::DeadlineExceeded => "no answer in time".to_owned(),
+        Code::DeadlineExceeded => NO_ANSWER.to_owned(),
         Code::Unavailable => "could not connect to the callback with the party's certificate".to_owned(),
         code => format!("the callback answered with an error: {code:?}"),
     }

@@ -12,7 +12,7 @@ use tokio::{
 
 use super::{
     BATCH_BYTES, BATCH_EVENTS, LEASE, Shared, backoff,
-    dialer::SendFailure,
+    dialer::{NO_ANSWER, SendFailure},
     slots::{self, SLOW_AFTER, Slot},
 };
 use crate::wire;
@@ -115,12 +115,16 @@ async fn deliver(shared: Arc<Shared>, claim: Claim, settlements: mpsc::Sender<Se
     let mut sending = std::pin::pin!(send(&shared, &claim));
     let verdict = match time::timeout(SLOW_AFTER, &mut sending).await {
         Ok(verdict) => verdict,
-        Err(_) => {
-            if shared.slots.move_aside(&mut slot) {
+        Err(_) => tokio::select! {
+            verdict = &mut sending => verdict,
+            () = shared.slots.move_aside(&mut slot) => {
                 shared.due.notify_one();
+                tokio::select! {
+                    verdict = sending => verdict,
+                    () = shared.slots.given_up(claim.reliability) => failed(&shared, &claim, NO_ANSWER.to_owned()),
+                }
             }
-            sending.await
-        }
+        },
     };
     // The receiver outlives all senders, so this can't fail.
     let _ = settlements.send(Settlement { recipient: claim.recipient, epoch: claim.epoch, verdict }).await;

@@ -222,6 +222,7 @@ impl Mailbox {
             self.regular_attempt.get_or_insert(next);
         }
         self.next_attempt = Some(now);
+        self.reliability = self.reliability.min(Reliability::Unproven);
         true
     }
 

@@ -86,7 +86,8 @@ const STATE: &str = concat!("SELECT ", state_columns!(), " FROM mailbox WHERE ma
 const PROBE: &str = "UPDATE mailbox SET is_probed = is_probed OR lease_until > $2, \
      regular_attempt = CASE WHEN lease_until <= $2 AND failures > 0 AND next_attempt > $2 \
      THEN coalesce(regular_attempt, next_attempt) ELSE regular_attempt END, \
-     next_attempt = $2 WHERE party = $1 AND next_attempt IS NOT NULL RETURNING 1";
+     next_attempt = $2, reliability = least(reliability, 1) \
+     WHERE party = $1 AND next_attempt IS NOT NULL RETURNING 1";
 const FORGET_REQUESTS: &str = "DELETE FROM request WHERE (id, party) IN \
      (SELECT id, party FROM request WHERE done_at < $1 ORDER BY done_at LIMIT $2 FOR UPDATE SKIP LOCKED) RETURNING 1";
 

@@ -263,7 +263,8 @@ impl Mailboxes for SqliteMailboxes {
         let sql = "UPDATE mailbox SET is_probed = is_probed OR lease_until > ?2, \
                    regular_attempt = CASE WHEN lease_until <= ?2 AND failures > 0 AND next_attempt > ?2 \
                    THEN coalesce(regular_attempt, next_attempt) ELSE regular_attempt END, \
-                   next_attempt = ?2 WHERE party = ?1 AND next_attempt IS NOT NULL";
+                   next_attempt = ?2, reliability = min(reliability, 1) \
+                   WHERE party = ?1 AND next_attempt IS NOT NULL";
         self.write(move |transaction| {
             Ok(transaction.prepare_cached(sql)?.execute(params![blob(recipient), now.0])? > 0)
         })

@@ -57,6 +57,11 @@ async fn callback_is_proven_by_success_and_failing_after_a_failure(mut shop: Sho
     shop.store.mailboxes.acknowledge(party(ALICE), Sequence(3)).await.unwrap();
     shop.attempt(Reliability::Unproven, Verdict::Delivered(Sequence(4))).await;
     shop.store.mailboxes.acknowledge(party(ALICE), Sequence(5)).await.unwrap();
+    shop.attempt(Reliability::Proven, shop.failed()).await;
+    // Otherwise it would wait for the slots of all callbacks that are gone.
+    assert!(shop.store.mailboxes.probe(party(ALICE), shop.now).await.unwrap());
+    shop.attempt(Reliability::Unproven, Verdict::Delivered(Sequence(6))).await;
+    assert!(shop.store.mailboxes.probe(party(ALICE), shop.now).await.unwrap());
     shop.attempt(Reliability::Proven, Verdict::Released).await;
 }
 
