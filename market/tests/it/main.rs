@@ -18,6 +18,7 @@ mod fixture;
 mod full_disk;
 mod held_store;
 mod horizon;
+mod metrics;
 mod migrating;
 mod observing;
 mod records;
