@@ -12,6 +12,7 @@ mod audit;
 mod backup;
 mod crash;
 mod dead_letters;
+mod demo;
 mod deploying;
 mod encrypted;
 mod fixture;
