@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # Checks the files in deploy/ as far as possible without the target machines: scripts, units, compose, load balancer,
-# Kubernetes, Patroni, and the installation over ssh. hosts.sh runs actual trades.
+# Kubernetes, Patroni, alert rules and dashboard, and the installation over ssh. hosts.sh runs actual trades.
 #
 # Tools come from Debian packages and PyPI. As root, missing ones are installed. Packages that start a service
-# (haproxy, openssh-server, patroni) are installed only if CI is set, so that none is started on a developer's
+# (haproxy, openssh-server, patroni, prometheus) are installed only if CI is set, so that none is started on a developer's
 # machine.
 set -euo pipefail
 
@@ -159,6 +159,27 @@ patroni_settings() {
     return "$code"
 }
 
+alerts() {
+    (cd "$deploy/prometheus" && promtool check config prometheus.yml && promtool test rules tests.yaml)
+    printf '%s alerts, %s' "$(grep -c -- '- alert:' "$deploy/prometheus/alerts.yaml")" "$(promtool --version 2>&1 | sed -n '1s/,* *version \([^ ]*\).*/ \1/p')"
+}
+
+# Turns the queries of the dashboard into rules, because promtool knows no dashboards.
+dashboard() {
+    python3 - "$deploy/grafana/souk.json" >"$work/queries.yaml" <<'END'
+import json, sys
+panels = json.load(open(sys.argv[1]))["panels"]
+queries = [target["expr"] for panel in panels for target in panel.get("targets", [])]
+rules = [
+    {"record": f"query_{number}", "expr": query.replace("$__rate_interval", "5m").replace("$instance", ".*")}
+    for number, query in enumerate(queries)
+]
+json.dump({"groups": [{"name": "queries", "rules": rules}]}, sys.stdout)
+END
+    promtool check rules "$work/queries.yaml"
+    printf '%s queries' "$(grep -c '"expr":' "$deploy/grafana/souk.json")"
+}
+
 if need shellcheck shellcheck --version; then
     check "scripts: shellcheck" scripts
 else
@@ -194,6 +215,12 @@ if need patroni service patroni --version; then
     check "patroni.yml: patroni --validate-config" patroni_settings
 else
     skip "patroni.yml (Debian: patroni; installed where CI is set)"
+fi
+if need prometheus service promtool --version; then
+    check "alert rules: promtool" alerts
+    check "dashboard: promtool" dashboard
+else
+    skip "alert rules and dashboard (Debian: prometheus; installed where CI is set)"
 fi
 need openssh-server service command -v sshd || true
 if [ -x "$bin/gen-certs" ]; then

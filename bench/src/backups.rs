@@ -38,7 +38,7 @@ impl Backup {
 
     /// Returns whether the backup has kept its promise, after waiting until it has ended: a file under its name is
     /// complete, and it is there if the program said so. Removes the file.
-    pub(crate) async fn is_whole(mut self, site: &Site) -> anyhow::Result<bool> {
+    pub(crate) async fn ends_whole(mut self, site: &Site) -> anyhow::Result<bool> {
         let ended = timeout(PATIENCE, self.process.wait()).await.context("a backup does not end")??;
         if !self.file.exists() {
             return Ok(!ended.success());

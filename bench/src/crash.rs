@@ -94,7 +94,7 @@ pub(crate) async fn run(args: CrashArgs) -> anyhow::Result<()> {
         points += usize::from(kill_at(point, &mut site, &trade, &mut random).await?);
         if let Some(backup) = backup {
             backups += 1;
-            broken_backups += usize::from(!backup.is_whole(&site).await?);
+            broken_backups += usize::from(!backup.ends_whole(&site).await?);
         }
         let newest = trade.newest();
         site.disk.forget()?;

@@ -137,7 +137,7 @@ pub(crate) async fn serve_market(args: ServeArgs) -> anyhow::Result<()> {
 
 /// Opens a market with default settings except for the rate limits, by default on SQLite. Prints its address for the
 /// parent process.
-pub(crate) async fn open_market(args: ServeArgs, store: &str) -> anyhow::Result<(App, observe::WorkerGuard)> {
+pub(crate) async fn open_market(args: ServeArgs, store: &str) -> anyhow::Result<(App, observe::Log)> {
     let mut config = Config::load(None)?;
     config.server.threads = args.threads;
     config.tls.cert = args.dir.join("pki/market.pem");

@@ -158,7 +158,7 @@ pub(crate) async fn run(args: PowerCutArgs) -> anyhow::Result<()> {
         }
         if let Some(backup) = backup {
             toll.during_backup += 1;
-            toll.broken_backups += u32::from(!backup.is_whole(&site).await?);
+            toll.broken_backups += u32::from(!backup.ends_whole(&site).await?);
         }
         let found = trade.recheck(newest).await?;
         if !found.is_clean() {

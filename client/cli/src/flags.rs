@@ -78,7 +78,7 @@ pub struct CommonFlags {
     /// No colours (so does the variable NO_COLOR).
     #[arg(long, global = true, help_heading = "Output")]
     pub no_color: bool,
-    /// Settings file [default: ~/.config/souk/seller.toml or buyer.toml].
+    /// Settings file [default: ~/.config/souk/seller.toml, buyer.toml or, for market admin, admin.toml].
     #[arg(long, global = true, env = "SOUK_CONFIG", value_name = "FILE", help_heading = "Connection")]
     pub config: Option<PathBuf>,
 }

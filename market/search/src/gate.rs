@@ -49,6 +49,11 @@ impl Gate {
         // Cannot underflow: permits are only ever taken and returned, never added.
         MAX_SEARCHES - self.places.available_permits()
     }
+
+    /// Returns the number of searches that occupy a thread.
+    pub(super) fn running(&self) -> usize {
+        MAX_RUNNING - self.seats.available_permits()
+    }
 }
 
 #[cfg(test)]

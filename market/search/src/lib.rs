@@ -95,6 +95,8 @@ pub struct SearchLoad {
     pub level: bool,
     /// The number of searches in progress, including those that wait.
     pub searches: usize,
+    /// The number of searches that occupy a thread.
+    pub running: usize,
 }
 
 impl Search {
@@ -198,16 +200,21 @@ impl Search {
     pub fn load(&self) -> SearchLoad {
         let Progress { indexed, level, .. } = self.progress();
         let moved = *self.shared.live.moved.borrow();
-        SearchLoad { indexed, moved: moved.max(indexed), level, searches: self.shared.gate.taken() }
+        let (searches, running) = (self.shared.gate.taken(), self.shared.gate.running());
+        SearchLoad { indexed, moved: moved.max(indexed), level, searches, running }
     }
 
     /// Returns for how long searches may have lacked changes, if that is longer than [`STALE_AFTER`]: the index can't
     /// be written, or a transaction that is left open hides what was committed after it. `None` if they are current.
     pub fn stale_for(&self) -> Option<Duration> {
+        self.lag().filter(|lag| *lag > STALE_AFTER)
+    }
+
+    /// Returns for how long the index has lacked changes; `None` if it has everything, or is being built.
+    pub fn lag(&self) -> Option<Duration> {
         let progress = self.progress();
         let is_behind = progress.level && progress.indexed < *self.shared.live.moved.borrow();
-        let lag = progress.behind_since.filter(|_| is_behind)?.elapsed();
-        (lag > STALE_AFTER).then_some(lag)
+        progress.behind_since.filter(|_| is_behind).map(|since| since.elapsed())
     }
 
     /// Returns why the index can't be written at the moment; `None` if it can.

@@ -50,6 +50,11 @@ impl RideNews {
         RideWatch { ride, news, all: self.clone() }
     }
 
+    /// Returns the number of watchers of all rides.
+    pub fn watchers(&self) -> usize {
+        self.lock().values().map(|watched| watched.watchers).sum()
+    }
+
     /// Locks the entries. A poisoned lock is safe to use: no update under it can panic half-way.
     fn lock(&self) -> MutexGuard<'_, HashMap<RideId, Watched>> {
         self.watched.lock().unwrap_or_else(PoisonError::into_inner)
@@ -87,6 +92,7 @@ mod tests {
         let news = RideNews::default();
         let (one, other) = (RideId(Uuid::from_u128(1)), RideId(Uuid::from_u128(2)));
         let mut watchers = [news.watch(one), news.watch(one)];
+        assert_eq!(news.watchers(), 2);
         news.notify(other);
         news.notify(one);
         for watcher in &mut watchers {

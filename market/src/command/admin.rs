@@ -13,6 +13,9 @@ use super::{
 };
 
 /// Manage the parties of a market, with an operator's certificate (gen-certs.sh operator NAME)
+///
+/// The settings file is ~/.config/souk/admin.toml (or $XDG_CONFIG_HOME/souk/admin.toml), unless --config names another.
+/// Its keys are the names of the flags: market, cert, output, timeout.
 #[derive(Args)]
 pub(super) struct AdminArgs {
     #[command(flatten)]

@@ -19,8 +19,8 @@ use super::store::StoreArgs;
 /// none.
 #[derive(Args)]
 #[command(
-    after_help = "Example:\n  market backup backup-2026-11-29.db --store souk.db\n\nPostgreSQL has its own \
-                        tools; docs/backup.md shows them."
+    after_help = "Example:\n  market backup backup-2026-11-29.db --store souk.db\n\nFor PostgreSQL, use \
+                        pg_dump or pg_basebackup, as docs/backup.md shows."
 )]
 pub(super) struct BackupArgs {
     /// The file to create. It must not exist.
@@ -37,7 +37,7 @@ pub(super) fn run(args: BackupArgs) -> anyhow::Result<ExitCode> {
     let StoreConfig::Sqlite { path, .. } = args.store.settings()? else {
         anyhow::bail!(
             "market backup copies SQLite files; for PostgreSQL run `pg_dump --format custom --file {} DATABASE`, which \
-             is consistent while markets run",
+             is consistent while markets run (docs/backup.md has the commands)",
             args.file.display()
         );
     };

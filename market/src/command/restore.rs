@@ -16,8 +16,8 @@ use super::store::StoreArgs;
 /// was changed.
 #[derive(Args)]
 #[command(
-    after_help = "Example:\n  market restore backup-2026-11-29.db --store souk.db --replace\n\nPostgreSQL has its own \
-                  tools; docs/backup.md shows them."
+    after_help = "Example:\n  market restore backup-2026-11-29.db --store souk.db --replace\n\nFor PostgreSQL, use \
+                  pg_restore, as docs/backup.md shows."
 )]
 pub(super) struct RestoreArgs {
     /// The backup, as made by `market backup`.
@@ -33,7 +33,9 @@ pub(super) struct RestoreArgs {
 pub(super) fn run(args: RestoreArgs) -> anyhow::Result<ExitCode> {
     let StoreConfig::Sqlite { path, index } = args.store.settings()? else {
         anyhow::bail!(
-            "market restore restores SQLite files; for PostgreSQL use pg_restore, as docs/backup.md shows"
+            "market restore restores SQLite files; for PostgreSQL run `createdb` and `pg_restore --exit-on-error \
+             --dbname NEW_DATABASE {}`, then `market check` (docs/backup.md has the commands)",
+            args.file.display()
         );
     };
     let aside = format!(".replaced-{}", Clock::SYSTEM.now().0 / 1_000_000);

@@ -109,7 +109,7 @@ pub(super) async fn run(args: ServeArgs) -> anyhow::Result<ExitCode> {
         app = App::build(config, listener, (Clock::SYSTEM, Random::SYSTEM)) => app?,
         () = shutdown.cancelled() => return Ok(ExitCode::SUCCESS),
     };
-    let app = app.with_span_counts(traces.as_ref().map(Traces::counts));
+    let app = app.with_outputs(log.outputs(traces.as_ref()));
     tracing::info!(listen = %app.local_addr()?, "the market is open");
     let outcome = app.run(shutdown).await;
     // Also after a failure, so that the last spans are sent.

@@ -6,7 +6,15 @@
 //!
 //! The market and the parties come from `souk-testkit`, which tests and benchmarks use too.
 
+/// Prints a line like `println!`, unless nobody reads the output any more.
+macro_rules! say {
+    ($($text:tt)*) => {
+        $crate::demo::output::print(format_args!($($text)*))
+    };
+}
+
 mod catalogue;
+mod output;
 pub mod replay;
 pub mod show;
 pub mod tour;

@@ -19,6 +19,7 @@
 
 mod archive;
 pub mod audit;
+mod backlog;
 mod check;
 mod clock;
 mod consumer;
@@ -43,6 +44,7 @@ use async_trait::async_trait;
 use souk_domain::{Keys, Party, PartyId, TillId, WorkingSet};
 
 pub use archive::{AUDIT_STEP, Archive, DueOrders, ORDERS_STEP, PrunedBy};
+pub use backlog::{Backlogs, MOST_COUNTED, Reading, StoreQueues};
 pub use check::Finding;
 pub use clock::{ClockFinding, ClockMark, ClockReport, Clocks, DueBounds};
 pub use consumer::{
@@ -89,6 +91,8 @@ pub struct Store {
     pub health: Health,
     /// The size of the write-ahead log; `None` for a back end that has none of its own.
     pub log: Option<WriteAheadLog>,
+    /// What waits for a connection; `None` for a back end without connections.
+    pub queues: Option<StoreQueues>,
 }
 
 /// One writer.

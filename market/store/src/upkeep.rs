@@ -1,8 +1,9 @@
 //! Work on the store that no call waits for.
 
 use async_trait::async_trait;
+use souk_domain::Timestamp;
 
-use super::StoreError;
+use super::{Backlogs, StoreError};
 
 /// Upkeep, in steps that leave room for purchases in between.
 #[async_trait]
@@ -12,4 +13,8 @@ pub trait Upkeep: Send + Sync {
     async fn compact_audit(&self) -> Result<usize, StoreError> {
         Ok(0)
     }
+
+    /// Returns what waits in the store, at a steady time. Holds up no writer, and takes a bounded time however much
+    /// waits.
+    async fn backlogs(&self, now: Timestamp) -> Result<Backlogs, StoreError>;
 }

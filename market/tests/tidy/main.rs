@@ -6,6 +6,7 @@
 mod crates;
 mod documents;
 mod manifests;
+mod metrics;
 mod modules;
 
 use std::{

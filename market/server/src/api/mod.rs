@@ -41,12 +41,21 @@ use crate::{
     clock::{Clock, SteadyClock},
     config::RetentionConfig,
     ledger::{Done, Ledger, LedgerError, OVERLOAD_RETRY_DELAY},
-    observe::Activity,
+    observe::{Activity, Tally},
     random::Random,
     relay::RelayHandle,
     rides::RideNews,
     wire::{self, command::Parsed},
 };
+
+/// The numbers of open streams, by call. Clones share them.
+#[derive(Clone, Debug, Default)]
+pub struct OpenStreams {
+    /// Of WatchSearch.
+    pub searches: Tally,
+    /// Of SyncInventory.
+    pub tills: Tally,
+}
 
 /// The components that the services use, shared by all server threads.
 pub struct Parts {
@@ -66,6 +75,8 @@ pub struct Parts {
     pub retention: RetentionConfig,
     /// Wakes the watchers of a ride when there are new positions.
     pub rides: RideNews,
+    /// The open streams that nothing else counts.
+    pub streams: OpenStreams,
     /// The search index of this market.
     pub search: Search,
     /// The handle to the delivery of events.

@@ -76,8 +76,10 @@ pub(super) async fn open(
     let events = events.map_err(|end| subscribe_end(&end))?;
     let (answers, waiting) = mpsc::channel(ANSWERS);
     let (end, ended) = oneshot::channel();
+    let open = api.parts.streams.tills.enter();
     let sync = Sync { api, caller, till, answers };
     tokio::spawn(async move {
+        let _open = open;
         if let Err(Some(status)) = sync.run(messages, events).await {
             // This fails only if the till has disconnected.
             let _ = end.send(status);

@@ -19,7 +19,7 @@ use rotate::{Changes, CredentialUsers, Rotator};
 pub use serve::ServeError;
 use souk_domain::PartyId;
 use souk_search::{Search, SearchError};
-use souk_store::{Health, OpeningProgress, Receipt, Replicas, StoreError};
+use souk_store::{Health, OpeningProgress, Receipt, Replicas, StoreError, StoreQueues};
 pub use stored_clock::{accept_stored_clock, stored_clock};
 
 use arc_swap::ArcSwap;
@@ -35,16 +35,16 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     access::{Access, AccessParts, CallbackPolicy, Suspended, TokenKeys, Tokens},
-    api::Parts,
+    api::{OpenStreams, Parts},
     audit::Refusals,
     clock::Clock,
     config::{Config, LimitConfig, TokenKeyFiles},
     ledger::{Lanes, OnCommit},
-    observe::{Activity, CallTimes, SpanCounts},
+    observe::{Activity, CallTimes, Outputs},
     random::Random,
     relay::{Dialer, Relay, RelayHandle, RelayParts},
     rides::RideNews,
-    upkeep,
+    upkeep::{self, BacklogLook},
 };
 
 /// A market with all components open and its listener bound, which does not serve yet.
@@ -60,7 +60,9 @@ pub struct App {
     refusals: Refusals,
     admin: Option<OpenPort>,
     times: Arc<CallTimes>,
-    spans: Option<Arc<SpanCounts>>,
+    outputs: Outputs,
+    store_queues: Option<StoreQueues>,
+    backlogs: BacklogLook,
     /// When the shared store was last reached. `None` for a store that only this market uses.
     freshness: Option<StoreFreshness>,
     /// The other markets on a shared store.
@@ -158,6 +160,7 @@ impl App {
             archive: store.archive,
             retention: config.retention,
             rides: RideNews::default(),
+            streams: OpenStreams::default(),
             search,
             relay: relay.handle(),
             tokens,
@@ -171,8 +174,8 @@ impl App {
             queued: Box::new(lanes.queued()),
             log: store.log,
         });
+        let backlogs = upkeep::start(store.upkeep, steady.clone(), parts.closing.clone());
         tokio::spawn(steady.run(parts.closing.clone()));
-        tokio::spawn(upkeep::run(store.upkeep, parts.closing.clone()));
         let freshness = store.replicas.clone().map(|replicas| {
             let listener = ReplicaListener::of(&parts, Arc::clone(&access), notes);
             replicas::start(replicas, listener, parts.closing.clone())
@@ -189,17 +192,19 @@ impl App {
             relay,
             refusals,
             times: Arc::default(),
-            spans: None,
+            outputs: Outputs::default(),
+            store_queues: store.queues,
+            backlogs,
             freshness,
             replicas: store.replicas,
             store_health: store.health,
         })
     }
 
-    /// Adds the counts of sent and dropped spans to the metrics.
+    /// Adds the counts of log lines and spans to the metrics.
     #[must_use]
-    pub fn with_span_counts(self, spans: Option<Arc<SpanCounts>>) -> Self {
-        Self { spans, ..self }
+    pub fn with_outputs(self, outputs: Outputs) -> Self {
+        Self { outputs, ..self }
     }
 
     /// Returns the address on which the market listens.

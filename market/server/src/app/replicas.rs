@@ -80,9 +80,14 @@ impl StoreFreshness {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
     }
 
+    /// Returns for how long the store has not been reached.
+    pub(super) fn age(&self) -> Duration {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).elapsed()
+    }
+
     /// Returns whether the store was reached within [`FRESH_FOR`].
     pub(super) fn is_fresh(&self) -> bool {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).elapsed() <= FRESH_FOR
+        self.age() <= FRESH_FOR
     }
 }
 

@@ -10,6 +10,7 @@ use tonic::service::Routes;
 use super::{
     App,
     drain::{DrainPhases, Draining, report_head},
+    metrics,
 };
 use crate::{
     access::Access,
@@ -79,12 +80,7 @@ impl App {
                 routes(Arc::clone(&access), api)
             })?
         };
-        let waiting = server.waiting();
-        metrics.gauge(
-            "souk_handshakes_waiting",
-            "Connections that wait because their address has as many TLS handshakes under way as it may",
-            move || i64::try_from(waiting()).unwrap_or(i64::MAX),
-        );
+        metrics::add_server(&server.load(), &config.limits, &mut metrics);
         let health = Arc::new(health(server.pulses()));
         let watching = feed_watchdog(&health);
         if let Some(admin) = &self.admin {

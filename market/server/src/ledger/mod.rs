@@ -167,6 +167,11 @@ impl Lanes {
         }
     }
 
+    /// Returns the maximum number of queued commands, of all lanes together.
+    pub fn capacity(&self) -> usize {
+        self.queues.len() * LANE_QUEUE
+    }
+
     /// Returns a function that reports whether a lane has failed, for health checks. It does not keep the lanes
     /// alive.
     pub fn failure(&self) -> impl Fn() -> bool + Send + Sync + use<> {

@@ -31,6 +31,7 @@ impl<R> fmt::Debug for Figure<R> {
 
 struct Gauge<R>(Figure<R>);
 struct Counter<R>(Figure<R>);
+struct SecondsCounter<R>(Figure<R>);
 
 impl<R> fmt::Debug for Gauge<R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -39,6 +40,12 @@ impl<R> fmt::Debug for Gauge<R> {
 }
 
 impl<R> fmt::Debug for Counter<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl<R> fmt::Debug for SecondsCounter<R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
     }
@@ -53,6 +60,14 @@ impl<R: Fn() -> i64 + Send + Sync + 'static> Collector for Gauge<R> {
 }
 
 impl<R: Fn() -> u64 + Send + Sync + 'static> Collector for Counter<R> {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+        let Figure { name, help, read } = &self.0;
+        let counter = ConstCounter::new(read());
+        counter.encode(encoder.encode_descriptor(name, help, None, counter.metric_type())?)
+    }
+}
+
+impl<R: Fn() -> f64 + Send + Sync + 'static> Collector for SecondsCounter<R> {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
         let Figure { name, help, read } = &self.0;
         let counter = ConstCounter::new(read());
@@ -79,6 +94,16 @@ impl Metrics {
         read: impl Fn() -> u64 + Send + Sync + 'static,
     ) {
         self.registry.register_collector(Box::new(Counter(Figure { name, help, read })));
+    }
+
+    /// Adds a counter of seconds.
+    pub fn seconds_counter(
+        &mut self,
+        name: &'static str,
+        help: &'static str,
+        read: impl Fn() -> f64 + Send + Sync + 'static,
+    ) {
+        self.registry.register_collector(Box::new(SecondsCounter(Figure { name, help, read })));
     }
 
     /// Adds the histograms of the duration of calls.

@@ -8,18 +8,20 @@ pub mod manager;
 mod memory;
 mod metrics;
 pub mod port;
+pub mod process;
+mod tally;
 mod traces;
 
-use std::io;
+use std::{io, sync::Arc};
 
 pub use access_log::{AccessLog, AccessLogLayer};
 pub use activity::Activity;
 pub use calls::CallTimes;
 pub use memory::Memory;
 pub use metrics::Metrics;
+pub use tally::{Tallied, Tally};
 pub use traces::{SpanCounts, TraceError, Traces};
-use tracing_appender::non_blocking::NonBlockingBuilder;
-pub use tracing_appender::non_blocking::WorkerGuard;
+use tracing_appender::non_blocking::{ErrorCounter, NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::{
     EnvFilter, Layer as _,
     filter::{Directive, ParseError},
@@ -51,9 +53,37 @@ pub enum LogError {
     Twice,
 }
 
-/// Starts logging to standard error, and creating spans if `traces` is given. Keep the returned guard until the end
-/// of the program: dropping it flushes the log.
-pub fn init(config: &LogConfig, traces: Option<&Traces>) -> Result<WorkerGuard, LogError> {
+/// The log. Keep it until the end of the program: dropping it writes what is still queued.
+pub struct Log {
+    dropped: ErrorCounter,
+    _guard: WorkerGuard,
+}
+
+impl Log {
+    /// Returns what is counted of the log and of the spans, for metrics.
+    pub fn outputs(&self, traces: Option<&Traces>) -> Outputs {
+        Outputs { lines: Some(self.dropped.clone()), spans: traces.map(Traces::counts).unwrap_or_default() }
+    }
+}
+
+/// What a market's log and its spans have dropped. By default, of a market without either.
+#[derive(Clone, Debug, Default)]
+pub struct Outputs {
+    lines: Option<ErrorCounter>,
+    /// The counts of spans.
+    pub spans: Arc<SpanCounts>,
+}
+
+impl Outputs {
+    /// Returns the number of log lines that were dropped because the terminal or disk was too slow.
+    pub fn dropped_lines(&self) -> u64 {
+        let dropped = self.lines.as_ref().map_or(0, ErrorCounter::dropped_lines);
+        u64::try_from(dropped).unwrap_or(u64::MAX)
+    }
+}
+
+/// Starts logging to standard error, and creating spans if `traces` is given.
+pub fn init(config: &LogConfig, traces: Option<&Traces>) -> Result<Log, LogError> {
     let wrong = |problem: String| LogError::Level { level: config.level.clone(), problem };
     let filter = EnvFilter::try_new(&config.level).map_err(|error| wrong(error.to_string()))?;
     // Spans are for the collector only. In the log, they would repeat what the line of each call says.
@@ -63,6 +93,7 @@ pub fn init(config: &LogConfig, traces: Option<&Traces>) -> Result<WorkerGuard, 
     // calls.
     let (writer, guard) =
         NonBlockingBuilder::default().buffered_lines_limit(WAITING_LINES).finish(io::stderr());
+    let dropped = writer.error_counter();
     let lines = fmt::layer().with_writer(writer);
     let lines = match config.format {
         LogFormat::Json => lines.json().boxed(),
@@ -75,5 +106,5 @@ pub fn init(config: &LogConfig, traces: Option<&Traces>) -> Result<WorkerGuard, 
         .with(traces.map(Traces::layer))
         .try_init()
         .map_err(|_| LogError::Twice)?;
-    Ok(guard)
+    Ok(Log { dropped, _guard: guard })
 }

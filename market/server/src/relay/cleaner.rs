@@ -136,8 +136,10 @@ async fn step(shared: &Shared) -> (usize, Option<StoreError>) {
     let mut results = vec![acknowledged];
     if !shared.clock.is_paused() {
         let cutoffs = Cutoffs::at(shared.clock.now(), &shared.retention);
+        let expired = mailboxes.expire(cutoffs.now, shared.retention.events, STEP).await;
+        shared.note_dropped(*expired.as_ref().unwrap_or(&0));
         results.extend([
-            mailboxes.expire(cutoffs.now, shared.retention.events, STEP).await,
+            expired,
             // After the deliveries that refer to them.
             mailboxes.forget_events(cutoffs.updates, STEP).await,
             mailboxes.forget_requests(cutoffs.requests, STEP).await,

@@ -66,6 +66,11 @@ impl Dialer {
         Self { tls, domain, policy, channels: Cache::new(CHANNELS) }
     }
 
+    /// Returns the number of connections that are kept.
+    pub(super) fn connections(&self) -> usize {
+        self.channels.len()
+    }
+
     /// Drops all connections. The next batches use new ones, opened with the market's current certificate and
     /// verified against the current revocation lists.
     pub(super) fn hang_up(&self) {

@@ -29,7 +29,13 @@ mod slots;
 mod subscribe;
 mod subscribers;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use arc_swap::ArcSwap;
 pub use dialer::{Dialer, ProbeFailure};
@@ -37,7 +43,7 @@ pub use slots::InProgress;
 use souk_domain::{Callback, PartyId, Role, Sequence, TillId};
 use souk_store::{
     ByReliability, CONSUMER_RETENTION, Clocks, Consumers, DEAD_LETTER_RETENTION, DeadLetters, LeaseEpoch,
-    LeaseOwner, Mailboxes, StoreError, Tracks,
+    LeaseOwner, Mailboxes, Settlement, StoreError, Tracks,
 };
 pub use subscribe::{Reader, SubscribeEnd, SubscribeItem};
 use tokio::{
@@ -115,6 +121,10 @@ struct Shared {
     /// The number of mailboxes that were due when they were counted last.
     due_mailboxes: ArcSwap<ByReliability>,
     cleaning: cleaner::Progress,
+    /// The number of deliveries that were dropped.
+    dropped: AtomicU64,
+    /// The queue of settlements, once the relay sends.
+    settling: OnceLock<mpsc::WeakSender<Settlement>>,
     due: Notify,
     expand: Notify,
     stop: CancellationToken,
@@ -142,6 +152,8 @@ impl Relay {
             slots: slots::Slots::new(),
             due_mailboxes: ArcSwap::default(),
             cleaning: cleaner::Progress::default(),
+            dropped: AtomicU64::new(0),
+            settling: OnceLock::new(),
             due: Notify::new(),
             expand: Notify::new(),
             stop: stop.clone(),
@@ -276,6 +288,28 @@ impl RelayHandle {
         **self.shared.due_mailboxes.load()
     }
 
+    /// Returns the number of parties that wait to be made due early.
+    pub fn queued_probes(&self) -> usize {
+        self.probes.max_capacity() - self.probes.capacity()
+    }
+
+    /// Returns the number of finished deliveries that wait to be recorded.
+    pub fn queued_settlements(&self) -> usize {
+        let queue = self.shared.settling.get().and_then(mpsc::WeakSender::upgrade);
+        queue.map_or(0, |queue| queue.max_capacity() - queue.capacity())
+    }
+
+    /// Returns the number of deliveries dropped since the start: their retention ended, or the callback refused them
+    /// repeatedly.
+    pub fn dropped(&self) -> u64 {
+        self.shared.dropped.load(Ordering::Relaxed)
+    }
+
+    /// Returns the number of connections to callback servers that are kept open.
+    pub fn callback_connections(&self) -> usize {
+        self.shared.dialer.connections()
+    }
+
     /// Returns the number of expired rows deleted since the start.
     pub fn cleaned_rows(&self) -> u64 {
         self.shared.cleaning.deleted()
@@ -293,6 +327,10 @@ impl RelayHandle {
 }
 
 impl Shared {
+    fn note_dropped(&self, deliveries: usize) {
+        self.dropped.fetch_add(u64::try_from(deliveries).unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
+
     fn wake(&self, recipients: &[PartyId]) {
         let mut by_callback = false;
         for recipient in recipients {

@@ -36,6 +36,8 @@ const DEAD_AFTER: u32 = 10;
 /// settlements has been dropped.
 pub(super) async fn run(shared: Arc<Shared>) {
     let (settlements, settling) = mpsc::channel(slots::ALL);
+    // Weak, because the settler ends with the last sender. Set once: a relay is started once.
+    let _ = shared.settling.set(settlements.downgrade());
     // A task of its own, so that settlements of many deliveries share transactions while more are sent.
     let settler = tokio::spawn(settle(Arc::clone(&shared), settling));
     let mut counted = None;
@@ -155,6 +157,7 @@ async fn send(shared: &Shared, claim: &Claim) -> Verdict {
         Err(SendFailure { reason, is_refusal: false }) => failed(shared, claim, reason),
         Err(SendFailure { reason, .. }) if claim.refusals + 1 >= DEAD_AFTER => {
             tracing::info!(recipient = %claim.recipient, %reason, "gave up an event that was refused repeatedly");
+            shared.note_dropped(1);
             Verdict::Dead { sequence: first, reason, at: shared.clock.now() }
         }
         Err(SendFailure { reason, .. }) => match failed(shared, claim, reason) {

@@ -31,6 +31,7 @@ pub(super) struct AdmissionLayer {
 #[derive(Debug)]
 struct Places {
     all: Semaphore,
+    most: usize,
     most_of_party: u32,
     /// The number of calls in progress per party. Parties without any have no entry, so the map stays small.
     by_party: Mutex<HashMap<Identity, u32>>,
@@ -39,13 +40,20 @@ struct Places {
 impl AdmissionLayer {
     /// Creates a layer that admits this many concurrent calls in total and per party. Clones share the limits.
     pub(super) fn new(calls: usize, calls_of_party: usize) -> Self {
+        // `Semaphore::new` panics above this number.
+        let most = calls.min(Semaphore::MAX_PERMITS);
         let places = Places {
-            // `Semaphore::new` panics above this number.
-            all: Semaphore::new(calls.min(Semaphore::MAX_PERMITS)),
+            all: Semaphore::new(most),
+            most,
             most_of_party: u32::try_from(calls_of_party).unwrap_or(u32::MAX),
             by_party: Mutex::default(),
         };
         Self { places: Arc::new(places) }
+    }
+
+    /// Returns the number of admitted calls whose response has not begun.
+    pub(super) fn under_way(&self) -> usize {
+        self.places.most - self.places.all.available_permits()
     }
 }
 

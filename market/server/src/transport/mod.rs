@@ -7,6 +7,7 @@
 
 mod admission;
 mod deadline;
+mod load;
 mod pulse;
 mod sources;
 mod thread;
@@ -24,6 +25,8 @@ use tonic::service::Routes;
 
 use crate::{audit::Refusals, config::LogFormat, observe::CallTimes, random::Random};
 use admission::AdmissionLayer;
+use load::DroppedConnections;
+pub use load::ServerLoad;
 pub use pulse::Pulses;
 use sources::{Entry, Place, Sources};
 use thread::ServerThread;
@@ -49,12 +52,14 @@ struct Dealt<S = TcpStream> {
 
 /// Counts the connections dropped before their handshake, for the log.
 struct Dropped {
+    total: DroppedConnections,
     count: u64,
     reported_at: Instant,
 }
 
 impl Dropped {
     fn one(&mut self, address: SocketAddr) {
+        self.total.add_one();
         self.count += 1;
         if self.reported_at.elapsed() >= DROPPED_REPORT {
             let count = std::mem::take(&mut self.count);
@@ -68,6 +73,8 @@ impl Dropped {
 pub struct Server {
     threads: Vec<ServerThread>,
     sources: Sources,
+    admission: AdmissionLayer,
+    dropped: DroppedConnections,
     pulses: Pulses,
     stop: CancellationToken,
 }
@@ -113,7 +120,8 @@ impl Server {
                 ServerThread::start((number, pulses.clone()), options, stop.clone(), Arc::clone(&routes))
             })
             .collect::<io::Result<_>>()?;
-        Ok(Self { threads, sources: Sources::new(options.handshakes_of_address), pulses, stop })
+        let sources = Sources::new(options.handshakes_of_address);
+        Ok(Self { threads, sources, admission, dropped: DroppedConnections::default(), pulses, stop })
     }
 
     /// Returns the heartbeats of the threads, for health checks. They remain usable after the threads have ended.
@@ -124,7 +132,7 @@ impl Server {
     /// Accepts connections and distributes them round robin. Never returns.
     pub async fn deal(&self, listener: &TcpListener) {
         let mut turn = 0;
-        let mut dropped = Dropped { count: 0, reported_at: Instant::now() };
+        let mut dropped = Dropped { total: self.dropped.clone(), count: 0, reported_at: Instant::now() };
         // Connections whose turn has come. Their number is bounded by that of the waiting ones.
         let (called, mut calls) = mpsc::unbounded_channel();
         loop {
@@ -144,11 +152,13 @@ impl Server {
                             self.deal_one(&mut turn, Dealt { stream, address, since, place }, &mut dropped);
                         }
                         Entry::Wait(its_turn) => {
-                            let called = called.clone();
+                            let (called, dropped) = (called.clone(), self.dropped.clone());
                             tokio::spawn(async move {
                                 if let Ok(Ok(place)) = time::timeout(WAITING_TIMEOUT, its_turn).await {
                                     let _ =
                                         called.send(Dealt { stream, address, since: Instant::now(), place });
+                                } else {
+                                    dropped.add_one();
                                 }
                             });
                         }
@@ -176,11 +186,14 @@ impl Server {
         }
     }
 
-    /// Returns a function that counts the connections that wait for their handshake because their address has
-    /// reached its limit.
-    pub fn waiting(&self) -> impl Fn() -> usize + Send + Sync + 'static + use<> {
-        let sources = self.sources.clone();
-        move || sources.waiting()
+    /// Returns the load, for metrics.
+    pub fn load(&self) -> ServerLoad {
+        ServerLoad {
+            sources: self.sources.clone(),
+            admission: self.admission.clone(),
+            queues: self.threads.iter().map(ServerThread::queue).collect(),
+            dropped: self.dropped.clone(),
+        }
     }
 
     /// Offers a connection to a thread, and to the others if its queue is full. Returns whether one of them took it.

@@ -79,6 +79,11 @@ impl ServerThread {
         Ok(Self { connections, thread })
     }
 
+    /// Returns the queue of connections for the thread, without keeping it open.
+    pub(super) fn queue(&self) -> mpsc::WeakSender<Dealt<std::net::TcpStream>> {
+        self.connections.downgrade()
+    }
+
     /// Assigns a connection to the thread. Returns it if the thread's queue is full.
     pub(super) fn offer(&self, dealt: Dealt) -> Option<Dealt> {
         // Reserves before taking the stream apart, so that a full queue returns it intact for the next thread.

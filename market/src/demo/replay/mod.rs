@@ -24,7 +24,7 @@ pub async fn run(file: &Path) -> anyhow::Result<bool> {
     let log = OrderLog::read(&text)?;
     report_dirt(&log);
     ensure!(!log.purchases.is_empty(), "{} holds no line that can be traded", file.display());
-    println!(
+    say!(
         "{} lines: {} items to list, {} purchases by {} customers",
         log.lines,
         log.items.len(),
@@ -34,11 +34,11 @@ pub async fn run(file: &Path) -> anyhow::Result<bool> {
     let mut trade = Trade::open().await?;
     let began = Instant::now();
     trade.list(&log).await?;
-    println!("listed {} items in {:.1?}", log.items.len(), began.elapsed());
+    say!("listed {} items in {:.1?}", log.items.len(), began.elapsed());
     let began = Instant::now();
     let bought = trade.buy_all(&log).await?;
     let elapsed = began.elapsed();
-    println!(
+    say!(
         "bought {} lines in {elapsed:.1?} ({:.0} a second, one after the other, each durable)",
         bought.orders,
         bought.orders as f64 / elapsed.as_secs_f64()
@@ -56,18 +56,18 @@ fn report_dirt(log: &OrderLog) {
     }
     for (reason, lines) in by_reason {
         let numbers: Vec<_> = lines.iter().map(u64::to_string).collect();
-        println!("{} lines: {reason}: line {}", lines.len(), numbers.join(", "));
+        say!("{} lines: {reason}: line {}", lines.len(), numbers.join(", "));
     }
 }
 
 fn compare(file: &Books, bought: &Books, sold: &Books, remaining: i64) -> bool {
-    println!("{:<28} {:>8} {:>10} {:>16}", "", "orders", "units", "revenue");
+    say!("{:<28} {:>8} {:>10} {:>16}", "", "orders", "units", "revenue");
     for (what, books) in [("the file", file), ("the buyers' orders", bought), ("the sellers' sales", sold)] {
         let revenue = format!("{}.{:02} GBP", books.pence / 100, books.pence % 100);
-        println!("{what:<28} {:>8} {:>10} {revenue:>16}", books.orders, books.units);
+        say!("{what:<28} {:>8} {:>10} {revenue:>16}", books.orders, books.units);
     }
-    println!("units left over: {remaining}");
+    say!("units left over: {remaining}");
     let equal = file == bought && file == sold && remaining == 0;
-    println!("replay: {}", if equal { "the books agree" } else { "THE BOOKS DISAGREE" });
+    say!("replay: {}", if equal { "the books agree" } else { "THE BOOKS DISAGREE" });
     equal
 }

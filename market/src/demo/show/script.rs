@@ -34,7 +34,7 @@ impl Script {
     pub(super) async fn set(listen: SocketAddr) -> anyhow::Result<Self> {
         let market =
             LocalMarket::open(LocalMarketOptions { listen, ..LocalMarketOptions::default() }).await?;
-        println!("a market is open at {}, with certificates made just for it", market.address());
+        say!("a market is open at {}, with certificates made just for it", market.address());
         let (mut sellers, mut buyers, mut listeners) = (Vec::new(), Vec::new(), JoinSet::new());
         for (role, name, has_callback) in [
             (Role::Seller, "Alice", true),
@@ -54,7 +54,7 @@ impl Script {
                 actor.follow()
             };
             let way = if has_callback { "a callback server" } else { "a stream" };
-            println!("{name}, a {role}, has registered and gets events by {way}");
+            say!("{name}, a {role}, has registered and gets events by {way}");
             listeners.spawn(print_events(name, events));
             if role == Role::Seller { &mut sellers } else { &mut buyers }.push(actor);
         }
@@ -62,7 +62,7 @@ impl Script {
         for (number, draft) in catalogue::drafts(UNITS)?.into_iter().enumerate() {
             items.push(sellers[number % sellers.len()].sell(draft).await?);
         }
-        println!("{} items are listed; {}", items.len(), catalogue::ATTRIBUTION);
+        say!("{} items are listed; {}", items.len(), catalogue::ATTRIBUTION);
         Ok(Self { market, sellers, buyers, items, listeners })
     }
 
@@ -77,24 +77,24 @@ impl Script {
         time::sleep(pace).await;
         let found =
             bob.search(v1::SearchItemRequest { query: "lanten".into(), ..Default::default() }).await?;
-        println!("Bob searches for \"lanten\" (a typo) and finds {}", found.total_size);
+        say!("Bob searches for \"lanten\" (a typo) and finds {}", found.total_size);
         time::sleep(pace).await;
         dave.wish(lamp).await?;
-        println!("Dave puts Alice's brass lantern on his wishlist");
+        say!("Dave puts Alice's brass lantern on his wishlist");
         time::sleep(pace).await;
         let order = bob.buy(lamp, 2).await?;
-        println!("Bob buys both for {}", format_money(order.total_price.as_ref()));
+        say!("Bob buys both for {}", format_money(order.total_price.as_ref()));
         time::sleep(pace).await;
         if let Err(refusal) = dave.buy(lamp, 1).await {
-            println!("Dave comes too late: {refusal}");
+            say!("Dave comes too late: {refusal}");
         }
         time::sleep(pace).await;
         let change = v1::ItemDraft { unit_price: pounds(1_100), quantity: Some(5), ..Default::default() };
         alice.update(lamp, change).await?;
-        println!("Alice restocks, and lowers the price to 11.00 GBP");
+        say!("Alice restocks, and lowers the price to 11.00 GBP");
         time::sleep(pace).await;
         let rating = bob.rate(lamp, 5).await?;
-        println!("Bob gives the lantern 5 stars; its mean is {:.1}", rating.mean);
+        say!("Bob gives the lantern 5 stars; its mean is {:.1}", rating.mean);
         time::sleep(pace).await;
         Ok(())
     }
@@ -109,14 +109,14 @@ impl Script {
             };
             let units = random.random_range(1..=3);
             match buyer.buy(item.item_id, units).await {
-                Ok(order) => println!(
+                Ok(order) => say!(
                     "{} buys {units} × {} for {}",
                     buyer.name,
                     order.item_name,
                     format_money(order.total_price.as_ref())
                 ),
                 Err(refusal) => {
-                    println!("{} can't buy {units} × {}: {refusal}", buyer.name, item.name);
+                    say!("{} can't buy {units} × {}: {refusal}", buyer.name, item.name);
                     self.restock(item).await?;
                 }
             }
@@ -128,7 +128,7 @@ impl Script {
         if let Some(seller) = self.sellers.iter().find(|seller| seller.id() == item.seller_id) {
             let change = v1::ItemDraft { quantity: Some(UNITS), ..Default::default() };
             seller.update(item.item_id, change).await?;
-            println!("{} restocks {}", seller.name, item.name);
+            say!("{} restocks {}", seller.name, item.name);
         }
         Ok(())
     }
@@ -141,6 +141,6 @@ impl Script {
 
 async fn print_events(name: &'static str, mut events: EventReceiver) {
     while let Ok(event) = events.wait().await {
-        println!("    → {name} is notified: {}", sentence(&event));
+        say!("    → {name} is notified: {}", sentence(&event));
     }
 }

@@ -76,9 +76,9 @@ impl Log {
             Ok(()) => {
                 self.ok += 1;
                 self.covered.extend(calls);
-                println!("ok      {:>2}  {what}", self.steps);
+                say!("ok      {:>2}  {what}", self.steps);
             }
-            Err(error) => println!("failed  {:>2}  {what}: {error:#}", self.steps),
+            Err(error) => say!("failed  {:>2}  {what}: {error:#}", self.steps),
         }
     }
 }
@@ -106,7 +106,7 @@ pub async fn run() -> anyhow::Result<bool> {
         if folder.exists() { bail!("{} is still there", folder.display()) } else { Ok(()) }
     })
     .await;
-    println!("tour: {} steps, {} ok", log.steps, log.ok);
+    say!("tour: {} steps, {} ok", log.steps, log.ok);
     Ok(log.steps == log.ok)
 }
 

@@ -4,6 +4,7 @@
 //! in one call when it saves, so no reader sees a partial batch.
 
 mod archive;
+mod backlog;
 mod clock;
 mod consumers;
 mod dead_letters;
@@ -52,5 +53,6 @@ pub fn open() -> Store {
         replicas: None,
         health: Health::default(),
         log: None,
+        queues: None,
     }
 }

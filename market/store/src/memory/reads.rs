@@ -12,7 +12,7 @@ use crate::{
     audit::{AuditRow, Head},
 };
 
-fn count(rows: usize) -> i64 {
+pub(super) fn count(rows: usize) -> i64 {
     i64::try_from(rows).unwrap_or(i64::MAX)
 }
 

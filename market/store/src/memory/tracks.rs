@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use souk_domain::{RideId, Timestamp};
 
 use super::Memory;
-use crate::{Fix, StoreError, TrackPoint, Tracks, Upkeep};
+use crate::{Fix, StoreError, TrackPoint, Tracks};
 
 #[async_trait]
 impl Tracks for Memory {
@@ -45,5 +45,3 @@ impl Tracks for Memory {
         Ok(limit - left)
     }
 }
-
-impl Upkeep for Memory {}

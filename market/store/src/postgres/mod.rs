@@ -19,6 +19,7 @@
 
 mod address;
 mod archive;
+mod backlog;
 mod chain;
 mod check;
 mod clock;
@@ -49,7 +50,7 @@ mod statements;
 mod summary;
 mod tracks;
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use uuid::Uuid;
 
@@ -57,7 +58,9 @@ pub use address::{PostgresOptions, is_address};
 pub use check::check;
 pub use clock::clock_mark;
 
-use super::{Health, Lane, OpeningProgress, Reads, Replicas, Store, StoreError, space::Space};
+use super::{
+    Health, Lane, OpeningProgress, Reading, Reads, Replicas, Store, StoreError, StoreQueues, space::Space,
+};
 use address::Address;
 use connection::Session;
 use hints::{HintPublisher, PostgresReplicas};
@@ -117,8 +120,9 @@ pub async fn open_reporting(
         Box::new(lane) as Box<dyn Lane>
     };
     let lanes = (0..LANES).map(lane).collect();
-    let mailboxes = Arc::new(PostgresMailboxes::new(writers, hints));
     let readers = readers(&address);
+    let queues = queues(&readers, &writers);
+    let mailboxes = Arc::new(PostgresMailboxes::new(writers, hints));
     let replicas = PostgresReplicas::new(market, Arc::clone(&address), Arc::clone(&readers));
     // Weak, so that the task does not keep the sessions open after the store is dropped.
     tokio::spawn(chain::keep_linked(Arc::downgrade(&readers), market));
@@ -137,6 +141,7 @@ pub async fn open_reporting(
         replicas,
         health,
         log: None,
+        queues: Some(queues),
     })
 }
 
@@ -154,4 +159,14 @@ pub async fn open_reads(address: &str, options: &PostgresOptions) -> Result<Arc<
 fn readers(address: &Arc<Address>) -> Arc<Pool> {
     let session = Session { prepare: &[], durable: false };
     Arc::new(Pool::new(Arc::clone(address), session, READERS, READ_QUEUE))
+}
+
+fn queues(readers: &Arc<Pool>, writers: &Arc<Pool>) -> StoreQueues {
+    // Weak, so that metrics do not keep the sessions open after the store is dropped.
+    let (reads, mailboxes) = (Arc::downgrade(readers), Arc::downgrade(writers));
+    let both = [reads.clone(), mailboxes.clone()];
+    let waiting =
+        |pool: Weak<Pool>| -> Reading { Arc::new(move || pool.upgrade().map_or(0, |pool| pool.waiting())) };
+    let in_use = move || both.iter().filter_map(Weak::upgrade).map(|pool| pool.in_use()).sum();
+    StoreQueues { reads: waiting(reads), mailboxes: waiting(mailboxes), sessions: Some(Arc::new(in_use)) }
 }

@@ -31,6 +31,8 @@ pub(super) struct Pool {
     runtime: Handle,
     idle: Mutex<Vec<Connection>>,
     seats: Semaphore,
+    /// The numbers of both, for metrics.
+    most: (usize, usize),
     /// The sessions and the places in the queue for them, which bounds the queue.
     places: Semaphore,
 }
@@ -55,8 +57,20 @@ impl Pool {
             runtime: Handle::current(),
             idle: Mutex::default(),
             seats: Semaphore::new(seats),
+            most: (seats, seats + queue),
             places: Semaphore::new(seats + queue),
         }
+    }
+
+    /// Returns the number of sessions in use.
+    pub(super) fn in_use(&self) -> usize {
+        self.most.0 - self.seats.available_permits()
+    }
+
+    /// Returns the number of callers that wait for a session.
+    pub(super) fn waiting(&self) -> usize {
+        // The two are read one after the other, and a caller may take its seat in between.
+        (self.most.1 - self.places.available_permits()).saturating_sub(self.in_use())
     }
 
     /// Borrows a session, opening one if none is idle.

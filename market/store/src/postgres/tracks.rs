@@ -12,7 +12,7 @@ use super::{
     pool::{ATTEMPTS, Pool},
     rows::{all, at_most},
 };
-use crate::{Fix, StoreError, TrackPoint, Tracks, Upkeep};
+use crate::{Fix, StoreError, TrackPoint, Tracks};
 
 /// Serialises couriers of one ride at different markets, so that each appends to the other's last point.
 const LOCK: &str = "SELECT pg_advisory_xact_lock(hashtextextended($1::UUID::TEXT, 0))";
@@ -100,5 +100,3 @@ impl Tracks for PostgresMailboxes {
         Ok(self.pool().query(FORGET, || params![before.0, at_most(limit)]).await?.len())
     }
 }
-
-impl Upkeep for PostgresMailboxes {}

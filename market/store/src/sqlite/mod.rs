@@ -14,6 +14,7 @@
 
 mod archive;
 mod audit;
+mod backlog;
 mod backup;
 mod beside;
 mod burial;
@@ -60,7 +61,7 @@ pub use check::check;
 pub use clock::clock_mark;
 pub use restore::{Restored, SKIPPED_NUMBERS, restore};
 
-use super::{Health, OpeningProgress, Reads, Store, StoreError, WriteAheadLog};
+use super::{Health, OpeningProgress, Reads, Store, StoreError, StoreQueues, WriteAheadLog};
 use checkpoint::{Checkpointer, Limits};
 use database_file::DatabaseFile;
 use lane::SqliteLane;
@@ -142,6 +143,7 @@ fn open_with(path: &Path, limits: Limits, progress: &OpeningProgress) -> Result<
     let alone = (1, QueryWatch::default());
     let mailboxes = Pool::start("souk-mailbox", vec![mailbox_writer], MAILBOX_QUEUE, alone, &held)
         .map_err(StoreError::unavailable)?;
+    let queues = StoreQueues { reads: reads.waiting(), mailboxes: mailboxes.waiting(), sessions: None };
     // The lane holds the checkpointer, because it is dropped last.
     let lane = SqliteLane::new(connection, turn.clone(), checkpointer, Arc::clone(&files));
     let mailboxes = Arc::new(SqliteMailboxes::new(mailboxes, Writer { turn, files }));
@@ -158,6 +160,7 @@ fn open_with(path: &Path, limits: Limits, progress: &OpeningProgress) -> Result<
         replicas: None,
         health,
         log: Some(log),
+        queues: Some(queues),
     })
 }
 

@@ -15,7 +15,7 @@ use rusqlite::{Connection, Error, ErrorCode, InterruptHandle};
 use tokio::sync::oneshot;
 
 use super::{error::unavailable, open_files::OpenFiles};
-use crate::StoreError;
+use crate::{Reading, StoreError};
 
 /// How long queued queries share a snapshot at most. While it lasts, the write-ahead log can't start again from its
 /// beginning.
@@ -74,7 +74,7 @@ impl QueryWatch {
 /// nobody waits any more, and closes the connections, so that the file can be moved or deleted afterwards.
 pub(super) struct Pool {
     /// `Some` until the pool is dropped. Dropping the sender ends the threads.
-    jobs: Option<Sender<Job>>,
+    jobs: Option<Arc<Sender<Job>>>,
     threads: Vec<thread::JoinHandle<()>>,
     closing: Arc<AtomicBool>,
     watch: QueryWatch,
@@ -109,7 +109,14 @@ impl Pool {
                 .spawn(move || worker.work_off(together))?;
             threads.push(thread);
         }
-        Ok(Self { jobs: Some(jobs), threads, closing, watch, files: files.clone() })
+        Ok(Self { jobs: Some(Arc::new(jobs)), threads, closing, watch, files: files.clone() })
+    }
+
+    /// Returns the number of jobs that wait for a connection, which is 0 after the pool has ended.
+    pub(super) fn waiting(&self) -> Reading {
+        // Weak, because the threads end with the last sender.
+        let jobs = self.jobs.as_ref().map(Arc::downgrade).unwrap_or_default();
+        Arc::new(move || jobs.upgrade().map_or(0, |jobs| jobs.len()))
     }
 
     /// Runs `work` on one of the connections. Dropping the future does not cancel it.

@@ -2,15 +2,16 @@
 
 use async_trait::async_trait;
 use rusqlite::{Connection, Error, OptionalExtension as _, params};
+use souk_domain::Timestamp;
 
 use super::{
     audit::{self, BLOCK, hash_before, in_rows, unreadable},
-    convert,
+    backlog, convert,
     mailboxes::SqliteMailboxes,
     rows::at_most,
 };
 use crate::{
-    AUDIT_STEP, StoreError, Upkeep,
+    AUDIT_STEP, Backlogs, StoreError, Upkeep,
     audit::{
         Head,
         block::{BLOCK_ENTRIES, Block, BlockError},
@@ -26,6 +27,10 @@ impl Upkeep for SqliteMailboxes {
         // Compressed outside of the writers' turn: entries never change.
         let Some(block) = self.read(next_block).await? else { return Ok(0) };
         self.write(move |transaction| store_unless_pruned(transaction, &block)).await
+    }
+
+    async fn backlogs(&self, now: Timestamp) -> Result<Backlogs, StoreError> {
+        self.read(move |connection| backlog::read(connection, now, ROWS_KEPT)).await
     }
 }
 
@@ -128,7 +133,7 @@ fn prune_rows(transaction: &Connection, through: i64) -> Result<Option<Head>, Er
 
 #[cfg(test)]
 mod tests {
-    use souk_domain::{AuditEntry, Timestamp};
+    use souk_domain::AuditEntry;
 
     use super::super::schema;
     use super::*;

@@ -4,6 +4,7 @@
 
 mod archive;
 mod audit;
+mod backlogs;
 mod cleaning;
 mod clock;
 mod consumers;

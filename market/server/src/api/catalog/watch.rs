@@ -10,7 +10,10 @@ use souk_store::FeedPosition;
 use tonic::Status;
 
 use super::{Api, read};
-use crate::wire::{self, Fields};
+use crate::{
+    observe::Tallied,
+    wire::{self, Fields},
+};
 
 /// Maximum number of items that a watched search may match.
 const MAX_MATCHES: usize = SearchQuery::MAX_LIMIT;
@@ -45,6 +48,7 @@ struct Watcher {
     position: FeedPosition,
     known: HashMap<ItemId, Known>,
     is_synced: bool,
+    _open: Tallied,
 }
 
 /// Returns the stream of a watched search: the matches, the synced message, then the changes.
@@ -55,7 +59,8 @@ pub(super) fn follow(
 ) -> impl Stream<Item = Result<v1::WatchSearchResponse, Status>> + Send {
     let query = SearchQuery { order: SearchOrder::Newest, limit: MAX_MATCHES, is_exact: true, ..query };
     let (position, known) = (FeedPosition(0), HashMap::new());
-    let watcher = Watcher { api, caller, query, position, known, is_synced: false };
+    let open = api.parts.streams.searches.enter();
+    let watcher = Watcher { api, caller, query, position, known, is_synced: false, _open: open };
     let steps = stream::try_unfold(watcher, |mut watcher| async move {
         let (api, caller) = (watcher.api.clone(), watcher.caller.party);
         let messages = api.unless_suspended(caller, watcher.step()).await?.into_iter();

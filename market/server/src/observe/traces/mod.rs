@@ -8,7 +8,7 @@ mod queue;
 
 use std::{
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
@@ -19,7 +19,7 @@ use opentelemetry::trace::TracerProvider as _;
 use opentelemetry_otlp::{ExporterBuildError, SpanExporter, WithExportConfig as _};
 use opentelemetry_sdk::{
     Resource,
-    trace::{Sampler, SdkTracer, SdkTracerProvider, SpanExporter as _},
+    trace::{Sampler, SdkTracer, SdkTracerProvider, SpanData, SpanExporter as _},
 };
 use queue::{QUEUE, Queue};
 use tokio::{sync::mpsc, task::JoinHandle, time::timeout};
@@ -57,9 +57,10 @@ pub struct Traces {
     sending: JoinHandle<()>,
 }
 
-/// Counts of sent and dropped spans.
+/// Counts of sent, dropped and queued spans.
 #[derive(Debug, Default)]
 pub struct SpanCounts {
+    queue: OnceLock<mpsc::WeakSender<SpanData>>,
     sent: AtomicU64,
     dropped: AtomicU64,
 }
@@ -73,6 +74,12 @@ impl SpanCounts {
     /// Returns the number of spans that were dropped because the queue was full or sending them failed.
     pub fn dropped(&self) -> u64 {
         self.dropped.load(Ordering::Relaxed)
+    }
+
+    /// Returns the number of spans that wait to be sent.
+    pub fn queued(&self) -> usize {
+        let queue = self.queue.get().and_then(mpsc::WeakSender::upgrade);
+        queue.map_or(0, |queue| queue.max_capacity() - queue.capacity())
     }
 
     fn add_sent(&self, count: usize) {
@@ -110,6 +117,8 @@ impl Traces {
         exporter.set_resource(&resource);
         let (counts, closing) = (Arc::new(SpanCounts::default()), CancellationToken::new());
         let (spans, queued) = mpsc::channel(QUEUE);
+        // Can't be set yet: the counts are new.
+        let _ = counts.queue.set(spans.downgrade());
         let sending = queue::send(queued, exporter, Arc::clone(&counts), closing.clone());
         let provider = SdkTracerProvider::builder()
             .with_resource(resource)

@@ -1,0 +1,111 @@
+//! Metrics of the store, the clocks and the search index.
+
+use souk_store::{HealthState, StoreQueues, WriteAheadLog};
+
+use super::{super::App, count, seconds};
+use crate::observe::Metrics;
+
+impl App {
+    pub(super) fn add_store(&self, metrics: &mut Metrics) {
+        let health = self.store_health.clone();
+        metrics.gauge(
+            "souk_store_state",
+            "What the store can do: 0 everything, 1 only read (disk full), 2 only read (file lost), 3 nothing (failed)",
+            move || match health.state() {
+                HealthState::Healthy => 0,
+                HealthState::Full => 1,
+                HealthState::Detached { .. } => 2,
+                HealthState::Failed { .. } => 3,
+            },
+        );
+        let look = self.backlogs.clone();
+        metrics.gauge(
+            "souk_audit_pending_entries",
+            "Entries of the audit log that are still to be compressed (SQLite) or chained (PostgreSQL)",
+            move || look.number(|found| found.audit_entries),
+        );
+        if let Some(queues) = &self.store_queues {
+            add_queues(queues, metrics);
+        }
+        if let Some(log) = &self.parts.log {
+            add_log(log, metrics);
+        }
+    }
+
+    /// Adds the metrics of a database that several markets may share.
+    pub(super) fn add_database(&self, metrics: &mut Metrics) {
+        if let Some(freshness) = self.freshness.clone() {
+            let help = "For how long the shared database has not been reached";
+            metrics.gauge("souk_database_unreached_seconds", help, move || seconds(freshness.age()));
+        }
+        if let Some(replicas) = self.replicas.clone() {
+            let help =
+                "Age of the oldest transaction that hides later commits from searches and the audit log";
+            metrics.gauge("souk_horizon_age_seconds", help, move || seconds(replicas.horizon().age));
+        }
+    }
+
+    pub(super) fn add_search(&self, metrics: &mut Metrics) {
+        let search = self.parts.search.clone();
+        let help = "1 while the search index can't be written and searches show its last state, otherwise 0";
+        metrics.gauge("souk_search_failing", help, move || i64::from(search.failure().is_some()));
+        let search = self.parts.search.clone();
+        let help = "For how long searches may have lacked changes; 0: they are current";
+        metrics.gauge("souk_search_stale_seconds", help, move || {
+            seconds(search.stale_for().unwrap_or_default())
+        });
+        let search = self.parts.search.clone();
+        let help = "For how long the search index has lacked changes, however short";
+        metrics.gauge("souk_search_lag_seconds", help, move || seconds(search.lag().unwrap_or_default()));
+        let search = self.parts.search.clone();
+        let help = "1 once the search index has caught up with the store, 0 while it is being built";
+        metrics.gauge("souk_search_ready", help, move || i64::from(search.load().level));
+        let search = self.parts.search.clone();
+        let help = "Searches under way, those that wait included; at most 1024";
+        metrics.gauge("souk_searches", help, move || count(search.load().searches));
+        let search = self.parts.search.clone();
+        let help = "Searches that occupy a thread; at most 8";
+        metrics.gauge("souk_searches_running", help, move || count(search.load().running));
+    }
+
+    pub(super) fn add_clock(&self, metrics: &mut Metrics) {
+        let steady = self.parts.steady.clone();
+        let help = "1 while nothing is cleaned up because the clocks disagree, otherwise 0";
+        metrics.gauge("souk_clock_paused", help, move || i64::from(steady.is_paused()));
+        let steady = self.parts.steady.clone();
+        let help = "By how much the wall clock last jumped; negative: back; 0: it never did";
+        metrics.gauge("souk_clock_jump_seconds", help, move || steady.mark().jump_seconds);
+    }
+}
+
+/// Adds the queues for the store's connections.
+fn add_queues(queues: &StoreQueues, metrics: &mut Metrics) {
+    let waiting = queues.reads.clone();
+    let help = "Queries that wait for a connection of the store; at most 1024";
+    metrics.gauge("souk_store_queued_reads", help, move || count(waiting()));
+    let waiting = queues.mailboxes.clone();
+    let help = "Operations on mailboxes and rides that wait for a connection of the store; at most 1024";
+    metrics.gauge("souk_store_queued_mailbox_operations", help, move || count(waiting()));
+    if let Some(sessions) = queues.sessions.clone() {
+        let help = "Database sessions in use for queries, mailboxes and rides; at most 12";
+        metrics.gauge("souk_store_sessions", help, move || count(sessions()));
+    }
+}
+
+/// Adds the metrics of the write-ahead log.
+fn add_log(log: &WriteAheadLog, metrics: &mut Metrics) {
+    let bytes = log.clone();
+    metrics.gauge("souk_wal_bytes", "Size of the store's write-ahead log", move || {
+        i64::try_from(bytes.bytes()).unwrap_or(i64::MAX)
+    });
+    let pages = log.clone();
+    metrics.gauge(
+        "souk_wal_pending_pages",
+        "Pages of the write-ahead log that are not yet in the database file",
+        move || i64::try_from(pages.pending_pages()).unwrap_or(i64::MAX),
+    );
+    let checkpoints = log.clone();
+    metrics.counter("souk_wal_checkpoints", "Checkpoints of the write-ahead log", move || {
+        checkpoints.checkpoints()
+    });
+}
