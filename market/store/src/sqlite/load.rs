@@ -6,7 +6,7 @@ use souk_domain::{
     WorkingSet,
 };
 
-use super::convert::{self, ITEM, ORDER, PARTY, blob, unreadable};
+use super::convert::{self, ITEM, ORDER, PARTY, PARTY_NUMBER, blob, unreadable};
 
 pub(super) fn load(connection: &Connection, keys: &Keys) -> Result<WorkingSet, Error> {
     let mut rows = WorkingSet::default();
@@ -119,10 +119,10 @@ fn load_wishes_and_ratings(connection: &Connection, keys: &Keys, rows: &mut Work
             rows.ratings.load((buyer, item), stars);
         }
     }
-    let mut standing = connection.prepare_cached(
-        "SELECT (SELECT count(*) FROM orders WHERE buyer = ?1 AND item = ?2 AND status <> 'cancelled') \
-         + (SELECT count(*) FROM bought WHERE buyer = ?1 AND item = ?2)",
-    )?;
+    let mut standing = connection.prepare_cached(&format!(
+        "SELECT (SELECT count(*) FROM orders WHERE buyer = {PARTY_NUMBER} AND item = ?2 AND status <> 'cancelled') \
+         + (SELECT count(*) FROM bought WHERE buyer = ?1 AND item = ?2)"
+    ))?;
     for (buyer, item) in keys.purchases.iter().copied() {
         let count = standing.query_row(params![blob(buyer), item.0], |row| row.get(0))?;
         rows.purchases.insert((buyer, item), count);

@@ -11,7 +11,7 @@ use souk_domain::{
 
 use super::{
     audit,
-    convert::{self, ITEM, ORDER, PARTY, blob},
+    convert::{self, ITEM, ORDER, PARTY, PARTY_NUMBER, blob},
     load,
     mailboxes::SqliteMailboxes,
     pool::Pool,
@@ -136,7 +136,7 @@ impl Reads for SqliteReads {
             OrdersOf::Seller(seller) => ("seller", seller),
         };
         let sql = format!(
-            "SELECT {ORDER} FROM orders WHERE {side} = ?1 AND id < ?2 AND (?3 IS NULL OR status = ?3) \
+            "SELECT {ORDER} FROM orders WHERE {side} = {PARTY_NUMBER} AND id < ?2 AND (?3 IS NULL OR status = ?3) \
              AND (?4 IS NULL OR item = ?4) AND placed_at >= ?5 AND placed_at < ?6 ORDER BY id DESC LIMIT ?7"
         );
         self.pool
