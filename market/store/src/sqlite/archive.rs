@@ -8,7 +8,7 @@ use souk_domain::{OrderId, Timestamp};
 
 use super::{
     audit,
-    convert::{self, ORDER},
+    convert::{self, ORDER, ORDER_PARTIES},
     mailboxes::SqliteMailboxes,
     rows::at_most,
     upkeep,
@@ -61,7 +61,8 @@ fn due_orders(connection: &Connection, before: Timestamp, after: OrderId) -> Res
     // being truncated.
     let window = at_most(ORDERS_STEP);
     let due = format!(
-        "SELECT {ORDER} FROM (SELECT * FROM orders WHERE id > ?2 ORDER BY id LIMIT ?3) AS orders WHERE {DUE} ORDER BY id"
+        "SELECT {ORDER} FROM (SELECT * FROM orders WHERE id > ?2 ORDER BY id LIMIT ?3) AS orders {ORDER_PARTIES} \
+         WHERE {DUE} ORDER BY orders.id"
     );
     let orders = connection
         .prepare_cached(&due)?

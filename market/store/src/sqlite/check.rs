@@ -31,6 +31,11 @@ const OWN_CONDITIONS: &[Condition] = &[
                     WHERE buyer.id IS NULL OR orders.seller IS NOT seller.number",
     },
     Condition {
+        invariant: "I1",
+        holds: "each party has a number of its own",
+        violators: "SELECT {id:max(id)} AS violator FROM party GROUP BY number HAVING count(*) > 1 OR number IS NULL",
+    },
+    Condition {
         invariant: "I3",
         holds: "no number of an order or item lies beyond the last one assigned",
         violators: "SELECT id AS violator FROM orders WHERE id > (SELECT value FROM counter WHERE name = 'order') \

@@ -61,7 +61,10 @@ mod tests {
 
     use rusqlite::{Row, TransactionBehavior};
 
-    use super::{super::convert::ORDER, *};
+    use super::{
+        super::convert::{ORDER, ORDER_PARTIES},
+        *,
+    };
 
     /// Two openers whose lock fails to keep them apart must not apply a migration twice.
     #[test]
@@ -101,6 +104,7 @@ mod tests {
     }
 
     const ORDERS: i64 = 12_345;
+    const BYSTANDERS: i64 = 6_000;
 
     /// Creates a file of the first three migrations with an item and many orders, some of them cancelled, and gaps.
     fn old_file() -> Connection {
@@ -116,6 +120,9 @@ mod tests {
                  INSERT INTO party (id, role, display_name, registered_at, epoch)
                      VALUES (CAST('seller of a lamp' AS BLOB), 'seller', 'Alice', 1, 0),
                      (CAST('buyer of the one' AS BLOB), 'buyer', 'Bob', 1, 0);
+                 WITH RECURSIVE n (i) AS (VALUES (1) UNION ALL SELECT i + 1 FROM n WHERE i < {BYSTANDERS})
+                 INSERT INTO party (id, role, display_name, registered_at, epoch)
+                     SELECT CAST(printf('bystander %06d', i) AS BLOB), 'buyer', 'Dave', 1, 0 FROM n;
                  INSERT INTO item SELECT 1, id, 'Lamp', 'home', 100, 'GBP', 7, 9, 2, 0, 0, 0, 3, 1, 1, NULL, 1, ''
                      FROM party WHERE role = 'seller';
                  WITH RECURSIVE n (i) AS (VALUES (1) UNION ALL SELECT i + 1 FROM n WHERE i < {ORDERS})
@@ -123,7 +130,7 @@ mod tests {
                      iif(i > 9, 'Lamp', 'Light'), 3000000000, 'GBP', 2,
                      6000000000, iif(i % 7, 'placed', 'cancelled'), 40000000 * i, iif(i % 7, NULL, i + 1)
                      FROM n, party AS seller, party AS buyer
-                     WHERE seller.role = 'seller' AND buyer.role = 'buyer';"
+                     WHERE seller.role = 'seller' AND buyer.display_name = 'Bob';"
             ))
             .unwrap();
         connection
@@ -186,8 +193,8 @@ mod tests {
     /// Orders have the same parties as before, and the names that these had then.
     #[test]
     fn migration_in_steps_keeps_names_and_parties() {
-        let names = |connection: &Connection, columns: &str| {
-            let sql = format!("SELECT {columns} FROM orders");
+        let names = |connection: &Connection, columns: &str, parties: &str| {
+            let sql = format!("SELECT {columns} FROM orders {parties}");
             let mut rows = connection.prepare(&sql).unwrap();
             let name = |row: &Row<'_>, column| row.get::<_, String>(column);
             let id = |row: &Row<'_>, column| row.get::<_, [u8; 16]>(column);
@@ -198,13 +205,17 @@ mod tests {
             rows.query_map([], read).unwrap().map(Result::unwrap).collect::<BTreeSet<_>>()
         };
         let mut connection = old_file();
-        let before = names(&connection, "id, buyer, buyer_name, seller, seller_name, item, item_name");
+        let before = names(&connection, "id, buyer, buyer_name, seller, seller_name, item, item_name", "");
         assert!(migrate(&mut connection, &OpeningProgress::default()).is_ok());
-        let after = names(&connection, ORDER);
+        let after = names(&connection, ORDER, ORDER_PARTIES);
         assert_eq!(after.len() as i64, ORDERS);
         assert!(after == before);
         let kept = lines(&connection, "SELECT DISTINCT buyer_name FROM orders WHERE buyer_name IS NOT NULL");
         assert_eq!(kept, ["Robert"], "only names that are not the present ones");
+        let numbers =
+            "SELECT concat_ws(' ', min(number), max(number), count(DISTINCT number), count(*)) FROM party";
+        let parties = BYSTANDERS + 2;
+        assert_eq!(lines(&connection, numbers), [format!("1 {parties} {parties} {parties}")]);
     }
 
     /// The sums are those of all orders, whatever steps they were added in.
@@ -228,10 +239,10 @@ mod tests {
     /// Interrupted after each step: what was not committed is rolled back, and the rest continues.
     #[test]
     fn interrupted_migration_continues_where_it_was() {
-        // The beginning, three parts of the table (one of the parties), its end, the scripts, and the end; and all others.
+        // The beginning, three parts of the table (two of the parties), its end, the scripts, and the end; and all others.
         const ORDER_STATES: usize = 1 + 3 + 1 + 4 + 1;
         const SUMS: usize = 1 + 3 + 1 + 1;
-        const PARTY_NUMBERS: usize = 1 + 1 + 1 + 1;
+        const PARTY_NUMBERS: usize = 1 + 2 + 1 + 1;
         const ALL: usize = 2 * ORDER_STATES + SUMS + PARTY_NUMBERS + (MIGRATIONS.len() - 3 - 4);
         let mut connection = old_file();
         let (mut steps, mut seen) = (0, Vec::new());

@@ -219,7 +219,7 @@ async fn order_takes_few_bytes_for_good() {
     bazaar.carry_out(orders.iter().map(deliver).collect(), day).await;
     bazaar.clean_up().await;
     let delivered = sum("an order that was delivered", &bazaar.bytes_per_order(&before, 3.0));
-    // About 185 and 300; the room above is for other names and other numbers of orders.
-    assert!(placed <= 250.0, "{placed}");
-    assert!(delivered <= 350.0, "{delivered}");
+    // 179 and 289 when this was written. The first must not exceed 250, and has no reason to come near.
+    assert!(placed <= 200.0, "{placed}");
+    assert!(delivered <= 320.0, "{delivered}");
 }
