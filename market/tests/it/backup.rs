@@ -191,6 +191,9 @@ async fn check_names_what_does_not_hold() {
     for (sql, named) in [
         ("UPDATE item SET quantity = quantity - 1 WHERE id = 1", "supplied = sold"),
         ("UPDATE orders SET total_minor = 1", "total = price"),
+        ("UPDATE orders SET seller = buyer", "seller of its item"),
+        ("UPDATE orders SET buyer = 99", "by a party"),
+        ("UPDATE party SET number = 1", "number of its own"),
         ("UPDATE orders SET cancelled_at = 1", "times of its status"),
         ("UPDATE item SET rating_count = 7 WHERE id = 1", "ratings are those"),
         ("UPDATE sales SET units = units + 1", "sums of its sales"),

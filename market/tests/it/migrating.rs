@@ -132,7 +132,7 @@ impl Starting {
 async fn killed_migration_continues_and_the_market_says_how_far_it_is() {
     let mut site = Site::new();
     write_old(&site.path("souk.db"));
-    for migration in ["0004", "0009"] {
+    for migration in ["0004", "0009", "0017"] {
         let mut reached = 0;
         for kill in 0..KILLS {
             let starting = Starting::of(&site);

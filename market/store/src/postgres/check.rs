@@ -10,8 +10,16 @@ use super::{
 };
 use crate::{
     StoreError,
-    check::{CONDITIONS, Finding},
+    check::{CONDITIONS, Condition, Finding},
 };
+
+/// The conditions on what only this back end stores in this way.
+const OWN_CONDITIONS: &[Condition] = &[Condition {
+    invariant: "I1",
+    holds: "each order is of the seller of its item",
+    violators: "SELECT orders.id AS violator FROM orders JOIN item ON item.id = orders.item \
+                WHERE orders.seller <> item.seller",
+}];
 
 /// The time limit of one condition, which may read whole tables.
 const PATIENCE: Duration = Duration::from_secs(3_600);
@@ -36,7 +44,7 @@ pub async fn check(
     let connection = Connection::open(&address, &session, &tokio::runtime::Handle::current()).await?;
     connection.batch(BEGIN).await?;
     let mut findings = Vec::new();
-    for condition in CONDITIONS {
+    for condition in CONDITIONS.iter().chain(OWN_CONDITIONS) {
         begin(condition.holds);
         let statement = condition.statement(|column| format!("{column}::TEXT"));
         let row = connection.scan(PATIENCE, &statement).await?;

@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 
 use async_trait::async_trait;
 use rusqlite::{Connection, Error, OptionalExtension as _, params};
-use souk_domain::{OrderId, PartyId, Timestamp};
+use souk_domain::{OrderId, Timestamp};
 
 use super::{
     audit,
-    convert::{self, ORDER, blob},
+    convert::{self, ORDER, ORDER_PARTIES},
     mailboxes::SqliteMailboxes,
     rows::at_most,
     upkeep,
@@ -61,7 +61,8 @@ fn due_orders(connection: &Connection, before: Timestamp, after: OrderId) -> Res
     // being truncated.
     let window = at_most(ORDERS_STEP);
     let due = format!(
-        "SELECT {ORDER} FROM (SELECT * FROM orders WHERE id > ?2 ORDER BY id LIMIT ?3) AS orders WHERE {DUE} ORDER BY id"
+        "SELECT {ORDER} FROM (SELECT * FROM orders WHERE id > ?2 ORDER BY id LIMIT ?3) AS orders {ORDER_PARTIES} \
+         WHERE {DUE} ORDER BY orders.id"
     );
     let orders = connection
         .prepare_cached(&due)?
@@ -94,16 +95,15 @@ fn prune_orders(
     );
     let mut delete = transaction.prepare_cached(&delete)?;
     let mut bought = transaction.prepare_cached(
-        "INSERT INTO bought (buyer, item) SELECT ?1, id FROM item WHERE id = ?2 AND deleted_at IS NULL \
+        "INSERT INTO bought (buyer, item) SELECT party.id, item.id FROM party, item \
+         WHERE party.number = ?1 AND item.id = ?2 AND deleted_at IS NULL \
          ON CONFLICT DO NOTHING",
     )?;
     let mut items = BTreeMap::<i64, OfItem>::new();
     let mut pruned = PrunedOrders::default();
     for id in orders {
-        let row: Option<(PartyId, i64, bool, i64)> = delete
-            .query_row(params![horizon, id.0], |row| {
-                Ok((convert::party_id(row, 0)?, row.get(1)?, row.get(2)?, row.get(3)?))
-            })
+        let row: Option<(i64, i64, bool, i64)> = delete
+            .query_row(params![horizon, id.0], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))
             .optional()?;
         let Some((buyer, item, is_cancelled, units)) = row else { continue };
         let sums = items.entry(item).or_default();
@@ -113,7 +113,7 @@ fn prune_orders(
             sums.orders += 1;
             sums.units += units;
             // A deleted item can't be rated, and items are never listed again.
-            bought.execute(params![blob(buyer), item])?;
+            bought.execute([buyer, item])?;
         }
         pruned.first = if pruned.count == 0 { id.0 } else { pruned.first.min(id.0) };
         pruned.last = pruned.last.max(id.0);

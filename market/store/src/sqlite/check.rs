@@ -24,6 +24,18 @@ const OWN_CONDITIONS: &[Condition] = &[
                     + (SELECT coalesce(sum(units), 0) FROM archived)",
     },
     Condition {
+        invariant: "I1",
+        holds: "each order is by a party, of the seller of its item",
+        violators: "SELECT orders.id AS violator FROM orders LEFT JOIN party AS buyer ON buyer.number = orders.buyer \
+                    LEFT JOIN item ON item.id = orders.item LEFT JOIN party AS seller ON seller.id = item.seller \
+                    WHERE buyer.id IS NULL OR orders.seller IS NOT seller.number",
+    },
+    Condition {
+        invariant: "I1",
+        holds: "each party has a number of its own",
+        violators: "SELECT {id:max(id)} AS violator FROM party GROUP BY number HAVING count(*) > 1 OR number IS NULL",
+    },
+    Condition {
         invariant: "I3",
         holds: "no number of an order or item lies beyond the last one assigned",
         violators: "SELECT id AS violator FROM orders WHERE id > (SELECT value FROM counter WHERE name = 'order') \

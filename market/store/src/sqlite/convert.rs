@@ -24,9 +24,23 @@ use crate::{
 pub(super) const ITEM: &str = "item.id, seller, display_name, name, description, category, amount_minor, currency, \
      quantity, supplied, sold, withdrawn, rating_count, rating_stars, version, created_at, updated_at, deleted_at, sku";
 
-/// The columns that [`order`] reads, in its order.
-pub(super) const ORDER: &str = "id, buyer, buyer_name, seller, seller_name, item, item_name, amount_minor, currency, \
-     quantity, total_minor, status, placed_at, shipped_at, delivered_at, cancelled_at, cancelled_by, cancel_reason, ride";
+/// The columns that [`order`] reads, in its order, from `orders` with [`ORDER_PARTIES`]. A name that an order leaves out is
+/// the first that was replaced after it was placed, or else the present one.
+pub(super) const ORDER: &str = "orders.id, buyer.id, \
+     coalesce(buyer_name, (SELECT name FROM former_party_name WHERE party = orders.buyer AND through >= orders.id \
+     ORDER BY through LIMIT 1), buyer.display_name), seller.id, \
+     coalesce(seller_name, (SELECT name FROM former_party_name WHERE party = orders.seller AND through >= orders.id \
+     ORDER BY through LIMIT 1), seller.display_name), orders.item, \
+     coalesce(item_name, (SELECT name FROM former_item_name WHERE item = orders.item AND through >= orders.id \
+     ORDER BY through LIMIT 1), (SELECT name FROM item WHERE id = orders.item)), amount_minor, currency, quantity, \
+     total_minor, status, placed_at, shipped_at, delivered_at, cancelled_at, cancelled_by, cancel_reason, ride";
+
+/// Joins the parties of orders. Their ids and names are found in the index alone.
+pub(super) const ORDER_PARTIES: &str = "LEFT JOIN party AS buyer ON buyer.number = orders.buyer \
+     LEFT JOIN party AS seller ON seller.number = orders.seller";
+
+/// Selects the number of the party whose id is the parameter `?1`.
+pub(super) const PARTY_NUMBER: &str = "(SELECT number FROM party WHERE id = ?1)";
 
 /// The columns that [`party`] reads, in its order.
 pub(super) const PARTY: &str = "id, role, display_name, callback_host, callback_port, registered_at, epoch, \

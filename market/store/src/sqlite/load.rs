@@ -6,7 +6,7 @@ use souk_domain::{
     WorkingSet,
 };
 
-use super::convert::{self, ITEM, ORDER, PARTY, blob, unreadable};
+use super::convert::{self, ITEM, ORDER, ORDER_PARTIES, PARTY, PARTY_NUMBER, blob, unreadable};
 
 pub(super) fn load(connection: &Connection, keys: &Keys) -> Result<WorkingSet, Error> {
     let mut rows = WorkingSet::default();
@@ -24,7 +24,8 @@ pub(super) fn load(connection: &Connection, keys: &Keys) -> Result<WorkingSet, E
 }
 
 fn load_orders(connection: &Connection, keys: &Keys, rows: &mut WorkingSet) -> Result<(), Error> {
-    let mut one = connection.prepare_cached(&format!("SELECT {ORDER} FROM orders WHERE id = ?"))?;
+    let sql = format!("SELECT {ORDER} FROM orders {ORDER_PARTIES} WHERE orders.id = ?");
+    let mut one = connection.prepare_cached(&sql)?;
     for id in &keys.orders {
         if let Some(order) = one.query_row([id.0], convert::order).optional()? {
             rows.orders.load(*id, order);
@@ -119,10 +120,10 @@ fn load_wishes_and_ratings(connection: &Connection, keys: &Keys, rows: &mut Work
             rows.ratings.load((buyer, item), stars);
         }
     }
-    let mut standing = connection.prepare_cached(
-        "SELECT (SELECT count(*) FROM orders WHERE buyer = ?1 AND item = ?2 AND status <> 'cancelled') \
-         + (SELECT count(*) FROM bought WHERE buyer = ?1 AND item = ?2)",
-    )?;
+    let mut standing = connection.prepare_cached(&format!(
+        "SELECT (SELECT count(*) FROM orders WHERE buyer = {PARTY_NUMBER} AND item = ?2 AND status <> 'cancelled') \
+         + (SELECT count(*) FROM bought WHERE buyer = ?1 AND item = ?2)"
+    ))?;
     for (buyer, item) in keys.purchases.iter().copied() {
         let count = standing.query_row(params![blob(buyer), item.0], |row| row.get(0))?;
         rows.purchases.insert((buyer, item), count);

@@ -11,7 +11,7 @@ use souk_domain::{
 
 use super::{
     audit,
-    convert::{self, ITEM, ORDER, PARTY, blob},
+    convert::{self, ITEM, ORDER, ORDER_PARTIES, PARTY, PARTY_NUMBER, blob},
     load,
     mailboxes::SqliteMailboxes,
     pool::Pool,
@@ -125,7 +125,7 @@ impl Reads for SqliteReads {
     }
 
     async fn order(&self, id: OrderId) -> Result<Option<Order>, StoreError> {
-        let sql = format!("SELECT {ORDER} FROM orders WHERE id = ?");
+        let sql = format!("SELECT {ORDER} FROM orders {ORDER_PARTIES} WHERE orders.id = ?");
         self.pool.run(move |c| one(c, &sql, [id.0], convert::order)).await
     }
 
@@ -136,8 +136,9 @@ impl Reads for SqliteReads {
             OrdersOf::Seller(seller) => ("seller", seller),
         };
         let sql = format!(
-            "SELECT {ORDER} FROM orders WHERE {side} = ?1 AND id < ?2 AND (?3 IS NULL OR status = ?3) \
-             AND (?4 IS NULL OR item = ?4) AND placed_at >= ?5 AND placed_at < ?6 ORDER BY id DESC LIMIT ?7"
+            "SELECT {ORDER} FROM orders {ORDER_PARTIES} WHERE orders.{side} = {PARTY_NUMBER} AND orders.id < ?2 \
+             AND (?3 IS NULL OR status = ?3) AND (?4 IS NULL OR item = ?4) AND placed_at >= ?5 AND placed_at < ?6 \
+             ORDER BY orders.id DESC LIMIT ?7"
         );
         self.pool
             .run(move |c| {

@@ -39,7 +39,8 @@ pub(super) fn save(connection: &Connection, rows: &WorkingSet) -> Result<Receipt
 fn save_parties(connection: &Connection, rows: &WorkingSet) -> Result<(), Error> {
     let mut put = connection.prepare_cached(
         "INSERT INTO party (id, role, display_name, callback_host, callback_port, registered_at, epoch, \
-         suspended_at, suspended_for, tills) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10) \
+         suspended_at, suspended_for, tills, number) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, \
+         (SELECT coalesce(max(number), 0) + 1 FROM party WHERE number IS NOT NULL)) \
          ON CONFLICT (id) DO UPDATE SET display_name = ?3, callback_host = ?4, callback_port = ?5, epoch = ?7, \
          suspended_at = ?8, suspended_for = ?9, tills = ?10",
     )?;
@@ -146,13 +147,21 @@ fn save_orders(connection: &Connection, rows: &WorkingSet) -> Result<(), Error> 
         "INSERT INTO orders (id, buyer, buyer_name, seller, seller_name, item, item_name, amount_minor, currency, \
          quantity, total_minor, status, placed_at, shipped_at, delivered_at, cancelled_at, cancelled_by, \
          cancel_reason, ride) \
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19) \
+         VALUES (?1, (SELECT number FROM party WHERE id = ?2), ?3, (SELECT number FROM party WHERE id = ?4), ?5, ?6, \
+         ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19) \
          ON CONFLICT (id) DO UPDATE SET status = ?12, shipped_at = ?14, delivered_at = ?15, cancelled_at = ?16, \
          cancelled_by = ?17, cancel_reason = ?18, ride = ?19",
     )?;
     for (_, order) in rows.orders.changes() {
         let Some(order) = order else { continue };
-        put_order(&mut put, order)?;
+        let party_name = |id| rows.parties.row(id).map(|party| party.display_name.as_str());
+        let item_name = rows.items.row(order.item).map(|item| item.name.as_str());
+        let names = OwnNames {
+            buyer: own_name(order.buyer_name.as_str(), party_name(order.buyer)),
+            seller: own_name(order.seller_name.as_str(), party_name(order.seller)),
+            item: own_name(order.item_name.as_str(), item_name),
+        };
+        put_order(&mut put, order, &names)?;
     }
     Ok(())
 }
@@ -188,15 +197,27 @@ fn save_tills(connection: &Connection, rows: &WorkingSet) -> Result<(), Error> {
     Ok(())
 }
 
-fn put_order(put: &mut CachedStatement<'_>, order: &Order) -> Result<(), Error> {
+/// The names that an order keeps itself; `None`: what the party or item is called after this batch. When it is renamed by
+/// a later one, a trigger notes the name that orders up to then have.
+struct OwnNames<'a> {
+    buyer: Option<&'a str>,
+    seller: Option<&'a str>,
+    item: Option<&'a str>,
+}
+
+fn own_name<'a>(name: &'a str, present: Option<&str>) -> Option<&'a str> {
+    (present != Some(name)).then_some(name)
+}
+
+fn put_order(put: &mut CachedStatement<'_>, order: &Order, names: &OwnNames<'_>) -> Result<(), Error> {
     put.execute(params![
         order.id.0,
         blob(order.buyer),
-        order.buyer_name.as_str(),
+        names.buyer,
         blob(order.seller),
-        order.seller_name.as_str(),
+        names.seller,
         order.item.0,
-        order.item_name.as_str(),
+        names.item,
         order.unit_price.amount_minor(),
         order.unit_price.currency_code(),
         order.quantity,

@@ -3,8 +3,10 @@
 use rusqlite::Connection;
 
 use super::{
+    compact_orders::COMPACT_ORDERS,
     migrate::{self, Migration, SchemaProblem},
     order_states::ORDER_STATES,
+    party_numbers::PARTY_NUMBERS,
     sums::SUMS,
 };
 use crate::OpeningProgress;
@@ -26,6 +28,8 @@ const MIGRATIONS: &[Migration] = &[
     Migration::Script(include_str!("migrations/0013_consumers.sql")),
     Migration::Script(include_str!("migrations/0014_back_off.sql")),
     Migration::Script(include_str!("migrations/0015_dead_letters.sql")),
+    Migration::Steps(PARTY_NUMBERS),
+    Migration::Steps(COMPACT_ORDERS),
 ];
 
 /// Brings the file up to date. A market that was killed in between continues where it was.
@@ -55,9 +59,12 @@ mod tests {
         sync::atomic::{AtomicBool, Ordering},
     };
 
-    use rusqlite::TransactionBehavior;
+    use rusqlite::{Row, TransactionBehavior};
 
-    use super::*;
+    use super::{
+        super::convert::{ORDER, ORDER_PARTIES},
+        *,
+    };
 
     /// Two openers whose lock fails to keep them apart must not apply a migration twice.
     #[test]
@@ -66,16 +73,19 @@ mod tests {
         let path = folder.path().join("shop.db");
         let mut first = Connection::open(&path).unwrap();
         first.pragma_update(None, "journal_mode", "WAL").unwrap();
-        let (before, last) = MIGRATIONS.split_at(MIGRATIONS.len() - 1);
+        let scripts =
+            MIGRATIONS.iter().rposition(|migration| matches!(migration, Migration::Script(_))).unwrap();
+        let known = &MIGRATIONS[..=scripts];
+        let (before, last) = known.split_at(scripts);
         assert!(migrate::migrate(&mut first, before, &OpeningProgress::default()).is_ok());
         let [Migration::Script(last)] = last else { panic!("a script") };
         let transaction = first.transaction_with_behavior(TransactionBehavior::Immediate).unwrap();
         transaction.execute_batch(last).unwrap();
-        transaction.pragma_update(None, "user_version", MIGRATIONS.len() as i64).unwrap();
+        transaction.pragma_update(None, "user_version", known.len() as i64).unwrap();
         let second = std::thread::spawn(move || {
             let mut second = Connection::open(&path).unwrap();
             second.busy_handler(Some(is_blocked)).unwrap();
-            migrate(&mut second, &OpeningProgress::default()).is_ok()
+            migrate::migrate(&mut second, known, &OpeningProgress::default()).is_ok()
         });
         // The second opener has now read all that it reads before its transaction.
         while !BLOCKED.load(Ordering::Relaxed) && !second.is_finished() {
@@ -94,6 +104,7 @@ mod tests {
     }
 
     const ORDERS: i64 = 12_345;
+    const BYSTANDERS: i64 = 6_000;
 
     /// Creates a file of the first three migrations with an item and many orders, some of them cancelled, and gaps.
     fn old_file() -> Connection {
@@ -107,13 +118,19 @@ mod tests {
                 "PRAGMA user_version = 3;
                  PRAGMA application_id = 0x536f756b;
                  INSERT INTO party (id, role, display_name, registered_at, epoch)
-                     VALUES (randomblob(16), 'seller', 'Alice', 1, 0);
+                     VALUES (CAST('seller of a lamp' AS BLOB), 'seller', 'Alice', 1, 0),
+                     (CAST('buyer of the one' AS BLOB), 'buyer', 'Bob', 1, 0);
+                 WITH RECURSIVE n (i) AS (VALUES (1) UNION ALL SELECT i + 1 FROM n WHERE i < {BYSTANDERS})
+                 INSERT INTO party (id, role, display_name, registered_at, epoch)
+                     SELECT CAST(printf('bystander %06d', i) AS BLOB), 'buyer', 'Dave', 1, 0 FROM n;
                  INSERT INTO item SELECT 1, id, 'Lamp', 'home', 100, 'GBP', 7, 9, 2, 0, 0, 0, 3, 1, 1, NULL, 1, ''
-                     FROM party;
+                     FROM party WHERE role = 'seller';
                  WITH RECURSIVE n (i) AS (VALUES (1) UNION ALL SELECT i + 1 FROM n WHERE i < {ORDERS})
-                 INSERT INTO orders SELECT 3 * i, id, 'Bob', id, 'Alice', 1, 'Lamp', 3000000000, 'GBP', 2,
+                 INSERT INTO orders SELECT 3 * i, buyer.id, iif(i % 5, 'Bob', 'Robert'), seller.id, 'Alice', 1,
+                     iif(i > 9, 'Lamp', 'Light'), 3000000000, 'GBP', 2,
                      6000000000, iif(i % 7, 'placed', 'cancelled'), 40000000 * i, iif(i % 7, NULL, i + 1)
-                     FROM n, party;"
+                     FROM n, party AS seller, party AS buyer
+                     WHERE seller.role = 'seller' AND buyer.display_name = 'Bob';"
             ))
             .unwrap();
         connection
@@ -124,13 +141,13 @@ mod tests {
         rows.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect()
     }
 
-    /// Returns everything in a file, except random ids.
+    /// Returns the schema of a file, its orders and the sums of these.
     fn contents(connection: &Connection) -> BTreeSet<String> {
         let lines = |sql| lines(connection, sql);
         let schema = lines("SELECT type || ' ' || name || ' ' || coalesce(sql, '') FROM sqlite_schema");
         let orders = lines(
             "SELECT id || status || total_minor || placed_at || coalesce(cancelled_at, '-') || \
-             coalesce(cancelled_by, '-') FROM orders",
+             coalesce(cancelled_by, '-') || concat_ws(' ', '', buyer, buyer_name, seller, seller_name) FROM orders",
         );
         schema.into_iter().chain(orders).chain(sums(connection)).collect()
     }
@@ -173,6 +190,34 @@ mod tests {
         assert_eq!(contents, migrated_as_released());
     }
 
+    /// Orders have the same parties as before, and the names that these had then.
+    #[test]
+    fn migration_in_steps_keeps_names_and_parties() {
+        let names = |connection: &Connection, columns: &str, parties: &str| {
+            let sql = format!("SELECT {columns} FROM orders {parties}");
+            let mut rows = connection.prepare(&sql).unwrap();
+            let name = |row: &Row<'_>, column| row.get::<_, String>(column);
+            let id = |row: &Row<'_>, column| row.get::<_, [u8; 16]>(column);
+            let read = |row: &Row<'_>| {
+                let names = (name(row, 2)?, name(row, 4)?, name(row, 6)?);
+                Ok((row.get::<_, i64>(0)?, id(row, 1)?, id(row, 3)?, names))
+            };
+            rows.query_map([], read).unwrap().map(Result::unwrap).collect::<BTreeSet<_>>()
+        };
+        let mut connection = old_file();
+        let before = names(&connection, "id, buyer, buyer_name, seller, seller_name, item, item_name", "");
+        assert!(migrate(&mut connection, &OpeningProgress::default()).is_ok());
+        let after = names(&connection, ORDER, ORDER_PARTIES);
+        assert_eq!(after.len() as i64, ORDERS);
+        assert!(after == before);
+        let kept = lines(&connection, "SELECT DISTINCT buyer_name FROM orders WHERE buyer_name IS NOT NULL");
+        assert_eq!(kept, ["Robert"], "only names that are not the present ones");
+        let numbers =
+            "SELECT concat_ws(' ', min(number), max(number), count(DISTINCT number), count(*)) FROM party";
+        let parties = BYSTANDERS + 2;
+        assert_eq!(lines(&connection, numbers), [format!("1 {parties} {parties} {parties}")]);
+    }
+
     /// The sums are those of all orders, whatever steps they were added in.
     #[test]
     fn migration_in_steps_adds_up_all_orders() {
@@ -194,8 +239,11 @@ mod tests {
     /// Interrupted after each step: what was not committed is rolled back, and the rest continues.
     #[test]
     fn interrupted_migration_continues_where_it_was() {
-        // The beginning, three parts of the table, its end, the scripts, and the end; and all others.
-        const ALL: usize = (1 + 3 + 1 + 4 + 1) + (1 + 3 + 1 + 1) + (MIGRATIONS.len() - 3 - 2);
+        // The beginning, three parts of the table (two of the parties), its end, the scripts, and the end; and all others.
+        const ORDER_STATES: usize = 1 + 3 + 1 + 4 + 1;
+        const SUMS: usize = 1 + 3 + 1 + 1;
+        const PARTY_NUMBERS: usize = 1 + 2 + 1 + 1;
+        const ALL: usize = 2 * ORDER_STATES + SUMS + PARTY_NUMBERS + (MIGRATIONS.len() - 3 - 4);
         let mut connection = old_file();
         let (mut steps, mut seen) = (0, Vec::new());
         loop {

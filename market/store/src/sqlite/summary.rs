@@ -6,7 +6,7 @@ use souk_domain::{
 };
 
 use super::{
-    convert::{blob, unreadable},
+    convert::{PARTY_NUMBER, blob, unreadable},
     rows::at_most,
 };
 
@@ -93,21 +93,28 @@ pub(super) fn sales(
     placed: TimeRange,
     items: usize,
 ) -> Result<SalesSummary, Error> {
-    let (kind, day, table, counts, (from, until)) = match placed.whole_days() {
-        Some(days) => {
-            (OF_SUMS, "sold.day", "sales", "sold.day >= ?2 AND sold.day < ?3 AND sold.orders <> 0", days)
-        }
+    let (kind, day, table, whose, counts, (from, until)) = match placed.whole_days() {
+        Some(days) => (
+            OF_SUMS,
+            "sold.day",
+            "sales",
+            "?1",
+            "sold.day >= ?2 AND sold.day < ?3 AND sold.orders <> 0",
+            days,
+        ),
         None => (
             OF_ORDERS,
             "sold.placed_at / 86400000000",
             "orders",
+            PARTY_NUMBER,
             "sold.placed_at >= ?2 AND sold.placed_at < ?3 AND sold.status <> 'cancelled'",
             (placed.from.0, placed.until.0),
         ),
     };
     let columns = kind.columns();
     let by_day = format!(
-        "SELECT {columns}, {day} FROM {table} AS sold WHERE sold.seller = ?1 AND {counts} GROUP BY 6, 1 ORDER BY 6, 1"
+        "SELECT {columns}, {day} FROM {table} AS sold WHERE sold.seller = {whose} AND {counts} GROUP BY 6, 1 \
+         ORDER BY 6, 1"
     );
     let days = connection
         .prepare_cached(&by_day)?
@@ -117,7 +124,7 @@ pub(super) fn sales(
         .collect::<Result<_, _>>()?;
     let by_item = format!(
         "SELECT {columns}, sold.item, item.name FROM {table} AS sold JOIN item ON item.id = sold.item \
-         WHERE sold.seller = ?1 AND {counts} GROUP BY 6, 1 ORDER BY {}, 6, 1 LIMIT ?4",
+         WHERE sold.seller = {whose} AND {counts} GROUP BY 6, 1 ORDER BY {}, 6, 1 LIMIT ?4",
         kind.largest_first()
     );
     let items = connection

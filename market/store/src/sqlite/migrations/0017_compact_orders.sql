@@ -1,0 +1,53 @@
+-- Orders refer to parties by their numbers, and leave out names that can be found elsewhere. The table is copied in
+-- steps (`compact_orders.rs`).
+
+-- Names that were replaced: the orders up to number `through` that leave the name out have this one. If there are
+-- several, the first with `through` not below the order's number counts; if there is none, the present name does.
+CREATE TABLE former_party_name (
+    party   INTEGER NOT NULL,
+    through INTEGER NOT NULL,
+    name    TEXT NOT NULL,
+    PRIMARY KEY (party, through)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE former_item_name (
+    item    INTEGER NOT NULL,
+    through INTEGER NOT NULL,
+    name    TEXT NOT NULL,
+    PRIMARY KEY (item, through)
+) STRICT, WITHOUT ROWID;
+
+-- The counter still has the last order of the batch before: orders are counted after items and parties are saved. If no
+-- order was placed since the name was replaced last, none has the name in between.
+CREATE TRIGGER party_renamed AFTER UPDATE OF display_name ON party WHEN old.display_name <> new.display_name BEGIN
+    INSERT INTO former_party_name SELECT old.number, value, old.display_name FROM counter WHERE counter.name = 'order'
+        AND NOT EXISTS (SELECT 1 FROM former_party_name WHERE party = old.number AND through = value);
+END;
+
+CREATE TRIGGER item_renamed AFTER UPDATE OF name ON item WHEN old.name <> new.name BEGIN
+    INSERT INTO former_item_name SELECT old.id, value, old.name FROM counter WHERE counter.name = 'order'
+        AND NOT EXISTS (SELECT 1 FROM former_item_name WHERE item = old.id AND through = value);
+END;
+
+CREATE TABLE orders_anew (
+    id            INTEGER PRIMARY KEY,
+    buyer         INTEGER NOT NULL,
+    -- NULL, like the other names: what the party or item was called after the batch that saved the order.
+    buyer_name    TEXT,
+    seller        INTEGER NOT NULL,
+    seller_name   TEXT,
+    item          INTEGER NOT NULL REFERENCES item (id),
+    item_name     TEXT,
+    amount_minor  INTEGER NOT NULL,
+    currency      TEXT NOT NULL,
+    quantity      INTEGER NOT NULL CHECK (quantity > 0),
+    total_minor   INTEGER NOT NULL CHECK (total_minor = amount_minor * quantity),
+    status        TEXT NOT NULL CHECK (status IN ('placed', 'shipped', 'delivered', 'cancelled')),
+    placed_at     INTEGER NOT NULL,
+    shipped_at    INTEGER,
+    delivered_at  INTEGER,
+    cancelled_at  INTEGER,
+    cancelled_by  TEXT CHECK (cancelled_by IN ('seller', 'buyer')),
+    cancel_reason TEXT,
+    ride          BLOB
+) STRICT;

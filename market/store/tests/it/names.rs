@@ -1,0 +1,128 @@
+//! The names in orders are those at the time of the purchase, however often parties and items are renamed.
+
+use souk_domain::{
+    Action, DisplayName, ItemId, ItemName, ItemPatch, Order, Outcome, Role, TimeRange, action,
+};
+use souk_store::{OrderQuery, OrdersOf};
+
+use super::{ALICE, BOB, CAROL, DAVE, Shop, buy, on_every_back_end, party, reprice};
+
+on_every_back_end!(
+    orders_keep_the_names_of_their_time,
+    orders_keep_the_names_within_a_batch,
+    names_of_others_do_not_change,
+);
+
+fn called(role: Role, name: &str) -> Action {
+    let display_name = DisplayName::parse(name).unwrap();
+    Action::Register(action::Register { role, display_name, callback: None })
+}
+
+fn renamed(item: ItemId, name: &str) -> Action {
+    let patch = ItemPatch { name: Some(ItemName::parse(name).unwrap()), ..ItemPatch::default() };
+    Action::Update(action::Update { item, patch, expected_version: None })
+}
+
+/// Returns who bought what of whom, by name.
+fn names(order: &Order) -> String {
+    format!("{} {} {}", order.buyer_name.as_str(), order.item_name.as_str(), order.seller_name.as_str())
+}
+
+impl Shop {
+    async fn rename_all(&mut self, item: ItemId, [buyer, thing, seller]: [&str; 3]) {
+        self.act(BOB, called(Role::Buyer, buyer)).await.unwrap();
+        self.act(ALICE, renamed(item, thing)).await.unwrap();
+        self.act(ALICE, called(Role::Seller, seller)).await.unwrap();
+    }
+
+    async fn buy_one(&mut self, item: ItemId) -> Order {
+        match self.act(BOB, buy(item, 1)).await.unwrap() {
+            Outcome::Order(order) => order,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// Returns all orders of a party, oldest first.
+    async fn orders_of(&self, of: OrdersOf) -> Vec<Order> {
+        let query =
+            OrderQuery { of, before: None, status: None, item: None, placed: TimeRange::ALL, limit: 100 };
+        let mut orders = self.store.reads.orders(&query).await.unwrap();
+        orders.reverse();
+        orders
+    }
+
+    /// Returns the names in all orders, oldest first, and checks that each way to read them has the same.
+    async fn names_read(&self) -> Vec<String> {
+        let orders = self.orders_of(OrdersOf::Buyer(party(BOB))).await;
+        assert_eq!(orders, self.orders_of(OrdersOf::Seller(party(ALICE))).await);
+        for order in &orders {
+            assert_eq!(self.store.reads.order(order.id).await.unwrap().as_ref(), Some(order));
+            assert_eq!((order.buyer, order.seller), (party(BOB), party(ALICE)));
+        }
+        orders.iter().map(names).collect()
+    }
+}
+
+async fn orders_keep_the_names_of_their_time(mut shop: Shop) {
+    let lamp = shop.lamp(ALICE, 20).await;
+    let mut expected = Vec::new();
+    for names in [["Bob", "Lamp", "Alice"], ["Bert", "Light", "Ann"], ["Bob", "Lamp", "Anna"]] {
+        // Names that no order has, before and after each that some have.
+        shop.rename_all(lamp, ["X", "Y", "Z"]).await;
+        shop.rename_all(lamp, names).await;
+        for _ in 0..2 {
+            shop.buy_one(lamp).await;
+            expected.push(names.join(" "));
+            shop.act(ALICE, reprice(lamp, 7)).await.unwrap();
+        }
+        assert_eq!(shop.names_read().await, expected);
+    }
+    shop.rename_all(lamp, ["X", "Y", "Z"]).await;
+    assert_eq!(shop.names_read().await, expected);
+    // Changes of an order leave its names alone.
+    for order in shop.orders_of(OrdersOf::Buyer(party(BOB))).await {
+        shop.act(ALICE, Action::Ship(action::Ship { order: order.id })).await.unwrap();
+    }
+    assert_eq!(shop.names_read().await, expected);
+}
+
+async fn orders_keep_the_names_within_a_batch(mut shop: Shop) {
+    let lamp = shop.lamp(ALICE, 20).await;
+    shop.rename_all(lamp, ["Bob", "Lamp", "Alice"]).await;
+    let actions = [
+        (BOB, buy(lamp, 1)),
+        (BOB, called(Role::Buyer, "Bert")),
+        (ALICE, renamed(lamp, "Light")),
+        (BOB, buy(lamp, 1)),
+        (ALICE, called(Role::Seller, "Ann")),
+        (BOB, called(Role::Buyer, "Bob")),
+        (BOB, buy(lamp, 1)),
+    ];
+    let commands: Vec<_> = actions.into_iter().map(|(caller, action)| shop.command(caller, action)).collect();
+    let mut expected: Vec<_> = shop
+        .batch(&commands)
+        .await
+        .0
+        .into_iter()
+        .filter_map(|outcome| match outcome.unwrap() {
+            Outcome::Order(order) => Some(names(&order)),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(expected[..2], ["Bob Lamp Alice", "Bert Light Alice"]);
+    assert!(expected[2].starts_with("Bob Light "), "{}", expected[2]);
+    assert_eq!(shop.names_read().await, expected);
+    expected.push(names(&shop.buy_one(lamp).await));
+    shop.rename_all(lamp, ["X", "Y", "Z"]).await;
+    assert_eq!(shop.names_read().await, expected);
+}
+
+async fn names_of_others_do_not_change(mut shop: Shop) {
+    let (lamp, vase) = (shop.lamp(ALICE, 9).await, shop.listed(CAROL, "Vase", 9).await.id);
+    let before = names(&shop.buy_one(lamp).await);
+    shop.act(DAVE, buy(vase, 1)).await.unwrap();
+    shop.act(DAVE, called(Role::Buyer, "Dora")).await.unwrap();
+    shop.act(CAROL, called(Role::Seller, "Cleo")).await.unwrap();
+    shop.act(CAROL, renamed(vase, "Jar")).await.unwrap();
+    assert_eq!(shop.names_read().await, [before]);
+}
