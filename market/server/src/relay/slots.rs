@@ -1,9 +1,9 @@
 //! Slots: the bounds on concurrent deliveries.
 //!
 //! Each kind of callback has its own, so that callbacks that accept connections and never answer delay only each
-//! other. One that is silent for [`SLOW_AFTER`] leaves its slot, and counts as failing after its first timeout. One that
-//! has answered before leaves only while there is room for slow ones. Of the others, the one that has been silent for
-//! longest is given up to make room, so that a newcomer that answers never waits for all those that don't.
+//! other. One that is silent for [`SLOW_AFTER`] leaves its slot, and counts as failing after its first timeout. If more
+//! are silent than there is room for, the one that has been silent for longest is given up, so that one that answers
+//! never waits for all those that don't.
 
 use std::{sync::Arc, time::Duration};
 
@@ -16,10 +16,10 @@ pub(super) const PROVEN: usize = 64;
 pub(super) const UNPROVEN: usize = 32;
 /// Maximum number of concurrent deliveries to callbacks whose last attempt failed.
 pub(super) const FAILING: usize = 16;
-/// Maximum number of deliveries that have left a proven callback's slot because they take long.
-pub(super) const SLOW: usize = 64;
-/// Maximum number of deliveries that have left an unproven callback's slot because they take long. At worst, each
-/// of them gets this number × [`SLOW_AFTER`] / [`UNPROVEN`], which is 2 s.
+/// Maximum number of deliveries that have left a proven callback's slot because they take long. At worst, each of them
+/// gets this number × [`SLOW_AFTER`] / [`PROVEN`] before it is given up, which is 1 s.
+pub(super) const SLOW: usize = 256;
+/// The same for unproven callbacks, for which it is 2 s.
 pub(super) const SILENT: usize = 256;
 /// All of them together.
 pub(super) const ALL: usize = PROVEN + UNPROVEN + FAILING + SLOW + SILENT;
@@ -31,10 +31,31 @@ pub(super) struct Slots {
     proven: Arc<Semaphore>,
     unproven: Arc<Semaphore>,
     failing: Arc<Semaphore>,
-    slow: Arc<Semaphore>,
-    silent: Arc<Semaphore>,
-    /// Wakes the delivery that has been silent for longest, to give it up.
+    slow: Aside,
+    silent: Aside,
+}
+
+/// Room for deliveries that have left their slots.
+struct Aside {
+    room: Arc<Semaphore>,
+    /// Wakes the delivery that has been there for longest, to give it up.
     crowded: Notify,
+}
+
+impl Aside {
+    fn new(room: usize) -> Self {
+        Self { room: Arc::new(Semaphore::new(room)), crowded: Notify::new() }
+    }
+
+    /// Returns once there is room.
+    async fn enter(&self) -> Option<OwnedSemaphorePermit> {
+        if let Ok(permit) = Arc::clone(&self.room).try_acquire_owned() {
+            return Some(permit);
+        }
+        self.crowded.notify_one();
+        // `None` only if the semaphore is closed, which it never is.
+        Arc::clone(&self.room).acquire_owned().await.ok()
+    }
 }
 
 /// A slot that is in use. Dropping it frees the slot.
@@ -56,9 +77,9 @@ pub struct InProgress {
 
 impl Slots {
     pub(super) fn new() -> Self {
-        let [proven, unproven, failing, slow, silent] =
-            [PROVEN, UNPROVEN, FAILING, SLOW, SILENT].map(|slots| Arc::new(Semaphore::new(slots)));
-        Self { proven, unproven, failing, slow, silent, crowded: Notify::new() }
+        let [proven, unproven, failing] =
+            [PROVEN, UNPROVEN, FAILING].map(|slots| Arc::new(Semaphore::new(slots)));
+        Self { proven, unproven, failing, slow: Aside::new(SLOW), silent: Aside::new(SILENT) }
     }
 
     /// Returns how many slots are free.
@@ -80,35 +101,37 @@ impl Slots {
         Arc::clone(slots).try_acquire_owned().ok().map(|permit| Slot { _permit: permit, kind })
     }
 
-    /// Moves a delivery that takes long out of its slot, and returns when that has freed the slot. Never returns if the
-    /// delivery has to stay.
-    pub(super) async fn move_aside(&self, slot: &mut Slot) {
-        let aside = match slot.kind {
-            Reliability::Proven => Arc::clone(&self.slow).try_acquire_owned().ok(),
-            Reliability::Unproven => self.room_for_silent().await,
-            Reliability::Failing => None,
-        };
-        match aside {
-            Some(permit) => slot._permit = permit,
-            None => std::future::pending().await,
-        }
-    }
-
-    async fn room_for_silent(&self) -> Option<OwnedSemaphorePermit> {
-        if let Ok(room) = Arc::clone(&self.silent).try_acquire_owned() {
-            return Some(room);
-        }
-        self.crowded.notify_one();
-        // `None` only if the semaphore is closed, which it never is.
-        Arc::clone(&self.silent).acquire_owned().await.ok()
-    }
-
-    /// Returns when a delivery that was moved aside has to end, because more are silent than there is room for. Never
-    /// returns for one to a proven callback.
-    pub(super) async fn given_up(&self, kind: Reliability) {
+    fn aside(&self, kind: Reliability) -> Option<&Aside> {
         match kind {
-            Reliability::Unproven => self.crowded.notified().await,
-            Reliability::Proven | Reliability::Failing => std::future::pending().await,
+            Reliability::Proven => Some(&self.slow),
+            Reliability::Unproven => Some(&self.silent),
+            Reliability::Failing => None,
+        }
+    }
+
+    /// Moves a delivery that takes long out of its slot, and returns when that has freed the slot. Never returns for
+    /// one to a failing callback.
+    pub(super) async fn move_aside(&self, slot: &mut Slot) {
+        if let Some(aside) = self.aside(slot.kind)
+            && let Some(permit) = aside.enter().await
+        {
+            slot._permit = permit;
+            return;
+        }
+        std::future::pending().await
+    }
+
+    /// Returns when a delivery that was moved aside has to end, because more are silent than there is room for.
+    pub(super) async fn given_up(&self, kind: Reliability) {
+        match self.aside(kind) {
+            Some(aside) => loop {
+                aside.crowded.notified().await;
+                // Otherwise there was room again before anybody could be given up.
+                if aside.room.available_permits() == 0 {
+                    return;
+                }
+            },
+            None => std::future::pending().await,
         }
     }
 
@@ -119,8 +142,8 @@ impl Slots {
             unproven: UNPROVEN - free.unproven,
             failing: FAILING - free.failing,
         };
-        let slow = SLOW - self.slow.available_permits();
-        InProgress { in_slots, slow, silent: SILENT - self.silent.available_permits() }
+        let slow = SLOW - self.slow.room.available_permits();
+        InProgress { in_slots, slow, silent: SILENT - self.silent.room.available_permits() }
     }
 }
 
@@ -145,43 +168,36 @@ mod tests {
     }
 
     #[test]
-    fn proven_callback_that_falls_silent_makes_room_once() {
+    fn failing_callback_keeps_its_slot() {
         let slots = Slots::new();
-        let mut taken: Vec<_> = std::iter::from_fn(|| slots.take(Reliability::Proven)).collect();
-        assert!(taken.iter_mut().all(|slot| leaves(&slots, slot)));
-        let expected = InProgress { in_slots: ByReliability::default(), slow: SLOW, silent: 0 };
-        assert_eq!(slots.in_progress(), expected);
-        let mut more = slots.take(Reliability::Proven).unwrap();
-        assert!(!leaves(&slots, &mut more), "the room for slow ones is bounded");
-        assert!(slots.given_up(Reliability::Proven).now_or_never().is_none(), "proven ones keep their time");
         let mut failing = slots.take(Reliability::Failing).unwrap();
-        taken.clear();
         assert!(!leaves(&slots, &mut failing));
-        assert!(leaves(&slots, &mut more));
+        assert!(slots.given_up(Reliability::Failing).now_or_never().is_none());
     }
 
     #[tokio::test]
-    async fn unproven_callback_that_is_silent_for_longest_makes_room_for_others() {
-        let slots = Slots::new();
-        let mut silent = Vec::new();
-        while silent.len() < SILENT {
-            let mut slot = slots.take(Reliability::Unproven).unwrap();
-            assert!(leaves(&slots, &mut slot));
-            silent.push(slot);
+    async fn callback_that_is_silent_for_longest_makes_room_for_others() {
+        for (kind, room) in [(Reliability::Proven, SLOW), (Reliability::Unproven, SILENT)] {
+            let slots = Slots::new();
+            let mut silent = Vec::new();
+            while silent.len() < room {
+                let mut slot = slots.take(kind).unwrap();
+                assert!(leaves(&slots, &mut slot));
+                silent.push(slot);
+            }
+            let mut first = std::pin::pin!(slots.given_up(kind));
+            let mut second = std::pin::pin!(slots.given_up(kind));
+            assert!(futures::poll!(&mut first).is_pending() && futures::poll!(&mut second).is_pending());
+            let mut newcomer = slots.take(kind).unwrap();
+            {
+                let mut moving = std::pin::pin!(slots.move_aside(&mut newcomer));
+                assert!(futures::poll!(&mut moving).is_pending());
+                assert!(futures::poll!(&mut first).is_ready() && futures::poll!(&mut second).is_pending());
+                silent.swap_remove(0);
+                moving.await;
+            }
+            let InProgress { in_slots, slow, silent } = slots.in_progress();
+            assert_eq!((in_slots, slow + silent), (ByReliability::default(), room));
         }
-        let mut first = std::pin::pin!(slots.given_up(Reliability::Unproven));
-        let mut second = std::pin::pin!(slots.given_up(Reliability::Unproven));
-        assert!(futures::poll!(&mut first).is_pending() && futures::poll!(&mut second).is_pending());
-
-        let mut newcomer = slots.take(Reliability::Unproven).unwrap();
-        {
-            let mut moving = std::pin::pin!(slots.move_aside(&mut newcomer));
-            assert!(futures::poll!(&mut moving).is_pending());
-            assert!(futures::poll!(&mut first).is_ready() && futures::poll!(&mut second).is_pending());
-            silent.swap_remove(0);
-            moving.await;
-        }
-        let expected = InProgress { in_slots: ByReliability::default(), slow: 0, silent: SILENT };
-        assert_eq!(slots.in_progress(), expected);
     }
 }

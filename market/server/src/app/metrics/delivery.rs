@@ -51,7 +51,7 @@ fn add_slots(relay: &RelayHandle, metrics: &mut Metrics) {
     );
     metrics.gauge(
         "souk_deliveries_slow",
-        "Deliveries to proven callbacks that have taken longer than 250 ms; at most 64 count apart",
+        "Deliveries to proven callbacks that have taken longer than 250 ms; at most 256",
         read(|relay| relay.in_progress().slow),
     );
     metrics.gauge(
@@ -86,7 +86,7 @@ fn add_slots(relay: &RelayHandle, metrics: &mut Metrics) {
     );
     metrics.gauge(
         "souk_queued_settlements",
-        "Finished deliveries that wait to be recorded; at most 432",
+        "Finished deliveries that wait to be recorded; at most 624",
         read(RelayHandle::queued_settlements),
     );
 }
