@@ -167,7 +167,7 @@ impl Error {
         if step == Step::Tls && was_cut_off {
             step = Step::Call;
         }
-        Self::Unreachable { step, market: market.clone(), source: innermost(error).to_string().into() }
+        Self::Unreachable { step, market: market.clone(), source: innermost(error).into() }
     }
 
     /// Creates an I/O error on this machine while doing `action`, such as "read `ca.pem`".

@@ -139,7 +139,7 @@ impl Subscription {
 
     /// Subscribes again after each transient failure, until a permanent one.
     async fn keep_up(&mut self) -> Stopped {
-        let mut reconnect = Reconnect::of(&self.connection);
+        let mut reconnect = Reconnect::of(&self.connection, !self.consumer.is_empty());
         loop {
             reconnect.begin();
             let came_before = self.progress.messages();

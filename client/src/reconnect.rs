@@ -31,6 +31,8 @@ pub(crate) struct Reconnect {
     /// The number of consecutive times that it was reopened at once because the market has another address.
     moves: usize,
     renewals: watch::Receiver<u64>,
+    /// Whether the stream is that of a named consumer.
+    is_named: bool,
 }
 
 /// What to do about a stream that has ended.
@@ -45,9 +47,9 @@ pub(crate) enum Next {
 }
 
 impl Reconnect {
-    pub(crate) fn of(connection: &Connection) -> Self {
+    pub(crate) fn of(connection: &Connection, is_named: bool) -> Self {
         let (connection, renewals) = (connection.clone(), connection.renewals());
-        Self { connection, failures_in_a_row: 0, moves: 0, renewals }
+        Self { connection, failures_in_a_row: 0, moves: 0, renewals, is_named }
     }
 
     /// Records that a stream is about to be opened.
@@ -90,12 +92,27 @@ impl Reconnect {
                 return Next::Now;
             }
         }
-        // A party may be reinstated while its program runs.
-        if !failure.is_transient() && reason(&failure) != Some(Reason::AccountSuspended) {
+        if !failure.is_transient() && !self.may_pass(&failure, ever) {
             return Next::Never(failure);
         }
         let wait = scaled(FIRST_RECONNECT, MAX_RECONNECT, self.failures_in_a_row, self.connection.jitter());
         Next::After(failure, wait)
+    }
+}
+
+impl Reconnect {
+    /// Returns whether a refusal that no repetition of a call would change may end while a program runs.
+    fn may_pass(&self, failure: &Error, ever: bool) -> bool {
+        match reason(failure) {
+            // A party may be reinstated.
+            Some(Reason::AccountSuspended) => true,
+            // A name may be dropped. At the beginning, the user should rather choose another one.
+            Some(Reason::TooManyConsumers) => ever,
+            // A second stream of a name does not replace the first: it was an earlier attempt of our own that reached the
+            // market late. Unnamed streams of two programs would replace each other without end.
+            Some(Reason::StreamReplaced) => self.is_named && ever,
+            _ => false,
+        }
     }
 }
 
@@ -132,7 +149,10 @@ impl Attempts {
         self.moves = 0;
         self.failed_in_a_row = self.failed_in_a_row.saturating_add(1);
         if self.ever_came {
-            let may_pass = failure.is_transient() || reason(failure) == Some(Reason::AccountSuspended);
+            // A certificate that expired during a stream may have been renewed before.
+            let is_renewed = failure.is_about_the_certificate() && self.failed_in_a_row == 1;
+            let may_pass =
+                failure.is_transient() || is_renewed || reason(failure) == Some(Reason::AccountSuspended);
             return may_pass.then(|| scaled(FIRST_RECONNECT, MAX_RECONNECT, self.failed_in_a_row, 1.0));
         }
         let again = self.failed_in_a_row < MAX_ATTEMPTS && failure.is_transient();

@@ -209,7 +209,7 @@ impl Stream {
     }
 
     async fn keep_up(&mut self) -> Stopped {
-        let mut reconnect = Reconnect::of(&self.connection);
+        let mut reconnect = Reconnect::of(&self.connection, false);
         loop {
             reconnect.begin();
             let before = self.messages;

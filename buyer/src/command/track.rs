@@ -27,6 +27,7 @@ enum End {
 impl Track {
     pub(super) async fn run(self, session: &CliSession) -> Result<(), Failure> {
         let mut interrupted = Interrupt::watch()?;
+        let _renewal = session.take_up_renewals(None).await?;
         tokio::select! {
             watched = self.watch(session) => watched,
             () = interrupted.came() => Ok(()),

@@ -73,6 +73,7 @@ impl Watch {
             in_stock: search.in_stock,
         };
         let mut interrupted = Interrupt::watch()?;
+        let _renewal = session.take_up_renewals(None).await?;
         tokio::select! {
             watched = watch(session, request) => watched,
             () = interrupted.came() => Ok(()),

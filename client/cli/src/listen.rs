@@ -1,8 +1,6 @@
 //! Receives events as they happen: through a callback server with `--listen`, otherwise through a stream.
 
-use souk_client::{
-    Follower, Inbox, Missed, Notice, Renewal, follow::follow_as, inbox::InboxHandle, renewal::CredentialUsers,
-};
+use souk_client::{Follower, Inbox, Missed, Notice, Renewal, follow::follow_as, inbox::InboxHandle};
 use tokio::sync::mpsc;
 
 use super::{
@@ -15,7 +13,7 @@ use crate::Failure;
 /// An open source of events that reloads renewed certificates.
 pub struct Listening {
     source: EventSource,
-    _renewal: Renewal,
+    _renewal: Option<Renewal>,
 }
 
 enum EventSource {
@@ -46,9 +44,7 @@ impl Listening {
                 (EventSource::Stream(follower, name.to_owned()), notices)
             }
         };
-        let users = CredentialUsers { connection: Some(connection.clone()), inbox: source.handle() };
-        let printer = *session.printer();
-        let renewal = Renewal::start(session.config()?, users, move |text| printer.say(&text))?;
+        let renewal = session.take_up_renewals(source.handle()).await?;
         Ok((Self { source, _renewal: renewal }, notices))
     }
 

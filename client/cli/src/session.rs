@@ -1,9 +1,15 @@
 //! The context of a command: the settings, a connection that is opened on first use, and a printer.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 
 use souk_certs::{clock::Clock, credentials::Credentials, identity::PeerCertificate};
-use souk_client::{ClientConfig, Connection, Seen};
+use souk_client::{ClientConfig, Connection, Renewal, Seen, inbox::InboxHandle, renewal::CredentialUsers};
 use souk_proto::Unary;
 use tokio::sync::OnceCell;
 
@@ -17,13 +23,15 @@ pub struct CliSession {
     resolved: Resolved,
     printer: Printer,
     connection: Arc<OnceCell<Connection>>,
+    /// Whether some part of the program takes up renewed certificates.
+    is_renewing: Arc<AtomicBool>,
 }
 
 impl CliSession {
     /// Creates the session of one run of a program.
     pub fn new(program: &'static str, resolved: Resolved) -> Self {
         let printer = Printer::new(resolved.output, resolved.color);
-        Self { program, resolved, printer, connection: Arc::default() }
+        Self { program, resolved, printer, connection: Arc::default(), is_renewing: Arc::default() }
     }
 
     /// Returns a session with the same connection, for a command with another output format or currency.
@@ -32,8 +40,8 @@ impl CliSession {
         let mut resolved = self.resolved.clone();
         resolved.output = output.unwrap_or(resolved.output);
         resolved.currency = currency.or(resolved.currency);
-        let connection = Arc::clone(&self.connection);
-        Self { connection, ..Self::new(self.program, resolved) }
+        let (connection, is_renewing) = (Arc::clone(&self.connection), Arc::clone(&self.is_renewing));
+        Self { connection, is_renewing, ..Self::new(self.program, resolved) }
     }
 
     /// Returns the name of the binary, [`Program::NAME`](crate::Program::NAME).
@@ -72,6 +80,21 @@ impl CliSession {
                 "pass --cert FILE or set SOUK_CERT; gen-certs.sh makes certificates",
             )
         })
+    }
+
+    /// Takes up renewed certificates while the result lives: for commands that may outlive a certificate. `None` if
+    /// another part of the program does already.
+    ///
+    /// # Errors
+    /// The certificate can't be used.
+    pub async fn take_up_renewals(&self, inbox: Option<InboxHandle>) -> Result<Option<Renewal>, Failure> {
+        let connection = Some(self.connection().await?.clone());
+        if self.is_renewing.swap(true, Ordering::SeqCst) {
+            return Ok(None);
+        }
+        let printer = self.printer;
+        let users = CredentialUsers { connection, inbox };
+        Ok(Some(Renewal::start(self.config()?, users, move |text| printer.say(&text))?))
     }
 
     /// Returns the connection, which is opened on first use.

@@ -20,7 +20,26 @@ fn cause<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a (dyn Error + 'stati
     }
 }
 
-/// Returns the most specific cause: the last of the chain.
-pub(super) fn innermost<'a>(error: &'a (dyn Error + 'static)) -> &'a (dyn Error + 'static) {
-    causes(error).last().unwrap_or(error)
+/// Describes the most specific cause: the last of the chain.
+pub(super) fn innermost(error: &(dyn Error + 'static)) -> String {
+    let io = causes(error).find_map(|cause| cause.downcast_ref::<io::Error>());
+    // What TLS says of it instead is about how a peer should close, and helps nobody.
+    if io.is_some_and(|io| io.kind() == io::ErrorKind::UnexpectedEof) {
+        return "the connection was closed at the other end".to_owned();
+    }
+    causes(error).last().unwrap_or(error).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn closed_connection_is_told_in_plain_words() {
+        let closed =
+            io::Error::new(io::ErrorKind::UnexpectedEof, "peer closed connection without a close_notify");
+        assert_eq!(innermost(&closed), "the connection was closed at the other end");
+        let refused = io::Error::new(io::ErrorKind::ConnectionRefused, "connection refused");
+        assert_eq!(innermost(&refused), "connection refused");
+    }
 }

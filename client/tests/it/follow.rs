@@ -137,6 +137,23 @@ async fn a_stream_that_was_replaced_ends_for_good() {
     follower.close().await;
 }
 
+/// Its own earlier attempt, which reached the market late, may have replaced it.
+#[tokio::test]
+async fn a_named_stream_that_was_replaced_is_opened_again() {
+    let world = World::open().await;
+    let (alice, connection) = connect(&world);
+    for passing in [Reason::StreamReplaced, Reason::TooManyConsumers] {
+        let begun = vec![sent(test_notice(&alice, 1, "a")), Err(refusal(passing))];
+        let again = vec![sent(test_notice(&alice, 2, "b"))];
+        world.market.script().streams.extend([begun, again]);
+        let (follower, mut notices) = follow_as(connection.clone(), Seen::in_memory(), "shell".into());
+        notice_of(&mut notices).await.take();
+        assert!(matches!(next(&mut notices).await, Notice::Interrupted { .. }), "{passing:?}");
+        assert_eq!(notice_of(&mut notices).await.take().event_id, "b");
+        follower.close().await;
+    }
+}
+
 fn opened(kept: bool) -> Result<SubscribeResponse, Status> {
     let opened = StreamOpened { kept, ..Default::default() };
     Ok(SubscribeResponse { message: Some(Message::Opened(opened)) })

@@ -78,6 +78,7 @@ impl<'a> Sender<'a> {
         let bar = progress::bar(&self.plan.file);
         let mut persistence = Persistence::default();
         let session = self.session;
+        let _renewal = session.take_up_renewals(None).await?;
         let say = |news: &str| bar.suspend(|| session.printer().say(news));
         loop {
             // Rows are sent before the market answers anything, so that a stream alone does not tell whether the

@@ -84,7 +84,7 @@ impl Track {
         session: &CliSession,
         mut positions: mpsc::Receiver<TrackRideRequest>,
     ) -> Result<TrackRideResponse, Failure> {
-        let mut persistence = Persistence::default();
+        let (mut persistence, _renewal) = (Persistence::default(), session.take_up_renewals(None).await?);
         let say = |news: &str| session.printer().say(news);
         loop {
             persistence.reach(session, say).await?;

@@ -65,6 +65,7 @@ impl Sync {
     pub(super) async fn run(self, session: &CliSession) -> Result<(), Failure> {
         let mut interrupted = Interrupt::watch()?;
         let connection = session.connection().await?.clone();
+        let _renewal = session.take_up_renewals(None).await?;
         let (till, notices) = till::open(connection, self.till.clone(), self.cursor);
         let mut shop = Shop {
             session,
