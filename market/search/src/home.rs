@@ -88,7 +88,10 @@ impl IndexHome {
         }
         // Before validation, whose failure leads to clearing the folder, possibly under another market.
         refuse_if_in_use(&items)?;
-        close_to_others(&items).map_err(|error| SearchError::Home { directory: items.clone(), error })?;
+        for folder in [home, &items] {
+            close_to_others(folder)
+                .map_err(|error| SearchError::Home { directory: folder.clone(), error })?;
+        }
         // An unusable index is rebuilt rather than reported: it is derived data, and the market must start.
         // The index library panics on some damage that its checksums do not cover.
         let opening = || {

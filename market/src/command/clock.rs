@@ -69,10 +69,11 @@ async fn stored(store: PathBuf, command: ClockCommand) -> anyhow::Result<ClockMa
     let flags = StoreFlags { path: Some(store), ..StoreFlags::default() };
     let config = Config::load_under(None, flags)?.store;
     anyhow::ensure!(!config.is_memory(), "a market in memory keeps its clock to itself; leave --store out");
+    // Before it is accepted too: opening the store for that would create one under a mistyped name.
+    let present =
+        stored_clock(&config).await?.context("no market has run on this store yet; check --store")?;
     match command {
-        ClockCommand::Show => stored_clock(&config)
-            .await?
-            .context("no market has run on this store yet; there is nothing to show"),
+        ClockCommand::Show => Ok(present),
         ClockCommand::Accept => Ok(accept_stored_clock(&config, (Clock::SYSTEM, Random::SYSTEM))
             .await
             .context("can't accept the clock on the store; if its market is running, leave --store out")?),

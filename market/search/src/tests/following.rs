@@ -270,9 +270,11 @@ async fn index_belongs_to_its_owner_only() {
     let shop = closed_index(&home).await;
     let items = home.join("items");
     assert_eq!((mode(&home), mode(&items)), (0o700, 0o700));
-    fs::set_permissions(&items, fs::Permissions::from_mode(0o755)).unwrap();
+    for folder in [&home, &items] {
+        fs::set_permissions(folder, fs::Permissions::from_mode(0o755)).unwrap();
+    }
     Market::open(shop, directory(&home)).await.search.close().await;
-    assert_eq!(mode(&items), 0o700, "tightened");
+    assert_eq!((mode(&home), mode(&items)), (0o700, 0o700), "tightened");
 }
 
 #[tokio::test]
