@@ -93,7 +93,6 @@ fn spawn(server: &DatabaseServer, disk: &Disk) -> anyhow::Result<Child> {
 }
 
 pub(super) async fn run(args: &PowerCutArgs) -> anyhow::Result<()> {
-    let mut random = StdRng::seed_from_u64(args.seed);
     let mut database = Database::start().await?;
     let mut site = Site::new().await?;
     site.on_store(database.server.address("souk", None));
@@ -102,6 +101,23 @@ pub(super) async fn run(args: &PowerCutArgs) -> anyhow::Result<()> {
         Trade::open(&mut site, TradeOptions { sellers: SELLERS, callbacks: false, seed: args.seed }).await?;
     trade.start();
     let (mut findings, mut toll) = (Findings::default(), Toll::default());
+    let cut = cut_again_and_again(args, (&mut database, &site, &mut trade), (&mut findings, &mut toll));
+    cut.await.inspect_err(|_| eprintln!("the market's last words: {}", site.last_words()))?;
+    if toll.corrupt == 0 {
+        trade.stop().await?;
+        findings.add(trade.audit().await?);
+        findings.add(trade.repeat_all().await?);
+        site.stop().await?;
+    }
+    report(args, &trade, &findings, &toll)
+}
+
+async fn cut_again_and_again(
+    args: &PowerCutArgs,
+    (database, site, trade): (&mut Database, &Site, &mut Trade),
+    (findings, toll): (&mut Findings, &mut Toll),
+) -> anyhow::Result<()> {
+    let mut random = StdRng::seed_from_u64(args.seed);
     while toll.cuts < args.cuts {
         let acked = trade.acked();
         let has_traded = until(ACKS_PATIENCE, || trade.acked() >= acked + ACKS_PER_CUT).await;
@@ -115,17 +131,11 @@ pub(super) async fn run(args: &PowerCutArgs) -> anyhow::Result<()> {
         }
         sleep(Duration::from_millis(random.random_range(0..CUT_WITHIN_MILLIS))).await;
         let newest = trade.newest();
-        if !database.cut(&mut random, &mut toll).await? {
+        if !database.cut(&mut random, toll).await? {
             toll.corrupt += 1;
             break;
         }
         findings.add(trade.recheck(newest).await?);
     }
-    if toll.corrupt == 0 {
-        trade.stop().await?;
-        findings.add(trade.audit().await?);
-        findings.add(trade.repeat_all().await?);
-        site.stop().await?;
-    }
-    report(args, &trade, &findings, &toll)
+    Ok(())
 }
