@@ -7,18 +7,18 @@ use std::{
         process::CommandExt as _,
     },
     path::{Path, PathBuf},
-    process::{Command, ExitStatus},
+    process::{Command, ExitStatus, Stdio},
     time::Duration,
 };
 
 use souk_certs::identity::Role;
-use souk_proto::v1;
+use souk_proto::{Reason, v1};
 use souk_server::config::Config;
 use souk_testkit::local::{LocalMarket, LocalMarketOptions};
 use tokio::task::JoinSet;
 
 use crate::{
-    fixture::{Fixture, PATIENCE, Party, call, eventually},
+    fixture::{Fixture, PATIENCE, Party, call, eventually, reason},
     observing::{Port, get_from, pick},
     site::{Process, Site},
 };
@@ -192,6 +192,80 @@ async fn market_whose_store_is_gone_acknowledges_nothing_and_is_not_ready() {
     fixture.close().await;
 }
 
+/// The command `market`, as a user whom permissions bind. They don't bind root.
+fn as_another_user() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_market"));
+    command.current_dir("/");
+    if fs::metadata("/proc/self").unwrap().uid() == 0 {
+        command.uid(65_534).gid(65_534);
+    }
+    command
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn backup_on_read_only_media_is_restored() {
+    let mut site = Site::new();
+    let process = site.start();
+    let alice = site.party("alice", Role::Seller, &process).await;
+    alice.register_as_seller("alice").await.unwrap();
+    let (media, target) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let (backup, store) = (media.path().join("backup.db"), target.path().join("souk.db"));
+    let mut market = Command::new(env!("CARGO_BIN_EXE_market"));
+    market.arg("backup").arg(&backup).arg("--store").arg(site.path("souk.db"));
+    assert!(market.output().unwrap().status.success());
+    process.end().await;
+    let permit =
+        |path: &Path, mode: u32| fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    permit(&backup, 0o444);
+    permit(media.path(), 0o555);
+    permit(target.path(), 0o777);
+    match as_another_user().arg("restore").arg(&backup).arg("--store").arg(&store).output() {
+        Ok(output) => {
+            assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+            assert!(String::from_utf8(output.stdout).unwrap().contains("1 mailboxes"));
+        }
+        // Where the other user can't reach the program.
+        Err(error) => eprintln!("skipped, because another user can't run the program: {error}"),
+    }
+    permit(media.path(), 0o755);
+}
+
+/// Sets the longest file that a process may write, which fails as a used up disk quota does: not with ENOSPC.
+fn limit_files(process: &Process, bytes: &str) {
+    let (pid, limit) = (process.child.id().to_string(), format!("--fsize={bytes}:unlimited"));
+    assert!(Command::new("prlimit").args(["--pid", &pid, &limit]).status().unwrap().success());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn used_up_quota_refuses_changes_like_a_full_disk() {
+    if Command::new("prlimit").arg("--version").output().is_err() {
+        return eprintln!("skipped, because there is no prlimit");
+    }
+    let mut site = Site::new();
+    let market = site.serve();
+    // Otherwise a signal ends the process that goes beyond the limit.
+    let mut command = Command::new("sh");
+    command.args(["-c", r#"trap "" XFSZ; exec "$0" "$@""#]).arg(market.get_program()).args(market.get_args());
+    command.envs(market.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    command.stdout(Stdio::null()).stderr(Stdio::piped());
+    let process = Site::start_as(&mut command);
+    let alice = site.party("alice", Role::Seller, &process).await;
+    alice.register_as_seller("alice").await.unwrap();
+    let lamp = alice.lamp(STOCK).await;
+    let bob = site.party("bob", Role::Buyer, &process).await;
+    call!(bob, RegisterBuyerRequest { request_id: bob.request_id(), display_name: "bob".into() }).unwrap();
+    limit_files(&process, "4096");
+    let hasty = Party { connection: bob.connection.with_timeout(Duration::from_secs(1)) };
+    let request_id = bob.request_id();
+    assert_eq!(reason(hasty.buy_as(request_id.clone(), lamp, 1).await), Reason::StorageFull);
+    assert_eq!(alice.item(lamp).await.unwrap().quantity, STOCK, "reads go on");
+    limit_files(&process, "unlimited");
+    eventually("the market writes again", async || hasty.buy_as(request_id.clone(), lamp, 1).await.is_ok())
+        .await;
+    assert_eq!(alice.item(lamp).await.unwrap().quantity, STOCK - 1, "the request bought once");
+    process.end().await;
+}
+
 /// On read-only media, SQLite can't create the files that it shares a log through.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn audit_log_of_a_read_only_copy_is_verified() {
@@ -204,13 +278,8 @@ async fn audit_log_of_a_read_only_copy_is_verified() {
     let copy = folder.path().join("copy.db");
     fs::copy(site.path("souk.db"), &copy).unwrap();
     let verify = || {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_market"));
-        command.args(["audit", "verify", "--store"]).arg(&copy).current_dir("/");
-        // Permissions don't bind root, so another user tries.
-        if fs::metadata("/proc/self").unwrap().uid() == 0 {
-            command.uid(65_534).gid(65_534);
-        }
-        command.output()
+        let mut command = as_another_user();
+        command.args(["audit", "verify", "--store"]).arg(&copy).output()
     };
     let protect = |mode: u32| fs::set_permissions(folder.path(), fs::Permissions::from_mode(mode)).unwrap();
     fs::set_permissions(&copy, fs::Permissions::from_mode(0o444)).unwrap();

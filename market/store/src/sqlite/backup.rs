@@ -3,22 +3,14 @@
 //! The copy is one read transaction: it sees the store as it was when the copy began, and holds no lock that a
 //! writer needs. Meanwhile the write-ahead log can't be truncated, so it grows by what is written.
 
-use std::{
-    fs::{self, File},
-    io,
-    path::Path,
-};
+use std::path::Path;
 
 use rusqlite::{
     Connection,
     backup::{Backup, StepResult},
 };
 
-use super::{
-    beside,
-    database_file::{companion, owner_only, remove_if_there, sync_folder},
-    error::named,
-};
+use super::{beside, database_file::companion, error::named, partial::Partial};
 use crate::StoreError;
 
 /// The number of pages (of 4 KiB, so 4 MiB) that are copied between two reports of progress.
@@ -40,21 +32,23 @@ pub struct BackupProgress {
 ///
 /// # Errors
 ///
-/// Fails if `to` exists, if `from` can't be read or is not a market's store, or if the copy can't be written.
+/// Fails if `to` exists or is being written, if `from` can't be read or is not a market's store, or if the copy can't be written.
 pub fn backup(from: &Path, to: &Path, mut progress: impl FnMut(BackupProgress)) -> Result<u64, StoreError> {
+    refuse_existing(to)?;
+    let source = beside::open(from)?;
+    let partial = Partial::create(companion(to, ".partial"))?;
+    // Once more: another backup may have finished before this one had the lock.
+    refuse_existing(to)?;
+    let bytes = copy(&source, from, partial.path(), &mut progress)?;
+    partial.publish(to)?;
+    Ok(bytes)
+}
+
+fn refuse_existing(to: &Path) -> Result<(), StoreError> {
     if to.exists() {
         return Err(StoreError::unavailable(format!("{} exists; choose another file", to.display())));
     }
-    let source = beside::open(from)?;
-    let partial = companion(to, ".partial");
-    create_private(&partial)?;
-    let copied = copy(&source, from, &partial, &mut progress);
-    let finished = copied.and_then(|bytes| publish(&partial, to).map(|()| bytes));
-    if finished.is_err() {
-        // The error that led here matters more than a leftover, which the next attempt replaces.
-        let _ = fs::remove_file(&partial);
-    }
-    finished
+    Ok(())
 }
 
 fn copy(
@@ -66,8 +60,11 @@ fn copy(
     let reading = |error: rusqlite::Error| named(from, &error);
     let writing = |error: rusqlite::Error| named(to, &error);
     // Within one transaction, each step reads the same snapshot. Without it, SQLite would begin the copy again
-    // whenever a market commits between two steps.
+    // whenever a market commits between two steps. BEGIN alone reads nothing, and so begins nothing.
     source.execute_batch("BEGIN").map_err(reading)?;
+    source
+        .query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get::<_, i64>(0))
+        .map_err(reading)?;
     let page_bytes: u32 = source.pragma_query_value(None, "page_size", |row| row.get(0)).map_err(reading)?;
     let mut target = Connection::open(to).map_err(writing)?;
     // The whole file is synced once at the end; until then it has another name and no value.
@@ -90,21 +87,4 @@ fn copy(
             }
         }
     }
-}
-
-/// Creates an empty file that only the owner can read, replacing a leftover.
-pub(super) fn create_private(path: &Path) -> Result<(), StoreError> {
-    let created = remove_if_there(path).and_then(|()| owner_only().create_new(true).open(path));
-    created.map(|_| ()).map_err(|error| at_file(path, &error))
-}
-
-/// Syncs a finished file and gives it its name, durably.
-pub(super) fn publish(partial: &Path, to: &Path) -> Result<(), StoreError> {
-    let synced = File::open(partial).and_then(|file| file.sync_all());
-    synced.map_err(|error| at_file(partial, &error))?;
-    fs::rename(partial, to).and_then(|()| sync_folder(to)).map_err(|error| at_file(to, &error))
-}
-
-pub(super) fn at_file(path: &Path, error: &io::Error) -> StoreError {
-    StoreError::unavailable(format!("{}: {error}", path.display()))
 }

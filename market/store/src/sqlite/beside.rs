@@ -11,9 +11,21 @@ use rusqlite::{Connection, ErrorCode, OpenFlags};
 use super::{connect_read_only, database_file::companion, migrate::SchemaProblem, schema};
 use crate::StoreError;
 
+/// What a file is checked for when it is opened.
+type Check = fn(&Connection) -> Result<(), SchemaProblem>;
+
 /// Opens a file for reading and checks that its schema is up to date.
 pub(super) fn open(path: &Path) -> Result<Connection, StoreError> {
-    let cause = match connect_read_only(path, OpenFlags::empty()).and_then(checked) {
+    open_checked(path, schema::check)
+}
+
+/// Opens a file for reading and checks that it is a market's, maybe an older one's.
+pub(super) fn open_known(path: &Path) -> Result<Connection, StoreError> {
+    open_checked(path, schema::known)
+}
+
+fn open_checked(path: &Path, check: Check) -> Result<Connection, StoreError> {
+    let cause = match connect_read_only(path, OpenFlags::empty()).and_then(checked(check)) {
         Ok(connection) => return Ok(connection),
         Err(SchemaProblem::Sqlite(error)) if needs_writing(&error) => error,
         Err(problem) => return Err(problem.at(path)),
@@ -28,7 +40,7 @@ pub(super) fn open(path: &Path) -> Result<Connection, StoreError> {
         ))),
         Log::Missing => {
             let flags = OpenFlags::SQLITE_OPEN_URI;
-            let opened = connect_read_only(&immutable(path), flags).and_then(checked);
+            let opened = connect_read_only(&immutable(path), flags).and_then(checked(check));
             opened.map_err(|problem| problem.at(path))
         }
     }
@@ -55,9 +67,8 @@ impl Log {
     }
 }
 
-fn checked(connection: Connection) -> Result<Connection, SchemaProblem> {
-    schema::check(&connection)?;
-    Ok(connection)
+fn checked(check: Check) -> impl FnOnce(Connection) -> Result<Connection, SchemaProblem> {
+    move |connection| check(&connection).map(|()| connection)
 }
 
 fn needs_writing(error: &rusqlite::Error) -> bool {
@@ -101,7 +112,8 @@ mod tests {
         fs::write(&log, "frames").unwrap();
         assert_eq!(Log::of(&path), log_is_needed);
         fs::remove_file(log).unwrap();
-        let opened = connect_read_only(&immutable(&path), OpenFlags::SQLITE_OPEN_URI).and_then(checked);
+        let opened =
+            connect_read_only(&immutable(&path), OpenFlags::SQLITE_OPEN_URI).and_then(checked(schema::check));
         assert!(opened.is_ok());
         assert!(!companion(&path, "-shm").exists(), "nothing is written");
     }

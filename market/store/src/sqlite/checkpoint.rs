@@ -138,6 +138,8 @@ struct Rounds {
     /// Whether the last checkpoint failed, so that a failure is logged once.
     has_failed: bool,
     has_warned: bool,
+    /// Whether everything in a log that has lost its name is in the database.
+    is_rescued: bool,
     probed: Instant,
 }
 
@@ -145,7 +147,8 @@ impl Rounds {
     fn new(parts: Parts) -> Self {
         let (wal, shm) = (companion(&parts.path, "-wal"), companion(&parts.path, "-shm"));
         let last = Progress::default();
-        Self { parts, wal, shm, last, has_failed: false, has_warned: false, probed: Instant::now() }
+        let (has_failed, has_warned, is_rescued) = (false, false, false);
+        Self { parts, wal, shm, last, has_failed, has_warned, is_rescued, probed: Instant::now() }
     }
 
     fn run(mut self, stopped: &mpsc::Receiver<()>) {
@@ -156,8 +159,10 @@ impl Rounds {
             // Also on an idle market, so that its readiness does not depend on writes.
             self.parts.files.look();
             if self.parts.files.may_write().is_err() {
+                self.rescue();
                 continue;
             }
+            self.is_rescued = false;
             self.probe_space();
             // Read before the checkpoint: what is written during it counts as new and is copied the next time.
             let ended = self.parts.turn.ended();
@@ -167,7 +172,27 @@ impl Rounds {
                 is_settled = self.checkpoint();
             }
         }
+        self.rescue();
         self.parts.files.before_close(&self.parts.connection);
+    }
+
+    /// Copies a log that has lost its name into the database, because the next start would not find it.
+    ///
+    /// Not if another file has the name: the next start would apply that one to a database that is newer.
+    fn rescue(&mut self) {
+        if self.is_rescued || !self.parts.files.has_lost_only_its_log() {
+            return;
+        }
+        // Without the writers' turn: no writer begins any more.
+        let Some(now) = self.copy("PASSIVE") else { return };
+        self.parts.log.note(self.bytes(), now.pending());
+        self.is_rescued = now.pending() == 0;
+        if self.is_rescued {
+            tracing::warn!(
+                "everything that was acknowledged is in {} now; the market can be started again",
+                self.parts.path.display()
+            );
+        }
     }
 
     /// Runs a checkpoint. Returns whether nothing is left to do until somebody writes again.

@@ -46,15 +46,32 @@ pub(super) struct DatabaseFile {
 
 impl DatabaseFile {
     /// Opens and locks the file, and creates it if it does not exist.
+    ///
+    /// Refuses an empty database with a log, which SQLite would delete: a database gets its first page before its log
+    /// gets any, so the log is what is left of another one.
     pub(super) fn open(given: &Path) -> Result<Self, StoreError> {
+        // Before the file is created, so that nothing is in the way of the one that is missing.
+        refuse_log_alone(given)?;
+        let database = Self::lock_at(given, true)?;
+        refuse_log_alone(&database.path)?;
+        Ok(database)
+    }
+
+    /// Opens and locks an existing file, whatever it is.
+    pub(super) fn open_existing(given: &Path) -> Result<Self, StoreError> {
+        Self::lock_at(given, false)
+    }
+
+    fn lock_at(given: &Path, create: bool) -> Result<Self, StoreError> {
         for _ in 0..ATTEMPTS {
-            let file = open_or_create(given).map_err(|error| cannot_open(given, &error))?;
+            let opened = owner_only().create(create).truncate(false).open(given);
+            let file = opened.map_err(|error| cannot_open(given, &error))?;
             let path = match fs::canonicalize(given) {
                 Ok(path) => path,
                 Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
                 Err(error) => return Err(cannot_open(given, &error)),
             };
-            lock(&file, &path)?;
+            lock(&file, &path, in_use)?;
             let locked = file.metadata().map_err(|error| cannot_open(&path, &error))?;
             // The file may have been replaced between opening and locking. Then the lock is on a file that
             // has no name any more.
@@ -118,14 +135,28 @@ pub(super) fn sync_folder(path: &Path) -> io::Result<()> {
     }
 }
 
-fn open_or_create(path: &Path) -> io::Result<File> {
-    owner_only().create(true).truncate(false).open(path)
+fn refuse_log_alone(database: &Path) -> Result<(), StoreError> {
+    let is_empty = |path: &Path| match fs::metadata(path) {
+        Ok(file) => file.len() == 0,
+        Err(error) => error.kind() == io::ErrorKind::NotFound,
+    };
+    let log = companion(database, "-wal");
+    if !is_empty(database) || is_empty(&log) {
+        return Ok(());
+    }
+    let shown = database.display();
+    let state = if database.exists() { "empty" } else { "missing" };
+    Err(StoreError::unavailable(format!(
+        "{shown} is {state}, but its log {} is here: put the database back, or move the log away",
+        log.display()
+    )))
 }
 
-fn lock(file: &File, path: &Path) -> Result<(), StoreError> {
+/// Locks a file until its descriptor is closed, or fails with `held` if another process has locked it.
+pub(super) fn lock(file: &File, path: &Path, held: fn(&Path) -> StoreError) -> Result<(), StoreError> {
     match file.try_lock() {
         Ok(()) => Ok(()),
-        Err(TryLockError::WouldBlock) => Err(in_use(path)),
+        Err(TryLockError::WouldBlock) => Err(held(path)),
         Err(TryLockError::Error(error)) => Err(StoreError::unavailable(format!(
             "can't lock {}: {error}; keep it on a local file system",
             path.display()

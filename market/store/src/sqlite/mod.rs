@@ -37,6 +37,7 @@ mod mailboxes;
 mod migrate;
 mod open_files;
 mod order_states;
+mod partial;
 mod party_numbers;
 mod pool;
 mod reads;

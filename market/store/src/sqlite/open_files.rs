@@ -77,6 +77,15 @@ impl OpenFiles {
         }
     }
 
+    /// Returns whether the log has lost its name, while the database is where it was.
+    pub(super) fn has_lost_only_its_log(&self) -> bool {
+        let is_lost =
+            |path: &Path| fs::metadata(path).is_err_and(|error| error.kind() == io::ErrorKind::NotFound);
+        matches!(self.health.state(), HealthState::Detached { .. })
+            && is_still(&self.database.0, self.database.1).is_ok()
+            && is_lost(&self.log.0)
+    }
+
     /// Converts an error of a connection. A failed sync ends the store.
     pub(super) fn judge(&self, error: Error) -> StoreError {
         self.note(&error);

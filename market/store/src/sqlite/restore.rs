@@ -5,17 +5,19 @@
 //! seen because its cursor lies beyond them. So a restored store continues at higher numbers.
 
 use std::{
-    fs, io,
+    fs::{self, File},
+    io,
     path::{Path, PathBuf},
 };
 
-use rusqlite::{Connection, OpenFlags, TransactionBehavior};
+use rusqlite::{Connection, TransactionBehavior};
 
 use super::{
-    backup::{at_file, create_private, publish},
-    database_file::{DatabaseFile, companion},
+    beside,
+    database_file::{DatabaseFile, companion, remove_if_there, sync_folder},
     error::named,
-    schema,
+    partial::{Partial, at_file},
+    recovery,
 };
 use crate::StoreError;
 
@@ -23,8 +25,11 @@ use crate::StoreError;
 /// backups.
 pub const SKIPPED_NUMBERS: i64 = 1_000_000;
 
-/// The files that belong to a store, by what is added to its name.
-const COMPANIONS: [&str; 2] = ["-wal", "-shm"];
+/// The files that hold a part of a store, by what is added to its name. SQLite applies them to whatever database has
+/// the name.
+const LOGS: [&str; 2] = ["-wal", "-journal"];
+/// The file through which the log is shared. It describes the log, and SQLite makes it again.
+const SHARED: &str = "-shm";
 
 /// A store that was restored.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,55 +48,66 @@ pub struct Restored {
 ///
 /// # Errors
 ///
-/// Fails, with the existing store untouched, if a market has `to` open, if it exists and `aside` is `None`, or if
-/// the backup is damaged, not a market's, or of a newer market.
+/// Fails, with the existing store untouched, if a market has `to` open, if it or its log exists and `aside` is `None`, or
+/// if the backup is damaged, not a market's, or of a newer market.
 pub fn restore(from: &Path, to: &Path, aside: Option<&str>) -> Result<Restored, StoreError> {
+    // SQLite names the log after the real path.
+    let to = &*fs::canonicalize(to).unwrap_or_else(|_| to.to_owned());
     // Locked while it is moved aside, so that no market opens it in between.
-    let locked = if to.exists() { Some(DatabaseFile::open(to)?) } else { None };
-    if locked.is_some() && aside.is_none() {
-        return Err(StoreError::unavailable(format!(
-            "{} exists; add --replace to move it aside first, or name another --store",
-            to.display()
-        )));
+    let locked = if to.exists() { Some(DatabaseFile::open_existing(to)?) } else { None };
+    if aside.is_none() {
+        refuse_existing(to)?;
     }
-    verify(from)?;
-    let partial = companion(to, ".restoring");
-    create_private(&partial)?;
-    let prepared = prepare(from, &partial);
-    let finished = prepared.and_then(|(orders, mailboxes)| {
-        let replaced = aside.map_or(Ok(Vec::new()), |suffix| move_aside(to, suffix))?;
-        publish(&partial, to)?;
-        Ok(Restored { replaced, orders, mailboxes })
-    });
-    if finished.is_err() {
-        // The error that led here matters more than a leftover, which the next attempt replaces.
-        let _ = fs::remove_file(&partial);
-    }
-    drop(locked);
-    finished
+    let source = verified(from)?;
+    let partial = Partial::create(companion(to, ".restoring"))?;
+    let (orders, mailboxes) = prepare(&source, from, partial.path())?;
+    let replaced = aside.map_or(Ok(Vec::new()), |suffix| move_aside(to, suffix, locked.as_ref()))?;
+    partial.publish(to)?;
+    Ok(Restored { replaced, orders, mailboxes })
 }
 
-/// Reads every page of the backup, so that a damaged one never replaces a store.
-fn verify(path: &Path) -> Result<(), StoreError> {
-    let at = |error: rusqlite::Error| named(path, &error);
-    let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY).map_err(at)?;
-    schema::known(&connection).map_err(|problem| problem.at(path))?;
-    let found: String =
-        connection.query_row("PRAGMA integrity_check(1)", [], |row| row.get(0)).map_err(at)?;
+/// Returns whether something has this name, be it a broken link.
+fn is_there(path: &Path) -> bool {
+    fs::symlink_metadata(path).is_ok()
+}
+
+fn refuse_existing(store: &Path) -> Result<(), StoreError> {
+    let shown = store.display();
+    if is_there(store) {
+        return Err(StoreError::unavailable(format!(
+            "{shown} exists; add --replace to move it aside first, or name another --store"
+        )));
+    }
+    let left = LOGS.into_iter().chain([SHARED]).map(|suffix| companion(store, suffix));
+    match left.into_iter().find(|file| is_there(file)) {
+        None => Ok(()),
+        Some(file) => Err(StoreError::unavailable(format!(
+            "{} is left of another {shown}, and would damage the restored one; add --replace to move it aside first",
+            file.display()
+        ))),
+    }
+}
+
+/// Opens the backup and reads every page of it, so that a damaged one never replaces a store.
+fn verified(path: &Path) -> Result<Connection, StoreError> {
+    let connection = beside::open_known(path)?;
+    let found: String = connection
+        .query_row("PRAGMA integrity_check(1)", [], |row| row.get(0))
+        .map_err(|error| named(path, &error))?;
     if found == "ok" {
-        Ok(())
+        Ok(connection)
     } else {
         Err(StoreError::corrupt(format!("{} is damaged ({found}); use another backup", path.display())))
     }
 }
 
 /// Copies the backup and advances its numbers. Returns how many orders and mailboxes it has.
-fn prepare(from: &Path, to: &Path) -> Result<(i64, i64), StoreError> {
+fn prepare(source: &Connection, from: &Path, to: &Path) -> Result<(i64, i64), StoreError> {
     let at = |error: rusqlite::Error| named(to, &error);
-    let source = Connection::open_with_flags(from, OpenFlags::SQLITE_OPEN_READ_ONLY)
-        .map_err(|error| named(from, &error))?;
     let mut target = Connection::open(to).map_err(at)?;
-    rusqlite::backup::Backup::new(&source, &mut target).and_then(|copying| copying.step(-1)).map_err(at)?;
+    rusqlite::backup::Backup::new(source, &mut target)
+        .and_then(|copying| copying.step(-1))
+        .map_err(|error| named(from, &error))?;
     // Not WAL: the file must be complete by itself when it gets its name.
     target.pragma_update(None, "journal_mode", "DELETE").map_err(at)?;
     let transaction = target.transaction_with_behavior(TransactionBehavior::Immediate).map_err(at)?;
@@ -117,22 +133,65 @@ fn prepare(from: &Path, to: &Path) -> Result<(i64, i64), StoreError> {
 }
 
 /// Moves the files of a store aside and returns their new names. Nothing is deleted: the operator decides when.
-fn move_aside(store: &Path, suffix: &str) -> Result<Vec<PathBuf>, StoreError> {
-    let mut moved = Vec::new();
-    // The log first: a crash after the store itself was moved must not leave a log that belongs to no store, which
-    // the next one would replay.
-    for name in COMPANIONS.into_iter().chain([""]) {
-        let file = companion(store, name);
-        let target = companion(&companion(store, suffix), name);
-        if target.exists() {
+fn move_aside(store: &Path, suffix: &str, locked: Option<&DatabaseFile>) -> Result<Vec<PathBuf>, StoreError> {
+    let names = |part: &str| (companion(store, part), companion(&companion(store, suffix), part));
+    for part in LOGS.into_iter().chain([""]) {
+        let (_, target) = names(part);
+        if is_there(&target) {
             let exists = format!("{} exists; move it away first", target.display());
             return Err(StoreError::unavailable(exists));
         }
-        match fs::rename(&file, &target) {
-            Ok(()) => moved.push(target),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => return Err(at_file(&file, &error)),
+    }
+    if let Some(Err(error)) = locked.map(settle) {
+        // It may be replaced for this very reason.
+        tracing::warn!(%error, "the replaced store can't be completed from its log, and keeps it");
+    }
+    let synced = || sync_folder(store).map_err(|error| at_file(store, &error));
+    let mut moved = Vec::new();
+    // A log has both names while the store gets its new one: whenever this ends, the store has its log beside it, and no
+    // other store gets it.
+    for (log, target) in LOGS.map(names) {
+        if is_there(&log) {
+            name_too(&log, &target).map_err(|error| at_file(&target, &error))?;
+            moved.push(target);
         }
     }
+    synced()?;
+    let (store_now, target) = names("");
+    match fs::rename(&store_now, &target) {
+        Ok(()) => moved.push(target),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => return Err(at_file(&store_now, &error)),
+    }
+    synced()?;
+    for part in LOGS.into_iter().chain([SHARED]) {
+        let (file, _) = names(part);
+        remove_if_there(&file).map_err(|error| at_file(&file, &error))?;
+    }
+    synced()?;
     Ok(moved)
+}
+
+/// Gives a file a second name, or copies it where a file can have only one.
+fn name_too(file: &Path, name: &Path) -> io::Result<()> {
+    if fs::hard_link(file, name).is_ok() {
+        return Ok(());
+    }
+    fs::copy(file, name)?;
+    File::open(name)?.sync_all()
+}
+
+/// Moves what a killed market left in the log into the database, so that the file is complete by itself.
+fn settle(store: &DatabaseFile) -> Result<(), StoreError> {
+    let is_empty = |path: &Path| fs::metadata(path).map_or(true, |file| file.len() == 0);
+    // SQLite deletes the log of an empty database.
+    if is_empty(&store.path) || LOGS.iter().all(|log| is_empty(&store.companion(log))) {
+        return Ok(());
+    }
+    recovery::renew_log(store)?;
+    let connection = Connection::open(&store.path).map_err(|error| named(&store.path, &error))?;
+    // A connection that has read nothing does not know of the log, and would copy nothing.
+    let read = connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get::<_, i64>(0));
+    read.map_err(|error| named(&store.path, &error))?;
+    recovery::checkpoint(store, &connection)
 }

@@ -149,13 +149,16 @@ fn save_orders(connection: &Connection, rows: &WorkingSet) -> Result<(), Error> 
          cancel_reason, ride) \
          VALUES (?1, (SELECT number FROM party WHERE id = ?2), ?3, (SELECT number FROM party WHERE id = ?4), ?5, ?6, \
          ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19) \
-         ON CONFLICT (id) DO UPDATE SET status = ?12, shipped_at = ?14, delivered_at = ?15, cancelled_at = ?16, \
-         cancelled_by = ?17, cancel_reason = ?18, ride = ?19",
+         ON CONFLICT (id) DO UPDATE SET item_name = iif(?12 = 'cancelled', ?7, item_name), status = ?12, \
+         shipped_at = ?14, delivered_at = ?15, cancelled_at = ?16, cancelled_by = ?17, cancel_reason = ?18, ride = ?19",
     )?;
     for (_, order) in rows.orders.changes() {
         let Some(order) = order else { continue };
         let party_name = |id| rows.parties.row(id).map(|party| party.display_name.as_str());
-        let item_name = rows.items.row(order.item).map(|item| item.name.as_str());
+        // A cancelled order always keeps its item's name, so that an item of which nothing is sold can be renamed
+        // without a trace.
+        let item = rows.items.row(order.item).filter(|_| order.status.stands());
+        let item_name = item.map(|item| item.name.as_str());
         let names = OwnNames {
             buyer: own_name(order.buyer_name.as_str(), party_name(order.buyer)),
             seller: own_name(order.seller_name.as_str(), party_name(order.seller)),

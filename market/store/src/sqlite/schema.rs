@@ -243,7 +243,7 @@ mod tests {
         const ORDER_STATES: usize = 1 + 3 + 1 + 4 + 1;
         const SUMS: usize = 1 + 3 + 1 + 1;
         const PARTY_NUMBERS: usize = 1 + 2 + 1 + 1;
-        const ALL: usize = 2 * ORDER_STATES + SUMS + PARTY_NUMBERS + (MIGRATIONS.len() - 3 - 4);
+        const ALL: usize = 2 * ORDER_STATES + 1 + SUMS + PARTY_NUMBERS + (MIGRATIONS.len() - 3 - 4);
         let mut connection = old_file();
         let (mut steps, mut seen) = (0, Vec::new());
         loop {

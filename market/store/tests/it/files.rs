@@ -125,7 +125,7 @@ async fn attempt(shop: &mut Shop, caller: u128, action: Action) -> Result<(), Sa
     shop.lane.save(&rows).await.map(drop)
 }
 
-fn beside(path: &Path, suffix: &str) -> PathBuf {
+pub(super) fn beside(path: &Path, suffix: &str) -> PathBuf {
     PathBuf::from(format!("{}{suffix}", path.display()))
 }
 
@@ -210,7 +210,7 @@ async fn closing_leaves_another_databases_log_alone() {
 }
 
 /// What a killed market left: the database and its log, at the moment of the kill.
-fn remains(shop: &Shop) -> (tempfile::TempDir, PathBuf) {
+pub(super) fn remains(shop: &Shop) -> (tempfile::TempDir, PathBuf) {
     let (path, folder) = (path_in(shop.folder.as_ref()), tempfile::tempdir().unwrap());
     let copy = folder.path().join("shop.db");
     for suffix in ["", "-wal", "-shm"] {
@@ -248,6 +248,34 @@ async fn start_writes_the_log_to_a_new_file() {
         assert_eq!(store.reads.totals().await.unwrap(), totals, "{killed}");
         assert_eq!(store.reads.item(lamp).await.unwrap().unwrap().quantity, 5, "{killed}");
     }
+}
+
+/// SQLite deletes the log of an empty database, and with it orders that were acknowledged.
+#[tokio::test]
+async fn log_without_its_database_keeps_the_store_closed() {
+    let mut shop = Shop::sqlite().await;
+    let lamp = shop.lamp(ALICE, 5).await;
+    let (_folder, path) = remains(&shop);
+    let (log, away) = (beside(&path, "-wal"), beside(&path, ".away"));
+    let content = fs::read(&log).unwrap();
+    fs::rename(&path, &away).unwrap();
+    let refused = refusal(&path);
+    assert!(refused.contains("shop.db is missing") && refused.contains("put the database back"), "{refused}");
+    assert!(!path.exists(), "nothing is in the way of the database");
+    fs::write(&path, "").unwrap();
+    let refused = refusal(&path);
+    assert!(refused.contains("shop.db is empty") && refused.contains("shop.db-wal"), "{refused}");
+    assert!(fs::read(&log).unwrap() == content, "the log is as it was");
+    fs::rename(&away, &path).unwrap();
+    let store = sqlite::open(&path).unwrap();
+    assert_eq!(store.reads.item(lamp).await.unwrap().unwrap().quantity, 5);
+    drop(store);
+    // A first start that ended before the first page was written.
+    let fresh = beside(&path, ".fresh");
+    for left in ["", "-wal"] {
+        fs::write(beside(&fresh, left), "").unwrap();
+    }
+    drop(sqlite::open(&fresh).unwrap());
 }
 
 /// In a mapped file, a read error of the disk is a signal that kills the process.

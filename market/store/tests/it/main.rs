@@ -8,6 +8,7 @@ mod backlogs;
 mod cleaning;
 mod clock;
 mod consumers;
+mod copies;
 mod dead_letters;
 mod deliveries;
 mod disk_use;

@@ -1,7 +1,7 @@
 //! The names in orders are those at the time of the purchase, however often parties and items are renamed.
 
 use souk_domain::{
-    Action, DisplayName, ItemId, ItemName, ItemPatch, Order, Outcome, Role, TimeRange, action,
+    Action, DisplayName, ItemId, ItemName, ItemPatch, Order, OrderId, Outcome, Role, TimeRange, action,
 };
 use souk_store::{OrderQuery, OrdersOf};
 
@@ -11,6 +11,7 @@ on_every_back_end!(
     orders_keep_the_names_of_their_time,
     orders_keep_the_names_within_a_batch,
     names_of_others_do_not_change,
+    cancelled_orders_keep_the_names_of_their_time,
 );
 
 fn called(role: Role, name: &str) -> Action {
@@ -125,4 +126,62 @@ async fn names_of_others_do_not_change(mut shop: Shop) {
     shop.act(CAROL, called(Role::Seller, "Cleo")).await.unwrap();
     shop.act(CAROL, renamed(vase, "Jar")).await.unwrap();
     assert_eq!(shop.names_read().await, [before]);
+}
+
+fn cancelled(order: OrderId) -> Action {
+    Action::Cancel(action::Cancel { order })
+}
+
+async fn cancelled_orders_keep_the_names_of_their_time(mut shop: Shop) {
+    let lamp = shop.lamp(ALICE, 20).await;
+    let mut expected = Vec::new();
+    for names in [["Bob", "Lamp", "Alice"], ["Bert", "Light", "Ann"]] {
+        shop.rename_all(lamp, names).await;
+        let order = shop.buy_one(lamp).await.id;
+        expected.push(names.join(" "));
+        shop.act(BOB, cancelled(order)).await.unwrap();
+    }
+    // Renamed between the purchase and the cancellation, and in the same batch as the latter.
+    for in_one_batch in [false, true] {
+        shop.rename_all(lamp, ["Bob", "Lamp", "Alice"]).await;
+        let order = shop.buy_one(lamp).await.id;
+        expected.push("Bob Lamp Alice".to_owned());
+        let last = [shop.command(ALICE, renamed(lamp, "Light")), shop.command(BOB, cancelled(order))];
+        if in_one_batch {
+            shop.batch(&last).await;
+        } else {
+            for command in last {
+                shop.batch(&[command]).await;
+            }
+        }
+    }
+    shop.rename_all(lamp, ["X", "Y", "Z"]).await;
+    assert_eq!(shop.names_read().await, expected);
+}
+
+/// Former names are kept for good, so they are noted only if an order has them.
+#[tokio::test]
+async fn names_that_no_order_has_leave_nothing_behind() {
+    let mut shop = Shop::sqlite().await;
+    let (lamp, vase) = (shop.lamp(ALICE, 9).await, shop.listed(ALICE, "Vase", 9).await.id);
+    let raw = rusqlite::Connection::open(super::path_in(shop.folder.as_ref())).unwrap();
+    let kept = || {
+        let count =
+            "SELECT (SELECT count(*) FROM former_item_name), (SELECT count(*) FROM former_party_name)";
+        raw.query_row(count, [], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?))).unwrap()
+    };
+    shop.rename_all(lamp, ["Bob", "Light", "Alice"]).await;
+    assert_eq!(kept(), (0, 0), "nobody has bought anything");
+    for name in ["Jar", "Pot", "Vase"] {
+        shop.act(DAVE, buy(lamp, 1)).await.unwrap();
+        shop.act(BOB, called(Role::Buyer, name)).await.unwrap();
+        shop.act(ALICE, renamed(vase, name)).await.unwrap();
+    }
+    assert_eq!(kept(), (0, 0), "others have traded");
+    let order = shop.buy_one(vase).await.id;
+    shop.act(BOB, cancelled(order)).await.unwrap();
+    shop.rename_all(vase, ["Bob", "Jar", "Alicia"]).await;
+    assert_eq!(kept(), (0, 2), "a cancelled order has the item's name itself");
+    shop.rename_all(lamp, ["Bert", "Lamp", "Alice"]).await;
+    assert_eq!(kept(), (1, 2), "the parties have no order since");
 }

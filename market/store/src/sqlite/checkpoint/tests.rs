@@ -113,3 +113,30 @@ async fn tracks_and_mailboxes_are_checkpointed_without_any_command() {
     }
     assert!(largest <= SMALL.warned_bytes, "{largest} bytes");
 }
+
+/// The next start would not find the log, so the database gets what is in it.
+#[tokio::test]
+async fn log_that_lost_its_name_is_copied_into_the_database() {
+    let mut shop = Shop::open();
+    shop.write().await;
+    let reader = Connection::open(&shop.path).unwrap();
+    let count = "SELECT count(*) FROM track";
+    reader.execute_batch("BEGIN").unwrap();
+    reader.query_row(count, [], |row| row.get::<_, i64>(0)).unwrap();
+    // Not copied as long as the reader is there.
+    for _ in 0..5 {
+        shop.write().await;
+    }
+    shop.rest_until(|log| log.pending_pages() > 0).await;
+    let expected: i64 = Connection::open(&shop.path).unwrap().query_row(count, [], |row| row.get(0)).unwrap();
+    let mut health = shop.store.health.changed();
+    fs::remove_file(companion(&shop.path, "-wal")).unwrap();
+    let detached = |state: &crate::HealthState| matches!(state, crate::HealthState::Detached { .. });
+    tokio::time::timeout(PATIENCE, health.wait_for(detached)).await.unwrap().unwrap();
+    reader.execute_batch("COMMIT").unwrap();
+    shop.rest_until(|log| log.pending_pages() == 0).await;
+    let copy = shop.path.with_extension("copy");
+    fs::copy(&shop.path, &copy).unwrap();
+    let found: i64 = Connection::open(&copy).unwrap().query_row(count, [], |row| row.get(0)).unwrap();
+    assert_eq!(found, expected);
+}

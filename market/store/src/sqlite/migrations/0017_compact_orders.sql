@@ -19,12 +19,9 @@ CREATE TABLE former_item_name (
 
 -- The counter still has the last order of the batch before: orders are counted after items and parties are saved. If no
 -- order was placed since the name was replaced last, none has the name in between.
-CREATE TRIGGER party_renamed AFTER UPDATE OF display_name ON party WHEN old.display_name <> new.display_name BEGIN
-    INSERT INTO former_party_name SELECT old.number, value, old.display_name FROM counter WHERE counter.name = 'order'
-        AND NOT EXISTS (SELECT 1 FROM former_party_name WHERE party = old.number AND through = value);
-END;
-
-CREATE TRIGGER item_renamed AFTER UPDATE OF name ON item WHEN old.name <> new.name BEGIN
+-- Nor has an order the name of an item of which nothing is sold: cancelled orders keep it themselves. (The trigger for
+-- parties is created with the indexes that it needs.)
+CREATE TRIGGER item_renamed AFTER UPDATE OF name ON item WHEN old.name <> new.name AND old.sold > 0 BEGIN
     INSERT INTO former_item_name SELECT old.id, value, old.name FROM counter WHERE counter.name = 'order'
         AND NOT EXISTS (SELECT 1 FROM former_item_name WHERE item = old.id AND through = value);
 END;
@@ -32,7 +29,8 @@ END;
 CREATE TABLE orders_anew (
     id            INTEGER PRIMARY KEY,
     buyer         INTEGER NOT NULL,
-    -- NULL, like the other names: what the party or item was called after the batch that saved the order.
+    -- NULL, like the other names: what the party or item was called after the batch that saved the order. A cancelled
+    -- order always has the item's name.
     buyer_name    TEXT,
     seller        INTEGER NOT NULL,
     seller_name   TEXT,
