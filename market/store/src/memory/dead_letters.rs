@@ -8,7 +8,7 @@ use souk_domain::{ConsumerName, DeadLetter, DeadLetterId, Event, PartyId, Sequen
 use super::{Memory, state::State};
 use crate::{
     DeadLetterQuery, DeadLetters, Dropped, MAX_DEAD_LETTERS, MailboxRecord, Mailboxes, Retention, StoreError,
-    dead_letter::EXPIRED, mailbox::TakenBy,
+    dead_letter::EXPIRED, reliability::TakenBy,
 };
 
 #[async_trait]

@@ -7,7 +7,7 @@ use souk_domain::{Callback, Event, Party, PartyId, Role, Sequence, Timestamp, To
 use super::consumers::{Named, counted};
 use crate::{
     Claim, Delivery, Dropped, LeaseEpoch, LeaseOwner, ORDER_PATIENCE, Reliability, Retention,
-    mailbox::{OVERDUE_AFTER, TakenBy},
+    mailbox::OVERDUE_AFTER, reliability::TakenBy,
 };
 
 /// An event that waits in a mailbox.

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     ByReliability, Claim, Delivery, DueQuery, Expansion, LeaseEpoch, LeaseOwner, MailboxState, Mailboxes,
-    Reliability, Retention, Settlement, StoreError, Verdict, mailbox::TakenBy,
+    Reliability, Retention, Settlement, StoreError, Verdict, reliability::TakenBy,
 };
 
 #[async_trait]

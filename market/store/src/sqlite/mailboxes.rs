@@ -19,8 +19,8 @@ use super::{
 };
 use crate::{
     ByReliability, Claim, Delivery, Dropped, DueQuery, Expansion, LeaseEpoch, LeaseOwner, MAX_COUNTED,
-    MailboxState, Mailboxes, Reliability, Retention, Settlement, StoreError,
-    mailbox::{REMOVAL_STEP, TakenBy},
+    MailboxState, Mailboxes, Reliability, Retention, Settlement, StoreError, mailbox::REMOVAL_STEP,
+    reliability::TakenBy,
 };
 
 /// The columns that [`state`] reads from `mailbox`. Deliveries are counted only while acknowledged ones are being

@@ -11,9 +11,8 @@ use super::{
     rows::at_most,
 };
 use crate::{
-    MAX_COUNTED, Retention, Settlement, Verdict,
-    dead_letter::EXPIRED,
-    mailbox::{REMOVAL_STEP, TakenBy},
+    MAX_COUNTED, Retention, Settlement, Verdict, dead_letter::EXPIRED, mailbox::REMOVAL_STEP,
+    reliability::TakenBy,
 };
 
 /// Ends one claim, and returns whether it was still the latest.
