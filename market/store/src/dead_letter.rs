@@ -3,6 +3,10 @@
 //! A delivery is dropped when its retention is over before every consumer has it, or when the callback has refused it
 //! again and again. Dropped order events become dead letters: they are kept for [`DEAD_LETTER_RETENTION`], and an
 //! operator can redeliver them.
+//!
+//! The mailbox's counts and dead letters are the unnamed consumer's: what it has received or was dropped for it, is not
+//! dropped again when it expires while named consumers still lack it. It then counts as missed by these only. In a
+//! mailbox without an unnamed consumer, everything that expires is dropped for it.
 
 use std::time::Duration;
 

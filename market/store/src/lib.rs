@@ -31,6 +31,7 @@ pub mod memory;
 mod opening;
 pub mod postgres;
 mod query;
+mod reliability;
 mod replicas;
 mod space;
 pub mod sqlite;
@@ -54,12 +55,13 @@ pub use dead_letter::{DEAD_LETTER_RETENTION, DeadLetterQuery, DeadLetters, MAX_D
 pub use error::{SaveError, StoreError};
 pub use health::{Health, HealthState};
 pub use mailbox::{
-    ByReliability, Claim, Delivery, Dropped, DueQuery, Expansion, LeaseEpoch, LeaseOwner, MailboxState,
-    Mailboxes, ORDER_PATIENCE, Reliability, Retention, Settlement, Verdict,
+    Claim, Delivery, Dropped, DueQuery, Expansion, LeaseEpoch, LeaseOwner, MailboxState, Mailboxes,
+    ORDER_PATIENCE, Retention, Settlement, Verdict,
 };
 pub use opening::{Migrating, OpeningProgress};
 pub use query::{FeedEntry, FeedPosition, OrderQuery, OrdersOf, Reads};
 
+pub use reliability::{ByReliability, Reliability};
 pub use replicas::{Hint, HorizonState, Look, Replicas};
 pub use track::{Fix, TrackPoint, Tracks};
 pub use upkeep::Upkeep;

@@ -15,11 +15,18 @@ use serde::{Deserialize, Serialize};
 use souk_domain::{Callback, Event, PartyId, Role, Sequence, Timestamp};
 use uuid::Uuid;
 
-use super::StoreError;
+use super::{
+    StoreError,
+    reliability::{ByReliability, Reliability},
+};
 
 /// How soon a mailbox in back-off is attempted again at the latest after an order has come in. Long enough that a busy
 /// seller with a dead callback is not called for each purchase.
 pub const ORDER_PATIENCE: Duration = Duration::from_secs(60);
+
+/// How long after its due time a mailbox without orders is no longer served behind all those with orders. Otherwise a
+/// market with many orders for failing callbacks would never try the others again.
+pub(crate) const OVERDUE_AFTER: Duration = Duration::from_secs(300);
 
 /// The identity of a deliverer, such as a market's relay. Informational: the epoch is what fences.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -49,91 +56,6 @@ impl Delivery {
     }
 }
 
-/// How a mailbox's callback has behaved. Callbacks of each kind are called in slots of their own, so that those
-/// that never answer can't delay the others.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Reliability {
-    /// The last attempt was received.
-    Proven = 0,
-    /// Nothing has been received there since the callback was registered or, after a failure, since the
-    /// recipient registered it again or was active otherwise.
-    Unproven = 1,
-    /// The last attempt failed.
-    Failing = 2,
-}
-
-impl Reliability {
-    /// All kinds, in the order of their numbers.
-    pub const ALL: [Self; 3] = [Self::Proven, Self::Unproven, Self::Failing];
-
-    /// Returns the kind that is stored under a number. An unknown one is treated like a failing callback.
-    pub(crate) fn of(number: i64) -> Self {
-        Self::ALL.into_iter().find(|kind| *kind as i64 == number).unwrap_or(Self::Failing)
-    }
-}
-
-/// How deliveries were received.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum TakenBy {
-    /// By the callback.
-    Callback,
-    /// In another way, which shows nothing about the callback.
-    Acknowledgement,
-}
-
-impl TakenBy {
-    /// Returns how the callback counts from now on. The SQL back ends do the same in SQL.
-    pub(crate) fn reliability(self, before: Reliability) -> Reliability {
-        match (self, before) {
-            (Self::Callback, _) => Reliability::Proven,
-            (Self::Acknowledgement, Reliability::Failing) => Reliability::Unproven,
-            (Self::Acknowledgement, before) => before,
-        }
-    }
-}
-
-/// A number for each kind of callback.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct ByReliability {
-    /// For those whose last attempt was received.
-    pub proven: usize,
-    /// For those at which nothing has been received yet.
-    pub unproven: usize,
-    /// For those whose last attempt failed.
-    pub failing: usize,
-}
-
-impl ByReliability {
-    /// Returns the same number for each kind.
-    pub fn each(number: usize) -> Self {
-        Self { proven: number, unproven: number, failing: number }
-    }
-
-    /// Returns the number for a kind.
-    pub fn of(&self, kind: Reliability) -> usize {
-        match kind {
-            Reliability::Proven => self.proven,
-            Reliability::Unproven => self.unproven,
-            Reliability::Failing => self.failing,
-        }
-    }
-
-    /// Sets the number for a kind.
-    pub(crate) fn set(&mut self, kind: Reliability, number: usize) {
-        match kind {
-            Reliability::Proven => self.proven = number,
-            Reliability::Unproven => self.unproven = number,
-            Reliability::Failing => self.failing = number,
-        }
-    }
-
-    /// Returns the kinds whose number is not 0.
-    pub(crate) fn kinds(&self) -> impl Iterator<Item = Reliability> {
-        let numbers = *self;
-        Reliability::ALL.into_iter().filter(move |kind| numbers.of(*kind) > 0)
-    }
-}
-
 /// A claimed mailbox, under lease.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Claim {
@@ -152,8 +74,12 @@ pub struct Claim {
     pub last_sequence: Sequence,
     /// The number of failed attempts since the last success.
     pub failures: u32,
-    /// How many attempts the recipient has answered with an error since the last success.
+    /// How many regular attempts the recipient has answered with an error since the last success.
     pub refusals: u32,
+    /// When the first of these ended.
+    pub refused_since: Option<Timestamp>,
+    /// Whether the attempt is a probe, which comes before the regular one.
+    pub is_probe: bool,
     /// How the callback has behaved until now.
     pub reliability: Reliability,
     /// The first pending deliveries, ordered by sequence.
@@ -201,15 +127,19 @@ pub enum Verdict {
         /// A description of the failure, shown by MailboxStatus.
         reason: String,
     },
-    /// The recipient was reached and answered with an error: as `Failed`, and count a refusal.
+    /// The recipient was reached and answered with an error: as `Failed`, and count a refusal. That of a probe is
+    /// not counted.
     Refused {
         /// The time of the next attempt, computed by the relay's back-off.
         retry_at: Timestamp,
         /// A description of the error, shown by MailboxStatus.
         reason: String,
+        /// The current time.
+        at: Timestamp,
     },
-    /// The recipient has refused this delivery too often: drop it, keep it as a dead letter if it is about an order,
-    /// and go on with the next one.
+    /// The callback has refused this delivery too often: drop it for the unnamed consumer, keep it as a dead letter if
+    /// it is about an order, and go on with the next one. Named consumers still get it. If the unnamed consumer has
+    /// acknowledged it meanwhile, nothing is dropped.
     Dead {
         /// The delivery, the first that is pending.
         sequence: Sequence,
@@ -231,7 +161,7 @@ pub struct Retention {
     pub orders: Duration,
 }
 
-/// The maximum number of sequences whose deliveries are removed in one transaction. More than any batch has.
+/// The maximum number of received deliveries that are removed in one transaction. More than any batch has.
 pub(crate) const REMOVAL_STEP: i64 = 1_024;
 
 /// The maximum number of sellers whose events share an expansion step.
@@ -269,7 +199,8 @@ impl Dropped {
 /// The state of a mailbox, for MailboxStatus and operators.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct MailboxState {
-    /// The number of deliveries that wait for the unnamed consumer.
+    /// The number of deliveries that wait for the unnamed consumer. Of those in a mailbox that keeps what this consumer
+    /// has, for named ones or until it is removed, at most [`MAX_COUNTED`](crate::MAX_COUNTED) are counted.
     pub pending: i64,
     /// The time of the first pending event; `None` if nothing is pending.
     pub oldest: Option<Timestamp>,
@@ -297,7 +228,8 @@ pub struct MailboxState {
 #[async_trait]
 pub trait Mailboxes: Send + Sync {
     /// Claims mailboxes that have deliveries and a callback, are due, and are not under a live lease. Of each
-    /// kind of callback, mailboxes with order events come first, then the longest overdue.
+    /// kind of callback, mailboxes with order events and those that are overdue by more than five minutes come first,
+    /// then the longest overdue.
     async fn claim_due(&self, query: &DueQuery) -> Result<Vec<Claim>, StoreError>;
 
     /// Returns the earliest time at which a mailbox becomes due, by its next attempt or by the end of its
@@ -383,15 +315,17 @@ pub trait Mailboxes: Send + Sync {
     /// an item also removes it from the wishlist.
     async fn expand(&self, limit: usize) -> Result<Expansion, StoreError>;
 
-    /// Drops up to `limit` deliveries whose retention is over, and returns how many.
+    /// Drops up to `limit` deliveries whose retention is over, and returns how many. Those that every consumer has are
+    /// left to [`remove_acknowledged`](Self::remove_acknowledged). One that the unnamed consumer has, or that was dropped
+    /// for it before, counts only as missed by the named consumers that lack it, and makes no dead letter.
     async fn expire(&self, now: Timestamp, retention: Retention, limit: usize) -> Result<usize, StoreError>;
 
     /// Deletes up to `limit` events from before a time that were expanded and that no delivery refers to, and
     /// returns how many. Deliveries have the time of their event.
     async fn forget_events(&self, before: Timestamp, limit: usize) -> Result<usize, StoreError>;
 
-    /// Deletes deliveries that were acknowledged but not removed yet, from up to `limit` sequences. Returns
-    /// the number of these sequences; 0 if nothing is left.
+    /// Deletes up to `limit` deliveries that were acknowledged but not removed yet. Returns their number, in which a
+    /// mailbox without any counts as one; 0 if nothing is left.
     async fn remove_acknowledged(&self, limit: usize) -> Result<usize, StoreError>;
 
     /// Deletes up to `limit` idempotency records from before a time, and returns how many. A later replay of

@@ -28,9 +28,11 @@ const COUNTING: Duration = Duration::from_secs(5);
 
 /// The number of refusals in a row after which events are sent one at a time, to find the one that is refused.
 const ALONE_AFTER: u32 = 3;
-/// The number of refusals in a row after which the first event is given up. With the back-off, it takes over 13 hours to
-/// get there.
+/// The number of refusals in a row after which the first event is given up. Those of probes do not count.
 const DEAD_AFTER: u32 = 10;
+/// The time since the first of these refusals after which the event is given up. Orders shorten the back-off, so the
+/// number alone may be reached within minutes.
+const DEAD_AFTER_TIME: Duration = Duration::from_secs(12 * 3_600);
 
 /// Claims and sends until the relay shuts down, then waits for deliveries in progress. They end when every sender of
 /// settlements has been dropped.
@@ -155,16 +157,29 @@ async fn send(shared: &Shared, claim: &Claim) -> Verdict {
         }
         Ok(_) => failed(shared, claim, "the callback answered but took nothing".to_owned()),
         Err(SendFailure { reason, is_refusal: false }) => failed(shared, claim, reason),
-        Err(SendFailure { reason, .. }) if claim.refusals + 1 >= DEAD_AFTER => {
+        Err(SendFailure { reason, .. }) if is_dead(claim, shared.clock.now()) => {
             tracing::info!(recipient = %claim.recipient, %reason, "gave up an event that was refused repeatedly");
-            shared.note_dropped(1);
             Verdict::Dead { sequence: first, reason, at: shared.clock.now() }
         }
         Err(SendFailure { reason, .. }) => match failed(shared, claim, reason) {
-            Verdict::Failed { retry_at, reason } => Verdict::Refused { retry_at, reason },
+            Verdict::Failed { retry_at, reason } => {
+                Verdict::Refused { retry_at, reason, at: shared.clock.now() }
+            }
             other => other,
         },
     }
+}
+
+/// Returns whether the first event of a batch is given up if it is refused once more.
+fn is_dead(claim: &Claim, now: Timestamp) -> bool {
+    let is_long = claim.refused_since.is_some_and(|since| since <= now.minus(DEAD_AFTER_TIME));
+    is_long && !claim.is_probe && claim.refusals + 1 >= DEAD_AFTER
+}
+
+/// Returns the number of events that were given up, by the results of their settlements.
+fn given_up(settlements: &[Settlement], held: &[bool]) -> usize {
+    let ended = settlements.iter().zip(held);
+    ended.filter(|(ended, held)| **held && matches!(ended.verdict, Verdict::Dead { .. })).count()
 }
 
 fn failed(shared: &Shared, claim: &Claim, reason: String) -> Verdict {
@@ -196,6 +211,7 @@ async fn settle(shared: Arc<Shared>, mut settling: mpsc::Receiver<Settlement>) {
     while settling.recv_many(&mut batch, slots::ALL).await > 0 {
         match shared.mailboxes.settle(&batch).await {
             Ok(held) => {
+                shared.note_dropped(given_up(&batch, &held));
                 let void = held.iter().filter(|held| !**held).count();
                 if void > 0 {
                     tracing::debug!(void, "some leases had been taken over by others");
@@ -233,9 +249,33 @@ mod tests {
             last_sequence: Sequence(3),
             failures: refusals,
             refusals,
+            refused_since: (refusals > 0).then_some(Timestamp(0)),
+            is_probe: false,
             reliability: Reliability::Unproven,
             deliveries: (1..=3).map(delivery).collect(),
         }
+    }
+
+    #[test]
+    fn event_is_given_up_after_ten_refusals_and_twelve_hours() {
+        let (later, sooner) = (Timestamp(0).plus(DEAD_AFTER_TIME), Timestamp(0).plus(DEAD_AFTER_TIME / 2));
+        assert!(is_dead(&claim(DEAD_AFTER - 1), later));
+        assert!(!is_dead(&claim(DEAD_AFTER - 2), later));
+        assert!(!is_dead(&claim(DEAD_AFTER * 9), sooner), "orders shorten the waits in between");
+        assert!(!is_dead(&Claim { is_probe: true, ..claim(DEAD_AFTER - 1) }, later));
+        assert!(!is_dead(&Claim { refused_since: None, ..claim(DEAD_AFTER) }, later));
+    }
+
+    #[test]
+    fn event_counts_as_given_up_only_if_its_settlement_had_an_effect() {
+        let settlement = |verdict| {
+            let Claim { recipient, epoch, .. } = claim(0);
+            Settlement { recipient, epoch, verdict }
+        };
+        let dead =
+            || settlement(Verdict::Dead { sequence: Sequence(1), reason: String::new(), at: Timestamp(0) });
+        let settlements = [dead(), dead(), settlement(Verdict::Released)];
+        assert_eq!(given_up(&settlements, &[true, false, true]), 1);
     }
 
     #[test]

@@ -150,6 +150,6 @@ impl Consumers for Memory {
     }
 }
 
-fn counted(pending: i64) -> i64 {
+pub(super) fn counted(pending: i64) -> i64 {
     pending.min(i64::try_from(MAX_COUNTED).unwrap_or(i64::MAX))
 }

@@ -8,7 +8,7 @@ use souk_domain::{ConsumerName, DeadLetter, DeadLetterId, Event, PartyId, Sequen
 use super::{Memory, state::State};
 use crate::{
     DeadLetterQuery, DeadLetters, Dropped, MAX_DEAD_LETTERS, MailboxRecord, Mailboxes, Retention, StoreError,
-    dead_letter::EXPIRED, mailbox::TakenBy,
+    dead_letter::EXPIRED, reliability::TakenBy,
 };
 
 #[async_trait]
@@ -78,8 +78,10 @@ pub(super) fn expire(state: &mut State, now: Timestamp, retention: Retention, li
     for (owner, mailbox) in &mut state.mailboxes {
         for (sequence, event) in mailbox.expire(now, retention, left) {
             left -= 1;
-            mailbox.count_dropped(sequence, event.kind.is_order(), now);
-            dead.push((*owner, event));
+            mailbox.consumers.miss(sequence, event.kind.is_order());
+            if mailbox.count_dropped(sequence, event.kind.is_order(), now) {
+                dead.push((*owner, event));
+            }
         }
     }
     for (owner, event) in dead {
@@ -88,7 +90,7 @@ pub(super) fn expire(state: &mut State, now: Timestamp, retention: Retention, li
     limit - left
 }
 
-/// Drops one delivery that was refused too often.
+/// Drops one delivery, which the callback has refused too often, for the unnamed consumer.
 pub(super) fn bury_one(
     state: &mut State,
     recipient: PartyId,
@@ -98,9 +100,7 @@ pub(super) fn bury_one(
 ) {
     let Some(mailbox) = state.mailboxes.get_mut(&recipient) else { return };
     let event = mailbox.waiting.get(&sequence).map(|waiting| waiting.event.clone());
-    if let Some(event) = &event {
-        mailbox.count_dropped(sequence, event.kind.is_order(), now);
-    }
+    let event = event.filter(|event| mailbox.count_dropped(sequence, event.kind.is_order(), now));
     mailbox.take_out(sequence, TakenBy::Acknowledgement);
     if let Some(event) = event {
         bury(state, recipient, event, reason, now);

@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use souk_domain::{Callback, Event, Party, PartyId, Role, Sequence, Timestamp, Topic};
 
-use super::consumers::Named;
+use super::consumers::{Named, counted};
 use crate::{
     Claim, Delivery, Dropped, LeaseEpoch, LeaseOwner, ORDER_PATIENCE, Reliability, Retention,
-    mailbox::TakenBy,
+    mailbox::OVERDUE_AFTER, reliability::TakenBy,
 };
 
 /// An event that waits in a mailbox.
@@ -47,6 +47,7 @@ pub(super) struct Mailbox {
     /// The named consumers.
     pub(super) consumers: Named,
     pub(super) refusals: u32,
+    pub(super) refused_since: Option<Timestamp>,
     pub(super) dropped: Dropped,
     pub(super) last_dropped: Option<Timestamp>,
     /// What the unnamed consumer has missed and not been told.
@@ -75,6 +76,7 @@ impl Default for Mailbox {
             stream_until: Timestamp(0),
             consumers: Named::default(),
             refusals: 0,
+            refused_since: None,
             dropped: Dropped::default(),
             last_dropped: None,
             missed: Dropped::default(),
@@ -177,19 +179,27 @@ impl Mailbox {
             .collect()
     }
 
-    /// Counts a dropped delivery, for the mailbox and for the consumers that miss it.
-    pub(super) fn count_dropped(&mut self, sequence: Sequence, is_order: bool, now: Timestamp) {
-        self.dropped.add(is_order);
-        self.last_dropped = Some(now);
-        if sequence.0 > self.acknowledged {
+    /// Counts a delivery that is dropped for the unnamed consumer, unless that is past it. Returns whether it is not.
+    pub(super) fn count_dropped(&mut self, sequence: Sequence, is_order: bool, now: Timestamp) -> bool {
+        let is_lost = sequence.0 > self.acknowledged;
+        if is_lost {
+            self.dropped.add(is_order);
+            self.last_dropped = Some(now);
             self.missed.add(is_order);
         }
-        self.consumers.miss(sequence, is_order);
+        is_lost
     }
 
     /// Returns whether events wait for the unnamed consumer.
     fn has_pending(&self) -> bool {
         self.waiting.keys().next_back().is_some_and(|last| last.0 > self.acknowledged)
+    }
+
+    /// Returns the number of events that wait for the unnamed consumer.
+    pub(super) fn pending_unnamed(&self) -> i64 {
+        let pending = self.pending(self.acknowledged);
+        let holds_back = self.waiting.keys().next().is_some_and(|first| first.0 <= self.acknowledged);
+        if holds_back { counted(pending) } else { pending }
     }
 
     /// Returns the number of events after a cursor.
@@ -208,6 +218,7 @@ impl Mailbox {
     pub(super) fn end_back_off(&mut self) {
         self.failures = 0;
         self.refusals = 0;
+        self.refused_since = None;
         self.last_failure.clear();
         self.regular_attempt = None;
         self.is_probed = false;
@@ -226,16 +237,22 @@ impl Mailbox {
         true
     }
 
-    /// Records a failed attempt.
-    pub(super) fn fail(&mut self, retry_at: Timestamp, reason: &str) {
-        let retry_at = self.latest_attempt.take().map_or(retry_at, |latest| latest.min(retry_at));
-        let regular = match self.regular_attempt.take() {
+    /// Records a failed attempt, with the current time if the recipient answered with an error.
+    pub(super) fn fail(&mut self, retry_at: Timestamp, reason: &str, refused_at: Option<Timestamp>) {
+        let mut regular = match self.regular_attempt.take() {
             Some(regular) => regular,
             None => {
                 self.failures += 1;
+                if refused_at.is_some() {
+                    self.refusals += 1;
+                    self.refused_since = self.refused_since.or(refused_at);
+                }
                 retry_at
             }
         };
+        if let Some(latest) = self.latest_attempt.take() {
+            regular = regular.min(latest);
+        }
         self.reliability = Reliability::Failing;
         reason.clone_into(&mut self.last_failure);
         let is_probed = std::mem::take(&mut self.is_probed);
@@ -252,9 +269,12 @@ impl Mailbox {
         self.next_attempt = self.has_pending().then(|| self.next_attempt.unwrap_or_default());
     }
 
-    /// Returns whether no order event is pending. Such mailboxes are served last.
-    pub(super) fn is_quiet(&self) -> bool {
-        self.last_order <= self.acknowledged
+    /// Returns whether the mailbox is served after others: no order event is pending, and it is not long overdue.
+    pub(super) fn is_last(&self, now: Timestamp) -> bool {
+        let is_quiet = self.last_order <= self.acknowledged;
+        // The time 0 stands for at once, whenever that was.
+        let is_overdue = self.next_attempt.is_some_and(|next| next.0 > 0 && next < now.minus(OVERDUE_AFTER));
+        is_quiet && !is_overdue
     }
 
     pub(super) fn is_due(&self, party: &Party, now: Timestamp) -> bool {
@@ -279,6 +299,8 @@ impl Mailbox {
             last_sequence: Sequence(self.last_sequence),
             failures: self.failures,
             refusals: self.refusals,
+            refused_since: self.refused_since,
+            is_probe: self.regular_attempt.is_some(),
             reliability: self.reliability,
             deliveries: Vec::new(),
         }

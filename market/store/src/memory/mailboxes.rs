@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     ByReliability, Claim, Delivery, DueQuery, Expansion, LeaseEpoch, LeaseOwner, MailboxState, Mailboxes,
-    Reliability, Retention, Settlement, StoreError, Verdict, mailbox::TakenBy,
+    Reliability, Retention, Settlement, StoreError, Verdict, reliability::TakenBy,
 };
 
 #[async_trait]
@@ -21,9 +21,9 @@ impl Mailboxes for Memory {
         let mut due: Vec<_> = mailboxes
             .iter()
             .filter(|(id, mailbox)| parties.get(id).is_some_and(|party| mailbox.is_due(party, query.now)))
-            .map(|(id, mailbox)| (mailbox.reliability, mailbox.is_quiet(), mailbox.next_attempt, *id))
+            .map(|(id, mailbox)| (mailbox.reliability, mailbox.is_last(query.now), mailbox.next_attempt, *id))
             .collect();
-        // Orders first, then the longest overdue; otherwise a small batch size would starve mailboxes with
+        // Orders and the long overdue first, then the longest overdue; otherwise a small batch size would starve mailboxes with
         // high ids.
         due.sort_unstable();
         let until = query.now.plus(query.lease);
@@ -126,14 +126,14 @@ impl Mailboxes for Memory {
         let mut state = self.state();
         let Some(mailbox) = state.mailboxes.get_mut(&recipient) else { return Ok(0) };
         mailbox.take_out(through, TakenBy::Acknowledgement);
-        Ok(mailbox.pending(mailbox.acknowledged))
+        Ok(mailbox.pending_unnamed())
     }
 
     async fn state(&self, recipient: PartyId) -> Result<Option<MailboxState>, StoreError> {
         let state = Memory::state(self);
         let found = state.holder(recipient).zip(state.mailboxes.get(&recipient));
         Ok(found.map(|(holder, mailbox)| MailboxState {
-            pending: mailbox.pending(mailbox.acknowledged),
+            pending: mailbox.pending_unnamed(),
             oldest: mailbox.oldest(),
             acknowledged: mailbox.acknowledged,
             last_sequence: mailbox.last_sequence,
@@ -194,11 +194,8 @@ fn settle(state: &mut State, settlement: &Settlement) -> bool {
     mailbox.lease_until = Timestamp(0);
     match &settlement.verdict {
         Verdict::Delivered(through) => mailbox.take_out(*through, TakenBy::Callback),
-        Verdict::Failed { retry_at, reason } => mailbox.fail(*retry_at, reason),
-        Verdict::Refused { retry_at, reason } => {
-            mailbox.fail(*retry_at, reason);
-            mailbox.refusals += 1;
-        }
+        Verdict::Failed { retry_at, reason } => mailbox.fail(*retry_at, reason, None),
+        Verdict::Refused { retry_at, reason, at } => mailbox.fail(*retry_at, reason, Some(*at)),
         Verdict::Dead { sequence, reason, at } => {
             let (recipient, sequence, at) = (settlement.recipient, *sequence, *at);
             dead_letters::bury_one(state, recipient, sequence, reason, at);

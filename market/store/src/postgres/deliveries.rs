@@ -17,13 +17,13 @@ use super::{
 };
 use crate::{Delivery, ORDER_PATIENCE};
 
-/// The first pending deliveries of each mailbox after a sequence.
+/// The first pending deliveries of each mailbox after a sequence, for any of its consumers.
 pub(super) const FIRST_DELIVERIES: &str = "SELECT waiting.* FROM unnest($1::UUID[], $2::BIGINT[]) AS asked (party, after) \
      CROSS JOIN LATERAL \
      (SELECT delivery.recipient, delivery.sequence, coalesce(delivery.body, event.body) FROM delivery \
      LEFT JOIN event ON event.seq = delivery.event \
      WHERE delivery.recipient = asked.party AND delivery.sequence > greatest(asked.after, \
-     (SELECT mailbox.acknowledged FROM mailbox WHERE mailbox.party = asked.party)) \
+     (SELECT mailbox.released FROM mailbox WHERE mailbox.party = asked.party)) \
      ORDER BY delivery.sequence LIMIT $3) AS waiting";
 /// Records that somebody may have received what was handed out.
 pub(super) const HAND_OUT: &str = "UPDATE mailbox SET handed_out = greatest(handed_out, handed.last) \

@@ -26,8 +26,9 @@ use super::{
     settle,
 };
 use crate::{
-    ByReliability, Claim, Delivery, Dropped, DueQuery, Expansion, LeaseEpoch, LeaseOwner, MailboxState,
-    Mailboxes, Reliability, Retention, Settlement, StoreError, mailbox::REMOVAL_STEP,
+    ByReliability, Claim, Delivery, Dropped, DueQuery, Expansion, LeaseEpoch, LeaseOwner, MAX_COUNTED,
+    MailboxState, Mailboxes, Reliability, Retention, Settlement, StoreError,
+    mailbox::{OVERDUE_AFTER, REMOVAL_STEP},
 };
 
 pub(super) struct PostgresMailboxes {
@@ -37,8 +38,8 @@ pub(super) struct PostgresMailboxes {
     expanded: Mutex<PartyId>,
 }
 
-/// Claims due mailboxes: for each kind of callback as many as are asked for, those with orders first. SKIP
-/// LOCKED, so that a claim never waits for a mailbox that another market works on.
+/// Claims due mailboxes: for each kind of callback as many as are asked for, those with orders and those that were due
+/// before `$7` first (the time 0 stands for at once, whenever that was). SKIP LOCKED, so that a claim never waits for a mailbox that another market works on.
 const CLAIM_DUE: &str = "WITH found AS (SELECT wanted.slots, wanted.quiet, free.* \
      FROM unnest($2::INTEGER[], $3::BOOLEAN[], $4::BIGINT[]) AS wanted (reliability, quiet, slots) CROSS JOIN LATERAL \
      (SELECT mailbox.party, mailbox.reliability, mailbox.next_attempt FROM mailbox \
@@ -47,31 +48,32 @@ const CLAIM_DUE: &str = "WITH found AS (SELECT wanted.slots, wanted.quiet, free.
      AND mailbox.lease_until <= $1 ORDER BY mailbox.next_attempt LIMIT wanted.slots \
      FOR NO KEY UPDATE SKIP LOCKED) AS free), \
      due AS (SELECT * FROM (SELECT *, \
-     row_number() OVER (PARTITION BY reliability ORDER BY quiet, next_attempt) AS place FROM found) AS ranked \
+     row_number() OVER (PARTITION BY reliability ORDER BY quiet AND (next_attempt = 0 OR next_attempt >= $7), next_attempt) AS place FROM found) AS ranked \
      WHERE place <= slots) \
      UPDATE mailbox SET lease_owner = $5, lease_epoch = next_epoch(mailbox.lease_epoch), lease_until = $6, \
      is_probed = false, latest_attempt = NULL FROM due \
      WHERE mailbox.party = due.party \
      RETURNING mailbox.party, role, callback_host, callback_port, lease_epoch, failures, last_sequence, \
-     mailbox.reliability, acknowledged, refusals, due.quiet, due.next_attempt";
+     mailbox.reliability, acknowledged, refusals, refused_since, regular_attempt IS NOT NULL, due.place";
 const NEXT_DUE: &str = "SELECT min(greatest(next_attempt, lease_until)) FROM mailbox \
      WHERE next_attempt IS NOT NULL AND callback_port IS NOT NULL AND reliability = ANY($1) AND next_attempt <= $2";
 const DUE: &str = "SELECT reliability, count(*) FROM mailbox WHERE next_attempt IS NOT NULL \
      AND callback_port IS NOT NULL AND next_attempt <= $1 AND lease_until <= $1 GROUP BY reliability";
 const TAKE_OVER: &str = "UPDATE mailbox SET lease_owner = $2, lease_epoch = next_epoch(mailbox.lease_epoch), lease_until = $3, \
      stream_until = $3 WHERE party = $1 RETURNING party, role, callback_host, callback_port, lease_epoch, failures, \
-     last_sequence, reliability, acknowledged, refusals";
+     last_sequence, reliability, acknowledged, refusals, refused_since, regular_attempt IS NOT NULL";
 const RENEW: &str = "UPDATE mailbox SET lease_until = $3, stream_until = $3 WHERE party = $1 AND lease_epoch = $2 RETURNING 1";
 const PENDING: &str = "SELECT delivery.sequence, coalesce(delivery.body, event.body) FROM delivery \
      LEFT JOIN event ON event.seq = delivery.event WHERE delivery.recipient = $1 AND delivery.sequence > greatest($2, \
      (SELECT mailbox.released FROM mailbox WHERE mailbox.party = $1)) \
      ORDER BY delivery.sequence LIMIT $3";
 /// The columns that [`state`] reads from `mailbox`. Deliveries are counted only while acknowledged ones are being
-/// removed or held back by a named consumer.
+/// removed or held back by a named consumer, and then up to [`MAX_COUNTED`].
 macro_rules! state_columns {
     () => {
-        "CASE WHEN removed >= acknowledged THEN pending ELSE (SELECT count(*) FROM delivery \
-         WHERE delivery.recipient = mailbox.party AND delivery.sequence > mailbox.acknowledged) END, \
+        "CASE WHEN removed >= acknowledged THEN pending ELSE (SELECT count(*) FROM (SELECT 1 FROM delivery \
+         WHERE delivery.recipient = mailbox.party AND delivery.sequence > mailbox.acknowledged \
+         LIMIT 10000) AS waiting) END, \
          (SELECT occurred_at FROM delivery WHERE delivery.recipient = mailbox.party \
          AND delivery.sequence > mailbox.acknowledged ORDER BY delivery.sequence LIMIT 1), \
          acknowledged, last_sequence, callback_host, callback_port, failures, next_attempt, last_failure, \
@@ -80,6 +82,7 @@ macro_rules! state_columns {
     };
 }
 pub(super) use state_columns;
+const _: () = assert!(MAX_COUNTED == 10_000, "as in `state_columns`");
 /// The number of these columns.
 pub(super) const STATE_COLUMNS: usize = 13;
 const STATE: &str = concat!("SELECT ", state_columns!(), " FROM mailbox WHERE mailbox.party = $1");
@@ -138,7 +141,7 @@ impl Mailboxes for PostgresMailboxes {
             let kinds: Vec<i32> = wanted.iter().map(|(kind, _)| *kind as i32).collect();
             let quiet: Vec<bool> = wanted.iter().map(|(_, quiet)| *quiet).collect();
             let slots: Vec<i64> = wanted.iter().map(|(kind, _)| at_most(query.mailboxes.of(*kind))).collect();
-            params![now, kinds, quiet, slots, query.owner.0, until]
+            params![now, kinds, quiet, slots, query.owner.0, until, query.now.minus(OVERDUE_AFTER).0]
         };
         // May run twice if a session is cut. A claim that was made by the first run has a lease that nobody
         // renews, and runs out.
@@ -146,8 +149,7 @@ impl Mailboxes for PostgresMailboxes {
         if rows.is_empty() {
             return Ok(Vec::new());
         }
-        let place = |row: &Row| Ok::<_, Failure>((get::<bool>(row, 10)?, get::<i64>(row, 11)?));
-        let mut claimed = all(&rows, |row| Ok((place(row)?, claim_of(row)?)))?;
+        let mut claimed = all(&rows, |row| Ok((get::<i64>(row, 12)?, claim_of(row)?)))?;
         // UPDATE … RETURNING has no defined order.
         claimed.sort_by_key(|(place, claim)| (claim.reliability, *place, claim.recipient));
         let asked: Vec<_> = claimed.iter().map(|(_, claim)| (claim.recipient, claim.acknowledged)).collect();
@@ -302,6 +304,8 @@ fn claim_of(row: &Row) -> Result<Claim, Failure> {
         epoch: LeaseEpoch(get(row, 4)?),
         failures: failures(row, 5)?,
         refusals: failures(row, 9)?,
+        refused_since: convert::optional_time(row, 10)?,
+        is_probe: get(row, 11)?,
         last_sequence: Sequence(get(row, 6)?),
         reliability: Reliability::of(get::<i32>(row, 7)?.into()),
         acknowledged: Sequence(get(row, 8)?),

@@ -58,6 +58,7 @@ const MIGRATIONS: &[Migration] = &[
     Migration { sql: include_str!("migrations/0006_consumers.sql"), steps: None, min_reader: 6 },
     Migration { sql: include_str!("migrations/0007_back_off.sql"), steps: None, min_reader: 6 },
     Migration { sql: include_str!("migrations/0008_dead_letters.sql"), steps: None, min_reader: 6 },
+    Migration { sql: include_str!("migrations/0009_refused_since.sql"), steps: None, min_reader: 6 },
 ];
 
 /// Checksums of earlier texts of migrations that lead to the same schema: those of databases that were made between two

@@ -28,15 +28,18 @@ const HELD: &str = "SELECT mailbox.party, mailbox.lease_epoch FROM mailbox \
      ON mailbox.party = ended.party AND mailbox.lease_epoch = ended.epoch \
      ORDER BY mailbox.party FOR NO KEY UPDATE OF mailbox";
 const END_LEASES: &str = "UPDATE mailbox SET lease_owner = NULL, lease_until = 0 WHERE party = ANY($1)";
-/// Records failures. The regular time of the next attempt is that before a probe, or else the retry's, unless an
-/// order has come. If a probe was asked for meanwhile, it comes first.
+/// Records failures, with the current time if the recipient answered with an error. The regular time of the next attempt
+/// is that before a probe, or else the retry's; sooner if an order has come meanwhile. If a probe was asked for
+/// meanwhile, it comes first.
 const FAIL: &str = "UPDATE mailbox SET failures = failures + CASE WHEN regular_attempt IS NULL THEN 1 ELSE 0 END, \
+     refusals = refusals + CASE WHEN ended.refused_at IS NOT NULL AND regular_attempt IS NULL THEN 1 ELSE 0 END, \
+     refused_since = coalesce(refused_since, CASE WHEN regular_attempt IS NULL THEN ended.refused_at END), \
      last_failure = ended.reason, reliability = 2, \
      next_attempt = CASE WHEN next_attempt IS NULL THEN NULL WHEN is_probed THEN 0 \
-     ELSE coalesce(regular_attempt, least(ended.retry_at, latest_attempt)) END, \
-     regular_attempt = CASE WHEN is_probed THEN coalesce(regular_attempt, least(ended.retry_at, latest_attempt)) END, \
+     ELSE least(coalesce(regular_attempt, ended.retry_at), latest_attempt) END, \
+     regular_attempt = CASE WHEN is_probed THEN least(coalesce(regular_attempt, ended.retry_at), latest_attempt) END, \
      is_probed = false, latest_attempt = NULL \
-     FROM unnest($1::UUID[], $2::TEXT[], $3::BIGINT[]) AS ended (party, reason, retry_at) \
+     FROM unnest($1::UUID[], $2::TEXT[], $3::BIGINT[], $4::BIGINT[]) AS ended (party, reason, retry_at, refused_at) \
      WHERE mailbox.party = ended.party";
 /// Releases mailboxes, which stay due only if something is pending. A subquery with LIMIT 1 rather than
 /// EXISTS, for which the planner would scan all deliveries as long as statistics say that there are few.
@@ -44,23 +47,53 @@ const GIVE_BACK: &str = "UPDATE mailbox SET next_attempt = CASE WHEN \
      (SELECT true FROM delivery WHERE recipient = mailbox.party AND sequence > mailbox.acknowledged LIMIT 1) \
      THEN coalesce(next_attempt, 0) END \
      WHERE party = ANY($1)";
+/// Up to where at most as many released deliveries lie. By their number: there may be a million sequences without a
+/// delivery.
+macro_rules! removal_bound {
+    ($mailbox:literal, $limit:literal) => {
+        concat!(
+            "CASE WHEN ",
+            $mailbox,
+            ".released - ",
+            $mailbox,
+            ".removed <= ",
+            $limit,
+            " THEN ",
+            $mailbox,
+            ".released ELSE coalesce((SELECT delivery.sequence FROM delivery WHERE delivery.recipient = ",
+            $mailbox,
+            ".party AND delivery.sequence > ",
+            $mailbox,
+            ".removed AND delivery.sequence <= ",
+            $mailbox,
+            ".released ORDER BY delivery.sequence LIMIT 1 OFFSET ",
+            $limit,
+            " - 1), ",
+            $mailbox,
+            ".released) END"
+        )
+    };
+}
 /// Moves the cursors of unnamed consumers, but only up to a sequence that the mailbox has assigned, releases what
-/// every consumer has, and deletes the deliveries of at most `$3` sequences of that; [`REMOVE_SOME`] deletes the rest. The failures are reset, because the
-/// recipient has responded, and what is pending is due at once. The body of an event for one recipient is in
-/// its delivery; a shared event is deleted when its retention is over.
-const TAKE_OUT: &str = "WITH moved AS (SELECT mailbox.party, mailbox.removed, \
+/// every consumer has, and deletes at most `$3` deliveries of that; [`REMOVE_SOME`] deletes the rest. The failures are
+/// reset, because the recipient has responded, and what is pending is due at once. The body of an event for one recipient
+/// is in its delivery; a shared event is deleted when its retention is over.
+const TAKE_OUT: &str = concat!(
+    "WITH moved AS (SELECT mailbox.party, mailbox.removed, \
      greatest(mailbox.acknowledged, named.through) AS cursor, \
      greatest(mailbox.released, least(greatest(mailbox.acknowledged, named.through), \
      (SELECT min(consumer.acknowledged) FROM consumer WHERE consumer.party = mailbox.party))) AS released \
      FROM unnest($1::UUID[], $2::BIGINT[]) AS named (recipient, through) \
      JOIN mailbox ON mailbox.party = named.recipient AND named.through <= mailbox.last_sequence), \
-     taken AS (SELECT *, least(released, removed + $3) AS bound FROM moved), \
+     taken AS (SELECT *, ",
+    removal_bound!("moved", "$3"),
+    " AS bound FROM moved), \
      gone AS (DELETE FROM delivery USING taken WHERE delivery.recipient = taken.party \
      AND delivery.sequence > taken.removed AND delivery.sequence <= taken.bound RETURNING delivery.recipient), \
      counted AS (SELECT recipient, count(*) AS count FROM gone GROUP BY recipient) \
      UPDATE mailbox SET acknowledged = taken.cursor, released = taken.released, \
      removed = greatest(mailbox.removed, taken.bound), quiet = last_order <= taken.cursor, failures = 0, \
-     last_failure = '', refusals = 0, regular_attempt = NULL, is_probed = false, \
+     last_failure = '', refusals = 0, refused_since = NULL, regular_attempt = NULL, is_probed = false, \
      reliability = CASE WHEN $4 THEN 0 WHEN reliability = 2 THEN 1 ELSE reliability END, \
      pending = CASE WHEN rest.is_any \
      THEN greatest(1, pending - coalesce((SELECT counted.count FROM counted WHERE counted.recipient = taken.party), 0)) \
@@ -70,16 +103,22 @@ const TAKE_OUT: &str = "WITH moved AS (SELECT mailbox.party, mailbox.removed, \
      AND delivery.sequence > taken.cursor LIMIT 1) AS is_pending, \
      (SELECT true FROM delivery WHERE delivery.recipient = taken.party \
      AND delivery.sequence > taken.bound LIMIT 1) AS is_any) AS rest \
-     WHERE mailbox.party = taken.party";
-/// Deletes released deliveries of at most `$2` sequences from mailboxes.
-pub(super) const REMOVE_SOME: &str = "WITH old AS (SELECT mailbox.party, mailbox.removed, \
-     least(mailbox.released, mailbox.removed + $2) AS bound FROM mailbox WHERE mailbox.party = ANY($1)), \
+     WHERE mailbox.party = taken.party"
+);
+/// Deletes at most `$2` released deliveries from each mailbox. Returns how many; 1 if there was none, but that was not
+/// known.
+pub(super) const REMOVE_SOME: &str = concat!(
+    "WITH old AS (SELECT mailbox.party, mailbox.removed, ",
+    removal_bound!("mailbox", "$2"),
+    " AS bound FROM mailbox WHERE mailbox.party = ANY($1)), \
      gone AS (DELETE FROM delivery USING old WHERE delivery.recipient = old.party \
      AND delivery.sequence > old.removed AND delivery.sequence <= old.bound RETURNING delivery.recipient), \
      counted AS (SELECT recipient, count(*) AS count FROM gone GROUP BY recipient) \
      UPDATE mailbox SET removed = greatest(mailbox.removed, old.bound), pending = greatest(0, \
      pending - coalesce((SELECT counted.count FROM counted WHERE counted.recipient = old.party), 0)) \
-     FROM old WHERE mailbox.party = old.party RETURNING old.bound - old.removed";
+     FROM old WHERE mailbox.party = old.party RETURNING CASE WHEN old.bound <= old.removed THEN 0 ELSE greatest(1, \
+     coalesce((SELECT counted.count FROM counted WHERE counted.recipient = old.party), 0)) END"
+);
 /// Mailboxes with released deliveries that were not removed yet.
 const TO_EMPTY: &str = "SELECT party FROM mailbox WHERE removed < released LIMIT 1";
 /// The number of deliveries that wait for the unnamed consumer; NULL while released ones are still to be removed. They
@@ -94,34 +133,45 @@ const OLD: &str = "SELECT recipient, sequence FROM delivery WHERE is_order = $1 
 /// Locks mailboxes, except those that others work on.
 const LOCK_FREE: &str =
     "SELECT party FROM mailbox WHERE party = ANY($1) ORDER BY party FOR NO KEY UPDATE SKIP LOCKED";
-/// Drops deliveries, counts them for their mailboxes and for the consumers that miss them, and keeps those about orders
-/// as dead letters. An order event is in its delivery, because it is for one recipient.
+/// Drops deliveries that not every consumer has. They count for the named consumers that miss them and, unless it has them,
+/// for the unnamed consumer; then those about orders are kept as dead letters. An order event is in its delivery, because
+/// it is for one recipient.
 const DROP: &str = "WITH gone AS (DELETE FROM delivery USING unnest($1::UUID[], $2::BIGINT[]) AS old (recipient, sequence) \
      WHERE delivery.recipient = old.recipient AND delivery.sequence = old.sequence \
-     RETURNING delivery.recipient, delivery.sequence, delivery.is_order, delivery.body), \
-     dead AS (INSERT INTO dead_letter (recipient, body, reason, died_at) \
-     SELECT recipient, body, $3, $4 FROM gone WHERE is_order AND body IS NOT NULL ORDER BY recipient, sequence), \
+     AND delivery.sequence > (SELECT mailbox.released FROM mailbox WHERE mailbox.party = old.recipient) \
+     RETURNING delivery.recipient, delivery.sequence, delivery.is_order, delivery.body, delivery.sequence > \
+     (SELECT mailbox.acknowledged FROM mailbox WHERE mailbox.party = delivery.recipient) AS is_lost), \
+     dead AS (INSERT INTO dead_letter (recipient, body, reason, died_at) SELECT recipient, body, $3, $4 FROM gone \
+     WHERE is_order AND is_lost AND body IS NOT NULL ORDER BY recipient, sequence), \
      missed AS (UPDATE consumer SET missed_orders = missed_orders + told.orders, \
      missed_updates = missed_updates + told.updates FROM (SELECT consumer.party, consumer.name, \
      count(*) FILTER (WHERE gone.is_order) AS orders, count(*) FILTER (WHERE NOT gone.is_order) AS updates \
      FROM gone JOIN consumer ON consumer.party = gone.recipient AND consumer.acknowledged < gone.sequence \
      GROUP BY consumer.party, consumer.name) AS told \
      WHERE consumer.party = told.party AND consumer.name = told.name), \
-     counted AS (SELECT gone.recipient, count(*) AS count, count(*) FILTER (WHERE gone.is_order) AS orders, \
-     count(*) FILTER (WHERE gone.is_order AND gone.sequence > mailbox.acknowledged) AS missed_orders, \
-     count(*) FILTER (WHERE NOT gone.is_order AND gone.sequence > mailbox.acknowledged) AS missed_updates \
-     FROM gone JOIN mailbox ON mailbox.party = gone.recipient GROUP BY gone.recipient) \
+     counted AS (SELECT recipient, count(*) AS count, count(*) FILTER (WHERE is_order AND is_lost) AS orders, \
+     count(*) FILTER (WHERE NOT is_order AND is_lost) AS updates FROM gone GROUP BY recipient) \
      UPDATE mailbox SET pending = greatest(0, pending - counted.count), \
-     dropped_orders = dropped_orders + counted.orders, \
-     dropped_updates = dropped_updates + counted.count - counted.orders, last_dropped = $4, \
-     missed_orders = mailbox.missed_orders + counted.missed_orders, \
-     missed_updates = mailbox.missed_updates + counted.missed_updates FROM counted \
+     dropped_orders = dropped_orders + counted.orders, dropped_updates = dropped_updates + counted.updates, \
+     last_dropped = CASE WHEN counted.orders + counted.updates > 0 THEN $4 ELSE last_dropped END, \
+     missed_orders = missed_orders + counted.orders, missed_updates = missed_updates + counted.updates FROM counted \
      WHERE mailbox.party = counted.recipient RETURNING counted.count";
+/// Drops a delivery for the unnamed consumer, unless that has it: counts it, and keeps it as a dead letter if it is about
+/// an order. It stays for the named consumers.
+const BURY: &str = "WITH lost AS (SELECT delivery.recipient, delivery.is_order, delivery.body FROM delivery \
+     WHERE delivery.recipient = $1 AND delivery.sequence = $2 \
+     AND delivery.sequence > (SELECT mailbox.acknowledged FROM mailbox WHERE mailbox.party = $1)), \
+     dead AS (INSERT INTO dead_letter (recipient, body, reason, died_at) SELECT recipient, body, $3, $4 FROM lost \
+     WHERE is_order AND body IS NOT NULL) \
+     UPDATE mailbox SET dropped_orders = dropped_orders + lost.is_order::INTEGER, \
+     dropped_updates = dropped_updates + (NOT lost.is_order)::INTEGER, \
+     missed_orders = missed_orders + lost.is_order::INTEGER, \
+     missed_updates = missed_updates + (NOT lost.is_order)::INTEGER, last_dropped = $4 \
+     FROM lost WHERE mailbox.party = $1 AND mailbox.party = lost.recipient";
 /// Deletes the oldest dead letters of mailboxes that have more than `$2`.
 const PRUNE_DEAD: &str = "DELETE FROM dead_letter WHERE id IN (SELECT surplus.id FROM unnest($1::UUID[]) AS named (party) \
      CROSS JOIN LATERAL (SELECT id FROM dead_letter WHERE dead_letter.recipient = named.party \
      ORDER BY id DESC OFFSET $2) AS surplus)";
-const COUNT_REFUSALS: &str = "UPDATE mailbox SET refusals = refusals + 1 WHERE party = ANY($1)";
 /// Deletes shared events that were expanded and that no delivery refers to. Shared events are never about
 /// orders, and a delivery has the time of its event, by which it is found.
 const FORGET_EVENTS: &str = "DELETE FROM event WHERE seq IN \
@@ -144,8 +194,8 @@ pub(super) const PLANNED: &[&str] = &[
     OLD,
     LOCK_FREE,
     DROP,
+    BURY,
     PRUNE_DEAD,
-    COUNT_REFUSALS,
     FORGET_EVENTS,
 ];
 
@@ -177,8 +227,8 @@ pub(super) async fn settle(pool: &Pool, settlements: &[Settlement]) -> Result<Ve
 /// Applies the verdicts, with one statement for each kind.
 async fn apply(seat: &mut Seat<'_>, ended: &[&Settlement]) -> Result<(), Failure> {
     let (mut taken, mut released) = ((Vec::new(), Vec::new()), Vec::new());
-    let mut failed = (Vec::new(), Vec::new(), Vec::new());
-    let (mut refused, mut dead) = (Vec::new(), Vec::new());
+    let mut failed = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    let mut dead = Vec::new();
     for Settlement { recipient, verdict, .. } in ended {
         match verdict {
             Verdict::Delivered(through) => {
@@ -186,10 +236,9 @@ async fn apply(seat: &mut Seat<'_>, ended: &[&Settlement]) -> Result<(), Failure
                 taken.1.push(through.0);
             }
             Verdict::Dead { sequence, reason, at } => dead.push((*recipient, *sequence, reason, *at)),
-            Verdict::Failed { retry_at, reason } | Verdict::Refused { retry_at, reason } => {
-                if matches!(verdict, Verdict::Refused { .. }) {
-                    refused.push(recipient.0);
-                }
+            Verdict::Failed { retry_at, reason } | Verdict::Refused { retry_at, reason, .. } => {
+                let refused_at = if let Verdict::Refused { at, .. } = verdict { Some(at.0) } else { None };
+                failed.3.push(refused_at);
                 failed.0.push(recipient.0);
                 // PostgreSQL does not allow NUL in text.
                 failed.1.push(reason.replace('\0', " "));
@@ -203,33 +252,19 @@ async fn apply(seat: &mut Seat<'_>, ended: &[&Settlement]) -> Result<(), Failure
         seat.query(TAKE_OUT, params![recipients, through, REMOVAL_STEP, true]).await?;
     }
     if !failed.0.is_empty() {
-        seat.query(FAIL, params![failed.0, failed.1, failed.2]).await?;
-    }
-    if !refused.is_empty() {
-        seat.query(COUNT_REFUSALS, params![refused]).await?;
+        seat.query(FAIL, params![failed.0, failed.1, failed.2, failed.3]).await?;
     }
     // One after another: a recipient refuses an event for good only rarely.
     for (recipient, sequence, reason, at) in dead {
-        let (recipient, reason) = (vec![recipient.0], reason.replace('\0', " "));
-        bury(seat, (recipient.clone(), vec![sequence.0]), &reason, at).await?;
-        seat.query(TAKE_OUT, params![recipient, vec![sequence.0], REMOVAL_STEP, false]).await?;
+        let (recipient, reason) = (recipient.0, reason.replace('\0', " "));
+        seat.query(BURY, params![recipient, sequence.0, reason, at.0]).await?;
+        seat.query(PRUNE_DEAD, params![vec![recipient], at_most(MAX_DEAD_LETTERS)]).await?;
+        seat.query(TAKE_OUT, params![vec![recipient], vec![sequence.0], REMOVAL_STEP, false]).await?;
     }
     if !released.is_empty() {
         seat.query(GIVE_BACK, params![released]).await?;
     }
     Ok(())
-}
-
-/// Drops deliveries, whose mailboxes are locked. Returns the number for each mailbox.
-async fn bury(
-    seat: &mut Seat<'_>,
-    (parties, sequences): (Vec<Uuid>, Vec<i64>),
-    reason: &str,
-    now: Timestamp,
-) -> Result<Vec<Row>, Failure> {
-    let dropped = seat.query(DROP, params![parties.clone(), sequences, reason.to_owned(), now.0]).await?;
-    seat.query(PRUNE_DEAD, params![parties, at_most(MAX_DEAD_LETTERS)]).await?;
-    Ok(dropped)
 }
 
 /// Releases claims of mailboxes in which nothing is pending.
@@ -278,7 +313,7 @@ pub(super) async fn remove_some(
     Ok((usize::try_from(removed).unwrap_or(0), first(&left, |row| get(row, 0))?.unwrap_or(Some(0))))
 }
 
-/// Does the same for any mailboxes, and returns the number of sequences.
+/// Does the same for any mailboxes.
 pub(super) async fn remove_acknowledged(pool: &Pool, limit: usize) -> Result<usize, Failure> {
     let mut done = 0;
     while done < limit {
@@ -319,7 +354,8 @@ async fn drop_some(pool: &Pool, old: &[Row], now: Timestamp) -> Result<usize, Fa
     let free: BTreeSet<Uuid> = free.iter().map(|row| get(row, 0)).collect::<Result<_, _>>()?;
     let (parties, sequences): (Vec<Uuid>, Vec<i64>) =
         found.into_iter().filter(|(party, _)| free.contains(party)).unzip();
-    let dropped = bury(&mut seat, (parties, sequences), EXPIRED, now).await?;
+    let dropped = seat.query(DROP, params![parties.clone(), sequences, EXPIRED.to_owned(), now.0]).await?;
+    seat.query(PRUNE_DEAD, params![parties, at_most(MAX_DEAD_LETTERS)]).await?;
     let counts = dropped.iter().map(|row| get::<i64>(row, 0)).collect::<Result<Vec<_>, _>>()?;
     seat.batch("COMMIT").await?;
     seat.give_back();

@@ -108,7 +108,7 @@ pub(super) const CHANGE_PARTIES: &str = "WITH changed AS (UPDATE party SET displ
 pub(super) const OPEN_MAILBOXES: &str = "INSERT INTO mailbox (party, role, callback_host, callback_port) \
      SELECT * FROM unnest($1::UUID[], $2::TEXT[], $3::TEXT[], $4::INTEGER[]) \
      ON CONFLICT (party) DO UPDATE SET callback_host = excluded.callback_host, callback_port = excluded.callback_port, \
-     failures = 0, last_failure = '', refusals = 0, regular_attempt = NULL, is_probed = false, \
+     failures = 0, last_failure = '', refusals = 0, refused_since = NULL, regular_attempt = NULL, is_probed = false, \
      reliability = CASE WHEN mailbox.reliability = 0 AND mailbox.callback_host IS NOT DISTINCT FROM excluded.callback_host \
      AND mailbox.callback_port IS NOT DISTINCT FROM excluded.callback_port THEN 0 ELSE 1 END, \
      next_attempt = CASE WHEN mailbox.next_attempt IS NULL THEN NULL ELSE 0 END";

@@ -14,24 +14,30 @@ pub(super) struct Doomed {
     pub(super) is_order: bool,
 }
 
-/// Counts a delivery that is about to be dropped, for its mailbox and for the consumers that miss it, and keeps its
-/// event as a dead letter if it is about an order.
+/// Counts a delivery that is about to be deleted for the named consumers that miss it.
+pub(super) fn count_missed(transaction: &Connection, doomed: &Doomed) -> Result<(), Error> {
+    let (orders, updates) = (i64::from(doomed.is_order), i64::from(!doomed.is_order));
+    let consumers = "UPDATE consumer SET missed_orders = missed_orders + ?2, missed_updates = missed_updates + ?3 \
+                     WHERE party = ?1 AND acknowledged < ?4";
+    let values = params![blob(doomed.recipient), orders, updates, doomed.sequence];
+    transaction.prepare_cached(consumers)?.execute(values)?;
+    Ok(())
+}
+
+/// Counts a delivery that is dropped for the unnamed consumer, which lacks it, and keeps its event as a dead letter if it
+/// is about an order.
 pub(super) fn bury(
     transaction: &Connection,
     doomed: &Doomed,
     reason: &str,
     now: Timestamp,
 ) -> Result<(), Error> {
-    let Doomed { recipient, sequence, event, is_order } = *doomed;
+    let Doomed { recipient, event, is_order, .. } = *doomed;
     let (orders, updates) = (i64::from(is_order), i64::from(!is_order));
     let mailbox = "UPDATE mailbox SET dropped_orders = dropped_orders + ?2, dropped_updates = dropped_updates + ?3, \
-                   last_dropped = ?4, missed_orders = missed_orders + iif(acknowledged < ?5, ?2, 0), \
-                   missed_updates = missed_updates + iif(acknowledged < ?5, ?3, 0) WHERE party = ?1";
-    let values = params![blob(recipient), orders, updates, now.0, sequence];
-    transaction.prepare_cached(mailbox)?.execute(values)?;
-    let consumers = "UPDATE consumer SET missed_orders = missed_orders + ?2, missed_updates = missed_updates + ?3 \
-                     WHERE party = ?1 AND acknowledged < ?4";
-    transaction.prepare_cached(consumers)?.execute(params![blob(recipient), orders, updates, sequence])?;
+                   last_dropped = ?4, missed_orders = missed_orders + ?2, missed_updates = missed_updates + ?3 \
+                   WHERE party = ?1";
+    transaction.prepare_cached(mailbox)?.execute(params![blob(recipient), orders, updates, now.0])?;
     if is_order {
         let letter = "INSERT INTO dead_letter (recipient, body, reason, died_at) \
                       SELECT ?1, body, ?2, ?3 FROM event WHERE seq = ?4";

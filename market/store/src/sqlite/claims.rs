@@ -9,26 +9,34 @@ use super::{
     rows::at_most,
     settle,
 };
-use crate::{Claim, DueQuery, LeaseEpoch, LeaseOwner, Reliability};
+use crate::{Claim, DueQuery, LeaseEpoch, LeaseOwner, Reliability, mailbox::OVERDUE_AFTER};
 
-/// Returns mailboxes that are due: for each kind of callback as many as are asked for, those with orders first.
+/// Returns mailboxes that are due: for each kind of callback as many as are asked for, those with orders and those that
+/// are long overdue first.
 pub(super) fn due(connection: &Connection, query: &DueQuery) -> Result<Vec<PartyId>, Error> {
-    let sql = "SELECT party FROM mailbox WHERE next_attempt IS NOT NULL AND callback_port IS NOT NULL \
+    let sql = "SELECT party, next_attempt FROM mailbox WHERE next_attempt IS NOT NULL AND callback_port IS NOT NULL \
                AND reliability = ?1 AND quiet = ?2 AND next_attempt <= ?3 AND lease_until <= ?3 \
                ORDER BY next_attempt LIMIT ?4";
     let mut of_kind = connection.prepare_cached(sql)?;
+    let overdue = query.now.minus(OVERDUE_AFTER).0;
     let mut due = Vec::new();
     for kind in query.mailboxes.kinds() {
-        let mut left = query.mailboxes.of(kind);
+        let slots = query.mailboxes.of(kind);
+        let mut found = Vec::new();
         for quiet in [false, true] {
-            let params = params![kind as i64, quiet, query.now.0, at_most(left)];
-            let found = of_kind.query_map(params, |row| convert::party_id(row, 0))?;
-            let before = due.len();
-            for party in found {
-                due.push(party?);
+            let params = params![kind as i64, quiet, query.now.0, at_most(slots)];
+            let rows = of_kind.query_map(params, |row| {
+                let next: i64 = row.get(1)?;
+                // The time 0 stands for at once, whenever that was.
+                let is_last = quiet && (next == 0 || next >= overdue);
+                Ok((is_last, next, convert::party_id(row, 0)?))
+            })?;
+            for row in rows {
+                found.push(row?);
             }
-            left -= due.len() - before;
         }
+        found.sort_unstable();
+        due.extend(found.into_iter().take(slots).map(|(.., party)| party));
     }
     Ok(due)
 }
@@ -69,7 +77,8 @@ pub(super) fn claim(
 ) -> Result<Claim, Error> {
     let sql = "UPDATE mailbox SET lease_owner = ?2, lease_epoch = lease_epoch + 1, lease_until = ?3, \
                is_probed = 0, latest_attempt = NULL WHERE party = ?1 \
-               RETURNING role, callback_host, callback_port, lease_epoch, failures, last_sequence, reliability, acknowledged, refusals";
+               RETURNING role, callback_host, callback_port, lease_epoch, failures, last_sequence, reliability, \
+               acknowledged, refusals, refused_since, regular_attempt IS NOT NULL";
     transaction.prepare_cached(sql)?.query_row(
         params![blob(recipient), owner.0.into_bytes(), until.0],
         |row| {
@@ -80,6 +89,8 @@ pub(super) fn claim(
                 epoch: LeaseEpoch(row.get(3)?),
                 failures: row.get(4)?,
                 refusals: row.get(8)?,
+                refused_since: row.get::<_, Option<i64>>(9)?.map(Timestamp),
+                is_probe: row.get(10)?,
                 last_sequence: Sequence(row.get(5)?),
                 reliability: Reliability::of(row.get(6)?),
                 acknowledged: Sequence(row.get(7)?),

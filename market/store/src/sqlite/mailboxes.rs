@@ -18,20 +18,22 @@ use super::{
     turn::Turn,
 };
 use crate::{
-    ByReliability, Claim, Delivery, Dropped, DueQuery, Expansion, LeaseEpoch, LeaseOwner, MailboxState,
-    Mailboxes, Reliability, Retention, Settlement, StoreError,
-    mailbox::{REMOVAL_STEP, TakenBy},
+    ByReliability, Claim, Delivery, Dropped, DueQuery, Expansion, LeaseEpoch, LeaseOwner, MAX_COUNTED,
+    MailboxState, Mailboxes, Reliability, Retention, Settlement, StoreError, mailbox::REMOVAL_STEP,
+    reliability::TakenBy,
 };
 
 /// The columns that [`state`] reads from `mailbox`. Deliveries are counted only while acknowledged ones are being
-/// removed or held back by a named consumer.
+/// removed or held back by a named consumer, and then up to [`MAX_COUNTED`].
 pub(super) const STATE: &str = "CASE WHEN removed >= acknowledged THEN pending ELSE \
-     (SELECT count(*) FROM delivery WHERE recipient = mailbox.party AND sequence > mailbox.acknowledged) END, \
+     (SELECT count(*) FROM (SELECT 1 FROM delivery WHERE recipient = mailbox.party \
+     AND sequence > mailbox.acknowledged LIMIT 10000)) END, \
      (SELECT occurred_at FROM delivery WHERE recipient = mailbox.party AND sequence > mailbox.acknowledged \
      ORDER BY sequence LIMIT 1), \
      acknowledged, last_sequence, callback_host, callback_port, failures, next_attempt, last_failure, \
      dropped_orders, dropped_updates, last_dropped, \
      (SELECT count(*) FROM dead_letter WHERE dead_letter.recipient = mailbox.party)";
+const _: () = assert!(MAX_COUNTED == 10_000, "as in `STATE`");
 /// The number of these columns.
 pub(super) const STATE_COLUMNS: usize = 13;
 

@@ -47,7 +47,7 @@ fn save_parties(connection: &Connection, rows: &WorkingSet) -> Result<(), Error>
     let mut open = connection.prepare_cached(
         "INSERT INTO mailbox (party, role, callback_host, callback_port) VALUES (?1, ?2, ?3, ?4) \
          ON CONFLICT (party) DO UPDATE SET callback_host = ?3, callback_port = ?4, failures = 0, last_failure = '', \
-         refusals = 0, regular_attempt = NULL, is_probed = 0, \
+         refusals = 0, refused_since = NULL, regular_attempt = NULL, is_probed = 0, \
          reliability = CASE WHEN reliability = 0 AND callback_host IS ?3 AND callback_port IS ?4 THEN 0 ELSE 1 END, \
          next_attempt = CASE WHEN next_attempt IS NULL THEN NULL ELSE 0 END",
     )?;

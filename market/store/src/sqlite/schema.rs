@@ -30,6 +30,7 @@ const MIGRATIONS: &[Migration] = &[
     Migration::Script(include_str!("migrations/0015_dead_letters.sql")),
     Migration::Steps(PARTY_NUMBERS),
     Migration::Steps(COMPACT_ORDERS),
+    Migration::Script(include_str!("migrations/0018_refused_since.sql")),
 ];
 
 /// Brings the file up to date. A market that was killed in between continues where it was.
@@ -234,6 +235,20 @@ mod tests {
         );
         assert_eq!(expected.len(), 7, "six days and the total");
         assert_eq!(sums(&connection), expected);
+    }
+
+    /// Before streams were recorded, only a stream can have acknowledged what a mailbox without a callback has lost.
+    #[test]
+    fn earlier_listener_counts_from_the_migration_on() {
+        let mut connection = Connection::open_in_memory().unwrap();
+        assert!(migrate::migrate(&mut connection, &MIGRATIONS[..12], &OpeningProgress::default()).is_ok());
+        let mailboxes = "UPDATE clock SET steady = 77;
+             INSERT INTO mailbox (party, role, acknowledged, callback_host, callback_port) VALUES
+                 (x'01', 'buyer', 5, NULL, NULL), (x'02', 'buyer', 0, NULL, NULL), (x'03', 'buyer', 5, 'bob', 7444);";
+        connection.execute_batch(mailboxes).unwrap();
+        assert!(migrate(&mut connection, &OpeningProgress::default()).is_ok());
+        let until = lines(&connection, "SELECT CAST(stream_until AS TEXT) FROM mailbox ORDER BY party");
+        assert_eq!(until, ["77", "0", "0"]);
     }
 
     /// Interrupted after each step: what was not committed is rolled back, and the rest continues.

@@ -6,14 +6,13 @@ use rusqlite::{Connection, Error, OptionalExtension as _, params};
 use souk_domain::{PartyId, Sequence, Timestamp};
 
 use super::{
-    burial::{Doomed, bury},
+    burial::{Doomed, bury, count_missed},
     convert::{self, blob},
     rows::at_most,
 };
 use crate::{
-    MAX_COUNTED, Retention, Settlement, Verdict,
-    dead_letter::EXPIRED,
-    mailbox::{REMOVAL_STEP, TakenBy},
+    MAX_COUNTED, Retention, Settlement, Verdict, dead_letter::EXPIRED, mailbox::REMOVAL_STEP,
+    reliability::TakenBy,
 };
 
 /// Ends one claim, and returns whether it was still the latest.
@@ -26,11 +25,9 @@ pub(super) fn settle(transaction: &Connection, settlement: &Settlement) -> Resul
     }
     match verdict {
         Verdict::Delivered(through) => take_out(transaction, *recipient, *through, TakenBy::Callback)?,
-        Verdict::Failed { retry_at, reason } => fail(transaction, *recipient, *retry_at, reason)?,
-        Verdict::Refused { retry_at, reason } => {
-            fail(transaction, *recipient, *retry_at, reason)?;
-            let refused = "UPDATE mailbox SET refusals = refusals + 1 WHERE party = ?";
-            transaction.prepare_cached(refused)?.execute([blob(*recipient)])?;
+        Verdict::Failed { retry_at, reason } => fail(transaction, *recipient, *retry_at, reason, None)?,
+        Verdict::Refused { retry_at, reason, at } => {
+            fail(transaction, *recipient, *retry_at, reason, Some(*at))?;
         }
         Verdict::Dead { sequence, reason, at } => drop_one(transaction, *recipient, *sequence, reason, *at)?,
         Verdict::Released => give_back(transaction, *recipient)?,
@@ -38,28 +35,31 @@ pub(super) fn settle(transaction: &Connection, settlement: &Settlement) -> Resul
     Ok(true)
 }
 
-/// Records a failed attempt.
+/// Records a failed attempt, with the current time if the recipient answered with an error.
 fn fail(
     transaction: &Connection,
     recipient: PartyId,
     retry_at: Timestamp,
     reason: &str,
+    refused_at: Option<Timestamp>,
 ) -> Result<(), Error> {
-    // The regular time is that before the probe, or else the retry's, unless an order has come. If a probe
-    // was asked for meanwhile, it comes first. All right-hand sides read the row as it was.
+    // The regular time is that before the probe, or else the retry's; sooner if an order has come meanwhile. If a
+    // probe was asked for meanwhile, it comes first. All right-hand sides read the row as it was.
     let failed = "UPDATE mailbox SET failures = failures + (regular_attempt IS NULL), last_failure = ?2, \
+                  refusals = refusals + (?4 IS NOT NULL AND regular_attempt IS NULL), \
+                  refused_since = coalesce(refused_since, iif(regular_attempt IS NULL, ?4, NULL)), \
                   reliability = 2, \
                   next_attempt = CASE WHEN next_attempt IS NULL THEN NULL WHEN is_probed THEN 0 \
-                  ELSE coalesce(regular_attempt, min(?3, coalesce(latest_attempt, ?3))) END, \
+                  ELSE min(coalesce(regular_attempt, ?3), coalesce(latest_attempt, regular_attempt, ?3)) END, \
                   regular_attempt = CASE WHEN is_probed \
-                  THEN coalesce(regular_attempt, min(?3, coalesce(latest_attempt, ?3))) END, \
+                  THEN min(coalesce(regular_attempt, ?3), coalesce(latest_attempt, regular_attempt, ?3)) END, \
                   is_probed = 0, latest_attempt = NULL WHERE party = ?1";
-    let params = params![blob(recipient), reason, retry_at.0];
+    let params = params![blob(recipient), reason, retry_at.0, refused_at.map(|at| at.0)];
     transaction.prepare_cached(failed)?.execute(params)?;
     Ok(())
 }
 
-/// Drops a delivery that was refused too often.
+/// Drops a delivery, which the callback has refused too often, for the unnamed consumer.
 fn drop_one(
     transaction: &Connection,
     recipient: PartyId,
@@ -67,7 +67,8 @@ fn drop_one(
     reason: &str,
     now: Timestamp,
 ) -> Result<(), Error> {
-    let sql = "SELECT event, is_order FROM delivery WHERE recipient = ? AND sequence = ?";
+    let sql = "SELECT event, is_order FROM delivery WHERE recipient = ?1 AND sequence = ?2 \
+               AND sequence > (SELECT acknowledged FROM mailbox WHERE party = ?1)";
     let found = transaction
         .prepare_cached(sql)?
         .query_row(params![blob(recipient), sequence.0], |row| Ok((row.get(0)?, row.get(1)?)))
@@ -97,7 +98,7 @@ pub(super) fn take_out(
     }
     let acknowledged = acknowledged.max(through.0);
     let mailbox = "UPDATE mailbox SET acknowledged = ?2, quiet = last_order <= ?2, failures = 0, last_failure = '', \
-                   refusals = 0, regular_attempt = NULL, is_probed = 0, reliability = CASE WHEN ?3 THEN 0 \
+                   refusals = 0, refused_since = NULL, regular_attempt = NULL, is_probed = 0, reliability = CASE WHEN ?3 THEN 0 \
                    WHEN reliability = 2 THEN 1 ELSE reliability END WHERE party = ?1";
     let by_callback = by == TakenBy::Callback;
     transaction.prepare_cached(mailbox)?.execute(params![blob(recipient), acknowledged, by_callback])?;
@@ -148,20 +149,30 @@ pub(super) fn pending(connection: &Connection, recipient: PartyId) -> Result<Opt
     connection.prepare_cached(sql)?.query_row(params, |row| row.get(0))
 }
 
-/// Removes released deliveries of up to `limit` sequences from a mailbox. Returns the number of these sequences.
+/// Removes up to `limit` released deliveries from a mailbox. Returns how many; 1 if there was none, but that was not
+/// known.
 pub(super) fn remove_some(transaction: &Connection, recipient: PartyId, limit: i64) -> Result<usize, Error> {
     let marks = "SELECT removed, released FROM mailbox WHERE party = ?";
     let (removed, released): (i64, i64) = transaction
         .prepare_cached(marks)?
         .query_row([blob(recipient)], |row| Ok((row.get(0)?, row.get(1)?)))?;
-    let bound = released.min(removed + limit);
-    if bound <= removed {
+    if released <= removed {
         return Ok(0);
     }
+    // By their number: there may be a million sequences without a delivery, which a restored store has skipped.
+    let last = "SELECT sequence FROM delivery WHERE recipient = ? AND sequence > ? AND sequence <= ? \
+                ORDER BY sequence LIMIT 1 OFFSET ?";
+    let bound = if released - removed <= limit {
+        released
+    } else {
+        let params = params![blob(recipient), removed, released, limit - 1];
+        let last = transaction.prepare_cached(last)?.query_row(params, |row| row.get(0)).optional()?;
+        last.unwrap_or(released)
+    };
     let count = remove(transaction, recipient, removed, bound)?;
     let mailbox = "UPDATE mailbox SET removed = ?2, pending = pending - ?3 WHERE party = ?1";
     transaction.prepare_cached(mailbox)?.execute(params![blob(recipient), bound, count])?;
-    Ok(usize::try_from(bound - removed).unwrap_or(0))
+    Ok(usize::try_from(count).unwrap_or(0).max(1))
 }
 
 /// Does the same for any mailboxes.
@@ -185,6 +196,25 @@ pub(super) fn give_back(transaction: &Connection, recipient: PartyId) -> Result<
     Ok(())
 }
 
+/// Returns the deliveries from before a time, with whether the unnamed consumer lacks them. What every consumer has is
+/// left out.
+fn over(
+    transaction: &Connection,
+    is_order: bool,
+    before: i64,
+    limit: i64,
+) -> Result<Vec<(Doomed, bool)>, Error> {
+    let old = "SELECT recipient, sequence, event, sequence > acknowledged FROM \
+               (SELECT recipient, sequence, event FROM delivery WHERE is_order = ? AND occurred_at < ? \
+               ORDER BY occurred_at LIMIT ?) JOIN mailbox ON party = recipient WHERE sequence > released";
+    let mut old = transaction.prepare_cached(old)?;
+    let found = old.query_map(params![is_order, before, limit], |row| {
+        let (recipient, sequence, event) = (convert::party_id(row, 0)?, row.get(1)?, row.get(2)?);
+        Ok((Doomed { recipient, sequence, event, is_order }, row.get(3)?))
+    })?;
+    found.collect()
+}
+
 /// Drops deliveries whose retention is over, and returns how many.
 pub(super) fn expire(
     transaction: &Connection,
@@ -195,25 +225,21 @@ pub(super) fn expire(
     let mut dropped = 0;
     let mut lost: BTreeMap<PartyId, i64> = BTreeMap::new();
     for (is_order, kept) in [(false, retention.updates), (true, retention.orders)] {
-        let old = "SELECT recipient, sequence, event FROM delivery WHERE is_order = ? AND occurred_at < ? \
-                   ORDER BY occurred_at LIMIT ?";
         let cutoff = now.minus(kept).0;
-        let found: Vec<(PartyId, i64, i64)> = transaction
-            .prepare_cached(old)?
-            .query_map(params![is_order, cutoff, at_most(limit - dropped)], |row| {
-                Ok((convert::party_id(row, 0)?, row.get(1)?, row.get(2)?))
-            })?
-            .collect::<Result<_, _>>()?;
-        for (recipient, sequence, event) in &found {
-            let (sequence, event) = (*sequence, *event);
-            bury(transaction, &Doomed { recipient: *recipient, sequence, event, is_order }, EXPIRED, now)?;
+        for (doomed, is_lost) in over(transaction, is_order, cutoff, at_most(limit - dropped))? {
+            count_missed(transaction, &doomed)?;
+            if is_lost {
+                bury(transaction, &doomed, EXPIRED, now)?;
+            }
             let delivery = "DELETE FROM delivery WHERE recipient = ? AND sequence = ?";
-            transaction.prepare_cached(delivery)?.execute(params![blob(*recipient), sequence])?;
+            transaction
+                .prepare_cached(delivery)?
+                .execute(params![blob(doomed.recipient), doomed.sequence])?;
             let own = "DELETE FROM event WHERE seq = ? AND fans_out = 0";
-            transaction.prepare_cached(own)?.execute([event])?;
-            *lost.entry(*recipient).or_default() += 1;
+            transaction.prepare_cached(own)?.execute([doomed.event])?;
+            *lost.entry(doomed.recipient).or_default() += 1;
+            dropped += 1;
         }
-        dropped += found.len();
     }
     let mut count = transaction.prepare_cached("UPDATE mailbox SET pending = pending - ? WHERE party = ?")?;
     for (recipient, lost) in lost {

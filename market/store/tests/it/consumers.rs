@@ -47,8 +47,8 @@ impl Shop {
     }
 
     async fn in_alices_mailbox(&self) -> Vec<i64> {
-        let pending = self.store.mailboxes.pending(party(ALICE), Sequence(0), 100).await.unwrap();
-        pending.iter().map(|delivery| delivery.sequence.0).collect()
+        let sent = self.store.mailboxes.hand_out(party(ALICE), Sequence(0), 100).await.unwrap();
+        sent.iter().map(|delivery| delivery.sequence.0).collect()
     }
 
     /// Puts three orders into Alice's mailbox, without a callback.

@@ -1,7 +1,7 @@
 //! What mailboxes drop: counts, dead letters, and their redelivery.
 
 use souk_domain::{Action, ConsumerName, DeadLetter, DeadLetterId, ItemId, Outcome, Role, Sequence, action};
-use souk_store::{ConsumerStream, DeadLetterQuery, Dropped, MAX_DEAD_LETTERS, Retention, Verdict};
+use souk_store::{Claim, ConsumerStream, DeadLetterQuery, Dropped, MAX_DEAD_LETTERS, Retention, Verdict};
 use uuid::Uuid;
 
 use super::{ALICE, BOB, CAROL, DAVE, HOUR, Shop, buy, on_every_back_end, party, reprice};
@@ -10,6 +10,9 @@ on_every_back_end!(
     expired_deliveries_are_counted_and_orders_kept,
     consumer_hears_once_of_what_it_missed,
     refused_order_is_kept_and_the_next_one_goes_out,
+    refusals_of_probes_do_not_count,
+    event_given_up_stays_for_named_consumers_and_dies_once,
+    acknowledged_event_is_not_given_up,
     redelivered_event_is_new_in_the_mailbox_and_has_its_id,
     dead_letters_are_bounded_and_forgotten,
     mailboxes_are_listed_in_pages,
@@ -45,6 +48,27 @@ impl Shop {
         self.store.dead_letters.dead_letters(&query).await.unwrap()
     }
 
+    /// Opens a stream of a named consumer of Alice's mailbox.
+    async fn consumer(&self, name: &str) -> ConsumerName {
+        let name = ConsumerName::parse(name).unwrap();
+        let stream =
+            ConsumerStream { recipient: party(ALICE), name: name.clone(), holder: Uuid::from_u128(1) };
+        self.store.consumers.open_consumer(&stream, self.now, self.now.plus(HOUR)).await.unwrap();
+        name
+    }
+
+    /// Ends a claim with a refusal, after which the mailbox is due at once.
+    async fn refuse(&self, claim: &Claim) -> bool {
+        let reason = "an error".to_owned();
+        self.settle(claim, Verdict::Refused { retry_at: self.now, reason, at: self.now }).await
+    }
+
+    /// Ends a claim by giving up the first event of the mailbox.
+    async fn give_up(&self, claim: &Claim) -> bool {
+        let reason = "an error".to_owned();
+        self.settle(claim, Verdict::Dead { sequence: Sequence(1), reason, at: self.now }).await
+    }
+
     async fn missed(&self, name: Option<&str>) -> Dropped {
         let name = name.map(|name| ConsumerName::parse(name).unwrap());
         self.store.dead_letters.take_missed(party(ALICE), name.as_ref()).await.unwrap()
@@ -77,10 +101,7 @@ async fn expired_deliveries_are_counted_and_orders_kept(mut shop: Shop) {
 async fn consumer_hears_once_of_what_it_missed(mut shop: Shop) {
     let lamp = shop.lamp(ALICE, 9).await;
     shop.orders(lamp, 3).await;
-    let name = ConsumerName::parse("a").unwrap();
-    let stream = ConsumerStream { recipient: party(ALICE), name: name.clone(), holder: Uuid::from_u128(1) };
-    let consumers = &shop.store.consumers;
-    consumers.open_consumer(&stream, shop.now, shop.now.plus(HOUR)).await.unwrap();
+    let name = shop.consumer("a").await;
     shop.with_callback(ALICE, Role::Seller).await;
     let consumers = &shop.store.consumers;
     consumers.acknowledge_consumer(party(ALICE), &name, Sequence(2), shop.now).await.unwrap();
@@ -96,24 +117,85 @@ async fn refused_order_is_kept_and_the_next_one_goes_out(mut shop: Shop) {
     shop.with_callback(ALICE, Role::Seller).await;
     let lamp = shop.lamp(ALICE, 9).await;
     shop.orders(lamp, 2).await;
+    let first = shop.now.plus(HOUR);
     for refusals in 0..3 {
         let claim = shop.claim(1, shop.now).await.remove(0);
         assert_eq!((claim.refusals, claim.failures), (refusals, refusals));
+        assert_eq!(claim.refused_since, (refusals > 0).then_some(first), "the first of them");
         shop.now = shop.now.plus(HOUR);
-        let reason = "an error".to_owned();
-        assert!(shop.settle(&claim, Verdict::Refused { retry_at: shop.now, reason }).await);
+        assert!(shop.refuse(&claim).await);
     }
     let claim = shop.claim(1, shop.now).await.remove(0);
-    let reason = "an error".to_owned();
-    let dead = Verdict::Dead { sequence: Sequence(1), reason, at: shop.now };
-    assert!(shop.settle(&claim, dead).await);
+    assert!(shop.give_up(&claim).await);
     let letters = shop.letters().await;
     assert_eq!((letters.len(), letters[0].reason.as_str()), (1, "an error"));
     assert_eq!(letters[0].event, claim.deliveries[0].event);
     let next = shop.claim(1, shop.now).await.remove(0);
     assert_eq!((next.refusals, next.failures, next.deliveries[0].sequence), (0, 0, Sequence(2)));
+    assert_eq!(next.refused_since, None);
     let state = shop.store.mailboxes.state(party(ALICE)).await.unwrap().unwrap();
     assert_eq!((state.dropped.orders, state.pending, state.acknowledged), (1, 1, 1));
+}
+
+async fn refusals_of_probes_do_not_count(mut shop: Shop) {
+    shop.with_callback(ALICE, Role::Seller).await;
+    let lamp = shop.lamp(ALICE, 9).await;
+    shop.orders(lamp, 1).await;
+    let claim = shop.claim(1, shop.now).await.remove(0);
+    assert!(!claim.is_probe);
+    let first = shop.now;
+    let retry_at = shop.now.plus(HOUR);
+    let refused = |at| Verdict::Refused { retry_at, reason: "an error".to_owned(), at };
+    assert!(shop.settle(&claim, refused(first)).await);
+    for _ in 0..3 {
+        shop.now = shop.now.plus(HOUR / 9);
+        assert!(shop.store.mailboxes.probe(party(ALICE), shop.now).await.unwrap());
+        let probe = shop.claim(1, shop.now).await.remove(0);
+        assert!(probe.is_probe);
+        assert!(shop.settle(&probe, refused(shop.now)).await);
+    }
+    let claim = shop.claim(1, retry_at).await.remove(0);
+    assert_eq!((claim.refusals, claim.refused_since, claim.is_probe), (1, Some(first), false));
+}
+
+async fn event_given_up_stays_for_named_consumers_and_dies_once(mut shop: Shop) {
+    shop.with_callback(ALICE, Role::Seller).await;
+    let lamp = shop.lamp(ALICE, 9).await;
+    shop.orders(lamp, 2).await;
+    shop.consumer("a").await;
+    let claim = shop.claim(1, shop.now).await.remove(0);
+    assert!(shop.give_up(&claim).await);
+    let (one, none) = (Dropped { orders: 1, updates: 0 }, Dropped::default());
+    assert_eq!((shop.missed(Some("a")).await, shop.missed(None).await), (none, one));
+    let sent = shop.store.mailboxes.hand_out(party(ALICE), Sequence(0), 9).await.unwrap();
+    assert_eq!(sent, claim.deliveries, "the consumer has neither");
+    let state = shop.store.mailboxes.state(party(ALICE)).await.unwrap().unwrap();
+    assert_eq!((state.pending, state.dropped, state.dead_letters), (1, one, 1));
+    // The first has died already, so that only the consumer misses it.
+    let given_up = shop.now;
+    assert_eq!(shop.expire_all().await, 2);
+    assert_eq!(shop.missed(Some("a")).await, Dropped { orders: 2, updates: 0 });
+    assert_eq!(shop.missed(None).await, one);
+    let letters = shop.letters().await;
+    let events: Vec<_> = letters.iter().map(|letter| letter.event.clone()).collect();
+    assert_eq!(events, claim.deliveries.iter().map(|sent| sent.event.clone()).collect::<Vec<_>>());
+    assert_eq!((letters[0].died_at, letters[1].died_at), (given_up, shop.now));
+    let state = shop.store.mailboxes.state(party(ALICE)).await.unwrap().unwrap();
+    assert_eq!((state.pending, state.dropped.orders), (0, 2));
+}
+
+/// By a stream of the unnamed consumer, while the attempt was under way.
+async fn acknowledged_event_is_not_given_up(mut shop: Shop) {
+    shop.with_callback(ALICE, Role::Seller).await;
+    let lamp = shop.lamp(ALICE, 9).await;
+    shop.orders(lamp, 2).await;
+    shop.consumer("a").await;
+    let claim = shop.claim(1, shop.now).await.remove(0);
+    assert_eq!(shop.store.mailboxes.acknowledge(party(ALICE), Sequence(1)).await.unwrap(), 1);
+    assert!(shop.give_up(&claim).await);
+    assert_eq!((shop.letters().await, shop.missed(None).await), (vec![], Dropped::default()));
+    let state = shop.store.mailboxes.state(party(ALICE)).await.unwrap().unwrap();
+    assert_eq!((state.dropped, state.last_dropped), (Dropped::default(), None));
 }
 
 async fn redelivered_event_is_new_in_the_mailbox_and_has_its_id(mut shop: Shop) {

@@ -18,6 +18,7 @@ on_every_back_end!(
     probe_during_an_attempt_follows_it,
     order_shortens_the_back_off_and_an_update_does_not,
     order_during_an_attempt_shortens_the_next_wait,
+    order_during_a_probe_shortens_the_next_wait,
     mailbox_without_callback_is_never_due,
     take_over_fences_off_the_holder,
     updates_coalesce_under_a_new_sequence,
@@ -205,6 +206,17 @@ async fn order_during_an_attempt_shortens_the_next_wait(mut shop: Shop) {
     let claim = shop.claim(1, shop.now).await.remove(0);
     shop.act(BOB, buy(lamp, 1)).await.unwrap();
     shop.settle(&claim, in_hours(&shop, 3)).await;
+    assert_eq!(back_off(&shop).await, (1, Some(shop.now.plus(ORDER_PATIENCE))));
+}
+
+async fn order_during_a_probe_shortens_the_next_wait(mut shop: Shop) {
+    let lamp = shop.alice_sold(1).await;
+    let claim = shop.claim(1, shop.now).await.remove(0);
+    shop.settle(&claim, in_hours(&shop, 3)).await;
+    assert!(shop.store.mailboxes.probe(party(ALICE), shop.now).await.unwrap());
+    let probe = shop.claim(1, shop.now).await.remove(0);
+    shop.act(BOB, buy(lamp, 1)).await.unwrap();
+    shop.settle(&probe, in_hours(&shop, 9)).await;
     assert_eq!(back_off(&shop).await, (1, Some(shop.now.plus(ORDER_PATIENCE))));
 }
 

@@ -10,6 +10,7 @@ on_every_back_end!(
     registering_the_same_callback_proves_nothing,
     each_kind_of_callback_is_claimed_up_to_its_own_number,
     orders_are_claimed_before_item_updates,
+    long_overdue_updates_do_not_wait_for_orders,
 );
 
 impl Shop {
@@ -126,6 +127,19 @@ async fn orders_are_claimed_before_item_updates(mut shop: Shop) {
     let claims = shop.claims(ByReliability::each(1)).await;
     assert_eq!(claims.iter().map(|claim| claim.recipient).collect::<Vec<_>>(), [party(ALICE)]);
     shop.ended(&claims[0], Verdict::Delivered(Sequence(1))).await;
+    let claims = shop.claims(ByReliability::each(1)).await;
+    assert_eq!(claims.iter().map(|claim| claim.recipient).collect::<Vec<_>>(), [party(BOB)]);
+}
+
+async fn long_overdue_updates_do_not_wait_for_orders(mut shop: Shop) {
+    shop.with_callback(BOB, Role::Buyer).await;
+    shop.with_callback(ALICE, Role::Seller).await;
+    let lamp = shop.lamp(ALICE, 5).await;
+    shop.act(BOB, Action::Wish(action::Wish { item: lamp })).await.unwrap();
+    shop.act(ALICE, reprice(lamp, 900)).await.unwrap();
+    while shop.store.mailboxes.expand(8).await.unwrap().more {}
+    shop.now = shop.now.plus(HOUR / 10);
+    shop.act(BOB, buy(lamp, 1)).await.unwrap();
     let claims = shop.claims(ByReliability::each(1)).await;
     assert_eq!(claims.iter().map(|claim| claim.recipient).collect::<Vec<_>>(), [party(BOB)]);
 }

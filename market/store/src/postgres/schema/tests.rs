@@ -114,6 +114,23 @@ async fn sums_are_those_of_all_orders_whatever_older_markets_do_meanwhile() {
     assert_eq!(server.psql("souk", "SELECT sum(orders) > 5000 FROM sales").unwrap(), "t");
 }
 
+/// Before streams were recorded, only a stream can have acknowledged what a mailbox without a callback has lost.
+#[tokio::test]
+async fn earlier_listener_counts_from_the_migration_on() {
+    let Some(server) = empty_database() else { return };
+    let (address, progress) = (address_of(&server), OpeningProgress::default());
+    migrate_with(&address, &MIGRATIONS[..5], &progress).await.unwrap();
+    server.psql("souk", "UPDATE clock SET steady = 77").unwrap();
+    let mailboxes = "INSERT INTO mailbox (party, role, acknowledged, callback_host, callback_port) VALUES \
+         (md5('1')::UUID, 'buyer', 5, NULL, NULL), (md5('2')::UUID, 'buyer', 0, NULL, NULL), \
+         (md5('3')::UUID, 'buyer', 6, 'bob', 7444)";
+    server.psql("souk", mailboxes).unwrap();
+    migrate(&address, &progress).await.unwrap();
+    let counted =
+        "SELECT string_agg(acknowledged || ' ' || stream_until, ', ' ORDER BY acknowledged) FROM mailbox";
+    assert_eq!(server.psql("souk", counted).unwrap(), "0 0, 5 77, 6 0");
+}
+
 /// A database that was made between two releases, by another text of a migration that leads to the same schema.
 #[tokio::test]
 async fn database_of_an_earlier_text_of_a_migration_is_accepted() {

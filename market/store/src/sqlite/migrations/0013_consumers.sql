@@ -18,6 +18,9 @@ CREATE INDEX consumer_by_age ON consumer (seen_at);
 
 -- The end of the last lease of an unnamed stream; 0 if there was none.
 ALTER TABLE mailbox ADD COLUMN stream_until INTEGER NOT NULL DEFAULT 0;
+-- Without a callback, only a stream can have acknowledged anything. When it last did was not recorded.
+UPDATE mailbox SET stream_until = coalesce((SELECT steady FROM clock), 0)
+    WHERE acknowledged > 0 AND callback_port IS NULL;
 
 -- Every consumer has the deliveries up to here, so that they can be removed.
 ALTER TABLE mailbox ADD COLUMN released INTEGER NOT NULL DEFAULT 0;
