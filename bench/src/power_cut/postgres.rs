@@ -29,7 +29,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const LOOK: Duration = Duration::from_millis(50);
 /// Checkpoints as often as PostgreSQL allows, so that cuts hit them. After a failed sync it must not recover by itself from
 /// files of which the kernel holds pages that are not on the disk: nothing would write them again.
-const SETTINGS: [&str; 3] = ["checkpoint_timeout = '30s'", "max_wal_size = '64MB'", "restart_after_crash = off"];
+const SETTINGS: [&str; 3] =
+    ["checkpoint_timeout = '30s'", "max_wal_size = '64MB'", "restart_after_crash = off"];
 
 /// A PostgreSQL server on a disk.
 struct Database {
