@@ -92,7 +92,8 @@ async fn a_second_terminal_takes_nothing_from_the_first() {
     buy(&market, lamp, 1).await;
     first.line().await;
     // Under the same name, it gets what happens from now on; under one of its own, everything that is left.
-    let mut same = alice.start(&["listen", "--output", "ndjson", "--consumer", "shop"]);
+    let mut same = alice.start_with_errors(&["listen", "--output", "ndjson", "--consumer", "shop"]);
+    while !same.error_line().await.contains("another program follows") {}
     let mut other = alice.start(&["listen", "--output", "ndjson", "--consumer", "office"]);
     eventually("the terminals listen", async || {
         let mailbox = alice.run(&["mailbox", "--output", "json"]).await.json();
