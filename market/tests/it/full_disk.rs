@@ -89,8 +89,7 @@ async fn full_disk_refuses_changes_as_such_and_recovers_by_itself() {
     eventually("the market is ready", async || ready().await.starts_with("HTTP/1.1 200")).await;
 
     small.fill();
-    // The log may have room left for some more changes, and small ones find some when others do not. Whatever is
-    // refused is refused as such, and took no effect.
+    // The log may have room left for some more changes. Whatever is refused is refused as such, and took no effect.
     let before = alice.item(lamp).await.unwrap().unit_price.unwrap().amount_minor;
     let (mut price, mut tried, mut refused) = (before, 100, Vec::new());
     while refused.len() < 20 {
@@ -119,6 +118,8 @@ async fn full_disk_refuses_changes_as_such_and_recovers_by_itself() {
     fs::remove_file(small.disk.join("filler")).unwrap();
     // No call but this: a market that is not ready gets none.
     eventually("the market is ready again", async || ready().await.starts_with("HTTP/1.1 200")).await;
+    let log = fs::metadata(small.disk.join("souk.db-wal")).unwrap().len();
+    assert!(log < 256 * 1024, "the log gives its space back before it takes new changes: {log} bytes");
     // Another price than at first would be refused if the request had taken effect.
     let again = alice.reprice_as(refused.remove(0), lamp, 7).await.unwrap();
     assert_eq!((again.version, again.unit_price.unwrap().amount_minor), (item.version + 1, 7));

@@ -40,6 +40,11 @@ const SPACE_PROBE: Duration = Duration::from_secs(2);
 /// The free space in bytes from which on the disk is not full any more: enough for a few large batches. With less, a
 /// small change may still find room, and the state would alternate.
 const SPACE_MIN: u64 = 16 << 20;
+/// The free space in bytes below which the log gives its own back in every round: a log that fills the disk could no more
+/// be copied into the database, which has to grow for that, nor into a new log at the next start.
+const SPACE_LOW: u64 = 4 * SPACE_MIN;
+/// The size in bytes of a log that is left alone then.
+const SMALL_LOG: u64 = 4 << 20;
 
 /// The limits of the log. A page has 4 KiB.
 #[derive(Clone, Copy)]
@@ -202,9 +207,10 @@ impl Rounds {
         // A reader pins the log at the page where its snapshot ends. Nothing after it can be copied while the
         // reader is there, so taking the turn would only cost the writers time.
         let is_pinned = now.pending() > 0 && now.copied == self.last.copied && self.last.pages > now.copied;
-        if now.pages > most && !is_pinned {
+        let is_short = self.bytes() > SMALL_LOG && self.free() < SPACE_LOW;
+        if (now.pages > most || is_short) && !is_pinned {
             // RESTART makes the next writer begin again at the start of the file. TRUNCATE also empties it.
-            let mode = if self.bytes() > kept_bytes { "TRUNCATE" } else { "RESTART" };
+            let mode = if is_short || self.bytes() > kept_bytes { "TRUNCATE" } else { "RESTART" };
             // With the turn held no writer can begin, so the checkpoint reaches the end of the log, and only
             // a reader can keep it from starting again.
             let turn = self.parts.turn.pause();
@@ -246,6 +252,11 @@ impl Rounds {
         }
     }
 
+    /// Returns the free space on the disk. If it can't be read, there is enough.
+    fn free(&self) -> u64 {
+        statvfs(&self.parts.path).map_or(u64::MAX, |disk| disk.f_bavail.saturating_mul(disk.f_frsize))
+    }
+
     /// Returns the size of the log's file. 0 if it can't be read; this is only a matter of reporting.
     fn bytes(&self) -> u64 {
         fs::metadata(&self.wal).map_or(0, |file| file.len())
@@ -266,17 +277,20 @@ impl Rounds {
     /// While the disk is full, looks whether there is space again, and writes a page without changing it to be sure.
     /// A market that is not ready gets no calls, so nothing else may ever find out.
     fn probe_space(&mut self) {
-        let space = self.parts.files.space();
+        let space = self.parts.files.space().clone();
         if !space.is_used_up() || self.probed.elapsed() < SPACE_PROBE {
             return;
         }
         self.probed = Instant::now();
-        let is_enough = statvfs(&self.parts.path)
-            .is_ok_and(|disk| disk.f_bavail.saturating_mul(disk.f_frsize) >= SPACE_MIN);
-        if !is_enough {
+        if self.free() < SPACE_MIN {
             return;
         }
-        let _turn = self.parts.turn.take_blocking();
+        let turn = self.parts.turn.clone();
+        let _turn = turn.take_blocking();
+        // First what the log holds, before new changes take the space that the database needs for it.
+        if self.copy("TRUNCATE").is_none() {
+            return;
+        }
         match self.parts.connection.execute("UPDATE counter SET value = value WHERE name = 'feed'", []) {
             Ok(_) => space.is_back(),
             Err(error) => tracing::debug!(%error, "there is still no space on the disk"),

@@ -52,6 +52,7 @@ impl SqliteLane {
     }
 
     fn commit(&mut self, rows: &WorkingSet) -> Result<Receipt, SaveError> {
+        self.files.has_space().map_err(SaveError::Lost)?;
         let saved =
             save::save(&self.connection, rows).map_err(|error| SaveError::Lost(self.files.judge(error)))?;
         self.connection.execute_batch("COMMIT").map_err(|error| {

@@ -51,6 +51,15 @@ impl OpenFiles {
         }
     }
 
+    /// Checks that the disk is not full, before changes are written. Until the checkpointer has found space again and copied
+    /// the log, new changes would take the space that the database needs for it.
+    pub(super) fn has_space(&self) -> Result<(), StoreError> {
+        if self.space.is_used_up() {
+            return Err(StoreError::Full("the disk of the store is full".into()));
+        }
+        Ok(())
+    }
+
     /// Checks that what was written counts, before it is acknowledged.
     pub(super) fn may_acknowledge(&self) -> Result<(), StoreError> {
         self.look();
