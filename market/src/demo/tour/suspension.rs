@@ -1,4 +1,4 @@
-//! Operators: suspending and reinstating a party, the market's clock, and the archive.
+//! Operators: suspending and reinstating a party, the market's clock, mailboxes and dead letters, and the archive.
 
 use anyhow::ensure;
 use souk_certs::identity::Role;
@@ -24,6 +24,10 @@ pub(super) async fn tour(log: &mut Log, cast: &mut Cast) {
     log.step("a reinstated seller can trade again", &["AdminService/Reinstate"], reinstates(cast)).await;
     let calls = &["AdminService/GetClock", "AdminService/AcceptClock"];
     log.step("an operator looks at the clock and accepts it", calls, accepts_clock(cast)).await;
+    let calls = &["AdminService/ListMailboxes", "AdminService/ListDeadLetters", "AdminService/Redeliver"];
+    log.step("an operator looks at the mailboxes; nothing was dropped", calls, looks_at_mailboxes(cast))
+        .await;
+    log.step("a seller announces that it receives", &["EventService/AnnounceInbox"], announces(cast)).await;
     log.step(
         "nothing is archived or removed as long as the market keeps it for good",
         &["AdminService/Archive", "AdminService/PruneArchived"],
@@ -93,6 +97,22 @@ async fn accepts_clock(cast: &Cast) -> anyhow::Result<()> {
     ensure!(!clock.paused, "the clock has jumped");
     let clock = required(olga.connection.call(v1::AcceptClockRequest {}).await?.clock, "clock")?;
     ensure!(!clock.paused, "it was not accepted");
+    Ok(())
+}
+
+async fn looks_at_mailboxes(cast: &Cast) -> anyhow::Result<()> {
+    let olga = operator(cast).await?;
+    let page = olga.connection.call(v1::ListMailboxesRequest::default()).await?;
+    ensure!(!page.mailboxes.is_empty(), "no mailboxes");
+    let dead = olga.connection.call(v1::ListDeadLettersRequest::default()).await?.dead_letters;
+    ensure!(dead.is_empty(), "{} dead letters", dead.len());
+    let request = v1::RedeliverRequest { dead_letter_ids: vec![1], ..Default::default() };
+    refused(olga.connection.call(request).await, Reason::DeadLetterNotFound)
+}
+
+async fn announces(cast: &Cast) -> anyhow::Result<()> {
+    let announced = cast.alice.connection.call(v1::AnnounceInboxRequest::default()).await?;
+    ensure!(announced.missed_order_count == 0, "{} orders were missed", announced.missed_order_count);
     Ok(())
 }
 
