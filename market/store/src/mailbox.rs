@@ -300,7 +300,8 @@ pub trait Mailboxes: Send + Sync {
     async fn state(&self, recipient: PartyId) -> Result<Option<MailboxState>, StoreError>;
 
     /// Makes a mailbox due now, because its owner has just been active. If the attempt fails, the back-off goes on
-    /// as it was. A probe during an attempt follows that attempt. A failing callback counts as unproven. Returns whether anything is pending.
+    /// as it was. A probe during an attempt follows that attempt. A failing callback counts as unproven. Returns
+    /// whether anything is pending.
     async fn probe(&self, recipient: PartyId, now: Timestamp) -> Result<bool, StoreError>;
 
     /// Expands queued events for wishers into up to `limit` deliveries, in one transaction, continuing where

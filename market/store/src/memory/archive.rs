@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use async_trait::async_trait;
 use souk_domain::{ItemId, Order, OrderId, SalesKey, Timestamp, day_of};
 
-use super::{Memory, state::State};
+use super::{Memory, rows::count, state::State};
 use crate::{
     AUDIT_STEP, Archive, DueOrders, ORDERS_STEP, PrunedBy, StoreError,
     archive::PrunedOrders,
@@ -42,7 +42,7 @@ impl Archive for Memory {
             keep_sums(&mut state, order);
         }
         if let (Some((first, _)), Some((last, _))) = (pruned.first_key_value(), pruned.last_key_value()) {
-            let count = i64::try_from(pruned.len()).unwrap_or(i64::MAX);
+            let count = count(pruned.len());
             let mut link = Link::after(state.audit_head());
             state.audit.push(link.next(&by.orders(PrunedOrders { count, first: first.0, last: last.0 })));
         }

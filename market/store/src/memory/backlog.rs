@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use souk_domain::Timestamp;
 
-use super::{Memory, reads::count};
+use super::{Memory, rows::count};
 use crate::{Backlogs, Reliability, StoreError, Upkeep};
 
 #[async_trait]

@@ -6,7 +6,10 @@ use async_trait::async_trait;
 use souk_domain::{ConsumerName, PartyId, Sequence, Timestamp};
 use uuid::Uuid;
 
-use super::Memory;
+use super::{
+    Memory,
+    rows::{Deletion, count},
+};
 use crate::{
     ConsumerOpening, ConsumerState, ConsumerStream, Consumers, Dropped, LeaseEpoch, MAX_CONSUMERS,
     MAX_COUNTED, StoreError, consumer::unnamed_since,
@@ -138,18 +141,14 @@ impl Consumers for Memory {
     }
 
     async fn drop_consumers(&self, before: Timestamp, limit: usize) -> Result<usize, StoreError> {
-        let mut left = limit;
+        let mut deletion = Deletion::of_at_most(limit);
         for mailbox in self.state().mailboxes.values_mut() {
-            mailbox.consumers.0.retain(|_, consumer| {
-                let drop = left > 0 && consumer.seen_at < before;
-                left -= usize::from(drop);
-                !drop
-            });
+            mailbox.consumers.0.retain(|_, consumer| deletion.keeps(consumer.seen_at < before));
         }
-        Ok(limit - left)
+        Ok(deletion.deleted())
     }
 }
 
 pub(super) fn counted(pending: i64) -> i64 {
-    pending.min(i64::try_from(MAX_COUNTED).unwrap_or(i64::MAX))
+    pending.min(count(MAX_COUNTED))
 }

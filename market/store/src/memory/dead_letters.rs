@@ -5,7 +5,11 @@ use std::ops::Bound;
 use async_trait::async_trait;
 use souk_domain::{ConsumerName, DeadLetter, DeadLetterId, Event, PartyId, Sequence, Timestamp};
 
-use super::{Memory, state::State};
+use super::{
+    Memory,
+    rows::{self, Deletion},
+    state::State,
+};
 use crate::{
     DeadLetterQuery, DeadLetters, Dropped, MAX_DEAD_LETTERS, MailboxRecord, Mailboxes, Retention, StoreError,
     dead_letter::EXPIRED, reliability::TakenBy,
@@ -27,13 +31,9 @@ impl DeadLetters for Memory {
     }
 
     async fn forget_dead_letters(&self, before: Timestamp, limit: usize) -> Result<usize, StoreError> {
-        let mut left = limit;
-        self.state().dead_letters.retain(|_, letter| {
-            let forget = left > 0 && letter.died_at < before;
-            left -= usize::from(forget);
-            !forget
-        });
-        Ok(limit - left)
+        let mut deletion = Deletion::of_at_most(limit);
+        self.state().dead_letters.retain(|_, letter| deletion.keeps(letter.died_at < before));
+        Ok(deletion.deleted())
     }
 
     async fn take_missed(
@@ -126,5 +126,5 @@ fn bury(state: &mut State, recipient: PartyId, event: Event, reason: &str, died_
 /// Returns the number of a mailbox's dead letters.
 pub(super) fn count(state: &State, recipient: PartyId) -> i64 {
     let own = state.dead_letters.values().filter(|letter| letter.recipient == recipient);
-    i64::try_from(own.count()).unwrap_or(i64::MAX)
+    rows::count(own.count())
 }

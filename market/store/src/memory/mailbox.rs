@@ -4,7 +4,10 @@ use std::collections::BTreeMap;
 
 use souk_domain::{Callback, Event, Party, PartyId, Role, Sequence, Timestamp, Topic};
 
-use super::consumers::{Named, counted};
+use super::{
+    consumers::{Named, counted},
+    rows::count,
+};
 use crate::{
     Claim, Delivery, Dropped, LeaseEpoch, LeaseOwner, ORDER_PATIENCE, Reliability, Retention,
     mailbox::OVERDUE_AFTER, reliability::TakenBy,
@@ -205,7 +208,7 @@ impl Mailbox {
     /// Returns the number of events after a cursor.
     pub(super) fn pending(&self, cursor: i64) -> i64 {
         let after = self.waiting.range(Sequence(cursor.saturating_add(1))..);
-        i64::try_from(after.count()).unwrap_or(i64::MAX)
+        count(after.count())
     }
 
     /// Returns the time of the first event that waits for the unnamed consumer.

@@ -6,6 +6,7 @@ use souk_domain::{PartyId, Sequence, Timestamp};
 use super::{
     Memory, dead_letters, expand,
     mailbox::{Holder, Mailbox},
+    rows::Deletion,
     state::State,
 };
 use crate::{
@@ -23,8 +24,8 @@ impl Mailboxes for Memory {
             .filter(|(id, mailbox)| parties.get(id).is_some_and(|party| mailbox.is_due(party, query.now)))
             .map(|(id, mailbox)| (mailbox.reliability, mailbox.is_last(query.now), mailbox.next_attempt, *id))
             .collect();
-        // Orders and the long overdue first, then the longest overdue; otherwise a small batch size would starve mailboxes with
-        // high ids.
+        // Orders and the long overdue first, then the longest overdue; otherwise a small batch size would starve
+        // mailboxes with high ids.
         due.sort_unstable();
         let until = query.now.plus(query.lease);
         let mut claims = Vec::new();
@@ -173,13 +174,9 @@ impl Mailboxes for Memory {
     }
 
     async fn forget_requests(&self, before: Timestamp, limit: usize) -> Result<usize, StoreError> {
-        let mut left = limit;
-        self.state().requests.retain(|_, (_, done_at)| {
-            let forget = left > 0 && *done_at < before;
-            left -= usize::from(forget);
-            !forget
-        });
-        Ok(limit - left)
+        let mut deletion = Deletion::of_at_most(limit);
+        self.state().requests.retain(|_, (_, done_at)| deletion.keeps(*done_at < before));
+        Ok(deletion.deleted())
     }
 }
 

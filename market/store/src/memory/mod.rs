@@ -13,6 +13,7 @@ mod lane;
 mod mailbox;
 mod mailboxes;
 mod reads;
+mod rows;
 mod state;
 mod summary;
 mod tracks;

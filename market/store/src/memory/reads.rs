@@ -6,15 +6,11 @@ use souk_domain::{
     Till, TimeRange, Totals, Wish,
 };
 
-use super::{Memory, summary};
+use super::{Memory, rows::count, summary};
 use crate::{
     FeedEntry, FeedPosition, OrderQuery, OrdersOf, Reads, StoreError,
     audit::{AuditRow, Head},
 };
-
-pub(super) fn count(rows: usize) -> i64 {
-    i64::try_from(rows).unwrap_or(i64::MAX)
-}
 
 #[async_trait]
 impl Reads for Memory {

@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use souk_domain::{RideId, Timestamp};
 
-use super::Memory;
+use super::{Memory, rows::Deletion};
 use crate::{Fix, StoreError, TrackPoint, Tracks};
 
 #[async_trait]
@@ -34,14 +34,10 @@ impl Tracks for Memory {
     }
 
     async fn forget(&self, before: Timestamp, limit: usize) -> Result<usize, StoreError> {
-        let mut left = limit;
+        let mut deletion = Deletion::of_at_most(limit);
         for track in self.state().tracks.values_mut() {
-            track.retain(|(_, stored_at)| {
-                let drop = left > 0 && *stored_at < before;
-                left -= usize::from(drop);
-                !drop
-            });
+            track.retain(|(_, stored_at)| deletion.keeps(*stored_at < before));
         }
-        Ok(limit - left)
+        Ok(deletion.deleted())
     }
 }

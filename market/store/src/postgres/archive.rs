@@ -12,8 +12,8 @@ use super::{
     connection::params,
     convert::{self, first, get},
     error::Failure,
-    mailboxes::{PostgresMailboxes, with_patience},
-    pool::{ATTEMPTS, Pool, Seat},
+    mailboxes::PostgresMailboxes,
+    pool::{Pool, Seat, with_patience},
     rows::{all, at_most},
     statements::{self, order_columns},
 };

@@ -11,7 +11,7 @@ use super::{
     convert::{first, get, unreadable},
     error::Failure,
     mailboxes::PostgresMailboxes,
-    pool::{ATTEMPTS, Pool},
+    pool::{Pool, with_patience},
     rows::{all, at_most},
     settle,
 };
@@ -64,13 +64,7 @@ impl Consumers for PostgresMailboxes {
         now: Timestamp,
         until: Timestamp,
     ) -> Result<ConsumerOpening, StoreError> {
-        let mut attempt = 1;
-        loop {
-            match open(self.pool(), stream, now, until).await {
-                Err(failure) if attempt < ATTEMPTS && failure.is_collision() => attempt += 1,
-                ended => return Ok(ended?),
-            }
-        }
+        with_patience!(open(self.pool(), stream, now, until))
     }
 
     async fn renew_consumer(
@@ -96,13 +90,7 @@ impl Consumers for PostgresMailboxes {
         through: Sequence,
         now: Timestamp,
     ) -> Result<Option<i64>, StoreError> {
-        let mut attempt = 1;
-        loop {
-            match acknowledge(self.pool(), recipient, name, through, now).await {
-                Err(failure) if attempt < ATTEMPTS && failure.is_collision() => attempt += 1,
-                ended => return Ok(ended?),
-            }
-        }
+        with_patience!(acknowledge(self.pool(), recipient, name, through, now))
     }
 
     async fn consumers(&self, recipient: PartyId) -> Result<Vec<ConsumerState>, StoreError> {

@@ -21,7 +21,7 @@ use super::{
     error::Failure,
     expand,
     hints::HintPublisher,
-    pool::{ATTEMPTS, Pool},
+    pool::{Pool, with_patience},
     rows::{all, at_most},
     settle,
 };
@@ -39,7 +39,8 @@ pub(super) struct PostgresMailboxes {
 }
 
 /// Claims due mailboxes: for each kind of callback as many as are asked for, those with orders and those that were due
-/// before `$7` first (the time 0 stands for at once, whenever that was). SKIP LOCKED, so that a claim never waits for a mailbox that another market works on.
+/// before `$7` first (the time 0 stands for at once, whenever that was). SKIP LOCKED, so that a claim never waits for a
+/// mailbox that another market works on.
 const CLAIM_DUE: &str = "WITH found AS (SELECT wanted.slots, wanted.quiet, free.* \
      FROM unnest($2::INTEGER[], $3::BOOLEAN[], $4::BIGINT[]) AS wanted (reliability, quiet, slots) CROSS JOIN LATERAL \
      (SELECT mailbox.party, mailbox.reliability, mailbox.next_attempt FROM mailbox \
@@ -47,8 +48,8 @@ const CLAIM_DUE: &str = "WITH found AS (SELECT wanted.slots, wanted.quiet, free.
      AND mailbox.next_attempt IS NOT NULL AND mailbox.callback_port IS NOT NULL AND mailbox.next_attempt <= $1 \
      AND mailbox.lease_until <= $1 ORDER BY mailbox.next_attempt LIMIT wanted.slots \
      FOR NO KEY UPDATE SKIP LOCKED) AS free), \
-     due AS (SELECT * FROM (SELECT *, \
-     row_number() OVER (PARTITION BY reliability ORDER BY quiet AND (next_attempt = 0 OR next_attempt >= $7), next_attempt) AS place FROM found) AS ranked \
+     due AS (SELECT * FROM (SELECT *, row_number() OVER (PARTITION BY reliability \
+     ORDER BY quiet AND (next_attempt = 0 OR next_attempt >= $7), next_attempt) AS place FROM found) AS ranked \
      WHERE place <= slots) \
      UPDATE mailbox SET lease_owner = $5, lease_epoch = next_epoch(mailbox.lease_epoch), lease_until = $6, \
      is_probed = false, latest_attempt = NULL FROM due \
@@ -116,20 +117,6 @@ impl PostgresMailboxes {
         &self.pool
     }
 }
-
-/// Retries an operation that conflicts with other transactions.
-macro_rules! with_patience {
-    ($work:expr) => {{
-        let mut attempt = 1;
-        loop {
-            match $work.await {
-                Err(failure) if attempt < ATTEMPTS && failure.is_collision() => attempt += 1,
-                ended => break Ok(ended?),
-            }
-        }
-    }};
-}
-pub(super) use with_patience;
 
 #[async_trait]
 impl Mailboxes for PostgresMailboxes {

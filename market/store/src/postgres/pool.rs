@@ -23,6 +23,22 @@ use super::{
 /// How often an operation is attempted if it conflicts with others.
 pub(super) const ATTEMPTS: usize = 5;
 
+/// Retries an operation that conflicts with other transactions.
+macro_rules! with_patience {
+    ($work:expr) => {{
+        let mut attempt = 1;
+        loop {
+            match $work.await {
+                Err(failure) if attempt < $crate::postgres::pool::ATTEMPTS && failure.is_collision() => {
+                    attempt += 1
+                }
+                ended => break Ok(ended?),
+            }
+        }
+    }};
+}
+pub(super) use with_patience;
+
 pub(super) struct Pool {
     address: Arc<Address>,
     session: Session,
@@ -130,8 +146,8 @@ impl Pool {
 impl Seat<'_> {
     /// Returns the session to the pool. It must have answered everything and be in no transaction.
     pub(super) fn give_back(self) {
-        // The permits stay in `self` and are released at the end, after the session is back. The other order would let the next
-        // caller find no idle session and open one too many.
+        // The permits stay in `self` and are released at the end, after the session is back. The other order would let
+        // the next caller find no idle session and open one too many.
         let Self { pool, connection, .. } = self;
         pool.idle.lock().unwrap_or_else(PoisonError::into_inner).push(connection);
     }

@@ -16,7 +16,6 @@ const KEYS: &[(&str, &[&str])] = &[
     ("sales", &["seller"]),
     ("rating", &["item"]),
     ("bought", &["item"]),
-    ("sales", &["item", "seller"]),
     ("wish", &["item"]),
     ("event", &["seq", "item"]),
     ("ride", &["id", "seller"]),
@@ -24,7 +23,6 @@ const KEYS: &[(&str, &[&str])] = &[
     ("request", &["party"]),
     ("replay", &["lane"]),
     ("audit_line", &["place"]),
-    ("sales", &["seller", "item"]),
 ];
 
 /// Splits a statement into words, without punctuation except the dots in names.

@@ -204,8 +204,8 @@ pub(super) const LOCK_MAILBOXES: &str =
     "SELECT party FROM mailbox WHERE party = ANY($1) ORDER BY party FOR NO KEY UPDATE";
 
 /// Assigns sequences under the mailbox's lock, so that a lower one is never committed after a higher one.
-/// The mailbox becomes due now, unless it is in back-off, which an order shortens to `$6`. `order_behind` counts the last order event back from
-/// the new last sequence; NULL if there is none.
+/// The mailbox becomes due now, unless it is in back-off, which an order shortens to `$6`. `order_behind` counts the
+/// last order event back from the new last sequence; NULL if there is none.
 pub(super) const FILL_MAILBOXES: &str = "WITH filled AS (UPDATE mailbox SET last_sequence = last_sequence + new.count, \
      pending = pending + new.added, quiet = quiet AND new.order_behind IS NULL, \
      last_order = coalesce(last_sequence + new.count - new.order_behind, last_order), \

@@ -9,7 +9,7 @@ use super::{
     convert::{first, get},
     error::Failure,
     mailboxes::PostgresMailboxes,
-    pool::{ATTEMPTS, Pool},
+    pool::{Pool, with_patience},
     rows::{all, at_most},
 };
 use crate::{Fix, StoreError, TrackPoint, Tracks};
@@ -71,13 +71,8 @@ async fn lengthen(pool: &Pool, ride: RideId, fixes: &[Fix], stored_at: Timestamp
 #[async_trait]
 impl Tracks for PostgresMailboxes {
     async fn lengthen(&self, ride: RideId, fixes: &[Fix], stored_at: Timestamp) -> Result<(), StoreError> {
-        let mut attempt = 1;
-        loop {
-            match lengthen(self.pool(), ride, fixes, stored_at).await {
-                Err(failure) if attempt < ATTEMPTS && failure.is_collision() => attempt += 1,
-                ended => break ended?,
-            }
-        }
+        let ended: Result<(), StoreError> = with_patience!(lengthen(self.pool(), ride, fixes, stored_at));
+        ended?;
         // After the commit: a market that gets the hint reads the points at once.
         self.hints().publish(|hint| {
             hint.rides.insert(ride);

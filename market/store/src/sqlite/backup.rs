@@ -32,7 +32,8 @@ pub struct BackupProgress {
 ///
 /// # Errors
 ///
-/// Fails if `to` exists or is being written, if `from` can't be read or is not a market's store, or if the copy can't be written.
+/// Fails if `to` exists or is being written, if `from` can't be read or is not a market's store, or if the copy can't
+/// be written.
 pub fn backup(from: &Path, to: &Path, mut progress: impl FnMut(BackupProgress)) -> Result<u64, StoreError> {
     refuse_existing(to)?;
     let source = beside::open(from)?;

@@ -1,6 +1,6 @@
 //! Migration 0017: orders refer to parties by their numbers, and leave out names that can be found elsewhere.
 
-use rusqlite::{Connection, Error, OptionalExtension as _, params};
+use rusqlite::{Connection, Error, params};
 
 use super::migrate::Steps;
 
@@ -30,10 +30,7 @@ const PARTY_RENAMED: &str = "CREATE TRIGGER party_renamed AFTER UPDATE OF displa
 /// Copies the next orders. Which names were replaced in the past is not known, so an order keeps every name that is not
 /// the present one.
 fn copy(connection: &Connection, after: i64) -> Result<Option<i64>, Error> {
-    let last = "SELECT max(id) FROM (SELECT id FROM orders WHERE id > ? ORDER BY id LIMIT ?)";
-    let last: Option<i64> =
-        connection.prepare(last)?.query_row([after, Steps::ROWS], |row| row.get(0)).optional()?.flatten();
-    let Some(last) = last else { return Ok(None) };
+    let Some(last) = Steps::last_of_next_orders(connection, after)? else { return Ok(None) };
     // Parties are never deleted. Were one missing all the same, this would fail instead of losing its orders.
     let copy = "INSERT INTO orders_anew (id, buyer, buyer_name, seller, seller_name, item, item_name, amount_minor, \
                 currency, quantity, total_minor, status, placed_at, shipped_at, delivered_at, cancelled_at, \

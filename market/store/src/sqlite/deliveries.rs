@@ -118,7 +118,8 @@ pub(super) fn put_into_mailbox(
     let mut put = connection.prepare_cached(
         "UPDATE mailbox SET last_sequence = ?2, next_attempt = CASE WHEN next_attempt IS NULL THEN ?3 \
          WHEN failures = 0 THEN min(next_attempt, ?3) ELSE min(next_attempt, coalesce(?6, next_attempt)) END, \
-         latest_attempt = coalesce(?6, latest_attempt), last_order = max(last_order, ?4), quiet = quiet AND ?4 = 0, pending = pending + ?5 WHERE party = ?1",
+         latest_attempt = coalesce(?6, latest_attempt), last_order = max(last_order, ?4), quiet = quiet AND ?4 = 0, \
+         pending = pending + ?5 WHERE party = ?1",
     )?;
     let latest = (added.last_order > 0).then(|| now.plus(ORDER_PATIENCE).0);
     put.execute(params![blob(recipient), added.sequence, now.0, added.last_order, added.count, latest])?;

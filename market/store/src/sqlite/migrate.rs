@@ -45,6 +45,12 @@ pub(super) struct Steps {
 impl Steps {
     /// The maximum number of rows in a step.
     pub(super) const ROWS: i64 = 5_000;
+
+    /// Returns the last of the next orders after a number, as many as a step rewrites; `None` if there are no more.
+    pub(super) fn last_of_next_orders(connection: &Connection, after: i64) -> Result<Option<i64>, Error> {
+        let last = "SELECT max(id) FROM (SELECT id FROM orders WHERE id > ? ORDER BY id LIMIT ?)";
+        connection.query_row(last, [after, Self::ROWS], |row| row.get(0))
+    }
 }
 
 /// Why the schema can't be brought up to date.
@@ -121,7 +127,7 @@ pub(super) fn step(
     migrations: &[Migration],
     progress: &OpeningProgress,
 ) -> Result<bool, SchemaProblem> {
-    // The version is read in the transaction that changes it: whoever else has the file open can't come in between.
+    // The version is read in the transaction that changes it, so no other connection can migrate in between.
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let applied = version(&transaction, migrations.len())?;
     let unfinished = applied.checked_sub(UNFINISHED);

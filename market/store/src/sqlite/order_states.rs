@@ -1,10 +1,10 @@
 //! Migration 0004 in steps: orders are shipped and delivered, and either side may cancel. The CHECK of a column can't
-//! be changed, so the table is written anew.
+//! be changed, so the table is rewritten.
 //!
 //! The result is that of `migrations/0004_order_states.sql`, which released markets applied in one transaction: a market
 //! that was killed in it started from the beginning each time.
 
-use rusqlite::{Connection, Error, OptionalExtension as _, params};
+use rusqlite::{Connection, Error, params};
 
 use super::migrate::Steps;
 
@@ -41,10 +41,7 @@ CREATE TABLE orders_anew (
 };
 
 fn copy(connection: &Connection, after: i64) -> Result<Option<i64>, Error> {
-    let last = "SELECT max(id) FROM (SELECT id FROM orders WHERE id > ? ORDER BY id LIMIT ?)";
-    let last: Option<i64> =
-        connection.prepare(last)?.query_row([after, Steps::ROWS], |row| row.get(0)).optional()?.flatten();
-    let Some(last) = last else { return Ok(None) };
+    let Some(last) = Steps::last_of_next_orders(connection, after)? else { return Ok(None) };
     let copy = "INSERT INTO orders_anew (id, buyer, buyer_name, seller, seller_name, item, item_name, amount_minor, \
                 currency, quantity, total_minor, status, placed_at, cancelled_at, cancelled_by) \
                 SELECT id, buyer, buyer_name, seller, seller_name, item, item_name, amount_minor, currency, quantity, \

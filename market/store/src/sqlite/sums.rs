@@ -1,6 +1,6 @@
 //! Migration 0009 in steps: sums of sales. There may be any number of orders, and all of them have to be read.
 
-use rusqlite::{Connection, Error, OptionalExtension as _, params};
+use rusqlite::{Connection, Error, params};
 
 use super::migrate::Steps;
 
@@ -13,10 +13,7 @@ pub(super) const SUMS: Steps = Steps {
 
 /// Adds the next orders to the sums.
 fn add(connection: &Connection, after: i64) -> Result<Option<i64>, Error> {
-    let last = "SELECT max(id) FROM (SELECT id FROM orders WHERE id > ? ORDER BY id LIMIT ?)";
-    let last: Option<i64> =
-        connection.prepare(last)?.query_row([after, Steps::ROWS], |row| row.get(0)).optional()?.flatten();
-    let Some(last) = last else { return Ok(None) };
+    let Some(last) = Steps::last_of_next_orders(connection, after)? else { return Ok(None) };
     let sales = "INSERT INTO sales SELECT seller, placed_at / 86400000000, item, currency, count(*), sum(quantity), \
                  sum(total_minor >> 32), sum(total_minor & 4294967295) \
                  FROM orders WHERE id > ? AND id <= ? AND status <> 'cancelled' GROUP BY 1, 2, 3, 4 \
