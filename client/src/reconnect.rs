@@ -98,9 +98,7 @@ impl Reconnect {
         let wait = scaled(FIRST_RECONNECT, MAX_RECONNECT, self.failures_in_a_row, self.connection.jitter());
         Next::After(failure, wait)
     }
-}
 
-impl Reconnect {
     /// Returns whether a refusal that no repetition of a call would change may end while a program runs.
     fn may_pass(&self, failure: &Error, ever: bool) -> bool {
         match reason(failure) {

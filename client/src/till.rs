@@ -246,8 +246,8 @@ impl Stream {
         // The hello and the lines are queued before the stream is opened, so they go out with its first bytes.
         // The queue has room for them.
         put(&messages, Message::Hello(SyncHello { till: self.name.clone(), cursor }));
-        // All of them, in order and under their old numbers: which of them the market has is unknown until it resumes, and it
-        // acknowledges a repeated line without applying it again.
+        // All of them, in order and under their old numbers: which of them the market has is unknown until it resumes,
+        // and it acknowledges a repeated line without applying it again.
         for line in &self.under_way {
             put(&messages, Message::Line(line.clone()));
         }
@@ -303,8 +303,8 @@ impl Stream {
             // events are unconfirmed, because lines may be queued before the confirmations.
             let may_read = self.room() > 0 || !self.under_way.is_empty() || self.is_closed || is_behind;
             let may_hold = !self.is_closed && self.held.is_none();
-            // Every branch may be dropped half-way without a loss: a message stays in the decoder, a line in its channel, and a
-            // confirmation in the watch.
+            // Every branch may be dropped half-way without a loss: a message stays in the decoder, a line in its
+            // channel, and a confirmation in the watch.
             tokio::select! {
                 message = stream.message(), if may_read => match message {
                     Ok(Some(message)) => self.receive(message).await,

@@ -1,8 +1,8 @@
 //! The one table of error reasons (AIP-193).
 //!
 //! Every error of the market carries a `google.rpc.ErrorInfo` with domain [`DOMAIN`] and one of these
-//! reasons. The gRPC status and the hint follow from the reason; so does the exit code of the command lines, which they have a
-//! table for.
+//! reasons. The gRPC status and the hint follow from the reason; so does the exit code of the command lines, which they
+//! have a table for.
 
 use std::{fmt, str::FromStr};
 

@@ -135,11 +135,9 @@ impl Feed {
     fn lines(&mut self, notice: &Notice) -> Vec<String> {
         match notice {
             Notice::Interrupted { failure, .. } => self.outage.begin(failure).into_iter().collect(),
-            Notice::Event(_) | Notice::CaughtUp { .. } => {
-                self.outage.end().map(str::to_owned).into_iter().collect()
-            }
+            Notice::Event(_) | Notice::CaughtUp { .. } => self.recovered(),
             Notice::Opened { kept, missed } => {
-                let mut lines: Vec<_> = self.outage.end().map(str::to_owned).into_iter().collect();
+                let mut lines = self.recovered();
                 let was_guest = std::mem::replace(&mut self.is_guest, !kept);
                 if self.is_guest && !was_guest {
                     lines.push(
@@ -153,6 +151,10 @@ impl Feed {
             }
             Notice::Ended(_) => Vec::new(),
         }
+    }
+
+    fn recovered(&mut self) -> Vec<String> {
+        self.outage.end().map(str::to_owned).into_iter().collect()
     }
 
     /// Returns a notice as lines to print above the one being typed.

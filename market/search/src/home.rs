@@ -222,8 +222,8 @@ fn usable(items: &Path) -> Result<(Index, FeedPosition), String> {
     Ok((index, payload.position))
 }
 
-/// Checks the lengths and checksums of all files, once at start-up (measured: 0.7 GB/s for files in the kernel's cache). A damaged
-/// file would otherwise surface as a wrong answer or a panic in some search.
+/// Checks the lengths and checksums of all files, once at start-up (measured: 0.7 GB/s for files in the kernel's
+/// cache). A damaged file would otherwise surface as a wrong answer or a panic in some search.
 fn check_files(index: &Index, items: &Path) -> Result<(), String> {
     let metas = index.load_metas().map_err(|error| error.to_string())?;
     let segments: Vec<String> = metas.segments.iter().map(|segment| segment.id().uuid_string()).collect();

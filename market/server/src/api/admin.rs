@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use souk_domain::{Act, Party, PartyId};
+use souk_domain::{Act, Origin, Party, PartyId};
 use souk_proto::v1::{self, admin_service_server::AdminService};
 use souk_store::{Standing, WriteAheadLog};
 use tonic::{Request, Response, Status, async_trait};
@@ -14,6 +14,7 @@ use super::{
 };
 use crate::{
     access::{Access, Operator},
+    audit::clock_accepted,
     wire::{
         self,
         command::{self, Parsed},
@@ -101,9 +102,10 @@ impl AdminService for AdminApi {
         request: Request<v1::AcceptClockRequest>,
     ) -> Result<Response<v1::AcceptClockResponse>, Status> {
         let operator = Operator::of(&request)?;
-        let steady = &self.api.parts.steady;
+        let (parts, Origin { role, address }) = (&self.api.parts, operator.origin());
+        let (steady, who) = (&parts.steady, format!("{role}/{}", operator.id));
         // Noted first: a pause must not end without a trace because the queue is full.
-        self.api.note(operator, "AcceptClock", "the wall clock is right")?;
+        self.api.note(clock_accepted(parts.clock.now(), who, address))?;
         read(steady.accept().await)?;
         Ok(Response::new(v1::AcceptClockResponse { clock: Some(wire::clock_state(steady)) }))
     }

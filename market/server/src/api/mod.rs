@@ -29,7 +29,7 @@ pub use ride::RideApi;
 pub use routes::routes;
 pub use seller::SellerApi;
 pub use session::SessionApi;
-use souk_domain::{Act, AuditEntry, Command, Fingerprint, Origin, PartyId, RequestId, RequestKey};
+use souk_domain::{Act, AuditEntry, Command, Fingerprint, PartyId, RequestId, RequestKey};
 use souk_proto::Reason;
 use souk_search::Search;
 use souk_store::{Archive, Consumers, DeadLetters, Mailboxes, Reads, StoreError, Tracks, WriteAheadLog};
@@ -37,7 +37,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::Status;
 
 use crate::{
-    access::{CallbackPolicy, Caller, Operator, Suspended, Tokens},
+    access::{CallbackPolicy, Caller, Suspended, Tokens},
     clock::{Clock, SteadyClock},
     config::RetentionConfig,
     ledger::{Done, Ledger, LedgerError, OVERLOAD_RETRY_DELAY},
@@ -142,17 +142,7 @@ impl Api {
     }
 
     /// Adds an entry to the audit log for what an operator does without a command.
-    fn note(&self, operator: Operator, did: &'static str, what: &str) -> Result<(), Status> {
-        let Origin { role, address } = operator.origin();
-        let entry = AuditEntry {
-            at: self.parts.clock.now(),
-            who: format!("{role}/{}", operator.id),
-            from: address,
-            did,
-            what: what.to_owned(),
-            count: 1,
-            request: None,
-        };
+    fn note(&self, entry: AuditEntry) -> Result<(), Status> {
         if self.ledger.note(entry) { Ok(()) } else { Err(wire::ledger_error(&LedgerError::Overloaded)) }
     }
 

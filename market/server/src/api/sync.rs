@@ -102,8 +102,8 @@ impl Sync {
         // First of all: from it the client learns which of its lines the market has received.
         self.send(Answer::Resume(v1::SyncResume { last_line: self.till.last_line })).await?;
         loop {
-            // A branch that loses has consumed nothing: `ReadyChunks` keeps no messages between polls. While a handler below runs,
-            // nothing is read, which is what slows the till down.
+            // A branch that loses has consumed nothing: `ReadyChunks` keeps no messages between polls. While a handler
+            // below runs, nothing is read, which is what slows the till down.
             tokio::select! {
                 chunk = chunks.next() => match chunk {
                     Some(chunk) => self.take(chunk).await?,

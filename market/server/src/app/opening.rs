@@ -40,7 +40,7 @@ const HANDSHAKES: usize = 64;
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// How long connections may take to close when the market opens. Their clients connect again.
 const HANG_UP: Duration = Duration::from_secs(1);
-/// How often the service manager is told that the market is still at it.
+/// How often the service manager is told that the market is still starting.
 const REPORT: Duration = Duration::from_secs(5);
 /// The delay after which a refused client should try again.
 const RETRY_DELAY: Duration = Duration::from_secs(1);

@@ -1,10 +1,10 @@
 //! The clock of a store on which no market runs, for `market clock --store`.
 
-use souk_domain::{AuditEntry, Keys};
+use souk_domain::Keys;
 use souk_store::{ClockFinding, ClockMark, ClockReport, Lane, OpeningProgress, Store, StoreError};
 
 use super::data::open_store;
-use crate::{clock::Clock, config::StoreConfig, random::Random};
+use crate::{audit::clock_accepted, clock::Clock, config::StoreConfig, random::Random};
 
 /// Reads the clock of a store. `None` if no market has run on it yet, or if it is in memory.
 ///
@@ -41,14 +41,6 @@ pub async fn accept_stored_clock(
 
 async fn note(lane: &mut Box<dyn Lane>, clock: Clock) -> Result<(), StoreError> {
     let mut rows = lane.load(&Keys::default()).await?;
-    rows.audit.push(AuditEntry {
-        at: clock.now(),
-        who: "store".to_owned(),
-        from: None,
-        did: "AcceptClock",
-        what: "the wall clock is right".to_owned(),
-        count: 1,
-        request: None,
-    });
+    rows.audit.push(clock_accepted(clock.now(), "store".to_owned(), None));
     lane.save(&rows).await.map(|_| ()).map_err(StoreError::unavailable)
 }

@@ -4,7 +4,10 @@
 
 mod refusals;
 
+use std::net::IpAddr;
+
 use souk_certs::identity::Identity;
+use souk_domain::{AuditEntry, Timestamp};
 
 pub use refusals::{Refusals, keep};
 
@@ -14,4 +17,10 @@ pub fn name(identity: Identity) -> String {
         Some(uuid) => format!("{}/{uuid}", identity.role().as_str()),
         None => identity.role().as_str().to_owned(),
     }
+}
+
+/// Creates the entry for the confirmation that the wall clock is right, by a call or on a store without a market.
+pub fn clock_accepted(at: Timestamp, who: String, from: Option<IpAddr>) -> AuditEntry {
+    let what = "the wall clock is right".to_owned();
+    AuditEntry { at, who, from, did: "AcceptClock", what, count: 1, request: None }
 }

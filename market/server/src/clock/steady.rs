@@ -20,7 +20,7 @@ const LOOK: Duration = Duration::from_secs(1);
 /// How often the mark is written if nothing has happened. A crash sets steady time back by at most this much, which
 /// must be less than a lease.
 const REPORT_EVERY: Duration = Duration::from_secs(10);
-/// How often the comparison begins anew, so that small corrections over months don't add up to a jump.
+/// How often the comparison is restarted, so that small corrections over months don't add up to a jump.
 const REANCHOR_EVERY: Duration = Duration::from_secs(3_600);
 
 /// The market's steady clock. Clones share it.

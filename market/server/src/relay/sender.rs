@@ -125,7 +125,7 @@ async fn deliver(shared: Arc<Shared>, claim: Claim, settlements: mpsc::Sender<Se
                 shared.due.notify_one();
                 tokio::select! {
                     verdict = sending => verdict,
-                    () = shared.slots.given_up(claim.reliability) => failed(&shared, &claim, NO_ANSWER.to_owned()),
+                    () = shared.slots.given_up(claim.reliability) => failed(&shared, &claim, SendFailure { reason: NO_ANSWER.to_owned(), is_refusal: false }),
                 }
             }
         },
@@ -145,29 +145,21 @@ async fn send(shared: &Shared, claim: &Claim) -> Verdict {
     let Some(last) = last else { return Verdict::Released };
     let count = events.len();
     let sent = shared.dialer.send(callback, claim.role, claim.recipient, events).await;
-    let first = claim.deliveries.first().map_or(Sequence(0), |delivery| delivery.sequence);
-    match sent {
+    let failure = match sent {
         // A recipient may acknowledge a part of the batch. Nothing at all counts as a failure, or the same
         // batch would be sent again at once, forever.
-        Ok(taken) if taken >= first => {
+        Ok(taken) if taken >= first(claim) => {
             tracing::debug!(recipient = %claim.recipient, count, "delivered");
             // Capped at what was sent: an acknowledgement beyond it would remove events that the recipient
             // never got.
-            Verdict::Delivered(taken.min(last))
+            return Verdict::Delivered(taken.min(last));
         }
-        Ok(_) => failed(shared, claim, "the callback answered but took nothing".to_owned()),
-        Err(SendFailure { reason, is_refusal: false }) => failed(shared, claim, reason),
-        Err(SendFailure { reason, .. }) if is_dead(claim, shared.clock.now()) => {
-            tracing::info!(recipient = %claim.recipient, %reason, "gave up an event that was refused repeatedly");
-            Verdict::Dead { sequence: first, reason, at: shared.clock.now() }
+        Ok(_) => {
+            SendFailure { reason: "the callback answered but took nothing".to_owned(), is_refusal: false }
         }
-        Err(SendFailure { reason, .. }) => match failed(shared, claim, reason) {
-            Verdict::Failed { retry_at, reason } => {
-                Verdict::Refused { retry_at, reason, at: shared.clock.now() }
-            }
-            other => other,
-        },
-    }
+        Err(failure) => failure,
+    };
+    failed(shared, claim, failure)
 }
 
 /// Returns whether the first event of a batch is given up if it is refused once more.
@@ -182,10 +174,26 @@ fn given_up(settlements: &[Settlement], held: &[bool]) -> usize {
     ended.filter(|(ended, held)| **held && matches!(ended.verdict, Verdict::Dead { .. })).count()
 }
 
-fn failed(shared: &Shared, claim: &Claim, reason: String) -> Verdict {
+/// Returns the verdict on a batch that was not received.
+fn failed(shared: &Shared, claim: &Claim, SendFailure { reason, is_refusal }: SendFailure) -> Verdict {
+    let now = shared.clock.now();
+    if is_refusal && is_dead(claim, now) {
+        tracing::info!(recipient = %claim.recipient, %reason, "gave up an event that was refused repeatedly");
+        return Verdict::Dead { sequence: first(claim), reason, at: now };
+    }
     let delay = backoff::delay(claim.failures, shared.random.unit());
     tracing::debug!(recipient = %claim.recipient, %reason, ?delay, "not delivered");
-    Verdict::Failed { retry_at: shared.clock.now().plus(delay), reason }
+    let retry_at = now.plus(delay);
+    if is_refusal {
+        Verdict::Refused { retry_at, reason, at: now }
+    } else {
+        Verdict::Failed { retry_at, reason }
+    }
+}
+
+/// Returns the sequence of a batch's first delivery.
+fn first(claim: &Claim) -> Sequence {
+    claim.deliveries.first().map_or(Sequence(0), |delivery| delivery.sequence)
 }
 
 /// Returns the events that fit into one batch, and the sequence of the last one. An event that exceeds the limit by

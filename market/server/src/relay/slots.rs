@@ -188,9 +188,9 @@ mod tests {
             let mut first = std::pin::pin!(slots.given_up(kind));
             let mut second = std::pin::pin!(slots.given_up(kind));
             assert!(futures::poll!(&mut first).is_pending() && futures::poll!(&mut second).is_pending());
-            let mut newcomer = slots.take(kind).unwrap();
+            let mut next = slots.take(kind).unwrap();
             {
-                let mut moving = std::pin::pin!(slots.move_aside(&mut newcomer));
+                let mut moving = std::pin::pin!(slots.move_aside(&mut next));
                 assert!(futures::poll!(&mut moving).is_pending());
                 assert!(futures::poll!(&mut first).is_ready() && futures::poll!(&mut second).is_pending());
                 silent.swap_remove(0);

@@ -122,6 +122,15 @@ struct Opened {
     last_sequence: Sequence,
 }
 
+impl Opened {
+    /// Opens at the mailbox's end, for a stream that is not kept.
+    fn at_end(hold: Hold, last_sequence: Sequence) -> Self {
+        let missed = Dropped::default();
+        let greeting = SubscribeItem::Opened { kept: false, after: last_sequence, missed };
+        Self { hold, place: Place::Guest, greeting: Some(greeting), after: last_sequence, last_sequence }
+    }
+}
+
 /// Takes a lease for the consumer and starts to stream its events.
 pub(super) async fn open(
     shared: Arc<Shared>,
@@ -176,18 +185,7 @@ async fn open_mailbox(shared: &Shared, mailbox: PartyId, until: Timestamp) -> Re
 
 async fn watch(shared: &Shared, mailbox: PartyId) -> Result<Opened, SubscribeEnd> {
     let state = shared.mailboxes.state(mailbox).await?.ok_or(SubscribeEnd::NotRegistered)?;
-    let last_sequence = Sequence(state.last_sequence);
-    Ok(Opened {
-        hold: Hold::Watcher,
-        place: Place::Guest,
-        greeting: Some(SubscribeItem::Opened {
-            kept: false,
-            after: last_sequence,
-            missed: Dropped::default(),
-        }),
-        after: last_sequence,
-        last_sequence,
-    })
+    Ok(Opened::at_end(Hold::Watcher, Sequence(state.last_sequence)))
 }
 
 async fn open_name(
@@ -206,17 +204,7 @@ async fn open_name(
                 last_sequence,
             })
         }
-        ConsumerOpening::Guest { last_sequence } => Ok(Opened {
-            hold: Hold::Guest { stream },
-            place: Place::Guest,
-            greeting: Some(SubscribeItem::Opened {
-                kept: false,
-                after: last_sequence,
-                missed: Dropped::default(),
-            }),
-            after: last_sequence,
-            last_sequence,
-        }),
+        ConsumerOpening::Guest { last_sequence } => Ok(Opened::at_end(Hold::Guest { stream }, last_sequence)),
         ConsumerOpening::Full(names) => Err(SubscribeEnd::TooManyConsumers(names)),
         ConsumerOpening::NoMailbox => Err(SubscribeEnd::NotRegistered),
     }

@@ -22,7 +22,6 @@ pub(super) struct Subscribers {
 #[derive(Default)]
 struct Open {
     by_mailbox: HashMap<PartyId, Vec<Entry>>,
-    count: usize,
     last_number: u64,
 }
 
@@ -114,7 +113,6 @@ impl Subscribers {
             expelled: expelled.clone(),
             removed: removed.clone(),
         });
-        open.count += usize::from(earlier.is_none());
         open.last_number = number;
         Ok(Subscription { mailbox, number, wake, replaced, expelled, removed })
     }
@@ -137,13 +135,10 @@ impl Subscribers {
     pub(super) fn leave(&self, subscription: &Subscription) {
         let mut open = self.open();
         let Some(entries) = open.by_mailbox.get_mut(&subscription.mailbox) else { return };
-        let before = entries.len();
         entries.retain(|entry| entry.number != subscription.number);
-        let (left, after) = (before - entries.len(), entries.len());
-        if after == 0 {
+        if entries.is_empty() {
             open.by_mailbox.remove(&subscription.mailbox);
         }
-        open.count -= left;
     }
 
     /// Wakes a mailbox's streams. Returns whether the unnamed consumer has one, which stands in for the callback.
@@ -171,8 +166,9 @@ impl Subscribers {
         self.open().by_mailbox.keys().copied().collect()
     }
 
+    /// Returns the number of streams. Only a scrape of the metrics asks for it.
     pub(super) fn len(&self) -> usize {
-        self.open().count
+        self.open().by_mailbox.values().map(Vec::len).sum()
     }
 
     /// Locks the entries. A poisoned lock is safe to use: no update under it can panic half-way.

@@ -97,7 +97,7 @@ async fn silent_callbacks_do_not_delay_a_seller_that_answers() {
     }
     let chair = carol.lamp(50).await;
     let order = bob.buy(chair, 1).await.unwrap();
-    assert_eq!(order_of(next(&mut carol_told).await), order.order_id, "a newcomer is told as well");
+    assert_eq!(order_of(next(&mut carol_told).await), order.order_id, "a new seller is notified as well");
     alices.close().await;
     carols.close().await;
     fixture.close().await;

@@ -1,5 +1,6 @@
 //! Metrics of the store, the clocks and the search index.
 
+use souk_search::Search;
 use souk_store::{HealthState, StoreQueues, WriteAheadLog};
 
 use super::{super::App, count, seconds};
@@ -46,26 +47,27 @@ impl App {
     }
 
     pub(super) fn add_search(&self, metrics: &mut Metrics) {
-        let search = self.parts.search.clone();
+        let read = |value: fn(&Search) -> i64| {
+            let search = self.parts.search.clone();
+            move || value(&search)
+        };
         let help = "1 while the search index can't be written and searches show its last state, otherwise 0";
-        metrics.gauge("souk_search_failing", help, move || i64::from(search.failure().is_some()));
-        let search = self.parts.search.clone();
+        metrics.gauge("souk_search_failing", help, read(|search| i64::from(search.failure().is_some())));
         let help = "For how long searches may have lacked changes; 0: they are current";
-        metrics.gauge("souk_search_stale_seconds", help, move || {
-            seconds(search.stale_for().unwrap_or_default())
-        });
-        let search = self.parts.search.clone();
+        let stale_for = read(|search| seconds(search.stale_for().unwrap_or_default()));
+        metrics.gauge("souk_search_stale_seconds", help, stale_for);
         let help = "For how long the search index has lacked changes, however short";
-        metrics.gauge("souk_search_lag_seconds", help, move || seconds(search.lag().unwrap_or_default()));
-        let search = self.parts.search.clone();
+        metrics.gauge(
+            "souk_search_lag_seconds",
+            help,
+            read(|search| seconds(search.lag().unwrap_or_default())),
+        );
         let help = "1 once the search index has caught up with the store, 0 while it is being built";
-        metrics.gauge("souk_search_ready", help, move || i64::from(search.load().level));
-        let search = self.parts.search.clone();
+        metrics.gauge("souk_search_ready", help, read(|search| i64::from(search.load().level)));
         let help = "Searches under way, those that wait included; at most 1024";
-        metrics.gauge("souk_searches", help, move || count(search.load().searches));
-        let search = self.parts.search.clone();
+        metrics.gauge("souk_searches", help, read(|search| count(search.load().searches)));
         let help = "Searches that occupy a thread; at most 8";
-        metrics.gauge("souk_searches_running", help, move || count(search.load().running));
+        metrics.gauge("souk_searches_running", help, read(|search| count(search.load().running)));
     }
 
     pub(super) fn add_clock(&self, metrics: &mut Metrics) {
