@@ -15,6 +15,8 @@ mod limits;
 mod metadata;
 mod ownership;
 mod raw;
+mod reasons;
+mod reflection;
 mod rogue;
 mod rotation;
 mod suspension;
