@@ -13,6 +13,7 @@ mod forge;
 mod handshake;
 mod limits;
 mod metadata;
+mod names;
 mod ownership;
 mod raw;
 mod reasons;

@@ -157,6 +157,11 @@ pub fn refusal(refusal: &Refusal) -> Status {
             status(Reason::NotRegistered, "this certificate's party has not registered yet", [])
         }
         Refusal::Suspended => suspended(),
+        Refusal::DisplayNameTaken => status(
+            Reason::DisplayNameTaken,
+            "another party has this display name, or one that looks like it; choose another",
+            [],
+        ),
         Refusal::RequestIdReused => status(
             Reason::RequestIdReused,
             "this request_id was used before for a call with other parameters",
