@@ -83,6 +83,23 @@ text! {
     CancelReason, 1 to 200, Line
 }
 
+impl DisplayName {
+    /// Parses a name that may be one from before names had fewer characters than other texts: a party keeps such a name. The
+    /// rules check a new one.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the text is too long or too short, or contains a control character.
+    pub fn parse_known(text: &str) -> Result<Self, Invalid> {
+        parse(text, 1, Self::MAX_CHARS, Kind::Line).map(Self)
+    }
+
+    /// Checks that a party may take this name.
+    pub(super) fn check(&self) -> Result<(), Invalid> {
+        name::check(&self.0)
+    }
+}
+
 #[derive(Clone, Copy, PartialEq)]
 enum Kind {
     /// One line by which a party, an item or a vehicle is known.

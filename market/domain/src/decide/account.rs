@@ -8,8 +8,8 @@ use crate::{
 
 impl Rules<'_, '_> {
     /// Registers the caller. Registering again updates name and callback; identity, role, epoch and the time
-    /// of the first registration stay. A new or changed name must not look like another party's; one that a party has had
-    /// since before there was this rule stays.
+    /// of the first registration stay. A new or changed name must not hide anything or look like another party's; one that
+    /// a party has had since before there were these rules stays.
     pub(super) fn register(
         &mut self,
         caller: PartyId,
@@ -21,6 +21,10 @@ impl Rules<'_, '_> {
         let name = NameKey::of(display_name);
         let holder = self.rows.names.get(&name).copied();
         let is_new = before.is_none_or(|party| party.display_name != *display_name);
+        if is_new {
+            let named = |problem| Refusal::InvalidField { field: "display_name", problem };
+            display_name.check().map_err(named)?;
+        }
         if is_new && holder.is_some_and(|holder| holder != caller) {
             return Err(Refusal::DisplayNameTaken);
         }
