@@ -31,7 +31,11 @@ impl Schema {
     pub(super) fn of(sets: &[&[u8]]) -> Result<Self, DecodeError> {
         let mut schema = Self::default();
         for set in sets {
-            for file in FileDescriptorSet::decode(*set)?.file {
+            for mut file in FileDescriptorSet::decode(*set)?.file {
+                // tonic-types has these without the path by which everybody imports them.
+                if file.package() == "google.rpc" && !file.name().contains('/') {
+                    file.name = Some(format!("google/rpc/{}", file.name()));
+                }
                 schema.add(&file);
             }
         }
