@@ -260,6 +260,36 @@ async fn check_reports_every_kind_of_damage_as_damage() {
     market(&["check"], &traded.market.path().join("missing.db")).failure().code(1);
 }
 
+/// Each mistake that a newcomer may make is named, together with what to do.
+#[test]
+fn wrong_files_are_named_with_what_to_do() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    let store = path("souk.db");
+    drop(souk_store::sqlite::open(&store).unwrap());
+    let (missing, nowhere, to) = (path("missing.db"), path("nowhere/copy.db"), path("copy.db"));
+    for arguments in [["check"].as_slice(), &["audit", "verify"], &["clock", "show"], &["backup", text(&to)]]
+    {
+        for (store, says) in
+            [(&missing, "does not exist; check the path"), (&path(""), "is a folder; name the file")]
+        {
+            let told = complaint(&market(arguments, store).failure().code(1));
+            assert!(told.contains(says), "{arguments:?}: {told}");
+        }
+    }
+    for (arguments, store, says) in [
+        (["backup", text(&nowhere)], &store, "check that its folder exists"),
+        (["backup", text(&store)], &store, "exists; choose another file"),
+        (["restore", text(&missing)], &to, "does not exist; check the path"),
+        (["restore", text(&store)], &nowhere, "check that its folder exists"),
+        (["restore", text(&store)], &path(""), "is a folder; name a file"),
+    ] {
+        let told = complaint(&market(&arguments, store).failure().code(1));
+        assert!(told.contains(says), "{arguments:?}: {told}");
+    }
+    assert!(!to.exists());
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn check_reads_a_database_of_postgresql() {
     if !postgres::is_there() {

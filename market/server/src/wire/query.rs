@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use prost::Message as _;
-use souk_domain::{Category, ConsumerName, ItemId, OrderId, PartyId, RideId, Sequence, TimeRange};
+use souk_domain::{
+    Category, ConsumerName, DAY_MICROS, ItemId, OrderId, PartyId, RideId, SalesSummary, Sequence, TimeRange,
+    day_of,
+};
 use souk_proto::v1;
 use souk_search::{CategoryQuery, PriceRange, SearchCursor, SearchOrder, SearchQuery, SearchText};
 use souk_store::{Dropped, OrderQuery, OrdersOf};
@@ -191,6 +194,20 @@ pub fn summarize_sales(request: &v1::SummarizeSalesRequest) -> Result<TimeRange,
         fields.wrong("until_time", "is more than 366 days after from_time; ask for a shorter time");
     }
     fields.finish(Some(placed))
+}
+
+/// Refuses a summary that would lack archived orders, because an end of its time lies within their day.
+pub fn refuse_cut_days(placed: TimeRange, summary: &SalesSummary) -> Result<(), Status> {
+    let mut fields = Fields::new();
+    for (field, time) in [("from_time", placed.from), ("until_time", placed.until)] {
+        let is_within_a_day = time.0.rem_euclid(DAY_MICROS) != 0;
+        if is_within_a_day && summary.cut_days.contains(&day_of(time)) {
+            let problem =
+                "lies within a day some of whose orders have been archived; give the start of a day (UTC)";
+            fields.wrong(field, problem);
+        }
+    }
+    fields.finish(Some(()))
 }
 
 /// Converts a ListCategories request to a query. The caller must add the hidden sellers.

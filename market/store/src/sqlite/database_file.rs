@@ -229,6 +229,12 @@ fn in_use(path: &Path) -> StoreError {
 }
 
 fn cannot_open(path: &Path, error: &io::Error) -> StoreError {
+    if error.kind() == io::ErrorKind::IsADirectory {
+        return StoreError::unavailable(format!(
+            "{0} is a folder; name a file in it, such as {0}/souk.db",
+            path.display()
+        ));
+    }
     StoreError::unavailable(format!(
         "can't open {}: {error}; check that its folder exists and that the market may write there",
         path.display()
