@@ -46,7 +46,9 @@ fn known(reason: Reason) -> Option<u8> {
         | ConsumerNotFound | DeadLetterNotFound | ServiceUnknown => NOT_FOUND,
         OutOfStock | PriceChanged | NotPurchased | AlreadyRated | NotCancellable | RideEnded | SkuTaken
         | DisplayNameTaken | TooManyTills | TooManyConsumers | LineOutOfOrder | OrderStatusConflict
-        | VersionMismatch | StockOutOfRange | CallbackUnreachable | StreamReplaced => CONFLICT,
+        | VersionMismatch | StockOutOfRange | CallbackUnreachable | ConsumerConnected | StreamReplaced => {
+            CONFLICT
+        }
         NotRegistered | CertificateRequired | CertificateExpired | CertificateRevoked | PartyIdInvalid
         | TokenRequired | TokenInvalid | TokenExpired | RoleDenied | AccountSuspended | NotTheMarket
         | WrongRecipient => IDENTITY,

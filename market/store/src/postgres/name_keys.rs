@@ -1,4 +1,4 @@
-//! Migration 0010: the keys of display names, which are computed here and not by the server. Of several parties whose
+//! Migration 0012: the keys of display names, which are computed here and not by the server. Of several parties whose
 //! names look alike, the one with the lowest id has the key.
 
 use std::collections::BTreeMap;

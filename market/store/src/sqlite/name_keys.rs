@@ -1,4 +1,4 @@
-//! Migration 0019: the keys of display names. Of several parties whose names look alike, the one with the lowest number has
+//! Migration 0020: the keys of display names. Of several parties whose names look alike, the one with the lowest number has
 //! the key.
 
 use rusqlite::{Connection, Error, params};
@@ -7,7 +7,7 @@ use souk_domain::{DisplayName, NameKey};
 use super::migrate::Steps;
 
 pub(super) const NAME_KEYS: Steps = Steps {
-    begin: include_str!("migrations/0019_name_keys.sql"),
+    begin: include_str!("migrations/0020_name_keys.sql"),
     step: add_keys,
     last: "SELECT max(number) FROM party WHERE number IS NOT NULL",
     finish: &[],
