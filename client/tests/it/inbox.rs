@@ -8,7 +8,7 @@ use souk_proto::{
     v1::{Event, MissedTotal, NotifyClientRequest, notification_service_client::NotificationServiceClient},
 };
 use tokio::sync::mpsc;
-use tonic::{Code, Status, transport::Channel};
+use tonic::{Status, transport::Channel};
 
 use crate::world::{Party, World, next, notice_of, test_notice};
 
