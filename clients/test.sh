@@ -78,7 +78,11 @@ if [ "$(uname -sm)" = "Linux x86_64" ]; then
         sed -n 's/.*"accessToken": *"\([^"]*\)".*/\1/p')
     expect "Brass lantern" "$(grpcurl -H "x-party-id: $frank" -H "authorization: Bearer $token" \
         -d '{"query": "lantern"}' "$SOUK_MARKET" shopping.v1.CatalogService/SearchItem)"
-    echo "grpcurl: reflection, health and searching: ok"
+    # It reads how to print the details of an error from reflection.
+    refused=$(grpcurl -H "x-party-id: $frank" -H "authorization: Bearer $token" \
+        -d '{"item_id": 999}' "$SOUK_MARKET" shopping.v1.CatalogService/GetItem 2>&1 || true)
+    expect ITEM_NOT_FOUND "$refused"
+    echo "grpcurl: reflection, health, searching and the details of an error: ok"
 else
     echo "skipped: grpcurl (PyPI has none for this architecture)"
 fi

@@ -14,6 +14,7 @@ use souk_testkit::database::DatabaseServer;
 use tempfile::TempDir;
 
 use crate::{
+    fixture,
     load::{self, CONNECTIONS, IN_FLIGHT},
     process::ServerProcess,
     report::median,
@@ -63,8 +64,8 @@ impl Markets {
                 buyers.push(connect(&mut pki, Role::Buyer, &format!("buyer-{number}"), server).await?);
             }
             let buyer = &buyers[0][number - 1];
-            let request = v1::RegisterBuyerRequest { display_name: "buyer".into(), ..Default::default() };
-            buyer.call(request).await?;
+            let display_name = format!("buyer {number}");
+            buyer.call(v1::RegisterBuyerRequest { display_name, ..Default::default() }).await?;
         }
         let mut listed = Vec::new();
         for number in 1..=sellers {
@@ -90,8 +91,7 @@ async fn connect(
 }
 
 async fn list(seller: &Connection, items: usize, stock: i64) -> anyhow::Result<Vec<i64>> {
-    let request = v1::RegisterSellerRequest { display_name: "seller".into(), ..Default::default() };
-    seller.call(request).await?;
+    fixture::register_seller(seller).await?;
     let listed = stream::iter(0..items).map(|number| async move {
         let item = v1::ItemDraft {
             name: Some(format!("item {number}")),

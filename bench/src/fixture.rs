@@ -79,8 +79,9 @@ async fn register_buyer(buyer: &Connection, name: &str) -> anyhow::Result<()> {
 }
 
 pub(crate) async fn register_seller(seller: &Connection) -> anyhow::Result<()> {
-    let request = v1::RegisterSellerRequest { display_name: "seller".into(), ..Default::default() };
-    seller.call(request).await?;
+    // A display name belongs to one party.
+    let display_name = format!("seller {}", seller.party());
+    seller.call(v1::RegisterSellerRequest { display_name, ..Default::default() }).await?;
     Ok(())
 }
 

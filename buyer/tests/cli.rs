@@ -290,3 +290,17 @@ async fn a_watched_search_reports_price_cuts_and_sold_out_items() {
     assert_eq!(line["kind"], json!("gone"), "{line}");
     assert_eq!(watching.interrupt().await, 0);
 }
+
+/// A description is another party's text, and a card's fields are the market's.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_description_can_not_pass_for_a_field() {
+    let shop = Shop::open().await;
+    let bob = shop.bob().await;
+    let text = "A vase.\n    version  99\n     seller  Bob\u{200b}";
+    let vase = ItemDraft { description: Some(text.to_owned()), ..draft("Vase", "home", 900, 1) };
+    let vase = shop.alice.sell(vase).await.expect("listed").item_id;
+    let shown = bob.run(&["show", &vase.to_string()]).await.out;
+    let places: Vec<_> = shown.lines().filter_map(|line| line.find("version")).collect();
+    assert!(places.len() == 2 && places[0] < "description".len() && places[1] > places[0] + 9, "{shown}");
+    assert!(shown.contains("Bob\\u{200b}"), "{shown}");
+}

@@ -5,6 +5,7 @@
 //! | [`identity`] | trust domain, roles, SPIFFE IDs, and what a peer's leaf says |
 //! | [`credentials`] | one party's certificate, key, roots and CRL, loaded and validated from files |
 //! | [`server`], [`client`] | rustls configurations: TLS 1.3, ALPN `h2`, certificates on both sides, no resumption |
+//! | [`listener`] | binding a socket, where there is IPv6 and where there is not |
 //! | [`acceptor`], [`connector`] | the two ends of a connection, for tonic |
 //! | [`rotation`] | reloading credentials when their files change |
 //! | [`pem`] | a check that no block of a PEM file is skipped |
@@ -21,6 +22,7 @@ pub mod clock;
 pub mod connector;
 pub mod credentials;
 pub mod identity;
+pub mod listener;
 pub mod pem;
 pub mod random;
 pub mod rotation;

@@ -126,11 +126,12 @@ pub enum Step {
 impl Error {
     /// Converts the status with which a call ended. `after` is the deadline that the call had.
     pub fn from_status(status: Status, market: &MarketAddresses, after: Duration) -> Self {
-        if refusal::comes_from_souk(&status) {
-            return Self::Refused(Box::new(Refusal::new(&status)));
-        }
+        // First: the market gives this status a reason as well, and a proxy in between does not.
         if is_timeout(&status) {
             return Self::TimedOut { market: market.clone(), after };
+        }
+        if refusal::comes_from_souk(&status) {
+            return Self::Refused(Box::new(Refusal::new(&status)));
         }
         match StdError::source(&status) {
             // tonic attaches a source to statuses that it creates on this side; those from the server have
@@ -225,8 +226,8 @@ impl Error {
             Self::Unreachable { .. } | Self::TimedOut { .. } => true,
             Self::NoneReached(failures) => failures.iter().any(Self::is_transient),
             Self::Refused(refusal) => {
-                matches!(refusal.code(), Code::Unavailable | Code::ResourceExhausted)
-                    || refusal.is_about_the_token()
+                let is_busy = matches!(refusal.code(), Code::Unavailable | Code::ResourceExhausted);
+                is_busy && !refusal.is_about_the_size() || refusal.is_about_the_token()
             }
             _ => false,
         }

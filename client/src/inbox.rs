@@ -11,9 +11,13 @@ use std::{net::SocketAddr, time::Duration};
 use souk_certs::{
     acceptor::{self, Acceptor, AcceptorLimits},
     credentials::Credentials,
+    listener,
     server::{ClientPolicy, server_config},
 };
-use souk_proto::v1::notification_service_server::NotificationServiceServer;
+use souk_proto::{
+    explain::{ExplainLayer, HEADER_LIST_BYTES},
+    v1::notification_service_server::NotificationServiceServer,
+};
 use time::OffsetDateTime;
 use tokio::{
     net::TcpListener,
@@ -68,7 +72,7 @@ impl Inbox {
     /// # Errors
     /// The address is in use or does not belong to this machine.
     pub async fn bind(address: SocketAddr) -> Result<TcpListener, Error> {
-        TcpListener::bind(address).await.map_err(|error| Error::io(format!("listen on {address}"), error))
+        listener::bind(address).await.map_err(|error| Error::io(format!("listen on {address}"), error))
     }
 
     /// Serves the party of `credentials` on a bound socket. Events come out of the receiver, which holds
@@ -193,6 +197,8 @@ async fn serve(
         .max_concurrent_streams(MAX_CALLS)
         .http2_keepalive_interval(Some(KEEP_ALIVE.0))
         .http2_keepalive_timeout(Some(KEEP_ALIVE.1))
+        .http2_max_header_list_size(HEADER_LIST_BYTES)
+        .layer(ExplainLayer)
         .add_service(service)
         .serve_with_incoming_shutdown(acceptor::incoming(listener, acceptor), async {
             // A dropped sender means the same as a message.

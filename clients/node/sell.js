@@ -11,7 +11,7 @@ const souk = new Souk(cert, market);
 let receive;
 const received = new Promise((resolve) => { receive = resolve; });
 const inbox = new Inbox(souk.credentials, (event) => receive(event));
-await souk.register("Alice", await inbox.listen());
+await souk.register("Carol", await inbox.listen());
 const draft = { name, category: "home/light", unit_price: pounds(1250), quantity: 10 };
 const { item } = await souk.call("SellerService", "SellItem", { request_id: newRequestId(), item: draft });
 

@@ -18,7 +18,7 @@ def find(souk, name):
 
 def main(market, cert, name):
     souk = Souk(cert, market)
-    souk.register("Bob")
+    souk.register("Dave")
     lantern = find(souk, name)
     request = buyer.AddToWishlistRequest(request_id=new_request_id(), item_id=lantern.item_id)
     souk.buyer.AddToWishlist(request)

@@ -1,9 +1,10 @@
 //! The API contract of Souk: the messages and services of `shopping.v1`, generated from
-//! `shopping/v1/*.proto`, and the table of error reasons.
+//! `shopping/v1/*.proto`, the table of error reasons, and the layer by which every error has one.
 //!
 //! The `.proto` files are the authoritative documentation. Clients in other languages generate their own
 //! code from them.
 
+pub mod explain;
 pub mod metadata;
 mod methods;
 pub mod reason;

@@ -104,6 +104,8 @@ reasons! {
     RideEnded = "RIDE_ENDED", FailedPrecondition, "start another ride";
     /// Another listed item of the seller has this SKU; metadata `item_id` names it.
     SkuTaken = "SKU_TAKEN", AlreadyExists, "update the item that has the sku, or choose another one";
+    /// Another party has the display name, or one that looks like it.
+    DisplayNameTaken = "DISPLAY_NAME_TAKEN", AlreadyExists, "choose another display name, for example with your town";
     /// An import was interrupted; metadata `line` is the last line that was imported.
     ImportInterrupted = "IMPORT_INTERRUPTED", Unavailable, "send the rows after that line again, or all of them: those that are in change nothing";
     /// The seller has no till with this name.
@@ -168,6 +170,24 @@ reasons! {
     NotTheMarket = "NOT_THE_MARKET", PermissionDenied, "only the market may call a callback";
     /// The callback was called for another party.
     WrongRecipient = "WRONG_RECIPIENT", InvalidArgument, "the callback address belongs to another party; register again";
+    /// The request message is larger than the server takes.
+    MessageTooLarge = "MESSAGE_TOO_LARGE", ResourceExhausted, "send less at once";
+    /// The metadata of the request is larger than 16 KiB.
+    MetadataTooLarge = "METADATA_TOO_LARGE", ResourceExhausted, "send less metadata, and look what a proxy in between adds";
+    /// The request can't be decoded as the message that the method takes.
+    RequestMalformed = "REQUEST_MALFORMED", InvalidArgument, "send one message as the contract defines it, with text in UTF-8";
+    /// A message has the compressed flag, but the call names no compression.
+    CompressionUnnamed = "COMPRESSION_UNNAMED", Internal, "name the compression in `grpc-encoding`, or send the message uncompressed";
+    /// The server does not know the compression of the request; `grpc-accept-encoding` names those that it knows.
+    CompressionUnsupported = "COMPRESSION_UNSUPPORTED", Unimplemented, "send the request uncompressed";
+    /// The server does not know this service or method.
+    MethodUnknown = "METHOD_UNKNOWN", Unimplemented, "check that the address is a Souk market's, and of a version that knows this call";
+    /// The health service knows no service of this name.
+    ServiceUnknown = "SERVICE_UNKNOWN", NotFound, "check the name: reflection lists the services";
+    /// The call took longer than its deadline; a change may have taken effect.
+    DeadlineExceeded = "DEADLINE_EXCEEDED", DeadlineExceeded, "allow more time, and repeat a change with the same request_id: it takes effect once";
+    /// The call was cancelled.
+    Cancelled = "CANCELLED", Cancelled, "repeat a change with the same request_id: it takes effect once";
     /// A bug in the market; its log contains the details.
     Internal = "INTERNAL", Internal, "this is a defect in the market: report it with the time of the call";
 }

@@ -40,18 +40,21 @@ pub fn of_reason(reason: Reason) -> u8 {
 fn known(reason: Reason) -> Option<u8> {
     use Reason::*;
     Some(match reason {
-        InvalidField | RequestIdReused | PageTokenInvalid | CallbackRefused | LineReused => USAGE,
+        InvalidField | RequestIdReused | PageTokenInvalid | CallbackRefused | LineReused
+        | MessageTooLarge | MetadataTooLarge | RequestMalformed => USAGE,
         ItemNotFound | PartyNotFound | OrderNotFound | WishNotFound | RideNotFound | TillNotFound
-        | ConsumerNotFound | DeadLetterNotFound => NOT_FOUND,
+        | ConsumerNotFound | DeadLetterNotFound | ServiceUnknown => NOT_FOUND,
         OutOfStock | PriceChanged | NotPurchased | AlreadyRated | NotCancellable | RideEnded | SkuTaken
-        | TooManyTills | TooManyConsumers | LineOutOfOrder | OrderStatusConflict | VersionMismatch
-        | StockOutOfRange | CallbackUnreachable | ConsumerConnected | StreamReplaced => CONFLICT,
+        | DisplayNameTaken | TooManyTills | TooManyConsumers | LineOutOfOrder | OrderStatusConflict
+        | VersionMismatch | StockOutOfRange | CallbackUnreachable | ConsumerConnected | StreamReplaced => {
+            CONFLICT
+        }
         NotRegistered | CertificateRequired | CertificateExpired | CertificateRevoked | PartyIdInvalid
         | TokenRequired | TokenInvalid | TokenExpired | RoleDenied | AccountSuspended | NotTheMarket
         | WrongRecipient => IDENTITY,
         ImportInterrupted | RateLimited | Overloaded | OutcomeUnknown | Unavailable | StorageFull
-        | StreamTooSlow | ConsumerFree => UNAVAILABLE,
-        Internal => ERROR,
+        | StreamTooSlow | ConsumerFree | DeadlineExceeded | Cancelled => UNAVAILABLE,
+        CompressionUnnamed | CompressionUnsupported | MethodUnknown | Internal => ERROR,
         _ => return None,
     })
 }

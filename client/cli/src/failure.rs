@@ -96,8 +96,9 @@ pub fn hint(error: &Error) -> Option<&str> {
             Objection::OutOfDate | Objection::StaleRevocationList | Objection::Revoked => error.hint(),
             _ => Some("check that --market HOST:PORT is the market and not another server"),
         },
+        // Another server, or an older market, answers without a reason.
         Error::Refused(refusal) if refusal.reason().is_none() && refusal.code() == Code::Unimplemented => {
-            Some("check that --market is a Souk market, and of a version that knows this command")
+            command_hint(Reason::MethodUnknown)
         }
         Error::Refused(refusal) => refusal.reason().and_then(command_hint).or_else(|| error.hint()),
         _ => error.hint(),
@@ -128,6 +129,9 @@ fn command_hint(reason: Reason) -> Option<&'static str> {
         Reason::NotRegistered => "register first: `seller register NAME` or `buyer register NAME`",
         Reason::CertificateRequired => {
             "connect with a certificate that the market's authority signed (gen-certs.sh)"
+        }
+        Reason::MethodUnknown => {
+            "check that --market is a Souk market, and of a version that knows this command"
         }
         Reason::CertificateExpired => "renew the certificate: `gen-certs.sh renew`",
         _ => return None,

@@ -25,6 +25,7 @@ mod program;
 pub mod registering;
 mod session;
 mod shell;
+mod spreadsheet;
 pub mod view;
 
 pub use examine::examine;
@@ -39,6 +40,7 @@ pub use money::{format_money, parse_money};
 pub use outage::{Outage, Persistence};
 pub use output::{Output, Printer, Shown, ended};
 pub use paging::Paging;
-pub use plain::plain;
+pub use plain::{plain, prose};
 pub use program::run;
 pub use session::CliSession;
+pub use spreadsheet::{neutral, original};

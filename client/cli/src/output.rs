@@ -9,7 +9,7 @@ use comfy_table::{Attribute, Cell, ContentArrangement, Table, presets};
 use nu_ansi_term::{Color, Style};
 use serde::{Deserialize, Serialize};
 
-use crate::Failure;
+use crate::{Failure, neutral};
 
 /// The format of results.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum, Deserialize)]
@@ -22,7 +22,8 @@ pub enum Output {
     Json,
     /// One JSON object per line.
     Ndjson,
-    /// The table's columns, separated by commas (RFC 4180).
+    /// The table's columns, separated by commas (RFC 4180). A text that a spreadsheet would take for a formula has an
+    /// apostrophe in front.
     Csv,
 }
 
@@ -84,6 +85,8 @@ impl Printer {
         }
         let width = T::HEADINGS.iter().map(|heading| heading.len()).max().unwrap_or(0);
         for (heading, value) in T::HEADINGS.iter().zip(row.cells()) {
+            // Further lines are indented as far as the first: text of another party must not pass for a field.
+            let value = value.replace('\n', &format!("\n{:width$}  ", ""));
             write(&format!("{}  {value}", self.bold(&format!("{heading:>width$}"))))?;
         }
         Ok(())
@@ -165,7 +168,8 @@ fn csv<T: Shown>(headings: Option<&[&str]>, rows: &[T]) -> Result<(), Failure> {
         writer.write_record(headings.iter().map(|heading| heading.to_lowercase())).map_err(failed)?;
     }
     for row in rows {
-        writer.write_record(row.cells()).map_err(failed)?;
+        let cells = row.cells();
+        writer.write_record(cells.iter().map(|cell| neutral(cell).into_owned())).map_err(failed)?;
     }
     let bytes = writer.into_inner().map_err(|error| Failure::io("write CSV", error.into_error()))?;
     write(String::from_utf8_lossy(&bytes).trim_end_matches("\r\n"))

@@ -90,6 +90,11 @@ impl Refusal {
         matches!(self.reason, Some(Reason::TokenRequired | Reason::TokenInvalid | Reason::TokenExpired))
     }
 
+    /// Returns whether the request is larger than the market takes, which it will also be the next time.
+    pub fn is_about_the_size(&self) -> bool {
+        matches!(self.reason, Some(Reason::MessageTooLarge | Reason::MetadataTooLarge))
+    }
+
     /// Returns what to do about it.
     pub fn hint(&self) -> &'static str {
         match (self.reason, self.code) {

@@ -4,7 +4,7 @@ use std::{collections::HashMap, time::Duration};
 
 use souk_certs::{acceptor::PeerInfo, identity::Identity};
 use souk_proto::{
-    Reason,
+    Reason, metadata,
     reason::DOMAIN,
     v1::{
         Event, NotifyClientRequest, NotifyClientResponse, notification_service_server::NotificationService,
@@ -114,7 +114,9 @@ impl NotificationService for Notifications {
 fn busy(message: &str) -> Status {
     let mut details = ErrorDetails::with_error_info(Reason::Overloaded.as_str(), DOMAIN, HashMap::new());
     details.set_retry_info(Some(RETRY_AFTER));
-    Status::with_error_details(Reason::Overloaded.code(), message, details)
+    let mut status = Status::with_error_details(Reason::Overloaded.code(), message, details);
+    metadata::push_back(&mut status, RETRY_AFTER);
+    status
 }
 
 fn refusal(reason: Reason, message: &str) -> Status {

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Act, Action, ItemRef, Keys, Origin, PartyId, RequestId, TillId, action};
+use super::{Act, Action, ItemRef, Keys, NameKey, Origin, PartyId, RequestId, TillId, action};
 
 /// A change requested by a party.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,7 +54,10 @@ impl Command {
         keys.parties.insert(self.caller);
         keys.requests.insert(self.key());
         match &self.action {
-            Action::Register(_) | Action::Test(_) | Action::Redeliver(_) => {}
+            Action::Register(action::Register { display_name, .. }) => {
+                keys.names.insert(NameKey::of(display_name));
+            }
+            Action::Test(_) | Action::Redeliver(_) => {}
             Action::Suspend(action::Suspend { party, .. })
             | Action::Reinstate(action::Reinstate { party }) => {
                 keys.parties.insert(*party);

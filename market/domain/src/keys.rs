@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{ItemId, OrderId, PartyId, RequestId, RideId, Sku, TillId};
+use super::{ItemId, NameKey, OrderId, PartyId, RequestId, RideId, Sku, TillId};
 
 /// The keys of the rows that a batch reads.
 ///
@@ -12,6 +12,8 @@ use super::{ItemId, OrderId, PartyId, RequestId, RideId, Sku, TillId};
 pub struct Keys {
     /// Parties. A back end also loads the sellers of the items.
     pub parties: BTreeSet<PartyId>,
+    /// Display names, to find out who has them.
+    pub names: BTreeSet<NameKey>,
     /// Items. A back end also loads the items of the orders, and those found by SKU.
     pub items: BTreeSet<ItemId>,
     /// Listed items, by seller and SKU.
@@ -39,8 +41,8 @@ pub struct Keys {
 impl Keys {
     /// Returns whether both name a row that is locked for the batch.
     ///
-    /// Parties and requests are left out on purpose: a back end guards them by revision and by unique key, so
-    /// two batches that share one need not wait for each other.
+    /// Parties, their names and requests are left out on purpose: a back end guards them by revision and by unique key,
+    /// so two batches that share one need not wait for each other.
     pub fn contend(&self, other: &Self) -> bool {
         !(self.items.is_disjoint(&other.items)
             && self.skus.is_disjoint(&other.skus)

@@ -11,6 +11,8 @@ pub enum Refusal {
     Suspended,
     /// No party is registered under this id.
     PartyNotFound(PartyId),
+    /// Another party has the display name, or one that looks like it. It is not said who.
+    DisplayNameTaken,
     /// The caller used the request id before with other parameters.
     RequestIdReused,
     /// A field is valid by itself but not in the current state.

@@ -1,4 +1,5 @@
-//! Free text from users: names, descriptions and reasons, with their length limits.
+//! Free text from users: names, descriptions and reasons, with their length limits. Names may have fewer characters
+//! ([`name`](super::name)).
 //!
 //! Surrounding white space is trimmed and the rest is normalised to NFC (Unicode UAX #15), so that two
 //! encodings of the same name compare equal. Control characters are refused because the text is printed on
@@ -7,14 +8,14 @@
 use serde::{Deserialize, Serialize};
 use unicode_normalization::UnicodeNormalization as _;
 
-use super::Invalid;
+use super::{Invalid, name};
 
 /// The longest UTF-8 encoding of a character. A text with more bytes than its limit times this is refused
 /// before it is scanned.
 const BYTES_PER_CHARACTER_MAX: usize = 4;
 
 macro_rules! text {
-    ($(#[$doc:meta])* $name:ident, $least:literal to $most:literal, $lines:ident) => {
+    ($(#[$doc:meta])* $name:ident, $least:literal to $most:literal, $kind:ident) => {
         $(#[$doc])*
         #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
         #[serde(transparent)]
@@ -28,9 +29,10 @@ macro_rules! text {
             ///
             /// # Errors
             ///
-            /// Fails if the text is too long or too short, or contains a control character.
+            /// Fails if the text is too long or too short, or contains a control character or, in a name, what can't
+            /// be seen.
             pub fn parse(text: &str) -> Result<Self, Invalid> {
-                parse(text, $least, $most, Lines::$lines).map(Self)
+                parse(text, $least, $most, Kind::$kind).map(Self)
             }
 
             /// Returns the text, trimmed and in NFC.
@@ -48,52 +50,73 @@ macro_rules! text {
 
 text! {
     /// An item's name: one line of 1 to 200 characters.
-    ItemName, 1 to 200, One
+    ItemName, 1 to 200, Name
 }
 text! {
     /// A seller's own number for an item (stock keeping unit): one line of 1 to 64 characters.
-    Sku, 1 to 64, One
+    Sku, 1 to 64, Line
 }
 text! {
     /// An item's description: up to 4,000 characters, line breaks allowed, may be empty.
-    Description, 0 to 4000, Many
+    Description, 0 to 4000, Lines
 }
 text! {
     /// A party's public name: one line of 1 to 100 characters.
-    DisplayName, 1 to 100, One
+    DisplayName, 1 to 100, Name
 }
 text! {
     /// The text of a test event: one line of up to 200 characters.
-    TestText, 0 to 200, One
+    TestText, 0 to 200, Line
 }
 
 text! {
     /// Why a party is suspended: one line of 1 to 200 characters, shown to operators.
-    SuspensionReason, 1 to 200, One
+    SuspensionReason, 1 to 200, Line
 }
 
 text! {
     /// A vehicle or driver of a ride: one line of 1 to 100 characters.
-    RideText, 1 to 100, One
+    RideText, 1 to 100, Name
 }
 text! {
     /// Why a seller cancels an order: one line of 1 to 200 characters, shown to the buyer.
-    CancelReason, 1 to 200, One
+    CancelReason, 1 to 200, Line
+}
+
+impl DisplayName {
+    /// Parses a name that may be one from before names had fewer characters than other texts: a party keeps such a name. The
+    /// rules check a new one.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the text is too long or too short, or contains a control character.
+    pub fn parse_known(text: &str) -> Result<Self, Invalid> {
+        parse(text, 1, Self::MAX_CHARS, Kind::Line).map(Self)
+    }
+
+    /// Checks that a party may take this name.
+    pub(super) fn check(&self) -> Result<(), Invalid> {
+        name::check(&self.0)
+    }
 }
 
 #[derive(Clone, Copy, PartialEq)]
-enum Lines {
-    One,
-    Many,
+enum Kind {
+    /// One line by which a party, an item or a vehicle is known.
+    Name,
+    /// One line.
+    Line,
+    /// Any number of lines.
+    Lines,
 }
 
-fn parse(text: &str, least: usize, most: usize, lines: Lines) -> Result<String, Invalid> {
+fn parse(text: &str, least: usize, most: usize, kind: Kind) -> Result<String, Invalid> {
     let text = text.trim();
     // A byte limit first, so that a huge text costs nothing more than this comparison.
     if text.len() > most * BYTES_PER_CHARACTER_MAX {
         return Err(too_long(most));
     }
-    let allowed = |c: char| lines == Lines::Many && matches!(c, '\n' | '\t');
+    let allowed = |c: char| kind == Kind::Lines && matches!(c, '\n' | '\t');
     if text.chars().any(|c| (c.is_control() && !allowed(c)) || is_bidi_override(c)) {
         return Err(Invalid::new("holds a control character; use plain text"));
     }
@@ -105,6 +128,9 @@ fn parse(text: &str, least: usize, most: usize, lines: Lines) -> Result<String, 
     }
     if count < least {
         return Err(Invalid::new("is empty; give it some text"));
+    }
+    if kind == Kind::Name {
+        name::check(&text)?;
     }
     Ok(text)
 }

@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    AuditEntry, DeadLetterId, Fingerprint, IdRange, Item, ItemId, NewEvent, Order, OrderId, Outcome, Party,
-    PartyId, RequestId, Ride, RideId, Sku, Stars, Tally, Till, TillId, Timestamp, Wish,
+    AuditEntry, DeadLetterId, Fingerprint, IdRange, Item, ItemId, NameKey, NewEvent, Order, OrderId, Outcome,
+    Party, PartyId, RequestId, Ride, RideId, Sku, Stars, Tally, Till, TillId, Timestamp, Wish,
 };
 
 /// A request that was carried out, as stored to answer replays.
@@ -77,6 +77,10 @@ impl<K: Ord + Copy, V> Table<K, V> {
 pub struct WorkingSet {
     /// Parties. Saving one also opens its mailbox and sets the mailbox's callback.
     pub parties: Table<PartyId, Party>,
+    /// Who has a display name, or one that looks like it. Derived from the parties and `claimed_names`, never saved.
+    pub names: BTreeMap<NameKey, PartyId>,
+    /// The keys of the names that parties take with this batch, in place of those that they had.
+    pub claimed_names: BTreeMap<PartyId, NameKey>,
     /// Items, including deleted ones.
     pub items: Table<ItemId, Item>,
     /// Orders, both loaded and new.
@@ -127,6 +131,13 @@ impl WorkingSet {
     pub(super) fn put_party(&mut self, party: Party) {
         self.tally.add_party(self.parties.row(party.id).is_none());
         self.parties.put(party.id, party);
+    }
+
+    /// Gives a party a name, and all that look like it. The name that it had stays taken until the batch is saved: the rows of
+    /// a batch may be written in any order, and no two of them may have one name in between.
+    pub(super) fn claim_name(&mut self, party: PartyId, name: NameKey) {
+        self.names.insert(name.clone(), party);
+        self.claimed_names.insert(party, name);
     }
 
     pub(super) fn put_item(&mut self, item: Item) {

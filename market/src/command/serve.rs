@@ -5,6 +5,7 @@ use std::{net::SocketAddr, path::PathBuf, process::ExitCode};
 use anyhow::Context as _;
 use clap::Args;
 use ipnet::IpNet;
+use souk_certs::listener;
 use souk_cli::exit;
 use souk_server::{
     app::{App, ServeError},
@@ -13,10 +14,7 @@ use souk_server::{
     observe::{self, Traces},
     random::Random,
 };
-use tokio::{
-    net::TcpListener,
-    signal::unix::{SignalKind, signal},
-};
+use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 /// Open the market
@@ -100,7 +98,7 @@ pub(super) async fn run(args: ServeArgs) -> anyhow::Result<ExitCode> {
         tracing::warn!("{warning}");
     }
     // Bound before anything is opened, so that a port in use is reported before the store is touched.
-    let listener = TcpListener::bind(config.server.listen)
+    let listener = listener::bind(config.server.listen)
         .await
         .with_context(|| format!("can't listen on {}; choose another --listen", config.server.listen))?;
     let shutdown = CancellationToken::new();

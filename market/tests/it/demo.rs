@@ -1,11 +1,56 @@
 //! `market demo` with a reader that goes away, such as `head`.
 
 use std::{
+    fs,
     io::{BufRead as _, BufReader, Read as _},
-    process::{Command, Stdio},
+    os::unix::fs::PermissionsExt as _,
+    process::{Command, Output, Stdio},
 };
 
 use crate::fixture::eventually;
+
+fn join(role: &str, folder: &std::path::Path) -> Output {
+    let mut market = Command::new(env!("CARGO_BIN_EXE_market"));
+    market
+        .args(["demo", "--env", role])
+        .env("XDG_RUNTIME_DIR", folder)
+        .env("TMPDIR", folder)
+        .output()
+        .unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn demo_is_joined_by_its_own_note_and_not_by_what_others_leave() {
+    let folder = tempfile::tempdir().unwrap();
+    // What another user of this machine may leave in a folder that all share, before there is a demo.
+    let trap = folder.path().join("souk-demo");
+    fs::create_dir(&trap).unwrap();
+    fs::set_permissions(&trap, fs::Permissions::from_mode(0o777)).unwrap();
+    fs::write(trap.join(std::process::id().to_string()), r#"{"market":"x","seller":"x","buyer":"$(x)"}"#)
+        .unwrap();
+    let refused = join("buyer", folder.path());
+    assert!(!refused.status.success() && refused.stdout.is_empty(), "{refused:?}");
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("not yours alone"), "{refused:?}");
+    fs::remove_dir_all(&trap).unwrap();
+    let mut demo = Command::new(env!("CARGO_BIN_EXE_market"))
+        .args(["demo", "--listen", "127.0.0.1:0"])
+        .env("XDG_RUNTIME_DIR", folder.path())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(demo.stdout.take().unwrap()).lines();
+    assert!(lines.any(|line| line.unwrap().starts_with("join from another terminal")));
+    let joined = join("buyer", folder.path());
+    let said = String::from_utf8(joined.stdout).unwrap();
+    let is_quoted =
+        |line: &str, name: &str| line.starts_with(&format!("export {name}='")) && line.ends_with('\'');
+    let lines_said: Vec<_> = said.lines().collect();
+    assert!(is_quoted(lines_said[0], "SOUK_MARKET") && is_quoted(lines_said[1], "SOUK_CERT"), "{said}");
+    assert_eq!(lines_said.len(), 2);
+    drop(lines);
+    eventually("the demo ends", || std::future::ready(demo.try_wait().unwrap().is_some())).await;
+    assert!(!join("buyer", folder.path()).status.success());
+}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn demo_ends_and_removes_everything_when_nobody_reads_its_output() {

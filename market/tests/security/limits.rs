@@ -19,7 +19,7 @@ use tonic_types::StatusExt as _;
 use tower::ServiceExt as _;
 
 use crate::{
-    fixture::{Fixture, PATIENCE, attacks},
+    fixture::{Fixture, PATIENCE, attacks, reason},
     forge::{client, from_files},
     raw::{Pass, call},
 };
@@ -59,14 +59,14 @@ async fn message_of_one_mebibyte(fixture: &Fixture) {
         ..Default::default()
     };
     let sold = pass(fixture).await.call("/shopping.v1.SellerService/SellItem", request.encode_to_vec()).await;
-    assert_eq!(sold.unwrap_err().code(), Code::OutOfRange);
+    assert_eq!(reason(sold), Reason::MessageTooLarge);
 }
 
 async fn metadata_of_64_kib(fixture: &Fixture) {
     let pass = pass(fixture).await;
     let mut request = pass.request(Vec::new());
     request.metadata_mut().insert("x-large", "x".repeat(64 * 1024).parse().unwrap());
-    refused_before_the_handler(call(pass.channel(), request, WHO).await.unwrap_err());
+    assert_eq!(reason(call(pass.channel(), request, WHO).await), Reason::MetadataTooLarge);
 }
 
 async fn metadata_of_2_000_entries(fixture: &Fixture) {
@@ -75,22 +75,15 @@ async fn metadata_of_2_000_entries(fixture: &Fixture) {
     for _ in 0..2_000 {
         request.metadata_mut().append("x-many", "x".parse().unwrap());
     }
-    refused_before_the_handler(call(pass.channel(), request, WHO).await.unwrap_err());
+    assert_eq!(reason(call(pass.channel(), request, WHO).await), Reason::MetadataTooLarge);
 }
 
 const WHO: &str = "/shopping.v1.SessionService/WhoAmI";
 
-/// Checks that the call was refused by the HTTP/2 layer, so that its status has no reason.
-#[track_caller]
-fn refused_before_the_handler(status: Status) {
-    assert_ne!(status.code(), Code::Ok);
-    assert_eq!(Reason::of(&status), None, "{status:?}");
-}
-
 async fn unknown_service_and_method(fixture: &Fixture) {
     let pass = pass(fixture).await;
     for path in ["/shopping.v1.SellerService/Nothing", "/shopping.v1.Nothing/SellItem", "/", "/x/../y"] {
-        assert_eq!(pass.call(path, Vec::new()).await.unwrap_err().code(), Code::Unimplemented, "{path}");
+        assert_eq!(reason(pass.call(path, Vec::new()).await), Reason::MethodUnknown, "{path}");
     }
 }
 
@@ -227,9 +220,9 @@ async fn serves(fixture: &Fixture) {
     fresh.item(fixture.lamp.item_id).await.unwrap();
 }
 
-/// Makes a call with valid credentials and a body that the client library would not send. Returns the status
-/// code, which comes without a message.
-async fn with_body(fixture: &Fixture, encoding: &str, body: Vec<u8>) -> Code {
+/// Makes a call with valid credentials and a body that the client library would not send. Returns the reason
+/// of the status, which comes without a message.
+async fn with_body(fixture: &Fixture, encoding: &str, body: Vec<u8>) -> Reason {
     let pass = pass(fixture).await;
     let (metadata, _, ()) = pass.request(()).into_parts();
     let mut request = http::Request::post("https://market.souk.internal/shopping.v1.SellerService/SellItem")
@@ -240,7 +233,7 @@ async fn with_body(fixture: &Fixture, encoding: &str, body: Vec<u8>) -> Code {
         .unwrap();
     request.headers_mut().extend(metadata.into_headers());
     let response = timeout(PATIENCE, pass.channel().oneshot(request)).await.expect("in time").unwrap();
-    Status::from_header_map(response.headers()).expect("a status and no message").code()
+    reason(Err::<(), _>(Status::from_header_map(response.headers()).expect("a status and no message")))
 }
 
 /// Encodes gRPC's framing: a compression flag and a length, which may be wrong.
@@ -250,26 +243,26 @@ fn framed(compressed: u8, length: u32, message: &[u8]) -> Vec<u8> {
 
 async fn message_that_says_it_has_four_gibibytes(fixture: &Fixture) {
     let refused = with_body(fixture, "identity", framed(0, u32::MAX, b"and then not")).await;
-    assert_eq!(refused, Code::OutOfRange);
+    assert_eq!(refused, Reason::MessageTooLarge);
 }
 
 async fn message_cut_off(fixture: &Fixture) {
     for body in [framed(0, 1_000, &[0; 10]), vec![0, 0], framed(7, 0, &[])] {
-        assert_eq!(with_body(fixture, "identity", body).await, Code::Internal);
+        assert_eq!(with_body(fixture, "identity", body).await, Reason::RequestMalformed);
     }
-    assert_eq!(with_body(fixture, "identity", Vec::new()).await, Code::Internal);
+    assert_eq!(with_body(fixture, "identity", Vec::new()).await, Reason::RequestMalformed);
 }
 
 /// Such a message would decompress to a gibibyte; the market refuses every compressed message.
 async fn gzip_bomb(fixture: &Fixture) {
     let zeros = framed(1, 10, &[0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 3]);
-    assert_eq!(with_body(fixture, "gzip", zeros).await, Code::Unimplemented);
+    assert_eq!(with_body(fixture, "gzip", zeros).await, Reason::CompressionUnsupported);
 }
 
 async fn unknown_compression(fixture: &Fixture) {
-    assert_eq!(with_body(fixture, "brotli", framed(1, 5, b"bombs")).await, Code::Unimplemented);
+    assert_eq!(with_body(fixture, "brotli", framed(1, 5, b"bombs")).await, Reason::CompressionUnsupported);
     // Marked as compressed, without naming an encoding.
-    assert_eq!(with_body(fixture, "identity", framed(1, 5, b"bombs")).await, Code::Internal);
+    assert_eq!(with_body(fixture, "identity", framed(1, 5, b"bombs")).await, Reason::CompressionUnnamed);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -290,6 +283,9 @@ async fn over_quota() {
     assert_eq!((status.code(), Reason::of(&status)), (Code::ResourceExhausted, Some(Reason::RateLimited)));
     let wait = status.get_details_retry_info().unwrap().retry_delay.unwrap();
     assert!(!wait.is_zero() && wait <= std::time::Duration::from_secs(1), "{wait:?}");
+    // The same for gRPC libraries, which repeat calls by themselves (gRFC A6).
+    let pushback = status.metadata().get(souk_proto::metadata::RETRY_PUSHBACK).unwrap().to_str().unwrap();
+    assert_eq!(pushback.parse::<u128>().unwrap(), wait.as_micros().div_ceil(1_000));
     // The quota is per party: others are not affected, and another connection does not help.
     fixture.bob.item(fixture.lamp.item_id).await.unwrap();
     let again = Pass::of_token(&fixture, &mallory, pass.token()).await;

@@ -5,10 +5,14 @@ use souk_proto::{
     metadata::{AUTHORIZATION, PARTY_ID},
 };
 
-use crate::fixture::{Fixture, attacks, honest, reason, sell_with};
+use crate::{
+    fixture::{Fixture, attacks, honest, reason, sell_with},
+    raw::{Pass, call},
+};
 
 attacks!(
     honest_calls_pass_or_the_cases_would_prove_nothing,
+    authorization_scheme_has_any_case,
     party_id_missing,
     party_id_of_another_party,
     party_id_malformed,
@@ -34,6 +38,16 @@ async fn honest_calls_pass_or_the_cases_would_prove_nothing(fixture: &Fixture) {
     }
     let mut client = souk_proto::v1::seller_service_client::SellerServiceClient::new(channel);
     assert_eq!(client.display_seller_items(request).await.unwrap().into_inner().items.len(), 1);
+}
+
+async fn authorization_scheme_has_any_case(fixture: &Fixture) {
+    let pass = Pass::of(fixture, &fixture.alice).await;
+    for scheme in ["bearer", "Bearer", "BEARER"] {
+        let mut request = pass.request(Vec::new());
+        let bearer = format!("{scheme} {}", pass.token());
+        request.metadata_mut().insert(AUTHORIZATION, bearer.parse().unwrap());
+        call(pass.channel(), request, "/shopping.v1.SessionService/WhoAmI").await.unwrap();
+    }
 }
 
 async fn parts(fixture: &Fixture) -> (String, String) {

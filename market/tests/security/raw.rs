@@ -71,6 +71,16 @@ pub(crate) async fn call(channel: Channel, request: Request<Vec<u8>>, path: &str
     Ok(answers.message().await?.unwrap_or_default())
 }
 
+/// Makes a call and reads its messages to the end.
+pub(crate) async fn calls(channel: Channel, request: Request<Vec<u8>>, path: &str) -> Result<(), Status> {
+    let mut grpc = Grpc::new(channel);
+    grpc.ready().await.map_err(|error| Status::from_error(error.into()))?;
+    let mut answers =
+        grpc.server_streaming(request, PathAndQuery::try_from(path).unwrap(), Raw).await?.into_inner();
+    while answers.message().await?.is_some() {}
+    Ok(())
+}
+
 /// A codec that passes messages as raw bytes.
 #[derive(Clone, Copy)]
 struct Raw;

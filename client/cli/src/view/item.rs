@@ -4,7 +4,7 @@ use serde::Serialize;
 use souk_proto::v1;
 
 use super::{MoneyView, or_dash, time};
-use crate::{money::format_money, output::Shown, plain};
+use crate::{money::format_money, output::Shown, plain, prose};
 
 /// An item, as a row or JSON object.
 #[derive(Clone, Debug, Serialize)]
@@ -38,7 +38,7 @@ impl From<&v1::Item> for ItemView {
             rating: item.rating.as_ref().map(RatingView::from),
             seller_name: plain(&item.seller_name),
             seller_id: plain(&item.seller_id),
-            description: item.description.lines().map(plain).collect::<Vec<_>>().join("\n"),
+            description: item.description.lines().map(prose).collect::<Vec<_>>().join("\n"),
             sku: plain(&item.sku),
             version: item.version,
             create_time: time(item.create_time.as_ref()),

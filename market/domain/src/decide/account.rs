@@ -2,20 +2,32 @@
 
 use super::{Decision, Effect, Rules};
 use crate::{
-    Audience, Callback, DisplayName, EventId, EventKind, Party, PartyId, Registered, Role, TestText,
+    Audience, Callback, DisplayName, EventId, EventKind, NameKey, Party, PartyId, Refusal, Registered, Role,
+    TestText,
 };
 
 impl Rules<'_, '_> {
     /// Registers the caller. Registering again updates name and callback; identity, role, epoch and the time
-    /// of the first registration stay.
+    /// of the first registration stay. A new or changed name must not hide anything or look like another party's; one that
+    /// a party has had since before there were these rules stays.
     pub(super) fn register(
         &mut self,
         caller: PartyId,
         role: Role,
         display_name: &DisplayName,
         callback: Option<&Callback>,
-    ) -> Decision<Registered> {
+    ) -> Result<Decision<Registered>, Refusal> {
         let before = self.rows.parties.row(caller);
+        let name = NameKey::of(display_name);
+        let holder = self.rows.names.get(&name).copied();
+        let is_new = before.is_none_or(|party| party.display_name != *display_name);
+        if is_new {
+            let named = |problem| Refusal::InvalidField { field: "display_name", problem };
+            display_name.check().map_err(named)?;
+        }
+        if is_new && holder.is_some_and(|holder| holder != caller) {
+            return Err(Refusal::DisplayNameTaken);
+        }
         let party = Party {
             id: caller,
             // Everything that the caller can't choose is kept from the first registration, above all the
@@ -28,7 +40,12 @@ impl Rules<'_, '_> {
             suspension: before.and_then(|party| party.suspension.clone()),
             tills: before.map(|party| party.tills.clone()).unwrap_or_default(),
         };
-        Decision { outcome: Registered(party.clone()), effects: vec![Effect::PutParty(party)] }
+        let mut effects = vec![Effect::PutParty(party.clone())];
+        // An old name too, if nobody has it any more.
+        if is_new || holder.is_none() {
+            effects.push(Effect::ClaimName(caller, name));
+        }
+        Ok(Decision { outcome: Registered(party), effects })
     }
 
     /// Puts a test event into the caller's own mailbox.

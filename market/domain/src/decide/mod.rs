@@ -17,7 +17,7 @@ mod wishlist;
 
 use super::{
     Act, Action, Audience, AuditEntry, Command, DeadLetterId, Event, EventId, EventKind, Item, ItemId,
-    NewEvent, Order, OrderId, Outcome, Party, PartyId, Recorded, Refusal, Ride, Stars, Till, TillId,
+    NameKey, NewEvent, Order, OrderId, Outcome, Party, PartyId, Recorded, Refusal, Ride, Stars, Till, TillId,
     Timestamp, Wish, WorkingSet,
 };
 
@@ -35,6 +35,7 @@ pub struct Context<'a> {
 /// A change that a rule requests.
 enum Effect {
     PutParty(Party),
+    ClaimName(PartyId, NameKey),
     PutItem(Item),
     PutOrder(Order),
     PutRide(Ride),
@@ -137,7 +138,7 @@ impl Rules<'_, '_> {
             Action::Reinstate(of) => decided(of, self.reinstate(of.party)),
             Action::Register(of) => {
                 let callback = of.callback.as_ref();
-                decided(of, Ok(self.register(command.caller, of.role, &of.display_name, callback)))
+                decided(of, self.register(command.caller, of.role, &of.display_name, callback))
             }
             Action::Test(of) => decided(of, Ok(self.test(&caller?, &of.text))),
             Action::Sell(of) => decided(of, self.sell(&caller?, &of.0)),
@@ -203,6 +204,7 @@ fn decided<A: Act>(_: &A, decision: Result<Decision<A::Outcome>, Refusal>) -> Re
 fn apply(rows: &mut WorkingSet, effect: Effect) {
     match effect {
         Effect::PutParty(party) => rows.put_party(party),
+        Effect::ClaimName(party, name) => rows.claim_name(party, name),
         Effect::PutItem(item) => {
             // The invariant behind "no unit is sold twice": supplied = quantity + sold + withdrawn.
             debug_assert!(item.is_balanced(), "every unit is accounted for: {item:?}");

@@ -25,6 +25,54 @@ fn registering_again_keeps_identity_role_and_first_time() {
     assert_eq!(after.callback.as_ref().unwrap().port, 7444);
 }
 
+fn called(name: &str) -> Action {
+    let display_name = DisplayName::parse(name).unwrap();
+    Action::Register(action::Register { role: Role::Seller, display_name, callback: None })
+}
+
+#[test]
+fn name_that_looks_like_another_partys_is_refused() {
+    let mut fixture = Fixture::open();
+    fixture.act(ALICE, called("Shop")).unwrap();
+    for name in ["Shop", "SHOP", "\u{405}h\u{43e}p"] {
+        assert_eq!(fixture.act(CAROL, called(name)), Err(Refusal::DisplayNameTaken), "{name}");
+        assert_eq!(fixture.validate(CAROL, called(name)), Err(Refusal::DisplayNameTaken), "{name}");
+    }
+    // Its own name is not another's, however it is written.
+    fixture.act(ALICE, called("SHOP")).unwrap();
+    fixture.act(CAROL, called("Shop 2")).unwrap();
+}
+
+#[test]
+fn name_that_two_parties_had_before_the_rule_stays() {
+    let mut fixture = Fixture::open();
+    fixture.act(ALICE, called("Shop")).unwrap();
+    let carol = Party {
+        display_name: DisplayName::parse("Shop").unwrap(),
+        ..fixture.rows.parties.row(party(CAROL)).unwrap().clone()
+    };
+    fixture.rows.parties.load(party(CAROL), carol);
+    fixture.act(CAROL, called("Shop")).unwrap();
+    assert_eq!(fixture.rows.names[&NameKey::of(&DisplayName::parse("Shop").unwrap())], party(ALICE));
+    fixture.act(CAROL, called("Store")).unwrap();
+    assert_eq!(fixture.act(CAROL, called("Shop")), Err(Refusal::DisplayNameTaken));
+}
+
+#[test]
+fn name_with_an_invisible_character_stays_but_can_not_be_taken() {
+    let mut fixture = Fixture::open();
+    let display_name = DisplayName::parse_known("Shop \u{2764}\u{fe0f}").unwrap();
+    let register = || {
+        let (role, display_name) = (Role::Seller, display_name.clone());
+        Action::Register(action::Register { role, display_name, callback: None })
+    };
+    let refused = fixture.act(ALICE, register());
+    assert!(matches!(refused, Err(Refusal::InvalidField { field: "display_name", .. })), "{refused:?}");
+    let alice = fixture.rows.parties.row(party(ALICE)).unwrap().clone();
+    fixture.rows.parties.load(party(ALICE), Party { display_name: display_name.clone(), ..alice });
+    fixture.act(ALICE, register()).unwrap();
+}
+
 #[test]
 fn the_last_unit_can_be_bought_and_not_one_more() {
     let mut fixture = Fixture::open();

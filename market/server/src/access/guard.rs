@@ -227,7 +227,10 @@ fn bearer(metadata: &MetadataMap) -> Result<&str, Status> {
     let mut values = metadata.get_all(AUTHORIZATION).iter();
     let (first, second) = (values.next(), values.next());
     let token = match (first.map(|value| value.to_str()), second) {
-        (Some(Ok(text)), None) => text.strip_prefix(BEARER_PREFIX),
+        (Some(Ok(text)), None) => text
+            .split_at_checked(BEARER_PREFIX.len())
+            // The scheme is case-insensitive, the token is not (RFC 9110, section 11.1).
+            .and_then(|(scheme, token)| scheme.eq_ignore_ascii_case(BEARER_PREFIX).then_some(token)),
         _ => None,
     };
     // Bounded before hashing, which every call with a token pays for.

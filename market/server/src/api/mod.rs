@@ -11,6 +11,7 @@ mod catalog;
 mod dead_letters;
 mod event;
 mod import;
+mod reflection;
 mod ride;
 mod routes;
 mod seller;

@@ -13,8 +13,12 @@ use souk_proto::{
     },
 };
 use tonic::service::{Routes, RoutesBuilder, interceptor::InterceptedService};
+use tonic_reflection::pb::{v1, v1alpha};
 
-use super::{AccountApi, AdminApi, Api, BuyerApi, CatalogApi, EventApi, RideApi, SellerApi, SessionApi};
+use super::{
+    AccountApi, AdminApi, Api, BuyerApi, CatalogApi, EventApi, RideApi, SellerApi, SessionApi,
+    reflection::{Reflection, Schema},
+};
 use crate::access::{Access, Admission, Guard};
 
 /// Maximum size of a request message in bytes. The largest valid request is many times smaller.
@@ -23,6 +27,16 @@ const MAX_REQUEST_BYTES: usize = 256 * 1024;
 const SELLERS: Admission = Admission::Token(&[Role::Seller]);
 const BUYERS: Admission = Admission::Token(&[Role::Buyer]);
 const EVERYBODY: Admission = Admission::Token(&[Role::Seller, Role::Buyer]);
+
+/// What reflection describes: the services, and the details that statuses carry (`google/rpc/error_details.proto` and
+/// `status.proto`), without which tools can't print them.
+const REFLECTED: &[&[u8]] = &[
+    FILE_DESCRIPTOR_SET,
+    tonic_health::pb::FILE_DESCRIPTOR_SET,
+    v1::FILE_DESCRIPTOR_SET,
+    v1alpha::FILE_DESCRIPTOR_SET,
+    tonic_types::pb::FILE_DESCRIPTOR_SET,
+];
 
 /// Builds the routes of all services, each with its guard.
 pub async fn routes(access: &Arc<Access>, api: &Api) -> Result<Routes, tonic_reflection::server::Error> {
@@ -50,13 +64,13 @@ pub async fn routes(access: &Arc<Access>, api: &Api) -> Result<Routes, tonic_ref
     serve!(AdminServiceServer, AdminApi, admin, Admission::Operator);
     let anybody = Guard::new(Arc::clone(access), Admission::Connection);
     routes.add_service(InterceptedService::new(health_service, anybody.clone()));
-    let reflection = || {
-        tonic_reflection::server::Builder::configure()
-            .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
-            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
-    };
-    routes.add_service(InterceptedService::new(reflection().build_v1()?, anybody.clone()));
+    let reflection = Reflection::new(Schema::of(REFLECTED)?, api.parts.closing.clone());
+    let service = v1::server_reflection_server::ServerReflectionServer::new(reflection.clone());
+    let service = service.max_decoding_message_size(MAX_REQUEST_BYTES);
+    routes.add_service(InterceptedService::new(service, anybody.clone()));
     // Older tools, such as grpcurl before 1.8.8, support only the v1alpha service.
-    routes.add_service(InterceptedService::new(reflection().build_v1alpha()?, anybody));
+    let service = v1alpha::server_reflection_server::ServerReflectionServer::new(reflection);
+    let service = service.max_decoding_message_size(MAX_REQUEST_BYTES);
+    routes.add_service(InterceptedService::new(service, anybody));
     Ok(routes.routes())
 }

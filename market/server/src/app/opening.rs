@@ -13,7 +13,10 @@ use std::{
 };
 
 use futures::{Stream, StreamExt as _, stream};
-use souk_certs::acceptor::{Acceptor, TlsConnection};
+use souk_certs::{
+    acceptor::{Acceptor, TlsConnection},
+    listener,
+};
 use souk_proto::Reason;
 use souk_store::OpeningProgress;
 use tokio::{
@@ -55,7 +58,7 @@ pub(super) struct OpenPort {
 impl OpenPort {
     /// Opens the port and serves it in the background, with what is known while the market is being opened.
     pub(super) async fn open(address: SocketAddr, progress: &OpeningProgress) -> io::Result<Self> {
-        let listener = TcpListener::bind(address).await?;
+        let listener = listener::bind(address).await?;
         let address = listener.local_addr()?;
         let (stop, told) = (CancellationToken::new(), progress.clone());
         let port = AdminPort::opening(move || vec![Check::that("store", false, &state(&told))]);

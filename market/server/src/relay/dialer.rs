@@ -4,7 +4,7 @@
 //! own: its DNS name is verified like a host name. Hence a party can neither have its events sent to another party's
 //! server nor make the market talk to an arbitrary service.
 
-use std::time::Duration;
+use std::{error::Error as _, time::Duration};
 
 use quick_cache::sync::Cache;
 use souk_certs::{
@@ -13,7 +13,11 @@ use souk_certs::{
     identity::{Identity, TrustDomain},
 };
 use souk_domain::{Callback, PartyId, Role, Sequence};
-use souk_proto::v1::{self, notification_service_client::NotificationServiceClient};
+use souk_proto::{
+    Reason,
+    reason::code_name,
+    v1::{self, notification_service_client::NotificationServiceClient},
+};
 use tonic::{Code, Status, transport::Channel};
 
 use crate::access::CallbackPolicy;
@@ -99,10 +103,7 @@ impl Dialer {
             // The connection may be the problem, so the next attempt opens a new one.
             self.channels.remove(&route);
         }
-        sent.map_err(|status| SendFailure {
-            reason: in_words(&status),
-            is_refusal: is_refusal(status.code()),
-        })
+        sent.map_err(|status| SendFailure { reason: in_words(&status), is_refusal: is_refusal(&status) })
     }
 
     pub(super) async fn probe(
@@ -156,9 +157,11 @@ impl Dialer {
 
 /// Returns whether a recipient's program has refused the events, rather than been unreachable, busy, or unwilling to
 /// talk to the market. Only such an answer may concern the events themselves.
-fn is_refusal(code: Code) -> bool {
-    matches!(
-        code,
+fn is_refusal(status: &Status) -> bool {
+    // Sent again, the same events are as large as before.
+    let is_too_large = Reason::of(status) == Some(Reason::MessageTooLarge);
+    let is_about_events = matches!(
+        status.code(),
         Code::Unknown
             | Code::InvalidArgument
             | Code::NotFound
@@ -168,16 +171,21 @@ fn is_refusal(code: Code) -> bool {
             | Code::Unimplemented
             | Code::Internal
             | Code::DataLoss
-    )
+    );
+    is_about_events || is_too_large
 }
 
 /// Describes a failure without revealing more than the recipient knows itself: whether it was reached, and its status
 /// code.
 fn in_words(status: &Status) -> String {
+    // tonic attaches a source to statuses that it creates on this side; those from the callback have none.
+    let is_own = status.source().is_some();
     match status.code() {
         Code::DeadlineExceeded => NO_ANSWER.to_owned(),
-        Code::Unavailable => "could not connect to the callback with the party's certificate".to_owned(),
-        code => format!("the callback answered with an error: {code:?}"),
+        Code::Unavailable if is_own => {
+            "could not connect to the callback with the party's certificate".to_owned()
+        }
+        code => format!("the callback answered with an error: {}", code_name(code)),
     }
 }
 
@@ -188,7 +196,7 @@ mod tests {
     #[test]
     fn only_an_answer_about_the_events_is_a_refusal() {
         for code in [Code::Internal, Code::InvalidArgument, Code::FailedPrecondition, Code::Unknown] {
-            assert!(is_refusal(code), "{code:?}");
+            assert!(is_refusal(&Status::new(code, "")), "{code:?}");
         }
         // Not reached, busy, or unwilling to talk to the market at all.
         for code in [
@@ -200,7 +208,17 @@ mod tests {
             Code::Cancelled,
             Code::Aborted,
         ] {
-            assert!(!is_refusal(code), "{code:?}");
+            assert!(!is_refusal(&Status::new(code, "")), "{code:?}");
         }
+    }
+
+    #[test]
+    fn callback_that_answers_unavailable_was_reached() {
+        let answered = Status::unavailable("we restart");
+        assert_eq!(in_words(&answered), "the callback answered with an error: UNAVAILABLE");
+        let refused = std::io::Error::from(std::io::ErrorKind::ConnectionRefused);
+        let mut unreached = Status::unavailable("tcp connect error");
+        unreached.set_source(std::sync::Arc::new(refused));
+        assert!(in_words(&unreached).starts_with("could not connect"));
     }
 }

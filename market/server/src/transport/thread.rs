@@ -4,6 +4,7 @@ use std::{any::Any, future::Future, io, sync::Arc, thread, time::Duration};
 
 use futures::{Stream, StreamExt as _};
 use souk_certs::acceptor::{Acceptor, TlsConnection};
+use souk_proto::explain::{ExplainLayer, HEADER_LIST_BYTES};
 use tokio::{
     net::TcpStream,
     sync::{mpsc, oneshot},
@@ -28,8 +29,6 @@ const CONNECTION_WINDOW: u32 = 8 * 1024 * 1024;
 const HANDSHAKES: usize = 128;
 /// Maximum number of concurrent calls on one connection. tonic's default is unlimited.
 const CONCURRENT_STREAMS: u32 = 256;
-/// Maximum size of request metadata in bytes: a token of 2 KiB, trace context, and room for what proxies add.
-const HEADER_LIST_BYTES: u32 = 16 * 1024;
 /// Interval of HTTP/2 pings on an idle connection, and timeout for the reply. A peer that has vanished so loses its place
 /// among the open connections within twice this time.
 const KEEP_ALIVE: Duration = Duration::from_secs(20);
@@ -126,10 +125,12 @@ async fn serve(
         .http2_max_header_list_size(HEADER_LIST_BYTES)
         .http2_keepalive_interval(Some(KEEP_ALIVE))
         .http2_keepalive_timeout(Some(KEEP_ALIVE))
-        // From the outside in. The log is outermost, to see rejected, panicked and abandoned calls too. Admission
+        // From the outside in. The log is outermost, to see rejected, panicked and abandoned calls too, with the
+        // status that the caller gets: everything whose errors need a reason is inside `ExplainLayer`. Admission
         // comes before the guard inside `routes`, so that a flood costs no signature checks. The deadline is inside
         // admission, so that an expired call returns its permit.
         .layer(AccessLogLayer::new(options.log_format, options.times, options.random))
+        .layer(ExplainLayer)
         .layer(CatchPanicLayer::custom(panicked))
         .layer(admission)
         .layer(DeadlineLayer::new(CALL_TIMEOUT))

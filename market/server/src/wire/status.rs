@@ -6,7 +6,7 @@
 use std::{collections::HashMap, time::Duration};
 
 use souk_domain::{ItemId, Money, Order, OrderId, OrderStatus, Refusal, Stars, Till};
-use souk_proto::{Reason, reason::DOMAIN};
+use souk_proto::{Reason, metadata, reason::DOMAIN};
 use souk_search::SearchError;
 use souk_store::StoreError;
 use tonic::{Code, Status};
@@ -23,11 +23,14 @@ pub fn status<const N: usize>(
     Status::with_error_details(reason.code(), message, details(reason, metadata))
 }
 
-/// Creates a status for a temporary condition, with `RetryInfo` that suggests a retry after `after`.
+/// Creates a status for a temporary condition, with `RetryInfo` that suggests a retry after `after`, which gRPC libraries
+/// that repeat calls by themselves read from the metadata.
 pub fn try_again(reason: Reason, message: impl Into<String>, after: Duration) -> Status {
     let mut details = details(reason, []);
     details.set_retry_info(Some(after));
-    Status::with_error_details(reason.code(), message, details)
+    let mut status = Status::with_error_details(reason.code(), message, details);
+    metadata::push_back(&mut status, after);
+    status
 }
 
 /// Creates a status with `BadRequest`, which lists every invalid field of a request.
@@ -156,6 +159,11 @@ pub fn refusal(refusal: &Refusal) -> Status {
             status(Reason::NotRegistered, "this certificate's party has not registered yet", [])
         }
         Refusal::Suspended => suspended(),
+        Refusal::DisplayNameTaken => status(
+            Reason::DisplayNameTaken,
+            "another party has this display name, or one that looks like it; choose another",
+            [],
+        ),
         Refusal::RequestIdReused => status(
             Reason::RequestIdReused,
             "this request_id was used before for a call with other parameters",

@@ -1,58 +1,48 @@
 //! Joining a running demo from another terminal.
 
-use std::{
-    env, fs,
-    io::Write as _,
-    os::unix::fs::OpenOptionsExt as _,
-    path::{Path, PathBuf},
-};
+use std::path::Path;
 
 use anyhow::{Context as _, bail};
+use serde::{Deserialize, Serialize};
 use souk_certs::identity::Role;
-use souk_client::ClientConfig;
 use souk_testkit::local::LocalMarket;
+
+use super::notes::Notes;
 
 /// The guests for whom certificates are minted.
 const GUESTS: [(Role, &str); 2] = [(Role::Seller, "guest-seller"), (Role::Buyer, "guest-buyer")];
 
-/// A file from which the user's other terminals learn how to reach the demo. It contains paths and no secrets, but
-/// it is readable only by the user nevertheless.
+/// What the user's other terminals need to know of a demo: paths and no secrets.
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct Note {
+    market: String,
+    /// The files with the guests' certificates.
+    seller: String,
+    buyer: String,
+}
+
+/// The note of a running demo.
 pub(super) struct Invitation {
-    file: PathBuf,
-    guests: Vec<(Role, ClientConfig)>,
+    notes: Notes,
 }
 
 impl Invitation {
-    /// Mints the guests' certificates, and writes the file for `market demo --env`.
+    /// Mints the guests' certificates, and writes the note for `market demo --env`.
     pub(super) async fn write(market: &LocalMarket) -> anyhow::Result<Self> {
-        let mut guests = Vec::new();
+        let mut note = Note::default();
         for (role, name) in GUESTS {
-            guests.push((role, market.identity(role, name).await?));
-        }
-        let invitation = Self { file: note_file(), guests };
-        let mut lines = String::new();
-        for (role, _) in &invitation.guests {
-            for line in invitation.exports(*role) {
-                lines.push_str(&format!("{role} {line}\n"));
+            let config = market.identity(role, name).await?;
+            note.market = config.market.to_string();
+            match role {
+                Role::Seller => note.seller = text(&config.credentials.cert)?,
+                _ => note.buyer = text(&config.credentials.cert)?,
             }
         }
-        let mut options = fs::OpenOptions::new();
-        options.create(true).write(true).truncate(true).mode(0o600);
-        let mut file = options.open(&invitation.file).with_context(|| {
-            format!("can't write {}, by which other terminals find the demo", invitation.file.display())
+        let notes = Notes::own();
+        notes.put(std::process::id(), &serde_json::to_vec(&note)?).with_context(|| {
+            format!("can't leave a note in {}, by which other terminals find the demo", notes.place())
         })?;
-        file.write_all(lines.as_bytes())?;
-        Ok(invitation)
-    }
-
-    fn exports(&self, of: Role) -> Vec<String> {
-        let guest = self.guests.iter().find(|(role, _)| *role == of);
-        guest.map_or_else(Vec::new, |(_, config)| {
-            vec![
-                format!("export SOUK_MARKET={}", config.market),
-                format!("export SOUK_CERT={}", quoted(&config.credentials.cert)),
-            ]
-        })
+        Ok(Self { notes })
     }
 
     /// Returns the instructions to print, which can be pasted into a terminal.
@@ -67,33 +57,55 @@ impl Invitation {
     }
 
     pub(super) fn withdraw(&self) {
-        if let Err(error) = fs::remove_file(&self.file) {
+        if let Err(error) = self.notes.remove(std::process::id()) {
             tracing::debug!(%error, "can't remove the invitation");
         }
     }
 }
 
-/// Prints the shell commands that let a terminal join the running demo.
+/// Prints the shell commands that let a terminal join the running demo; of several, the one that began last.
 pub fn print_env(role: Role) -> anyhow::Result<()> {
-    let file = note_file();
-    let Ok(note) = fs::read_to_string(&file) else {
+    let notes = Notes::own();
+    let running = notes.running().with_context(|| format!("can't look for demos in {}", notes.place()))?;
+    let Some((process, note)) = running.last() else {
         bail!("no demo is running; start one with `market demo` in another terminal")
     };
-    let prefix = format!("{role} ");
-    for line in note.lines().filter_map(|line| line.strip_prefix(&prefix)) {
-        println!("{line}");
+    if running.len() > 1 {
+        eprintln!("{} demos are running; this joins the last one, of process {process}", running.len());
     }
+    let note: Note = serde_json::from_slice(note)
+        .with_context(|| format!("the note of process {process} in {} is not a demo's", notes.place()))?;
+    print!("{}", exports(&note, role));
     Ok(())
 }
 
-/// Returns the path of the file, in XDG_RUNTIME_DIR or else in the folder for temporary files.
-fn note_file() -> PathBuf {
-    let runtime = env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from).filter(|path| path.is_dir());
-    let user = env::var("USER").unwrap_or_else(|_| "user".to_owned());
-    runtime.unwrap_or_else(env::temp_dir).join(format!("souk-demo-{user}"))
+fn exports(note: &Note, role: Role) -> String {
+    let cert = if role == Role::Seller { &note.seller } else { &note.buyer };
+    format!("export SOUK_MARKET={}\nexport SOUK_CERT={}\n", quoted(&note.market), quoted(cert))
 }
 
-/// Quotes a path for a POSIX shell.
-fn quoted(path: &Path) -> String {
-    format!("'{}'", path.display().to_string().replace('\'', "'\\''"))
+fn text(path: &Path) -> anyhow::Result<String> {
+    path.to_str().map(str::to_owned).with_context(|| format!("{} is not in UTF-8", path.display()))
+}
+
+/// Quotes a text for a POSIX shell, so that it is one word, whatever it contains.
+fn quoted(text: &str) -> String {
+    format!("'{}'", text.replace('\'', "'\\''"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_of_a_note_is_carried_out_by_the_shell() {
+        let note = Note {
+            market: "$(touch /tmp/x)".to_owned(),
+            buyer: "it's; rm -r .\n`id`".to_owned(),
+            ..Note::default()
+        };
+        let script = format!("{}printf '%s|%s' \"$SOUK_MARKET\" \"$SOUK_CERT\"", exports(&note, Role::Buyer));
+        let shell = std::process::Command::new("sh").args(["-c", &script]).output().unwrap();
+        assert_eq!(String::from_utf8(shell.stdout).unwrap(), format!("{}|{}", note.market, note.buyer));
+    }
 }

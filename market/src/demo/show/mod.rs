@@ -1,6 +1,7 @@
 //! `market demo`: trade to watch, and then a market to join from another terminal.
 
 mod invitation;
+mod notes;
 mod script;
 
 use std::{net::SocketAddr, time::Duration};

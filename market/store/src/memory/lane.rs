@@ -73,6 +73,11 @@ fn load(state: &State, keys: &Keys) -> WorkingSet {
             rows.parties.load(id, party.clone());
         }
     }
+    for name in &keys.names {
+        if let Some(party) = state.names.get(name) {
+            rows.names.insert(name.clone(), *party);
+        }
+    }
     for key in &keys.wishes {
         if let Some(wish) = state.wishes.get(key) {
             rows.wishes.load(*key, *wish);
@@ -119,6 +124,10 @@ fn save(state: &mut State, rows: &WorkingSet) -> Receipt {
         // pending.
         mailbox.end_back_off();
         mailbox.next_attempt = mailbox.next_attempt.map(|_| Default::default());
+    }
+    if !rows.claimed_names.is_empty() {
+        state.names.retain(|_, party| !rows.claimed_names.contains_key(party));
+        state.names.extend(rows.claimed_names.iter().map(|(party, name)| (name.clone(), *party)));
     }
     for (id, item) in rows.items.changes() {
         let Some(item) = item else { continue };

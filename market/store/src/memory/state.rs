@@ -6,8 +6,8 @@ use std::{
 };
 
 use souk_domain::{
-    DeadLetter, DeadLetterId, Event, Item, ItemId, Order, OrderId, Party, PartyId, Recorded, RequestId, Ride,
-    RideId, Role, SalesChange, SalesKey, Sku, Stars, Till, TillId, Timestamp, Wish,
+    DeadLetter, DeadLetterId, Event, Item, ItemId, NameKey, Order, OrderId, Party, PartyId, Recorded,
+    RequestId, Ride, RideId, Role, SalesChange, SalesKey, Sku, Stars, Till, TillId, Timestamp, Wish,
 };
 use uuid::Uuid;
 
@@ -22,6 +22,8 @@ use crate::{
 pub(super) struct State {
     pub(super) parties: BTreeMap<PartyId, Party>,
     pub(super) items: BTreeMap<ItemId, Item>,
+    /// Who has a display name, or one that looks like it.
+    pub(super) names: BTreeMap<NameKey, PartyId>,
     /// Listed items, by seller and SKU.
     pub(super) skus: BTreeMap<(PartyId, Sku), ItemId>,
     pub(super) feed: BTreeMap<FeedPosition, ItemId>,

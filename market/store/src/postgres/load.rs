@@ -4,8 +4,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use souk_domain::{
-    IdRange, ItemId, Keys, OrderId, Party, PartyId, RequestId, RideId, Sku, Stars, Till, TillId, Timestamp,
-    Wish, WorkingSet,
+    IdRange, ItemId, Keys, NameKey, OrderId, Party, PartyId, RequestId, RideId, Sku, Stars, Till, TillId,
+    Timestamp, Wish, WorkingSet,
 };
 use tokio_postgres::Row;
 use uuid::Uuid;
@@ -181,6 +181,7 @@ async fn find(
 struct Answers {
     items: Vec<Row>,
     parties: Vec<Row>,
+    names: Vec<Row>,
     wishes: Vec<Row>,
     ratings: Vec<Row>,
     purchases: Vec<Row>,
@@ -211,6 +212,10 @@ async fn ask(
     let parties: Vec<Uuid> = keys.parties.iter().map(|id| id.0).collect();
     // Always asked, even without parties among the keys: the sellers of the items are parties too.
     asked.push((pipeline.add(sql::LOAD_PARTIES, params![parties, items]), &mut answers.parties));
+    if !keys.names.is_empty() {
+        let names: Vec<String> = keys.names.iter().map(|name| name.as_str().to_owned()).collect();
+        asked.push((pipeline.add(sql::LOAD_NAMES, params![names]), &mut answers.names));
+    }
     let pairs = [
         (sql::LOAD_WISHES, &keys.wishes, &mut answers.wishes),
         (sql::LOAD_RATINGS, &keys.ratings, &mut answers.ratings),
@@ -248,6 +253,9 @@ async fn ask(
 
 fn take_over_rest(answers: &Answers, keys: &Keys, rows: &mut WorkingSet) -> Result<(), Failure> {
     let pair = |row: &Row| Ok::<_, Failure>((convert::party_id(row, 0)?, ItemId(get(row, 1)?)));
+    for row in &answers.names {
+        rows.names.insert(NameKey::trusted(get(row, 0)?), convert::party_id(row, 1)?);
+    }
     for row in &answers.wishes {
         let (buyer, item) = pair(row)?;
         rows.wishes.load((buyer, item), Wish { buyer, item, added_at: Timestamp(get(row, 2)?) });

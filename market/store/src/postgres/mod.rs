@@ -35,6 +35,7 @@ mod horizon;
 mod lane;
 mod load;
 mod mailboxes;
+mod name_keys;
 #[cfg(test)]
 mod plans;
 mod pool;

@@ -77,6 +77,7 @@ fn add_parties(
         let written = parties.iter().map(|party| (!party.tills.is_empty()).then(|| to_json(&party.tills)));
         written.map(Option::transpose).collect::<Result<Vec<_>, _>>()
     };
+    let name = |party: &&Party| rows.claimed_names.get(&party.id).map(|name| name.as_str().to_owned());
     if !new.is_empty() {
         pipeline.add(
             sql::ADD_PARTIES,
@@ -91,6 +92,7 @@ fn add_parties(
                 column!(new, since),
                 column!(new, reason),
                 tills(&new)?,
+                column!(new, name),
             ],
         );
     }
@@ -106,6 +108,7 @@ fn add_parties(
                 column!(known, since),
                 column!(known, reason),
                 tills(&known)?,
+                column!(known, name),
                 column!(known, |party| before[&party.id].revision),
             ],
         );

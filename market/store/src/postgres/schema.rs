@@ -15,6 +15,7 @@ use super::{
     connection::{Connection, Session, params},
     convert::{first, get},
     error::Failure,
+    name_keys::add_keys,
 };
 use crate::{OpeningProgress, StoreError};
 
@@ -30,19 +31,45 @@ struct Migration {
 /// A table that is rewritten in steps. Older markets may be running meanwhile, so whatever they write must end up in the
 /// new form as well, by a trigger for example.
 struct Steps {
-    /// A statement that rewrites the next rows after the key `$1`, a bounded number of them, and returns the key of the
-    /// last one, or NULL if there are no more.
-    step: &'static str,
+    step: Step,
     /// A query for the highest key, to tell how far it is.
     last: &'static str,
     /// Statements after the last step.
     finish: &'static str,
 }
 
+/// Rewrites the next rows after a key, a bounded number of them.
+enum Step {
+    /// A statement with the parameter `$1` for the key, which returns the key of the last row, or NULL if there are no
+    /// more.
+    Sql(&'static str),
+    /// What the server can't compute: see [`add_keys`].
+    NameKeys,
+}
+
+impl Step {
+    async fn take(&self, connection: &mut Connection, after: i64) -> Result<Option<i64>, StoreError> {
+        match self {
+            Self::Sql(sql) => {
+                let rows = connection.query(sql, params![after]).await?;
+                Ok(first(&rows, |row| get::<Option<i64>>(row, 0))?.flatten())
+            }
+            Self::NameKeys => add_keys(connection, after).await,
+        }
+    }
+
+    fn text(&self) -> &'static str {
+        match self {
+            Self::Sql(sql) => sql,
+            Self::NameKeys => "name keys",
+        }
+    }
+}
+
 impl Migration {
     /// Returns everything that the migration does, for its checksum.
     fn text(&self) -> String {
-        let steps = self.steps.iter().flat_map(|steps| [steps.step, steps.finish]);
+        let steps = self.steps.iter().flat_map(|steps| [steps.step.text(), steps.finish]);
         std::iter::once(self.sql).chain(steps).collect::<Vec<_>>().join("\n")
     }
 }
@@ -61,6 +88,8 @@ const MIGRATIONS: &[Migration] = &[
     Migration { sql: include_str!("migrations/0009_refused_since.sql"), steps: None, min_reader: 6 },
     Migration { sql: include_str!("migrations/0010_told.sql"), steps: None, min_reader: 6 },
     Migration { sql: include_str!("migrations/0011_cancelled.sql"), steps: None, min_reader: 6 },
+    // An older market does not check names: while it runs, a party may take a name that is another's.
+    Migration { sql: include_str!("migrations/0012_name_keys.sql"), steps: Some(NAME_KEYS), min_reader: 6 },
 ];
 
 /// Checksums of earlier texts of migrations that lead to the same schema: those of databases that were made between two
@@ -70,9 +99,16 @@ const EARLIER_CHECKSUMS: &[(i32, &str)] =
 
 /// Adds up the present orders. All of them have to be read, and there may be any number.
 const SUMS: Steps = Steps {
-    step: "SELECT add_sums($1)",
+    step: Step::Sql("SELECT add_sums($1)"),
     last: "SELECT max(id) FROM orders",
     finish: include_str!("migrations/0002_sums_finish.sql"),
+};
+
+const NAME_KEYS: Steps = Steps {
+    step: Step::NameKeys,
+    // Of all ids.
+    last: "SELECT 9223372036854775807",
+    finish: "",
 };
 
 /// Returns the SQL of all migrations, as it is carried out on an empty database.
@@ -207,9 +243,7 @@ async fn take_step(
     steps: &Steps,
     progress: &OpeningProgress,
 ) -> Result<bool, StoreError> {
-    let rows = connection.query(steps.step, params![done]).await?;
-    let next: Option<i64> = first(&rows, |row| get::<Option<i64>>(row, 0))?.flatten();
-    let Some(next) = next else {
+    let Some(next) = steps.step.take(connection, done).await? else {
         connection.batch_within(MIGRATION_PATIENCE, steps.finish).await?;
         connection.query(LAST_STEP, params![number]).await?;
         return Ok(false);

@@ -63,6 +63,9 @@ pub(super) const LOAD_PARTIES: &str = concat!(
      UNION SELECT item.seller FROM item WHERE item.id = ANY($2)))"
 );
 
+/// Who has the display names that are asked for. Not locked: the unique index guards them.
+pub(super) const LOAD_NAMES: &str = "SELECT name_key, id FROM party WHERE name_key = ANY($1)";
+
 pub(super) const LOAD_WISHES: &str = "SELECT buyer, item, added_at FROM wish \
      JOIN unnest($1::UUID[], $2::BIGINT[]) AS named (buyer, item) USING (buyer, item)";
 
@@ -89,19 +92,19 @@ pub(super) const TAKE_ORDER_NUMBERS: &str =
 /// Inserts parties that did not exist when the batch was decided. A unique violation means that another
 /// market was faster.
 pub(super) const ADD_PARTIES: &str = "INSERT INTO party (id, role, display_name, callback_host, callback_port, \
-     registered_at, epoch, suspended_at, suspended_for, tills, revision) \
+     registered_at, epoch, suspended_at, suspended_for, tills, name_key, revision) \
      SELECT *, 1 FROM unnest($1::UUID[], $2::TEXT[], $3::TEXT[], $4::TEXT[], $5::INTEGER[], $6::BIGINT[], $7::BIGINT[], \
-     $8::BIGINT[], $9::TEXT[], $10::TEXT[])";
+     $8::BIGINT[], $9::TEXT[], $10::TEXT[], $11::TEXT[])";
 
 /// Updates parties if they still have the revision that the batch was decided on. `must_be` fails the
 /// transaction otherwise, as a serialization failure.
 pub(super) const CHANGE_PARTIES: &str = "WITH changed AS (UPDATE party SET display_name = new.display_name, \
      callback_host = new.callback_host, callback_port = new.callback_port, epoch = new.epoch, \
      suspended_at = new.suspended_at, suspended_for = new.suspended_for, tills = new.tills, \
-     revision = party.revision + 1 \
+     name_key = coalesce(new.name_key, party.name_key), revision = party.revision + 1 \
      FROM unnest($1::UUID[], $2::TEXT[], $3::TEXT[], $4::INTEGER[], $5::BIGINT[], $6::BIGINT[], $7::TEXT[], $8::TEXT[], \
-     $9::BIGINT[]) \
-     AS new (id, display_name, callback_host, callback_port, epoch, suspended_at, suspended_for, tills, revision) \
+     $9::TEXT[], $10::BIGINT[]) \
+     AS new (id, display_name, callback_host, callback_port, epoch, suspended_at, suspended_for, tills, name_key, revision) \
      WHERE party.id = new.id AND party.revision = new.revision RETURNING 1) \
      SELECT must_be(count(*), cardinality($1)) FROM changed";
 
@@ -302,6 +305,7 @@ pub(super) const LANE: &[&str] = &[
     FIND_SKUS,
     LOAD_ITEMS,
     LOAD_PARTIES,
+    LOAD_NAMES,
     LOAD_WISHES,
     LOAD_RATINGS,
     LOAD_PURCHASES,

@@ -16,6 +16,7 @@ pub(super) fn load(connection: &Connection, keys: &Keys) -> Result<WorkingSet, E
     load_orders(connection, keys, &mut rows)?;
     load_items(connection, keys, &mut rows)?;
     load_parties(connection, keys, &mut rows)?;
+    load_names(connection, keys, &mut rows)?;
     load_wishes_and_ratings(connection, keys, &mut rows)?;
     load_requests(connection, keys, &mut rows)?;
     rows.item_ids = numbers(connection, "item", keys.new_items)?;
@@ -88,6 +89,18 @@ fn load_skus(connection: &Connection, keys: &Keys, rows: &mut WorkingSet) -> Res
         }
     }
     Ok(rows.skus.values().copied().collect())
+}
+
+/// Finds out who has the display names that are asked for.
+fn load_names(connection: &Connection, keys: &Keys, rows: &mut WorkingSet) -> Result<(), Error> {
+    let mut one = connection.prepare_cached("SELECT id FROM party WHERE name_key = ?")?;
+    for name in &keys.names {
+        let found = one.query_row([name.as_str()], |row| convert::party_id(row, 0)).optional()?;
+        if let Some(party) = found {
+            rows.names.insert(name.clone(), party);
+        }
+    }
+    Ok(())
 }
 
 /// Loads the named parties, and the sellers of the items.

@@ -35,6 +35,7 @@ mod load;
 mod log_readers;
 mod mailboxes;
 mod migrate;
+mod name_keys;
 mod open_files;
 mod order_states;
 mod ownership;

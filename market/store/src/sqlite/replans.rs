@@ -71,7 +71,7 @@ fn buy() -> action::Buy {
 /// Creates a seller, a buyer and an item.
 async fn shop(lane: &mut Box<dyn Lane>) {
     for (number, party, role) in [(1, ALICE, Role::Seller), (2, BOB, Role::Buyer)] {
-        let display_name = DisplayName::parse("party").unwrap();
+        let display_name = DisplayName::parse(&format!("party {number}")).unwrap();
         act(lane, number, party, action::Register { role, display_name, callback: None }).await;
     }
     let lamp = ItemListing {

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, btree_map::Entry};
 
 use rusqlite::{CachedStatement, Connection, Error, params};
 use souk_domain::{
-    Audience, CancelReason, EventKind, IdRange, Item, NewEvent, Order, Party, Role, Sku, WorkingSet,
+    Audience, CancelReason, EventKind, IdRange, Item, NameKey, NewEvent, Order, Party, Role, Sku, WorkingSet,
 };
 
 use super::{
@@ -39,10 +39,10 @@ pub(super) fn save(connection: &Connection, rows: &WorkingSet) -> Result<Receipt
 fn save_parties(connection: &Connection, rows: &WorkingSet) -> Result<(), Error> {
     let mut put = connection.prepare_cached(
         "INSERT INTO party (id, role, display_name, callback_host, callback_port, registered_at, epoch, \
-         suspended_at, suspended_for, tills, number) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, \
+         suspended_at, suspended_for, tills, name_key, number) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, \
          (SELECT coalesce(max(number), 0) + 1 FROM party WHERE number IS NOT NULL)) \
          ON CONFLICT (id) DO UPDATE SET display_name = ?3, callback_host = ?4, callback_port = ?5, epoch = ?7, \
-         suspended_at = ?8, suspended_for = ?9, tills = ?10",
+         suspended_at = ?8, suspended_for = ?9, tills = ?10, name_key = coalesce(?11, name_key)",
     )?;
     let mut open = connection.prepare_cached(
         "INSERT INTO mailbox (party, role, callback_host, callback_port) VALUES (?1, ?2, ?3, ?4) \
@@ -68,7 +68,8 @@ fn save_parties(connection: &Connection, rows: &WorkingSet) -> Result<(), Error>
             epoch,
             since,
             reason,
-            tills
+            tills,
+            rows.claimed_names.get(id).map(NameKey::as_str)
         ])?;
         // A suspended party has no open callback, and mailboxes without one are never claimed for delivery.
         let (host, port) = party.open_callback().map(|c| (c.host.as_str(), c.port)).unzip();

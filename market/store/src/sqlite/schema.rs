@@ -5,6 +5,7 @@ use rusqlite::Connection;
 use super::{
     compact_orders::COMPACT_ORDERS,
     migrate::{self, Migration, SchemaProblem},
+    name_keys::NAME_KEYS,
     order_states::ORDER_STATES,
     party_numbers::PARTY_NUMBERS,
     sums::SUMS,
@@ -32,6 +33,7 @@ const MIGRATIONS: &[Migration] = &[
     Migration::Steps(COMPACT_ORDERS),
     Migration::Script(include_str!("migrations/0018_refused_since.sql")),
     Migration::Script(include_str!("migrations/0019_told.sql")),
+    Migration::Steps(NAME_KEYS),
 ];
 
 /// Brings the file up to date. A market that was killed in between continues where it was.
@@ -223,6 +225,19 @@ mod tests {
         assert_eq!(lines(&connection, numbers), [format!("1 {parties} {parties} {parties}")]);
     }
 
+    /// Of many parties with one name, one has its key. All keep the name.
+    #[test]
+    fn migration_in_steps_gives_each_name_to_one_party() {
+        let mut connection = old_file();
+        assert!(migrate(&mut connection, &OpeningProgress::default()).is_ok());
+        let keys =
+            lines(&connection, "SELECT name_key FROM party WHERE name_key IS NOT NULL ORDER BY name_key");
+        assert_eq!(keys, ["allce", "bob", "dave"]);
+        let names =
+            "SELECT concat_ws(' ', display_name, count(*)) FROM party GROUP BY display_name ORDER BY 1";
+        assert_eq!(lines(&connection, names), ["Alice 1", "Bob 1", &format!("Dave {BYSTANDERS}")]);
+    }
+
     /// The sums are those of all orders, whatever steps they were added in.
     #[test]
     fn migration_in_steps_adds_up_all_orders() {
@@ -262,7 +277,9 @@ mod tests {
         const ORDER_STATES: usize = 1 + 3 + 1 + 4 + 1;
         const SUMS: usize = 1 + 3 + 1 + 1;
         const PARTY_NUMBERS: usize = 1 + 2 + 1 + 1;
-        const ALL: usize = 2 * ORDER_STATES + 1 + SUMS + PARTY_NUMBERS + (MIGRATIONS.len() - 3 - 4);
+        const NAME_KEYS: usize = 1 + 2 + 1 + 1;
+        const ALL: usize =
+            2 * ORDER_STATES + 1 + SUMS + PARTY_NUMBERS + NAME_KEYS + (MIGRATIONS.len() - 3 - 5);
         let mut connection = old_file();
         let (mut steps, mut seen) = (0, Vec::new());
         loop {

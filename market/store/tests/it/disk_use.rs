@@ -55,7 +55,9 @@ impl Dice {
     }
 
     fn name(&mut self) -> DisplayName {
-        DisplayName::parse(&format!("{} {}", self.pick(&GIVEN), self.pick(&FAMILY))).unwrap()
+        let (given, family) = (self.pick(&GIVEN), self.pick(&FAMILY));
+        // No two parties have one name.
+        DisplayName::parse(&format!("{given} {family} {}", self.roll() % 1_000_000_000)).unwrap()
     }
 }
 

@@ -12,6 +12,7 @@ on_every_back_end!(
     orders_keep_the_names_within_a_batch,
     names_of_others_do_not_change,
     cancelled_orders_keep_the_names_of_their_time,
+    names_that_look_alike_belong_to_one_party,
 );
 
 fn called(role: Role, name: &str) -> Action {
@@ -157,6 +158,32 @@ async fn cancelled_orders_keep_the_names_of_their_time(mut shop: Shop) {
     }
     shop.rename_all(lamp, ["X", "Y", "Z"]).await;
     assert_eq!(shop.names_read().await, expected);
+}
+
+async fn names_that_look_alike_belong_to_one_party(mut shop: Shop) {
+    let taken = Err(souk_domain::Refusal::DisplayNameTaken);
+    shop.act(ALICE, called(Role::Seller, "Shop")).await.unwrap();
+    for (other, role) in [(CAROL, Role::Seller), (BOB, Role::Buyer)] {
+        assert_eq!(shop.act(other, called(role, "\u{405}hop")).await, taken);
+    }
+    // What is not about the name leaves it alone.
+    shop.with_callback(DAVE, Role::Buyer).await;
+    shop.act(ALICE, called(Role::Seller, "SHOP")).await.unwrap();
+    assert_eq!(shop.act(BOB, called(Role::Buyer, "shop")).await, taken);
+    // In one batch, the first has it; the name that a party gives up is free afterwards.
+    let actions = [
+        (ALICE, called(Role::Seller, "Store")),
+        (CAROL, called(Role::Seller, "Stall")),
+        (BOB, called(Role::Buyer, "STALL")),
+        (BOB, called(Role::Buyer, "Shop")),
+    ];
+    let commands: Vec<_> = actions.into_iter().map(|(caller, action)| shop.command(caller, action)).collect();
+    let outcomes = shop.batch(&commands).await.0;
+    let refused: Vec<_> = outcomes.iter().map(Result::is_err).collect();
+    assert_eq!(refused, [false, false, true, true]);
+    shop.act(BOB, called(Role::Buyer, "Shop")).await.unwrap();
+    assert_eq!(shop.act(ALICE, called(Role::Seller, "Shop")).await, taken);
+    shop.act(ALICE, called(Role::Seller, "Store")).await.unwrap();
 }
 
 /// Former names are kept for good, so they are noted only if an order has them.

@@ -30,7 +30,7 @@ impl Shop {
 
     async fn registered_at(&mut self, number: u128, port: u16) {
         let callback = Some(Callback { host: "192.0.2.7".into(), port });
-        let display_name = DisplayName::parse("at a port").unwrap();
+        let display_name = DisplayName::parse(&format!("party {number} at a port")).unwrap();
         let role = Role::Seller;
         self.act(number, Action::Register(action::Register { role, display_name, callback })).await.unwrap();
     }

@@ -142,7 +142,8 @@ impl Columns {
                 return Ok(String::new());
             };
             let text = std::str::from_utf8(bytes);
-            text.map(|text| text.trim().to_owned())
+            // What `export` adds to what looks like a formula, and whoever else follows OWASP.
+            text.map(|text| souk_cli::original(text.trim()).to_owned())
                 .map_err(|_| format!("{} is not in UTF-8; save the file as UTF-8", field.name()))
         })
     }

@@ -14,8 +14,10 @@ const TEST_MIGRATIONS: &[Migration] = &[
         sql: "CREATE TABLE old_row AS SELECT generate_series(1, 40000)::BIGINT AS id; \
               CREATE TABLE new_row (id BIGINT NOT NULL)",
         steps: Some(Steps {
-            step: "WITH part AS (SELECT id FROM old_row WHERE id > $1 ORDER BY id LIMIT 100), \
-                   moved AS (INSERT INTO new_row SELECT id FROM part) SELECT max(id) FROM part",
+            step: Step::Sql(
+                "WITH part AS (SELECT id FROM old_row WHERE id > $1 ORDER BY id LIMIT 100), \
+                 moved AS (INSERT INTO new_row SELECT id FROM part) SELECT max(id) FROM part",
+            ),
             last: "SELECT max(id) FROM old_row",
             finish: "DROP TABLE old_row; ALTER TABLE new_row ADD PRIMARY KEY (id)",
         }),
@@ -129,6 +131,21 @@ async fn earlier_listener_counts_from_the_migration_on() {
     let counted =
         "SELECT string_agg(acknowledged || ' ' || stream_until, ', ' ORDER BY acknowledged) FROM mailbox";
     assert_eq!(server.psql("souk", counted).unwrap(), "0 0, 5 77, 6 0");
+}
+
+/// Of the parties with one name, one has its key. All keep the name.
+#[tokio::test]
+async fn each_name_is_given_to_one_party() {
+    let Some(server) = empty_database() else { return };
+    let (address, progress) = (address_of(&server), OpeningProgress::default());
+    migrate_with(&address, &MIGRATIONS[..11], &progress).await.unwrap();
+    // More than a step takes, with ids in the whole range.
+    let parties = "INSERT INTO party (id, role, display_name, registered_at, epoch, revision) \
+         SELECT md5(n::TEXT)::UUID, 'seller', 'Seller ' || n % 6000, 0, 0, 0 FROM generate_series(1, 12000) AS n";
+    server.psql("souk", parties).unwrap();
+    migrate(&address, &progress).await.unwrap();
+    let counted = "SELECT concat_ws(' ', count(*), count(name_key), count(DISTINCT display_name)) FROM party";
+    assert_eq!(server.psql("souk", counted).unwrap(), "12000 6000 6000");
 }
 
 /// A database that was made between two releases, by another text of a migration that leads to the same schema.
