@@ -11,6 +11,7 @@ mod echo;
 mod failover;
 mod faults;
 mod fixture;
+mod fuzz;
 mod histories;
 mod hostile;
 mod import;
@@ -52,6 +53,7 @@ enum Command {
     Failover(failover::FailoverArgs),
     Sync(sync::SyncArgs),
     Import(import::ImportArgs),
+    Fuzz(fuzz::FuzzArgs),
     Hostile(hostile::HostileArgs),
     Sink(hostile::sink::SinkArgs),
     /// Run an echo server with the market's TLS and threads, as the upper limit. Started by `compare`.
@@ -87,6 +89,7 @@ async fn main() -> ExitCode {
         Command::Failover(args) => failover::run(args).await,
         Command::Sync(args) => sync::run(args).await,
         Command::Import(args) => import::run(args).await,
+        Command::Fuzz(args) => fuzz::run(&args),
         Command::Hostile(args) => hostile::run(args).await,
         Command::HostileAttack(args) => hostile::attack(args).await,
         Command::Sink(args) => hostile::sink::run(args).await,
