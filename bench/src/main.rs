@@ -11,7 +11,9 @@ mod echo;
 mod failover;
 mod faults;
 mod fixture;
+mod fuzz;
 mod histories;
+mod hostile;
 mod import;
 mod load;
 mod power_cut;
@@ -51,6 +53,9 @@ enum Command {
     Failover(failover::FailoverArgs),
     Sync(sync::SyncArgs),
     Import(import::ImportArgs),
+    Fuzz(fuzz::FuzzArgs),
+    Hostile(hostile::HostileArgs),
+    Sink(hostile::sink::SinkArgs),
     /// Run an echo server with the market's TLS and threads, as the upper limit. Started by `compare`.
     #[command(hide = true)]
     ServeEcho(process::ServeArgs),
@@ -60,6 +65,12 @@ enum Command {
     /// Run a market to put load on. Started by `compare` and others.
     #[command(hide = true)]
     ServeMarket(process::ServeArgs),
+    /// Run a market with default limits to attack. Started by `hostile`.
+    #[command(hide = true)]
+    ServeAttacked(process::ServeArgs),
+    /// Attack it. Started by `hostile`.
+    #[command(hide = true)]
+    HostileAttack(hostile::AttackArgs),
     /// Run the `seller` program. Started by `import`.
     #[command(hide = true)]
     Seller(import::SellerArgs),
@@ -78,6 +89,11 @@ async fn main() -> ExitCode {
         Command::Failover(args) => failover::run(args).await,
         Command::Sync(args) => sync::run(args).await,
         Command::Import(args) => import::run(args).await,
+        Command::Fuzz(args) => fuzz::run(&args),
+        Command::Hostile(args) => hostile::run(args).await,
+        Command::HostileAttack(args) => hostile::attack(args).await,
+        Command::Sink(args) => hostile::sink::run(args).await,
+        Command::ServeAttacked(args) => process::serve_attacked(args).await,
         Command::Seller(args) => return args.run().await,
         Command::ServeEcho(args) => echo::serve(args).await,
         Command::ServeUnguarded(args) => unguarded::serve(args).await,

@@ -8,7 +8,7 @@ use std::{
     process::Stdio,
 };
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, bail, ensure};
 use clap::Args;
 use souk_server::{
     app::App,
@@ -21,6 +21,7 @@ use tokio::{
     io::{AsyncBufReadExt as _, BufReader},
     net::TcpListener,
     process::{Child, Command},
+    signal::unix::{SignalKind, signal},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -44,6 +45,9 @@ pub(crate) struct ServeArgs {
     /// Address of a database, instead of a SQLite file in the folder.
     #[arg(long)]
     pub(crate) store: Option<PathBuf>,
+    /// Address for metrics and health checks.
+    #[arg(long)]
+    pub(crate) admin: Option<SocketAddr>,
 }
 
 /// A server in a child process, which is killed on drop.
@@ -66,7 +70,7 @@ impl ServerProcess {
         threads: usize,
         log: &str,
     ) -> anyhow::Result<Self> {
-        Self::spawn(program, command, dir, threads, log, None).await
+        Self::spawn(program, command, dir, threads, log, &[]).await
     }
 
     /// Starts a market on the database at the address `store`.
@@ -76,7 +80,20 @@ impl ServerProcess {
         threads: usize,
         log: &str,
     ) -> anyhow::Result<Self> {
-        Self::spawn(&std::env::current_exe()?, "serve-market", dir, threads, log, Some(store)).await
+        let more = ["--store", store];
+        Self::spawn(&std::env::current_exe()?, "serve-market", dir, threads, log, &more).await
+    }
+
+    /// Starts a market with its default limits and an admin port.
+    pub(crate) async fn start_attacked(
+        dir: &Path,
+        threads: usize,
+        log: &str,
+        admin: SocketAddr,
+    ) -> anyhow::Result<Self> {
+        let admin = admin.to_string();
+        let more = ["--admin", &admin];
+        Self::spawn(&std::env::current_exe()?, "serve-attacked", dir, threads, log, &more).await
     }
 
     async fn spawn(
@@ -85,14 +102,14 @@ impl ServerProcess {
         dir: &Path,
         threads: usize,
         log: &str,
-        store: Option<&str>,
+        more: &[&str],
     ) -> anyhow::Result<Self> {
         let mut child = Command::new(program)
             .arg(command)
             .arg("--dir")
             .arg(dir)
             .args(["--threads", &threads.to_string(), "--log", log])
-            .args(store.map(|store| ["--store", store]).into_iter().flatten())
+            .args(more)
             .stdout(Stdio::piped())
             .stderr(
                 fs::OpenOptions::new().create(true).append(true).open(dir.join(format!("{command}.log")))?,
@@ -113,20 +130,40 @@ impl ServerProcess {
         Ok(self.child.kill().await?)
     }
 
+    /// Stops the market as an operator does, and waits until it has ended.
+    pub(crate) async fn stop(&mut self) -> anyhow::Result<()> {
+        let id = self.child.id().context("the server has ended")?;
+        let sent = Command::new("kill").args(["-TERM", &id.to_string()]).status().await?;
+        ensure!(sent.success(), "can't send SIGTERM");
+        let status = self.child.wait().await?;
+        ensure!(status.success(), "the market ended with {status}");
+        Ok(())
+    }
+
+    /// Returns the number of open file descriptors of the process.
+    pub(crate) fn descriptors(&self) -> anyhow::Result<usize> {
+        let id = self.child.id().context("the server has ended")?;
+        Ok(fs::read_dir(format!("/proc/{id}/fd"))?.count())
+    }
+
     /// Returns the memory usage of the process.
     pub(crate) fn memory(&self) -> anyhow::Result<Memory> {
         Ok(Memory::of(self.child.id().context("the server has ended")?)?)
     }
 
-    /// Returns the CPU time used so far, user and system, in seconds (proc_pid_stat(5), fields 14 and 15).
+    /// Returns the CPU time used so far in seconds.
     pub(crate) fn cpu_seconds(&self) -> anyhow::Result<f64> {
-        let id = self.child.id().context("the server has ended")?;
-        let stat = fs::read_to_string(format!("/proc/{id}/stat"))?;
-        // The second field is the command name in parentheses, which may contain spaces.
-        let (_, fields) = stat.rsplit_once(')').context("cannot parse /proc/PID/stat")?;
-        let ticks: Vec<f64> = fields.split_whitespace().skip(11).take(2).flat_map(str::parse).collect();
-        Ok(ticks.iter().sum::<f64>() / TICKS_PER_SECOND)
+        cpu_seconds(self.child.id().context("the server has ended")?)
     }
+}
+
+/// Returns the CPU time of a process, user and system, in seconds (proc_pid_stat(5), fields 14 and 15).
+pub(crate) fn cpu_seconds(process: u32) -> anyhow::Result<f64> {
+    let stat = fs::read_to_string(format!("/proc/{process}/stat"))?;
+    // The second field is the command name in parentheses, which may contain spaces.
+    let (_, fields) = stat.rsplit_once(')').context("cannot parse /proc/PID/stat")?;
+    let ticks: Vec<f64> = fields.split_whitespace().skip(11).take(2).flat_map(str::parse).collect();
+    Ok(ticks.iter().sum::<f64>() / TICKS_PER_SECOND)
 }
 
 /// Runs a market with its usual services.
@@ -135,19 +172,47 @@ pub(crate) async fn serve_market(args: ServeArgs) -> anyhow::Result<()> {
     Ok(app.run(CancellationToken::new()).await?)
 }
 
+/// Runs a market with its default limits until SIGTERM, for `hostile`.
+pub(crate) async fn serve_attacked(args: ServeArgs) -> anyhow::Result<()> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let store = args.dir.join("souk.db");
+    let mut config = settings(&args, store)?;
+    config.callbacks.allow_loopback = true;
+    let (app, _log) = open(config).await?;
+    let stop = CancellationToken::new();
+    let stopped = stop.clone();
+    tokio::spawn(async move {
+        terminate.recv().await;
+        stopped.cancel();
+    });
+    Ok(app.run(stop).await?)
+}
+
 /// Opens a market with default settings except for the rate limits, by default on SQLite. Prints its address for the
 /// parent process.
 pub(crate) async fn open_market(args: ServeArgs, store: &str) -> anyhow::Result<(App, observe::Log)> {
-    let mut config = Config::load(None)?;
-    config.server.threads = args.threads;
-    config.tls.cert = args.dir.join("pki/market.pem");
-    config.store = StoreConfig::at(args.store.unwrap_or_else(|| args.dir.join(store)));
+    let store = args.store.clone().unwrap_or_else(|| args.dir.join(store));
+    let mut config = settings(&args, store)?;
     config.limits.seller_calls_per_second = UNLIMITED_CALLS;
     config.limits.buyer_calls_per_second = UNLIMITED_CALLS;
     config.limits.burst_calls = UNLIMITED_CALLS;
-    config.log.level = args.log;
+    open(config).await
+}
+
+fn settings(args: &ServeArgs, store: PathBuf) -> anyhow::Result<Config> {
+    let mut config = Config::load(None)?;
+    config.server.threads = args.threads;
+    config.server.admin_listen = args.admin;
+    config.tls.cert = args.dir.join("pki/market.pem");
+    config.store = StoreConfig::at(store);
+    config.log.level.clone_from(&args.log);
+    Ok(config)
+}
+
+async fn open(config: Config) -> anyhow::Result<(App, observe::Log)> {
     let log = observe::init(&config.log, None)?;
     let listener = TcpListener::bind("127.0.0.1:0").await?;
-    println!("{}", listener.local_addr()?);
-    Ok((App::build(config, listener, (Clock::SYSTEM, Random::SYSTEM)).await?, log))
+    let app = App::build(config, listener, (Clock::SYSTEM, Random::SYSTEM)).await?;
+    println!("{}", app.local_addr()?);
+    Ok((app, log))
 }

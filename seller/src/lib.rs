@@ -2,9 +2,18 @@
 
 mod command;
 
-use std::{ffi::OsString, process::ExitCode};
+use std::{ffi::OsString, path::Path, process::ExitCode};
 
 use command::Seller;
+
+/// Reads a file of items as `import` does, without a market. Returns the numbers of rows that can be read and that
+/// cannot, or why the rest of the file can't be read. The name of the file tells its format.
+///
+/// # Errors
+/// The text is the message of the program.
+pub fn count_items(path: &Path) -> Result<(usize, usize), String> {
+    command::count_items(path).map_err(|failure| failure.to_string())
+}
 
 /// Runs the program; the first argument is its name.
 pub async fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {

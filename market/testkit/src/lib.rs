@@ -18,12 +18,14 @@
 //! | [`actor`] | a seller or buyer that trades there over real mutual TLS |
 //! | [`database`] | a private PostgreSQL server |
 //! | [`postgres`] | one empty database per test on a server that the tests of a process share |
+//! | [`frames`] | HTTP/2 frame by frame, for attacks |
 //! | [`gate`] | a TCP proxy in front of a market that can be closed or frozen |
 //! | [`terminal`] | the command-line programs as child processes, on pipes |
 //! | `screen` | the same on a pseudo-terminal; feature `screen` |
 
 pub mod actor;
 pub mod database;
+pub mod frames;
 pub mod gate;
 pub mod local;
 mod market;

@@ -8,6 +8,7 @@ mod documents;
 mod manifests;
 mod metrics;
 mod modules;
+mod supply;
 
 use std::{
     fs,

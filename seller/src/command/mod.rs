@@ -13,6 +13,8 @@ mod sync;
 mod till;
 mod update;
 
+pub(crate) use import::count_items;
+
 use clap::Subcommand;
 use souk_cli::{CliSession, Entry, Failure, Field, Program};
 

@@ -5,7 +5,10 @@ mod record;
 mod send;
 mod source;
 
-use std::{path::PathBuf, time::Instant};
+use std::{
+    path::{Path, PathBuf},
+    time::Instant,
+};
 
 use clap::{Args, ValueEnum};
 use serde::Serialize;
@@ -14,6 +17,7 @@ use souk_proto::v1::RowError;
 
 use record::{Columns, Duplicates};
 use send::Sender;
+use source::Source;
 
 /// List and change items by the thousand, from a CSV or NDJSON file
 ///
@@ -119,6 +123,17 @@ impl Import {
             )),
         }
     }
+}
+
+/// Reads a file and counts the rows that can be read, and the others.
+pub(crate) fn count_items(path: &Path) -> Result<(usize, usize), Failure> {
+    let columns = Columns::new(&[], &[], Some("GBP"))?;
+    let mut source = Source::open(path, Format::of(None, path), columns)?;
+    let (mut good, mut bad) = (0, 0);
+    while let Some(row) = source.next(path)? {
+        *(if row.is_ok() { &mut good } else { &mut bad }) += 1;
+    }
+    Ok((good, bad))
 }
 
 /// Prints what is wrong with a row.
