@@ -8,7 +8,8 @@ bin=${BIN:-$PWD/../target/debug}
 scene=$(mktemp -d)
 trap 'kill "$market" 2>/dev/null || true; wait 2>/dev/null || true; rm -rf "$scene"' EXIT
 export SOUK_PKI=$scene/pki
-for party in "init" "seller alice" "buyer bob" "seller carol" "buyer dave" "seller erin" "buyer frank" "seller perry"; do
+for party in init "seller alice" "buyer bob" "seller carol" "buyer dave" "seller erin" "buyer frank" "seller perry" \
+    "seller gina" "buyer gabe" "seller cleo" "buyer cody"; do
     # shellcheck disable=SC2086
     "$bin/gen-certs" $party >/dev/null
 done
@@ -88,17 +89,39 @@ mkdir "$scene/stubs"
 "$python" -m grpc_tools.protoc -I ../proto --python_out="$scene/stubs" --grpc_python_out="$scene/stubs" \
     ../proto/shopping/v1/*.proto
 mkdir -p "$kept/node"
-cp node/*.js node/package.json "$kept/node/"
+cp -r node/*.js node/package.json node/tests "$kept/node/"
 (cd "$kept/node" && npm install --silent --no-audit --no-fund)
 SOUK_PROTO=$(cd ../proto && pwd)
 export SOUK_PROTO
+export GEN_CERTS=$bin/gen-certs
+
+# has LANGUAGE: whether there are the tools to build its client.
+has() { "$1/build.sh" --check || { echo "skipped: the client in $1 (clients/$1/build.sh names what to install)" && return 1; }; }
+
+has_go=no has_cpp=no
+if has go; then
+    has_go=yes
+    go/build.sh "$kept/go"
+fi
+if has cpp; then
+    has_cpp=yes
+    cpp/build.sh "$kept/cpp"
+fi
+
+# Each guarantee of docs/clients.md against a scripted market.
+(cd python/tests && timeout 120 "$python" test_guarantees.py 2>"$scene/python.log") || { cat "$scene/python.log" >&2; exit 1; }
+echo "python: $(sed -n 's/^Ran \([0-9]*\) tests.*/\1/p' "$scene/python.log") guarantees: ok"
+(cd "$kept/node" && timeout 120 node --test tests/ >"$scene/node.log" 2>&1) || { cat "$scene/node.log" >&2; exit 1; }
+echo "node: $(sed -n 's/^# pass //p' "$scene/node.log") guarantees: ok"
 
 # trade NAME SELLER BUYER: a seller in one language and a buyer in another trade with each other.
 trade() {
     local seller buyer
     case $1 in
     "Paper lantern") seller=("$python" python/sell.py) buyer=(node "$kept/node/buy.js") ;;
-    *) seller=(node "$kept/node/sell.js") buyer=("$python" python/buy.py) ;;
+    "Glass lantern") seller=(node "$kept/node/sell.js") buyer=("$python" python/buy.py) ;;
+    "Clay lantern") seller=("$kept/go/souk" sell) buyer=("$kept/cpp/souk" buy) ;;
+    "Tin lantern") seller=("$kept/cpp/souk" sell) buyer=("$kept/go/souk" buy) ;;
     esac
     timeout 60 "${seller[@]}" "$SOUK_MARKET" "$SOUK_PKI/$2.pem" "$1" &
     local selling=$!
@@ -111,3 +134,12 @@ trade() {
 timeout 120 "$python" python/stock.py "$SOUK_MARKET" "$SOUK_PKI/perry.pem" 20000
 trade "Paper lantern" alice bob
 trade "Glass lantern" carol dave
+if [ "$has_go$has_cpp" = yesyes ]; then
+    trade "Clay lantern" gina cody
+    trade "Tin lantern" cleo gabe
+    for stack in "go gina" "cpp cleo"; do
+        read -r language party <<<"$stack"
+        timeout 120 "$kept/$language/souk" stock "$SOUK_MARKET" "$SOUK_PKI/$party.pem" 20000
+        timeout 60 "$kept/$language/souk" renew "$SOUK_MARKET" "$SOUK_PKI/$party.pem"
+    done
+fi

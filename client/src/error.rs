@@ -23,6 +23,7 @@ use tonic::{Code, Status, TimeoutExpired};
 pub use causes::BoxError;
 pub(crate) use causes::causes;
 use causes::innermost;
+pub(crate) use causes::is_timeout;
 pub use distrust::{Distrust, Objection};
 pub(crate) use reach::{AtAddress, NoneReached};
 pub use refusal::{Refusal, Violation};
@@ -129,7 +130,7 @@ impl Error {
         if refusal::comes_from_souk(&status) {
             return Self::Refused(Box::new(Refusal::new(&status)));
         }
-        if is_timeout(&status) {
+        if is_status_of_timeout(&status) {
             return Self::TimedOut { market: market.clone(), after };
         }
         match StdError::source(&status) {
@@ -167,7 +168,7 @@ impl Error {
         if step == Step::Tls && was_cut_off {
             step = Step::Call;
         }
-        Self::Unreachable { step, market: market.clone(), source: innermost(error).into() }
+        Self::Unreachable { step, market: market.clone(), source: causes::summary(error) }
     }
 
     /// Creates an I/O error on this machine while doing `action`, such as "read `ca.pem`".
@@ -342,7 +343,7 @@ fn joined(failures: &[Error]) -> String {
 }
 
 /// tonic's own time-out is CANCELLED here and on the server; a proxy's is DEADLINE_EXCEEDED.
-fn is_timeout(status: &Status) -> bool {
+fn is_status_of_timeout(status: &Status) -> bool {
     let ours = StdError::source(status)
         .is_some_and(|source| causes(source).any(|cause| cause.is::<TimeoutExpired>()));
     let theirs = status.code() == Code::Cancelled && status.message() == TimeoutExpired(()).to_string();
