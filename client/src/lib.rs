@@ -82,6 +82,7 @@ mod events;
 pub mod follow;
 mod identity;
 pub mod inbox;
+mod missed;
 mod paging;
 mod probe;
 mod reconnect;
