@@ -6,10 +6,11 @@ cd "$(dirname "$0")"
 bin=${BIN:-$PWD/../target/debug}
 
 scene=$(mktemp -d)
-trap 'kill "$market" 2>/dev/null || true; wait 2>/dev/null || true; rm -rf "$scene"' EXIT
+quiet=()
+trap 'kill "$market" "${quiet[@]}" 2>/dev/null || true; wait 2>/dev/null || true; rm -rf "$scene"' EXIT
 export SOUK_PKI=$scene/pki
 for party in init "seller alice" "buyer bob" "seller carol" "buyer dave" "seller erin" "buyer frank" "seller perry" \
-    "seller gina" "buyer gabe" "seller cleo" "buyer cody"; do
+    "seller gina" "buyer gabe" "seller cleo" "buyer cody" "seller ida" "seller gail" "seller quinn" "seller cora"; do
     # shellcheck disable=SC2086
     "$bin/gen-certs" $party >/dev/null
 done
@@ -98,10 +99,16 @@ export GEN_CERTS=$bin/gen-certs
 # has LANGUAGE: whether there are the tools to build its client.
 has() { "$1/build.sh" --check || { echo "skipped: the client in $1 (clients/$1/build.sh names what to install)" && return 1; }; }
 
+# Callback servers with the defaults of their libraries: a quiet time must not cost the connection, nor double an event.
+# It takes 90 s, in which the other steps go on.
+timeout 240 "$python" python/tests/habits.py idle "$SOUK_MARKET" "$SOUK_PKI/ida.pem" 90 &
+quiet+=($!)
 has_go=no has_cpp=no
 if has go; then
     has_go=yes
     go/build.sh "$kept/go"
+    timeout 240 "$kept/go/souk" idle "$SOUK_MARKET" "$SOUK_PKI/gail.pem" 90 &
+    quiet+=($!)
 fi
 if has cpp; then
     has_cpp=yes
@@ -143,3 +150,11 @@ if [ "$has_go$has_cpp" = yesyes ]; then
         timeout 60 "$kept/$language/souk" renew "$SOUK_MARKET" "$SOUK_PKI/$party.pem"
     done
 fi
+
+# Many streams of small messages at once. gRPC sends each message in a frame of its own.
+timeout 240 "$python" python/tests/habits.py many "$SOUK_MARKET" "$SOUK_PKI/quinn.pem" 16 2000
+if [ "$has_cpp" = yes ]; then
+    timeout 240 "$kept/cpp/souk" many "$SOUK_MARKET" "$SOUK_PKI/cora.pem" 12 4000
+fi
+
+for idle in "${quiet[@]}"; do wait "$idle"; done
