@@ -15,12 +15,13 @@ step() {
 
 skip() { printf 'skipped: %s\n' "$*"; }
 
-# install PACKAGE COMMAND...: installs PACKAGE if COMMAND fails and we are root. Returns COMMAND's exit status.
+# install PACKAGES COMMAND...: installs PACKAGES if COMMAND fails and we are root. Returns COMMAND's exit status.
 install() {
     "${@:2}" >/dev/null 2>&1 && return 0
     if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
         apt-get update -qq >/dev/null 2>&1 || true
-        DEBIAN_FRONTEND=noninteractive apt-get install -y -qq "$1" >/dev/null 2>&1 || true
+        # shellcheck disable=SC2086
+        DEBIAN_FRONTEND=noninteractive apt-get install -y -qq $1 >/dev/null 2>&1 || true
     fi
     "${@:2}" >/dev/null 2>&1
 }
@@ -99,6 +100,10 @@ client/examples/test.sh "$bin"
 step "clients: other programs against a market"
 if install npm npm --version && install openssl openssl version &&
     install python3-venv python3 -c 'import ensurepip, venv'; then
+    # Without them, the clients in Go and C++ are skipped.
+    install "golang-go golang-google-grpc-dev golang-github-golang-protobuf-1-5-dev golang-google-protobuf-dev
+        protobuf-compiler protoc-gen-go protoc-gen-go-grpc" clients/go/build.sh --check || true
+    install "g++ pkgconf libgrpc++-dev protobuf-compiler-grpc" clients/cpp/build.sh --check || true
     clients/test.sh
 else
     skip "clients in other languages (npm, openssl or python3 is missing and could not be installed)"

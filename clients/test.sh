@@ -6,9 +6,11 @@ cd "$(dirname "$0")"
 bin=${BIN:-$PWD/../target/debug}
 
 scene=$(mktemp -d)
-trap 'kill "$market" 2>/dev/null || true; wait 2>/dev/null || true; rm -rf "$scene"' EXIT
+quiet=()
+trap 'kill "$market" "${quiet[@]}" 2>/dev/null || true; wait 2>/dev/null || true; rm -rf "$scene"' EXIT
 export SOUK_PKI=$scene/pki
-for party in "init" "seller alice" "buyer bob" "seller carol" "buyer dave" "seller erin" "buyer frank" "seller perry"; do
+for party in init "seller alice" "buyer bob" "seller carol" "buyer dave" "seller erin" "buyer frank" "seller perry" \
+    "seller gina" "buyer gabe" "seller cleo" "buyer cody" "seller ida" "seller gail" "seller quinn" "seller cora"; do
     # shellcheck disable=SC2086
     "$bin/gen-certs" $party >/dev/null
 done
@@ -92,17 +94,45 @@ mkdir "$scene/stubs"
 "$python" -m grpc_tools.protoc -I ../proto --python_out="$scene/stubs" --grpc_python_out="$scene/stubs" \
     ../proto/shopping/v1/*.proto
 mkdir -p "$kept/node"
-cp node/*.js node/package.json "$kept/node/"
+cp -r node/*.js node/package.json node/tests "$kept/node/"
 (cd "$kept/node" && npm install --silent --no-audit --no-fund)
 SOUK_PROTO=$(cd ../proto && pwd)
 export SOUK_PROTO
+export GEN_CERTS=$bin/gen-certs
+
+# has LANGUAGE: whether there are the tools to build its client.
+has() { "$1/build.sh" --check || { echo "skipped: the client in $1 (clients/$1/build.sh names what to install)" && return 1; }; }
+
+# Callback servers with the defaults of their libraries: a quiet time must not cost the connection, nor double an event.
+# It takes 90 s, in which the other steps go on.
+timeout 240 "$python" python/tests/habits.py idle "$SOUK_MARKET" "$SOUK_PKI/ida.pem" 90 &
+quiet+=($!)
+has_go=no has_cpp=no
+if has go; then
+    has_go=yes
+    go/build.sh "$kept/go"
+    timeout 240 "$kept/go/souk" idle "$SOUK_MARKET" "$SOUK_PKI/gail.pem" 90 &
+    quiet+=($!)
+fi
+if has cpp; then
+    has_cpp=yes
+    cpp/build.sh "$kept/cpp"
+fi
+
+# Each guarantee of docs/clients.md against a scripted market.
+(cd python/tests && timeout 120 "$python" test_guarantees.py 2>"$scene/python.log") || { cat "$scene/python.log" >&2; exit 1; }
+echo "python: $(sed -n 's/^Ran \([0-9]*\) tests.*/\1/p' "$scene/python.log") guarantees: ok"
+(cd "$kept/node" && timeout 120 node --test tests/ >"$scene/node.log" 2>&1) || { cat "$scene/node.log" >&2; exit 1; }
+echo "node: $(sed -n 's/^# pass //p' "$scene/node.log") guarantees: ok"
 
 # trade NAME SELLER BUYER: a seller in one language and a buyer in another trade with each other.
 trade() {
     local seller buyer
     case $1 in
     "Paper lantern") seller=("$python" python/sell.py) buyer=(node "$kept/node/buy.js") ;;
-    *) seller=(node "$kept/node/sell.js") buyer=("$python" python/buy.py) ;;
+    "Glass lantern") seller=(node "$kept/node/sell.js") buyer=("$python" python/buy.py) ;;
+    "Clay lantern") seller=("$kept/go/souk" sell) buyer=("$kept/cpp/souk" buy) ;;
+    "Tin lantern") seller=("$kept/cpp/souk" sell) buyer=("$kept/go/souk" buy) ;;
     esac
     timeout 60 "${seller[@]}" "$SOUK_MARKET" "$SOUK_PKI/$2.pem" "$1" &
     local selling=$!
@@ -115,3 +145,20 @@ trade() {
 timeout 120 "$python" python/stock.py "$SOUK_MARKET" "$SOUK_PKI/perry.pem" 20000
 trade "Paper lantern" alice bob
 trade "Glass lantern" carol dave
+if [ "$has_go$has_cpp" = yesyes ]; then
+    trade "Clay lantern" gina cody
+    trade "Tin lantern" cleo gabe
+    for stack in "go gina" "cpp cleo"; do
+        read -r language party <<<"$stack"
+        timeout 120 "$kept/$language/souk" stock "$SOUK_MARKET" "$SOUK_PKI/$party.pem" 20000
+        timeout 60 "$kept/$language/souk" renew "$SOUK_MARKET" "$SOUK_PKI/$party.pem"
+    done
+fi
+
+# Many streams of small messages at once. gRPC sends each message in a frame of its own.
+timeout 240 "$python" python/tests/habits.py many "$SOUK_MARKET" "$SOUK_PKI/quinn.pem" 16 2000
+if [ "$has_cpp" = yes ]; then
+    timeout 240 "$kept/cpp/souk" many "$SOUK_MARKET" "$SOUK_PKI/cora.pem" 12 4000
+fi
+
+for idle in "${quiet[@]}"; do wait "$idle"; done

@@ -29,6 +29,7 @@ use uuid::Uuid;
 use crate::{
     ClientConfig, Error, MarketAddresses,
     balance::{AnsweredBy, Balancer},
+    budget::RetryBudget,
     config,
     error::Step,
     probe::Probe,
@@ -62,6 +63,7 @@ struct Shared {
     clock: Clock,
     random: Random,
     reach: Reach,
+    budget: RetryBudget,
     /// How many times the credentials have been replaced.
     renewals: watch::Sender<u64>,
 }
@@ -130,7 +132,7 @@ impl Connection {
         let (timings, clock, random) = (config.timings.clone(), config.clock, config.random);
         let transport = TimingLayer::new(timings.clone()).layer(transport);
         let account = Session::without_token(transport, party);
-        let session = account.with_tokens(TokenKeeper::new(account.clone()));
+        let session = account.with_tokens(TokenKeeper::new(account.clone(), random));
         let renewals = watch::Sender::new(0);
         let shared = Arc::new(Shared {
             market,
@@ -143,6 +145,7 @@ impl Connection {
             clock,
             random,
             reach,
+            budget: RetryBudget::full(),
             renewals,
         });
         Ok(Self { shared, timeout, is_silent: false })
@@ -285,16 +288,18 @@ impl Connection {
     /// finds out whether the market had rejected the certificate.
     pub async fn explain(&self, status: Status) -> Error {
         let failure = Error::from_status(status, self.market(), self.timeout);
-        let Reach::One { probe, probing } = &self.shared.reach else { return failure };
+        self.distrust_behind(&failure).await.unwrap_or(failure)
+    }
+
+    /// Returns the rejection of a certificate that made a call break, if that was the cause.
+    async fn distrust_behind(&self, failure: &Error) -> Option<Error> {
+        let Reach::One { probe, probing } = &self.shared.reach else { return None };
         if !matches!(failure, Error::Unreachable { step: Step::Call, .. }) {
-            return failure;
+            return None;
         }
         // Does not wait: another probe is about to report the cause.
-        let Ok(_permit) = probing.try_acquire() else { return failure };
-        match probe.run().await {
-            Err(verdict @ Error::Untrusted { .. }) => verdict,
-            _ => failure,
-        }
+        let _permit = probing.try_acquire().ok()?;
+        probe.run().await.err().filter(|verdict| matches!(verdict, Error::Untrusted { .. }))
     }
 
     /// Returns whether to repeat a call or stream at once, after `moves` consecutive moves: it failed at one

@@ -23,6 +23,7 @@ use tonic::{Code, Status, TimeoutExpired};
 pub use causes::BoxError;
 pub(crate) use causes::causes;
 use causes::innermost;
+pub(crate) use causes::is_timeout;
 pub use distrust::{Distrust, Objection};
 pub(crate) use reach::{AtAddress, NoneReached};
 pub use refusal::{Refusal, Violation};
@@ -127,7 +128,7 @@ impl Error {
     /// Converts the status with which a call ended. `after` is the deadline that the call had.
     pub fn from_status(status: Status, market: &MarketAddresses, after: Duration) -> Self {
         // First: the market gives this status a reason as well, and a proxy in between does not.
-        if is_timeout(&status) {
+        if is_status_of_timeout(&status) {
             return Self::TimedOut { market: market.clone(), after };
         }
         if refusal::comes_from_souk(&status) {
@@ -168,7 +169,7 @@ impl Error {
         if step == Step::Tls && was_cut_off {
             step = Step::Call;
         }
-        Self::Unreachable { step, market: market.clone(), source: innermost(error).into() }
+        Self::Unreachable { step, market: market.clone(), source: causes::summary(error) }
     }
 
     /// Creates an I/O error on this machine while doing `action`, such as "read `ca.pem`".
@@ -343,7 +344,7 @@ fn joined(failures: &[Error]) -> String {
 }
 
 /// tonic's own time-out is CANCELLED here and on the server; a proxy's is DEADLINE_EXCEEDED.
-fn is_timeout(status: &Status) -> bool {
+fn is_status_of_timeout(status: &Status) -> bool {
     let ours = StdError::source(status)
         .is_some_and(|source| causes(source).any(|cause| cause.is::<TimeoutExpired>()));
     let theirs = status.code() == Code::Cancelled && status.message() == TimeoutExpired(()).to_string();

@@ -73,6 +73,7 @@
 
 mod backoff;
 pub mod balance;
+pub mod budget;
 pub mod config;
 pub mod connection;
 pub mod delivery;

@@ -7,9 +7,9 @@ use tokio::{sync::watch, time::timeout};
 
 use crate::{
     Connection, Error,
-    backoff::scaled,
+    backoff::{requested, scaled},
     error::Refusal,
-    retry::{MAX_ATTEMPTS, backoff},
+    retry::{self, MAX_ATTEMPTS},
 };
 
 /// The maximum wait before the first reconnection; it doubles with each consecutive failure.
@@ -95,7 +95,7 @@ impl Reconnect {
         if !failure.is_transient() && !self.may_pass(&failure, ever) {
             return Next::Never(failure);
         }
-        let wait = scaled(FIRST_RECONNECT, MAX_RECONNECT, self.failures_in_a_row, self.connection.jitter());
+        let wait = reconnect_wait(&failure, self.failures_in_a_row, &self.connection);
         Next::After(failure, wait)
     }
 
@@ -112,6 +112,15 @@ impl Reconnect {
             _ => false,
         }
     }
+}
+
+/// Returns how long to wait before a connection is made again after so many failures in a row (from 1). A failure that
+/// asks not to be retried gets the longest wait.
+pub(crate) fn reconnect_wait(failure: &Error, failures_in_a_row: u32, connection: &Connection) -> Duration {
+    let forbidden = failure.refusal().is_some_and(Refusal::forbids_retry);
+    let failures = if forbidden { u32::MAX } else { failures_in_a_row };
+    let jitter = connection.jitter();
+    requested(failure.retry_after(), scaled(FIRST_RECONNECT, MAX_RECONNECT, failures, jitter), jitter)
 }
 
 fn reason(failure: &Error) -> Option<Reason> {
@@ -151,9 +160,9 @@ impl Attempts {
             let is_renewed = failure.is_about_the_certificate() && self.failed_in_a_row == 1;
             let may_pass =
                 failure.is_transient() || is_renewed || reason(failure) == Some(Reason::AccountSuspended);
-            return may_pass.then(|| scaled(FIRST_RECONNECT, MAX_RECONNECT, self.failed_in_a_row, 1.0));
+            return may_pass.then(|| reconnect_wait(failure, self.failed_in_a_row, connection));
         }
         let again = self.failed_in_a_row < MAX_ATTEMPTS && failure.is_transient();
-        again.then(|| backoff(self.failed_in_a_row, 1.0))
+        again.then(|| retry::wait(failure.retry_after(), self.failed_in_a_row, connection.jitter()))
     }
 }

@@ -2,7 +2,8 @@
 
 import assert from "node:assert/strict";
 
-import { Inbox, newRequestId, Souk } from "./souk.js";
+import { Inbox } from "./inbox.js";
+import { newRequestId, Souk } from "./souk.js";
 
 const [market, cert, name] = process.argv.slice(2);
 const pounds = (amount_minor) => ({ currency_code: "GBP", amount_minor });

@@ -1,19 +1,40 @@
-// A minimal client of a Souk market.
+// A client of a Souk market.
 //
 // The certificate is the account: the channel presents it, `x-party-id` repeats its UUID, and the access token is
-// bound to it.
+// bound to it. docs/clients.md lists what the client guarantees.
 
-import { randomUUID, X509Certificate } from "node:crypto";
-import { readdirSync, readFileSync } from "node:fs";
+import { randomUUID } from "node:crypto";
+import { readdirSync } from "node:fs";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
 
 import grpc from "@grpc/grpc-js";
 import loader from "@grpc/proto-loader";
 
+import { Credentials, RELOAD_EVERY } from "./credentials.js";
+import { Failure, MAX_ATTEMPTS, Retries, Seen } from "./retrying.js";
+
+export { Credentials };
+
 const MARKET = "market.souk.internal";
-const RENEW_AFTER = 2 / 3; // of a token's lifetime
 const PROTO = process.env.SOUK_PROTO ?? fileURLToPath(new URL("../../proto", import.meta.url));
+const [RENEW_FROM, RENEW_TO] = [2 / 3, 3 / 4]; // of a token's lifetime; in between at random
+const [FIRST_RENEWAL_PAUSE, MAX_RENEWAL_PAUSE] = [500, 30_000]; // milliseconds after a renewal that failed
+
+/** Milliseconds for a call with its retries, and for the opening of a stream of events. */
+export const TIMEOUT = 10_000;
+/** Milliseconds for a call that sends a stream. */
+export const IMPORT_TIMEOUT = 3_600_000;
+
+export const CHANNEL = {
+  // The market is verified by its identity, independent of its address.
+  "grpc.ssl_target_name_override": MARKET,
+  // A connection attempt that gets no answer is repeated soon, and a dead connection is noticed on quiet streams too.
+  "grpc.initial_reconnect_backoff_ms": 100,
+  "grpc.max_reconnect_backoff_ms": 2_000,
+  "grpc.keepalive_time_ms": 20_000,
+  "grpc.keepalive_timeout_ms": 10_000,
+};
 
 const files = readdirSync(path.join(PROTO, "shopping/v1")).filter((name) => name.endsWith(".proto"));
 const definition = loader.loadSync(files.map((name) => `shopping/v1/${name}`), {
@@ -24,64 +45,99 @@ const definition = loader.loadSync(files.map((name) => `shopping/v1/${name}`), {
   arrays: true,
   oneofs: true,
 });
-const shopping = grpc.loadPackageDefinition(definition).shopping.v1;
+/** The services of the contract. */
+export const shopping = grpc.loadPackageDefinition(definition).shopping.v1;
 
-/** A certificate from gen-certs.sh, with its key and ca.pem in the same folder. */
-export class Credentials {
-  constructor(cert) {
-    this.chain = readFileSync(cert);
-    this.key = readFileSync(cert.replace(/\.pem$/, ".key"));
-    this.authority = readFileSync(path.join(path.dirname(cert), "ca.pem"));
-    const names = new X509Certificate(this.chain).subjectAltName;
-    [, this.role, this.partyId] = names.match(/URI:spiffe:\/\/[^/]+\/(seller|buyer|operator)\/([0-9a-f-]{36})/);
+/** Keeps an access token. Calls that need one at the same time share one IssueToken. */
+class Tokens {
+  #issue; #retries; #token; #fetch; #renewAt = 0; #end = 0; #failures = 0;
+
+  constructor(issue, retries) {
+    this.#issue = issue;
+    this.#retries = retries;
+  }
+
+  async get() {
+    const now = this.#retries.now();
+    const usable = now < this.#end ? this.#token : undefined;
+    if (usable && (now < this.#renewAt || this.#fetch)) return usable;
+    this.#fetch ??= this.#run().finally(() => { this.#fetch = undefined; });
+    try {
+      return await this.#fetch;
+    } catch (error) {
+      if (usable) return usable; // a renewal that failed must not fail the call
+      throw error;
+    }
+  }
+
+  /** Drops a token that the market refused, unless it has been replaced meanwhile. */
+  forget(refused) {
+    if (this.#token === refused) [this.#token, this.#end] = [undefined, 0];
+  }
+
+  /** Drops the token, because it is bound to a certificate that is no longer used. */
+  drop() {
+    [this.#token, this.#end] = [undefined, 0];
+  }
+
+  async #run() {
+    const asked = this.#retries.now();
+    try {
+      const issued = await this.#issue();
+      const life = milliseconds(issued.expire_time) - milliseconds(issued.issue_time);
+      this.#renewAt = asked + life * (RENEW_FROM + (RENEW_TO - RENEW_FROM) * this.#retries.jitter());
+      this.#end = asked + life;
+      this.#failures = 0;
+      this.#token = issued.access_token;
+      return this.#token;
+    } catch (error) {
+      this.#failures += 1;
+      const pause = this.#retries.wait(this.#failures, undefined, FIRST_RENEWAL_PAUSE, MAX_RENEWAL_PAUSE);
+      this.#renewAt = this.#retries.now() + pause;
+      throw error;
+    }
   }
 }
 
-/** An open connection to a market; `call("SellerService", "SellItem", {…})` calls it. */
+/** A connection to a market; `call("SellerService", "SellItem", {…})` calls it. */
 export class Souk {
-  constructor(cert, address) {
+  #tokens; #tls; #lookAgainAt = 0; #clients = new Map(); #retired = [];
+
+  constructor(cert, address, retries = new Retries()) {
     this.credentials = new Credentials(cert);
-    const { authority, key, chain } = this.credentials;
-    this.tls = grpc.credentials.createSsl(authority, key, chain);
-    // The market is verified by its identity, independent of its address.
-    this.options = { "grpc.ssl_target_name_override": MARKET };
     this.address = address;
-    this.clients = new Map();
-    this.renewAt = 0;
+    this.retries = retries;
+    this.#tokens = new Tokens(() => this.#once("AccountService", "IssueToken", {}, TIMEOUT), retries);
   }
 
-  client(service) {
-    if (!this.clients.has(service)) {
-      this.clients.set(service, new shopping[service](this.address, this.tls, this.options));
+  /** Makes a call. `timeout`, in milliseconds, includes its retries. */
+  async call(service, method, request, timeout = TIMEOUT) {
+    const { retries } = this;
+    const deadline = retries.now() + timeout;
+    let [failedAttempts, isReplayed] = [0, false];
+    for (;;) {
+      const used = {};
+      try {
+        const answer = await this.#once(service, method, request, Math.max(deadline - retries.now(), 1), used);
+        retries.answered();
+        return answer;
+      } catch (error) {
+        const failure = this.#examine(error, used.token);
+        if (failure.isAboutTheToken && used.token && !isReplayed) {
+          isReplayed = true;
+          continue;
+        }
+        if (!failure.mayRepeat) {
+          if (failure.reason) retries.answered();
+          throw error;
+        }
+        failedAttempts += 1;
+        const isWithinBudget = retries.spend();
+        const wait = retries.wait(failedAttempts, failure.retryAfter);
+        if (!isWithinBudget || failedAttempts === MAX_ATTEMPTS || retries.now() + wait >= deadline) throw error;
+        await retries.sleep(wait);
+      }
     }
-    return this.clients.get(service);
-  }
-
-  /** Returns the metadata of a call: the account's UUID and a valid token. */
-  async metadata(service) {
-    const metadata = new grpc.Metadata();
-    metadata.set("x-party-id", this.credentials.partyId);
-    if (service !== "AccountService") {
-      metadata.set("authorization", `Bearer ${await this.freshToken()}`);
-    }
-    return metadata;
-  }
-
-  async freshToken() {
-    if (performance.now() >= this.renewAt) {
-      const issued = await this.call("AccountService", "IssueToken", {});
-      const life = issued.expire_time.seconds - issued.issue_time.seconds;
-      this.renewAt = performance.now() + life * 1000 * RENEW_AFTER;
-      this.token = issued.access_token;
-    }
-    return this.token;
-  }
-
-  async call(service, method, request) {
-    const metadata = await this.metadata(service);
-    return new Promise((resolve, reject) => {
-      this.client(service)[method](request, metadata, (error, answer) => (error ? reject(error) : resolve(answer)));
-    });
   }
 
   /** Registers the account or updates it. With a port, the market calls back at that port. */
@@ -91,74 +147,142 @@ export class Souk {
     return this.call("AccountService", method, { request_id: newRequestId(), display_name: name, callback });
   }
 
-  /** Yields events as they arrive, and acknowledges each one when the next is requested. An event that the
-   *  caller did not finish processing is therefore delivered again. */
+  /** Yields each event once, and acknowledges it when the next is requested. An event that the caller did not finish
+   *  processing is therefore delivered again. A stream that breaks is opened again after the last event. */
   async *subscribe(cursor = 0) {
-    for await (const { event } of this.stream("EventService", "Subscribe", { cursor })) {
-      if (event) {
-        yield event;
-        await this.call("EventService", "Acknowledge", { sequence: event.sequence });
+    const seen = new Seen();
+    for (let [failures, isReplayed] = [0, false]; ;) {
+      let failure;
+      try {
+        for await (const { event } of this.stream("EventService", "Subscribe", { cursor })) {
+          [failures, isReplayed] = [0, false];
+          if (!event) continue;
+          if (!seen.has(event.event_id)) {
+            yield event;
+            seen.add(event.event_id);
+          }
+          cursor = Math.max(cursor, event.sequence);
+          // After a failure, the next acknowledgement or the cursor of the next stream includes it.
+          await this.call("EventService", "Acknowledge", { sequence: cursor }).catch(() => {});
+        }
+        failure = new Failure();
+      } catch (error) {
+        failure = new Failure(error);
+        if (failure.isAboutTheToken && !isReplayed) {
+          isReplayed = true;
+          continue;
+        }
+        if (!failure.mayReopen) throw error;
       }
+      failures += 1;
+      await this.retries.sleep(this.retries.waitToReopen(failures, failure));
     }
   }
 
-  /** Yields the messages of a server stream, and cancels the call when the caller stops iterating. */
-  async *stream(service, method, request) {
-    const stream = this.client(service)[method](request, await this.metadata(service));
+  /** Yields the messages of a server stream, and cancels the call when the caller stops iterating. The market has to
+   *  answer within `timeout` milliseconds; from then on the keep-alive watches the stream. */
+  async *stream(service, method, request, timeout = TIMEOUT) {
+    const used = {};
+    const metadata = await this.#metadata(service, timeout, used);
+    const stream = this.#client(service)[method](request, metadata);
+    const opening = setTimeout(() => stream.cancel(), timeout);
+    stream.on("metadata", () => clearTimeout(opening));
     try {
       yield* stream;
+    } catch (error) {
+      this.#examine(error, used.token);
+      throw error;
     } finally {
+      clearTimeout(opening);
       stream.on("error", () => {}); // cancelling raises an error, which is expected
       stream.cancel();
     }
   }
 
-  close() {
-    for (const client of this.clients.values()) client.close();
-  }
-}
-
-/** A callback server, which only the market may call. Passes each event to `take` once. */
-export class Inbox {
-  constructor(credentials, take) {
-    this.credentials = credentials;
-    this.take = take;
-    this.seen = new Set();
-    this.server = new grpc.Server();
-    this.server.addService(shopping.NotificationService.service, { NotifyClient: this.notify.bind(this) });
-  }
-
-  listen(address = "127.0.0.1:0") {
-    const { authority, key, chain } = this.credentials;
-    const tls = grpc.ServerCredentials.createSsl(authority, [{ private_key: key, cert_chain: chain }], true);
+  /** Sends a stream of messages, an iterable, to a method with one answer. */
+  async send(service, method, messages, timeout = IMPORT_TIMEOUT) {
+    const metadata = await this.#metadata(service, TIMEOUT, {});
     return new Promise((resolve, reject) => {
-      this.server.bindAsync(address, tls, (error, port) => (error ? reject(error) : resolve(port)));
+      const options = { deadline: Date.now() + timeout };
+      const answered = (error, answer) => (error ? reject(error) : resolve(answer));
+      const call = this.#client(service)[method](metadata, options, answered);
+      (async () => {
+        for await (const message of messages) {
+          if (!call.write(message)) await new Promise((drained) => { call.once("drain", drained); });
+        }
+        call.end();
+      })().catch((error) => { call.cancel(); reject(error); });
     });
   }
 
-  async notify(call, answer) {
-    const names = call.getAuthContext().sslPeerCertificate?.subjectaltname ?? "";
-    if (!/URI:spiffe:\/\/[^/,]+\/market(,|$)/.test(names)) {
-      return answer({ code: grpc.status.PERMISSION_DENIED, details: "only the market may call a callback" });
-    }
-    if (call.request.recipient_id !== this.credentials.partyId) {
-      return answer({ code: grpc.status.INVALID_ARGUMENT, details: "these events are for somebody else" });
-    }
-    let last = 0;
-    for (const event of call.request.events) {
-      if (!this.seen.has(event.event_id)) {
-        await this.take(event);
-        this.seen.add(event.event_id);
-      }
-      last = event.sequence;
-    }
-    answer(null, { acknowledged_sequence: last });
+  close() {
+    for (const client of [...this.#retired, ...this.#clients.values()]) client.close();
   }
 
-  close() {
-    this.server.forceShutdown();
+  /** Makes one attempt. */
+  async #once(service, method, request, timeout, used = {}) {
+    const deadline = Date.now() + timeout;
+    const metadata = await this.#metadata(service, timeout, used);
+    return new Promise((resolve, reject) => {
+      const answered = (error, answer) => (error ? reject(error) : resolve(answer));
+      this.#client(service)[method](request, metadata, { deadline }, answered);
+    });
+  }
+
+  /** Returns the metadata of a call: the account's UUID and a valid token. */
+  async #metadata(service, timeout, used) {
+    const metadata = new grpc.Metadata();
+    metadata.set("x-party-id", this.credentials.partyId);
+    if (service !== "AccountService") {
+      used.token = await within(timeout, this.#tokens.get());
+      metadata.set("authorization", `Bearer ${used.token}`);
+    }
+    return metadata;
+  }
+
+  #examine(error, token) {
+    const failure = new Failure(error);
+    if (failure.code === grpc.status.UNAUTHENTICATED && token) this.#tokens.forget(token);
+    return failure;
+  }
+
+  #client(service) {
+    this.#reload();
+    if (!this.#clients.has(service)) {
+      this.#clients.set(service, new shopping[service](this.address, this.#tls, CHANNEL));
+    }
+    return this.#clients.get(service);
+  }
+
+  /** Uses a renewed certificate for the connections from now on. Earlier ones stay open, since streams use them. */
+  #reload() {
+    const now = performance.now();
+    if (this.#tls && now < this.#lookAgainAt) return;
+    this.#lookAgainAt = now + RELOAD_EVERY;
+    const renewed = this.credentials.renewed();
+    if (this.#tls && !renewed) return;
+    this.credentials = renewed ?? this.credentials;
+    this.#retired.push(...this.#clients.values());
+    this.#clients.clear();
+    this.#tokens.drop();
+    const { authority, key, chain } = this.credentials;
+    this.#tls = grpc.credentials.createSsl(authority, key, chain);
   }
 }
 
 /** Returns a new request id. A call that is retried with the same id takes effect once. */
 export const newRequestId = () => randomUUID();
+
+function milliseconds({ seconds = 0, nanos = 0 }) {
+  return seconds * 1_000 + nanos / 1e6;
+}
+
+/** Rejects with DEADLINE_EXCEEDED if the promise is not settled in time. */
+function within(timeout, promise) {
+  let timer;
+  const late = new Promise((_, reject) => {
+    const error = Object.assign(new Error("no token in time"), { code: grpc.status.DEADLINE_EXCEEDED });
+    timer = setTimeout(() => reject(error), timeout);
+  });
+  return Promise.race([promise, late]).finally(() => clearTimeout(timer));
+}

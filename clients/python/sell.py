@@ -1,5 +1,6 @@
 """Sells a lantern: `sell.py MARKET CERT.pem NAME`. When the market calls back with an order, reduces the price."""
 
+import queue
 import sys
 
 from shopping.v1 import item_pb2 as item
@@ -14,12 +15,13 @@ def pounds(amount_minor):
 
 def main(market, cert, name):
     souk = Souk(cert, market)
-    inbox = Inbox(souk.credentials)
+    events = queue.Queue()
+    inbox = Inbox(souk.credentials, events.put)
     souk.register("Alice", callback_port=inbox.port)
     draft = item.ItemDraft(name=name, category="home/light", unit_price=pounds(1250), quantity=10)
     listed = souk.seller.SellItem(seller.SellItemRequest(request_id=new_request_id(), item=draft)).item
 
-    event = inbox.queue.get(timeout=60)
+    event = events.get(timeout=60)
     order = event.order_placed.order
     assert (order.item_id, order.quantity) == (listed.item_id, 2), event
     cheaper = item.ItemDraft(unit_price=pounds(999))

@@ -12,7 +12,7 @@ use tonic_prost::ProstCodec;
 use super::Connection;
 use crate::{
     Error,
-    retry::{MAX_ATTEMPTS, Verdict, backoff, verdict},
+    retry::{MAX_ATTEMPTS, Verdict, verdict, wait},
     timing::Timings,
 };
 
@@ -25,8 +25,9 @@ impl Connection {
     /// - The deadline ([`timeout`](Self::timeout)) covers everything and goes to the market as `grpc-timeout`.
     /// - An empty `request_id` is filled in once, before the first attempt. A retry sends the identical
     ///   message, so that the call takes effect once whatever happened to the first attempt (AIP-155).
-    /// - A transient failure is retried after a back-off (see [`retry`](crate::retry)), or at once while the market has
-    ///   another address that is not known to fail. A rejected token is renewed once.
+    /// - A transient failure is retried after a back-off (see [`retry`](crate::retry)), within the connection's
+    ///   [budget](crate::budget) of retries, or at once while the market has another address that is not known to fail. A
+    ///   rejected token is renewed once.
     ///
     /// # Examples
     /// ```no_run
@@ -69,8 +70,11 @@ impl Connection {
                 request.extensions_mut().insert(attempts.log());
             }
             let failure = match timeout_at(deadline, self.send(request)).await {
-                Ok(Ok(response)) => return Ok(response),
-                Ok(Err(status)) => self.explain(status).await,
+                Ok(Ok(response)) => {
+                    self.shared.budget.answered();
+                    return Ok(response);
+                }
+                Ok(Err(status)) => self.explain_by(deadline, status).await,
                 Err(_) => Error::TimedOut { market: self.market().clone(), after: self.timeout },
             };
             if self.may_move(&failure, moves) {
@@ -85,8 +89,12 @@ impl Connection {
                     renewed = true;
                     continue;
                 }
-                Verdict::Repeat { at_least } if failed_attempts < MAX_ATTEMPTS => {
-                    at_least.max(backoff(failed_attempts, self.jitter()))
+                Verdict::Repeat { at_least } if self.may_repeat(failed_attempts) => {
+                    wait(at_least, failed_attempts, self.jitter())
+                }
+                Verdict::GiveUp if failure.refusal().is_some() => {
+                    self.shared.budget.answered();
+                    return Err(failure);
                 }
                 _ => return Err(failure),
             };
@@ -97,6 +105,20 @@ impl Connection {
             tracing::debug!(%failure, ?wait, failed_attempts, "trying again");
             sleep(wait).await;
         }
+    }
+
+    /// Takes a token from the connection's budget for a failed attempt. Returns whether there may be another one.
+    fn may_repeat(&self, failed_attempts: u32) -> bool {
+        // Taken for the last attempt too: it is a failure like the others.
+        let is_within_budget = self.shared.budget.spend();
+        is_within_budget && failed_attempts < MAX_ATTEMPTS
+    }
+
+    /// Like [`explain`](Self::explain), but looks into the cause only until the deadline.
+    async fn explain_by(&self, deadline: Instant, status: Status) -> Error {
+        let failure = Error::from_status(status, self.market(), self.timeout);
+        let distrust = timeout_at(deadline, self.distrust_behind(&failure)).await;
+        distrust.ok().flatten().unwrap_or(failure)
     }
 
     /// Makes one attempt, as the generated clients do.

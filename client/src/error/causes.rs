@@ -30,6 +30,21 @@ pub(super) fn innermost(error: &(dyn Error + 'static)) -> String {
     causes(error).last().unwrap_or(error).to_string()
 }
 
+/// Returns an error of the same kind whose text is the most specific cause.
+pub(super) fn summary(error: &(dyn Error + 'static)) -> BoxError {
+    if is_timeout(error) {
+        // The kind decides whether the call is retried.
+        return Box::new(io::Error::new(io::ErrorKind::TimedOut, innermost(error)));
+    }
+    innermost(error).into()
+}
+
+/// Returns whether a step took too long, rather than failed.
+pub(crate) fn is_timeout(error: &(dyn Error + 'static)) -> bool {
+    let mut io = causes(error).filter_map(|cause| cause.downcast_ref::<io::Error>());
+    io.any(|io| io.kind() == io::ErrorKind::TimedOut)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -3,8 +3,11 @@
 use std::{collections::BTreeMap, error::Error, fmt, time::Duration};
 
 use souk_proto::{Reason, reason::DOMAIN};
-use tonic::{Code, Status};
+use tonic::{Code, Status, metadata::MetadataMap};
 use tonic_types::StatusExt as _;
+
+/// The trailer with which a server tells a client when to retry (gRFC A6, "Server Pushback").
+const PUSHBACK: &str = "grpc-retry-pushback-ms";
 
 /// A parsed gRPC status (AIP-193).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -14,6 +17,7 @@ pub struct Refusal {
     message: String,
     violations: Vec<Violation>,
     retry_after: Option<Duration>,
+    forbids_retry: bool,
     metadata: BTreeMap<String, String>,
 }
 
@@ -45,12 +49,15 @@ impl Refusal {
         let metadata = details.error_info().map(|info| {
             info.metadata.iter().map(|(key, value)| (printable(key), printable(value))).collect()
         });
+        let pushback = pushback(status.metadata());
+        let requested = details.retry_info().and_then(|info| info.retry_delay);
         Self {
             code: status.code(),
             reason: Reason::of(status),
             message: printable(status.message()),
             violations: violations.unwrap_or_default(),
-            retry_after: details.retry_info().and_then(|info| info.retry_delay),
+            retry_after: pushback.flatten().or(requested),
+            forbids_retry: pushback == Some(None),
             metadata: metadata.unwrap_or_default(),
         }
     }
@@ -75,9 +82,14 @@ impl Refusal {
         &self.violations
     }
 
-    /// Returns how long to wait before trying again.
+    /// Returns how long to wait before trying again: `grpc-retry-pushback-ms`, or else the `RetryInfo`.
     pub fn retry_after(&self) -> Option<Duration> {
         self.retry_after
+    }
+
+    /// Returns whether the market asks not to retry the call, by a negative `grpc-retry-pushback-ms`.
+    pub fn forbids_retry(&self) -> bool {
+        self.forbids_retry
     }
 
     /// Returns the values that go with the reason, such as `available` with [`Reason::OutOfStock`].
@@ -132,6 +144,14 @@ impl fmt::Display for Refusal {
 
 impl Error for Refusal {}
 
+/// Returns the server's pushback: a wait, or `Some(None)` if the call must not be retried. A value that is not a
+/// number of milliseconds counts as that, as gRFC A6 requires.
+fn pushback(metadata: &MetadataMap) -> Option<Option<Duration>> {
+    let value = metadata.get(PUSHBACK)?;
+    let milliseconds = value.to_str().ok().and_then(|text| text.parse::<u32>().ok());
+    Some(milliseconds.map(|milliseconds| Duration::from_millis(milliseconds.into())))
+}
+
 /// Replaces control characters, so that the text can't move the cursor or ring the bell.
 fn printable(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
@@ -162,6 +182,22 @@ mod tests {
         assert_eq!(refusal.retry_after(), Some(Duration::from_millis(40)));
         assert_eq!(refusal.metadata()["available"], "2");
         assert_eq!(refusal.to_string(), "only 2 are left\u{fffd}[2J; item.name: must not be empty");
+    }
+
+    #[test]
+    fn a_pushback_replaces_the_retry_info() {
+        let refusal = |value: &str| {
+            let mut status = status("OVERLOADED", DOMAIN);
+            status.metadata_mut().insert(PUSHBACK, value.parse().expect("a value"));
+            Refusal::new(&status)
+        };
+        assert_eq!(refusal("700").retry_after(), Some(Duration::from_millis(700)));
+        assert_eq!(refusal("0").retry_after(), Some(Duration::ZERO));
+        assert!(!refusal("700").forbids_retry());
+        for forbidding in ["-1", "soon", "", "1.5", "99999999999999"] {
+            assert!(refusal(forbidding).forbids_retry(), "{forbidding}");
+        }
+        assert!(!Refusal::new(&status("OVERLOADED", DOMAIN)).forbids_retry());
     }
 
     #[test]

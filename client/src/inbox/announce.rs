@@ -7,16 +7,15 @@ use tokio::{sync::mpsc, time::sleep};
 use tonic::Code;
 
 use crate::{
-    Connection, MAX_RECONNECT, Notice,
-    backoff::scaled,
+    Connection, Notice,
     delivery::Missed,
     error::Refusal,
     missed::{CONFIRM_DELAY, MissedReports, is_drained},
-    reconnect::FIRST_RECONNECT,
+    reconnect::reconnect_wait,
 };
 
-/// How often the server is announced. The market may have been restarted, or unable to reach the server for a while,
-/// without the client noticing either.
+/// The longest time between announcements; each has jitter, so that clients that started together drift apart. The
+/// market may have been restarted, or unable to reach the server for a while, without the client noticing either.
 pub const ANNOUNCE_EVERY: Duration = Duration::from_secs(180);
 
 /// Announces the server until the consumer of the notices has gone.
@@ -30,7 +29,8 @@ pub(super) async fn announce(connection: Connection, notices: mpsc::Sender<Notic
                 let missed = reports.receive(orders, updates, answer.missed_total);
                 let is_news = is_first || failures_in_a_row > 0 || missed != Missed::default();
                 (is_first, failures_in_a_row) = (false, 0);
-                (is_news.then_some(Notice::Opened { kept: true, missed }), ANNOUNCE_EVERY)
+                let wait = ANNOUNCE_EVERY.mul_f64(1.0 - connection.jitter() / 4.0);
+                (is_news.then_some(Notice::Opened { kept: true, missed }), wait)
             }
             Err(failure) if failure.refusal().map(Refusal::code) == Some(Code::Unimplemented) => {
                 tracing::debug!("the market is older and takes no announcements");
@@ -38,7 +38,7 @@ pub(super) async fn announce(connection: Connection, notices: mpsc::Sender<Notic
             }
             Err(failure) => {
                 failures_in_a_row = failures_in_a_row.saturating_add(1);
-                let wait = scaled(FIRST_RECONNECT, MAX_RECONNECT, failures_in_a_row, connection.jitter());
+                let wait = reconnect_wait(&failure, failures_in_a_row, &connection);
                 (Some(Notice::Interrupted { failure, retry_in: wait }), wait)
             }
         };

@@ -1,5 +1,7 @@
 //! Events by Subscribe: in order, once, over streams that break.
 
+use std::time::Duration;
+
 use souk_client::{
     Connection, Notice, Seen,
     follow::{follow, follow_as},
@@ -12,7 +14,7 @@ use tokio::sync::mpsc;
 use tonic::Status;
 
 use crate::{
-    market::refusal,
+    market::{refusal, refusal_for},
     world::{Party, World, next, notice_of, test_notice},
 };
 
@@ -246,4 +248,17 @@ async fn a_suspended_party_is_followed_again_when_it_is_reinstated() {
     }
     assert_eq!(notice_of(&mut notices).await.take().event_id, "a");
     follower.close().await;
+}
+
+#[tokio::test]
+async fn a_stream_is_reopened_no_earlier_than_the_market_asks() {
+    let world = World::open().await;
+    let (_, connection) = connect(&world);
+    let wait = Duration::from_secs(40);
+    world.market.script().streams.push_back(vec![Err(refusal_for(Reason::Unavailable, wait))]);
+    let (_follower, mut notices) = follow(connection, Seen::in_memory());
+    match next(&mut notices).await {
+        Notice::Interrupted { retry_in, .. } => assert!(retry_in >= wait, "{retry_in:?}"),
+        other => panic!("not interrupted: {other:?}"),
+    }
 }
