@@ -35,7 +35,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     access::{Access, AccessParts, CallbackPolicy, Suspended, TokenKeys, Tokens},
-    api::{OpenStreams, Parts},
+    api::{ImportPace, OpenStreams, Parts},
     audit::Refusals,
     clock::Clock,
     config::{Config, LimitConfig, TokenKeyFiles},
@@ -45,6 +45,7 @@ use crate::{
     relay::{Dialer, Relay, RelayHandle, RelayParts},
     rides::RideNews,
     upkeep::{self, BacklogLook},
+    watches::{WatchParts, Watches},
 };
 
 /// A market with all components open and its listener bound, which does not serve yet.
@@ -147,8 +148,17 @@ impl App {
         let (refusals, notes) = (Refusals::default(), StandingNotes::default());
         let access = credentials.access(epochs, suspended.clone(), config.limits, refusals.clone(), clock);
         let activity = Activity::start(clock.now());
+        let closing = CancellationToken::new();
+        let watches = Watches::start(WatchParts {
+            reads: Arc::clone(&store.reads),
+            search: search.clone(),
+            suspended: suspended.clone(),
+            is_shared: store.replicas.is_some(),
+            closing: closing.clone(),
+        })?;
         let lanes = Lanes::start(store.lanes, &steady, random, || {
-            on_commit((relay.handle(), search.clone()), Arc::clone(&access), notes.clone(), activity.clone())
+            let followers = (relay.handle(), search.clone(), watches.clone());
+            on_commit(followers, Arc::clone(&access), notes.clone(), activity.clone())
         })?;
         let rotator = credentials.into_rotator(Arc::clone(&access), relay.handle(), refusals.clone(), clock);
         let parts = Arc::new(Parts {
@@ -161,7 +171,9 @@ impl App {
             retention: config.retention,
             rides: RideNews::default(),
             streams: OpenStreams::default(),
+            imports: ImportPace::new(config.limits.import_rows_per_second),
             search,
+            watches,
             relay: relay.handle(),
             tokens,
             callbacks,
@@ -169,7 +181,7 @@ impl App {
             clock,
             steady: steady.clone(),
             random,
-            closing: CancellationToken::new(),
+            closing,
             activity,
             queued: Box::new(lanes.queued()),
             log: store.log,
@@ -287,7 +299,7 @@ impl MarketCredentials {
 /// Returns the hook that notifies the guard, the search index and the relay of each commit. A lane calls it in commit
 /// order, whether or not the callers still wait for the outcome.
 fn on_commit(
-    (relay, search): (RelayHandle, Search),
+    (relay, search, watches): (RelayHandle, Search, Watches),
     access: Arc<Access>,
     notes: StandingNotes,
     activity: Activity,
@@ -308,6 +320,7 @@ fn on_commit(
         if let Some(position) = receipt.feed_position {
             search.feed_moved(position);
         }
+        watches.stock_moved(&receipt.stock_moves);
         if !receipt.recipients.is_empty() {
             relay.wake(&receipt.recipients);
         }
