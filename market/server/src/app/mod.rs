@@ -19,7 +19,7 @@ use rotate::{Changes, CredentialUsers, Rotator};
 pub use serve::ServeError;
 use souk_domain::PartyId;
 use souk_search::{Search, SearchError};
-use souk_store::{Health, OpeningProgress, Receipt, Replicas, StoreError, StoreQueues};
+use souk_store::{Health, OpeningProgress, Receipt, Replicas, Store, StoreError, StoreQueues};
 pub use stored_clock::{accept_stored_clock, stored_clock};
 
 use arc_swap::ArcSwap;
@@ -37,8 +37,8 @@ use crate::{
     access::{Access, AccessParts, CallbackPolicy, Suspended, TokenKeys, Tokens},
     api::{ImportPace, OpenStreams, Parts},
     audit::Refusals,
-    clock::Clock,
-    config::{Config, LimitConfig, TokenKeyFiles},
+    clock::{Clock, SteadyClock},
+    config::{Config, LimitConfig, RetentionConfig, TokenKeyFiles},
     ledger::{Lanes, OnCommit},
     observe::{Activity, CallTimes, Outputs},
     random::Random,
@@ -133,29 +133,12 @@ impl App {
         let (acceptor, tokens) = (credentials.acceptor.clone(), Arc::clone(&credentials.tokens));
         let Data { store, steady, search, suspended, epochs } = data;
         let callbacks = CallbackPolicy::new(&config.callbacks, listener.local_addr()?);
-        let relay = Relay::start(RelayParts {
-            mailboxes: Arc::clone(&store.mailboxes),
-            consumers: Arc::clone(&store.consumers),
-            dead_letters: Arc::clone(&store.dead_letters),
-            tracks: Arc::clone(&store.tracks),
-            dialer: credentials.dialer(&config, &callbacks),
-            suspended: suspended.clone(),
-            retention: config.retention,
-            clock: steady.clone(),
-            clocks: store.clocks,
-            random,
-        });
+        let dialer = credentials.dialer(&config, &callbacks);
+        let relay = start_relay((&store, dialer), &suspended, config.retention, (steady.clone(), random));
         let (refusals, notes) = (Refusals::default(), StandingNotes::default());
         let access = credentials.access(epochs, suspended.clone(), config.limits, refusals.clone(), clock);
-        let activity = Activity::start(clock.now());
-        let closing = CancellationToken::new();
-        let watches = Watches::start(WatchParts {
-            reads: Arc::clone(&store.reads),
-            search: search.clone(),
-            suspended: suspended.clone(),
-            is_shared: store.replicas.is_some(),
-            closing: closing.clone(),
-        })?;
+        let (activity, closing) = (Activity::start(clock.now()), CancellationToken::new());
+        let watches = start_watches(&store, &search, &suspended, &closing)?;
         let lanes = Lanes::start(store.lanes, &steady, random, || {
             let followers = (relay.handle(), search.clone(), watches.clone());
             on_commit(followers, Arc::clone(&access), notes.clone(), activity.clone())
@@ -294,6 +277,41 @@ impl MarketCredentials {
         let users = CredentialUsers { acceptor, outgoing, access, tokens, relay, present };
         Rotator { changes, rotation, token_keys, users, refusals, clock }
     }
+}
+
+fn start_relay(
+    (store, dialer): (&Store, Dialer),
+    suspended: &Suspended,
+    retention: RetentionConfig,
+    (clock, random): (SteadyClock, Random),
+) -> Relay {
+    Relay::start(RelayParts {
+        mailboxes: Arc::clone(&store.mailboxes),
+        consumers: Arc::clone(&store.consumers),
+        dead_letters: Arc::clone(&store.dead_letters),
+        tracks: Arc::clone(&store.tracks),
+        dialer,
+        suspended: suspended.clone(),
+        retention,
+        clock,
+        clocks: Arc::clone(&store.clocks),
+        random,
+    })
+}
+
+fn start_watches(
+    store: &Store,
+    search: &Search,
+    suspended: &Suspended,
+    closing: &CancellationToken,
+) -> io::Result<Watches> {
+    Watches::start(WatchParts {
+        reads: Arc::clone(&store.reads),
+        search: search.clone(),
+        suspended: suspended.clone(),
+        is_shared: store.replicas.is_some(),
+        closing: closing.clone(),
+    })
 }
 
 /// Returns the hook that notifies the guard, the search index and the relay of each commit. A lane calls it in commit
