@@ -9,7 +9,7 @@ use std::{
     panic::{self, AssertUnwindSafe},
     sync::{
         Arc, Condvar, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU8, AtomicUsize, Ordering},
+        atomic::{AtomicU8, Ordering},
     },
     thread,
     time::{Duration, Instant},
@@ -42,11 +42,12 @@ pub(super) struct Pool {
 struct Shared {
     state: Mutex<State>,
     wake: Condvar,
-    running: AtomicUsize,
 }
 
 struct State {
     turns: Turns<PartyId, Job>,
+    threads: usize,
+    running: usize,
     is_closed: bool,
 }
 
@@ -74,9 +75,8 @@ impl Pool {
         let cores = thread::available_parallelism().map_or(1, NonZeroUsize::get);
         let threads = (cores * THREADS_PER_CORE).clamp(least, most);
         let bounds = Bounds { waiting: MAX_WAITING_OF_PARTY, running: threads / 2 };
-        let state = State { turns: Turns::new(bounds), is_closed: false };
-        let shared =
-            Arc::new(Shared { state: Mutex::new(state), wake: Condvar::new(), running: AtomicUsize::new(0) });
+        let state = State { turns: Turns::new(bounds), threads, running: 0, is_closed: false };
+        let shared = Arc::new(Shared { state: Mutex::new(state), wake: Condvar::new() });
         // Created first, so that the threads that were started end if another one can't be.
         let pool = Self { shared: Arc::clone(&shared), threads };
         for number in 0..threads {
@@ -90,8 +90,8 @@ impl Pool {
     ///
     /// # Errors
     ///
-    /// Returns [`SearchError::Overloaded`] if the party has as many searches waiting as it may, or if none of the
-    /// threads can begin within [`THREAD_WAIT`].
+    /// Returns [`SearchError::Overloaded`] if the party has as many searches waiting as it may, or if all threads, or
+    /// the party's share of them, are busy for [`THREAD_WAIT`].
     pub(super) async fn run<T: Send + 'static>(
         &self,
         party: PartyId,
@@ -109,10 +109,14 @@ impl Pool {
         };
         self.shared.lock().turns.push(party, Box::new(job)).map_err(|_| SearchError::Overloaded)?;
         self.shared.wake.notify_one();
-        let answer = match timeout(THREAD_WAIT, &mut answered).await {
-            Ok(answer) => answer,
-            Err(_) if stage.leave_for(Stage::GIVEN_UP) => return Err(SearchError::Overloaded),
-            Err(_) => answered.await,
+        let answer = loop {
+            match timeout(THREAD_WAIT, &mut answered).await {
+                Ok(answer) => break answer,
+                // A thread is free and about to begin: only the machine is slow, so that another attempt would not help.
+                Err(_) if !self.shared.is_busy_for(party) => {}
+                Err(_) if stage.leave_for(Stage::GIVEN_UP) => return Err(SearchError::Overloaded),
+                Err(_) => break answered.await,
+            }
         };
         answer.map_err(|_| SearchError::Thread("it ended without an answer".to_owned()))
     }
@@ -124,7 +128,7 @@ impl Pool {
 
     /// Returns the number of searches that occupy a thread.
     pub(super) fn running(&self) -> usize {
-        self.shared.running.load(Ordering::Relaxed)
+        self.shared.lock().running
     }
 }
 
@@ -139,16 +143,22 @@ impl Shared {
     fn work(&self) {
         while let Some((party, job)) = self.next() {
             let begun = Instant::now();
-            self.running.fetch_add(1, Ordering::Relaxed);
             // A panic in the index library ends the search, not the thread. The caller's channel is dropped with the
             // job, which reports it.
             if panic::catch_unwind(AssertUnwindSafe(job)).is_err() {
                 tracing::error!("a search panicked");
             }
-            self.running.fetch_sub(1, Ordering::Relaxed);
             let cost = u64::try_from(begun.elapsed().as_nanos()).unwrap_or(u64::MAX);
-            self.lock().turns.finish(party, cost);
+            let mut state = self.lock();
+            state.running -= 1;
+            state.turns.finish(party, cost);
         }
+    }
+
+    /// Returns whether no thread could begin a search of a party now.
+    fn is_busy_for(&self, party: PartyId) -> bool {
+        let state = self.lock();
+        state.running >= state.threads || !state.turns.may_start(party)
     }
 
     /// Waits for the next search; `None` once the pool is closed.
@@ -159,6 +169,7 @@ impl Shared {
                 return None;
             }
             if let Some(next) = state.turns.pop() {
+                state.running += 1;
                 return Some(next);
             }
             state = self.wake.wait(state).unwrap_or_else(PoisonError::into_inner);

@@ -92,6 +92,11 @@ impl<K: Copy + Eq + Hash + Ord, J> Turns<K, J> {
         }
     }
 
+    /// Returns whether a party may start another job.
+    pub(super) fn may_start(&self, party: K) -> bool {
+        self.parties.get(&party).is_none_or(|of| of.running < self.bounds.running)
+    }
+
     /// Returns the number of jobs that wait.
     #[cfg(test)]
     pub(super) fn waiting(&self) -> usize {

@@ -77,6 +77,7 @@ pub(super) fn open() -> (Sender, Receiver) {
 
 impl Sender {
     /// Queues a job. Never waits for room: a full queue is already a delay of several batches.
+    #[expect(clippy::result_large_err, reason = "refusals are rare, and a box for each job would cost more")]
     pub(super) fn send(&self, job: Job) -> Result<(), Rejected> {
         let mut state = self.0.lock();
         if state.has_ended {
@@ -151,6 +152,7 @@ impl Shared {
 }
 
 impl State {
+    #[expect(clippy::result_large_err, reason = "as for `Sender::send`")]
     fn push(&mut self, job: Job) -> Result<(), Job> {
         let rows = rows_of(&job);
         if self.waiting_jobs == 0 && self.has_room_for(rows) {
