@@ -101,6 +101,9 @@ pub struct WorkingSet {
     pub requests: Table<(PartyId, RequestId), Recorded>,
     /// Items whose change affects search, to be appended to the item feed.
     pub search_changes: BTreeSet<ItemId>,
+    /// The number of changes that affect search. Several changes of one item count separately, so that a lane can
+    /// tell which of its commands made one. Never saved.
+    pub searchable_changes: u64,
     /// What the changes add to the sums that are kept. Saved as increments.
     pub tally: Tally,
     /// New events, in the order in which they happened.
@@ -146,6 +149,7 @@ impl WorkingSet {
         // counts.
         if self.items.row(item.id).is_none_or(|before| before.search_differs(&item)) {
             self.search_changes.insert(item.id);
+            self.searchable_changes += 1;
         }
         if let Some(sku) = &item.sku {
             // Kept up to date, so that later commands of the batch see a new SKU as taken and a deleted

@@ -46,6 +46,13 @@ impl PriceRange {
         }
     }
 
+    /// Returns whether a price lies within the range. One in another currency does not.
+    pub(super) fn contains(&self, price: Money) -> bool {
+        self.any_end().is_none_or(|end| end.currency_code() == price.currency_code())
+            && self.min.is_none_or(|min| min.amount_minor() <= price.amount_minor())
+            && self.max.is_none_or(|max| price.amount_minor() <= max.amount_minor())
+    }
+
     /// Returns either end, for its currency; `None` for a range without ends.
     pub(super) fn any_end(&self) -> Option<Money> {
         self.min.or(self.max)

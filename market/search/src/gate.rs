@@ -1,78 +1,107 @@
-//! Admission of searches: bounds how many run and how many wait, so that overload is refused within 50 ms.
+//! Admission of searches: bounds how many are in progress, in fair shares, so that overload is refused at once.
 
-use std::{sync::Arc, time::Duration};
-
-use tokio::{
-    sync::{OwnedSemaphorePermit, Semaphore},
-    time::timeout,
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
+
+use souk_domain::PartyId;
 
 use super::SearchError;
 
 /// The maximum number of searches in progress, including those that wait.
-const MAX_SEARCHES: usize = 1_024;
-/// The maximum number of searches that occupy a blocking thread.
-const MAX_RUNNING: usize = 8;
-/// How long a search waits for a thread. With the time to respond, it stays within the promised 50 ms.
-const SEAT_WAIT: Duration = Duration::from_millis(45);
+pub(super) const MAX_SEARCHES: usize = 1_024;
 
-/// The two limits. They are separate because a search that waits for the index to catch up must not occupy a
-/// thread.
-pub(super) struct Gate {
-    places: Arc<Semaphore>,
-    seats: Arc<Semaphore>,
+/// The limit. It is separate from the threads, because a search that waits for the index to catch up must not occupy
+/// one.
+#[derive(Clone, Default)]
+pub(super) struct Gate(Arc<Mutex<Places>>);
+
+#[derive(Default)]
+struct Places {
+    taken: usize,
+    /// By party. Parties without any have no entry, so the map stays small.
+    by_party: HashMap<PartyId, usize>,
 }
 
-impl Default for Gate {
-    fn default() -> Self {
-        Self { places: Arc::new(Semaphore::new(MAX_SEARCHES)), seats: Arc::new(Semaphore::new(MAX_RUNNING)) }
-    }
+/// The place of a search, given back on drop.
+pub(super) struct Place {
+    gate: Gate,
+    party: PartyId,
 }
 
 impl Gate {
     /// Admits a search, or refuses it immediately.
-    pub(super) fn enter(&self) -> Result<OwnedSemaphorePermit, SearchError> {
-        // Owned permits, because they move to a blocking thread, which may outlive the call.
-        Arc::clone(&self.places).try_acquire_owned().map_err(|_| SearchError::Overloaded)
-    }
-
-    /// Waits for the right to occupy a thread; refuses after [`SEAT_WAIT`].
-    pub(super) async fn seat(&self) -> Result<OwnedSemaphorePermit, SearchError> {
-        match timeout(SEAT_WAIT, Arc::clone(&self.seats).acquire_owned()).await {
-            Ok(Ok(seat)) => Ok(seat),
-            _ => Err(SearchError::Overloaded),
+    ///
+    /// A party may have as many searches in progress as there are places left (Choudhury and Hahne, 1998): one party
+    /// alone gets half of them, and however many parties ask for as much as they can get, some are left for others.
+    pub(super) fn enter(&self, party: PartyId) -> Result<Place, SearchError> {
+        let mut places = self.lock();
+        let free = MAX_SEARCHES - places.taken;
+        if places.by_party.get(&party).copied().unwrap_or_default() >= free {
+            return Err(SearchError::Overloaded);
         }
+        *places.by_party.entry(party).or_default() += 1;
+        places.taken += 1;
+        Ok(Place { gate: self.clone(), party })
     }
 
     /// Returns the number of searches in progress, including those that wait.
     pub(super) fn taken(&self) -> usize {
-        // Cannot underflow: permits are only ever taken and returned, never added.
-        MAX_SEARCHES - self.places.available_permits()
+        self.lock().taken
     }
 
-    /// Returns the number of searches that occupy a thread.
-    pub(super) fn running(&self) -> usize {
-        MAX_RUNNING - self.seats.available_permits()
+    /// Locks the counts. A poisoned lock is safe to use: no update under it can panic half-way.
+    fn lock(&self) -> MutexGuard<'_, Places> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut places = self.gate.lock();
+        places.taken -= 1;
+        if let Some(count) = places.by_party.get_mut(&self.party) {
+            *count -= 1;
+            if *count == 0 {
+                places.by_party.remove(&self.party);
+            }
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use uuid::Uuid;
+
     use super::*;
 
-    #[tokio::test]
-    async fn overload_is_refused() {
-        let gate = Gate::default();
-        let mut seats = Vec::new();
-        for _ in 0..MAX_RUNNING {
-            seats.push(gate.seat().await.unwrap());
-        }
-        assert!(matches!(gate.seat().await, Err(SearchError::Overloaded)));
-        seats.pop();
-        assert!(gate.seat().await.is_ok());
+    fn party(number: usize) -> PartyId {
+        PartyId(Uuid::from_u128(number as u128))
+    }
 
-        let entered: Vec<_> = (0..MAX_SEARCHES).map(|_| gate.enter().unwrap()).collect();
-        assert!(matches!(gate.enter(), Err(SearchError::Overloaded)));
+    /// Takes places for a party until it is refused.
+    fn all_of(gate: &Gate, number: usize) -> Vec<Place> {
+        std::iter::from_fn(|| gate.enter(party(number)).ok()).collect()
+    }
+
+    #[test]
+    fn places_are_shared_fairly() {
+        let gate = Gate::default();
+        let greedy = all_of(&gate, 1);
+        assert_eq!(greedy.len(), MAX_SEARCHES / 2, "one party gets half");
+        let more: Vec<_> = (2..9).map(|number| all_of(&gate, number)).collect();
+        assert!(more.iter().all(|places| !places.is_empty()));
+        assert!(gate.enter(party(9)).is_ok(), "somebody who comes late gets in, too");
+        drop((greedy, more));
+        assert!(gate.taken() == 0 && gate.lock().by_party.is_empty());
+    }
+
+    #[test]
+    fn overload_is_refused() {
+        let gate = Gate::default();
+        let entered: Vec<_> = (0..MAX_SEARCHES).map(|number| gate.enter(party(number)).unwrap()).collect();
+        assert!(matches!(gate.enter(party(MAX_SEARCHES)), Err(SearchError::Overloaded)));
         assert_eq!(gate.taken(), entered.len());
     }
 }

@@ -16,10 +16,13 @@ mod matching;
 mod order;
 mod own_writes;
 mod place;
+mod pool;
 mod query;
 mod schema;
+mod standing;
 #[cfg(test)]
 mod tests;
+mod turns;
 mod words;
 
 use std::{
@@ -39,11 +42,13 @@ pub use examine::{Agreement, examine};
 pub use home::IndexHome;
 pub use order::SearchOrder;
 pub use query::{CategoryQuery, SearchCursor, SearchPage, SearchQuery};
+pub use standing::{Conditions, StandingQueries};
 
 use find::{Hits, Reader};
 use gate::Gate;
 use indexer::{Live, Progress};
 use own_writes::OwnWrites;
+use pool::Pool;
 
 /// How long a search waits for the index to catch up, before it fails with [`SearchError::Behind`].
 pub const VISIBILITY_WAIT: Duration = Duration::from_secs(2);
@@ -53,6 +58,10 @@ const NOTHING_WAIT: Duration = Duration::from_secs(1);
 
 /// How long the index may lag behind before its answers count as stale. Longer than searches wait for it.
 pub const STALE_AFTER: Duration = Duration::from_secs(3);
+
+/// How long the index may lag behind before imports wait for it. Longer than it lags behind a single import, and shorter
+/// than the second within which a search must show the changes of others.
+pub const IMPORT_LAG: Duration = Duration::from_millis(400);
 
 /// The caller of a search.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,6 +90,7 @@ struct Shared {
     live: Arc<Live>,
     own_writes: OwnWrites,
     gate: Gate,
+    pool: Pool,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -97,6 +107,8 @@ pub struct SearchLoad {
     pub searches: usize,
     /// The number of searches that occupy a thread.
     pub running: usize,
+    /// The number of threads that search.
+    pub threads: usize,
 }
 
 impl Search {
@@ -115,6 +127,7 @@ impl Search {
             live,
             own_writes: OwnWrites::default(),
             gate: Gate::default(),
+            pool: Pool::start().map_err(|error| SearchError::Thread(error.to_string()))?,
             thread: Mutex::new(Some(thread)),
         };
         Ok(Self { shared: Arc::new(shared) })
@@ -196,12 +209,29 @@ impl Search {
         let _ = progress.wait_for(|progress| progress.indexed > position).await;
     }
 
+    /// Waits until the index lags behind by at most [`IMPORT_LAG`]. Returns at once if it can't follow at present, because
+    /// then waiting does not help.
+    pub async fn wait_for_room(&self) {
+        let mut progress = self.shared.live.progress.subscribe();
+        while self.is_far_behind() {
+            // The timeout is for an index that stops to follow meanwhile, which reports no progress.
+            let _ = timeout(STALE_AFTER, progress.changed()).await;
+        }
+    }
+
+    fn is_far_behind(&self) -> bool {
+        // In time rather than in positions of the feed, which are not numbers of changes on every store.
+        let is_far = self.lag().is_some_and(|lag| lag > IMPORT_LAG && lag <= STALE_AFTER);
+        is_far && self.failure().is_none()
+    }
+
     /// Returns the lag of the index and the number of searches in progress.
     pub fn load(&self) -> SearchLoad {
         let Progress { indexed, level, .. } = self.progress();
         let moved = *self.shared.live.moved.borrow();
-        let (searches, running) = (self.shared.gate.taken(), self.shared.gate.running());
-        SearchLoad { indexed, moved: moved.max(indexed), level, searches, running }
+        let Shared { gate, pool, .. } = &*self.shared;
+        let (searches, running, threads) = (gate.taken(), pool.running(), pool.threads());
+        SearchLoad { indexed, moved: moved.max(indexed), level, searches, running, threads }
     }
 
     /// Returns for how long searches may have lacked changes, if that is longer than [`STALE_AFTER`]: the index can't
@@ -241,27 +271,23 @@ impl Search {
         self.ask_index(caller, move |reader| reader.find(&asked)).await
     }
 
-    /// Runs a query on a blocking thread, once the index includes what the caller must see.
+    /// Runs a query on a thread of the pool, once the index includes what the caller must see.
     async fn ask_index<T: Send + 'static>(
         &self,
         caller: Searcher,
         question: impl FnOnce(&Reader) -> tantivy::Result<T> + Send + 'static,
     ) -> Result<T, SearchError> {
         // Entered before waiting, so that waiting searches count towards the limit too.
-        let entered = self.shared.gate.enter()?;
-        // The seat comes after the wait, so that waiting searches don't occupy threads.
+        let entered = self.shared.gate.enter(caller.party)?;
+        // The thread comes after the wait, so that waiting searches don't occupy threads.
         self.wait_until_visible(caller).await?;
-        let seat = self.shared.gate.seat().await?;
         let reader = self.shared.live.reader.load_full();
-        // On a blocking thread, because a search is CPU work of milliseconds that would stall the calls of
-        // this runtime.
-        let answer = tokio::task::spawn_blocking(move || {
-            let answer = question(&reader);
-            // Released here, not by the caller: if its future is dropped, the thread is still busy.
-            drop((seat, entered));
-            answer
+        let answer = self.shared.pool.run(caller.party, move || {
+            // Held by the thread, not by the caller: if its future is dropped, the thread is still busy.
+            let _entered = entered;
+            question(&reader)
         });
-        Ok(answer.await.map_err(|error| SearchError::Thread(error.to_string()))??)
+        Ok(answer.await??)
     }
 
     async fn wait_until_visible(&self, caller: Searcher) -> Result<(), SearchError> {

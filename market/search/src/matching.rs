@@ -41,19 +41,25 @@ const _: () = assert!(SearchQuery::MAX_WORDS as Score * (NAME_WORD - AS_TYPED) +
 /// The number of letters from which a word allows one typo, and from which it allows two.
 const LETTERS_FOR_TYPOS: [usize; 2] = [4, 8];
 /// Longer words allow no typos, because the Levenshtein automaton would become large.
-const MAX_FORGIVING_LETTERS: usize = 40;
+const MAX_FORGIVING_LETTERS: usize = 24;
+/// How many of a query's words allow one typo, and how many two, the longest words first. Each word that does walks the
+/// dictionary of every segment, so without a bound a single query could cost as much as thousands.
+const MAX_FORGIVING_WORDS: [usize; 2] = [8, 4];
 
 /// A parsed query, which can be executed with or without forgiving typos.
 pub(super) struct Matching<'a> {
     query: &'a SearchQuery,
     words: Vec<String>,
+    /// The number of typos that each word allows.
+    typos: Vec<u8>,
     fields: Fields,
 }
 
 impl<'a> Matching<'a> {
     pub(super) fn new(query: &'a SearchQuery, fields: Fields) -> Self {
         let words = words::different_words(query.text.as_str(), SearchQuery::MAX_WORDS);
-        Self { query, words, fields }
+        let typos = typos_forgiven(&words);
+        Self { query, words, typos, fields }
     }
 
     /// Returns whether the query has words, rather than filters only.
@@ -63,15 +69,16 @@ impl<'a> Matching<'a> {
 
     /// Returns whether forgiving typos could find more.
     pub(super) fn can_forgive(&self) -> bool {
-        self.words.iter().any(|word| typos_forgiven(word) > 0)
+        self.typos.iter().any(|typos| *typos > 0)
     }
 
     /// Builds the index query from all words and all filters.
     pub(super) fn query(&self, forgiving: bool) -> Box<dyn Query> {
         let mut clauses: Vec<(Occur, Box<dyn Query>)> = Vec::new();
-        for (number, word) in self.words.iter().enumerate() {
+        for (number, (word, typos)) in self.words.iter().zip(&self.typos).enumerate() {
             let is_last = number + 1 == self.words.len();
-            clauses.push((Occur::Must, self.word(word, is_last, forgiving)));
+            let typos = if forgiving { *typos } else { 0 };
+            clauses.push((Occur::Must, self.word(word, is_last, typos)));
         }
         // Filters score 0, or they would change the order of the hits.
         clauses.extend(self.filters().into_iter().map(|filter| (Occur::Must, scored(filter, 0.0))));
@@ -92,7 +99,7 @@ impl<'a> Matching<'a> {
     }
 
     /// Builds the query for one word. Of the ways in which it can match, the best one counts.
-    fn word(&self, word: &str, is_last: bool, forgiving: bool) -> Box<dyn Query> {
+    fn word(&self, word: &str, is_last: bool, typos: u8) -> Box<dyn Query> {
         let Fields { name, description, .. } = self.fields;
         let mut ways = vec![whole(name, word, NAME_WORD), whole(description, word, DESCRIPTION_WORD)];
         // The last word may be unfinished, because clients search while the user types.
@@ -100,12 +107,10 @@ impl<'a> Matching<'a> {
             ways.push(beginning(name, word, NAME_BEGINNING));
             ways.push(beginning(description, word, DESCRIPTION_BEGINNING));
         }
-        if forgiving {
-            for typos in 1..=typos_forgiven(word) {
-                let number = usize::from(typos) - 1;
-                ways.push(with_typos(name, word, typos, NAME_TYPOS[number]));
-                ways.push(with_typos(description, word, typos, DESCRIPTION_TYPOS[number]));
-            }
+        for typos in 1..=typos {
+            let number = usize::from(typos) - 1;
+            ways.push(with_typos(name, word, typos, NAME_TYPOS[number]));
+            ways.push(with_typos(description, word, typos, DESCRIPTION_TYPOS[number]));
         }
         // The maximum, not the sum: a word in both name and description must not outrank a better match of all
         // words.
@@ -146,8 +151,24 @@ pub(super) fn hidden(sellers: &HashSet<PartyId>, fields: &Fields) -> Option<Box<
     Some(Box::new(TermSetQuery::new(sellers.iter().map(|seller| fields.seller_term(*seller)))))
 }
 
-/// Returns how many typos a word allows. With a digit in it, none: another number means another thing.
-fn typos_forgiven(word: &str) -> u8 {
+/// Returns how many typos each word allows. Of many words, the longest ones allow some: they have the fewest
+/// neighbours, and a typo in them is the likeliest.
+fn typos_forgiven(words: &[String]) -> Vec<u8> {
+    let mut forgiven: Vec<u8> = words.iter().map(|word| typos_by_length(word)).collect();
+    let mut longest_first: Vec<usize> = (0..words.len()).collect();
+    // Stable: among equal lengths, the words that come first.
+    longest_first.sort_by_key(|place| std::cmp::Reverse(words[*place].chars().count()));
+    for (typos, most) in (0..).zip(MAX_FORGIVING_WORDS) {
+        let allowing = longest_first.iter().filter(|place| forgiven[**place] > typos);
+        for place in allowing.copied().skip(most).collect::<Vec<_>>() {
+            forgiven[place] = typos;
+        }
+    }
+    forgiven
+}
+
+/// Returns how many typos a word allows by itself. With a digit in it, none: another number means another thing.
+fn typos_by_length(word: &str) -> u8 {
     let letters = word.chars().count();
     if letters > MAX_FORGIVING_LETTERS || word.chars().any(char::is_numeric) {
         return 0;
@@ -174,4 +195,34 @@ fn exactly(term: Term) -> Box<dyn Query> {
 
 fn scored(query: Box<dyn Query>, score: Score) -> Box<dyn Query> {
     Box::new(ConstScoreQuery::new(query, score))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn forgiven(words: &[&str]) -> Vec<u8> {
+        typos_forgiven(&words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn words_allow_typos_by_their_length() {
+        let long = "x".repeat(MAX_FORGIVING_LETTERS);
+        let too_long = format!("{long}x");
+        assert_eq!(
+            forgiven(&["cup", "cups", "teacups", "teacups2", "saucepan", &long, &too_long]),
+            [0, 1, 1, 0, 2, 2, 0]
+        );
+    }
+
+    /// Each word that allows typos costs a walk of every dictionary.
+    #[test]
+    fn only_the_longest_words_of_a_query_allow_typos() {
+        let words: Vec<String> =
+            (0..16).map(|number| "abcdefghijklmnopqrstuvwx"[number % 4..].to_owned()).collect();
+        let forgiven = typos_forgiven(&words);
+        assert_eq!(forgiven.iter().filter(|typos| **typos == 2).count(), MAX_FORGIVING_WORDS[1]);
+        assert_eq!(forgiven.iter().filter(|typos| **typos > 0).count(), MAX_FORGIVING_WORDS[0]);
+        assert_eq!((forgiven[0], forgiven[1], forgiven[3]), (2, 1, 0));
+    }
 }

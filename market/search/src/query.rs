@@ -11,7 +11,8 @@ use super::{PriceRange, SearchOrder, SearchText, place::Place};
 ///
 /// Words are matched in name and description, ignoring case and accents, and every word must match. The last
 /// one may be a prefix. Typos are forgiven: one in words of 4 letters or more, two in words of 8 or more,
-/// none in words with a digit, because another number means another thing. An order that does not rank by
+/// none in words with a digit, because another number means another thing, and none in words of more than 24
+/// letters. In queries of many words, only the 8 longest words allow a typo, and the 4 longest two. An order that does not rank by
 /// match (price, rating, newest) would mix near misses among the hits, so it forgives typos only if nothing
 /// matches as typed.
 #[derive(Clone, Debug)]

@@ -29,4 +29,5 @@ pub mod relay;
 pub mod rides;
 pub mod transport;
 mod upkeep;
+pub mod watches;
 pub mod wire;

@@ -42,7 +42,7 @@ mod write_ahead_log;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use souk_domain::{Keys, Party, PartyId, TillId, WorkingSet};
+use souk_domain::{ItemId, Keys, Party, PartyId, TillId, WorkingSet};
 
 pub use archive::{AUDIT_STEP, Archive, DueOrders, ORDERS_STEP, PrunedBy};
 pub use backlog::{Backlogs, MOST_COUNTED, Reading, StoreQueues};
@@ -164,6 +164,8 @@ pub trait Lane: Send {
 pub struct Receipt {
     /// The feed position after the commit; `None` if no change affects search.
     pub feed_position: Option<FeedPosition>,
+    /// The items that were changed without moving in the feed: most purchases move only their stock.
+    pub stock_moves: Vec<ItemId>,
     /// The parties whose mailboxes got a delivery. May contain duplicates.
     pub recipients: Vec<PartyId>,
     /// Whether the commit queued an event for expansion.
@@ -191,8 +193,10 @@ impl Receipt {
     /// Creates the receipt of a batch with what is known before it is written.
     fn of(rows: &WorkingSet) -> Self {
         let changed = rows.parties.changes().filter_map(|(_, party)| party);
+        let items = rows.items.changes().map(|(id, _)| id);
         let removed = rows.tills.changes().filter(|(_, till)| till.is_none()).map(|(id, _)| id);
         Self {
+            stock_moves: items.filter(|id| !rows.search_changes.contains(id)).collect(),
             standings: changed.map(Standing::of).collect(),
             removed_tills: removed.collect(),
             // Never negative: orders are not removed.

@@ -8,6 +8,7 @@
 mod audit;
 mod bytes;
 mod callbacks;
+mod fairness;
 mod fixture;
 mod forge;
 mod handshake;

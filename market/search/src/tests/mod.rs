@@ -2,9 +2,11 @@
 
 mod corpus;
 mod following;
+mod imports;
 mod matching;
 mod paging;
 mod shop;
+mod standing;
 
 use std::sync::Arc;
 

@@ -4,22 +4,19 @@
 //! own network (server-side request forgery). Therefore the source address of the party's connection is always
 //! permitted, any other address must be on the operator's allow list, and some never are. A name is resolved
 //! once, here, and the checked address is the one that is dialled from then on, which rules out DNS rebinding.
+//! It is not resolved at all if no address that it could have would be permitted.
 //! All rejections have the same text, so that the market can't be used as a port scanner.
 
-use std::{
-    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket},
-    time::Duration,
-};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 
 use ipnet::IpNet;
-use souk_domain::Callback;
+use souk_domain::{Callback, PartyId};
 use souk_proto::Reason;
 use tonic::Status;
 
-use crate::{config::CallbackConfig, wire};
+use super::resolver::{Resolver, Unresolved};
+use crate::{config::CallbackConfig, ledger::OVERLOAD_RETRY_DELAY, wire};
 
-/// Timeout for resolving a name.
-const RESOLVE_TIMEOUT: Duration = Duration::from_secs(2);
 /// Maximum length of a host name (RFC 1035 §2.3.4).
 const MAX_HOST_BYTES: usize = 253;
 
@@ -29,27 +26,72 @@ pub struct CallbackPolicy {
     allowed: Vec<IpNet>,
     allow_loopback: bool,
     own: SocketAddr,
+    resolver: Resolver,
 }
 
 impl CallbackPolicy {
     /// Creates the policy for a market that listens on `own`, an address that is never permitted.
     pub fn new(config: &CallbackConfig, own: SocketAddr) -> Self {
-        Self { allowed: config.allow.clone(), allow_loopback: config.allow_loopback, own }
+        let CallbackConfig { allow, allow_loopback } = config;
+        let resolver = Resolver::system();
+        Self { allowed: allow.clone(), allow_loopback: *allow_loopback, own, resolver }
+    }
+
+    /// Returns the number of host names that are being resolved.
+    pub fn lookups(&self) -> usize {
+        self.resolver.lookups()
     }
 
     /// Resolves and checks the address that a party connecting from `peer` wants to register. An empty host means
     /// the IP address of `peer`.
-    pub async fn resolve(&self, host: &str, port: u32, peer: SocketAddr) -> Result<Callback, Status> {
+    pub async fn resolve(
+        &self,
+        party: PartyId,
+        (host, port): (&str, u32),
+        peer: SocketAddr,
+    ) -> Result<Callback, Status> {
         let port = u16::try_from(port).ok().filter(|port| *port != 0).ok_or_else(refused)?;
         // Canonical, so that ::ffff:a.b.c.d cannot evade the rules for a.b.c.d.
         let source = peer.ip().to_canonical();
-        let address = if host.is_empty() { source } else { look_up(host, port).await?.to_canonical() };
-        let from_elsewhere = address != source && !self.allowed.iter().any(|net| net.contains(&address));
-        if from_elsewhere || self.is_forbidden(address, port) {
+        let address = match literal(host) {
+            _ if host.is_empty() => source,
+            Some(address) => address,
+            None => self.look_up(party, (host, port), source).await?,
+        };
+        if !self.allows(address, port, source) {
             return Err(refused());
         }
         // The address, never the name: a name could resolve to another host by the time of the call.
         Ok(Callback { host: address.to_string(), port })
+    }
+
+    /// Resolves a name, unless no address that it could have would be allowed.
+    async fn look_up(
+        &self,
+        party: PartyId,
+        (host, port): (&str, u16),
+        source: IpAddr,
+    ) -> Result<IpAddr, Status> {
+        let could_be_allowed = !self.allowed.is_empty() || self.allows(source, port, source);
+        if host.len() > MAX_HOST_BYTES || !could_be_allowed {
+            return Err(refused());
+        }
+        let found = self.resolver.first_address(party, host, port).await;
+        found.map(|address| address.to_canonical()).map_err(|why| match why {
+            Unresolved::Unknown => refused(),
+            Unresolved::Busy => wire::try_again(
+                Reason::Overloaded,
+                "the market resolves as many host names as it may; give an IP address, leave the host empty to be \
+                 called where you connect from, or try again in a moment",
+                OVERLOAD_RETRY_DELAY,
+            ),
+        })
+    }
+
+    /// Returns whether a party that connects from `source` may be called at an address.
+    fn allows(&self, address: IpAddr, port: u16, source: IpAddr) -> bool {
+        let is_listed = address == source || self.allowed.iter().any(|net| net.contains(&address));
+        is_listed && !self.is_forbidden(address, port)
     }
 
     /// Returns whether a registered address may still be called. It is checked again before each dial, because the
@@ -122,20 +164,11 @@ fn is_local(address: IpAddr) -> bool {
     UdpSocket::bind((address, 0)).is_ok()
 }
 
-/// Resolves a name to its first address.
-async fn look_up(host: &str, port: u16) -> Result<IpAddr, Status> {
-    let bare = host.trim_start_matches('[').trim_end_matches(']');
+/// Returns the address that a host is, if it is no name.
+fn literal(host: &str) -> Option<IpAddr> {
     // An IPv6 literal may come in brackets (RFC 3986). The brackets are removed for parsing only.
-    if let Ok(address) = bare.parse() {
-        return Ok(address);
-    }
-    if host.len() > MAX_HOST_BYTES {
-        return Err(refused());
-    }
-    let found = tokio::time::timeout(RESOLVE_TIMEOUT, tokio::net::lookup_host((host, port))).await;
-    let mut addresses = found.map_err(|_| refused())?.map_err(|_| refused())?;
-    // Only the first: trying several would let a name with many records scan for one that is permitted.
-    addresses.next().map(|address| address.ip()).ok_or_else(refused)
+    let bare = host.trim_start_matches('[').trim_end_matches(']');
+    bare.parse().ok().map(|address: IpAddr| address.to_canonical())
 }
 
 fn refused() -> Status {
@@ -148,6 +181,11 @@ fn refused() -> Status {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    };
+
     use super::*;
 
     fn policy(allow: &[&str], allow_loopback: bool) -> CallbackPolicy {
@@ -159,7 +197,7 @@ mod tests {
     async fn resolve(policy: &CallbackPolicy, host: &str, port: u32, peer: &str) -> Option<String> {
         let peer = SocketAddr::new(peer.parse().unwrap(), 50_000);
         policy
-            .resolve(host, port, peer)
+            .resolve(PartyId(uuid::Uuid::nil()), (host, port), peer)
             .await
             .ok()
             .map(|callback| format!("{}:{}", callback.host, callback.port))
@@ -180,6 +218,28 @@ mod tests {
         let allowed = policy(&["192.0.2.0/24"], false);
         assert_eq!(resolve(&allowed, "192.0.2.7", 7444, peer).await.unwrap(), "192.0.2.7:7444");
         assert_eq!(resolve(&allowed, "192.0.3.7", 7444, peer).await, None);
+    }
+
+    #[tokio::test]
+    async fn name_is_resolved_only_if_an_address_of_it_could_be_allowed() {
+        let lookups = Arc::new(AtomicUsize::new(0));
+        let counted = |policy: CallbackPolicy| {
+            let lookups = Arc::clone(&lookups);
+            let resolver = Resolver::by(move |_, port| {
+                lookups.fetch_add(1, Ordering::SeqCst);
+                Ok(vec![SocketAddr::from(([203, 0, 113, 9], port))])
+            });
+            CallbackPolicy { resolver, ..policy }
+        };
+        let (nothing, something) = (counted(policy(&[], false)), counted(policy(&["192.0.2.0/24"], false)));
+        // Loopback is forbidden, and nothing else is allowed.
+        assert_eq!(resolve(&nothing, "a.example", 7444, "127.0.0.1").await, None);
+        assert_eq!(resolve(&nothing, "a.example", 0, "203.0.113.9").await, None);
+        assert_eq!(resolve(&nothing, &"x".repeat(300), 7444, "203.0.113.9").await, None);
+        assert_eq!(lookups.load(Ordering::SeqCst), 0);
+        assert_eq!(resolve(&nothing, "a.example", 7444, "203.0.113.9").await.unwrap(), "203.0.113.9:7444");
+        assert_eq!(resolve(&something, "a.example", 7444, "127.0.0.1").await, None);
+        assert_eq!(lookups.load(Ordering::SeqCst), 2);
     }
 
     #[tokio::test]

@@ -18,6 +18,7 @@ mod epochs;
 mod guard;
 mod keys;
 mod rate;
+mod resolver;
 mod suspended;
 #[cfg(test)]
 mod tests;

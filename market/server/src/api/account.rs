@@ -97,7 +97,8 @@ impl AccountApi {
     ) -> Result<Option<Callback>, Status> {
         let Some(address) = callback else { return Ok(None) };
         let parts = &self.0.parts;
-        let callback = parts.callbacks.resolve(&address.host, address.port, caller.peer).await?;
+        let callback =
+            parts.callbacks.resolve(caller.party, (&address.host, address.port), caller.peer).await?;
         parts.relay.probe_callback(&callback, caller.role, caller.party).await.map_err(|failure| {
             wire::status(
                 Reason::CallbackUnreachable,

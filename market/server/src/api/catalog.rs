@@ -31,7 +31,7 @@ impl CatalogService for CatalogApi {
     ) -> Result<Response<Self::WatchSearchStream>, Status> {
         let caller = searcher(&request)?;
         let query = query::watch_search(request.into_inner())?;
-        Ok(Response::new(Box::pin(watch::follow(self.0.clone(), caller, query))))
+        Ok(Response::new(Box::pin(watch::follow(self.0.clone(), caller, query)?)))
     }
 
     async fn search_item(

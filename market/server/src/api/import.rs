@@ -1,8 +1,11 @@
 //! ImportItems and ExportItems: a seller's whole catalogue as a stream.
 
+mod pace;
+
 use std::time::Duration;
 
 use futures::{Stream, stream};
+pub use pace::ImportPace;
 use souk_domain::{ImportRow, Imported, ItemId, PartyId, action};
 use souk_proto::v1::{self, import_items_request::Message};
 use tonic::{Status, Streaming};
@@ -125,6 +128,8 @@ impl Import {
         }
         // Rejected rows are not in the batch, so one wrong row does not fail the 199 others.
         let rows = std::mem::replace(&mut self.batch, Vec::with_capacity(ImportRow::MAX_AT_ONCE));
+        let parts = &self.api.parts;
+        parts.imports.admit(self.caller.party, rows.len(), &parts.search).await;
         let (last, skus) = (rows.last().map_or(0, |row| row.line), skus_by_line(&rows));
         let parsed = Parsed { validate_only: self.validate_only, ..self.api.parsed(action::Import(rows)) };
         let Imported { created, updated, unchanged, not_found } =

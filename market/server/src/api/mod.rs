@@ -26,6 +26,7 @@ pub use admin::AdminApi;
 pub use buyer::BuyerApi;
 pub use catalog::CatalogApi;
 pub use event::EventApi;
+pub use import::ImportPace;
 pub use ride::RideApi;
 pub use routes::routes;
 pub use seller::SellerApi;
@@ -46,6 +47,7 @@ use crate::{
     random::Random,
     relay::RelayHandle,
     rides::RideNews,
+    watches::Watches,
     wire::{self, command::Parsed},
 };
 
@@ -78,8 +80,12 @@ pub struct Parts {
     pub rides: RideNews,
     /// The open streams that nothing else counts.
     pub streams: OpenStreams,
+    /// The pace of imports.
+    pub imports: ImportPace,
     /// The search index of this market.
     pub search: Search,
+    /// The watched searches.
+    pub watches: Watches,
     /// The handle to the delivery of events.
     pub relay: RelayHandle,
     /// Issues access tokens, and is shared with the guards.

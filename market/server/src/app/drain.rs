@@ -61,6 +61,7 @@ impl Draining {
         }
         let closing = async {
             report_head(parts, "the audit log ends at").await;
+            parts.watches.ended().await;
             parts.search.clone().close().await;
             if let Err(error) = parts.steady.report().await {
                 tracing::warn!(%error, "cannot write the steady clock; it continues a few seconds earlier");

@@ -19,6 +19,9 @@ impl App {
         self.add_ledger(&mut metrics);
         self.add_streams(&mut metrics);
         delivery::add(&self.relay.handle(), &self.backlogs, &mut metrics);
+        let callbacks = self.parts.callbacks.clone();
+        let help = "Host names of callbacks that are being resolved; at most 8";
+        metrics.gauge("souk_name_lookups", help, move || count(callbacks.lookups()));
         let suspended = self.parts.suspended.clone();
         metrics.gauge("souk_suspended_parties", "Parties that are shut out", move || {
             count(suspended.all().len())
@@ -76,6 +79,13 @@ impl App {
         metrics.gauge("souk_till_streams", "Open SyncInventory streams", move || count(tills.count()));
         let searches = self.parts.streams.searches.clone();
         metrics.gauge("souk_watched_searches", "Open WatchSearch streams", move || count(searches.count()));
+        let watches = self.parts.watches.clone();
+        metrics.gauge("souk_watched_queries", "Distinct queries of open WatchSearch streams", move || {
+            count(watches.queries())
+        });
+        let imports = self.parts.imports.clone();
+        let help = "Batches of imports that wait for their party's rate or for the search index";
+        metrics.gauge("souk_import_batches_waiting", help, move || count(imports.waiting()));
         let rides = self.parts.rides.clone();
         metrics.gauge("souk_ride_watchers", "Open WatchRide streams", move || count(rides.watchers()));
     }

@@ -19,7 +19,7 @@ use rotate::{Changes, CredentialUsers, Rotator};
 pub use serve::ServeError;
 use souk_domain::PartyId;
 use souk_search::{Search, SearchError};
-use souk_store::{Health, OpeningProgress, Receipt, Replicas, StoreError, StoreQueues};
+use souk_store::{Health, OpeningProgress, Receipt, Replicas, Store, StoreError, StoreQueues};
 pub use stored_clock::{accept_stored_clock, stored_clock};
 
 use arc_swap::ArcSwap;
@@ -35,16 +35,17 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     access::{Access, AccessParts, CallbackPolicy, Suspended, TokenKeys, Tokens},
-    api::{OpenStreams, Parts},
+    api::{ImportPace, OpenStreams, Parts},
     audit::Refusals,
-    clock::Clock,
-    config::{Config, LimitConfig, TokenKeyFiles},
+    clock::{Clock, SteadyClock},
+    config::{Config, LimitConfig, RetentionConfig, TokenKeyFiles},
     ledger::{Lanes, OnCommit},
     observe::{Activity, CallTimes, Outputs},
     random::Random,
     relay::{Dialer, Relay, RelayHandle, RelayParts},
     rides::RideNews,
     upkeep::{self, BacklogLook},
+    watches::{WatchParts, Watches},
 };
 
 /// A market with all components open and its listener bound, which does not serve yet.
@@ -132,23 +133,15 @@ impl App {
         let (acceptor, tokens) = (credentials.acceptor.clone(), Arc::clone(&credentials.tokens));
         let Data { store, steady, search, suspended, epochs } = data;
         let callbacks = CallbackPolicy::new(&config.callbacks, listener.local_addr()?);
-        let relay = Relay::start(RelayParts {
-            mailboxes: Arc::clone(&store.mailboxes),
-            consumers: Arc::clone(&store.consumers),
-            dead_letters: Arc::clone(&store.dead_letters),
-            tracks: Arc::clone(&store.tracks),
-            dialer: credentials.dialer(&config, &callbacks),
-            suspended: suspended.clone(),
-            retention: config.retention,
-            clock: steady.clone(),
-            clocks: store.clocks,
-            random,
-        });
+        let dialer = credentials.dialer(&config, &callbacks);
+        let relay = start_relay((&store, dialer), &suspended, config.retention, (steady.clone(), random));
         let (refusals, notes) = (Refusals::default(), StandingNotes::default());
         let access = credentials.access(epochs, suspended.clone(), config.limits, refusals.clone(), clock);
-        let activity = Activity::start(clock.now());
+        let (activity, closing) = (Activity::start(clock.now()), CancellationToken::new());
+        let watches = start_watches(&store, &search, &suspended, &closing)?;
         let lanes = Lanes::start(store.lanes, &steady, random, || {
-            on_commit((relay.handle(), search.clone()), Arc::clone(&access), notes.clone(), activity.clone())
+            let followers = (relay.handle(), search.clone(), watches.clone());
+            on_commit(followers, Arc::clone(&access), notes.clone(), activity.clone())
         })?;
         let rotator = credentials.into_rotator(Arc::clone(&access), relay.handle(), refusals.clone(), clock);
         let parts = Arc::new(Parts {
@@ -161,7 +154,9 @@ impl App {
             retention: config.retention,
             rides: RideNews::default(),
             streams: OpenStreams::default(),
+            imports: ImportPace::new(config.limits.import_rows_per_second),
             search,
+            watches,
             relay: relay.handle(),
             tokens,
             callbacks,
@@ -169,7 +164,7 @@ impl App {
             clock,
             steady: steady.clone(),
             random,
-            closing: CancellationToken::new(),
+            closing,
             activity,
             queued: Box::new(lanes.queued()),
             log: store.log,
@@ -284,10 +279,45 @@ impl MarketCredentials {
     }
 }
 
+fn start_relay(
+    (store, dialer): (&Store, Dialer),
+    suspended: &Suspended,
+    retention: RetentionConfig,
+    (clock, random): (SteadyClock, Random),
+) -> Relay {
+    Relay::start(RelayParts {
+        mailboxes: Arc::clone(&store.mailboxes),
+        consumers: Arc::clone(&store.consumers),
+        dead_letters: Arc::clone(&store.dead_letters),
+        tracks: Arc::clone(&store.tracks),
+        dialer,
+        suspended: suspended.clone(),
+        retention,
+        clock,
+        clocks: Arc::clone(&store.clocks),
+        random,
+    })
+}
+
+fn start_watches(
+    store: &Store,
+    search: &Search,
+    suspended: &Suspended,
+    closing: &CancellationToken,
+) -> io::Result<Watches> {
+    Watches::start(WatchParts {
+        reads: Arc::clone(&store.reads),
+        search: search.clone(),
+        suspended: suspended.clone(),
+        is_shared: store.replicas.is_some(),
+        closing: closing.clone(),
+    })
+}
+
 /// Returns the hook that notifies the guard, the search index and the relay of each commit. A lane calls it in commit
 /// order, whether or not the callers still wait for the outcome.
 fn on_commit(
-    (relay, search): (RelayHandle, Search),
+    (relay, search, watches): (RelayHandle, Search, Watches),
     access: Arc<Access>,
     notes: StandingNotes,
     activity: Activity,
@@ -308,6 +338,7 @@ fn on_commit(
         if let Some(position) = receipt.feed_position {
             search.feed_moved(position);
         }
+        watches.stock_moved(&receipt.stock_moves);
         if !receipt.recipients.is_empty() {
             relay.wake(&receipt.recipients);
         }

@@ -17,6 +17,7 @@ use souk_certs::{
     credentials::{CredentialFiles, StaleLists},
     identity::TrustDomain,
 };
+use souk_domain::ImportRow;
 use toml::{Table, Value};
 
 mod retention;
@@ -121,6 +122,8 @@ pub struct LimitConfig {
     pub buyer_calls_per_second: u32,
     /// Maximum burst of calls of one party.
     pub burst_calls: u32,
+    /// Sustained rate of imported rows per second of one seller, over all of its imports.
+    pub import_rows_per_second: u32,
     /// Maximum number of open connections.
     pub connections: usize,
     /// Maximum number of open connections of one party.
@@ -225,6 +228,10 @@ impl Config {
         }
         if self.limits.burst_calls == 0 {
             return wrong("limits.burst_calls", "give 1 or more".into());
+        }
+        if (self.limits.import_rows_per_second as usize) < ImportRow::MAX_AT_ONCE {
+            let least = ImportRow::MAX_AT_ONCE;
+            return wrong("limits.import_rows_per_second", format!("give {least} or more"));
         }
         let bounds = [
             ("limits.calls_under_way", self.limits.calls_under_way),

@@ -6,10 +6,10 @@ use souk_domain::{
     AuditEntry, Command, Context, EventId, Keys, Outcome, Refusal, Timestamp, WorkingSet, decide,
 };
 use souk_store::{FeedPosition, Lane, Receipt, SaveError, StoreError};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
-use super::{Answer, Done, Job, LANE_BATCH, LedgerError, OnCommit, answers::Answers};
+use super::{Answer, Done, Job, LANE_BATCH, LedgerError, OnCommit, answers::Answers, queue};
 use crate::{clock::SteadyClock, random::Random};
 
 pub(super) struct Runner {
@@ -49,6 +49,15 @@ enum BatchFailure {
     Indefinite,
 }
 
+/// A command that was decided, but is not committed yet.
+struct Decided {
+    outcome: Result<Outcome, Refusal>,
+    /// Whether the request had been carried out before, in an earlier batch or earlier in this one.
+    replayed: bool,
+    /// Whether the command has changed an item in a way that affects search.
+    is_searchable: bool,
+}
+
 /// The end of one attempt at a batch.
 enum Attempt {
     Done(Vec<Answer>),
@@ -69,18 +78,18 @@ impl Runner {
     }
 
     /// Runs until all ledgers have been dropped and the queue is empty.
-    pub(super) fn run(self, jobs: mpsc::Receiver<Job>) {
+    pub(super) fn run(self, jobs: queue::Receiver) {
         match tokio::runtime::Builder::new_current_thread().enable_all().build() {
             Ok(runtime) => runtime.block_on(self.work(jobs)),
             Err(error) => tracing::error!(%error, "cannot start a lane of the ledger"),
         }
     }
 
-    async fn work(mut self, mut jobs: mpsc::Receiver<Job>) {
+    async fn work(mut self, jobs: queue::Receiver) {
         let mut batch = Vec::with_capacity(LANE_BATCH);
         // Takes what is queued without waiting for more: batches grow by themselves while a commit is in progress,
         // and a single command on an idle market is not delayed.
-        while jobs.recv_many(&mut batch, LANE_BATCH).await > 0 {
+        while jobs.take(&mut batch).await {
             let mut commands = Vec::with_capacity(batch.len());
             let mut callers = Vec::with_capacity(batch.len());
             for job in batch.drain(..) {
@@ -222,12 +231,8 @@ impl Runner {
         // Cloned, not moved: if this attempt fails, the notes go into the next one. They are cleared after a
         // commit.
         rows.audit.clone_from(&self.notes);
-        // Must be read before deciding, which adds the new requests to the same rows.
-        let replayed: Vec<_> =
-            commands.iter().map(|command| rows.requests.row(command.key()).is_some()).collect();
         let decided = self.decide_all(&mut rows, commands);
-        let reported = commands.iter().zip(&decided).zip(&replayed).filter(reports_the_past).count();
-        let decided = decided.into_iter().zip(replayed);
+        let reported = commands.iter().zip(&decided).filter(reports_the_past).count();
         self.is_committing = true;
         let ended = if !rows.is_unchanged() {
             self.lane.save(&rows).await
@@ -266,16 +271,24 @@ impl Runner {
             self.notes.clear();
             (self.on_commit)(&receipt);
         }
-        Ok(Attempt::Done(decided.map(|decided| answer(decided, receipt.feed_position)).collect()))
+        let answers = decided.into_iter().map(|decided| answer(decided, receipt.feed_position));
+        Ok(Attempt::Done(answers.collect()))
     }
 
-    fn decide_all(&mut self, rows: &mut WorkingSet, commands: &[&Command]) -> Vec<Result<Outcome, Refusal>> {
+    fn decide_all(&mut self, rows: &mut WorkingSet, commands: &[&Command]) -> Vec<Decided> {
         // One time for the whole batch: it is one transaction, and its commands take effect together.
         let (now, steady_now) = (self.clock.wall().now(), self.clock.now());
         let random = &mut self.random;
         let mut event_ids = || event_id(now, random);
         let mut context = Context { now, steady_now, event_ids: &mut event_ids };
-        commands.iter().map(|command| decide(rows, command, &mut context)).collect()
+        let one_by_one = commands.iter().map(|command| {
+            // Looked up right before the command is decided, which stores its request in the same rows.
+            let replayed = rows.requests.row(command.key()).is_some();
+            let changes_before = rows.searchable_changes;
+            let outcome = decide(rows, command, &mut context);
+            Decided { outcome, replayed, is_searchable: rows.searchable_changes > changes_before }
+        });
+        one_by_one.collect()
     }
 }
 
@@ -285,10 +298,8 @@ impl Runner {
 /// holds for every accepted command, not only for the replay of a request id: a till that is opened again skips the
 /// lines up to the number in the answer, and an importer the rows that are in already. Refusals and validations promise
 /// nothing and need no commit.
-fn reports_the_past(
-    ((command, decided), replayed): &((&&Command, &Result<Outcome, Refusal>), &bool),
-) -> bool {
-    decided.is_ok() && (!command.validate_only || **replayed)
+fn reports_the_past((command, decided): &(&&Command, &Decided)) -> bool {
+    decided.outcome.is_ok() && (!command.validate_only || decided.replayed)
 }
 
 fn keys_of(commands: &[&Command]) -> Keys {
@@ -309,11 +320,12 @@ fn event_id(now: Timestamp, random: &mut StdRng) -> EventId {
     EventId(uuid_v7(now.into(), random.random()))
 }
 
-fn answer(
-    (decided, replayed): (Result<Outcome, Refusal>, bool),
-    feed_position: Option<FeedPosition>,
-) -> Answer {
-    decided.map(|outcome| Done { outcome, feed_position, replayed }).map_err(LedgerError::Refused)
+/// Returns the answer to a committed command. The batch's feed position goes only to the callers that have moved the
+/// feed: for all others, a search need not wait for the index, which may still be busy with another party's import.
+fn answer(decided: Decided, feed_position: Option<FeedPosition>) -> Answer {
+    let Decided { outcome, replayed, is_searchable } = decided;
+    let feed_position = feed_position.filter(|_| is_searchable);
+    outcome.map(|outcome| Done { outcome, feed_position, replayed }).map_err(LedgerError::Refused)
 }
 
 fn failed(step: &str, error: &StoreError) -> BatchFailure {

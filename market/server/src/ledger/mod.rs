@@ -5,10 +5,13 @@
 //! Only then are the callers answered. A commit, which costs a disk flush, is thus shared by all commands that were
 //! waiting, and a hot item costs one row write for a whole batch of purchases.
 //!
+//! When more is queued than fits into a batch, batches are filled in turns between the parties.
+//!
 //! A transaction never belongs to a handler, so a caller that disconnects can neither cancel nor prolong it.
 
 mod answers;
 mod lane;
+mod queue;
 #[cfg(test)]
 mod tests;
 
@@ -18,7 +21,7 @@ pub use answers::AnswerQueue;
 use souk_domain::{Act, Action, AuditEntry, Command, OrderLine, Outcome, Refusal, action};
 use souk_store::{FeedPosition, Lane, Receipt};
 use tokio::{
-    sync::{mpsc, oneshot},
+    sync::oneshot,
     time::{self, Instant},
 };
 use tokio_util::sync::CancellationToken;
@@ -26,7 +29,8 @@ use tokio_util::sync::CancellationToken;
 use crate::{clock::SteadyClock, random::Random};
 use answers::Answers;
 
-/// Maximum number of commands queued for a lane. Further ones are rejected at once with [`LedgerError::Overloaded`].
+/// Maximum number of commands queued for a lane; of one party, as many as there are places left. Further ones are
+/// rejected at once with [`LedgerError::Overloaded`].
 pub const LANE_QUEUE: usize = 4_096;
 /// Maximum number of commands in one transaction.
 pub const LANE_BATCH: usize = 256;
@@ -40,9 +44,10 @@ const END_LOOK: Duration = Duration::from_millis(5);
 pub struct Done<O = Outcome> {
     /// What the rules decided.
     pub outcome: O,
-    /// The feed position of the commit. `None` if it changed no searchable item.
+    /// The feed position of the commit. `None` if the command itself changed no searchable item, whatever others in
+    /// the same batch did.
     pub feed_position: Option<FeedPosition>,
-    /// Whether an earlier commit had already executed the command.
+    /// Whether the command had been executed before, by an earlier commit or earlier in the same batch.
     pub replayed: bool,
 }
 
@@ -52,7 +57,7 @@ pub enum LedgerError {
     /// The rules refused the command. Nothing was changed.
     #[error("refused: {0:?}")]
     Refused(Refusal),
-    /// The lane's queue is full. Nothing was changed.
+    /// The lane's queue, or the party's share of it, is full. Nothing was changed.
     #[error("the queue of the ledger is full")]
     Overloaded,
     /// The store is unavailable, or the market is shutting down. Nothing was changed.
@@ -93,7 +98,7 @@ type Answer = Result<Done, LedgerError>;
 /// The lanes. Their threads end when this value and all of its [`Ledger`]s have been dropped and the queues are
 /// empty.
 pub struct Lanes {
-    queues: Arc<[mpsc::Sender<Job>]>,
+    queues: Arc<[queue::Sender]>,
     threads: Vec<thread::JoinHandle<()>>,
     refuse: CancellationToken,
 }
@@ -101,7 +106,7 @@ pub struct Lanes {
 /// Opens [`Ledger`]s on the lanes.
 #[derive(Clone)]
 pub struct Ledgers {
-    queues: Arc<[mpsc::Sender<Job>]>,
+    queues: Arc<[queue::Sender]>,
 }
 
 impl Ledgers {
@@ -111,7 +116,7 @@ impl Ledgers {
     /// Returns the entries if the queue is full or the lane has ended.
     pub fn note(&self, entries: Vec<AuditEntry>) -> Result<(), Vec<AuditEntry>> {
         // Always the first lane: notes belong to no row, and one lane is enough for the few that there are.
-        self.queues[0].try_send(Job::Notes(entries)).map_err(|error| match error.into_inner() {
+        self.queues[0].send(Job::Notes(entries)).map_err(|rejected| match rejected.into_job() {
             Job::Notes(entries) => entries,
             Job::Command { .. } => Vec::new(),
         })
@@ -126,7 +131,7 @@ impl Ledgers {
 /// Submits commands from one server thread, which receives the answers through its [`AnswerQueue`].
 #[derive(Clone)]
 pub struct Ledger {
-    queues: Arc<[mpsc::Sender<Job>]>,
+    queues: Arc<[queue::Sender]>,
     answers: Answers,
 }
 
@@ -142,7 +147,7 @@ impl Lanes {
         let mut queues = Vec::with_capacity(lanes.len());
         let mut threads = Vec::with_capacity(lanes.len());
         for (number, lane) in lanes.into_iter().enumerate() {
-            let (queue, jobs) = mpsc::channel(LANE_QUEUE);
+            let (queue, jobs) = queue::open();
             let runner = lane::Runner::new(lane, (clock.clone(), random), on_commit(), refuse.clone());
             queues.push(queue);
             threads.push(
@@ -163,7 +168,7 @@ impl Lanes {
         let queues = Arc::downgrade(&self.queues);
         move || {
             let Some(queues) = queues.upgrade() else { return 0 };
-            queues.iter().map(|queue| queue.max_capacity() - queue.capacity()).sum()
+            queues.iter().map(queue::Sender::len).sum()
         }
     }
 
@@ -176,7 +181,7 @@ impl Lanes {
     /// alive.
     pub fn failure(&self) -> impl Fn() -> bool + Send + Sync + use<> {
         let queues = Arc::downgrade(&self.queues);
-        move || queues.upgrade().is_some_and(|queues| queues.iter().any(mpsc::Sender::is_closed))
+        move || queues.upgrade().is_some_and(|queues| queues.iter().any(queue::Sender::has_ended))
     }
 
     /// Returns whether a lane has ended although its queue is still open, which only a bug can cause.
@@ -216,7 +221,7 @@ impl Lanes {
 impl Ledger {
     /// Queues an audit entry that belongs to no command. Returns whether it was taken: not if the queue is full.
     pub fn note(&self, entry: AuditEntry) -> bool {
-        self.queues[0].try_send(Job::Notes(vec![entry])).is_ok()
+        self.queues[0].send(Job::Notes(vec![entry])).is_ok()
     }
 
     /// Submits a command and waits for its result, which is available only after the commit. Dropping the
@@ -232,11 +237,11 @@ impl Ledger {
         let (caller, answered) = oneshot::channel();
         let queue = &self.queues[lane_of(&command, self.queues.len())];
         let job = Job::Command { command, caller, answers: self.answers.clone() };
-        // Never waits for room: a full queue is already a delay of several batches, and a caller that waits
-        // here would still hold its admission permit.
-        queue.try_send(job).map_err(|error| match error {
-            mpsc::error::TrySendError::Full(_) => LedgerError::Overloaded,
-            mpsc::error::TrySendError::Closed(_) => LedgerError::Unavailable,
+        // Refused rather than kept waiting if the queue is full: a caller that waits here would still hold its
+        // admission permit.
+        queue.send(job).map_err(|rejected| match rejected {
+            queue::Rejected::Full(_) => LedgerError::Overloaded,
+            queue::Rejected::Closed(_) => LedgerError::Unavailable,
         })?;
         // If a lane fails while it executes the command, the commit may or may not have happened.
         answered.await.unwrap_or(Err(LedgerError::Indefinite))

@@ -1,5 +1,7 @@
 //! Tests of a lane whose store is slow, full, unreadable or does not respond.
 
+mod fairness;
+mod feed_positions;
 mod store_failures;
 
 use std::sync::{

@@ -15,5 +15,6 @@ mod riding;
 mod searching;
 mod silent;
 mod syncing;
+mod watched_results;
 mod watching;
 mod wishing;

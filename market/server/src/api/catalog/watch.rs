@@ -1,17 +1,22 @@
 //! WatchSearch: a search whose result is followed.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::HashMap, convert::Infallible, time::Duration};
 
 use futures::{Stream, stream};
 use souk_domain::{Item, ItemId, Money};
-use souk_proto::v1::{self, watch_search_response::Message};
-use souk_search::{SearchOrder, SearchQuery, Searcher};
-use souk_store::FeedPosition;
+use souk_proto::{
+    Reason,
+    v1::{self, watch_search_response::Message},
+};
+use souk_search::{Conditions, SearchError, SearchOrder, SearchQuery, Searcher};
+use souk_store::StoreError;
+use tokio::time::{Instant, sleep};
 use tonic::Status;
 
 use super::{Api, read};
 use crate::{
     observe::Tallied,
+    watches::{Difference, End, MAX_WATCHES_OF_PARTY, Watch},
     wire::{self, Fields},
 };
 
@@ -19,6 +24,12 @@ use crate::{
 const MAX_MATCHES: usize = SearchQuery::MAX_LIMIT;
 /// Number of changed items that are read at a time.
 const PAGE: usize = 256;
+/// How long a watch tries to begin while the market is busy.
+const BEGIN_PATIENCE: Duration = Duration::from_secs(10);
+/// Delay before another attempt while the market is busy.
+const BUSY_DELAY: Duration = Duration::from_millis(100);
+/// Retry delay suggested to a party that watches as much as it may.
+const FULL_RETRY_DELAY: Duration = Duration::from_secs(10);
 
 /// The state of an item as last sent to the client.
 struct Known {
@@ -44,8 +55,9 @@ struct Watcher {
     api: Api,
     caller: Searcher,
     query: SearchQuery,
-    /// The position in the item feed up to which changes have been sent.
-    position: FeedPosition,
+    watch: Watch,
+    /// The last change of the result that was sent.
+    change: u64,
     known: HashMap<ItemId, Known>,
     is_synced: bool,
     _open: Tallied,
@@ -56,11 +68,17 @@ pub(super) fn follow(
     api: Api,
     caller: Searcher,
     query: SearchQuery,
-) -> impl Stream<Item = Result<v1::WatchSearchResponse, Status>> + Send {
+) -> Result<impl Stream<Item = Result<v1::WatchSearchResponse, Status>> + Send, Status> {
     let query = SearchQuery { order: SearchOrder::Newest, limit: MAX_MATCHES, is_exact: true, ..query };
-    let (position, known) = (FeedPosition(0), HashMap::new());
+    let watch = api.parts.watches.join(caller.party, Conditions::of(&query)).ok_or_else(|| {
+        let message = format!(
+            "you watch as many searches as you may, at most {MAX_WATCHES_OF_PARTY}; end one of them first"
+        );
+        wire::try_again(Reason::Overloaded, message, FULL_RETRY_DELAY)
+    })?;
     let open = api.parts.streams.searches.enter();
-    let watcher = Watcher { api, caller, query, position, known, is_synced: false, _open: open };
+    let (change, known) = (0, HashMap::new());
+    let watcher = Watcher { api, caller, query, watch, change, known, is_synced: false, _open: open };
     let steps = stream::try_unfold(watcher, |mut watcher| async move {
         let (api, caller) = (watcher.api.clone(), watcher.caller.party);
         let messages = api.unless_suspended(caller, watcher.step()).await?.into_iter();
@@ -68,7 +86,7 @@ pub(super) fn follow(
             messages.map(|message| Ok::<_, Status>(v1::WatchSearchResponse { message: Some(message) }));
         Ok::<_, Status>(Some((stream::iter(messages), watcher)))
     });
-    futures::TryStreamExt::try_flatten(steps)
+    Ok(futures::TryStreamExt::try_flatten(steps))
 }
 
 impl Watcher {
@@ -79,74 +97,99 @@ impl Watcher {
             return self.begin().await;
         }
         loop {
-            // Waits for the index rather than for the feed: a change that is not indexed yet could not be
-            // matched.
-            self.api.parts.search.wait_past(self.position).await;
-            let changes = self.changes().await?;
-            if !changes.is_empty() {
-                return Ok(changes);
+            let Difference { changed, gone, change, more } = self.difference(PAGE)?;
+            let mut messages = Vec::new();
+            for item in self.load(&gone).await? {
+                messages.extend(self.went(&item));
+            }
+            for item in self.load(&changed).await? {
+                messages.extend(self.came(item)?);
+            }
+            self.change = change;
+            if !messages.is_empty() {
+                return Ok(messages.into_iter().map(Message::Change).collect());
+            }
+            if !more {
+                self.watch.changed().await;
             }
         }
     }
 
     async fn begin(&mut self) -> Result<Vec<Message>, Status> {
-        // Read the position before searching. A change in between is then examined again, which is harmless because
-        // it is compared with what was sent; the other way round it would be missed.
-        self.position = self.api.parts.search.load().indexed;
-        self.query.hidden_sellers = self.api.parts.suspended.all();
-        let search = &self.api.parts.search;
-        let page = search.search(self.caller, &self.query).await;
-        let page = page.map_err(|error| wire::search_error(&error))?;
-        // An incomplete list would report the items beyond it as new as soon as they change.
-        if page.total > MAX_MATCHES as u64 {
-            let mut fields = Fields::new();
-            fields.wrong("query", format!("finds {} items; narrow it to {MAX_MATCHES} at most", page.total));
-            return fields.finish(None);
+        let found = self.search().await?;
+        self.watch.compare(found.into_iter()).await;
+        let now = self.difference(MAX_MATCHES)?;
+        if now.more {
+            return too_many("more");
         }
-        self.known = page.items.iter().map(|item| (item.id, Known::of(item))).collect();
-        let matches = page.items.iter().map(|item| Message::Match(wire::item(item)));
+        let mut items = self.load(&now.changed).await?;
+        // What has changed since it was compared is reported as a change, as soon as it is compared again.
+        items.retain(Item::is_listed);
+        items.sort_unstable_by_key(|item| std::cmp::Reverse(item.id));
+        self.change = now.change;
+        self.known = items.iter().map(|item| (item.id, Known::of(item))).collect();
+        let matches = items.iter().map(|item| Message::Match(wire::item(item)));
         Ok(matches.chain([Message::Synced(v1::SearchSynced {})]).collect())
     }
 
-    /// Reads the next part of the feed and returns the changes to what was sent.
-    async fn changes(&mut self) -> Result<Vec<Message>, Status> {
-        let indexed = self.api.parts.search.load().indexed;
-        let mut entries = read(self.api.reads().item_feed(self.position, PAGE).await)?;
-        // Stop where the index ends: later entries would be compared with a stale index.
-        let is_all = entries.len() < PAGE;
-        entries.retain(|entry| entry.position <= indexed);
-        // If the whole rest of the feed was read, skip to what is indexed even if no entry is that far.
-        let last = entries.last().map_or(self.position, |entry| entry.position);
-        self.position = if is_all { last.max(indexed) } else { last };
-        if entries.is_empty() {
-            return Ok(Vec::new());
+    /// Searches once, for what matches already. While the market is busy, tries again.
+    async fn search(&mut self) -> Result<Vec<ItemId>, Status> {
+        let deadline = Instant::now() + BEGIN_PATIENCE;
+        loop {
+            self.query.hidden_sellers = self.api.parts.suspended.all();
+            match self.api.parts.search.search(self.caller, &self.query).await {
+                // An incomplete list would report the items beyond it as new as soon as they change.
+                Ok(page) if page.total > MAX_MATCHES as u64 => return too_many(&page.total.to_string()),
+                Ok(page) => return Ok(page.items.into_iter().map(|item| item.id).collect()),
+                Err(
+                    SearchError::Overloaded
+                    | SearchError::Behind
+                    | SearchError::Store(StoreError::Overloaded),
+                ) if Instant::now() < deadline => {
+                    sleep(BUSY_DELAY).await;
+                }
+                Err(error) => return Err(wire::search_error(&error)),
+            }
         }
-        let among: Arc<[ItemId]> = entries.iter().map(|entry| entry.item.id).collect();
-        let query = SearchQuery {
-            among: Some(among),
-            hidden_sellers: self.api.parts.suspended.all(),
-            ..self.query.clone()
-        };
-        let found = self.api.parts.search.search(self.caller.party, &query).await;
-        let found = found.map_err(|error| wire::search_error(&error))?.items;
-        let mut found: HashMap<_, _> = found.into_iter().map(|item| (item.id, item)).collect();
-        let mut messages = Vec::new();
-        for entry in entries {
-            let change = match found.remove(&entry.item.id) {
-                Some(item) => self.came(item)?,
-                None => self.went(&entry.item),
+    }
+
+    fn difference(&mut self, limit: usize) -> Result<Difference, Status> {
+        let known = self.known.iter().filter(|(_, known)| known.matches).map(|(id, _)| *id);
+        self.watch.difference(self.change, known, limit).map_err(|end| match end {
+            End::TooManyMatches => wrong_query("finds ever more items; narrow it, and watch again"),
+            End::SetBack => {
+                let message = "the store has lost changes; watch again";
+                wire::try_again(Reason::Unavailable, message, BUSY_DELAY)
+            }
+        })
+    }
+
+    /// Loads the current states of items, in the given order. While the store is busy, tries again.
+    async fn load(&self, ids: &[ItemId]) -> Result<Vec<Item>, Status> {
+        let mut loaded = HashMap::with_capacity(ids.len());
+        for page in ids.chunks(PAGE) {
+            let items = loop {
+                match self.api.reads().items(page).await {
+                    // The stream must not end for load; a change that is sent later is as good.
+                    Err(StoreError::Overloaded) => sleep(BUSY_DELAY).await,
+                    items => break read(items)?,
+                }
             };
-            messages.extend(change.map(Message::Change));
+            loaded.extend(items.into_iter().map(|item| (item.id, item)));
         }
-        Ok(messages)
+        Ok(ids.iter().filter_map(|id| loaded.remove(id)).collect())
     }
 
     fn came(&mut self, item: Item) -> Result<Option<v1::SearchChange>, Status> {
         use v1::SearchChangeKind::{BackInStock, Changed, New, PriceDown};
+        // It was withdrawn after it was compared, and will be compared again.
+        if !item.is_listed() {
+            return Ok(None);
+        }
         let now = Known::of(&item);
         let before = self.known.insert(item.id, now);
         let kind = match &before {
-            // An entry that was examined before, or one that the first search had already included.
+            // A later change was already sent.
             Some(before) if before.version >= item.version && before.matches => return Ok(None),
             Some(before) if !before.is_in_stock && item.quantity > 0 => BackInStock,
             Some(before) if before.unit_price.is_above(item.unit_price) => PriceDown,
@@ -156,11 +199,6 @@ impl Watcher {
         if self.known.len() > MAX_MATCHES * 2 {
             // Items that no longer match are dropped to keep memory bounded.
             self.known.retain(|_, known| known.matches);
-            if self.known.len() > MAX_MATCHES * 2 {
-                let mut fields = Fields::new();
-                fields.wrong("query", "finds ever more items; narrow it, and watch again");
-                return fields.finish(None);
-            }
         }
         let previous = before.filter(|_| kind == PriceDown).map(|before| wire::money(before.unit_price));
         Ok(Some(v1::SearchChange {
@@ -171,12 +209,23 @@ impl Watcher {
     }
 
     fn went(&mut self, item: &Item) -> Option<v1::SearchChange> {
-        // Reported only if it was a match that the client has seen. Most changes in the feed concern other
-        // items.
         let known = self.known.get_mut(&item.id).filter(|known| known.matches)?;
         known.matches = false;
         known.is_in_stock = item.quantity > 0;
         let kind = v1::SearchChangeKind::Gone.into();
         Some(v1::SearchChange { kind, item: Some(wire::item(item)), previous_unit_price: None })
+    }
+}
+
+fn too_many<T>(total: &str) -> Result<T, Status> {
+    Err(wrong_query(&format!("finds {total} items; narrow it to {MAX_MATCHES} at most")))
+}
+
+fn wrong_query(problem: &str) -> Status {
+    let mut fields = Fields::new();
+    fields.wrong("query", problem.to_owned());
+    match fields.finish::<Infallible>(None) {
+        Err(status) => status,
+        Ok(never) => match never {},
     }
 }

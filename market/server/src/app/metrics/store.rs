@@ -68,8 +68,10 @@ impl App {
         metrics.gauge("souk_search_ready", help, read(|search| i64::from(search.load().level)));
         let help = "Searches under way, those that wait included; at most 1024";
         metrics.gauge("souk_searches", help, read(|search| count(search.load().searches)));
-        let help = "Searches that occupy a thread; at most 8";
+        let help = "Searches that occupy a thread";
         metrics.gauge("souk_searches_running", help, read(|search| count(search.load().running)));
+        let help = "The threads that search";
+        metrics.gauge("souk_searches_running_limit", help, read(|search| count(search.load().threads)));
     }
 
     pub(super) fn add_clock(&self, metrics: &mut Metrics) {
