@@ -17,14 +17,13 @@ use opening::{OpenPort, refusing_calls};
 use replicas::{ReplicaListener, StandingNotes, StoreFreshness};
 use rotate::{Changes, CredentialUsers, Rotator};
 pub use serve::ServeError;
-use souk_domain::PartyId;
 use souk_search::{Search, SearchError};
 use souk_store::{Health, OpeningProgress, Receipt, Replicas, StoreError, StoreQueues};
 pub use stored_clock::{accept_stored_clock, stored_clock};
 
 use arc_swap::ArcSwap;
 use souk_certs::{
-    acceptor::Acceptor,
+    acceptor::{Acceptor, Listener},
     client::ClientTls,
     credentials::CredentialError,
     rotation::Rotation,
@@ -34,7 +33,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    access::{Access, AccessParts, CallbackPolicy, Suspended, TokenKeys, Tokens},
+    access::{Access, AccessParts, CallbackPolicy, Epochs, Suspended, TokenKeys, Tokens},
     api::{OpenStreams, Parts},
     audit::Refusals,
     clock::Clock,
@@ -50,7 +49,7 @@ use crate::{
 /// A market with all components open and its listener bound, which does not serve yet.
 pub struct App {
     config: Config,
-    listener: TcpListener,
+    listener: Listener,
     acceptor: Acceptor,
     access: Arc<Access>,
     rotator: Rotator,
@@ -117,15 +116,17 @@ impl App {
             Some(address) => Some(OpenPort::open(address, &progress).await?),
             None => None,
         };
+        let proxies = config.server.proxy_protocol.clone();
+        let mut listener = Listener::new(listener, credentials.acceptor.sources().clone(), proxies);
         let data = Data::open(&config.store, (clock, random), &progress);
-        let data = refusing_calls(&listener, &credentials.acceptor, &progress, data).await?;
+        let data = refusing_calls(&mut listener, &credentials.acceptor, &progress, data).await?;
         Self::assemble(config, (listener, admin), (credentials, data), (clock, random))
     }
 
     /// Builds the components on top of the data.
     fn assemble(
         config: Config,
-        (listener, admin): (TcpListener, Option<OpenPort>),
+        (listener, admin): (Listener, Option<OpenPort>),
         (credentials, data): (MarketCredentials, Data),
         (clock, random): (Clock, Random),
     ) -> Result<Self, OpenError> {
@@ -145,7 +146,8 @@ impl App {
             random,
         });
         let (refusals, notes) = (Refusals::default(), StandingNotes::default());
-        let access = credentials.access(epochs, suspended.clone(), config.limits, refusals.clone(), clock);
+        let access =
+            credentials.access(epochs.clone(), suspended.clone(), config.limits, refusals.clone(), clock);
         let activity = Activity::start(clock.now());
         let lanes = Lanes::start(store.lanes, &steady, random, || {
             on_commit((relay.handle(), search.clone()), Arc::clone(&access), notes.clone(), activity.clone())
@@ -166,6 +168,7 @@ impl App {
             tokens,
             callbacks,
             suspended,
+            epochs,
             clock,
             steady: steady.clone(),
             random,
@@ -259,7 +262,7 @@ impl MarketCredentials {
     /// Opens the guard.
     fn access(
         &self,
-        epochs: Vec<(PartyId, i64)>,
+        epochs: Epochs,
         suspended: Suspended,
         rates: LimitConfig,
         refusals: Refusals,
