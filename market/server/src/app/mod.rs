@@ -146,8 +146,7 @@ impl App {
             random,
         });
         let (refusals, notes) = (Refusals::default(), StandingNotes::default());
-        let access =
-            credentials.access(epochs.clone(), suspended.clone(), config.limits, refusals.clone(), clock);
+        let access = credentials.access((&epochs, &suspended), config.limits, refusals.clone(), clock);
         let activity = Activity::start(clock.now());
         let lanes = Lanes::start(store.lanes, &steady, random, || {
             on_commit((relay.handle(), search.clone()), Arc::clone(&access), notes.clone(), activity.clone())
@@ -179,10 +178,8 @@ impl App {
         });
         let backlogs = upkeep::start(store.upkeep, steady.clone(), parts.closing.clone());
         tokio::spawn(steady.run(parts.closing.clone()));
-        let freshness = store.replicas.clone().map(|replicas| {
-            let listener = ReplicaListener::of(&parts, Arc::clone(&access), notes);
-            replicas::start(replicas, listener, parts.closing.clone())
-        });
+        let listener_of_replicas = ReplicaListener::of(&parts, Arc::clone(&access), notes);
+        let freshness = replicas::start(store.replicas.clone(), listener_of_replicas, parts.closing.clone());
         Ok(Self {
             admin,
             config,
@@ -262,14 +259,13 @@ impl MarketCredentials {
     /// Opens the guard.
     fn access(
         &self,
-        epochs: Epochs,
-        suspended: Suspended,
+        (epochs, suspended): (&Epochs, &Suspended),
         rates: LimitConfig,
         refusals: Refusals,
         clock: Clock,
     ) -> Arc<Access> {
         let revoked = self.rotation.current().revoked_serials();
-        let tokens = Arc::clone(&self.tokens);
+        let (tokens, epochs, suspended) = (Arc::clone(&self.tokens), epochs.clone(), suspended.clone());
         Arc::new(Access::open(AccessParts { tokens, revoked, epochs, suspended, rates, refusals, clock }))
     }
 
