@@ -65,6 +65,7 @@ fi
 step "a market is stopped (SIGTERM) and started under load, as in an upgrade" roll_market
 if command -v haproxy >/dev/null; then
     step "HAProxy passes mutual TLS through, and past a market that is killed" balance
+    step "silent sockets of one host through HAProxy keep nobody out" silent_through_balancer
 else
     printf 'skipped: a balancer (HAProxy is missing; Debian: haproxy)\n'
 fi

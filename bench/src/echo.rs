@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use souk_certs::{
-    acceptor::{Acceptor, AcceptorLimits},
+    acceptor::{Acceptor, AcceptorLimits, Listener},
     clock,
     credentials::{CredentialFiles, Credentials},
     identity::TrustDomain,
@@ -43,11 +43,16 @@ pub(crate) async fn serve(args: ServeArgs) -> anyhow::Result<()> {
     let credentials = Credentials::load(&files, &TrustDomain::default(), clock::now())?;
     let policy = ClientPolicy::AnyParty;
     let tls = server_config(&credentials, policy)?;
-    let options = ServerOptions {
+    let limits = AcceptorLimits {
         handshakes_of_address: usize::MAX,
+        handshakes_per_second_of_address: u32::MAX,
+        ..AcceptorLimits::default()
+    };
+    let acceptor = Acceptor::new(tls, TrustDomain::default(), policy, limits);
+    let options = ServerOptions {
         calls: usize::MAX,
         calls_of_party: usize::MAX,
-        acceptor: Acceptor::new(tls, TrustDomain::default(), policy, AcceptorLimits::default()),
+        acceptor: acceptor.clone(),
         threads: args.threads,
         drain: config.server.drain(),
         log_format: config.log.format,
@@ -67,7 +72,7 @@ pub(crate) async fn serve(args: ServeArgs) -> anyhow::Result<()> {
             Ok(routes.routes())
         }
     })?;
-    server.deal(&listener).await;
+    server.deal(&mut Listener::new(listener, acceptor.sources().clone(), Vec::new())).await;
     Ok(())
 }
 

@@ -9,13 +9,14 @@ use rustls::client::{Resumption, WebPkiServerVerifier};
 
 use crate::credentials::{Credentials, StaleLists};
 use crate::tls::{ALPN_H2, TlsError, VERSIONS, provider};
+use crate::verifier::LeafOnly;
 
 /// Builds a configuration with TLS 1.3 only, ALPN `h2`, the credentials as client certificate, and no session
 /// resumption.
 ///
 /// The server's certificate must be signed by the authority and carry the requested DNS name; see
 /// [`Identity::dns_name`](crate::identity::Identity::dns_name). Revocation is checked if the credentials
-/// include a CRL.
+/// include a CRL. The server presents its leaf alone, or followed by a trusted root ([`ForeignChain`](crate::ForeignChain)).
 ///
 /// # Errors
 /// Returns an error if rustls rejects the credentials.
@@ -27,9 +28,12 @@ pub fn client_config(credentials: &Credentials) -> Result<Arc<ClientConfig>, Tls
         StaleLists::Warn => verifier.build()?,
         StaleLists::Refuse => verifier.enforce_revocation_expiration().build()?,
     };
+    let verifier = LeafOnly::new(verifier, credentials.root_certificates());
     let mut config = ClientConfig::builder_with_provider(provider)
         .with_protocol_versions(VERSIONS)?
-        .with_webpki_verifier(verifier)
+        // rustls calls every verifier of one's own dangerous. This one only refuses more than webpki's.
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(verifier))
         .with_client_auth_cert(credentials.chain(), credentials.key())?;
     config.alpn_protocols = vec![ALPN_H2.to_vec()];
     // A resumed session skips certificate verification, and with it the check against a newer CRL.

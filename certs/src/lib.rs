@@ -7,6 +7,7 @@
 //! | [`server`], [`client`] | rustls configurations: TLS 1.3, ALPN `h2`, certificates on both sides, no resumption |
 //! | [`listener`] | binding a socket, where there is IPv6 and where there is not |
 //! | [`acceptor`], [`connector`] | the two ends of a connection, for tonic |
+//! | [`ForeignChain`] | the refusal of certificates besides a leaf |
 //! | [`rotation`] | reloading credentials when their files change |
 //! | [`pem`] | a check that no block of a PEM file is skipped |
 //! | [`clock`], [`random`] | the only places that read the system clock, and that generate random bytes and
@@ -28,7 +29,9 @@ pub mod random;
 pub mod rotation;
 pub mod server;
 mod tls;
+mod verifier;
 mod write_buffer;
 
 pub use tls::TlsError;
+pub use verifier::ForeignChain;
 pub use write_buffer::{WRITE_BUFFER_BYTES, WriteBuffer};

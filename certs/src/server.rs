@@ -25,6 +25,8 @@ pub enum ClientPolicy {
 ///   that a newer CRL revokes.
 /// - A certificate whose issuer has no CRL is rejected. With several roots in `ca.pem`, `crl.pem` must
 ///   therefore hold a list for each of them.
+/// - A client presents its leaf alone, or followed by a trusted root ([`ForeignChain`](crate::ForeignChain)). Its leaf
+///   must have the key usage digitalSignature and the extended key usage clientAuth.
 /// - A CRL past its `nextUpdate` remains in use unless the credentials say otherwise
 ///   ([`StaleLists`](crate::credentials::StaleLists)).
 ///

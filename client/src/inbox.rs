@@ -39,11 +39,21 @@ pub const MAX_EVENTS: usize = 64;
 /// The maximum number of concurrent calls on one connection; the market makes one.
 const MAX_CALLS: u32 = 8;
 
-/// The maximum number of concurrent TLS handshakes; further ones wait.
+/// The maximum number of concurrent TLS handshakes; further ones wait. A quarter is kept for addresses from which the
+/// market has connected before.
 const MAX_HANDSHAKES: usize = 16;
 
 /// The maximum number of connections. Only the market may connect, and it needs one.
 const MAX_CONNECTIONS: usize = 16;
+
+/// The maximum number of concurrent TLS handshakes of one address, so that silent hosts leave places for the market.
+const MAX_HANDSHAKES_OF_ADDRESS: usize = 4;
+
+/// The sustained rate of handshakes from one address; failed ones count ten times. The market keeps its connection.
+const HANDSHAKES_PER_SECOND_OF_ADDRESS: u32 = 20;
+
+/// The maximum number of connections that wait for their handshake, a quarter of them of one address.
+const MAX_WAITING: usize = 128;
 
 /// The timeout of a TLS handshake.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -113,6 +123,9 @@ impl Inbox {
         let tls = server_config(credentials, policy).map_err(Error::Tls)?;
         let limits = AcceptorLimits {
             handshakes: MAX_HANDSHAKES,
+            handshakes_of_address: MAX_HANDSHAKES_OF_ADDRESS,
+            handshakes_per_second_of_address: HANDSHAKES_PER_SECOND_OF_ADDRESS,
+            waiting: MAX_WAITING,
             handshake_timeout: HANDSHAKE_TIMEOUT,
             connections: MAX_CONNECTIONS,
             connections_of_party: MAX_CONNECTIONS,

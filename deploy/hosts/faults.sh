@@ -209,6 +209,27 @@ balance() {
     printf '%s, back after %s s' "$books" "$(cat "$scratch/back")"
 }
 
+# 300 sockets of one host say nothing, and 300 stop in the middle of their TLS hello. The markets know the clients of the
+# balancer by their own addresses.
+silent_through_balancer() {
+    local began silent i market
+    start carol silent python3 "$deploy/hosts/silent.py" "${BALANCER%:*}" "${BALANCER#*:}" 600
+    await "the silent sockets are open" grep -q open "$scratch/log/silent.out"
+    silent=$(pid_of silent)
+    began=$(now)
+    for i in 1 2 3 4 5 6; do
+        as bob "$BALANCER" --timeout 4s whoami >/dev/null
+    done
+    printf '%s of 6 new connections, in %s s' "$i" "$(since "$began")"
+    kill -9 "$silent"
+    for market in "${MARKETS[@]}"; do
+        if grep -q "at ${ADDRESS[balancer]}:" "$scratch/log/$market.out" "$scratch/log/$market.err"; then
+            printf ', and a call came from the address of the balancer\n'
+            return 1
+        fi
+    done
+}
+
 # A dump taken under load and restored into another database must be consistent: a market on it has balanced books.
 back_up() {
     local item copy=10.77.0.22:7445 left sold

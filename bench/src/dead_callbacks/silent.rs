@@ -16,10 +16,13 @@ use std::time::Duration;
 use tokio::task::JoinHandle;
 use tonic::{Request, Response, Status, transport::Server};
 
-/// Limits of one server; only the market connects.
+/// Limits of one server; only the market connects, from one address.
 const LIMITS: AcceptorLimits = AcceptorLimits {
     handshakes: 4,
     handshake_timeout: Duration::from_secs(10),
+    handshakes_of_address: 4,
+    handshakes_per_second_of_address: 1_000,
+    waiting: 64,
     connections: 16,
     connections_of_party: 16,
 };

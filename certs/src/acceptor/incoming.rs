@@ -3,17 +3,12 @@
 use std::error::Error;
 use std::io;
 use std::net::SocketAddr;
-use std::time::Duration;
 
 use futures::Stream;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
-use super::{AcceptError, Acceptor, TlsConnection};
-
-/// How long to wait after an `accept` error that would recur immediately, such as EMFILE. Without the pause
-/// the accept loop would spin.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+use super::{AcceptError, Acceptor, Listener, TlsConnection};
 
 /// Returns a stream of the connections accepted from `listener` whose handshake succeeded.
 ///
@@ -22,16 +17,17 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// is logged and retried, after a pause if the cause is local. The stream never ends and never yields an
 /// error. Dropping it closes the listener and aborts the handshakes in progress.
 ///
-/// While [`AcceptorLimits::handshakes`](super::AcceptorLimits::handshakes) handshakes are in progress, no
-/// connection is accepted; new ones wait in the kernel's backlog.
+/// Each source address has its share of the handshakes; see [`Sources`](super::Sources).
 pub fn incoming(listener: TcpListener, acceptor: Acceptor) -> impl Stream<Item = io::Result<TlsConnection>> {
+    let listener = Listener::new(listener, acceptor.sources().clone(), Vec::new());
     let state = Incoming { listener, acceptor, handshakes: JoinSet::new() };
     futures::stream::unfold(state, async |mut state| Some((Ok(state.next().await), state)))
 }
 
 struct Incoming {
-    listener: TcpListener,
+    listener: Listener,
     acceptor: Acceptor,
+    /// Bounded by the places, one of which each handshake holds.
     handshakes: JoinSet<Option<TlsConnection>>,
 }
 
@@ -46,37 +42,18 @@ impl Incoming {
                         return connection;
                     }
                 }
-                // The slot comes first: an accepted socket that has to wait for one would hold a file
-                // descriptor and memory here, whereas the backlog is bounded by the kernel.
-                (slot, accepted) = async {
-                    let slot = self.acceptor.slot().await;
-                    (slot, self.listener.accept().await)
-                } => match accepted {
-                    Ok((tcp, address)) => {
-                        let acceptor = self.acceptor.clone();
-                        // A task for each handshake, so that a client that stalls delays nobody else.
-                        self.handshakes.spawn(async move {
-                            let accepted = acceptor.accept_in(slot, tcp, address).await;
-                            accepted.inspect_err(|error| log_refusal(address, error)).ok()
-                        });
-                    }
-                    Err(error) => rest_after(&error).await,
-                },
+                arrival = self.listener.next() => {
+                    let acceptor = self.acceptor.clone();
+                    // A task for each handshake, so that a client that stalls delays nobody else.
+                    self.handshakes.spawn(async move {
+                        let address = arrival.address;
+                        let accepted = acceptor.accept_arrival(arrival).await;
+                        accepted.inspect_err(|error| log_refusal(address, error)).ok()
+                    });
+                }
             }
         }
     }
-}
-
-/// Logs an `accept` error and waits if it is likely to recur at once. A connection that broke in the backlog
-/// concerns only its peer; any other error (no descriptors, no memory) affects every `accept`.
-async fn rest_after(error: &io::Error) {
-    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted};
-    if matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted) {
-        tracing::debug!(%error, "a connection broke before it was accepted");
-        return;
-    }
-    tracing::warn!(%error, "connections cannot be accepted; trying again shortly");
-    tokio::time::sleep(ACCEPT_PAUSE).await;
 }
 
 /// Logs a rejected connection at `info`, not `warn`: anyone can cause these, so they must not drown out the

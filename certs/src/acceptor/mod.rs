@@ -6,9 +6,15 @@
 //! party that the policy admits.
 
 mod connection;
+mod error;
 mod incoming;
+mod limits;
+mod listener;
 mod peer;
+mod proxy;
 mod registry;
+mod sources;
+mod turns;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -18,7 +24,6 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use rustls::ServerConfig;
 use rustls_pki_types::CertificateDer;
-use thiserror::Error;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -26,59 +31,28 @@ use tokio::time::{Instant, timeout, timeout_at};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
-use crate::identity::{CertificateError, Identity, PeerCertificate, TrustDomain};
+use crate::identity::{Identity, PeerCertificate, TrustDomain};
 use crate::server::ClientPolicy;
 use crate::tls::ALPN_H2;
 
 use connection::Counted;
 pub use connection::TlsConnection;
+pub use error::AcceptError;
 pub use incoming::incoming;
+pub use limits::{
+    AcceptorLimits, CONNECTIONS, CONNECTIONS_OF_PARTY, HANDSHAKE_TIMEOUT, HANDSHAKES, HANDSHAKES_OF_ADDRESS,
+    HANDSHAKES_PER_SECOND_OF_ADDRESS, WAITING,
+};
+pub use listener::{Arrival, HEADERS, Listener};
 pub use peer::PeerInfo;
 use registry::{Full, Registry};
-
-/// Default for [`AcceptorLimits::handshakes`]. Further connections wait for a permit.
-pub const HANDSHAKES: usize = 256;
-
-/// Default for [`AcceptorLimits::handshake_timeout`], after which the connection is closed.
-pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// Default for [`AcceptorLimits::connections`]. Further ones fail with [`AcceptError::Full`].
-pub const CONNECTIONS: usize = 16_384;
-
-/// Default for [`AcceptorLimits::connections_of_party`]. Further ones fail with
-/// [`AcceptError::TooManyOfOne`].
-pub const CONNECTIONS_OF_PARTY: usize = 64;
+pub use sources::{BURST, Entry, FAILED_COST, Place, Sources};
 
 /// How long a rejected connection is kept open so that the client can read the reason. It holds its handshake permit
 /// meanwhile, so this has to be short: a round trip to nearly every client.
 const LINGER: Duration = Duration::from_millis(250);
 /// How many bytes are read from a rejected connection, and discarded, before it is closed.
 const LINGER_BYTES: u64 = 64 * 1024;
-
-/// Resource limits of an [`Acceptor`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct AcceptorLimits {
-    /// Maximum number of concurrent handshakes, shared by all clones of the acceptor. 0 is treated as 1.
-    pub handshakes: usize,
-    /// Maximum time from accepting the TCP connection to the end of the handshake, including the wait for a
-    /// [`HandshakeSlot`] except with [`Acceptor::accept_in`].
-    pub handshake_timeout: Duration,
-    /// Maximum number of open connections of all parties together.
-    pub connections: usize,
-    /// Maximum number of open connections of a single party, so that none can use up `connections`.
-    pub connections_of_party: usize,
-}
-
-impl Default for AcceptorLimits {
-    fn default() -> Self {
-        AcceptorLimits {
-            handshakes: HANDSHAKES,
-            handshake_timeout: HANDSHAKE_TIMEOUT,
-            connections: CONNECTIONS,
-            connections_of_party: CONNECTIONS_OF_PARTY,
-        }
-    }
-}
 
 /// Accepts TLS connections under one configuration and policy. Clones share all state, including the limits.
 #[derive(Clone)]
@@ -92,6 +66,7 @@ struct Shared {
     policy: ClientPolicy,
     limits: AcceptorLimits,
     slots: Arc<Semaphore>,
+    sources: Sources,
     open: Arc<Registry>,
     handshaking: Arc<AtomicUsize>,
 }
@@ -131,6 +106,7 @@ impl Acceptor {
                 policy,
                 limits,
                 slots,
+                sources: Sources::new(limits),
                 open: Arc::default(),
                 handshaking: Arc::default(),
             }),
@@ -166,22 +142,26 @@ impl Acceptor {
         self.shared.handshaking.load(Ordering::Relaxed)
     }
 
-    /// Waits for a handshake permit.
-    ///
-    /// An accept loop should acquire the permit before it calls `accept`: connections that can't be served
-    /// yet then stay in the kernel's backlog, which is bounded and costs this process nothing. A permit is
-    /// held for at most the handshake timeout plus the time given to a rejected client to read the reason.
+    /// Returns the shares of the source addresses, for a [`Listener`].
+    #[must_use]
+    pub fn sources(&self) -> &Sources {
+        &self.shared.sources
+    }
+
+    /// Waits for a handshake permit. It is held for at most the handshake timeout plus the time given to a rejected
+    /// client to read the reason.
     pub async fn slot(&self) -> HandshakeSlot {
         let acquired = Arc::clone(&self.shared.slots).acquire_owned().await;
         #[expect(clippy::expect_used, reason = "the semaphore is private and never closed")]
         HandshakeSlot { _permit: acquired.expect("the semaphore is open") }
     }
 
-    /// Accepts one connection: waits for a handshake permit, then does what [`Acceptor::accept_in`] does.
+    /// Accepts one connection: waits for a handshake permit, sets `TCP_NODELAY`, performs the handshake, and checks
+    /// protocol, identity, policy and connection limits. A rejected client is given a moment to read the TLS alert.
     ///
     /// # Errors
-    /// Returns [`AcceptError::Busy`] if no permit was available within the handshake timeout, and the errors
-    /// of [`Acceptor::accept_in`].
+    /// Returns the reason as a variant of [`AcceptError`]; the connection is closed. It is [`AcceptError::Busy`] if no
+    /// permit was available within the handshake timeout.
     pub async fn accept(&self, tcp: TcpStream, address: SocketAddr) -> Result<TlsConnection, AcceptError> {
         self.accept_since(Instant::now(), tcp, address).await
     }
@@ -202,20 +182,19 @@ impl Acceptor {
         self.accept_until(slot, tcp, address, deadline).await
     }
 
-    /// Accepts one connection with a permit that the caller already holds: sets `TCP_NODELAY`, performs the
-    /// handshake, and checks protocol, identity, policy and connection limits. A rejected client is given a
-    /// moment to read the TLS alert.
+    /// Accepts a connection of a [`Listener`], and charges its source address with the handshake.
     ///
     /// # Errors
-    /// Returns the reason as a variant of [`AcceptError`]; the connection is closed.
-    pub async fn accept_in(
-        &self,
-        slot: HandshakeSlot,
-        tcp: TcpStream,
-        address: SocketAddr,
-    ) -> Result<TlsConnection, AcceptError> {
-        let deadline = Instant::now() + self.shared.limits.handshake_timeout;
-        self.accept_until(slot, tcp, address, deadline).await
+    /// Returns the errors of [`Acceptor::accept`].
+    pub async fn accept_arrival(&self, arrival: Arrival) -> Result<TlsConnection, AcceptError> {
+        let Arrival { stream, address, since, mut place } = arrival;
+        let accepted = self.accept_since(since, stream, address).await;
+        match &accepted {
+            Ok(_) => place.authenticated(),
+            Err(error) if error.is_of_peer() => place.failed(),
+            Err(_) => {}
+        }
+        accepted
     }
 
     async fn accept_until(
@@ -291,89 +270,6 @@ impl Acceptor {
             (ClientPolicy::MarketOnly, other) => Err(AcceptError::NotTheMarket { identity: other }),
         }
     }
-}
-
-/// Why a connection was rejected. The peer learns no more than the TLS alert reveals.
-#[derive(Debug, Error)]
-#[non_exhaustive]
-pub enum AcceptError {
-    /// No handshake permit became available within the handshake timeout.
-    #[error("too many handshakes are in progress")]
-    Busy,
-    /// [`AcceptorLimits::connections`] connections are already open.
-    #[error("the limit on open connections is reached")]
-    Full,
-    /// The party already has [`AcceptorLimits::connections_of_party`] open connections.
-    #[error("this {} has reached its limit of open connections", identity.role())]
-    TooManyOfOne {
-        /// The party that reached its limit.
-        identity: Identity,
-    },
-    /// The configuration was replaced during the handshake; the peer may retry at once.
-    #[error("the configuration changed during the handshake")]
-    Overtaken,
-    /// The socket failed before the handshake.
-    #[error("the connection broke before its handshake")]
-    Socket(#[source] std::io::Error),
-    /// The handshake failed. If rustls rejected it, e.g. because of a revoked certificate, the source wraps a
-    /// [`rustls::Error`].
-    #[error("the handshake failed")]
-    Handshake(#[source] std::io::Error),
-    /// The handshake did not finish within [`AcceptorLimits::handshake_timeout`].
-    #[error("the handshake timed out")]
-    Timeout,
-    /// ALPN did not select HTTP/2: the peer did not offer it.
-    #[error("the peer did not negotiate h2")]
-    NotH2,
-    /// The peer presented no certificate, which is possible only if the configuration does not require one.
-    #[error("the peer presented no certificate")]
-    NoCertificate,
-    /// The certificate is trusted by TLS but does not name exactly one party of the trust domain.
-    #[error("the peer's certificate was rejected")]
-    Certificate(#[from] CertificateError),
-    /// A party other than the market connected to a callback server ([`ClientPolicy::MarketOnly`]).
-    #[error("only the market may connect here, and the peer is a {}", identity.role())]
-    NotTheMarket {
-        /// The party that connected.
-        identity: Identity,
-    },
-}
-
-impl AcceptError {
-    /// Returns why the peer's certificate was rejected, or `None` if the connection failed for another
-    /// reason. The texts are fixed, so that a rejected peer can't inject text into logs.
-    #[must_use]
-    pub fn about_identity(&self) -> Option<&'static str> {
-        match self {
-            AcceptError::Handshake(error) => about_certificate(error.get_ref()?.downcast_ref()?),
-            AcceptError::Certificate(_) => Some("the certificate names no party of this market"),
-            AcceptError::NoCertificate => Some("no certificate"),
-            AcceptError::NotTheMarket { .. } => Some("not the market's certificate"),
-            _ => None,
-        }
-    }
-}
-
-fn about_certificate(error: &rustls::Error) -> Option<&'static str> {
-    use rustls::CertificateError as Bad;
-    let bad = match error {
-        rustls::Error::NoCertificatesPresented => return Some("no certificate"),
-        rustls::Error::InvalidCertificate(bad) => bad,
-        _ => return None,
-    };
-    Some(match bad {
-        Bad::Expired | Bad::ExpiredContext { .. } => "the certificate has expired",
-        Bad::NotValidYet | Bad::NotValidYetContext { .. } => "the certificate is not valid yet",
-        Bad::Revoked => "the certificate was revoked",
-        Bad::UnknownIssuer => "the certificate was issued by another authority",
-        Bad::BadSignature => "the certificate's signature is invalid",
-        Bad::InvalidPurpose | Bad::InvalidPurposeContext { .. } => "the certificate is for another purpose",
-        Bad::UnknownRevocationStatus => "no revocation list covers the certificate",
-        Bad::ExpiredRevocationList | Bad::ExpiredRevocationListContext { .. } => {
-            "the revocation list is out of date"
-        }
-        _ => "the certificate is not valid",
-    })
 }
 
 /// Closes a rejected connection gracefully, so that the client receives the last record: the alert or

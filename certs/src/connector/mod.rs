@@ -35,9 +35,10 @@ pub struct ConnectOptions {
     /// Maximum duration of a dial, from name resolution to the end of the TLS handshake, over all addresses
     /// of the name.
     pub connect_timeout: Duration,
-    /// Interval between HTTP/2 pings. They are sent while no call is open too, so that a path that silently
-    /// drops packets is detected.
-    pub keep_alive_interval: Duration,
+    /// Interval between HTTP/2 pings, or `None` to send none. They are sent while no call is open too, so that a path that
+    /// silently drops packets is detected. Only for servers that are known to permit it: by default, those of C-core,
+    /// grpc-go and grpc-java close a connection that is pinged more than once in five minutes.
+    pub keep_alive_interval: Option<Duration>,
     /// How long a ping may remain unanswered before the connection is closed.
     pub keep_alive_timeout: Duration,
 }
@@ -46,7 +47,7 @@ impl Default for ConnectOptions {
     fn default() -> Self {
         ConnectOptions {
             connect_timeout: CONNECT_TIMEOUT,
-            keep_alive_interval: KEEP_ALIVE_INTERVAL,
+            keep_alive_interval: Some(KEEP_ALIVE_INTERVAL),
             keep_alive_timeout: KEEP_ALIVE_TIMEOUT,
         }
     }
@@ -85,10 +86,11 @@ fn endpoint(name: &str, options: ConnectOptions) -> Endpoint {
     // origin, as gRPC over TLS requires.
     #[expect(clippy::expect_used, reason = "a trust domain, a role and a UUID consist of DNS labels")]
     let (plain, origin) = (uri("http").expect("a valid URI"), uri("https").expect("a valid URI"));
-    Endpoint::from(plain)
-        .origin(origin)
+    let endpoint = Endpoint::from(plain).origin(origin);
+    let Some(interval) = options.keep_alive_interval else { return endpoint };
+    endpoint
         // Otherwise a dead path is noticed only by the next call, which then waits for its deadline.
         .keep_alive_while_idle(true)
-        .http2_keep_alive_interval(options.keep_alive_interval)
+        .http2_keep_alive_interval(interval)
         .keep_alive_timeout(options.keep_alive_timeout)
 }

@@ -10,6 +10,7 @@ use time::OffsetDateTime;
 
 use crate::identity::CertificateError;
 use crate::pem::PemError;
+use crate::verifier::ForeignChain;
 
 /// Which of a party's credential files an error is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -171,6 +172,12 @@ pub enum CredentialError {
         /// Path of the revocation list.
         path: PathBuf,
     },
+    /// The file holds certificates besides the party's own, which every peer would refuse.
+    #[error("the certificate file {} holds more than the party's certificate; remove every block after the first", path.display())]
+    ForeignChain {
+        /// Path of the certificate.
+        path: PathBuf,
+    },
     /// The verifier rejects the certificate for another reason, such as a missing key usage.
     #[error("every peer would reject the certificate {}; create a new one with gen-certs.sh", path.display())]
     Unusable {
@@ -197,6 +204,9 @@ impl CredentialError {
             rustls::Error::InvalidCertificate(Refusal::UnknownRevocationStatus)
             | rustls::Error::InvalidCertRevocationList(_) => {
                 CredentialError::BadCrl { path: crl, reason: foreign_list.to_owned() }
+            }
+            rustls::Error::InvalidCertificate(refusal) if ForeignChain::is_cause(refusal) => {
+                CredentialError::ForeignChain { path }
             }
             other => CredentialError::Unusable { path, source: other.clone() },
         }

@@ -97,7 +97,12 @@ impl CredentialFiles {
     ) -> Result<Roots, CredentialError> {
         let path = self.ca_path();
         let refused = || CredentialError::NoCertificate { file: FileRole::Ca, path: path.clone() };
-        let mut roots = Roots { store: RootCertStore::empty(), ends: Vec::new(), subjects: Vec::new() };
+        let mut roots = Roots {
+            store: RootCertStore::empty(),
+            certificates: Vec::new(),
+            ends: Vec::new(),
+            subjects: Vec::new(),
+        };
         let mut last_end = None;
         for certificate in read_certificates(FileRole::Ca, &path)? {
             let (_, parsed) = X509Certificate::from_der(&certificate).map_err(|_| refused())?;
@@ -115,6 +120,7 @@ impl CredentialFiles {
             roots.ends.push(end);
             roots.subjects.push((subject.as_raw().to_vec(), subject.to_string()));
             roots.store.add(certificate.clone()).map_err(|_| refused())?;
+            roots.certificates.push(certificate.clone());
         }
         match last_end {
             Some(not_after) if roots.ends.is_empty() => Err(CredentialError::ExpiredCa { path, not_after }),
@@ -144,6 +150,7 @@ impl CredentialFiles {
 /// The roots that are trusted, in the order of the file.
 pub(super) struct Roots {
     pub(super) store: RootCertStore,
+    pub(super) certificates: Vec<CertificateDer<'static>>,
     /// The `notAfter` of each.
     pub(super) ends: Vec<OffsetDateTime>,
     /// The subject of each: DER-encoded, and for people.

@@ -19,6 +19,7 @@ use x509_parser::prelude::{CertificateRevocationList, FromDer};
 
 use crate::identity::{Identity, PeerCertificate, TrustDomain, canonical_serial};
 use crate::tls::provider;
+use crate::verifier::LeafOnly;
 
 pub use error::{CredentialError, FileRole};
 pub use files::CredentialFiles;
@@ -32,6 +33,7 @@ pub struct Credentials {
     chain: Vec<CertificateDer<'static>>,
     key: PrivateKeyDer<'static>,
     roots: Arc<RootCertStore>,
+    root_certificates: Arc<[CertificateDer<'static>]>,
     roots_ends: Vec<OffsetDateTime>,
     crls: Vec<CertificateRevocationListDer<'static>>,
     lists: Vec<ListInfo>,
@@ -115,7 +117,7 @@ impl Credentials {
             .map_err(|source| CredentialError::WrongIdentity { path: files.cert.clone(), source })?;
         let mut warnings = Vec::new();
         let key = files.read_key(&mut warnings)?;
-        let Roots { store, ends, subjects } = files.read_roots(now, &mut warnings)?;
+        let Roots { store, certificates, ends, subjects } = files.read_roots(now, &mut warnings)?;
         let crls = files.read_crls()?;
         // Without any list rustls skips revocation altogether, so a lost file would silently readmit
         // everybody.
@@ -131,6 +133,7 @@ impl Credentials {
             chain,
             key,
             roots: Arc::new(store),
+            root_certificates: certificates.into(),
             roots_ends: ends,
             crls,
             lists,
@@ -207,11 +210,12 @@ impl Credentials {
     pub(crate) fn verifier(&self) -> Result<Arc<dyn ClientCertVerifier>, VerifierBuilderError> {
         let builder = WebPkiClientVerifier::builder_with_provider(self.roots(), provider())
             .with_crls(self.crls.iter().cloned());
-        match self.stale_lists {
+        let verifier = match self.stale_lists {
             // The default of rustls ignores `nextUpdate`.
-            StaleLists::Warn => builder.build(),
-            StaleLists::Refuse => builder.enforce_revocation_expiration().build(),
-        }
+            StaleLists::Warn => builder.build()?,
+            StaleLists::Refuse => builder.enforce_revocation_expiration().build()?,
+        };
+        Ok(Arc::new(LeafOnly::new(verifier, self.root_certificates())))
     }
 
     pub(crate) fn stale_lists(&self) -> StaleLists {
@@ -258,6 +262,10 @@ impl Credentials {
 
     pub(crate) fn key(&self) -> PrivateKeyDer<'static> {
         self.key.clone_key()
+    }
+
+    pub(crate) fn root_certificates(&self) -> Arc<[CertificateDer<'static>]> {
+        Arc::clone(&self.root_certificates)
     }
 
     pub(crate) fn roots(&self) -> Arc<RootCertStore> {

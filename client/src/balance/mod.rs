@@ -90,7 +90,7 @@ impl Balancer {
         random: Random,
     ) -> Self {
         let options = ConnectOptions {
-            keep_alive_interval: FROZEN_INTERVAL,
+            keep_alive_interval: Some(FROZEN_INTERVAL),
             keep_alive_timeout: FROZEN_TIMEOUT,
             ..ConnectOptions::default()
         };

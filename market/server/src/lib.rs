@@ -14,6 +14,7 @@
 //! | [`rides`] | notifies the watchers of a ride |
 //! | [`audit`] | collects rejected identities for the audit log |
 //! | [`clock`], [`random`] | the time, randomness and new ids, handed down |
+//! | [`descriptors`] | the budget of open files |
 //! | [`config`], [`app`] | settings; building all components, serving, certificate rotation |
 
 pub mod access;
@@ -22,6 +23,7 @@ pub mod app;
 pub mod audit;
 pub mod clock;
 pub mod config;
+pub mod descriptors;
 pub mod ledger;
 pub mod observe;
 pub mod random;

@@ -11,6 +11,7 @@ use souk_server::{
     app::{App, ServeError},
     clock::Clock,
     config::{Config, LogFormat, StoreFlags},
+    descriptors,
     observe::{self, Traces},
     random::Random,
 };
@@ -90,11 +91,14 @@ pub(super) async fn run(args: ServeArgs) -> anyhow::Result<ExitCode> {
         print!("{}", Config::DEFAULTS);
         return Ok(ExitCode::SUCCESS);
     }
-    let config = args.settings()?;
+    let mut config = args.settings()?;
     let traces = Traces::open(&config.traces)?;
     // Logging starts only now, because its settings come from the configuration; errors before go to stderr.
     let log = observe::init(&config.log, traces.as_ref())?;
     for warning in config.warnings() {
+        tracing::warn!("{warning}");
+    }
+    if let Some(warning) = descriptors::fit(&mut config)? {
         tracing::warn!("{warning}");
     }
     // Bound before anything is opened, so that a port in use is reported before the store is touched.

@@ -50,7 +50,7 @@ attacks!(
 
 /// How an attempt ended.
 #[derive(Debug, PartialEq, Eq)]
-enum End {
+pub(crate) enum End {
     /// Ended with an alert from the market.
     Alert(AlertDescription),
     /// Closed without any bytes.
@@ -70,19 +70,23 @@ async fn attempt(fixture: &Fixture, tls: ClientConfig) -> End {
     }
 }
 
-fn alert(error: &io::Error) -> Option<AlertDescription> {
+pub(crate) fn alert(error: &io::Error) -> Option<AlertDescription> {
     match error.get_ref()?.downcast_ref::<rustls::Error>()? {
         rustls::Error::AlertReceived(alert) => Some(*alert),
         _ => None,
     }
 }
 
-async fn show(fixture: &Fixture, key_and_chain: KeyAndChain) -> End {
+pub(crate) async fn show(fixture: &Fixture, key_and_chain: KeyAndChain) -> End {
     attempt(fixture, client(fixture, Some(key_and_chain))).await
 }
 
 /// Attempts a connection with alice's certificate, signed by this root and with one change.
-async fn show_changed(fixture: &Fixture, root: Root, change: impl FnOnce(&mut CertificateParams)) -> End {
+pub(crate) async fn show_changed(
+    fixture: &Fixture,
+    root: Root,
+    change: impl FnOnce(&mut CertificateParams),
+) -> End {
     let mut params = honest_params(&spiffe_id(fixture));
     change(&mut params);
     show(fixture, sign(&root, &params)).await

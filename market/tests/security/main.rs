@@ -5,9 +5,11 @@
 
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that panics has failed")]
 
+mod arrivals;
 mod audit;
 mod bytes;
 mod callbacks;
+mod chains;
 mod fairness;
 mod fixture;
 mod forge;

@@ -31,6 +31,7 @@ attacks!(
     claim_exp_removed,
     claim_jti_removed,
     claim_epoch_removed,
+    claim_epoch_in_the_future,
     claim_cnf_removed,
     claim_exp_as_text,
     claim_nbf_as_text,
@@ -235,6 +236,12 @@ async fn claim_jti_removed(fixture: &Fixture) {
 
 async fn claim_epoch_removed(fixture: &Fixture) {
     without_claim(fixture, "epoch").await;
+}
+
+async fn claim_epoch_in_the_future(fixture: &Fixture) {
+    for epoch in [1, 1_000, i64::MAX] {
+        with_claim(fixture, |claims| claims["epoch"] = json!(epoch)).await;
+    }
 }
 
 async fn claim_cnf_removed(fixture: &Fixture) {

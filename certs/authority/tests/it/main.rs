@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot set up has failed")]
 
 mod acceptor;
+mod chains;
 mod credentials;
 mod dialling;
 mod echo;

@@ -56,10 +56,12 @@ impl Guard {
 
     fn admit_anybody(&self, request: &Request<()>) -> Result<(), Status> {
         let (peer, _) = self.check_certificate(request)?;
-        match (role_of(peer), peer.certificate.identity().uuid()) {
-            (Some(role), Some(id)) => self.access.rates.count(PartyId(id), role).map_err(rate_limited),
-            _ => Ok(()),
-        }
+        self.count(peer)
+    }
+
+    /// Counts a call against the rate of the certificate's holder.
+    fn count(&self, peer: &PeerInfo) -> Result<(), Status> {
+        self.access.rates.count(peer.certificate.identity()).map_err(rate_limited)
     }
 
     /// Checks in the order documented in [`access`](super): cheap checks before expensive ones. The rate limit comes
@@ -69,7 +71,7 @@ impl Guard {
         let (peer, now) = self.check_certificate(request)?;
         let role = role_of(peer).ok_or_else(certificate_required)?;
         let party = party_of(peer)?;
-        self.access.rates.count(party, role).map_err(rate_limited)?;
+        self.count(peer)?;
         check_party_id(request.metadata(), party)?;
         // Before the token: a suspended party can no longer fetch one, and should learn why.
         if self.access.suspended.contains(party) {
@@ -94,13 +96,14 @@ impl Guard {
 
     fn admit_operator(&self, request: &Request<()>) -> Result<Operator, Status> {
         let (peer, _) = self.check_certificate(request)?;
-        // Neither counted nor checked for a suspension: operators have no account, and must be able to act while parties
-        // flood the market.
+        // Not checked for a suspension: operators have no account. They have a rate of their own, so that they can act
+        // while parties flood the market.
         let role = peer.certificate.identity().role();
         let id = party_of(peer)?;
         if role != identity::Role::Operator {
             return Err(role_denied(role.as_str()));
         }
+        self.count(peer)?;
         check_party_id(request.metadata(), id)?;
         Ok(Operator { id, peer: peer.address })
     }

@@ -28,18 +28,17 @@ use std::{collections::HashSet, sync::Arc};
 
 use arc_swap::ArcSwap;
 use quick_cache::sync::Cache;
-use souk_domain::PartyId;
 use souk_store::Standing;
 
 pub use callback::CallbackPolicy;
 pub use caller::{Caller, Operator, TokenInfo};
+pub use epochs::Epochs;
 pub use guard::{Admission, Guard};
 pub use keys::{TokenKeyError, TokenKeys};
 pub use suspended::Suspended;
 pub use token::{IssuedToken, TOKEN_LIFE, TokenError, TokenFault, Tokens, VerifiedToken};
 
 use crate::{audit::Refusals, clock::Clock, config::LimitConfig};
-use epochs::Epochs;
 use rate::Rates;
 use token::TokenPrint;
 
@@ -64,8 +63,8 @@ pub struct AccessParts {
     pub tokens: Arc<Tokens>,
     /// Serial numbers of revoked certificates, big-endian without leading zeros.
     pub revoked: Arc<HashSet<Vec<u8>>>,
-    /// The parties whose epoch was raised, each with its current epoch.
-    pub epochs: Vec<(PartyId, i64)>,
+    /// The epochs of parties, shared with the service that issues tokens.
+    pub epochs: Epochs,
     /// The suspended parties, shared with other components.
     pub suspended: Suspended,
     /// The rate limits per party.
@@ -82,7 +81,7 @@ impl Access {
         Self {
             tokens: parts.tokens,
             revoked: ArcSwap::from(parts.revoked),
-            epochs: Epochs::new(parts.epochs),
+            epochs: parts.epochs,
             suspended: parts.suspended,
             rates: Rates::new(&parts.rates),
             verified: Cache::new(VERIFIED_TOKENS),
@@ -106,10 +105,8 @@ impl Access {
     /// standings may arrive in any order.
     pub fn note_standing(&self, standing: &Standing) {
         let Standing { party, epoch, is_suspended } = *standing;
-        // Compared first, because a change copies the whole map, and polling reports the same standings again and again.
-        if epoch > self.epochs.current(party) {
-            self.epochs.raise(party, epoch);
-        }
+        self.epochs.note(party, epoch);
+        // Compared first, because a change copies the whole set, and polling reports the same standings again and again.
         if is_suspended != self.suspended.contains(party) {
             self.suspended.set(party, is_suspended);
         }

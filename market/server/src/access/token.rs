@@ -105,7 +105,7 @@ pub enum TokenFault {
     /// The token was issued to another certificate, party or role.
     #[error("binding")]
     Binding,
-    /// The token was issued in an earlier epoch of the party.
+    /// The token was issued in another epoch of the party.
     #[error("epoch")]
     Epoch,
 }
@@ -233,7 +233,7 @@ impl Tokens {
 }
 
 impl VerifiedToken {
-    /// Checks what changes over time: whether the token is valid at `now` and not of an earlier epoch than `epoch`.
+    /// Checks what changes over time: whether the token is valid at `now`, and of this epoch.
     pub fn is_good_at(&self, now: Timestamp, epoch: i64) -> Result<(), TokenFault> {
         let leeway = LEEWAY_SECONDS * MICROS_PER_SECOND;
         // Leeway on both ends: another market may have issued the token, and its clock may differ from ours.
@@ -243,9 +243,9 @@ impl VerifiedToken {
         if now.0.saturating_add(leeway) < self.not_before.0 {
             return Err(TokenFault::NotYet);
         }
-        // Lower, not unequal: another market may have raised the epoch and issued this token before this
-        // market is notified.
-        if self.epoch < epoch {
+        // A later epoch is refused too: no token of it exists yet. If another market has raised the epoch and this one is
+        // still to be notified, the party fetches a token here, which takes the epoch from the store.
+        if self.epoch != epoch {
             return Err(TokenFault::Epoch);
         }
         Ok(())

@@ -59,6 +59,8 @@ impl AccountApi {
     fn issue(&self, caller: &Caller, party: &Party) -> Result<IssuedToken, Status> {
         let parts = &self.0.parts;
         let (now, id) = (parts.clock.now(), parts.random.uuid_v4());
+        // Another market may have raised it: the token must be valid here at once.
+        parts.epochs.note(party.id, party.epoch);
         let issued = parts.tokens.issue(&caller.certificate, party.id, party.role, party.epoch, (now, id));
         issued.map_err(|error| wire::internal(&error.to_string()))
     }

@@ -39,7 +39,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::Status;
 
 use crate::{
-    access::{CallbackPolicy, Caller, Suspended, Tokens},
+    access::{CallbackPolicy, Caller, Epochs, Suspended, Tokens},
     clock::{Clock, SteadyClock},
     config::RetentionConfig,
     ledger::{Done, Ledger, LedgerError, OVERLOAD_RETRY_DELAY},
@@ -94,6 +94,8 @@ pub struct Parts {
     pub callbacks: CallbackPolicy,
     /// The suspended parties, whose items are left out of search results.
     pub suspended: Suspended,
+    /// The epochs of parties, in which tokens are issued.
+    pub epochs: Epochs,
     /// The wall clock for times in commands and responses.
     pub clock: Clock,
     /// The steady clock, by which data ages.

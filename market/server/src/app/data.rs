@@ -8,7 +8,7 @@ use souk_store::{OpeningProgress, Reads, Store, StoreError};
 
 use super::OpenError;
 use crate::{
-    access::Suspended,
+    access::{Epochs, Suspended},
     clock::{Clock, Monotonic, SteadyClock},
     config::StoreConfig,
     random::Random,
@@ -23,7 +23,7 @@ pub(super) struct Data {
     pub(super) steady: SteadyClock,
     pub(super) search: Search,
     pub(super) suspended: Suspended,
-    pub(super) epochs: Vec<(PartyId, i64)>,
+    pub(super) epochs: Epochs,
 }
 
 impl Data {
@@ -37,7 +37,7 @@ impl Data {
         let search = Search::open(index_home(config), Arc::clone(&store.reads)).await?;
         // Loaded before the port is served, so that no suspended party gets a call through at start-up.
         let suspended = Suspended::new(suspended_parties(&*store.reads).await?);
-        let epochs = store.reads.raised_epochs().await?;
+        let epochs = Epochs::new(store.reads.raised_epochs().await?);
         Ok(Self { store, steady, search, suspended, epochs })
     }
 }

@@ -45,6 +45,12 @@ impl App {
         metrics.gauge("souk_connections", "Open connections", move || count(acceptor.connections()));
         let most = count(self.config.limits.connections);
         metrics.gauge("souk_connections_limit", "The most connections that may be open", move || most);
+        if let Some(admin) = &self.admin {
+            let shares = admin.port.shares().clone();
+            metrics.gauge("souk_admin_connections", "Open connections to the admin port", move || {
+                count(shares.under_way())
+            });
+        }
         let acceptor = self.acceptor.clone();
         metrics.gauge("souk_handshakes", "TLS handshakes under way", move || count(acceptor.handshakes()));
         let most = count(self.config.limits.handshakes);
@@ -125,6 +131,12 @@ pub(super) fn add_server(load: &ServerLoad, limits: &LimitConfig, metrics: &mut 
         "souk_handshakes_waiting",
         "Connections that wait because their address has as many TLS handshakes under way as it may",
         move || count(of.handshakes_waiting()),
+    );
+    let of = load.clone();
+    metrics.gauge(
+        "souk_handshakes_resting",
+        "Places for handshakes that addresses keep occupied because they have used up their rate",
+        move || count(of.handshakes_resting()),
     );
     let of = load.clone();
     metrics.gauge("souk_connections_queued", "Connections that wait for a server thread", move || {

@@ -17,14 +17,13 @@ use opening::{OpenPort, refusing_calls};
 use replicas::{ReplicaListener, StandingNotes, StoreFreshness};
 use rotate::{Changes, CredentialUsers, Rotator};
 pub use serve::ServeError;
-use souk_domain::PartyId;
 use souk_search::{Search, SearchError};
 use souk_store::{Health, OpeningProgress, Receipt, Replicas, Store, StoreError, StoreQueues};
 pub use stored_clock::{accept_stored_clock, stored_clock};
 
 use arc_swap::ArcSwap;
 use souk_certs::{
-    acceptor::Acceptor,
+    acceptor::{Acceptor, Listener},
     client::ClientTls,
     credentials::CredentialError,
     rotation::Rotation,
@@ -34,7 +33,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    access::{Access, AccessParts, CallbackPolicy, Suspended, TokenKeys, Tokens},
+    access::{Access, AccessParts, CallbackPolicy, Epochs, Suspended, TokenKeys, Tokens},
     api::{ImportPace, OpenStreams, Parts},
     audit::Refusals,
     clock::{Clock, SteadyClock},
@@ -51,7 +50,7 @@ use crate::{
 /// A market with all components open and its listener bound, which does not serve yet.
 pub struct App {
     config: Config,
-    listener: TcpListener,
+    listener: Listener,
     acceptor: Acceptor,
     access: Arc<Access>,
     rotator: Rotator,
@@ -118,15 +117,17 @@ impl App {
             Some(address) => Some(OpenPort::open(address, &progress).await?),
             None => None,
         };
+        let proxies = config.server.proxy_protocol.clone();
+        let mut listener = Listener::new(listener, credentials.acceptor.sources().clone(), proxies);
         let data = Data::open(&config.store, (clock, random), &progress);
-        let data = refusing_calls(&listener, &credentials.acceptor, &progress, data).await?;
+        let data = refusing_calls(&mut listener, &credentials.acceptor, &progress, data).await?;
         Self::assemble(config, (listener, admin), (credentials, data), (clock, random))
     }
 
     /// Builds the components on top of the data.
     fn assemble(
         config: Config,
-        (listener, admin): (TcpListener, Option<OpenPort>),
+        (listener, admin): (Listener, Option<OpenPort>),
         (credentials, data): (MarketCredentials, Data),
         (clock, random): (Clock, Random),
     ) -> Result<Self, OpenError> {
@@ -136,7 +137,7 @@ impl App {
         let dialer = credentials.dialer(&config, &callbacks);
         let relay = start_relay((&store, dialer), &suspended, config.retention, (steady.clone(), random));
         let (refusals, notes) = (Refusals::default(), StandingNotes::default());
-        let access = credentials.access(epochs, suspended.clone(), config.limits, refusals.clone(), clock);
+        let access = credentials.access((&epochs, &suspended), config.limits, refusals.clone(), clock);
         let (activity, closing) = (Activity::start(clock.now()), CancellationToken::new());
         let watches = start_watches(&store, &search, &suspended, &closing)?;
         let lanes = Lanes::start(store.lanes, &steady, random, || {
@@ -161,6 +162,7 @@ impl App {
             tokens,
             callbacks,
             suspended,
+            epochs,
             clock,
             steady: steady.clone(),
             random,
@@ -171,10 +173,8 @@ impl App {
         });
         let backlogs = upkeep::start(store.upkeep, steady.clone(), parts.closing.clone());
         tokio::spawn(steady.run(parts.closing.clone()));
-        let freshness = store.replicas.clone().map(|replicas| {
-            let listener = ReplicaListener::of(&parts, Arc::clone(&access), notes);
-            replicas::start(replicas, listener, parts.closing.clone())
-        });
+        let listener_of_replicas = ReplicaListener::of(&parts, Arc::clone(&access), notes);
+        let freshness = replicas::start(store.replicas.clone(), listener_of_replicas, parts.closing.clone());
         Ok(Self {
             admin,
             config,
@@ -254,14 +254,13 @@ impl MarketCredentials {
     /// Opens the guard.
     fn access(
         &self,
-        epochs: Vec<(PartyId, i64)>,
-        suspended: Suspended,
+        (epochs, suspended): (&Epochs, &Suspended),
         rates: LimitConfig,
         refusals: Refusals,
         clock: Clock,
     ) -> Arc<Access> {
         let revoked = self.rotation.current().revoked_serials();
-        let tokens = Arc::clone(&self.tokens);
+        let (tokens, epochs, suspended) = (Arc::clone(&self.tokens), epochs.clone(), suspended.clone());
         Arc::new(Access::open(AccessParts { tokens, revoked, epochs, suspended, rates, refusals, clock }))
     }
 

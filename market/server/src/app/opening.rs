@@ -14,15 +14,12 @@ use std::{
 
 use futures::{Stream, StreamExt as _, stream};
 use souk_certs::{
-    acceptor::{Acceptor, TlsConnection},
+    acceptor::{Acceptor, Listener, TlsConnection},
     listener,
 };
 use souk_proto::Reason;
 use souk_store::OpeningProgress;
-use tokio::{
-    net::TcpListener,
-    time::{self, Instant},
-};
+use tokio::time;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tonic::{service::Routes, transport};
 
@@ -39,8 +36,6 @@ use crate::{
 const GRACE: Duration = Duration::from_millis(250);
 /// The maximum number of concurrent handshakes while the market is not open.
 const HANDSHAKES: usize = 64;
-/// The pause after a failed `accept`, which would otherwise fail again at once.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// How long connections may take to close when the market opens. Their clients connect again.
 const HANG_UP: Duration = Duration::from_secs(1);
 /// How often the service manager is told that the market is still starting.
@@ -69,7 +64,7 @@ impl OpenPort {
 
 /// Waits until the market is open, and refuses calls meanwhile.
 pub(super) async fn refusing_calls<T>(
-    listener: &TcpListener,
+    listener: &mut Listener,
     acceptor: &Acceptor,
     progress: &OpeningProgress,
     opening: impl Future<Output = T>,
@@ -102,7 +97,7 @@ fn state(progress: &OpeningProgress) -> String {
 }
 
 async fn refuse(
-    listener: &TcpListener,
+    listener: &mut Listener,
     acceptor: &Acceptor,
     progress: &OpeningProgress,
     stop: CancellationToken,
@@ -123,18 +118,12 @@ async fn refuse(
 }
 
 /// Accepts connections. A failed handshake ends only its connection.
-fn connections(listener: &TcpListener, acceptor: &Acceptor) -> impl Stream<Item = io::Result<TlsConnection>> {
-    stream::unfold((), move |()| async move {
-        let accepted = listener.accept().await;
-        if accepted.is_err() {
-            time::sleep(ACCEPT_PAUSE).await;
-        }
-        Some((accepted, ()))
-    })
-    .map(move |accepted| async move {
-        let (stream, address) = accepted?;
-        acceptor.accept_since(Instant::now(), stream, address).await.map_err(io::Error::other)
-    })
-    .buffer_unordered(HANDSHAKES)
-    .filter_map(|accepted| ready(accepted.ok().map(Ok)))
+fn connections(
+    listener: &mut Listener,
+    acceptor: &Acceptor,
+) -> impl Stream<Item = io::Result<TlsConnection>> {
+    stream::unfold(listener, |listener| async { Some((listener.next().await, listener)) })
+        .map(move |arrival| acceptor.accept_arrival(arrival))
+        .buffer_unordered(HANDSHAKES)
+        .filter_map(|accepted| ready(accepted.ok().map(Ok)))
 }

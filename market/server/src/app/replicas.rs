@@ -91,16 +91,16 @@ impl StoreFreshness {
     }
 }
 
-/// Starts a task that follows the other markets until this one shuts down. Hints are only an optimisation: a
+/// Starts a task that follows the other markets until this one shuts down, if the store can be shared. Hints are only an optimisation: a
 /// lost one is made up for by the periodic poll, which arrives as a hint for everything.
 pub(super) fn start(
-    replicas: Arc<dyn Replicas>,
+    replicas: Option<Arc<dyn Replicas>>,
     listener: ReplicaListener,
     closing: CancellationToken,
-) -> StoreFreshness {
+) -> Option<StoreFreshness> {
     let freshness = StoreFreshness::new();
-    tokio::spawn(follow(replicas, listener, freshness.clone(), closing));
-    freshness
+    tokio::spawn(follow(replicas?, listener, freshness.clone(), closing));
+    Some(freshness)
 }
 
 async fn follow(

@@ -65,7 +65,6 @@ impl App {
             acceptor: self.acceptor,
             threads: config.server.thread_count(),
             drain: phases.calls,
-            handshakes_of_address: config.limits.handshakes_of_address,
             calls: config.limits.calls_under_way,
             calls_of_party: config.limits.calls_of_party,
             log_format: config.log.format,
@@ -90,15 +89,16 @@ impl App {
         let noting =
             tokio::spawn(audit::keep(self.refusals, self.lanes.ledgers(), parts.clock, served.clone()));
         let rotating = tokio::spawn(self.rotator.run(shutdown.clone()));
-        manager::opened(self.listener.local_addr().ok());
+        let mut listener = self.listener;
+        manager::opened(listener.local_addr().ok());
         let outcome = tokio::select! {
-            () = server.deal(&self.listener) => Ok(()),
+            () = server.deal(&mut listener) => Ok(()),
             () = shutdown.cancelled() => Ok(()),
             () = lane_failure(&self.lanes) => Err(ServeError::LedgerFailed),
             reason = store_failure(&self.store_health) => Err(ServeError::StoreFailed(reason)),
         };
         // Closed first, so that clients get a refused connection at once and turn to another market.
-        drop(self.listener);
+        drop(listener);
         if let Err(ServeError::StoreFailed(_)) = &outcome {
             shutdown.cancel();
             parts.closing.cancel();

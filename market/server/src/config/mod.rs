@@ -75,6 +75,8 @@ struct Settings {
 pub struct ServerConfig {
     /// Address on which the market listens. Port 0 chooses a free port.
     pub listen: SocketAddr,
+    /// Networks of load balancers. Connections from there must begin with a header of the PROXY protocol, version 2.
+    pub proxy_protocol: Vec<IpNet>,
     /// Number of server threads. 0 means one per core.
     pub threads: usize,
     /// Address for metrics and health checks over plain HTTP. `None` disables them.
@@ -132,6 +134,8 @@ pub struct LimitConfig {
     pub handshakes: usize,
     /// Maximum number of concurrent handshakes from one address.
     pub handshakes_of_address: usize,
+    /// Sustained rate of handshakes from one address, of which failed ones count as several.
+    pub handshakes_per_second_of_address: u32,
     /// Maximum number of concurrent calls, over all connections.
     pub calls_under_way: usize,
     /// Maximum number of concurrent calls of one party.
@@ -233,6 +237,9 @@ impl Config {
             let least = ImportRow::MAX_AT_ONCE;
             return wrong("limits.import_rows_per_second", format!("give {least} or more"));
         }
+        if self.limits.handshakes_per_second_of_address == 0 {
+            return wrong("limits.handshakes_per_second_of_address", "give 1 or more".into());
+        }
         let bounds = [
             ("limits.calls_under_way", self.limits.calls_under_way),
             ("limits.connections", self.limits.connections),
@@ -263,6 +270,11 @@ impl Config {
         }
         if self.callbacks.allow.iter().any(|network| network.prefix_len() == 0) {
             warnings.push("callbacks.allow holds a network of all addresses: any host may be called");
+        }
+        if self.server.proxy_protocol.iter().any(|network| network.prefix_len() == 0) {
+            warnings.push(
+                "server.proxy_protocol holds a network of all addresses: any host may claim any address",
+            );
         }
         if self.server.admin_listen.is_some_and(|admin| !admin.ip().is_loopback()) {
             warnings.push("server.admin_listen is no loopback address: anybody who reaches it may read it");
@@ -336,6 +348,8 @@ impl LimitConfig {
     pub fn acceptor(&self) -> AcceptorLimits {
         AcceptorLimits {
             handshakes: self.handshakes,
+            handshakes_of_address: self.handshakes_of_address,
+            handshakes_per_second_of_address: self.handshakes_per_second_of_address,
             connections: self.connections,
             connections_of_party: self.connections_of_party,
             ..AcceptorLimits::default()

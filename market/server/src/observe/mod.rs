@@ -2,6 +2,7 @@
 
 mod access_log;
 mod activity;
+mod admin_connections;
 mod calls;
 pub mod checks;
 pub mod manager;
@@ -16,6 +17,7 @@ use std::{io, sync::Arc};
 
 pub use access_log::{AccessLog, AccessLogLayer};
 pub use activity::Activity;
+pub use admin_connections::{ADMIN_CONNECTIONS, ADMIN_WAITING};
 pub use calls::CallTimes;
 pub use memory::Memory;
 pub use metrics::Metrics;

@@ -7,15 +7,21 @@ use arc_swap::ArcSwapOption;
 use axum::{
     Router,
     extract::State,
-    http::{StatusCode, header::CONTENT_TYPE},
+    http::{
+        HeaderValue, StatusCode,
+        header::{CONNECTION, CONTENT_TYPE},
+    },
+    middleware::map_response,
     response::{IntoResponse, Response},
     routing::get,
 };
+use souk_certs::acceptor::Sources;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use super::{
     Metrics,
+    admin_connections::{AdminListener, shares},
     checks::{self, Check},
 };
 
@@ -38,6 +44,8 @@ struct Shown {
     market: ArcSwapOption<Admin>,
     /// The checks until then.
     opening: Box<dyn Fn() -> Vec<Check> + Send + Sync>,
+    /// The shares of the addresses that connect.
+    shares: Sources,
 }
 
 struct Admin {
@@ -48,7 +56,12 @@ struct Admin {
 impl AdminPort {
     /// Creates the port of a market that is being opened: it is alive, and not ready for the reasons in the checks.
     pub fn opening(checks: impl Fn() -> Vec<Check> + Send + Sync + 'static) -> Self {
-        Self(Arc::new(Shown { market: ArcSwapOption::empty(), opening: Box::new(checks) }))
+        Self(Arc::new(Shown { market: ArcSwapOption::empty(), opening: Box::new(checks), shares: shares() }))
+    }
+
+    /// Returns the open connections and those that wait, for metrics.
+    pub fn shares(&self) -> &Sources {
+        &self.0.shares
     }
 
     /// Shows the metrics and checks of the market, which is open now.
@@ -57,13 +70,19 @@ impl AdminPort {
     }
 }
 
-/// Serves `/metrics`, `/livez` and `/readyz` until the market shuts down.
+/// Serves `/metrics`, `/livez` and `/readyz` until the market shuts down. A connection serves one request and ends after
+/// ten seconds at the latest.
 pub async fn serve(listener: TcpListener, port: AdminPort, closing: CancellationToken) -> io::Result<()> {
     let router = Router::new()
         .route("/metrics", get(text))
         .route("/livez", get(alive))
         .route("/readyz", get(ready))
-        .with_state(port);
+        .layer(map_response(async |mut response: Response| {
+            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            response
+        }))
+        .with_state(port.clone());
+    let listener = AdminListener::new(listener, port.shares().clone());
     axum::serve(listener, router).with_graceful_shutdown(closing.cancelled_owned()).await
 }
 

@@ -23,7 +23,7 @@ use tonic::{Code, Status, transport::Channel};
 use crate::access::CallbackPolicy;
 
 /// Maximum number of connections kept open for further batches.
-const CHANNELS: usize = 1_024;
+pub const CALLBACK_CONNECTIONS: usize = 1_024;
 /// Timeout for connecting to a recipient, including the TLS handshake.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 /// Timeout for delivering a batch, including connecting.
@@ -67,7 +67,7 @@ pub(super) struct SendFailure {
 impl Dialer {
     /// Creates a dialer that presents the market's certificate from `tls`.
     pub fn new(tls: ClientTls, domain: TrustDomain, policy: CallbackPolicy) -> Self {
-        Self { tls, domain, policy, channels: Cache::new(CHANNELS) }
+        Self { tls, domain, policy, channels: Cache::new(CALLBACK_CONNECTIONS) }
     }
 
     /// Returns the number of connections that are kept.
@@ -146,7 +146,13 @@ impl Dialer {
             Role::Buyer => Identity::Buyer(route.party.0),
         };
         let target = Dial { host: route.host.clone(), port: route.port };
-        let options = ConnectOptions { connect_timeout: CONNECT_TIMEOUT, ..ConnectOptions::default() };
+        let options = ConnectOptions {
+            connect_timeout: CONNECT_TIMEOUT,
+            // Servers of other stacks close a connection that is pinged while idle. A dead path costs the next batch its
+            // timeout, and the attempt after it dials again.
+            keep_alive_interval: None,
+            ..ConnectOptions::default()
+        };
         // Lazy: nothing is dialled before the first call, so a channel that loses a race for the cache costs
         // nothing.
         let channel = connector::channel(target, identity, self.tls.clone(), &self.domain, options);
@@ -190,35 +196,4 @@ fn in_words(status: &Status) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_an_answer_about_the_events_is_a_refusal() {
-        for code in [Code::Internal, Code::InvalidArgument, Code::FailedPrecondition, Code::Unknown] {
-            assert!(is_refusal(&Status::new(code, "")), "{code:?}");
-        }
-        // Not reached, busy, or unwilling to talk to the market at all.
-        for code in [
-            Code::Unavailable,
-            Code::DeadlineExceeded,
-            Code::ResourceExhausted,
-            Code::PermissionDenied,
-            Code::Unauthenticated,
-            Code::Cancelled,
-            Code::Aborted,
-        ] {
-            assert!(!is_refusal(&Status::new(code, "")), "{code:?}");
-        }
-    }
-
-    #[test]
-    fn callback_that_answers_unavailable_was_reached() {
-        let answered = Status::unavailable("we restart");
-        assert_eq!(in_words(&answered), "the callback answered with an error: UNAVAILABLE");
-        let refused = std::io::Error::from(std::io::ErrorKind::ConnectionRefused);
-        let mut unreached = Status::unavailable("tcp connect error");
-        unreached.set_source(std::sync::Arc::new(refused));
-        assert!(in_words(&unreached).starts_with("could not connect"));
-    }
-}
+mod tests;

@@ -38,7 +38,7 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-pub use dialer::{Dialer, ProbeFailure};
+pub use dialer::{CALLBACK_CONNECTIONS, Dialer, ProbeFailure};
 pub use slots::InProgress;
 use souk_domain::{Callback, PartyId, Role, Sequence, TillId};
 use souk_store::{

@@ -1,40 +1,29 @@
 //! The load of the server threads, for metrics.
 
-use std::{
-    net::TcpStream,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-};
+use std::sync::Arc;
 
+use souk_certs::acceptor::Sources;
 use tokio::sync::mpsc::WeakSender;
 
-use super::{Dealt, admission::AdmissionLayer, sources::Sources};
+use super::{admission::AdmissionLayer, thread::Dealt};
 
 /// What waits at the server threads and is in progress on them. Keeps none of them alive. Clones share the counts.
 #[derive(Clone)]
 pub struct ServerLoad {
     pub(super) sources: Sources,
     pub(super) admission: AdmissionLayer,
-    pub(super) queues: Arc<[WeakSender<Dealt<TcpStream>>]>,
-    pub(super) dropped: DroppedConnections,
-}
-
-/// Counts the connections that were closed before their handshake. Clones share the count.
-#[derive(Clone, Debug, Default)]
-pub(super) struct DroppedConnections(Arc<AtomicU64>);
-
-impl DroppedConnections {
-    pub(super) fn add_one(&self) {
-        self.0.fetch_add(1, Ordering::Relaxed);
-    }
+    pub(super) queues: Arc<[WeakSender<Dealt>]>,
 }
 
 impl ServerLoad {
     /// Returns the number of connections that wait for their handshake because their address has reached its limit.
     pub fn handshakes_waiting(&self) -> usize {
         self.sources.waiting()
+    }
+
+    /// Returns the number of places that addresses keep occupied because their handshakes have used up their budget.
+    pub fn handshakes_resting(&self) -> usize {
+        self.sources.resting()
     }
 
     /// Returns the number of accepted connections that no thread has taken yet.
@@ -46,7 +35,7 @@ impl ServerLoad {
     /// Returns the number of connections that were closed before their handshake because too many were waiting, or
     /// they had waited too long.
     pub fn connections_dropped(&self) -> u64 {
-        self.dropped.0.load(Ordering::Relaxed)
+        self.sources.dropped()
     }
 
     /// Returns the number of calls whose response has not begun.

@@ -9,72 +9,29 @@ mod admission;
 mod deadline;
 mod load;
 mod pulse;
-mod sources;
 mod thread;
 
-use std::{future::Future, io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{future::Future, io, sync::Arc, time::Duration};
 
-use souk_certs::acceptor::Acceptor;
-use tokio::{
-    net::{TcpListener, TcpStream},
-    sync::mpsc,
-    time::{self, Instant},
-};
+use souk_certs::acceptor::{Acceptor, Arrival, Listener};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 
 use crate::{audit::Refusals, config::LogFormat, observe::CallTimes, random::Random};
 use admission::AdmissionLayer;
-use load::DroppedConnections;
 pub use load::ServerLoad;
 pub use pulse::Pulses;
-use sources::{Entry, Place, Sources};
 use thread::ServerThread;
 
-/// How long to wait after a failed `accept` (such as EMFILE), which would otherwise fail again at once.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-
-/// Maximum time that a connection waits because its address has reached its limit of concurrent handshakes.
-const WAITING_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// Minimum interval between log lines about dropped connections, so that a flood does not fill the log.
+/// Minimum interval between log lines about connections that no thread could take, so that a flood does not fill the log.
 const DROPPED_REPORT: Duration = Duration::from_secs(1);
-
-/// An accepted connection on its way to a server thread.
-struct Dealt<S = TcpStream> {
-    stream: S,
-    address: SocketAddr,
-    /// When it was accepted, or its turn came. The handshake timeout counts from here, including the wait in the
-    /// thread's queue.
-    since: Instant,
-    place: Place,
-}
-
-/// Counts the connections dropped before their handshake, for the log.
-struct Dropped {
-    total: DroppedConnections,
-    count: u64,
-    reported_at: Instant,
-}
-
-impl Dropped {
-    fn one(&mut self, address: SocketAddr) {
-        self.total.add_one();
-        self.count += 1;
-        if self.reported_at.elapsed() >= DROPPED_REPORT {
-            let count = std::mem::take(&mut self.count);
-            tracing::warn!(count, last = %address.ip(), "dropped connections: too many handshakes in progress");
-            self.reported_at = Instant::now();
-        }
-    }
-}
 
 /// The running server threads.
 pub struct Server {
     threads: Vec<ServerThread>,
-    sources: Sources,
+    acceptor: Acceptor,
     admission: AdmissionLayer,
-    dropped: DroppedConnections,
     pulses: Pulses,
     stop: CancellationToken,
 }
@@ -88,8 +45,6 @@ pub struct ServerOptions {
     pub threads: usize,
     /// Maximum time for calls in progress to complete after [`Server::stop`].
     pub drain: Duration,
-    /// Maximum number of concurrent handshakes from one address.
-    pub handshakes_of_address: usize,
     /// Maximum number of concurrent calls, on all threads together.
     pub calls: usize,
     /// Maximum number of concurrent calls of one party.
@@ -120,8 +75,7 @@ impl Server {
                 ServerThread::start((number, pulses.clone()), options, stop.clone(), Arc::clone(&routes))
             })
             .collect::<io::Result<_>>()?;
-        let sources = Sources::new(options.handshakes_of_address);
-        Ok(Self { threads, sources, admission, dropped: DroppedConnections::default(), pulses, stop })
+        Ok(Self { threads, acceptor: options.acceptor.clone(), admission, pulses, stop })
     }
 
     /// Returns the heartbeats of the threads, for health checks. They remain usable after the threads have ended.
@@ -129,77 +83,38 @@ impl Server {
         self.pulses.clone()
     }
 
-    /// Accepts connections and distributes them round robin. Never returns.
-    pub async fn deal(&self, listener: &TcpListener) {
-        let mut turn = 0;
-        let mut dropped = Dropped { total: self.dropped.clone(), count: 0, reported_at: Instant::now() };
-        // Connections whose turn has come. Their number is bounded by that of the waiting ones.
-        let (called, mut calls) = mpsc::unbounded_channel();
+    /// Distributes the connections of `listener` round robin. Never returns.
+    pub async fn deal(&self, listener: &mut Listener) {
+        let (mut turn, mut reported_at) = (0, None::<Instant>);
         loop {
-            let accepted = tokio::select! {
-                accepted = listener.accept() => accepted,
-                // Can't be `None`: `called` is alive.
-                Some(dealt) = calls.recv() => {
-                    self.deal_one(&mut turn, dealt, &mut dropped);
-                    continue;
-                }
-            };
-            match accepted {
-                Ok((stream, address)) => {
-                    let since = Instant::now();
-                    match self.sources.enter(address.ip()) {
-                        Entry::Place(place) => {
-                            self.deal_one(&mut turn, Dealt { stream, address, since, place }, &mut dropped);
-                        }
-                        Entry::Wait(its_turn) => {
-                            let (called, dropped) = (called.clone(), self.dropped.clone());
-                            tokio::spawn(async move {
-                                if let Ok(Ok(place)) = time::timeout(WAITING_TIMEOUT, its_turn).await {
-                                    let _ =
-                                        called.send(Dealt { stream, address, since: Instant::now(), place });
-                                } else {
-                                    dropped.add_one();
-                                }
-                            });
-                        }
-                        Entry::Full => dropped.one(address),
-                    }
-                }
-                Err(error) => {
-                    // Never fatal: EMFILE passes when connections close, and ECONNABORTED concerns only one
-                    // client.
-                    tracing::warn!(%error, "cannot accept connections; trying again shortly");
-                    time::sleep(ACCEPT_PAUSE).await;
+            let arrival = listener.next().await;
+            let address = arrival.address;
+            // Advances even if the connection is dropped; otherwise a thread with a full queue would be offered each
+            // new connection first.
+            turn = (turn + 1) % self.threads.len();
+            if !self.offer(turn, arrival) {
+                self.acceptor.sources().count_dropped();
+                if reported_at.is_none_or(|at| at.elapsed() >= DROPPED_REPORT) {
+                    tracing::warn!(last = %address.ip(), "dropped connections: the queues of all server threads are full");
+                    reported_at = Some(Instant::now());
                 }
             }
-        }
-    }
-
-    /// Offers a connection to the next thread.
-    fn deal_one(&self, turn: &mut usize, dealt: Dealt, dropped: &mut Dropped) {
-        // Advances even if the connection is dropped; otherwise a thread with a full queue would be offered each
-        // new connection first.
-        *turn = (*turn + 1) % self.threads.len();
-        let address = dealt.address;
-        if !self.offer(*turn, dealt) {
-            dropped.one(address);
         }
     }
 
     /// Returns the load, for metrics.
     pub fn load(&self) -> ServerLoad {
         ServerLoad {
-            sources: self.sources.clone(),
+            sources: self.acceptor.sources().clone(),
             admission: self.admission.clone(),
             queues: self.threads.iter().map(ServerThread::queue).collect(),
-            dropped: self.dropped.clone(),
         }
     }
 
     /// Offers a connection to a thread, and to the others if its queue is full. Returns whether one of them took it.
     /// If none does, the connection is dropped, upon which the client backs off: queueing it would only make its
     /// handshake time out.
-    fn offer(&self, turn: usize, connection: Dealt) -> bool {
+    fn offer(&self, turn: usize, connection: Arrival) -> bool {
         let mut left = Some(connection);
         for offset in 0..self.threads.len() {
             let Some(connection) = left.take() else { return true };

@@ -1,21 +1,21 @@
 //! A server thread: its runtime, and the connections assigned to it.
 
-use std::{any::Any, future::Future, io, sync::Arc, thread, time::Duration};
+use std::{any::Any, future::Future, io, net::SocketAddr, sync::Arc, thread, time::Duration};
 
 use futures::{Stream, StreamExt as _};
-use souk_certs::acceptor::{Acceptor, TlsConnection};
+use souk_certs::acceptor::{Acceptor, Arrival, Place, TlsConnection};
 use souk_proto::explain::{ExplainLayer, HEADER_LIST_BYTES};
 use tokio::{
     net::TcpStream,
     sync::{mpsc, oneshot},
-    time,
+    time::{self, Instant},
 };
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::{body::Body, service::Routes, transport};
 use tower_http::catch_panic::CatchPanicLayer;
 
-use super::{Dealt, ServerOptions, admission::AdmissionLayer, deadline::DeadlineLayer, pulse::Pulses};
+use super::{ServerOptions, admission::AdmissionLayer, deadline::DeadlineLayer, pulse::Pulses};
 use crate::{audit::Refusals, observe::AccessLogLayer, wire};
 
 /// HTTP/2 flow-control window of a stream: the bytes that may be unread here before its sender must wait. It bounds
@@ -36,10 +36,28 @@ const KEEP_ALIVE: Duration = Duration::from_secs(20);
 /// longer.
 const CALL_TIMEOUT: Duration = Duration::from_secs(30);
 
-type DealtReceiver = mpsc::Receiver<Dealt<std::net::TcpStream>>;
+/// An accepted connection on its way to a server thread.
+pub(super) struct Dealt {
+    stream: std::net::TcpStream,
+    address: SocketAddr,
+    /// When it was accepted, or its turn came. The handshake timeout counts from here, including the wait in the
+    /// thread's queue.
+    since: Instant,
+    place: Place,
+}
+
+impl Dealt {
+    /// Registers the stream with the runtime of this thread.
+    fn into_arrival(self) -> io::Result<Arrival> {
+        let Self { stream, address, since, place } = self;
+        Ok(Arrival { stream: TcpStream::from_std(stream)?, address, since, place })
+    }
+}
+
+type DealtReceiver = mpsc::Receiver<Dealt>;
 
 pub(super) struct ServerThread {
-    connections: mpsc::Sender<Dealt<std::net::TcpStream>>,
+    connections: mpsc::Sender<Dealt>,
     thread: thread::JoinHandle<()>,
 }
 
@@ -79,15 +97,15 @@ impl ServerThread {
     }
 
     /// Returns the queue of connections for the thread, without keeping it open.
-    pub(super) fn queue(&self) -> mpsc::WeakSender<Dealt<std::net::TcpStream>> {
+    pub(super) fn queue(&self) -> mpsc::WeakSender<Dealt> {
         self.connections.downgrade()
     }
 
     /// Assigns a connection to the thread. Returns it if the thread's queue is full.
-    pub(super) fn offer(&self, dealt: Dealt) -> Option<Dealt> {
+    pub(super) fn offer(&self, arrival: Arrival) -> Option<Arrival> {
         // Reserves before taking the stream apart, so that a full queue returns it intact for the next thread.
-        let Ok(permit) = self.connections.try_reserve() else { return Some(dealt) };
-        let Dealt { stream, address, since, place } = dealt;
+        let Ok(permit) = self.connections.try_reserve() else { return Some(arrival) };
+        let Arrival { stream, address, since, place } = arrival;
         // Deregister the stream from this runtime; the thread registers it with its own.
         match stream.into_std() {
             Ok(stream) => permit.send(Dealt { stream, address, since, place }),
@@ -167,13 +185,12 @@ fn handshakes(
     dealt: DealtReceiver,
 ) -> impl Stream<Item = io::Result<TlsConnection>> {
     ReceiverStream::new(dealt)
-        .map(move |Dealt { stream, address, since, place }| {
+        .map(move |dealt| {
             let (acceptor, refusals) = (acceptor.clone(), refusals.clone());
             async move {
-                let accepted = acceptor.accept_since(since, TcpStream::from_std(stream)?, address).await;
-                // The permit covers handshakes only. From here on the limits of the registry bound the
-                // connection.
-                drop(place);
+                let address = dealt.address;
+                // The place covers the handshake only. From here on the limits of the registry bound the connection.
+                let accepted = acceptor.accept_arrival(dealt.into_arrival()?).await;
                 accepted.map_err(|error| {
                     let about_identity = error.about_identity();
                     let cause = about_identity.unwrap_or_default();

@@ -51,7 +51,7 @@ impl Gate {
         let access = Arc::new(Access::open(AccessParts {
             tokens: Arc::clone(&chain.tokens),
             revoked: Arc::default(),
-            epochs: Vec::new(),
+            epochs: Epochs::default(),
             suspended: Suspended::default(),
             rates,
             refusals: crate::audit::Refusals::default(),
@@ -192,6 +192,7 @@ fn a_remembered_token_still_ends_with_time_epoch_and_certificate() {
     assert_eq!(ask(&token).unwrap_err(), Reason::TokenInvalid);
     let next = gate.chain.token(&alice, 1, 0);
     ask(&next).unwrap();
+    assert_eq!(ask(&gate.chain.token(&alice, 2, 0)).unwrap_err(), Reason::TokenInvalid, "a future epoch");
 
     gate.access.revoke(Arc::new(HashSet::from([alice.serial().to_vec()])));
     assert_eq!(ask(&next).unwrap_err(), Reason::CertificateRevoked);
@@ -246,6 +247,30 @@ fn operators_and_nobody_else_get_at_the_operators_service() {
     let operator = gate.chain.certificate(Identity::Operator(ALICE));
     let call = Call::over(&operator).party(&ALICE.to_string());
     assert_eq!(gate.ask(Admission::Certificate, call.0).unwrap_err(), Reason::CertificateRequired);
+}
+
+#[test]
+fn operators_and_markets_have_a_rate_too() {
+    let gate = Gate::with_burst(3);
+    let ask = |identity: Identity, party: Uuid, admission| {
+        let call = Call::over(&gate.chain.certificate(identity)).party(&party.to_string());
+        Guard::new(Arc::clone(&gate.access), admission)
+            .call(call.0)
+            .map(drop)
+            .map_err(|status| reason(&status))
+    };
+    for (identity, admission) in [
+        (Identity::Operator(ALICE), Admission::Operator),
+        (Identity::Market, Admission::Connection),
+        (Identity::Operator(BOB), Admission::Connection),
+    ] {
+        for _ in 0..3 {
+            assert_eq!(ask(identity, ALICE, admission), Ok(()));
+        }
+        assert_eq!(ask(identity, ALICE, admission), Err(Reason::RateLimited), "{identity:?}");
+    }
+    // A seller with the operator's UUID has a rate of its own.
+    assert_eq!(ask(Identity::Seller(ALICE), ALICE, Admission::Certificate), Ok(()));
 }
 
 #[test]

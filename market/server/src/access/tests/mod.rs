@@ -18,7 +18,7 @@ use souk_certs::{
     identity::{Identity, PeerCertificate, TrustDomain},
     random::{self, Random},
 };
-use souk_domain::{Role, Timestamp};
+use souk_domain::{PartyId, Role, Timestamp};
 use time::OffsetDateTime;
 use uuid::Uuid;
 

@@ -157,7 +157,7 @@ fn time_and_epoch_end_a_token() {
         (-leeway - 1, 3, Err(TokenFault::NotYet)),
         (LIFE + leeway - 1, 3, Ok(())),
         (LIFE + leeway, 3, Err(TokenFault::Expired)),
-        (1, 2, Ok(())),
+        (1, 2, Err(TokenFault::Epoch)),
         (1, 4, Err(TokenFault::Epoch)),
     ] {
         assert_eq!(verified.is_good_at(at(later), epoch), expected, "{later} s, epoch {epoch}");
