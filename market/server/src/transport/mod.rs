@@ -6,7 +6,11 @@
 //! synchronization of a work-stealing runtime.
 
 mod admission;
+mod answers;
+mod call;
+mod connection;
 mod deadline;
+mod first_frame;
 mod load;
 mod pulse;
 mod sources;
@@ -25,6 +29,7 @@ use tonic::service::Routes;
 
 use crate::{audit::Refusals, config::LogFormat, observe::CallTimes, random::Random};
 use admission::AdmissionLayer;
+use answers::Answers;
 use load::DroppedConnections;
 pub use load::ServerLoad;
 pub use pulse::Pulses;
@@ -74,6 +79,7 @@ pub struct Server {
     threads: Vec<ServerThread>,
     sources: Sources,
     admission: AdmissionLayer,
+    answers: Answers,
     dropped: DroppedConnections,
     pulses: Pulses,
     stop: CancellationToken,
@@ -114,14 +120,23 @@ impl Server {
         let (stop, pulses) = (CancellationToken::new(), Pulses::new(options.threads));
         let (routes, admission) =
             (Arc::new(routes), AdmissionLayer::new(options.calls, options.calls_of_party));
+        let answers = Answers::default();
         let threads = (0..options.threads)
             .map(|number| {
-                let options = (options.clone(), admission.clone());
+                let options = (options.clone(), admission.clone(), answers.clone());
                 ServerThread::start((number, pulses.clone()), options, stop.clone(), Arc::clone(&routes))
             })
             .collect::<io::Result<_>>()?;
         let sources = Sources::new(options.handshakes_of_address);
-        Ok(Self { threads, sources, admission, dropped: DroppedConnections::default(), pulses, stop })
+        Ok(Self {
+            threads,
+            sources,
+            admission,
+            answers,
+            dropped: DroppedConnections::default(),
+            pulses,
+            stop,
+        })
     }
 
     /// Returns the heartbeats of the threads, for health checks. They remain usable after the threads have ended.
@@ -191,6 +206,7 @@ impl Server {
         ServerLoad {
             sources: self.sources.clone(),
             admission: self.admission.clone(),
+            answers: self.answers.clone(),
             queues: self.threads.iter().map(ServerThread::queue).collect(),
             dropped: self.dropped.clone(),
         }

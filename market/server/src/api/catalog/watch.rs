@@ -1,6 +1,9 @@
 //! WatchSearch: a search whose result is followed.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::Arc,
+};
 
 use futures::{Stream, stream};
 use souk_domain::{Item, ItemId, Money};
@@ -19,6 +22,8 @@ use crate::{
 const MAX_MATCHES: usize = SearchQuery::MAX_LIMIT;
 /// Number of changed items that are read at a time.
 const PAGE: usize = 256;
+/// Number of matches that are read at a time at the beginning, each time after the client has taken those before.
+const MATCHES_AT_ONCE: usize = 16;
 
 /// The state of an item as last sent to the client.
 struct Known {
@@ -47,6 +52,9 @@ struct Watcher {
     /// The position in the item feed up to which changes have been sent.
     position: FeedPosition,
     known: HashMap<ItemId, Known>,
+    /// The matches that are still to be sent before the changes; `None` before the search. Only their numbers are kept,
+    /// because a client that does not read may hold many watches at their beginning.
+    unsent: Option<VecDeque<ItemId>>,
     is_synced: bool,
     _open: Tallied,
 }
@@ -60,7 +68,8 @@ pub(super) fn follow(
     let query = SearchQuery { order: SearchOrder::Newest, limit: MAX_MATCHES, is_exact: true, ..query };
     let (position, known) = (FeedPosition(0), HashMap::new());
     let open = api.parts.streams.searches.enter();
-    let watcher = Watcher { api, caller, query, position, known, is_synced: false, _open: open };
+    let watcher =
+        Watcher { api, caller, query, position, known, unsent: None, is_synced: false, _open: open };
     let steps = stream::try_unfold(watcher, |mut watcher| async move {
         let (api, caller) = (watcher.api.clone(), watcher.caller.party);
         let messages = api.unless_suspended(caller, watcher.step()).await?.into_iter();
@@ -74,8 +83,6 @@ pub(super) fn follow(
 impl Watcher {
     async fn step(&mut self) -> Result<Vec<Message>, Status> {
         if !self.is_synced {
-            // Set before `begin` is awaited; if it fails, the stream ends anyway.
-            self.is_synced = true;
             return self.begin().await;
         }
         loop {
@@ -89,7 +96,34 @@ impl Watcher {
         }
     }
 
+    /// Returns the next matches, and in the end that these were all.
     async fn begin(&mut self) -> Result<Vec<Message>, Status> {
+        if self.unsent.is_none() {
+            self.search().await?;
+        }
+        let unsent = self.unsent.get_or_insert_default();
+        let ids: Vec<_> = unsent.drain(..unsent.len().min(MATCHES_AT_ONCE)).collect();
+        self.is_synced = unsent.is_empty();
+        let mut items: HashMap<_, _> = HashMap::new();
+        if !ids.is_empty() {
+            let found = read(self.api.reads().items(&ids).await)?;
+            items.extend(found.into_iter().filter(Item::is_listed).map(|item| (item.id, item)));
+        }
+        let mut messages = Vec::with_capacity(ids.len() + 1);
+        for id in &ids {
+            // One that was deleted meanwhile was never sent, so nothing is to be said about it.
+            let Some(item) = items.remove(id) else {
+                self.known.remove(id);
+                continue;
+            };
+            self.known.insert(*id, Known::of(&item));
+            messages.push(Message::Match(wire::item(&item)));
+        }
+        messages.extend(self.is_synced.then_some(Message::Synced(v1::SearchSynced {})));
+        Ok(messages)
+    }
+
+    async fn search(&mut self) -> Result<(), Status> {
         // Read the position before searching. A change in between is then examined again, which is harmless because
         // it is compared with what was sent; the other way round it would be missed.
         self.position = self.api.parts.search.load().indexed;
@@ -104,8 +138,8 @@ impl Watcher {
             return fields.finish(None);
         }
         self.known = page.items.iter().map(|item| (item.id, Known::of(item))).collect();
-        let matches = page.items.iter().map(|item| Message::Match(wire::item(item)));
-        Ok(matches.chain([Message::Synced(v1::SearchSynced {})]).collect())
+        self.unsent = Some(page.items.iter().map(|item| item.id).collect());
+        Ok(())
     }
 
     /// Reads the next part of the feed and returns the changes to what was sent.
