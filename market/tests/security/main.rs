@@ -8,6 +8,7 @@
 mod audit;
 mod bytes;
 mod callbacks;
+mod compression;
 mod fixture;
 mod forge;
 mod handshake;

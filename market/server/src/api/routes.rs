@@ -12,7 +12,10 @@ use souk_proto::{
         seller_service_server::SellerServiceServer, session_service_server::SessionServiceServer,
     },
 };
-use tonic::service::{Routes, RoutesBuilder, interceptor::InterceptedService};
+use tonic::{
+    codec::CompressionEncoding,
+    service::{Routes, RoutesBuilder, interceptor::InterceptedService},
+};
 
 use super::{AccountApi, AdminApi, Api, BuyerApi, CatalogApi, EventApi, RideApi, SellerApi, SessionApi};
 use crate::access::{Access, Admission, Guard};
@@ -28,13 +31,22 @@ const EVERYBODY: Admission = Admission::Token(&[Role::Seller, Role::Buyer]);
 pub async fn routes(access: &Arc<Access>, api: &Api) -> Result<Routes, tonic_reflection::server::Error> {
     let mut routes = RoutesBuilder::default();
     let (health, health_service) = tonic_health::server::health_reporter();
+    macro_rules! accept {
+        ($service:expr) => {
+            $service
+                .max_decoding_message_size(MAX_REQUEST_BYTES)
+                .accept_compressed(CompressionEncoding::Gzip)
+                .accept_compressed(CompressionEncoding::Zstd)
+        };
+    }
     macro_rules! serve {
         ($server:ident, $api:ident, $admission:expr) => {
             serve!($server, $api, $api(api.clone()), $admission)
         };
         ($server:ident, $api:ident, $made:expr, $admission:expr) => {{
-            // Set the size first: `InterceptedService` does not expose the setter.
-            let service = $server::new($made).max_decoding_message_size(MAX_REQUEST_BYTES);
+            // Set first: `InterceptedService` does not expose the setters. The size also bounds what a compressed request
+            // becomes. Answers are compressed by the transport, which knows their size.
+            let service = accept!($server::new($made));
             routes.add_service(InterceptedService::new(service, Guard::new(Arc::clone(access), $admission)));
             health.set_serving::<$server<$api>>().await;
         }};
@@ -49,14 +61,14 @@ pub async fn routes(access: &Arc<Access>, api: &Api) -> Result<Routes, tonic_ref
     let admin = AdminApi { api: api.clone(), access: Arc::clone(access) };
     serve!(AdminServiceServer, AdminApi, admin, Admission::Operator);
     let anybody = Guard::new(Arc::clone(access), Admission::Connection);
-    routes.add_service(InterceptedService::new(health_service, anybody.clone()));
+    routes.add_service(InterceptedService::new(accept!(health_service), anybody.clone()));
     let reflection = || {
         tonic_reflection::server::Builder::configure()
             .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
             .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
     };
-    routes.add_service(InterceptedService::new(reflection().build_v1()?, anybody.clone()));
+    routes.add_service(InterceptedService::new(accept!(reflection().build_v1()?), anybody.clone()));
     // Older tools, such as grpcurl before 1.8.8, support only the v1alpha service.
-    routes.add_service(InterceptedService::new(reflection().build_v1alpha()?, anybody));
+    routes.add_service(InterceptedService::new(accept!(reflection().build_v1alpha()?), anybody));
     Ok(routes.routes())
 }

@@ -2,7 +2,7 @@
 //!
 //! A party whose clients leave too much unread gets OVERLOADED instead of a further call, and instead of a large answer
 //! to a call that began before. The latter harms no change: a call that is repeated with the same `request_id` gets its
-//! outcome.
+//! outcome. A large answer is compressed, if its client accepts that.
 
 use std::{
     future::{Ready, ready},
@@ -12,13 +12,16 @@ use std::{
 
 use bytes::Bytes;
 use futures::future::Either;
-use http::{Request, Response};
+use http::{HeaderMap, Request, Response};
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 use tonic::Status;
 use tower::{Layer, Service};
 
-use super::answers::AnswerShare;
+use super::{
+    answers::AnswerShare,
+    compress::{self, Encoding},
+};
 
 /// Answers of at least this size are refused to a party that leaves too much unread.
 const LARGE: usize = 16 * 1024;
@@ -59,7 +62,8 @@ where
         if let Some(Err(refusal)) = share.as_ref().map(AnswerShare::check) {
             return Either::Right(ready(Ok(refused(refusal))));
         }
-        Either::Left(Beginning { call: self.inner.call(request), share })
+        let encoding = Encoding::accepted(request.headers());
+        Either::Left(Beginning { call: self.inner.call(request), share, encoding })
     }
 }
 
@@ -76,6 +80,7 @@ pin_project! {
         #[pin]
         call: F,
         share: Option<AnswerShare>,
+        encoding: Option<Encoding>,
     }
 }
 
@@ -95,7 +100,12 @@ where
         {
             return Poll::Ready(Ok(refused(refusal)));
         }
-        Poll::Ready(Ok(response))
+        let Some(encoding) = this.encoding.filter(|_| size >= compress::SMALLEST) else {
+            return Poll::Ready(Ok(response));
+        };
+        let (mut head, mut body) = response.into_parts();
+        body.compress(encoding, &mut head.headers);
+        Poll::Ready(Ok(Response::from_parts(head, body)))
     }
 }
 
@@ -120,6 +130,16 @@ impl<A: Body<Data = Bytes> + Unpin> BegunBody<A> {
         let size = frame.as_ref().ok().and_then(Frame::data_ref).map_or(0, Bytes::len);
         self.first = Some(frame);
         size
+    }
+
+    /// Compresses the first frame, if that is worth it.
+    fn compress(&mut self, encoding: Encoding, headers: &mut HeaderMap) {
+        self.first = self.first.take().map(|frame| {
+            Ok(match frame?.into_data() {
+                Ok(data) => Frame::data(encoding.apply(data, headers)),
+                Err(frame) => frame,
+            })
+        });
     }
 }
 

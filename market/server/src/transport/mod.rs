@@ -8,6 +8,7 @@
 mod admission;
 mod answers;
 mod call;
+mod compress;
 mod connection;
 mod deadline;
 mod first_frame;

@@ -91,7 +91,8 @@ async fn answer_that_is_not_read_is_reset_and_the_connection_lives() {
             }
         };
         assert_eq!((read, reset.reason()), (window as usize, Some(Reason::ENHANCE_YOUR_CALM)));
-        assert!(begun.elapsed() >= WRITE_PATIENCE);
+        // A large piece has a little more time.
+        assert!((WRITE_PATIENCE..12 * WRITE_PATIENCE).contains(&begun.elapsed()));
         assert_eq!(served.answers.stalled(), 1, "{window}, {size}");
         assert_eq!((served.answers.unread_bytes(), served.answers.streams()), (0, 0));
         assert!(ask(&sender, 0).await.is_end_stream(), "others go on");
