@@ -25,7 +25,7 @@ use tokio::{
     task::JoinHandle,
     time::timeout,
 };
-use tonic::transport::Server;
+use tonic::{codec::CompressionEncoding, transport::Server};
 
 use crate::{Connection, Error, Notice, Seen, delivery::QUEUE};
 pub use announce::ANNOUNCE_EVERY;
@@ -205,7 +205,10 @@ async fn serve(
     service: service::Notifications,
     stopped: oneshot::Receiver<()>,
 ) {
-    let service = NotificationServiceServer::new(service).max_decoding_message_size(MAX_MESSAGE_BYTES);
+    let service = NotificationServiceServer::new(service)
+        .max_decoding_message_size(MAX_MESSAGE_BYTES)
+        .accept_compressed(CompressionEncoding::Gzip)
+        .accept_compressed(CompressionEncoding::Zstd);
     let served = Server::builder()
         .max_concurrent_streams(MAX_CALLS)
         .http2_keepalive_interval(Some(KEEP_ALIVE.0))

@@ -48,6 +48,7 @@ use find::{Hits, Reader};
 use gate::Gate;
 use indexer::{Live, Progress};
 use own_writes::OwnWrites;
+use place::Place;
 use pool::Pool;
 
 /// How long a search waits for the index to catch up, before it fails with [`SearchError::Behind`].
@@ -180,12 +181,11 @@ impl Search {
             // Without `was_elsewhere`: the first attempt has already waited for that.
             hits = self.find(caller.party.into(), query).await?;
         }
-        let ids: Vec<_> = hits.places.iter().map(|place| ItemId(place.item)).collect();
         let next = hits.places.last().filter(|_| hits.more).map(|last| SearchCursor(*last));
         // `next` comes from the index, not from these items: one that was just deleted must not end the
         // paging.
-        let items = self.complete(&ids).await?;
-        Ok(SearchPage { items, next, total: hits.total, categories: hits.categories })
+        let (items, cursors) = self.complete(&hits.places).await?.into_iter().unzip();
+        Ok(SearchPage { items, cursors, next, total: hits.total, categories: hits.categories })
     }
 
     /// Counts the items in each category that has any, ordered by path. Items of subcategories are not
@@ -321,16 +321,18 @@ impl Search {
         matches!(timeout(patience, progress.wait_for(is_there)).await, Ok(Ok(_)))
     }
 
-    /// Loads the current state of those items that are still listed, in the given order.
-    async fn complete(&self, ids: &[ItemId]) -> Result<Vec<Item>, StoreError> {
-        if ids.is_empty() {
+    /// Loads the current state of those items that are still listed, in the given order, with the cursors after them.
+    async fn complete(&self, places: &[Place]) -> Result<Vec<(Item, SearchCursor)>, StoreError> {
+        if places.is_empty() {
             return Ok(Vec::new());
         }
-        let items = self.shared.reads.items(ids).await?;
+        let ids: Vec<_> = places.iter().map(|place| ItemId(place.item)).collect();
+        let items = self.shared.reads.items(&ids).await?;
         let mut listed: HashMap<_, _> =
             // The index lags behind: an item that was deleted since then must not be shown.
             items.into_iter().filter(Item::is_listed).map(|item| (item.id, item)).collect();
-        Ok(ids.iter().filter_map(|id| listed.remove(id)).collect())
+        let at = |place: &Place| Some((listed.remove(&ItemId(place.item))?, SearchCursor(*place)));
+        Ok(places.iter().filter_map(at).collect())
     }
 
     fn progress(&self) -> Progress {

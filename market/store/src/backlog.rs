@@ -40,8 +40,10 @@ pub type Reading = Arc<dyn Fn() -> usize + Send + Sync>;
 /// The queues for the connections of a store. They don't keep the connections open.
 #[derive(Clone)]
 pub struct StoreQueues {
-    /// The number of queries that wait for a connection.
+    /// The number of queries by key that wait for a connection.
     pub reads: Reading,
+    /// The number of lists and sums that wait for a connection.
+    pub reports: Reading,
     /// The number of mailbox operations that wait for a connection.
     pub mailboxes: Reading,
     /// The number of connections to a database server in use for either; `None` for a store in a file.

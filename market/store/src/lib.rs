@@ -33,6 +33,7 @@ pub mod postgres;
 mod query;
 mod reliability;
 mod replicas;
+mod shares;
 mod space;
 pub mod sqlite;
 mod track;

@@ -37,6 +37,15 @@ pub enum OrdersOf {
     Seller(PartyId),
 }
 
+impl OrdersOf {
+    /// Returns the party whose orders are queried.
+    pub fn party(self) -> PartyId {
+        match self {
+            Self::Buyer(party) | Self::Seller(party) => party,
+        }
+    }
+}
+
 /// A query for orders, latest first.
 #[derive(Clone, Copy, Debug)]
 pub struct OrderQuery {

@@ -19,6 +19,7 @@ use tonic_types::StatusExt as _;
 use tower::ServiceExt as _;
 
 use crate::{
+    compression::Encoding,
     fixture::{Fixture, PATIENCE, attacks, reason},
     forge::{client, from_files},
     raw::{Pass, call},
@@ -182,10 +183,17 @@ async fn message_cut_off(fixture: &Fixture) {
     assert_eq!(with_body(fixture, "identity", Vec::new()).await, Reason::RequestMalformed);
 }
 
-/// Such a message would decompress to a gibibyte; the market refuses every compressed message.
+/// A message that decompresses to far more than its own size.
 async fn gzip_bomb(fixture: &Fixture) {
-    let zeros = framed(1, 10, &[0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 3]);
-    assert_eq!(with_body(fixture, "gzip", zeros).await, Reason::CompressionUnsupported);
+    let zeros = vec![0; 64 << 20];
+    for encoding in [Encoding::Gzip, Encoding::Zstd] {
+        let bomb = encoding.compress(&zeros);
+        let length = u32::try_from(bomb.len()).unwrap();
+        let refused = with_body(fixture, encoding.name(), framed(1, length, &bomb)).await;
+        assert_eq!(refused, Reason::MessageTooLarge, "{encoding:?}");
+        let broken = with_body(fixture, encoding.name(), framed(1, 10, &bomb[..10])).await;
+        assert_eq!(broken, Reason::RequestMalformed, "{encoding:?}");
+    }
 }
 
 async fn unknown_compression(fixture: &Fixture) {

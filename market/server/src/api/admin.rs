@@ -41,8 +41,7 @@ impl AdminService for AdminApi {
         let page = query::list_parties(&request)?;
         let after = page.after.map(PartyId);
         let parties = self.api.reads().parties(after, request.suspended_only, page.rows()).await;
-        let (parties, next_page_token) = page.cut(read(parties)?, |party| party.id.0);
-        let parties = parties.iter().map(wire::party_record).collect();
+        let (parties, next_page_token) = page.fill(&read(parties)?, |party| party.id.0, wire::party_record);
         Ok(Response::new(v1::ListPartiesResponse { parties, next_page_token }))
     }
 

@@ -30,9 +30,8 @@ impl BuyerService for BuyerApi {
     ) -> Result<Response<v1::ListOrdersResponse>, Status> {
         let buyer = Caller::of(&request)?.party;
         let (query, page) = query::list_orders(buyer, request.into_inner())?;
-        let (orders, next_page_token) =
-            page.cut(read(self.0.reads().orders(&query).await)?, |order| order.id);
-        let orders = orders.iter().map(wire::order).collect();
+        let orders = read(self.0.reads().orders(&query).await)?;
+        let (orders, next_page_token) = page.fill(&orders, |order| order.id, wire::order);
         Ok(Response::new(v1::ListOrdersResponse { orders, next_page_token }))
     }
 
@@ -93,8 +92,8 @@ impl BuyerService for BuyerApi {
         let buyer = Caller::of(&request)?.party;
         let page = query::list_wishlist(buyer, &request.into_inner())?;
         let wishes = read(self.0.reads().wishlist(buyer, page.after, page.rows()).await)?;
-        let (wishes, next_page_token) = page.cut(wishes, |(wish, _)| wish.item);
-        let wishes = wishes.iter().map(|(wish, item)| wire::wish(wish, item)).collect();
+        let message = |(wish, item): &_| wire::wish(wish, item);
+        let (wishes, next_page_token) = page.fill(&wishes, |(wish, _)| wish.item, message);
         Ok(Response::new(v1::ListWishlistResponse { wishes, next_page_token }))
     }
 

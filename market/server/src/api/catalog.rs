@@ -5,7 +5,7 @@ mod watch;
 use std::pin::Pin;
 
 use futures::Stream;
-use souk_domain::{Refusal, Timestamp};
+use souk_domain::{Category, Refusal, Timestamp};
 use souk_proto::v1::{self, catalog_service_server::CatalogService};
 use souk_search::Searcher;
 use tonic::{Request, Response, Status, async_trait};
@@ -68,8 +68,8 @@ impl CatalogService for CatalogApi {
         let as_of_time = self.as_of().map(wire::timestamp);
         let found = self.0.parts.search.categories(caller, query).await;
         let found = found.map_err(|error| wire::search_error(&error))?;
-        let (found, next_page_token) = page.cut(found, |(category, _)| category.clone());
-        let categories = found.iter().map(wire::category_count).collect();
+        let cursor = |(category, _): &(Category, _)| category.clone();
+        let (categories, next_page_token) = page.fill(&found, cursor, wire::category_count);
         Ok(Response::new(v1::ListCategoriesResponse { categories, next_page_token, as_of_time }))
     }
 }

@@ -25,8 +25,8 @@ impl Api {
         let page = query::list_mailboxes(request)?;
         let (after, parts) = (page.after.map(PartyId), &self.parts);
         let found = parts.dead_letters.mailboxes(after, request.backlog_only, page.rows()).await;
-        let (found, next_page_token) = page.cut(read(found)?, |record| record.owner.0);
-        let mailboxes = found.into_iter().map(|record| wire::mailbox_record(record, &parts.steady)).collect();
+        let message = |record: &_| wire::mailbox_record(record, &parts.steady);
+        let (mailboxes, next_page_token) = page.fill(&read(found)?, |record| record.owner.0, message);
         Ok(v1::ListMailboxesResponse { mailboxes, next_page_token })
     }
 
@@ -37,8 +37,8 @@ impl Api {
         let (page, recipient) = query::list_dead_letters(request)?;
         let query = DeadLetterQuery { recipient, after: page.after.map(DeadLetterId), limit: page.rows() };
         let found = self.parts.dead_letters.dead_letters(&query).await;
-        let (found, next_page_token) = page.cut(read(found)?, |letter| letter.id.0);
-        let dead_letters = found.iter().map(|letter| wire::dead_letter(letter, &self.parts.steady)).collect();
+        let message = |letter: &_| wire::dead_letter(letter, &self.parts.steady);
+        let (dead_letters, next_page_token) = page.fill(&read(found)?, |letter| letter.id.0, message);
         Ok(v1::ListDeadLettersResponse { dead_letters, next_page_token })
     }
 

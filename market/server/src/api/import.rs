@@ -30,6 +30,8 @@ const MAX_SHOWN_SKU_CHARS: usize = 64;
 const IDLE: Duration = Duration::from_secs(30);
 /// Number of items read from the store at a time.
 const EXPORT_PAGE: usize = 256;
+/// The maximum number of bytes that an export holds until its client reads them.
+const EXPORT_PAGE_BYTES: usize = 64 * 1024;
 
 /// An import in progress. At most one batch of rows is in the ledger at a time. Meanwhile nothing is read from the
 /// stream, so that HTTP/2 flow control slows down the sender and nothing accumulates here.
@@ -161,14 +163,18 @@ pub(super) fn export(
     api: Api,
     seller: PartyId,
 ) -> impl Stream<Item = Result<v1::ExportItemsResponse, Status>> + Send {
-    let pages = stream::try_unfold((api, Some(None)), move |(api, after)| async move {
+    let pages = stream::try_unfold((api, Some(None), EXPORT_PAGE), move |(api, after, rows)| async move {
         let Some(after): Option<Option<ItemId>> = after else { return Ok(None) };
-        let items = read(api.reads().seller_items(seller, after, EXPORT_PAGE).await)?;
+        let items = read(api.reads().seller_items(seller, after, rows).await)?;
+        let messages = items.iter().map(|item| v1::ExportItemsResponse { item: Some(wire::item(item)) });
+        // The page waits here until the client has read it, so it is bounded in bytes.
+        let page = wire::within(EXPORT_PAGE_BYTES, messages);
         // Continues by item number: items that are listed meanwhile neither shift a page nor appear twice.
-        let next = (items.len() == EXPORT_PAGE).then(|| items.last().map(|item| item.id));
-        let page: Vec<_> =
-            items.iter().map(|item| Ok(v1::ExportItemsResponse { item: Some(wire::item(item)) })).collect();
-        Ok::<_, Status>(Some((stream::iter(page), (api, next))))
+        let last = page.len().checked_sub(1).map(|last| items[last].id);
+        let next = (page.len() < items.len() || items.len() == rows).then_some(last);
+        // Reads little more than is used next time.
+        let rows = (2 * page.len()).clamp(1, EXPORT_PAGE);
+        Ok::<_, Status>(Some((stream::iter(page.into_iter().map(Ok)), (api, next, rows))))
     });
     futures::TryStreamExt::try_flatten(pages)
 }

@@ -12,7 +12,10 @@ use souk_proto::{
         seller_service_server::SellerServiceServer, session_service_server::SessionServiceServer,
     },
 };
-use tonic::service::{Routes, RoutesBuilder, interceptor::InterceptedService};
+use tonic::{
+    codec::CompressionEncoding,
+    service::{Routes, RoutesBuilder, interceptor::InterceptedService},
+};
 use tonic_reflection::pb::{v1, v1alpha};
 
 use super::{
@@ -42,13 +45,22 @@ const REFLECTED: &[&[u8]] = &[
 pub async fn routes(access: &Arc<Access>, api: &Api) -> Result<Routes, tonic_reflection::server::Error> {
     let mut routes = RoutesBuilder::default();
     let (health, health_service) = tonic_health::server::health_reporter();
+    macro_rules! accept {
+        ($service:expr) => {
+            $service
+                .max_decoding_message_size(MAX_REQUEST_BYTES)
+                .accept_compressed(CompressionEncoding::Gzip)
+                .accept_compressed(CompressionEncoding::Zstd)
+        };
+    }
     macro_rules! serve {
         ($server:ident, $api:ident, $admission:expr) => {
             serve!($server, $api, $api(api.clone()), $admission)
         };
         ($server:ident, $api:ident, $made:expr, $admission:expr) => {{
-            // Set the size first: `InterceptedService` does not expose the setter.
-            let service = $server::new($made).max_decoding_message_size(MAX_REQUEST_BYTES);
+            // Set first: `InterceptedService` does not expose the setters. The size also bounds what a compressed request
+            // becomes. Answers are compressed by the transport, which knows their size.
+            let service = accept!($server::new($made));
             routes.add_service(InterceptedService::new(service, Guard::new(Arc::clone(access), $admission)));
             health.set_serving::<$server<$api>>().await;
         }};
@@ -63,14 +75,12 @@ pub async fn routes(access: &Arc<Access>, api: &Api) -> Result<Routes, tonic_ref
     let admin = AdminApi { api: api.clone(), access: Arc::clone(access) };
     serve!(AdminServiceServer, AdminApi, admin, Admission::Operator);
     let anybody = Guard::new(Arc::clone(access), Admission::Connection);
-    routes.add_service(InterceptedService::new(health_service, anybody.clone()));
+    routes.add_service(InterceptedService::new(accept!(health_service), anybody.clone()));
     let reflection = Reflection::new(Schema::of(REFLECTED)?, api.parts.closing.clone());
     let service = v1::server_reflection_server::ServerReflectionServer::new(reflection.clone());
-    let service = service.max_decoding_message_size(MAX_REQUEST_BYTES);
-    routes.add_service(InterceptedService::new(service, anybody.clone()));
+    routes.add_service(InterceptedService::new(accept!(service), anybody.clone()));
     // Older tools, such as grpcurl before 1.8.8, support only the v1alpha service.
     let service = v1alpha::server_reflection_server::ServerReflectionServer::new(reflection);
-    let service = service.max_decoding_message_size(MAX_REQUEST_BYTES);
-    routes.add_service(InterceptedService::new(service, anybody));
+    routes.add_service(InterceptedService::new(accept!(service), anybody));
     Ok(routes.routes())
 }

@@ -66,8 +66,7 @@ impl SellerService for SellerApi {
         let caller = Caller::of(&request)?.party;
         let page = query::display_seller_items(caller, &request.into_inner())?;
         let items = read(self.0.reads().seller_items(caller, page.after, page.rows()).await)?;
-        let (items, next_page_token) = page.cut(items, |item| item.id);
-        let items = items.iter().map(wire::item).collect();
+        let (items, next_page_token) = page.fill(&items, |item| item.id, wire::item);
         Ok(Response::new(v1::DisplaySellerItemsResponse { items, next_page_token }))
     }
 
@@ -124,9 +123,8 @@ impl SellerService for SellerApi {
     ) -> Result<Response<v1::ListSalesResponse>, Status> {
         let seller = Caller::of(&request)?.party;
         let (query, page) = query::list_sales(seller, request.into_inner())?;
-        let (orders, next_page_token) =
-            page.cut(read(self.0.reads().orders(&query).await)?, |order| order.id);
-        let orders = orders.iter().map(wire::order).collect();
+        let orders = read(self.0.reads().orders(&query).await)?;
+        let (orders, next_page_token) = page.fill(&orders, |order| order.id, wire::order);
         Ok(Response::new(v1::ListSalesResponse { orders, next_page_token }))
     }
 

@@ -152,6 +152,27 @@ pub(super) fn add_server(load: &ServerLoad, limits: &LimitConfig, metrics: &mut 
     metrics.gauge("souk_calls", "Calls under way whose response has not begun", move || count(of.calls()));
     let most = count(limits.calls_under_way);
     metrics.gauge("souk_calls_limit", "The most calls that may be under way", move || most);
+    add_answers(load, metrics);
+}
+
+fn add_answers(load: &ServerLoad, metrics: &mut Metrics) {
+    let of = load.clone();
+    metrics
+        .gauge("souk_streams", "Open streams of calls, lasting ones included", move || count(of.streams().0));
+    let most = count(load.streams().1);
+    metrics.gauge("souk_streams_limit", "The most streams that may be open", move || most);
+    let of = load.clone();
+    let help = "Bytes of answers that clients have not taken yet";
+    metrics.gauge("souk_unread_answer_bytes", help, move || count(of.unread_bytes().0));
+    let most = count(load.unread_bytes().1);
+    let help = "The most bytes of answers that clients may leave";
+    metrics.gauge("souk_unread_answer_bytes_limit", help, move || most);
+    let of = load.clone();
+    let help = "Streams that were reset because their client did not read";
+    metrics.counter("souk_stalled_answers", help, move || of.stalled_answers());
+    let of = load.clone();
+    let help = "Calls refused because their party left too much unread or too many streams open";
+    metrics.counter("souk_unread_refusals", help, move || of.refused_answers());
 }
 
 fn count(number: usize) -> i64 {

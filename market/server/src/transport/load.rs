@@ -5,13 +5,18 @@ use std::sync::Arc;
 use souk_certs::acceptor::Sources;
 use tokio::sync::mpsc::WeakSender;
 
-use super::{admission::AdmissionLayer, thread::Dealt};
+use super::{
+    admission::AdmissionLayer,
+    answers::{self, Answers},
+    thread::Dealt,
+};
 
 /// What waits at the server threads and is in progress on them. Keeps none of them alive. Clones share the counts.
 #[derive(Clone)]
 pub struct ServerLoad {
     pub(super) sources: Sources,
     pub(super) admission: AdmissionLayer,
+    pub(super) answers: Answers,
     pub(super) queues: Arc<[WeakSender<Dealt>]>,
 }
 
@@ -41,5 +46,25 @@ impl ServerLoad {
     /// Returns the number of calls whose response has not begun.
     pub fn calls(&self) -> usize {
         self.admission.under_way()
+    }
+    /// Returns the number of open streams, of calls and of what lasts, and the most that all parties together may have.
+    pub fn streams(&self) -> (usize, usize) {
+        (self.answers.streams(), answers::STREAMS_OF_ALL)
+    }
+
+    /// Returns the number of bytes of answers that clients have not taken yet, and the most that all parties together may
+    /// leave.
+    pub fn unread_bytes(&self) -> (usize, usize) {
+        (self.answers.unread_bytes(), answers::BYTES_OF_ALL)
+    }
+
+    /// Returns the number of streams that were reset because their client did not read.
+    pub fn stalled_answers(&self) -> u64 {
+        self.answers.stalled()
+    }
+
+    /// Returns the number of calls that were refused because their party leaves too much unread or open.
+    pub fn refused_answers(&self) -> u64 {
+        self.answers.refused()
     }
 }

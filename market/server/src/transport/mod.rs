@@ -6,7 +6,12 @@
 //! synchronization of a work-stealing runtime.
 
 mod admission;
+mod answers;
+mod call;
+mod compress;
+mod connection;
 mod deadline;
+mod first_frame;
 mod load;
 mod pulse;
 mod thread;
@@ -20,6 +25,7 @@ use tonic::service::Routes;
 
 use crate::{audit::Refusals, config::LogFormat, observe::CallTimes, random::Random};
 use admission::AdmissionLayer;
+use answers::Answers;
 pub use load::ServerLoad;
 pub use pulse::Pulses;
 use thread::ServerThread;
@@ -32,6 +38,7 @@ pub struct Server {
     threads: Vec<ServerThread>,
     acceptor: Acceptor,
     admission: AdmissionLayer,
+    answers: Answers,
     pulses: Pulses,
     stop: CancellationToken,
 }
@@ -69,13 +76,14 @@ impl Server {
         let (stop, pulses) = (CancellationToken::new(), Pulses::new(options.threads));
         let (routes, admission) =
             (Arc::new(routes), AdmissionLayer::new(options.calls, options.calls_of_party));
+        let answers = Answers::default();
         let threads = (0..options.threads)
             .map(|number| {
-                let options = (options.clone(), admission.clone());
+                let options = (options.clone(), admission.clone(), answers.clone());
                 ServerThread::start((number, pulses.clone()), options, stop.clone(), Arc::clone(&routes))
             })
             .collect::<io::Result<_>>()?;
-        Ok(Self { threads, acceptor: options.acceptor.clone(), admission, pulses, stop })
+        Ok(Self { threads, acceptor: options.acceptor.clone(), admission, answers, pulses, stop })
     }
 
     /// Returns the heartbeats of the threads, for health checks. They remain usable after the threads have ended.
@@ -107,6 +115,7 @@ impl Server {
         ServerLoad {
             sources: self.acceptor.sources().clone(),
             admission: self.admission.clone(),
+            answers: self.answers.clone(),
             queues: self.threads.iter().map(ServerThread::queue).collect(),
         }
     }

@@ -1,37 +1,29 @@
 //! A server thread: its runtime, and the connections assigned to it.
 
-use std::{any::Any, future::Future, io, net::SocketAddr, sync::Arc, thread, time::Duration};
+use std::{any::Any, future::Future, io, net::SocketAddr, pin::pin, sync::Arc, thread, time::Duration};
 
 use futures::{Stream, StreamExt as _};
 use souk_certs::acceptor::{Acceptor, Arrival, Place, TlsConnection};
-use souk_proto::explain::{ExplainLayer, HEADER_LIST_BYTES};
+use souk_proto::explain::ExplainLayer;
 use tokio::{
     net::TcpStream,
-    sync::{mpsc, oneshot},
+    sync::mpsc,
     time::{self, Instant},
 };
 use tokio_stream::wrappers::ReceiverStream;
-use tokio_util::sync::CancellationToken;
-use tonic::{body::Body, service::Routes, transport};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tonic::{body::Body, service::Routes};
+use tower::ServiceBuilder;
 use tower_http::catch_panic::CatchPanicLayer;
 
-use super::{ServerOptions, admission::AdmissionLayer, deadline::DeadlineLayer, pulse::Pulses};
+use super::{
+    ServerOptions, admission::AdmissionLayer, answers::Answers, connection::Connections,
+    deadline::DeadlineLayer, first_frame::FirstFrameLayer, pulse::Pulses,
+};
 use crate::{audit::Refusals, observe::AccessLogLayer, wire};
 
-/// HTTP/2 flow-control window of a stream: the bytes that may be unread here before its sender must wait. It bounds
-/// the memory of a stream whose handler is slower than its sender.
-const STREAM_WINDOW: u32 = 64 * 1024;
-/// HTTP/2 flow-control window of a connection with all of its streams. h2 closes a connection with
-/// ENHANCE_YOUR_CALM when small unread frames, each charged with an overhead of up to 256 bytes, take up half
-/// of this window. A stream of tiny messages, each in a separate frame, must stay far below that.
-const CONNECTION_WINDOW: u32 = 8 * 1024 * 1024;
 /// Maximum number of connections queued for a thread, and of concurrent handshakes on it.
 const HANDSHAKES: usize = 128;
-/// Maximum number of concurrent calls on one connection. tonic's default is unlimited.
-const CONCURRENT_STREAMS: u32 = 256;
-/// Interval of HTTP/2 pings on an idle connection, and timeout for the reply. A peer that has vanished so loses its place
-/// among the open connections within twice this time.
-const KEEP_ALIVE: Duration = Duration::from_secs(20);
 /// Maximum time until a call's response begins, regardless of the client's deadline. Response streams may last
 /// longer.
 const CALL_TIMEOUT: Duration = Duration::from_secs(30);
@@ -64,7 +56,7 @@ pub(super) struct ServerThread {
 impl ServerThread {
     pub(super) fn start<F, R>(
         (number, pulses): (usize, Pulses),
-        options: (ServerOptions, AdmissionLayer),
+        options: (ServerOptions, AdmissionLayer, Answers),
         stop: CancellationToken,
         routes: Arc<F>,
     ) -> io::Result<Self>
@@ -126,48 +118,55 @@ impl ServerThread {
 
 async fn serve(
     routes: Routes,
-    (options, admission): (ServerOptions, AdmissionLayer),
+    (options, admission, answers): (ServerOptions, AdmissionLayer, Answers),
     dealt: DealtReceiver,
     stop: CancellationToken,
 ) {
-    let (began, drain_begins) = oneshot::channel();
-    let stopped = async move {
-        stop.cancelled().await;
-        // This fails only if serving has already ended.
-        let _ = began.send(());
-    };
-    let serving = transport::Server::builder()
-        .max_concurrent_streams(CONCURRENT_STREAMS)
-        .initial_stream_window_size(STREAM_WINDOW)
-        .initial_connection_window_size(CONNECTION_WINDOW)
-        .http2_max_header_list_size(HEADER_LIST_BYTES)
-        .http2_keepalive_interval(Some(KEEP_ALIVE))
-        .http2_keepalive_timeout(Some(KEEP_ALIVE))
-        // From the outside in. The log is outermost, to see rejected, panicked and abandoned calls too, with the
-        // status that the caller gets: everything whose errors need a reason is inside `ExplainLayer`. Admission
-        // comes before the guard inside `routes`, so that a flood costs no signature checks. The deadline is inside
-        // admission, so that an expired call returns its permit.
+    // From the outside in. The log is outermost, to see rejected, panicked and abandoned calls too, with the status that
+    // the caller gets: everything whose errors need a reason is inside `ExplainLayer`. The share in unread answers is
+    // checked before a call costs anything. Admission comes before the guard inside `routes`, so that a flood costs no
+    // signature checks. The deadline is inside admission, so that an expired call returns its permit.
+    let service = ServiceBuilder::new()
         .layer(AccessLogLayer::new(options.log_format, options.times, options.random))
         .layer(ExplainLayer)
         .layer(CatchPanicLayer::custom(panicked))
+        .layer(FirstFrameLayer)
         .layer(admission)
         .layer(DeadlineLayer::new(CALL_TIMEOUT))
-        .serve_with_incoming_shutdown(routes, handshakes(options.acceptor, options.refusals, dealt), stopped);
-    let overdue = async move {
-        // The sender is dropped without a value when serving ends by itself; then `serving` decides the
-        // select.
-        if drain_begins.await.is_err() {
-            std::future::pending::<()>().await;
-        }
+        .service(routes);
+    let connections = Connections { answers, stop: stop.clone() };
+    let open = TaskTracker::new();
+    accept(handshakes(options.acceptor, options.refusals, dealt), &stop, |connection| {
+        let (connections, service) = (connections.clone(), service.clone());
+        open.spawn(async move {
+            let peer = connection.peer().clone();
+            let address = peer.address;
+            if let Err(error) = connections.serve(connection, peer, service).await {
+                tracing::debug!(peer = %address, "connection ended: {error}");
+            }
+        });
+    })
+    .await;
+    open.close();
+    let overdue = async {
+        stop.cancelled().await;
         time::sleep(options.drain).await;
     };
     tokio::select! {
-        served = serving => {
-            if let Err(error) = served {
-                tracing::error!(%error, "a server thread failed");
-            }
-        }
+        () = open.wait() => {}
         () = overdue => tracing::warn!("some calls were still in progress at the end of the drain"),
+    }
+}
+
+/// Accepts connections until the drain begins. Those whose handshake is not over by then are dropped.
+async fn accept(
+    connections: impl Stream<Item = TlsConnection>,
+    stop: &CancellationToken,
+    mut begin: impl FnMut(TlsConnection),
+) {
+    let mut connections = pin!(connections);
+    while let Some(Some(connection)) = stop.run_until_cancelled(connections.next()).await {
+        begin(connection);
     }
 }
 
@@ -183,7 +182,7 @@ fn handshakes(
     acceptor: Acceptor,
     refusals: Refusals,
     dealt: DealtReceiver,
-) -> impl Stream<Item = io::Result<TlsConnection>> {
+) -> impl Stream<Item = TlsConnection> {
     ReceiverStream::new(dealt)
         .map(move |dealt| {
             let (acceptor, refusals) = (acceptor.clone(), refusals.clone());
@@ -206,7 +205,5 @@ fn handshakes(
         })
         // Unordered, so that a client which stalls its handshake does not hold up those accepted after it.
         .buffer_unordered(HANDSHAKES)
-        // tonic would treat an error of this stream as one of the listener, so failed handshakes never reach
-        // it.
-        .filter_map(|accepted| std::future::ready(accepted.ok().map(Ok)))
+        .filter_map(|accepted: io::Result<_>| std::future::ready(accepted.ok()))
 }

@@ -63,11 +63,11 @@ pub fn mailbox_status(
 }
 
 /// Converts a mailbox to its message for operators.
-pub fn mailbox_record(record: MailboxRecord, clock: &SteadyClock) -> v1::MailboxRecord {
+pub fn mailbox_record(record: &MailboxRecord, clock: &SteadyClock) -> v1::MailboxRecord {
     v1::MailboxRecord {
         owner_id: record.owner.to_string(),
         role: role(record.role).into(),
-        status: Some(mailbox_status(record.state, &[], clock)),
+        status: Some(mailbox_status(record.state.clone(), &[], clock)),
     }
 }
 

@@ -16,7 +16,7 @@ mod status;
 mod till;
 
 pub use account::{certificate, clock_state, dead_letter, mailbox_record, mailbox_status};
-pub use page::{Page, PageError, PageToken};
+pub use page::{MAX_PAGE_BYTES, Page, PageError, PageToken, within};
 pub use parse::Fields;
 pub use show::{
     account, callback, category_count, event, item, money, order, order_status, party_record, rating, ride,

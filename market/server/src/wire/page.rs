@@ -2,6 +2,7 @@
 
 use aws_lc_rs::digest;
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use prost::Message;
 use serde::{Serialize, de::DeserializeOwned};
 use souk_proto::Reason;
 use tonic::Status;
@@ -12,6 +13,9 @@ use super::status::{invalid_fields, status};
 const DEFAULT_PAGE_SIZE: usize = 50;
 /// Maximum number of rows on a page. Larger requested sizes are reduced to this.
 const MAX_PAGE_SIZE: usize = 200;
+/// Maximum number of bytes on a page, encoded. A page ends before the row that would exceed it, whatever its number of
+/// rows: gRPC clients accept messages of up to 4 MiB by default, and an answer takes memory until it is read.
+pub const MAX_PAGE_BYTES: usize = 1024 * 1024;
 /// Maximum length of a page token. The market issues none that is longer.
 const MAX_TOKEN_BYTES: usize = 1024;
 /// Length of the hash of the query in a token. Short, because it has to detect mistakes, not attacks.
@@ -62,16 +66,33 @@ impl<C: Serialize + DeserializeOwned> Page<C> {
         last.map(|last| self.token.write(last)).unwrap_or_default()
     }
 
-    /// Truncates the rows to the page. Returns them with the token of the next page, which is empty on the
-    /// last one.
-    pub fn cut<T>(&self, mut rows: Vec<T>, cursor: impl Fn(&T) -> C) -> (Vec<T>, String) {
-        if rows.len() <= self.limit {
-            return (rows, String::new());
-        }
-        rows.truncate(self.limit);
-        let next = self.next_token(rows.last().map(cursor).as_ref());
-        (rows, next)
+    /// Fills the page with messages of the rows, up to its number of rows and to [`MAX_PAGE_BYTES`]. Returns them with
+    /// the token of the next page, which is empty on the last one.
+    pub fn fill<T, M: Message>(
+        &self,
+        rows: &[T],
+        cursor: impl Fn(&T) -> C,
+        message: impl Fn(&T) -> M,
+    ) -> (Vec<M>, String) {
+        let messages = within(MAX_PAGE_BYTES, rows.iter().take(self.limit).map(message));
+        // There are rows beyond the page, so `rows` is not empty.
+        let last = (messages.len() < rows.len()).then(|| messages.len() - 1);
+        let next = self.next_token(last.map(|last| cursor(&rows[last])).as_ref());
+        (messages, next)
     }
+}
+
+/// Collects messages as long as they take at most this many bytes, encoded, but at least one.
+pub fn within<M: Message>(most: usize, messages: impl Iterator<Item = M>) -> Vec<M> {
+    let (mut taken, mut bytes) = (Vec::with_capacity(messages.size_hint().0), 0);
+    for message in messages {
+        bytes += message.encoded_len();
+        if bytes > most && !taken.is_empty() {
+            break;
+        }
+        taken.push(message);
+    }
+    taken
 }
 
 /// Encodes and decodes the page tokens of one query. A token contains the key of the last row of a page and is
@@ -131,5 +152,31 @@ impl PageToken {
             return Err(PageError);
         }
         serde_json::from_slice(cursor).map_err(|_| PageError)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use souk_proto::v1;
+
+    use super::*;
+
+    fn fill(rows: usize, bytes: usize, size: i32) -> (usize, String) {
+        let page = Page::<usize>::read(size, "", PageToken::of(&[b"test"])).unwrap();
+        let rows: Vec<_> = (0..rows).collect();
+        let message = |_: &usize| v1::Item { description: "x".repeat(bytes), ..Default::default() };
+        let (messages, token) = page.fill(&rows, |row| *row, message);
+        (messages.len(), token)
+    }
+
+    #[test]
+    fn page_ends_at_its_rows_or_its_bytes() {
+        assert_eq!(fill(0, 1, 10), (0, String::new()));
+        assert_eq!(fill(10, 1, 10), (10, String::new()));
+        let token = PageToken::of(&[b"test"]);
+        assert_eq!(fill(11, 1, 10), (10, token.write(&9)));
+        assert_eq!(fill(11, MAX_PAGE_BYTES / 4, 10), (3, token.write(&2)));
+        assert_eq!(fill(11, 2 * MAX_PAGE_BYTES, 10), (1, token.write(&0)), "it goes on in any case");
+        assert_eq!(fill(1, 2 * MAX_PAGE_BYTES, 10), (1, String::new()));
     }
 }

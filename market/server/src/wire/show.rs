@@ -11,7 +11,7 @@ use souk_proto::v1;
 use souk_search::{SearchCursor, SearchPage};
 use souk_store::{Delivery, TrackPoint};
 
-use super::page::Page;
+use super::page::{MAX_PAGE_BYTES, Page, within};
 
 const MICROS_PER_SECOND: i64 = 1_000_000;
 const SECONDS_PER_DAY: i64 = 86_400;
@@ -249,9 +249,13 @@ pub fn search_page(
     page: &Page<SearchCursor>,
     as_of: Option<Timestamp>,
 ) -> v1::SearchItemResponse {
+    let items = within(MAX_PAGE_BYTES, found.items.iter().map(item));
+    // The page may end before what was found does.
+    let last = (items.len() < found.items.len()).then(|| items.len() - 1);
+    let next = last.map_or(found.next, |last| found.cursors.get(last).copied());
     v1::SearchItemResponse {
-        items: found.items.iter().map(item).collect(),
-        next_page_token: page.next_token(found.next.as_ref()),
+        items,
+        next_page_token: page.next_token(next.as_ref()),
         total_size: i64::try_from(found.total).unwrap_or(i64::MAX),
         categories: found.categories.iter().map(category_count).collect(),
         as_of_time: as_of.map(timestamp),

@@ -40,7 +40,7 @@ pub async fn check(
 ) -> Result<Vec<Finding>, StoreError> {
     let address = Address::read(address, options)?;
     schema::check(&address).await?;
-    let session = Session { prepare: &[], durable: false };
+    let session = Session { prepare: &[], durable: false, gives_up: false };
     let connection = Connection::open(&address, &session, &tokio::runtime::Handle::current()).await?;
     connection.batch(BEGIN).await?;
     let mut findings = Vec::new();

@@ -40,7 +40,7 @@ fn row(row: &Row) -> Result<(Option<Timestamp>, Option<ClockMark>), Failure> {
 pub async fn clock_mark(address: &str, options: &PostgresOptions) -> Result<Option<ClockMark>, StoreError> {
     let address = Address::read(address, options)?;
     schema::check(&address).await?;
-    let session = Session { prepare: &[], durable: false };
+    let session = Session { prepare: &[], durable: false, gives_up: false };
     let mut connection = Connection::open(&address, &session, &tokio::runtime::Handle::current()).await?;
     let rows = connection.query(READ, Vec::new()).await?;
     Ok(first(&rows, row)?.and_then(|(_, mark)| mark))

@@ -61,6 +61,9 @@ pub(super) struct Session {
     pub(super) prepare: &'static [&'static str],
     /// Whether commits wait for the disk, and for the synchronous standbys if there are any.
     pub(super) durable: bool,
+    /// Whether the server ends statements that take longer than 10 s or whose session has been dropped. Only for
+    /// sessions that read.
+    pub(super) gives_up: bool,
 }
 
 /// Makes commits durable regardless of the server's default. The stricter `remote_apply` is kept.
@@ -68,6 +71,12 @@ const DURABLE: &str = "SELECT set_config('synchronous_commit', 'on', false) \
                        WHERE current_setting('synchronous_commit') <> 'remote_apply'";
 /// Lets commits return before they are on disk; a power loss may forget them.
 const FORGETFUL: &str = "SELECT set_config('synchronous_commit', 'off', false)";
+
+/// Ends queries that take too long. Less than [`PATIENCE`], so that the session survives it.
+const END_LATE: &str = "SET statement_timeout = '10s'";
+/// Ends queries whose caller has gone away. Their session is dropped, and the server looks for that, which it does not do
+/// by default before it has an answer.
+const END_FORSAKEN: &str = "SET client_connection_check_interval = '100ms'";
 
 impl Connection {
     /// Opens a session, whose I/O is driven by the given runtime.
@@ -108,6 +117,13 @@ impl Connection {
                 // Set by the session itself: the default of a server or a role must not decide whether a
                 // purchase is durable.
                 opened.client.batch_execute(commits).await?;
+                if session.gives_up {
+                    opened.client.batch_execute(END_LATE).await?;
+                    // Some systems can't do it. There, only the time limit ends a query.
+                    if let Err(error) = opened.client.batch_execute(END_FORSAKEN).await {
+                        tracing::debug!(%error, "PostgreSQL can't look for callers that have gone away");
+                    }
+                }
                 opened.prepare(session.prepare).await?;
                 Ok::<_, Failure>(opened)
             };

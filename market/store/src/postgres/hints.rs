@@ -132,7 +132,7 @@ impl PostgresReplicas {
     }
 
     async fn listen(&self) -> Result<(Connection, mpsc::Receiver<String>), Failure> {
-        let session = Session { prepare: &[], durable: false };
+        let session = Session { prepare: &[], durable: false, gives_up: false };
         let (connection, notifications) =
             Connection::open_listening(&self.address, &session, &self.runtime).await?;
         // After it, the caller polls: what was notified before LISTEN is never delivered.

@@ -37,7 +37,7 @@ const LOAD_ATTEMPTS: usize = 4;
 /// numbers grow with time.
 const SPARE_NUMBERS_LIFE: Duration = Duration::from_secs(1);
 
-const SESSION: Session = Session { prepare: sql::LANE, durable: true };
+const SESSION: Session = Session { prepare: sql::LANE, durable: true, gives_up: false };
 
 pub(super) struct PostgresLane {
     address: Arc<Address>,

@@ -12,7 +12,8 @@
 //!   horizon (`chain`).
 //! - **Mailboxes** and **tracks** commit without waiting for the disk (`mailboxes`), except for expansion.
 //! - **Other markets** are notified of commits by hints, and poll in case a hint is lost (`hints`).
-//! - **Reads** are single statements on pooled sessions.
+//! - **Reads** are single statements on pooled sessions; lists and sums have sessions of their own. The server ends a
+//!   statement that takes too long or whose caller has gone away.
 //!
 //! [`SaveError::Conflict`]: super::SaveError::Conflict
 //! [`SaveError::Indefinite`]: super::SaveError::Indefinite
@@ -73,10 +74,14 @@ use reads::PostgresReads;
 /// Parallel writers. More of them would make batches smaller, and batches are what makes a popular item
 /// cheap.
 const LANES: u8 = 4;
-/// The number of sessions for queries.
-const READERS: usize = 8;
+/// The number of sessions for what is found by its key.
+const POINT_READERS: usize = 5;
+/// The number of sessions for lists and sums.
+const REPORT_READERS: usize = 3;
 /// The maximum number of queries that wait for a session; more are refused.
 const READ_QUEUE: usize = 1_024;
+/// The set-up of sessions that only read.
+const READS: Session = Session { prepare: &[], durable: false, gives_up: true };
 /// The number of sessions for mailboxes and tracks.
 const MAILBOX_SESSIONS: usize = 4;
 /// The maximum number of mailbox operations that wait for a session.
@@ -108,7 +113,7 @@ pub async fn open_reporting(
 ) -> Result<Store, StoreError> {
     let address = Arc::new(Address::read(address, options)?);
     schema::migrate(&address, progress).await?;
-    let session = Session { prepare: expand::PREPARED, durable: false };
+    let session = Session { prepare: expand::PREPARED, durable: false, gives_up: false };
     // Hints are sent on these sessions as well: a notification needs no durable commit.
     let writers = Arc::new(Pool::new(Arc::clone(&address), session, MAILBOX_SESSIONS, MAILBOX_QUEUE));
     let hints = HintPublisher::start(market, Arc::clone(&writers));
@@ -122,12 +127,13 @@ pub async fn open_reporting(
     };
     let lanes = (0..LANES).map(lane).collect();
     let readers = readers(&address);
-    let queues = queues(&readers, &writers);
+    let reports = reports(&address);
+    let queues = queues(&readers, &reports, &writers);
     let mailboxes = Arc::new(PostgresMailboxes::new(writers, hints));
     let replicas = PostgresReplicas::new(market, Arc::clone(&address), Arc::clone(&readers));
     // Weak, so that the task does not keep the sessions open after the store is dropped.
     tokio::spawn(chain::keep_linked(Arc::downgrade(&readers), market));
-    let reads = Arc::new(PostgresReads::new(readers));
+    let reads = Arc::new(PostgresReads::new(readers, reports));
     let replicas: Option<Arc<dyn Replicas>> = Some(Arc::new(replicas));
     Ok(Store {
         lanes,
@@ -154,20 +160,28 @@ pub async fn open_reporting(
 pub async fn open_reads(address: &str, options: &PostgresOptions) -> Result<Arc<dyn Reads>, StoreError> {
     let address = Arc::new(Address::read(address, options)?);
     schema::check(&address).await?;
-    Ok(Arc::new(PostgresReads::new(readers(&address))))
+    Ok(Arc::new(PostgresReads::new(readers(&address), reports(&address))))
 }
 
 fn readers(address: &Arc<Address>) -> Arc<Pool> {
-    let session = Session { prepare: &[], durable: false };
-    Arc::new(Pool::new(Arc::clone(address), session, READERS, READ_QUEUE))
+    Arc::new(Pool::new(Arc::clone(address), READS, POINT_READERS, READ_QUEUE))
 }
 
-fn queues(readers: &Arc<Pool>, writers: &Arc<Pool>) -> StoreQueues {
+fn reports(address: &Arc<Address>) -> Arc<Pool> {
+    Arc::new(Pool::new(Arc::clone(address), READS, REPORT_READERS, READ_QUEUE))
+}
+
+fn queues(readers: &Arc<Pool>, reports: &Arc<Pool>, writers: &Arc<Pool>) -> StoreQueues {
     // Weak, so that metrics do not keep the sessions open after the store is dropped.
-    let (reads, mailboxes) = (Arc::downgrade(readers), Arc::downgrade(writers));
-    let both = [reads.clone(), mailboxes.clone()];
+    let [reads, reports, mailboxes] = [readers, reports, writers].map(Arc::downgrade);
+    let all = [reads.clone(), reports.clone(), mailboxes.clone()];
     let waiting =
         |pool: Weak<Pool>| -> Reading { Arc::new(move || pool.upgrade().map_or(0, |pool| pool.waiting())) };
-    let in_use = move || both.iter().filter_map(Weak::upgrade).map(|pool| pool.in_use()).sum();
-    StoreQueues { reads: waiting(reads), mailboxes: waiting(mailboxes), sessions: Some(Arc::new(in_use)) }
+    let in_use = move || all.iter().filter_map(Weak::upgrade).map(|pool| pool.in_use()).sum();
+    StoreQueues {
+        reads: waiting(reads),
+        reports: waiting(reports),
+        mailboxes: waiting(mailboxes),
+        sessions: Some(Arc::new(in_use)),
+    }
 }

@@ -166,3 +166,40 @@ impl DerefMut for Seat<'_> {
         &mut self.connection
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use souk_testkit::{database::DatabaseServer, eventually};
+
+    use super::{super::address::PostgresOptions, *};
+
+    const ENDLESS: &str = "SELECT pg_sleep(600)";
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn server_ends_queries_that_take_too_long_or_that_nobody_waits_for() {
+        if std::env::var("SOUK_TEST_POSTGRES").is_ok_and(|setting| setting == "skip") {
+            eprintln!("skipped: SOUK_TEST_POSTGRES=skip, because PostgreSQL can't be had");
+            return;
+        }
+        let server = DatabaseServer::start(&["fsync = off"]).unwrap();
+        let address = Address::read(&server.address("postgres", None), &PostgresOptions::default()).unwrap();
+        let session = Session { prepare: &[], durable: false, gives_up: true };
+        let pool = Pool::new(Arc::new(address), session, 1, 1);
+        let limit = pool.query("SHOW statement_timeout", Vec::new).await.unwrap();
+        assert_eq!(limit[0].get::<_, String>(0), "10s");
+        let runs = || {
+            let sql = format!(
+                "SELECT 'it runs' FROM pg_stat_activity WHERE query = '{ENDLESS}' AND state = 'active'"
+            );
+            server.psql("postgres", &sql).unwrap().contains("it runs")
+        };
+        let mut query = Box::pin(pool.query(ENDLESS, Vec::new));
+        tokio::select! {
+            _ = &mut query => unreachable!(),
+            () = eventually("the query runs", async || runs()) => {}
+        }
+        drop(query);
+        eventually("the query has ended", async || !runs()).await;
+        assert_eq!(pool.in_use(), 0);
+    }
+}

@@ -23,15 +23,20 @@ use super::{
 use crate::{
     FeedEntry, FeedPosition, OrderQuery, OrdersOf, Reads, StoreError,
     audit::{AuditRow, Head},
+    shares::Shares,
 };
 
 pub(super) struct PostgresReads {
+    /// For what is found by its key. These queries never wait for a report.
     pool: Arc<Pool>,
+    /// For lists and sums, which may read many rows.
+    reports: Arc<Pool>,
+    shares: Shares,
 }
 
 impl PostgresReads {
-    pub(super) fn new(pool: Arc<Pool>) -> Self {
-        Self { pool }
+    pub(super) fn new(pool: Arc<Pool>, reports: Arc<Pool>) -> Self {
+        Self { pool, reports, shares: Shares::default() }
     }
 }
 
@@ -132,12 +137,12 @@ impl Reads for PostgresReads {
     ) -> Result<Vec<Party>, StoreError> {
         let sql = if suspended_only { SUSPENDED } else { PARTIES };
         let after: Option<Uuid> = after.map(|after| after.0);
-        all(&self.pool.query(sql, || params![after, at_most(limit)]).await?, convert::party)
+        all(&self.reports.query(sql, || params![after, at_most(limit)]).await?, convert::party)
     }
 
     async fn audit(&self, after: i64, limit: usize) -> Result<Vec<AuditRow>, StoreError> {
         chain::link(&self.pool).await?;
-        let rows = self.pool.query(AUDIT, || params![after, at_most(limit)]).await?;
+        let rows = self.reports.query(AUDIT, || params![after, at_most(limit)]).await?;
         all(&rows, |row| {
             let Head { sequence, hash } = convert::audit_head(row)?;
             Ok(AuditRow { sequence, line: get(row, 2)?, hash })
@@ -170,9 +175,10 @@ impl Reads for PostgresReads {
         after: Option<ItemId>,
         limit: usize,
     ) -> Result<Vec<Item>, StoreError> {
+        let _share = self.shares.enter(seller).await?;
         let after = after.map_or(0, |id| id.0);
         let params = || params![seller.0, after, at_most(limit)];
-        all(&self.pool.query(SELLER_ITEMS, params).await?, convert::item)
+        all(&self.reports.query(SELLER_ITEMS, params).await?, convert::item)
     }
 
     async fn order(&self, id: OrderId) -> Result<Option<Order>, StoreError> {
@@ -180,6 +186,7 @@ impl Reads for PostgresReads {
     }
 
     async fn orders(&self, query: &OrderQuery) -> Result<Vec<Order>, StoreError> {
+        let _share = self.shares.enter(query.of.party()).await?;
         let (sql, whose) = match query.of {
             OrdersOf::Buyer(buyer) => (ORDERS_OF_BUYER, buyer),
             OrdersOf::Seller(seller) => (ORDERS_OF_SELLER, seller),
@@ -189,7 +196,7 @@ impl Reads for PostgresReads {
         let (item, time) = (query.item.map(|id| id.0), query.placed);
         let limit = at_most(query.limit);
         let params = || params![whose.0, before, status, item, time.from.0, time.until.0, limit];
-        all(&self.pool.query(sql, params).await?, convert::order)
+        all(&self.reports.query(sql, params).await?, convert::order)
     }
 
     async fn ride(&self, id: RideId) -> Result<Option<Ride>, StoreError> {
@@ -209,7 +216,8 @@ impl Reads for PostgresReads {
         placed: TimeRange,
         items: usize,
     ) -> Result<SalesSummary, StoreError> {
-        summary::sales(&self.pool, seller, placed, items).await
+        let _share = self.shares.enter(seller).await?;
+        summary::sales(&self.reports, seller, placed, items).await
     }
 
     async fn wishlist(
@@ -218,8 +226,9 @@ impl Reads for PostgresReads {
         after: Option<ItemId>,
         limit: usize,
     ) -> Result<Vec<(Wish, Item)>, StoreError> {
+        let _share = self.shares.enter(buyer).await?;
         let after = after.map_or(0, |id| id.0);
-        let rows = self.pool.query(WISHLIST, || params![buyer.0, after, at_most(limit)]).await?;
+        let rows = self.reports.query(WISHLIST, || params![buyer.0, after, at_most(limit)]).await?;
         all(&rows, |row| {
             let item = convert::item(row)?;
             Ok((Wish { buyer, item: item.id, added_at: Timestamp(get(row, AFTER_ITEM)?) }, item))
@@ -249,11 +258,11 @@ impl Reads for PostgresReads {
     }
 
     async fn revenue(&self) -> Result<Vec<Sales>, StoreError> {
-        summary::revenue(&self.pool).await
+        summary::revenue(&self.reports).await
     }
 
     async fn totals(&self) -> Result<Totals, StoreError> {
-        let totals = one(&self.pool.query(TOTALS, Vec::new).await?, |row| {
+        let totals = one(&self.reports.query(TOTALS, Vec::new).await?, |row| {
             Ok(Totals {
                 parties: get(row, 0)?,
                 items: get(row, 1)?,

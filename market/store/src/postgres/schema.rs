@@ -181,7 +181,7 @@ async fn migrate_with(
     migrations: &[Migration],
     progress: &OpeningProgress,
 ) -> Result<(), StoreError> {
-    let session = Session { prepare: &[], durable: true };
+    let session = Session { prepare: &[], durable: true, gives_up: false };
     let mut connection = Connection::open(address, &session, &tokio::runtime::Handle::current()).await?;
     check_server(&mut connection, address).await?;
     // A session lock: it is released when the session ends, even if this market is killed.
@@ -282,7 +282,7 @@ async fn take_turn(connection: &mut Connection, address: &Address) -> Result<(),
 
 /// Checks that the database can be read as it is.
 pub(super) async fn check(address: &Address) -> Result<(), StoreError> {
-    let session = Session { prepare: &[], durable: true };
+    let session = Session { prepare: &[], durable: true, gives_up: false };
     let mut connection = Connection::open(address, &session, &tokio::runtime::Handle::current()).await?;
     let tables = connection.query(TABLES, Vec::new()).await?;
     let ours: i64 = tables.first().map_or(Ok(0), |row| get(row, 1))?;

@@ -30,7 +30,7 @@ use super::{
     error::{Class, classify},
     log_readers,
     open_files::OpenFiles,
-    pool::{QUERY_MAX, QueryWatch},
+    pool::{QUERY_MAX, Watches},
     turn::Turn,
 };
 use crate::WriteAheadLog;
@@ -87,7 +87,7 @@ pub(super) struct Parts {
     pub(super) turn: Turn,
     /// After the connection, which must be closed before.
     pub(super) files: Arc<OpenFiles>,
-    pub(super) queries: QueryWatch,
+    pub(super) queries: Watches,
     pub(super) log: WriteAheadLog,
     pub(super) limits: Limits,
 }

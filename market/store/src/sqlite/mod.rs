@@ -80,8 +80,10 @@ use reads::SqliteReads;
 use turn::{BUSY_SLICE, Turn};
 use write_lock::WriteLock;
 
-/// The number of read-only connections, each with its own thread.
-const READERS: usize = 2;
+/// The number of read-only connections for what is found by its key, each with its own thread.
+const POINT_READERS: usize = 2;
+/// The number of those for lists and sums.
+const REPORT_READERS: usize = 2;
 /// The maximum number of queries that wait for a reader; more are refused.
 const READ_QUEUE: usize = 1_024;
 /// The maximum number of queries that share a snapshot. Small, so that a slow one delays few others.
@@ -129,36 +131,48 @@ fn open_with(path: &Path, limits: Limits, progress: &OpeningProgress) -> Result<
     connection.busy_timeout(BUSY_SLICE).map_err(StoreError::unavailable)?;
     let mailbox_writer = connect(path, "NORMAL", BUSY_SLICE)?;
     limits.apply_to(&[&connection, &mailbox_writer]).map_err(StoreError::unavailable)?;
-    let readers = (0..READERS).map(|_| connect_read_only(path, OpenFlags::empty()));
-    let readers = readers.collect::<Result<Vec<_>, _>>().map_err(|problem| problem.at(path))?;
+    let readers = |number: usize| {
+        let readers = (0..number).map(|_| connect_read_only(path, OpenFlags::empty()));
+        readers.collect::<Result<Vec<_>, _>>().map_err(|problem| problem.at(path))
+    };
+    let (points, reports) = (readers(POINT_READERS)?, readers(REPORT_READERS)?);
     // It must never wait, because it may hold the writers' turn.
     let background = connect(path, "NORMAL", Duration::ZERO)?;
     let (health, log) = (Health::default(), WriteAheadLog::default());
     let turn = Turn::new(WriteLock::new(health.clone(), path));
     let files = Arc::new(OpenFiles::new(database, health.clone())?);
-    let (held, watch) = (Some(Arc::clone(&files)), QueryWatch::of(&readers));
+    let held = Some(Arc::clone(&files));
+    let watches = (QueryWatch::of(&points), QueryWatch::of(&reports));
     let checkpointer = Checkpointer::start(checkpoint::Parts {
         connection: background,
         path: path.to_owned(),
         turn: turn.clone(),
         files: Arc::clone(&files),
-        queries: watch.clone(),
+        queries: watches.0.and(&watches.1),
         log: log.clone(),
         limits,
     })
     .map_err(StoreError::unavailable)?;
-    let reads = Pool::start("souk-reader", readers, READ_QUEUE, (READS_TOGETHER, watch), &held)
+    let points = Pool::start("souk-reader", points, READ_QUEUE, (READS_TOGETHER, watches.0), &held)
+        .map_err(StoreError::unavailable)?;
+    // One at a time: a shared snapshot would last as long as the slowest of them.
+    let reports = Pool::start("souk-report", reports, READ_QUEUE, (1, watches.1), &held)
         .map_err(StoreError::unavailable)?;
     let alone = (1, QueryWatch::default());
     let mailboxes = Pool::start("souk-mailbox", vec![mailbox_writer], MAILBOX_QUEUE, alone, &held)
         .map_err(StoreError::unavailable)?;
-    let queues = StoreQueues { reads: reads.waiting(), mailboxes: mailboxes.waiting(), sessions: None };
+    let queues = StoreQueues {
+        reads: points.waiting(),
+        reports: reports.waiting(),
+        mailboxes: mailboxes.waiting(),
+        sessions: None,
+    };
     // The lane holds the checkpointer, because it is dropped last.
     let lane = SqliteLane::new(connection, turn.clone(), checkpointer, Arc::clone(&files));
     let mailboxes = Arc::new(SqliteMailboxes::new(mailboxes, Writer { turn, files }));
     Ok(Store {
         lanes: vec![Box::new(lane)],
-        reads: Arc::new(SqliteReads::new(reads, Some(mailboxes.clone()))),
+        reads: Arc::new(SqliteReads::new(points, reports, Some(mailboxes.clone()))),
         mailboxes: mailboxes.clone(),
         consumers: mailboxes.clone(),
         dead_letters: mailboxes.clone(),
@@ -181,10 +195,12 @@ fn open_with(path: &Path, limits: Limits, progress: &OpeningProgress) -> Result<
 ///
 /// Fails if the file can't be read, or if its schema is not up to date.
 pub fn open_reads(path: &Path) -> Result<Arc<dyn Reads>, StoreError> {
-    let connection = beside::open(path)?;
-    let pool = Pool::start("souk-reader", vec![connection], READ_QUEUE, (1, QueryWatch::default()), &None)
-        .map_err(StoreError::unavailable)?;
-    Ok(Arc::new(SqliteReads::new(pool, None)))
+    let pool = || {
+        let connections = vec![beside::open(path)?];
+        Pool::start("souk-reader", connections, READ_QUEUE, (1, QueryWatch::default()), &None)
+            .map_err(StoreError::unavailable)
+    };
+    Ok(Arc::new(SqliteReads::new(pool()?, pool()?, None)))
 }
 
 fn connect(path: &Path, synchronous: &str, busy_timeout: Duration) -> Result<Connection, StoreError> {

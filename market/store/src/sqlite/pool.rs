@@ -4,7 +4,7 @@ use std::{
     io,
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     thread,
     time::{Duration, Instant},
@@ -28,7 +28,10 @@ const END_PATIENCE: Duration = Duration::from_millis(500);
 /// How often it looks whether they have ended.
 const END_LOOK: Duration = Duration::from_millis(1);
 
-type Job = Box<dyn FnOnce(&mut Connection) + Send>;
+struct Job {
+    number: u64,
+    work: Box<dyn FnOnce(&mut Connection) + Send>,
+}
 
 /// The files of the connections; `None` for a reader beside a market, which acknowledges nothing.
 pub(super) type Files = Option<Arc<OpenFiles>>;
@@ -39,33 +42,77 @@ pub(super) struct QueryWatch(Arc<Vec<Watched>>);
 
 struct Watched {
     interrupt: InterruptHandle,
-    /// When the query in progress began.
-    since: Mutex<Option<Instant>>,
+    /// The query in progress.
+    running: Mutex<Option<Running>>,
+}
+
+/// A query in progress.
+struct Running {
+    /// The number of its job.
+    job: u64,
+    since: Instant,
+    /// Whether nobody waits for it any more.
+    is_given_up: bool,
 }
 
 impl QueryWatch {
     pub(super) fn of(connections: &[Connection]) -> Self {
         let watched = connections.iter().map(|connection| Watched {
             interrupt: connection.get_interrupt_handle(),
-            since: Mutex::new(None),
+            running: Mutex::new(None),
         });
         Self(Arc::new(watched.collect()))
     }
 
-    /// Interrupts queries that take too long.
+    /// Interrupts queries that take too long, and once more those that were given up: an interrupt that comes before a
+    /// query's first step has no effect.
     pub(super) fn interrupt_after(&self, longest: Duration) {
-        for Watched { interrupt, since } in self.0.iter() {
-            let since = since.lock().unwrap_or_else(PoisonError::into_inner);
-            if since.is_some_and(|since| since.elapsed() > longest) {
+        self.interrupt_if(|running| running.is_given_up || running.since.elapsed() > longest);
+    }
+
+    fn give_up(&self, job: u64) {
+        self.interrupt_if(|running| {
+            running.is_given_up |= running.job == job;
+            running.job == job
+        });
+    }
+
+    fn interrupt_if(&self, is_over: impl Fn(&mut Running) -> bool) {
+        for Watched { interrupt, running } in self.0.iter() {
+            let mut running = running.lock().unwrap_or_else(PoisonError::into_inner);
+            if running.as_mut().is_some_and(&is_over) {
                 // Under the lock, so that the interrupt meets this query and not the next.
                 interrupt.interrupt();
             }
         }
     }
 
-    fn set(&self, number: usize, now: Option<Instant>) {
+    fn set(&self, number: usize, running: Option<Running>) {
         if let Some(watched) = self.0.get(number) {
-            *watched.since.lock().unwrap_or_else(PoisonError::into_inner) = now;
+            *watched.running.lock().unwrap_or_else(PoisonError::into_inner) = running;
+        }
+    }
+
+    /// Returns whether the pool has queries, which may be given up, rather than changes, which must be carried out.
+    fn is_of_queries(&self) -> bool {
+        !self.0.is_empty()
+    }
+
+    /// Returns a watch of both.
+    pub(super) fn and(&self, other: &Self) -> Watches {
+        Watches([self.clone(), other.clone()])
+    }
+}
+
+/// Watches the queries of several pools.
+#[derive(Clone, Default)]
+pub(super) struct Watches([QueryWatch; 2]);
+
+impl Watches {
+    /// Interrupts queries that take too long.
+    pub(super) fn interrupt_after(&self, longest: Duration) {
+        for watch in &self.0 {
+            watch.interrupt_after(longest);
         }
     }
 }
@@ -79,6 +126,7 @@ pub(super) struct Pool {
     closing: Arc<AtomicBool>,
     watch: QueryWatch,
     files: Files,
+    begun: AtomicU64,
 }
 
 impl Pool {
@@ -109,7 +157,8 @@ impl Pool {
                 .spawn(move || worker.work_off(together))?;
             threads.push(thread);
         }
-        Ok(Self { jobs: Some(Arc::new(jobs)), threads, closing, watch, files: files.clone() })
+        let (jobs, files) = (Some(Arc::new(jobs)), files.clone());
+        Ok(Self { jobs, threads, closing, watch, files, begun: AtomicU64::new(0) })
     }
 
     /// Returns the number of jobs that wait for a connection, which is 0 after the pool has ended.
@@ -119,17 +168,26 @@ impl Pool {
         Arc::new(move || jobs.upgrade().map_or(0, |jobs| jobs.len()))
     }
 
-    /// Runs `work` on one of the connections. Dropping the future does not cancel it.
+    /// Runs `work` on one of the connections.
+    ///
+    /// Dropping the future gives up a query, whether it waits or runs: its call has reached its deadline, or the caller
+    /// has gone away. Changes are carried out all the same.
     pub(super) async fn run<T, F>(&self, work: F) -> Result<T, StoreError>
     where
         T: Send + 'static,
         F: FnOnce(&mut Connection) -> Result<T, rusqlite::Error> + Send + 'static,
     {
         let (answer, answered) = oneshot::channel();
-        let job: Job = Box::new(move |connection| {
+        let gives_up = self.watch.is_of_queries();
+        let number = self.begun.fetch_add(1, Ordering::Relaxed);
+        let work = Box::new(move |connection: &mut Connection| {
+            if gives_up && answer.is_closed() {
+                return;
+            }
             // Fails if the caller has gone away, which is fine.
             let _ = answer.send(work(connection));
         });
+        let job = Job { number, work };
         let ended = || StoreError::unavailable("the store's threads have ended");
         let jobs = self.jobs.as_ref().ok_or_else(ended)?;
         // Never blocks: this runs on a server thread, whose other calls would wait too.
@@ -137,7 +195,10 @@ impl Pool {
             TrySendError::Full(_) => StoreError::Overloaded,
             TrySendError::Disconnected(_) => ended(),
         })?;
-        match answered.await {
+        let mut query = Query { answered, watch: &self.watch, number, is_over: false };
+        let answered = (&mut query.answered).await;
+        query.is_over = true;
+        match answered {
             Ok(Err(error)) if is_interrupted(&error) => {
                 Err(StoreError::unavailable(format!("a query took longer than {} s", QUERY_MAX.as_secs())))
             }
@@ -147,6 +208,25 @@ impl Pool {
             }),
             Err(_) => Err(StoreError::unavailable("a thread of the store has ended")),
         }
+    }
+}
+
+/// A query that somebody waits for.
+struct Query<'a, T> {
+    answered: oneshot::Receiver<T>,
+    watch: &'a QueryWatch,
+    number: u64,
+    is_over: bool,
+}
+
+impl<T> Drop for Query<'_, T> {
+    fn drop(&mut self) {
+        if self.is_over {
+            return;
+        }
+        // Before the look at what runs: a job that begins from now on sees that nobody waits for it.
+        self.answered.close();
+        self.watch.give_up(self.number);
     }
 }
 
@@ -217,8 +297,9 @@ impl Worker {
                 began = Instant::now();
             }
             let (watch, number) = &self.watch;
-            watch.set(*number, Some(Instant::now()));
-            job(&mut self.connection);
+            let running = Running { job: job.number, since: Instant::now(), is_given_up: false };
+            watch.set(*number, Some(running));
+            (job.work)(&mut self.connection);
             watch.set(*number, None);
         }
         if shared {
@@ -246,14 +327,15 @@ fn end(connection: &Connection) {
 mod tests {
     use super::*;
 
+    const ENDLESS: &str =
+        "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n";
+
     #[tokio::test]
     async fn query_that_takes_too_long_is_interrupted() {
         let connections = vec![Connection::open_in_memory().unwrap()];
         let watch = QueryWatch::of(&connections);
         let pool = Pool::start("test", connections, 1, (1, watch.clone()), &None).unwrap();
-        let endless =
-            "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n";
-        let query = pool.run(move |connection| connection.query_row(endless, [], |row| row.get::<_, i64>(0)));
+        let query = pool.run(|connection| connection.query_row(ENDLESS, [], |row| row.get::<_, i64>(0)));
         let interrupting = async {
             // Again and again, because the query may not have begun yet.
             loop {
@@ -268,5 +350,41 @@ mod tests {
         assert!(ended.unwrap_err().to_string().contains("took longer"));
         let one = pool.run(|connection| connection.query_row("SELECT 1", [], |row| row.get::<_, i64>(0)));
         assert_eq!(one.await.unwrap(), 1, "the connection goes on");
+    }
+
+    #[tokio::test]
+    async fn query_that_nobody_waits_for_is_given_up() {
+        let connections = vec![Connection::open_in_memory().unwrap()];
+        let watch = QueryWatch::of(&connections);
+        let pool = Pool::start("test", connections, 2, (1, watch.clone()), &None).unwrap();
+        let (begins, begun) = oneshot::channel();
+        let mut endless = Box::pin(pool.run(move |connection| {
+            let _ = begins.send(());
+            connection.query_row(ENDLESS, [], |row| row.get::<_, i64>(0))
+        }));
+        tokio::select! {
+            _ = &mut endless => unreachable!(),
+            begun = begun => begun.unwrap(),
+        }
+        let has_run = Arc::new(AtomicBool::new(false));
+        let runs = Arc::clone(&has_run);
+        let mut queued = Box::pin(pool.run(move |_| {
+            runs.store(true, Ordering::Relaxed);
+            Ok(())
+        }));
+        assert!(futures::poll!(&mut queued).is_pending());
+        drop((queued, endless));
+        let one = pool.run(|connection| connection.query_row("SELECT 1", [], |row| row.get::<_, i64>(0)));
+        let looking = async {
+            loop {
+                watch.interrupt_after(QUERY_MAX);
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        };
+        tokio::select! {
+            one = one => assert_eq!(one.unwrap(), 1),
+            () = looking => unreachable!(),
+        }
+        assert!(!has_run.load(Ordering::Relaxed), "nobody waited for it");
     }
 }

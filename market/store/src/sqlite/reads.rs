@@ -21,10 +21,15 @@ use super::{
 use crate::{
     FeedEntry, FeedPosition, OrderQuery, OrdersOf, Reads, StoreError,
     audit::{AuditRow, Head},
+    shares::Shares,
 };
 
 pub(super) struct SqliteReads {
-    pool: Pool,
+    /// For what is found by its key. These queries take microseconds, and never wait for a report.
+    points: Pool,
+    /// For lists and sums, which may read many rows.
+    reports: Pool,
+    shares: Shares,
     /// Dropped after the pool: only a connection that can write copies the log into the file when it is the last one
     /// to close.
     _writer: Option<Arc<SqliteMailboxes>>,
@@ -32,8 +37,8 @@ pub(super) struct SqliteReads {
 
 impl SqliteReads {
     /// Creates the queries of an open store, or with `None` those beside it.
-    pub(super) fn new(pool: Pool, writer: Option<Arc<SqliteMailboxes>>) -> Self {
-        Self { pool, _writer: writer }
+    pub(super) fn new(points: Pool, reports: Pool, writer: Option<Arc<SqliteMailboxes>>) -> Self {
+        Self { points, reports, shares: Shares::default(), _writer: writer }
     }
 }
 
@@ -59,12 +64,12 @@ fn many<T>(
 impl Reads for SqliteReads {
     async fn party(&self, id: PartyId) -> Result<Option<Party>, StoreError> {
         let sql = format!("SELECT {PARTY} FROM party WHERE id = ?");
-        self.pool.run(move |c| one(c, &sql, [blob(id)], convert::party)).await
+        self.points.run(move |c| one(c, &sql, [blob(id)], convert::party)).await
     }
 
     async fn raised_epochs(&self) -> Result<Vec<(PartyId, i64)>, StoreError> {
         let sql = "SELECT id, epoch FROM party WHERE epoch <> 0";
-        self.pool.run(move |c| many(c, sql, [], |row| Ok((convert::party_id(row, 0)?, row.get(1)?)))).await
+        self.points.run(move |c| many(c, sql, [], |row| Ok((convert::party_id(row, 0)?, row.get(1)?)))).await
     }
 
     async fn parties(
@@ -77,30 +82,30 @@ impl Reads for SqliteReads {
         let sql = format!("SELECT {PARTY} FROM party WHERE id > ? {filter} ORDER BY id LIMIT ?");
         // The empty blob sorts before every UUID.
         let after = after.map(|after| blob(after).to_vec()).unwrap_or_default();
-        self.pool.run(move |c| many(c, &sql, params![after, at_most(limit)], convert::party)).await
+        self.reports.run(move |c| many(c, &sql, params![after, at_most(limit)], convert::party)).await
     }
 
     async fn audit(&self, after: i64, limit: usize) -> Result<Vec<AuditRow>, StoreError> {
-        self.pool.run(move |c| audit::entries(c, after, limit)).await
+        self.reports.run(move |c| audit::entries(c, after, limit)).await
     }
 
     async fn audit_base(&self) -> Result<Head, StoreError> {
-        self.pool.run(|c| audit::base(c)).await
+        self.points.run(|c| audit::base(c)).await
     }
 
     async fn audit_head(&self) -> Result<Head, StoreError> {
         let sql = "SELECT sequence, hash FROM audit ORDER BY sequence DESC LIMIT 1";
-        let head = self.pool.run(move |c| one(c, sql, [], convert::audit_head)).await?;
+        let head = self.points.run(move |c| one(c, sql, [], convert::audit_head)).await?;
         Ok(head.unwrap_or(Head::START))
     }
 
     async fn item(&self, id: ItemId) -> Result<Option<Item>, StoreError> {
-        self.pool.run(move |c| one(c, &item_by_id(), [id.0], convert::item)).await
+        self.points.run(move |c| one(c, &item_by_id(), [id.0], convert::item)).await
     }
 
     async fn items(&self, ids: &[ItemId]) -> Result<Vec<Item>, StoreError> {
         let ids = ids.to_vec();
-        self.pool
+        self.points
             .run(move |c| {
                 let sql = item_by_id();
                 ids.iter().filter_map(|id| one(c, &sql, [id.0], convert::item).transpose()).collect()
@@ -114,23 +119,25 @@ impl Reads for SqliteReads {
         after: Option<ItemId>,
         limit: usize,
     ) -> Result<Vec<Item>, StoreError> {
+        let _share = self.shares.enter(seller).await?;
         let sql = format!(
             "SELECT {ITEM} FROM item JOIN party ON party.id = item.seller WHERE seller = ? AND item.id > ? \
              AND deleted_at IS NULL ORDER BY item.id LIMIT ?"
         );
         let after = after.map_or(0, |id| id.0);
-        self.pool
+        self.reports
             .run(move |c| many(c, &sql, params![blob(seller), after, at_most(limit)], convert::item))
             .await
     }
 
     async fn order(&self, id: OrderId) -> Result<Option<Order>, StoreError> {
         let sql = format!("SELECT {ORDER} FROM orders {ORDER_PARTIES} WHERE orders.id = ?");
-        self.pool.run(move |c| one(c, &sql, [id.0], convert::order)).await
+        self.points.run(move |c| one(c, &sql, [id.0], convert::order)).await
     }
 
     async fn orders(&self, query: &OrderQuery) -> Result<Vec<Order>, StoreError> {
         let query = *query;
+        let _share = self.shares.enter(query.of.party()).await?;
         let (side, whose) = match query.of {
             OrdersOf::Buyer(buyer) => ("buyer", buyer),
             OrdersOf::Seller(seller) => ("seller", seller),
@@ -140,7 +147,7 @@ impl Reads for SqliteReads {
              AND (?3 IS NULL OR status = ?3) AND (?4 IS NULL OR item = ?4) AND placed_at >= ?5 AND placed_at < ?6 \
              ORDER BY orders.id DESC LIMIT ?7"
         );
-        self.pool
+        self.reports
             .run(move |c| {
                 let before = query.before.map_or(i64::MAX, |id| id.0);
                 let status = query.status.map(OrderStatus::as_str);
@@ -153,13 +160,13 @@ impl Reads for SqliteReads {
     }
 
     async fn ride(&self, id: RideId) -> Result<Option<Ride>, StoreError> {
-        self.pool.run(move |c| load::ride(c, id)).await
+        self.points.run(move |c| load::ride(c, id)).await
     }
 
     async fn tills(&self, seller: PartyId) -> Result<Vec<Till>, StoreError> {
         let sql = "SELECT body FROM till WHERE seller = ?";
         let mut tills: Vec<Till> =
-            self.pool.run(move |c| many(c, sql, [blob(seller)], convert::body)).await?;
+            self.points.run(move |c| many(c, sql, [blob(seller)], convert::body)).await?;
         tills.sort_by(|one, other| one.name.cmp(&other.name));
         Ok(tills)
     }
@@ -170,7 +177,8 @@ impl Reads for SqliteReads {
         placed: TimeRange,
         items: usize,
     ) -> Result<SalesSummary, StoreError> {
-        self.pool.run(move |c| summary::sales(c, seller, placed, items)).await
+        let _share = self.shares.enter(seller).await?;
+        self.reports.run(move |c| summary::sales(c, seller, placed, items)).await
     }
 
     async fn wishlist(
@@ -179,12 +187,13 @@ impl Reads for SqliteReads {
         after: Option<ItemId>,
         limit: usize,
     ) -> Result<Vec<(Wish, Item)>, StoreError> {
+        let _share = self.shares.enter(buyer).await?;
         let sql = format!(
             "SELECT {ITEM}, added_at FROM wish JOIN item ON item.id = wish.item JOIN party ON party.id = item.seller \
              WHERE wish.buyer = ? AND wish.item > ? AND deleted_at IS NULL ORDER BY wish.item LIMIT ?"
         );
         let after = after.map_or(0, |id| id.0);
-        self.pool
+        self.reports
             .run(move |c| {
                 many(c, &sql, params![blob(buyer), after, at_most(limit)], |row| {
                     let item = convert::item(row)?;
@@ -200,7 +209,7 @@ impl Reads for SqliteReads {
             "SELECT {ITEM}, feed_position FROM item JOIN party ON party.id = item.seller WHERE feed_position > ? \
              ORDER BY feed_position LIMIT ?"
         );
-        self.pool
+        self.points
             .run(move |c| {
                 many(c, &sql, params![after.0, at_most(limit)], |row| {
                     let position = FeedPosition(row.get("feed_position")?);
@@ -212,20 +221,20 @@ impl Reads for SqliteReads {
 
     async fn feed_end(&self) -> Result<FeedPosition, StoreError> {
         let sql = "SELECT value FROM counter WHERE name = 'feed'";
-        let end = self.pool.run(move |c| one(c, sql, [], |row| row.get(0))).await?;
+        let end = self.points.run(move |c| one(c, sql, [], |row| row.get(0))).await?;
         Ok(FeedPosition(end.unwrap_or(0)))
     }
 
     async fn request(&self, party: PartyId, id: RequestId) -> Result<Option<Recorded>, StoreError> {
-        self.pool.run(move |c| load::request(c, party, id)).await
+        self.points.run(move |c| load::request(c, party, id)).await
     }
 
     async fn totals(&self) -> Result<Totals, StoreError> {
-        self.pool.run(|c| summary::totals(c)).await
+        self.reports.run(|c| summary::totals(c)).await
     }
 
     async fn revenue(&self) -> Result<Vec<Sales>, StoreError> {
-        self.pool.run(|c| summary::revenue(c)).await
+        self.reports.run(|c| summary::revenue(c)).await
     }
 }
 

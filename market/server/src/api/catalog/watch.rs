@@ -1,6 +1,10 @@
 //! WatchSearch: a search whose result is followed.
 
-use std::{collections::HashMap, convert::Infallible, time::Duration};
+use std::{
+    collections::{HashMap, VecDeque},
+    convert::Infallible,
+    time::Duration,
+};
 
 use futures::{Stream, stream};
 use souk_domain::{Item, ItemId, Money};
@@ -22,8 +26,9 @@ use crate::{
 
 /// Maximum number of items that a watched search may match.
 const MAX_MATCHES: usize = SearchQuery::MAX_LIMIT;
-/// Number of changed items that are read at a time.
-const PAGE: usize = 256;
+/// Number of items that are read at a time, each time after the client has taken those before. It bounds what a client
+/// that does not read makes the market hold.
+const PAGE: usize = 32;
 /// How long a watch tries to begin while the market is busy.
 const BEGIN_PATIENCE: Duration = Duration::from_secs(10);
 /// Delay before another attempt while the market is busy.
@@ -59,6 +64,8 @@ struct Watcher {
     /// The last change of the result that was sent.
     change: u64,
     known: HashMap<ItemId, Known>,
+    /// The first matches that are not sent yet; `None` before the first search.
+    unsent: Option<VecDeque<ItemId>>,
     is_synced: bool,
     _open: Tallied,
 }
@@ -78,7 +85,8 @@ pub(super) fn follow(
     })?;
     let open = api.parts.streams.searches.enter();
     let (change, known) = (0, HashMap::new());
-    let watcher = Watcher { api, caller, query, watch, change, known, is_synced: false, _open: open };
+    let watcher =
+        Watcher { api, caller, query, watch, change, known, unsent: None, is_synced: false, _open: open };
     let steps = stream::try_unfold(watcher, |mut watcher| async move {
         let (api, caller) = (watcher.api.clone(), watcher.caller.party);
         let messages = api.unless_suspended(caller, watcher.step()).await?.into_iter();
@@ -92,8 +100,6 @@ pub(super) fn follow(
 impl Watcher {
     async fn step(&mut self) -> Result<Vec<Message>, Status> {
         if !self.is_synced {
-            // Set before `begin` is awaited; if it fails, the stream ends anyway.
-            self.is_synced = true;
             return self.begin().await;
         }
         loop {
@@ -115,21 +121,37 @@ impl Watcher {
         }
     }
 
+    /// Returns the next of the first matches, and after the last ones that these were all.
     async fn begin(&mut self) -> Result<Vec<Message>, Status> {
+        let mut unsent = match self.unsent.take() {
+            Some(unsent) => unsent,
+            None => self.first_matches().await?,
+        };
+        let ids: Vec<_> = unsent.drain(..unsent.len().min(PAGE)).collect();
+        self.is_synced = unsent.is_empty();
+        self.unsent = Some(unsent);
+        let mut messages = Vec::with_capacity(ids.len() + 1);
+        for item in self.load(&ids).await? {
+            // What has changed since it was compared is reported as a change, as soon as it is compared again.
+            if item.is_listed() {
+                self.known.insert(item.id, Known::of(&item));
+                messages.push(Message::Match(wire::item(&item)));
+            }
+        }
+        messages.extend(self.is_synced.then_some(Message::Synced(v1::SearchSynced {})));
+        Ok(messages)
+    }
+
+    async fn first_matches(&mut self) -> Result<VecDeque<ItemId>, Status> {
         let found = self.search().await?;
         self.watch.compare(found.into_iter()).await;
-        let now = self.difference(MAX_MATCHES)?;
+        let mut now = self.difference(MAX_MATCHES)?;
         if now.more {
             return too_many("more");
         }
-        let mut items = self.load(&now.changed).await?;
-        // What has changed since it was compared is reported as a change, as soon as it is compared again.
-        items.retain(Item::is_listed);
-        items.sort_unstable_by_key(|item| std::cmp::Reverse(item.id));
+        now.changed.sort_unstable_by_key(|id| std::cmp::Reverse(*id));
         self.change = now.change;
-        self.known = items.iter().map(|item| (item.id, Known::of(item))).collect();
-        let matches = items.iter().map(|item| Message::Match(wire::item(item)));
-        Ok(matches.chain([Message::Synced(v1::SearchSynced {})]).collect())
+        Ok(now.changed.into())
     }
 
     /// Searches once, for what matches already. While the market is busy, tries again.

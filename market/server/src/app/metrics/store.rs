@@ -87,8 +87,11 @@ impl App {
 /// Adds the queues for the store's connections.
 fn add_queues(queues: &StoreQueues, metrics: &mut Metrics) {
     let waiting = queues.reads.clone();
-    let help = "Queries that wait for a connection of the store; at most 1024";
+    let help = "Queries by key that wait for a connection of the store; at most 1024";
     metrics.gauge("souk_store_queued_reads", help, move || count(waiting()));
+    let waiting = queues.reports.clone();
+    let help = "Lists and sums that wait for a connection of the store; at most 1024";
+    metrics.gauge("souk_store_queued_reports", help, move || count(waiting()));
     let waiting = queues.mailboxes.clone();
     let help = "Operations on mailboxes and rides that wait for a connection of the store; at most 1024";
     metrics.gauge("souk_store_queued_mailbox_operations", help, move || count(waiting()));

@@ -90,7 +90,7 @@ async fn sums_are_those_of_all_orders_whatever_older_markets_do_meanwhile() {
         )
     };
     server.psql("souk", &place("generate_series(10::BIGINT, 12000)")).unwrap();
-    let session = Session { prepare: &[], durable: true };
+    let session = Session { prepare: &[], durable: true, gives_up: false };
     let mut connection =
         Connection::open(&address, &session, &tokio::runtime::Handle::current()).await.unwrap();
     let mut steps = 0;
