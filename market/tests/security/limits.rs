@@ -8,12 +8,7 @@ use souk_testkit::{
     actor::{Actor, refused},
     local::LocalMarketOptions,
 };
-use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::TcpStream,
-    time::timeout,
-};
-use tokio_rustls::client::TlsStream;
+use tokio::{io::AsyncReadExt as _, net::TcpStream, time::timeout};
 use tonic::{Code, Status, body::Body};
 use tonic_types::StatusExt as _;
 use tower::ServiceExt as _;
@@ -22,6 +17,10 @@ use crate::{
     fixture::{Fixture, PATIENCE, attacks},
     forge::{client, from_files},
     raw::{Pass, call},
+    wire::{
+        CONTINUATION, END_HEADERS, GOAWAY, HEADERS, PING, RST_STREAM, SETTINGS, Wire, block, frame, kinds,
+        post,
+    },
 };
 
 attacks!(
@@ -78,6 +77,7 @@ async fn metadata_of_2_000_entries(fixture: &Fixture) {
     refused_before_the_handler(call(pass.channel(), request, WHO).await.unwrap_err());
 }
 
+const SELL: &str = "/shopping.v1.SellerService/SellItem";
 const WHO: &str = "/shopping.v1.SessionService/WhoAmI";
 
 /// Checks that the call was refused by the HTTP/2 layer, so that its status has no reason.
@@ -94,110 +94,24 @@ async fn unknown_service_and_method(fixture: &Fixture) {
     }
 }
 
-/// Mallory's HTTP/2 connection, frame by frame (RFC 9113 §4.1).
-struct Wire(TlsStream<TcpStream>);
-
-const HEADERS: u8 = 1;
-const RST_STREAM: u8 = 3;
-const SETTINGS: u8 = 4;
-const PING: u8 = 6;
-const GOAWAY: u8 = 7;
-const CONTINUATION: u8 = 9;
-const END_HEADERS: u8 = 4;
-
-impl Wire {
-    async fn open(fixture: &Fixture) -> Self {
-        let mallory = enter(fixture).await;
-        let tls = client(fixture, Some(from_files(&mallory.config.credentials)));
-        let mut stream = fixture.shake_hands(tls).await.unwrap();
-        stream.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await.unwrap();
-        stream.write_all(&frame(SETTINGS, 0, 0, &[])).await.unwrap();
-        Self(stream)
-    }
-
-    /// Sends frames until the market ends the connection or has taken all of them, and returns what it
-    /// answered.
-    async fn flood(self, frames: impl Iterator<Item = Vec<u8>>) -> Vec<u8> {
-        let (mut reading, mut writing) = tokio::io::split(self.0);
-        let read = tokio::spawn(async move {
-            let mut answer = Vec::new();
-            // A reset counts as an end, too.
-            let _ = reading.read_to_end(&mut answer).await;
-            answer
-        });
-        for frame in frames {
-            if writing.write_all(&frame).await.is_err() {
-                break;
-            }
-        }
-        let _ = writing.shutdown().await;
-        drop(writing);
-        timeout(PATIENCE, read).await.expect("the market ends the connection").unwrap()
-    }
-}
-
-fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
-    let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
-    let mut frame = vec![length[1], length[2], length[3], kind, flags];
-    frame.extend(stream.to_be_bytes());
-    frame.extend(payload);
-    frame
-}
-
-/// Encodes a header block without compression (RFC 7541 §6.2.2).
-fn block(headers: &[(&str, &str)]) -> Vec<u8> {
-    let mut block = Vec::new();
-    for (name, value) in headers {
-        block.push(0);
-        for text in [name, value] {
-            assert!(text.len() < 127, "longer ones have another length");
-            block.push(u8::try_from(text.len()).unwrap());
-            block.extend(text.as_bytes());
-        }
-    }
-    block
-}
-
-fn post() -> Vec<u8> {
-    block(&[
-        (":method", "POST"),
-        (":scheme", "https"),
-        (":authority", "market.souk.internal"),
-        (":path", "/shopping.v1.SellerService/SellItem"),
-        ("content-type", "application/grpc"),
-        ("te", "trailers"),
-    ])
-}
-
-/// Returns the types of the frames in an answer.
-fn kinds(answer: &[u8]) -> Vec<u8> {
-    let (mut kinds, mut rest) = (Vec::new(), answer);
-    while rest.len() >= 9 {
-        kinds.push(rest[3]);
-        let length = 9 + (usize::from(rest[0]) << 16 | usize::from(rest[1]) << 8 | usize::from(rest[2]));
-        rest = &rest[length.min(rest.len())..];
-    }
-    kinds
-}
-
 /// CVE-2023-44487: opens and resets streams without waiting for an answer.
 async fn rapid_reset_flood(fixture: &Fixture) {
     let flood = (0..50_000_u32).map(|number| {
         let stream = 2 * number + 1;
         let cancel = 8_u32.to_be_bytes();
-        [frame(HEADERS, END_HEADERS, stream, &post()), frame(RST_STREAM, 0, stream, &cancel)].concat()
+        [frame(HEADERS, END_HEADERS, stream, &post(SELL)), frame(RST_STREAM, 0, stream, &cancel)].concat()
     });
-    let wire = Wire::open(fixture).await;
+    let wire = Wire::open(fixture, &enter(fixture).await).await;
     let (answer, ()) = tokio::join!(wire.flood(flood), serves(fixture));
     assert!(kinds(&answer).contains(&GOAWAY), "the market hangs up");
 }
 
 /// CVE-2024-27316: a header block that never ends.
 async fn continuation_flood(fixture: &Fixture) {
-    let begin = std::iter::once(frame(HEADERS, 0, 1, &post()));
+    let begin = std::iter::once(frame(HEADERS, 0, 1, &post(SELL)));
     let more = block(&[("x-more", "and more and more and more and more and more and more and more")]);
     let on = (0..200_000).map(move |_| frame(CONTINUATION, 0, 1, &more));
-    let wire = Wire::open(fixture).await;
+    let wire = Wire::open(fixture, &enter(fixture).await).await;
     let (answer, ()) = tokio::join!(wire.flood(begin.chain(on)), serves(fixture));
     assert!(kinds(&answer).contains(&GOAWAY), "the market hangs up");
 }
@@ -205,14 +119,14 @@ async fn continuation_flood(fixture: &Fixture) {
 /// Floods of frames that each require an answer (CVE-2019-9512, CVE-2019-9515).
 async fn ping_and_settings_flood(fixture: &Fixture) {
     let flood = (0..50_000).map(|_| [frame(PING, 0, 0, &[0; 8]), frame(SETTINGS, 0, 0, &[])].concat());
-    let wire = Wire::open(fixture).await;
+    let wire = Wire::open(fixture, &enter(fixture).await).await;
     tokio::join!(wire.flood(flood), serves(fixture));
 }
 
 /// Opens more calls at once than a connection may have, none of which ever sends its message.
 async fn streams_without_end(fixture: &Fixture) {
-    let flood = (0..2_000_u32).map(|number| frame(HEADERS, END_HEADERS, 2 * number + 1, &post()));
-    let wire = Wire::open(fixture).await;
+    let flood = (0..2_000_u32).map(|number| frame(HEADERS, END_HEADERS, 2 * number + 1, &post(SELL)));
+    let wire = Wire::open(fixture, &enter(fixture).await).await;
     let (answer, ()) = tokio::join!(wire.flood(flood), serves(fixture));
     let (refused, ended) = (kinds(&answer).contains(&RST_STREAM), kinds(&answer).contains(&GOAWAY));
     assert!(refused || ended, "what is too much is refused");

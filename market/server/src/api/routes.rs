@@ -12,9 +12,15 @@ use souk_proto::{
         seller_service_server::SellerServiceServer, session_service_server::SessionServiceServer,
     },
 };
-use tonic::service::{Routes, RoutesBuilder, interceptor::InterceptedService};
+use tonic::{
+    server::NamedService,
+    service::{Routes, RoutesBuilder, interceptor::InterceptedService},
+};
+use tonic_health::pb::health_server::HealthServer;
 
-use super::{AccountApi, AdminApi, Api, BuyerApi, CatalogApi, EventApi, RideApi, SellerApi, SessionApi};
+use super::{
+    AccountApi, AdminApi, Api, BuyerApi, CatalogApi, EventApi, HealthApi, RideApi, SellerApi, SessionApi,
+};
 use crate::access::{Access, Admission, Guard};
 
 /// Maximum size of a request message in bytes. The largest valid request is many times smaller.
@@ -25,9 +31,9 @@ const BUYERS: Admission = Admission::Token(&[Role::Buyer]);
 const EVERYBODY: Admission = Admission::Token(&[Role::Seller, Role::Buyer]);
 
 /// Builds the routes of all services, each with its guard.
-pub async fn routes(access: &Arc<Access>, api: &Api) -> Result<Routes, tonic_reflection::server::Error> {
+pub fn routes(access: &Arc<Access>, api: &Api) -> Result<Routes, tonic_reflection::server::Error> {
     let mut routes = RoutesBuilder::default();
-    let (health, health_service) = tonic_health::server::health_reporter();
+    let mut served = Vec::new();
     macro_rules! serve {
         ($server:ident, $api:ident, $admission:expr) => {
             serve!($server, $api, $api(api.clone()), $admission)
@@ -36,7 +42,7 @@ pub async fn routes(access: &Arc<Access>, api: &Api) -> Result<Routes, tonic_ref
             // Set the size first: `InterceptedService` does not expose the setter.
             let service = $server::new($made).max_decoding_message_size(MAX_REQUEST_BYTES);
             routes.add_service(InterceptedService::new(service, Guard::new(Arc::clone(access), $admission)));
-            health.set_serving::<$server<$api>>().await;
+            served.push(<$server<$api> as NamedService>::NAME);
         }};
     }
     serve!(AccountServiceServer, AccountApi, Admission::Certificate);
@@ -49,7 +55,9 @@ pub async fn routes(access: &Arc<Access>, api: &Api) -> Result<Routes, tonic_ref
     let admin = AdminApi { api: api.clone(), access: Arc::clone(access) };
     serve!(AdminServiceServer, AdminApi, admin, Admission::Operator);
     let anybody = Guard::new(Arc::clone(access), Admission::Connection);
-    routes.add_service(InterceptedService::new(health_service, anybody.clone()));
+    let health = HealthServer::new(HealthApi::new(api.parts.readiness.clone(), served))
+        .max_decoding_message_size(MAX_REQUEST_BYTES);
+    routes.add_service(InterceptedService::new(health, anybody.clone()));
     let reflection = || {
         tonic_reflection::server::Builder::configure()
             .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)

@@ -35,10 +35,10 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     access::{Access, AccessParts, CallbackPolicy, Suspended, TokenKeys, Tokens},
-    api::{OpenStreams, Parts},
+    api::{OpenStreams, Parts, Readiness},
     audit::Refusals,
     clock::Clock,
-    config::{Config, LimitConfig, TokenKeyFiles},
+    config::{Config, TokenKeyFiles},
     ledger::{Lanes, OnCommit},
     observe::{Activity, CallTimes, Outputs},
     random::Random,
@@ -145,12 +145,13 @@ impl App {
             random,
         });
         let (refusals, notes) = (Refusals::default(), StandingNotes::default());
-        let access = credentials.access(epochs, suspended.clone(), config.limits, refusals.clone(), clock);
+        let access = credentials.access(epochs, suspended.clone(), refusals.clone(), clock);
         let activity = Activity::start(clock.now());
         let lanes = Lanes::start(store.lanes, &steady, random, || {
             on_commit((relay.handle(), search.clone()), Arc::clone(&access), notes.clone(), activity.clone())
         })?;
         let rotator = credentials.into_rotator(Arc::clone(&access), relay.handle(), refusals.clone(), clock);
+        let closing = CancellationToken::new();
         let parts = Arc::new(Parts {
             reads: store.reads,
             mailboxes: store.mailboxes,
@@ -169,7 +170,8 @@ impl App {
             clock,
             steady: steady.clone(),
             random,
-            closing: CancellationToken::new(),
+            readiness: Readiness::new(closing.clone()),
+            closing,
             activity,
             queued: Box::new(lanes.queued()),
             log: store.log,
@@ -261,13 +263,12 @@ impl MarketCredentials {
         &self,
         epochs: Vec<(PartyId, i64)>,
         suspended: Suspended,
-        rates: LimitConfig,
         refusals: Refusals,
         clock: Clock,
     ) -> Arc<Access> {
         let revoked = self.rotation.current().revoked_serials();
         let tokens = Arc::clone(&self.tokens);
-        Arc::new(Access::open(AccessParts { tokens, revoked, epochs, suspended, rates, refusals, clock }))
+        Arc::new(Access::open(AccessParts { tokens, revoked, epochs, suspended, refusals, clock }))
     }
 
     fn into_rotator(

@@ -10,13 +10,18 @@ use std::{
 
 use tokio::sync::mpsc::WeakSender;
 
-use super::{Dealt, admission::AdmissionLayer, sources::Sources};
+use super::{
+    Dealt, admission::AdmissionLayer, ending::EndedConnections, request_streams::RequestStreams,
+    sources::Sources,
+};
 
 /// What waits at the server threads and is in progress on them. Keeps none of them alive. Clones share the counts.
 #[derive(Clone)]
 pub struct ServerLoad {
     pub(super) sources: Sources,
     pub(super) admission: AdmissionLayer,
+    pub(super) streams: RequestStreams,
+    pub(super) ended: EndedConnections,
     pub(super) queues: Arc<[WeakSender<Dealt<TcpStream>>]>,
     pub(super) dropped: DroppedConnections,
 }
@@ -47,6 +52,16 @@ impl ServerLoad {
     /// they had waited too long.
     pub fn connections_dropped(&self) -> u64 {
         self.dropped.0.load(Ordering::Relaxed)
+    }
+
+    /// Returns the number of connections that the market ended because of what their clients did.
+    pub fn connections_ended(&self) -> u64 {
+        self.ended.total()
+    }
+
+    /// Returns the number of calls with a request stream.
+    pub fn request_streams(&self) -> usize {
+        self.streams.count()
     }
 
     /// Returns the number of calls whose response has not begun.

@@ -6,9 +6,16 @@
 //! synchronization of a work-stealing runtime.
 
 mod admission;
+mod connection;
 mod deadline;
+mod ending;
+mod frames;
+mod gate;
 mod load;
+mod messages;
+mod metered;
 mod pulse;
+mod request_streams;
 mod sources;
 mod thread;
 
@@ -23,13 +30,16 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 
-use crate::{audit::Refusals, config::LogFormat, observe::CallTimes, random::Random};
+use crate::{access::CallRates, audit::Refusals, config::LogFormat, observe::CallTimes, random::Random};
 use admission::AdmissionLayer;
+pub(crate) use connection::{CONCURRENT_STREAMS, PENDING_RESETS};
+use ending::EndedConnections;
 use load::DroppedConnections;
 pub use load::ServerLoad;
 pub use pulse::Pulses;
+use request_streams::RequestStreams;
 use sources::{Entry, Place, Sources};
-use thread::ServerThread;
+use thread::{ServerThread, Shared};
 
 /// How long to wait after a failed `accept` (such as EMFILE), which would otherwise fail again at once.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -73,10 +83,9 @@ impl Dropped {
 pub struct Server {
     threads: Vec<ServerThread>,
     sources: Sources,
-    admission: AdmissionLayer,
+    shared: Shared,
     dropped: DroppedConnections,
     pulses: Pulses,
-    stop: CancellationToken,
 }
 
 /// Options of [`Server::start`]: TLS, threads and limits.
@@ -94,6 +103,8 @@ pub struct ServerOptions {
     pub calls: usize,
     /// Maximum number of concurrent calls of one party.
     pub calls_of_party: usize,
+    /// Counts the calls of each party.
+    pub rates: CallRates,
     /// The format of the access log.
     pub log_format: LogFormat,
     /// Collects the durations of calls.
@@ -111,17 +122,20 @@ impl Server {
         F: Fn() -> R + Send + Sync + 'static,
         R: Future<Output = Result<Routes, tonic_reflection::server::Error>>,
     {
-        let (stop, pulses) = (CancellationToken::new(), Pulses::new(options.threads));
-        let (routes, admission) =
-            (Arc::new(routes), AdmissionLayer::new(options.calls, options.calls_of_party));
+        let pulses = Pulses::new(options.threads);
+        let shared = Shared {
+            options: options.clone(),
+            admission: AdmissionLayer::new(options.calls, options.calls_of_party),
+            streams: RequestStreams::default(),
+            ended: EndedConnections::default(),
+            stop: CancellationToken::new(),
+        };
+        let routes = Arc::new(routes);
         let threads = (0..options.threads)
-            .map(|number| {
-                let options = (options.clone(), admission.clone());
-                ServerThread::start((number, pulses.clone()), options, stop.clone(), Arc::clone(&routes))
-            })
+            .map(|number| ServerThread::start((number, pulses.clone()), shared.clone(), Arc::clone(&routes)))
             .collect::<io::Result<_>>()?;
         let sources = Sources::new(options.handshakes_of_address);
-        Ok(Self { threads, sources, admission, dropped: DroppedConnections::default(), pulses, stop })
+        Ok(Self { threads, sources, shared, dropped: DroppedConnections::default(), pulses })
     }
 
     /// Returns the heartbeats of the threads, for health checks. They remain usable after the threads have ended.
@@ -190,7 +204,9 @@ impl Server {
     pub fn load(&self) -> ServerLoad {
         ServerLoad {
             sources: self.sources.clone(),
-            admission: self.admission.clone(),
+            admission: self.shared.admission.clone(),
+            streams: self.shared.streams.clone(),
+            ended: self.shared.ended.clone(),
             queues: self.threads.iter().map(ServerThread::queue).collect(),
             dropped: self.dropped.clone(),
         }
@@ -211,7 +227,7 @@ impl Server {
     /// Rejects new calls, waits for those in progress for at most the drain time, and stops the threads. Blocks.
     pub fn stop(self) {
         // Signals all threads before the first is joined, so that their drain times run in parallel.
-        self.stop.cancel();
+        self.shared.stop.cancel();
         for thread in self.threads {
             thread.join();
         }

@@ -1,43 +1,45 @@
 //! A server thread: its runtime, and the connections assigned to it.
 
-use std::{any::Any, future::Future, io, sync::Arc, thread, time::Duration};
+use std::{any::Any, future::Future, io, pin::pin, sync::Arc, thread, time::Duration};
 
 use futures::{Stream, StreamExt as _};
 use souk_certs::acceptor::{Acceptor, TlsConnection};
-use tokio::{
-    net::TcpStream,
-    sync::{mpsc, oneshot},
-    time,
-};
+use tokio::{net::TcpStream, sync::mpsc, time};
 use tokio_stream::wrappers::ReceiverStream;
-use tokio_util::sync::CancellationToken;
-use tonic::{body::Body, service::Routes, transport};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tonic::{body::Body, service::Routes};
+use tower::ServiceBuilder;
 use tower_http::catch_panic::CatchPanicLayer;
 
-use super::{Dealt, ServerOptions, admission::AdmissionLayer, deadline::DeadlineLayer, pulse::Pulses};
+use super::{
+    Dealt, ServerOptions,
+    admission::AdmissionLayer,
+    connection::ConnectionServer,
+    deadline::DeadlineLayer,
+    ending::{EndedConnections, Ending},
+    gate::{GateLayer, GateOptions},
+    pulse::Pulses,
+    request_streams::RequestStreams,
+};
 use crate::{audit::Refusals, observe::AccessLogLayer, wire};
 
-/// HTTP/2 flow-control window of a stream: the bytes that may be unread here before its sender must wait. It bounds
-/// the memory of a stream whose handler is slower than its sender.
-const STREAM_WINDOW: u32 = 64 * 1024;
-/// HTTP/2 flow-control window of a connection with all of its streams. h2 closes a connection with
-/// ENHANCE_YOUR_CALM when small unread frames, each charged with an overhead of up to 256 bytes, take up half
-/// of this window. A stream of tiny messages, each in a separate frame, must stay far below that.
-const CONNECTION_WINDOW: u32 = 8 * 1024 * 1024;
 /// Maximum number of connections queued for a thread, and of concurrent handshakes on it.
 const HANDSHAKES: usize = 128;
-/// Maximum number of concurrent calls on one connection. tonic's default is unlimited.
-const CONCURRENT_STREAMS: u32 = 256;
-/// Maximum size of request metadata in bytes: a token of 2 KiB, trace context, and room for what proxies add.
-const HEADER_LIST_BYTES: u32 = 16 * 1024;
-/// Interval of HTTP/2 pings on an idle connection, and timeout for the reply. A peer that has vanished so loses its place
-/// among the open connections within twice this time.
-const KEEP_ALIVE: Duration = Duration::from_secs(20);
 /// Maximum time until a call's response begins, regardless of the client's deadline. Response streams may last
 /// longer.
 const CALL_TIMEOUT: Duration = Duration::from_secs(30);
 
 type DealtReceiver = mpsc::Receiver<Dealt<std::net::TcpStream>>;
+
+/// What all server threads share.
+#[derive(Clone)]
+pub(super) struct Shared {
+    pub(super) options: ServerOptions,
+    pub(super) admission: AdmissionLayer,
+    pub(super) streams: RequestStreams,
+    pub(super) ended: EndedConnections,
+    pub(super) stop: CancellationToken,
+}
 
 pub(super) struct ServerThread {
     connections: mpsc::Sender<Dealt<std::net::TcpStream>>,
@@ -47,8 +49,7 @@ pub(super) struct ServerThread {
 impl ServerThread {
     pub(super) fn start<F, R>(
         (number, pulses): (usize, Pulses),
-        options: (ServerOptions, AdmissionLayer),
-        stop: CancellationToken,
+        shared: Shared,
         routes: Arc<F>,
     ) -> io::Result<Self>
     where
@@ -59,18 +60,18 @@ impl ServerThread {
         // Built by the caller, so that a failure is returned from `start` and not lost on the thread.
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let thread = thread::Builder::new().name(format!("souk-server-{number}")).spawn(move || {
-            let ended = stop.clone();
+            let stop = shared.stop.clone();
             runtime.block_on(async {
                 tokio::spawn(pulses.clone().beat(number));
                 match routes().await {
-                    Ok(services) => serve(services, options, dealt, stop).await,
+                    Ok(services) => serve(services, shared, dealt).await,
                     Err(error) => tracing::error!(%error, "cannot build the services"),
                 }
             });
             drop(routes);
             // A thread that ends without a shutdown has failed. Its heartbeat goes stale, which the health check
             // reports.
-            if ended.is_cancelled() {
+            if stop.is_cancelled() {
                 pulses.end(number);
             }
             // Tasks that are still running have used up the drain time.
@@ -107,48 +108,39 @@ impl ServerThread {
     }
 }
 
-async fn serve(
-    routes: Routes,
-    (options, admission): (ServerOptions, AdmissionLayer),
-    dealt: DealtReceiver,
-    stop: CancellationToken,
-) {
-    let (began, drain_begins) = oneshot::channel();
-    let stopped = async move {
-        stop.cancelled().await;
-        // This fails only if serving has already ended.
-        let _ = began.send(());
-    };
-    let serving = transport::Server::builder()
-        .max_concurrent_streams(CONCURRENT_STREAMS)
-        .initial_stream_window_size(STREAM_WINDOW)
-        .initial_connection_window_size(CONNECTION_WINDOW)
-        .http2_max_header_list_size(HEADER_LIST_BYTES)
-        .http2_keepalive_interval(Some(KEEP_ALIVE))
-        .http2_keepalive_timeout(Some(KEEP_ALIVE))
-        // From the outside in. The log is outermost, to see rejected, panicked and abandoned calls too. Admission
-        // comes before the guard inside `routes`, so that a flood costs no signature checks. The deadline is inside
-        // admission, so that an expired call returns its permit.
-        .layer(AccessLogLayer::new(options.log_format, options.times, options.random))
-        .layer(CatchPanicLayer::custom(panicked))
-        .layer(admission)
-        .layer(DeadlineLayer::new(CALL_TIMEOUT))
-        .serve_with_incoming_shutdown(routes, handshakes(options.acceptor, options.refusals, dealt), stopped);
-    let overdue = async move {
-        // The sender is dropped without a value when serving ends by itself; then `serving` decides the
-        // select.
-        if drain_begins.await.is_err() {
-            std::future::pending::<()>().await;
+/// Serves connections until the market stops, and then at most for the drain time.
+async fn serve(routes: Routes, shared: Shared, dealt: DealtReceiver) {
+    let Shared { options, admission, streams, ended, stop } = shared;
+    let routes = routes.prepare();
+    let log = AccessLogLayer::new(options.log_format, options.times, options.random);
+    let gate = GateOptions { rates: options.rates, streams, closing: stop.clone() };
+    let deadline = DeadlineLayer::new(CALL_TIMEOUT);
+    let server = ConnectionServer::new(stop.clone(), ended);
+    let connections = TaskTracker::new();
+    {
+        let mut accepted = pin!(handshakes(options.acceptor, options.refusals, dealt));
+        while let Some(connection) = tokio::select! {
+            connection = accepted.next() => connection,
+            () = stop.cancelled() => None,
+        } {
+            let ending = Ending::default();
+            // From the outside in. The log is outermost, to see rejected, panicked and abandoned calls too. The gate comes
+            // before the guard inside `routes`, so that a flood costs no signature checks, and before admission, so that it
+            // takes no places. The deadline is inside admission, so that an expired call returns its permit.
+            let service = ServiceBuilder::new()
+                .layer(log.clone())
+                .layer(CatchPanicLayer::custom(panicked as fn(_) -> _))
+                .layer(GateLayer::new(gate.clone(), ending.clone()))
+                .layer(admission.clone())
+                .layer(deadline.clone())
+                .service(routes.clone());
+            connections.spawn(server.clone().serve(connection, ending, service));
         }
-        time::sleep(options.drain).await;
-    };
-    tokio::select! {
-        served = serving => {
-            if let Err(error) = served {
-                tracing::error!(%error, "a server thread failed");
-            }
-        }
-        () = overdue => tracing::warn!("some calls were still in progress at the end of the drain"),
+        // Handshakes in progress end here.
+    }
+    connections.close();
+    if time::timeout(options.drain, connections.wait()).await.is_err() {
+        tracing::warn!("some calls were still in progress at the end of the drain");
     }
 }
 
@@ -164,7 +156,7 @@ fn handshakes(
     acceptor: Acceptor,
     refusals: Refusals,
     dealt: DealtReceiver,
-) -> impl Stream<Item = io::Result<TlsConnection>> {
+) -> impl Stream<Item = TlsConnection> {
     ReceiverStream::new(dealt)
         .map(move |Dealt { stream, address, since, place }| {
             let (acceptor, refusals) = (acceptor.clone(), refusals.clone());
@@ -188,7 +180,5 @@ fn handshakes(
         })
         // Unordered, so that a client which stalls its handshake does not hold up those accepted after it.
         .buffer_unordered(HANDSHAKES)
-        // tonic would treat an error of this stream as one of the listener, so failed handshakes never reach
-        // it.
-        .filter_map(|accepted| std::future::ready(accepted.ok().map(Ok)))
+        .filter_map(|accepted: io::Result<_>| std::future::ready(accepted.ok()))
 }

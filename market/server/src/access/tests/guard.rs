@@ -11,7 +11,7 @@ use souk_proto::{
 use tonic::{Request, Status, metadata::MetadataValue, service::Interceptor as _};
 
 use super::*;
-use crate::config::Config;
+use crate::config::{Config, LimitConfig};
 
 const SELLERS: Admission = Admission::Token(&[Role::Seller]);
 
@@ -40,20 +40,12 @@ impl Gate {
     }
 
     fn open() -> Self {
-        Self::with_burst(1_000)
-    }
-
-    fn with_burst(burst_calls: u32) -> Self {
         let chain = Chain::new();
-        let defaults = Config::load(None).unwrap().limits;
-        let rates =
-            LimitConfig { seller_calls_per_second: 1, buyer_calls_per_second: 1, burst_calls, ..defaults };
         let access = Arc::new(Access::open(AccessParts {
             tokens: Arc::clone(&chain.tokens),
             revoked: Arc::default(),
             epochs: Vec::new(),
             suspended: Suspended::default(),
-            rates,
             refusals: crate::audit::Refusals::default(),
             clock: Clock::new(now),
         }));
@@ -250,18 +242,24 @@ fn operators_and_nobody_else_get_at_the_operators_service() {
 
 #[test]
 fn one_party_over_its_rate_does_not_slow_another() {
-    let gate = Gate::with_burst(3);
-    let alice = gate.chain.certificate(Identity::Seller(ALICE));
-    let carol = gate.chain.certificate(Identity::Seller(BOB));
-    let ask = |certificate: &Arc<PeerCertificate>, party: Uuid| {
-        let call = Call::over(certificate).party(&party.to_string());
-        gate.ask(Admission::Certificate, call.0).map(|_| ())
+    let chain = Chain::new();
+    let defaults = Config::load(None).unwrap().limits;
+    let rates = CallRates::new(&LimitConfig {
+        seller_calls_per_second: 1,
+        buyer_calls_per_second: 1,
+        burst_calls: 3,
+        ..defaults
+    });
+    let count = |identity: Identity| {
+        let address = SocketAddr::from(([192, 0, 2, 1], 50_000));
+        rates.count(&PeerInfo { address, certificate: chain.certificate(identity) })
     };
     for _ in 0..3 {
-        ask(&alice, ALICE).unwrap();
+        count(Identity::Seller(ALICE)).unwrap();
     }
-    assert_eq!(ask(&alice, ALICE), Err(Reason::RateLimited));
-    ask(&carol, BOB).unwrap();
+    let wait = count(Identity::Seller(ALICE)).unwrap_err();
+    assert_eq!(Reason::of(&rate_limited(wait)), Some(Reason::RateLimited));
+    count(Identity::Seller(BOB)).unwrap();
 }
 
 #[test]
