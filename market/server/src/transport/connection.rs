@@ -8,7 +8,6 @@ use hyper::{body::Incoming, server::conn::http2};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use souk_certs::acceptor::{PeerInfo, TlsConnection};
 use tokio::time;
-use tokio_util::sync::CancellationToken;
 use tonic::body::Body;
 use tower::{Service, ServiceExt as _, util::Oneshot};
 
@@ -53,13 +52,12 @@ const LAST_ANSWERS: Duration = Duration::from_secs(1);
 #[derive(Clone)]
 pub(super) struct ConnectionServer {
     http2: http2::Builder<TokioExecutor>,
-    stop: CancellationToken,
     ended: EndedConnections,
 }
 
 impl ConnectionServer {
-    /// Creates the server of the connections that `stop` ends.
-    pub(super) fn new(stop: CancellationToken, ended: EndedConnections) -> Self {
+    /// Creates a server that counts the connections that it ends.
+    pub(super) fn new(ended: EndedConnections) -> Self {
         let mut http2 = http2::Builder::new(TokioExecutor::new());
         http2
             .timer(TokioTimer::new())
@@ -71,11 +69,11 @@ impl ConnectionServer {
             .max_header_list_size(HEADER_LIST_BYTES)
             .keep_alive_interval(KEEP_ALIVE)
             .keep_alive_timeout(KEEP_ALIVE);
-        Self { http2, stop, ended }
+        Self { http2, ended }
     }
 
-    /// Serves a connection until its client closes it, the market stops, or `ending` asks for its end. In the latter two
-    /// cases, the client receives GOAWAY and the answers to its calls.
+    /// Serves a connection until its client closes it, or `ending` asks for its end, for a reason or because the market
+    /// stops. Then the client receives GOAWAY and the answers to its calls.
     pub(super) async fn serve<S, A>(self, connection: TlsConnection, ending: Ending, service: S)
     where
         S: Service<Request<Body>, Response = Response<A>, Error = Infallible> + Clone + Send + 'static,
@@ -94,11 +92,11 @@ impl ConnectionServer {
             served = &mut serving => served,
             () = ending.asked() => {
                 serving.as_mut().graceful_shutdown();
-                time::timeout(LAST_ANSWERS, serving).await.unwrap_or(Ok(()))
-            }
-            () = self.stop.cancelled() => {
-                serving.as_mut().graceful_shutdown();
-                serving.await
+                if ending.reason().is_some() {
+                    time::timeout(LAST_ANSWERS, serving).await.unwrap_or(Ok(()))
+                } else {
+                    serving.await
+                }
             }
         };
         if let Err(error) = served {

@@ -14,16 +14,22 @@ use tokio_util::sync::CancellationToken;
 use crate::audit;
 
 /// The end of one connection, if the market is the cause. Clones share it.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(super) struct Ending(Arc<Shared>);
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Shared {
     reason: OnceLock<Cow<'static, str>>,
+    /// Of the connection alone, so that the threads do not contend for the lock inside.
     asked: CancellationToken,
 }
 
 impl Ending {
+    /// Creates the ending of a new connection. `stop` ends all of them, without a reason.
+    pub(super) fn new(stop: &CancellationToken) -> Self {
+        Self(Arc::new(Shared { reason: OnceLock::new(), asked: stop.child_token() }))
+    }
+
     /// Records why the connection ends. Only the first reason counts; those that follow are its consequences.
     pub(super) fn record(&self, reason: impl Into<Cow<'static, str>>) {
         self.0.reason.get_or_init(|| reason.into());
@@ -35,7 +41,7 @@ impl Ending {
         self.0.asked.cancel();
     }
 
-    /// Waits until the end is asked for.
+    /// Waits until the end is asked for, or the market stops.
     pub(super) async fn asked(&self) {
         self.0.asked.cancelled().await;
     }
@@ -77,10 +83,15 @@ mod tests {
 
     #[test]
     fn the_first_reason_is_kept() {
-        let ending = Ending::default();
+        let stop = CancellationToken::new();
+        let ending = Ending::new(&stop);
         assert_eq!((ending.reason(), ending.is_asked()), (None, false));
         ending.record("a flood");
         ending.clone().ask("what the flood caused");
         assert_eq!((ending.reason(), ending.is_asked()), (Some("a flood"), true));
+        let other = Ending::new(&stop);
+        assert!(!other.is_asked());
+        stop.cancel();
+        assert_eq!((other.reason(), other.is_asked()), (None, true));
     }
 }

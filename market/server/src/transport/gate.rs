@@ -40,19 +40,27 @@ pub(super) struct GateOptions {
 
 /// A layer that applies the [`Gate`] of one connection.
 #[derive(Clone, Debug)]
-pub(super) struct GateLayer {
+pub(super) struct GateLayer(Arc<State>);
+
+/// The state of one connection. Behind one pointer, because a service is cloned for each call.
+#[derive(Debug)]
+struct State {
     options: GateOptions,
     /// The number of calls with a request stream on the connection.
     streams: Arc<AtomicU32>,
-    streak: Streak,
+    /// The number of requests refused in a row.
+    refused: AtomicU32,
+    ending: Ending,
 }
 
 impl GateLayer {
     /// Creates the gate of a new connection.
     pub(super) fn new(options: GateOptions, ending: Ending) -> Self {
-        Self { options, streams: Arc::default(), streak: Streak { length: Arc::default(), ending } }
+        Self(Arc::new(State { options, streams: Arc::default(), refused: AtomicU32::new(0), ending }))
     }
+}
 
+impl State {
     /// Counts a request and, if it is to send a stream, wraps that.
     fn check(&self, request: Request<Body>) -> Result<Request<Body>, Status> {
         let GateOptions { rates, streams, closing } = &self.options;
@@ -71,22 +79,14 @@ impl GateLayer {
         let request = request.map(|body| Body::new(RequestBody::new(body, pace, closing, place)));
         refusal.map_or(Ok(request), Err)
     }
-}
 
-/// The requests refused in a row on one connection.
-#[derive(Clone, Debug)]
-struct Streak {
-    length: Arc<AtomicU32>,
-    ending: Ending,
-}
-
-impl Streak {
+    /// Notes whether a request was refused, and ends the connection after too many in a row.
     fn note(&self, is_refused: bool) {
         if !is_refused {
-            if self.length.load(Ordering::Relaxed) != 0 {
-                self.length.store(0, Ordering::Relaxed);
+            if self.refused.load(Ordering::Relaxed) != 0 {
+                self.refused.store(0, Ordering::Relaxed);
             }
-        } else if self.length.fetch_add(1, Ordering::Relaxed) + 1 == REFUSED_IN_A_ROW {
+        } else if self.refused.fetch_add(1, Ordering::Relaxed) + 1 == REFUSED_IN_A_ROW {
             self.ending.ask("nothing but refused requests");
         }
     }
@@ -107,7 +107,7 @@ impl<S> Layer<S> for GateLayer {
     type Service = Gate<S>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        Gate { inner, layer: self.clone() }
+        Gate { inner, state: Arc::clone(&self.0) }
     }
 }
 
@@ -115,7 +115,7 @@ impl<S> Layer<S> for GateLayer {
 #[derive(Clone, Debug)]
 pub(super) struct Gate<S> {
     inner: S,
-    layer: GateLayer,
+    state: Arc<State>,
 }
 
 impl<S, A> Service<Request<Body>> for Gate<S>
@@ -132,12 +132,12 @@ where
     }
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
-        match self.layer.check(request) {
+        match self.state.check(request) {
             Ok(request) => {
-                Either::Left(Passed { call: self.inner.call(request), streak: self.layer.streak.clone() })
+                Either::Left(Passed { call: self.inner.call(request), state: Arc::clone(&self.state) })
             }
             Err(status) => {
-                self.layer.streak.note(true);
+                self.state.note(true);
                 Either::Right(ready(Ok(status.into_http())))
             }
         }
@@ -149,7 +149,7 @@ pin_project! {
     pub(super) struct Passed<F> {
         #[pin]
         call: F,
-        streak: Streak,
+        state: Arc<State>,
     }
 }
 
@@ -163,7 +163,7 @@ where
         let this = self.project();
         let answered = std::task::ready!(this.call.poll(context));
         if let Ok(response) = &answered {
-            this.streak.note(is_refused(response));
+            this.state.note(is_refused(response));
         }
         Poll::Ready(answered)
     }

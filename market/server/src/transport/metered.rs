@@ -133,6 +133,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Metered<S> {
 #[cfg(test)]
 mod tests {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio_util::sync::CancellationToken;
 
     use super::*;
 
@@ -145,7 +146,7 @@ mod tests {
     #[tokio::test]
     async fn a_flood_of_pings_ends_the_reading_with_a_reason() {
         let flood: Vec<u8> = (0..10_000).flat_map(|_| frame(6, &[0; 8])).collect();
-        let ending = Ending::default();
+        let ending = Ending::new(&CancellationToken::new());
         let mut bytes = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
         bytes.extend(flood);
         let mut stream = Metered::new(&bytes[..], ending.clone());
@@ -157,7 +158,7 @@ mod tests {
     #[tokio::test]
     async fn the_reason_of_a_goaway_is_kept_and_a_goodbye_is_none() {
         let goaway = |code: u8, debug: &[u8]| frame(GOAWAY, &[&[0, 0, 0, 9, 0, 0, 0, code], debug].concat());
-        let ending = Ending::default();
+        let ending = Ending::new(&CancellationToken::new());
         let mut stream = Metered::new(tokio::io::sink(), ending.clone());
         stream.write_all(&goaway(0, b"")).await.unwrap();
         assert_eq!(ending.reason(), None);

@@ -272,3 +272,47 @@ async fn discard(mut rest: Body, place: Option<StreamPlace>) {
     let _ = timeout(LINGER, read).await;
     drop(place);
 }
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::*;
+
+    #[test]
+    fn a_connection_and_a_party_have_their_share() {
+        let streams = RequestStreams::default();
+        let (one, other) = (Identity::Seller(Uuid::from_u128(1)), Identity::Seller(Uuid::from_u128(2)));
+        let connections: Vec<Arc<AtomicU32>> =
+            (0..OF_PARTY / OF_CONNECTION).map(|_| Arc::default()).collect();
+        let mut held = Vec::new();
+        for connection in &connections {
+            held.extend((0..OF_CONNECTION).map(|_| streams.enter(one, connection).unwrap()));
+            assert!(streams.enter(one, connection).is_err());
+        }
+        let status = streams.enter(one, &Arc::default()).unwrap_err();
+        assert_eq!(Reason::of(&status), Some(Reason::Overloaded));
+        let others = streams.enter(other, &Arc::default()).unwrap();
+        assert_eq!(streams.count(), held.len() + 1);
+        drop(held);
+        drop(streams.enter(one, &connections[0]).unwrap());
+        drop(others);
+        assert!(streams.by_party().is_empty());
+        assert!(connections.iter().all(|connection| connection.load(Ordering::Relaxed) == 0));
+    }
+
+    #[test]
+    fn request_streams_of_the_contract_and_of_reflection_are_known() {
+        let streams = RequestStreams::default();
+        assert_eq!(streams.messages_per_call("/shopping.v1.SellerService/ImportItems"), Some(200));
+        assert_eq!(streams.messages_per_call(REFLECTION[0]), Some(1));
+        assert_eq!(streams.messages_per_call("/shopping.v1.BuyerService/BuyItem"), None);
+        let methods = souk_proto::methods();
+        assert!(methods.iter().all(|method| {
+            streams.messages_per_call(&method.path()).is_some() == method.has_request_stream
+        }));
+        for (name, _) in BATCHES {
+            assert!(methods.iter().any(|method| method.name == name && method.has_request_stream), "{name}");
+        }
+    }
+}

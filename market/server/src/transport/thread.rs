@@ -115,7 +115,7 @@ async fn serve(routes: Routes, shared: Shared, dealt: DealtReceiver) {
     let log = AccessLogLayer::new(options.log_format, options.times, options.random);
     let gate = GateOptions { rates: options.rates, streams, closing: stop.clone() };
     let deadline = DeadlineLayer::new(CALL_TIMEOUT);
-    let server = ConnectionServer::new(stop.clone(), ended);
+    let server = ConnectionServer::new(ended);
     let connections = TaskTracker::new();
     {
         let mut accepted = pin!(handshakes(options.acceptor, options.refusals, dealt));
@@ -123,7 +123,7 @@ async fn serve(routes: Routes, shared: Shared, dealt: DealtReceiver) {
             connection = accepted.next() => connection,
             () = stop.cancelled() => None,
         } {
-            let ending = Ending::default();
+            let ending = Ending::new(&stop);
             // From the outside in. The log is outermost, to see rejected, panicked and abandoned calls too. The gate comes
             // before the guard inside `routes`, so that a flood costs no signature checks, and before admission, so that it
             // takes no places. The deadline is inside admission, so that an expired call returns its permit.
