@@ -12,43 +12,53 @@ use tonic_health::pb::{
     HealthCheckRequest, HealthCheckResponse, health_check_response::ServingStatus, health_server::Health,
 };
 
+use super::Parts;
 use crate::{ledger::OVERLOAD_RETRY_DELAY, wire};
 
-/// Whether the market is ready. Clones share the state.
+/// Whether the market is ready. At first it is. Clones share the state.
 #[derive(Clone, Debug)]
-pub struct Readiness {
-    is_ready: watch::Sender<bool>,
-    closing: CancellationToken,
+pub struct Readiness(watch::Sender<bool>);
+
+impl Default for Readiness {
+    fn default() -> Self {
+        Self(watch::Sender::new(true))
+    }
 }
 
 impl Readiness {
-    /// Creates the state of a market that is ready, until `closing` is cancelled.
-    pub fn new(closing: CancellationToken) -> Self {
-        Self { is_ready: watch::Sender::new(true), closing }
-    }
-
     /// Sets whether the market is ready, and notifies the watchers if that has changed.
     pub fn set(&self, is_ready: bool) {
-        self.is_ready.send_if_modified(|state| std::mem::replace(state, is_ready) != is_ready);
+        let Self(state) = self;
+        state.send_if_modified(|state| std::mem::replace(state, is_ready) != is_ready);
     }
+}
 
+/// The state of a market and of all of its services.
+#[derive(Clone)]
+struct State {
+    readiness: Readiness,
+    closing: CancellationToken,
+}
+
+impl State {
     fn status(&self) -> ServingStatus {
-        let is_serving = *self.is_ready.borrow() && !self.closing.is_cancelled();
+        let is_serving = *self.readiness.0.borrow() && !self.closing.is_cancelled();
         if is_serving { ServingStatus::Serving } else { ServingStatus::NotServing }
     }
 }
 
 /// The implementation of the health service.
 pub struct HealthApi {
-    readiness: Readiness,
+    state: State,
     /// The names of the services whose state is known.
     services: Vec<&'static str>,
 }
 
 impl HealthApi {
     /// Creates the service for services with these names, and for the market as a whole (an empty name).
-    pub fn new(readiness: Readiness, services: Vec<&'static str>) -> Self {
-        Self { readiness, services }
+    pub fn new(parts: &Parts, services: Vec<&'static str>) -> Self {
+        let state = State { readiness: parts.readiness.clone(), closing: parts.closing.clone() };
+        Self { state, services }
     }
 
     fn knows(&self, service: &str) -> bool {
@@ -70,16 +80,16 @@ impl Health for HealthApi {
             // The protocol names this code; the error has no reason of ours.
             return Err(Status::not_found("the market has no service of this name"));
         }
-        Ok(Response::new(answer(self.readiness.status())))
+        Ok(Response::new(answer(self.state.status())))
     }
 
     async fn watch(&self, request: Request<HealthCheckRequest>) -> Result<Response<Watched>, Status> {
-        let readiness = self.readiness.clone();
+        let state = self.state.clone();
         let states = if self.knows(&request.get_ref().service) {
-            changes(readiness).boxed()
+            changes(state).boxed()
         } else {
             // As the protocol says: such a stream stays open, in case the service appears.
-            let closing = readiness.closing.cancelled_owned();
+            let closing = state.closing.cancelled_owned();
             stream::once(async { ServingStatus::ServiceUnknown })
                 .chain(stream::pending().take_until(closing))
                 .boxed()
@@ -93,21 +103,21 @@ impl Health for HealthApi {
 }
 
 /// Returns the present state and every change, and ends with NOT_SERVING when the market shuts down.
-fn changes(readiness: Readiness) -> impl Stream<Item = ServingStatus> + Send {
-    let changed = readiness.is_ready.subscribe();
-    stream::unfold((readiness, changed, None), async |(readiness, mut changed, sent)| {
+fn changes(state: State) -> impl Stream<Item = ServingStatus> + Send {
+    let changed = state.readiness.0.subscribe();
+    stream::unfold((state, changed, None), async |(state, mut changed, sent)| {
         loop {
-            let status = readiness.status();
+            let status = state.status();
             if sent != Some(status) {
-                return Some((status, (readiness, changed, Some(status))));
+                return Some((status, (state, changed, Some(status))));
             }
-            if readiness.closing.is_cancelled() {
+            if state.closing.is_cancelled() {
                 return None;
             }
             tokio::select! {
-                // This fails only if the sender is gone, which `readiness` keeps.
+                // This fails only if the sender is gone, which `state` keeps.
                 _ = changed.changed() => {}
-                () = readiness.closing.cancelled() => {}
+                () = state.closing.cancelled() => {}
             }
         }
     })
@@ -125,8 +135,9 @@ mod tests {
 
     fn open() -> (HealthApi, Readiness, CancellationToken) {
         let closing = CancellationToken::new();
-        let readiness = Readiness::new(closing.clone());
-        (HealthApi::new(readiness.clone(), vec!["shop"]), readiness, closing)
+        let readiness = Readiness::default();
+        let state = State { readiness: readiness.clone(), closing: closing.clone() };
+        (HealthApi { state, services: vec!["shop"] }, readiness, closing)
     }
 
     fn about(service: &str) -> Request<HealthCheckRequest> {

@@ -55,8 +55,8 @@ pub fn routes(access: &Arc<Access>, api: &Api) -> Result<Routes, tonic_reflectio
     let admin = AdminApi { api: api.clone(), access: Arc::clone(access) };
     serve!(AdminServiceServer, AdminApi, admin, Admission::Operator);
     let anybody = Guard::new(Arc::clone(access), Admission::Connection);
-    let health = HealthServer::new(HealthApi::new(api.parts.readiness.clone(), served))
-        .max_decoding_message_size(MAX_REQUEST_BYTES);
+    let health =
+        HealthServer::new(HealthApi::new(&api.parts, served)).max_decoding_message_size(MAX_REQUEST_BYTES);
     routes.add_service(InterceptedService::new(health, anybody.clone()));
     let reflection = || {
         tonic_reflection::server::Builder::configure()

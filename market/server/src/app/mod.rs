@@ -126,11 +126,10 @@ impl App {
     fn assemble(
         config: Config,
         (listener, admin): (TcpListener, Option<OpenPort>),
-        (credentials, data): (MarketCredentials, Data),
+        (credentials, Data { store, steady, search, suspended, epochs }): (MarketCredentials, Data),
         (clock, random): (Clock, Random),
     ) -> Result<Self, OpenError> {
         let (acceptor, tokens) = (credentials.acceptor.clone(), Arc::clone(&credentials.tokens));
-        let Data { store, steady, search, suspended, epochs } = data;
         let callbacks = CallbackPolicy::new(&config.callbacks, listener.local_addr()?);
         let relay = Relay::start(RelayParts {
             mailboxes: Arc::clone(&store.mailboxes),
@@ -145,13 +144,12 @@ impl App {
             random,
         });
         let (refusals, notes) = (Refusals::default(), StandingNotes::default());
-        let access = credentials.access(epochs, suspended.clone(), refusals.clone(), clock);
         let activity = Activity::start(clock.now());
+        let access = credentials.access(epochs, suspended.clone(), refusals.clone(), clock);
         let lanes = Lanes::start(store.lanes, &steady, random, || {
             on_commit((relay.handle(), search.clone()), Arc::clone(&access), notes.clone(), activity.clone())
         })?;
         let rotator = credentials.into_rotator(Arc::clone(&access), relay.handle(), refusals.clone(), clock);
-        let closing = CancellationToken::new();
         let parts = Arc::new(Parts {
             reads: store.reads,
             mailboxes: store.mailboxes,
@@ -170,8 +168,8 @@ impl App {
             clock,
             steady: steady.clone(),
             random,
-            readiness: Readiness::new(closing.clone()),
-            closing,
+            closing: CancellationToken::new(),
+            readiness: Readiness::default(),
             activity,
             queued: Box::new(lanes.queued()),
             log: store.log,
