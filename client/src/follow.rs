@@ -22,7 +22,8 @@ use tonic::{Status, Streaming};
 
 use crate::{
     Connection, Delivery, Error, Notice, Seen,
-    delivery::{Missed, QUEUE},
+    delivery::QUEUE,
+    missed::{CONFIRM_DELAY, MissedReports, is_drained},
     reconnect::{Next, Reconnect},
     seen::Offer,
 };
@@ -85,6 +86,8 @@ pub fn follow_as(connection: Connection, seen: Seen, consumer: String) -> (Follo
         changes,
         notices,
         progress,
+        missed: MissedReports::default(),
+        confirm_at: None,
     };
     let task = tokio::spawn(subscription.run(stopped));
     (Follower { stop: Some(stop), task }, receiver)
@@ -120,6 +123,9 @@ struct Subscription {
     changes: watch::Receiver<u64>,
     notices: mpsc::Sender<Notice>,
     progress: Progress,
+    missed: MissedReports,
+    /// When to confirm what was reported as missed, if the consumer has taken the notice by then.
+    confirm_at: Option<Instant>,
 }
 
 /// The consumer or the owner has ended the subscription.
@@ -135,6 +141,7 @@ impl Subscription {
         if let Err(failure) = self.acknowledge().await {
             tracing::debug!(%failure, "the last acknowledgement failed");
         }
+        self.confirm_missed().await;
     }
 
     /// Subscribes again after each transient failure, until a permanent one.
@@ -198,7 +205,7 @@ impl Subscription {
         let mut held: Option<Notice> = None;
         loop {
             self.progress.settle(&self.seen, Instant::now());
-            let due = self.progress.acknowledge_at();
+            let (due, confirm_at) = (self.progress.acknowledge_at(), self.confirm_at);
             // Not reading lets the HTTP/2 window fill up, so a slow consumer slows the market instead of
             // filling memory here.
             let may_read = held.is_none() && self.progress.has_room();
@@ -215,6 +222,9 @@ impl Subscription {
                 // Watched as well, since a quiet stream would otherwise stay open after its consumer has gone.
                 () = notices.closed() => return ControlFlow::Break(Stopped),
                 _ = self.changes.changed() => {}
+                () = sleep_until(confirm_at.unwrap_or_else(Instant::now)), if confirm_at.is_some() => {
+                    self.confirm_missed().await;
+                }
                 () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => {
                     if let Err(failure) = self.acknowledge().await {
                         tracing::warn!(%failure, "an acknowledgement failed and will be repeated");
@@ -233,7 +243,9 @@ impl Subscription {
             Message::Opened(opened) => {
                 self.is_kept = opened.kept;
                 let (orders, updates) = (opened.missed_order_count, opened.missed_update_count);
-                Some(Notice::Opened { kept: opened.kept, missed: Missed { orders, updates } })
+                let missed = self.missed.receive(orders, updates, opened.missed_total);
+                self.confirm_at = self.missed.unconfirmed().map(|_| Instant::now() + CONFIRM_DELAY);
+                Some(Notice::Opened { kept: opened.kept, missed })
             }
             Message::Event(event) => self.receive_event(event),
             Message::CaughtUp(caught_up) => Some(Notice::CaughtUp { sequence: caught_up.sequence }),
@@ -261,9 +273,28 @@ impl Subscription {
         // then recognises a repetition.
         let kept = self.seen.save().await;
         kept.map_err(|error| Error::io("keep what was seen", error))?;
-        let request = AcknowledgeRequest { sequence, consumer: self.consumer.clone() };
+        let request = AcknowledgeRequest { sequence, consumer: self.consumer.clone(), missed_total: None };
         self.connection.call(request).await?;
         self.progress.acknowledged();
         Ok(())
+    }
+
+    /// Confirms what was reported as missed, if the consumer has taken the notice. Best effort: otherwise the next stream
+    /// reports it again.
+    async fn confirm_missed(&mut self) {
+        let Some(total) = self.missed.unconfirmed() else { return };
+        self.confirm_at = Some(Instant::now() + CONFIRM_DELAY);
+        if !is_drained(&self.notices) {
+            return;
+        }
+        let consumer = self.consumer.clone();
+        let request = AcknowledgeRequest { sequence: 0, consumer, missed_total: Some(total) };
+        match self.connection.call(request).await {
+            Ok(_) => {
+                self.missed.confirmed(total);
+                self.confirm_at = None;
+            }
+            Err(failure) => tracing::debug!(%failure, "the report of missed events will come again"),
+        }
     }
 }

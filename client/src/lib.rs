@@ -81,6 +81,7 @@ mod events;
 pub mod follow;
 mod identity;
 pub mod inbox;
+mod missed;
 mod paging;
 mod probe;
 mod reconnect;

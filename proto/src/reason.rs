@@ -153,9 +153,11 @@ reasons! {
     /// The market's disk is full; nothing was changed, and reading still works.
     StorageFull = "STORAGE_FULL", Unavailable, "tell the market's operator that its disk is full, and try again later";
     /// The mailbox has the maximum number of consumers; the message lists their names.
-    TooManyConsumers = "TOO_MANY_CONSUMERS", FailedPrecondition, "subscribe with one of the names in use, or wait: a name that is not used for 7 days is dropped";
+    TooManyConsumers = "TOO_MANY_CONSUMERS", FailedPrecondition, "subscribe with one of the names in use, or remove one that is not used any more with RemoveConsumer";
     /// The mailbox has no consumer with this name.
-    ConsumerNotFound = "CONSUMER_NOT_FOUND", NotFound, "subscribe with the name first: that creates the consumer";
+    ConsumerNotFound = "CONSUMER_NOT_FOUND", NotFound, "check the name: MailboxStatus lists the consumers, and subscribing with a name creates one";
+    /// The consumer to be removed has an open stream.
+    ConsumerConnected = "CONSUMER_CONNECTED", FailedPrecondition, "end the program that follows under the name first; if its machine is lost, try again in a minute";
     /// The stream was not kept because another client had the name, which is free now.
     ConsumerFree = "CONSUMER_FREE", Unavailable, "subscribe again with the same name and stream_id";
     /// Another stream of the same party took over.

@@ -2,9 +2,11 @@
 
 use std::io;
 
+use souk_proto::v1::RemoveConsumerRequest;
+
 use super::{
     CliSession, Failure, examine, exit,
-    grammar::{Program, Shared, grammar},
+    grammar::{MailboxChange, Program, Shared, grammar},
     listen,
     view::{MailboxView, WhoView},
 };
@@ -17,7 +19,10 @@ pub(super) async fn run<P: Program>(command: Shared, session: &CliSession) -> Re
     match command {
         Shared::Listen => listen::listen(session).await.map(|()| exit::OK),
         Shared::Whoami => who_am_i(session).await.map(|()| exit::OK),
-        Shared::Mailbox => mailbox(session).await.map(|()| exit::OK),
+        Shared::Mailbox { change: None } => mailbox(session).await.map(|()| exit::OK),
+        Shared::Mailbox { change: Some(MailboxChange::Rm { consumer }) } => {
+            remove(session, consumer).await.map(|()| exit::OK)
+        }
         Shared::Doctor => examine(session).await,
         Shared::Shell => Err(in_shell()),
         Shared::Completions { shell } => {
@@ -48,4 +53,10 @@ async fn mailbox(session: &CliSession) -> Result<(), Failure> {
     let request = souk_proto::v1::MailboxStatusRequest::default();
     let status = session.call(request).await?;
     session.printer().card(&MailboxView::from(&status))
+}
+
+async fn remove(session: &CliSession, consumer: String) -> Result<(), Failure> {
+    session.call(RemoveConsumerRequest { consumer: consumer.clone() }).await?;
+    session.printer().say(&format!("consumer {consumer} is removed; nothing waits for it any more"));
+    Ok(())
 }

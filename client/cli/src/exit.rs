@@ -45,7 +45,7 @@ fn known(reason: Reason) -> Option<u8> {
         | ConsumerNotFound | DeadLetterNotFound => NOT_FOUND,
         OutOfStock | PriceChanged | NotPurchased | AlreadyRated | NotCancellable | RideEnded | SkuTaken
         | TooManyTills | TooManyConsumers | LineOutOfOrder | OrderStatusConflict | VersionMismatch
-        | StockOutOfRange | CallbackUnreachable | StreamReplaced => CONFLICT,
+        | StockOutOfRange | CallbackUnreachable | ConsumerConnected | StreamReplaced => CONFLICT,
         NotRegistered | CertificateRequired | CertificateExpired | CertificateRevoked | PartyIdInvalid
         | TokenRequired | TokenInvalid | TokenExpired | RoleDenied | AccountSuspended | NotTheMarket
         | WrongRecipient => IDENTITY,

@@ -117,7 +117,13 @@ fn command_hint(reason: Reason) -> Option<&'static str> {
         Reason::TooManyTills => "remove one that is no longer used: `seller till rm NAME`",
         Reason::DeadLetterNotFound => "check the number: `market admin dead-letters` lists them",
         Reason::TooManyConsumers => {
-            "pass --consumer NAME with one of the names in use; `seller mailbox` or `buyer mailbox` lists them"
+            "pass --consumer NAME with one of the names in use, or remove one with `mailbox rm NAME`; `mailbox` lists them"
+        }
+        Reason::ConsumerNotFound => {
+            "check the name: `seller mailbox` or `buyer mailbox` lists your consumers"
+        }
+        Reason::ConsumerConnected => {
+            "end the program that follows under the name first; if its machine is lost, try again in a minute"
         }
         Reason::NotRegistered => "register first: `seller register NAME` or `buyer register NAME`",
         Reason::CertificateRequired => {

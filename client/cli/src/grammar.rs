@@ -28,8 +28,12 @@ pub enum Shared {
     Listen,
     /// Show your certificate, token and account as the market sees them
     Whoami,
-    /// Show what waits for you in your mailbox
-    Mailbox,
+    /// Show what waits for you in your mailbox, and for which consumers; remove one
+    Mailbox {
+        /// What to do with it; without, it is shown.
+        #[command(subcommand)]
+        change: Option<MailboxChange>,
+    },
     /// Check files, expiry, clock, network, TLS, identity and callback, each with a remedy
     Doctor,
     /// Type commands, with notifications above the line (also without any command, on a terminal)
@@ -41,6 +45,16 @@ pub enum Shared {
     },
     /// Print the manual page (roff)
     Man,
+}
+
+/// What can be done with a mailbox.
+#[derive(Subcommand)]
+pub enum MailboxChange {
+    /// Remove a consumer that is no longer used, so that no event waits for it
+    Rm {
+        /// The consumer's name, as `mailbox` shows it.
+        consumer: String,
+    },
 }
 
 #[derive(Parser)]

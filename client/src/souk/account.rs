@@ -2,7 +2,7 @@
 
 use souk_proto::v1::{
     self, MailboxStatusRequest, MailboxStatusResponse, RegisterBuyerRequest, RegisterSellerRequest,
-    TestEventRequest,
+    RemoveConsumerRequest, TestEventRequest,
 };
 
 use crate::{CallbackAddress, Connection, Error, error::required};
@@ -101,6 +101,24 @@ impl Account {
     /// ```
     pub async fn mailbox(&self) -> Result<MailboxStatusResponse, Error> {
         self.connection.call(MailboxStatusRequest::default()).await
+    }
+
+    /// Removes a consumer of the mailbox, such as that of a lost machine, so that no event waits for it. One that
+    /// nobody removes is dropped after 7 days.
+    ///
+    /// # Errors
+    /// Refused with [`ConsumerConnected`](crate::Reason::ConsumerConnected) while a program follows under the name, with
+    /// [`ConsumerNotFound`](crate::Reason::ConsumerNotFound), or the call failed.
+    ///
+    /// # Examples
+    /// ```no_run
+    /// # async fn example(souk: souk_client::Souk) -> Result<(), souk_client::Error> {
+    /// souk.account().remove_consumer("seller@old-laptop").await?;
+    /// # Ok(()) }
+    /// ```
+    pub async fn remove_consumer(&self, consumer: impl Into<String>) -> Result<(), Error> {
+        let request = RemoveConsumerRequest { consumer: consumer.into() };
+        self.connection.call(request).await.map(drop)
     }
 
     /// Puts a test event into the caller's own mailbox. Returns its id.

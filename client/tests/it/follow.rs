@@ -6,7 +6,7 @@ use souk_client::{
 };
 use souk_proto::{
     Reason,
-    v1::{CaughtUp, Event, StreamOpened, SubscribeResponse, subscribe_response::Message},
+    v1::{CaughtUp, Event, MissedTotal, StreamOpened, SubscribeResponse, subscribe_response::Message},
 };
 use tokio::sync::mpsc;
 use tonic::Status;
@@ -157,6 +157,43 @@ async fn a_named_stream_that_was_replaced_is_opened_again() {
 fn opened(kept: bool) -> Result<SubscribeResponse, Status> {
     let opened = StreamOpened { kept, ..Default::default() };
     Ok(SubscribeResponse { message: Some(Message::Opened(opened)) })
+}
+
+/// The first answer's notice is taken only when the second stream is open, as if the answer had been lost.
+#[tokio::test]
+async fn missed_events_are_reported_once_and_confirmed_when_the_notice_was_taken() {
+    let world = World::open().await;
+    let (_, connection) = connect(&world);
+    let opened = || {
+        let missed_total = Some(MissedTotal { order_count: 7, update_count: 1 });
+        let (missed_order_count, missed_update_count) = (2, 1);
+        let opened = StreamOpened {
+            kept: true,
+            missed_order_count,
+            missed_update_count,
+            missed_total,
+            after_sequence: 0,
+        };
+        Ok(SubscribeResponse { message: Some(Message::Opened(opened)) })
+    };
+    let cut = Err(Status::unavailable("cut"));
+    world.market.script().streams.extend([vec![opened(), cut], vec![opened(), caught_up(0)]]);
+    let (follower, mut notices) = follow_as(connection, Seen::in_memory(), "shell".into());
+    world.market.until("Subscribe again", |script| script.cursors.len() == 2).await;
+    assert!(world.market.script().confirmed.is_empty(), "the consumer has taken nothing");
+    let mut reported = Vec::new();
+    loop {
+        match next(&mut notices).await {
+            Notice::Opened { missed, .. } => reported.push((missed.orders, missed.updates)),
+            Notice::Interrupted { .. } => {}
+            Notice::CaughtUp { .. } => break,
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(reported, [(2, 1), (0, 0)]);
+    world.market.until("a confirmation", |script| !script.confirmed.is_empty()).await;
+    assert_eq!(world.market.script().confirmed, [MissedTotal { order_count: 7, update_count: 1 }]);
+    follower.close().await;
 }
 
 #[tokio::test]

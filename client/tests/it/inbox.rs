@@ -5,12 +5,12 @@ use std::time::Duration;
 use souk_client::{Inbox, Notice, Seen};
 use souk_proto::{
     Reason,
-    v1::{Event, NotifyClientRequest, notification_service_client::NotificationServiceClient},
+    v1::{Event, MissedTotal, NotifyClientRequest, notification_service_client::NotificationServiceClient},
 };
 use tokio::sync::mpsc;
 use tonic::{Code, Status, transport::Channel};
 
-use crate::world::{Party, World, notice_of, test_notice};
+use crate::world::{Party, World, next, notice_of, test_notice};
 
 type Caller = NotificationServiceClient<Channel>;
 
@@ -171,4 +171,19 @@ async fn closing_lets_the_call_under_way_finish() {
     assert_eq!(call.await.expect("no panic").expect("acknowledged"), 1);
     tokio::time::timeout(Duration::from_secs(10), closing).await.expect("in time").expect("no panic");
     assert!(tokio::net::TcpStream::connect(address).await.is_err(), "the socket is closed");
+}
+
+#[tokio::test]
+async fn missed_events_that_an_announcement_reports_are_confirmed() {
+    let world = World::open().await;
+    let alice = world.party("seller/alice");
+    let Opened { mut inbox, mut notices, .. } = open(&world, &alice, Seen::in_memory()).await;
+    inbox.announce(world.connect(&alice));
+    match next(&mut notices).await {
+        Notice::Opened { missed, .. } => assert_eq!((missed.orders, missed.updates), (2, 0)),
+        other => panic!("{other:?}"),
+    }
+    world.market.until("a confirmation", |script| !script.confirmed.is_empty()).await;
+    assert_eq!(world.market.script().confirmed, [MissedTotal { order_count: 2, update_count: 0 }]);
+    inbox.close().await;
 }

@@ -54,6 +54,8 @@ pub(crate) struct Script {
     pub(crate) calls: Vec<Call>,
     pub(crate) cursors: Vec<i64>,
     pub(crate) acknowledged: Vec<i64>,
+    /// The totals of missed events that were confirmed.
+    pub(crate) confirmed: Vec<MissedTotal>,
     /// The number of AnnounceInbox calls.
     pub(crate) announced: u32,
     /// The consumer and the stream id of each Subscribe.
@@ -107,6 +109,7 @@ impl Market {
             calls: Vec::new(),
             cursors: Vec::new(),
             acknowledged: Vec::new(),
+            confirmed: Vec::new(),
             announced: 0,
             consumers: Vec::new(),
         };
@@ -309,7 +312,11 @@ impl EventService for Service {
         request: Request<AcknowledgeRequest>,
     ) -> Result<Response<AcknowledgeResponse>, Status> {
         self.authenticate(&request)?;
-        self.script().acknowledged.push(request.get_ref().sequence);
+        let AcknowledgeRequest { sequence, missed_total, .. } = request.into_inner();
+        match missed_total {
+            Some(total) => self.script().confirmed.push(total),
+            None => self.script().acknowledged.push(sequence),
+        }
         self.changed();
         Ok(Response::new(AcknowledgeResponse::default()))
     }
@@ -357,6 +364,15 @@ impl EventService for Service {
         self.authenticate(&request)?;
         self.script().announced += 1;
         self.changed();
-        Ok(Response::new(AnnounceInboxResponse { missed_order_count: 2, ..Default::default() }))
+        let missed_total = Some(MissedTotal { order_count: 2, update_count: 0 });
+        Ok(Response::new(AnnounceInboxResponse { missed_order_count: 2, missed_total, ..Default::default() }))
+    }
+
+    async fn remove_consumer(
+        &self,
+        request: Request<RemoveConsumerRequest>,
+    ) -> Result<Response<RemoveConsumerResponse>, Status> {
+        self.authenticate(&request)?;
+        Ok(Response::new(RemoveConsumerResponse {}))
     }
 }

@@ -61,7 +61,7 @@ pub use quantity::{OrderQuantity, Quantity};
 pub use rating::{RatingSummary, Stars};
 pub use refusal::Refusal;
 pub use ride::{Ride, RideKind, RidePlan, RideStop};
-pub use sales::{DAY_MICROS, DaySales, ItemSales, Sales, SalesSummary, TimeRange, Totals, day_of};
+pub use sales::{DAY_MICROS, DayParts, DaySales, ItemSales, Sales, SalesSummary, TimeRange, Totals, day_of};
 pub use tally::{SalesChange, SalesKey, Tally};
 pub use text::{CancelReason, Description, DisplayName, ItemName, RideText, Sku, SuspensionReason, TestText};
 use till::LineStanding;

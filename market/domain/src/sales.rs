@@ -23,17 +23,39 @@ impl TimeRange {
     /// All of time, for queries without bounds.
     pub const ALL: Self = Self { from: Timestamp(i64::MIN), until: Timestamp(i64::MAX) };
 
-    /// Returns the days of the range, from the first to before the last, if it consists of whole days (UTC).
-    pub fn whole_days(&self) -> Option<(i64, i64)> {
-        let is_whole = |time: Timestamp, bound: i64| time.0 == bound || time.0.rem_euclid(DAY_MICROS) == 0;
-        let is_made_of_days = is_whole(self.from, i64::MIN) && is_whole(self.until, i64::MAX);
-        is_made_of_days.then(|| (day_of(self.from), day_of(self.until)))
+    /// Splits the range into its whole days (UTC) and the parts of days at its ends.
+    pub fn by_days(&self) -> DayParts {
+        let start_of = |day: i64| Timestamp(day.saturating_mul(DAY_MICROS));
+        // All of time has no beginning and no end that could cut a day.
+        let is_whole = |time: Timestamp, bound: i64| time.0 == bound || time == start_of(day_of(time));
+        let first = day_of(self.from) + i64::from(!is_whole(self.from, i64::MIN));
+        let after = day_of(self.until);
+        if first > after {
+            return DayParts { days: (after, after), edges: vec![*self] };
+        }
+        let mut edges = Vec::new();
+        if !is_whole(self.from, i64::MIN) {
+            edges.push(Self { from: self.from, until: start_of(first) });
+        }
+        if !is_whole(self.until, i64::MAX) {
+            edges.push(Self { from: start_of(after), until: self.until });
+        }
+        DayParts { days: (first, after), edges }
     }
 
     /// Returns whether the range contains a time.
     pub fn contains(&self, time: Timestamp) -> bool {
         self.from <= time && time < self.until
     }
+}
+
+/// A time range as whole days and parts of days.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DayParts {
+    /// The whole days, from the first to before the last, as numbers of days since 1970-01-01.
+    pub days: (i64, i64),
+    /// The parts of days before and after them, without empty ones.
+    pub edges: Vec<TimeRange>,
 }
 
 /// Totals over orders that were not cancelled, in one currency.
@@ -74,6 +96,9 @@ pub struct SalesSummary {
     pub days: Vec<DaySales>,
     /// The sales by item and currency, largest revenue first.
     pub items: Vec<ItemSales>,
+    /// The days of which the range has only a part, if some of their orders were archived: it is not known any more in
+    /// which part these were, and they are missing in the sums.
+    pub cut_days: Vec<i64>,
 }
 
 /// Totals over the whole store, for consistency checks: `supplied = sold + remaining + withdrawn`, and `sold
@@ -98,4 +123,30 @@ pub struct Totals {
     pub withdrawn: i64,
     /// The number of pending deliveries.
     pub pending_deliveries: i64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ranges_are_split_at_midnight() {
+        let at = |days: i64, micros: i64| Timestamp(days * DAY_MICROS + micros);
+        let range = |from, until| TimeRange { from, until };
+        let split = |from, until| {
+            let DayParts { days, edges } = range(from, until).by_days();
+            (days, edges)
+        };
+        assert_eq!(split(at(3, 0), at(5, 0)), ((3, 5), vec![]));
+        assert_eq!(TimeRange::ALL.by_days().edges, []);
+        assert!(
+            TimeRange::ALL.by_days().days.0 < -100_000_000 && TimeRange::ALL.by_days().days.1 > 100_000_000
+        );
+        assert_eq!(split(at(3, 7), at(5, 0)), ((4, 5), vec![range(at(3, 7), at(4, 0))]));
+        assert_eq!(split(at(3, 0), at(5, 7)), ((3, 5), vec![range(at(5, 0), at(5, 7))]));
+        let both = vec![range(at(3, 7), at(4, 0)), range(at(4, 0), at(4, 9))];
+        assert_eq!(split(at(3, 7), at(4, 9)), ((4, 4), both));
+        assert_eq!(split(at(3, 7), at(3, 9)), ((3, 3), vec![range(at(3, 7), at(3, 9))]));
+        assert_eq!(split(at(-3, 7), at(-1, 0)), ((-2, -1), vec![range(at(-3, 7), at(-2, 0))]));
+    }
 }

@@ -4,9 +4,9 @@ use std::{path::Path, process::ExitCode};
 
 use clap::Args;
 use souk_cli::exit;
-use souk_search::Agreement;
+use souk_search::{Agreement, SearchError};
 use souk_server::config::StoreConfig;
-use souk_store::{Finding, Reads, audit::Broken};
+use souk_store::{Finding, Reads, StoreError, audit::Broken};
 
 use super::{
     audit::verified,
@@ -16,7 +16,8 @@ use super::{
 /// Verify a store: its file, the invariants, the audit log and the search index (on the market's machine)
 ///
 /// Changes nothing, and works on a backup and while a market runs. Prints a line for each check. Exit code 0: all
-/// hold; 5: at least one does not; 1: the store could not be read.
+/// hold; 5: at least one does not, or the store is damaged; 1: there is no store of this version, or it could not be
+/// read.
 #[derive(Args)]
 #[command(
     after_help = "Example:\n  market check --store souk.db\n\nARCHITECTURE.md lists the invariants by number."
@@ -34,7 +35,6 @@ const NAMED: usize = 5;
 
 pub(super) async fn run(args: CheckArgs) -> anyhow::Result<ExitCode> {
     let store = args.store.settings()?;
-    let reads = open_reads(&store).await?;
     let findings = match &store {
         StoreConfig::Memory { .. } => Vec::new(),
         StoreConfig::Sqlite { path, .. } => souk_store::sqlite::check(path, announce)?,
@@ -43,9 +43,17 @@ pub(super) async fn run(args: CheckArgs) -> anyhow::Result<ExitCode> {
         }
     };
     let mut problems = findings.iter().filter(|finding| !report(finding)).count();
-    problems += usize::from(!audit_holds(&*reads).await?);
-    if !args.without_index {
-        problems += usize::from(!index_agrees(&store, &*reads).await?);
+    match open_reads(&store).await {
+        Ok(reads) => {
+            problems += usize::from(!audit_holds(&*reads).await?);
+            if !args.without_index {
+                problems += usize::from(!index_agrees(&store, &*reads).await?);
+            }
+        }
+        Err(error) if problems > 0 && is_damage(&error) => {
+            println!("skipped the other checks, because the store can't be opened");
+        }
+        Err(error) => return Err(error),
     }
     if problems == 0 {
         println!("everything holds");
@@ -53,6 +61,11 @@ pub(super) async fn run(args: CheckArgs) -> anyhow::Result<ExitCode> {
     }
     println!("{problems} of the checks failed; restore a backup, or keep the files and ask for help");
     Ok(ExitCode::from(exit::CONFLICT))
+}
+
+/// Returns whether an error means that the store is damaged, and not that it can't be reached.
+fn is_damage(error: &anyhow::Error) -> bool {
+    error.chain().any(|cause| matches!(cause.downcast_ref(), Some(StoreError::Corrupt(_))))
 }
 
 /// Large stores take minutes, so each check is announced on stderr.
@@ -77,7 +90,7 @@ async fn audit_holds(reads: &dyn Reads) -> anyhow::Result<bool> {
             println!("ok      I9     the audit log is as it was written: {verified}");
             Ok(true)
         }
-        Err(error) if error.is::<Broken>() => {
+        Err(error) if error.is::<Broken>() || is_damage(&error) => {
             println!("FAILED  I9     the audit log is as it was written: {error}");
             Ok(false)
         }
@@ -99,7 +112,11 @@ async fn index_agrees(store: &StoreConfig, reads: &dyn Reads) -> anyhow::Result<
 
 async fn compare(index: &Path, reads: &dyn Reads) -> anyhow::Result<bool> {
     announce("the search index agrees with the store");
-    let Some(agreement) = souk_search::examine(index, reads).await? else {
+    let examined = match souk_search::examine(index, reads).await {
+        Ok(examined) => examined,
+        Err(error) => return unreadable(index, error),
+    };
+    let Some(agreement) = examined else {
         println!("ok      index  there is none in {}; the market builds it when it starts", index.display());
         return Ok(true);
     };
@@ -114,6 +131,24 @@ async fn compare(index: &Path, reads: &dyn Reads) -> anyhow::Result<bool> {
             println!("FAILED  index  {} items are {what} in it, such as {}", items.len(), named.join(", "));
         }
     }
-    println!("        stop the market and delete {}: it is rebuilt at the next start", index.display());
+    advise_rebuilding(index);
     Ok(false)
+}
+
+/// Reports damage of the index or of the store's items; returns other errors.
+fn unreadable(index: &Path, error: SearchError) -> anyhow::Result<bool> {
+    let is_of_index = matches!(error, SearchError::Index(_));
+    let error = anyhow::Error::from(error);
+    if !is_of_index && !is_damage(&error) {
+        return Err(error);
+    }
+    println!("FAILED  index  the search index agrees with the store: {error}");
+    if is_of_index {
+        advise_rebuilding(index);
+    }
+    Ok(false)
+}
+
+fn advise_rebuilding(index: &Path) {
+    println!("        stop the market and delete {}: it is rebuilt at the next start", index.display());
 }

@@ -71,6 +71,17 @@ pub enum ConsumerOpening {
     NoMailbox,
 }
 
+/// The outcome of removing a named consumer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ConsumerRemoval {
+    /// It is removed, and what only it had not acknowledged no longer waits.
+    Removed,
+    /// A stream has its lease, so it stays.
+    Connected,
+    /// The mailbox has no consumer with the name.
+    Unknown,
+}
+
 /// The state of a named consumer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConsumerState {
@@ -121,6 +132,14 @@ pub trait Consumers: Send + Sync {
         through: Sequence,
         now: Timestamp,
     ) -> Result<Option<i64>, StoreError>;
+
+    /// Removes a name, unless a stream has its lease. If that is lost in a power loss, the name is back.
+    async fn remove_consumer(
+        &self,
+        recipient: PartyId,
+        name: &ConsumerName,
+        now: Timestamp,
+    ) -> Result<ConsumerRemoval, StoreError>;
 
     /// Returns a mailbox's named consumers, ordered by name.
     async fn consumers(&self, recipient: PartyId) -> Result<Vec<ConsumerState>, StoreError>;

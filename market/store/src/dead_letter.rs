@@ -35,6 +35,29 @@ pub struct MailboxRecord {
     pub state: MailboxState,
 }
 
+/// What a consumer has missed because it was dropped.
+///
+/// An answer may be lost, so the store forgets nothing when it is asked. It counts from the consumer's creation, and the
+/// consumer confirms a total: so repeated and late confirmations are harmless.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Missed {
+    /// What the consumer has not confirmed.
+    pub news: Dropped,
+    /// Everything since the consumer exists.
+    pub total: Dropped,
+}
+
+impl Missed {
+    pub(crate) fn since(confirmed: Dropped, total: Dropped) -> Self {
+        // An older market on the same database sets the total back.
+        let news = Dropped {
+            orders: (total.orders - confirmed.orders).max(0),
+            updates: (total.updates - confirmed.updates).max(0),
+        };
+        Self { news, total }
+    }
+}
+
 /// A page of dead letters.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct DeadLetterQuery {
@@ -58,13 +81,18 @@ pub trait DeadLetters: Send + Sync {
     /// Deletes up to `limit` dead letters from before a time, and returns how many.
     async fn forget_dead_letters(&self, before: Timestamp, limit: usize) -> Result<usize, StoreError>;
 
-    /// Returns what a consumer has missed since the last call, because it was dropped. `None` stands for the unnamed
-    /// consumer.
-    async fn take_missed(
+    /// Returns what a consumer has missed because it was dropped. `None` stands for the unnamed consumer.
+    async fn missed(&self, recipient: PartyId, consumer: Option<&ConsumerName>)
+    -> Result<Missed, StoreError>;
+
+    /// Records that a consumer knows of a total that [`Self::missed`] returned. A total from before the store was
+    /// restored from an older backup, or before the consumer was dropped, has no effect.
+    async fn confirm_missed(
         &self,
         recipient: PartyId,
         consumer: Option<&ConsumerName>,
-    ) -> Result<Dropped, StoreError>;
+        total: Dropped,
+    ) -> Result<(), StoreError>;
 
     /// Returns mailboxes, ordered by owner, after one of them.
     async fn mailboxes(

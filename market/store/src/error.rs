@@ -29,12 +29,20 @@ pub enum StoreError {
     /// A stored value can't be read, because of damage or a defect.
     #[error("the store can't be used: {0}")]
     Corrupt(#[source] Box<dyn StdError + Send + Sync>),
+    /// The store is not one that this market can use: it is another program's, or has the schema of another version.
+    #[error("the store can't be used: {0}")]
+    Unsuitable(#[source] Box<dyn StdError + Send + Sync>),
 }
 
 impl StoreError {
     /// Creates [`StoreError::Unavailable`] from its cause.
     pub fn unavailable(source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
         Self::Unavailable(source.into())
+    }
+
+    /// Creates [`StoreError::Unsuitable`] from its cause.
+    pub fn unsuitable(source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
+        Self::Unsuitable(source.into())
     }
 
     /// Creates [`StoreError::Corrupt`] from its cause.

@@ -19,6 +19,11 @@ pub enum HealthState {
     Healthy,
     /// The disk is full: the store reads, but writes nothing until there is space again.
     Full,
+    /// Another process keeps the store from writing. Changes wait and fail, and nothing is lost.
+    HeldUp {
+        /// What it holds, for operators.
+        reason: String,
+    },
     /// The file that the store has open is no longer the one at its path. Nothing is acknowledged.
     Detached {
         /// What happened to the file, for operators.
@@ -65,9 +70,31 @@ impl Health {
     /// Returns why nothing may be acknowledged: the file is not where it should be, or a sync has failed.
     pub(crate) fn stopped(&self) -> Option<String> {
         match &*self.state.borrow() {
-            HealthState::Healthy | HealthState::Full => None,
+            HealthState::Healthy | HealthState::Full | HealthState::HeldUp { .. } => None,
             HealthState::Detached { reason } | HealthState::Failed { reason } => Some(reason.clone()),
         }
+    }
+
+    /// Enters [`HealthState::HeldUp`] from [`HealthState::Healthy`]; the other states matter more.
+    pub(crate) fn hold_up(&self, reason: &str) {
+        self.state.send_if_modified(|current| {
+            let is_news = *current == HealthState::Healthy;
+            if is_news {
+                *current = HealthState::HeldUp { reason: reason.to_owned() };
+            }
+            is_news
+        });
+    }
+
+    /// Leaves [`HealthState::HeldUp`].
+    pub(crate) fn go_on(&self) {
+        self.state.send_if_modified(|current| {
+            let was_held_up = matches!(current, HealthState::HeldUp { .. });
+            if was_held_up {
+                *current = HealthState::Healthy;
+            }
+            was_held_up
+        });
     }
 
     /// Leaves [`HealthState::Detached`], and returns whether that was the state.

@@ -49,9 +49,12 @@ pub use backlog::{Backlogs, MOST_COUNTED, Reading, StoreQueues};
 pub use check::Finding;
 pub use clock::{ClockFinding, ClockMark, ClockReport, Clocks, DueBounds};
 pub use consumer::{
-    CONSUMER_RETENTION, ConsumerOpening, ConsumerState, ConsumerStream, Consumers, MAX_CONSUMERS, MAX_COUNTED,
+    CONSUMER_RETENTION, ConsumerOpening, ConsumerRemoval, ConsumerState, ConsumerStream, Consumers,
+    MAX_CONSUMERS, MAX_COUNTED,
 };
-pub use dead_letter::{DEAD_LETTER_RETENTION, DeadLetterQuery, DeadLetters, MAX_DEAD_LETTERS, MailboxRecord};
+pub use dead_letter::{
+    DEAD_LETTER_RETENTION, DeadLetterQuery, DeadLetters, MAX_DEAD_LETTERS, MailboxRecord, Missed,
+};
 pub use error::{SaveError, StoreError};
 pub use health::{Health, HealthState};
 pub use mailbox::{

@@ -218,6 +218,78 @@ async fn check_names_what_does_not_hold() {
     }
 }
 
+/// Whatever is damaged, and whichever step meets it, the exit code is that of damage.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn check_reports_every_kind_of_damage_as_damage() {
+    type Harm = fn(&mut Vec<u8>);
+    let kinds: [(&str, Harm); 10] = [
+        ("no database", |bytes| *bytes = b"all my notes".repeat(1_000)),
+        ("empty", Vec::clear),
+        ("one byte", |bytes| bytes.truncate(1)),
+        ("half a page", |bytes| bytes.truncate(2_048)),
+        ("one page", |bytes| bytes.truncate(4_096)),
+        ("half", |bytes| bytes.truncate(bytes.len() / 2)),
+        ("another beginning", |bytes| bytes[..16].fill(b'x')),
+        ("a wrong page size", |bytes| bytes[16..18].copy_from_slice(&[3, 7])),
+        ("a damaged schema", |bytes| bytes[100..2_000].fill(0xa5)),
+        ("damaged tables", |bytes| {
+            let second = 4_096;
+            bytes[second..].chunks_mut(4_096).for_each(|page| page[..64].fill(0xa5));
+        }),
+    ];
+    let traded = traded(StoreKind::Sqlite).await;
+    let (store, copy) = (traded.store(), traded.market.path().join("copy.db"));
+    market(&["backup", "--quiet", text(&copy)], &store).success();
+    let intact = std::fs::read(&copy).unwrap();
+    for (kind, harm) in kinds {
+        let mut bytes = intact.clone();
+        harm(&mut bytes);
+        std::fs::write(&copy, bytes).unwrap();
+        let checked = market(&["check"], &copy);
+        let (said, told) = (printed(&checked), complaint(&checked));
+        assert_eq!(checked.get_output().status.code(), Some(5), "{kind}: {said}{told}");
+        assert!(said.contains("FAILED  file   the pages of the file are intact"), "{kind}: {said}");
+        assert!(said.contains("restore a backup"), "{kind}: {said}");
+    }
+    std::fs::write(&copy, &intact).unwrap();
+    Connection::open(&copy).unwrap().execute_batch("DROP TABLE rating").unwrap();
+    assert!(printed(&market(&["check"], &copy).failure().code(5)).contains("no such table"));
+    let foreign = traded.market.path().join("foreign.db");
+    Connection::open(&foreign).unwrap().execute_batch("CREATE TABLE theirs (a)").unwrap();
+    market(&["check"], &foreign).failure().code(1);
+    market(&["check"], &traded.market.path().join("missing.db")).failure().code(1);
+}
+
+/// Each mistake that a newcomer may make is named, together with what to do.
+#[test]
+fn wrong_files_are_named_with_what_to_do() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    let store = path("souk.db");
+    drop(souk_store::sqlite::open(&store).unwrap());
+    let (missing, nowhere, to) = (path("missing.db"), path("nowhere/copy.db"), path("copy.db"));
+    for arguments in [["check"].as_slice(), &["audit", "verify"], &["clock", "show"], &["backup", text(&to)]]
+    {
+        for (store, says) in
+            [(&missing, "does not exist; check the path"), (&path(""), "is a folder; name the file")]
+        {
+            let told = complaint(&market(arguments, store).failure().code(1));
+            assert!(told.contains(says), "{arguments:?}: {told}");
+        }
+    }
+    for (arguments, store, says) in [
+        (["backup", text(&nowhere)], &store, "check that its folder exists"),
+        (["backup", text(&store)], &store, "exists; choose another file"),
+        (["restore", text(&missing)], &to, "does not exist; check the path"),
+        (["restore", text(&store)], &nowhere, "check that its folder exists"),
+        (["restore", text(&store)], &path(""), "is a folder; name a file"),
+    ] {
+        let told = complaint(&market(&arguments, store).failure().code(1));
+        assert!(told.contains(says), "{arguments:?}: {told}");
+    }
+    assert!(!to.exists());
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn check_reads_a_database_of_postgresql() {
     if !postgres::is_there() {

@@ -18,7 +18,7 @@ use tokio::task::JoinSet;
 use tonic::Code;
 
 use crate::{
-    fixture::{PATIENCE, Party, eventually},
+    fixture::{PATIENCE, Party, draft, eventually},
     observing::{free_port, get_at},
     site::Site,
 };
@@ -142,4 +142,31 @@ async fn market_on_a_frozen_database_ends_in_time() {
     while let Some(done) = pricing.join_next().await {
         assert!(!done.unwrap(), "nothing is acknowledged");
     }
+}
+
+/// A market that can't commit gets no calls, so it has to find out by itself that it can again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn market_whose_store_another_process_holds_is_not_ready() {
+    let mut site = Site::new();
+    let admin = free_port();
+    let mut command = site.serve();
+    command.args(["--admin-listen", &admin.to_string()]);
+    let process = Site::start_as(&mut command);
+    let alice = site.party("alice", Role::Seller, &process).await;
+    alice.register_as_seller("alice").await.unwrap();
+    let ready = async || get_at(admin, "/readyz").await;
+    eventually("the market is ready", async || ready().await.starts_with("HTTP/1.1 200")).await;
+    let holder = rusqlite::Connection::open(site.path("souk.db")).unwrap();
+    holder.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let hasty = Party { connection: alice.connection.with_timeout(Duration::from_secs(1)) };
+    hasty.sell(draft("Lamp", "home/light", 1_250, 5)).await.unwrap_err();
+    eventually("the market is not ready", async || ready().await.starts_with("HTTP/1.1 503")).await;
+    let answer = ready().await;
+    assert!(answer.contains("store: another process holds the write lock"), "{answer}");
+    assert!(get_at(admin, "/livez").await.starts_with("HTTP/1.1 200"), "a restart would not help");
+    assert!(get_at(admin, "/metrics").await.contains("souk_store_state 4"));
+    holder.execute_batch("ROLLBACK").unwrap();
+    // Nobody calls meanwhile.
+    eventually("the market is ready again", async || ready().await.starts_with("HTTP/1.1 200")).await;
+    process.end().await;
 }

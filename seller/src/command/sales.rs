@@ -16,7 +16,8 @@ const SUMMARY: Duration = Duration::days(30);
 #[derive(Args)]
 pub(crate) struct Sales {
     /// Summarize the orders that were not cancelled, by day or by item, with a chart. Covers the last 30 days
-    /// unless --from or --until is given.
+    /// unless --from or --until is given. Of days whose orders have been archived only whole ones (UTC) can be
+    /// summarized.
     #[arg(long, value_name = "BY", num_args = 0..=1, default_missing_value = "day",
           conflicts_with_all = ["item", "status", "all", "page_token"])]
     summary: Option<By>,

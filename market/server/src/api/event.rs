@@ -8,7 +8,7 @@ use souk_proto::{
     Reason,
     v1::{self, event_service_server::EventService},
 };
-use souk_store::{ConsumerStream, Dropped, MAX_CONSUMERS};
+use souk_store::{ConsumerRemoval, ConsumerStream, Dropped, MAX_CONSUMERS, Missed};
 use tonic::{Request, Response, Status, async_trait};
 
 use super::{Api, read};
@@ -55,14 +55,18 @@ impl EventService for EventApi {
     ) -> Result<Response<v1::AcknowledgeResponse>, Status> {
         let caller = Caller::of(&request)?.party;
         let parts = &self.0.parts;
-        let pending_count = match query::acknowledge(request.get_ref())? {
-            (None, through) => read(parts.mailboxes.acknowledge(caller, through).await)?,
-            (Some(name), through) => {
+        let (name, through, missed_total) = query::acknowledge(request.get_ref())?;
+        let pending_count = match &name {
+            None => read(parts.mailboxes.acknowledge(caller, through).await)?,
+            Some(name) => {
                 let now = parts.steady.now();
-                let pending = parts.consumers.acknowledge_consumer(caller, &name, through, now).await;
-                read(pending)?.ok_or_else(|| no_such_consumer(&name))?
+                let pending = parts.consumers.acknowledge_consumer(caller, name, through, now).await;
+                read(pending)?.ok_or_else(|| no_such_consumer(name))?
             }
         };
+        if let Some(total) = missed_total {
+            read(parts.dead_letters.confirm_missed(caller, name.as_ref(), total).await)?;
+        }
         Ok(Response::new(v1::AcknowledgeResponse { pending_count }))
     }
 
@@ -111,20 +115,48 @@ impl EventService for EventApi {
         let state = state.ok_or_else(|| wire::refusal(&Refusal::NotRegistered))?;
         let missed = if request.get_ref().probe_only {
             self.probe(state.callback.as_ref(), Caller::of(&request)?).await?;
-            Dropped::default()
+            Missed::default()
         } else {
             read(parts.relay.announce(caller).await)?;
-            read(parts.dead_letters.take_missed(caller, None).await)?
+            read(parts.dead_letters.missed(caller, None).await)?
         };
         Ok(Response::new(v1::AnnounceInboxResponse {
             pending_count: state.pending,
-            missed_order_count: missed.orders,
-            missed_update_count: missed.updates,
+            missed_order_count: missed.news.orders,
+            missed_update_count: missed.news.updates,
+            missed_total: missed_total(&missed),
         }))
+    }
+
+    async fn remove_consumer(
+        &self,
+        request: Request<v1::RemoveConsumerRequest>,
+    ) -> Result<Response<v1::RemoveConsumerResponse>, Status> {
+        let caller = Caller::of(&request)?.party;
+        let name = query::remove_consumer(request.get_ref())?;
+        self.remove(caller, &name).await.map(Response::new)
     }
 }
 
 impl EventApi {
+    async fn remove(
+        &self,
+        caller: PartyId,
+        name: &ConsumerName,
+    ) -> Result<v1::RemoveConsumerResponse, Status> {
+        let now = self.0.parts.steady.now();
+        match read(self.0.parts.consumers.remove_consumer(caller, name, now).await)? {
+            ConsumerRemoval::Removed => Ok(v1::RemoveConsumerResponse {}),
+            ConsumerRemoval::Unknown => Err(no_such_consumer(name)),
+            ConsumerRemoval::Connected => {
+                let message = format!(
+                    "the consumer {name} has an open stream; end the program that follows under it first"
+                );
+                Err(wire::status(Reason::ConsumerConnected, message, []))
+            }
+        }
+    }
+
     /// Calls a party's registered callback server with an empty batch.
     async fn probe(&self, callback: Option<&Callback>, caller: &Caller) -> Result<(), Status> {
         let unreachable = |told: String| wire::status(Reason::CallbackUnreachable, told, []);
@@ -144,14 +176,21 @@ fn no_such_consumer(name: &ConsumerName) -> Status {
     wire::status(Reason::ConsumerNotFound, message, [])
 }
 
+/// Returns what the client is to confirm; `None` if there is nothing.
+fn missed_total(missed: &Missed) -> Option<v1::MissedTotal> {
+    let Dropped { orders: order_count, updates: update_count } = missed.total;
+    (missed.news != Dropped::default()).then_some(v1::MissedTotal { order_count, update_count })
+}
+
 fn subscribe_message(recipient: PartyId, item: &SubscribeItem) -> v1::SubscribeResponse {
     use v1::subscribe_response::Message;
     let message = match item {
         SubscribeItem::Opened { kept, after, missed } => Message::Opened(v1::StreamOpened {
             kept: *kept,
             after_sequence: after.0,
-            missed_order_count: missed.orders,
-            missed_update_count: missed.updates,
+            missed_order_count: missed.news.orders,
+            missed_update_count: missed.news.updates,
+            missed_total: missed_total(missed),
         }),
         SubscribeItem::Delivery(delivery) => Message::Event(wire::event(recipient, delivery)),
         SubscribeItem::CaughtUp(sequence) => Message::CaughtUp(v1::CaughtUp { sequence: sequence.0 }),

@@ -137,6 +137,7 @@ impl SellerService for SellerApi {
         let seller = Caller::of(&request)?.party;
         let placed = query::summarize_sales(&request.into_inner())?;
         let summary = read(self.0.reads().sales_summary(seller, placed, MAX_SUMMARY_ITEMS).await)?;
+        query::refuse_cut_days(placed, &summary)?;
         Ok(Response::new(wire::sales_summary(&summary)))
     }
 

@@ -53,7 +53,9 @@ fn store_problem(state: HealthState) -> Option<String> {
     match state {
         HealthState::Healthy => None,
         HealthState::Full => Some("the disk is full: changes are refused".to_owned()),
-        HealthState::Detached { reason } | HealthState::Failed { reason } => Some(reason),
+        HealthState::HeldUp { reason }
+        | HealthState::Detached { reason }
+        | HealthState::Failed { reason } => Some(reason),
     }
 }
 

@@ -327,7 +327,7 @@ fn failed(step: &str, error: &StoreError) -> BatchFailure {
             BatchFailure::Unavailable
         }
         StoreError::Held(_) => BatchFailure::Held,
-        StoreError::Corrupt(_) => BatchFailure::Corrupt,
+        StoreError::Corrupt(_) | StoreError::Unsuitable(_) => BatchFailure::Corrupt,
         StoreError::Rejected(_) => BatchFailure::Rejected,
         StoreError::Full(_) => BatchFailure::Full,
     }

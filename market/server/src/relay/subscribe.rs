@@ -9,7 +9,7 @@ use std::{convert::Infallible, sync::Arc, time::Duration};
 
 use futures::{Stream, StreamExt as _, stream};
 use souk_domain::{ConsumerName, PartyId, Sequence, Timestamp};
-use souk_store::{ConsumerOpening, ConsumerStream, Delivery, Dropped, StoreError};
+use souk_store::{ConsumerOpening, ConsumerStream, Delivery, Missed, StoreError};
 use tokio::{
     sync::{mpsc, oneshot},
     time::{self, Instant},
@@ -39,8 +39,8 @@ pub enum SubscribeItem {
         kept: bool,
         /// The stream starts after this sequence.
         after: Sequence,
-        /// What was dropped since the consumer's last stream.
-        missed: Dropped,
+        /// What was dropped and the consumer has not confirmed.
+        missed: Missed,
     },
     /// An event from the mailbox.
     Delivery(Delivery),
@@ -125,7 +125,7 @@ struct Opened {
 impl Opened {
     /// Opens at the mailbox's end, for a stream that is not kept.
     fn at_end(hold: Hold, last_sequence: Sequence) -> Self {
-        let missed = Dropped::default();
+        let missed = Missed::default();
         let greeting = SubscribeItem::Opened { kept: false, after: last_sequence, missed };
         Self { hold, place: Place::Guest, greeting: Some(greeting), after: last_sequence, last_sequence }
     }
@@ -195,7 +195,7 @@ async fn open_name(
 ) -> Result<Opened, SubscribeEnd> {
     match shared.consumers.open_consumer(&stream, shared.clock.now(), until).await? {
         ConsumerOpening::Held { epoch, acknowledged, last_sequence } => {
-            let missed = shared.dead_letters.take_missed(stream.recipient, Some(&stream.name)).await?;
+            let missed = shared.dead_letters.missed(stream.recipient, Some(&stream.name)).await?;
             Ok(Opened {
                 place: Place::Named(stream.name.clone(), epoch),
                 hold: Hold::Name { stream, epoch },

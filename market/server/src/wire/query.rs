@@ -3,10 +3,13 @@
 use std::time::Duration;
 
 use prost::Message as _;
-use souk_domain::{Category, ConsumerName, ItemId, OrderId, PartyId, RideId, Sequence, TimeRange};
+use souk_domain::{
+    Category, ConsumerName, DAY_MICROS, ItemId, OrderId, PartyId, RideId, SalesSummary, Sequence, TimeRange,
+    day_of,
+};
 use souk_proto::v1;
 use souk_search::{CategoryQuery, PriceRange, SearchCursor, SearchOrder, SearchQuery, SearchText};
-use souk_store::{OrderQuery, OrdersOf};
+use souk_store::{Dropped, OrderQuery, OrdersOf};
 use tonic::Status;
 use uuid::Uuid;
 
@@ -62,12 +65,17 @@ pub fn subscribe(
     fields.finish(cursor.map(|cursor| (consumer, stream_id, cursor)))
 }
 
-/// Parses an Acknowledge request into the consumer and the sequence.
-pub fn acknowledge(request: &v1::AcknowledgeRequest) -> Result<(Option<ConsumerName>, Sequence), Status> {
+/// Parses an Acknowledge request into the consumer, the sequence, and the total of missed events that it confirms.
+pub fn acknowledge(
+    request: &v1::AcknowledgeRequest,
+) -> Result<(Option<ConsumerName>, Sequence, Option<Dropped>), Status> {
     let mut fields = Fields::new();
     let consumer = consumer_name(&mut fields, &request.consumer);
     let sequence = fields.sequence("sequence", request.sequence);
-    fields.finish(sequence.map(|sequence| (consumer, sequence)))
+    // A total that the market never sent confirms nothing, whatever it is.
+    let total =
+        request.missed_total.map(|total| Dropped { orders: total.order_count, updates: total.update_count });
+    fields.finish(sequence.map(|sequence| (consumer, sequence, total)))
 }
 
 /// Parses the name of a consumer; `None` for the unnamed one.
@@ -75,6 +83,19 @@ pub fn consumer(name: &str) -> Result<Option<ConsumerName>, Status> {
     let mut fields = Fields::new();
     let consumer = consumer_name(&mut fields, name);
     fields.finish(Some(consumer))
+}
+
+/// Parses a RemoveConsumer request. Only consumers with names can be removed.
+pub fn remove_consumer(request: &v1::RemoveConsumerRequest) -> Result<ConsumerName, Status> {
+    let mut fields = Fields::new();
+    if request.consumer.is_empty() {
+        fields.wrong(
+            "consumer",
+            "is missing; give a name from MailboxStatus: the unnamed consumer can't be removed",
+        );
+    }
+    let consumer = consumer_name(&mut fields, &request.consumer);
+    fields.finish(consumer)
 }
 
 fn consumer_name(fields: &mut Fields, name: &str) -> Option<ConsumerName> {
@@ -173,6 +194,20 @@ pub fn summarize_sales(request: &v1::SummarizeSalesRequest) -> Result<TimeRange,
         fields.wrong("until_time", "is more than 366 days after from_time; ask for a shorter time");
     }
     fields.finish(Some(placed))
+}
+
+/// Refuses a summary that would lack archived orders, because an end of its time lies within their day.
+pub fn refuse_cut_days(placed: TimeRange, summary: &SalesSummary) -> Result<(), Status> {
+    let mut fields = Fields::new();
+    for (field, time) in [("from_time", placed.from), ("until_time", placed.until)] {
+        let is_within_a_day = time.0.rem_euclid(DAY_MICROS) != 0;
+        if is_within_a_day && summary.cut_days.contains(&day_of(time)) {
+            let problem =
+                "lies within a day some of whose orders have been archived; give the start of a day (UTC)";
+            fields.wrong(field, problem);
+        }
+    }
+    fields.finish(Some(()))
 }
 
 /// Converts a ListCategories request to a query. The caller must add the hidden sellers.

@@ -81,7 +81,9 @@ pub fn store_error(error: &StoreError) -> Status {
             STORE_RETRY_DELAY,
         ),
         StoreError::Full(_) => storage_full(),
-        StoreError::Corrupt(_) | StoreError::Rejected(_) => internal(&error.to_string()),
+        StoreError::Corrupt(_) | StoreError::Unsuitable(_) | StoreError::Rejected(_) => {
+            internal(&error.to_string())
+        }
     }
 }
 

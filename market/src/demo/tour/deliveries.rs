@@ -1,7 +1,11 @@
 //! Events: by callback, by stream, and to clients that were offline.
 
 use anyhow::{Context as _, bail, ensure};
-use souk_proto::v1::{self, event::Kind};
+use souk_client::{Account, Notice, Seen, error::Refusal, follow::follow_as};
+use souk_proto::{
+    Reason,
+    v1::{self, event::Kind},
+};
 use souk_testkit::actor::{Actor, EVENT_PATIENCE, EventReceiver, draft, pounds};
 use tokio::time::{Instant, sleep};
 
@@ -25,8 +29,8 @@ pub(super) async fn tour(log: &mut Log, cast: &mut Cast) {
     log.step("an offline seller gets every event once when it comes back", &[], offline_and_back(cast)).await;
     log.step("a test event arrives", &["EventService/TestEvent"], test_event(cast)).await;
     log.step(
-        "a mailbox is inspected and emptied",
-        &["EventService/MailboxStatus", "EventService/Acknowledge"],
+        "a mailbox is inspected and emptied, and a consumer that is gone is removed",
+        &["EventService/MailboxStatus", "EventService/Acknowledge", "EventService/RemoveConsumer"],
         acknowledge(cast),
     )
     .await;
@@ -129,6 +133,17 @@ async fn acknowledge(cast: &Cast) -> anyhow::Result<()> {
     let request = v1::AcknowledgeRequest { sequence: 1, ..Default::default() };
     let left = cast.dave.connection.call(request).await?.pending_count;
     ensure!(left == 0, "{left} events are left");
+    let (follower, mut notices) =
+        follow_as(cast.dave.connection.clone(), Seen::in_memory(), "old-laptop".into());
+    let opened = notices.recv().await;
+    ensure!(matches!(opened, Some(Notice::Opened { kept: true, .. })), "{opened:?}");
+    follower.close().await;
+    let account = Account::new(cast.dave.connection.clone());
+    // The market notices a moment later that the stream has ended.
+    while let Err(error) = account.remove_consumer("old-laptop").await {
+        ensure!(error.refusal().and_then(Refusal::reason) == Some(Reason::ConsumerConnected), "{error}");
+        sleep(std::time::Duration::from_millis(20)).await;
+    }
     Ok(())
 }
 

@@ -11,8 +11,8 @@ use super::{
     rows::{Deletion, count},
 };
 use crate::{
-    ConsumerOpening, ConsumerState, ConsumerStream, Consumers, Dropped, LeaseEpoch, MAX_CONSUMERS,
-    MAX_COUNTED, StoreError, consumer::unnamed_since,
+    ConsumerOpening, ConsumerRemoval, ConsumerState, ConsumerStream, Consumers, Dropped, LeaseEpoch,
+    MAX_CONSUMERS, MAX_COUNTED, Missed, StoreError, consumer::unnamed_since,
 };
 
 /// The named consumers of one mailbox.
@@ -26,7 +26,31 @@ struct Consumer {
     holder: Uuid,
     lease_epoch: i64,
     lease_until: Timestamp,
-    missed: Dropped,
+    missed: Missing,
+}
+
+/// What a consumer has missed.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Missing {
+    total: Dropped,
+    confirmed: Dropped,
+}
+
+impl Missing {
+    pub(super) fn add(&mut self, is_order: bool) {
+        self.total.add(is_order);
+    }
+
+    pub(super) fn report(self) -> Missed {
+        Missed::since(self.confirmed, self.total)
+    }
+
+    pub(super) fn confirm(&mut self, total: Dropped) {
+        if total.orders <= self.total.orders && total.updates <= self.total.updates {
+            self.confirmed.orders = self.confirmed.orders.max(total.orders);
+            self.confirmed.updates = self.confirmed.updates.max(total.updates);
+        }
+    }
 }
 
 impl Named {
@@ -42,9 +66,9 @@ impl Named {
         }
     }
 
-    /// Returns what a consumer has missed, and forgets it.
-    pub(super) fn take_missed(&mut self, name: &ConsumerName) -> Dropped {
-        self.0.get_mut(name).map(|consumer| std::mem::take(&mut consumer.missed)).unwrap_or_default()
+    /// Returns what a consumer has missed; `None` if the name is unknown.
+    pub(super) fn missing(&mut self, name: &ConsumerName) -> Option<&mut Missing> {
+        self.0.get_mut(name).map(|consumer| &mut consumer.missed)
     }
 
     fn held(&mut self, stream: &ConsumerStream, epoch: LeaseEpoch) -> Option<&mut Consumer> {
@@ -123,6 +147,25 @@ impl Consumers for Memory {
         let counts = has_callback || mailbox.stream_until > unnamed_since(now);
         mailbox.remove_received(counts.then_some(mailbox.acknowledged));
         Ok(Some(counted(mailbox.pending(cursor))))
+    }
+
+    async fn remove_consumer(
+        &self,
+        recipient: PartyId,
+        name: &ConsumerName,
+        now: Timestamp,
+    ) -> Result<ConsumerRemoval, StoreError> {
+        let mut state = self.state();
+        let has_callback = state.parties.get(&recipient).is_some_and(|party| party.open_callback().is_some());
+        let Some(mailbox) = state.mailboxes.get_mut(&recipient) else { return Ok(ConsumerRemoval::Unknown) };
+        match mailbox.consumers.0.get(name) {
+            None => return Ok(ConsumerRemoval::Unknown),
+            Some(consumer) if consumer.lease_until > now => return Ok(ConsumerRemoval::Connected),
+            Some(_) => mailbox.consumers.0.remove(name),
+        };
+        let counts = has_callback || mailbox.stream_until > unnamed_since(now);
+        mailbox.remove_received(counts.then_some(mailbox.acknowledged));
+        Ok(ConsumerRemoval::Removed)
     }
 
     async fn consumers(&self, recipient: PartyId) -> Result<Vec<ConsumerState>, StoreError> {

@@ -7,12 +7,13 @@ use souk_domain::{ConsumerName, DeadLetter, DeadLetterId, Event, PartyId, Sequen
 
 use super::{
     Memory,
+    consumers::Missing,
     rows::{self, Deletion},
     state::State,
 };
 use crate::{
-    DeadLetterQuery, DeadLetters, Dropped, MAX_DEAD_LETTERS, MailboxRecord, Mailboxes, Retention, StoreError,
-    dead_letter::EXPIRED, reliability::TakenBy,
+    DeadLetterQuery, DeadLetters, Dropped, MAX_DEAD_LETTERS, MailboxRecord, Mailboxes, Missed, Retention,
+    StoreError, dead_letter::EXPIRED, reliability::TakenBy,
 };
 
 #[async_trait]
@@ -36,17 +37,25 @@ impl DeadLetters for Memory {
         Ok(deletion.deleted())
     }
 
-    async fn take_missed(
+    async fn missed(
         &self,
         recipient: PartyId,
         consumer: Option<&ConsumerName>,
-    ) -> Result<Dropped, StoreError> {
+    ) -> Result<Missed, StoreError> {
         let mut state = self.state();
-        let Some(mailbox) = state.mailboxes.get_mut(&recipient) else { return Ok(Dropped::default()) };
-        Ok(match consumer {
-            Some(name) => mailbox.consumers.take_missed(name),
-            None => std::mem::take(&mut mailbox.missed),
-        })
+        Ok(missing(&mut state, recipient, consumer).map(|missing| missing.report()).unwrap_or_default())
+    }
+
+    async fn confirm_missed(
+        &self,
+        recipient: PartyId,
+        consumer: Option<&ConsumerName>,
+        total: Dropped,
+    ) -> Result<(), StoreError> {
+        if let Some(missing) = missing(&mut self.state(), recipient, consumer) {
+            missing.confirm(total);
+        }
+        Ok(())
     }
 
     async fn mailboxes(
@@ -69,6 +78,18 @@ impl DeadLetters for Memory {
             }
         }
         Ok(records)
+    }
+}
+
+fn missing<'a>(
+    state: &'a mut State,
+    recipient: PartyId,
+    consumer: Option<&ConsumerName>,
+) -> Option<&'a mut Missing> {
+    let mailbox = state.mailboxes.get_mut(&recipient)?;
+    match consumer {
+        Some(name) => mailbox.consumers.missing(name),
+        None => Some(&mut mailbox.missed),
     }
 }
 

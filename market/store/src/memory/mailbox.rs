@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use souk_domain::{Callback, Event, Party, PartyId, Role, Sequence, Timestamp, Topic};
 
 use super::{
+    consumers::Missing,
     consumers::{Named, counted},
     rows::count,
 };
@@ -53,8 +54,8 @@ pub(super) struct Mailbox {
     pub(super) refused_since: Option<Timestamp>,
     pub(super) dropped: Dropped,
     pub(super) last_dropped: Option<Timestamp>,
-    /// What the unnamed consumer has missed and not been told.
-    pub(super) missed: Dropped,
+    /// What the unnamed consumer has missed.
+    pub(super) missed: Missing,
 }
 
 impl Default for Mailbox {
@@ -82,7 +83,7 @@ impl Default for Mailbox {
             refused_since: None,
             dropped: Dropped::default(),
             last_dropped: None,
-            missed: Dropped::default(),
+            missed: Missing::default(),
         }
     }
 }

@@ -2,8 +2,8 @@
 
 use async_trait::async_trait;
 use souk_domain::{
-    Item, ItemId, Order, OrderId, Party, PartyId, Recorded, RequestId, Ride, RideId, Sales, SalesSummary,
-    Till, TimeRange, Totals, Wish,
+    DayParts, Item, ItemId, Order, OrderId, Party, PartyId, Recorded, RequestId, Ride, RideId, Sales,
+    SalesSummary, Till, TimeRange, Totals, Wish, day_of,
 };
 
 use super::{Memory, rows::count, summary};
@@ -109,12 +109,16 @@ impl Reads for Memory {
         });
         let name =
             |item| state.items.get(&item).map_or_else(String::new, |item| item.name.as_str().to_owned());
-        // As in the other back ends, whole days are summed up from the sums that are kept, and other ranges from the
+        // As in the other back ends, whole days are summed up from the sums that are kept, and parts of days from the
         // orders that are left.
-        let days = placed.whole_days().map_or(0..0, |(from, until)| from..until);
-        let archived = state.archived.sales.iter();
-        let archived = archived.filter(|(key, _)| key.seller == seller && days.contains(&key.day));
-        Ok(summary::of(standing, archived, items, name))
+        let DayParts { days: (first, after), edges } = placed.by_days();
+        let archived = || state.archived.sales.iter().filter(|(key, _)| key.seller == seller);
+        let whole = archived().filter(|(key, _)| (first..after).contains(&key.day));
+        let mut summary = summary::of(standing, whole, items, name);
+        let edges = edges.iter().map(|edge| day_of(edge.from));
+        summary.cut_days =
+            edges.filter(|day| archived().any(|(key, sum)| key.day == *day && sum.orders > 0)).collect();
+        Ok(summary)
     }
 
     async fn revenue(&self) -> Result<Vec<Sales>, StoreError> {

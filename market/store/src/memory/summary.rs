@@ -59,7 +59,7 @@ pub(super) fn of<'a>(
     let best = best.into_iter().take(items).filter_map(|((item, currency), sum)| {
         sum.sales(currency).map(|sales| ItemSales { item, name: name(item), sales })
     });
-    SalesSummary { days: days.collect(), items: best.collect() }
+    SalesSummary { days: days.collect(), items: best.collect(), cut_days: Vec::new() }
 }
 
 /// Sums up orders by currency, which must not include cancelled ones, and the sums of archived ones.

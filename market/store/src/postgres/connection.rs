@@ -128,7 +128,11 @@ impl Connection {
                 )),
             }
         }
-        Err(Failure::NoConnection(format!("no session at {}: {}", address.shown, failures.join("; "))))
+        Err(Failure::NoConnection(format!(
+            "no session at {}: {}; check the address, and that the server runs there and lets this user in",
+            address.shown,
+            failures.join("; ")
+        )))
     }
 
     async fn connect<T>(

@@ -16,8 +16,8 @@ use super::{
     settle,
 };
 use crate::{
-    ConsumerOpening, ConsumerState, ConsumerStream, Consumers, LeaseEpoch, MAX_CONSUMERS, MAX_COUNTED,
-    StoreError, consumer::unnamed_since, mailbox::REMOVAL_STEP,
+    ConsumerOpening, ConsumerRemoval, ConsumerState, ConsumerStream, Consumers, LeaseEpoch, MAX_CONSUMERS,
+    MAX_COUNTED, StoreError, consumer::unnamed_since, mailbox::REMOVAL_STEP,
 };
 
 const MAILBOX: &str = "SELECT last_sequence, acknowledged, callback_port IS NOT NULL OR stream_until > $2 \
@@ -44,13 +44,14 @@ const COUNT: &str = "SELECT count(*) FROM (SELECT 1 FROM delivery WHERE recipien
 const STATES: &str = "SELECT name, acknowledged, seen_at, lease_until, (SELECT count(*) FROM (SELECT 1 FROM delivery \
      WHERE delivery.recipient = consumer.party AND delivery.sequence > consumer.acknowledged LIMIT $2) AS waiting) \
      FROM consumer WHERE consumer.party = $1 ORDER BY name";
+const REMOVE: &str = "DELETE FROM consumer WHERE party = $1 AND name = $2 AND lease_until <= $3 RETURNING 1";
 const DROP: &str = "DELETE FROM consumer WHERE (party, name) IN \
      (SELECT party, name FROM consumer WHERE seen_at < $1 ORDER BY seen_at LIMIT $2 FOR UPDATE SKIP LOCKED) RETURNING 1";
 
 /// The statements that name a mailbox, which are checked against the shard plan and for scans.
 #[cfg(test)]
 pub(super) const HOT: &[&str] =
-    &[MAILBOX, NAMES, TAKE, RENEW, RELEASE, MOVE, RELEASE_RECEIVED, COUNT, STATES];
+    &[MAILBOX, NAMES, TAKE, RENEW, RELEASE, MOVE, RELEASE_RECEIVED, COUNT, REMOVE, STATES];
 
 /// The statements over all mailboxes, whose plans are checked for scans.
 #[cfg(test)]
@@ -91,6 +92,15 @@ impl Consumers for PostgresMailboxes {
         now: Timestamp,
     ) -> Result<Option<i64>, StoreError> {
         with_patience!(acknowledge(self.pool(), recipient, name, through, now))
+    }
+
+    async fn remove_consumer(
+        &self,
+        recipient: PartyId,
+        name: &ConsumerName,
+        now: Timestamp,
+    ) -> Result<ConsumerRemoval, StoreError> {
+        with_patience!(remove(self.pool(), recipient, name, now))
     }
 
     async fn consumers(&self, recipient: PartyId) -> Result<Vec<ConsumerState>, StoreError> {
@@ -184,6 +194,33 @@ async fn acknowledge(
     seat.batch("COMMIT").await?;
     seat.give_back();
     Ok(pending)
+}
+
+async fn remove(
+    pool: &Pool,
+    recipient: PartyId,
+    name: &ConsumerName,
+    now: Timestamp,
+) -> Result<ConsumerRemoval, Failure> {
+    let mut seat = pool.take().await?;
+    seat.batch("BEGIN").await?;
+    let mailbox = seat.query(MAILBOX, params![recipient.0, unnamed_since(now).0]).await?;
+    let unnamed = first(&mailbox, |row| Ok(get::<bool>(row, 2)?.then_some(get::<i64>(row, 1)?)))?;
+    let names = seat.query(NAMES, params![recipient.0]).await?;
+    let names = names.iter().map(self::name).collect::<Result<Vec<_>, _>>()?;
+    let removed = seat.query(REMOVE, params![recipient.0, name.to_string(), now.0]).await?;
+    let removal = match unnamed {
+        Some(unnamed) if !removed.is_empty() => {
+            seat.query(RELEASE_RECEIVED, params![recipient.0, unnamed, 0_i64]).await?;
+            seat.query(settle::REMOVE_SOME, params![vec![recipient.0], REMOVAL_STEP]).await?;
+            ConsumerRemoval::Removed
+        }
+        _ if names.contains(name) => ConsumerRemoval::Connected,
+        _ => ConsumerRemoval::Unknown,
+    };
+    seat.batch("COMMIT").await?;
+    seat.give_back();
+    Ok(removal)
 }
 
 fn name(row: &Row) -> Result<ConsumerName, Failure> {

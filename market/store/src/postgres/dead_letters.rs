@@ -11,7 +11,7 @@ use super::{
     mailboxes::{self, PostgresMailboxes},
     rows::{all, at_most},
 };
-use crate::{DeadLetterQuery, DeadLetters, Dropped, MailboxRecord, StoreError};
+use crate::{DeadLetterQuery, DeadLetters, Dropped, MailboxRecord, Missed, StoreError};
 
 const LETTERS: &str =
     "SELECT id, recipient, body, reason, died_at FROM dead_letter WHERE id > $1 ORDER BY id LIMIT $2";
@@ -21,16 +21,16 @@ const LETTERS_BY_ID: &str =
     "SELECT id, recipient, body, reason, died_at FROM dead_letter WHERE id = ANY($1) ORDER BY id";
 const FORGET: &str = "DELETE FROM dead_letter WHERE id IN \
      (SELECT id FROM dead_letter WHERE died_at < $1 ORDER BY died_at LIMIT $2 FOR UPDATE SKIP LOCKED) RETURNING 1";
-/// Reads the row as it was before the update, whose lock makes that the latest.
-const TAKE_MISSED: &str = "WITH missed AS (SELECT missed_orders, missed_updates FROM mailbox \
-     WHERE party = $1 AND missed_orders + missed_updates > 0 FOR NO KEY UPDATE), \
-     told AS (UPDATE mailbox SET missed_orders = 0, missed_updates = 0 FROM missed WHERE mailbox.party = $1) \
-     SELECT missed_orders, missed_updates FROM missed";
-const TAKE_MISSED_BY: &str = "WITH missed AS (SELECT missed_orders, missed_updates FROM consumer \
-     WHERE party = $1 AND name = $2 AND missed_orders + missed_updates > 0 FOR NO KEY UPDATE), \
-     told AS (UPDATE consumer SET missed_orders = 0, missed_updates = 0 FROM missed \
-     WHERE consumer.party = $1 AND consumer.name = $2) \
-     SELECT missed_orders, missed_updates FROM missed";
+const MISSED: &str =
+    "SELECT missed_orders, missed_updates, told_orders, told_updates FROM mailbox WHERE party = $1";
+const MISSED_BY: &str = "SELECT missed_orders, missed_updates, told_orders, told_updates FROM consumer \
+     WHERE party = $1 AND name = $2";
+const CONFIRM: &str = "UPDATE mailbox SET told_orders = greatest(told_orders, $2), \
+     told_updates = greatest(told_updates, $3) \
+     WHERE party = $1 AND missed_orders >= $2 AND missed_updates >= $3";
+const CONFIRM_BY: &str = "UPDATE consumer SET told_orders = greatest(told_orders, $2), \
+     told_updates = greatest(told_updates, $3) \
+     WHERE party = $1 AND name = $4 AND missed_orders >= $2 AND missed_updates >= $3";
 const MAILBOXES: &str = concat!(
     "SELECT ",
     mailboxes::state_columns!(),
@@ -41,7 +41,7 @@ const MAILBOXES: &str = concat!(
 /// The statements whose plans are checked for scans.
 #[cfg(test)]
 pub(super) const PLANNED: &[&str] =
-    &[LETTERS, LETTERS_OF, LETTERS_BY_ID, FORGET, TAKE_MISSED, TAKE_MISSED_BY];
+    &[LETTERS, LETTERS_OF, LETTERS_BY_ID, FORGET, MISSED, MISSED_BY, CONFIRM, CONFIRM_BY];
 
 #[async_trait]
 impl DeadLetters for PostgresMailboxes {
@@ -63,19 +63,37 @@ impl DeadLetters for PostgresMailboxes {
         Ok(self.pool().query(FORGET, || params![before.0, at_most(limit)]).await?.len())
     }
 
-    async fn take_missed(
+    async fn missed(
         &self,
         recipient: PartyId,
         consumer: Option<&ConsumerName>,
-    ) -> Result<Dropped, StoreError> {
+    ) -> Result<Missed, StoreError> {
         let rows = match consumer {
-            Some(name) => {
-                self.pool().query(TAKE_MISSED_BY, || params![recipient.0, name.to_string()]).await?
-            }
-            None => self.pool().query(TAKE_MISSED, || params![recipient.0]).await?,
+            Some(name) => self.pool().query(MISSED_BY, || params![recipient.0, name.to_string()]).await?,
+            None => self.pool().query(MISSED, || params![recipient.0]).await?,
         };
-        let missed = |row: &Row| Ok(Dropped { orders: get(row, 0)?, updates: get(row, 1)? });
-        Ok(first(&rows, missed)?.unwrap_or_default())
+        let report = |row: &Row| {
+            let total = Dropped { orders: get(row, 0)?, updates: get(row, 1)? };
+            Ok(Missed::since(Dropped { orders: get(row, 2)?, updates: get(row, 3)? }, total))
+        };
+        Ok(first(&rows, report)?.unwrap_or_default())
+    }
+
+    async fn confirm_missed(
+        &self,
+        recipient: PartyId,
+        consumer: Option<&ConsumerName>,
+        total: Dropped,
+    ) -> Result<(), StoreError> {
+        let Dropped { orders, updates } = total;
+        match consumer {
+            Some(name) => {
+                let values = || params![recipient.0, orders, updates, name.to_string()];
+                self.pool().query(CONFIRM_BY, values).await?
+            }
+            None => self.pool().query(CONFIRM, || params![recipient.0, orders, updates]).await?,
+        };
+        Ok(())
     }
 
     async fn mailboxes(

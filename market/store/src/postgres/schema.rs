@@ -59,6 +59,8 @@ const MIGRATIONS: &[Migration] = &[
     Migration { sql: include_str!("migrations/0007_back_off.sql"), steps: None, min_reader: 6 },
     Migration { sql: include_str!("migrations/0008_dead_letters.sql"), steps: None, min_reader: 6 },
     Migration { sql: include_str!("migrations/0009_refused_since.sql"), steps: None, min_reader: 6 },
+    Migration { sql: include_str!("migrations/0010_told.sql"), steps: None, min_reader: 6 },
+    Migration { sql: include_str!("migrations/0011_cancelled.sql"), steps: None, min_reader: 6 },
 ];
 
 /// Checksums of earlier texts of migrations that lead to the same schema: those of databases that were made between two
@@ -130,7 +132,7 @@ const REBASE: &str = "UPDATE place_base SET base = last.place + 1 \
 
 /// Creates the error for a database that can't be used.
 fn refused(problem: impl Into<String>) -> StoreError {
-    StoreError::corrupt(problem.into())
+    StoreError::unsuitable(problem.into())
 }
 
 /// Applies all missing migrations.

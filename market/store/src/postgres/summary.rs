@@ -1,96 +1,109 @@
 //! Sums of sales, which triggers keep as orders happen.
 
-use souk_domain::{DaySales, ItemId, ItemSales, Money, PartyId, Sales, SalesSummary, TimeRange};
+use souk_domain::{
+    DayParts, DaySales, ItemId, ItemSales, Money, PartyId, Sales, SalesSummary, TimeRange, day_of,
+};
 use tokio_postgres::Row;
 
 use super::{
     connection::params,
-    convert::{get, unreadable},
+    convert::{first, get, unreadable},
     error::Failure,
     pool::Pool,
     rows::{all, at_most},
 };
 use crate::StoreError;
 
-/// The aggregates over orders, and over the sums that are kept. The sum is `NUMERIC`, so it can't overflow, and is capped
-/// at the largest amount.
+/// The sums of rows of `sales`, or of what has the same columns. The sum is `NUMERIC`, so it can't overflow, and is capped at
+/// the largest amount.
 macro_rules! sums {
-    (orders) => {
-        "sold.currency, count(*), sum(sold.quantity)::BIGINT, least(sum(sold.total_minor), 9223372036854775807)::BIGINT"
-    };
-    (sales) => {
+    () => {
         "sold.currency, sum(sold.orders)::BIGINT, sum(sold.units)::BIGINT, least(sum(sold.amount_minor), 9223372036854775807)::BIGINT"
     };
 }
 
-/// The rows of a seller in a range: of times for orders, of days for the sums.
-macro_rules! rows {
-    (orders) => {
-        " WHERE sold.seller = $1 AND sold.placed_at >= $2 AND sold.placed_at < $3 AND sold.status <> 'cancelled'"
+/// The rows of a seller (`$1`) to sum up: those of whole days (`$2`, `$3`) and, with `parts`, the orders in two parts of
+/// days (`$5` to `$8`).
+macro_rules! sold {
+    (days) => {
+        "WITH sold AS (SELECT day, item, currency, orders, units, amount_minor FROM sales \
+         WHERE seller = $1 AND day >= $2 AND day < $3 AND orders <> 0) "
     };
-    (sales) => {
-        " WHERE sold.seller = $1 AND sold.day >= $2 AND sold.day < $3 AND sold.orders <> 0"
+    (parts) => {
+        "WITH sold AS (SELECT day, item, currency, orders, units, amount_minor FROM sales \
+         WHERE seller = $1 AND day >= $2 AND day < $3 AND orders <> 0 \
+         UNION ALL SELECT placed_at / 86400000000, item, currency, 1, quantity, total_minor FROM orders \
+         WHERE seller = $1 AND status <> 'cancelled' AND ((placed_at >= $5 AND placed_at < $6) \
+         OR (placed_at >= $7 AND placed_at < $8))) "
     };
 }
 
 macro_rules! by_day {
-    ($table:ident, $day:literal) => {
-        concat!(
-            "SELECT ",
-            sums!($table),
-            ", ",
-            $day,
-            " FROM ",
-            stringify!($table),
-            " AS sold",
-            rows!($table),
-            " GROUP BY 5, 1 ORDER BY 5, 1"
-        )
+    ($what:ident) => {
+        concat!(sold!($what), "SELECT ", sums!(), ", sold.day FROM sold GROUP BY 5, 1 ORDER BY 5, 1 LIMIT $4")
     };
 }
 
 macro_rules! by_item {
-    ($table:ident, $amount:literal) => {
+    ($what:ident) => {
         concat!(
+            sold!($what),
             "SELECT ",
-            sums!($table),
-            ", sold.item, item.name FROM ",
-            stringify!($table),
-            " AS sold JOIN item ON item.id = sold.item",
-            rows!($table),
-            " GROUP BY 5, 6, 1 ORDER BY sum(",
-            $amount,
-            ") DESC, 5, 1 LIMIT $4"
+            sums!(),
+            ", sold.item, item.name FROM sold JOIN item ON item.id = sold.item \
+             GROUP BY 5, 6, 1 ORDER BY sum(sold.amount_minor) DESC, 5, 1 LIMIT $4"
         )
     };
 }
 
-const REVENUE: &str =
-    concat!("SELECT ", sums!(sales), " FROM sales AS sold WHERE orders <> 0 GROUP BY 1 ORDER BY 1");
+/// Whether orders of a day were archived: then its sums have more than there are orders.
+const IS_PARTLY_ARCHIVED: &str = "SELECT EXISTS (SELECT 1 FROM archived JOIN item ON item.id = archived.item \
+     WHERE item.seller = $1) AND (SELECT coalesce(sum(orders), 0) FROM sales WHERE seller = $1 AND day = $2) <> \
+     (SELECT count(*) FROM orders WHERE seller = $1 AND status <> 'cancelled' AND placed_at >= $2 * 86400000000 \
+     AND placed_at < ($2 + 1) * 86400000000)";
 
-/// Returns a seller's sales. Whole days come from the sums that are kept, other ranges from the orders.
+const REVENUE: &str =
+    concat!("SELECT ", sums!(), " FROM sales AS sold WHERE orders <> 0 GROUP BY 1 ORDER BY 1");
+
+/// Returns a seller's sales. Whole days come from the sums that are kept, parts of days from the orders.
 pub(super) async fn sales(
     pool: &Pool,
     seller: PartyId,
     placed: TimeRange,
     items: usize,
 ) -> Result<SalesSummary, StoreError> {
-    let ((from, until), by_day, by_item) = match placed.whole_days() {
-        Some(days) => (days, by_day!(sales, "sold.day"), by_item!(sales, "sold.amount_minor")),
-        None => (
-            (placed.from.0, placed.until.0),
-            by_day!(orders, "sold.placed_at / 86400000000"),
-            by_item!(orders, "sold.total_minor"),
-        ),
+    let DayParts { days: (first_day, after), edges } = placed.by_days();
+    let (by_day, by_item) =
+        if edges.is_empty() { (by_day!(days), by_item!(days)) } else { (by_day!(parts), by_item!(parts)) };
+    let values = |limit: i64| {
+        let mut values = params![seller.0, first_day, after, limit];
+        if !edges.is_empty() {
+            let ends = |at: usize| edges.get(at).map_or((0, 0), |edge| (edge.from.0, edge.until.0));
+            let (one, other) = (ends(0), ends(1));
+            values.extend(params![one.0, one.1, other.0, other.1]);
+        }
+        values
     };
-    let days = pool.query(by_day, || params![seller.0, from, until]).await?;
-    let best = pool.query(by_item, || params![seller.0, from, until, at_most(items)]).await?;
+    let days = pool.query(by_day, || values(i64::MAX)).await?;
+    let best = pool.query(by_item, || values(at_most(items))).await?;
+    let mut cut_days = Vec::new();
+    for day in edges.iter().map(|edge| day_of(edge.from)) {
+        let found = pool.query(IS_PARTLY_ARCHIVED, || params![seller.0, day]).await?;
+        if first_of(&found)? {
+            cut_days.push(day);
+        }
+    }
     Ok(SalesSummary {
         days: all(&days, |row| Ok(DaySales { day: get(row, 4)?, sales: sums(row)? }))?,
         items: all(&best, |row| {
             Ok(ItemSales { item: ItemId(get(row, 4)?), name: get(row, 5)?, sales: sums(row)? })
         })?,
+        cut_days,
     })
+}
+
+fn first_of(rows: &[Row]) -> Result<bool, Failure> {
+    Ok(first(rows, |row| get(row, 0))?.unwrap_or_default())
 }
 
 /// Returns the revenue of the whole store by currency, in the order of the codes.

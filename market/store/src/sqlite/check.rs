@@ -2,9 +2,13 @@
 
 use std::path::Path;
 
-use rusqlite::Connection;
+use rusqlite::{Connection, Error, ErrorCode};
 
-use super::{beside, error::named};
+use super::{
+    beside::{self, Unopened},
+    error::{Class, classify, named},
+    migrate::SchemaProblem,
+};
 use crate::{
     StoreError,
     check::{CONDITIONS, Condition, Finding},
@@ -48,50 +52,73 @@ const OWN_CONDITIONS: &[Condition] = &[
     },
 ];
 
+/// The first condition, without which the others may not be readable.
+const INTACT: &str = "the pages of the file are intact";
+
 /// Checks a file, also while a market has it open, and returns a finding for each condition. `begin` is called with
 /// the words of each condition before it is checked.
 ///
+/// A file that is too damaged to be opened violates the first condition, and no other is checked. So does a condition
+/// that can't be checked because of damage.
+///
 /// # Errors
 ///
-/// Fails if the file can't be read at all, or its schema is not up to date.
+/// Fails if the file can't be read at all, is another program's, or its schema is not up to date.
 pub fn check(path: &Path, mut begin: impl FnMut(&'static str)) -> Result<Vec<Finding>, StoreError> {
-    let at = |error: rusqlite::Error| named(path, &error);
-    let connection = beside::open(path)?;
+    let connection = match beside::attempt(path) {
+        Ok(connection) => connection,
+        Err(Unopened::Problem(SchemaProblem::Sqlite(error))) if shows_damage(&error) => {
+            return Ok(vec![damaged("file", INTACT, &error.to_string())]);
+        }
+        Err(Unopened::Problem(SchemaProblem::Empty)) => {
+            return Ok(vec![damaged("file", INTACT, "the file is empty")]);
+        }
+        Err(unopened) => return Err(unopened.at(path)),
+    };
     // One snapshot for all conditions, because a market may be trading.
-    connection.execute_batch("BEGIN").map_err(at)?;
+    connection.execute_batch("BEGIN").map_err(|error| named(path, &error))?;
     let mut findings = Vec::new();
-    for (holds, pragma) in [
-        ("the pages of the file are intact", "integrity_check(100)"),
-        ("no row refers to a missing one", "foreign_key_check"),
-    ] {
+    let mut add = |invariant, holds, checked| {
+        let finding = match checked {
+            Ok((violations, example)) => Finding { invariant, holds, violations, example },
+            Err(error) if shows_damage(&error) => damaged(invariant, holds, &error.to_string()),
+            Err(error) => return Err(named(path, &error)),
+        };
+        findings.push(finding);
+        Ok(())
+    };
+    for (holds, pragma) in
+        [(INTACT, "integrity_check(100)"), ("no row refers to a missing one", "foreign_key_check")]
+    {
         begin(holds);
-        findings.push(examine(&connection, holds, pragma).map_err(at)?);
+        add("file", holds, examine(&connection, pragma))?;
     }
     for condition in CONDITIONS.iter().chain(OWN_CONDITIONS) {
         begin(condition.holds);
         let statement = condition.statement(|column| format!("lower(hex({column}))"));
-        let (violations, example) =
-            connection.query_row(&statement, [], |row| Ok((row.get(0)?, row.get(1)?))).map_err(at)?;
-        findings.push(Finding {
-            invariant: condition.invariant,
-            holds: condition.holds,
-            violations,
-            example,
-        });
+        let checked = connection.query_row(&statement, [], |row| Ok((row.get(0)?, row.get(1)?)));
+        add(condition.invariant, condition.holds, checked)?;
     }
     Ok(findings)
 }
 
+/// Returns whether an error means that the file is damaged. SQLite reports a statement as wrong (`SQLITE_ERROR`) if a table or
+/// column is missing, and the schema as unreadable if its rows make no sense.
+fn shows_damage(error: &Error) -> bool {
+    let is_wrong = error.sqlite_error_code() == Some(ErrorCode::Unknown);
+    is_wrong || matches!(error, Error::SqlInputError { .. }) || classify(error) == Class::Damage
+}
+
+fn damaged(invariant: &'static str, holds: &'static str, example: &str) -> Finding {
+    Finding { invariant, holds, violations: 1, example: example.to_owned() }
+}
+
 /// Runs one of SQLite's own checks. Each of its rows is a violation, except a single "ok".
-fn examine(connection: &Connection, holds: &'static str, pragma: &str) -> Result<Finding, rusqlite::Error> {
+fn examine(connection: &Connection, pragma: &str) -> Result<(i64, String), Error> {
     let mut statement = connection.prepare(&format!("PRAGMA {pragma}"))?;
-    let problems: Vec<String> =
-        statement.query_map([], |row| row.get(0))?.collect::<Result<_, rusqlite::Error>>()?;
-    let problems: Vec<_> = problems.into_iter().filter(|problem| problem != "ok").collect();
-    Ok(Finding {
-        invariant: "file",
-        holds,
-        violations: i64::try_from(problems.len()).unwrap_or(i64::MAX),
-        example: problems.into_iter().next().unwrap_or_default(),
-    })
+    let problems: Vec<String> = statement.query_map([], |row| row.get(0))?.collect::<Result<_, Error>>()?;
+    let mut problems = problems.into_iter().filter(|problem| problem != "ok");
+    let first = problems.next();
+    let count = i64::from(first.is_some()) + i64::try_from(problems.count()).unwrap_or(i64::MAX);
+    Ok((count, first.unwrap_or_default()))
 }

@@ -169,6 +169,7 @@ impl Rounds {
             }
             self.is_rescued = false;
             self.probe_space();
+            self.parts.turn.probe(&self.parts.connection);
             // Read before the checkpoint: what is written during it counts as new and is copied the next time.
             let ended = self.parts.turn.ended();
             // An idle market runs no checkpoint and lets the disk sleep, once everything is copied.

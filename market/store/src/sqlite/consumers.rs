@@ -11,8 +11,8 @@ use super::{
     settle,
 };
 use crate::{
-    ConsumerOpening, ConsumerState, ConsumerStream, Consumers, LeaseEpoch, MAX_CONSUMERS, MAX_COUNTED,
-    StoreError, consumer::unnamed_since, mailbox::REMOVAL_STEP,
+    ConsumerOpening, ConsumerRemoval, ConsumerState, ConsumerStream, Consumers, LeaseEpoch, MAX_CONSUMERS,
+    MAX_COUNTED, StoreError, consumer::unnamed_since, mailbox::REMOVAL_STEP,
 };
 
 #[async_trait]
@@ -24,7 +24,7 @@ impl Consumers for SqliteMailboxes {
         until: Timestamp,
     ) -> Result<ConsumerOpening, StoreError> {
         let (own, stream) = (stream.clone(), stream.clone());
-        let is_known = self.read(move |connection| exists(connection, &own)).await?;
+        let is_known = self.read(move |connection| exists(connection, own.recipient, &own.name)).await?;
         let open = move |transaction: &Connection| open(transaction, &stream, now, until);
         // Only the creation of a name needs the disk, and that is rare.
         if is_known { self.write(open).await } else { self.write_durably(open).await }
@@ -68,6 +68,16 @@ impl Consumers for SqliteMailboxes {
         self.write(move |transaction| acknowledge(transaction, recipient, &name, through, now)).await
     }
 
+    async fn remove_consumer(
+        &self,
+        recipient: PartyId,
+        name: &ConsumerName,
+        now: Timestamp,
+    ) -> Result<ConsumerRemoval, StoreError> {
+        let name = name.clone();
+        self.write(move |transaction| remove(transaction, recipient, &name, now)).await
+    }
+
     async fn consumers(&self, recipient: PartyId) -> Result<Vec<ConsumerState>, StoreError> {
         let sql = "SELECT name, acknowledged, seen_at, lease_until, (SELECT count(*) FROM \
                    (SELECT 1 FROM delivery WHERE recipient = consumer.party AND sequence > consumer.acknowledged LIMIT ?2)) \
@@ -89,9 +99,31 @@ impl Consumers for SqliteMailboxes {
     }
 }
 
-fn exists(connection: &Connection, stream: &ConsumerStream) -> Result<bool, Error> {
+fn exists(connection: &Connection, recipient: PartyId, name: &ConsumerName) -> Result<bool, Error> {
     let sql = "SELECT 1 FROM consumer WHERE party = ? AND name = ?";
-    connection.prepare_cached(sql)?.exists(params![blob(stream.recipient), stream.name.as_str()])
+    connection.prepare_cached(sql)?.exists(params![blob(recipient), name.as_str()])
+}
+
+fn remove(
+    transaction: &Connection,
+    recipient: PartyId,
+    name: &ConsumerName,
+    now: Timestamp,
+) -> Result<ConsumerRemoval, Error> {
+    let delete = "DELETE FROM consumer WHERE party = ? AND name = ? AND lease_until <= ?";
+    if transaction.prepare_cached(delete)?.execute(params![blob(recipient), name.as_str(), now.0])? == 0 {
+        let is_connected = exists(transaction, recipient, name)?;
+        return Ok(if is_connected { ConsumerRemoval::Connected } else { ConsumerRemoval::Unknown });
+    }
+    let unnamed = "SELECT acknowledged FROM mailbox WHERE party = ?1 \
+                   AND (callback_port IS NOT NULL OR stream_until > ?2)";
+    let unnamed: Option<i64> = transaction
+        .prepare_cached(unnamed)?
+        .query_row(params![blob(recipient), unnamed_since(now).0], |row| row.get(0))
+        .optional()?;
+    settle::release(transaction, recipient, unnamed)?;
+    settle::remove_some(transaction, recipient, REMOVAL_STEP)?;
+    Ok(ConsumerRemoval::Removed)
 }
 
 fn open(
@@ -103,7 +135,7 @@ fn open(
     let last = "SELECT last_sequence FROM mailbox WHERE party = ?";
     let last = transaction.prepare_cached(last)?.query_row([blob(stream.recipient)], |row| row.get(0));
     let Some(last_sequence) = last.optional()?.map(Sequence) else { return Ok(ConsumerOpening::NoMailbox) };
-    if !exists(transaction, stream)? {
+    if !exists(transaction, stream.recipient, &stream.name)? {
         let names = "SELECT name FROM consumer WHERE party = ? ORDER BY name";
         let mut names = transaction.prepare_cached(names)?;
         let names = names.query_map([blob(stream.recipient)], |row| name(row, 0))?;

@@ -11,6 +11,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use super::ownership::refuse_foreign;
 use crate::StoreError;
 
 /// How often the file may be replaced while it is being opened, before that is an error.
@@ -54,12 +55,17 @@ impl DatabaseFile {
         refuse_log_alone(given)?;
         let database = Self::lock_at(given, true)?;
         refuse_log_alone(&database.path)?;
+        // Before anything about it or beside it is changed.
+        refuse_foreign(&database.file, &database.path, &database.companion("-wal"))?;
+        database.retire_lock_files(given)?;
         Ok(database)
     }
 
     /// Opens and locks an existing file, whatever it is.
     pub(super) fn open_existing(given: &Path) -> Result<Self, StoreError> {
-        Self::lock_at(given, false)
+        let database = Self::lock_at(given, false)?;
+        database.retire_lock_files(given)?;
+        Ok(database)
     }
 
     fn lock_at(given: &Path, create: bool) -> Result<Self, StoreError> {
@@ -79,13 +85,15 @@ impl DatabaseFile {
                 continue;
             }
             check(&path, &locked)?;
-            for path in [&*path, given] {
-                retire_lock_file(path)?;
-            }
             return Ok(Self { id: FileId::of(&locked), path, file });
         }
         let path = given.display();
         Err(StoreError::unavailable(format!("{path} is replaced again and again; find out by what")))
+    }
+
+    /// Removes the lock files of older markets, unless one holds them.
+    fn retire_lock_files(&self, given: &Path) -> Result<(), StoreError> {
+        [&*self.path, given].into_iter().try_for_each(retire_lock_file)
     }
 
     /// Returns the path of one of SQLite's companion files, such as `-wal`.
@@ -221,6 +229,12 @@ fn in_use(path: &Path) -> StoreError {
 }
 
 fn cannot_open(path: &Path, error: &io::Error) -> StoreError {
+    if error.kind() == io::ErrorKind::IsADirectory {
+        return StoreError::unavailable(format!(
+            "{0} is a folder; name a file in it, such as {0}/souk.db",
+            path.display()
+        ));
+    }
     StoreError::unavailable(format!(
         "can't open {}: {error}; check that its folder exists and that the market may write there",
         path.display()

@@ -9,7 +9,7 @@ use super::{
     mailboxes::{self, SqliteMailboxes},
     rows::at_most,
 };
-use crate::{DeadLetterQuery, DeadLetters, Dropped, MailboxRecord, StoreError};
+use crate::{DeadLetterQuery, DeadLetters, Dropped, MailboxRecord, Missed, StoreError};
 
 const LETTER: &str = "id, recipient, body, reason, died_at";
 
@@ -50,30 +50,33 @@ impl DeadLetters for SqliteMailboxes {
         .await
     }
 
-    async fn take_missed(
+    async fn missed(
         &self,
         recipient: PartyId,
         consumer: Option<&ConsumerName>,
-    ) -> Result<Dropped, StoreError> {
+    ) -> Result<Missed, StoreError> {
         let consumer = consumer.cloned();
-        let name = consumer.clone();
-        let missed = self.read(move |connection| missed(connection, recipient, name.as_ref())).await?;
-        if missed == Dropped::default() {
-            // Nearly always, and without a turn.
-            return Ok(missed);
-        }
+        self.read(move |connection| missed(connection, recipient, consumer.as_ref())).await
+    }
+
+    async fn confirm_missed(
+        &self,
+        recipient: PartyId,
+        consumer: Option<&ConsumerName>,
+        total: Dropped,
+    ) -> Result<(), StoreError> {
+        let (table, of) = match consumer {
+            Some(_) => ("consumer", "AND name = ?4"),
+            None => ("mailbox", "AND ?4 IS NULL"),
+        };
+        let sql = format!(
+            "UPDATE {table} SET told_orders = max(told_orders, ?2), told_updates = max(told_updates, ?3) \
+             WHERE party = ?1 {of} AND missed_orders >= ?2 AND missed_updates >= ?3"
+        );
+        let name = consumer.map(ToString::to_string);
         self.write(move |transaction| {
-            let again = self::missed(transaction, recipient, consumer.as_ref())?;
-            let forget = "SET missed_orders = 0, missed_updates = 0 WHERE party = ?";
-            match &consumer {
-                Some(name) => transaction
-                    .prepare_cached(&format!("UPDATE consumer {forget} AND name = ?"))?
-                    .execute(params![blob(recipient), name.as_str()])?,
-                None => transaction
-                    .prepare_cached(&format!("UPDATE mailbox {forget}"))?
-                    .execute([blob(recipient)])?,
-            };
-            Ok(again)
+            let values = params![blob(recipient), total.orders, total.updates, name];
+            transaction.prepare_cached(&sql)?.execute(values).map(|_| ())
         })
         .await
     }
@@ -108,17 +111,19 @@ fn missed(
     connection: &Connection,
     recipient: PartyId,
     consumer: Option<&ConsumerName>,
-) -> Result<Dropped, Error> {
-    let dropped = |row: &Row<'_>| Ok(Dropped { orders: row.get(0)?, updates: row.get(1)? });
+) -> Result<Missed, Error> {
+    let report = |row: &Row<'_>| {
+        let total = Dropped { orders: row.get(0)?, updates: row.get(1)? };
+        Ok(Missed::since(Dropped { orders: row.get(2)?, updates: row.get(3)? }, total))
+    };
+    let columns = "SELECT missed_orders, missed_updates, told_orders, told_updates FROM";
     let missed = match consumer {
         Some(name) => connection
-            .prepare_cached(
-                "SELECT missed_orders, missed_updates FROM consumer WHERE party = ? AND name = ?",
-            )?
-            .query_row(params![blob(recipient), name.as_str()], dropped),
+            .prepare_cached(&format!("{columns} consumer WHERE party = ? AND name = ?"))?
+            .query_row(params![blob(recipient), name.as_str()], report),
         None => connection
-            .prepare_cached("SELECT missed_orders, missed_updates FROM mailbox WHERE party = ?")?
-            .query_row([blob(recipient)], dropped),
+            .prepare_cached(&format!("{columns} mailbox WHERE party = ?"))?
+            .query_row([blob(recipient)], report),
     };
     Ok(missed.optional()?.unwrap_or_default())
 }

@@ -81,7 +81,9 @@ pub(super) fn named(path: &Path, error: &Error) -> StoreError {
             "{path} is damaged or not a store of a market ({error}); restore it from a backup, or use another file"
         ))
     } else {
-        StoreError::unavailable(format!("can't open {path}: {error}"))
+        StoreError::unavailable(format!(
+            "can't open {path}: {error}; check its disk, and that the market's user may read and write it"
+        ))
     }
 }
 

@@ -13,7 +13,7 @@ use super::{
     error, load,
     open_files::OpenFiles,
     save,
-    turn::{Taken, Turn, begin_interruptibly},
+    turn::{Taken, Turn},
 };
 use crate::{Lane, Receipt, SaveError, StoreError};
 
@@ -39,7 +39,7 @@ impl SqliteLane {
     }
 
     async fn begin(&mut self, keys: &Keys) -> Result<WorkingSet, rusqlite::Error> {
-        begin_interruptibly(&mut self.connection).await?;
+        self.turn.begin_interruptibly(&mut self.connection).await?;
         load::load(&self.connection, keys)
     }
 

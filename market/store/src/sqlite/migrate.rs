@@ -13,7 +13,7 @@ use super::error;
 use crate::{OpeningProgress, StoreError};
 
 /// The file's `application_id`, which marks it as a market's ("Souk" in ASCII).
-const APPLICATION_ID: i64 = 0x536f_756b;
+pub(super) const APPLICATION_ID: i64 = 0x536f_756b;
 
 /// Added to the number of a migration while its steps are under way.
 const UNFINISHED: usize = 1_000_000;
@@ -58,6 +58,8 @@ pub(super) enum SchemaProblem {
     Sqlite(Error),
     /// The file belongs to another program.
     Foreign,
+    /// The file has no tables, and is opened for reading only.
+    Empty,
     /// The file was written by a newer market.
     Newer {
         found: usize,
@@ -79,12 +81,15 @@ impl SchemaProblem {
         match self {
             Self::Sqlite(error) => error::named(path, &error),
             Self::Foreign => {
-                StoreError::corrupt(format!("{file} belongs to another program; use another file"))
+                StoreError::unsuitable(format!("{file} belongs to another program; name the market's store"))
             }
-            Self::Older => StoreError::corrupt(format!(
+            Self::Empty => StoreError::corrupt(format!(
+                "{file} is empty; name the market's store, or restore it from a backup"
+            )),
+            Self::Older => StoreError::unsuitable(format!(
                 "{file} was written by an older market; start this one on it once to bring it up to date"
             )),
-            Self::Newer { found, known } => StoreError::corrupt(format!(
+            Self::Newer { found, known } => StoreError::unsuitable(format!(
                 "{file} was written by a newer market (schema {found}, this one knows {known}); use that version"
             )),
         }

@@ -37,6 +37,7 @@ mod mailboxes;
 mod migrate;
 mod open_files;
 mod order_states;
+mod ownership;
 mod partial;
 mod party_numbers;
 mod pool;
@@ -49,11 +50,13 @@ mod rows;
 mod save;
 mod schema;
 mod settle;
+mod shared_index;
 mod summary;
 mod sums;
 mod tracks;
 mod turn;
 mod upkeep;
+mod write_lock;
 
 use std::{path::Path, sync::Arc, time::Duration};
 
@@ -74,6 +77,7 @@ use open_files::OpenFiles;
 use pool::{Pool, QueryWatch};
 use reads::SqliteReads;
 use turn::{BUSY_SLICE, Turn};
+use write_lock::WriteLock;
 
 /// The number of read-only connections, each with its own thread.
 const READERS: usize = 2;
@@ -128,7 +132,8 @@ fn open_with(path: &Path, limits: Limits, progress: &OpeningProgress) -> Result<
     let readers = readers.collect::<Result<Vec<_>, _>>().map_err(|problem| problem.at(path))?;
     // It must never wait, because it may hold the writers' turn.
     let background = connect(path, "NORMAL", Duration::ZERO)?;
-    let (health, log, turn) = (Health::default(), WriteAheadLog::default(), Turn::default());
+    let (health, log) = (Health::default(), WriteAheadLog::default());
+    let turn = Turn::new(WriteLock::new(health.clone(), path));
     let files = Arc::new(OpenFiles::new(database, health.clone())?);
     let (held, watch) = (Some(Arc::clone(&files)), QueryWatch::of(&readers));
     let checkpointer = Checkpointer::start(checkpoint::Parts {

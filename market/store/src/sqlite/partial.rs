@@ -83,5 +83,8 @@ fn in_use(path: &Path) -> StoreError {
 }
 
 pub(super) fn at_file(path: &Path, error: &io::Error) -> StoreError {
-    StoreError::unavailable(format!("{}: {error}", path.display()))
+    StoreError::unavailable(format!(
+        "can't write {}: {error}; check that its folder exists, that you may write there and that there is space",
+        path.display()
+    ))
 }

@@ -4,6 +4,9 @@
 //! file succeeds and proves nothing, also in another process. So before SQLite opens the database, the
 //! write-ahead log is copied to a new file, whose pages the kernel has to write.
 //!
+//! If another program has the database open, the log is written over itself, and what that program's index says of it is
+//! checked against it (`shared_index`).
+//!
 //! The database needs no copy: pages that a checkpoint failed to sync are still in the log, since SQLite
 //! discards the log only after the sync. The checkpoint at start-up writes them again.
 
@@ -21,7 +24,7 @@ use rustix::{
 
 use super::{
     database_file::{DatabaseFile, owner_only, remove_if_there, sync_folder},
-    error,
+    error, shared_index,
 };
 use crate::StoreError;
 
@@ -48,7 +51,10 @@ pub(super) fn renew_log(database: &DatabaseFile) -> Result<(), StoreError> {
         Ok(metadata) if metadata.len() == 0 => {}
         Ok(_) if alone.0.is_some() => replace(&log, &copy).map_err(failed)?,
         // Another program, such as `market audit`, reads the log at this moment and would lose it.
-        Ok(_) => rewrite(&log).map_err(failed)?,
+        Ok(_) => {
+            rewrite(&log).map_err(failed)?;
+            shared_index::set_right(database)?;
+        }
     }
     if alone.0.is_some() {
         // It describes the old log, and says how much of that is in the database: which is unknown after a

@@ -31,6 +31,7 @@ const MIGRATIONS: &[Migration] = &[
     Migration::Steps(PARTY_NUMBERS),
     Migration::Steps(COMPACT_ORDERS),
     Migration::Script(include_str!("migrations/0018_refused_since.sql")),
+    Migration::Script(include_str!("migrations/0019_told.sql")),
 ];
 
 /// Brings the file up to date. A market that was killed in between continues where it was.
@@ -40,15 +41,18 @@ pub(super) fn migrate(connection: &mut Connection, progress: &OpeningProgress) -
 
 /// Checks that the file can be read as it is.
 pub(super) fn check(connection: &Connection) -> Result<(), SchemaProblem> {
-    let version = migrate::version(connection, MIGRATIONS.len())?;
-    // A file whose migration is under way has a higher version, but is as little of use.
-    if version == MIGRATIONS.len() { Ok(()) } else { Err(SchemaProblem::Older) }
+    match migrate::version(connection, MIGRATIONS.len())? {
+        0 => Err(SchemaProblem::Empty),
+        version if version == MIGRATIONS.len() => Ok(()),
+        // A file whose migration is under way has a higher version, but is as little of use.
+        _ => Err(SchemaProblem::Older),
+    }
 }
 
 /// Checks that the file is a market's, of this version or an older one.
 pub(super) fn known(connection: &Connection) -> Result<(), SchemaProblem> {
     match migrate::version(connection, MIGRATIONS.len())? {
-        0 => Err(SchemaProblem::Foreign),
+        0 => Err(SchemaProblem::Empty),
         _ => Ok(()),
     }
 }

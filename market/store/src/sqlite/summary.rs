@@ -1,8 +1,9 @@
 //! Sums of sales: kept by day and item as orders happen, and read for summaries and totals.
 
-use rusqlite::{Connection, Error, Row, params};
+use rusqlite::{Connection, Error, Row, params, params_from_iter, types::Value};
 use souk_domain::{
-    DaySales, ItemId, ItemSales, Money, PartyId, Sales, SalesSummary, Tally, TimeRange, Totals,
+    DAY_MICROS, DayParts, DaySales, ItemId, ItemSales, Money, PartyId, Sales, SalesSummary, Tally, TimeRange,
+    Totals, day_of,
 };
 
 use super::{
@@ -10,44 +11,14 @@ use super::{
     rows::at_most,
 };
 
-/// The aggregates of one kind of row. A sum of amounts may exceed 64 bits, on which SQLite's `sum` fails; so the upper
-/// and lower halves are summed separately.
-struct Aggregates {
-    orders: &'static str,
-    units: &'static str,
-    high: &'static str,
-    low: &'static str,
-}
+/// The columns that [`sums`] reads. A sum of amounts may exceed 64 bits, on which SQLite's `sum` fails; so the upper and lower
+/// halves are summed separately.
+const SUMS: &str =
+    "sold.currency, sum(sold.orders), sum(sold.units), sum(sold.amount_high), sum(sold.amount_low)";
 
-/// Over orders.
-const OF_ORDERS: Aggregates = Aggregates {
-    orders: "count(*)",
-    units: "sum(sold.quantity)",
-    high: "sum(sold.total_minor >> 32)",
-    low: "sum(sold.total_minor & 4294967295)",
-};
-
-/// Over the sums that are kept, which are halved in the same way.
-const OF_SUMS: Aggregates = Aggregates {
-    orders: "sum(orders)",
-    units: "sum(units)",
-    high: "sum(amount_high)",
-    low: "sum(amount_low)",
-};
-
-impl Aggregates {
-    /// The columns that [`sums`] reads.
-    fn columns(&self) -> String {
-        let Self { orders, units, high, low } = self;
-        format!("sold.currency, {orders}, {units}, {high}, {low}")
-    }
-
-    /// Orders by the whole amount. The sum of the lower halves may carry over.
-    fn largest_first(&self) -> String {
-        let Self { high, low, .. } = self;
-        format!("{high} + ({low} >> 32) DESC, {low} & 4294967295 DESC")
-    }
-}
+/// Orders by the whole amount. The sum of the lower halves may carry over.
+const LARGEST_FIRST: &str = "sum(sold.amount_high) + (sum(sold.amount_low) >> 32) DESC, \
+                             sum(sold.amount_low) & 4294967295 DESC";
 
 /// The lower half of an amount.
 const LOW: i128 = 0xffff_ffff;
@@ -86,54 +57,73 @@ fn halves(amount: i128) -> (i64, i64) {
     (half(high), half(low))
 }
 
-/// Returns a seller's sales. Whole days come from the sums that are kept, other ranges from the orders.
+/// Returns a seller's sales. Whole days come from the sums that are kept, parts of days from the orders.
 pub(super) fn sales(
     connection: &Connection,
     seller: PartyId,
     placed: TimeRange,
     items: usize,
 ) -> Result<SalesSummary, Error> {
-    let (kind, day, table, whose, counts, (from, until)) = match placed.whole_days() {
-        Some(days) => (
-            OF_SUMS,
-            "sold.day",
-            "sales",
-            "?1",
-            "sold.day >= ?2 AND sold.day < ?3 AND sold.orders <> 0",
-            days,
-        ),
-        None => (
-            OF_ORDERS,
-            "sold.placed_at / 86400000000",
-            "orders",
-            PARTY_NUMBER,
-            "sold.placed_at >= ?2 AND sold.placed_at < ?3 AND sold.status <> 'cancelled'",
-            (placed.from.0, placed.until.0),
-        ),
+    let DayParts { days: (first, after), edges } = placed.by_days();
+    let sold = sold(edges.len());
+    let values = |limit: i64| {
+        let ends = edges.iter().flat_map(|edge| [edge.from.0, edge.until.0]);
+        let numbers = [limit, first, after].into_iter().chain(ends).map(Value::Integer);
+        params_from_iter([Value::Blob(blob(seller).to_vec())].into_iter().chain(numbers))
     };
-    let columns = kind.columns();
-    let by_day = format!(
-        "SELECT {columns}, {day} FROM {table} AS sold WHERE sold.seller = {whose} AND {counts} GROUP BY 6, 1 \
-         ORDER BY 6, 1"
-    );
+    let by_day =
+        format!("WITH {sold} SELECT {SUMS}, sold.day FROM sold GROUP BY 6, 1 ORDER BY 6, 1 LIMIT ?2");
     let days = connection
         .prepare_cached(&by_day)?
-        .query_map(params![blob(seller), from, until], |row| {
-            Ok(DaySales { day: row.get(5)?, sales: sums(row)? })
-        })?
+        .query_map(values(i64::MAX), |row| Ok(DaySales { day: row.get(5)?, sales: sums(row)? }))?
         .collect::<Result<_, _>>()?;
     let by_item = format!(
-        "SELECT {columns}, sold.item, item.name FROM {table} AS sold JOIN item ON item.id = sold.item \
-         WHERE sold.seller = {whose} AND {counts} GROUP BY 6, 1 ORDER BY {}, 6, 1 LIMIT ?4",
-        kind.largest_first()
+        "WITH {sold} SELECT {SUMS}, sold.item, item.name FROM sold JOIN item ON item.id = sold.item \
+         GROUP BY 6, 1 ORDER BY {LARGEST_FIRST}, 6, 1 LIMIT ?2"
     );
     let items = connection
         .prepare_cached(&by_item)?
-        .query_map(params![blob(seller), from, until, at_most(items)], |row| {
+        .query_map(values(at_most(items)), |row| {
             Ok(ItemSales { item: ItemId(row.get(5)?), name: row.get(6)?, sales: sums(row)? })
         })?
         .collect::<Result<_, _>>()?;
-    Ok(SalesSummary { days, items })
+    let mut cut_days = Vec::new();
+    for day in edges.iter().map(|edge| day_of(edge.from)) {
+        if is_partly_archived(connection, seller, day)? {
+            cut_days.push(day);
+        }
+    }
+    Ok(SalesSummary { days, items, cut_days })
+}
+
+/// Returns the rows to sum up, as a table expression with this many parts of days. Its parameters are the seller (1), the
+/// days (3, 4) and the ends of each part (from 5 on).
+fn sold(edges: usize) -> String {
+    let mut sold = String::from(
+        "sold AS (SELECT day, item, currency, orders, units, amount_high, amount_low FROM sales \
+         WHERE seller = ?1 AND day >= ?3 AND day < ?4 AND orders <> 0",
+    );
+    for edge in 0..edges {
+        let (from, until) = (5 + 2 * edge, 6 + 2 * edge);
+        sold.push_str(&format!(
+            " UNION ALL SELECT placed_at / {DAY_MICROS}, item, currency, 1, quantity, total_minor >> 32, \
+             total_minor & 4294967295 FROM orders WHERE seller = {PARTY_NUMBER} AND status <> 'cancelled' \
+             AND placed_at >= ?{from} AND placed_at < ?{until}"
+        ));
+    }
+    sold.push(')');
+    sold
+}
+
+/// Returns whether orders of a day were archived: then its sums have more than there are orders.
+fn is_partly_archived(connection: &Connection, seller: PartyId, day: i64) -> Result<bool, Error> {
+    let sql = format!(
+        "SELECT EXISTS (SELECT 1 FROM archived JOIN item ON item.id = archived.item WHERE item.seller = ?1) AND \
+         (SELECT coalesce(sum(orders), 0) FROM sales WHERE seller = ?1 AND day = ?2) <> (SELECT count(*) FROM orders \
+         WHERE seller = {PARTY_NUMBER} AND status <> 'cancelled' AND placed_at >= ?2 * {DAY_MICROS} \
+         AND placed_at < (?2 + 1) * {DAY_MICROS})"
+    );
+    connection.prepare_cached(&sql)?.query_row(params![blob(seller), day], |row| row.get(0))
 }
 
 fn sums(row: &Row<'_>) -> Result<Sales, Error> {
@@ -167,7 +157,6 @@ pub(super) fn totals(connection: &Connection) -> Result<Totals, Error> {
 
 /// Returns the revenue of the whole store by currency, in the order of the codes.
 pub(super) fn revenue(connection: &Connection) -> Result<Vec<Sales>, Error> {
-    let columns = OF_SUMS.columns();
-    let sql = format!("SELECT {columns} FROM sales AS sold WHERE orders <> 0 GROUP BY 1 ORDER BY 1");
+    let sql = format!("SELECT {SUMS} FROM sales AS sold WHERE orders <> 0 GROUP BY 1 ORDER BY 1");
     connection.prepare_cached(&sql)?.query_map([], sums)?.collect()
 }

@@ -11,6 +11,8 @@ use std::{
 use rusqlite::{Connection, Error, ErrorCode};
 use tokio::sync::{Mutex, OwnedMutexGuard};
 
+use super::write_lock::WriteLock;
+
 /// How long a writer waits for the write lock of another process, such as `sqlite3`. The market's own writers take
 /// turns outside SQLite, so they never hold it against each other.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
@@ -18,11 +20,12 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 pub(super) const BUSY_SLICE: Duration = Duration::from_millis(100);
 
 /// The writers' turns. Tokio's mutex is fair, so the lane waits for one mailbox operation at most. Clones share it.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub(super) struct Turn {
     right: Arc<Mutex<()>>,
     ended: Arc<AtomicU64>,
     closing: Arc<AtomicBool>,
+    lock: WriteLock,
 }
 
 /// A writer's turn. It ends when this is dropped.
@@ -39,6 +42,10 @@ impl Drop for Taken {
 }
 
 impl Turn {
+    pub(super) fn new(lock: WriteLock) -> Self {
+        Self { right: Arc::default(), ended: Arc::default(), closing: Arc::default(), lock }
+    }
+
     pub(super) async fn take(&self) -> Taken {
         Taken { _right: Arc::clone(&self.right).lock_owned().await, ended: Arc::clone(&self.ended) }
     }
@@ -65,28 +72,60 @@ impl Turn {
 
     /// Begins a write transaction, and waits up to [`BUSY_TIMEOUT`] for another process.
     pub(super) fn begin_blocking(&self, connection: &Connection) -> Result<(), Error> {
-        let deadline = Instant::now() + BUSY_TIMEOUT;
+        let began = Instant::now();
         loop {
-            match begin(connection) {
-                Err(error) if is_busy(&error) && Instant::now() < deadline && !self.is_closing() => {}
-                begun => return begun,
+            match self.begin(connection, began) {
+                None if self.is_closing() => return begin(connection),
+                None => {}
+                Some(begun) => return begun,
+            }
+        }
+    }
+
+    /// Like [`Turn::begin_blocking`], but yields after each slice, so that its future can be dropped.
+    pub(super) async fn begin_interruptibly(&self, connection: &mut Connection) -> Result<(), Error> {
+        let began = Instant::now();
+        loop {
+            match self.begin(connection, began) {
+                None => tokio::task::yield_now().await,
+                Some(begun) => return begun,
+            }
+        }
+    }
+
+    /// Tries once to begin a write transaction; `None` if another process is in the way and there is time left.
+    fn begin(&self, connection: &Connection, began: Instant) -> Option<Result<(), Error>> {
+        match begin(connection) {
+            Err(error) if is_busy(&error) => {
+                let waited = began.elapsed();
+                self.lock.waited(waited);
+                (waited >= BUSY_TIMEOUT).then_some(Err(error))
+            }
+            Err(error) => Some(Err(error)),
+            Ok(()) => {
+                self.lock.taken();
+                Some(Ok(()))
+            }
+        }
+    }
+
+    /// While another process holds the write lock, looks whether it is free again. A market that is not ready gets no
+    /// calls, so no writer may ever find out. If one waits, it has the turn and finds out itself.
+    pub(super) fn probe(&self, connection: &Connection) {
+        if !self.lock.is_held() {
+            return;
+        }
+        let Ok(_right) = self.right.try_lock() else { return };
+        if begin(connection).is_ok() {
+            self.lock.taken();
+            if let Err(error) = connection.execute_batch("ROLLBACK") {
+                tracing::debug!(%error, "nothing to roll back");
             }
         }
     }
 
     fn is_closing(&self) -> bool {
         self.closing.load(Ordering::Relaxed)
-    }
-}
-
-/// Like [`Turn::begin_blocking`], but yields after each slice, so that its future can be dropped.
-pub(super) async fn begin_interruptibly(connection: &mut Connection) -> Result<(), Error> {
-    let deadline = Instant::now() + BUSY_TIMEOUT;
-    loop {
-        match begin(connection) {
-            Err(error) if is_busy(&error) && Instant::now() < deadline => tokio::task::yield_now().await,
-            begun => return begun,
-        }
     }
 }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use souk_domain::{
     Action, AuditEntry, ItemId, Keys, Order, OrderId, Outcome, Place, Refusal, RideKind, RidePlan, RideStop,
-    RideText, Sales, SalesSummary, Sequence, Stars, TimeRange, Timestamp, Totals, action,
+    RideText, Sales, SalesSummary, Sequence, Stars, TimeRange, Timestamp, Totals, action, day_of,
 };
 use souk_store::{
     AUDIT_STEP, ORDERS_STEP, PrunedBy,
@@ -152,6 +152,18 @@ async fn pruned_orders_leave_sums_and_the_right_to_rate(mut shop: Shop) {
     assert_eq!(shop.sums().await, before);
     shop.holds().await;
 
+    // A part of their day can't be summed up any more.
+    let now = shop.now;
+    let parts = [
+        TimeRange { from: Timestamp(1), until: now.plus(DAY) },
+        TimeRange { from: Timestamp(0), until: now },
+    ];
+    for part in parts {
+        let summary = shop.store.reads.sales_summary(party(ALICE), part, 10).await.unwrap();
+        let is_cut = [part.from, part.until].map(day_of).contains(&day_of(now));
+        assert_eq!(summary.cut_days, if is_cut { vec![day_of(now)] } else { vec![] }, "{part:?}");
+        assert_eq!(shop.store.reads.sales_summary(party(DAVE), part, 10).await.unwrap().cut_days, [0_i64; 0]);
+    }
     let again = shop.rate(BOB, lamp).await.unwrap();
     assert!(matches!(again, Outcome::Rated(_)), "{again:?}");
     assert_eq!(shop.rate(DAVE, lamp).await, Err(Refusal::NotPurchased(lamp)));

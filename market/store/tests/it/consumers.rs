@@ -1,7 +1,7 @@
 //! Named consumers: each gets every event, under a cursor and a lease of its own.
 
 use souk_domain::{ConsumerName, Role, Sequence};
-use souk_store::{ConsumerOpening, ConsumerStream, LeaseEpoch, MAX_CONSUMERS, Verdict};
+use souk_store::{ConsumerOpening, ConsumerRemoval, ConsumerStream, LeaseEpoch, MAX_CONSUMERS, Verdict};
 use uuid::Uuid;
 
 use super::{ALICE, BOB, CAROL, HOUR, Shop, buy, on_every_back_end, owner, party};
@@ -15,6 +15,7 @@ on_every_back_end!(
     clients_own_later_stream_replaces_its_earlier_one,
     ninth_consumer_is_refused,
     consumer_that_is_not_seen_is_dropped,
+    removed_consumer_holds_nothing_back,
     unassigned_sequence_and_unknown_name_acknowledge_nothing,
 );
 
@@ -180,6 +181,29 @@ async fn consumer_that_is_not_seen_is_dropped(mut shop: Shop) {
     shop.acknowledge_as("a", 3).await;
     assert!(shop.in_alices_mailbox().await.is_empty());
     assert_eq!(shop.acknowledge_as("gone", 3).await, None);
+}
+
+async fn removed_consumer_holds_nothing_back(mut shop: Shop) {
+    shop.three_orders().await;
+    let (lost, _) = shop.held("lost", 1).await;
+    shop.held("a", 2).await;
+    shop.acknowledge_as("a", 2).await;
+    let remove = async |shop: &Shop, name| {
+        let consumers = &shop.store.consumers;
+        consumers.remove_consumer(party(ALICE), &named(name), shop.now).await.unwrap()
+    };
+    assert_eq!(remove(&shop, "lost").await, ConsumerRemoval::Connected);
+    assert_eq!(shop.in_alices_mailbox().await, [1, 2, 3]);
+    shop.store.consumers.release_consumer(&stream(ALICE, "lost", 1), lost).await.unwrap();
+    assert_eq!(remove(&shop, "lost").await, ConsumerRemoval::Removed);
+    assert_eq!(shop.in_alices_mailbox().await, [3], "a has the others");
+    assert_eq!(remove(&shop, "lost").await, ConsumerRemoval::Unknown);
+    assert_eq!(shop.acknowledge_as("lost", 3).await, None);
+    // Its lease has run out: the machine is gone.
+    shop.now = shop.now.plus(HOUR * 2);
+    assert_eq!(remove(&shop, "a").await, ConsumerRemoval::Removed);
+    assert_eq!(shop.in_alices_mailbox().await, [3], "what nobody has waits for the next consumer");
+    assert_eq!(shop.held("lost", 1).await.1, 0, "a new one");
 }
 
 async fn unassigned_sequence_and_unknown_name_acknowledge_nothing(mut shop: Shop) {

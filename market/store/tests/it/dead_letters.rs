@@ -1,14 +1,16 @@
 //! What mailboxes drop: counts, dead letters, and their redelivery.
 
 use souk_domain::{Action, ConsumerName, DeadLetter, DeadLetterId, ItemId, Outcome, Role, Sequence, action};
-use souk_store::{Claim, ConsumerStream, DeadLetterQuery, Dropped, MAX_DEAD_LETTERS, Retention, Verdict};
+use souk_store::{
+    Claim, ConsumerStream, DeadLetterQuery, Dropped, MAX_DEAD_LETTERS, Missed, Retention, Verdict,
+};
 use uuid::Uuid;
 
 use super::{ALICE, BOB, CAROL, DAVE, HOUR, Shop, buy, on_every_back_end, party, reprice};
 
 on_every_back_end!(
     expired_deliveries_are_counted_and_orders_kept,
-    consumer_hears_once_of_what_it_missed,
+    report_of_missed_events_stands_until_it_is_confirmed,
     refused_order_is_kept_and_the_next_one_goes_out,
     refusals_of_probes_do_not_count,
     event_given_up_stays_for_named_consumers_and_dies_once,
@@ -69,9 +71,19 @@ impl Shop {
         self.settle(claim, Verdict::Dead { sequence: Sequence(1), reason, at: self.now }).await
     }
 
+    /// Returns what a consumer of Alice's mailbox has missed and not confirmed.
     async fn missed(&self, name: Option<&str>) -> Dropped {
+        self.report(name).await.news
+    }
+
+    async fn report(&self, name: Option<&str>) -> Missed {
         let name = name.map(|name| ConsumerName::parse(name).unwrap());
-        self.store.dead_letters.take_missed(party(ALICE), name.as_ref()).await.unwrap()
+        self.store.dead_letters.missed(party(ALICE), name.as_ref()).await.unwrap()
+    }
+
+    async fn confirm(&self, name: Option<&str>, total: Dropped) {
+        let name = name.map(|name| ConsumerName::parse(name).unwrap());
+        self.store.dead_letters.confirm_missed(party(ALICE), name.as_ref(), total).await.unwrap();
     }
 }
 
@@ -98,7 +110,7 @@ async fn expired_deliveries_are_counted_and_orders_kept(mut shop: Shop) {
     assert_eq!(shop.store.dead_letters.dead_letters_by_id(&ids).await.unwrap(), letters);
 }
 
-async fn consumer_hears_once_of_what_it_missed(mut shop: Shop) {
+async fn report_of_missed_events_stands_until_it_is_confirmed(mut shop: Shop) {
     let lamp = shop.lamp(ALICE, 9).await;
     shop.orders(lamp, 3).await;
     let name = shop.consumer("a").await;
@@ -106,11 +118,24 @@ async fn consumer_hears_once_of_what_it_missed(mut shop: Shop) {
     let consumers = &shop.store.consumers;
     consumers.acknowledge_consumer(party(ALICE), &name, Sequence(2), shop.now).await.unwrap();
     shop.expire_all().await;
-    assert_eq!(shop.missed(Some("a")).await, Dropped { orders: 1, updates: 0 });
-    assert_eq!(shop.missed(None).await, Dropped { orders: 3, updates: 0 });
-    for name in [Some("a"), None, Some("b")] {
+    let orders = |orders| Dropped { orders, updates: 0 };
+    for (name, missed) in [(Some("a"), 1), (None, 3), (Some("b"), 0)] {
+        let report = Missed { news: orders(missed), total: orders(missed) };
+        // The first answer may be lost.
+        assert_eq!([shop.report(name).await, shop.report(name).await], [report; 2], "{name:?}");
+        // From before the store was restored.
+        shop.confirm(name, orders(9)).await;
+        assert_eq!(shop.report(name).await, report, "{name:?}");
+        shop.confirm(name, report.total).await;
         assert_eq!(shop.missed(name).await, Dropped::default(), "{name:?}");
     }
+    shop.orders(lamp, 1).await;
+    shop.expire_all().await;
+    // A confirmation that is repeated, or comes late, covers no more than it did.
+    shop.confirm(Some("a"), orders(1)).await;
+    shop.confirm(None, orders(2)).await;
+    assert_eq!(shop.report(Some("a")).await, Missed { news: orders(1), total: orders(2) });
+    assert_eq!(shop.report(None).await, Missed { news: orders(1), total: orders(4) });
 }
 
 async fn refused_order_is_kept_and_the_next_one_goes_out(mut shop: Shop) {
@@ -174,8 +199,8 @@ async fn event_given_up_stays_for_named_consumers_and_dies_once(mut shop: Shop) 
     // The first has died already, so that only the consumer misses it.
     let given_up = shop.now;
     assert_eq!(shop.expire_all().await, 2);
-    assert_eq!(shop.missed(Some("a")).await, Dropped { orders: 2, updates: 0 });
-    assert_eq!(shop.missed(None).await, one);
+    let both = Dropped { orders: 2, updates: 0 };
+    assert_eq!((shop.missed(Some("a")).await, shop.missed(None).await), (both, both));
     let letters = shop.letters().await;
     let events: Vec<_> = letters.iter().map(|letter| letter.event.clone()).collect();
     assert_eq!(events, claim.deliveries.iter().map(|sent| sent.event.clone()).collect::<Vec<_>>());

@@ -320,7 +320,7 @@ fn foreign_newer_and_damaged_files_are_distinguished() {
     other.execute_batch("CREATE TABLE note (text TEXT)").unwrap();
     drop(other);
     assert!(
-        matches!(sqlite::open(&path).err().unwrap(), StoreError::Corrupt(why) if why.to_string().contains("another program"))
+        matches!(sqlite::open(&path).err().unwrap(), StoreError::Unsuitable(why) if why.to_string().contains("another program"))
     );
 
     let path = folder.path().join("newer.db");
@@ -329,7 +329,7 @@ fn foreign_newer_and_damaged_files_are_distinguished() {
     newer.pragma_update(None, "user_version", 99).unwrap();
     drop(newer);
     assert!(
-        matches!(sqlite::open(&path).err().unwrap(), StoreError::Corrupt(why) if why.to_string().contains("newer market"))
+        matches!(sqlite::open(&path).err().unwrap(), StoreError::Unsuitable(why) if why.to_string().contains("newer market"))
     );
 
     let path = folder.path().join("damaged.db");

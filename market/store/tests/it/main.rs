@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that panics has failed")]
 
+mod another_reader;
 mod archive;
 mod audit;
 mod backlogs;
@@ -14,6 +15,7 @@ mod deliveries;
 mod disk_use;
 mod expanding;
 mod files;
+mod foreign;
 mod held_up;
 mod horizon;
 mod lane;

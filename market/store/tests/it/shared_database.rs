@@ -332,7 +332,7 @@ async fn constraints_keep_the_accounts_balanced() {
 async fn refusal(database: &Database) -> String {
     match postgres::open(database.address(), &PostgresOptions::default(), Uuid::from_u128(1)).await {
         Ok(_) => panic!("it was opened"),
-        Err(StoreError::Corrupt(why)) => why.to_string(),
+        Err(StoreError::Unsuitable(why)) => why.to_string(),
         Err(other) => panic!("{other}"),
     }
 }

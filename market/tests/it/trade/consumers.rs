@@ -19,6 +19,7 @@ on_every_store!(
     client_that_reconnects_has_its_name_at_once,
     ninth_consumer_is_refused_with_the_names_in_use,
     wrong_names_are_refused,
+    party_removes_a_consumer_of_its_own,
 );
 
 const FIRST: &str = "00000000-0000-4000-8000-000000000001";
@@ -169,4 +170,27 @@ async fn wrong_names_are_refused(fixture: &Fixture) {
     assert_eq!(reason(unknown), Reason::ConsumerNotFound);
     let unknown = call!(alice, MailboxStatusRequest { consumer: "nobody".into() });
     assert_eq!(reason(unknown), Reason::ConsumerNotFound);
+}
+
+async fn party_removes_a_consumer_of_its_own(fixture: &Fixture) {
+    let (alice, carol) = (fixture.seller("alice").await, fixture.seller("carol").await);
+    let bob = fixture.buyer("bob").await;
+    let lamp = alice.lamp(9).await;
+    let (stream, ..) = caught_up(&alice, "lost", FIRST).await;
+    caught_up(&alice, "shell", SECOND).await;
+    bob.buy(lamp, 1).await.unwrap();
+    call!(alice, AcknowledgeRequest { sequence: 1, consumer: "shell".into() }).unwrap();
+    let remove =
+        async |party: &Party, name: &str| call!(party, RemoveConsumerRequest { consumer: name.into() });
+    assert_eq!(reason(remove(&alice, "lost").await), Reason::ConsumerConnected);
+    assert_eq!(reason(remove(&carol, "lost").await), Reason::ConsumerNotFound, "names are a party's own");
+    assert_eq!(reason(remove(&alice, "").await), Reason::InvalidField);
+    assert_eq!(reason(remove(&alice, "a b").await), Reason::InvalidField);
+    assert_eq!(alice.pending().await, 1);
+    drop(stream);
+    eventually("the name is free", async || remove(&alice, "lost").await.is_ok()).await;
+    assert_eq!(reason(remove(&alice, "lost").await), Reason::ConsumerNotFound);
+    let status = call!(alice, MailboxStatusRequest {}).unwrap();
+    let names: Vec<_> = status.consumers.iter().map(|consumer| consumer.name.as_str()).collect();
+    assert_eq!((names, status.pending_count), (vec!["shell"], 0), "the event waits for nobody");
 }

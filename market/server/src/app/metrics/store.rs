@@ -11,12 +11,14 @@ impl App {
         let health = self.store_health.clone();
         metrics.gauge(
             "souk_store_state",
-            "What the store can do: 0 everything, 1 only read (disk full), 2 only read (file lost), 3 nothing (failed)",
+            "What the store can do: 0 everything, 1 only read (disk full), 2 only read (file lost), 3 nothing (failed), \
+             4 only read (held up by another process)",
             move || match health.state() {
                 HealthState::Healthy => 0,
                 HealthState::Full => 1,
                 HealthState::Detached { .. } => 2,
                 HealthState::Failed { .. } => 3,
+                HealthState::HeldUp { .. } => 4,
             },
         );
         let look = self.backlogs.clone();

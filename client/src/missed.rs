@@ -1,0 +1,82 @@
+//! Which of the events that the market reports as missed the user knows of.
+//!
+//! The market repeats a report until the client confirms it, because an answer may be lost. The client passes each event on
+//! once, and confirms when its user has had the notice.
+
+use std::time::Duration;
+
+use souk_proto::v1::MissedTotal;
+use tokio::sync::mpsc;
+
+use crate::delivery::{Missed, Notice};
+
+/// How long after a notice the client looks whether its consumer has taken it, and confirms what it reported. Time in which
+/// a consumer that has taken it shows it.
+pub(crate) const CONFIRM_DELAY: Duration = Duration::from_secs(1);
+
+/// Returns whether the consumer has taken every notice.
+pub(crate) fn is_drained(notices: &mpsc::Sender<Notice>) -> bool {
+    notices.capacity() == notices.max_capacity()
+}
+
+/// The reports of one consumer.
+#[derive(Debug, Default)]
+pub(crate) struct MissedReports {
+    /// The last total that was passed on.
+    passed_on: MissedTotal,
+    /// Whether the market may not know that.
+    is_unconfirmed: bool,
+}
+
+impl MissedReports {
+    /// Takes a report, and returns what of it has not been passed on before. A market without totals reports once.
+    pub(crate) fn receive(&mut self, orders: i64, updates: i64, total: Option<MissedTotal>) -> Missed {
+        let Some(total) = total else { return Missed { orders, updates } };
+        let before = std::mem::replace(&mut self.passed_on, total);
+        self.is_unconfirmed = true;
+        if before.order_count > total.order_count || before.update_count > total.update_count {
+            // The consumer is another one of the same name, or the store was restored.
+            return Missed { orders, updates };
+        }
+        Missed {
+            orders: orders.min(total.order_count - before.order_count),
+            updates: updates.min(total.update_count - before.update_count),
+        }
+    }
+
+    /// Returns the total to confirm; `None` if there is none.
+    pub(crate) fn unconfirmed(&self) -> Option<MissedTotal> {
+        self.is_unconfirmed.then_some(self.passed_on)
+    }
+
+    /// Records that the market has received a confirmation.
+    pub(crate) fn confirmed(&mut self, total: MissedTotal) {
+        self.is_unconfirmed &= self.passed_on != total;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn total(order_count: i64) -> Option<MissedTotal> {
+        Some(MissedTotal { order_count, update_count: 0 })
+    }
+
+    #[test]
+    fn each_missed_event_is_passed_on_once_and_confirmed() {
+        let mut reports = MissedReports::default();
+        assert_eq!(reports.receive(0, 0, None), Missed::default());
+        assert_eq!(reports.unconfirmed(), None);
+        // The first 7 were confirmed by an earlier run.
+        assert_eq!(reports.receive(2, 0, total(9)).orders, 2);
+        assert_eq!(reports.receive(2, 0, total(9)).orders, 0, "repeated");
+        assert_eq!(reports.receive(5, 0, total(12)).orders, 3, "of which two are known");
+        assert_eq!(reports.unconfirmed(), total(12));
+        reports.confirmed(MissedTotal { order_count: 9, update_count: 0 });
+        assert_eq!(reports.unconfirmed(), total(12), "an older one");
+        reports.confirmed(MissedTotal { order_count: 12, update_count: 0 });
+        assert_eq!(reports.unconfirmed(), None);
+        assert_eq!(reports.receive(1, 0, total(1)).orders, 1, "of a consumer of the same name");
+    }
+}
