@@ -16,8 +16,9 @@ use souk_proto::v1::{
     session_service_server::{SessionService, SessionServiceServer},
 };
 use souk_server::{
+    access::CallRates,
     audit::Refusals,
-    config::Config,
+    config::{Config, LimitConfig},
     observe,
     random::Random,
     transport::{Server, ServerOptions},
@@ -55,6 +56,12 @@ pub(crate) async fn serve(args: ServeArgs) -> anyhow::Result<()> {
         acceptor: acceptor.clone(),
         threads: args.threads,
         drain: config.server.drain(),
+        rates: CallRates::new(&LimitConfig {
+            seller_calls_per_second: u32::MAX,
+            buyer_calls_per_second: u32::MAX,
+            burst_calls: u32::MAX,
+            ..config.limits
+        }),
         log_format: config.log.format,
         times: Arc::default(),
         refusals: Refusals::default(),

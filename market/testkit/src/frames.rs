@@ -208,24 +208,32 @@ impl<S: AsyncRead + AsyncWrite + Send + 'static> Wire<S> {
         self.0
     }
 
-    /// Sends frames until the peer ends the connection or has taken all of them, and returns what it answered.
+    /// Sends frames as [`flood`] does.
     pub async fn flood(self, frames: impl Iterator<Item = Vec<u8>>) -> Vec<u8> {
-        let (mut reading, mut writing) = tokio::io::split(self.0);
-        let read = tokio::spawn(async move {
-            let mut answer = Vec::new();
-            // A reset counts as an end, too.
-            let _ = reading.read_to_end(&mut answer).await;
-            answer
-        });
-        for frame in frames {
-            if writing.write_all(&frame).await.is_err() {
-                break;
-            }
-        }
-        let _ = writing.shutdown().await;
-        drop(writing);
-        read.await.unwrap_or_default()
+        flood(self.0, frames).await
     }
+}
+
+/// Sends frames on a connection that has begun, until the peer ends it or has taken all of them, and returns what it answered.
+pub async fn flood<S>(stream: S, frames: impl Iterator<Item = Vec<u8>>) -> Vec<u8>
+where
+    S: AsyncRead + AsyncWrite + Send + 'static,
+{
+    let (mut reading, mut writing) = tokio::io::split(stream);
+    let read = tokio::spawn(async move {
+        let mut answer = Vec::new();
+        // A reset counts as an end, too.
+        let _ = reading.read_to_end(&mut answer).await;
+        answer
+    });
+    for frame in frames {
+        if writing.write_all(&frame).await.is_err() {
+            break;
+        }
+    }
+    let _ = writing.shutdown().await;
+    drop(writing);
+    read.await.unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -71,7 +71,7 @@ async fn sigterm_ends_a_market_whose_store_another_process_holds() {
     let mut connections = Vec::new();
     for number in 0..BUYERS {
         let party = site.party(&format!("buyer{number}"), Role::Buyer, &process).await;
-        party.register_as_buyer("a buyer").await.unwrap();
+        party.register_as_buyer(&format!("buyer {number}")).await.unwrap();
         let market = process.address.to_string().parse().unwrap();
         let files = site.pki.find(&format!("buyer{number}")).unwrap().files();
         let config = ClientConfig { timings: Some(answered.timings()), ..ClientConfig::new(market, files) };

@@ -7,13 +7,11 @@ use souk_proto::{Reason, v1};
 use souk_testkit::{
     actor::{Actor, refused},
     frames::{
-        CANCEL, CONTINUATION, END_HEADERS, GOAWAY, HEADERS, PING, RST_STREAM, SETTINGS, Wire, block,
-        call_headers, frame, kinds,
+        CANCEL, CONTINUATION, END_HEADERS, GOAWAY, HEADERS, PING, RST_STREAM, SETTINGS, block, frame, kinds,
     },
     local::LocalMarketOptions,
 };
 use tokio::{io::AsyncReadExt as _, net::TcpStream, time::timeout};
-use tokio_rustls::client::TlsStream;
 use tonic::{Code, Status, body::Body};
 use tonic_types::StatusExt as _;
 use tower::ServiceExt as _;
@@ -23,6 +21,7 @@ use crate::{
     fixture::{Fixture, PATIENCE, attacks, reason},
     forge::{client, from_files},
     raw::{Pass, call},
+    wire::{Wire, post},
 };
 
 attacks!(
@@ -79,6 +78,7 @@ async fn metadata_of_2_000_entries(fixture: &Fixture) {
     assert_eq!(reason(call(pass.channel(), request, WHO).await), Reason::MetadataTooLarge);
 }
 
+const SELL: &str = "/shopping.v1.SellerService/SellItem";
 const WHO: &str = "/shopping.v1.SessionService/WhoAmI";
 
 async fn unknown_service_and_method(fixture: &Fixture) {
@@ -88,55 +88,39 @@ async fn unknown_service_and_method(fixture: &Fixture) {
     }
 }
 
-/// Opens an HTTP/2 connection of mallory.
-async fn wire(fixture: &Fixture) -> Wire<TlsStream<TcpStream>> {
-    let mallory = enter(fixture).await;
-    let tls = client(fixture, Some(from_files(&mallory.config.credentials)));
-    Wire::open(fixture.shake_hands(tls).await.unwrap()).await.unwrap()
-}
-
-/// Sends frames, and returns what the market answered until it ended the connection.
-async fn flood(wire: Wire<TlsStream<TcpStream>>, frames: impl Iterator<Item = Vec<u8>>) -> Vec<u8> {
-    timeout(PATIENCE, wire.flood(frames)).await.expect("the market ends the connection")
-}
-
-fn post() -> Vec<u8> {
-    block(&call_headers("market.souk.internal", "/shopping.v1.SellerService/SellItem", &[]))
-}
-
 /// CVE-2023-44487: opens and resets streams without waiting for an answer.
 async fn rapid_reset_flood(fixture: &Fixture) {
-    let frames = (0..50_000_u32).map(|number| {
+    let flood = (0..50_000_u32).map(|number| {
         let stream = 2 * number + 1;
-        [frame(HEADERS, END_HEADERS, stream, &post()), frame(RST_STREAM, 0, stream, &CANCEL)].concat()
+        [frame(HEADERS, END_HEADERS, stream, &post(SELL)), frame(RST_STREAM, 0, stream, &CANCEL)].concat()
     });
-    let wire = wire(fixture).await;
-    let (answer, ()) = tokio::join!(flood(wire, frames), serves(fixture));
+    let wire = Wire::open(fixture, &enter(fixture).await).await;
+    let (answer, ()) = tokio::join!(wire.flood(flood), serves(fixture));
     assert!(kinds(&answer).contains(&GOAWAY), "the market hangs up");
 }
 
 /// CVE-2024-27316: a header block that never ends.
 async fn continuation_flood(fixture: &Fixture) {
-    let begin = std::iter::once(frame(HEADERS, 0, 1, &post()));
+    let begin = std::iter::once(frame(HEADERS, 0, 1, &post(SELL)));
     let more = block(&[("x-more", "and more and more and more and more and more and more and more")]);
     let on = (0..200_000).map(move |_| frame(CONTINUATION, 0, 1, &more));
-    let wire = wire(fixture).await;
-    let (answer, ()) = tokio::join!(flood(wire, begin.chain(on)), serves(fixture));
+    let wire = Wire::open(fixture, &enter(fixture).await).await;
+    let (answer, ()) = tokio::join!(wire.flood(begin.chain(on)), serves(fixture));
     assert!(kinds(&answer).contains(&GOAWAY), "the market hangs up");
 }
 
 /// Floods of frames that each require an answer (CVE-2019-9512, CVE-2019-9515).
 async fn ping_and_settings_flood(fixture: &Fixture) {
-    let frames = (0..50_000).map(|_| [frame(PING, 0, 0, &[0; 8]), frame(SETTINGS, 0, 0, &[])].concat());
-    let wire = wire(fixture).await;
-    tokio::join!(flood(wire, frames), serves(fixture));
+    let flood = (0..50_000).map(|_| [frame(PING, 0, 0, &[0; 8]), frame(SETTINGS, 0, 0, &[])].concat());
+    let wire = Wire::open(fixture, &enter(fixture).await).await;
+    tokio::join!(wire.flood(flood), serves(fixture));
 }
 
 /// Opens more calls at once than a connection may have, none of which ever sends its message.
 async fn streams_without_end(fixture: &Fixture) {
-    let frames = (0..2_000_u32).map(|number| frame(HEADERS, END_HEADERS, 2 * number + 1, &post()));
-    let wire = wire(fixture).await;
-    let (answer, ()) = tokio::join!(flood(wire, frames), serves(fixture));
+    let flood = (0..2_000_u32).map(|number| frame(HEADERS, END_HEADERS, 2 * number + 1, &post(SELL)));
+    let wire = Wire::open(fixture, &enter(fixture).await).await;
+    let (answer, ()) = tokio::join!(wire.flood(flood), serves(fixture));
     let (refused, ended) = (kinds(&answer).contains(&RST_STREAM), kinds(&answer).contains(&GOAWAY));
     assert!(refused || ended, "what is too much is refused");
 }

@@ -1,6 +1,6 @@
 //! The guard: a tonic interceptor in front of every service.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use souk_certs::{acceptor::PeerInfo, identity};
 use souk_domain::{PartyId, Role, Timestamp};
@@ -55,23 +55,14 @@ impl Guard {
     }
 
     fn admit_anybody(&self, request: &Request<()>) -> Result<(), Status> {
-        let (peer, _) = self.check_certificate(request)?;
-        self.count(peer)
+        self.check_certificate(request).map(|_| ())
     }
 
-    /// Counts a call against the rate of the certificate's holder.
-    fn count(&self, peer: &PeerInfo) -> Result<(), Status> {
-        self.access.rates.count(peer.certificate.identity()).map_err(rate_limited)
-    }
-
-    /// Checks in the order documented in [`access`](super): cheap checks before expensive ones. The rate limit comes
-    /// before the token, so that a flood of calls costs no signature checks. It counts by the certificate's party,
-    /// which TLS has verified, and not by `x-party-id`, with which a caller could use up another party's share.
+    /// Checks in the order documented in [`access`](super): cheap checks before expensive ones.
     fn admit(&self, request: &Request<()>, roles: Option<&[Role]>) -> Result<Caller, Status> {
         let (peer, now) = self.check_certificate(request)?;
         let role = role_of(peer).ok_or_else(certificate_required)?;
         let party = party_of(peer)?;
-        self.count(peer)?;
         check_party_id(request.metadata(), party)?;
         // Before the token: a suspended party can no longer fetch one, and should learn why.
         if self.access.suspended.contains(party) {
@@ -96,29 +87,23 @@ impl Guard {
 
     fn admit_operator(&self, request: &Request<()>) -> Result<Operator, Status> {
         let (peer, _) = self.check_certificate(request)?;
-        // Not checked for a suspension: operators have no account. They have a rate of their own, so that they can act
-        // while parties flood the market.
+        // Not checked for a suspension: operators have no account.
         let role = peer.certificate.identity().role();
         let id = party_of(peer)?;
         if role != identity::Role::Operator {
             return Err(role_denied(role.as_str()));
         }
-        self.count(peer)?;
         check_party_id(request.metadata(), id)?;
         Ok(Operator { id, peer: peer.address })
     }
 
-    /// Records a rejected call in the audit log. Rate limiting is not recorded, because it does not concern identity.
+    /// Records a rejected call in the audit log.
     fn note(&self, request: &Request<()>, status: &Status) {
-        match Reason::of(status) {
-            None | Some(Reason::RateLimited) => {}
-            Some(reason) => {
-                // From the certificate: the metadata of a rejected call may be forged, and would put the blame on another.
-                let peer = request.extensions().get::<PeerInfo>();
-                let who = peer.map(|peer| audit::name(peer.certificate.identity()));
-                self.access.refusals.add(who, peer.map(|peer| peer.address.ip()), reason.as_str());
-            }
-        }
+        let Some(reason) = Reason::of(status) else { return };
+        // From the certificate: the metadata of a rejected call may be forged, and would put the blame on another.
+        let peer = request.extensions().get::<PeerInfo>();
+        let who = peer.map(|peer| audit::name(peer.certificate.identity()));
+        self.access.refusals.add(who, peer.map(|peer| peer.address.ip()), reason.as_str());
     }
 
     /// Checks expiry and revocation at every call, because a connection may outlive its certificate. That the
@@ -197,10 +182,6 @@ fn role_of(peer: &PeerInfo) -> Option<Role> {
 
 fn party_of(peer: &PeerInfo) -> Result<PartyId, Status> {
     peer.certificate.identity().uuid().map(PartyId).ok_or_else(certificate_required)
-}
-
-fn rate_limited(wait: Duration) -> Status {
-    wire::try_again(Reason::RateLimited, "you send more calls than your share; slow down", wait)
 }
 
 /// Checks that there is exactly one `x-party-id`, in canonical form and equal to the certificate's UUID.

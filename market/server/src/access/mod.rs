@@ -1,14 +1,14 @@
 //! Authentication and authorization: from the certificate to the [`Caller`].
 //!
-//! Every connection has a client certificate of our own authority (mutual TLS). In addition, the [`Guard`], a
-//! tonic interceptor, checks every call in this order:
+//! Every connection has a client certificate of our own authority (mutual TLS). Before a request is routed,
+//! `transport` counts it against its party's rate ([`CallRates`]). Then the [`Guard`], a tonic interceptor, checks every
+//! call in this order:
 //!
 //! 1. certificate: parsed once per connection; neither expired nor revoked at the time of the call,
-//! 2. rate: the party has not exceeded its rate limit,
-//! 3. party id: exactly one `x-party-id`, canonical and equal to the certificate's, and the party is not suspended,
-//! 4. token: exactly one bearer token of bounded size, with a valid header, signature and claims,
-//! 5. binding: the token was issued to this certificate, party and role, in the current epoch,
-//! 6. role: the service admits the role.
+//! 2. party id: exactly one `x-party-id`, canonical and equal to the certificate's, and the party is not suspended,
+//! 3. token: exactly one bearer token of bounded size, with a valid header, signature and claims,
+//! 4. binding: the token was issued to this certificate, party and role, in the current epoch,
+//! 5. role: the service admits the role.
 //!
 //! The result is a [`Caller`] in the request's extensions. Handlers never read metadata.
 
@@ -35,11 +35,11 @@ pub use caller::{Caller, Operator, TokenInfo};
 pub use epochs::Epochs;
 pub use guard::{Admission, Guard};
 pub use keys::{TokenKeyError, TokenKeys};
+pub use rate::{CallRates, rate_limited};
 pub use suspended::Suspended;
 pub use token::{IssuedToken, TOKEN_LIFE, TokenError, TokenFault, Tokens, VerifiedToken};
 
-use crate::{audit::Refusals, clock::Clock, config::LimitConfig};
-use rate::Rates;
+use crate::{audit::Refusals, clock::Clock};
 use token::TokenPrint;
 
 /// Capacity of the cache of verified tokens, which spares repeated signature checks.
@@ -51,7 +51,6 @@ pub struct Access {
     revoked: ArcSwap<HashSet<Vec<u8>>>,
     epochs: Epochs,
     suspended: Suspended,
-    rates: Rates,
     verified: Cache<TokenPrint, Arc<VerifiedToken>>,
     refusals: Refusals,
     clock: Clock,
@@ -67,8 +66,6 @@ pub struct AccessParts {
     pub epochs: Epochs,
     /// The suspended parties, shared with other components.
     pub suspended: Suspended,
-    /// The rate limits per party.
-    pub rates: LimitConfig,
     /// Receives rejected calls for the audit log.
     pub refusals: Refusals,
     /// The clock against which certificates and tokens expire.
@@ -83,7 +80,6 @@ impl Access {
             revoked: ArcSwap::from(parts.revoked),
             epochs: parts.epochs,
             suspended: parts.suspended,
-            rates: Rates::new(&parts.rates),
             verified: Cache::new(VERIFIED_TOKENS),
             refusals: parts.refusals,
             clock: parts.clock,

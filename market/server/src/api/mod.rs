@@ -10,6 +10,7 @@ mod buyer;
 mod catalog;
 mod dead_letters;
 mod event;
+mod health;
 mod import;
 mod reflection;
 mod ride;
@@ -26,6 +27,7 @@ pub use admin::AdminApi;
 pub use buyer::BuyerApi;
 pub use catalog::CatalogApi;
 pub use event::EventApi;
+pub use health::{HealthApi, Readiness};
 pub use import::ImportPace;
 pub use ride::RideApi;
 pub use routes::routes;
@@ -104,6 +106,8 @@ pub struct Parts {
     pub random: Random,
     /// Cancelled when the market shuts down. It ends the streams that have no end of their own.
     pub closing: CancellationToken,
+    /// Whether the market is ready, for the health service.
+    pub readiness: Readiness,
     /// The orders of the last hour.
     pub activity: Activity,
     /// Returns the number of commands that wait for the ledger.

@@ -14,12 +14,14 @@ use souk_proto::{
 };
 use tonic::{
     codec::CompressionEncoding,
+    server::NamedService,
     service::{Routes, RoutesBuilder, interceptor::InterceptedService},
 };
+use tonic_health::pb::health_server::HealthServer;
 use tonic_reflection::pb::{v1, v1alpha};
 
 use super::{
-    AccountApi, AdminApi, Api, BuyerApi, CatalogApi, EventApi, RideApi, SellerApi, SessionApi,
+    AccountApi, AdminApi, Api, BuyerApi, CatalogApi, EventApi, HealthApi, RideApi, SellerApi, SessionApi,
     reflection::{Reflection, Schema},
 };
 use crate::access::{Access, Admission, Guard};
@@ -42,9 +44,9 @@ const REFLECTED: &[&[u8]] = &[
 ];
 
 /// Builds the routes of all services, each with its guard.
-pub async fn routes(access: &Arc<Access>, api: &Api) -> Result<Routes, tonic_reflection::server::Error> {
+pub fn routes(access: &Arc<Access>, api: &Api) -> Result<Routes, tonic_reflection::server::Error> {
     let mut routes = RoutesBuilder::default();
-    let (health, health_service) = tonic_health::server::health_reporter();
+    let mut served = Vec::new();
     macro_rules! accept {
         ($service:expr) => {
             $service
@@ -62,7 +64,7 @@ pub async fn routes(access: &Arc<Access>, api: &Api) -> Result<Routes, tonic_ref
             // becomes. Answers are compressed by the transport, which knows their size.
             let service = accept!($server::new($made));
             routes.add_service(InterceptedService::new(service, Guard::new(Arc::clone(access), $admission)));
-            health.set_serving::<$server<$api>>().await;
+            served.push(<$server<$api> as NamedService>::NAME);
         }};
     }
     serve!(AccountServiceServer, AccountApi, Admission::Certificate);
@@ -75,7 +77,8 @@ pub async fn routes(access: &Arc<Access>, api: &Api) -> Result<Routes, tonic_ref
     let admin = AdminApi { api: api.clone(), access: Arc::clone(access) };
     serve!(AdminServiceServer, AdminApi, admin, Admission::Operator);
     let anybody = Guard::new(Arc::clone(access), Admission::Connection);
-    routes.add_service(InterceptedService::new(accept!(health_service), anybody.clone()));
+    let health = accept!(HealthServer::new(HealthApi::new(&api.parts, served)));
+    routes.add_service(InterceptedService::new(health, anybody.clone()));
     let reflection = Reflection::new(Schema::of(REFLECTED)?, api.parts.closing.clone());
     let service = v1::server_reflection_server::ServerReflectionServer::new(reflection.clone());
     routes.add_service(InterceptedService::new(accept!(service), anybody.clone()));

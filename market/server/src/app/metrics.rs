@@ -150,6 +150,16 @@ pub(super) fn add_server(load: &ServerLoad, limits: &LimitConfig, metrics: &mut 
     );
     let of = load.clone();
     metrics.gauge("souk_calls", "Calls under way whose response has not begun", move || count(of.calls()));
+    let of = load.clone();
+    metrics.counter(
+        "souk_connections_ended",
+        "Connections that the market ended because of what their clients did",
+        move || of.connections_ended(),
+    );
+    let of = load.clone();
+    metrics.gauge("souk_request_streams", "Open calls with a request stream", move || {
+        count(of.request_streams())
+    });
     let most = count(limits.calls_under_way);
     metrics.gauge("souk_calls_limit", "The most calls that may be under way", move || most);
     add_answers(load, metrics);

@@ -34,10 +34,10 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     access::{Access, AccessParts, CallbackPolicy, Epochs, Suspended, TokenKeys, Tokens},
-    api::{ImportPace, OpenStreams, Parts},
+    api::{ImportPace, OpenStreams, Parts, Readiness},
     audit::Refusals,
     clock::{Clock, SteadyClock},
-    config::{Config, LimitConfig, RetentionConfig, TokenKeyFiles},
+    config::{Config, RetentionConfig, TokenKeyFiles},
     ledger::{Lanes, OnCommit},
     observe::{Activity, CallTimes, Outputs},
     random::Random,
@@ -137,7 +137,7 @@ impl App {
         let dialer = credentials.dialer(&config, &callbacks);
         let relay = start_relay((&store, dialer), &suspended, config.retention, (steady.clone(), random));
         let (refusals, notes) = (Refusals::default(), StandingNotes::default());
-        let access = credentials.access((&epochs, &suspended), config.limits, refusals.clone(), clock);
+        let access = credentials.access((&epochs, &suspended), refusals.clone(), clock);
         let (activity, closing) = (Activity::start(clock.now()), CancellationToken::new());
         let watches = start_watches(&store, &search, &suspended, &closing)?;
         let lanes = Lanes::start(store.lanes, &steady, random, || {
@@ -167,6 +167,7 @@ impl App {
             steady: steady.clone(),
             random,
             closing,
+            readiness: Readiness::default(),
             activity,
             queued: Box::new(lanes.queued()),
             log: store.log,
@@ -255,13 +256,12 @@ impl MarketCredentials {
     fn access(
         &self,
         (epochs, suspended): (&Epochs, &Suspended),
-        rates: LimitConfig,
         refusals: Refusals,
         clock: Clock,
     ) -> Arc<Access> {
         let revoked = self.rotation.current().revoked_serials();
         let (tokens, epochs, suspended) = (Arc::clone(&self.tokens), epochs.clone(), suspended.clone());
-        Arc::new(Access::open(AccessParts { tokens, revoked, epochs, suspended, rates, refusals, clock }))
+        Arc::new(Access::open(AccessParts { tokens, revoked, epochs, suspended, refusals, clock }))
     }
 
     fn into_rotator(

@@ -21,7 +21,7 @@ use souk_proto::Reason;
 use souk_store::OpeningProgress;
 use tokio::time;
 use tokio_util::sync::{CancellationToken, DropGuard};
-use tonic::{service::Routes, transport};
+use tonic::service::Routes;
 
 use crate::{
     observe::{
@@ -29,6 +29,7 @@ use crate::{
         manager,
         port::{self, AdminPort},
     },
+    transport::{CONCURRENT_STREAMS, PENDING_RESETS},
     wire,
 };
 
@@ -109,7 +110,9 @@ async fn refuse(
         ready(status.into_http::<axum::body::Body>())
     };
     let routes = Routes::from(axum::Router::new().fallback(refusal));
-    let served = transport::Server::builder()
+    let served = tonic::transport::Server::builder()
+        .max_concurrent_streams(CONCURRENT_STREAMS)
+        .http2_max_pending_accept_reset_streams(Some(PENDING_RESETS))
         .serve_with_incoming_shutdown(routes, connections(listener, acceptor), stop.cancelled_owned())
         .await;
     if let Err(error) = served {

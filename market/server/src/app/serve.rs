@@ -3,7 +3,10 @@
 use std::{io, sync::Arc, time::Duration};
 
 use souk_store::HealthState;
-use tokio::{task::JoinHandle, time};
+use tokio::{
+    task::JoinHandle,
+    time::{self, MissedTickBehavior},
+};
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 
@@ -13,16 +16,19 @@ use super::{
     metrics,
 };
 use crate::{
-    access::Access,
-    api::{self, Api},
+    access::{Access, CallRates},
+    api::{self, Api, Readiness},
     audit,
     ledger::{AnswerQueue, Lanes},
-    observe::{manager, port::Health},
+    observe::{checks, manager, port::Health},
     transport::{Server, ServerOptions},
 };
 
 /// How often the lanes are checked for failure.
 const LANE_WATCH: Duration = Duration::from_secs(1);
+
+/// How often the readiness checks are read for the health service.
+const READINESS: Duration = Duration::from_millis(500);
 
 /// How long callers may take to receive their answers after the store has failed.
 const FAILED_DRAIN: Duration = Duration::from_secs(1);
@@ -48,7 +54,7 @@ impl App {
     /// Serves until `shutdown` is cancelled. Then it rejects new calls, waits a bounded time for those in progress,
     /// completes queued commands, and closes everything.
     pub async fn run(self, shutdown: CancellationToken) -> Result<(), ServeError> {
-        self.run_with(shutdown, |access, api| async move { api::routes(&access, &api).await }).await
+        self.run_with(shutdown, |access, api| async move { api::routes(&access, &api) }).await
     }
 
     /// Like [`App::run`], with the services that `routes` returns. It is called once on each server thread.
@@ -67,6 +73,7 @@ impl App {
             drain: phases.calls,
             calls: config.limits.calls_under_way,
             calls_of_party: config.limits.calls_of_party,
+            rates: CallRates::new(&config.limits),
             log_format: config.log.format,
             times: self.times,
             refusals: self.refusals.clone(),
@@ -82,6 +89,8 @@ impl App {
         metrics::add_server(&server.load(), &config.limits, &mut metrics);
         let health = Arc::new(health(server.pulses()));
         let watching = feed_watchdog(&health);
+        parts.readiness.set(checks::are_well(&(health.checks)()));
+        tokio::spawn(report_readiness(Arc::clone(&health), parts.readiness.clone(), parts.closing.clone()));
         if let Some(admin) = &self.admin {
             admin.port.opened(metrics, health);
         }
@@ -130,6 +139,15 @@ impl App {
 fn feed_watchdog(health: &Arc<Health>) -> Option<JoinHandle<()>> {
     let health = Arc::clone(health);
     manager::watchdog().map(|pause| tokio::spawn(manager::keep_alive(pause, move || (health.is_alive)())))
+}
+
+/// Reports to the health service whether the market is ready, until it shuts down.
+async fn report_readiness(health: Arc<Health>, readiness: Readiness, closing: CancellationToken) {
+    let mut looks = time::interval(READINESS);
+    looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    while closing.run_until_cancelled(looks.tick()).await.is_some() {
+        readiness.set(checks::are_well(&(health.checks)()));
+    }
 }
 
 /// Waits until the store can't go on, and returns the reason.

@@ -230,17 +230,16 @@ impl Config {
         if self.limits.seller_calls_per_second == 0 || self.limits.buyer_calls_per_second == 0 {
             return wrong("limits", "calls per second must be 1 or more".into());
         }
-        if self.limits.burst_calls == 0 {
-            return wrong("limits.burst_calls", "give 1 or more".into());
-        }
         if (self.limits.import_rows_per_second as usize) < ImportRow::MAX_AT_ONCE {
             let least = ImportRow::MAX_AT_ONCE;
             return wrong("limits.import_rows_per_second", format!("give {least} or more"));
         }
-        if self.limits.handshakes_per_second_of_address == 0 {
-            return wrong("limits.handshakes_per_second_of_address", "give 1 or more".into());
-        }
         let bounds = [
+            ("limits.burst_calls", self.limits.burst_calls as usize),
+            (
+                "limits.handshakes_per_second_of_address",
+                self.limits.handshakes_per_second_of_address as usize,
+            ),
             ("limits.calls_under_way", self.limits.calls_under_way),
             ("limits.connections", self.limits.connections),
             ("limits.connections_of_party", self.limits.connections_of_party),

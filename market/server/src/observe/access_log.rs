@@ -1,11 +1,12 @@
-//! The access log: one line per call with caller, method, outcome and duration. Also ends the call's span.
+//! The access log: one line per call with caller, method, outcome and duration. Also ends the call's span. Of refused
+//! calls, each party has a number of lines per second; the others are counted in one line.
 //!
 //! The layer is outside the guard, so that rejected calls are logged too; the caller is taken from the connection's
 //! certificate. A call's status is in the trailers of its response, so the line is written when the response body
 //! ends.
 
 use std::{
-    fmt,
+    fmt::{self, Write as _},
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
@@ -22,7 +23,7 @@ use tower::{Layer, Service};
 
 use uuid::Uuid;
 
-use super::{CallTimes, traces::CallSpan};
+use super::{CallTimes, refused_lines::RefusedLines, traces::CallSpan};
 use crate::{config::LogFormat, random::Random};
 
 /// The header with the id that identifies the call in the log. The caller may choose it; otherwise the market assigns
@@ -33,18 +34,22 @@ const SERVER_TIMING: HeaderName = HeaderName::from_static(metadata::SERVER_TIMIN
 /// Maximum length in bytes of an id chosen by the caller. A longer one is replaced.
 const MAX_REQUEST_ID: usize = 64;
 
+/// Maximum length in bytes of a method in the log. Those of the contract are shorter.
+const MAX_METHOD: usize = 96;
+
 /// A layer that applies [`AccessLog`].
 #[derive(Clone, Debug)]
 pub struct AccessLogLayer {
     format: LogFormat,
     times: Arc<CallTimes>,
     random: Random,
+    refused: RefusedLines,
 }
 
 impl AccessLogLayer {
     /// Creates a layer that writes lines in this format and records the durations of calls in `times`.
     pub fn new(format: LogFormat, times: Arc<CallTimes>, random: Random) -> Self {
-        Self { format, times, random }
+        Self { format, times, random, refused: RefusedLines::default() }
     }
 }
 
@@ -130,8 +135,11 @@ impl Line {
         if !tracing::enabled!(tracing::Level::INFO) {
             return;
         }
+        if outcome.is_refusal() && !may_be_written(self.peer.clone(), &self.layer.refused) {
+            return;
+        }
         let who = Who(self.peer.as_ref());
-        let what = self.path.path().trim_start_matches('/').trim_start_matches("shopping.v1.");
+        let what = Method(self.path.path().trim_start_matches('/').trim_start_matches("shopping.v1."));
         let outcome = outcome.as_str();
         let millis = took.as_secs_f64() * 1_000.0;
         let id = self.id.to_str().unwrap_or_default();
@@ -141,9 +149,34 @@ impl Line {
                 tracing::info!(target: "souk::access", "{who} at {peer}: {what} {outcome} in {millis:.1} ms [{id}]");
             }
             LogFormat::Json => {
-                tracing::info!(target: "souk::access", %who, what, outcome, millis, %peer, id, "call");
+                tracing::info!(target: "souk::access", %who, %what, outcome, millis, %peer, id, "call");
             }
         }
+    }
+}
+
+/// Returns whether there may be another line about a refused call of this party in this second.
+fn may_be_written(peer: Option<PeerInfo>, refused: &RefusedLines) -> bool {
+    let party = peer.as_ref().map(|peer| peer.certificate.identity());
+    refused.admit(party, move |left_out| {
+        let who = Who(peer.as_ref());
+        tracing::info!(target: "souk::access", %who, left_out, "more refused calls, without a line for each");
+    })
+}
+
+/// Formats the method that was called. A caller may name any, of any length and with any characters.
+struct Method<'a>(&'a str);
+
+impl fmt::Display for Method<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let shown = &self.0.as_bytes()[..self.0.len().min(MAX_METHOD)];
+        for piece in shown.utf8_chunks() {
+            for letter in piece.valid().chars() {
+                // Others could change what a terminal shows.
+                f.write_char(if letter.is_ascii_graphic() { letter } else { '?' })?;
+            }
+        }
+        if shown.len() < self.0.len() { f.write_str("...") } else { Ok(()) }
     }
 }
 
@@ -191,6 +224,15 @@ impl Outcome {
             Self::Abandoned => None,
             Self::Ended(code) => Some(code),
         }
+    }
+
+    /// Returns whether the call was refused for who made it, or how often, and not for what it asked.
+    fn is_refusal(self) -> bool {
+        let Self::Ended(code) = self else { return false };
+        matches!(
+            code,
+            Code::Unimplemented | Code::Unauthenticated | Code::PermissionDenied | Code::ResourceExhausted
+        )
     }
 
     fn as_str(self) -> &'static str {
@@ -290,5 +332,20 @@ impl<A: Body> Body for LoggedBody<A> {
 
     fn size_hint(&self) -> SizeHint {
         self.body.size_hint()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_method_in_the_log_is_short_and_harmless() {
+        assert_eq!(Method("BuyerService/BuyItem").to_string(), "BuyerService/BuyItem");
+        assert_eq!(Method("a\u{9b}31m\nb\u{202e}").to_string(), "a?31m?b?");
+        let long = Method(&"\u{e9}".repeat(4_096)).to_string();
+        assert_eq!(long.len(), MAX_METHOD / 2 + 3);
+        let longest = souk_proto::methods().iter().map(|method| method.path().len()).max();
+        assert!(longest.is_some_and(|length| length < MAX_METHOD));
     }
 }

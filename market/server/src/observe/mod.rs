@@ -10,6 +10,7 @@ mod memory;
 mod metrics;
 pub mod port;
 pub mod process;
+mod refused_lines;
 mod tally;
 mod traces;
 

@@ -4,44 +4,60 @@
 //! polls a body before it knows whether there is room, hands whole messages to h2, and offers no way to give up a
 //! stream.
 
-use std::{future::Future, time::Duration};
+use std::time::Duration;
 
 use bytes::Bytes;
 use h2::{Ping, PingPong, server};
 use http::{Request, Response};
 use http_body::Body;
-use souk_certs::acceptor::PeerInfo;
+use souk_certs::acceptor::{PeerInfo, TlsConnection};
 use souk_proto::explain::HEADER_LIST_BYTES;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     pin, select,
-    time::{sleep, timeout},
+    time::{Instant, sleep, timeout},
 };
-use tokio_util::sync::CancellationToken;
 use tower::{Service, ServiceExt as _};
 
 use super::{
-    answers::Answers,
+    answers::{AnswerShare, Answers},
     call::{self, RequestBody},
+    ending::{EndedConnections, Ending},
+    metered::Metered,
+    request_streams::{OF_CONNECTION, SMALLEST_FRAME},
 };
 
 /// HTTP/2 flow-control window of a stream: the bytes that may be unread here before its sender must wait. It bounds
 /// the memory of a stream whose handler is slower than its sender.
 const STREAM_WINDOW: u32 = 64 * 1024;
-/// HTTP/2 flow-control window of a connection with all of its streams. h2 closes a connection with
-/// ENHANCE_YOUR_CALM when small unread frames, each charged with an overhead of up to 256 bytes, take up half
-/// of this window. A stream of tiny messages, each in a separate frame, must stay far below that.
-const CONNECTION_WINDOW: u32 = 8 * 1024 * 1024;
+/// HTTP/2 flow-control window of a connection with all of its streams. Data can't use it up, because the windows of the
+/// streams are smaller together. Its size sets h2's limit for the overhead of small frames, as asserted below.
+const CONNECTION_WINDOW: u32 = 72 * 1024 * 1024;
 /// Maximum number of concurrent calls on one connection. h2's default is unlimited.
-const CONCURRENT_STREAMS: u32 = 256;
+pub(crate) const CONCURRENT_STREAMS: u32 = 256;
+/// What h2 charges at most for a small frame of data that is not read yet.
+const FRAME_OVERHEAD: u32 = 256;
+// h2 ends a connection when that reaches half of its window. Legal clients must not be able to get there: all request
+// streams with windows full of the smallest frames, and a few such frames of every other call.
+const _: () = assert!(
+    OF_CONNECTION * (STREAM_WINDOW / SMALLEST_FRAME) * FRAME_OVERHEAD
+        + CONCURRENT_STREAMS * 4 * FRAME_OVERHEAD
+        < CONNECTION_WINDOW / 2
+);
+/// Maximum number of calls that a client has cancelled before the market has begun them. h2 ends the connection beyond it
+/// (its default is 20). A client may cancel all of its calls at once, and again while a busy thread has not looked yet.
+pub(crate) const PENDING_RESETS: usize = 8 * CONCURRENT_STREAMS as usize;
+/// Maximum number of resets of streams because of a client's mistakes, in the whole life of a connection. What a client
+/// has sent to a call that the market had already ended counts, too.
+const MISTAKES: usize = 32 * CONCURRENT_STREAMS as usize;
 /// Maximum number of bytes of a stream that are handed to h2 and not written to the connection yet.
 const SEND_BUFFER: usize = 64 * 1024;
-/// Maximum number of streams that h2 itself has reset because of errors, before it closes the connection
-/// (RUSTSEC-2024-0003).
-const LOCAL_ERROR_RESETS: usize = 1_024;
 /// Interval of HTTP/2 pings, and timeout for the reply and for the beginning of the connection. A peer that has vanished
 /// so loses its place among the open connections within twice this time.
 const KEEP_ALIVE: Duration = Duration::from_secs(20);
+
+/// How long a connection that the market ends may take to receive its last answers.
+const LAST_ANSWERS: Duration = Duration::from_secs(1);
 
 /// Why a connection ended before its client closed it.
 #[derive(Debug, thiserror::Error)]
@@ -61,51 +77,70 @@ pub(super) enum ConnectionError {
 #[derive(Clone, Debug)]
 pub(super) struct Connections {
     pub(super) answers: Answers,
-    /// Ends connections as soon as their calls are over.
-    pub(super) stop: CancellationToken,
+    pub(super) ended: EndedConnections,
 }
 
 impl Connections {
-    /// Serves a connection until it ends. The calls run as tasks of their own.
-    pub(super) async fn serve<IO, S, B>(
-        self,
-        io: IO,
-        peer: PeerInfo,
-        service: S,
-    ) -> Result<(), ConnectionError>
+    /// Serves a connection until its client closes it, or `ending` asks for its end, for a reason or because the market
+    /// stops. Then the client receives GOAWAY and the answers to its calls, which run as tasks of their own.
+    pub(super) async fn serve<S, B>(self, connection: TlsConnection, ending: Ending, service: S)
     where
-        IO: AsyncRead + AsyncWrite + Unpin,
         S: Service<Request<tonic::body::Body>, Response = Response<B>> + Clone + Send + 'static,
         S::Future: Send,
         S::Error: Send,
         B: Body<Data = Bytes> + Send + 'static,
     {
-        let handshake = timeout(KEEP_ALIVE, builder().handshake::<_, Bytes>(io));
-        let mut connection = handshake.await.map_err(|_| ConnectionError::Silent)??;
+        let peer = connection.peer().clone();
         let share = self.answers.share(peer.certificate.identity());
-        let unanswered = keep_alive(connection.ping_pong());
-        let stopped = self.stop.cancelled();
-        pin!(unanswered, stopped);
-        let mut is_stopping = false;
-        loop {
-            let accepted = select! {
-                // In this order: the others are looked at when nothing is to be accepted.
-                biased;
-                accepted = connection.accept() => accepted,
-                ended = &mut unanswered => return ended,
-                () = &mut stopped, if !is_stopping => {
-                    is_stopping = true;
-                    connection.graceful_shutdown();
-                    continue;
-                }
-            };
-            let Some(accepted) = accepted else { return Ok(()) };
-            let (request, respond) = accepted?;
-            let mut request = request.map(|body| tonic::body::Body::new(RequestBody::new(body)));
-            request.extensions_mut().insert(peer.clone());
-            request.extensions_mut().insert(share.clone());
-            tokio::spawn(call::answer(service.clone().oneshot(request), respond, share.open()));
+        let io = Metered::new(connection, ending.clone());
+        if let Err(error) = serve(io, (&peer, &share), &ending, service).await {
+            tracing::debug!(peer = %peer.address, "connection ended: {error}");
         }
+        self.ended.report(&peer, &ending);
+    }
+}
+
+async fn serve<IO, S, B>(
+    io: IO,
+    (peer, share): (&PeerInfo, &AnswerShare),
+    ending: &Ending,
+    service: S,
+) -> Result<(), ConnectionError>
+where
+    IO: AsyncRead + AsyncWrite + Unpin,
+    S: Service<Request<tonic::body::Body>, Response = Response<B>> + Clone + Send + 'static,
+    S::Future: Send,
+    S::Error: Send,
+    B: Body<Data = Bytes> + Send + 'static,
+{
+    let handshake = timeout(KEEP_ALIVE, builder().handshake::<_, Bytes>(io));
+    let mut connection = handshake.await.map_err(|_| ConnectionError::Silent)??;
+    let unanswered = keep_alive(connection.ping_pong());
+    let asked = ending.asked();
+    // Counts from the moment at which the connection is asked to end.
+    let last_answers = sleep(LAST_ANSWERS);
+    pin!(unanswered, asked, last_answers);
+    let (mut is_ending, mut has_reason) = (false, false);
+    loop {
+        let accepted = select! {
+            // In this order: the others are looked at when nothing is to be accepted.
+            biased;
+            accepted = connection.accept() => accepted,
+            ended = &mut unanswered => return ended,
+            () = &mut asked, if !is_ending => {
+                (is_ending, has_reason) = (true, ending.reason().is_some());
+                last_answers.as_mut().reset(Instant::now() + LAST_ANSWERS);
+                connection.graceful_shutdown();
+                continue;
+            }
+            () = &mut last_answers, if has_reason => return Ok(()),
+        };
+        let Some(accepted) = accepted else { return Ok(()) };
+        let (request, respond) = accepted?;
+        let mut request = request.map(|body| tonic::body::Body::new(RequestBody::new(body)));
+        request.extensions_mut().insert(peer.clone());
+        request.extensions_mut().insert(share.clone());
+        tokio::spawn(call::answer(service.clone().oneshot(request), respond, share.open()));
     }
 }
 
@@ -117,21 +152,18 @@ fn builder() -> server::Builder {
         .max_concurrent_streams(CONCURRENT_STREAMS)
         .max_header_list_size(HEADER_LIST_BYTES)
         .max_send_buffer_size(SEND_BUFFER)
-        .max_local_error_reset_streams(Some(LOCAL_ERROR_RESETS));
+        .max_pending_accept_reset_streams(PENDING_RESETS)
+        .max_local_error_reset_streams(Some(MISTAKES));
     builder
 }
 
 /// Pings the client. Returns when it has not answered in time.
-fn keep_alive(pings: Option<PingPong>) -> impl Future<Output = Result<(), ConnectionError>> {
-    async move {
-        let Some(mut pings) = pings else { return std::future::pending().await };
-        loop {
-            sleep(KEEP_ALIVE).await;
-            match timeout(KEEP_ALIVE, pings.ping(Ping::opaque())).await {
-                Ok(answered) => drop(answered?),
-                Err(_) => return Err(ConnectionError::Unanswered),
-            }
-        }
+async fn keep_alive(pings: Option<PingPong>) -> Result<(), ConnectionError> {
+    let Some(mut pings) = pings else { return std::future::pending().await };
+    loop {
+        sleep(KEEP_ALIVE).await;
+        let answered = timeout(KEEP_ALIVE, pings.ping(Ping::opaque())).await;
+        answered.map_err(|_| ConnectionError::Unanswered)??;
     }
 }
 

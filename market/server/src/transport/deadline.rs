@@ -1,9 +1,6 @@
 //! Deadlines of calls: the client's `grpc-timeout`, which covers the call up to its last byte, and the market's own
 //! limit, which covers it until the response begins.
 //!
-//! tonic also enforces `grpc-timeout`, but reports an expired call as CANCELLED instead of DEADLINE_EXCEEDED, and
-//! does not end streams that have begun.
-//!
 //! Calls with a request stream are answered at its end. The market's limit does not apply to them; they bound the
 //! wait for each message themselves.
 
@@ -23,8 +20,6 @@ use tonic::{Code, Status};
 use tower::{Layer, Service};
 
 const GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
-/// tonic cancels a call exactly at its deadline. This layer must act earlier to determine the status.
-const AHEAD_OF_TONIC: Duration = Duration::from_millis(2);
 
 /// A layer that applies [`Deadline`].
 #[derive(Clone, Debug)]
@@ -75,11 +70,11 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        // A malformed timeout is ignored here, as tonic does; the limit of the market still applies.
+        // A malformed timeout is ignored; the limit of the market still applies.
         let asked = request.headers().get(GRPC_TIMEOUT).and_then(asked_for);
         let own = (!self.layer.unbounded.contains(request.uri().path())).then_some(self.layer.longest);
         // Boxed, because it moves from the call into the body, and a polled `Sleep` must not move.
-        let until_end = asked.map(|asked| Box::pin(sleep(asked.saturating_sub(AHEAD_OF_TONIC))));
+        let until_end = asked.map(|asked| Box::pin(sleep(asked)));
         Bounded { call: self.inner.call(request), until_answer: own.map(sleep), until_end }
     }
 }

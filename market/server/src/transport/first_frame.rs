@@ -115,6 +115,12 @@ pub(super) struct BegunBody<A: Body> {
     body: A,
 }
 
+impl<A: Body + Default> Default for BegunBody<A> {
+    fn default() -> Self {
+        Self { first: None, body: A::default() }
+    }
+}
+
 impl<A: Body<Data = Bytes> + Unpin> BegunBody<A> {
     fn of(body: A) -> Self {
         Self { first: None, body }

@@ -8,6 +8,8 @@ use tokio::sync::mpsc::WeakSender;
 use super::{
     admission::AdmissionLayer,
     answers::{self, Answers},
+    ending::EndedConnections,
+    request_streams::RequestStreams,
     thread::Dealt,
 };
 
@@ -17,6 +19,8 @@ pub struct ServerLoad {
     pub(super) sources: Sources,
     pub(super) admission: AdmissionLayer,
     pub(super) answers: Answers,
+    pub(super) request_streams: RequestStreams,
+    pub(super) ended: EndedConnections,
     pub(super) queues: Arc<[WeakSender<Dealt>]>,
 }
 
@@ -41,6 +45,16 @@ impl ServerLoad {
     /// they had waited too long.
     pub fn connections_dropped(&self) -> u64 {
         self.sources.dropped()
+    }
+
+    /// Returns the number of connections that the market ended because of what their clients did.
+    pub fn connections_ended(&self) -> u64 {
+        self.ended.total()
+    }
+
+    /// Returns the number of calls with a request stream.
+    pub fn request_streams(&self) -> usize {
+        self.request_streams.count()
     }
 
     /// Returns the number of calls whose response has not begun.

@@ -11,9 +11,15 @@ mod call;
 mod compress;
 mod connection;
 mod deadline;
+mod ending;
 mod first_frame;
+mod frames;
+mod gate;
 mod load;
+mod messages;
+mod metered;
 mod pulse;
+mod request_streams;
 mod thread;
 
 use std::{future::Future, io, sync::Arc, time::Duration};
@@ -23,12 +29,15 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 
-use crate::{audit::Refusals, config::LogFormat, observe::CallTimes, random::Random};
+use crate::{access::CallRates, audit::Refusals, config::LogFormat, observe::CallTimes, random::Random};
 use admission::AdmissionLayer;
 use answers::Answers;
+pub(crate) use connection::{CONCURRENT_STREAMS, PENDING_RESETS};
+use ending::EndedConnections;
 pub use load::ServerLoad;
 pub use pulse::Pulses;
-use thread::ServerThread;
+use request_streams::RequestStreams;
+use thread::{ServerThread, Shared};
 
 /// Minimum interval between log lines about connections that no thread could take, so that a flood does not fill the log.
 const DROPPED_REPORT: Duration = Duration::from_secs(1);
@@ -36,11 +45,8 @@ const DROPPED_REPORT: Duration = Duration::from_secs(1);
 /// The running server threads.
 pub struct Server {
     threads: Vec<ServerThread>,
-    acceptor: Acceptor,
-    admission: AdmissionLayer,
-    answers: Answers,
+    shared: Shared,
     pulses: Pulses,
-    stop: CancellationToken,
 }
 
 /// Options of [`Server::start`]: TLS, threads and limits.
@@ -56,6 +62,8 @@ pub struct ServerOptions {
     pub calls: usize,
     /// Maximum number of concurrent calls of one party.
     pub calls_of_party: usize,
+    /// Counts the calls of each party.
+    pub rates: CallRates,
     /// The format of the access log.
     pub log_format: LogFormat,
     /// Collects the durations of calls.
@@ -73,17 +81,20 @@ impl Server {
         F: Fn() -> R + Send + Sync + 'static,
         R: Future<Output = Result<Routes, tonic_reflection::server::Error>>,
     {
-        let (stop, pulses) = (CancellationToken::new(), Pulses::new(options.threads));
-        let (routes, admission) =
-            (Arc::new(routes), AdmissionLayer::new(options.calls, options.calls_of_party));
-        let answers = Answers::default();
+        let pulses = Pulses::new(options.threads);
+        let shared = Shared {
+            options: options.clone(),
+            admission: AdmissionLayer::new(options.calls, options.calls_of_party),
+            answers: Answers::default(),
+            request_streams: RequestStreams::default(),
+            ended: EndedConnections::default(),
+            stop: CancellationToken::new(),
+        };
+        let routes = Arc::new(routes);
         let threads = (0..options.threads)
-            .map(|number| {
-                let options = (options.clone(), admission.clone(), answers.clone());
-                ServerThread::start((number, pulses.clone()), options, stop.clone(), Arc::clone(&routes))
-            })
+            .map(|number| ServerThread::start((number, pulses.clone()), shared.clone(), Arc::clone(&routes)))
             .collect::<io::Result<_>>()?;
-        Ok(Self { threads, acceptor: options.acceptor.clone(), admission, answers, pulses, stop })
+        Ok(Self { threads, shared, pulses })
     }
 
     /// Returns the heartbeats of the threads, for health checks. They remain usable after the threads have ended.
@@ -101,7 +112,7 @@ impl Server {
             // new connection first.
             turn = (turn + 1) % self.threads.len();
             if !self.offer(turn, arrival) {
-                self.acceptor.sources().count_dropped();
+                self.shared.options.acceptor.sources().count_dropped();
                 if reported_at.is_none_or(|at| at.elapsed() >= DROPPED_REPORT) {
                     tracing::warn!(last = %address.ip(), "dropped connections: the queues of all server threads are full");
                     reported_at = Some(Instant::now());
@@ -113,9 +124,11 @@ impl Server {
     /// Returns the load, for metrics.
     pub fn load(&self) -> ServerLoad {
         ServerLoad {
-            sources: self.acceptor.sources().clone(),
-            admission: self.admission.clone(),
-            answers: self.answers.clone(),
+            sources: self.shared.options.acceptor.sources().clone(),
+            admission: self.shared.admission.clone(),
+            answers: self.shared.answers.clone(),
+            request_streams: self.shared.request_streams.clone(),
+            ended: self.shared.ended.clone(),
             queues: self.threads.iter().map(ServerThread::queue).collect(),
         }
     }
@@ -135,7 +148,7 @@ impl Server {
     /// Rejects new calls, waits for those in progress for at most the drain time, and stops the threads. Blocks.
     pub fn stop(self) {
         // Signals all threads before the first is joined, so that their drain times run in parallel.
-        self.stop.cancel();
+        self.shared.stop.cancel();
         for thread in self.threads {
             thread.join();
         }

@@ -17,8 +17,16 @@ use tower::ServiceBuilder;
 use tower_http::catch_panic::CatchPanicLayer;
 
 use super::{
-    ServerOptions, admission::AdmissionLayer, answers::Answers, connection::Connections,
-    deadline::DeadlineLayer, first_frame::FirstFrameLayer, pulse::Pulses,
+    ServerOptions,
+    admission::AdmissionLayer,
+    answers::Answers,
+    connection::Connections,
+    deadline::DeadlineLayer,
+    ending::{EndedConnections, Ending},
+    first_frame::FirstFrameLayer,
+    gate::{GateLayer, GateOptions},
+    pulse::Pulses,
+    request_streams::RequestStreams,
 };
 use crate::{audit::Refusals, observe::AccessLogLayer, wire};
 
@@ -48,6 +56,17 @@ impl Dealt {
 
 type DealtReceiver = mpsc::Receiver<Dealt>;
 
+/// What all server threads share.
+#[derive(Clone)]
+pub(super) struct Shared {
+    pub(super) options: ServerOptions,
+    pub(super) admission: AdmissionLayer,
+    pub(super) answers: Answers,
+    pub(super) request_streams: RequestStreams,
+    pub(super) ended: EndedConnections,
+    pub(super) stop: CancellationToken,
+}
+
 pub(super) struct ServerThread {
     connections: mpsc::Sender<Dealt>,
     thread: thread::JoinHandle<()>,
@@ -56,8 +75,7 @@ pub(super) struct ServerThread {
 impl ServerThread {
     pub(super) fn start<F, R>(
         (number, pulses): (usize, Pulses),
-        options: (ServerOptions, AdmissionLayer, Answers),
-        stop: CancellationToken,
+        shared: Shared,
         routes: Arc<F>,
     ) -> io::Result<Self>
     where
@@ -68,18 +86,18 @@ impl ServerThread {
         // Built by the caller, so that a failure is returned from `start` and not lost on the thread.
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let thread = thread::Builder::new().name(format!("souk-server-{number}")).spawn(move || {
-            let ended = stop.clone();
+            let stop = shared.stop.clone();
             runtime.block_on(async {
                 tokio::spawn(pulses.clone().beat(number));
                 match routes().await {
-                    Ok(services) => serve(services, options, dealt, stop).await,
+                    Ok(services) => serve(services, shared, dealt).await,
                     Err(error) => tracing::error!(%error, "cannot build the services"),
                 }
             });
             drop(routes);
             // A thread that ends without a shutdown has failed. Its heartbeat goes stale, which the health check
             // reports.
-            if ended.is_cancelled() {
+            if stop.is_cancelled() {
                 pulses.end(number);
             }
             // Tasks that are still running have used up the drain time.
@@ -116,35 +134,31 @@ impl ServerThread {
     }
 }
 
-async fn serve(
-    routes: Routes,
-    (options, admission, answers): (ServerOptions, AdmissionLayer, Answers),
-    dealt: DealtReceiver,
-    stop: CancellationToken,
-) {
-    // From the outside in. The log is outermost, to see rejected, panicked and abandoned calls too, with the status that
-    // the caller gets: everything whose errors need a reason is inside `ExplainLayer`. The share in unread answers is
-    // checked before a call costs anything. Admission comes before the guard inside `routes`, so that a flood costs no
-    // signature checks. The deadline is inside admission, so that an expired call returns its permit.
-    let service = ServiceBuilder::new()
-        .layer(AccessLogLayer::new(options.log_format, options.times, options.random))
-        .layer(ExplainLayer)
-        .layer(CatchPanicLayer::custom(panicked))
-        .layer(FirstFrameLayer)
-        .layer(admission)
-        .layer(DeadlineLayer::new(CALL_TIMEOUT))
-        .service(routes);
-    let connections = Connections { answers, stop: stop.clone() };
+/// Serves connections until the market stops, and then at most for the drain time.
+async fn serve(routes: Routes, shared: Shared, dealt: DealtReceiver) {
+    let Shared { options, admission, answers, request_streams, ended, stop } = shared;
+    let log = AccessLogLayer::new(options.log_format, options.times, options.random);
+    let gate = GateOptions { rates: options.rates, streams: request_streams, closing: stop.clone() };
+    let deadline = DeadlineLayer::new(CALL_TIMEOUT);
+    let connections = Connections { answers, ended };
     let open = TaskTracker::new();
     accept(handshakes(options.acceptor, options.refusals, dealt), &stop, |connection| {
-        let (connections, service) = (connections.clone(), service.clone());
-        open.spawn(async move {
-            let peer = connection.peer().clone();
-            let address = peer.address;
-            if let Err(error) = connections.serve(connection, peer, service).await {
-                tracing::debug!(peer = %address, "connection ended: {error}");
-            }
-        });
+        let ending = Ending::new(&stop);
+        // From the outside in. The log is outermost, to see rejected, panicked and abandoned calls too, with the status
+        // that the caller gets: everything whose errors need a reason is inside `ExplainLayer`. The gate, and the share in
+        // unread answers, come before anything that costs much: before admission, so that a refused call takes no place,
+        // and before the guard inside `routes`, so that a flood costs no signature checks. The deadline is inside
+        // admission, so that an expired call returns its permit.
+        let service = ServiceBuilder::new()
+            .layer(log.clone())
+            .layer(ExplainLayer)
+            .layer(CatchPanicLayer::custom(panicked as fn(_) -> _))
+            .layer(GateLayer::new(gate.clone(), ending.clone()))
+            .layer(FirstFrameLayer)
+            .layer(admission.clone())
+            .layer(deadline.clone())
+            .service(routes.clone());
+        open.spawn(connections.clone().serve(connection, ending, service));
     })
     .await;
     open.close();

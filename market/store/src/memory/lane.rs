@@ -1,7 +1,7 @@
 //! The only lane of the memory back end.
 
 use async_trait::async_trait;
-use souk_domain::{Audience, IdRange, Keys, NewEvent, WorkingSet};
+use souk_domain::{Audience, IdRange, ItemId, Keys, NewEvent, PartyId, WorkingSet};
 
 use super::{
     Memory,
@@ -89,12 +89,7 @@ fn load(state: &State, keys: &Keys) -> WorkingSet {
         }
     }
     for (buyer, item) in keys.purchases.iter().copied() {
-        let orders = state.orders.values();
-        let standing =
-            orders.filter(|order| order.buyer == buyer && order.item == item && order.status.stands());
-        let archived = usize::from(state.archived.bought.contains(&(buyer, item)));
-        let purchases = standing.count() + archived;
-        rows.purchases.insert((buyer, item), i64::try_from(purchases).unwrap_or(i64::MAX));
+        rows.purchases.insert((buyer, item), purchases(state, buyer, item));
     }
     for key in &keys.requests {
         if let Some((recorded, _)) = state.requests.get(key) {
@@ -109,6 +104,14 @@ fn load(state: &State, keys: &Keys) -> WorkingSet {
         rows.order_ids = IdRange::new(state.last_order + 1, keys.new_orders);
     }
     rows
+}
+
+/// Counts a buyer's purchases of an item that stand, archived ones included.
+fn purchases(state: &State, buyer: PartyId, item: ItemId) -> i64 {
+    let orders = state.orders.values();
+    let standing = orders.filter(|order| order.buyer == buyer && order.item == item && order.status.stands());
+    let archived = usize::from(state.archived.bought.contains(&(buyer, item)));
+    i64::try_from(standing.count() + archived).unwrap_or(i64::MAX)
 }
 
 fn save(state: &mut State, rows: &WorkingSet) -> Receipt {

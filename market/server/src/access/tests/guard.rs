@@ -1,6 +1,6 @@
 //! Tests of the guard as an interceptor: the calls that it admits, and the reasons for rejecting the others.
 
-use std::{collections::HashSet, net::SocketAddr};
+use std::{collections::HashSet, net::SocketAddr, time::Duration};
 
 use proptest::prelude::*;
 use souk_certs::acceptor::PeerInfo;
@@ -11,7 +11,7 @@ use souk_proto::{
 use tonic::{Request, Status, metadata::MetadataValue, service::Interceptor as _};
 
 use super::*;
-use crate::config::Config;
+use crate::config::{Config, LimitConfig};
 
 const SELLERS: Admission = Admission::Token(&[Role::Seller]);
 
@@ -40,20 +40,12 @@ impl Gate {
     }
 
     fn open() -> Self {
-        Self::with_burst(1_000)
-    }
-
-    fn with_burst(burst_calls: u32) -> Self {
         let chain = Chain::new();
-        let defaults = Config::load(None).unwrap().limits;
-        let rates =
-            LimitConfig { seller_calls_per_second: 1, buyer_calls_per_second: 1, burst_calls, ..defaults };
         let access = Arc::new(Access::open(AccessParts {
             tokens: Arc::clone(&chain.tokens),
             revoked: Arc::default(),
             epochs: Epochs::default(),
             suspended: Suspended::default(),
-            rates,
             refusals: crate::audit::Refusals::default(),
             clock: Clock::new(now),
         }));
@@ -249,44 +241,40 @@ fn operators_and_nobody_else_get_at_the_operators_service() {
     assert_eq!(gate.ask(Admission::Certificate, call.0).unwrap_err(), Reason::CertificateRequired);
 }
 
+/// Returns a counter of calls with a burst of 3, by the identity of the caller.
+fn counter(chain: &Chain) -> impl Fn(Identity) -> Result<(), Duration> {
+    let defaults = Config::load(None).unwrap().limits;
+    let limits =
+        LimitConfig { seller_calls_per_second: 1, buyer_calls_per_second: 1, burst_calls: 3, ..defaults };
+    let rates = CallRates::new(&limits);
+    let address = SocketAddr::from(([192, 0, 2, 1], 50_000));
+    move |identity| rates.count(&PeerInfo { address, certificate: chain.certificate(identity) })
+}
+
 #[test]
 fn operators_and_markets_have_a_rate_too() {
-    let gate = Gate::with_burst(3);
-    let ask = |identity: Identity, party: Uuid, admission| {
-        let call = Call::over(&gate.chain.certificate(identity)).party(&party.to_string());
-        Guard::new(Arc::clone(&gate.access), admission)
-            .call(call.0)
-            .map(drop)
-            .map_err(|status| reason(&status))
-    };
-    for (identity, admission) in [
-        (Identity::Operator(ALICE), Admission::Operator),
-        (Identity::Market, Admission::Connection),
-        (Identity::Operator(BOB), Admission::Connection),
-    ] {
+    let chain = Chain::new();
+    let count = counter(&chain);
+    for identity in [Identity::Operator(ALICE), Identity::Market, Identity::Operator(BOB)] {
         for _ in 0..3 {
-            assert_eq!(ask(identity, ALICE, admission), Ok(()));
+            count(identity).unwrap();
         }
-        assert_eq!(ask(identity, ALICE, admission), Err(Reason::RateLimited), "{identity:?}");
+        count(identity).unwrap_err();
     }
     // A seller with the operator's UUID has a rate of its own.
-    assert_eq!(ask(Identity::Seller(ALICE), ALICE, Admission::Certificate), Ok(()));
+    count(Identity::Seller(ALICE)).unwrap();
 }
 
 #[test]
 fn one_party_over_its_rate_does_not_slow_another() {
-    let gate = Gate::with_burst(3);
-    let alice = gate.chain.certificate(Identity::Seller(ALICE));
-    let carol = gate.chain.certificate(Identity::Seller(BOB));
-    let ask = |certificate: &Arc<PeerCertificate>, party: Uuid| {
-        let call = Call::over(certificate).party(&party.to_string());
-        gate.ask(Admission::Certificate, call.0).map(|_| ())
-    };
+    let chain = Chain::new();
+    let count = counter(&chain);
     for _ in 0..3 {
-        ask(&alice, ALICE).unwrap();
+        count(Identity::Seller(ALICE)).unwrap();
     }
-    assert_eq!(ask(&alice, ALICE), Err(Reason::RateLimited));
-    ask(&carol, BOB).unwrap();
+    let wait = count(Identity::Seller(ALICE)).unwrap_err();
+    assert_eq!(Reason::of(&rate_limited(wait)), Some(Reason::RateLimited));
+    count(Identity::Seller(BOB)).unwrap();
 }
 
 #[test]

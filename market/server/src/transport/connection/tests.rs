@@ -18,6 +18,7 @@ use tokio::{
     task::JoinHandle,
     time::Instant,
 };
+use tokio_util::sync::CancellationToken;
 use tower::service_fn;
 use uuid::Uuid;
 
@@ -38,15 +39,16 @@ struct Served {
 }
 
 /// Serves a connection. The path of a call is the size of its answer.
-fn serve() -> (Served, DuplexStream) {
+fn begin() -> (Served, DuplexStream) {
     let (market, client) = duplex(1024 * 1024);
     let (answers, stop) = (Answers::default(), CancellationToken::new());
     let service = service_fn(async |request: Request<tonic::body::Body>| {
         let size = request.uri().path().trim_start_matches('/').parse().unwrap();
         Ok::<_, Infallible>(Response::new(Full::new(Bytes::from(vec![7; size]))))
     });
-    let connections = Connections { answers: answers.clone(), stop: stop.clone() };
-    let ended = tokio::spawn(connections.serve(market, peer(), service));
+    let (peer, ending) = (peer(), Ending::new(&stop));
+    let share = answers.share(peer.certificate.identity());
+    let ended = tokio::spawn(async move { serve(market, (&peer, &share), &ending, service).await });
     (Served { answers, stop, ended }, client)
 }
 
@@ -79,7 +81,7 @@ async fn read(body: &mut h2::RecvStream) -> Result<usize, h2::Error> {
 #[tokio::test(start_paused = true)]
 async fn answer_that_is_not_read_is_reset_and_the_connection_lives() {
     for (window, size) in [(0, 5), (0, 100_000), (100, 5_000), (20_000, 1_000_000)] {
-        let (served, client) = serve();
+        let (served, client) = begin();
         let sender = connect(window, client).await;
         let begun = Instant::now();
         let mut body = ask(&sender, size).await;
@@ -101,7 +103,7 @@ async fn answer_that_is_not_read_is_reset_and_the_connection_lives() {
 
 #[tokio::test(start_paused = true)]
 async fn slow_reader_gets_everything() {
-    let (served, client) = serve();
+    let (served, client) = begin();
     let sender = connect(10_000, client).await;
     let mut body = ask(&sender, 200_000).await;
     let mut read = 0;
@@ -116,7 +118,7 @@ async fn slow_reader_gets_everything() {
 
 #[tokio::test(start_paused = true)]
 async fn unread_answers_are_counted_until_they_are_read() {
-    let (served, client) = serve();
+    let (served, client) = begin();
     let sender = connect(50_000, client).await;
     let mut bodies = Vec::new();
     for _ in 0..20 {
@@ -132,7 +134,7 @@ async fn unread_answers_are_counted_until_they_are_read() {
 
 #[tokio::test(start_paused = true)]
 async fn stop_lets_answers_finish() {
-    let (served, client) = serve();
+    let (served, client) = begin();
     let sender = connect(10_000, client).await;
     let mut body = ask(&sender, 100_000).await;
     served.stop.cancel();
@@ -143,9 +145,9 @@ async fn stop_lets_answers_finish() {
 
 #[tokio::test(start_paused = true)]
 async fn silent_and_vanished_clients_lose_their_connections() {
-    let (served, _client) = serve();
+    let (served, _client) = begin();
     assert!(matches!(served.ended.await.unwrap(), Err(ConnectionError::Silent)));
-    let (served, mut client) = serve();
+    let (served, mut client) = begin();
     client.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").await.unwrap();
     assert!(matches!(served.ended.await.unwrap(), Err(ConnectionError::Unanswered)));
 }

@@ -1,0 +1,359 @@
+//! What one connection may do with the frames of HTTP/2. Legal clients are never cut off, and others soon are.
+
+use std::collections::HashMap;
+
+use bytes::Bytes;
+use futures::{StreamExt as _, future::join_all};
+use prost::Message as _;
+use souk_certs::identity::Role;
+use souk_proto::{Reason, v1};
+use souk_testkit::{
+    actor::{Actor, draft},
+    frames::{
+        DATA, END_HEADERS, END_STREAM, GOAWAY, HEADERS, PING, PRIORITY, RST_STREAM, SETTINGS, WINDOW_UPDATE,
+        frame,
+    },
+    local::{LocalMarket, LocalMarketOptions},
+};
+use tokio::time::{Instant, timeout};
+use tonic::{Code, Status};
+use tonic_health::pb::{
+    HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient,
+};
+use tonic_reflection::pb::v1::{
+    ServerReflectionRequest, server_reflection_client::ServerReflectionClient,
+    server_reflection_request::MessageRequest,
+};
+use tonic_types::StatusExt as _;
+
+use crate::{
+    fixture::{Fixture, PATIENCE, attacks, honest, token},
+    forge::{client, from_files},
+    wire::{Wire, post},
+};
+
+attacks!(
+    a_connection_outlives_bursts_of_cancellations,
+    streams_of_small_messages_do_not_end_their_connection,
+    one_request_stream_too_many_is_refused_and_nothing_else,
+    refused_request_streams_do_not_wear_out_their_connection,
+    floods_of_control_frames,
+    a_connection_with_nothing_but_unknown_methods,
+);
+
+const WATCH: &str = "/grpc.health.v1.Health/Watch";
+const CHECK: &str = "/grpc.health.v1.Health/Check";
+/// An empty message in gRPC's framing.
+const EMPTY: [u8; 5] = [0; 5];
+
+async fn seller(fixture: &Fixture, name: &str) -> Actor {
+    let seller = Actor::enter(&fixture.market, Role::Seller, name).await.unwrap();
+    seller.register(None).await.unwrap();
+    seller
+}
+
+/// Begins a call with an empty message.
+fn begin(stream: u32, path: &str) -> Vec<u8> {
+    [frame(HEADERS, END_HEADERS, stream, &post(path)), frame(DATA, END_STREAM, stream, &EMPTY)].concat()
+}
+
+/// Time-outs come in bursts, and a client cancels every call whose time is over.
+async fn a_connection_outlives_bursts_of_cancellations(fixture: &Fixture) {
+    const BURST: u32 = 250;
+    let mut wire = Wire::open(fixture, &seller(fixture, "Hasty").await).await;
+    wire.send(&begin(1, WATCH)).await;
+    wire.until(|frame| frame.stream == 1 && frame.kind == DATA).await;
+    let mut next = 3;
+    for _ in 0..5 {
+        let mut burst = Vec::new();
+        let streams: Vec<u32> = (0..BURST).map(|number| next + 2 * number).collect();
+        next += 2 * BURST;
+        for stream in &streams {
+            burst.extend(begin(*stream, CHECK));
+        }
+        for stream in streams {
+            burst.extend(frame(RST_STREAM, 0, stream, &8_u32.to_be_bytes()));
+        }
+        wire.send(&burst).await;
+        wire.send(&begin(next, CHECK)).await;
+        let ended = wire.until(|frame| {
+            assert!(frame.stream != 1, "the watch goes on: {frame:?}");
+            frame.stream == next && frame.flags & END_STREAM != 0
+        });
+        assert_eq!(ended.await.kind, HEADERS);
+        next += 2;
+    }
+}
+
+/// A seller's connection through h2, which sends each piece of data as one frame.
+struct Streams {
+    client: h2::client::SendRequest<Bytes>,
+    metadata: [(&'static str, String); 2],
+}
+
+impl Streams {
+    async fn open(fixture: &Fixture, seller: &Actor) -> Self {
+        let tls = client(fixture, Some(from_files(&seller.config.credentials)));
+        let stream = fixture.shake_hands(tls).await.unwrap();
+        let (client, connection) = h2::client::handshake(stream).await.unwrap();
+        tokio::spawn(connection);
+        let bearer = format!("Bearer {}", token(seller).await);
+        let metadata = honest(&seller.id(), &bearer).map(|(name, value)| (name, value.to_owned()));
+        Self { client, metadata }
+    }
+
+    async fn begin(&self, path: &str) -> (h2::client::ResponseFuture, h2::SendStream<Bytes>) {
+        let mut request = http::Request::post(format!("https://market.souk.internal{path}"))
+            .header("content-type", "application/grpc")
+            .header("te", "trailers");
+        for (name, value) in &self.metadata {
+            request = request.header(*name, value);
+        }
+        let mut client = self.client.clone().ready().await.unwrap();
+        client.send_request(request.body(()).unwrap(), false).unwrap()
+    }
+}
+
+/// Sends one message in a frame of its own. Returns whether the market still takes it.
+async fn send(stream: &mut h2::SendStream<Bytes>, message: &impl prost::Message) -> bool {
+    let mut bytes = vec![0];
+    bytes.extend(u32::try_from(message.encoded_len()).unwrap().to_be_bytes());
+    message.encode(&mut bytes).unwrap();
+    stream.reserve_capacity(bytes.len());
+    while stream.capacity() < bytes.len() {
+        let capacity = std::future::poll_fn(|context| stream.poll_capacity(context));
+        if !matches!(timeout(PATIENCE, capacity).await.expect("the market reads"), Some(Ok(_))) {
+            return false;
+        }
+    }
+    stream.send_data(bytes.into(), false).is_ok()
+}
+
+/// Returns the answer's status and first message.
+async fn finish(answer: h2::client::ResponseFuture) -> Result<Vec<u8>, Status> {
+    let broken = |error: h2::Error| Status::aborted(error.to_string());
+    let answer = timeout(PATIENCE, answer).await.expect("an answer in time").map_err(broken)?;
+    if let Some(status) = Status::from_header_map(answer.headers()) {
+        return Err(status);
+    }
+    let (mut body, mut bytes) = (answer.into_body(), Vec::new());
+    while let Some(data) = timeout(PATIENCE, body.data()).await.expect("more in time") {
+        bytes.extend(data.map_err(broken)?);
+    }
+    let trailers = body.trailers().await.map_err(broken)?.expect("trailers");
+    match Status::from_header_map(&trailers).expect("a status") {
+        status if status.code() == Code::Ok => Ok(bytes.split_off(5)),
+        status => Err(status),
+    }
+}
+
+const IMPORT: &str = "/shopping.v1.SellerService/ImportItems";
+/// The market's limit for one connection.
+const REQUEST_STREAMS: usize = 16;
+
+fn header() -> v1::ImportItemsRequest {
+    use v1::import_items_request::Message;
+    v1::ImportItemsRequest { message: Some(Message::Header(v1::ImportHeader { validate_only: false })) }
+}
+
+fn row(line: i64) -> v1::ImportItemsRequest {
+    use v1::import_items_request::Message;
+    let item = v1::ItemDraft { sku: Some(format!("s{line}")), ..draft("n", "c", 1, 1) };
+    let row = v1::ImportRow { line, item: Some(item), ..v1::ImportRow::default() };
+    v1::ImportItemsRequest { message: Some(Message::Row(row)) }
+}
+
+/// As many request streams as a connection may have, each as fast as it may be, one small message in each frame.
+async fn streams_of_small_messages_do_not_end_their_connection(fixture: &Fixture) {
+    const ROWS: i64 = 2_500;
+    let streams = Streams::open(fixture, &seller(fixture, "Prolific").await).await;
+    let imports = (0..REQUEST_STREAMS).map(async |number| {
+        let (answer, mut rows) = streams.begin(IMPORT).await;
+        assert!(send(&mut rows, &header()).await);
+        for line in 1..=ROWS {
+            assert!(send(&mut rows, &row(line)).await, "stream {number}, line {line}");
+        }
+        rows.send_data(Bytes::new(), true).unwrap();
+        finish(answer).await
+    });
+    for imported in join_all(imports).await {
+        let imported = v1::ImportItemsResponse::decode(&imported.unwrap()[..]).unwrap();
+        assert_eq!(imported.created_count + imported.unchanged_count, ROWS, "{imported:?}");
+    }
+}
+
+async fn one_request_stream_too_many_is_refused_and_nothing_else(fixture: &Fixture) {
+    let streams = Streams::open(fixture, &seller(fixture, "Eager").await).await;
+    let mut open = Vec::new();
+    for _ in 0..REQUEST_STREAMS {
+        let (answer, mut rows) = streams.begin(IMPORT).await;
+        assert!(send(&mut rows, &header()).await);
+        open.push((answer, rows));
+    }
+    let (answer, _rows) = streams.begin(IMPORT).await;
+    let status = finish(answer).await.unwrap_err();
+    assert_eq!(Reason::of(&status), Some(Reason::Overloaded), "{status:?}");
+    assert!(status.get_details_retry_info().unwrap().retry_delay.is_some());
+    for (answer, mut rows) in open {
+        rows.send_data(Bytes::new(), true).unwrap();
+        finish(answer).await.unwrap();
+    }
+    let (answer, mut rows) = streams.begin(IMPORT).await;
+    assert!(send(&mut rows, &header()).await);
+    rows.send_data(Bytes::new(), true).unwrap();
+    finish(answer).await.unwrap();
+}
+
+/// What a client has sent before it learns that its stream is refused must not count against its connection: here, as
+/// much as its window allows, in the smallest frames.
+async fn refused_request_streams_do_not_wear_out_their_connection(fixture: &Fixture) {
+    const WINDOW: usize = 64 * 1024;
+    let mut wire = Wire::open(fixture, &seller(fixture, "Mistaken").await).await;
+    for number in 0..40 {
+        let stream = 2 * number + 1;
+        // Without a token.
+        wire.send(&frame(HEADERS, END_HEADERS, stream, &post(IMPORT))).await;
+        wire.until(|frame| frame.stream == stream && frame.flags & END_STREAM != 0).await;
+        wire.send(&frame(DATA, 0, stream, &[0; 8]).repeat(WINDOW / 8 - 1)).await;
+        wire.send(&frame(RST_STREAM, 0, stream, &8_u32.to_be_bytes())).await;
+    }
+    wire.send(&begin(81, CHECK)).await;
+    wire.until(|frame| frame.stream == 81 && frame.flags & END_STREAM != 0).await;
+}
+
+/// Frames that carry nothing, a million of them.
+async fn floods_of_control_frames(fixture: &Fixture) {
+    let mallory = seller(fixture, "Mallory").await;
+    let update = frame(WINDOW_UPDATE, 0, 0, &1_u32.to_be_bytes());
+    let floods = [
+        ("ping", frame(PING, 0, 0, &[0; 8])),
+        ("answers to no ping", frame(PING, 1, 0, &[0; 8])),
+        ("settings", frame(SETTINGS, 0, 0, &[])),
+        ("window update", update),
+        ("priority", frame(PRIORITY, 0, 1, &[0, 0, 0, 3, 16])),
+        ("unknown", frame(0xF3, 0, 0, &[])),
+        ("empty data", frame(DATA, 0, 1, &[])),
+        ("reset", frame(RST_STREAM, 0, 1, &8_u32.to_be_bytes())),
+    ];
+    for (name, flood) in floods {
+        let wire = Wire::open(fixture, &mallory).await;
+        let mut sent = 0;
+        let begin = std::iter::once(begin(1, WATCH));
+        // In pieces of 1,000 frames.
+        let pieces = (0..1_000).map(|_| {
+            sent += 1;
+            flood.repeat(1_000)
+        });
+        wire.flood(begin.chain(pieces)).await;
+        assert!(sent < 1_000, "{name}: the market hangs up");
+    }
+    fixture.bob.item(fixture.lamp.item_id).await.unwrap();
+}
+
+/// Its requests count against the party's rate, whatever they ask for, and in the end the connection is closed.
+async fn a_connection_with_nothing_but_unknown_methods(fixture: &Fixture) {
+    let mut wire = Wire::open(fixture, &seller(fixture, "Lost").await).await;
+    let mut goaway = None;
+    let mut stream = 1;
+    // In rounds, because a connection may have only so many calls in progress.
+    'rounds: for _ in 0..200 {
+        let round: Vec<u8> =
+            (0..100).flat_map(|number| begin(stream + 2 * number, "/no.such.Service/Call")).collect();
+        let last = stream + 198;
+        stream += 200;
+        wire.send(&round).await;
+        loop {
+            match wire.receive().await {
+                Some(frame) if frame.kind == GOAWAY => {
+                    goaway = Some(stream);
+                    break 'rounds;
+                }
+                Some(frame) if frame.stream == last && frame.flags & END_STREAM != 0 => break,
+                Some(_) => {}
+                None => break 'rounds,
+            }
+        }
+    }
+    assert!(goaway.is_some_and(|stream| (1_025..3_000).contains(&(stream / 2))), "{goaway:?}");
+}
+
+fn ten_calls_per_second() -> LocalMarketOptions {
+    let adjust = |config: &mut souk_server::config::Config| {
+        config.limits.seller_calls_per_second = 10;
+        config.limits.burst_calls = 40;
+    };
+    LocalMarketOptions { adjust, ..LocalMarketOptions::default() }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn unknown_methods_count_against_the_rate() {
+    let fixture = Fixture::with(ten_calls_per_second()).await;
+    let lost = seller(&fixture, "Lost").await;
+    let pass = crate::raw::Pass::of(&fixture, &lost).await;
+    let mut codes = HashMap::<Code, usize>::new();
+    for _ in 0..200 {
+        let status = pass.call("/no.such.Service/Call", Vec::new()).await.unwrap_err();
+        *codes.entry(status.code()).or_default() += 1;
+    }
+    assert!(codes[&Code::ResourceExhausted] > 0, "{codes:?}");
+    fixture.bob.item(fixture.lamp.item_id).await.unwrap();
+    fixture.hold().await;
+}
+
+fn list_services() -> ServerReflectionRequest {
+    let message_request = Some(MessageRequest::ListServices(String::new()));
+    ServerReflectionRequest { host: String::new(), message_request }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn messages_of_a_stream_count_against_the_rate() {
+    let fixture = Fixture::with(ten_calls_per_second()).await;
+    seller(&fixture, "Curious").await;
+    let channel = fixture.market.channel(Role::Seller, "Curious").await.unwrap();
+    let began = Instant::now();
+    let requests = futures::stream::repeat_with(list_services);
+    let mut client = ServerReflectionClient::new(channel);
+    let mut answers = client.server_reflection_info(requests).await.unwrap().into_inner();
+    // The burst of 40 calls, and two seconds of 10 each. Registration and the stream itself are calls, too.
+    for _ in 0..60 {
+        timeout(PATIENCE, answers.next()).await.expect("it is slowed down, not stopped").unwrap().unwrap();
+    }
+    assert!(began.elapsed() >= std::time::Duration::from_secs(1), "{:?}", began.elapsed());
+    drop(answers);
+    fixture.hold().await;
+}
+
+/// Opens a health watch.
+async fn watch(
+    market: &LocalMarket,
+    service: &str,
+) -> tonic::Streaming<tonic_health::pb::HealthCheckResponse> {
+    let channel = market.channel(Role::Seller, "Alice").await.unwrap();
+    let request = HealthCheckRequest { service: service.to_owned() };
+    HealthClient::new(channel).watch(request).await.unwrap().into_inner()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn open_streams_do_not_hold_up_a_shutdown() {
+    let fixture = Fixture::open().await;
+    let (mut known, mut unknown) = (watch(&fixture.market, "").await, watch(&fixture.market, "no").await);
+    let state = known.next().await.unwrap().unwrap().status();
+    assert_eq!(state, ServingStatus::Serving);
+    assert_eq!(unknown.next().await.unwrap().unwrap().status(), ServingStatus::ServiceUnknown);
+    let reflection = fixture.market.channel(Role::Seller, "Alice").await.unwrap();
+    let silent = futures::stream::iter([list_services()]).chain(futures::stream::pending());
+    let mut described =
+        ServerReflectionClient::new(reflection).server_reflection_info(silent).await.unwrap().into_inner();
+    described.next().await.unwrap().unwrap();
+    let streams = Streams::open(&fixture, &fixture.alice).await;
+    let (imported, mut rows) = streams.begin(IMPORT).await;
+    assert!(send(&mut rows, &header()).await);
+    // A stream that does not end by itself would be cut off at the end of the drain, without a status.
+    timeout(PATIENCE, fixture.market.close()).await.expect("the streams end").unwrap();
+    assert_eq!(known.next().await.unwrap().unwrap().status(), ServingStatus::NotServing);
+    assert_eq!(known.next().await.unwrap().unwrap_err().code(), Code::Unavailable);
+    assert_eq!(unknown.next().await.unwrap().unwrap_err().code(), Code::Unavailable);
+    assert!(described.next().await.is_none_or(|end| end.is_err()));
+    let status = finish(imported).await.unwrap_err();
+    assert_eq!(Reason::of(&status), Some(Reason::Unavailable), "{status:?}");
+}

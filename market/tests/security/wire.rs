@@ -1,0 +1,88 @@
+//! HTTP/2 frame by frame (RFC 9113 §4.1), for what no client library would send.
+
+use souk_testkit::{
+    actor::Actor,
+    frames::{self, GOAWAY, block, call_headers},
+};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+    time::timeout,
+};
+use tokio_rustls::client::TlsStream;
+
+use crate::{
+    fixture::{Fixture, PATIENCE},
+    forge::{client, from_files},
+};
+
+/// A party's connection.
+pub(crate) struct Wire {
+    stream: TlsStream<TcpStream>,
+    received: Vec<u8>,
+}
+
+/// A frame from the market.
+#[derive(Debug)]
+pub(crate) struct Received {
+    pub(crate) kind: u8,
+    pub(crate) flags: u8,
+    pub(crate) stream: u32,
+    pub(crate) payload: Vec<u8>,
+}
+
+impl Wire {
+    pub(crate) async fn open(fixture: &Fixture, party: &Actor) -> Self {
+        let tls = client(fixture, Some(from_files(&party.config.credentials)));
+        let wire = frames::Wire::open(fixture.shake_hands(tls).await.unwrap()).await.unwrap();
+        Self { stream: wire.into_inner(), received: Vec::new() }
+    }
+
+    pub(crate) async fn send(&mut self, bytes: &[u8]) {
+        self.stream.write_all(bytes).await.unwrap();
+        self.stream.flush().await.unwrap();
+    }
+
+    /// Returns the next frame, or `None` if the market has closed the connection.
+    pub(crate) async fn receive(&mut self) -> Option<Received> {
+        loop {
+            if let Some((header, rest)) = self.received.split_first_chunk::<9>() {
+                let [high, middle, low, kind, flags, stream @ ..] = *header;
+                let length = usize::from(high) << 16 | usize::from(middle) << 8 | usize::from(low);
+                if let Some(payload) = rest.get(..length) {
+                    let payload = payload.to_vec();
+                    self.received.drain(..9 + length);
+                    return Some(Received { kind, flags, stream: u32::from_be_bytes(stream), payload });
+                }
+            }
+            let read = timeout(PATIENCE, self.stream.read_buf(&mut self.received)).await;
+            // A reset counts as an end, too.
+            if read.expect("a frame or an end in time").unwrap_or(0) == 0 {
+                return None;
+            }
+        }
+    }
+
+    /// Returns the next frame that `wanted` accepts. Fails at GOAWAY.
+    pub(crate) async fn until(&mut self, wanted: impl Fn(&Received) -> bool) -> Received {
+        loop {
+            let frame = self.receive().await.expect("the connection is open");
+            assert_ne!(frame.kind, GOAWAY, "{}", String::from_utf8_lossy(&frame.payload));
+            if wanted(&frame) {
+                return frame;
+            }
+        }
+    }
+
+    /// Sends frames until the market ends the connection or has taken all of them, and returns what it
+    /// answered.
+    pub(crate) async fn flood(self, frames: impl Iterator<Item = Vec<u8>>) -> Vec<u8> {
+        let flooded = timeout(PATIENCE, frames::flood(self.stream, frames)).await;
+        flooded.expect("the market ends the connection")
+    }
+}
+
+/// Returns the headers of a call without metadata.
+pub(crate) fn post(path: &str) -> Vec<u8> {
+    block(&call_headers("market.souk.internal", path, &[]))
+}
