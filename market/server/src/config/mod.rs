@@ -234,12 +234,10 @@ impl Config {
             let least = ImportRow::MAX_AT_ONCE;
             return wrong("limits.import_rows_per_second", format!("give {least} or more"));
         }
+        let handshakes = self.limits.handshakes_per_second_of_address;
         let bounds = [
             ("limits.burst_calls", self.limits.burst_calls as usize),
-            (
-                "limits.handshakes_per_second_of_address",
-                self.limits.handshakes_per_second_of_address as usize,
-            ),
+            ("limits.handshakes_per_second_of_address", handshakes as usize),
             ("limits.calls_under_way", self.limits.calls_under_way),
             ("limits.connections", self.limits.connections),
             ("limits.connections_of_party", self.limits.connections_of_party),

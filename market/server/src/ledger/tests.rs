@@ -151,7 +151,7 @@ fn register(number: u128) -> Command {
         origin: Origin { role: "seller", address: None },
         action: Action::Register(action::Register {
             role: Role::Seller,
-            display_name: DisplayName::parse("a seller").unwrap(),
+            display_name: DisplayName::parse(&format!("seller {number}")).unwrap(),
             callback: None,
         }),
     }

@@ -74,7 +74,9 @@ fn offence(sql: &str) -> Option<String> {
 
 #[test]
 fn every_statement_of_the_hot_path_determines_its_shard() {
-    let all = statements::LANE.iter().chain(reads::HOT).chain(mailboxes::HOT).chain(consumers::HOT);
+    // Who has a name is asked of all parties, but only when one registers or is renamed.
+    let lane = statements::LANE.iter().filter(|sql| **sql != statements::LOAD_NAMES);
+    let all = lane.chain(reads::HOT).chain(mailboxes::HOT).chain(consumers::HOT);
     let offences: Vec<_> = all.filter_map(|sql| offence(sql)).collect();
     assert!(offences.is_empty(), "\n{}\n", offences.join("\n"));
 }
