@@ -18,7 +18,7 @@ cp ./*.go "$out/src/souk/"
 options=()
 for file in "$proto"/shopping/v1/*.proto; do
     name=shopping/v1/$(basename "$file")
-    options+=("--go_opt=M$name=souk/pb" "--go-grpc_opt=M$name=souk/pb")
+    options+=("--go_opt=M$name=souk/pb;pb" "--go-grpc_opt=M$name=souk/pb;pb")
 done
 protoc -I "$proto" --go_out="$out/src" --go-grpc_out="$out/src" "${options[@]}" "$proto"/shopping/v1/*.proto
 

@@ -32,6 +32,12 @@ pub(super) fn refuse_foreign(file: &File, path: &Path, log: &Path) -> Result<(),
     }
 }
 
+/// Returns whether a file begins like a database.
+pub(super) fn begins_like_a_database(file: &File) -> bool {
+    let mut first = [0; MAGIC.len()];
+    matches!(read_up_to(file, &mut first, 0), Ok(length) if length == MAGIC.len()) && first == *MAGIC
+}
+
 #[derive(Debug, PartialEq, Eq)]
 enum Owner {
     Market,

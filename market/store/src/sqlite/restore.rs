@@ -16,6 +16,7 @@ use super::{
     beside,
     database_file::{DatabaseFile, companion, remove_if_there, sync_folder},
     error::named,
+    ownership::begins_like_a_database,
     partial::{Partial, at_file},
     recovery,
 };
@@ -184,8 +185,8 @@ fn name_too(file: &Path, name: &Path) -> io::Result<()> {
 /// Moves what a killed market left in the log into the database, so that the file is complete by itself.
 fn settle(store: &DatabaseFile) -> Result<(), StoreError> {
     let is_empty = |path: &Path| fs::metadata(path).map_or(true, |file| file.len() == 0);
-    // SQLite deletes the log of an empty database.
-    if is_empty(&store.path) || LOGS.iter().all(|log| is_empty(&store.companion(log))) {
+    // SQLite deletes the log of an empty database, and may delete that of a file that is none.
+    if !begins_like_a_database(&store.file) || LOGS.iter().all(|log| is_empty(&store.companion(log))) {
         return Ok(());
     }
     recovery::renew_log(store)?;

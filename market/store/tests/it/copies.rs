@@ -124,10 +124,7 @@ async fn damaged_store_is_moved_aside_with_its_log() {
     backup(&path_in(shop.folder.as_ref()), &copy, |_| ()).unwrap();
     for damage in ["", "no database at all"] {
         let (_folder, path) = remains(&shop);
-        // Its checksum is wrong too, or SQLite might find the whole database in it.
-        let mut log = fs::read(beside(&path, "-wal")).unwrap();
-        log[24] ^= 1;
-        fs::write(beside(&path, "-wal"), &log).unwrap();
+        let log = fs::read(beside(&path, "-wal")).unwrap();
         fs::write(&path, damage).unwrap();
         restore(&copy, &path, Some(".old")).unwrap();
         assert_eq!(fs::read_to_string(beside(&path, ".old")).unwrap(), damage);

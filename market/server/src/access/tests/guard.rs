@@ -133,15 +133,8 @@ fn the_token_is_there_once_as_a_bearer() {
     let alice = gate.chain.certificate(Identity::Seller(ALICE));
     let token = gate.chain.token(&alice, 0, 0);
     let (bearer, long) = (format!("Bearer {token}"), format!("Bearer {}", "x".repeat(2_049)));
-    let values: [&[&str]; 7] = [
-        &[],
-        &[""],
-        &["Bearer "],
-        &[&token],
-        &[&format!("Basic {token}")],
-        &[&bearer, &bearer],
-        &[&long],
-    ];
+    let values: [&[&str]; 7] =
+        [&[], &[""], &["Bearer "], &[&token], &[&format!("Basic {token}")], &[&bearer, &bearer], &[&long]];
     for values in values {
         let call = Call::over(&alice).party(&ALICE.to_string());
         let call = values.iter().fold(call, |call, value| call.authorization(value));
