@@ -14,6 +14,7 @@ for party in init "seller alice" "buyer bob" "seller carol" "buyer dave" "seller
     # shellcheck disable=SC2086
     "$bin/gen-certs" $party >/dev/null
 done
+: >"$scene/market.log"
 "$bin/market" serve --listen 127.0.0.1:0 --cert "$SOUK_PKI/market.pem" --store memory \
     --allow-loopback-callbacks >"$scene/market.log" 2>&1 &
 market=$!

@@ -239,6 +239,8 @@ class _Calls(
     def _watched(self, stream, token):
         # A stream can't be repeated here, but the next call must not use a token that was refused.
         stream.add_callback(lambda: stream.code() == grpc.StatusCode.OK or self._examine(stream, token))
+        # For `subscribe`: gRPC calls back in a thread of its own, maybe after the error was raised.
+        stream.token = token
         return stream
 
     @staticmethod
@@ -310,6 +312,7 @@ class Souk:
             except grpc.RpcError as error:
                 failure = Failure(error)
                 if failure.is_about_the_token and not is_replayed:
+                    self._tokens.forget(stream.token)
                     is_replayed = True
                     continue
                 if not failure.may_reopen:

@@ -86,7 +86,7 @@ impl Scene {
                 callback = Some(v1::CallbackAddress { host: String::new(), port: server.port.into() });
                 silent.push(server);
             }
-            others.push(open_shop(&seller, number, callback, STOCK).await?);
+            others.push(open_shop(&seller, LIVE + number, callback, STOCK).await?);
         }
         let (feeder, _) = site.connect("feeder", Role::Buyer, address).await?;
         register(&feeder, LIVE).await?;

@@ -88,6 +88,6 @@ if __name__ == "__main__":
     habit, market, cert, *numbers = sys.argv[1:]
     connection = Souk(cert, market)
     if habit == "many":
-        connection.register("Perry")
+        connection.register("Quinn")
     {"many": many, "idle": idle}[habit](connection, *numbers)
     connection.close()

@@ -31,6 +31,9 @@ const PER_CALL: u32 = 8;
 /// Control frames that a frame of data may cause: an update of each window, and a ping to estimate the bandwidth (as
 /// gRPC's C core and Go send them).
 const PER_DATA: u32 = 3;
+/// Bytes of the smallest message in an answer. gRPC's C core updates the window of a stream for each message that its
+/// caller takes, and many of them are in one frame.
+const SMALLEST_MESSAGE: usize = 8;
 /// Control frames that the headers or trailers of a response may cause.
 const PER_RESPONSE: u32 = 2;
 
@@ -114,7 +117,10 @@ impl FrameBudget {
     /// Counts a frame from the market.
     pub(super) fn sent(&mut self, frame: FrameHeader, now: impl FnOnce() -> Instant) {
         match frame.kind {
-            DATA => self.earn(PER_DATA),
+            DATA => {
+                let messages = u32::try_from(frame.length / SMALLEST_MESSAGE).unwrap_or(MOST);
+                self.earn(PER_DATA + messages.min(MOST));
+            }
             HEADERS => self.earn(PER_RESPONSE),
             // Each is acknowledged.
             PING | SETTINGS => self.earn(1),
@@ -249,6 +255,20 @@ mod tests {
             budget.received(frame(RST_STREAM, 0, 4), now);
             budget.sent(frame(PING, 0, 8), now);
             budget.received(frame(PING, 1, 8), now);
+        }
+        assert!(!budget.is_spent());
+    }
+
+    /// gRPC's C core updates a window for each message, of which a frame holds hundreds.
+    #[test]
+    fn updates_for_each_small_message_are_free() {
+        let begin = Instant::now();
+        let mut budget = FrameBudget::new(begin);
+        for _ in 0..BURST {
+            budget.sent(frame(DATA, 0, 16_000), || begin);
+            for _ in 0..16_000 / 25 {
+                budget.received(frame(WINDOW_UPDATE, 0, 4), || begin);
+            }
         }
         assert!(!budget.is_spent());
     }
