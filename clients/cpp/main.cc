@@ -174,7 +174,7 @@ static void Stock(Souk& souk, int64_t count) {
 
 // Imports over many streams at once. The market may ask some of them to come later, but must not end the connection.
 static void Many(Souk& souk, int streams, int64_t rows) {
-  Register(souk, "Stock of C++");
+  Register(souk, "Imports of C++");
   std::vector<std::future<void>> imports;
   for (int stream = 0; stream < streams; ++stream) {
     imports.push_back(std::async(std::launch::async, [&souk, stream, rows] {
