@@ -166,7 +166,8 @@ func renew(souk *Souk) {
 	fmt.Println("go: the renewed certificate is in use: ok")
 }
 
-// idle receives one callback, and another after a quiet time. Each must come once, and over the same connection.
+// idle receives one callback, and another after a quiet time. Each must come once, at the first attempt. The connection may
+// be another one: the market drops all of them when it loads a new revocation list.
 func idle(souk *Souk, quiet time.Duration) {
 	events := make(chan *pb.Event, 8)
 	inbox, err := OpenInbox(souk.Credentials, func(event *pb.Event) { events <- event })
@@ -188,12 +189,11 @@ func idle(souk *Souk, quiet time.Duration) {
 	}
 	mailbox, err := client.MailboxStatus(context.Background(), &pb.MailboxStatusRequest{})
 	check(err)
-	// gRPC's servers end a connection on which too many pings arrive without a call.
-	isOnce := len(inbox.Deliveries) == 1 && mailbox.FailureCount == 0
-	for _, count := range inbox.Deliveries {
-		isOnce = isOnce && count == 2
+	count := 0
+	for _, deliveries := range inbox.Deliveries {
+		count += deliveries
 	}
-	expect(isOnce, fmt.Sprint(inbox.Deliveries, mailbox))
+	expect(count == 2 && mailbox.FailureCount == 0, fmt.Sprint(inbox.Deliveries, mailbox))
 	fmt.Printf("go: callbacks before and after %v without a call: ok\n", quiet)
 }
 

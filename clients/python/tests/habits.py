@@ -54,22 +54,21 @@ def many(souk, streams, count):
 
 
 def idle(souk, seconds):
-    """Each callback comes once, at the first attempt, and over the same connection."""
+    """Each callback comes once, and at the first attempt. (The connection may be another one: the market drops all of
+    them when it loads a new revocation list, as the other steps of the tests make it do.)"""
     deliveries = queue.Queue()
 
     class Counting(Inbox):
         def NotifyClient(self, request, context):
             for event in request.events:
-                deliveries.put((event.test_notice.text, context.peer()))
+                deliveries.put(event.test_notice.text)
             return super().NotifyClient(request, context)
 
     inbox = Counting(souk.credentials, lambda event: None)
     souk.register("Ida", callback_port=inbox.port)
-    callers = set()
     for text in "before", "after":
         souk.events.TestEvent(event.TestEventRequest(request_id=new_request_id(), text=text))
-        delivered, caller = deliveries.get(timeout=60)
-        callers.add(caller)
+        delivered = deliveries.get(timeout=60)
         assert delivered == text, delivered
         if text == "before":
             try:
@@ -78,8 +77,6 @@ def idle(souk, seconds):
                 pass
     mailbox = souk.events.MailboxStatus(event.MailboxStatusRequest())
     assert deliveries.empty() and mailbox.failure_count == 0, mailbox
-    # gRPC's servers end a connection on which too many pings arrive without a call.
-    assert len(callers) == 1, f"the connection did not last: {callers}"
     inbox.close()
     print(f"python: callbacks before and after {seconds} s without a call: ok")
 
