@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Builds the C++ client from Debian's packages: `build.sh FOLDER` leaves FOLDER/souk. `build.sh --check` tells whether
+# Builds the C++ client from Debian's packages: `build.sh FOLDER` leaves FOLDER/souk. `build.sh --check` fails unless
 # the tools are there:
 #   apt install g++ pkgconf libgrpc++-dev protobuf-compiler-grpc
 set -euo pipefail

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Builds the Go client from Debian's packages: `build.sh FOLDER` leaves FOLDER/souk. `build.sh --check` tells whether the
+# Builds the Go client from Debian's packages: `build.sh FOLDER` leaves FOLDER/souk. `build.sh --check` fails unless the
 # tools are there:
 #   apt install golang-go golang-google-grpc-dev golang-github-golang-protobuf-1-5-dev protoc-gen-go protoc-gen-go-grpc
 set -euo pipefail

@@ -4,7 +4,7 @@ import { createPrivateKey, X509Certificate } from "node:crypto";
 import { readFileSync, statSync } from "node:fs";
 import path from "node:path";
 
-/** Milliseconds between looks at the files. */
+/** Milliseconds between checks of the files. */
 export const RELOAD_EVERY = 500;
 
 /** A certificate, with its key and ca.pem in the same folder. */

@@ -17,7 +17,8 @@ const { CANCELLED, DEADLINE_EXCEEDED, INTERNAL, RESOURCE_EXHAUSTED, UNAVAILABLE,
 // What gRPC reports of a connection that broke during a stream. The market's own errors have an ErrorInfo.
 const BROKEN = new Set([CANCELLED, DEADLINE_EXCEEDED, INTERNAL, UNKNOWN]);
 
-const rpc = protobuf.parse(`syntax = "proto3"; package google.rpc;
+/** The messages of google.rpc that errors contain. */
+export const rpc = protobuf.parse(`syntax = "proto3"; package google.rpc;
   message Any { string type_url = 1; bytes value = 2; }
   message Status { int32 code = 1; string message = 2; repeated Any details = 3; }
   message ErrorInfo { string reason = 1; string domain = 2; }

@@ -72,7 +72,7 @@ class Tokens {
 
   /** Drops a token that the market refused, unless it has been replaced meanwhile. */
   forget(refused) {
-    if (this.#token === refused) [this.#token, this.#end] = [undefined, 0];
+    if (this.#token === refused) this.drop();
   }
 
   /** Drops the token, because it is bound to a certificate that is no longer used. */

@@ -28,7 +28,7 @@ from shopping.v1 import seller_service_pb2_grpc as seller_grpc
 
 MARKET = "market.souk.internal"
 TIMEOUT = 10.0  # seconds for a call with its retries, and for the opening of a stream of events
-RELOAD_EVERY = 0.5  # seconds between looks at the certificate's files
+RELOAD_EVERY = 0.5  # seconds between checks of the certificate's files
 IMPORT_TIMEOUT = 3600.0  # seconds for a call that sends a stream
 CHANNEL = [
     # The market is verified by its identity, independent of its address.

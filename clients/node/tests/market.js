@@ -4,16 +4,9 @@ import { readFileSync } from "node:fs";
 import path from "node:path";
 
 import grpc from "@grpc/grpc-js";
-import protobuf from "protobufjs";
 
+import { rpc } from "../retrying.js";
 import { shopping } from "../souk.js";
-
-const rpc = protobuf.parse(`syntax = "proto3"; package google.rpc;
-  message Any { string type_url = 1; bytes value = 2; }
-  message Status { int32 code = 1; string message = 2; repeated Any details = 3; }
-  message ErrorInfo { string reason = 1; string domain = 2; }
-  message Duration { int64 seconds = 1; int32 nanos = 2; }
-  message RetryInfo { Duration retry_delay = 1; }`, { keepCase: true }).root.lookup("google.rpc");
 
 function any(type, message) {
   const value = rpc.lookupType(type).encode(rpc.lookupType(type).fromObject(message)).finish();

@@ -48,8 +48,8 @@ def many(souk, streams, count):
         assert done.created_count + done.unchanged_count == int(count), done
 
     with futures.ThreadPoolExecutor(int(streams)) as threads:
-        for load in [threads.submit(load, stream) for stream in range(int(streams))]:
-            load.result()
+        for loading in [threads.submit(load, stream) for stream in range(int(streams))]:
+            loading.result()
     print(f"python: {streams} imports of {count} rows at once over one connection: ok")
 
 

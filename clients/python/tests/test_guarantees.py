@@ -203,12 +203,8 @@ class Guarantees(unittest.TestCase):
             may_finish.wait(WITHIN)
 
         inbox = self.open_inbox(take)
-        batch = notification.NotifyClientRequest(
-            recipient_id=Credentials(PKI / "alice.pem").party_id,
-            events=[{"event_id": "a", "sequence": 1}, {"event_id": "b", "sequence": 2}],
-        )
         notify = self.callback("market", inbox)
-        calls = [notify.future(batch, timeout=WITHIN) for _ in range(3)]
+        calls = [notify.future(_batch(), timeout=WITHIN) for _ in range(3)]
         self.assertEqual(taken.get(timeout=WITHIN), "a")
         self.assertFalse(any(call.done() for call in calls))
         may_finish.set()
@@ -225,13 +221,9 @@ class Guarantees(unittest.TestCase):
             taken.append(event.event_id)
 
         inbox = self.open_inbox(take)
-        batch = notification.NotifyClientRequest(
-            recipient_id=Credentials(PKI / "alice.pem").party_id,
-            events=[{"event_id": "a", "sequence": 1}, {"event_id": "b", "sequence": 2}],
-        )
         notify = self.callback("market", inbox)
-        self.assertEqual(notify(batch, timeout=WITHIN).acknowledged_sequence, 1)
-        self.assertEqual(notify(batch, timeout=WITHIN).acknowledged_sequence, 2)
+        self.assertEqual(notify(_batch(), timeout=WITHIN).acknowledged_sequence, 1)
+        self.assertEqual(notify(_batch(), timeout=WITHIN).acknowledged_sequence, 2)
         self.assertEqual(taken, ["a", "b"])
 
     def test_only_the_market_may_call_back_and_only_with_own_events(self):
@@ -282,6 +274,14 @@ class Guarantees(unittest.TestCase):
         channel = grpc.secure_channel(f"127.0.0.1:{inbox.port}", tls, options)
         self.addCleanup(channel.close)
         return notification_grpc.NotificationServiceStub(channel).NotifyClient
+
+
+def _batch():
+    """Returns a delivery of two events to alice."""
+    return notification.NotifyClientRequest(
+        recipient_id=Credentials(PKI / "alice.pem").party_id,
+        events=[{"event_id": "a", "sequence": 1}, {"event_id": "b", "sequence": 2}],
+    )
 
 
 def _leaf(chain):
