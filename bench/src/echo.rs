@@ -71,13 +71,10 @@ pub(crate) async fn serve(args: ServeArgs) -> anyhow::Result<()> {
     println!("{}", listener.local_addr()?);
     let answer = Arc::new(answer());
     let server = Server::start(&options, move || {
-        let answer = Arc::clone(&answer);
-        async move {
-            let mut routes = RoutesBuilder::default();
-            routes.add_service(AccountServiceServer::new(Echo(Arc::clone(&answer))));
-            routes.add_service(SessionServiceServer::new(Echo(answer)));
-            Ok(routes.routes())
-        }
+        let mut routes = RoutesBuilder::default();
+        routes.add_service(AccountServiceServer::new(Echo(Arc::clone(&answer))));
+        routes.add_service(SessionServiceServer::new(Echo(Arc::clone(&answer))));
+        Ok(routes.routes())
     })?;
     server.deal(&mut Listener::new(listener, acceptor.sources().clone(), Vec::new())).await;
     Ok(())

@@ -22,7 +22,7 @@ use crate::process::{self, ServeArgs};
 
 pub(crate) async fn serve(args: ServeArgs) -> anyhow::Result<()> {
     let (app, _log) = process::open_market(args, "unguarded.db").await?;
-    let serving = app.run_with(CancellationToken::new(), |_, api| async move {
+    let serving = app.run_with(CancellationToken::new(), |_, api| {
         let mut routes = RoutesBuilder::default();
         let (account, session) = (AccountApi(api.clone()), SessionApi(api));
         routes.add_service(InterceptedService::new(AccountServiceServer::new(account), pass));

@@ -5,7 +5,7 @@
 //! | [`identity`] | trust domain, roles, SPIFFE IDs, and what a peer's leaf says |
 //! | [`credentials`] | one party's certificate, key, roots and CRL, loaded and validated from files |
 //! | [`server`], [`client`] | rustls configurations: TLS 1.3, ALPN `h2`, certificates on both sides, no resumption |
-//! | [`listener`] | binding a socket, where there is IPv6 and where there is not |
+//! | [`listener`] | binding a socket, on machines with and without IPv6 |
 //! | [`acceptor`], [`connector`] | the two ends of a connection, for tonic |
 //! | [`ForeignChain`] | the refusal of certificates besides a leaf |
 //! | [`rotation`] | reloading credentials when their files change |

@@ -23,7 +23,7 @@ pub async fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     Ok(listener)
 }
 
-/// Returns the address to bind instead of all addresses if that has failed for want of IPv6.
+/// Returns the address to bind instead of all addresses if that has failed because there is no IPv6.
 fn without_ipv6(address: SocketAddr, error: &io::Error) -> Option<SocketAddr> {
     // Everything else that can be wrong with "all addresses". For a missing IPv6 the kinds differ: EADDRNOTAVAIL if it is
     // switched off, EAFNOSUPPORT, which has no kind of its own, if the kernel does not have it.

@@ -27,8 +27,8 @@ pub enum Notice {
         /// Whether the market keeps the stream. If not, another client follows under the same name, and this one
         /// gets only new events.
         kept: bool,
-        /// What was dropped since the last time. The market reports it until a second after the notice was taken out
-        /// of the queue, so that a report is not lost with an answer, and the client passes it on once.
+        /// What was dropped since the last time. The market repeats it until the client confirms it, at the earliest a
+        /// second after the notice, so that no report is lost with an answer. The client passes it on once.
         missed: Missed,
     },
     /// Everything that was in the mailbox when the stream began has been sent (Subscribe only).

@@ -279,22 +279,12 @@ impl Subscription {
         Ok(())
     }
 
-    /// Confirms what was reported as missed, if the consumer has taken the notice. Best effort: otherwise the next stream
-    /// reports it again.
+    /// Confirms what was reported as missed, if the consumer has taken the notice.
     async fn confirm_missed(&mut self) {
-        let Some(total) = self.missed.unconfirmed() else { return };
-        self.confirm_at = Some(Instant::now() + CONFIRM_DELAY);
-        if !is_drained(&self.notices) {
-            return;
+        let again_at = Instant::now() + CONFIRM_DELAY;
+        if is_drained(&self.notices) {
+            self.missed.confirm(&self.connection, &self.consumer).await;
         }
-        let consumer = self.consumer.clone();
-        let request = AcknowledgeRequest { sequence: 0, consumer, missed_total: Some(total) };
-        match self.connection.call(request).await {
-            Ok(_) => {
-                self.missed.confirmed(total);
-                self.confirm_at = None;
-            }
-            Err(failure) => tracing::debug!(%failure, "the report of missed events will come again"),
-        }
+        self.confirm_at = self.missed.unconfirmed().map(|_| again_at);
     }
 }

@@ -1,17 +1,20 @@
-//! Which of the events that the market reports as missed the user knows of.
+//! Keeps track of which missed events have been reported to the user.
 //!
-//! The market repeats a report until the client confirms it, because an answer may be lost. The client passes each event on
-//! once, and confirms when its user has had the notice.
+//! The market repeats a report until the client confirms it, because an answer may be lost. The client reports each missed
+//! event to its user once, and confirms after the user has taken the notice.
 
 use std::time::Duration;
 
-use souk_proto::v1::MissedTotal;
+use souk_proto::v1::{AcknowledgeRequest, MissedTotal};
 use tokio::sync::mpsc;
 
-use crate::delivery::{Missed, Notice};
+use crate::{
+    Connection,
+    delivery::{Missed, Notice},
+};
 
-/// How long after a notice the client looks whether its consumer has taken it, and confirms what it reported. Time in which
-/// a consumer that has taken it shows it.
+/// How long after a notice the client checks whether its consumer has taken it, and if so confirms the report. It leaves the
+/// consumer time to show the notice.
 pub(crate) const CONFIRM_DELAY: Duration = Duration::from_secs(1);
 
 /// Returns whether the consumer has taken every notice.
@@ -24,7 +27,7 @@ pub(crate) fn is_drained(notices: &mpsc::Sender<Notice>) -> bool {
 pub(crate) struct MissedReports {
     /// The last total that was passed on.
     passed_on: MissedTotal,
-    /// Whether the market may not know that.
+    /// Whether the market has yet to receive its confirmation.
     is_unconfirmed: bool,
 }
 
@@ -49,8 +52,20 @@ impl MissedReports {
         self.is_unconfirmed.then_some(self.passed_on)
     }
 
+    /// Sends the confirmation of a consumer; the consumer of a callback server has no name. Best effort: otherwise the
+    /// market reports it again.
+    pub(crate) async fn confirm(&mut self, connection: &Connection, consumer: &str) {
+        let Some(total) = self.unconfirmed() else { return };
+        let consumer = consumer.to_owned();
+        let request = AcknowledgeRequest { sequence: 0, consumer, missed_total: Some(total) };
+        match connection.call(request).await {
+            Ok(_) => self.confirmed(total),
+            Err(failure) => tracing::debug!(%failure, "the report of missed events will come again"),
+        }
+    }
+
     /// Records that the market has received a confirmation.
-    pub(crate) fn confirmed(&mut self, total: MissedTotal) {
+    fn confirmed(&mut self, total: MissedTotal) {
         self.is_unconfirmed &= self.passed_on != total;
     }
 }

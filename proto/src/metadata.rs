@@ -29,12 +29,12 @@ pub const SERVER_TIMING: &str = "server-timing";
 /// Response metadata that says after how many milliseconds a gRPC library should repeat a call by itself (gRFC A6).
 pub const RETRY_PUSHBACK: &str = "grpc-retry-pushback-ms";
 
+/// Prefix of the value of [`SERVER_TIMING`]; the duration in milliseconds follows.
+pub const MARKET_TIME: &str = "market;dur=";
+
 /// Adds [`RETRY_PUSHBACK`] to a status. Every status with `RetryInfo` should have it.
 pub fn push_back(status: &mut Status, after: Duration) {
     // Rounded up: earlier than asked for is too early.
     let millis = after.as_micros().div_ceil(1_000);
     status.metadata_mut().insert(RETRY_PUSHBACK, u64::try_from(millis).unwrap_or(u64::MAX).into());
 }
-
-/// Prefix of the value of [`SERVER_TIMING`]; the duration in milliseconds follows.
-pub const MARKET_TIME: &str = "market;dur=";

@@ -173,7 +173,7 @@ reasons! {
     /// The request message is larger than the server takes.
     MessageTooLarge = "MESSAGE_TOO_LARGE", ResourceExhausted, "send less at once";
     /// The metadata of the request is larger than 16 KiB.
-    MetadataTooLarge = "METADATA_TOO_LARGE", ResourceExhausted, "send less metadata, and look what a proxy in between adds";
+    MetadataTooLarge = "METADATA_TOO_LARGE", ResourceExhausted, "send less metadata, and check what a proxy in between adds";
     /// The request can't be decoded as the message that the method takes.
     RequestMalformed = "REQUEST_MALFORMED", InvalidArgument, "send one message as the contract defines it, with text in UTF-8";
     /// A message has the compressed flag, but the call names no compression.

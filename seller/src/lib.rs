@@ -7,10 +7,10 @@ use std::{ffi::OsString, path::Path, process::ExitCode};
 use command::Seller;
 
 /// Reads a file of items as `import` does, without a market. Returns the numbers of rows that can be read and that
-/// cannot, or why the rest of the file can't be read. The name of the file tells its format.
+/// cannot. The file name's extension decides the format.
 ///
 /// # Errors
-/// The text is the message of the program.
+/// The program's message, if the rest of the file can't be read.
 pub fn count_items(path: &Path) -> Result<(usize, usize), String> {
     command::count_items(path).map_err(|failure| failure.to_string())
 }

@@ -49,7 +49,7 @@ pub(crate) fn run(args: &FuzzArgs) -> anyhow::Result<()> {
     let is_chosen = |name: &str| args.only.as_ref().is_none_or(|text| name.contains(text.as_str()));
     let targets: Vec<_> =
         targets::all(&folder)?.into_iter().filter(|target| is_chosen(target.name)).collect();
-    ensure!(!targets.is_empty(), "no parser is called so");
+    ensure!(!targets.is_empty(), "no parser has such a name");
     for target in &targets {
         let count = fuzz(target, Duration::from_secs(args.seconds), args.seed)
             .with_context(|| format!("{} failed with seed {}", target.name, args.seed))?;

@@ -80,7 +80,7 @@ pub(super) enum Who {
     Buyer,
 }
 
-/// What an attacker does on one connection. It is repeated for ever.
+/// What an attacker does on one connection. It is repeated until the process is killed.
 pub(super) type Session = fn(Attacker) -> LocalBoxFuture<'static, anyhow::Result<()>>;
 
 impl Attacker {
@@ -144,20 +144,18 @@ impl Attacker {
 
     /// Returns the headers of a party's calls to a method, such as `CatalogService/SearchItem`.
     pub(super) fn headers(&self, who: Who, method: &str) -> Repeated {
-        self.headers_and(who, &format!("/shopping.v1.{method}"), &[])
+        self.headers_of_path(who, &format!("/shopping.v1.{method}"))
     }
 
-    /// Returns the headers of a party's calls to a path, with more of them.
-    pub(super) fn headers_and(&self, who: Who, path: &str, more: &[(&str, &str)]) -> Repeated {
+    /// Returns the headers of a party's calls to a path.
+    pub(super) fn headers_of_path(&self, who: Who, path: &str) -> Repeated {
         let Pass { id, token, .. } = self.pass_of(who);
         let bearer = format!("Bearer {token}");
-        let mut metadata = vec![("x-party-id", id.as_str()), ("authorization", bearer.as_str())];
-        metadata.extend(more);
-        Repeated::new(&call_headers(&self.name, path, &metadata))
+        self.headers_with(path, &[("x-party-id", id.as_str()), ("authorization", bearer.as_str())])
     }
 
-    /// Returns the headers of calls that name nobody.
-    pub(super) fn headers_of_nobody(&self, path: &str, metadata: &[(&str, &str)]) -> Repeated {
+    /// Returns the headers of calls with this metadata.
+    pub(super) fn headers_with(&self, path: &str, metadata: &[(&str, &str)]) -> Repeated {
         Repeated::new(&call_headers(&self.name, path, metadata))
     }
 

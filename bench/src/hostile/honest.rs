@@ -51,7 +51,7 @@ pub(super) struct Plan {
     pub(super) redials: bool,
 }
 
-/// What became of the calls.
+/// The outcome of the calls.
 pub(super) struct Served {
     pub(super) kinds: Vec<Tally>,
     /// Orders whose seller was not notified.
@@ -110,7 +110,7 @@ impl Honest {
         let (done, served) = oneshot::channel();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         thread::Builder::new().name("honest".into()).spawn(move || {
-            // Nobody waits for what can't be sent: the driver has given up.
+            // A send fails only if the driver has given up.
             runtime.block_on(async move {
                 match Client::enter(configs).await {
                     Err(error) => drop(entered.send(Err(error))),

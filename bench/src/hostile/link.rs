@@ -7,8 +7,8 @@ use std::{
 };
 
 use souk_testkit::frames::{
-    DATA, END_HEADERS, END_STREAM, FRAME_HEADER_BYTES, HEADERS, RST_STREAM, Repeated, SETTINGS,
-    WINDOW_UPDATE, Wire, frame, message, setting,
+    CANCEL, DATA, END_HEADERS, END_STREAM, Frame, HEADERS, MAX_FRAME_BYTES, RST_STREAM, Repeated, SETTINGS,
+    WINDOW_UPDATE, frame, message, send_preface, setting,
 };
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _, ReadHalf, WriteHalf},
@@ -28,8 +28,6 @@ const DEFAULT_WINDOW: u32 = 65_535;
 /// Frames and bytes that are written together in a flood, at most.
 const BATCH: u32 = 64;
 const BATCH_BYTES: usize = 64 * 1024;
-/// Bytes of a DATA frame: the most that a peer must accept.
-const FRAME_BYTES: usize = 16_384;
 const READ_BYTES: usize = 64 * 1024;
 
 type Stream = TlsStream<TcpStream>;
@@ -73,13 +71,13 @@ struct Windows {
 
 impl Link {
     pub(super) async fn open(
-        stream: Stream,
+        mut stream: Stream,
         reading: Reading,
         pace: Pace,
         is_blind: bool,
     ) -> io::Result<Self> {
         let window = if reading == Reading::Everything { LARGEST_WINDOW } else { 0 };
-        let mut stream = Wire::open_with(stream, &setting(INITIAL_WINDOW_SIZE, window)).await?.into_inner();
+        send_preface(&mut stream, &setting(INITIAL_WINDOW_SIZE, window)).await?;
         let more = (LARGEST_WINDOW - DEFAULT_WINDOW).to_be_bytes();
         stream.write_all(&frame(WINDOW_UPDATE, 0, 0, &more)).await?;
         let (from, writing) = tokio::io::split(stream);
@@ -152,6 +150,21 @@ impl Link {
         }
     }
 
+    /// Makes calls that are cancelled at once, until the peer ends the connection. These must be its first calls.
+    pub(super) async fn cancelled_calls(&mut self, headers: &Repeated, request: &[u8]) -> io::Result<()> {
+        let (mut next, body) = (&headers.first, message(request));
+        self.flood(|stream| {
+            let block = std::mem::replace(&mut next, &headers.again);
+            [
+                frame(HEADERS, END_HEADERS, stream, block),
+                frame(DATA, END_STREAM, stream, &body),
+                frame(RST_STREAM, 0, stream, &CANCEL),
+            ]
+            .concat()
+        })
+        .await
+    }
+
     /// Waits until one more answer has ended.
     pub(super) async fn answered(&self) -> io::Result<()> {
         if !self.is_blind {
@@ -162,7 +175,7 @@ impl Link {
 
     /// Sends a part of a call's body, as fast as the peer allows.
     pub(super) async fn data(&mut self, stream: u32, bytes: &[u8]) -> io::Result<()> {
-        for part in bytes.chunks(FRAME_BYTES) {
+        for part in bytes.chunks(MAX_FRAME_BYTES) {
             if !self.is_blind {
                 self.peer.window(stream, part.len()).await?;
             }
@@ -217,7 +230,7 @@ impl Peer {
         }
     }
 
-    fn take(&self, kind: u8, flags: u8, stream: u32, payload: &[u8]) {
+    fn take(&self, Frame { kind, flags, stream, payload }: Frame<'_>) {
         let number = |bytes: &[u8]| bytes.try_into().map(u32::from_be_bytes).unwrap_or_default();
         let mut windows = self.windows.lock().unwrap_or_else(PoisonError::into_inner);
         match kind {
@@ -256,16 +269,13 @@ async fn read(mut from: ReadHalf<Stream>, peer: Arc<Peer>) {
     let mut chunk = vec![0; READ_BYTES];
     while let Ok(count @ 1..) = from.read(&mut chunk).await {
         buffer.extend_from_slice(&chunk[..count]);
-        let mut at = 0;
-        while let Some(header) = buffer.get(at..at + FRAME_HEADER_BYTES) {
-            let length = usize::from(header[0]) << 16 | usize::from(header[1]) << 8 | usize::from(header[2]);
-            let begin = at + FRAME_HEADER_BYTES;
-            let Some(payload) = buffer.get(begin..begin + length) else { break };
-            let stream = u32::from_be_bytes([header[5] & 0x7f, header[6], header[7], header[8]]);
-            peer.take(header[3], header[4], stream, payload);
-            at = begin + length;
+        let mut rest = &buffer[..];
+        while let Some((frame, more)) = Frame::split(rest) {
+            peer.take(frame);
+            rest = more;
         }
-        buffer.drain(..at);
+        let taken = buffer.len() - rest.len();
+        buffer.drain(..taken);
     }
     peer.close();
 }

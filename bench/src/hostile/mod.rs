@@ -67,7 +67,7 @@ const SHORT: Plan = Plan {
 pub(crate) async fn run(args: HostileArgs) -> anyhow::Result<()> {
     let is_chosen = |name: &str| args.only.as_ref().is_none_or(|text| name.contains(text.as_str()));
     let cases: Vec<_> = attacks::all().into_iter().filter(|case| is_chosen(case.name)).collect();
-    ensure!(!cases.is_empty(), "no case is called so; --list prints all of them");
+    ensure!(!cases.is_empty(), "no case has such a name; --list prints all of them");
     if args.list {
         for case in cases {
             println!("{:28} {}", case.name, case.about);
@@ -87,7 +87,7 @@ pub(crate) async fn run(args: HostileArgs) -> anyhow::Result<()> {
                 held += usize::from(verdict.is_held);
                 println!("{}\n{}", verdict.line, verdict.details);
             }
-            // The other cases still tell something.
+            // The other cases can still be measured.
             Err(error) => println!("case {} NOT HELD (it could not be run: {error:#})", case.name),
         }
     }
@@ -99,6 +99,6 @@ pub(crate) async fn run(args: HostileArgs) -> anyhow::Result<()> {
 /// Runs the attacker's process.
 pub(crate) async fn attack(args: AttackArgs) -> anyhow::Result<()> {
     let case =
-        attacks::all().into_iter().find(|case| case.name == args.case).context("no case is called so")?;
+        attacks::all().into_iter().find(|case| case.name == args.case).context("no case has this name")?;
     attacker::attack(&args, case.at_once, case.session).await
 }

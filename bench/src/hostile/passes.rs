@@ -2,7 +2,6 @@
 
 use std::{
     fs,
-    net::SocketAddr,
     path::{Path, PathBuf},
 };
 
@@ -30,8 +29,6 @@ pub(super) struct Passes {
     pub(super) own_item: i64,
     /// The token of a page far behind of a search for lamps, 100 items a page.
     pub(super) deep_page: String,
-    /// Where the honest seller is called back.
-    pub(super) callback: SocketAddr,
 }
 
 impl Passes {
@@ -44,7 +41,6 @@ impl Passes {
             "item": self.item,
             "own_item": self.own_item,
             "deep_page": self.deep_page,
-            "callback": self.callback,
         });
         Ok(fs::write(dir.join(FILE), all.to_string())?)
     }
@@ -63,7 +59,6 @@ impl Passes {
             item: all["item"].as_i64().context("an item")?,
             own_item: all["own_item"].as_i64().context("an item")?,
             deep_page: text(&all["deep_page"])?,
-            callback: text(&all["callback"])?.parse()?,
         })
     }
 }

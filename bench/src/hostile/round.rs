@@ -62,7 +62,7 @@ impl Rounds {
     pub(super) async fn run(&self, case: &Case) -> anyhow::Result<Outcome> {
         let market = Arc::new(Victim::start(self.template.copy()?).await?);
         let honest = Honest::enter(&self.template, market.address(), self.plan).await?;
-        let passes = self.template.passes(market.address(), honest.callback).await?;
+        let passes = self.template.passes(market.address()).await?;
         passes.write(market.dir())?;
         let target = match case.target {
             Target::Market => market.address(),

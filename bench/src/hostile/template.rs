@@ -95,7 +95,7 @@ impl Template {
     }
 
     /// Returns what the attacker gets to know at a market.
-    pub(super) async fn passes(&self, market: SocketAddr, callback: SocketAddr) -> anyhow::Result<Passes> {
+    pub(super) async fn passes(&self, market: SocketAddr) -> anyhow::Result<Passes> {
         let deep_page = deep_page(&connect(&self.hostile_buyer, market).await?).await?;
         Ok(Passes {
             deep_page,
@@ -103,7 +103,6 @@ impl Template {
             buyer: pass(&self.hostile_buyer, market).await?,
             item: self.item,
             own_item: self.own_item,
-            callback,
         })
     }
 }

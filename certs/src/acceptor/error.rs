@@ -15,7 +15,8 @@ pub enum AcceptError {
     /// [`AcceptorLimits::connections`](super::AcceptorLimits::connections) connections are already open.
     #[error("the limit on open connections is reached")]
     Full,
-    /// The party already has [`AcceptorLimits::connections_of_party`](super::AcceptorLimits::connections_of_party) open connections.
+    /// The party already has as many open connections as
+    /// [`AcceptorLimits::connections_of_party`](super::AcceptorLimits::connections_of_party) allows.
     #[error("this {} has reached its limit of open connections", identity.role())]
     TooManyOfOne {
         /// The party that reached its limit.
@@ -43,7 +44,8 @@ pub enum AcceptError {
     /// The certificate is trusted by TLS but does not name exactly one party of the trust domain.
     #[error("the peer's certificate was rejected")]
     Certificate(#[from] CertificateError),
-    /// A party other than the market connected to a callback server ([`ClientPolicy::MarketOnly`](crate::server::ClientPolicy::MarketOnly)).
+    /// A party other than the market connected to a callback server
+    /// ([`ClientPolicy::MarketOnly`](crate::server::ClientPolicy::MarketOnly)).
     #[error("only the market may connect here, and the peer is a {}", identity.role())]
     NotTheMarket {
         /// The party that connected.

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 
@@ -29,6 +29,11 @@ pub const HEADERS: usize = 1_024;
 
 /// Minimum interval between log lines about dropped connections, so that a flood does not fill the log.
 const DROPPED_REPORT: Duration = Duration::from_secs(1);
+
+/// Why a connection is dropped at once.
+const FULL: &str = "too many connections of its address wait for their handshake";
+/// Why a connection that had to wait is dropped.
+const LATE: &str = "it waited too long for its handshake, or gave way to another address";
 
 /// Accepts connections, and yields each when its source address has a place for its handshake.
 ///
@@ -95,7 +100,7 @@ impl Listener {
             tokio::select! {
                 Some(waited) = self.pending.join_next() => match waited {
                     Ok(Ok(arrival)) => return arrival,
-                    Ok(Err(lost)) => self.lose(&lost),
+                    Ok(Err(lost)) => self.report_dropped(lost.address, &lost.why),
                     // A panic has already been reported by the panic hook, and costs only that connection.
                     Err(_) => self.sources.count_dropped(),
                 },
@@ -117,46 +122,42 @@ impl Listener {
                 Ok(permit) => {
                     self.pending.spawn(behind_proxy(self.sources.clone(), permit, stream, address));
                 }
-                Err(_) => self.lose(&Lost { address, why: "too many proxy headers are awaited".to_owned() }),
+                Err(_) => self.report_dropped(address, "too many proxy headers are awaited"),
             }
             return None;
         }
         match self.sources.enter(address.ip()) {
-            Entry::Place(place) => return Some(Arrival { stream, address, since: Instant::now(), place }),
-            Entry::Full => self.lose(&Lost::full(address)),
+            Entry::Place(place) => return Some(Arrival::now(stream, address, place)),
             Entry::Wait(turn) => {
-                self.pending.spawn(async move {
-                    let place = timeout(WAITING_TIMEOUT, turn).await;
-                    Arrival::after(stream, address, place.ok().and_then(Result::ok))
-                });
+                self.pending.spawn(Arrival::in_turn(stream, address, turn));
             }
+            Entry::Full => self.report_dropped(address, FULL),
         }
         None
     }
 
-    fn lose(&mut self, lost: &Lost) {
+    /// Counts a connection that is closed before its handshake, and logs it, unless that was done for another just now.
+    pub fn report_dropped(&mut self, address: SocketAddr, why: &str) {
         self.sources.count_dropped();
-        self.report.one(lost);
+        self.report.one(address, why);
     }
 }
 
 impl Arrival {
-    fn after(stream: TcpStream, address: SocketAddr, place: Option<Place>) -> Result<Self, Lost> {
-        let place = place.ok_or_else(|| Lost::late(address))?;
-        Ok(Arrival { stream, address, since: Instant::now(), place })
-    }
-}
-
-impl Lost {
-    fn full(address: SocketAddr) -> Self {
-        Lost { address, why: "too many connections of its address wait for their handshake".to_owned() }
+    fn now(stream: TcpStream, address: SocketAddr, place: Place) -> Self {
+        Arrival { stream, address, since: Instant::now(), place }
     }
 
-    fn late(address: SocketAddr) -> Self {
-        Lost {
-            address,
-            why: "it waited too long for its handshake, or gave way to another address".to_owned(),
-        }
+    /// Waits for the turn of a connection.
+    async fn in_turn(
+        stream: TcpStream,
+        address: SocketAddr,
+        turn: oneshot::Receiver<Place>,
+    ) -> Result<Self, Lost> {
+        let Ok(Ok(place)) = timeout(WAITING_TIMEOUT, turn).await else {
+            return Err(Lost { address, why: LATE.to_owned() });
+        };
+        Ok(Arrival::now(stream, address, place))
     }
 }
 
@@ -174,12 +175,11 @@ async fn behind_proxy(
         Ok(Ok(client)) => client.unwrap_or(proxy),
     };
     drop(permit);
-    let place = match sources.enter(client.ip()) {
-        Entry::Place(place) => Some(place),
-        Entry::Wait(turn) => timeout(WAITING_TIMEOUT, turn).await.ok().and_then(Result::ok),
-        Entry::Full => return Err(Lost::full(client)),
-    };
-    Arrival::after(stream, client, place)
+    match sources.enter(client.ip()) {
+        Entry::Place(place) => Ok(Arrival::now(stream, client, place)),
+        Entry::Wait(turn) => Arrival::in_turn(stream, client, turn).await,
+        Entry::Full => Err(Lost { address: client, why: FULL.to_owned() }),
+    }
 }
 
 fn is_in(networks: &[IpNet], address: IpAddr) -> bool {
@@ -195,11 +195,11 @@ struct Report {
 }
 
 impl Report {
-    fn one(&mut self, lost: &Lost) {
+    fn one(&mut self, address: SocketAddr, why: &str) {
         self.count += 1;
         if self.reported_at.is_none_or(|at| at.elapsed() >= DROPPED_REPORT) {
             let count = std::mem::take(&mut self.count);
-            tracing::warn!(count, last = %lost.address, "dropped connections before their handshake: {}", lost.why);
+            tracing::warn!(count, last = %address, "dropped connections before their handshake: {why}");
             self.reported_at = Some(Instant::now());
         }
     }

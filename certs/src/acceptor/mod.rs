@@ -168,10 +168,7 @@ impl Acceptor {
 
     /// Like [`Acceptor::accept`], but the handshake timeout counts from `since`, for a connection that has
     /// already waited in a queue of the caller's.
-    ///
-    /// # Errors
-    /// Returns the errors of [`Acceptor::accept`].
-    pub async fn accept_since(
+    async fn accept_since(
         &self,
         since: Instant,
         tcp: TcpStream,

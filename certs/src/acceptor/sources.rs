@@ -8,7 +8,7 @@
 //!   keep those out, however many they are.
 //! - A source has a budget of CPU time: [`AcceptorLimits::handshakes_per_second_of_address`], of which a failed handshake
 //!   counts as [`FAILED_COST`]. When it has used up [`BURST`] of it, each further handshake keeps its place until the
-//!   budget has paid for it. The source's other connections wait so long.
+//!   budget has paid for it. Meanwhile the source's other connections wait.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -176,7 +176,7 @@ impl Sources {
     }
 
     /// Counts a connection that was closed before its handshake.
-    pub fn count_dropped(&self) {
+    pub(super) fn count_dropped(&self) {
         self.dropped.fetch_add(1, Ordering::Relaxed);
     }
 
@@ -228,8 +228,8 @@ impl Shared {
         self.under_way < limits.handshakes.max(1) && (!is_stranger || self.strangers < for_strangers.max(1))
     }
 
-    /// Makes room for a source with this many waiting connections, if need be by dropping the last one of the source that
-    /// has most. Returns whether there is room: a newcomer finds some, however many others are waiting.
+    /// Makes room for a source with this many waiting connections, if necessary by dropping the last one of the source
+    /// that has most. Returns whether there is room: a new source finds some, however many others are waiting.
     fn make_room(&mut self, limits: &AcceptorLimits, present: usize) -> bool {
         if self.waiting.total < limits.waiting {
             return true;

@@ -43,13 +43,19 @@ impl Turns {
     }
 
     pub(super) fn pop(&mut self, known_may: bool, strangers_may: bool) -> Option<(IpAddr, bool)> {
-        let known = |turns: &mut Self| known_may.then(|| turns.known.pop_front()).flatten();
-        let stranger = |turns: &mut Self| strangers_may.then(|| turns.strangers.pop_front()).flatten();
+        let known = |turns: &mut Self| {
+            let source = known_may.then(|| turns.known.pop_front()).flatten();
+            source.map(|source| (source, false))
+        };
+        let stranger = |turns: &mut Self| {
+            let source = strangers_may.then(|| turns.strangers.pop_front()).flatten();
+            source.map(|source| (source, true))
+        };
         self.is_strangers_turn = !self.is_strangers_turn;
         if self.is_strangers_turn {
-            stranger(self).map(|source| (source, true)).or_else(|| known(self).map(|source| (source, false)))
+            stranger(self).or_else(|| known(self))
         } else {
-            known(self).map(|source| (source, false)).or_else(|| stranger(self).map(|source| (source, true)))
+            known(self).or_else(|| stranger(self))
         }
     }
 }

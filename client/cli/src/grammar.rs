@@ -30,7 +30,7 @@ pub enum Shared {
     Whoami,
     /// Show what waits for you in your mailbox, and for which consumers; remove one
     Mailbox {
-        /// What to do with it; without, it is shown.
+        /// The change to make; without one, the mailbox is shown.
         #[command(subcommand)]
         change: Option<MailboxChange>,
     },
@@ -47,7 +47,7 @@ pub enum Shared {
     Man,
 }
 
-/// What can be done with a mailbox.
+/// A change to one's mailbox.
 #[derive(Subcommand)]
 pub enum MailboxChange {
     /// Remove a consumer that is no longer used, so that no event waits for it

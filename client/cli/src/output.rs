@@ -85,7 +85,7 @@ impl Printer {
         }
         let width = T::HEADINGS.iter().map(|heading| heading.len()).max().unwrap_or(0);
         for (heading, value) in T::HEADINGS.iter().zip(row.cells()) {
-            // Further lines are indented as far as the first: text of another party must not pass for a field.
+            // Further lines are indented like the first, so that another party's text can't pass for a field.
             let value = value.replace('\n', &format!("\n{:width$}  ", ""));
             write(&format!("{}  {value}", self.bold(&format!("{heading:>width$}"))))?;
         }

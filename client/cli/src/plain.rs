@@ -5,14 +5,14 @@ use unicode_properties::{GeneralCategory, GeneralCategoryGroup, UnicodeGeneralCa
 /// The maximum number of combining marks in a row that are shown; more of them cover the lines above and below.
 const MARKS_MAX: usize = 3;
 
-/// Replaces characters that a terminal would obey, or that nobody sees, by `\u{…}`. The market rejects names that contain
-/// them, but a client need not rely on that.
+/// Replaces invisible characters, and those that a terminal would interpret, by `\u{…}`. The market rejects names that
+/// contain them, but a client need not rely on that.
 pub fn plain(text: &str) -> String {
     escaped(text, |_| false)
 }
 
-/// Like [`plain`], for descriptions: keeps line breaks, and the characters by which emoji and the letters of some scripts are
-/// joined and chosen. A text of several lines is not known by them as a name is.
+/// Like [`plain`], for descriptions: keeps line breaks, and the joiners and variation selectors that emoji and some scripts
+/// need. In a name they could imitate another name; a description identifies nothing.
 pub fn prose(text: &str) -> String {
     escaped(text, |c| matches!(c, '\n' | '\u{200c}' | '\u{200d}' | '\u{fe0e}' | '\u{fe0f}'))
 }
@@ -31,8 +31,8 @@ fn escaped(text: &str, is_kept: fn(char) -> bool) -> String {
     shown
 }
 
-/// Returns whether a terminal obeys a character, or shows nothing for it: control and format characters, line separators, and
-/// what is ignorable by default (Unicode, `Default_Ignorable_Code_Point`).
+/// Returns whether a terminal interprets a character, or shows nothing for it: control and format characters, line
+/// separators, and those that are ignorable by default (Unicode, `Default_Ignorable_Code_Point`).
 fn is_harmful(c: char) -> bool {
     c.is_control()
         || matches!(
@@ -59,7 +59,7 @@ mod tests {
     }
 
     #[test]
-    fn what_nobody_sees_is_shown() {
+    fn invisible_characters_are_escaped() {
         for c in ['\u{200b}', '\u{3164}', '\u{e0041}', '\u{202e}', '\u{2028}', '\u{ad}', '\u{fe0f}'] {
             assert_eq!(plain(&format!("Shop{c}")), format!("Shop{}", c.escape_unicode()));
         }

@@ -1,14 +1,14 @@
 //! Cells of CSV files that spreadsheets would take for formulas.
 //!
 //! A spreadsheet runs a cell that begins with `=`, `+`, `-`, `@`, a tab or a line break as a formula, which may load a page
-//! or start a program (OWASP, "CSV Injection"). An apostrophe before it makes it a text.
+//! or start a program (OWASP, "CSV Injection"). A leading apostrophe makes it text.
 
 use std::borrow::Cow;
 
-/// Returns a cell as a spreadsheet may open it: with an apostrophe in front if it would be taken for a formula. Numbers and
-/// amounts of money, which may be negative, stay as they are.
+/// Returns a cell that is safe to open in a spreadsheet: with a leading apostrophe if it would be taken for a formula. Numbers
+/// and amounts of money, which may be negative, stay as they are.
 ///
-/// [`original`] undoes it, whatever the cell is: apostrophes before a formula are added to.
+/// [`original`] undoes it for every cell, because a formula that already has leading apostrophes gets one more.
 pub fn neutral(cell: &str) -> Cow<'_, str> {
     if is_formula(cell.trim_start_matches('\'')) {
         Cow::Owned(format!("'{cell}"))

@@ -2,12 +2,9 @@
 
 use std::{collections::BTreeMap, error::Error, fmt, time::Duration};
 
-use souk_proto::{Reason, reason::DOMAIN};
+use souk_proto::{Reason, metadata::RETRY_PUSHBACK, reason::DOMAIN};
 use tonic::{Code, Status, metadata::MetadataMap};
 use tonic_types::StatusExt as _;
-
-/// The trailer with which a server tells a client when to retry (gRFC A6, "Server Pushback").
-const PUSHBACK: &str = "grpc-retry-pushback-ms";
 
 /// A parsed gRPC status (AIP-193).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -102,7 +99,7 @@ impl Refusal {
         matches!(self.reason, Some(Reason::TokenRequired | Reason::TokenInvalid | Reason::TokenExpired))
     }
 
-    /// Returns whether the request is larger than the market takes, which it will also be the next time.
+    /// Returns whether the request is larger than the market accepts, so that a retry would fail as well.
     pub fn is_about_the_size(&self) -> bool {
         matches!(self.reason, Some(Reason::MessageTooLarge | Reason::MetadataTooLarge))
     }
@@ -145,9 +142,9 @@ impl fmt::Display for Refusal {
 impl Error for Refusal {}
 
 /// Returns the server's pushback: a wait, or `Some(None)` if the call must not be retried. A value that is not a
-/// number of milliseconds counts as that, as gRFC A6 requires.
+/// number of milliseconds also forbids the retry, as gRFC A6 requires.
 fn pushback(metadata: &MetadataMap) -> Option<Option<Duration>> {
-    let value = metadata.get(PUSHBACK)?;
+    let value = metadata.get(RETRY_PUSHBACK)?;
     let milliseconds = value.to_str().ok().and_then(|text| text.parse::<u32>().ok());
     Some(milliseconds.map(|milliseconds| Duration::from_millis(milliseconds.into())))
 }
@@ -188,7 +185,7 @@ mod tests {
     fn a_pushback_replaces_the_retry_info() {
         let refusal = |value: &str| {
             let mut status = status("OVERLOADED", DOMAIN);
-            status.metadata_mut().insert(PUSHBACK, value.parse().expect("a value"));
+            status.metadata_mut().insert(RETRY_PUSHBACK, value.parse().expect("a value"));
             Refusal::new(&status)
         };
         assert_eq!(refusal("700").retry_after(), Some(Duration::from_millis(700)));

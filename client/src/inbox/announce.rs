@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use souk_proto::v1::{AcknowledgeRequest, AnnounceInboxRequest};
+use souk_proto::v1::AnnounceInboxRequest;
 use tokio::{sync::mpsc, time::sleep};
 use tonic::Code;
 
@@ -54,19 +54,16 @@ pub(super) async fn announce(connection: Connection, notices: mpsc::Sender<Notic
     }
 }
 
-/// Confirms what was reported as missed, when the consumer has taken the notice. Best effort: otherwise the next answer
-/// reports it again.
+/// Confirms what was reported as missed, once the consumer of the notices has taken them.
 async fn confirm(connection: &Connection, notices: &mpsc::Sender<Notice>, reports: &mut MissedReports) {
-    let Some(total) = reports.unconfirmed() else { return };
+    if reports.unconfirmed().is_none() {
+        return;
+    }
     loop {
         sleep(CONFIRM_DELAY).await;
         if is_drained(notices) {
             break;
         }
     }
-    let request = AcknowledgeRequest { missed_total: Some(total), ..AcknowledgeRequest::default() };
-    match connection.call(request).await {
-        Ok(_) => reports.confirmed(total),
-        Err(failure) => tracing::debug!(%failure, "the report of missed events will come again"),
-    }
+    reports.confirm(connection, "").await;
 }

@@ -1,5 +1,5 @@
-//! What a name may consist of. It is shown to other parties, who tell by it whom they deal with and what they buy, so it
-//! must not contain what nobody can see.
+//! The characters that a name may contain. Other parties recognise by it whom they deal with and what they buy, so none
+//! of them may be invisible.
 
 use unicode_normalization::char::is_combining_mark;
 use unicode_properties::{GeneralCategory, UnicodeGeneralCategory as _};
@@ -13,8 +13,8 @@ const MARKS_MAX: usize = 3;
 /// Checks the characters of a name, which is trimmed and in NFC.
 ///
 /// # Errors
-/// The name contains a character that has no glyph of its own, too many combining marks in a row or one without a letter,
-/// or nothing but such characters.
+/// The name contains an invisible character, too many combining marks in a row or one without a letter, or nothing but
+/// blank characters.
 pub(super) fn check(name: &str) -> Result<(), Invalid> {
     let mut marks = None;
     for c in name.chars() {

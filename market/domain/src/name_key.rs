@@ -1,4 +1,4 @@
-//! Which display names look alike. Those of two parties must differ for the eye, not only for a program.
+//! Which display names look alike. Those of two parties must differ visibly, not only in their encoding.
 
 use serde::{Deserialize, Serialize};
 use unicode_security::skeleton;
@@ -7,8 +7,8 @@ use super::DisplayName;
 
 /// What display names that look alike have in common: a name belongs to one party, and so do all that have its key.
 ///
-/// It is the skeleton of the name (UTS #39, section 4) without regard to case and to repeated spaces. Once case is
-/// disregarded, the letters that look like a lower-case l, which include a capital I, are one with i.
+/// It is the skeleton of the name (UTS #39, section 4), ignoring case and repeated spaces. A capital I looks like a
+/// lower-case l, so once case is ignored, i and l are the same.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct NameKey(String);
@@ -21,7 +21,7 @@ impl NameKey {
         Self(words.to_lowercase().replace('i', "l"))
     }
 
-    /// Returns the key as a text, which is not for people.
+    /// Returns the key as it is stored. It is not meant for display.
     pub fn as_str(&self) -> &str {
         &self.0
     }

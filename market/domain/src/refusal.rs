@@ -11,7 +11,7 @@ pub enum Refusal {
     Suspended,
     /// No party is registered under this id.
     PartyNotFound(PartyId),
-    /// Another party has the display name, or one that looks like it. It is not said who.
+    /// Another party has the display name, or one that looks like it. The caller does not learn which party.
     DisplayNameTaken,
     /// The caller used the request id before with other parameters.
     RequestIdReused,

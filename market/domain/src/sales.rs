@@ -26,7 +26,7 @@ impl TimeRange {
     /// Splits the range into its whole days (UTC) and the parts of days at its ends.
     pub fn by_days(&self) -> DayParts {
         let start_of = |day: i64| Timestamp(day.saturating_mul(DAY_MICROS));
-        // All of time has no beginning and no end that could cut a day.
+        // The bounds of `ALL` count as midnights.
         let is_whole = |time: Timestamp, bound: i64| time.0 == bound || time == start_of(day_of(time));
         let first = day_of(self.from) + i64::from(!is_whole(self.from, i64::MIN));
         let after = day_of(self.until);
@@ -96,8 +96,8 @@ pub struct SalesSummary {
     pub days: Vec<DaySales>,
     /// The sales by item and currency, largest revenue first.
     pub items: Vec<ItemSales>,
-    /// The days of which the range has only a part, if some of their orders were archived: it is not known any more in
-    /// which part these were, and they are missing in the sums.
+    /// The days of which the range has only a part, if some of their orders were archived: the part that these were in is
+    /// no longer known, so the sums leave them out.
     pub cut_days: Vec<i64>,
 }
 

@@ -1,5 +1,5 @@
-//! Free text from users: names, descriptions and reasons, with their length limits. Names may have fewer characters
-//! ([`name`](super::name)).
+//! Free text from users: names, descriptions and reasons, with their length limits. The characters of names are
+//! restricted further ([`name`](super::name)).
 //!
 //! Surrounding white space is trimmed and the rest is normalised to NFC (Unicode UAX #15), so that two
 //! encodings of the same name compare equal. Control characters are refused because the text is printed on
@@ -29,8 +29,8 @@ macro_rules! text {
             ///
             /// # Errors
             ///
-            /// Fails if the text is too long or too short, or contains a control character or, in a name, what can't
-            /// be seen.
+            /// Fails if the text is too long or too short, or contains a control character or, in a name, an
+            /// invisible one.
             pub fn parse(text: &str) -> Result<Self, Invalid> {
                 parse(text, $least, $most, Kind::$kind).map(Self)
             }
@@ -61,8 +61,9 @@ text! {
     Description, 0 to 4000, Lines
 }
 text! {
-    /// A party's public name: one line of 1 to 100 characters.
-    DisplayName, 1 to 100, Name
+    /// A party's public name: one line of 1 to 100 characters. Not parsed as a name, because a party keeps one from before
+    /// names were restricted to visible characters; the rules check a new one.
+    DisplayName, 1 to 100, Line
 }
 text! {
     /// The text of a test event: one line of up to 200 characters.
@@ -84,16 +85,6 @@ text! {
 }
 
 impl DisplayName {
-    /// Parses a name that may be one from before names had fewer characters than other texts: a party keeps such a name. The
-    /// rules check a new one.
-    ///
-    /// # Errors
-    ///
-    /// Fails if the text is too long or too short, or contains a control character.
-    pub fn parse_known(text: &str) -> Result<Self, Invalid> {
-        parse(text, 1, Self::MAX_CHARS, Kind::Line).map(Self)
-    }
-
     /// Checks that a party may take this name.
     pub(super) fn check(&self) -> Result<(), Invalid> {
         name::check(&self.0)
@@ -102,7 +93,7 @@ impl DisplayName {
 
 #[derive(Clone, Copy, PartialEq)]
 enum Kind {
-    /// One line by which a party, an item or a vehicle is known.
+    /// One line by which an item, a vehicle or a driver is known.
     Name,
     /// One line.
     Line,

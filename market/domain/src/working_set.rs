@@ -136,8 +136,8 @@ impl WorkingSet {
         self.parties.put(party.id, party);
     }
 
-    /// Gives a party a name, and all that look like it. The name that it had stays taken until the batch is saved: the rows of
-    /// a batch may be written in any order, and no two of them may have one name in between.
+    /// Gives a party a name, and all that look like it. Its previous name stays taken until the batch is saved: the rows of
+    /// a batch may be written in any order, and no two of them may share a name meanwhile.
     pub(super) fn claim_name(&mut self, party: PartyId, name: NameKey) {
         self.names.insert(name.clone(), party);
         self.claimed_names.insert(party, name);

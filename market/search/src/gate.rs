@@ -10,7 +10,7 @@ use souk_domain::PartyId;
 use super::SearchError;
 
 /// The maximum number of searches in progress, including those that wait.
-pub(super) const MAX_SEARCHES: usize = 1_024;
+const MAX_SEARCHES: usize = 1_024;
 
 /// The limit. It is separate from the threads, because a search that waits for the index to catch up must not occupy
 /// one.
@@ -24,7 +24,7 @@ struct Places {
     by_party: HashMap<PartyId, usize>,
 }
 
-/// The place of a search, given back on drop.
+/// The place of a search, released on drop.
 pub(super) struct Place {
     gate: Gate,
     party: PartyId,
@@ -92,7 +92,7 @@ mod tests {
         assert_eq!(greedy.len(), MAX_SEARCHES / 2, "one party gets half");
         let more: Vec<_> = (2..9).map(|number| all_of(&gate, number)).collect();
         assert!(more.iter().all(|places| !places.is_empty()));
-        assert!(gate.enter(party(9)).is_ok(), "somebody who comes late gets in, too");
+        assert!(gate.enter(party(9)).is_ok(), "a party that comes late is admitted, too");
         drop((greedy, more));
         assert!(gate.taken() == 0 && gate.lock().by_party.is_empty());
     }

@@ -172,7 +172,7 @@ impl Search {
     ) -> Result<SearchPage, SearchError> {
         let caller = caller.into();
         // Read before the search: what is listed while it runs need not be found.
-        let listed_by_now = self.load().moved;
+        let listed_by_now = self.moved().max(self.progress().indexed);
         let mut hits = self.find(caller, query).await?;
         // Callers act on "no hits" rather than search again, so it must be true for everything listed by now.
         // If the index can't follow at present, waiting would not help.
@@ -214,7 +214,7 @@ impl Search {
     pub async fn wait_for_room(&self) {
         let mut progress = self.shared.live.progress.subscribe();
         while self.is_far_behind() {
-            // The timeout is for an index that stops to follow meanwhile, which reports no progress.
+            // The timeout is for an index that stops following meanwhile, which reports no progress.
             let _ = timeout(STALE_AFTER, progress.changed()).await;
         }
     }
@@ -228,7 +228,7 @@ impl Search {
     /// Returns the lag of the index and the number of searches in progress.
     pub fn load(&self) -> SearchLoad {
         let Progress { indexed, level, .. } = self.progress();
-        let moved = *self.shared.live.moved.borrow();
+        let moved = self.moved();
         let Shared { gate, pool, .. } = &*self.shared;
         let (searches, running, threads) = (gate.taken(), pool.running(), pool.threads());
         SearchLoad { indexed, moved: moved.max(indexed), level, searches, running, threads }
@@ -243,7 +243,7 @@ impl Search {
     /// Returns for how long the index has lacked changes; `None` if it has everything, or is being built.
     pub fn lag(&self) -> Option<Duration> {
         let progress = self.progress();
-        let is_behind = progress.level && progress.indexed < *self.shared.live.moved.borrow();
+        let is_behind = progress.level && progress.indexed < self.moved();
         progress.behind_since.filter(|_| is_behind).map(|since| since.elapsed())
     }
 
@@ -333,6 +333,11 @@ impl Search {
             items.into_iter().filter(Item::is_listed).map(|item| (item.id, item)).collect();
         let at = |place: &Place| Some((listed.remove(&ItemId(place.item))?, SearchCursor(*place)));
         Ok(places.iter().filter_map(at).collect())
+    }
+
+    /// Returns the end of the feed, as far as it was reported.
+    fn moved(&self) -> FeedPosition {
+        *self.shared.live.moved.borrow()
     }
 
     fn progress(&self) -> Progress {

@@ -135,10 +135,6 @@ impl<'a> Matching<'a> {
         }
         filters.extend(seller.map(|seller| exactly(fields.seller_term(seller))));
         filters.extend(in_stock.then(|| exactly(fields.in_stock_term())));
-        if let Some(among) = &self.query.among {
-            let terms = among.iter().map(|item| fields.item_term(item.0));
-            filters.push(Box::new(TermSetQuery::new(terms)));
-        }
         filters
     }
 }

@@ -1,7 +1,7 @@
-//! The threads that search, and who may use them next.
+//! The threads that run searches, and the scheduling of searches on them.
 //!
-//! Searches have threads of their own. On a pool shared with other work, such as the resolution of names, that work
-//! could take all of the threads.
+//! Searches have threads of their own. In a pool shared with other work, such as name resolution, that work could occupy
+//! all threads.
 
 use std::{
     io,
@@ -9,7 +9,7 @@ use std::{
     panic::{self, AssertUnwindSafe},
     sync::{
         Arc, Condvar, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU8, Ordering},
+        atomic::{AtomicBool, Ordering},
     },
     thread,
     time::{Duration, Instant},
@@ -23,8 +23,8 @@ use super::{
     turns::{Bounds, Turns},
 };
 
-/// Threads for each core. Half of them can be taken by one party, which can then use all cores; the other half is for
-/// the searches of others, which the operating system runs beside.
+/// Threads for each core. One party can occupy half of them, enough to use all cores. The other half is for the searches
+/// of other parties, which the operating system schedules alongside.
 const THREADS_PER_CORE: usize = 2;
 /// The minimum and maximum number of threads.
 const THREADS: (usize, usize) = (4, 64);
@@ -36,35 +36,30 @@ const THREAD_WAIT: Duration = Duration::from_millis(45);
 /// The threads. They end when this is dropped, after the search that they run.
 pub(super) struct Pool {
     shared: Arc<Shared>,
-    threads: usize,
 }
 
 struct Shared {
     state: Mutex<State>,
     wake: Condvar,
+    threads: usize,
 }
 
 struct State {
     turns: Turns<PartyId, Job>,
-    threads: usize,
     running: usize,
     is_closed: bool,
 }
 
 type Job = Box<dyn FnOnce() + Send>;
 
-/// What has become of a job: it can be started or given up, but not both.
+/// The claim to a waiting job: either a thread starts it or its caller gives it up, but not both.
 #[derive(Default)]
-struct Stage(AtomicU8);
+struct Claim(AtomicBool);
 
-impl Stage {
-    const WAITING: u8 = 0;
-    const STARTED: u8 = 1;
-    const GIVEN_UP: u8 = 2;
-
-    /// Leaves the waiting stage. Fails if the job has left it before.
-    fn leave_for(&self, stage: u8) -> bool {
-        self.0.compare_exchange(Self::WAITING, stage, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+impl Claim {
+    /// Takes the claim. Returns `false` if it was taken before.
+    fn take(&self) -> bool {
+        !self.0.swap(true, Ordering::Relaxed)
     }
 }
 
@@ -75,12 +70,12 @@ impl Pool {
         let cores = thread::available_parallelism().map_or(1, NonZeroUsize::get);
         let threads = (cores * THREADS_PER_CORE).clamp(least, most);
         let bounds = Bounds { waiting: MAX_WAITING_OF_PARTY, running: threads / 2 };
-        let state = State { turns: Turns::new(bounds), threads, running: 0, is_closed: false };
-        let shared = Arc::new(Shared { state: Mutex::new(state), wake: Condvar::new() });
+        let state = State { turns: Turns::new(bounds), running: 0, is_closed: false };
+        let shared = Shared { state: Mutex::new(state), wake: Condvar::new(), threads };
         // Created first, so that the threads that were started end if another one can't be.
-        let pool = Self { shared: Arc::clone(&shared), threads };
+        let pool = Self { shared: Arc::new(shared) };
         for number in 0..threads {
-            let shared = Arc::clone(&shared);
+            let shared = Arc::clone(&pool.shared);
             thread::Builder::new().name(format!("souk-search-{number}")).spawn(move || shared.work())?;
         }
         Ok(pool)
@@ -90,19 +85,19 @@ impl Pool {
     ///
     /// # Errors
     ///
-    /// Returns [`SearchError::Overloaded`] if the party has as many searches waiting as it may, or if all threads, or
-    /// the party's share of them, are busy for [`THREAD_WAIT`].
+    /// Returns [`SearchError::Overloaded`] if the party already has [`MAX_WAITING_OF_PARTY`] searches waiting, or if all
+    /// threads, or the party's share of them, are busy for [`THREAD_WAIT`].
     pub(super) async fn run<T: Send + 'static>(
         &self,
         party: PartyId,
         search: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, SearchError> {
-        let stage = Arc::new(Stage::default());
+        let claim = Arc::new(Claim::default());
         let (answer, mut answered) = oneshot::channel();
-        let of_job = Arc::clone(&stage);
+        let of_job = Arc::clone(&claim);
         let job = move || {
             // Nobody waits for a search that was given up, or whose call has ended.
-            if of_job.leave_for(Stage::STARTED) && !answer.is_closed() {
+            if of_job.take() && !answer.is_closed() {
                 // Fails only if the call ends meanwhile.
                 let _ = answer.send(search());
             }
@@ -114,7 +109,7 @@ impl Pool {
                 Ok(answer) => break answer,
                 // A thread is free and about to begin: only the machine is slow, so that another attempt would not help.
                 Err(_) if !self.shared.is_busy_for(party) => {}
-                Err(_) if stage.leave_for(Stage::GIVEN_UP) => return Err(SearchError::Overloaded),
+                Err(_) if claim.take() => return Err(SearchError::Overloaded),
                 Err(_) => break answered.await,
             }
         };
@@ -123,7 +118,7 @@ impl Pool {
 
     /// Returns the number of threads.
     pub(super) fn threads(&self) -> usize {
-        self.threads
+        self.shared.threads
     }
 
     /// Returns the number of searches that occupy a thread.
@@ -158,7 +153,7 @@ impl Shared {
     /// Returns whether no thread could begin a search of a party now.
     fn is_busy_for(&self, party: PartyId) -> bool {
         let state = self.lock();
-        state.running >= state.threads || !state.turns.may_start(party)
+        state.running >= self.threads || !state.turns.may_start(party)
     }
 
     /// Waits for the next search; `None` once the pool is closed.
@@ -229,7 +224,7 @@ mod tests {
             tokio::spawn(async move { pool.run(party(1), move || door.pass()).await })
         };
         let flood: Vec<_> = (0..2 * MAX_WAITING_OF_PARTY).map(|_| endless()).collect();
-        until_running(&pool, pool.threads / 2).await;
+        until_running(&pool, pool.threads() / 2).await;
         for number in 0..100 {
             assert_eq!(pool.run(party(2), move || number).await.unwrap(), number);
         }
@@ -241,7 +236,7 @@ mod tests {
                 Err(error) => assert!(matches!(error, SearchError::Overloaded), "{error}"),
             }
         }
-        assert!(found >= pool.threads / 2);
+        assert!(found >= pool.threads() / 2);
     }
 
     #[tokio::test]

@@ -3,7 +3,7 @@
 use std::{collections::HashSet, sync::Arc};
 
 use serde::{Deserialize, Serialize};
-use souk_domain::{Category, Item, ItemId, PartyId};
+use souk_domain::{Category, Item, PartyId};
 
 use super::{PriceRange, SearchOrder, SearchText, place::Place};
 
@@ -12,9 +12,9 @@ use super::{PriceRange, SearchOrder, SearchText, place::Place};
 /// Words are matched in name and description, ignoring case and accents, and every word must match. The last
 /// one may be a prefix. Typos are forgiven: one in words of 4 letters or more, two in words of 8 or more,
 /// none in words with a digit, because another number means another thing, and none in words of more than 24
-/// letters. In queries of many words, only the 8 longest words allow a typo, and the 4 longest two. An order that does not rank by
-/// match (price, rating, newest) would mix near misses among the hits, so it forgives typos only if nothing
-/// matches as typed.
+/// letters. In queries of many words, only the 8 longest words allow a typo, and the 4 longest two. An order
+/// that does not rank by match (price, rating, newest) would mix near misses among the hits, so it forgives
+/// typos only if nothing matches as typed.
 #[derive(Clone, Debug)]
 pub struct SearchQuery {
     /// The words to find. The first [`SearchQuery::MAX_WORDS`] distinct words count, and the rest are ignored. Without
@@ -32,8 +32,6 @@ pub struct SearchQuery {
     pub hidden_sellers: Arc<HashSet<PartyId>>,
     /// Only items that are in stock.
     pub in_stock: bool,
-    /// Only items in this list.
-    pub among: Option<Arc<[ItemId]>>,
     /// Never forgive typos, even if nothing matches as typed.
     pub is_exact: bool,
     /// The order of the items.
@@ -62,7 +60,6 @@ impl Default for SearchQuery {
             seller: None,
             hidden_sellers: Arc::default(),
             in_stock: false,
-            among: None,
             is_exact: false,
             order: SearchOrder::Relevance,
             limit: 50,

@@ -1,4 +1,4 @@
-//! Standing queries: turned round, so that an item finds the queries that it matches.
+//! Standing queries: reverse search (percolation), in which an item finds the queries that it matches.
 //!
 //! A watched search must not search the index again at every commit. Instead, each query is filed under one of its words,
 //! and a changed item looks up its own words. Only the queries found there are compared with it, each once, however many

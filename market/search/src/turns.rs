@@ -48,7 +48,7 @@ impl<K: Copy + Eq + Hash + Ord, J> Turns<K, J> {
         Self { parties: HashMap::new(), ready: BTreeSet::new(), now: 0, bounds }
     }
 
-    /// Adds a job. Returns it if as many of the party wait as may.
+    /// Adds a job. Fails with the job if the party already has the maximum number waiting.
     pub(super) fn push(&mut self, party: K, job: J) -> Result<(), J> {
         let now = self.now;
         let of = self.parties.entry(party).or_insert(Party { jobs: VecDeque::new(), running: 0, used: now });
@@ -95,12 +95,6 @@ impl<K: Copy + Eq + Hash + Ord, J> Turns<K, J> {
     /// Returns whether a party may start another job.
     pub(super) fn may_start(&self, party: K) -> bool {
         self.parties.get(&party).is_none_or(|of| of.running < self.bounds.running)
-    }
-
-    /// Returns the number of jobs that wait.
-    #[cfg(test)]
-    pub(super) fn waiting(&self) -> usize {
-        self.parties.values().map(|party| party.jobs.len()).sum()
     }
 
     fn make_ready(&mut self, party: K) {
@@ -168,7 +162,7 @@ mod tests {
         assert!(turns.pop().is_some() && turns.pop().is_some() && turns.pop().is_none());
         turns.push('a', 1).unwrap();
         assert_eq!(turns.pop().unwrap().0, 'a');
-        assert_eq!(turns.waiting(), 1);
+        assert_eq!(turns.parties.values().map(|party| party.jobs.len()).sum::<usize>(), 1);
         turns.finish('m', 1);
         assert_eq!(turns.pop().unwrap().0, 'm');
     }

@@ -133,7 +133,7 @@ pub trait Consumers: Send + Sync {
         now: Timestamp,
     ) -> Result<Option<i64>, StoreError>;
 
-    /// Removes a name, unless a stream has its lease. If that is lost in a power loss, the name is back.
+    /// Removes a name, unless a stream has its lease. A power loss may undo the removal.
     async fn remove_consumer(
         &self,
         recipient: PartyId,

@@ -37,19 +37,19 @@ pub struct MailboxRecord {
 
 /// What a consumer has missed because it was dropped.
 ///
-/// An answer may be lost, so the store forgets nothing when it is asked. It counts from the consumer's creation, and the
-/// consumer confirms a total: so repeated and late confirmations are harmless.
+/// An answer may be lost, so reading these numbers does not reset them. The store counts from the consumer's creation, and
+/// the consumer confirms a total, so repeated and late confirmations are harmless.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Missed {
     /// What the consumer has not confirmed.
     pub news: Dropped,
-    /// Everything since the consumer exists.
+    /// Everything since the consumer was created.
     pub total: Dropped,
 }
 
 impl Missed {
     pub(crate) fn since(confirmed: Dropped, total: Dropped) -> Self {
-        // An older market on the same database sets the total back.
+        // An older market on the same database resets the total.
         let news = Dropped {
             orders: (total.orders - confirmed.orders).max(0),
             updates: (total.updates - confirmed.updates).max(0),
@@ -85,7 +85,7 @@ pub trait DeadLetters: Send + Sync {
     async fn missed(&self, recipient: PartyId, consumer: Option<&ConsumerName>)
     -> Result<Missed, StoreError>;
 
-    /// Records that a consumer knows of a total that [`Self::missed`] returned. A total from before the store was
+    /// Records that a consumer has received a total that [`Self::missed`] returned. A total from before the store was
     /// restored from an older backup, or before the consumer was dropped, has no effect.
     async fn confirm_missed(
         &self,

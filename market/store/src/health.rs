@@ -75,7 +75,7 @@ impl Health {
         }
     }
 
-    /// Enters [`HealthState::HeldUp`] from [`HealthState::Healthy`]; the other states matter more.
+    /// Enters [`HealthState::HeldUp`] from [`HealthState::Healthy`]; the other states take precedence.
     pub(crate) fn hold_up(&self, reason: &str) {
         self.state.send_if_modified(|current| {
             let is_news = *current == HealthState::Healthy;

@@ -32,9 +32,11 @@ pub const PADDED: u8 = 8;
 
 /// The error code of a cancelled stream.
 pub const CANCEL: [u8; 4] = 8_u32.to_be_bytes();
-/// The number of bytes before a frame's payload.
-pub const FRAME_HEADER_BYTES: usize = 9;
+/// The most bytes of payload that a peer has to accept in a frame (RFC 9113 §4.2).
+pub const MAX_FRAME_BYTES: usize = 16_384;
 
+/// The number of bytes before a frame's payload.
+const FRAME_HEADER_BYTES: usize = 9;
 /// What a client sends first (RFC 9113 §3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// The first index of the dynamic table, which is that of the newest entry (RFC 7541 §2.3.3).
@@ -161,57 +163,51 @@ pub fn message(bytes: &[u8]) -> Vec<u8> {
     [&[0][..], &length.to_be_bytes(), bytes].concat()
 }
 
-/// Returns the types of the frames in an answer.
+/// A frame that was received.
+#[derive(Clone, Copy, Debug)]
+pub struct Frame<'a> {
+    /// The type.
+    pub kind: u8,
+    /// The flags, whose meaning depends on the type.
+    pub flags: u8,
+    /// The stream, or 0 for the connection.
+    pub stream: u32,
+    /// The payload.
+    pub payload: &'a [u8],
+}
+
+impl<'a> Frame<'a> {
+    /// Decodes the first frame, and returns it with the bytes after it. `None` if it is not complete.
+    #[must_use]
+    pub fn split(bytes: &'a [u8]) -> Option<(Self, &'a [u8])> {
+        let (header, rest) = bytes.split_first_chunk::<FRAME_HEADER_BYTES>()?;
+        let [high, middle, low, kind, flags, stream @ ..] = *header;
+        let length = usize::from(high) << 16 | usize::from(middle) << 8 | usize::from(low);
+        let (payload, rest) = rest.split_at_checked(length)?;
+        // The highest bit is reserved.
+        let stream = u32::from_be_bytes(stream) & 0x7fff_ffff;
+        Some((Self { kind, flags, stream, payload }, rest))
+    }
+}
+
+/// Returns the types of the complete frames in an answer.
 #[must_use]
 pub fn kinds(answer: &[u8]) -> Vec<u8> {
     let (mut kinds, mut rest) = (Vec::new(), answer);
-    while rest.len() >= FRAME_HEADER_BYTES {
-        kinds.push(rest[3]);
-        let length = FRAME_HEADER_BYTES
-            + (usize::from(rest[0]) << 16 | usize::from(rest[1]) << 8 | usize::from(rest[2]));
-        rest = &rest[length.min(rest.len())..];
+    while let Some((frame, more)) = Frame::split(rest) {
+        kinds.push(frame.kind);
+        rest = more;
     }
     kinds
 }
 
-/// The client's side of an HTTP/2 connection.
-#[derive(Debug)]
-pub struct Wire<S>(S);
-
-impl<S: AsyncRead + AsyncWrite + Send + 'static> Wire<S> {
-    /// Begins HTTP/2 on a stream, with default settings.
-    ///
-    /// # Errors
-    /// The stream is broken.
-    pub async fn open(stream: S) -> io::Result<Self>
-    where
-        S: Unpin,
-    {
-        Self::open_with(stream, &[]).await
-    }
-
-    /// Begins HTTP/2 with the given settings, encoded by [`setting`].
-    ///
-    /// # Errors
-    /// The stream is broken.
-    pub async fn open_with(mut stream: S, settings: &[u8]) -> io::Result<Self>
-    where
-        S: Unpin,
-    {
-        stream.write_all(PREFACE).await?;
-        stream.write_all(&frame(SETTINGS, 0, 0, settings)).await?;
-        Ok(Self(stream))
-    }
-
-    /// Returns the stream.
-    pub fn into_inner(self) -> S {
-        self.0
-    }
-
-    /// Sends frames as [`flood`] does.
-    pub async fn flood(self, frames: impl Iterator<Item = Vec<u8>>) -> Vec<u8> {
-        flood(self.0, frames).await
-    }
+/// Begins HTTP/2 on a stream, with the given settings, encoded by [`setting`].
+///
+/// # Errors
+/// The stream is broken.
+pub async fn send_preface<S: AsyncWrite + Unpin>(stream: &mut S, settings: &[u8]) -> io::Result<()> {
+    stream.write_all(PREFACE).await?;
+    stream.write_all(&frame(SETTINGS, 0, 0, settings)).await
 }
 
 /// Sends frames on a connection that has begun, until the peer ends it or has taken all of them, and returns what it answered.

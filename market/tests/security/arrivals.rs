@@ -2,23 +2,21 @@
 
 use std::{
     net::{IpAddr, SocketAddr},
-    sync::{Arc, OnceLock},
+    sync::OnceLock,
     time::Duration,
 };
 
-use rustls::{AlertDescription, ClientConfig, pki_types::ServerName};
+use rustls::{AlertDescription, ClientConfig};
 use souk_server::config::Config;
 use souk_store::sqlite;
 use souk_testkit::local::{LocalMarketOptions, StoreKind};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::{TcpSocket, TcpStream},
     time::timeout,
 };
-use tokio_rustls::TlsConnector;
 
 use crate::{
-    fixture::{Fixture, PATIENCE},
+    fixture::{Fixture, PATIENCE, connect_from, get, greet_on},
     forge::{client, foreign_root, from_files, honest_params, sign},
     handshake::alert,
 };
@@ -37,12 +35,6 @@ async fn fixture() -> Fixture {
     Fixture::with_store(options, StoreKind::Sqlite).await
 }
 
-async fn connect(from: &str, to: SocketAddr) -> TcpStream {
-    let socket = TcpSocket::new_v4().unwrap();
-    socket.bind(SocketAddr::new(from.parse().unwrap(), 0)).unwrap();
-    socket.connect(to).await.unwrap()
-}
-
 /// Encodes a header of version 2 for a client at this address (TCP over IPv4).
 fn header(client: &str) -> Vec<u8> {
     let IpAddr::V4(client) = client.parse().unwrap() else { panic!("IPv4 only") };
@@ -55,17 +47,9 @@ fn header(client: &str) -> Vec<u8> {
 
 /// Sends a header, performs a handshake, and returns the first data.
 async fn greet(from: &str, to: SocketAddr, header: &[u8], tls: ClientConfig) -> std::io::Result<Vec<u8>> {
-    let mut tcp = connect(from, to).await;
+    let mut tcp = connect_from(from, to).await.unwrap();
     tcp.write_all(header).await?;
-    let name = ServerName::try_from("market.souk.internal").unwrap();
-    let greeted = async {
-        let mut stream = TlsConnector::from(Arc::new(tls)).connect(name, tcp).await?;
-        let mut first = vec![0; 64];
-        let read = stream.read(&mut first).await?;
-        first.truncate(read);
-        Ok(first)
-    };
-    timeout(PATIENCE, greeted).await.expect("in time")
+    timeout(PATIENCE, greet_on(tcp, "market.souk.internal", tls)).await.expect("in time")
 }
 
 fn honest(fixture: &Fixture) -> ClientConfig {
@@ -103,13 +87,13 @@ async fn balancer_without_a_header_is_refused() {
     for bytes in [&b""[..], b"PROXY TCP4 192.0.2.7 127.0.0.1 12345 7443\r\n", &header("192.0.2.7")[..20]] {
         greet(BALANCER, market, bytes, honest(&fixture)).await.unwrap_err();
     }
-    let mut silent = connect(BALANCER, market).await;
+    let mut silent = connect_from(BALANCER, market).await.unwrap();
     let read = timeout(PATIENCE, silent.read(&mut [0; 16])).await.expect("it is closed");
     assert_eq!(read.unwrap_or(0), 0);
     fixture.hold().await;
 }
 
-/// Otherwise anybody could claim any address, and with it the places and the callbacks of others.
+/// Otherwise any host could claim any address, and with it the places and the callbacks of others.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn header_from_elsewhere_is_refused() {
     let fixture = fixture().await;
@@ -125,7 +109,7 @@ async fn silent_sockets_through_a_balancer_use_up_their_own_share() {
     let market = fixture.market.address();
     let mut silent = Vec::new();
     for _ in 0..300 {
-        let mut tcp = connect(BALANCER, market).await;
+        let mut tcp = connect_from(BALANCER, market).await.unwrap();
         tcp.write_all(&header("192.0.2.66")).await.unwrap();
         silent.push(tcp);
     }
@@ -143,14 +127,6 @@ async fn silent_sockets_through_a_balancer_use_up_their_own_share() {
 
 static ADMIN: OnceLock<SocketAddr> = OnceLock::new();
 
-async fn get(path: &str) -> String {
-    let mut tcp = TcpStream::connect(ADMIN.get().unwrap()).await.unwrap();
-    tcp.write_all(format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n").as_bytes()).await.unwrap();
-    let mut answer = String::new();
-    tcp.read_to_string(&mut answer).await.unwrap();
-    answer
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn silent_sockets_at_the_admin_port() {
     let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
@@ -159,17 +135,17 @@ async fn silent_sockets_at_the_admin_port() {
     let fixture = Fixture::with(LocalMarketOptions { adjust, ..LocalMarketOptions::default() }).await;
     let mut silent = Vec::new();
     for number in 0..300 {
-        let mut tcp = connect(ELSEWHERE, free).await;
+        let mut tcp = connect_from(ELSEWHERE, free).await.unwrap();
         // Some say nothing, and some never finish. One that was closed already may refuse the bytes.
         if number % 2 == 0 {
             let _ = tcp.write_all(b"GET /metrics HTTP/1.1\r\nHost: ").await;
         }
         silent.push(tcp);
     }
-    let scraped = timeout(Duration::from_secs(5), get("/metrics")).await.expect("scrapes go on");
+    let scraped = timeout(Duration::from_secs(5), get(free, "/metrics")).await.expect("scrapes go on");
     let open = scraped.lines().find_map(|line| line.strip_prefix("souk_admin_connections ")).unwrap();
     assert!(open.parse::<u32>().unwrap() <= 17, "16 of the flood, and the scrape: {open}");
-    assert!(timeout(Duration::from_secs(5), get("/livez")).await.unwrap().starts_with("HTTP/1.1 200"));
+    assert!(timeout(Duration::from_secs(5), get(free, "/livez")).await.unwrap().starts_with("HTTP/1.1 200"));
     for mut tcp in silent {
         let read = timeout(PATIENCE, tcp.read_to_end(&mut Vec::new())).await;
         read.expect("none stays open").ok();

@@ -6,27 +6,19 @@ use rcgen::{
 };
 use rustls::{
     AlertDescription, ClientConfig,
-    pki_types::{CertificateDer, ServerName, pem::PemObject as _},
+    pki_types::{CertificateDer, pem::PemObject as _},
 };
 use souk_certs::identity::Role;
 use souk_testkit::local::LocalMarketOptions;
 use std::{
     net::SocketAddr,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::atomic::{AtomicUsize, Ordering},
     time::{Duration, Instant},
 };
-use tokio::{
-    io::AsyncReadExt as _,
-    net::TcpSocket,
-    time::{sleep, timeout},
-};
-use tokio_rustls::TlsConnector;
+use tokio::time::{sleep, timeout};
 
 use crate::{
-    fixture::{Fixture, PATIENCE, attacks},
+    fixture::{Fixture, PATIENCE, attacks, connect_from, greet_on},
     forge::{KeyAndChain, client, from_files, honest_params, own_root, sign},
     handshake::{End, alert, show, show_changed},
 };
@@ -85,7 +77,8 @@ async fn self_made_authorities_at_a_callback_server(fixture: &Fixture) {
     let events = fixture.alice.listen("127.0.0.1:0".parse().unwrap()).await.unwrap();
     let at = SocketAddr::from(([127, 0, 0, 1], events.port().unwrap()));
     let name = format!("{}.seller.souk.internal", fixture.alice.id());
-    let refused = greet_from("127.0.0.2", at, name, client(fixture, Some(self_made(10)))).await.unwrap_err();
+    let tls = client(fixture, Some(self_made(10)));
+    let refused = greet_from("127.0.0.2", at, &name, tls).await.unwrap_err();
     assert_eq!(alert(&refused), Some(AlertDescription::CertificateUnknown), "{refused:?}");
     events.close().await;
 }
@@ -111,21 +104,8 @@ async fn certificate_for_key_encipherment_only(fixture: &Fixture) {
 }
 
 /// Connects from this address of the host, and returns the first data, or the error.
-async fn greet_from(
-    host: &str,
-    to: SocketAddr,
-    name: String,
-    tls: ClientConfig,
-) -> Result<Vec<u8>, std::io::Error> {
-    let socket = TcpSocket::new_v4().unwrap();
-    socket.bind(SocketAddr::new(host.parse().unwrap(), 0)).unwrap();
-    let tcp = socket.connect(to).await?;
-    let name = ServerName::try_from(name).unwrap();
-    let mut stream = TlsConnector::from(Arc::new(tls)).connect(name, tcp).await?;
-    let mut first = vec![0; 64];
-    let read = stream.read(&mut first).await?;
-    first.truncate(read);
-    Ok(first)
+async fn greet_from(host: &str, to: SocketAddr, name: &str, tls: ClientConfig) -> std::io::Result<Vec<u8>> {
+    greet_on(connect_from(host, to).await?, name, tls).await
 }
 
 /// More sockets from two hosts than the callback server performs handshakes. The market calls from another address.
@@ -136,9 +116,7 @@ async fn silent_sockets_at_a_callback_server(fixture: &Fixture) {
     let mut silent = Vec::new();
     for host in ["127.0.0.2", "127.0.0.3", "127.0.0.4"] {
         for _ in 0..48 {
-            let socket = TcpSocket::new_v4().unwrap();
-            socket.bind(SocketAddr::new(host.parse().unwrap(), 0)).unwrap();
-            silent.push(socket.connect(at).await.unwrap());
+            silent.push(connect_from(host, at).await.unwrap());
         }
     }
     // The handshake timeout of the callback server is five seconds: nothing here waits for a silent socket to end.
@@ -159,9 +137,8 @@ async fn failing_handshakes_are_limited_per_address() {
     let fixture = Fixture::with(LocalMarketOptions { adjust, ..LocalMarketOptions::default() }).await;
     let (started, refused) = (Instant::now(), AtomicUsize::new(0));
     let attempt = || async {
-        let name = "market.souk.internal".to_owned();
         let tls = client(&fixture, Some(self_made(1)));
-        let ended = greet_from("127.0.0.2", fixture.market.address(), name, tls).await;
+        let ended = greet_from("127.0.0.2", fixture.market.address(), "market.souk.internal", tls).await;
         if ended.is_err_and(|error| alert(&error).is_some()) {
             refused.fetch_add(1, Ordering::Relaxed);
         }

@@ -3,9 +3,8 @@
 use std::io::Write as _;
 
 use prost::Message as _;
-use souk_certs::identity::Role;
 use souk_proto::v1::{self, catalog_service_client::CatalogServiceClient};
-use souk_testkit::actor::{Actor, draft};
+use souk_testkit::actor::draft;
 use tonic::codec::CompressionEncoding;
 
 use crate::{
@@ -60,8 +59,7 @@ async fn compressed_calls_are_served(fixture: &Fixture) {
 }
 
 async fn answers_are_compressed_if_they_are_large(fixture: &Fixture) {
-    let mallory = Actor::enter(&fixture.market, Role::Seller, "Mallory").await.unwrap();
-    mallory.register(None).await.unwrap();
+    let mallory = fixture.seller("Mallory").await;
     for number in 0..20 {
         let description = Some("A lamp that gives a warm light. ".repeat(100));
         let item = draft(&format!("Floodlight {number}"), "home", 100, 1);

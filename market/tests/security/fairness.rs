@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use souk_certs::identity::Role;
 use souk_proto::{
     Reason,
     v1::{self, import_items_request::Message, watch_search_response},
@@ -26,12 +25,6 @@ const HONEST: usize = 40;
 /// The number of concurrent calls of the attacker.
 const FLOOD: usize = 64;
 
-async fn mallory(fixture: &Fixture) -> Actor {
-    let mallory = Actor::enter(&fixture.market, Role::Seller, "Mallory").await.unwrap();
-    mallory.register(None).await.unwrap();
-    mallory
-}
-
 /// Searches once, and fails if the market is busy. The client library would try again.
 async fn search(by: &Actor, query: &str) -> Result<v1::SearchItemResponse, Status> {
     let request = v1::SearchItemRequest { query: query.into(), ..Default::default() };
@@ -48,7 +41,7 @@ fn long_words(seed: usize) -> String {
 }
 
 async fn searches_for_long_words(fixture: &Fixture) {
-    let mallory = mallory(fixture).await;
+    let mallory = fixture.seller("Mallory").await;
     let flood: Vec<_> = (0..FLOOD)
         .map(|number| {
             let mut catalog = mallory.connection.catalog();
@@ -80,9 +73,9 @@ fn rows(name: &'static str, count: i64) -> impl Iterator<Item = v1::ImportItemsR
     messages.map(|message| v1::ImportItemsRequest { message: Some(message) })
 }
 
-/// Whoever changes nothing that is found must not wait for the index, however much others change.
+/// A party that changes nothing that is found must not wait for the index, however much others change.
 async fn import_of_a_stranger_leaves_searches_and_purchases_alone(fixture: &Fixture) {
-    let mallory = mallory(fixture).await;
+    let mallory = fixture.seller("Mallory").await;
     let imports: Vec<_> = ["a", "b", "c", "d"]
         .map(|name| {
             let mut seller = mallory.connection.seller();
@@ -123,7 +116,7 @@ async fn until(watched: &mut Watched, wanted: fn(&watch_search_response::Message
 
 async fn import_ends_no_watched_search(fixture: &Fixture) {
     use watch_search_response::Message::{Change, Synced};
-    let mallory = mallory(fixture).await;
+    let mallory = fixture.seller("Mallory").await;
     let mut watches = Vec::new();
     for number in 0..100 {
         // Ten distinct queries, each watched by ten.
@@ -142,7 +135,7 @@ async fn import_ends_no_watched_search(fixture: &Fixture) {
 }
 
 async fn watched_searches_of_one_party(fixture: &Fixture) {
-    let mallory = mallory(fixture).await;
+    let mallory = fixture.seller("Mallory").await;
     let mut watches = Vec::new();
     let refused = loop {
         assert!(watches.len() <= 128, "there is no end");

@@ -1,6 +1,11 @@
 //! The fixture: a market with one seller, one buyer and one item, and the means to attack it.
 
-use std::{io::Write as _, sync::Arc, time::Duration};
+use std::{
+    io::{self, Write as _},
+    net::SocketAddr,
+    sync::Arc,
+    time::Duration,
+};
 
 use rustls::{ClientConfig, pki_types::ServerName};
 use souk_certs::identity::Role;
@@ -13,7 +18,11 @@ use souk_testkit::{
     actor::{Actor, draft},
     local::{LocalMarket, LocalMarketOptions, StoreKind},
 };
-use tokio::{io::AsyncReadExt as _, net::TcpStream, time::timeout};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::{TcpSocket, TcpStream},
+    time::timeout,
+};
 use tokio_rustls::{TlsConnector, client::TlsStream};
 use tonic::{Request, Status, metadata::MetadataValue, transport::Channel};
 
@@ -59,6 +68,13 @@ impl Fixture {
         self.market.close().await.unwrap();
     }
 
+    /// Enters another seller, who registers.
+    pub(crate) async fn seller(&self, name: &str) -> Actor {
+        let seller = Actor::enter(&self.market, Role::Seller, name).await.unwrap();
+        seller.register(None).await.unwrap();
+        seller
+    }
+
     /// Opens a connection of alice without the client library.
     pub(crate) async fn channel(&self) -> Channel {
         self.market.channel(Role::Seller, "Alice").await.unwrap()
@@ -88,6 +104,32 @@ impl Fixture {
         let name = ServerName::try_from("market.souk.internal").unwrap();
         timeout(PATIENCE, TlsConnector::from(Arc::new(tls)).connect(name, tcp)).await.expect("in time")
     }
+}
+
+/// Connects from one of this machine's addresses.
+pub(crate) async fn connect_from(host: &str, to: SocketAddr) -> io::Result<TcpStream> {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind(SocketAddr::new(host.parse().unwrap(), 0)).unwrap();
+    socket.connect(to).await
+}
+
+/// Completes the client's side of a handshake with a server of this name, and returns the first data from it, or its alert.
+pub(crate) async fn greet_on(tcp: TcpStream, name: &str, tls: ClientConfig) -> io::Result<Vec<u8>> {
+    let name = ServerName::try_from(name.to_owned()).unwrap();
+    let mut stream = TlsConnector::from(Arc::new(tls)).connect(name, tcp).await?;
+    let mut first = vec![0; 64];
+    let read = stream.read(&mut first).await?;
+    first.truncate(read);
+    Ok(first)
+}
+
+/// Requests a path of a market's admin port, which answers one request per connection.
+pub(crate) async fn get(admin: SocketAddr, path: &str) -> String {
+    let mut tcp = TcpStream::connect(admin).await.unwrap();
+    tcp.write_all(format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n").as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    tcp.read_to_string(&mut answer).await.unwrap();
+    answer
 }
 
 /// Prints a figure directly, because the test harness would capture it.

@@ -8,10 +8,10 @@ use prost::Message as _;
 use souk_certs::identity::Role;
 use souk_proto::{Reason, v1};
 use souk_testkit::{
-    actor::{Actor, draft},
+    actor::draft,
     frames::{
-        DATA, END_HEADERS, END_STREAM, GOAWAY, HEADERS, PING, PRIORITY, RST_STREAM, SETTINGS, WINDOW_UPDATE,
-        frame,
+        CANCEL, DATA, END_HEADERS, END_STREAM, GOAWAY, HEADERS, PING, PRIORITY, RST_STREAM, SETTINGS,
+        WINDOW_UPDATE, frame, message,
     },
     local::{LocalMarket, LocalMarketOptions},
 };
@@ -27,8 +27,8 @@ use tonic_reflection::pb::v1::{
 use tonic_types::StatusExt as _;
 
 use crate::{
-    fixture::{Fixture, PATIENCE, attacks, honest, token},
-    forge::{client, from_files},
+    fixture::{Fixture, PATIENCE, attacks},
+    streams::Streams,
     wire::{Wire, post},
 };
 
@@ -43,24 +43,17 @@ attacks!(
 
 const WATCH: &str = "/grpc.health.v1.Health/Watch";
 const CHECK: &str = "/grpc.health.v1.Health/Check";
-/// An empty message in gRPC's framing.
-const EMPTY: [u8; 5] = [0; 5];
-
-async fn seller(fixture: &Fixture, name: &str) -> Actor {
-    let seller = Actor::enter(&fixture.market, Role::Seller, name).await.unwrap();
-    seller.register(None).await.unwrap();
-    seller
-}
 
 /// Begins a call with an empty message.
 fn begin(stream: u32, path: &str) -> Vec<u8> {
-    [frame(HEADERS, END_HEADERS, stream, &post(path)), frame(DATA, END_STREAM, stream, &EMPTY)].concat()
+    [frame(HEADERS, END_HEADERS, stream, &post(path)), frame(DATA, END_STREAM, stream, &message(&[]))]
+        .concat()
 }
 
 /// Time-outs come in bursts, and a client cancels every call whose time is over.
 async fn a_connection_outlives_bursts_of_cancellations(fixture: &Fixture) {
     const BURST: u32 = 250;
-    let mut wire = Wire::open(fixture, &seller(fixture, "Hasty").await).await;
+    let mut wire = Wire::open(fixture, &fixture.seller("Hasty").await).await;
     wire.send(&begin(1, WATCH)).await;
     wire.until(|frame| frame.stream == 1 && frame.kind == DATA).await;
     let mut next = 3;
@@ -72,7 +65,7 @@ async fn a_connection_outlives_bursts_of_cancellations(fixture: &Fixture) {
             burst.extend(begin(*stream, CHECK));
         }
         for stream in streams {
-            burst.extend(frame(RST_STREAM, 0, stream, &8_u32.to_be_bytes()));
+            burst.extend(frame(RST_STREAM, 0, stream, &CANCEL));
         }
         wire.send(&burst).await;
         wire.send(&begin(next, CHECK)).await;
@@ -85,40 +78,9 @@ async fn a_connection_outlives_bursts_of_cancellations(fixture: &Fixture) {
     }
 }
 
-/// A seller's connection through h2, which sends each piece of data as one frame.
-struct Streams {
-    client: h2::client::SendRequest<Bytes>,
-    metadata: [(&'static str, String); 2],
-}
-
-impl Streams {
-    async fn open(fixture: &Fixture, seller: &Actor) -> Self {
-        let tls = client(fixture, Some(from_files(&seller.config.credentials)));
-        let stream = fixture.shake_hands(tls).await.unwrap();
-        let (client, connection) = h2::client::handshake(stream).await.unwrap();
-        tokio::spawn(connection);
-        let bearer = format!("Bearer {}", token(seller).await);
-        let metadata = honest(&seller.id(), &bearer).map(|(name, value)| (name, value.to_owned()));
-        Self { client, metadata }
-    }
-
-    async fn begin(&self, path: &str) -> (h2::client::ResponseFuture, h2::SendStream<Bytes>) {
-        let mut request = http::Request::post(format!("https://market.souk.internal{path}"))
-            .header("content-type", "application/grpc")
-            .header("te", "trailers");
-        for (name, value) in &self.metadata {
-            request = request.header(*name, value);
-        }
-        let mut client = self.client.clone().ready().await.unwrap();
-        client.send_request(request.body(()).unwrap(), false).unwrap()
-    }
-}
-
 /// Sends one message in a frame of its own. Returns whether the market still takes it.
-async fn send(stream: &mut h2::SendStream<Bytes>, message: &impl prost::Message) -> bool {
-    let mut bytes = vec![0];
-    bytes.extend(u32::try_from(message.encoded_len()).unwrap().to_be_bytes());
-    message.encode(&mut bytes).unwrap();
+async fn send(stream: &mut h2::SendStream<Bytes>, content: &impl prost::Message) -> bool {
+    let bytes = message(&content.encode_to_vec());
     stream.reserve_capacity(bytes.len());
     while stream.capacity() < bytes.len() {
         let capacity = std::future::poll_fn(|context| stream.poll_capacity(context));
@@ -166,7 +128,7 @@ fn row(line: i64) -> v1::ImportItemsRequest {
 /// As many request streams as a connection may have, each as fast as it may be, one small message in each frame.
 async fn streams_of_small_messages_do_not_end_their_connection(fixture: &Fixture) {
     const ROWS: i64 = 2_500;
-    let streams = Streams::open(fixture, &seller(fixture, "Prolific").await).await;
+    let streams = Streams::open(fixture, &fixture.seller("Prolific").await).await;
     let imports = (0..REQUEST_STREAMS).map(async |number| {
         let (answer, mut rows) = streams.begin(IMPORT).await;
         assert!(send(&mut rows, &header()).await);
@@ -183,7 +145,7 @@ async fn streams_of_small_messages_do_not_end_their_connection(fixture: &Fixture
 }
 
 async fn one_request_stream_too_many_is_refused_and_nothing_else(fixture: &Fixture) {
-    let streams = Streams::open(fixture, &seller(fixture, "Eager").await).await;
+    let streams = Streams::open(fixture, &fixture.seller("Eager").await).await;
     let mut open = Vec::new();
     for _ in 0..REQUEST_STREAMS {
         let (answer, mut rows) = streams.begin(IMPORT).await;
@@ -208,14 +170,14 @@ async fn one_request_stream_too_many_is_refused_and_nothing_else(fixture: &Fixtu
 /// much as its window allows, in the smallest frames.
 async fn refused_request_streams_do_not_wear_out_their_connection(fixture: &Fixture) {
     const WINDOW: usize = 64 * 1024;
-    let mut wire = Wire::open(fixture, &seller(fixture, "Mistaken").await).await;
+    let mut wire = Wire::open(fixture, &fixture.seller("Mistaken").await).await;
     for number in 0..40 {
         let stream = 2 * number + 1;
         // Without a token.
         wire.send(&frame(HEADERS, END_HEADERS, stream, &post(IMPORT))).await;
         wire.until(|frame| frame.stream == stream && frame.flags & END_STREAM != 0).await;
         wire.send(&frame(DATA, 0, stream, &[0; 8]).repeat(WINDOW / 8 - 1)).await;
-        wire.send(&frame(RST_STREAM, 0, stream, &8_u32.to_be_bytes())).await;
+        wire.send(&frame(RST_STREAM, 0, stream, &CANCEL)).await;
     }
     wire.send(&begin(81, CHECK)).await;
     wire.until(|frame| frame.stream == 81 && frame.flags & END_STREAM != 0).await;
@@ -223,7 +185,7 @@ async fn refused_request_streams_do_not_wear_out_their_connection(fixture: &Fixt
 
 /// Frames that carry nothing, a million of them.
 async fn floods_of_control_frames(fixture: &Fixture) {
-    let mallory = seller(fixture, "Mallory").await;
+    let mallory = fixture.seller("Mallory").await;
     let update = frame(WINDOW_UPDATE, 0, 0, &1_u32.to_be_bytes());
     let floods = [
         ("ping", frame(PING, 0, 0, &[0; 8])),
@@ -233,7 +195,7 @@ async fn floods_of_control_frames(fixture: &Fixture) {
         ("priority", frame(PRIORITY, 0, 1, &[0, 0, 0, 3, 16])),
         ("unknown", frame(0xF3, 0, 0, &[])),
         ("empty data", frame(DATA, 0, 1, &[])),
-        ("reset", frame(RST_STREAM, 0, 1, &8_u32.to_be_bytes())),
+        ("reset", frame(RST_STREAM, 0, 1, &CANCEL)),
     ];
     for (name, flood) in floods {
         let wire = Wire::open(fixture, &mallory).await;
@@ -252,7 +214,7 @@ async fn floods_of_control_frames(fixture: &Fixture) {
 
 /// Its requests count against the party's rate, whatever they ask for, and in the end the connection is closed.
 async fn a_connection_with_nothing_but_unknown_methods(fixture: &Fixture) {
-    let mut wire = Wire::open(fixture, &seller(fixture, "Lost").await).await;
+    let mut wire = Wire::open(fixture, &fixture.seller("Lost").await).await;
     let mut goaway = None;
     let mut stream = 1;
     // In rounds, because a connection may have only so many calls in progress.
@@ -288,7 +250,7 @@ fn ten_calls_per_second() -> LocalMarketOptions {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn unknown_methods_count_against_the_rate() {
     let fixture = Fixture::with(ten_calls_per_second()).await;
-    let lost = seller(&fixture, "Lost").await;
+    let lost = fixture.seller("Lost").await;
     let pass = crate::raw::Pass::of(&fixture, &lost).await;
     let mut codes = HashMap::<Code, usize>::new();
     for _ in 0..200 {
@@ -308,7 +270,7 @@ fn list_services() -> ServerReflectionRequest {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn messages_of_a_stream_count_against_the_rate() {
     let fixture = Fixture::with(ten_calls_per_second()).await;
-    seller(&fixture, "Curious").await;
+    fixture.seller("Curious").await;
     let channel = fixture.market.channel(Role::Seller, "Curious").await.unwrap();
     let began = Instant::now();
     let requests = futures::stream::repeat_with(list_services);

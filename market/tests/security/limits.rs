@@ -41,14 +41,8 @@ attacks!(
     calls_that_never_send_their_message,
 );
 
-async fn enter(fixture: &Fixture) -> Actor {
-    let mallory = Actor::enter(&fixture.market, Role::Seller, "Mallory").await.unwrap();
-    mallory.register(None).await.unwrap();
-    mallory
-}
-
 async fn pass(fixture: &Fixture) -> Pass {
-    Pass::of(fixture, &enter(fixture).await).await
+    Pass::of(fixture, &fixture.seller("Mallory").await).await
 }
 
 async fn message_of_one_mebibyte(fixture: &Fixture) {
@@ -58,7 +52,7 @@ async fn message_of_one_mebibyte(fixture: &Fixture) {
         item: Some(draft),
         ..Default::default()
     };
-    let sold = pass(fixture).await.call("/shopping.v1.SellerService/SellItem", request.encode_to_vec()).await;
+    let sold = pass(fixture).await.call(SELL, request.encode_to_vec()).await;
     assert_eq!(reason(sold), Reason::MessageTooLarge);
 }
 
@@ -94,7 +88,7 @@ async fn rapid_reset_flood(fixture: &Fixture) {
         let stream = 2 * number + 1;
         [frame(HEADERS, END_HEADERS, stream, &post(SELL)), frame(RST_STREAM, 0, stream, &CANCEL)].concat()
     });
-    let wire = Wire::open(fixture, &enter(fixture).await).await;
+    let wire = Wire::open(fixture, &fixture.seller("Mallory").await).await;
     let (answer, ()) = tokio::join!(wire.flood(flood), serves(fixture));
     assert!(kinds(&answer).contains(&GOAWAY), "the market hangs up");
 }
@@ -104,7 +98,7 @@ async fn continuation_flood(fixture: &Fixture) {
     let begin = std::iter::once(frame(HEADERS, 0, 1, &post(SELL)));
     let more = block(&[("x-more", "and more and more and more and more and more and more and more")]);
     let on = (0..200_000).map(move |_| frame(CONTINUATION, 0, 1, &more));
-    let wire = Wire::open(fixture, &enter(fixture).await).await;
+    let wire = Wire::open(fixture, &fixture.seller("Mallory").await).await;
     let (answer, ()) = tokio::join!(wire.flood(begin.chain(on)), serves(fixture));
     assert!(kinds(&answer).contains(&GOAWAY), "the market hangs up");
 }
@@ -112,14 +106,14 @@ async fn continuation_flood(fixture: &Fixture) {
 /// Floods of frames that each require an answer (CVE-2019-9512, CVE-2019-9515).
 async fn ping_and_settings_flood(fixture: &Fixture) {
     let flood = (0..50_000).map(|_| [frame(PING, 0, 0, &[0; 8]), frame(SETTINGS, 0, 0, &[])].concat());
-    let wire = Wire::open(fixture, &enter(fixture).await).await;
+    let wire = Wire::open(fixture, &fixture.seller("Mallory").await).await;
     tokio::join!(wire.flood(flood), serves(fixture));
 }
 
 /// Opens more calls at once than a connection may have, none of which ever sends its message.
 async fn streams_without_end(fixture: &Fixture) {
     let flood = (0..2_000_u32).map(|number| frame(HEADERS, END_HEADERS, 2 * number + 1, &post(SELL)));
-    let wire = Wire::open(fixture, &enter(fixture).await).await;
+    let wire = Wire::open(fixture, &fixture.seller("Mallory").await).await;
     let (answer, ()) = tokio::join!(wire.flood(flood), serves(fixture));
     let (refused, ended) = (kinds(&answer).contains(&RST_STREAM), kinds(&answer).contains(&GOAWAY));
     assert!(refused || ended, "what is too much is refused");
@@ -138,14 +132,8 @@ async fn serves(fixture: &Fixture) {
 /// of the status, which comes without a message.
 async fn with_body(fixture: &Fixture, encoding: &str, body: Vec<u8>) -> Reason {
     let pass = pass(fixture).await;
-    let (metadata, _, ()) = pass.request(()).into_parts();
-    let mut request = http::Request::post("https://market.souk.internal/shopping.v1.SellerService/SellItem")
-        .header("content-type", "application/grpc")
-        .header("te", "trailers")
-        .header("grpc-encoding", encoding)
-        .body(Body::new(Full::from(body)))
-        .unwrap();
-    request.headers_mut().extend(metadata.into_headers());
+    let mut request = pass.http(SELL, Body::new(Full::from(body)));
+    request.headers_mut().insert("grpc-encoding", encoding.parse().unwrap());
     let response = timeout(PATIENCE, pass.channel().oneshot(request)).await.expect("in time").unwrap();
     reason(Err::<(), _>(Status::from_header_map(response.headers()).expect("a status and no message")))
 }
@@ -193,8 +181,7 @@ async fn over_quota() {
         config.limits.burst_calls = 10;
     };
     let fixture = Fixture::with(LocalMarketOptions { adjust, ..LocalMarketOptions::default() }).await;
-    let mallory = Actor::enter(&fixture.market, Role::Seller, "Mallory").await.unwrap();
-    mallory.register(None).await.unwrap();
+    let mallory = fixture.seller("Mallory").await;
     let pass = Pass::of(&fixture, &mallory).await;
     let mut last = Ok(Vec::new());
     for _ in 0..11 {
@@ -265,18 +252,10 @@ async fn calls_that_never_send_their_message(fixture: &Fixture) {
     for _ in 0..3 {
         let channel = fixture.market.channel(Role::Seller, "Mallory").await.unwrap();
         for _ in 0..CALLS {
-            let (metadata, _, ()) = pass.request(()).into_parts();
             let silent = http_body_util::StreamBody::new(futures::stream::pending::<
                 Result<http_body::Frame<bytes::Bytes>, Status>,
             >());
-            let mut request =
-                http::Request::post("https://market.souk.internal/shopping.v1.SessionService/WhoAmI")
-                    .header("content-type", "application/grpc")
-                    .header("te", "trailers")
-                    .body(Body::new(silent))
-                    .unwrap();
-            request.headers_mut().extend(metadata.into_headers());
-            held.spawn(channel.clone().oneshot(request));
+            held.spawn(channel.clone().oneshot(pass.http(WHO, Body::new(silent))));
         }
     }
     // The calls above the share are refused at once; by then all others are held.

@@ -26,6 +26,7 @@ mod reflection;
 mod reports;
 mod rogue;
 mod rotation;
+mod streams;
 mod suspension;
 mod tokens;
 mod unread;

@@ -4,7 +4,7 @@ use bytes::{Buf as _, BufMut as _};
 use http::uri::PathAndQuery;
 use souk_testkit::actor::Actor;
 use tonic::{
-    Request, Status,
+    Request, Status, Streaming,
     client::Grpc,
     codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder},
     transport::Channel,
@@ -56,6 +56,18 @@ impl Pass {
         request
     }
 
+    /// Builds a call below tonic, with this party's metadata and any body.
+    pub(crate) fn http<B>(&self, path: &str, body: B) -> http::Request<B> {
+        let (metadata, _, body) = self.request(body).into_parts();
+        let mut request = http::Request::post(format!("https://market.souk.internal{path}"))
+            .header("content-type", "application/grpc")
+            .header("te", "trailers")
+            .body(body)
+            .unwrap();
+        request.headers_mut().extend(metadata.into_headers());
+        request
+    }
+
     /// Makes a call and returns its first message, whether it is unary or a stream.
     pub(crate) async fn call(&self, path: &str, body: Vec<u8>) -> Result<Vec<u8>, Status> {
         call(self.channel.clone(), self.request(body), path).await
@@ -65,20 +77,25 @@ impl Pass {
 /// Makes a call with the given metadata.
 pub(crate) async fn call(channel: Channel, request: Request<Vec<u8>>, path: &str) -> Result<Vec<u8>, Status> {
     let mut grpc = Grpc::new(channel);
-    grpc.ready().await.map_err(|error| Status::from_error(error.into()))?;
-    let path = PathAndQuery::try_from(path).unwrap();
-    let mut answers = grpc.server_streaming(request, path, Raw).await?.into_inner();
-    Ok(answers.message().await?.unwrap_or_default())
+    Ok(begin(&mut grpc, request, path).await?.message().await?.unwrap_or_default())
 }
 
 /// Makes a call and reads its messages to the end.
 pub(crate) async fn calls(channel: Channel, request: Request<Vec<u8>>, path: &str) -> Result<(), Status> {
     let mut grpc = Grpc::new(channel);
-    grpc.ready().await.map_err(|error| Status::from_error(error.into()))?;
-    let mut answers =
-        grpc.server_streaming(request, PathAndQuery::try_from(path).unwrap(), Raw).await?.into_inner();
+    let mut answers = begin(&mut grpc, request, path).await?;
     while answers.message().await?.is_some() {}
     Ok(())
+}
+
+async fn begin(
+    grpc: &mut Grpc<Channel>,
+    request: Request<Vec<u8>>,
+    path: &str,
+) -> Result<Streaming<Vec<u8>>, Status> {
+    grpc.ready().await.map_err(|error| Status::from_error(error.into()))?;
+    let path = PathAndQuery::try_from(path).unwrap();
+    Ok(grpc.server_streaming(request, path, Raw).await?.into_inner())
 }
 
 /// A codec that passes messages as raw bytes.

@@ -3,10 +3,9 @@
 use std::time::Instant;
 
 use prost::Message as _;
-use souk_certs::identity::Role;
 use souk_proto::v1;
 use souk_testkit::{
-    actor::{Actor, draft},
+    actor::draft,
     local::{LocalMarketOptions, StoreKind},
 };
 use tokio::{task::JoinSet, time::timeout};
@@ -36,8 +35,7 @@ fn multiply_order(fixture: &Fixture) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn slow_reports_of_one_party() {
     let mut fixture = Fixture::with_store(LocalMarketOptions::default(), StoreKind::Sqlite).await;
-    let mallory = Actor::enter(&fixture.market, Role::Seller, "Mallory").await.unwrap();
-    mallory.register(None).await.unwrap();
+    let mallory = fixture.seller("Mallory").await;
     let bait = mallory.sell(draft("Bait", "home", 100, 1)).await.unwrap();
     let order = fixture.bob.buy(bait.item_id, 1).await.unwrap();
     fixture.market.stop().await.unwrap();

@@ -2,29 +2,24 @@
 
 use std::{net::SocketAddr, sync::OnceLock, time::Instant};
 
-use bytes::{BufMut as _, Bytes};
 use futures::{StreamExt as _, stream::FuturesUnordered};
-use h2::client::{ResponseFuture, SendRequest};
+use h2::client::{Builder, ResponseFuture};
 use prost::Message;
 use souk_certs::identity::Role;
 use souk_proto::{Reason, v1};
 use souk_server::config::Config;
 use souk_testkit::{
     actor::{Actor, draft},
-    eventually,
+    eventually, frames,
     local::LocalMarketOptions,
 };
-use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::{TcpListener, TcpStream},
-    time::timeout,
-};
+use tokio::{net::TcpListener, time::timeout};
 use tonic::Status;
 
 use crate::{
-    fixture::{Fixture, PATIENCE},
-    forge::{client, from_files},
+    fixture::{Fixture, PATIENCE, get},
     raw::Pass,
+    streams::Streams,
 };
 
 /// More than a market may hold for one party, and less than it may hold for all.
@@ -45,54 +40,26 @@ async fn open(port: &'static Port, adjust: fn(&mut Config)) -> Fixture {
 }
 
 async fn figure(port: &Port, name: &str) -> u64 {
-    let mut stream = TcpStream::connect(port.get().unwrap()).await.unwrap();
-    stream.write_all(b"GET /metrics HTTP/1.1\r\nhost: market\r\nconnection: close\r\n\r\n").await.unwrap();
-    let mut text = String::new();
-    stream.read_to_string(&mut text).await.unwrap();
+    let text = get(*port.get().unwrap(), "/metrics").await;
     let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
     line.unwrap_or_else(|| panic!("{name}: {text}")).parse().unwrap()
 }
 
-/// A connection of Mallory whose streams have no room for any data.
-struct Closed {
-    pass: Pass,
-    sender: SendRequest<Bytes>,
+/// Opens a connection of Mallory whose streams have no room for any data.
+async fn closed(fixture: &Fixture, mallory: &Actor, pass: &Pass) -> Streams {
+    Streams::open_with(fixture, mallory, pass.clone(), Builder::new().initial_window_size(0)).await
 }
 
-impl Closed {
-    async fn open(fixture: &Fixture, mallory: &Actor, pass: &Pass) -> Self {
-        let tls = client(fixture, Some(from_files(&mallory.config.credentials)));
-        let stream = fixture.shake_hands(tls).await.unwrap();
-        let mut builder = h2::client::Builder::new();
-        let (sender, connection) = builder.initial_window_size(0).handshake(stream).await.unwrap();
-        // Answers pings, so that the connection stays.
-        tokio::spawn(connection);
-        Self { pass: pass.clone(), sender }
-    }
-
-    /// Makes a call, and returns its answer's headers when they come.
-    async fn call(&mut self, path: &str, message: &impl Message) -> ResponseFuture {
-        let (metadata, _, ()) = self.pass.request(()).into_parts();
-        let mut request = http::Request::post(format!("https://market.souk.internal{path}"))
-            .header("content-type", "application/grpc")
-            .header("te", "trailers")
-            .body(())
-            .unwrap();
-        request.headers_mut().extend(metadata.into_headers());
-        let mut body = vec![0];
-        body.put_u32(u32::try_from(message.encoded_len()).unwrap());
-        message.encode(&mut body).unwrap();
-        let mut sender = self.sender.clone().ready().await.unwrap();
-        let (answer, mut stream) = sender.send_request(request, false).unwrap();
-        stream.send_data(body.into(), true).unwrap();
-        answer
-    }
+/// Makes a call, and returns its answer's headers when they come.
+async fn call(streams: &Streams, path: &str, message: &impl Message) -> ResponseFuture {
+    let (answer, mut stream) = streams.begin(path).await;
+    stream.send_data(frames::message(&message.encode_to_vec()).into(), true).unwrap();
+    answer
 }
 
 /// Enters Mallory, who lists items of 16 KiB each.
 async fn enter(fixture: &Fixture, items: usize) -> (Actor, Pass) {
-    let mallory = Actor::enter(&fixture.market, Role::Seller, "Mallory").await.unwrap();
-    mallory.register(None).await.unwrap();
+    let mallory = fixture.seller("Mallory").await;
     for number in 0..items {
         let description = Some("\u{1f4a1}".repeat(4_000));
         let item = draft(&format!("Ballast {number}"), "ballast", 100, 1);
@@ -123,9 +90,9 @@ async fn searches_that_nobody_reads() {
     let mut held = Vec::new();
     let mut answers = FuturesUnordered::new();
     for _ in 0..4 {
-        let mut closed = Closed::open(&fixture, &mallory, &pass).await;
+        let closed = closed(&fixture, &mallory, &pass).await;
         for _ in 0..125 {
-            answers.push(closed.call(SEARCH, &request).await);
+            answers.push(call(&closed, SEARCH, &request).await);
         }
         held.push(closed);
     }
@@ -157,11 +124,11 @@ async fn searches_that_nobody_reads() {
 async fn watches_that_nobody_reads() {
     let fixture = open(&WATCHES, |config| config.server.admin_listen = WATCHES.get().copied()).await;
     let (mallory, pass) = enter(&fixture, 80).await;
-    let mut closed = Closed::open(&fixture, &mallory, &pass).await;
+    let closed = closed(&fixture, &mallory, &pass).await;
     let request = v1::WatchSearchRequest { query: "ballast".to_owned(), ..Default::default() };
     let mut answers = Vec::new();
     for _ in 0..80 {
-        answers.push(closed.call(WATCH, &request).await);
+        answers.push(call(&closed, WATCH, &request).await);
     }
     serves(&fixture).await;
     eventually("the first matches are there", async || {

@@ -2,7 +2,7 @@
 
 use souk_testkit::{
     actor::Actor,
-    frames::{self, GOAWAY, block, call_headers},
+    frames::{self, Frame, GOAWAY, block, call_headers},
 };
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -34,8 +34,9 @@ pub(crate) struct Received {
 impl Wire {
     pub(crate) async fn open(fixture: &Fixture, party: &Actor) -> Self {
         let tls = client(fixture, Some(from_files(&party.config.credentials)));
-        let wire = frames::Wire::open(fixture.shake_hands(tls).await.unwrap()).await.unwrap();
-        Self { stream: wire.into_inner(), received: Vec::new() }
+        let mut stream = fixture.shake_hands(tls).await.unwrap();
+        frames::send_preface(&mut stream, &[]).await.unwrap();
+        Self { stream, received: Vec::new() }
     }
 
     pub(crate) async fn send(&mut self, bytes: &[u8]) {
@@ -46,14 +47,10 @@ impl Wire {
     /// Returns the next frame, or `None` if the market has closed the connection.
     pub(crate) async fn receive(&mut self) -> Option<Received> {
         loop {
-            if let Some((header, rest)) = self.received.split_first_chunk::<9>() {
-                let [high, middle, low, kind, flags, stream @ ..] = *header;
-                let length = usize::from(high) << 16 | usize::from(middle) << 8 | usize::from(low);
-                if let Some(payload) = rest.get(..length) {
-                    let payload = payload.to_vec();
-                    self.received.drain(..9 + length);
-                    return Some(Received { kind, flags, stream: u32::from_be_bytes(stream), payload });
-                }
+            if let Some((Frame { kind, flags, stream, payload }, rest)) = Frame::split(&self.received) {
+                let (payload, length) = (payload.to_vec(), self.received.len() - rest.len());
+                self.received.drain(..length);
+                return Some(Received { kind, flags, stream, payload });
             }
             let read = timeout(PATIENCE, self.stream.read_buf(&mut self.received)).await;
             // A reset counts as an end, too.

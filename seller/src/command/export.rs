@@ -52,7 +52,7 @@ impl<'a> Row<'a> {
         }
     }
 
-    /// Returns the row for a CSV file, which spreadsheets open. `import` takes back what this adds.
+    /// Returns the row for a CSV file that is safe to open in a spreadsheet. `import` undoes this.
     fn for_spreadsheets(&self) -> Row<'_> {
         Row {
             sku: neutral(&self.sku),

@@ -7,6 +7,7 @@ use tokio::{
     time::sleep,
 };
 
+use super::silent;
 use crate::hostile::{attacker::Attacker, case::cases};
 
 cases!(
@@ -20,10 +21,7 @@ cases!(
 const SLOW: Duration = Duration::from_millis(100);
 
 async fn silent_admin_sockets(attacker: Attacker) -> anyhow::Result<()> {
-    let stream = attacker.tcp().await?;
-    attacker.hit().await;
-    attacker.hung_up(stream).await;
-    Ok(())
+    silent(attacker).await
 }
 
 async fn slow_admin_requests(attacker: Attacker) -> anyhow::Result<()> {
@@ -62,5 +60,5 @@ async fn scrapes(attacker: Attacker) -> anyhow::Result<()> {
 }
 
 async fn silent_callback_sockets(attacker: Attacker) -> anyhow::Result<()> {
-    silent_admin_sockets(attacker).await
+    silent(attacker).await
 }

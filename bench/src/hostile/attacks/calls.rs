@@ -2,10 +2,9 @@
 
 use prost::Message as _;
 use souk_proto::v1;
-use souk_testkit::frames::{
-    CANCEL, DATA, END_HEADERS, END_STREAM, HEADERS, RST_STREAM, Repeated, frame, message,
-};
+use souk_testkit::frames::{Repeated, message};
 
+use super::{AT_ONCE, flood};
 use crate::hostile::{
     attacker::{Attacker, Who},
     case::cases,
@@ -40,33 +39,19 @@ cases!(
     Market 8 flood_health "health checks",
 );
 
-/// Calls of a flood under way on each connection.
-const AT_ONCE: usize = 64;
-
-/// Calls a method of the contract as fast as it answers.
-async fn flood(
-    attacker: Attacker,
-    who: Who,
-    method: &str,
-    request: impl FnMut(u32) -> Vec<u8>,
-) -> anyhow::Result<()> {
-    let headers = attacker.headers(who, method);
-    Ok(attacker.link(who).await?.calls(AT_ONCE, &headers, request).await?)
-}
-
 /// Sends calls with these headers as fast as they are answered.
 async fn flood_with(attacker: Attacker, headers: Repeated, request: &[u8]) -> anyhow::Result<()> {
     Ok(attacker.link(Who::Buyer).await?.calls(AT_ONCE, &headers, |_| request.to_vec()).await?)
 }
 
 async fn unknown_paths(attacker: Attacker) -> anyhow::Result<()> {
-    let headers = attacker.headers_of_nobody(&format!("/{}", "x".repeat(3_700)), &[]);
+    let headers = attacker.headers_with(&format!("/{}", "x".repeat(3_700)), &[]);
     flood_with(attacker, headers, &[]).await
 }
 
 async fn without_token(attacker: Attacker) -> anyhow::Result<()> {
     let metadata = [("x-party-id", attacker.passes.buyer.id.as_str())];
-    let headers = attacker.headers_of_nobody("/shopping.v1.SessionService/WhoAmI", &metadata);
+    let headers = attacker.headers_with("/shopping.v1.SessionService/WhoAmI", &metadata);
     flood_with(attacker, headers, &[]).await
 }
 
@@ -76,7 +61,7 @@ async fn bad_tokens(attacker: Attacker) -> anyhow::Result<()> {
     let (claims, signature) = buyer.token.rsplit_once('.').unwrap_or_default();
     let bearer = format!("Bearer {claims}.{}", "A".repeat(signature.len()));
     let metadata = [("x-party-id", buyer.id.as_str()), ("authorization", bearer.as_str())];
-    let headers = attacker.headers_of_nobody("/shopping.v1.SessionService/WhoAmI", &metadata);
+    let headers = attacker.headers_with("/shopping.v1.SessionService/WhoAmI", &metadata);
     flood_with(attacker, headers, &[]).await
 }
 
@@ -113,21 +98,8 @@ async fn silent_calls(attacker: Attacker) -> anyhow::Result<()> {
 
 async fn cancellations(attacker: Attacker) -> anyhow::Result<()> {
     let headers = attacker.headers(Who::Buyer, "CatalogService/SearchItem");
-    let request =
-        message(&v1::SearchItemRequest { query: "lamp".into(), ..Default::default() }.encode_to_vec());
-    let mut link = attacker.link(Who::Buyer).await?;
-    let mut first = true;
-    link.flood(|stream| {
-        let block = if std::mem::take(&mut first) { &headers.first } else { &headers.again };
-        [
-            frame(HEADERS, END_HEADERS, stream, block),
-            frame(DATA, END_STREAM, stream, &request),
-            frame(RST_STREAM, 0, stream, &CANCEL),
-        ]
-        .concat()
-    })
-    .await?;
-    Ok(())
+    let request = v1::SearchItemRequest { query: "lamp".into(), ..Default::default() }.encode_to_vec();
+    Ok(attacker.link(Who::Buyer).await?.cancelled_calls(&headers, &request).await?)
 }
 
 /// Returns a request id that is used once.
@@ -255,6 +227,6 @@ async fn flood_mailbox_status(attacker: Attacker) -> anyhow::Result<()> {
 }
 
 async fn flood_health(attacker: Attacker) -> anyhow::Result<()> {
-    let headers = attacker.headers_of_nobody("/grpc.health.v1.Health/Check", &[]);
+    let headers = attacker.headers_with("/grpc.health.v1.Health/Check", &[]);
     flood_with(attacker, headers, &[]).await
 }

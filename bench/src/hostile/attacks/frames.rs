@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use souk_testkit::frames::{
-    CANCEL, CONTINUATION, DATA, END_HEADERS, END_STREAM, HEADERS, PING, PRIORITY, RST_STREAM, SETTINGS,
-    WINDOW_UPDATE, block, call_headers, frame, indexed, indexing, setting,
+    CANCEL, CONTINUATION, DATA, END_HEADERS, END_STREAM, HEADERS, MAX_FRAME_BYTES, PING, PRIORITY,
+    RST_STREAM, SETTINGS, WINDOW_UPDATE, block, call_headers, frame, indexed, indexing, setting,
 };
 use tokio::time::sleep;
 
@@ -33,8 +33,6 @@ cases!(
 const WHO_AM_I: &str = "/shopping.v1.SessionService/WhoAmI";
 const HEADER_TABLE_SIZE: u16 = 1;
 const SLOW: Duration = Duration::from_millis(100);
-/// The most bytes that a frame may carry by default.
-const FRAME_BYTES: usize = 16_384;
 
 fn post() -> Vec<u8> {
     block(&call_headers("market.souk.internal", WHO_AM_I, &[]))
@@ -113,7 +111,7 @@ async fn hpack_bombs(attacker: Attacker) -> anyhow::Result<()> {
             block.extend(indexing("x-bomb", &"x".repeat(3_900)));
         }
         let reference = indexed(62);
-        block.extend(std::iter::repeat_n(reference, FRAME_BYTES - 4_096).flatten());
+        block.extend(std::iter::repeat_n(reference, MAX_FRAME_BYTES - 4_096).flatten());
         frame(HEADERS, END_HEADERS | END_STREAM, stream, &block)
     };
     Ok(link.flood(frames).await?)
@@ -123,7 +121,7 @@ async fn hpack_bombs(attacker: Attacker) -> anyhow::Result<()> {
 async fn large_blocks(attacker: Attacker, metadata: Vec<u8>) -> anyhow::Result<()> {
     let block = [post(), metadata].concat();
     let frames = |stream| {
-        let parts: Vec<_> = block.chunks(FRAME_BYTES).collect();
+        let parts: Vec<_> = block.chunks(MAX_FRAME_BYTES).collect();
         let mut bytes = frame(HEADERS, END_STREAM, stream, parts[0]);
         for (number, part) in parts.iter().enumerate().skip(1) {
             let flags = if number + 1 == parts.len() { END_HEADERS } else { 0 };

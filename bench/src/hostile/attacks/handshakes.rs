@@ -23,6 +23,7 @@ use tokio::{
     time::sleep,
 };
 
+use super::silent;
 use crate::hostile::{
     attacker::{Attacker, Who},
     case::cases,
@@ -190,10 +191,7 @@ async fn half_handshakes(attacker: Attacker) -> anyhow::Result<()> {
 }
 
 async fn silent_sockets(attacker: Attacker) -> anyhow::Result<()> {
-    let stream = attacker.tcp().await?;
-    attacker.hit().await;
-    attacker.hung_up(stream).await;
-    Ok(())
+    silent(attacker).await
 }
 
 async fn slow_client_hello(attacker: Attacker) -> anyhow::Result<()> {

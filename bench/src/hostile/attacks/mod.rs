@@ -8,7 +8,15 @@ mod parties;
 mod reads;
 mod streams;
 
-use super::case::Case;
+use super::{
+    attacker::{Attacker, Who},
+    case::Case,
+};
+
+/// Calls of a flood under way on each connection.
+const AT_ONCE: usize = 64;
+/// Streams on a connection that are held open, nearly as many as the market allows.
+const STREAMS: usize = 250;
 
 /// Returns all cases, in the order in which they run.
 pub(super) fn all() -> Vec<Case> {
@@ -22,6 +30,25 @@ pub(super) fn all() -> Vec<Case> {
         admin::CASES,
     ]
     .concat()
+}
+
+/// Calls a method of the contract as fast as it answers.
+async fn flood(
+    attacker: Attacker,
+    who: Who,
+    method: &str,
+    request: impl FnMut(u32) -> Vec<u8>,
+) -> anyhow::Result<()> {
+    let headers = attacker.headers(who, method);
+    Ok(attacker.link(who).await?.calls(AT_ONCE, &headers, request).await?)
+}
+
+/// Opens a connection and sends nothing, until the peer hangs up.
+async fn silent(attacker: Attacker) -> anyhow::Result<()> {
+    let stream = attacker.tcp().await?;
+    attacker.hit().await;
+    attacker.hung_up(stream).await;
+    Ok(())
 }
 
 #[cfg(test)]

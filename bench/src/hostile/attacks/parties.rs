@@ -7,6 +7,7 @@ use souk_client::{ClientConfig, Connection, CredentialFiles};
 use souk_proto::v1;
 use tokio::time::sleep;
 
+use super::flood;
 use crate::hostile::{
     attacker::{Attacker, Who},
     case::cases,
@@ -33,8 +34,7 @@ const PAUSE: Duration = Duration::from_millis(20);
 
 /// Registers with one callback address after another.
 async fn register(attacker: Attacker, host: impl Fn(u32) -> String) -> anyhow::Result<()> {
-    let headers = attacker.headers(Who::Seller, "AccountService/RegisterSeller");
-    let request = |stream: u32| {
+    flood(attacker, Who::Seller, "AccountService/RegisterSeller", |stream| {
         v1::RegisterSellerRequest {
             request_id: souk_certs::random::uuid_v4().to_string(),
             display_name: "mallory".into(),
@@ -42,8 +42,8 @@ async fn register(attacker: Attacker, host: impl Fn(u32) -> String) -> anyhow::R
             ..Default::default()
         }
         .encode_to_vec()
-    };
-    Ok(attacker.link(Who::Seller).await?.calls(64, &headers, request).await?)
+    })
+    .await
 }
 
 async fn slow_callback_names(attacker: Attacker) -> anyhow::Result<()> {

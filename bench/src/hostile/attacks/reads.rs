@@ -3,6 +3,7 @@
 use prost::Message as _;
 use souk_proto::v1;
 
+use super::{STREAMS, flood};
 use crate::hostile::{
     attacker::{Attacker, Who},
     case::cases,
@@ -20,9 +21,6 @@ cases!(
     Market 4 changes_of_watched_items "changes of items that the attacker's own streams watch",
 );
 
-const AT_ONCE: usize = 64;
-/// Streams of a connection: as many as the market allows.
-const STREAMS: usize = 250;
 const WORDS: u32 = 16;
 
 /// Returns a word of so many letters, which is different for each number.
@@ -39,12 +37,11 @@ fn word(number: u32, letters: u32) -> String {
 
 /// Searches for words as fast as the market answers.
 async fn search_words(attacker: Attacker, letters: u32) -> anyhow::Result<()> {
-    let headers = attacker.headers(Who::Buyer, "CatalogService/SearchItem");
-    let request = |stream: u32| {
+    flood(attacker, Who::Buyer, "CatalogService/SearchItem", |stream| {
         let words: Vec<_> = (0..WORDS).map(|at| word(stream * WORDS + at, letters)).collect();
         v1::SearchItemRequest { query: words.join(" "), ..Default::default() }.encode_to_vec()
-    };
-    Ok(attacker.link(Who::Buyer).await?.calls(AT_ONCE, &headers, request).await?)
+    })
+    .await
 }
 
 async fn long_word_searches(attacker: Attacker) -> anyhow::Result<()> {
@@ -56,15 +53,14 @@ async fn typo_searches(attacker: Attacker) -> anyhow::Result<()> {
 }
 
 async fn deep_pages(attacker: Attacker) -> anyhow::Result<()> {
-    let headers = attacker.headers(Who::Buyer, "CatalogService/SearchItem");
     let page_token = attacker.passes.deep_page.clone();
     let request =
         v1::SearchItemRequest { query: "lamp".into(), page_size: 100, page_token, ..Default::default() }
             .encode_to_vec();
-    Ok(attacker.link(Who::Buyer).await?.calls(AT_ONCE, &headers, |_| request.clone()).await?)
+    flood(attacker, Who::Buyer, "CatalogService/SearchItem", |_| request.clone()).await
 }
 
-/// Makes as many calls as a connection may have, reads no answer, and stays.
+/// Makes calls, reads no answer, and keeps the connection open.
 async fn unread(attacker: Attacker, who: Who, method: &str, request: &[u8]) -> anyhow::Result<()> {
     let headers = attacker.headers(who, method);
     let mut link = attacker.link_that(Reading::NoBodies, who).await?;

@@ -2,11 +2,9 @@
 
 use prost::Message as _;
 use souk_proto::v1::{self, import_items_request::Message};
-use souk_testkit::{
-    actor::draft,
-    frames::{CANCEL, DATA, END_HEADERS, END_STREAM, HEADERS, RST_STREAM, frame, message},
-};
+use souk_testkit::{actor::draft, frames::message};
 
+use super::STREAMS;
 use crate::hostile::{
     attacker::{Attacker, Who},
     case::cases,
@@ -23,7 +21,6 @@ cases!(
     Market 8 held_syncs "250 tills on each connection that send nothing",
 );
 
-const STREAMS: usize = 250;
 /// Rows that are sent together.
 const ROWS: i64 = 200;
 /// Streams of small frames on a connection.
@@ -31,7 +28,7 @@ const IMPORTS: usize = 12;
 
 async fn reflection_requests(attacker: Attacker) -> anyhow::Result<()> {
     let headers =
-        attacker.headers_and(Who::Buyer, "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo", &[]);
+        attacker.headers_of_path(Who::Buyer, "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo");
     let mut link = attacker.link(Who::Buyer).await?;
     let stream = link.begin(&headers).await?;
     // Field 4, file_containing_symbol.
@@ -44,23 +41,23 @@ async fn reflection_requests(attacker: Attacker) -> anyhow::Result<()> {
     }
 }
 
-/// Opens as many streams as a connection may have, and stays.
-async fn hold(attacker: Attacker, who: Who, path: &str, request: &[u8]) -> anyhow::Result<()> {
-    let headers = attacker.headers_and(who, path, &[]);
-    let mut link = attacker.link(who).await?;
+/// Opens streams with an empty request, and keeps the connection open.
+async fn hold(attacker: Attacker, path: &str) -> anyhow::Result<()> {
+    let headers = attacker.headers_of_path(Who::Buyer, path);
+    let mut link = attacker.link(Who::Buyer).await?;
     for _ in 0..STREAMS {
-        link.call(&headers, request).await?;
+        link.call(&headers, &[]).await?;
     }
     link.closed().await?;
     Ok(())
 }
 
 async fn health_watches(attacker: Attacker) -> anyhow::Result<()> {
-    hold(attacker, Who::Buyer, "/grpc.health.v1.Health/Watch", &[]).await
+    hold(attacker, "/grpc.health.v1.Health/Watch").await
 }
 
 async fn held_subscriptions(attacker: Attacker) -> anyhow::Result<()> {
-    hold(attacker, Who::Buyer, "/shopping.v1.EventService/Subscribe", &[]).await
+    hold(attacker, "/shopping.v1.EventService/Subscribe").await
 }
 
 async fn held_syncs(attacker: Attacker) -> anyhow::Result<()> {
@@ -75,19 +72,7 @@ async fn held_syncs(attacker: Attacker) -> anyhow::Result<()> {
 
 async fn subscriptions(attacker: Attacker) -> anyhow::Result<()> {
     let headers = attacker.headers(Who::Buyer, "EventService/Subscribe");
-    let mut link = attacker.link(Who::Buyer).await?;
-    let mut first = true;
-    link.flood(|stream| {
-        let block = if std::mem::take(&mut first) { &headers.first } else { &headers.again };
-        [
-            frame(HEADERS, END_HEADERS, stream, block),
-            frame(DATA, END_STREAM, stream, &message(&[])),
-            frame(RST_STREAM, 0, stream, &CANCEL),
-        ]
-        .concat()
-    })
-    .await?;
-    Ok(())
+    Ok(attacker.link(Who::Buyer).await?.cancelled_calls(&headers, &[]).await?)
 }
 
 fn header() -> Vec<u8> {

@@ -8,8 +8,8 @@ use crate::{
 
 impl Rules<'_, '_> {
     /// Registers the caller. Registering again updates name and callback; identity, role, epoch and the time
-    /// of the first registration stay. A new or changed name must not hide anything or look like another party's; one that
-    /// a party has had since before there were these rules stays.
+    /// of the first registration stay. A new or changed name must not contain invisible characters or look like another
+    /// party's; a party keeps a name from before these rules.
     pub(super) fn register(
         &mut self,
         caller: PartyId,
@@ -41,7 +41,7 @@ impl Rules<'_, '_> {
             tills: before.map(|party| party.tills.clone()).unwrap_or_default(),
         };
         let mut effects = vec![Effect::PutParty(party.clone())];
-        // An old name too, if nobody has it any more.
+        // Also a name from before these rules, once no other party has it.
         if is_new || holder.is_none() {
             effects.push(Effect::ClaimName(caller, name));
         }

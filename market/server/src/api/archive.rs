@@ -100,17 +100,16 @@ async fn entries(
             // An entry that can't be read was altered, and stays for verification to report.
             row.sequence < newest && written_at(&row.line).is_some_and(|at| at < before.0)
         };
-        let due = page.iter().take_while(|row| is_due(row));
-        let due_rows = due.clone().count();
+        let due: Vec<_> = page.iter().take_while(|row| is_due(row)).collect();
         let audit_records = wire::within(
             wire::MAX_PAGE_BYTES,
-            due.map(|row| v1::AuditRecord {
+            due.iter().map(|row| v1::AuditRecord {
                 sequence: row.sequence,
                 hash: row.hash.to_string(),
                 line: row.line.clone(),
             }),
         );
-        let goes_on = audit_records.len() < due_rows || (is_full && due_rows == page.len());
+        let goes_on = audit_records.len() < due.len() || (is_full && due.len() == page.len());
         let next = audit_records.last().filter(|_| goes_on).map(|last| last.sequence);
         let due_count = count(audit_records.len());
         let message = v1::ArchiveResponse { due_count, audit_records, ..Default::default() };

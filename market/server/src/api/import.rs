@@ -172,7 +172,7 @@ pub(super) fn export(
         // Continues by item number: items that are listed meanwhile neither shift a page nor appear twice.
         let last = page.len().checked_sub(1).map(|last| items[last].id);
         let next = (page.len() < items.len() || items.len() == rows).then_some(last);
-        // Reads little more than is used next time.
+        // The next read returns little more than fits into a page.
         let rows = (2 * page.len()).clamp(1, EXPORT_PAGE);
         Ok::<_, Status>(Some((stream::iter(page.into_iter().map(Ok)), (api, next, rows))))
     });

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use prost::DecodeError;
 use souk_domain::Role;
 use souk_proto::{
     FILE_DESCRIPTOR_SET,
@@ -44,7 +45,7 @@ const REFLECTED: &[&[u8]] = &[
 ];
 
 /// Builds the routes of all services, each with its guard.
-pub fn routes(access: &Arc<Access>, api: &Api) -> Result<Routes, tonic_reflection::server::Error> {
+pub fn routes(access: &Arc<Access>, api: &Api) -> Result<Routes, DecodeError> {
     let mut routes = RoutesBuilder::default();
     let mut served = Vec::new();
     macro_rules! accept {

@@ -126,63 +126,44 @@ impl App {
 
 /// Adds the metrics of the server threads.
 pub(super) fn add_server(load: &ServerLoad, limits: &LimitConfig, metrics: &mut Metrics) {
-    let of = load.clone();
-    metrics.gauge(
-        "souk_handshakes_waiting",
-        "Connections that wait because their address has as many TLS handshakes under way as it may",
-        move || count(of.handshakes_waiting()),
-    );
-    let of = load.clone();
-    metrics.gauge(
-        "souk_handshakes_resting",
-        "Places for handshakes that addresses keep occupied because they have used up their rate",
-        move || count(of.handshakes_resting()),
-    );
-    let of = load.clone();
-    metrics.gauge("souk_connections_queued", "Connections that wait for a server thread", move || {
-        count(of.connections_queued())
-    });
-    let of = load.clone();
-    metrics.counter(
-        "souk_connections_dropped",
-        "Connections closed before their handshake: too many were waiting, or they waited too long",
-        move || of.connections_dropped(),
-    );
-    let of = load.clone();
-    metrics.gauge("souk_calls", "Calls under way whose response has not begun", move || count(of.calls()));
-    let of = load.clone();
-    metrics.counter(
-        "souk_connections_ended",
-        "Connections that the market ended because of what their clients did",
-        move || of.connections_ended(),
-    );
-    let of = load.clone();
-    metrics.gauge("souk_request_streams", "Open calls with a request stream", move || {
-        count(of.request_streams())
-    });
+    let help = "Connections that wait because their address has as many TLS handshakes under way as it may";
+    metrics.gauge("souk_handshakes_waiting", help, read(load, |load| count(load.handshakes_waiting())));
+    let help = "Places for handshakes that addresses keep occupied because they have used up their rate";
+    metrics.gauge("souk_handshakes_resting", help, read(load, |load| count(load.handshakes_resting())));
+    let help = "Connections that wait for a server thread";
+    metrics.gauge("souk_connections_queued", help, read(load, |load| count(load.connections_queued())));
+    let help = "Connections closed before their handshake: too many were waiting, or they waited too long";
+    metrics.counter("souk_connections_dropped", help, read(load, ServerLoad::connections_dropped));
+    let help = "Calls under way whose response has not begun";
+    metrics.gauge("souk_calls", help, read(load, |load| count(load.calls())));
+    let help = "Connections that the market ended because of what their clients did";
+    metrics.counter("souk_connections_ended", help, read(load, ServerLoad::connections_ended));
+    let help = "Open calls with a request stream";
+    metrics.gauge("souk_request_streams", help, read(load, |load| count(load.request_streams())));
     let most = count(limits.calls_under_way);
     metrics.gauge("souk_calls_limit", "The most calls that may be under way", move || most);
     add_answers(load, metrics);
 }
 
 fn add_answers(load: &ServerLoad, metrics: &mut Metrics) {
-    let of = load.clone();
-    metrics
-        .gauge("souk_streams", "Open streams of calls, lasting ones included", move || count(of.streams().0));
-    let most = count(load.streams().1);
-    metrics.gauge("souk_streams_limit", "The most streams that may be open", move || most);
-    let of = load.clone();
+    let help = "Open streams of calls, lasting ones included";
+    metrics.gauge("souk_streams", help, read(load, |load| count(load.streams().0)));
+    let help = "The most streams that may be open";
+    metrics.gauge("souk_streams_limit", help, read(load, |load| count(load.streams().1)));
     let help = "Bytes of answers that clients have not taken yet";
-    metrics.gauge("souk_unread_answer_bytes", help, move || count(of.unread_bytes().0));
-    let most = count(load.unread_bytes().1);
+    metrics.gauge("souk_unread_answer_bytes", help, read(load, |load| count(load.unread_bytes().0)));
     let help = "The most bytes of answers that clients may leave";
-    metrics.gauge("souk_unread_answer_bytes_limit", help, move || most);
-    let of = load.clone();
+    metrics.gauge("souk_unread_answer_bytes_limit", help, read(load, |load| count(load.unread_bytes().1)));
     let help = "Streams that were reset because their client did not read";
-    metrics.counter("souk_stalled_answers", help, move || of.stalled_answers());
-    let of = load.clone();
+    metrics.counter("souk_stalled_answers", help, read(load, ServerLoad::stalled_answers));
     let help = "Calls refused because their party left too much unread or too many streams open";
-    metrics.counter("souk_unread_refusals", help, move || of.refused_answers());
+    metrics.counter("souk_unread_refusals", help, read(load, ServerLoad::refused_answers));
+}
+
+/// Returns a function that reads a value of a source of metrics.
+fn read<S: Clone, T>(source: &S, value: fn(&S) -> T) -> impl Fn() -> T + use<S, T> {
+    let source = source.clone();
+    move || value(&source)
 }
 
 fn count(number: usize) -> i64 {

@@ -39,7 +39,7 @@ const GRACE: Duration = Duration::from_millis(250);
 const HANDSHAKES: usize = 64;
 /// How long connections may take to close when the market opens. Their clients connect again.
 const HANG_UP: Duration = Duration::from_secs(1);
-/// How often the service manager is told that the market is still starting.
+/// How often the market reports to the service manager that it is still starting.
 const REPORT: Duration = Duration::from_secs(5);
 /// The delay after which a refused client should try again.
 const RETRY_DELAY: Duration = Duration::from_secs(1);

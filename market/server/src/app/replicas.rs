@@ -91,8 +91,8 @@ impl StoreFreshness {
     }
 }
 
-/// Starts a task that follows the other markets until this one shuts down, if the store can be shared. Hints are only an optimisation: a
-/// lost one is made up for by the periodic poll, which arrives as a hint for everything.
+/// Starts a task that follows the other markets until this one shuts down, if the store can be shared. Hints are only an
+/// optimisation: the periodic poll, which arrives as a hint for everything, makes up for a lost one.
 pub(super) fn start(
     replicas: Option<Arc<dyn Replicas>>,
     listener: ReplicaListener,

@@ -2,6 +2,7 @@
 
 use std::{io, sync::Arc, time::Duration};
 
+use prost::DecodeError;
 use souk_store::HealthState;
 use tokio::{
     task::JoinHandle,
@@ -54,14 +55,13 @@ impl App {
     /// Serves until `shutdown` is cancelled. Then it rejects new calls, waits a bounded time for those in progress,
     /// completes queued commands, and closes everything.
     pub async fn run(self, shutdown: CancellationToken) -> Result<(), ServeError> {
-        self.run_with(shutdown, |access, api| async move { api::routes(&access, &api) }).await
+        self.run_with(shutdown, |access, api| api::routes(&access, &api)).await
     }
 
     /// Like [`App::run`], with the services that `routes` returns. It is called once on each server thread.
-    pub async fn run_with<F, R>(self, shutdown: CancellationToken, routes: F) -> Result<(), ServeError>
+    pub async fn run_with<F>(self, shutdown: CancellationToken, routes: F) -> Result<(), ServeError>
     where
-        F: Fn(Arc<Access>, Api) -> R + Send + Sync + 'static,
-        R: Future<Output = Result<Routes, tonic_reflection::server::Error>>,
+        F: Fn(Arc<Access>, Api) -> Result<Routes, DecodeError> + Send + Sync + 'static,
     {
         let (mut metrics, health) = (self.metrics(), self.health());
         let (parts, config) = (self.parts, self.config);
@@ -90,7 +90,11 @@ impl App {
         let health = Arc::new(health(server.pulses()));
         let watching = feed_watchdog(&health);
         parts.readiness.set(checks::are_well(&(health.checks)()));
-        tokio::spawn(report_readiness(Arc::clone(&health), parts.readiness.clone(), parts.closing.clone()));
+        let reporting = tokio::spawn(report_readiness(
+            Arc::clone(&health),
+            parts.readiness.clone(),
+            parts.closing.clone(),
+        ));
         if let Some(admin) = &self.admin {
             admin.port.opened(metrics, health);
         }
@@ -127,6 +131,8 @@ impl App {
         parts.closing.cancel();
         let draining = Draining { server, relay: self.relay, lanes: self.lanes, noting, served };
         draining.run(phases, &parts).await;
+        // Its checks keep the store open, which the next market may open as soon as this one has ended.
+        let _ = reporting.await;
         if let Some(watching) = watching {
             watching.abort();
         }

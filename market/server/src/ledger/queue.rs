@@ -50,9 +50,7 @@ struct Shared {
 /// The queue. `waiting` is empty unless `next` is as large as a batch may be.
 #[derive(Default)]
 struct State {
-    /// The next batch.
-    next: Vec<Job>,
-    next_rows: usize,
+    next: Batch,
     /// What comes after it, by party.
     waiting: HashMap<PartyId, Waiting>,
     /// The parties in `waiting`, in the order of their turns.
@@ -61,6 +59,13 @@ struct State {
     waiting_jobs: usize,
     is_closed: bool,
     has_ended: bool,
+}
+
+/// The next batch.
+#[derive(Default)]
+struct Batch {
+    jobs: Vec<Job>,
+    rows: usize,
 }
 
 #[derive(Default)]
@@ -83,7 +88,7 @@ impl Sender {
         if state.has_ended {
             return Err(Rejected::Closed(job));
         }
-        let was_empty = state.next.is_empty();
+        let was_empty = state.next.jobs.is_empty();
         state.push(job).map_err(Rejected::Full)?;
         drop(state);
         // A lane waits only for the first job. If it is busy, the permit makes it look again.
@@ -96,7 +101,7 @@ impl Sender {
     /// Returns the number of queued jobs.
     pub(super) fn len(&self) -> usize {
         let state = self.0.lock();
-        state.next.len() + state.waiting_jobs
+        state.len()
     }
 
     /// Returns whether the lane has ended.
@@ -119,7 +124,7 @@ impl Receiver {
         loop {
             {
                 let mut state = self.0.lock();
-                if !state.next.is_empty() {
+                if !state.next.jobs.is_empty() {
                     state.take(batch);
                     return true;
                 }
@@ -134,12 +139,9 @@ impl Receiver {
 
 impl Drop for Receiver {
     fn drop(&mut self) {
-        let mut state = self.0.lock();
-        state.has_ended = true;
-        // The callers of what is left must not wait for ever. Dropped outside the lock.
-        let left = std::mem::take(&mut *state);
-        state.has_ended = true;
-        drop(state);
+        // The callers of what is left must not wait forever. Dropped outside the lock.
+        let ended = State { has_ended: true, ..State::default() };
+        let left = std::mem::replace(&mut *self.0.lock(), ended);
         drop(left);
     }
 }
@@ -155,11 +157,11 @@ impl State {
     #[expect(clippy::result_large_err, reason = "as for `Sender::send`")]
     fn push(&mut self, job: Job) -> Result<(), Job> {
         let rows = rows_of(&job);
-        if self.waiting_jobs == 0 && self.has_room_for(rows) {
-            self.add(job, rows);
+        if self.waiting_jobs == 0 && self.next.has_room_for(rows) {
+            self.next.add(job, rows);
             return Ok(());
         }
-        let free = LANE_QUEUE.saturating_sub(self.next.len() + self.waiting_jobs);
+        let free = LANE_QUEUE.saturating_sub(self.len());
         let party = party_of(&job);
         // A party may have as many jobs waiting as there are places left (Choudhury and Hahne, 1998). So some are
         // left for others, however many parties send as much as they can.
@@ -178,16 +180,15 @@ impl State {
     /// Moves the next batch into `batch`, and puts another one together.
     fn take(&mut self, batch: &mut Vec<Job>) {
         // Swapped, so that both ends keep their allocations.
-        std::mem::swap(&mut self.next, batch);
-        self.next_rows = 0;
+        std::mem::swap(&mut self.next.jobs, batch);
+        self.next.rows = 0;
         while let Some(party) = self.turns.front().copied() {
             let Some(of) = self.waiting.get_mut(&party) else {
                 self.turns.pop_front();
                 continue;
             };
             let rows = of.jobs.front().map_or(0, rows_of);
-            if self.next.len() >= LANE_BATCH || !(self.next.is_empty() || self.next_rows + rows <= BATCH_ROWS)
-            {
+            if !self.next.has_room_for(rows) {
                 // The party keeps its turn, and what it has saved up.
                 return;
             }
@@ -199,23 +200,28 @@ impl State {
             of.deficit -= rows;
             if let Some(job) = of.jobs.pop_front() {
                 self.waiting_jobs -= 1;
-                let is_last = of.jobs.is_empty();
-                self.add(job, rows);
-                if is_last {
-                    self.waiting.remove(&party);
-                    self.turns.pop_front();
-                }
+                self.next.add(job, rows);
+            }
+            if of.jobs.is_empty() {
+                self.waiting.remove(&party);
+                self.turns.pop_front();
             }
         }
     }
 
+    fn len(&self) -> usize {
+        self.next.jobs.len() + self.waiting_jobs
+    }
+}
+
+impl Batch {
     fn has_room_for(&self, rows: usize) -> bool {
-        self.next.is_empty() || self.next.len() < LANE_BATCH && self.next_rows + rows <= BATCH_ROWS
+        self.jobs.is_empty() || self.jobs.len() < LANE_BATCH && self.rows + rows <= BATCH_ROWS
     }
 
     fn add(&mut self, job: Job, rows: usize) {
-        self.next.push(job);
-        self.next_rows += rows;
+        self.jobs.push(job);
+        self.rows += rows;
     }
 }
 

@@ -11,8 +11,8 @@ use std::sync::{
 
 use async_trait::async_trait;
 use souk_domain::{
-    DisplayName, Fingerprint, ItemId, Keys, Origin, PartyId, RequestId, RequestKey, Role, TillName,
-    WorkingSet,
+    Category, Description, DisplayName, Fingerprint, ItemId, ItemListing, ItemName, Keys, Money, Origin,
+    PartyId, Quantity, RequestId, RequestKey, Role, TillName, WorkingSet,
 };
 use souk_store::{SaveError, StoreError, memory};
 use tokio::sync::Semaphore;
@@ -162,12 +162,28 @@ fn wish(number: u128, item: ItemId) -> Command {
     Command { action: Action::Wish(action::Wish { item }), ..register(number) }
 }
 
+/// Returns a command of a registered party, with a request id of its own.
+fn command(number: u128, request: u128, action: Action) -> Command {
+    let registered = register(number);
+    let request = RequestKey { id: RequestId(Uuid::from_u128(request)), ..registered.request };
+    Command { request, action, ..registered }
+}
+
 /// Returns a command of a registered party, which opens its till, with a request id of its own as every stream has.
 fn open_till(number: u128, request: u128) -> Command {
     let till = TillName::parse("counter-1").unwrap();
-    let registered = register(number);
-    let request = RequestKey { id: RequestId(Uuid::from_u128(request)), ..registered.request };
-    Command { request, action: Action::OpenTill(action::OpenTill { till }), ..registered }
+    command(number, request, Action::OpenTill(action::OpenTill { till }))
+}
+
+fn lamp() -> ItemListing {
+    ItemListing {
+        sku: None,
+        name: ItemName::parse("Lamp").unwrap(),
+        description: Description::parse("").unwrap(),
+        category: Category::parse("home").unwrap(),
+        unit_price: Money::price(100, "GBP").unwrap(),
+        quantity: Quantity::parse(1).unwrap(),
+    }
 }
 
 struct LocalMarket {

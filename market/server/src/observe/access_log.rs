@@ -226,7 +226,7 @@ impl Outcome {
         }
     }
 
-    /// Returns whether the call was refused for who made it, or how often, and not for what it asked.
+    /// Returns whether the call was refused because of its caller, its method or its rate, not because of its content.
     fn is_refusal(self) -> bool {
         let Self::Ended(code) = self else { return false };
         matches!(

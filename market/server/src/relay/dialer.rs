@@ -64,6 +64,13 @@ pub(super) struct SendFailure {
     pub(super) is_refusal: bool,
 }
 
+impl SendFailure {
+    /// A failure that says nothing about the events themselves.
+    pub(super) fn without_refusal(reason: &str) -> Self {
+        Self { reason: reason.to_owned(), is_refusal: false }
+    }
+}
+
 impl Dialer {
     /// Creates a dialer that presents the market's certificate from `tls`.
     pub fn new(tls: ClientTls, domain: TrustDomain, policy: CallbackPolicy) -> Self {
@@ -94,8 +101,8 @@ impl Dialer {
     ) -> Result<Sequence, SendFailure> {
         // The operator's policy may have changed since the party registered.
         if !self.policy.permits(callback) {
-            let reason = "the market calls this address no more; register another one".to_owned();
-            return Err(SendFailure { reason, is_refusal: false });
+            let reason = "the market calls this address no more; register another one";
+            return Err(SendFailure::without_refusal(reason));
         }
         let route = Route { party: recipient, role, host: callback.host.clone(), port: callback.port };
         let sent = self.notify(&route, events, SEND_TIMEOUT).await;

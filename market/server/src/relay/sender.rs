@@ -125,7 +125,9 @@ async fn deliver(shared: Arc<Shared>, claim: Claim, settlements: mpsc::Sender<Se
                 shared.due.notify_one();
                 tokio::select! {
                     verdict = sending => verdict,
-                    () = shared.slots.given_up(claim.reliability) => failed(&shared, &claim, SendFailure { reason: NO_ANSWER.to_owned(), is_refusal: false }),
+                    () = shared.slots.given_up(claim.reliability) => {
+                        failed(&shared, &claim, SendFailure::without_refusal(NO_ANSWER))
+                    }
                 }
             }
         },
@@ -154,9 +156,7 @@ async fn send(shared: &Shared, claim: &Claim) -> Verdict {
             // never got.
             return Verdict::Delivered(taken.min(last));
         }
-        Ok(_) => {
-            SendFailure { reason: "the callback answered but took nothing".to_owned(), is_refusal: false }
-        }
+        Ok(_) => SendFailure::without_refusal("the callback answered but took nothing"),
         Err(failure) => failure,
     };
     failed(shared, claim, failure)

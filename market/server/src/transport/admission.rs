@@ -1,10 +1,9 @@
 //! Bounds the number of concurrent calls on all server threads together.
 
 use std::{
-    collections::HashMap,
     future::{Ready, ready},
     pin::Pin,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::Arc,
     task::{Context, Poll},
     time::Duration,
 };
@@ -17,6 +16,7 @@ use souk_proto::Reason;
 use tokio::sync::Semaphore;
 use tower::{Layer, Service};
 
+use super::party_counts::PartyCounts;
 use crate::wire;
 
 /// Retry delay suggested to a rejected caller.
@@ -32,9 +32,8 @@ pub(super) struct AdmissionLayer {
 struct Places {
     all: Semaphore,
     most: usize,
-    most_of_party: u32,
-    /// The number of calls in progress per party. Parties without any have no entry, so the map stays small.
-    by_party: Mutex<HashMap<Identity, u32>>,
+    /// The calls in progress of each party.
+    of_parties: PartyCounts,
 }
 
 impl AdmissionLayer {
@@ -45,8 +44,7 @@ impl AdmissionLayer {
         let places = Places {
             all: Semaphore::new(most),
             most,
-            most_of_party: u32::try_from(calls_of_party).unwrap_or(u32::MAX),
-            by_party: Mutex::default(),
+            of_parties: PartyCounts::new(u32::try_from(calls_of_party).unwrap_or(u32::MAX)),
         };
         Self { places: Arc::new(places) }
     }
@@ -90,14 +88,8 @@ impl Place {
         let Ok(permit) = places.all.try_acquire() else {
             return Err("the market is as busy as it may be; try again in a moment");
         };
-        if let Some(party) = party {
-            let mut by_party = places.by_party();
-            // A rejected party has an entry already, as the limit is at least 1, so rejections do not grow the map.
-            let count = by_party.entry(party).or_default();
-            if *count >= places.most_of_party {
-                return Err("as many of your calls are under way as may be; wait for some to be answered");
-            }
-            *count += 1;
+        if party.is_some_and(|party| !places.of_parties.take(party)) {
+            return Err("as many of your calls are under way as may be; wait for some to be answered");
         }
         // Returned in `drop`. A `SemaphorePermit` would borrow from `places`.
         permit.forget();
@@ -108,24 +100,10 @@ impl Place {
 impl Drop for Place {
     fn drop(&mut self) {
         if let Some(party) = self.party {
-            let mut by_party = self.places.by_party();
-            if let Some(count) = by_party.get_mut(&party) {
-                *count -= 1;
-                // Removed at zero; otherwise the map would grow by every party that ever called.
-                if *count == 0 {
-                    by_party.remove(&party);
-                }
-            }
+            self.places.of_parties.give_back(party);
         }
         // Replaces the permit that `take` forgot. Without this, each call would lower the limit for good.
         self.places.all.add_permits(1);
-    }
-}
-
-impl Places {
-    /// Locks the counts. A poisoned lock is safe to use: no update under it can panic half-way.
-    fn by_party(&self) -> MutexGuard<'_, HashMap<Identity, u32>> {
-        self.by_party.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -225,6 +203,6 @@ mod tests {
         let others = Place::take(&places, Some(other)).unwrap();
         assert!(Place::take(&places, Some(other)).is_err(), "all places are taken");
         drop((held, others));
-        assert!(places.by_party().is_empty() && places.all.available_permits() == 3);
+        assert!(places.of_parties.is_empty() && places.all.available_permits() == 3);
     }
 }

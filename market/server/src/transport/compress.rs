@@ -10,14 +10,14 @@ use bytes::{BufMut as _, Bytes, BytesMut};
 use flate2::{Compression, write::GzEncoder};
 use http::{HeaderMap, HeaderName, HeaderValue};
 
+use super::messages::PREFIX_BYTES;
+
 /// Smaller answers fit into a few packets anyway.
 pub(super) const SMALLEST: usize = 16 * 1024;
 /// Larger answers would take gzip too long.
 const LARGEST_GZIP: usize = 128 * 1024;
 /// The fastest level of zstd that is meant for general use.
 const ZSTD_LEVEL: i32 = 1;
-/// Flag and length before each message (gRPC over HTTP/2, "Length-Prefixed-Message").
-const PREFIX: usize = 5;
 const COMPRESSED: u8 = 1;
 
 const ACCEPTED: HeaderName = HeaderName::from_static("grpc-accept-encoding");
@@ -44,7 +44,7 @@ impl Encoding {
         if frame.len() < SMALLEST || !is_one_message(&frame) || headers.contains_key(ENCODING) {
             return frame;
         }
-        let compressed = self.compress(&frame[PREFIX..]);
+        let compressed = self.compress(&frame[PREFIX_BYTES..]);
         match compressed.filter(|compressed| compressed.len() < frame.len() / 10 * 9) {
             Some(compressed) => {
                 let name = match self {
@@ -60,8 +60,8 @@ impl Encoding {
 
     /// Returns the compressed message with its prefix.
     fn compress(self, message: &[u8]) -> Option<Bytes> {
-        let mut frame = BytesMut::with_capacity(PREFIX + message.len() / 4);
-        frame.put_bytes(0, PREFIX);
+        let mut frame = BytesMut::with_capacity(PREFIX_BYTES + message.len() / 4);
+        frame.put_bytes(0, PREFIX_BYTES);
         match self {
             Self::Gzip if message.len() <= LARGEST_GZIP => {
                 let mut encoder = GzEncoder::new((&mut frame).writer(), Compression::fast());
@@ -71,8 +71,8 @@ impl Encoding {
             Self::Gzip => return None,
             Self::Zstd => frame.put_slice(&zstd::bulk::compress(message, ZSTD_LEVEL).ok()?),
         }
-        let length = u32::try_from(frame.len() - PREFIX).ok()?;
-        let mut prefix = &mut frame[..PREFIX];
+        let length = u32::try_from(frame.len() - PREFIX_BYTES).ok()?;
+        let mut prefix = &mut frame[..PREFIX_BYTES];
         prefix.put_u8(COMPRESSED);
         prefix.put_u32(length);
         Some(frame.freeze())
@@ -81,7 +81,7 @@ impl Encoding {
 
 /// Returns whether a frame consists of exactly one message, which is not compressed.
 fn is_one_message(frame: &Bytes) -> bool {
-    let Some((prefix, message)) = frame.split_first_chunk::<PREFIX>() else { return false };
+    let Some((prefix, message)) = frame.split_first_chunk::<PREFIX_BYTES>() else { return false };
     let [flag, length @ ..] = *prefix;
     flag == 0 && usize::try_from(u32::from_be_bytes(length)) == Ok(message.len())
 }
@@ -119,12 +119,12 @@ mod tests {
         let text = b"a lamp that gives a warm light; ".repeat(1_000);
         for (encoding, name) in [(Encoding::Gzip, "gzip"), (Encoding::Zstd, "zstd")] {
             let mut headers = HeaderMap::new();
-            let small = frame(&text[..SMALLEST - PREFIX - 1]);
+            let small = frame(&text[..SMALLEST - PREFIX_BYTES - 1]);
             assert_eq!(encoding.apply(small.clone(), &mut headers), small);
             assert!(headers.is_empty());
             let compressed = encoding.apply(frame(&text), &mut headers);
             assert_eq!(headers[ENCODING], name);
-            let (prefix, body) = compressed.split_first_chunk::<PREFIX>().unwrap();
+            let (prefix, body) = compressed.split_first_chunk::<PREFIX_BYTES>().unwrap();
             assert_eq!(prefix[0], COMPRESSED);
             assert_eq!(u32::from_be_bytes(prefix[1..].try_into().unwrap()) as usize, body.len());
             let mut read = Vec::new();

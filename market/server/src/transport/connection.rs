@@ -7,6 +7,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures::{FutureExt as _, future::Fuse};
 use h2::{Ping, PingPong, server};
 use http::{Request, Response};
 use http_body::Body;
@@ -15,7 +16,7 @@ use souk_proto::explain::HEADER_LIST_BYTES;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     pin, select,
-    time::{Instant, sleep, timeout},
+    time::{Sleep, sleep, timeout},
 };
 use tower::{Service, ServiceExt as _};
 
@@ -116,24 +117,24 @@ where
     let handshake = timeout(KEEP_ALIVE, builder().handshake::<_, Bytes>(io));
     let mut connection = handshake.await.map_err(|_| ConnectionError::Silent)??;
     let unanswered = keep_alive(connection.ping_pong());
-    let asked = ending.asked();
-    // Counts from the moment at which the connection is asked to end.
-    let last_answers = sleep(LAST_ANSWERS);
+    let asked = ending.asked().fuse();
+    // Begins when the connection is asked to end for a reason.
+    let last_answers = Fuse::<Sleep>::terminated();
     pin!(unanswered, asked, last_answers);
-    let (mut is_ending, mut has_reason) = (false, false);
     loop {
         let accepted = select! {
             // In this order: the others are looked at when nothing is to be accepted.
             biased;
             accepted = connection.accept() => accepted,
             ended = &mut unanswered => return ended,
-            () = &mut asked, if !is_ending => {
-                (is_ending, has_reason) = (true, ending.reason().is_some());
-                last_answers.as_mut().reset(Instant::now() + LAST_ANSWERS);
+            () = &mut asked => {
+                if ending.reason().is_some() {
+                    last_answers.set(sleep(LAST_ANSWERS).fuse());
+                }
                 connection.graceful_shutdown();
                 continue;
             }
-            () = &mut last_answers, if has_reason => return Ok(()),
+            () = &mut last_answers => return Ok(()),
         };
         let Some(accepted) = accepted else { return Ok(()) };
         let (request, respond) = accepted?;

@@ -5,9 +5,7 @@
 //! wait for each message themselves.
 
 use std::{
-    collections::HashSet,
     pin::Pin,
-    sync::Arc,
     task::{Context, Poll},
     time::Duration,
 };
@@ -19,26 +17,22 @@ use tokio::time::{Sleep, sleep};
 use tonic::{Code, Status};
 use tower::{Layer, Service};
 
+use super::request_streams::RequestStreams;
+
 const GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
 
 /// A layer that applies [`Deadline`].
 #[derive(Clone, Debug)]
 pub(super) struct DeadlineLayer {
     longest: Duration,
-    unbounded: Arc<HashSet<String>>,
+    streams: RequestStreams,
 }
 
 impl DeadlineLayer {
     /// Creates a layer with this limit for all calls except those with a request stream.
-    pub(super) fn new(longest: Duration) -> Self {
-        Self { longest, unbounded: Arc::new(request_streams()) }
+    pub(super) fn new(longest: Duration, streams: RequestStreams) -> Self {
+        Self { longest, streams }
     }
-}
-
-/// Returns the paths of the calls with a request stream.
-fn request_streams() -> HashSet<String> {
-    let methods = souk_proto::methods();
-    methods.iter().filter(|method| method.has_request_stream).map(souk_proto::Method::path).collect()
 }
 
 impl<S> Layer<S> for DeadlineLayer {
@@ -72,7 +66,8 @@ where
     fn call(&mut self, request: Request<B>) -> Self::Future {
         // A malformed timeout is ignored; the limit of the market still applies.
         let asked = request.headers().get(GRPC_TIMEOUT).and_then(asked_for);
-        let own = (!self.layer.unbounded.contains(request.uri().path())).then_some(self.layer.longest);
+        let DeadlineLayer { longest, streams } = &self.layer;
+        let own = streams.messages_per_call(request.uri().path()).is_none().then_some(*longest);
         // Boxed, because it moves from the call into the body, and a polled `Sleep` must not move.
         let until_end = asked.map(|asked| Box::pin(sleep(asked)));
         Bounded { call: self.inner.call(request), until_answer: own.map(sleep), until_end }
@@ -198,7 +193,7 @@ mod tests {
             sleep(Duration::from_secs(2)).await;
             Ok::<_, Infallible>(Response::new(tonic::body::Body::empty()))
         });
-        let service = DeadlineLayer::new(Duration::from_secs(1)).layer(slow);
+        let service = DeadlineLayer::new(Duration::from_secs(1), RequestStreams::default()).layer(slow);
         let mut request = Request::builder().uri(path);
         if let Some(timeout) = timeout {
             request = request.header(GRPC_TIMEOUT, timeout);
@@ -225,7 +220,7 @@ mod tests {
             let body = tonic::body::Body::new(http_body_util::StreamBody::new(silent));
             Ok::<_, Infallible>(Response::new(body))
         });
-        let service = DeadlineLayer::new(Duration::from_secs(1)).layer(endless);
+        let service = DeadlineLayer::new(Duration::from_secs(1), RequestStreams::default()).layer(endless);
         let request = Request::builder().uri(BUY).header(GRPC_TIMEOUT, "30S").body(()).unwrap();
         let answer = Box::pin(service.oneshot(request)).await.unwrap();
         let mut body = Box::pin(answer.into_body());

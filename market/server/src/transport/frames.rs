@@ -1,8 +1,8 @@
 //! The headers of HTTP/2 frames (RFC 9113 §4.1) in a stream of bytes, and the budget for frames that carry nothing.
 //!
 //! h2 answers or ignores control frames without a limit on their number. They cost a client next to nothing to send, so
-//! a flood of them can occupy a server thread. A legal client sends them because of something: a call that it makes, or
-//! data that it receives. The budget grows with both, and by a fixed rate.
+//! a flood of them can occupy a server thread. A legal client sends them for a reason: a call that it makes, or data that
+//! it receives. The budget grows with both, and by a fixed rate.
 
 use std::time::Instant;
 

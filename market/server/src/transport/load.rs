@@ -61,7 +61,8 @@ impl ServerLoad {
     pub fn calls(&self) -> usize {
         self.admission.under_way()
     }
-    /// Returns the number of open streams, of calls and of what lasts, and the most that all parties together may have.
+
+    /// Returns the number of open streams, lasting ones included, and the most that all parties together may have.
     pub fn streams(&self) -> (usize, usize) {
         (self.answers.streams(), answers::STREAMS_OF_ALL)
     }

@@ -1,7 +1,7 @@
 //! The messages in a gRPC request body (gRPC over HTTP/2, "Length-Prefixed-Message"), counted as its bytes pass.
 
 /// A flag and the length of the message.
-const PREFIX_BYTES: usize = 5;
+pub(super) const PREFIX_BYTES: usize = 5;
 
 /// Finds the prefixes of messages in a stream of bytes, however it is cut into pieces.
 #[derive(Debug, Default)]

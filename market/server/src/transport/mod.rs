@@ -18,14 +18,15 @@ mod gate;
 mod load;
 mod messages;
 mod metered;
+mod party_counts;
 mod pulse;
 mod request_streams;
 mod thread;
 
-use std::{future::Future, io, sync::Arc, time::Duration};
+use std::{io, sync::Arc, time::Duration};
 
+use prost::DecodeError;
 use souk_certs::acceptor::{Acceptor, Arrival, Listener};
-use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 
@@ -38,9 +39,6 @@ pub use load::ServerLoad;
 pub use pulse::Pulses;
 use request_streams::RequestStreams;
 use thread::{ServerThread, Shared};
-
-/// Minimum interval between log lines about connections that no thread could take, so that a flood does not fill the log.
-const DROPPED_REPORT: Duration = Duration::from_secs(1);
 
 /// The running server threads.
 pub struct Server {
@@ -76,10 +74,9 @@ pub struct ServerOptions {
 
 impl Server {
     /// Starts the threads. `routes` is called once on each of them to create its services.
-    pub fn start<F, R>(options: &ServerOptions, routes: F) -> io::Result<Self>
+    pub fn start<F>(options: &ServerOptions, routes: F) -> io::Result<Self>
     where
-        F: Fn() -> R + Send + Sync + 'static,
-        R: Future<Output = Result<Routes, tonic_reflection::server::Error>>,
+        F: Fn() -> Result<Routes, DecodeError> + Send + Sync + 'static,
     {
         let pulses = Pulses::new(options.threads);
         let shared = Shared {
@@ -104,7 +101,7 @@ impl Server {
 
     /// Distributes the connections of `listener` round robin. Never returns.
     pub async fn deal(&self, listener: &mut Listener) {
-        let (mut turn, mut reported_at) = (0, None::<Instant>);
+        let mut turn = 0;
         loop {
             let arrival = listener.next().await;
             let address = arrival.address;
@@ -112,11 +109,7 @@ impl Server {
             // new connection first.
             turn = (turn + 1) % self.threads.len();
             if !self.offer(turn, arrival) {
-                self.shared.options.acceptor.sources().count_dropped();
-                if reported_at.is_none_or(|at| at.elapsed() >= DROPPED_REPORT) {
-                    tracing::warn!(last = %address.ip(), "dropped connections: the queues of all server threads are full");
-                    reported_at = Some(Instant::now());
-                }
+                listener.report_dropped(address, "the queues of all server threads are full");
             }
         }
     }

@@ -11,10 +11,9 @@
 //! **End.** When the market shuts down, a request stream ends with UNAVAILABLE, so that no call waits for a client.
 
 use std::{
-    collections::HashMap,
     pin::Pin,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc,
         atomic::{AtomicU32, Ordering},
     },
     task::{Context, Poll, ready},
@@ -33,7 +32,7 @@ use tokio::{
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use tonic::{Status, body::Body};
 
-use super::messages::MessageScanner;
+use super::{messages::MessageScanner, party_counts::PartyCounts};
 use crate::{access::CallRates, wire};
 
 /// Maximum number of concurrent calls with a request stream on one connection.
@@ -66,8 +65,7 @@ pub(super) struct RequestStreams(Arc<Shared>);
 struct Shared {
     /// Paths, and the number of messages that count as one call. So few that a search is faster than a hash.
     methods: Vec<(String, u32)>,
-    /// Parties without such a call have no entry.
-    by_party: Mutex<HashMap<Identity, u32>>,
+    of_parties: PartyCounts,
 }
 
 impl Default for RequestStreams {
@@ -78,7 +76,7 @@ impl Default for RequestStreams {
             (method.path(), u32::try_from(batch).unwrap_or(u32::MAX))
         });
         let methods = contract.chain(REFLECTION.map(|path| (path.to_owned(), 1))).collect();
-        Self(Arc::new(Shared { methods, by_party: Mutex::default() }))
+        Self(Arc::new(Shared { methods, of_parties: PartyCounts::new(OF_PARTY) }))
     }
 }
 
@@ -90,7 +88,7 @@ impl RequestStreams {
 
     /// Returns the number of such calls in progress.
     pub(super) fn count(&self) -> usize {
-        self.by_party().values().map(|count| *count as usize).sum()
+        self.0.of_parties.total()
     }
 
     /// Takes a place for a call of a party, or returns the status of its rejection.
@@ -101,21 +99,12 @@ impl RequestStreams {
                 "this connection has as many request streams open as it may; wait for one to end, or open another connection",
             ));
         }
-        let mut by_party = self.by_party();
-        // A rejected party has an entry already, so rejections do not grow the map.
-        let count = by_party.entry(party).or_default();
-        if *count >= OF_PARTY {
+        if !self.0.of_parties.take(party) {
             return Err(overloaded("you have as many request streams open as you may; wait for one to end"));
         }
-        *count += 1;
         // Not checked again: all calls of a connection begin on one thread.
         connection.fetch_add(1, Ordering::Relaxed);
         Ok(StreamPlace { streams: self.clone(), party, connection: Arc::clone(connection) })
-    }
-
-    /// Locks the counts. A poisoned lock is safe to use: no update under it can panic half-way.
-    fn by_party(&self) -> MutexGuard<'_, HashMap<Identity, u32>> {
-        self.0.by_party.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -130,13 +119,7 @@ pub(super) struct StreamPlace {
 impl Drop for StreamPlace {
     fn drop(&mut self) {
         self.connection.fetch_sub(1, Ordering::Relaxed);
-        let mut by_party = self.streams.by_party();
-        if let Some(count) = by_party.get_mut(&self.party) {
-            *count -= 1;
-            if *count == 0 {
-                by_party.remove(&self.party);
-            }
-        }
+        self.streams.0.of_parties.give_back(self.party);
     }
 }
 
@@ -297,7 +280,7 @@ mod tests {
         drop(held);
         drop(streams.enter(one, &connections[0]).unwrap());
         drop(others);
-        assert!(streams.by_party().is_empty());
+        assert!(streams.0.of_parties.is_empty());
         assert!(connections.iter().all(|connection| connection.load(Ordering::Relaxed) == 0));
     }
 

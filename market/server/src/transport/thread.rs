@@ -1,8 +1,9 @@
 //! A server thread: its runtime, and the connections assigned to it.
 
-use std::{any::Any, future::Future, io, net::SocketAddr, pin::pin, sync::Arc, thread, time::Duration};
+use std::{any::Any, io, net::SocketAddr, pin::pin, sync::Arc, thread, time::Duration};
 
 use futures::{Stream, StreamExt as _};
+use prost::DecodeError;
 use souk_certs::acceptor::{Acceptor, Arrival, Place, TlsConnection};
 use souk_proto::explain::ExplainLayer;
 use tokio::{
@@ -73,14 +74,13 @@ pub(super) struct ServerThread {
 }
 
 impl ServerThread {
-    pub(super) fn start<F, R>(
+    pub(super) fn start<F>(
         (number, pulses): (usize, Pulses),
         shared: Shared,
         routes: Arc<F>,
     ) -> io::Result<Self>
     where
-        F: Fn() -> R + Send + Sync + 'static,
-        R: Future<Output = Result<Routes, tonic_reflection::server::Error>>,
+        F: Fn() -> Result<Routes, DecodeError> + Send + Sync + 'static,
     {
         let (connections, dealt) = mpsc::channel(HANDSHAKES);
         // Built by the caller, so that a failure is returned from `start` and not lost on the thread.
@@ -89,7 +89,7 @@ impl ServerThread {
             let stop = shared.stop.clone();
             runtime.block_on(async {
                 tokio::spawn(pulses.clone().beat(number));
-                match routes().await {
+                match routes() {
                     Ok(services) => serve(services, shared, dealt).await,
                     Err(error) => tracing::error!(%error, "cannot build the services"),
                 }
@@ -138,8 +138,8 @@ impl ServerThread {
 async fn serve(routes: Routes, shared: Shared, dealt: DealtReceiver) {
     let Shared { options, admission, answers, request_streams, ended, stop } = shared;
     let log = AccessLogLayer::new(options.log_format, options.times, options.random);
+    let deadline = DeadlineLayer::new(CALL_TIMEOUT, request_streams.clone());
     let gate = GateOptions { rates: options.rates, streams: request_streams, closing: stop.clone() };
-    let deadline = DeadlineLayer::new(CALL_TIMEOUT);
     let connections = Connections { answers, ended };
     let open = TaskTracker::new();
     accept(handshakes(options.acceptor, options.refusals, dealt), &stop, |connection| {

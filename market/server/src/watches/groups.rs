@@ -1,6 +1,9 @@
 //! The results of watched searches, one for each distinct query.
 
-use std::collections::HashMap;
+use std::{
+    collections::{BTreeMap, HashMap},
+    ops::Bound,
+};
 
 use souk_domain::{Item, ItemId, PartyId};
 use souk_search::{Conditions, SearchQuery, StandingQueries};
@@ -22,7 +25,7 @@ pub(super) struct Groups {
     queries: StandingQueries<GroupId>,
     groups: HashMap<GroupId, Group>,
     /// The groups whose result contains an item. Items in no result have no entry.
-    by_item: HashMap<ItemId, Vec<GroupId>>,
+    by_item: BTreeMap<ItemId, Vec<GroupId>>,
     by_party: HashMap<PartyId, usize>,
     last_group: GroupId,
     /// The number of the latest change. Changes are numbered so that each watcher can continue where it was.
@@ -71,7 +74,7 @@ pub struct Difference {
 }
 
 impl Groups {
-    /// Adds a watcher. `None` if there are as many as there may be.
+    /// Adds a watcher. `None` if the maximum number of watchers, in total or of the party, is reached.
     pub(super) fn join(
         &mut self,
         party: PartyId,
@@ -141,7 +144,7 @@ impl Groups {
         }
     }
 
-    /// Compares the current state of an item with every query. `is_hidden` means that nobody finds it, because its
+    /// Compares the current state of an item with every query. `is_hidden` means that no search finds it, because its
     /// seller is suspended.
     pub(super) fn evaluate(&mut self, item: &Item, is_hidden: bool) {
         let mut matching = if is_hidden { Vec::new() } else { self.queries.matching(item) };
@@ -211,13 +214,12 @@ impl Groups {
     /// Returns up to `limit` items that are in any result, in ascending order, beginning after one and continuing from
     /// the first.
     pub(super) fn items_after(&self, after: ItemId, limit: usize) -> Vec<ItemId> {
-        let mut items: Vec<_> = self.by_item.keys().copied().collect();
-        items.sort_unstable_by_key(|item| (*item <= after, *item));
-        items.truncate(limit);
-        items
+        let rest = self.by_item.range((Bound::Excluded(after), Bound::Unbounded));
+        let items = rest.chain(self.by_item.range(..=after)).map(|(item, _)| *item);
+        items.take(limit).collect()
     }
 
-    /// Returns whether nobody watches anything.
+    /// Returns whether there are no watchers.
     pub(super) fn is_empty(&self) -> bool {
         self.groups.is_empty()
     }

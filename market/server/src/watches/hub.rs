@@ -81,7 +81,7 @@ impl Hub {
                     self.is_failing = false;
                     self.work(&mut sweeps).await;
                 }
-                // What was not compared now is compared later. Nobody who watches needs to know.
+                // What was not compared now is compared later. Watchers need not be notified of the failure.
                 Err(error) => {
                     if !self.is_failing {
                         tracing::warn!(%error, "can't read the store for watched searches; they report changes later");
@@ -101,7 +101,7 @@ impl Hub {
         };
         tokio::select! {
             () = self.shared.work.notified() => {}
-            // Fails only if the set is gone, and this holds it.
+            // Fails only if the set has been dropped, but `self` holds it.
             _ = self.notified.changed() => {}
             () = self.search.wait_past(position), if !is_empty => {}
             _ = sweeps.tick(), if self.is_shared && !is_empty => self.sweep(),
@@ -118,7 +118,7 @@ impl Hub {
 
     /// Compares a page of each kind of change. Returns whether there may be more.
     async fn step(&mut self) -> Result<bool, StoreError> {
-        // First, so that no item is compared as if its seller still were what it was.
+        // First, so that no item is compared with an outdated set of suspended sellers.
         self.note_suspensions();
         self.answer().await?;
         let moved = self.stock().await?;

@@ -1,4 +1,4 @@
-//! Watched searches: every distinct query is compared once with every changed item, whoever watches it.
+//! Watched searches: every distinct query is compared once with every changed item, however many watchers it has.
 //!
 //! One thread, the hub, follows the item feed as the index does, the suspensions, and the stock moves that are not in
 //! the feed. It keeps the result of each query. A watcher is notified when its result has changed, and compares it with
@@ -39,7 +39,7 @@ pub struct WatchParts {
     pub reads: Arc<dyn Reads>,
     /// The index, whose progress the watches follow.
     pub search: Search,
-    /// The sellers whose items nobody finds.
+    /// The suspended sellers, whose items no search finds.
     pub suspended: Suspended,
     /// Whether other markets may change the store.
     pub is_shared: bool,
@@ -87,7 +87,7 @@ struct Progress {
     questions: u64,
 }
 
-/// A watcher's place in a group, given back on drop.
+/// A watcher's place in a group, released on drop.
 pub struct Watch {
     shared: Arc<Shared>,
     party: PartyId,
@@ -113,7 +113,8 @@ impl Watches {
         Ok(Self { shared, thread: Arc::new(Mutex::new(Some(thread))) })
     }
 
-    /// Begins to follow a query for a party. `None` if as many searches are watched as may be.
+    /// Begins to follow a query for a party. `None` if the maximum number of watched searches, in total or of the party,
+    /// is reached.
     pub fn join(&self, party: PartyId, conditions: Conditions) -> Option<Watch> {
         let mut state = self.shared.lock();
         if state.groups.is_empty() {
@@ -161,7 +162,8 @@ impl Watches {
 }
 
 impl Watch {
-    /// Has items compared that a search has found, and waits until they are, and everything that the index had by then.
+    /// Requests the comparison of items that a search has found. Waits until they are compared, and everything that is
+    /// indexed by now.
     pub async fn compare(&self, items: impl Iterator<Item = ItemId>) {
         let mut progress = self.shared.progress.subscribe();
         let target = self.shared.search.load().indexed;

@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::{
     Difference, End, MAX_WATCHES_OF_PARTY,
-    groups::{Groups, MAX_RESULT},
+    groups::{GroupId, Groups, MAX_RESULT},
 };
 
 fn item(number: i64, name: &str, version: i64) -> Item {
@@ -45,6 +45,15 @@ fn ids(numbers: &[i64]) -> Vec<ItemId> {
     numbers.iter().copied().map(ItemId).collect()
 }
 
+/// Returns the difference after a change, for a watcher that knows these items.
+fn difference(groups: &Groups, id: GroupId, after: u64, known: &[i64]) -> Difference {
+    groups.difference(id, after, ids(known).into_iter(), 10).unwrap()
+}
+
+fn expected(changed: &[i64], gone: &[i64], change: u64) -> Difference {
+    Difference { changed: ids(changed), gone: ids(gone), change, more: false }
+}
+
 #[test]
 fn watchers_of_one_query_share_its_result() {
     let mut groups = Groups::default();
@@ -55,26 +64,15 @@ fn watchers_of_one_query_share_its_result() {
     groups.evaluate(&item(1, "Lamp", 1), false);
     assert!(of_alice.has_changed().unwrap() && of_bob.has_changed().unwrap());
     assert!(!of_carol.has_changed().unwrap(), "only those whose result has changed are woken");
-    let difference = |change, known: &[i64], changed: &[i64], gone: &[i64], last| {
-        let expected = Difference { changed: ids(changed), gone: ids(gone), change: last, more: false };
-        (ids(known), change, expected)
-    };
-    let (known, after, expected) = difference(0, &[], &[1], &[], 1);
-    assert_eq!(groups.difference(lamp, after, known.into_iter(), 10), Ok(expected));
+    assert_eq!(difference(&groups, lamp, 0, &[]), expected(&[1], &[], 1));
 
     of_alice.mark_unchanged();
     groups.evaluate(&item(1, "Lamp", 1), false);
     assert!(!of_alice.has_changed().unwrap(), "it was compared before");
     groups.evaluate(&item(1, "Chair", 2), false);
-    let (known, after, expected) = difference(1, &[1], &[], &[1], 1);
-    assert_eq!(groups.difference(lamp, after, known.into_iter(), 10), Ok(expected));
+    assert_eq!(difference(&groups, lamp, 1, &[1]), expected(&[], &[1], 1));
     groups.evaluate(&item(1, "Chair", 2), true);
-    let (known, after, expected) = difference(0, &[1], &[], &[1], 0);
-    assert_eq!(
-        groups.difference(chair, after, known.into_iter(), 10),
-        Ok(expected),
-        "its seller is suspended"
-    );
+    assert_eq!(difference(&groups, chair, 0, &[1]), expected(&[], &[1], 0), "its seller is suspended");
 
     for party in [1, 2].map(party) {
         groups.leave(party, lamp);
@@ -112,7 +110,7 @@ fn result_is_bounded_and_its_end_concerns_nobody_else() {
     assert_eq!(groups.difference(lamp, 0, std::iter::empty(), 10).unwrap().changed, ids(&[0]));
     assert!(groups.contains(ItemId(0)) && !groups.contains(ItemId(1)), "it is forgotten");
     let (again, _news) = groups.join(party(1), query("")).unwrap();
-    assert_ne!(again, all, "a new watch begins anew");
+    assert_ne!(again, all, "a new watch gets a new group");
     groups.leave(party(1), all);
 }
 

@@ -35,7 +35,7 @@ macro_rules! registration {
         pub fn $name(mut request: v1::$request) -> Result<Registration, Status> {
             let call = mutating!(request, $method);
             let mut fields = Fields::new();
-            let display_name = fields.take("display_name", DisplayName::parse_known(&request.display_name));
+            let display_name = fields.take("display_name", DisplayName::parse(&request.display_name));
             let key = request_key(&mut fields, &call.request_id, call.print);
             let callback = request.callback;
             if let Some(callback) = &callback {

@@ -14,7 +14,7 @@ use std::{
 };
 
 use rustix::{
-    fs::{AtFlags, CWD, Dir, Mode, OFlags, Stat, fstat, mkdirat, openat, unlinkat},
+    fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, Stat, fstat, mkdirat, openat, renameat, unlinkat},
     io::Errno,
     process::{Pid, geteuid, test_kill_process},
 };
@@ -22,7 +22,7 @@ use rustix::{
 /// The maximum size of a note in bytes.
 const NOTE_BYTES: u64 = 16 * 1024;
 
-/// How often leaving a note is attempted: a demo that ends removes the folder if it is empty.
+/// The maximum number of attempts to leave a note: a demo that ends in between removes the empty folder.
 const ATTEMPTS: usize = 3;
 
 pub(super) struct Notes {
@@ -65,7 +65,7 @@ impl Notes {
         }
         let folder = self.open()?;
         let name = process.to_string();
-        // Of a process that had the same number.
+        // It was left by an earlier process with the same number.
         match unlinkat(&folder, &name, AtFlags::empty()) {
             Ok(()) | Err(Errno::NOENT) => {}
             Err(error) => return Err(error.into()),
@@ -75,7 +75,7 @@ impl Notes {
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let mut file = File::from(openat(&folder, &unfinished, flags, Mode::RUSR | Mode::WUSR)?);
         file.write_all(note)?;
-        Ok(rustix::fs::renameat(&folder, &unfinished, &folder, &name)?)
+        Ok(renameat(&folder, &unfinished, &folder, &name)?)
     }
 
     /// Removes the note of a process, and the folder if that was the last one.
@@ -107,7 +107,7 @@ impl Notes {
                 Err(error) => return Err(error.into()),
             };
             let stat = fstat(&file)?;
-            check(&stat, rustix::fs::FileType::RegularFile, &self.folder.join(process.to_string()))?;
+            check(&stat, FileType::RegularFile, &self.folder.join(process.to_string()))?;
             let mut note = Vec::new();
             File::from(file).take(NOTE_BYTES).read_to_end(&mut note)?;
             let written = Duration::new(stat.st_mtime.cast_unsigned(), stat.st_mtime_nsec as u32);
@@ -121,14 +121,14 @@ impl Notes {
     fn open(&self) -> io::Result<OwnedFd> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let folder = openat(CWD, &self.folder, flags, Mode::empty())?;
-        check(&fstat(&folder)?, rustix::fs::FileType::Directory, &self.folder)?;
+        check(&fstat(&folder)?, FileType::Directory, &self.folder)?;
         Ok(folder)
     }
 }
 
 /// Checks that an open file or folder is of the expected kind, belongs to the user, and is accessible to nobody else.
-fn check(stat: &Stat, kind: rustix::fs::FileType, path: &Path) -> io::Result<()> {
-    let is_kind = rustix::fs::FileType::from_raw_mode(stat.st_mode) == kind;
+fn check(stat: &Stat, kind: FileType, path: &Path) -> io::Result<()> {
+    let is_kind = FileType::from_raw_mode(stat.st_mode) == kind;
     let is_own = stat.st_uid == geteuid().as_raw();
     let is_private = Mode::from_raw_mode(stat.st_mode).intersection(Mode::RWXG | Mode::RWXO).is_empty();
     if is_kind && is_own && is_private {

@@ -5,6 +5,7 @@ use souk_domain::{Audience, IdRange, ItemId, Keys, NewEvent, PartyId, WorkingSet
 
 use super::{
     Memory,
+    rows::count,
     state::{FanOut, State},
 };
 use crate::{Lane, Receipt, Reliability, SaveError, StoreError, audit::Link};
@@ -111,7 +112,7 @@ fn purchases(state: &State, buyer: PartyId, item: ItemId) -> i64 {
     let orders = state.orders.values();
     let standing = orders.filter(|order| order.buyer == buyer && order.item == item && order.status.stands());
     let archived = usize::from(state.archived.bought.contains(&(buyer, item)));
-    i64::try_from(standing.count() + archived).unwrap_or(i64::MAX)
+    count(standing.count() + archived)
 }
 
 fn save(state: &mut State, rows: &WorkingSet) -> Receipt {

@@ -5,8 +5,7 @@ use std::collections::BTreeMap;
 use souk_domain::{Callback, Event, Party, PartyId, Role, Sequence, Timestamp, Topic};
 
 use super::{
-    consumers::Missing,
-    consumers::{Named, counted},
+    consumers::{Missing, Named, counted},
     rows::count,
 };
 use crate::{

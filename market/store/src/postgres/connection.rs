@@ -74,8 +74,8 @@ const FORGETFUL: &str = "SELECT set_config('synchronous_commit', 'off', false)";
 
 /// Ends queries that take too long. Less than [`PATIENCE`], so that the session survives it.
 const END_LATE: &str = "SET statement_timeout = '10s'";
-/// Ends queries whose caller has gone away. Their session is dropped, and the server looks for that, which it does not do
-/// by default before it has an answer.
+/// Ends queries whose caller has gone away. Their session is dropped, and the server checks for that while it works, which
+/// it does not do by default.
 const END_FORSAKEN: &str = "SET client_connection_check_interval = '100ms'";
 
 impl Connection {
@@ -119,9 +119,9 @@ impl Connection {
                 opened.client.batch_execute(commits).await?;
                 if session.gives_up {
                     opened.client.batch_execute(END_LATE).await?;
-                    // Some systems can't do it. There, only the time limit ends a query.
+                    // Some systems don't support it. There, only the time limit ends a query.
                     if let Err(error) = opened.client.batch_execute(END_FORSAKEN).await {
-                        tracing::debug!(%error, "PostgreSQL can't look for callers that have gone away");
+                        tracing::debug!(%error, "PostgreSQL can't detect callers that have gone away");
                     }
                 }
                 opened.prepare(session.prepare).await?;

@@ -206,17 +206,15 @@ async fn remove(
     seat.batch("BEGIN").await?;
     let mailbox = seat.query(MAILBOX, params![recipient.0, unnamed_since(now).0]).await?;
     let unnamed = first(&mailbox, |row| Ok(get::<bool>(row, 2)?.then_some(get::<i64>(row, 1)?)))?;
-    let names = seat.query(NAMES, params![recipient.0]).await?;
-    let names = names.iter().map(self::name).collect::<Result<Vec<_>, _>>()?;
     let removed = seat.query(REMOVE, params![recipient.0, name.to_string(), now.0]).await?;
-    let removal = match unnamed {
-        Some(unnamed) if !removed.is_empty() => {
-            seat.query(RELEASE_RECEIVED, params![recipient.0, unnamed, 0_i64]).await?;
-            seat.query(settle::REMOVE_SOME, params![vec![recipient.0], REMOVAL_STEP]).await?;
-            ConsumerRemoval::Removed
-        }
-        _ if names.contains(name) => ConsumerRemoval::Connected,
-        _ => ConsumerRemoval::Unknown,
+    let removal = if removed.is_empty() {
+        let names = seat.query(NAMES, params![recipient.0]).await?;
+        let names = names.iter().map(self::name).collect::<Result<Vec<_>, _>>()?;
+        if names.contains(name) { ConsumerRemoval::Connected } else { ConsumerRemoval::Unknown }
+    } else {
+        seat.query(RELEASE_RECEIVED, params![recipient.0, unnamed.flatten(), 0_i64]).await?;
+        seat.query(settle::REMOVE_SOME, params![vec![recipient.0], REMOVAL_STEP]).await?;
+        ConsumerRemoval::Removed
     };
     seat.batch("COMMIT").await?;
     seat.give_back();

@@ -15,6 +15,8 @@ use crate::StoreError;
 
 /// The maximum number of parties in a step.
 const ROWS: i64 = 5_000;
+/// The bits of an id that are not in the number of a step, which is positive.
+const LOWER_BITS: u32 = 65;
 
 const NEXT: &str = "SELECT id, display_name FROM party WHERE id >= $1 ORDER BY id LIMIT $2";
 
@@ -39,6 +41,3 @@ pub(super) async fn add_keys(connection: &mut Connection, after: i64) -> Result<
     connection.query(PUT, params![ids, keys]).await?;
     Ok(last.filter(|last| *last > after))
 }
-
-/// The bits of an id that are not in the number of a step, which is positive.
-const LOWER_BITS: u32 = 65;

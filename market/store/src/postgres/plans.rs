@@ -1,7 +1,7 @@
 //! Checks that the statements of the hot path use their indexes: none scans a whole table or index, even
 //! when it is planned for empty tables without statistics, as on the first day of a market.
 
-use souk_testkit::database::DatabaseServer;
+use souk_testkit::{database::DatabaseServer, postgres::is_there};
 
 use super::{
     address::SESSION, backlog, consumers, dead_letters, expand, mailboxes, reads, schema, settle, statements,
@@ -39,8 +39,7 @@ fn offence(plan: &str) -> Option<&str> {
 
 #[test]
 fn no_statement_of_the_hot_path_scans_a_whole_table() {
-    if std::env::var("SOUK_TEST_POSTGRES").is_ok_and(|setting| setting == "skip") {
-        eprintln!("skipped: SOUK_TEST_POSTGRES=skip, because PostgreSQL can't be had");
+    if !is_there() {
         return;
     }
     let server = DatabaseServer::start(&["fsync = off"]).unwrap();

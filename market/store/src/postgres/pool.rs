@@ -169,22 +169,23 @@ impl DerefMut for Seat<'_> {
 
 #[cfg(test)]
 mod tests {
-    use souk_testkit::{database::DatabaseServer, eventually};
+    use souk_testkit::{database::DatabaseServer, eventually, postgres::is_there};
 
-    use super::{super::address::PostgresOptions, *};
+    use super::{
+        super::{READS, address::PostgresOptions},
+        *,
+    };
 
     const ENDLESS: &str = "SELECT pg_sleep(600)";
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn server_ends_queries_that_take_too_long_or_that_nobody_waits_for() {
-        if std::env::var("SOUK_TEST_POSTGRES").is_ok_and(|setting| setting == "skip") {
-            eprintln!("skipped: SOUK_TEST_POSTGRES=skip, because PostgreSQL can't be had");
+        if !is_there() {
             return;
         }
         let server = DatabaseServer::start(&["fsync = off"]).unwrap();
         let address = Address::read(&server.address("postgres", None), &PostgresOptions::default()).unwrap();
-        let session = Session { prepare: &[], durable: false, gives_up: true };
-        let pool = Pool::new(Arc::new(address), session, 1, 1);
+        let pool = Pool::new(Arc::new(address), READS, 1, 1);
         let limit = pool.query("SHOW statement_timeout", Vec::new).await.unwrap();
         assert_eq!(limit[0].get::<_, String>(0), "10s");
         let runs = || {

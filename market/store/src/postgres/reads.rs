@@ -186,10 +186,11 @@ impl Reads for PostgresReads {
     }
 
     async fn orders(&self, query: &OrderQuery) -> Result<Vec<Order>, StoreError> {
-        let _share = self.shares.enter(query.of.party()).await?;
-        let (sql, whose) = match query.of {
-            OrdersOf::Buyer(buyer) => (ORDERS_OF_BUYER, buyer),
-            OrdersOf::Seller(seller) => (ORDERS_OF_SELLER, seller),
+        let whose = query.of.party();
+        let _share = self.shares.enter(whose).await?;
+        let sql = match query.of {
+            OrdersOf::Buyer(_) => ORDERS_OF_BUYER,
+            OrdersOf::Seller(_) => ORDERS_OF_SELLER,
         };
         let before = query.before.map_or(i64::MAX, |id| id.0);
         let status = query.status.map(OrderStatus::as_str);

@@ -26,29 +26,37 @@ macro_rules! sums {
 /// days (`$5` to `$8`).
 macro_rules! sold {
     (days) => {
-        "WITH sold AS (SELECT day, item, currency, orders, units, amount_minor FROM sales \
-         WHERE seller = $1 AND day >= $2 AND day < $3 AND orders <> 0) "
+        "SELECT day, item, currency, orders, units, amount_minor FROM sales \
+         WHERE seller = $1 AND day >= $2 AND day < $3 AND orders <> 0"
     };
     (parts) => {
-        "WITH sold AS (SELECT day, item, currency, orders, units, amount_minor FROM sales \
-         WHERE seller = $1 AND day >= $2 AND day < $3 AND orders <> 0 \
-         UNION ALL SELECT placed_at / 86400000000, item, currency, 1, quantity, total_minor FROM orders \
-         WHERE seller = $1 AND status <> 'cancelled' AND ((placed_at >= $5 AND placed_at < $6) \
-         OR (placed_at >= $7 AND placed_at < $8))) "
+        concat!(
+            sold!(days),
+            " UNION ALL SELECT placed_at / 86400000000, item, currency, 1, quantity, total_minor FROM orders \
+             WHERE seller = $1 AND status <> 'cancelled' AND ((placed_at >= $5 AND placed_at < $6) \
+             OR (placed_at >= $7 AND placed_at < $8))"
+        )
     };
 }
 
 macro_rules! by_day {
     ($what:ident) => {
-        concat!(sold!($what), "SELECT ", sums!(), ", sold.day FROM sold GROUP BY 5, 1 ORDER BY 5, 1 LIMIT $4")
+        concat!(
+            "WITH sold AS (",
+            sold!($what),
+            ") SELECT ",
+            sums!(),
+            ", sold.day FROM sold GROUP BY 5, 1 ORDER BY 5, 1 LIMIT $4"
+        )
     };
 }
 
 macro_rules! by_item {
     ($what:ident) => {
         concat!(
+            "WITH sold AS (",
             sold!($what),
-            "SELECT ",
+            ") SELECT ",
             sums!(),
             ", sold.item, item.name FROM sold JOIN item ON item.id = sold.item \
              GROUP BY 5, 6, 1 ORDER BY sum(sold.amount_minor) DESC, 5, 1 LIMIT $4"
@@ -89,7 +97,7 @@ pub(super) async fn sales(
     let mut cut_days = Vec::new();
     for day in edges.iter().map(|edge| day_of(edge.from)) {
         let found = pool.query(IS_PARTLY_ARCHIVED, || params![seller.0, day]).await?;
-        if first_of(&found)? {
+        if first(&found, |row| get(row, 0))?.unwrap_or(false) {
             cut_days.push(day);
         }
     }
@@ -100,10 +108,6 @@ pub(super) async fn sales(
         })?,
         cut_days,
     })
-}
-
-fn first_of(rows: &[Row]) -> Result<bool, Failure> {
-    Ok(first(rows, |row| get(row, 0))?.unwrap_or_default())
 }
 
 /// Returns the revenue of the whole store by currency, in the order of the codes.

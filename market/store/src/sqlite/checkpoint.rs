@@ -30,7 +30,7 @@ use super::{
     error::{Class, classify},
     log_readers,
     open_files::OpenFiles,
-    pool::{QUERY_MAX, Watches},
+    pool::{QUERY_MAX, QueryWatch},
     turn::Turn,
 };
 use crate::WriteAheadLog;
@@ -40,10 +40,10 @@ const SPACE_PROBE: Duration = Duration::from_secs(2);
 /// The free space in bytes from which on the disk is not full any more: enough for a few large batches. With less, a
 /// small change may still find room, and the state would alternate.
 const SPACE_MIN: u64 = 16 << 20;
-/// The free space in bytes below which the log gives its own back in every round: a log that fills the disk could no more
-/// be copied into the database, which has to grow for that, nor into a new log at the next start.
+/// The free space in bytes below which the log is truncated in every round: a log that fills the disk could be copied
+/// neither into the database, which has to grow for that, nor into a new log at the next start.
 const SPACE_LOW: u64 = 4 * SPACE_MIN;
-/// The size in bytes of a log that is left alone then.
+/// The size in bytes up to which a log is not truncated even then.
 const SMALL_LOG: u64 = 4 << 20;
 
 /// The limits of the log. A page has 4 KiB.
@@ -87,7 +87,8 @@ pub(super) struct Parts {
     pub(super) turn: Turn,
     /// After the connection, which must be closed before.
     pub(super) files: Arc<OpenFiles>,
-    pub(super) queries: Watches,
+    /// One for each pool of readers.
+    pub(super) queries: [QueryWatch; 2],
     pub(super) log: WriteAheadLog,
     pub(super) limits: Limits,
 }
@@ -160,7 +161,9 @@ impl Rounds {
         let mut seen = 0;
         let mut is_settled = true;
         while stopped.recv_timeout(self.parts.limits.interval) == Err(RecvTimeoutError::Timeout) {
-            self.parts.queries.interrupt_after(QUERY_MAX);
+            for watch in &self.parts.queries {
+                watch.interrupt_after(QUERY_MAX);
+            }
             // Also on an idle market, so that its readiness does not depend on writes.
             self.parts.files.look();
             if self.parts.files.may_write().is_err() {
@@ -278,22 +281,20 @@ impl Rounds {
     /// While the disk is full, looks whether there is space again, and writes a page without changing it to be sure.
     /// A market that is not ready gets no calls, so nothing else may ever find out.
     fn probe_space(&mut self) {
-        let space = self.parts.files.space().clone();
-        if !space.is_used_up() || self.probed.elapsed() < SPACE_PROBE {
+        if !self.parts.files.space().is_used_up() || self.probed.elapsed() < SPACE_PROBE {
             return;
         }
         self.probed = Instant::now();
         if self.free() < SPACE_MIN {
             return;
         }
-        let turn = self.parts.turn.clone();
-        let _turn = turn.take_blocking();
+        let _turn = self.parts.turn.take_blocking();
         // First what the log holds, before new changes take the space that the database needs for it.
         if self.copy("TRUNCATE").is_none() {
             return;
         }
         match self.parts.connection.execute("UPDATE counter SET value = value WHERE name = 'feed'", []) {
-            Ok(_) => space.is_back(),
+            Ok(_) => self.parts.files.space().is_back(),
             Err(error) => tracing::debug!(%error, "there is still no space on the disk"),
         }
     }

@@ -115,12 +115,7 @@ fn remove(
         let is_connected = exists(transaction, recipient, name)?;
         return Ok(if is_connected { ConsumerRemoval::Connected } else { ConsumerRemoval::Unknown });
     }
-    let unnamed = "SELECT acknowledged FROM mailbox WHERE party = ?1 \
-                   AND (callback_port IS NOT NULL OR stream_until > ?2)";
-    let unnamed: Option<i64> = transaction
-        .prepare_cached(unnamed)?
-        .query_row(params![blob(recipient), unnamed_since(now).0], |row| row.get(0))
-        .optional()?;
+    let unnamed = mailbox(transaction, recipient, now)?.and_then(|(_, unnamed)| unnamed);
     settle::release(transaction, recipient, unnamed)?;
     settle::remove_some(transaction, recipient, REMOVAL_STEP)?;
     Ok(ConsumerRemoval::Removed)
@@ -169,16 +164,7 @@ fn acknowledge(
     through: Sequence,
     now: Timestamp,
 ) -> Result<Option<i64>, Error> {
-    let mailbox = "SELECT last_sequence, acknowledged, callback_port IS NOT NULL OR stream_until > ?2 \
-                   FROM mailbox WHERE party = ?1";
-    let since = unnamed_since(now);
-    let mailbox = transaction
-        .prepare_cached(mailbox)?
-        .query_row(params![blob(recipient), since.0], |row| {
-            Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?, row.get::<_, bool>(2)?))
-        })
-        .optional()?;
-    let Some((last, unnamed, unnamed_counts)) = mailbox else { return Ok(None) };
+    let Some((last, unnamed)) = mailbox(transaction, recipient, now)? else { return Ok(None) };
     let moved = "UPDATE consumer SET acknowledged = max(acknowledged, ?3), seen_at = max(seen_at, ?4) \
                  WHERE party = ?1 AND name = ?2 RETURNING acknowledged";
     // A cursor from before the store was restored from an older backup.
@@ -191,12 +177,28 @@ fn acknowledge(
     // What a consumer has received must not be merged any more.
     let received = "UPDATE mailbox SET handed_out = ?2 WHERE party = ?1 AND handed_out < ?2";
     transaction.prepare_cached(received)?.execute(params![blob(recipient), cursor])?;
-    settle::release(transaction, recipient, unnamed_counts.then_some(unnamed))?;
+    settle::release(transaction, recipient, unnamed)?;
     settle::remove_some(transaction, recipient, REMOVAL_STEP)?;
     let waiting =
         "SELECT count(*) FROM (SELECT 1 FROM delivery WHERE recipient = ? AND sequence > ? LIMIT ?)";
     let params = params![blob(recipient), cursor, at_most(MAX_COUNTED)];
     transaction.prepare_cached(waiting)?.query_row(params, |row| row.get(0)).map(Some)
+}
+
+/// Returns a mailbox's last sequence, and the cursor of the unnamed consumer if it counts.
+fn mailbox(
+    transaction: &Connection,
+    recipient: PartyId,
+    now: Timestamp,
+) -> Result<Option<(i64, Option<i64>)>, Error> {
+    let sql = "SELECT last_sequence, acknowledged, callback_port IS NOT NULL OR stream_until > ?2 \
+               FROM mailbox WHERE party = ?1";
+    transaction
+        .prepare_cached(sql)?
+        .query_row(params![blob(recipient), unnamed_since(now).0], |row| {
+            Ok((row.get(0)?, row.get::<_, bool>(2)?.then_some(row.get(1)?)))
+        })
+        .optional()
 }
 
 fn name(row: &Row<'_>, column: usize) -> Result<ConsumerName, Error> {

@@ -32,6 +32,7 @@ mod error;
 mod expand;
 mod lane;
 mod load;
+mod log_format;
 mod log_readers;
 mod mailboxes;
 mod migrate;
@@ -142,21 +143,21 @@ fn open_with(path: &Path, limits: Limits, progress: &OpeningProgress) -> Result<
     let turn = Turn::new(WriteLock::new(health.clone(), path));
     let files = Arc::new(OpenFiles::new(database, health.clone())?);
     let held = Some(Arc::clone(&files));
-    let watches = (QueryWatch::of(&points), QueryWatch::of(&reports));
+    let (point_watch, report_watch) = (QueryWatch::of(&points), QueryWatch::of(&reports));
     let checkpointer = Checkpointer::start(checkpoint::Parts {
         connection: background,
         path: path.to_owned(),
         turn: turn.clone(),
         files: Arc::clone(&files),
-        queries: watches.0.and(&watches.1),
+        queries: [point_watch.clone(), report_watch.clone()],
         log: log.clone(),
         limits,
     })
     .map_err(StoreError::unavailable)?;
-    let points = Pool::start("souk-reader", points, READ_QUEUE, (READS_TOGETHER, watches.0), &held)
+    let points = Pool::start("souk-reader", points, READ_QUEUE, (READS_TOGETHER, point_watch), &held)
         .map_err(StoreError::unavailable)?;
     // One at a time: a shared snapshot would last as long as the slowest of them.
-    let reports = Pool::start("souk-report", reports, READ_QUEUE, (1, watches.1), &held)
+    let reports = Pool::start("souk-report", reports, READ_QUEUE, (1, report_watch), &held)
         .map_err(StoreError::unavailable)?;
     let alone = (1, QueryWatch::default());
     let mailboxes = Pool::start("souk-mailbox", vec![mailbox_writer], MAILBOX_QUEUE, alone, &held)

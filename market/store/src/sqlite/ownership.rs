@@ -1,11 +1,14 @@
 //! Whether a file is a market's, decided from its first page before anything about it is changed.
 //!
-//! SQLite would have to be asked for more, but opening a file with it recovers and may delete the log. What is let
-//! through here is checked again when it is migrated.
+//! SQLite could tell more, but opening a file with it recovers and may delete the log. A file that is accepted here is
+//! checked again when it is migrated.
 
 use std::{fs::File, io, os::unix::fs::FileExt as _, path::Path};
 
-use super::migrate::{APPLICATION_ID, SchemaProblem};
+use super::{
+    log_format::{FRAME_HEADER, LOG_HEADER, big_endian},
+    migrate::{APPLICATION_ID, SchemaProblem},
+};
 use crate::StoreError;
 
 /// How a database begins.
@@ -13,9 +16,6 @@ const MAGIC: &[u8; 16] = b"SQLite format 3\0";
 /// The part of the first page that is read: the header of the file and that of the page, which says how many tables there
 /// are.
 const FIRST_BYTES: usize = 108;
-/// The length of the header of the log, and of that of a frame, which a page follows.
-const LOG_HEADER: usize = 32;
-const FRAME_HEADER: usize = 24;
 
 /// Refuses a file that is neither a market's nor empty.
 pub(super) fn refuse_foreign(file: &File, path: &Path, log: &Path) -> Result<(), StoreError> {
@@ -35,7 +35,7 @@ pub(super) fn refuse_foreign(file: &File, path: &Path, log: &Path) -> Result<(),
 /// Returns whether a file begins like a database.
 pub(super) fn begins_like_a_database(file: &File) -> bool {
     let mut first = [0; MAGIC.len()];
-    matches!(read_up_to(file, &mut first, 0), Ok(length) if length == MAGIC.len()) && first == *MAGIC
+    file.read_exact_at(&mut first, 0).is_ok() && first == *MAGIC
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -114,8 +114,4 @@ fn read_up_to(file: &File, buffer: &mut [u8], at: u64) -> io::Result<usize> {
         }
     }
     Ok(read)
-}
-
-fn big_endian(bytes: &[u8], at: usize) -> u32 {
-    bytes[at..at + 4].iter().fold(0, |number, byte| number << 8 | u32::from(*byte))
 }

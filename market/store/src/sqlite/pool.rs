@@ -97,24 +97,6 @@ impl QueryWatch {
     fn is_of_queries(&self) -> bool {
         !self.0.is_empty()
     }
-
-    /// Returns a watch of both.
-    pub(super) fn and(&self, other: &Self) -> Watches {
-        Watches([self.clone(), other.clone()])
-    }
-}
-
-/// Watches the queries of several pools.
-#[derive(Clone, Default)]
-pub(super) struct Watches([QueryWatch; 2]);
-
-impl Watches {
-    /// Interrupts queries that take too long.
-    pub(super) fn interrupt_after(&self, longest: Duration) {
-        for watch in &self.0 {
-            watch.interrupt_after(longest);
-        }
-    }
 }
 
 /// A queue of jobs for connections. Dropping it waits for the running jobs, drops the queued ones, for which
@@ -224,7 +206,7 @@ impl<T> Drop for Query<'_, T> {
         if self.is_over {
             return;
         }
-        // Before the look at what runs: a job that begins from now on sees that nobody waits for it.
+        // Before the running job is checked: a job that begins from now on sees that nobody waits for it.
         self.answered.close();
         self.watch.give_up(self.number);
     }

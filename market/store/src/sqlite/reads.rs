@@ -137,10 +137,11 @@ impl Reads for SqliteReads {
 
     async fn orders(&self, query: &OrderQuery) -> Result<Vec<Order>, StoreError> {
         let query = *query;
-        let _share = self.shares.enter(query.of.party()).await?;
-        let (side, whose) = match query.of {
-            OrdersOf::Buyer(buyer) => ("buyer", buyer),
-            OrdersOf::Seller(seller) => ("seller", seller),
+        let whose = query.of.party();
+        let _share = self.shares.enter(whose).await?;
+        let side = match query.of {
+            OrdersOf::Buyer(_) => "buyer",
+            OrdersOf::Seller(_) => "seller",
         };
         let sql = format!(
             "SELECT {ORDER} FROM orders {ORDER_PARTIES} WHERE orders.{side} = {PARTY_NUMBER} AND orders.id < ?2 \

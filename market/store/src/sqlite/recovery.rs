@@ -4,8 +4,8 @@
 //! file succeeds and proves nothing, also in another process. So before SQLite opens the database, the
 //! write-ahead log is copied to a new file, whose pages the kernel has to write.
 //!
-//! If another program has the database open, the log is written over itself, and what that program's index says of it is
-//! checked against it (`shared_index`).
+//! If another program has the database open, the log is rewritten in place, and that program's index is checked against
+//! it (`shared_index`).
 //!
 //! The database needs no copy: pages that a checkpoint failed to sync are still in the log, since SQLite
 //! discards the log only after the sync. The checkpoint at start-up writes them again.

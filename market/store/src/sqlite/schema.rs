@@ -46,7 +46,7 @@ pub(super) fn check(connection: &Connection) -> Result<(), SchemaProblem> {
     match migrate::version(connection, MIGRATIONS.len())? {
         0 => Err(SchemaProblem::Empty),
         version if version == MIGRATIONS.len() => Ok(()),
-        // A file whose migration is under way has a higher version, but is as little of use.
+        // A file whose migration is under way has a higher version, but can't be used either.
         _ => Err(SchemaProblem::Older),
     }
 }

@@ -1,11 +1,11 @@
 //! The index of the log (`-shm`) that another program has open while a market starts.
 //!
-//! It can't be built again from the log as usual, because the other program has it mapped. But it says what the killed market
-//! believed: how much of the log there is, and how much of that is in the database. After a failed sync neither need be
-//! true of the disk. So the log is read, and the index is set right: nothing of the log counts as copied. If the log
-//! holds less than the index says, the market does not start.
+//! It can't be rebuilt from the log as usual, because the other program has it mapped. But it contains what the killed market
+//! believed: how long the log is, and how much of it is in the database. After a failed sync, neither need be true of the
+//! disk. So the log is read, and the index is corrected: no part of the log counts as copied. If the log is shorter than
+//! the index says, the market does not start.
 //!
-//! The layouts are those of SQLite's `wal.c` ("WAL file format" and "WAL-index file format").
+//! The index is laid out as in SQLite's `wal.c` ("WAL-index file format").
 
 use std::{
     fs::File,
@@ -13,12 +13,12 @@ use std::{
     os::unix::fs::FileExt as _,
 };
 
-use super::database_file::DatabaseFile;
+use super::{
+    database_file::DatabaseFile,
+    log_format::{FRAME_HEADER, LOG_HEADER, big_endian},
+};
 use crate::StoreError;
 
-/// The length of the log's header, and of that of a frame.
-const LOG_HEADER: usize = 32;
-const FRAME_HEADER: usize = 24;
 /// The largest page of a database.
 const PAGE_MAX: usize = 65_536;
 /// The log's magic number, whose last bit is the byte order of its checksums.
@@ -52,7 +52,7 @@ pub(super) fn set_right(database: &DatabaseFile) -> Result<(), StoreError> {
     }
     if !on_disk.agree_with(&known) {
         return Err(StoreError::unavailable(format!(
-            "another program has {0} open and knows of changes that are not in {1} any more, because a sync failed; end that program (fuser -v {0}), then start the market again",
+            "another program has {0} open and knows of changes that are no longer in {1}, because a sync failed; end that program (fuser -v {0}), then start the market again",
             database.path.display(),
             log.display()
         )));
@@ -133,10 +133,6 @@ impl Checksum {
     fn is_at(&self, bytes: &[u8], at: usize) -> bool {
         self.words == [big_endian(bytes, at), big_endian(bytes, at + 4)]
     }
-}
-
-fn big_endian(bytes: &[u8], at: usize) -> u32 {
-    u32::from_be_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]])
 }
 
 /// Fills the buffer, and returns whether there was enough.

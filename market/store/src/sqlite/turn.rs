@@ -109,8 +109,8 @@ impl Turn {
         }
     }
 
-    /// While another process holds the write lock, looks whether it is free again. A market that is not ready gets no
-    /// calls, so no writer may ever find out. If one waits, it has the turn and finds out itself.
+    /// While another process holds the write lock, checks whether it is free again. A market that is not ready gets no
+    /// calls, so there may never be a writer to notice. One that waits has the turn, and notices by itself.
     pub(super) fn probe(&self, connection: &Connection) {
         if !self.lock.is_held() {
             return;

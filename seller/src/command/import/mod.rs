@@ -125,7 +125,7 @@ impl Import {
     }
 }
 
-/// Reads a file and counts the rows that can be read, and the others.
+/// Reads a file, and counts the rows that can be read and those that cannot.
 pub(crate) fn count_items(path: &Path) -> Result<(usize, usize), Failure> {
     let columns = Columns::new(&[], &[], Some("GBP"))?;
     let mut source = Source::open(path, Format::of(None, path), columns)?;

@@ -142,7 +142,7 @@ impl Columns {
                 return Ok(String::new());
             };
             let text = std::str::from_utf8(bytes);
-            // What `export` adds to what looks like a formula, and whoever else follows OWASP.
+            // Without the apostrophe that `export` adds to formulas, as do other programs that follow OWASP.
             text.map(|text| souk_cli::original(text.trim()).to_owned())
                 .map_err(|_| format!("{} is not in UTF-8; save the file as UTF-8", field.name()))
         })

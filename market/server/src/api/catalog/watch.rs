@@ -2,7 +2,6 @@
 
 use std::{
     collections::{HashMap, VecDeque},
-    convert::Infallible,
     time::Duration,
 };
 
@@ -16,24 +15,25 @@ use souk_search::{Conditions, SearchError, SearchOrder, SearchQuery, Searcher};
 use souk_store::StoreError;
 use tokio::time::{Instant, sleep};
 use tonic::Status;
+use tonic_types::FieldViolation;
 
 use super::{Api, read};
 use crate::{
     observe::Tallied,
     watches::{Difference, End, MAX_WATCHES_OF_PARTY, Watch},
-    wire::{self, Fields},
+    wire,
 };
 
 /// Maximum number of items that a watched search may match.
 const MAX_MATCHES: usize = SearchQuery::MAX_LIMIT;
-/// Number of items that are read at a time, each time after the client has taken those before. It bounds what a client
-/// that does not read makes the market hold.
+/// Number of items that are read at a time. The next ones are read only after the client has taken these, which bounds
+/// what the market buffers for a client that does not read.
 const PAGE: usize = 32;
 /// How long a watch tries to begin while the market is busy.
 const BEGIN_PATIENCE: Duration = Duration::from_secs(10);
 /// Delay before another attempt while the market is busy.
 const BUSY_DELAY: Duration = Duration::from_millis(100);
-/// Retry delay suggested to a party that watches as much as it may.
+/// Retry delay suggested to a party that has reached the maximum number of watched searches.
 const FULL_RETRY_DELAY: Duration = Duration::from_secs(10);
 
 /// The state of an item as last sent to the client.
@@ -66,7 +66,6 @@ struct Watcher {
     known: HashMap<ItemId, Known>,
     /// The first matches that are not sent yet; `None` before the first search.
     unsent: Option<VecDeque<ItemId>>,
-    is_synced: bool,
     _open: Tallied,
 }
 
@@ -85,8 +84,7 @@ pub(super) fn follow(
     })?;
     let open = api.parts.streams.searches.enter();
     let (change, known) = (0, HashMap::new());
-    let watcher =
-        Watcher { api, caller, query, watch, change, known, unsent: None, is_synced: false, _open: open };
+    let watcher = Watcher { api, caller, query, watch, change, known, unsent: None, _open: open };
     let steps = stream::try_unfold(watcher, |mut watcher| async move {
         let (api, caller) = (watcher.api.clone(), watcher.caller.party);
         let messages = api.unless_suspended(caller, watcher.step()).await?.into_iter();
@@ -99,7 +97,7 @@ pub(super) fn follow(
 
 impl Watcher {
     async fn step(&mut self) -> Result<Vec<Message>, Status> {
-        if !self.is_synced {
+        if !self.is_synced() {
             return self.begin().await;
         }
         loop {
@@ -121,14 +119,18 @@ impl Watcher {
         }
     }
 
-    /// Returns the next of the first matches, and after the last ones that these were all.
+    /// Returns whether all of the first matches have been sent.
+    fn is_synced(&self) -> bool {
+        self.unsent.as_ref().is_some_and(VecDeque::is_empty)
+    }
+
+    /// Returns the next of the first matches, and after the last ones the synced message.
     async fn begin(&mut self) -> Result<Vec<Message>, Status> {
         let mut unsent = match self.unsent.take() {
             Some(unsent) => unsent,
             None => self.first_matches().await?,
         };
         let ids: Vec<_> = unsent.drain(..unsent.len().min(PAGE)).collect();
-        self.is_synced = unsent.is_empty();
         self.unsent = Some(unsent);
         let mut messages = Vec::with_capacity(ids.len() + 1);
         for item in self.load(&ids).await? {
@@ -138,7 +140,7 @@ impl Watcher {
                 messages.push(Message::Match(wire::item(&item)));
             }
         }
-        messages.extend(self.is_synced.then_some(Message::Synced(v1::SearchSynced {})));
+        messages.extend(self.is_synced().then_some(Message::Synced(v1::SearchSynced {})));
         Ok(messages)
     }
 
@@ -192,7 +194,7 @@ impl Watcher {
         for page in ids.chunks(PAGE) {
             let items = loop {
                 match self.api.reads().items(page).await {
-                    // The stream must not end for load; a change that is sent later is as good.
+                    // Overload must not end the stream: changes may be sent later.
                     Err(StoreError::Overloaded) => sleep(BUSY_DELAY).await,
                     items => break read(items)?,
                 }
@@ -244,10 +246,5 @@ fn too_many<T>(total: &str) -> Result<T, Status> {
 }
 
 fn wrong_query(problem: &str) -> Status {
-    let mut fields = Fields::new();
-    fields.wrong("query", problem.to_owned());
-    match fields.finish::<Infallible>(None) {
-        Err(status) => status,
-        Ok(never) => match never {},
-    }
+    wire::invalid_fields(vec![FieldViolation::new("query", problem)])
 }

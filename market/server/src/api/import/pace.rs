@@ -4,19 +4,15 @@
 //! for the index, so an import waits instead before each batch of rows. Nothing is read from its stream meanwhile:
 //! HTTP/2 flow control slows the sender down.
 
-use std::{
-    num::NonZeroU32,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
-};
+use std::{num::NonZeroU32, sync::Arc};
 
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter, clock::Clock as _};
 use quick_cache::sync::Cache;
 use souk_domain::{ImportRow, PartyId};
 use souk_search::Search;
 use tokio::{sync::Semaphore, time::sleep};
+
+use crate::observe::Tally;
 
 /// Maximum number of parties whose rate is tracked. An evicted party gains at most one full burst.
 const PARTIES: usize = 4_096;
@@ -28,7 +24,7 @@ pub struct ImportPace(Arc<Shared>);
 struct Shared {
     rate: Quota,
     importers: Cache<PartyId, Arc<Importer>>,
-    waiting: AtomicUsize,
+    waiting: Tally,
 }
 
 /// The share of one party, whatever its number of streams.
@@ -44,14 +40,14 @@ impl ImportPace {
         // A batch must fit into the burst, or it would never be admitted. Loading the settings has rejected less.
         let rows = rows_per_second.max(ImportRow::MAX_AT_ONCE as u32);
         let rate = Quota::per_second(NonZeroU32::new(rows).unwrap_or(NonZeroU32::MIN));
-        Self(Arc::new(Shared { rate, importers: Cache::new(PARTIES), waiting: AtomicUsize::new(0) }))
+        Self(Arc::new(Shared { rate, importers: Cache::new(PARTIES), waiting: Tally::default() }))
     }
 
     /// Waits until a party may submit the next batch of rows.
     pub(super) async fn admit(&self, party: PartyId, rows: usize, search: &Search) {
         let Some(rows) = u32::try_from(rows).ok().and_then(NonZeroU32::new) else { return };
-        let waiting = Waiting::enter(&self.0);
-        let importer = waiting.0.importer(party);
+        let _waiting = self.0.waiting.enter();
+        let importer = self.0.importer(party);
         // Fails only if the semaphore is closed, which it never is.
         let _turn = importer.turn.acquire().await;
         // `Err` means more rows than the burst, which `new` rules out.
@@ -63,7 +59,7 @@ impl ImportPace {
 
     /// Returns the number of batches that wait.
     pub fn waiting(&self) -> usize {
-        self.0.waiting.load(Ordering::Relaxed)
+        self.0.waiting.count()
     }
 }
 
@@ -76,22 +72,6 @@ impl Shared {
         // Two streams may both insert at first contact. The later one wins, which costs at most one burst.
         self.importers.insert(party, Arc::clone(&fresh));
         fresh
-    }
-}
-
-/// Counts a batch that waits, until it is dropped.
-struct Waiting<'a>(&'a Shared);
-
-impl<'a> Waiting<'a> {
-    fn enter(shared: &'a Shared) -> Self {
-        shared.waiting.fetch_add(1, Ordering::Relaxed);
-        Self(shared)
-    }
-}
-
-impl Drop for Waiting<'_> {
-    fn drop(&mut self) {
-        self.0.waiting.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

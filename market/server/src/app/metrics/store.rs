@@ -3,7 +3,7 @@
 use souk_search::Search;
 use souk_store::{HealthState, StoreQueues, WriteAheadLog};
 
-use super::{super::App, count, seconds};
+use super::{super::App, count, read, seconds};
 use crate::observe::Metrics;
 
 impl App {
@@ -49,10 +49,7 @@ impl App {
     }
 
     pub(super) fn add_search(&self, metrics: &mut Metrics) {
-        let read = |value: fn(&Search) -> i64| {
-            let search = self.parts.search.clone();
-            move || value(&search)
-        };
+        let read = |value: fn(&Search) -> i64| read(&self.parts.search, value);
         let help = "1 while the search index can't be written and searches show its last state, otherwise 0";
         metrics.gauge("souk_search_failing", help, read(|search| i64::from(search.failure().is_some())));
         let help = "For how long searches may have lacked changes; 0: they are current";

@@ -1,29 +1,19 @@
 //! A party that sends as much as it can delays its own commands.
 
-use souk_domain::{Category, Description, ImportRow, ItemListing, ItemName, Money, Quantity};
+use souk_domain::{ImportRow, TestText};
 
 use super::*;
 
-/// Returns a command with a request id of its own.
 fn test_event(of: u128, request: u128) -> Command {
-    let registered = register(of);
-    let request = RequestKey { id: RequestId(Uuid::from_u128(request)), ..registered.request };
-    let text = souk_domain::TestText::parse("").unwrap();
-    Command { request, action: Action::Test(action::Test { text }), ..registered }
+    let text = TestText::parse("").unwrap();
+    command(of, request, Action::Test(action::Test { text }))
 }
 
 fn import(of: u128, request: u128) -> Command {
-    let listing = ItemListing {
-        sku: None,
-        name: ItemName::parse("Lamp").unwrap(),
-        description: Description::parse("").unwrap(),
-        category: Category::parse("home").unwrap(),
-        unit_price: Money::price(100, "GBP").unwrap(),
-        quantity: Quantity::parse(1).unwrap(),
-    };
+    let listing = lamp();
     let row = |line| ImportRow { line, item: None, listing: listing.clone() };
     let rows = (0..ImportRow::MAX_AT_ONCE as i64).map(row).collect();
-    Command { action: Action::Import(action::Import(rows)), ..test_event(of, request) }
+    command(of, request, Action::Import(action::Import(rows)))
 }
 
 /// Lets the lane execute this many batches, and waits until all of the calls are answered.

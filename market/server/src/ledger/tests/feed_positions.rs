@@ -1,22 +1,10 @@
 //! Feed positions go only to the callers that have changed what searches find.
 
-use souk_domain::{Category, Description, ItemListing, ItemName, Money, Quantity};
-
 use super::*;
 
 /// Returns a command of a registered party, which lists an item.
 fn sell(number: u128, request: u128) -> Command {
-    let listing = ItemListing {
-        sku: None,
-        name: ItemName::parse("Lamp").unwrap(),
-        description: Description::parse("").unwrap(),
-        category: Category::parse("home").unwrap(),
-        unit_price: Money::price(100, "GBP").unwrap(),
-        quantity: Quantity::parse(1).unwrap(),
-    };
-    let registered = register(number);
-    let request = RequestKey { id: RequestId(Uuid::from_u128(request)), ..registered.request };
-    Command { request, action: Action::Sell(action::Sell(listing)), ..registered }
+    command(number, request, Action::Sell(action::Sell(lamp())))
 }
 
 /// Otherwise a stranger's import would make the searches of everybody who buys meanwhile wait for the index.

@@ -1,6 +1,6 @@
 //! Migrations in steps, interrupted and beside older markets.
 
-use souk_testkit::database::DatabaseServer;
+use souk_testkit::{database::DatabaseServer, postgres::is_there};
 
 use super::*;
 use crate::postgres::PostgresOptions;
@@ -27,8 +27,7 @@ const TEST_MIGRATIONS: &[Migration] = &[
 
 /// Starts a server with an empty database. `None` if there is no PostgreSQL.
 fn empty_database() -> Option<DatabaseServer> {
-    if std::env::var("SOUK_TEST_POSTGRES").is_ok_and(|setting| setting == "skip") {
-        eprintln!("skipped: SOUK_TEST_POSTGRES=skip, because PostgreSQL can't be had");
+    if !is_there() {
         return None;
     }
     let server = DatabaseServer::start(&["fsync = off"]).unwrap();
