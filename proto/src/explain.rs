@@ -31,6 +31,11 @@ pub const MAX_METADATA_BYTES: usize = 16 * 1024;
 /// too much of it gets a status.
 pub const HEADER_LIST_BYTES: u32 = 128 * 1024;
 
+/// An extension of the response to a call with too much metadata, by which layers outside of this one tell it from
+/// overload: the code is the same.
+#[derive(Clone, Copy, Debug)]
+pub struct MetadataRefused;
+
 /// What HTTP/2 adds to the size of a name and its value (RFC 9113, section 6.5.2).
 const ENTRY_OVERHEAD: usize = 32;
 
@@ -101,7 +106,9 @@ where
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let Some(call) = self.project().call.as_pin_mut() else {
             let message = format!("the metadata is larger than {MAX_METADATA_BYTES} bytes; send less of it");
-            return Poll::Ready(Ok(status(Reason::MetadataTooLarge, &message).into_http()));
+            let mut response = status(Reason::MetadataTooLarge, &message).into_http();
+            response.extensions_mut().insert(MetadataRefused);
+            return Poll::Ready(Ok(response));
         };
         let mut response = ready!(call.poll(context))?;
         // A response without a body has the status in its headers (gRPC "Trailers-Only").

@@ -23,6 +23,8 @@ const MEBIBYTE: f64 = 1_048_576.0;
 /// What is printed about a case.
 pub(super) struct Verdict {
     pub(super) is_held: bool,
+    /// The control was too slow beside an idle market, so the case shows nothing.
+    pub(super) is_invalid: bool,
     pub(super) line: String,
     pub(super) details: String,
 }
@@ -62,9 +64,11 @@ impl Verdict {
         if outcome.logged > MOST_LOG {
             why.push(format!("the log grew by {:.0} MiB", outcome.logged as f64 / MEBIBYTE));
         }
+        let mut is_invalid = false;
         if let (Some(control), Some(alone)) = (&outcome.control, alone) {
             let slowed = slowest(control, alone, 0.5);
-            if slowed > SLOWEST {
+            is_invalid = slowed > SLOWEST;
+            if is_invalid {
                 why.push(format!("invalid: p50 of the control is {slowed:.1} times that of an idle market"));
             }
         }
@@ -78,7 +82,7 @@ impl Verdict {
             times(p99),
             outcome.growth as f64 / MEBIBYTE,
         );
-        Self { is_held, line, details: details(outcome) }
+        Self { is_held, is_invalid, line, details: details(outcome) }
     }
 }
 

@@ -7,8 +7,9 @@
 //! - A quarter of all handshakes is kept for sources that have authenticated before. Hosts without a certificate can't
 //!   keep those out, however many they are.
 //! - A source has a budget of CPU time: [`AcceptorLimits::handshakes_per_second_of_address`], of which a failed handshake
-//!   counts as [`FAILED_COST`]. When it has used up [`BURST`] of it, each further handshake keeps its place until the
-//!   budget has paid for it. Meanwhile the source's other connections wait.
+//!   counts as [`FAILED_COST`], and one whose connection had to be ended as [`ENDED_COST`] more. When it has used up
+//!   [`BURST`] of it, each further handshake keeps its place until the budget has paid for it. Meanwhile the source's
+//!   other connections wait.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -28,6 +29,9 @@ use super::turns::{Turns, Waiting};
 
 /// How many successful handshakes a failed one counts as.
 pub const FAILED_COST: u32 = 10;
+/// As how many successful handshakes it counts, besides its own, if a server ends a connection because of what its client
+/// did. Until then the connection has cost more than a handshake.
+pub const ENDED_COST: u32 = 50;
 /// The budget that a source may use up at once, as time in which it accumulates.
 pub const BURST: Duration = Duration::from_secs(10);
 /// Share of the handshakes that is kept for sources which have authenticated before, as a divisor.
@@ -173,6 +177,16 @@ impl Sources {
     #[must_use]
     pub fn dropped(&self) -> u64 {
         self.dropped.load(Ordering::Relaxed)
+    }
+
+    /// Charges the source of a connection that was ended because of what its client did, so that it can't do the same on
+    /// one connection after another.
+    pub fn charge_ended(&self, address: IpAddr) {
+        let source = prefix(address);
+        let mut shared = self.lock();
+        let now = Instant::now();
+        shared.sweep(now);
+        self.charge(shared.by_source.entry(source).or_default(), ENDED_COST, now);
     }
 
     /// Counts a connection that was closed before its handshake.

@@ -1,6 +1,6 @@
 //! What one connection may do with the frames of HTTP/2. Legal clients are never cut off, and others soon are.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, time::Duration};
 
 use bytes::Bytes;
 use futures::{StreamExt as _, future::join_all};
@@ -11,7 +11,7 @@ use souk_testkit::{
     actor::draft,
     frames::{
         CANCEL, DATA, END_HEADERS, END_STREAM, GOAWAY, HEADERS, PING, PRIORITY, RST_STREAM, SETTINGS,
-        WINDOW_UPDATE, frame, message,
+        WINDOW_UPDATE, block, frame, message,
     },
     local::{LocalMarket, LocalMarketOptions},
 };
@@ -39,6 +39,7 @@ attacks!(
     refused_request_streams_do_not_wear_out_their_connection,
     floods_of_control_frames,
     a_connection_with_nothing_but_unknown_methods,
+    a_connection_with_nothing_but_large_metadata,
 );
 
 const WATCH: &str = "/grpc.health.v1.Health/Watch";
@@ -212,31 +213,63 @@ async fn floods_of_control_frames(fixture: &Fixture) {
     fixture.bob.item(fixture.lamp.item_id).await.unwrap();
 }
 
-/// Its requests count against the party's rate, whatever they ask for, and in the end the connection is closed.
-async fn a_connection_with_nothing_but_unknown_methods(fixture: &Fixture) {
-    let mut wire = Wire::open(fixture, &fixture.seller("Lost").await).await;
-    let mut goaway = None;
-    let mut stream = 1;
-    // In rounds, because a connection may have only so many calls in progress.
-    'rounds: for _ in 0..200 {
-        let round: Vec<u8> =
-            (0..100).flat_map(|number| begin(stream + 2 * number, "/no.such.Service/Call")).collect();
-        let last = stream + 198;
-        stream += 200;
-        wire.send(&round).await;
+/// Makes calls in rounds, because a connection may have only so many in progress, until the market ends the connection.
+/// Returns the number of calls that were made.
+async fn calls_until_goaway(wire: &mut Wire, in_round: u32, call: impl Fn(u32) -> Vec<u8>) -> u32 {
+    for round in 0..200 {
+        let streams = (0..in_round).map(|number| 2 * (round * in_round + number) + 1);
+        let last = 2 * (round + 1) * in_round - 1;
+        wire.send(&streams.flat_map(&call).collect::<Vec<_>>()).await;
         loop {
             match wire.receive().await {
-                Some(frame) if frame.kind == GOAWAY => {
-                    goaway = Some(stream);
-                    break 'rounds;
-                }
+                Some(frame) if frame.kind == GOAWAY => return (round + 1) * in_round,
                 Some(frame) if frame.stream == last && frame.flags & END_STREAM != 0 => break,
                 Some(_) => {}
-                None => break 'rounds,
+                None => panic!("the connection ends without GOAWAY"),
             }
         }
     }
-    assert!(goaway.is_some_and(|stream| (1_025..3_000).contains(&(stream / 2))), "{goaway:?}");
+    panic!("the connection does not end");
+}
+
+/// Its requests count against the party's rate, whatever they ask for, and in the end the connection is closed.
+async fn a_connection_with_nothing_but_unknown_methods(fixture: &Fixture) {
+    let mut wire = Wire::open(fixture, &fixture.seller("Lost").await).await;
+    let calls = calls_until_goaway(&mut wire, 100, |stream| begin(stream, "/no.such.Service/Call")).await;
+    assert!((1_025..3_000).contains(&calls), "{calls}");
+}
+
+/// HTTP/2 decodes all of it before the market can refuse the call.
+async fn a_connection_with_nothing_but_large_metadata(fixture: &Fixture) {
+    let metadata = block(&[("x-many", "of them all")]).repeat(600);
+    let mut wire = Wire::open(fixture, &fixture.seller("Wordy").await).await;
+    let calls = calls_until_goaway(&mut wire, 4, |stream| {
+        frame(HEADERS, END_HEADERS | END_STREAM, stream, &[post(CHECK), metadata.clone()].concat())
+    });
+    let calls = calls.await;
+    assert!((32..64).contains(&calls), "{calls}");
+}
+
+/// Otherwise a client could do on many connections what it must not do on one.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn ended_connections_use_up_the_budget_of_their_address() {
+    const ENDED: u32 = 25;
+    let adjust = |config: &mut souk_server::config::Config| {
+        config.limits.handshakes_per_second_of_address = 100;
+        config.limits.handshakes_of_address = 1;
+    };
+    let fixture = Fixture::with(LocalMarketOptions { adjust, ..LocalMarketOptions::default() }).await;
+    let mallory = fixture.seller("Mallory").await;
+    let began = Instant::now();
+    for _ in 0..ENDED {
+        let pings = frame(PING, 0, 0, &[0; 8]).repeat(1_000);
+        Wire::open(&fixture, &mallory).await.flood(std::iter::repeat(pings)).await;
+    }
+    // The budget of ten seconds pays for 1,000 handshakes, and each of these connections costs as much as 51.
+    let unpaid = Duration::from_secs((u64::from(ENDED) - 1) * 51 / 100 - 10);
+    assert!(began.elapsed() >= unpaid, "{:?}", began.elapsed());
+    fixture.bob.item(fixture.lamp.item_id).await.unwrap();
+    fixture.hold().await;
 }
 
 fn ten_calls_per_second() -> LocalMarketOptions {

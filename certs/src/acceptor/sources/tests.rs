@@ -53,6 +53,21 @@ fn waiting_connections_have_their_turns_in_order() {
     assert!(is_quiet(&sources));
 }
 
+#[tokio::test(start_paused = true)]
+async fn connections_that_had_to_be_ended_use_up_the_budget_of_their_host() {
+    let sources = sources(1);
+    let handshakes =
+        BURST.as_secs_f64() * f64::from(AcceptorLimits::default().handshakes_per_second_of_address);
+    let ended = handshakes / f64::from(ENDED_COST + 1);
+    for _ in 0..ended.ceil() as u32 {
+        drop(place(sources.enter(host(1))));
+        sources.charge_ended(host(1));
+    }
+    drop(place(sources.enter(host(1))));
+    assert!(matches!(sources.enter(host(1)), Entry::Wait(_)), "its place rests");
+    place(sources.enter(host(2)));
+}
+
 #[test]
 fn a_flood_of_waiting_connections_leaves_a_place_for_a_newcomer() {
     let sources = sources(1);

@@ -138,6 +138,8 @@ pub(super) fn add_server(load: &ServerLoad, limits: &LimitConfig, metrics: &mut 
     metrics.gauge("souk_calls", help, read(load, |load| count(load.calls())));
     let help = "Connections that the market ended because of what their clients did";
     metrics.counter("souk_connections_ended", help, read(load, ServerLoad::connections_ended));
+    let help = "Connections that were read more slowly because of their refused requests";
+    metrics.counter("souk_connections_slowed", help, read(load, ServerLoad::connections_slowed));
     let help = "Open calls with a request stream";
     metrics.gauge("souk_request_streams", help, read(load, |load| count(load.request_streams())));
     let most = count(limits.calls_under_way);

@@ -25,6 +25,7 @@ use super::{
     call::{self, RequestBody},
     ending::{EndedConnections, Ending},
     metered::Metered,
+    refused::{Brake, RefusedRequests, SlowedConnections},
     request_streams::{OF_CONNECTION, SMALLEST_FRAME},
 };
 
@@ -79,13 +80,18 @@ pub(super) enum ConnectionError {
 pub(super) struct Connections {
     pub(super) answers: Answers,
     pub(super) ended: EndedConnections,
+    pub(super) slowed: SlowedConnections,
 }
 
 impl Connections {
     /// Serves a connection until its client closes it, or `ending` asks for its end, for a reason or because the market
     /// stops. Then the client receives GOAWAY and the answers to its calls, which run as tasks of their own.
-    pub(super) async fn serve<S, B>(self, connection: TlsConnection, ending: Ending, service: S)
-    where
+    pub(super) async fn serve<S, B>(
+        self,
+        connection: TlsConnection,
+        (ending, refused): (Ending, RefusedRequests),
+        service: S,
+    ) where
         S: Service<Request<tonic::body::Body>, Response = Response<B>> + Clone + Send + 'static,
         S::Future: Send,
         S::Error: Send,
@@ -93,7 +99,7 @@ impl Connections {
     {
         let peer = connection.peer().clone();
         let share = self.answers.share(peer.certificate.identity());
-        let io = Metered::new(connection, ending.clone());
+        let io = Metered::new(connection, Brake::new(refused, self.slowed), ending.clone());
         if let Err(error) = serve(io, (&peer, &share), &ending, service).await {
             tracing::debug!(peer = %peer.address, "connection ended: {error}");
         }

@@ -8,7 +8,7 @@ use std::{
     },
 };
 
-use souk_certs::acceptor::PeerInfo;
+use souk_certs::acceptor::{PeerInfo, Sources};
 use tokio_util::sync::CancellationToken;
 
 use crate::audit;
@@ -59,21 +59,30 @@ impl Ending {
 }
 
 /// Counts the connections that the market ended. Clones share the count.
-#[derive(Clone, Debug, Default)]
-pub(super) struct EndedConnections(Arc<AtomicU64>);
+#[derive(Clone, Debug)]
+pub(super) struct EndedConnections {
+    sources: Sources,
+    total: Arc<AtomicU64>,
+}
 
 impl EndedConnections {
-    /// Counts and logs a connection, if the market ended it.
+    /// Creates the count of the connections from these sources.
+    pub(super) fn new(sources: Sources) -> Self {
+        Self { sources, total: Arc::default() }
+    }
+
+    /// If the market ended a connection, counts and logs it, and charges its source.
     pub(super) fn report(&self, peer: &PeerInfo, ending: &Ending) {
         let Some(reason) = ending.reason() else { return };
-        self.0.fetch_add(1, Ordering::Relaxed);
+        self.total.fetch_add(1, Ordering::Relaxed);
+        self.sources.charge_ended(peer.address.ip());
         let who = audit::name(peer.certificate.identity());
         tracing::warn!(peer = %peer.address, %who, reason, "ended a connection");
     }
 
     /// Returns the number.
     pub(super) fn total(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
+        self.total.load(Ordering::Relaxed)
     }
 }
 

@@ -12,11 +12,12 @@ const HEADER_BYTES: usize = 9;
 
 /// Types of frames (RFC 9113 §6).
 const DATA: u8 = 0;
-const HEADERS: u8 = 1;
+pub(super) const HEADERS: u8 = 1;
 const RST_STREAM: u8 = 3;
 const SETTINGS: u8 = 4;
 const PING: u8 = 6;
 pub(super) const GOAWAY: u8 = 7;
+const CONTINUATION: u8 = 9;
 const END_STREAM: u8 = 1;
 
 /// Control frames that a connection may send at once, before it has made a call.
@@ -26,6 +27,9 @@ const PER_SECOND: u32 = 100;
 /// Maximum number of control frames that a connection may send at once, whatever it has received before: a client that
 /// was slow may acknowledge many frames of data together.
 const MOST: u32 = 16_384;
+/// As how many control frames a CONTINUATION frame counts. The metadata that a call may have fits into one frame, so
+/// legal clients send none, and decoding one takes as long as many control frames.
+const PER_CONTINUATION: u32 = 32;
 /// Control frames that a call may cause by itself: its cancellation, priorities, and updates of windows.
 const PER_CALL: u32 = 8;
 /// Control frames that a frame of data may cause: an update of each window, and a ping to estimate the bandwidth (as
@@ -110,7 +114,8 @@ impl FrameBudget {
         match frame.kind {
             HEADERS => self.earn(PER_CALL),
             DATA if frame.length > 0 || frame.flags & END_STREAM != 0 => {}
-            _ => self.spend(now),
+            CONTINUATION => self.spend(PER_CONTINUATION, now),
+            _ => self.spend(1, now),
         }
     }
 
@@ -125,7 +130,7 @@ impl FrameBudget {
             // Each is acknowledged.
             PING | SETTINGS => self.earn(1),
             // A client can cause resets with frames that are legal by themselves (CVE-2025-8671).
-            RST_STREAM => self.spend(now),
+            RST_STREAM => self.spend(1, now),
             _ => {}
         }
     }
@@ -139,11 +144,11 @@ impl FrameBudget {
         self.left = (self.left + frames).min(MOST);
     }
 
-    fn spend(&mut self, now: impl FnOnce() -> Instant) {
-        if self.left == 0 {
+    fn spend(&mut self, frames: u32, now: impl FnOnce() -> Instant) {
+        if self.left < frames {
             self.refill(now());
         }
-        match self.left.checked_sub(1) {
+        match self.left.checked_sub(frames) {
             Some(left) => self.left = left,
             None => self.is_spent = true,
         }
@@ -159,7 +164,7 @@ impl FrameBudget {
         )]
         let whole = earned as u32;
         if whole > 0 {
-            self.left = whole;
+            self.left = (self.left + whole).min(MOST);
             self.refilled = now;
         }
     }
@@ -219,7 +224,7 @@ mod tests {
 
     #[test]
     fn a_flood_of_control_frames_spends_the_budget_and_time_restores_it() {
-        for kind in [2, RST_STREAM, SETTINGS, PING, WINDOW_UPDATE, 9, 0xF3, DATA] {
+        for kind in [2, RST_STREAM, SETTINGS, PING, WINDOW_UPDATE, 0xF3, DATA] {
             let begin = Instant::now();
             let mut budget = FrameBudget::new(begin);
             for _ in 0..BURST {
@@ -233,6 +238,18 @@ mod tests {
             budget.received(frame(kind, 0, 0), || begin + whole_burst());
             assert!(budget.is_spent(), "{kind}");
         }
+    }
+
+    #[test]
+    fn continued_headers_spend_the_budget_sooner() {
+        let begin = Instant::now();
+        let mut budget = FrameBudget::new(begin);
+        for _ in 0..32 {
+            budget.received(frame(CONTINUATION, 0, 16_384), || begin);
+        }
+        assert!(!budget.is_spent());
+        budget.received(frame(CONTINUATION, 4, 1), || begin);
+        assert!(budget.is_spent());
     }
 
     #[test]

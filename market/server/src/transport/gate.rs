@@ -4,10 +4,7 @@
 use std::{
     future::{Ready, ready},
     pin::Pin,
-    sync::{
-        Arc,
-        atomic::{AtomicU32, Ordering},
-    },
+    sync::{Arc, atomic::AtomicU32},
     task::{Context, Poll},
 };
 
@@ -15,19 +12,21 @@ use futures::future::Either;
 use http::{Request, Response};
 use pin_project_lite::pin_project;
 use souk_certs::acceptor::PeerInfo;
+use souk_proto::explain::MetadataRefused;
 use tokio_util::sync::CancellationToken;
 use tonic::{Code, Status, body::Body};
 use tower::{Layer, Service};
 
 use super::{
     ending::Ending,
+    refused::RefusedRequests,
     request_streams::{Pace, RequestBody, RequestStreams},
 };
 use crate::access::{CallRates, rate_limited};
 
-/// The number of requests refused in a row after which a connection is ended. More than may be in progress at once, so
-/// that a client whose token has just become invalid can fetch another.
-const REFUSED_IN_A_ROW: u32 = 1_024;
+/// As how many refused requests one with too much metadata counts. HTTP/2 has decoded all of it before the request is
+/// seen, which takes as long as many others, and repeating the request can't help.
+const METADATA_WEIGHT: u32 = 32;
 
 /// What the gates of all connections share.
 #[derive(Clone, Debug)]
@@ -48,15 +47,14 @@ struct State {
     options: GateOptions,
     /// The number of calls with a request stream on the connection.
     streams: Arc<AtomicU32>,
-    /// The number of requests refused in a row.
-    refused: AtomicU32,
+    refused: RefusedRequests,
     ending: Ending,
 }
 
 impl GateLayer {
     /// Creates the gate of a new connection.
-    pub(super) fn new(options: GateOptions, ending: Ending) -> Self {
-        Self(Arc::new(State { options, streams: Arc::default(), refused: AtomicU32::new(0), ending }))
+    pub(super) fn new(options: GateOptions, refused: RefusedRequests, ending: Ending) -> Self {
+        Self(Arc::new(State { options, streams: Arc::default(), refused, ending }))
     }
 }
 
@@ -80,26 +78,30 @@ impl State {
         refusal.map_or(Ok(request), Err)
     }
 
-    /// Notes whether a request was refused, and ends the connection after too many in a row.
-    fn note(&self, is_refused: bool) {
-        if !is_refused {
-            if self.refused.load(Ordering::Relaxed) != 0 {
-                self.refused.store(0, Ordering::Relaxed);
-            }
-        } else if self.refused.fetch_add(1, Ordering::Relaxed) + 1 == REFUSED_IN_A_ROW {
+    /// Counts a refused request by its weight, and ends the connection after too many in a row. A weight of 0 means that
+    /// the request was not refused.
+    fn note(&self, weight: u32) {
+        if weight == 0 {
+            self.refused.interrupt();
+        } else if self.refused.add(weight) {
             self.ending.ask("nothing but refused requests");
         }
     }
 }
 
-/// Returns whether a response says that this request could never have succeeded: it named no method of the market, or the
-/// caller may not make it. The rate is counted where it is checked; overload is not the caller's fault.
-fn is_refused<A>(response: &Response<A>) -> bool {
+/// Returns as how many refusals a response counts. It is one if this request could never have succeeded: it named no
+/// method of the market, or the caller may not make it. The rate is counted where it is checked; overload is not the
+/// caller's fault.
+fn refusals<A>(response: &Response<A>) -> u32 {
     let code = response.headers().get(Status::GRPC_STATUS).map(|code| Code::from_bytes(code.as_bytes()));
     match code {
-        Some(code) => matches!(code, Code::Unimplemented | Code::Unauthenticated | Code::PermissionDenied),
+        Some(Code::Unimplemented | Code::Unauthenticated | Code::PermissionDenied) => 1,
+        Some(Code::ResourceExhausted) if response.extensions().get::<MetadataRefused>().is_some() => {
+            METADATA_WEIGHT
+        }
+        Some(_) => 0,
         // Such as 415 for a request that is not gRPC.
-        None => !response.status().is_success(),
+        None => u32::from(!response.status().is_success()),
     }
 }
 
@@ -137,7 +139,7 @@ where
                 Either::Left(Passed { call: self.inner.call(request), state: Arc::clone(&self.state) })
             }
             Err(status) => {
-                self.state.note(true);
+                self.state.note(1);
                 Either::Right(ready(Ok(status.into_http())))
             }
         }
@@ -163,7 +165,7 @@ where
         let this = self.project();
         let answered = std::task::ready!(this.call.poll(context));
         if let Ok(response) = &answered {
-            this.state.note(is_refused(response));
+            this.state.note(refusals(response));
         }
         Poll::Ready(answered)
     }

@@ -9,6 +9,7 @@ use super::{
     admission::AdmissionLayer,
     answers::{self, Answers},
     ending::EndedConnections,
+    refused::SlowedConnections,
     request_streams::RequestStreams,
     thread::Dealt,
 };
@@ -21,6 +22,7 @@ pub struct ServerLoad {
     pub(super) answers: Answers,
     pub(super) request_streams: RequestStreams,
     pub(super) ended: EndedConnections,
+    pub(super) slowed: SlowedConnections,
     pub(super) queues: Arc<[WeakSender<Dealt>]>,
 }
 
@@ -50,6 +52,11 @@ impl ServerLoad {
     /// Returns the number of connections that the market ended because of what their clients did.
     pub fn connections_ended(&self) -> u64 {
         self.ended.total()
+    }
+
+    /// Returns the number of connections that were read more slowly because of their refused requests.
+    pub fn connections_slowed(&self) -> u64 {
+        self.slowed.total()
     }
 
     /// Returns the number of calls with a request stream.

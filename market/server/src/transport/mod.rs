@@ -20,6 +20,7 @@ mod messages;
 mod metered;
 mod party_counts;
 mod pulse;
+mod refused;
 mod request_streams;
 mod thread;
 
@@ -37,6 +38,7 @@ pub(crate) use connection::{CONCURRENT_STREAMS, PENDING_RESETS};
 use ending::EndedConnections;
 pub use load::ServerLoad;
 pub use pulse::Pulses;
+use refused::SlowedConnections;
 use request_streams::RequestStreams;
 use thread::{ServerThread, Shared};
 
@@ -84,7 +86,8 @@ impl Server {
             admission: AdmissionLayer::new(options.calls, options.calls_of_party),
             answers: Answers::default(),
             request_streams: RequestStreams::default(),
-            ended: EndedConnections::default(),
+            ended: EndedConnections::new(options.acceptor.sources().clone()),
+            slowed: SlowedConnections::default(),
             stop: CancellationToken::new(),
         };
         let routes = Arc::new(routes);
@@ -122,6 +125,7 @@ impl Server {
             answers: self.shared.answers.clone(),
             request_streams: self.shared.request_streams.clone(),
             ended: self.shared.ended.clone(),
+            slowed: self.shared.slowed.clone(),
             queues: self.threads.iter().map(ServerThread::queue).collect(),
         }
     }

@@ -27,6 +27,7 @@ use super::{
     first_frame::FirstFrameLayer,
     gate::{GateLayer, GateOptions},
     pulse::Pulses,
+    refused::{RefusedRequests, SlowedConnections},
     request_streams::RequestStreams,
 };
 use crate::{audit::Refusals, observe::AccessLogLayer, wire};
@@ -65,6 +66,7 @@ pub(super) struct Shared {
     pub(super) answers: Answers,
     pub(super) request_streams: RequestStreams,
     pub(super) ended: EndedConnections,
+    pub(super) slowed: SlowedConnections,
     pub(super) stop: CancellationToken,
 }
 
@@ -136,29 +138,29 @@ impl ServerThread {
 
 /// Serves connections until the market stops, and then at most for the drain time.
 async fn serve(routes: Routes, shared: Shared, dealt: DealtReceiver) {
-    let Shared { options, admission, answers, request_streams, ended, stop } = shared;
+    let Shared { options, admission, answers, request_streams, ended, slowed, stop } = shared;
     let log = AccessLogLayer::new(options.log_format, options.times, options.random);
     let deadline = DeadlineLayer::new(CALL_TIMEOUT, request_streams.clone());
     let gate = GateOptions { rates: options.rates, streams: request_streams, closing: stop.clone() };
-    let connections = Connections { answers, ended };
+    let connections = Connections { answers, ended, slowed };
     let open = TaskTracker::new();
     accept(handshakes(options.acceptor, options.refusals, dealt), &stop, |connection| {
-        let ending = Ending::new(&stop);
+        let (ending, refused) = (Ending::new(&stop), RefusedRequests::default());
         // From the outside in. The log is outermost, to see rejected, panicked and abandoned calls too, with the status
-        // that the caller gets: everything whose errors need a reason is inside `ExplainLayer`. The gate, and the share in
-        // unread answers, come before anything that costs much: before admission, so that a refused call takes no place,
-        // and before the guard inside `routes`, so that a flood costs no signature checks. The deadline is inside
-        // admission, so that an expired call returns its permit.
+        // that the caller gets. The gate comes next, so that it counts every request, and before anything that costs
+        // much: before admission, so that a refused call takes no place, and before the guard inside `routes`, so that a
+        // flood costs no signature checks. Everything whose errors need a reason is inside `ExplainLayer`; the gate's own
+        // have one. The deadline is inside admission, so that an expired call returns its permit.
         let service = ServiceBuilder::new()
             .layer(log.clone())
+            .layer(GateLayer::new(gate.clone(), refused.clone(), ending.clone()))
             .layer(ExplainLayer)
             .layer(CatchPanicLayer::custom(panicked as fn(_) -> _))
-            .layer(GateLayer::new(gate.clone(), ending.clone()))
             .layer(FirstFrameLayer)
             .layer(admission.clone())
             .layer(deadline.clone())
             .service(routes.clone());
-        open.spawn(connections.clone().serve(connection, ending, service));
+        open.spawn(connections.clone().serve(connection, (ending, refused), service));
     })
     .await;
     open.close();
